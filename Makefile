@@ -1,0 +1,134 @@
+# mission-control-runtime: `make` builds both programs, `make check` runs the tests.
+
+VERSION := $(shell cat VERSION)
+CC ?= cc
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZ_SECONDS ?= 30
+
+LIBRARIES := libcurl jansson libmicrohttpd openssl
+PKG_CFLAGS := $(shell pkg-config --cflags $(LIBRARIES))
+PKG_LIBS := $(shell pkg-config --libs $(LIBRARIES))
+TEST_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
+	-Wmissing-prototypes -Wformat=2 -Wvla
+ifeq ($(WERROR),1)
+WARNINGS += -Werror
+endif
+OPTIMIZE ?= -O2 -g
+HARDENING ?= -D_FORTIFY_SOURCE=3 -fstack-protector-strong
+SANITIZE ?=
+CFLAGS_ALL := -std=gnu17 $(WARNINGS) $(OPTIMIZE) $(HARDENING) $(SANITIZE) -fPIE -pthread \
+	-D_GNU_SOURCE -DMISSION_CONTROL_VERSION='"$(VERSION)"' -include include/base/banned.h \
+	-Iinclude -Isandbox $(PKG_CFLAGS) $(CFLAGS)
+LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread $(SANITIZE) $(LDFLAGS)
+
+# Everything of src/ but main, shared by the programs and the tests.
+CORE_SOURCES := $(sort $(filter-out src/main.c,$(wildcard src/*.c src/*/*.c)))
+BASE_SOURCES := $(sort $(wildcard src/base/*.c))
+SANDBOX_SOURCES := $(sort $(wildcard sandbox/*.c))
+UNIT_SOURCES := $(sort $(wildcard test/unit/*_test.c))
+INTEGRATION_SOURCES := $(sort $(wildcard test/integration/*_test.c))
+TEST_LIB_SOURCES := $(sort $(wildcard test/lib/*.c))
+FUZZ_SOURCES := $(sort $(wildcard test/fuzz/*_fuzz.c))
+C_FILES := $(sort $(wildcard src/*.c src/*/*.c include/*/*.h include/*.h sandbox/*.[ch] \
+	test/*/*.[ch]))
+
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+CORE := $(call objects,$(CORE_SOURCES))
+TEST_LIB := $(call objects,$(TEST_LIB_SOURCES))
+PROGRAMS := $(BUILD)/mission-control-runtime $(BUILD)/mission-control-sandbox
+UNIT_TESTS := $(patsubst test/unit/%.c,$(BUILD)/test/unit/%,$(UNIT_SOURCES))
+INTEGRATION_TESTS := $(patsubst test/integration/%.c,$(BUILD)/test/integration/%,\
+	$(INTEGRATION_SOURCES))
+
+.PHONY: all install check check-unit check-integration asan tsan ubsan lint format format-check \
+	fuzz bench run dev clean tests
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(PROGRAMS)
+
+$(BUILD)/mission-control-runtime: $(BUILD)/obj/src/main.o $(CORE)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
+
+$(BUILD)/mission-control-sandbox: $(call objects,$(SANDBOX_SOURCES) $(BASE_SOURCES))
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
+
+$(BUILD)/obj/%.o: %.c VERSION Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+$(BUILD)/test/%: $(BUILD)/obj/test/%.o $(TEST_LIB) $(CORE)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) $(TEST_LIBS)
+
+tests: $(PROGRAMS) $(UNIT_TESTS) $(INTEGRATION_TESTS)
+
+check: check-unit check-integration
+
+check-unit: $(UNIT_TESTS)
+	scripts/run-tests.sh $(UNIT_TESTS)
+
+check-integration: $(PROGRAMS) $(INTEGRATION_TESTS)
+	MISSION_CONTROL_BUILD=$(BUILD) scripts/run-tests.sh $(INTEGRATION_TESTS)
+
+# Each sanitizer has its own build folder, so objects never mix. Suppression files stay empty.
+asan:
+	ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 \
+	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	$(MAKE) BUILD=build/asan OPTIMIZE='-O1 -g -fno-omit-frame-pointer' HARDENING= \
+		SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' check
+
+tsan:
+	TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
+	$(MAKE) BUILD=build/tsan OPTIMIZE='-O1 -g -fno-omit-frame-pointer' HARDENING= \
+		SANITIZE='-fsanitize=thread' check
+
+ubsan:
+	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	$(MAKE) BUILD=build/ubsan OPTIMIZE='-O1 -g' HARDENING= \
+		SANITIZE='-fsanitize=undefined -fno-sanitize-recover=all' check
+
+lint:
+	scripts/lint.sh
+
+format:
+	clang-format -i $(C_FILES)
+
+format-check:
+	clang-format --dry-run --Werror $(C_FILES)
+
+# Each target runs for FUZZ_SECONDS from its committed corpus; new finds go to the build folder.
+FUZZ_FLAGS := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZERS := $(patsubst test/fuzz/%.c,build/fuzz/%,$(FUZZ_SOURCES))
+
+build/fuzz/%: test/fuzz/%.c $(CORE_SOURCES) Makefile
+	@mkdir -p $(@D)
+	clang -std=gnu17 -g -O1 -D_GNU_SOURCE -DMISSION_CONTROL_VERSION='"$(VERSION)"' -Iinclude \
+		$(PKG_CFLAGS) $(FUZZ_FLAGS) -o $@ $< $(CORE_SOURCES) $(PKG_LIBS) -pthread
+
+fuzz: $(FUZZERS)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh $(FUZZERS)
+
+bench: all
+	scripts/bench.sh
+
+run: $(BUILD)/mission-control-runtime
+	@test -f .env || { echo "no .env here: cp .env.example .env and fill in ACCOUNT_ID," \
+		"CONVEX_URL and SERVICE_TOKEN" >&2; exit 78; }
+	$(BUILD)/mission-control-runtime --env-file .env
+
+dev:
+	scripts/dev.sh
+
+install: $(BUILD)/mission-control-runtime
+	install -D -m 0755 $(BUILD)/mission-control-runtime \
+		$(DESTDIR)$(PREFIX)/bin/mission-control-runtime
+
+clean:
+	rm -rf build
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

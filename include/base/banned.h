@@ -1,0 +1,11 @@
+/* Included before everything else: calls that overflow, or hide state or errors, do not compile. */
+#ifndef BASE_BANNED_H
+#define BASE_BANNED_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#pragma GCC poison strcpy strcat sprintf vsprintf strtok gets atoi atol system popen
+
+#endif

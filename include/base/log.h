@@ -1,0 +1,45 @@
+/* One line per event, as text for people or JSON for machines, without secrets. */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+/* A key and its value; text is used unless it is NULL, else number. */
+struct log_field {
+    const char *key; /* NULL ends a list */
+    const char *text;
+    int64_t number;
+};
+
+#define LOG_TEXT(key_, text_) ((struct log_field){(key_), (text_), 0})
+#define LOG_NUMBER(key_, number_) ((struct log_field){(key_), (void *)0, (number_)})
+#define LOG_FIELDS(...) ((const struct log_field[]){__VA_ARGS__, {(void *)0, (void *)0, 0}})
+
+/*
+ * Sets what is written and how. Debug and info go to standard output, warn and error to standard
+ * error. Until it is called: info and up, as text. Any thread.
+ */
+void log_configure(enum log_level level, enum log_format format);
+bool log_is_on(enum log_level level);
+
+/*
+ * Writes one line "{time} {level} [{component}] {message}", cut at 4 KiB, redacted (base/redact.h),
+ * control characters replaced. Any thread; one write(2) call a line, which blocks as the stream
+ * does. Never called with a lock held.
+ */
+void log_debug(const char *component, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void log_info(const char *component, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_warn(const char *component, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_error(const char *component, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* As above with key=value pairs behind the message, or as keys of the JSON line. */
+void log_event(enum log_level level, const char *component, const struct log_field *fields,
+    const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+#endif

@@ -1,0 +1,24 @@
+/* Keeps secrets out of every text that leaves the process. */
+#ifndef BASE_REDACT_H
+#define BASE_REDACT_H
+
+/*
+ * Remembers a secret so that redact() removes it wherever it occurs. Values shorter than 6 bytes
+ * are not remembered: they would blank out ordinary words. The value is copied. At most 32 values;
+ * a further one replaces the oldest. Any thread; takes a short lock.
+ */
+void redact_add_secret(const char *value);
+
+/* Forgets every remembered value and frees it. */
+void redact_forget_all(void);
+
+/*
+ * Replaces, in place and never making the text longer: remembered values, anything that begins
+ * mc_service_, what follows "Bearer ", and the values of token-like names (SERVICE_TOKEN,
+ * serviceToken, OPENCLAW_GATEWAY_TOKEN, token), written as assignments, headers or JSON.
+ * Also removes a secret that the end of the text cut in two. Any thread; takes a short lock.
+ * (Contract runtime-behaviour-v0, section 11.)
+ */
+void redact(char *text);
+
+#endif

@@ -1,0 +1,72 @@
+/* Growing text, bounded copies, UTF-8 and white space as the backend's JavaScript sees them. */
+#ifndef BASE_TEXT_H
+#define BASE_TEXT_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * A growing byte string. Zero-initialise it, append, look at failed once at the end, and free it
+ * with text_fini. After a failed allocation every further append does nothing, so a half-built
+ * text is never taken for a whole one. data is NUL-ended whenever it is not NULL.
+ */
+struct text {
+    char *data;
+    size_t length_bytes;
+    size_t capacity_bytes;
+    bool failed;
+};
+
+void text_fini(struct text *text);
+
+/* Forgets the content and keeps the memory. */
+void text_clear(struct text *text);
+
+void text_append(struct text *text, const char *string);
+void text_append_bytes(struct text *text, const char *bytes, size_t length_bytes);
+void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void text_vprintf(struct text *text, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
+/*
+ * The text's memory, NUL-ended, now the caller's to free; the text is empty again. NULL if an
+ * append failed (then everything is freed). An empty text gives an empty string.
+ */
+char *text_take(struct text *text);
+
+/* A piece of somebody else's bytes. Not NUL-ended. */
+struct text_span {
+    const char *bytes;
+    size_t length_bytes;
+};
+
+/*
+ * The span without white space at both ends. White space is what ECMAScript's trim() takes:
+ * ASCII blanks, U+00A0, U+1680, U+2000-200A, U+2028, U+2029, U+202F, U+205F, U+3000, U+FEFF.
+ */
+struct text_span text_trim(const char *bytes, size_t length_bytes);
+
+/* The largest length <= limit_bytes that does not cut a UTF-8 character of the string in two. */
+size_t text_utf8_cut(const char *bytes, size_t length_bytes, size_t limit_bytes);
+
+/*
+ * Length in bytes (1..4) of the valid UTF-8 character that starts at bytes, 0 when there is none:
+ * overlong forms, surrogates and values above U+10FFFF are invalid (RFC 3629).
+ */
+size_t text_utf8_length(const char *bytes, size_t available_bytes);
+
+/*
+ * Copies string into destination of destination_bytes bytes, cut at a character boundary if it is
+ * too long; always NUL-ended. Returns false when it was cut.
+ */
+bool text_copy(char *destination, size_t destination_bytes, const char *string);
+
+/*
+ * A server's words made fit for one log line: at most destination_bytes - 1 bytes, control
+ * characters and invalid bytes replaced, secrets removed (base/redact.h). For quoting only.
+ */
+void text_quote(
+    char *destination, size_t destination_bytes, const char *bytes, size_t length_bytes);
+
+#endif

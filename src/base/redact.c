@@ -1,0 +1,144 @@
+#include "base/redact.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/sync.h"
+
+enum { SECRETS = 32, SHORTEST_SECRET_BYTES = 6 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* Both guarded by lock. */
+static char *secrets[SECRETS];
+static size_t next_secret;
+
+void redact_add_secret(const char *value)
+{
+    if (strlen(value) < SHORTEST_SECRET_BYTES)
+        return;
+    char *copy = strdup(value);
+    if (copy == NULL)
+        return;
+    pthread_mutex_lock(&lock);
+    char *old = secrets[next_secret];
+    secrets[next_secret] = copy;
+    next_secret = (next_secret + 1) % SECRETS;
+    pthread_mutex_unlock(&lock);
+    free(old);
+}
+
+void redact_forget_all(void)
+{
+    char *old[SECRETS];
+    pthread_mutex_lock(&lock);
+    memcpy(old, secrets, sizeof old);
+    memset(secrets, 0, sizeof secrets);
+    next_secret = 0;
+    pthread_mutex_unlock(&lock);
+    for (size_t i = 0; i < SECRETS; i++)
+        free(old[i]);
+}
+
+/* Puts up to three stars in place of the length bytes at start and closes the gap. */
+static void blank_out(char *start, size_t length)
+{
+    size_t stars = length < 3 ? length : 3;
+    memset(start, '*', stars);
+    memmove(start + stars, start + length, strlen(start + length) + 1);
+}
+
+/*
+ * A secret whose beginning is the end of the text was cut there; it goes, too. Shorter beginnings
+ * are left: they tell nothing.
+ */
+static void remove_cut_secret(char *text, const char *secret)
+{
+    size_t text_bytes = strlen(text);
+    size_t secret_bytes = strlen(secret);
+    size_t longest = text_bytes < secret_bytes ? text_bytes : secret_bytes - 1;
+    for (size_t length = longest; length >= SHORTEST_SECRET_BYTES; length--)
+        if (memcmp(text + text_bytes - length, secret, length) == 0) {
+            blank_out(text + text_bytes - length, length);
+            return;
+        }
+}
+
+static void remove_known_secrets(char *text)
+{
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < SECRETS; i++) {
+        if (secrets[i] == NULL)
+            continue;
+        char *found = text;
+        while ((found = strstr(found, secrets[i])) != NULL)
+            blank_out(found, strlen(secrets[i]));
+        remove_cut_secret(text, secrets[i]);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+/* A secret's value ends at white space, a quote, or a delimiter of JSON, URLs or headers. */
+static size_t value_length(const char *value)
+{
+    return strcspn(value, " \t\r\n\"'\\,;&<>{}()[]");
+}
+
+/* Blanks what follows each occurrence of prefix; the prefix goes with it if it is secret itself. */
+static void remove_after_prefix(char *text, const char *prefix, bool with_prefix)
+{
+    size_t prefix_bytes = strlen(prefix);
+    char *found = text;
+    while ((found = strcasestr(found, prefix)) != NULL) {
+        char *value = found + prefix_bytes;
+        size_t length = value_length(value);
+        if (with_prefix)
+            blank_out(found, prefix_bytes + length);
+        else if (length > 0)
+            blank_out(value, length);
+        found += with_prefix ? 1 : prefix_bytes;
+    }
+}
+
+static bool is_name_character(char character)
+{
+    return (character >= 'a' && character <= 'z') || (character >= 'A' && character <= 'Z') ||
+           (character >= '0' && character <= '9') || character == '_';
+}
+
+/* Skips quotes, escaped quotes, blanks and one '=' or ':'; NULL when no separator is there. */
+static char *value_after_name(char *text)
+{
+    char *at = text + strspn(text, "\\\"' \t");
+    if (*at != '=' && *at != ':')
+        return NULL;
+    at++;
+    return at + strspn(at, "\\\"' \t");
+}
+
+static void remove_named_value(char *text, const char *name)
+{
+    size_t name_bytes = strlen(name);
+    char *found = text;
+    while ((found = strcasestr(found, name)) != NULL) {
+        bool word = found == text || !is_name_character(found[-1]);
+        char *value = value_after_name(found + name_bytes);
+        if (word && value != NULL && value_length(value) > 0)
+            blank_out(value, value_length(value));
+        found += name_bytes;
+    }
+}
+
+void redact(char *text)
+{
+    static const char *const names[] = {
+        "SERVICE_TOKEN", "serviceToken", "OPENCLAW_GATEWAY_TOKEN", "token"};
+    remove_known_secrets(text);
+    remove_after_prefix(text, "mc_service_", true);
+    remove_after_prefix(text, "Bearer ", false);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        remove_named_value(text, names[i]);
+}
