@@ -15,13 +15,12 @@ enum { JSON_GUARD_MAX_DEPTH = 64, JSON_GUARD_MAX_VALUES = 100000 };
  * Parses length_bytes of JSON into *value, a new reference. Any JSON value may stand at the top.
  * Invalid UTF-8 bytes and lone surrogate escapes become U+FFFD; \u0000 stays as a NUL inside
  * the string; numbers become reals whatever their form (1, 50.0, 1e21). Of duplicate keys the last
- * one counts. bytes is changed in place while it is being repaired (never longer than it was; it
- * need not be NUL-ended), and belongs to the caller throughout.
+ * one counts; a byte order mark at the start is skipped. bytes need not be NUL-ended.
  * Errors: ERROR_TOO_LARGE for nesting over 64 or more than 100,000 values and keys, ERROR_INVALID
- * for what is not JSON (with line and column, never with the content), ERROR_NO_MEMORY.
- * Pure; any thread.
+ * for what is not JSON (with line and column, never with the content) or holds so many invalid
+ * bytes that it is no text, ERROR_NO_MEMORY. Pure; any thread.
  */
-int json_guard_load(char *bytes, size_t length_bytes, json_t **value, struct error *error);
+int json_guard_load(const char *bytes, size_t length_bytes, json_t **value, struct error *error);
 
 /* The number in json if it is one within [least, most]; false else, leaving *number alone. */
 bool json_guard_number(const json_t *json, double least, double most, double *number);

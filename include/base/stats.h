@@ -1,0 +1,55 @@
+/* What the parts of the runtime count and last saw; read by /health and, later, the metrics. */
+#ifndef BASE_STATS_H
+#define BASE_STATS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/sync.h"
+
+enum { STATS_TEXT_BYTES = 512 };
+
+/* The last error of one part: when (wall clock) and what. at_ms 0: none yet. */
+struct stats_error {
+    int64_t at_ms;
+    char text[STATS_TEXT_BYTES];
+};
+
+/*
+ * Counters are written with one atomic operation by whoever sees the event and read by anybody.
+ * Times are wall-clock milliseconds, 0 for never.
+ */
+struct stats {
+    int64_t started_monotonic_ms;
+    atomic_bool delivery_running;
+    atomic_bool gateway_running; /* a gateway is configured and the workers run */
+    atomic_llong last_poll_ms;   /* the end of the last good poll */
+    atomic_llong listed;
+    atomic_llong delivered;
+    atomic_llong skipped;
+    atomic_llong failed; /* attempts that have to be made again */
+    atomic_llong refused_ids;
+    atomic_llong runs; /* requests sent to the gateway */
+    atomic_uint consecutive_poll_failures;
+    atomic_llong last_send_ms;
+
+    /* Guards the errors below. */
+    struct mutex lock;
+    struct stats_error delivery_error;
+    struct stats_error send_error; /* cleared by the next good send */
+};
+
+void stats_init(struct stats *stats);
+void stats_fini(struct stats *stats);
+
+/* Notes an error of the delivery loop or of one delivery. Any thread; a short lock. */
+void stats_delivery_failed(struct stats *stats, const char *text);
+
+/* Notes how a gateway send ended: text is NULL for a good one. Any thread; a short lock. */
+void stats_send_ended(struct stats *stats, const char *text);
+
+/* Copies the two last errors. Any thread; a short lock. */
+void stats_errors(struct stats *stats, struct stats_error *delivery, struct stats_error *send);
+
+#endif

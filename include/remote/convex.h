@@ -1,0 +1,43 @@
+/* Calls of the backend's functions over Convex's HTTP API (contract convex-wire). */
+#ifndef REMOTE_CONVEX_H
+#define REMOTE_CONVEX_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+#include "remote/http_client.h"
+
+/* One deployment and the account's identity there. Shared by all threads. */
+struct convex;
+
+enum convex_outcome {
+    CONVEX_SUCCESS,
+    CONVEX_UNAVAILABLE,    /* transport, 408, 409, 421, 425, 429, 5xx, or an answer that is no
+                              Convex answer: may pass; the call may or may not have run */
+    CONVEX_FUNCTION_ERROR, /* the function threw; production hides why */
+    CONVEX_REJECTED,       /* another status: our request or the URL is wrong */
+    CONVEX_ABORTED,        /* the stop cut it off */
+};
+
+/*
+ * Copies what it is given. url has no slash at its end. *convex is the caller's and is destroyed
+ * after its last call has returned. ERROR_NO_MEMORY.
+ */
+int convex_create(struct convex **convex, const char *url, const char *account_id,
+    const char *service_token, struct error *error);
+void convex_destroy(struct convex *convex);
+
+/* The deployment's URL, for messages. */
+const char *convex_url(const struct convex *convex);
+
+/*
+ * Calls service/actions:<action> with arguments (an object; the reference is taken, NULL counts as
+ * failed memory) to which account and token are added. On CONVEX_SUCCESS *value is a new reference
+ * to what the function returned; else *error tells what happened, without secrets. Blocks up to a
+ * minute, and while 32 other calls run: the smallest plan allows 64 at once. repeatable is false
+ * for calls whose repetition does harm (convex-wire, section 6): they get their own connection.
+ */
+enum convex_outcome convex_call(struct convex *convex, struct http_client *client,
+    const char *action, json_t *arguments, bool repeatable, json_t **value, struct error *error);
+
+#endif

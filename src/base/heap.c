@@ -1,0 +1,81 @@
+#include "base/heap.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+void heap_fini(struct heap *heap)
+{
+    free((void *)heap->items);
+    *heap = (struct heap){0};
+}
+
+int heap_reserve(struct heap *heap, size_t count, struct error *error)
+{
+    if (count <= heap->capacity)
+        return 0;
+    size_t capacity = count < 64 ? 64 : count * 2;
+    struct heap_item **items = reallocarray((void *)heap->items, capacity, sizeof(void *));
+    if (items == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory for %zu due times", capacity);
+    heap->items = items;
+    heap->capacity = capacity;
+    return 0;
+}
+
+/* Places are 1-based: the children of place p are 2p and 2p + 1. */
+static void put(struct heap *heap, size_t place, struct heap_item *item)
+{
+    heap->items[place - 1] = item;
+    item->place = place;
+}
+
+static void sift_up(struct heap *heap, struct heap_item *item, size_t place)
+{
+    while (place > 1 && heap->items[place / 2 - 1]->due_ms > item->due_ms) {
+        put(heap, place, heap->items[place / 2 - 1]);
+        place /= 2;
+    }
+    put(heap, place, item);
+}
+
+static void sift_down(struct heap *heap, struct heap_item *item, size_t place)
+{
+    for (size_t child = place * 2; child <= heap->count; child = place * 2) {
+        if (child < heap->count && heap->items[child]->due_ms < heap->items[child - 1]->due_ms)
+            child++;
+        if (heap->items[child - 1]->due_ms >= item->due_ms)
+            break;
+        put(heap, place, heap->items[child - 1]);
+        place = child;
+    }
+    put(heap, place, item);
+}
+
+void heap_push(struct heap *heap, struct heap_item *item, int64_t due_ms)
+{
+    assert(item->place == 0);
+    assert(heap->count < heap->capacity);
+    item->due_ms = due_ms;
+    heap->count++;
+    sift_up(heap, item, heap->count);
+}
+
+struct heap_item *heap_first(const struct heap *heap)
+{
+    return heap->count > 0 ? heap->items[0] : NULL;
+}
+
+void heap_remove(struct heap *heap, struct heap_item *item)
+{
+    size_t place = item->place;
+    assert(place >= 1 && place <= heap->count && heap->items[place - 1] == item);
+    struct heap_item *last = heap->items[heap->count - 1];
+    heap->count--;
+    item->place = 0;
+    if (last == item)
+        return;
+    if (last->due_ms < item->due_ms)
+        sift_up(heap, last, place);
+    else
+        sift_down(heap, last, place);
+}

@@ -1,0 +1,175 @@
+#include "base/json_guard.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/text.h"
+
+/* How much longer repairs may make a text; more than that is no text but binary data. */
+enum { REPAIR_GROWTH_BYTES = 1024 * 1024, ESCAPE_BYTES = 6 };
+
+/* One pass over the bytes. What lies before kept_from is in repaired already. */
+struct scan {
+    const char *bytes;
+    size_t length_bytes;
+    size_t at;
+    size_t kept_from;
+    unsigned depth;
+    unsigned values;
+    bool in_scalar;
+    struct text repaired;
+};
+
+/* Replaces the next length bytes. */
+static void replace(struct scan *scan, size_t length, const char *replacement)
+{
+    text_append_bytes(
+        &scan->repaired, scan->bytes + scan->kept_from, scan->at - scan->kept_from);
+    text_append(&scan->repaired, replacement);
+    scan->at += length;
+    scan->kept_from = scan->at;
+}
+
+static bool hex4(const char *digits, unsigned *value)
+{
+    *value = 0;
+    for (int i = 0; i < 4; i++) {
+        char c = digits[i];
+        unsigned digit;
+        if (c >= '0' && c <= '9')
+            digit = (unsigned)(c - '0');
+        else if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'))
+            digit = (unsigned)((c | 0x20) - 'a' + 10);
+        else
+            return false;
+        *value = *value << 4 | digit;
+    }
+    return true;
+}
+
+/* Reads \uXXXX at offset; false when it is not one, whole. */
+static bool unicode_escape(const struct scan *scan, size_t offset, unsigned *value)
+{
+    return offset + ESCAPE_BYTES <= scan->length_bytes && scan->bytes[offset] == '\\' &&
+           scan->bytes[offset + 1] == 'u' && hex4(scan->bytes + offset + 2, value);
+}
+
+/* At a backslash inside a string. Jansson refuses surrogates that do not come in pairs. */
+static void scan_escape(struct scan *scan)
+{
+    unsigned first;
+    unsigned second;
+    if (!unicode_escape(scan, scan->at, &first)) {
+        scan->at += scan->at + 2 <= scan->length_bytes ? 2 : 1;
+    } else if (first < 0xD800 || first > 0xDFFF) {
+        scan->at += ESCAPE_BYTES;
+    } else if (first < 0xDC00 && unicode_escape(scan, scan->at + ESCAPE_BYTES, &second) &&
+               second >= 0xDC00 && second <= 0xDFFF) {
+        scan->at += (size_t)2 * ESCAPE_BYTES;
+    } else {
+        replace(scan, ESCAPE_BYTES, "\\uFFFD");
+    }
+}
+
+/* From behind the opening quote to behind the closing one, or the end of the bytes. */
+static void scan_string(struct scan *scan)
+{
+    while (scan->at < scan->length_bytes) {
+        char byte = scan->bytes[scan->at];
+        if (byte == '"') {
+            scan->at++;
+            return;
+        }
+        size_t character = text_utf8_length(scan->bytes + scan->at, scan->length_bytes - scan->at);
+        if (byte == '\\')
+            scan_escape(scan);
+        else if (character == 0)
+            replace(scan, 1, "\xEF\xBF\xBD");
+        else
+            scan->at += character;
+    }
+}
+
+/* One byte outside strings: counts values, follows the nesting. */
+static void scan_structure(struct scan *scan)
+{
+    char byte = scan->bytes[scan->at++];
+    bool scalar = strchr("{}[]:,\" \t\r\n", byte) == NULL || byte == '\0';
+    if (scalar && !scan->in_scalar)
+        scan->values++;
+    scan->in_scalar = scalar;
+    if (byte == '"' || byte == '{' || byte == '[')
+        scan->values++;
+    if (byte == '{' || byte == '[')
+        scan->depth++;
+    if ((byte == '}' || byte == ']') && scan->depth > 0)
+        scan->depth--;
+    if (byte == '"')
+        scan_string(scan);
+}
+
+static int scan_all(struct scan *scan, struct error *error)
+{
+    while (scan->at < scan->length_bytes) {
+        scan_structure(scan);
+        if (scan->depth > JSON_GUARD_MAX_DEPTH)
+            return error_set(
+                error, ERROR_TOO_LARGE, "JSON nests deeper than %d levels", JSON_GUARD_MAX_DEPTH);
+        if (scan->values > JSON_GUARD_MAX_VALUES)
+            return error_set(
+                error, ERROR_TOO_LARGE, "JSON has more than %d values", JSON_GUARD_MAX_VALUES);
+        if (scan->repaired.length_bytes > scan->kept_from + REPAIR_GROWTH_BYTES)
+            return error_set(error, ERROR_INVALID, "not UTF-8 text");
+    }
+    if (scan->kept_from > 0)
+        replace(scan, 0, "");
+    if (scan->repaired.failed)
+        return error_set(error, ERROR_NO_MEMORY, "no memory to repair JSON");
+    return 0;
+}
+
+static int parse(const char *bytes, size_t length_bytes, json_t **value, struct error *error)
+{
+    json_error_t details;
+    size_t flags = JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL | JSON_DECODE_ANY;
+    *value = json_loadb(bytes, length_bytes, flags, &details);
+    if (*value != NULL)
+        return 0;
+    if (json_error_code(&details) == json_error_out_of_memory)
+        return error_set(error, ERROR_NO_MEMORY, "no memory to read JSON");
+    return error_set(
+        error, ERROR_INVALID, "not JSON (line %d, column %d)", details.line, details.column);
+}
+
+int json_guard_load(
+    const char *bytes, size_t length_bytes, json_t **value, struct error *error)
+{
+    if (length_bytes >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0) {
+        bytes += 3;
+        length_bytes -= 3;
+    }
+    struct scan scan = {.bytes = bytes, .length_bytes = length_bytes};
+    int result = scan_all(&scan, error);
+    if (result == 0 && scan.kept_from > 0)
+        result = parse(scan.repaired.data, scan.repaired.length_bytes, value, error);
+    else if (result == 0)
+        result = parse(bytes, length_bytes, value, error);
+    text_fini(&scan.repaired);
+    return result;
+}
+
+bool json_guard_number(const json_t *json, double least, double most, double *number)
+{
+    if (!json_is_number(json))
+        return false;
+    double value = json_number_value(json);
+    if (!isfinite(value) || value < least || value > most)
+        return false;
+    *number = value;
+    return true;
+}
+
+const char *json_guard_string(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}

@@ -1,0 +1,175 @@
+#include "remote/convex.h"
+
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json_guard.h"
+
+enum {
+    CALLS_AT_ONCE = 32,
+    CALL_TIMEOUT_MS = 60000,
+    ANSWER_LIMIT_BYTES = 20 * 1024 * 1024, /* 16 MiB of value and its envelope */
+    QUOTE_BYTES = 400,
+};
+
+struct convex {
+    char *url;
+    char *endpoint;
+    char *account_id;
+    char *service_token;
+    sem_t calls;
+};
+
+int convex_create(struct convex **convex, const char *url, const char *account_id,
+    const char *service_token, struct error *error)
+{
+    struct convex *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the Convex client");
+    sem_init(&created->calls, 0, CALLS_AT_ONCE);
+    created->url = strdup(url);
+    created->account_id = strdup(account_id);
+    created->service_token = strdup(service_token);
+    struct text endpoint = {0};
+    text_printf(&endpoint, "%s/api/action", url);
+    created->endpoint = text_take(&endpoint);
+    if (created->url == NULL || created->account_id == NULL || created->service_token == NULL ||
+        created->endpoint == NULL) {
+        convex_destroy(created);
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the Convex client");
+    }
+    *convex = created;
+    return 0;
+}
+
+void convex_destroy(struct convex *convex)
+{
+    if (convex == NULL)
+        return;
+    sem_destroy(&convex->calls);
+    free(convex->url);
+    free(convex->endpoint);
+    free(convex->account_id);
+    free(convex->service_token);
+    free(convex);
+}
+
+const char *convex_url(const struct convex *convex)
+{
+    return convex->url;
+}
+
+/* The request's body, the caller's to free; NULL without memory. Takes the reference. */
+static char *build_body(const struct convex *convex, const char *action, json_t *arguments)
+{
+    json_t *body = json_pack("{s:s+, s:s, s:[o]}", "path", "service/actions:", action, "format",
+        "convex_encoded_json", "args", arguments);
+    json_t *inner = json_array_get(json_object_get(body, "args"), 0);
+    char *dumped = NULL;
+    if (json_object_set_new(inner, "accountId", json_string(convex->account_id)) == 0 &&
+        json_object_set_new(inner, "serviceToken", json_string(convex->service_token)) == 0)
+        dumped = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+    return dumped;
+}
+
+static bool may_pass(int status)
+{
+    return status == 408 || status == 409 || status == 421 || status == 425 || status == 429 ||
+           status >= 500;
+}
+
+/* Another status than 200 and 560: {"code","message"}, or whatever a proxy says. */
+static enum convex_outcome explain_status(
+    const struct http_answer *answer, struct error *error)
+{
+    char quote[QUOTE_BYTES];
+    text_quote(quote, sizeof quote, answer->body.bytes, answer->body.length_bytes);
+    error_set(error, ERROR_REMOTE, "HTTP %d%s%s", answer->status, quote[0] != '\0' ? ": " : "",
+        quote);
+    return may_pass(answer->status) ? CONVEX_UNAVAILABLE : CONVEX_REJECTED;
+}
+
+static enum convex_outcome explain_transport(
+    const struct http_answer *answer, struct error *error)
+{
+    enum error_code code =
+        answer->failure == HTTP_TIMED_OUT ? ERROR_TIMEOUT : ERROR_UNREACHABLE;
+    if (answer->failure == HTTP_ABORTED)
+        code = ERROR_INTERRUPTED;
+    error_set(error, code, "%s", answer->reason);
+    return answer->failure == HTTP_ABORTED ? CONVEX_ABORTED : CONVEX_UNAVAILABLE;
+}
+
+/* The body of a 200 or 560, which carry the same envelope. */
+static enum convex_outcome read_envelope(
+    const struct http_answer *answer, json_t **value, struct error *error)
+{
+    json_t *envelope;
+    if (json_guard_load(answer->body.bytes, answer->body.length_bytes, &envelope, error) != 0) {
+        error_wrap(error, "the answer is no Convex answer");
+        return CONVEX_UNAVAILABLE;
+    }
+    const char *status = json_guard_string(envelope, "status");
+    enum convex_outcome outcome = CONVEX_UNAVAILABLE;
+    if (status != NULL && strcmp(status, "success") == 0) {
+        json_t *found = json_object_get(envelope, "value");
+        *value = found != NULL ? json_incref(found) : json_null();
+        outcome = CONVEX_SUCCESS;
+    } else if (status != NULL && strcmp(status, "error") == 0) {
+        const char *message = json_guard_string(envelope, "errorMessage");
+        char quote[QUOTE_BYTES];
+        text_quote(quote, sizeof quote, message != NULL ? message : "",
+            message != NULL ? strlen(message) : 0);
+        error_set(error, ERROR_REMOTE, "%s", quote);
+        outcome = CONVEX_FUNCTION_ERROR;
+    } else {
+        error_set(error, ERROR_REMOTE, "the answer is no Convex answer: it has no status");
+    }
+    json_decref(envelope);
+    return outcome;
+}
+
+static void perform(struct convex *convex, struct http_client *client, const char *body,
+    bool repeatable, struct http_answer *answer)
+{
+    static const char *const headers[] = {"Content-Type: application/json",
+        "Convex-Client: mc-runtime-c-" MISSION_CONTROL_VERSION, NULL};
+    const struct http_request request = {
+        .url = convex->endpoint,
+        .headers = headers,
+        .body = body,
+        .body_bytes = strlen(body),
+        .timeout_ms = CALL_TIMEOUT_MS,
+        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+        .single_use_connection = !repeatable,
+    };
+    while (sem_wait(&convex->calls) != 0)
+        continue;
+    http_client_perform(client, &request, answer);
+    sem_post(&convex->calls);
+}
+
+enum convex_outcome convex_call(struct convex *convex, struct http_client *client,
+    const char *action, json_t *arguments, bool repeatable, json_t **value, struct error *error)
+{
+    char *body = build_body(convex, action, arguments);
+    if (body == NULL) {
+        error_set(error, ERROR_NO_MEMORY, "%s: no memory for the request", action);
+        return CONVEX_UNAVAILABLE;
+    }
+    struct http_answer answer;
+    perform(convex, client, body, repeatable, &answer);
+    free(body);
+    enum convex_outcome outcome;
+    if (answer.failure != HTTP_ANSWERED)
+        outcome = explain_transport(&answer, error);
+    else if (answer.status == 200 || answer.status == 560)
+        outcome = read_envelope(&answer, value, error);
+    else
+        outcome = explain_status(&answer, error);
+    if (outcome != CONVEX_SUCCESS)
+        error_wrap(error, "%s", action);
+    return outcome;
+}

@@ -1,0 +1,250 @@
+#include "remote/http_client.h"
+
+#include <assert.h>
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    CONNECT_TIMEOUT_MS = 10000,
+    BODY_KEPT_BYTES = 64 * 1024, /* larger buffers are given back before the next request */
+    RETRY_AFTER_LIMIT_S = 24 * 3600,
+    CONNECTIONS_KEPT = 2,
+};
+
+struct http_client {
+    CURL *curl;
+    struct ca_store *store;
+    const atomic_bool *abort;
+    struct text body;
+    size_t body_limit_bytes;
+    bool body_too_large;
+    char reason[CURL_ERROR_SIZE];
+};
+
+int http_client_library_start(struct error *error)
+{
+    if (curl_global_init(CURL_GLOBAL_ALL) != CURLE_OK)
+        return error_set(error, ERROR_SYSTEM, "libcurl cannot start");
+    return 0;
+}
+
+void http_client_library_stop(void)
+{
+    curl_global_cleanup();
+}
+
+static size_t take_body(char *bytes, size_t size, size_t count, void *context)
+{
+    struct http_client *client = context;
+    size_t length = size * count;
+    if (length > client->body_limit_bytes - client->body.length_bytes) {
+        client->body_too_large = true;
+        return CURL_WRITEFUNC_ERROR;
+    }
+    text_append_bytes(&client->body, bytes, length);
+    return client->body.failed ? CURL_WRITEFUNC_ERROR : length;
+}
+
+static int look_for_abort(
+    void *context, curl_off_t d_total, curl_off_t d_now, curl_off_t u_total, curl_off_t u_now)
+{
+    (void)d_total, (void)d_now, (void)u_total, (void)u_now;
+    const struct http_client *client = context;
+    return atomic_load_explicit(client->abort, memory_order_relaxed) ? 1 : 0;
+}
+
+static CURLcode trust_store(CURL *curl, void *ssl_context, void *context)
+{
+    (void)curl;
+    const struct http_client *client = context;
+    ca_store_attach(client->store, ssl_context);
+    return CURLE_OK;
+}
+
+/* What is the same for every request. NULL paths keep libcurl from loading the bundle itself. */
+static CURLcode set_fixed_options(struct http_client *client)
+{
+    CURL *curl = client->curl;
+    CURLcode code = CURLE_OK;
+#define SET(option, value) code = code == CURLE_OK ? curl_easy_setopt(curl, option, value) : code
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_QUICK_EXIT, 1L);
+    SET(CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_FOLLOWLOCATION, 0L);
+    SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET(CURLOPT_SSL_VERIFYPEER, 1L);
+    SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    SET(CURLOPT_CAINFO, NULL);
+    SET(CURLOPT_CAPATH, NULL);
+    SET(CURLOPT_SSL_CTX_FUNCTION, trust_store);
+    SET(CURLOPT_SSL_CTX_DATA, client);
+    SET(CURLOPT_WRITEFUNCTION, take_body);
+    SET(CURLOPT_WRITEDATA, client);
+    SET(CURLOPT_NOPROGRESS, 0L);
+    SET(CURLOPT_XFERINFOFUNCTION, look_for_abort);
+    SET(CURLOPT_XFERINFODATA, client);
+    SET(CURLOPT_ERRORBUFFER, client->reason);
+    SET(CURLOPT_TCP_NODELAY, 1L);
+    SET(CURLOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT);
+#undef SET
+    return code;
+}
+
+int http_client_create(struct http_client **client, struct ca_store *store,
+    const atomic_bool *abort, struct error *error)
+{
+    struct http_client *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory for an HTTP client");
+    created->store = store;
+    created->abort = abort;
+    created->curl = curl_easy_init();
+    if (created->curl == NULL || set_fixed_options(created) != CURLE_OK) {
+        http_client_destroy(created);
+        return error_set(error, ERROR_NO_MEMORY, "libcurl cannot make a client");
+    }
+    *client = created;
+    return 0;
+}
+
+void http_client_destroy(struct http_client *client)
+{
+    if (client == NULL)
+        return;
+    curl_easy_cleanup(client->curl);
+    text_fini(&client->body);
+    free(client);
+}
+
+static struct curl_slist *build_headers(const char *const *headers)
+{
+    /* An empty Expect keeps libcurl from waiting a second for "100 Continue". */
+    struct curl_slist *list = curl_slist_append(NULL, "Expect:");
+    for (; list != NULL && *headers != NULL; headers++) {
+        struct curl_slist *longer = curl_slist_append(list, *headers);
+        if (longer == NULL)
+            curl_slist_free_all(list);
+        list = longer;
+    }
+    return list;
+}
+
+static CURLcode set_request_options(
+    struct http_client *client, const struct http_request *request, struct curl_slist *headers)
+{
+    CURL *curl = client->curl;
+    long timeout_ms = (long)request->timeout_ms;
+    long connect_ms = timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS;
+    CURLcode code = curl_easy_setopt(curl, CURLOPT_URL, request->url);
+#define SET(option, value) code = code == CURLE_OK ? curl_easy_setopt(curl, option, value) : code
+    SET(CURLOPT_HTTPHEADER, headers);
+    SET(CURLOPT_TIMEOUT_MS, timeout_ms);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
+    SET(CURLOPT_FRESH_CONNECT, request->single_use_connection ? 1L : 0L);
+    SET(CURLOPT_FORBID_REUSE, request->single_use_connection ? 1L : 0L);
+    SET(CURLOPT_NOPROXY, request->ignore_proxy ? "*" : NULL);
+    if (request->body == NULL) {
+        SET(CURLOPT_HTTPGET, 1L);
+    } else {
+        SET(CURLOPT_POST, 1L);
+        SET(CURLOPT_POSTFIELDS, request->body);
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_bytes);
+    }
+#undef SET
+    return code;
+}
+
+static void reset_body(struct http_client *client, size_t limit_bytes)
+{
+    if (client->body.capacity_bytes > BODY_KEPT_BYTES)
+        text_fini(&client->body);
+    text_clear(&client->body);
+    client->body_limit_bytes = limit_bytes;
+    client->body_too_large = false;
+    client->reason[0] = '\0';
+}
+
+static void read_retry_after(CURL *curl, struct http_answer *answer)
+{
+    struct curl_header *header;
+    curl_off_t seconds = 0;
+    if (curl_easy_header(curl, "Retry-After", 0, CURLH_HEADER, -1, &header) != CURLHE_OK ||
+        curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &seconds) != CURLE_OK)
+        return;
+    if (seconds < 0 || seconds > RETRY_AFTER_LIMIT_S)
+        seconds = RETRY_AFTER_LIMIT_S;
+    answer->has_retry_after = true;
+    answer->retry_after_ms = (int64_t)seconds * 1000;
+}
+
+static enum http_failure classify(const struct http_client *client, CURLcode code, bool sent)
+{
+    if (code == CURLE_OK)
+        return HTTP_ANSWERED;
+    if (code == CURLE_ABORTED_BY_CALLBACK)
+        return HTTP_ABORTED;
+    if (!sent)
+        return HTTP_NOT_SENT;
+    if (client->body_too_large)
+        return HTTP_TOO_LARGE;
+    return code == CURLE_OPERATION_TIMEDOUT ? HTTP_TIMED_OUT : HTTP_LOST;
+}
+
+static void explain(const struct http_client *client, const struct http_request *request,
+    CURLcode code, struct http_answer *answer)
+{
+    if (answer->failure == HTTP_ANSWERED)
+        return;
+    const char *words = client->reason[0] != '\0' ? client->reason : curl_easy_strerror(code);
+    if (answer->failure == HTTP_TOO_LARGE)
+        snprintf(answer->reason, sizeof answer->reason, "the answer is larger than %zu bytes",
+            request->answer_limit_bytes);
+    else if (answer->failure == HTTP_ABORTED)
+        snprintf(answer->reason, sizeof answer->reason, "interrupted by the stop");
+    else
+        text_quote(answer->reason, sizeof answer->reason, words, strlen(words));
+}
+
+static void read_answer(struct http_client *client, const struct http_request *request,
+    CURLcode code, struct http_answer *answer)
+{
+    long request_bytes = 0;
+    long status = 0;
+    curl_easy_getinfo(client->curl, CURLINFO_REQUEST_SIZE, &request_bytes);
+    curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+    answer->sent = request_bytes > 0;
+    answer->status = (int)status;
+    answer->failure = classify(client, code, answer->sent);
+    if (answer->failure == HTTP_ANSWERED)
+        answer->body = (struct text_span){
+            client->body.data != NULL ? client->body.data : "", client->body.length_bytes};
+    read_retry_after(client->curl, answer);
+    explain(client, request, code, answer);
+}
+
+void http_client_perform(
+    struct http_client *client, const struct http_request *request, struct http_answer *answer)
+{
+    assert(request->timeout_ms >= 1);
+    *answer = (struct http_answer){.failure = HTTP_NO_MEMORY, .reason = "out of memory"};
+    if (atomic_load(client->abort)) {
+        answer->failure = HTTP_ABORTED;
+        text_copy(answer->reason, sizeof answer->reason, "interrupted by the stop");
+        return;
+    }
+    struct curl_slist *headers = build_headers(request->headers);
+    if (headers == NULL)
+        return;
+    reset_body(client, request->answer_limit_bytes);
+    CURLcode code = set_request_options(client, request, headers);
+    if (code == CURLE_OK) {
+        answer->reason[0] = '\0';
+        code = curl_easy_perform(client->curl);
+        read_answer(client, request, code, answer);
+    }
+    curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, NULL);
+    curl_slist_free_all(headers);
+}
