@@ -1,0 +1,114 @@
+/* The settings of one runtime: read once at start, checked as a whole, then never changed. */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include <stdint.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "config/problems.h"
+
+/* The rows of the table of options (config/options.h), in the order in which they are shown. */
+enum option_id {
+    OPTION_ACCOUNT_ID,
+    OPTION_CONVEX_URL,
+    OPTION_SERVICE_TOKEN,
+    OPTION_CA_FILE,
+    OPTION_OPENCLAW_GATEWAY_URL,
+    OPTION_OPENCLAW_GATEWAY_TOKEN,
+    OPTION_OPENCLAW_REQUEST_TIMEOUT_MS,
+    OPTION_OPENCLAW_VERSION,
+    OPTION_DELIVERY_INTERVAL,
+    OPTION_DELIVERY_MAX_CONCURRENT_SESSIONS,
+    OPTION_DELIVERY_LIST_LIMIT,
+    OPTION_DELIVERY_QUEUE_CAPACITY,
+    OPTION_DELIVERY_BACKOFF_BASE_MS,
+    OPTION_DELIVERY_BACKOFF_MAX_MS,
+    OPTION_AGENT_SYNC_INTERVAL,
+    OPTION_HEALTH_CHECK_INTERVAL,
+    OPTION_UPGRADE_MODE,
+    OPTION_RUNTIME_VERSION,
+    OPTION_HEALTH_HOST,
+    OPTION_HEALTH_PORT,
+    OPTION_STATE_DIR,
+    OPTION_SHUTDOWN_GRACE_MS,
+    OPTION_LOG_LEVEL,
+    OPTION_LOG_FORMAT,
+    OPTION_DROPLET_ID,
+    OPTION_DROPLET_IP,
+    OPTION_DROPLET_REGION,
+    CONFIG_OPTIONS,
+};
+
+/* Where the value of a setting came from. */
+enum config_origin {
+    CONFIG_FROM_DEFAULT,
+    CONFIG_FROM_ENVIRONMENT,
+    CONFIG_FROM_ENV_FILE,
+    CONFIG_FROM_VALUE_FILE, /* the file that NAME_FILE names */
+};
+
+/*
+ * Every setting, checked. Names and defaults: docs/configuration.md (contract runtime-behaviour-v0,
+ * section 1). The structure owns its strings, which are valid UTF-8 without control characters and
+ * not NULL unless said otherwise. After config_load it is const for everybody, so any thread may
+ * read it.
+ */
+struct config {
+    char *account_id;
+    char *convex_url; /* http or https, without '/' at its end */
+    char *service_token;
+    char *gateway_url;      /* http or https, without '/' at its end; "" is: disabled */
+    char *gateway_token;    /* NULL or "" is: send no Authorization header */
+    char *openclaw_version; /* NULL is: find it out */
+    char *runtime_version;
+    char *health_host;
+    unsigned health_port; /* 0 is: any free port */
+    int64_t delivery_interval_ms;
+    int64_t health_check_interval_ms;
+    int64_t agent_sync_interval_ms;
+    int64_t delivery_backoff_base_ms;
+    int64_t delivery_backoff_max_ms; /* at least the base */
+    int64_t gateway_timeout_ms;      /* OPENCLAW_REQUEST_TIMEOUT_MS: the whole exchange */
+    unsigned delivery_workers;       /* DELIVERY_MAX_CONCURRENT_SESSIONS */
+    unsigned delivery_list_limit;
+    unsigned delivery_queue_capacity;
+    int64_t shutdown_grace_ms;
+    char *state_dir; /* without '/' at its end, unless it is the root */
+    char *ca_file;   /* NULL is: the system's authorities */
+    enum log_level log_level;
+    enum log_format log_format;
+    char *droplet_id;
+    char *droplet_ip;
+    char *droplet_region;
+    char *upgrade_mode; /* compared with "exit" only */
+
+    /* What config_describe shows beside the values. */
+    enum config_origin origins[CONFIG_OPTIONS];
+};
+
+struct config_source {
+    char *const *environment; /* NAME=value strings, ended by NULL, as environ */
+    const char *env_file;     /* path of a file of further variables; NULL is: none */
+};
+
+/*
+ * Fills *config from source. What the environment has wins over the file. Adds every problem to
+ * *problems: errors, and warnings that stop nothing. Returns 0, ERROR_INVALID when an error was
+ * added, or ERROR_NO_MEMORY; then *config holds nothing to free. On success the caller frees with
+ * config_fini. Secrets become known to base/redact.h before anything is said about them, also when
+ * the load fails. Reads files; called by the main thread before others start.
+ */
+int config_load(
+    struct config *config, const struct config_source *source, struct problems *problems);
+
+/* Frees the strings and zeroes the structure; a zeroed structure is fine. */
+void config_fini(struct config *config);
+
+/*
+ * Appends the effective settings to *text, one "NAME=value  # origin" a line in the order of the
+ * table, in the form that --env-file reads. Secrets are shown as ***.
+ */
+void config_describe(const struct config *config, struct text *text);
+
+#endif

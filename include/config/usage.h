@@ -1,0 +1,30 @@
+/* The command line: what it may say, and the text of --help. */
+#ifndef CONFIG_USAGE_H
+#define CONFIG_USAGE_H
+
+#include "base/error.h"
+#include "base/text.h"
+
+enum arguments_action {
+    ARGUMENTS_RUN,
+    ARGUMENTS_CHECK_CONFIG,
+    ARGUMENTS_VERSION,
+    ARGUMENTS_HELP,
+};
+
+struct arguments {
+    enum arguments_action action;
+    const char *env_file; /* borrowed from argv; NULL is: none */
+};
+
+/*
+ * Reads the arguments as main gets them. Of --help, --version and --check-config the first one in
+ * this order counts. Returns 0, or ERROR_INVALID with a line for the user (who should then see
+ * exit status 64). Pure.
+ */
+int arguments_parse(int argc, char **argv, struct arguments *arguments, struct error *error);
+
+/* Appends the text of --help: the arguments, then every option of the table by section. */
+void usage_append(struct text *text);
+
+#endif

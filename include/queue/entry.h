@@ -1,0 +1,54 @@
+/* One undelivered notification that this process knows, and how far it has come. */
+#ifndef QUEUE_ENTRY_H
+#define QUEUE_ENTRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/heap.h"
+#include "queue/id_table.h"
+
+enum entry_stage {
+    STAGE_KNOWN,     /* listed; its agent has not been asked, or has to be asked again */
+    STAGE_SENDING,   /* the agent is being asked */
+    STAGE_REPLIED,   /* the reply is here; the thread does not have it yet */
+    STAGE_WRITTEN,   /* the thread has what it gets; not marked as delivered yet */
+    STAGE_GIVING_UP, /* nothing more will be tried but to say so in the thread */
+    STAGE_SETTLED,   /* ended; remembered only until the backend stops listing it */
+};
+
+/* How an entry ends. */
+enum entry_verdict { VERDICT_DELIVERED, VERDICT_SKIPPED, VERDICT_DEAD };
+
+struct lane;
+
+struct entry {
+    /* Never changed once made. item.id is the notification's id. */
+    struct id_item item;
+    char agent_id[ID_BYTES];
+    int64_t created_at_ms;
+
+    /* The worker's while it runs the entry; nobody looks at them else. */
+    unsigned attempts; /* times a worker took it */
+    unsigned failures; /* in a row at this stage, for the backoff */
+    unsigned runs;     /* requests sent to the agent */
+    int64_t started_us; /* when the current attempt began, monotonic */
+    enum entry_verdict verdict;
+    char agent_slug[ID_BYTES];
+    char task_id[ID_BYTES]; /* "" when the notification has no task */
+    char *reply;            /* owned; NULL until there is one */
+
+    /* The queue's, under its lock. */
+    enum entry_stage stage;
+    bool running;
+    bool ready; /* stands in its lane's list */
+    struct lane *lane;
+    struct heap_item due; /* in the heap while it waits */
+    int64_t settled_at_ms;
+    uint64_t last_page; /* number of the last page that listed it */
+    TAILQ_ENTRY(entry) in_lane;
+    TAILQ_ENTRY(entry) in_queue;
+};
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * Every undelivered notification that this process knows, in one structure under one lock: its
+ * stage, its lane, when it is due. A lane is an agent: it runs one entry at a time, oldest first,
+ * and lanes run in parallel.
+ *
+ * The poller offers pages; workers take an entry, own it while they do its blocking work, and finish
+ * it. Whatever belongs together changes together, so there is no moment at which an entry could be
+ * run twice or be lost. (Design, section 4.)
+ */
+#ifndef QUEUE_SEND_QUEUE_H
+#define QUEUE_SEND_QUEUE_H
+
+#include <stddef.h>
+
+#include "queue/entry.h"
+
+enum {
+    SEND_QUEUE_MOST_HELD = 8000,  /* entries of any stage, settled ones included */
+    SEND_QUEUE_READY_OF_LANE = 32 /* more of one lane do not count as ready work */
+};
+
+struct send_queue;
+
+/* A row of a page. */
+struct offer_row {
+    const char *id;
+    const char *agent_id;
+    int64_t created_at_ms;
+};
+
+/* One answer of the backend's list. */
+struct offer {
+    const struct offer_row *rows; /* oldest first */
+    size_t count;
+    bool full;           /* the page was cut at its limit: more may follow */
+    int64_t began_at_ms; /* when the request was made, monotonic */
+};
+
+/* How a worker leaves an entry. */
+struct finish {
+    enum entry_stage stage; /* where it goes on, or STAGE_SETTLED */
+    int64_t delay_ms;       /* not before; 0 is at once */
+};
+
+struct send_queue_counts {
+    size_t held;
+    size_t ready;
+    size_t running;
+    size_t waiting;
+    size_t settled;
+    size_t lanes;
+};
+
+/*
+ * A queue that accepts new entries while fewer than capacity are ready. The caller destroys it once
+ * no thread uses it. ERROR_NO_MEMORY.
+ */
+int send_queue_create(struct send_queue **queue, size_t capacity, struct error *error);
+void send_queue_destroy(struct send_queue *queue);
+
+/*
+ * Takes in a page: unknown ids become entries, as far as there is room; known ones that the backend
+ * no longer lists are dropped if no worker has begun with them; settled ones are forgotten when the
+ * page's request began after they were settled, never before, since an answer that was under way
+ * is no reason to run an agent again. Returns true when there was something new and so little ready
+ * work that the next page should be fetched at once. Any thread; a short lock.
+ */
+bool send_queue_offer(struct send_queue *queue, const struct offer *offer);
+
+/*
+ * The next entry to work on, the caller's until send_queue_finish: write-backs first, then sends.
+ * Blocks until there is one; NULL when the queue is closed and nothing is left to do here.
+ */
+struct entry *send_queue_take(struct send_queue *queue);
+
+/*
+ * Moves a taken entry on to stage. Returns false, and changes nothing, when stage is STAGE_SENDING
+ * and sends are held or the queue is closed. A short lock.
+ */
+bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage);
+
+/*
+ * Gives a taken entry back; it is the queue's again. Returns true when ready work has run low while
+ * the backend had more, so that a poll would help. A short lock.
+ */
+bool send_queue_finish(
+    struct send_queue *queue, struct entry *entry, const struct finish *finish);
+
+/* While held, no entry is taken for sending; write-backs go on. A short lock. */
+void send_queue_hold_sends(struct send_queue *queue, bool held);
+
+/*
+ * Ends sending: entries past the send stage are still handed out until deadline_ms (monotonic), at
+ * once even if they were waiting; then, or when none is left, send_queue_take returns NULL.
+ */
+void send_queue_close(struct send_queue *queue, int64_t deadline_ms);
+
+void send_queue_counts(struct send_queue *queue, struct send_queue_counts *counts);
+
+#endif

@@ -1,0 +1,69 @@
+/* Sends a message to an agent's session at the OpenClaw gateway and tells how that ended. */
+#ifndef REMOTE_GATEWAY_H
+#define REMOTE_GATEWAY_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+#include "remote/http_client.h"
+
+/* Where the gateway is and how to be let in. Shared by all threads. */
+struct gateway;
+
+/* What became of a send (contract openclaw-gateway, sections 1.3 and 5). */
+enum gateway_outcome {
+    GATEWAY_REPLIED,       /* the run ended well; body is there */
+    GATEWAY_DISABLED,      /* no gateway is configured */
+    GATEWAY_UNREACHABLE,   /* not a byte of the request went out */
+    GATEWAY_MISCONFIGURED, /* 401, 403, 404 or a redirect: token, URL or endpoint is wrong */
+    GATEWAY_BUSY,          /* draining or rate-limited; retry_after_ms says for how long */
+    GATEWAY_REFUSED,       /* another error from before a run */
+    GATEWAY_FAILED_RUN,    /* the agent ran and failed, or its answer cannot be read */
+    GATEWAY_AMBIGUOUS,     /* the request went out and no answer came: it may have run */
+    GATEWAY_ABORTED,       /* the stop cut it off; sent tells whether it may have run */
+};
+
+struct gateway_message {
+    const char *session_key;
+    const char *agent_slug; /* "" leaves the agent to the gateway's default */
+    const char *input;
+    size_t input_bytes;
+    int64_t timeout_ms; /* headers and body together */
+};
+
+struct gateway_result {
+    enum gateway_outcome outcome;
+    json_t *body; /* owned; only with GATEWAY_REPLIED, else NULL */
+    int64_t retry_after_ms;
+    bool timed_out;
+    bool sent;
+    struct error error; /* why not GATEWAY_REPLIED, without secrets */
+};
+
+void gateway_result_fini(struct gateway_result *result);
+
+/*
+ * Copies what it is given; url "" makes a gateway that is disabled, token NULL or "" sends no
+ * Authorization header. The caller destroys *gateway. ERROR_NO_MEMORY.
+ */
+int gateway_create(
+    struct gateway **gateway, const char *url, const char *token, struct error *error);
+void gateway_destroy(struct gateway *gateway);
+
+bool gateway_is_enabled(const struct gateway *gateway);
+
+/*
+ * Posts one message and fills *result. Exactly one request goes out, on a connection of its own
+ * (libcurl would repeat a POST on a reused one). Blocks until answer, timeout or abort. Any thread,
+ * each with its own client.
+ */
+void gateway_send(const struct gateway *gateway, struct http_client *client,
+    const struct gateway_message *message, struct gateway_result *result);
+
+/*
+ * Says what an answer of the gateway means, without its body when that is not JSON: fills outcome,
+ * body and error of *result. Pure but for memory.
+ */
+void gateway_classify(const struct http_answer *answer, struct gateway_result *result);
+
+#endif

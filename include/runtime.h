@@ -1,0 +1,24 @@
+/* All parts of the runtime, started in one order and stopped in its reverse. */
+#ifndef RUNTIME_H
+#define RUNTIME_H
+
+#include "base/error.h"
+#include "config/config.h"
+
+struct runtime;
+
+/*
+ * Starts every part; config is borrowed until runtime_stop. Signals must be blocked, so that all
+ * threads inherit that. On failure everything started is stopped again and *error says what and
+ * why: ERROR_INVALID for a setting, ERROR_LOCKED when another runtime holds STATE_DIR,
+ * ERROR_UNREACHABLE when the health port cannot be had, ERROR_SYSTEM and ERROR_NO_MEMORY.
+ */
+int runtime_start(struct runtime **runtime, const struct config *config, struct error *error);
+
+/*
+ * Stops within SHUTDOWN_GRACE_MS and a second: no new sends, but those that run and all write-backs
+ * may end until then; after that transfers are cut off. Blocks; frees everything.
+ */
+void runtime_stop(struct runtime *runtime);
+
+#endif

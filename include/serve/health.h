@@ -1,0 +1,33 @@
+/* The answers of /health and /version, built from what the parts of the runtime last said. */
+#ifndef SERVE_HEALTH_H
+#define SERVE_HEALTH_H
+
+#include "base/stats.h"
+#include "base/text.h"
+#include "config/config.h"
+#include "config/version_probe.h"
+#include "serve/http_server.h"
+
+/* What the answers are made of; all borrowed, never NULL, and outliving the server. */
+struct health_sources {
+    const struct config *config;
+    struct stats *stats;
+    struct version_probe *version;
+};
+
+/*
+ * Appends the JSON of /health, indented by two, with the keys of contract runtime-behaviour-v0,
+ * section 9, in that order. "healthy" while the gateway and the delivery run and the last poll did
+ * not fail, else "degraded". Holds no secret, session key or reply: errors are redacted. Out of
+ * memory sets body->failed. Any thread; takes the short lock of the stats.
+ */
+void health_append(struct text *body, const struct health_sources *sources);
+
+/* Appends the JSON of /version: compact, four strings (same section). As health_append. */
+void health_append_version(struct text *body, const struct health_sources *sources);
+
+/* The handlers of both paths; context is the struct health_sources. */
+http_server_handler health_handle;
+http_server_handler health_handle_version;
+
+#endif

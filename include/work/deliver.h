@@ -1,0 +1,30 @@
+/* What a worker does with a notification: ask its agent, write the reply into the thread, mark it. */
+#ifndef WORK_DELIVER_H
+#define WORK_DELIVER_H
+
+#include "base/stats.h"
+#include "config/config.h"
+#include "queue/send_queue.h"
+#include "remote/convex.h"
+#include "remote/gateway.h"
+
+/* Borrowed parts, shared by all workers; only read. */
+struct deliver {
+    const struct config *config;
+    struct send_queue *queue;
+    struct convex *convex;
+    struct gateway *gateway;
+    struct stats *stats;
+    /* Called when a poll may bring something new; must not block. */
+    void (*ask_for_poll)(void *poll_context);
+    void *poll_context;
+};
+
+/*
+ * A worker_run: works entry from its stage towards its end and gives it back to the queue. context
+ * is a struct deliver. A stage that fails leaves the entry waiting, to go on at that stage. Blocks
+ * for as long as the agent takes.
+ */
+void deliver_run(void *context, struct http_client *client, struct entry *entry);
+
+#endif

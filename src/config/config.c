@@ -1,0 +1,148 @@
+#include "config/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/redact.h"
+#include "config/option_value.h"
+#include "config/options.h"
+#include "config/rules.h"
+#include "config/spelling.h"
+#include "config/values.h"
+
+static void say_missing(const struct option *option, struct problems *problems)
+{
+    problems_add(problems, PROBLEM_ERROR,
+        "%s is missing: it is required, and not set or empty; right is a value like %s (%s)",
+        option->name, option->example, option->help);
+}
+
+static int store_option(
+    struct config *config, struct values *values, enum option_id id, struct problems *problems)
+{
+    const struct option *option = &config_options[id];
+    struct value *value = &values->by_option[id];
+    config->origins[id] = value->origin;
+    if (value->state == VALUE_ABSENT && (option->flags & OPTION_REQUIRED) != 0)
+        say_missing(option, problems);
+    const char *text = value->state == VALUE_PRESENT ? value->text : NULL;
+    if (value->state == VALUE_ABSENT)
+        text = option->fallback;
+    if (text == NULL)
+        return 0;
+    int result = option_store(option, text, config, problems);
+    if (result == ERROR_INVALID)
+        value->state = VALUE_WRONG;
+    return result == ERROR_NO_MEMORY ? result : 0;
+}
+
+static void warn_of_public_file(
+    const struct config_source *source, const struct values *values, struct problems *problems)
+{
+    if (!values->env_file.is_public)
+        return;
+    for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
+        const struct env_entry *entry = env_file_find(&values->env_file, config_options[i].name);
+        if ((config_options[i].flags & OPTION_SECRET) == 0 || entry == NULL ||
+            entry->value == NULL || entry->value[0] == '\0')
+            continue;
+        char quoted_path[256];
+        text_quote(quoted_path, sizeof quoted_path, source->env_file, strlen(source->env_file));
+        problems_add(problems, PROBLEM_WARNING,
+            "%s holds a secret and everybody on this machine may read it; chmod 600 it",
+            quoted_path);
+        return;
+    }
+}
+
+static int load_values(struct config *config, const struct config_source *source,
+    struct values *values, struct problems *problems)
+{
+    int result = values_read(values, source, problems);
+    for (size_t i = 0; i < CONFIG_OPTIONS && result == 0; i++)
+        result = store_option(config, values, (enum option_id)i, problems);
+    if (result == 0)
+        result = rules_apply(config, values, problems);
+    if (result != 0)
+        return result;
+    spelling_check(values, problems);
+    warn_of_public_file(source, values, problems);
+    return problems_have_error(problems) ? ERROR_INVALID : 0;
+}
+
+int config_load(
+    struct config *config, const struct config_source *source, struct problems *problems)
+{
+    *config = (struct config){0};
+    struct values values = {0};
+    int result = load_values(config, source, &values, problems);
+    values_fini(&values);
+    if (result != 0)
+        config_fini(config);
+    return result;
+}
+
+void config_fini(struct config *config)
+{
+    for (size_t i = 0; i < CONFIG_OPTIONS; i++)
+        if (option_is_string(&config_options[i]))
+            free(*option_string(&config_options[i], config));
+    *config = (struct config){0};
+}
+
+/* Whether the env file's reader would take the value for something else if it stood there bare. */
+static bool needs_quotes(const char *value)
+{
+    return value[strcspn(value, "\"'#")] != '\0' || value[0] == ' ' ||
+           (value[0] != '\0' && value[strlen(value) - 1] == ' ');
+}
+
+static void append_quoted(struct text *text, const char *value)
+{
+    text_append(text, "\"");
+    for (; *value != '\0'; value++) {
+        if (strchr("\"\\$", *value) != NULL)
+            text_append(text, "\\");
+        text_append_bytes(text, value, 1);
+    }
+    text_append(text, "\"");
+}
+
+static void describe_value(
+    const struct option *option, const struct config *config, struct text *text)
+{
+    struct text field = {0};
+    option_append_value(option, config, &field);
+    char *value = text_take(&field);
+    if (value == NULL) {
+        text->failed = true;
+        return;
+    }
+    redact(value);
+    if ((option->flags & OPTION_SECRET) != 0)
+        text_append(text, value[0] != '\0' ? "***" : "");
+    else if (needs_quotes(value))
+        append_quoted(text, value);
+    else
+        text_append(text, value);
+    free(value);
+}
+
+void config_describe(const struct config *config, struct text *text)
+{
+    static const char *const origins[] = {
+        [CONFIG_FROM_DEFAULT] = "default",
+        [CONFIG_FROM_ENVIRONMENT] = "environment",
+        [CONFIG_FROM_ENV_FILE] = "env file",
+    };
+    for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
+        const struct option *option = &config_options[i];
+        text_printf(text, "%s=", option->name);
+        describe_value(option, config, text);
+        if (config->origins[i] == CONFIG_FROM_VALUE_FILE)
+            text_printf(text, "  # %s_FILE\n", option->name);
+        else
+            text_printf(text, "  # %s\n", origins[config->origins[i]]);
+    }
+}

@@ -1,0 +1,130 @@
+#include "config/options.h"
+
+#include <string.h>
+
+enum { HOUR_MS = 3600000, TWO_HOURS_MS = 7200000, DAY_MS = 86400000 };
+
+#define FIELD(name) .offset = offsetof(struct config, name)
+
+static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const log_formats[] = {"text", "json", NULL};
+
+/* A choice is stored as its position, straight into the field's enum. */
+_Static_assert(sizeof(enum log_level) == sizeof(unsigned), "log_level is read as a choice");
+_Static_assert(sizeof(enum log_format) == sizeof(unsigned), "log_format is read as a choice");
+_Static_assert(LOG_LEVEL_DEBUG == 0 && LOG_LEVEL_ERROR == 3, "the order of log_levels");
+_Static_assert(LOG_FORMAT_TEXT == 0 && LOG_FORMAT_JSON == 1, "the order of log_formats");
+
+const struct option config_options[CONFIG_OPTIONS] = {
+    [OPTION_ACCOUNT_ID] = {"ACCOUNT_ID", SECTION_BACKEND, OPTION_TEXT,
+        OPTION_REQUIRED | OPTION_UNQUOTED | OPTION_OR_FILE, FIELD(account_id),
+        .example = "k57abc123def456",
+        .help = "The account that this runtime serves, as Mission Control shows it"},
+    [OPTION_CONVEX_URL] = {"CONVEX_URL", SECTION_BACKEND, OPTION_URL,
+        OPTION_REQUIRED | OPTION_UNQUOTED, FIELD(convex_url),
+        .example = "https://happy-animal-123.convex.cloud",
+        .help = "The Convex deployment of Mission Control"},
+    [OPTION_SERVICE_TOKEN] = {"SERVICE_TOKEN", SECTION_BACKEND, OPTION_TEXT,
+        OPTION_REQUIRED | OPTION_SECRET | OPTION_UNQUOTED | OPTION_OR_FILE, FIELD(service_token),
+        .example = "mc_service_{accountId}_{secret}",
+        .help = "The account's service token, made by the same deployment"},
+    [OPTION_CA_FILE] = {"CA_FILE", SECTION_BACKEND, OPTION_PATH, 0, FIELD(ca_file),
+        .computed = "only the system's authorities", .example = "/etc/ssl/private-ca.pem",
+        .help = "PEM file of certificate authorities to trust beside those of the system"},
+
+    [OPTION_OPENCLAW_GATEWAY_URL] = {"OPENCLAW_GATEWAY_URL", SECTION_GATEWAY, OPTION_URL,
+        OPTION_UNQUOTED | OPTION_MAY_BE_EMPTY, FIELD(gateway_url),
+        .fallback = "http://127.0.0.1:18789",
+        .help = "The gateway that runs the agents; set but empty switches it off"},
+    [OPTION_OPENCLAW_GATEWAY_TOKEN] = {"OPENCLAW_GATEWAY_TOKEN", SECTION_GATEWAY, OPTION_TEXT,
+        OPTION_SECRET | OPTION_UNQUOTED | OPTION_OR_FILE | OPTION_MAY_BE_EMPTY,
+        FIELD(gateway_token), .computed = "local, if the gateway is local; else required",
+        .help = "The gateway's token; set but empty sends no Authorization header"},
+    [OPTION_OPENCLAW_REQUEST_TIMEOUT_MS] = {"OPENCLAW_REQUEST_TIMEOUT_MS", SECTION_GATEWAY,
+        OPTION_DURATION, 0, FIELD(gateway_timeout_ms), 100, HOUR_MS, .fallback = "60000",
+        .help = "Time for one agent run, from connecting to the last byte of the answer"},
+    [OPTION_OPENCLAW_VERSION] = {"OPENCLAW_VERSION", SECTION_GATEWAY, OPTION_TEXT, 0,
+        FIELD(openclaw_version), .computed = "detected", .example = "2026.2.19",
+        .help = "The version of OpenClaw that is reported"},
+
+    [OPTION_DELIVERY_INTERVAL] = {"DELIVERY_INTERVAL", SECTION_DELIVERY, OPTION_DURATION, 0,
+        FIELD(delivery_interval_ms), 10, DAY_MS, .fallback = "5000",
+        .help = "Time between two looks for new notifications when there is nothing to do"},
+    [OPTION_DELIVERY_MAX_CONCURRENT_SESSIONS] = {"DELIVERY_MAX_CONCURRENT_SESSIONS",
+        SECTION_DELIVERY, OPTION_NUMBER, 0, FIELD(delivery_workers), 1, 256, .fallback = "10",
+        .help = "Agents that may work at the same time"},
+    [OPTION_DELIVERY_LIST_LIMIT] = {"DELIVERY_LIST_LIMIT", SECTION_DELIVERY, OPTION_NUMBER, 0,
+        FIELD(delivery_list_limit), 1, 500, .fallback = "50",
+        .help = "New notifications to ask for at once"},
+    [OPTION_DELIVERY_QUEUE_CAPACITY] = {"DELIVERY_QUEUE_CAPACITY", SECTION_DELIVERY, OPTION_NUMBER,
+        0, FIELD(delivery_queue_capacity), 16, 65536, .fallback = "1024",
+        .help = "Notifications that may stand ready in memory"},
+    [OPTION_DELIVERY_BACKOFF_BASE_MS] = {"DELIVERY_BACKOFF_BASE_MS", SECTION_DELIVERY,
+        OPTION_DURATION, 0, FIELD(delivery_backoff_base_ms), 1, DAY_MS, .fallback = "5000",
+        .help = "Wait after a first failure; it doubles with each further one"},
+    [OPTION_DELIVERY_BACKOFF_MAX_MS] = {"DELIVERY_BACKOFF_MAX_MS", SECTION_DELIVERY,
+        OPTION_DURATION, 0, FIELD(delivery_backoff_max_ms), 1, DAY_MS, .fallback = "300000",
+        .help = "Longest wait after failures; not below the base"},
+
+    [OPTION_AGENT_SYNC_INTERVAL] = {"AGENT_SYNC_INTERVAL", SECTION_STATUS, OPTION_DURATION, 0,
+        FIELD(agent_sync_interval_ms), 10, DAY_MS, .fallback = "60000",
+        .help = "Time between two readings of the account's agents"},
+    [OPTION_HEALTH_CHECK_INTERVAL] = {"HEALTH_CHECK_INTERVAL", SECTION_STATUS, OPTION_DURATION, 0,
+        FIELD(health_check_interval_ms), 10, DAY_MS, .fallback = "60000",
+        .help = "Time between two status reports; the backend waits 90 s for one"},
+    [OPTION_UPGRADE_MODE] = {"UPGRADE_MODE", SECTION_STATUS, OPTION_TEXT, OPTION_RAW,
+        FIELD(upgrade_mode), .fallback = "exit",
+        .help = "exit: end when an upgrade is asked for; anything else: ignore it"},
+    [OPTION_RUNTIME_VERSION] = {"RUNTIME_VERSION", SECTION_STATUS, OPTION_TEXT, OPTION_RAW,
+        FIELD(runtime_version), .computed = "the version of the program", .example = "0.2.0",
+        .help = "The version of the runtime that is reported"},
+
+    [OPTION_HEALTH_HOST] = {"HEALTH_HOST", SECTION_HEALTH, OPTION_TEXT, OPTION_RAW,
+        FIELD(health_host), .fallback = "127.0.0.1",
+        .help = "Address on which /health is served; 0.0.0.0 is every one"},
+    [OPTION_HEALTH_PORT] = {"HEALTH_PORT", SECTION_HEALTH, OPTION_NUMBER, 0, FIELD(health_port), 0,
+        65535, .fallback = "3001", .help = "Port on which /health is served; 0 is any free one"},
+
+    [OPTION_STATE_DIR] = {"STATE_DIR", SECTION_PROCESS, OPTION_PATH, 0, FIELD(state_dir),
+        .computed = "$STATE_DIRECTORY, else in ~/.local/state",
+        .example = "/var/lib/mission-control-runtime",
+        .help = "Folder for what must survive a restart; one runtime per folder"},
+    [OPTION_SHUTDOWN_GRACE_MS] = {"SHUTDOWN_GRACE_MS", SECTION_PROCESS, OPTION_DURATION, 0,
+        FIELD(shutdown_grace_ms), 100, TWO_HOURS_MS,
+        .computed = "OPENCLAW_REQUEST_TIMEOUT_MS + 5000", .example = "65000",
+        .help = "Time that agent runs have to end when the runtime is stopped"},
+    [OPTION_LOG_LEVEL] = {"LOG_LEVEL", SECTION_PROCESS, OPTION_CHOICE, 0, FIELD(log_level),
+        .choices = log_levels, .fallback = "info", .help = "The least severe lines to be logged"},
+    [OPTION_LOG_FORMAT] = {"LOG_FORMAT", SECTION_PROCESS, OPTION_CHOICE, 0, FIELD(log_format),
+        .choices = log_formats, .fallback = "text", .help = "Lines for people or for machines"},
+
+    [OPTION_DROPLET_ID] = {"DROPLET_ID", SECTION_MACHINE, OPTION_TEXT, OPTION_RAW,
+        FIELD(droplet_id), .fallback = "unknown", .help = "The machine's id that is reported"},
+    [OPTION_DROPLET_IP] = {"DROPLET_IP", SECTION_MACHINE, OPTION_TEXT, OPTION_RAW,
+        FIELD(droplet_ip), .fallback = "unknown", .help = "The machine's address that is reported"},
+    [OPTION_DROPLET_REGION] = {"DROPLET_REGION", SECTION_MACHINE, OPTION_TEXT, OPTION_RAW,
+        FIELD(droplet_region), .fallback = "unknown",
+        .help = "The machine's region that is reported"},
+};
+
+const struct option *option_find(const char *name)
+{
+    for (size_t i = 0; i < CONFIG_OPTIONS; i++)
+        if (strcmp(config_options[i].name, name) == 0)
+            return &config_options[i];
+    return NULL;
+}
+
+const char *option_section_title(enum option_section section)
+{
+    static const char *const titles[OPTION_SECTIONS] = {
+        [SECTION_BACKEND] = "Account and backend",
+        [SECTION_GATEWAY] = "Agent gateway",
+        [SECTION_DELIVERY] = "Deliveries",
+        [SECTION_STATUS] = "Agents and status",
+        [SECTION_HEALTH] = "Health server",
+        [SECTION_PROCESS] = "Process",
+        [SECTION_MACHINE] = "Machine",
+    };
+    return titles[section];
+}

@@ -1,0 +1,204 @@
+#include "loops/delivery_poller.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/backoff.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "loops/loop.h"
+#include "remote/service_actions.h"
+
+enum { POKE_GAP_MS = 100 };
+
+static const char component[] = "Delivery";
+
+struct delivery_poller {
+    struct delivery_poller_parts parts;
+    struct http_client *client;
+    struct loop loop;
+    pthread_t thread;
+    bool started;
+
+    /* The thread's own. */
+    unsigned failures; /* polls in a row */
+    bool said_refused; /* ids that are no ids are said once, not at each poll */
+};
+
+int delivery_poller_create(struct delivery_poller **poller,
+    const struct delivery_poller_parts *parts, struct error *error)
+{
+    struct delivery_poller *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the delivery poller");
+    created->parts = *parts;
+    int result = http_client_create(&created->client, parts->store, parts->abort, error);
+    if (result != 0) {
+        free(created);
+        return result;
+    }
+    loop_init(&created->loop);
+    *poller = created;
+    return 0;
+}
+
+void delivery_poller_destroy(struct delivery_poller *poller)
+{
+    if (poller == NULL)
+        return;
+    loop_fini(&poller->loop);
+    http_client_destroy(poller->client);
+    free(poller);
+}
+
+/* Stuck entries stay in the backend's list, so the page grows by what is held already. */
+static unsigned page_limit(const struct delivery_poller *poller)
+{
+    struct send_queue_counts counts;
+    send_queue_counts(poller->parts.queue, &counts);
+    size_t limit = poller->parts.config->delivery_list_limit + counts.held;
+    return (unsigned)(limit < SEND_QUEUE_MOST_HELD ? limit : SEND_QUEUE_MOST_HELD);
+}
+
+static void count_page(struct delivery_poller *poller, const struct notification_page *page)
+{
+    struct stats *stats = poller->parts.stats;
+    atomic_store(&stats->last_poll_ms, clock_wall_ms());
+    atomic_store(&stats->consecutive_poll_failures, 0);
+    atomic_fetch_add(&stats->listed, (long long)page->count);
+    atomic_store(&stats->refused_ids, (long long)page->refused);
+    if (page->refused > 0 && !poller->said_refused)
+        log_error(component,
+            "%zu listed notifications have an _id that is not 1 to 64 characters of "
+            "[A-Za-z0-9_-]; they cannot be delivered",
+            page->refused);
+    poller->said_refused = page->refused > 0;
+    if (poller->failures > 0)
+        log_info(component, "Polling works again after %u failed polls", poller->failures);
+    poller->failures = 0;
+}
+
+/* Hands the page to the queue; true when the next one should follow at once. */
+static bool offer_page(struct delivery_poller *poller, const struct notification_page *page,
+    unsigned limit, int64_t began_at_ms)
+{
+    struct offer_row *rows = calloc(page->count + 1, sizeof *rows);
+    if (rows == NULL) {
+        log_error(component, "No memory to take in a page of %zu notifications", page->count);
+        return false;
+    }
+    for (size_t i = 0; i < page->count; i++)
+        rows[i] = (struct offer_row){.id = page->rows[i].id,
+            .agent_id = page->rows[i].agent_id,
+            .created_at_ms = page->rows[i].created_at_ms};
+    const struct offer offer = {
+        .rows = rows,
+        .count = page->count,
+        .full = page->listed >= limit,
+        .began_at_ms = began_at_ms,
+    };
+    bool more = send_queue_offer(poller->parts.queue, &offer);
+    free(rows);
+    return more;
+}
+
+/* Words that only development deployments let through; a hint, never a decision. */
+static bool names_the_token(const char *text)
+{
+    return strstr(text, "Invalid service token") != NULL ||
+           strstr(text, "Account has no service token configured") != NULL ||
+           strstr(text, "Service token does not match account") != NULL ||
+           strstr(text, "Account does not exist") != NULL;
+}
+
+static void give_hint(const struct delivery_poller *poller, enum convex_outcome outcome,
+    const char *text)
+{
+    const char *url = convex_url(poller->parts.convex);
+    if (outcome == CONVEX_FUNCTION_ERROR && names_the_token(text))
+        log_error(component,
+            "The backend refuses the service token: SERVICE_TOKEN must come from the deployment "
+            "%s; generate it again there for this account",
+            url);
+    else if (outcome == CONVEX_FUNCTION_ERROR)
+        log_error(component,
+            "If this goes on: check that SERVICE_TOKEN and ACCOUNT_ID belong to the deployment %s, "
+            "and that it is not paused or over its plan's limits",
+            url);
+    else if (outcome == CONVEX_REJECTED)
+        log_error(component, "Check CONVEX_URL: %s does not answer as a Convex deployment", url);
+}
+
+static int64_t poll_failed(
+    struct delivery_poller *poller, enum convex_outcome outcome, const struct error *error)
+{
+    const struct config *config = poller->parts.config;
+    poller->failures++;
+    atomic_store(&poller->parts.stats->consecutive_poll_failures, poller->failures);
+    stats_delivery_failed(poller->parts.stats, error->text);
+    int64_t delay_ms = backoff_ms(poller->failures, config->delivery_backoff_base_ms,
+        config->delivery_backoff_max_ms, backoff_random_unit());
+    log_event(LOG_LEVEL_ERROR, component,
+        LOG_FIELDS(LOG_NUMBER("failures", poller->failures), LOG_NUMBER("retry_ms", delay_ms)),
+        "Poll error: %s", error->text);
+    if (poller->failures == 1)
+        give_hint(poller, outcome, error->text);
+    return delay_ms;
+}
+
+/* One poll; returns how long to wait before the next, in milliseconds. */
+static int64_t poll_once(struct delivery_poller *poller)
+{
+    const struct service service = {.convex = poller->parts.convex, .client = poller->client};
+    struct notification_page page;
+    struct error error;
+    unsigned limit = page_limit(poller);
+    int64_t began_at_ms = clock_monotonic_ms();
+    enum convex_outcome outcome = service_list_undelivered(&service, limit, &page, &error);
+    if (outcome == CONVEX_ABORTED)
+        return poller->parts.config->delivery_interval_ms;
+    if (outcome != CONVEX_SUCCESS)
+        return poll_failed(poller, outcome, &error);
+    count_page(poller, &page);
+    bool more = offer_page(poller, &page, limit, began_at_ms);
+    notification_page_fini(&page);
+    return more ? 0 : poller->parts.config->delivery_interval_ms;
+}
+
+static void *run(void *argument)
+{
+    struct delivery_poller *poller = argument;
+    atomic_store(&poller->parts.stats->delivery_running, true);
+    int64_t began_at_ms;
+    int64_t delay_ms;
+    int64_t poke_from_ms;
+    do {
+        began_at_ms = clock_monotonic_ms();
+        delay_ms = poll_once(poller);
+        /* A failing backend is not asked more often because workers poke. */
+        poke_from_ms = poller->failures > 0 ? INT64_MAX : began_at_ms + POKE_GAP_MS;
+    } while (loop_wait(&poller->loop, clock_monotonic_ms() + delay_ms, poke_from_ms));
+    atomic_store(&poller->parts.stats->delivery_running, false);
+    return NULL;
+}
+
+int delivery_poller_start(struct delivery_poller *poller, struct error *error)
+{
+    int result = thread_start(&poller->thread, "mc-poll", run, poller, error);
+    poller->started = result == 0;
+    return result;
+}
+
+void delivery_poller_poke(void *poller)
+{
+    loop_poke(&((struct delivery_poller *)poller)->loop);
+}
+
+void delivery_poller_stop(struct delivery_poller *poller)
+{
+    if (!poller->started)
+        return;
+    loop_stop(&poller->loop);
+    thread_join(poller->thread);
+    poller->started = false;
+}

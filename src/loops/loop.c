@@ -1,0 +1,50 @@
+#include "loops/loop.h"
+
+#include "base/clock.h"
+
+void loop_init(struct loop *loop)
+{
+    mutex_init(&loop->lock);
+    cond_init(&loop->changed);
+    loop->poked = false;
+    loop->stopping = false;
+}
+
+void loop_fini(struct loop *loop)
+{
+    cond_fini(&loop->changed);
+    mutex_fini(&loop->lock);
+}
+
+static void set_flag(struct loop *loop, bool *flag)
+{
+    mutex_lock(&loop->lock);
+    *flag = true;
+    cond_signal(&loop->changed);
+    mutex_unlock(&loop->lock);
+}
+
+void loop_poke(struct loop *loop)
+{
+    set_flag(loop, &loop->poked);
+}
+
+void loop_stop(struct loop *loop)
+{
+    set_flag(loop, &loop->stopping);
+}
+
+bool loop_wait(struct loop *loop, int64_t until_ms, int64_t poke_from_ms)
+{
+    mutex_lock(&loop->lock);
+    while (!loop->stopping) {
+        int64_t wake_ms = loop->poked && poke_from_ms < until_ms ? poke_from_ms : until_ms;
+        if (clock_monotonic_ms() >= wake_ms)
+            break;
+        cond_wait_until(&loop->changed, &loop->lock, wake_ms);
+    }
+    loop->poked = false;
+    bool going_on = !loop->stopping;
+    mutex_unlock(&loop->lock);
+    return going_on;
+}

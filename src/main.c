@@ -1,0 +1,155 @@
+/* Arguments, settings, signals: starts the runtime, waits for a signal, stops it. */
+#include <jansson.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/redact.h"
+#include "config/config.h"
+#include "config/usage.h"
+#include "runtime.h"
+
+static const char component[] = "Runtime";
+
+/* Many arenas would keep memory of threads that mostly wait. */
+enum { MALLOC_ARENAS = 2 };
+
+static void block_signals(sigset_t *waited_for)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(waited_for);
+    sigaddset(waited_for, SIGTERM);
+    sigaddset(waited_for, SIGINT);
+}
+
+static int wait_for_signal(const sigset_t *waited_for)
+{
+    int number;
+    while (sigwait(waited_for, &number) != 0)
+        continue;
+    return number;
+}
+
+static void exit_at_once(int number)
+{
+    _exit(128 + number);
+}
+
+/* During the stop a second signal ends the process without further ado. */
+static void watch_for_second_signal(const sigset_t *waited_for)
+{
+    struct sigaction action = {.sa_handler = exit_at_once};
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    pthread_sigmask(SIG_UNBLOCK, waited_for, NULL);
+}
+
+static void announce(const struct config *config)
+{
+    log_info(component, "=== Mission Control Runtime Service ===");
+    log_info(component, "Account ID: %s", config->account_id);
+    log_info(component, "Convex URL: %s", config->convex_url);
+    log_info(component, "Runtime Service v%s OpenClaw v%s", config->runtime_version,
+        config->openclaw_version != NULL ? config->openclaw_version : "(being detected)");
+}
+
+static int exit_status_of(int code)
+{
+    switch (code) {
+    case ERROR_LOCKED:
+        return EX_TEMPFAIL;
+    case ERROR_INVALID:
+        return EX_CONFIG;
+    case ERROR_UNREACHABLE:
+        return EX_UNAVAILABLE;
+    default:
+        return EX_OSERR;
+    }
+}
+
+static int run(const struct config *config)
+{
+    sigset_t waited_for;
+    struct runtime *runtime;
+    struct error error;
+    block_signals(&waited_for);
+    announce(config);
+    int result = runtime_start(&runtime, config, &error);
+    if (result != 0) {
+        log_error(component, "Fatal error: %s", error.text);
+        return exit_status_of(result);
+    }
+    log_info(component, "Runtime service started successfully");
+    int number = wait_for_signal(&waited_for);
+    log_info(component, "Shutting down... (%s)", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    watch_for_second_signal(&waited_for);
+    runtime_stop(runtime);
+    log_info(component, "Shutdown complete");
+    return EX_OK;
+}
+
+static int check_config(const struct config *config)
+{
+    struct text text = {0};
+    config_describe(config, &text);
+    int result = text.failed ? EX_OSERR : EX_OK;
+    if (!text.failed)
+        fputs(text.data, stdout);
+    text_fini(&text);
+    return result;
+}
+
+static int print_usage(void)
+{
+    struct text text = {0};
+    usage_append(&text);
+    int result = text.failed ? EX_OSERR : EX_OK;
+    if (!text.failed)
+        fputs(text.data, stdout);
+    text_fini(&text);
+    return result;
+}
+
+/* Loads the settings, says what is wrong with them, and acts on them if nothing is. */
+static int with_config(const struct arguments *arguments)
+{
+    const struct config_source source = {.environment = environ, .env_file = arguments->env_file};
+    struct config config;
+    struct problems problems = {0};
+    int result = config_load(&config, &source, &problems);
+    problems_write(&problems, stderr);
+    problems_fini(&problems);
+    if (result != 0)
+        return result == ERROR_NO_MEMORY ? EX_OSERR : EX_CONFIG;
+    log_configure(config.log_level, config.log_format);
+    result = arguments->action == ARGUMENTS_CHECK_CONFIG ? check_config(&config) : run(&config);
+    config_fini(&config);
+    return result;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments;
+    struct error error;
+    mallopt(M_ARENA_MAX, MALLOC_ARENAS);
+    json_object_seed(0);
+    if (arguments_parse(argc, argv, &arguments, &error) != 0) {
+        fprintf(stderr, "mission-control-runtime: %s\n", error.text);
+        return EX_USAGE;
+    }
+    if (arguments.action == ARGUMENTS_HELP)
+        return print_usage();
+    if (arguments.action == ARGUMENTS_VERSION) {
+        printf("mission-control-runtime %s\n", MISSION_CONTROL_VERSION);
+        return EX_OK;
+    }
+    int status = with_config(&arguments);
+    redact_forget_all();
+    return status;
+}

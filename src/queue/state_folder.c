@@ -1,0 +1,80 @@
+#include "queue/state_folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+static bool make_folder(const char *path)
+{
+    return mkdir(path, 0700) == 0 || errno == EEXIST;
+}
+
+/* mkdir for every folder on the way; the last one must be a folder afterwards. */
+static int make_path(const char *path, struct error *error)
+{
+    char part[PATH_MAX];
+    struct stat status;
+    if (!text_copy(part, sizeof part, path))
+        return error_set(error, ERROR_INVALID, "STATE_DIR is longer than %d bytes", PATH_MAX);
+    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        make_folder(part);
+        *slash = '/';
+    }
+    if (!make_folder(part) || stat(part, &status) != 0)
+        return error_set_errno(error, ERROR_INVALID, errno, "STATE_DIR %s cannot be made", path);
+    if (!S_ISDIR(status.st_mode))
+        return error_set(error, ERROR_INVALID, "STATE_DIR %s is not a folder", path);
+    return 0;
+}
+
+static int refuse_locked(int lock_fd, const char *path, struct error *error)
+{
+    char holder[32] = "";
+    ssize_t length = pread(lock_fd, holder, sizeof holder - 1, 0);
+    holder[length > 0 ? length : 0] = '\0';
+    holder[strcspn(holder, "\n")] = '\0';
+    return error_set(error, ERROR_LOCKED,
+        "STATE_DIR %s is in use by another runtime (process %s); one account is served by one "
+        "runtime at a time",
+        path, holder[0] != '\0' ? holder : "unknown");
+}
+
+int state_folder_open(struct state_folder *folder, const char *path, struct error *error)
+{
+    folder->lock_fd = -1;
+    int result = make_path(path, error);
+    if (result != 0)
+        return result;
+    char lock_path[PATH_MAX + sizeof "/lock"];
+    snprintf(lock_path, sizeof lock_path, "%s/lock", path);
+    int lock_fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (lock_fd < 0)
+        return error_set_errno(
+            error, ERROR_INVALID, errno, "STATE_DIR %s cannot be written to", path);
+    if (flock(lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        result = refuse_locked(lock_fd, path, error);
+        close(lock_fd);
+        return result;
+    }
+    /* Only said to a second runtime; the lock itself does not depend on it. */
+    if (ftruncate(lock_fd, 0) == 0)
+        dprintf(lock_fd, "%ld\n", (long)getpid());
+    folder->lock_fd = lock_fd;
+    return 0;
+}
+
+void state_folder_close(struct state_folder *folder)
+{
+    if (folder->lock_fd >= 0)
+        close(folder->lock_fd);
+    folder->lock_fd = -1;
+}

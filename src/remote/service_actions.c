@@ -1,0 +1,132 @@
+#include "remote/service_actions.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json_guard.h"
+
+/* The largest time a JavaScript date can hold, in milliseconds. */
+static const double LATEST_TIME_MS = 8.64e15;
+
+void notification_page_fini(struct notification_page *page)
+{
+    free(page->rows);
+    *page = (struct notification_page){0};
+}
+
+/* False for a row without a usable id: it could not be asked for, nor be marked. */
+static bool read_row(const json_t *item, struct notification_row *row)
+{
+    const char *id = json_guard_string(item, "_id");
+    const char *agent_id = json_guard_string(item, "recipientId");
+    double created_at_ms = 0;
+    if (id == NULL || !id_is_valid(id))
+        return false;
+    json_guard_number(json_object_get(item, "createdAt"), 0, LATEST_TIME_MS, &created_at_ms);
+    text_copy(row->id, sizeof row->id, id);
+    text_copy(row->agent_id, sizeof row->agent_id, agent_id != NULL ? agent_id : "");
+    row->created_at_ms = (int64_t)created_at_ms;
+    return true;
+}
+
+static enum convex_outcome read_page(
+    const json_t *value, struct notification_page *page, struct error *error)
+{
+    static const char action[] = "listUndeliveredNotifications";
+    *page = (struct notification_page){0};
+    if (!json_is_array(value)) {
+        error_set(error, ERROR_REMOTE, "%s: the answer is no array", action);
+        return CONVEX_UNAVAILABLE;
+    }
+    page->listed = json_array_size(value);
+    page->rows = calloc(page->listed + 1, sizeof *page->rows);
+    if (page->rows == NULL) {
+        error_set(error, ERROR_NO_MEMORY, "%s: no memory for %zu rows", action, page->listed);
+        return CONVEX_UNAVAILABLE;
+    }
+    size_t index;
+    const json_t *item;
+    json_array_foreach (value, index, item) {
+        if (read_row(item, &page->rows[page->count]))
+            page->count++;
+    }
+    page->refused = page->listed - page->count;
+    return CONVEX_SUCCESS;
+}
+
+enum convex_outcome service_list_undelivered(const struct service *service, unsigned limit,
+    struct notification_page *page, struct error *error)
+{
+    json_t *value;
+    enum convex_outcome outcome =
+        convex_call(service->convex, service->client, "listUndeliveredNotifications",
+            json_pack("{s:i}", "limit", (int)limit), true, &value, error);
+    if (outcome != CONVEX_SUCCESS)
+        return outcome;
+    outcome = read_page(value, page, error);
+    json_decref(value);
+    return outcome;
+}
+
+void delivery_context_fini(struct delivery_context *context)
+{
+    json_decref(context->value);
+    *context = (struct delivery_context){0};
+}
+
+static const json_t *object_or_null(const json_t *parent, const char *key)
+{
+    const json_t *found = json_object_get(parent, key);
+    return json_is_object(found) ? found : NULL;
+}
+
+enum convex_outcome service_get_delivery(const struct service *service, const char *notification_id,
+    struct delivery_context *context, struct error *error)
+{
+    static const char action[] = "getNotificationForDelivery";
+    json_t *value;
+    enum convex_outcome outcome = convex_call(service->convex, service->client, action,
+        json_pack("{s:s}", "notificationId", notification_id), true, &value, error);
+    if (outcome != CONVEX_SUCCESS)
+        return outcome;
+    *context = (struct delivery_context){
+        .value = value,
+        .notification = object_or_null(value, "notification"),
+        .agent = object_or_null(value, "agent"),
+        .task = object_or_null(value, "task"),
+        .message = object_or_null(value, "message"),
+    };
+    if (json_is_null(value) || context->notification != NULL)
+        return CONVEX_SUCCESS;
+    delivery_context_fini(context);
+    error_set(error, ERROR_REMOTE, "%s: the answer holds no notification", action);
+    return CONVEX_UNAVAILABLE;
+}
+
+/* For calls whose result says nothing more than that they ran. */
+static enum convex_outcome call_for_effect(const struct service *service, const char *action,
+    json_t *arguments, struct error *error)
+{
+    json_t *value;
+    enum convex_outcome outcome =
+        convex_call(service->convex, service->client, action, arguments, true, &value, error);
+    if (outcome == CONVEX_SUCCESS)
+        json_decref(value);
+    return outcome;
+}
+
+enum convex_outcome service_create_message(const struct service *service, const char *agent_id,
+    const char *task_id, const char *content, const char *notification_id, struct error *error)
+{
+    return call_for_effect(service, "createMessageFromAgent",
+        json_pack("{s:s, s:s, s:s, s:s}", "taskId", task_id, "agentId", agent_id, "content",
+            content, "sourceNotificationId", notification_id),
+        error);
+}
+
+enum convex_outcome service_mark_delivered(
+    const struct service *service, const char *notification_id, struct error *error)
+{
+    return call_for_effect(service, "markNotificationDelivered",
+        json_pack("{s:s}", "notificationId", notification_id), error);
+}

@@ -1,0 +1,177 @@
+#include "serve/health.h"
+
+#include <jansson.h>
+#include <malloc.h>
+#include <stdbool.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+/* What one answer is made of, read once so that its parts agree. */
+struct snapshot {
+    bool gateway_running;
+    bool delivery_running;
+    unsigned poll_failures;
+    struct stats_error delivery_error;
+    struct stats_error send_error;
+    char openclaw[VERSION_PROBE_BYTES];
+};
+
+static void look(struct snapshot *seen, const struct health_sources *sources)
+{
+    struct stats *stats = sources->stats;
+    seen->gateway_running = atomic_load(&stats->gateway_running);
+    seen->delivery_running = atomic_load(&stats->delivery_running);
+    seen->poll_failures = atomic_load(&stats->consecutive_poll_failures);
+    stats_errors(stats, &seen->delivery_error, &seen->send_error);
+    if (!version_probe_get(sources->version, seen->openclaw, sizeof seen->openclaw))
+        text_copy(seen->openclaw, sizeof seen->openclaw, VERSION_PROBE_UNKNOWN);
+}
+
+static bool is_healthy(const struct snapshot *seen)
+{
+    return seen->gateway_running && seen->delivery_running && seen->poll_failures == 0;
+}
+
+/* Wall-clock milliseconds; null for never. */
+static json_t *json_time(int64_t at_ms)
+{
+    return at_ms == 0 ? json_null() : json_integer(at_ms);
+}
+
+/* Null when there is no error. Others' words may be in it, so it is cleaned as such. */
+static json_t *json_error(const struct stats_error *error)
+{
+    char quoted[STATS_TEXT_BYTES];
+    if (error->at_ms == 0)
+        return json_null();
+    text_quote(quoted, sizeof quoted, error->text, strlen(error->text));
+    return json_string(quoted);
+}
+
+static json_t *describe_versions(const struct config *config, const struct snapshot *seen)
+{
+    return json_pack(
+        "{s:s, s:s}", "runtimeService", config->runtime_version, "openclaw", seen->openclaw);
+}
+
+static json_t *describe_infrastructure(const struct config *config)
+{
+    return json_pack("{s:s, s:s, s:s}", "dropletId", config->droplet_id, "ipAddress",
+        config->droplet_ip, "region", config->droplet_region);
+}
+
+static json_t *describe_gateway(struct stats *stats, const struct snapshot *seen)
+{
+    return json_pack("{s:b, s:i, s:o, s:o}", "running", seen->gateway_running, "sessions", 0,
+        "lastSendAt", json_time(atomic_load(&stats->last_send_ms)), "lastSendError",
+        json_error(&seen->send_error));
+}
+
+static json_t *describe_delivery(struct stats *stats, const struct snapshot *seen)
+{
+    return json_pack("{s:b, s:o, s:I, s:I, s:I, s:o, s:o}", "running", seen->delivery_running,
+        "lastDelivery", json_time(atomic_load(&stats->last_poll_ms)), "delivered",
+        (json_int_t)atomic_load(&stats->delivered), "failed",
+        (json_int_t)atomic_load(&stats->failed), "consecutiveFailures",
+        (json_int_t)seen->poll_failures, "lastErrorAt", json_time(seen->delivery_error.at_ms),
+        "lastErrorMessage", json_error(&seen->delivery_error));
+}
+
+static json_t *describe_heartbeat(void)
+{
+    return json_pack("{s:b, s:i}", "running", false, "scheduledAgents", 0);
+}
+
+static json_t *describe_agent_sync(void)
+{
+    return json_pack("{s:b, s:n, s:n, s:i, s:i}", "running", false, "lastSyncAt", "lastError",
+        "addedCount", 0, "removedCount", 0);
+}
+
+/* 0 when the kernel does not say. */
+static json_int_t resident_bytes(void)
+{
+    long long total = 0;
+    long long resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file == NULL)
+        return 0;
+    char line[128] = "";
+    if (fgets(line, sizeof line, file) != NULL) {
+        char *end = line;
+        total = strtoll(line, &end, 10);
+        resident = strtoll(end, NULL, 10);
+    }
+    fclose(file);
+    return total > 0 ? resident * sysconf(_SC_PAGESIZE) : 0;
+}
+
+/* The heap is the allocator's: what it has from the kernel, and what of that is handed out. */
+static json_t *describe_memory(void)
+{
+    struct mallinfo2 heap = mallinfo2();
+    return json_pack("{s:I, s:I, s:I, s:i, s:i}", "rss", resident_bytes(), "heapTotal",
+        (json_int_t)(heap.arena + heap.hblkhd), "heapUsed",
+        (json_int_t)(heap.uordblks + heap.hblkhd), "external", 0, "arrayBuffers", 0);
+}
+
+static double uptime_s(const struct stats *stats)
+{
+    return (double)(clock_monotonic_ms() - stats->started_monotonic_ms) / 1000;
+}
+
+static int append_piece(const char *bytes, size_t length_bytes, void *context)
+{
+    struct text *body = context;
+    text_append_bytes(body, bytes, length_bytes);
+    return body->failed ? -1 : 0;
+}
+
+/* Takes json, NULL when there was no memory for it. */
+static void append_json(struct text *body, json_t *json, size_t flags)
+{
+    if (json == NULL || json_dump_callback(json, append_piece, body, flags) != 0)
+        body->failed = true;
+    json_decref(json);
+}
+
+void health_append(struct text *body, const struct health_sources *sources)
+{
+    struct snapshot seen;
+    look(&seen, sources);
+    json_t *json = json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "status",
+        is_healthy(&seen) ? "healthy" : "degraded", "uptime", uptime_s(sources->stats), "versions",
+        describe_versions(sources->config, &seen), "infrastructure",
+        describe_infrastructure(sources->config), "gateway",
+        describe_gateway(sources->stats, &seen), "delivery",
+        describe_delivery(sources->stats, &seen), "heartbeat", describe_heartbeat(), "agentSync",
+        describe_agent_sync(), "memory", describe_memory(), "timestamp",
+        (json_int_t)clock_wall_ms());
+    append_json(body, json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+}
+
+void health_append_version(struct text *body, const struct health_sources *sources)
+{
+    struct snapshot seen;
+    look(&seen, sources);
+    const struct config *config = sources->config;
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s}", "runtimeServiceVersion",
+        config->runtime_version, "openclawVersion", seen.openclaw, "dropletId", config->droplet_id,
+        "region", config->droplet_region);
+    append_json(body, json, JSON_COMPACT);
+}
+
+void health_handle(
+    void *context, const struct http_server_request *request, struct http_server_reply *reply)
+{
+    (void)request;
+    health_append(&reply->body, context);
+}
+
+void health_handle_version(
+    void *context, const struct http_server_request *request, struct http_server_reply *reply)
+{
+    (void)request;
+    health_append_version(&reply->body, context);
+}

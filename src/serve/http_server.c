@@ -1,0 +1,343 @@
+#include "serve/http_server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <microhttpd.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/sync.h"
+#include "serve/listener.h"
+
+enum {
+    CONNECTIONS = 1024,
+    CONNECTION_LIMIT_MS = 5000,
+    HEADER_BYTES = 8 * 1024,
+    /* The header, the library's list of its fields, and the header of the answer. */
+    CONNECTION_MEMORY_BYTES = 24 * 1024,
+    /* A body is read, as closing in the middle of it would destroy our answer on its way. */
+    BODY_BYTES = 64 * 1024,
+};
+
+/* From accept to close; holds one request, as every answer closes. */
+struct connection {
+    struct connection *older;
+    struct connection *newer;
+    int fd;
+    int64_t deadline_ms;
+    bool expired; /* shut down, and in the list no more */
+    bool header_seen;
+    size_t body_bytes;
+};
+
+struct http_server {
+    const struct http_server_route *routes;
+    unsigned port;
+    int stop_fd;
+    pthread_t thread;
+
+    /* The rest belongs to the thread from its start to its end. */
+    struct MHD_Daemon *daemon;
+    int epoll_fd;
+    struct connection *oldest;
+    struct connection *newest;
+    bool closed_some; /* since the flag was last lowered */
+};
+
+static void enlist(struct http_server *server, struct connection *connection)
+{
+    connection->older = server->newest;
+    if (server->newest != NULL)
+        server->newest->newer = connection;
+    else
+        server->oldest = connection;
+    server->newest = connection;
+}
+
+static void delist(struct http_server *server, struct connection *connection)
+{
+    if (connection->older != NULL)
+        connection->older->newer = connection->newer;
+    else
+        server->oldest = connection->newer;
+    if (connection->newer != NULL)
+        connection->newer->older = connection->older;
+    else
+        server->newest = connection->older;
+}
+
+static void connection_opened(
+    struct http_server *server, struct MHD_Connection *handle, void **context)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct connection *connection = calloc(1, sizeof *connection);
+    if (connection == NULL) {
+        shutdown(info->connect_fd, SHUT_RDWR);
+        return;
+    }
+    connection->fd = info->connect_fd;
+    connection->deadline_ms = clock_monotonic_ms() + CONNECTION_LIMIT_MS;
+    enlist(server, connection);
+    *context = connection;
+}
+
+static void connection_closed(struct http_server *server, struct connection *connection)
+{
+    server->closed_some = true;
+    if (connection != NULL && !connection->expired)
+        delist(server, connection);
+    free(connection);
+}
+
+static void on_connection(void *argument, struct MHD_Connection *handle, void **context,
+    enum MHD_ConnectionNotificationCode code)
+{
+    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        connection_opened(argument, handle, context);
+    else
+        connection_closed(argument, *context);
+}
+
+/*
+ * The library's own limit is about inactivity: a client that sends a byte now and then would hold
+ * its connection for ever.
+ */
+static void expire_old(struct http_server *server)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    while (server->oldest != NULL && server->oldest->deadline_ms <= now_ms) {
+        struct connection *connection = server->oldest;
+        delist(server, connection);
+        connection->expired = true;
+        shutdown(connection->fd, SHUT_RDWR);
+    }
+}
+
+static void set_error(struct http_server_reply *reply, unsigned status, const char *reason)
+{
+    reply->status = status;
+    text_clear(&reply->body);
+    text_printf(&reply->body, "{\"error\":\"%s\"}", reason);
+}
+
+static bool has_method(const char *method)
+{
+    return strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+}
+
+static void route(const struct http_server *server, const struct http_server_request *request,
+    struct http_server_reply *reply)
+{
+    for (const struct http_server_route *at = server->routes; at->path != NULL; at++) {
+        if (strcmp(at->path, request->path) == 0) {
+            at->handle(at->context, request, reply);
+            return;
+        }
+    }
+    set_error(reply, MHD_HTTP_NOT_FOUND, "no such path");
+}
+
+static enum MHD_Result add_headers(
+    struct MHD_Response *response, const struct http_server_reply *reply)
+{
+    const struct {
+        const char *name;
+        const char *value;
+    } headers[] = {
+        {MHD_HTTP_HEADER_CONTENT_TYPE, reply->content_type},
+        {MHD_HTTP_HEADER_CONTENT_SECURITY_POLICY, reply->content_policy},
+        {MHD_HTTP_HEADER_X_CONTENT_TYPE_OPTIONS, "nosniff"},
+        {MHD_HTTP_HEADER_CACHE_CONTROL, "no-store"},
+        {MHD_HTTP_HEADER_CONNECTION, "close"},
+    };
+    for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++)
+        if (MHD_add_response_header(response, headers[i].name, headers[i].value) != MHD_YES)
+            return MHD_NO;
+    if (reply->status == MHD_HTTP_METHOD_NOT_ALLOWED)
+        return MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+    return MHD_YES;
+}
+
+/* Takes the reply's body. MHD_NO drops the connection. */
+static enum MHD_Result send_reply(struct MHD_Connection *handle, struct http_server_reply *reply)
+{
+    size_t length_bytes = reply->body.length_bytes;
+    char *body = text_take(&reply->body);
+    if (body == NULL)
+        return MHD_NO;
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(length_bytes, body, MHD_RESPMEM_MUST_FREE);
+    if (response == NULL) {
+        free(body);
+        return MHD_NO;
+    }
+    enum MHD_Result result = add_headers(response, reply);
+    if (result == MHD_YES)
+        result = MHD_queue_response(handle, reply->status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+static size_t header_bytes(struct MHD_Connection *handle)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(handle, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info == NULL ? 0 : info->header_size;
+}
+
+static enum MHD_Result answer(const struct http_server *server, struct MHD_Connection *handle,
+    const char *path, const char *method)
+{
+    const char *accept =
+        MHD_lookup_connection_value(handle, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
+    struct http_server_request request = {.path = path, .accept = accept == NULL ? "" : accept};
+    struct http_server_reply reply = {
+        .status = MHD_HTTP_OK,
+        .content_type = "application/json",
+        .content_policy = "default-src 'none'",
+    };
+    if (header_bytes(handle) > HEADER_BYTES)
+        set_error(&reply, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, "header over 8 KiB");
+    else if (!has_method(method))
+        set_error(&reply, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
+    else
+        route(server, &request, &reply);
+    if (reply.body.failed) {
+        text_fini(&reply.body);
+        set_error(&reply, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory");
+    }
+    return send_reply(handle, &reply);
+}
+
+/* Called once when the header is there, then for each piece of a body, then once for the answer. */
+static enum MHD_Result on_request(void *argument, struct MHD_Connection *handle, const char *path,
+    const char *method, const char *version, const char *body, size_t *body_bytes, void **context)
+{
+    (void)version, (void)body, (void)context;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct connection *connection = info->socket_context;
+    if (connection == NULL)
+        return MHD_NO;
+    if (!connection->header_seen) {
+        connection->header_seen = true;
+        return MHD_YES;
+    }
+    if (*body_bytes == 0)
+        return answer(argument, handle, path, method);
+    connection->body_bytes += *body_bytes;
+    *body_bytes = 0;
+    return connection->body_bytes <= BODY_BYTES ? MHD_YES : MHD_NO;
+}
+
+static int wait_ms(struct http_server *server)
+{
+    /* A closed connection may have made room to accept again, which only a run finds out. */
+    if (server->closed_some)
+        return 0;
+    int64_t least_ms = INT_MAX;
+    MHD_UNSIGNED_LONG_LONG library_ms = 0;
+    if (MHD_get_timeout(server->daemon, &library_ms) == MHD_YES && library_ms < INT_MAX)
+        least_ms = (int64_t)library_ms;
+    if (server->oldest == NULL)
+        return least_ms == INT_MAX ? -1 : (int)least_ms;
+    int64_t left_ms = server->oldest->deadline_ms - clock_monotonic_ms();
+    if (left_ms < least_ms)
+        least_ms = left_ms;
+    return least_ms < 0 ? 0 : (int)least_ms;
+}
+
+/* Returns false when the server is to stop. */
+static bool wait_for_work(struct http_server *server)
+{
+    struct pollfd fds[] = {
+        {.fd = server->epoll_fd, .events = POLLIN},
+        {.fd = server->stop_fd, .events = POLLIN},
+    };
+    int ready = poll(fds, 2, wait_ms(server));
+    assert(ready >= 0 || errno == EINTR);
+    return ready <= 0 || fds[1].revents == 0;
+}
+
+static void *serve(void *argument)
+{
+    struct http_server *server = argument;
+    while (wait_for_work(server)) {
+        expire_old(server);
+        server->closed_some = false;
+        MHD_run(server->daemon);
+    }
+    MHD_stop_daemon(server->daemon);
+    return NULL;
+}
+
+/* Takes listen_fd, on success for as long as the daemon lives. */
+static int start_daemon(struct http_server *server, int listen_fd, struct error *error)
+{
+    server->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, server,
+        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
+    if (server->daemon == NULL)
+        return error_set(error, ERROR_SYSTEM, "the HTTP server cannot start");
+    server->epoll_fd = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    return 0;
+}
+
+int http_server_create(struct http_server **server, const char *host, unsigned port,
+    const struct http_server_route *routes, struct error *error)
+{
+    struct http_server *made = calloc(1, sizeof *made);
+    if (made == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the HTTP server");
+    made->routes = routes;
+    int listen_fd = -1;
+    int result = 0;
+    made->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (made->stop_fd < 0) {
+        result = error_set_errno(error, ERROR_SYSTEM, errno, "the HTTP server cannot start");
+        goto err_after_calloc;
+    }
+    result = listener_open(host, port, &listen_fd, &made->port, error);
+    if (result != 0)
+        goto err_after_eventfd;
+    result = start_daemon(made, listen_fd, error);
+    if (result != 0)
+        goto err_after_eventfd;
+    result = thread_start(&made->thread, "mc-http", serve, made, error);
+    if (result != 0)
+        goto err_after_daemon;
+    *server = made;
+    return 0;
+
+err_after_daemon:
+    MHD_stop_daemon(made->daemon);
+err_after_eventfd:
+    close(made->stop_fd);
+err_after_calloc:
+    free(made);
+    return result;
+}
+
+unsigned http_server_port(const struct http_server *server)
+{
+    return server->port;
+}
+
+void http_server_destroy(struct http_server *server)
+{
+    if (server == NULL)
+        return;
+    eventfd_write(server->stop_fd, 1);
+    thread_join(server->thread);
+    close(server->stop_fd);
+    free(server);
+}

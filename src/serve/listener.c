@@ -1,0 +1,105 @@
+#include "serve/listener.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { SERVICE_BYTES = sizeof "65535" };
+
+static int look_up(const char *host, unsigned port, struct addrinfo **addresses)
+{
+    char service[SERVICE_BYTES];
+    snprintf(service, sizeof service, "%u", port & 0xFFFF);
+    struct addrinfo hints = {
+        .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+        .ai_family = AF_UNSPEC,
+        .ai_socktype = SOCK_STREAM,
+    };
+    return getaddrinfo(host, service, &hints, addresses);
+}
+
+/* Returns the socket, or a negative errno value. */
+static int try_address(const struct addrinfo *address)
+{
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    /* Else a restart would have to wait for the old connections' TIME_WAIT. */
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, address->ai_addr, address->ai_addrlen) < 0 || listen(fd, SOMAXCONN) < 0) {
+        int reason = errno;
+        close(fd);
+        return -reason;
+    }
+    return fd;
+}
+
+/*
+ * A name like localhost stands for ::1 and 127.0.0.1. Clients that know the name try both, those
+ * that have an address written down mostly have the IPv4 one.
+ */
+static int try_all(const struct addrinfo *addresses)
+{
+    int result = -EADDRNOTAVAIL;
+    bool tried = false;
+    for (int ipv4 = 1; ipv4 >= 0; ipv4--) {
+        for (const struct addrinfo *a = addresses; a != NULL; a = a->ai_next) {
+            if ((a->ai_family == AF_INET) != (ipv4 == 1))
+                continue;
+            int fd = try_address(a);
+            if (fd >= 0)
+                return fd;
+            if (!tried)
+                result = fd;
+            tried = true;
+        }
+    }
+    return result;
+}
+
+static enum error_code code_of(int reason)
+{
+    if (reason == EADDRNOTAVAIL)
+        return ERROR_INVALID;
+    return reason == EADDRINUSE || reason == EACCES ? ERROR_UNREACHABLE : ERROR_SYSTEM;
+}
+
+static unsigned port_of(int fd)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t length = sizeof address;
+    int result = getsockname(fd, (struct sockaddr *)&address, &length);
+    assert(result == 0);
+    (void)result;
+    if (address.ss_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *)&address)->sin6_port);
+    return ntohs(((const struct sockaddr_in *)&address)->sin_port);
+}
+
+int listener_open(
+    const char *host, unsigned port, int *fd, unsigned *bound_port, struct error *error)
+{
+    assert(port <= 65535);
+    struct addrinfo *addresses = NULL;
+    int failure = look_up(host, port, &addresses);
+    if (failure == EAI_SYSTEM)
+        return error_set_errno(
+            error, ERROR_SYSTEM, errno, "cannot listen on host %s port %u", host, port);
+    if (failure != 0)
+        return error_set(error, ERROR_INVALID, "cannot listen on host %s port %u: %s", host, port,
+            gai_strerror(failure));
+    int opened = try_all(addresses);
+    freeaddrinfo(addresses);
+    if (opened < 0)
+        return error_set_errno(
+            error, code_of(-opened), -opened, "cannot listen on host %s port %u", host, port);
+    *fd = opened;
+    *bound_port = port_of(opened);
+    return 0;
+}
