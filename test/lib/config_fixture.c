@@ -1,0 +1,125 @@
+#include "config_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/redact.h"
+
+enum { VARIABLES_MAX = 16, PATH_BYTES = 80 };
+
+int config_fixture_setup(void **state)
+{
+    struct config_fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    snprintf(fixture->folder, sizeof fixture->folder, "/tmp/config_test.XXXXXX");
+    assert_non_null(mkdtemp(fixture->folder));
+    snprintf(fixture->env_file, sizeof fixture->env_file, "%s/env", fixture->folder);
+    *state = fixture;
+    return 0;
+}
+
+int config_fixture_teardown(void **state)
+{
+    struct config_fixture *fixture = *state;
+    char value_file[PATH_BYTES];
+    snprintf(value_file, sizeof value_file, "%s/value", fixture->folder);
+    unlink(value_file);
+    unlink(fixture->env_file);
+    rmdir(fixture->folder);
+    config_fini(&fixture->config);
+    problems_fini(&fixture->problems);
+    redact_forget_all();
+    free(fixture);
+    return 0;
+}
+
+int config_fixture_load(struct config_fixture *fixture, const char *const *variables)
+{
+    char *environment[VARIABLES_MAX + 1] = {NULL};
+    size_t count = 0;
+    for (; variables[count] != NULL; count++) {
+        assert_true(count < VARIABLES_MAX);
+        environment[count] = strdup(variables[count]);
+    }
+    config_fini(&fixture->config);
+    problems_fini(&fixture->problems);
+    redact_forget_all();
+    struct config_source source = {
+        .environment = environment, .env_file = fixture->has_env_file ? fixture->env_file : NULL};
+    int result = config_load(&fixture->config, &source, &fixture->problems);
+    for (size_t i = 0; i < count; i++)
+        free(environment[i]);
+    return result;
+}
+
+char *config_fixture_said(const struct config_fixture *fixture)
+{
+    char *bytes = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&bytes, &size);
+    assert_non_null(stream);
+    problems_write(&fixture->problems, stream);
+    fclose(stream);
+    return bytes;
+}
+
+void must_say(const struct config_fixture *fixture, const char *part)
+{
+    char *said = config_fixture_said(fixture);
+    if (strstr(said, part) == NULL)
+        fail_msg("missing: %s\nsaid:\n%s", part, said);
+    free(said);
+}
+
+void must_load(const struct config_fixture *fixture, int result)
+{
+    char *said = config_fixture_said(fixture);
+    if (result != 0 || fixture->problems.count != 0)
+        fail_msg("result %d, said:\n%s", result, said);
+    free(said);
+}
+
+void must_fail_with(const struct config_fixture *fixture, int result, const char *part)
+{
+    assert_int_equal(result, ERROR_INVALID);
+    must_say(fixture, part);
+    must_say(fixture, "error: ");
+    char *said = config_fixture_said(fixture);
+    if (fixture->problems.count != 1)
+        fail_msg("one problem was expected, said:\n%s", said);
+    free(said);
+    assert_null(fixture->config.account_id);
+}
+
+static void write_file(const char *path, const char *bytes, size_t length_bytes, mode_t mode)
+{
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(descriptor >= 0);
+    assert_int_equal(write(descriptor, bytes, length_bytes), length_bytes);
+    assert_int_equal(fchmod(descriptor, mode), 0);
+    close(descriptor);
+}
+
+void config_fixture_env_file(struct config_fixture *fixture, const char *text, mode_t mode)
+{
+    write_file(fixture->env_file, text, strlen(text), mode);
+    fixture->has_env_file = true;
+}
+
+void config_fixture_value_file(struct config_fixture *fixture, const char *name, const char *bytes,
+    size_t length_bytes, char variable[static CONFIG_FIXTURE_VARIABLE_BYTES])
+{
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/value", fixture->folder);
+    write_file(path, bytes, length_bytes, 0644);
+    snprintf(variable, CONFIG_FIXTURE_VARIABLE_BYTES, "%s_FILE=%s", name, path);
+}

@@ -1,0 +1,221 @@
+/* Where settings come from: .env files and value files; and what becomes of secrets. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "../lib/config_fixture.h"
+#include "base/redact.h"
+
+static void test_env_file_comes_second(void **state)
+{
+    struct config_fixture *fixture = *state;
+    config_fixture_env_file(fixture,
+        ACCOUNT "\n" CONVEX "\nexport " TOKEN " # ours\nHEALTH_PORT=1\nDELIVERY_INTERVAL=100\n"
+                "LOG_LEVEL=debug\nHOME=/elsewhere\n",
+        0600);
+    must_load(fixture, LOAD(fixture, HOME, "HEALTH_PORT=2", "LOG_LEVEL="));
+    const struct config *config = &fixture->config;
+    assert_string_equal(config->service_token, TOKEN_VALUE);
+    assert_int_equal(config->health_port, 2);
+    assert_int_equal(config->delivery_interval_ms, 100);
+    /* Set to nothing in the environment, it is the default again. */
+    assert_int_equal(config->log_level, LOG_LEVEL_INFO);
+    assert_string_equal(config->state_dir, "/home/jo/.local/state/mission-control-runtime/k57abc");
+}
+
+/* What might stand in an unreadable file is not called missing; the rest is still checked. */
+static void test_unreadable_env_file(void **state)
+{
+    struct config_fixture *fixture = *state;
+    fixture->has_env_file = true;
+    must_fail_with(fixture, LOAD(fixture, HOME), "/env: No such file or directory; --env-file");
+    assert_int_equal(LOAD(fixture, HOME, "HEALTH_PORT=x"), ERROR_INVALID);
+    assert_int_equal(fixture->problems.count, 2);
+}
+
+static void test_broken_env_file_line_is_said_once(void **state)
+{
+    struct config_fixture *fixture = *state;
+    config_fixture_env_file(fixture, "SERVICE_TOKEN='" TOKEN_VALUE "\n", 0600);
+    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME),
+        "/env line 1: a quote is opened and not closed");
+}
+
+static void test_public_env_file(void **state)
+{
+    struct config_fixture *fixture = *state;
+    config_fixture_env_file(fixture, TOKEN "\n", 0644);
+    assert_int_equal(LOAD(fixture, ACCOUNT, CONVEX, HOME), 0);
+    assert_int_equal(fixture->problems.count, 1);
+    must_say(fixture, "warning: ");
+    must_say(fixture, "/env holds a secret and everybody on this machine may read it");
+    config_fixture_env_file(fixture, "SERVICE_TOKEN=\n" ACCOUNT "\n", 0644);
+    must_load(fixture, LOAD(fixture, REQUIRED));
+}
+
+static void test_values_out_of_files(void **state)
+{
+    struct config_fixture *fixture = *state;
+    char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
+    config_fixture_value_file(fixture, "SERVICE_TOKEN", " " TOKEN_VALUE "\r\n", 33, variable);
+    must_load(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable, "SERVICE_TOKEN="));
+    assert_string_equal(fixture->config.service_token, TOKEN_VALUE);
+    config_fixture_value_file(fixture, "ACCOUNT_ID", "'k57abc'\n", 9, variable);
+    must_load(fixture, LOAD(fixture, TOKEN, CONVEX, HOME, variable));
+    assert_string_equal(fixture->config.account_id, "k57abc");
+    config_fixture_value_file(fixture, "OPENCLAW_GATEWAY_TOKEN", "t0k3n", 5, variable);
+    must_load(fixture, LOAD(fixture, REQUIRED, variable, "OPENCLAW_GATEWAY_TOKEN= "));
+    assert_string_equal(fixture->config.gateway_token, "t0k3n");
+    config_fixture_env_file(fixture, variable, 0600);
+    must_load(fixture, LOAD(fixture, REQUIRED));
+    assert_string_equal(fixture->config.gateway_token, "t0k3n");
+}
+
+static void test_value_file_problems(void **state)
+{
+    struct config_fixture *fixture = *state;
+    char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
+    static const char zeros[17 * 1024];
+    config_fixture_value_file(fixture, "SERVICE_TOKEN", TOKEN_VALUE, strlen(TOKEN_VALUE), variable);
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, variable),
+        "SERVICE_TOKEN and SERVICE_TOKEN_FILE are both set; set one of them");
+    config_fixture_value_file(fixture, "SERVICE_TOKEN", " \n", 2, variable);
+    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable), "/value is empty");
+    config_fixture_value_file(fixture, "OPENCLAW_GATEWAY_TOKEN", "", 0, variable);
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, variable), "/value is empty");
+    config_fixture_value_file(fixture, "SERVICE_TOKEN", "mc\0x", 4, variable);
+    must_fail_with(
+        fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable), "/value contains NUL bytes");
+    config_fixture_value_file(fixture, "SERVICE_TOKEN", zeros, sizeof zeros, variable);
+    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable),
+        "/value is larger than 16384 bytes");
+    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN_FILE=/nowhere/t"),
+        "SERVICE_TOKEN_FILE: cannot read /nowhere/t: No such file or directory");
+}
+
+static void test_near_misses_are_warned_of(void **state)
+{
+    struct config_fixture *fixture = *state;
+    config_fixture_env_file(
+        fixture, "DELIVERY_INTERVALL=1\nANTHROPIC_API_KEY=k3y\nOPENCLAW_CONFIG=1\n", 0600);
+    assert_int_equal(LOAD(fixture, REQUIRED, "HEALTH_PROT=1", "PATH=/bin"), 0);
+    assert_int_equal(fixture->problems.count, 2);
+    must_say(fixture, "warning: DELIVERY_INTERVALL is not a setting and has no effect; "
+                      "DELIVERY_INTERVAL is one");
+    must_say(fixture, "warning: HEALTH_PROT is not a setting");
+    assert_false(problems_have_error(&fixture->problems));
+}
+
+/* A value for every setting, right or wrong, with a secret in each place where one may be. */
+static void test_no_secret_is_printed(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const secrets[] = {"9f8e7d6c5b4a", "g4t3w4y", "p4ssw0rd"};
+    char *said[3];
+    LOAD(fixture, "ACCOUNT_ID=mc_service_k57abc_9f8e7d6c5b4a", TOKEN,
+        "CONVEX_URL=https://jo:p4ssw0rd@h", HOME, "OPENCLAW_GATEWAY_TOKEN=g4t3w4y",
+        "OPENCLAW_GATEWAY_URL=http://jo:p4ssw0rd/x@h", "HEALTH_PORT=g4t3w4y",
+        "LOG_LEVEL=9f8e7d6c5b4a", "DROPLET_ID=9f8e7d6c5b4a\x01", "CA_FILE=/9f8e7d6c5b4a",
+        "STATE_DIR=~9f8e7d6c5b4a");
+    assert_true(fixture->problems.count >= 8);
+    said[0] = config_fixture_said(fixture);
+    LOAD(fixture, REQUIRED, "SERVICE_TOKEN_FILE=mc_service_k57abc_9f8e7d6c5b4a");
+    said[1] = config_fixture_said(fixture);
+    must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN=g4t3w4y",
+                           "DROPLET_ID=x-g4t3w4y", "UPGRADE_MODE=mc_service_k57abc_9f8e7d6c5b4a"));
+    struct text description = {0};
+    config_describe(&fixture->config, &description);
+    said[2] = text_take(&description);
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t j = 0; j < 3; j++)
+            if (strstr(said[i], secrets[j]) != NULL)
+                fail_msg("%s in:\n%s", secrets[j], said[i]);
+        free(said[i]);
+    }
+}
+
+static void check_redacted(const char *text, const char *expected)
+{
+    char buffer[128];
+    snprintf(buffer, sizeof buffer, "%s", text);
+    redact(buffer);
+    assert_string_equal(buffer, expected);
+}
+
+static void test_secrets_are_registered(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN=g4t3w4y"));
+    check_redacted("a 9f8e7d6c5b4a b g4t3w4y c", "a *** b *** c");
+    must_load(fixture, LOAD(fixture, REQUIRED));
+    check_redacted("the local gateway", "the local gateway");
+    /* A load that fails has shown us secrets, too. */
+    LOAD(fixture, "SERVICE_TOKEN=not-the-f0rm", HOME);
+    check_redacted("a not-the-f0rm b", "a *** b");
+}
+
+static void test_description(void **state)
+{
+    struct config_fixture *fixture = *state;
+    char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
+    config_fixture_value_file(fixture, "SERVICE_TOKEN", TOKEN_VALUE, strlen(TOKEN_VALUE), variable);
+    config_fixture_env_file(fixture, ACCOUNT "\nHEALTH_PORT=1\nDROPLET_ID=' a #\"$b'\n", 0600);
+    must_load(
+        fixture, LOAD(fixture, CONVEX, HOME, variable, "LOG_LEVEL=DEBUG", "DELIVERY_INTERVAL=100"));
+    struct text text = {0};
+    config_describe(&fixture->config, &text);
+    static const char *const lines[] = {
+        "ACCOUNT_ID=k57abc  # env file\n",
+        "\nCONVEX_URL=https://happy-animal-123.convex.cloud  # environment\n",
+        "\nSERVICE_TOKEN=***  # SERVICE_TOKEN_FILE\n",
+        "\nCA_FILE=  # default\n",
+        "\nOPENCLAW_GATEWAY_TOKEN=***  # default\n",
+        "\nDELIVERY_INTERVAL=100  # environment\n",
+        "\nHEALTH_PORT=1  # env file\n",
+        "\nSHUTDOWN_GRACE_MS=65000  # default\n",
+        "\nSTATE_DIR=/home/jo/.local/state/mission-control-runtime/k57abc  # default\n",
+        "\nLOG_LEVEL=debug  # environment\n",
+        "\nLOG_FORMAT=text  # default\n",
+        "\nDROPLET_ID=\" a #\\\"\\$b\"  # env file\n",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        if (strstr(text.data, lines[i]) == NULL)
+            fail_msg("missing: %s\nin:\n%s", lines[i], text.data);
+    size_t count = 0;
+    for (const char *at = text.data; (at = strchr(at, '\n')) != NULL; at++)
+        count++;
+    assert_int_equal(count, CONFIG_OPTIONS);
+    /* It is a .env file again: the same settings come out of it. */
+    config_fixture_env_file(fixture, text.data, 0600);
+    must_load(fixture, LOAD(fixture, TOKEN));
+    assert_string_equal(fixture->config.droplet_id, " a #\"$b");
+    assert_int_equal(fixture->config.delivery_interval_ms, 100);
+    text_fini(&text);
+}
+
+int main(void)
+{
+#define TEST(function) \
+    cmocka_unit_test_setup_teardown(function, config_fixture_setup, config_fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_env_file_comes_second),
+        TEST(test_unreadable_env_file),
+        TEST(test_broken_env_file_line_is_said_once),
+        TEST(test_public_env_file),
+        TEST(test_values_out_of_files),
+        TEST(test_value_file_problems),
+        TEST(test_near_misses_are_warned_of),
+        TEST(test_no_secret_is_printed),
+        TEST(test_secrets_are_registered),
+        TEST(test_description),
+    };
+#undef TEST
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

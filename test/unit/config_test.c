@@ -1,0 +1,414 @@
+/* The settings' defaults, fields, bounds and rules, and the words for what is wrong. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/config_fixture.h"
+
+static void test_defaults(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_load(fixture, LOAD(fixture, REQUIRED));
+    const struct config *config = &fixture->config;
+    assert_string_equal(config->account_id, "k57abc");
+    assert_string_equal(config->convex_url, "https://happy-animal-123.convex.cloud");
+    assert_string_equal(config->service_token, TOKEN_VALUE);
+    assert_string_equal(config->gateway_url, "http://127.0.0.1:18789");
+    assert_string_equal(config->gateway_token, "local");
+    assert_null(config->openclaw_version);
+    assert_string_equal(config->runtime_version, MISSION_CONTROL_VERSION);
+    assert_string_equal(config->health_host, "127.0.0.1");
+    assert_int_equal(config->health_port, 3001);
+    assert_int_equal(config->delivery_interval_ms, 5000);
+    assert_int_equal(config->health_check_interval_ms, 60000);
+    assert_int_equal(config->agent_sync_interval_ms, 60000);
+    assert_int_equal(config->delivery_backoff_base_ms, 5000);
+    assert_int_equal(config->delivery_backoff_max_ms, 300000);
+    assert_int_equal(config->gateway_timeout_ms, 60000);
+    assert_int_equal(config->delivery_workers, 10);
+    assert_int_equal(config->delivery_list_limit, 50);
+    assert_int_equal(config->delivery_queue_capacity, 1024);
+    assert_int_equal(config->shutdown_grace_ms, 65000);
+    assert_string_equal(config->state_dir, "/home/jo/.local/state/mission-control-runtime/k57abc");
+    assert_null(config->ca_file);
+    assert_int_equal(config->log_level, LOG_LEVEL_INFO);
+    assert_int_equal(config->log_format, LOG_FORMAT_TEXT);
+    assert_string_equal(config->droplet_id, "unknown");
+    assert_string_equal(config->droplet_ip, "unknown");
+    assert_string_equal(config->droplet_region, "unknown");
+    assert_string_equal(config->upgrade_mode, "exit");
+}
+
+/* Each to its own field: no two rows share one. */
+static void test_numbers_reach_their_fields(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_load(fixture,
+        LOAD(fixture, REQUIRED, "HEALTH_PORT=0", "DELIVERY_INTERVAL=11", "HEALTH_CHECK_INTERVAL=12",
+            "AGENT_SYNC_INTERVAL=13", "DELIVERY_BACKOFF_BASE_MS=14", "DELIVERY_BACKOFF_MAX_MS=15",
+            "OPENCLAW_REQUEST_TIMEOUT_MS=116", "DELIVERY_MAX_CONCURRENT_SESSIONS=17",
+            "DELIVERY_LIST_LIMIT=18", "DELIVERY_QUEUE_CAPACITY=19", "SHUTDOWN_GRACE_MS=120"));
+    const struct config *config = &fixture->config;
+    assert_int_equal(config->health_port, 0);
+    assert_int_equal(config->delivery_interval_ms, 11);
+    assert_int_equal(config->health_check_interval_ms, 12);
+    assert_int_equal(config->agent_sync_interval_ms, 13);
+    assert_int_equal(config->delivery_backoff_base_ms, 14);
+    assert_int_equal(config->delivery_backoff_max_ms, 15);
+    assert_int_equal(config->gateway_timeout_ms, 116);
+    assert_int_equal(config->delivery_workers, 17);
+    assert_int_equal(config->delivery_list_limit, 18);
+    assert_int_equal(config->delivery_queue_capacity, 19);
+    assert_int_equal(config->shutdown_grace_ms, 120);
+}
+
+static void test_texts_reach_their_fields(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_load(
+        fixture, LOAD(fixture, REQUIRED, "OPENCLAW_VERSION= 2026.2.19 ", "RUNTIME_VERSION= 9 ",
+                     "HEALTH_HOST=::", "LOG_LEVEL=WARN", "LOG_FORMAT=json", "DROPLET_ID= 1",
+                     "DROPLET_IP=2", "DROPLET_REGION=\"3\"", "UPGRADE_MODE= Exit",
+                     "STATE_DIR=/srv/state/", "CA_FILE=/dev/null"));
+    const struct config *config = &fixture->config;
+    assert_string_equal(config->openclaw_version, "2026.2.19");
+    assert_string_equal(config->runtime_version, " 9 ");
+    assert_string_equal(config->health_host, "::");
+    assert_int_equal(config->log_level, LOG_LEVEL_WARN);
+    assert_int_equal(config->log_format, LOG_FORMAT_JSON);
+    assert_string_equal(config->droplet_id, " 1");
+    assert_string_equal(config->droplet_ip, "2");
+    assert_string_equal(config->droplet_region, "\"3\"");
+    assert_string_equal(config->upgrade_mode, " Exit");
+    assert_string_equal(config->state_dir, "/srv/state");
+    assert_string_equal(config->ca_file, "/dev/null");
+}
+
+static void test_empty_counts_as_unset(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_load(fixture, LOAD(fixture, REQUIRED, "HEALTH_PORT=", "LOG_LEVEL=", "DROPLET_ID=",
+                           "STATE_DIR=", "OPENCLAW_VERSION=  ", "SERVICE_TOKEN_FILE=", "CA_FILE=",
+                           "SHUTDOWN_GRACE_MS= ", "RUNTIME_VERSION="));
+    assert_int_equal(fixture->config.health_port, 3001);
+    assert_int_equal(fixture->config.log_level, LOG_LEVEL_INFO);
+    assert_string_equal(fixture->config.droplet_id, "unknown");
+    assert_null(fixture->config.openclaw_version);
+    assert_null(fixture->config.ca_file);
+    assert_int_equal(fixture->config.shutdown_grace_ms, 65000);
+    assert_string_equal(fixture->config.runtime_version, MISSION_CONTROL_VERSION);
+}
+
+static void test_blanks_and_quotes_do_not_count(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_load(
+        fixture, LOAD(fixture, "ACCOUNT_ID= \"k57abc\" ", "CONVEX_URL=' http://localhost:3210/// '",
+                     "SERVICE_TOKEN='mc_service_k57abc_9f8e7d6c5b4a'\r\n", HOME, "HEALTH_PORT= 80 ",
+                     "OPENCLAW_GATEWAY_URL=\"http://openclaw-gateway:18789/\"",
+                     "OPENCLAW_GATEWAY_TOKEN=\xC2\xA0\"s3cr3t'"));
+    assert_string_equal(fixture->config.account_id, "k57abc");
+    assert_string_equal(fixture->config.convex_url, "http://localhost:3210");
+    assert_string_equal(fixture->config.service_token, TOKEN_VALUE);
+    assert_string_equal(fixture->config.gateway_url, "http://openclaw-gateway:18789");
+    assert_string_equal(fixture->config.gateway_token, "\"s3cr3t'");
+    assert_int_equal(fixture->config.health_port, 80);
+}
+
+static void test_missing_is_said_for_each(void **state)
+{
+    struct config_fixture *fixture = *state;
+    assert_int_equal(LOAD(fixture, HOME), ERROR_INVALID);
+    assert_int_equal(fixture->problems.count, 3);
+    must_say(fixture, "error: ACCOUNT_ID is missing");
+    must_say(fixture, "error: CONVEX_URL is missing");
+    must_say(fixture, "error: SERVICE_TOKEN is missing");
+    /* Blank, an empty pair of quotes, and a lone quote are nothing, too. */
+    assert_int_equal(
+        LOAD(fixture, HOME, "ACCOUNT_ID=  ", "CONVEX_URL=\"\"", "SERVICE_TOKEN='"), ERROR_INVALID);
+    assert_int_equal(fixture->problems.count, 3);
+}
+
+static void test_everything_is_said_at_once(void **state)
+{
+    struct config_fixture *fixture = *state;
+    assert_int_equal(
+        LOAD(fixture, "CONVEX_URL=happy-animal-123.convex.cloud", "SERVICE_TOKEN=nonsense", HOME,
+            "HEALTH_PORT=99999", "DELIVERY_INTERVAL=5s", "LOG_LEVEL=loud",
+            "OPENCLAW_GATEWAY_URL=http://far.example", "CA_FILE=/nowhere/ca.pem",
+            "OPENCLAW_GATEWAY_TOKEN_FILE=/nowhere/token"),
+        ERROR_INVALID);
+    must_say(fixture, "error: ACCOUNT_ID is missing");
+    must_say(fixture,
+        "error: CONVEX_URL \"happy-animal-123.convex.cloud\" does not begin with http:// or "
+        "https://. Invalid CONVEX_URL. Expected a valid URL like "
+        "https://happy-animal-123.convex.cloud.");
+    must_say(fixture, "error: Invalid SERVICE_TOKEN format.");
+    must_say(fixture, "error: HEALTH_PORT \"99999\" is out of range; right is a whole number, "
+                      "0..65535");
+    must_say(fixture, "error: DELIVERY_INTERVAL \"5s\" is not a whole number; right is a whole "
+                      "number without a unit, 10..86400000 ms");
+    must_say(fixture, "error: LOG_LEVEL \"loud\" is not one of the choices; right is one of: "
+                      "debug, info, warn, error");
+    must_say(fixture, "error: CA_FILE \"/nowhere/ca.pem\" cannot be read (No such file or "
+                      "directory)");
+    must_say(fixture, "error: OPENCLAW_GATEWAY_TOKEN_FILE: cannot read /nowhere/token: No such");
+    assert_int_equal(fixture->problems.count, 8);
+}
+
+static void test_numbers_are_strict(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const wrong[] = {"30x1", "-5", "+5", "1e3", "0x50", "80.0", "8 0", "\"80\"",
+        "65536", "99999", "99999999999999999999999999999999999999", "-0", "\xEF\xBC\x98", "80\n80"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
+        snprintf(variable, sizeof variable, "HEALTH_PORT=%s", wrong[i]);
+        must_fail_with(fixture, LOAD(fixture, REQUIRED, variable), "HEALTH_PORT \"");
+        must_say(fixture, "0..65535");
+    }
+    must_load(fixture, LOAD(fixture, REQUIRED, "HEALTH_PORT=0065535"));
+    assert_int_equal(fixture->config.health_port, 65535);
+}
+
+static void test_bounds(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const struct {
+        const char *name;
+        int64_t least, most;
+    } bounds[] = {{"DELIVERY_MAX_CONCURRENT_SESSIONS", 1, 256}, {"DELIVERY_LIST_LIMIT", 1, 500},
+        {"DELIVERY_QUEUE_CAPACITY", 16, 65536}, {"DELIVERY_INTERVAL", 10, 86400000},
+        {"AGENT_SYNC_INTERVAL", 10, 86400000}, {"OPENCLAW_REQUEST_TIMEOUT_MS", 100, 3600000},
+        {"SHUTDOWN_GRACE_MS", 100, 7200000}};
+    for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++)
+        for (int64_t off = 0; off <= 1; off++) {
+            char low[80];
+            char high[80];
+            snprintf(low, sizeof low, "%s=%" PRId64, bounds[i].name, bounds[i].least - off);
+            snprintf(high, sizeof high, "%s=%" PRId64, bounds[i].name, bounds[i].most + off);
+            assert_int_equal(LOAD(fixture, REQUIRED, low), off == 0 ? 0 : ERROR_INVALID);
+            assert_int_equal(LOAD(fixture, REQUIRED, high), off == 0 ? 0 : ERROR_INVALID);
+        }
+}
+
+static void test_choices(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const levels[] = {"debug", "Info", "WARN", "error"};
+    for (size_t i = 0; i < 4; i++) {
+        char variable[32];
+        snprintf(variable, sizeof variable, "LOG_LEVEL=%s", levels[i]);
+        must_load(fixture, LOAD(fixture, REQUIRED, variable));
+        assert_int_equal(fixture->config.log_level, i);
+    }
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "LOG_LEVEL=warning"), "LOG_LEVEL \"warning\"");
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "LOG_LEVEL=inf"), "LOG_LEVEL \"inf\"");
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "LOG_FORMAT=xml"),
+        "LOG_FORMAT \"xml\" is not one of the choices; right is one of: text, json");
+}
+
+static void test_service_token(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const cases[][2] = {
+        {"SERVICE_TOKEN=k57abc_9f8e7d6c5b4a",
+            "Invalid SERVICE_TOKEN format. Expected a token starting with mc_service_."},
+        {"SERVICE_TOKEN=MC_SERVICE_k57abc_9f8e7d6c5b4a", "Invalid SERVICE_TOKEN format."},
+        {"SERVICE_TOKEN=mc_service_9f8e7d6c5b4a",
+            "Invalid SERVICE_TOKEN structure. Expected mc_service_{accountId}_{secret}."},
+        {"SERVICE_TOKEN=mc_service_k57_9f8e7d6c5b4a",
+            "SERVICE_TOKEN account mismatch. Token is for k57, but ACCOUNT_ID is k57abc."},
+        {"SERVICE_TOKEN=mc_service_k57abcd_9f8e7d6c5b4a", "Token is for k57abcd, but"},
+        {"SERVICE_TOKEN=mc_service_k57abc_9f8e7d6c5b4a\x01", "contains a control character"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, cases[i][0]), cases[i][1]);
+        char *said = config_fixture_said(fixture);
+        assert_null(strstr(said, "9f8e7d6c5b4a"));
+        free(said);
+    }
+    /* The secret may hold further '_' or be empty (contract runtime-behaviour-v0, 1.1). */
+    must_load(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN=mc_service_k57abc_"));
+    must_load(
+        fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN=mc_service_k57abc_a_b_c"));
+}
+
+static void test_account_id(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const wrong[] = {"../etc", "a/b", "a b", ".", "..", "\xC3\xA4"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char account[64];
+        char token[64];
+        snprintf(account, sizeof account, "ACCOUNT_ID=%s", wrong[i]);
+        snprintf(token, sizeof token, "SERVICE_TOKEN=mc_service_%s_s3cr3t", wrong[i]);
+        must_fail_with(fixture, LOAD(fixture, account, token, CONVEX, HOME), "ACCOUNT_ID \"");
+    }
+}
+
+static void test_convex_url(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const wrong[][2] = {
+        {"CONVEX_URL=https://happy.convex.site", "right is the same deployment's address that "
+                                                 "ends in .convex.cloud"},
+        {"CONVEX_URL=https://happy.CONVEX.site./", ".convex.cloud"},
+        {"CONVEX_URL=wss://happy.convex.cloud", "does not begin with http:// or https://"},
+        {"CONVEX_URL=https://", "has no host"},
+        {"CONVEX_URL=https://a b.example", "contains white space"},
+        {"CONVEX_URL=https://h:0", "port"},
+        {"CONVEX_URL=https://jo:s3cr3t@h", "user name or password"},
+        {"CONVEX_URL=https://h/?key=s3cr3t", "query or fragment"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        must_fail_with(fixture, LOAD(fixture, ACCOUNT, TOKEN, HOME, wrong[i][0]), wrong[i][1]);
+        must_say(fixture, "error: CONVEX_URL ");
+        char *said = config_fixture_said(fixture);
+        assert_null(strstr(said, "s3cr3t"));
+        free(said);
+    }
+    must_load(fixture, LOAD(fixture, ACCOUNT, TOKEN, HOME, "CONVEX_URL=http://h:3210/convex/"));
+    assert_string_equal(fixture->config.convex_url, "http://h:3210/convex");
+    must_load(fixture, LOAD(fixture, ACCOUNT, TOKEN, HOME, "CONVEX_URL=https://xconvex.site"));
+}
+
+static void test_gateway_url(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const wrong[] = {"localhost:18789", "ftp://127.0.0.1", "http://", "http:/x",
+        "127.0.0.1", "unix:///run/gateway"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char variable[80];
+        snprintf(variable, sizeof variable, "OPENCLAW_GATEWAY_URL=%s", wrong[i]);
+        must_fail_with(fixture, LOAD(fixture, REQUIRED, variable),
+            "Invalid OPENCLAW_GATEWAY_URL. Expected a valid URL like http://127.0.0.1:18789.");
+    }
+    must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_URL= '' "));
+    assert_string_equal(fixture->config.gateway_url, "");
+    assert_null(fixture->config.gateway_token);
+    must_load(
+        fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_URL=", "OPENCLAW_GATEWAY_TOKEN=s3cr3t"));
+    assert_string_equal(fixture->config.gateway_token, "s3cr3t");
+}
+
+static void test_gateway_token_default(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const struct {
+        const char *url;
+        bool is_local;
+    } cases[] = {{"http://localhost:18789", true}, {"https://LOCALHOST", true},
+        {"http://127.0.0.1/gateway", true}, {"http://[::1]:18789", true},
+        {"http://0.0.0.0:1", true}, {"http://openclaw-gateway:18789", true},
+        {"http://127.0.0.2", false}, {"http://localhost.example", false},
+        {"http://openclaw-gateway2", false}, {"http://[::2]", false},
+        {"https://far.example/localhost", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char variable[80];
+        snprintf(variable, sizeof variable, "OPENCLAW_GATEWAY_URL=%s", cases[i].url);
+        int result = LOAD(fixture, REQUIRED, variable);
+        if (cases[i].is_local) {
+            must_load(fixture, result);
+            assert_string_equal(fixture->config.gateway_token, "local");
+            continue;
+        }
+        must_fail_with(fixture, result,
+            "OPENCLAW_GATEWAY_TOKEN is required for non-local OPENCLAW_GATEWAY_URL.");
+        must_load(fixture, LOAD(fixture, REQUIRED, variable, "OPENCLAW_GATEWAY_TOKEN= t0k3n "));
+        assert_string_equal(fixture->config.gateway_token, "t0k3n");
+        must_load(fixture, LOAD(fixture, REQUIRED, variable, "OPENCLAW_GATEWAY_TOKEN=\" \""));
+        assert_string_equal(fixture->config.gateway_token, "");
+    }
+}
+
+static void test_backoff_and_grace(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_fail_with(fixture,
+        LOAD(fixture, REQUIRED, "DELIVERY_BACKOFF_BASE_MS=200", "DELIVERY_BACKOFF_MAX_MS=100"),
+        "DELIVERY_BACKOFF_MAX_MS 100 is less than DELIVERY_BACKOFF_BASE_MS; right is 200 or more");
+    must_load(fixture, LOAD(fixture, REQUIRED, "DELIVERY_BACKOFF_BASE_MS=400000"));
+    assert_int_equal(fixture->config.delivery_backoff_max_ms, 400000);
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "DELIVERY_BACKOFF_MAX_MS=x"),
+        "DELIVERY_BACKOFF_MAX_MS \"x\"");
+    must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_REQUEST_TIMEOUT_MS=3600000"));
+    assert_int_equal(fixture->config.shutdown_grace_ms, 3605000);
+    assert_int_equal(LOAD(fixture, REQUIRED, "HEALTH_CHECK_INTERVAL=90001"), 0);
+    must_say(fixture, "warning: HEALTH_CHECK_INTERVAL 90001 is long");
+    must_load(fixture, LOAD(fixture, REQUIRED, "HEALTH_CHECK_INTERVAL=90000"));
+}
+
+static void test_state_dir(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const cases[][3] = {
+        {"STATE_DIRECTORY=/var/lib/mc:/var/lib/other", "XDG_STATE_HOME=/xdg", "/var/lib/mc"},
+        {"STATE_DIRECTORY=", "XDG_STATE_HOME=/xdg", "/xdg/mission-control-runtime/k57abc"},
+        {"STATE_DIRECTORY=/var/lib/mc", "STATE_DIR=/chosen", "/chosen"},
+        {"XDG_STATE_HOME=relative",
+            "STATE_DIR=", "/home/jo/.local/state/mission-control-runtime/k57abc"},
+        {"STATE_DIR=/", "XDG_STATE_HOME=", "/"},
+        {"STATE_DIR=state//", "XDG_STATE_HOME=", "state"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        must_load(fixture, LOAD(fixture, REQUIRED, cases[i][0], cases[i][1]));
+        assert_string_equal(fixture->config.state_dir, cases[i][2]);
+    }
+    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, TOKEN),
+        "STATE_DIR is not set, and there is no HOME");
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "STATE_DIR=~/state"), "only a shell replaces");
+}
+
+static void test_ca_file(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "CA_FILE=/"), "it is a folder");
+}
+
+static void test_bytes_that_cannot_be_sent(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "DROPLET_ID=\xFF"),
+        "DROPLET_ID \"?\" contains bytes that are not UTF-8");
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "DROPLET_REGION=fra1\r"),
+        "DROPLET_REGION \"fra1 \" contains a control character");
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN=s3cr3t\r\nX: y"),
+        "OPENCLAW_GATEWAY_TOKEN (a secret, not shown) contains a control character");
+}
+
+int main(void)
+{
+#define TEST(function) \
+    cmocka_unit_test_setup_teardown(function, config_fixture_setup, config_fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_defaults),
+        TEST(test_numbers_reach_their_fields),
+        TEST(test_texts_reach_their_fields),
+        TEST(test_empty_counts_as_unset),
+        TEST(test_blanks_and_quotes_do_not_count),
+        TEST(test_missing_is_said_for_each),
+        TEST(test_everything_is_said_at_once),
+        TEST(test_numbers_are_strict),
+        TEST(test_bounds),
+        TEST(test_choices),
+        TEST(test_service_token),
+        TEST(test_account_id),
+        TEST(test_convex_url),
+        TEST(test_gateway_url),
+        TEST(test_gateway_token_default),
+        TEST(test_backoff_and_grace),
+        TEST(test_state_dir),
+        TEST(test_ca_file),
+        TEST(test_bytes_that_cannot_be_sent),
+    };
+#undef TEST
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

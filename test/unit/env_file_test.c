@@ -1,0 +1,291 @@
+/* The form of a .env file: what is taken, what is refused, and how that is said. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "config/env_file.h"
+
+struct fixture {
+    struct env_file file;
+    struct problems problems;
+};
+
+static int setup(void **state)
+{
+    *state = calloc(1, sizeof(struct fixture));
+    return *state == NULL;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    env_file_fini(&fixture->file);
+    problems_fini(&fixture->problems);
+    free(fixture);
+    return 0;
+}
+
+static int parse(struct fixture *fixture, const char *text)
+{
+    return env_file_parse(&fixture->file, "x.env", text, strlen(text), &fixture->problems);
+}
+
+static void check_value(struct fixture *fixture, const char *name, const char *value)
+{
+    const struct env_entry *entry = env_file_find(&fixture->file, name);
+    assert_true(entry != NULL && entry->value != NULL);
+    assert_string_equal(entry->value, value);
+}
+
+/* Each line sets A to the value, and says nothing. */
+static void test_values(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const cases[][2] = {
+        {"A=b", "b"},
+        {"A=", ""},
+        {"A=   ", ""},
+        {"A=b c  ", "b c"},
+        {"  A=b", "b"},
+        {"\tA = b", "b"},
+        {"export A=b", "b"},
+        {"export \t A=b", "b"},
+        {"A=b # note", "b"},
+        {"A=b\t#note", "b"},
+        {"A=b#c", "b#c"},
+        {"A=#b", "#b"},
+        {"A= # note", ""},
+        {"A=b=c", "b=c"},
+        {"A='b # c'", "b # c"},
+        {"A='b\\n\"$x'", "b\\n\"$x"},
+        {"A='' # note", ""},
+        {"A=\"b c\"  # note", "b c"},
+        {"A=\"1\\n2\\t3\\r4\\\"5\\\\6\\$7\"", "1\n2\t3\r4\"5\\6$7"},
+        {"A=\"C:\\dir\\q\"", "C:\\dir\\q"},
+        {"A=\"\\\\n\"", "\\n"},
+        {"A=\"it's\"", "it's"},
+        {"A=it's", "it's"},
+        {"A=b\"c\"", "b\"c\""},
+        {"A=$HOME", "$HOME"},
+        {"A=b\r\n", "b"},
+        {"A=\"b\"\r\n", "b"},
+        {"\xEF\xBB\xBF"
+         "A=b",
+            "b"},
+        {"# A=c\n\n   # more\nA=b\n\n", "b"},
+        {"A=\xC3\xA4", "\xC3\xA4"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(parse(fixture, cases[i][0]), 0);
+        check_value(fixture, "A", cases[i][1]);
+        assert_int_equal(fixture->file.count, 1);
+        assert_int_equal(fixture->problems.count, 0);
+        env_file_fini(&fixture->file);
+    }
+}
+
+static void test_names(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(parse(fixture, "_a1=1\nexport=2\nexports=3\nB_=4"), 0);
+    check_value(fixture, "_a1", "1");
+    check_value(fixture, "export", "2");
+    check_value(fixture, "exports", "3");
+    check_value(fixture, "B_", "4");
+    assert_null(env_file_find(&fixture->file, "B"));
+    assert_int_equal(fixture->problems.count, 0);
+}
+
+/* Each is an error of line 2 that does not show the line's content; line 3 still counts. */
+static void test_wrong_lines(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const cases[][2] = {
+        {"s3cr3t", "not NAME=value"},
+        {"s3cr3t value", "not NAME=value"},
+        {"1A=s3cr3t", "not NAME=value"},
+        {"A-B=s3cr3t", "not NAME=value"},
+        {"=s3cr3t", "not NAME=value"},
+        {"export", "not NAME=value"},
+        {"export A", "not NAME=value"},
+        {"A='s3cr3t", "not closed"},
+        {"A=\"s3cr3t", "not closed"},
+        {"A=\"s3cr3t\\\"", "not closed"},
+        {"A=\"s3cr3t\\", "not closed"},
+        {"A='b's3cr3t", "behind the closing quote"},
+        {"A=\"b\" s3cr3t", "behind the closing quote"},
+        {"A=\"b\"#s3cr3t", "behind the closing quote"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "X=1\n%s\nZ=3\n", cases[i][0]);
+        assert_int_equal(parse(fixture, text), 0);
+        assert_int_equal(fixture->problems.count, 1);
+        const struct problem *problem = &fixture->problems.items[0];
+        assert_int_equal(problem->severity, PROBLEM_ERROR);
+        assert_non_null(strstr(problem->text, "x.env line 2: "));
+        assert_non_null(strstr(problem->text, cases[i][1]));
+        assert_null(strstr(problem->text, "s3cr3t"));
+        check_value(fixture, "X", "1");
+        check_value(fixture, "Z", "3");
+        const struct env_entry *entry = env_file_find(&fixture->file, "A");
+        assert_true(entry == NULL || entry->value == NULL);
+        env_file_fini(&fixture->file);
+        problems_fini(&fixture->problems);
+    }
+}
+
+/* A setting on a broken line must not look as if nobody had set it. */
+static void test_name_of_broken_line_is_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(parse(fixture, "A=\"b"), 0);
+    const struct env_entry *entry = env_file_find(&fixture->file, "A");
+    assert_non_null(entry);
+    assert_null(entry->value);
+}
+
+static void test_later_line_wins_with_warning(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(parse(fixture, "A=s3cr3t\nB=2\nA=other\n"), 0);
+    check_value(fixture, "A", "other");
+    assert_int_equal(fixture->file.count, 2);
+    assert_int_equal(fixture->problems.count, 1);
+    assert_int_equal(fixture->problems.items[0].severity, PROBLEM_WARNING);
+    assert_string_equal(
+        fixture->problems.items[0].text, "x.env line 3: A was set on line 1 already");
+}
+
+static void test_every_wrong_line_is_said(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(parse(fixture, "a b\nA=1\nB='\nc d\n"), 0);
+    assert_int_equal(fixture->problems.count, 3);
+    assert_non_null(strstr(fixture->problems.items[0].text, "line 1"));
+    assert_non_null(strstr(fixture->problems.items[1].text, "line 3"));
+    assert_non_null(strstr(fixture->problems.items[2].text, "line 4"));
+}
+
+static void test_other_files_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char binary[] = "A=1\n\0B=2";
+    assert_int_equal(
+        env_file_parse(&fixture->file, "x.env", binary, sizeof binary - 1, &fixture->problems),
+        ERROR_INVALID);
+    assert_non_null(strstr(fixture->problems.items[0].text, "NUL"));
+    assert_int_equal(fixture->file.count, 0);
+
+    struct text text = {0};
+    for (int i = 0; i < 1000; i++)
+        text_append(&text, "what is this\n");
+    problems_fini(&fixture->problems);
+    assert_int_equal(parse(fixture, text.data), ERROR_INVALID);
+    assert_in_range(fixture->problems.count, 2, 30);
+
+    text_clear(&text);
+    for (int i = 0; i < 5000; i++)
+        text_printf(&text, "A%d=\n", i);
+    assert_int_equal(parse(fixture, text.data), ERROR_TOO_LARGE);
+    text_fini(&text);
+}
+
+static void test_empty_files(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(env_file_parse(&fixture->file, "x.env", NULL, 0, &fixture->problems), 0);
+    assert_int_equal(parse(fixture, "\n"), 0);
+    assert_int_equal(parse(fixture, "\xEF\xBB\xBF"), 0);
+    assert_int_equal(parse(fixture, "\r\n\r"), 0);
+    assert_int_equal(fixture->file.count, 0);
+    assert_int_equal(fixture->problems.count, 0);
+}
+
+/* A new file of the given mode in the folder for temporary ones; the caller unlinks and frees. */
+static char *make_file(const char *bytes, size_t length_bytes, mode_t mode)
+{
+    const char *folder = getenv("TMPDIR");
+    struct text path = {0};
+    text_printf(&path, "%s/env_file_test.XXXXXX", folder != NULL ? folder : "/tmp");
+    int descriptor = mkstemp(path.data);
+    assert_true(descriptor >= 0);
+    assert_int_equal(write(descriptor, bytes, length_bytes), length_bytes);
+    assert_int_equal(fchmod(descriptor, mode), 0);
+    close(descriptor);
+    return text_take(&path);
+}
+
+static void test_load(void **state)
+{
+    struct fixture *fixture = *state;
+    char *path = make_file("A=1\n", 4, 0600);
+    assert_int_equal(env_file_load(&fixture->file, path, &fixture->problems), 0);
+    check_value(fixture, "A", "1");
+    assert_false(fixture->file.is_public);
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(env_file_load(&fixture->file, path, &fixture->problems), 0);
+    assert_true(fixture->file.is_public);
+    unlink(path);
+    free(path);
+}
+
+static void test_load_failures_name_the_file(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(
+        env_file_load(&fixture->file, "/nowhere/x.env", &fixture->problems), ERROR_SYSTEM);
+    assert_int_equal(env_file_load(&fixture->file, "/", &fixture->problems), ERROR_SYSTEM);
+    assert_int_equal(fixture->problems.count, 2);
+    assert_non_null(strstr(
+        fixture->problems.items[0].text, "cannot read /nowhere/x.env: No such file or directory"));
+    assert_non_null(strstr(fixture->problems.items[1].text, "Is a directory"));
+}
+
+static void test_size_limit(void **state)
+{
+    struct fixture *fixture = *state;
+    char *bytes = malloc(ENV_FILE_BYTES_MAX + 1);
+    assert_non_null(bytes);
+    memset(bytes, '#', ENV_FILE_BYTES_MAX + 1);
+    char *path = make_file(bytes, ENV_FILE_BYTES_MAX, 0600);
+    assert_int_equal(env_file_load(&fixture->file, path, &fixture->problems), 0);
+    unlink(path);
+    free(path);
+    path = make_file(bytes, ENV_FILE_BYTES_MAX + 1, 0600);
+    assert_int_equal(env_file_load(&fixture->file, path, &fixture->problems), ERROR_TOO_LARGE);
+    assert_int_equal(fixture->problems.count, 1);
+    assert_non_null(strstr(fixture->problems.items[0].text, "larger than 1048576 bytes"));
+    unlink(path);
+    free(path);
+    free(bytes);
+}
+
+int main(void)
+{
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_values),
+        TEST(test_names),
+        TEST(test_wrong_lines),
+        TEST(test_name_of_broken_line_is_kept),
+        TEST(test_later_line_wins_with_warning),
+        TEST(test_every_wrong_line_is_said),
+        TEST(test_other_files_are_refused),
+        TEST(test_empty_files),
+        TEST(test_load),
+        TEST(test_load_failures_name_the_file),
+        TEST(test_size_limit),
+    };
+#undef TEST
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,110 @@
+/* Which URLs are taken, what is read out of them, and why others are refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "config/url.h"
+
+static void test_urls_that_are_right(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *host;
+        unsigned port;
+        bool is_https;
+    } cases[] = {
+        {"http://h", "h", 80, false},
+        {"HTTPS://H.example/", "H.example", 443, true},
+        {"http://127.0.0.1:1", "127.0.0.1", 1, false},
+        {"http://[::1]:65535/a/b", "::1", 65535, false},
+        {"https://[2001:db8::1]", "2001:db8::1", 443, true},
+        {"http://a_b-c.d.:080", "a_b-c.d.", 80, false},
+        {"http://h/a%20b@c:d", "h", 80, false},
+        {"http://1.2.3.4.example", "1.2.3.4.example", 80, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct url url;
+        assert_null(url_parse(cases[i].url, &url));
+        assert_int_equal(url.host.length_bytes, strlen(cases[i].host));
+        assert_memory_equal(url.host.bytes, cases[i].host, url.host.length_bytes);
+        assert_int_equal(url.port, cases[i].port);
+        assert_int_equal(url.is_https, cases[i].is_https);
+        assert_true(url_host_is(&url, cases[i].host));
+    }
+}
+
+static void test_urls_that_are_wrong(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"", "begin with"},
+        {"//h", "begin with"},
+        {"http:h", "begin with"},
+        {"file:///h", "begin with"},
+        {" http://h", "white space"},
+        {"http://h/a b", "white space"},
+        {"http://h\n", "white space"},
+        {"http://", "no host"},
+        {"http:///a", "no host"},
+        {"http://:80", "no host"},
+        {"http://h:", "port"},
+        {"http://h:0", "port"},
+        {"http://h:65536", "port"},
+        {"http://h:99999999999999999999", "port"},
+        {"http://h:8x", "port"},
+        {"http://h:-1", "port"},
+        {"http://a:b:1", "port"},
+        {"http://::1", "no host"},
+        {"http://[::1", "without ']'"},
+        {"http://[]", "IPv6"},
+        {"http://[127.0.0.1]", "IPv6"},
+        {"http://[fe80::1%25eth0]", "IPv6"},
+        {"http://[::1]80", "behind its ']'"},
+        {"http://[::1]:", "port"},
+        {"http://u@h", "user name"},
+        {"http://u:p@h", "user name"},
+        {"http://@h", "user name"},
+        {"http://h?a", "query"},
+        {"http://h#a", "query"},
+        {"http://h/a?b", "query"},
+        {"http://h/a#b", "query"},
+        {"http://a..b", "empty part"},
+        {"http://.a", "empty part"},
+        {"http://.", "host"},
+        {"http://a%41", "characters"},
+        {"http://h\\a", "characters"},
+        {"http://\xC3\xA4.example", "characters"},
+        {"http://256.1.1.1", "IPv4"},
+        {"http://1.2.3", "IPv4"},
+        {"http://80", "IPv4"},
+        {"http://h/\xC3\xA4", "escaped"},
+        {"http://h/a\\b", "escaped"},
+        {"http://h/%4", "hexadecimal"},
+        {"http://h/%zz", "hexadecimal"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct url url;
+        const char *wrong = url_parse(cases[i][0], &url);
+        if (wrong == NULL || strstr(wrong, cases[i][1]) == NULL)
+            fail_msg("%s: %s", cases[i][0], wrong != NULL ? wrong : "was taken");
+    }
+    char long_label[100] = "http://";
+    memset(long_label + 7, 'a', 64);
+    struct url url;
+    assert_non_null(url_parse(long_label, &url));
+    long_label[7 + 63] = '\0';
+    assert_null(url_parse(long_label, &url));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_urls_that_are_right),
+        cmocka_unit_test(test_urls_that_are_wrong),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
