@@ -55,8 +55,12 @@ static void announce(const struct config *config)
     log_info(component, "=== Mission Control Runtime Service ===");
     log_info(component, "Account ID: %s", config->account_id);
     log_info(component, "Convex URL: %s", config->convex_url);
-    log_info(component, "Runtime Service v%s OpenClaw v%s", config->runtime_version,
-        config->openclaw_version != NULL ? config->openclaw_version : "(being detected)");
+    if (config->openclaw_version != NULL)
+        log_info(component, "Runtime Service v%s OpenClaw v%s", config->runtime_version,
+            config->openclaw_version);
+    else
+        log_info(component, "Runtime Service v%s, OpenClaw version being detected",
+            config->runtime_version);
 }
 
 static int exit_status_of(int code)

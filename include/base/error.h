@@ -6,16 +6,16 @@
  * One list makes the codes and their names. Every fallible function returns 0 or one of these
  * negative codes; bugs are asserted instead.
  */
-#define ERROR_CODES(X)                                                                             \
-    X(ERROR_NO_MEMORY, -1, "out of memory")                                                        \
-    X(ERROR_SYSTEM, -2, "system call failed")                                                      \
-    X(ERROR_INVALID, -3, "invalid value")                                                          \
-    X(ERROR_TOO_LARGE, -4, "too large")                                                            \
-    X(ERROR_TIMEOUT, -5, "timed out")                                                              \
-    X(ERROR_UNREACHABLE, -6, "unreachable")                                                        \
-    X(ERROR_INTERRUPTED, -7, "interrupted by the stop")                                            \
-    X(ERROR_REMOTE, -8, "refused by the other side")                                               \
-    X(ERROR_CLOSED, -9, "closed")                                                                  \
+#define ERROR_CODES(X)                                  \
+    X(ERROR_NO_MEMORY, -1, "out of memory")             \
+    X(ERROR_SYSTEM, -2, "system call failed")           \
+    X(ERROR_INVALID, -3, "invalid value")               \
+    X(ERROR_TOO_LARGE, -4, "too large")                 \
+    X(ERROR_TIMEOUT, -5, "timed out")                   \
+    X(ERROR_UNREACHABLE, -6, "unreachable")             \
+    X(ERROR_INTERRUPTED, -7, "interrupted by the stop") \
+    X(ERROR_REMOTE, -8, "refused by the other side")    \
+    X(ERROR_CLOSED, -9, "closed")                       \
     X(ERROR_LOCKED, -10, "held by another process")
 
 enum error_code {
@@ -40,9 +40,8 @@ int error_set(struct error *error, enum error_code code, const char *format, ...
     __attribute__((format(printf, 3, 4)));
 
 /* As error_set, with ": " and the text of errno_value behind. */
-int error_set_errno(
-    struct error *error, enum error_code code, int errno_value, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+int error_set_errno(struct error *error, enum error_code code, int errno_value, const char *format,
+    ...) __attribute__((format(printf, 4, 5)));
 
 /* Puts a formatted text and ": " before the text that *error holds; returns its code. */
 int error_wrap(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));

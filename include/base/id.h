@@ -1,4 +1,5 @@
-/* The backend's ids: opaque, but bounded, since they name table rows here and files in the spool. */
+/* The backend's ids: opaque, but bounded, since they name table rows here and files in the spool.
+ */
 #ifndef BASE_ID_H
 #define BASE_ID_H
 

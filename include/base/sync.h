@@ -48,8 +48,8 @@ bool cond_wait_until(struct cond *cond, struct mutex *mutex, int64_t deadline_ms
  * Starts run(argument) in a joinable thread with a small stack and at most 15 bytes of name.
  * Returns 0 or ERROR_SYSTEM. The caller joins it with thread_join.
  */
-int thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void *argument,
-    struct error *error);
+int thread_start(
+    pthread_t *thread, const char *name, void *(*run)(void *), void *argument, struct error *error);
 void thread_join(pthread_t thread);
 
 #endif

@@ -30,9 +30,9 @@ struct entry {
     int64_t created_at_ms;
 
     /* The worker's while it runs the entry; nobody looks at them else. */
-    unsigned attempts; /* times a worker took it */
-    unsigned failures; /* in a row at this stage, for the backoff */
-    unsigned runs;     /* requests sent to the agent */
+    unsigned attempts;  /* times a worker took it */
+    unsigned failures;  /* in a row at this stage, for the backoff */
+    unsigned runs;      /* requests sent to the agent */
     int64_t started_us; /* when the current attempt began, monotonic */
     enum entry_verdict verdict;
     char agent_slug[ID_BYTES];

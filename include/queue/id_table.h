@@ -1,4 +1,5 @@
-/* A hash table by id over items that live in their owners' structures. Never allocates once made. */
+/* A hash table by id over items that live in their owners' structures. Never allocates once made.
+ */
 #ifndef QUEUE_ID_TABLE_H
 #define QUEUE_ID_TABLE_H
 

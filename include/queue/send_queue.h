@@ -3,9 +3,9 @@
  * stage, its lane, when it is due. A lane is an agent: it runs one entry at a time, oldest first,
  * and lanes run in parallel.
  *
- * The poller offers pages; workers take an entry, own it while they do its blocking work, and finish
- * it. Whatever belongs together changes together, so there is no moment at which an entry could be
- * run twice or be lost. (Design, section 4.)
+ * The poller offers pages; workers take an entry, own it while they do its blocking work, and
+ * finish it. Whatever belongs together changes together, so there is no moment at which an entry
+ * could be run twice or be lost. (Design, section 4.)
  */
 #ifndef QUEUE_SEND_QUEUE_H
 #define QUEUE_SEND_QUEUE_H
@@ -83,8 +83,7 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
  * Gives a taken entry back; it is the queue's again. Returns true when ready work has run low while
  * the backend had more, so that a poll would help. A short lock.
  */
-bool send_queue_finish(
-    struct send_queue *queue, struct entry *entry, const struct finish *finish);
+bool send_queue_finish(struct send_queue *queue, struct entry *entry, const struct finish *finish);
 
 /* While held, no entry is taken for sending; write-backs go on. A short lock. */
 void send_queue_hold_sends(struct send_queue *queue, bool held);

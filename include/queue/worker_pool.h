@@ -22,8 +22,8 @@ int worker_pool_start(struct worker_pool **pool, unsigned count, struct send_que
     struct error *error);
 
 /*
- * Waits until all workers have ended, which they do once the queue is closed and their work is done,
- * or until deadline_ms (monotonic). Returns false when some still work.
+ * Waits until all workers have ended, which they do once the queue is closed and their work is
+ * done, or until deadline_ms (monotonic). Returns false when some still work.
  */
 bool worker_pool_wait(struct worker_pool *pool, int64_t deadline_ms);
 

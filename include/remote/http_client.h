@@ -42,11 +42,11 @@ enum http_failure {
 
 struct http_answer {
     enum http_failure failure;
-    int status;             /* of the answer, 0 when there is none */
-    struct text_span body;  /* in the client's memory, valid until its next request */
-    bool sent;              /* whether any byte of the request went out */
-    bool has_retry_after;   /* whether the header was there and readable */
-    int64_t retry_after_ms; /* 0 when it was not */
+    int status;                    /* of the answer, 0 when there is none */
+    struct text_span body;         /* in the client's memory, valid until its next request */
+    bool sent;                     /* whether any byte of the request went out */
+    bool has_retry_after;          /* whether the header was there and readable */
+    int64_t retry_after_ms;        /* 0 when it was not */
     char reason[ERROR_TEXT_BYTES]; /* what went wrong, in words; "" when HTTP_ANSWERED */
 };
 

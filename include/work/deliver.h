@@ -1,4 +1,5 @@
-/* What a worker does with a notification: ask its agent, write the reply into the thread, mark it. */
+/* What a worker does with a notification: ask its agent, write the reply into the thread, mark it.
+ */
 #ifndef WORK_DELIVER_H
 #define WORK_DELIVER_H
 

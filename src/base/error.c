@@ -43,7 +43,8 @@ int error_wrap(struct error *error, const char *format, ...)
     va_end(arguments);
     if (written >= 0 && (size_t)written < sizeof error->text) {
         size_t used = (size_t)written;
-        snprintf(error->text + used, sizeof error->text - used, ": %s", inner);
+        snprintf(error->text + used, sizeof error->text - used, ": %.*s",
+            (int)(sizeof error->text - used - 1), inner);
     }
     return error->code;
 }
@@ -51,8 +52,8 @@ int error_wrap(struct error *error, const char *format, ...)
 const char *error_name(enum error_code code)
 {
     switch (code) {
-#define ERROR_CASE(name, value, text)                                                              \
-    case name:                                                                                     \
+#define ERROR_CASE(name, value, text) \
+    case name:                        \
         return text;
         ERROR_CODES(ERROR_CASE)
 #undef ERROR_CASE

@@ -23,8 +23,7 @@ struct scan {
 /* Replaces the next length bytes. */
 static void replace(struct scan *scan, size_t length, const char *replacement)
 {
-    text_append_bytes(
-        &scan->repaired, scan->bytes + scan->kept_from, scan->at - scan->kept_from);
+    text_append_bytes(&scan->repaired, scan->bytes + scan->kept_from, scan->at - scan->kept_from);
     text_append(&scan->repaired, replacement);
     scan->at += length;
     scan->kept_from = scan->at;
@@ -141,8 +140,7 @@ static int parse(const char *bytes, size_t length_bytes, json_t **value, struct 
         error, ERROR_INVALID, "not JSON (line %d, column %d)", details.line, details.column);
 }
 
-int json_guard_load(
-    const char *bytes, size_t length_bytes, json_t **value, struct error *error)
+int json_guard_load(const char *bytes, size_t length_bytes, json_t **value, struct error *error)
 {
     if (length_bytes >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0) {
         bytes += 3;

@@ -144,17 +144,16 @@ __attribute__((format(printf, 4, 0))) static void write_line(enum log_level leve
     else
         build_text(&line, level, component, message, fields);
     line.bytes[line.used++] = '\n';
-    write_whole(
-        level >= LOG_LEVEL_WARN ? STDERR_FILENO : STDOUT_FILENO, line.bytes, line.used);
+    write_whole(level >= LOG_LEVEL_WARN ? STDERR_FILENO : STDOUT_FILENO, line.bytes, line.used);
 }
 
-#define DEFINE_LOG(name, level)                                                                    \
-    void name(const char *component, const char *format, ...)                                      \
-    {                                                                                              \
-        va_list arguments;                                                                         \
-        va_start(arguments, format);                                                               \
-        write_line(level, component, NULL, format, arguments);                                     \
-        va_end(arguments);                                                                         \
+#define DEFINE_LOG(name, level)                                \
+    void name(const char *component, const char *format, ...)  \
+    {                                                          \
+        va_list arguments;                                     \
+        va_start(arguments, format);                           \
+        write_line(level, component, NULL, format, arguments); \
+        va_end(arguments);                                     \
     }
 
 DEFINE_LOG(log_debug, LOG_LEVEL_DEBUG)

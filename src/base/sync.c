@@ -105,8 +105,8 @@ bool cond_wait_until(struct cond *cond, struct mutex *mutex, int64_t deadline_ms
     return result == 0;
 }
 
-int thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void *argument,
-    struct error *error)
+int thread_start(
+    pthread_t *thread, const char *name, void *(*run)(void *), void *argument, struct error *error)
 {
     pthread_attr_t attributes;
     must(pthread_attr_init(&attributes));

@@ -129,12 +129,11 @@ static bool is_ascii_blank(unsigned char byte)
 /* Whether the three bytes at b are one of the three-byte white space characters of ECMAScript. */
 static bool is_wide_blank(const unsigned char *b)
 {
-    unsigned code = ((unsigned)(b[0] & 0x0F) << 12) | ((unsigned)(b[1] & 0x3F) << 6) |
-                    (unsigned)(b[2] & 0x3F);
-    return (b[0] & 0xF0) == 0xE0 &&
-           (code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 ||
-               code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000 ||
-               code == 0xFEFF);
+    unsigned code =
+        ((unsigned)(b[0] & 0x0F) << 12) | ((unsigned)(b[1] & 0x3F) << 6) | (unsigned)(b[2] & 0x3F);
+    return (b[0] & 0xF0) == 0xE0 && (code == 0x1680 || (code >= 0x2000 && code <= 0x200A) ||
+                                        code == 0x2028 || code == 0x2029 || code == 0x202F ||
+                                        code == 0x205F || code == 0x3000 || code == 0xFEFF);
 }
 
 /* Length of the white space character at the start of the bytes, or 0. */
@@ -189,8 +188,7 @@ bool text_copy(char *destination, size_t destination_bytes, const char *string)
     return kept == length;
 }
 
-void text_quote(
-    char *destination, size_t destination_bytes, const char *bytes, size_t length_bytes)
+void text_quote(char *destination, size_t destination_bytes, const char *bytes, size_t length_bytes)
 {
     assert(destination_bytes > 0);
     size_t used = 0;

@@ -25,8 +25,8 @@ struct delivery_poller {
     bool said_refused; /* ids that are no ids are said once, not at each poll */
 };
 
-int delivery_poller_create(struct delivery_poller **poller,
-    const struct delivery_poller_parts *parts, struct error *error)
+int delivery_poller_create(
+    struct delivery_poller **poller, const struct delivery_poller_parts *parts, struct error *error)
 {
     struct delivery_poller *created = calloc(1, sizeof *created);
     if (created == NULL)
@@ -111,8 +111,8 @@ static bool names_the_token(const char *text)
            strstr(text, "Account does not exist") != NULL;
 }
 
-static void give_hint(const struct delivery_poller *poller, enum convex_outcome outcome,
-    const char *text)
+static void give_hint(
+    const struct delivery_poller *poller, enum convex_outcome outcome, const char *text)
 {
     const char *url = convex_url(poller->parts.convex);
     if (outcome == CONVEX_FUNCTION_ERROR && names_the_token(text))

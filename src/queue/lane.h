@@ -12,9 +12,9 @@ TAILQ_HEAD(lane_list, lane);
 
 /* All fields are the queue's, under its lock. */
 struct lane {
-    struct id_item item; /* the agent's id */
-    bool busy;           /* a worker runs one of its entries */
-    size_t entries;      /* that name this lane: ready, waiting or running */
+    struct id_item item;                  /* the agent's id */
+    bool busy;                            /* a worker runs one of its entries */
+    size_t entries;                       /* that name this lane: ready, waiting or running */
     struct entry_list ready[CLASS_COUNT]; /* oldest createdAt first */
     size_t ready_count[CLASS_COUNT];
     bool listed[CLASS_COUNT];

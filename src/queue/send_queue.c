@@ -23,7 +23,7 @@ struct send_queue {
     size_t running;
     size_t settled;
     size_t lane_count;
-    uint64_t page;      /* number of the page being taken in */
+    uint64_t page; /* number of the page being taken in */
     bool backend_has_more;
     bool sends_held;
     bool closed;
@@ -218,8 +218,7 @@ static void drop_unlisted_locked(
         if (entry->last_page == queue->page || entry->running || !page_covers(offer, entry))
             continue;
         bool unused = entry->stage == STAGE_KNOWN;
-        bool over =
-            entry->stage == STAGE_SETTLED && entry->settled_at_ms < offer->began_at_ms;
+        bool over = entry->stage == STAGE_SETTLED && entry->settled_at_ms < offer->began_at_ms;
         if (unused || over)
             forget_locked(queue, entry, leavings);
     }
@@ -245,14 +244,18 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
     return more;
 }
 
+static void make_ready_locked(struct send_queue *queue, struct heap_item *due)
+{
+    heap_remove(&queue->waiting, due);
+    lane_insert(&queue->ready, (struct entry *)((char *)due - offsetof(struct entry, due)));
+}
+
 /* Lets entries whose time has come back into their lanes. */
 static void wake_due_locked(struct send_queue *queue, int64_t now_ms)
 {
     struct heap_item *first;
     while ((first = heap_first(&queue->waiting)) != NULL && first->due_ms <= now_ms) {
-        heap_remove(&queue->waiting, first);
-        struct entry *entry = (struct entry *)((char *)first - offsetof(struct entry, due));
-        lane_insert(&queue->ready, entry);
+        make_ready_locked(queue, first);
         cond_signal(&queue->work);
     }
 }
@@ -372,17 +375,12 @@ void send_queue_hold_sends(struct send_queue *queue, bool held)
 
 void send_queue_close(struct send_queue *queue, int64_t deadline_ms)
 {
-    struct entry *entry;
+    struct heap_item *first;
     mutex_lock(&queue->lock);
     queue->closed = true;
     queue->close_deadline_ms = deadline_ms;
-    TAILQ_FOREACH(entry, &queue->all, in_queue)
-    {
-        if (entry->due.place == 0)
-            continue;
-        heap_remove(&queue->waiting, &entry->due);
-        lane_insert(&queue->ready, entry);
-    }
+    while ((first = heap_first(&queue->waiting)) != NULL)
+        make_ready_locked(queue, first);
     cond_broadcast(&queue->work);
     mutex_unlock(&queue->lock);
 }

@@ -81,21 +81,18 @@ static bool may_pass(int status)
 }
 
 /* Another status than 200 and 560: {"code","message"}, or whatever a proxy says. */
-static enum convex_outcome explain_status(
-    const struct http_answer *answer, struct error *error)
+static enum convex_outcome explain_status(const struct http_answer *answer, struct error *error)
 {
     char quote[QUOTE_BYTES];
     text_quote(quote, sizeof quote, answer->body.bytes, answer->body.length_bytes);
-    error_set(error, ERROR_REMOTE, "HTTP %d%s%s", answer->status, quote[0] != '\0' ? ": " : "",
-        quote);
+    error_set(
+        error, ERROR_REMOTE, "HTTP %d%s%s", answer->status, quote[0] != '\0' ? ": " : "", quote);
     return may_pass(answer->status) ? CONVEX_UNAVAILABLE : CONVEX_REJECTED;
 }
 
-static enum convex_outcome explain_transport(
-    const struct http_answer *answer, struct error *error)
+static enum convex_outcome explain_transport(const struct http_answer *answer, struct error *error)
 {
-    enum error_code code =
-        answer->failure == HTTP_TIMED_OUT ? ERROR_TIMEOUT : ERROR_UNREACHABLE;
+    enum error_code code = answer->failure == HTTP_TIMED_OUT ? ERROR_TIMEOUT : ERROR_UNREACHABLE;
     if (answer->failure == HTTP_ABORTED)
         code = ERROR_INTERRUPTED;
     error_set(error, code, "%s", answer->reason);

@@ -123,8 +123,8 @@ static bool fits_header(const char *text)
     return true;
 }
 
-static void fail(struct gateway_result *result, enum gateway_outcome outcome,
-    enum error_code code, const char *text)
+static void fail(struct gateway_result *result, enum gateway_outcome outcome, enum error_code code,
+    const char *text)
 {
     result->outcome = outcome;
     error_set(&result->error, code, "%s", text);
@@ -267,8 +267,8 @@ static void classify_transport(const struct http_answer *answer, struct gateway_
     };
     result->outcome = outcomes[answer->failure];
     result->timed_out = answer->failure == HTTP_TIMED_OUT;
-    error_set(&result->error, ERROR_UNREACHABLE, "OpenClaw gateway request failed: %s",
-        answer->reason);
+    error_set(
+        &result->error, ERROR_UNREACHABLE, "OpenClaw gateway request failed: %s", answer->reason);
 }
 
 void gateway_classify(const struct http_answer *answer, struct gateway_result *result)

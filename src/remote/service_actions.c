@@ -104,8 +104,8 @@ enum convex_outcome service_get_delivery(const struct service *service, const ch
 }
 
 /* For calls whose result says nothing more than that they ran. */
-static enum convex_outcome call_for_effect(const struct service *service, const char *action,
-    json_t *arguments, struct error *error)
+static enum convex_outcome call_for_effect(
+    const struct service *service, const char *action, json_t *arguments, struct error *error)
 {
     json_t *value;
     enum convex_outcome outcome =

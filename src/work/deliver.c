@@ -172,8 +172,8 @@ static struct finish after_send(struct attempt *attempt, struct gateway_result *
         return interrupted(STAGE_KNOWN);
     bool ran = result->outcome == GATEWAY_FAILED_RUN || result->outcome == GATEWAY_AMBIGUOUS;
     stats_send_ended(attempt->deliver->stats, result->error.text);
-    return try_again(attempt, STAGE_KNOWN, ran ? DOUBLINGS_AFTER_A_RUN : 0,
-        result->retry_after_ms, &result->error);
+    return try_again(attempt, STAGE_KNOWN, ran ? DOUBLINGS_AFTER_A_RUN : 0, result->retry_after_ms,
+        &result->error);
 }
 
 /* The agent's own key, or one built as the backend builds it. */
@@ -184,8 +184,8 @@ static void session_key(
     if (given != NULL && given[0] != '\0')
         text_append(key, given);
     else
-        text_printf(key, "agent:%s:%s", attempt->entry->agent_slug,
-            attempt->deliver->config->account_id);
+        text_printf(
+            key, "agent:%s:%s", attempt->entry->agent_slug, attempt->deliver->config->account_id);
 }
 
 static struct finish post(struct attempt *attempt, const struct text *key, const struct text *input)
@@ -258,8 +258,8 @@ static struct finish run_replied(struct attempt *attempt)
     if (entry->reply[0] == '\0' || entry->task_id[0] == '\0')
         return go_on(STAGE_WRITTEN);
     struct error error;
-    enum convex_outcome outcome = service_create_message(&attempt->service, entry->agent_id,
-        entry->task_id, entry->reply, entry->item.id, &error);
+    enum convex_outcome outcome = service_create_message(
+        &attempt->service, entry->agent_id, entry->task_id, entry->reply, entry->item.id, &error);
     if (outcome != CONVEX_SUCCESS)
         return write_failed(attempt, STAGE_REPLIED, outcome, &error);
     entry->failures = 0;

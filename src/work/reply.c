@@ -86,9 +86,8 @@ static void cut_to_limit(struct text *text)
         return;
     size_t kept = text_utf8_cut(text->data, whole, REPLY_LIMIT_BYTES - NOTICE_ROOM_BYTES);
     text->length_bytes = kept;
-    text_printf(text,
-        "\n\n[This reply was cut: it was %zu bytes long, the task thread takes %d.]", whole,
-        (int)REPLY_LIMIT_BYTES);
+    text_printf(text, "\n\n[This reply was cut: it was %zu bytes long, the task thread takes %d.]",
+        whole, (int)REPLY_LIMIT_BYTES);
 }
 
 static bool is_placeholder(const char *text)

@@ -1,0 +1,169 @@
+#include "process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* cmocka.h needs these first. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+
+int process_patience(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return 5;
+#else
+    return 1;
+#endif
+}
+
+static void *collect(void *argument)
+{
+    struct process *process = argument;
+    char bytes[4096];
+    ssize_t length;
+    while ((length = read(process->output_fd, bytes, sizeof bytes)) > 0) {
+        mutex_lock(&process->lock);
+        text_append_bytes(&process->output, bytes, (size_t)length);
+        cond_broadcast(&process->changed);
+        mutex_unlock(&process->lock);
+    }
+    mutex_lock(&process->lock);
+    process->closed = true;
+    cond_broadcast(&process->changed);
+    mutex_unlock(&process->lock);
+    return NULL;
+}
+
+static void spawn(
+    struct process *process, const char *const argv[], char *const environment[], int write_end)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    sigemptyset(&none);
+    assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
+    assert_int_equal(posix_spawnattr_init(&attributes), 0);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, write_end, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, write_end, STDERR_FILENO);
+    int result = posix_spawn(
+        &process->pid, argv[0], &actions, &attributes, (char *const *)argv, environment);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    if (result != 0)
+        fail_msg("cannot start %s: %s", argv[0], strerror(result));
+}
+
+void process_start(struct process *process, const char *const argv[], char *const environment[])
+{
+    int ends[2];
+    memset(process, 0, sizeof *process);
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    spawn(process, argv, environment, ends[1]);
+    close(ends[1]);
+    process->output_fd = ends[0];
+    process->pid_fd = pidfd_open(process->pid, 0);
+    assert_true(process->pid_fd >= 0);
+    mutex_init(&process->lock);
+    cond_init(&process->changed);
+    process->running = true;
+    assert_int_equal(thread_start(&process->reader, "output", collect, process, NULL), 0);
+}
+
+static const char *find_locked(struct process *process, const char *words)
+{
+    mutex_assert_held(&process->lock);
+    return process->output.data != NULL ? strstr(process->output.data, words) : NULL;
+}
+
+static void copy_line(const char *line, char *copy, size_t copy_bytes)
+{
+    if (copy == NULL)
+        return;
+    snprintf(copy, copy_bytes, "%.*s", (int)strcspn(line, "\n"), line);
+}
+
+/* A line counts once it is whole, so that its rest can be copied. */
+bool process_wait_for(
+    struct process *process, const char *words, int timeout_ms, char *rest, size_t rest_bytes)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)timeout_ms * process_patience();
+    const char *found;
+    bool waiting = true;
+    mutex_lock(&process->lock);
+    while ((found = find_locked(process, words)) == NULL || strchr(found, '\n') == NULL) {
+        if (process->closed || !waiting)
+            break;
+        waiting = cond_wait_until(&process->changed, &process->lock, deadline_ms);
+    }
+    if (found != NULL)
+        copy_line(found + strlen(words), rest, rest_bytes);
+    mutex_unlock(&process->lock);
+    return found != NULL;
+}
+
+bool process_said(struct process *process, const char *words)
+{
+    mutex_lock(&process->lock);
+    bool said = find_locked(process, words) != NULL;
+    mutex_unlock(&process->lock);
+    return said;
+}
+
+void process_signal(const struct process *process, int number)
+{
+    assert_int_equal(kill(process->pid, number), 0);
+}
+
+int process_wait_exit(struct process *process, int timeout_ms)
+{
+    struct pollfd ended = {.fd = process->pid_fd, .events = POLLIN};
+    if (poll(&ended, 1, timeout_ms * process_patience()) != 1)
+        return -1;
+    int status = 0;
+    assert_int_equal(waitpid(process->pid, &status, 0), process->pid);
+    process->running = false;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void process_end(struct process *process)
+{
+    if (process->pid == 0)
+        return;
+    if (process->running) {
+        kill(process->pid, SIGKILL);
+        waitpid(process->pid, NULL, 0);
+    }
+    thread_join(process->reader);
+    close(process->output_fd);
+    close(process->pid_fd);
+    text_fini(&process->output);
+    cond_fini(&process->changed);
+    mutex_fini(&process->lock);
+    memset(process, 0, sizeof *process);
+}
+
+void process_show(struct process *process, const char *title)
+{
+    if (process->pid == 0)
+        return;
+    mutex_lock(&process->lock);
+    fprintf(stderr, "---- %s ----\n%s\n", title,
+        process->output.data != NULL ? process->output.data : "(nothing)");
+    mutex_unlock(&process->lock);
+}

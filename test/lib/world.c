@@ -1,0 +1,288 @@
+#include "world.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/json_guard.h"
+
+enum {
+    VARIABLES = 64,
+    VARIABLE_BYTES = 512,
+    CALL_TIMEOUT_MS = 30000,
+    ANSWER_LIMIT_BYTES = 64 << 20
+};
+
+static const atomic_bool never = false;
+
+/* Settings under construction; later ones win. */
+struct environment {
+    char values[VARIABLES][VARIABLE_BYTES];
+    char *pointers[VARIABLES + 1];
+    size_t count;
+};
+
+static size_t find_variable(const struct environment *environment, const char *assignment)
+{
+    size_t name_bytes = strcspn(assignment, "=");
+    size_t i = 0;
+    while (
+        i < environment->count && (strncmp(environment->values[i], assignment, name_bytes) != 0 ||
+                                      environment->values[i][name_bytes] != '='))
+        i++;
+    return i;
+}
+
+static void set_variable(struct environment *environment, const char *assignment)
+{
+    size_t at = find_variable(environment, assignment);
+    if (strchr(assignment, '=') == NULL) {
+        if (at < environment->count)
+            memcpy(
+                environment->values[at], environment->values[--environment->count], VARIABLE_BYTES);
+        return;
+    }
+    assert_true(at < VARIABLES);
+    snprintf(environment->values[at], VARIABLE_BYTES, "%s", assignment);
+    if (at == environment->count)
+        environment->count++;
+}
+
+__attribute__((format(printf, 2, 3))) static void set_format(
+    struct environment *environment, const char *format, ...)
+{
+    char assignment[VARIABLE_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(assignment, sizeof assignment, format, arguments);
+    va_end(arguments);
+    set_variable(environment, assignment);
+}
+
+static char **finish_environment(struct environment *environment)
+{
+    for (size_t i = 0; i < environment->count; i++)
+        environment->pointers[i] = environment->values[i];
+    environment->pointers[environment->count] = NULL;
+    return environment->pointers;
+}
+
+/* What every program gets: the search path and how sanitizers are to behave. */
+static void set_common(struct environment *environment)
+{
+    static const char *const passed_on[] = {
+        "PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
+    memset(environment, 0, sizeof *environment);
+    for (size_t i = 0; i < sizeof passed_on / sizeof passed_on[0]; i++)
+        if (getenv(passed_on[i]) != NULL)
+            set_format(environment, "%s=%s", passed_on[i], getenv(passed_on[i]));
+}
+
+static void program_path(char *path, size_t path_bytes, const char *program)
+{
+    const char *build = getenv("MISSION_CONTROL_BUILD");
+    snprintf(path, path_bytes, "%s/%s", build != NULL ? build : "build", program);
+}
+
+static void start_sandbox(struct world *world)
+{
+    struct environment *environment = calloc(1, sizeof *environment);
+    assert_non_null(environment);
+    char path[256];
+    set_common(environment);
+    set_variable(environment, "ACCOUNT_ID=" WORLD_ACCOUNT);
+    set_variable(environment, "SERVICE_TOKEN=" WORLD_TOKEN);
+    set_variable(environment, "OPENCLAW_GATEWAY_TOKEN=" WORLD_GATEWAY_TOKEN);
+    program_path(path, sizeof path, "mission-control-sandbox");
+    const char *const argv[] = {path, "--port", "0", NULL};
+    process_start(&world->sandbox, argv, finish_environment(environment));
+    free(environment);
+    char rest[128];
+    if (!process_wait_for(&world->sandbox, "listening on ", WORLD_WAIT_MS, rest, sizeof rest)) {
+        process_show(&world->sandbox, "sandbox");
+        fail_msg("the sandbox does not start");
+    }
+    snprintf(world->url, sizeof world->url, "%s", rest);
+}
+
+int world_setup(void **state)
+{
+    struct world *world = calloc(1, sizeof *world);
+    assert_non_null(world);
+    const char *parent = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
+    snprintf(world->folder, sizeof world->folder, "%s/world-XXXXXX", parent);
+    assert_non_null(mkdtemp(world->folder));
+    assert_int_equal(http_client_library_start(NULL), 0);
+    assert_int_equal(ca_store_create(&world->store, NULL, NULL), 0);
+    assert_int_equal(http_client_create(&world->client, world->store, &never, NULL), 0);
+    start_sandbox(world);
+    *state = world;
+    return 0;
+}
+
+int world_teardown(void **state)
+{
+    struct world *world = *state;
+    process_end(&world->runtime);
+    process_signal(&world->sandbox, SIGTERM);
+    int status = process_wait_exit(&world->sandbox, WORLD_WAIT_MS);
+    if (status != 0)
+        process_show(&world->sandbox, "sandbox");
+    process_end(&world->sandbox);
+    http_client_destroy(world->client);
+    ca_store_destroy(world->store);
+    http_client_library_stop();
+    free(world);
+    return status;
+}
+
+static void set_runtime(struct environment *environment, const struct world *world)
+{
+    set_common(environment);
+    set_variable(environment, "ACCOUNT_ID=" WORLD_ACCOUNT);
+    set_variable(environment, "SERVICE_TOKEN=" WORLD_TOKEN);
+    set_format(environment, "CONVEX_URL=%s", world->url);
+    set_format(environment, "OPENCLAW_GATEWAY_URL=%s", world->url);
+    set_variable(environment, "OPENCLAW_GATEWAY_TOKEN=" WORLD_GATEWAY_TOKEN);
+    set_variable(environment, "OPENCLAW_VERSION=2026.9.6");
+    set_variable(environment, "HEALTH_PORT=0");
+    set_variable(environment, "DELIVERY_INTERVAL=200");
+    set_variable(environment, "DELIVERY_BACKOFF_BASE_MS=20");
+    set_variable(environment, "DELIVERY_BACKOFF_MAX_MS=200");
+    set_format(environment, "STATE_DIR=%s/state", world->folder);
+}
+
+void world_launch_runtime(
+    struct world *world, const char *const settings[], const char *const arguments[])
+{
+    struct environment *environment = calloc(1, sizeof *environment);
+    assert_non_null(environment);
+    char path[256];
+    const char *argv[16] = {path};
+    set_runtime(environment, world);
+    for (size_t i = 0; settings != NULL && settings[i] != NULL; i++)
+        set_variable(environment, settings[i]);
+    for (size_t i = 0; arguments != NULL && arguments[i] != NULL && i < 14; i++)
+        argv[i + 1] = arguments[i];
+    program_path(path, sizeof path, "mission-control-runtime");
+    process_end(&world->runtime);
+    process_start(&world->runtime, argv, finish_environment(environment));
+    free(environment);
+}
+
+void world_start_runtime(struct world *world, const char *const settings[])
+{
+    char rest[64];
+    world_launch_runtime(world, settings, NULL);
+    if (!process_wait_for(&world->runtime, "[Health] Listening on 127.0.0.1 port ", WORLD_WAIT_MS,
+            rest, sizeof rest)) {
+        process_show(&world->runtime, "runtime");
+        fail_msg("the runtime does not start");
+    }
+    world->health_port = (unsigned)strtoul(rest, NULL, 10);
+    assert_true(process_wait_for(&world->runtime, "started successfully", WORLD_WAIT_MS, NULL, 0));
+}
+
+void world_stop_runtime(struct world *world)
+{
+    process_signal(&world->runtime, SIGTERM);
+    int status = process_wait_exit(&world->runtime, WORLD_WAIT_MS);
+    if (status != 0)
+        process_show(&world->runtime, "runtime");
+    assert_int_equal(status, 0);
+}
+
+static void perform(
+    struct world *world, const char *url, const char *body, struct http_answer *answer)
+{
+    static const char *const headers[] = {"Content-Type: application/json", NULL};
+    const struct http_request request = {
+        .url = url,
+        .headers = headers,
+        .body = body,
+        .body_bytes = body != NULL ? strlen(body) : 0,
+        .timeout_ms = (int64_t)CALL_TIMEOUT_MS * process_patience(),
+        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+        .ignore_proxy = true,
+    };
+    http_client_perform(world->client, &request, answer);
+}
+
+static json_t *call(struct world *world, const char *path, const char *body)
+{
+    char url[512];
+    struct http_answer answer;
+    json_t *value;
+    snprintf(url, sizeof url, "%s%s", world->url, path);
+    perform(world, url, body, &answer);
+    if (answer.failure != HTTP_ANSWERED || answer.status != 200) {
+        process_show(&world->sandbox, "sandbox");
+        fail_msg("%s: status %d, %s %.*s", path, answer.status, answer.reason,
+            (int)answer.body.length_bytes, answer.body.bytes);
+    }
+    /* The control API answers more values than json_guard would take from a stranger. */
+    value = json_loadb(answer.body.bytes, answer.body.length_bytes, JSON_ALLOW_NUL, NULL);
+    assert_non_null(value);
+    return value;
+}
+
+json_t *world_get(struct world *world, const char *path)
+{
+    return call(world, path, NULL);
+}
+
+json_t *world_post(struct world *world, const char *path, json_t *body)
+{
+    assert_non_null(body);
+    char *text = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+    assert_non_null(text);
+    json_t *value = call(world, path, text);
+    free(text);
+    return value;
+}
+
+long world_stat(struct world *world, const char *key)
+{
+    json_t *stats = world_get(world, "/sandbox/stats");
+    const json_t *value = json_object_get(stats, key);
+    if (!json_is_number(value))
+        fail_msg("/sandbox/stats has no number %s", key);
+    long number = (long)json_number_value(value);
+    json_decref(stats);
+    return number;
+}
+
+int world_health_get(struct world *world, const char *path, char **body)
+{
+    char url[128];
+    struct http_answer answer;
+    snprintf(url, sizeof url, "http://127.0.0.1:%u%s", world->health_port, path);
+    perform(world, url, NULL, &answer);
+    assert_int_equal(answer.failure, HTTP_ANSWERED);
+    *body = strndup(answer.body.bytes, answer.body.length_bytes);
+    assert_non_null(*body);
+    return answer.status;
+}
+
+void world_wait(struct world *world, const char *condition)
+{
+    char path[256];
+    snprintf(path, sizeof path, "/sandbox/wait?%s&timeout_ms=%d", condition,
+        WORLD_WAIT_MS * process_patience());
+    json_t *answer = world_get(world, path);
+    bool met = json_is_true(json_object_get(answer, "met"));
+    json_decref(answer);
+    if (!met) {
+        process_show(&world->runtime, "runtime");
+        fail_msg("waited in vain for %s", condition);
+    }
+}

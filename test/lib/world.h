@@ -1,0 +1,59 @@
+/* A sandbox and a runtime that talk to each other, in a folder of their own, for one test. */
+#ifndef TEST_LIB_WORLD_H
+#define TEST_LIB_WORLD_H
+
+#include <jansson.h>
+
+#include "process.h"
+#include "remote/http_client.h"
+
+#define WORLD_ACCOUNT "k57sandboxaccount0000000000000000"
+#define WORLD_SECRET "0123456789abcdef0123456789abcdef"
+#define WORLD_TOKEN "mc_service_" WORLD_ACCOUNT "_" WORLD_SECRET
+#define WORLD_GATEWAY_TOKEN "gateway-secret-for-tests"
+
+enum { WORLD_WAIT_MS = 15000 };
+
+struct world {
+    char folder[256];
+    char url[128]; /* of the sandbox, without a slash at its end */
+    struct process sandbox;
+    struct process runtime;
+    unsigned health_port;
+    struct ca_store *store;
+    struct http_client *client;
+};
+
+/* cmocka fixtures: a fresh world with a running sandbox and no runtime, in *state. */
+int world_setup(void **state);
+
+/* Ends both programs; fails the test when the sandbox does not end with status 0. */
+int world_teardown(void **state);
+
+/*
+ * Starts the runtime with settings that fit the sandbox, overridden and completed by settings
+ * (NAME=value strings ended by NULL, or NULL; NAME alone removes it), and waits until it serves.
+ */
+void world_start_runtime(struct world *world, const char *const settings[]);
+
+/* As world_start_runtime without waiting, with further arguments (ended by NULL, or NULL). */
+void world_launch_runtime(
+    struct world *world, const char *const settings[], const char *const arguments[]);
+
+/* SIGTERM; fails the test unless it ends with status 0 within its grace. */
+void world_stop_runtime(struct world *world);
+
+/* Calls of the sandbox's control API; a new reference; fail the test on anything but a 200. */
+json_t *world_get(struct world *world, const char *path);
+json_t *world_post(struct world *world, const char *path, json_t *body);
+
+/* A number of /sandbox/stats. */
+long world_stat(struct world *world, const char *key);
+
+/* GET on the runtime's own server: its status, with the body in *body (freed by the caller). */
+int world_health_get(struct world *world, const char *path, char **body);
+
+/* Fails the test unless condition (a query of /sandbox/wait) comes true in WORLD_WAIT_MS. */
+void world_wait(struct world *world, const char *condition);
+
+#endif
