@@ -201,12 +201,14 @@ static struct taken_in take_in_rows_locked(struct send_queue *queue, const struc
 
 /*
  * Whether the page would have listed the entry if the backend still had it as undelivered: a page
- * that was cut says nothing of what is younger than its last row.
+ * that was cut says nothing of what is younger than its last row, and nothing at all when none of
+ * its rows could be read.
  */
 static bool page_covers(const struct offer *offer, const struct entry *entry)
 {
-    return !offer->full || offer->count == 0 ||
-           entry->created_at_ms < offer->rows[offer->count - 1].created_at_ms;
+    if (!offer->full)
+        return true;
+    return offer->count > 0 && entry->created_at_ms < offer->rows[offer->count - 1].created_at_ms;
 }
 
 static void drop_unlisted_locked(
@@ -305,6 +307,9 @@ struct entry *send_queue_take(struct send_queue *queue)
             break;
         cond_wait_until(&queue->work, &queue->lock, next_due_locked(queue));
     }
+    /* This thread may have been the only one that watched for the next due time. */
+    if (entry != NULL && queue->waiting.count > 0)
+        cond_signal(&queue->work);
     mutex_unlock(&queue->lock);
     return entry;
 }
