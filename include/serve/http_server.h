@@ -11,7 +11,7 @@ struct http_server;
 
 /* What a handler is asked; valid during the call. */
 struct http_server_request {
-    const char *path;   /* without the query string */
+    const char *path;   /* without the query string; %XX as it came */
     const char *accept; /* the Accept header, "" when there is none */
 };
 

@@ -88,8 +88,7 @@ static int spawn(pid_t *pid, const char *const argv[], int write_fd, enum child_
     describe_process(&attributes);
     result = describe_files(&files, write_fd, errors);
     if (result == 0)
-        result = posix_spawnp(
-            pid, argv[0], &files, &attributes, (char *const *)(uintptr_t)argv, environment);
+        result = posix_spawnp(pid, argv[0], &files, &attributes, (char *const *)argv, environment);
     posix_spawnattr_destroy(&attributes);
 err_after_files:
     posix_spawn_file_actions_destroy(&files);
@@ -116,6 +115,7 @@ int child_start(
     struct child *child, const char *const argv[], enum child_errors errors, struct error *error)
 {
     assert(argv[0] != NULL);
+    *child = (struct child){.pid_fd = -1, .output_fd = -1};
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "cannot run %s: no pipe", argv[0]);
@@ -175,6 +175,7 @@ int child_wait(const struct child *child, int64_t deadline_ms, int stop_fd)
 
 void child_signal_group(const struct child *child, int signal)
 {
+    assert(child->pid > 1);
     /* The unreaped leader keeps the group's number from being given to anybody else. */
     kill(-child->pid, signal);
 }

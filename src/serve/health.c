@@ -111,9 +111,11 @@ static json_int_t resident_bytes(void)
 static json_t *describe_memory(void)
 {
     struct mallinfo2 heap = mallinfo2();
+    size_t total_bytes = heap.arena + heap.hblkhd;
+    size_t used_bytes = heap.uordblks + heap.hblkhd;
     return json_pack("{s:I, s:I, s:I, s:i, s:i}", "rss", resident_bytes(), "heapTotal",
-        (json_int_t)(heap.arena + heap.hblkhd), "heapUsed",
-        (json_int_t)(heap.uordblks + heap.hblkhd), "external", 0, "arrayBuffers", 0);
+        (json_int_t)total_bytes, "heapUsed", (json_int_t)used_bytes, "external", 0, "arrayBuffers",
+        0);
 }
 
 static double uptime_s(const struct stats *stats)

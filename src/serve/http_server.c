@@ -217,6 +217,13 @@ static enum MHD_Result answer(const struct http_server *server, struct MHD_Conne
     return send_reply(handle, &reply);
 }
 
+/* Leaves %XX in the path: decoded, "/health%00x" would be "/health". */
+static size_t keep_escapes(void *argument, struct MHD_Connection *handle, char *string)
+{
+    (void)argument, (void)handle;
+    return strlen(string);
+}
+
 /* Called once when the header is there, then for each piece of a body, then once for the answer. */
 static enum MHD_Result on_request(void *argument, struct MHD_Connection *handle, const char *path,
     const char *method, const char *version, const char *body, size_t *body_bytes, void **context)
@@ -285,7 +292,8 @@ static int start_daemon(struct http_server *server, int listen_fd, struct error 
     server->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, server,
         MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_UNESCAPE_CALLBACK,
+        keep_escapes, NULL, MHD_OPTION_END);
     if (server->daemon == NULL)
         return error_set(error, ERROR_SYSTEM, "the HTTP server cannot start");
     server->epoll_fd = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;

@@ -72,14 +72,18 @@ static enum error_code code_of(int reason)
 
 static unsigned port_of(int fd)
 {
-    struct sockaddr_storage address = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in ipv4;
+        struct sockaddr_in6 ipv6;
+    } address;
+    memset(&address, 0, sizeof address);
     socklen_t length = sizeof address;
-    int result = getsockname(fd, (struct sockaddr *)&address, &length);
+    int result = getsockname(fd, &address.any, &length);
     assert(result == 0);
     (void)result;
-    if (address.ss_family == AF_INET6)
-        return ntohs(((const struct sockaddr_in6 *)&address)->sin6_port);
-    return ntohs(((const struct sockaddr_in *)&address)->sin_port);
+    return ntohs(
+        address.any.sa_family == AF_INET6 ? address.ipv6.sin6_port : address.ipv4.sin_port);
 }
 
 int listener_open(
