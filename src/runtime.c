@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "config/version_probe.h"
 #include "loops/delivery_poller.h"
+#include "queue/spool.h"
 #include "queue/state_folder.h"
 #include "queue/worker_pool.h"
 #include "serve/health.h"
@@ -27,6 +28,7 @@ struct runtime {
     struct convex *convex;
     struct gateway *gateway;
     struct send_queue *queue;
+    struct spool *spool;
     struct version_probe *version;
     struct health_sources health;
     struct http_server_route routes[3];
@@ -124,6 +126,55 @@ static void stop_queue(struct runtime *runtime)
     send_queue_destroy(runtime->queue);
 }
 
+/* What one pass over the spool found. */
+struct restored {
+    struct runtime *runtime;
+    size_t replies;
+    size_t runs;
+    size_t damaged;
+};
+
+static void restore_record(void *context, struct spool_record *record, bool damaged)
+{
+    struct restored *restored = context;
+    struct error error;
+    if (damaged) {
+        restored->damaged++;
+        log_error(
+            component, "The spool's record of %s is damaged; it is kept in dead/", record->id);
+        if (spool_bury(restored->runtime->spool, record->id, &error) != 0)
+            log_error(component, "%s", error.text);
+        return;
+    }
+    bool replied = record->reply != NULL;
+    if (!send_queue_restore(restored->runtime->queue, record, replied))
+        log_error(component, "No memory to take %s from the spool", record->id);
+    restored->replies += replied ? 1 : 0;
+    restored->runs += replied ? 0 : 1;
+    free(record->reply);
+}
+
+static int start_spool(struct runtime *runtime, struct error *error)
+{
+    const struct config *config = runtime->config;
+    struct restored restored = {.runtime = runtime};
+    int result = spool_open(&runtime->spool, config->state_dir, config->account_id, error);
+    if (result == 0)
+        result = spool_each(runtime->spool, restore_record, &restored, error);
+    if (result != 0)
+        spool_close(runtime->spool);
+    else if (restored.replies + restored.runs + restored.damaged > 0)
+        log_info(component,
+            "From the spool: %zu replies to write, %zu agents that were being asked, %zu damaged",
+            restored.replies, restored.runs, restored.damaged);
+    return result;
+}
+
+static void stop_spool(struct runtime *runtime)
+{
+    spool_close(runtime->spool);
+}
+
 static int start_version(struct runtime *runtime, struct error *error)
 {
     return version_probe_start(&runtime->version, runtime->config->openclaw_version, error);
@@ -181,6 +232,7 @@ static int start_workers(struct runtime *runtime, struct error *error)
         .convex = runtime->convex,
         .gateway = runtime->gateway,
         .stats = &runtime->stats,
+        .spooling = {.spool = runtime->spool, .stats = &runtime->stats},
         .ask_for_poll = delivery_poller_poke,
         .poll_context = runtime->poller,
     };
@@ -232,6 +284,7 @@ static const struct part {
     {start_convex, stop_convex},
     {start_gateway, stop_gateway},
     {start_queue, stop_queue},
+    {start_spool, stop_spool},
     {start_version, stop_version},
     {start_server, stop_server},
     {create_poller, destroy_poller},

@@ -29,7 +29,9 @@ struct stats {
     atomic_llong delivered;
     atomic_llong skipped;
     atomic_llong failed; /* attempts that have to be made again */
+    atomic_llong dead;
     atomic_llong refused_ids;
+    atomic_bool spool_broken; /* the last write to the spool failed */
     atomic_llong runs; /* requests sent to the gateway */
     atomic_uint consecutive_poll_failures;
     atomic_llong last_send_ms;

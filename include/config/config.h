@@ -22,6 +22,7 @@ enum option_id {
     OPTION_DELIVERY_MAX_CONCURRENT_SESSIONS,
     OPTION_DELIVERY_LIST_LIMIT,
     OPTION_DELIVERY_QUEUE_CAPACITY,
+    OPTION_DELIVERY_MAX_RUNS,
     OPTION_DELIVERY_BACKOFF_BASE_MS,
     OPTION_DELIVERY_BACKOFF_MAX_MS,
     OPTION_AGENT_SYNC_INTERVAL,
@@ -71,6 +72,7 @@ struct config {
     int64_t delivery_backoff_max_ms; /* at least the base */
     int64_t gateway_timeout_ms;      /* OPENCLAW_REQUEST_TIMEOUT_MS: the whole exchange */
     unsigned delivery_workers;       /* DELIVERY_MAX_CONCURRENT_SESSIONS */
+    unsigned delivery_max_runs; /* failed and ambiguous runs of one notification */
     unsigned delivery_list_limit;
     unsigned delivery_queue_capacity;
     int64_t shutdown_grace_ms;

@@ -32,12 +32,14 @@ struct entry {
     /* The worker's while it runs the entry; nobody looks at them else. */
     unsigned attempts;  /* times a worker took it */
     unsigned failures;  /* in a row at this stage, for the backoff */
-    unsigned runs;      /* requests sent to the agent */
+    unsigned runs;      /* requests sent to the agent, by earlier processes, too */
     int64_t started_us; /* when the current attempt began, monotonic */
     enum entry_verdict verdict;
     char agent_slug[ID_BYTES];
     char task_id[ID_BYTES]; /* "" when the notification has no task */
-    char *reply;            /* owned; NULL until there is one */
+    char *reply;            /* owned; NULL until there is one, and while only the spool has it */
+    bool spooled;           /* the spool has the reply */
+    char failure[64];       /* what the last run ended in, for the note in the thread */
 
     /* The queue's, under its lock. */
     enum entry_stage stage;

@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "queue/entry.h"
+#include "queue/spool.h"
 
 enum {
     SEND_QUEUE_MOST_HELD = 8000,  /* entries of any stage, settled ones included */
@@ -60,12 +61,19 @@ void send_queue_destroy(struct send_queue *queue);
 
 /*
  * Takes in a page: unknown ids become entries, as far as there is room; known ones that the backend
- * no longer lists are dropped if no worker has begun with them; settled ones are forgotten when the
+ * no longer lists are dropped if their agent was never asked; settled ones are forgotten when the
  * page's request began after they were settled, never before, since an answer that was under way
  * is no reason to run an agent again. Returns true when there was something new and so little ready
  * work that the next page should be fetched at once. Any thread; a short lock.
  */
 bool send_queue_offer(struct send_queue *queue, const struct offer *offer);
+
+/*
+ * Takes in an entry that an earlier process left in the spool, at the stage where it stood: its
+ * agent asked, or its reply there (in the spool, not in memory). Only before the workers start.
+ * Returns false without memory.
+ */
+bool send_queue_restore(struct send_queue *queue, const struct spool_record *record, bool replied);
 
 /*
  * The next entry to work on, the caller's until send_queue_finish: write-backs first, then sends.

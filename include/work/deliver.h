@@ -8,6 +8,7 @@
 #include "queue/send_queue.h"
 #include "remote/convex.h"
 #include "remote/gateway.h"
+#include "work/spooling.h"
 
 /* Borrowed parts, shared by all workers; only read. */
 struct deliver {
@@ -16,6 +17,7 @@ struct deliver {
     struct convex *convex;
     struct gateway *gateway;
     struct stats *stats;
+    struct spooling spooling;
     /* Called when a poll may bring something new; must not block. */
     void (*ask_for_poll)(void *poll_context);
     void *poll_context;

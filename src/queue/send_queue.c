@@ -147,35 +147,62 @@ static struct lane *find_or_add_lane_locked(struct send_queue *queue, const char
     return lane;
 }
 
-/* False without room or memory: the backend lists it again. */
-static bool add_entry_locked(struct send_queue *queue, const struct offer_row *row)
+/* A new entry in its lane's keeping, but ready nowhere yet; NULL without memory. */
+static struct entry *new_entry_locked(
+    struct send_queue *queue, const char *id, const char *agent_id, int64_t created_at_ms)
 {
     mutex_assert_held(&queue->lock);
-    if (queue->closed || queue->held >= SEND_QUEUE_MOST_HELD ||
-        queue->ready.ready >= queue->capacity)
-        return false;
     if (heap_reserve(&queue->waiting, queue->held + 1, NULL) != 0)
-        return false;
+        return NULL;
     struct entry *entry = calloc(1, sizeof *entry);
     if (entry == NULL)
-        return false;
-    text_copy(entry->agent_id, sizeof entry->agent_id, row->agent_id);
+        return NULL;
+    text_copy(entry->agent_id, sizeof entry->agent_id, agent_id);
     struct lane *lane = find_or_add_lane_locked(queue, entry->agent_id);
     if (lane == NULL) {
         free(entry);
-        return false;
+        return NULL;
     }
-    text_copy(entry->item.id, sizeof entry->item.id, row->id);
-    entry->created_at_ms = row->created_at_ms;
+    text_copy(entry->item.id, sizeof entry->item.id, id);
+    entry->created_at_ms = created_at_ms;
     entry->last_page = queue->page;
     entry->lane = lane;
     lane->entries++;
     id_table_add(&queue->entries, &entry->item);
     TAILQ_INSERT_TAIL(&queue->all, entry, in_queue);
     queue->held++;
+    return entry;
+}
+
+/* False without room or memory: the backend lists it again. */
+static bool add_row_locked(struct send_queue *queue, const struct offer_row *row)
+{
+    if (queue->closed || queue->held >= SEND_QUEUE_MOST_HELD ||
+        queue->ready.ready >= queue->capacity)
+        return false;
+    struct entry *entry = new_entry_locked(queue, row->id, row->agent_id, row->created_at_ms);
+    if (entry == NULL)
+        return false;
     lane_insert(&queue->ready, entry);
     cond_signal(&queue->work);
     return true;
+}
+
+bool send_queue_restore(struct send_queue *queue, const struct spool_record *record, bool replied)
+{
+    mutex_lock(&queue->lock);
+    struct entry *entry =
+        new_entry_locked(queue, record->id, record->agent_id, record->created_at_ms);
+    if (entry != NULL) {
+        entry->stage = replied ? STAGE_REPLIED : STAGE_KNOWN;
+        entry->runs = record->runs;
+        entry->spooled = replied;
+        text_copy(entry->agent_slug, sizeof entry->agent_slug, record->agent_slug);
+        text_copy(entry->task_id, sizeof entry->task_id, record->task_id);
+        lane_insert(&queue->ready, entry);
+    }
+    mutex_unlock(&queue->lock);
+    return entry != NULL;
 }
 
 struct taken_in {
@@ -191,7 +218,7 @@ static struct taken_in take_in_rows_locked(struct send_queue *queue, const struc
         if (found != NULL)
             ((struct entry *)((char *)found - offsetof(struct entry, item)))->last_page =
                 queue->page;
-        else if (add_entry_locked(queue, &offer->rows[i]))
+        else if (add_row_locked(queue, &offer->rows[i]))
             taken.added++;
         else
             taken.left++;
@@ -219,7 +246,7 @@ static void drop_unlisted_locked(
         next = TAILQ_NEXT(entry, in_queue);
         if (entry->last_page == queue->page || entry->running || !page_covers(offer, entry))
             continue;
-        bool unused = entry->stage == STAGE_KNOWN;
+        bool unused = entry->stage == STAGE_KNOWN && entry->runs == 0;
         bool over = entry->stage == STAGE_SETTLED && entry->settled_at_ms < offer->began_at_ms;
         if (unused || over)
             forget_locked(queue, entry, leavings);

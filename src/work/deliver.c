@@ -15,6 +15,11 @@ enum { DOUBLINGS_AFTER_A_RUN = 4 };
 
 static const char component[] = "Delivery";
 
+/* In the thread for an agent that failed too often: nothing of what a server said, no mention. */
+static const char dead_note[] =
+    "**No reply.** The agent was asked %u times about this notification and its run did not end "
+    "well (%s). It will not be asked again by itself; post in this thread to ask it anew.";
+
 /* One worker's attempt at one entry. */
 struct attempt {
     const struct deliver *deliver;
@@ -137,7 +142,7 @@ static struct finish function_failed(
     struct finish finish;
     if (is_over(&context))
         finish = settle(attempt, VERDICT_SKIPPED, "ended_elsewhere");
-    else if (stage == STAGE_REPLIED && (context.agent == NULL || task_is_gone(&context)))
+    else if (stage != STAGE_WRITTEN && (context.agent == NULL || task_is_gone(&context)))
         finish = skip(attempt, VERDICT_DEAD, context.agent == NULL ? "agent_gone" : "task_gone");
     else
         finish = try_again(attempt, stage, 0, 0, error);
@@ -153,15 +158,35 @@ static struct finish write_failed(struct attempt *attempt, enum entry_stage stag
     return backend_failed(attempt, stage, outcome, error);
 }
 
+static bool budget_is_spent(const struct attempt *attempt)
+{
+    return attempt->entry->runs >= attempt->deliver->config->delivery_max_runs;
+}
+
+/* A run failed, or may have: another follows as long as the budget lasts. */
+static struct finish run_failed(struct attempt *attempt, const struct error *error)
+{
+    struct finish finish = try_again(attempt, STAGE_KNOWN, DOUBLINGS_AFTER_A_RUN, 0, error);
+    return budget_is_spent(attempt) ? go_on(STAGE_GIVING_UP) : finish;
+}
+
 static struct finish take_reply(struct attempt *attempt, struct gateway_result *result)
 {
     struct entry *entry = attempt->entry;
     struct error error;
     stats_send_ended(attempt->deliver->stats, NULL);
     if (reply_read(result->body, &entry->reply, &error) != 0)
-        return try_again(attempt, STAGE_KNOWN, DOUBLINGS_AFTER_A_RUN, 0, &error);
+        return run_failed(attempt, &error);
+    spooling_keep_reply(&attempt->deliver->spooling, entry);
     entry->failures = 0;
     return go_on(STAGE_REPLIED);
+}
+
+static const char *failure_words(const struct gateway_result *result)
+{
+    if (result->timed_out)
+        return "no answer in time";
+    return result->outcome == GATEWAY_AMBIGUOUS ? "the connection was lost" : "the run failed";
 }
 
 static struct finish after_send(struct attempt *attempt, struct gateway_result *result)
@@ -170,10 +195,12 @@ static struct finish after_send(struct attempt *attempt, struct gateway_result *
         return take_reply(attempt, result);
     if (result->outcome == GATEWAY_ABORTED)
         return interrupted(STAGE_KNOWN);
-    bool ran = result->outcome == GATEWAY_FAILED_RUN || result->outcome == GATEWAY_AMBIGUOUS;
     stats_send_ended(attempt->deliver->stats, result->error.text);
-    return try_again(attempt, STAGE_KNOWN, ran ? DOUBLINGS_AFTER_A_RUN : 0, result->retry_after_ms,
-        &result->error);
+    if (result->outcome == GATEWAY_FAILED_RUN || result->outcome == GATEWAY_AMBIGUOUS) {
+        text_copy(attempt->entry->failure, sizeof attempt->entry->failure, failure_words(result));
+        return run_failed(attempt, &result->error);
+    }
+    return try_again(attempt, STAGE_KNOWN, 0, result->retry_after_ms, &result->error);
 }
 
 /* The agent's own key, or one built as the backend builds it. */
@@ -186,6 +213,26 @@ static void session_key(
     else
         text_printf(
             key, "agent:%s:%s", attempt->entry->agent_slug, attempt->deliver->config->account_id);
+}
+
+/* Whether the answer, or its absence, proves that the agent was not run. */
+static bool certainly_no_run(const struct gateway_result *result)
+{
+    switch (result->outcome) {
+    case GATEWAY_REPLIED:
+    case GATEWAY_FAILED_RUN:
+    case GATEWAY_AMBIGUOUS:
+        return false;
+    case GATEWAY_ABORTED:
+        return !result->sent;
+    case GATEWAY_DISABLED:
+    case GATEWAY_UNREACHABLE:
+    case GATEWAY_MISCONFIGURED:
+    case GATEWAY_BUSY:
+    case GATEWAY_REFUSED:
+        break;
+    }
+    return true;
 }
 
 static struct finish post(struct attempt *attempt, const struct text *key, const struct text *input)
@@ -203,12 +250,13 @@ static struct finish post(struct attempt *attempt, const struct text *key, const
     };
     struct gateway_result result;
     int64_t began_us = clock_monotonic_us();
+    spooling_begin_run(&deliver->spooling, entry);
     gateway_send(deliver->gateway, attempt->client, &message, &result);
     attempt->run_ms = (clock_monotonic_us() - began_us) / 1000;
-    if (result.sent) {
-        entry->runs++;
+    if (certainly_no_run(&result))
+        spooling_take_back_run(&deliver->spooling, entry);
+    else
         atomic_fetch_add(&deliver->stats->runs, 1);
-    }
     struct finish finish = after_send(attempt, &result);
     gateway_result_fini(&result);
     return finish;
@@ -244,7 +292,7 @@ static struct finish run_known(struct attempt *attempt)
     remember_context(attempt->entry, &context);
     struct finish finish;
     if (!decide_without_send(attempt, &context, &finish))
-        finish = ask_agent(attempt, &context);
+        finish = budget_is_spent(attempt) ? go_on(STAGE_GIVING_UP) : ask_agent(attempt, &context);
     delivery_context_fini(&context);
     return finish;
 }
@@ -254,16 +302,41 @@ static struct finish run_replied(struct attempt *attempt)
 {
     const struct deliver *deliver = attempt->deliver;
     struct entry *entry = attempt->entry;
+    struct error error;
     entry->verdict = VERDICT_DELIVERED;
+    if (spooling_recall_reply(&deliver->spooling, entry, &error) != 0)
+        return try_again(attempt, entry->spooled ? STAGE_REPLIED : STAGE_KNOWN, 0, 0, &error);
     if (entry->reply[0] == '\0' || entry->task_id[0] == '\0')
         return go_on(STAGE_WRITTEN);
-    struct error error;
     enum convex_outcome outcome = service_create_message(
         &attempt->service, entry->agent_id, entry->task_id, entry->reply, entry->item.id, &error);
     if (outcome != CONVEX_SUCCESS)
         return write_failed(attempt, STAGE_REPLIED, outcome, &error);
     entry->failures = 0;
     deliver->ask_for_poll(deliver->poll_context);
+    return go_on(STAGE_WRITTEN);
+}
+
+/* The note takes the reply's key, so a thread never gets both, nor the note twice. */
+static struct finish run_giving_up(struct attempt *attempt)
+{
+    struct entry *entry = attempt->entry;
+    struct error error;
+    entry->verdict = VERDICT_DEAD;
+    attempt->note = entry->failure[0] != '\0' ? entry->failure : "asked before a restart";
+    if (entry->task_id[0] == '\0')
+        return go_on(STAGE_WRITTEN);
+    struct text note = {0};
+    text_printf(&note, dead_note, entry->runs, attempt->note);
+    if (note.failed) {
+        error_set(&error, ERROR_NO_MEMORY, "no memory for a note");
+        return try_again(attempt, STAGE_GIVING_UP, 0, 0, &error);
+    }
+    enum convex_outcome outcome = service_create_message(
+        &attempt->service, entry->agent_id, entry->task_id, note.data, entry->item.id, &error);
+    text_fini(&note);
+    if (outcome != CONVEX_SUCCESS)
+        return write_failed(attempt, STAGE_GIVING_UP, outcome, &error);
     return go_on(STAGE_WRITTEN);
 }
 
@@ -286,8 +359,9 @@ static struct finish run_stage(struct attempt *attempt, enum entry_stage stage)
     case STAGE_REPLIED:
         return run_replied(attempt);
     case STAGE_WRITTEN:
-    case STAGE_GIVING_UP:
         return run_written(attempt);
+    case STAGE_GIVING_UP:
+        return run_giving_up(attempt);
     case STAGE_SETTLED:
         break;
     }
@@ -303,8 +377,12 @@ static void report_end(const struct attempt *attempt)
     };
     const struct entry *entry = attempt->entry;
     struct stats *stats = attempt->deliver->stats;
-    bool delivered = entry->verdict == VERDICT_DELIVERED;
-    atomic_fetch_add(delivered ? &stats->delivered : &stats->skipped, 1);
+    atomic_llong *const counters[] = {
+        [VERDICT_DELIVERED] = &stats->delivered,
+        [VERDICT_SKIPPED] = &stats->skipped,
+        [VERDICT_DEAD] = &stats->dead,
+    };
+    atomic_fetch_add(counters[entry->verdict], 1);
     log_event(entry->verdict == VERDICT_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
         LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts),
             LOG_NUMBER("run_ms", attempt->run_ms),
@@ -329,8 +407,12 @@ void deliver_run(void *context, struct http_client *client, struct entry *entry)
         send_queue_advance(deliver->queue, entry, finish.stage);
         finish = run_stage(&attempt, finish.stage);
     }
-    if (finish.stage == STAGE_SETTLED)
+    if (finish.stage == STAGE_SETTLED) {
+        spooling_end(&deliver->spooling, entry);
         report_end(&attempt);
+    } else {
+        spooling_release_reply(entry);
+    }
     if (send_queue_finish(deliver->queue, entry, &finish))
         deliver->ask_for_poll(deliver->poll_context);
 }

@@ -1,0 +1,43 @@
+/* Keeps what happens to an entry in the spool, and goes on without it when the disk fails. */
+#ifndef WORK_SPOOLING_H
+#define WORK_SPOOLING_H
+
+#include "base/stats.h"
+#include "queue/entry.h"
+#include "queue/spool.h"
+
+/* Borrowed; shared by all workers. */
+struct spooling {
+    struct spool *spool;
+    struct stats *stats;
+};
+
+/*
+ * All of these act for the worker that runs entry. A failing disk is logged once until it works
+ * again and counted in stats->spool_broken; it never fails the delivery.
+ */
+
+/* Counts a run, before its request goes out: a killed process must not forget it. */
+void spooling_begin_run(const struct spooling *spooling, struct entry *entry);
+
+/* Takes the count back: not a byte of the request went out. */
+void spooling_take_back_run(const struct spooling *spooling, struct entry *entry);
+
+/* Puts entry->reply on disk before it is used; the text stays in memory, too. */
+void spooling_keep_reply(const struct spooling *spooling, struct entry *entry);
+
+/* Frees the reply of an entry that is going to wait, if the spool has it. */
+void spooling_release_reply(struct entry *entry);
+
+/*
+ * Makes sure that entry->reply is in memory. ERROR_NO_MEMORY, or another code when the record is
+ * gone or damaged (it is moved to dead/ then): the reply is lost and the agent has to be asked
+ * again.
+ */
+int spooling_recall_reply(
+    const struct spooling *spooling, struct entry *entry, struct error *error);
+
+/* The entry has ended: removes its record, or moves it to dead/ with a reply nobody could write. */
+void spooling_end(const struct spooling *spooling, struct entry *entry);
+
+#endif

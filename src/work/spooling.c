@@ -1,0 +1,108 @@
+#include "work/spooling.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/text.h"
+
+static const char component[] = "Spool";
+
+/* Says the first failure and the recovery, not each. */
+static void note_outcome(const struct spooling *spooling, const struct entry *entry, int result,
+    const struct error *error)
+{
+    bool was_broken = atomic_exchange(&spooling->stats->spool_broken, result != 0);
+    if (result != 0 && !was_broken)
+        log_event(LOG_LEVEL_ERROR, component, LOG_FIELDS(LOG_TEXT("notification", entry->item.id)),
+            "%s; going on without the spool: until it works again, a crash may repeat a run or "
+            "lose a reply",
+            error->text);
+    else if (result == 0 && was_broken)
+        log_info(component, "The spool works again");
+}
+
+static int save(const struct spooling *spooling, struct entry *entry, bool with_reply)
+{
+    struct error error;
+    struct spool_record record = {
+        .created_at_ms = entry->created_at_ms,
+        .runs = entry->runs,
+        .reply = with_reply ? entry->reply : NULL,
+    };
+    text_copy(record.id, sizeof record.id, entry->item.id);
+    text_copy(record.agent_id, sizeof record.agent_id, entry->agent_id);
+    text_copy(record.agent_slug, sizeof record.agent_slug, entry->agent_slug);
+    text_copy(record.task_id, sizeof record.task_id, entry->task_id);
+    int result = spool_save(spooling->spool, &record, with_reply, &error);
+    note_outcome(spooling, entry, result, &error);
+    return result;
+}
+
+static void remove_record(const struct spooling *spooling, const struct entry *entry)
+{
+    struct error error;
+    int result = spool_remove(spooling->spool, entry->item.id, &error);
+    note_outcome(spooling, entry, result, &error);
+}
+
+void spooling_begin_run(const struct spooling *spooling, struct entry *entry)
+{
+    entry->runs++;
+    save(spooling, entry, false);
+}
+
+void spooling_take_back_run(const struct spooling *spooling, struct entry *entry)
+{
+    entry->runs--;
+    if (entry->runs == 0)
+        remove_record(spooling, entry);
+    else
+        save(spooling, entry, false);
+}
+
+void spooling_keep_reply(const struct spooling *spooling, struct entry *entry)
+{
+    entry->spooled = save(spooling, entry, true) == 0;
+}
+
+void spooling_release_reply(struct entry *entry)
+{
+    if (!entry->spooled)
+        return;
+    free(entry->reply);
+    entry->reply = NULL;
+}
+
+int spooling_recall_reply(const struct spooling *spooling, struct entry *entry, struct error *error)
+{
+    struct spool_record record;
+    if (entry->reply != NULL)
+        return 0;
+    int result = spool_load(spooling->spool, entry->item.id, &record, error);
+    if (result == 0 && record.reply == NULL)
+        result = error_set(
+            error, ERROR_INVALID, "spool: the record of %s holds no reply", entry->item.id);
+    if (result == 0)
+        entry->reply = record.reply;
+    if (result != 0 && result != ERROR_NO_MEMORY) {
+        struct error unused;
+        spool_bury(spooling->spool, entry->item.id, &unused);
+        entry->spooled = false;
+    }
+    return result;
+}
+
+void spooling_end(const struct spooling *spooling, struct entry *entry)
+{
+    struct error error;
+    if (entry->verdict != VERDICT_DEAD || !entry->spooled) {
+        if (entry->runs > 0)
+            remove_record(spooling, entry);
+        return;
+    }
+    if (spool_bury(spooling->spool, entry->item.id, &error) != 0)
+        log_error(component, "%s", error.text);
+    else
+        log_error(component, "The reply for %s could not be written; it is kept in dead/",
+            entry->item.id);
+}

@@ -1,0 +1,270 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "queue/spool.h"
+
+struct fixture {
+    char folder[256];
+    struct spool *spool;
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    const char *parent = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
+    snprintf(fixture->folder, sizeof fixture->folder, "%s/spool-XXXXXX", parent);
+    assert_non_null(mkdtemp(fixture->folder));
+    assert_int_equal(spool_open(&fixture->spool, fixture->folder, "account1", NULL), 0);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    spool_close(fixture->spool);
+    free(fixture);
+    return 0;
+}
+
+static struct spool_record record_of(const char *id, char *reply)
+{
+    struct spool_record record = {.created_at_ms = 1700000000123, .runs = 2, .reply = reply};
+    snprintf(record.id, sizeof record.id, "%s", id);
+    snprintf(record.agent_id, sizeof record.agent_id, "agent7");
+    snprintf(record.agent_slug, sizeof record.agent_slug, "jarvis");
+    snprintf(record.task_id, sizeof record.task_id, "task9");
+    return record;
+}
+
+static void path_of(const struct fixture *fixture, const char *name, char path[static 512])
+{
+    snprintf(path, 512, "%s/%s", fixture->folder, name);
+}
+
+static void write_file(const struct fixture *fixture, const char *name, const char *content)
+{
+    char path[512];
+    path_of(fixture, name, path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, content, strlen(content)), (ssize_t)strlen(content));
+    close(fd);
+}
+
+static bool exists(const struct fixture *fixture, const char *name)
+{
+    char path[512];
+    path_of(fixture, name, path);
+    return access(path, F_OK) == 0;
+}
+
+static void test_record_comes_back_as_it_was(void **state)
+{
+    struct fixture *fixture = *state;
+    char reply[] = "**Summary**\n\"quoted\" \xC3\xA9\xE2\x82\xAC";
+    struct spool_record saved = record_of("n1", reply);
+    struct spool_record loaded;
+    assert_int_equal(spool_save(fixture->spool, &saved, true, NULL), 0);
+    assert_int_equal(spool_load(fixture->spool, "n1", &loaded, NULL), 0);
+    assert_string_equal(loaded.id, "n1");
+    assert_string_equal(loaded.agent_id, "agent7");
+    assert_string_equal(loaded.agent_slug, "jarvis");
+    assert_string_equal(loaded.task_id, "task9");
+    assert_int_equal(loaded.created_at_ms, 1700000000123);
+    assert_int_equal(loaded.runs, 2);
+    assert_string_equal(loaded.reply, reply);
+    free(loaded.reply);
+}
+
+static void test_record_without_reply_is_not_one_with_an_empty_reply(void **state)
+{
+    struct fixture *fixture = *state;
+    char empty[] = "";
+    struct spool_record sending = record_of("n1", NULL);
+    struct spool_record silent = record_of("n2", empty);
+    struct spool_record loaded;
+    assert_int_equal(spool_save(fixture->spool, &sending, false, NULL), 0);
+    assert_int_equal(spool_save(fixture->spool, &silent, true, NULL), 0);
+    assert_int_equal(spool_load(fixture->spool, "n1", &loaded, NULL), 0);
+    assert_null(loaded.reply);
+    assert_int_equal(spool_load(fixture->spool, "n2", &loaded, NULL), 0);
+    assert_string_equal(loaded.reply, "");
+    free(loaded.reply);
+}
+
+static void test_later_save_replaces_earlier(void **state)
+{
+    struct fixture *fixture = *state;
+    char reply[] = "done";
+    struct spool_record record = record_of("n1", NULL);
+    struct spool_record loaded;
+    assert_int_equal(spool_save(fixture->spool, &record, false, NULL), 0);
+    record.reply = reply;
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    assert_int_equal(spool_load(fixture->spool, "n1", &loaded, NULL), 0);
+    assert_string_equal(loaded.reply, "done");
+    free(loaded.reply);
+    assert_false(exists(fixture, "spool/n1.json.new"));
+}
+
+static void test_files_are_for_the_owner_only(void **state)
+{
+    struct fixture *fixture = *state;
+    struct spool_record record = record_of("n1", NULL);
+    struct stat status;
+    char path[512];
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    path_of(fixture, "spool/n1.json", path);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    path_of(fixture, "spool", path);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0700);
+}
+
+static void test_remove_and_absent(void **state)
+{
+    struct fixture *fixture = *state;
+    struct spool_record record = record_of("n1", NULL);
+    struct error error;
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    assert_int_equal(spool_remove(fixture->spool, "n1", NULL), 0);
+    assert_int_equal(spool_remove(fixture->spool, "n1", NULL), 0);
+    assert_int_equal(spool_load(fixture->spool, "n1", &record, &error), ERROR_CLOSED);
+}
+
+static void test_buried_record_is_kept_in_dead(void **state)
+{
+    struct fixture *fixture = *state;
+    struct spool_record record = record_of("n1", NULL);
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    assert_int_equal(spool_bury(fixture->spool, "n1", NULL), 0);
+    assert_false(exists(fixture, "spool/n1.json"));
+    assert_true(exists(fixture, "dead/n1.json"));
+}
+
+static void test_damaged_records_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const damaged[] = {"", "{", "[]", "null", "{\"account\":\"account1\"}",
+        "{\"account\":\"account2\",\"id\":\"n1\",\"agent\":\"a\",\"slug\":\"s\",\"task\":\"\","
+        "\"createdAt\":1,\"runs\":1}",
+        "{\"account\":\"account1\",\"id\":\"other\",\"agent\":\"a\",\"slug\":\"s\",\"task\":\"\","
+        "\"createdAt\":1,\"runs\":1}",
+        "{\"account\":\"account1\",\"id\":\"n1\",\"agent\":\"a\",\"slug\":\"s\",\"task\":\"\","
+        "\"createdAt\":1,\"runs\":-1}"};
+    struct spool_record record;
+    struct error error;
+    for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
+        write_file(fixture, "spool/n1.json", damaged[i]);
+        assert_int_equal(spool_load(fixture->spool, "n1", &record, &error), ERROR_INVALID);
+        assert_non_null(strstr(error.text, "n1.json"));
+    }
+}
+
+static void test_huge_and_special_files_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct spool_record record;
+    struct error error;
+    char path[512];
+    write_file(fixture, "spool/n1.json", "{}");
+    path_of(fixture, "spool/n1.json", path);
+    assert_int_equal(truncate(path, (off_t)1 << 34), 0);
+    assert_int_equal(spool_load(fixture->spool, "n1", &record, &error), ERROR_INVALID);
+    path_of(fixture, "spool/n2.json", path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(spool_load(fixture->spool, "n2", &record, &error), ERROR_INVALID);
+}
+
+/* How often each kind was found. */
+struct census {
+    int whole;
+    int damaged;
+};
+
+static void count(void *context, struct spool_record *record, bool damaged)
+{
+    struct census *census = context;
+    census->whole += damaged ? 0 : 1;
+    census->damaged += damaged ? 1 : 0;
+    free(record->reply);
+}
+
+static void test_each_finds_all_and_clears_leftovers(void **state)
+{
+    struct fixture *fixture = *state;
+    char reply[] = "x";
+    struct spool_record one = record_of("n1", reply);
+    struct spool_record two = record_of("n2", NULL);
+    struct census census = {0};
+    assert_int_equal(spool_save(fixture->spool, &one, true, NULL), 0);
+    assert_int_equal(spool_save(fixture->spool, &two, false, NULL), 0);
+    write_file(fixture, "spool/n3.json", "{\"acc");
+    write_file(fixture, "spool/n4.json.new", "half");
+    assert_int_equal(spool_each(fixture->spool, count, &census, NULL), 0);
+    assert_int_equal(census.whole, 2);
+    assert_int_equal(census.damaged, 1);
+    assert_false(exists(fixture, "spool/n4.json.new"));
+}
+
+static void test_another_accounts_folder_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct spool *other;
+    struct error error;
+    assert_int_equal(spool_open(&other, fixture->folder, "account2", &error), ERROR_INVALID);
+    assert_non_null(strstr(error.text, "account1"));
+    assert_int_equal(spool_open(&other, fixture->folder, "account1", &error), 0);
+    spool_close(other);
+}
+
+/* A folder in the temporary file's place fails the write for root, too. */
+static void test_failed_write_keeps_the_old_record(void **state)
+{
+    struct fixture *fixture = *state;
+    char reply[] = "new";
+    struct spool_record record = record_of("n1", NULL);
+    struct spool_record loaded;
+    struct error error;
+    char path[512];
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    path_of(fixture, "spool/n1.json.new", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    record.reply = reply;
+    assert_int_equal(spool_save(fixture->spool, &record, true, &error), ERROR_SYSTEM);
+    assert_int_equal(spool_load(fixture->spool, "n1", &loaded, NULL), 0);
+    assert_null(loaded.reply);
+}
+
+int main(void)
+{
+#define WITH_SPOOL(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        WITH_SPOOL(test_record_comes_back_as_it_was),
+        WITH_SPOOL(test_record_without_reply_is_not_one_with_an_empty_reply),
+        WITH_SPOOL(test_later_save_replaces_earlier),
+        WITH_SPOOL(test_files_are_for_the_owner_only),
+        WITH_SPOOL(test_remove_and_absent),
+        WITH_SPOOL(test_buried_record_is_kept_in_dead),
+        WITH_SPOOL(test_damaged_records_are_refused),
+        WITH_SPOOL(test_huge_and_special_files_are_refused),
+        WITH_SPOOL(test_each_finds_all_and_clears_leftovers),
+        WITH_SPOOL(test_another_accounts_folder_is_refused),
+        WITH_SPOOL(test_failed_write_keeps_the_old_record),
+    };
+    return cmocka_run_group_tests_name("spool", tests, NULL, NULL);
+}
