@@ -125,6 +125,15 @@ bool process_said(struct process *process, const char *words)
     return said;
 }
 
+char *process_output(struct process *process)
+{
+    mutex_lock(&process->lock);
+    char *copy = strdup(process->output.data != NULL ? process->output.data : "");
+    mutex_unlock(&process->lock);
+    assert_non_null(copy);
+    return copy;
+}
+
 void process_signal(const struct process *process, int number)
 {
     assert_int_equal(kill(process->pid, number), 0);

@@ -39,6 +39,9 @@ bool process_wait_for(
 /* Whether the output holds words by now. */
 bool process_said(struct process *process, const char *words);
 
+/* A copy of all it said so far, the caller's to free. */
+char *process_output(struct process *process);
+
 void process_signal(const struct process *process, int number);
 
 /* The exit status once it ended (128 + n after signal n); -1 when it still runs after timeout_ms.

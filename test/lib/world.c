@@ -131,6 +131,7 @@ int world_setup(void **state)
 int world_teardown(void **state)
 {
     struct world *world = *state;
+    process_end(&world->second);
     process_end(&world->runtime);
     process_signal(&world->sandbox, SIGTERM);
     int status = process_wait_exit(&world->sandbox, WORLD_WAIT_MS);
@@ -160,8 +161,8 @@ static void set_runtime(struct environment *environment, const struct world *wor
     set_format(environment, "STATE_DIR=%s/state", world->folder);
 }
 
-void world_launch_runtime(
-    struct world *world, const char *const settings[], const char *const arguments[])
+void world_launch(struct world *world, struct process *process, const char *const settings[],
+    const char *const arguments[])
 {
     struct environment *environment = calloc(1, sizeof *environment);
     assert_non_null(environment);
@@ -173,15 +174,15 @@ void world_launch_runtime(
     for (size_t i = 0; arguments != NULL && arguments[i] != NULL && i < 14; i++)
         argv[i + 1] = arguments[i];
     program_path(path, sizeof path, "mission-control-runtime");
-    process_end(&world->runtime);
-    process_start(&world->runtime, argv, finish_environment(environment));
+    process_end(process);
+    process_start(process, argv, finish_environment(environment));
     free(environment);
 }
 
 void world_start_runtime(struct world *world, const char *const settings[])
 {
     char rest[64];
-    world_launch_runtime(world, settings, NULL);
+    world_launch(world, &world->runtime, settings, NULL);
     if (!process_wait_for(&world->runtime, "[Health] Listening on 127.0.0.1 port ", WORLD_WAIT_MS,
             rest, sizeof rest)) {
         process_show(&world->runtime, "runtime");

@@ -19,6 +19,7 @@ struct world {
     char url[128]; /* of the sandbox, without a slash at its end */
     struct process sandbox;
     struct process runtime;
+    struct process second; /* another runtime beside it */
     unsigned health_port;
     struct ca_store *store;
     struct http_client *client;
@@ -36,9 +37,12 @@ int world_teardown(void **state);
  */
 void world_start_runtime(struct world *world, const char *const settings[]);
 
-/* As world_start_runtime without waiting, with further arguments (ended by NULL, or NULL). */
-void world_launch_runtime(
-    struct world *world, const char *const settings[], const char *const arguments[]);
+/*
+ * As world_start_runtime without waiting, with further arguments (ended by NULL, or NULL), in
+ * *process, which is one of the world's.
+ */
+void world_launch(struct world *world, struct process *process, const char *const settings[],
+    const char *const arguments[]);
 
 /* SIGTERM; fails the test unless it ends with status 0 within its grace. */
 void world_stop_runtime(struct world *world);

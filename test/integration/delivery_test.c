@@ -1,0 +1,239 @@
+/* The main job: every notification reaches its agent once and its reply the thread once. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../lib/board.h"
+
+enum { NOTIFICATIONS = 200, AGENTS = 20, IN_FLIGHT_AT_LEAST = 15 };
+
+static void check_message(const json_t *messages, const json_t *row)
+{
+    int count;
+    const json_t *message = board_message_for(messages, board_string(row, "id"), &count);
+    assert_int_equal(count, 1);
+    assert_string_equal(board_string(message, "authorType"), "agent");
+    assert_string_equal(board_string(message, "authorId"), board_string(row, "agentId"));
+    assert_string_equal(board_string(message, "taskId"), board_string(row, "taskId"));
+}
+
+/* The requests of each session came in the order of their notifications. */
+static void check_order(const json_t *requests, const json_t *rows)
+{
+    size_t index;
+    const json_t *row;
+    json_t *next = json_object();
+    json_t *place = json_object();
+    json_array_foreach (rows, index, row)
+        json_object_set_new(place, board_string(row, "id"), json_integer((json_int_t)index));
+    const json_t *request;
+    json_array_foreach (requests, index, request) {
+        const char *session = board_string(request, "sessionKey");
+        json_int_t at =
+            json_integer_value(json_object_get(place, board_string(request, "notificationId")));
+        const json_t *last = json_object_get(next, session);
+        assert_true(last == NULL || json_integer_value(last) < at);
+        json_object_set_new(next, session, json_integer(at));
+    }
+    json_decref(next);
+    json_decref(place);
+}
+
+static double number_of(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_number(value))
+        fail_msg("no number %s", key);
+    return json_number_value(value);
+}
+
+static void test_many_notifications_over_many_agents(void **state)
+{
+    struct world *world = *state;
+    board_gateway_fault(world, json_pack("{s:s, s:i}", "action", "reply", "latency_ms", 50));
+    json_t *rows = board_load(world, NOTIFICATIONS, AGENTS);
+    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=20", NULL});
+    world_wait(world, "delivered=200");
+    json_t *messages = board_documents(world, "messages");
+    size_t index;
+    const json_t *row;
+    json_array_foreach (rows, index, row)
+        check_message(messages, row);
+    json_t *gateway = world_get(world, "/sandbox/gateway");
+    const json_t *stats = json_object_get(gateway, "stats");
+    assert_int_equal(number_of(stats, "requests"), NOTIFICATIONS);
+    assert_int_equal(number_of(stats, "max_in_flight_per_session"), 1);
+    assert_true(number_of(stats, "max_in_flight") >= IN_FLIGHT_AT_LEAST);
+    check_order(json_object_get(gateway, "requests"), rows);
+    world_stop_runtime(world);
+    json_decref(gateway);
+    json_decref(messages);
+    json_decref(rows);
+}
+
+/* A gateway answer and what has to become of it. */
+struct shape {
+    const char *answer;
+    const char *message; /* NULL: delivered without a message */
+};
+
+static const struct shape shapes[] = {
+    {"{\"output_text\":\"  plain  \"}", "plain"},
+    {"{\"status\":\"completed\",\"output\":[{\"type\":\"message\",\"content\":[{\"type\":"
+     "\"output_text\",\"text\":\"one\"},{\"type\":\"output_text\",\"text\":\" two \"}]}]}",
+        "one\ntwo"},
+    {"{\"output\":[{\"content\":\"first\"},{\"text\":\"second\"},7,null]}", "first\nsecond"},
+    {"{\"output_text\":\" \",\"text\":\"from text\"}", "from text"},
+    {"{\"content\":[{\"text\":\"deep\",\"content\":[\"er\"]}]}", "deep\ner"},
+    {"{\"output_text\":\"nul \\u0000 gone\"}", "nul  gone"},
+    {"{\"output_text\":\"lone \\ud800 surrogate\"}", "lone \xEF\xBF\xBD surrogate"},
+    {"{\"output_text\":\"pair \\ud83d\\ude00\"}", "pair \xF0\x9F\x98\x80"},
+    {"{\"output_text\":\"bad \xFF byte\"}", "bad \xEF\xBF\xBD byte"},
+    {"{\"output_text\":\"No response from OpenClaw.\"}", NULL},
+    {"{\"output_text\":\" No response from Clawdbot. \"}", NULL},
+    {"{\"output_text\":\"NO_REPLY\"}", NULL},
+    {"{\"output_text\":\"\\u00a0 \\n\"}", NULL},
+    {"{\"output\":[]}", NULL},
+    {"{}", NULL},
+};
+
+enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+
+static void answer_with(struct world *world, const char *notification_id, const char *body)
+{
+    /* Base64, because the bodies hold what JSON cannot carry as it is. */
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char encoded[2048];
+    size_t used = 0;
+    size_t length = strlen(body);
+    for (size_t i = 0; i < length; i += 3) {
+        unsigned long bits = (unsigned long)(unsigned char)body[i] << 16;
+        if (i + 1 < length)
+            bits |= (unsigned long)(unsigned char)body[i + 1] << 8;
+        if (i + 2 < length)
+            bits |= (unsigned long)(unsigned char)body[i + 2];
+        for (int d = 0; d < 4; d++)
+            encoded[used++] = i + (size_t)d > length ? '=' : digits[(bits >> (18 - 6 * d)) & 63];
+    }
+    encoded[used] = '\0';
+    board_gateway_fault(world, json_pack("{s:{s:s}, s:s, s:s}", "match", "notification",
+                                   notification_id, "action", "raw_body", "body_base64", encoded));
+}
+
+static void check_shape(
+    const json_t *messages, const char *notification_id, const struct shape *shape)
+{
+    int count;
+    const json_t *message = board_message_for(messages, notification_id, &count);
+    if (shape->message == NULL && count != 0)
+        fail_msg("a message for %s", shape->answer);
+    if (shape->message == NULL)
+        return;
+    if (count != 1)
+        fail_msg("%d messages for %s", count, shape->answer);
+    assert_string_equal(board_string(message, "content"), shape->message);
+}
+
+static void test_every_reply_shape(void **state)
+{
+    struct world *world = *state;
+    json_t *rows = board_load(world, SHAPES, 5);
+    for (size_t i = 0; i < SHAPES; i++)
+        answer_with(world, board_string(json_array_get(rows, i), "id"), shapes[i].answer);
+    world_start_runtime(world, NULL);
+    world_wait(world, "undelivered=0");
+    json_t *messages = board_documents(world, "messages");
+    for (size_t i = 0; i < SHAPES; i++)
+        check_shape(messages, board_string(json_array_get(rows, i), "id"), &shapes[i]);
+    assert_int_equal(world_stat(world, "gateway_requests"), SHAPES);
+    world_stop_runtime(world);
+    json_decref(messages);
+    json_decref(rows);
+}
+
+static void test_long_reply_is_cut_with_a_notice(void **state)
+{
+    struct world *world = *state;
+    json_t *rows = board_load(world, 1, 1);
+    char *long_text = malloc(2000001);
+    assert_non_null(long_text);
+    for (size_t i = 0; i < 2000000; i += 2)
+        memcpy(long_text + i, "\xC3\xA9", 2);
+    long_text[2000000] = '\0';
+    board_gateway_fault(world,
+        json_pack("{s:s, s:{s:s}}", "action", "raw_body", "body_json", "output_text", long_text));
+    free(long_text);
+    world_start_runtime(world, NULL);
+    world_wait(world, "undelivered=0");
+    json_t *messages = board_documents(world, "messages");
+    int count;
+    const json_t *message =
+        board_message_for(messages, board_string(json_array_get(rows, 0), "id"), &count);
+    assert_int_equal(count, 1);
+    const char *content = board_string(message, "content");
+    assert_in_range(strlen(content), 890000, 900000);
+    assert_non_null(strstr(content, "[This reply was cut: it was 2000000 bytes long"));
+    world_stop_runtime(world);
+    json_decref(messages);
+    json_decref(rows);
+}
+
+static void test_request_is_what_every_release_accepts(void **state)
+{
+    struct world *world = *state;
+    json_t *rows = board_load(world, 1, 1);
+    world_start_runtime(world, NULL);
+    world_wait(world, "delivered=1");
+    json_t *gateway = world_get(world, "/sandbox/gateway");
+    const json_t *request = json_array_get(json_object_get(gateway, "requests"), 0);
+    const json_t *headers = json_object_get(request, "headers");
+    const char *key = board_string(request, "sessionKey");
+    assert_string_equal(board_string(headers, "x-openclaw-session-key"), key);
+    assert_string_equal(board_string(headers, "x-clawdbot-session-key"), key);
+    const char *slug = board_string(headers, "x-openclaw-agent-id");
+    assert_string_equal(board_string(headers, "x-clawdbot-agent-id"), slug);
+    assert_string_equal(board_string(request, "user"), key);
+    char model[128];
+    snprintf(model, sizeof model, "openclaw:%s", slug);
+    assert_string_equal(board_string(request, "model"), model);
+    world_stop_runtime(world);
+    json_decref(gateway);
+    json_decref(rows);
+}
+
+static void test_user_message_reaches_the_mentioned_agent(void **state)
+{
+    struct world *world = *state;
+    json_decref(world_post(world, "/sandbox/seed",
+        json_pack("{s:[{s:s, s:s}], s:[{s:s}]}", "agents", "slug", "jarvis", "name", "Jarvis",
+            "tasks", "title", "Look at this")));
+    world_start_runtime(world, NULL);
+    json_t *tasks = board_documents(world, "tasks");
+    json_decref(world_post(world, "/sandbox/message",
+        json_pack("{s:s, s:s}", "task", board_string(json_array_get(tasks, 0), "_id"), "content",
+            "@jarvis please look")));
+    world_wait(world, "agent_messages=1");
+    json_decref(tasks);
+    world_stop_runtime(world);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        IN_WORLD(test_many_notifications_over_many_agents),
+        IN_WORLD(test_every_reply_shape),
+        IN_WORLD(test_long_reply_is_cut_with_a_notice),
+        IN_WORLD(test_request_is_what_every_release_accepts),
+        IN_WORLD(test_user_message_reaches_the_mentioned_agent),
+    };
+    return cmocka_run_group_tests_name("delivery", tests, NULL, NULL);
+}

@@ -1,0 +1,161 @@
+/* The backend over https: a good chain works, everything else is refused with a clear word. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "../lib/board.h"
+#include "../lib/tls_proxy.h"
+
+static unsigned port_of(const char *url)
+{
+    unsigned port = 0;
+    assert_int_equal(sscanf(url, "http://127.0.0.1:%u", &port), 1);
+    return port;
+}
+
+/* An authority in a file of its own, and a proxy in front of the sandbox. */
+struct tls {
+    struct certificate authority;
+    struct certificate leaf;
+    struct tls_proxy *proxy;
+    char convex_url[128];
+    char ca_file[320];
+};
+
+static void tls_start(struct world *world, struct tls *tls, const char *name, bool expired,
+    bool self_signed, int max_version)
+{
+    certificate_make(&tls->authority, NULL, true, NULL, false);
+    certificate_make(&tls->leaf, self_signed ? NULL : &tls->authority, false, name, expired);
+    tls->proxy = tls_proxy_start(&tls->leaf, max_version, port_of(world->url));
+    snprintf(tls->convex_url, sizeof tls->convex_url, "CONVEX_URL=https://127.0.0.1:%u",
+        tls_proxy_port(tls->proxy));
+    char path[300];
+    snprintf(path, sizeof path, "%s/authority.pem", world->folder);
+    certificate_save(&tls->authority, path);
+    snprintf(tls->ca_file, sizeof tls->ca_file, "CA_FILE=%s", path);
+}
+
+static void tls_stop(struct tls *tls)
+{
+    tls_proxy_stop(tls->proxy);
+    certificate_fini(&tls->leaf);
+    certificate_fini(&tls->authority);
+}
+
+static void test_good_chain_delivers(void **state)
+{
+    struct world *world = *state;
+    struct tls tls;
+    tls_start(world, &tls, "IP:127.0.0.1", false, false, 0);
+    json_decref(board_load(world, 5, 2));
+    world_start_runtime(world, (const char *[]){tls.convex_url, tls.ca_file, NULL});
+    world_wait(world, "delivered=5");
+    assert_true(tls_proxy_handshakes(tls.proxy) > 0);
+    world_stop_runtime(world);
+    tls_stop(&tls);
+}
+
+static void expect_refusal(
+    struct world *world, const char *name, bool expired, bool self_signed, const char *words)
+{
+    struct tls tls;
+    tls_start(world, &tls, name, expired, self_signed, 0);
+    world_start_runtime(world, (const char *[]){tls.convex_url, tls.ca_file, NULL});
+    char rest[512];
+    assert_true(
+        process_wait_for(&world->runtime, "Poll error: ", WORLD_WAIT_MS, rest, sizeof rest));
+    if (strstr(rest, words) == NULL)
+        fail_msg("expected \"%s\" in: %s", words, rest);
+    assert_int_equal(world_stat(world, "listUndeliveredNotifications"), 0);
+    world_stop_runtime(world);
+    tls_stop(&tls);
+}
+
+static void test_self_signed_is_refused(void **state)
+{
+    expect_refusal(*state, "IP:127.0.0.1", false, true, "self-signed certificate");
+}
+
+static void test_expired_is_refused(void **state)
+{
+    expect_refusal(*state, "IP:127.0.0.1", true, false, "certificate has expired");
+}
+
+static void test_wrong_host_is_refused(void **state)
+{
+    expect_refusal(*state, "DNS:elsewhere.example", false, false, "does not match");
+}
+
+static void test_unknown_authority_is_refused(void **state)
+{
+    struct world *world = *state;
+    struct tls tls;
+    char rest[512];
+    tls_start(world, &tls, "IP:127.0.0.1", false, false, 0);
+    world_start_runtime(world, (const char *[]){tls.convex_url, NULL});
+    assert_true(
+        process_wait_for(&world->runtime, "Poll error: ", WORLD_WAIT_MS, rest, sizeof rest));
+    assert_non_null(strstr(rest, "unable to get local issuer certificate"));
+    world_stop_runtime(world);
+    tls_stop(&tls);
+}
+
+static void test_old_tls_is_refused(void **state)
+{
+    struct world *world = *state;
+    struct tls tls;
+    char rest[512];
+    tls_start(world, &tls, "IP:127.0.0.1", false, false, TLS1_1_VERSION);
+    world_start_runtime(world, (const char *[]){tls.convex_url, tls.ca_file, NULL});
+    assert_true(
+        process_wait_for(&world->runtime, "Poll error: ", WORLD_WAIT_MS, rest, sizeof rest));
+    assert_non_null(strstr(rest, "protocol version"));
+    assert_int_equal(tls_proxy_handshakes(tls.proxy), 0);
+    world_stop_runtime(world);
+    tls_stop(&tls);
+}
+
+static void test_tls_1_2_works(void **state)
+{
+    struct world *world = *state;
+    struct tls tls;
+    tls_start(world, &tls, "IP:127.0.0.1", false, false, TLS1_2_VERSION);
+    json_decref(board_load(world, 1, 1));
+    world_start_runtime(world, (const char *[]){tls.convex_url, tls.ca_file, NULL});
+    world_wait(world, "delivered=1");
+    world_stop_runtime(world);
+    tls_stop(&tls);
+}
+
+static void test_unreadable_ca_file_is_a_setting_error(void **state)
+{
+    struct world *world = *state;
+    world_launch(
+        world, &world->runtime, (const char *[]){"CA_FILE=/nowhere/authority.pem", NULL}, NULL);
+    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 78);
+    assert_true(process_said(&world->runtime, "CA_FILE"));
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        IN_WORLD(test_good_chain_delivers),
+        IN_WORLD(test_self_signed_is_refused),
+        IN_WORLD(test_expired_is_refused),
+        IN_WORLD(test_wrong_host_is_refused),
+        IN_WORLD(test_unknown_authority_is_refused),
+        IN_WORLD(test_old_tls_is_refused),
+        IN_WORLD(test_tls_1_2_works),
+        IN_WORLD(test_unreadable_ca_file_is_a_setting_error),
+    };
+    return cmocka_run_group_tests_name("tls", tests, NULL, NULL);
+}

@@ -1,0 +1,27 @@
+/* Keys and certificates made for one test: an authority and leaves, good and bad. */
+#ifndef TEST_LIB_CERTIFICATE_H
+#define TEST_LIB_CERTIFICATE_H
+
+#include <stdbool.h>
+
+#include <openssl/ssl.h>
+
+struct certificate {
+    X509 *x509;
+    EVP_PKEY *key;
+};
+
+/*
+ * A certificate for name (a subject alternative name as OpenSSL writes it, such as
+ * "IP:127.0.0.1"), valid from an hour ago to an hour from now, or expired a minute ago. Signed by
+ * issuer, or by itself when that is NULL; authority makes it one that may sign. Fails the test when
+ * it cannot be made. Freed with certificate_fini.
+ */
+void certificate_make(struct certificate *certificate, const struct certificate *issuer,
+    bool authority, const char *name, bool expired);
+void certificate_fini(struct certificate *certificate);
+
+/* Writes the certificate, without its key, as PEM to path. */
+void certificate_save(const struct certificate *certificate, const char *path);
+
+#endif

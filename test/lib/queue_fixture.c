@@ -1,0 +1,89 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "queue_fixture.h"
+
+struct send_queue *queue_fixture_create(size_t capacity)
+{
+    struct send_queue *queue = NULL;
+    struct error error;
+    assert_int_equal(send_queue_create(&queue, capacity, &error), 0);
+    return queue;
+}
+
+int queue_fixture_setup(void **state)
+{
+    *state = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
+    return 0;
+}
+
+int queue_fixture_teardown(void **state)
+{
+    send_queue_destroy(*state);
+    return 0;
+}
+
+bool queue_fixture_page(
+    struct send_queue *queue, bool full, const struct offer_row *rows, size_t count)
+{
+    /* A millisecond ahead of whatever was settled before this call. */
+    const struct offer offer = {
+        .rows = rows, .count = count, .full = full, .began_at_ms = clock_monotonic_ms() + 1};
+    return send_queue_offer(queue, &offer);
+}
+
+struct entry *queue_fixture_take(struct send_queue *queue, const char *id)
+{
+    struct entry *entry = send_queue_take(queue);
+    assert_non_null(entry);
+    assert_string_equal(entry->item.id, id);
+    return entry;
+}
+
+void queue_fixture_take_and_settle(struct send_queue *queue, const char *id)
+{
+    struct entry *entry = queue_fixture_take(queue, id);
+    queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
+}
+
+bool queue_fixture_finish(
+    struct send_queue *queue, struct entry *entry, enum entry_stage stage, int64_t delay_ms)
+{
+    const struct finish finish = {.stage = stage, .delay_ms = delay_ms};
+    return send_queue_finish(queue, entry, &finish);
+}
+
+struct send_queue_counts queue_fixture_counts(struct send_queue *queue)
+{
+    struct send_queue_counts counts;
+    send_queue_counts(queue, &counts);
+    return counts;
+}
+
+struct many_rows many_rows_create(const char *prefix, const char *agent_id, size_t count)
+{
+    struct many_rows many = {.count = count};
+    many.rows = calloc(count, sizeof *many.rows);
+    many.ids = calloc(count, sizeof *many.ids);
+    assert_true(many.rows != NULL && many.ids != NULL);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(many.ids[i], sizeof many.ids[i], "%s-%zu", prefix, i);
+        many.rows[i] = (struct offer_row){many.ids[i], agent_id, (int64_t)i};
+    }
+    return many;
+}
+
+void many_rows_fini(struct many_rows *many)
+{
+    free(many->rows);
+    free(many->ids);
+    *many = (struct many_rows){0};
+}

@@ -1,0 +1,50 @@
+/* A send queue, pages for it, and takes that have to bring a certain entry. */
+#ifndef TEST_LIB_QUEUE_FIXTURE_H
+#define TEST_LIB_QUEUE_FIXTURE_H
+
+#include "queue/send_queue.h"
+
+enum { QUEUE_FIXTURE_CAPACITY = 1024, AN_HOUR_MS = 3600 * 1000 };
+
+/* cmocka fixtures: *state becomes an empty struct send_queue. */
+int queue_fixture_setup(void **state);
+int queue_fixture_teardown(void **state);
+
+/* One of QUEUE_FIXTURE_CAPACITY or another; the caller destroys it. Fails the test without memory.
+ */
+struct send_queue *queue_fixture_create(size_t capacity);
+
+/* The value of sends_queue_offer for a page that was asked for just now. */
+bool queue_fixture_page(
+    struct send_queue *queue, bool full, const struct offer_row *rows, size_t count);
+
+#define ROWS(...)                              \
+    ((const struct offer_row[]){__VA_ARGS__}), \
+        sizeof((const struct offer_row[]){__VA_ARGS__}) / sizeof(struct offer_row)
+#define PAGE(queue, ...) queue_fixture_page((queue), false, ROWS(__VA_ARGS__))
+#define FULL_PAGE(queue, ...) queue_fixture_page((queue), true, ROWS(__VA_ARGS__))
+#define EMPTY_PAGE(queue) queue_fixture_page((queue), false, NULL, 0)
+
+/* Takes an entry; fails the test unless it is the one called id. */
+struct entry *queue_fixture_take(struct send_queue *queue, const char *id);
+
+/* Takes the entry called id and settles it. */
+void queue_fixture_take_and_settle(struct send_queue *queue, const char *id);
+
+/* send_queue_finish; its value. */
+bool queue_fixture_finish(
+    struct send_queue *queue, struct entry *entry, enum entry_stage stage, int64_t delay_ms);
+
+struct send_queue_counts queue_fixture_counts(struct send_queue *queue);
+
+/* Makes count ids "PREFIX-0" and on and their rows, all of one agent, createdAt from 0 on. */
+struct many_rows {
+    struct offer_row *rows;
+    char (*ids)[ID_BYTES];
+    size_t count;
+};
+
+struct many_rows many_rows_create(const char *prefix, const char *agent_id, size_t count);
+void many_rows_fini(struct many_rows *many);
+
+#endif

@@ -1,0 +1,169 @@
+#include "tls_proxy.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/sync.h"
+
+enum { LINKS = 64 };
+
+/* One accepted connection and its thread. */
+struct link {
+    struct tls_proxy *proxy;
+    pthread_t thread;
+    int client_fd;
+};
+
+struct tls_proxy {
+    SSL_CTX *context;
+    int listen_fd;
+    int stop_pipe[2]; /* its read end becomes readable for every thread at the stop */
+    unsigned port;
+    unsigned target_port;
+    pthread_t thread;
+    atomic_uint handshakes;
+    struct link links[LINKS];
+    unsigned link_count; /* the accepting thread's, read after it was joined */
+};
+
+static struct sockaddr_in loopback(unsigned port)
+{
+    return (struct sockaddr_in){.sin_family = AF_INET,
+        .sin_port = htons((uint16_t)port),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
+static int connect_to(unsigned port)
+{
+    struct sockaddr_in address = loopback(port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* Moves bytes both ways until one side ends or the proxy stops. */
+static void relay(const struct link *link, SSL *tls, int target_fd)
+{
+    char bytes[16384];
+    struct pollfd fds[] = {{.fd = link->client_fd, .events = POLLIN},
+        {.fd = target_fd, .events = POLLIN}, {.fd = link->proxy->stop_pipe[0], .events = POLLIN}};
+    for (;;) {
+        if (SSL_pending(tls) == 0 && poll(fds, 3, -1) < 0)
+            return;
+        if (fds[2].revents != 0)
+            return;
+        if (SSL_pending(tls) > 0 || fds[0].revents != 0) {
+            int length = SSL_read(tls, bytes, sizeof bytes);
+            if (length <= 0 || write(target_fd, bytes, (size_t)length) != length)
+                return;
+        }
+        if (fds[1].revents != 0) {
+            ssize_t length = read(target_fd, bytes, sizeof bytes);
+            if (length <= 0 || SSL_write(tls, bytes, (int)length) != length)
+                return;
+        }
+        fds[0].revents = fds[1].revents = 0;
+    }
+}
+
+static void *serve(void *argument)
+{
+    struct link *link = argument;
+    SSL *tls = SSL_new(link->proxy->context);
+    int target_fd = -1;
+    SSL_set_fd(tls, link->client_fd);
+    if (SSL_accept(tls) == 1) {
+        atomic_fetch_add(&link->proxy->handshakes, 1);
+        target_fd = connect_to(link->proxy->target_port);
+    }
+    if (target_fd >= 0) {
+        relay(link, tls, target_fd);
+        close(target_fd);
+    }
+    SSL_shutdown(tls);
+    SSL_free(tls);
+    close(link->client_fd);
+    return NULL;
+}
+
+static void *accept_links(void *argument)
+{
+    struct tls_proxy *proxy = argument;
+    struct pollfd fds[] = {
+        {.fd = proxy->listen_fd, .events = POLLIN}, {.fd = proxy->stop_pipe[0], .events = POLLIN}};
+    while (proxy->link_count < LINKS && poll(fds, 2, -1) > 0 && fds[1].revents == 0) {
+        struct link *link = &proxy->links[proxy->link_count];
+        link->proxy = proxy;
+        link->client_fd = accept4(proxy->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        if (link->client_fd >= 0 && thread_start(&link->thread, "tls-link", serve, link, NULL) == 0)
+            proxy->link_count++;
+    }
+    return NULL;
+}
+
+static void listen_on_free_port(struct tls_proxy *proxy)
+{
+    struct sockaddr_in address = loopback(0);
+    socklen_t length = sizeof address;
+    proxy->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(proxy->listen_fd >= 0);
+    assert_int_equal(bind(proxy->listen_fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(proxy->listen_fd, LINKS), 0);
+    assert_int_equal(getsockname(proxy->listen_fd, (struct sockaddr *)&address, &length), 0);
+    proxy->port = ntohs(address.sin_port);
+}
+
+struct tls_proxy *tls_proxy_start(
+    const struct certificate *leaf, int max_version, unsigned target_port)
+{
+    struct tls_proxy *proxy = calloc(1, sizeof *proxy);
+    assert_non_null(proxy);
+    proxy->target_port = target_port;
+    proxy->context = SSL_CTX_new(TLS_server_method());
+    assert_non_null(proxy->context);
+    /* The lowest security level, so that old versions can be offered at all. */
+    SSL_CTX_set_cipher_list(proxy->context, "ALL:@SECLEVEL=0");
+    SSL_CTX_set_min_proto_version(proxy->context, TLS1_VERSION);
+    SSL_CTX_set_max_proto_version(proxy->context, max_version);
+    assert_int_equal(SSL_CTX_use_certificate(proxy->context, leaf->x509), 1);
+    assert_int_equal(SSL_CTX_use_PrivateKey(proxy->context, leaf->key), 1);
+    assert_int_equal(pipe(proxy->stop_pipe), 0);
+    listen_on_free_port(proxy);
+    assert_int_equal(thread_start(&proxy->thread, "tls-accept", accept_links, proxy, NULL), 0);
+    return proxy;
+}
+
+unsigned tls_proxy_port(const struct tls_proxy *proxy)
+{
+    return proxy->port;
+}
+
+unsigned tls_proxy_handshakes(const struct tls_proxy *proxy)
+{
+    return atomic_load(&proxy->handshakes);
+}
+
+void tls_proxy_stop(struct tls_proxy *proxy)
+{
+    close(proxy->stop_pipe[1]);
+    thread_join(proxy->thread);
+    for (unsigned i = 0; i < proxy->link_count; i++)
+        thread_join(proxy->links[i].thread);
+    close(proxy->stop_pipe[0]);
+    close(proxy->listen_fd);
+    SSL_CTX_free(proxy->context);
+    free(proxy);
+}
