@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -23,9 +24,21 @@ static void block_signals(sigset_t *waited_for)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     signal(SIGPIPE, SIG_IGN);
+    /* If it were inherited as ignored, the kernel would reap our children before we do. */
+    signal(SIGCHLD, SIG_DFL);
     sigemptyset(waited_for);
     sigaddset(waited_for, SIGTERM);
     sigaddset(waited_for, SIGINT);
+}
+
+/* The health server's 1,024 connections must not use up what the workers need. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static int wait_for_signal(const sigset_t *waited_for)
@@ -83,6 +96,7 @@ static int run(const struct config *config)
     struct runtime *runtime;
     struct error error;
     block_signals(&waited_for);
+    raise_descriptor_limit();
     announce(config);
     int result = runtime_start(&runtime, config, &error);
     if (result != 0) {

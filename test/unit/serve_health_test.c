@@ -1,0 +1,241 @@
+/* What /health and /version say: the keys and their order, the types, and nothing secret. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/redact.h"
+#include "serve/health.h"
+
+struct fixture {
+    struct config config;
+    struct stats stats;
+    struct version_probe *version;
+    struct health_sources sources;
+    struct text body;
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    fixture->config.runtime_version = strdup("0.2.0");
+    fixture->config.droplet_id = strdup("d-1");
+    fixture->config.droplet_ip = strdup("192.0.2.7");
+    fixture->config.droplet_region = strdup("f\u00fcr/1");
+    stats_init(&fixture->stats);
+    assert_int_equal(version_probe_start(&fixture->version, "2026.9.6", NULL), 0);
+    fixture->sources = (struct health_sources){&fixture->config, &fixture->stats, fixture->version};
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    version_probe_stop(fixture->version);
+    stats_fini(&fixture->stats);
+    config_fini(&fixture->config);
+    text_fini(&fixture->body);
+    redact_forget_all();
+    free(fixture);
+    return 0;
+}
+
+/* The answer of /health as its text, in the fixture. */
+static const char *ask(struct fixture *fixture)
+{
+    text_clear(&fixture->body);
+    health_append(&fixture->body, &fixture->sources);
+    assert_false(fixture->body.failed);
+    return fixture->body.data;
+}
+
+/* The same, parsed; the caller drops the reference. */
+static json_t *ask_json(struct fixture *fixture)
+{
+    json_error_t error;
+    json_t *json = json_loads(ask(fixture), 0, &error);
+    assert_non_null(json);
+    return json;
+}
+
+static void must_have_status(struct fixture *fixture, const char *status)
+{
+    json_t *json = ask_json(fixture);
+    assert_string_equal(json_string_value(json_object_get(json, "status")), status);
+    json_decref(json);
+}
+
+static void run_everything(struct fixture *fixture)
+{
+    atomic_store(&fixture->stats.gateway_running, true);
+    atomic_store(&fixture->stats.delivery_running, true);
+}
+
+static void test_status(void **state)
+{
+    struct fixture *fixture = *state;
+    must_have_status(fixture, "degraded");
+    run_everything(fixture);
+    must_have_status(fixture, "healthy");
+    atomic_store(&fixture->stats.consecutive_poll_failures, 1);
+    must_have_status(fixture, "degraded");
+    atomic_store(&fixture->stats.consecutive_poll_failures, 0);
+    atomic_store(&fixture->stats.gateway_running, false);
+    must_have_status(fixture, "degraded");
+}
+
+/* Replaces the number behind key, which changes from one answer to the next, with 0. */
+static void zero_number(char *text, const char *key)
+{
+    char *at = strstr(text, key);
+    assert_non_null(at);
+    at += strlen(key);
+    size_t length = strspn(at, "0123456789.");
+    assert_true(length > 0);
+    *at = '0';
+    memmove(at + 1, at + length, strlen(at + length) + 1);
+}
+
+/* A runtime that has just started, with the numbers that differ between two runs as 0. */
+static const char *const FRESH = "{\n"
+                                 "  \"status\": \"healthy\",\n"
+                                 "  \"uptime\": 0,\n"
+                                 "  \"versions\": {\n"
+                                 "    \"runtimeService\": \"0.2.0\",\n"
+                                 "    \"openclaw\": \"2026.9.6\"\n"
+                                 "  },\n"
+                                 "  \"infrastructure\": {\n"
+                                 "    \"dropletId\": \"d-1\",\n"
+                                 "    \"ipAddress\": \"192.0.2.7\",\n"
+                                 "    \"region\": \"f\u00fcr/1\"\n"
+                                 "  },\n"
+                                 "  \"gateway\": {\n"
+                                 "    \"running\": true,\n"
+                                 "    \"sessions\": 0,\n"
+                                 "    \"lastSendAt\": null,\n"
+                                 "    \"lastSendError\": null\n"
+                                 "  },\n"
+                                 "  \"delivery\": {\n"
+                                 "    \"running\": true,\n"
+                                 "    \"lastDelivery\": null,\n"
+                                 "    \"delivered\": 0,\n"
+                                 "    \"failed\": 0,\n"
+                                 "    \"consecutiveFailures\": 0,\n"
+                                 "    \"lastErrorAt\": null,\n"
+                                 "    \"lastErrorMessage\": null\n"
+                                 "  },\n"
+                                 "  \"heartbeat\": {\n"
+                                 "    \"running\": false,\n"
+                                 "    \"scheduledAgents\": 0\n"
+                                 "  },\n"
+                                 "  \"agentSync\": {\n"
+                                 "    \"running\": false,\n"
+                                 "    \"lastSyncAt\": null,\n"
+                                 "    \"lastError\": null,\n"
+                                 "    \"addedCount\": 0,\n"
+                                 "    \"removedCount\": 0\n"
+                                 "  },\n"
+                                 "  \"memory\": {\n"
+                                 "    \"rss\": 0,\n"
+                                 "    \"heapTotal\": 0,\n"
+                                 "    \"heapUsed\": 0,\n"
+                                 "    \"external\": 0,\n"
+                                 "    \"arrayBuffers\": 0\n"
+                                 "  },\n"
+                                 "  \"timestamp\": 0\n"
+                                 "}";
+
+static void test_exact_text(void **state)
+{
+    struct fixture *fixture = *state;
+    run_everything(fixture);
+    char *text = strdup(ask(fixture));
+    const char *const changing[] = {
+        "\"uptime\": ", "\"rss\": ", "\"heapTotal\": ", "\"heapUsed\": ", "\"timestamp\": "};
+    for (size_t i = 0; i < sizeof changing / sizeof changing[0]; i++)
+        zero_number(text, changing[i]);
+    assert_string_equal(text, FRESH);
+    free(text);
+}
+
+static void test_numbers(void **state)
+{
+    struct fixture *fixture = *state;
+    int64_t began_ms = clock_wall_ms();
+    fixture->stats.started_monotonic_ms = clock_monotonic_ms() - 1500;
+    atomic_store(&fixture->stats.delivered, 5000000000);
+    atomic_store(&fixture->stats.failed, 7);
+    atomic_store(&fixture->stats.consecutive_poll_failures, 3);
+    atomic_store(&fixture->stats.last_poll_ms, 1700000000123);
+    stats_send_ended(&fixture->stats, NULL);
+    json_t *json = ask_json(fixture);
+    double uptime = 0;
+    json_int_t delivered = 0, failed = 0, failures = 0, polled = 0, sent = 0, rss = 0, now = 0;
+    int result = json_unpack(json, "{s:f, s:{s:I}, s:{s:I, s:I, s:I, s:I}, s:{s:I}, s:I}", "uptime",
+        &uptime, "gateway", "lastSendAt", &sent, "delivery", "lastDelivery", &polled, "delivered",
+        &delivered, "failed", &failed, "consecutiveFailures", &failures, "memory", "rss", &rss,
+        "timestamp", &now);
+    assert_int_equal(result, 0);
+    assert_true(uptime >= 1.5 && uptime < 100);
+    assert_int_equal(delivered, 5000000000);
+    assert_int_equal(failed, 7);
+    assert_int_equal(failures, 3);
+    assert_int_equal(polled, 1700000000123);
+    assert_in_range(sent, began_ms, clock_wall_ms());
+    assert_in_range(now, began_ms, clock_wall_ms());
+    assert_true(rss > 100000);
+    json_decref(json);
+}
+
+static void test_errors_are_shown_without_secrets(void **state)
+{
+    struct fixture *fixture = *state;
+    redact_add_secret("hunter2-secret");
+    stats_delivery_failed(&fixture->stats, "line\nwith hunter2-secret and mc_service_k57_abc");
+    stats_send_ended(&fixture->stats, "refused: Bearer abcdef012345 \xff");
+    const char *text = ask(fixture);
+    assert_null(strstr(text, "hunter2"));
+    assert_null(strstr(text, "k57_abc"));
+    assert_null(strstr(text, "abcdef012345"));
+    json_t *json = ask_json(fixture);
+    const json_t *delivery = json_object_get(json, "delivery");
+    const json_t *gateway = json_object_get(json, "gateway");
+    const char *said = json_string_value(json_object_get(delivery, "lastErrorMessage"));
+    assert_non_null(said);
+    assert_memory_equal(said, "line with ", strlen("line with "));
+    assert_true(json_is_integer(json_object_get(delivery, "lastErrorAt")));
+    assert_non_null(
+        strstr(json_string_value(json_object_get(gateway, "lastSendError")), "refused"));
+    json_decref(json);
+}
+
+static void test_version(void **state)
+{
+    struct fixture *fixture = *state;
+    health_append_version(&fixture->body, &fixture->sources);
+    assert_false(fixture->body.failed);
+    assert_string_equal(fixture->body.data,
+        "{\"runtimeServiceVersion\":\"0.2.0\",\"openclawVersion\":\"2026.9.6\","
+        "\"dropletId\":\"d-1\",\"region\":\"f\u00fcr/1\"}");
+}
+
+#define WITH_SOURCES(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_SOURCES(test_status),
+        WITH_SOURCES(test_exact_text),
+        WITH_SOURCES(test_numbers),
+        WITH_SOURCES(test_errors_are_shown_without_secrets),
+        WITH_SOURCES(test_version),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

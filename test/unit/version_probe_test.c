@@ -1,0 +1,212 @@
+/* Which OpenClaw version is found, in what programs print and in which program is asked. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "config/version_probe.h"
+
+enum { LONG_MS = 20000, PATH_BYTES = 128 };
+
+/* A temporary folder that is all of PATH, so only the programs put there are found. */
+struct fixture {
+    char folder[64];
+    char *path_before;
+};
+
+static void path_in(const struct fixture *fixture, const char *name, char path[static PATH_BYTES])
+{
+    snprintf(path, PATH_BYTES, "%s/%s", fixture->folder, name);
+}
+
+static void add_program(const struct fixture *fixture, const char *name, const char *script)
+{
+    char path[PATH_BYTES];
+    path_in(fixture, name, path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+    assert_true(fd >= 0);
+    dprintf(fd, "#!/bin/sh\n%s\n", script);
+    close(fd);
+}
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    memcpy(fixture->folder, "/tmp/version-probe-XXXXXX", sizeof "/tmp/version-probe-XXXXXX");
+    assert_non_null(mkdtemp(fixture->folder));
+    const char *path_before = getenv("PATH");
+    fixture->path_before = strdup(path_before == NULL ? "" : path_before);
+    setenv("PATH", fixture->folder, 1);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    const char *const names[] = {"openclaw", "clawdbot", "asked"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[PATH_BYTES];
+        path_in(fixture, names[i], path);
+        unlink(path);
+    }
+    rmdir(fixture->folder);
+    setenv("PATH", fixture->path_before, 1);
+    free(fixture->path_before);
+    free(fixture);
+    return 0;
+}
+
+static void must_find(const char *configured, const char *version)
+{
+    struct version_probe *probe = NULL;
+    char found[VERSION_PROBE_BYTES] = "";
+    assert_int_equal(version_probe_start(&probe, configured, NULL), 0);
+    int64_t deadline_ms = clock_monotonic_ms() + LONG_MS;
+    while (!version_probe_get(probe, found, sizeof found) && clock_monotonic_ms() < deadline_ms)
+        poll(NULL, 0, 1);
+    version_probe_stop(probe);
+    assert_string_equal(found, version);
+}
+
+static void test_configured(void **state)
+{
+    add_program(*state, "openclaw", "echo 1.2.3");
+    struct version_probe *probe = NULL;
+    char found[VERSION_PROBE_BYTES] = "";
+    assert_int_equal(version_probe_start(&probe, "my build", NULL), 0);
+    assert_true(version_probe_get(probe, found, sizeof found));
+    assert_string_equal(found, "my build");
+    version_probe_stop(probe);
+    must_find("", "1.2.3");
+}
+
+static void test_openclaw_goes_first(void **state)
+{
+    add_program(*state, "openclaw", "[ \"$*\" = --version ] && echo 'OpenClaw 2026.9.6 (eb377ac)'");
+    add_program(*state, "clawdbot", "echo 1.1.1");
+    must_find(NULL, "2026.9.6");
+}
+
+static void test_clawdbot_when_there_is_no_openclaw(void **state)
+{
+    add_program(*state, "clawdbot", "echo 2026.1.24-3");
+    must_find(NULL, "2026.1.24-3");
+}
+
+static void test_clawdbot_when_openclaw_says_nothing(void **state)
+{
+    add_program(*state, "openclaw", "echo 9.9.9 >&2; exit 1");
+    add_program(*state, "clawdbot", "echo 2026.1.24-3");
+    must_find(NULL, "2026.1.24-3");
+}
+
+static void test_unknown(void **state)
+{
+    must_find(NULL, "unknown");
+    add_program(*state, "openclaw", "echo no version here");
+    must_find(NULL, "unknown");
+}
+
+static void test_stop_while_a_program_hangs(void **state)
+{
+    char asked[PATH_BYTES];
+    path_in(*state, "asked", asked);
+    add_program(*state, "openclaw", "echo 1.2.3; : > \"${0%/*}/asked\"; exec /bin/sleep 60");
+    struct version_probe *probe = NULL;
+    char found[VERSION_PROBE_BYTES];
+    assert_int_equal(version_probe_start(&probe, NULL, NULL), 0);
+    int64_t began_ms = clock_monotonic_ms();
+    while (access(asked, F_OK) != 0 && clock_monotonic_ms() - began_ms < LONG_MS)
+        poll(NULL, 0, 1);
+    assert_int_equal(access(asked, F_OK), 0);
+    assert_false(version_probe_get(probe, found, sizeof found));
+    began_ms = clock_monotonic_ms();
+    version_probe_stop(probe);
+    assert_in_range(clock_monotonic_ms() - began_ms, 0, 5000);
+}
+
+static void test_stop_at_once(void **state)
+{
+    add_program(*state, "openclaw", "exec /bin/sleep 60");
+    for (int i = 0; i < 20; i++) {
+        struct version_probe *probe = NULL;
+        assert_int_equal(version_probe_start(&probe, NULL, NULL), 0);
+        version_probe_stop(probe);
+    }
+    version_probe_stop(NULL);
+}
+
+static void test_what_looks_like_a_version(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"OpenClaw 2026.9.6 (eb377ac)\n", "2026.9.6"},
+        {"2026.2.19\n", "2026.2.19"},
+        {"2026.2.19", "2026.2.19"},
+        {"2026.1.24-3\n", "2026.1.24-3"},
+        {"openclaw/2026.2.19 linux-x64 node-v22.1.0", "2026.2.19"},
+        {"v1.2.3-beta.1+build.7,", "1.2.3-beta.1+build.7"},
+        {"version 1.2.3. Done", "1.2.3"},
+        {"(1.2.3)", "1.2.3"},
+        {"1.2.3-", "1.2.3"},
+        {"warning 5\nOpenClaw 1.2", "1.2"},
+        {"took 1.5s, is 1.2.3", "1.2.3"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char version[VERSION_PROBE_BYTES] = "";
+        assert_true(version_probe_parse(cases[i][0], version));
+        assert_string_equal(version, cases[i][1]);
+    }
+}
+
+static void test_what_does_not(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {"", "\n", "unknown", "17", "v", "v3", ".5", "1.", "1..2",
+        "a1.2", "1.2a", "command not found"};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char version[VERSION_PROBE_BYTES] = "kept";
+        assert_false(version_probe_parse(cases[i], version));
+        assert_string_equal(version, "kept");
+    }
+}
+
+static void test_long_version_is_cut(void **state)
+{
+    (void)state;
+    char output[512];
+    char version[VERSION_PROBE_BYTES];
+    memset(output, '1', sizeof output - 1);
+    output[1] = '.';
+    output[sizeof output - 1] = '\0';
+    assert_true(version_probe_parse(output, version));
+    assert_int_equal(strlen(version), VERSION_PROBE_BYTES - 1);
+}
+
+#define WITH_PATH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_PATH(test_configured),
+        WITH_PATH(test_openclaw_goes_first),
+        WITH_PATH(test_clawdbot_when_there_is_no_openclaw),
+        WITH_PATH(test_clawdbot_when_openclaw_says_nothing),
+        WITH_PATH(test_unknown),
+        WITH_PATH(test_stop_while_a_program_hangs),
+        WITH_PATH(test_stop_at_once),
+        cmocka_unit_test(test_what_looks_like_a_version),
+        cmocka_unit_test(test_what_does_not),
+        cmocka_unit_test(test_long_version_is_cut),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
