@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 30
 
 LIBRARIES := libcurl jansson libmicrohttpd openssl
 PKG_CFLAGS := $(shell pkg-config --cflags $(LIBRARIES))
-PKG_LIBS := $(shell pkg-config --libs $(LIBRARIES))
+PKG_LIBS := $(shell pkg-config --libs $(LIBRARIES)) -lm
 TEST_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \

@@ -20,8 +20,8 @@ static void check_message(const json_t *messages, const json_t *row)
     const json_t *message = board_message_for(messages, board_string(row, "id"), &count);
     assert_int_equal(count, 1);
     assert_string_equal(board_string(message, "authorType"), "agent");
-    assert_string_equal(board_string(message, "authorId"), board_string(row, "agentId"));
-    assert_string_equal(board_string(message, "taskId"), board_string(row, "taskId"));
+    assert_string_equal(board_string(message, "authorId"), board_string(row, "agent"));
+    assert_string_equal(board_string(message, "taskId"), board_string(row, "task"));
 }
 
 /* The requests of each session came in the order of their notifications. */
@@ -35,9 +35,9 @@ static void check_order(const json_t *requests, const json_t *rows)
         json_object_set_new(place, board_string(row, "id"), json_integer((json_int_t)index));
     const json_t *request;
     json_array_foreach (requests, index, request) {
-        const char *session = board_string(request, "sessionKey");
+        const char *session = board_string(request, "session");
         json_int_t at =
-            json_integer_value(json_object_get(place, board_string(request, "notificationId")));
+            json_integer_value(json_object_get(place, board_string(request, "notification")));
         const json_t *last = json_object_get(next, session);
         assert_true(last == NULL || json_integer_value(last) < at);
         json_object_set_new(next, session, json_integer(at));
@@ -152,7 +152,7 @@ static void test_every_reply_shape(void **state)
     json_t *messages = board_documents(world, "messages");
     for (size_t i = 0; i < SHAPES; i++)
         check_shape(messages, board_string(json_array_get(rows, i), "id"), &shapes[i]);
-    assert_int_equal(world_stat(world, "gateway_requests"), SHAPES);
+    assert_int_equal(world_stat(world, "gateway", "requests"), SHAPES);
     world_stop_runtime(world);
     json_decref(messages);
     json_decref(rows);
@@ -193,12 +193,11 @@ static void test_request_is_what_every_release_accepts(void **state)
     world_wait(world, "delivered=1");
     json_t *gateway = world_get(world, "/sandbox/gateway");
     const json_t *request = json_array_get(json_object_get(gateway, "requests"), 0);
-    const json_t *headers = json_object_get(request, "headers");
-    const char *key = board_string(request, "sessionKey");
-    assert_string_equal(board_string(headers, "x-openclaw-session-key"), key);
-    assert_string_equal(board_string(headers, "x-clawdbot-session-key"), key);
-    const char *slug = board_string(headers, "x-openclaw-agent-id");
-    assert_string_equal(board_string(headers, "x-clawdbot-agent-id"), slug);
+    const char *key = board_string(request, "session");
+    assert_string_equal(board_string(request, "x-openclaw-session-key"), key);
+    assert_string_equal(board_string(request, "x-clawdbot-session-key"), key);
+    const char *slug = board_string(request, "x-openclaw-agent-id");
+    assert_string_equal(board_string(request, "x-clawdbot-agent-id"), slug);
     assert_string_equal(board_string(request, "user"), key);
     char model[128];
     snprintf(model, sizeof model, "openclaw:%s", slug);
@@ -219,7 +218,7 @@ static void test_user_message_reaches_the_mentioned_agent(void **state)
     json_decref(world_post(world, "/sandbox/message",
         json_pack("{s:s, s:s}", "task", board_string(json_array_get(tasks, 0), "_id"), "content",
             "@jarvis please look")));
-    world_wait(world, "agent_messages=1");
+    world_wait(world, "replies=1");
     json_decref(tasks);
     world_stop_runtime(world);
 }

@@ -119,8 +119,8 @@ static void test_stop_lets_a_running_send_end(void **state)
         process_wait_for(&world->runtime, "deliveries that are under way", WORLD_WAIT_MS, NULL, 0));
     board_release(world, "agent");
     assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
-    assert_int_equal(world_stat(world, "gateway_requests"), 1);
-    assert_int_equal(world_stat(world, "delivered"), 1);
+    assert_int_equal(world_stat(world, "gateway", "requests"), 1);
+    assert_int_equal(world_stat(world, NULL, "delivered"), 1);
     json_decref(rows);
 }
 

@@ -73,7 +73,7 @@ static void expect_refusal(
         process_wait_for(&world->runtime, "Poll error: ", WORLD_WAIT_MS, rest, sizeof rest));
     if (strstr(rest, words) == NULL)
         fail_msg("expected \"%s\" in: %s", words, rest);
-    assert_int_equal(world_stat(world, "listUndeliveredNotifications"), 0);
+    assert_int_equal(world_stat(world, "backend", "listUndeliveredNotifications"), 0);
     world_stop_runtime(world);
     tls_stop(&tls);
 }
@@ -90,7 +90,8 @@ static void test_expired_is_refused(void **state)
 
 static void test_wrong_host_is_refused(void **state)
 {
-    expect_refusal(*state, "DNS:elsewhere.example", false, false, "does not match");
+    expect_refusal(*state, "DNS:elsewhere.example", false, false,
+        "no alternative certificate subject name matches");
 }
 
 static void test_unknown_authority_is_refused(void **state)

@@ -6,7 +6,7 @@
 
 /*
  * Creates count undelivered notifications spread over agents new agents; a new reference to the
- * array of their rows (id, agentId, taskId ...), oldest first.
+ * array of their rows {id, agent, slug, task}, oldest first.
  */
 json_t *board_load(struct world *world, int count, int agents);
 

@@ -27,6 +27,9 @@ int queue_fixture_setup(void **state)
 
 int queue_fixture_teardown(void **state)
 {
+    /* A failed test leaves entries with their taker; its own words are to be seen, not those. */
+    if (queue_fixture_counts(*state).running > 0)
+        return -1;
     send_queue_destroy(*state);
     return 0;
 }

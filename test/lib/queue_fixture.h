@@ -14,7 +14,7 @@ int queue_fixture_teardown(void **state);
  */
 struct send_queue *queue_fixture_create(size_t capacity);
 
-/* The value of sends_queue_offer for a page that was asked for just now. */
+/* The value of send_queue_offer for a page that was asked for just now. */
 bool queue_fixture_page(
     struct send_queue *queue, bool full, const struct offer_row *rows, size_t count);
 
@@ -37,7 +37,7 @@ bool queue_fixture_finish(
 
 struct send_queue_counts queue_fixture_counts(struct send_queue *queue);
 
-/* Makes count ids "PREFIX-0" and on and their rows, all of one agent, createdAt from 0 on. */
+/* Rows of one agent with the ids "PREFIX-0" and on, createdAt from 0 on. Freed with _fini. */
 struct many_rows {
     struct offer_row *rows;
     char (*ids)[ID_BYTES];

@@ -183,8 +183,8 @@ void world_start_runtime(struct world *world, const char *const settings[])
 {
     char rest[64];
     world_launch(world, &world->runtime, settings, NULL);
-    if (!process_wait_for(&world->runtime, "[Health] Listening on 127.0.0.1 port ", WORLD_WAIT_MS,
-            rest, sizeof rest)) {
+    if (!process_wait_for(
+            &world->runtime, "Listening on 127.0.0.1 port ", WORLD_WAIT_MS, rest, sizeof rest)) {
         process_show(&world->runtime, "runtime");
         fail_msg("the runtime does not start");
     }
@@ -251,13 +251,14 @@ json_t *world_post(struct world *world, const char *path, json_t *body)
     return value;
 }
 
-long world_stat(struct world *world, const char *key)
+long world_stat(struct world *world, const char *part, const char *key)
 {
     json_t *stats = world_get(world, "/sandbox/stats");
-    const json_t *value = json_object_get(stats, key);
-    if (!json_is_number(value))
-        fail_msg("/sandbox/stats has no number %s", key);
-    long number = (long)json_number_value(value);
+    const json_t *place = part != NULL ? json_object_get(stats, part) : stats;
+    const json_t *value = json_object_get(place, key);
+    if (json_is_object(value))
+        value = json_object_get(value, "calls");
+    long number = json_is_number(value) ? (long)json_number_value(value) : 0;
     json_decref(stats);
     return number;
 }

@@ -7,7 +7,7 @@
 #include "process.h"
 #include "remote/http_client.h"
 
-#define WORLD_ACCOUNT "k57sandboxaccount0000000000000000"
+#define WORLD_ACCOUNT "k57sandb0xacc0nt0000000000000000"
 #define WORLD_SECRET "0123456789abcdef0123456789abcdef"
 #define WORLD_TOKEN "mc_service_" WORLD_ACCOUNT "_" WORLD_SECRET
 #define WORLD_GATEWAY_TOKEN "gateway-secret-for-tests"
@@ -51,8 +51,11 @@ void world_stop_runtime(struct world *world);
 json_t *world_get(struct world *world, const char *path);
 json_t *world_post(struct world *world, const char *path, json_t *body);
 
-/* A number of /sandbox/stats. */
-long world_stat(struct world *world, const char *key);
+/*
+ * A number of /sandbox/stats: at the top (part NULL), in "gateway", or in "backend", where key is
+ * an action and the number that of its calls.
+ */
+long world_stat(struct world *world, const char *part, const char *key);
 
 /* GET on the runtime's own server: its status, with the body in *body (freed by the caller). */
 int world_health_get(struct world *world, const char *path, char **body);

@@ -1,0 +1,93 @@
+#include "board.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/json_guard.h"
+
+json_t *board_load(struct world *world, int count, int agents)
+{
+    json_t *answer = world_post(world, "/sandbox/load",
+        json_pack("{s:i, s:i, s:i}", "notifications", count, "agents", agents, "tasks", agents));
+    json_t *rows = json_incref(json_object_get(answer, "notifications"));
+    json_decref(answer);
+    assert_int_equal(json_array_size(rows), count);
+    return rows;
+}
+
+static void add_rule(struct world *world, const char *side, json_t *rule)
+{
+    assert_non_null(rule);
+    json_decref(world_post(world, "/sandbox/faults", json_pack("{s:[o]}", side, rule)));
+}
+
+void board_gateway_fault(struct world *world, json_t *rule)
+{
+    add_rule(world, "gateway", rule);
+}
+
+void board_backend_fault(struct world *world, json_t *rule)
+{
+    add_rule(world, "backend", rule);
+}
+
+void board_release(struct world *world, const char *name)
+{
+    json_decref(world_post(world, "/sandbox/release", json_pack("{s:s}", "name", name)));
+}
+
+json_t *board_documents(struct world *world, const char *table)
+{
+    char path[128];
+    snprintf(path, sizeof path, "/sandbox/state?tables=%s", table);
+    json_t *state = world_get(world, path);
+    json_t *documents = json_incref(json_object_get(state, table));
+    json_decref(state);
+    if (!json_is_array(documents))
+        fail_msg("/sandbox/state has no table %s", table);
+    return documents;
+}
+
+const json_t *board_message_for(const json_t *messages, const char *notification_id, int *count)
+{
+    const json_t *found = NULL;
+    const json_t *message;
+    size_t index;
+    *count = 0;
+    json_array_foreach (messages, index, message) {
+        const char *source = json_guard_string(message, "sourceNotificationId");
+        if (source == NULL || strcmp(source, notification_id) != 0)
+            continue;
+        found = message;
+        ++*count;
+    }
+    return found;
+}
+
+int board_requests_for(struct world *world, const char *notification_id)
+{
+    json_t *gateway = world_get(world, "/sandbox/gateway");
+    const json_t *request;
+    size_t index;
+    int count = 0;
+    json_array_foreach (json_object_get(gateway, "requests"), index, request) {
+        const char *notification = json_guard_string(request, "notification");
+        count += notification != NULL && strcmp(notification, notification_id) == 0;
+    }
+    json_decref(gateway);
+    return count;
+}
+
+const char *board_string(const json_t *object, const char *key)
+{
+    const char *value = json_guard_string(object, key);
+    if (value == NULL)
+        fail_msg("no string %s", key);
+    return value;
+}
