@@ -1,0 +1,22 @@
+/* Answers to requests as JSON and as text. */
+#ifndef SANDBOX_ANSWER_H
+#define SANDBOX_ANSWER_H
+
+#include <jansson.h>
+
+#include "server.h"
+
+/* Answers with json, which is taken. */
+void answer_json(struct exchange *exchange, unsigned status, json_t *json);
+
+/* Answers with content, taken and emptied, as JSON. */
+void answer_json_text(struct exchange *exchange, unsigned status, struct text *content);
+
+/* Answers with plain text, copied. */
+void answer_plain(struct exchange *exchange, unsigned status, const char *content);
+
+/* Answers {"code": code, "message": ...}, the form of the backend and the control API. */
+void answer_refusal(struct exchange *exchange, unsigned status, const char *code,
+    const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+#endif

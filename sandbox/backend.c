@@ -1,0 +1,202 @@
+#include "backend.h"
+
+#include <stdint.h>
+#include <sys/random.h>
+
+#include "answer.h"
+#include "backend_request.h"
+#include "base/clock.h"
+#include "base/json_guard.h"
+#include "memory.h"
+#include "service.h"
+
+/* One function call on its way; freed when its exchange ends. */
+struct backend_call {
+    struct sandbox *sandbox;
+    struct exchange *exchange;
+    struct function_call call;
+    const struct service_function *function;
+    struct count *count;
+    struct fault_rule *rule;
+    struct fault_pause pause;
+    bool ran;
+    struct text value;
+    struct text failure;
+};
+
+bool backend_has_path(const char *path)
+{
+    return strncmp(path, "/api/", 5) == 0 || strcmp(path, "/version") == 0 ||
+           strcmp(path, "/instance_version") == 0;
+}
+
+static void end_call(void *owner)
+{
+    struct backend_call *call = owner;
+    fault_pause_end(&call->pause);
+    fault_drop_rule(call->rule);
+    function_call_fini(&call->call);
+    text_fini(&call->value);
+    text_fini(&call->failure);
+    free(call);
+}
+
+static void write_failure(const struct backend_call *call, struct text *text)
+{
+    uint64_t request_id = 0;
+    ssize_t got = getrandom(&request_id, sizeof request_id, 0);
+    (void)got;
+    text_printf(text, "[Request ID: %016jx] Server Error", (uintmax_t)request_id);
+    if (call->sandbox->settings.redact)
+        return;
+    text_printf(text, "\n%s\n", call->failure.data);
+    if (strncmp(call->failure.data, "Uncaught ", 9) == 0)
+        text_append(text, "    at handler (../convex/service/actions.ts:41:11)\n");
+}
+
+static void answer_failure(struct backend_call *call)
+{
+    struct text text = {0};
+    write_failure(call, &text);
+    char *message = text_take(&text);
+    answer_json(call->exchange, 200,
+        json_pack("{s:s, s:o}", "status", "error", "errorMessage", memory_json_text(message)));
+    free(message);
+}
+
+static void answer_value(struct backend_call *call)
+{
+    struct text answer = {0};
+    text_append(&answer, "{\"status\":\"success\",\"value\":");
+    text_append(&answer, call->value.length_bytes > 0 ? call->value.data : "null");
+    text_append(&answer, "}");
+    fault_spoil(call->rule, call->exchange, answer.length_bytes);
+    answer_json_text(call->exchange, 200, &answer);
+}
+
+static void answer_call(struct exchange *exchange, void *argument)
+{
+    struct backend_call *call = argument;
+    const struct fault_rule *rule = call->rule;
+    if (rule != NULL && rule->action == FAULT_HANG)
+        exchange_drop(exchange);
+    else if (rule != NULL && rule->action != FAULT_REPLY && rule->action != FAULT_FUNCTION_ERROR)
+        fault_answer(rule, exchange,
+            "{\"code\":\"InternalServerError\",\"message\":\"Your request couldn't be completed. "
+            "Try again later.\"}");
+    else if (!call->call.has_known_format)
+        answer_refusal(exchange, 400, "BadFormat", "Unknown format");
+    else if (call->failure.length_bytes > 0)
+        answer_failure(call);
+    else
+        answer_value(call);
+}
+
+static void run_function(struct backend_call *call)
+{
+    struct service_call service = {.sandbox = call->sandbox, .arguments = call->call.arguments};
+    service_run(call->function, &service);
+    call->value = service.value;
+    call->failure = service.failure;
+    if (call->failure.length_bytes > 0)
+        call->count->errors++;
+    else
+        call->count->ok++;
+}
+
+/* After the delay: the function runs even if the client has gone, as the real one's do. */
+static void run_call(struct exchange *exchange, void *argument)
+{
+    struct backend_call *call = argument;
+    const struct fault_rule *rule = call->rule;
+    if (rule == NULL || rule->runs)
+        run_function(call);
+    if (rule != NULL && rule->action == FAULT_FUNCTION_ERROR) {
+        text_printf(&call->failure, "Uncaught Error: %s",
+            rule->reply == NULL ? "made to fail" : rule->reply);
+        call->count->errors++;
+    }
+    if (rule != NULL && rule->hold_after && !exchange_is_gone(exchange))
+        fault_pause_hold(&call->pause, answer_call, call);
+    else
+        answer_call(exchange, call);
+}
+
+static void look_for_rule(struct backend_call *call)
+{
+    struct fault_subject subject = {
+        .side = FAULT_BACKEND,
+        .function = call->call.name,
+        .notification = json_guard_string(call->call.arguments, "notificationId"),
+    };
+    if (subject.notification == NULL)
+        subject.notification = json_guard_string(call->call.arguments, "sourceNotificationId");
+    const struct document *agent = store_get(&call->sandbox->store, TABLE_AGENTS,
+        json_guard_string(call->call.arguments, "agentId"));
+    subject.agent = agent == NULL ? NULL : document_string(agent, "slug");
+    call->rule = faults_match(&call->sandbox->faults, &subject);
+}
+
+static void begin_function(struct backend_call *call)
+{
+    call->count = counts_of(&call->sandbox->counts, call->function->name);
+    call->count->calls++;
+    call->count->last_ms = clock_wall_ms();
+    counts_of(&call->sandbox->counts, "")->calls++;
+    look_for_rule(call);
+    const struct fault_rule *rule = call->rule;
+    if (rule != NULL)
+        call->count->faults++;
+    bool hold = rule != NULL && (rule->hold || rule->action == FAULT_HANG);
+    fault_pause_begin(&call->pause, &call->sandbox->faults, call->rule, call->exchange, 0, hold,
+        run_call, call);
+}
+
+/* Calls that no function answers: unknown ones, and actions called as something else. */
+static void answer_misdirected(struct backend_call *call, const char *kind)
+{
+    if (call->function == NULL)
+        text_printf(&call->failure,
+            "Could not find public function for '%s'. Did you forget to run `npx convex dev` or "
+            "`npx convex deploy`?",
+            call->call.path);
+    else
+        text_printf(&call->failure, "Trying to execute %s as %s, but it is defined as Action.",
+            call->call.path, kind);
+    answer_failure(call);
+}
+
+static void begin_call(struct sandbox *sandbox, struct exchange *exchange, const char *kind)
+{
+    struct function_call read;
+    struct refusal refusal;
+    if (!function_call_read(exchange, &read, &refusal)) {
+        answer_refusal(exchange, refusal.status, refusal.code, "%s", refusal.message);
+        return;
+    }
+    struct backend_call *call = memory_new(1, sizeof *call);
+    *call = (struct backend_call){.sandbox = sandbox, .exchange = exchange, .call = read};
+    exchange_on_end(exchange, end_call, call);
+    call->function = read.name == NULL ? NULL : service_find(read.name);
+    if (call->function == NULL || strcmp(kind, "Action") != 0)
+        answer_misdirected(call, kind);
+    else
+        begin_function(call);
+}
+
+void backend_begin(struct sandbox *sandbox, struct exchange *exchange)
+{
+    const char *path = exchange_path(exchange);
+    bool is_action = strcmp(path, "/api/action") == 0;
+    bool is_query = strcmp(path, "/api/query") == 0;
+    if (strcmp(path, "/version") == 0 || strcmp(path, "/instance_version") == 0) {
+        answer_plain(exchange, 200, "sandbox " MISSION_CONTROL_VERSION);
+    } else if (!is_action && !is_query && strcmp(path, "/api/mutation") != 0) {
+        answer_refusal(exchange, 404, "NotFound", "There is no such route.");
+    } else if (strcmp(exchange_method(exchange), "POST") != 0) {
+        exchange_add_header(exchange, "Allow", "POST");
+        exchange_answer(exchange, 405, NULL, 0);
+    } else {
+        begin_call(sandbox, exchange, is_action ? "Action" : is_query ? "Query" : "Mutation");
+    }
+}

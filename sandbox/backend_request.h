@@ -1,0 +1,31 @@
+/* Reading a function call: headers, body, path and arguments, refused as Convex refuses them. */
+#ifndef SANDBOX_BACKEND_REQUEST_H
+#define SANDBOX_BACKEND_REQUEST_H
+
+#include <jansson.h>
+
+#include "server.h"
+
+/* Free with function_call_fini. */
+struct function_call {
+    json_t *body;
+    char *path;             /* canonical: folder/module:function */
+    const char *name;       /* the function, in path; NULL for one outside service/actions */
+    json_t *arguments;      /* an object, borrowed from body */
+    bool has_known_format;
+};
+
+/* A call that is refused before any function runs. */
+struct refusal {
+    unsigned status;
+    const char *code;
+    char message[256];
+};
+
+/* Reads a request into *call. On false *refusal says why and *call needs no freeing. */
+bool function_call_read(
+    const struct exchange *exchange, struct function_call *call, struct refusal *refusal);
+
+void function_call_fini(struct function_call *call);
+
+#endif

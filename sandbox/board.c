@@ -1,0 +1,221 @@
+#include "board.h"
+
+#include "base/clock.h"
+#include "memory.h"
+#include "mentions.h"
+
+static const char *kind_of(const struct document *actor)
+{
+    return actor->table == TABLE_USERS ? "user" : "agent";
+}
+
+static json_t *now_json(void)
+{
+    return memory_json(json_real((double)clock_wall_ms()));
+}
+
+void board_note_activity(struct store *store, const char *type, const struct document *actor,
+    const struct document *target, const char *summary)
+{
+    store_insert(store, TABLE_ACTIVITIES,
+        json_pack("{s:O, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "accountId",
+            document_field(actor, "accountId"), "type", type, "actorType", kind_of(actor),
+            "actorId", actor->id, "targetType", table_name(target->table), "targetId", target->id,
+            "summary", summary, "createdAt", now_json()),
+        NULL);
+}
+
+struct document *board_notify(struct store *store, const struct new_notification *notification)
+{
+    json_t *created = notification->created_ms > 0
+                          ? memory_json(json_real(notification->created_ms))
+                          : now_json();
+    const struct document *message = notification->message;
+    json_t *fields = json_pack("{s:O, s:s, s:s, s:s, s:s, s:s*, s:s, s:s, s:o}", "accountId",
+        document_field(notification->recipient, "accountId"), "type", notification->type,
+        "recipientType", kind_of(notification->recipient), "recipientId",
+        notification->recipient->id, "taskId", notification->task->id, "messageId",
+        message == NULL ? NULL : message->id, "title", notification->title, "body",
+        notification->body, "createdAt", created);
+    return store_insert(store, TABLE_NOTIFICATIONS, fields, NULL);
+}
+
+static bool is_subscribed(const struct thread *thread, const char *id)
+{
+    const struct document *subscription;
+    TAILQ_FOREACH(subscription, &thread->subscriptions, link)
+    {
+        if (strcmp(document_string(subscription, "subscriberId"), id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void subscribe(struct store *store, const struct document *task, const char *type,
+    const char *id)
+{
+    if (is_subscribed(store_thread(store, task->id), id))
+        return;
+    store_insert(store, TABLE_SUBSCRIPTIONS,
+        json_pack("{s:O, s:s, s:s, s:s, s:o}", "accountId", document_field(task, "accountId"),
+            "taskId", task->id, "subscriberType", type, "subscriberId", id, "subscribedAt",
+            now_json()),
+        NULL);
+}
+
+static bool is_mentioned(const json_t *mentions, const char *id)
+{
+    size_t index;
+    const json_t *mention;
+    json_array_foreach(mentions, index, mention)
+    {
+        if (strcmp(json_string_value(json_object_get(mention, "id")), id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static struct document *find_actor(const struct store *store, const char *id)
+{
+    struct document *agent = store_get(store, TABLE_AGENTS, id);
+    return agent != NULL ? agent : store_get(store, TABLE_USERS, id);
+}
+
+/* Users can switch off notifications about what agents do; they get all others. */
+static bool wants_mention(const struct document *recipient, const struct document *author)
+{
+    if (recipient->table != TABLE_USERS || author->table != TABLE_AGENTS)
+        return true;
+    const json_t *preferences = document_field(recipient, "notificationPreferences");
+    return !json_is_false(json_object_get(preferences, "agentActivity"));
+}
+
+static void notify_of_message(struct store *store, struct document *message,
+    const struct new_message *from, struct document *recipient, bool mentioned)
+{
+    struct text title = {0};
+    struct text body = {0};
+    text_printf(&title, mentioned ? "%s mentioned you" : "%s replied",
+        document_string(from->author, "name"));
+    text_printf(&body, mentioned ? "You were mentioned in task \"%s\"" : "New message in task \"%s\"",
+        document_string(from->task, "title"));
+    board_notify(store,
+        &(struct new_notification){.type = mentioned ? "mention" : "thread_update",
+            .recipient = recipient,
+            .task = from->task,
+            .message = message,
+            .title = title.data,
+            .body = body.data});
+    text_fini(&title);
+    text_fini(&body);
+}
+
+static void notify_mentioned(struct store *store, struct document *message,
+    const struct new_message *from, const json_t *mentions)
+{
+    size_t index;
+    const json_t *mention;
+    json_array_foreach(mentions, index, mention)
+    {
+        struct document *recipient =
+            find_actor(store, json_string_value(json_object_get(mention, "id")));
+        if (recipient != NULL && wants_mention(recipient, from->author))
+            notify_of_message(store, message, from, recipient, true);
+    }
+}
+
+static void notify_subscribers(struct store *store, struct document *message,
+    const struct new_message *from, const json_t *mentions)
+{
+    const struct document *subscription;
+    TAILQ_FOREACH(subscription, &store_thread(store, from->task->id)->subscriptions, link)
+    {
+        const char *id = document_string(subscription, "subscriberId");
+        struct document *recipient = find_actor(store, id);
+        if (recipient != NULL && recipient != from->author && !is_mentioned(mentions, id))
+            notify_of_message(store, message, from, recipient, false);
+    }
+}
+
+static void subscribe_mentioned(
+    struct store *store, const struct document *task, const json_t *mentions)
+{
+    size_t index;
+    const json_t *mention;
+    json_array_foreach(mentions, index, mention)
+    {
+        subscribe(store, task, json_string_value(json_object_get(mention, "type")),
+            json_string_value(json_object_get(mention, "id")));
+    }
+}
+
+struct document *board_post(struct store *store, const struct new_message *from)
+{
+    const char *account_id = document_string(from->task, "accountId");
+    json_t *mentions = mentions_parse(
+        store, account_id, from->author->id, json_string_value(from->content));
+    json_t *fields = json_pack("{s:s, s:s, s:s, s:s, s:O, s:O, s:O*, s:s*, s:o}", "accountId",
+        account_id, "taskId", from->task->id, "authorType", kind_of(from->author), "authorId",
+        from->author->id, "content", from->content, "mentions", mentions, "attachments",
+        from->attachments, "sourceNotificationId", from->source, "createdAt", now_json());
+    struct document *message = store_insert(store, TABLE_MESSAGES, fields, NULL);
+    subscribe(store, from->task, kind_of(from->author), from->author->id);
+    subscribe_mentioned(store, from->task, mentions);
+    board_note_activity(store, "message_created", from->author, from->task, "posted a message");
+    notify_mentioned(store, message, from, mentions);
+    notify_subscribers(store, message, from, mentions);
+    json_decref(mentions);
+    return message;
+}
+
+struct document *board_assign(struct store *store, struct document *task, struct document *agent,
+    const struct document *user)
+{
+    json_t *assigned = json_incref(document_field(task, "assignedAgentIds"));
+    json_array_append_new(assigned, memory_json(json_string(agent->id)));
+    store_set(store, task, "assignedAgentIds", assigned);
+    if (strcmp(document_string(task, "status"), "inbox") == 0)
+        store_set(store, task, "status", memory_json(json_string("assigned")));
+    store_set(store, task, "updatedAt", now_json());
+    struct text title = {0};
+    struct text body = {0};
+    text_printf(&title, "%s assigned you", user == NULL ? "Somebody" : document_string(user, "name"));
+    text_printf(&body, "You were assigned to task \"%s\"", document_string(task, "title"));
+    struct document *notification = board_notify(store,
+        &(struct new_notification){.type = "assignment",
+            .recipient = agent,
+            .task = task,
+            .title = title.data,
+            .body = body.data});
+    text_fini(&title);
+    text_fini(&body);
+    return notification;
+}
+
+void board_set_task_status(struct store *store, struct document *task, const char *status,
+    const struct document *user)
+{
+    store_set(store, task, "status", memory_json_text(status));
+    store_set(store, task, "updatedAt", now_json());
+    struct text title = {0};
+    struct text body = {0};
+    text_printf(&title, "Task status changed to %s", status);
+    text_printf(&body, "%s changed \"%s\" to %s",
+        user == NULL ? "Somebody" : document_string(user, "name"), document_string(task, "title"),
+        status);
+    size_t index;
+    const json_t *id;
+    json_array_foreach(document_field(task, "assignedAgentIds"), index, id)
+    {
+        struct document *agent = store_get(store, TABLE_AGENTS, json_string_value(id));
+        if (agent != NULL)
+            board_notify(store,
+                &(struct new_notification){.type = "status_change",
+                    .recipient = agent,
+                    .task = task,
+                    .title = title.data,
+                    .body = body.data});
+    }
+    text_fini(&title);
+    text_fini(&body);
+}

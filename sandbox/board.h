@@ -1,0 +1,48 @@
+/* What happens on the board: messages, notifications, activities, with all side effects. */
+#ifndef SANDBOX_BOARD_H
+#define SANDBOX_BOARD_H
+
+#include <jansson.h>
+
+#include "store.h"
+
+struct new_message {
+    struct document *author; /* a user or an agent */
+    struct document *task;
+    json_t *content;            /* a string; borrowed, referenced by the message */
+    json_t *attachments;        /* or NULL; borrowed, referenced by the message */
+    const char *source;         /* sourceNotificationId or NULL */
+};
+
+/*
+ * Posts a message: parses mentions, subscribes the author and the mentioned, notes the activity,
+ * notifies the mentioned and the other subscribers. Idempotency is the caller's business.
+ */
+struct document *board_post(struct store *store, const struct new_message *message);
+
+struct new_notification {
+    const char *type;
+    struct document *recipient; /* a user or an agent; its account is the notification's */
+    struct document *task;
+    struct document *message; /* or NULL */
+    const char *title;
+    const char *body;
+    double created_ms; /* 0: now */
+};
+
+/* Stores a notification. */
+struct document *board_notify(struct store *store, const struct new_notification *notification);
+
+/* Assigns an agent to a task on behalf of user (NULL: "Somebody"); makes the notification. */
+struct document *board_assign(struct store *store, struct document *task, struct document *agent,
+    const struct document *user);
+
+/* Changes a task's status for user (or NULL) and notifies the agents that are assigned to it. */
+void board_set_task_status(struct store *store, struct document *task, const char *status,
+    const struct document *user);
+
+/* Notes an activity about a document of the account. */
+void board_note_activity(struct store *store, const char *type, const struct document *actor,
+    const struct document *target, const char *summary);
+
+#endif

@@ -1,0 +1,150 @@
+#include "board_find.h"
+
+#include "base/clock.h"
+#include "base/json_guard.h"
+#include "memory.h"
+#include "service.h"
+
+static const double HEARTBEAT_MINUTES = 15;
+static const double USUAL_PRIORITY = 3;
+
+struct document *board_find(const struct store *store, enum table table, const char *name)
+{
+    static const char *const keys[] = {"slug", "name", "title"};
+    if (name == NULL)
+        return NULL;
+    struct document *document = store_get(store, table, name);
+    if (document != NULL)
+        return document;
+    TAILQ_FOREACH(document, &store->tables[table], siblings)
+    {
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+            const char *value = document_string(document, keys[i]);
+            if (value != NULL && strcmp(value, name) == 0)
+                return document;
+        }
+    }
+    return NULL;
+}
+
+static json_t *now_json(void)
+{
+    return memory_json(json_real((double)clock_wall_ms()));
+}
+
+/* The account that json names, else the first. */
+static const char *account_of(struct sandbox *sandbox, const json_t *json)
+{
+    const struct document *account =
+        board_find(&sandbox->store, TABLE_ACCOUNTS, json_guard_string(json, "account"));
+    if (account == NULL)
+        account = sandbox_account(sandbox);
+    return account == NULL ? sandbox->options.account_id : account->id;
+}
+
+/* Copies every member of json that is a field's value, over the usual ones. */
+static struct document *insert(
+    struct sandbox *sandbox, enum table table, json_t *usual, const json_t *json)
+{
+    json_t *given = memory_json(json_copy((json_t *)json));
+    json_object_del(given, "account");
+    json_object_del(given, "assign");
+    json_object_del(given, "notify");
+    json_object_update(memory_json(usual), given);
+    json_decref(given);
+    return store_insert(&sandbox->store, table, usual, NULL);
+}
+
+struct document *board_make_agent(struct sandbox *sandbox, const json_t *json)
+{
+    const char *account_id = account_of(sandbox, json);
+    const char *slug = json_guard_string(json, "slug");
+    struct text made_slug = {0};
+    struct text session = {0};
+    text_printf(&made_slug, "agent%zu", sandbox->store.counts[TABLE_AGENTS] + 1);
+    if (slug == NULL)
+        slug = made_slug.data;
+    text_printf(&session, "agent:%s:%s", slug, account_id);
+    json_t *usual = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:o}", "accountId", account_id,
+        "name", slug, "slug", slug, "role", "Helper", "sessionKey", session.data, "status",
+        "offline", "heartbeatInterval", HEARTBEAT_MINUTES, "createdAt", now_json());
+    struct document *agent = insert(sandbox, TABLE_AGENTS, usual, json);
+    text_fini(&made_slug);
+    text_fini(&session);
+    return agent;
+}
+
+struct document *board_make_task(struct sandbox *sandbox, const json_t *json)
+{
+    const struct document *user = sandbox_user(sandbox);
+    struct text title = {0};
+    text_printf(&title, "Task %zu", sandbox->store.counts[TABLE_TASKS] + 1);
+    json_t *usual = json_pack("{s:s, s:s, s:s, s:f, s:[], s:[], s:[], s:s, s:o, s:o}", "accountId",
+        account_of(sandbox, json), "title", title.data, "status", "inbox", "priority",
+        USUAL_PRIORITY, "assignedUserIds", "assignedAgentIds", "labels", "createdBy",
+        user == NULL ? "system" : user->id, "createdAt", now_json(), "updatedAt", now_json());
+    text_fini(&title);
+    return insert(sandbox, TABLE_TASKS, usual, json);
+}
+
+struct document *board_make_user(struct sandbox *sandbox, const json_t *json)
+{
+    json_t *usual = json_pack("{s:s, s:s, s:s, s:o}", "accountId", account_of(sandbox, json),
+        "name", "Ada", "email", "ada@example.com", "createdAt", now_json());
+    return insert(sandbox, TABLE_USERS, usual, json);
+}
+
+struct document *board_make_account(
+    struct sandbox *sandbox, const char *id, const char *name, const char *secret)
+{
+    char hash[SERVICE_HASH_BYTES];
+    if (secret != NULL)
+        service_hash(secret, hash);
+    json_t *fields = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s*}", "name", name, "slug", "sandbox",
+        "plan", "free", "runtimeStatus", "offline", "createdAt", now_json(), "serviceTokenHash",
+        secret == NULL ? NULL : hash);
+    return store_insert(&sandbox->store, TABLE_ACCOUNTS, fields, id);
+}
+
+static struct document *make_demo_agent(
+    struct sandbox *sandbox, const char *slug, const char *name, const char *role)
+{
+    json_t *json =
+        memory_json(json_pack("{s:s, s:s, s:s}", "slug", slug, "name", name, "role", role));
+    struct document *agent = board_make_agent(sandbox, json);
+    json_decref(json);
+    return agent;
+}
+
+static void make_demo_task(struct sandbox *sandbox, const char *title, const char *description,
+    const struct document *agent)
+{
+    json_t *json = memory_json(json_pack("{s:s, s:s, s:s, s:[s]}", "title", title, "description",
+        description, "status", "in_progress", "assignedAgentIds", agent->id));
+    board_make_task(sandbox, json);
+    json_decref(json);
+}
+
+static void make_demo(struct sandbox *sandbox)
+{
+    const struct document *jarvis =
+        make_demo_agent(sandbox, "jarvis", "Jarvis", "Squad lead: plans and hands out work");
+    const struct document *friday =
+        make_demo_agent(sandbox, "friday", "Friday", "Developer: writes and reviews code");
+    make_demo_agent(sandbox, "vision", "Vision", "Analyst: reads, measures, reports");
+    make_demo_task(sandbox, "Plan the launch",
+        "Collect what is still open before the launch, and say who does what by when.", jarvis);
+    make_demo_task(sandbox, "Make the start page faster",
+        "It takes four seconds on a phone. Find out why, and halve it.", friday);
+}
+
+void board_make_default(struct sandbox *sandbox)
+{
+    board_make_account(sandbox, sandbox->options.account_id, "Sandbox",
+        options_token_secret(sandbox->options.service_token));
+    json_t *nothing = memory_json(json_object());
+    board_make_user(sandbox, nothing);
+    json_decref(nothing);
+    if (sandbox->options.demo)
+        make_demo(sandbox);
+}

@@ -1,0 +1,34 @@
+/* The control API under /sandbox/, for tests, benchmarks and the page (docs/sandbox.md). */
+#ifndef SANDBOX_CONTROL_H
+#define SANDBOX_CONTROL_H
+
+#include <jansson.h>
+
+#include "sandbox.h"
+
+enum { CONTROL_BODY_LIMIT_BYTES = 64 * 1024 * 1024 };
+
+/* Answers a request to a path that begins /sandbox/, now or later. */
+void control_begin(struct sandbox *sandbox, struct exchange *exchange);
+
+/*
+ * Handlers of single routes, in files of their own. body is the request's object, empty when there
+ * was none. Each answers exchange.
+ */
+typedef void control_function(
+    struct sandbox *sandbox, struct exchange *exchange, const json_t *body);
+
+control_function control_seed;
+control_function control_load;
+control_function control_message;
+control_function control_assign;
+control_function control_status;
+control_function control_notify;
+control_function control_delete;
+control_function control_set;
+control_function control_token;
+control_function control_restart;
+control_function control_upgrade;
+control_function control_settings;
+
+#endif

@@ -1,0 +1,165 @@
+#include "answer.h"
+#include "base/clock.h"
+#include "base/json_guard.h"
+#include "board_find.h"
+#include "control.h"
+#include "memory.h"
+#include "service.h"
+
+/* The account that body names, else the first; else exchange is answered and NULL returned. */
+static struct document *account_of(
+    struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    const char *name = json_guard_string(body, "account");
+    struct document *account = name == NULL ? sandbox_account(sandbox)
+                                            : board_find(&sandbox->store, TABLE_ACCOUNTS, name);
+    if (account == NULL)
+        answer_refusal(exchange, 404, "NotFound", "there is no such account");
+    return account;
+}
+
+void control_token(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    struct document *account = account_of(sandbox, exchange, body);
+    if (account == NULL)
+        return;
+    const char *secret = json_guard_string(body, "secret");
+    char hash[SERVICE_HASH_BYTES];
+    if (secret != NULL)
+        service_hash(secret, hash);
+    store_set(&sandbox->store, account, "serviceTokenHash",
+        secret == NULL ? NULL : memory_json(json_string(hash)));
+    answer_json(exchange, 200, json_pack("{s:b}", "has_token", secret != NULL));
+}
+
+void control_restart(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    struct document *account = account_of(sandbox, exchange, body);
+    if (account == NULL)
+        return;
+    double now_ms = (double)clock_wall_ms();
+    store_set(&sandbox->store, account, "restartRequestedAt", memory_json(json_real(now_ms)));
+    answer_json(exchange, 200, json_pack("{s:f}", "restartRequestedAt", now_ms));
+}
+
+/* The account's runtimes row, made if there has been no status report yet. */
+static struct document *row_of(struct sandbox *sandbox, const struct document *account)
+{
+    struct document *row;
+    TAILQ_FOREACH(row, &sandbox->store.tables[TABLE_RUNTIMES], siblings)
+    {
+        if (strcmp(document_string(row, "accountId"), account->id) == 0)
+            return row;
+    }
+    double now_ms = (double)clock_wall_ms();
+    return store_insert(&sandbox->store, TABLE_RUNTIMES,
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f}", "accountId",
+            account->id, "provider", "digitalocean", "providerId", "", "ipAddress", "", "region",
+            "", "openclawVersion", "", "runtimeServiceVersion", "", "dockerImageTag", "latest",
+            "status", "provisioning", "createdAt", now_ms, "updatedAt", now_ms),
+        NULL);
+}
+
+static const char *text_or(const json_t *body, const char *key, const char *otherwise)
+{
+    const char *text = json_guard_string(body, key);
+    return text == NULL ? otherwise : text;
+}
+
+void control_upgrade(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    struct document *account = account_of(sandbox, exchange, body);
+    if (account == NULL)
+        return;
+    struct document *row = row_of(sandbox, account);
+    json_t *pending = NULL;
+    double initiated_ms = (double)clock_wall_ms();
+    json_guard_number(json_object_get(body, "initiatedAt"), 0, 1e15, &initiated_ms);
+    if (!json_is_true(json_object_get(body, "clear")))
+        pending = memory_json(json_pack("{s:s, s:s, s:f, s:s, s:s}", "targetOpenclawVersion",
+            text_or(body, "openclaw", "2026.9.6"), "targetRuntimeVersion",
+            text_or(body, "runtime", "9.9.9"), "initiatedAt", initiated_ms, "initiatedBy",
+            text_or(body, "by", "sandbox"), "strategy", text_or(body, "strategy", "immediate")));
+    store_set(&sandbox->store, row, "pendingUpgrade", pending);
+    struct text text = {0};
+    document_write(row, &text);
+    answer_json_text(exchange, 200, &text);
+}
+
+/* One setting: where its value stands, and of which type it is. */
+struct setting {
+    const char *name;
+    bool *flag;
+    double *number;
+};
+
+/* Sets what a member of body asks for; false when its type is wrong. */
+static bool apply(const struct setting *setting, const json_t *value)
+{
+    if (setting->flag != NULL) {
+        *setting->flag = json_is_true(value);
+        return json_is_boolean(value);
+    }
+    return json_guard_number(value, 0, 1e9, setting->number);
+}
+
+static bool are_strings(const json_t *list)
+{
+    size_t index;
+    const json_t *item;
+    json_array_foreach(list, index, item)
+    {
+        if (!json_is_string(item))
+            return false;
+    }
+    return json_is_array(list);
+}
+
+static bool apply_agents(struct settings *settings, json_t *value)
+{
+    if (!json_is_null(value) && !are_strings(value))
+        return false;
+    json_decref(settings->gateway_agents);
+    settings->gateway_agents = json_is_null(value) ? NULL : json_incref(value);
+    return true;
+}
+
+static bool apply_named(struct settings *settings, const char *name, json_t *value)
+{
+    const struct setting all[] = {
+        {"redact", &settings->redact, NULL},
+        {"gateway_draining", &settings->gateway_draining, NULL},
+        {"gateway_disabled", &settings->gateway_disabled, NULL},
+        {"gateway_auth_delay", &settings->gateway_auth_delay, NULL},
+        {"gateway_chatty", &settings->gateway_chatty, NULL},
+        {"gateway_latency_ms", NULL, &settings->gateway_latency_ms},
+        {"gateway_input_bytes", NULL, &settings->gateway_input_bytes},
+    };
+    if (strcmp(name, "gateway_agents") == 0)
+        return apply_agents(settings, value);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (strcmp(all[i].name, name) == 0)
+            return apply(&all[i], value);
+    return false;
+}
+
+void control_settings(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    const struct settings *settings = &sandbox->settings;
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)body, name, value)
+    {
+        if (!apply_named(&sandbox->settings, name, value)) {
+            answer_refusal(exchange, 400, "BadValue", "%s is unknown or of a wrong type", name);
+            return;
+        }
+    }
+    answer_json(exchange, 200,
+        json_pack("{s:b, s:b, s:b, s:b, s:b, s:f, s:f, s:O?}", "redact", (int)settings->redact,
+            "gateway_draining", (int)settings->gateway_draining, "gateway_disabled",
+            (int)settings->gateway_disabled, "gateway_auth_delay",
+            (int)settings->gateway_auth_delay, "gateway_chatty", (int)settings->gateway_chatty,
+            "gateway_latency_ms", settings->gateway_latency_ms, "gateway_input_bytes",
+            settings->gateway_input_bytes, "gateway_agents", settings->gateway_agents));
+}

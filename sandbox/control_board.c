@@ -1,0 +1,206 @@
+#include "answer.h"
+#include "base/json_guard.h"
+#include "board.h"
+#include "board_find.h"
+#include "control.h"
+#include "memory.h"
+
+/* The document that body[key] names; else exchange is answered and NULL returned. */
+static struct document *find(struct sandbox *sandbox, struct exchange *exchange,
+    const json_t *body, const char *key, enum table table)
+{
+    struct document *document = board_find(&sandbox->store, table, json_guard_string(body, key));
+    if (document == NULL)
+        answer_refusal(exchange, 404, "NotFound", "%s names nothing in %s", key, table_name(table));
+    return document;
+}
+
+/* Who writes: body.author names a user or an agent; without it the first user does. */
+static struct document *author_of(struct sandbox *sandbox, const json_t *body)
+{
+    const char *name = json_guard_string(body, "author");
+    if (name == NULL)
+        return sandbox_user(sandbox);
+    struct document *user = board_find(&sandbox->store, TABLE_USERS, name);
+    return user != NULL ? user : board_find(&sandbox->store, TABLE_AGENTS, name);
+}
+
+void control_message(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    struct document *task = find(sandbox, exchange, body, "task", TABLE_TASKS);
+    if (task == NULL)
+        return;
+    struct document *author = author_of(sandbox, body);
+    json_t *content = json_object_get(body, "content");
+    if (author == NULL || !json_is_string(content)) {
+        answer_refusal(exchange, 400, "BadValue", "author must exist, content must be a string");
+        return;
+    }
+    const struct document *before = TAILQ_LAST(&sandbox->store.tables[TABLE_NOTIFICATIONS],
+        document_list);
+    const struct document *message = board_post(&sandbox->store,
+        &(struct new_message){.author = author, .task = task, .content = content});
+    json_t *notifications = memory_json(json_array());
+    const struct document *made = before == NULL
+                                      ? TAILQ_FIRST(&sandbox->store.tables[TABLE_NOTIFICATIONS])
+                                      : TAILQ_NEXT(before, siblings);
+    for (; made != NULL; made = TAILQ_NEXT(made, siblings))
+        json_array_append_new(notifications, memory_json(json_string(made->id)));
+    answer_json(exchange, 200,
+        json_pack("{s:s, s:o}", "id", message->id, "notifications", notifications));
+}
+
+void control_assign(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    struct document *task = find(sandbox, exchange, body, "task", TABLE_TASKS);
+    struct document *agent =
+        task == NULL ? NULL : find(sandbox, exchange, body, "agent", TABLE_AGENTS);
+    if (agent == NULL)
+        return;
+    const struct document *notification =
+        board_assign(&sandbox->store, task, agent, sandbox_user(sandbox));
+    answer_json(exchange, 200, json_pack("{s:s}", "notification", notification->id));
+}
+
+void control_status(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    struct document *task = find(sandbox, exchange, body, "task", TABLE_TASKS);
+    if (task == NULL)
+        return;
+    const char *status = json_guard_string(body, "status");
+    if (status == NULL) {
+        answer_refusal(exchange, 400, "BadValue", "status must be a string");
+        return;
+    }
+    board_set_task_status(&sandbox->store, task, status, sandbox_user(sandbox));
+    answer_json(exchange, 200, json_pack("{s:s}", "id", task->id));
+}
+
+static const char *text_or(const json_t *body, const char *key, const char *otherwise)
+{
+    const char *text = json_guard_string(body, key);
+    return text == NULL ? otherwise : text;
+}
+
+void control_notify(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    struct document *agent = find(sandbox, exchange, body, "agent", TABLE_AGENTS);
+    struct document *task =
+        agent == NULL ? NULL : find(sandbox, exchange, body, "task", TABLE_TASKS);
+    if (task == NULL)
+        return;
+    double created_ms = 0;
+    json_guard_number(json_object_get(body, "createdAt"), 1, 1e15, &created_ms);
+    const struct document *notification = board_notify(&sandbox->store,
+        &(struct new_notification){.type = text_or(body, "type", "assignment"),
+            .recipient = agent,
+            .task = task,
+            .message =
+                store_get(&sandbox->store, TABLE_MESSAGES, json_guard_string(body, "message")),
+            .title = text_or(body, "title", "Ada assigned you"),
+            .body = text_or(body, "body", "There is something to do in the task."),
+            .created_ms = created_ms});
+    answer_json(exchange, 200, json_pack("{s:s}", "id", notification->id));
+}
+
+/* Whether a document refers to id in one of the ways that a cascade follows. */
+static bool refers_to(const struct document *document, const char *id)
+{
+    static const char *const keys[] = {"recipientId", "subscriberId", "taskId", "messageId"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *value = document_string(document, keys[i]);
+        if (value != NULL && strcmp(value, id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static size_t delete_references(struct store *store, enum table table, const char *id)
+{
+    size_t deleted = 0;
+    struct document *next;
+    for (struct document *at = TAILQ_FIRST(&store->tables[table]); at != NULL; at = next) {
+        next = TAILQ_NEXT(at, siblings);
+        if (!refers_to(at, id))
+            continue;
+        store_delete(store, at);
+        deleted++;
+    }
+    return deleted;
+}
+
+static void unassign(struct store *store, const char *agent_id)
+{
+    struct document *task;
+    TAILQ_FOREACH(task, &store->tables[TABLE_TASKS], siblings)
+    {
+        json_t *kept = memory_json(json_array());
+        size_t index;
+        json_t *id;
+        json_array_foreach(document_field(task, "assignedAgentIds"), index, id)
+        {
+            if (strcmp(json_string_value(id), agent_id) != 0)
+                json_array_append(kept, id);
+        }
+        store_set(store, task, "assignedAgentIds", kept);
+    }
+}
+
+void control_delete(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    struct store *store = &sandbox->store;
+    const char *id = json_guard_string(body, "id");
+    struct document *document = id == NULL ? NULL : map_get(&store->by_id, id);
+    if (document == NULL) {
+        answer_refusal(exchange, 404, "NotFound", "id names no document");
+        return;
+    }
+    size_t deleted = 1;
+    if (json_is_true(json_object_get(body, "cascade"))) {
+        deleted += delete_references(store, TABLE_NOTIFICATIONS, id);
+        deleted += delete_references(store, TABLE_SUBSCRIPTIONS, id);
+        deleted += delete_references(store, TABLE_MESSAGES, id);
+        if (document->table == TABLE_AGENTS)
+            unassign(store, id);
+    }
+    store_delete(store, document);
+    answer_json(exchange, 200, json_pack("{s:I}", "deleted", (json_int_t)deleted));
+}
+
+/* Fields that lists and indexes are built on. */
+static bool is_fixed(const char *key)
+{
+    static const char *const fixed[] = {"_id", "_creationTime", "accountId", "createdAt",
+        "deliveredAt", "recipientType", "sourceNotificationId"};
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        if (strcmp(fixed[i], key) == 0)
+            return true;
+    return false;
+}
+
+void control_set(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    const char *id = json_guard_string(body, "id");
+    struct document *document = id == NULL ? NULL : map_get(&sandbox->store.by_id, id);
+    json_t *fields = json_object_get(body, "fields");
+    const char *key;
+    json_t *value;
+    if (document == NULL || !json_is_object(fields)) {
+        answer_refusal(exchange, 404, "NotFound", "id must name a document, fields be an object");
+        return;
+    }
+    json_object_foreach(fields, key, value)
+    {
+        if (is_fixed(key)) {
+            answer_refusal(exchange, 400, "BadValue", "%s cannot be changed", key);
+            return;
+        }
+    }
+    json_object_foreach(fields, key, value)
+    {
+        store_set(&sandbox->store, document, key, json_is_null(value) ? NULL : json_incref(value));
+    }
+    struct text text = {0};
+    document_write(document, &text);
+    answer_json_text(exchange, 200, &text);
+}

@@ -1,0 +1,94 @@
+#include "control_state.h"
+
+#include "answer.h"
+#include "base/clock.h"
+#include "memory.h"
+#include "service.h"
+
+json_t *control_stats(const struct sandbox *sandbox)
+{
+    const struct store *store = &sandbox->store;
+    return memory_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "now_us",
+        (json_int_t)clock_monotonic_us(), "change", (json_int_t)store->changes, "undelivered",
+        (json_int_t)store->undelivered_count, "delivered", (json_int_t)store->delivered_count,
+        "messages", (json_int_t)store->counts[TABLE_MESSAGES], "replies",
+        (json_int_t)store->by_source.count, "held", (json_int_t)sandbox->faults.held_count,
+        "gateway", recorder_stats(&sandbox->recorder), "backend",
+        counts_describe(&sandbox->counts, service_names())));
+}
+
+/* Whether name stands in a list separated by commas; NULL is the list of everything. */
+static bool is_listed(const char *list, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = list; at != NULL;) {
+        if (strcspn(at, ",") == length && strncmp(at, name, length) == 0)
+            return true;
+        at = strchr(at, ',');
+        at = at == NULL ? NULL : at + 1;
+    }
+    return list == NULL;
+}
+
+static bool is_wanted(struct document *document, const char *task_id)
+{
+    if (task_id == NULL)
+        return true;
+    const char *of = document_string(document, "taskId");
+    return strcmp(document->id, task_id) == 0 || (of != NULL && strcmp(of, task_id) == 0);
+}
+
+static void write_table(
+    struct store *store, enum table table, const char *task_id, struct text *text)
+{
+    const char *separator = "";
+    struct document *document;
+    text_printf(text, ",\"%s\":[", table_name(table));
+    TAILQ_FOREACH(document, &store->tables[table], siblings)
+    {
+        if (!is_wanted(document, task_id))
+            continue;
+        text_append(text, separator);
+        document_write(document, text);
+        separator = ",";
+    }
+    text_append(text, "]");
+}
+
+void control_answer_state(struct sandbox *sandbox, struct exchange *exchange)
+{
+    const char *tables = exchange_query(exchange, "tables");
+    const char *task_id = exchange_query(exchange, "task");
+    struct text text = {0};
+    text_printf(&text, "{\"change\":%ju", (uintmax_t)sandbox->store.changes);
+    for (int table = 0; table < TABLE_COUNT; table++)
+        if (is_listed(tables, table_name((enum table)table)))
+            write_table(&sandbox->store, (enum table)table, task_id, &text);
+    text_append(&text, "}");
+    answer_json_text(exchange, 200, &text);
+}
+
+static uint64_t number_or(const struct exchange *exchange, const char *name, uint64_t otherwise)
+{
+    const char *text = exchange_query(exchange, name);
+    return text == NULL ? otherwise : strtoull(text, NULL, 10);
+}
+
+void control_answer_gateway(struct sandbox *sandbox, struct exchange *exchange)
+{
+    json_t *requests = recorder_describe(&sandbox->recorder, number_or(exchange, "since", 0),
+        number_or(exchange, "limit", RECORDER_CAPACITY), exchange_query(exchange, "agent"),
+        exchange_query(exchange, "session"));
+    answer_json(exchange, 200,
+        json_pack("{s:o, s:o}", "stats", recorder_stats(&sandbox->recorder), "requests", requests));
+}
+
+void control_answer_info(struct sandbox *sandbox, struct exchange *exchange)
+{
+    const struct document *user = sandbox_user(sandbox);
+    answer_json(exchange, 200,
+        json_pack("{s:s, s:s, s:s, s:s, s:s*, s:b}", "version", MISSION_CONTROL_VERSION, "account",
+            sandbox->options.account_id, "service_token", sandbox->options.service_token,
+            "gateway_token", sandbox->options.gateway_token, "user",
+            user == NULL ? NULL : user->id, "demo", (int)sandbox->options.demo));
+}

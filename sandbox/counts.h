@@ -1,0 +1,38 @@
+/* How often each backend function was called, and how the calls ended. */
+#ifndef SANDBOX_COUNTS_H
+#define SANDBOX_COUNTS_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "map.h"
+
+struct count {
+    char name[48];
+    int64_t calls; /* requests that reached the function's name, whatever came of them */
+    int64_t ok;
+    int64_t errors; /* function errors, made up ones included */
+    int64_t faults; /* answers that a rule spoiled or withheld */
+    int64_t last_ms; /* wall clock */
+};
+
+/* Used by the server's thread only. Zero-initialise. */
+struct counts {
+    struct map by_name;
+};
+
+void counts_fini(struct counts *counts);
+
+/* Sets every count to 0; pointers from counts_of stay valid. */
+void counts_reset(struct counts *counts, const char *const *names);
+
+/* The count of a function, made at its first use. Names are cut at 47 bytes. */
+struct count *counts_of(struct counts *counts, const char *name);
+
+/* How often a function was called; with name NULL, all of them together. */
+int64_t counts_calls(const struct counts *counts, const char *name);
+
+/* A new object {name: {calls, ok, errors, faults, lastAt}} of the functions in names. */
+json_t *counts_describe(const struct counts *counts, const char *const *names);
+
+#endif

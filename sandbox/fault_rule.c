@@ -1,0 +1,276 @@
+#include "fault_rule.h"
+
+#include <openssl/evp.h>
+
+#include "base/json_guard.h"
+#include "memory.h"
+
+enum { BODY_LIMIT_BYTES = 64 * 1024 * 1024 };
+
+static const double MOST_MS = 3600000;
+
+/* What an action's name stands for. */
+struct action {
+    const char *name;
+    enum fault_action action;
+    bool runs;
+    bool hold;
+    bool hold_after;
+    int cut;
+    bool cut_in_half;
+    unsigned status; /* unless the rule gives one; 0: 200 */
+};
+
+static const struct action gateway_actions[] = {
+    {.name = "reply"},
+    {.name = "hold", .hold = true},
+    {.name = "status", .action = FAULT_STATUS, .status = 500},
+    {.name = "raw_body", .action = FAULT_STATUS},
+    {.name = "hang", .action = FAULT_HANG},
+    {.name = "drop_before_answer", .action = FAULT_DROP},
+    {.name = "raw_socket", .action = FAULT_RAW_SOCKET},
+    {.name = "drop_mid_answer", .cut = CUT_CLOSE, .cut_in_half = true},
+    {.name = "stall_mid_answer", .cut = CUT_STALL, .cut_in_half = true},
+    {.name = "close_after_headers", .cut = CUT_CLOSE},
+    {.name = "stall_after_headers", .cut = CUT_STALL},
+    {.name = NULL},
+};
+
+static const struct action backend_actions[] = {
+    {.name = "delay", .runs = true},
+    {.name = "hold", .runs = true, .hold = true},
+    {.name = "hold_after", .runs = true, .hold_after = true},
+    {.name = "status", .action = FAULT_STATUS, .status = 500},
+    {.name = "status_after", .action = FAULT_STATUS, .runs = true, .status = 500},
+    {.name = "raw_body", .action = FAULT_STATUS, .runs = true},
+    {.name = "function_error", .action = FAULT_FUNCTION_ERROR},
+    {.name = "hang", .action = FAULT_HANG},
+    {.name = "drop_before", .action = FAULT_DROP},
+    {.name = "drop_after", .action = FAULT_DROP, .runs = true},
+    {.name = "raw_socket", .action = FAULT_RAW_SOCKET, .runs = true},
+    {.name = "drop_mid_answer", .runs = true, .cut = CUT_CLOSE, .cut_in_half = true},
+    {.name = "stall_mid_answer", .runs = true, .cut = CUT_STALL, .cut_in_half = true},
+    {.name = "close_after_headers", .runs = true, .cut = CUT_CLOSE},
+    {.name = "stall_after_headers", .runs = true, .cut = CUT_STALL},
+    {.name = NULL},
+};
+
+static const char *const known_keys[] = {"name", "match", "times", "latency_ms",
+    "latency_exponential_ms", "hold", "action", "behaviour", "status", "headers", "body",
+    "body_json", "body_base64", "body_repeat", "message", "text", "before_checks", "chunk_bytes",
+    "chunk_ms", NULL};
+
+static const char *const known_matches[] = {
+    "any", "agent", "session", "notification", NULL};
+
+static int refuse_unknown(
+    const json_t *object, const char *const *known, struct error *error)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        int i = 0;
+        while (known[i] != NULL && strcmp(known[i], key) != 0)
+            i++;
+        if (known[i] == NULL)
+            return error_set(error, ERROR_INVALID, "unknown key %s", key);
+    }
+    return 0;
+}
+
+static int read_number(
+    const json_t *json, const char *key, double least, double most, double *number,
+    struct error *error)
+{
+    const json_t *value = json_object_get(json, key);
+    if (value == NULL || json_guard_number(value, least, most, number))
+        return 0;
+    return error_set(
+        error, ERROR_INVALID, "%s must be a number from %.0f to %.0f", key, least, most);
+}
+
+static int read_numbers(const json_t *json, struct fault_rule *rule, struct error *error)
+{
+    double status = rule->status;
+    double chunk_bytes = 0;
+    double chunk_ms = 0;
+    int result = 0;
+    if (result == 0)
+        result = read_number(json, "times", -1, 1e9, &rule->times, error);
+    if (result == 0)
+        result = read_number(json, "latency_ms", 0, MOST_MS, &rule->latency_ms, error);
+    if (result == 0)
+        result = read_number(json, "latency_exponential_ms", 0, MOST_MS,
+            &rule->latency_exponential_ms, error);
+    if (result == 0)
+        result = read_number(json, "status", 200, 999, &status, error);
+    if (result == 0)
+        result = read_number(json, "chunk_bytes", 1, 1e9, &chunk_bytes, error);
+    if (result == 0)
+        result = read_number(json, "chunk_ms", 0, MOST_MS, &chunk_ms, error);
+    rule->status = (unsigned)status;
+    rule->cut.chunk_bytes = (size_t)chunk_bytes;
+    rule->cut.chunk_ms = (int64_t)chunk_ms;
+    return result;
+}
+
+static char *copy_string(const json_t *object, const char *key)
+{
+    const char *value = json_guard_string(object, key);
+    return value == NULL ? NULL : memory_copy(value);
+}
+
+static int read_match(const json_t *json, struct fault_rule *rule, struct error *error)
+{
+    const json_t *match = json_object_get(json, "match");
+    int result = match == NULL ? 0 : refuse_unknown(match, known_matches, error);
+    if (result != 0)
+        return result;
+    rule->agent = copy_string(match, "agent");
+    rule->session = copy_string(match, "session");
+    rule->notification = copy_string(match, "notification");
+    if (rule->side == FAULT_BACKEND)
+        rule->function = copy_string(json, "action");
+    return 0;
+}
+
+static int decode_base64(const char *text, struct fault_rule *rule, struct error *error)
+{
+    size_t length = strlen(text);
+    unsigned char *bytes = memory_new(length + 4, 1);
+    int decoded = EVP_DecodeBlock(bytes, (const unsigned char *)text, (int)length);
+    if (decoded < 0) {
+        free(bytes);
+        return error_set(error, ERROR_INVALID, "body_base64 is not base64");
+    }
+    /* The decoder counts the bytes that padding stands for, too. */
+    for (size_t i = length; i > 0 && decoded > 0 && text[i - 1] == '='; i--)
+        decoded--;
+    rule->body = (char *)bytes;
+    rule->body_bytes = (size_t)decoded;
+    return 0;
+}
+
+static int repeat_body(const json_t *json, struct fault_rule *rule, struct error *error)
+{
+    double times = 1;
+    int result = read_number(json, "body_repeat", 1, BODY_LIMIT_BYTES, &times, error);
+    if (result != 0 || times <= 1 || rule->body == NULL)
+        return result;
+    if (times * (double)rule->body_bytes > BODY_LIMIT_BYTES)
+        return error_set(error, ERROR_INVALID, "the repeated body is over 64 MiB");
+    struct text repeated = {0};
+    for (double i = 0; i < times; i++)
+        text_append_bytes(&repeated, rule->body, rule->body_bytes);
+    free(rule->body);
+    rule->body_bytes = repeated.length_bytes;
+    rule->body = text_take(&repeated);
+    return 0;
+}
+
+static int read_body(const json_t *json, struct fault_rule *rule, struct error *error)
+{
+    const json_t *text = json_object_get(json, "body");
+    const json_t *value = json_object_get(json, "body_json");
+    const char *base64 = json_guard_string(json, "body_base64");
+    if (text != NULL && !json_is_string(text))
+        return error_set(error, ERROR_INVALID, "body must be a string");
+    int result = 0;
+    if (text != NULL) {
+        rule->body_bytes = json_string_length(text);
+        rule->body = memory_copy_bytes(json_string_value(text), rule->body_bytes);
+    } else if (value != NULL) {
+        rule->body = memory_json_dump(value);
+        rule->body_bytes = strlen(rule->body);
+    } else if (base64 != NULL) {
+        result = decode_base64(base64, rule, error);
+    }
+    return result != 0 ? result : repeat_body(json, rule, error);
+}
+
+static int read_headers(const json_t *json, struct fault_rule *rule, struct error *error)
+{
+    json_t *headers = json_object_get(json, "headers");
+    const char *name;
+    json_t *value;
+    json_object_foreach(headers, name, value)
+    {
+        if (!json_is_string(value))
+            return error_set(error, ERROR_INVALID, "header %s must be a string", name);
+    }
+    rule->headers = json_incref(headers);
+    return 0;
+}
+
+static int read_action(const json_t *json, struct fault_rule *rule, struct error *error)
+{
+    bool gateway = rule->side == FAULT_GATEWAY;
+    const struct action *action = gateway ? gateway_actions : backend_actions;
+    const char *name = json_guard_string(json, gateway ? "action" : "behaviour");
+    while (name != NULL && action->name != NULL && strcmp(action->name, name) != 0)
+        action++;
+    if (action->name == NULL)
+        return error_set(error, ERROR_INVALID, "unknown %s %s", gateway ? "action" : "behaviour",
+            name);
+    rule->action = action->action;
+    rule->runs = action->runs;
+    rule->hold = action->hold || json_is_true(json_object_get(json, "hold"));
+    rule->hold_after = action->hold_after;
+    rule->cut.kind = action->cut;
+    rule->cut_in_half = action->cut_in_half;
+    rule->status = action->status == 0 ? 200 : action->status;
+    return 0;
+}
+
+static int read_rule(const json_t *json, struct fault_rule *rule, struct error *error)
+{
+    int result = refuse_unknown(json, known_keys, error);
+    if (result == 0)
+        result = read_action(json, rule, error);
+    if (result == 0)
+        result = read_match(json, rule, error);
+    if (result == 0)
+        result = read_numbers(json, rule, error);
+    if (result == 0)
+        result = read_body(json, rule, error);
+    if (result == 0)
+        result = read_headers(json, rule, error);
+    rule->name = copy_string(json, "name");
+    rule->reply = copy_string(json, rule->side == FAULT_GATEWAY ? "text" : "message");
+    rule->before_checks = json_is_true(json_object_get(json, "before_checks"));
+    if (result == 0 && rule->before_checks && rule->action == FAULT_REPLY)
+        return error_set(error, ERROR_INVALID, "before_checks needs an action that is no reply");
+    return result;
+}
+
+int fault_rule_read(
+    enum fault_side side, const json_t *json, struct fault_rule **rule, struct error *error)
+{
+    if (!json_is_object(json))
+        return error_set(error, ERROR_INVALID, "a rule must be an object");
+    struct fault_rule *made = memory_new(1, sizeof *made);
+    *made = (struct fault_rule){.side = side, .references = 1, .times = -1};
+    int result = read_rule(json, made, error);
+    if (result != 0) {
+        fault_drop_rule(made);
+        return result;
+    }
+    *rule = made;
+    return 0;
+}
+
+void fault_drop_rule(struct fault_rule *rule)
+{
+    if (rule == NULL || --rule->references > 0)
+        return;
+    json_decref(rule->headers);
+    free(rule->name);
+    free(rule->agent);
+    free(rule->session);
+    free(rule->notification);
+    free(rule->function);
+    free(rule->body);
+    free(rule->reply);
+    free(rule);
+}

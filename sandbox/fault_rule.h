@@ -1,0 +1,16 @@
+/* Reading one fault rule from the control API. */
+#ifndef SANDBOX_FAULT_RULE_H
+#define SANDBOX_FAULT_RULE_H
+
+#include <jansson.h>
+
+#include "faults.h"
+
+/*
+ * Makes a rule of json, with one reference, the caller's. ERROR_INVALID names the key that is
+ * unknown or wrong.
+ */
+int fault_rule_read(
+    enum fault_side side, const json_t *json, struct fault_rule **rule, struct error *error);
+
+#endif

@@ -1,0 +1,309 @@
+#include "gateway_run.h"
+
+#include <stdint.h>
+#include <sys/random.h>
+
+#include "agent.h"
+#include "answer.h"
+#include "base/clock.h"
+#include "base/json_guard.h"
+#include "gateway.h"
+#include "gateway_schema.h"
+#include "gateway_session.h"
+#include "memory.h"
+
+enum { UUID_BYTES = 37, BYTES_PER_TOKEN = 4 };
+
+static const char content_type[] = "application/json; charset=utf-8";
+
+/* One run; freed when its exchange ends. record is NULL for a fault that comes before a run. */
+struct run {
+    struct sandbox *sandbox;
+    struct exchange *exchange;
+    struct fault_rule *rule;
+    struct fault_pause pause;
+    struct record *record;
+    char *message;
+    char *model;
+};
+
+static void end_record(struct run *run, const char *outcome, unsigned status)
+{
+    if (run->record != NULL)
+        recorder_end(&run->sandbox->recorder, run->record, outcome, status);
+    run->record = NULL;
+}
+
+static void end_run(void *owner)
+{
+    struct run *run = owner;
+    end_record(run, "dropped", 0);
+    fault_pause_end(&run->pause);
+    fault_drop_rule(run->rule);
+    free(run->message);
+    free(run->model);
+    free(run);
+}
+
+void gateway_run_refuse(
+    struct exchange *exchange, unsigned status, const char *type, const char *message)
+{
+    char *body = memory_json_dump(memory_json(json_pack("{s:{s:o, s:s}}", "error", "message",
+        memory_json_text(message), "type", type)));
+    exchange_add_header(exchange, "Content-Type", content_type);
+    exchange_answer(exchange, status, body, strlen(body));
+}
+
+static void make_uuid(char text[static UUID_BYTES])
+{
+    unsigned char b[16];
+    ssize_t got = getrandom(b, sizeof b, 0);
+    (void)got;
+    snprintf(text, UUID_BYTES,
+        "%02x%02x%02x%02x-%02x%02x-4%01x%02x-a%01x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
+        b[3], b[4], b[5], b[6] & 15, b[7], b[8] & 15, b[9], b[10], b[11], b[12], b[13], b[14],
+        b[15]);
+}
+
+static json_t *usage(size_t input_bytes, size_t output_bytes)
+{
+    json_int_t input = (json_int_t)(input_bytes / BYTES_PER_TOKEN) + 1;
+    json_int_t output = (json_int_t)(output_bytes / BYTES_PER_TOKEN);
+    return memory_json(json_pack("{s:I, s:{s:i, s:i}, s:I, s:{s:i}, s:I}", "input_tokens", input,
+        "input_tokens_details", "cached_tokens", 0, "cache_write_tokens", 0, "output_tokens",
+        output, "output_tokens_details", "reasoning_tokens", 0, "total_tokens", input + output));
+}
+
+/* The response resource of a run; reply NULL: of a failed one. The caller frees the text. */
+static char *make_resource(const struct run *run, const char *reply)
+{
+    char id[UUID_BYTES + 5];
+    char uuid[UUID_BYTES];
+    make_uuid(uuid);
+    snprintf(id, sizeof id, "resp_%s", uuid);
+    json_t *output = memory_json(json_array());
+    size_t reply_bytes = reply == NULL ? 0 : strlen(reply);
+    if (reply != NULL) {
+        char message_id[UUID_BYTES + 4];
+        make_uuid(uuid);
+        snprintf(message_id, sizeof message_id, "msg_%s", uuid);
+        json_array_append_new(output,
+            memory_json(json_pack("{s:s, s:s, s:s, s:[{s:s, s:o}], s:s, s:s}", "type", "message",
+                "id", message_id, "role", "assistant", "content", "type", "output_text", "text",
+                memory_json_text(reply), "phase", "final_answer", "status", "completed")));
+    }
+    json_t *resource = memory_json(json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o}", "id", id,
+        "object", "response", "created_at", (json_int_t)(clock_wall_ms() / 1000), "status",
+        reply == NULL ? "failed" : "completed", "model", run->model, "output", output, "usage",
+        usage(run->message == NULL ? 0 : strlen(run->message), reply_bytes)));
+    if (reply == NULL)
+        json_object_set_new(resource, "error",
+            memory_json(
+                json_pack("{s:s, s:s}", "code", "api_error", "message", "internal error")));
+    char *text = memory_json_dump(resource);
+    json_decref(resource);
+    return text;
+}
+
+/* Answers with a resource; the run's end is noted first, so that the next of the session, which
+ * can only begin when these bytes are out, never seems to overlap. */
+static void answer_resource(struct run *run, unsigned status, const char *reply)
+{
+    char *body = make_resource(run, reply);
+    fault_spoil(run->rule, run->exchange, strlen(body));
+    if (run->rule == NULL || run->rule->cut.kind == CUT_NONE)
+        end_record(run, "answered", status);
+    exchange_add_header(run->exchange, "Content-Type", content_type);
+    exchange_add_header(run->exchange, "Keep-Alive", "timeout=5");
+    exchange_answer(run->exchange, status, body, strlen(body));
+}
+
+static void answer_by_rule(struct run *run)
+{
+    bool drops = run->rule->action == FAULT_DROP || run->rule->action == FAULT_RAW_SOCKET;
+    char *failed = make_resource(run, NULL);
+    if (run->rule->cut.kind == CUT_NONE)
+        end_record(run, drops ? "dropped" : "answered", drops ? 0 : run->rule->status);
+    fault_answer(run->rule, run->exchange, failed);
+    free(failed);
+}
+
+static void answer_reply(struct run *run)
+{
+    char *reply = run->rule != NULL && run->rule->reply != NULL
+                      ? memory_copy(run->rule->reply)
+                      : agent_reply(run->record->agent, run->message,
+                            run->sandbox->settings.gateway_chatty);
+    answer_resource(run, 200, reply);
+    free(reply);
+}
+
+static void finish(struct exchange *exchange, void *argument)
+{
+    struct run *run = argument;
+    if (exchange_is_gone(exchange)) {
+        end_record(run, "aborted", 0);
+        exchange_drop(exchange);
+    } else if (run->rule != NULL && run->rule->action == FAULT_HANG) {
+        end_record(run, "dropped", 0);
+        exchange_drop(exchange);
+    } else if (run->rule != NULL && run->rule->action != FAULT_REPLY) {
+        answer_by_rule(run);
+    } else {
+        answer_reply(run);
+    }
+}
+
+static void wait_for_agent(struct run *run, double latency_ms)
+{
+    const struct fault_rule *rule = run->rule;
+    bool hold = rule != NULL && (rule->hold || rule->action == FAULT_HANG);
+    fault_pause_begin(&run->pause, &run->sandbox->faults, run->rule, run->exchange, latency_ms,
+        hold, finish, run);
+}
+
+static struct run *make_run(struct sandbox *sandbox, struct exchange *exchange)
+{
+    struct run *run = memory_new(1, sizeof *run);
+    run->sandbox = sandbox;
+    run->exchange = exchange;
+    exchange_on_end(exchange, end_run, run);
+    return run;
+}
+
+static void answer_early(struct exchange *exchange, void *argument)
+{
+    const struct run *run = argument;
+    run->sandbox->recorder.refused++;
+    if (exchange_is_gone(exchange) || run->rule->action == FAULT_HANG)
+        exchange_drop(exchange);
+    else
+        fault_answer(run->rule, exchange,
+            "{\"error\":{\"message\":\"made to fail\",\"type\":\"api_error\"}}");
+}
+
+bool gateway_run_begin_early_fault(struct sandbox *sandbox, struct exchange *exchange)
+{
+    struct fault_rule *rule = faults_match(&sandbox->faults,
+        &(struct fault_subject){.side = FAULT_GATEWAY,
+            .before_checks = true,
+            .agent = exchange_header(exchange, "x-openclaw-agent-id"),
+            .session = exchange_header(exchange, "x-openclaw-session-key")});
+    if (rule == NULL)
+        return false;
+    struct run *run = make_run(sandbox, exchange);
+    run->rule = rule;
+    bool hold = rule->hold || rule->action == FAULT_HANG;
+    fault_pause_begin(&run->pause, &sandbox->faults, rule, exchange, 0, hold, answer_early, run);
+    return true;
+}
+
+static char *copy_header(const struct exchange *exchange, const char *name)
+{
+    const char *value = exchange_header(exchange, name);
+    return value == NULL ? NULL : memory_copy(value);
+}
+
+static char *copy_member(const json_t *body, const char *key)
+{
+    const char *value = json_guard_string(body, key);
+    return value == NULL ? NULL : memory_copy(value);
+}
+
+/* Notes the run's begin. Takes choice's strings. */
+static void record_run(struct run *run, const json_t *body, struct session_choice *choice)
+{
+    const struct exchange *exchange = run->exchange;
+    size_t input_bytes = strlen(run->message);
+    size_t kept_bytes = text_utf8_cut(
+        run->message, input_bytes, (size_t)run->sandbox->settings.gateway_input_bytes);
+    struct record record = {
+        .session = choice->key,
+        .agent = choice->agent,
+        .openclaw_session = copy_header(exchange, "x-openclaw-session-key"),
+        .clawdbot_session = copy_header(exchange, "x-clawdbot-session-key"),
+        .openclaw_agent = copy_header(exchange, "x-openclaw-agent-id"),
+        .clawdbot_agent = copy_header(exchange, "x-clawdbot-agent-id"),
+        .user = copy_member(body, "user"),
+        .model = copy_member(body, "model"),
+        .input = memory_copy_bytes(run->message, kept_bytes),
+        .input_bytes = input_bytes,
+        .notification_id = agent_notification_id(run->message),
+    };
+    choice->key = NULL;
+    choice->agent = NULL;
+    run->record = recorder_begin(&run->sandbox->recorder, &record);
+}
+
+static void start(struct run *run, const json_t *body, struct session_choice *choice)
+{
+    struct sandbox *sandbox = run->sandbox;
+    record_run(run, body, choice);
+    run->rule = faults_match(&sandbox->faults,
+        &(struct fault_subject){.side = FAULT_GATEWAY,
+            .agent = run->record->agent,
+            .session = run->record->session,
+            .notification = run->record->notification_id});
+    struct text_span said = text_trim(run->message, strlen(run->message));
+    if (choice->status == 500 || said.length_bytes == 0)
+        answer_resource(run, 500, NULL);
+    else
+        wait_for_agent(run, sandbox->settings.gateway_latency_ms);
+}
+
+static void refuse(struct run *run, unsigned status, const char *message)
+{
+    run->sandbox->recorder.refused++;
+    gateway_run_refuse(run->exchange, status, "invalid_request_error", message);
+}
+
+/* A body that fits the schema. */
+static void begin_checked(struct run *run, const json_t *body)
+{
+    const struct exchange *exchange = run->exchange;
+    run->model = copy_member(body, "model");
+    run->message = gateway_schema_message(body);
+    struct session_choice choice;
+    gateway_session_choose(run->sandbox,
+        &(struct session_request){.key = exchange_header(exchange, "x-openclaw-session-key"),
+            .agent = exchange_header(exchange, "x-openclaw-agent-id"),
+            .model = run->model,
+            .user = json_guard_string(body, "user")},
+        &choice);
+    if (choice.status == 400)
+        refuse(run, 400, choice.text.data);
+    else if (run->message == NULL)
+        refuse(run, 400, "Missing user message in `input`.");
+    else if (json_is_true(json_object_get(body, "stream")))
+        refuse(run, 400, "stream: the sandbox does not stream");
+    else
+        start(run, body, &choice);
+    text_fini(&choice.text);
+    free(choice.agent);
+    free(choice.key);
+}
+
+void gateway_run_begin(struct sandbox *sandbox, struct exchange *exchange)
+{
+    struct run *run = make_run(sandbox, exchange);
+    const struct text *bytes = exchange_body(exchange);
+    if (exchange_body_is_too_large(exchange)) {
+        exchange_add_header(exchange, "Connection", "close");
+        refuse(run, 413, "Payload too large");
+        return;
+    }
+    json_t *body = NULL;
+    struct error error;
+    struct text problem = {0};
+    bool empty = bytes->length_bytes == 0;
+    int result = json_guard_load(
+        empty ? "{}" : bytes->data, empty ? 2 : bytes->length_bytes, &body, &error);
+    if (result != 0)
+        refuse(run, 400, error.text);
+    else if (!gateway_schema_check(body, &problem))
+        refuse(run, 400, problem.data);
+    else
+        begin_checked(run, body);
+    text_fini(&problem);
+    json_decref(body);
+}

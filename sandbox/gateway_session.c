@@ -1,0 +1,167 @@
+#include "gateway_session.h"
+
+#include <ctype.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "memory.h"
+
+json_t *gateway_session_agents(struct sandbox *sandbox)
+{
+    if (sandbox->settings.gateway_agents != NULL)
+        return json_incref(sandbox->settings.gateway_agents);
+    json_t *agents = memory_json(json_pack("[s]", "main"));
+    const struct document *agent;
+    TAILQ_FOREACH(agent, &sandbox->store.tables[TABLE_AGENTS], siblings)
+    {
+        json_array_append(agents, document_field(agent, "slug"));
+    }
+    return agents;
+}
+
+/* Looks at the board itself rather than at a list of it: this is asked for every request. */
+static bool is_known(struct sandbox *sandbox, const char *agent)
+{
+    size_t index;
+    const json_t *id;
+    json_array_foreach(sandbox->settings.gateway_agents, index, id)
+    {
+        if (strcmp(json_string_value(id), agent) == 0)
+            return true;
+    }
+    if (sandbox->settings.gateway_agents != NULL)
+        return false;
+    const struct document *document;
+    TAILQ_FOREACH(document, &sandbox->store.tables[TABLE_AGENTS], siblings)
+    {
+        if (strcmp(document_string(document, "slug"), agent) == 0)
+            return true;
+    }
+    return strcmp(agent, "main") == 0;
+}
+
+static size_t count_agents(const struct sandbox *sandbox)
+{
+    if (sandbox->settings.gateway_agents != NULL)
+        return json_array_size(sandbox->settings.gateway_agents);
+    return sandbox->store.counts[TABLE_AGENTS] + 1;
+}
+
+static char *lower_case(const char *text)
+{
+    char *copy = memory_copy(text);
+    for (char *at = copy; *at != '\0'; at++)
+        *at = (char)tolower((unsigned char)*at);
+    return copy;
+}
+
+/* The agent that a model string names: "" for none, NULL when it is not openclaw's. */
+static const char *agent_of_model(const char *model)
+{
+    static const char *const prefixes[] = {"openclaw:", "openclaw/", "agent:"};
+    if (*model == '\0' || strcmp(model, "openclaw") == 0 || strcmp(model, "openclaw/default") == 0)
+        return "";
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (strncmp(model, prefixes[i], strlen(prefixes[i])) == 0)
+            return model + strlen(prefixes[i]);
+    return NULL;
+}
+
+static bool is_reserved(const char *key)
+{
+    static const char *const reserved[] = {"subagent:", "cron:", "acp:"};
+    if (strncmp(key, "agent:", 6) == 0) {
+        const char *rest = strchr(key + 6, ':');
+        key = rest == NULL ? key : rest + 1;
+    }
+    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+        if (strncmp(key, reserved[i], strlen(reserved[i])) == 0)
+            return true;
+    return false;
+}
+
+static void refuse(struct session_choice *choice, const char *text)
+{
+    choice->status = 400;
+    text_append(&choice->text, text);
+}
+
+/* Chooses by header and model; false when the request is refused. */
+static bool choose_agent(struct sandbox *sandbox, const struct session_request *request,
+    struct session_choice *choice)
+{
+    const char *by_model = agent_of_model(request->model);
+    if (by_model == NULL) {
+        refuse(choice, "Invalid `model`. Use `openclaw` or `openclaw/<agentId>`.");
+        return false;
+    }
+    bool by_header = request->agent != NULL && *request->agent != '\0';
+    choice->agent = lower_case(by_header ? request->agent : by_model);
+    if (*choice->agent == '\0' && count_agents(sandbox) > 1) {
+        refuse(choice, "Multiple agents are configured, but this operation has no explicit owner. "
+                       "Select an agent explicitly; pass an agent id or an agent-scoped model.");
+        return false;
+    }
+    if (*choice->agent == '\0') {
+        json_t *agents = gateway_session_agents(sandbox);
+        free(choice->agent);
+        choice->agent = memory_copy(json_string_value(json_array_get(agents, 0)));
+        json_decref(agents);
+    }
+    if (is_known(sandbox, choice->agent))
+        return true;
+    struct text text = {0};
+    text_printf(&text, "Unknown agent '%s'.", choice->agent);
+    refuse(choice, text.data);
+    text_fini(&text);
+    return false;
+}
+
+/* An agent's own key decides who runs; any other key needs the gateway to have one agent only. */
+static void choose_by_key(struct sandbox *sandbox, struct session_choice *choice)
+{
+    const char *colon = strncmp(choice->key, "agent:", 6) == 0 ? strchr(choice->key + 6, ':') : NULL;
+    if (colon != NULL) {
+        free(choice->agent);
+        choice->agent =
+            memory_copy_bytes(choice->key + 6, (size_t)(colon - (choice->key + 6)));
+        if (!is_known(sandbox, choice->agent))
+            choice->status = 500;
+        return;
+    }
+    if (count_agents(sandbox) > 1) {
+        choice->status = 500;
+        return;
+    }
+    struct text key = {0};
+    text_printf(&key, "agent:%s:%s", choice->agent, choice->key);
+    free(choice->key);
+    choice->key = text_take(&key);
+}
+
+void gateway_session_choose(struct sandbox *sandbox, const struct session_request *request,
+    struct session_choice *choice)
+{
+    *choice = (struct session_choice){0};
+    bool has_key = request->key != NULL && *request->key != '\0';
+    choice->key = lower_case(has_key ? request->key : "");
+    if (has_key && is_reserved(choice->key)) {
+        refuse(choice,
+            "`x-openclaw-session-key` cannot use reserved internal session namespaces.");
+        return;
+    }
+    if (!choose_agent(sandbox, request, choice))
+        return;
+    if (has_key) {
+        choose_by_key(sandbox, choice);
+        return;
+    }
+    struct text key = {0};
+    if (request->user != NULL && *request->user != '\0')
+        text_printf(&key, "agent:%s:openresponses-user:%s", choice->agent, request->user);
+    else
+        text_printf(&key, "agent:%s:openresponses:%jx", choice->agent,
+            (uintmax_t)clock_monotonic_us());
+    free(choice->key);
+    choice->key = text_take(&key);
+}

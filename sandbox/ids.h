@@ -1,0 +1,34 @@
+/* Document ids that look like the backend's, and tell their table. */
+#ifndef SANDBOX_IDS_H
+#define SANDBOX_IDS_H
+
+#include <stdbool.h>
+
+enum table {
+    TABLE_ACCOUNTS,
+    TABLE_USERS,
+    TABLE_AGENTS,
+    TABLE_TASKS,
+    TABLE_MESSAGES,
+    TABLE_NOTIFICATIONS,
+    TABLE_SUBSCRIPTIONS,
+    TABLE_ACTIVITIES,
+    TABLE_RUNTIMES,
+    TABLE_COUNT, /* also stands for "no table" */
+};
+
+enum { ID_BYTES = 38 };
+
+/* The table's name as validators print it. */
+const char *table_name(enum table table);
+
+/* Makes a new random id of a table: 32 characters of the backend's base-32 alphabet. */
+void id_generate(enum table table, char id[static ID_BYTES]);
+
+/* Whether text has an id's form: 31 to 37 characters of 0-9 and a-z without i, l, o and u. */
+bool id_is_well_formed(const char *text);
+
+/* The table that a well-formed id names by its first two characters, else TABLE_COUNT. Pure. */
+enum table id_table(const char *id);
+
+#endif

@@ -1,0 +1,52 @@
+#include "listener.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { BACKLOG = 1024 };
+
+static int bind_and_listen(int descriptor, const struct addrinfo *address)
+{
+    int yes = 1;
+    if (setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0 ||
+        bind(descriptor, address->ai_addr, address->ai_addrlen) != 0 ||
+        listen(descriptor, BACKLOG) != 0)
+        return errno;
+    return 0;
+}
+
+int listener_open(const char *host, const char *port, int *descriptor, struct error *error)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *addresses;
+    int result = getaddrinfo(host, port, &hints, &addresses);
+    if (result != 0)
+        return error_set(error, ERROR_UNREACHABLE, "cannot listen on %s port %s: %s", host, port,
+            gai_strerror(result));
+    int type = addresses->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC;
+    int opened = socket(addresses->ai_family, type, addresses->ai_protocol);
+    int failure = opened < 0 ? errno : bind_and_listen(opened, addresses);
+    freeaddrinfo(addresses);
+    if (failure != 0) {
+        if (opened >= 0)
+            close(opened);
+        return error_set_errno(
+            error, ERROR_UNREACHABLE, failure, "cannot listen on %s port %s", host, port);
+    }
+    *descriptor = opened;
+    return 0;
+}
+
+unsigned listener_port(int descriptor)
+{
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    if (getsockname(descriptor, (struct sockaddr *)&address, &size) != 0)
+        return 0;
+    if (address.ss_family == AF_INET6)
+        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
+    return ntohs(((struct sockaddr_in *)&address)->sin_port);
+}

@@ -1,0 +1,128 @@
+#include "mentions.h"
+
+#include <ctype.h>
+#include <strings.h>
+
+#include "memory.h"
+
+struct mention_search {
+    struct store *store;
+    const char *account_id;
+    json_t *found;
+};
+
+static bool is_word(char byte)
+{
+    return isalnum((unsigned char)byte) || byte == '_';
+}
+
+static bool is_same(const char *text, const char *name, size_t length)
+{
+    return text != NULL && strlen(text) == length && strncasecmp(text, name, length) == 0;
+}
+
+static bool user_matches(const struct document *user, const char *name, size_t length)
+{
+    const char *email = document_string(user, "email");
+    return is_same(document_string(user, "name"), name, length) ||
+           (email != NULL && strcspn(email, "@") == length &&
+               strncasecmp(email, name, length) == 0);
+}
+
+static bool agent_matches(const struct document *agent, const char *name, size_t length)
+{
+    return is_same(document_string(agent, "slug"), name, length) ||
+           is_same(document_string(agent, "name"), name, length);
+}
+
+static bool is_of_account(const struct mention_search *search, const struct document *document)
+{
+    return strcmp(document_string(document, "accountId"), search->account_id) == 0;
+}
+
+static void add(struct mention_search *search, const struct document *document)
+{
+    size_t index;
+    json_t *mention;
+    json_array_foreach(search->found, index, mention)
+    {
+        if (strcmp(json_string_value(json_object_get(mention, "id")), document->id) == 0)
+            return;
+    }
+    const char *type = document->table == TABLE_USERS ? "user" : "agent";
+    json_array_append_new(search->found,
+        memory_json(json_pack("{s:s, s:s, s:O}", "type", type, "id", document->id, "name",
+            document_field(document, "name"))));
+}
+
+static void resolve(struct mention_search *search, const char *name, size_t length)
+{
+    struct document *document;
+    TAILQ_FOREACH(document, &search->store->tables[TABLE_USERS], siblings)
+    {
+        if (is_of_account(search, document) && user_matches(document, name, length)) {
+            add(search, document);
+            return;
+        }
+    }
+    TAILQ_FOREACH(document, &search->store->tables[TABLE_AGENTS], siblings)
+    {
+        if (is_of_account(search, document) && agent_matches(document, name, length)) {
+            add(search, document);
+            return;
+        }
+    }
+}
+
+static void add_everybody(struct mention_search *search, enum table table, const char *author_id)
+{
+    struct document *document;
+    TAILQ_FOREACH(document, &search->store->tables[table], siblings)
+    {
+        if (is_of_account(search, document) && strcmp(document->id, author_id) != 0)
+            add(search, document);
+    }
+}
+
+static bool mentions_all(const char *content)
+{
+    for (const char *at = strchr(content, '@'); at != NULL; at = strchr(at + 1, '@'))
+        if (strncasecmp(at + 1, "all", 3) == 0 && !is_word(at[4]))
+            return true;
+    return false;
+}
+
+static void resolve_each(struct mention_search *search, const char *content)
+{
+    const char *at = content;
+    while ((at = strchr(at, '@')) != NULL) {
+        at++;
+        const char *name = at;
+        if (*at == '"') {
+            const char *end = strchr(at + 1, '"');
+            if (end == NULL || end == at + 1)
+                continue;
+            name = at + 1;
+            resolve(search, name, (size_t)(end - name));
+            at = end + 1;
+        } else {
+            while (is_word(*at))
+                at++;
+            if (at > name)
+                resolve(search, name, (size_t)(at - name));
+        }
+    }
+}
+
+json_t *mentions_parse(struct store *store, const char *account_id, const char *author_id,
+    const char *content)
+{
+    struct mention_search search = {store, account_id, memory_json(json_array())};
+    if (mentions_all(content)) {
+        add_everybody(&search, TABLE_USERS, author_id);
+        add_everybody(&search, TABLE_AGENTS, author_id);
+    } else {
+        resolve_each(&search, content);
+    }
+    return search.found;
+}

@@ -1,0 +1,17 @@
+/* Whom a message mentions. */
+#ifndef SANDBOX_MENTIONS_H
+#define SANDBOX_MENTIONS_H
+
+#include <jansson.h>
+
+#include "store.h"
+
+/*
+ * The mentions in content as a new array of {type, id, name}, each user or agent once, in order:
+ * `@word` and `@"some words"` of the account's users (display name, or e-mail before the @), else
+ * of its agents (slug or name); with @all everybody but the author.
+ */
+json_t *mentions_parse(struct store *store, const char *account_id, const char *author_id,
+    const char *content);
+
+#endif

@@ -1,0 +1,40 @@
+/* The command line and environment of the sandbox. */
+#ifndef SANDBOX_OPTIONS_H
+#define SANDBOX_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+#define OPTIONS_DEFAULT_ACCOUNT "k57sandb0x0000000000000000000000"
+#define OPTIONS_DEFAULT_SECRET "sandbox_secret_for_local_use_only"
+
+/* Strings are owned; free them with options_fini. */
+struct options {
+    char *host;
+    char *port;
+    char *account_id;
+    char *service_token; /* belongs to account_id */
+    char *gateway_token; /* may be empty: any request is let in */
+    double latency_ms;   /* of each agent run; negative: 0, or 600 with demo */
+    bool demo;
+    bool help;
+    bool version;
+};
+
+/*
+ * Reads arguments, then ACCOUNT_ID, SERVICE_TOKEN and OPENCLAW_GATEWAY_TOKEN of the environment
+ * for what they leave open, then the defaults. ERROR_INVALID says what is wrong with which;
+ * options is to be freed in any case.
+ */
+int options_read(int count, char *const *arguments, struct options *options, struct error *error);
+
+void options_fini(struct options *options);
+
+/* Prints the help text to standard output. */
+void options_print_help(void);
+
+/* The secret in a token mc_service_{account}_{secret}, borrowed, or NULL if it has not that form. */
+const char *options_token_secret(const char *service_token);
+
+#endif

@@ -1,0 +1,59 @@
+#include "page.h"
+
+#include "answer.h"
+#include "memory.h"
+
+/* Puts a file, found from the folder that the compiler runs in, between two symbols. */
+#define EMBED(symbol, path)                                                                        \
+    __asm__(".pushsection .rodata\n" #symbol ":\n.incbin \"" path "\"\n" #symbol                   \
+            "_end:\n.byte 0\n.popsection\n");                                                      \
+    extern const char symbol[];                                                                    \
+    extern const char symbol##_end[]
+
+EMBED(page_html, "sandbox/page/index.html");
+EMBED(page_script, "sandbox/page/app.js");
+EMBED(page_style, "sandbox/page/app.css");
+
+static const struct {
+    const char *path;
+    const char *type;
+    const char *bytes;
+    const char *end;
+} files[] = {
+    {"/", "text/html; charset=utf-8", page_html, page_html_end},
+    {"/app.js", "text/javascript; charset=utf-8", page_script, page_script_end},
+    {"/app.css", "text/css; charset=utf-8", page_style, page_style_end},
+};
+
+static void add_headers(struct exchange *exchange)
+{
+    exchange_add_header(exchange, "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+    exchange_add_header(exchange, "X-Content-Type-Options", "nosniff");
+    exchange_add_header(exchange, "Referrer-Policy", "no-referrer");
+    exchange_add_header(exchange, "Cache-Control", "no-cache");
+}
+
+void page_begin(struct exchange *exchange)
+{
+    const char *path = exchange_path(exchange);
+    const char *method = exchange_method(exchange);
+    bool reads = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (strcmp(files[i].path, path) != 0)
+            continue;
+        if (!reads) {
+            exchange_add_header(exchange, "Allow", "GET, HEAD");
+            answer_plain(exchange, 405, "Method Not Allowed");
+            return;
+        }
+        size_t length_bytes = (size_t)(files[i].end - files[i].bytes);
+        add_headers(exchange);
+        exchange_add_header(exchange, "Content-Type", files[i].type);
+        exchange_answer(
+            exchange, 200, memory_copy_bytes(files[i].bytes, length_bytes), length_bytes);
+        return;
+    }
+    answer_plain(exchange, 404, "Not Found");
+}

@@ -1,0 +1,105 @@
+#include "sandbox.h"
+
+#include "answer.h"
+#include "backend.h"
+#include "base/clock.h"
+#include "board_find.h"
+#include "control.h"
+#include "gateway.h"
+#include "memory.h"
+#include "page.h"
+#include "service.h"
+
+static const double KEPT_INPUT_BYTES = 4096;
+
+static void use_default_settings(struct sandbox *sandbox)
+{
+    sandbox->settings = (struct settings){
+        .gateway_latency_ms = sandbox->options.latency_ms,
+        .gateway_input_bytes = KEPT_INPUT_BYTES,
+    };
+}
+
+void sandbox_init(struct sandbox *sandbox, struct options *options)
+{
+    *sandbox = (struct sandbox){.options = *options, .started_ms = clock_monotonic_ms()};
+    *options = (struct options){0};
+    use_default_settings(sandbox);
+    store_init(&sandbox->store);
+    faults_init(&sandbox->faults);
+    recorder_init(&sandbox->recorder);
+    waits_init(&sandbox->waits);
+    board_make_default(sandbox);
+}
+
+void sandbox_fini(struct sandbox *sandbox)
+{
+    json_decref(sandbox->settings.gateway_agents);
+    store_fini(&sandbox->store);
+    faults_fini(&sandbox->faults);
+    recorder_fini(&sandbox->recorder);
+    counts_fini(&sandbox->counts);
+    options_fini(&sandbox->options);
+}
+
+void sandbox_reset(struct sandbox *sandbox)
+{
+    uint64_t changes = sandbox->store.changes;
+    faults_clear(&sandbox->faults, NULL);
+    json_decref(sandbox->settings.gateway_agents);
+    use_default_settings(sandbox);
+    store_fini(&sandbox->store);
+    store_init(&sandbox->store);
+    sandbox->store.changes = changes;
+    recorder_reset(&sandbox->recorder);
+    counts_reset(&sandbox->counts, service_names());
+    sandbox->auth_failures = 0;
+    board_make_default(sandbox);
+}
+
+struct document *sandbox_account(struct sandbox *sandbox)
+{
+    return TAILQ_FIRST(&sandbox->store.tables[TABLE_ACCOUNTS]);
+}
+
+struct document *sandbox_user(struct sandbox *sandbox)
+{
+    return TAILQ_FIRST(&sandbox->store.tables[TABLE_USERS]);
+}
+
+static size_t body_limit_bytes(void *context, const char *path)
+{
+    (void)context;
+    if (backend_has_path(path))
+        return BACKEND_BODY_LIMIT_BYTES;
+    return gateway_has_path(path) ? GATEWAY_BODY_LIMIT_BYTES : CONTROL_BODY_LIMIT_BYTES;
+}
+
+static void begin(void *context, struct exchange *exchange)
+{
+    struct sandbox *sandbox = context;
+    const char *path = exchange_path(exchange);
+    if (backend_has_path(path))
+        backend_begin(sandbox, exchange);
+    else if (gateway_has_path(path))
+        gateway_begin(sandbox, exchange);
+    else if (strncmp(path, "/sandbox/", 9) == 0)
+        control_begin(sandbox, exchange);
+    else
+        page_begin(exchange);
+}
+
+static void batch_ended(void *context)
+{
+    waits_look(context);
+}
+
+struct server_handler sandbox_handler(struct sandbox *sandbox)
+{
+    return (struct server_handler){
+        .context = sandbox,
+        .body_limit_bytes = body_limit_bytes,
+        .begin = begin,
+        .batch_ended = batch_ended,
+    };
+}

@@ -1,0 +1,99 @@
+/* A single-threaded HTTP server whose requests can wait, be dropped, or be answered in part. */
+#ifndef SANDBOX_SERVER_H
+#define SANDBOX_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/text.h"
+
+/* Everything runs in the thread that calls server_run; nothing here may be called elsewhere. */
+struct server;
+
+/*
+ * One request and its answer. It lives until its answer is sent or its connection ends, whichever
+ * comes first; the server owns it.
+ */
+struct exchange;
+
+typedef void (*exchange_function)(struct exchange *exchange, void *argument);
+
+struct server_handler {
+    void *context;
+    /* The most bytes a body sent to path may have; a longer one is thrown away. */
+    size_t (*body_limit_bytes)(void *context, const char *path);
+    /* The whole request is there. Must answer, drop or wait, now or in a continuation. */
+    void (*begin)(void *context, struct exchange *exchange);
+    /* Called between batches of requests, to look after things that other requests changed. */
+    void (*batch_ended)(void *context);
+};
+
+/*
+ * Listens on host and port ("0": a free one). handler must outlive the server. Errors:
+ * ERROR_UNREACHABLE when the address cannot be had, ERROR_SYSTEM. The caller calls server_destroy.
+ */
+int server_create(const char *host, const char *port, const struct server_handler *handler,
+    struct server **server, struct error *error);
+
+/* The port that is listened on. */
+unsigned server_port(const struct server *server);
+
+/*
+ * Serves until SIGTERM or SIGINT, which must be blocked in every thread. Returns 0 then, or
+ * ERROR_SYSTEM.
+ */
+int server_run(struct server *server, struct error *error);
+
+/* Drops what waits, closes every connection, frees the server. NULL is allowed. */
+void server_destroy(struct server *server);
+
+/* The request. Strings are borrowed and valid as long as the exchange; absent ones are NULL. */
+const char *exchange_method(const struct exchange *exchange);
+const char *exchange_path(const struct exchange *exchange);
+const char *exchange_query(const struct exchange *exchange, const char *name);
+const char *exchange_header(const struct exchange *exchange, const char *name);
+const struct text *exchange_body(const struct exchange *exchange);
+bool exchange_body_is_too_large(const struct exchange *exchange);
+
+/* Has ended(owner) called once, when the exchange is about to be freed. */
+void exchange_on_end(struct exchange *exchange, void (*ended)(void *owner), void *owner);
+
+/*
+ * Calls then(exchange, argument) when due_ms (monotonic; SYNC_NO_DEADLINE: never) has come, when
+ * exchange_resume is called, or when the client has gone. The exchange must not be answered yet.
+ */
+void exchange_wait(
+    struct exchange *exchange, int64_t due_ms, exchange_function then, void *argument);
+
+/* Ends a wait early. Does nothing if it is over already. */
+void exchange_resume(struct exchange *exchange);
+
+/* Whether the client closed its connection while the exchange waited. */
+bool exchange_is_gone(const struct exchange *exchange);
+
+/* Adds a header to the answer to come; both texts are copied. */
+void exchange_add_header(struct exchange *exchange, const char *name, const char *value);
+
+/* Answers; takes body, which came from malloc (NULL with 0 bytes: none). */
+void exchange_answer(struct exchange *exchange, unsigned status, char *body, size_t body_bytes);
+
+/* How the sending of an answer goes wrong. */
+struct exchange_cut {
+    enum { CUT_NONE, CUT_CLOSE, CUT_STALL } kind;
+    size_t at_bytes;    /* of the body, after which the line is closed or nothing more comes */
+    size_t chunk_bytes; /* 0: as fast as the line takes it */
+    int64_t chunk_ms;   /* the pause after each chunk */
+};
+
+/* Makes the answer, given before or after, end or stall early, or drip. */
+void exchange_set_cut(struct exchange *exchange, const struct exchange_cut *cut);
+
+/* Closes the connection without an answer. */
+void exchange_drop(struct exchange *exchange);
+
+/* Writes bytes to the connection as they are, in place of an HTTP answer, and closes it. */
+void exchange_drop_after_bytes(struct exchange *exchange, const char *bytes, size_t length_bytes);
+
+#endif

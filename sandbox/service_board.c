@@ -1,0 +1,157 @@
+#include "board.h"
+#include "memory.h"
+#include "service.h"
+
+static const double DEFAULT_LIMIT = 100;
+
+/* Appends the documents as a JSON array. */
+static void write_list(struct text *text, struct document **documents, size_t count)
+{
+    text_append(text, "[");
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            text_append(text, ",");
+        document_write(documents[i], text);
+    }
+    text_append(text, "]");
+}
+
+void service_list_agents(struct service_call *call)
+{
+    struct store *store = &call->sandbox->store;
+    struct document **found = memory_new(store->counts[TABLE_AGENTS] + 1, sizeof(struct document *));
+    size_t count = 0;
+    struct document *agent;
+    TAILQ_FOREACH(agent, &store->tables[TABLE_AGENTS], siblings)
+    {
+        if (service_owns(call, agent))
+            found[count++] = agent;
+    }
+    write_list(&call->value, found, count);
+    free((void *)found);
+}
+
+void service_list_undelivered(struct service_call *call)
+{
+    const json_t *given = json_object_get(call->arguments, "limit");
+    double limit = given == NULL ? DEFAULT_LIMIT : json_number_value(given);
+    const char *separator = "";
+    struct document *notification;
+    text_append(&call->value, "[");
+    TAILQ_FOREACH(notification, store_undelivered(&call->sandbox->store, call->account->id), link)
+    {
+        if (limit-- < 1)
+            break;
+        text_append(&call->value, separator);
+        document_write(notification, &call->value);
+        separator = ",";
+    }
+    text_append(&call->value, "]");
+}
+
+/* The notification of the call, of its account; NULL when there is none, or the call failed. */
+static struct document *notification_of(struct service_call *call)
+{
+    struct document *notification = store_get(&call->sandbox->store, TABLE_NOTIFICATIONS,
+        service_argument(call, "notificationId"));
+    if (notification == NULL || service_owns(call, notification))
+        return notification;
+    service_fail(call, "Forbidden: Notification belongs to different account");
+    return NULL;
+}
+
+static void write_part(
+    struct service_call *call, const char *name, enum table table, const char *id)
+{
+    struct document *document = store_get(&call->sandbox->store, table, id);
+    text_printf(&call->value, ",\"%s\":", name);
+    if (document == NULL)
+        text_append(&call->value, "null");
+    else
+        document_write(document, &call->value);
+}
+
+void service_get_notification(struct service_call *call)
+{
+    struct document *notification = notification_of(call);
+    if (notification == NULL)
+        return;
+    bool for_agent = strcmp(document_string(notification, "recipientType"), "agent") == 0;
+    text_append(&call->value, "{\"notification\":");
+    document_write(notification, &call->value);
+    write_part(call, "agent", TABLE_AGENTS,
+        for_agent ? document_string(notification, "recipientId") : NULL);
+    write_part(call, "task", TABLE_TASKS, document_string(notification, "taskId"));
+    write_part(call, "message", TABLE_MESSAGES, document_string(notification, "messageId"));
+    text_append(&call->value, "}");
+}
+
+void service_mark_delivered(struct service_call *call)
+{
+    struct document *notification = notification_of(call);
+    if (notification == NULL) {
+        if (call->failure.length_bytes == 0)
+            service_fail(call, "Not found: Notification does not exist");
+        return;
+    }
+    store_mark_delivered(&call->sandbox->store, notification, call->now_ms);
+    service_answer_success(call);
+}
+
+/* The agent of the call, of its account; else the call has failed and NULL is returned. */
+static struct document *agent_of(struct service_call *call)
+{
+    struct document *agent =
+        store_get(&call->sandbox->store, TABLE_AGENTS, service_argument(call, "agentId"));
+    if (agent != NULL && service_owns(call, agent))
+        return agent;
+    service_fail(call, agent == NULL ? "Not found: Agent does not exist"
+                                     : "Forbidden: Agent belongs to different account");
+    return NULL;
+}
+
+static struct document *task_of(struct service_call *call)
+{
+    struct document *task =
+        store_get(&call->sandbox->store, TABLE_TASKS, service_argument(call, "taskId"));
+    if (task != NULL && service_owns(call, task))
+        return task;
+    service_fail(call, task == NULL ? "Not found: Task does not exist"
+                                    : "Forbidden: Task belongs to different account");
+    return NULL;
+}
+
+void service_create_message(struct service_call *call)
+{
+    struct document *agent = agent_of(call);
+    struct document *task = agent == NULL ? NULL : task_of(call);
+    if (task == NULL)
+        return;
+    struct store *store = &call->sandbox->store;
+    const char *source = service_argument(call, "sourceNotificationId");
+    const struct document *message = source == NULL ? NULL : store_message_by_source(store, source);
+    if (message == NULL)
+        message = board_post(store,
+            &(struct new_message){.author = agent,
+                .task = task,
+                .content = json_object_get(call->arguments, "content"),
+                .attachments = json_object_get(call->arguments, "attachments"),
+                .source = source});
+    service_answer(call, json_pack("{s:s}", "messageId", message->id));
+}
+
+void service_update_heartbeat(struct service_call *call)
+{
+    struct document *agent = agent_of(call);
+    if (agent == NULL)
+        return;
+    struct store *store = &call->sandbox->store;
+    const char *status = service_argument(call, "status");
+    if (strcmp(document_string(agent, "status"), status) != 0)
+        board_note_activity(store, "agent_status_changed", agent, agent, status);
+    store_set(store, agent, "status", memory_json(json_string(status)));
+    store_set(store, agent, "lastHeartbeat", memory_json(json_real(call->now_ms)));
+    store_set(store, agent, "currentTaskId",
+        json_incref(json_object_get(call->arguments, "currentTaskId")));
+    service_answer(call, json_pack("{s:b, s:f}", "success", 1, "timestamp", call->now_ms));
+}

@@ -1,0 +1,41 @@
+/* Strict checks of a function's arguments, with the backend's wording of what is wrong. */
+#ifndef SANDBOX_VALIDATOR_H
+#define SANDBOX_VALIDATOR_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/text.h"
+#include "store.h"
+
+enum validator_kind {
+    VALIDATE_STRING,
+    VALIDATE_NUMBER,
+    VALIDATE_BOOLEAN,
+    VALIDATE_ID,     /* of table */
+    VALIDATE_UNION,  /* of the literals */
+    VALIDATE_ARRAY,  /* of objects with fields */
+    VALIDATE_OBJECT, /* with fields */
+};
+
+struct field {
+    const char *name; /* NULL ends a list */
+    enum validator_kind kind;
+    bool optional;
+    enum table table;
+    const char *const *literals; /* NULL-ended */
+    const struct field *fields;
+};
+
+/*
+ * Whether arguments hold exactly the fields of the list, each of its kind. If not, what a backend
+ * would say ("ArgumentValidationError: ...") is appended to failure, the arguments included.
+ */
+bool validator_check(const struct store *store, const struct field *fields,
+    const json_t *arguments, struct text *failure);
+
+/* Appends the failure of an id that is not of table, as validator_check words it, for path. */
+void validator_explain_id(const struct store *store, enum table table, const char *path,
+    const char *id, struct text *failure);
+
+#endif
