@@ -83,8 +83,10 @@ static void test_refusals_from_before_a_run_are_not_counted(void **state)
     struct world *world = *state;
     char id[ID_BYTES];
     load_one(world, id);
-    board_gateway_fault(world, json_pack("{s:s, s:i, s:i, s:{s:s}}", "action", "status", "status",
-                                   503, "times", 6, "headers", "Retry-After", "0"));
+    board_gateway_fault(
+        world, json_pack("{s:s, s:b, s:i, s:i, s:{s:s}, s:{s:{s:s}}}", "action", "status",
+                   "before_checks", 1, "status", 503, "times", 6, "headers", "Retry-After", "0",
+                   "body_json", "error", "code", "gateway_unavailable"));
     world_start_runtime(world, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
     world_wait(world, "undelivered=0");
     assert_int_equal(world_stat(world, "gateway", "posts"), 7);

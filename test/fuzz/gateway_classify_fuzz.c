@@ -1,0 +1,40 @@
+/* The first four bytes choose failure, status and Retry-After; the rest is the body. */
+#include <assert.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "remote/gateway.h"
+
+enum { HEAD_BYTES = 4 };
+
+static struct http_answer answer_of(const uint8_t *data, size_t size)
+{
+    return (struct http_answer){
+        .failure = (enum http_failure)(data[0] % (HTTP_NO_MEMORY + 1)),
+        .status = 200 + (data[1] | data[2] << 8) % 400,
+        .body = {(const char *)data + HEAD_BYTES, size - HEAD_BYTES},
+        .sent = (data[3] & 1) != 0,
+        .has_retry_after = (data[3] & 2) != 0,
+        .retry_after_ms = (data[3] & 2) != 0 ? (int64_t)(data[3] >> 2) * 100000 : 0,
+    };
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < HEAD_BYTES)
+        return 0;
+    struct http_answer answer = answer_of(data, size);
+    struct gateway_result result = {.outcome = GATEWAY_DISABLED};
+    gateway_classify(&answer, &result);
+    bool replied = result.outcome == GATEWAY_REPLIED;
+    assert(result.outcome != GATEWAY_DISABLED);
+    assert(replied == (result.body != NULL));
+    assert(replied == (result.error.text[0] == '\0'));
+    assert(strlen(result.error.text) < sizeof result.error.text);
+    assert(result.retry_after_ms >= 0 && result.retry_after_ms <= 15 * 60 * 1000);
+    assert(!replied || (answer.status < 300 && answer.failure == HTTP_ANSWERED));
+    gateway_result_fini(&result);
+    return 0;
+}

@@ -1,0 +1,49 @@
+/* Whatever the bytes: an error, or a value within the limits whose strings are UTF-8. */
+#include <assert.h>
+#include <stdint.h>
+
+#include "base/json_guard.h"
+#include "base/text.h"
+
+static void check_string(const char *bytes, size_t length_bytes)
+{
+    for (size_t at = 0; at < length_bytes;) {
+        size_t step = text_utf8_length(bytes + at, length_bytes - at);
+        assert(step > 0);
+        at += step;
+    }
+}
+
+/* Returns the number of values and keys. */
+static size_t check(json_t *value, unsigned depth)
+{
+    size_t count = 1;
+    size_t index;
+    const char *key;
+    json_t *item;
+    assert(depth <= JSON_GUARD_MAX_DEPTH);
+    assert(!json_is_integer(value));
+    if (json_is_string(value))
+        check_string(json_string_value(value), json_string_length(value));
+    json_array_foreach (value, index, item)
+        count += check(item, depth + 1);
+    json_object_foreach (value, key, item)
+        count += check(item, depth + 1) + 1;
+    return count;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    json_t *value = NULL;
+    struct error error = {0};
+    int result = json_guard_load((const char *)data, size, &value, &error);
+    assert((result == 0) == (value != NULL));
+    assert(result == error.code);
+    if (value != NULL)
+        assert(check(value, json_is_array(value) || json_is_object(value) ? 0 : 1) <=
+               JSON_GUARD_MAX_VALUES);
+    json_decref(value);
+    return 0;
+}

@@ -1,0 +1,58 @@
+/*
+ * The first byte chooses an option, the rest is its value: it is stored and written out as one
+ * would write it, or refused in one line that shows no secret.
+ */
+#include <assert.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "config/option_value.h"
+
+static void check_problem(const struct problem *problem, const struct option *option)
+{
+    assert(problem->severity == PROBLEM_ERROR);
+    assert(strchr(problem->text, '\n') == NULL);
+    assert(strncmp(problem->text, option->name, strlen(option->name)) == 0);
+}
+
+/* What was stored has to be storable again, as the same. */
+static void check_stored(const struct option *option, struct config *config)
+{
+    struct problems problems = {0};
+    struct text once = {0};
+    struct text twice = {0};
+    option_append_value(option, config, &once);
+    assert(!once.failed);
+    assert(option_store(option, once.data != NULL ? once.data : "", config, &problems) == 0);
+    option_append_value(option, config, &twice);
+    assert(once.length_bytes == twice.length_bytes);
+    assert(once.length_bytes == 0 || memcmp(once.data, twice.data, once.length_bytes) == 0);
+    text_fini(&once);
+    text_fini(&twice);
+    problems_fini(&problems);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0)
+        return 0;
+    const struct option *option = &config_options[data[0] % CONFIG_OPTIONS];
+    char *value = strndup((const char *)data + 1, size - 1);
+    assert(value != NULL);
+    struct config config = {0};
+    struct problems problems = {0};
+    int result = option_store(option, value, &config, &problems);
+    assert((result == 0) == (problems.count == 0));
+    if (result == 0)
+        check_stored(option, &config);
+    else
+        check_problem(&problems.items[0], option);
+    problems_fini(&problems);
+    config_fini(&config);
+    free(value);
+    return 0;
+}

@@ -1,0 +1,51 @@
+/* Any text, quoted and redacted: never longer, on one line, and without the known secret. */
+#include <assert.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/redact.h"
+#include "base/text.h"
+
+static const char secret[] = "k57-secret\xC3\xA4";
+
+static void check_redact(const uint8_t *data, size_t size)
+{
+    char *text = strndup((const char *)data, size);
+    assert(text != NULL);
+    size_t before = strlen(text);
+    redact(text);
+    assert(strlen(text) <= before);
+    assert(strstr(text, secret) == NULL);
+    assert(strcasestr(text, "mc_service_") == NULL);
+    free(text);
+}
+
+static void check_quote(const uint8_t *data, size_t size, size_t room)
+{
+    char *quote = malloc(room);
+    assert(quote != NULL);
+    text_quote(quote, room, (const char *)data, size);
+    size_t length = strlen(quote);
+    assert(length < room);
+    assert(strstr(quote, secret) == NULL);
+    for (size_t at = 0; at < length;) {
+        size_t step = text_utf8_length(quote + at, length - at);
+        assert(step > 0 && (unsigned char)quote[at] >= ' ' && quote[at] != 0x7F);
+        at += step;
+    }
+    free(quote);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    redact_forget_all();
+    redact_add_secret(secret);
+    check_redact(data, size);
+    check_quote(data, size, size * 2 + 1);
+    check_quote(data, size, size / 2 + 1);
+    redact_forget_all();
+    return 0;
+}

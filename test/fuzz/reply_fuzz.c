@@ -1,0 +1,37 @@
+/* From the gateway's bytes to the words for the thread. */
+#include <assert.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json_guard.h"
+#include "base/text.h"
+#include "work/reply.h"
+
+static void check(const char *reply)
+{
+    size_t length = strlen(reply);
+    assert(length <= REPLY_LIMIT_BYTES);
+    assert(text_trim(reply, length).length_bytes == length);
+    assert(strcmp(reply, "NO_REPLY") != 0);
+    for (size_t at = 0; at < length;) {
+        size_t step = text_utf8_length(reply + at, length - at);
+        assert(step > 0);
+        at += step;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    json_t *body = NULL;
+    char *reply = NULL;
+    if (json_guard_load((const char *)data, size, &body, NULL) != 0)
+        return 0;
+    assert(reply_read(body, &reply, NULL) == 0);
+    check(reply);
+    free(reply);
+    json_decref(body);
+    return 0;
+}

@@ -1,0 +1,120 @@
+/* The formula of the backoff, for given random numbers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <limits.h>
+
+#include "base/backoff.h"
+#include "base/sync.h"
+
+static const double almost_one = 1.0 - 0x1p-53;
+
+static void test_formula(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned failures;
+        int64_t base_ms, max_ms;
+        double unit;
+        int64_t wait_ms;
+    } cases[] = {
+        {0, 5000, 300000, 0.9, 5000},
+        {0, 5000, 100, 0, 5000},
+        {1, 5000, 300000, 0, 1},
+        {1, 5000, 300000, 0.5, 5001},
+        {2, 5000, 300000, 0.5, 10001},
+        {3, 5000, 300000, 0.25, 10001},
+        {5, 5000, 300000, 0.5, 80001},
+        {6, 5000, 300000, 0.5, 150001},
+        {100, 5000, 300000, 0.5, 150001},
+        {1, 1, 1, 0.999, 1},
+        {1, 1, 3, 0.999, 2},
+        {2, 1, 3, 0.999, 3},
+        {1, 5000, 100, 0.5, 51},
+        {3, 7, 1000, 0.1, 6},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int64_t wait_ms =
+            backoff_ms(cases[i].failures, cases[i].base_ms, cases[i].max_ms, cases[i].unit);
+        if (wait_ms != cases[i].wait_ms)
+            fail_msg("case %zu: %lld", i, (long long)wait_ms);
+    }
+}
+
+/* Doublings stop at the maximum, however many there would be and however large it is. */
+static void test_nothing_overflows(void **state)
+{
+    (void)state;
+    static const int64_t most[] = {1, 300000, INT64_MAX / 2, INT64_MAX / 2 + 1, INT64_MAX};
+    for (size_t i = 0; i < sizeof most / sizeof most[0]; i++) {
+        for (unsigned failures = 0; failures < 130; failures++) {
+            int64_t wait_ms = backoff_ms(failures, 1, most[i], 0.5);
+            assert_true(wait_ms >= 1);
+            assert_true(wait_ms <= most[i] / 2 + 2); /* a double holds 53 bits */
+        }
+        assert_true(backoff_ms(UINT_MAX, most[i], most[i], 0) == 1);
+        assert_true(backoff_ms(UINT_MAX, 1, most[i], almost_one) >= 1);
+    }
+    assert_true(backoff_ms(UINT_MAX, 5000, 300000, almost_one) == 300000);
+}
+
+/* Waits never shrink from failure to failure and reach the maximum. */
+static void test_waits_grow(void **state)
+{
+    (void)state;
+    int64_t before_ms = 0;
+    for (unsigned failures = 1; failures < 40; failures++) {
+        int64_t wait_ms = backoff_ms(failures, 10, 1000000, 0.75);
+        assert_true(wait_ms >= before_ms);
+        before_ms = wait_ms;
+    }
+    assert_true(before_ms == 750001);
+}
+
+enum { DRAWS = 2000 };
+
+static void *draw(void *argument)
+{
+    double *units = argument;
+    for (int i = 0; i < DRAWS; i++)
+        units[i] = backoff_random_unit();
+    return NULL;
+}
+
+/* Two threads draw from [0, 1), all over it, and not the same numbers. */
+static void test_random_units(void **state)
+{
+    (void)state;
+    static double mine[DRAWS];
+    static double others[DRAWS];
+    pthread_t thread;
+    struct error error;
+    assert_int_equal(thread_start(&thread, "draw", draw, others, &error), 0);
+    draw(mine);
+    thread_join(thread);
+    int quarters[4] = {0};
+    int same = 0;
+    for (int i = 0; i < DRAWS; i++) {
+        assert_true(mine[i] >= 0 && mine[i] < 1);
+        assert_true(others[i] >= 0 && others[i] < 1);
+        quarters[(int)(mine[i] * 4)]++;
+        same += mine[i] == others[i];
+    }
+    for (int i = 0; i < 4; i++)
+        assert_true(quarters[i] > DRAWS / 8);
+    assert_true(same < DRAWS / 100);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_formula),
+        cmocka_unit_test(test_nothing_overflows),
+        cmocka_unit_test(test_waits_grow),
+        cmocka_unit_test(test_random_units),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

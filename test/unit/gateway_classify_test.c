@@ -1,0 +1,269 @@
+/* What each answer of the gateway means, row by row of the table of failures. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/redact.h"
+#include "base/text.h"
+#include "remote/gateway.h"
+
+#define UNAUTHORIZED "{\"error\":{\"message\":\"Unauthorized\",\"type\":\"unauthorized\"}}"
+#define BAD_REQUEST                                       \
+    "{\"error\":{\"message\":\"Unknown agent 'ghost'.\"," \
+    "\"type\":\"invalid_request_error\"}}"
+#define DRAINING                                                               \
+    "{\"error\":{\"message\":\"Gateway is temporarily unavailable\",\"type\":" \
+    "\"service_unavailable\",\"code\":\"gateway_unavailable\"}}"
+#define FAILED                                                                        \
+    "{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"failed\",\"output\":[]," \
+    "\"error\":{\"code\":\"api_error\",\"message\":\"internal error\"}}"
+
+enum { NO_RETRY_AFTER = -1, MINUTE_MS = 60 * 1000 };
+
+static void classify(
+    int status, int64_t retry_after_ms, const char *body, struct gateway_result *result)
+{
+    const struct http_answer answer = {
+        .failure = HTTP_ANSWERED,
+        .status = status,
+        .body = {body, strlen(body)},
+        .sent = true,
+        .has_retry_after = retry_after_ms != NO_RETRY_AFTER,
+        .retry_after_ms = retry_after_ms != NO_RETRY_AFTER ? retry_after_ms : 0,
+    };
+    *result = (struct gateway_result){.outcome = GATEWAY_DISABLED};
+    gateway_classify(&answer, result);
+}
+
+struct row {
+    int status;
+    int64_t retry_after_ms;
+    const char *body;
+    enum gateway_outcome outcome;
+    int64_t wait_ms; /* what retry_after_ms of the result has to be */
+};
+
+static void check_rows(const struct row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct row *row = &rows[i];
+        struct gateway_result result;
+        classify(row->status, row->retry_after_ms, row->body, &result);
+        if (result.outcome != row->outcome)
+            fail_msg("row %zu, %d %s: outcome %d", i, row->status, row->body, (int)result.outcome);
+        assert_int_equal(result.retry_after_ms, row->wait_ms);
+        assert_true((result.body != NULL) == (row->outcome == GATEWAY_REPLIED));
+        assert_true((result.error.text[0] == '\0') == (row->outcome == GATEWAY_REPLIED));
+        assert_true(result.sent);
+        assert_false(result.timed_out);
+        gateway_result_fini(&result);
+        assert_null(result.body);
+    }
+}
+
+#define CHECK_ROWS(...)                           \
+    check_rows((const struct row[]){__VA_ARGS__}, \
+        sizeof((const struct row[]){__VA_ARGS__}) / sizeof(struct row))
+
+static void test_misconfigured(void **state)
+{
+    (void)state;
+    CHECK_ROWS({401, NO_RETRY_AFTER, UNAUTHORIZED, GATEWAY_MISCONFIGURED, 0},
+        {401, NO_RETRY_AFTER, "", GATEWAY_MISCONFIGURED, 0},
+        {401, 5000, UNAUTHORIZED, GATEWAY_MISCONFIGURED, 0},
+        {403, NO_RETRY_AFTER, "no", GATEWAY_MISCONFIGURED, 0},
+        {404, NO_RETRY_AFTER, "Not Found", GATEWAY_MISCONFIGURED, 0},
+        {301, NO_RETRY_AFTER, "", GATEWAY_MISCONFIGURED, 0},
+        {302, NO_RETRY_AFTER, "<html>login</html>", GATEWAY_MISCONFIGURED, 0},
+        {308, NO_RETRY_AFTER, "{\"object\":\"list\"}", GATEWAY_MISCONFIGURED, 0});
+}
+
+static void test_busy(void **state)
+{
+    (void)state;
+    CHECK_ROWS({503, 1000, DRAINING, GATEWAY_BUSY, 1000},
+        {503, NO_RETRY_AFTER, DRAINING, GATEWAY_BUSY, 0}, {503, 0, "", GATEWAY_BUSY, 0},
+        {503, 7000, "proxy says no", GATEWAY_BUSY, 7000},
+        {429, 30000, "{\"error\":{\"message\":\"slow\"}}", GATEWAY_BUSY, 30000},
+        {503, 15 * MINUTE_MS, DRAINING, GATEWAY_BUSY, 15 * MINUTE_MS},
+        {503, 15 * MINUTE_MS + 1, DRAINING, GATEWAY_BUSY, 15 * MINUTE_MS},
+        {429, 24 * 60 * MINUTE_MS, "", GATEWAY_BUSY, 15 * MINUTE_MS});
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    CHECK_ROWS({400, NO_RETRY_AFTER, BAD_REQUEST, GATEWAY_REFUSED, 0},
+        {405, NO_RETRY_AFTER, "Method Not Allowed", GATEWAY_REFUSED, 0},
+        {408, NO_RETRY_AFTER, "Request body timeout", GATEWAY_REFUSED, 0},
+        {413, NO_RETRY_AFTER, BAD_REQUEST, GATEWAY_REFUSED, 0},
+        {429, NO_RETRY_AFTER, BAD_REQUEST, GATEWAY_REFUSED, 0},
+        {431, NO_RETRY_AFTER, "", GATEWAY_REFUSED, 0},
+        {500, NO_RETRY_AFTER, "oops", GATEWAY_REFUSED, 0}, {500, 9000, "oops", GATEWAY_REFUSED, 0},
+        {502, 9000, "", GATEWAY_REFUSED, 0}, {503, NO_RETRY_AFTER, "", GATEWAY_REFUSED, 0},
+        {503, NO_RETRY_AFTER, UNAUTHORIZED, GATEWAY_REFUSED, 0},
+        {500, NO_RETRY_AFTER, DRAINING, GATEWAY_REFUSED, 0},
+        {500, NO_RETRY_AFTER, "{\"object\":5}", GATEWAY_REFUSED, 0},
+        {500, NO_RETRY_AFTER, "[\"response\"]", GATEWAY_REFUSED, 0});
+}
+
+/* A response resource proves that a run took place, whatever the status says. */
+static void test_failed_run_by_resource(void **state)
+{
+    (void)state;
+    static const int statuses[] = {301, 400, 401, 403, 404, 408, 422, 429, 500, 502, 503, 529};
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)
+        CHECK_ROWS({statuses[i], NO_RETRY_AFTER, FAILED, GATEWAY_FAILED_RUN, 0},
+            {statuses[i], 1000, FAILED, GATEWAY_FAILED_RUN, 0});
+}
+
+static void test_success_that_is_none(void **state)
+{
+    (void)state;
+    CHECK_ROWS({200, NO_RETRY_AFTER, FAILED, GATEWAY_FAILED_RUN, 0},
+        {200, NO_RETRY_AFTER, "{\"status\":\"incomplete\"}", GATEWAY_FAILED_RUN, 0},
+        {200, NO_RETRY_AFTER, "{\"status\":\"Completed\"}", GATEWAY_FAILED_RUN, 0},
+        {200, NO_RETRY_AFTER, "{\"status\":null}", GATEWAY_FAILED_RUN, 0},
+        {200, NO_RETRY_AFTER, "{\"status\":1}", GATEWAY_FAILED_RUN, 0},
+        {200, NO_RETRY_AFTER, "", GATEWAY_FAILED_RUN, 0},
+        {200, NO_RETRY_AFTER, "<html>", GATEWAY_FAILED_RUN, 0},
+        {204, NO_RETRY_AFTER, "", GATEWAY_FAILED_RUN, 0},
+        {200, NO_RETRY_AFTER, "{\"status\":\"completed\"", GATEWAY_FAILED_RUN, 0});
+}
+
+static void test_replied(void **state)
+{
+    (void)state;
+    CHECK_ROWS(
+        {200, NO_RETRY_AFTER, "{\"status\":\"completed\",\"output\":[]}", GATEWAY_REPLIED, 0},
+        {200, NO_RETRY_AFTER, "{\"output_text\":\"hi\"}", GATEWAY_REPLIED, 0},
+        {200, NO_RETRY_AFTER, "{}", GATEWAY_REPLIED, 0},
+        {201, NO_RETRY_AFTER, "{\"status\":\"completed\",\"x\":\"\\ud800\"}", GATEWAY_REPLIED, 0},
+        {299, 1000, "{\"status\":\"completed\"}", GATEWAY_REPLIED, 0});
+}
+
+static void test_transport(void **state)
+{
+    (void)state;
+    static const struct {
+        enum http_failure failure;
+        bool sent;
+        enum gateway_outcome outcome;
+        bool timed_out;
+    } rows[] = {
+        {HTTP_NOT_SENT, false, GATEWAY_UNREACHABLE, false},
+        {HTTP_NO_MEMORY, false, GATEWAY_UNREACHABLE, false},
+        {HTTP_TIMED_OUT, true, GATEWAY_AMBIGUOUS, true},
+        {HTTP_LOST, true, GATEWAY_AMBIGUOUS, false},
+        {HTTP_TOO_LARGE, true, GATEWAY_FAILED_RUN, false},
+        {HTTP_ABORTED, true, GATEWAY_ABORTED, false},
+        {HTTP_ABORTED, false, GATEWAY_ABORTED, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct http_answer answer = {
+            .failure = rows[i].failure, .sent = rows[i].sent, .reason = "the words"};
+        struct gateway_result result = {.outcome = GATEWAY_DISABLED};
+        gateway_classify(&answer, &result);
+        assert_int_equal(result.outcome, rows[i].outcome);
+        assert_int_equal(result.sent, rows[i].sent);
+        assert_int_equal(result.timed_out, rows[i].timed_out);
+        assert_null(result.body);
+        assert_string_equal(result.error.text, "OpenClaw gateway request failed: the words");
+    }
+}
+
+static void test_errors_say_status_and_the_gateways_words(void **state)
+{
+    (void)state;
+    struct gateway_result result;
+    classify(400, NO_RETRY_AFTER, BAD_REQUEST, &result);
+    assert_string_equal(result.error.text, "OpenClaw gateway returned 400: " BAD_REQUEST);
+    classify(500, NO_RETRY_AFTER, "", &result);
+    assert_string_equal(result.error.text, "OpenClaw gateway returned 500: (no body)");
+    classify(502, NO_RETRY_AFTER, "a\nb\x01\xFF", &result);
+    assert_string_equal(result.error.text, "OpenClaw gateway returned 502: a b ?");
+    classify(200, NO_RETRY_AFTER, FAILED, &result);
+    assert_string_equal(result.error.text, "the agent's run ended as \"failed\": internal error");
+    classify(200, NO_RETRY_AFTER, "hunter2", &result);
+    assert_non_null(strstr(result.error.text, "cannot be read"));
+    assert_null(strstr(result.error.text, "hunter2"));
+}
+
+#define SECRET "tok-0123456789abcdef0123456789abcdef0123456789abcdef"
+
+/* Wherever a server repeats a secret, also cut in two by the end of what is quoted. */
+static void test_errors_hold_no_secret(void **state)
+{
+    (void)state;
+    redact_add_secret(SECRET);
+    struct text longest = {0};
+    for (int i = 0; i < 370; i++)
+        text_append(&longest, "x");
+    text_append(&longest, SECRET);
+    static const char in_message[] =
+        "{\"status\":\"failed\",\"error\":{\"message\":\"key " SECRET "\"}}";
+    static const char in_status[] = "{\"status\":\"" SECRET "\"}";
+    const struct {
+        int status;
+        const char *body;
+    } cases[] = {{500, "no " SECRET " here"}, {401, "Bearer " SECRET}, {500, longest.data},
+        {200, in_message}, {200, in_status}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct gateway_result result;
+        classify(cases[i].status, NO_RETRY_AFTER, cases[i].body, &result);
+        if (strstr(result.error.text, "tok-012345") != NULL)
+            fail_msg("case %zu: %s", i, result.error.text);
+    }
+    text_fini(&longest);
+    redact_forget_all();
+}
+
+/* Words of the server are cut between characters, and are fit for one line. */
+static void test_errors_are_one_line_of_text(void **state)
+{
+    (void)state;
+    struct text wide = {0};
+    text_append(&wide, "{\"status\":\"x");
+    for (int i = 0; i < 300; i++)
+        text_append(&wide, "\xC3\xA4");
+    text_append(&wide, "\"}");
+    const char *const bodies[] = {
+        wide.data,
+        "{\"status\":\"fai\\nled\\u001b[31m\"}",
+        "{\"status\":\"failed\",\"error\":{\"message\":\"a\\r\\nb\"}}",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        struct gateway_result result;
+        classify(200, NO_RETRY_AFTER, bodies[i], &result);
+        const char *text = result.error.text;
+        for (size_t at = 0, length = strlen(text); at < length;) {
+            size_t step = text_utf8_length(text + at, length - at);
+            if (step == 0 || (unsigned char)text[at] < ' ')
+                fail_msg("case %zu, byte %zu: %s", i, at, text);
+            at += step;
+        }
+    }
+    text_fini(&wide);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_misconfigured),
+        cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_failed_run_by_resource),
+        cmocka_unit_test(test_success_that_is_none),
+        cmocka_unit_test(test_replied),
+        cmocka_unit_test(test_transport),
+        cmocka_unit_test(test_errors_say_status_and_the_gateways_words),
+        cmocka_unit_test(test_errors_hold_no_secret),
+        cmocka_unit_test(test_errors_are_one_line_of_text),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,89 @@
+/* The heap of due times, in order after every step. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "base/heap.h"
+
+enum { ITEMS = 300, STEPS = 5000, DUE_TIMES = 100 };
+
+static void test_empty_heap(void **state)
+{
+    (void)state;
+    struct heap heap = {0};
+    assert_null(heap_first(&heap));
+    heap_fini(&heap);
+    assert_int_equal(heap_reserve(&heap, 0, NULL), 0);
+    assert_null(heap_first(&heap));
+    heap_fini(&heap);
+}
+
+static void test_items_leave_by_due_time(void **state)
+{
+    (void)state;
+    static const int64_t due_ms[] = {5, 3, 9, INT64_MAX, 3, 0, -7, 9, 1};
+    static const int64_t order[] = {-7, 0, 1, 3, 3, 5, 9, 9, INT64_MAX};
+    enum { COUNT = sizeof due_ms / sizeof due_ms[0] };
+    struct heap_item items[COUNT] = {0};
+    struct heap heap = {0};
+    assert_int_equal(heap_reserve(&heap, COUNT, NULL), 0);
+    for (size_t i = 0; i < COUNT; i++)
+        heap_push(&heap, &items[i], due_ms[i]);
+    for (size_t i = 0; i < COUNT; i++) {
+        struct heap_item *first = heap_first(&heap);
+        assert_true(first->due_ms == order[i]);
+        heap_remove(&heap, first);
+        assert_int_equal(first->place, 0);
+    }
+    assert_null(heap_first(&heap));
+    heap_fini(&heap);
+}
+
+/* Every item knows its place, and none is due before the one above it. */
+static void check(const struct heap *heap, size_t count)
+{
+    assert_int_equal(heap->count, count);
+    for (size_t place = 1; place <= count; place++) {
+        const struct heap_item *item = heap->items[place - 1];
+        assert_int_equal(item->place, place);
+        if (place > 1)
+            assert_true(heap->items[place / 2 - 1]->due_ms <= item->due_ms);
+    }
+    assert_ptr_equal(heap_first(heap), count > 0 ? heap->items[0] : NULL);
+}
+
+/* Pushes and removals at random places, due times with many equals. */
+static void test_random_pushes_and_removals(void **state)
+{
+    (void)state;
+    static struct heap_item items[ITEMS];
+    struct heap heap = {0};
+    unsigned short random[3] = {1, 2, 3};
+    size_t count = 0;
+    for (int step = 0; step < STEPS; step++) {
+        struct heap_item *item = &items[nrand48(random) % ITEMS];
+        if (item->place == 0) {
+            assert_int_equal(heap_reserve(&heap, ++count, NULL), 0);
+            heap_push(&heap, item, nrand48(random) % DUE_TIMES);
+        } else {
+            heap_remove(&heap, item);
+            count--;
+        }
+        check(&heap, count);
+    }
+    heap_fini(&heap);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_empty_heap),
+        cmocka_unit_test(test_items_leave_by_due_time),
+        cmocka_unit_test(test_random_pushes_and_removals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

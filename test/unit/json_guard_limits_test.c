@@ -1,0 +1,150 @@
+/* How deep and how large JSON from outside may be, and what happens without memory. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/json_fixture.h"
+#include "base/json_guard.h"
+#include "base/text.h"
+
+/* depth times open, then close. */
+static char *nested(size_t depth, const char *open, const char *close)
+{
+    struct text text = {0};
+    for (size_t i = 0; i < depth; i++)
+        text_append(&text, open);
+    text_append(&text, "1");
+    for (size_t i = 0; i < depth; i++)
+        text_append(&text, close);
+    return text_take(&text);
+}
+
+static void check_depth(size_t depth, const char *open, const char *close, int result)
+{
+    char *json = nested(depth, open, close);
+    json_t *value;
+    assert_int_equal(json_fixture_load(json, strlen(json), &value), result);
+    json_decref(value);
+    free(json);
+}
+
+static void test_depth_is_limited(void **state)
+{
+    (void)state;
+    assert_int_equal(JSON_GUARD_MAX_DEPTH, 64);
+    check_depth(JSON_GUARD_MAX_DEPTH, "[", "]", 0);
+    check_depth(JSON_GUARD_MAX_DEPTH + 1, "[", "]", ERROR_TOO_LARGE);
+    check_depth(JSON_GUARD_MAX_DEPTH, "{\"a\":", "}", 0);
+    check_depth(JSON_GUARD_MAX_DEPTH + 1, "{\"a\":", "}", ERROR_TOO_LARGE);
+    check_depth(JSON_GUARD_MAX_DEPTH / 2 + 1, "[{\"a\":", "}]", ERROR_TOO_LARGE);
+    check_depth(100000, "[", "]", ERROR_TOO_LARGE);
+}
+
+/* Siblings do not nest, and brackets in strings are text. */
+static void test_depth_counts_only_what_is_open(void **state)
+{
+    (void)state;
+    char *brackets = nested(500, "[{", "");
+    struct text text = {0};
+    text_append(&text, "[[]");
+    for (int i = 0; i < 500; i++)
+        text_append(&text, ",[{}]");
+    text_printf(&text, ",\"\\\"%s\"]", brackets);
+    json_decref(json_fixture_must_load(text.data));
+    text_fini(&text);
+    free(brackets);
+}
+
+/* prefix, then piece with commas between, count times, then suffix. */
+static int load_repeated(const char *prefix, const char *piece, size_t count, const char *suffix)
+{
+    struct text text = {0};
+    text_append(&text, prefix);
+    for (size_t i = 0; i < count; i++)
+        text_printf(&text, "%s%s", i > 0 ? "," : "", piece);
+    text_append(&text, suffix);
+    assert_false(text.failed);
+    json_t *value;
+    int result = json_fixture_load(text.data, text.length_bytes, &value);
+    json_decref(value);
+    text_fini(&text);
+    return result;
+}
+
+static void test_values_are_limited(void **state)
+{
+    (void)state;
+    enum { MOST = JSON_GUARD_MAX_VALUES };
+    assert_int_equal(MOST, 100000);
+    static const char *const scalars[] = {"1", "\"\"", "null", "{}", "[]", " -1.5e3 "};
+    for (size_t i = 0; i < sizeof scalars / sizeof scalars[0]; i++) {
+        assert_int_equal(load_repeated("[", scalars[i], MOST - 1, "]"), 0);
+        assert_int_equal(load_repeated("[", scalars[i], MOST, "]"), ERROR_TOO_LARGE);
+    }
+    assert_int_equal(load_repeated("{", "\"k\":1", MOST / 2 - 1, "}"), 0);
+    assert_int_equal(load_repeated("{", "\"k\":1", MOST / 2, "}"), ERROR_TOO_LARGE);
+    assert_int_equal(load_repeated("\"", "[1", MOST, "\""), 0);
+}
+
+static void test_binary_data_is_no_text(void **state)
+{
+    (void)state;
+    enum { MIB = 1024 * 1024 };
+    static char bytes[MIB + 2];
+    memset(bytes, 0xFF, sizeof bytes);
+    json_t *value;
+    bytes[0] = '"';
+    bytes[MIB / 2] = '"';
+    assert_int_equal(json_fixture_load(bytes, MIB / 2 + 1, &value), 0);
+    json_decref(value);
+    bytes[MIB / 2] = (char)0xFF;
+    bytes[MIB + 1] = '"';
+    assert_int_equal(json_fixture_load(bytes, sizeof bytes, &value), ERROR_INVALID);
+}
+
+/* Allocations that are still granted to Jansson. */
+static size_t allocations_left;
+
+static void *allocate_while_granted(size_t bytes)
+{
+    if (allocations_left == 0)
+        return NULL;
+    allocations_left--;
+    return malloc(bytes);
+}
+
+/* Whichever allocation fails: an error, no value, and nothing leaks. */
+static void test_missing_memory_is_an_error(void **state)
+{
+    (void)state;
+    static const char json[] = "{\"a\":[1,\"text\",{\"b\":null}],\"c\":\"\\ud800\"}";
+    int result = ERROR_NO_MEMORY;
+    json_set_alloc_funcs(allocate_while_granted, free);
+    size_t granted = 0;
+    for (; result != 0 && granted < 1000; granted++) {
+        json_t *value = NULL;
+        allocations_left = granted;
+        result = json_guard_load(json, strlen(json), &value, NULL);
+        json_decref(value);
+    }
+    json_set_alloc_funcs(malloc, free);
+    assert_int_equal(result, 0);
+    assert_true(granted > 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_depth_is_limited),
+        cmocka_unit_test(test_depth_counts_only_what_is_open),
+        cmocka_unit_test(test_values_are_limited),
+        cmocka_unit_test(test_binary_data_is_no_text),
+        cmocka_unit_test(test_missing_memory_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

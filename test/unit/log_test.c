@@ -1,0 +1,272 @@
+/* Lines as they leave the process, in both forms. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/redact.h"
+#include "base/text.h"
+
+enum { LINE_LIMIT_BYTES = 4096, STREAMS = 2 };
+
+/* Standard output and error, led into pipes between begin and end. */
+struct capture {
+    int saved[STREAMS];
+    int pipes[STREAMS][2];
+    char output[STREAMS][16384]; /* what came, NUL-ended */
+};
+
+static void capture_begin(struct capture *capture)
+{
+    fflush(NULL);
+    for (int i = 0; i < STREAMS; i++) {
+        assert_int_equal(pipe2(capture->pipes[i], O_CLOEXEC), 0);
+        capture->saved[i] = fcntl(STDOUT_FILENO + i, F_DUPFD_CLOEXEC, 10);
+        dup2(capture->pipes[i][1], STDOUT_FILENO + i);
+    }
+}
+
+/* The pipes hold more than a test writes, so reading afterwards is enough. */
+static void capture_end(struct capture *capture)
+{
+    for (int i = 0; i < STREAMS; i++) {
+        dup2(capture->saved[i], STDOUT_FILENO + i);
+        close(capture->saved[i]);
+        close(capture->pipes[i][1]);
+        size_t used = 0;
+        ssize_t got;
+        while ((got = read(capture->pipes[i][0], capture->output[i] + used,
+                    sizeof capture->output[i] - 1 - used)) > 0)
+            used += (size_t)got;
+        capture->output[i][used] = '\0';
+        close(capture->pipes[i][0]);
+    }
+}
+
+static struct capture capture;
+static const char *const out = capture.output[0];
+static const char *const err = capture.output[1];
+
+static int reset(void **state)
+{
+    (void)state;
+    redact_forget_all();
+    log_configure(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    return 0;
+}
+
+/* Checks the time at the start of a text line; returns the rest. */
+static const char *behind_time(const char *line)
+{
+    static const char form[] = "dddd-dd-ddTdd:dd:dd.dddZ ";
+    for (size_t i = 0; form[i] != '\0'; i++)
+        if (form[i] == 'd' ? line[i] < '0' || line[i] > '9' : line[i] != form[i])
+            fail_msg("no time: %s", line);
+    return line + strlen(form);
+}
+
+static void must_be_utf8(const char *text)
+{
+    for (size_t at = 0, length = strlen(text); at < length;) {
+        size_t step = text_utf8_length(text + at, length - at);
+        if (step == 0)
+            fail_msg("byte %zu of %zu is not UTF-8", at, length);
+        at += step;
+    }
+}
+
+/* The only line in text as JSON; the caller frees. */
+static json_t *must_parse(const char *text)
+{
+    json_error_t error;
+    const char *end = strchr(text, '\n');
+    assert_non_null(end);
+    assert_string_equal(end, "\n");
+    json_t *line = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    if (line == NULL)
+        fail_msg("%s at column %d of %s", error.text, error.column, text);
+    return line;
+}
+
+static const char *string_of(const json_t *line, const char *key)
+{
+    const char *value = json_string_value(json_object_get(line, key));
+    assert_non_null(value);
+    return value;
+}
+
+static void test_levels_choose_stream_and_silence(void **state)
+{
+    (void)state;
+    capture_begin(&capture);
+    log_debug("A", "not shown");
+    log_info("A", "one %d", 1);
+    log_warn("B", "two");
+    log_error("C", "three");
+    log_configure(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
+    log_warn("B", "not shown");
+    bool info_is_on = log_is_on(LOG_LEVEL_INFO);
+    log_configure(LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT);
+    log_debug("D", "four");
+    capture_end(&capture);
+    assert_false(info_is_on);
+    const char *next = strchr(out, '\n') + 1;
+    assert_true(strncmp(behind_time(out), "info [A] one 1\n", 15) == 0);
+    assert_string_equal(behind_time(next), "debug [D] four\n");
+    next = strchr(err, '\n') + 1;
+    assert_true(strncmp(behind_time(err), "warn [B] two\n", 13) == 0);
+    assert_string_equal(behind_time(next), "error [C] three\n");
+}
+
+static void test_text_line_with_fields(void **state)
+{
+    (void)state;
+    capture_begin(&capture);
+    log_event(LOG_LEVEL_INFO, "Delivery",
+        LOG_FIELDS(LOG_TEXT("agent", "jarvis"), LOG_NUMBER("run_ms", -5), LOG_TEXT("note", "a b"),
+            LOG_TEXT("empty", ""), LOG_TEXT("q", "x\"y\\z"), LOG_TEXT("e", "a=b")),
+        "Delivered %s", "n1");
+    capture_end(&capture);
+    assert_string_equal(behind_time(out),
+        "info [Delivery] Delivered n1 agent=jarvis run_ms=-5 note=\"a b\" empty=\"\" "
+        "q=\"x\\\"y\\\\z\" e=\"a=b\"\n");
+}
+
+static void test_json_line_with_fields(void **state)
+{
+    (void)state;
+    log_configure(LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+    capture_begin(&capture);
+    log_event(LOG_LEVEL_WARN, "Delivery",
+        LOG_FIELDS(LOG_TEXT("agent", "j\"\\\xC3\xA4"), LOG_NUMBER("n", INT64_MIN)), "say \"%s\"",
+        "a\\b");
+    capture_end(&capture);
+    json_t *line = must_parse(err);
+    assert_string_equal(string_of(line, "level"), "warn");
+    assert_string_equal(string_of(line, "component"), "Delivery");
+    assert_string_equal(string_of(line, "msg"), "say \"a\\b\"");
+    assert_string_equal(string_of(line, "agent"), "j\"\\\xC3\xA4");
+    assert_true(json_integer_value(json_object_get(line, "n")) == INT64_MIN);
+    assert_int_equal(strlen(string_of(line, "ts")), CLOCK_ISO_BYTES - 1);
+    assert_int_equal(json_object_size(line), 6);
+    json_decref(line);
+}
+
+/* A line end, an escape sequence of a terminal (also in its one-character form), a broken byte. */
+static void test_control_characters_do_not_get_out(void **state)
+{
+    (void)state;
+    static const char bad[] = "a\nb\r\tc\x1B[31m\x7F\xFF\xC2\x9B"
+                              "31m";
+    static const enum log_format formats[] = {LOG_FORMAT_TEXT, LOG_FORMAT_JSON};
+    for (size_t i = 0; i < 2; i++) {
+        log_configure(LOG_LEVEL_INFO, formats[i]);
+        capture_begin(&capture);
+        log_event(LOG_LEVEL_INFO, "A", LOG_FIELDS(LOG_TEXT("k", bad)), "%s", bad);
+        capture_end(&capture);
+        must_be_utf8(out);
+        assert_null(strstr(out, "\xC2\x9B"));
+        assert_int_equal(strcspn(out, "\n"), strlen(out) - 1);
+        for (const char *at = out; at[1] != '\0'; at++)
+            assert_true((unsigned char)*at >= ' ' && *at != 0x7F);
+    }
+    json_t *line = must_parse(out);
+    assert_string_equal(string_of(line, "msg"), string_of(line, "k"));
+    json_decref(line);
+}
+
+static void test_secrets_do_not_get_out(void **state)
+{
+    (void)state;
+    redact_add_secret("hunter2hunter2");
+    static const enum log_format formats[] = {LOG_FORMAT_TEXT, LOG_FORMAT_JSON};
+    for (size_t i = 0; i < 2; i++) {
+        log_configure(LOG_LEVEL_INFO, formats[i]);
+        capture_begin(&capture);
+        log_event(LOG_LEVEL_INFO, "A",
+            LOG_FIELDS(LOG_TEXT("k", "hunter2hunter2"), LOG_TEXT("j", "Bearer abc0")),
+            "see {\"serviceToken\":\"abc1\"} mc_service_x_abc2 hunter2hunter2 %s", "token=abc3");
+        capture_end(&capture);
+        assert_null(strstr(out, "hunter2"));
+        assert_null(strstr(out, "abc"));
+        assert_non_null(strstr(out, "***"));
+    }
+}
+
+/* A value that the end of the message cuts in two, at every point. */
+static void test_cut_secret_does_not_get_out(void **state)
+{
+    (void)state;
+    redact_add_secret("hunter2-0123456789");
+    char message[4096];
+    for (size_t lead = 3040; lead < 3080; lead++) {
+        memset(message, 'x', lead);
+        snprintf(message + lead, sizeof message - lead, "hunter2-0123456789");
+        capture_begin(&capture);
+        log_info("A", "%s", message);
+        capture_end(&capture);
+        assert_null(strstr(out, "hunter"));
+    }
+}
+
+static void write_long_line(const char *unit)
+{
+    struct text words = {0};
+    for (int i = 0; i < 2500; i++)
+        text_append(&words, unit);
+    capture_begin(&capture);
+    log_event(LOG_LEVEL_INFO, "A",
+        LOG_FIELDS(LOG_TEXT("a", words.data), LOG_TEXT("b", words.data), LOG_TEXT("c", words.data),
+            LOG_TEXT("d", words.data), LOG_NUMBER("n", 1)),
+        "%s", words.data);
+    capture_end(&capture);
+    text_fini(&words);
+}
+
+/* Whatever has to be left out: one line of at most 4 KiB that can still be read. */
+static void test_long_lines_are_cut_and_stay_readable(void **state)
+{
+    (void)state;
+    static const char *const units[] = {"x", "\"", "\\", "\xC3\xA4", "\xE2\x82\xAC",
+        "\xF0\x9F\x98\x80", "\"\xC3\xA4", "\"\"\xE2\x82\xAC", "\\\xF0\x9F\x98\x80"};
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        log_configure(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+        write_long_line(units[i]);
+        must_be_utf8(out);
+        assert_in_range(strlen(out), 1000, LINE_LIMIT_BYTES);
+        assert_int_equal(strcspn(out, "\n"), strlen(out) - 1);
+        log_configure(LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+        write_long_line(units[i]);
+        must_be_utf8(out);
+        assert_in_range(strlen(out), 1000, LINE_LIMIT_BYTES);
+        json_t *line = must_parse(out);
+        assert_true(strncmp(string_of(line, "msg"), units[i], strlen(units[i])) == 0);
+        json_decref(line);
+    }
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, reset, reset)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_levels_choose_stream_and_silence),
+        TEST(test_text_line_with_fields),
+        TEST(test_json_line_with_fields),
+        TEST(test_control_characters_do_not_get_out),
+        TEST(test_secrets_do_not_get_out),
+        TEST(test_cut_secret_does_not_get_out),
+        TEST(test_long_lines_are_cut_and_stay_readable),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

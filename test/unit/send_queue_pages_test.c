@@ -1,0 +1,284 @@
+/* What a page of the backend's list adds, keeps and drops, and when another poll would help. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/queue_fixture.h"
+#include "base/clock.h"
+
+static bool page_from(
+    struct send_queue *queue, int64_t began_at_ms, const struct offer_row *rows, size_t count)
+{
+    const struct offer offer = {.rows = rows, .count = count, .began_at_ms = began_at_ms};
+    return send_queue_offer(queue, &offer);
+}
+
+/* In whatever state an entry is, another page with its id adds nothing. */
+static void test_known_ids_are_not_added_twice(void **state)
+{
+    struct send_queue *queue = *state;
+    const struct offer_row rows[] = {
+        {"ready", "a", 9}, {"running", "b", 1}, {"waiting", "c", 2}, {"settled", "d", 3}};
+    assert_true(queue_fixture_page(queue, false, rows, 4));
+    struct entry *ready = queue_fixture_take(queue, "ready");
+    struct entry *running = queue_fixture_take(queue, "running");
+    struct entry *waiting = queue_fixture_take(queue, "waiting");
+    queue_fixture_take_and_settle(queue, "settled");
+    queue_fixture_finish(queue, waiting, STAGE_REPLIED, AN_HOUR_MS);
+    queue_fixture_finish(queue, ready, STAGE_KNOWN, 0);
+    assert_false(queue_fixture_page(queue, false, rows, 4));
+    assert_false(queue_fixture_page(queue, true, rows, 4));
+    struct send_queue_counts counts = queue_fixture_counts(queue);
+    assert_int_equal(counts.held, 4);
+    assert_int_equal(counts.ready, 1);
+    assert_int_equal(counts.running, 1);
+    assert_int_equal(counts.waiting, 1);
+    assert_int_equal(counts.settled, 1);
+    assert_int_equal(counts.lanes, 3);
+    queue_fixture_finish(queue, running, STAGE_SETTLED, 0);
+}
+
+static void test_id_twice_in_a_page_is_one_entry(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", 1}, {"n1", "a", 1});
+    assert_int_equal(queue_fixture_counts(queue).held, 1);
+}
+
+/* The answer of a list call that was under way while n1 was settled runs no agent again. */
+static void test_settled_id_outlives_pages_that_began_before(void **state)
+{
+    struct send_queue *queue = *state;
+    const struct offer_row row = {"n1", "a", 1};
+    PAGE(queue, {"n1", "a", 1});
+    int64_t before_ms = clock_monotonic_ms();
+    queue_fixture_take_and_settle(queue, "n1");
+    assert_false(page_from(queue, before_ms, &row, 1));
+    assert_int_equal(queue_fixture_counts(queue).ready, 0);
+    page_from(queue, before_ms, NULL, 0);
+    assert_int_equal(queue_fixture_counts(queue).settled, 1);
+    assert_false(page_from(queue, before_ms, &row, 1));
+    assert_int_equal(queue_fixture_counts(queue).ready, 0);
+}
+
+static void test_settled_id_is_forgotten_by_a_later_page_without_it(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", 1});
+    queue_fixture_take_and_settle(queue, "n1");
+    assert_false(PAGE(queue, {"n1", "a", 1})); /* not marked yet, or not seen yet */
+    assert_int_equal(queue_fixture_counts(queue).settled, 1);
+    EMPTY_PAGE(queue);
+    assert_int_equal(queue_fixture_counts(queue).held, 0);
+    assert_int_equal(queue_fixture_counts(queue).settled, 0);
+    assert_true(PAGE(queue, {"n1", "a", 1}));
+    queue_fixture_take_and_settle(queue, "n1");
+}
+
+/* A page cut at createdAt 20 says nothing of what is as old or younger. */
+static void test_cut_page_drops_only_what_is_older_than_its_last_row(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"at10", "a", 10}, {"at19", "b", 19}, {"at20", "c", 20}, {"at21", "d", 21});
+    FULL_PAGE(queue, {"at15", "e", 15}, {"last", "f", 20});
+    assert_int_equal(queue_fixture_counts(queue).held, 4);
+    static const char *const order[] = {"at20", "at21", "at15", "last"};
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+        queue_fixture_take_and_settle(queue, order[i]);
+    assert_int_equal(queue_fixture_counts(queue).lanes, 0);
+}
+
+static void test_cut_page_forgets_no_settled_id_behind_its_end(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"old", "a", 1}, {"young", "b", 30});
+    queue_fixture_take_and_settle(queue, "old");
+    queue_fixture_take_and_settle(queue, "young");
+    FULL_PAGE(queue, {"last", "c", 20});
+    assert_int_equal(queue_fixture_counts(queue).settled, 1);
+    assert_false(FULL_PAGE(queue, {"last", "c", 20}, {"young", "b", 30}));
+}
+
+/* A full page of which no row could be read covers nothing. */
+static void test_full_page_without_usable_rows_drops_nothing(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", 1}, {"n2", "b", 2});
+    queue_fixture_take_and_settle(queue, "n1");
+    queue_fixture_page(queue, true, NULL, 0);
+    assert_int_equal(queue_fixture_counts(queue).held, 2);
+    assert_int_equal(queue_fixture_counts(queue).settled, 1);
+}
+
+static void test_whole_page_drops_what_nobody_has_begun_with(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"fresh", "a", 9}, {"failed", "b", 1}, {"running", "c", 2}, {"written", "d", 3});
+    struct entry *fresh = queue_fixture_take(queue, "fresh");
+    struct entry *failed = queue_fixture_take(queue, "failed");
+    struct entry *running = queue_fixture_take(queue, "running");
+    struct entry *written = queue_fixture_take(queue, "written");
+    queue_fixture_finish(queue, fresh, STAGE_KNOWN, 0);
+    queue_fixture_finish(queue, failed, STAGE_KNOWN, AN_HOUR_MS);
+    queue_fixture_finish(queue, written, STAGE_WRITTEN, AN_HOUR_MS);
+    EMPTY_PAGE(queue);
+    struct send_queue_counts counts = queue_fixture_counts(queue);
+    assert_int_equal(counts.held, 2);
+    assert_int_equal(counts.ready, 0);
+    assert_int_equal(counts.waiting, 1);
+    assert_int_equal(counts.running, 1);
+    queue_fixture_finish(queue, running, STAGE_KNOWN, AN_HOUR_MS);
+    EMPTY_PAGE(queue);
+    assert_int_equal(queue_fixture_counts(queue).held, 1);
+}
+
+/* Every stage behind the send runs to its end, whatever the list says. */
+static void test_later_stages_stay_although_unlisted(void **state)
+{
+    static const enum entry_stage stages[] = {STAGE_REPLIED, STAGE_WRITTEN, STAGE_GIVING_UP};
+    struct send_queue *queue = *state;
+    for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++) {
+        PAGE(queue, {"n1", "a", 1});
+        struct entry *entry = queue_fixture_take(queue, "n1");
+        queue_fixture_finish(queue, entry, stages[i], 0);
+        EMPTY_PAGE(queue);
+        assert_int_equal(queue_fixture_counts(queue).ready, 1);
+        entry = queue_fixture_take(queue, "n1");
+        assert_int_equal(entry->stage, stages[i]);
+        queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
+        EMPTY_PAGE(queue);
+        assert_int_equal(queue_fixture_counts(queue).held, 0);
+    }
+}
+
+/* An agent that was asked may have done its work: its notification is seen to the end. */
+static void test_entry_whose_agent_was_asked_stays_although_unlisted(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", 1});
+    struct entry *entry = queue_fixture_take(queue, "n1");
+    entry->runs = 1;
+    queue_fixture_finish(queue, entry, STAGE_KNOWN, 0);
+    EMPTY_PAGE(queue);
+    assert_int_equal(queue_fixture_counts(queue).ready, 1);
+    queue_fixture_take_and_settle(queue, "n1");
+}
+
+static void test_page_says_more_while_it_brings_news_and_work_is_low(void **state)
+{
+    (void)state;
+    struct send_queue *queue = queue_fixture_create(4);
+    assert_false(EMPTY_PAGE(queue));
+    assert_true(PAGE(queue, {"n1", "a", 1}));
+    assert_false(PAGE(queue, {"n1", "a", 1}));
+    assert_false(
+        PAGE(queue, {"n1", "a", 1}, {"n2", "b", 2})); /* half of the capacity stands ready */
+    send_queue_destroy(queue);
+}
+
+/* What found no room is asked for once ready work has run low, and then only once. */
+static void test_finish_says_when_a_poll_would_help(void **state)
+{
+    (void)state;
+    struct send_queue *queue = queue_fixture_create(4);
+    assert_false(PAGE(queue, {"n1", "a", 1}, {"n2", "b", 2}, {"n3", "c", 3}, {"n4", "d", 4},
+        {"n5", "e", 5}, {"n6", "f", 6}));
+    assert_int_equal(queue_fixture_counts(queue).held, 4);
+    static const bool helps[] = {false, false, true, false};
+    static const char *const ids[] = {"n1", "n2", "n3", "n4"};
+    for (size_t i = 0; i < 4; i++) {
+        struct entry *entry = queue_fixture_take(queue, ids[i]);
+        assert_int_equal(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0), helps[i]);
+    }
+    send_queue_destroy(queue);
+}
+
+static void test_finish_after_a_cut_page_asks_for_more(void **state)
+{
+    struct send_queue *queue = *state;
+    FULL_PAGE(queue, {"n1", "a", 1});
+    FULL_PAGE(queue, {"n1", "a", 1});
+    struct entry *entry = queue_fixture_take(queue, "n1");
+    assert_true(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
+}
+
+static void test_finish_after_a_whole_page_asks_for_nothing(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", 1});
+    PAGE(queue, {"n1", "a", 1});
+    struct entry *entry = queue_fixture_take(queue, "n1");
+    assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
+}
+
+/* One lane with a backlog neither fills the queue nor keeps other lanes out. */
+static void test_ready_work_counts_32_of_a_lane(void **state)
+{
+    (void)state;
+    struct send_queue *queue = queue_fixture_create(40);
+    struct many_rows many = many_rows_create("n", "a", 100);
+    queue_fixture_page(queue, true, many.rows, many.count);
+    assert_int_equal(queue_fixture_counts(queue).held, 100);
+    assert_int_equal(queue_fixture_counts(queue).ready, SEND_QUEUE_READY_OF_LANE);
+    FULL_PAGE(queue, {"b1", "b", 0});
+    assert_int_equal(queue_fixture_counts(queue).ready, SEND_QUEUE_READY_OF_LANE + 1);
+    for (size_t i = 0; i < 68; i++) {
+        struct entry *entry =
+            queue_fixture_take(queue, i == 1 ? "b1" : many.ids[i < 1 ? i : i - 1]);
+        queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
+    }
+    assert_int_equal(queue_fixture_counts(queue).ready, SEND_QUEUE_READY_OF_LANE);
+    struct entry *entry = queue_fixture_take(queue, many.ids[67]);
+    queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
+    entry = queue_fixture_take(queue, many.ids[68]);
+    assert_int_equal(queue_fixture_counts(queue).ready, SEND_QUEUE_READY_OF_LANE - 1);
+    queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
+    many_rows_fini(&many);
+    send_queue_destroy(queue);
+}
+
+static void test_queue_never_holds_more_than_its_bound(void **state)
+{
+    struct send_queue *queue = *state;
+    struct many_rows many = many_rows_create("n", "a", SEND_QUEUE_MOST_HELD + 1);
+    queue_fixture_page(queue, true, many.rows, many.count);
+    assert_int_equal(queue_fixture_counts(queue).held, SEND_QUEUE_MOST_HELD);
+    /* Settled ones count, too, until a page lets them go; then the rest finds room. */
+    queue_fixture_take_and_settle(queue, many.ids[0]);
+    queue_fixture_page(queue, true, many.rows + 1, SEND_QUEUE_MOST_HELD);
+    assert_int_equal(queue_fixture_counts(queue).held, SEND_QUEUE_MOST_HELD - 1);
+    queue_fixture_page(queue, true, many.rows + 1, SEND_QUEUE_MOST_HELD);
+    assert_int_equal(queue_fixture_counts(queue).held, SEND_QUEUE_MOST_HELD);
+    many_rows_fini(&many);
+}
+
+#define QUEUE_TEST(test) \
+    cmocka_unit_test_setup_teardown(test, queue_fixture_setup, queue_fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        QUEUE_TEST(test_known_ids_are_not_added_twice),
+        QUEUE_TEST(test_id_twice_in_a_page_is_one_entry),
+        QUEUE_TEST(test_settled_id_outlives_pages_that_began_before),
+        QUEUE_TEST(test_settled_id_is_forgotten_by_a_later_page_without_it),
+        QUEUE_TEST(test_cut_page_drops_only_what_is_older_than_its_last_row),
+        QUEUE_TEST(test_cut_page_forgets_no_settled_id_behind_its_end),
+        QUEUE_TEST(test_full_page_without_usable_rows_drops_nothing),
+        QUEUE_TEST(test_whole_page_drops_what_nobody_has_begun_with),
+        QUEUE_TEST(test_later_stages_stay_although_unlisted),
+        QUEUE_TEST(test_entry_whose_agent_was_asked_stays_although_unlisted),
+        cmocka_unit_test(test_page_says_more_while_it_brings_news_and_work_is_low),
+        cmocka_unit_test(test_finish_says_when_a_poll_would_help),
+        QUEUE_TEST(test_finish_after_a_cut_page_asks_for_more),
+        QUEUE_TEST(test_finish_after_a_whole_page_asks_for_nothing),
+        cmocka_unit_test(test_ready_work_counts_32_of_a_lane),
+        QUEUE_TEST(test_queue_never_holds_more_than_its_bound),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,275 @@
+/*
+ * Workers, a poller and a close at once, with random delays and failures: nothing is lost, nothing
+ * is sent twice, and no lane has two entries at work.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/queue_fixture.h"
+#include "base/clock.h"
+#include "base/sync.h"
+
+enum { WORKERS = 6, AGENTS = 7, NOTIFICATIONS = 600, PAGE_ROWS = 40, SEED = 12345 };
+
+/* One notification as the backend has it, and what the workers did with it. */
+struct notification {
+    char id[ID_BYTES];
+    char agent_id[ID_BYTES];
+    atomic_bool delivered;
+    atomic_uint sends;
+};
+
+struct stress {
+    struct send_queue *queue;
+    struct notification notifications[NOTIFICATIONS];
+    unsigned failures_percent;
+    atomic_uint settled;
+    atomic_bool stopping;
+    atomic_int at_work[AGENTS];
+    atomic_int last_sent[AGENTS]; /* number of the last notification sent */
+    /* Violations; the main thread looks at them once all others ended. */
+    atomic_uint two_of_a_lane;
+    atomic_uint out_of_order;
+    atomic_uint sends_after_close;
+};
+
+struct worker {
+    struct stress *stress;
+    pthread_t thread;
+    unsigned random;
+};
+
+/* xorshift32 */
+static unsigned next_random(unsigned *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    return *state;
+}
+
+static void stress_init(struct stress *stress, unsigned failures_percent)
+{
+    memset(stress, 0, sizeof *stress);
+    stress->queue = queue_fixture_create(32);
+    stress->failures_percent = failures_percent;
+    for (int i = 0; i < NOTIFICATIONS; i++) {
+        struct notification *notification = &stress->notifications[i];
+        snprintf(notification->id, sizeof notification->id, "n%d", i);
+        snprintf(notification->agent_id, sizeof notification->agent_id, "agent%d", i % AGENTS);
+    }
+    for (int i = 0; i < AGENTS; i++)
+        atomic_init(&stress->last_sent[i], -1);
+}
+
+static int number_of(const struct entry *entry)
+{
+    return (int)strtol(entry->item.id + 1, NULL, 10);
+}
+
+static bool fails(struct worker *worker)
+{
+    return next_random(&worker->random) % 100 < worker->stress->failures_percent;
+}
+
+/* The agent is asked: at most once for each notification, and in order if nothing ever fails. */
+static void send(struct stress *stress, const struct entry *entry)
+{
+    int number = number_of(entry);
+    atomic_fetch_add(&stress->notifications[number].sends, 1);
+    if (atomic_exchange(&stress->last_sent[number % AGENTS], number) > number)
+        atomic_fetch_add(&stress->out_of_order, 1);
+}
+
+static enum entry_stage run_stage(struct worker *worker, struct entry *entry)
+{
+    struct stress *stress = worker->stress;
+    switch (entry->stage) {
+    case STAGE_KNOWN:
+        if (!send_queue_advance(stress->queue, entry, STAGE_SENDING))
+            return STAGE_KNOWN;
+        send(stress, entry);
+        entry->reply = strdup("reply");
+        return STAGE_REPLIED;
+    case STAGE_REPLIED:
+        return STAGE_WRITTEN;
+    default:
+        atomic_store(&stress->notifications[number_of(entry)].delivered, true);
+        return STAGE_SETTLED;
+    }
+}
+
+/* As a worker of the runtime: stage after stage until one fails, or is interrupted. */
+static void work_on(struct worker *worker, struct entry *entry)
+{
+    struct stress *stress = worker->stress;
+    atomic_int *at_work = &stress->at_work[number_of(entry) % AGENTS];
+    if (atomic_fetch_add(at_work, 1) != 0)
+        atomic_fetch_add(&stress->two_of_a_lane, 1);
+    struct finish finish = {.stage = entry->stage};
+    while (finish.stage != STAGE_SETTLED && finish.delay_ms == 0) {
+        if (next_random(&worker->random) % 4 == 0)
+            sched_yield();
+        enum entry_stage before = finish.stage;
+        if (!fails(worker))
+            finish.stage = run_stage(worker, entry);
+        if (finish.stage == before)
+            finish.delay_ms = 1 + next_random(&worker->random) % 3;
+        else if (finish.stage != STAGE_SETTLED)
+            send_queue_advance(stress->queue, entry, finish.stage);
+    }
+    if (finish.stage == STAGE_SETTLED)
+        atomic_fetch_add(&stress->settled, 1);
+    atomic_fetch_sub(at_work, 1);
+    send_queue_finish(stress->queue, entry, &finish);
+}
+
+static void *work(void *argument)
+{
+    struct worker *worker = argument;
+    struct stress *stress = worker->stress;
+    struct entry *entry;
+    for (;;) {
+        bool closed = atomic_load(&stress->stopping);
+        entry = send_queue_take(stress->queue);
+        if (entry == NULL)
+            return NULL;
+        if (closed && entry->stage == STAGE_KNOWN)
+            atomic_fetch_add(&stress->sends_after_close, 1);
+        work_on(worker, entry);
+    }
+}
+
+/* The backend's list: the oldest undelivered ones, up to the limit. */
+static size_t list(struct stress *stress, struct offer_row *rows, size_t limit)
+{
+    size_t count = 0;
+    for (int i = 0; i < NOTIFICATIONS && count < limit; i++) {
+        const struct notification *notification = &stress->notifications[i];
+        if (!atomic_load(&notification->delivered))
+            rows[count++] = (struct offer_row){notification->id, notification->agent_id, i};
+    }
+    return count;
+}
+
+/* Asks for a page, lets others run while the answer is on its way, and hands it over. */
+static void poll_once(struct stress *stress, struct offer_row rows[static NOTIFICATIONS])
+{
+    size_t limit = PAGE_ROWS + queue_fixture_counts(stress->queue).held;
+    if (limit > NOTIFICATIONS)
+        limit = NOTIFICATIONS;
+    int64_t began_at_ms = clock_monotonic_ms();
+    size_t count = list(stress, rows, limit);
+    for (int i = 0; i < 20; i++)
+        sched_yield();
+    const struct offer offer = {
+        .rows = rows, .count = count, .full = count >= limit, .began_at_ms = began_at_ms};
+    send_queue_offer(stress->queue, &offer);
+}
+
+static void start_workers(struct worker *workers, struct stress *stress)
+{
+    struct error error;
+    for (unsigned i = 0; i < WORKERS; i++) {
+        workers[i] = (struct worker){.stress = stress, .random = SEED + i};
+        assert_int_equal(thread_start(&workers[i].thread, "worker", work, &workers[i], &error), 0);
+    }
+}
+
+static void close_and_join(struct stress *stress, struct worker *workers)
+{
+    send_queue_close(stress->queue, clock_monotonic_ms() + AN_HOUR_MS);
+    atomic_store(&stress->stopping, true);
+    for (unsigned i = 0; i < WORKERS; i++)
+        thread_join(workers[i].thread);
+}
+
+/* What holds at any end; returns how many were sent. */
+static unsigned check_end(struct stress *stress)
+{
+    unsigned sent = 0;
+    for (int i = 0; i < NOTIFICATIONS; i++) {
+        unsigned sends = atomic_load(&stress->notifications[i].sends);
+        assert_in_range(sends, 0, 1);
+        sent += sends;
+    }
+    assert_int_equal(atomic_load(&stress->two_of_a_lane), 0);
+    assert_int_equal(atomic_load(&stress->sends_after_close), 0);
+    assert_int_equal(queue_fixture_counts(stress->queue).running, 0);
+    assert_int_equal(atomic_load(&stress->settled), sent);
+    return sent;
+}
+
+static void run_to_the_end(unsigned failures_percent)
+{
+    static struct stress stress;
+    struct worker workers[WORKERS];
+    struct offer_row rows[NOTIFICATIONS];
+    stress_init(&stress, failures_percent);
+    start_workers(workers, &stress);
+    while (atomic_load(&stress.settled) < NOTIFICATIONS)
+        poll_once(&stress, rows);
+    close_and_join(&stress, workers);
+    assert_int_equal(check_end(&stress), NOTIFICATIONS);
+    if (failures_percent == 0)
+        assert_int_equal(atomic_load(&stress.out_of_order), 0);
+    EMPTY_PAGE(stress.queue);
+    struct send_queue_counts counts = queue_fixture_counts(stress.queue);
+    assert_int_equal(counts.held, 0);
+    assert_int_equal(counts.ready, 0);
+    assert_int_equal(counts.waiting, 0);
+    assert_int_equal(counts.lanes, 0);
+    send_queue_destroy(stress.queue);
+}
+
+static void test_each_is_sent_once_and_in_order_when_all_goes_well(void **state)
+{
+    (void)state;
+    run_to_the_end(0);
+}
+
+static void test_each_is_sent_once_although_stages_fail(void **state)
+{
+    (void)state;
+    run_to_the_end(30);
+}
+
+/* The close falls into the work at another point each time; every reply is still written back. */
+static void test_close_in_the_middle_loses_no_reply(void **state)
+{
+    enum { ROUNDS = 30 };
+    (void)state;
+    static struct stress stress;
+    struct worker workers[WORKERS];
+    struct offer_row rows[NOTIFICATIONS];
+    unsigned random = SEED;
+    for (int round = 0; round < ROUNDS; round++) {
+        stress_init(&stress, 20);
+        start_workers(workers, &stress);
+        for (unsigned polls = next_random(&random) % 12; polls > 0; polls--)
+            poll_once(&stress, rows);
+        close_and_join(&stress, workers);
+        check_end(&stress);
+        poll_once(&stress, rows);
+        assert_null(send_queue_take(stress.queue));
+        send_queue_destroy(stress.queue);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_is_sent_once_and_in_order_when_all_goes_well),
+        cmocka_unit_test(test_each_is_sent_once_although_stages_fail),
+        cmocka_unit_test(test_close_in_the_middle_loses_no_reply),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,169 @@
+/* The folder that outlives the process, and the lock that keeps a second runtime out. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "queue/state_folder.h"
+
+enum { PATH_BYTES = 256 };
+
+struct fixture {
+    char base[PATH_BYTES / 2];
+    char path[PATH_BYTES]; /* base/a/b, which does not exist yet */
+    struct error error;
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    const char *temporary = getenv("TMPDIR");
+    snprintf(fixture->base, sizeof fixture->base, "%s/state-XXXXXX",
+        temporary != NULL ? temporary : "/tmp");
+    assert_non_null(mkdtemp(fixture->base));
+    snprintf(fixture->path, sizeof fixture->path, "%s/a/b", fixture->base);
+    *state = fixture;
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *place)
+{
+    (void)status, (void)type, (void)place;
+    return remove(path);
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    nftw(fixture->base, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    free(fixture);
+    return 0;
+}
+
+static mode_t mode_of(const char *path)
+{
+    struct stat status;
+    assert_int_equal(stat(path, &status), 0);
+    return status.st_mode & 0777;
+}
+
+static void test_folder_is_made_for_its_owner_only(void **state)
+{
+    struct fixture *fixture = *state;
+    struct state_folder folder;
+    mode_t mask = umask(0);
+    assert_int_equal(state_folder_open(&folder, fixture->path, &fixture->error), 0);
+    umask(mask);
+    assert_int_equal(mode_of(fixture->path), 0700);
+    char other[2 * PATH_BYTES];
+    snprintf(other, sizeof other, "%s/a", fixture->base);
+    assert_int_equal(mode_of(other), 0700);
+    snprintf(other, sizeof other, "%s/lock", fixture->path);
+    assert_int_equal(mode_of(other), 0600);
+    assert_true((fcntl(folder.lock_fd, F_GETFD) & FD_CLOEXEC) != 0);
+    state_folder_close(&folder);
+    assert_int_equal(folder.lock_fd, -1);
+    state_folder_close(&folder);
+}
+
+static void test_second_runtime_is_told_who_has_it(void **state)
+{
+    struct fixture *fixture = *state;
+    struct state_folder first;
+    struct state_folder second;
+    char process[64];
+    snprintf(process, sizeof process, "process %ld)", (long)getpid());
+    assert_int_equal(state_folder_open(&first, fixture->path, &fixture->error), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(state_folder_open(&second, fixture->path, &fixture->error), ERROR_LOCKED);
+        assert_int_equal(second.lock_fd, -1);
+        assert_non_null(strstr(fixture->error.text, process));
+        assert_non_null(strstr(fixture->error.text, fixture->path));
+        state_folder_close(&second);
+    }
+    state_folder_close(&first);
+    assert_int_equal(state_folder_open(&second, fixture->path, &fixture->error), 0);
+    state_folder_close(&second);
+}
+
+/* A runtime that was killed leaves no lock behind. */
+static void test_lock_ends_with_its_process(void **state)
+{
+    struct fixture *fixture = *state;
+    struct state_folder folder;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(state_folder_open(&folder, fixture->path, &fixture->error) == 0 ? 0 : 1);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(state_folder_open(&folder, fixture->path, &fixture->error), 0);
+    state_folder_close(&folder);
+}
+
+static void test_paths_that_can_be_no_folder(void **state)
+{
+    struct fixture *fixture = *state;
+    struct state_folder folder;
+    char path[2 * PATH_BYTES];
+    snprintf(path, sizeof path, "%s/file", fixture->base);
+    int file = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(file >= 0);
+    close(file);
+    assert_int_equal(state_folder_open(&folder, path, &fixture->error), ERROR_INVALID);
+    assert_non_null(strstr(fixture->error.text, "not a folder"));
+    snprintf(path, sizeof path, "%s/file/below", fixture->base);
+    assert_int_equal(state_folder_open(&folder, path, &fixture->error), ERROR_INVALID);
+    assert_non_null(strstr(fixture->error.text, path));
+    assert_int_equal(folder.lock_fd, -1);
+    static char longest[PATH_MAX + 2];
+    memset(longest, 'x', sizeof longest - 1);
+    longest[0] = '/';
+    assert_int_equal(state_folder_open(&folder, longest, &fixture->error), ERROR_INVALID);
+}
+
+/* Following a link could empty somebody else's file. */
+static void test_lock_that_is_a_link_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct state_folder folder;
+    char target[2 * PATH_BYTES];
+    char link[2 * PATH_BYTES];
+    snprintf(target, sizeof target, "%s/precious", fixture->base);
+    int file = open(target, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_int_equal(write(file, "x", 1), 1);
+    close(file);
+    snprintf(link, sizeof link, "%s/lock", fixture->base);
+    assert_int_equal(symlink(target, link), 0);
+    assert_int_equal(state_folder_open(&folder, fixture->base, &fixture->error), ERROR_INVALID);
+    struct stat status;
+    assert_int_equal(stat(target, &status), 0);
+    assert_int_equal(status.st_size, 1);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_folder_is_made_for_its_owner_only),
+        TEST(test_second_runtime_is_told_who_has_it),
+        TEST(test_lock_ends_with_its_process),
+        TEST(test_paths_that_can_be_no_folder),
+        TEST(test_lock_that_is_a_link_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
