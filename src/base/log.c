@@ -42,13 +42,19 @@ static void line_put(struct line *line, const char *string)
     line->used += length;
 }
 
+/* Whole characters only, so that a line that had to be cut is still JSON. */
 static void line_put_json_string(struct line *line, const char *string)
 {
     line_put(line, "\"");
-    for (const char *at = string; *at != '\0' && line->used + 16 < sizeof line->bytes; at++) {
+    for (const char *at = string; *at != '\0' && line->used + 16 < sizeof line->bytes;) {
+        size_t step = text_utf8_length(at, strnlen(at, 4));
+        if (step == 0)
+            step = 1;
         if (*at == '"' || *at == '\\')
             line_put(line, "\\");
-        line->bytes[line->used++] = *at;
+        memcpy(line->bytes + line->used, at, step);
+        line->used += step;
+        at += step;
     }
     line_put(line, "\"");
 }

@@ -188,13 +188,22 @@ bool text_copy(char *destination, size_t destination_bytes, const char *string)
     return kept == length;
 }
 
+/* Whether the character of length bytes is no control character, neither of ASCII nor C1. */
+static bool is_printable(const char *bytes, size_t length)
+{
+    const unsigned char *b = (const unsigned char *)bytes;
+    if (length == 1)
+        return b[0] >= ' ' && b[0] != 0x7F;
+    return length > 2 || (length == 2 && (b[0] != 0xC2 || b[1] >= 0xA0));
+}
+
 void text_quote(char *destination, size_t destination_bytes, const char *bytes, size_t length_bytes)
 {
     assert(destination_bytes > 0);
     size_t used = 0;
     for (size_t at = 0; at < length_bytes;) {
         size_t step = text_utf8_length(bytes + at, length_bytes - at);
-        bool printable = step > 1 || (step == 1 && bytes[at] >= ' ' && bytes[at] != 0x7F);
+        bool printable = is_printable(bytes + at, step);
         size_t wide = printable ? step : 1;
         if (used + wide >= destination_bytes)
             break;
