@@ -5,7 +5,12 @@
 
 #include "base/json_guard.h"
 
-enum { ANSWER_LIMIT_BYTES = 8 * 1024 * 1024, QUOTE_BYTES = 400, HEADERS = 8 };
+enum {
+    ANSWER_LIMIT_BYTES = 8 * 1024 * 1024,
+    QUOTE_BYTES = 400,
+    STATUS_QUOTE_BYTES = 33,
+    HEADERS = 8
+};
 
 static const int64_t LONGEST_RETRY_AFTER_MS = INT64_C(15) * 60 * 1000;
 
@@ -226,6 +231,31 @@ static void classify_status(const struct http_answer *answer, struct gateway_res
         quote[0] != '\0' ? quote : "(no body)");
 }
 
+/* An answer without a status, as older releases give, counts as completed. */
+static bool ended_otherwise(const json_t *body)
+{
+    const json_t *status = json_object_get(body, "status");
+    const char *word = json_string_value(status);
+    return status != NULL && (word == NULL || strcmp(word, "completed") != 0);
+}
+
+static void quote_string(char *quote, size_t quote_bytes, const json_t *object, const char *key)
+{
+    const char *words = json_guard_string(object, key);
+    text_quote(quote, quote_bytes, words != NULL ? words : "", words != NULL ? strlen(words) : 0);
+}
+
+static void explain_failed_run(const json_t *body, struct gateway_result *result)
+{
+    char status[STATUS_QUOTE_BYTES];
+    char message[QUOTE_BYTES];
+    quote_string(status, sizeof status, body, "status");
+    quote_string(message, sizeof message, json_object_get(body, "error"), "message");
+    result->outcome = GATEWAY_FAILED_RUN;
+    error_set(&result->error, ERROR_REMOTE, "the agent's run ended as \"%s\"%s%s",
+        status[0] != '\0' ? status : "?", message[0] != '\0' ? ": " : "", message);
+}
+
 /* A 2xx: completed, or a run that did not end as it should. */
 static void classify_success(const struct http_answer *answer, struct gateway_result *result)
 {
@@ -238,16 +268,8 @@ static void classify_success(const struct http_answer *answer, struct gateway_re
             why.text);
         return;
     }
-    const json_t *status = json_object_get(body, "status");
-    const char *word = json_string_value(status);
-    if (status != NULL && (word == NULL || strcmp(word, "completed") != 0)) {
-        char quote[QUOTE_BYTES];
-        const char *message = json_guard_string(json_object_get(body, "error"), "message");
-        text_quote(quote, sizeof quote, message != NULL ? message : "",
-            message != NULL ? strlen(message) : 0);
-        result->outcome = GATEWAY_FAILED_RUN;
-        error_set(&result->error, ERROR_REMOTE, "the agent's run ended as \"%.32s\"%s%s",
-            word != NULL ? word : "?", quote[0] != '\0' ? ": " : "", quote);
+    if (ended_otherwise(body)) {
+        explain_failed_run(body, result);
         json_decref(body);
         return;
     }
