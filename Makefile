@@ -107,8 +107,8 @@ FUZZERS := $(patsubst test/fuzz/%.c,build/fuzz/%,$(FUZZ_SOURCES))
 
 build/fuzz/%: test/fuzz/%.c $(CORE_SOURCES) Makefile
 	@mkdir -p $(@D)
-	clang -std=gnu17 -g -O1 -D_GNU_SOURCE -DMISSION_CONTROL_VERSION='"$(VERSION)"' -Iinclude \
-		$(PKG_CFLAGS) $(FUZZ_FLAGS) -o $@ $< $(CORE_SOURCES) $(PKG_LIBS) -pthread
+	clang -std=gnu17 -g -O1 -D_GNU_SOURCE -DMISSION_CONTROL_VERSION='"$(VERSION)"' \
+		-include include/base/banned.h -Iinclude $(PKG_CFLAGS) $(FUZZ_FLAGS) -o $@ $< $(CORE_SOURCES) $(PKG_LIBS) -pthread
 
 fuzz: $(FUZZERS)
 	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh $(FUZZERS)

@@ -67,17 +67,29 @@ static void remove_cut_secret(char *text, const char *secret)
         }
 }
 
+/* Length of the longest known secret that text begins with, or 0. */
+static size_t known_secret_length(const char *text)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < SECRETS; i++) {
+        size_t length = secrets[i] != NULL ? strlen(secrets[i]) : 0;
+        if (length > longest && strncmp(text, secrets[i], length) == 0)
+            longest = length;
+    }
+    return longest;
+}
+
 static void remove_known_secrets(char *text)
 {
     pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < SECRETS; i++) {
-        if (secrets[i] == NULL)
-            continue;
-        char *found = text;
-        while ((found = strstr(found, secrets[i])) != NULL)
-            blank_out(found, strlen(secrets[i]));
-        remove_cut_secret(text, secrets[i]);
+    for (char *at = text; *at != '\0'; at++) {
+        size_t length = known_secret_length(at);
+        if (length > 0)
+            blank_out(at, length);
     }
+    for (size_t i = 0; i < SECRETS; i++)
+        if (secrets[i] != NULL)
+            remove_cut_secret(text, secrets[i]);
     pthread_mutex_unlock(&lock);
 }
 
@@ -94,9 +106,11 @@ static void remove_after_prefix(char *text, const char *prefix, bool with_prefix
     char *found = text;
     while ((found = strcasestr(found, prefix)) != NULL) {
         char *value = found + prefix_bytes;
+        if (!with_prefix)
+            value += strspn(value, " ");
         size_t length = value_length(value);
         if (with_prefix)
-            blank_out(found, prefix_bytes + length);
+            blank_out(found, (size_t)(value - found) + length);
         else if (length > 0)
             blank_out(value, length);
         found += with_prefix ? 1 : prefix_bytes;

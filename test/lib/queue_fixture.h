@@ -4,7 +4,7 @@
 
 #include "queue/send_queue.h"
 
-enum { QUEUE_FIXTURE_CAPACITY = 1024, AN_HOUR_MS = 3600 * 1000 };
+enum { QUEUE_FIXTURE_CAPACITY = 1024, AN_HOUR_MS = 3600 * 1000, TWO_HOURS_MS = 2 * AN_HOUR_MS };
 
 /* cmocka fixtures: *state becomes an empty struct send_queue. */
 int queue_fixture_setup(void **state);

@@ -23,7 +23,7 @@
     "{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"failed\",\"output\":[]," \
     "\"error\":{\"code\":\"api_error\",\"message\":\"internal error\"}}"
 
-enum { NO_RETRY_AFTER = -1, MINUTE_MS = 60 * 1000 };
+enum { NO_RETRY_AFTER = -1, MOST_MS = 15 * 60 * 1000, A_DAY_MS = 24 * 3600 * 1000 };
 
 static void classify(
     int status, int64_t retry_after_ms, const char *body, struct gateway_result *result)
@@ -90,9 +90,9 @@ static void test_busy(void **state)
         {503, NO_RETRY_AFTER, DRAINING, GATEWAY_BUSY, 0}, {503, 0, "", GATEWAY_BUSY, 0},
         {503, 7000, "proxy says no", GATEWAY_BUSY, 7000},
         {429, 30000, "{\"error\":{\"message\":\"slow\"}}", GATEWAY_BUSY, 30000},
-        {503, 15 * MINUTE_MS, DRAINING, GATEWAY_BUSY, 15 * MINUTE_MS},
-        {503, 15 * MINUTE_MS + 1, DRAINING, GATEWAY_BUSY, 15 * MINUTE_MS},
-        {429, 24 * 60 * MINUTE_MS, "", GATEWAY_BUSY, 15 * MINUTE_MS});
+        {503, MOST_MS, DRAINING, GATEWAY_BUSY, MOST_MS},
+        {503, MOST_MS + 1, DRAINING, GATEWAY_BUSY, MOST_MS},
+        {429, A_DAY_MS, "", GATEWAY_BUSY, MOST_MS});
 }
 
 static void test_refused(void **state)
@@ -152,17 +152,17 @@ static void test_transport(void **state)
     (void)state;
     static const struct {
         enum http_failure failure;
-        bool sent;
         enum gateway_outcome outcome;
+        bool sent;
         bool timed_out;
     } rows[] = {
-        {HTTP_NOT_SENT, false, GATEWAY_UNREACHABLE, false},
-        {HTTP_NO_MEMORY, false, GATEWAY_UNREACHABLE, false},
-        {HTTP_TIMED_OUT, true, GATEWAY_AMBIGUOUS, true},
-        {HTTP_LOST, true, GATEWAY_AMBIGUOUS, false},
-        {HTTP_TOO_LARGE, true, GATEWAY_FAILED_RUN, false},
-        {HTTP_ABORTED, true, GATEWAY_ABORTED, false},
-        {HTTP_ABORTED, false, GATEWAY_ABORTED, false},
+        {HTTP_NOT_SENT, GATEWAY_UNREACHABLE, false, false},
+        {HTTP_NO_MEMORY, GATEWAY_UNREACHABLE, false, false},
+        {HTTP_TIMED_OUT, GATEWAY_AMBIGUOUS, true, true},
+        {HTTP_LOST, GATEWAY_AMBIGUOUS, true, false},
+        {HTTP_TOO_LARGE, GATEWAY_FAILED_RUN, true, false},
+        {HTTP_ABORTED, GATEWAY_ABORTED, true, false},
+        {HTTP_ABORTED, GATEWAY_ABORTED, false, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct http_answer answer = {

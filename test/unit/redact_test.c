@@ -49,6 +49,15 @@ static void test_known_values_go_wherever_they_are(void **state)
     must_stay("");
 }
 
+static void test_longest_known_value_wins(void **state)
+{
+    (void)state;
+    redact_add_secret("common-begin");
+    redact_add_secret("common-beginning-and-rest");
+    must_become("x common-beginning-and-rest y", "x *** y");
+    must_become("x common-begin y", "x *** y");
+}
+
 static void test_short_values_are_not_remembered(void **state)
 {
     (void)state;
@@ -119,6 +128,7 @@ static void test_bearer_values_go(void **state)
     must_become("authorization: bearer abc, x", "authorization: bearer ***, x");
     must_become("{\"a\":\"Bearer abc\"}", "{\"a\":\"Bearer ***\"}");
     must_become("Bearer a", "Bearer *");
+    must_become("Bearer  abc", "Bearer  ***");
     must_stay("Bearer ");
     must_stay("Bearers of news");
 }
@@ -174,6 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_known_values_go_wherever_they_are),
+        TEST(test_longest_known_value_wins),
         TEST(test_short_values_are_not_remembered),
         TEST(test_value_that_contains_another),
         TEST(test_value_cut_by_the_end_of_the_text),
