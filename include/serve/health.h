@@ -17,9 +17,10 @@ struct health_sources {
 
 /*
  * Appends the JSON of /health, indented by two, with the keys of contract runtime-behaviour-v0,
- * section 9, in that order. "healthy" while the gateway and the delivery run and the last poll did
- * not fail, else "degraded". Holds no secret, session key or reply: errors are redacted. Out of
- * memory sets body->failed. Any thread; takes the short lock of the stats.
+ * section 9, in that order. "healthy" while the gateway and the delivery run and neither the last
+ * poll nor the last write to the spool failed, else "degraded". Holds no secret, session key or
+ * reply: errors are redacted. Out of memory sets body->failed. Any thread; takes the short lock of
+ * the stats.
  */
 void health_append(struct text *body, const struct health_sources *sources);
 

@@ -9,7 +9,8 @@
 #include "loops/loop.h"
 #include "remote/service_actions.h"
 
-enum { POKE_GAP_MS = 100 };
+/* A newer backend cuts pages at 500 rows whatever it is asked for. */
+enum { POKE_GAP_MS = 100, SHORTEST_CUT_ROWS = 500 };
 
 static const char component[] = "Delivery";
 
@@ -94,7 +95,7 @@ static bool offer_page(struct delivery_poller *poller, const struct notification
     const struct offer offer = {
         .rows = rows,
         .count = page->count,
-        .full = page->listed >= limit,
+        .full = page->listed >= limit || page->listed >= SHORTEST_CUT_ROWS,
         .began_at_ms = began_at_ms,
     };
     bool more = send_queue_offer(poller->parts.queue, &offer);

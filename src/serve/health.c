@@ -11,6 +11,7 @@
 struct snapshot {
     bool gateway_running;
     bool delivery_running;
+    bool spool_broken;
     unsigned poll_failures;
     struct stats_error delivery_error;
     struct stats_error send_error;
@@ -22,6 +23,7 @@ static void look(struct snapshot *seen, const struct health_sources *sources)
     struct stats *stats = sources->stats;
     seen->gateway_running = atomic_load(&stats->gateway_running);
     seen->delivery_running = atomic_load(&stats->delivery_running);
+    seen->spool_broken = atomic_load(&stats->spool_broken);
     seen->poll_failures = atomic_load(&stats->consecutive_poll_failures);
     stats_errors(stats, &seen->delivery_error, &seen->send_error);
     if (!version_probe_get(sources->version, seen->openclaw, sizeof seen->openclaw))
@@ -30,7 +32,8 @@ static void look(struct snapshot *seen, const struct health_sources *sources)
 
 static bool is_healthy(const struct snapshot *seen)
 {
-    return seen->gateway_running && seen->delivery_running && seen->poll_failures == 0;
+    return seen->gateway_running && seen->delivery_running && seen->poll_failures == 0 &&
+           !seen->spool_broken;
 }
 
 /* Wall-clock milliseconds; null for never. */

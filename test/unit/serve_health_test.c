@@ -87,6 +87,9 @@ static void test_status(void **state)
     atomic_store(&fixture->stats.consecutive_poll_failures, 1);
     must_have_status(fixture, "degraded");
     atomic_store(&fixture->stats.consecutive_poll_failures, 0);
+    atomic_store(&fixture->stats.spool_broken, true);
+    must_have_status(fixture, "degraded");
+    atomic_store(&fixture->stats.spool_broken, false);
     atomic_store(&fixture->stats.gateway_running, false);
     must_have_status(fixture, "degraded");
 }
