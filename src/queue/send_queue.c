@@ -8,6 +8,9 @@
 #include "base/text.h"
 #include "lane.h"
 
+/* The structure that the member at pointer is embedded in. */
+#define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
+
 struct send_queue {
     size_t capacity; /* never changed */
 
@@ -138,7 +141,7 @@ static struct lane *find_or_add_lane_locked(struct send_queue *queue, const char
 {
     struct id_item *found = id_table_find(&queue->lanes, agent_id);
     if (found != NULL)
-        return (struct lane *)((char *)found - offsetof(struct lane, item));
+        return CONTAINER_OF(found, struct lane, item);
     struct lane *lane = lane_create(agent_id);
     if (lane == NULL)
         return NULL;
@@ -216,8 +219,7 @@ static struct taken_in take_in_rows_locked(struct send_queue *queue, const struc
     for (size_t i = 0; i < offer->count; i++) {
         struct id_item *found = id_table_find(&queue->entries, offer->rows[i].id);
         if (found != NULL)
-            ((struct entry *)((char *)found - offsetof(struct entry, item)))->last_page =
-                queue->page;
+            CONTAINER_OF(found, struct entry, item)->last_page = queue->page;
         else if (add_row_locked(queue, &offer->rows[i]))
             taken.added++;
         else
@@ -276,7 +278,7 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
 static void make_ready_locked(struct send_queue *queue, struct heap_item *due)
 {
     heap_remove(&queue->waiting, due);
-    lane_insert(&queue->ready, (struct entry *)((char *)due - offsetof(struct entry, due)));
+    lane_insert(&queue->ready, CONTAINER_OF(due, struct entry, due));
 }
 
 /* Lets entries whose time has come back into their lanes. */
