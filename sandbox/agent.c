@@ -89,14 +89,22 @@ static void write_quote(struct text *reply, const char *message)
     text_append(reply, message[length] == '\0' ? "\"" : "...\"");
 }
 
+/* Whether the message that the notification is about was written by that type of author. */
+static bool is_by(const struct reading *reading, const char *type)
+{
+    return reading->author != NULL && strncmp(reading->author, type, strlen(type)) == 0;
+}
+
 static void write_reply(
     struct text *reply, const struct reading *reading, const char *agent, const char *colleague)
 {
     const char *task = reading->task == NULL ? "a task that is gone" : reading->task;
     text_printf(reply, "**Summary**\n%s here. I looked at %s.", agent, task);
-    if (reading->message != NULL) {
+    if (reading->message != NULL && is_by(reading, "user")) {
         text_append(reply, " You wrote: ");
         write_quote(reply, reading->message);
+    } else if (reading->message != NULL) {
+        text_append(reply, " A colleague brought me in.");
     }
     text_printf(reply, "\n\n**Work done**\n- Read the %s notification and the task.",
         reading->type == NULL ? "(unknown)" : reading->type);
@@ -113,8 +121,8 @@ static void write_reply(
 /* A colleague's words need no answer unless they mention this agent. */
 static bool needs_no_answer(const struct reading *reading)
 {
-    return reading->author != NULL && strncmp(reading->author, "agent", 5) == 0 &&
-           reading->type != NULL && strcmp(reading->type, "thread_update") == 0;
+    return is_by(reading, "agent") && reading->type != NULL &&
+           strcmp(reading->type, "thread_update") == 0;
 }
 
 char *agent_reply(const char *agent, const char *input, bool chatty)
@@ -125,9 +133,9 @@ char *agent_reply(const char *agent, const char *input, bool chatty)
     struct reading reading = {0};
     read_input(input, &reading);
     struct text reply = {0};
-    bool from_user = reading.author != NULL && strncmp(reading.author, "user", 4) == 0;
-    char *colleague =
-        from_user && reading.message != NULL ? colleague_in(reading.message, agent) : NULL;
+    char *colleague = is_by(&reading, "user") && reading.message != NULL
+                          ? colleague_in(reading.message, agent)
+                          : NULL;
     if (needs_no_answer(&reading) && !chatty)
         text_append(&reply, silence);
     else

@@ -26,8 +26,8 @@ void answer_plain(struct exchange *exchange, unsigned status, const char *conten
     exchange_answer(exchange, status, memory_copy(content), strlen(content));
 }
 
-void answer_refusal(struct exchange *exchange, unsigned status, const char *code,
-    const char *format, ...)
+void answer_refusal(
+    struct exchange *exchange, unsigned status, const char *code, const char *format, ...)
 {
     struct text message = {0};
     va_list arguments;

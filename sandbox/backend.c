@@ -131,8 +131,8 @@ static void look_for_rule(struct backend_call *call)
     };
     if (subject.notification == NULL)
         subject.notification = json_guard_string(call->call.arguments, "sourceNotificationId");
-    const struct document *agent = store_get(&call->sandbox->store, TABLE_AGENTS,
-        json_guard_string(call->call.arguments, "agentId"));
+    const struct document *agent = store_get(
+        &call->sandbox->store, TABLE_AGENTS, json_guard_string(call->call.arguments, "agentId"));
     subject.agent = agent == NULL ? NULL : document_string(agent, "slug");
     call->rule = faults_match(&call->sandbox->faults, &subject);
 }
@@ -148,8 +148,8 @@ static void begin_function(struct backend_call *call)
     if (rule != NULL)
         call->count->faults++;
     bool hold = rule != NULL && (rule->hold || rule->action == FAULT_HANG);
-    fault_pause_begin(&call->pause, &call->sandbox->faults, call->rule, call->exchange, 0, hold,
-        run_call, call);
+    fault_pause_begin(
+        &call->pause, &call->sandbox->faults, call->rule, call->exchange, 0, hold, run_call, call);
 }
 
 /* Calls that no function answers: unknown ones, and actions called as something else. */

@@ -59,8 +59,8 @@ static bool check_client(const char *client, struct refusal *refusal)
     while (dash != NULL && !read_version(dash + 1, version))
         dash = strchr(dash + 1, '-');
     if (dash == NULL || dash == client)
-        return refuse(refusal, "InvalidClientVersion", "Failed to parse client version: %.100s",
-            client);
+        return refuse(
+            refusal, "InvalidClientVersion", "Failed to parse client version: %.100s", client);
     bool is_old = version[0] == 0 && (version[1] < 19 || (version[1] == 19 && version[2] <= 1));
     if (strncmp(client, "npm-", 4) == 0 && is_old)
         return refuse(refusal, "ClientVersionUnsupported",
@@ -98,16 +98,16 @@ static bool read_body(const struct exchange *exchange, json_t **body, struct ref
     if (exchange_body_is_too_large(exchange))
         return refuse(refusal, "BadJsonBody", "length limit exceeded");
     if (!is_json_type(exchange_header(exchange, "Content-Type")))
-        return refuse(refusal, "BadJsonBody",
-            "Expected request with `Content-Type: application/json`");
+        return refuse(
+            refusal, "BadJsonBody", "Expected request with `Content-Type: application/json`");
     struct error error;
     if (bytes->length_bytes == 0)
         return refuse(refusal, "BadJsonBody", "EOF while parsing a value at line 1 column 0");
     if (!is_utf8(bytes))
         return refuse(refusal, "BadJsonBody", "Failed to parse the request body as UTF-8");
     if (json_guard_load(bytes->data, bytes->length_bytes, body, &error) != 0)
-        return refuse(refusal, "BadJsonBody", "Failed to parse the request body as JSON: %.150s",
-            error.text);
+        return refuse(
+            refusal, "BadJsonBody", "Failed to parse the request body as JSON: %.150s", error.text);
     return true;
 }
 
@@ -142,13 +142,11 @@ static bool is_plain(const json_t *value)
     const char *key;
     json_t *member;
     size_t index;
-    json_object_foreach((json_t *)value, key, member)
-    {
+    json_object_foreach ((json_t *)value, key, member) {
         if (key[0] == '$' || !is_plain(member))
             return false;
     }
-    json_array_foreach(value, index, member)
-    {
+    json_array_foreach (value, index, member) {
         if (!is_plain(member))
             return false;
     }

@@ -42,17 +42,16 @@ struct document *board_notify(struct store *store, const struct new_notification
 
 static bool is_subscribed(const struct thread *thread, const char *id)
 {
-    const struct document *subscription;
-    TAILQ_FOREACH(subscription, &thread->subscriptions, link)
-    {
+    const struct document *subscription = NULL;
+    TAILQ_FOREACH (subscription, &thread->subscriptions, link) {
         if (strcmp(document_string(subscription, "subscriberId"), id) == 0)
             return true;
     }
     return false;
 }
 
-static void subscribe(struct store *store, const struct document *task, const char *type,
-    const char *id)
+static void subscribe(
+    struct store *store, const struct document *task, const char *type, const char *id)
 {
     if (is_subscribed(store_thread(store, task->id), id))
         return;
@@ -67,8 +66,7 @@ static bool is_mentioned(const json_t *mentions, const char *id)
 {
     size_t index;
     const json_t *mention;
-    json_array_foreach(mentions, index, mention)
-    {
+    json_array_foreach (mentions, index, mention) {
         if (strcmp(json_string_value(json_object_get(mention, "id")), id) == 0)
             return true;
     }
@@ -97,15 +95,15 @@ static void notify_of_message(struct store *store, struct document *message,
     struct text body = {0};
     text_printf(&title, mentioned ? "%s mentioned you" : "%s replied",
         document_string(from->author, "name"));
-    text_printf(&body, mentioned ? "You were mentioned in task \"%s\"" : "New message in task \"%s\"",
+    text_printf(&body,
+        mentioned ? "You were mentioned in task \"%s\"" : "New message in task \"%s\"",
         document_string(from->task, "title"));
-    board_notify(store,
-        &(struct new_notification){.type = mentioned ? "mention" : "thread_update",
-            .recipient = recipient,
-            .task = from->task,
-            .message = message,
-            .title = title.data,
-            .body = body.data});
+    board_notify(store, &(struct new_notification){.type = mentioned ? "mention" : "thread_update",
+                            .recipient = recipient,
+                            .task = from->task,
+                            .message = message,
+                            .title = title.data,
+                            .body = body.data});
     text_fini(&title);
     text_fini(&body);
 }
@@ -115,8 +113,7 @@ static void notify_mentioned(struct store *store, struct document *message,
 {
     size_t index;
     const json_t *mention;
-    json_array_foreach(mentions, index, mention)
-    {
+    json_array_foreach (mentions, index, mention) {
         struct document *recipient =
             find_actor(store, json_string_value(json_object_get(mention, "id")));
         if (recipient != NULL && wants_mention(recipient, from->author))
@@ -127,9 +124,8 @@ static void notify_mentioned(struct store *store, struct document *message,
 static void notify_subscribers(struct store *store, struct document *message,
     const struct new_message *from, const json_t *mentions)
 {
-    const struct document *subscription;
-    TAILQ_FOREACH(subscription, &store_thread(store, from->task->id)->subscriptions, link)
-    {
+    const struct document *subscription = NULL;
+    TAILQ_FOREACH (subscription, &store_thread(store, from->task->id)->subscriptions, link) {
         const char *id = document_string(subscription, "subscriberId");
         struct document *recipient = find_actor(store, id);
         if (recipient != NULL && recipient != from->author && !is_mentioned(mentions, id))
@@ -142,8 +138,7 @@ static void subscribe_mentioned(
 {
     size_t index;
     const json_t *mention;
-    json_array_foreach(mentions, index, mention)
-    {
+    json_array_foreach (mentions, index, mention) {
         subscribe(store, task, json_string_value(json_object_get(mention, "type")),
             json_string_value(json_object_get(mention, "id")));
     }
@@ -152,8 +147,8 @@ static void subscribe_mentioned(
 struct document *board_post(struct store *store, const struct new_message *from)
 {
     const char *account_id = document_string(from->task, "accountId");
-    json_t *mentions = mentions_parse(
-        store, account_id, from->author->id, json_string_value(from->content));
+    json_t *mentions =
+        mentions_parse(store, account_id, from->author->id, json_string_value(from->content));
     json_t *fields = json_pack("{s:s, s:s, s:s, s:s, s:O, s:O, s:O*, s:s*, s:o}", "accountId",
         account_id, "taskId", from->task->id, "authorType", kind_of(from->author), "authorId",
         from->author->id, "content", from->content, "mentions", mentions, "attachments",
@@ -168,8 +163,8 @@ struct document *board_post(struct store *store, const struct new_message *from)
     return message;
 }
 
-struct document *board_assign(struct store *store, struct document *task, struct document *agent,
-    const struct document *user)
+struct document *board_assign(
+    struct store *store, struct document *task, struct document *agent, const struct document *user)
 {
     json_t *assigned = json_incref(document_field(task, "assignedAgentIds"));
     json_array_append_new(assigned, memory_json(json_string(agent->id)));
@@ -179,21 +174,22 @@ struct document *board_assign(struct store *store, struct document *task, struct
     store_set(store, task, "updatedAt", now_json());
     struct text title = {0};
     struct text body = {0};
-    text_printf(&title, "%s assigned you", user == NULL ? "Somebody" : document_string(user, "name"));
+    text_printf(
+        &title, "%s assigned you", user == NULL ? "Somebody" : document_string(user, "name"));
     text_printf(&body, "You were assigned to task \"%s\"", document_string(task, "title"));
-    struct document *notification = board_notify(store,
-        &(struct new_notification){.type = "assignment",
-            .recipient = agent,
-            .task = task,
-            .title = title.data,
-            .body = body.data});
+    struct document *notification =
+        board_notify(store, &(struct new_notification){.type = "assignment",
+                                .recipient = agent,
+                                .task = task,
+                                .title = title.data,
+                                .body = body.data});
     text_fini(&title);
     text_fini(&body);
     return notification;
 }
 
-void board_set_task_status(struct store *store, struct document *task, const char *status,
-    const struct document *user)
+void board_set_task_status(
+    struct store *store, struct document *task, const char *status, const struct document *user)
 {
     store_set(store, task, "status", memory_json_text(status));
     store_set(store, task, "updatedAt", now_json());
@@ -205,16 +201,14 @@ void board_set_task_status(struct store *store, struct document *task, const cha
         status);
     size_t index;
     const json_t *id;
-    json_array_foreach(document_field(task, "assignedAgentIds"), index, id)
-    {
+    json_array_foreach (document_field(task, "assignedAgentIds"), index, id) {
         struct document *agent = store_get(store, TABLE_AGENTS, json_string_value(id));
         if (agent != NULL)
-            board_notify(store,
-                &(struct new_notification){.type = "status_change",
-                    .recipient = agent,
-                    .task = task,
-                    .title = title.data,
-                    .body = body.data});
+            board_notify(store, &(struct new_notification){.type = "status_change",
+                                    .recipient = agent,
+                                    .task = task,
+                                    .title = title.data,
+                                    .body = body.data});
     }
     text_fini(&title);
     text_fini(&body);

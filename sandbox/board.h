@@ -9,16 +9,17 @@
 struct new_message {
     struct document *author; /* a user or an agent */
     struct document *task;
-    json_t *content;            /* a string; borrowed, referenced by the message */
-    json_t *attachments;        /* or NULL; borrowed, referenced by the message */
-    const char *source;         /* sourceNotificationId or NULL */
+    json_t *content;     /* a string; borrowed, referenced by the message */
+    json_t *attachments; /* or NULL; borrowed, referenced by the message */
+    const char *source;  /* sourceNotificationId or NULL */
 };
 
 /*
- * Posts a message: parses mentions, subscribes the author and the mentioned, notes the activity,
- * notifies the mentioned and the other subscribers. Idempotency is the caller's business.
+ * Posts the message that from describes: parses mentions, subscribes the author and the mentioned,
+ * notes the activity, notifies the mentioned and the other subscribers. Idempotency is the caller's
+ * business.
  */
-struct document *board_post(struct store *store, const struct new_message *message);
+struct document *board_post(struct store *store, const struct new_message *from);
 
 struct new_notification {
     const char *type;
@@ -38,8 +39,8 @@ struct document *board_assign(struct store *store, struct document *task, struct
     const struct document *user);
 
 /* Changes a task's status for user (or NULL) and notifies the agents that are assigned to it. */
-void board_set_task_status(struct store *store, struct document *task, const char *status,
-    const struct document *user);
+void board_set_task_status(
+    struct store *store, struct document *task, const char *status, const struct document *user);
 
 /* Notes an activity about a document of the account. */
 void board_note_activity(struct store *store, const char *type, const struct document *actor,

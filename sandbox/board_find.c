@@ -16,8 +16,7 @@ struct document *board_find(const struct store *store, enum table table, const c
     struct document *document = store_get(store, table, name);
     if (document != NULL)
         return document;
-    TAILQ_FOREACH(document, &store->tables[table], siblings)
-    {
+    TAILQ_FOREACH (document, &store->tables[table], siblings) {
         for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
             const char *value = document_string(document, keys[i]);
             if (value != NULL && strcmp(value, name) == 0)

@@ -158,7 +158,8 @@ void control_begin(struct sandbox *sandbox, struct exchange *exchange)
         }
     }
     if (path_exists)
-        answer_refusal(exchange, 405, "MethodNotAllowed", "%s cannot be asked with %s", path, method);
+        answer_refusal(
+            exchange, 405, "MethodNotAllowed", "%s cannot be asked with %s", path, method);
     else
         answer_refusal(exchange, 404, "NotFound", "there is no %s", path);
 }

@@ -11,8 +11,8 @@ static struct document *account_of(
     struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     const char *name = json_guard_string(body, "account");
-    struct document *account = name == NULL ? sandbox_account(sandbox)
-                                            : board_find(&sandbox->store, TABLE_ACCOUNTS, name);
+    struct document *account =
+        name == NULL ? sandbox_account(sandbox) : board_find(&sandbox->store, TABLE_ACCOUNTS, name);
     if (account == NULL)
         answer_refusal(exchange, 404, "NotFound", "there is no such account");
     return account;
@@ -45,9 +45,8 @@ void control_restart(struct sandbox *sandbox, struct exchange *exchange, const j
 /* The account's runtimes row, made if there has been no status report yet. */
 static struct document *row_of(struct sandbox *sandbox, const struct document *account)
 {
-    struct document *row;
-    TAILQ_FOREACH(row, &sandbox->store.tables[TABLE_RUNTIMES], siblings)
-    {
+    struct document *row = NULL;
+    TAILQ_FOREACH (row, &sandbox->store.tables[TABLE_RUNTIMES], siblings) {
         if (strcmp(document_string(row, "accountId"), account->id) == 0)
             return row;
     }
@@ -107,8 +106,7 @@ static bool are_strings(const json_t *list)
 {
     size_t index;
     const json_t *item;
-    json_array_foreach(list, index, item)
-    {
+    json_array_foreach (list, index, item) {
         if (!json_is_string(item))
             return false;
     }
@@ -148,8 +146,7 @@ void control_settings(struct sandbox *sandbox, struct exchange *exchange, const 
     const struct settings *settings = &sandbox->settings;
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)body, name, value)
-    {
+    json_object_foreach ((json_t *)body, name, value) {
         if (!apply_named(&sandbox->settings, name, value)) {
             answer_refusal(exchange, 400, "BadValue", "%s is unknown or of a wrong type", name);
             return;

@@ -6,8 +6,8 @@
 #include "memory.h"
 
 /* The document that body[key] names; else exchange is answered and NULL returned. */
-static struct document *find(struct sandbox *sandbox, struct exchange *exchange,
-    const json_t *body, const char *key, enum table table)
+static struct document *find(struct sandbox *sandbox, struct exchange *exchange, const json_t *body,
+    const char *key, enum table table)
 {
     struct document *document = board_find(&sandbox->store, table, json_guard_string(body, key));
     if (document == NULL)
@@ -36,18 +36,18 @@ void control_message(struct sandbox *sandbox, struct exchange *exchange, const j
         answer_refusal(exchange, 400, "BadValue", "author must exist, content must be a string");
         return;
     }
-    const struct document *before = TAILQ_LAST(&sandbox->store.tables[TABLE_NOTIFICATIONS],
-        document_list);
-    const struct document *message = board_post(&sandbox->store,
-        &(struct new_message){.author = author, .task = task, .content = content});
+    const struct document *before =
+        TAILQ_LAST(&sandbox->store.tables[TABLE_NOTIFICATIONS], document_list);
+    const struct document *message = board_post(
+        &sandbox->store, &(struct new_message){.author = author, .task = task, .content = content});
     json_t *notifications = memory_json(json_array());
     const struct document *made = before == NULL
                                       ? TAILQ_FIRST(&sandbox->store.tables[TABLE_NOTIFICATIONS])
                                       : TAILQ_NEXT(before, siblings);
     for (; made != NULL; made = TAILQ_NEXT(made, siblings))
         json_array_append_new(notifications, memory_json(json_string(made->id)));
-    answer_json(exchange, 200,
-        json_pack("{s:s, s:o}", "id", message->id, "notifications", notifications));
+    answer_json(
+        exchange, 200, json_pack("{s:s, s:o}", "id", message->id, "notifications", notifications));
 }
 
 void control_assign(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
@@ -131,14 +131,12 @@ static size_t delete_references(struct store *store, enum table table, const cha
 
 static void unassign(struct store *store, const char *agent_id)
 {
-    struct document *task;
-    TAILQ_FOREACH(task, &store->tables[TABLE_TASKS], siblings)
-    {
+    struct document *task = NULL;
+    TAILQ_FOREACH (task, &store->tables[TABLE_TASKS], siblings) {
         json_t *kept = memory_json(json_array());
         size_t index;
         json_t *id;
-        json_array_foreach(document_field(task, "assignedAgentIds"), index, id)
-        {
+        json_array_foreach (document_field(task, "assignedAgentIds"), index, id) {
             if (strcmp(json_string_value(id), agent_id) != 0)
                 json_array_append(kept, id);
         }
@@ -189,15 +187,13 @@ void control_set(struct sandbox *sandbox, struct exchange *exchange, const json_
         answer_refusal(exchange, 404, "NotFound", "id must name a document, fields be an object");
         return;
     }
-    json_object_foreach(fields, key, value)
-    {
+    json_object_foreach (fields, key, value) {
         if (is_fixed(key)) {
             answer_refusal(exchange, 400, "BadValue", "%s cannot be changed", key);
             return;
         }
     }
-    json_object_foreach(fields, key, value)
-    {
+    json_object_foreach (fields, key, value) {
         store_set(&sandbox->store, document, key, json_is_null(value) ? NULL : json_incref(value));
     }
     struct text text = {0};

@@ -13,9 +13,8 @@ static void tell(json_t *list, const struct document *document, const char *key)
 {
     json_array_append_new(list,
         memory_json(json_pack("{s:s, s:s, s:O*}", "id", document->id, "account",
-            document_string(document, "accountId") == NULL
-                ? document->id
-                : document_string(document, "accountId"),
+            document_string(document, "accountId") == NULL ? document->id
+                                                           : document_string(document, "accountId"),
             key, document_field(document, key))));
 }
 
@@ -24,8 +23,7 @@ static json_t *seed_accounts(struct sandbox *sandbox, const json_t *seeds)
     json_t *made = memory_json(json_array());
     size_t index;
     const json_t *seed;
-    json_array_foreach(seeds, index, seed)
-    {
+    json_array_foreach (seeds, index, seed) {
         const char *name = json_guard_string(seed, "name");
         tell(made,
             board_make_account(sandbox, json_guard_string(seed, "id"),
@@ -41,8 +39,7 @@ static json_t *seed_each(struct sandbox *sandbox, const json_t *seeds, const cha
     json_t *made = memory_json(json_array());
     size_t index;
     const json_t *seed;
-    json_array_foreach(seeds, index, seed)
-    {
+    json_array_foreach (seeds, index, seed) {
         tell(made, make(sandbox, seed), key);
     }
     return made;
@@ -53,10 +50,8 @@ static struct document *make_assigned_task(struct sandbox *sandbox, const json_t
     struct document *task = board_make_task(sandbox, seed);
     size_t index;
     const json_t *name;
-    json_array_foreach(json_object_get(seed, "assign"), index, name)
-    {
-        struct document *agent =
-            board_find(&sandbox->store, TABLE_AGENTS, json_string_value(name));
+    json_array_foreach (json_object_get(seed, "assign"), index, name) {
+        struct document *agent = board_find(&sandbox->store, TABLE_AGENTS, json_string_value(name));
         if (agent != NULL)
             board_assign(&sandbox->store, task, agent, sandbox_user(sandbox));
     }
@@ -68,8 +63,7 @@ void control_seed(struct sandbox *sandbox, struct exchange *exchange, const json
     json_t *accounts = seed_accounts(sandbox, json_object_get(body, "accounts"));
     json_t *users = seed_each(sandbox, json_object_get(body, "users"), "name", board_make_user);
     json_t *agents = seed_each(sandbox, json_object_get(body, "agents"), "slug", board_make_agent);
-    json_t *tasks =
-        seed_each(sandbox, json_object_get(body, "tasks"), "title", make_assigned_task);
+    json_t *tasks = seed_each(sandbox, json_object_get(body, "tasks"), "title", make_assigned_task);
     answer_json(exchange, 200,
         json_pack("{s:o, s:o, s:o, s:o}", "accounts", accounts, "users", users, "agents", agents,
             "tasks", tasks));
@@ -80,9 +74,8 @@ static struct document **load_agents(struct sandbox *sandbox, size_t count, cons
 {
     struct document **agents = memory_new(count, sizeof(struct document *));
     size_t found = 0;
-    struct document *agent;
-    TAILQ_FOREACH(agent, &sandbox->store.tables[TABLE_AGENTS], siblings)
-    {
+    struct document *agent = NULL;
+    TAILQ_FOREACH (agent, &sandbox->store.tables[TABLE_AGENTS], siblings) {
         if (found < count &&
             strcmp(document_string(agent, "accountId"), sandbox->options.account_id) == 0)
             agents[found++] = agent;
@@ -92,8 +85,8 @@ static struct document **load_agents(struct sandbox *sandbox, size_t count, cons
     while (found < count) {
         struct text slug = {0};
         text_printf(&slug, "worker%zu", found + 1);
-        json_t *json = memory_json(
-            json_pack("{s:s, s:f}", "slug", slug.data, "heartbeatInterval", minutes));
+        json_t *json =
+            memory_json(json_pack("{s:s, s:f}", "slug", slug.data, "heartbeatInterval", minutes));
         agents[found++] = board_make_agent(sandbox, json);
         json_decref(json);
         text_fini(&slug);
@@ -131,14 +124,13 @@ static struct document *load_one(struct sandbox *sandbox, struct document *agent
 {
     struct document *message =
         strcmp(type, "assignment") == 0 ? NULL : load_message(sandbox, task, number);
-    return board_notify(&sandbox->store,
-        &(struct new_notification){.type = type,
-            .recipient = agent,
-            .task = task,
-            .message = message,
-            .title = "Ada wants something",
-            .body = "There is something to do in the task.",
-            .created_ms = created_ms});
+    return board_notify(&sandbox->store, &(struct new_notification){.type = type,
+                                             .recipient = agent,
+                                             .task = task,
+                                             .message = message,
+                                             .title = "Ada wants something",
+                                             .body = "There is something to do in the task.",
+                                             .created_ms = created_ms});
 }
 
 void control_load(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
@@ -162,11 +154,11 @@ void control_load(struct sandbox *sandbox, struct exchange *exchange, const json
     for (size_t i = 0; i < (size_t)count; i++) {
         struct document *agent = agents[i % (size_t)agent_count];
         struct document *task = tasks[i % (size_t)agent_count % (size_t)task_count];
-        const struct document *notification = load_one(sandbox, agent, task,
-            type == NULL ? "assignment" : type, i + 1, first_ms + (double)i);
-        json_array_append_new(made,
-            memory_json(json_pack("{s:s, s:s, s:O, s:s}", "id", notification->id, "agent", agent->id,
-                "slug", document_field(agent, "slug"), "task", task->id)));
+        const struct document *notification = load_one(
+            sandbox, agent, task, type == NULL ? "assignment" : type, i + 1, first_ms + (double)i);
+        json_array_append_new(
+            made, memory_json(json_pack("{s:s, s:s, s:O, s:s}", "id", notification->id, "agent",
+                      agent->id, "slug", document_field(agent, "slug"), "task", task->id)));
     }
     sandbox->last_load_ms = first_ms + count;
     free((void *)agents);

@@ -42,10 +42,9 @@ static void write_table(
     struct store *store, enum table table, const char *task_id, struct text *text)
 {
     const char *separator = "";
-    struct document *document;
+    struct document *document = NULL;
     text_printf(text, ",\"%s\":[", table_name(table));
-    TAILQ_FOREACH(document, &store->tables[table], siblings)
-    {
+    TAILQ_FOREACH (document, &store->tables[table], siblings) {
         if (!is_wanted(document, task_id))
             continue;
         text_append(text, separator);
@@ -89,6 +88,6 @@ void control_answer_info(struct sandbox *sandbox, struct exchange *exchange)
     answer_json(exchange, 200,
         json_pack("{s:s, s:s, s:s, s:s, s:s*, s:b}", "version", MISSION_CONTROL_VERSION, "account",
             sandbox->options.account_id, "service_token", sandbox->options.service_token,
-            "gateway_token", sandbox->options.gateway_token, "user",
-            user == NULL ? NULL : user->id, "demo", (int)sandbox->options.demo));
+            "gateway_token", sandbox->options.gateway_token, "user", user == NULL ? NULL : user->id,
+            "demo", (int)sandbox->options.demo));
 }

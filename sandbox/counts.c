@@ -24,7 +24,7 @@ void counts_reset(struct counts *counts, const char *const *names)
 /* The total is kept under the empty name, which no function has. */
 struct count *counts_of(struct counts *counts, const char *name)
 {
-    char key[sizeof ((struct count *)0)->name];
+    char key[sizeof((struct count *)0)->name];
     text_copy(key, sizeof key, name);
     struct count *count = map_get(&counts->by_name, key);
     if (count == NULL) {

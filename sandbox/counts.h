@@ -11,8 +11,8 @@ struct count {
     char name[48];
     int64_t calls; /* requests that reached the function's name, whatever came of them */
     int64_t ok;
-    int64_t errors; /* function errors, made up ones included */
-    int64_t faults; /* answers that a rule spoiled or withheld */
+    int64_t errors;  /* function errors, made up ones included */
+    int64_t faults;  /* answers that a rule spoiled or withheld */
     int64_t last_ms; /* wall clock */
 };
 

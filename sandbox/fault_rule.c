@@ -13,12 +13,12 @@ static const double MOST_MS = 3600000;
 struct action {
     const char *name;
     enum fault_action action;
+    enum cut_kind cut;
+    unsigned status; /* unless the rule gives one; 0: 200 */
+    bool cut_in_half;
     bool runs;
     bool hold;
     bool hold_after;
-    int cut;
-    bool cut_in_half;
-    unsigned status; /* unless the rule gives one; 0: 200 */
 };
 
 static const struct action gateway_actions[] = {
@@ -60,16 +60,13 @@ static const char *const known_keys[] = {"name", "match", "times", "latency_ms",
     "body_json", "body_base64", "body_repeat", "message", "text", "before_checks", "chunk_bytes",
     "chunk_ms", NULL};
 
-static const char *const known_matches[] = {
-    "any", "agent", "session", "notification", NULL};
+static const char *const known_matches[] = {"any", "agent", "session", "notification", NULL};
 
-static int refuse_unknown(
-    const json_t *object, const char *const *known, struct error *error)
+static int refuse_unknown(const json_t *object, const char *const *known, struct error *error)
 {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)object, key, value)
-    {
+    json_object_foreach ((json_t *)object, key, value) {
         int i = 0;
         while (known[i] != NULL && strcmp(known[i], key) != 0)
             i++;
@@ -79,9 +76,8 @@ static int refuse_unknown(
     return 0;
 }
 
-static int read_number(
-    const json_t *json, const char *key, double least, double most, double *number,
-    struct error *error)
+static int read_number(const json_t *json, const char *key, double least, double most,
+    double *number, struct error *error)
 {
     const json_t *value = json_object_get(json, key);
     if (value == NULL || json_guard_number(value, least, most, number))
@@ -101,8 +97,8 @@ static int read_numbers(const json_t *json, struct fault_rule *rule, struct erro
     if (result == 0)
         result = read_number(json, "latency_ms", 0, MOST_MS, &rule->latency_ms, error);
     if (result == 0)
-        result = read_number(json, "latency_exponential_ms", 0, MOST_MS,
-            &rule->latency_exponential_ms, error);
+        result = read_number(
+            json, "latency_exponential_ms", 0, MOST_MS, &rule->latency_exponential_ms, error);
     if (result == 0)
         result = read_number(json, "status", 200, 999, &status, error);
     if (result == 0)
@@ -161,7 +157,7 @@ static int repeat_body(const json_t *json, struct fault_rule *rule, struct error
     if (times * (double)rule->body_bytes > BODY_LIMIT_BYTES)
         return error_set(error, ERROR_INVALID, "the repeated body is over 64 MiB");
     struct text repeated = {0};
-    for (double i = 0; i < times; i++)
+    for (size_t i = 0; i < (size_t)times; i++)
         text_append_bytes(&repeated, rule->body, rule->body_bytes);
     free(rule->body);
     rule->body_bytes = repeated.length_bytes;
@@ -194,8 +190,7 @@ static int read_headers(const json_t *json, struct fault_rule *rule, struct erro
     json_t *headers = json_object_get(json, "headers");
     const char *name;
     json_t *value;
-    json_object_foreach(headers, name, value)
-    {
+    json_object_foreach (headers, name, value) {
         if (!json_is_string(value))
             return error_set(error, ERROR_INVALID, "header %s must be a string", name);
     }
@@ -211,8 +206,8 @@ static int read_action(const json_t *json, struct fault_rule *rule, struct error
     while (name != NULL && action->name != NULL && strcmp(action->name, name) != 0)
         action++;
     if (action->name == NULL)
-        return error_set(error, ERROR_INVALID, "unknown %s %s", gateway ? "action" : "behaviour",
-            name);
+        return error_set(
+            error, ERROR_INVALID, "unknown %s %s", gateway ? "action" : "behaviour", name);
     rule->action = action->action;
     rule->runs = action->runs;
     rule->hold = action->hold || json_is_true(json_object_get(json, "hold"));

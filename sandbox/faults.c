@@ -30,9 +30,8 @@ static int read_list(struct faults *read, const json_t *rules, enum fault_side s
         return error_set(error, ERROR_INVALID, "%s must be an array of rules", key);
     size_t index;
     const json_t *json;
-    json_array_foreach(list, index, json)
-    {
-        struct fault_rule *rule;
+    json_array_foreach (list, index, json) {
+        struct fault_rule *rule = NULL;
         int result = fault_rule_read(side, json, &rule, error);
         if (result != 0) {
             error_wrap(error, "%s rule %zu", key, index + 1);
@@ -101,13 +100,11 @@ size_t faults_release(struct faults *faults, const char *name, double count)
 json_t *faults_describe(const struct faults *faults)
 {
     json_t *list = memory_json(json_array());
-    const struct fault_rule *rule;
-    TAILQ_FOREACH(rule, &faults->rules, link)
-    {
-        json_array_append_new(list,
-            memory_json(json_pack("{s:s, s:s*, s:f, s:f}", "side",
-                rule->side == FAULT_GATEWAY ? "gateway" : "backend", "name", rule->name, "hits",
-                rule->hits, "times", rule->times)));
+    const struct fault_rule *rule = NULL;
+    TAILQ_FOREACH (rule, &faults->rules, link) {
+        json_array_append_new(list, memory_json(json_pack("{s:s, s:s*, s:f, s:f}", "side",
+                                        rule->side == FAULT_GATEWAY ? "gateway" : "backend", "name",
+                                        rule->name, "hits", rule->hits, "times", rule->times)));
     }
     return list;
 }
@@ -119,12 +116,11 @@ static bool matches(const char *wanted, const char *is)
 
 struct fault_rule *faults_match(struct faults *faults, const struct fault_subject *subject)
 {
-    struct fault_rule *rule;
-    TAILQ_FOREACH(rule, &faults->rules, link)
-    {
+    struct fault_rule *rule = NULL;
+    TAILQ_FOREACH (rule, &faults->rules, link) {
         if (rule->times == 0 || rule->side != subject->side ||
-            rule->before_checks != subject->before_checks || !matches(rule->agent, subject->agent) ||
-            !matches(rule->session, subject->session) ||
+            rule->before_checks != subject->before_checks ||
+            !matches(rule->agent, subject->agent) || !matches(rule->session, subject->session) ||
             !matches(rule->notification, subject->notification) ||
             !matches(rule->function, subject->function))
             continue;
@@ -167,7 +163,7 @@ static void after_latency(struct exchange *exchange, void *argument)
  */
 static double random_exponential(void)
 {
-    for (double whole = 0;; whole++) {
+    for (unsigned whole = 0;; whole++) {
         double first = backoff_random_unit();
         double last = first;
         for (bool odd = true;; odd = !odd) {
@@ -224,8 +220,7 @@ static void add_headers(const struct fault_rule *rule, struct exchange *exchange
 {
     const char *name;
     json_t *value;
-    json_object_foreach(rule->headers, name, value)
-    {
+    json_object_foreach (rule->headers, name, value) {
         exchange_add_header(exchange, name, json_string_value(value));
     }
 }

@@ -64,10 +64,13 @@ struct fault_subject {
 
 struct fault_pause;
 
+TAILQ_HEAD(fault_rule_list, fault_rule);
+TAILQ_HEAD(fault_pause_list, fault_pause);
+
 /* Used by the server's thread only. */
 struct faults {
-    TAILQ_HEAD(, fault_rule) rules;
-    TAILQ_HEAD(, fault_pause) held;
+    struct fault_rule_list rules;
+    struct fault_pause_list held;
     size_t held_count;
 };
 

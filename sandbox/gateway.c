@@ -110,9 +110,8 @@ static void add_model(json_t *models, const char *prefix, const char *agent)
 {
     struct text id = {0};
     text_printf(&id, "%s%s", prefix, agent);
-    json_array_append_new(models,
-        memory_json(json_pack("{s:s, s:s, s:i, s:s}", "id", id.data, "object", "model", "created",
-            0, "owned_by", "openclaw")));
+    json_array_append_new(models, memory_json(json_pack("{s:s, s:s, s:i, s:s}", "id", id.data,
+                                      "object", "model", "created", 0, "owned_by", "openclaw")));
     text_fini(&id);
 }
 
@@ -132,8 +131,7 @@ static void answer_models(struct sandbox *sandbox, struct exchange *exchange)
     json_t *agents = gateway_session_agents(sandbox);
     size_t index;
     const json_t *agent;
-    json_array_foreach(agents, index, agent)
-    {
+    json_array_foreach (agents, index, agent) {
         add_model(models, "openclaw/", json_string_value(agent));
     }
     json_decref(agents);

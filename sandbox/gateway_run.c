@@ -48,8 +48,10 @@ static void end_run(void *owner)
 void gateway_run_refuse(
     struct exchange *exchange, unsigned status, const char *type, const char *message)
 {
-    char *body = memory_json_dump(memory_json(json_pack("{s:{s:o, s:s}}", "error", "message",
-        memory_json_text(message), "type", type)));
+    json_t *json = memory_json(
+        json_pack("{s:{s:o, s:s}}", "error", "message", memory_json_text(message), "type", type));
+    char *body = memory_json_dump(json);
+    json_decref(json);
     exchange_add_header(exchange, "Content-Type", content_type);
     exchange_answer(exchange, status, body, strlen(body));
 }
@@ -98,8 +100,7 @@ static char *make_resource(const struct run *run, const char *reply)
         usage(run->message == NULL ? 0 : strlen(run->message), reply_bytes)));
     if (reply == NULL)
         json_object_set_new(resource, "error",
-            memory_json(
-                json_pack("{s:s, s:s}", "code", "api_error", "message", "internal error")));
+            memory_json(json_pack("{s:s, s:s}", "code", "api_error", "message", "internal error")));
     char *text = memory_json_dump(resource);
     json_decref(resource);
     return text;
@@ -130,10 +131,10 @@ static void answer_by_rule(struct run *run)
 
 static void answer_reply(struct run *run)
 {
-    char *reply = run->rule != NULL && run->rule->reply != NULL
-                      ? memory_copy(run->rule->reply)
-                      : agent_reply(run->record->agent, run->message,
-                            run->sandbox->settings.gateway_chatty);
+    char *reply =
+        run->rule != NULL && run->rule->reply != NULL
+            ? memory_copy(run->rule->reply)
+            : agent_reply(run->record->agent, run->message, run->sandbox->settings.gateway_chatty);
     answer_resource(run, 200, reply);
     free(reply);
 }
@@ -184,11 +185,11 @@ static void answer_early(struct exchange *exchange, void *argument)
 
 bool gateway_run_begin_early_fault(struct sandbox *sandbox, struct exchange *exchange)
 {
-    struct fault_rule *rule = faults_match(&sandbox->faults,
-        &(struct fault_subject){.side = FAULT_GATEWAY,
-            .before_checks = true,
-            .agent = exchange_header(exchange, "x-openclaw-agent-id"),
-            .session = exchange_header(exchange, "x-openclaw-session-key")});
+    struct fault_rule *rule = faults_match(
+        &sandbox->faults, &(struct fault_subject){.side = FAULT_GATEWAY,
+                              .before_checks = true,
+                              .agent = exchange_header(exchange, "x-openclaw-agent-id"),
+                              .session = exchange_header(exchange, "x-openclaw-session-key")});
     if (rule == NULL)
         return false;
     struct run *run = make_run(sandbox, exchange);
@@ -239,11 +240,10 @@ static void start(struct run *run, const json_t *body, struct session_choice *ch
 {
     struct sandbox *sandbox = run->sandbox;
     record_run(run, body, choice);
-    run->rule = faults_match(&sandbox->faults,
-        &(struct fault_subject){.side = FAULT_GATEWAY,
-            .agent = run->record->agent,
-            .session = run->record->session,
-            .notification = run->record->notification_id});
+    run->rule = faults_match(&sandbox->faults, &(struct fault_subject){.side = FAULT_GATEWAY,
+                                                   .agent = run->record->agent,
+                                                   .session = run->record->session,
+                                                   .notification = run->record->notification_id});
     struct text_span said = text_trim(run->message, strlen(run->message));
     if (choice->status == 500 || said.length_bytes == 0)
         answer_resource(run, 500, NULL);
@@ -296,8 +296,8 @@ void gateway_run_begin(struct sandbox *sandbox, struct exchange *exchange)
     struct error error;
     struct text problem = {0};
     bool empty = bytes->length_bytes == 0;
-    int result = json_guard_load(
-        empty ? "{}" : bytes->data, empty ? 2 : bytes->length_bytes, &body, &error);
+    int result =
+        json_guard_load(empty ? "{}" : bytes->data, empty ? 2 : bytes->length_bytes, &body, &error);
     if (result != 0)
         refuse(run, 400, error.text);
     else if (!gateway_schema_check(body, &problem))

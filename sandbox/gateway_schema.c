@@ -68,8 +68,7 @@ static bool are_texts(const json_t *metadata)
 {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)metadata, key, value)
-    {
+    json_object_foreach ((json_t *)metadata, key, value) {
         if (!json_is_string(value))
             return false;
     }
@@ -135,8 +134,7 @@ bool gateway_schema_check(const json_t *body, struct text *problem)
     }
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)body, key, value)
-    {
+    json_object_foreach ((json_t *)body, key, value) {
         if (is_known(key))
             continue;
         text_printf(problem, ": Unrecognized key: \"%s\"", key);
@@ -153,8 +151,7 @@ static char *content_text(const json_t *content)
     struct text text = {0};
     size_t index;
     const json_t *part;
-    json_array_foreach(content, index, part)
-    {
+    json_array_foreach (content, index, part) {
         const char *piece = json_guard_string(part, "text");
         if (piece != NULL)
             text_append(&text, piece);
@@ -170,8 +167,7 @@ char *gateway_schema_message(const json_t *body)
         message = memory_copy(json_string_value(input));
     size_t index;
     const json_t *item;
-    json_array_foreach(input, index, item)
-    {
+    json_array_foreach (input, index, item) {
         const char *role = json_guard_string(item, "role");
         if (role == NULL || strcmp(role, "user") != 0)
             continue;

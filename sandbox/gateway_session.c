@@ -11,9 +11,8 @@ json_t *gateway_session_agents(struct sandbox *sandbox)
     if (sandbox->settings.gateway_agents != NULL)
         return json_incref(sandbox->settings.gateway_agents);
     json_t *agents = memory_json(json_pack("[s]", "main"));
-    const struct document *agent;
-    TAILQ_FOREACH(agent, &sandbox->store.tables[TABLE_AGENTS], siblings)
-    {
+    const struct document *agent = NULL;
+    TAILQ_FOREACH (agent, &sandbox->store.tables[TABLE_AGENTS], siblings) {
         json_array_append(agents, document_field(agent, "slug"));
     }
     return agents;
@@ -24,16 +23,14 @@ static bool is_known(struct sandbox *sandbox, const char *agent)
 {
     size_t index;
     const json_t *id;
-    json_array_foreach(sandbox->settings.gateway_agents, index, id)
-    {
+    json_array_foreach (sandbox->settings.gateway_agents, index, id) {
         if (strcmp(json_string_value(id), agent) == 0)
             return true;
     }
     if (sandbox->settings.gateway_agents != NULL)
         return false;
-    const struct document *document;
-    TAILQ_FOREACH(document, &sandbox->store.tables[TABLE_AGENTS], siblings)
-    {
+    const struct document *document = NULL;
+    TAILQ_FOREACH (document, &sandbox->store.tables[TABLE_AGENTS], siblings) {
         if (strcmp(document_string(document, "slug"), agent) == 0)
             return true;
     }
@@ -87,8 +84,8 @@ static void refuse(struct session_choice *choice, const char *text)
 }
 
 /* Chooses by header and model; false when the request is refused. */
-static bool choose_agent(struct sandbox *sandbox, const struct session_request *request,
-    struct session_choice *choice)
+static bool choose_agent(
+    struct sandbox *sandbox, const struct session_request *request, struct session_choice *choice)
 {
     const char *by_model = agent_of_model(request->model);
     if (by_model == NULL) {
@@ -120,11 +117,11 @@ static bool choose_agent(struct sandbox *sandbox, const struct session_request *
 /* An agent's own key decides who runs; any other key needs the gateway to have one agent only. */
 static void choose_by_key(struct sandbox *sandbox, struct session_choice *choice)
 {
-    const char *colon = strncmp(choice->key, "agent:", 6) == 0 ? strchr(choice->key + 6, ':') : NULL;
+    const char *colon =
+        strncmp(choice->key, "agent:", 6) == 0 ? strchr(choice->key + 6, ':') : NULL;
     if (colon != NULL) {
         free(choice->agent);
-        choice->agent =
-            memory_copy_bytes(choice->key + 6, (size_t)(colon - (choice->key + 6)));
+        choice->agent = memory_copy_bytes(choice->key + 6, (size_t)(colon - (choice->key + 6)));
         if (!is_known(sandbox, choice->agent))
             choice->status = 500;
         return;
@@ -139,15 +136,14 @@ static void choose_by_key(struct sandbox *sandbox, struct session_choice *choice
     choice->key = text_take(&key);
 }
 
-void gateway_session_choose(struct sandbox *sandbox, const struct session_request *request,
-    struct session_choice *choice)
+void gateway_session_choose(
+    struct sandbox *sandbox, const struct session_request *request, struct session_choice *choice)
 {
     *choice = (struct session_choice){0};
     bool has_key = request->key != NULL && *request->key != '\0';
     choice->key = lower_case(has_key ? request->key : "");
     if (has_key && is_reserved(choice->key)) {
-        refuse(choice,
-            "`x-openclaw-session-key` cannot use reserved internal session namespaces.");
+        refuse(choice, "`x-openclaw-session-key` cannot use reserved internal session namespaces.");
         return;
     }
     if (!choose_agent(sandbox, request, choice))
@@ -160,8 +156,8 @@ void gateway_session_choose(struct sandbox *sandbox, const struct session_reques
     if (request->user != NULL && *request->user != '\0')
         text_printf(&key, "agent:%s:openresponses-user:%s", choice->agent, request->user);
     else
-        text_printf(&key, "agent:%s:openresponses:%jx", choice->agent,
-            (uintmax_t)clock_monotonic_us());
+        text_printf(
+            &key, "agent:%s:openresponses:%jx", choice->agent, (uintmax_t)clock_monotonic_us());
     free(choice->key);
     choice->key = text_take(&key);
 }

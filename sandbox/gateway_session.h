@@ -24,8 +24,8 @@ struct session_choice {
 };
 
 /* Decides as a gateway of release 2026.9.6 does (contract openclaw-gateway, section 6). */
-void gateway_session_choose(struct sandbox *sandbox, const struct session_request *request,
-    struct session_choice *choice);
+void gateway_session_choose(
+    struct sandbox *sandbox, const struct session_request *request, struct session_choice *choice);
 
 /* The agents that the gateway knows, as a new array of ids. */
 json_t *gateway_session_agents(struct sandbox *sandbox);

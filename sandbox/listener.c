@@ -42,11 +42,14 @@ int listener_open(const char *host, const char *port, int *descriptor, struct er
 
 unsigned listener_port(int descriptor)
 {
-    struct sockaddr_storage address;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in ipv4;
+        struct sockaddr_in6 ipv6;
+    } address = {0};
     socklen_t size = sizeof address;
-    if (getsockname(descriptor, (struct sockaddr *)&address, &size) != 0)
+    if (getsockname(descriptor, &address.any, &size) != 0)
         return 0;
-    if (address.ss_family == AF_INET6)
-        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
-    return ntohs(((struct sockaddr_in *)&address)->sin_port);
+    return ntohs(
+        address.any.sa_family == AF_INET6 ? address.ipv6.sin6_port : address.ipv4.sin_port);
 }

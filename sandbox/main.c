@@ -43,8 +43,8 @@ static int serve(struct sandbox *sandbox)
     if (result != 0)
         return complain(&error, result == ERROR_UNREACHABLE ? EX_UNAVAILABLE : EX_OSERR);
     bool is_ipv6 = strchr(options->host, ':') != NULL;
-    printf("listening on http://%s%s%s:%u\n", is_ipv6 ? "[" : "", options->host,
-        is_ipv6 ? "]" : "", server_port(server));
+    printf("listening on http://%s%s%s:%u\n", is_ipv6 ? "[" : "", options->host, is_ipv6 ? "]" : "",
+        server_port(server));
     fflush(stdout);
     result = server_run(server, &error);
     server_destroy(server);

@@ -27,7 +27,7 @@ static void grow(struct map *map)
     size_t bucket_count = map->bucket_count * 2;
     if (bucket_count < SMALLEST_BUCKET_COUNT)
         bucket_count = SMALLEST_BUCKET_COUNT;
-    struct map_entry **buckets = memory_new(bucket_count, sizeof *buckets);
+    struct map_entry **buckets = memory_new(bucket_count, sizeof(struct map_entry *));
     for (size_t i = 0; i < map->bucket_count; i++) {
         struct map_entry *next;
         for (struct map_entry *entry = map->buckets[i]; entry != NULL; entry = next) {

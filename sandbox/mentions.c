@@ -44,29 +44,26 @@ static void add(struct mention_search *search, const struct document *document)
 {
     size_t index;
     json_t *mention;
-    json_array_foreach(search->found, index, mention)
-    {
+    json_array_foreach (search->found, index, mention) {
         if (strcmp(json_string_value(json_object_get(mention, "id")), document->id) == 0)
             return;
     }
     const char *type = document->table == TABLE_USERS ? "user" : "agent";
-    json_array_append_new(search->found,
-        memory_json(json_pack("{s:s, s:s, s:O}", "type", type, "id", document->id, "name",
-            document_field(document, "name"))));
+    json_array_append_new(
+        search->found, memory_json(json_pack("{s:s, s:s, s:O}", "type", type, "id", document->id,
+                           "name", document_field(document, "name"))));
 }
 
 static void resolve(struct mention_search *search, const char *name, size_t length)
 {
-    struct document *document;
-    TAILQ_FOREACH(document, &search->store->tables[TABLE_USERS], siblings)
-    {
+    struct document *document = NULL;
+    TAILQ_FOREACH (document, &search->store->tables[TABLE_USERS], siblings) {
         if (is_of_account(search, document) && user_matches(document, name, length)) {
             add(search, document);
             return;
         }
     }
-    TAILQ_FOREACH(document, &search->store->tables[TABLE_AGENTS], siblings)
-    {
+    TAILQ_FOREACH (document, &search->store->tables[TABLE_AGENTS], siblings) {
         if (is_of_account(search, document) && agent_matches(document, name, length)) {
             add(search, document);
             return;
@@ -76,9 +73,8 @@ static void resolve(struct mention_search *search, const char *name, size_t leng
 
 static void add_everybody(struct mention_search *search, enum table table, const char *author_id)
 {
-    struct document *document;
-    TAILQ_FOREACH(document, &search->store->tables[table], siblings)
-    {
+    struct document *document = NULL;
+    TAILQ_FOREACH (document, &search->store->tables[table], siblings) {
         if (is_of_account(search, document) && strcmp(document->id, author_id) != 0)
             add(search, document);
     }
@@ -114,8 +110,8 @@ static void resolve_each(struct mention_search *search, const char *content)
     }
 }
 
-json_t *mentions_parse(struct store *store, const char *account_id, const char *author_id,
-    const char *content)
+json_t *mentions_parse(
+    struct store *store, const char *account_id, const char *author_id, const char *content)
 {
     struct mention_search search = {store, account_id, memory_json(json_array())};
     if (mentions_all(content)) {

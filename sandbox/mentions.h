@@ -11,7 +11,7 @@
  * `@word` and `@"some words"` of the account's users (display name, or e-mail before the @), else
  * of its agents (slug or name); with @all everybody but the author.
  */
-json_t *mentions_parse(struct store *store, const char *account_id, const char *author_id,
-    const char *content);
+json_t *mentions_parse(
+    struct store *store, const char *account_id, const char *author_id, const char *content);
 
 #endif

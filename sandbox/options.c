@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <getopt.h>
 
-#include "ids.h"
 #include "base/text.h"
+#include "ids.h"
 #include "memory.h"
 
 enum { TOKEN_FILE_LIMIT_BYTES = 4096, DEMO_LATENCY_MS = 600 };
@@ -89,8 +89,8 @@ static int read_latency(const char *text, double *latency_ms, struct error *erro
     char *end;
     double value = strtod(text, &end);
     if (*text == '\0' || *end != '\0' || !(value >= 0 && value <= 3600000))
-        return error_set(
-            error, ERROR_INVALID, "--latency-ms must be a number from 0 to 3600000, not \"%s\"", text);
+        return error_set(error, ERROR_INVALID,
+            "--latency-ms must be a number from 0 to 3600000, not \"%s\"", text);
     *latency_ms = value;
     return 0;
 }
@@ -190,8 +190,8 @@ int options_read(int count, char *const *arguments, struct options *options, str
     int letter;
     while ((letter = getopt_long(count, arguments, "", names, NULL)) != -1) {
         if (letter == '?')
-            return error_set(error, ERROR_INVALID, "unknown or incomplete option %s",
-                arguments[optind - 1]);
+            return error_set(
+                error, ERROR_INVALID, "unknown or incomplete option %s", arguments[optind - 1]);
         int result = read_one(options, letter, error);
         if (result != 0)
             return result;

@@ -34,7 +34,8 @@ void options_fini(struct options *options);
 /* Prints the help text to standard output. */
 void options_print_help(void);
 
-/* The secret in a token mc_service_{account}_{secret}, borrowed, or NULL if it has not that form. */
+/* The secret in a token mc_service_{account}_{secret}, borrowed, or NULL if it has not that form.
+ */
 const char *options_token_secret(const char *service_token);
 
 #endif

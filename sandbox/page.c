@@ -3,16 +3,22 @@
 #include "answer.h"
 #include "memory.h"
 
-/* Puts a file, found from the folder that the compiler runs in, between two symbols. */
-#define EMBED(symbol, path)                                                                        \
-    __asm__(".pushsection .rodata\n" #symbol ":\n.incbin \"" path "\"\n" #symbol                   \
-            "_end:\n.byte 0\n.popsection\n");                                                      \
-    extern const char symbol[];                                                                    \
-    extern const char symbol##_end[]
+/* The files, found from the folder that the compiler runs in: the top of the repository. */
+__asm__(".pushsection .rodata\n"
+        "page_html: .incbin \"sandbox/page/index.html\"\n"
+        "page_html_end:\n"
+        "page_script: .incbin \"sandbox/page/app.js\"\n"
+        "page_script_end:\n"
+        "page_style: .incbin \"sandbox/page/app.css\"\n"
+        "page_style_end: .byte 0\n"
+        ".popsection\n");
 
-EMBED(page_html, "sandbox/page/index.html");
-EMBED(page_script, "sandbox/page/app.js");
-EMBED(page_style, "sandbox/page/app.css");
+extern const char page_html[];
+extern const char page_html_end[];
+extern const char page_script[];
+extern const char page_script_end[];
+extern const char page_style[];
+extern const char page_style_end[];
 
 static const struct {
     const char *path;
@@ -28,7 +34,8 @@ static const struct {
 static void add_headers(struct exchange *exchange)
 {
     exchange_add_header(exchange, "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src "
+        "data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
     exchange_add_header(exchange, "X-Content-Type-Options", "nosniff");
     exchange_add_header(exchange, "Referrer-Policy", "no-referrer");

@@ -30,7 +30,7 @@ static void free_record(struct record *record)
 
 void recorder_fini(struct recorder *recorder)
 {
-    struct record *record;
+    struct record *record = NULL;
     while ((record = TAILQ_FIRST(&recorder->records)) != NULL) {
         TAILQ_REMOVE(&recorder->records, record, link);
         free_record(record);
@@ -142,9 +142,8 @@ static json_t *describe(const struct record *record)
     json_t *json = memory_json(json_pack("{s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I}", "number",
         (json_int_t)record->number, "begun_us", (json_int_t)record->begun_us, "ended_us",
         (json_int_t)record->ended_us, "outcome", record->outcome, "status",
-        (json_int_t)record->status, "in_flight", (json_int_t)record->in_flight,
-        "in_flight_session", (json_int_t)record->in_flight_session, "input_bytes",
-        (json_int_t)record->input_bytes));
+        (json_int_t)record->status, "in_flight", (json_int_t)record->in_flight, "in_flight_session",
+        (json_int_t)record->in_flight_session, "input_bytes", (json_int_t)record->input_bytes));
     set_text(json, "session", record->session);
     set_text(json, "agent", record->agent);
     set_text(json, "x-openclaw-session-key", record->openclaw_session);
@@ -162,9 +161,8 @@ json_t *recorder_describe(const struct recorder *recorder, uint64_t since, uint6
     const char *agent, const char *session)
 {
     json_t *list = memory_json(json_array());
-    const struct record *record;
-    TAILQ_FOREACH(record, &recorder->records, link)
-    {
+    const struct record *record = NULL;
+    TAILQ_FOREACH (record, &recorder->records, link) {
         if (json_array_size(list) >= limit)
             break;
         if (record->number > since && (agent == NULL || strcmp(agent, record->agent) == 0) &&

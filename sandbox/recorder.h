@@ -12,6 +12,8 @@
 /* The last so many requests are kept. */
 enum { RECORDER_CAPACITY = 20000 };
 
+TAILQ_HEAD(record_list, record);
+
 /* One agent run. Strings are owned, NULL when absent. Times are monotonic microseconds. */
 struct record {
     TAILQ_ENTRY(record) link;
@@ -29,16 +31,16 @@ struct record {
     char *input; /* its first bytes */
     size_t input_bytes;
     char *notification_id;
-    unsigned status; /* of the answer, 0: none */
+    unsigned status;     /* of the answer, 0: none */
     const char *outcome; /* under_way, answered, dropped, aborted (the client went away) */
-    unsigned in_flight; /* at its begin, itself included */
+    unsigned in_flight;  /* at its begin, itself included */
     unsigned in_flight_session;
     struct session *of; /* private */
 };
 
 /* Used by the server's thread only. Zero-initialise and call recorder_init. */
 struct recorder {
-    TAILQ_HEAD(, record) records;
+    struct record_list records;
     size_t kept;
     struct map sessions; /* session key -> struct session */
     uint64_t posts;      /* POST /v1/responses, refused ones included */

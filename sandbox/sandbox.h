@@ -16,13 +16,13 @@
 /* What the control API can change while requests come in. */
 struct settings {
     double gateway_latency_ms;
-    bool redact;            /* the backend hides error texts, as production deployments do */
-    bool gateway_draining;  /* answers 503 gateway_unavailable */
-    bool gateway_disabled;  /* the responses endpoint is off: 404 */
-    bool gateway_auth_delay;/* repeated wrong tokens are answered late */
-    bool gateway_chatty;    /* agents answer colleagues, too, instead of keeping silent */
+    bool redact;                /* the backend hides error texts, as production deployments do */
+    bool gateway_draining;      /* answers 503 gateway_unavailable */
+    bool gateway_disabled;      /* the responses endpoint is off: 404 */
+    bool gateway_auth_delay;    /* repeated wrong tokens are answered late */
+    bool gateway_chatty;        /* agents answer colleagues, too, instead of keeping silent */
     double gateway_input_bytes; /* of each recorded input that are kept */
-    json_t *gateway_agents; /* array of agent ids, NULL: main and every agent of the board */
+    json_t *gateway_agents;     /* array of agent ids, NULL: main and every agent of the board */
 };
 
 /* Used by the server's thread only. */
@@ -35,8 +35,8 @@ struct sandbox {
     struct recorder recorder;
     struct waits waits;
     unsigned auth_failures; /* in a row, for gateway_auth_delay */
-    int64_t started_ms; /* monotonic */
-    double last_load_ms; /* the last createdAt given to a loaded notification */
+    int64_t started_ms;     /* monotonic */
+    double last_load_ms;    /* the last createdAt given to a loaded notification */
 };
 
 /* Sets everything up with the board that the options ask for; takes options' strings. */

@@ -29,6 +29,9 @@ enum {
 /* READING -> (WAITING <-> RUNNING) -> ANSWERED or DROPPED */
 enum exchange_state { READING, WAITING, RUNNING, ANSWERED, DROPPED };
 
+STAILQ_HEAD(header_list, header);
+LIST_HEAD(exchange_list, exchange);
+
 struct header {
     STAILQ_ENTRY(header) link;
     char *name;
@@ -56,7 +59,7 @@ struct exchange {
     LIST_ENTRY(exchange) suspended_link;
 
     unsigned status;
-    STAILQ_HEAD(, header) headers;
+    struct header_list headers;
     char *answer;
     size_t answer_bytes;
     struct exchange_cut cut;
@@ -71,7 +74,8 @@ struct server {
     int signal_descriptor;
     int gone_descriptor; /* an epoll set of the sockets of suspended exchanges */
     struct heap timers;
-    LIST_HEAD(, exchange) suspended;
+    bool has_resumed; /* an exchange that the daemon has not looked at since: do not sleep */
+    struct exchange_list suspended;
 };
 
 static int socket_of(const struct exchange *exchange)
@@ -104,6 +108,7 @@ static void unsuspend(struct exchange *exchange)
     if (exchange->timer.place != 0)
         heap_remove(&server->timers, &exchange->timer);
     MHD_resume_connection(exchange->connection);
+    server->has_resumed = true;
 }
 
 const char *exchange_method(const struct exchange *exchange)
@@ -244,11 +249,10 @@ static enum MHD_Result queue_answer(struct exchange *exchange)
     struct MHD_Response *response = make_response(exchange);
     if (response == NULL)
         return MHD_NO;
-    struct header *header;
-    STAILQ_FOREACH(header, &exchange->headers, link)
-    MHD_add_response_header(response, header->name, header->value);
-    enum MHD_Result result =
-        MHD_queue_response(exchange->connection, exchange->status, response);
+    for (struct header *header = STAILQ_FIRST(&exchange->headers); header != NULL;
+         header = STAILQ_NEXT(header, link))
+        MHD_add_response_header(response, header->name, header->value);
+    enum MHD_Result result = MHD_queue_response(exchange->connection, exchange->status, response);
     MHD_destroy_response(response);
     return result;
 }
@@ -276,8 +280,8 @@ static enum MHD_Result proceed(struct exchange *exchange)
     case RUNNING:
         break;
     }
-    assert(!"a request was neither answered nor made to wait");
-    return MHD_NO;
+    /* Neither answered nor made to wait: the handler is wrong. */
+    abort();
 }
 
 /* Too much is read nevertheless: a client that is still sending would not see the answer. */
@@ -298,10 +302,8 @@ static enum MHD_Result on_request(void *argument, struct MHD_Connection *connect
     struct exchange *exchange = *request;
     if (exchange == NULL) {
         exchange = memory_new(1, sizeof *exchange);
-        *exchange = (struct exchange){.server = argument,
-            .connection = connection,
-            .method = method,
-            .path = url};
+        *exchange = (struct exchange){
+            .server = argument, .connection = connection, .method = method, .path = url};
         STAILQ_INIT(&exchange->headers);
         *request = exchange;
         exchange->body_limit_bytes =
@@ -328,7 +330,7 @@ static void on_completed(void *argument, struct MHD_Connection *connection, void
     *request = NULL;
     if (exchange->ended != NULL)
         exchange->ended(exchange->owner);
-    struct header *header;
+    struct header *header = NULL;
     while ((header = STAILQ_FIRST(&exchange->headers)) != NULL) {
         STAILQ_REMOVE_HEAD(&exchange->headers, link);
         free(header->name);
@@ -444,7 +446,7 @@ static struct timespec poll_timeout(struct server *server)
     const struct heap_item *first = heap_first(&server->timers);
     if (first != NULL && first->due_ms * 1000 - clock_monotonic_us() < wait_us)
         wait_us = first->due_ms * 1000 - clock_monotonic_us();
-    if (wait_us < 0)
+    if (wait_us < 0 || server->has_resumed)
         wait_us = 0;
     return (struct timespec){.tv_sec = wait_us / 1000000, .tv_nsec = wait_us % 1000000 * 1000};
 }
@@ -465,6 +467,7 @@ int server_run(struct server *server, struct error *error)
         if (polled[2].revents != 0)
             resume_gone(server);
         resume_due(server);
+        server->has_resumed = false;
         if (MHD_run(server->daemon) != MHD_YES)
             return error_set(error, ERROR_SYSTEM, "the HTTP server failed");
         server->handler.batch_ended(server->handler.context);

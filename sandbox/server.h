@@ -79,9 +79,11 @@ void exchange_add_header(struct exchange *exchange, const char *name, const char
 /* Answers; takes body, which came from malloc (NULL with 0 bytes: none). */
 void exchange_answer(struct exchange *exchange, unsigned status, char *body, size_t body_bytes);
 
+enum cut_kind { CUT_NONE, CUT_CLOSE, CUT_STALL };
+
 /* How the sending of an answer goes wrong. */
 struct exchange_cut {
-    enum { CUT_NONE, CUT_CLOSE, CUT_STALL } kind;
+    enum cut_kind kind;
     size_t at_bytes;    /* of the body, after which the line is closed or nothing more comes */
     size_t chunk_bytes; /* 0: as fast as the line takes it */
     int64_t chunk_ms;   /* the pause after each chunk */

@@ -5,16 +5,31 @@
 #include "base/clock.h"
 #include "memory.h"
 
-#define COMMON                                                                                     \
-    {.name = "accountId", .kind = VALIDATE_ID, .table = TABLE_ACCOUNTS},                           \
-    {                                                                                              \
-        .name = "serviceToken", .kind = VALIDATE_STRING                                            \
+#define COMMON                                                           \
+    {.name = "accountId", .kind = VALIDATE_ID, .table = TABLE_ACCOUNTS}, \
+    {                                                                    \
+        .name = "serviceToken", .kind = VALIDATE_STRING                  \
     }
-#define STRING(name_) {.name = (name_), .kind = VALIDATE_STRING}
-#define OPTIONAL_STRING(name_) {.name = (name_), .kind = VALIDATE_STRING, .optional = true}
-#define OPTIONAL_NUMBER(name_) {.name = (name_), .kind = VALIDATE_NUMBER, .optional = true}
-#define ID(name_, table_) {.name = (name_), .kind = VALIDATE_ID, .table = (table_)}
-#define END {.name = NULL}
+#define STRING(name_)                            \
+    {                                            \
+        .name = (name_), .kind = VALIDATE_STRING \
+    }
+#define OPTIONAL_STRING(name_)                                     \
+    {                                                              \
+        .name = (name_), .kind = VALIDATE_STRING, .optional = true \
+    }
+#define OPTIONAL_NUMBER(name_)                                     \
+    {                                                              \
+        .name = (name_), .kind = VALIDATE_NUMBER, .optional = true \
+    }
+#define ID(name_, table_)                                       \
+    {                                                           \
+        .name = (name_), .kind = VALIDATE_ID, .table = (table_) \
+    }
+#define END          \
+    {                \
+        .name = NULL \
+    }
 
 static const char *const agent_statuses[] = {"online", "busy", "idle", "offline", "error", NULL};
 static const char *const runtime_statuses[] = {
@@ -28,8 +43,8 @@ static const struct field list_undelivered[] = {COMMON, OPTIONAL_NUMBER("limit")
 static const struct field one_notification[] = {
     COMMON, ID("notificationId", TABLE_NOTIFICATIONS), END};
 
-static const struct field attachment[] = {STRING("type"), STRING("url"), STRING("name"),
-    {.name = "size", .kind = VALIDATE_NUMBER}, END};
+static const struct field attachment[] = {
+    STRING("type"), STRING("url"), STRING("name"), {.name = "size", .kind = VALIDATE_NUMBER}, END};
 
 static const struct field create_message[] = {COMMON, ID("taskId", TABLE_TASKS),
     ID("agentId", TABLE_AGENTS), STRING("content"),

@@ -27,8 +27,7 @@ static bool is_secret_of(const struct document *account, const char *secret)
 }
 
 /* Checks 4 to 7, for a token of account token_account with that secret. */
-static bool check_account(
-    struct service_call *call, const char *token_account, const char *secret)
+static bool check_account(struct service_call *call, const char *token_account, const char *secret)
 {
     const struct store *store = &call->sandbox->store;
     const struct document *account = store_get(store, TABLE_ACCOUNTS, token_account);
@@ -61,8 +60,8 @@ bool service_authorize(struct service_call *call)
     char *token_account = memory_copy_bytes(account, (size_t)(separator - account));
     bool good = false;
     if (!store_id_is_of(&call->sandbox->store, TABLE_ACCOUNTS, token_account))
-        validator_explain_id(&call->sandbox->store, TABLE_ACCOUNTS, ".accountId", token_account,
-            &call->failure);
+        validator_explain_id(
+            &call->sandbox->store, TABLE_ACCOUNTS, ".accountId", token_account, &call->failure);
     else
         good = check_account(call, token_account, separator + 1);
     free(token_account);

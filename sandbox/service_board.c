@@ -19,11 +19,11 @@ static void write_list(struct text *text, struct document **documents, size_t co
 void service_list_agents(struct service_call *call)
 {
     struct store *store = &call->sandbox->store;
-    struct document **found = memory_new(store->counts[TABLE_AGENTS] + 1, sizeof(struct document *));
+    struct document **found =
+        memory_new(store->counts[TABLE_AGENTS] + 1, sizeof(struct document *));
     size_t count = 0;
-    struct document *agent;
-    TAILQ_FOREACH(agent, &store->tables[TABLE_AGENTS], siblings)
-    {
+    struct document *agent = NULL;
+    TAILQ_FOREACH (agent, &store->tables[TABLE_AGENTS], siblings) {
         if (service_owns(call, agent))
             found[count++] = agent;
     }
@@ -35,13 +35,14 @@ void service_list_undelivered(struct service_call *call)
 {
     const json_t *given = json_object_get(call->arguments, "limit");
     double limit = given == NULL ? DEFAULT_LIMIT : json_number_value(given);
+    size_t left = call->sandbox->store.undelivered_count;
+    if (limit < (double)left)
+        left = limit < 1 ? 0 : (size_t)limit;
     const char *separator = "";
-    struct document *notification;
+    const struct document_list *list = store_undelivered(&call->sandbox->store, call->account->id);
     text_append(&call->value, "[");
-    TAILQ_FOREACH(notification, store_undelivered(&call->sandbox->store, call->account->id), link)
-    {
-        if (limit-- < 1)
-            break;
+    for (struct document *notification = TAILQ_FIRST(list); notification != NULL && left > 0;
+         notification = TAILQ_NEXT(notification, link), left--) {
         text_append(&call->value, separator);
         document_write(notification, &call->value);
         separator = ",";
@@ -52,8 +53,8 @@ void service_list_undelivered(struct service_call *call)
 /* The notification of the call, of its account; NULL when there is none, or the call failed. */
 static struct document *notification_of(struct service_call *call)
 {
-    struct document *notification = store_get(&call->sandbox->store, TABLE_NOTIFICATIONS,
-        service_argument(call, "notificationId"));
+    struct document *notification = store_get(
+        &call->sandbox->store, TABLE_NOTIFICATIONS, service_argument(call, "notificationId"));
     if (notification == NULL || service_owns(call, notification))
         return notification;
     service_fail(call, "Forbidden: Notification belongs to different account");
@@ -131,12 +132,12 @@ void service_create_message(struct service_call *call)
     const char *source = service_argument(call, "sourceNotificationId");
     const struct document *message = source == NULL ? NULL : store_message_by_source(store, source);
     if (message == NULL)
-        message = board_post(store,
-            &(struct new_message){.author = agent,
-                .task = task,
-                .content = json_object_get(call->arguments, "content"),
-                .attachments = json_object_get(call->arguments, "attachments"),
-                .source = source});
+        message =
+            board_post(store, &(struct new_message){.author = agent,
+                                  .task = task,
+                                  .content = json_object_get(call->arguments, "content"),
+                                  .attachments = json_object_get(call->arguments, "attachments"),
+                                  .source = source});
     service_answer(call, json_pack("{s:s}", "messageId", message->id));
 }
 

@@ -7,9 +7,8 @@ static const double PENDING_LIMIT_MS = 30.0 * 60 * 1000;
 
 static struct document *runtime_row(struct service_call *call)
 {
-    struct document *row;
-    TAILQ_FOREACH(row, &call->sandbox->store.tables[TABLE_RUNTIMES], siblings)
-    {
+    struct document *row = NULL;
+    TAILQ_FOREACH (row, &call->sandbox->store.tables[TABLE_RUNTIMES], siblings) {
         if (service_owns(call, row))
             return row;
     }
@@ -28,13 +27,12 @@ static const char *text_or(const char *text, const char *otherwise)
 
 static struct document *add_row(struct service_call *call, const char *status, const json_t *config)
 {
-    const char *version = text_or(
-        json_string_value(json_object_get(config, "runtimeServiceVersion")), "");
+    const char *version =
+        text_or(json_string_value(json_object_get(config, "runtimeServiceVersion")), "");
     const char *openclaw =
         text_or(json_string_value(json_object_get(config, "openclawVersion")), "");
-    json_t *fields = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:O*, s:f, s:f}", "accountId",
-        call->account->id, "provider", "digitalocean", "providerId",
+    json_t *fields = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:O*, s:f, s:f}",
+        "accountId", call->account->id, "provider", "digitalocean", "providerId",
         text_or(json_string_value(json_object_get(config, "dropletId")), ""), "ipAddress",
         text_or(json_string_value(json_object_get(config, "ipAddress")), ""), "region",
         text_or(json_string_value(json_object_get(config, "region")), ""), "openclawVersion",
@@ -46,8 +44,8 @@ static struct document *add_row(struct service_call *call, const char *status, c
 }
 
 /* Given fields overwrite, missing ones stay, but for lastHealthCheck, which goes. */
-static void change_row(struct service_call *call, struct document *row, const char *status,
-    const json_t *config)
+static void change_row(
+    struct service_call *call, struct document *row, const char *status, const json_t *config)
 {
     static const char *const pairs[][2] = {{"dropletId", "providerId"}, {"ipAddress", "ipAddress"},
         {"region", "region"}, {"openclawVersion", "openclawVersion"},
@@ -87,11 +85,11 @@ static void end_pending(struct service_call *call, struct document *row, const j
 {
     remember(call, row,
         json_pack("{s:s, s:O, s:s, s:O, s:s, s:O, s:f, s:s*, s:O}", "fromOpenclawVersion",
-            before->openclaw, "toOpenclawVersion", json_object_get(pending, "targetOpenclawVersion"),
-            "fromRuntimeVersion", before->runtime, "toRuntimeVersion",
-            json_object_get(pending, "targetRuntimeVersion"), "status", status, "startedAt",
-            json_object_get(pending, "initiatedAt"), "completedAt", call->now_ms, "error", error,
-            "initiatedBy", json_object_get(pending, "initiatedBy")));
+            before->openclaw, "toOpenclawVersion",
+            json_object_get(pending, "targetOpenclawVersion"), "fromRuntimeVersion",
+            before->runtime, "toRuntimeVersion", json_object_get(pending, "targetRuntimeVersion"),
+            "status", status, "startedAt", json_object_get(pending, "initiatedAt"), "completedAt",
+            call->now_ms, "error", error, "initiatedBy", json_object_get(pending, "initiatedBy")));
     store_set(&call->sandbox->store, row, "pendingUpgrade", NULL);
 }
 

@@ -145,8 +145,7 @@ struct document *store_insert(struct store *store, enum table table, json_t *fie
     else
         id_generate(table, document->id);
     json_object_set_new(fields, "_id", memory_json(json_string(document->id)));
-    json_object_set_new(
-        fields, "_creationTime", memory_json(json_real(next_creation_ms(store))));
+    json_object_set_new(fields, "_creationTime", memory_json(json_real(next_creation_ms(store))));
     TAILQ_INSERT_TAIL(&store->tables[table], document, siblings);
     store->counts[table]++;
     map_set(&store->by_id, document->id, document);

@@ -76,8 +76,7 @@ static void write_value(const json_t *value, struct text *text)
     json_t *member;
     const char *separator = "";
     text_append(text, "{");
-    json_object_foreach((json_t *)value, key, member)
-    {
+    json_object_foreach ((json_t *)value, key, member) {
         text_printf(text, "%s%s: ", separator, key);
         write_value(member, text);
         separator = ", ";
@@ -102,8 +101,8 @@ static bool mismatch(struct check *check, const struct field *field, const json_
     return false;
 }
 
-static void write_object(const struct check *check, const struct field *fields,
-    const json_t *object)
+static void write_object(
+    const struct check *check, const struct field *fields, const json_t *object)
 {
     text_append(check->failure, "\n\n");
     write_path(check, check->failure);
@@ -148,8 +147,7 @@ static bool check_object(struct check *check, const struct field *fields, const 
     }
     const char *key;
     json_t *member;
-    json_object_foreach((json_t *)object, key, member)
-    {
+    json_object_foreach ((json_t *)object, key, member) {
         if (is_known(fields, key))
             continue;
         text_printf(check->failure,
@@ -166,8 +164,7 @@ static bool check_array(struct check *check, const struct field *field, const js
     size_t index;
     const json_t *item;
     const struct field of = {.name = "", .kind = VALIDATE_OBJECT, .fields = field->fields};
-    json_array_foreach(array, index, item)
-    {
+    json_array_foreach (array, index, item) {
         snprintf(check->path + length, sizeof check->path - length, "[%zu]", index);
         bool good = check_value(check, &of, item);
         check->path[length] = '\0';
@@ -246,8 +243,8 @@ static bool check_value(struct check *check, const struct field *field, const js
     return good || mismatch(check, field, value);
 }
 
-bool validator_check(const struct store *store, const struct field *fields,
-    const json_t *arguments, struct text *failure)
+bool validator_check(const struct store *store, const struct field *fields, const json_t *arguments,
+    struct text *failure)
 {
     struct check check = {.store = store, .failure = failure};
     return check_object(&check, fields, arguments);

@@ -31,8 +31,8 @@ struct field {
  * Whether arguments hold exactly the fields of the list, each of its kind. If not, what a backend
  * would say ("ArgumentValidationError: ...") is appended to failure, the arguments included.
  */
-bool validator_check(const struct store *store, const struct field *fields,
-    const json_t *arguments, struct text *failure);
+bool validator_check(const struct store *store, const struct field *fields, const json_t *arguments,
+    struct text *failure);
 
 /* Appends the failure of an id that is not of table, as validator_check words it, for path. */
 void validator_explain_id(const struct store *store, enum table table, const char *path,

@@ -29,6 +29,7 @@ struct wait {
     const char *function;
     struct condition conditions[CONDITION_LIMIT];
     int condition_count;
+    bool is_met; /* stays, even if the numbers change before the answer */
 };
 
 static double read_undelivered(const struct sandbox *sandbox, const char *function)
@@ -163,7 +164,7 @@ static void answer_wait(struct exchange *exchange, void *argument)
 {
     const struct wait *wait = argument;
     json_t *answer = control_stats(wait->sandbox);
-    json_object_set_new(answer, "met", json_boolean(holds(wait)));
+    json_object_set_new(answer, "met", json_boolean(wait->is_met));
     answer_json(exchange, 200, answer);
 }
 
@@ -194,9 +195,8 @@ static const char *read_conditions(struct wait *wait)
 void waits_begin(struct sandbox *sandbox, struct exchange *exchange)
 {
     struct wait *wait = memory_new(1, sizeof *wait);
-    *wait = (struct wait){.sandbox = sandbox,
-        .exchange = exchange,
-        .function = exchange_query(exchange, "action")};
+    *wait = (struct wait){
+        .sandbox = sandbox, .exchange = exchange, .function = exchange_query(exchange, "action")};
     TAILQ_INSERT_TAIL(&sandbox->waits.waiting, wait, link);
     exchange_on_end(exchange, end_wait, wait);
     double timeout_ms = DEFAULT_TIMEOUT_MS;
@@ -209,7 +209,7 @@ void waits_begin(struct sandbox *sandbox, struct exchange *exchange)
         answer_refusal(exchange, 400, "BadQuery", "%s must be a number", bad);
     else if (wait->condition_count == 0)
         answer_refusal(exchange, 400, "BadQuery", "no condition to wait for");
-    else if (holds(wait))
+    else if ((wait->is_met = holds(wait)))
         answer_wait(exchange, wait);
     else
         exchange_wait(exchange, clock_monotonic_ms() + (int64_t)timeout_ms, answer_wait, wait);
@@ -217,10 +217,11 @@ void waits_begin(struct sandbox *sandbox, struct exchange *exchange)
 
 void waits_look(struct sandbox *sandbox)
 {
-    struct wait *wait;
-    TAILQ_FOREACH(wait, &sandbox->waits.waiting, link)
-    {
-        if (holds(wait))
-            exchange_resume(wait->exchange);
+    struct wait *wait = NULL;
+    TAILQ_FOREACH (wait, &sandbox->waits.waiting, link) {
+        if (wait->is_met || !holds(wait))
+            continue;
+        wait->is_met = true;
+        exchange_resume(wait->exchange);
     }
 }

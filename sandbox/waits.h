@@ -8,10 +8,11 @@
 
 struct sandbox;
 struct wait;
+TAILQ_HEAD(wait_list, wait);
 
 /* Used by the server's thread only. */
 struct waits {
-    TAILQ_HEAD(, wait) waiting;
+    struct wait_list waiting;
 };
 
 void waits_init(struct waits *waits);

@@ -1,0 +1,204 @@
+"use strict";
+
+const element = (id) => document.getElementById(id);
+const board = { tasks: [], agents: [], users: [], accounts: [], thread: null, task: null };
+
+/* Texts from the board only ever become text nodes. */
+function make(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+async function ask(path, body) {
+  const options = body === undefined ? {} : {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  };
+  const answer = await fetch("/sandbox/" + path, options);
+  const value = await answer.json();
+  if (!answer.ok) throw new Error(value.message || "status " + answer.status);
+  return value;
+}
+
+function say(error) {
+  element("trouble").hidden = !error;
+  element("trouble").textContent = error ? "The sandbox did not answer: " + error.message : "";
+}
+
+function ago(time) {
+  if (!time) return "never";
+  const seconds = Math.max(0, Math.round((Date.now() - time) / 1000));
+  if (seconds < 60) return seconds + " s ago";
+  if (seconds < 3600) return Math.round(seconds / 60) + " min ago";
+  return Math.round(seconds / 3600) + " h ago";
+}
+
+function showRuntime() {
+  const status = board.accounts.length ? board.accounts[0].runtimeStatus : "unknown";
+  element("runtime").textContent = "runtime: " + status;
+  element("runtime").className = "badge " + status;
+}
+
+function showTasks() {
+  const items = board.tasks.map((task) => {
+    const button = make("button", "", task.title);
+    button.type = "button";
+    button.append(make("small", "", task.status.replace("_", " ")));
+    button.setAttribute("aria-current", String(task._id === board.task));
+    button.addEventListener("click", () => {
+      board.task = task._id;
+      element("thread").replaceChildren();
+      refresh().catch(say);
+    });
+    const item = make("li");
+    item.append(button);
+    return item;
+  });
+  const at = [...element("tasks").querySelectorAll("button")].indexOf(document.activeElement);
+  element("tasks").replaceChildren(...items);
+  if (at >= 0 && items[at]) items[at].firstChild.focus();
+}
+
+function showAgents() {
+  const items = board.agents.map((agent) => {
+    const item = make("li", "", agent.name + " ");
+    item.append(make("span", "badge " + agent.status, agent.status));
+    item.append(make("small", "", "last heartbeat: " + ago(agent.lastHeartbeat)));
+    return item;
+  });
+  if (!items.length)
+    items.push(make("li", "", "None. Start the sandbox with --demo to get some."));
+  element("agents").replaceChildren(...items);
+}
+
+/* Buttons that put a mention into the message; made anew only when the agents change. */
+function showMentions() {
+  const slugs = board.agents.map((agent) => agent.slug);
+  if (element("mentions").dataset.slugs === slugs.join()) return;
+  element("mentions").dataset.slugs = slugs.join();
+  element("mentions").replaceChildren(...slugs.slice(0, 6).map((slug) => {
+    const name = /^\w+$/.test(slug) ? "@" + slug : '@"' + slug + '"';
+    const button = make("button", "", name);
+    button.type = "button";
+    button.addEventListener("click", () => {
+      const content = element("content");
+      content.value = (content.value + " " + name + " ").trimStart();
+      content.focus();
+    });
+    return button;
+  }));
+}
+
+function nameOf(id) {
+  const found = board.agents.concat(board.users).find((actor) => actor._id === id);
+  return found ? found.name : "somebody who left";
+}
+
+/* One line: **bold** and mentions stand out, everything else is plain. */
+function makeLine(line) {
+  const made = make("p");
+  for (const part of line.split(/(\*\*[^*]+\*\*|@\w+|@"[^"]+")/)) {
+    if (part.startsWith("**") && part.length > 4) made.append(make("strong", "", part.slice(2, -2)));
+    else if (part.startsWith("@") && part.length > 1) made.append(make("span", "mention", part));
+    else made.append(part);
+  }
+  return made;
+}
+
+function makeMessage(message) {
+  const item = make("li", message.authorType);
+  item.dataset.id = message._id;
+  item.append(make("strong", "", nameOf(message.authorId)));
+  item.append(make("span", "when", "  " + new Date(message.createdAt).toLocaleTimeString()));
+  item.append(...message.content.split("\n").map(makeLine));
+  return item;
+}
+
+function showThread() {
+  const task = board.tasks.find((one) => one._id === board.task);
+  element("task-title").textContent = task ? task.title : "No task yet";
+  element("task-text").textContent = task ? task.description || "" : "";
+  element("post").hidden = !task;
+  const list = element("thread");
+  const messages = task && board.thread ? board.thread.messages : [];
+  const wanted = new Set(messages.map((message) => message._id));
+  for (const item of [...list.children]) if (!wanted.has(item.dataset.id)) item.remove();
+  const shown = new Set([...list.children].map((item) => item.dataset.id));
+  const fresh = messages.filter((message) => !shown.has(message._id));
+  list.append(...fresh.map(makeMessage));
+  if (fresh.length) list.lastElementChild.scrollIntoView({ block: "nearest" });
+  const waiting = (task && board.thread ? board.thread.notifications : [])
+    .filter((one) => one.recipientType === "agent" && !one.deliveredAt)
+    .map((one) => nameOf(one.recipientId));
+  element("waiting").textContent =
+    waiting.length ? "Waiting for " + [...new Set(waiting)].join(", ") + " ..." : "";
+}
+
+async function refresh() {
+  const state = await ask("state?tables=accounts,users,agents,tasks");
+  Object.assign(board, state);
+  if (!board.tasks.some((task) => task._id === board.task))
+    board.task = board.tasks.length ? board.tasks[0]._id : null;
+  const task = board.task;
+  const thread = task &&
+    await ask("state?tables=messages,notifications&task=" + encodeURIComponent(task));
+  if (task !== board.task) return state.change;
+  board.thread = thread;
+  showRuntime();
+  showTasks();
+  showAgents();
+  showMentions();
+  showThread();
+  return state.change;
+}
+
+const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/* Asks the sandbox to answer at the next change, so replies appear by themselves. */
+async function follow() {
+  for (;;) {
+    try {
+      const change = await refresh();
+      say(null);
+      await ask("wait?timeout_ms=20000&change=" + (change + 1));
+      await sleep(200);
+    } catch (error) {
+      say(error);
+      await sleep(2000);
+    }
+  }
+}
+
+element("post").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const content = element("content").value.trim();
+  if (!content || !board.task) return;
+  try {
+    await ask("message", { task: board.task, content });
+    element("content").value = "";
+  } catch (error) {
+    say(error);
+  }
+});
+
+element("content").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) element("post").requestSubmit();
+});
+
+element("new-task").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  try {
+    const made = await ask("seed", { tasks: [{ title: element("title").value }] });
+    board.task = made.tasks[0].id;
+    element("thread").replaceChildren();
+    element("title").value = "";
+    await refresh();
+  } catch (error) {
+    say(error);
+  }
+});
+
+follow();

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# Installs what is missing to build and run (run) or to test as well (test), with apt.
+#
+# Usage: scripts/install-deps.sh [run|test] [-h]
+#
+# Made for Debian 12 and Ubuntu 24.04, as root or with sudo. Where everything is there already it
+# does nothing and needs neither. Elsewhere it names what is missing.
+
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+APT_OPTIONS=(-qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
+TRIES=3
+
+has_command() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+has_library() {
+    has_command pkg-config && pkg-config --exists "$1"
+}
+
+has_header() {
+    has_command gcc && printf '#include <%s>\n' "$1" | gcc -E -x c - >/dev/null 2>&1
+}
+
+# libFuzzer and the sanitizers' runtimes of clang come in a package of their own.
+has_clang_runtime() {
+    has_command clang || return 1
+    local library
+    for library in "libclang_rt.fuzzer-$(uname -m).a" "libclang_rt.fuzzer.a"; do
+        [[ -e $(clang --print-file-name="$library") ]] && return 0
+    done
+    return 1
+}
+
+# need PACKAGE CHECK...: adds PACKAGE to the missing ones unless CHECK succeeds.
+need() {
+    local package=$1
+    shift
+    "$@" || missing+=("$package")
+}
+
+find_missing_to_run() {
+    need gcc has_command gcc
+    need libc6-dev has_header stdio.h
+    need make has_command make
+    need pkg-config has_command pkg-config
+    need libcurl4-openssl-dev has_library libcurl
+    need libjansson-dev has_library jansson
+    need libmicrohttpd-dev has_library libmicrohttpd
+    need libssl-dev has_library openssl
+    need ca-certificates test -e /etc/ssl/certs
+}
+
+find_missing_to_test() {
+    need libcmocka-dev has_library cmocka
+    need clang has_command clang
+    need libclang-rt-dev has_clang_runtime
+    need clang-tidy has_command clang-tidy
+    need clang-format has_command clang-format
+    need cppcheck has_command cppcheck
+    need shellcheck has_command shellcheck
+}
+
+find_missing() {
+    missing=()
+    find_missing_to_run
+    if [[ $1 == test ]]; then find_missing_to_test; fi
+}
+
+# The package of clang's runtimes carries the version of the default clang in its name.
+clang_runtime_package() {
+    local major
+    major=$(apt-cache depends clang | sed -n 's/^ *Depends: clang-\([0-9]\{1,\}\)$/\1/p')
+    echo "libclang-rt-${major:-14}-dev"
+}
+
+# as_root COMMAND...: directly for root, else with sudo, which may ask when there is a terminal.
+as_root() {
+    if [[ $(id -u) -eq 0 ]]; then
+        "$@"
+    elif [[ -t 0 ]]; then
+        sudo "$@"
+    else
+        sudo -n "$@"
+    fi
+}
+
+require_apt_and_root() {
+    has_command apt-get || die "these are missing: ${missing[*]} (names of Debian packages)." \
+        "There is no apt-get here: install them with the package manager of this system."
+    [[ $(id -u) -eq 0 ]] && return
+    has_command sudo || die "these packages are missing: ${missing[*]}." \
+        "Run this as root, or have root run: apt-get install ${missing[*]}"
+    [[ -t 0 ]] || sudo -n true 2>/dev/null || die "these packages are missing: ${missing[*]}." \
+        "sudo wants a password and there is no terminal to ask on: run this as root."
+}
+
+# apt COMMAND...: apt-get, tried again a few times; shows its output only when it fails.
+apt() {
+    local log try
+    log=$(mktemp)
+    for ((try = 1; try <= TRIES; try++)); do
+        if as_root env DEBIAN_FRONTEND=noninteractive apt-get "${APT_OPTIONS[@]}" "$@" \
+            >"$log" 2>&1; then
+            rm -f "$log"
+            return
+        fi
+        if ((try < TRIES)); then
+            warn "apt-get $1 failed; trying again in $((try * 5)) s"
+            sleep $((try * 5))
+        fi
+    done
+    tail -n 30 "$log" >&2
+    rm -f "$log"
+    die "apt-get $* failed $TRIES times; its last words are above. Is the network there?"
+}
+
+install_missing() {
+    local packages=() package
+    apt update
+    for package in "${missing[@]}"; do
+        [[ $package == libclang-rt-dev ]] && package=$(clang_runtime_package)
+        packages+=("$package")
+    done
+    say "Installing ${packages[*]}"
+    apt install -y --no-install-recommends "${packages[@]}"
+}
+
+main() {
+    local set=run
+    case ${1-} in
+    run | test) set=$1 ;;
+    "") ;;
+    -h | --help) usage && return ;;
+    *) die_usage "$1" ;;
+    esac
+    find_missing "$set"
+    if ((${#missing[@]} == 0)); then return; fi
+    require_apt_and_root
+    install_missing
+    find_missing "$set"
+    if ((${#missing[@]} > 0)); then die "still missing after the installation: ${missing[*]}"; fi
+}
+
+main "$@"

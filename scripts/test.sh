@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every check that there is, as CI does.
+#
+# Usage: scripts/test.sh [-h] [STEP...]
+#
+# Steps: build check asan tsan clang lint fuzz demo; without any, all of them in this order. Each
+# step's output is also in build/test-logs/. All steps run even when one fails, but for those after
+# a failed build. The last line counts what passed and failed; the status is 1 when anything failed.
+
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+readonly ALL_STEPS=(build check asan tsan clang lint fuzz demo)
+readonly CI_BUILD=build/ci
+readonly LOGS=build/test-logs
+readonly FUZZ_SECONDS=${FUZZ_SECONDS:-10}
+passed=0
+failed=0
+
+# Objects of CI have a folder of their own: those made without WERROR=1 would hide warnings.
+run_make() {
+    make -s --no-print-directory -j"$(cpu_count)" WERROR=1 BUILD="$CI_BUILD" "$@"
+}
+
+# The sanitizers of gcc 12 and clang 14 fail at random where the kernel shuffles addresses widely.
+without_address_shuffle() {
+    if setarch -R true 2>/dev/null; then setarch -R "$@"; else "$@"; fi
+}
+export -f run_make cpu_count
+export CI_BUILD
+
+step_build() {
+    run_make all tests
+}
+
+step_check() {
+    run_make check
+}
+
+step_asan() {
+    without_address_shuffle bash -c 'run_make asan'
+}
+
+step_tsan() {
+    without_address_shuffle bash -c 'run_make tsan'
+}
+
+step_clang() {
+    run_make CC=clang BUILD=build/clang all tests
+}
+
+step_lint() {
+    scripts/lint.sh
+}
+
+step_fuzz() {
+    without_address_shuffle bash -c "run_make fuzz FUZZ_SECONDS=$FUZZ_SECONDS"
+}
+
+step_demo() {
+    BUILD=$CI_BUILD scripts/demo.sh --once
+}
+
+title_of() {
+    case $1 in
+    build) echo "Build with gcc, warnings are errors" ;;
+    check) echo "Unit and integration tests" ;;
+    asan) echo "The same tests with AddressSanitizer and UBSan, leaks included" ;;
+    tsan) echo "The same tests with ThreadSanitizer" ;;
+    clang) echo "Build with clang, warnings are errors" ;;
+    lint) echo "clang-tidy, cppcheck, clang-format, shellcheck, documents" ;;
+    fuzz) echo "Fuzzing, $FUZZ_SECONDS s for each target" ;;
+    demo) echo "The demo, from a user's message to the agent's reply" ;;
+    *) die_usage "$1" ;;
+    esac
+}
+
+# tally LOG STATUS: adds up the lines "N passed, N failed"; a step without any counts as one.
+tally() {
+    local log=$1 status=$2 good bad lines
+    read -r good bad lines < <(awk '
+        /^[0-9]+ passed, [0-9]+ failed$/ { good += $1; bad += $3; lines++ }
+        END { print good + 0, bad + 0, lines + 0 }' "$log")
+    if ((status != 0 && bad == 0)); then bad=1; fi
+    if ((status == 0 && lines == 0)); then good=1; fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+}
+
+# The output is indented, so that only the last line of all is a count at the start of a line.
+run_step() {
+    local step=$1 log=$LOGS/$1.log status=0 began=$SECONDS verdict=ok
+    say "== $step: $(title_of "$step")"
+    "step_$step" </dev/null 2>&1 | tee "$log" | sed -u 's/^/   /' || status=$?
+    if ((status != 0)); then verdict="FAILED (status $status)"; fi
+    say "== $step: $verdict, $((SECONDS - began)) s"
+    tally "$log" "$status"
+    return "$status"
+}
+
+run_steps() {
+    local step
+    for step in "$@"; do
+        if ! run_step "$step" && [[ $step == build ]]; then
+            say "Nothing else can run before the build works."
+            return
+        fi
+    done
+}
+
+main() {
+    local steps=("$@") step
+    if [[ ${1-} == -h || ${1-} == --help ]]; then usage && return; fi
+    if (($# == 0)); then steps=("${ALL_STEPS[@]}"); fi
+    for step in "${steps[@]}"; do title_of "$step" >/dev/null; done
+    cd "$ROOT"
+    # When make runs this script, the one inside must not follow its flags.
+    unset MAKEFLAGS MFLAGS MAKELEVEL
+    scripts/install-deps.sh test
+    mkdir -p "$LOGS"
+    run_steps "${steps[@]}"
+    say "$passed passed, $failed failed"
+    ((failed == 0))
+}
+
+main "$@"
