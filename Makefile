@@ -57,6 +57,9 @@ $(BUILD)/mission-control-runtime: $(BUILD)/obj/src/main.o $(CORE)
 $(BUILD)/mission-control-sandbox: $(call objects,$(SANDBOX_SOURCES) $(BASE_SOURCES))
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
 
+# The page's files are taken in by the assembler, which names no dependencies.
+$(BUILD)/obj/sandbox/page.o: $(wildcard sandbox/page/*)
+
 $(BUILD)/obj/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<

@@ -41,15 +41,25 @@ static const char *account_of(struct sandbox *sandbox, const json_t *json)
     return account == NULL ? sandbox->options.account_id : account->id;
 }
 
-/* Copies every member of json that is a field's value, over the usual ones. */
+bool board_accepts(const json_t *is, const json_t *value)
+{
+    return is == NULL || json_typeof(is) == json_typeof(value);
+}
+
+/* Puts every member of json over the usual ones, unless it is of another type. */
 static struct document *insert(
     struct sandbox *sandbox, enum table table, json_t *usual, const json_t *json)
 {
-    json_t *given = memory_json(json_copy((json_t *)json));
+    json_t *given = json_copy((json_t *)json);
     json_object_del(given, "account");
     json_object_del(given, "assign");
     json_object_del(given, "notify");
-    json_object_update(memory_json(usual), given);
+    const char *key = NULL;
+    json_t *value = NULL;
+    json_object_foreach (given, key, value) {
+        if (board_accepts(json_object_get(usual, key), value))
+            json_object_set(usual, key, value);
+    }
     json_decref(given);
     return store_insert(&sandbox->store, table, usual, NULL);
 }

@@ -17,6 +17,9 @@ struct document *board_make_agent(struct sandbox *sandbox, const json_t *json);
 struct document *board_make_task(struct sandbox *sandbox, const json_t *json);
 struct document *board_make_user(struct sandbox *sandbox, const json_t *json);
 
+/* Whether value may replace what a field holds (NULL: nothing): its type must stay. */
+bool board_accepts(const json_t *is, const json_t *value);
+
 /* id and secret (NULL: no token) of a new account. */
 struct document *board_make_account(
     struct sandbox *sandbox, const char *id, const char *name, const char *secret);

@@ -176,6 +176,21 @@ static bool is_fixed(const char *key)
     return false;
 }
 
+/* Whether a field may get a value; null removes one that nothing here relies on. */
+static bool may_set(const struct document *document, const char *key, const json_t *value)
+{
+    static const char *const needed[] = {"slug", "name", "title", "status", "content", "type",
+        "subscriberId", "sessionKey", "email", NULL};
+    if (is_fixed(key))
+        return false;
+    if (!json_is_null(value))
+        return board_accepts(document_field(document, key), value);
+    for (size_t i = 0; needed[i] != NULL; i++)
+        if (strcmp(needed[i], key) == 0)
+            return false;
+    return true;
+}
+
 void control_set(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     const char *id = json_guard_string(body, "id");
@@ -188,8 +203,8 @@ void control_set(struct sandbox *sandbox, struct exchange *exchange, const json_
         return;
     }
     json_object_foreach (fields, key, value) {
-        if (is_fixed(key)) {
-            answer_refusal(exchange, 400, "BadValue", "%s cannot be changed", key);
+        if (!may_set(document, key, value)) {
+            answer_refusal(exchange, 400, "BadValue", "%s cannot become that", key);
             return;
         }
     }

@@ -32,7 +32,7 @@ struct stats {
     atomic_llong dead;
     atomic_llong refused_ids;
     atomic_bool spool_broken; /* the last write to the spool failed */
-    atomic_llong runs; /* requests sent to the gateway */
+    atomic_llong runs;        /* requests sent to the gateway */
     atomic_uint consecutive_poll_failures;
     atomic_llong last_send_ms;
 

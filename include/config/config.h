@@ -72,7 +72,7 @@ struct config {
     int64_t delivery_backoff_max_ms; /* at least the base */
     int64_t gateway_timeout_ms;      /* OPENCLAW_REQUEST_TIMEOUT_MS: the whole exchange */
     unsigned delivery_workers;       /* DELIVERY_MAX_CONCURRENT_SESSIONS */
-    unsigned delivery_max_runs; /* failed and ambiguous runs of one notification */
+    unsigned delivery_max_runs;      /* failed and ambiguous runs of one notification */
     unsigned delivery_list_limit;
     unsigned delivery_queue_capacity;
     int64_t shutdown_grace_ms;

@@ -106,10 +106,17 @@ static const struct shape shapes[] = {
 
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
+static char digit_of(unsigned long bits, int digit, bool padding)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    if (padding)
+        return '=';
+    return digits[(bits >> (18 - 6 * digit)) & 63];
+}
+
 static void answer_with(struct world *world, const char *notification_id, const char *body)
 {
     /* Base64, because the bodies hold what JSON cannot carry as it is. */
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     char encoded[2048];
     size_t used = 0;
     size_t length = strlen(body);
@@ -120,7 +127,7 @@ static void answer_with(struct world *world, const char *notification_id, const 
         if (i + 2 < length)
             bits |= (unsigned long)(unsigned char)body[i + 2];
         for (int d = 0; d < 4; d++)
-            encoded[used++] = i + (size_t)d > length ? '=' : digits[(bits >> (18 - 6 * d)) & 63];
+            encoded[used++] = digit_of(bits, d, i + (size_t)d > length);
     }
     encoded[used] = '\0';
     board_gateway_fault(world, json_pack("{s:{s:s}, s:s, s:s}", "match", "notification",

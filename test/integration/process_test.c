@@ -134,7 +134,7 @@ static void test_stop_ends_hung_sends_at_the_grace(void **state)
     int64_t began_ms = clock_monotonic_ms();
     process_signal(&world->runtime, SIGTERM);
     assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
-    assert_true(clock_monotonic_ms() - began_ms < 3500 * process_patience());
+    assert_true(clock_monotonic_ms() - began_ms < (int64_t)3500 * process_patience());
 }
 
 static void test_second_signal_ends_at_once(void **state)

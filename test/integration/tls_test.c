@@ -14,9 +14,9 @@
 
 static unsigned port_of(const char *url)
 {
-    unsigned port = 0;
-    assert_int_equal(sscanf(url, "http://127.0.0.1:%u", &port), 1);
-    return port;
+    const char *colon = strrchr(url, ':');
+    assert_non_null(colon);
+    return (unsigned)strtoul(colon + 1, NULL, 10);
 }
 
 /* An authority in a file of its own, and a proxy in front of the sandbox. */
@@ -141,7 +141,7 @@ static void test_unreadable_ca_file_is_a_setting_error(void **state)
     world_launch(
         world, &world->runtime, (const char *[]){"CA_FILE=/nowhere/authority.pem", NULL}, NULL);
     assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 78);
-    assert_true(process_said(&world->runtime, "CA_FILE"));
+    assert_true(process_wait_for(&world->runtime, "CA_FILE", WORLD_WAIT_MS, NULL, 0));
 }
 
 int main(void)
