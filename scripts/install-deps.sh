@@ -93,9 +93,10 @@ require_apt_and_root() {
         "There is no apt-get here: install them with the package manager of this system."
     [[ $(id -u) -eq 0 ]] && return
     has_command sudo || die "these packages are missing: ${missing[*]}." \
-        "Run this as root, or have root run: apt-get install ${missing[*]}"
+        "Run this as root, or have root run scripts/install-deps.sh $1"
     [[ -t 0 ]] || sudo -n true 2>/dev/null || die "these packages are missing: ${missing[*]}." \
-        "sudo wants a password and there is no terminal to ask on: run this as root."
+        "sudo wants a password and there is no terminal to ask on:" \
+        "have root run scripts/install-deps.sh $1"
 }
 
 # apt COMMAND...: apt-get, tried again a few times; shows its output only when it fails.
@@ -139,7 +140,7 @@ main() {
     esac
     find_missing "$set"
     if ((${#missing[@]} == 0)); then return; fi
-    require_apt_and_root
+    require_apt_and_root "$set"
     install_missing
     find_missing "$set"
     if ((${#missing[@]} > 0)); then die "still missing after the installation: ${missing[*]}"; fi

@@ -478,11 +478,15 @@ static void test_room_is_used_at_once(void **state)
     int64_t began_ms = clock_monotonic_ms();
     struct pollfd answered = {.fd = waiting, .events = POLLIN};
     assert_int_equal(poll(&answered, 1, 100), 0);
-    close(fds[CONNECTION_LIMIT - 1]);
+    /*
+     * The first one: its request was read long ago. Of a line whose first bytes and end arrive
+     * together the library sees the end only when its time is up.
+     */
+    close(fds[0]);
     hear(waiting, answer);
     must_begin(answer, "HTTP/1.1 200 ");
     assert_in_range(clock_monotonic_ms() - began_ms, 100, AT_ONCE_MS);
-    for (size_t i = 0; i < CONNECTION_LIMIT - 1; i++)
+    for (size_t i = 1; i < CONNECTION_LIMIT; i++)
         close(fds[i]);
 }
 
