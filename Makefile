@@ -70,7 +70,9 @@ $(BUILD)/test/%: $(BUILD)/obj/test/%.o $(TEST_LIB) $(CORE)
 
 tests: $(PROGRAMS) $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
-check: check-unit check-integration
+# One after the other: tests that wait for something should not share the cores with others.
+check: tests
+	MISSION_CONTROL_BUILD=$(BUILD) scripts/run-tests.sh $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
 check-unit: $(UNIT_TESTS)
 	scripts/run-tests.sh $(UNIT_TESTS)

@@ -6,21 +6,24 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum { SERVICE_BYTES = sizeof "65535" };
 
+/* localhost is the loopback addresses whether or not a resolver knows it (RFC 6761). */
 static int look_up(const char *host, unsigned port, struct addrinfo **addresses)
 {
+    bool loopback = strcasecmp(host, "localhost") == 0;
     char service[SERVICE_BYTES];
     snprintf(service, sizeof service, "%u", port & 0xFFFF);
     struct addrinfo hints = {
-        .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+        .ai_flags = AI_NUMERICSERV,
         .ai_family = AF_UNSPEC,
         .ai_socktype = SOCK_STREAM,
     };
-    return getaddrinfo(host, service, &hints, addresses);
+    return getaddrinfo(loopback ? NULL : host, service, &hints, addresses);
 }
 
 /* Returns the socket, or a negative errno value. */
