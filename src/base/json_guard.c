@@ -46,7 +46,7 @@ static bool hex4(const char *digits, unsigned *value)
     return true;
 }
 
-/* Reads \uXXXX at offset; false when it is not one, whole. */
+/* Reads the escape \u and four digits at offset; false when it is not there whole. */
 static bool unicode_escape(const struct scan *scan, size_t offset, unsigned *value)
 {
     return offset + ESCAPE_BYTES <= scan->length_bytes && scan->bytes[offset] == '\\' &&
