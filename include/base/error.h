@@ -2,26 +2,18 @@
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
 
-/*
- * One list makes the codes and their names. Every fallible function returns 0 or one of these
- * negative codes; bugs are asserted instead.
- */
-#define ERROR_CODES(X)                                  \
-    X(ERROR_NO_MEMORY, -1, "out of memory")             \
-    X(ERROR_SYSTEM, -2, "system call failed")           \
-    X(ERROR_INVALID, -3, "invalid value")               \
-    X(ERROR_TOO_LARGE, -4, "too large")                 \
-    X(ERROR_TIMEOUT, -5, "timed out")                   \
-    X(ERROR_UNREACHABLE, -6, "unreachable")             \
-    X(ERROR_INTERRUPTED, -7, "interrupted by the stop") \
-    X(ERROR_REMOTE, -8, "refused by the other side")    \
-    X(ERROR_CLOSED, -9, "closed")                       \
-    X(ERROR_LOCKED, -10, "held by another process")
-
+/* Every fallible function returns 0 or one of these negative codes; bugs are asserted instead. */
 enum error_code {
-#define ERROR_ENUMERATOR(name, value, text) name = (value),
-    ERROR_CODES(ERROR_ENUMERATOR)
-#undef ERROR_ENUMERATOR
+    ERROR_NO_MEMORY = -1,
+    ERROR_SYSTEM = -2, /* a system call failed */
+    ERROR_INVALID = -3,
+    ERROR_TOO_LARGE = -4,
+    ERROR_TIMEOUT = -5,
+    ERROR_UNREACHABLE = -6,
+    ERROR_INTERRUPTED = -7, /* by the stop */
+    ERROR_REMOTE = -8,      /* refused by the other side */
+    ERROR_CLOSED = -9,      /* not there, or no longer */
+    ERROR_LOCKED = -10,     /* held by another process */
 };
 
 enum { ERROR_TEXT_BYTES = 640 };
@@ -45,8 +37,5 @@ int error_set_errno(struct error *error, enum error_code code, int errno_value, 
 
 /* Puts a formatted text and ": " before the text that *error holds; returns its code. */
 int error_wrap(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* The short description of a code, never NULL. */
-const char *error_name(enum error_code code);
 
 #endif

@@ -48,15 +48,3 @@ int error_wrap(struct error *error, const char *format, ...)
     }
     return error->code;
 }
-
-const char *error_name(enum error_code code)
-{
-    switch (code) {
-#define ERROR_CASE(name, value, text) \
-    case name:                        \
-        return text;
-        ERROR_CODES(ERROR_CASE)
-#undef ERROR_CASE
-    }
-    return "unknown error";
-}

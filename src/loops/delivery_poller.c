@@ -67,6 +67,7 @@ static void count_page(struct delivery_poller *poller, const struct notification
     atomic_store(&stats->last_poll_ms, clock_wall_ms());
     atomic_store(&stats->consecutive_poll_failures, 0);
     atomic_fetch_add(&stats->listed, (long long)page->count);
+    log_debug(component, "Listed %zu undelivered notifications", page->listed);
     atomic_store(&stats->refused_ids, (long long)page->refused);
     if (page->refused > 0 && !poller->said_refused)
         log_error(component,

@@ -40,19 +40,24 @@ static struct finish wait_at(enum entry_stage stage, int64_t delay_ms)
     return (struct finish){.stage = stage, .delay_ms = delay_ms > 0 ? delay_ms : 1};
 }
 
+static void count_failure(struct attempt *attempt, const struct error *error)
+{
+    attempt->entry->failures++;
+    atomic_fetch_add(&attempt->deliver->stats->failed, 1);
+    stats_delivery_failed(attempt->deliver->stats, error->text);
+}
+
 /* The stage failed: counts, says why, and waits with backoff before it is tried again. */
 static struct finish try_again(struct attempt *attempt, enum entry_stage stage,
     unsigned more_doublings, int64_t least_ms, const struct error *error)
 {
     const struct config *config = attempt->deliver->config;
-    struct entry *entry = attempt->entry;
-    entry->failures++;
+    const struct entry *entry = attempt->entry;
+    count_failure(attempt, error);
     int64_t delay_ms = backoff_ms(entry->failures + more_doublings,
         config->delivery_backoff_base_ms, config->delivery_backoff_max_ms, backoff_random_unit());
     if (delay_ms < least_ms)
         delay_ms = least_ms;
-    atomic_fetch_add(&attempt->deliver->stats->failed, 1);
-    stats_delivery_failed(attempt->deliver->stats, error->text);
     log_event(LOG_LEVEL_WARN, component,
         LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts),
             LOG_NUMBER("retry_ms", delay_ms)),
@@ -166,8 +171,15 @@ static bool budget_is_spent(const struct attempt *attempt)
 /* A run failed, or may have: another follows as long as the budget lasts. */
 static struct finish run_failed(struct attempt *attempt, const struct error *error)
 {
-    struct finish finish = try_again(attempt, STAGE_KNOWN, DOUBLINGS_AFTER_A_RUN, 0, error);
-    return budget_is_spent(attempt) ? go_on(STAGE_GIVING_UP) : finish;
+    const struct entry *entry = attempt->entry;
+    if (!budget_is_spent(attempt))
+        return try_again(attempt, STAGE_KNOWN, DOUBLINGS_AFTER_A_RUN, 0, error);
+    count_failure(attempt, error);
+    log_event(LOG_LEVEL_WARN, component,
+        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts),
+            LOG_NUMBER("runs", entry->runs)),
+        "Failed to deliver %s for the last time: %s", entry->item.id, error->text);
+    return go_on(STAGE_GIVING_UP);
 }
 
 static struct finish take_reply(struct attempt *attempt, struct gateway_result *result)
