@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "config/config.h"
 #include "config/version_probe.h"
+#include "remote/gateway_gate.h"
 #include "serve/http_server.h"
 
 /* What the answers are made of; all borrowed, never NULL, and outliving the server. */
@@ -13,14 +14,15 @@ struct health_sources {
     const struct config *config;
     struct stats *stats;
     struct version_probe *version;
+    struct gateway_gate *gate;
 };
 
 /*
  * Appends the JSON of /health, indented by two, with the keys of contract runtime-behaviour-v0,
- * section 9, in that order. "healthy" while the gateway and the delivery run and neither the last
- * poll nor the last write to the spool failed, else "degraded". Holds no secret, session key or
- * reply: errors are redacted. Out of memory sets body->failed. Any thread; takes the short lock of
- * the stats.
+ * section 9, in that order, and more. "healthy" while the gateway and the delivery run, the gate is
+ * open and neither the last poll nor the last write to the spool failed, else "degraded". Holds no
+ * secret, session key or reply: errors are redacted. Out of memory sets body->failed. Any thread;
+ * takes the short lock of the stats.
  */
 void health_append(struct text *body, const struct health_sources *sources);
 

@@ -188,11 +188,11 @@ static void test_waiting_taker_gets_the_next_of_a_lane_that_becomes_free(void **
 static void test_waiting_taker_gets_what_was_held(void **state)
 {
     struct send_queue *queue = *state;
-    send_queue_hold_sends(queue, true);
+    queue_fixture_hold(queue, true);
     PAGE(queue, {"a1", "a", 1});
     struct taker taker;
     start_takers(&taker, 1, queue);
-    send_queue_hold_sends(queue, false);
+    queue_fixture_hold(queue, false);
     queue_fixture_finish(queue, join_taker(&taker, "a1"), STAGE_SETTLED, 0);
 }
 

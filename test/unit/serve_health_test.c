@@ -16,9 +16,16 @@ struct fixture {
     struct config config;
     struct stats stats;
     struct version_probe *version;
+    struct gateway_gate *gate;
     struct health_sources sources;
     struct text body;
 };
+
+/* What a probe found. */
+static void tell_gate(struct fixture *fixture, const struct gateway_result *result)
+{
+    gateway_gate_note_probe(fixture->gate, false, result, 0);
+}
 
 static int setup(void **state)
 {
@@ -30,7 +37,10 @@ static int setup(void **state)
     fixture->config.droplet_region = strdup("f\u00fcr/1");
     stats_init(&fixture->stats);
     assert_int_equal(version_probe_start(&fixture->version, "2026.9.6", NULL), 0);
-    fixture->sources = (struct health_sources){&fixture->config, &fixture->stats, fixture->version};
+    assert_int_equal(gateway_gate_create(&fixture->gate, true, 5000, 300000, 0, NULL), 0);
+    tell_gate(fixture, &(struct gateway_result){.outcome = GATEWAY_REPLIED, .status = 400});
+    fixture->sources =
+        (struct health_sources){&fixture->config, &fixture->stats, fixture->version, fixture->gate};
     *state = fixture;
     return 0;
 }
@@ -39,6 +49,7 @@ static int teardown(void **state)
 {
     struct fixture *fixture = *state;
     version_probe_stop(fixture->version);
+    gateway_gate_destroy(fixture->gate);
     stats_fini(&fixture->stats);
     config_fini(&fixture->config);
     text_fini(&fixture->body);
@@ -94,6 +105,24 @@ static void test_status(void **state)
     must_have_status(fixture, "degraded");
 }
 
+/* The gate decides too, and says why; what a server said stays one line. */
+static void test_gate_shows(void **state)
+{
+    struct fixture *fixture = *state;
+    struct gateway_result result = {
+        .outcome = GATEWAY_MISCONFIGURED, .status = 401, .error = {.text = "un\nauthorized"}};
+    run_everything(fixture);
+    gateway_gate_note_send(fixture->gate, gateway_gate_ticket(fixture->gate), "a1", &result, 1000);
+    must_have_status(fixture, "degraded");
+    json_t *json = ask_json(fixture);
+    const json_t *gateway = json_object_get(json, "gateway");
+    assert_string_equal(json_string_value(json_object_get(gateway, "state")), "shut");
+    const char *reason = json_string_value(json_object_get(gateway, "reason"));
+    assert_non_null(strstr(reason, "check OPENCLAW_GATEWAY_TOKEN"));
+    assert_null(strchr(reason, '\n'));
+    json_decref(json);
+}
+
 /* Replaces the number behind key, which changes from one answer to the next, with 0. */
 static void zero_number(char *text, const char *key)
 {
@@ -123,7 +152,9 @@ static const char *const FRESH = "{\n"
                                  "    \"running\": true,\n"
                                  "    \"sessions\": 0,\n"
                                  "    \"lastSendAt\": null,\n"
-                                 "    \"lastSendError\": null\n"
+                                 "    \"lastSendError\": null,\n"
+                                 "    \"state\": \"open\",\n"
+                                 "    \"reason\": null\n"
                                  "  },\n"
                                  "  \"delivery\": {\n"
                                  "    \"running\": true,\n"
@@ -152,7 +183,12 @@ static const char *const FRESH = "{\n"
                                  "    \"external\": 0,\n"
                                  "    \"arrayBuffers\": 0\n"
                                  "  },\n"
-                                 "  \"timestamp\": 0\n"
+                                 "  \"timestamp\": 0,\n"
+                                 "  \"spool\": {\n"
+                                 "    \"broken\": false,\n"
+                                 "    \"dead\": 0,\n"
+                                 "    \"deadBytes\": 0\n"
+                                 "  }\n"
                                  "}";
 
 static void test_exact_text(void **state)
@@ -235,6 +271,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_SOURCES(test_status),
+        WITH_SOURCES(test_gate_shows),
         WITH_SOURCES(test_exact_text),
         WITH_SOURCES(test_numbers),
         WITH_SOURCES(test_errors_are_shown_without_secrets),
