@@ -16,7 +16,8 @@ struct send_queue {
 
     /* Guards everything below, and the queue's part of every entry and lane. */
     struct mutex lock;
-    struct cond work; /* signalled when there is something to take, and by the close */
+    struct cond work;       /* signalled when there is something to take, and by the close */
+    struct cond sends_over; /* signalled when sending becomes 0 */
     struct id_table entries;
     struct id_table lanes;
     struct entry_list all;
@@ -24,6 +25,7 @@ struct send_queue {
     struct heap waiting;
     size_t held;
     size_t running;
+    size_t sending; /* of those running, the ones in STAGE_SENDING */
     size_t settled;
     size_t lane_count;
     uint64_t page; /* number of the page being taken in */
@@ -41,6 +43,7 @@ int send_queue_create(struct send_queue **queue, size_t capacity, struct error *
     created->capacity = capacity;
     mutex_init(&created->lock);
     cond_init(&created->work);
+    cond_init(&created->sends_over);
     TAILQ_INIT(&created->all);
     lane_lists_init(&created->ready);
     if (id_table_init(&created->entries, SEND_QUEUE_MOST_HELD, error) != 0 ||
@@ -132,6 +135,7 @@ void send_queue_destroy(struct send_queue *queue)
     id_table_fini(&queue->entries);
     id_table_fini(&queue->lanes);
     heap_fini(&queue->waiting);
+    cond_fini(&queue->sends_over);
     cond_fini(&queue->work);
     mutex_fini(&queue->lock);
     free(queue);
@@ -343,13 +347,22 @@ struct entry *send_queue_take(struct send_queue *queue)
     return entry;
 }
 
+static void set_stage_locked(struct send_queue *queue, struct entry *entry, enum entry_stage stage)
+{
+    queue->sending += stage == STAGE_SENDING;
+    queue->sending -= entry->stage == STAGE_SENDING;
+    entry->stage = stage;
+    if (queue->sending == 0)
+        cond_broadcast(&queue->sends_over);
+}
+
 bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage)
 {
     mutex_lock(&queue->lock);
     assert(entry->running);
     bool allowed = stage != STAGE_SENDING || (!queue->closed && !queue->sends_held);
     if (allowed)
-        entry->stage = stage;
+        set_stage_locked(queue, entry, stage);
     mutex_unlock(&queue->lock);
     return allowed;
 }
@@ -382,7 +395,7 @@ bool send_queue_finish(struct send_queue *queue, struct entry *entry, const stru
     mutex_lock(&queue->lock);
     assert(entry->running);
     entry->running = false;
-    entry->stage = finish->stage;
+    set_stage_locked(queue, entry, finish->stage);
     queue->running--;
     lane_set_busy(&queue->ready, entry->lane, false);
     if (settled)
@@ -417,6 +430,17 @@ void send_queue_close(struct send_queue *queue, int64_t deadline_ms)
         make_ready_locked(queue, first);
     cond_broadcast(&queue->work);
     mutex_unlock(&queue->lock);
+}
+
+bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms)
+{
+    bool in_time = true;
+    mutex_lock(&queue->lock);
+    while (queue->sending > 0 && in_time)
+        in_time = cond_wait_until(&queue->sends_over, &queue->lock, deadline_ms);
+    bool over = queue->sending == 0;
+    mutex_unlock(&queue->lock);
+    return over;
 }
 
 void send_queue_counts(struct send_queue *queue, struct send_queue_counts *counts)

@@ -13,6 +13,8 @@ struct snapshot {
     bool delivery_running;
     bool spool_broken;
     unsigned poll_failures;
+    bool has_process;
+    struct gateway_process_status process;
     struct stats_error delivery_error;
     struct stats_error send_error;
     char openclaw[VERSION_PROBE_BYTES];
@@ -25,6 +27,9 @@ static void look(struct snapshot *seen, const struct health_sources *sources)
     seen->delivery_running = atomic_load(&stats->delivery_running);
     seen->spool_broken = atomic_load(&stats->spool_broken);
     seen->poll_failures = atomic_load(&stats->consecutive_poll_failures);
+    seen->has_process = sources->process != NULL;
+    if (seen->has_process)
+        gateway_process_status(sources->process, &seen->process);
     stats_errors(stats, &seen->delivery_error, &seen->send_error);
     if (!version_probe_get(sources->version, seen->openclaw, sizeof seen->openclaw))
         text_copy(seen->openclaw, sizeof seen->openclaw, VERSION_PROBE_UNKNOWN);
@@ -33,7 +38,7 @@ static void look(struct snapshot *seen, const struct health_sources *sources)
 static bool is_healthy(const struct snapshot *seen)
 {
     return seen->gateway_running && seen->delivery_running && seen->poll_failures == 0 &&
-           !seen->spool_broken;
+           !seen->spool_broken && (!seen->has_process || seen->process.accepting);
 }
 
 /* Wall-clock milliseconds; null for never. */
@@ -64,11 +69,34 @@ static json_t *describe_infrastructure(const struct config *config)
         config->droplet_ip, "region", config->droplet_region);
 }
 
+static json_t *describe_exit(const struct gateway_process_status *process)
+{
+    const struct child_exit *last = &process->last_exit;
+    if (process->last_exit_at_ms == 0)
+        return json_null();
+    return json_pack("{s:o, s:o, s:I}", "code",
+        last->signal == 0 ? json_integer(last->code) : json_null(), "signal",
+        last->signal != 0 ? json_integer(last->signal) : json_null(), "at",
+        (json_int_t)process->last_exit_at_ms);
+}
+
+/* Null when the gateway is not our child. */
+static json_t *describe_process(const struct snapshot *seen)
+{
+    const struct gateway_process_status *process = &seen->process;
+    if (!seen->has_process)
+        return json_null();
+    return json_pack("{s:o, s:I, s:o, s:b}", "pid",
+        process->pid != 0 ? json_integer(process->pid) : json_null(), "restarts",
+        (json_int_t)process->restarts, "lastExit", describe_exit(process), "accepting",
+        process->accepting);
+}
+
 static json_t *describe_gateway(struct stats *stats, const struct snapshot *seen)
 {
-    return json_pack("{s:b, s:i, s:o, s:o}", "running", seen->gateway_running, "sessions", 0,
+    return json_pack("{s:b, s:i, s:o, s:o, s:o}", "running", seen->gateway_running, "sessions", 0,
         "lastSendAt", json_time(atomic_load(&stats->last_send_ms)), "lastSendError",
-        json_error(&seen->send_error));
+        json_error(&seen->send_error), "process", describe_process(seen));
 }
 
 static json_t *describe_delivery(struct stats *stats, const struct snapshot *seen)
