@@ -19,7 +19,10 @@ void line_splitter_feed(struct line_splitter *splitter, const char *bytes, size_
             hand_out(splitter, take, context);
             splitter->skipping = false;
         } else if (!splitter->skipping) {
-            splitter->bytes[splitter->used_bytes++] = bytes[i] != '\0' ? bytes[i] : ' ';
+            char byte = bytes[i];
+            if (byte == '\0')
+                byte = ' ';
+            splitter->bytes[splitter->used_bytes++] = byte;
             splitter->skipping = splitter->used_bytes == LINE_SPLITTER_BYTES;
             if (splitter->skipping)
                 hand_out(splitter, take, context);

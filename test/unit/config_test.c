@@ -330,22 +330,22 @@ static void test_gateway_token_default(void **state)
     }
 }
 
-#define COMMAND(line) "OPENCLAW_GATEWAY_COMMAND=" line
-
 static void test_gateway_command(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const wrong[][2] = {
-        {COMMAND("openclaw 'gateway"), "COMMAND \"openclaw 'gateway\" has a ' without"},
-        {COMMAND("openclaw \"gateway"), "has a \" without another one that closes it"},
-        {COMMAND("openclaw \\"), "ends with a backslash"},
-        {COMMAND("''"), "names no program"},
-        {COMMAND("\"\" gateway"), "names no program"},
-        {COMMAND("openclaw\ngateway"), "contains a control character"},
+        {"OPENCLAW_GATEWAY_COMMAND=openclaw 'gateway",
+            "COMMAND \"openclaw 'gateway\" has a ' without"},
+        {"OPENCLAW_GATEWAY_COMMAND=openclaw \"gateway",
+            "has a \" without another one that closes it"},
+        {"OPENCLAW_GATEWAY_COMMAND=openclaw \\", "ends with a backslash"},
+        {"OPENCLAW_GATEWAY_COMMAND=''", "names no program"},
+        {"OPENCLAW_GATEWAY_COMMAND=\"\" gateway", "names no program"},
+        {"OPENCLAW_GATEWAY_COMMAND=openclaw\ngateway", "contains a control character"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         must_fail_with(fixture, LOAD(fixture, REQUIRED, wrong[i][0]), wrong[i][1]);
-    must_load(fixture, LOAD(fixture, REQUIRED, COMMAND(" ")));
+    must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND= "));
     assert_null(fixture->config.gateway_command);
 }
 
@@ -355,14 +355,17 @@ static void test_gateway_command_needs_a_url_of_this_machine(void **state)
     static const char *const right[] = {"OPENCLAW_GATEWAY_URL=http://localhost:1",
         "OPENCLAW_GATEWAY_URL=http://192.0.2.1:1", "OPENCLAW_GATEWAY_URL=http://[::1]:1"};
     for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
-        must_load(fixture,
-            LOAD(fixture, REQUIRED, COMMAND("gw"), right[i], "OPENCLAW_GATEWAY_TOKEN=sesame-open"));
-    must_fail_with(fixture, LOAD(fixture, REQUIRED, COMMAND("gw"), "OPENCLAW_GATEWAY_URL="),
+        must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND=gw", right[i],
+                               "OPENCLAW_GATEWAY_TOKEN=sesame-open"));
+    must_fail_with(fixture,
+        LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND=gw", "OPENCLAW_GATEWAY_URL="),
         "OPENCLAW_GATEWAY_URL is empty");
     must_fail_with(fixture,
-        LOAD(fixture, REQUIRED, COMMAND("gw"), "OPENCLAW_GATEWAY_URL=http://openclaw-gateway:1"),
+        LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND=gw",
+            "OPENCLAW_GATEWAY_URL=http://openclaw-gateway:1"),
         "must be localhost or an IP address");
-    must_fail_with(fixture, LOAD(fixture, REQUIRED, COMMAND("gw"), "OPENCLAW_GATEWAY_URL=18789"),
+    must_fail_with(fixture,
+        LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND=gw", "OPENCLAW_GATEWAY_URL=18789"),
         "OPENCLAW_GATEWAY_URL \"18789\"");
 }
 

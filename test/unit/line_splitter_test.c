@@ -68,12 +68,13 @@ static void test_long_line_is_cut(void **state)
 {
     (void)state;
     enum { MORE = 5000 };
-    static char bytes[LINE_SPLITTER_BYTES + MORE + sizeof "\nnext\n"];
+    static const char end[] = "\nnext\n";
+    static char bytes[LINE_SPLITTER_BYTES + MORE + sizeof end];
     for (size_t length = LINE_SPLITTER_BYTES - 1; length < LINE_SPLITTER_BYTES + MORE;
          length += length < LINE_SPLITTER_BYTES + 1 ? 1 : 997) {
         memset(bytes, 'x', length);
-        memcpy(bytes + length, "\nnext\n", 6);
-        char *lines = split(bytes, length + 6, 1000);
+        memcpy(bytes + length, end, sizeof end);
+        char *lines = split(bytes, length + strlen(end), 1000);
         size_t kept = length < LINE_SPLITTER_BYTES ? length : LINE_SPLITTER_BYTES;
         must_be_long(lines, kept);
         assert_string_equal(lines + kept + 2, "<next>");
