@@ -169,7 +169,7 @@ static void test_gateway_is_started_used_and_stopped(void **state)
     world_stop_runtime(world);
     assert_false(lives(pid));
     assert_false(has_record(world));
-    assert_true(process_said(&world->runtime, "The gateway ended with status 0"));
+    must_say(world, "The gateway ended with status 0");
 }
 
 static void test_no_command_no_child(void **state)
@@ -255,12 +255,12 @@ static void test_grandchild_may_outlive_its_parent_during_the_stop(void **state)
 {
     struct world *world = *state;
     pid_t pid = start_with(world,
-        "sh -c '(trap \"sleep 1; echo well ended; exit\" TERM; echo ready; while :; do sleep 0.1; "
-        "done) & trap \"exit 5\" TERM; wait'");
+        "sh -c 'trap \"exit 5\" TERM; (trap \"sleep 1; echo well ended; exit\" TERM; echo ready;"
+        "while :; do sleep 0.1; done) & wait'");
     world_stop_runtime(world);
     assert_false(lives(pid));
-    assert_true(process_said(&world->runtime, "[Gateway] well ended"));
-    assert_true(process_said(&world->runtime, "The gateway ended with status 5"));
+    must_say(world, "[Gateway] well ended");
+    must_say(world, "The gateway ended with status 5");
 }
 
 static void test_child_that_ignores_sigterm_is_killed_after_10_s(void **state)
@@ -272,8 +272,8 @@ static void test_child_that_ignores_sigterm_is_killed_after_10_s(void **state)
     int64_t took_ms = clock_monotonic_ms() - began_ms;
     assert_in_range(took_ms, 10000, 12000 * process_patience());
     assert_false(lives(pid));
-    assert_true(process_said(&world->runtime, "did not end within 10000 ms of SIGTERM"));
-    assert_true(process_said(&world->runtime, "The gateway was ended by signal 9"));
+    must_say(world, "did not end within 10000 ms of SIGTERM");
+    must_say(world, "The gateway was ended by signal 9");
 }
 
 static void test_child_of_a_killed_runtime_is_taken_down(void **state)
@@ -285,7 +285,7 @@ static void test_child_of_a_killed_runtime_is_taken_down(void **state)
     assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 128 + SIGKILL);
     assert_true(lives(first));
     pid_t second = start_with(world, WAITING);
-    assert_true(process_said(&world->runtime, "the gateway of an earlier runtime, still runs"));
+    must_say(world, "the gateway of an earlier runtime, still runs");
     assert_int_not_equal(first, second);
     assert_false(lives(first));
     world_stop_runtime(world);
@@ -304,7 +304,7 @@ static void test_damaged_record_stops_nothing(void **state)
     fputs("{\"pid\":1}", file);
     fclose(file);
     pid_t pid = start_with(world, WAITING);
-    assert_true(process_said(&world->runtime, "cannot be looked for"));
+    must_say(world, "cannot be looked for");
     world_stop_runtime(world);
     assert_false(lives(pid));
 }

@@ -99,6 +99,10 @@ static void test_what_is_saved_is_loaded(void **state)
 #define RECORD(pid, ticks, session) \
     "{\"pid\":" pid ",\"startTicks\":" ticks ",\"session\":" session ",\"bootId\":\"b\"}"
 
+#define LONG_BOOT_ID                                         \
+    "{\"pid\":77,\"startTicks\":5,\"session\":5,\"bootId\":" \
+    "\"0123456789012345678901234567890123456789012345678901234567890123456789\"}"
+
 static void test_damaged_files(void **state)
 {
     struct fixture *fixture = *state;
@@ -106,9 +110,7 @@ static void test_damaged_files(void **state)
         RECORD("1", "5", "5"), RECORD("0", "5", "5"), RECORD("-5", "5", "5"),
         RECORD("4294967297", "5", "5"), RECORD("\"77\"", "5", "5"), RECORD("77", "-5", "5"),
         RECORD("77", "1e30", "5"), RECORD("77", "5", "-1"), RECORD("77", "null", "5"),
-        "{\"pid\":77,\"startTicks\":5,\"session\":5}",
-        "{\"pid\":77,\"startTicks\":5,\"session\":5,\"bootId\":"
-        "\"0123456789012345678901234567890123456789012345678901234567890123456789\"}"};
+        "{\"pid\":77,\"startTicks\":5,\"session\":5}", LONG_BOOT_ID};
     struct gateway_record loaded;
     struct error error;
     for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
