@@ -55,8 +55,8 @@ int http_client_library_start(struct error *error);
 void http_client_library_stop(void);
 
 /*
- * A client that trusts store and stops within a second once *abort is true; both outlive it. The
- * caller destroys it. ERROR_NO_MEMORY.
+ * A client that trusts store (NULL for one that is never given an https URL) and stops within a
+ * second once *abort is true; both outlive it. The caller destroys it. ERROR_NO_MEMORY.
  */
 int http_client_create(struct http_client **client, struct ca_store *store,
     const atomic_bool *abort, struct error *error);
