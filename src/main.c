@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/redact.h"
+#include "command/doctor.h"
 #include "command/healthcheck.h"
 #include "config/config.h"
 #include "config/usage.h"
@@ -145,6 +146,8 @@ static int act(const struct arguments *arguments, const struct config *config)
         return check_config(config);
     case ARGUMENTS_HEALTHCHECK:
         return command_healthcheck(config);
+    case ARGUMENTS_DOCTOR:
+        return command_doctor(config, arguments->json);
     default:
         return run(config);
     }

@@ -117,6 +117,7 @@ static void classify_transport(const struct http_answer *answer, struct gateway_
 void gateway_classify(const struct http_answer *answer, struct gateway_result *result)
 {
     result->sent = answer->sent;
+    result->status = answer->status;
     if (answer->failure != HTTP_ANSWERED)
         classify_transport(answer, result);
     else if (answer->status >= 200 && answer->status < 300)
