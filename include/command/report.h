@@ -29,9 +29,9 @@ struct report {
 };
 
 /*
- * Adds a check. fix is NULL or what to do, in the imperative; the format makes the detail. Secrets
- * are removed from both (base/redact.h); other people's words in them were quoted by the caller
- * (text_quote). Writes to the stream, which may block.
+ * Adds a check. fix is NULL or what to do, in the imperative and in our words only; it is copied.
+ * The format makes the detail, from which secrets are removed (base/redact.h) and in which other
+ * people's words were quoted by the caller (text_quote). Writes to the stream, which may block.
  */
 void report_add(struct report *report, const char *name, enum report_result result, const char *fix,
     const char *format, ...) __attribute__((format(printf, 5, 6)));

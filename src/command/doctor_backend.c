@@ -111,8 +111,9 @@ static void judge_roster(struct doctor *doctor, json_t *value)
     doctor->roster = value;
     pass_deployment(doctor);
     add(doctor, token, REPORT_OK, NULL, "accepted");
-    report_add(&doctor->report, account, REPORT_OK, NULL, "%s has %zu agents",
-        doctor->config->account_id, json_array_size(value));
+    size_t agents = json_array_size(value);
+    report_add(&doctor->report, account, REPORT_OK, NULL, "%s has %zu agent%s",
+        doctor->config->account_id, agents, agents == 1 ? "" : "s");
 }
 
 static void ask_for_roster(struct doctor *doctor, struct convex *convex)

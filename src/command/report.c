@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/redact.h"
 
@@ -20,14 +21,6 @@ static const char *const result_marks[] = {
     [REPORT_SKIP] = "skip",
 };
 
-static char *take_redacted(struct text *text)
-{
-    char *taken = text_take(text);
-    if (taken != NULL)
-        redact(taken);
-    return taken;
-}
-
 static void write_line(FILE *lines, const struct report_check *check)
 {
     fprintf(lines, "%-4s  %-18s  %s", result_marks[check->result], check->name, check->detail);
@@ -42,23 +35,22 @@ void report_add(struct report *report, const char *name, enum report_result resu
     const char *format, ...)
 {
     struct text detail = {0};
-    struct text fix_copy = {0};
     va_list arguments;
     assert(report->count < REPORT_CHECKS);
     va_start(arguments, format);
     text_vprintf(&detail, format, arguments);
     va_end(arguments);
-    struct report_check check = {.name = name, .result = result, .detail = take_redacted(&detail)};
-    if (fix != NULL) {
-        text_append(&fix_copy, fix);
-        check.fix = take_redacted(&fix_copy);
-    }
+    struct report_check check = {.name = name,
+        .result = result,
+        .detail = text_take(&detail),
+        .fix = fix != NULL ? strdup(fix) : NULL};
     if (check.detail == NULL || (fix != NULL && check.fix == NULL)) {
         free(check.detail);
         free(check.fix);
         report->failed = true;
         return;
     }
+    redact(check.detail);
     report->checks[report->count++] = check;
     if (report->lines != NULL)
         write_line(report->lines, &check);

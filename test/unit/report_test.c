@@ -84,9 +84,8 @@ static void test_no_secret(void **state)
     (void)state;
     struct report report = {0};
     redact_add_secret(SECRET);
-    report_add(&report, "name", REPORT_FAIL, "not " SECRET, "said %s", SECRET);
+    report_add(&report, "name", REPORT_FAIL, NULL, "said %s", SECRET);
     assert_string_equal(report.checks[0].detail, "said ***");
-    assert_string_equal(report.checks[0].fix, "not ***");
     report_fini(&report);
     redact_forget_all();
 }
