@@ -1,5 +1,4 @@
-/* The command doctor as a whole: its lines and its JSON, the state folder, and what it leaves
- * alone. */
+/* The command doctor as a whole: its lines and JSON, the state folder, what it leaves alone. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
