@@ -86,20 +86,54 @@ static int replace_file(int folder_fd, const char *name, const char *bytes, size
     return error_set_errno(error, ERROR_SYSTEM, failure, "spool: %s cannot be written", name);
 }
 
+static int open_state_folder(const char *state_dir, int *fd, struct error *error)
+{
+    *fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0)
+        return error_set_errno(error, ERROR_INVALID, errno, "STATE_DIR %s", state_dir);
+    return 0;
+}
+
+/* *claimed: whether it is anybody's yet. */
+static int compare_owner(int folder_fd, const char *state_dir, const char *account_id,
+    bool *claimed, struct error *error)
+{
+    char owner[256];
+    ssize_t length = read_small(folder_fd, "account", owner, sizeof owner);
+    *claimed = length > 0;
+    if (!*claimed || strcmp(owner, account_id) == 0)
+        return 0;
+    char quoted[sizeof owner];
+    text_quote(quoted, sizeof quoted, owner, (size_t)length);
+    return error_set(error, ERROR_INVALID,
+        "STATE_DIR %s belongs to account %s, not to %s; give each account a folder of its own",
+        state_dir, quoted, account_id);
+}
+
+int spool_check_account(const char *state_dir, const char *account_id, struct error *error)
+{
+    int fd;
+    bool claimed;
+    if (access(state_dir, F_OK) != 0 && errno == ENOENT)
+        return 0;
+    int result = open_state_folder(state_dir, &fd, error);
+    if (result != 0)
+        return ERROR_SYSTEM;
+    result = compare_owner(fd, state_dir, account_id, &claimed, error);
+    close(fd);
+    return result;
+}
+
 /* The folder remembers whose it is, so that replies never reach another account's threads. */
 static int claim_for_account(const char *state_dir, const char *account_id, struct error *error)
 {
-    char owner[256];
-    int fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return error_set_errno(error, ERROR_INVALID, errno, "STATE_DIR %s", state_dir);
-    int result = 0;
-    ssize_t length = read_small(fd, "account", owner, sizeof owner);
-    if (length > 0 && strcmp(owner, account_id) != 0)
-        result = error_set(error, ERROR_INVALID,
-            "STATE_DIR %s belongs to account %s, not to %s; give each account a folder of its own",
-            state_dir, owner, account_id);
-    else if (length <= 0)
+    int fd;
+    bool claimed;
+    int result = open_state_folder(state_dir, &fd, error);
+    if (result != 0)
+        return result;
+    result = compare_owner(fd, state_dir, account_id, &claimed, error);
+    if (result == 0 && !claimed)
         result = replace_file(fd, "account", account_id, strlen(account_id), true, error);
     close(fd);
     return result == ERROR_SYSTEM ? ERROR_INVALID : result;

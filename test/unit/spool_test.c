@@ -286,6 +286,22 @@ static void test_another_accounts_folder_is_refused(void **state)
     spool_close(other);
 }
 
+static void test_whose_folder_it_is_can_be_asked(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    char path[300];
+    assert_int_equal(spool_check_account(fixture->folder, "account1", &error), 0);
+    assert_int_equal(spool_check_account(fixture->folder, "account2", &error), ERROR_INVALID);
+    assert_non_null(strstr(error.text, "account1"));
+    snprintf(path, sizeof path, "%s/spool", fixture->folder);
+    assert_int_equal(spool_check_account(path, "account2", &error), 0);
+    assert_false(exists(fixture, "spool/account"));
+    snprintf(path, sizeof path, "%s/nowhere", fixture->folder);
+    assert_int_equal(spool_check_account(path, "account2", &error), 0);
+    assert_false(exists(fixture, "nowhere"));
+}
+
 /* A folder in the temporary file's place fails the write for root, too. */
 static void test_failed_write_keeps_the_old_record(void **state)
 {
@@ -320,6 +336,7 @@ int main(void)
         WITH_SPOOL(test_huge_and_special_files_are_refused),
         WITH_SPOOL(test_each_finds_all_and_clears_leftovers),
         WITH_SPOOL(test_another_accounts_folder_is_refused),
+        WITH_SPOOL(test_whose_folder_it_is_can_be_asked),
         WITH_SPOOL(test_failed_write_keeps_the_old_record),
     };
     return cmocka_run_group_tests_name("spool", tests, NULL, NULL);
