@@ -33,7 +33,6 @@ struct gateway_message {
 
 struct gateway_result {
     enum gateway_outcome outcome;
-    int status;   /* of the answer, 0 when there is none */
     json_t *body; /* owned; only with GATEWAY_REPLIED, else NULL */
     int64_t retry_after_ms;
     bool timed_out;

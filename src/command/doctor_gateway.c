@@ -118,6 +118,22 @@ static size_t list_missing(
     return missing;
 }
 
+/* Agents that the gateway lacks run as another one, if that one is there. */
+static void check_fallback(
+    struct doctor *doctor, const struct gateway_models *models, size_t missing)
+{
+    const char *fallback = doctor->config->fallback_agent;
+    if (gateway_models_have(models, fallback))
+        report_add(&doctor->report, agents, REPORT_OK, NULL,
+            "%zu of the account's agents run as %s, since the gateway does not know them", missing,
+            fallback);
+    else
+        report_add(&doctor->report, agents, REPORT_FAIL,
+            "set OPENCLAW_FALLBACK_AGENT to an agent of the gateway",
+            "the gateway knows neither %zu of the account's agents nor %s, which runs for them",
+            missing, fallback);
+}
+
 static void check_agents(struct doctor *doctor, const struct gateway *gateway)
 {
     struct gateway_models models;
@@ -130,6 +146,8 @@ static void check_agents(struct doctor *doctor, const struct gateway *gateway)
     size_t missing = list_missing(doctor->roster, &models, &names);
     if (!models.known)
         add(doctor, agents, REPORT_SKIP, NULL, "because the gateway does not list its agents");
+    else if (missing > 0 && doctor->config->fallback_agent != NULL)
+        check_fallback(doctor, &models, missing);
     else if (missing > 0)
         report_add(&doctor->report, agents, REPORT_FAIL,
             "set OPENCLAW_FALLBACK_AGENT or add the agent to the gateway",
