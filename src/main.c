@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/redact.h"
+#include "command/spool_command.h"
 #include "config/config.h"
 #include "config/usage.h"
 #include "runtime.h"
@@ -136,6 +137,18 @@ static int print_usage(void)
     return result;
 }
 
+static int act(const struct arguments *arguments, const struct config *config)
+{
+    switch (arguments->action) {
+    case ARGUMENTS_CHECK_CONFIG:
+        return check_config(config);
+    case ARGUMENTS_SPOOL:
+        return command_spool(config, arguments);
+    default:
+        return run(config);
+    }
+}
+
 /* Loads the settings, says what is wrong with them, and acts on them if nothing is. */
 static int with_config(const struct arguments *arguments)
 {
@@ -148,7 +161,7 @@ static int with_config(const struct arguments *arguments)
     if (result != 0)
         return result == ERROR_NO_MEMORY ? EX_OSERR : EX_CONFIG;
     log_configure(config.log_level, config.log_format);
-    result = arguments->action == ARGUMENTS_CHECK_CONFIG ? check_config(&config) : run(&config);
+    result = act(arguments, &config);
     config_fini(&config);
     return result;
 }
