@@ -339,6 +339,37 @@ static void test_look_at_what_is_there_leaves_unfinished_writes(void **state)
     assert_true(exists(fixture, "spool/n4.json.new"));
 }
 
+/* What a listing has read ahead may be gone when its turn comes. */
+struct vanishing {
+    struct spool *spool;
+    struct census census;
+};
+
+static void remove_all(void *context, struct spool_record *record, bool damaged)
+{
+    struct vanishing *vanishing = context;
+    count(&vanishing->census, record, damaged);
+    for (int i = 0; i < 3; i++) {
+        char id[ID_BYTES];
+        snprintf(id, sizeof id, "n%d", i);
+        assert_int_equal(spool_remove(vanishing->spool, id, NULL), 0);
+    }
+}
+
+static void test_record_that_goes_away_meanwhile_is_not_found(void **state)
+{
+    struct fixture *fixture = *state;
+    struct vanishing vanishing = {.spool = fixture->spool};
+    static const char *const ids[] = {"n0", "n1", "n2"};
+    for (int i = 0; i < 3; i++) {
+        struct spool_record record = record_of(ids[i], NULL);
+        assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    }
+    assert_int_equal(spool_each(fixture->spool, remove_all, &vanishing, NULL), 0);
+    assert_int_equal(vanishing.census.whole, 1);
+    assert_int_equal(vanishing.census.damaged, 0);
+}
+
 /* A folder in the temporary file's place fails the write for root, too. */
 static void test_failed_write_keeps_the_old_record(void **state)
 {
@@ -376,6 +407,7 @@ int main(void)
         WITH_SPOOL(test_exhumed_record_replaces_no_other),
         WITH_SPOOL(test_look_at_what_is_there_makes_nothing),
         WITH_SPOOL(test_look_at_what_is_there_leaves_unfinished_writes),
+        WITH_SPOOL(test_record_that_goes_away_meanwhile_is_not_found),
         WITH_SPOOL(test_failed_write_keeps_the_old_record),
     };
     return cmocka_run_group_tests_name("spool", tests, NULL, NULL);
