@@ -10,6 +10,8 @@
 
 #include "base/log.h"
 #include "base/redact.h"
+#include "command/doctor.h"
+#include "command/healthcheck.h"
 #include "command/spool_command.h"
 #include "config/config.h"
 #include "config/usage.h"
@@ -25,7 +27,6 @@ static void block_signals(sigset_t *waited_for)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
-    signal(SIGPIPE, SIG_IGN);
     /* If it were inherited as ignored, the kernel would reap our children before we do. */
     signal(SIGCHLD, SIG_DFL);
     sigemptyset(waited_for);
@@ -139,9 +140,15 @@ static int print_usage(void)
 
 static int act(const struct arguments *arguments, const struct config *config)
 {
+    /* Else the other side could end the process by closing a line that is being written to. */
+    signal(SIGPIPE, SIG_IGN);
     switch (arguments->action) {
     case ARGUMENTS_CHECK_CONFIG:
         return check_config(config);
+    case ARGUMENTS_HEALTHCHECK:
+        return command_healthcheck(config);
+    case ARGUMENTS_DOCTOR:
+        return command_doctor(config, arguments->json);
     case ARGUMENTS_SPOOL:
         return command_spool(config, arguments);
     default:

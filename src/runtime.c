@@ -11,6 +11,7 @@
 #include "queue/spool.h"
 #include "queue/state_folder.h"
 #include "queue/worker_pool.h"
+#include "remote/gateway_process.h"
 #include "serve/health.h"
 #include "serve/http_server.h"
 #include "work/deliver.h"
@@ -33,6 +34,7 @@ struct runtime {
     struct gateway_roster *roster;
     struct gateway_prober *prober;
     struct gatekeeper keeper;
+    struct gateway_process *gateway_process; /* NULL: the gateway is not our child */
     struct send_queue *queue;
     struct spool *spool;
     struct spooling spooling;
@@ -184,13 +186,43 @@ static void stop_version(struct runtime *runtime)
     version_probe_stop(runtime->version);
 }
 
+static int create_gateway_process(struct runtime *runtime, struct error *error)
+{
+    const struct config *config = runtime->config;
+    if (config->gateway_command == NULL)
+        return 0;
+    return gateway_process_create(&runtime->gateway_process, config->gateway_command,
+        config->gateway_url, config->state_dir, error);
+}
+
+static void destroy_gateway_process(struct runtime *runtime)
+{
+    gateway_process_destroy(runtime->gateway_process);
+}
+
+static int start_gateway_process(struct runtime *runtime, struct error *error)
+{
+    if (runtime->gateway_process == NULL)
+        return 0;
+    return gateway_process_start(runtime->gateway_process, error);
+}
+
+static void stop_gateway_process(struct runtime *runtime)
+{
+    if (runtime->gateway_process != NULL)
+        gateway_process_stop(runtime->gateway_process);
+}
+
 static int start_server(struct runtime *runtime, struct error *error)
 {
     const struct config *config = runtime->config;
-    runtime->health = (struct health_sources){.config = config,
+    runtime->health = (struct health_sources){
+        .config = config,
         .stats = &runtime->stats,
         .version = runtime->version,
-        .gate = runtime->gate};
+        .gate = runtime->gate,
+        .process = runtime->gateway_process,
+    };
     struct http_server_route *routes = runtime->routes;
     routes[0] = (struct http_server_route){"/health", health_handle, &runtime->health};
     routes[1] = (struct http_server_route){"/version", health_handle_version, &runtime->health};
@@ -295,6 +327,20 @@ static int start_workers(struct runtime *runtime, struct error *error)
         deliver_run, &runtime->deliver, runtime->store, &runtime->abort_workers, error);
 }
 
+/*
+ * The gateway is told to end at the first moment at which no reply can be lost by it: when no agent
+ * is being asked any more, or when the runs that are left are cut off anyway. Not earlier, since
+ * only some gateways let running requests end after SIGTERM; not later, so that it ends while
+ * replies are still written back, and the grace is exceeded only by a gateway that takes its time.
+ */
+static void begin_stop_of_gateway(struct runtime *runtime, int64_t deadline_ms)
+{
+    if (runtime->gateway_process == NULL)
+        return;
+    send_queue_wait_for_sends(runtime->queue, deadline_ms);
+    gateway_process_begin_stop(runtime->gateway_process);
+}
+
 /* What runs may end by itself until the grace is nearly over; then transfers are cut off. */
 static void stop_workers(struct runtime *runtime)
 {
@@ -306,6 +352,7 @@ static void stop_workers(struct runtime *runtime)
     if (counts.running > 0)
         log_info(component, "Waiting up to %lld ms for %zu deliveries that are under way",
             (long long)(grace_ms > 0 ? grace_ms : 0), counts.running);
+    begin_stop_of_gateway(runtime, deadline_ms);
     if (!worker_pool_wait(runtime->workers, deadline_ms)) {
         send_queue_counts(runtime->queue, &counts);
         log_warn(component, "The grace is over: %zu deliveries are cut off", counts.running);
@@ -342,7 +389,9 @@ static const struct part {
     {start_queue, stop_queue},
     {start_spool, stop_spool},
     {start_version, stop_version},
+    {create_gateway_process, destroy_gateway_process},
     {start_server, stop_server},
+    {start_gateway_process, stop_gateway_process},
     {create_poller, destroy_poller},
     {create_prober, destroy_prober},
     {start_guard, stop_guard},

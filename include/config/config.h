@@ -16,6 +16,7 @@ enum option_id {
     OPTION_CA_FILE,
     OPTION_OPENCLAW_GATEWAY_URL,
     OPTION_OPENCLAW_GATEWAY_TOKEN,
+    OPTION_OPENCLAW_GATEWAY_COMMAND,
     OPTION_OPENCLAW_REQUEST_TIMEOUT_MS,
     OPTION_OPENCLAW_VERSION,
     OPTION_OPENCLAW_FALLBACK_AGENT,
@@ -67,6 +68,7 @@ struct config {
     char *service_token;
     char *gateway_url;      /* http or https, without '/' at its end; "" is: disabled */
     char *gateway_token;    /* NULL or "" is: send no Authorization header */
+    char *gateway_command;  /* base/words.h; starts it as our child; NULL is: others run it */
     char *openclaw_version; /* NULL is: find it out */
     char *fallback_agent;   /* runs for agents that the gateway lacks; NULL is: none */
     char *runtime_version;

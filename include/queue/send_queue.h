@@ -129,6 +129,12 @@ void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow)
  */
 void send_queue_close(struct send_queue *queue, int64_t deadline_ms);
 
+/*
+ * Blocks until no agent is being asked, or until deadline_ms (monotonic): then it returns false.
+ * Once the queue is closed that stays so.
+ */
+bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms);
+
 void send_queue_counts(struct send_queue *queue, struct send_queue_counts *counts);
 
 #endif

@@ -35,6 +35,12 @@ int spool_open_existing(
 void spool_close(struct spool *spool);
 
 /*
+ * Whether the state folder may be used for the account: ERROR_INVALID when it is another one's, 0
+ * also while nobody's or not there, ERROR_SYSTEM when it cannot be read. Makes and changes nothing.
+ */
+int spool_check_account(const char *state_dir, const char *account_id, struct error *error);
+
+/*
  * Writes the record in place of the one that is there. durable: on disk when this returns (file and
  * folder are synced); else it survives the end of the process, but not that of the machine. Blocks
  * for the disk. ERROR_SYSTEM when it cannot be written (the old record stays), ERROR_NO_MEMORY. Any

@@ -33,11 +33,11 @@ struct gateway_message {
 
 struct gateway_result {
     enum gateway_outcome outcome;
-    int status;   /* of the answer, 0 when there is none */
     json_t *body; /* owned; only with GATEWAY_REPLIED, else NULL */
     int64_t retry_after_ms;
     bool timed_out;
     bool sent;
+    int status;         /* of the answer, 0 when there is none */
     struct error error; /* why not GATEWAY_REPLIED, without secrets */
 };
 

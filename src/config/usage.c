@@ -147,6 +147,6 @@ void usage_append(struct text *text)
                 option_append_help(&config_options[i], text);
     }
     text_append(text,
-        "\nExit status: 0 stopped as asked, 64 wrong arguments, 69 unavailable, 75 the state\n"
-        "folder is in use, 78 wrong settings.\n");
+        "\nExit status: 0 stopped as asked or all well, 1 healthcheck or doctor found trouble, 64\n"
+        "wrong arguments, 69 unavailable, 75 the state folder is in use, 78 wrong settings.\n");
 }

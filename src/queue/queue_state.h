@@ -22,7 +22,8 @@ struct send_queue {
 
     /* Guards everything below, and the queue's part of every entry and lane. */
     struct mutex lock;
-    struct cond work; /* signalled when there is something to take, and by the close */
+    struct cond work;       /* signalled when there is something to take, and by the close */
+    struct cond sends_over; /* signalled when sending becomes 0 */
     struct id_table entries;
     struct id_table lanes;
     struct charge_list charges;

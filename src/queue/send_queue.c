@@ -17,6 +17,7 @@ int send_queue_create(
     created->most_wakes = most_wakes;
     mutex_init(&created->lock);
     cond_init(&created->work);
+    cond_init(&created->sends_over);
     TAILQ_INIT(&created->all);
     TAILQ_INIT(&created->wakes);
     SLIST_INIT(&created->charges);
@@ -123,6 +124,7 @@ void send_queue_destroy(struct send_queue *queue)
     id_table_fini(&queue->entries);
     id_table_fini(&queue->lanes);
     heap_fini(&queue->waiting);
+    cond_fini(&queue->sends_over);
     cond_fini(&queue->work);
     mutex_fini(&queue->lock);
     free(queue);
@@ -262,15 +264,18 @@ struct entry *send_queue_take(struct send_queue *queue)
     return entry;
 }
 
-/* Keeps the counts of entries that ask, as this one passes from its stage to another. */
-static void leave_stage_locked(struct send_queue *queue, struct entry *entry, bool goes_on_asking)
+/* Moves a running entry from its stage to another, and keeps the counts of those that ask. */
+static void set_stage_locked(struct send_queue *queue, struct entry *entry, enum entry_stage stage)
 {
-    if (entry->stage == STAGE_SENDING)
-        queue->sending--;
-    if (entry->asking && !goes_on_asking) {
+    queue->sending += stage == STAGE_SENDING;
+    queue->sending -= entry->stage == STAGE_SENDING;
+    entry->stage = stage;
+    if (entry->asking && stage != STAGE_KNOWN && stage != STAGE_SENDING) {
         entry->asking = false;
         queue->asking--;
     }
+    if (queue->sending == 0)
+        cond_broadcast(&queue->sends_over);
 }
 
 bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage)
@@ -279,13 +284,10 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
     assert(entry->running);
     bool sends = stage == STAGE_SENDING;
     bool allowed = !sends || may_send_locked(queue, queue->sending, clock_monotonic_ms());
-    if (allowed) {
-        leave_stage_locked(queue, entry, sends || stage == STAGE_KNOWN);
-        queue->sending += sends ? 1 : 0;
-        entry->stage = stage;
-        if (queue->flow.trickle)
-            cond_signal(&queue->work);
-    }
+    if (allowed)
+        set_stage_locked(queue, entry, stage);
+    if (queue->flow.trickle)
+        cond_signal(&queue->work);
     mutex_unlock(&queue->lock);
     return allowed;
 }
@@ -329,9 +331,11 @@ bool send_queue_finish(struct send_queue *queue, struct entry *entry, const stru
     leavings_init(&leavings);
     mutex_lock(&queue->lock);
     assert(entry->running);
-    leave_stage_locked(queue, entry, false);
     entry->running = false;
-    entry->stage = entry->kind == ENTRY_WAKE ? STAGE_KNOWN : finish->stage;
+    set_stage_locked(queue, entry, finish->stage);
+    if (entry->asking)
+        queue->asking--;
+    entry->asking = false;
     queue->running--;
     queue->wakes_running -= entry->kind == ENTRY_WAKE ? 1 : 0;
     lane_set_busy(&queue->ready, entry->lane, false);
@@ -366,6 +370,17 @@ void send_queue_close(struct send_queue *queue, int64_t deadline_ms)
         make_ready_locked(queue, first);
     cond_broadcast(&queue->work);
     mutex_unlock(&queue->lock);
+}
+
+bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms)
+{
+    bool in_time = true;
+    mutex_lock(&queue->lock);
+    while (queue->sending > 0 && in_time)
+        in_time = cond_wait_until(&queue->sends_over, &queue->lock, deadline_ms);
+    bool over = queue->sending == 0;
+    mutex_unlock(&queue->lock);
+    return over;
 }
 
 void send_queue_counts(struct send_queue *queue, struct send_queue_counts *counts)

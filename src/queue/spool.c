@@ -93,33 +93,54 @@ static int replace_file(int folder_fd, const char *name, const char *bytes, size
     return error_set_errno(error, ERROR_SYSTEM, failure, "spool: %s cannot be written", name);
 }
 
-/*
- * The folder remembers whose it is, so that replies never reach another account's threads.
- * ERROR_CLOSED when it is nobody's yet.
- */
-static int check_owner(
-    int state_fd, const char *state_dir, const char *account_id, struct error *error)
+static int open_state_folder(const char *state_dir, int *fd, struct error *error)
 {
-    char owner[256];
-    ssize_t length = read_small(state_fd, "account", owner, sizeof owner);
-    if (length == 0 || (length < 0 && errno == ENOENT))
-        return error_set(error, ERROR_CLOSED, "STATE_DIR %s was not used yet", state_dir);
-    if (length < 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "%s/account cannot be read", state_dir);
-    if (strcmp(owner, account_id) != 0)
-        return error_set(error, ERROR_INVALID,
-            "STATE_DIR %s belongs to account %s, not to %s; give each account a folder of its own",
-            state_dir, owner, account_id);
+    *fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0)
+        return error_set_errno(error, ERROR_INVALID, errno, "STATE_DIR %s", state_dir);
     return 0;
 }
 
+/* *claimed: whether it is anybody's yet. */
+static int compare_owner(int folder_fd, const char *state_dir, const char *account_id,
+    bool *claimed, struct error *error)
+{
+    char owner[256];
+    ssize_t length = read_small(folder_fd, "account", owner, sizeof owner);
+    *claimed = length > 0;
+    if (!*claimed || strcmp(owner, account_id) == 0)
+        return 0;
+    char quoted[sizeof owner];
+    text_quote(quoted, sizeof quoted, owner, (size_t)length);
+    return error_set(error, ERROR_INVALID,
+        "STATE_DIR %s belongs to account %s, not to %s; give each account a folder of its own",
+        state_dir, quoted, account_id);
+}
+
+int spool_check_account(const char *state_dir, const char *account_id, struct error *error)
+{
+    int fd;
+    bool claimed;
+    if (access(state_dir, F_OK) != 0 && errno == ENOENT)
+        return 0;
+    int result = open_state_folder(state_dir, &fd, error);
+    if (result != 0)
+        return ERROR_SYSTEM;
+    result = compare_owner(fd, state_dir, account_id, &claimed, error);
+    close(fd);
+    return result;
+}
+
+/* The folder remembers whose it is, so that replies never reach another account's threads. */
 static int claim_for_account(const char *state_dir, const char *account_id, struct error *error)
 {
-    int fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return error_set_errno(error, ERROR_INVALID, errno, "STATE_DIR %s", state_dir);
-    int result = check_owner(fd, state_dir, account_id, error);
-    if (result == ERROR_CLOSED || result == ERROR_SYSTEM)
+    int fd;
+    bool claimed;
+    int result = open_state_folder(state_dir, &fd, error);
+    if (result != 0)
+        return result;
+    result = compare_owner(fd, state_dir, account_id, &claimed, error);
+    if (result == 0 && !claimed)
         result = replace_file(fd, "account", account_id, strlen(account_id), true, error);
     close(fd);
     return result == ERROR_SYSTEM ? ERROR_INVALID : result;
@@ -171,8 +192,11 @@ int spool_open_existing(
         return error_set(error, ERROR_CLOSED, "STATE_DIR %s does not exist", state_dir);
     if (fd < 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "STATE_DIR %s", state_dir);
-    int result = check_owner(fd, state_dir, account_id, error);
+    bool claimed;
+    int result = compare_owner(fd, state_dir, account_id, &claimed, error);
     close(fd);
+    if (result == 0 && !claimed)
+        result = error_set(error, ERROR_CLOSED, "STATE_DIR %s was not used yet", state_dir);
     if (result != 0)
         return result;
     return open_folders(spool, state_dir, account_id, true, error);

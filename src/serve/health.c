@@ -14,6 +14,8 @@ struct snapshot {
     bool spool_broken;
     unsigned poll_failures;
     struct gate_view gate;
+    bool has_process;
+    struct gateway_process_status process;
     struct stats_error delivery_error;
     struct stats_error send_error;
     char openclaw[VERSION_PROBE_BYTES];
@@ -27,6 +29,9 @@ static void look(struct snapshot *seen, const struct health_sources *sources)
     seen->spool_broken = atomic_load(&stats->spool_broken);
     seen->poll_failures = atomic_load(&stats->consecutive_poll_failures);
     gateway_gate_look(sources->gate, &seen->gate);
+    seen->has_process = sources->process != NULL;
+    if (seen->has_process)
+        gateway_process_status(sources->process, &seen->process);
     stats_errors(stats, &seen->delivery_error, &seen->send_error);
     if (!version_probe_get(sources->version, seen->openclaw, sizeof seen->openclaw))
         text_copy(seen->openclaw, sizeof seen->openclaw, VERSION_PROBE_UNKNOWN);
@@ -35,7 +40,8 @@ static void look(struct snapshot *seen, const struct health_sources *sources)
 static bool is_healthy(const struct snapshot *seen)
 {
     return seen->gateway_running && seen->gate.state == GATE_OPEN && seen->delivery_running &&
-           seen->poll_failures == 0 && !seen->spool_broken;
+           seen->poll_failures == 0 && !seen->spool_broken &&
+           (!seen->has_process || seen->process.accepting);
 }
 
 /* Wall-clock milliseconds; null for never. */
@@ -81,12 +87,35 @@ static const char *state_word(const struct gate_view *gate)
     return gate->state == GATE_OPEN && gate->trickle ? "trickle" : words[gate->state];
 }
 
+static json_t *describe_exit(const struct gateway_process_status *process)
+{
+    const struct child_exit *last = &process->last_exit;
+    if (process->last_exit_at_ms == 0)
+        return json_null();
+    return json_pack("{s:o, s:o, s:I}", "code",
+        last->signal == 0 ? json_integer(last->code) : json_null(), "signal",
+        last->signal != 0 ? json_integer(last->signal) : json_null(), "at",
+        (json_int_t)process->last_exit_at_ms);
+}
+
+/* Null when the gateway is not our child. */
+static json_t *describe_process(const struct snapshot *seen)
+{
+    const struct gateway_process_status *process = &seen->process;
+    if (!seen->has_process)
+        return json_null();
+    return json_pack("{s:o, s:I, s:o, s:b}", "pid",
+        process->pid != 0 ? json_integer(process->pid) : json_null(), "restarts",
+        (json_int_t)process->restarts, "lastExit", describe_exit(process), "accepting",
+        process->accepting);
+}
+
 static json_t *describe_gateway(struct stats *stats, const struct snapshot *seen)
 {
-    return json_pack("{s:b, s:i, s:o, s:o, s:s, s:o}", "running", seen->gateway_running, "sessions",
-        0, "lastSendAt", json_time(atomic_load(&stats->last_send_ms)), "lastSendError",
+    return json_pack("{s:b, s:i, s:o, s:o, s:s, s:o, s:o}", "running", seen->gateway_running,
+        "sessions", 0, "lastSendAt", json_time(atomic_load(&stats->last_send_ms)), "lastSendError",
         json_error(&seen->send_error), "state", state_word(&seen->gate), "reason",
-        json_reason(&seen->gate));
+        json_reason(&seen->gate), "process", describe_process(seen));
 }
 
 static json_t *describe_delivery(struct stats *stats, const struct snapshot *seen)

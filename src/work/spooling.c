@@ -118,9 +118,9 @@ static bool bury(const struct spooling *spooling, struct entry *entry)
     note_outcome(spooling, entry, result, &error);
     if (result != 0)
         return false;
+    spooling_watch_dead(spooling);
     log_error(component, "What is to be written for %s could not be; it is kept in dead/",
         entry->item.id);
-    spooling_watch_dead(spooling);
     return true;
 }
 

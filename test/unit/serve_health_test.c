@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/redact.h"
@@ -39,8 +40,12 @@ static int setup(void **state)
     assert_int_equal(version_probe_start(&fixture->version, "2026.9.6", NULL), 0);
     assert_int_equal(gateway_gate_create(&fixture->gate, true, 5000, 300000, 0, NULL), 0);
     tell_gate(fixture, &(struct gateway_result){.outcome = GATEWAY_REPLIED, .status = 400});
-    fixture->sources =
-        (struct health_sources){&fixture->config, &fixture->stats, fixture->version, fixture->gate};
+    fixture->sources = (struct health_sources){
+        .config = &fixture->config,
+        .stats = &fixture->stats,
+        .version = fixture->version,
+        .gate = fixture->gate,
+    };
     *state = fixture;
     return 0;
 }
@@ -154,7 +159,8 @@ static const char *const FRESH = "{\n"
                                  "    \"lastSendAt\": null,\n"
                                  "    \"lastSendError\": null,\n"
                                  "    \"state\": \"open\",\n"
-                                 "    \"reason\": null\n"
+                                 "    \"reason\": null,\n"
+                                 "    \"process\": null\n"
                                  "  },\n"
                                  "  \"delivery\": {\n"
                                  "    \"running\": true,\n"
@@ -255,6 +261,55 @@ static void test_errors_are_shown_without_secrets(void **state)
     json_decref(json);
 }
 
+static const json_t *ask_for_process(struct fixture *fixture, json_t **json)
+{
+    *json = ask_json(fixture);
+    return json_object_get(json_object_get(*json, "gateway"), "process");
+}
+
+static const json_t *wait_for_exit(struct fixture *fixture, json_t **json)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + 20000;
+    const json_t *process = ask_for_process(fixture, json);
+    while (json_is_null(json_object_get(process, "lastExit"))) {
+        assert_true(clock_monotonic_ms() < deadline_ms);
+        json_decref(*json);
+        process = ask_for_process(fixture, json);
+    }
+    return process;
+}
+
+static void test_gateway_process(void **state)
+{
+    struct fixture *fixture = *state;
+    json_t *json;
+    char folder[128];
+    const char *parent = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/health-XXXXXX", parent != NULL ? parent : "/tmp");
+    assert_non_null(mkdtemp(folder));
+    int result = gateway_process_create(
+        &fixture->sources.process, "sh -c 'exit 3'", "http://127.0.0.1:1", folder, NULL);
+    assert_int_equal(result, 0);
+    run_everything(fixture);
+    must_have_status(fixture, "degraded");
+    assert_non_null(strstr(ask(fixture), "\"process\": {\n"
+                                         "      \"pid\": null,\n"
+                                         "      \"restarts\": 0,\n"
+                                         "      \"lastExit\": null,\n"
+                                         "      \"accepting\": false\n"
+                                         "    }"));
+    int64_t began_ms = clock_wall_ms();
+    assert_int_equal(gateway_process_start(fixture->sources.process, NULL), 0);
+    const json_t *last = json_object_get(wait_for_exit(fixture, &json), "lastExit");
+    assert_int_equal(json_integer_value(json_object_get(last, "code")), 3);
+    assert_true(json_is_null(json_object_get(last, "signal")));
+    assert_in_range(json_integer_value(json_object_get(last, "at")), began_ms, clock_wall_ms());
+    json_decref(json);
+    gateway_process_stop(fixture->sources.process);
+    gateway_process_destroy(fixture->sources.process);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static void test_version(void **state)
 {
     struct fixture *fixture = *state;
@@ -275,6 +330,7 @@ int main(void)
         WITH_SOURCES(test_exact_text),
         WITH_SOURCES(test_numbers),
         WITH_SOURCES(test_errors_are_shown_without_secrets),
+        WITH_SOURCES(test_gateway_process),
         WITH_SOURCES(test_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

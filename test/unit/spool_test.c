@@ -370,6 +370,22 @@ static void test_record_that_goes_away_meanwhile_is_not_found(void **state)
     assert_int_equal(vanishing.census.damaged, 0);
 }
 
+static void test_whose_folder_it_is_can_be_asked(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    char path[300];
+    assert_int_equal(spool_check_account(fixture->folder, "account1", &error), 0);
+    assert_int_equal(spool_check_account(fixture->folder, "account2", &error), ERROR_INVALID);
+    assert_non_null(strstr(error.text, "account1"));
+    snprintf(path, sizeof path, "%s/spool", fixture->folder);
+    assert_int_equal(spool_check_account(path, "account2", &error), 0);
+    assert_false(exists(fixture, "spool/account"));
+    snprintf(path, sizeof path, "%s/nowhere", fixture->folder);
+    assert_int_equal(spool_check_account(path, "account2", &error), 0);
+    assert_false(exists(fixture, "nowhere"));
+}
+
 /* A folder in the temporary file's place fails the write for root, too. */
 static void test_failed_write_keeps_the_old_record(void **state)
 {
@@ -408,6 +424,7 @@ int main(void)
         WITH_SPOOL(test_look_at_what_is_there_makes_nothing),
         WITH_SPOOL(test_look_at_what_is_there_leaves_unfinished_writes),
         WITH_SPOOL(test_record_that_goes_away_meanwhile_is_not_found),
+        WITH_SPOOL(test_whose_folder_it_is_can_be_asked),
         WITH_SPOOL(test_failed_write_keeps_the_old_record),
     };
     return cmocka_run_group_tests_name("spool", tests, NULL, NULL);
