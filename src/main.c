@@ -15,6 +15,7 @@
 #include "base/redact.h"
 #include "command/doctor.h"
 #include "command/healthcheck.h"
+#include "command/spool_command.h"
 #include "config/config.h"
 #include "config/usage.h"
 #include "runtime.h"
@@ -171,6 +172,8 @@ static int act(const struct arguments *arguments, const struct config *config)
         return command_healthcheck(config);
     case ARGUMENTS_DOCTOR:
         return command_doctor(config, arguments->json);
+    case ARGUMENTS_SPOOL:
+        return command_spool(config, arguments);
     default:
         return run(config);
     }
