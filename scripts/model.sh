@@ -20,7 +20,7 @@ readonly DEPTH=10000
 # PROPERTY [WHAT THE BOARD IS]: the name of a formula, or "assertions" for those within the model,
 # and for processes that wait for ever after the close.
 readonly PROPERTIES=(
-    "assertions -DWITHDRAWALS=1 -DHOLDS=0"
+    "assertions -DFAILURES=2 -DWITHDRAWALS=1 -DHOLDS=0"
     "one_of_a_lane"
     "asked_once -DFAILURES=2"
     "reply_kept"
@@ -42,6 +42,7 @@ readonly BROKEN=(
     "SIGNAL_OF_TAKE nobody_oversleeps -DWORKERS=3 -DHOLDS=0"
     "BROADCAST_OF_HOLD each_ends"
     "BROADCAST_OF_CLOSE stop_ends"
+    "BROADCAST_OF_CLOSE assertions"
     "WAIT_FOR_DUE each_ends"
     "ADVANCE_ASKS no_barred_send"
     "CLOSE_LETS_WRITE write_backs_end"
@@ -53,17 +54,17 @@ readonly BROKEN=(
 # verify FOLDER PROPERTY DEFINITION...: builds the verifier with OPTIMIZE, and runs it; what it says
 # is in FOLDER/log.
 verify() {
-    local folder=$1 property=$2 search
+    local folder=$1 property=$2 search flags=(-DNFAIR=3)
     shift 2
     case $property in
-    assertions) search=(-noclaim) ;;
+    assertions) search=() flags=(-DSAFETY -DNOCLAIM) ;;
     each_ends | stop_ends) search=(-a -f -N "$property") ;; # under weak fairness
     *) search=(-a -N "$property") ;;
     esac
     mkdir -p "$folder"
     cd "$folder"
     spin -a "$@" "$MODEL" >spin.log 2>&1 || return
-    "${CC:-cc}" "$OPTIMIZE" -w -DMEMLIM="$MEMORY_MB" -DNFAIR=3 -o pan pan.c 2>cc.log || return
+    "${CC:-cc}" "$OPTIMIZE" -w -DMEMLIM="$MEMORY_MB" "${flags[@]}" -o pan pan.c 2>cc.log || return
     ./pan "${search[@]}" -m"$DEPTH" -w22 >log 2>&1
 }
 
@@ -103,7 +104,7 @@ check_fails() {
     shift 2
     # What fails does so early; the compiler would take longer than the search.
     (OPTIMIZE=-O0 && verify "$folder" "$1" -DBREAK="$rule" "${@:2}") || true
-    if grep -qsE 'assertion violated|acceptance cycle' "$folder/log" &&
+    if grep -qsE 'assertion violated|acceptance cycle|invalid end state \(at' "$folder/log" &&
         grep -q 'errors: 1$' "$folder/log"; then
         verdict="found by"
     fi
