@@ -45,7 +45,7 @@ INTEGRATION_TESTS := $(patsubst test/integration/%.c,$(BUILD)/test/integration/%
 	$(INTEGRATION_SOURCES))
 
 .PHONY: all install check check-unit check-integration asan tsan ubsan lint format format-check \
-	fuzz bench run dev clean tests
+	fuzz model bench run dev clean tests
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -117,6 +117,9 @@ build/fuzz/%: test/fuzz/%.c $(CORE_SOURCES) Makefile
 
 fuzz: $(FUZZERS)
 	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh $(FUZZERS)
+
+model:
+	scripts/model.sh
 
 bench: all
 	scripts/bench.sh
