@@ -107,13 +107,18 @@ format-check:
 	clang-format --dry-run --Werror $(C_FILES)
 
 # Each target runs for FUZZ_SECONDS from its committed corpus; new finds go to the build folder.
-FUZZ_FLAGS := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_CFLAGS := -std=gnu17 -g -O1 -D_GNU_SOURCE -DMISSION_CONTROL_VERSION='"$(VERSION)"' \
+	-include include/base/banned.h -Iinclude $(PKG_CFLAGS) -fno-sanitize-recover=all -pthread
 FUZZERS := $(patsubst test/fuzz/%.c,build/fuzz/%,$(FUZZ_SOURCES))
+FUZZ_CORE := $(patsubst %.c,build/fuzz/obj/%.o,$(CORE_SOURCES))
 
-build/fuzz/%: test/fuzz/%.c $(CORE_SOURCES) Makefile
+build/fuzz/obj/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
-	clang -std=gnu17 -g -O1 -D_GNU_SOURCE -DMISSION_CONTROL_VERSION='"$(VERSION)"' \
-		-include include/base/banned.h -Iinclude $(PKG_CFLAGS) $(FUZZ_FLAGS) -o $@ $< $(CORE_SOURCES) $(PKG_LIBS) -pthread
+	clang $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,address,undefined -MMD -MP -c -o $@ $<
+
+build/fuzz/%: test/fuzz/%.c $(FUZZ_CORE)
+	@mkdir -p $(@D)
+	clang $(FUZZ_CFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZ_CORE) $(PKG_LIBS)
 
 fuzz: $(FUZZERS)
 	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh $(FUZZERS)
@@ -136,4 +141,4 @@ install: $(BUILD)/mission-control-runtime
 clean:
 	rm -rf build
 
--include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj build/fuzz/obj -name '*.d' 2>/dev/null)

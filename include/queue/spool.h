@@ -6,6 +6,7 @@
 #define QUEUE_SPOOL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -49,6 +50,14 @@ int spool_save(
  */
 int spool_load(
     struct spool *spool, const char *id, struct spool_record *record, struct error *error);
+
+/*
+ * Reads a record's bytes: it has to be whole, of that account and under that id. *record is filled
+ * as by spool_load. ERROR_INVALID (record->reply is NULL then), ERROR_NO_MEMORY. Pure but for
+ * memory.
+ */
+int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
+    const char *id, struct spool_record *record, struct error *error);
 
 /* Removes the record of id; does nothing if there is none. ERROR_SYSTEM. */
 int spool_remove(struct spool *spool, const char *id, struct error *error);

@@ -192,13 +192,13 @@ static bool copy_field(char field[static ID_BYTES], const json_t *document, cons
 
 /* False when the document is no whole record of this account under this id. */
 static bool read_fields(
-    const struct spool *spool, const json_t *document, const char *id, struct spool_record *record)
+    const json_t *document, const char *account_id, const char *id, struct spool_record *record)
 {
     const char *account = json_guard_string(document, "account");
     const char *reply = json_guard_string(document, "reply");
     double created_at_ms;
     double runs;
-    if (account == NULL || strcmp(account, spool->account_id) != 0 ||
+    if (account == NULL || strcmp(account, account_id) != 0 ||
         !copy_field(record->id, document, "id") || strcmp(record->id, id) != 0 ||
         !copy_field(record->agent_id, document, "agent") ||
         !copy_field(record->agent_slug, document, "slug") ||
@@ -213,12 +213,23 @@ static bool read_fields(
     return reply == NULL || record->reply != NULL;
 }
 
+int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
+    const char *id, struct spool_record *record, struct error *error)
+{
+    json_t *document = NULL;
+    *record = (struct spool_record){0};
+    int result = json_guard_load(bytes, length_bytes, &document, error);
+    if (result == 0 && !read_fields(document, account_id, id, record))
+        result = error_set(error, ERROR_INVALID, "is no record of this account");
+    json_decref(document);
+    return result == ERROR_NO_MEMORY || result == 0 ? result : ERROR_INVALID;
+}
+
 int spool_load(
     struct spool *spool, const char *id, struct spool_record *record, struct error *error)
 {
     file_name name;
     size_t length_bytes;
-    json_t *document = NULL;
     *record = (struct spool_record){0};
     name_of(name, id, suffix);
     int fd = openat(spool->folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -228,15 +239,13 @@ int spool_load(
         return error_set_errno(error, ERROR_SYSTEM, errno, "spool: %s cannot be opened", name);
     char *bytes = read_whole(fd, &length_bytes);
     close(fd);
-    int result = bytes != NULL ? json_guard_load(bytes, length_bytes, &document, error)
-                               : error_set(error, ERROR_INVALID, "cannot be read whole");
+    int result = bytes != NULL
+                     ? spool_record_parse(bytes, length_bytes, spool->account_id, id, record, error)
+                     : error_set(error, ERROR_INVALID, "cannot be read whole");
     free(bytes);
-    if (result == 0 && !read_fields(spool, document, id, record))
-        result = error_set(error, ERROR_INVALID, "is no record of this account");
-    json_decref(document);
     if (result != 0)
         error_wrap(error, "spool: %s", name);
-    return result == ERROR_NO_MEMORY || result == 0 ? result : ERROR_INVALID;
+    return result;
 }
 
 int spool_remove(struct spool *spool, const char *id, struct error *error)

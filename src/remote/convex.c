@@ -128,6 +128,16 @@ static enum convex_outcome read_envelope(
     return outcome;
 }
 
+enum convex_outcome convex_classify(
+    const struct http_answer *answer, json_t **value, struct error *error)
+{
+    if (answer->failure != HTTP_ANSWERED)
+        return explain_transport(answer, error);
+    if (answer->status == 200 || answer->status == 560)
+        return read_envelope(answer, value, error);
+    return explain_status(answer, error);
+}
+
 static void perform(struct convex *convex, struct http_client *client, const char *body,
     bool repeatable, struct http_answer *answer)
 {
@@ -159,13 +169,7 @@ enum convex_outcome convex_call(struct convex *convex, struct http_client *clien
     struct http_answer answer;
     perform(convex, client, body, repeatable, &answer);
     free(body);
-    enum convex_outcome outcome;
-    if (answer.failure != HTTP_ANSWERED)
-        outcome = explain_transport(&answer, error);
-    else if (answer.status == 200 || answer.status == 560)
-        outcome = read_envelope(&answer, value, error);
-    else
-        outcome = explain_status(&answer, error);
+    enum convex_outcome outcome = convex_classify(&answer, value, error);
     if (outcome != CONVEX_SUCCESS)
         error_wrap(error, "%s", action);
     return outcome;

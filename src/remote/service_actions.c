@@ -29,7 +29,7 @@ static bool read_row(const json_t *item, struct notification_row *row)
     return true;
 }
 
-static enum convex_outcome read_page(
+enum convex_outcome notification_page_read(
     const json_t *value, struct notification_page *page, struct error *error)
 {
     static const char action[] = "listUndeliveredNotifications";
@@ -63,7 +63,7 @@ enum convex_outcome service_list_undelivered(const struct service *service, unsi
             json_pack("{s:i}", "limit", (int)limit), true, &value, error);
     if (outcome != CONVEX_SUCCESS)
         return outcome;
-    outcome = read_page(value, page, error);
+    outcome = notification_page_read(value, page, error);
     json_decref(value);
     return outcome;
 }
@@ -80,15 +80,11 @@ static const json_t *object_or_null(const json_t *parent, const char *key)
     return json_is_object(found) ? found : NULL;
 }
 
-enum convex_outcome service_get_delivery(const struct service *service, const char *notification_id,
-    struct delivery_context *context, struct error *error)
+static const char get_delivery[] = "getNotificationForDelivery";
+
+enum convex_outcome delivery_context_read(
+    json_t *value, struct delivery_context *context, struct error *error)
 {
-    static const char action[] = "getNotificationForDelivery";
-    json_t *value;
-    enum convex_outcome outcome = convex_call(service->convex, service->client, action,
-        json_pack("{s:s}", "notificationId", notification_id), true, &value, error);
-    if (outcome != CONVEX_SUCCESS)
-        return outcome;
     *context = (struct delivery_context){
         .value = value,
         .notification = object_or_null(value, "notification"),
@@ -99,8 +95,17 @@ enum convex_outcome service_get_delivery(const struct service *service, const ch
     if (json_is_null(value) || context->notification != NULL)
         return CONVEX_SUCCESS;
     delivery_context_fini(context);
-    error_set(error, ERROR_REMOTE, "%s: the answer holds no notification", action);
+    error_set(error, ERROR_REMOTE, "%s: the answer holds no notification", get_delivery);
     return CONVEX_UNAVAILABLE;
+}
+
+enum convex_outcome service_get_delivery(const struct service *service, const char *notification_id,
+    struct delivery_context *context, struct error *error)
+{
+    json_t *value;
+    enum convex_outcome outcome = convex_call(service->convex, service->client, get_delivery,
+        json_pack("{s:s}", "notificationId", notification_id), true, &value, error);
+    return outcome == CONVEX_SUCCESS ? delivery_context_read(value, context, error) : outcome;
 }
 
 /* For calls whose result says nothing more than that they ran. */
