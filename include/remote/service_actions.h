@@ -25,7 +25,7 @@ struct notification_page {
     struct notification_row *rows; /* oldest first; freed with notification_page_fini */
     size_t count;
     size_t listed;  /* rows the backend sent, with those left out */
-    size_t refused; /* rows left out because their id is no id */
+    size_t refused; /* rows left out because their id or their agent's is none */
 };
 
 /*

@@ -110,9 +110,9 @@ static enum convex_outcome read_envelope(
     }
     const char *status = json_guard_string(envelope, "status");
     enum convex_outcome outcome = CONVEX_UNAVAILABLE;
-    if (status != NULL && strcmp(status, "success") == 0) {
-        json_t *found = json_object_get(envelope, "value");
-        *value = found != NULL ? json_incref(found) : json_null();
+    json_t *found = json_object_get(envelope, "value");
+    if (status != NULL && strcmp(status, "success") == 0 && found != NULL) {
+        *value = json_incref(found);
         outcome = CONVEX_SUCCESS;
     } else if (status != NULL && strcmp(status, "error") == 0) {
         const char *message = json_guard_string(envelope, "errorMessage");
@@ -122,7 +122,8 @@ static enum convex_outcome read_envelope(
         error_set(error, ERROR_REMOTE, "%s", quote);
         outcome = CONVEX_FUNCTION_ERROR;
     } else {
-        error_set(error, ERROR_REMOTE, "the answer is no Convex answer: it has no status");
+        error_set(error, ERROR_REMOTE, "the answer is no Convex answer: it has no %s",
+            status == NULL ? "status" : "value");
     }
     json_decref(envelope);
     return outcome;

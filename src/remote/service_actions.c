@@ -14,17 +14,17 @@ void notification_page_fini(struct notification_page *page)
     *page = (struct notification_page){0};
 }
 
-/* False for a row without a usable id: it could not be asked for, nor be marked. */
+/* False for a row without usable ids: it could not be asked for, nor be written for its agent. */
 static bool read_row(const json_t *item, struct notification_row *row)
 {
     const char *id = json_guard_string(item, "_id");
     const char *agent_id = json_guard_string(item, "recipientId");
     double created_at_ms = 0;
-    if (id == NULL || !id_is_valid(id))
+    if (id == NULL || !id_is_valid(id) || agent_id == NULL || !id_is_valid(agent_id))
         return false;
     json_guard_number(json_object_get(item, "createdAt"), 0, LATEST_TIME_MS, &created_at_ms);
     text_copy(row->id, sizeof row->id, id);
-    text_copy(row->agent_id, sizeof row->agent_id, agent_id != NULL ? agent_id : "");
+    text_copy(row->agent_id, sizeof row->agent_id, agent_id);
     row->created_at_ms = (int64_t)created_at_ms;
     return true;
 }

@@ -59,7 +59,7 @@ static void check_page(const json_t *value)
     for (size_t i = 0; i < page.count; i++) {
         const struct notification_row *row = &page.rows[i];
         assert(id_is_valid(row->id));
-        assert(strlen(row->agent_id) < ID_BYTES);
+        assert(id_is_valid(row->agent_id));
         assert(row->created_at_ms >= 0 && row->created_at_ms <= LATEST_TIME_MS);
     }
     notification_page_fini(&page);
