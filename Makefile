@@ -45,7 +45,7 @@ INTEGRATION_TESTS := $(patsubst test/integration/%.c,$(BUILD)/test/integration/%
 	$(INTEGRATION_SOURCES))
 
 .PHONY: all install check check-unit check-integration asan tsan ubsan lint format format-check \
-	fuzz bench run dev clean tests
+	coverage fuzz bench run dev clean tests
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -96,6 +96,10 @@ ubsan:
 	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	$(MAKE) BUILD=build/ubsan OPTIMIZE='-O1 -g' HARDENING= \
 		SANITIZE='-fsanitize=undefined -fno-sanitize-recover=all' check
+
+# Which lines and branches of src/ the tests reach. Not optimized, so that lines stay what they are.
+coverage:
+	scripts/coverage.sh
 
 lint:
 	scripts/lint.sh
