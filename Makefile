@@ -68,6 +68,11 @@ $(BUILD)/test/%: $(BUILD)/obj/test/%.o $(TEST_LIB) $(CORE)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) $(TEST_LIBS)
 
+# The one test that lets allocations fail.
+comma := ,
+$(BUILD)/test/unit/allocation_test: LDFLAGS_ALL += $(addprefix -Wl$(comma)--wrap=,\
+	malloc calloc realloc reallocarray strdup strndup)
+
 tests: $(PROGRAMS) $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
 # One after the other: tests that wait for something should not share the cores with others.

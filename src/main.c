@@ -8,6 +8,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/json_guard.h"
 #include "base/log.h"
 #include "base/redact.h"
 #include "config/config.h"
@@ -163,6 +164,7 @@ int main(int argc, char **argv)
     struct error error;
     mallopt(M_ARENA_MAX, MALLOC_ARENAS);
     mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER_BYTES);
+    json_guard_start();
     json_object_seed(0);
     if (arguments_parse(argc, argv, &arguments, &error) != 0) {
         fprintf(stderr, "mission-control-runtime: %s\n", error.text);

@@ -68,7 +68,8 @@ int spool_bury(struct spool *spool, const char *id, struct error *error);
 /*
  * Calls found for each record, in no order; the record is found's to keep the reply of, and a
  * record that is damaged comes with damaged true and only its id. Files that are no records
- * (leftovers of an interrupted write) are removed. ERROR_SYSTEM when the folder cannot be read.
+ * (leftovers of an interrupted write) are removed. ERROR_SYSTEM when the folder cannot be read,
+ * ERROR_NO_MEMORY, which ends the pass.
  */
 int spool_each(struct spool *spool,
     void (*found)(void *context, struct spool_record *record, bool damaged), void *context,

@@ -149,17 +149,28 @@ void spool_close(struct spool *spool)
     free(spool);
 }
 
+/* The record as JSON, the caller's to free; NULL without memory. */
+static char *write_fields(const struct spool *spool, const struct spool_record *record)
+{
+    char *text = NULL;
+    json_t *document = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:i}", "account",
+        spool->account_id, "id", record->id, "agent", record->agent_id, "slug", record->agent_slug,
+        "task", record->task_id, "createdAt", (json_int_t)record->created_at_ms, "runs",
+        (int)record->runs);
+    /* Not as an optional part of the above, which is left out when there is no memory for it. */
+    if (record->reply == NULL ||
+        json_object_set_new(document, "reply", json_string(record->reply)) == 0)
+        text = json_guard_dump(document);
+    json_decref(document);
+    return text;
+}
+
 int spool_save(
     struct spool *spool, const struct spool_record *record, bool durable, struct error *error)
 {
     file_name name;
     name_of(name, record->id, suffix);
-    json_t *document = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:s*}", "account",
-        spool->account_id, "id", record->id, "agent", record->agent_id, "slug", record->agent_slug,
-        "task", record->task_id, "createdAt", (json_int_t)record->created_at_ms, "runs",
-        (int)record->runs, "reply", record->reply);
-    char *text = document != NULL ? json_dumps(document, JSON_COMPACT) : NULL;
-    json_decref(document);
+    char *text = write_fields(spool, record);
     if (text == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for a spool record");
     int result = replace_file(spool->folder_fd, name, text, strlen(text), durable, error);
@@ -167,14 +178,19 @@ int spool_save(
     return result;
 }
 
-static char *read_whole(int fd, size_t *length_bytes)
+/* The whole file, the caller's to free, or NULL with *result and *error. */
+static char *read_whole(int fd, size_t *length_bytes, int *result, struct error *error)
 {
     struct stat status;
+    *result = ERROR_INVALID;
+    error_set(error, ERROR_INVALID, "cannot be read whole");
     if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size > RECORD_LIMIT_BYTES)
         return NULL;
     char *bytes = malloc((size_t)status.st_size + 1);
-    if (bytes == NULL)
+    if (bytes == NULL) {
+        *result = error_set(error, ERROR_NO_MEMORY, "no memory for a spool record");
         return NULL;
+    }
     ssize_t length = read(fd, bytes, (size_t)status.st_size);
     if (length != status.st_size) {
         free(bytes);
@@ -195,7 +211,6 @@ static bool read_fields(
     const json_t *document, const char *account_id, const char *id, struct spool_record *record)
 {
     const char *account = json_guard_string(document, "account");
-    const char *reply = json_guard_string(document, "reply");
     double created_at_ms;
     double runs;
     if (account == NULL || strcmp(account, account_id) != 0 ||
@@ -209,8 +224,7 @@ static bool read_fields(
         return false;
     record->created_at_ms = (int64_t)created_at_ms;
     record->runs = (unsigned)runs;
-    record->reply = reply != NULL ? strdup(reply) : NULL;
-    return reply == NULL || record->reply != NULL;
+    return true;
 }
 
 int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
@@ -221,6 +235,9 @@ int spool_record_parse(const char *bytes, size_t length_bytes, const char *accou
     int result = json_guard_load(bytes, length_bytes, &document, error);
     if (result == 0 && !read_fields(document, account_id, id, record))
         result = error_set(error, ERROR_INVALID, "is no record of this account");
+    const char *reply = result == 0 ? json_guard_string(document, "reply") : NULL;
+    if (reply != NULL && (record->reply = strdup(reply)) == NULL)
+        result = error_set(error, ERROR_NO_MEMORY, "no memory for a reply");
     json_decref(document);
     return result == ERROR_NO_MEMORY || result == 0 ? result : ERROR_INVALID;
 }
@@ -229,7 +246,7 @@ int spool_load(
     struct spool *spool, const char *id, struct spool_record *record, struct error *error)
 {
     file_name name;
-    size_t length_bytes;
+    size_t length_bytes = 0;
     *record = (struct spool_record){0};
     name_of(name, id, suffix);
     int fd = openat(spool->folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -237,11 +254,11 @@ int spool_load(
         return error_set(error, ERROR_CLOSED, "spool: there is no %s", name);
     if (fd < 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "spool: %s cannot be opened", name);
-    char *bytes = read_whole(fd, &length_bytes);
+    int result;
+    char *bytes = read_whole(fd, &length_bytes, &result, error);
     close(fd);
-    int result = bytes != NULL
-                     ? spool_record_parse(bytes, length_bytes, spool->account_id, id, record, error)
-                     : error_set(error, ERROR_INVALID, "cannot be read whole");
+    if (bytes != NULL)
+        result = spool_record_parse(bytes, length_bytes, spool->account_id, id, record, error);
     free(bytes);
     if (result != 0)
         error_wrap(error, "spool: %s", name);
@@ -279,20 +296,25 @@ static bool id_of(const char *name, char id[static ID_BYTES])
     return id_is_valid(id);
 }
 
-static void visit(struct spool *spool, const char *name,
-    void (*found)(void *context, struct spool_record *record, bool damaged), void *context)
+/* ERROR_NO_MEMORY when the record could not be looked at, which says nothing of it. */
+static int visit(struct spool *spool, const char *name,
+    void (*found)(void *context, struct spool_record *record, bool damaged), void *context,
+    struct error *error)
 {
     char id[ID_BYTES];
     struct spool_record record;
     if (!id_of(name, id)) {
         unlinkat(spool->folder_fd, name, 0);
-        return;
+        return 0;
     }
-    struct error unused;
-    bool damaged = spool_load(spool, id, &record, &unused) != 0;
-    if (damaged)
+    struct error why;
+    int result = spool_load(spool, id, &record, &why);
+    if (result == ERROR_NO_MEMORY)
+        return error_set(error, ERROR_NO_MEMORY, "%s", why.text);
+    if (result != 0)
         text_copy(record.id, sizeof record.id, id);
-    found(context, &record, damaged);
+    found(context, &record, result != 0);
+    return 0;
 }
 
 int spool_each(struct spool *spool,
@@ -306,10 +328,11 @@ int spool_each(struct spool *spool,
             close(fd);
         return error_set_errno(error, ERROR_SYSTEM, errno, "the spool cannot be read");
     }
+    int result = 0;
     const struct dirent *file;
-    while ((file = readdir(folder)) != NULL)
+    while (result == 0 && (file = readdir(folder)) != NULL)
         if (strcmp(file->d_name, ".") != 0 && strcmp(file->d_name, "..") != 0)
-            visit(spool, file->d_name, found, context);
+            result = visit(spool, file->d_name, found, context, error);
     closedir(folder);
-    return 0;
+    return result;
 }

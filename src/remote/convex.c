@@ -69,7 +69,7 @@ static char *build_body(const struct convex *convex, const char *action, json_t 
     char *dumped = NULL;
     if (json_object_set_new(inner, "accountId", json_string(convex->account_id)) == 0 &&
         json_object_set_new(inner, "serviceToken", json_string(convex->service_token)) == 0)
-        dumped = json_dumps(body, JSON_COMPACT);
+        dumped = json_guard_dump(body);
     json_decref(body);
     return dumped;
 }
