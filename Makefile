@@ -25,6 +25,8 @@ CFLAGS_ALL := -std=gnu17 $(WARNINGS) $(OPTIMIZE) $(HARDENING) $(SANITIZE) -fPIE 
 	-Iinclude -Isandbox $(PKG_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread $(SANITIZE) $(LDFLAGS)
 
+comma := ,
+
 # Everything of src/ but main, shared by the programs and the tests.
 CORE_SOURCES := $(sort $(filter-out src/main.c,$(wildcard src/*.c src/*/*.c)))
 BASE_SOURCES := $(sort $(wildcard src/base/*.c))
@@ -64,14 +66,13 @@ $(BUILD)/obj/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
+# Tests may let these calls fail: test/lib/shortage.h.
+TEST_WRAPS := $(addprefix -Wl$(comma)--wrap=,\
+	malloc calloc realloc reallocarray strdup strndup pthread_create)
+
 $(BUILD)/test/%: $(BUILD)/obj/test/%.o $(TEST_LIB) $(CORE)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) $(TEST_LIBS)
-
-# The one test that lets allocations fail.
-comma := ,
-$(BUILD)/test/unit/allocation_test: LDFLAGS_ALL += $(addprefix -Wl$(comma)--wrap=,\
-	malloc calloc realloc reallocarray strdup strndup)
+	$(CC) $(LDFLAGS_ALL) $(TEST_WRAPS) -o $@ $^ $(PKG_LIBS) $(TEST_LIBS)
 
 tests: $(PROGRAMS) $(UNIT_TESTS) $(INTEGRATION_TESTS)
 

@@ -1,6 +1,6 @@
 /*
  * The N-th allocation fails, for every N until all succeed: each time the code says so, frees what
- * it has, and can be asked again. Linked with --wrap for the functions below (see the Makefile).
+ * it has, and can be asked again.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../lib/shortage.h"
 #include "base/json_guard.h"
 #include "base/redact.h"
 #include "base/text.h"
@@ -24,95 +25,7 @@
 #include "work/prompt.h"
 #include "work/reply.h"
 
-enum { MOST_ALLOCATIONS = 2000, ROWS = 40 };
-
-/* How many allocations until one fails; 0: none does. */
-static unsigned countdown;
-static bool struck;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__real_reallocarray(void *memory, size_t count, size_t size);
-char *__real_strdup(const char *string);
-char *__real_strndup(const char *string, size_t most);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-void *__wrap_reallocarray(void *memory, size_t count, size_t size);
-char *__wrap_strdup(const char *string);
-char *__wrap_strndup(const char *string, size_t most);
-
-static bool strikes(void)
-{
-    if (countdown == 0 || --countdown > 0)
-        return false;
-    struck = true;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return strikes() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return strikes() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-    return strikes() ? NULL : __real_realloc(memory, size);
-}
-
-void *__wrap_reallocarray(void *memory, size_t count, size_t size)
-{
-    return strikes() ? NULL : __real_reallocarray(memory, count, size);
-}
-
-char *__wrap_strdup(const char *string)
-{
-    return strikes() ? NULL : __real_strdup(string);
-}
-
-char *__wrap_strndup(const char *string, size_t most)
-{
-    return strikes() ? NULL : __real_strndup(string, most);
-}
-
-/* Begins to count; the code under test follows, then calm(). */
-static void strike_at(unsigned number)
-{
-    countdown = number;
-    struck = false;
-}
-
-/* No further allocation fails. */
-static void calm(void)
-{
-    countdown = 0;
-}
-
-/*
- * Runs attempt, which calls strike_at(number) before and calm() behind what it tests and returns
- * the code of that, for each number until no allocation fails any more.
- */
-static void exhaust(int (*attempt)(unsigned number))
-{
-    unsigned number = 1;
-    for (;; number++) {
-        assert_true(number < MOST_ALLOCATIONS);
-        int result = attempt(number);
-        if (!struck)
-            break;
-        if (result != ERROR_NO_MEMORY)
-            fail_msg("allocation %u failed, and the result is %d", number, result);
-    }
-    print_message("%u allocations\n", number - 1);
-    assert_true(number > 1);
-    assert_int_equal(attempt(MOST_ALLOCATIONS), 0);
-}
+enum { ROWS = 40 };
 
 static int failed_is_no_memory(bool failed)
 {
@@ -122,11 +35,11 @@ static int failed_is_no_memory(bool failed)
 static int attempt_text(unsigned number)
 {
     struct text text = {0};
-    strike_at(number);
+    shortage_begin(number);
     for (int i = 0; i < 1000; i++)
         text_printf(&text, "%d, ", i);
     text_append(&text, "end");
-    calm();
+    shortage_end();
     bool failed = text.failed;
     assert_true(failed || strcmp(text.data + text.length_bytes - 3, "end") == 0);
     char *taken = text_take(&text);
@@ -143,9 +56,9 @@ static int attempt_json(unsigned number)
 {
     json_t *value = NULL;
     struct error error = {0};
-    strike_at(number);
+    shortage_begin(number);
     int result = json_guard_load(answer, sizeof answer - 1, &value, &error);
-    calm();
+    shortage_end();
     assert_int_equal(result, error.code);
     assert_int_equal(result == 0, value != NULL);
     json_decref(value);
@@ -157,9 +70,9 @@ static int attempt_reply(unsigned number)
     json_t *body;
     char *reply;
     assert_int_equal(json_guard_load(answer, sizeof answer - 1, &body, NULL), 0);
-    strike_at(number);
+    shortage_begin(number);
     int result = reply_read(body, &reply, NULL);
-    calm();
+    shortage_end();
     assert_int_equal(result == 0, reply != NULL);
     free(reply);
     json_decref(body);
@@ -174,9 +87,9 @@ static int attempt_prompt(unsigned number)
         "_id", "js1", "title", "T", "body", "B", "agent", "slug", "jarvis", "task", "title",
         "A task", "status", "in_progress", "message", "content", "@jarvis look");
     assert_int_equal(delivery_context_read(value, &context, NULL), CONVEX_SUCCESS);
-    strike_at(number);
+    shortage_begin(number);
     prompt_build(&context, &text);
-    calm();
+    shortage_end();
     bool failed = text.failed;
     text_fini(&text);
     delivery_context_fini(&context);
@@ -208,18 +121,18 @@ static int attempt_convex_call(unsigned number)
     struct convex *convex;
     struct error error;
     stopped_init(&stopped);
-    strike_at(number);
+    shortage_begin(number);
     int result = convex_create(&convex, "http://127.0.0.1:9", "k57a", "token", &error);
     if (result == 0) {
         const struct service service = {.convex = convex, .client = stopped.client};
         enum convex_outcome outcome =
             service_create_message(&service, "jx1", "jd1", "content", "js1", &error);
-        assert_int_equal(outcome, struck ? CONVEX_UNAVAILABLE : CONVEX_ABORTED);
-        result = struck ? (int)error.code : 0;
-        calm();
+        assert_int_equal(outcome, shortage_struck() ? CONVEX_UNAVAILABLE : CONVEX_ABORTED);
+        result = shortage_struck() ? (int)error.code : 0;
+        shortage_end();
         convex_destroy(convex);
     }
-    calm();
+    shortage_end();
     stopped_fini(&stopped);
     return result;
 }
@@ -235,18 +148,18 @@ static int attempt_gateway_send(unsigned number)
         .input_bytes = 5,
         .timeout_ms = 1000};
     stopped_init(&stopped);
-    strike_at(number);
+    shortage_begin(number);
     int result = gateway_create(&gateway, "http://127.0.0.1:9", "token", NULL);
     if (result == 0) {
         gateway_send(gateway, stopped.client, &message, &sent);
-        calm();
-        assert_int_equal(sent.outcome, struck ? GATEWAY_UNREACHABLE : GATEWAY_ABORTED);
+        shortage_end();
+        assert_int_equal(sent.outcome, shortage_struck() ? GATEWAY_UNREACHABLE : GATEWAY_ABORTED);
         assert_false(sent.sent);
-        result = struck ? (int)sent.error.code : 0;
+        result = shortage_struck() ? (int)sent.error.code : 0;
         gateway_result_fini(&sent);
         gateway_destroy(gateway);
     }
-    calm();
+    shortage_end();
     stopped_fini(&stopped);
     return result;
 }
@@ -259,13 +172,13 @@ static int attempt_convex_answer(unsigned number)
     struct notification_page page;
     struct error error = {0};
     json_t *value;
-    strike_at(number);
+    shortage_begin(number);
     enum convex_outcome outcome = convex_classify(&from_backend, &value, &error);
     if (outcome == CONVEX_SUCCESS) {
         outcome = notification_page_read(value, &page, &error);
         json_decref(value);
     }
-    calm();
+    shortage_end();
     if (outcome == CONVEX_SUCCESS)
         notification_page_fini(&page);
     else
@@ -284,12 +197,12 @@ static int attempt_queue(unsigned number)
         rows[i] = (struct offer_row){.id = ids[i], .agent_id = ids[i % 4], .created_at_ms = 1};
     }
     const struct offer offer = {.rows = rows, .count = ROWS};
-    strike_at(number);
+    shortage_begin(number);
     int result = send_queue_create(&queue, ROWS, NULL);
     if (result != 0)
         return result;
     send_queue_offer(queue, &offer);
-    calm();
+    shortage_end();
     send_queue_counts(queue, &counts);
     result = failed_is_no_memory(counts.held < ROWS);
     /* What found no memory is listed again. */
@@ -307,9 +220,9 @@ static int attempt_restore(unsigned number)
     struct send_queue *queue;
     const struct spool_record record = {.id = "js1", .agent_id = "jx1", .runs = 1};
     assert_int_equal(send_queue_create(&queue, 1, NULL), 0);
-    strike_at(number);
+    shortage_begin(number);
     bool restored = send_queue_restore(queue, &record, true);
-    calm();
+    shortage_end();
     send_queue_destroy(queue);
     return failed_is_no_memory(!restored);
 }
@@ -349,7 +262,7 @@ static int attempt_spool(unsigned number)
     const struct spool_record record = {.id = "js1", .agent_id = "jx1", .runs = 1, .reply = reply};
     struct spool_record loaded;
     struct error error;
-    strike_at(number);
+    shortage_begin(number);
     int result = spool_open(&spool, folder, "k57a", NULL);
     if (result != 0)
         return result;
@@ -363,7 +276,7 @@ static int attempt_spool(unsigned number)
         result = spool_each(spool, must_be_there, &found, NULL);
         assert_int_equal(found, result == 0);
     }
-    calm();
+    shortage_end();
     spool_close(spool);
     return result;
 }
@@ -381,9 +294,9 @@ static int attempt_config(unsigned number)
     struct config config;
     struct problems problems = {0};
     redact_forget_all();
-    strike_at(number);
+    shortage_begin(number);
     int result = config_load(&config, &source, &problems);
-    calm();
+    shortage_end();
     if (result == 0) {
         char said[] = "to-the-gateway";
         redact(said);
@@ -402,7 +315,7 @@ static int attempt_config(unsigned number)
     static void test_##name(void **state) \
     {                                     \
         (void)state;                      \
-        exhaust(attempt_##name);          \
+        shortage_exhaust(attempt_##name); \
     }
 
 EXHAUST(text)
