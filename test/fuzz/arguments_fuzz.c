@@ -1,6 +1,7 @@
 /* A command line, its arguments ended by NUL bytes: understood as documented, or refused in a line.
  */
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,31 +9,53 @@
 #include "base/text.h"
 #include "config/usage.h"
 
-enum { MOST_ARGUMENTS = 16 };
+enum { MOST_ARGUMENTS = 100 };
 
-/* What each argument may be when the whole is accepted; *files counts what names an env file. */
-static size_t known_length(char **argv, int argc, int at, int *files)
+/* What has been said so far, read in another way than the program does. */
+struct said {
+    int env_files;
+    bool json;
+    const char *command;
+    unsigned words;
+};
+
+static bool is_one_of(const char *word, const char *const *words)
 {
-    static const char *const actions[] = {"--help", "-h", "--version", "--check-config"};
-    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
-        if (strcmp(argv[at], actions[i]) == 0)
-            return 1;
-    ++*files;
-    if (strncmp(argv[at], "--env-file=", 11) == 0 && argv[at][11] != '\0')
-        return 1;
-    return strcmp(argv[at], "--env-file") == 0 && at + 1 < argc && argv[at + 1][0] != '\0' ? 2 : 0;
+    while (*words != NULL && strcmp(word, *words) != 0)
+        words++;
+    return *words != NULL;
 }
 
-static bool is_right(char **argv, int argc)
+/* How many of the arguments from *argv on belong together, 0 when they are wrong. */
+static int take(char **argv, int left, struct said *said)
 {
-    int files = 0;
-    for (int at = 1; at < argc;) {
-        size_t length = known_length(argv, argc, at, &files);
-        if (length == 0)
-            return false;
-        at += (int)length;
+    static const char *const actions[] = {"--help", "-h", "--version", "--check-config", NULL};
+    static const char *const commands[] = {"healthcheck", "doctor", "spool", NULL};
+    const char *word = argv[0];
+    if (is_one_of(word, actions))
+        return 1;
+    if (strcmp(word, "--json") == 0)
+        return (said->json = true);
+    if (strncmp(word, "--env-file=", 11) == 0)
+        return ++said->env_files == 1 && word[11] != '\0';
+    if (strcmp(word, "--env-file") == 0)
+        return ++said->env_files == 1 && left > 1 && argv[1][0] != '\0' ? 2 : 0;
+    if (said->command == NULL && is_one_of(word, commands)) {
+        said->command = word;
+        return 1;
     }
-    return files <= 1;
+    return word[0] != '-' && said->command != NULL && strcmp(said->command, "spool") == 0 &&
+           ++said->words <= ARGUMENTS_MOST_WORDS;
+}
+
+static bool is_right(char **argv, int argc, struct said *said)
+{
+    for (int at = 1, taken; at < argc; at += taken) {
+        taken = take(argv + at, argc - at, said);
+        if (taken == 0)
+            return false;
+    }
+    return !said->json || (said->command != NULL && strcmp(said->command, "healthcheck") != 0);
 }
 
 static bool has(char **argv, int argc, const char *argument)
@@ -43,17 +66,19 @@ static bool has(char **argv, int argc, const char *argument)
     return false;
 }
 
-static void check_accepted(const struct arguments *arguments, char **argv, int argc)
+static void check_accepted(
+    const struct arguments *arguments, const struct said *said, char **argv, int argc)
 {
     assert(arguments->action >= ARGUMENTS_RUN && arguments->action <= ARGUMENTS_HELP);
+    assert(arguments->word_count == said->words && arguments->json == said->json);
+    for (unsigned i = 0; i < arguments->word_count; i++)
+        assert(arguments->words[i][0] != '-');
+    assert((arguments->env_file != NULL) == (said->env_files == 1));
+    assert(arguments->env_file == NULL || arguments->env_file[0] != '\0');
     /* An env file's name may look like an action. */
-    if (arguments->env_file == NULL) {
+    if (said->env_files == 0)
         assert((arguments->action == ARGUMENTS_HELP) ==
                (has(argv, argc, "--help") || has(argv, argc, "-h")));
-        assert((arguments->action == ARGUMENTS_RUN) == (argc == 1));
-    } else {
-        assert(arguments->env_file[0] != '\0');
-    }
 }
 
 static void check_refused(const struct error *error)
@@ -84,9 +109,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct arguments arguments;
     struct error error = {0};
     int result = arguments_parse(argc, argv, &arguments, &error);
-    assert((result == 0) == is_right(argv, argc));
+    struct said said = {0};
+    assert((result == 0) == is_right(argv, argc, &said));
     if (result == 0)
-        check_accepted(&arguments, argv, argc);
+        check_accepted(&arguments, &said, argv, argc);
     else
         check_refused(&error);
     free(copy);

@@ -198,7 +198,7 @@ static int attempt_queue(unsigned number)
     }
     const struct offer offer = {.rows = rows, .count = ROWS};
     shortage_begin(number);
-    int result = send_queue_create(&queue, ROWS, NULL);
+    int result = send_queue_create(&queue, ROWS, 1, NULL);
     if (result != 0)
         return result;
     send_queue_offer(queue, &offer);
@@ -219,7 +219,7 @@ static int attempt_restore(unsigned number)
 {
     struct send_queue *queue;
     const struct spool_record record = {.id = "js1", .agent_id = "jx1", .runs = 1};
-    assert_int_equal(send_queue_create(&queue, 1, NULL), 0);
+    assert_int_equal(send_queue_create(&queue, 1, 1, NULL), 0);
     shortage_begin(number);
     bool restored = send_queue_restore(queue, &record, true);
     shortage_end();

@@ -44,5 +44,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_help_names_every_setting, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_version_is_one_line, world_setup, world_teardown),
     };
-    return cmocka_run_group_tests_name("arguments", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("help", tests, NULL, NULL);
 }
