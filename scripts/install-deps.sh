@@ -63,6 +63,7 @@ find_missing_to_test() {
     need cppcheck has_command cppcheck
     need shellcheck has_command shellcheck
     need spin has_command spin
+    need gcovr has_command gcovr
 }
 
 find_missing() {

@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/json_guard.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/redact.h"
@@ -22,8 +23,12 @@
 
 static const char component[] = "Runtime";
 
-/* Many arenas would keep memory of threads that mostly wait. */
-enum { MALLOC_ARENAS = 2 };
+/*
+ * Many arenas would keep memory of threads that mostly wait. Large buffers come from the system and
+ * go back to it, always: left alone, malloc keeps them for itself once one was freed, and copies
+ * them to grow.
+ */
+enum { MALLOC_ARENAS = 2, LARGE_BUFFER_BYTES = 128 * 1024 };
 
 static void block_signals(sigset_t *waited_for)
 {
@@ -201,6 +206,8 @@ int main(int argc, char **argv)
     struct arguments arguments;
     struct error error;
     mallopt(M_ARENA_MAX, MALLOC_ARENAS);
+    mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER_BYTES);
+    json_guard_start();
     json_object_seed(0);
     if (arguments_parse(argc, argv, &arguments, &error) != 0) {
         fprintf(stderr, "mission-control-runtime: %s\n", error.text);

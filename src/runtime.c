@@ -533,7 +533,7 @@ static void stop_workers(struct runtime *runtime)
     send_queue_counts(runtime->queue, &counts);
     if (counts.running > 0)
         log_info(component,
-            "Waiting up to %lld ms for %zu agents that are being asked or written for",
+            "Waiting up to %lld ms for %zu deliveries and wake-ups that are under way",
             (long long)(runtime->deadline_ms - clock_monotonic_ms()), counts.running);
     begin_stop_of_gateway(runtime, runtime->deadline_ms);
     if (!worker_pool_wait(runtime->workers, runtime->deadline_ms)) {

@@ -72,8 +72,8 @@ static void count_page(struct delivery_poller *poller, const struct notification
     atomic_store(&stats->refused_ids, (long long)page->refused);
     if (page->refused > 0 && !poller->said_refused)
         log_error(component,
-            "%zu listed notifications have an _id that is not 1 to 64 characters of "
-            "[A-Za-z0-9_-]; they cannot be delivered",
+            "%zu listed notifications have an _id or a recipientId that is not 1 to 64 characters "
+            "of [A-Za-z0-9_-]; they cannot be delivered",
             page->refused);
     poller->said_refused = page->refused > 0;
     if (poller->failures > 0)

@@ -285,9 +285,9 @@ static void *hold_and_release(void *argument)
 {
     struct bystander *bystander = argument;
     while (!atomic_load(&bystander->stress->stopping)) {
-        send_queue_hold_sends(bystander->stress->queue, true);
+        queue_fixture_hold(bystander->stress->queue, true);
         sched_yield();
-        send_queue_hold_sends(bystander->stress->queue, false);
+        queue_fixture_hold(bystander->stress->queue, false);
         atomic_fetch_add(&bystander->turns, 1);
         sched_yield();
     }
