@@ -29,6 +29,9 @@ static const char component[] = "Runtime";
 /* How long a transfer may take to notice that it is cut off. */
 enum { ABORT_MS = 1000 };
 
+/* A gateway that nobody asks anything is asked at least so often whether it is there. */
+enum { LONGEST_CHECK_MS = 60 * 1000 };
+
 struct runtime {
     const struct config *config;
     size_t started; /* parts of the list below */
@@ -173,9 +176,15 @@ static void stop_gateway(struct runtime *runtime)
 static int start_gate(struct runtime *runtime, struct error *error)
 {
     const struct config *config = runtime->config;
-    return gateway_gate_create(&runtime->gate, gateway_is_enabled(runtime->gateway),
-        config->delivery_backoff_base_ms, config->delivery_backoff_max_ms, clock_monotonic_ms(),
-        error);
+    const struct gate_settings settings = {
+        .enabled = gateway_is_enabled(runtime->gateway),
+        .check_ms = config->health_check_interval_ms < LONGEST_CHECK_MS
+                        ? config->health_check_interval_ms
+                        : LONGEST_CHECK_MS,
+        .backoff_base_ms = config->delivery_backoff_base_ms,
+        .backoff_max_ms = config->delivery_backoff_max_ms,
+    };
+    return gateway_gate_create(&runtime->gate, &settings, clock_monotonic_ms(), error);
 }
 
 static void stop_gate(struct runtime *runtime)

@@ -32,13 +32,19 @@ struct gate_view {
 
 struct gateway_gate;
 
+struct gate_settings {
+    bool enabled;            /* false: shut for ever */
+    int64_t check_ms;        /* an open gate of which nothing was heard for so long is probed */
+    int64_t backoff_base_ms; /* between the sends of a trickle: from this */
+    int64_t backoff_max_ms;  /* to this */
+};
+
 /*
- * A gate that is suspect until a probe has opened it, or shut for ever when enabled is false. Its
- * trickle waits backoff_base_ms to backoff_max_ms between sends. The caller destroys it after its
- * last use. ERROR_NO_MEMORY.
+ * A gate that is suspect until a probe has opened it. The caller destroys it after its last use.
+ * ERROR_NO_MEMORY.
  */
-int gateway_gate_create(struct gateway_gate **gate, bool enabled, int64_t backoff_base_ms,
-    int64_t backoff_max_ms, int64_t now_ms, struct error *error);
+int gateway_gate_create(struct gateway_gate **gate, const struct gate_settings *settings,
+    int64_t now_ms, struct error *error);
 void gateway_gate_destroy(struct gateway_gate *gate);
 
 /* All of the following: any thread, a short lock, no blocking. now_ms is monotonic. */
@@ -57,7 +63,8 @@ bool gateway_gate_note_send(struct gateway_gate *gate, uint64_t ticket, const ch
 
 /*
  * When the next probe may begin; SYNC_NO_DEADLINE while none is needed. patient asks for the probe
- * that waits long for its answer, which has its turn only after a quick one got none in time.
+ * that waits long for its answer, which has its turn only after a quick one got none in time. An
+ * open gate is probed only when nobody else hears of the gateway.
  */
 int64_t gateway_gate_probe_due(struct gateway_gate *gate, bool patient);
 

@@ -32,13 +32,16 @@ void heartbeat_destroy(struct heartbeat *heartbeat)
     free(heartbeat);
 }
 
-/* While the gate is not open nobody is lined up: all would start at once when it opens. */
+/*
+ * While the gate is shut nobody is lined up: all would start at once when it opens. A suspect gate
+ * is decided about in a moment, for which the queue holds them.
+ */
 static void wake(struct heartbeat *heartbeat, const char *agent_id, int64_t now_ms)
 {
     const struct heartbeat_parts *parts = &heartbeat->parts;
     struct gate_view view;
     gateway_gate_look(parts->gate, &view);
-    if (view.state != GATE_OPEN || !send_queue_wake(parts->queue, agent_id))
+    if (view.state == GATE_SHUT || !send_queue_wake(parts->queue, agent_id))
         wake_schedule_put_off(parts->schedule, agent_id, now_ms);
 }
 

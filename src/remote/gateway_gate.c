@@ -20,17 +20,16 @@ static const char provider_trouble[] =
     "limits";
 
 struct gateway_gate {
-    bool enabled; /* this and the next two: never changed */
-    int64_t backoff_base_ms;
-    int64_t backoff_max_ms;
+    struct gate_settings settings; /* never changed */
 
     /* Guards everything below. */
     struct mutex lock;
     struct gate_view view;
     uint64_t epoch; /* number of the state; results of earlier ones do not count */
     unsigned unreachable;
-    int64_t next_probe_ms;
-    unsigned probes; /* in this outage, for the gap between them */
+    int64_t next_probe_ms; /* while the gate is not open */
+    int64_t heard_ms;      /* when the gateway was last heard of, or a check began */
+    unsigned probes;       /* in this outage, for the gap between them */
     bool patient_wanted;
     char failed_agents[FAILED_AGENTS_TO_TRICKLE][ID_BYTES]; /* without a reply in between */
     unsigned failed_agent_count;
@@ -38,22 +37,21 @@ struct gateway_gate {
     int64_t open_before_ms; /* time open in states that are over */
 };
 
-int gateway_gate_create(struct gateway_gate **gate, bool enabled, int64_t backoff_base_ms,
-    int64_t backoff_max_ms, int64_t now_ms, struct error *error)
+int gateway_gate_create(struct gateway_gate **gate, const struct gate_settings *settings,
+    int64_t now_ms, struct error *error)
 {
     struct gateway_gate *created = calloc(1, sizeof *created);
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway's gate");
-    created->enabled = enabled;
-    created->backoff_base_ms = backoff_base_ms;
-    created->backoff_max_ms = backoff_max_ms;
+    created->settings = *settings;
     created->view.version = 1;
-    created->view.state = enabled ? GATE_SUSPECT : GATE_SHUT;
+    created->view.state = settings->enabled ? GATE_SUSPECT : GATE_SHUT;
     created->view.since_ms = now_ms;
     created->next_probe_ms = now_ms;
     text_copy(created->view.reason, sizeof created->view.reason,
-        enabled ? "the gateway has not been asked yet"
-                : "OpenClaw gateway URL is not set (OPENCLAW_GATEWAY_URL); it is disabled");
+        settings->enabled
+            ? "the gateway has not been asked yet"
+            : "OpenClaw gateway URL is not set (OPENCLAW_GATEWAY_URL); it is disabled");
     mutex_init(&created->lock);
     *gate = created;
     return 0;
@@ -118,11 +116,11 @@ static void enter_locked(
  */
 static void slow_down_locked(struct gateway_gate *gate, int64_t now_ms)
 {
-    int64_t gap_ms = gate->backoff_base_ms;
-    for (unsigned i = 0; i < gate->trickle_failures && gap_ms < gate->backoff_max_ms; i++)
+    int64_t gap_ms = gate->settings.backoff_base_ms;
+    for (unsigned i = 0; i < gate->trickle_failures && gap_ms < gate->settings.backoff_max_ms; i++)
         gap_ms *= 2;
-    if (gap_ms > gate->backoff_max_ms)
-        gap_ms = gate->backoff_max_ms;
+    if (gap_ms > gate->settings.backoff_max_ms)
+        gap_ms = gate->settings.backoff_max_ms;
     gate->trickle_failures++;
     gate->view.next_send_ms = now_ms + gap_ms;
     gate->view.version++;
@@ -246,6 +244,8 @@ bool gateway_gate_note_send(struct gateway_gate *gate, uint64_t ticket, const ch
 {
     mutex_lock(&gate->lock);
     uint64_t version = gate->view.version;
+    if (result->status != 0)
+        gate->heard_ms = now_ms;
     if (result->outcome == GATEWAY_REPLIED)
         note_reply_locked(gate);
     if (ticket == gate->epoch && gate->view.state == GATE_OPEN)
@@ -255,12 +255,19 @@ bool gateway_gate_note_send(struct gateway_gate *gate, uint64_t ticket, const ch
     return changed;
 }
 
+static int64_t probe_due_locked(const struct gateway_gate *gate, bool patient)
+{
+    if (!gate->settings.enabled || (patient && !gate->patient_wanted))
+        return SYNC_NO_DEADLINE;
+    if (gate->view.state != GATE_OPEN)
+        return gate->next_probe_ms;
+    return patient ? gate->heard_ms : gate->heard_ms + gate->settings.check_ms;
+}
+
 int64_t gateway_gate_probe_due(struct gateway_gate *gate, bool patient)
 {
     mutex_lock(&gate->lock);
-    bool needed =
-        gate->enabled && gate->view.state != GATE_OPEN && (!patient || gate->patient_wanted);
-    int64_t due_ms = needed ? gate->next_probe_ms : SYNC_NO_DEADLINE;
+    int64_t due_ms = probe_due_locked(gate, patient);
     mutex_unlock(&gate->lock);
     return due_ms;
 }
@@ -276,9 +283,10 @@ static int64_t probe_gap_ms(unsigned probes)
 bool gateway_gate_begin_probe(struct gateway_gate *gate, bool patient, int64_t now_ms)
 {
     mutex_lock(&gate->lock);
-    bool mine = gate->enabled && gate->view.state != GATE_OPEN && now_ms >= gate->next_probe_ms &&
-                (!patient || gate->patient_wanted);
-    if (mine)
+    bool mine = now_ms >= probe_due_locked(gate, patient);
+    if (mine && gate->view.state == GATE_OPEN)
+        gate->heard_ms = now_ms;
+    else if (mine)
         gate->next_probe_ms = now_ms + probe_gap_ms(gate->probes++);
     if (mine && patient)
         gate->patient_wanted = false;
@@ -293,12 +301,29 @@ static void open_locked(struct gateway_gate *gate, int64_t now_ms)
         slow_down_locked(gate, now_ms);
 }
 
+/* Of an open gate: a gateway that is merely slow is waited for before it is suspected. */
+static void note_check_locked(
+    struct gateway_gate *gate, bool patient, const struct gateway_result *result, int64_t now_ms)
+{
+    if (result->outcome == GATEWAY_REPLIED)
+        gate->heard_ms = now_ms;
+    else if (result->timed_out && !patient)
+        gate->patient_wanted = true;
+    else
+        enter_locked(gate, GATE_SUSPECT, result->error.text, now_ms);
+}
+
 static void note_probe_locked(
     struct gateway_gate *gate, bool patient, const struct gateway_result *result, int64_t now_ms)
 {
-    if (gate->view.state == GATE_OPEN || result->outcome == GATEWAY_ABORTED)
+    if (result->outcome == GATEWAY_ABORTED)
         return;
+    if (gate->view.state == GATE_OPEN) {
+        note_check_locked(gate, patient, result, now_ms);
+        return;
+    }
     if (result->outcome == GATEWAY_REPLIED) {
+        gate->heard_ms = now_ms;
         open_locked(gate, now_ms);
         return;
     }

@@ -281,6 +281,16 @@ int world_health_get(struct world *world, const char *path, char **body)
     return answer.status;
 }
 
+bool world_look(struct world *world, const char *condition)
+{
+    char path[256];
+    snprintf(path, sizeof path, "/sandbox/wait?%s", condition);
+    json_t *answer = world_get(world, path);
+    bool met = json_is_true(json_object_get(answer, "met"));
+    json_decref(answer);
+    return met;
+}
+
 void world_wait(struct world *world, const char *condition)
 {
     char path[256];

@@ -66,6 +66,9 @@ long world_stat(struct world *world, const char *part, const char *key);
 /* GET on the runtime's own server: its status, with the body in *body (freed by the caller). */
 int world_health_get(struct world *world, const char *path, char **body);
 
+/* Whether condition comes true in the timeout_ms that it names. */
+bool world_look(struct world *world, const char *condition);
+
 /* Fails the test unless condition (a query of /sandbox/wait) comes true in WORLD_WAIT_MS. */
 void world_wait(struct world *world, const char *condition);
 

@@ -10,12 +10,15 @@
 #include "base/sync.h"
 #include "remote/gateway_gate.h"
 
-enum { BASE_MS = 1000, MAX_MS = 8000, NOW = 100000, AN_HOUR_MS = 3600000 };
+enum { BASE_MS = 1000, CHECK_MS = 30000, MAX_MS = 8000, NOW = 100000, AN_HOUR_MS = 3600000 };
+
+static const struct gate_settings settings = {
+    .enabled = true, .check_ms = CHECK_MS, .backoff_base_ms = BASE_MS, .backoff_max_ms = MAX_MS};
 
 static int setup(void **state)
 {
     struct gateway_gate *gate;
-    assert_int_equal(gateway_gate_create(&gate, true, BASE_MS, MAX_MS, NOW, NULL), 0);
+    assert_int_equal(gateway_gate_create(&gate, &settings, NOW, NULL), 0);
     *state = gate;
     return 0;
 }
@@ -69,16 +72,47 @@ static void test_it_starts_as_suspect_and_a_probe_is_due_at_once(void **state)
     assert_true(gateway_gate_begin_probe(gate, false, NOW));
     assert_false(gateway_gate_begin_probe(gate, false, NOW));
     open_gate(gate);
-    assert_true(gateway_gate_probe_due(gate, false) == SYNC_NO_DEADLINE);
-    assert_false(gateway_gate_begin_probe(gate, false, NOW + AN_HOUR_MS));
+    assert_false(gateway_gate_begin_probe(gate, false, NOW + CHECK_MS - 1));
+}
+
+/* Nobody asks the gateway anything: it is looked after all the same. */
+static void test_open_gate_is_checked_when_nothing_is_heard(void **state)
+{
+    struct gateway_gate *gate = *state;
+    struct gateway_result replied = result_of(GATEWAY_REPLIED, 200);
+    open_gate(gate);
+    assert_int_equal(gateway_gate_probe_due(gate, false), NOW + CHECK_MS);
+    gateway_gate_note_send(gate, gateway_gate_ticket(gate), "a", &replied, NOW + 10);
+    assert_int_equal(gateway_gate_probe_due(gate, false), NOW + 10 + CHECK_MS);
+    assert_true(gateway_gate_begin_probe(gate, false, NOW + 10 + CHECK_MS));
+    assert_false(gateway_gate_begin_probe(gate, false, NOW + 10 + CHECK_MS));
+    assert_false(probe_finds(gate, GATEWAY_REPLIED, NOW + 20 + CHECK_MS));
+    assert_int_equal(gateway_gate_probe_due(gate, false), NOW + 20 + 2 * CHECK_MS);
+    assert_true(probe_finds(gate, GATEWAY_UNREACHABLE, NOW + 20 + 2 * CHECK_MS));
+    assert_int_equal(state_of(gate), GATE_SUSPECT);
+}
+
+static void test_slow_answer_to_a_check_is_waited_for(void **state)
+{
+    struct gateway_gate *gate = *state;
+    struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
+    silent.timed_out = true;
+    open_gate(gate);
+    assert_false(gateway_gate_note_probe(gate, false, &silent, NOW + CHECK_MS));
+    assert_int_equal(state_of(gate), GATE_OPEN);
+    assert_true(gateway_gate_begin_probe(gate, true, NOW + CHECK_MS));
+    assert_false(gateway_gate_begin_probe(gate, true, NOW + CHECK_MS));
+    assert_true(gateway_gate_note_probe(gate, true, &silent, NOW + 2 * CHECK_MS));
+    assert_int_equal(state_of(gate), GATE_SUSPECT);
 }
 
 static void test_disabled_stays_shut(void **state)
 {
     (void)state;
+    const struct gate_settings disabled = {.check_ms = CHECK_MS};
     struct gateway_gate *gate;
     struct gate_view view;
-    assert_int_equal(gateway_gate_create(&gate, false, BASE_MS, MAX_MS, NOW, NULL), 0);
+    assert_int_equal(gateway_gate_create(&gate, &disabled, NOW, NULL), 0);
     gateway_gate_look(gate, &view);
     assert_int_equal(view.state, GATE_SHUT);
     assert_non_null(strstr(view.reason, "OPENCLAW_GATEWAY_URL"));
@@ -330,6 +364,8 @@ int main(void)
 #define WITH_GATE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         WITH_GATE(test_it_starts_as_suspect_and_a_probe_is_due_at_once),
+        WITH_GATE(test_open_gate_is_checked_when_nothing_is_heard),
+        WITH_GATE(test_slow_answer_to_a_check_is_waited_for),
         cmocka_unit_test(test_disabled_stays_shut),
         WITH_GATE(test_three_unreachable_in_a_row_shut_it),
         WITH_GATE(test_misconfiguration_shuts_it_and_says_what_to_check),

@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
 #include "../lib/queue_fixture.h"
+#include "base/clock.h"
 
 static void trickle_from(struct send_queue *queue, uint64_t version, int64_t next_send_ms)
 {

@@ -32,6 +32,7 @@ static void tell_gate(struct fixture *fixture, const struct gateway_result *resu
 
 static int setup(void **state)
 {
+    const struct gate_settings settings = {.enabled = true, .check_ms = 60000};
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
     fixture->config.runtime_version = strdup("0.2.0");
@@ -40,7 +41,7 @@ static int setup(void **state)
     fixture->config.droplet_region = strdup("f\u00fcr/1");
     stats_init(&fixture->stats);
     assert_int_equal(version_probe_start(&fixture->version, "2026.9.6", NULL), 0);
-    assert_int_equal(gateway_gate_create(&fixture->gate, true, 5000, 300000, 0, NULL), 0);
+    assert_int_equal(gateway_gate_create(&fixture->gate, &settings, 0, NULL), 0);
     tell_gate(fixture, &(struct gateway_result){.outcome = GATEWAY_REPLIED, .status = 400});
     assert_int_equal(gateway_roster_create(&fixture->roster, NULL), 0);
     assert_int_equal(wake_schedule_create(&fixture->schedule, NULL), 0);

@@ -1,0 +1,286 @@
+/* Agents are woken, come and go and change, and the gateway need not know all of them. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../lib/board.h"
+#include "base/id.h"
+
+/* In minutes, as the backend has it: 300 ms. */
+static const double SHORT_INTERVAL = 0.005;
+
+static const char *const fast[] = {"AGENT_SYNC_INTERVAL=100", NULL};
+
+/* An agent, listed by the backend; its id. */
+static void seed_agent(
+    struct world *world, const char *slug, double interval, char id[static ID_BYTES])
+{
+    world_show_agents(world, true);
+    json_t *answer = world_post(world, "/sandbox/seed",
+        json_pack("{s:[{s:s, s:f}]}", "agents", "slug", slug, "heartbeatInterval", interval));
+    snprintf(id, ID_BYTES, "%s",
+        board_string(json_array_get(json_object_get(answer, "agents"), 0), "id"));
+    json_decref(answer);
+}
+
+static void set_field(struct world *world, const char *id, json_t *fields)
+{
+    json_decref(
+        world_post(world, "/sandbox/set", json_pack("{s:s, s:o}", "id", id, "fields", fields)));
+}
+
+/* The runs recorded so far of one agent of the gateway; a new reference. */
+static json_t *runs_of(struct world *world, const char *agent)
+{
+    char path[128];
+    snprintf(path, sizeof path, "/sandbox/gateway?agent=%s", agent);
+    json_t *answer = world_get(world, path);
+    json_t *requests = json_incref(json_object_get(answer, "requests"));
+    json_decref(answer);
+    return requests;
+}
+
+static size_t count_runs(struct world *world, const char *agent)
+{
+    json_t *runs = runs_of(world, agent);
+    size_t count = json_array_size(runs);
+    json_decref(runs);
+    return count;
+}
+
+/* Waits until that many more runs have begun, of whatever agent. */
+static void wait_for_runs(struct world *world, long more)
+{
+    char condition[64];
+    snprintf(condition, sizeof condition, "requests=%ld",
+        world_stat(world, "gateway", "requests") + more);
+    world_wait(world, condition);
+}
+
+static void wait_for_calls(struct world *world, const char *action, long more)
+{
+    char condition[128];
+    snprintf(condition, sizeof condition, "action=%s&calls=%ld", action,
+        world_stat(world, "backend", action) + more);
+    world_wait(world, condition);
+}
+
+static json_t *health_of(struct world *world, const char *part)
+{
+    char *body;
+    assert_int_equal(world_health_get(world, "/health", &body), 200);
+    json_t *health = json_loads(body, 0, NULL);
+    free(body);
+    json_t *found = json_incref(json_object_get(health, part));
+    json_decref(health);
+    assert_non_null(found);
+    return found;
+}
+
+static void test_agent_is_woken_and_reported_online(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    seed_agent(world, "jarvis", SHORT_INTERVAL, id);
+    set_field(world, id, json_pack("{s:s}", "status", "offline"));
+    world_start_runtime(world, fast);
+    world_wait(world, "action=updateAgentHeartbeat&calls=3");
+    json_t *runs = runs_of(world, "jarvis");
+    const json_t *run = json_array_get(runs, 0);
+    assert_int_equal(strncmp(board_string(run, "input"), "## Heartbeat Check\n", 19), 0);
+    assert_non_null(strstr(board_string(run, "input"), "\nCurrent time: 20"));
+    assert_string_equal(board_string(run, "session"), "agent:jarvis:" WORLD_ACCOUNT);
+    json_decref(runs);
+    json_t *agents = board_documents(world, "agents");
+    assert_string_equal(board_string(json_array_get(agents, 0), "status"), "online");
+    json_decref(agents);
+    json_t *heartbeat = health_of(world, "heartbeat");
+    assert_true(json_is_true(json_object_get(heartbeat, "running")));
+    assert_int_equal(json_integer_value(json_object_get(heartbeat, "scheduledAgents")), 1);
+    json_decref(heartbeat);
+    world_stop_runtime(world);
+}
+
+/* A delivery and a wake-up of one agent are never under way together. */
+static void test_wakes_share_the_lane_with_deliveries(void **state)
+{
+    struct world *world = *state;
+    world_show_agents(world, true);
+    json_decref(world_post(world, "/sandbox/load",
+        json_pack("{s:i, s:i, s:f}", "notifications", 60, "agents", 3, "heartbeatInterval",
+            SHORT_INTERVAL / 5)));
+    json_decref(
+        world_post(world, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 5)));
+    world_start_runtime(world, fast);
+    world_wait(world, "undelivered=0");
+    world_wait(world, "action=updateAgentHeartbeat&calls=6");
+    assert_int_equal(world_stat(world, "gateway", "max_in_flight_per_session"), 1);
+    assert_int_equal(world_stat(world, "gateway", "deliveries"), 60);
+    world_stop_runtime(world);
+}
+
+static void test_failed_wakes_do_not_stop_the_next(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    seed_agent(world, "jarvis", SHORT_INTERVAL, id);
+    board_gateway_fault(
+        world, json_pack("{s:s, s:i, s:i}", "action", "status", "status", 500, "times", 3));
+    world_start_runtime(world, fast);
+    world_wait(world, "action=updateAgentHeartbeat&calls=1");
+    assert_int_equal(count_runs(world, "jarvis"), 4);
+    assert_true(process_said(&world->runtime, "[Heartbeat] Failed for jarvis : "));
+    world_stop_runtime(world);
+}
+
+static void test_agents_come_and_go_without_a_restart(void **state)
+{
+    struct world *world = *state;
+    char jarvis[ID_BYTES];
+    char friday[ID_BYTES];
+    seed_agent(world, "jarvis", SHORT_INTERVAL, jarvis);
+    world_start_runtime(world, fast);
+    wait_for_runs(world, 1);
+    seed_agent(world, "friday", SHORT_INTERVAL, friday);
+    assert_true(process_wait_for(&world->runtime,
+        "Sync complete: {\"added\":1,\"removed\":0,\"total\":2}", WORLD_WAIT_MS, NULL, 0));
+    wait_for_runs(world, 4);
+    assert_true(count_runs(world, "friday") >= 1);
+    json_decref(
+        world_post(world, "/sandbox/delete", json_pack("{s:s, s:b}", "id", jarvis, "cascade", 1)));
+    assert_true(process_wait_for(&world->runtime,
+        "Sync complete: {\"added\":0,\"removed\":1,\"total\":1}", WORLD_WAIT_MS, NULL, 0));
+    size_t before = count_runs(world, "jarvis");
+    wait_for_runs(world, 3);
+    /* One that was under way when it was removed may still have begun. */
+    assert_in_range(count_runs(world, "jarvis"), before, before + 1);
+    world_stop_runtime(world);
+}
+
+static void test_changed_agent_is_woken_as_it_is_now(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    seed_agent(world, "jarvis", 60, id);
+    world_start_runtime(world, fast);
+    wait_for_runs(world, 1);
+    set_field(world, id,
+        json_pack("{s:s, s:s, s:f}", "name", "Renamed", "sessionKey", "agent:jarvis:other-key",
+            "heartbeatInterval", SHORT_INTERVAL));
+    wait_for_runs(world, 2);
+    json_t *runs = runs_of(world, "jarvis");
+    const json_t *last = json_array_get(runs, json_array_size(runs) - 1);
+    assert_string_equal(board_string(last, "session"), "agent:jarvis:other-key");
+    json_decref(runs);
+    world_stop_runtime(world);
+}
+
+static void test_failed_sync_keeps_the_agents_and_shows(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    seed_agent(world, "jarvis", SHORT_INTERVAL, id);
+    world_start_runtime(world, fast);
+    wait_for_runs(world, 1);
+    board_backend_fault(world, json_pack("{s:s, s:s, s:s}", "action", "listAgents", "behaviour",
+                                   "function_error", "message", "agents are out"));
+    assert_true(
+        process_wait_for(&world->runtime, "[AgentSync] Sync failed: ", WORLD_WAIT_MS, NULL, 0));
+    json_t *sync = health_of(world, "agentSync");
+    assert_non_null(strstr(board_string(sync, "lastError"), "agents are out"));
+    json_decref(sync);
+    wait_for_runs(world, 2);
+    board_end_faults(world);
+    assert_true(
+        process_wait_for(&world->runtime, "The agents can be read again", WORLD_WAIT_MS, NULL, 0));
+    sync = health_of(world, "agentSync");
+    assert_true(json_is_null(json_object_get(sync, "lastError")));
+    json_decref(sync);
+    world_stop_runtime(world);
+}
+
+static void test_agents_that_the_gateway_lacks_are_shown(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    seed_agent(world, "jarvis", 60, id);
+    json_decref(
+        world_post(world, "/sandbox/settings", json_pack("{s:[s]}", "gateway_agents", "main")));
+    world_start_runtime(world, fast);
+    assert_true(process_wait_for(
+        &world->runtime, "The gateway does not know 1 of 1 agents", WORLD_WAIT_MS, NULL, 0));
+    json_t *sync = health_of(world, "agentSync");
+    const json_t *unknown = json_object_get(sync, "unknownToGateway");
+    assert_string_equal(json_string_value(json_array_get(unknown, 0)), "jarvis");
+    json_decref(sync);
+    /* Once the gateway has it, it leaves the list. */
+    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:n}", "gateway_agents")));
+    wait_for_calls(world, "listAgents", 2);
+    sync = health_of(world, "agentSync");
+    assert_int_equal(json_array_size(json_object_get(sync, "unknownToGateway")), 0);
+    json_decref(sync);
+    world_stop_runtime(world);
+}
+
+static void test_fallback_agent_runs_for_unknown_ones(void **state)
+{
+    struct world *world = *state;
+    world_show_agents(world, true);
+    json_decref(world_post(
+        world, "/sandbox/load", json_pack("{s:i, s:i}", "notifications", 1, "agents", 1)));
+    json_decref(
+        world_post(world, "/sandbox/settings", json_pack("{s:[s]}", "gateway_agents", "main")));
+    world_start_runtime(world, (const char *[]){"OPENCLAW_FALLBACK_AGENT=main", NULL});
+    world_wait(world, "undelivered=0&requests=2");
+    json_t *runs = runs_of(world, "main");
+    assert_int_equal(json_array_size(runs), 2);
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *run = json_array_get(runs, i);
+        assert_string_equal(board_string(run, "session"), "agent:main:worker1:" WORLD_ACCOUNT);
+        assert_string_equal(board_string(run, "model"), "openclaw:main");
+    }
+    json_decref(runs);
+    assert_int_equal(world_stat(world, NULL, "replies"), 1);
+    world_stop_runtime(world);
+}
+
+/* While the gateway is away nobody is lined up, and its return is no stampede. */
+static void test_wakes_wait_for_the_gateway(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", "gateway_draining", 1)));
+    seed_agent(world, "jarvis", SHORT_INTERVAL, id);
+    world_start_runtime(world, fast);
+    wait_for_calls(world, "listAgents", 5);
+    assert_int_equal(world_stat(world, "gateway", "requests"), 0);
+    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", "gateway_draining", 0)));
+    wait_for_runs(world, 1);
+    assert_false(process_said(&world->runtime, "Failed for jarvis"));
+    world_stop_runtime(world);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        IN_WORLD(test_agent_is_woken_and_reported_online),
+        IN_WORLD(test_wakes_share_the_lane_with_deliveries),
+        IN_WORLD(test_failed_wakes_do_not_stop_the_next),
+        IN_WORLD(test_agents_come_and_go_without_a_restart),
+        IN_WORLD(test_changed_agent_is_woken_as_it_is_now),
+        IN_WORLD(test_failed_sync_keeps_the_agents_and_shows),
+        IN_WORLD(test_agents_that_the_gateway_lacks_are_shown),
+        IN_WORLD(test_fallback_agent_runs_for_unknown_ones),
+        IN_WORLD(test_wakes_wait_for_the_gateway),
+    };
+    return cmocka_run_group_tests_name("agents", tests, NULL, NULL);
+}
