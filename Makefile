@@ -30,11 +30,12 @@ CORE_SOURCES := $(sort $(filter-out src/main.c,$(wildcard src/*.c src/*/*.c)))
 BASE_SOURCES := $(sort $(wildcard src/base/*.c))
 SANDBOX_SOURCES := $(sort $(wildcard sandbox/*.c))
 UNIT_SOURCES := $(sort $(wildcard test/unit/*_test.c))
-INTEGRATION_SOURCES := $(sort $(wildcard test/integration/*_test.c))
-TEST_LIB_SOURCES := $(sort $(wildcard test/lib/*.c))
+INTEGRATION_SOURCES := $(sort $(wildcard test/integration/*_test.c test/integration/*/*_test.c))
+TEST_LIB_SOURCES := $(sort $(wildcard test/lib/*.c) \
+	$(filter-out %_test.c,$(wildcard test/integration/*/*.c)))
 FUZZ_SOURCES := $(sort $(wildcard test/fuzz/*_fuzz.c))
 C_FILES := $(sort $(wildcard src/*.c src/*/*.c include/*/*.h include/*.h sandbox/*.[ch] \
-	test/*/*.[ch]))
+	test/*/*.[ch] test/*/*/*.[ch]))
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 CORE := $(call objects,$(CORE_SOURCES))
