@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json_guard.h"
 #include "base/log.h"
+#include "base/stop_point.h"
 #include "work/prompt.h"
 #include "work/reply.h"
 
@@ -190,6 +191,7 @@ static struct finish take_reply(struct attempt *attempt, struct gateway_result *
     if (reply_read(result->body, &entry->reply, &error) != 0)
         return run_failed(attempt, &error);
     spooling_keep_reply(&attempt->deliver->spooling, entry);
+    STOP_POINT("after_spool");
     entry->failures = 0;
     return go_on(STAGE_REPLIED);
 }
@@ -263,7 +265,9 @@ static struct finish post(struct attempt *attempt, const struct text *key, const
     struct gateway_result result;
     int64_t began_us = clock_monotonic_us();
     spooling_begin_run(&deliver->spooling, entry);
+    STOP_POINT("before_send");
     gateway_send(deliver->gateway, attempt->client, &message, &result);
+    STOP_POINT("after_send");
     attempt->run_ms = (clock_monotonic_us() - began_us) / 1000;
     if (certainly_no_run(&result))
         spooling_take_back_run(&deliver->spooling, entry);
@@ -324,6 +328,7 @@ static struct finish run_replied(struct attempt *attempt)
         &attempt->service, entry->agent_id, entry->task_id, entry->reply, entry->item.id, &error);
     if (outcome != CONVEX_SUCCESS)
         return write_failed(attempt, STAGE_REPLIED, outcome, &error);
+    STOP_POINT("after_create_message");
     entry->failures = 0;
     deliver->ask_for_poll(deliver->poll_context);
     return go_on(STAGE_WRITTEN);
@@ -359,6 +364,7 @@ static struct finish run_written(struct attempt *attempt)
         service_mark_delivered(&attempt->service, attempt->entry->item.id, &error);
     if (outcome != CONVEX_SUCCESS)
         return write_failed(attempt, STAGE_WRITTEN, outcome, &error);
+    STOP_POINT("after_mark");
     return go_on(STAGE_SETTLED);
 }
 
@@ -421,6 +427,7 @@ void deliver_run(void *context, struct http_client *client, struct entry *entry)
     }
     if (finish.stage == STAGE_SETTLED) {
         spooling_end(&deliver->spooling, entry);
+        STOP_POINT("after_spool_remove");
         report_end(&attempt);
     } else {
         spooling_release_reply(entry);
