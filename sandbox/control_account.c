@@ -158,6 +158,7 @@ void control_settings(struct sandbox *sandbox, struct exchange *exchange, const 
             "gateway_draining", (int)settings->gateway_draining, "gateway_disabled",
             (int)settings->gateway_disabled, "gateway_auth_delay",
             (int)settings->gateway_auth_delay, "gateway_chatty", (int)settings->gateway_chatty,
-            "gateway_numbers", (int)settings->gateway_numbers, "gateway_latency_ms", settings->gateway_latency_ms, "gateway_input_bytes",
-            settings->gateway_input_bytes, "gateway_agents", settings->gateway_agents));
+            "gateway_numbers", (int)settings->gateway_numbers, "gateway_latency_ms",
+            settings->gateway_latency_ms, "gateway_input_bytes", settings->gateway_input_bytes,
+            "gateway_agents", settings->gateway_agents));
 }

@@ -20,11 +20,11 @@ enum fault_kind {
 };
 
 struct fault {
-    enum fault_kind kind;
     size_t after_bytes;
     int64_t delay_ms;
-    unsigned times;    /* exchanges until it is over; 0: until the next fault_proxy_set */
     const char *match; /* only requests that hold these words in one piece; NULL: all */
+    enum fault_kind kind;
+    unsigned times; /* exchanges until it is over; 0: until the next fault_proxy_set */
 };
 
 struct fault_proxy;

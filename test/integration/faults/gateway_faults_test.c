@@ -73,11 +73,11 @@ static void test_gateway_that_restarts_costs_one_run(void **state)
 static void test_answers_from_before_a_run_count_nothing(void **state)
 {
     static const struct {
-        int status;
         const char *retry_after;
+        int status;
         int times;
-    } refusals[] = {{500, NULL, 3}, {400, NULL, 3}, {401, NULL, 3}, {403, NULL, 3}, {404, NULL, 3},
-        {429, "0", 3}, {503, "0", 3}, {429, "1", 2}};
+    } refusals[] = {{NULL, 500, 3}, {NULL, 400, 3}, {NULL, 401, 3}, {NULL, 403, 3}, {NULL, 404, 3},
+        {"0", 429, 3}, {"0", 503, 3}, {"1", 429, 2}};
     struct fault_world *faults = *state;
     fault_world_start(faults, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
