@@ -118,16 +118,25 @@ static void test_backend_away_while_agents_work_loses_no_reply(void **state)
     fault_world_settle(faults, &fault_world_strict);
 }
 
+static void wait_for_failed_write(struct fault_world *faults, const char *id)
+{
+    char words[128];
+    snprintf(words, sizeof words, "Failed to deliver %s createMessageFromAgent", id);
+    assert_true(process_wait_for(&faults->world->runtime, words, WORLD_WAIT_MS, NULL, 0));
+}
+
 /* Killed while the backend is away: the replies lie on disk and are the ones that are written. */
 static void test_replies_outlive_a_kill_while_the_backend_is_away(void **state)
 {
     struct fault_world *faults = *state;
-    load(faults, 6, 6);
+    json_t *rows = board_load(faults->world, 6, 6);
     FAULT(faults->backend, .kind = FAULT_RESET, .match = "createMessageFromAgent");
     fault_world_start(faults, NULL);
-    fault_proxy_wait_hits(faults->backend, FAULT_RESET, 6);
-    world_wait(faults->world, "answered=6");
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        wait_for_failed_write(faults, board_string(json_array_get(rows, i), "id"));
+    json_decref(rows);
     assert_int_equal(fault_world_kill_runtime(faults), 6);
+    assert_int_equal(json_object_size(faults->history.spooled), 6);
     FAULT(faults->backend, .kind = FAULT_NONE);
     fault_world_start(faults, NULL);
     fault_world_settle(faults, &fault_world_strict);

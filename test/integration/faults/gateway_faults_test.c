@@ -205,7 +205,7 @@ static void load_poisoned(struct fault_world *faults, int count, int agents)
 {
     load(faults, count, agents);
     for (int i = 1; i <= agents; i++) {
-        char slug[16];
+        char slug[24];
         snprintf(slug, sizeof slug, "worker%d", i);
         board_gateway_fault(
             faults->world, json_pack("{s:{s:s}, s:s, s:b, s:i, s:s, s:{s:{s:s}}}", "match", "agent",
