@@ -165,6 +165,25 @@ static void test_slow_backend_changes_nothing(void **state)
     assert_true(fault_proxy_hits(faults->backend, FAULT_DELAY_ANSWER) >= 60);
 }
 
+/* Each list is old when it comes: what it names has been delivered meanwhile. */
+static void test_lists_that_come_late_run_nobody_again(void **state)
+{
+    struct fault_world *faults = *state;
+    json_decref(world_post(
+        faults->world, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 10)));
+    FAULT(faults->backend, .kind = FAULT_DELAY_ANSWER, .delay_ms = 70,
+        .match = "listUndeliveredNotifications");
+    fault_world_start(faults, (const char *[]){"DELIVERY_INTERVAL=10", NULL});
+    for (int i = 0; i < 10; i++) {
+        unsigned lists = fault_proxy_hits(faults->backend, FAULT_DELAY_ANSWER);
+        load(faults, 20, 5);
+        fault_proxy_wait_hits(faults->backend, FAULT_DELAY_ANSWER, lists + 1);
+    }
+    fault_world_settle(faults, &fault_world_strict);
+    /* Not even looked at again: the context would have stopped a second run, too. */
+    assert_int_equal(world_stat(faults->world, "backend", "getNotificationForDelivery"), 200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +197,7 @@ int main(void)
         IN_FAULT_WORLD(test_replies_outlive_a_kill_while_the_backend_is_away),
         IN_FAULT_WORLD(test_hanging_call_delays_no_other_agent),
         IN_FAULT_WORLD(test_slow_backend_changes_nothing),
+        IN_FAULT_WORLD(test_lists_that_come_late_run_nobody_again),
     };
     return cmocka_run_group_tests_name("backend_faults", tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /*
  * The runtime is killed at random moments while new work keeps coming; started again each time, it
- * carries everything to its end. MISSION_CONTROL_ROUNDS says how many kills (50), and
+ * carries everything to its end. MISSION_CONTROL_ROUNDS says how many times (50), and
  * MISSION_CONTROL_SEED makes the moments those of an earlier try.
  */
 #include <setjmp.h>
@@ -25,9 +25,12 @@ enum {
     ROUNDS = 50,
     ROUNDS_SANITIZED = 10,
     KILLS_UNTIL_CHECK = FAULT_WORLD_MAX_RUNS - 1,
+    STOPS_SHARE = 5, /* there is one stop in order for so many kills */
     NOTIFICATIONS = 80,
     AGENTS = 8,
     LATEST_KILL_US = 150000,
+    HEADER_BYTES = 115, /* of the backend's answers, and a few more */
+    MOST_FAILED_CALLS = 6,
 };
 
 struct rounds {
@@ -53,7 +56,7 @@ static void begin(struct rounds *rounds)
     };
     rounds->random[0] = (unsigned short)rounds->seed;
     rounds->random[1] = (unsigned short)(rounds->seed >> 16);
-    fprintf(stderr, "%u kills with MISSION_CONTROL_SEED=%u\n", rounds->count, rounds->seed);
+    fprintf(stderr, "%u rounds with MISSION_CONTROL_SEED=%u\n", rounds->count, rounds->seed);
 }
 
 /* The moment of the kill is no condition to be waited for: any may come. */
@@ -68,9 +71,23 @@ static void let_a_moment_pass(struct rounds *rounds)
 static const char *const settings[] = {
     "DELIVERY_INTERVAL=20", "DELIVERY_BACKOFF_BASE_MS=1", "DELIVERY_BACKOFF_MAX_MS=20", NULL};
 
+/* Calls of the backend fail now and then, too; that costs no run. */
+static void fail_some_calls(struct fault_world *faults, struct rounds *rounds)
+{
+    static const enum fault_kind kinds[] = {FAULT_NONE, FAULT_RESET, FAULT_RESET_REQUEST,
+        FAULT_RESET_ANSWER, FAULT_CUT_ANSWER, FAULT_CORRUPT_ANSWER};
+    const struct fault fault = {
+        .kind = kinds[(size_t)(erand48(rounds->random) * (sizeof kinds / sizeof kinds[0]))],
+        .after_bytes = HEADER_BYTES,
+        .times = 1 + (unsigned)(erand48(rounds->random) * MOST_FAILED_CALLS),
+    };
+    fault_proxy_set(faults->backend, &fault);
+}
+
 static void kill_once(struct fault_world *faults, struct rounds *rounds)
 {
     json_decref(board_load(faults->world, NOTIFICATIONS, AGENTS));
+    fail_some_calls(faults, rounds);
     fault_world_launch(faults, settings);
     let_a_moment_pass(rounds);
     size_t replies = json_object_size(faults->history.spooled);
@@ -96,6 +113,7 @@ static void test_history_holds_after_kills_at_any_moment(void **state)
         clear(faults);
         for (unsigned i = 0; i < KILLS_UNTIL_CHECK && round < rounds.count; i++, round++)
             kill_once(faults, &rounds);
+        FAULT(faults->backend, .kind = FAULT_NONE);
         fault_world_start(faults, settings);
         fault_world_settle(faults, &fault_world_lossy);
     }
@@ -104,10 +122,28 @@ static void test_history_holds_after_kills_at_any_moment(void **state)
     assert_true(rounds.with_records > 0);
 }
 
+/* A stop in order lets agents end: it costs no run and loses no answer. */
+static void test_history_holds_after_stops_at_any_moment(void **state)
+{
+    struct fault_world *faults = *state;
+    struct rounds rounds;
+    begin(&rounds);
+    clear(faults);
+    for (unsigned round = 0; round < rounds.count / STOPS_SHARE; round++) {
+        json_decref(board_load(faults->world, NOTIFICATIONS, AGENTS));
+        fault_world_start(faults, settings);
+        let_a_moment_pass(&rounds);
+        world_stop_runtime(faults->world);
+    }
+    fault_world_start(faults, settings);
+    fault_world_settle(faults, &fault_world_strict);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FAULT_WORLD(test_history_holds_after_kills_at_any_moment),
+        IN_FAULT_WORLD(test_history_holds_after_stops_at_any_moment),
     };
     return cmocka_run_group_tests_name("kill", tests, NULL, NULL);
 }
