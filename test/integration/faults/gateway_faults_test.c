@@ -117,6 +117,48 @@ static void test_sends_are_held_while_the_token_is_refused(void **state)
     world_stop_runtime(faults->world);
 }
 
+/* While nobody is there to be asked, nothing is fetched for the asking either. */
+static void test_no_context_is_read_while_the_gateway_is_away(void **state)
+{
+    struct fault_world *faults = *state;
+    FAULT(faults->gateway, .kind = FAULT_REFUSE);
+    load(faults, 40, 8);
+    fault_world_start(faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
+    world_wait(faults->world, "action=listUndeliveredNotifications&calls=8");
+    assert_true(world_stat(faults->world, "backend", "getNotificationForDelivery") <= 12);
+    FAULT(faults->gateway, .kind = FAULT_NONE);
+    fault_world_settle(faults, &one_run);
+}
+
+/* After a timeout of ours the next try gets twice the time. */
+static void test_agent_that_is_slow_gets_more_time(void **state)
+{
+    struct fault_world *faults = *state;
+    char id[ID_BYTES];
+    FAULT(faults->gateway, .kind = FAULT_DELAY_ANSWER, .delay_ms = 450, .match = "## Notif");
+    load_one(faults, id);
+    fault_world_start(
+        faults, (const char *[]){"OPENCLAW_REQUEST_TIMEOUT_MS=300", "DELIVERY_MAX_RUNS=2", NULL});
+    world_wait(faults->world, "undelivered=0");
+    assert_int_equal(board_requests_for(faults->world, id), 2);
+    fault_world_settle(faults, &(struct history_rules){.most_runs = 2, .lost_answers = true});
+}
+
+/* Runs of different agents fail in a row: the provider is to blame, and is tried with care. */
+static void test_failing_provider_gets_one_run_at_a_time(void **state)
+{
+    struct fault_world *faults = *state;
+    board_gateway_fault(faults->world, json_pack("{s:s}", "action", "status"));
+    load(faults, 20, 20);
+    fault_world_start(
+        faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4",
+                    "DELIVERY_BACKOFF_BASE_MS=10000", "DELIVERY_BACKOFF_MAX_MS=10000", NULL});
+    world_wait(faults->world, "deliveries=3");
+    world_wait(faults->world, "action=listUndeliveredNotifications&calls=8");
+    assert_true(world_stat(faults->world, "gateway", "deliveries") <= 8);
+    world_stop_runtime(faults->world);
+}
+
 /* How often each fault after the request has gone out, or may have, is met: with the last run. */
 static void test_runs_that_may_have_happened_are_counted(void **state)
 {
@@ -251,10 +293,13 @@ int main(void)
         IN_FAULT_WORLD(test_hanging_gateway_is_left_after_the_timeout),
         IN_FAULT_WORLD(test_poisoned_notifications_do_not_delay_good_ones),
     };
-    /* Cases of the gate. */
+    /* Cases of the gate, of longer timeouts and of a provider in trouble. */
     const struct CMUnitTest pending[] = {
         IN_FAULT_WORLD(test_no_send_goes_out_before_the_retry_after_is_over),
         IN_FAULT_WORLD(test_sends_are_held_while_the_token_is_refused),
+        IN_FAULT_WORLD(test_no_context_is_read_while_the_gateway_is_away),
+        IN_FAULT_WORLD(test_agent_that_is_slow_gets_more_time),
+        IN_FAULT_WORLD(test_failing_provider_gets_one_run_at_a_time),
     };
     return FAULT_WORLD_RUN("gateway_faults", tests, pending);
 }
