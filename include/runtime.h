@@ -17,7 +17,8 @@ int runtime_start(struct runtime **runtime, const struct config *config, struct 
 
 /*
  * Stops within SHUTDOWN_GRACE_MS and a second: no new sends, but those that run and all write-backs
- * may end until then; after that transfers are cut off. Blocks; frees everything.
+ * may end until then; after that transfers are cut off. A gateway that is our child is told to end
+ * once no send runs, and has 10 s for it. Blocks; frees everything.
  */
 void runtime_stop(struct runtime *runtime);
 

@@ -88,6 +88,7 @@ static const struct {
     {"GET", "/sandbox/faults", answer_faults},
     {"POST", "/sandbox/faults", add_faults},
     {"DELETE", "/sandbox/faults", clear_faults},
+    {"POST", "/sandbox/faults/clear", clear_faults},
     {"POST", "/sandbox/release", release},
     {"POST", "/sandbox/reset", reset},
     {"POST", "/sandbox/seed", control_seed},

@@ -10,6 +10,8 @@
 
 #include "base/log.h"
 #include "base/redact.h"
+#include "command/doctor.h"
+#include "command/healthcheck.h"
 #include "config/config.h"
 #include "config/usage.h"
 #include "runtime.h"
@@ -24,7 +26,6 @@ static void block_signals(sigset_t *waited_for)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
-    signal(SIGPIPE, SIG_IGN);
     /* If it were inherited as ignored, the kernel would reap our children before we do. */
     signal(SIGCHLD, SIG_DFL);
     sigemptyset(waited_for);
@@ -136,6 +137,22 @@ static int print_usage(void)
     return result;
 }
 
+static int act(const struct arguments *arguments, const struct config *config)
+{
+    /* Else the other side could end the process by closing a line that is being written to. */
+    signal(SIGPIPE, SIG_IGN);
+    switch (arguments->action) {
+    case ARGUMENTS_CHECK_CONFIG:
+        return check_config(config);
+    case ARGUMENTS_HEALTHCHECK:
+        return command_healthcheck(config);
+    case ARGUMENTS_DOCTOR:
+        return command_doctor(config, arguments->json);
+    default:
+        return run(config);
+    }
+}
+
 /* Loads the settings, says what is wrong with them, and acts on them if nothing is. */
 static int with_config(const struct arguments *arguments)
 {
@@ -148,7 +165,7 @@ static int with_config(const struct arguments *arguments)
     if (result != 0)
         return result == ERROR_NO_MEMORY ? EX_OSERR : EX_CONFIG;
     log_configure(config.log_level, config.log_format);
-    result = arguments->action == ARGUMENTS_CHECK_CONFIG ? check_config(&config) : run(&config);
+    result = act(arguments, &config);
     config_fini(&config);
     return result;
 }

@@ -32,7 +32,9 @@ struct stats {
     atomic_llong dead;
     atomic_llong refused_ids;
     atomic_bool spool_broken; /* the last write to the spool failed */
-    atomic_llong runs;        /* requests sent to the gateway */
+    atomic_llong dead_files;  /* records in dead/ */
+    atomic_llong dead_bytes;
+    atomic_llong runs; /* requests sent to the gateway */
     atomic_uint consecutive_poll_failures;
     atomic_llong last_send_ms;
 

@@ -16,13 +16,18 @@ enum option_id {
     OPTION_CA_FILE,
     OPTION_OPENCLAW_GATEWAY_URL,
     OPTION_OPENCLAW_GATEWAY_TOKEN,
+    OPTION_OPENCLAW_GATEWAY_COMMAND,
     OPTION_OPENCLAW_REQUEST_TIMEOUT_MS,
     OPTION_OPENCLAW_VERSION,
+    OPTION_OPENCLAW_FALLBACK_AGENT,
     OPTION_DELIVERY_INTERVAL,
     OPTION_DELIVERY_MAX_CONCURRENT_SESSIONS,
     OPTION_DELIVERY_LIST_LIMIT,
     OPTION_DELIVERY_QUEUE_CAPACITY,
     OPTION_DELIVERY_MAX_RUNS,
+    OPTION_DELIVERY_GIVE_UP_AFTER_MS,
+    OPTION_DELIVERY_LOOP_GUARD,
+    OPTION_DELIVERY_MAX_HOPS,
     OPTION_DELIVERY_BACKOFF_BASE_MS,
     OPTION_DELIVERY_BACKOFF_MAX_MS,
     OPTION_AGENT_SYNC_INTERVAL,
@@ -40,6 +45,8 @@ enum option_id {
     OPTION_DROPLET_REGION,
     CONFIG_OPTIONS,
 };
+
+enum config_switch { CONFIG_OFF, CONFIG_ON };
 
 /* Where the value of a setting came from. */
 enum config_origin {
@@ -61,7 +68,9 @@ struct config {
     char *service_token;
     char *gateway_url;      /* http or https, without '/' at its end; "" is: disabled */
     char *gateway_token;    /* NULL or "" is: send no Authorization header */
+    char *gateway_command;  /* base/words.h; starts it as our child; NULL is: others run it */
     char *openclaw_version; /* NULL is: find it out */
+    char *fallback_agent;   /* runs for agents that the gateway lacks; NULL is: none */
     char *runtime_version;
     char *health_host;
     unsigned health_port; /* 0 is: any free port */
@@ -73,6 +82,9 @@ struct config {
     int64_t gateway_timeout_ms;      /* OPENCLAW_REQUEST_TIMEOUT_MS: the whole exchange */
     unsigned delivery_workers;       /* DELIVERY_MAX_CONCURRENT_SESSIONS */
     unsigned delivery_max_runs;      /* failed and ambiguous runs of one notification */
+    int64_t delivery_give_up_after_ms;
+    enum config_switch delivery_loop_guard;
+    unsigned delivery_max_hops;
     unsigned delivery_list_limit;
     unsigned delivery_queue_capacity;
     int64_t shutdown_grace_ms;

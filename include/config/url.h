@@ -25,6 +25,9 @@ const char *url_parse(const char *string, struct url *url);
 /* Whether the host is name; capitals do not matter. */
 bool url_host_is(const struct url *url, const char *name);
 
+/* Whether the host is an IPv4 or IPv6 address, so that no resolver is needed. */
+bool url_host_is_address(const struct url *url);
+
 /* Whether the host ends with suffix, e.g. ".convex.site"; neither capitals nor a last '.' matter.
  */
 bool url_host_ends_with(const struct url *url, const char *suffix);

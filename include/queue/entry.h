@@ -1,4 +1,4 @@
-/* One undelivered notification that this process knows, and how far it has come. */
+/* What a worker takes from the send queue: an undelivered notification, or an agent to wake. */
 #ifndef QUEUE_ENTRY_H
 #define QUEUE_ENTRY_H
 
@@ -9,6 +9,9 @@
 #include "base/heap.h"
 #include "queue/id_table.h"
 
+enum entry_kind { ENTRY_DELIVERY, ENTRY_WAKE };
+
+/* How far a notification has come. A wake-up is known until it has ended. */
 enum entry_stage {
     STAGE_KNOWN,     /* listed; its agent has not been asked, or has to be asked again */
     STAGE_SENDING,   /* the agent is being asked */
@@ -24,7 +27,8 @@ enum entry_verdict { VERDICT_DELIVERED, VERDICT_SKIPPED, VERDICT_DEAD };
 struct lane;
 
 struct entry {
-    /* Never changed once made. item.id is the notification's id. */
+    /* Never changed once made. item.id is the notification's id, or the agent's of a wake-up. */
+    enum entry_kind kind;
     struct id_item item;
     char agent_id[ID_BYTES];
     int64_t created_at_ms;
@@ -33,18 +37,26 @@ struct entry {
     unsigned attempts;  /* times a worker took it */
     unsigned failures;  /* in a row at this stage, for the backoff */
     unsigned runs;      /* requests sent to the agent, by earlier processes, too */
+    unsigned timeouts;  /* runs that took longer than we waited */
+    unsigned held_back; /* times in a row that the gateway let nobody in */
     int64_t started_us; /* when the current attempt began, monotonic */
     enum entry_verdict verdict;
     char agent_slug[ID_BYTES];
-    char task_id[ID_BYTES]; /* "" when the notification has no task */
-    char *reply;            /* owned; NULL until there is one, and while only the spool has it */
-    bool spooled;           /* the spool has the reply */
-    char failure[64];       /* what the last run ended in, for the note in the thread */
+    char task_id[ID_BYTES];  /* "" when the notification has no task */
+    char *reply;             /* owned; NULL until there is one, and while only the spool has it */
+    bool spooled;            /* the spool has the reply */
+    bool recorded;           /* the spool has a record, with or without a reply */
+    bool marked;             /* the backend has it as delivered */
+    bool failing;            /* it is refused at this stage, without an end in between */
+    int64_t failing_ms;      /* for how long, by earlier processes, too */
+    int64_t failing_mark_ms; /* up to when that is counted */
+    char failure[64];        /* what the last run ended in, for the note in the thread */
 
     /* The queue's, under its lock. */
     enum entry_stage stage;
     bool running;
-    bool ready; /* stands in its lane's list */
+    bool asking; /* taken to be sent, and not past that yet */
+    bool ready;  /* stands in its lane's list */
     struct lane *lane;
     struct heap_item due; /* in the heap while it waits */
     int64_t settled_at_ms;

@@ -43,20 +43,30 @@ struct finish {
     int64_t delay_ms;       /* not before; 0 is at once */
 };
 
+/* Whether agents may be asked. A zeroed one lets everything flow. */
+struct send_flow {
+    uint64_t version; /* a flow that is older than the queue's is ignored */
+    bool held;        /* no sends; write-backs go on */
+    bool trickle;     /* one send at a time, and none before next_send_ms (monotonic) */
+    int64_t next_send_ms;
+};
+
 struct send_queue_counts {
     size_t held;
     size_t ready;
     size_t running;
+    size_t sending; /* running entries whose request is going out */
     size_t waiting;
     size_t settled;
     size_t lanes;
 };
 
 /*
- * A queue that accepts new entries while fewer than capacity are ready. The caller destroys it once
- * no thread uses it. ERROR_NO_MEMORY.
+ * A queue that accepts new notifications while fewer than capacity are ready, and lets most_wakes
+ * wake-ups run at a time. The caller destroys it once no thread uses it. ERROR_NO_MEMORY.
  */
-int send_queue_create(struct send_queue **queue, size_t capacity, struct error *error);
+int send_queue_create(
+    struct send_queue **queue, size_t capacity, size_t most_wakes, struct error *error);
 void send_queue_destroy(struct send_queue *queue);
 
 /*
@@ -76,31 +86,54 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer);
 bool send_queue_restore(struct send_queue *queue, const struct spool_record *record, bool replied);
 
 /*
- * The next entry to work on, the caller's until send_queue_finish: write-backs first, then sends.
+ * Knows id as settled, so that it is not sent although the backend may still list it. Only before
+ * the workers start. Returns false without memory, or when it is there already.
+ */
+bool send_queue_remember_settled(struct send_queue *queue, const char *id);
+
+/* Counts runs for id, should it be listed. Only before the workers start. False without memory. */
+bool send_queue_charge(struct send_queue *queue, const char *id, unsigned runs);
+
+/*
+ * Lines up a wake-up of an agent, behind its deliveries and outside the bound. Returns false when
+ * one is there already, running or not, when the queue is closed, or without memory. Any thread; a
+ * short lock.
+ */
+bool send_queue_wake(struct send_queue *queue, const char *agent_id);
+
+/*
+ * The next entry to work on, the caller's until send_queue_finish: write-backs first, then sends,
+ * then wake-ups.
  * Blocks until there is one; NULL when the queue is closed and nothing is left to do here.
  */
 struct entry *send_queue_take(struct send_queue *queue);
 
 /*
  * Moves a taken entry on to stage. Returns false, and changes nothing, when stage is STAGE_SENDING
- * and sends are held or the queue is closed. A short lock.
+ * and the flow or the close forbids it. A short lock.
  */
 bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage);
 
 /*
- * Gives a taken entry back; it is the queue's again. Returns true when ready work has run low while
- * the backend had more, so that a poll would help. A short lock.
+ * Gives a taken entry back; it is the queue's again, and a wake-up's is gone. Returns true when
+ * ready work has run low while the backend had more, so that a poll would help. A short lock.
  */
 bool send_queue_finish(struct send_queue *queue, struct entry *entry, const struct finish *finish);
 
-/* While held, no entry is taken for sending; write-backs go on. A short lock. */
-void send_queue_hold_sends(struct send_queue *queue, bool held);
+/* Says whether agents may be asked from now on. Any thread; a short lock. */
+void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow);
 
 /*
  * Ends sending: entries past the send stage are still handed out until deadline_ms (monotonic), at
  * once even if they were waiting; then, or when none is left, send_queue_take returns NULL.
  */
 void send_queue_close(struct send_queue *queue, int64_t deadline_ms);
+
+/*
+ * Blocks until no agent is being asked, or until deadline_ms (monotonic): then it returns false.
+ * Once the queue is closed that stays so.
+ */
+bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms);
 
 void send_queue_counts(struct send_queue *queue, struct send_queue_counts *counts);
 

@@ -6,23 +6,12 @@
 #define QUEUE_SPOOL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-#include "base/error.h"
-#include "base/id.h"
+#include "queue/spool_record.h"
 
 struct spool;
-
-/* A file's content. */
-struct spool_record {
-    char id[ID_BYTES]; /* of the notification; valid (base/id.h) */
-    char agent_id[ID_BYTES];
-    char agent_slug[ID_BYTES];
-    char task_id[ID_BYTES]; /* "" for none */
-    int64_t created_at_ms;
-    unsigned runs; /* requests to the agent that were begun, this one included */
-    char *reply;   /* NULL while the agent is being asked; else owned by whoever holds the record */
-};
 
 /*
  * Opens STATE_DIR/spool and STATE_DIR/dead, making them with mode 0700, for one account. The caller
@@ -33,6 +22,12 @@ struct spool_record {
 int spool_open(
     struct spool **spool, const char *state_dir, const char *account_id, struct error *error);
 void spool_close(struct spool *spool);
+
+/*
+ * Whether the state folder may be used for the account: ERROR_INVALID when it is another one's, 0
+ * also while nobody's or not there, ERROR_SYSTEM when it cannot be read. Makes and changes nothing.
+ */
+int spool_check_account(const char *state_dir, const char *account_id, struct error *error);
 
 /*
  * Writes the record in place of the one that is there. durable: on disk when this returns (file and
@@ -56,13 +51,37 @@ int spool_remove(struct spool *spool, const char *id, struct error *error);
 /* Moves the record of id to STATE_DIR/dead, in place of what is there. ERROR_SYSTEM. */
 int spool_bury(struct spool *spool, const char *id, struct error *error);
 
+/* Moves the record of id from dead/ back into the spool. ERROR_CLOSED if there is none,
+ * ERROR_SYSTEM. */
+int spool_exhume(struct spool *spool, const char *id, struct error *error);
+
+/* As spool_load and spool_remove, for dead/; removing what is not there is ERROR_CLOSED. */
+int spool_load_dead(
+    struct spool *spool, const char *id, struct spool_record *record, struct error *error);
+int spool_remove_dead(struct spool *spool, const char *id, struct error *error);
+
+/* record is found's to keep the reply of; of a damaged one only the id is there. */
+typedef void spool_found(void *context, struct spool_record *record, bool damaged);
+
 /*
- * Calls found for each record, in no order; the record is found's to keep the reply of, and a
- * record that is damaged comes with damaged true and only its id. Files that are no records
- * (leftovers of an interrupted write) are removed. ERROR_SYSTEM when the folder cannot be read.
+ * Calls found for each record, in no order. Leftovers of an interrupted write are removed; files
+ * that are not the spool's are left alone. ERROR_SYSTEM when the folder cannot be read.
  */
-int spool_each(struct spool *spool,
-    void (*found)(void *context, struct spool_record *record, bool damaged), void *context,
-    struct error *error);
+int spool_each(struct spool *spool, spool_found *found, void *context, struct error *error);
+int spool_each_dead(struct spool *spool, spool_found *found, void *context, struct error *error);
+
+/* What dead/ holds. */
+struct spool_usage {
+    size_t files;
+    int64_t bytes;
+};
+
+/*
+ * Adds up dead/ and, while it is over SPOOL_DEAD_FILES or SPOOL_DEAD_BYTES, removes its oldest
+ * record, calling removed with its id. ERROR_SYSTEM when the folder cannot be read.
+ */
+enum { SPOOL_DEAD_FILES = 10000, SPOOL_DEAD_BYTES = 256 * 1024 * 1024 };
+int spool_trim_dead(struct spool *spool, struct spool_usage *usage,
+    void (*removed)(void *context, const char *id), void *context, struct error *error);
 
 #endif

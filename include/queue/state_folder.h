@@ -2,6 +2,9 @@
 #ifndef QUEUE_STATE_FOLDER_H
 #define QUEUE_STATE_FOLDER_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "base/error.h"
 
 struct state_folder {
@@ -15,5 +18,12 @@ struct state_folder {
  */
 int state_folder_open(struct state_folder *folder, const char *path, struct error *error);
 void state_folder_close(struct state_folder *folder);
+
+/*
+ * Whether a runtime holds the folder now, with its process id as text in holder ("" when it cannot
+ * be known). Makes nothing; a folder that is not there is held by nobody. For a moment it shares
+ * the lock if nobody has it, so a runtime that starts at that very moment is refused.
+ */
+bool state_folder_is_held(const char *path, char *holder, size_t holder_bytes);
 
 #endif

@@ -27,6 +27,9 @@ int convex_create(struct convex **convex, const char *url, const char *account_i
     const char *service_token, struct error *error);
 void convex_destroy(struct convex *convex);
 
+/* How long a call may take instead of a minute; at least 1. Before the first call. */
+void convex_set_timeout(struct convex *convex, int64_t timeout_ms);
+
 /* The deployment's URL, for messages. */
 const char *convex_url(const struct convex *convex);
 
@@ -34,8 +37,9 @@ const char *convex_url(const struct convex *convex);
  * Calls service/actions:<action> with arguments (an object; the reference is taken, NULL counts as
  * failed memory) to which account and token are added. On CONVEX_SUCCESS *value is a new reference
  * to what the function returned; else *error tells what happened, without secrets. Blocks up to a
- * minute, and while 32 other calls run: the smallest plan allows 64 at once. repeatable is false
- * for calls whose repetition does harm (convex-wire, section 6): they get their own connection.
+ * minute (or the time set), and while 32 other calls run: the smallest plan allows 64 at once.
+ * repeatable is false for calls whose repetition does harm (convex-wire, section 6): they get their
+ * own connection.
  */
 enum convex_outcome convex_call(struct convex *convex, struct http_client *client,
     const char *action, json_t *arguments, bool repeatable, json_t **value, struct error *error);

@@ -37,6 +37,7 @@ struct gateway_result {
     int64_t retry_after_ms;
     bool timed_out;
     bool sent;
+    int status;         /* of the answer, 0 when there is none */
     struct error error; /* why not GATEWAY_REPLIED, without secrets */
 };
 

@@ -40,13 +40,22 @@ enum http_failure {
     HTTP_NO_MEMORY, /* nothing was sent */
 };
 
+/* The steps of an exchange, in their order. */
+enum http_step { HTTP_STEP_LOOKUP, HTTP_STEP_CONNECT, HTTP_STEP_TLS, HTTP_STEP_EXCHANGE };
+
+enum { HTTP_PEER_BYTES = 72 };
+
 struct http_answer {
     enum http_failure failure;
-    int status;                    /* of the answer, 0 when there is none */
+    enum http_step step; /* the last one begun; by its end, with a failure, it had not succeeded */
+    int status;          /* of the answer, 0 when there is none */
     struct text_span body;         /* in the client's memory, valid until its next request */
     bool sent;                     /* whether any byte of the request went out */
     bool has_retry_after;          /* whether the header was there and readable */
     int64_t retry_after_ms;        /* 0 when it was not */
+    int64_t date_ms;               /* the header Date, since 1970; 0 when there was none */
+    bool certificate_refused;      /* the other side's certificate is why nothing was sent */
+    char peer[HTTP_PEER_BYTES];    /* "address port number" spoken to (a proxy's, too), or "" */
     char reason[ERROR_TEXT_BYTES]; /* what went wrong, in words; "" when HTTP_ANSWERED */
 };
 
@@ -55,8 +64,8 @@ int http_client_library_start(struct error *error);
 void http_client_library_stop(void);
 
 /*
- * A client that trusts store and stops within a second once *abort is true; both outlive it. The
- * caller destroys it. ERROR_NO_MEMORY.
+ * A client that trusts store (NULL for one that is never given an https URL) and stops within a
+ * second once *abort is true; both outlive it. The caller destroys it. ERROR_NO_MEMORY.
  */
 int http_client_create(struct http_client **client, struct ca_store *store,
     const atomic_bool *abort, struct error *error);

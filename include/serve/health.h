@@ -6,21 +6,25 @@
 #include "base/text.h"
 #include "config/config.h"
 #include "config/version_probe.h"
+#include "remote/gateway_gate.h"
+#include "remote/gateway_process.h"
 #include "serve/http_server.h"
 
-/* What the answers are made of; all borrowed, never NULL, and outliving the server. */
+/* What the answers are made of; all borrowed and outliving the server, none NULL but process. */
 struct health_sources {
     const struct config *config;
     struct stats *stats;
     struct version_probe *version;
+    struct gateway_gate *gate;
+    struct gateway_process *process; /* NULL: the gateway is not our child */
 };
 
 /*
  * Appends the JSON of /health, indented by two, with the keys of contract runtime-behaviour-v0,
- * section 9, in that order. "healthy" while the gateway and the delivery run and neither the last
- * poll nor the last write to the spool failed, else "degraded". Holds no secret, session key or
- * reply: errors are redacted. Out of memory sets body->failed. Any thread; takes the short lock of
- * the stats.
+ * section 9, in that order, and more. "healthy" while the gateway and the delivery run, the gate is
+ * open, a gateway that is our child accepts connections, and neither the last poll nor the last
+ * write to the spool failed, else "degraded". Holds no secret, session key or reply: errors are
+ * redacted. Out of memory sets body->failed. Any thread; takes short locks.
  */
 void health_append(struct text *body, const struct health_sources *sources);
 

@@ -8,6 +8,9 @@
 #include "queue/send_queue.h"
 #include "remote/convex.h"
 #include "remote/gateway.h"
+#include "work/address.h"
+#include "work/gatekeeper.h"
+#include "work/loop_guard.h"
 #include "work/spooling.h"
 
 /* Borrowed parts, shared by all workers; only read. */
@@ -16,6 +19,9 @@ struct deliver {
     struct send_queue *queue;
     struct convex *convex;
     struct gateway *gateway;
+    const struct gatekeeper *keeper;
+    struct loop_guard *guard;
+    struct directory directory;
     struct stats *stats;
     struct spooling spooling;
     /* Called when a poll may bring something new; must not block. */

@@ -20,8 +20,11 @@ struct spooling {
 /* Counts a run, before its request goes out: a killed process must not forget it. */
 void spooling_begin_run(const struct spooling *spooling, struct entry *entry);
 
-/* Takes the count back: not a byte of the request went out. */
+/* Takes the count back: the agent was certainly not run. */
 void spooling_take_back_run(const struct spooling *spooling, struct entry *entry);
+
+/* Keeps for how long the entry has been refused, unless its reply is on disk already. */
+void spooling_note_failing(const struct spooling *spooling, struct entry *entry);
 
 /* Puts entry->reply on disk before it is used; the text stays in memory, too. */
 void spooling_keep_reply(const struct spooling *spooling, struct entry *entry);
@@ -37,7 +40,14 @@ void spooling_release_reply(struct entry *entry);
 int spooling_recall_reply(
     const struct spooling *spooling, struct entry *entry, struct error *error);
 
-/* The entry has ended: removes its record, or moves it to dead/ with a reply nobody could write. */
-void spooling_end(const struct spooling *spooling, struct entry *entry);
+/*
+ * The entry has ended: removes its record, or moves it to dead/ with a reply that nobody could
+ * write or an end that the backend does not know of. False when that cannot be kept now: the entry
+ * must not be let go.
+ */
+bool spooling_end(const struct spooling *spooling, struct entry *entry);
+
+/* Keeps dead/ within its bounds and counts it into the stats. Any thread. */
+void spooling_watch_dead(const struct spooling *spooling);
 
 #endif

@@ -111,6 +111,13 @@ static void reap(pid_t pid, struct child_exit *ended)
     ended->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
+/* As process 1 of a container we inherit what the group's dead leave behind. */
+static void reap_orphans(pid_t group)
+{
+    while (waitpid(-group, NULL, WNOHANG) > 0)
+        ;
+}
+
 int child_start(
     struct child *child, const char *const argv[], enum child_errors errors, struct error *error)
 {
@@ -184,6 +191,7 @@ void child_fini(struct child *child, struct child_exit *ended)
 {
     child_signal_group(child, SIGKILL);
     reap(child->pid, ended);
+    reap_orphans(child->pid);
     close(child->pid_fd);
     close(child->output_fd);
     *child = (struct child){.pid_fd = -1, .output_fd = -1};

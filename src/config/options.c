@@ -8,10 +8,13 @@ enum { HOUR_MS = 3600000, TWO_HOURS_MS = 7200000, DAY_MS = 86400000 };
 
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
+static const char *const switches[] = {"off", "on", NULL};
 
 /* A choice is stored as its position, straight into the field's enum. */
 _Static_assert(sizeof(enum log_level) == sizeof(unsigned), "log_level is read as a choice");
 _Static_assert(sizeof(enum log_format) == sizeof(unsigned), "log_format is read as a choice");
+_Static_assert(sizeof(enum config_switch) == sizeof(unsigned), "a switch is read as a choice");
+_Static_assert(CONFIG_OFF == 0 && CONFIG_ON == 1, "the order of switches");
 _Static_assert(LOG_LEVEL_DEBUG == 0 && LOG_LEVEL_ERROR == 3, "the order of log_levels");
 _Static_assert(LOG_FORMAT_TEXT == 0 && LOG_FORMAT_JSON == 1, "the order of log_formats");
 
@@ -40,12 +43,19 @@ const struct option config_options[CONFIG_OPTIONS] = {
         OPTION_SECRET | OPTION_UNQUOTED | OPTION_OR_FILE | OPTION_MAY_BE_EMPTY,
         FIELD(gateway_token), .computed = "local, if the gateway is local; else required",
         .help = "The gateway's token; set but empty sends no Authorization header"},
+    [OPTION_OPENCLAW_GATEWAY_COMMAND] = {"OPENCLAW_GATEWAY_COMMAND", SECTION_GATEWAY, OPTION_TEXT,
+        0, FIELD(gateway_command), .computed = "none, somebody else runs it",
+        .example = "openclaw gateway --port 18789",
+        .help = "Starts the gateway as a child that is watched, started again and stopped"},
     [OPTION_OPENCLAW_REQUEST_TIMEOUT_MS] = {"OPENCLAW_REQUEST_TIMEOUT_MS", SECTION_GATEWAY,
         OPTION_DURATION, 0, FIELD(gateway_timeout_ms), 100, HOUR_MS, .fallback = "60000",
         .help = "Time for one agent run, from connecting to the last byte of the answer"},
     [OPTION_OPENCLAW_VERSION] = {"OPENCLAW_VERSION", SECTION_GATEWAY, OPTION_TEXT, 0,
         FIELD(openclaw_version), .computed = "detected", .example = "2026.2.19",
         .help = "The version of OpenClaw that is reported"},
+    [OPTION_OPENCLAW_FALLBACK_AGENT] = {"OPENCLAW_FALLBACK_AGENT", SECTION_GATEWAY, OPTION_TEXT, 0,
+        FIELD(fallback_agent), .computed = "none", .example = "main",
+        .help = "The gateway's agent that runs for those which the gateway does not know"},
 
     [OPTION_DELIVERY_INTERVAL] = {"DELIVERY_INTERVAL", SECTION_DELIVERY, OPTION_DURATION, 0,
         FIELD(delivery_interval_ms), 10, DAY_MS, .fallback = "5000",
@@ -62,6 +72,16 @@ const struct option config_options[CONFIG_OPTIONS] = {
     [OPTION_DELIVERY_MAX_RUNS] = {"DELIVERY_MAX_RUNS", SECTION_DELIVERY, OPTION_NUMBER, 0,
         FIELD(delivery_max_runs), 1, 100, .fallback = "4",
         .help = "Runs of an agent for one notification that may fail or stay unanswered"},
+    [OPTION_DELIVERY_GIVE_UP_AFTER_MS] = {"DELIVERY_GIVE_UP_AFTER_MS", SECTION_DELIVERY,
+        OPTION_DURATION, 0, FIELD(delivery_give_up_after_ms), 100, 30 * (int64_t)DAY_MS,
+        .fallback = "86400000",
+        .help = "Time for which one notification is tried again although it is refused"},
+    [OPTION_DELIVERY_LOOP_GUARD] = {"DELIVERY_LOOP_GUARD", SECTION_DELIVERY, OPTION_CHOICE, 0,
+        FIELD(delivery_loop_guard), .choices = switches, .fallback = "on",
+        .help = "Whether agents are kept from answering each other without end"},
+    [OPTION_DELIVERY_MAX_HOPS] = {"DELIVERY_MAX_HOPS", SECTION_DELIVERY, OPTION_NUMBER, 0,
+        FIELD(delivery_max_hops), 1, 1000, .fallback = "16",
+        .help = "Times that agents may answer each other in a row before a person has to speak"},
     [OPTION_DELIVERY_BACKOFF_BASE_MS] = {"DELIVERY_BACKOFF_BASE_MS", SECTION_DELIVERY,
         OPTION_DURATION, 0, FIELD(delivery_backoff_base_ms), 1, DAY_MS, .fallback = "5000",
         .help = "Wait after a first failure; it doubles with each further one"},

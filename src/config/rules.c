@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/redact.h"
 #include "base/text.h"
+#include "base/words.h"
 #include "config/option_value.h"
 #include "config/url.h"
 
@@ -137,6 +138,51 @@ static int fill_gateway_token(
     return config->gateway_token != NULL ? 0 : ERROR_NO_MEMORY;
 }
 
+/* What is wrong with it as a command, as the end of a sentence that begins with its name. */
+static int check_words(const char *command, struct error *error)
+{
+    struct words words;
+    int result = words_split(command, &words, error);
+    if (result == 0 && (words.count == 0 || words.items[0][0] == '\0'))
+        result = error_set(error, ERROR_INVALID, "names no program");
+    words_fini(&words);
+    return result;
+}
+
+/* Whether the child's port can be looked at without a resolver, which may hang for long. */
+static int check_command_url(const char *gateway_url, struct error *error)
+{
+    struct url url;
+    if (gateway_url == NULL || (gateway_url[0] != '\0' && url_parse(gateway_url, &url) != NULL))
+        return 0;
+    if (gateway_url[0] == '\0')
+        return error_set(error, ERROR_INVALID,
+            "starts a gateway, but OPENCLAW_GATEWAY_URL is empty, which switches the gateway off; "
+            "set it to where the command listens, or remove the command");
+    if (url_host_is_address(&url) || url_host_is(&url, "localhost"))
+        return 0;
+    return error_set(error, ERROR_INVALID,
+        "starts a gateway on this machine, so the host of OPENCLAW_GATEWAY_URL must be localhost "
+        "or an IP address");
+}
+
+static int check_gateway_command(
+    const struct config *config, const struct values *values, struct problems *problems)
+{
+    struct error error;
+    if (!is_present(values, OPTION_OPENCLAW_GATEWAY_COMMAND))
+        return 0;
+    int result = check_words(config->gateway_command, &error);
+    if (result == 0)
+        result = check_command_url(config->gateway_url, &error);
+    if (result != ERROR_INVALID)
+        return result;
+    char shown[OPTION_SHOWN_BYTES];
+    option_show(&config_options[OPTION_OPENCLAW_GATEWAY_COMMAND], config->gateway_command, shown);
+    problems_add(problems, PROBLEM_ERROR, "OPENCLAW_GATEWAY_COMMAND %s %s", shown, error.text);
+    return 0;
+}
+
 static void check_times(
     struct config *config, const struct values *values, struct problems *problems)
 {
@@ -232,6 +278,8 @@ int rules_apply(struct config *config, const struct values *values, struct probl
     check_convex_url(config, values, problems);
     check_ca_file(config, problems);
     int result = fill_gateway_token(config, values, problems);
+    if (result == 0)
+        result = check_gateway_command(config, values, problems);
     check_times(config, values, problems);
     if (result == 0)
         result = fill_state_dir(config, values, problems);

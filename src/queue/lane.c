@@ -7,6 +7,8 @@
 
 static enum work_class class_of(const struct entry *entry)
 {
+    if (entry->kind == ENTRY_WAKE)
+        return CLASS_WAKE;
     return entry->stage == STAGE_KNOWN ? CLASS_SEND : CLASS_WRITE_BACK;
 }
 

@@ -5,7 +5,7 @@
 #include "queue/entry.h"
 
 /* In the order in which work is handed out. */
-enum work_class { CLASS_WRITE_BACK, CLASS_SEND, CLASS_COUNT };
+enum work_class { CLASS_WRITE_BACK, CLASS_SEND, CLASS_WAKE, CLASS_COUNT };
 
 TAILQ_HEAD(entry_list, entry);
 TAILQ_HEAD(lane_list, lane);
@@ -15,6 +15,7 @@ struct lane {
     struct id_item item;                  /* the agent's id */
     bool busy;                            /* a worker runs one of its entries */
     size_t entries;                       /* that name this lane: ready, waiting or running */
+    size_t wakes;                         /* of these, wake-ups: 0 or 1 */
     struct entry_list ready[CLASS_COUNT]; /* oldest createdAt first */
     size_t ready_count[CLASS_COUNT];
     bool listed[CLASS_COUNT];

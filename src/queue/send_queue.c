@@ -4,44 +4,23 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/sync.h"
 #include "base/text.h"
-#include "lane.h"
+#include "queue_state.h"
 
-/* The structure that the member at pointer is embedded in. */
-#define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
-
-struct send_queue {
-    size_t capacity; /* never changed */
-
-    /* Guards everything below, and the queue's part of every entry and lane. */
-    struct mutex lock;
-    struct cond work; /* signalled when there is something to take, and by the close */
-    struct id_table entries;
-    struct id_table lanes;
-    struct entry_list all;
-    struct lane_lists ready;
-    struct heap waiting;
-    size_t held;
-    size_t running;
-    size_t settled;
-    size_t lane_count;
-    uint64_t page; /* number of the page being taken in */
-    bool backend_has_more;
-    bool sends_held;
-    bool closed;
-    int64_t close_deadline_ms;
-};
-
-int send_queue_create(struct send_queue **queue, size_t capacity, struct error *error)
+int send_queue_create(
+    struct send_queue **queue, size_t capacity, size_t most_wakes, struct error *error)
 {
     struct send_queue *created = calloc(1, sizeof *created);
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the send queue");
     created->capacity = capacity;
+    created->most_wakes = most_wakes;
     mutex_init(&created->lock);
     cond_init(&created->work);
+    cond_init(&created->sends_over);
     TAILQ_INIT(&created->all);
+    TAILQ_INIT(&created->wakes);
+    SLIST_INIT(&created->charges);
     lane_lists_init(&created->ready);
     if (id_table_init(&created->entries, SEND_QUEUE_MOST_HELD, error) != 0 ||
         id_table_init(&created->lanes, SEND_QUEUE_MOST_HELD / 8, error) != 0) {
@@ -58,19 +37,13 @@ static void entry_free(struct entry *entry)
     free(entry);
 }
 
-/* What was taken out under the lock and is freed after it. */
-struct leavings {
-    struct entry_list entries;
-    struct lane_list lanes;
-};
-
-static void leavings_init(struct leavings *leavings)
+void leavings_init(struct leavings *leavings)
 {
     TAILQ_INIT(&leavings->entries);
     TAILQ_INIT(&leavings->lanes);
 }
 
-static void leavings_free(struct leavings *leavings)
+void leavings_free(struct leavings *leavings)
 {
     struct entry *entry;
     struct lane *lane;
@@ -84,8 +57,7 @@ static void leavings_free(struct leavings *leavings)
     }
 }
 
-/* The entry no longer needs its lane; the last one to leave takes the lane out. */
-static void leave_lane_locked(
+void queue_leave_lane_locked(
     struct send_queue *queue, struct entry *entry, struct leavings *leavings)
 {
     struct lane *lane = entry->lane;
@@ -100,17 +72,30 @@ static void leave_lane_locked(
     TAILQ_INSERT_TAIL(&leavings->lanes, lane, in_list[0]);
 }
 
-static void forget_locked(struct send_queue *queue, struct entry *entry, struct leavings *leavings)
+static void forget_wake_locked(
+    struct send_queue *queue, struct entry *entry, struct leavings *leavings)
+{
+    entry->lane->wakes--;
+    queue_leave_lane_locked(queue, entry, leavings);
+    TAILQ_REMOVE(&queue->wakes, entry, in_queue);
+    TAILQ_INSERT_TAIL(&leavings->entries, entry, in_queue);
+}
+
+void queue_forget_locked(struct send_queue *queue, struct entry *entry, struct leavings *leavings)
 {
     mutex_assert_held(&queue->lock);
     assert(!entry->running);
     if (entry->ready)
         lane_remove(&queue->ready, entry);
+    if (entry->kind == ENTRY_WAKE) {
+        forget_wake_locked(queue, entry, leavings);
+        return;
+    }
     if (entry->due.place != 0)
         heap_remove(&queue->waiting, &entry->due);
     if (entry->stage == STAGE_SETTLED)
         queue->settled--;
-    leave_lane_locked(queue, entry, leavings);
+    queue_leave_lane_locked(queue, entry, leavings);
     id_table_remove(&queue->entries, &entry->item);
     TAILQ_REMOVE(&queue->all, entry, in_queue);
     TAILQ_INSERT_TAIL(&leavings->entries, entry, in_queue);
@@ -123,15 +108,23 @@ void send_queue_destroy(struct send_queue *queue)
         return;
     struct leavings leavings;
     struct entry *entry;
+    struct charge *charge;
     leavings_init(&leavings);
     mutex_lock(&queue->lock);
     while ((entry = TAILQ_FIRST(&queue->all)) != NULL)
-        forget_locked(queue, entry, &leavings);
+        queue_forget_locked(queue, entry, &leavings);
+    while ((entry = TAILQ_FIRST(&queue->wakes)) != NULL)
+        queue_forget_locked(queue, entry, &leavings);
     mutex_unlock(&queue->lock);
     leavings_free(&leavings);
+    while ((charge = SLIST_FIRST(&queue->charges)) != NULL) {
+        SLIST_REMOVE_HEAD(&queue->charges, next);
+        free(charge);
+    }
     id_table_fini(&queue->entries);
     id_table_fini(&queue->lanes);
     heap_fini(&queue->waiting);
+    cond_fini(&queue->sends_over);
     cond_fini(&queue->work);
     mutex_fini(&queue->lock);
     free(queue);
@@ -150,9 +143,8 @@ static struct lane *find_or_add_lane_locked(struct send_queue *queue, const char
     return lane;
 }
 
-/* A new entry in its lane's keeping, but ready nowhere yet; NULL without memory. */
-static struct entry *new_entry_locked(
-    struct send_queue *queue, const char *id, const char *agent_id, int64_t created_at_ms)
+struct entry *queue_new_entry_locked(
+    struct send_queue *queue, enum entry_kind kind, const char *id, const char *agent_id)
 {
     mutex_assert_held(&queue->lock);
     if (heap_reserve(&queue->waiting, queue->held + 1, NULL) != 0)
@@ -160,119 +152,22 @@ static struct entry *new_entry_locked(
     struct entry *entry = calloc(1, sizeof *entry);
     if (entry == NULL)
         return NULL;
+    entry->kind = kind;
+    text_copy(entry->item.id, sizeof entry->item.id, id);
     text_copy(entry->agent_id, sizeof entry->agent_id, agent_id);
     struct lane *lane = find_or_add_lane_locked(queue, entry->agent_id);
     if (lane == NULL) {
         free(entry);
         return NULL;
     }
-    text_copy(entry->item.id, sizeof entry->item.id, id);
-    entry->created_at_ms = created_at_ms;
-    entry->last_page = queue->page;
     entry->lane = lane;
     lane->entries++;
-    id_table_add(&queue->entries, &entry->item);
-    TAILQ_INSERT_TAIL(&queue->all, entry, in_queue);
-    queue->held++;
     return entry;
 }
 
-/* False without room or memory: the backend lists it again. */
-static bool add_row_locked(struct send_queue *queue, const struct offer_row *row)
-{
-    if (queue->closed || queue->held >= SEND_QUEUE_MOST_HELD ||
-        queue->ready.ready >= queue->capacity)
-        return false;
-    struct entry *entry = new_entry_locked(queue, row->id, row->agent_id, row->created_at_ms);
-    if (entry == NULL)
-        return false;
-    lane_insert(&queue->ready, entry);
-    cond_signal(&queue->work);
-    return true;
-}
-
-bool send_queue_restore(struct send_queue *queue, const struct spool_record *record, bool replied)
-{
-    mutex_lock(&queue->lock);
-    struct entry *entry =
-        new_entry_locked(queue, record->id, record->agent_id, record->created_at_ms);
-    if (entry != NULL) {
-        entry->stage = replied ? STAGE_REPLIED : STAGE_KNOWN;
-        entry->runs = record->runs;
-        entry->spooled = replied;
-        text_copy(entry->agent_slug, sizeof entry->agent_slug, record->agent_slug);
-        text_copy(entry->task_id, sizeof entry->task_id, record->task_id);
-        lane_insert(&queue->ready, entry);
-    }
-    mutex_unlock(&queue->lock);
-    return entry != NULL;
-}
-
-struct taken_in {
-    size_t added;
-    size_t left; /* unknown ids for which there was no room */
-};
-
-static struct taken_in take_in_rows_locked(struct send_queue *queue, const struct offer *offer)
-{
-    struct taken_in taken = {0};
-    for (size_t i = 0; i < offer->count; i++) {
-        struct id_item *found = id_table_find(&queue->entries, offer->rows[i].id);
-        if (found != NULL)
-            CONTAINER_OF(found, struct entry, item)->last_page = queue->page;
-        else if (add_row_locked(queue, &offer->rows[i]))
-            taken.added++;
-        else
-            taken.left++;
-    }
-    return taken;
-}
-
-/*
- * Whether the page would have listed the entry if the backend still had it as undelivered: a page
- * that was cut says nothing of what is younger than its last row, and nothing at all when none of
- * its rows could be read.
- */
-static bool page_covers(const struct offer *offer, const struct entry *entry)
-{
-    if (!offer->full)
-        return true;
-    return offer->count > 0 && entry->created_at_ms < offer->rows[offer->count - 1].created_at_ms;
-}
-
-static void drop_unlisted_locked(
-    struct send_queue *queue, const struct offer *offer, struct leavings *leavings)
-{
-    struct entry *next;
-    for (struct entry *entry = TAILQ_FIRST(&queue->all); entry != NULL; entry = next) {
-        next = TAILQ_NEXT(entry, in_queue);
-        if (entry->last_page == queue->page || entry->running || !page_covers(offer, entry))
-            continue;
-        bool unused = entry->stage == STAGE_KNOWN && entry->runs == 0;
-        bool over = entry->stage == STAGE_SETTLED && entry->settled_at_ms < offer->began_at_ms;
-        if (unused || over)
-            forget_locked(queue, entry, leavings);
-    }
-}
-
-static bool is_low_locked(const struct send_queue *queue)
+bool queue_is_low_locked(const struct send_queue *queue)
 {
     return queue->ready.ready < (queue->capacity + 1) / 2;
-}
-
-bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
-{
-    struct leavings leavings;
-    leavings_init(&leavings);
-    mutex_lock(&queue->lock);
-    queue->page++;
-    struct taken_in taken = take_in_rows_locked(queue, offer);
-    drop_unlisted_locked(queue, offer, &leavings);
-    bool more = taken.added > 0 && is_low_locked(queue);
-    queue->backend_has_more = !more && (offer->full || taken.left > 0);
-    mutex_unlock(&queue->lock);
-    leavings_free(&leavings);
-    return more;
 }
 
 static void make_ready_locked(struct send_queue *queue, struct heap_item *due)
@@ -291,18 +186,38 @@ static void wake_due_locked(struct send_queue *queue, int64_t now_ms)
     }
 }
 
-static struct entry *pick_locked(struct send_queue *queue)
+/* Whether an agent may be asked now, when others of them are being asked. */
+static bool may_send_locked(const struct send_queue *queue, size_t others, int64_t now_ms)
+{
+    if (queue->closed || queue->flow.held)
+        return false;
+    return !queue->flow.trickle || (others == 0 && now_ms >= queue->flow.next_send_ms);
+}
+
+static struct entry *find_locked(struct send_queue *queue, int64_t now_ms)
 {
     struct entry *entry = lane_lists_first(&queue->ready, CLASS_WRITE_BACK);
-    if (entry == NULL && !queue->closed && !queue->sends_held)
-        entry = lane_lists_first(&queue->ready, CLASS_SEND);
+    if (entry != NULL || !may_send_locked(queue, queue->asking, now_ms))
+        return entry;
+    entry = lane_lists_first(&queue->ready, CLASS_SEND);
+    if (entry == NULL && queue->wakes_running < queue->most_wakes)
+        entry = lane_lists_first(&queue->ready, CLASS_WAKE);
+    return entry;
+}
+
+static struct entry *pick_locked(struct send_queue *queue, int64_t now_ms)
+{
+    struct entry *entry = find_locked(queue, now_ms);
     if (entry == NULL)
         return NULL;
     lane_remove(&queue->ready, entry);
     lane_set_busy(&queue->ready, entry->lane, true);
     entry->running = true;
+    entry->asking = entry->kind == ENTRY_WAKE || entry->stage == STAGE_KNOWN;
     entry->attempts++;
     queue->running++;
+    queue->asking += entry->asking ? 1 : 0;
+    queue->wakes_running += entry->kind == ENTRY_WAKE ? 1 : 0;
     return entry;
 }
 
@@ -316,10 +231,16 @@ static bool is_drained_locked(const struct send_queue *queue, int64_t now_ms)
            first->due_ms >= queue->close_deadline_ms;
 }
 
+/* When a take may find something without a signal: an entry's time comes, or a trickle's turn. */
 static int64_t next_due_locked(const struct send_queue *queue)
 {
     const struct heap_item *first = heap_first(&queue->waiting);
-    return first != NULL ? first->due_ms : SYNC_NO_DEADLINE;
+    int64_t due_ms = first != NULL ? first->due_ms : SYNC_NO_DEADLINE;
+    bool turn_comes = queue->flow.trickle && !queue->flow.held && queue->asking == 0;
+    if (turn_comes && queue->flow.next_send_ms < due_ms &&
+        queue->flow.next_send_ms > clock_monotonic_ms())
+        due_ms = queue->flow.next_send_ms;
+    return due_ms;
 }
 
 struct entry *send_queue_take(struct send_queue *queue)
@@ -331,25 +252,42 @@ struct entry *send_queue_take(struct send_queue *queue)
         wake_due_locked(queue, now_ms);
         bool expired = queue->closed && now_ms >= queue->close_deadline_ms;
         if (!expired)
-            entry = pick_locked(queue);
+            entry = pick_locked(queue, now_ms);
         if (entry != NULL || is_drained_locked(queue, now_ms))
             break;
         cond_wait_until(&queue->work, &queue->lock, next_due_locked(queue));
     }
     /* This thread may have been the only one that watched for the next due time. */
-    if (entry != NULL && queue->waiting.count > 0)
+    if (entry != NULL && (queue->waiting.count > 0 || queue->flow.trickle))
         cond_signal(&queue->work);
     mutex_unlock(&queue->lock);
     return entry;
+}
+
+/* Moves a running entry from its stage to another, and keeps the counts of those that ask. */
+static void set_stage_locked(struct send_queue *queue, struct entry *entry, enum entry_stage stage)
+{
+    queue->sending += stage == STAGE_SENDING;
+    queue->sending -= entry->stage == STAGE_SENDING;
+    entry->stage = stage;
+    if (entry->asking && stage != STAGE_KNOWN && stage != STAGE_SENDING) {
+        entry->asking = false;
+        queue->asking--;
+    }
+    if (queue->sending == 0)
+        cond_broadcast(&queue->sends_over);
 }
 
 bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage)
 {
     mutex_lock(&queue->lock);
     assert(entry->running);
-    bool allowed = stage != STAGE_SENDING || (!queue->closed && !queue->sends_held);
+    bool sends = stage == STAGE_SENDING;
+    bool allowed = !sends || may_send_locked(queue, queue->sending, clock_monotonic_ms());
     if (allowed)
-        entry->stage = stage;
+        set_stage_locked(queue, entry, stage);
+    if (queue->flow.trickle)
+        cond_signal(&queue->work);
     mutex_unlock(&queue->lock);
     return allowed;
 }
@@ -358,7 +296,7 @@ static void settle_locked(struct send_queue *queue, struct entry *entry, struct 
 {
     entry->settled_at_ms = clock_monotonic_ms();
     queue->settled++;
-    leave_lane_locked(queue, entry, leavings);
+    queue_leave_lane_locked(queue, entry, leavings);
 }
 
 /* Where an unsettled entry stands until a worker takes it again. */
@@ -368,6 +306,18 @@ static void put_back_locked(struct send_queue *queue, struct entry *entry, int64
         lane_insert(&queue->ready, entry);
     else if (!queue->closed || entry->stage != STAGE_KNOWN)
         heap_push(&queue->waiting, &entry->due, clock_monotonic_ms() + delay_ms);
+}
+
+/* The end of a wake-up, or where a delivery goes on. */
+static void place_locked(struct send_queue *queue, struct entry *entry, const struct finish *finish,
+    struct leavings *leavings)
+{
+    if (entry->kind == ENTRY_WAKE)
+        queue_forget_locked(queue, entry, leavings);
+    else if (finish->stage == STAGE_SETTLED)
+        settle_locked(queue, entry, leavings);
+    else
+        put_back_locked(queue, entry, finish->delay_ms);
 }
 
 bool send_queue_finish(struct send_queue *queue, struct entry *entry, const struct finish *finish)
@@ -382,14 +332,15 @@ bool send_queue_finish(struct send_queue *queue, struct entry *entry, const stru
     mutex_lock(&queue->lock);
     assert(entry->running);
     entry->running = false;
-    entry->stage = finish->stage;
+    set_stage_locked(queue, entry, finish->stage);
+    if (entry->asking)
+        queue->asking--;
+    entry->asking = false;
     queue->running--;
+    queue->wakes_running -= entry->kind == ENTRY_WAKE ? 1 : 0;
     lane_set_busy(&queue->ready, entry->lane, false);
-    if (settled)
-        settle_locked(queue, entry, &leavings);
-    else
-        put_back_locked(queue, entry, finish->delay_ms);
-    bool poll_would_help = queue->backend_has_more && is_low_locked(queue);
+    place_locked(queue, entry, finish, &leavings);
+    bool poll_would_help = queue->backend_has_more && queue_is_low_locked(queue);
     if (poll_would_help)
         queue->backend_has_more = false;
     cond_signal(&queue->work);
@@ -399,11 +350,13 @@ bool send_queue_finish(struct send_queue *queue, struct entry *entry, const stru
     return poll_would_help;
 }
 
-void send_queue_hold_sends(struct send_queue *queue, bool held)
+void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow)
 {
     mutex_lock(&queue->lock);
-    queue->sends_held = held;
-    cond_broadcast(&queue->work);
+    if (flow->version > queue->flow.version) {
+        queue->flow = *flow;
+        cond_broadcast(&queue->work);
+    }
     mutex_unlock(&queue->lock);
 }
 
@@ -419,6 +372,17 @@ void send_queue_close(struct send_queue *queue, int64_t deadline_ms)
     mutex_unlock(&queue->lock);
 }
 
+bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms)
+{
+    bool in_time = true;
+    mutex_lock(&queue->lock);
+    while (queue->sending > 0 && in_time)
+        in_time = cond_wait_until(&queue->sends_over, &queue->lock, deadline_ms);
+    bool over = queue->sending == 0;
+    mutex_unlock(&queue->lock);
+    return over;
+}
+
 void send_queue_counts(struct send_queue *queue, struct send_queue_counts *counts)
 {
     mutex_lock(&queue->lock);
@@ -428,6 +392,7 @@ void send_queue_counts(struct send_queue *queue, struct send_queue_counts *count
         .running = queue->running,
         .waiting = queue->waiting.count,
         .settled = queue->settled,
+        .sending = queue->sending,
         .lanes = queue->lane_count,
     };
     mutex_unlock(&queue->lock);

@@ -1,6 +1,5 @@
 #include "queue/spool.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -10,21 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/json_guard.h"
 #include "base/text.h"
+#include "spool_folders.h"
 
-/* A reply's limit, doubled by escapes at worst six-fold, and its envelope. */
-enum { RECORD_LIMIT_BYTES = 8 * 1024 * 1024 };
+/* An answer's limit, six-fold when every byte has to be escaped, and an envelope. */
+enum { RECORD_LIMIT_BYTES = 49 * 1024 * 1024 };
 
-static const double LATEST_TIME_MS = 8.64e15;
-static const char suffix[] = ".json";
-static const char temporary_suffix[] = ".new";
-
-struct spool {
-    int folder_fd;
-    int dead_fd;
-    char *account_id;
-};
+static const char suffix[] = SPOOL_SUFFIX;
+static const char temporary_suffix[] = SPOOL_TEMPORARY_SUFFIX;
 
 /* Room for a name of ours: an id and a suffix. */
 typedef char file_name[ID_BYTES + sizeof suffix];
@@ -94,20 +86,54 @@ static int replace_file(int folder_fd, const char *name, const char *bytes, size
     return error_set_errno(error, ERROR_SYSTEM, failure, "spool: %s cannot be written", name);
 }
 
+static int open_state_folder(const char *state_dir, int *fd, struct error *error)
+{
+    *fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0)
+        return error_set_errno(error, ERROR_INVALID, errno, "STATE_DIR %s", state_dir);
+    return 0;
+}
+
+/* *claimed: whether it is anybody's yet. */
+static int compare_owner(int folder_fd, const char *state_dir, const char *account_id,
+    bool *claimed, struct error *error)
+{
+    char owner[256];
+    ssize_t length = read_small(folder_fd, "account", owner, sizeof owner);
+    *claimed = length > 0;
+    if (!*claimed || strcmp(owner, account_id) == 0)
+        return 0;
+    char quoted[sizeof owner];
+    text_quote(quoted, sizeof quoted, owner, (size_t)length);
+    return error_set(error, ERROR_INVALID,
+        "STATE_DIR %s belongs to account %s, not to %s; give each account a folder of its own",
+        state_dir, quoted, account_id);
+}
+
+int spool_check_account(const char *state_dir, const char *account_id, struct error *error)
+{
+    int fd;
+    bool claimed;
+    if (access(state_dir, F_OK) != 0 && errno == ENOENT)
+        return 0;
+    int result = open_state_folder(state_dir, &fd, error);
+    if (result != 0)
+        return ERROR_SYSTEM;
+    result = compare_owner(fd, state_dir, account_id, &claimed, error);
+    close(fd);
+    return result;
+}
+
 /* The folder remembers whose it is, so that replies never reach another account's threads. */
 static int claim_for_account(const char *state_dir, const char *account_id, struct error *error)
 {
-    char owner[256];
-    int fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return error_set_errno(error, ERROR_INVALID, errno, "STATE_DIR %s", state_dir);
-    int result = 0;
-    ssize_t length = read_small(fd, "account", owner, sizeof owner);
-    if (length > 0 && strcmp(owner, account_id) != 0)
-        result = error_set(error, ERROR_INVALID,
-            "STATE_DIR %s belongs to account %s, not to %s; give each account a folder of its own",
-            state_dir, owner, account_id);
-    else if (length <= 0)
+    int fd;
+    bool claimed;
+    int result = open_state_folder(state_dir, &fd, error);
+    if (result != 0)
+        return result;
+    result = compare_owner(fd, state_dir, account_id, &claimed, error);
+    if (result == 0 && !claimed)
         result = replace_file(fd, "account", account_id, strlen(account_id), true, error);
     close(fd);
     return result == ERROR_SYSTEM ? ERROR_INVALID : result;
@@ -154,12 +180,7 @@ int spool_save(
 {
     file_name name;
     name_of(name, record->id, suffix);
-    json_t *document = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:s*}", "account",
-        spool->account_id, "id", record->id, "agent", record->agent_id, "slug", record->agent_slug,
-        "task", record->task_id, "createdAt", (json_int_t)record->created_at_ms, "runs",
-        (int)record->runs, "reply", record->reply);
-    char *text = document != NULL ? json_dumps(document, JSON_COMPACT) : NULL;
-    json_decref(document);
+    char *text = spool_record_write(record, spool->account_id);
     if (text == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for a spool record");
     int result = replace_file(spool->folder_fd, name, text, strlen(text), durable, error);
@@ -184,59 +205,39 @@ static char *read_whole(int fd, size_t *length_bytes)
     return bytes;
 }
 
-static bool copy_field(char field[static ID_BYTES], const json_t *document, const char *key)
-{
-    const char *value = json_guard_string(document, key);
-    return value != NULL && text_copy(field, ID_BYTES, value);
-}
-
-/* False when the document is no whole record of this account under this id. */
-static bool read_fields(
-    const struct spool *spool, const json_t *document, const char *id, struct spool_record *record)
-{
-    const char *account = json_guard_string(document, "account");
-    const char *reply = json_guard_string(document, "reply");
-    double created_at_ms;
-    double runs;
-    if (account == NULL || strcmp(account, spool->account_id) != 0 ||
-        !copy_field(record->id, document, "id") || strcmp(record->id, id) != 0 ||
-        !copy_field(record->agent_id, document, "agent") ||
-        !copy_field(record->agent_slug, document, "slug") ||
-        !copy_field(record->task_id, document, "task") ||
-        !json_guard_number(
-            json_object_get(document, "createdAt"), 0, LATEST_TIME_MS, &created_at_ms) ||
-        !json_guard_number(json_object_get(document, "runs"), 0, INT_MAX, &runs))
-        return false;
-    record->created_at_ms = (int64_t)created_at_ms;
-    record->runs = (unsigned)runs;
-    record->reply = reply != NULL ? strdup(reply) : NULL;
-    return reply == NULL || record->reply != NULL;
-}
-
-int spool_load(
-    struct spool *spool, const char *id, struct spool_record *record, struct error *error)
+static int load_from(const struct spool *spool, int folder_fd, const char *id,
+    struct spool_record *record, struct error *error)
 {
     file_name name;
     size_t length_bytes;
-    json_t *document = NULL;
     *record = (struct spool_record){0};
     name_of(name, id, suffix);
-    int fd = openat(spool->folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT)
         return error_set(error, ERROR_CLOSED, "spool: there is no %s", name);
     if (fd < 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "spool: %s cannot be opened", name);
     char *bytes = read_whole(fd, &length_bytes);
     close(fd);
-    int result = bytes != NULL ? json_guard_load(bytes, length_bytes, &document, error)
-                               : error_set(error, ERROR_INVALID, "cannot be read whole");
+    int result = bytes != NULL
+                     ? spool_record_parse(bytes, length_bytes, spool->account_id, id, record, error)
+                     : error_set(error, ERROR_INVALID, "cannot be read whole");
     free(bytes);
-    if (result == 0 && !read_fields(spool, document, id, record))
-        result = error_set(error, ERROR_INVALID, "is no record of this account");
-    json_decref(document);
     if (result != 0)
         error_wrap(error, "spool: %s", name);
-    return result == ERROR_NO_MEMORY || result == 0 ? result : ERROR_INVALID;
+    return result;
+}
+
+int spool_load(
+    struct spool *spool, const char *id, struct spool_record *record, struct error *error)
+{
+    return load_from(spool, spool->folder_fd, id, record, error);
+}
+
+int spool_load_dead(
+    struct spool *spool, const char *id, struct spool_record *record, struct error *error)
+{
+    return load_from(spool, spool->dead_fd, id, record, error);
 }
 
 int spool_remove(struct spool *spool, const char *id, struct error *error)
@@ -248,6 +249,17 @@ int spool_remove(struct spool *spool, const char *id, struct error *error)
     return 0;
 }
 
+int spool_remove_dead(struct spool *spool, const char *id, struct error *error)
+{
+    file_name name;
+    name_of(name, id, suffix);
+    if (unlinkat(spool->dead_fd, name, 0) == 0)
+        return 0;
+    if (errno == ENOENT)
+        return error_set(error, ERROR_CLOSED, "dead/ has no %s", name);
+    return error_set_errno(error, ERROR_SYSTEM, errno, "dead/%s cannot be removed", name);
+}
+
 int spool_bury(struct spool *spool, const char *id, struct error *error)
 {
     file_name name;
@@ -257,50 +269,13 @@ int spool_bury(struct spool *spool, const char *id, struct error *error)
     return 0;
 }
 
-/* The id in a file's name, or false for a file that is no record. */
-static bool id_of(const char *name, char id[static ID_BYTES])
+int spool_exhume(struct spool *spool, const char *id, struct error *error)
 {
-    size_t length = strlen(name);
-    size_t ending = sizeof suffix - 1;
-    if (length <= ending || length - ending >= ID_BYTES ||
-        strcmp(name + length - ending, suffix) != 0)
-        return false;
-    memcpy(id, name, length - ending);
-    id[length - ending] = '\0';
-    return id_is_valid(id);
-}
-
-static void visit(struct spool *spool, const char *name,
-    void (*found)(void *context, struct spool_record *record, bool damaged), void *context)
-{
-    char id[ID_BYTES];
-    struct spool_record record;
-    if (!id_of(name, id)) {
-        unlinkat(spool->folder_fd, name, 0);
-        return;
-    }
-    struct error unused;
-    bool damaged = spool_load(spool, id, &record, &unused) != 0;
-    if (damaged)
-        text_copy(record.id, sizeof record.id, id);
-    found(context, &record, damaged);
-}
-
-int spool_each(struct spool *spool,
-    void (*found)(void *context, struct spool_record *record, bool damaged), void *context,
-    struct error *error)
-{
-    int fd = openat(spool->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
-    if (folder == NULL) {
-        if (fd >= 0)
-            close(fd);
-        return error_set_errno(error, ERROR_SYSTEM, errno, "the spool cannot be read");
-    }
-    const struct dirent *file;
-    while ((file = readdir(folder)) != NULL)
-        if (strcmp(file->d_name, ".") != 0 && strcmp(file->d_name, "..") != 0)
-            visit(spool, file->d_name, found, context);
-    closedir(folder);
-    return 0;
+    file_name name;
+    name_of(name, id, suffix);
+    if (renameat(spool->dead_fd, name, spool->folder_fd, name) == 0)
+        return 0;
+    if (errno == ENOENT)
+        return error_set(error, ERROR_CLOSED, "dead/ has no %s", name);
+    return error_set_errno(error, ERROR_SYSTEM, errno, "dead/%s cannot be moved", name);
 }

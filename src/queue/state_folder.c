@@ -12,6 +12,8 @@
 
 #include "base/text.h"
 
+enum { HOLDER_BYTES = 32 };
+
 static bool make_folder(const char *path)
 {
     return mkdir(path, 0700) == 0 || errno == EEXIST;
@@ -36,12 +38,18 @@ static int make_path(const char *path, struct error *error)
     return 0;
 }
 
+/* The process id that the holder wrote down. */
+static void read_holder(int lock_fd, char *holder, size_t holder_bytes)
+{
+    ssize_t length = pread(lock_fd, holder, holder_bytes - 1, 0);
+    holder[length > 0 ? length : 0] = '\0';
+    holder[strspn(holder, "0123456789")] = '\0';
+}
+
 static int refuse_locked(int lock_fd, const char *path, struct error *error)
 {
-    char holder[32] = "";
-    ssize_t length = pread(lock_fd, holder, sizeof holder - 1, 0);
-    holder[length > 0 ? length : 0] = '\0';
-    holder[strcspn(holder, "\n")] = '\0';
+    char holder[HOLDER_BYTES];
+    read_holder(lock_fd, holder, sizeof holder);
     return error_set(error, ERROR_LOCKED,
         "STATE_DIR %s is in use by another runtime (process %s); one account is served by one "
         "runtime at a time",
@@ -77,4 +85,19 @@ void state_folder_close(struct state_folder *folder)
     if (folder->lock_fd >= 0)
         close(folder->lock_fd);
     folder->lock_fd = -1;
+}
+
+bool state_folder_is_held(const char *path, char *holder, size_t holder_bytes)
+{
+    char lock_path[PATH_MAX + sizeof "/lock"];
+    holder[0] = '\0';
+    snprintf(lock_path, sizeof lock_path, "%s/lock", path);
+    int lock_fd = open(lock_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (lock_fd < 0)
+        return false;
+    bool held = flock(lock_fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (held)
+        read_holder(lock_fd, holder, holder_bytes);
+    close(lock_fd);
+    return held;
 }

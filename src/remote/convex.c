@@ -18,6 +18,7 @@ struct convex {
     char *endpoint;
     char *account_id;
     char *service_token;
+    int64_t timeout_ms;
     sem_t calls;
 };
 
@@ -28,6 +29,7 @@ int convex_create(struct convex **convex, const char *url, const char *account_i
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the Convex client");
     sem_init(&created->calls, 0, CALLS_AT_ONCE);
+    created->timeout_ms = CALL_TIMEOUT_MS;
     created->url = strdup(url);
     created->account_id = strdup(account_id);
     created->service_token = strdup(service_token);
@@ -53,6 +55,11 @@ void convex_destroy(struct convex *convex)
     free(convex->account_id);
     free(convex->service_token);
     free(convex);
+}
+
+void convex_set_timeout(struct convex *convex, int64_t timeout_ms)
+{
+    convex->timeout_ms = timeout_ms;
 }
 
 const char *convex_url(const struct convex *convex)
@@ -138,7 +145,7 @@ static void perform(struct convex *convex, struct http_client *client, const cha
         .headers = headers,
         .body = body,
         .body_bytes = strlen(body),
-        .timeout_ms = CALL_TIMEOUT_MS,
+        .timeout_ms = convex->timeout_ms,
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .single_use_connection = !repeatable,
     };

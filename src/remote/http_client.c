@@ -20,6 +20,7 @@ struct http_client {
     struct text body;
     size_t body_limit_bytes;
     bool body_too_large;
+    bool tls_begun;
     char reason[CURL_ERROR_SIZE];
 };
 
@@ -58,7 +59,8 @@ static int look_for_abort(
 static CURLcode trust_store(CURL *curl, void *ssl_context, void *context)
 {
     (void)curl;
-    const struct http_client *client = context;
+    struct http_client *client = context;
+    client->tls_begun = true;
     ca_store_attach(client->store, ssl_context);
     return CURLE_OK;
 }
@@ -164,6 +166,7 @@ static void reset_body(struct http_client *client, size_t limit_bytes)
     text_clear(&client->body);
     client->body_limit_bytes = limit_bytes;
     client->body_too_large = false;
+    client->tls_begun = false;
     client->reason[0] = '\0';
 }
 
@@ -178,6 +181,43 @@ static void read_retry_after(CURL *curl, struct http_answer *answer)
         seconds = RETRY_AFTER_LIMIT_S;
     answer->has_retry_after = true;
     answer->retry_after_ms = (int64_t)seconds * 1000;
+}
+
+static void read_date(CURL *curl, struct http_answer *answer)
+{
+    struct curl_header *header;
+    if (curl_easy_header(curl, "Date", 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+        return;
+    time_t seconds = curl_getdate(header->value, NULL);
+    answer->date_ms = seconds > 0 ? (int64_t)seconds * 1000 : 0;
+}
+
+/* libcurl notes the time at which each step was over, and 0 until then. */
+static bool is_over(CURL *curl, CURLINFO step)
+{
+    curl_off_t after_us = 0;
+    return curl_easy_getinfo(curl, step, &after_us) == CURLE_OK && after_us > 0;
+}
+
+static enum http_step find_step(const struct http_client *client, bool sent)
+{
+    CURL *curl = client->curl;
+    /* A request to a proxy may have been sent before TLS begins. */
+    if (client->tls_begun && !is_over(curl, CURLINFO_APPCONNECT_TIME_T))
+        return HTTP_STEP_TLS;
+    if (sent || is_over(curl, CURLINFO_CONNECT_TIME_T))
+        return HTTP_STEP_EXCHANGE;
+    return is_over(curl, CURLINFO_NAMELOOKUP_TIME_T) ? HTTP_STEP_CONNECT : HTTP_STEP_LOOKUP;
+}
+
+static void read_peer(CURL *curl, struct http_answer *answer)
+{
+    const char *address = NULL;
+    long port = 0;
+    if (curl_easy_getinfo(curl, CURLINFO_PRIMARY_IP, &address) != CURLE_OK || address == NULL ||
+        address[0] == '\0' || curl_easy_getinfo(curl, CURLINFO_PRIMARY_PORT, &port) != CURLE_OK)
+        return;
+    snprintf(answer->peer, sizeof answer->peer, "%s port %ld", address, port);
 }
 
 static enum http_failure classify(const struct http_client *client, CURLcode code, bool sent)
@@ -218,10 +258,14 @@ static void read_answer(struct http_client *client, const struct http_request *r
     answer->sent = request_bytes > 0;
     answer->status = (int)status;
     answer->failure = classify(client, code, answer->sent);
+    answer->step = find_step(client, answer->sent);
+    answer->certificate_refused = code == CURLE_PEER_FAILED_VERIFICATION;
     if (answer->failure == HTTP_ANSWERED)
         answer->body = (struct text_span){
             client->body.data != NULL ? client->body.data : "", client->body.length_bytes};
     read_retry_after(client->curl, answer);
+    read_date(client->curl, answer);
+    read_peer(client->curl, answer);
     explain(client, request, code, answer);
 }
 

@@ -13,6 +13,9 @@ struct snapshot {
     bool delivery_running;
     bool spool_broken;
     unsigned poll_failures;
+    struct gate_view gate;
+    bool has_process;
+    struct gateway_process_status process;
     struct stats_error delivery_error;
     struct stats_error send_error;
     char openclaw[VERSION_PROBE_BYTES];
@@ -25,6 +28,10 @@ static void look(struct snapshot *seen, const struct health_sources *sources)
     seen->delivery_running = atomic_load(&stats->delivery_running);
     seen->spool_broken = atomic_load(&stats->spool_broken);
     seen->poll_failures = atomic_load(&stats->consecutive_poll_failures);
+    gateway_gate_look(sources->gate, &seen->gate);
+    seen->has_process = sources->process != NULL;
+    if (seen->has_process)
+        gateway_process_status(sources->process, &seen->process);
     stats_errors(stats, &seen->delivery_error, &seen->send_error);
     if (!version_probe_get(sources->version, seen->openclaw, sizeof seen->openclaw))
         text_copy(seen->openclaw, sizeof seen->openclaw, VERSION_PROBE_UNKNOWN);
@@ -32,8 +39,9 @@ static void look(struct snapshot *seen, const struct health_sources *sources)
 
 static bool is_healthy(const struct snapshot *seen)
 {
-    return seen->gateway_running && seen->delivery_running && seen->poll_failures == 0 &&
-           !seen->spool_broken;
+    return seen->gateway_running && seen->gate.state == GATE_OPEN && seen->delivery_running &&
+           seen->poll_failures == 0 && !seen->spool_broken &&
+           (!seen->has_process || seen->process.accepting);
 }
 
 /* Wall-clock milliseconds; null for never. */
@@ -64,11 +72,50 @@ static json_t *describe_infrastructure(const struct config *config)
         config->droplet_ip, "region", config->droplet_region);
 }
 
+/* Others' words may be in it. */
+static json_t *json_reason(const struct gate_view *gate)
+{
+    char quoted[GATE_REASON_BYTES];
+    text_quote(quoted, sizeof quoted, gate->reason, strlen(gate->reason));
+    return gate->reason[0] != '\0' ? json_string(quoted) : json_null();
+}
+
+static const char *state_word(const struct gate_view *gate)
+{
+    static const char *const words[] = {
+        [GATE_OPEN] = "open", [GATE_SUSPECT] = "suspect", [GATE_SHUT] = "shut"};
+    return gate->state == GATE_OPEN && gate->trickle ? "trickle" : words[gate->state];
+}
+
+static json_t *describe_exit(const struct gateway_process_status *process)
+{
+    const struct child_exit *last = &process->last_exit;
+    if (process->last_exit_at_ms == 0)
+        return json_null();
+    return json_pack("{s:o, s:o, s:I}", "code",
+        last->signal == 0 ? json_integer(last->code) : json_null(), "signal",
+        last->signal != 0 ? json_integer(last->signal) : json_null(), "at",
+        (json_int_t)process->last_exit_at_ms);
+}
+
+/* Null when the gateway is not our child. */
+static json_t *describe_process(const struct snapshot *seen)
+{
+    const struct gateway_process_status *process = &seen->process;
+    if (!seen->has_process)
+        return json_null();
+    return json_pack("{s:o, s:I, s:o, s:b}", "pid",
+        process->pid != 0 ? json_integer(process->pid) : json_null(), "restarts",
+        (json_int_t)process->restarts, "lastExit", describe_exit(process), "accepting",
+        process->accepting);
+}
+
 static json_t *describe_gateway(struct stats *stats, const struct snapshot *seen)
 {
-    return json_pack("{s:b, s:i, s:o, s:o}", "running", seen->gateway_running, "sessions", 0,
-        "lastSendAt", json_time(atomic_load(&stats->last_send_ms)), "lastSendError",
-        json_error(&seen->send_error));
+    return json_pack("{s:b, s:i, s:o, s:o, s:s, s:o, s:o}", "running", seen->gateway_running,
+        "sessions", 0, "lastSendAt", json_time(atomic_load(&stats->last_send_ms)), "lastSendError",
+        json_error(&seen->send_error), "state", state_word(&seen->gate), "reason",
+        json_reason(&seen->gate), "process", describe_process(seen));
 }
 
 static json_t *describe_delivery(struct stats *stats, const struct snapshot *seen)
@@ -79,6 +126,13 @@ static json_t *describe_delivery(struct stats *stats, const struct snapshot *see
         (json_int_t)atomic_load(&stats->failed), "consecutiveFailures",
         (json_int_t)seen->poll_failures, "lastErrorAt", json_time(seen->delivery_error.at_ms),
         "lastErrorMessage", json_error(&seen->delivery_error));
+}
+
+static json_t *describe_spool(struct stats *stats, const struct snapshot *seen)
+{
+    return json_pack("{s:b, s:I, s:I}", "broken", seen->spool_broken, "dead",
+        (json_int_t)atomic_load(&stats->dead_files), "deadBytes",
+        (json_int_t)atomic_load(&stats->dead_bytes));
 }
 
 static json_t *describe_heartbeat(void)
@@ -145,14 +199,14 @@ void health_append(struct text *body, const struct health_sources *sources)
 {
     struct snapshot seen;
     look(&seen, sources);
-    json_t *json = json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "status",
+    json_t *json = json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "status",
         is_healthy(&seen) ? "healthy" : "degraded", "uptime", uptime_s(sources->stats), "versions",
         describe_versions(sources->config, &seen), "infrastructure",
         describe_infrastructure(sources->config), "gateway",
         describe_gateway(sources->stats, &seen), "delivery",
         describe_delivery(sources->stats, &seen), "heartbeat", describe_heartbeat(), "agentSync",
         describe_agent_sync(), "memory", describe_memory(), "timestamp",
-        (json_int_t)clock_wall_ms());
+        (json_int_t)clock_wall_ms(), "spool", describe_spool(sources->stats, &seen));
     append_json(body, json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
 }
 

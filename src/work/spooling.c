@@ -26,6 +26,7 @@ static int save(const struct spooling *spooling, struct entry *entry, bool with_
     struct error error;
     struct spool_record record = {
         .created_at_ms = entry->created_at_ms,
+        .failing_ms = entry->failing_ms,
         .runs = entry->runs,
         .reply = with_reply ? entry->reply : NULL,
     };
@@ -33,16 +34,19 @@ static int save(const struct spooling *spooling, struct entry *entry, bool with_
     text_copy(record.agent_id, sizeof record.agent_id, entry->agent_id);
     text_copy(record.agent_slug, sizeof record.agent_slug, entry->agent_slug);
     text_copy(record.task_id, sizeof record.task_id, entry->task_id);
+    text_copy(record.failure, sizeof record.failure, entry->failure);
     int result = spool_save(spooling->spool, &record, with_reply, &error);
     note_outcome(spooling, entry, result, &error);
+    entry->recorded = entry->recorded || result == 0;
     return result;
 }
 
-static void remove_record(const struct spooling *spooling, const struct entry *entry)
+static void remove_record(const struct spooling *spooling, struct entry *entry)
 {
     struct error error;
     int result = spool_remove(spooling->spool, entry->item.id, &error);
     note_outcome(spooling, entry, result, &error);
+    entry->recorded = entry->recorded && result != 0;
 }
 
 void spooling_begin_run(const struct spooling *spooling, struct entry *entry)
@@ -54,10 +58,16 @@ void spooling_begin_run(const struct spooling *spooling, struct entry *entry)
 void spooling_take_back_run(const struct spooling *spooling, struct entry *entry)
 {
     entry->runs--;
-    if (entry->runs == 0)
+    if (entry->runs == 0 && entry->failing_ms == 0)
         remove_record(spooling, entry);
     else
         save(spooling, entry, false);
+}
+
+void spooling_note_failing(const struct spooling *spooling, struct entry *entry)
+{
+    if (!entry->spooled)
+        save(spooling, entry, entry->reply != NULL);
 }
 
 void spooling_keep_reply(const struct spooling *spooling, struct entry *entry)
@@ -92,17 +102,51 @@ int spooling_recall_reply(const struct spooling *spooling, struct entry *entry, 
     return result;
 }
 
-void spooling_end(const struct spooling *spooling, struct entry *entry)
+/* A reply that nobody could write, or an end that the backend does not know of. */
+static bool is_for_operators(const struct entry *entry)
+{
+    return entry->verdict == VERDICT_DEAD &&
+           (entry->spooled || entry->reply != NULL || !entry->marked);
+}
+
+static bool bury(const struct spooling *spooling, struct entry *entry)
 {
     struct error error;
-    if (entry->verdict != VERDICT_DEAD || !entry->spooled) {
-        if (entry->runs > 0)
-            remove_record(spooling, entry);
+    if (!entry->spooled && save(spooling, entry, entry->reply != NULL) != 0)
+        return false;
+    int result = spool_bury(spooling->spool, entry->item.id, &error);
+    note_outcome(spooling, entry, result, &error);
+    if (result != 0)
+        return false;
+    spooling_watch_dead(spooling);
+    log_error(component, "What is to be written for %s could not be; it is kept in dead/",
+        entry->item.id);
+    return true;
+}
+
+bool spooling_end(const struct spooling *spooling, struct entry *entry)
+{
+    if (is_for_operators(entry))
+        return bury(spooling, entry);
+    if (entry->recorded)
+        remove_record(spooling, entry);
+    return true;
+}
+
+static void say_trimmed(void *context, const char *id)
+{
+    (void)context;
+    log_error(component, "dead/ is full: the record of %s, its oldest, was removed", id);
+}
+
+void spooling_watch_dead(const struct spooling *spooling)
+{
+    struct error error;
+    struct spool_usage usage;
+    if (spool_trim_dead(spooling->spool, &usage, say_trimmed, NULL, &error) != 0) {
+        log_error(component, "%s", error.text);
         return;
     }
-    if (spool_bury(spooling->spool, entry->item.id, &error) != 0)
-        log_error(component, "%s", error.text);
-    else
-        log_error(component, "The reply for %s could not be written; it is kept in dead/",
-            entry->item.id);
+    atomic_store(&spooling->stats->dead_files, (long long)usage.files);
+    atomic_store(&spooling->stats->dead_bytes, usage.bytes);
 }

@@ -37,6 +37,11 @@ void board_backend_fault(struct world *world, json_t *rule)
     add_rule(world, "backend", rule);
 }
 
+void board_end_faults(struct world *world)
+{
+    json_decref(world_post(world, "/sandbox/faults/clear", json_object()));
+}
+
 void board_release(struct world *world, const char *name)
 {
     json_decref(world_post(world, "/sandbox/release", json_pack("{s:s}", "name", name)));

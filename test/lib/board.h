@@ -14,6 +14,9 @@ json_t *board_load(struct world *world, int count, int agents);
 void board_gateway_fault(struct world *world, json_t *rule);
 void board_backend_fault(struct world *world, json_t *rule);
 
+/* Drops all rules and lets go what they hold. */
+void board_end_faults(struct world *world);
+
 /* Lets the requests go that the rule of that name holds. */
 void board_release(struct world *world, const char *name);
 

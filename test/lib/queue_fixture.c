@@ -15,7 +15,7 @@ struct send_queue *queue_fixture_create(size_t capacity)
 {
     struct send_queue *queue = NULL;
     struct error error;
-    assert_int_equal(send_queue_create(&queue, capacity, &error), 0);
+    assert_int_equal(send_queue_create(&queue, capacity, QUEUE_FIXTURE_MOST_WAKES, &error), 0);
     return queue;
 }
 
@@ -62,6 +62,13 @@ bool queue_fixture_finish(
 {
     const struct finish finish = {.stage = stage, .delay_ms = delay_ms};
     return send_queue_finish(queue, entry, &finish);
+}
+
+void queue_fixture_hold(struct send_queue *queue, bool held)
+{
+    static _Atomic uint64_t version;
+    const struct send_flow flow = {.version = ++version, .held = held};
+    send_queue_set_flow(queue, &flow);
 }
 
 struct send_queue_counts queue_fixture_counts(struct send_queue *queue)

@@ -4,6 +4,7 @@
 
 #include "queue/send_queue.h"
 
+enum { QUEUE_FIXTURE_MOST_WAKES = 2 };
 enum { QUEUE_FIXTURE_CAPACITY = 1024, AN_HOUR_MS = 3600 * 1000, TWO_HOURS_MS = 2 * AN_HOUR_MS };
 
 /* cmocka fixtures: *state becomes an empty struct send_queue. */
@@ -24,6 +25,9 @@ bool queue_fixture_page(
 #define PAGE(queue, ...) queue_fixture_page((queue), false, ROWS(__VA_ARGS__))
 #define FULL_PAGE(queue, ...) queue_fixture_page((queue), true, ROWS(__VA_ARGS__))
 #define EMPTY_PAGE(queue) queue_fixture_page((queue), false, NULL, 0)
+
+/* Holds the queue's sends, or lets them flow. */
+void queue_fixture_hold(struct send_queue *queue, bool held);
 
 /* Takes an entry; fails the test unless it is the one called id. */
 struct entry *queue_fixture_take(struct send_queue *queue, const char *id);

@@ -72,11 +72,11 @@ static void test_numbers_reach_their_fields(void **state)
 static void test_texts_reach_their_fields(void **state)
 {
     struct config_fixture *fixture = *state;
-    must_load(
-        fixture, LOAD(fixture, REQUIRED, "OPENCLAW_VERSION= 2026.2.19 ", "RUNTIME_VERSION= 9 ",
-                     "HEALTH_HOST=::", "LOG_LEVEL=WARN", "LOG_FORMAT=json", "DROPLET_ID= 1",
-                     "DROPLET_IP=2", "DROPLET_REGION=\"3\"", "UPGRADE_MODE= Exit",
-                     "STATE_DIR=/srv/state/", "CA_FILE=/dev/null"));
+    must_load(fixture,
+        LOAD(fixture, REQUIRED, "OPENCLAW_VERSION= 2026.2.19 ", "RUNTIME_VERSION= 9 ",
+            "HEALTH_HOST=::", "LOG_LEVEL=WARN", "LOG_FORMAT=json", "DROPLET_ID= 1", "DROPLET_IP=2",
+            "DROPLET_REGION=\"3\"", "UPGRADE_MODE= Exit", "STATE_DIR=/srv/state/",
+            "CA_FILE=/dev/null", "OPENCLAW_GATEWAY_COMMAND= openclaw gateway '--port' 1 "));
     const struct config *config = &fixture->config;
     assert_string_equal(config->openclaw_version, "2026.2.19");
     assert_string_equal(config->runtime_version, " 9 ");
@@ -89,6 +89,7 @@ static void test_texts_reach_their_fields(void **state)
     assert_string_equal(config->upgrade_mode, " Exit");
     assert_string_equal(config->state_dir, "/srv/state");
     assert_string_equal(config->ca_file, "/dev/null");
+    assert_string_equal(config->gateway_command, "openclaw gateway '--port' 1");
 }
 
 static void test_empty_counts_as_unset(void **state)
@@ -329,6 +330,45 @@ static void test_gateway_token_default(void **state)
     }
 }
 
+static void test_gateway_command(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const wrong[][2] = {
+        {"OPENCLAW_GATEWAY_COMMAND=openclaw 'gateway",
+            "COMMAND \"openclaw 'gateway\" has a ' without"},
+        {"OPENCLAW_GATEWAY_COMMAND=openclaw \"gateway",
+            "has a \" without another one that closes it"},
+        {"OPENCLAW_GATEWAY_COMMAND=openclaw \\", "ends with a backslash"},
+        {"OPENCLAW_GATEWAY_COMMAND=''", "names no program"},
+        {"OPENCLAW_GATEWAY_COMMAND=\"\" gateway", "names no program"},
+        {"OPENCLAW_GATEWAY_COMMAND=openclaw\ngateway", "contains a control character"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        must_fail_with(fixture, LOAD(fixture, REQUIRED, wrong[i][0]), wrong[i][1]);
+    must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND= "));
+    assert_null(fixture->config.gateway_command);
+}
+
+static void test_gateway_command_needs_a_url_of_this_machine(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const right[] = {"OPENCLAW_GATEWAY_URL=http://localhost:1",
+        "OPENCLAW_GATEWAY_URL=http://192.0.2.1:1", "OPENCLAW_GATEWAY_URL=http://[::1]:1"};
+    for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
+        must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND=gw", right[i],
+                               "OPENCLAW_GATEWAY_TOKEN=sesame-open"));
+    must_fail_with(fixture,
+        LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND=gw", "OPENCLAW_GATEWAY_URL="),
+        "OPENCLAW_GATEWAY_URL is empty");
+    must_fail_with(fixture,
+        LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND=gw",
+            "OPENCLAW_GATEWAY_URL=http://openclaw-gateway:1"),
+        "must be localhost or an IP address");
+    must_fail_with(fixture,
+        LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND=gw", "OPENCLAW_GATEWAY_URL=18789"),
+        "OPENCLAW_GATEWAY_URL \"18789\"");
+}
+
 static void test_backoff_and_grace(void **state)
 {
     struct config_fixture *fixture = *state;
@@ -404,6 +444,8 @@ int main(void)
         TEST(test_convex_url),
         TEST(test_gateway_url),
         TEST(test_gateway_token_default),
+        TEST(test_gateway_command),
+        TEST(test_gateway_command_needs_a_url_of_this_machine),
         TEST(test_backoff_and_grace),
         TEST(test_state_dir),
         TEST(test_ca_file),

@@ -61,6 +61,38 @@ static void test_write_backs_go_out_at_once_after_the_close(void **state)
     assert_int_equal(queue_fixture_counts(queue).settled, 2);
 }
 
+static void *wait_for_sends(void *argument)
+{
+    struct send_queue *queue = argument;
+    bool over = send_queue_wait_for_sends(queue, clock_monotonic_ms() + AN_HOUR_MS);
+    return over ? queue : NULL;
+}
+
+static void test_sends_are_waited_for_and_write_backs_not(void **state)
+{
+    struct send_queue *queue = *state;
+    pthread_t thread;
+    void *over;
+    PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2}, {"c1", "c", 3});
+    struct entry *a1 = queue_fixture_take(queue, "a1");
+    struct entry *b1 = queue_fixture_take(queue, "b1");
+    struct entry *c1 = queue_fixture_take(queue, "c1");
+    assert_true(send_queue_wait_for_sends(queue, clock_monotonic_ms()));
+    send_queue_advance(queue, a1, STAGE_SENDING);
+    send_queue_advance(queue, b1, STAGE_SENDING);
+    send_queue_close(queue, clock_monotonic_ms() + AN_HOUR_MS);
+    assert_false(send_queue_wait_for_sends(queue, clock_monotonic_ms()));
+    assert_int_equal(thread_start(&thread, "waits", wait_for_sends, queue, NULL), 0);
+    send_queue_advance(queue, a1, STAGE_REPLIED);
+    assert_false(send_queue_wait_for_sends(queue, clock_monotonic_ms() + 20));
+    queue_fixture_finish(queue, b1, STAGE_KNOWN, 0);
+    pthread_join(thread, &over);
+    assert_ptr_equal(over, queue);
+    queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
+    queue_fixture_finish(queue, c1, STAGE_KNOWN, 0);
+    assert_true(send_queue_wait_for_sends(queue, clock_monotonic_ms()));
+}
+
 static void test_write_back_that_fails_again_is_tried_until_the_deadline(void **state)
 {
     struct send_queue *queue = *state;
@@ -188,11 +220,11 @@ static void test_waiting_taker_gets_the_next_of_a_lane_that_becomes_free(void **
 static void test_waiting_taker_gets_what_was_held(void **state)
 {
     struct send_queue *queue = *state;
-    send_queue_hold_sends(queue, true);
+    queue_fixture_hold(queue, true);
     PAGE(queue, {"a1", "a", 1});
     struct taker taker;
     start_takers(&taker, 1, queue);
-    send_queue_hold_sends(queue, false);
+    queue_fixture_hold(queue, false);
     queue_fixture_finish(queue, join_taker(&taker, "a1"), STAGE_SETTLED, 0);
 }
 
@@ -235,6 +267,7 @@ int main(void)
         QUEUE_TEST(test_no_sends_after_the_close),
         QUEUE_TEST(test_failed_send_is_not_waited_for_after_the_close),
         QUEUE_TEST(test_write_backs_go_out_at_once_after_the_close),
+        QUEUE_TEST(test_sends_are_waited_for_and_write_backs_not),
         QUEUE_TEST(test_write_back_that_fails_again_is_tried_until_the_deadline),
         QUEUE_TEST(test_nothing_is_handed_out_behind_the_deadline),
         QUEUE_TEST(test_entry_that_was_running_at_the_close_goes_on_to_its_end),

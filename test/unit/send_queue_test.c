@@ -195,14 +195,14 @@ static void test_held_sends_wait_and_write_backs_go_on(void **state)
     struct send_queue *queue = *state;
     PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2});
     struct entry *a1 = queue_fixture_take(queue, "a1");
-    send_queue_hold_sends(queue, true);
+    queue_fixture_hold(queue, true);
     assert_false(send_queue_advance(queue, a1, STAGE_SENDING));
     assert_int_equal(a1->stage, STAGE_KNOWN);
     assert_true(send_queue_advance(queue, a1, STAGE_WRITTEN));
     queue_fixture_finish(queue, a1, STAGE_WRITTEN, 5);
     a1 = queue_fixture_take(queue, "a1");
     assert_int_equal(queue_fixture_counts(queue).ready, 1);
-    send_queue_hold_sends(queue, false);
+    queue_fixture_hold(queue, false);
     struct entry *b1 = queue_fixture_take(queue, "b1");
     assert_true(send_queue_advance(queue, b1, STAGE_SENDING));
     queue_fixture_finish(queue, b1, STAGE_SETTLED, 0);

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/redact.h"
@@ -16,9 +17,16 @@ struct fixture {
     struct config config;
     struct stats stats;
     struct version_probe *version;
+    struct gateway_gate *gate;
     struct health_sources sources;
     struct text body;
 };
+
+/* What a probe found. */
+static void tell_gate(struct fixture *fixture, const struct gateway_result *result)
+{
+    gateway_gate_note_probe(fixture->gate, false, result, 0);
+}
 
 static int setup(void **state)
 {
@@ -30,7 +38,14 @@ static int setup(void **state)
     fixture->config.droplet_region = strdup("f\u00fcr/1");
     stats_init(&fixture->stats);
     assert_int_equal(version_probe_start(&fixture->version, "2026.9.6", NULL), 0);
-    fixture->sources = (struct health_sources){&fixture->config, &fixture->stats, fixture->version};
+    assert_int_equal(gateway_gate_create(&fixture->gate, true, 5000, 300000, 0, NULL), 0);
+    tell_gate(fixture, &(struct gateway_result){.outcome = GATEWAY_REPLIED, .status = 400});
+    fixture->sources = (struct health_sources){
+        .config = &fixture->config,
+        .stats = &fixture->stats,
+        .version = fixture->version,
+        .gate = fixture->gate,
+    };
     *state = fixture;
     return 0;
 }
@@ -39,6 +54,7 @@ static int teardown(void **state)
 {
     struct fixture *fixture = *state;
     version_probe_stop(fixture->version);
+    gateway_gate_destroy(fixture->gate);
     stats_fini(&fixture->stats);
     config_fini(&fixture->config);
     text_fini(&fixture->body);
@@ -94,6 +110,24 @@ static void test_status(void **state)
     must_have_status(fixture, "degraded");
 }
 
+/* The gate decides too, and says why; what a server said stays one line. */
+static void test_gate_shows(void **state)
+{
+    struct fixture *fixture = *state;
+    struct gateway_result result = {
+        .outcome = GATEWAY_MISCONFIGURED, .status = 401, .error = {.text = "un\nauthorized"}};
+    run_everything(fixture);
+    gateway_gate_note_send(fixture->gate, gateway_gate_ticket(fixture->gate), "a1", &result, 1000);
+    must_have_status(fixture, "degraded");
+    json_t *json = ask_json(fixture);
+    const json_t *gateway = json_object_get(json, "gateway");
+    assert_string_equal(json_string_value(json_object_get(gateway, "state")), "shut");
+    const char *reason = json_string_value(json_object_get(gateway, "reason"));
+    assert_non_null(strstr(reason, "check OPENCLAW_GATEWAY_TOKEN"));
+    assert_null(strchr(reason, '\n'));
+    json_decref(json);
+}
+
 /* Replaces the number behind key, which changes from one answer to the next, with 0. */
 static void zero_number(char *text, const char *key)
 {
@@ -123,7 +157,10 @@ static const char *const FRESH = "{\n"
                                  "    \"running\": true,\n"
                                  "    \"sessions\": 0,\n"
                                  "    \"lastSendAt\": null,\n"
-                                 "    \"lastSendError\": null\n"
+                                 "    \"lastSendError\": null,\n"
+                                 "    \"state\": \"open\",\n"
+                                 "    \"reason\": null,\n"
+                                 "    \"process\": null\n"
                                  "  },\n"
                                  "  \"delivery\": {\n"
                                  "    \"running\": true,\n"
@@ -152,7 +189,12 @@ static const char *const FRESH = "{\n"
                                  "    \"external\": 0,\n"
                                  "    \"arrayBuffers\": 0\n"
                                  "  },\n"
-                                 "  \"timestamp\": 0\n"
+                                 "  \"timestamp\": 0,\n"
+                                 "  \"spool\": {\n"
+                                 "    \"broken\": false,\n"
+                                 "    \"dead\": 0,\n"
+                                 "    \"deadBytes\": 0\n"
+                                 "  }\n"
                                  "}";
 
 static void test_exact_text(void **state)
@@ -219,6 +261,55 @@ static void test_errors_are_shown_without_secrets(void **state)
     json_decref(json);
 }
 
+static const json_t *ask_for_process(struct fixture *fixture, json_t **json)
+{
+    *json = ask_json(fixture);
+    return json_object_get(json_object_get(*json, "gateway"), "process");
+}
+
+static const json_t *wait_for_exit(struct fixture *fixture, json_t **json)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + 20000;
+    const json_t *process = ask_for_process(fixture, json);
+    while (json_is_null(json_object_get(process, "lastExit"))) {
+        assert_true(clock_monotonic_ms() < deadline_ms);
+        json_decref(*json);
+        process = ask_for_process(fixture, json);
+    }
+    return process;
+}
+
+static void test_gateway_process(void **state)
+{
+    struct fixture *fixture = *state;
+    json_t *json;
+    char folder[128];
+    const char *parent = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/health-XXXXXX", parent != NULL ? parent : "/tmp");
+    assert_non_null(mkdtemp(folder));
+    int result = gateway_process_create(
+        &fixture->sources.process, "sh -c 'exit 3'", "http://127.0.0.1:1", folder, NULL);
+    assert_int_equal(result, 0);
+    run_everything(fixture);
+    must_have_status(fixture, "degraded");
+    assert_non_null(strstr(ask(fixture), "\"process\": {\n"
+                                         "      \"pid\": null,\n"
+                                         "      \"restarts\": 0,\n"
+                                         "      \"lastExit\": null,\n"
+                                         "      \"accepting\": false\n"
+                                         "    }"));
+    int64_t began_ms = clock_wall_ms();
+    assert_int_equal(gateway_process_start(fixture->sources.process, NULL), 0);
+    const json_t *last = json_object_get(wait_for_exit(fixture, &json), "lastExit");
+    assert_int_equal(json_integer_value(json_object_get(last, "code")), 3);
+    assert_true(json_is_null(json_object_get(last, "signal")));
+    assert_in_range(json_integer_value(json_object_get(last, "at")), began_ms, clock_wall_ms());
+    json_decref(json);
+    gateway_process_stop(fixture->sources.process);
+    gateway_process_destroy(fixture->sources.process);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static void test_version(void **state)
 {
     struct fixture *fixture = *state;
@@ -235,9 +326,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_SOURCES(test_status),
+        WITH_SOURCES(test_gate_shows),
         WITH_SOURCES(test_exact_text),
         WITH_SOURCES(test_numbers),
         WITH_SOURCES(test_errors_are_shown_without_secrets),
+        WITH_SOURCES(test_gateway_process),
         WITH_SOURCES(test_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "queue/spool.h"
 
 struct fixture {
@@ -156,6 +157,73 @@ static void test_buried_record_is_kept_in_dead(void **state)
     assert_true(exists(fixture, "dead/n1.json"));
 }
 
+/* How often each kind was found. */
+struct census {
+    int whole;
+    int damaged;
+};
+
+static void count(void *context, struct spool_record *record, bool damaged)
+{
+    struct census *census = context;
+    census->whole += damaged ? 0 : 1;
+    census->damaged += damaged ? 1 : 0;
+    free(record->reply);
+}
+
+static void test_dead_record_can_be_read_and_brought_back(void **state)
+{
+    struct fixture *fixture = *state;
+    char reply[] = "late";
+    struct spool_record record = record_of("n1", reply);
+    struct spool_record loaded;
+    struct census census = {0};
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    assert_int_equal(spool_bury(fixture->spool, "n1", NULL), 0);
+    write_file(fixture, "dead/n2.json", "{");
+    assert_int_equal(spool_each_dead(fixture->spool, count, &census, NULL), 0);
+    assert_int_equal(census.whole, 1);
+    assert_int_equal(census.damaged, 1);
+    assert_int_equal(spool_load_dead(fixture->spool, "n1", &loaded, NULL), 0);
+    assert_string_equal(loaded.reply, "late");
+    free(loaded.reply);
+    assert_int_equal(spool_exhume(fixture->spool, "n1", NULL), 0);
+    assert_true(exists(fixture, "spool/n1.json"));
+    assert_int_equal(spool_exhume(fixture->spool, "n1", NULL), ERROR_CLOSED);
+    assert_int_equal(spool_remove_dead(fixture->spool, "n2", NULL), 0);
+    assert_int_equal(spool_remove_dead(fixture->spool, "n2", NULL), ERROR_CLOSED);
+}
+
+static void note_removed(void *context, const char *id)
+{
+    text_copy(context, ID_BYTES, id);
+}
+
+/* The oldest file goes until the rest fits; a file that is no record is left alone. */
+static void test_dead_is_trimmed_to_its_bounds(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct timespec long_ago[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    struct spool_usage usage;
+    char removed[ID_BYTES] = "";
+    char path[512];
+    write_file(fixture, "dead/new.json", "{}");
+    write_file(fixture, "dead/old.json", "{}");
+    write_file(fixture, "dead/README", "a person's");
+    path_of(fixture, "dead/old.json", path);
+    assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0);
+    assert_int_equal(spool_trim_dead(fixture->spool, &usage, note_removed, removed, NULL), 0);
+    assert_int_equal(usage.files, 2);
+    assert_int_equal(usage.bytes, 4);
+    assert_string_equal(removed, "");
+    path_of(fixture, "dead/new.json", path);
+    assert_int_equal(truncate(path, SPOOL_DEAD_BYTES - 1), 0);
+    assert_int_equal(spool_trim_dead(fixture->spool, &usage, note_removed, removed, NULL), 0);
+    assert_string_equal(removed, "old");
+    assert_int_equal(usage.files, 1);
+    assert_true(exists(fixture, "dead/README"));
+}
+
 static void test_damaged_records_are_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -190,20 +258,6 @@ static void test_huge_and_special_files_are_refused(void **state)
     assert_int_equal(spool_load(fixture->spool, "n2", &record, &error), ERROR_INVALID);
 }
 
-/* How often each kind was found. */
-struct census {
-    int whole;
-    int damaged;
-};
-
-static void count(void *context, struct spool_record *record, bool damaged)
-{
-    struct census *census = context;
-    census->whole += damaged ? 0 : 1;
-    census->damaged += damaged ? 1 : 0;
-    free(record->reply);
-}
-
 static void test_each_finds_all_and_clears_leftovers(void **state)
 {
     struct fixture *fixture = *state;
@@ -230,6 +284,22 @@ static void test_another_accounts_folder_is_refused(void **state)
     assert_non_null(strstr(error.text, "account1"));
     assert_int_equal(spool_open(&other, fixture->folder, "account1", &error), 0);
     spool_close(other);
+}
+
+static void test_whose_folder_it_is_can_be_asked(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    char path[300];
+    assert_int_equal(spool_check_account(fixture->folder, "account1", &error), 0);
+    assert_int_equal(spool_check_account(fixture->folder, "account2", &error), ERROR_INVALID);
+    assert_non_null(strstr(error.text, "account1"));
+    snprintf(path, sizeof path, "%s/spool", fixture->folder);
+    assert_int_equal(spool_check_account(path, "account2", &error), 0);
+    assert_false(exists(fixture, "spool/account"));
+    snprintf(path, sizeof path, "%s/nowhere", fixture->folder);
+    assert_int_equal(spool_check_account(path, "account2", &error), 0);
+    assert_false(exists(fixture, "nowhere"));
 }
 
 /* A folder in the temporary file's place fails the write for root, too. */
@@ -260,10 +330,13 @@ int main(void)
         WITH_SPOOL(test_files_are_for_the_owner_only),
         WITH_SPOOL(test_remove_and_absent),
         WITH_SPOOL(test_buried_record_is_kept_in_dead),
+        WITH_SPOOL(test_dead_record_can_be_read_and_brought_back),
+        WITH_SPOOL(test_dead_is_trimmed_to_its_bounds),
         WITH_SPOOL(test_damaged_records_are_refused),
         WITH_SPOOL(test_huge_and_special_files_are_refused),
         WITH_SPOOL(test_each_finds_all_and_clears_leftovers),
         WITH_SPOOL(test_another_accounts_folder_is_refused),
+        WITH_SPOOL(test_whose_folder_it_is_can_be_asked),
         WITH_SPOOL(test_failed_write_keeps_the_old_record),
     };
     return cmocka_run_group_tests_name("spool", tests, NULL, NULL);

@@ -98,6 +98,25 @@ static void test_second_runtime_is_told_who_has_it(void **state)
     state_folder_close(&second);
 }
 
+static void test_holder_can_be_asked_for(void **state)
+{
+    struct fixture *fixture = *state;
+    struct state_folder folder;
+    char holder[32];
+    char process[32];
+    assert_false(state_folder_is_held(fixture->path, holder, sizeof holder));
+    assert_int_equal(access(fixture->path, F_OK), -1);
+    assert_int_equal(state_folder_open(&folder, fixture->path, &fixture->error), 0);
+    assert_true(state_folder_is_held(fixture->path, holder, sizeof holder));
+    snprintf(process, sizeof process, "%ld", (long)getpid());
+    assert_string_equal(holder, process);
+    state_folder_close(&folder);
+    assert_false(state_folder_is_held(fixture->path, holder, sizeof holder));
+    assert_string_equal(holder, "");
+    assert_int_equal(state_folder_open(&folder, fixture->path, &fixture->error), 0);
+    state_folder_close(&folder);
+}
+
 /* A runtime that was killed leaves no lock behind. */
 static void test_lock_ends_with_its_process(void **state)
 {
@@ -161,6 +180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_folder_is_made_for_its_owner_only),
         TEST(test_second_runtime_is_told_who_has_it),
+        TEST(test_holder_can_be_asked_for),
         TEST(test_lock_ends_with_its_process),
         TEST(test_paths_that_can_be_no_folder),
         TEST(test_lock_that_is_a_link_is_refused),

@@ -1,0 +1,35 @@
+/* One notification's record in the spool, and its form as a small JSON document. */
+#ifndef QUEUE_SPOOL_RECORD_H
+#define QUEUE_SPOOL_RECORD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/id.h"
+
+enum { SPOOL_FAILURE_BYTES = 64 };
+
+struct spool_record {
+    char id[ID_BYTES]; /* of the notification; valid (base/id.h) */
+    char agent_id[ID_BYTES];
+    char agent_slug[ID_BYTES];
+    char task_id[ID_BYTES]; /* "" for none */
+    int64_t created_at_ms;
+    int64_t failing_ms; /* how long it has been refused */
+    unsigned runs;      /* requests to the agent that were begun, this one included */
+    char failure[SPOOL_FAILURE_BYTES]; /* what the last run ended in; "" while there is none */
+    char *reply; /* NULL while the agent is being asked; else owned by whoever holds the record */
+};
+
+/*
+ * Reads a record's bytes: it has to be whole, of that account and under that id. On failure
+ * record->reply is NULL. ERROR_INVALID, ERROR_NO_MEMORY. Pure but for memory.
+ */
+int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
+    const char *id, struct spool_record *record, struct error *error);
+
+/* The record's bytes, NUL-ended, for the caller to free; NULL without memory. */
+char *spool_record_write(const struct spool_record *record, const char *account_id);
+
+#endif

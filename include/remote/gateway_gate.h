@@ -1,0 +1,74 @@
+/*
+ * Whether agents can be asked now: a judgement from how sends and probes end, so that an outage of
+ * the gateway costs no notification a run. A state machine without input or output; others send,
+ * probe and hold the queue's sends as it says. (Design, section 5.)
+ */
+#ifndef REMOTE_GATEWAY_GATE_H
+#define REMOTE_GATEWAY_GATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "remote/gateway.h"
+
+enum gate_state {
+    GATE_OPEN,
+    GATE_SUSPECT, /* something points at an outage; a probe decides */
+    GATE_SHUT,
+};
+
+enum { GATE_REASON_BYTES = 512 };
+
+/* What the gate says at one moment. */
+struct gate_view {
+    uint64_t version; /* grows with each change of what follows */
+    enum gate_state state;
+    bool trickle;         /* open, but one send at a time: the model provider is in trouble */
+    int64_t next_send_ms; /* in a trickle: no send before (monotonic) */
+    int64_t since_ms;     /* when the state began (monotonic) */
+    char
+        reason[GATE_REASON_BYTES]; /* why not open, or why a trickle, with what to check; else "" */
+};
+
+struct gateway_gate;
+
+/*
+ * A gate that is suspect until a probe has opened it, or shut for ever when enabled is false. Its
+ * trickle waits backoff_base_ms to backoff_max_ms between sends. The caller destroys it after its
+ * last use. ERROR_NO_MEMORY.
+ */
+int gateway_gate_create(struct gateway_gate **gate, bool enabled, int64_t backoff_base_ms,
+    int64_t backoff_max_ms, int64_t now_ms, struct error *error);
+void gateway_gate_destroy(struct gateway_gate *gate);
+
+/* All of the following: any thread, a short lock, no blocking. now_ms is monotonic. */
+
+void gateway_gate_look(struct gateway_gate *gate, struct gate_view *view);
+
+/* Taken before a send begins and given back with its result. */
+uint64_t gateway_gate_ticket(struct gateway_gate *gate);
+
+/*
+ * Notes how a send to agent_id ended. What began in an earlier state says nothing of the present
+ * one, but for a reply: it ends a trickle. Returns true when the view has changed.
+ */
+bool gateway_gate_note_send(struct gateway_gate *gate, uint64_t ticket, const char *agent_id,
+    const struct gateway_result *result, int64_t now_ms);
+
+/*
+ * When the next probe may begin; SYNC_NO_DEADLINE while none is needed. patient asks for the probe
+ * that waits long for its answer, which has its turn only after a quick one got none in time.
+ */
+int64_t gateway_gate_probe_due(struct gateway_gate *gate, bool patient);
+
+/* Takes the turn to probe; false when another thread was faster or none is needed any more. */
+bool gateway_gate_begin_probe(struct gateway_gate *gate, bool patient, int64_t now_ms);
+
+/* Notes how a probe ended. Returns true when the view has changed. */
+bool gateway_gate_note_probe(
+    struct gateway_gate *gate, bool patient, const struct gateway_result *result, int64_t now_ms);
+
+/* Milliseconds for which the gate has been open since it was made: the clock of failing time. */
+int64_t gateway_gate_open_ms(struct gateway_gate *gate, int64_t now_ms);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * STATE_DIR/gateway.pid: which process is the gateway that we started, so that a runtime that was
+ * killed leaves none behind for good. A process is known by its number, the time it began, and the
+ * start of the machine; its number alone may be somebody else's by now.
+ */
+#ifndef REMOTE_GATEWAY_RECORD_H
+#define REMOTE_GATEWAY_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+enum { GATEWAY_RECORD_BOOT_BYTES = 64 };
+
+struct gateway_record {
+    pid_t pid; /* of the process and of its group */
+    pid_t session;
+    int64_t start_ticks;
+    char boot_id[GATEWAY_RECORD_BOOT_BYTES];
+};
+
+/* Fills *record for a running child of ours. Returns 0 or ERROR_SYSTEM. */
+int gateway_record_make(struct gateway_record *record, pid_t pid, struct error *error);
+
+/* Writes the file, whole or not at all, mode 0600. Returns 0, ERROR_SYSTEM or ERROR_NO_MEMORY. */
+int gateway_record_save(
+    const char *state_dir, const struct gateway_record *record, struct error *error);
+
+/* Returns 0, ERROR_CLOSED when there is no file, ERROR_INVALID when it cannot be made out. */
+int gateway_record_load(const char *state_dir, struct gateway_record *record, struct error *error);
+
+/* Removes the file, if it is there. */
+void gateway_record_remove(const char *state_dir);
+
+/*
+ * Whether the recorded process, or one of its group that outlived it, still runs. Never true for
+ * a process that merely got the number: its time of beginning differs, and while somebody else has
+ * the number no group of ours can. A group without its leader is known by its session, too.
+ */
+bool gateway_record_lives(const struct gateway_record *record);
+
+/*
+ * Ends the recorded process with its group, if gateway_record_lives: SIGTERM, and SIGKILL after
+ * limit_ms. Blocks up to a second longer than that. Returns false when some of it still runs.
+ */
+bool gateway_record_end(const struct gateway_record *record, int64_t limit_ms);
+
+#endif

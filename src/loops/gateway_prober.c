@@ -1,0 +1,120 @@
+#include "loops/gateway_prober.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "loops/loop.h"
+
+enum { QUICK, PATIENT, THREADS };
+
+static const struct {
+    const char *name;
+    int64_t timeout_ms;
+} kinds[THREADS] = {
+    [QUICK] = {"mc-probe", 1500},
+    [PATIENT] = {"mc-probe-slow", 15000},
+};
+
+struct probing_thread {
+    struct gateway_prober *prober;
+    int kind;
+    struct http_client *client;
+    struct loop loop;
+    pthread_t thread;
+    bool started;
+};
+
+struct gateway_prober {
+    struct gateway_prober_parts parts;
+    struct probing_thread threads[THREADS];
+};
+
+int gateway_prober_create(
+    struct gateway_prober **prober, const struct gateway_prober_parts *parts, struct error *error)
+{
+    struct gateway_prober *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway prober");
+    created->parts = *parts;
+    int result = 0;
+    for (int kind = 0; kind < THREADS; kind++) {
+        struct probing_thread *thread = &created->threads[kind];
+        thread->prober = created;
+        thread->kind = kind;
+        loop_init(&thread->loop);
+        if (result == 0)
+            result = http_client_create(&thread->client, parts->store, parts->abort, error);
+    }
+    if (result != 0) {
+        gateway_prober_destroy(created);
+        return result;
+    }
+    *prober = created;
+    return 0;
+}
+
+void gateway_prober_destroy(struct gateway_prober *prober)
+{
+    if (prober == NULL)
+        return;
+    for (int kind = 0; kind < THREADS; kind++) {
+        http_client_destroy(prober->threads[kind].client);
+        loop_fini(&prober->threads[kind].loop);
+    }
+    free(prober);
+}
+
+static void probe(struct probing_thread *thread)
+{
+    const struct gateway_prober_parts *parts = &thread->prober->parts;
+    struct gateway_result result;
+    gateway_probe(parts->gateway, thread->client, kinds[thread->kind].timeout_ms, &result);
+    gatekeeper_note_probe(parts->keeper, thread->kind == PATIENT, &result);
+    gateway_result_fini(&result);
+    /* A quick probe that got no answer gives the patient one its turn. */
+    if (thread->kind == QUICK && result.timed_out)
+        loop_poke(&thread->prober->threads[PATIENT].loop);
+}
+
+static void *run(void *argument)
+{
+    struct probing_thread *thread = argument;
+    struct gateway_gate *gate = thread->prober->parts.keeper->gate;
+    bool patient = thread->kind == PATIENT;
+    do {
+        while (gateway_gate_begin_probe(gate, patient, clock_monotonic_ms()))
+            probe(thread);
+    } while (loop_wait(&thread->loop, gateway_gate_probe_due(gate, patient), 0));
+    return NULL;
+}
+
+int gateway_prober_start(struct gateway_prober *prober, struct error *error)
+{
+    int result = 0;
+    for (int kind = 0; result == 0 && kind < THREADS; kind++) {
+        struct probing_thread *thread = &prober->threads[kind];
+        result = thread_start(&thread->thread, kinds[kind].name, run, thread, error);
+        thread->started = result == 0;
+    }
+    if (result != 0)
+        gateway_prober_stop(prober);
+    return result;
+}
+
+void gateway_prober_poke(void *prober)
+{
+    struct gateway_prober *poked = prober;
+    for (int kind = 0; kind < THREADS; kind++)
+        loop_poke(&poked->threads[kind].loop);
+}
+
+void gateway_prober_stop(struct gateway_prober *prober)
+{
+    for (int kind = 0; kind < THREADS; kind++)
+        loop_stop(&prober->threads[kind].loop);
+    for (int kind = 0; kind < THREADS; kind++) {
+        if (prober->threads[kind].started)
+            thread_join(prober->threads[kind].thread);
+        prober->threads[kind].started = false;
+    }
+}

@@ -1,0 +1,176 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "queue_state.h"
+
+static void add_delivery_locked(
+    struct send_queue *queue, struct entry *entry, int64_t created_at_ms)
+{
+    entry->created_at_ms = created_at_ms;
+    entry->last_page = queue->page;
+    id_table_add(&queue->entries, &entry->item);
+    TAILQ_INSERT_TAIL(&queue->all, entry, in_queue);
+    queue->held++;
+}
+
+/* Few files are ever damaged, so the list is short. */
+static struct charge *find_charge_locked(const struct send_queue *queue, const char *id)
+{
+    struct charge *charge;
+    SLIST_FOREACH(charge, &queue->charges, next)
+    if (strcmp(charge->id, id) == 0)
+        break;
+    return charge;
+}
+
+/* False without room or memory: the backend lists it again. */
+static bool add_row_locked(struct send_queue *queue, const struct offer_row *row)
+{
+    if (queue->closed || queue->held >= SEND_QUEUE_MOST_HELD ||
+        queue->ready.ready >= queue->capacity)
+        return false;
+    struct entry *entry = queue_new_entry_locked(queue, ENTRY_DELIVERY, row->id, row->agent_id);
+    if (entry == NULL)
+        return false;
+    add_delivery_locked(queue, entry, row->created_at_ms);
+    const struct charge *charge = find_charge_locked(queue, row->id);
+    entry->runs = charge != NULL ? charge->runs : 0;
+    lane_insert(&queue->ready, entry);
+    cond_signal(&queue->work);
+    return true;
+}
+
+bool send_queue_restore(struct send_queue *queue, const struct spool_record *record, bool replied)
+{
+    mutex_lock(&queue->lock);
+    struct entry *entry =
+        queue_new_entry_locked(queue, ENTRY_DELIVERY, record->id, record->agent_id);
+    if (entry != NULL) {
+        add_delivery_locked(queue, entry, record->created_at_ms);
+        entry->stage = replied ? STAGE_REPLIED : STAGE_KNOWN;
+        entry->runs = record->runs;
+        entry->failing_ms = record->failing_ms;
+        entry->recorded = true;
+        entry->spooled = replied;
+        text_copy(entry->agent_slug, sizeof entry->agent_slug, record->agent_slug);
+        text_copy(entry->task_id, sizeof entry->task_id, record->task_id);
+        lane_insert(&queue->ready, entry);
+    }
+    mutex_unlock(&queue->lock);
+    return entry != NULL;
+}
+
+bool send_queue_remember_settled(struct send_queue *queue, const char *id)
+{
+    struct leavings leavings;
+    leavings_init(&leavings);
+    mutex_lock(&queue->lock);
+    struct entry *entry = NULL;
+    if (id_table_find(&queue->entries, id) == NULL)
+        entry = queue_new_entry_locked(queue, ENTRY_DELIVERY, id, "");
+    if (entry != NULL) {
+        add_delivery_locked(queue, entry, 0);
+        entry->stage = STAGE_SETTLED;
+        entry->settled_at_ms = clock_monotonic_ms();
+        queue->settled++;
+        queue_leave_lane_locked(queue, entry, &leavings);
+    }
+    mutex_unlock(&queue->lock);
+    leavings_free(&leavings);
+    return entry != NULL;
+}
+
+bool send_queue_charge(struct send_queue *queue, const char *id, unsigned runs)
+{
+    struct charge *charge = calloc(1, sizeof *charge);
+    if (charge == NULL)
+        return false;
+    text_copy(charge->id, sizeof charge->id, id);
+    charge->runs = runs;
+    mutex_lock(&queue->lock);
+    SLIST_INSERT_HEAD(&queue->charges, charge, next);
+    mutex_unlock(&queue->lock);
+    return true;
+}
+
+struct taken_in {
+    size_t added;
+    size_t left; /* unknown ids for which there was no room */
+};
+
+static struct taken_in take_in_rows_locked(struct send_queue *queue, const struct offer *offer)
+{
+    struct taken_in taken = {0};
+    for (size_t i = 0; i < offer->count; i++) {
+        struct id_item *found = id_table_find(&queue->entries, offer->rows[i].id);
+        if (found != NULL)
+            CONTAINER_OF(found, struct entry, item)->last_page = queue->page;
+        else if (add_row_locked(queue, &offer->rows[i]))
+            taken.added++;
+        else
+            taken.left++;
+    }
+    return taken;
+}
+
+/*
+ * Whether the page would have listed the entry if the backend still had it as undelivered: a page
+ * that was cut says nothing of what is younger than its last row, and nothing at all when none of
+ * its rows could be read.
+ */
+static bool page_covers(const struct offer *offer, const struct entry *entry)
+{
+    if (!offer->full)
+        return true;
+    return offer->count > 0 && entry->created_at_ms < offer->rows[offer->count - 1].created_at_ms;
+}
+
+static void drop_unlisted_locked(
+    struct send_queue *queue, const struct offer *offer, struct leavings *leavings)
+{
+    struct entry *next;
+    for (struct entry *entry = TAILQ_FIRST(&queue->all); entry != NULL; entry = next) {
+        next = TAILQ_NEXT(entry, in_queue);
+        if (entry->last_page == queue->page || entry->running || !page_covers(offer, entry))
+            continue;
+        bool unused = entry->stage == STAGE_KNOWN && entry->runs == 0 && !entry->recorded;
+        bool over = entry->stage == STAGE_SETTLED && entry->settled_at_ms < offer->began_at_ms;
+        if (unused || over)
+            queue_forget_locked(queue, entry, leavings);
+    }
+}
+
+bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
+{
+    struct leavings leavings;
+    leavings_init(&leavings);
+    mutex_lock(&queue->lock);
+    queue->page++;
+    struct taken_in taken = take_in_rows_locked(queue, offer);
+    drop_unlisted_locked(queue, offer, &leavings);
+    bool more = taken.added > 0 && queue_is_low_locked(queue);
+    queue->backend_has_more = !more && (offer->full || taken.left > 0);
+    mutex_unlock(&queue->lock);
+    leavings_free(&leavings);
+    return more;
+}
+
+bool send_queue_wake(struct send_queue *queue, const char *agent_id)
+{
+    struct entry *entry = NULL;
+    mutex_lock(&queue->lock);
+    struct id_item *found = id_table_find(&queue->lanes, agent_id);
+    bool has_one = found != NULL && CONTAINER_OF(found, struct lane, item)->wakes > 0;
+    if (!queue->closed && !has_one)
+        entry = queue_new_entry_locked(queue, ENTRY_WAKE, agent_id, agent_id);
+    if (entry != NULL) {
+        entry->lane->wakes++;
+        TAILQ_INSERT_TAIL(&queue->wakes, entry, in_queue);
+        lane_insert(&queue->ready, entry);
+        cond_signal(&queue->work);
+    }
+    mutex_unlock(&queue->lock);
+    return entry != NULL;
+}

@@ -1,0 +1,76 @@
+/* The inside of the send queue, shared by its files: what comes in, what goes out. */
+#ifndef QUEUE_QUEUE_STATE_H
+#define QUEUE_QUEUE_STATE_H
+
+#include "base/heap.h"
+#include "base/sync.h"
+#include "lane.h"
+#include "queue/send_queue.h"
+
+/* Runs that a notification has cost before it is listed. */
+struct charge {
+    char id[ID_BYTES];
+    unsigned runs;
+    SLIST_ENTRY(charge) next;
+};
+
+SLIST_HEAD(charge_list, charge);
+
+struct send_queue {
+    size_t capacity; /* this and the next: never changed once workers run */
+    size_t most_wakes;
+
+    /* Guards everything below, and the queue's part of every entry and lane. */
+    struct mutex lock;
+    struct cond work;       /* signalled when there is something to take, and by the close */
+    struct cond sends_over; /* signalled when sending becomes 0 */
+    struct id_table entries;
+    struct id_table lanes;
+    struct charge_list charges;
+    struct entry_list all; /* deliveries */
+    struct entry_list wakes;
+    struct lane_lists ready;
+    struct heap waiting;
+    size_t held; /* in all */
+    size_t running;
+    size_t asking;  /* running entries that were taken to be sent and are not past that stage */
+    size_t sending; /* of these, those whose request is going out */
+    size_t wakes_running;
+    size_t settled;
+    size_t lane_count;
+    uint64_t page; /* number of the page being taken in */
+    bool backend_has_more;
+    struct send_flow flow;
+    bool closed;
+    int64_t close_deadline_ms;
+};
+
+/* The structure that the member at pointer is embedded in. */
+#define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
+
+/* What was taken out under the lock and is freed after it. */
+struct leavings {
+    struct entry_list entries;
+    struct lane_list lanes;
+};
+
+void leavings_init(struct leavings *leavings);
+void leavings_free(struct leavings *leavings);
+
+/* All of these with the lock held. */
+
+/* An entry of that lane, in it but ready nowhere yet, and in no list; NULL without memory. */
+struct entry *queue_new_entry_locked(
+    struct send_queue *queue, enum entry_kind kind, const char *id, const char *agent_id);
+
+/* Lets an entry go for good: it is in no list, table or lane afterwards, but in leavings. */
+void queue_forget_locked(struct send_queue *queue, struct entry *entry, struct leavings *leavings);
+
+/* The entry no longer needs its lane; the last one to leave takes the lane out. */
+void queue_leave_lane_locked(
+    struct send_queue *queue, struct entry *entry, struct leavings *leavings);
+
+/* Whether so little work is ready that another page is welcome. */
+bool queue_is_low_locked(const struct send_queue *queue);
+
+#endif

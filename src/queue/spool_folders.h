@@ -1,0 +1,15 @@
+/* The inside of the spool, shared by the files that read one record and all of them. */
+#ifndef QUEUE_SPOOL_FOLDERS_H
+#define QUEUE_SPOOL_FOLDERS_H
+
+#define SPOOL_SUFFIX ".json"
+#define SPOOL_TEMPORARY_SUFFIX ".new"
+
+/* Never changed once open. */
+struct spool {
+    int folder_fd;
+    int dead_fd;
+    char *account_id;
+};
+
+#endif

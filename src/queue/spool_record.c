@@ -1,0 +1,76 @@
+#include "queue/spool_record.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json_guard.h"
+#include "base/text.h"
+
+static const double LATEST_TIME_MS = 8.64e15;
+
+char *spool_record_write(const struct spool_record *record, const char *account_id)
+{
+    json_t *document = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:s, s:s*}", "account",
+        account_id, "id", record->id, "agent", record->agent_id, "slug", record->agent_slug, "task",
+        record->task_id, "createdAt", (json_int_t)record->created_at_ms, "failingMs",
+        (json_int_t)record->failing_ms, "runs", (int)record->runs, "failure", record->failure,
+        "reply", record->reply);
+    char *bytes = document != NULL ? json_dumps(document, JSON_COMPACT) : NULL;
+    json_decref(document);
+    return bytes;
+}
+
+static bool copy_field(char field[static ID_BYTES], const json_t *document, const char *key)
+{
+    const char *value = json_guard_string(document, key);
+    return value != NULL && text_copy(field, ID_BYTES, value);
+}
+
+static bool read_numbers(const json_t *document, struct spool_record *record)
+{
+    double created_at_ms;
+    double runs;
+    double failing_ms = 0;
+    if (!json_guard_number(
+            json_object_get(document, "createdAt"), 0, LATEST_TIME_MS, &created_at_ms) ||
+        !json_guard_number(json_object_get(document, "runs"), 0, INT_MAX, &runs))
+        return false;
+    json_guard_number(json_object_get(document, "failingMs"), 0, LATEST_TIME_MS, &failing_ms);
+    record->created_at_ms = (int64_t)created_at_ms;
+    record->runs = (unsigned)runs;
+    record->failing_ms = (int64_t)failing_ms;
+    return true;
+}
+
+/* False when the document is no whole record of this account under this id. */
+static bool read_fields(
+    const json_t *document, const char *account_id, const char *id, struct spool_record *record)
+{
+    const char *account = json_guard_string(document, "account");
+    const char *failure = json_guard_string(document, "failure");
+    if (account == NULL || strcmp(account, account_id) != 0 ||
+        !copy_field(record->id, document, "id") || strcmp(record->id, id) != 0 ||
+        !copy_field(record->agent_id, document, "agent") ||
+        !copy_field(record->agent_slug, document, "slug") ||
+        !copy_field(record->task_id, document, "task") || !read_numbers(document, record))
+        return false;
+    text_copy(record->failure, sizeof record->failure, failure != NULL ? failure : "");
+    return true;
+}
+
+int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
+    const char *id, struct spool_record *record, struct error *error)
+{
+    json_t *document = NULL;
+    *record = (struct spool_record){0};
+    int result = json_guard_load(bytes, length_bytes, &document, error);
+    if (result == 0 && !read_fields(document, account_id, id, record))
+        result = error_set(error, ERROR_INVALID, "is no record of this account");
+    const char *reply = result == 0 ? json_guard_string(document, "reply") : NULL;
+    if (reply != NULL && (record->reply = strdup(reply)) == NULL)
+        result = error_set(error, ERROR_NO_MEMORY, "no memory for a reply");
+    json_decref(document);
+    return result == ERROR_NO_MEMORY || result == 0 ? result : ERROR_INVALID;
+}

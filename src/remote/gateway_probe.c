@@ -1,0 +1,122 @@
+#include "remote/gateway_probe.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/json_guard.h"
+#include "gateway_access.h"
+
+enum { ANSWER_LIMIT_BYTES = 1024 * 1024, HEADERS = 2 };
+
+static const char model_prefix[] = "openclaw/";
+
+static void ask(const struct gateway *gateway, struct http_client *client, const char *url,
+    const char *body, int64_t timeout_ms, struct http_answer *answer)
+{
+    const char *headers[HEADERS + 1] = {"Content-Type: application/json", gateway->authorization};
+    const struct http_request request = {
+        .url = url,
+        .headers = headers,
+        .body = body,
+        .body_bytes = body != NULL ? strlen(body) : 0,
+        .timeout_ms = timeout_ms,
+        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+        .single_use_connection = true,
+        .ignore_proxy = true, /* it would be shown the token */
+    };
+    http_client_perform(client, &request, answer);
+}
+
+/* Statuses by which a proxy in front of it says that the gateway is not there. */
+static bool says_absent(int status)
+{
+    return status >= 502 && status <= 504;
+}
+
+static void judge(const struct http_answer *answer, struct gateway_result *result)
+{
+    gateway_classify(answer, result);
+    gateway_result_fini(result);
+    switch (result->outcome) {
+    case GATEWAY_AMBIGUOUS: /* an empty object runs no agent */
+        result->outcome = GATEWAY_UNREACHABLE;
+        break;
+    case GATEWAY_REFUSED:
+        result->outcome = says_absent(answer->status) ? GATEWAY_UNREACHABLE : GATEWAY_REPLIED;
+        break;
+    case GATEWAY_FAILED_RUN:
+        result->outcome = GATEWAY_REPLIED;
+        break;
+    default:
+        break;
+    }
+}
+
+void gateway_probe(const struct gateway *gateway, struct http_client *client, int64_t timeout_ms,
+    struct gateway_result *result)
+{
+    *result = (struct gateway_result){.outcome = GATEWAY_DISABLED};
+    if (!gateway_is_enabled(gateway)) {
+        error_set(&result->error, ERROR_CLOSED,
+            "OpenClaw gateway URL is not set (OPENCLAW_GATEWAY_URL); it is disabled");
+        return;
+    }
+    struct http_answer answer;
+    ask(gateway, client, gateway->endpoint, "{}", timeout_ms, &answer);
+    judge(&answer, result);
+}
+
+/* The names in an answer of the models endpoint; NULL when it is none. */
+static json_t *read_list(const struct http_answer *answer)
+{
+    json_t *body;
+    if (json_guard_load(answer->body.bytes, answer->body.length_bytes, &body, NULL) != 0)
+        return NULL;
+    const json_t *data = json_object_get(body, "data");
+    json_t *list = json_is_array(data) ? json_array() : NULL;
+    size_t index;
+    const json_t *item;
+    json_array_foreach (data, index, item) {
+        const char *id = json_guard_string(item, "id");
+        if (list != NULL && id != NULL && json_array_append_new(list, json_string(id)) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+    }
+    json_decref(body);
+    return list;
+}
+
+void gateway_models_fetch(const struct gateway *gateway, struct http_client *client,
+    int64_t timeout_ms, struct gateway_models *models)
+{
+    *models = (struct gateway_models){0};
+    if (!gateway_is_enabled(gateway))
+        return;
+    struct http_answer answer;
+    ask(gateway, client, gateway->models_endpoint, NULL, timeout_ms, &answer);
+    if (answer.failure == HTTP_ANSWERED && answer.status == 200)
+        models->list = read_list(&answer);
+    models->known = models->list != NULL;
+}
+
+void gateway_models_fini(struct gateway_models *models)
+{
+    json_decref(models->list);
+    *models = (struct gateway_models){0};
+}
+
+bool gateway_models_have(const struct gateway_models *models, const char *agent_slug)
+{
+    size_t index;
+    const json_t *item;
+    if (!models->known)
+        return true;
+    json_array_foreach (models->list, index, item) {
+        const char *id = json_string_value(item);
+        if (strncmp(id, model_prefix, sizeof model_prefix - 1) == 0 &&
+            strcasecmp(id + sizeof model_prefix - 1, agent_slug) == 0)
+            return true;
+    }
+    return false;
+}

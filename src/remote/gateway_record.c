@@ -1,0 +1,164 @@
+#include "remote/gateway_record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json_guard.h"
+#include "base/process_stat.h"
+#include "base/text.h"
+#include "config/file.h"
+
+enum {
+    FILE_BYTES_MAX = 1024,
+    CONTENT_BYTES = 256,
+    KILL_LIMIT_MS = 1000, /* for the kernel to end what was killed */
+    LOOK_AGAIN_MS = 20    /* nothing tells of the end of a process that is not our child */
+};
+
+/* Numbers in JSON are exact up to here. */
+static const double LARGEST_NUMBER = 9007199254740992.0;
+
+static const char file_name[] = "gateway.pid";
+static const char boot_id_path[] = "/proc/sys/kernel/random/boot_id";
+
+static int read_boot_id(char boot_id[static GATEWAY_RECORD_BOOT_BYTES], struct error *error)
+{
+    struct file_content content;
+    int result = file_read(boot_id_path, FILE_BYTES_MAX, &content, error);
+    if (result != 0)
+        return result;
+    content.bytes[strcspn(content.bytes, "\n")] = '\0';
+    text_copy(boot_id, GATEWAY_RECORD_BOOT_BYTES, content.bytes);
+    free(content.bytes);
+    return 0;
+}
+
+int gateway_record_make(struct gateway_record *record, pid_t pid, struct error *error)
+{
+    struct process_stat stat;
+    if (!process_stat_read(pid, &stat))
+        return error_set(error, ERROR_SYSTEM, "/proc says nothing about process %d", (int)pid);
+    *record = (struct gateway_record){
+        .pid = pid, .session = stat.session, .start_ticks = stat.start_ticks};
+    return read_boot_id(record->boot_id, error) == 0 ? 0 : ERROR_SYSTEM;
+}
+
+static void path_of(const char *state_dir, const char *suffix, char path[static PATH_MAX])
+{
+    snprintf(path, PATH_MAX, "%s/%s%s", state_dir, file_name, suffix);
+}
+
+static bool write_file(const char *path, const char *bytes, size_t length_bytes)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return false;
+    ssize_t written = write(fd, bytes, length_bytes);
+    int reason = written < 0 ? errno : ENOSPC;
+    close(fd);
+    errno = reason;
+    return written == (ssize_t)length_bytes;
+}
+
+/* Not synced: it has to outlive this process, not the machine, which takes the child along. */
+int gateway_record_save(
+    const char *state_dir, const struct gateway_record *record, struct error *error)
+{
+    char path[PATH_MAX];
+    char temporary[PATH_MAX];
+    char content[CONTENT_BYTES];
+    path_of(state_dir, "", path);
+    path_of(state_dir, ".new", temporary);
+    int length = snprintf(content, sizeof content,
+        "{\"pid\":%d,\"startTicks\":%" PRId64 ",\"session\":%d,\"bootId\":\"%s\"}\n",
+        (int)record->pid, record->start_ticks, (int)record->session, record->boot_id);
+    if (write_file(temporary, content, (size_t)length) && rename(temporary, path) == 0)
+        return 0;
+    int reason = errno;
+    unlink(temporary);
+    return error_set_errno(error, ERROR_SYSTEM, reason, "%s cannot be written", path);
+}
+
+static bool parse(const json_t *document, struct gateway_record *record)
+{
+    double pid, session, start_ticks;
+    const char *boot_id = json_guard_string(document, "bootId");
+    /* 0 and 1 would be our own group and everybody's. */
+    if (boot_id == NULL || !json_guard_number(json_object_get(document, "pid"), 2, INT_MAX, &pid) ||
+        !json_guard_number(json_object_get(document, "session"), 0, INT_MAX, &session) ||
+        !json_guard_number(
+            json_object_get(document, "startTicks"), 0, LARGEST_NUMBER, &start_ticks))
+        return false;
+    *record = (struct gateway_record){
+        .pid = (pid_t)pid, .session = (pid_t)session, .start_ticks = (int64_t)start_ticks};
+    return text_copy(record->boot_id, sizeof record->boot_id, boot_id);
+}
+
+int gateway_record_load(const char *state_dir, struct gateway_record *record, struct error *error)
+{
+    char path[PATH_MAX];
+    struct file_content content;
+    json_t *document = NULL;
+    path_of(state_dir, "", path);
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        return error_set(error, ERROR_CLOSED, "there is no %s", path);
+    if (file_read(path, FILE_BYTES_MAX, &content, error) != 0)
+        return error_set(error, ERROR_INVALID, "%s cannot be read", path);
+    int result = json_guard_load(content.bytes, content.length_bytes, &document, error);
+    free(content.bytes);
+    if (result != 0 || !parse(document, record))
+        result = error_set(error, ERROR_INVALID, "%s names no process", path);
+    json_decref(document);
+    return result;
+}
+
+void gateway_record_remove(const char *state_dir)
+{
+    char path[PATH_MAX];
+    path_of(state_dir, "", path);
+    unlink(path);
+}
+
+bool gateway_record_lives(const struct gateway_record *record)
+{
+    char boot_id[GATEWAY_RECORD_BOOT_BYTES];
+    struct process_stat stat;
+    if (read_boot_id(boot_id, NULL) != 0 || strcmp(boot_id, record->boot_id) != 0)
+        return false;
+    bool leader_is_there = process_stat_read(record->pid, &stat);
+    if (leader_is_there && stat.start_ticks != record->start_ticks)
+        return false;
+    return process_group_lives(
+        record->pid, leader_is_there ? PROCESS_ANY_SESSION : record->session);
+}
+
+static bool is_gone_by(const struct gateway_record *record, int64_t deadline_ms)
+{
+    bool lives;
+    while ((lives = gateway_record_lives(record)) && clock_monotonic_ms() < deadline_ms)
+        poll(NULL, 0, LOOK_AGAIN_MS);
+    return !lives;
+}
+
+/*
+ * Between a look and the signal the number could change hands only if the group ended and all other
+ * numbers were given out within those microseconds.
+ */
+static bool end_with(const struct gateway_record *record, int number, int64_t limit_ms)
+{
+    if (gateway_record_lives(record))
+        kill(-record->pid, number);
+    return is_gone_by(record, clock_monotonic_ms() + limit_ms);
+}
+
+bool gateway_record_end(const struct gateway_record *record, int64_t limit_ms)
+{
+    return end_with(record, SIGTERM, limit_ms) || end_with(record, SIGKILL, KILL_LIMIT_MS);
+}

@@ -1,0 +1,37 @@
+#include "work/address.h"
+
+#include "base/json_guard.h"
+
+/* The gateway lower-cases session keys, so two spellings would be one session. */
+static void lower_case(struct text *text)
+{
+    for (size_t i = 0; i < text->length_bytes; i++)
+        if (text->data[i] >= 'A' && text->data[i] <= 'Z')
+            text->data[i] = (char)(text->data[i] - 'A' + 'a');
+}
+
+bool address_of_agent(
+    struct address *address, const struct directory *directory, const json_t *agent)
+{
+    const char *slug = json_guard_string(agent, "slug");
+    const char *given = json_guard_string(agent, "sessionKey");
+    const char *fallback = directory->fallback_agent;
+    *address = (struct address){0};
+    slug = slug != NULL ? slug : "";
+    text_copy(address->agent_slug, sizeof address->agent_slug, slug);
+    if (fallback != NULL && !gateway_roster_has(directory->roster, slug)) {
+        text_copy(address->agent_slug, sizeof address->agent_slug, fallback);
+        text_printf(&address->session_key, "agent:%s:%s:%s", fallback, slug, directory->account_id);
+        lower_case(&address->session_key);
+    } else if (given != NULL && given[0] != '\0') {
+        text_append(&address->session_key, given);
+    } else {
+        text_printf(&address->session_key, "agent:%s:%s", slug, directory->account_id);
+    }
+    return !address->session_key.failed;
+}
+
+void address_fini(struct address *address)
+{
+    text_fini(&address->session_key);
+}

@@ -1,0 +1,203 @@
+#include "attempt.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/stop_point.h"
+#include "work/address.h"
+#include "work/prompt.h"
+#include "work/reply.h"
+
+/* A run that failed may have cost money and left traces: the next one is put off further. */
+enum { DOUBLINGS_AFTER_A_RUN = 4 };
+
+/* However often our own timeout passes, no run is waited for longer, unless the setting is. */
+static const int64_t LONGEST_TIMEOUT_MS = INT64_C(15) * 60 * 1000;
+
+static const char component[] = "Delivery";
+
+bool ask_budget_is_spent(const struct attempt *attempt)
+{
+    return attempt->entry->runs >= attempt->deliver->config->delivery_max_runs;
+}
+
+static struct finish give_up(struct attempt *attempt, const struct error *error)
+{
+    const struct entry *entry = attempt->entry;
+    attempt_count_failure(attempt, error);
+    log_event(LOG_LEVEL_WARN, component,
+        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts),
+            LOG_NUMBER("runs", entry->runs)),
+        "Failed to deliver %s for the last time: %s", entry->item.id, error->text);
+    attempt_forget_failures(attempt);
+    return attempt_go_on(STAGE_GIVING_UP);
+}
+
+/* A run failed, or may have: another follows as long as the budget lasts. */
+static struct finish run_failed(
+    struct attempt *attempt, const char *failure, const struct error *error)
+{
+    text_copy(attempt->entry->failure, sizeof attempt->entry->failure, failure);
+    if (ask_budget_is_spent(attempt))
+        return give_up(attempt, error);
+    return attempt_again(attempt, STAGE_KNOWN, DOUBLINGS_AFTER_A_RUN, 0, error);
+}
+
+static struct finish take_reply(struct attempt *attempt, struct gateway_result *result)
+{
+    struct entry *entry = attempt->entry;
+    struct error error;
+    stats_send_ended(attempt->deliver->stats, NULL);
+    if (reply_read(result->body, &entry->reply, &error) != 0)
+        return run_failed(attempt, "its reply could not be read", &error);
+    attempt_forget_failures(attempt);
+    spooling_keep_reply(&attempt->deliver->spooling, entry);
+    STOP_POINT("after_spool");
+    return attempt_go_on(STAGE_REPLIED);
+}
+
+/* The gateway keeps refusing this one, and takes others. */
+static struct finish refused(struct attempt *attempt, const struct gateway_result *result)
+{
+    const struct deliver *deliver = attempt->deliver;
+    struct entry *entry = attempt->entry;
+    int64_t open_ms = gateway_gate_open_ms(deliver->keeper->gate, clock_monotonic_ms());
+    if (attempt_is_hopeless(attempt, open_ms)) {
+        text_copy(entry->failure, sizeof entry->failure, "the gateway refused it for too long");
+        return give_up(attempt, &result->error);
+    }
+    return attempt_again(attempt, STAGE_KNOWN, 0, result->retry_after_ms, &result->error);
+}
+
+/*
+ * The gate says when agents can be asked again, so nothing is counted and the entry stays at the
+ * front of its lane. An entry that meets this again and again, although probes find the gateway
+ * well, meets it because of itself: it is then treated as refused.
+ */
+static struct finish held_back(struct attempt *attempt, const struct gateway_result *result)
+{
+    enum { TIMES = 3 };
+    struct entry *entry = attempt->entry;
+    if (result->outcome != GATEWAY_UNREACHABLE && ++entry->held_back > TIMES)
+        return refused(attempt, result);
+    atomic_fetch_add(&attempt->deliver->stats->failed, 1);
+    stats_delivery_failed(attempt->deliver->stats, result->error.text);
+    log_event(LOG_LEVEL_WARN, component,
+        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts)),
+        "Could not ask about %s: %s", entry->item.id, result->error.text);
+    return attempt_put_back(STAGE_KNOWN);
+}
+
+static struct finish after_send(struct attempt *attempt, struct gateway_result *result)
+{
+    if (result->outcome != GATEWAY_REPLIED && result->outcome != GATEWAY_ABORTED)
+        stats_send_ended(attempt->deliver->stats, result->error.text);
+    switch (result->outcome) {
+    case GATEWAY_REPLIED:
+        return take_reply(attempt, result);
+    case GATEWAY_FAILED_RUN:
+        return run_failed(attempt, "the run failed", &result->error);
+    case GATEWAY_AMBIGUOUS:
+        attempt->entry->timeouts += result->timed_out ? 1 : 0;
+        return run_failed(attempt,
+            result->timed_out ? "no answer in time" : "the connection was lost", &result->error);
+    case GATEWAY_REFUSED:
+        return refused(attempt, result);
+    case GATEWAY_UNREACHABLE:
+    case GATEWAY_MISCONFIGURED:
+    case GATEWAY_BUSY:
+        return held_back(attempt, result);
+    case GATEWAY_ABORTED:
+    case GATEWAY_DISABLED:
+        break;
+    }
+    return attempt_put_back(STAGE_KNOWN);
+}
+
+/* Whether the answer, or its absence, proves that the agent was not run. */
+static bool certainly_no_run(const struct gateway_result *result)
+{
+    switch (result->outcome) {
+    case GATEWAY_REPLIED:
+    case GATEWAY_FAILED_RUN:
+    case GATEWAY_AMBIGUOUS:
+        return false;
+    case GATEWAY_ABORTED:
+        return !result->sent;
+    case GATEWAY_DISABLED:
+    case GATEWAY_UNREACHABLE:
+    case GATEWAY_MISCONFIGURED:
+    case GATEWAY_BUSY:
+    case GATEWAY_REFUSED:
+        break;
+    }
+    return true;
+}
+
+/* Twice the time after each run that took longer than we waited. */
+static int64_t timeout_ms(const struct attempt *attempt)
+{
+    int64_t set_ms = attempt->deliver->config->gateway_timeout_ms;
+    int64_t longest_ms = set_ms > LONGEST_TIMEOUT_MS ? set_ms : LONGEST_TIMEOUT_MS;
+    int64_t wait_ms = set_ms;
+    for (unsigned i = 0; i < attempt->entry->timeouts && wait_ms < longest_ms; i++)
+        wait_ms *= 2;
+    return wait_ms < longest_ms ? wait_ms : longest_ms;
+}
+
+static void send(struct attempt *attempt, const struct address *address, const struct text *input,
+    struct gateway_result *result)
+{
+    const struct deliver *deliver = attempt->deliver;
+    struct entry *entry = attempt->entry;
+    const struct gateway_message message = {
+        .session_key = address->session_key.data,
+        .agent_slug = address->agent_slug,
+        .input = input->data,
+        .input_bytes = input->length_bytes,
+        .timeout_ms = timeout_ms(attempt),
+    };
+    int64_t began_us = clock_monotonic_us();
+    spooling_begin_run(&deliver->spooling, entry);
+    STOP_POINT("before_send");
+    gateway_send(deliver->gateway, attempt->client, &message, result);
+    STOP_POINT("after_send");
+    attempt->run_ms = (clock_monotonic_us() - began_us) / 1000;
+    if (certainly_no_run(result))
+        spooling_take_back_run(&deliver->spooling, entry);
+    else
+        atomic_fetch_add(&deliver->stats->runs, 1);
+}
+
+static struct finish post(
+    struct attempt *attempt, const struct address *address, const struct text *input)
+{
+    const struct deliver *deliver = attempt->deliver;
+    struct gateway_result result;
+    /* Before the queue is asked, so that a change of the gate in between makes the result stale. */
+    uint64_t ticket = gateway_gate_ticket(deliver->keeper->gate);
+    if (!send_queue_advance(deliver->queue, attempt->entry, STAGE_SENDING))
+        return attempt_put_back(STAGE_KNOWN);
+    send(attempt, address, input, &result);
+    gatekeeper_note_send(deliver->keeper, ticket, attempt->entry->agent_id, &result);
+    struct finish finish = after_send(attempt, &result);
+    gateway_result_fini(&result);
+    return finish;
+}
+
+struct finish ask_agent(struct attempt *attempt, const struct delivery_context *context)
+{
+    struct address address;
+    struct text input = {0};
+    struct finish finish;
+    bool complete = address_of_agent(&address, &attempt->deliver->directory, context->agent);
+    prompt_build(context, &input);
+    if (!complete || input.failed) {
+        struct error error;
+        error_set(&error, ERROR_NO_MEMORY, "no memory for the message to the agent");
+        finish = attempt_again(attempt, STAGE_KNOWN, 0, 0, &error);
+    } else {
+        finish = post(attempt, &address, &input);
+    }
+    address_fini(&address);
+    text_fini(&input);
+    return finish;
+}

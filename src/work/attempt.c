@@ -1,0 +1,95 @@
+#include "attempt.h"
+
+#include "base/backoff.h"
+#include "base/clock.h"
+#include "base/json_guard.h"
+#include "base/log.h"
+
+static const char component[] = "Delivery";
+
+struct finish attempt_go_on(enum entry_stage stage)
+{
+    return (struct finish){.stage = stage};
+}
+
+struct finish attempt_put_back(enum entry_stage stage)
+{
+    return (struct finish){.stage = stage, .delay_ms = 1};
+}
+
+struct finish attempt_settle(struct attempt *attempt, enum entry_verdict verdict, const char *note)
+{
+    attempt->entry->verdict = verdict;
+    attempt->note = note;
+    return attempt_go_on(STAGE_SETTLED);
+}
+
+struct finish attempt_mark_as(struct attempt *attempt, enum entry_verdict verdict, const char *note)
+{
+    attempt->entry->verdict = verdict;
+    attempt->note = note;
+    return attempt_go_on(STAGE_WRITTEN);
+}
+
+void attempt_count_failure(struct attempt *attempt, const struct error *error)
+{
+    attempt->entry->failures++;
+    atomic_fetch_add(&attempt->deliver->stats->failed, 1);
+    stats_delivery_failed(attempt->deliver->stats, error->text);
+}
+
+struct finish attempt_again(struct attempt *attempt, enum entry_stage stage,
+    unsigned more_doublings, int64_t least_ms, const struct error *error)
+{
+    const struct config *config = attempt->deliver->config;
+    const struct entry *entry = attempt->entry;
+    attempt_count_failure(attempt, error);
+    int64_t delay_ms = backoff_ms(entry->failures + more_doublings,
+        config->delivery_backoff_base_ms, config->delivery_backoff_max_ms, backoff_random_unit());
+    if (delay_ms < least_ms)
+        delay_ms = least_ms;
+    log_event(LOG_LEVEL_WARN, component,
+        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts),
+            LOG_NUMBER("retry_ms", delay_ms)),
+        "Failed to deliver %s %s", entry->item.id, error->text);
+    return (struct finish){.stage = stage, .delay_ms = delay_ms > 0 ? delay_ms : 1};
+}
+
+void attempt_forget_failures(struct attempt *attempt)
+{
+    struct entry *entry = attempt->entry;
+    entry->failures = 0;
+    entry->held_back = 0;
+    entry->failing = false;
+    entry->failing_ms = 0;
+}
+
+bool attempt_is_hopeless(struct attempt *attempt, int64_t clock_ms)
+{
+    struct entry *entry = attempt->entry;
+    if (entry->failing)
+        entry->failing_ms += clock_ms - entry->failing_mark_ms;
+    entry->failing = true;
+    entry->failing_mark_ms = clock_ms;
+    spooling_note_failing(&attempt->deliver->spooling, entry);
+    return entry->failing_ms >= attempt->deliver->config->delivery_give_up_after_ms;
+}
+
+bool context_is_over(const struct delivery_context *context)
+{
+    return json_is_null(context->value) ||
+           json_is_number(json_object_get(context->notification, "deliveredAt"));
+}
+
+bool context_task_is_gone(const struct delivery_context *context)
+{
+    return context->task == NULL && json_guard_string(context->notification, "taskId") != NULL;
+}
+
+struct finish attempt_backend_failed(struct attempt *attempt, enum entry_stage stage,
+    enum convex_outcome outcome, const struct error *error)
+{
+    if (outcome == CONVEX_ABORTED)
+        return attempt_put_back(stage);
+    return attempt_again(attempt, stage, 0, 0, error);
+}

@@ -1,0 +1,73 @@
+/* One worker's attempt at one notification, and the ways in which a stage can end. */
+#ifndef WORK_ATTEMPT_H
+#define WORK_ATTEMPT_H
+
+#include "remote/service_actions.h"
+#include "work/deliver.h"
+
+/* Lives in the worker's frame. */
+struct attempt {
+    const struct deliver *deliver;
+    struct http_client *client;
+    struct service service;
+    struct entry *entry;
+    int64_t run_ms;   /* how long the agent took, -1 when it was not asked */
+    const char *note; /* why it ended other than delivered, for the log */
+};
+
+/* The next stage follows at once. */
+struct finish attempt_go_on(enum entry_stage stage);
+
+/* The stage goes on as soon as the queue lets it: nothing failed. */
+struct finish attempt_put_back(enum entry_stage stage);
+
+/* The end; the backend needs no mark, or has it. */
+struct finish attempt_settle(struct attempt *attempt, enum entry_verdict verdict, const char *note);
+
+/* Nothing is to be sent or written; the notification is marked so that it leaves the list. */
+struct finish attempt_mark_as(
+    struct attempt *attempt, enum entry_verdict verdict, const char *note);
+
+/* Counts a failure and keeps its words for /health. */
+void attempt_count_failure(struct attempt *attempt, const struct error *error);
+
+/* The stage failed: counts, says why, and waits with backoff, at least least_ms. */
+struct finish attempt_again(struct attempt *attempt, enum entry_stage stage,
+    unsigned more_doublings, int64_t least_ms, const struct error *error);
+
+/* The stage is over: its failures no longer count. */
+void attempt_forget_failures(struct attempt *attempt);
+
+/*
+ * Adds the time since the last failure of this stage, on the clock clock_ms, to the time for which
+ * it fails. Returns true when that is as long as DELIVERY_GIVE_UP_AFTER_MS allows.
+ */
+bool attempt_is_hopeless(struct attempt *attempt, int64_t clock_ms);
+
+/* Whether the context says that the notification has ended without us. */
+bool context_is_over(const struct delivery_context *context);
+
+/* Whether the notification names a task that is no longer there. */
+bool context_task_is_gone(const struct delivery_context *context);
+
+/* The backend could not be asked, or refused. */
+struct finish attempt_backend_failed(struct attempt *attempt, enum entry_stage stage,
+    enum convex_outcome outcome, const struct error *error);
+
+/* The stages past the send; each writes to the backend (write_back.c). */
+struct finish write_back_reply(struct attempt *attempt);
+struct finish write_back_note(struct attempt *attempt);
+struct finish write_back_mark(struct attempt *attempt);
+
+/* A call of that stage failed; a function error leads to a look at what became of the notification.
+ */
+struct finish write_back_failed(struct attempt *attempt, enum entry_stage stage,
+    enum convex_outcome outcome, const struct error *error);
+
+/* Asks the agent (ask.c). */
+struct finish ask_agent(struct attempt *attempt, const struct delivery_context *context);
+
+/* Whether no further run is allowed (ask.c). */
+bool ask_budget_is_spent(const struct attempt *attempt);
+
+#endif

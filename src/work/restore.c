@@ -1,0 +1,67 @@
+#include "work/restore.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+
+static const char component[] = "Spool";
+
+/* What one pass over the spool found. */
+struct restored {
+    struct spool *spool;
+    struct send_queue *queue;
+    size_t replies;
+    size_t runs;
+    size_t damaged;
+    size_t dead;
+};
+
+static void take_up(void *context, struct spool_record *record, bool damaged)
+{
+    struct restored *restored = context;
+    struct error error;
+    if (damaged) {
+        restored->damaged++;
+        log_error(component, "The record of %s is damaged; it is kept in dead/", record->id);
+        if (spool_bury(restored->spool, record->id, &error) != 0)
+            log_error(component, "%s", error.text);
+        return;
+    }
+    bool replied = record->reply != NULL;
+    if (!send_queue_restore(restored->queue, record, replied))
+        log_error(component, "No memory to take up %s", record->id);
+    restored->replies += replied ? 1 : 0;
+    restored->runs += replied ? 0 : 1;
+    free(record->reply);
+}
+
+static void take_note_of_dead(void *context, struct spool_record *record, bool damaged)
+{
+    struct restored *restored = context;
+    if (damaged)
+        send_queue_charge(restored->queue, record->id, 1);
+    else if (send_queue_remember_settled(restored->queue, record->id))
+        restored->dead++;
+    free(record->reply);
+}
+
+int restore_from_spool(struct spool *spool, struct send_queue *queue, struct error *error)
+{
+    struct restored restored = {.spool = spool, .queue = queue};
+    int result = spool_each(spool, take_up, &restored, error);
+    if (result == 0)
+        result = spool_each_dead(spool, take_note_of_dead, &restored, error);
+    if (result != 0)
+        return result;
+    if (restored.replies + restored.runs + restored.damaged > 0)
+        log_info(component,
+            "From an earlier run: %zu replies to write, %zu agents that were being asked, %zu "
+            "damaged",
+            restored.replies, restored.runs, restored.damaged);
+    if (restored.dead > 0)
+        log_error(component,
+            "dead/ holds %zu notifications that nobody could be told of; look with: "
+            "mission-control-runtime spool list",
+            restored.dead);
+    return 0;
+}

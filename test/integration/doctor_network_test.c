@@ -1,0 +1,243 @@
+/* What the command doctor says of troubles with the backend, the gateway and the way to them. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "../lib/board.h"
+#include "../lib/doctor.h"
+#include "../lib/stub_server.h"
+#include "../lib/tls_proxy.h"
+
+static void set_sandbox(struct world *world, json_t *settings)
+{
+    json_decref(world_post(world, "/sandbox/settings", settings));
+}
+
+static void test_gateway_token(void **state)
+{
+    struct world *world = *state;
+    doctor_expect(world, SETTINGS("OPENCLAW_GATEWAY_TOKEN=" DOCTOR_WRONG_GATEWAY_TOKEN), 1,
+        WORDS("ok    gateway endpoint    enabled\n",
+            "FAIL  gateway token       refused: it is not the gateway's; fix: set "
+            "OPENCLAW_GATEWAY_TOKEN ",
+            "skip  gateway agents      because gateway token failed\n"));
+    doctor_expect(world, SETTINGS("OPENCLAW_GATEWAY_TOKEN="), 1,
+        WORDS("FAIL  gateway token       refused: the gateway wants one, and none is set; fix: "));
+}
+
+static void test_gateway_states(void **state)
+{
+    struct world *world = *state;
+    set_sandbox(world, json_pack("{s:b}", "gateway_disabled", 1));
+    doctor_expect(world, NULL, 1,
+        WORDS("FAIL  gateway endpoint    there is no /v1/responses (404); fix: set "
+              "gateway.http.endpoints.responses.enabled ",
+            "skip  gateway token       because gateway endpoint failed\n"));
+    set_sandbox(world, json_pack("{s:b, s:b}", "gateway_disabled", 0, "gateway_draining", 1));
+    doctor_expect(world, NULL, 1,
+        WORDS("FAIL  gateway endpoint    OpenClaw gateway returned 503: ", "; fix: wait until "));
+    doctor_expect(world, SETTINGS("OPENCLAW_GATEWAY_URL="), 0,
+        WORDS("warn  gateway endpoint    disabled on purpose: ", "All is well"));
+}
+
+static void test_unknown_agent(void **state)
+{
+    struct world *world = *state;
+    doctor_seed_agent(world);
+    set_sandbox(world, json_pack("{s:[s]}", "gateway_agents", "main"));
+    doctor_expect(world, NULL, 1,
+        WORDS("FAIL  gateway agents      the gateway does not know 1 of the account's agents: "
+              "jarvis; fix: set OPENCLAW_FALLBACK_AGENT or add the agent to the gateway\n"));
+}
+
+static void test_nobody_listens(void **state)
+{
+    struct world *world = *state;
+    struct stub_server *server = stub_server_start(NULL);
+    char convex_url[64];
+    char gateway_url[64];
+    snprintf(
+        convex_url, sizeof convex_url, "CONVEX_URL=http://127.0.0.1:%u", stub_server_port(server));
+    snprintf(gateway_url, sizeof gateway_url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u",
+        stub_server_port(server));
+    stub_server_stop(server);
+    doctor_expect(world, SETTINGS(gateway_url), 1,
+        WORDS("ok    gateway name ", "FAIL  gateway connection  http://127.0.0.1:",
+            "; fix: start the gateway, or set OPENCLAW_GATEWAY_URL ",
+            "skip  gateway TLS         because gateway connection failed\n",
+            "skip  gateway agents      because gateway connection failed\n",
+            "ok    service token "));
+    doctor_expect(world, SETTINGS(convex_url), 1,
+        WORDS("FAIL  backend connection  http://127.0.0.1:", "; fix: check CONVEX_URL",
+            "skip  service token       because backend connection failed\n", "ok    gateway token ",
+            "skip  gateway agents      because reading "));
+}
+
+static void test_unknown_host(void **state)
+{
+    doctor_expect(*state,
+        SETTINGS("CONVEX_URL=http://nowhere.invalid", "OPENCLAW_GATEWAY_URL=http://no.invalid"), 1,
+        WORDS("FAIL  backend name        http://nowhere.invalid: ",
+            "fix: check the host in CONVEX_URL",
+            "skip  backend connection  because backend name failed\n",
+            "FAIL  gateway name        http://no.invalid: ",
+            "skip  clock               because no server told"));
+}
+
+/* One that takes connections and keeps silent, and a backend whose function never ends. */
+static void test_silence_is_bounded(void **state)
+{
+    struct world *world = *state;
+    struct stub_server *server = stub_server_start(NULL);
+    char gateway_url[64];
+    snprintf(gateway_url, sizeof gateway_url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u",
+        stub_server_port(server));
+    board_backend_fault(
+        world, json_pack("{s:s, s:s}", "action", "listAgents", "behaviour", "hang"));
+    doctor_expect(world, SETTINGS(gateway_url), 1,
+        WORDS("FAIL  Convex deployment   listAgents: Operation timed out after 10",
+            "ok    gateway connection ",
+            "FAIL  gateway endpoint    http://127.0.0.1:", "timed out after 10"));
+    stub_server_stop(server);
+}
+
+static void test_service_token(void **state)
+{
+    struct world *world = *state;
+    doctor_expect(world, SETTINGS(DOCTOR_WRONG_TOKEN), 1,
+        WORDS("ok    Convex deployment ",
+            "FAIL  service token       refused: it is wrong or was replaced; fix: make a new "
+            "service token",
+            "skip  account             because service token failed\n"));
+    set_sandbox(world, json_pack("{s:b}", "redact", 1));
+    doctor_expect(world, SETTINGS(DOCTOR_WRONG_TOKEN), 1,
+        WORDS("FAIL  service token       refused, and the deployment does not say why: ",
+            "; fix: check ACCOUNT_ID"));
+}
+
+static void test_account_without_token(void **state)
+{
+    struct world *world = *state;
+    json_decref(world_post(world, "/sandbox/token", json_pack("{s:n}", "secret")));
+    doctor_expect(
+        world, NULL, 1, WORDS("FAIL  service token       refused: the account has none so far"));
+}
+
+static void test_account(void **state)
+{
+    struct world *world = *state;
+    doctor_expect(world,
+        SETTINGS("ACCOUNT_ID=k5700000000000000000000000000000",
+            "SERVICE_TOKEN=mc_service_k5700000000000000000000000000000_" WORLD_SECRET),
+        1,
+        WORDS("skip  service token       because account failed\n",
+            "FAIL  account             this deployment has no account k57000"));
+    board_backend_fault(
+        world, json_pack("{s:s, s:s, s:s}", "action", "listAgents", "behaviour", "function_error",
+                   "message", "Forbidden: Service token does not match account"));
+    doctor_expect(world, NULL, 1,
+        WORDS("ok    service token       known to the backend\n",
+            "FAIL  account             the service token is not that of account " WORLD_ACCOUNT,
+            "; fix: set ACCOUNT_ID and SERVICE_TOKEN to those of one account\n"));
+}
+
+static void test_backend_in_trouble(void **state)
+{
+    struct world *world = *state;
+    board_backend_fault(
+        world, json_pack("{s:s, s:i, s:i}", "behaviour", "status", "status", 503, "times", 1));
+    doctor_expect(world, NULL, 1,
+        WORDS("FAIL  Convex deployment   listAgents: HTTP 503: ", "try again later\n",
+            "skip  service token       because Convex deployment failed\n"));
+    board_backend_fault(world, json_pack("{s:s, s:s}", "behaviour", "function_error", "message",
+                                   "Cannot run functions while this deployment is paused"));
+    doctor_expect(
+        world, NULL, 1, WORDS("this deployment is paused", "; fix: look at the deployment's"));
+}
+
+static void test_not_convex_and_the_clock(void **state)
+{
+    static const struct {
+        int ago_s;
+        const char *line;
+    } cases[] = {{-3600, "FAIL  clock               35"}, {60, "warn  clock               "}};
+    struct world *world = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char date[64];
+        char answer[256];
+        char convex_url[64];
+        time_t then = time(NULL) - cases[i].ago_s;
+        struct tm parts;
+        strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&then, &parts));
+        snprintf(answer, sizeof answer,
+            "HTTP/1.1 404 Not Found\r\nDate: %s\r\nContent-Length: 9\r\n\r\nNo such 1", date);
+        struct stub_server *server = stub_server_start(answer);
+        snprintf(convex_url, sizeof convex_url, "CONVEX_URL=http://127.0.0.1:%u",
+            stub_server_port(server));
+        doctor_expect(world, SETTINGS(convex_url), 1,
+            WORDS(
+                "FAIL  Convex deployment   listAgents: HTTP 404: No such 1; fix: check CONVEX_URL",
+                cases[i].line,
+                cases[i].ago_s < 0 ? " s behind that of the backend"
+                                   : " s ahead of that of the backend"));
+        stub_server_stop(server);
+    }
+}
+
+static void test_certificate(void **state)
+{
+    struct world *world = *state;
+    struct certificate authority;
+    struct certificate leaf;
+    char url[64];
+    char ca_file[320];
+    unsigned port = (unsigned)strtoul(strrchr(world->url, ':') + 1, NULL, 10);
+    certificate_make(&authority, NULL, true, NULL, false);
+    certificate_make(&leaf, &authority, false, "IP:127.0.0.1", false);
+    struct tls_proxy *proxy = tls_proxy_start(&leaf, 0, port);
+    snprintf(url, sizeof url, "CONVEX_URL=https://127.0.0.1:%u", tls_proxy_port(proxy));
+    snprintf(ca_file, sizeof ca_file, "CA_FILE=%s/authority.pem", world->folder);
+    certificate_save(&authority, ca_file + strlen("CA_FILE="));
+    doctor_expect(world, SETTINGS(url), 1,
+        WORDS("ok    backend connection ", "FAIL  backend TLS         https://127.0.0.1:",
+            "; fix: name a PEM file with the authority of that certificate in CA_FILE",
+            "skip  Convex deployment   because backend TLS failed\n"));
+    doctor_expect(world, SETTINGS(url, ca_file), 0,
+        WORDS("authority.pem\n", "ok    backend TLS         the certificate is trusted\n",
+            "All is well"));
+    tls_proxy_stop(proxy);
+    certificate_fini(&leaf);
+    certificate_fini(&authority);
+    snprintf(url, sizeof url, "OPENCLAW_GATEWAY_URL=https://127.0.0.1:%u", port);
+    doctor_expect(world, SETTINGS(url), 1,
+        WORDS("FAIL  gateway TLS         https://127.0.0.1:", "names a port that speaks TLS"));
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        IN_WORLD(test_gateway_token),
+        IN_WORLD(test_gateway_states),
+        IN_WORLD(test_unknown_agent),
+        IN_WORLD(test_nobody_listens),
+        IN_WORLD(test_unknown_host),
+        IN_WORLD(test_silence_is_bounded),
+        IN_WORLD(test_service_token),
+        IN_WORLD(test_account_without_token),
+        IN_WORLD(test_account),
+        IN_WORLD(test_backend_in_trouble),
+        IN_WORLD(test_not_convex_and_the_clock),
+        IN_WORLD(test_certificate),
+    };
+    return cmocka_run_group_tests_name("doctor_network", tests, NULL, NULL);
+}

@@ -1,0 +1,245 @@
+/* Outages and refusals of the gateway: nothing is charged for them, and work starts when it is
+ * over. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../lib/board.h"
+#include "base/clock.h"
+#include "base/id.h"
+
+enum { RETURN_MS = 2000 };
+
+static void set(struct world *world, const char *key, bool value)
+{
+    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", key, value)));
+}
+
+static void load_one(struct world *world, char id[static ID_BYTES])
+{
+    json_t *rows = board_load(world, 1, 1);
+    snprintf(id, ID_BYTES, "%s", board_string(json_array_get(rows, 0), "id"));
+    json_decref(rows);
+}
+
+/* Whether /health says words, now. */
+static bool health_says(struct world *world, const char *words)
+{
+    char *body;
+    assert_int_equal(world_health_get(world, "/health", &body), 200);
+    bool found = strstr(body, words) != NULL;
+    free(body);
+    return found;
+}
+
+/* What was queued during an outage starts within the limit once it is over, charged with no run. */
+static void expect_recovery(struct world *world, const char *ends, bool value)
+{
+    int64_t began_ms = clock_monotonic_ms();
+    set(world, ends, value);
+    world_wait(world, "requests=1");
+    assert_in_range(clock_monotonic_ms() - began_ms, 0, RETURN_MS);
+    world_wait(world, "undelivered=0");
+    assert_int_equal(world_stat(world, NULL, "replies"), 1);
+    assert_true(health_says(world, "\"state\": \"open\""));
+}
+
+static void test_endpoint_that_is_switched_off_and_on(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    set(world, "gateway_disabled", true);
+    load_one(world, id);
+    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    world_wait(world, "action=listUndeliveredNotifications&calls=4");
+    assert_true(health_says(world, "responses.enabled"));
+    assert_true(health_says(world, "\"degraded\""));
+    assert_int_equal(world_stat(world, "gateway", "deliveries"), 0);
+    expect_recovery(world, "gateway_disabled", false);
+    world_stop_runtime(world);
+}
+
+static void test_gateway_that_drains_and_returns(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    set(world, "gateway_draining", true);
+    load_one(world, id);
+    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    world_wait(world, "posts=2");
+    assert_true(health_says(world, "temporarily unavailable"));
+    expect_recovery(world, "gateway_draining", false);
+    world_stop_runtime(world);
+}
+
+/* The gateway slows a client down that goes on with a wrong token, so it must not be hammered. */
+static void test_wrong_gateway_token_is_said_and_not_hammered(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    load_one(world, id);
+    int64_t began_ms = clock_monotonic_ms();
+    world_start_runtime(world, (const char *[]){"OPENCLAW_GATEWAY_TOKEN=not-the-secret", NULL});
+    assert_true(
+        process_wait_for(&world->runtime, "check OPENCLAW_GATEWAY_TOKEN", WORLD_WAIT_MS, NULL, 0));
+    world_wait(world, "posts=4");
+    assert_true(clock_monotonic_ms() - began_ms >= 250 + 500 + 1000);
+    assert_true(health_says(world, "check OPENCLAW_GATEWAY_TOKEN"));
+    assert_false(health_says(world, "not-the-secret"));
+    assert_false(process_said(&world->runtime, "not-the-secret"));
+    world_stop_runtime(world);
+}
+
+/* As a proxy does whose gateway is away: the run that met it is not counted, the rest waits. */
+static void test_proxy_without_its_gateway(void **state)
+{
+    struct world *world = *state;
+    json_t *rows = board_load(world, 6, 3);
+    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    world_wait(world, "delivered=6");
+    board_gateway_fault(
+        world, json_pack("{s:s, s:b, s:i, s:s}", "action", "status", "before_checks", 1, "status",
+                   502, "body", "<html>bad gateway</html>"));
+    json_decref(board_load(world, 6, 3));
+    long posts = world_stat(world, "gateway", "posts");
+    char more[64];
+    snprintf(more, sizeof more, "posts=%ld", posts + 5);
+    world_wait(world, more);
+    assert_true(health_says(world, "\"degraded\""));
+    int64_t began_ms = clock_monotonic_ms();
+    board_end_faults(world);
+    world_wait(world, "requests=7");
+    assert_in_range(clock_monotonic_ms() - began_ms, 0, RETURN_MS);
+    world_wait(world, "undelivered=0");
+    assert_int_equal(world_stat(world, NULL, "replies"), 12);
+    world_stop_runtime(world);
+    json_decref(rows);
+}
+
+/* The failing model provider of the gateway: few runs are spent on finding out that it is back. */
+static void test_failing_provider_is_asked_one_agent_at_a_time(void **state)
+{
+    struct world *world = *state;
+    json_decref(board_load(world, 8, 8));
+    board_gateway_fault(
+        world, json_pack("{s:s, s:s, s:i}", "name", "provider", "action", "status", "status", 502));
+    world_start_runtime(
+        world, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=1",
+                   "DELIVERY_BACKOFF_BASE_MS=100", "DELIVERY_BACKOFF_MAX_MS=400", NULL});
+    assert_true(
+        process_wait_for(&world->runtime, "One agent is asked at a time", WORLD_WAIT_MS, NULL, 0));
+    world_wait(world, "requests=5");
+    assert_true(health_says(world, "\"trickle\""));
+    board_end_faults(world);
+    world_wait(world, "undelivered=0");
+    assert_int_equal(world_stat(world, NULL, "replies"), 8);
+    json_t *record = world_get(world, "/sandbox/gateway");
+    const json_t *requests = json_object_get(record, "requests");
+    /* The fourth and fifth: apart, and of agents that had not failed yet. */
+    const json_t *third = json_array_get(requests, 2);
+    const json_t *fourth = json_array_get(requests, 3);
+    const json_t *fifth = json_array_get(requests, 4);
+    assert_true(json_number_value(json_object_get(fourth, "begun_us")) -
+                    json_number_value(json_object_get(third, "ended_us")) >=
+                90000);
+    assert_true(json_number_value(json_object_get(fifth, "begun_us")) -
+                    json_number_value(json_object_get(fourth, "ended_us")) >=
+                180000);
+    assert_string_not_equal(board_string(fourth, "agent"), board_string(fifth, "agent"));
+    json_decref(record);
+    world_stop_runtime(world);
+}
+
+static void test_refused_for_too_long_ends_with_a_note(void **state)
+{
+    struct world *world = *state;
+    json_t *rows = board_load(world, 2, 2);
+    const char *bad = board_string(json_array_get(rows, 0), "id");
+    int count;
+    board_gateway_fault(
+        world, json_pack("{s:{s:s}, s:s, s:i, s:{s:{s:s}}}", "match", "notification", bad, "action",
+                   "status", "status", 400, "body_json", "error", "message", "unknown agent @all"));
+    world_start_runtime(
+        world, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=300", "DELIVERY_MAX_RUNS=1", NULL});
+    world_wait(world, "undelivered=0");
+    json_t *messages = board_documents(world, "messages");
+    const json_t *note = board_message_for(messages, bad, &count);
+    assert_int_equal(count, 1);
+    assert_non_null(strstr(board_string(note, "content"), "refused it for too long"));
+    assert_null(strchr(board_string(note, "content"), '@'));
+    assert_true(board_requests_for(world, bad) > 1);
+    json_decref(messages);
+    world_stop_runtime(world);
+    json_decref(rows);
+}
+
+/* After a run that took too long, the next one gets twice the time. */
+static void test_own_timeout_doubles(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    load_one(world, id);
+    json_decref(
+        world_post(world, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 500)));
+    world_start_runtime(
+        world, (const char *[]){"OPENCLAW_REQUEST_TIMEOUT_MS=200", "DELIVERY_BACKOFF_BASE_MS=1",
+                   "DELIVERY_BACKOFF_MAX_MS=10", NULL});
+    world_wait(world, "undelivered=0");
+    assert_int_equal(board_requests_for(world, id), 3);
+    assert_int_equal(world_stat(world, NULL, "replies"), 1);
+    assert_true(process_said(&world->runtime, "timed out after 200ms"));
+    assert_true(process_said(&world->runtime, "timed out after 400ms"));
+    world_stop_runtime(world);
+}
+
+static void fail_for_ever(struct world *world, const char *action)
+{
+    board_backend_fault(
+        world, json_pack("{s:s, s:s}", "action", action, "behaviour", "function_error"));
+}
+
+/* What the backend will not take is kept for the operator, and no agent is asked again for it. */
+static void test_reply_that_is_refused_for_too_long_is_kept(void **state)
+{
+    struct world *world = *state;
+    const char *const settings[] = {"DELIVERY_GIVE_UP_AFTER_MS=200", NULL};
+    char id[ID_BYTES];
+    load_one(world, id);
+    fail_for_ever(world, "createMessageFromAgent");
+    fail_for_ever(world, "markNotificationDelivered");
+    world_start_runtime(world, settings);
+    assert_true(process_wait_for(&world->runtime, "it is kept in dead/", WORLD_WAIT_MS, NULL, 0));
+    assert_true(health_says(world, "\"dead\": 1"));
+    world_stop_runtime(world);
+    board_end_faults(world);
+    world_start_runtime(world, settings);
+    assert_true(process_wait_for(&world->runtime, "dead/ holds 1", WORLD_WAIT_MS, NULL, 0));
+    json_decref(board_load(world, 1, 1));
+    world_wait(world, "delivered=1");
+    assert_int_equal(board_requests_for(world, id), 1);
+    world_stop_runtime(world);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        IN_WORLD(test_endpoint_that_is_switched_off_and_on),
+        IN_WORLD(test_gateway_that_drains_and_returns),
+        IN_WORLD(test_wrong_gateway_token_is_said_and_not_hammered),
+        IN_WORLD(test_proxy_without_its_gateway),
+        IN_WORLD(test_failing_provider_is_asked_one_agent_at_a_time),
+        IN_WORLD(test_refused_for_too_long_ends_with_a_note),
+        IN_WORLD(test_own_timeout_doubles),
+        IN_WORLD(test_reply_that_is_refused_for_too_long_is_kept),
+    };
+    return cmocka_run_group_tests_name("gate", tests, NULL, NULL);
+}

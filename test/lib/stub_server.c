@@ -1,0 +1,90 @@
+#include "stub_server.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/sync.h"
+
+enum { CONNECTIONS = 64 };
+
+struct stub_server {
+    const char *answer;
+    int listen_fd;
+    int stop_pipe[2]; /* its read end becomes readable at the stop */
+    unsigned port;
+    pthread_t thread;
+    int silent[CONNECTIONS]; /* kept open until the stop */
+    unsigned silent_count;
+};
+
+/* The request comes in one piece, as these clients send it. */
+static void answer(const struct stub_server *server, int fd)
+{
+    char request[16384];
+    ssize_t length = read(fd, request, sizeof request);
+    if (length > 0 && write(fd, server->answer, strlen(server->answer)) > 0)
+        shutdown(fd, SHUT_WR);
+    /* Closed with something unread it would be a reset, which may overtake the answer. */
+    while (length > 0)
+        length = read(fd, request, sizeof request);
+    close(fd);
+}
+
+static void *serve(void *argument)
+{
+    struct stub_server *server = argument;
+    struct pollfd fds[] = {{.fd = server->listen_fd, .events = POLLIN},
+        {.fd = server->stop_pipe[0], .events = POLLIN}};
+    while (poll(fds, 2, -1) > 0 && fds[1].revents == 0) {
+        int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0 && server->answer != NULL)
+            answer(server, fd);
+        else if (fd >= 0 && server->silent_count < CONNECTIONS)
+            server->silent[server->silent_count++] = fd;
+    }
+    return NULL;
+}
+
+struct stub_server *stub_server_start(const char *answer_bytes)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    struct stub_server *server = calloc(1, sizeof *server);
+    assert_non_null(server);
+    server->answer = answer_bytes;
+    server->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(server->listen_fd >= 0);
+    assert_int_equal(bind(server->listen_fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(server->listen_fd, CONNECTIONS), 0);
+    assert_int_equal(getsockname(server->listen_fd, (struct sockaddr *)&address, &length), 0);
+    server->port = ntohs(address.sin_port);
+    assert_int_equal(pipe(server->stop_pipe), 0);
+    assert_int_equal(thread_start(&server->thread, "stub", serve, server, NULL), 0);
+    return server;
+}
+
+unsigned stub_server_port(const struct stub_server *server)
+{
+    return server->port;
+}
+
+void stub_server_stop(struct stub_server *server)
+{
+    close(server->stop_pipe[1]);
+    thread_join(server->thread);
+    for (unsigned i = 0; i < server->silent_count; i++)
+        close(server->silent[i]);
+    close(server->stop_pipe[0]);
+    close(server->listen_fd);
+    free(server);
+}

@@ -1,0 +1,113 @@
+/* The command line: what is understood, what is refused, and in which words. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "config/usage.h"
+
+enum { MOST = 80 };
+
+/* Splits a line at its blanks and parses it as the program's arguments. */
+static int parse(const char *line, struct arguments *arguments, struct error *error)
+{
+    static char copy[1024];
+    static char *words[MOST];
+    int count = 1;
+    words[0] = copy;
+    text_copy(copy, sizeof copy, "mission-control-runtime ");
+    text_copy(copy + strlen(copy), sizeof copy - strlen(copy), line);
+    for (char *at = copy; *at != '\0'; at++) {
+        if (*at != ' ')
+            continue;
+        *at = '\0';
+        if (at[1] != '\0')
+            words[count++] = at + 1;
+    }
+    words[count] = NULL;
+    return arguments_parse(count, words, arguments, error);
+}
+
+static void expect_action(const char *line, enum arguments_action action)
+{
+    struct arguments arguments;
+    struct error error;
+    assert_int_equal(parse(line, &arguments, &error), 0);
+    assert_int_equal(arguments.action, action);
+}
+
+static void expect_refused(const char *line, const char *words)
+{
+    struct arguments arguments;
+    struct error error;
+    assert_int_equal(parse(line, &arguments, &error), ERROR_INVALID);
+    assert_non_null(strstr(error.text, words));
+}
+
+static void test_each_command_and_option_is_known(void **state)
+{
+    (void)state;
+    expect_action("", ARGUMENTS_RUN);
+    expect_action("healthcheck", ARGUMENTS_HEALTHCHECK);
+    expect_action("doctor --json", ARGUMENTS_DOCTOR);
+    expect_action("--json doctor", ARGUMENTS_DOCTOR);
+    expect_action("spool list", ARGUMENTS_SPOOL);
+    expect_action("--check-config", ARGUMENTS_CHECK_CONFIG);
+    expect_action("--version --check-config", ARGUMENTS_VERSION);
+    expect_action("spool list --help", ARGUMENTS_HELP);
+}
+
+static void test_words_follow_spool_only(void **state)
+{
+    (void)state;
+    struct arguments arguments;
+    struct error error;
+    assert_int_equal(parse("spool retry --env-file=/tmp/x one two", &arguments, &error), 0);
+    assert_int_equal(arguments.word_count, 3);
+    assert_string_equal(arguments.words[0], "retry");
+    assert_string_equal(arguments.words[2], "two");
+    assert_string_equal(arguments.env_file, "/tmp/x");
+    expect_refused("doctor now", "unknown argument \"now\"");
+    expect_refused("healthcheck doctor", "unknown argument \"doctor\"");
+    expect_refused("heal", "unknown argument \"heal\"");
+    expect_refused("spool --all", "unknown argument \"--all\"");
+}
+
+static void test_too_many_words_are_refused(void **state)
+{
+    (void)state;
+    char line[8 * (ARGUMENTS_MOST_WORDS + 2)] = "spool";
+    for (int i = 0; i <= ARGUMENTS_MOST_WORDS; i++)
+        text_copy(line + strlen(line), sizeof line - strlen(line), " id");
+    expect_refused(line, "at most 64 words");
+}
+
+static void test_json_needs_a_command_that_knows_it(void **state)
+{
+    (void)state;
+    expect_refused("--json", "--json goes with doctor and spool only");
+    expect_refused("healthcheck --json", "--json goes with doctor and spool only");
+}
+
+static void test_env_file_is_given_once_and_whole(void **state)
+{
+    (void)state;
+    expect_refused("--env-file", "without a file");
+    expect_refused("--env-file= doctor", "without a file");
+    expect_refused("--env-file a --env-file b", "given twice");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_command_and_option_is_known),
+        cmocka_unit_test(test_words_follow_spool_only),
+        cmocka_unit_test(test_too_many_words_are_refused),
+        cmocka_unit_test(test_json_needs_a_command_that_knows_it),
+        cmocka_unit_test(test_env_file_is_given_once_and_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

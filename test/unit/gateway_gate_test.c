@@ -1,0 +1,353 @@
+/* The gate's judgement: what opens it, what shuts it, when it is probed, and the trickle. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "base/sync.h"
+#include "remote/gateway_gate.h"
+
+enum { BASE_MS = 1000, MAX_MS = 8000, NOW = 100000, AN_HOUR_MS = 3600000 };
+
+static int setup(void **state)
+{
+    struct gateway_gate *gate;
+    assert_int_equal(gateway_gate_create(&gate, true, BASE_MS, MAX_MS, NOW, NULL), 0);
+    *state = gate;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    gateway_gate_destroy(*state);
+    return 0;
+}
+
+static struct gateway_result result_of(enum gateway_outcome outcome, int status)
+{
+    struct gateway_result result = {.outcome = outcome, .status = status};
+    error_set(&result.error, ERROR_REMOTE, "outcome %d", (int)outcome);
+    return result;
+}
+
+static bool probe_finds(struct gateway_gate *gate, enum gateway_outcome outcome, int64_t now_ms)
+{
+    struct gateway_result result = result_of(outcome, 0);
+    return gateway_gate_note_probe(gate, false, &result, now_ms);
+}
+
+/* A send that begins and ends in the present state. */
+static bool send_ends(
+    struct gateway_gate *gate, const char *agent_id, enum gateway_outcome outcome, int64_t now_ms)
+{
+    struct gateway_result result = result_of(outcome, 0);
+    uint64_t ticket = gateway_gate_ticket(gate);
+    return gateway_gate_note_send(gate, ticket, agent_id, &result, now_ms);
+}
+
+static enum gate_state state_of(struct gateway_gate *gate)
+{
+    struct gate_view view;
+    gateway_gate_look(gate, &view);
+    return view.state;
+}
+
+static void open_gate(struct gateway_gate *gate)
+{
+    probe_finds(gate, GATEWAY_REPLIED, NOW);
+    assert_int_equal(state_of(gate), GATE_OPEN);
+}
+
+static void test_it_starts_as_suspect_and_a_probe_is_due_at_once(void **state)
+{
+    struct gateway_gate *gate = *state;
+    assert_int_equal(state_of(gate), GATE_SUSPECT);
+    assert_int_equal(gateway_gate_probe_due(gate, false), NOW);
+    assert_true(gateway_gate_begin_probe(gate, false, NOW));
+    assert_false(gateway_gate_begin_probe(gate, false, NOW));
+    open_gate(gate);
+    assert_true(gateway_gate_probe_due(gate, false) == SYNC_NO_DEADLINE);
+    assert_false(gateway_gate_begin_probe(gate, false, NOW + AN_HOUR_MS));
+}
+
+static void test_disabled_stays_shut(void **state)
+{
+    (void)state;
+    struct gateway_gate *gate;
+    struct gate_view view;
+    assert_int_equal(gateway_gate_create(&gate, false, BASE_MS, MAX_MS, NOW, NULL), 0);
+    gateway_gate_look(gate, &view);
+    assert_int_equal(view.state, GATE_SHUT);
+    assert_non_null(strstr(view.reason, "OPENCLAW_GATEWAY_URL"));
+    assert_true(gateway_gate_probe_due(gate, false) == SYNC_NO_DEADLINE);
+    gateway_gate_destroy(gate);
+}
+
+static void test_three_unreachable_in_a_row_shut_it(void **state)
+{
+    struct gateway_gate *gate = *state;
+    open_gate(gate);
+    assert_false(send_ends(gate, "a", GATEWAY_UNREACHABLE, NOW));
+    assert_false(send_ends(gate, "a", GATEWAY_UNREACHABLE, NOW));
+    assert_false(send_ends(gate, "b", GATEWAY_REPLIED, NOW));
+    assert_false(send_ends(gate, "a", GATEWAY_UNREACHABLE, NOW));
+    assert_false(send_ends(gate, "b", GATEWAY_UNREACHABLE, NOW));
+    assert_true(send_ends(gate, "c", GATEWAY_UNREACHABLE, NOW));
+    assert_int_equal(state_of(gate), GATE_SHUT);
+}
+
+static void test_misconfiguration_shuts_it_and_says_what_to_check(void **state)
+{
+    static const struct {
+        int status;
+        const char *words;
+    } cases[] = {{401, "OPENCLAW_GATEWAY_TOKEN"}, {403, "does not let this runtime in"},
+        {404, "responses.enabled"}, {302, "leads somewhere else"}};
+    struct gateway_gate *gate = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct gateway_result result = result_of(GATEWAY_MISCONFIGURED, cases[i].status);
+        struct gate_view view;
+        open_gate(gate);
+        gateway_gate_note_send(gate, gateway_gate_ticket(gate), "a", &result, NOW);
+        gateway_gate_look(gate, &view);
+        assert_int_equal(view.state, GATE_SHUT);
+        assert_non_null(strstr(view.reason, cases[i].words));
+    }
+}
+
+static void test_no_probe_before_retry_after_is_over(void **state)
+{
+    struct gateway_gate *gate = *state;
+    struct gateway_result busy = result_of(GATEWAY_BUSY, 503);
+    busy.retry_after_ms = 60000;
+    open_gate(gate);
+    assert_true(gateway_gate_note_send(gate, gateway_gate_ticket(gate), "a", &busy, NOW));
+    assert_int_equal(gateway_gate_probe_due(gate, false), NOW + 60000);
+    assert_false(gateway_gate_begin_probe(gate, false, NOW + 59999));
+    assert_true(gateway_gate_begin_probe(gate, false, NOW + 60000));
+    /* The probe may be told to wait, too. */
+    gateway_gate_note_probe(gate, false, &busy, NOW + 60001);
+    assert_int_equal(gateway_gate_probe_due(gate, false), NOW + 120001);
+}
+
+static void test_ambiguous_makes_it_suspect_until_a_probe_decides(void **state)
+{
+    struct gateway_gate *gate = *state;
+    open_gate(gate);
+    assert_true(send_ends(gate, "a", GATEWAY_AMBIGUOUS, NOW));
+    assert_int_equal(state_of(gate), GATE_SUSPECT);
+    assert_int_equal(gateway_gate_probe_due(gate, false), NOW);
+    assert_true(probe_finds(gate, GATEWAY_REPLIED, NOW));
+    assert_int_equal(state_of(gate), GATE_OPEN);
+}
+
+static void test_only_a_proxys_refusals_make_it_suspect(void **state)
+{
+    struct gateway_gate *gate = *state;
+    struct gateway_result refused = result_of(GATEWAY_REFUSED, 500);
+    open_gate(gate);
+    assert_false(gateway_gate_note_send(gate, gateway_gate_ticket(gate), "a", &refused, NOW));
+    refused.status = 502;
+    assert_true(gateway_gate_note_send(gate, gateway_gate_ticket(gate), "a", &refused, NOW));
+    assert_int_equal(state_of(gate), GATE_SUSPECT);
+}
+
+static void test_results_of_an_earlier_state_do_not_count(void **state)
+{
+    struct gateway_gate *gate = *state;
+    struct gateway_result lost = result_of(GATEWAY_AMBIGUOUS, 0);
+    struct gateway_result misconfigured = result_of(GATEWAY_MISCONFIGURED, 401);
+    open_gate(gate);
+    uint64_t early = gateway_gate_ticket(gate);
+    assert_true(gateway_gate_note_send(gate, early, "a", &lost, NOW));
+    assert_false(gateway_gate_note_send(gate, early, "b", &lost, NOW));
+    assert_true(probe_finds(gate, GATEWAY_REPLIED, NOW));
+    assert_false(gateway_gate_note_send(gate, early, "c", &misconfigured, NOW));
+    assert_int_equal(state_of(gate), GATE_OPEN);
+}
+
+static void test_probes_are_spaced_from_250_ms_to_under_2_s(void **state)
+{
+    struct gateway_gate *gate = *state;
+    int64_t now_ms = NOW;
+    int64_t last_gap_ms = 0;
+    for (int i = 0; i < 20; i++) {
+        assert_true(gateway_gate_begin_probe(gate, false, now_ms));
+        probe_finds(gate, GATEWAY_UNREACHABLE, now_ms + 1);
+        int64_t gap_ms = gateway_gate_probe_due(gate, false) - now_ms;
+        assert_in_range(gap_ms, 250, 1900);
+        assert_true(gap_ms >= last_gap_ms);
+        last_gap_ms = gap_ms;
+        now_ms += gap_ms;
+    }
+    assert_true(last_gap_ms > 1000);
+}
+
+/* A gateway that is slow is found by the probe that waits long; one at a time. */
+static void test_patient_probe_follows_a_quick_one_without_answer(void **state)
+{
+    struct gateway_gate *gate = *state;
+    struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
+    silent.timed_out = true;
+    assert_true(gateway_gate_probe_due(gate, true) == SYNC_NO_DEADLINE);
+    assert_true(gateway_gate_begin_probe(gate, false, NOW));
+    assert_true(gateway_gate_note_probe(gate, false, &silent, NOW + 1500));
+    int64_t due_ms = gateway_gate_probe_due(gate, true);
+    assert_int_equal(due_ms, NOW + 250);
+    assert_true(gateway_gate_begin_probe(gate, true, NOW + 1500));
+    assert_true(gateway_gate_probe_due(gate, true) == SYNC_NO_DEADLINE);
+    struct gateway_result found = result_of(GATEWAY_REPLIED, 400);
+    assert_true(gateway_gate_note_probe(gate, true, &found, NOW + 9000));
+    assert_int_equal(state_of(gate), GATE_OPEN);
+}
+
+static void test_a_quick_probe_without_answer_keeps_the_known_reason(void **state)
+{
+    struct gateway_gate *gate = *state;
+    struct gateway_result misconfigured = result_of(GATEWAY_MISCONFIGURED, 401);
+    struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
+    struct gate_view view;
+    silent.timed_out = true;
+    gateway_gate_note_probe(gate, false, &misconfigured, NOW);
+    assert_false(gateway_gate_note_probe(gate, false, &silent, NOW + 1500));
+    gateway_gate_look(gate, &view);
+    assert_non_null(strstr(view.reason, "OPENCLAW_GATEWAY_TOKEN"));
+}
+
+static void test_the_same_reason_again_is_no_change(void **state)
+{
+    struct gateway_gate *gate = *state;
+    assert_true(probe_finds(gate, GATEWAY_UNREACHABLE, NOW));
+    assert_false(probe_finds(gate, GATEWAY_UNREACHABLE, NOW + 250));
+    assert_true(probe_finds(gate, GATEWAY_MISCONFIGURED, NOW + 500));
+}
+
+static void test_open_time_stands_still_while_shut(void **state)
+{
+    struct gateway_gate *gate = *state;
+    assert_int_equal(gateway_gate_open_ms(gate, NOW + 500), 0);
+    probe_finds(gate, GATEWAY_REPLIED, NOW + 1000);
+    assert_int_equal(gateway_gate_open_ms(gate, NOW + 1700), 700);
+    send_ends(gate, "a", GATEWAY_MISCONFIGURED, NOW + 2000);
+    assert_int_equal(gateway_gate_open_ms(gate, NOW + AN_HOUR_MS), 1000);
+    probe_finds(gate, GATEWAY_REPLIED, NOW + AN_HOUR_MS);
+    assert_int_equal(gateway_gate_open_ms(gate, NOW + AN_HOUR_MS + 5), 1005);
+}
+
+static void look_at_trickle(struct gateway_gate *gate, bool trickle, int64_t next_send_ms)
+{
+    struct gate_view view;
+    gateway_gate_look(gate, &view);
+    assert_int_equal(view.trickle, trickle);
+    if (trickle)
+        assert_int_equal(view.next_send_ms, next_send_ms);
+}
+
+static void test_failed_runs_of_three_agents_in_a_row_begin_a_trickle(void **state)
+{
+    struct gateway_gate *gate = *state;
+    open_gate(gate);
+    send_ends(gate, "a", GATEWAY_FAILED_RUN, NOW);
+    send_ends(gate, "b", GATEWAY_FAILED_RUN, NOW);
+    send_ends(gate, "a", GATEWAY_FAILED_RUN, NOW);
+    look_at_trickle(gate, false, 0);
+    assert_true(send_ends(gate, "c", GATEWAY_FAILED_RUN, NOW));
+    look_at_trickle(gate, true, NOW + BASE_MS);
+    assert_int_equal(state_of(gate), GATE_OPEN);
+}
+
+static void test_a_reply_in_between_breaks_the_row(void **state)
+{
+    struct gateway_gate *gate = *state;
+    open_gate(gate);
+    send_ends(gate, "a", GATEWAY_FAILED_RUN, NOW);
+    send_ends(gate, "b", GATEWAY_FAILED_RUN, NOW);
+    send_ends(gate, "d", GATEWAY_REPLIED, NOW);
+    send_ends(gate, "c", GATEWAY_FAILED_RUN, NOW);
+    look_at_trickle(gate, false, 0);
+}
+
+static void begin_trickle(struct gateway_gate *gate)
+{
+    open_gate(gate);
+    send_ends(gate, "a", GATEWAY_FAILED_RUN, NOW);
+    send_ends(gate, "b", GATEWAY_FAILED_RUN, NOW);
+    send_ends(gate, "c", GATEWAY_FAILED_RUN, NOW);
+}
+
+static void test_a_trickle_slows_down_to_the_longest_gap(void **state)
+{
+    struct gateway_gate *gate = *state;
+    begin_trickle(gate);
+    const int64_t gaps_ms[] = {2000, 4000, 8000, 8000};
+    for (size_t i = 0; i < sizeof gaps_ms / sizeof gaps_ms[0]; i++) {
+        send_ends(gate, "d", GATEWAY_FAILED_RUN, NOW + 1);
+        look_at_trickle(gate, true, NOW + 1 + gaps_ms[i]);
+    }
+}
+
+static void test_any_reply_ends_a_trickle(void **state)
+{
+    struct gateway_gate *gate = *state;
+    struct gateway_result replied = result_of(GATEWAY_REPLIED, 200);
+    struct gate_view view;
+    open_gate(gate);
+    uint64_t early = gateway_gate_ticket(gate);
+    begin_trickle(gate);
+    look_at_trickle(gate, true, NOW + BASE_MS);
+    assert_true(gateway_gate_note_send(gate, early, "z", &replied, NOW));
+    gateway_gate_look(gate, &view);
+    assert_false(view.trickle);
+    assert_string_equal(view.reason, "");
+}
+
+static void test_failures_from_before_a_trickle_do_not_slow_it(void **state)
+{
+    struct gateway_gate *gate = *state;
+    struct gateway_result failed = result_of(GATEWAY_FAILED_RUN, 500);
+    open_gate(gate);
+    uint64_t early = gateway_gate_ticket(gate);
+    begin_trickle(gate);
+    assert_false(gateway_gate_note_send(gate, early, "z", &failed, NOW + 10));
+    look_at_trickle(gate, true, NOW + BASE_MS);
+}
+
+static void test_a_trickle_outlives_an_outage(void **state)
+{
+    struct gateway_gate *gate = *state;
+    begin_trickle(gate);
+    send_ends(gate, "d", GATEWAY_AMBIGUOUS, NOW + 2000);
+    assert_int_equal(state_of(gate), GATE_SUSPECT);
+    probe_finds(gate, GATEWAY_REPLIED, NOW + 3000);
+    look_at_trickle(gate, true, NOW + 3000 + 2 * BASE_MS);
+}
+
+int main(void)
+{
+#define WITH_GATE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        WITH_GATE(test_it_starts_as_suspect_and_a_probe_is_due_at_once),
+        cmocka_unit_test(test_disabled_stays_shut),
+        WITH_GATE(test_three_unreachable_in_a_row_shut_it),
+        WITH_GATE(test_misconfiguration_shuts_it_and_says_what_to_check),
+        WITH_GATE(test_no_probe_before_retry_after_is_over),
+        WITH_GATE(test_ambiguous_makes_it_suspect_until_a_probe_decides),
+        WITH_GATE(test_only_a_proxys_refusals_make_it_suspect),
+        WITH_GATE(test_results_of_an_earlier_state_do_not_count),
+        WITH_GATE(test_probes_are_spaced_from_250_ms_to_under_2_s),
+        WITH_GATE(test_patient_probe_follows_a_quick_one_without_answer),
+        WITH_GATE(test_a_quick_probe_without_answer_keeps_the_known_reason),
+        WITH_GATE(test_the_same_reason_again_is_no_change),
+        WITH_GATE(test_open_time_stands_still_while_shut),
+        WITH_GATE(test_failed_runs_of_three_agents_in_a_row_begin_a_trickle),
+        WITH_GATE(test_a_reply_in_between_breaks_the_row),
+        WITH_GATE(test_a_trickle_slows_down_to_the_longest_gap),
+        WITH_GATE(test_any_reply_ends_a_trickle),
+        WITH_GATE(test_failures_from_before_a_trickle_do_not_slow_it),
+        WITH_GATE(test_a_trickle_outlives_an_outage),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

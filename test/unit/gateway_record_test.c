@@ -1,0 +1,207 @@
+/* The record of the gateway child: what is read back, and whom it never points at. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/child.h"
+#include "base/clock.h"
+#include "base/process_stat.h"
+#include "remote/gateway_record.h"
+
+enum { LONG_MS = 20000, PATH_BYTES = 256 };
+
+struct fixture {
+    char folder[PATH_BYTES - 32];
+    char path[PATH_BYTES];
+    struct gateway_record record;
+    struct child child;
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    const char *parent = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
+    snprintf(fixture->folder, sizeof fixture->folder, "%s/record-XXXXXX", parent);
+    assert_non_null(mkdtemp(fixture->folder));
+    snprintf(fixture->path, sizeof fixture->path, "%s/gateway.pid", fixture->folder);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    if (fixture->child.pid != 0)
+        child_fini(&fixture->child, NULL);
+    gateway_record_remove(fixture->folder);
+    int result = rmdir(fixture->folder); /* nothing else is in it */
+    free(fixture);
+    return result;
+}
+
+/* Starts script as the fixture's child and makes its record. */
+static void start(struct fixture *fixture, const char *script)
+{
+    const char *const argv[] = {"sh", "-c", script, NULL};
+    char word[16];
+    assert_int_equal(child_start(&fixture->child, argv, CHILD_ERRORS_DROPPED, NULL), 0);
+    assert_int_equal(gateway_record_make(&fixture->record, fixture->child.pid, NULL), 0);
+    /* It says a word once it is ready. */
+    int64_t deadline_ms = clock_monotonic_ms() + LONG_MS;
+    while (read(fixture->child.output_fd, word, sizeof word) <= 0)
+        assert_true(clock_monotonic_ms() < deadline_ms);
+}
+
+static bool has_ended(struct fixture *fixture)
+{
+    return child_wait(&fixture->child, 0, -1) == 0;
+}
+
+static void write_file(struct fixture *fixture, const char *content)
+{
+    FILE *file = fopen(fixture->path, "w");
+    assert_non_null(file);
+    fputs(content, file);
+    fclose(file);
+}
+
+static void test_what_is_saved_is_loaded(void **state)
+{
+    struct fixture *fixture = *state;
+    struct gateway_record loaded;
+    struct stat status;
+    assert_int_equal(gateway_record_load(fixture->folder, &loaded, NULL), ERROR_CLOSED);
+    assert_int_equal(gateway_record_make(&fixture->record, getpid(), NULL), 0);
+    assert_int_equal(gateway_record_save(fixture->folder, &fixture->record, NULL), 0);
+    assert_int_equal(gateway_record_load(fixture->folder, &loaded, NULL), 0);
+    assert_int_equal(loaded.pid, getpid());
+    assert_int_equal(loaded.session, getsid(0));
+    assert_int_equal(loaded.start_ticks, fixture->record.start_ticks);
+    assert_string_equal(loaded.boot_id, fixture->record.boot_id);
+    assert_int_equal(strlen(loaded.boot_id), 36);
+    assert_int_equal(stat(fixture->path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    gateway_record_remove(fixture->folder);
+    assert_int_equal(gateway_record_load(fixture->folder, &loaded, NULL), ERROR_CLOSED);
+}
+
+#define RECORD(pid, ticks, session) \
+    "{\"pid\":" pid ",\"startTicks\":" ticks ",\"session\":" session ",\"bootId\":\"b\"}"
+
+#define LONG_BOOT_ID                                         \
+    "{\"pid\":77,\"startTicks\":5,\"session\":5,\"bootId\":" \
+    "\"0123456789012345678901234567890123456789012345678901234567890123456789\"}"
+
+static void test_damaged_files(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const damaged[] = {"", "\n", "123", "{", "[]", "{}", "null",
+        RECORD("1", "5", "5"), RECORD("0", "5", "5"), RECORD("-5", "5", "5"),
+        RECORD("4294967297", "5", "5"), RECORD("\"77\"", "5", "5"), RECORD("77", "-5", "5"),
+        RECORD("77", "1e30", "5"), RECORD("77", "5", "-1"), RECORD("77", "null", "5"),
+        "{\"pid\":77,\"startTicks\":5,\"session\":5}", LONG_BOOT_ID};
+    struct gateway_record loaded;
+    struct error error;
+    for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
+        write_file(fixture, damaged[i]);
+        assert_int_equal(gateway_record_load(fixture->folder, &loaded, &error), ERROR_INVALID);
+        assert_non_null(strstr(error.text, fixture->path));
+    }
+    write_file(fixture, RECORD("77", "5", "5"));
+    assert_int_equal(gateway_record_load(fixture->folder, &loaded, &error), 0);
+    assert_int_equal(loaded.pid, 77);
+}
+
+static void test_no_room_for_the_file(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    assert_int_equal(gateway_record_make(&fixture->record, getpid(), NULL), 0);
+    assert_int_equal(gateway_record_save("/nowhere", &fixture->record, &error), ERROR_SYSTEM);
+    assert_non_null(strstr(error.text, "/nowhere/gateway.pid"));
+}
+
+static void test_leftover_is_ended_with_its_group(void **state)
+{
+    struct fixture *fixture = *state;
+    start(fixture, "sleep 60 & echo ready; wait");
+    assert_true(gateway_record_lives(&fixture->record));
+    assert_true(gateway_record_end(&fixture->record, LONG_MS));
+    assert_false(gateway_record_lives(&fixture->record));
+    assert_true(has_ended(fixture));
+}
+
+static void test_leftover_that_ignores_sigterm_is_killed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct child_exit ended;
+    start(fixture, "trap '' TERM; echo ready; while :; do sleep 60; done");
+    assert_true(gateway_record_end(&fixture->record, 50));
+    assert_true(has_ended(fixture));
+    child_fini(&fixture->child, &ended);
+    fixture->child.pid = 0;
+    assert_int_equal(ended.signal, SIGKILL);
+}
+
+/* The leader is gone, and reaped, as it is for whoever comes after us. */
+static void test_rest_of_a_group_is_found(void **state)
+{
+    struct fixture *fixture = *state;
+    start(fixture, "(trap '' HUP; exec sleep 60) & echo ready; exec sleep 60");
+    struct gateway_record other = fixture->record;
+    other.session++;
+    pid_t group = fixture->child.pid;
+    kill(group, SIGKILL);
+    assert_int_equal(child_wait(&fixture->child, clock_monotonic_ms() + LONG_MS, -1), 0);
+    /* Reaped in a way that leaves the group alone, in contrast to child_fini. */
+    assert_int_equal(waitpid(group, NULL, 0), group);
+    close(fixture->child.pid_fd);
+    close(fixture->child.output_fd);
+    fixture->child.pid = 0;
+    assert_false(gateway_record_lives(&other));
+    assert_true(gateway_record_lives(&fixture->record));
+    assert_true(gateway_record_end(&fixture->record, LONG_MS));
+    assert_false(process_group_lives(group, PROCESS_ANY_SESSION));
+}
+
+static void test_others_with_the_same_number_are_left_alone(void **state)
+{
+    struct fixture *fixture = *state;
+    start(fixture, "echo ready; exec sleep 60");
+    struct gateway_record recycled = fixture->record;
+    struct gateway_record before_restart = fixture->record;
+    recycled.start_ticks--;
+    before_restart.boot_id[0] ^= 1;
+    assert_false(gateway_record_lives(&recycled));
+    assert_false(gateway_record_lives(&before_restart));
+    assert_true(gateway_record_end(&recycled, LONG_MS));
+    assert_true(gateway_record_end(&before_restart, LONG_MS));
+    assert_true(gateway_record_lives(&fixture->record));
+    assert_int_equal(child_wait(&fixture->child, clock_monotonic_ms() + 100, -1), ERROR_TIMEOUT);
+}
+
+int main(void)
+{
+#define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        WITH_FOLDER(test_what_is_saved_is_loaded),
+        WITH_FOLDER(test_damaged_files),
+        WITH_FOLDER(test_no_room_for_the_file),
+        WITH_FOLDER(test_leftover_is_ended_with_its_group),
+        WITH_FOLDER(test_leftover_that_ignores_sigterm_is_killed),
+        WITH_FOLDER(test_rest_of_a_group_is_found),
+        WITH_FOLDER(test_others_with_the_same_number_are_left_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

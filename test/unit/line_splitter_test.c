@@ -1,0 +1,112 @@
+/* A stream in pieces of any size becomes the same lines, none longer than allowed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/line_splitter.h"
+#include "base/text.h"
+
+static void collect(void *context, const char *line)
+{
+    text_printf(context, "<%s>", line);
+}
+
+/* The lines of bytes, fed in pieces of step bytes each; the caller frees. */
+static char *split(const char *bytes, size_t length_bytes, size_t step)
+{
+    struct text lines = {0};
+    struct line_splitter splitter = {0};
+    text_append(&lines, "");
+    for (size_t at = 0; at < length_bytes; at += step) {
+        size_t left = length_bytes - at;
+        line_splitter_feed(&splitter, bytes + at, left < step ? left : step, collect, &lines);
+    }
+    line_splitter_end(&splitter, collect, &lines);
+    line_splitter_end(&splitter, collect, &lines);
+    char *taken = text_take(&lines);
+    assert_non_null(taken);
+    return taken;
+}
+
+static void test_lines(void **state)
+{
+    (void)state;
+#define BYTES(literal) literal, sizeof(literal) - 1
+    static const struct {
+        const char *bytes;
+        size_t length_bytes;
+        const char *lines;
+    } cases[] = {
+        {BYTES("one\ntwo\n"), "<one><two>"},
+        {BYTES("one\r\ntwo"), "<one><two>"},
+        {BYTES("\n\r\n\none\n\n"), "<one>"},
+        {BYTES("a\0b\n"), "<a b>"},
+        {BYTES("a\rb\n"), "<a\rb>"},
+        {BYTES(""), ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        for (size_t step = 1; step < 8; step++) {
+            char *lines = split(cases[i].bytes, cases[i].length_bytes, step);
+            assert_string_equal(lines, cases[i].lines);
+            free(lines);
+        }
+}
+
+static void must_be_long(const char *line, size_t length_bytes)
+{
+    assert_int_equal(line[0], '<');
+    assert_int_equal(strspn(line + 1, "x"), length_bytes);
+    assert_int_equal(line[length_bytes + 1], '>');
+}
+
+static void test_long_line_is_cut(void **state)
+{
+    (void)state;
+    enum { MORE = 5000 };
+    static const char end[] = "\nnext\n";
+    static char bytes[LINE_SPLITTER_BYTES + MORE + sizeof end];
+    for (size_t length = LINE_SPLITTER_BYTES - 1; length < LINE_SPLITTER_BYTES + MORE;
+         length += length < LINE_SPLITTER_BYTES + 1 ? 1 : 997) {
+        memset(bytes, 'x', length);
+        memcpy(bytes + length, end, sizeof end);
+        char *lines = split(bytes, length + strlen(end), 1000);
+        size_t kept = length < LINE_SPLITTER_BYTES ? length : LINE_SPLITTER_BYTES;
+        must_be_long(lines, kept);
+        assert_string_equal(lines + kept + 2, "<next>");
+        free(lines);
+    }
+}
+
+static void test_line_without_end_comes_once(void **state)
+{
+    (void)state;
+    struct text lines = {0};
+    struct line_splitter splitter = {0};
+    char bytes[1000];
+    memset(bytes, 'x', sizeof bytes);
+    for (int i = 0; i < 1000; i++)
+        line_splitter_feed(&splitter, bytes, sizeof bytes, collect, &lines);
+    must_be_long(lines.data, LINE_SPLITTER_BYTES);
+    assert_int_equal(lines.length_bytes, LINE_SPLITTER_BYTES + 2);
+    line_splitter_end(&splitter, collect, &lines);
+    assert_int_equal(lines.length_bytes, LINE_SPLITTER_BYTES + 2);
+    /* The next stream begins afresh. */
+    line_splitter_feed(&splitter, "a\n", 2, collect, &lines);
+    assert_string_equal(lines.data + LINE_SPLITTER_BYTES + 2, "<a>");
+    text_fini(&lines);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_long_line_is_cut),
+        cmocka_unit_test(test_line_without_end_comes_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,100 @@
+/* Lines of /proc/PID/stat, and which processes of a group still run. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/child.h"
+#include "base/clock.h"
+#include "base/process_stat.h"
+
+enum { LONG_MS = 20000 };
+
+static void test_line(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"(sh)", "(a b)", "(x) R 1 2 3)", "()", "(\xff \n)"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char line[256];
+        struct process_stat stat;
+        snprintf(line, sizeof line,
+            "77 %s S 1 66 55 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456789012 9 10\n", names[i]);
+        assert_true(process_stat_parse(line, &stat));
+        assert_int_equal(stat.state, 'S');
+        assert_int_equal(stat.group, 66);
+        assert_int_equal(stat.session, 55);
+        assert_int_equal(stat.start_ticks, 123456789012);
+    }
+}
+
+static void test_no_line(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"", "77", "77 (sh", "77 (sh)", "77 (sh) ", "77 (sh) S",
+        "77 (sh) S 1 2 3", "77 (sh) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18",
+        "77 (sh) S 1 x 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct process_stat stat;
+        assert_false(process_stat_parse(wrong[i], &stat));
+    }
+}
+
+static void test_ourselves(void **state)
+{
+    (void)state;
+    struct process_stat stat;
+    assert_true(process_stat_read(getpid(), &stat));
+    assert_int_equal(stat.group, getpgrp());
+    assert_int_equal(stat.session, getsid(0));
+    assert_true(stat.start_ticks > 0);
+    assert_true(process_group_lives(getpgrp(), PROCESS_ANY_SESSION));
+    assert_true(process_group_lives(getpgrp(), getsid(0)));
+    assert_false(process_group_lives(getpgrp(), getsid(0) + 1));
+    assert_false(process_stat_read(INT32_MAX, &stat));
+    assert_false(process_group_lives(INT32_MAX, PROCESS_ANY_SESSION));
+}
+
+/* Waits for the end of a group whose leader is not reaped, looking again and again. */
+static void must_die(pid_t group)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + LONG_MS;
+    while (process_group_lives(group, PROCESS_ANY_SESSION))
+        assert_true(clock_monotonic_ms() < deadline_ms);
+}
+
+static void test_member_that_outlives_its_leader(void **state)
+{
+    (void)state;
+    static const char *const argv[] = {"sh", "-c", "sleep 60 & exit 3", NULL};
+    struct child child;
+    struct child_exit ended;
+    /* Orphans become ours, as they do for process 1. */
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    assert_int_equal(child_start(&child, argv, CHILD_ERRORS_DROPPED, NULL), 0);
+    assert_int_equal(child_wait(&child, clock_monotonic_ms() + LONG_MS, -1), 0);
+    assert_true(process_group_lives(child.pid, PROCESS_ANY_SESSION));
+    child_signal_group(&child, SIGKILL);
+    must_die(child.pid);
+    child_fini(&child, &ended);
+    assert_int_equal(ended.code, 3);
+    /* The orphan was reaped, too. */
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_line),
+        cmocka_unit_test(test_no_line),
+        cmocka_unit_test(test_ourselves),
+        cmocka_unit_test(test_member_that_outlives_its_leader),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

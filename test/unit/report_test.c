@@ -1,0 +1,102 @@
+/* What a report says, as lines and as JSON, and what it never says. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "base/redact.h"
+#include "command/report.h"
+
+#define SECRET "wMmUprPJ3qiYgJnk"
+
+static void add_some(struct report *report)
+{
+    report_add(report, "first", REPORT_OK, NULL, "is %d", 1);
+    report_add(report, "second", REPORT_WARN, "mend \"it\"", "is not \\ good");
+    report_add(report, "third", REPORT_SKIP, NULL, "because");
+}
+
+static void test_lines(void **state)
+{
+    (void)state;
+    char *lines = NULL;
+    size_t lines_bytes;
+    struct report report = {.lines = open_memstream(&lines, &lines_bytes)};
+    FILE *stream = report.lines;
+    add_some(&report);
+    assert_true(report_is_ok(&report));
+    report_add(&report, "fourth", REPORT_FAIL, "turn it on", "off");
+    assert_false(report_is_ok(&report));
+    fclose(stream);
+    assert_string_equal(lines, "ok    first               is 1\n"
+                               "warn  second              is not \\ good; fix: mend \"it\"\n"
+                               "skip  third               because\n"
+                               "FAIL  fourth              off; fix: turn it on\n");
+    free(lines);
+    report_fini(&report);
+}
+
+static void test_json(void **state)
+{
+    (void)state;
+    struct report report = {0};
+    struct text text = {0};
+    add_some(&report);
+    report_append_json(&report, &text);
+    json_t *parsed = json_loads(text.data, 0, NULL);
+    json_t *expected =
+        json_loads("{\"ok\":true,\"checks\":["
+                   "{\"name\":\"first\",\"result\":\"ok\",\"detail\":\"is 1\",\"fix\":null},"
+                   "{\"name\":\"second\",\"result\":\"warn\",\"detail\":\"is not \\\\ good\","
+                   "\"fix\":\"mend \\\"it\\\"\"},"
+                   "{\"name\":\"third\",\"result\":\"skip\",\"detail\":\"because\",\"fix\":null}]}",
+            0, NULL);
+    assert_true(json_equal(parsed, expected));
+    json_decref(parsed);
+    json_decref(expected);
+    text_fini(&text);
+    report_fini(&report);
+}
+
+static void test_summary(void **state)
+{
+    (void)state;
+    struct report report = {0};
+    struct text text = {0};
+    add_some(&report);
+    report_append_summary(&report, &text);
+    assert_string_equal(text.data, "All is well: 3 checks, none failed; warnings: 1.\n");
+    text_clear(&text);
+    report_add(&report, "fourth", REPORT_FAIL, NULL, "off");
+    report_append_summary(&report, &text);
+    assert_string_equal(text.data, "1 of 4 checks failed; could not be made: 1.\n");
+    text_fini(&text);
+    report_fini(&report);
+}
+
+static void test_no_secret(void **state)
+{
+    (void)state;
+    struct report report = {0};
+    redact_add_secret(SECRET);
+    report_add(&report, "name", REPORT_FAIL, NULL, "said %s", SECRET);
+    assert_string_equal(report.checks[0].detail, "said ***");
+    report_fini(&report);
+    redact_forget_all();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_summary),
+        cmocka_unit_test(test_no_secret),
+    };
+    return cmocka_run_group_tests_name("report", tests, NULL, NULL);
+}

@@ -1,0 +1,209 @@
+/* The flow of sends, wake-ups behind deliveries, and what is known from before the start. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "../lib/queue_fixture.h"
+
+static void trickle_from(struct send_queue *queue, uint64_t version, int64_t next_send_ms)
+{
+    const struct send_flow flow = {
+        .version = version, .trickle = true, .next_send_ms = next_send_ms};
+    send_queue_set_flow(queue, &flow);
+}
+
+/* Nothing is to be taken: the only work left is behind the flow. A close makes a take return. */
+static void must_be_quiet(struct send_queue *queue)
+{
+    send_queue_close(queue, clock_monotonic_ms());
+    assert_null(send_queue_take(queue));
+}
+
+static void test_a_trickle_sends_one_at_a_time(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2});
+    trickle_from(queue, 1, 0);
+    struct entry *a1 = queue_fixture_take(queue, "a1");
+    assert_true(send_queue_advance(queue, a1, STAGE_SENDING));
+    assert_int_equal(queue_fixture_counts(queue).sending, 1);
+    /* Past its send, the next may go. */
+    assert_true(send_queue_advance(queue, a1, STAGE_REPLIED));
+    struct entry *b1 = queue_fixture_take(queue, "b1");
+    assert_int_equal(queue_fixture_counts(queue).sending, 0);
+    queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
+    queue_fixture_finish(queue, b1, STAGE_SETTLED, 0);
+}
+
+static void test_a_trickle_waits_for_its_time(void **state)
+{
+    struct send_queue *queue = *state;
+    enum { GAP_MS = 60 };
+    PAGE(queue, {"a1", "a", 1});
+    int64_t began_ms = clock_monotonic_ms();
+    trickle_from(queue, 1, began_ms + GAP_MS);
+    struct entry *a1 = queue_fixture_take(queue, "a1");
+    assert_true(clock_monotonic_ms() >= began_ms + GAP_MS);
+    queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
+}
+
+/* An entry that was taken before the trickle began asks nobody in it. */
+static void test_a_trickle_stops_entries_that_were_on_their_way(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2});
+    struct entry *a1 = queue_fixture_take(queue, "a1");
+    struct entry *b1 = queue_fixture_take(queue, "b1");
+    trickle_from(queue, 1, clock_monotonic_ms() + AN_HOUR_MS);
+    assert_false(send_queue_advance(queue, a1, STAGE_SENDING));
+    trickle_from(queue, 2, 0);
+    assert_true(send_queue_advance(queue, a1, STAGE_SENDING));
+    assert_false(send_queue_advance(queue, b1, STAGE_SENDING));
+    queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
+    queue_fixture_finish(queue, b1, STAGE_KNOWN, 0);
+    queue_fixture_take_and_settle(queue, "b1");
+}
+
+static void test_an_older_flow_is_ignored(void **state)
+{
+    struct send_queue *queue = *state;
+    const struct send_flow newer = {.version = 7};
+    const struct send_flow older = {.version = 6, .held = true};
+    send_queue_set_flow(queue, &newer);
+    send_queue_set_flow(queue, &older);
+    PAGE(queue, {"a1", "a", 1});
+    queue_fixture_take_and_settle(queue, "a1");
+}
+
+static struct entry *take_wake(struct send_queue *queue, const char *agent_id)
+{
+    struct entry *entry = queue_fixture_take(queue, agent_id);
+    assert_int_equal(entry->kind, ENTRY_WAKE);
+    return entry;
+}
+
+static void test_wake_goes_behind_deliveries(void **state)
+{
+    struct send_queue *queue = *state;
+    assert_true(send_queue_wake(queue, "a"));
+    PAGE(queue, {"b1", "b", 1}, {"a1", "a", 2});
+    struct entry *b1 = queue_fixture_take(queue, "b1");
+    struct entry *a1 = queue_fixture_take(queue, "a1");
+    queue_fixture_finish(queue, b1, STAGE_SETTLED, 0);
+    queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
+    queue_fixture_finish(queue, take_wake(queue, "a"), STAGE_SETTLED, 0);
+}
+
+static void test_wake_is_on_its_agents_lane(void **state)
+{
+    struct send_queue *queue = *state;
+    assert_true(send_queue_wake(queue, "a"));
+    struct entry *wake = take_wake(queue, "a");
+    PAGE(queue, {"a1", "a", 1});
+    must_be_quiet(queue);
+    assert_int_equal(queue_fixture_counts(queue).ready, 1);
+    queue_fixture_finish(queue, wake, STAGE_SETTLED, 0);
+}
+
+static void test_an_agent_has_one_wake_at_a_time(void **state)
+{
+    struct send_queue *queue = *state;
+    assert_true(send_queue_wake(queue, "a"));
+    assert_false(send_queue_wake(queue, "a"));
+    struct entry *wake = take_wake(queue, "a");
+    assert_false(send_queue_wake(queue, "a"));
+    queue_fixture_finish(queue, wake, STAGE_SETTLED, 0);
+    assert_true(send_queue_wake(queue, "a"));
+}
+
+static void test_wakes_leave_workers_for_deliveries(void **state)
+{
+    struct send_queue *queue = *state;
+    struct entry *wakes[QUEUE_FIXTURE_MOST_WAKES];
+    static const char *const agents[QUEUE_FIXTURE_MOST_WAKES] = {"a", "b"};
+    send_queue_wake(queue, "a");
+    send_queue_wake(queue, "b");
+    send_queue_wake(queue, "c");
+    for (int i = 0; i < QUEUE_FIXTURE_MOST_WAKES; i++)
+        wakes[i] = take_wake(queue, agents[i]);
+    PAGE(queue, {"d1", "d", 1});
+    queue_fixture_take_and_settle(queue, "d1");
+    queue_fixture_finish(queue, wakes[0], STAGE_SETTLED, 0);
+    struct entry *third = take_wake(queue, "c");
+    queue_fixture_finish(queue, wakes[1], STAGE_SETTLED, 0);
+    queue_fixture_finish(queue, third, STAGE_SETTLED, 0);
+}
+
+static void test_wakes_are_outside_the_bound_and_untouched_by_pages(void **state)
+{
+    (void)state;
+    struct send_queue *queue = queue_fixture_create(1);
+    assert_true(send_queue_wake(queue, "a"));
+    assert_true(send_queue_wake(queue, "b"));
+    assert_int_equal(queue_fixture_counts(queue).ready, 0);
+    PAGE(queue, {"c1", "c", 1});
+    EMPTY_PAGE(queue);
+    queue_fixture_finish(queue, take_wake(queue, "a"), STAGE_SETTLED, 0);
+    queue_fixture_finish(queue, take_wake(queue, "b"), STAGE_SETTLED, 0);
+    send_queue_destroy(queue);
+}
+
+static void test_held_and_closed_queues_wake_nobody(void **state)
+{
+    struct send_queue *queue = *state;
+    send_queue_wake(queue, "a");
+    queue_fixture_hold(queue, true);
+    must_be_quiet(queue);
+    assert_false(send_queue_wake(queue, "b"));
+}
+
+static void test_what_dead_holds_is_not_sent(void **state)
+{
+    struct send_queue *queue = *state;
+    assert_true(send_queue_remember_settled(queue, "a1"));
+    assert_false(send_queue_remember_settled(queue, "a1"));
+    PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2});
+    queue_fixture_take_and_settle(queue, "a2");
+    assert_int_equal(queue_fixture_counts(queue).settled, 2);
+    EMPTY_PAGE(queue);
+    assert_int_equal(queue_fixture_counts(queue).held, 0);
+}
+
+static void test_a_damaged_record_costs_a_run(void **state)
+{
+    struct send_queue *queue = *state;
+    assert_true(send_queue_charge(queue, "a1", 1));
+    PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2});
+    struct entry *a1 = queue_fixture_take(queue, "a1");
+    struct entry *b1 = queue_fixture_take(queue, "b1");
+    assert_int_equal(a1->runs, 1);
+    assert_int_equal(b1->runs, 0);
+    queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
+    queue_fixture_finish(queue, b1, STAGE_SETTLED, 0);
+}
+
+#define QUEUE_TEST(test) \
+    cmocka_unit_test_setup_teardown(test, queue_fixture_setup, queue_fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        QUEUE_TEST(test_a_trickle_sends_one_at_a_time),
+        QUEUE_TEST(test_a_trickle_waits_for_its_time),
+        QUEUE_TEST(test_a_trickle_stops_entries_that_were_on_their_way),
+        QUEUE_TEST(test_an_older_flow_is_ignored),
+        QUEUE_TEST(test_wake_goes_behind_deliveries),
+        QUEUE_TEST(test_wake_is_on_its_agents_lane),
+        QUEUE_TEST(test_an_agent_has_one_wake_at_a_time),
+        QUEUE_TEST(test_wakes_leave_workers_for_deliveries),
+        cmocka_unit_test(test_wakes_are_outside_the_bound_and_untouched_by_pages),
+        QUEUE_TEST(test_held_and_closed_queues_wake_nobody),
+        QUEUE_TEST(test_what_dead_holds_is_not_sent),
+        QUEUE_TEST(test_a_damaged_record_costs_a_run),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,122 @@
+/* A command line in words: what a shell would make of it, without any expansion. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/words.h"
+
+enum { MOST_WORDS = 6 };
+
+static const struct {
+    const char *line;
+    const char *words[MOST_WORDS];
+} good[] = {
+    {"openclaw gateway --port 18789", {"openclaw", "gateway", "--port", "18789"}},
+    {"  a \t b\t c ", {"a", "b", "c"}},
+    {"a", {"a"}},
+    {"a b", {"a", "b"}},
+    {"", {NULL}},
+    {" \t ", {NULL}},
+    /* Quotes. */
+    {"'a b'", {"a b"}},
+    {"\"a b\"", {"a b"}},
+    {"a' 'b\" \"c\\ d", {"a b c d"}},
+    {"'' x", {"", "x"}},
+    {"\"\"", {""}},
+    {"''''", {""}},
+    {"a '' \"\"", {"a", "", ""}},
+    {"'\"' \"'\"", {"\"", "'"}},
+    {"'a\\'", {"a\\"}},
+    {"'a'\\''b'", {"a'b"}},
+    /* Backslashes. */
+    {"a\\b", {"ab"}},
+    {"\\'a \\\"b \\\\c", {"'a", "\"b", "\\c"}},
+    {"\"\\\" \\\\ \\$ \\`\"", {"\" \\ $ `"}},
+    {"\"\\a\\n\\'\\ \"", {"\\a\\n\\'\\ "}},
+    /* Nothing is expanded, and no operator is one. */
+    {"$HOME ${A} `id` $(id)", {"$HOME", "${A}", "`id`", "$(id)"}},
+    {"\"$HOME\" ~ * a?[b] {c,d}", {"$HOME", "~", "*", "a?[b]", "{c,d}"}},
+    {"a; b && c|d", {"a;", "b", "&&", "c|d"}},
+    {"a>b <c # d", {"a>b", "<c", "#", "d"}},
+    {"N=1 sh -c 'kill -9 $$'", {"N=1", "sh", "-c", "kill -9 $$"}},
+    {"gr\xc3\xbc\xc3\x9f \xc2\xa0", {"gr\xc3\xbc\xc3\x9f", "\xc2\xa0"}},
+};
+
+static void test_words(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        struct words words;
+        struct error error;
+        /* Memory of exactly its size, so that a read behind it is seen. */
+        char *line = strdup(good[i].line);
+        assert_int_equal(words_split(line, &words, &error), 0);
+        free(line);
+        size_t count = 0;
+        for (; good[i].words[count] != NULL; count++) {
+            assert_true(count < words.count);
+            assert_string_equal(words.items[count], good[i].words[count]);
+        }
+        assert_int_equal(words.count, count);
+        assert_null(words.items[count]);
+        words_fini(&words);
+    }
+}
+
+static const char *const broken[][2] = {
+    {"'", "has a ' without"},
+    {"a 'b c", "has a ' without"},
+    {"\"", "has a \" without"},
+    {"a \"b 'c'", "has a \" without"},
+    {"\"a\\\"", "has a \" without"},
+    {"\"a\\", "has a \" without"},
+    {"it's here", "has a ' without"},
+    {"\\", "ends with a backslash"},
+    {"a \\", "ends with a backslash"},
+};
+
+static void test_broken_quoting(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
+        struct words words;
+        struct error error;
+        char *line = strdup(broken[i][0]);
+        assert_int_equal(words_split(line, &words, &error), ERROR_INVALID);
+        free(line);
+        assert_non_null(strstr(error.text, broken[i][1]));
+        assert_null(words.items);
+        assert_null(words.bytes);
+    }
+}
+
+/* Every length, so that the room for words is seen to suffice. */
+static void test_as_many_words_as_a_line_can_hold(void **state)
+{
+    (void)state;
+    char line[64];
+    for (size_t length = 0; length < sizeof line; length++) {
+        struct words words;
+        for (size_t i = 0; i < length; i++)
+            line[i] = i % 2 == 0 ? 'x' : ' ';
+        line[length] = '\0';
+        assert_int_equal(words_split(line, &words, NULL), 0);
+        assert_int_equal(words.count, (length + 1) / 2);
+        words_fini(&words);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_broken_quoting),
+        cmocka_unit_test(test_as_many_words_as_a_line_can_hold),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
