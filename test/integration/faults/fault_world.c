@@ -127,12 +127,3 @@ void fault_world_settle(struct fault_world *faults, const struct history_rules *
     fault_world_check(faults, rules);
     assert_int_equal(history_add_spool(&faults->history, faults->state_dir), 0);
 }
-
-bool fault_world_say_pending(const char *name, size_t count)
-{
-    bool run = getenv("MISSION_CONTROL_PENDING") != NULL;
-    if (!run && count > 0)
-        fprintf(stderr, "%s: %zu pending cases are left out; MISSION_CONTROL_PENDING=1 runs them\n",
-            name, count);
-    return run;
-}

@@ -45,18 +45,6 @@ extern const struct history_rules fault_world_strict;
 /* Answers may have got lost, with runs within the budget. */
 extern const struct history_rules fault_world_lossy;
 
-/*
- * Runs the tests named in tests as a cmocka group. pending are cases of rules that the runtime does
- * not keep yet: they run only when MISSION_CONTROL_PENDING is set, and are counted otherwise.
- */
-#define FAULT_WORLD_RUN(name, tests, pending)                                \
-    (fault_world_say_pending((name), sizeof(pending) / sizeof((pending)[0])) \
-            ? cmocka_run_group_tests_name((name), (pending), NULL, NULL)     \
-            : cmocka_run_group_tests_name((name), (tests), NULL, NULL))
-
-/* Whether the pending cases are to run; else says how many there are. */
-bool fault_world_say_pending(const char *name, size_t count);
-
 #define IN_FAULT_WORLD(test) \
     cmocka_unit_test_setup_teardown((test), fault_world_setup, fault_world_teardown)
 
