@@ -62,7 +62,7 @@ static void begin(struct rounds *rounds)
 /* The moment of the kill is no condition to be waited for: any may come. */
 static void let_a_moment_pass(struct rounds *rounds)
 {
-    int64_t moment_us = (int64_t)(erand48(rounds->random) * LATEST_KILL_US) * process_patience();
+    int64_t moment_us = (int64_t)nrand48(rounds->random) % LATEST_KILL_US * process_patience();
     const struct timespec moment = {
         .tv_sec = moment_us / 1000000, .tv_nsec = moment_us % 1000000 * 1000};
     nanosleep(&moment, NULL);
@@ -77,9 +77,9 @@ static void fail_some_calls(struct fault_world *faults, struct rounds *rounds)
     static const enum fault_kind kinds[] = {FAULT_NONE, FAULT_RESET, FAULT_RESET_REQUEST,
         FAULT_RESET_ANSWER, FAULT_CUT_ANSWER, FAULT_CORRUPT_ANSWER};
     const struct fault fault = {
-        .kind = kinds[(size_t)(erand48(rounds->random) * (sizeof kinds / sizeof kinds[0]))],
+        .kind = kinds[(size_t)nrand48(rounds->random) % (sizeof kinds / sizeof kinds[0])],
         .after_bytes = HEADER_BYTES,
-        .times = 1 + (unsigned)(erand48(rounds->random) * MOST_FAILED_CALLS),
+        .times = 1 + (unsigned)nrand48(rounds->random) % MOST_FAILED_CALLS,
     };
     fault_proxy_set(faults->backend, &fault);
 }
