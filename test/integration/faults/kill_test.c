@@ -23,11 +23,12 @@
  */
 enum {
     ROUNDS = 50,
-    ROUNDS_SANITIZED = 10,
+    ROUNDS_SANITIZED = 20,
     KILLS_UNTIL_CHECK = FAULT_WORLD_MAX_RUNS - 1,
     STOPS_SHARE = 5, /* there is one stop in order for so many kills */
     NOTIFICATIONS = 80,
     AGENTS = 8,
+    LATENCY_MS = 5, /* of an agent */
     LATEST_KILL_US = 150000,
     HEADER_BYTES = 115, /* of the backend's answers, and a few more */
     MOST_FAILED_CALLS = 6,
@@ -101,7 +102,8 @@ static void clear(struct fault_world *faults)
     json_decref(world_post(faults->world, "/sandbox/reset", json_object()));
     json_object_clear(faults->history.spooled);
     json_decref(world_post(faults->world, "/sandbox/settings",
-        json_pack("{s:b, s:i}", "gateway_numbers", 1, "gateway_latency_ms", 5)));
+        json_pack("{s:b, s:i}", "gateway_numbers", 1, "gateway_latency_ms",
+            LATENCY_MS * process_patience())));
 }
 
 static void test_history_holds_after_kills_at_any_moment(void **state)
