@@ -27,6 +27,8 @@ CFLAGS_ALL := -std=gnu17 $(WARNINGS) $(OPTIMIZE) $(HARDENING) $(SANITIZE) -fPIE 
 	-Iinclude -Isandbox $(PKG_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread $(SANITIZE) $(LDFLAGS)
 
+comma := ,
+
 # Everything of src/ but main, shared by the programs and the tests.
 CORE_SOURCES := $(sort $(filter-out src/main.c,$(wildcard src/*.c src/*/*.c)))
 BASE_SOURCES := $(sort $(wildcard src/base/*.c))
@@ -52,8 +54,8 @@ UNIT_TESTS := $(patsubst test/unit/%.c,$(BUILD)/test/unit/%,$(UNIT_SOURCES))
 INTEGRATION_TESTS := $(patsubst test/integration/%.c,$(BUILD)/test/integration/%,\
 	$(INTEGRATION_SOURCES))
 
-.PHONY: all install check check-unit check-integration torture asan tsan ubsan lint format format-check \
-	fuzz bench run dev clean tests
+.PHONY: all install check check-unit check-integration torture asan tsan ubsan lint format \
+	format-check coverage fuzz model bench run dev clean tests
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -80,9 +82,13 @@ $(BUILD)/stop-points/obj/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -DMISSION_CONTROL_STOP_POINTS -MMD -MP -c -o $@ $<
 
+# Tests may let these calls fail: test/lib/shortage.h.
+TEST_WRAPS := $(addprefix -Wl$(comma)--wrap=,\
+	malloc calloc realloc reallocarray strdup strndup pthread_create)
+
 $(BUILD)/test/%: $(BUILD)/obj/test/%.o $(TEST_LIB) $(CORE)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) $(TEST_LIBS)
+	$(CC) $(LDFLAGS_ALL) $(TEST_WRAPS) -o $@ $^ $(PKG_LIBS) $(TEST_LIBS)
 
 tests: $(PROGRAMS) $(STOPPABLE_RUNTIME) $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
@@ -118,6 +124,10 @@ ubsan:
 	$(MAKE) BUILD=build/ubsan OPTIMIZE='-O1 -g' HARDENING= \
 		SANITIZE='-fsanitize=undefined -fno-sanitize-recover=all' check
 
+# Which lines and branches of src/ the tests reach. Not optimized, so that lines stay what they are.
+coverage:
+	scripts/coverage.sh
+
 lint:
 	scripts/lint.sh
 
@@ -128,16 +138,24 @@ format-check:
 	clang-format --dry-run --Werror $(C_FILES)
 
 # Each target runs for FUZZ_SECONDS from its committed corpus; new finds go to the build folder.
-FUZZ_FLAGS := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_CFLAGS := -std=gnu17 -g -O1 -D_GNU_SOURCE -DMISSION_CONTROL_VERSION='"$(VERSION)"' \
+	-include include/base/banned.h -Iinclude $(PKG_CFLAGS) -fno-sanitize-recover=all -pthread
 FUZZERS := $(patsubst test/fuzz/%.c,build/fuzz/%,$(FUZZ_SOURCES))
+FUZZ_CORE := $(patsubst %.c,build/fuzz/obj/%.o,$(CORE_SOURCES))
 
-build/fuzz/%: test/fuzz/%.c $(CORE_SOURCES) Makefile
+build/fuzz/obj/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
-	clang -std=gnu17 -g -O1 -D_GNU_SOURCE -DMISSION_CONTROL_VERSION='"$(VERSION)"' \
-		-include include/base/banned.h -Iinclude $(PKG_CFLAGS) $(FUZZ_FLAGS) -o $@ $< $(CORE_SOURCES) $(PKG_LIBS) -pthread
+	clang $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,address,undefined -MMD -MP -c -o $@ $<
+
+build/fuzz/%: test/fuzz/%.c $(FUZZ_CORE)
+	@mkdir -p $(@D)
+	clang $(FUZZ_CFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZ_CORE) $(PKG_LIBS)
 
 fuzz: $(FUZZERS)
 	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh $(FUZZERS)
+
+model:
+	scripts/model.sh
 
 bench: all
 	scripts/bench.sh
@@ -157,4 +175,4 @@ install: $(BUILD)/mission-control-runtime
 clean:
 	rm -rf build
 
--include $(shell find $(BUILD)/obj $(BUILD)/stop-points -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/stop-points build/fuzz/obj -name '*.d' 2>/dev/null)

@@ -68,6 +68,8 @@ find_missing_to_test() {
     need clang-format has_command clang-format
     need cppcheck has_command cppcheck
     need shellcheck has_command shellcheck
+    need spin has_command spin
+    need gcovr has_command gcovr
 }
 
 find_missing() {

@@ -1,25 +1,34 @@
 /* Arguments, settings, signals: starts the runtime, waits for a signal, stops it. */
 #include <jansson.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/json_guard.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/redact.h"
 #include "command/doctor.h"
 #include "command/healthcheck.h"
+#include "command/spool_command.h"
 #include "config/config.h"
 #include "config/usage.h"
 #include "runtime.h"
 
 static const char component[] = "Runtime";
 
-/* Many arenas would keep memory of threads that mostly wait. */
-enum { MALLOC_ARENAS = 2 };
+/*
+ * Many arenas would keep memory of threads that mostly wait. Large buffers come from the system and
+ * go back to it, always: left alone, malloc keeps them for itself once one was freed, and copies
+ * them to grow.
+ */
+enum { MALLOC_ARENAS = 2, LARGE_BUFFER_BYTES = 128 * 1024 };
 
 static void block_signals(sigset_t *waited_for)
 {
@@ -43,12 +52,27 @@ static void raise_descriptor_limit(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int wait_for_signal(const sigset_t *waited_for)
+/* What ends the run: a signal's number, or 0 when the runtime itself asks for it. */
+static int wait_for_end(struct runtime *runtime, const sigset_t *waited_for)
 {
-    int number;
-    while (sigwait(waited_for, &number) != 0)
-        continue;
-    return number;
+    int64_t watchdog_ms = notify_watchdog_ms();
+    int signal_fd = signalfd(-1, waited_for, SFD_CLOEXEC);
+    struct pollfd sources[] = {
+        {.fd = signal_fd, .events = POLLIN},
+        {.fd = runtime_stop_fd(runtime), .events = POLLIN},
+    };
+    struct signalfd_siginfo info = {0};
+    for (;;) {
+        if (watchdog_ms > 0 && runtime_is_alive(runtime))
+            notify_send("WATCHDOG=1");
+        if (poll(sources, 2, watchdog_ms > 0 ? (int)watchdog_ms : -1) <= 0)
+            continue;
+        if (sources[0].revents != 0 && read(signal_fd, &info, sizeof info) != sizeof info)
+            continue;
+        break;
+    }
+    close(signal_fd);
+    return (int)info.ssi_signo;
 }
 
 static void exit_at_once(int number)
@@ -107,8 +131,13 @@ static int run(const struct config *config)
         return exit_status_of(result);
     }
     log_info(component, "Runtime service started successfully");
-    int number = wait_for_signal(&waited_for);
-    log_info(component, "Shutting down... (%s)", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    notify_send("READY=1");
+    int number = wait_for_end(runtime, &waited_for);
+    notify_send("STOPPING=1");
+    log_info(component, "Shutting down... (%s)",
+        number == SIGTERM  ? "SIGTERM"
+        : number == SIGINT ? "SIGINT"
+                           : "asked for by the backend");
     watch_for_second_signal(&waited_for);
     runtime_stop(runtime);
     log_info(component, "Shutdown complete");
@@ -148,6 +177,8 @@ static int act(const struct arguments *arguments, const struct config *config)
         return command_healthcheck(config);
     case ARGUMENTS_DOCTOR:
         return command_doctor(config, arguments->json);
+    case ARGUMENTS_SPOOL:
+        return command_spool(config, arguments);
     default:
         return run(config);
     }
@@ -175,6 +206,8 @@ int main(int argc, char **argv)
     struct arguments arguments;
     struct error error;
     mallopt(M_ARENA_MAX, MALLOC_ARENAS);
+    mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER_BYTES);
+    json_guard_start();
     json_object_seed(0);
     if (arguments_parse(argc, argv, &arguments, &error) != 0) {
         fprintf(stderr, "mission-control-runtime: %s\n", error.text);

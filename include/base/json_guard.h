@@ -12,13 +12,20 @@
 enum { JSON_GUARD_MAX_DEPTH = 64, JSON_GUARD_MAX_VALUES = 100000 };
 
 /*
+ * Makes Jansson allocate so that missing memory is told from wrong JSON. Once per process, before
+ * anything else uses Jansson and before threads.
+ */
+void json_guard_start(void);
+
+/*
  * Parses length_bytes of JSON into *value, a new reference. Any JSON value may stand at the top.
  * Invalid UTF-8 bytes and lone surrogate escapes become U+FFFD; \u0000 stays as a NUL inside
  * the string; numbers become reals whatever their form (1, 50.0, 1e21). Of duplicate keys the last
  * one counts; a byte order mark at the start is skipped. bytes need not be NUL-ended.
  * Errors: ERROR_TOO_LARGE for nesting over 64 or more than 100,000 values and keys, ERROR_INVALID
  * for what is not JSON (with line and column, never with the content) or holds so many invalid
- * bytes that it is no text, ERROR_NO_MEMORY. Pure; any thread.
+ * bytes that it is no text, ERROR_NO_MEMORY (after json_guard_start; else it may pass for
+ * ERROR_INVALID). Pure; any thread.
  */
 int json_guard_load(const char *bytes, size_t length_bytes, json_t **value, struct error *error);
 
@@ -27,5 +34,11 @@ bool json_guard_number(const json_t *json, double least, double most, double *nu
 
 /* object[key] when it is a string, else NULL. Borrowed from object. object may be NULL. */
 const char *json_guard_string(const json_t *object, const char *key);
+
+/*
+ * The value, an object or array, as compact JSON, the caller's to free; NULL without memory or
+ * when json is NULL. Jansson's own json_dumps leaves a key out when there is no memory for it.
+ */
+char *json_guard_dump(const json_t *json);
 
 #endif

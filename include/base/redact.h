@@ -2,12 +2,14 @@
 #ifndef BASE_REDACT_H
 #define BASE_REDACT_H
 
+#include <stdbool.h>
+
 /*
  * Remembers a secret so that redact() removes it wherever it occurs. Values shorter than 6 bytes
  * are not remembered: they would blank out ordinary words. The value is copied. At most 32 values;
- * a further one replaces the oldest. Any thread; takes a short lock.
+ * a further one replaces the oldest. Returns false without memory. Any thread; takes a short lock.
  */
-void redact_add_secret(const char *value);
+bool redact_add_secret(const char *value);
 
 /* Forgets every remembered value and frees it. */
 void redact_forget_all(void);

@@ -6,8 +6,11 @@
 #include "config/problems.h"
 #include "config/values.h"
 
-/* Registers value, of the option id, with redact, in whole and in its secret part. */
-void rules_remember_secret(enum option_id id, const char *value);
+/*
+ * Registers value, of the option id, with redact, in whole and in its secret part. Returns false
+ * without memory.
+ */
+bool rules_remember_secret(enum option_id id, const char *value);
 
 /*
  * Checks *config, as stored from *values, and fills what has a computed default. A rule about a

@@ -44,4 +44,11 @@ const char *convex_url(const struct convex *convex);
 enum convex_outcome convex_call(struct convex *convex, struct http_client *client,
     const char *action, json_t *arguments, bool repeatable, json_t **value, struct error *error);
 
+/*
+ * Says what an answer of the deployment means: on CONVEX_SUCCESS *value is a new reference, else it
+ * is left alone and *error tells why, without secrets. Pure but for memory.
+ */
+enum convex_outcome convex_classify(
+    const struct http_answer *answer, json_t **value, struct error *error);
+
 #endif

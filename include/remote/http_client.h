@@ -34,7 +34,7 @@ enum http_failure {
     HTTP_ANSWERED,  /* status and body are there */
     HTTP_NOT_SENT,  /* not a byte of the request went out: DNS, connect, TLS */
     HTTP_TIMED_OUT, /* the deadline passed after something was sent */
-    HTTP_LOST,      /* the connection broke after something was sent */
+    HTTP_LOST,      /* the connection broke after something was sent, or no HTTP answer came */
     HTTP_TOO_LARGE, /* the answer passed answer_limit_bytes */
     HTTP_ABORTED,   /* the abort flag was set; see sent */
     HTTP_NO_MEMORY, /* nothing was sent */

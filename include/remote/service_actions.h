@@ -25,9 +25,15 @@ struct notification_page {
     struct notification_row *rows; /* oldest first; freed with notification_page_fini */
     size_t count;
     size_t listed;  /* rows the backend sent, with those left out */
-    size_t refused; /* rows left out because their id is no id */
+    size_t refused; /* rows left out because their id or their agent's is none */
 };
 
+/*
+ * Reads what listUndeliveredNotifications returned. CONVEX_SUCCESS, or CONVEX_UNAVAILABLE with
+ * *error and nothing to free: the value is no list, or there is no memory. Pure but for memory.
+ */
+enum convex_outcome notification_page_read(
+    const json_t *value, struct notification_page *page, struct error *error);
 void notification_page_fini(struct notification_page *page);
 
 /* All that is known of one notification. Everything but value is borrowed from value. */
@@ -39,6 +45,13 @@ struct delivery_context {
     const json_t *message; /* likewise */
 };
 
+/*
+ * Reads what getNotificationForDelivery returned; the reference is taken in any case.
+ * CONVEX_SUCCESS, or CONVEX_UNAVAILABLE with *error and nothing to free: the value holds no
+ * notification and is not null. Pure.
+ */
+enum convex_outcome delivery_context_read(
+    json_t *value, struct delivery_context *context, struct error *error);
 void delivery_context_fini(struct delivery_context *context);
 
 /*
@@ -58,5 +71,9 @@ enum convex_outcome service_create_message(const struct service *service, const 
 /* Idempotent. */
 enum convex_outcome service_mark_delivered(
     const struct service *service, const char *notification_id, struct error *error);
+
+/* Calls an action whose result says nothing more than that it ran; as convex_call. */
+enum convex_outcome service_call_for_effect(const struct service *service, const char *action,
+    json_t *arguments, bool repeatable, struct error *error);
 
 #endif

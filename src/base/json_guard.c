@@ -1,6 +1,7 @@
 #include "base/json_guard.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -127,14 +128,31 @@ static int scan_all(struct scan *scan, struct error *error)
     return 0;
 }
 
+/* Jansson calls it a wrong token, mostly, when there is no memory for one. */
+static _Thread_local bool out_of_memory;
+
+static void *allocate(size_t size)
+{
+    void *memory = malloc(size);
+    if (memory == NULL)
+        out_of_memory = true;
+    return memory;
+}
+
+void json_guard_start(void)
+{
+    json_set_alloc_funcs(allocate, free);
+}
+
 static int parse(const char *bytes, size_t length_bytes, json_t **value, struct error *error)
 {
     json_error_t details;
+    out_of_memory = false;
     size_t flags = JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL | JSON_DECODE_ANY;
     *value = json_loadb(bytes, length_bytes, flags, &details);
     if (*value != NULL)
         return 0;
-    if (json_error_code(&details) == json_error_out_of_memory)
+    if (out_of_memory)
         return error_set(error, ERROR_NO_MEMORY, "no memory to read JSON");
     return error_set(
         error, ERROR_INVALID, "not JSON (line %d, column %d)", details.line, details.column);
@@ -154,6 +172,20 @@ int json_guard_load(const char *bytes, size_t length_bytes, json_t **value, stru
         result = parse(bytes, length_bytes, value, error);
     text_fini(&scan.repaired);
     return result;
+}
+
+static int append_piece(const char *bytes, size_t length_bytes, void *text)
+{
+    text_append_bytes(text, bytes, length_bytes);
+    return ((const struct text *)text)->failed ? -1 : 0;
+}
+
+char *json_guard_dump(const json_t *json)
+{
+    struct text text = {0};
+    if (json == NULL || json_dump_callback(json, append_piece, &text, JSON_COMPACT) != 0)
+        text.failed = true;
+    return text_take(&text);
 }
 
 bool json_guard_number(const json_t *json, double least, double most, double *number)

@@ -16,19 +16,20 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char *secrets[SECRETS];
 static size_t next_secret;
 
-void redact_add_secret(const char *value)
+bool redact_add_secret(const char *value)
 {
     if (strlen(value) < SHORTEST_SECRET_BYTES)
-        return;
+        return true;
     char *copy = strdup(value);
     if (copy == NULL)
-        return;
+        return false;
     pthread_mutex_lock(&lock);
     char *old = secrets[next_secret];
     secrets[next_secret] = copy;
     next_secret = (next_secret + 1) % SECRETS;
     pthread_mutex_unlock(&lock);
     free(old);
+    return true;
 }
 
 void redact_forget_all(void)

@@ -31,17 +31,17 @@ static bool is_absent(const struct values *values, enum option_id id)
     return values->by_option[id].state == VALUE_ABSENT;
 }
 
-void rules_remember_secret(enum option_id id, const char *value)
+bool rules_remember_secret(enum option_id id, const char *value)
 {
     if (id == OPTION_OPENCLAW_GATEWAY_TOKEN && strcmp(value, default_gateway_token) == 0)
-        return;
-    redact_add_secret(value);
+        return true;
+    if (!redact_add_secret(value))
+        return false;
     size_t prefix_bytes = strlen(TOKEN_PREFIX);
     if (id != OPTION_SERVICE_TOKEN || strncmp(value, TOKEN_PREFIX, prefix_bytes) != 0)
-        return;
+        return true;
     const char *account_end = strchr(value + prefix_bytes, '_');
-    if (account_end != NULL)
-        redact_add_secret(account_end + 1);
+    return account_end == NULL || redact_add_secret(account_end + 1);
 }
 
 /* It becomes the name of a folder, and no id of the backend has anything else in it. */

@@ -64,8 +64,10 @@ static int take_text(
     char *copy = strndup(span.bytes, span.length_bytes);
     if (copy == NULL)
         return ERROR_NO_MEMORY;
-    if ((option->flags & OPTION_SECRET) != 0)
-        rules_remember_secret(id, copy);
+    if ((option->flags & OPTION_SECRET) != 0 && !rules_remember_secret(id, copy)) {
+        free(copy);
+        return ERROR_NO_MEMORY;
+    }
     values->by_option[id] = (struct value){VALUE_PRESENT, copy, origin};
     return 0;
 }

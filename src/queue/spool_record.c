@@ -12,12 +12,15 @@ static const double LATEST_TIME_MS = 8.64e15;
 
 char *spool_record_write(const struct spool_record *record, const char *account_id)
 {
-    json_t *document = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:s, s:s*}", "account",
+    json_t *document = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:s}", "account",
         account_id, "id", record->id, "agent", record->agent_id, "slug", record->agent_slug, "task",
         record->task_id, "createdAt", (json_int_t)record->created_at_ms, "failingMs",
-        (json_int_t)record->failing_ms, "runs", (int)record->runs, "failure", record->failure,
-        "reply", record->reply);
-    char *bytes = document != NULL ? json_dumps(document, JSON_COMPACT) : NULL;
+        (json_int_t)record->failing_ms, "runs", (int)record->runs, "failure", record->failure);
+    char *bytes = NULL;
+    /* Not as an optional part of the above, which is left out when there is no memory for it. */
+    if (record->reply == NULL ||
+        json_object_set_new(document, "reply", json_string(record->reply)) == 0)
+        bytes = json_guard_dump(document);
     json_decref(document);
     return bytes;
 }

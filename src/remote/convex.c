@@ -76,7 +76,7 @@ static char *build_body(const struct convex *convex, const char *action, json_t 
     char *dumped = NULL;
     if (json_object_set_new(inner, "accountId", json_string(convex->account_id)) == 0 &&
         json_object_set_new(inner, "serviceToken", json_string(convex->service_token)) == 0)
-        dumped = json_dumps(body, JSON_COMPACT);
+        dumped = json_guard_dump(body);
     json_decref(body);
     return dumped;
 }
@@ -117,9 +117,9 @@ static enum convex_outcome read_envelope(
     }
     const char *status = json_guard_string(envelope, "status");
     enum convex_outcome outcome = CONVEX_UNAVAILABLE;
-    if (status != NULL && strcmp(status, "success") == 0) {
-        json_t *found = json_object_get(envelope, "value");
-        *value = found != NULL ? json_incref(found) : json_null();
+    json_t *found = json_object_get(envelope, "value");
+    if (status != NULL && strcmp(status, "success") == 0 && found != NULL) {
+        *value = json_incref(found);
         outcome = CONVEX_SUCCESS;
     } else if (status != NULL && strcmp(status, "error") == 0) {
         const char *message = json_guard_string(envelope, "errorMessage");
@@ -129,10 +129,21 @@ static enum convex_outcome read_envelope(
         error_set(error, ERROR_REMOTE, "%s", quote);
         outcome = CONVEX_FUNCTION_ERROR;
     } else {
-        error_set(error, ERROR_REMOTE, "the answer is no Convex answer: it has no status");
+        error_set(error, ERROR_REMOTE, "the answer is no Convex answer: it has no %s",
+            status == NULL ? "status" : "value");
     }
     json_decref(envelope);
     return outcome;
+}
+
+enum convex_outcome convex_classify(
+    const struct http_answer *answer, json_t **value, struct error *error)
+{
+    if (answer->failure != HTTP_ANSWERED)
+        return explain_transport(answer, error);
+    if (answer->status == 200 || answer->status == 560)
+        return read_envelope(answer, value, error);
+    return explain_status(answer, error);
 }
 
 static void perform(struct convex *convex, struct http_client *client, const char *body,
@@ -166,13 +177,7 @@ enum convex_outcome convex_call(struct convex *convex, struct http_client *clien
     struct http_answer answer;
     perform(convex, client, body, repeatable, &answer);
     free(body);
-    enum convex_outcome outcome;
-    if (answer.failure != HTTP_ANSWERED)
-        outcome = explain_transport(&answer, error);
-    else if (answer.status == 200 || answer.status == 560)
-        outcome = read_envelope(&answer, value, error);
-    else
-        outcome = explain_status(&answer, error);
+    enum convex_outcome outcome = convex_classify(&answer, value, error);
     if (outcome != CONVEX_SUCCESS)
         error_wrap(error, "%s", action);
     return outcome;

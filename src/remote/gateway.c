@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_guard.h"
 #include "gateway_access.h"
 
 enum { ANSWER_LIMIT_BYTES = 8 * 1024 * 1024, HEADERS = 8 };
@@ -73,7 +74,7 @@ static char *build_body(const struct gateway_message *message)
     json_t *body = json_pack("{s:s, s:s%, s:b, s:s}", "model", model.data, "input", message->input,
         message->input_bytes, "stream", 0, "user", message->session_key);
     text_fini(&model);
-    char *dumped = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+    char *dumped = json_guard_dump(body);
     json_decref(body);
     return dumped;
 }

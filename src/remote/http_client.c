@@ -11,10 +11,18 @@ enum {
     BODY_KEPT_BYTES = 64 * 1024, /* larger buffers are given back before the next request */
     RETRY_AFTER_LIMIT_S = 24 * 3600,
     CONNECTIONS_KEPT = 2,
+    LOOK_FOR_ABORT_MS = 1000,
 };
 
+/*
+ * Each request has a handle of its own, a copy of the one with the fixed options: libcurl 7.88
+ * remembers a pointer to the last header of an answer and, when the next answer on that handle
+ * begins with a folded line, uses the memory, which it has freed by then.
+ */
 struct http_client {
-    CURL *curl;
+    CURLM *connections; /* kept from request to request */
+    CURL *fixed_options;
+    CURL *curl; /* of the request under way, else NULL */
     struct ca_store *store;
     const atomic_bool *abort;
     struct text body;
@@ -68,7 +76,7 @@ static CURLcode trust_store(CURL *curl, void *ssl_context, void *context)
 /* What is the same for every request. NULL paths keep libcurl from loading the bundle itself. */
 static CURLcode set_fixed_options(struct http_client *client)
 {
-    CURL *curl = client->curl;
+    CURL *curl = client->fixed_options;
     CURLcode code = CURLE_OK;
 #define SET(option, value) code = code == CURLE_OK ? curl_easy_setopt(curl, option, value) : code
     SET(CURLOPT_NOSIGNAL, 1L);
@@ -90,7 +98,6 @@ static CURLcode set_fixed_options(struct http_client *client)
     SET(CURLOPT_XFERINFODATA, client);
     SET(CURLOPT_ERRORBUFFER, client->reason);
     SET(CURLOPT_TCP_NODELAY, 1L);
-    SET(CURLOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT);
 #undef SET
     return code;
 }
@@ -103,8 +110,12 @@ int http_client_create(struct http_client **client, struct ca_store *store,
         return error_set(error, ERROR_NO_MEMORY, "no memory for an HTTP client");
     created->store = store;
     created->abort = abort;
-    created->curl = curl_easy_init();
-    if (created->curl == NULL || set_fixed_options(created) != CURLE_OK) {
+    created->connections = curl_multi_init();
+    created->fixed_options = curl_easy_init();
+    if (created->connections == NULL || created->fixed_options == NULL ||
+        curl_multi_setopt(created->connections, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT) !=
+            CURLM_OK ||
+        set_fixed_options(created) != CURLE_OK) {
         http_client_destroy(created);
         return error_set(error, ERROR_NO_MEMORY, "libcurl cannot make a client");
     }
@@ -116,7 +127,8 @@ void http_client_destroy(struct http_client *client)
 {
     if (client == NULL)
         return;
-    curl_easy_cleanup(client->curl);
+    curl_easy_cleanup(client->fixed_options);
+    curl_multi_cleanup(client->connections);
     text_fini(&client->body);
     free(client);
 }
@@ -220,10 +232,17 @@ static void read_peer(CURL *curl, struct http_answer *answer)
     snprintf(answer->peer, sizeof answer->peer, "%s port %ld", address, port);
 }
 
-static enum http_failure classify(const struct http_client *client, CURLcode code, bool sent)
+/* libcurl takes any number, even a negative one; and 1xx announces an answer, but is none. */
+static bool is_final_status(long status)
+{
+    return status >= 200 && status <= 999;
+}
+
+static enum http_failure classify(
+    const struct http_client *client, CURLcode code, long status, bool sent)
 {
     if (code == CURLE_OK)
-        return HTTP_ANSWERED;
+        return is_final_status(status) ? HTTP_ANSWERED : HTTP_LOST;
     if (code == CURLE_ABORTED_BY_CALLBACK)
         return HTTP_ABORTED;
     if (!sent)
@@ -239,6 +258,8 @@ static void explain(const struct http_client *client, const struct http_request 
     if (answer->failure == HTTP_ANSWERED)
         return;
     const char *words = client->reason[0] != '\0' ? client->reason : curl_easy_strerror(code);
+    if (code == CURLE_OK)
+        words = "the answer has no proper status";
     if (answer->failure == HTTP_TOO_LARGE)
         snprintf(answer->reason, sizeof answer->reason, "the answer is larger than %zu bytes",
             request->answer_limit_bytes);
@@ -256,8 +277,8 @@ static void read_answer(struct http_client *client, const struct http_request *r
     curl_easy_getinfo(client->curl, CURLINFO_REQUEST_SIZE, &request_bytes);
     curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
     answer->sent = request_bytes > 0;
-    answer->status = (int)status;
-    answer->failure = classify(client, code, answer->sent);
+    answer->status = is_final_status(status) ? (int)status : 0;
+    answer->failure = classify(client, code, status, answer->sent);
     answer->step = find_step(client, answer->sent);
     answer->certificate_refused = code == CURLE_PEER_FAILED_VERIFICATION;
     if (answer->failure == HTTP_ANSWERED)
@@ -267,6 +288,37 @@ static void read_answer(struct http_client *client, const struct http_request *r
     read_date(client->curl, answer);
     read_peer(client->curl, answer);
     explain(client, request, code, answer);
+}
+
+/* Blocks until the transfer is over. */
+static CURLcode transfer(struct http_client *client)
+{
+    CURLM *connections = client->connections;
+    int running = 1;
+    int unread = 0;
+    CURLMcode code = curl_multi_add_handle(connections, client->curl);
+    while (code == CURLM_OK && running > 0) {
+        code = curl_multi_perform(connections, &running);
+        if (code == CURLM_OK && running > 0)
+            code = curl_multi_poll(connections, NULL, 0, LOOK_FOR_ABORT_MS, NULL);
+    }
+    const CURLMsg *ended = curl_multi_info_read(connections, &unread);
+    return ended != NULL ? ended->data.result : CURLE_OUT_OF_MEMORY;
+}
+
+static void perform(struct http_client *client, const struct http_request *request,
+    struct curl_slist *headers, struct http_answer *answer)
+{
+    client->curl = curl_easy_duphandle(client->fixed_options);
+    if (client->curl == NULL)
+        return;
+    if (set_request_options(client, request, headers) == CURLE_OK) {
+        answer->reason[0] = '\0';
+        read_answer(client, request, transfer(client), answer);
+        curl_multi_remove_handle(client->connections, client->curl);
+    }
+    curl_easy_cleanup(client->curl);
+    client->curl = NULL;
 }
 
 void http_client_perform(
@@ -283,12 +335,6 @@ void http_client_perform(
     if (headers == NULL)
         return;
     reset_body(client, request->answer_limit_bytes);
-    CURLcode code = set_request_options(client, request, headers);
-    if (code == CURLE_OK) {
-        answer->reason[0] = '\0';
-        code = curl_easy_perform(client->curl);
-        read_answer(client, request, code, answer);
-    }
-    curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, NULL);
+    perform(client, request, headers, answer);
     curl_slist_free_all(headers);
 }

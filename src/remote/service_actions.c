@@ -14,22 +14,22 @@ void notification_page_fini(struct notification_page *page)
     *page = (struct notification_page){0};
 }
 
-/* False for a row without a usable id: it could not be asked for, nor be marked. */
+/* False for a row without usable ids: it could not be asked for, nor be written for its agent. */
 static bool read_row(const json_t *item, struct notification_row *row)
 {
     const char *id = json_guard_string(item, "_id");
     const char *agent_id = json_guard_string(item, "recipientId");
     double created_at_ms = 0;
-    if (id == NULL || !id_is_valid(id))
+    if (id == NULL || !id_is_valid(id) || agent_id == NULL || !id_is_valid(agent_id))
         return false;
     json_guard_number(json_object_get(item, "createdAt"), 0, LATEST_TIME_MS, &created_at_ms);
     text_copy(row->id, sizeof row->id, id);
-    text_copy(row->agent_id, sizeof row->agent_id, agent_id != NULL ? agent_id : "");
+    text_copy(row->agent_id, sizeof row->agent_id, agent_id);
     row->created_at_ms = (int64_t)created_at_ms;
     return true;
 }
 
-static enum convex_outcome read_page(
+enum convex_outcome notification_page_read(
     const json_t *value, struct notification_page *page, struct error *error)
 {
     static const char action[] = "listUndeliveredNotifications";
@@ -63,7 +63,7 @@ enum convex_outcome service_list_undelivered(const struct service *service, unsi
             json_pack("{s:i}", "limit", (int)limit), true, &value, error);
     if (outcome != CONVEX_SUCCESS)
         return outcome;
-    outcome = read_page(value, page, error);
+    outcome = notification_page_read(value, page, error);
     json_decref(value);
     return outcome;
 }
@@ -80,15 +80,11 @@ static const json_t *object_or_null(const json_t *parent, const char *key)
     return json_is_object(found) ? found : NULL;
 }
 
-enum convex_outcome service_get_delivery(const struct service *service, const char *notification_id,
-    struct delivery_context *context, struct error *error)
+static const char get_delivery[] = "getNotificationForDelivery";
+
+enum convex_outcome delivery_context_read(
+    json_t *value, struct delivery_context *context, struct error *error)
 {
-    static const char action[] = "getNotificationForDelivery";
-    json_t *value;
-    enum convex_outcome outcome = convex_call(service->convex, service->client, action,
-        json_pack("{s:s}", "notificationId", notification_id), true, &value, error);
-    if (outcome != CONVEX_SUCCESS)
-        return outcome;
     *context = (struct delivery_context){
         .value = value,
         .notification = object_or_null(value, "notification"),
@@ -99,17 +95,25 @@ enum convex_outcome service_get_delivery(const struct service *service, const ch
     if (json_is_null(value) || context->notification != NULL)
         return CONVEX_SUCCESS;
     delivery_context_fini(context);
-    error_set(error, ERROR_REMOTE, "%s: the answer holds no notification", action);
+    error_set(error, ERROR_REMOTE, "%s: the answer holds no notification", get_delivery);
     return CONVEX_UNAVAILABLE;
 }
 
-/* For calls whose result says nothing more than that they ran. */
-static enum convex_outcome call_for_effect(
-    const struct service *service, const char *action, json_t *arguments, struct error *error)
+enum convex_outcome service_get_delivery(const struct service *service, const char *notification_id,
+    struct delivery_context *context, struct error *error)
+{
+    json_t *value;
+    enum convex_outcome outcome = convex_call(service->convex, service->client, get_delivery,
+        json_pack("{s:s}", "notificationId", notification_id), true, &value, error);
+    return outcome == CONVEX_SUCCESS ? delivery_context_read(value, context, error) : outcome;
+}
+
+enum convex_outcome service_call_for_effect(const struct service *service, const char *action,
+    json_t *arguments, bool repeatable, struct error *error)
 {
     json_t *value;
     enum convex_outcome outcome =
-        convex_call(service->convex, service->client, action, arguments, true, &value, error);
+        convex_call(service->convex, service->client, action, arguments, repeatable, &value, error);
     if (outcome == CONVEX_SUCCESS)
         json_decref(value);
     return outcome;
@@ -118,15 +122,15 @@ static enum convex_outcome call_for_effect(
 enum convex_outcome service_create_message(const struct service *service, const char *agent_id,
     const char *task_id, const char *content, const char *notification_id, struct error *error)
 {
-    return call_for_effect(service, "createMessageFromAgent",
+    return service_call_for_effect(service, "createMessageFromAgent",
         json_pack("{s:s, s:s, s:s, s:s}", "taskId", task_id, "agentId", agent_id, "content",
             content, "sourceNotificationId", notification_id),
-        error);
+        true, error);
 }
 
 enum convex_outcome service_mark_delivered(
     const struct service *service, const char *notification_id, struct error *error)
 {
-    return call_for_effect(service, "markNotificationDelivered",
-        json_pack("{s:s}", "notificationId", notification_id), error);
+    return service_call_for_effect(service, "markNotificationDelivered",
+        json_pack("{s:s}", "notificationId", notification_id), true, error);
 }

@@ -18,6 +18,9 @@
 
 enum {
     CONNECTIONS = 1024,
+    /* With more of them a new one makes the oldest go; the rest is room for those on their way out.
+     */
+    CONNECTIONS_KEPT = 960,
     CONNECTION_LIMIT_MS = 5000,
     HEADER_BYTES = 8 * 1024,
     /* The header, the library's list of its fields, and the header of the answer. */
@@ -48,6 +51,7 @@ struct http_server {
     int epoll_fd;
     struct connection *oldest;
     struct connection *newest;
+    unsigned listed;  /* connections from oldest to newest */
     bool closed_some; /* since the flag was last lowered */
 };
 
@@ -59,6 +63,7 @@ static void enlist(struct http_server *server, struct connection *connection)
     else
         server->oldest = connection;
     server->newest = connection;
+    server->listed++;
 }
 
 static void delist(struct http_server *server, struct connection *connection)
@@ -71,6 +76,14 @@ static void delist(struct http_server *server, struct connection *connection)
         connection->newer->older = connection->older;
     else
         server->newest = connection->older;
+    server->listed--;
+}
+
+static void expire(struct http_server *server, struct connection *connection)
+{
+    delist(server, connection);
+    connection->expired = true;
+    shutdown(connection->fd, SHUT_RDWR);
 }
 
 static void connection_opened(
@@ -86,6 +99,8 @@ static void connection_opened(
     connection->fd = info->connect_fd;
     connection->deadline_ms = clock_monotonic_ms() + CONNECTION_LIMIT_MS;
     enlist(server, connection);
+    if (server->listed > CONNECTIONS_KEPT)
+        expire(server, server->oldest);
     *context = connection;
 }
 
@@ -113,12 +128,8 @@ static void on_connection(void *argument, struct MHD_Connection *handle, void **
 static void expire_old(struct http_server *server)
 {
     int64_t now_ms = clock_monotonic_ms();
-    while (server->oldest != NULL && server->oldest->deadline_ms <= now_ms) {
-        struct connection *connection = server->oldest;
-        delist(server, connection);
-        connection->expired = true;
-        shutdown(connection->fd, SHUT_RDWR);
-    }
+    while (server->oldest != NULL && server->oldest->deadline_ms <= now_ms)
+        expire(server, server->oldest);
 }
 
 static void set_error(struct http_server_reply *reply, unsigned status, const char *reason)

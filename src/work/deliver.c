@@ -138,9 +138,11 @@ void deliver_run(void *context, struct http_client *client, struct entry *entry)
     if (finish.stage == STAGE_SETTLED) {
         STOP_POINT("after_spool_remove");
         report_end(&attempt);
-    } else {
-        spooling_release_reply(entry);
+        if (entry->verdict == VERDICT_DELIVERED)
+            wake_note_delivery(deliver->wake, client, entry->agent_id);
     }
+    if (finish.stage != STAGE_SETTLED)
+        spooling_release_reply(entry);
     if (send_queue_finish(deliver->queue, entry, &finish))
         deliver->ask_for_poll(deliver->poll_context);
 }

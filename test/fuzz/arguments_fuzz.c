@@ -1,0 +1,120 @@
+/* A command line, its arguments ended by NUL bytes: understood as documented, or refused in a line.
+ */
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "config/usage.h"
+
+enum { MOST_ARGUMENTS = 100 };
+
+/* What has been said so far, read in another way than the program does. */
+struct said {
+    int env_files;
+    bool json;
+    const char *command;
+    unsigned words;
+};
+
+static bool is_one_of(const char *word, const char *const *words)
+{
+    while (*words != NULL && strcmp(word, *words) != 0)
+        words++;
+    return *words != NULL;
+}
+
+/* How many of the arguments from *argv on belong together, 0 when they are wrong. */
+static int take(char **argv, int left, struct said *said)
+{
+    static const char *const actions[] = {"--help", "-h", "--version", "--check-config", NULL};
+    static const char *const commands[] = {"healthcheck", "doctor", "spool", NULL};
+    const char *word = argv[0];
+    if (is_one_of(word, actions))
+        return 1;
+    if (strcmp(word, "--json") == 0)
+        return (said->json = true);
+    if (strncmp(word, "--env-file=", 11) == 0)
+        return ++said->env_files == 1 && word[11] != '\0';
+    if (strcmp(word, "--env-file") == 0)
+        return ++said->env_files == 1 && left > 1 && argv[1][0] != '\0' ? 2 : 0;
+    if (said->command == NULL && is_one_of(word, commands)) {
+        said->command = word;
+        return 1;
+    }
+    return word[0] != '-' && said->command != NULL && strcmp(said->command, "spool") == 0 &&
+           ++said->words <= ARGUMENTS_MOST_WORDS;
+}
+
+static bool is_right(char **argv, int argc, struct said *said)
+{
+    for (int at = 1, taken; at < argc; at += taken) {
+        taken = take(argv + at, argc - at, said);
+        if (taken == 0)
+            return false;
+    }
+    return !said->json || (said->command != NULL && strcmp(said->command, "healthcheck") != 0);
+}
+
+static bool has(char **argv, int argc, const char *argument)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], argument) == 0)
+            return true;
+    return false;
+}
+
+static void check_accepted(
+    const struct arguments *arguments, const struct said *said, char **argv, int argc)
+{
+    assert(arguments->action >= ARGUMENTS_RUN && arguments->action <= ARGUMENTS_HELP);
+    assert(arguments->word_count == said->words && arguments->json == said->json);
+    for (unsigned i = 0; i < arguments->word_count; i++)
+        assert(arguments->words[i][0] != '-');
+    assert((arguments->env_file != NULL) == (said->env_files == 1));
+    assert(arguments->env_file == NULL || arguments->env_file[0] != '\0');
+    /* An env file's name may look like an action. */
+    if (said->env_files == 0)
+        assert((arguments->action == ARGUMENTS_HELP) ==
+               (has(argv, argc, "--help") || has(argv, argc, "-h")));
+}
+
+static void check_refused(const struct error *error)
+{
+    size_t length = strlen(error->text);
+    assert(error->code == ERROR_INVALID && length > 0);
+    for (size_t at = 0; at < length;) {
+        size_t step = text_utf8_length(error->text + at, length - at);
+        assert(step > 0 && (unsigned char)error->text[at] >= ' ' && error->text[at] != 0x7F);
+        at += step;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *copy = malloc(size + 1);
+    char program[] = "mission-control-runtime";
+    char *argv[MOST_ARGUMENTS + 1] = {program};
+    int argc = 1;
+    assert(copy != NULL);
+    if (size > 0)
+        memcpy(copy, data, size);
+    copy[size] = '\0';
+    for (size_t at = 0; at < size && argc < MOST_ARGUMENTS; at += strlen(copy + at) + 1)
+        argv[argc++] = copy + at;
+    struct arguments arguments;
+    struct error error = {0};
+    int result = arguments_parse(argc, argv, &arguments, &error);
+    struct said said = {0};
+    assert((result == 0) == is_right(argv, argc, &said));
+    if (result == 0)
+        check_accepted(&arguments, &said, argv, argc);
+    else
+        check_refused(&error);
+    free(copy);
+    return 0;
+}

@@ -1,0 +1,283 @@
+/* Crowds at the health port: a normal client is served, memory stays, deliveries go on. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../lib/board.h"
+#include "../lib/memory.h"
+#include "base/clock.h"
+
+enum {
+    CROWD = 2000,
+    SMALL_CROWD = 200, /* under a sanitizer */
+    ABUSE_MS = 10000,
+    TICK_MS = 50,
+    DRIP_MS = 1000,
+    SERVED_WITHIN_MS = 1000,
+    ASKED_TIMES = 5,
+    MOST_GROWTH_KIB = 30 * 1024,
+    NOTIFICATIONS = 100,
+    AGENTS = 10,
+    PIPELINED = 50,
+    ANSWER_BYTES = 8192,
+};
+
+static const char whole_request[] = "GET /health HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/* A member of the crowd: what it says when it has come in, and whether it then drips. */
+struct abuser {
+    const char *opening;
+    size_t opening_bytes;
+    bool drips;
+    int fd;
+};
+
+struct crowd {
+    unsigned port;
+    size_t count;
+    struct abuser members[CROWD];
+    int64_t drip_ms; /* when the next byte is due */
+    size_t comings;
+};
+
+static int dial(unsigned port)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET,
+        .sin_port = htons((uint16_t)port),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_true(fd >= 0);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 || errno == EINPROGRESS)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+static void leave(struct abuser *abuser)
+{
+    /* Without the wait after a close, as thousands of them would use up the ports. */
+    static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    if (abuser->fd < 0)
+        return;
+    setsockopt(abuser->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close(abuser->fd);
+    abuser->fd = -1;
+}
+
+static void come_in(struct crowd *crowd, struct abuser *abuser)
+{
+    abuser->fd = dial(crowd->port);
+    if (abuser->fd < 0)
+        return;
+    crowd->comings++;
+    if (abuser->opening_bytes > 0)
+        send(abuser->fd, abuser->opening, abuser->opening_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static bool was_thrown_out(const struct abuser *abuser)
+{
+    char bytes[ANSWER_BYTES];
+    ssize_t got = recv(abuser->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno != EAGAIN);
+}
+
+/* Whoever was thrown out is back at the next tick. */
+static void tick(struct crowd *crowd)
+{
+    bool drip = clock_monotonic_ms() >= crowd->drip_ms;
+    if (drip)
+        crowd->drip_ms = clock_monotonic_ms() + DRIP_MS;
+    for (size_t i = 0; i < crowd->count; i++) {
+        struct abuser *abuser = &crowd->members[i];
+        if (abuser->fd >= 0 && was_thrown_out(abuser))
+            leave(abuser);
+        if (abuser->fd < 0)
+            come_in(crowd, abuser);
+        else if (drip && abuser->drips)
+            send(abuser->fd, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+}
+
+static void disperse(struct crowd *crowd)
+{
+    for (size_t i = 0; i < crowd->count; i++)
+        leave(&crowd->members[i]);
+}
+
+/* A normal client, while the crowd goes on; returns how long it waited, or -1. */
+static int64_t ask_amid(struct crowd *crowd)
+{
+    char answer[ANSWER_BYTES];
+    size_t length = 0;
+    bool asked = false;
+    int64_t began_ms = clock_monotonic_ms();
+    int fd = dial(crowd->port);
+    assert_true(fd >= 0);
+    while (clock_monotonic_ms() - began_ms < ABUSE_MS) {
+        struct pollfd ready = {.fd = fd, .events = (short)(asked ? POLLIN : POLLOUT)};
+        if (poll(&ready, 1, TICK_MS) == 0) {
+            tick(crowd);
+            continue;
+        }
+        if (!asked) {
+            asked = send(fd, whole_request, sizeof whole_request - 1, MSG_NOSIGNAL) > 0;
+            continue;
+        }
+        ssize_t got = recv(fd, answer + length, sizeof answer - 1 - length, MSG_DONTWAIT);
+        if (got <= 0)
+            break;
+        length += (size_t)got;
+    }
+    close(fd);
+    answer[length] = '\0';
+    bool served = strncmp(answer, "HTTP/1.1 200 ", 13) == 0 && strstr(answer, "\"status\"") != NULL;
+    return served ? clock_monotonic_ms() - began_ms : -1;
+}
+
+static void allow_descriptors(void)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_true(limit.rlim_max > CROWD + 100);
+}
+
+static size_t crowd_size(size_t count)
+{
+    if (process_patience() == 1)
+        return count;
+    print_message("%zu connections in place of %zu: a sanitizer makes the runtime slow\n",
+        count * SMALL_CROWD / CROWD, count);
+    return count * SMALL_CROWD / CROWD;
+}
+
+/*
+ * Lets the crowd abuse the server for ABUSE_MS, in which deliveries have to be made, and asks as a
+ * normal client then, some times. It is the time under abuse that is tested, so it has to pass.
+ */
+static void endure(struct world *world, struct crowd *crowd, const char *name)
+{
+    int64_t slowest_ms = 0;
+    world_start_runtime(world, NULL);
+    crowd->port = world->health_port;
+    assert_true(ask_amid(&(struct crowd){.port = crowd->port}) >= 0);
+    long before_kib = memory_peak_kib(&world->runtime);
+    int64_t began_ms = clock_monotonic_ms();
+    tick(crowd);
+    json_t *rows = board_load(world, NOTIFICATIONS, AGENTS);
+    while (clock_monotonic_ms() - began_ms < ABUSE_MS) {
+        tick(crowd);
+        poll(NULL, 0, TICK_MS);
+    }
+    for (int i = 0; i < ASKED_TIMES; i++) {
+        int64_t waited_ms = ask_amid(crowd);
+        if (waited_ms < 0)
+            fail_msg("%s: a normal client was not served", name);
+        slowest_ms = waited_ms > slowest_ms ? waited_ms : slowest_ms;
+    }
+    long growth_kib = memory_peak_kib(&world->runtime) - before_kib;
+    print_message("%s: %zu connections, %zu comings, a normal client served within %lld ms, memory "
+                  "%+ld KiB\n",
+        name, crowd->count, crowd->comings, (long long)slowest_ms, growth_kib);
+    assert_in_range(slowest_ms, 0, SERVED_WITHIN_MS * process_patience());
+    assert_int_equal(world_stat(world, NULL, "delivered"), NOTIFICATIONS);
+    if (memory_is_measurable())
+        assert_in_range(growth_kib, 0, MOST_GROWTH_KIB);
+    disperse(crowd);
+    world_stop_runtime(world);
+    json_decref(rows);
+}
+
+static struct crowd *new_crowd(size_t count, const struct abuser *kinds, size_t kind_count)
+{
+    static struct crowd crowd;
+    allow_descriptors();
+    memset(&crowd, 0, sizeof crowd);
+    crowd.count = crowd_size(count);
+    for (size_t i = 0; i < crowd.count; i++) {
+        crowd.members[i] = kinds[i % kind_count];
+        crowd.members[i].fd = -1;
+    }
+    return &crowd;
+}
+
+#define OPENING(text) .opening = (text), .opening_bytes = sizeof(text) - 1
+
+static void test_slow_clients(void **state)
+{
+    static const struct abuser slow[] = {
+        {OPENING("GET /health HTTP/1.1\r\nX-Slow: "), .drips = true}};
+    endure(*state, new_crowd(500, slow, 1), "slow");
+}
+
+/* A request whose header is all of bytes, which it does not end. */
+static void fill_header(char *bytes, size_t size)
+{
+    int begin = snprintf(bytes, size, "GET /health HTTP/1.1\r\nX: ");
+    memset(bytes + begin, 'x', size - (size_t)begin);
+}
+
+static void test_every_kind_at_once(void **state)
+{
+    static char pipelined[PIPELINED * (sizeof whole_request - 1)];
+    static char oversized[ANSWER_BYTES * 2];
+    for (size_t i = 0; i < PIPELINED; i++)
+        memcpy(pipelined + i * (sizeof whole_request - 1), whole_request, sizeof whole_request - 1);
+    fill_header(oversized, sizeof oversized);
+    const struct abuser kinds[] = {
+        {OPENING("GET /health HTTP/1.1\r\nX-Slow: "), .drips = true},
+        {.drips = false},
+        {.opening = pipelined, .opening_bytes = sizeof pipelined},
+        {.opening = oversized, .opening_bytes = sizeof oversized, .drips = true},
+        {OPENING("POST /health HTTP/1.1\r\nHost: h\r\nContent-Length: 9999999\r\n\r\n"),
+            .drips = true},
+    };
+    endure(*state, new_crowd(CROWD, kinds, sizeof kinds / sizeof kinds[0]), "all kinds");
+}
+
+static void test_oversized_header_is_refused(void **state)
+{
+    struct world *world = *state;
+    static char request[ANSWER_BYTES * 2];
+    char answer[ANSWER_BYTES] = "";
+    world_start_runtime(world, NULL);
+    fill_header(request, sizeof request);
+    int fd = dial(world->health_port);
+    struct pollfd ready = {.fd = fd, .events = POLLOUT};
+    assert_int_equal(poll(&ready, 1, WORLD_WAIT_MS), 1);
+    assert_int_equal(send(fd, request, sizeof request, MSG_NOSIGNAL), sizeof request);
+    assert_int_equal(send(fd, "\r\n\r\n", 4, MSG_NOSIGNAL), 4);
+    ready.events = POLLIN;
+    assert_int_equal(poll(&ready, 1, WORLD_WAIT_MS), 1);
+    assert_true(recv(fd, answer, sizeof answer - 1, 0) > 0);
+    assert_true(strncmp(answer, "HTTP/1.1 431 ", 13) == 0);
+    close(fd);
+    world_stop_runtime(world);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        IN_WORLD(test_slow_clients),
+        IN_WORLD(test_every_kind_at_once),
+        IN_WORLD(test_oversized_header_is_refused),
+    };
+    return cmocka_run_group_tests_name("abuse", tests, NULL, NULL);
+}

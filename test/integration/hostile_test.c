@@ -1,0 +1,371 @@
+/* Answers that no honest server gives: each is contained, and everything else goes on. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <openssl/evp.h>
+
+#include "../lib/board.h"
+#include "../lib/memory.h"
+#include "base/id.h"
+
+enum {
+    AGENTS = 4,
+    BESIDE = 20,
+    DEEP = 100,
+    ZEROS = 8200,
+    LARGE_BODY_BYTES = 40 * 1000 * 1000,
+    PIECE_BYTES = 1000,
+    MOST_MEMORY_KIB = 100 * 1024,
+};
+
+static const char failed[] = "the run failed";
+static const char lost[] = "the connection was lost";
+static const char nothing[] = "";
+
+#define COMPLETED(text) "{\"status\":\"completed\",\"output_text\":\"" text "\"}"
+
+/*
+ * An answer, as JSON of a fault rule (its body may be given apart, for bytes that JSON cannot
+ * carry), and what the thread gets: a reply, the reason in the note of an agent that was given up
+ * on after one run, or nothing.
+ */
+struct hostile {
+    const char *rule;
+    const char *bytes;
+    const char *note;
+    const char *reply;
+};
+
+static const struct hostile gateway_answers[] = {
+    /* Bodies that end too early, or are not what the header says. */
+    {"{\"action\":\"raw_socket\"}",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"output_text\":\"x", lost, NULL},
+    {"{\"action\":\"raw_socket\"}", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" COMPLETED("x"),
+        failed, NULL},
+    {"{\"action\":\"raw_socket\"}", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n" COMPLETED("x"),
+        lost, NULL},
+    {"{\"action\":\"raw_body\"}", "{\"output_text\":\"cut", failed, NULL},
+    {"{\"action\":\"raw_body\",\"body\":\"\"}", NULL, failed, NULL},
+    /* Chunks: one byte each, without an end, with an impossible size. */
+    {"{\"action\":\"raw_socket\"}",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n",
+        nothing, NULL},
+    {"{\"action\":\"raw_socket\"}",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", lost, NULL},
+    {"{\"action\":\"raw_socket\"}",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n{}", lost, NULL},
+    /* What is no HTTP answer, or none to this request. */
+    {"{\"action\":\"raw_socket\",\"body\":\"\"}", NULL, lost, NULL},
+    {"{\"action\":\"raw_socket\"}", COMPLETED("old"), lost, NULL},
+    {"{\"action\":\"raw_socket\"}", "HTTP/1.1 -22 No\r\nContent-Length: 2\r\n\r\n{}", lost, NULL},
+    {"{\"action\":\"raw_socket\"}", "HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n{}", lost, NULL},
+    /* Twice, as what is left of the first answer must not be used for the second. */
+    {"{\"action\":\"raw_socket\"}",
+        "HTTP/1.1 200 OK\r\n folded: x\r\nX: y\r\nContent-Length: 2\r\n\r\n{}", lost, NULL},
+    {"{\"action\":\"raw_socket\"}",
+        "HTTP/1.1 200 OK\r\n folded: x\r\nX: y\r\nContent-Length: 2\r\n\r\n{}", lost, NULL},
+    /* Too much. */
+    {"{\"action\":\"raw_body\",\"body\":\"{},\",\"body_repeat\":1000000}", NULL, failed, NULL},
+    {"{\"action\":\"raw_body\",\"body\":\"0123456789\",\"body_repeat\":1000000}", NULL, failed,
+        NULL},
+    {"{\"action\":\"raw_body\",\"status\":500,\"body\":\"[\",\"body_repeat\":1000000,\"times\":1}",
+        NULL, NULL, NULL},
+    /* Wrong types, missing fields, two of the same. */
+    {"{\"action\":\"raw_body\"}", "{\"status\":7,\"output_text\":\"x\"}", failed, NULL},
+    {"{\"action\":\"raw_body\"}", "{\"status\":\"completed\",\"output_text\":[7],\"output\":{}}",
+        nothing, NULL},
+    {"{\"action\":\"raw_body\"}",
+        "{\"status\":\"completed\",\"output\":[7,null,{\"content\":{\"text\":{}}}]}", nothing,
+        NULL},
+    {"{\"action\":\"raw_body\"}", "{\"output_text\":\"first\",\"output_text\":\"second\"}", NULL,
+        "second"},
+    {"{\"action\":\"raw_body\"}", "{\"status\":\"completed\",\"status\":\"failed\"}", failed, NULL},
+    {"{\"action\":\"raw_body\"}",
+        "{\"output_text\":\"n\",\"created_at\":1e999,\"usage\":{\"n\":-0}}", failed, NULL},
+    {"{\"action\":\"raw_body\"}",
+        "{\"output_text\":\"n\",\"created_at\":123456789012345678901234567890}", NULL, "n"},
+    /* Text that is none. */
+    {"{\"action\":\"raw_body\"}", COMPLETED("a\xFF\xC0\x80z \xED\xA0\x80 \xF0\x9F\x98"), NULL,
+        "a\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBDz \xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD "
+        "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
+    {"{\"action\":\"raw_body\"}", COMPLETED("\\u0000a\\u0000\\udc00b\\ud800"), NULL,
+        "a\xEF\xBF\xBD"
+        "b\xEF\xBF\xBD"},
+    {"{\"action\":\"raw_body\"}", "\xEF\xBB\xBF" COMPLETED("marked"), NULL, "marked"},
+};
+
+enum { GATEWAY_ANSWERS = sizeof gateway_answers / sizeof gateway_answers[0] };
+
+/* Makes bytes the body of the rule, whatever they are. */
+static void set_body(json_t *rule, const char *bytes, size_t length)
+{
+    unsigned char *encoded = malloc(length / 3 * 4 + 5);
+    assert_non_null(encoded);
+    EVP_EncodeBlock(encoded, (const unsigned char *)bytes, (int)length);
+    assert_int_equal(
+        json_object_set_new(rule, "body_base64", json_string((const char *)encoded)), 0);
+    free(encoded);
+}
+
+static json_t *rule_of(const char *json, const char *bytes)
+{
+    json_t *rule = json_loads(json, 0, NULL);
+    assert_non_null(rule);
+    if (bytes != NULL)
+        set_body(rule, bytes, strlen(bytes));
+    return rule;
+}
+
+static void answer_with(struct world *world, const json_t *row, json_t *rule)
+{
+    json_object_set_new(rule, "match", json_pack("{s:s}", "notification", board_string(row, "id")));
+    board_gateway_fault(world, rule);
+}
+
+static void check_outcome(
+    const json_t *messages, const json_t *row, const struct hostile *hostile, size_t number)
+{
+    int count;
+    const json_t *message = board_message_for(messages, board_string(row, "id"), &count);
+    if (hostile->note == nothing) {
+        if (count != 0)
+            fail_msg("answer %zu: a message: %s", number, board_string(message, "content"));
+        return;
+    }
+    if (count != 1)
+        fail_msg("answer %zu: %d messages", number, count);
+    const char *content = board_string(message, "content");
+    if (hostile->note != NULL &&
+        (strstr(content, hostile->note) == NULL || strncmp(content, "**No reply.**", 13) != 0))
+        fail_msg("answer %zu: no note about \"%s\" but: %s", number, hostile->note, content);
+    if (hostile->note == NULL && strncmp(content, "**No reply.**", 13) == 0)
+        fail_msg("answer %zu: given up on: %s", number, content);
+    if (hostile->reply != NULL && strcmp(content, hostile->reply) != 0)
+        fail_msg("answer %zu: \"%s\" and not \"%s\"", number, content, hostile->reply);
+}
+
+static void test_gateway_answers(void **state)
+{
+    struct world *world = *state;
+    json_t *rows = board_load(world, GATEWAY_ANSWERS + BESIDE, AGENTS);
+    for (size_t i = 0; i < GATEWAY_ANSWERS; i++)
+        answer_with(world, json_array_get(rows, i),
+            rule_of(gateway_answers[i].rule, gateway_answers[i].bytes));
+    world_start_runtime(
+        world, (const char *[]){"DELIVERY_MAX_RUNS=1", "DELIVERY_MAX_CONCURRENT_SESSIONS=2", NULL});
+    world_wait(world, "undelivered=0");
+    json_t *messages = board_documents(world, "messages");
+    for (size_t i = 0; i < GATEWAY_ANSWERS; i++)
+        check_outcome(messages, json_array_get(rows, i), &gateway_answers[i], i);
+    static const struct hostile usual = {NULL, NULL, NULL, NULL};
+    for (size_t i = 0; i < BESIDE; i++)
+        check_outcome(messages, json_array_get(rows, GATEWAY_ANSWERS + i), &usual, i);
+    world_stop_runtime(world);
+    json_decref(messages);
+    json_decref(rows);
+}
+
+/* {"output_text":"x","a":[[[...]]]}, DEEP levels of it. */
+static void nest(char *json, size_t json_bytes)
+{
+    char open[DEEP + 1];
+    char close[DEEP + 1];
+    memset(open, '[', DEEP);
+    memset(close, ']', DEEP);
+    open[DEEP] = close[DEEP] = '\0';
+    snprintf(json, json_bytes, "{\"output_text\":\"x\",\"a\":%s%s}", open, close);
+}
+
+/* Ten million zeros in 8 KiB: nobody asked for gzip, so it is no text. */
+static void set_gzip_bomb(json_t *rule)
+{
+    static const char begin[] = "\x1f\x8b\x08\0\0\0\0\0\x02\x03\xec\xc1\x01\x01\0\0\0\x80\x90\xfe"
+                                "\xaf\xee\x08\x0a";
+    char *bomb = calloc(1, ZEROS);
+    assert_non_null(bomb);
+    memcpy(bomb, begin, sizeof begin - 1);
+    set_body(rule, bomb, ZEROS);
+    free(bomb);
+}
+
+static void test_gateway_bombs(void **state)
+{
+    struct world *world = *state;
+    char deep[3 * DEEP];
+    json_t *rows = board_load(world, 2 + BESIDE, AGENTS);
+    nest(deep, sizeof deep);
+    answer_with(world, json_array_get(rows, 0), rule_of("{\"action\":\"raw_body\"}", deep));
+    json_t *gzip =
+        rule_of("{\"action\":\"raw_body\",\"headers\":{\"Content-Encoding\":\"gzip\"}}", NULL);
+    set_gzip_bomb(gzip);
+    answer_with(world, json_array_get(rows, 1), gzip);
+    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    world_wait(world, "undelivered=0");
+    static const struct hostile expected = {NULL, NULL, failed, NULL};
+    json_t *messages = board_documents(world, "messages");
+    check_outcome(messages, json_array_get(rows, 0), &expected, 0);
+    check_outcome(messages, json_array_get(rows, 1), &expected, 1);
+    assert_int_equal(json_array_size(messages), 2 + BESIDE);
+    world_stop_runtime(world);
+    json_decref(messages);
+    json_decref(rows);
+}
+
+/* Answers of the backend that mean nothing, whatever the function was; it ran nevertheless. */
+static const struct hostile backend_answers[] = {
+    {"{\"behaviour\":\"raw_body\",\"body\":\"\"}", NULL, NULL, NULL},
+    {"{\"behaviour\":\"raw_body\"}", "{\"status\":\"success\",\"value\":[", NULL, NULL},
+    {"{\"behaviour\":\"raw_body\"}", "{\"status\":\"success\"}", NULL, NULL},
+    {"{\"behaviour\":\"raw_body\"}", "{\"status\":7,\"value\":null}", NULL, NULL},
+    {"{\"behaviour\":\"raw_body\"}", "{\"value\":null}", NULL, NULL},
+    {"{\"behaviour\":\"raw_body\"}", "[]", NULL, NULL},
+    {"{\"behaviour\":\"raw_body\"}", "\"success\"", NULL, NULL},
+    {"{\"behaviour\":\"raw_body\"}", "<html>\xFF\xFE</html>", NULL, NULL},
+    {"{\"behaviour\":\"raw_body\"}",
+        "{\"status\":\"success\",\"status\":\"error\",\"value\":[],\"errorMessage\":{}}", NULL,
+        NULL},
+    {"{\"behaviour\":\"raw_body\",\"body\":\"{},\",\"body_repeat\":1000000}", NULL, NULL, NULL},
+    {"{\"behaviour\":\"raw_body\",\"body\":\"[\",\"body_repeat\":100}", NULL, NULL, NULL},
+    {"{\"behaviour\":\"raw_body\",\"headers\":{\"Content-Encoding\":\"gzip\"}}",
+        "\x1f\x8b\x08 no gzip", NULL, NULL},
+    {"{\"behaviour\":\"status_after\",\"status\":560}", "{\"status\":\"error\"}", NULL, NULL},
+    {"{\"behaviour\":\"raw_socket\"}",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"status\":\"success\",\"value\":null}",
+        NULL, NULL},
+    {"{\"behaviour\":\"raw_socket\"}",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}", NULL, NULL},
+    {"{\"behaviour\":\"raw_socket\"}",
+        "HTTP/1.1 200 OK\r\n folded: x\r\nX: y\r\nContent-Length: 0\r\n\r\n", NULL, NULL},
+    {"{\"behaviour\":\"raw_socket\"}",
+        "HTTP/1.1 200 OK\r\n folded: x\r\nX: y\r\nContent-Length: 0\r\n\r\n", NULL, NULL},
+};
+
+static void add_backend_answers(struct world *world, const char *action)
+{
+    for (size_t i = 0; i < sizeof backend_answers / sizeof backend_answers[0]; i++) {
+        json_t *rule = rule_of(backend_answers[i].rule, backend_answers[i].bytes);
+        json_object_set_new(rule, "action", json_string(action));
+        json_object_set_new(rule, "times", json_integer(1));
+        board_backend_fault(world, rule);
+    }
+}
+
+/* Every function answers each of them once, in the middle of deliveries. */
+static void test_backend_answers(void **state)
+{
+    static const char *const actions[] = {"listUndeliveredNotifications",
+        "getNotificationForDelivery", "createMessageFromAgent", "markNotificationDelivered"};
+    struct world *world = *state;
+    json_t *rows = board_load(world, BESIDE, AGENTS);
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
+        add_backend_answers(world, actions[i]);
+    world_start_runtime(
+        world, (const char *[]){"DELIVERY_BACKOFF_BASE_MS=5", "DELIVERY_BACKOFF_MAX_MS=20", NULL});
+    world_wait(world, "undelivered=0");
+    json_t *messages = board_documents(world, "messages");
+    assert_int_equal(json_array_size(messages), BESIDE);
+    for (size_t i = 0; i < BESIDE; i++) {
+        int count;
+        board_message_for(messages, board_string(json_array_get(rows, i), "id"), &count);
+        assert_int_equal(count, 1);
+    }
+    assert_int_equal(world_stat(world, "gateway", "requests"), BESIDE);
+    world_stop_runtime(world);
+    json_decref(messages);
+    json_decref(rows);
+}
+
+/* Rows of the list that are none, beside one that is. */
+static void test_rows_that_are_none(void **state)
+{
+    static const char format[] =
+        "{\"status\":\"success\",\"value\":[7,null,\"x\",[],{},{\"_id\":7},{\"_id\":\"../../x\"},"
+        "{\"_id\":\"%064d5\",\"recipientId\":\"a\"},{\"_id\":\"%s\",\"recipientId\":[]},"
+        "{\"_id\":\"%s\"},{\"_id\":\"%s\",\"recipientId\":\"%s\",\"createdAt\":1e308}]}";
+    struct world *world = *state;
+    char list[1024];
+    json_t *rows = board_load(world, 1, 1);
+    const char *id = board_string(json_array_get(rows, 0), "id");
+    snprintf(
+        list, sizeof list, format, 0, id, id, id, board_string(json_array_get(rows, 0), "agent"));
+    json_t *rule = rule_of("{\"action\":\"listUndeliveredNotifications\",\"behaviour\":"
+                           "\"raw_body\",\"times\":1}",
+        list);
+    board_backend_fault(world, rule);
+    world_start_runtime(world, NULL);
+    world_wait(world, "undelivered=0&action=listUndeliveredNotifications&calls=3");
+    assert_true(process_said(
+        &world->runtime, "10 listed notifications have an _id or a recipientId that is"));
+    assert_int_equal(board_requests_for(world, id), 1);
+    world_stop_runtime(world);
+    json_decref(rows);
+}
+
+static json_t *large_body(const char *kind, const char *word)
+{
+    char piece[PIECE_BYTES + 1];
+    memset(piece, 'x', PIECE_BYTES);
+    piece[PIECE_BYTES] = '\0';
+    return json_pack("{s:s, s:s, s:i, s:i, s:i}", kind, word, "body", piece, "body_repeat",
+        LARGE_BODY_BYTES / PIECE_BYTES, "times", 3 * AGENTS, "latency_ms", 100);
+}
+
+static void must_be_small(struct world *world, const char *who)
+{
+    if (!memory_is_measurable())
+        return;
+    long peak_kib = memory_peak_kib(&world->runtime);
+    print_message(
+        "%d workers, each with 40 MB from the %s: at most %ld KiB\n", AGENTS, who, peak_kib);
+    assert_in_range(peak_kib, 1, MOST_MEMORY_KIB);
+}
+
+/* All workers get far more than they should at once, again and again. */
+static void test_large_bodies_of_the_gateway(void **state)
+{
+    struct world *world = *state;
+    json_t *rows = board_load(world, 2 * AGENTS, AGENTS);
+    board_gateway_fault(world, large_body("action", "raw_body"));
+    world_start_runtime(
+        world, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", "DELIVERY_MAX_RUNS=4", NULL});
+    world_wait(world, "undelivered=0");
+    must_be_small(world, "gateway");
+    world_stop_runtime(world);
+    json_decref(rows);
+}
+
+static void test_large_bodies_of_the_backend(void **state)
+{
+    struct world *world = *state;
+    json_t *rows = board_load(world, 2 * AGENTS, AGENTS);
+    json_t *rule = large_body("behaviour", "raw_body");
+    json_object_set_new(rule, "action", json_string("getNotificationForDelivery"));
+    board_backend_fault(world, rule);
+    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
+    world_wait(world, "undelivered=0");
+    must_be_small(world, "backend");
+    world_stop_runtime(world);
+    json_decref(rows);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        IN_WORLD(test_gateway_answers),
+        IN_WORLD(test_gateway_bombs),
+        IN_WORLD(test_backend_answers),
+        IN_WORLD(test_rows_that_are_none),
+        IN_WORLD(test_large_bodies_of_the_gateway),
+        IN_WORLD(test_large_bodies_of_the_backend),
+    };
+    return cmocka_run_group_tests_name("hostile", tests, NULL, NULL);
+}

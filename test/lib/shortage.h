@@ -1,0 +1,28 @@
+/* Lets the N-th allocation, or start of a thread, fail. */
+#ifndef TEST_LIB_SHORTAGE_H
+#define TEST_LIB_SHORTAGE_H
+
+#include <stdbool.h>
+
+/*
+ * From now on the number-th call by this thread of malloc, calloc, realloc, reallocarray, strdup,
+ * strndup or pthread_create in the code of this project (and Jansson, after json_guard_start)
+ * fails, once. Test programs are linked with --wrap for them; see the Makefile.
+ */
+void shortage_begin(unsigned number);
+
+/* From now on none fails. */
+void shortage_end(void);
+
+/* Whether one has failed since shortage_begin. */
+bool shortage_struck(void);
+
+/*
+ * Runs attempt for each number from 1 on until no call fails any more. attempt calls
+ * shortage_begin(number) before and shortage_end behind what it tests, and returns the code of
+ * that, which must be ERROR_NO_MEMORY when a call failed (or ERROR_SYSTEM, when it was the start of
+ * a thread), and then 0.
+ */
+void shortage_exhaust(int (*attempt)(unsigned number));
+
+#endif

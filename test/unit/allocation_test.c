@@ -1,0 +1,349 @@
+/*
+ * The N-th allocation fails, for every N until all succeed: each time the code says so, frees what
+ * it has, and can be asked again.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../lib/shortage.h"
+#include "base/json_guard.h"
+#include "base/redact.h"
+#include "base/text.h"
+#include "config/config.h"
+#include "queue/send_queue.h"
+#include "remote/gateway.h"
+#include "remote/service_actions.h"
+#include "work/prompt.h"
+#include "work/reply.h"
+
+enum { ROWS = 40 };
+
+static int failed_is_no_memory(bool failed)
+{
+    return failed ? ERROR_NO_MEMORY : 0;
+}
+
+static int attempt_text(unsigned number)
+{
+    struct text text = {0};
+    shortage_begin(number);
+    for (int i = 0; i < 1000; i++)
+        text_printf(&text, "%d, ", i);
+    text_append(&text, "end");
+    shortage_end();
+    bool failed = text.failed;
+    assert_true(failed || strcmp(text.data + text.length_bytes - 3, "end") == 0);
+    char *taken = text_take(&text);
+    assert_int_equal(failed, taken == NULL);
+    free(taken);
+    return failed_is_no_memory(failed);
+}
+
+static const char answer[] =
+    "{\"status\":\"completed\",\"output\":[{\"content\":[{\"text\":\"one\"},"
+    "{\"text\":\"tw\xFFo\"}]},{\"text\":\" three\"}]}";
+
+static int attempt_json(unsigned number)
+{
+    json_t *value = NULL;
+    struct error error = {0};
+    shortage_begin(number);
+    int result = json_guard_load(answer, sizeof answer - 1, &value, &error);
+    shortage_end();
+    assert_int_equal(result, error.code);
+    assert_int_equal(result == 0, value != NULL);
+    json_decref(value);
+    return result;
+}
+
+static int attempt_reply(unsigned number)
+{
+    json_t *body;
+    char *reply;
+    assert_int_equal(json_guard_load(answer, sizeof answer - 1, &body, NULL), 0);
+    shortage_begin(number);
+    int result = reply_read(body, &reply, NULL);
+    shortage_end();
+    assert_int_equal(result == 0, reply != NULL);
+    free(reply);
+    json_decref(body);
+    return result;
+}
+
+static int attempt_prompt(unsigned number)
+{
+    struct delivery_context context;
+    struct text text = {0};
+    json_t *value = json_pack("{s:{s:s, s:s, s:s}, s:{s:s}, s:{s:s, s:s}, s:{s:s}}", "notification",
+        "_id", "js1", "title", "T", "body", "B", "agent", "slug", "jarvis", "task", "title",
+        "A task", "status", "in_progress", "message", "content", "@jarvis look");
+    assert_int_equal(delivery_context_read(value, &context, NULL), CONVEX_SUCCESS);
+    shortage_begin(number);
+    prompt_build(&context, &text);
+    shortage_end();
+    bool failed = text.failed;
+    text_fini(&text);
+    delivery_context_fini(&context);
+    return failed_is_no_memory(failed);
+}
+
+/* What a client that was told to stop before it began is asked to send stays at home. */
+struct stopped {
+    struct ca_store *store;
+    struct http_client *client;
+};
+
+static void stopped_init(struct stopped *stopped)
+{
+    static const atomic_bool stop = true;
+    assert_int_equal(ca_store_create(&stopped->store, NULL, NULL), 0);
+    assert_int_equal(http_client_create(&stopped->client, stopped->store, &stop, NULL), 0);
+}
+
+static void stopped_fini(struct stopped *stopped)
+{
+    http_client_destroy(stopped->client);
+    ca_store_destroy(stopped->store);
+}
+
+static int attempt_convex_call(unsigned number)
+{
+    struct stopped stopped;
+    struct convex *convex;
+    struct error error;
+    stopped_init(&stopped);
+    shortage_begin(number);
+    int result = convex_create(&convex, "http://127.0.0.1:9", "k57a", "token", &error);
+    if (result == 0) {
+        const struct service service = {.convex = convex, .client = stopped.client};
+        enum convex_outcome outcome =
+            service_create_message(&service, "jx1", "jd1", "content", "js1", &error);
+        assert_int_equal(outcome, shortage_struck() ? CONVEX_UNAVAILABLE : CONVEX_ABORTED);
+        result = shortage_struck() ? (int)error.code : 0;
+        shortage_end();
+        convex_destroy(convex);
+    }
+    shortage_end();
+    stopped_fini(&stopped);
+    return result;
+}
+
+static int attempt_gateway_send(unsigned number)
+{
+    struct stopped stopped;
+    struct gateway *gateway;
+    struct gateway_result sent;
+    const struct gateway_message message = {.session_key = "agent:jarvis:k57a",
+        .agent_slug = "jarvis",
+        .input = "input",
+        .input_bytes = 5,
+        .timeout_ms = 1000};
+    stopped_init(&stopped);
+    shortage_begin(number);
+    int result = gateway_create(&gateway, "http://127.0.0.1:9", "token", NULL);
+    if (result == 0) {
+        gateway_send(gateway, stopped.client, &message, &sent);
+        shortage_end();
+        assert_int_equal(sent.outcome, shortage_struck() ? GATEWAY_UNREACHABLE : GATEWAY_ABORTED);
+        assert_false(sent.sent);
+        result = shortage_struck() ? (int)sent.error.code : 0;
+        gateway_result_fini(&sent);
+        gateway_destroy(gateway);
+    }
+    shortage_end();
+    stopped_fini(&stopped);
+    return result;
+}
+
+static int attempt_convex_answer(unsigned number)
+{
+    static const char body[] = "{\"status\":\"success\",\"value\":[{\"_id\":\"js1\","
+                               "\"recipientId\":\"jx1\",\"createdAt\":7}]}";
+    const struct http_answer from_backend = {.status = 200, .body = {body, sizeof body - 1}};
+    struct notification_page page;
+    struct error error = {0};
+    json_t *value;
+    shortage_begin(number);
+    enum convex_outcome outcome = convex_classify(&from_backend, &value, &error);
+    if (outcome == CONVEX_SUCCESS) {
+        outcome = notification_page_read(value, &page, &error);
+        json_decref(value);
+    }
+    shortage_end();
+    if (outcome == CONVEX_SUCCESS)
+        notification_page_fini(&page);
+    else
+        assert_int_equal(outcome, CONVEX_UNAVAILABLE);
+    return error.code;
+}
+
+static int attempt_queue(unsigned number)
+{
+    struct send_queue *queue;
+    struct send_queue_counts counts;
+    char ids[ROWS][ID_BYTES];
+    struct offer_row rows[ROWS];
+    for (size_t i = 0; i < ROWS; i++) {
+        snprintf(ids[i], ID_BYTES, "js%zu", i);
+        rows[i] = (struct offer_row){.id = ids[i], .agent_id = ids[i % 4], .created_at_ms = 1};
+    }
+    const struct offer offer = {.rows = rows, .count = ROWS};
+    shortage_begin(number);
+    int result = send_queue_create(&queue, ROWS, 1, NULL);
+    if (result != 0)
+        return result;
+    send_queue_offer(queue, &offer);
+    shortage_end();
+    send_queue_counts(queue, &counts);
+    result = failed_is_no_memory(counts.held < ROWS);
+    /* What found no memory is listed again. */
+    send_queue_offer(queue, &offer);
+    send_queue_counts(queue, &counts);
+    assert_int_equal(counts.held, ROWS);
+    assert_int_equal(counts.ready, ROWS);
+    assert_int_equal(counts.lanes, 4);
+    send_queue_destroy(queue);
+    return result;
+}
+
+static int attempt_restore(unsigned number)
+{
+    struct send_queue *queue;
+    const struct spool_record record = {.id = "js1", .agent_id = "jx1", .runs = 1};
+    assert_int_equal(send_queue_create(&queue, 1, 1, NULL), 0);
+    shortage_begin(number);
+    bool restored = send_queue_restore(queue, &record, true);
+    shortage_end();
+    send_queue_destroy(queue);
+    return failed_is_no_memory(!restored);
+}
+
+static char folder[256];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "%s/allocation-XXXXXX",
+        getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
+    json_guard_start();
+    return mkdtemp(folder) != NULL ? http_client_library_start(NULL) : -1;
+}
+
+static int remove_library(void **state)
+{
+    (void)state;
+    http_client_library_stop();
+    return 0;
+}
+
+static void must_be_there(void *context, struct spool_record *record, bool damaged)
+{
+    assert_false(damaged);
+    assert_string_equal(record->reply, "reply");
+    free(record->reply);
+    ++*(int *)context;
+}
+
+/* A record that there is no memory for is not taken for damaged. */
+static int attempt_spool(unsigned number)
+{
+    struct spool *spool;
+    char reply[] = "reply";
+    int found = 0;
+    const struct spool_record record = {.id = "js1", .agent_id = "jx1", .runs = 1, .reply = reply};
+    struct spool_record loaded;
+    struct error error;
+    shortage_begin(number);
+    int result = spool_open(&spool, folder, "k57a", NULL);
+    if (result != 0)
+        return result;
+    result = spool_save(spool, &record, true, NULL);
+    if (result == 0)
+        result = spool_load(spool, "js1", &loaded, &error);
+    if (result == 0) {
+        assert_non_null(loaded.reply);
+        assert_string_equal(loaded.reply, "reply");
+        free(loaded.reply);
+        result = spool_each(spool, must_be_there, &found, NULL);
+        assert_int_equal(found, result == 0);
+    }
+    shortage_end();
+    spool_close(spool);
+    return result;
+}
+
+static int attempt_config(unsigned number)
+{
+    static char account[] = "ACCOUNT_ID=k57a";
+    static char url[] = "CONVEX_URL=https://a-1.convex.cloud";
+    static char token[] = "SERVICE_TOKEN=mc_service_k57a_0123456789";
+    static char gateway_token[] = "OPENCLAW_GATEWAY_TOKEN=to-the-gateway";
+    static char wrong[] = "HEALTH_PORTS=1";
+    static char state_dir[] = "STATE_DIR=/tmp/x";
+    char *const environment[] = {account, url, token, gateway_token, wrong, state_dir, NULL};
+    const struct config_source source = {.environment = environment};
+    struct config config;
+    struct problems problems = {0};
+    redact_forget_all();
+    shortage_begin(number);
+    int result = config_load(&config, &source, &problems);
+    shortage_end();
+    if (result == 0) {
+        char said[] = "to-the-gateway";
+        redact(said);
+        assert_string_equal(said, "***");
+        config_fini(&config);
+    } else if (problems.failed) {
+        /* It could not even be said. */
+        result = ERROR_NO_MEMORY;
+    }
+    problems_fini(&problems);
+    redact_forget_all();
+    return result;
+}
+
+#define EXHAUST(name)                     \
+    static void test_##name(void **state) \
+    {                                     \
+        (void)state;                      \
+        shortage_exhaust(attempt_##name); \
+    }
+
+EXHAUST(text)
+EXHAUST(json)
+EXHAUST(reply)
+EXHAUST(prompt)
+EXHAUST(convex_call)
+EXHAUST(gateway_send)
+EXHAUST(convex_answer)
+EXHAUST(queue)
+EXHAUST(restore)
+EXHAUST(spool)
+EXHAUST(config)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_reply),
+        cmocka_unit_test(test_prompt),
+        cmocka_unit_test(test_convex_call),
+        cmocka_unit_test(test_gateway_send),
+        cmocka_unit_test(test_convex_answer),
+        cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_restore),
+        cmocka_unit_test(test_spool),
+        cmocka_unit_test(test_config),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_library);
+}

@@ -1,0 +1,96 @@
+/* A start that fails anywhere: what was started is stopped, freed and closed again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../lib/shortage.h"
+#include "base/json_guard.h"
+#include "base/log.h"
+#include "base/redact.h"
+#include "runtime.h"
+
+static char state_dir[256];
+static struct config config;
+
+/* Nobody answers at these addresses, and nobody is needed to start. */
+static int setup(void **state)
+{
+    (void)state;
+    char folder[200];
+    snprintf(folder, sizeof folder, "%s/start-XXXXXX",
+        getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    snprintf(state_dir, sizeof state_dir, "STATE_DIR=%s/state", folder);
+    static char account[] = "ACCOUNT_ID=k57a";
+    static char url[] = "CONVEX_URL=http://127.0.0.1:9";
+    static char token[] = "SERVICE_TOKEN=mc_service_k57a_0123456789";
+    static char gateway[] = "OPENCLAW_GATEWAY_URL=";
+    static char version[] = "OPENCLAW_VERSION=2026.9.6";
+    static char port[] = "HEALTH_PORT=0";
+    static char grace[] = "SHUTDOWN_GRACE_MS=1000";
+    char *const environment[] = {
+        account, url, token, gateway, version, port, grace, state_dir, NULL};
+    const struct config_source source = {.environment = environment};
+    struct problems problems = {0};
+    int result = config_load(&config, &source, &problems);
+    problems_write(&problems, stderr);
+    problems_fini(&problems);
+    json_guard_start();
+    return result;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    config_fini(&config);
+    redact_forget_all();
+    return 0;
+}
+
+static int attempt_start(unsigned number)
+{
+    struct runtime *runtime = NULL;
+    struct error error = {0};
+    shortage_begin(number);
+    int result = runtime_start(&runtime, &config, &error);
+    shortage_end();
+    assert_int_equal(result == 0, runtime != NULL);
+    assert_int_equal(result == 0, error.text[0] == '\0');
+    if (result == 0)
+        runtime_stop(runtime);
+    return result;
+}
+
+static size_t open_descriptors(void)
+{
+    size_t count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    assert_non_null(folder);
+    while (readdir(folder) != NULL)
+        count++;
+    closedir(folder);
+    return count;
+}
+
+static void test_start_that_fails(void **state)
+{
+    (void)state;
+    assert_int_equal(attempt_start(0), 0);
+    size_t before = open_descriptors();
+    shortage_exhaust(attempt_start);
+    assert_int_equal(open_descriptors(), before);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_start_that_fails)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
