@@ -23,6 +23,15 @@ static unsigned port_of(const char *url)
     return (unsigned)strtoul(colon + 1, NULL, 10);
 }
 
+void fault_world_prepare(struct fault_world *faults)
+{
+    json_decref(
+        world_post(faults->world, "/sandbox/settings", json_pack("{s:b}", "gateway_numbers", 1)));
+    board_backend_fault(
+        faults->world, json_pack("{s:s, s:s, s:{s:s, s:[]}}", "action", "listAgents", "behaviour",
+                           "raw_body", "body_json", "status", "success", "value"));
+}
+
 int fault_world_setup(void **state)
 {
     struct fault_world *faults = calloc(1, sizeof *faults);
@@ -35,8 +44,7 @@ int fault_world_setup(void **state)
     faults->gateway = fault_proxy_start(port_of(faults->world->url));
     history_init(&faults->history);
     snprintf(faults->state_dir, sizeof faults->state_dir, "%s/state", faults->world->folder);
-    json_decref(
-        world_post(faults->world, "/sandbox/settings", json_pack("{s:b}", "gateway_numbers", 1)));
+    fault_world_prepare(faults);
     *state = faults;
     return 0;
 }

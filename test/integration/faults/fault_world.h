@@ -19,10 +19,16 @@ struct fault_world {
 
 /*
  * cmocka fixtures: *state becomes a fault world with a running sandbox, proxies without a fault and
- * no runtime. Replies end with the number of their run.
+ * no runtime, prepared by fault_world_prepare.
  */
 int fault_world_setup(void **state);
 int fault_world_teardown(void **state);
+
+/*
+ * What a sandbox needs after its start and after a reset: replies end with the number of their run,
+ * and the list of agents is empty, so that no wake-up takes the place of a delivery.
+ */
+void fault_world_prepare(struct fault_world *faults);
 
 /* As world_start_runtime and world_launch (into world->runtime), behind the proxies. */
 void fault_world_start(struct fault_world *faults, const char *const settings[]);

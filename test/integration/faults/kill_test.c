@@ -101,9 +101,9 @@ static void clear(struct fault_world *faults)
 {
     json_decref(world_post(faults->world, "/sandbox/reset", json_object()));
     json_object_clear(faults->history.spooled);
+    fault_world_prepare(faults);
     json_decref(world_post(faults->world, "/sandbox/settings",
-        json_pack("{s:b, s:i}", "gateway_numbers", 1, "gateway_latency_ms",
-            LATENCY_MS * process_patience())));
+        json_pack("{s:i}", "gateway_latency_ms", LATENCY_MS * process_patience())));
 }
 
 static void test_history_holds_after_kills_at_any_moment(void **state)
