@@ -6,6 +6,8 @@ BUILD ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 30
+ROUNDS ?= 1000
+SEED ?=
 
 LIBRARIES := libcurl jansson libmicrohttpd openssl
 PKG_CFLAGS := $(shell pkg-config --cflags $(LIBRARIES))
@@ -32,22 +34,28 @@ CORE_SOURCES := $(sort $(filter-out src/main.c,$(wildcard src/*.c src/*/*.c)))
 BASE_SOURCES := $(sort $(wildcard src/base/*.c))
 SANDBOX_SOURCES := $(sort $(wildcard sandbox/*.c))
 UNIT_SOURCES := $(sort $(wildcard test/unit/*_test.c))
-INTEGRATION_SOURCES := $(sort $(wildcard test/integration/*_test.c))
-TEST_LIB_SOURCES := $(sort $(wildcard test/lib/*.c))
+INTEGRATION_SOURCES := $(sort $(wildcard test/integration/*_test.c test/integration/*/*_test.c))
+TEST_LIB_SOURCES := $(sort $(wildcard test/lib/*.c) \
+	$(filter-out %_test.c,$(wildcard test/integration/*/*.c)))
 FUZZ_SOURCES := $(sort $(wildcard test/fuzz/*_fuzz.c))
 C_FILES := $(sort $(wildcard src/*.c src/*/*.c include/*/*.h include/*.h sandbox/*.[ch] \
-	test/*/*.[ch]))
+	test/*/*.[ch] test/*/*/*.[ch]))
+
+# Where a test can have the runtime killed: these are compiled once more for a program of their own.
+STOPPABLE_SOURCES := $(sort $(shell grep -l 'STOP_POINT."' src/*/*.c))
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 CORE := $(call objects,$(CORE_SOURCES))
 TEST_LIB := $(call objects,$(TEST_LIB_SOURCES))
+STOPPABLE := $(patsubst %.c,$(BUILD)/stop-points/obj/%.o,$(STOPPABLE_SOURCES))
+STOPPABLE_RUNTIME := $(BUILD)/stop-points/mission-control-runtime
 PROGRAMS := $(BUILD)/mission-control-runtime $(BUILD)/mission-control-sandbox
 UNIT_TESTS := $(patsubst test/unit/%.c,$(BUILD)/test/unit/%,$(UNIT_SOURCES))
 INTEGRATION_TESTS := $(patsubst test/integration/%.c,$(BUILD)/test/integration/%,\
 	$(INTEGRATION_SOURCES))
 
-.PHONY: all install check check-unit check-integration asan tsan ubsan lint format format-check \
-	coverage fuzz model bench run dev clean tests
+.PHONY: all install check check-unit check-integration torture asan tsan ubsan lint format \
+	format-check coverage fuzz model bench run dev clean tests
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -59,12 +67,20 @@ $(BUILD)/mission-control-runtime: $(BUILD)/obj/src/main.o $(CORE)
 $(BUILD)/mission-control-sandbox: $(call objects,$(SANDBOX_SOURCES) $(BASE_SOURCES))
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
 
+$(STOPPABLE_RUNTIME): $(BUILD)/obj/src/main.o $(STOPPABLE) $(BUILD)/obj/test/lib/stop_point.o \
+		$(filter-out $(call objects,$(STOPPABLE_SOURCES)),$(CORE))
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
+
 # The page's files are taken in by the assembler, which names no dependencies.
 $(BUILD)/obj/sandbox/page.o: $(wildcard sandbox/page/*)
 
 $(BUILD)/obj/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+$(BUILD)/stop-points/obj/%.o: %.c VERSION Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -DMISSION_CONTROL_STOP_POINTS -MMD -MP -c -o $@ $<
 
 # Tests may let these calls fail: test/lib/shortage.h.
 TEST_WRAPS := $(addprefix -Wl$(comma)--wrap=,\
@@ -74,7 +90,7 @@ $(BUILD)/test/%: $(BUILD)/obj/test/%.o $(TEST_LIB) $(CORE)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) $(TEST_WRAPS) -o $@ $^ $(PKG_LIBS) $(TEST_LIBS)
 
-tests: $(PROGRAMS) $(UNIT_TESTS) $(INTEGRATION_TESTS)
+tests: $(PROGRAMS) $(STOPPABLE_RUNTIME) $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
 # One after the other: tests that wait for something should not share the cores with others.
 check: tests
@@ -83,8 +99,13 @@ check: tests
 check-unit: $(UNIT_TESTS)
 	scripts/run-tests.sh $(UNIT_TESTS)
 
-check-integration: $(PROGRAMS) $(INTEGRATION_TESTS)
+check-integration: $(PROGRAMS) $(STOPPABLE_RUNTIME) $(INTEGRATION_TESTS)
 	MISSION_CONTROL_BUILD=$(BUILD) scripts/run-tests.sh $(INTEGRATION_TESTS)
+
+# ROUNDS kills of the runtime at random moments; SEED, as printed, makes them those of another try.
+torture: $(PROGRAMS) $(BUILD)/test/integration/faults/kill_test
+	MISSION_CONTROL_BUILD=$(BUILD) MISSION_CONTROL_ROUNDS=$(ROUNDS) MISSION_CONTROL_SEED=$(SEED) \
+		$(BUILD)/test/integration/faults/kill_test
 
 # Each sanitizer has its own build folder, so objects never mix. Suppression files stay empty.
 asan:
@@ -154,4 +175,4 @@ install: $(BUILD)/mission-control-runtime
 clean:
 	rm -rf build
 
--include $(shell find $(BUILD)/obj build/fuzz/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/stop-points build/fuzz/obj -name '*.d' 2>/dev/null)

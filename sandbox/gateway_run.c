@@ -129,12 +129,23 @@ static void answer_by_rule(struct run *run)
     free(failed);
 }
 
+/* The reply with the number of its run behind it. Takes the reply. */
+static char *numbered(const struct run *run, char *reply)
+{
+    struct text text = {0};
+    text_printf(&text, "%s\n\nRun %ju", reply, (uintmax_t)run->record->number);
+    free(reply);
+    return text_take(&text);
+}
+
 static void answer_reply(struct run *run)
 {
-    char *reply =
-        run->rule != NULL && run->rule->reply != NULL
-            ? memory_copy(run->rule->reply)
-            : agent_reply(run->record->agent, run->message, run->sandbox->settings.gateway_chatty);
+    const struct settings *settings = &run->sandbox->settings;
+    char *reply = run->rule != NULL && run->rule->reply != NULL
+                      ? memory_copy(run->rule->reply)
+                      : agent_reply(run->record->agent, run->message, settings->gateway_chatty);
+    if (settings->gateway_numbers)
+        reply = numbered(run, reply);
     answer_resource(run, 200, reply);
     free(reply);
 }

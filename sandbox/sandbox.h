@@ -22,6 +22,7 @@ struct settings {
     bool gateway_disabled;      /* the responses endpoint is off: 404 */
     bool gateway_auth_delay;    /* repeated wrong tokens are answered late */
     bool gateway_chatty;        /* agents answer colleagues, too, instead of keeping silent */
+    bool gateway_numbers;       /* replies end with the number of their run */
     double gateway_input_bytes; /* of each recorded input that are kept */
     json_t *gateway_agents;     /* array of agent ids, NULL: main and every agent of the board */
 };

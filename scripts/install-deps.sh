@@ -35,6 +35,11 @@ has_clang_runtime() {
     return 1
 }
 
+# The library that shifts a program's clock, in the folder of whatever processor this is.
+has_faketime() {
+    compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null
+}
+
 # need PACKAGE CHECK...: adds PACKAGE to the missing ones unless CHECK succeeds.
 need() {
     local package=$1
@@ -56,6 +61,7 @@ find_missing_to_run() {
 
 find_missing_to_test() {
     need libcmocka-dev has_library cmocka
+    need faketime has_faketime
     need clang has_command clang
     need libclang-rt-dev has_clang_runtime
     need clang-tidy has_command clang-tidy

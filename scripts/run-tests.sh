@@ -39,7 +39,7 @@ run() {
     failed=$((failed + bad))
     echo "$name"
     if [ "$bad" -eq 0 ]; then
-        grep -E '^\[  (PASSED|SKIPPED)' "$log" || true
+        grep -E '^\[  (PASSED|SKIPPED)|^skipped: ' "$log" || true
     else
         cat "$log"
         echo "$name: $(explain "$status")"

@@ -1,6 +1,7 @@
 #include "attempt.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/stop_point.h"
 #include "work/address.h"
 #include "work/prompt.h"
 #include "work/reply.h"
@@ -49,6 +50,7 @@ static struct finish take_reply(struct attempt *attempt, struct gateway_result *
         return run_failed(attempt, "its reply could not be read", &error);
     attempt_forget_failures(attempt);
     spooling_keep_reply(&attempt->deliver->spooling, entry);
+    STOP_POINT("after_spool");
     return attempt_go_on(STAGE_REPLIED);
 }
 
@@ -155,7 +157,9 @@ static void send(struct attempt *attempt, const struct address *address, const s
     };
     int64_t began_us = clock_monotonic_us();
     spooling_begin_run(&deliver->spooling, entry);
+    STOP_POINT("before_send");
     gateway_send(deliver->gateway, attempt->client, &message, result);
+    STOP_POINT("after_send");
     attempt->run_ms = (clock_monotonic_us() - began_us) / 1000;
     if (certainly_no_run(result))
         spooling_take_back_run(&deliver->spooling, entry);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json_guard.h"
 #include "base/log.h"
+#include "base/stop_point.h"
 
 static const char component[] = "Delivery";
 
@@ -135,6 +136,7 @@ void deliver_run(void *context, struct http_client *client, struct entry *entry)
             .delay_ms = deliver->config->delivery_backoff_max_ms,
         };
     if (finish.stage == STAGE_SETTLED) {
+        STOP_POINT("after_spool_remove");
         report_end(&attempt);
         if (entry->verdict == VERDICT_DELIVERED)
             wake_note_delivery(deliver->wake, client, entry->agent_id);

@@ -1,5 +1,6 @@
 #include "attempt.h"
 #include "base/clock.h"
+#include "base/stop_point.h"
 #include "work/note.h"
 
 /* A stage that the backend refused for too long; what it could not write goes to dead/. */
@@ -75,6 +76,7 @@ struct finish write_back_reply(struct attempt *attempt)
         &attempt->service, entry->agent_id, entry->task_id, entry->reply, entry->item.id, &error);
     if (outcome != CONVEX_SUCCESS)
         return write_back_failed(attempt, STAGE_REPLIED, outcome, &error);
+    STOP_POINT("after_create_message");
     attempt_forget_failures(attempt);
     deliver->ask_for_poll(deliver->poll_context);
     return attempt_go_on(STAGE_WRITTEN);
@@ -111,6 +113,7 @@ struct finish write_back_mark(struct attempt *attempt)
         service_mark_delivered(&attempt->service, attempt->entry->item.id, &error);
     if (outcome != CONVEX_SUCCESS)
         return write_back_failed(attempt, STAGE_WRITTEN, outcome, &error);
+    STOP_POINT("after_mark");
     attempt->entry->marked = true;
     return attempt_go_on(STAGE_SETTLED);
 }

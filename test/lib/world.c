@@ -179,7 +179,8 @@ void world_launch(struct world *world, struct process *process, const char *cons
         set_variable(environment, settings[i]);
     for (size_t i = 0; arguments != NULL && arguments[i] != NULL && i < 14; i++)
         argv[i + 1] = arguments[i];
-    program_path(path, sizeof path, "mission-control-runtime");
+    program_path(path, sizeof path,
+        world->runtime_program != NULL ? world->runtime_program : "mission-control-runtime");
     process_end(process);
     process_start(process, argv, finish_environment(environment));
     free(environment);

@@ -16,7 +16,8 @@ enum { WORLD_WAIT_MS = 15000 };
 
 struct world {
     char folder[256];
-    char url[128]; /* of the sandbox, without a slash at its end */
+    char url[128];               /* of the sandbox, without a slash at its end */
+    const char *runtime_program; /* in the build folder; NULL: mission-control-runtime */
     struct process sandbox;
     struct process runtime;
     struct process second; /* another runtime beside it */

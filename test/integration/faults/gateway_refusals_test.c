@@ -1,0 +1,144 @@
+/* A gateway that answers and refuses: who waits, who does not, and that nothing of it counts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "fault_world.h"
+
+enum { PROMPT_MS = 5000 };
+
+static const struct history_rules one_run = {.most_runs = 1};
+
+static void load(struct fault_world *faults, int count, int agents)
+{
+    json_decref(board_load(faults->world, count, agents));
+}
+
+/* Answers from before a run, to every POST. */
+static void refuse(struct fault_world *faults, int status, const char *retry_after, int times)
+{
+    json_t *rule = json_pack("{s:s, s:b, s:i, s:i, s:s, s:{s:{s:s}}}", "action", "status",
+        "before_checks", 1, "status", status, "times", times, "name", "refusal", "body_json",
+        "error", "message", "made to fail");
+    if (retry_after != NULL)
+        json_object_set_new(rule, "headers", json_pack("{s:s}", "Retry-After", retry_after));
+    board_gateway_fault(faults->world, rule);
+}
+
+static void test_answers_from_before_a_run_count_nothing(void **state)
+{
+    static const struct {
+        const char *retry_after;
+        int status;
+        int times;
+    } refusals[] = {{NULL, 500, 3}, {NULL, 400, 3}, {NULL, 401, 3}, {NULL, 403, 3}, {NULL, 404, 3},
+        {"0", 429, 3}, {"0", 503, 3}, {"1", 429, 2}};
+    struct fault_world *faults = *state;
+    fault_world_start(faults, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        long before = world_stat(faults->world, "gateway", "refused");
+        refuse(faults, refusals[i].status, refusals[i].retry_after, refusals[i].times);
+        load(faults, 4, 2);
+        world_wait(faults->world, "undelivered=0");
+        assert_true(world_stat(faults->world, "gateway", "refused") >= before + refusals[i].times);
+    }
+    fault_world_settle(faults, &one_run);
+}
+
+/* A refusal that is over belongs to the gateway, not to the notification it was met with. */
+static void test_no_send_goes_out_before_the_retry_after_is_over(void **state)
+{
+    struct fault_world *faults = *state;
+    refuse(faults, 429, "60", -1);
+    load(faults, 40, 8);
+    fault_world_start(faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
+    world_wait(faults->world, "posts=1");
+    world_wait(faults->world, "action=listUndeliveredNotifications&calls=6");
+    assert_true(world_stat(faults->world, "gateway", "posts") <= 4);
+    world_stop_runtime(faults->world);
+}
+
+/* A wrong token is refused by cheap probes only, until it is right. */
+static void test_sends_are_held_while_the_token_is_refused(void **state)
+{
+    struct fault_world *faults = *state;
+    refuse(faults, 401, NULL, -1);
+    load(faults, 40, 8);
+    fault_world_start(faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
+    world_wait(faults->world, "posts=1");
+    world_wait(faults->world, "action=listUndeliveredNotifications&calls=6");
+    long posts = world_stat(faults->world, "gateway", "posts");
+    assert_true(posts <= 4 + world_stat(faults->world, "gateway", "probes"));
+    world_stop_runtime(faults->world);
+}
+
+/* Runs of different agents fail in a row: the provider is to blame, and is tried with care. */
+static void test_failing_provider_gets_one_run_at_a_time(void **state)
+{
+    struct fault_world *faults = *state;
+    board_gateway_fault(faults->world, json_pack("{s:s}", "action", "status"));
+    load(faults, 20, 20);
+    fault_world_start(
+        faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4",
+                    "DELIVERY_BACKOFF_BASE_MS=10000", "DELIVERY_BACKOFF_MAX_MS=10000", NULL});
+    world_wait(faults->world, "deliveries=3");
+    world_wait(faults->world, "action=listUndeliveredNotifications&calls=8");
+    assert_true(world_stat(faults->world, "gateway", "deliveries") <= 8);
+    world_stop_runtime(faults->world);
+}
+
+/* Notifications of agents that are always refused: before others, and more than a page holds. */
+static void load_poisoned(struct fault_world *faults, int count, int agents)
+{
+    load(faults, count, agents);
+    for (int i = 1; i <= agents; i++) {
+        char slug[24];
+        snprintf(slug, sizeof slug, "worker%d", i);
+        board_gateway_fault(
+            faults->world, json_pack("{s:{s:s}, s:s, s:b, s:i, s:s, s:{s:{s:s}}}", "match", "agent",
+                               slug, "action", "status", "before_checks", 1, "status", 500, "name",
+                               "poison", "body_json", "error", "message", "made to fail"));
+    }
+}
+
+static void load_good(struct fault_world *faults, int count)
+{
+    json_decref(world_post(faults->world, "/sandbox/seed",
+        json_pack("{s:[{s:s}], s:[{s:s}]}", "agents", "slug", "good", "tasks", "title", "Good")));
+    for (int i = 0; i < count; i++)
+        json_decref(world_post(faults->world, "/sandbox/notify",
+            json_pack("{s:s, s:s}", "agent", "good", "task", "Good")));
+}
+
+static void test_poisoned_notifications_do_not_delay_good_ones(void **state)
+{
+    struct fault_world *faults = *state;
+    load_poisoned(faults, 600, 12);
+    load_good(faults, 10);
+    int64_t began_ms = clock_monotonic_ms();
+    fault_world_start(faults,
+        (const char *[]){"DELIVERY_BACKOFF_BASE_MS=500", "DELIVERY_BACKOFF_MAX_MS=2000", NULL});
+    world_wait(faults->world, "delivered=10");
+    assert_true(clock_monotonic_ms() - began_ms < (int64_t)PROMPT_MS * process_patience());
+    world_wait(faults->world, "posts=610");
+    assert_int_equal(world_stat(faults->world, "gateway", "requests"), 10);
+    board_end_faults(faults->world);
+    fault_world_settle(faults, &one_run);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_FAULT_WORLD(test_answers_from_before_a_run_count_nothing),
+        IN_FAULT_WORLD(test_no_send_goes_out_before_the_retry_after_is_over),
+        IN_FAULT_WORLD(test_sends_are_held_while_the_token_is_refused),
+        IN_FAULT_WORLD(test_failing_provider_gets_one_run_at_a_time),
+        IN_FAULT_WORLD(test_poisoned_notifications_do_not_delay_good_ones),
+    };
+    return cmocka_run_group_tests_name("gateway_refusals", tests, NULL, NULL);
+}

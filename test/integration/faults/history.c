@@ -1,0 +1,248 @@
+#include "history.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/json_guard.h"
+
+/* One notification and what belongs to it; all borrowed. */
+struct subject {
+    const char *id;
+    const json_t *runs;     /* array in the order of their begin, or NULL */
+    const json_t *messages; /* array, or NULL */
+    const char *spooled;    /* NULL: no reply was seen in the spool */
+    const struct history_rules *rules;
+    char *reason;
+    size_t reason_bytes;
+};
+
+void history_init(struct history *history)
+{
+    *history = (struct history){json_array(), json_array(), json_array(), json_object()};
+    assert_non_null(history->spooled);
+}
+
+void history_fini(struct history *history)
+{
+    json_decref(history->notifications);
+    json_decref(history->messages);
+    json_decref(history->runs);
+    json_decref(history->spooled);
+    *history = (struct history){0};
+}
+
+static void add_record(struct history *history, const char *folder, const char *name)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    json_t *record = json_load_file(path, JSON_ALLOW_NUL, NULL);
+    const char *id = json_guard_string(record, "id");
+    json_t *reply = json_object_get(record, "reply");
+    if (id != NULL && json_is_string(reply) && json_object_get(history->spooled, id) == NULL)
+        assert_int_equal(json_object_set(history->spooled, id, reply), 0);
+    json_decref(record);
+}
+
+size_t history_add_spool(struct history *history, const char *state_dir)
+{
+    char path[512];
+    size_t count = 0;
+    snprintf(path, sizeof path, "%s/spool", state_dir);
+    DIR *folder = opendir(path);
+    if (folder == NULL)
+        return 0;
+    const struct dirent *file;
+    while ((file = readdir(folder)) != NULL) {
+        const char *ending = strstr(file->d_name, ".json");
+        if (ending == NULL || strcmp(ending, ".json") != 0)
+            continue;
+        add_record(history, path, file->d_name);
+        count++;
+    }
+    closedir(folder);
+    return count;
+}
+
+__attribute__((format(printf, 2, 3))) static bool violated(
+    const struct subject *subject, const char *format, ...)
+{
+    va_list arguments;
+    int length = snprintf(subject->reason, subject->reason_bytes, "notification %s: ", subject->id);
+    va_start(arguments, format);
+    if (length > 0 && (size_t)length < subject->reason_bytes)
+        vsnprintf(
+            subject->reason + length, subject->reason_bytes - (size_t)length, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+static long number_of(const json_t *run)
+{
+    return (long)json_number_value(json_object_get(run, "number"));
+}
+
+static bool is_answered(const json_t *run)
+{
+    const char *outcome = json_guard_string(run, "outcome");
+    return outcome != NULL && strcmp(outcome, "answered") == 0 &&
+           json_number_value(json_object_get(run, "status")) == 200;
+}
+
+/* The number of the run that a message is the reply of, 0 for a message that is no reply. */
+static long run_of_message(const char *content)
+{
+    static const char mark[] = "\nRun ";
+    const char *found = NULL;
+    for (const char *at = content; (at = strstr(at, mark)) != NULL; at++)
+        found = at;
+    return found != NULL ? strtol(found + sizeof mark - 1, NULL, 10) : 0;
+}
+
+static bool ended(const struct subject *subject, const json_t *notification)
+{
+    if (!json_is_number(json_object_get(notification, "deliveredAt")))
+        return violated(subject, "it has not ended: it is not marked as delivered");
+    const json_t *run;
+    size_t index;
+    json_array_foreach (subject->runs, index, run) {
+        const char *outcome = json_guard_string(run, "outcome");
+        if (outcome != NULL && strcmp(outcome, "under_way") == 0)
+            return violated(subject, "run %ld is still under way", number_of(run));
+    }
+    return true;
+}
+
+static bool runs_fit_the_budget(const struct subject *subject)
+{
+    size_t runs = json_array_size(subject->runs);
+    if (runs > (size_t)subject->rules->most_runs)
+        return violated(subject, "its agent was run %zu times, the budget is %d", runs,
+            subject->rules->most_runs);
+    return true;
+}
+
+static bool no_answer_was_dropped(const struct subject *subject, bool note)
+{
+    size_t answered = 0;
+    const json_t *run;
+    size_t index;
+    json_array_foreach (subject->runs, index, run)
+        answered += is_answered(run);
+    if (subject->rules->lost_answers || answered <= (note ? 0 : 1))
+        return true;
+    if (note)
+        return violated(subject, "an answer was received, but a note was written");
+    return violated(subject, "%zu runs of its agent were answered", answered);
+}
+
+static bool reply_is_of_the_last_run(const struct subject *subject, long number)
+{
+    const json_t *own = NULL;
+    const json_t *run;
+    size_t index;
+    long last = 0;
+    json_array_foreach (subject->runs, index, run) {
+        last = number_of(run) > last ? number_of(run) : last;
+        if (number_of(run) == number)
+            own = run;
+    }
+    if (own == NULL)
+        return violated(
+            subject, "its message is the reply of run %ld, which is not its own", number);
+    if (!is_answered(own))
+        return violated(subject, "its message is the reply of run %ld, which gave none", number);
+    if (number != last)
+        return violated(
+            subject, "its agent was run again (%ld) after the reply of run %ld", last, number);
+    return true;
+}
+
+static bool spooled_reply_was_written(const struct subject *subject, const char *content)
+{
+    if (subject->spooled == NULL || strcmp(subject->spooled, content) == 0)
+        return true;
+    return violated(subject, "the reply in the spool (run %ld) is not the message (run %ld)",
+        run_of_message(subject->spooled), run_of_message(content));
+}
+
+static bool message_fits(const struct subject *subject)
+{
+    size_t count = json_array_size(subject->messages);
+    if (count == 0)
+        return violated(subject, "no message was written for it");
+    if (count > 1)
+        return violated(subject, "%zu messages were written for it", count);
+    const char *content = json_guard_string(json_array_get(subject->messages, 0), "content");
+    if (content == NULL)
+        return violated(subject, "its message has no content");
+    long number = run_of_message(content);
+    if (number == 0 && !subject->rules->notes)
+        return violated(subject, "its message is no reply: %.60s", content);
+    if (number != 0 && !reply_is_of_the_last_run(subject, number))
+        return false;
+    return no_answer_was_dropped(subject, number == 0) &&
+           spooled_reply_was_written(subject, content);
+}
+
+/* An object of arrays: the elements whose member key holds the name under which they stand. */
+static json_t *group(const json_t *elements, const char *key)
+{
+    json_t *groups = json_object();
+    json_t *element;
+    size_t index;
+    json_array_foreach (elements, index, element) {
+        const char *name = json_guard_string(element, key);
+        if (name == NULL)
+            continue;
+        json_t *members = json_object_get(groups, name);
+        if (members == NULL) {
+            members = json_array();
+            assert_int_equal(json_object_set_new(groups, name, members), 0);
+        }
+        assert_int_equal(json_array_append(members, element), 0);
+    }
+    return groups;
+}
+
+static bool is_for_an_agent(const json_t *notification)
+{
+    const char *type = json_guard_string(notification, "recipientType");
+    return type == NULL || strcmp(type, "agent") == 0;
+}
+
+bool history_holds(const struct history *history, const struct history_rules *rules, char *reason,
+    size_t reason_bytes)
+{
+    json_t *runs = group(history->runs, "notification");
+    json_t *messages = group(history->messages, "sourceNotificationId");
+    const json_t *notification;
+    size_t index;
+    bool holds = true;
+    json_array_foreach (history->notifications, index, notification) {
+        const char *id = json_guard_string(notification, "_id");
+        if (!is_for_an_agent(notification))
+            continue;
+        const struct subject subject = {
+            .id = id != NULL ? id : "(no id)",
+            .runs = id != NULL ? json_object_get(runs, id) : NULL,
+            .messages = id != NULL ? json_object_get(messages, id) : NULL,
+            .spooled = id != NULL ? json_guard_string(history->spooled, id) : NULL,
+            .rules = rules,
+            .reason = reason,
+            .reason_bytes = reason_bytes,
+        };
+        holds = ended(&subject, notification) && runs_fit_the_budget(&subject) &&
+                message_fits(&subject);
+        if (!holds)
+            break;
+    }
+    json_decref(runs);
+    json_decref(messages);
+    return holds;
+}

@@ -1,0 +1,290 @@
+/* Faults of the machine: stopped processes, jumping clocks, full disks, a second runtime. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "fault_world.h"
+
+enum { DAY_S = 24 * 3600, PROMPT_MS = 5000 };
+
+static void load(struct fault_world *faults, int count, int agents)
+{
+    json_decref(board_load(faults->world, count, agents));
+}
+
+static void hold_agents(struct fault_world *faults, int times)
+{
+    board_gateway_fault(faults->world,
+        json_pack("{s:s, s:s, s:i}", "action", "hold", "name", "agents", "times", times));
+}
+
+static void stop_process(const struct process *process)
+{
+    int status = 0;
+    process_signal(process, SIGSTOP);
+    assert_int_equal(waitpid(process->pid, &status, WUNTRACED), process->pid);
+    assert_true(WIFSTOPPED(status));
+}
+
+/* Nothing is to happen meanwhile: the condition is one that does not come true. */
+static void let_time_pass(struct fault_world *faults, int time_ms)
+{
+    char path[96];
+    snprintf(path, sizeof path, "/sandbox/wait?delivered=1000000&timeout_ms=%d", time_ms);
+    json_decref(world_get(faults->world, path));
+}
+
+static void test_stopped_runtime_takes_the_answers_that_came(void **state)
+{
+    struct fault_world *faults = *state;
+    load(faults, 8, 4);
+    hold_agents(faults, 4);
+    fault_world_start(faults, NULL);
+    world_wait(faults->world, "held=4");
+    stop_process(&faults->world->runtime);
+    board_release(faults->world, "agents");
+    world_wait(faults->world, "answered=4");
+    let_time_pass(faults, 300);
+    assert_int_equal(world_stat(faults->world, NULL, "replies"), 0);
+    process_signal(&faults->world->runtime, SIGCONT);
+    fault_world_settle(faults, &fault_world_strict);
+}
+
+/* It wakes after every deadline: whether an answer or the timeout counts, the budget holds. */
+static void test_runtime_stopped_beyond_its_timeouts_stays_in_the_budget(void **state)
+{
+    struct fault_world *faults = *state;
+    load(faults, 8, 4);
+    hold_agents(faults, 4);
+    fault_world_start(faults, (const char *[]){"OPENCLAW_REQUEST_TIMEOUT_MS=500", NULL});
+    world_wait(faults->world, "held=4");
+    stop_process(&faults->world->runtime);
+    let_time_pass(faults, 1000);
+    board_release(faults->world, "agents");
+    process_signal(&faults->world->runtime, SIGCONT);
+    fault_world_settle(faults, &(const struct history_rules){.most_runs = 2, .lost_answers = true});
+}
+
+static void test_second_runtime_disturbs_nothing(void **state)
+{
+    struct fault_world *faults = *state;
+    json_decref(world_post(
+        faults->world, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 20)));
+    load(faults, 60, 6);
+    fault_world_start(faults, NULL);
+    for (int i = 0; i < 3; i++) {
+        world_launch(faults->world, &faults->world->second, NULL, NULL);
+        assert_int_equal(process_wait_exit(&faults->world->second, WORLD_WAIT_MS), 75);
+    }
+    fault_world_settle(faults, &fault_world_strict);
+}
+
+/* The library that shifts a program's clock, for whatever processor; false when there is none. */
+static bool find_faketime(char *path, size_t path_bytes)
+{
+    DIR *folder = opendir("/usr/lib");
+    const struct dirent *entry;
+    bool found = false;
+    if (folder == NULL)
+        return false;
+    while (!found && (entry = readdir(folder)) != NULL) {
+        snprintf(path, path_bytes, "/usr/lib/%.64s/faketime/libfaketimeMT.so.1", entry->d_name);
+        found = access(path, R_OK) == 0;
+    }
+    closedir(folder);
+    return found;
+}
+
+static void set_clock(const struct fault_world *faults, long offset_s)
+{
+    char path[300];
+    char fresh[310];
+    snprintf(path, sizeof path, "%s/clock", faults->world->folder);
+    snprintf(fresh, sizeof fresh, "%s.new", path);
+    FILE *file = fopen(fresh, "w");
+    assert_non_null(file);
+    fprintf(file, "%+ld\n", offset_s);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(rename(fresh, path), 0);
+}
+
+/* Whether some line of the log was written on the day that many seconds from now. */
+static bool has_logged_on(struct fault_world *faults, long offset_s)
+{
+    char day[32];
+    struct tm parts;
+    time_t then = (time_t)(clock_wall_ms() / 1000) + offset_s;
+    gmtime_r(&then, &parts);
+    strftime(day, sizeof day, "%Y-%m-%dT", &parts);
+    return process_said(&faults->world->runtime, day);
+}
+
+/* Jumps while agents work and while entries wait for their next attempt. */
+static void expect_no_harm_by_jump(struct fault_world *faults, long offset_s)
+{
+    load(faults, 8, 4);
+    hold_agents(faults, 4);
+    FAULT(faults->backend, .kind = FAULT_RESET, .times = 4, .match = "createMessageFromAgent");
+    world_wait(faults->world, "held=4");
+    int64_t began_ms = clock_monotonic_ms();
+    set_clock(faults, offset_s);
+    board_release(faults->world, "agents");
+    world_wait(faults->world, "undelivered=0");
+    assert_true(clock_monotonic_ms() - began_ms < PROMPT_MS);
+    assert_true(has_logged_on(faults, offset_s));
+}
+
+static void test_clock_that_jumps_a_day_changes_nothing(void **state)
+{
+    struct fault_world *faults = *state;
+    char library[128];
+    char preload[160];
+    char clock_file[330];
+    if (process_patience() > 1 || !find_faketime(library, sizeof library)) {
+        print_message("skipped: %s\n", process_patience() > 1
+                                           ? "libfaketime and sanitizers exclude each other"
+                                           : "libfaketime is not installed");
+        skip();
+    }
+    snprintf(preload, sizeof preload, "LD_PRELOAD=%s", library);
+    snprintf(
+        clock_file, sizeof clock_file, "FAKETIME_TIMESTAMP_FILE=%s/clock", faults->world->folder);
+    set_clock(faults, 0);
+    fault_world_start(faults, (const char *[]){preload, clock_file, "FAKETIME_NO_CACHE=1",
+                                  "FAKETIME_DONT_FAKE_MONOTONIC=1", NULL});
+    expect_no_harm_by_jump(faults, DAY_S);
+    expect_no_harm_by_jump(faults, -DAY_S);
+    expect_no_harm_by_jump(faults, DAY_S);
+    fault_world_settle(faults, &fault_world_strict);
+}
+
+/* Makes the state folder a small disk of its own, seen by this process and those that it starts. */
+static void mount_small_disk(const struct fault_world *faults)
+{
+    const char *path = faults->state_dir;
+    if (mkdir(path, 0700) == 0 && unshare(CLONE_NEWNS) == 0 &&
+        syscall(SYS_mount, "none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+        syscall(SYS_mount, "tmpfs", path, "tmpfs", 0, "size=256k") == 0)
+        return;
+    print_message("skipped: no disk can be mounted here: %s\n", strerror(errno));
+    skip();
+}
+
+static int open_filler(const struct fault_world *faults, int flags)
+{
+    char path[320];
+    snprintf(path, sizeof path, "%s/filler", faults->state_dir);
+    int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0600);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void fill_disk(const struct fault_world *faults)
+{
+    static const char bytes[4096];
+    int fd = open_filler(faults, O_CREAT);
+    while (write(fd, bytes, sizeof bytes) > 0)
+        continue;
+    assert_int_equal(errno, ENOSPC);
+    close(fd);
+}
+
+static void make_room(const struct fault_world *faults)
+{
+    close(open_filler(faults, O_TRUNC));
+}
+
+static void expect_health(struct fault_world *faults, const char *words)
+{
+    char *body;
+    assert_int_equal(world_health_get(faults->world, "/health", &body), 200);
+    if (strstr(body, words) == NULL) {
+        process_show(&faults->world->runtime, "runtime");
+        fail_msg("/health does not say %s: %s", words, body);
+    }
+    free(body);
+}
+
+static void test_full_disk_stops_no_delivery(void **state)
+{
+    struct fault_world *faults = *state;
+    mount_small_disk(faults);
+    fault_world_start(faults, NULL);
+    fill_disk(faults);
+    load(faults, 12, 4);
+    world_wait(faults->world, "undelivered=0");
+    assert_true(process_said(&faults->world->runtime, "No space left on device"));
+    make_room(faults);
+    load(faults, 4, 4);
+    fault_world_settle(faults, &fault_world_strict);
+    assert_int_equal(syscall(SYS_umount2, faults->state_dir, 0), 0);
+}
+
+static void test_full_disk_is_shown_until_there_is_room(void **state)
+{
+    struct fault_world *faults = *state;
+    mount_small_disk(faults);
+    fault_world_start(faults, NULL);
+    fill_disk(faults);
+    load(faults, 12, 4);
+    world_wait(faults->world, "undelivered=0");
+    expect_health(faults, "\"degraded\"");
+    assert_false(process_said(&faults->world->runtime, "The spool works again"));
+    make_room(faults);
+    load(faults, 4, 4);
+    world_wait(faults->world, "undelivered=0");
+    expect_health(faults, "\"healthy\"");
+    world_stop_runtime(faults->world);
+    assert_int_equal(syscall(SYS_umount2, faults->state_dir, 0), 0);
+}
+
+/* The reply of a run that began before the disk was full has to find its way all the same. */
+static void test_disk_that_fills_during_a_run_loses_no_reply(void **state)
+{
+    struct fault_world *faults = *state;
+    mount_small_disk(faults);
+    load(faults, 4, 4);
+    hold_agents(faults, 4);
+    FAULT(faults->backend, .kind = FAULT_RESET, .times = 8, .match = "createMessageFromAgent");
+    fault_world_start(faults, NULL);
+    world_wait(faults->world, "held=4");
+    fill_disk(faults);
+    board_release(faults->world, "agents");
+    world_wait(faults->world, "undelivered=0");
+    assert_int_equal(fault_proxy_hits(faults->backend, FAULT_RESET), 8);
+    assert_true(process_said(&faults->world->runtime, "No space left on device"));
+    fault_world_settle(faults, &fault_world_strict);
+    assert_int_equal(syscall(SYS_umount2, faults->state_dir, 0), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_FAULT_WORLD(test_stopped_runtime_takes_the_answers_that_came),
+        IN_FAULT_WORLD(test_runtime_stopped_beyond_its_timeouts_stays_in_the_budget),
+        IN_FAULT_WORLD(test_second_runtime_disturbs_nothing),
+        IN_FAULT_WORLD(test_clock_that_jumps_a_day_changes_nothing),
+        IN_FAULT_WORLD(test_full_disk_stops_no_delivery),
+        IN_FAULT_WORLD(test_disk_that_fills_during_a_run_loses_no_reply),
+        IN_FAULT_WORLD(test_full_disk_is_shown_until_there_is_room),
+    };
+    return cmocka_run_group_tests_name("machine_faults", tests, NULL, NULL);
+}
