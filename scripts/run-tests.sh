@@ -26,7 +26,7 @@ explain() {
 run() {
     local program=$1 name status=0 good bad
     name=$(basename "$program")
-    mkdir "$work/$name"
+    mkdir -p "$work/$name"
     local log=$work/$name.log
     TMPDIR=$work/$name timeout -k 5 "$limit_s" "$program" >"$log" 2>&1 </dev/null || status=$?
     good=$(count PASSED "$log")
