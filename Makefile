@@ -47,7 +47,7 @@ INTEGRATION_TESTS := $(patsubst test/integration/%.c,$(BUILD)/test/integration/%
 	$(INTEGRATION_SOURCES))
 
 .PHONY: all install check check-unit check-integration asan tsan ubsan lint format format-check \
-	coverage fuzz bench run dev clean tests
+	coverage fuzz model bench run dev clean tests
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -132,6 +132,9 @@ build/fuzz/%: test/fuzz/%.c $(FUZZ_CORE)
 
 fuzz: $(FUZZERS)
 	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh $(FUZZERS)
+
+model:
+	scripts/model.sh
 
 bench: all
 	scripts/bench.sh

@@ -2,6 +2,8 @@
 #ifndef RUNTIME_H
 #define RUNTIME_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "config/config.h"
 
@@ -14,6 +16,15 @@ struct runtime;
  * ERROR_UNREACHABLE when the health port cannot be had, ERROR_SYSTEM and ERROR_NO_MEMORY.
  */
 int runtime_start(struct runtime **runtime, const struct config *config, struct error *error);
+
+/*
+ * Readable once a part wants the runtime to be stopped: the backend asked for a restart or an
+ * upgrade. Borrowed.
+ */
+int runtime_stop_fd(const struct runtime *runtime);
+
+/* Whether every control thread goes round as it should. Any thread; short locks. */
+bool runtime_is_alive(struct runtime *runtime);
 
 /*
  * Stops within SHUTDOWN_GRACE_MS and a second: no new sends, but those that run and all write-backs

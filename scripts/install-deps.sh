@@ -62,6 +62,7 @@ find_missing_to_test() {
     need clang-format has_command clang-format
     need cppcheck has_command cppcheck
     need shellcheck has_command shellcheck
+    need spin has_command spin
     need gcovr has_command gcovr
 }
 

@@ -25,7 +25,7 @@ explain() {
 
 run() {
     local program=$1 name status=0 good bad
-    name=$(basename "$program")
+    name=$(basename "$(dirname "$program")")/$(basename "$program")
     mkdir -p "$work/$name"
     local log=$work/$name.log
     TMPDIR=$work/$name timeout -k 5 "$limit_s" "$program" >"$log" 2>&1 </dev/null || status=$?

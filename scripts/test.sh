@@ -3,7 +3,7 @@
 #
 # Usage: scripts/test.sh [-h] [STEP...]
 #
-# Steps: build check asan tsan clang lint coverage fuzz demo; without any, all of them in this
+# Steps: build check asan tsan clang lint model coverage fuzz demo; without any, all of them in this
 # order. Each step's output is also in build/test-logs/. All steps run even when one fails, but for
 # those after a failed build. The last line counts what passed and failed; the status is 1 when
 # anything failed.
@@ -12,7 +12,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-readonly ALL_STEPS=(build check asan tsan clang lint coverage fuzz demo)
+readonly ALL_STEPS=(build check asan tsan clang lint model coverage fuzz demo)
 readonly CI_BUILD=build/ci
 readonly LOGS=build/test-logs
 readonly FUZZ_SECONDS=${FUZZ_SECONDS:-10}
@@ -55,6 +55,10 @@ step_lint() {
     scripts/lint.sh
 }
 
+step_model() {
+    scripts/model.sh
+}
+
 step_coverage() {
     scripts/coverage.sh
 }
@@ -75,6 +79,7 @@ title_of() {
     tsan) echo "The same tests with ThreadSanitizer" ;;
     clang) echo "Build with clang, warnings are errors" ;;
     lint) echo "clang-tidy, cppcheck, clang-format, shellcheck, documents" ;;
+    model) echo "Every interleaving of a model of the send queue, with Spin" ;;
     coverage) echo "How much of src/ the tests reach" ;;
     fuzz) echo "Fuzzing, $FUZZ_SECONDS s for each target" ;;
     demo) echo "The demo, from a user's message to the agent's reply" ;;

@@ -1,18 +1,22 @@
 /* Arguments, settings, signals: starts the runtime, waits for a signal, stops it. */
 #include <jansson.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "base/json_guard.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/redact.h"
 #include "command/doctor.h"
 #include "command/healthcheck.h"
+#include "command/spool_command.h"
 #include "config/config.h"
 #include "config/usage.h"
 #include "runtime.h"
@@ -48,12 +52,27 @@ static void raise_descriptor_limit(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int wait_for_signal(const sigset_t *waited_for)
+/* What ends the run: a signal's number, or 0 when the runtime itself asks for it. */
+static int wait_for_end(struct runtime *runtime, const sigset_t *waited_for)
 {
-    int number;
-    while (sigwait(waited_for, &number) != 0)
-        continue;
-    return number;
+    int64_t watchdog_ms = notify_watchdog_ms();
+    int signal_fd = signalfd(-1, waited_for, SFD_CLOEXEC);
+    struct pollfd sources[] = {
+        {.fd = signal_fd, .events = POLLIN},
+        {.fd = runtime_stop_fd(runtime), .events = POLLIN},
+    };
+    struct signalfd_siginfo info = {0};
+    for (;;) {
+        if (watchdog_ms > 0 && runtime_is_alive(runtime))
+            notify_send("WATCHDOG=1");
+        if (poll(sources, 2, watchdog_ms > 0 ? (int)watchdog_ms : -1) <= 0)
+            continue;
+        if (sources[0].revents != 0 && read(signal_fd, &info, sizeof info) != sizeof info)
+            continue;
+        break;
+    }
+    close(signal_fd);
+    return (int)info.ssi_signo;
 }
 
 static void exit_at_once(int number)
@@ -112,8 +131,13 @@ static int run(const struct config *config)
         return exit_status_of(result);
     }
     log_info(component, "Runtime service started successfully");
-    int number = wait_for_signal(&waited_for);
-    log_info(component, "Shutting down... (%s)", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    notify_send("READY=1");
+    int number = wait_for_end(runtime, &waited_for);
+    notify_send("STOPPING=1");
+    log_info(component, "Shutting down... (%s)",
+        number == SIGTERM  ? "SIGTERM"
+        : number == SIGINT ? "SIGINT"
+                           : "asked for by the backend");
     watch_for_second_signal(&waited_for);
     runtime_stop(runtime);
     log_info(component, "Shutdown complete");
@@ -153,6 +177,8 @@ static int act(const struct arguments *arguments, const struct config *config)
         return command_healthcheck(config);
     case ARGUMENTS_DOCTOR:
         return command_doctor(config, arguments->json);
+    case ARGUMENTS_SPOOL:
+        return command_spool(config, arguments);
     default:
         return run(config);
     }

@@ -1,13 +1,19 @@
 #include "runtime.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/version_probe.h"
+#include "loops/agent_sync.h"
 #include "loops/delivery_poller.h"
 #include "loops/gateway_prober.h"
+#include "loops/heartbeat.h"
+#include "loops/reporter.h"
 #include "queue/spool.h"
 #include "queue/state_folder.h"
 #include "queue/worker_pool.h"
@@ -16,6 +22,7 @@
 #include "serve/http_server.h"
 #include "work/deliver.h"
 #include "work/restore.h"
+#include "work/wake.h"
 
 static const char component[] = "Runtime";
 
@@ -46,6 +53,14 @@ struct runtime {
     struct loop_guard *guard;
     struct deliver deliver;
     struct worker_pool *workers;
+    struct wake_schedule *schedule;
+    struct heartbeat *heartbeat;
+    struct wake wake;
+    struct agent_sync *agents;
+    struct reporter *reporter;
+    int stop_fd;               /* readable once somebody asks for the stop */
+    bool complete;             /* every part has been started */
+    int64_t deadline_ms;       /* of the stop, for what still runs; monotonic */
     atomic_bool abort_control; /* ends the requests of the control threads */
     atomic_bool abort_workers;
 };
@@ -72,6 +87,25 @@ static void stop_state_folder(struct runtime *runtime)
     state_folder_close(&runtime->state_folder);
 }
 
+static int open_stop_request(struct runtime *runtime, struct error *error)
+{
+    runtime->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (runtime->stop_fd < 0)
+        return error_set_errno(error, ERROR_SYSTEM, errno, "no descriptor for a stop request");
+    return 0;
+}
+
+static void close_stop_request(struct runtime *runtime)
+{
+    close(runtime->stop_fd);
+}
+
+/* The argument is a struct runtime. */
+static void ask_for_stop(void *runtime)
+{
+    eventfd_write(((struct runtime *)runtime)->stop_fd, 1);
+}
+
 static int start_library(struct runtime *runtime, struct error *error)
 {
     (void)runtime;
@@ -92,6 +126,20 @@ static int start_store(struct runtime *runtime, struct error *error)
 static void stop_store(struct runtime *runtime)
 {
     ca_store_destroy(runtime->store);
+}
+
+static int start_nothing(struct runtime *runtime, struct error *error)
+{
+    (void)runtime;
+    (void)error;
+    return 0;
+}
+
+/* A runtime that could not start leaves the word to the one that may be in its way. */
+static void say_offline(struct runtime *runtime)
+{
+    if (runtime->complete)
+        reporter_say_offline(runtime->config, runtime->store);
 }
 
 static int start_convex(struct runtime *runtime, struct error *error)
@@ -221,6 +269,8 @@ static int start_server(struct runtime *runtime, struct error *error)
         .stats = &runtime->stats,
         .version = runtime->version,
         .gate = runtime->gate,
+        .roster = runtime->roster,
+        .schedule = runtime->schedule,
         .process = runtime->gateway_process,
     };
     struct http_server_route *routes = runtime->routes;
@@ -262,6 +312,7 @@ static int create_prober(struct runtime *runtime, struct error *error)
     const struct gateway_prober_parts parts = {
         .gateway = runtime->gateway,
         .keeper = &runtime->keeper,
+        .roster = runtime->roster,
         .store = runtime->store,
         .abort = &runtime->abort_control,
     };
@@ -269,6 +320,7 @@ static int create_prober(struct runtime *runtime, struct error *error)
     runtime->keeper = (struct gatekeeper){
         .gate = runtime->gate,
         .queue = runtime->queue,
+        .stats = &runtime->stats,
         .ask_for_probe = gateway_prober_poke,
         .probe_context = runtime->prober,
     };
@@ -305,8 +357,141 @@ static void stop_guard(struct runtime *runtime)
     loop_guard_destroy(runtime->guard);
 }
 
+static int create_schedule(struct runtime *runtime, struct error *error)
+{
+    return wake_schedule_create(&runtime->schedule, error);
+}
+
+static void destroy_schedule(struct runtime *runtime)
+{
+    wake_schedule_destroy(runtime->schedule);
+}
+
+static int create_heartbeat(struct runtime *runtime, struct error *error)
+{
+    const struct heartbeat_parts parts = {
+        .schedule = runtime->schedule,
+        .queue = runtime->queue,
+        .gate = runtime->gate,
+        .stats = &runtime->stats,
+    };
+    return heartbeat_create(&runtime->heartbeat, &parts, error);
+}
+
+static void destroy_heartbeat(struct runtime *runtime)
+{
+    heartbeat_destroy(runtime->heartbeat);
+}
+
+static int start_heartbeat(struct runtime *runtime, struct error *error)
+{
+    return heartbeat_start(runtime->heartbeat, error);
+}
+
+static void stop_heartbeat(struct runtime *runtime)
+{
+    heartbeat_stop(runtime->heartbeat);
+}
+
+static int start_agents(struct runtime *runtime, struct error *error)
+{
+    const struct agent_sync_parts parts = {
+        .config = runtime->config,
+        .convex = runtime->convex,
+        .gateway = runtime->gateway,
+        .roster = runtime->roster,
+        .schedule = runtime->schedule,
+        .store = runtime->store,
+        .stats = &runtime->stats,
+        .abort = &runtime->abort_control,
+        .ask_for_look = heartbeat_poke,
+        .look_context = runtime->heartbeat,
+    };
+    return agent_sync_start(&runtime->agents, &parts, error);
+}
+
+static void stop_agents(struct runtime *runtime)
+{
+    atomic_store(&runtime->abort_control, true);
+    agent_sync_stop(runtime->agents);
+}
+
+static int create_reporter(struct runtime *runtime, struct error *error)
+{
+    const struct reporter_parts parts = {
+        .config = runtime->config,
+        .convex = runtime->convex,
+        .gate = runtime->gate,
+        .version = runtime->version,
+        .store = runtime->store,
+        .stats = &runtime->stats,
+        .abort = &runtime->abort_control,
+        .ask_for_stop = ask_for_stop,
+        .stop_context = runtime,
+    };
+    int result = reporter_create(&runtime->reporter, &parts, error);
+    if (result == 0) {
+        runtime->stats.on_change = reporter_poke;
+        runtime->stats.change_context = runtime->reporter;
+    }
+    return result;
+}
+
+static void destroy_reporter(struct runtime *runtime)
+{
+    reporter_destroy(runtime->reporter);
+}
+
+static int start_reporter(struct runtime *runtime, struct error *error)
+{
+    return reporter_start(runtime->reporter, error);
+}
+
+static void stop_reporter(struct runtime *runtime)
+{
+    atomic_store(&runtime->abort_control, true);
+    reporter_stop(runtime->reporter);
+}
+
+/* What is common to all that workers do: where an agent is asked, and as whom. */
+static struct directory directory_of(const struct runtime *runtime)
+{
+    return (struct directory){
+        .account_id = runtime->config->account_id,
+        .fallback_agent = runtime->config->fallback_agent,
+        .roster = runtime->roster,
+    };
+}
+
+static void describe_wake(struct runtime *runtime)
+{
+    runtime->wake = (struct wake){
+        .config = runtime->config,
+        .queue = runtime->queue,
+        .convex = runtime->convex,
+        .gateway = runtime->gateway,
+        .keeper = &runtime->keeper,
+        .directory = directory_of(runtime),
+        .schedule = runtime->schedule,
+        .stats = &runtime->stats,
+        .ask_for_look = heartbeat_poke,
+        .look_context = runtime->heartbeat,
+    };
+}
+
+/* A worker_run: what is taken from the queue goes to those who know about it. */
+static void run_entry(void *context, struct http_client *client, struct entry *entry)
+{
+    struct runtime *runtime = context;
+    if (entry->kind == ENTRY_WAKE)
+        wake_run(&runtime->wake, client, entry);
+    else
+        deliver_run(&runtime->deliver, client, entry);
+}
+
 static int start_workers(struct runtime *runtime, struct error *error)
 {
+    describe_wake(runtime);
     runtime->deliver = (struct deliver){
         .config = runtime->config,
         .queue = runtime->queue,
@@ -314,9 +499,8 @@ static int start_workers(struct runtime *runtime, struct error *error)
         .gateway = runtime->gateway,
         .keeper = &runtime->keeper,
         .guard = runtime->guard,
-        .directory = {.account_id = runtime->config->account_id,
-            .fallback_agent = runtime->config->fallback_agent,
-            .roster = runtime->roster},
+        .directory = directory_of(runtime),
+        .wake = &runtime->wake,
         .stats = &runtime->stats,
         .spooling = runtime->spooling,
         .ask_for_poll = delivery_poller_poke,
@@ -324,7 +508,7 @@ static int start_workers(struct runtime *runtime, struct error *error)
     };
     atomic_store(&runtime->stats.gateway_running, gateway_is_enabled(runtime->gateway));
     return worker_pool_start(&runtime->workers, runtime->config->delivery_workers, runtime->queue,
-        deliver_run, &runtime->deliver, runtime->store, &runtime->abort_workers, error);
+        run_entry, runtime, runtime->store, &runtime->abort_workers, error);
 }
 
 /*
@@ -344,16 +528,15 @@ static void begin_stop_of_gateway(struct runtime *runtime, int64_t deadline_ms)
 /* What runs may end by itself until the grace is nearly over; then transfers are cut off. */
 static void stop_workers(struct runtime *runtime)
 {
-    int64_t grace_ms = runtime->config->shutdown_grace_ms - ABORT_MS;
-    int64_t deadline_ms = clock_monotonic_ms() + (grace_ms > 0 ? grace_ms : 0);
     struct send_queue_counts counts;
-    send_queue_close(runtime->queue, deadline_ms);
+    send_queue_close(runtime->queue, runtime->deadline_ms);
     send_queue_counts(runtime->queue, &counts);
     if (counts.running > 0)
-        log_info(component, "Waiting up to %lld ms for %zu deliveries that are under way",
-            (long long)(grace_ms > 0 ? grace_ms : 0), counts.running);
-    begin_stop_of_gateway(runtime, deadline_ms);
-    if (!worker_pool_wait(runtime->workers, deadline_ms)) {
+        log_info(component,
+            "Waiting up to %lld ms for %zu deliveries and wake-ups that are under way",
+            (long long)(runtime->deadline_ms - clock_monotonic_ms()), counts.running);
+    begin_stop_of_gateway(runtime, runtime->deadline_ms);
+    if (!worker_pool_wait(runtime->workers, runtime->deadline_ms)) {
         send_queue_counts(runtime->queue, &counts);
         log_warn(component, "The grace is over: %zu deliveries are cut off", counts.running);
         atomic_store(&runtime->abort_workers, true);
@@ -381,7 +564,9 @@ static const struct part {
     {start_stats, stop_stats},
     {start_state_folder, stop_state_folder},
     {start_library, stop_library},
+    {open_stop_request, close_stop_request},
     {start_store, stop_store},
+    {start_nothing, say_offline},
     {start_convex, stop_convex},
     {start_gateway, stop_gateway},
     {start_gate, stop_gate},
@@ -389,15 +574,21 @@ static const struct part {
     {start_queue, stop_queue},
     {start_spool, stop_spool},
     {start_version, stop_version},
+    {create_schedule, destroy_schedule},
     {create_gateway_process, destroy_gateway_process},
     {start_server, stop_server},
     {start_gateway_process, stop_gateway_process},
     {create_poller, destroy_poller},
     {create_prober, destroy_prober},
+    {create_heartbeat, destroy_heartbeat},
+    {create_reporter, destroy_reporter},
     {start_guard, stop_guard},
     {start_workers, stop_workers},
     {start_prober, stop_prober},
     {start_poller, stop_poller},
+    {start_heartbeat, stop_heartbeat},
+    {start_agents, stop_agents},
+    {start_reporter, stop_reporter},
 };
 
 enum { PARTS = sizeof parts / sizeof parts[0] };
@@ -416,12 +607,39 @@ int runtime_start(struct runtime **runtime, const struct config *config, struct 
         }
         created->started++;
     }
+    created->complete = true;
     *runtime = created;
     return 0;
 }
 
+int runtime_stop_fd(const struct runtime *runtime)
+{
+    return runtime->stop_fd;
+}
+
+bool runtime_is_alive(struct runtime *runtime)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    return delivery_poller_is_alive(runtime->poller, now_ms) &&
+           gateway_prober_is_alive(runtime->prober, now_ms) &&
+           heartbeat_is_alive(runtime->heartbeat, now_ms) &&
+           agent_sync_is_alive(runtime->agents, now_ms) &&
+           reporter_is_alive(runtime->reporter, now_ms);
+}
+
+/* At once for all parts, before they are stopped one after the other. */
+static void begin_stop(struct runtime *runtime)
+{
+    int64_t grace_ms = runtime->config->shutdown_grace_ms - ABORT_MS;
+    runtime->deadline_ms = clock_monotonic_ms() + (grace_ms > 0 ? grace_ms : 0);
+    atomic_store(&runtime->abort_control, true);
+    if (runtime->complete)
+        send_queue_close(runtime->queue, runtime->deadline_ms);
+}
+
 void runtime_stop(struct runtime *runtime)
 {
+    begin_stop(runtime);
     while (runtime->started > 0) {
         runtime->started--;
         parts[runtime->started].stop(runtime);

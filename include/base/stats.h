@@ -37,11 +37,24 @@ struct stats {
     atomic_llong runs; /* requests sent to the gateway */
     atomic_uint consecutive_poll_failures;
     atomic_llong last_send_ms;
+    atomic_bool heartbeat_running;
+    atomic_llong wakes;
+    atomic_llong wakes_failed;
+    atomic_bool sync_running;
+    atomic_llong last_sync_ms; /* the end of the last good sync of the agents */
+    atomic_llong sync_added;   /* by the last sync */
+    atomic_llong sync_removed;
+    atomic_llong last_report_ms; /* the end of the last good report */
+
+    /* Set before other threads start. */
+    void (*on_change)(void *change_context);
+    void *change_context;
 
     /* Guards the errors below. */
     struct mutex lock;
     struct stats_error delivery_error;
     struct stats_error send_error; /* cleared by the next good send */
+    struct stats_error sync_error; /* cleared by the next sync */
 };
 
 void stats_init(struct stats *stats);
@@ -53,7 +66,20 @@ void stats_delivery_failed(struct stats *stats, const char *text);
 /* Notes how a gateway send ended: text is NULL for a good one. Any thread; a short lock. */
 void stats_send_ended(struct stats *stats, const char *text);
 
-/* Copies the two last errors. Any thread; a short lock. */
-void stats_errors(struct stats *stats, struct stats_error *delivery, struct stats_error *send);
+/* Notes how a sync of the agents ended: text is NULL for a good one. Any thread; a short lock. */
+void stats_sync_ended(struct stats *stats, const char *text);
+
+/* Tells whoever watches that something changed that decides about health. Does not block. */
+void stats_changed(struct stats *stats);
+
+/* The last error of each part. */
+struct stats_errors {
+    struct stats_error delivery;
+    struct stats_error send;
+    struct stats_error sync;
+};
+
+/* Copies the last errors. Any thread; a short lock. */
+void stats_errors(struct stats *stats, struct stats_errors *errors);
 
 #endif

@@ -69,4 +69,10 @@ bool text_copy(char *destination, size_t destination_bytes, const char *string);
 void text_quote(
     char *destination, size_t destination_bytes, const char *bytes, size_t length_bytes);
 
+/*
+ * Appends text for a terminal: control characters other than newline and tab, and bytes that are
+ * no UTF-8, become \xNN, so that it cannot move the cursor or set anything.
+ */
+void text_append_visible(struct text *text, const char *bytes, size_t length_bytes);
+
 #endif

@@ -38,6 +38,9 @@ int delivery_poller_start(struct delivery_poller *poller, struct error *error);
  */
 void delivery_poller_poke(void *poller);
 
+/* Whether its thread has shown up when it was due (loops/loop.h). Any thread. */
+bool delivery_poller_is_alive(struct delivery_poller *poller, int64_t now_ms);
+
 /* Ends the thread, waiting for it. Does nothing if it was not started. */
 void delivery_poller_stop(struct delivery_poller *poller);
 

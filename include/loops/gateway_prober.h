@@ -4,7 +4,7 @@
 
 #include <stdatomic.h>
 
-#include "remote/gateway_probe.h"
+#include "remote/gateway_roster.h"
 #include "work/gatekeeper.h"
 
 struct gateway_prober;
@@ -13,6 +13,7 @@ struct gateway_prober;
 struct gateway_prober_parts {
     const struct gateway *gateway;
     const struct gatekeeper *keeper;
+    struct gateway_roster *roster;
     struct ca_store *store;
     const atomic_bool *abort; /* ends a probe that is under way */
 };
@@ -33,6 +34,9 @@ int gateway_prober_start(struct gateway_prober *prober, struct error *error);
 
 /* Lets the threads look at the gate. The argument is a struct gateway_prober. Any thread. */
 void gateway_prober_poke(void *prober);
+
+/* Whether its threads have shown up when they were due (loops/loop.h). Any thread. */
+bool gateway_prober_is_alive(struct gateway_prober *prober, int64_t now_ms);
 
 /* Ends the threads, waiting for them. Does nothing for those that were not started. */
 void gateway_prober_stop(struct gateway_prober *prober);

@@ -7,12 +7,16 @@
 
 #include "base/sync.h"
 
+/* More than the calls of one round may take together. */
+enum { LOOP_LONGEST_ROUND_MS = 5 * 60 * 1000, LOOP_SLACK_MS = 10 * 1000 };
+
 struct loop {
     /* Guards the flags below. */
     struct mutex lock;
     struct cond changed;
     bool poked;
     bool stopping;
+    int64_t expected_ms; /* when its thread has to have shown up again, monotonic */
 };
 
 void loop_init(struct loop *loop);
@@ -20,6 +24,12 @@ void loop_fini(struct loop *loop);
 
 /* Asks the thread to go round before its time. Any thread; does not block. */
 void loop_poke(struct loop *loop);
+
+/*
+ * Whether the loop's thread goes round: it woke when it was to wake, and is not busy for longer
+ * than LOOP_LONGEST_ROUND_MS. Any thread; a short lock.
+ */
+bool loop_is_alive(struct loop *loop, int64_t now_ms);
 
 /* Ends every wait, now and later. Any thread. */
 void loop_stop(struct loop *loop);

@@ -21,6 +21,17 @@ struct spool;
  */
 int spool_open(
     struct spool **spool, const char *state_dir, const char *account_id, struct error *error);
+
+/*
+ * Opens what is there already, for operators: makes and claims nothing, and spool_each leaves
+ * leftovers alone. So reading needs no lock and may be done beside a runtime; changing does need
+ * it. ERROR_CLOSED when state_dir does not exist or no runtime has used it yet, ERROR_INVALID when
+ * it belongs to another account or lacks a folder, ERROR_SYSTEM when it cannot be read,
+ * ERROR_NO_MEMORY.
+ */
+int spool_open_existing(
+    struct spool **spool, const char *state_dir, const char *account_id, struct error *error);
+
 void spool_close(struct spool *spool);
 
 /*
@@ -51,8 +62,11 @@ int spool_remove(struct spool *spool, const char *id, struct error *error);
 /* Moves the record of id to STATE_DIR/dead, in place of what is there. ERROR_SYSTEM. */
 int spool_bury(struct spool *spool, const char *id, struct error *error);
 
-/* Moves the record of id from dead/ back into the spool. ERROR_CLOSED if there is none,
- * ERROR_SYSTEM. */
+/*
+ * Moves the record of id from dead/ back into the spool, on disk when this returns: at every moment
+ * it is in one of the two. ERROR_CLOSED if there is none, ERROR_INVALID if the spool has another
+ * one of that id (both stay), ERROR_SYSTEM.
+ */
 int spool_exhume(struct spool *spool, const char *id, struct error *error);
 
 /* As spool_load and spool_remove, for dead/; removing what is not there is ERROR_CLOSED. */
@@ -65,8 +79,8 @@ typedef void spool_found(void *context, struct spool_record *record, bool damage
 
 /*
  * Calls found for each record, in no order. Leftovers of an interrupted write are removed; files
- * that are not the spool's are left alone. ERROR_SYSTEM when the folder cannot be read,
- * ERROR_NO_MEMORY.
+ * that are not the spool's are left alone, as are records that go away meanwhile. ERROR_SYSTEM when
+ * the folder cannot be read, ERROR_NO_MEMORY.
  */
 int spool_each(struct spool *spool, spool_found *found, void *context, struct error *error);
 int spool_each_dead(struct spool *spool, spool_found *found, void *context, struct error *error);

@@ -15,8 +15,9 @@ void gateway_probe(const struct gateway *gateway, struct http_client *client, in
 
 /* The agents that the gateway knows. */
 struct gateway_models {
-    bool known;   /* false: it did not say, so every agent counts as known */
-    json_t *list; /* array of strings as the gateway spells them; owned; NULL unless known */
+    bool unsupported; /* 404: an older release, which has no such list */
+    bool known;       /* false: it did not say, so every agent counts as known */
+    json_t *list;     /* array of strings as the gateway spells them; owned; NULL unless known */
 };
 
 /*

@@ -72,4 +72,8 @@ enum convex_outcome service_create_message(const struct service *service, const 
 enum convex_outcome service_mark_delivered(
     const struct service *service, const char *notification_id, struct error *error);
 
+/* Calls an action whose result says nothing more than that it ran; as convex_call. */
+enum convex_outcome service_call_for_effect(const struct service *service, const char *action,
+    json_t *arguments, bool repeatable, struct error *error);
+
 #endif

@@ -8,7 +8,9 @@
 #include "config/version_probe.h"
 #include "remote/gateway_gate.h"
 #include "remote/gateway_process.h"
+#include "remote/gateway_roster.h"
 #include "serve/http_server.h"
+#include "work/wake_schedule.h"
 
 /* What the answers are made of; all borrowed and outliving the server, none NULL but process. */
 struct health_sources {
@@ -16,6 +18,8 @@ struct health_sources {
     struct stats *stats;
     struct version_probe *version;
     struct gateway_gate *gate;
+    struct gateway_roster *roster;
+    struct wake_schedule *schedule;
     struct gateway_process *process; /* NULL: the gateway is not our child */
 };
 

@@ -23,10 +23,15 @@ struct address {
 };
 
 /*
- * Makes the address of an agent document: its own session key, or one built as the backend builds
- * it; for an agent that the gateway lacks the fallback agent's, if there is one (contract
- * openclaw-gateway, section 1.2). False without memory. Takes the roster's short lock.
+ * Makes the address of an agent: the session key that it is given, or, when that is "", one built
+ * as the backend builds it; for an agent that the gateway lacks the fallback agent's, if there is
+ * one (contract openclaw-gateway, section 1.2). False without memory. Takes the roster's short
+ * lock.
  */
+bool address_of(struct address *address, const struct directory *directory, const char *slug,
+    const char *session_key);
+
+/* The same of an agent's document. */
 bool address_of_agent(
     struct address *address, const struct directory *directory, const json_t *agent);
 void address_fini(struct address *address);

@@ -12,6 +12,7 @@
 #include "work/gatekeeper.h"
 #include "work/loop_guard.h"
 #include "work/spooling.h"
+#include "work/wake.h"
 
 /* Borrowed parts, shared by all workers; only read. */
 struct deliver {
@@ -22,6 +23,7 @@ struct deliver {
     const struct gatekeeper *keeper;
     struct loop_guard *guard;
     struct directory directory;
+    const struct wake *wake;
     struct stats *stats;
     struct spooling spooling;
     /* Called when a poll may bring something new; must not block. */

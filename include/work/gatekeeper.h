@@ -2,6 +2,7 @@
 #ifndef WORK_GATEKEEPER_H
 #define WORK_GATEKEEPER_H
 
+#include "base/stats.h"
 #include "queue/send_queue.h"
 #include "remote/gateway_gate.h"
 
@@ -9,6 +10,7 @@
 struct gatekeeper {
     struct gateway_gate *gate;
     struct send_queue *queue;
+    struct stats *stats;
     /* Called when a probe may be due; must not block. */
     void (*ask_for_probe)(void *probe_context);
     void *probe_context;

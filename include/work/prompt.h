@@ -11,4 +11,10 @@
  */
 void prompt_build(const struct delivery_context *context, struct text *text);
 
+/*
+ * Appends the message that wakes an agent (contract runtime-behaviour-v0, section 6.5). wall_ms is
+ * the time that it is told.
+ */
+void prompt_build_heartbeat(int64_t wall_ms, struct text *text);
+
 #endif

@@ -43,10 +43,29 @@ void stats_send_ended(struct stats *stats, const char *text)
     mutex_unlock(&stats->lock);
 }
 
-void stats_errors(struct stats *stats, struct stats_error *delivery, struct stats_error *send)
+void stats_sync_ended(struct stats *stats, const char *text)
+{
+    if (text != NULL) {
+        note(stats, &stats->sync_error, text);
+        return;
+    }
+    atomic_store(&stats->last_sync_ms, clock_wall_ms());
+    mutex_lock(&stats->lock);
+    stats->sync_error = (struct stats_error){0};
+    mutex_unlock(&stats->lock);
+}
+
+void stats_changed(struct stats *stats)
+{
+    if (stats->on_change != NULL)
+        stats->on_change(stats->change_context);
+}
+
+void stats_errors(struct stats *stats, struct stats_errors *errors)
 {
     mutex_lock(&stats->lock);
-    *delivery = stats->delivery_error;
-    *send = stats->send_error;
+    errors->delivery = stats->delivery_error;
+    errors->send = stats->send_error;
+    errors->sync = stats->sync_error;
     mutex_unlock(&stats->lock);
 }

@@ -217,3 +217,17 @@ void text_quote(char *destination, size_t destination_bytes, const char *bytes, 
     destination[used] = '\0';
     redact(destination);
 }
+
+void text_append_visible(struct text *text, const char *bytes, size_t length_bytes)
+{
+    for (size_t at = 0; at < length_bytes;) {
+        size_t step = text_utf8_length(bytes + at, length_bytes - at);
+        size_t wide = step > 0 ? step : 1;
+        if (is_printable(bytes + at, step) || bytes[at] == '\n' || bytes[at] == '\t')
+            text_append_bytes(text, bytes + at, wide);
+        else
+            for (size_t i = 0; i < wide; i++)
+                text_printf(text, "\\x%02X", (unsigned)(unsigned char)bytes[at + i]);
+        at += wide;
+    }
+}

@@ -23,6 +23,7 @@ struct delivery_poller {
 
     /* The thread's own. */
     unsigned failures; /* polls in a row */
+    bool polled;       /* a poll has worked */
     bool said_refused; /* ids that are no ids are said once, not at each poll */
 };
 
@@ -77,7 +78,10 @@ static void count_page(struct delivery_poller *poller, const struct notification
     poller->said_refused = page->refused > 0;
     if (poller->failures > 0)
         log_info(component, "Polling works again after %u failed polls", poller->failures);
+    if (poller->failures > 0 || !poller->polled)
+        stats_changed(stats);
     poller->failures = 0;
+    poller->polled = true;
 }
 
 /* Hands the page to the queue; true when the next one should follow at once. */
@@ -144,6 +148,8 @@ static int64_t poll_failed(
         LOG_FIELDS(LOG_NUMBER("failures", poller->failures), LOG_NUMBER("retry_ms", delay_ms)),
         "Poll error: %s", error->text);
     if (poller->failures == 1)
+        stats_changed(poller->parts.stats);
+    if (poller->failures == 1)
         give_hint(poller, outcome, error->text);
     return delay_ms;
 }
@@ -194,6 +200,11 @@ int delivery_poller_start(struct delivery_poller *poller, struct error *error)
 void delivery_poller_poke(void *poller)
 {
     loop_poke(&((struct delivery_poller *)poller)->loop);
+}
+
+bool delivery_poller_is_alive(struct delivery_poller *poller, int64_t now_ms)
+{
+    return loop_is_alive(&poller->loop, now_ms);
 }
 
 void delivery_poller_stop(struct delivery_poller *poller)

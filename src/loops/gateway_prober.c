@@ -64,11 +64,24 @@ void gateway_prober_destroy(struct gateway_prober *prober)
     free(prober);
 }
 
+/* Before the gate opens: who is sent as the fallback agent depends on whom the gateway knows. */
+static void learn_agents(struct probing_thread *thread)
+{
+    const struct gateway_prober_parts *parts = &thread->prober->parts;
+    struct gateway_models models;
+    gateway_models_fetch(parts->gateway, thread->client, kinds[thread->kind].timeout_ms, &models);
+    if (models.known || models.unsupported)
+        gateway_roster_update(parts->roster, &models);
+    gateway_models_fini(&models);
+}
+
 static void probe(struct probing_thread *thread)
 {
     const struct gateway_prober_parts *parts = &thread->prober->parts;
     struct gateway_result result;
     gateway_probe(parts->gateway, thread->client, kinds[thread->kind].timeout_ms, &result);
+    if (result.outcome == GATEWAY_REPLIED)
+        learn_agents(thread);
     gatekeeper_note_probe(parts->keeper, thread->kind == PATIENT, &result);
     gateway_result_fini(&result);
     /* A quick probe that got no answer gives the patient one its turn. */
@@ -106,6 +119,14 @@ void gateway_prober_poke(void *prober)
     struct gateway_prober *poked = prober;
     for (int kind = 0; kind < THREADS; kind++)
         loop_poke(&poked->threads[kind].loop);
+}
+
+bool gateway_prober_is_alive(struct gateway_prober *prober, int64_t now_ms)
+{
+    for (int kind = 0; kind < THREADS; kind++)
+        if (!loop_is_alive(&prober->threads[kind].loop, now_ms))
+            return false;
+    return true;
 }
 
 void gateway_prober_stop(struct gateway_prober *prober)

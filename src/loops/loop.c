@@ -8,6 +8,7 @@ void loop_init(struct loop *loop)
     cond_init(&loop->changed);
     loop->poked = false;
     loop->stopping = false;
+    loop->expected_ms = clock_monotonic_ms() + LOOP_LONGEST_ROUND_MS;
 }
 
 void loop_fini(struct loop *loop)
@@ -37,6 +38,8 @@ void loop_stop(struct loop *loop)
 bool loop_wait(struct loop *loop, int64_t until_ms, int64_t poke_from_ms)
 {
     mutex_lock(&loop->lock);
+    loop->expected_ms =
+        until_ms < SYNC_NO_DEADLINE - LOOP_SLACK_MS ? until_ms + LOOP_SLACK_MS : SYNC_NO_DEADLINE;
     while (!loop->stopping) {
         int64_t wake_ms = loop->poked && poke_from_ms < until_ms ? poke_from_ms : until_ms;
         if (clock_monotonic_ms() >= wake_ms)
@@ -44,7 +47,16 @@ bool loop_wait(struct loop *loop, int64_t until_ms, int64_t poke_from_ms)
         cond_wait_until(&loop->changed, &loop->lock, wake_ms);
     }
     loop->poked = false;
+    loop->expected_ms = clock_monotonic_ms() + LOOP_LONGEST_ROUND_MS;
     bool going_on = !loop->stopping;
     mutex_unlock(&loop->lock);
     return going_on;
+}
+
+bool loop_is_alive(struct loop *loop, int64_t now_ms)
+{
+    mutex_lock(&loop->lock);
+    bool alive = loop->stopping || now_ms <= loop->expected_ms;
+    mutex_unlock(&loop->lock);
+    return alive;
 }

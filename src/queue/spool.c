@@ -26,12 +26,19 @@ static void name_of(file_name name, const char *id, const char *ending)
     snprintf(name, sizeof(file_name), "%s%s", id, ending);
 }
 
-static int open_folder(const char *state_dir, const char *name, int *fd, struct error *error)
+static int make_folder(const char *state_dir, const char *name, struct error *error)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/%s", state_dir, name);
     if (mkdir(path, 0700) != 0 && errno != EEXIST)
         return error_set_errno(error, ERROR_INVALID, errno, "%s cannot be made", path);
+    return 0;
+}
+
+static int open_folder(const char *state_dir, const char *name, int *fd, struct error *error)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", state_dir, name);
     *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*fd < 0)
         return error_set_errno(error, ERROR_INVALID, errno, "%s cannot be opened", path);
@@ -139,16 +146,17 @@ static int claim_for_account(const char *state_dir, const char *account_id, stru
     return result == ERROR_SYSTEM ? ERROR_INVALID : result;
 }
 
-int spool_open(
-    struct spool **spool, const char *state_dir, const char *account_id, struct error *error)
+static int open_folders(struct spool **spool, const char *state_dir, const char *account_id,
+    bool keeps_leftovers, struct error *error)
 {
-    int result = claim_for_account(state_dir, account_id, error);
-    if (result != 0)
-        return result;
+    int result = 0;
     struct spool *created = malloc(sizeof *created);
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the spool");
-    *created = (struct spool){.folder_fd = -1, .dead_fd = -1, .account_id = strdup(account_id)};
+    *created = (struct spool){.folder_fd = -1,
+        .dead_fd = -1,
+        .account_id = strdup(account_id),
+        .keeps_leftovers = keeps_leftovers};
     if (created->account_id == NULL)
         result = error_set(error, ERROR_NO_MEMORY, "no memory for the spool");
     if (result == 0)
@@ -161,6 +169,37 @@ int spool_open(
     }
     *spool = created;
     return 0;
+}
+
+int spool_open(
+    struct spool **spool, const char *state_dir, const char *account_id, struct error *error)
+{
+    int result = claim_for_account(state_dir, account_id, error);
+    if (result == 0)
+        result = make_folder(state_dir, "spool", error);
+    if (result == 0)
+        result = make_folder(state_dir, "dead", error);
+    if (result != 0)
+        return result;
+    return open_folders(spool, state_dir, account_id, false, error);
+}
+
+int spool_open_existing(
+    struct spool **spool, const char *state_dir, const char *account_id, struct error *error)
+{
+    int fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return error_set(error, ERROR_CLOSED, "STATE_DIR %s does not exist", state_dir);
+    if (fd < 0)
+        return error_set_errno(error, ERROR_SYSTEM, errno, "STATE_DIR %s", state_dir);
+    bool claimed;
+    int result = compare_owner(fd, state_dir, account_id, &claimed, error);
+    close(fd);
+    if (result == 0 && !claimed)
+        result = error_set(error, ERROR_CLOSED, "STATE_DIR %s was not used yet", state_dir);
+    if (result != 0)
+        return result;
+    return open_folders(spool, state_dir, account_id, true, error);
 }
 
 void spool_close(struct spool *spool)
@@ -188,32 +227,33 @@ int spool_save(
     return result;
 }
 
-/* The whole file, the caller's to free, or NULL with *result and *error. */
-static char *read_whole(int fd, size_t *length_bytes, int *result, struct error *error)
+/* Reads a file into *bytes, the caller's to free. ERROR_INVALID when it can be no record. */
+static int read_whole(int fd, char **bytes, size_t *length_bytes, struct error *error)
 {
     struct stat status;
-    *result = ERROR_INVALID;
-    error_set(error, ERROR_INVALID, "cannot be read whole");
     if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size > RECORD_LIMIT_BYTES)
-        return NULL;
-    char *bytes = malloc((size_t)status.st_size + 1);
-    if (bytes == NULL) {
-        *result = error_set(error, ERROR_NO_MEMORY, "no memory for a spool record");
-        return NULL;
+        return error_set(error, ERROR_INVALID, "is no file, or too large for a record");
+    char *content = malloc((size_t)status.st_size + 1);
+    if (content == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory to read it");
+    ssize_t length = read(fd, content, (size_t)status.st_size);
+    int failure = errno;
+    if (length == status.st_size) {
+        *bytes = content;
+        *length_bytes = (size_t)length;
+        return 0;
     }
-    ssize_t length = read(fd, bytes, (size_t)status.st_size);
-    if (length != status.st_size) {
-        free(bytes);
-        return NULL;
-    }
-    *length_bytes = (size_t)length;
-    return bytes;
+    free(content);
+    if (length < 0)
+        return error_set_errno(error, ERROR_SYSTEM, failure, "cannot be read");
+    return error_set(error, ERROR_INVALID, "cannot be read whole");
 }
 
 static int load_from(const struct spool *spool, int folder_fd, const char *id,
     struct spool_record *record, struct error *error)
 {
     file_name name;
+    char *bytes = NULL;
     size_t length_bytes = 0;
     *record = (struct spool_record){0};
     name_of(name, id, suffix);
@@ -222,10 +262,9 @@ static int load_from(const struct spool *spool, int folder_fd, const char *id,
         return error_set(error, ERROR_CLOSED, "spool: there is no %s", name);
     if (fd < 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "spool: %s cannot be opened", name);
-    int result;
-    char *bytes = read_whole(fd, &length_bytes, &result, error);
+    int result = read_whole(fd, &bytes, &length_bytes, error);
     close(fd);
-    if (bytes != NULL)
+    if (result == 0)
         result = spool_record_parse(bytes, length_bytes, spool->account_id, id, record, error);
     free(bytes);
     if (result != 0)
@@ -274,13 +313,26 @@ int spool_bury(struct spool *spool, const char *id, struct error *error)
     return 0;
 }
 
+static bool has_file(int folder_fd, const char *name)
+{
+    struct stat status;
+    return fstatat(folder_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 int spool_exhume(struct spool *spool, const char *id, struct error *error)
 {
     file_name name;
     name_of(name, id, suffix);
-    if (renameat(spool->dead_fd, name, spool->folder_fd, name) == 0)
-        return 0;
-    if (errno == ENOENT)
-        return error_set(error, ERROR_CLOSED, "dead/ has no %s", name);
-    return error_set_errno(error, ERROR_SYSTEM, errno, "dead/%s cannot be moved", name);
+    if (has_file(spool->dead_fd, name) && has_file(spool->folder_fd, name))
+        return error_set(error, ERROR_INVALID,
+            "spool/ has a %s of its own, with which the next start goes on; both stay", name);
+    if (renameat(spool->dead_fd, name, spool->folder_fd, name) != 0)
+        return errno == ENOENT
+                   ? error_set(error, ERROR_CLOSED, "dead/ has no %s", name)
+                   : error_set_errno(error, ERROR_SYSTEM, errno, "dead/%s cannot be moved", name);
+    /* The new name first: a crash may then leave both, but never neither. */
+    if (fsync(spool->folder_fd) != 0 || fsync(spool->dead_fd) != 0)
+        return error_set_errno(error, ERROR_SYSTEM, errno,
+            "%s was moved to spool/, and may be back in dead/ after a power failure", name);
+    return 0;
 }

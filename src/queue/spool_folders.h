@@ -5,11 +5,14 @@
 #define SPOOL_SUFFIX ".json"
 #define SPOOL_TEMPORARY_SUFFIX ".new"
 
+#include <stdbool.h>
+
 /* Never changed once open. */
 struct spool {
     int folder_fd;
     int dead_fd;
     char *account_id;
+    bool keeps_leftovers; /* they may be a write that goes on elsewhere */
 };
 
 #endif

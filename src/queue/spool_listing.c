@@ -56,7 +56,7 @@ static int each(struct spool *spool, int folder_fd, load_record *load, spool_fou
         char id[ID_BYTES];
         struct spool_record record;
         struct error why;
-        if (ends_with(file->d_name, SPOOL_SUFFIX SPOOL_TEMPORARY_SUFFIX))
+        if (!spool->keeps_leftovers && ends_with(file->d_name, SPOOL_SUFFIX SPOOL_TEMPORARY_SUFFIX))
             unlinkat(folder_fd, file->d_name, 0);
         if (!id_of(file->d_name, id))
             continue;
@@ -64,7 +64,7 @@ static int each(struct spool *spool, int folder_fd, load_record *load, spool_fou
         text_copy(record.id, sizeof record.id, id);
         if (loaded == ERROR_NO_MEMORY)
             result = error_set(error, loaded, "%s", why.text);
-        else
+        else if (loaded != ERROR_CLOSED)
             found(context, &record, loaded != 0);
     }
     closedir(folder);

@@ -98,6 +98,7 @@ void gateway_models_fetch(const struct gateway *gateway, struct http_client *cli
     if (answer.failure == HTTP_ANSWERED && answer.status == 200)
         models->list = read_list(&answer);
     models->known = models->list != NULL;
+    models->unsupported = answer.failure == HTTP_ANSWERED && answer.status == 404;
 }
 
 void gateway_models_fini(struct gateway_models *models)

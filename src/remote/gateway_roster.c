@@ -5,9 +5,10 @@
 #include "base/sync.h"
 
 struct gateway_roster {
-    /* Guards models. */
+    /* Guards what follows. */
     struct mutex lock;
     struct gateway_models models;
+    json_t *missing; /* NULL for none */
 };
 
 int gateway_roster_create(struct gateway_roster **roster, struct error *error)
@@ -25,6 +26,7 @@ void gateway_roster_destroy(struct gateway_roster *roster)
     if (roster == NULL)
         return;
     gateway_models_fini(&roster->models);
+    json_decref(roster->missing);
     mutex_fini(&roster->lock);
     free(roster);
 }
@@ -37,6 +39,24 @@ void gateway_roster_update(struct gateway_roster *roster, struct gateway_models 
     mutex_unlock(&roster->lock);
     *models = (struct gateway_models){0};
     gateway_models_fini(&old);
+}
+
+void gateway_roster_set_missing(struct gateway_roster *roster, json_t *missing)
+{
+    mutex_lock(&roster->lock);
+    json_t *old = roster->missing;
+    roster->missing = missing;
+    mutex_unlock(&roster->lock);
+    json_decref(old);
+}
+
+/* Copied under the lock, since Jansson's counts are no way to share an array that is read. */
+json_t *gateway_roster_missing(struct gateway_roster *roster)
+{
+    mutex_lock(&roster->lock);
+    json_t *copy = roster->missing != NULL ? json_deep_copy(roster->missing) : json_array();
+    mutex_unlock(&roster->lock);
+    return copy;
 }
 
 bool gateway_roster_has(struct gateway_roster *roster, const char *agent_slug)

@@ -108,13 +108,12 @@ enum convex_outcome service_get_delivery(const struct service *service, const ch
     return outcome == CONVEX_SUCCESS ? delivery_context_read(value, context, error) : outcome;
 }
 
-/* For calls whose result says nothing more than that they ran. */
-static enum convex_outcome call_for_effect(
-    const struct service *service, const char *action, json_t *arguments, struct error *error)
+enum convex_outcome service_call_for_effect(const struct service *service, const char *action,
+    json_t *arguments, bool repeatable, struct error *error)
 {
     json_t *value;
     enum convex_outcome outcome =
-        convex_call(service->convex, service->client, action, arguments, true, &value, error);
+        convex_call(service->convex, service->client, action, arguments, repeatable, &value, error);
     if (outcome == CONVEX_SUCCESS)
         json_decref(value);
     return outcome;
@@ -123,15 +122,15 @@ static enum convex_outcome call_for_effect(
 enum convex_outcome service_create_message(const struct service *service, const char *agent_id,
     const char *task_id, const char *content, const char *notification_id, struct error *error)
 {
-    return call_for_effect(service, "createMessageFromAgent",
+    return service_call_for_effect(service, "createMessageFromAgent",
         json_pack("{s:s, s:s, s:s, s:s}", "taskId", task_id, "agentId", agent_id, "content",
             content, "sourceNotificationId", notification_id),
-        error);
+        true, error);
 }
 
 enum convex_outcome service_mark_delivered(
     const struct service *service, const char *notification_id, struct error *error)
 {
-    return call_for_effect(service, "markNotificationDelivered",
-        json_pack("{s:s}", "notificationId", notification_id), error);
+    return service_call_for_effect(service, "markNotificationDelivered",
+        json_pack("{s:s}", "notificationId", notification_id), true, error);
 }

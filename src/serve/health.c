@@ -6,18 +6,20 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "work/condition.h"
 
 /* What one answer is made of, read once so that its parts agree. */
 struct snapshot {
     bool gateway_running;
     bool delivery_running;
     bool spool_broken;
+    bool good;
     unsigned poll_failures;
     struct gate_view gate;
     bool has_process;
     struct gateway_process_status process;
-    struct stats_error delivery_error;
-    struct stats_error send_error;
+    struct stats_errors errors;
+    json_t *missing; /* agents that the gateway does not know; owned */
     char openclaw[VERSION_PROBE_BYTES];
 };
 
@@ -29,18 +31,19 @@ static void look(struct snapshot *seen, const struct health_sources *sources)
     seen->spool_broken = atomic_load(&stats->spool_broken);
     seen->poll_failures = atomic_load(&stats->consecutive_poll_failures);
     gateway_gate_look(sources->gate, &seen->gate);
+    seen->good = condition_is_good(stats, sources->gate);
     seen->has_process = sources->process != NULL;
     if (seen->has_process)
         gateway_process_status(sources->process, &seen->process);
-    stats_errors(stats, &seen->delivery_error, &seen->send_error);
+    stats_errors(stats, &seen->errors);
+    seen->missing = gateway_roster_missing(sources->roster);
     if (!version_probe_get(sources->version, seen->openclaw, sizeof seen->openclaw))
         text_copy(seen->openclaw, sizeof seen->openclaw, VERSION_PROBE_UNKNOWN);
 }
 
 static bool is_healthy(const struct snapshot *seen)
 {
-    return seen->gateway_running && seen->gate.state == GATE_OPEN && seen->delivery_running &&
-           seen->poll_failures == 0 && !seen->spool_broken &&
+    return seen->gateway_running && seen->delivery_running && seen->good &&
            (!seen->has_process || seen->process.accepting);
 }
 
@@ -110,11 +113,13 @@ static json_t *describe_process(const struct snapshot *seen)
         process->accepting);
 }
 
-static json_t *describe_gateway(struct stats *stats, const struct snapshot *seen)
+static json_t *describe_gateway(const struct health_sources *sources, const struct snapshot *seen)
 {
-    return json_pack("{s:b, s:i, s:o, s:o, s:s, s:o, s:o}", "running", seen->gateway_running,
-        "sessions", 0, "lastSendAt", json_time(atomic_load(&stats->last_send_ms)), "lastSendError",
-        json_error(&seen->send_error), "state", state_word(&seen->gate), "reason",
+    struct stats *stats = sources->stats;
+    return json_pack("{s:b, s:I, s:o, s:o, s:s, s:o, s:o}", "running", seen->gateway_running,
+        "sessions", (json_int_t)wake_schedule_count(sources->schedule), "lastSendAt",
+        json_time(atomic_load(&stats->last_send_ms)), "lastSendError",
+        json_error(&seen->errors.send), "state", state_word(&seen->gate), "reason",
         json_reason(&seen->gate), "process", describe_process(seen));
 }
 
@@ -124,8 +129,8 @@ static json_t *describe_delivery(struct stats *stats, const struct snapshot *see
         "lastDelivery", json_time(atomic_load(&stats->last_poll_ms)), "delivered",
         (json_int_t)atomic_load(&stats->delivered), "failed",
         (json_int_t)atomic_load(&stats->failed), "consecutiveFailures",
-        (json_int_t)seen->poll_failures, "lastErrorAt", json_time(seen->delivery_error.at_ms),
-        "lastErrorMessage", json_error(&seen->delivery_error));
+        (json_int_t)seen->poll_failures, "lastErrorAt", json_time(seen->errors.delivery.at_ms),
+        "lastErrorMessage", json_error(&seen->errors.delivery));
 }
 
 static json_t *describe_spool(struct stats *stats, const struct snapshot *seen)
@@ -135,15 +140,20 @@ static json_t *describe_spool(struct stats *stats, const struct snapshot *seen)
         (json_int_t)atomic_load(&stats->dead_bytes));
 }
 
-static json_t *describe_heartbeat(void)
+static json_t *describe_heartbeat(const struct health_sources *sources)
 {
-    return json_pack("{s:b, s:i}", "running", false, "scheduledAgents", 0);
+    return json_pack("{s:b, s:I}", "running", atomic_load(&sources->stats->heartbeat_running),
+        "scheduledAgents", (json_int_t)wake_schedule_count(sources->schedule));
 }
 
-static json_t *describe_agent_sync(void)
+/* Takes the reference to seen->missing. */
+static json_t *describe_agent_sync(struct stats *stats, const struct snapshot *seen)
 {
-    return json_pack("{s:b, s:n, s:n, s:i, s:i}", "running", false, "lastSyncAt", "lastError",
-        "addedCount", 0, "removedCount", 0);
+    return json_pack("{s:b, s:o, s:o, s:I, s:I, s:o}", "running", atomic_load(&stats->sync_running),
+        "lastSyncAt", json_time(atomic_load(&stats->last_sync_ms)), "lastError",
+        json_error(&seen->errors.sync), "addedCount", (json_int_t)atomic_load(&stats->sync_added),
+        "removedCount", (json_int_t)atomic_load(&stats->sync_removed), "unknownToGateway",
+        seen->missing);
 }
 
 /* 0 when the kernel does not say. */
@@ -202,11 +212,11 @@ void health_append(struct text *body, const struct health_sources *sources)
     json_t *json = json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "status",
         is_healthy(&seen) ? "healthy" : "degraded", "uptime", uptime_s(sources->stats), "versions",
         describe_versions(sources->config, &seen), "infrastructure",
-        describe_infrastructure(sources->config), "gateway",
-        describe_gateway(sources->stats, &seen), "delivery",
-        describe_delivery(sources->stats, &seen), "heartbeat", describe_heartbeat(), "agentSync",
-        describe_agent_sync(), "memory", describe_memory(), "timestamp",
-        (json_int_t)clock_wall_ms(), "spool", describe_spool(sources->stats, &seen));
+        describe_infrastructure(sources->config), "gateway", describe_gateway(sources, &seen),
+        "delivery", describe_delivery(sources->stats, &seen), "heartbeat",
+        describe_heartbeat(sources), "agentSync", describe_agent_sync(sources->stats, &seen),
+        "memory", describe_memory(), "timestamp", (json_int_t)clock_wall_ms(), "spool",
+        describe_spool(sources->stats, &seen));
     append_json(body, json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
 }
 

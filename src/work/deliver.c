@@ -134,9 +134,12 @@ void deliver_run(void *context, struct http_client *client, struct entry *entry)
             .stage = entry->reply != NULL || entry->spooled ? STAGE_REPLIED : STAGE_WRITTEN,
             .delay_ms = deliver->config->delivery_backoff_max_ms,
         };
-    if (finish.stage == STAGE_SETTLED)
+    if (finish.stage == STAGE_SETTLED) {
         report_end(&attempt);
-    else
+        if (entry->verdict == VERDICT_DELIVERED)
+            wake_note_delivery(deliver->wake, client, entry->agent_id);
+    }
+    if (finish.stage != STAGE_SETTLED)
         spooling_release_reply(entry);
     if (send_queue_finish(deliver->queue, entry, &finish))
         deliver->ask_for_poll(deliver->poll_context);

@@ -36,6 +36,7 @@ static void carry_on(const struct gatekeeper *keeper)
     const struct send_flow flow = flow_of(&view);
     send_queue_set_flow(keeper->queue, &flow);
     say(&view);
+    stats_changed(keeper->stats);
     if (view.state != GATE_OPEN)
         keeper->ask_for_probe(keeper->probe_context);
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json_guard.h"
 
 static const char instruction[] =
@@ -93,4 +94,22 @@ void prompt_build(const struct delivery_context *context, struct text *text)
     /* The text begins with "##", so only its end can be blank. */
     text->length_bytes = text_trim(text->data, text->length_bytes).length_bytes;
     text->data[text->length_bytes] = '\0';
+}
+
+void prompt_build_heartbeat(int64_t wall_ms, struct text *text)
+{
+    char now[CLOCK_ISO_BYTES];
+    clock_iso(wall_ms, now);
+    text_printf(text,
+        "## Heartbeat Check\n"
+        "\n"
+        "Run your heartbeat protocol:\n"
+        "1. Check the tasks that are assigned to you.\n"
+        "2. Check for mentions that you have not read.\n"
+        "3. Review the recent activity.\n"
+        "4. Take one action if it is appropriate.\n"
+        "5. Report your status.\n"
+        "\n"
+        "Current time: %s",
+        now);
 }

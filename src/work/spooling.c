@@ -12,6 +12,8 @@ static void note_outcome(const struct spooling *spooling, const struct entry *en
     const struct error *error)
 {
     bool was_broken = atomic_exchange(&spooling->stats->spool_broken, result != 0);
+    if (was_broken != (result != 0))
+        stats_changed(spooling->stats);
     if (result != 0 && !was_broken)
         log_event(LOG_LEVEL_ERROR, component, LOG_FIELDS(LOG_TEXT("notification", entry->item.id)),
             "%s; going on without the spool: until it works again, a crash may repeat a run or "

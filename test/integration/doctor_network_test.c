@@ -56,6 +56,11 @@ static void test_unknown_agent(void **state)
     doctor_expect(world, NULL, 1,
         WORDS("FAIL  gateway agents      the gateway does not know 1 of the account's agents: "
               "jarvis; fix: set OPENCLAW_FALLBACK_AGENT or add the agent to the gateway\n"));
+    doctor_expect(world, SETTINGS("OPENCLAW_FALLBACK_AGENT=main"), 0,
+        WORDS("ok    gateway agents      1 of the account's agents run as main"));
+    doctor_expect(world, SETTINGS("OPENCLAW_FALLBACK_AGENT=nobody"), 1,
+        WORDS("FAIL  gateway agents      the gateway knows neither 1 of the account's agents nor "
+              "nobody"));
 }
 
 static void test_nobody_listens(void **state)

@@ -383,7 +383,7 @@ static void test_stop_loses_no_running_reply(void **state)
     load(world, &gateway, 1);
     world_wait(&gateway, "in_flight=1");
     process_signal(&world->runtime, SIGTERM);
-    must_say(world, "deliveries that are under way");
+    must_say(world, "that are under way");
     board_release(&gateway, "agent");
     assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
     assert_int_equal(world_stat(world, NULL, "delivered"), 1);

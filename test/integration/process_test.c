@@ -116,7 +116,7 @@ static void test_stop_lets_a_running_send_end(void **state)
     world_wait(world, "in_flight=1");
     process_signal(&world->runtime, SIGTERM);
     assert_true(
-        process_wait_for(&world->runtime, "deliveries that are under way", WORLD_WAIT_MS, NULL, 0));
+        process_wait_for(&world->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
     board_release(world, "agent");
     assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
     assert_int_equal(world_stat(world, "gateway", "requests"), 1);
@@ -146,7 +146,7 @@ static void test_second_signal_ends_at_once(void **state)
     world_wait(world, "in_flight=1");
     process_signal(&world->runtime, SIGTERM);
     assert_true(
-        process_wait_for(&world->runtime, "deliveries that are under way", WORLD_WAIT_MS, NULL, 0));
+        process_wait_for(&world->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
     process_signal(&world->runtime, SIGINT);
     assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 128 + SIGINT);
 }

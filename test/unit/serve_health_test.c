@@ -18,6 +18,8 @@ struct fixture {
     struct stats stats;
     struct version_probe *version;
     struct gateway_gate *gate;
+    struct gateway_roster *roster;
+    struct wake_schedule *schedule;
     struct health_sources sources;
     struct text body;
 };
@@ -40,11 +42,15 @@ static int setup(void **state)
     assert_int_equal(version_probe_start(&fixture->version, "2026.9.6", NULL), 0);
     assert_int_equal(gateway_gate_create(&fixture->gate, true, 5000, 300000, 0, NULL), 0);
     tell_gate(fixture, &(struct gateway_result){.outcome = GATEWAY_REPLIED, .status = 400});
+    assert_int_equal(gateway_roster_create(&fixture->roster, NULL), 0);
+    assert_int_equal(wake_schedule_create(&fixture->schedule, NULL), 0);
     fixture->sources = (struct health_sources){
         .config = &fixture->config,
         .stats = &fixture->stats,
         .version = fixture->version,
         .gate = fixture->gate,
+        .roster = fixture->roster,
+        .schedule = fixture->schedule,
     };
     *state = fixture;
     return 0;
@@ -55,6 +61,8 @@ static int teardown(void **state)
     struct fixture *fixture = *state;
     version_probe_stop(fixture->version);
     gateway_gate_destroy(fixture->gate);
+    gateway_roster_destroy(fixture->roster);
+    wake_schedule_destroy(fixture->schedule);
     stats_fini(&fixture->stats);
     config_fini(&fixture->config);
     text_fini(&fixture->body);
@@ -92,6 +100,7 @@ static void run_everything(struct fixture *fixture)
 {
     atomic_store(&fixture->stats.gateway_running, true);
     atomic_store(&fixture->stats.delivery_running, true);
+    atomic_store(&fixture->stats.last_poll_ms, 1700000000000);
 }
 
 static void test_status(void **state)
@@ -164,7 +173,7 @@ static const char *const FRESH = "{\n"
                                  "  },\n"
                                  "  \"delivery\": {\n"
                                  "    \"running\": true,\n"
-                                 "    \"lastDelivery\": null,\n"
+                                 "    \"lastDelivery\": 1700000000000,\n"
                                  "    \"delivered\": 0,\n"
                                  "    \"failed\": 0,\n"
                                  "    \"consecutiveFailures\": 0,\n"
@@ -180,7 +189,8 @@ static const char *const FRESH = "{\n"
                                  "    \"lastSyncAt\": null,\n"
                                  "    \"lastError\": null,\n"
                                  "    \"addedCount\": 0,\n"
-                                 "    \"removedCount\": 0\n"
+                                 "    \"removedCount\": 0,\n"
+                                 "    \"unknownToGateway\": []\n"
                                  "  },\n"
                                  "  \"memory\": {\n"
                                  "    \"rss\": 0,\n"

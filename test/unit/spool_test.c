@@ -286,6 +286,90 @@ static void test_another_accounts_folder_is_refused(void **state)
     spool_close(other);
 }
 
+/* The reply that is there must not be lost for an older one. */
+static void test_exhumed_record_replaces_no_other(void **state)
+{
+    struct fixture *fixture = *state;
+    char older[] = "older";
+    char newer[] = "newer";
+    struct spool_record record = record_of("n1", older);
+    struct spool_record loaded;
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    assert_int_equal(spool_bury(fixture->spool, "n1", NULL), 0);
+    record.reply = newer;
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    assert_int_equal(spool_exhume(fixture->spool, "n1", NULL), ERROR_INVALID);
+    assert_int_equal(spool_load(fixture->spool, "n1", &loaded, NULL), 0);
+    assert_string_equal(loaded.reply, "newer");
+    free(loaded.reply);
+    assert_true(exists(fixture, "dead/n1.json"));
+}
+
+static void test_look_at_what_is_there_makes_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    struct spool *seen;
+    struct error error;
+    char path[512];
+    path_of(fixture, "nowhere", path);
+    assert_int_equal(spool_open_existing(&seen, path, "account1", &error), ERROR_CLOSED);
+    assert_non_null(strstr(error.text, path));
+    assert_false(exists(fixture, "nowhere"));
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(spool_open_existing(&seen, path, "account1", &error), ERROR_CLOSED);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(
+        spool_open_existing(&seen, fixture->folder, "account2", &error), ERROR_INVALID);
+    assert_non_null(strstr(error.text, "account1"));
+}
+
+/* A runtime may be about to rename that file. */
+static void test_look_at_what_is_there_leaves_unfinished_writes(void **state)
+{
+    struct fixture *fixture = *state;
+    struct spool_record record = record_of("n1", NULL);
+    struct spool *seen;
+    struct census census = {0};
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    write_file(fixture, "spool/n4.json.new", "half");
+    assert_int_equal(spool_open_existing(&seen, fixture->folder, "account1", NULL), 0);
+    assert_int_equal(spool_each(seen, count, &census, NULL), 0);
+    spool_close(seen);
+    assert_int_equal(census.whole, 1);
+    assert_true(exists(fixture, "spool/n4.json.new"));
+}
+
+/* What a listing has read ahead may be gone when its turn comes. */
+struct vanishing {
+    struct spool *spool;
+    struct census census;
+};
+
+static void remove_all(void *context, struct spool_record *record, bool damaged)
+{
+    struct vanishing *vanishing = context;
+    count(&vanishing->census, record, damaged);
+    for (int i = 0; i < 3; i++) {
+        char id[ID_BYTES];
+        snprintf(id, sizeof id, "n%d", i);
+        assert_int_equal(spool_remove(vanishing->spool, id, NULL), 0);
+    }
+}
+
+static void test_record_that_goes_away_meanwhile_is_not_found(void **state)
+{
+    struct fixture *fixture = *state;
+    struct vanishing vanishing = {.spool = fixture->spool};
+    static const char *const ids[] = {"n0", "n1", "n2"};
+    for (int i = 0; i < 3; i++) {
+        struct spool_record record = record_of(ids[i], NULL);
+        assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    }
+    assert_int_equal(spool_each(fixture->spool, remove_all, &vanishing, NULL), 0);
+    assert_int_equal(vanishing.census.whole, 1);
+    assert_int_equal(vanishing.census.damaged, 0);
+}
+
 static void test_whose_folder_it_is_can_be_asked(void **state)
 {
     struct fixture *fixture = *state;
@@ -336,6 +420,10 @@ int main(void)
         WITH_SPOOL(test_huge_and_special_files_are_refused),
         WITH_SPOOL(test_each_finds_all_and_clears_leftovers),
         WITH_SPOOL(test_another_accounts_folder_is_refused),
+        WITH_SPOOL(test_exhumed_record_replaces_no_other),
+        WITH_SPOOL(test_look_at_what_is_there_makes_nothing),
+        WITH_SPOOL(test_look_at_what_is_there_leaves_unfinished_writes),
+        WITH_SPOOL(test_record_that_goes_away_meanwhile_is_not_found),
         WITH_SPOOL(test_whose_folder_it_is_can_be_asked),
         WITH_SPOOL(test_failed_write_keeps_the_old_record),
     };

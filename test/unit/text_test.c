@@ -212,6 +212,17 @@ static void test_quote_holds_no_secret(void **state)
     redact_forget_all();
 }
 
+static void test_visible_text_holds_no_control_character(void **state)
+{
+    (void)state;
+    struct text text = {0};
+    text_append_visible(&text, "a\n\tb\x1B[31m\x7F\0\r", 12);
+    text_append_visible(&text, "\xC2\x9B\xC2\xA0\x80\xE2\x82\xAC", 8);
+    assert_string_equal(
+        text.data, "a\n\tb\\x1B[31m\\x7F\\x00\\x0D\\xC2\\x9B\xC2\xA0\\x80\xE2\x82\xAC");
+    text_fini(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +237,7 @@ int main(void)
         cmocka_unit_test(test_quote_is_fit_for_a_line),
         cmocka_unit_test(test_quote_keeps_to_its_room),
         cmocka_unit_test(test_quote_holds_no_secret),
+        cmocka_unit_test(test_visible_text_holds_no_control_character),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,77 @@
+#include "remote/service_runtime.h"
+
+#include "base/json_guard.h"
+#include "base/text.h"
+
+static const double LATEST_TIME_MS = 8.64e15;
+
+static json_t *pack_report(const struct runtime_report *report)
+{
+    return json_pack("{s:s, s:s, s:s, s:I, s:s*, s:s}", "dropletId", report->droplet_id,
+        "ipAddress", report->ip_address, "region", report->region, "lastHealthCheck",
+        (json_int_t)report->at_ms, "openclawVersion", report->openclaw_version,
+        "runtimeServiceVersion", report->runtime_version);
+}
+
+enum convex_outcome service_report_status(const struct service *service, const char *status,
+    const struct runtime_report *report, struct error *error)
+{
+    json_t *arguments =
+        report != NULL ? json_pack("{s:s, s:o}", "status", status, "config", pack_report(report))
+                       : json_pack("{s:s}", "status", status);
+    return service_call_for_effect(service, "updateRuntimeStatus", arguments, true, error);
+}
+
+enum convex_outcome service_take_restart_request(
+    const struct service *service, bool *requested, struct error *error)
+{
+    json_t *value;
+    enum convex_outcome outcome = convex_call(service->convex, service->client,
+        "checkAndClearRestartRequested", json_object(), false, &value, error);
+    if (outcome != CONVEX_SUCCESS)
+        return outcome;
+    *requested = json_is_true(json_object_get(value, "restartRequested"));
+    json_decref(value);
+    return CONVEX_SUCCESS;
+}
+
+static void read_upgrade(const json_t *value, struct upgrade *upgrade)
+{
+    double initiated_at_ms = 0;
+    const char *openclaw = json_guard_string(value, "targetOpenclawVersion");
+    const char *runtime = json_guard_string(value, "targetRuntimeVersion");
+    const char *strategy = json_guard_string(value, "strategy");
+    *upgrade = (struct upgrade){0};
+    if (openclaw == NULL || runtime == NULL || strategy == NULL ||
+        !json_guard_number(
+            json_object_get(value, "initiatedAt"), 1, LATEST_TIME_MS, &initiated_at_ms))
+        return;
+    text_copy(upgrade->openclaw, sizeof upgrade->openclaw, openclaw);
+    text_copy(upgrade->runtime, sizeof upgrade->runtime, runtime);
+    text_copy(upgrade->strategy, sizeof upgrade->strategy, strategy);
+    upgrade->initiated_at_ms = (int64_t)initiated_at_ms;
+}
+
+enum convex_outcome service_pending_upgrade(
+    const struct service *service, struct upgrade *upgrade, struct error *error)
+{
+    json_t *value;
+    enum convex_outcome outcome = convex_call(
+        service->convex, service->client, "getPendingUpgrade", json_object(), true, &value, error);
+    if (outcome != CONVEX_SUCCESS)
+        return outcome;
+    read_upgrade(value, upgrade);
+    json_decref(value);
+    return CONVEX_SUCCESS;
+}
+
+enum convex_outcome service_record_upgrade(
+    const struct service *service, const struct upgrade_result *result, struct error *error)
+{
+    json_t *arguments = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s*}", "status",
+        result->success ? "success" : "failed", "fromOpenclawVersion", result->from_openclaw,
+        "toOpenclawVersion", result->to_openclaw, "fromRuntimeVersion", result->from_runtime,
+        "toRuntimeVersion", result->to_runtime, "duration", (json_int_t)result->duration_ms,
+        "error", result->error);
+    return service_call_for_effect(service, "recordUpgradeResult", arguments, false, error);
+}

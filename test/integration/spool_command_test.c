@@ -1,0 +1,398 @@
+/* The command spool: what it shows, what it changes, and what comes of that. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../lib/board.h"
+#include "queue/spool.h"
+
+enum { PATH_BYTES = 512 };
+
+static const char escaping_reply[] = "one\ttwo\n\x1B[31mred";
+
+/* Words for the program, ended by NULL. */
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void path_of(const struct world *world, const char *name, char path[static PATH_BYTES])
+{
+    snprintf(path, PATH_BYTES, "%s/state/%s", world->folder, name);
+}
+
+static bool exists(const struct world *world, const char *name)
+{
+    char path[PATH_BYTES];
+    path_of(world, name, path);
+    return access(path, F_OK) == 0;
+}
+
+static void write_file(const struct world *world, const char *name, const char *content)
+{
+    char path[PATH_BYTES];
+    path_of(world, name, path);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fputs(content, file) >= 0, 1);
+    assert_int_equal(fclose(file), 0);
+}
+
+static struct spool *open_spool(const struct world *world, const char *account_id)
+{
+    char path[PATH_BYTES];
+    struct spool *spool;
+    path_of(world, "", path);
+    mkdir(path, 0700);
+    assert_int_equal(spool_open(&spool, path, account_id, NULL), 0);
+    return spool;
+}
+
+static struct spool_record record_of(const char *id, const char *reply)
+{
+    struct spool_record record = {.created_at_ms = 1700000000123, .runs = 2};
+    text_copy(record.id, sizeof record.id, id);
+    text_copy(record.agent_id, sizeof record.agent_id, "agent7");
+    text_copy(record.agent_slug, sizeof record.agent_slug, "jarvis");
+    text_copy(record.task_id, sizeof record.task_id, "task9");
+    text_copy(record.failure, sizeof record.failure, "status 500");
+    record.reply = reply != NULL ? strdup(reply) : NULL;
+    return record;
+}
+
+/* Puts the record into spool/ or dead/ and frees its reply. */
+static void keep(const struct world *world, struct spool_record *record, bool dead)
+{
+    struct spool *spool = open_spool(world, WORLD_ACCOUNT);
+    assert_int_equal(spool_save(spool, record, true, NULL), 0);
+    if (dead)
+        assert_int_equal(spool_bury(spool, record->id, NULL), 0);
+    spool_close(spool);
+    free(record->reply);
+}
+
+static void keep_as(const struct world *world, const char *id, const char *reply, bool dead)
+{
+    struct spool_record record = record_of(id, reply);
+    keep(world, &record, dead);
+}
+
+/* One of each state. */
+static void fill(const struct world *world)
+{
+    keep_as(world, "js_asking", NULL, false);
+    keep_as(world, "js_waiting", "soon", false);
+    keep_as(world, "js_late", escaping_reply, true);
+    keep_as(world, "js_given_up", NULL, true);
+    write_file(world, "dead/js_damaged.json", "{");
+}
+
+/* Runs the program with these words and returns all it said, the caller's to free. */
+static char *command(struct world *world, int status, const char *const words[])
+{
+    world_launch(world, &world->second, NULL, words);
+    int ended = process_wait_exit(&world->second, WORLD_WAIT_MS);
+    /* Never said, so this waits for the end of the output. */
+    process_wait_for(&world->second, "\f\f", WORLD_WAIT_MS, NULL, 0);
+    if (ended != status) {
+        process_show(&world->second, "spool");
+        fail_msg("exit status %d instead of %d", ended, status);
+    }
+    return process_output(&world->second);
+}
+
+static void expect_said(
+    struct world *world, int status, const char *const words[], const char *const said[])
+{
+    char *output = command(world, status, words);
+    for (size_t i = 0; said[i] != NULL; i++)
+        if (strstr(output, said[i]) == NULL)
+            fail_msg("\"%s\" is not in:\n%s", said[i], output);
+    free(output);
+}
+
+static void test_list_shows_each_state_and_totals(void **state)
+{
+    struct world *world = *state;
+    fill(world);
+    expect_said(world, 0, WORDS("spool", "list"),
+        WORDS("where  id           agent   state     runs  created", /* as wide as the widest */
+            "spool  js_asking    jarvis  asking       2  2023-11-14T22:13:20.123Z            -",
+            ".123Z            -  status 500\n",
+            "spool  js_waiting   jarvis  replied      2  2023-11-14T22:13:20.123Z            4  ",
+            "dead   js_damaged   -       damaged      -  -                                   -  -",
+            "dead   js_given_up  jarvis  given up     2  ",
+            "dead   js_late      jarvis  replied      2  ",
+            "spool/: 2 records: 1 replied (4 bytes), 1 asking, 0 damaged\n",
+            "dead/: 3 records: 1 replied (16 bytes), 1 given up, 1 damaged\n"));
+    assert_false(exists(world, "lock"));
+}
+
+static void test_list_for_programs(void **state)
+{
+    struct world *world = *state;
+    fill(world);
+    char *output = command(world, 0, WORDS("spool", "--json", "list"));
+    json_t *rows = json_loads(output, 0, NULL);
+    assert_int_equal(json_array_size(rows), 5);
+    const json_t *late = json_array_get(rows, 4);
+    assert_string_equal(board_string(late, "where"), "dead");
+    assert_string_equal(board_string(late, "id"), "js_late");
+    assert_string_equal(board_string(late, "state"), "replied");
+    assert_string_equal(board_string(late, "agent"), "jarvis");
+    assert_int_equal(json_integer_value(json_object_get(late, "createdAt")), 1700000000123);
+    assert_int_equal(json_integer_value(json_object_get(late, "runs")), 2);
+    assert_int_equal(json_integer_value(json_object_get(late, "replyBytes")), 16);
+    assert_null(json_object_get(late, "reply"));
+    assert_string_equal(board_string(json_array_get(rows, 2), "state"), "damaged");
+    json_decref(rows);
+    free(output);
+}
+
+static void test_show_gives_the_reply_as_it_is(void **state)
+{
+    struct world *world = *state;
+    char failed[PATH_BYTES];
+    fill(world);
+    path_of(world, "dead/js_damaged.json", failed);
+    expect_said(world, 0, WORDS("spool", "show", "js_late"),
+        WORDS("agent:        jarvis (agent7)\n", "task:         task9\n", "runs:         2\n",
+            "reply:        16 bytes\n\none\ttwo\n\x1B[31mred\n"));
+    expect_said(
+        world, 0, WORDS("spool", "show", "js_asking"), WORDS("state:        asking", "none"));
+    expect_said(world, 0, WORDS("spool", "show", "js_damaged"), WORDS("not JSON", failed));
+    expect_said(world, 1, WORDS("spool", "show", "js_nowhere"), WORDS("js_nowhere"));
+    char *output = command(world, 0, WORDS("spool", "--json", "show", "js_late"));
+    json_t *rows = json_loads(output, 0, NULL);
+    assert_string_equal(board_string(json_array_get(rows, 0), "reply"), escaping_reply);
+    json_decref(rows);
+    free(output);
+}
+
+/* What argv prints when its standard output is a terminal. */
+static void run_on_terminal(
+    const char *const argv[], char *const environment[], char *output, size_t output_bytes)
+{
+    posix_spawn_file_actions_t actions;
+    pid_t child;
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(master >= 0);
+    assert_int_equal(grantpt(master), 0);
+    assert_int_equal(unlockpt(master), 0);
+    assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
+    posix_spawn_file_actions_addopen(
+        &actions, STDOUT_FILENO, ptsname(master), O_WRONLY | O_NOCTTY, 0);
+    assert_int_equal(
+        posix_spawn(&child, argv[0], &actions, NULL, (char *const *)argv, environment), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    size_t used = 0;
+    ssize_t length;
+    while ((length = read(master, output + used, output_bytes - 1 - used)) > 0)
+        used += (size_t)length;
+    output[used] = '\0';
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    close(master);
+    assert_int_equal(status, 0);
+}
+
+static void test_show_keeps_a_terminal_from_harm(void **state)
+{
+    struct world *world = *state;
+    char program[256];
+    char folder[PATH_BYTES + sizeof "STATE_DIR="];
+    char output[4096];
+    const char *build = getenv("MISSION_CONTROL_BUILD");
+    char account[] = "ACCOUNT_ID=" WORLD_ACCOUNT;
+    char token[] = "SERVICE_TOKEN=" WORLD_TOKEN;
+    char url[] = "CONVEX_URL=http://127.0.0.1:1";
+    fill(world);
+    snprintf(
+        program, sizeof program, "%s/mission-control-runtime", build != NULL ? build : "build");
+    snprintf(folder, sizeof folder, "STATE_DIR=%s/state", world->folder);
+    char *environment[] = {account, token, url, folder, NULL};
+    run_on_terminal(WORDS(program, "spool", "show", "js_late"), environment, output, sizeof output);
+    assert_null(strchr(output, '\x1B'));
+    assert_non_null(strstr(output, "\\x1B[31mred"));
+    assert_non_null(strstr(output, "one\ttwo"));
+}
+
+static void test_wrong_words_are_usage_errors(void **state)
+{
+    struct world *world = *state;
+    static const char *const right[] = {"list, show ID, retry ID..., drop ID...", NULL};
+    expect_said(world, 64, WORDS("spool"), right);
+    expect_said(world, 64, WORDS("spool", "empty"), right);
+    expect_said(world, 64, WORDS("spool", "list", "js1"), right);
+    expect_said(world, 64, WORDS("spool", "show"), right);
+    expect_said(world, 64, WORDS("spool", "show", "js1", "js2"), right);
+    expect_said(world, 64, WORDS("spool", "retry"), right);
+    expect_said(world, 64, WORDS("spool", "drop"), right);
+}
+
+static void test_folder_that_is_missing_or_anothers(void **state)
+{
+    struct world *world = *state;
+    expect_said(world, 1, WORDS("spool", "list"), WORDS("/state does not exist"));
+    expect_said(world, 1, WORDS("spool", "retry", "js1"), WORDS("/state does not exist"));
+    assert_false(exists(world, ""));
+    spool_close(open_spool(world, "another"));
+    expect_said(world, 78, WORDS("spool", "list"), WORDS("belongs to account another"));
+    expect_said(world, 78, WORDS("spool", "drop", "js1"), WORDS("belongs to account another"));
+}
+
+static void test_beside_a_runtime_one_may_look_only(void **state)
+{
+    struct world *world = *state;
+    char holder[64];
+    keep_as(world, "js_late", "late", true);
+    world_start_runtime(world, NULL);
+    snprintf(holder, sizeof holder, "process %d", (int)world->runtime.pid);
+    expect_said(world, 75, WORDS("spool", "retry", "js_late"), WORDS(holder, "stop that one"));
+    expect_said(world, 75, WORDS("spool", "drop", "js_late"), WORDS(holder, "stop that one"));
+    assert_true(exists(world, "dead/js_late.json"));
+    write_file(world, "spool/js_next.json.new", "a write that goes on");
+    expect_said(world, 0, WORDS("spool", "list"), WORDS("dead   js_late"));
+    expect_said(world, 0, WORDS("spool", "show", "js_late"), WORDS("late"));
+    assert_true(exists(world, "spool/js_next.json.new"));
+    world_stop_runtime(world);
+    expect_said(world, 0, WORDS("spool", "drop", "js_late"), WORDS("js_late: dropped"));
+}
+
+static void test_drop_removes_dead_letters_only(void **state)
+{
+    struct world *world = *state;
+    fill(world);
+    expect_said(world, 1,
+        WORDS("spool", "drop", "js_nowhere", "js_waiting", "../account", "js_late", "js_given_up",
+            "js_damaged"),
+        WORDS("js_nowhere: neither", "js_waiting: left as it is", "\"../account\" is no id",
+            "js_late: dropped; lost is a reply of 16 bytes by jarvis",
+            "js_given_up: dropped; it held no reply", "js_damaged: dropped; it was damaged"));
+    assert_true(exists(world, "spool/js_waiting.json"));
+    assert_true(exists(world, "account"));
+    assert_false(exists(world, "dead/js_late.json"));
+    assert_false(exists(world, "dead/js_given_up.json"));
+    assert_false(exists(world, "dead/js_damaged.json"));
+}
+
+static void test_retry_does_all_that_it_can(void **state)
+{
+    struct world *world = *state;
+    struct spool_record record;
+    fill(world);
+    keep_as(world, "js_waiting", "another", true);
+    keep_as(world, "js_waiting", "soon", false);
+    char *output = command(world, 1,
+        WORDS("spool", "retry", "--json", "js_nowhere", "js_waiting", "js_late", "js_given_up",
+            "js_damaged"));
+    json_t *answers = json_loads(output, 0, NULL);
+    static const bool done[] = {false, false, true, true, true};
+    assert_int_equal(json_array_size(answers), 5);
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(
+            json_is_true(json_object_get(json_array_get(answers, i), "done")), done[i]);
+    json_decref(answers);
+    free(output);
+    struct spool *spool = open_spool(world, WORLD_ACCOUNT);
+    assert_int_equal(spool_load(spool, "js_late", &record, NULL), 0);
+    assert_string_equal(record.reply, escaping_reply);
+    assert_int_equal(record.runs, 2);
+    free(record.reply);
+    assert_int_equal(spool_load(spool, "js_waiting", &record, NULL), 0);
+    assert_string_equal(record.reply, "soon");
+    free(record.reply);
+    spool_close(spool);
+    assert_false(exists(world, "dead/js_late.json"));
+    assert_true(exists(world, "dead/js_waiting.json"));
+    assert_false(exists(world, "dead/js_given_up.json"));
+    assert_false(exists(world, "dead/js_damaged.json"));
+}
+
+/* A dead record of the only notification of a new board; its id is copied. */
+static void bury_one(struct world *world, const char *reply, char id[static ID_BYTES])
+{
+    json_t *rows = board_load(world, 1, 1);
+    const json_t *row = json_array_get(rows, 0);
+    struct spool_record record = record_of(board_string(row, "id"), reply);
+    text_copy(id, ID_BYTES, record.id);
+    text_copy(record.agent_id, sizeof record.agent_id, board_string(row, "agent"));
+    text_copy(record.agent_slug, sizeof record.agent_slug, board_string(row, "slug"));
+    text_copy(record.task_id, sizeof record.task_id, board_string(row, "task"));
+    keep(world, &record, true);
+    json_decref(rows);
+}
+
+/* The runtime knows what is in dead/ as ended. */
+static void start_in_vain(struct world *world)
+{
+    world_start_runtime(world, NULL);
+    world_wait(world, "action=listUndeliveredNotifications&calls=3");
+    world_stop_runtime(world);
+    assert_int_equal(world_stat(world, "gateway", "requests"), 0);
+    assert_int_equal(world_stat(world, NULL, "replies"), 0);
+}
+
+static void test_retried_reply_is_written_once_without_asking(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    int count;
+    bury_one(world, "the late reply", id);
+    start_in_vain(world);
+    expect_said(world, 0, WORDS("spool", "retry", id), WORDS("the next start writes its reply"));
+    world_start_runtime(world, NULL);
+    world_wait(world, "delivered=1");
+    world_stop_runtime(world);
+    world_start_runtime(world, NULL);
+    world_stop_runtime(world);
+    json_t *messages = board_documents(world, "messages");
+    const json_t *message = board_message_for(messages, id, &count);
+    assert_int_equal(count, 1);
+    assert_string_equal(board_string(message, "content"), "the late reply");
+    json_decref(messages);
+    assert_int_equal(world_stat(world, "gateway", "requests"), 0);
+    expect_said(world, 0, WORDS("spool", "list"), WORDS("spool/: 0 records", "dead/: 0 records"));
+}
+
+static void test_retry_without_a_reply_has_the_agent_asked(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    bury_one(world, NULL, id);
+    start_in_vain(world);
+    expect_said(world, 0, WORDS("spool", "retry", id), WORDS("has the agent asked anew"));
+    world_start_runtime(world, NULL);
+    world_wait(world, "delivered=1");
+    world_stop_runtime(world);
+    assert_int_equal(board_requests_for(world, id), 1);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        IN_WORLD(test_list_shows_each_state_and_totals),
+        IN_WORLD(test_list_for_programs),
+        IN_WORLD(test_show_gives_the_reply_as_it_is),
+        IN_WORLD(test_show_keeps_a_terminal_from_harm),
+        IN_WORLD(test_wrong_words_are_usage_errors),
+        IN_WORLD(test_folder_that_is_missing_or_anothers),
+        IN_WORLD(test_beside_a_runtime_one_may_look_only),
+        IN_WORLD(test_drop_removes_dead_letters_only),
+        IN_WORLD(test_retry_does_all_that_it_can),
+        IN_WORLD(test_retried_reply_is_written_once_without_asking),
+        IN_WORLD(test_retry_without_a_reply_has_the_agent_asked),
+    };
+    return cmocka_run_group_tests_name("spool_command", tests, NULL, NULL);
+}
