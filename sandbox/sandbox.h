@@ -16,6 +16,7 @@
 /* What the control API can change while requests come in. */
 struct settings {
     double gateway_latency_ms;
+    bool hide_agents;           /* the list of agents is empty, so that no agent is woken */
     bool redact;                /* the backend hides error texts, as production deployments do */
     bool gateway_draining;      /* answers 503 gateway_unavailable */
     bool gateway_disabled;      /* the responses endpoint is off: 404 */

@@ -24,7 +24,7 @@ void service_list_agents(struct service_call *call)
     size_t count = 0;
     struct document *agent = NULL;
     TAILQ_FOREACH (agent, &store->tables[TABLE_AGENTS], siblings) {
-        if (service_owns(call, agent))
+        if (service_owns(call, agent) && !call->sandbox->settings.hide_agents)
             found[count++] = agent;
     }
     write_list(&call->value, found, count);

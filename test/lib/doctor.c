@@ -43,6 +43,7 @@ void doctor_expect(
 
 void doctor_seed_agent(struct world *world)
 {
+    world_show_agents(world, true);
     json_decref(
         world_post(world, "/sandbox/seed", json_pack("{s:[{s:s}]}", "agents", "slug", "jarvis")));
 }

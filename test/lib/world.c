@@ -113,6 +113,11 @@ static void start_sandbox(struct world *world)
     snprintf(world->url, sizeof world->url, "%s", rest);
 }
 
+void world_show_agents(struct world *world, bool shown)
+{
+    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", "hide_agents", !shown)));
+}
+
 int world_setup(void **state)
 {
     struct world *world = calloc(1, sizeof *world);
@@ -124,6 +129,7 @@ int world_setup(void **state)
     assert_int_equal(ca_store_create(&world->store, NULL, NULL), 0);
     assert_int_equal(http_client_create(&world->client, world->store, &never, NULL), 0);
     start_sandbox(world);
+    world_show_agents(world, false);
     *state = world;
     return 0;
 }

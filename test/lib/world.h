@@ -25,11 +25,17 @@ struct world {
     struct http_client *client;
 };
 
-/* cmocka fixtures: a fresh world with a running sandbox and no runtime, in *state. */
+/*
+ * cmocka fixtures: a fresh world with a running sandbox and no runtime, in *state. The sandbox
+ * lists no agents, so that nobody is woken and all agent runs are deliveries.
+ */
 int world_setup(void **state);
 
 /* Ends both programs; fails the test when the sandbox does not end with status 0. */
 int world_teardown(void **state);
+
+/* Whether the sandbox lists the agents that it has. */
+void world_show_agents(struct world *world, bool shown);
 
 /*
  * Starts the runtime with settings that fit the sandbox, overridden and completed by settings
