@@ -87,9 +87,9 @@ bool send_queue_restore(struct send_queue *queue, const struct spool_record *rec
 
 /*
  * Knows id as settled, so that it is not sent although the backend may still list it. Only before
- * the workers start. Returns false without memory, or when it is there already.
+ * the workers start. Returns 1, 0 when it is there already, or ERROR_NO_MEMORY.
  */
-bool send_queue_remember_settled(struct send_queue *queue, const char *id);
+int send_queue_remember_settled(struct send_queue *queue, const char *id);
 
 /* Counts runs for id, should it be listed. Only before the workers start. False without memory. */
 bool send_queue_charge(struct send_queue *queue, const char *id, unsigned runs);

@@ -62,13 +62,14 @@ bool send_queue_restore(struct send_queue *queue, const struct spool_record *rec
     return entry != NULL;
 }
 
-bool send_queue_remember_settled(struct send_queue *queue, const char *id)
+int send_queue_remember_settled(struct send_queue *queue, const char *id)
 {
     struct leavings leavings;
     leavings_init(&leavings);
     mutex_lock(&queue->lock);
     struct entry *entry = NULL;
-    if (id_table_find(&queue->entries, id) == NULL)
+    bool known = id_table_find(&queue->entries, id) != NULL;
+    if (!known)
         entry = queue_new_entry_locked(queue, ENTRY_DELIVERY, id, "");
     if (entry != NULL) {
         add_delivery_locked(queue, entry, 0);
@@ -79,7 +80,9 @@ bool send_queue_remember_settled(struct send_queue *queue, const char *id)
     }
     mutex_unlock(&queue->lock);
     leavings_free(&leavings);
-    return entry != NULL;
+    if (known)
+        return 0;
+    return entry != NULL ? 1 : ERROR_NO_MEMORY;
 }
 
 bool send_queue_charge(struct send_queue *queue, const char *id, unsigned runs)

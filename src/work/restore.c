@@ -14,6 +14,7 @@ struct restored {
     size_t runs;
     size_t damaged;
     size_t dead;
+    bool incomplete; /* what is not in the queue would be sent again, so there is no going on */
 };
 
 static void take_up(void *context, struct spool_record *record, bool damaged)
@@ -29,7 +30,7 @@ static void take_up(void *context, struct spool_record *record, bool damaged)
     }
     bool replied = record->reply != NULL;
     if (!send_queue_restore(restored->queue, record, replied))
-        log_error(component, "No memory to take up %s", record->id);
+        restored->incomplete = true;
     restored->replies += replied ? 1 : 0;
     restored->runs += replied ? 0 : 1;
     free(record->reply);
@@ -38,10 +39,15 @@ static void take_up(void *context, struct spool_record *record, bool damaged)
 static void take_note_of_dead(void *context, struct spool_record *record, bool damaged)
 {
     struct restored *restored = context;
-    if (damaged)
-        send_queue_charge(restored->queue, record->id, 1);
-    else if (send_queue_remember_settled(restored->queue, record->id))
-        restored->dead++;
+    int remembered = 0;
+    if (!damaged)
+        remembered = send_queue_remember_settled(restored->queue, record->id);
+    else if (!send_queue_charge(restored->queue, record->id, 1))
+        remembered = ERROR_NO_MEMORY;
+    if (remembered < 0)
+        restored->incomplete = true;
+    else
+        restored->dead += (size_t)remembered;
     free(record->reply);
 }
 
@@ -51,6 +57,8 @@ int restore_from_spool(struct spool *spool, struct send_queue *queue, struct err
     int result = spool_each(spool, take_up, &restored, error);
     if (result == 0)
         result = spool_each_dead(spool, take_note_of_dead, &restored, error);
+    if (result == 0 && restored.incomplete)
+        result = error_set(error, ERROR_NO_MEMORY, "no memory to take up what the spool holds");
     if (result != 0)
         return result;
     if (restored.replies + restored.runs + restored.damaged > 0)

@@ -24,6 +24,7 @@
 #include "remote/service_actions.h"
 #include "work/prompt.h"
 #include "work/reply.h"
+#include "work/restore.h"
 
 enum { ROWS = 40 };
 
@@ -281,6 +282,47 @@ static int attempt_spool(unsigned number)
     return result;
 }
 
+static void write_damaged(const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/spool/%s", folder, name);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    fputs("{", file);
+    fclose(file);
+}
+
+/* A reply, a run, a damaged record and a dead letter: each is known, or the start fails. */
+static int attempt_restore_all(unsigned number)
+{
+    struct spool *spool;
+    struct send_queue *queue;
+    struct send_queue_counts counts;
+    char reply[] = "reply";
+    const struct spool_record replied = {.id = "js1", .agent_id = "jx1", .reply = reply};
+    const struct spool_record asked = {.id = "js2", .agent_id = "jx1", .runs = 1};
+    const struct spool_record dead = {.id = "js3", .agent_id = "jx1", .reply = reply};
+    assert_int_equal(spool_open(&spool, folder, "k57a", NULL), 0);
+    assert_int_equal(spool_save(spool, &replied, false, NULL), 0);
+    assert_int_equal(spool_save(spool, &asked, false, NULL), 0);
+    assert_int_equal(spool_save(spool, &dead, false, NULL), 0);
+    assert_int_equal(spool_bury(spool, "js3", NULL), 0);
+    write_damaged("js4.json");
+    assert_int_equal(send_queue_create(&queue, 1, 1, NULL), 0);
+    shortage_begin(number);
+    int result = restore_from_spool(spool, queue, NULL);
+    shortage_end();
+    send_queue_counts(queue, &counts);
+    if (result == 0) {
+        assert_int_equal(counts.held, 3);
+        assert_int_equal(counts.ready, 2);
+        assert_int_equal(counts.settled, 1);
+    }
+    send_queue_destroy(queue);
+    spool_close(spool);
+    return result;
+}
+
 static int attempt_config(unsigned number)
 {
     static char account[] = "ACCOUNT_ID=k57a";
@@ -328,6 +370,7 @@ EXHAUST(convex_answer)
 EXHAUST(queue)
 EXHAUST(restore)
 EXHAUST(spool)
+EXHAUST(restore_all)
 EXHAUST(config)
 
 int main(void)
@@ -343,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_queue),
         cmocka_unit_test(test_restore),
         cmocka_unit_test(test_spool),
+        cmocka_unit_test(test_restore_all),
         cmocka_unit_test(test_config),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_library);
