@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ struct talker {
     const uint8_t *data; /* the thread's from a connection's begin to said */
     size_t size;
     sem_t said;
+    atomic_uint requests; /* so far */
 };
 
 static void say(int fd, const uint8_t *bytes, size_t size)
@@ -49,10 +51,15 @@ static void *talk(void *argument)
 {
     struct talker *talker = argument;
     char request[REQUEST_BYTES];
+    sigset_t all;
+    /* libFuzzer's alarm is for the other thread. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
     for (;;) {
         int fd = accept(talker->listening, NULL, NULL);
         assert(fd >= 0);
         /* The whole request is a few hundred bytes and comes as one. */
+        atomic_fetch_add(&talker->requests, 1);
         if (recv(fd, request, sizeof request, 0) > 0)
             say(fd, talker->data, talker->size);
         shutdown(fd, SHUT_WR);
@@ -121,8 +128,13 @@ static void ask(struct talker *talker, struct http_answer *answer)
         .single_use_connection = true,
         .ignore_proxy = true,
     };
+    unsigned before = atomic_load(&talker->requests);
     http_client_perform(talker->client, &request, answer);
-    sem_wait(&talker->said);
+    /* libFuzzer's alarm interrupts it. */
+    while (sem_wait(&talker->said) != 0)
+        continue;
+    /* What a client sends twice by itself would run an agent twice. */
+    assert(atomic_load(&talker->requests) == before + 1);
     check_answer(answer);
 }
 
