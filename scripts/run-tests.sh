@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Runs cmocka test programs one after another: scripts/run-tests.sh PROGRAM...
-# Each has a time limit of TEST_TIMEOUT seconds (120) and an empty TMPDIR of its own. The last line
+# Runs cmocka test programs, TEST_JOBS (3) at a time since most of them wait: run-tests.sh PROGRAM...
+# Each has a time limit of TEST_TIMEOUT seconds (180) and an empty TMPDIR of its own. The last line
 # counts the tests of all programs; the status is 1 when a test failed or a program did not end well.
 set -euo pipefail
 
-limit_s=${TEST_TIMEOUT:-120}
+limit_s=${TEST_TIMEOUT:-180}
+jobs_at_once=${TEST_JOBS:-3}
 work=$(mktemp -d "${TMPDIR:-/tmp}/mission-control-tests.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
@@ -23,12 +24,25 @@ explain() {
     esac
 }
 
+name_of() {
+    echo "$(basename "$(dirname "$1")")/$(basename "$1")"
+}
+
+# Runs one program; its output and its status are left in files.
 run() {
-    local program=$1 name status=0 good bad
-    name=$(basename "$(dirname "$program")")/$(basename "$program")
+    local name status=0
+    name=$(name_of "$1")
     mkdir -p "$work/$name"
-    local log=$work/$name.log
-    TMPDIR=$work/$name timeout -k 5 "$limit_s" "$program" >"$log" 2>&1 </dev/null || status=$?
+    TMPDIR=$work/$name timeout -k 5 "$limit_s" "$1" >"$work/$name.log" 2>&1 </dev/null || status=$?
+    echo "$status" >"$work/$name.status"
+}
+
+# Says and counts how one program ended.
+report() {
+    local name status good bad log
+    name=$(name_of "$1")
+    log=$work/$name.log
+    status=$(cat "$work/$name.status")
     good=$(count PASSED "$log")
     bad=$(count FAILED "$log")
     # A crash ends the program before cmocka can count it.
@@ -51,7 +65,14 @@ if [ $# -eq 0 ]; then
     exit 64
 fi
 for program in "$@"; do
-    run "$program"
+    while [ "$(jobs -rp | wc -l)" -ge "$jobs_at_once" ]; do
+        wait -n || true
+    done
+    run "$program" &
+done
+wait
+for program in "$@"; do
+    report "$program"
 done
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -47,7 +47,9 @@ static void remove_record(const struct spooling *spooling, struct entry *entry)
 {
     struct error error;
     int result = spool_remove(spooling->spool, entry->item.id, &error);
-    note_outcome(spooling, entry, result, &error);
+    /* That what was never written could be removed does not prove that the disk works. */
+    if (result != 0)
+        note_outcome(spooling, entry, result, &error);
     entry->recorded = entry->recorded && result != 0;
 }
 
