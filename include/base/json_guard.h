@@ -9,7 +9,12 @@
 
 #include "base/error.h"
 
-enum { JSON_GUARD_MAX_DEPTH = 64, JSON_GUARD_MAX_VALUES = 100000 };
+enum {
+    JSON_GUARD_MAX_DEPTH = 64,
+    JSON_GUARD_MAX_VALUES = 100000,
+    /* For the backend's lists: 8,000 rows of 50 keys and values. Up to 40 MiB when parsed. */
+    JSON_GUARD_MAX_LIST_VALUES = 400000,
+};
 
 /*
  * Makes Jansson allocate so that missing memory is told from wrong JSON. Once per process, before
@@ -28,6 +33,10 @@ void json_guard_start(void);
  * ERROR_INVALID). Pure; any thread.
  */
 int json_guard_load(const char *bytes, size_t length_bytes, json_t **value, struct error *error);
+
+/* The same with room for most_values values and keys. */
+int json_guard_load_within(const char *bytes, size_t length_bytes, size_t most_values,
+    json_t **value, struct error *error);
 
 /* The number in json if it is one within [least, most]; false else, leaving *number alone. */
 bool json_guard_number(const json_t *json, double least, double most, double *number);

@@ -10,6 +10,12 @@
 /* One deployment and the account's identity there. Shared by all threads. */
 struct convex;
 
+enum convex_kind {
+    CONVEX_PLAIN,
+    CONVEX_LIST, /* the answer may hold many rows */
+    CONVEX_ONCE, /* repeating it does harm (convex-wire, section 6): it gets its own connection */
+};
+
 enum convex_outcome {
     CONVEX_SUCCESS,
     CONVEX_UNAVAILABLE,    /* transport, 408, 409, 421, 425, 429, 5xx, or an answer that is no
@@ -38,17 +44,18 @@ const char *convex_url(const struct convex *convex);
  * failed memory) to which account and token are added. On CONVEX_SUCCESS *value is a new reference
  * to what the function returned; else *error tells what happened, without secrets. Blocks up to a
  * minute (or the time set), and while 32 other calls run: the smallest plan allows 64 at once.
- * repeatable is false for calls whose repetition does harm (convex-wire, section 6): they get their
- * own connection.
+ * Any
+ * thread, each with its own client.
  */
 enum convex_outcome convex_call(struct convex *convex, struct http_client *client,
-    const char *action, json_t *arguments, bool repeatable, json_t **value, struct error *error);
+    const char *action, json_t *arguments, enum convex_kind kind, json_t **value,
+    struct error *error);
 
 /*
  * Says what an answer of the deployment means: on CONVEX_SUCCESS *value is a new reference, else it
  * is left alone and *error tells why, without secrets. Pure but for memory.
  */
 enum convex_outcome convex_classify(
-    const struct http_answer *answer, json_t **value, struct error *error);
+    const struct http_answer *answer, enum convex_kind kind, json_t **value, struct error *error);
 
 #endif

@@ -74,6 +74,6 @@ enum convex_outcome service_mark_delivered(
 
 /* Calls an action whose result says nothing more than that it ran; as convex_call. */
 enum convex_outcome service_call_for_effect(const struct service *service, const char *action,
-    json_t *arguments, bool repeatable, struct error *error);
+    json_t *arguments, enum convex_kind kind, struct error *error);
 
 #endif

@@ -13,6 +13,7 @@ enum { REPAIR_GROWTH_BYTES = 1024 * 1024, ESCAPE_BYTES = 6 };
 struct scan {
     const char *bytes;
     size_t length_bytes;
+    size_t most_values;
     size_t at;
     size_t kept_from;
     unsigned depth;
@@ -115,9 +116,9 @@ static int scan_all(struct scan *scan, struct error *error)
         if (scan->depth > JSON_GUARD_MAX_DEPTH)
             return error_set(
                 error, ERROR_TOO_LARGE, "JSON nests deeper than %d levels", JSON_GUARD_MAX_DEPTH);
-        if (scan->values > JSON_GUARD_MAX_VALUES)
+        if (scan->values > scan->most_values)
             return error_set(
-                error, ERROR_TOO_LARGE, "JSON has more than %d values", JSON_GUARD_MAX_VALUES);
+                error, ERROR_TOO_LARGE, "JSON has more than %zu values", scan->most_values);
         if (scan->repaired.length_bytes > scan->kept_from + REPAIR_GROWTH_BYTES)
             return error_set(error, ERROR_INVALID, "not UTF-8 text");
     }
@@ -160,11 +161,17 @@ static int parse(const char *bytes, size_t length_bytes, json_t **value, struct 
 
 int json_guard_load(const char *bytes, size_t length_bytes, json_t **value, struct error *error)
 {
+    return json_guard_load_within(bytes, length_bytes, JSON_GUARD_MAX_VALUES, value, error);
+}
+
+int json_guard_load_within(
+    const char *bytes, size_t length_bytes, size_t most_values, json_t **value, struct error *error)
+{
     if (length_bytes >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0) {
         bytes += 3;
         length_bytes -= 3;
     }
-    struct scan scan = {.bytes = bytes, .length_bytes = length_bytes};
+    struct scan scan = {.bytes = bytes, .length_bytes = length_bytes, .most_values = most_values};
     int result = scan_all(&scan, error);
     if (result == 0 && scan.kept_from > 0)
         result = parse(scan.repaired.data, scan.repaired.length_bytes, value, error);

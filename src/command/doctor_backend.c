@@ -121,8 +121,8 @@ static void ask_for_roster(struct doctor *doctor, struct convex *convex)
     json_t *value = NULL;
     struct error error;
     convex_set_timeout(convex, DOCTOR_TIMEOUT_MS);
-    switch (
-        convex_call(convex, doctor->client, "listAgents", json_object(), false, &value, &error)) {
+    switch (convex_call(
+        convex, doctor->client, "listAgents", json_object(), CONVEX_LIST, &value, &error)) {
     case CONVEX_SUCCESS:
         judge_roster(doctor, value);
         break;

@@ -108,10 +108,12 @@ static enum convex_outcome explain_transport(const struct http_answer *answer, s
 
 /* The body of a 200 or 560, which carry the same envelope. */
 static enum convex_outcome read_envelope(
-    const struct http_answer *answer, json_t **value, struct error *error)
+    const struct http_answer *answer, enum convex_kind kind, json_t **value, struct error *error)
 {
     json_t *envelope;
-    if (json_guard_load(answer->body.bytes, answer->body.length_bytes, &envelope, error) != 0) {
+    size_t most_values = kind == CONVEX_LIST ? JSON_GUARD_MAX_LIST_VALUES : JSON_GUARD_MAX_VALUES;
+    if (json_guard_load_within(
+            answer->body.bytes, answer->body.length_bytes, most_values, &envelope, error) != 0) {
         error_wrap(error, "the answer is no Convex answer");
         return CONVEX_UNAVAILABLE;
     }
@@ -137,17 +139,17 @@ static enum convex_outcome read_envelope(
 }
 
 enum convex_outcome convex_classify(
-    const struct http_answer *answer, json_t **value, struct error *error)
+    const struct http_answer *answer, enum convex_kind kind, json_t **value, struct error *error)
 {
     if (answer->failure != HTTP_ANSWERED)
         return explain_transport(answer, error);
     if (answer->status == 200 || answer->status == 560)
-        return read_envelope(answer, value, error);
+        return read_envelope(answer, kind, value, error);
     return explain_status(answer, error);
 }
 
 static void perform(struct convex *convex, struct http_client *client, const char *body,
-    bool repeatable, struct http_answer *answer)
+    enum convex_kind kind, struct http_answer *answer)
 {
     static const char *const headers[] = {"Content-Type: application/json",
         "Convex-Client: mc-runtime-c-" MISSION_CONTROL_VERSION, NULL};
@@ -158,7 +160,7 @@ static void perform(struct convex *convex, struct http_client *client, const cha
         .body_bytes = strlen(body),
         .timeout_ms = convex->timeout_ms,
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
-        .single_use_connection = !repeatable,
+        .single_use_connection = kind == CONVEX_ONCE,
     };
     while (sem_wait(&convex->calls) != 0)
         continue;
@@ -167,7 +169,8 @@ static void perform(struct convex *convex, struct http_client *client, const cha
 }
 
 enum convex_outcome convex_call(struct convex *convex, struct http_client *client,
-    const char *action, json_t *arguments, bool repeatable, json_t **value, struct error *error)
+    const char *action, json_t *arguments, enum convex_kind kind, json_t **value,
+    struct error *error)
 {
     char *body = build_body(convex, action, arguments);
     if (body == NULL) {
@@ -175,9 +178,9 @@ enum convex_outcome convex_call(struct convex *convex, struct http_client *clien
         return CONVEX_UNAVAILABLE;
     }
     struct http_answer answer;
-    perform(convex, client, body, repeatable, &answer);
+    perform(convex, client, body, kind, &answer);
     free(body);
-    enum convex_outcome outcome = convex_classify(&answer, value, error);
+    enum convex_outcome outcome = convex_classify(&answer, kind, value, error);
     if (outcome != CONVEX_SUCCESS)
         error_wrap(error, "%s", action);
     return outcome;

@@ -60,7 +60,7 @@ enum convex_outcome service_list_undelivered(const struct service *service, unsi
     json_t *value;
     enum convex_outcome outcome =
         convex_call(service->convex, service->client, "listUndeliveredNotifications",
-            json_pack("{s:i}", "limit", (int)limit), true, &value, error);
+            json_pack("{s:i}", "limit", (int)limit), CONVEX_LIST, &value, error);
     if (outcome != CONVEX_SUCCESS)
         return outcome;
     outcome = notification_page_read(value, page, error);
@@ -104,16 +104,16 @@ enum convex_outcome service_get_delivery(const struct service *service, const ch
 {
     json_t *value;
     enum convex_outcome outcome = convex_call(service->convex, service->client, get_delivery,
-        json_pack("{s:s}", "notificationId", notification_id), true, &value, error);
+        json_pack("{s:s}", "notificationId", notification_id), CONVEX_PLAIN, &value, error);
     return outcome == CONVEX_SUCCESS ? delivery_context_read(value, context, error) : outcome;
 }
 
 enum convex_outcome service_call_for_effect(const struct service *service, const char *action,
-    json_t *arguments, bool repeatable, struct error *error)
+    json_t *arguments, enum convex_kind kind, struct error *error)
 {
     json_t *value;
     enum convex_outcome outcome =
-        convex_call(service->convex, service->client, action, arguments, repeatable, &value, error);
+        convex_call(service->convex, service->client, action, arguments, kind, &value, error);
     if (outcome == CONVEX_SUCCESS)
         json_decref(value);
     return outcome;
@@ -125,12 +125,12 @@ enum convex_outcome service_create_message(const struct service *service, const 
     return service_call_for_effect(service, "createMessageFromAgent",
         json_pack("{s:s, s:s, s:s, s:s}", "taskId", task_id, "agentId", agent_id, "content",
             content, "sourceNotificationId", notification_id),
-        true, error);
+        CONVEX_PLAIN, error);
 }
 
 enum convex_outcome service_mark_delivered(
     const struct service *service, const char *notification_id, struct error *error)
 {
     return service_call_for_effect(service, "markNotificationDelivered",
-        json_pack("{s:s}", "notificationId", notification_id), true, error);
+        json_pack("{s:s}", "notificationId", notification_id), CONVEX_PLAIN, error);
 }

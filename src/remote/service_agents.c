@@ -74,7 +74,7 @@ enum convex_outcome service_list_agents(
 {
     json_t *value;
     enum convex_outcome outcome = convex_call(
-        service->convex, service->client, "listAgents", json_object(), true, &value, error);
+        service->convex, service->client, "listAgents", json_object(), CONVEX_LIST, &value, error);
     if (outcome != CONVEX_SUCCESS)
         return outcome;
     outcome = agent_list_read(value, list, error);
@@ -86,5 +86,5 @@ enum convex_outcome service_agent_is_online(
     const struct service *service, const char *agent_id, struct error *error)
 {
     return service_call_for_effect(service, "updateAgentHeartbeat",
-        json_pack("{s:s, s:s}", "agentId", agent_id, "status", "online"), true, error);
+        json_pack("{s:s, s:s}", "agentId", agent_id, "status", "online"), CONVEX_PLAIN, error);
 }

@@ -19,7 +19,7 @@ enum convex_outcome service_report_status(const struct service *service, const c
     json_t *arguments =
         report != NULL ? json_pack("{s:s, s:o}", "status", status, "config", pack_report(report))
                        : json_pack("{s:s}", "status", status);
-    return service_call_for_effect(service, "updateRuntimeStatus", arguments, true, error);
+    return service_call_for_effect(service, "updateRuntimeStatus", arguments, CONVEX_PLAIN, error);
 }
 
 enum convex_outcome service_take_restart_request(
@@ -27,7 +27,7 @@ enum convex_outcome service_take_restart_request(
 {
     json_t *value;
     enum convex_outcome outcome = convex_call(service->convex, service->client,
-        "checkAndClearRestartRequested", json_object(), false, &value, error);
+        "checkAndClearRestartRequested", json_object(), CONVEX_ONCE, &value, error);
     if (outcome != CONVEX_SUCCESS)
         return outcome;
     *requested = json_is_true(json_object_get(value, "restartRequested"));
@@ -56,8 +56,8 @@ enum convex_outcome service_pending_upgrade(
     const struct service *service, struct upgrade *upgrade, struct error *error)
 {
     json_t *value;
-    enum convex_outcome outcome = convex_call(
-        service->convex, service->client, "getPendingUpgrade", json_object(), true, &value, error);
+    enum convex_outcome outcome = convex_call(service->convex, service->client, "getPendingUpgrade",
+        json_object(), CONVEX_PLAIN, &value, error);
     if (outcome != CONVEX_SUCCESS)
         return outcome;
     read_upgrade(value, upgrade);
@@ -73,5 +73,5 @@ enum convex_outcome service_record_upgrade(
         "toOpenclawVersion", result->to_openclaw, "fromRuntimeVersion", result->from_runtime,
         "toRuntimeVersion", result->to_runtime, "duration", (json_int_t)result->duration_ms,
         "error", result->error);
-    return service_call_for_effect(service, "recordUpgradeResult", arguments, false, error);
+    return service_call_for_effect(service, "recordUpgradeResult", arguments, CONVEX_ONCE, error);
 }

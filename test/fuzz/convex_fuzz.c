@@ -89,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct http_answer answer = answer_of(data, size);
     struct error error = {0};
     json_t *value = NULL;
-    enum convex_outcome outcome = convex_classify(&answer, &value, &error);
+    enum convex_outcome outcome = convex_classify(&answer, CONVEX_LIST, &value, &error);
     assert(is_one_of(outcome, &answer));
     assert((outcome == CONVEX_SUCCESS) == (value != NULL));
     if (outcome != CONVEX_SUCCESS) {

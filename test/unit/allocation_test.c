@@ -174,7 +174,7 @@ static int attempt_convex_answer(unsigned number)
     struct error error = {0};
     json_t *value;
     shortage_begin(number);
-    enum convex_outcome outcome = convex_classify(&from_backend, &value, &error);
+    enum convex_outcome outcome = convex_classify(&from_backend, CONVEX_LIST, &value, &error);
     if (outcome == CONVEX_SUCCESS) {
         outcome = notification_page_read(value, &page, &error);
         json_decref(value);

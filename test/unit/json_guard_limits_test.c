@@ -91,6 +91,24 @@ static void test_values_are_limited(void **state)
     assert_int_equal(load_repeated("\"", "[1", MOST, "\""), 0);
 }
 
+static void test_lists_have_more_room(void **state)
+{
+    (void)state;
+    struct text text = {0};
+    json_t *value;
+    text_append(&text, "[0");
+    for (int i = 0; i < JSON_GUARD_MAX_VALUES; i++)
+        text_append(&text, ",0");
+    text_append(&text, "]");
+    assert_int_equal(json_guard_load(text.data, text.length_bytes, &value, NULL), ERROR_TOO_LARGE);
+    assert_int_equal(json_guard_load_within(
+                         text.data, text.length_bytes, JSON_GUARD_MAX_LIST_VALUES, &value, NULL),
+        0);
+    assert_int_equal(json_array_size(value), JSON_GUARD_MAX_VALUES + 1);
+    json_decref(value);
+    text_fini(&text);
+}
+
 static void test_binary_data_is_no_text(void **state)
 {
     (void)state;
@@ -143,6 +161,7 @@ int main(void)
         cmocka_unit_test(test_depth_is_limited),
         cmocka_unit_test(test_depth_counts_only_what_is_open),
         cmocka_unit_test(test_values_are_limited),
+        cmocka_unit_test(test_lists_have_more_room),
         cmocka_unit_test(test_binary_data_is_no_text),
         cmocka_unit_test(test_missing_memory_is_an_error),
     };
