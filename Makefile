@@ -38,7 +38,7 @@ INTEGRATION_SOURCES := $(sort $(wildcard test/integration/*_test.c test/integrat
 TEST_LIB_SOURCES := $(sort $(wildcard test/lib/*.c) \
 	$(filter-out %_test.c,$(wildcard test/integration/*/*.c)))
 FUZZ_SOURCES := $(sort $(wildcard test/fuzz/*_fuzz.c))
-C_FILES := $(sort $(wildcard src/*.c src/*/*.c include/*/*.h include/*.h sandbox/*.[ch] \
+C_FILES := $(sort $(wildcard src/*.c src/*/*.c include/*/*.h include/*.h sandbox/*.[ch] tools/*.c \
 	test/*/*.[ch] test/*/*/*.[ch]))
 
 # Where a test can have the runtime killed: these are compiled once more for a program of their own.
@@ -168,9 +168,32 @@ run: $(BUILD)/mission-control-runtime
 dev:
 	scripts/dev.sh
 
-install: $(BUILD)/mission-control-runtime
-	install -D -m 0755 $(BUILD)/mission-control-runtime \
-		$(DESTDIR)$(PREFIX)/bin/mission-control-runtime
+# The manual page and the completion say what --help and the table of options say.
+MANUAL := $(BUILD)/mission-control-runtime.8
+COMPLETION := $(BUILD)/mission-control-runtime.bash
+UNITS := mission-control-runtime.service mission-control-runtime@.service
+MANUAL_DATE := $(shell date -u -r VERSION +%Y-%m-%d)
+
+$(BUILD)/manual: $(BUILD)/obj/tools/manual.o $(CORE)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
+
+$(MANUAL): $(BUILD)/manual
+	$< man $(MANUAL_DATE) >$@
+
+$(COMPLETION): $(BUILD)/manual
+	$< completion >$@
+
+install: $(BUILD)/mission-control-runtime $(MANUAL) $(COMPLETION)
+	install -D -m 0755 $< $(DESTDIR)$(PREFIX)/bin/mission-control-runtime
+	install -D -m 0644 $(MANUAL) $(DESTDIR)$(PREFIX)/share/man/man8/mission-control-runtime.8
+	install -D -m 0644 $(COMPLETION) \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/mission-control-runtime
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for unit in $(UNITS); do \
+		sed 's|/usr/local/bin/|$(PREFIX)/bin/|' deploy/systemd/$$unit \
+			>$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
+		chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
+	done
 
 clean:
 	rm -rf build
