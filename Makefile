@@ -54,7 +54,7 @@ UNIT_TESTS := $(patsubst test/unit/%.c,$(BUILD)/test/unit/%,$(UNIT_SOURCES))
 INTEGRATION_TESTS := $(patsubst test/integration/%.c,$(BUILD)/test/integration/%,\
 	$(INTEGRATION_SOURCES))
 
-.PHONY: all install check check-unit check-integration torture asan tsan ubsan lint format \
+.PHONY: all install dist check check-unit check-integration torture asan tsan ubsan lint format \
 	format-check coverage fuzz model bench run dev clean tests
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -172,7 +172,8 @@ dev:
 MANUAL := $(BUILD)/mission-control-runtime.8
 COMPLETION := $(BUILD)/mission-control-runtime.bash
 UNITS := mission-control-runtime.service mission-control-runtime@.service
-MANUAL_DATE := $(shell date -u -r VERSION +%Y-%m-%d)
+DIST_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell date -r VERSION +%s))
+MANUAL_DATE := $(shell date -u -d @$(DIST_TIME) +%Y-%m-%d)
 
 $(BUILD)/manual: $(BUILD)/obj/tools/manual.o $(CORE)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
@@ -194,6 +195,19 @@ install: $(BUILD)/mission-control-runtime $(MANUAL) $(COMPLETION)
 			>$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
 		chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
 	done
+
+# What a release consists of: the installed files, to be unpacked in /, and their checksum.
+DIST := $(BUILD)/dist
+ARCHIVE := mission-control-runtime-linux-$(shell dpkg --print-architecture 2>/dev/null || uname -m).tar.gz
+
+dist:
+	rm -rf $(DIST)
+	$(MAKE) install PREFIX=/usr/local DESTDIR=$(DIST)/root
+	strip $(DIST)/root/usr/local/bin/mission-control-runtime
+	tar -C $(DIST)/root --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$(DIST_TIME) \
+		-c usr | gzip -n >$(DIST)/$(ARCHIVE)
+	rm -rf $(DIST)/root
+	cd $(DIST) && sha256sum $(ARCHIVE) >SHA256SUMS
 
 clean:
 	rm -rf build

@@ -34,7 +34,7 @@ check() {
     else
         failed=$((failed + 1))
         say "FAILED (status $status): $what"
-        sed 's/^/    /' "$work/check.log"
+        tail -n 30 "$work/check.log" | sed "s/^/    /"
     fi
 }
 
@@ -67,9 +67,14 @@ engine() {
     return 1
 }
 
+# fails COMMAND...: whether COMMAND fails. A "!" would not end a check that goes on behind it.
+fails() {
+    if "$@"; then return 1; fi
+}
+
 # lacks PATTERN FILE: fails, and shows the lines, when FILE has any with PATTERN.
 lacks() {
-    ! grep -nE -- "$1" "$2"
+    fails grep -nE -- "$1" "$2"
 }
 
 # The last words of each script.
