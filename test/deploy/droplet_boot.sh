@@ -125,7 +125,7 @@ invocation() {
 good_release_is_applied() {
     local before
     before=$(invocation)
-    release 'cp $program /srv/good; echo >>$program'
+    release "cp \$program /srv/good; echo >>\$program"
     inside "systemctl start mission-control-upgrade.service"
     [[ $(invocation) != "$before" ]]
     fails inside "cmp -s /srv/good /usr/local/bin/mission-control-runtime"
@@ -135,7 +135,7 @@ good_release_is_applied() {
 bad_release_is_taken_back() {
     local kept
     kept=$(inside "sha256sum </usr/local/bin/mission-control-runtime")
-    release 'printf "#!/bin/sh\nexit 70\n" >$program'
+    release "printf '#!/bin/sh\nexit 70\n' >\$program"
     fails inside "systemctl start mission-control-upgrade.service"
     [[ $(inside "sha256sum </usr/local/bin/mission-control-runtime") == "$kept" ]]
     until_true 20 "curl -fs -o /dev/null $RUNTIME/health"

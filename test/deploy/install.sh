@@ -28,7 +28,7 @@ install_elsewhere() {
 }
 
 verify_unit() {
-    systemd-analyze verify --man=no "$prefix/lib/systemd/system/${1/@./@k57abc.}" >"$work/verify" 2>&1
+    systemd-analyze verify --man=no "$prefix/lib/systemd/system/${1/@./@acme.}" >"$work/verify" 2>&1
     fails grep . "$work/verify"
 }
 
@@ -56,7 +56,7 @@ enough_time_to_stop() {
 same_units() {
     local name
     for name in "${UNITS[@]}"; do
-        sed -e '/^#/d; /^Description=/d; /^Environment=ACCOUNT_ID=%i$/d; s|^StateDirectory=.*||' \
+        sed -e '/^#/d; /^Description=/d; /^User=mc-%i$/d; s|^StateDirectory=.*||' \
             -e 's|/%i\.env|/runtime.env|; s|/%i\.|/|' "deploy/systemd/$name" >"$work/$name.body"
     done
     diff "$work/${UNITS[0]}.body" "$work/${UNITS[1]}.body"
