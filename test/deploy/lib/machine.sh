@@ -1,5 +1,9 @@
 # A machine in a container, with systemd and cloud-init, made from what is built here. Sourced after
 # checks.sh, never run. It has no network but its own, in which it may set up what it wants.
+#
+# Variables of the environment: DEPLOY_ENGINE is the command of a container engine that takes
+# docker's arguments; DEPLOY_BASE an image to build the machine from, instead of
+# debian:bookworm-slim; DEPLOY_DIST a folder with what `make dist` built, when it was not built here.
 # shellcheck shell=bash
 
 readonly IMAGE=mission-control-test-machine BOOT_LIMIT_S=300
@@ -11,7 +15,6 @@ readonly RUN_FLAGS=(--network=none --cgroupns=private --cap-add=ALL --cap-drop=S
 machine=
 
 remove_machine() {
-    if [[ -n ${KEEP-} ]]; then return; fi
     if [[ -n $machine ]]; then "$DEPLOY_ENGINE" rm -f "$machine" >/dev/null 2>&1 || true; fi
     forget_work
 }
@@ -20,8 +23,10 @@ trap remove_machine EXIT
 # files/ of the folder that the image is made from: the release, the sandbox, a metadata service.
 lay_out_files() {
     local files=$1/files
-    make -s --no-print-directory BUILD="$BUILD" dist "$BUILD/mission-control-sandbox"
-    install -D -t "$files/srv/release" -m 0644 "$BUILD"/dist/*
+    if [[ -z ${DEPLOY_DIST-} ]]; then
+        make -s --no-print-directory BUILD="$BUILD" dist "$BUILD/mission-control-sandbox"
+    fi
+    install -D -t "$files/srv/release" -m 0644 "${DEPLOY_DIST:-$BUILD/dist}"/*
     install -D -t "$files/usr/local/bin" "$BUILD/mission-control-sandbox"
     install -D -t "$files/etc/systemd/system" -m 0644 test/deploy/lib/units/*
     mkdir -p "$files/srv/metadata/metadata/v1/interfaces/public/0/ipv4"
