@@ -56,6 +56,7 @@ bool send_queue_restore(struct send_queue *queue, const struct spool_record *rec
         entry->spooled = replied;
         text_copy(entry->agent_slug, sizeof entry->agent_slug, record->agent_slug);
         text_copy(entry->task_id, sizeof entry->task_id, record->task_id);
+        text_copy(entry->failure, sizeof entry->failure, record->failure);
         lane_insert(&queue->ready, entry);
     }
     mutex_unlock(&queue->lock);
