@@ -1,4 +1,5 @@
-/* What a worker does with the spool when the disk or the record fails, and what a start takes up. */
+/* What a worker does with the spool when the disk or the record fails, and what a start takes up.
+ */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -288,7 +289,8 @@ static void test_dead_record_is_known_as_ended(void **state)
     queue_fixture_finish(fixture->queue, both, STAGE_SETTLED, 0);
 }
 
-/* Whether the queue knows what restore_from_spool had to tell it, with the number-th call failing. */
+/* Whether the queue knows what restore_from_spool had to tell it, with the number-th call failing.
+ */
 static int restore_with_shortage(const struct fixture *fixture, unsigned number)
 {
     struct error error;
