@@ -98,8 +98,7 @@ static void *run(void *argument)
     struct gateway_gate *gate = thread->prober->parts.keeper->gate;
     bool patient = thread->kind == PATIENT;
     uint64_t ticket;
-    /* Each probe is a round: a gateway that never answers has the next one due at once, for ever.
-     */
+    /* Each probe is a round: behind one that found no answer the next is due at once, for ever. */
     do {
         if (gateway_gate_begin_probe(gate, patient, clock_monotonic_ms(), &ticket))
             probe(thread, ticket);
