@@ -142,7 +142,7 @@ static int start_nothing(struct runtime *runtime, struct error *error)
 static void say_offline(struct runtime *runtime)
 {
     if (runtime->complete)
-        reporter_say_offline(runtime->config, runtime->store);
+        reporter_say_offline(runtime->convex, runtime->store);
 }
 
 static int start_convex(struct runtime *runtime, struct error *error)
@@ -575,8 +575,8 @@ static const struct part {
     {start_library, stop_library},
     {open_stop_request, close_stop_request},
     {start_store, stop_store},
-    {start_nothing, say_offline},
     {start_convex, stop_convex},
+    {start_nothing, say_offline},
     {start_gateway, stop_gateway},
     {start_gate, stop_gate},
     {start_roster, stop_roster},

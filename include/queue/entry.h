@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "base/heap.h"
+#include "base/trace.h"
 #include "queue/id_table.h"
 
 enum entry_kind { ENTRY_DELIVERY, ENTRY_WAKE };
@@ -40,6 +41,7 @@ struct entry {
     unsigned timeouts;  /* runs that took longer than we waited */
     unsigned held_back; /* times in a row that the gateway let nobody in */
     int64_t started_us; /* when the current attempt began, monotonic */
+    struct trace trace; /* of all requests for it, by this process; none before the first */
     enum entry_verdict verdict;
     char agent_slug[ID_BYTES];
     char task_id[ID_BYTES];  /* "" when the notification has no task */

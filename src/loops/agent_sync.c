@@ -19,8 +19,9 @@ struct agent_sync {
     pthread_t thread;
 
     /* The thread's own. */
-    unsigned failures; /* syncs in a row */
-    size_t missing;    /* agents that the gateway did not know at the last sync */
+    unsigned failures;  /* syncs in a row */
+    size_t missing;     /* agents that the gateway did not know at the last sync */
+    struct trace trace; /* of the current round */
 };
 
 /* The slugs that the gateway lacks; NULL without memory. */
@@ -36,8 +37,10 @@ static json_t *find_missing(struct agent_sync *sync, const struct agent_list *li
 /* Asks the gateway whom it knows, and says so when that has changed. */
 static void compare_with_gateway(struct agent_sync *sync, const struct agent_list *list)
 {
+    const struct gateway_inquiry inquiry = {
+        .client = sync->client, .timeout_ms = MODELS_TIMEOUT_MS, .trace = &sync->trace};
     struct gateway_models models;
-    gateway_models_fetch(sync->parts.gateway, sync->client, MODELS_TIMEOUT_MS, &models);
+    gateway_models_fetch(sync->parts.gateway, &inquiry, &models);
     if (models.known || models.unsupported)
         gateway_roster_update(sync->parts.roster, &models);
     gateway_models_fini(&models);
@@ -100,10 +103,12 @@ static int64_t sync_failed(struct agent_sync *sync, const struct error *error)
 /* One sync; returns how long to wait before the next, in milliseconds. */
 static int64_t sync_once(struct agent_sync *sync)
 {
-    const struct service service = {.convex = sync->parts.convex, .client = sync->client};
+    const struct service service = {
+        .convex = sync->parts.convex, .client = sync->client, .trace = &sync->trace};
     int64_t interval_ms = sync->parts.config->agent_sync_interval_ms;
     struct agent_list list;
     struct error error;
+    trace_begin(&sync->trace);
     enum convex_outcome outcome = service_list_agents(&service, &list, &error);
     if (outcome == CONVEX_ABORTED)
         return interval_ms;

@@ -65,11 +65,11 @@ void gateway_prober_destroy(struct gateway_prober *prober)
 }
 
 /* Before the gate opens: who is sent as the fallback agent depends on whom the gateway knows. */
-static void learn_agents(struct probing_thread *thread)
+static void learn_agents(struct probing_thread *thread, const struct gateway_inquiry *inquiry)
 {
     const struct gateway_prober_parts *parts = &thread->prober->parts;
     struct gateway_models models;
-    gateway_models_fetch(parts->gateway, thread->client, kinds[thread->kind].timeout_ms, &models);
+    gateway_models_fetch(parts->gateway, inquiry, &models);
     if (models.known || models.unsupported)
         gateway_roster_update(parts->roster, &models);
     gateway_models_fini(&models);
@@ -78,10 +78,17 @@ static void learn_agents(struct probing_thread *thread)
 static void probe(struct probing_thread *thread)
 {
     const struct gateway_prober_parts *parts = &thread->prober->parts;
+    struct trace trace;
+    const struct gateway_inquiry inquiry = {
+        .client = thread->client,
+        .timeout_ms = kinds[thread->kind].timeout_ms,
+        .trace = &trace,
+    };
     struct gateway_result result;
-    gateway_probe(parts->gateway, thread->client, kinds[thread->kind].timeout_ms, &result);
+    trace_begin(&trace);
+    gateway_probe(parts->gateway, &inquiry, &result);
     if (result.outcome == GATEWAY_REPLIED)
-        learn_agents(thread);
+        learn_agents(thread, &inquiry);
     gatekeeper_note_probe(parts->keeper, thread->kind == PATIENT, &result);
     gateway_result_fini(&result);
     /* A quick probe that got no answer gives the patient one its turn. */

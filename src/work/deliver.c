@@ -99,10 +99,8 @@ static void report_end(const struct attempt *attempt)
     };
     atomic_fetch_add(counters[entry->verdict], 1);
     log_event(entry->verdict == VERDICT_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
-        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts),
-            LOG_NUMBER("run_ms", attempt->run_ms),
-            LOG_NUMBER("total_ms", (clock_monotonic_us() - entry->started_us) / 1000),
-            LOG_TEXT("reason", attempt->note != NULL ? attempt->note : "replied")),
+        ATTEMPT_FIELDS(
+            attempt, LOG_TEXT("reason", attempt->note != NULL ? attempt->note : "replied")),
         "%s %s", words[entry->verdict], entry->item.id);
 }
 
@@ -124,11 +122,13 @@ void deliver_run(void *context, struct http_client *client, struct entry *entry)
     struct attempt attempt = {
         .deliver = deliver,
         .client = client,
-        .service = {.convex = deliver->convex, .client = client},
+        .service = {.convex = deliver->convex, .client = client, .trace = &entry->trace},
         .entry = entry,
         .run_ms = -1,
     };
     entry->started_us = clock_monotonic_us();
+    if (entry->trace.id[0] == '\0')
+        trace_begin(&entry->trace);
     struct finish finish = run_stages(&attempt);
     if (finish.stage == STAGE_SETTLED && !spooling_end(&deliver->spooling, entry))
         finish = (struct finish){
@@ -139,7 +139,7 @@ void deliver_run(void *context, struct http_client *client, struct entry *entry)
         STOP_POINT("after_spool_remove");
         report_end(&attempt);
         if (entry->verdict == VERDICT_DELIVERED)
-            wake_note_delivery(deliver->wake, client, entry->agent_id);
+            wake_note_delivery(deliver->wake, client, entry->agent_id, &entry->trace);
     }
     if (finish.stage != STAGE_SETTLED)
         spooling_release_reply(entry);
