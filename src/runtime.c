@@ -636,6 +636,32 @@ bool runtime_is_alive(struct runtime *runtime)
            reporter_is_alive(runtime->reporter, now_ms);
 }
 
+void runtime_log_work(struct runtime *runtime)
+{
+    struct send_queue_counts counts;
+    send_queue_counts(runtime->queue, &counts);
+    log_event(LOG_LEVEL_INFO, component,
+        LOG_FIELDS(LOG_NUMBER("held", (int64_t)counts.held),
+            LOG_NUMBER("ready", (int64_t)counts.ready),
+            LOG_NUMBER("waiting", (int64_t)counts.waiting),
+            LOG_NUMBER("settled", (int64_t)counts.settled)),
+        "%zu of %u workers are busy", counts.running, runtime->config->delivery_workers);
+    worker_pool_log(runtime->workers);
+}
+
+void runtime_toggle_hold(struct runtime *runtime)
+{
+    gatekeeper_hold_by_hand(&runtime->keeper, !atomic_load(&runtime->stats.held_by_hand));
+}
+
+struct runtime_tokens runtime_exchange_tokens(struct runtime *runtime, struct config *fresh)
+{
+    return (struct runtime_tokens){
+        .service = convex_exchange_token(runtime->convex, &fresh->service_token),
+        .gateway = gateway_exchange_token(runtime->gateway, &fresh->gateway_token),
+    };
+}
+
 /* At once for all parts, before they are stopped one after the other. */
 static void begin_stop(struct runtime *runtime)
 {

@@ -5,6 +5,7 @@
 #include "base/json_guard.h"
 #include "base/log.h"
 #include "base/stop_point.h"
+#include "queue/activity.h"
 
 static const char component[] = "Delivery";
 
@@ -14,6 +15,7 @@ static void remember_context(struct entry *entry, const struct delivery_context 
     const char *slug = json_guard_string(context->agent, "slug");
     const char *task_id = json_guard_string(context->notification, "taskId");
     text_copy(entry->agent_slug, sizeof entry->agent_slug, slug != NULL ? slug : "");
+    activity_name_agent(entry->activity, entry->agent_slug);
     text_copy(entry->task_id, sizeof entry->task_id, task_id != NULL ? task_id : "");
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/activity.h"
 #include "work/prompt.h"
 
 static const char component[] = "Heartbeat";
@@ -74,6 +75,7 @@ static enum wake_end wake_agent(
     struct text input = {0};
     if (!wake_schedule_find(wake->schedule, entry->agent_id, &agent))
         return WAKE_DONE;
+    activity_name_agent(entry->activity, agent.slug);
     bool complete = address_of(&address, &wake->directory, agent.slug, agent.session_key);
     prompt_build_heartbeat(clock_wall_ms(), &input);
     enum wake_end end = WAKE_PUT_OFF;
