@@ -16,11 +16,11 @@ enum {
 
 /* A message that was written, and how often it would have been again. */
 struct log_fold_item {
+    int64_t since_ms; /* when it was written, monotonic */
+    unsigned repeats; /* since then */
     enum log_level level;
     char component[LOG_FOLD_COMPONENT_BYTES];
     char message[LOG_FOLD_TEXT_BYTES];
-    int64_t since_ms; /* when it was written, monotonic */
-    unsigned repeats; /* since then */
 };
 
 /* All of these: any thread; a short lock; now_ms is monotonic. */

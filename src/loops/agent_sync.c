@@ -46,6 +46,7 @@ static void compare_with_gateway(struct agent_sync *sync, const struct agent_lis
     gateway_models_fini(&models);
     json_t *missing = find_missing(sync, list);
     size_t count = json_array_size(missing);
+    gateway_roster_set_missing(sync->parts.roster, json_incref(missing));
     const char *fallback = sync->parts.config->fallback_agent;
     if (count != sync->missing && count > 0)
         log_warn(component, "The gateway does not know %zu of %zu agents (first: %s); %s%s", count,
@@ -53,7 +54,7 @@ static void compare_with_gateway(struct agent_sync *sync, const struct agent_lis
             fallback != NULL ? "they run as " : "add them there, or set OPENCLAW_FALLBACK_AGENT",
             fallback != NULL ? fallback : "");
     sync->missing = count;
-    gateway_roster_set_missing(sync->parts.roster, missing);
+    json_decref(missing);
 }
 
 static void say_changes(const struct wake_changes *changes)
