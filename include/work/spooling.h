@@ -33,9 +33,9 @@ void spooling_keep_reply(const struct spooling *spooling, struct entry *entry);
 void spooling_release_reply(struct entry *entry);
 
 /*
- * Makes sure that entry->reply is in memory. ERROR_NO_MEMORY, or another code when the record is
- * gone or damaged (it is moved to dead/ then): the reply is lost and the agent has to be asked
- * again.
+ * Makes sure that entry->reply is in memory. ERROR_NO_MEMORY or ERROR_SYSTEM when it cannot be read
+ * now; ERROR_CLOSED or ERROR_INVALID when the record is gone or damaged (it is moved to dead/ then):
+ * the reply is lost and the agent has to be asked again.
  */
 int spooling_recall_reply(
     const struct spooling *spooling, struct entry *entry, struct error *error);

@@ -101,8 +101,9 @@ static void *run(void *argument)
     struct probing_thread *thread = argument;
     struct gateway_gate *gate = thread->prober->parts.keeper->gate;
     bool patient = thread->kind == PATIENT;
+    /* Each probe is a round: a gateway that never answers has the next one due at once, for ever. */
     do {
-        while (gateway_gate_begin_probe(gate, patient, clock_monotonic_ms()))
+        if (gateway_gate_begin_probe(gate, patient, clock_monotonic_ms()))
             probe(thread);
     } while (loop_wait(&thread->loop, gateway_gate_probe_due(gate, patient), 0));
     return NULL;

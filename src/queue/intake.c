@@ -51,11 +51,12 @@ bool send_queue_restore(struct send_queue *queue, const struct spool_record *rec
         add_delivery_locked(queue, entry, record->created_at_ms);
         entry->stage = replied ? STAGE_REPLIED : STAGE_KNOWN;
         entry->runs = record->runs;
-        entry->failing_ms = record->failing_ms;
+        entry->failing_ms = replied ? 0 : record->failing_ms;
         entry->recorded = true;
         entry->spooled = replied;
         text_copy(entry->agent_slug, sizeof entry->agent_slug, record->agent_slug);
         text_copy(entry->task_id, sizeof entry->task_id, record->task_id);
+        text_copy(entry->failure, sizeof entry->failure, record->failure);
         lane_insert(&queue->ready, entry);
     }
     mutex_unlock(&queue->lock);

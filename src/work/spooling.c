@@ -98,7 +98,8 @@ int spooling_recall_reply(const struct spooling *spooling, struct entry *entry, 
             error, ERROR_INVALID, "spool: the record of %s holds no reply", entry->item.id);
     if (result == 0)
         entry->reply = record.reply;
-    if (result != 0 && result != ERROR_NO_MEMORY) {
+    /* A shortage of descriptors or a disk that fails now is no reason to ask the agent again. */
+    if (result == ERROR_CLOSED || result == ERROR_INVALID) {
         struct error unused;
         spool_bury(spooling->spool, entry->item.id, &unused);
         entry->spooled = false;
