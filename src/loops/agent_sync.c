@@ -76,6 +76,7 @@ static int take_over(struct agent_sync *sync, const struct agent_list *list, str
     sync->parts.ask_for_look(sync->parts.look_context);
     atomic_store(&stats->sync_added, (long long)changes.added);
     atomic_store(&stats->sync_removed, (long long)changes.removed);
+    stats_sync_ended(stats, NULL);
     if (sync->failures > 0)
         log_info(component, "The agents can be read again after %u failures", sync->failures);
     if (list->refused > 0 && list->refused != sync->refused)
@@ -83,7 +84,6 @@ static int take_over(struct agent_sync *sync, const struct agent_list *list, str
             component, "%zu agents have an _id that is no id; they are left out", list->refused);
     sync->refused = list->refused;
     say_changes(&changes);
-    stats_sync_ended(stats, NULL);
     sync->failures = 0;
     return 0;
 }
