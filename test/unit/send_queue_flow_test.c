@@ -5,8 +5,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-
 #include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
 
 #include "../lib/queue_fixture.h"
 #include "base/clock.h"
@@ -106,24 +107,45 @@ static void test_a_hold_by_hand_stands_beside_the_flow(void **state)
     queue_fixture_take_and_settle(queue, "c1");
 }
 
-static void *take_one(void *queue)
+enum { HOLDS = 200, WAIT_MS = 10000 };
+
+static void *settle_all(void *queue)
 {
-    return send_queue_take(queue);
+    for (int i = 0; i < HOLDS; i++)
+        queue_fixture_finish(queue, send_queue_take(queue), STAGE_SETTLED, 0);
+    return NULL;
 }
 
-/* A worker that waits meanwhile notices the end of the hold by itself. */
+static void wait_until_done(struct send_queue *queue)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + WAIT_MS;
+    for (;;) {
+        struct send_queue_counts counts = queue_fixture_counts(queue);
+        if (counts.ready + counts.running == 0)
+            return;
+        if (clock_monotonic_ms() > deadline_ms)
+            fail_msg("what was held is not taken");
+        sched_yield();
+    }
+}
+
+/* A worker that waits meanwhile is told; so often that it does wait in some of the holds. */
 static void test_the_end_of_a_hold_wakes_workers(void **state)
 {
     struct send_queue *queue = *state;
     pthread_t thread;
-    void *taken;
-    send_queue_hold(queue, true);
-    PAGE(queue, {"a1", "a", 1});
-    assert_int_equal(pthread_create(&thread, NULL, take_one, queue), 0);
-    send_queue_hold(queue, false);
-    assert_int_equal(pthread_join(thread, &taken), 0);
-    assert_non_null(taken);
-    queue_fixture_finish(queue, taken, STAGE_SETTLED, 0);
+    char id[ID_BYTES];
+    assert_int_equal(pthread_create(&thread, NULL, settle_all, queue), 0);
+    for (int i = 0; i < HOLDS; i++) {
+        snprintf(id, sizeof id, "a%d", i);
+        send_queue_hold(queue, true);
+        PAGE(queue, {id, "a", i});
+        for (int turn = 0; turn < i; turn++)
+            sched_yield();
+        send_queue_hold(queue, false);
+        wait_until_done(queue);
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
 }
 
 /* They would all start together once the hold is over. */
