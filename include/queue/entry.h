@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "base/heap.h"
+#include "base/trace.h"
 #include "queue/id_table.h"
 
 enum entry_kind { ENTRY_DELIVERY, ENTRY_WAKE };
@@ -24,6 +25,7 @@ enum entry_stage {
 /* How an entry ends. */
 enum entry_verdict { VERDICT_DELIVERED, VERDICT_SKIPPED, VERDICT_DEAD };
 
+struct activity;
 struct lane;
 
 /* For how long something has failed without an end in between. Each has one clock of its own. */
@@ -41,12 +43,14 @@ struct entry {
     int64_t created_at_ms;
 
     /* The worker's while it runs the entry; nobody looks at them else. */
-    unsigned attempts;  /* times a worker took it */
-    unsigned failures;  /* in a row at this stage, for the backoff */
-    unsigned runs;      /* requests sent to the agent, by earlier processes, too */
-    unsigned timeouts;  /* runs that took longer than we waited */
-    unsigned held_back; /* times in a row that the gateway let nobody in */
-    int64_t started_us; /* when the current attempt began, monotonic */
+    unsigned attempts;         /* times a worker took it */
+    unsigned failures;         /* in a row at this stage, for the backoff */
+    unsigned runs;             /* requests sent to the agent, by earlier processes, too */
+    unsigned timeouts;         /* runs that took longer than we waited */
+    unsigned held_back;        /* times in a row that the gateway let nobody in */
+    int64_t started_us;        /* when the current attempt began, monotonic */
+    struct activity *activity; /* of the worker that runs the entry; NULL outside of a pool */
+    struct trace trace;        /* of all requests for it, by this process; none before the first */
     enum entry_verdict verdict;
     char agent_slug[ID_BYTES];
     char task_id[ID_BYTES];  /* "" when the notification has no task */

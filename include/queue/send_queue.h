@@ -98,7 +98,8 @@ bool send_queue_charge(struct send_queue *queue, const char *id, unsigned runs);
 
 /*
  * Lines up a wake-up of an agent, behind its deliveries and outside the bound. Returns false when
- * one is there already, running or not, when the queue is closed, or without memory. Any thread; a
+ * one is there already, running or not, when the queue is closed or held (send_queue_hold), or
+ * without memory. Any thread; a
  * short lock.
  */
 bool send_queue_wake(struct send_queue *queue, const char *agent_id);
@@ -112,7 +113,7 @@ struct entry *send_queue_take(struct send_queue *queue);
 
 /*
  * Moves a taken entry on to stage. Returns false, and changes nothing, when stage is STAGE_SENDING
- * and the flow or the close forbids it. A short lock.
+ * and the flow, the hold or the close forbids it. A short lock.
  */
 bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage);
 
@@ -124,6 +125,12 @@ bool send_queue_finish(struct send_queue *queue, struct entry *entry, const stru
 
 /* Says whether agents may be asked from now on. Any thread; a short lock. */
 void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow);
+
+/*
+ * Holds sends, beside whatever the flow says, or lets go: while held no agent is asked and no
+ * wake-up lines up; write-backs go on. Any thread; a short lock.
+ */
+void send_queue_hold(struct send_queue *queue, bool held);
 
 /*
  * Ends sending: entries past the send stage are still handed out until deadline_ms (monotonic), at

@@ -169,7 +169,7 @@ bool send_queue_wake(struct send_queue *queue, const char *agent_id)
     mutex_lock(&queue->lock);
     struct id_item *found = id_table_find(&queue->lanes, agent_id);
     bool has_one = found != NULL && CONTAINER_OF(found, struct lane, item)->wakes > 0;
-    if (!queue->closed && !has_one)
+    if (!queue->closed && !queue->held_by_hand && !has_one)
         entry = queue_new_entry_locked(queue, ENTRY_WAKE, agent_id, agent_id);
     if (entry != NULL) {
         entry->lane->wakes++;

@@ -25,9 +25,7 @@ static struct finish give_up(struct attempt *attempt, const struct error *error)
 {
     const struct entry *entry = attempt->entry;
     attempt_count_failure(attempt, error);
-    log_event(LOG_LEVEL_WARN, component,
-        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts),
-            LOG_NUMBER("runs", entry->runs)),
+    log_event(LOG_LEVEL_WARN, component, ATTEMPT_FIELDS(attempt, LOG_NUMBER("runs", entry->runs)),
         "Failed to deliver %s for the last time: %s", entry->item.id, error->text);
     attempt_forget_failures(attempt);
     return attempt_go_on(STAGE_GIVING_UP);
@@ -83,7 +81,7 @@ static struct finish held_back(struct attempt *attempt, const struct gateway_res
     atomic_fetch_add(&attempt->deliver->stats->failed, 1);
     stats_delivery_failed(attempt->deliver->stats, result->error.text);
     log_event(LOG_LEVEL_WARN, component,
-        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts)),
+        ATTEMPT_FIELDS(attempt, LOG_NUMBER("held_back", entry->held_back)),
         "Could not ask about %s: %s", entry->item.id, result->error.text);
     return attempt_put_back(STAGE_KNOWN);
 }
@@ -161,6 +159,7 @@ static void send(struct attempt *attempt, const struct address *address, const s
         .input = input->data,
         .input_bytes = input->length_bytes,
         .timeout_ms = timeout_ms(attempt),
+        .trace = &entry->trace,
     };
     int64_t began_us = clock_monotonic_us();
     spooling_begin_run(&deliver->spooling, entry);

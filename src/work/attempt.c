@@ -7,6 +7,11 @@
 
 static const char component[] = "Delivery";
 
+int64_t attempt_total_ms(const struct attempt *attempt)
+{
+    return (clock_monotonic_us() - attempt->entry->started_us) / 1000;
+}
+
 struct finish attempt_go_on(enum entry_stage stage)
 {
     return (struct finish){.stage = stage};
@@ -48,9 +53,7 @@ struct finish attempt_again(struct attempt *attempt, enum entry_stage stage,
         config->delivery_backoff_base_ms, config->delivery_backoff_max_ms, backoff_random_unit());
     if (delay_ms < least_ms)
         delay_ms = least_ms;
-    log_event(LOG_LEVEL_WARN, component,
-        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts),
-            LOG_NUMBER("retry_ms", delay_ms)),
+    log_event(LOG_LEVEL_WARN, component, ATTEMPT_FIELDS(attempt, LOG_NUMBER("retry_ms", delay_ms)),
         "Failed to deliver %s %s", entry->item.id, error->text);
     return (struct finish){.stage = stage, .delay_ms = delay_ms > 0 ? delay_ms : 1};
 }

@@ -2,6 +2,7 @@
 #ifndef WORK_ATTEMPT_H
 #define WORK_ATTEMPT_H
 
+#include "base/log.h"
 #include "remote/service_actions.h"
 #include "work/deliver.h"
 
@@ -14,6 +15,18 @@ struct attempt {
     int64_t run_ms;   /* how long the agent took, -1 when it was not asked */
     const char *note; /* why it ended other than delivered, for the log */
 };
+
+/* The fields of every log line about an attempt, and those that the line adds. */
+#define ATTEMPT_FIELDS(attempt_, ...)                                \
+    LOG_FIELDS(LOG_TEXT("notification", (attempt_)->entry->item.id), \
+        LOG_TEXT("agent", (attempt_)->entry->agent_slug),            \
+        LOG_NUMBER("attempt", (attempt_)->entry->attempts),          \
+        LOG_NUMBER("run_ms", (attempt_)->run_ms),                    \
+        LOG_NUMBER("total_ms", attempt_total_ms(attempt_)),          \
+        LOG_TEXT("trace", (attempt_)->entry->trace.id), __VA_ARGS__)
+
+/* How long the attempt has taken so far. */
+int64_t attempt_total_ms(const struct attempt *attempt);
 
 /* The next stage follows at once. */
 struct finish attempt_go_on(enum entry_stage stage);
