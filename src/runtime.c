@@ -20,6 +20,8 @@
 #include "remote/gateway_process.h"
 #include "serve/health.h"
 #include "serve/http_server.h"
+#include "serve/metrics_page.h"
+#include "serve/probes.h"
 #include "work/deliver.h"
 #include "work/restore.h"
 #include "work/wake.h"
@@ -50,7 +52,9 @@ struct runtime {
     struct spooling spooling;
     struct version_probe *version;
     struct health_sources health;
-    struct http_server_route routes[3];
+    struct metrics_sources metrics;
+    struct probe_sources probes;
+    struct http_server_route routes[6];
     struct http_server *server;
     struct delivery_poller *poller;
     struct loop_guard *guard;
@@ -148,8 +152,11 @@ static void say_offline(struct runtime *runtime)
 static int start_convex(struct runtime *runtime, struct error *error)
 {
     const struct config *config = runtime->config;
-    return convex_create(
+    int result = convex_create(
         &runtime->convex, config->convex_url, config->account_id, config->service_token, error);
+    if (result == 0)
+        convex_set_metrics(runtime->convex, &runtime->stats.metrics);
+    return result;
 }
 
 static void stop_convex(struct runtime *runtime)
@@ -220,7 +227,8 @@ static int start_spool(struct runtime *runtime, struct error *error)
     int result = spool_open(&runtime->spool, config->state_dir, config->account_id, error);
     if (result != 0)
         return result;
-    runtime->spooling = (struct spooling){.spool = runtime->spool, .stats = &runtime->stats};
+    runtime->spooling = (struct spooling){
+        .spool = runtime->spool, .stats = &runtime->stats, .queue = runtime->queue};
     spooling_watch_dead(&runtime->spooling);
     result = restore_from_spool(runtime->spool, runtime->queue, error);
     if (result != 0)
@@ -270,6 +278,25 @@ static void stop_gateway_process(struct runtime *runtime)
         gateway_process_stop(runtime->gateway_process);
 }
 
+/*
+ * The argument is a struct runtime, whose loops have been made. Returns the name of a thread that
+ * does not go round as it should.
+ */
+static const char *find_stuck(void *context)
+{
+    struct runtime *runtime = context;
+    int64_t now_ms = clock_monotonic_ms();
+    if (!delivery_poller_is_alive(runtime->poller, now_ms))
+        return "mc-poll does not show up";
+    if (!gateway_prober_is_alive(runtime->prober, now_ms))
+        return "mc-probe does not show up";
+    if (!heartbeat_is_alive(runtime->heartbeat, now_ms))
+        return "mc-beat does not show up";
+    if (!agent_sync_is_alive(runtime->agents, now_ms))
+        return "mc-agents does not show up";
+    return reporter_is_alive(runtime->reporter, now_ms) ? NULL : "mc-report does not show up";
+}
+
 static int start_server(struct runtime *runtime, struct error *error)
 {
     const struct config *config = runtime->config;
@@ -282,9 +309,26 @@ static int start_server(struct runtime *runtime, struct error *error)
         .schedule = runtime->schedule,
         .process = runtime->gateway_process,
     };
+    runtime->metrics = (struct metrics_sources){
+        .config = config,
+        .stats = &runtime->stats,
+        .queue = runtime->queue,
+        .gate = runtime->gate,
+        .health = &runtime->health,
+    };
+    runtime->probes = (struct probe_sources){
+        .stats = &runtime->stats,
+        .gate = runtime->gate,
+        .find_stuck = find_stuck,
+        .stuck_context = runtime,
+    };
     struct http_server_route *routes = runtime->routes;
-    routes[0] = (struct http_server_route){"/health", health_handle, &runtime->health};
+    routes[0] =
+        (struct http_server_route){"/health", metrics_page_handle_health, &runtime->metrics};
     routes[1] = (struct http_server_route){"/version", health_handle_version, &runtime->health};
+    routes[2] = (struct http_server_route){"/metrics", metrics_page_handle, &runtime->metrics};
+    routes[3] = (struct http_server_route){"/livez", probes_handle_alive, &runtime->probes};
+    routes[4] = (struct http_server_route){"/readyz", probes_handle_ready, &runtime->probes};
     int result = http_server_create(
         &runtime->server, config->health_host, config->health_port, routes, error);
     if (result == 0)
@@ -402,7 +446,7 @@ static void stop_heartbeat(struct runtime *runtime)
     heartbeat_stop(runtime->heartbeat);
 }
 
-static int start_agents(struct runtime *runtime, struct error *error)
+static int create_agents(struct runtime *runtime, struct error *error)
 {
     const struct agent_sync_parts parts = {
         .config = runtime->config,
@@ -416,7 +460,17 @@ static int start_agents(struct runtime *runtime, struct error *error)
         .ask_for_look = heartbeat_poke,
         .look_context = runtime->heartbeat,
     };
-    return agent_sync_start(&runtime->agents, &parts, error);
+    return agent_sync_create(&runtime->agents, &parts, error);
+}
+
+static void destroy_agents(struct runtime *runtime)
+{
+    agent_sync_destroy(runtime->agents);
+}
+
+static int start_agents(struct runtime *runtime, struct error *error)
+{
+    return agent_sync_start(runtime->agents, error);
 }
 
 static void stop_agents(struct runtime *runtime)
@@ -585,12 +639,13 @@ static const struct part {
     {start_version, stop_version},
     {create_schedule, destroy_schedule},
     {create_gateway_process, destroy_gateway_process},
-    {start_server, stop_server},
-    {start_gateway_process, stop_gateway_process},
     {create_poller, destroy_poller},
     {create_prober, destroy_prober},
     {create_heartbeat, destroy_heartbeat},
+    {create_agents, destroy_agents},
     {create_reporter, destroy_reporter},
+    {start_server, stop_server}, /* asks all those above whether they live */
+    {start_gateway_process, stop_gateway_process},
     {start_guard, stop_guard},
     {start_workers, stop_workers},
     {start_prober, stop_prober},
@@ -617,6 +672,7 @@ int runtime_start(struct runtime **runtime, const struct config *config, struct 
         created->started++;
     }
     created->complete = true;
+    atomic_store(&created->stats.phase, PHASE_RUNNING);
     *runtime = created;
     return 0;
 }
@@ -628,18 +684,15 @@ int runtime_stop_fd(const struct runtime *runtime)
 
 bool runtime_is_alive(struct runtime *runtime)
 {
-    int64_t now_ms = clock_monotonic_ms();
-    return delivery_poller_is_alive(runtime->poller, now_ms) &&
-           gateway_prober_is_alive(runtime->prober, now_ms) &&
-           heartbeat_is_alive(runtime->heartbeat, now_ms) &&
-           agent_sync_is_alive(runtime->agents, now_ms) &&
-           reporter_is_alive(runtime->reporter, now_ms);
+    return find_stuck(runtime) == NULL;
 }
 
 /* At once for all parts, before they are stopped one after the other. */
 static void begin_stop(struct runtime *runtime)
 {
     int64_t grace_ms = runtime->config->shutdown_grace_ms - ABORT_MS;
+    if (runtime->started > 0)
+        atomic_store(&runtime->stats.phase, PHASE_STOPPING);
     runtime->deadline_ms = clock_monotonic_ms() + (grace_ms > 0 ? grace_ms : 0);
     atomic_store(&runtime->abort_control, true);
     if (runtime->complete)

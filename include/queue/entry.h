@@ -40,12 +40,13 @@ struct entry {
     unsigned timeouts;  /* runs that took longer than we waited */
     unsigned held_back; /* times in a row that the gateway let nobody in */
     int64_t started_us; /* when the current attempt began, monotonic */
+    int64_t
+        replied_us; /* when the agent's reply came, monotonic; 0 when an earlier process got it */
     enum entry_verdict verdict;
     char agent_slug[ID_BYTES];
     char task_id[ID_BYTES];  /* "" when the notification has no task */
     char *reply;             /* owned; NULL until there is one, and while only the spool has it */
     bool spooled;            /* the spool has the reply */
-    bool recorded;           /* the spool has a record, with or without a reply */
     bool marked;             /* the backend has it as delivered */
     bool failing;            /* it is refused at this stage, without an end in between */
     int64_t failing_ms;      /* for how long, by earlier processes, too */
@@ -55,10 +56,16 @@ struct entry {
     /* The queue's, under its lock. */
     enum entry_stage stage;
     bool running;
-    bool asking; /* taken to be sent, and not past that yet */
-    bool ready;  /* stands in its lane's list */
+    bool asking;       /* taken to be sent, and not past that yet */
+    bool ready;        /* stands in its lane's list */
+    int64_t known_us;  /* when it came in, monotonic */
+    int64_t ready_us;  /* when it became ready for the last time */
+    int64_t waited_us; /* from then until a worker took it */
+    bool recorded; /* the spool has a record, with or without a reply; its worker reads it, too */
     struct lane *lane;
-    struct heap_item due; /* in the heap while it waits */
+    struct heap_item due;           /* in the heap while it waits */
+    struct heap_item by_age;        /* among those that have not ended, by createdAt */
+    struct heap_item record_by_age; /* among those with a record */
     int64_t settled_at_ms;
     uint64_t last_page; /* number of the last page that listed it */
     TAILQ_ENTRY(entry) in_lane;

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "base/metrics.h"
 #include "remote/http_client.h"
 
 /* One deployment and the account's identity there. Shared by all threads. */
@@ -35,6 +36,12 @@ void convex_destroy(struct convex *convex);
 
 /* How long a call may take instead of a minute; at least 1. Before the first call. */
 void convex_set_timeout(struct convex *convex, int64_t timeout_ms);
+
+/* Where calls are counted and timed; borrowed. Before the first call; without it nowhere. */
+void convex_set_metrics(struct convex *convex, struct metrics *metrics);
+
+/* The outcome as the metrics name it. Pure. */
+const char *convex_outcome_word(enum convex_outcome outcome);
 
 /* The deployment's URL, for messages. */
 const char *convex_url(const struct convex *convex);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json_guard.h"
 
 enum {
@@ -19,6 +20,7 @@ struct convex {
     char *account_id;
     char *service_token;
     int64_t timeout_ms;
+    struct metrics *metrics; /* NULL: nothing is counted */
     sem_t calls;
 };
 
@@ -60,6 +62,23 @@ void convex_destroy(struct convex *convex)
 void convex_set_timeout(struct convex *convex, int64_t timeout_ms)
 {
     convex->timeout_ms = timeout_ms;
+}
+
+void convex_set_metrics(struct convex *convex, struct metrics *metrics)
+{
+    convex->metrics = metrics;
+}
+
+const char *convex_outcome_word(enum convex_outcome outcome)
+{
+    static const char *const words[] = {
+        [CONVEX_SUCCESS] = "success",
+        [CONVEX_UNAVAILABLE] = "unavailable",
+        [CONVEX_FUNCTION_ERROR] = "function_error",
+        [CONVEX_REJECTED] = "rejected",
+        [CONVEX_ABORTED] = "aborted",
+    };
+    return words[outcome];
 }
 
 const char *convex_url(const struct convex *convex)
@@ -168,6 +187,15 @@ static void perform(struct convex *convex, struct http_client *client, const cha
     sem_post(&convex->calls);
 }
 
+static void count(const struct convex *convex, const char *action, enum convex_outcome outcome,
+    int64_t duration_us)
+{
+    if (convex->metrics == NULL)
+        return;
+    metrics_add(convex->metrics, METRIC_CONVEX_REQUESTS, action, convex_outcome_word(outcome), 1);
+    metrics_observe(convex->metrics, METRIC_CONVEX_REQUEST, action, duration_us);
+}
+
 enum convex_outcome convex_call(struct convex *convex, struct http_client *client,
     const char *action, json_t *arguments, enum convex_kind kind, json_t **value,
     struct error *error)
@@ -178,9 +206,11 @@ enum convex_outcome convex_call(struct convex *convex, struct http_client *clien
         return CONVEX_UNAVAILABLE;
     }
     struct http_answer answer;
+    int64_t began_us = clock_monotonic_us();
     perform(convex, client, body, kind, &answer);
     free(body);
     enum convex_outcome outcome = convex_classify(&answer, kind, value, error);
+    count(convex, action, outcome, clock_monotonic_us() - began_us);
     if (outcome != CONVEX_SUCCESS)
         error_wrap(error, "%s", action);
     return outcome;

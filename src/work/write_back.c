@@ -37,8 +37,9 @@ static struct finish function_failed(
     enum convex_outcome outcome = service_get_delivery(&attempt->service, id, &context, &unused);
     if (outcome == CONVEX_FUNCTION_ERROR && is_refused_for_too_long(attempt))
         return give_up_writing(attempt, stage);
+    const char *class = attempt_backend_failure(CONVEX_FUNCTION_ERROR);
     if (outcome != CONVEX_SUCCESS)
-        return attempt_again(attempt, stage, 0, 0, error);
+        return attempt_again(attempt, class, stage, 0, 0, error);
     struct finish finish;
     if (context_is_over(&context))
         finish = attempt_settle(attempt, VERDICT_SKIPPED, "ended_elsewhere");
@@ -48,7 +49,7 @@ static struct finish function_failed(
     else if (is_refused_for_too_long(attempt))
         finish = give_up_writing(attempt, stage);
     else
-        finish = attempt_again(attempt, stage, 0, 0, error);
+        finish = attempt_again(attempt, class, stage, 0, 0, error);
     delivery_context_fini(&context);
     return finish;
 }
@@ -69,7 +70,8 @@ struct finish write_back_reply(struct attempt *attempt)
     struct error error;
     entry->verdict = VERDICT_DELIVERED;
     if (spooling_recall_reply(&deliver->spooling, entry, &error) != 0)
-        return attempt_again(attempt, entry->spooled ? STAGE_REPLIED : STAGE_KNOWN, 0, 0, &error);
+        return attempt_again(attempt, attempt_other_failure,
+            entry->spooled ? STAGE_REPLIED : STAGE_KNOWN, 0, 0, &error);
     if (entry->reply[0] == '\0' || entry->task_id[0] == '\0')
         return attempt_go_on(STAGE_WRITTEN);
     enum convex_outcome outcome = service_create_message(
@@ -95,7 +97,7 @@ struct finish write_back_note(struct attempt *attempt)
     note_append(&note, entry->runs, attempt->note);
     if (note.failed) {
         error_set(&error, ERROR_NO_MEMORY, "no memory for a note");
-        return attempt_again(attempt, STAGE_GIVING_UP, 0, 0, &error);
+        return attempt_again(attempt, attempt_other_failure, STAGE_GIVING_UP, 0, 0, &error);
     }
     enum convex_outcome outcome = service_create_message(
         &attempt->service, entry->agent_id, entry->task_id, note.data, entry->item.id, &error);
