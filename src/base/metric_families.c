@@ -112,7 +112,8 @@ const struct metric_family metric_families[METRICS] = {
     [METRIC_DELIVERY_LAG] = HISTOGRAM("delivery_lag",
         .help = "Time from when a notification was created until it was delivered.",
         BUCKETS(work_bounds_us)),
-    [METRIC_HEARTBEATS] = COUNTER("heartbeats", .help = "Wake-ups of agents by how they ended.",
+    [METRIC_HEARTBEATS] = COUNTER("heartbeats",
+        .help = "Wake-ups by how they ended; report_failed is counted on top of one that worked.",
         .labels = {LABEL("outcome", heartbeat_outcomes)}),
 
     [METRIC_CONVEX_REQUESTS] =
