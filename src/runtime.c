@@ -18,10 +18,8 @@
 #include "queue/state_folder.h"
 #include "queue/worker_pool.h"
 #include "remote/gateway_process.h"
-#include "serve/health.h"
 #include "serve/http_server.h"
-#include "serve/metrics_page.h"
-#include "serve/probes.h"
+#include "serve/routes.h"
 #include "work/deliver.h"
 #include "work/restore.h"
 #include "work/wake.h"
@@ -51,10 +49,7 @@ struct runtime {
     struct spool *spool;
     struct spooling spooling;
     struct version_probe *version;
-    struct health_sources health;
-    struct metrics_sources metrics;
-    struct probe_sources probes;
-    struct http_server_route routes[6];
+    struct routes routes;
     struct http_server *server;
     struct delivery_poller *poller;
     struct loop_guard *guard;
@@ -300,37 +295,24 @@ static const char *find_stuck(void *context)
 static int start_server(struct runtime *runtime, struct error *error)
 {
     const struct config *config = runtime->config;
-    runtime->health = (struct health_sources){
-        .config = config,
-        .stats = &runtime->stats,
-        .version = runtime->version,
-        .gate = runtime->gate,
-        .roster = runtime->roster,
-        .schedule = runtime->schedule,
-        .process = runtime->gateway_process,
-    };
-    runtime->metrics = (struct metrics_sources){
-        .config = config,
-        .stats = &runtime->stats,
+    const struct route_parts parts = {
+        .health =
+            {
+                .config = config,
+                .stats = &runtime->stats,
+                .version = runtime->version,
+                .gate = runtime->gate,
+                .roster = runtime->roster,
+                .schedule = runtime->schedule,
+                .process = runtime->gateway_process,
+            },
         .queue = runtime->queue,
-        .gate = runtime->gate,
-        .health = &runtime->health,
-    };
-    runtime->probes = (struct probe_sources){
-        .stats = &runtime->stats,
-        .gate = runtime->gate,
         .find_stuck = find_stuck,
         .stuck_context = runtime,
     };
-    struct http_server_route *routes = runtime->routes;
-    routes[0] =
-        (struct http_server_route){"/health", metrics_page_handle_health, &runtime->metrics};
-    routes[1] = (struct http_server_route){"/version", health_handle_version, &runtime->health};
-    routes[2] = (struct http_server_route){"/metrics", metrics_page_handle, &runtime->metrics};
-    routes[3] = (struct http_server_route){"/livez", probes_handle_alive, &runtime->probes};
-    routes[4] = (struct http_server_route){"/readyz", probes_handle_ready, &runtime->probes};
+    routes_init(&runtime->routes, &parts);
     int result = http_server_create(
-        &runtime->server, config->health_host, config->health_port, routes, error);
+        &runtime->server, config->health_host, config->health_port, runtime->routes.table, error);
     if (result == 0)
         log_info("Health", "Listening on %s port %u", config->health_host,
             http_server_port(runtime->server));

@@ -40,8 +40,7 @@ struct entry {
     unsigned timeouts;  /* runs that took longer than we waited */
     unsigned held_back; /* times in a row that the gateway let nobody in */
     int64_t started_us; /* when the current attempt began, monotonic */
-    int64_t
-        replied_us; /* when the agent's reply came, monotonic; 0 when an earlier process got it */
+    int64_t replied_us; /* when the reply came, monotonic; 0: to an earlier process */
     enum entry_verdict verdict;
     char agent_slug[ID_BYTES];
     char task_id[ID_BYTES];  /* "" when the notification has no task */
@@ -53,7 +52,7 @@ struct entry {
     int64_t failing_mark_ms; /* up to when that is counted */
     char failure[64];        /* what the last run ended in, for the note in the thread */
 
-    /* The queue's, under its lock. */
+    /* The queue's, under its lock; its worker reads known_us, waited_us and recorded, too. */
     enum entry_stage stage;
     bool running;
     bool asking;       /* taken to be sent, and not past that yet */
@@ -61,7 +60,7 @@ struct entry {
     int64_t known_us;  /* when it came in, monotonic */
     int64_t ready_us;  /* when it became ready for the last time */
     int64_t waited_us; /* from then until a worker took it */
-    bool recorded; /* the spool has a record, with or without a reply; its worker reads it, too */
+    bool recorded;     /* the spool has a record, with or without a reply */
     struct lane *lane;
     struct heap_item due;           /* in the heap while it waits */
     struct heap_item by_age;        /* among those that have not ended, by createdAt */
