@@ -70,6 +70,7 @@ find_missing_to_test() {
     need shellcheck has_command shellcheck
     need spin has_command spin
     need gcovr has_command gcovr
+    need prometheus has_command promtool
 }
 
 find_missing() {
