@@ -9,10 +9,12 @@ static const char component[] = "Heartbeat";
 
 enum wake_end { WAKE_DONE, WAKE_PUT_OFF };
 
-static void failed(const struct wake *wake, const struct agent *agent, const struct error *error)
+static void failed(const struct wake *wake, const struct agent *agent, const struct trace *trace,
+    const struct error *error)
 {
     atomic_fetch_add(&wake->stats->wakes_failed, 1);
-    log_event(LOG_LEVEL_WARN, component, LOG_FIELDS(LOG_TEXT("agent", agent->slug)),
+    log_event(LOG_LEVEL_WARN, component,
+        LOG_FIELDS(LOG_TEXT("agent", agent->slug), LOG_TEXT("trace", trace->id)),
         "Failed for %s : %s", agent->name, error->text);
 }
 
@@ -25,7 +27,7 @@ static void report_online(const struct wake *wake, struct http_client *client,
     if (outcome == CONVEX_SUCCESS)
         wake_schedule_is_online(wake->schedule, agent->id, clock_monotonic_ms());
     else if (outcome != CONVEX_ABORTED)
-        failed(wake, agent, &error);
+        failed(wake, agent, trace, &error);
 }
 
 static enum wake_end after_send(const struct wake *wake, struct http_client *client,
@@ -35,11 +37,12 @@ static enum wake_end after_send(const struct wake *wake, struct http_client *cli
         return WAKE_DONE;
     stats_send_ended(wake->stats, result->outcome == GATEWAY_REPLIED ? NULL : result->error.text);
     if (result->outcome != GATEWAY_REPLIED) {
-        failed(wake, agent, &result->error);
+        failed(wake, agent, trace, &result->error);
         return WAKE_DONE;
     }
     atomic_fetch_add(&wake->stats->wakes, 1);
-    log_event(LOG_LEVEL_DEBUG, component, LOG_FIELDS(LOG_TEXT("agent", agent->slug)), "Woke %s",
+    log_event(LOG_LEVEL_DEBUG, component,
+        LOG_FIELDS(LOG_TEXT("agent", agent->slug), LOG_TEXT("trace", trace->id)), "Woke %s",
         agent->name);
     report_online(wake, client, agent, trace);
     return WAKE_DONE;
