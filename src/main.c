@@ -150,16 +150,24 @@ static int wait_for_end(const struct running *running)
     return sources[0].revents != 0 ? (int)info.ssi_signo : 0;
 }
 
+/* The stop that the backend asked for leaves a supervisor its first signal: it means that stop. */
+static volatile sig_atomic_t signals_that_change_nothing;
+
 static void exit_at_once(int number)
 {
+    if (signals_that_change_nothing > 0) {
+        signals_that_change_nothing--;
+        return;
+    }
     /* Past every hook: what is still open belongs to the stop that is being cut short. */
     syscall(SYS_exit_group, 128 + number);
 }
 
 /* During the stop a second signal ends the process without further ado; others wait for nobody. */
-static void watch_for_second_signal(void)
+static void watch_for_second_signal(bool first_came)
 {
     sigset_t ending;
+    signals_that_change_nothing = first_came ? 0 : 1;
     fill_ending_signals(&ending);
     struct sigaction action = {.sa_handler = exit_at_once};
     sigaction(SIGTERM, &action, NULL);
@@ -215,7 +223,7 @@ static int run(const struct config *config, const struct config_source *source)
         number == SIGTERM  ? "SIGTERM"
         : number == SIGINT ? "SIGINT"
                            : "asked for by the backend");
-    watch_for_second_signal();
+    watch_for_second_signal(number != 0);
     runtime_stop(runtime);
     log_info(component, "Shutdown complete");
     return EX_OK;

@@ -7,6 +7,9 @@
 
 enum { QUICK, PATIENT, THREADS };
 
+/* Work waits meanwhile. The syncer has more patience. */
+enum { MODELS_TIMEOUT_MS = 400 };
+
 static const struct {
     const char *name;
     int64_t timeout_ms;
@@ -69,13 +72,15 @@ static void learn_agents(struct probing_thread *thread, const struct gateway_inq
 {
     const struct gateway_prober_parts *parts = &thread->prober->parts;
     struct gateway_models models;
-    gateway_models_fetch(parts->gateway, inquiry, &models);
+    const struct gateway_inquiry quick = {
+        .client = inquiry->client, .timeout_ms = MODELS_TIMEOUT_MS, .trace = inquiry->trace};
+    gateway_models_fetch(parts->gateway, &quick, &models);
     if (models.known || models.unsupported)
         gateway_roster_update(parts->roster, &models);
     gateway_models_fini(&models);
 }
 
-static void probe(struct probing_thread *thread)
+static void probe(struct probing_thread *thread, uint64_t ticket)
 {
     const struct gateway_prober_parts *parts = &thread->prober->parts;
     struct trace trace;
@@ -89,7 +94,7 @@ static void probe(struct probing_thread *thread)
     gateway_probe(parts->gateway, &inquiry, &result);
     if (result.outcome == GATEWAY_REPLIED)
         learn_agents(thread, &inquiry);
-    gatekeeper_note_probe(parts->keeper, thread->kind == PATIENT, &result);
+    gatekeeper_note_probe(parts->keeper, thread->kind == PATIENT, ticket, &result);
     gateway_result_fini(&result);
     /* A quick probe that got no answer gives the patient one its turn. */
     if (thread->kind == QUICK && result.timed_out)
@@ -101,10 +106,11 @@ static void *run(void *argument)
     struct probing_thread *thread = argument;
     struct gateway_gate *gate = thread->prober->parts.keeper->gate;
     bool patient = thread->kind == PATIENT;
-    /* Each probe is a round: a gateway that never answers has the next one due at once, for ever. */
+    uint64_t ticket;
+    /* Each probe is a round: behind one that found no answer the next is due at once, for ever. */
     do {
-        if (gateway_gate_begin_probe(gate, patient, clock_monotonic_ms()))
-            probe(thread);
+        if (gateway_gate_begin_probe(gate, patient, clock_monotonic_ms(), &ticket))
+            probe(thread, ticket);
     } while (loop_wait(&thread->loop, gateway_gate_probe_due(gate, patient), 0));
     return NULL;
 }

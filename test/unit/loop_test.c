@@ -147,8 +147,7 @@ static void start_probing(struct probing *probing)
     probing->queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
     assert_int_equal(ca_store_create(&probing->store, NULL, NULL), 0);
     assert_int_equal(gateway_create(&probing->gateway, url, "token", NULL), 0);
-    assert_int_equal(
-        gateway_gate_create(&probing->gate, &settings, clock_monotonic_ms(), NULL), 0);
+    assert_int_equal(gateway_gate_create(&probing->gate, &settings, clock_monotonic_ms(), NULL), 0);
     assert_int_equal(gateway_roster_create(&probing->roster, NULL), 0);
     const struct gateway_prober_parts parts = {
         .gateway = probing->gateway,

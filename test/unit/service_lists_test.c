@@ -106,7 +106,8 @@ static void test_long_texts_are_cut(void **state)
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = '\0';
     snprintf(json, sizeof json,
-        "[{\"_id\":\"a\",\"slug\":\"%s\",\"name\":\"%s\",\"sessionKey\":\"%s\"}]", text, text, text);
+        "[{\"_id\":\"a\",\"slug\":\"%s\",\"name\":\"%s\",\"sessionKey\":\"%s\"}]", text, text,
+        text);
     struct agent_list list = read_list(json);
     assert_int_equal(strlen(list.agents[0].slug), ID_BYTES - 1);
     assert_int_equal(strlen(list.agents[0].name), AGENT_NAME_BYTES - 1);
@@ -184,7 +185,7 @@ static struct upgrade read_upgrade(const char *value)
     return upgrade;
 }
 
-#define UPGRADE(openclaw, runtime, at, strategy)                                   \
+#define UPGRADE(openclaw, runtime, at, strategy)                                \
     "{\"targetOpenclawVersion\":" openclaw ",\"targetRuntimeVersion\":" runtime \
     ",\"initiatedAt\":" at ",\"strategy\":" strategy "}"
 
