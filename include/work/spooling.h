@@ -34,8 +34,8 @@ void spooling_release_reply(struct entry *entry);
 
 /*
  * Makes sure that entry->reply is in memory. ERROR_NO_MEMORY or ERROR_SYSTEM when it cannot be read
- * now; ERROR_CLOSED or ERROR_INVALID when the record is gone or damaged (it is moved to dead/ then):
- * the reply is lost and the agent has to be asked again.
+ * now; ERROR_CLOSED or ERROR_INVALID when the record is gone or damaged (it is moved to dead/
+ * then): the reply is lost and the agent has to be asked again.
  */
 int spooling_recall_reply(
     const struct spooling *spooling, struct entry *entry, struct error *error);
