@@ -142,7 +142,7 @@ static int start_nothing(struct runtime *runtime, struct error *error)
 static void say_offline(struct runtime *runtime)
 {
     if (runtime->complete)
-        reporter_say_offline(runtime->config, runtime->store);
+        reporter_say_offline(runtime->convex, runtime->store);
 }
 
 static int start_convex(struct runtime *runtime, struct error *error)
@@ -222,7 +222,8 @@ static int start_spool(struct runtime *runtime, struct error *error)
         return result;
     runtime->spooling = (struct spooling){.spool = runtime->spool, .stats = &runtime->stats};
     spooling_watch_dead(&runtime->spooling);
-    result = restore_from_spool(runtime->spool, runtime->queue, error);
+    result = restore_from_spool(
+        runtime->spool, runtime->queue, config->delivery_give_up_after_ms, error);
     if (result != 0)
         spool_close(runtime->spool);
     return result;
@@ -575,8 +576,8 @@ static const struct part {
     {start_library, stop_library},
     {open_stop_request, close_stop_request},
     {start_store, stop_store},
-    {start_nothing, say_offline},
     {start_convex, stop_convex},
+    {start_nothing, say_offline},
     {start_gateway, stop_gateway},
     {start_gate, stop_gate},
     {start_roster, stop_roster},
@@ -634,6 +635,32 @@ bool runtime_is_alive(struct runtime *runtime)
            heartbeat_is_alive(runtime->heartbeat, now_ms) &&
            agent_sync_is_alive(runtime->agents, now_ms) &&
            reporter_is_alive(runtime->reporter, now_ms);
+}
+
+void runtime_log_work(struct runtime *runtime)
+{
+    struct send_queue_counts counts;
+    send_queue_counts(runtime->queue, &counts);
+    log_event(LOG_LEVEL_INFO, component,
+        LOG_FIELDS(LOG_NUMBER("held", (int64_t)counts.held),
+            LOG_NUMBER("ready", (int64_t)counts.ready),
+            LOG_NUMBER("waiting", (int64_t)counts.waiting),
+            LOG_NUMBER("settled", (int64_t)counts.settled)),
+        "%zu of %u workers are busy", counts.running, runtime->config->delivery_workers);
+    worker_pool_log(runtime->workers);
+}
+
+void runtime_toggle_hold(struct runtime *runtime)
+{
+    gatekeeper_hold_by_hand(&runtime->keeper, !atomic_load(&runtime->stats.held_by_hand));
+}
+
+struct runtime_tokens runtime_exchange_tokens(struct runtime *runtime, struct config *fresh)
+{
+    return (struct runtime_tokens){
+        .service = convex_exchange_token(runtime->convex, &fresh->service_token),
+        .gateway = gateway_exchange_token(runtime->gateway, &fresh->gateway_token),
+    };
 }
 
 /* At once for all parts, before they are stopped one after the other. */

@@ -37,6 +37,7 @@ struct stats {
     atomic_llong runs; /* requests sent to the gateway */
     atomic_uint consecutive_poll_failures;
     atomic_llong last_send_ms;
+    atomic_bool held_by_hand; /* an operator holds all sends */
     atomic_bool heartbeat_running;
     atomic_llong wakes;
     atomic_llong wakes_failed;

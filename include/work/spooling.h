@@ -23,7 +23,7 @@ void spooling_begin_run(const struct spooling *spooling, struct entry *entry);
 /* Takes the count back: the agent was certainly not run. */
 void spooling_take_back_run(const struct spooling *spooling, struct entry *entry);
 
-/* Keeps for how long the entry has been refused, unless its reply is on disk already. */
+/* Keeps for how long the entry has been refused; not while its reply is only on disk. */
 void spooling_note_failing(const struct spooling *spooling, struct entry *entry);
 
 /* Puts entry->reply on disk before it is used; the text stays in memory, too. */

@@ -193,7 +193,7 @@ static void test_run_that_was_none_leaves_no_record(void **state)
     assert_int_equal(fixture->entry.runs, 0);
     assert_false(fixture->entry.recorded);
     assert_false(exists(fixture, "spool/n1.json"));
-    fixture->entry.failing_ms = 5;
+    fixture->entry.refusals.total_ms = 5;
     spooling_begin_run(&fixture->spooling, &fixture->entry);
     spooling_take_back_run(&fixture->spooling, &fixture->entry);
     assert_true(exists(fixture, "spool/n1.json"));
@@ -211,6 +211,27 @@ static void test_end_that_cannot_be_kept_is_no_end(void **state)
     assert_true(spooling_end(&fixture->spooling, &fixture->entry));
     assert_true(exists(fixture, "dead/n1.json"));
     assert_int_equal(atomic_load(&fixture->stats.dead_files), 1);
+}
+
+/* A reply that is on disk stays there with what is written beside it. */
+static void test_failing_time_is_kept_with_the_reply(void **state)
+{
+    struct fixture *fixture = *state;
+    struct spool_record record;
+    fixture->entry.reply = strdup("the reply");
+    spooling_keep_reply(&fixture->spooling, &fixture->entry);
+    fixture->entry.errors.total_ms = 1234;
+    spooling_note_failing(&fixture->spooling, &fixture->entry);
+    assert_int_equal(spool_load(fixture->spool, "n1", &record, NULL), 0);
+    assert_string_equal(record.reply, "the reply");
+    assert_int_equal(record.error_ms, 1234);
+    free(record.reply);
+    spooling_release_reply(&fixture->entry);
+    fixture->entry.errors.total_ms = 5678;
+    spooling_note_failing(&fixture->spooling, &fixture->entry);
+    assert_int_equal(spool_load(fixture->spool, "n1", &record, NULL), 0);
+    assert_string_equal(record.reply, "the reply");
+    free(record.reply);
 }
 
 static struct spool_record record_of(const char *id, char *reply)
@@ -235,7 +256,7 @@ static void test_run_and_reply_are_taken_up(void **state)
     struct fixture *fixture = *state;
     save(fixture, "replied", "text");
     save(fixture, "asked", NULL);
-    assert_int_equal(restore_from_spool(fixture->spool, fixture->queue, NULL), 0);
+    assert_int_equal(restore_from_spool(fixture->spool, fixture->queue, AN_HOUR_MS, NULL), 0);
     struct entry *replied = queue_fixture_take(fixture->queue, "replied");
     assert_int_equal(replied->stage, STAGE_REPLIED);
     assert_true(replied->spooled);
@@ -243,7 +264,7 @@ static void test_run_and_reply_are_taken_up(void **state)
     assert_int_equal(asked->stage, STAGE_KNOWN);
     assert_false(asked->spooled);
     assert_int_equal(asked->runs, 2);
-    assert_int_equal(asked->failing_ms, 9);
+    assert_int_equal(asked->refusals.total_ms, 9);
     assert_string_equal(asked->failure, "no answer in time");
     queue_fixture_finish(fixture->queue, replied, STAGE_SETTLED, 0);
     queue_fixture_finish(fixture->queue, asked, STAGE_SETTLED, 0);
@@ -256,7 +277,7 @@ static void test_damaged_record_costs_a_run(void **state)
     write_file(fixture, "spool/bad.json", "{}");
     for (int start = 0; start < 2; start++) {
         struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
-        assert_int_equal(restore_from_spool(fixture->spool, queue, NULL), 0);
+        assert_int_equal(restore_from_spool(fixture->spool, queue, AN_HOUR_MS, NULL), 0);
         assert_true(exists(fixture, "dead/bad.json"));
         PAGE(queue, {"bad", "a", 1}, {"good", "b", 2});
         struct entry *bad = queue_fixture_take(queue, "bad");
@@ -278,7 +299,7 @@ static void test_dead_record_is_known_as_ended(void **state)
     assert_int_equal(spool_bury(fixture->spool, "dead", NULL), 0);
     assert_int_equal(spool_bury(fixture->spool, "both", NULL), 0);
     save(fixture, "both", "new");
-    assert_int_equal(restore_from_spool(fixture->spool, fixture->queue, NULL), 0);
+    assert_int_equal(restore_from_spool(fixture->spool, fixture->queue, AN_HOUR_MS, NULL), 0);
     assert_int_equal(queue_fixture_counts(fixture->queue).settled, 1);
     PAGE(fixture->queue, {"dead", "a", 1}, {"both", "both", 2});
     struct entry *both = queue_fixture_take(fixture->queue, "both");
@@ -296,7 +317,7 @@ static int restore_with_shortage(const struct fixture *fixture, unsigned number)
     struct error error;
     struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
     shortage_begin(number);
-    int result = restore_from_spool(fixture->spool, queue, &error);
+    int result = restore_from_spool(fixture->spool, queue, AN_HOUR_MS, &error);
     shortage_end();
     if (result == 0) {
         assert_int_equal(queue_fixture_counts(queue).held, 2);
@@ -345,6 +366,7 @@ int main(void)
         TEST(test_broken_disk_is_noticed_and_its_recovery),
         TEST(test_run_that_was_none_leaves_no_record),
         TEST(test_end_that_cannot_be_kept_is_no_end),
+        TEST(test_failing_time_is_kept_with_the_reply),
         TEST(test_run_and_reply_are_taken_up),
         TEST(test_damaged_record_costs_a_run),
         TEST(test_dead_record_is_known_as_ended),
