@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Builds the image and looks whether it is what the Dockerfile promises. Where no container engine
-# answers it says so and passes. test/lib/deploy.sh names the variables that it obeys.
+# answers it says so and passes. test/deploy/lib/containers.sh names the variables that it obeys.
 
 set -euo pipefail
-# shellcheck source-path=SCRIPTDIR source=../lib/deploy.sh
-. "$(dirname "$0")/../lib/deploy.sh"
+# shellcheck source-path=SCRIPTDIR source=lib/containers.sh
+. "$(dirname "$0")/lib/containers.sh"
 
 readonly SIZE_LIMIT_BYTES=100000000
 readonly STOP_LIMIT_S=15

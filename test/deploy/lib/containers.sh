@@ -1,12 +1,14 @@
 # What the tests of images and of Compose files share. Sourced, never run.
 # shellcheck shell=bash
 #
-# Variables of the environment: DOCKER is the command, if not docker; DOCKER_BUILD_OPTIONS is for
-# docker build, e.g. --network=host; MISSION_CONTROL_IMAGE is an image to test instead of building one.
+# Variables of the environment: DOCKER, or DEPLOY_ENGINE, is the command if it is not docker;
+# DOCKER_BUILD_OPTIONS is for docker build, e.g. --network=host; MISSION_CONTROL_IMAGE is an image to
+# test instead of building one.
 
-# shellcheck source-path=SCRIPTDIR source=../../scripts/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=../../../scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/lib.sh"
 
+export DOCKER=${DOCKER:-${DEPLOY_ENGINE:-docker}}
 readonly BASE_IMAGE=debian:bookworm-slim
 IMAGE=${MISSION_CONTROL_IMAGE:-mission-control-runtime:test}
 # The account that the sandbox serves if nobody says otherwise.
@@ -104,8 +106,8 @@ is_healthy() {
     [[ $(inspect "$1" '{{.State.Health.Status}}') == healthy ]]
 }
 
-# Requests are made where the engine is, which need not be where the test is.
-# ask NETWORK METHOD PORT PATH [BODY]: as http in scripts/lib.sh, from inside a network of the engine.
+# ask NETWORK METHOD PORT PATH [BODY]: as http in scripts/lib.sh, but from inside a network of the
+# engine, which need not be on this machine.
 ask() {
     local network=$1
     shift
