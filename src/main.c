@@ -75,15 +75,23 @@ static int wait_for_end(struct runtime *runtime, const sigset_t *waited_for)
     return (int)info.ssi_signo;
 }
 
+/* The stop that the backend asked for leaves a supervisor its first signal: it means that stop. */
+static volatile sig_atomic_t signals_that_change_nothing;
+
 static void exit_at_once(int number)
 {
+    if (signals_that_change_nothing > 0) {
+        signals_that_change_nothing--;
+        return;
+    }
     /* Past every hook: what is still open belongs to the stop that is being cut short. */
     syscall(SYS_exit_group, 128 + number);
 }
 
 /* During the stop a second signal ends the process without further ado. */
-static void watch_for_second_signal(const sigset_t *waited_for)
+static void watch_for_second_signal(const sigset_t *waited_for, bool first_came)
 {
+    signals_that_change_nothing = first_came ? 0 : 1;
     struct sigaction action = {.sa_handler = exit_at_once};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
@@ -138,7 +146,7 @@ static int run(const struct config *config)
         number == SIGTERM  ? "SIGTERM"
         : number == SIGINT ? "SIGINT"
                            : "asked for by the backend");
-    watch_for_second_signal(&waited_for);
+    watch_for_second_signal(&waited_for, number != 0);
     runtime_stop(runtime);
     log_info(component, "Shutdown complete");
     return EX_OK;

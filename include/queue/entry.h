@@ -26,6 +26,13 @@ enum entry_verdict { VERDICT_DELIVERED, VERDICT_SKIPPED, VERDICT_DEAD };
 
 struct lane;
 
+/* For how long something has failed without an end in between. Each has one clock of its own. */
+struct failing {
+    bool going_on;
+    int64_t total_ms; /* also what earlier processes have seen */
+    int64_t mark_ms;  /* up to when that is counted, while it is going on */
+};
+
 struct entry {
     /* Never changed once made. item.id is the notification's id, or the agent's of a wake-up. */
     enum entry_kind kind;
@@ -47,9 +54,10 @@ struct entry {
     bool spooled;            /* the spool has the reply */
     bool recorded;           /* the spool has a record, with or without a reply */
     bool marked;             /* the backend has it as delivered */
-    bool failing;            /* it is refused at this stage, without an end in between */
-    int64_t failing_ms;      /* for how long, by earlier processes, too */
-    int64_t failing_mark_ms; /* up to when that is counted */
+    bool untold;             /* it ended, and its thread could not be told */
+    bool only_bury;          /* all that is left to do is to move its record to dead/ */
+    struct failing refusals; /* by the gateway, on the clock of the time that its gate was open */
+    struct failing errors;   /* by the backend, on the monotonic clock */
     char failure[64];        /* what the last run ended in, for the note in the thread */
 
     /* The queue's, under its lock. */

@@ -41,6 +41,7 @@ struct offer {
 struct finish {
     enum entry_stage stage; /* where it goes on, or STAGE_SETTLED */
     int64_t delay_ms;       /* not before; 0 is at once */
+    bool put_back;          /* with no delay: it goes on only when it is taken again */
 };
 
 /* Whether agents may be asked. A zeroed one lets everything flow. */
@@ -86,10 +87,11 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer);
 bool send_queue_restore(struct send_queue *queue, const struct spool_record *record, bool replied);
 
 /*
- * Knows id as settled, so that it is not sent although the backend may still list it. Only before
- * the workers start. Returns 1, 0 when it is there already, or ERROR_NO_MEMORY.
+ * Knows id as settled, so that it is not sent although the backend may still list it, on whatever
+ * page its createdAt puts it. Only before the workers start. Returns 1, 0 when it is there already,
+ * or ERROR_NO_MEMORY.
  */
-int send_queue_remember_settled(struct send_queue *queue, const char *id);
+int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_t created_at_ms);
 
 /* Counts runs for id, should it be listed. Only before the workers start. False without memory. */
 bool send_queue_charge(struct send_queue *queue, const char *id, unsigned runs);

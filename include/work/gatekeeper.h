@@ -22,7 +22,7 @@ void gatekeeper_apply(const struct gatekeeper *keeper);
 /* As gateway_gate_note_send and _note_probe, and applies and logs a change. Any thread. */
 void gatekeeper_note_send(const struct gatekeeper *keeper, uint64_t ticket, const char *agent_id,
     const struct gateway_result *result);
-void gatekeeper_note_probe(
-    const struct gatekeeper *keeper, bool patient, const struct gateway_result *result);
+void gatekeeper_note_probe(const struct gatekeeper *keeper, bool patient, uint64_t ticket,
+    const struct gateway_result *result);
 
 #endif

@@ -21,6 +21,7 @@ struct agent_sync {
     /* The thread's own. */
     unsigned failures; /* syncs in a row */
     size_t missing;    /* agents that the gateway did not know at the last sync */
+    size_t refused;    /* agents of the last list that were left out */
 };
 
 /* The slugs that the gateway lacks; NULL without memory. */
@@ -73,9 +74,10 @@ static int take_over(struct agent_sync *sync, const struct agent_list *list, str
     atomic_store(&stats->sync_removed, (long long)changes.removed);
     if (sync->failures > 0)
         log_info(component, "The agents can be read again after %u failures", sync->failures);
-    if (list->refused > 0 && changes.added > 0)
+    if (list->refused > 0 && list->refused != sync->refused)
         log_error(
             component, "%zu agents have an _id that is no id; they are left out", list->refused);
+    sync->refused = list->refused;
     say_changes(&changes);
     stats_sync_ended(stats, NULL);
     sync->failures = 0;

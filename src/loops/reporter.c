@@ -15,6 +15,7 @@ enum {
     FIRST_REPORT_MS = 2000, /* that the first one waits for something to report */
     CHANGE_GAP_MS = 1000,   /* between two reports, however often the condition changes */
     OFFLINE_MS = 1000,
+    MOST_TELLS = 5, /* tries to tell a result, before reports go on without it */
 };
 
 static const char component[] = "Status";
@@ -29,6 +30,7 @@ struct reporter {
 
     /* The thread's own. */
     struct upgrade_memory memory;
+    unsigned tells;   /* tries so far */
     bool told_result; /* what became of an upgrade that an earlier process acted on */
     bool reported;
     bool last_good;       /* the condition as it was reported last */
@@ -128,8 +130,9 @@ static bool tell_result(struct reporter *reporter)
         outcome = record_result(reporter, &upgrade, openclaw, &error);
     if (outcome != CONVEX_SUCCESS && outcome != CONVEX_ABORTED)
         log_warn(upgrade_component, "The result could not be told: %s", error.text);
-    reporter->told_result =
-        outcome == CONVEX_SUCCESS || outcome == CONVEX_FUNCTION_ERROR || outcome == CONVEX_REJECTED;
+    reporter->tells++;
+    reporter->told_result = outcome == CONVEX_SUCCESS || outcome == CONVEX_FUNCTION_ERROR ||
+                            outcome == CONVEX_REJECTED || reporter->tells == MOST_TELLS;
     return reporter->told_result;
 }
 

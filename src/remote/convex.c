@@ -1,13 +1,15 @@
 #include "remote/convex.h"
 
-#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json_guard.h"
+#include "base/sync.h"
 
 enum {
     CALLS_AT_ONCE = 32,
+    LOOK_FOR_ABORT_MS = 200, /* while a call waits for its turn */
     CALL_TIMEOUT_MS = 60000,
     ANSWER_LIMIT_BYTES = 20 * 1024 * 1024, /* 16 MiB of value and its envelope */
     QUOTE_BYTES = 400,
@@ -19,7 +21,11 @@ struct convex {
     char *account_id;
     char *service_token;
     int64_t timeout_ms;
-    sem_t calls;
+
+    /* Guards the calls that are under way. */
+    struct mutex lock;
+    struct cond call_ended;
+    unsigned calls;
 };
 
 int convex_create(struct convex **convex, const char *url, const char *account_id,
@@ -28,7 +34,8 @@ int convex_create(struct convex **convex, const char *url, const char *account_i
     struct convex *created = calloc(1, sizeof *created);
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the Convex client");
-    sem_init(&created->calls, 0, CALLS_AT_ONCE);
+    mutex_init(&created->lock);
+    cond_init(&created->call_ended);
     created->timeout_ms = CALL_TIMEOUT_MS;
     created->url = strdup(url);
     created->account_id = strdup(account_id);
@@ -49,7 +56,8 @@ void convex_destroy(struct convex *convex)
 {
     if (convex == NULL)
         return;
-    sem_destroy(&convex->calls);
+    cond_fini(&convex->call_ended);
+    mutex_fini(&convex->lock);
     free(convex->url);
     free(convex->endpoint);
     free(convex->account_id);
@@ -148,6 +156,28 @@ enum convex_outcome convex_classify(
     return explain_status(answer, error);
 }
 
+/* Waits for a turn. False when the stop was faster: those before may hang until their time is up.
+ */
+static bool begin_call(struct convex *convex, const struct http_client *client)
+{
+    bool aborted;
+    mutex_lock(&convex->lock);
+    while (!(aborted = http_client_is_aborted(client)) && convex->calls == CALLS_AT_ONCE)
+        cond_wait_until(
+            &convex->call_ended, &convex->lock, clock_monotonic_ms() + LOOK_FOR_ABORT_MS);
+    convex->calls += aborted ? 0 : 1;
+    mutex_unlock(&convex->lock);
+    return !aborted;
+}
+
+static void end_call(struct convex *convex)
+{
+    mutex_lock(&convex->lock);
+    convex->calls--;
+    cond_signal(&convex->call_ended);
+    mutex_unlock(&convex->lock);
+}
+
 static void perform(struct convex *convex, struct http_client *client, const char *body,
     enum convex_kind kind, struct http_answer *answer)
 {
@@ -162,10 +192,13 @@ static void perform(struct convex *convex, struct http_client *client, const cha
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .single_use_connection = kind == CONVEX_ONCE,
     };
-    while (sem_wait(&convex->calls) != 0)
-        continue;
+    if (!begin_call(convex, client)) {
+        *answer =
+            (struct http_answer){.failure = HTTP_ABORTED, .reason = "interrupted by the stop"};
+        return;
+    }
     http_client_perform(client, &request, answer);
-    sem_post(&convex->calls);
+    end_call(convex);
 }
 
 enum convex_outcome convex_call(struct convex *convex, struct http_client *client,

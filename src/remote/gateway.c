@@ -3,10 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json_guard.h"
 #include "gateway_access.h"
 
-enum { ANSWER_LIMIT_BYTES = 8 * 1024 * 1024, HEADERS = 8 };
+enum {
+    ANSWER_LIMIT_BYTES = 8 * 1024 * 1024,
+    HEADERS = 8,
+    LONGEST_REFUSAL_MS = 3000, /* that nobody has been asked meanwhile */
+};
 
 void gateway_result_fini(struct gateway_result *result)
 {
@@ -133,6 +138,15 @@ static void fail(struct gateway_result *result, enum gateway_outcome outcome, en
     error_set(&result->error, code, "%s", text);
 }
 
+/*
+ * Statuses by which a proxy says that the gateway behind it did not answer. After a while that may
+ * mean that the agent was still at work.
+ */
+static bool is_proxys(int status)
+{
+    return status == 502 || status == 504 || (status >= 520 && status <= 527);
+}
+
 static void perform(const struct gateway *gateway, struct http_client *client,
     const struct gateway_message *message, const char *body, struct gateway_result *result)
 {
@@ -152,9 +166,13 @@ static void perform(const struct gateway *gateway, struct http_client *client,
         .ignore_proxy = true, /* it would be shown the token */
     };
     struct http_answer answer;
+    int64_t began_ms = clock_monotonic_ms();
     http_client_perform(client, &request, &answer);
     text_fini(&headers.text);
     gateway_classify(&answer, result);
+    if (result->outcome == GATEWAY_REFUSED && is_proxys(answer.status) &&
+        clock_monotonic_ms() - began_ms > LONGEST_REFUSAL_MS)
+        result->outcome = GATEWAY_AMBIGUOUS;
     if (result->timed_out)
         error_set(&result->error, ERROR_TIMEOUT,
             "OpenClaw gateway request failed: OpenClaw gateway request timed out after %lldms",

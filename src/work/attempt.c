@@ -14,7 +14,7 @@ struct finish attempt_go_on(enum entry_stage stage)
 
 struct finish attempt_put_back(enum entry_stage stage)
 {
-    return (struct finish){.stage = stage, .delay_ms = 1};
+    return (struct finish){.stage = stage, .put_back = true};
 }
 
 struct finish attempt_settle(struct attempt *attempt, enum entry_verdict verdict, const char *note)
@@ -57,22 +57,18 @@ struct finish attempt_again(struct attempt *attempt, enum entry_stage stage,
 
 void attempt_forget_failures(struct attempt *attempt)
 {
-    struct entry *entry = attempt->entry;
-    entry->failures = 0;
-    entry->held_back = 0;
-    entry->failing = false;
-    entry->failing_ms = 0;
+    attempt->entry->failures = 0;
+    attempt->entry->errors = (struct failing){0};
 }
 
-bool attempt_is_hopeless(struct attempt *attempt, int64_t clock_ms)
+bool attempt_is_hopeless(struct attempt *attempt, struct failing *failing, int64_t clock_ms)
 {
-    struct entry *entry = attempt->entry;
-    if (entry->failing)
-        entry->failing_ms += clock_ms - entry->failing_mark_ms;
-    entry->failing = true;
-    entry->failing_mark_ms = clock_ms;
-    spooling_note_failing(&attempt->deliver->spooling, entry);
-    return entry->failing_ms >= attempt->deliver->config->delivery_give_up_after_ms;
+    if (failing->going_on && clock_ms > failing->mark_ms)
+        failing->total_ms += clock_ms - failing->mark_ms;
+    failing->going_on = true;
+    failing->mark_ms = clock_ms;
+    spooling_note_failing(&attempt->deliver->spooling, attempt->entry);
+    return failing->total_ms >= attempt->deliver->config->delivery_give_up_after_ms;
 }
 
 bool context_is_over(const struct delivery_context *context)

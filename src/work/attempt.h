@@ -18,7 +18,7 @@ struct attempt {
 /* The next stage follows at once. */
 struct finish attempt_go_on(enum entry_stage stage);
 
-/* The stage goes on as soon as the queue lets it: nothing failed. */
+/* The stage goes on when the queue lets it: nothing failed, and the entry keeps its place. */
 struct finish attempt_put_back(enum entry_stage stage);
 
 /* The end; the backend needs no mark, or has it. */
@@ -35,14 +35,14 @@ void attempt_count_failure(struct attempt *attempt, const struct error *error);
 struct finish attempt_again(struct attempt *attempt, enum entry_stage stage,
     unsigned more_doublings, int64_t least_ms, const struct error *error);
 
-/* The stage is over: its failures no longer count. */
+/* The stage is over: its failures no longer count, but for the gateway's refusals. */
 void attempt_forget_failures(struct attempt *attempt);
 
 /*
- * Adds the time since the last failure of this stage, on the clock clock_ms, to the time for which
- * it fails. Returns true when that is as long as DELIVERY_GIVE_UP_AFTER_MS allows.
+ * Adds the time since the last failure of this kind, which is one of the entry's, on that kind's
+ * own clock. Returns true when it is as long as DELIVERY_GIVE_UP_AFTER_MS allows.
  */
-bool attempt_is_hopeless(struct attempt *attempt, int64_t clock_ms);
+bool attempt_is_hopeless(struct attempt *attempt, struct failing *failing, int64_t clock_ms);
 
 /* Whether the context says that the notification has ended without us. */
 bool context_is_over(const struct delivery_context *context);

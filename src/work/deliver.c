@@ -57,6 +57,7 @@ static struct finish run_known(struct attempt *attempt)
         service_get_delivery(&attempt->service, attempt->entry->item.id, &context, &error);
     if (outcome != CONVEX_SUCCESS)
         return write_back_failed(attempt, STAGE_KNOWN, outcome, &error);
+    attempt->entry->errors = (struct failing){0};
     remember_context(attempt->entry, &context);
     struct finish finish;
     if (!decide_without_send(attempt, &context, &finish))
@@ -110,8 +111,12 @@ static void report_end(const struct attempt *attempt)
 static struct finish run_stages(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
+    if (entry->only_bury) {
+        attempt->note = "kept_in_dead";
+        return attempt_go_on(STAGE_SETTLED);
+    }
     struct finish finish = run_stage(attempt, entry->stage);
-    while (finish.stage != STAGE_SETTLED && finish.delay_ms == 0) {
+    while (finish.stage != STAGE_SETTLED && !finish.put_back && finish.delay_ms == 0) {
         send_queue_advance(attempt->deliver->queue, entry, finish.stage);
         finish = run_stage(attempt, finish.stage);
     }
@@ -130,11 +135,11 @@ void deliver_run(void *context, struct http_client *client, struct entry *entry)
     };
     entry->started_us = clock_monotonic_us();
     struct finish finish = run_stages(&attempt);
-    if (finish.stage == STAGE_SETTLED && !spooling_end(&deliver->spooling, entry))
+    if (finish.stage == STAGE_SETTLED && !spooling_end(&deliver->spooling, entry)) {
+        entry->only_bury = true;
         finish = (struct finish){
-            .stage = entry->reply != NULL || entry->spooled ? STAGE_REPLIED : STAGE_WRITTEN,
-            .delay_ms = deliver->config->delivery_backoff_max_ms,
-        };
+            .stage = STAGE_WRITTEN, .delay_ms = deliver->config->delivery_backoff_max_ms};
+    }
     if (finish.stage == STAGE_SETTLED) {
         STOP_POINT("after_spool_remove");
         report_end(&attempt);

@@ -56,9 +56,9 @@ void gatekeeper_note_send(const struct gatekeeper *keeper, uint64_t ticket, cons
         carry_on(keeper);
 }
 
-void gatekeeper_note_probe(
-    const struct gatekeeper *keeper, bool patient, const struct gateway_result *result)
+void gatekeeper_note_probe(const struct gatekeeper *keeper, bool patient, uint64_t ticket,
+    const struct gateway_result *result)
 {
-    if (gateway_gate_note_probe(keeper->gate, patient, result, clock_monotonic_ms()))
+    if (gateway_gate_note_probe(keeper->gate, patient, ticket, result, clock_monotonic_ms()))
         carry_on(keeper);
 }

@@ -131,6 +131,9 @@ static void test_wakes_leave_workers_for_deliveries(void **state)
     for (int i = 0; i < QUEUE_FIXTURE_MOST_WAKES; i++)
         wakes[i] = take_wake(queue, agents[i]);
     PAGE(queue, {"d1", "d", 1});
+    /* It comes back in a moment: until then there are workers, and no work for them. */
+    struct entry *d1 = queue_fixture_take(queue, "d1");
+    queue_fixture_finish(queue, d1, STAGE_KNOWN, 30);
     queue_fixture_take_and_settle(queue, "d1");
     queue_fixture_finish(queue, wakes[0], STAGE_SETTLED, 0);
     struct entry *third = take_wake(queue, "c");
@@ -164,13 +167,37 @@ static void test_held_and_closed_queues_wake_nobody(void **state)
 static void test_what_dead_holds_is_not_sent(void **state)
 {
     struct send_queue *queue = *state;
-    assert_int_equal(send_queue_remember_settled(queue, "a1"), 1);
-    assert_int_equal(send_queue_remember_settled(queue, "a1"), 0);
+    assert_int_equal(send_queue_remember_settled(queue, "a1", 1), 1);
+    assert_int_equal(send_queue_remember_settled(queue, "a1", 1), 0);
     PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2});
     queue_fixture_take_and_settle(queue, "a2");
     assert_int_equal(queue_fixture_counts(queue).settled, 2);
     EMPTY_PAGE(queue);
     assert_int_equal(queue_fixture_counts(queue).held, 0);
+}
+
+/* A page that was cut before its place says nothing of it; dropped, it would be sent when listed.
+ */
+static void test_what_dead_holds_outlives_pages_that_end_before_it(void **state)
+{
+    struct send_queue *queue = *state;
+    assert_int_equal(send_queue_remember_settled(queue, "late", 50), 1);
+    FULL_PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2});
+    assert_int_equal(queue_fixture_counts(queue).settled, 1);
+    PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2}, {"late", "a", 50});
+    queue_fixture_take_and_settle(queue, "a1");
+    queue_fixture_take_and_settle(queue, "a2");
+    must_be_quiet(queue);
+}
+
+static void test_a_put_back_entry_keeps_its_place(void **state)
+{
+    struct send_queue *queue = *state;
+    const struct finish put_back = {.stage = STAGE_KNOWN, .put_back = true};
+    PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2});
+    send_queue_finish(queue, queue_fixture_take(queue, "a1"), &put_back);
+    queue_fixture_take_and_settle(queue, "a1");
+    queue_fixture_take_and_settle(queue, "a2");
 }
 
 static void test_a_damaged_record_costs_a_run(void **state)
@@ -203,6 +230,8 @@ int main(void)
         cmocka_unit_test(test_wakes_are_outside_the_bound_and_untouched_by_pages),
         QUEUE_TEST(test_held_and_closed_queues_wake_nobody),
         QUEUE_TEST(test_what_dead_holds_is_not_sent),
+        QUEUE_TEST(test_what_dead_holds_outlives_pages_that_end_before_it),
+        QUEUE_TEST(test_a_put_back_entry_keeps_its_place),
         QUEUE_TEST(test_a_damaged_record_costs_a_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
