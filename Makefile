@@ -55,7 +55,8 @@ INTEGRATION_TESTS := $(patsubst test/integration/%.c,$(BUILD)/test/integration/%
 	$(INTEGRATION_SOURCES))
 
 .PHONY: all install dist check check-unit check-integration torture asan tsan ubsan lint format \
-	format-check coverage fuzz model bench run dev clean tests
+	format-check coverage fuzz model bench run dev clean tests docker-up docker-up-openclaw \
+	docker-up-sandbox docker-down docker-logs docker-ps docker-upgrade
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -167,6 +168,38 @@ run: $(BUILD)/mission-control-runtime
 
 dev:
 	scripts/dev.sh
+
+# Every profile is named, so that nothing is left out that another one started; and no .env is
+# needed to look at what runs or to end it.
+COMPOSE_FILE ?= docker-compose.runtime.yml
+DOCKER ?= docker
+DAEMON ?= 1
+PROFILE ?= runtime
+COMPOSE_SETTINGS := DOCKER="$(DOCKER)" COMPOSE_FILE="$(COMPOSE_FILE)"
+COMPOSE_ALL := $(COMPOSE_SETTINGS) RUNTIME_ENV_FILE=/dev/null $(DOCKER) compose \
+	--profile runtime --profile openclaw --profile sandbox
+
+docker-up:
+	$(COMPOSE_SETTINGS) PROFILE=$(PROFILE) DAEMON=$(DAEMON) scripts/runtime-docker-up.sh
+
+docker-up-openclaw:
+	$(COMPOSE_SETTINGS) PROFILE=openclaw DAEMON=$(DAEMON) scripts/runtime-docker-up.sh
+
+docker-up-sandbox:
+	$(COMPOSE_SETTINGS) PROFILE=sandbox DAEMON=$(DAEMON) scripts/runtime-docker-up.sh
+
+# VOLUMES=1 removes what they keep as well: replies that are not written back yet, the workspace.
+docker-down:
+	$(COMPOSE_ALL) down --remove-orphans $(if $(filter 1,$(VOLUMES)),--volumes)
+
+docker-logs:
+	$(COMPOSE_ALL) logs -f
+
+docker-ps:
+	$(COMPOSE_ALL) ps -a
+
+docker-upgrade:
+	$(COMPOSE_SETTINGS) PROFILE=$(PROFILE) scripts/runtime-upgrade-local.sh
 
 # The manual page and the completion say what --help and the table of options say.
 MANUAL := $(BUILD)/mission-control-runtime.8

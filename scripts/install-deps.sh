@@ -75,6 +75,7 @@ find_missing_to_test() {
     need shellcheck has_command shellcheck
     need spin has_command spin
     need gcovr has_command gcovr
+    need prometheus has_command promtool
     need yamllint has_command yamllint
     need systemd has_command systemd-analyze
     need cloud-init has_command cloud-init
