@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "base/metrics.h"
 #include "base/trace.h"
 #include "remote/http_client.h"
 
@@ -49,6 +50,11 @@ void convex_set_timeout(struct convex *convex, int64_t timeout_ms);
  * under way go on with the old one. Any thread; a short lock; cannot fail.
  */
 bool convex_exchange_token(struct convex *convex, char **token);
+/* Where calls are counted and timed; borrowed. Before the first call; without it nowhere. */
+void convex_set_metrics(struct convex *convex, struct metrics *metrics);
+
+/* The outcome as the metrics name it. Pure. */
+const char *convex_outcome_word(enum convex_outcome outcome);
 
 /* The deployment's URL, for messages. */
 const char *convex_url(const struct convex *convex);

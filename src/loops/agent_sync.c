@@ -17,6 +17,7 @@ struct agent_sync {
     struct http_client *client;
     struct loop loop;
     pthread_t thread;
+    bool started;
 
     /* The thread's own. */
     unsigned failures;  /* syncs in a row */
@@ -139,25 +140,37 @@ static void *run(void *argument)
     return NULL;
 }
 
-int agent_sync_start(
+int agent_sync_create(
     struct agent_sync **sync, const struct agent_sync_parts *parts, struct error *error)
 {
     struct agent_sync *created = calloc(1, sizeof *created);
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the agent syncer");
     created->parts = *parts;
-    loop_init(&created->loop);
     int result = http_client_create(&created->client, parts->store, parts->abort, error);
-    if (result == 0)
-        result = thread_start(&created->thread, "mc-agents", run, created, error);
     if (result != 0) {
-        http_client_destroy(created->client);
-        loop_fini(&created->loop);
         free(created);
         return result;
     }
+    loop_init(&created->loop);
     *sync = created;
     return 0;
+}
+
+void agent_sync_destroy(struct agent_sync *sync)
+{
+    if (sync == NULL)
+        return;
+    loop_fini(&sync->loop);
+    http_client_destroy(sync->client);
+    free(sync);
+}
+
+int agent_sync_start(struct agent_sync *sync, struct error *error)
+{
+    int result = thread_start(&sync->thread, "mc-agents", run, sync, error);
+    sync->started = result == 0;
+    return result;
 }
 
 bool agent_sync_is_alive(struct agent_sync *sync, int64_t now_ms)
@@ -167,9 +180,9 @@ bool agent_sync_is_alive(struct agent_sync *sync, int64_t now_ms)
 
 void agent_sync_stop(struct agent_sync *sync)
 {
+    if (!sync->started)
+        return;
     loop_stop(&sync->loop);
     thread_join(sync->thread);
-    http_client_destroy(sync->client);
-    loop_fini(&sync->loop);
-    free(sync);
+    sync->started = false;
 }

@@ -96,6 +96,7 @@ void queue_forget_locked(struct send_queue *queue, struct entry *entry, struct l
     if (entry->stage == STAGE_SETTLED)
         queue->settled--;
     queue_leave_lane_locked(queue, entry, leavings);
+    queue_drop_by_age_locked(queue, entry);
     id_table_remove(&queue->entries, &entry->item);
     TAILQ_REMOVE(&queue->all, entry, in_queue);
     TAILQ_INSERT_TAIL(&leavings->entries, entry, in_queue);
@@ -124,6 +125,8 @@ void send_queue_destroy(struct send_queue *queue)
     id_table_fini(&queue->entries);
     id_table_fini(&queue->lanes);
     heap_fini(&queue->waiting);
+    heap_fini(&queue->unsettled);
+    heap_fini(&queue->recorded);
     cond_fini(&queue->sends_over);
     cond_fini(&queue->work);
     mutex_fini(&queue->lock);
@@ -147,7 +150,9 @@ struct entry *queue_new_entry_locked(
     struct send_queue *queue, enum entry_kind kind, const char *id, const char *agent_id)
 {
     mutex_assert_held(&queue->lock);
-    if (heap_reserve(&queue->waiting, queue->held + 1, NULL) != 0)
+    if (heap_reserve(&queue->waiting, queue->held + 1, NULL) != 0 ||
+        heap_reserve(&queue->unsettled, queue->held + 1, NULL) != 0 ||
+        heap_reserve(&queue->recorded, queue->held + 1, NULL) != 0)
         return NULL;
     struct entry *entry = calloc(1, sizeof *entry);
     if (entry == NULL)
@@ -213,6 +218,7 @@ static struct entry *pick_locked(struct send_queue *queue, int64_t now_ms)
     lane_remove(&queue->ready, entry);
     lane_set_busy(&queue->ready, entry->lane, true);
     entry->running = true;
+    entry->waited_us = clock_monotonic_us() - entry->ready_us;
     entry->asking = entry->kind == ENTRY_WAKE || entry->stage == STAGE_KNOWN;
     entry->attempts++;
     queue->running++;
@@ -256,11 +262,13 @@ struct entry *send_queue_take(struct send_queue *queue)
             entry = pick_locked(queue, now_ms);
         if (entry != NULL || is_drained_locked(queue, now_ms))
             break;
+        queue_show_locked(queue);
         cond_wait_until(&queue->work, &queue->lock, next_due_locked(queue));
     }
     /* This thread may have been the only one that watched for the next due time. */
     if (entry != NULL && (queue->waiting.count > 0 || queue->flow.trickle))
         cond_signal(&queue->work);
+    queue_show_locked(queue);
     mutex_unlock(&queue->lock);
     return entry;
 }
@@ -299,6 +307,7 @@ static void settle_locked(struct send_queue *queue, struct entry *entry, struct 
 {
     entry->settled_at_ms = clock_monotonic_ms();
     queue->settled++;
+    queue_drop_by_age_locked(queue, entry);
     queue_leave_lane_locked(queue, entry, leavings);
 }
 
@@ -347,6 +356,7 @@ bool send_queue_finish(struct send_queue *queue, struct entry *entry, const stru
     if (poll_would_help)
         queue->backend_has_more = false;
     cond_signal(&queue->work);
+    queue_show_locked(queue);
     mutex_unlock(&queue->lock);
     leavings_free(&leavings);
     free(reply);
@@ -380,6 +390,7 @@ void send_queue_close(struct send_queue *queue, int64_t deadline_ms)
     while ((first = heap_first(&queue->waiting)) != NULL)
         make_ready_locked(queue, first);
     cond_broadcast(&queue->work);
+    queue_show_locked(queue);
     mutex_unlock(&queue->lock);
 }
 

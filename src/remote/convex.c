@@ -22,6 +22,7 @@ struct convex {
     char *account_id;
     struct secret *service_token;
     int64_t timeout_ms;
+    struct metrics *metrics; /* NULL: nothing is counted */
 
     /* Guards the calls that are under way. */
     struct mutex lock;
@@ -74,6 +75,23 @@ void convex_set_timeout(struct convex *convex, int64_t timeout_ms)
 bool convex_exchange_token(struct convex *convex, char **token)
 {
     return secret_exchange(convex->service_token, token);
+}
+
+void convex_set_metrics(struct convex *convex, struct metrics *metrics)
+{
+    convex->metrics = metrics;
+}
+
+const char *convex_outcome_word(enum convex_outcome outcome)
+{
+    static const char *const words[] = {
+        [CONVEX_SUCCESS] = "success",
+        [CONVEX_UNAVAILABLE] = "unavailable",
+        [CONVEX_FUNCTION_ERROR] = "function_error",
+        [CONVEX_REJECTED] = "rejected",
+        [CONVEX_ABORTED] = "aborted",
+    };
+    return words[outcome];
 }
 
 const char *convex_url(const struct convex *convex)
@@ -219,6 +237,15 @@ static void perform(const struct service *service, const char *body, enum convex
     end_call(convex);
 }
 
+static void count(const struct convex *convex, const char *action, enum convex_outcome outcome,
+    int64_t duration_us)
+{
+    if (convex->metrics == NULL)
+        return;
+    metrics_add(convex->metrics, METRIC_CONVEX_REQUESTS, action, convex_outcome_word(outcome), 1);
+    metrics_observe(convex->metrics, METRIC_CONVEX_REQUEST, action, duration_us);
+}
+
 enum convex_outcome convex_call(const struct service *service, const char *action,
     json_t *arguments, enum convex_kind kind, json_t **value, struct error *error)
 {
@@ -228,9 +255,11 @@ enum convex_outcome convex_call(const struct service *service, const char *actio
         return CONVEX_UNAVAILABLE;
     }
     struct http_answer answer;
+    int64_t began_us = clock_monotonic_us();
     perform(service, body, kind, &answer);
     free(body);
     enum convex_outcome outcome = convex_classify(&answer, kind, value, error);
+    count(service->convex, action, outcome, clock_monotonic_us() - began_us);
     if (outcome != CONVEX_SUCCESS)
         error_wrap(error, "%s", action);
     return outcome;

@@ -41,11 +41,22 @@ struct finish attempt_settle(struct attempt *attempt, enum entry_verdict verdict
 struct finish attempt_mark_as(
     struct attempt *attempt, enum entry_verdict verdict, const char *note);
 
-/* Counts a failure and keeps its words for /health. */
-void attempt_count_failure(struct attempt *attempt, const struct error *error);
+/*
+ * Why an attempt failed, as the metrics name it (base/metric_families.c). What has to do with
+ * neither gateway nor backend, as missing memory, is attempt_other_failure. Pure.
+ */
+extern const char attempt_other_failure[];
+const char *attempt_gateway_failure(enum gateway_outcome outcome);
+const char *attempt_backend_failure(enum convex_outcome outcome);
 
-/* The stage failed: counts, says why, and waits with backoff, at least least_ms. */
-struct finish attempt_again(struct attempt *attempt, enum entry_stage stage,
+/* Counts a failure of that class and keeps its words for /health. */
+void attempt_count_failure(struct attempt *attempt, const char *class, const struct error *error);
+
+/*
+ * The stage failed: counts a failure of that class, says why, and waits with backoff, at least
+ * least_ms.
+ */
+struct finish attempt_again(struct attempt *attempt, const char *class, enum entry_stage stage,
     unsigned more_doublings, int64_t least_ms, const struct error *error);
 
 /* The stage is over: its failures no longer count, but for the gateway's refusals. */

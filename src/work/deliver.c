@@ -86,6 +86,38 @@ static struct finish run_stage(struct attempt *attempt, enum entry_stage stage)
     return attempt_go_on(STAGE_SETTLED);
 }
 
+static void count_delivered(struct metrics *metrics, const struct entry *entry)
+{
+    int64_t now_us = clock_monotonic_us();
+    int64_t replied_us = entry->replied_us != 0 ? entry->replied_us : entry->known_us;
+    metrics_add(metrics, METRIC_NOTIFICATIONS_DELIVERED, NULL, NULL, 1);
+    metrics_observe(metrics, METRIC_WRITE_BACK, NULL, now_us - replied_us);
+    metrics_observe(metrics, METRIC_DELIVERY, NULL, now_us - entry->known_us);
+    if (entry->created_at_ms > 0)
+        metrics_observe(
+            metrics, METRIC_DELIVERY_LAG, NULL, (clock_wall_ms() - entry->created_at_ms) * 1000);
+}
+
+static void count_end(const struct attempt *attempt)
+{
+    static const char *const outcomes[] = {
+        [VERDICT_DELIVERED] = "delivered",
+        [VERDICT_SKIPPED] = "skipped",
+        [VERDICT_DEAD] = "dead",
+    };
+    const struct entry *entry = attempt->entry;
+    struct metrics *metrics = &attempt->deliver->stats->metrics;
+    metrics_add(
+        metrics, METRIC_AGENT_NOTIFICATIONS, entry->agent_slug, outcomes[entry->verdict], 1);
+    if (entry->verdict == VERDICT_DELIVERED)
+        count_delivered(metrics, entry);
+    else if (entry->verdict == VERDICT_DEAD)
+        metrics_add(metrics, METRIC_NOTIFICATIONS_DEAD, NULL, NULL, 1);
+    else
+        metrics_add(metrics, METRIC_NOTIFICATIONS_SKIPPED,
+            attempt->note != NULL ? attempt->note : "other", NULL, 1);
+}
+
 static void report_end(const struct attempt *attempt)
 {
     static const char *const words[] = {
@@ -94,13 +126,7 @@ static void report_end(const struct attempt *attempt)
         [VERDICT_DEAD] = "Given up on",
     };
     const struct entry *entry = attempt->entry;
-    struct stats *stats = attempt->deliver->stats;
-    atomic_llong *const counters[] = {
-        [VERDICT_DELIVERED] = &stats->delivered,
-        [VERDICT_SKIPPED] = &stats->skipped,
-        [VERDICT_DEAD] = &stats->dead,
-    };
-    atomic_fetch_add(counters[entry->verdict], 1);
+    count_end(attempt);
     log_event(entry->verdict == VERDICT_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
         ATTEMPT_FIELDS(
             attempt, LOG_TEXT("reason", attempt->note != NULL ? attempt->note : "replied")),
@@ -136,6 +162,7 @@ void deliver_run(void *context, struct http_client *client, struct entry *entry)
     entry->started_us = clock_monotonic_us();
     if (entry->trace.id[0] == '\0')
         trace_begin(&entry->trace);
+    metrics_observe(&deliver->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->waited_us);
     struct finish finish = run_stages(&attempt);
     if (finish.stage == STAGE_SETTLED && !spooling_end(&deliver->spooling, entry)) {
         entry->only_bury = true;

@@ -9,10 +9,17 @@ static const char component[] = "Heartbeat";
 
 enum wake_end { WAKE_DONE, WAKE_PUT_OFF };
 
-static void failed(const struct wake *wake, const struct agent *agent, const struct error *error)
+static void count(const struct wake *wake, const char *outcome)
 {
-    atomic_fetch_add(&wake->stats->wakes_failed, 1);
-    log_event(LOG_LEVEL_WARN, component, LOG_FIELDS(LOG_TEXT("agent", agent->slug)),
+    metrics_add(&wake->stats->metrics, METRIC_HEARTBEATS, outcome, NULL, 1);
+}
+
+static void failed(const struct wake *wake, const struct agent *agent, const struct trace *trace,
+    const char *outcome, const struct error *error)
+{
+    count(wake, outcome);
+    log_event(LOG_LEVEL_WARN, component,
+        LOG_FIELDS(LOG_TEXT("agent", agent->slug), LOG_TEXT("trace", trace->id)),
         "Failed for %s : %s", agent->name, error->text);
 }
 
@@ -25,21 +32,24 @@ static void report_online(const struct wake *wake, struct http_client *client,
     if (outcome == CONVEX_SUCCESS)
         wake_schedule_is_online(wake->schedule, agent->id, clock_monotonic_ms());
     else if (outcome != CONVEX_ABORTED)
-        failed(wake, agent, &error);
+        failed(wake, agent, trace, "report_failed", &error);
 }
 
 static enum wake_end after_send(const struct wake *wake, struct http_client *client,
     const struct agent *agent, const struct trace *trace, const struct gateway_result *result)
 {
-    if (result->outcome == GATEWAY_ABORTED)
-        return WAKE_DONE;
-    stats_send_ended(wake->stats, result->outcome == GATEWAY_REPLIED ? NULL : result->error.text);
-    if (result->outcome != GATEWAY_REPLIED) {
-        failed(wake, agent, &result->error);
+    if (result->outcome == GATEWAY_ABORTED) {
+        count(wake, "aborted");
         return WAKE_DONE;
     }
-    atomic_fetch_add(&wake->stats->wakes, 1);
-    log_event(LOG_LEVEL_DEBUG, component, LOG_FIELDS(LOG_TEXT("agent", agent->slug)), "Woke %s",
+    stats_send_ended(wake->stats, result->outcome == GATEWAY_REPLIED ? NULL : result->error.text);
+    if (result->outcome != GATEWAY_REPLIED) {
+        failed(wake, agent, trace, "failed", &result->error);
+        return WAKE_DONE;
+    }
+    count(wake, "woken");
+    log_event(LOG_LEVEL_DEBUG, component,
+        LOG_FIELDS(LOG_TEXT("agent", agent->slug), LOG_TEXT("trace", trace->id)), "Woke %s",
         agent->name);
     report_online(wake, client, agent, trace);
     return WAKE_DONE;
@@ -86,6 +96,12 @@ static enum wake_end wake_agent(
     return end;
 }
 
+static void put_off(const struct wake *wake, const char *id)
+{
+    count(wake, "put_off");
+    wake_schedule_put_off(wake->schedule, id, clock_monotonic_ms());
+}
+
 void wake_run(const struct wake *wake, struct http_client *client, struct entry *entry)
 {
     const struct finish finish = {.stage = STAGE_SETTLED};
@@ -99,7 +115,7 @@ void wake_run(const struct wake *wake, struct http_client *client, struct entry 
     if (end == WAKE_DONE)
         wake_schedule_done(wake->schedule, id, clock_monotonic_ms());
     else
-        wake_schedule_put_off(wake->schedule, id, clock_monotonic_ms());
+        put_off(wake, id);
     wake->ask_for_look(wake->look_context);
 }
 
