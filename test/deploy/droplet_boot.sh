@@ -149,6 +149,14 @@ tampered_release_is_refused() {
     inside "curl -fs -o /dev/null $RUNTIME/health"
 }
 
+first_installation_is_made_up_for() {
+    inside "systemctl disable --now $UNIT; rm /var/lib/mission-control/tried
+        cd /srv/release; sha256sum *.tar.gz >SHA256SUMS; systemctl reset-failed"
+    release "cp /srv/good \$program"
+    inside "systemctl start mission-control-upgrade.service; systemctl is-enabled $UNIT
+        curl -fs -o /dev/null $RUNTIME/health"
+}
+
 hung_runtime_is_replaced() {
     inside "mkdir -p /run/systemd/system/$UNIT.d
         printf '[Service]\nWatchdogSec=2s\n' >/run/systemd/system/$UNIT.d/watchdog.conf
@@ -188,6 +196,7 @@ main() {
     check "a good release is applied" good_release_is_applied
     check "a bad release is taken back" bad_release_is_taken_back
     check "a tampered release is refused" tampered_release_is_refused
+    check "a first installation is made up for" first_installation_is_made_up_for
     check "a hung runtime is replaced" hung_runtime_is_replaced
     check "a stop waits for the agent at work" stop_is_orderly
     check "metadata is not waited for" metadata_is_not_waited_for
