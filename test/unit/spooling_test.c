@@ -52,6 +52,9 @@ static int teardown(void **state)
 {
     struct fixture *fixture = *state;
     queue_fixture_finish(fixture->queue, fixture->entry, STAGE_SETTLED, 0);
+    /* A failed test leaves entries with their taker; its own words are to be seen, not those. */
+    if (queue_fixture_counts(fixture->queue).running > 0)
+        return -1;
     send_queue_destroy(fixture->queue);
     spool_close(fixture->spool);
     stats_fini(&fixture->stats);
