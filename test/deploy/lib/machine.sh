@@ -35,7 +35,7 @@ lay_out_files() {
 }
 
 build_machine() {
-    local folder=$work/image
+    local folder=${work:?}/image
     mkdir "$folder"
     lay_out_files "$folder"
     cp test/deploy/lib/machine.Dockerfile "$folder/Dockerfile"
