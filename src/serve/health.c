@@ -222,6 +222,7 @@ void health_append_version(struct text *body, const struct health_sources *sourc
     json_t *json = json_pack("{s:s, s:s, s:s, s:s}", "runtimeServiceVersion",
         config->runtime_version, "openclawVersion", seen.openclaw, "dropletId", config->droplet_id,
         "region", config->droplet_region);
+    json_decref(seen.missing);
     append_json(body, json, JSON_COMPACT);
 }
 

@@ -200,17 +200,23 @@ static void *record_many(void *argument)
     return NULL;
 }
 
+/* The number behind a series' name. */
+static int64_t number_of(const char *text, const char *series)
+{
+    const char *found = strstr(text, series);
+    if (found == NULL) {
+        fail_msg("no %s", series);
+        return -1;
+    }
+    return strtoll(found + strlen(series), NULL, 10);
+}
+
 /* Count and +Inf bucket of one answer. */
 static void must_agree(struct fixture *fixture)
 {
-    static const char bucket[] = "mission_control_queue_wait_seconds_bucket{le=\"+Inf\"} ";
-    static const char count[] = "mission_control_queue_wait_seconds_count ";
     const char *text = write_out(fixture);
-    const char *in_bucket = strstr(text, bucket);
-    const char *counted = strstr(text, count);
-    assert_true(in_bucket != NULL && counted != NULL);
-    assert_int_equal(
-        strtoll(in_bucket + strlen(bucket), NULL, 10), strtoll(counted + strlen(count), NULL, 10));
+    assert_int_equal(number_of(text, "mission_control_queue_wait_seconds_bucket{le=\"+Inf\"} "),
+        number_of(text, "mission_control_queue_wait_seconds_count "));
 }
 
 static void test_many_threads_lose_nothing(void **state)
