@@ -9,11 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/version_probe.h"
-#include "loops/agent_sync.h"
-#include "loops/delivery_poller.h"
-#include "loops/gateway_prober.h"
-#include "loops/heartbeat.h"
-#include "loops/reporter.h"
+#include "loops/roll_call.h"
 #include "queue/spool.h"
 #include "queue/state_folder.h"
 #include "queue/worker_pool.h"
@@ -49,6 +45,7 @@ struct runtime {
     struct spool *spool;
     struct spooling spooling;
     struct version_probe *version;
+    struct roll_call loops;
     struct routes routes;
     struct http_server *server;
     struct delivery_poller *poller;
@@ -141,7 +138,7 @@ static int start_nothing(struct runtime *runtime, struct error *error)
 static void say_offline(struct runtime *runtime)
 {
     if (runtime->complete)
-        reporter_say_offline(runtime->config, runtime->store);
+        reporter_say_offline(runtime->convex, runtime->store);
 }
 
 static int start_convex(struct runtime *runtime, struct error *error)
@@ -225,7 +222,8 @@ static int start_spool(struct runtime *runtime, struct error *error)
     runtime->spooling = (struct spooling){
         .spool = runtime->spool, .stats = &runtime->stats, .queue = runtime->queue};
     spooling_watch_dead(&runtime->spooling);
-    result = restore_from_spool(runtime->spool, runtime->queue, error);
+    result = restore_from_spool(
+        runtime->spool, runtime->queue, config->delivery_give_up_after_ms, error);
     if (result != 0)
         spool_close(runtime->spool);
     return result;
@@ -273,44 +271,26 @@ static void stop_gateway_process(struct runtime *runtime)
         gateway_process_stop(runtime->gateway_process);
 }
 
-/*
- * The argument is a struct runtime, whose loops have been made. Returns the name of a thread that
- * does not go round as it should.
- */
-static const char *find_stuck(void *context)
-{
-    struct runtime *runtime = context;
-    int64_t now_ms = clock_monotonic_ms();
-    if (!delivery_poller_is_alive(runtime->poller, now_ms))
-        return "mc-poll does not show up";
-    if (!gateway_prober_is_alive(runtime->prober, now_ms))
-        return "mc-probe does not show up";
-    if (!heartbeat_is_alive(runtime->heartbeat, now_ms))
-        return "mc-beat does not show up";
-    if (!agent_sync_is_alive(runtime->agents, now_ms))
-        return "mc-agents does not show up";
-    return reporter_is_alive(runtime->reporter, now_ms) ? NULL : "mc-report does not show up";
-}
-
 static int start_server(struct runtime *runtime, struct error *error)
 {
     const struct config *config = runtime->config;
-    const struct route_parts parts = {
-        .health =
-            {
-                .config = config,
-                .stats = &runtime->stats,
-                .version = runtime->version,
-                .gate = runtime->gate,
-                .roster = runtime->roster,
-                .schedule = runtime->schedule,
-                .process = runtime->gateway_process,
-            },
-        .queue = runtime->queue,
-        .find_stuck = find_stuck,
-        .stuck_context = runtime,
+    runtime->loops = (struct roll_call){
+        .poller = runtime->poller,
+        .prober = runtime->prober,
+        .heartbeat = runtime->heartbeat,
+        .agents = runtime->agents,
+        .reporter = runtime->reporter,
     };
-    routes_init(&runtime->routes, &parts);
+    const struct health_sources health = {
+        .config = config,
+        .stats = &runtime->stats,
+        .version = runtime->version,
+        .gate = runtime->gate,
+        .roster = runtime->roster,
+        .schedule = runtime->schedule,
+        .process = runtime->gateway_process,
+    };
+    routes_init(&runtime->routes, &health, runtime->queue, roll_call_find_stuck, &runtime->loops);
     int result = http_server_create(
         &runtime->server, config->health_host, config->health_port, runtime->routes.table, error);
     if (result == 0)
@@ -611,8 +591,8 @@ static const struct part {
     {start_library, stop_library},
     {open_stop_request, close_stop_request},
     {start_store, stop_store},
-    {start_nothing, say_offline},
     {start_convex, stop_convex},
+    {start_nothing, say_offline},
     {start_gateway, stop_gateway},
     {start_gate, stop_gate},
     {start_roster, stop_roster},
@@ -666,7 +646,33 @@ int runtime_stop_fd(const struct runtime *runtime)
 
 bool runtime_is_alive(struct runtime *runtime)
 {
-    return find_stuck(runtime) == NULL;
+    return roll_call_find_stuck(&runtime->loops) == NULL;
+}
+
+void runtime_log_work(struct runtime *runtime)
+{
+    struct send_queue_counts counts;
+    send_queue_counts(runtime->queue, &counts);
+    log_event(LOG_LEVEL_INFO, component,
+        LOG_FIELDS(LOG_NUMBER("held", (int64_t)counts.held),
+            LOG_NUMBER("ready", (int64_t)counts.ready),
+            LOG_NUMBER("waiting", (int64_t)counts.waiting),
+            LOG_NUMBER("settled", (int64_t)counts.settled)),
+        "%zu of %u workers are busy", counts.running, runtime->config->delivery_workers);
+    worker_pool_log(runtime->workers);
+}
+
+void runtime_toggle_hold(struct runtime *runtime)
+{
+    gatekeeper_hold_by_hand(&runtime->keeper, !atomic_load(&runtime->stats.held_by_hand));
+}
+
+struct runtime_tokens runtime_exchange_tokens(struct runtime *runtime, struct config *fresh)
+{
+    return (struct runtime_tokens){
+        .service = convex_exchange_token(runtime->convex, &fresh->service_token),
+        .gateway = gateway_exchange_token(runtime->gateway, &fresh->gateway_token),
+    };
 }
 
 /* At once for all parts, before they are stopped one after the other. */

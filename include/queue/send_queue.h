@@ -41,6 +41,7 @@ struct offer {
 struct finish {
     enum entry_stage stage; /* where it goes on, or STAGE_SETTLED */
     int64_t delay_ms;       /* not before; 0 is at once */
+    bool put_back;          /* with no delay: it goes on only when it is taken again */
 };
 
 /* Whether agents may be asked. A zeroed one lets everything flow. */
@@ -100,17 +101,19 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer);
 bool send_queue_restore(struct send_queue *queue, const struct spool_record *record, bool replied);
 
 /*
- * Knows id as settled, so that it is not sent although the backend may still list it. Only before
- * the workers start. Returns 1, 0 when it is there already, or ERROR_NO_MEMORY.
+ * Knows id as settled, so that it is not sent although the backend may still list it, on whatever
+ * page its createdAt puts it. Only before the workers start. Returns 1, 0 when it is there already,
+ * or ERROR_NO_MEMORY.
  */
-int send_queue_remember_settled(struct send_queue *queue, const char *id);
+int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_t created_at_ms);
 
 /* Counts runs for id, should it be listed. Only before the workers start. False without memory. */
 bool send_queue_charge(struct send_queue *queue, const char *id, unsigned runs);
 
 /*
  * Lines up a wake-up of an agent, behind its deliveries and outside the bound. Returns false when
- * one is there already, running or not, when the queue is closed, or without memory. Any thread; a
+ * one is there already, running or not, when the queue is closed or held (send_queue_hold), or
+ * without memory. Any thread; a
  * short lock.
  */
 bool send_queue_wake(struct send_queue *queue, const char *agent_id);
@@ -124,7 +127,7 @@ struct entry *send_queue_take(struct send_queue *queue);
 
 /*
  * Moves a taken entry on to stage. Returns false, and changes nothing, when stage is STAGE_SENDING
- * and the flow or the close forbids it. A short lock.
+ * and the flow, the hold or the close forbids it. A short lock.
  */
 bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage);
 
@@ -139,6 +142,12 @@ bool send_queue_finish(struct send_queue *queue, struct entry *entry, const stru
 
 /* Says whether agents may be asked from now on. Any thread; a short lock. */
 void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow);
+
+/*
+ * Holds sends, beside whatever the flow says, or lets go: while held no agent is asked and no
+ * wake-up lines up; write-backs go on. Any thread; a short lock.
+ */
+void send_queue_hold(struct send_queue *queue, bool held);
 
 /*
  * Ends sending: entries past the send stage are still handed out until deadline_ms (monotonic), at

@@ -157,10 +157,13 @@ static int64_t poll_failed(
 /* One poll; returns how long to wait before the next, in milliseconds. */
 static int64_t poll_once(struct delivery_poller *poller)
 {
-    const struct service service = {.convex = poller->parts.convex, .client = poller->client};
+    struct trace trace;
+    const struct service service = {
+        .convex = poller->parts.convex, .client = poller->client, .trace = &trace};
     struct notification_page page;
     struct error error;
     unsigned limit = page_limit(poller);
+    trace_begin(&trace);
     int64_t began_at_ms = clock_monotonic_ms();
     enum convex_outcome outcome = service_list_undelivered(&service, limit, &page, &error);
     if (outcome == CONVEX_ABORTED)

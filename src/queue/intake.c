@@ -53,11 +53,14 @@ bool send_queue_restore(struct send_queue *queue, const struct spool_record *rec
         add_delivery_locked(queue, entry, record->created_at_ms);
         entry->stage = replied ? STAGE_REPLIED : STAGE_KNOWN;
         entry->runs = record->runs;
-        entry->failing_ms = record->failing_ms;
+        entry->refusals.total_ms = record->failing_ms;
+        entry->errors.total_ms = record->error_ms;
+        entry->timeouts = record->timeouts;
         queue_set_recorded_locked(queue, entry, true);
         entry->spooled = replied;
         text_copy(entry->agent_slug, sizeof entry->agent_slug, record->agent_slug);
         text_copy(entry->task_id, sizeof entry->task_id, record->task_id);
+        text_copy(entry->failure, sizeof entry->failure, record->failure);
         lane_insert(&queue->ready, entry);
     }
     queue_show_locked(queue);
@@ -65,7 +68,7 @@ bool send_queue_restore(struct send_queue *queue, const struct spool_record *rec
     return entry != NULL;
 }
 
-int send_queue_remember_settled(struct send_queue *queue, const char *id)
+int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_t created_at_ms)
 {
     struct leavings leavings;
     leavings_init(&leavings);
@@ -75,7 +78,7 @@ int send_queue_remember_settled(struct send_queue *queue, const char *id)
     if (!known)
         entry = queue_new_entry_locked(queue, ENTRY_DELIVERY, id, "");
     if (entry != NULL) {
-        add_delivery_locked(queue, entry, 0);
+        add_delivery_locked(queue, entry, created_at_ms);
         entry->stage = STAGE_SETTLED;
         entry->settled_at_ms = clock_monotonic_ms();
         queue->settled++;
@@ -172,7 +175,7 @@ bool send_queue_wake(struct send_queue *queue, const char *agent_id)
     mutex_lock(&queue->lock);
     struct id_item *found = id_table_find(&queue->lanes, agent_id);
     bool has_one = found != NULL && CONTAINER_OF(found, struct lane, item)->wakes > 0;
-    if (!queue->closed && !has_one)
+    if (!queue->closed && !queue->held_by_hand && !has_one)
         entry = queue_new_entry_locked(queue, ENTRY_WAKE, agent_id, agent_id);
     if (entry != NULL) {
         entry->lane->wakes++;

@@ -7,6 +7,7 @@
 #include "base/heap.h"
 #include "base/sync.h"
 #include "lane.h"
+#include "queue/activity.h"
 #include "queue/send_queue.h"
 
 /* Runs that a notification has cost before it is listed. */
@@ -58,6 +59,7 @@ struct send_queue {
     uint64_t page; /* number of the page being taken in */
     bool backend_has_more;
     struct send_flow flow;
+    bool held_by_hand; /* beside the flow: either holds */
     bool closed;
     int64_t close_deadline_ms;
 };

@@ -194,7 +194,7 @@ static void wake_due_locked(struct send_queue *queue, int64_t now_ms)
 /* Whether an agent may be asked now, when others of them are being asked. */
 static bool may_send_locked(const struct send_queue *queue, size_t others, int64_t now_ms)
 {
-    if (queue->closed || queue->flow.held)
+    if (queue->closed || queue->flow.held || queue->held_by_hand)
         return false;
     return !queue->flow.trickle || (others == 0 && now_ms >= queue->flow.next_send_ms);
 }
@@ -242,7 +242,8 @@ static int64_t next_due_locked(const struct send_queue *queue)
 {
     const struct heap_item *first = heap_first(&queue->waiting);
     int64_t due_ms = first != NULL ? first->due_ms : SYNC_NO_DEADLINE;
-    bool turn_comes = queue->flow.trickle && !queue->flow.held && queue->asking == 0;
+    bool held = queue->flow.held || queue->held_by_hand;
+    bool turn_comes = queue->flow.trickle && !held && queue->asking == 0;
     if (turn_comes && queue->flow.next_send_ms < due_ms &&
         queue->flow.next_send_ms > clock_monotonic_ms())
         due_ms = queue->flow.next_send_ms;
@@ -297,6 +298,8 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
     if (queue->flow.trickle)
         cond_signal(&queue->work);
     mutex_unlock(&queue->lock);
+    if (allowed)
+        activity_enter(entry->activity, stage);
     return allowed;
 }
 
@@ -367,6 +370,14 @@ void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow)
         queue->flow = *flow;
         cond_broadcast(&queue->work);
     }
+    mutex_unlock(&queue->lock);
+}
+
+void send_queue_hold(struct send_queue *queue, bool held)
+{
+    mutex_lock(&queue->lock);
+    queue->held_by_hand = held;
+    cond_broadcast(&queue->work);
     mutex_unlock(&queue->lock);
 }
 

@@ -27,7 +27,8 @@ struct gateway_gate {
     /* Guards everything below. */
     struct mutex lock;
     struct gate_view view;
-    uint64_t epoch; /* number of the state; results of earlier ones do not count */
+    uint64_t epoch;  /* number of the state; results of earlier ones do not count */
+    uint64_t outage; /* number of the time that the gate is open, or is not */
     unsigned unreachable;
     int64_t next_probe_ms; /* while the gate is not open */
     int64_t heard_ms;      /* when the gateway was last heard of, or a check began */
@@ -128,6 +129,8 @@ static void enter_locked(
         gate->patient_wanted = false;
         gate->next_probe_ms = now_ms + (state == GATE_SHUT ? FIRST_PROBE_GAP_MS : 0);
     }
+    if ((gate->view.state == GATE_OPEN) != (state == GATE_OPEN))
+        gate->outage++;
     gate->view.state = state;
     gate->view.since_ms = now_ms;
     gate->view.version++;
@@ -302,7 +305,8 @@ static int64_t probe_gap_ms(unsigned probes)
     return gap_ms < LAST_PROBE_GAP_MS ? gap_ms : LAST_PROBE_GAP_MS;
 }
 
-bool gateway_gate_begin_probe(struct gateway_gate *gate, bool patient, int64_t now_ms)
+bool gateway_gate_begin_probe(
+    struct gateway_gate *gate, bool patient, int64_t now_ms, uint64_t *ticket)
 {
     mutex_lock(&gate->lock);
     bool mine = now_ms >= probe_due_locked(gate, patient);
@@ -312,6 +316,7 @@ bool gateway_gate_begin_probe(struct gateway_gate *gate, bool patient, int64_t n
         gate->next_probe_ms = now_ms + probe_gap_ms(gate->probes++);
     if (mine && patient)
         gate->patient_wanted = false;
+    *ticket = gate->outage;
     mutex_unlock(&gate->lock);
     return mine;
 }
@@ -359,11 +364,12 @@ static void note_probe_locked(
         shut_locked(gate, result, now_ms);
 }
 
-bool gateway_gate_note_probe(
-    struct gateway_gate *gate, bool patient, const struct gateway_result *result, int64_t now_ms)
+bool gateway_gate_note_probe(struct gateway_gate *gate, bool patient, uint64_t ticket,
+    const struct gateway_result *result, int64_t now_ms)
 {
     mutex_lock(&gate->lock);
     uint64_t version = gate->view.version;
-    note_probe_locked(gate, patient, result, now_ms);
+    if (ticket == gate->outage)
+        note_probe_locked(gate, patient, result, now_ms);
     return end_change(gate, version);
 }

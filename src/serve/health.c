@@ -109,11 +109,12 @@ static json_t *describe_process(const struct snapshot *seen)
 static json_t *describe_gateway(const struct health_sources *sources, const struct snapshot *seen)
 {
     struct stats *stats = sources->stats;
-    return json_pack("{s:b, s:I, s:o, s:o, s:s, s:o, s:o}", "running", seen->gateway_running,
+    return json_pack("{s:b, s:I, s:o, s:o, s:s, s:o, s:b, s:o}", "running", seen->gateway_running,
         "sessions", (json_int_t)wake_schedule_count(sources->schedule), "lastSendAt",
         json_time(atomic_load(&stats->last_send_ms)), "lastSendError",
         json_error(&seen->errors.send), "state", gate_view_word(&seen->gate), "reason",
-        json_reason(&seen->gate), "process", describe_process(seen));
+        json_reason(&seen->gate), "heldByHand", atomic_load(&stats->held_by_hand), "process",
+        describe_process(seen));
 }
 
 static json_t *describe_delivery(struct stats *stats, const struct snapshot *seen)

@@ -16,16 +16,16 @@ static const char component[] = "Delivery";
 
 bool ask_budget_is_spent(const struct attempt *attempt)
 {
-    return attempt->entry->runs >= attempt->deliver->config->delivery_max_runs;
+    const struct config *config = attempt->deliver->config;
+    return attempt->entry->runs >= config->delivery_max_runs ||
+           attempt->entry->refusals.total_ms >= config->delivery_give_up_after_ms;
 }
 
 static struct finish give_up(struct attempt *attempt, const char *class, const struct error *error)
 {
     const struct entry *entry = attempt->entry;
     attempt_count_failure(attempt, class, error);
-    log_event(LOG_LEVEL_WARN, component,
-        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts),
-            LOG_NUMBER("runs", entry->runs)),
+    log_event(LOG_LEVEL_WARN, component, ATTEMPT_FIELDS(attempt, LOG_NUMBER("runs", entry->runs)),
         "Failed to deliver %s for the last time: %s", entry->item.id, error->text);
     attempt_forget_failures(attempt);
     return attempt_go_on(STAGE_GIVING_UP);
@@ -51,6 +51,7 @@ static struct finish take_reply(struct attempt *attempt, struct gateway_result *
         return run_failed(attempt, "its reply could not be read", result->outcome, &error);
     entry->replied_us = clock_monotonic_us();
     attempt_forget_failures(attempt);
+    entry->refusals = (struct failing){0};
     spooling_keep_reply(&attempt->deliver->spooling, entry);
     STOP_POINT("after_spool");
     return attempt_go_on(STAGE_REPLIED);
@@ -63,10 +64,9 @@ static struct finish refused(struct attempt *attempt, const struct gateway_resul
     const char *class = attempt_gateway_failure(result->outcome);
     struct entry *entry = attempt->entry;
     int64_t open_ms = gateway_gate_open_ms(deliver->keeper->gate, clock_monotonic_ms());
-    if (attempt_is_hopeless(attempt, open_ms)) {
-        text_copy(entry->failure, sizeof entry->failure, "the gateway refused it for too long");
+    text_copy(entry->failure, sizeof entry->failure, "the gateway refused it for too long");
+    if (attempt_is_hopeless(attempt, &entry->refusals, open_ms))
         return give_up(attempt, class, &result->error);
-    }
     return attempt_again(attempt, class, STAGE_KNOWN, 0, result->retry_after_ms, &result->error);
 }
 
@@ -86,22 +86,27 @@ static struct finish held_back(struct attempt *attempt, const struct gateway_res
         attempt_gateway_failure(result->outcome), NULL, 1);
     stats_delivery_failed(stats, result->error.text);
     log_event(LOG_LEVEL_WARN, component,
-        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts)),
+        ATTEMPT_FIELDS(attempt, LOG_NUMBER("held_back", entry->held_back)),
         "Could not ask about %s: %s", entry->item.id, result->error.text);
     return attempt_put_back(STAGE_KNOWN);
 }
 
 static struct finish after_send(struct attempt *attempt, struct gateway_result *result)
 {
+    struct entry *entry = attempt->entry;
     if (result->outcome != GATEWAY_REPLIED && result->outcome != GATEWAY_ABORTED)
         stats_send_ended(attempt->deliver->stats, result->error.text);
+    if (result->outcome != GATEWAY_REFUSED)
+        entry->refusals.going_on = false;
+    if (result->outcome != GATEWAY_MISCONFIGURED && result->outcome != GATEWAY_BUSY)
+        entry->held_back = 0;
     switch (result->outcome) {
     case GATEWAY_REPLIED:
         return take_reply(attempt, result);
     case GATEWAY_FAILED_RUN:
         return run_failed(attempt, "the run failed", result->outcome, &result->error);
     case GATEWAY_AMBIGUOUS:
-        attempt->entry->timeouts += result->timed_out ? 1 : 0;
+        entry->timeouts += result->timed_out ? 1 : 0;
         return run_failed(attempt,
             result->timed_out ? "no answer in time" : "the connection was lost", result->outcome,
             &result->error);
@@ -169,6 +174,7 @@ static void send(struct attempt *attempt, const struct address *address, const s
         .input = input->data,
         .input_bytes = input->length_bytes,
         .timeout_ms = timeout_ms(attempt),
+        .trace = &entry->trace,
     };
     int64_t began_us = clock_monotonic_us();
     spooling_begin_run(&deliver->spooling, entry);
@@ -193,8 +199,9 @@ static struct finish post(
     if (!send_queue_advance(deliver->queue, attempt->entry, STAGE_SENDING))
         return attempt_put_back(STAGE_KNOWN);
     send(attempt, address, input, &result);
-    gatekeeper_note_send(deliver->keeper, ticket, attempt->entry->agent_id, &result);
+    /* The reply goes to disk before anything else that could take time. */
     struct finish finish = after_send(attempt, &result);
+    gatekeeper_note_send(deliver->keeper, ticket, attempt->entry->agent_id, &result);
     gateway_result_fini(&result);
     return finish;
 }

@@ -48,6 +48,11 @@ const char *attempt_backend_failure(enum convex_outcome outcome)
     return attempt_other_failure;
 }
 
+int64_t attempt_total_ms(const struct attempt *attempt)
+{
+    return (clock_monotonic_us() - attempt->entry->started_us) / 1000;
+}
+
 struct finish attempt_go_on(enum entry_stage stage)
 {
     return (struct finish){.stage = stage};
@@ -55,7 +60,7 @@ struct finish attempt_go_on(enum entry_stage stage)
 
 struct finish attempt_put_back(enum entry_stage stage)
 {
-    return (struct finish){.stage = stage, .delay_ms = 1};
+    return (struct finish){.stage = stage, .put_back = true};
 }
 
 struct finish attempt_settle(struct attempt *attempt, enum entry_verdict verdict, const char *note)
@@ -90,31 +95,25 @@ struct finish attempt_again(struct attempt *attempt, const char *class, enum ent
         config->delivery_backoff_base_ms, config->delivery_backoff_max_ms, backoff_random_unit());
     if (delay_ms < least_ms)
         delay_ms = least_ms;
-    log_event(LOG_LEVEL_WARN, component,
-        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts),
-            LOG_NUMBER("retry_ms", delay_ms)),
+    log_event(LOG_LEVEL_WARN, component, ATTEMPT_FIELDS(attempt, LOG_NUMBER("retry_ms", delay_ms)),
         "Failed to deliver %s %s", entry->item.id, error->text);
     return (struct finish){.stage = stage, .delay_ms = delay_ms > 0 ? delay_ms : 1};
 }
 
 void attempt_forget_failures(struct attempt *attempt)
 {
-    struct entry *entry = attempt->entry;
-    entry->failures = 0;
-    entry->held_back = 0;
-    entry->failing = false;
-    entry->failing_ms = 0;
+    attempt->entry->failures = 0;
+    attempt->entry->errors = (struct failing){0};
 }
 
-bool attempt_is_hopeless(struct attempt *attempt, int64_t clock_ms)
+bool attempt_is_hopeless(struct attempt *attempt, struct failing *failing, int64_t clock_ms)
 {
-    struct entry *entry = attempt->entry;
-    if (entry->failing)
-        entry->failing_ms += clock_ms - entry->failing_mark_ms;
-    entry->failing = true;
-    entry->failing_mark_ms = clock_ms;
-    spooling_note_failing(&attempt->deliver->spooling, entry);
-    return entry->failing_ms >= attempt->deliver->config->delivery_give_up_after_ms;
+    if (failing->going_on && clock_ms > failing->mark_ms)
+        failing->total_ms += clock_ms - failing->mark_ms;
+    failing->going_on = true;
+    failing->mark_ms = clock_ms;
+    spooling_note_failing(&attempt->deliver->spooling, attempt->entry);
+    return failing->total_ms >= attempt->deliver->config->delivery_give_up_after_ms;
 }
 
 bool context_is_over(const struct delivery_context *context)

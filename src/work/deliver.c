@@ -5,6 +5,7 @@
 #include "base/json_guard.h"
 #include "base/log.h"
 #include "base/stop_point.h"
+#include "queue/activity.h"
 
 static const char component[] = "Delivery";
 
@@ -14,6 +15,7 @@ static void remember_context(struct entry *entry, const struct delivery_context 
     const char *slug = json_guard_string(context->agent, "slug");
     const char *task_id = json_guard_string(context->notification, "taskId");
     text_copy(entry->agent_slug, sizeof entry->agent_slug, slug != NULL ? slug : "");
+    activity_name_agent(entry->activity, entry->agent_slug);
     text_copy(entry->task_id, sizeof entry->task_id, task_id != NULL ? task_id : "");
 }
 
@@ -57,6 +59,7 @@ static struct finish run_known(struct attempt *attempt)
         service_get_delivery(&attempt->service, attempt->entry->item.id, &context, &error);
     if (outcome != CONVEX_SUCCESS)
         return write_back_failed(attempt, STAGE_KNOWN, outcome, &error);
+    attempt->entry->errors = (struct failing){0};
     remember_context(attempt->entry, &context);
     struct finish finish;
     if (!decide_without_send(attempt, &context, &finish))
@@ -125,10 +128,8 @@ static void report_end(const struct attempt *attempt)
     const struct entry *entry = attempt->entry;
     count_end(attempt);
     log_event(entry->verdict == VERDICT_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
-        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts),
-            LOG_NUMBER("run_ms", attempt->run_ms),
-            LOG_NUMBER("total_ms", (clock_monotonic_us() - entry->started_us) / 1000),
-            LOG_TEXT("reason", attempt->note != NULL ? attempt->note : "replied")),
+        ATTEMPT_FIELDS(
+            attempt, LOG_TEXT("reason", attempt->note != NULL ? attempt->note : "replied")),
         "%s %s", words[entry->verdict], entry->item.id);
 }
 
@@ -136,8 +137,12 @@ static void report_end(const struct attempt *attempt)
 static struct finish run_stages(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
+    if (entry->only_bury) {
+        attempt->note = "kept_in_dead";
+        return attempt_go_on(STAGE_SETTLED);
+    }
     struct finish finish = run_stage(attempt, entry->stage);
-    while (finish.stage != STAGE_SETTLED && finish.delay_ms == 0) {
+    while (finish.stage != STAGE_SETTLED && !finish.put_back && finish.delay_ms == 0) {
         send_queue_advance(attempt->deliver->queue, entry, finish.stage);
         finish = run_stage(attempt, finish.stage);
     }
@@ -150,23 +155,25 @@ void deliver_run(void *context, struct http_client *client, struct entry *entry)
     struct attempt attempt = {
         .deliver = deliver,
         .client = client,
-        .service = {.convex = deliver->convex, .client = client},
+        .service = {.convex = deliver->convex, .client = client, .trace = &entry->trace},
         .entry = entry,
         .run_ms = -1,
     };
     entry->started_us = clock_monotonic_us();
     metrics_observe(&deliver->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->waited_us);
+    if (entry->trace.id[0] == '\0')
+        trace_begin(&entry->trace);
     struct finish finish = run_stages(&attempt);
-    if (finish.stage == STAGE_SETTLED && !spooling_end(&deliver->spooling, entry))
+    if (finish.stage == STAGE_SETTLED && !spooling_end(&deliver->spooling, entry)) {
+        entry->only_bury = true;
         finish = (struct finish){
-            .stage = entry->reply != NULL || entry->spooled ? STAGE_REPLIED : STAGE_WRITTEN,
-            .delay_ms = deliver->config->delivery_backoff_max_ms,
-        };
+            .stage = STAGE_WRITTEN, .delay_ms = deliver->config->delivery_backoff_max_ms};
+    }
     if (finish.stage == STAGE_SETTLED) {
         STOP_POINT("after_spool_remove");
         report_end(&attempt);
         if (entry->verdict == VERDICT_DELIVERED)
-            wake_note_delivery(deliver->wake, client, entry->agent_id);
+            wake_note_delivery(deliver->wake, client, entry->agent_id, &entry->trace);
     }
     if (finish.stage != STAGE_SETTLED)
         spooling_release_reply(entry);

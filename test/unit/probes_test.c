@@ -26,7 +26,9 @@ static const char *find_stuck(void *context)
 static void tell_gate(struct fixture *fixture, enum gateway_outcome outcome, int status)
 {
     const struct gateway_result result = {.outcome = outcome, .status = status};
-    gateway_gate_note_probe(fixture->gate, false, &result, 0);
+    uint64_t ticket;
+    assert_true(gateway_gate_begin_probe(fixture->gate, false, 0, &ticket));
+    gateway_gate_note_probe(fixture->gate, false, ticket, &result, 0);
 }
 
 /* All is well, unless a test says otherwise. */

@@ -27,7 +27,9 @@ struct fixture {
 /* What a probe found. */
 static void tell_gate(struct fixture *fixture, const struct gateway_result *result)
 {
-    gateway_gate_note_probe(fixture->gate, false, result, 0);
+    uint64_t ticket;
+    gateway_gate_begin_probe(fixture->gate, false, 0, &ticket);
+    gateway_gate_note_probe(fixture->gate, false, ticket, result, 0);
 }
 
 static int setup(void **state)
@@ -170,6 +172,7 @@ static const char *const FRESH = "{\n"
                                  "    \"lastSendError\": null,\n"
                                  "    \"state\": \"open\",\n"
                                  "    \"reason\": null,\n"
+                                 "    \"heldByHand\": false,\n"
                                  "    \"process\": null\n"
                                  "  },\n"
                                  "  \"delivery\": {\n"
