@@ -137,6 +137,9 @@ const struct metric_family metric_families[METRICS] = {
         .help = "1 for the state that the way to the gateway is in, 0 for the others.",
         .labels = {LABEL("state", gateway_states)}),
 
+    [METRIC_SENDS_HELD] =
+        GAUGE("sends_held", .help = "1 while an operator holds all sends, else 0."),
+
     [METRIC_SPOOL_ENTRIES] = GAUGE("spool_entries",
         .help = "Records in the spool: agents being asked, replies not yet written back."),
     [METRIC_SPOOL_OLDEST_AGE] = TIME_GAUGE("spool_oldest_age",

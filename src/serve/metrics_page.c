@@ -52,6 +52,7 @@ static void update_stats(struct stats *stats)
 {
     struct metrics *metrics = &stats->metrics;
     set(metrics, METRIC_NOTIFICATIONS_REFUSED, atomic_load(&stats->refused_ids));
+    set(metrics, METRIC_SENDS_HELD, atomic_load(&stats->held_by_hand) ? 1 : 0);
     set(metrics, METRIC_SPOOL_BROKEN, atomic_load(&stats->spool_broken) ? 1 : 0);
     set(metrics, METRIC_DEAD_LETTERS, atomic_load(&stats->dead_files));
     set(metrics, METRIC_DEAD_LETTER_BYTES, atomic_load(&stats->dead_bytes));

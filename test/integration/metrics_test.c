@@ -125,6 +125,11 @@ static void test_work_under_way_is_shown(void **state)
     must_be(world, "mission_control_workers_busy", 1);
     must_be(world, "mission_control_queue_depth", 1);
     must_be(world, "mission_control_lanes", 1);
+    must_be(world, "mission_control_sends_held", 0);
+    process_signal(&world->runtime, SIGUSR2);
+    await(world, "mission_control_sends_held", 1);
+    process_signal(&world->runtime, SIGUSR2);
+    await_zero(world, "mission_control_sends_held");
     must_be(world, "mission_control_notifications_undelivered", 2);
     must_be(world, "mission_control_spool_entries", 1);
     must_be_between(world, "mission_control_spool_oldest_age_seconds", 0.001, 600);
