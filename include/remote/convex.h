@@ -45,17 +45,16 @@ void convex_destroy(struct convex *convex);
 /* How long a call may take instead of a minute; at least 1. While no other thread calls. */
 void convex_set_timeout(struct convex *convex, int64_t timeout_ms);
 
-/* Where calls are counted and timed; borrowed. Before the first call; without it nowhere. */
-void convex_set_metrics(struct convex *convex, struct metrics *metrics);
-
-/* The outcome as the metrics name it. Pure. */
-const char *convex_outcome_word(enum convex_outcome outcome);
-
 /*
  * Exchanges the service token for *token, as secret_exchange (remote/secret.h). Calls that are
  * under way go on with the old one. Any thread; a short lock; cannot fail.
  */
 bool convex_exchange_token(struct convex *convex, char **token);
+/* Where calls are counted and timed; borrowed. Before the first call; without it nowhere. */
+void convex_set_metrics(struct convex *convex, struct metrics *metrics);
+
+/* The outcome as the metrics name it. Pure. */
+const char *convex_outcome_word(enum convex_outcome outcome);
 
 /* The deployment's URL, for messages. */
 const char *convex_url(const struct convex *convex);

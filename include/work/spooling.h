@@ -10,7 +10,7 @@
 struct spooling {
     struct spool *spool;
     struct stats *stats;
-    struct send_queue *queue; /* is told which entries have a record; NULL: nobody is */
+    struct send_queue *queue; /* is told which entries have a record */
 };
 
 /*

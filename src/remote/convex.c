@@ -72,6 +72,11 @@ void convex_set_timeout(struct convex *convex, int64_t timeout_ms)
     convex->timeout_ms = timeout_ms;
 }
 
+bool convex_exchange_token(struct convex *convex, char **token)
+{
+    return secret_exchange(convex->service_token, token);
+}
+
 void convex_set_metrics(struct convex *convex, struct metrics *metrics)
 {
     convex->metrics = metrics;
@@ -87,11 +92,6 @@ const char *convex_outcome_word(enum convex_outcome outcome)
         [CONVEX_ABORTED] = "aborted",
     };
     return words[outcome];
-}
-
-bool convex_exchange_token(struct convex *convex, char **token)
-{
-    return secret_exchange(convex->service_token, token);
 }
 
 const char *convex_url(const struct convex *convex)

@@ -7,6 +7,11 @@
 
 static const char component[] = "Delivery";
 
+int64_t attempt_total_ms(const struct attempt *attempt)
+{
+    return (clock_monotonic_us() - attempt->entry->started_us) / 1000;
+}
+
 const char attempt_other_failure[] = "other";
 
 const char *attempt_gateway_failure(enum gateway_outcome outcome)
@@ -46,11 +51,6 @@ const char *attempt_backend_failure(enum convex_outcome outcome)
         break;
     }
     return attempt_other_failure;
-}
-
-int64_t attempt_total_ms(const struct attempt *attempt)
-{
-    return (clock_monotonic_us() - attempt->entry->started_us) / 1000;
 }
 
 struct finish attempt_go_on(enum entry_stage stage)

@@ -160,9 +160,9 @@ void deliver_run(void *context, struct http_client *client, struct entry *entry)
         .run_ms = -1,
     };
     entry->started_us = clock_monotonic_us();
-    metrics_observe(&deliver->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->waited_us);
     if (entry->trace.id[0] == '\0')
         trace_begin(&entry->trace);
+    metrics_observe(&deliver->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->waited_us);
     struct finish finish = run_stages(&attempt);
     if (finish.stage == STAGE_SETTLED && !spooling_end(&deliver->spooling, entry)) {
         entry->only_bury = true;

@@ -25,12 +25,8 @@ static void note_outcome(const struct spooling *spooling, const struct entry *en
 
 static void set_recorded(const struct spooling *spooling, struct entry *entry, bool recorded)
 {
-    if (entry->recorded == recorded)
-        return;
-    if (spooling->queue != NULL)
+    if (entry->recorded != recorded)
         send_queue_note_record(spooling->queue, entry, recorded);
-    else
-        entry->recorded = recorded;
 }
 
 static int save(const struct spooling *spooling, struct entry *entry, bool with_reply)

@@ -14,11 +14,12 @@ static void count(const struct wake *wake, const char *outcome)
     metrics_add(&wake->stats->metrics, METRIC_HEARTBEATS, outcome, NULL, 1);
 }
 
-static void failed(const struct wake *wake, const struct agent *agent, const char *outcome,
-    const struct error *error)
+static void failed(const struct wake *wake, const struct agent *agent, const struct trace *trace,
+    const char *outcome, const struct error *error)
 {
     count(wake, outcome);
-    log_event(LOG_LEVEL_WARN, component, LOG_FIELDS(LOG_TEXT("agent", agent->slug)),
+    log_event(LOG_LEVEL_WARN, component,
+        LOG_FIELDS(LOG_TEXT("agent", agent->slug), LOG_TEXT("trace", trace->id)),
         "Failed for %s : %s", agent->name, error->text);
 }
 
@@ -31,7 +32,7 @@ static void report_online(const struct wake *wake, struct http_client *client,
     if (outcome == CONVEX_SUCCESS)
         wake_schedule_is_online(wake->schedule, agent->id, clock_monotonic_ms());
     else if (outcome != CONVEX_ABORTED)
-        failed(wake, agent, "report_failed", &error);
+        failed(wake, agent, trace, "report_failed", &error);
 }
 
 static enum wake_end after_send(const struct wake *wake, struct http_client *client,
@@ -43,11 +44,12 @@ static enum wake_end after_send(const struct wake *wake, struct http_client *cli
     }
     stats_send_ended(wake->stats, result->outcome == GATEWAY_REPLIED ? NULL : result->error.text);
     if (result->outcome != GATEWAY_REPLIED) {
-        failed(wake, agent, "failed", &result->error);
+        failed(wake, agent, trace, "failed", &result->error);
         return WAKE_DONE;
     }
     count(wake, "woken");
-    log_event(LOG_LEVEL_DEBUG, component, LOG_FIELDS(LOG_TEXT("agent", agent->slug)), "Woke %s",
+    log_event(LOG_LEVEL_DEBUG, component,
+        LOG_FIELDS(LOG_TEXT("agent", agent->slug), LOG_TEXT("trace", trace->id)), "Woke %s",
         agent->name);
     report_online(wake, client, agent, trace);
     return WAKE_DONE;

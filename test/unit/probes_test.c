@@ -27,7 +27,7 @@ static void tell_gate(struct fixture *fixture, enum gateway_outcome outcome, int
 {
     const struct gateway_result result = {.outcome = outcome, .status = status};
     uint64_t ticket;
-    assert_true(gateway_gate_begin_probe(fixture->gate, false, 0, &ticket));
+    gateway_gate_begin_probe(fixture->gate, false, 0, &ticket);
     gateway_gate_note_probe(fixture->gate, false, ticket, &result, 0);
 }
 

@@ -74,7 +74,7 @@ static void test_what_the_spool_brought_is_seen(void **state)
     const struct spool_record record = {
         .id = "n1", .agent_id = "a", .created_at_ms = 3000, .runs = 1};
     assert_true(send_queue_restore(queue, &record, true));
-    assert_int_equal(send_queue_remember_settled(queue, "n2", 500), 1);
+    assert_int_equal(send_queue_remember_settled(queue, "n2", 1), 1);
     struct send_queue_view view = look(queue);
     assert_int_equal(view.undelivered, 1);
     assert_int_equal(view.recorded, 1);
