@@ -45,9 +45,9 @@ static void read_settings_again(const struct running *running)
     /* systemd takes the reload for done when it hears READY=1 with a later time (sd_notify(3)). */
     snprintf(
         state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_monotonic_us());
-    notify_send(state);
+    notify_send(state, NOTIFY_LIMIT_MS);
     reload_settings(running->runtime, running->config, running->source);
-    notify_send("READY=1");
+    notify_send("READY=1", NOTIFY_LIMIT_MS);
 }
 
 static void log_work(const struct running *running)
@@ -124,7 +124,7 @@ static int do_what_is_due(struct runtime *runtime)
     int64_t watchdog_ms = notify_watchdog_ms();
     int64_t wait_ms = log_write_repeats();
     if (watchdog_ms > 0 && runtime_is_alive(runtime))
-        notify_send("WATCHDOG=1");
+        notify_send("WATCHDOG=1", 0);
     return (int)(watchdog_ms > 0 && watchdog_ms < wait_ms ? watchdog_ms : wait_ms);
 }
 
@@ -215,10 +215,10 @@ static int run(const struct config *config, const struct config_source *source)
         return exit_status_of(result);
     }
     log_info(component, "Runtime service started successfully");
-    notify_send("READY=1");
+    notify_send("READY=1", NOTIFY_LIMIT_MS);
     const struct running running = {.runtime = runtime, .config = config, .source = source};
     int number = wait_for_end(&running);
-    notify_send("STOPPING=1");
+    notify_send("STOPPING=1", 0);
     log_info(component, "Shutting down... (%s)",
         number == SIGTERM  ? "SIGTERM"
         : number == SIGINT ? "SIGINT"
