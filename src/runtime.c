@@ -9,11 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/version_probe.h"
-#include "loops/agent_sync.h"
-#include "loops/delivery_poller.h"
-#include "loops/gateway_prober.h"
-#include "loops/heartbeat.h"
-#include "loops/reporter.h"
+#include "loops/roll_call.h"
 #include "queue/spool.h"
 #include "queue/state_folder.h"
 #include "queue/worker_pool.h"
@@ -49,6 +45,7 @@ struct runtime {
     struct spool *spool;
     struct spooling spooling;
     struct version_probe *version;
+    struct roll_call loops;
     struct routes routes;
     struct http_server *server;
     struct delivery_poller *poller;
@@ -274,44 +271,26 @@ static void stop_gateway_process(struct runtime *runtime)
         gateway_process_stop(runtime->gateway_process);
 }
 
-/*
- * The argument is a struct runtime, whose loops have been made. Returns the name of a thread that
- * does not go round as it should.
- */
-static const char *find_stuck(void *context)
-{
-    struct runtime *runtime = context;
-    int64_t now_ms = clock_monotonic_ms();
-    if (!delivery_poller_is_alive(runtime->poller, now_ms))
-        return "mc-poll does not show up";
-    if (!gateway_prober_is_alive(runtime->prober, now_ms))
-        return "mc-probe does not show up";
-    if (!heartbeat_is_alive(runtime->heartbeat, now_ms))
-        return "mc-beat does not show up";
-    if (!agent_sync_is_alive(runtime->agents, now_ms))
-        return "mc-agents does not show up";
-    return reporter_is_alive(runtime->reporter, now_ms) ? NULL : "mc-report does not show up";
-}
-
 static int start_server(struct runtime *runtime, struct error *error)
 {
     const struct config *config = runtime->config;
-    const struct route_parts parts = {
-        .health =
-            {
-                .config = config,
-                .stats = &runtime->stats,
-                .version = runtime->version,
-                .gate = runtime->gate,
-                .roster = runtime->roster,
-                .schedule = runtime->schedule,
-                .process = runtime->gateway_process,
-            },
-        .queue = runtime->queue,
-        .find_stuck = find_stuck,
-        .stuck_context = runtime,
+    runtime->loops = (struct roll_call){
+        .poller = runtime->poller,
+        .prober = runtime->prober,
+        .heartbeat = runtime->heartbeat,
+        .agents = runtime->agents,
+        .reporter = runtime->reporter,
     };
-    routes_init(&runtime->routes, &parts);
+    const struct health_sources health = {
+        .config = config,
+        .stats = &runtime->stats,
+        .version = runtime->version,
+        .gate = runtime->gate,
+        .roster = runtime->roster,
+        .schedule = runtime->schedule,
+        .process = runtime->gateway_process,
+    };
+    routes_init(&runtime->routes, &health, runtime->queue, roll_call_find_stuck, &runtime->loops);
     int result = http_server_create(
         &runtime->server, config->health_host, config->health_port, runtime->routes.table, error);
     if (result == 0)
@@ -667,7 +646,7 @@ int runtime_stop_fd(const struct runtime *runtime)
 
 bool runtime_is_alive(struct runtime *runtime)
 {
-    return find_stuck(runtime) == NULL;
+    return roll_call_find_stuck(&runtime->loops) == NULL;
 }
 
 void runtime_log_work(struct runtime *runtime)

@@ -43,16 +43,16 @@ struct entry {
     int64_t created_at_ms;
 
     /* The worker's while it runs the entry; nobody looks at them else. */
-    unsigned attempts;         /* times a worker took it */
-    unsigned failures;         /* in a row at this stage, for the backoff */
-    unsigned runs;             /* requests sent to the agent, by earlier processes, too */
-    unsigned timeouts;         /* runs that took longer than we waited */
-    unsigned held_back;        /* times in a row that the gateway let nobody in */
+    unsigned attempts;  /* times a worker took it */
+    unsigned failures;  /* in a row at this stage, for the backoff */
+    unsigned runs;      /* requests sent to the agent, by earlier processes, too */
+    unsigned timeouts;  /* runs that took longer than we waited */
+    unsigned held_back; /* times in a row that the gateway let nobody in */
+    enum entry_verdict verdict;
     int64_t started_us;        /* when the current attempt began, monotonic */
     int64_t replied_us;        /* when the reply came, monotonic; 0: to an earlier process */
     struct activity *activity; /* of the worker that runs the entry; NULL outside of a pool */
     struct trace trace;        /* of all requests for it, by this process; none before the first */
-    enum entry_verdict verdict;
     char agent_slug[ID_BYTES];
     char task_id[ID_BYTES];  /* "" when the notification has no task */
     char *reply;             /* owned; NULL until there is one, and while only the spool has it */
@@ -69,10 +69,10 @@ struct entry {
     bool running;
     bool asking;       /* taken to be sent, and not past that yet */
     bool ready;        /* stands in its lane's list */
+    bool recorded;     /* the spool has a record, with or without a reply */
     int64_t known_us;  /* when it came in, monotonic */
     int64_t ready_us;  /* when it became ready for the last time */
     int64_t waited_us; /* from then until a worker took it */
-    bool recorded;     /* the spool has a record, with or without a reply */
     struct lane *lane;
     struct heap_item due;           /* in the heap while it waits */
     struct heap_item by_age;        /* among those that have not ended, by createdAt */

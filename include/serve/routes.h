@@ -9,15 +9,6 @@
 
 enum { ROUTES = 5 };
 
-/* Where the answers come from; all borrowed. */
-struct route_parts {
-    struct health_sources health;
-    const struct send_queue *queue;
-    /* As in struct probe_sources. */
-    const char *(*find_stuck)(void *stuck_context);
-    void *stuck_context;
-};
-
 struct routes {
     struct health_sources health;
     struct metrics_sources metrics;
@@ -25,7 +16,12 @@ struct routes {
     struct http_server_route table[ROUTES + 1]; /* for http_server_create */
 };
 
-/* Fills in routes, which stay where they are as long as a server uses them. */
-void routes_init(struct routes *routes, const struct route_parts *parts);
+/*
+ * Fills in routes, which stay where they are as long as a server uses them. What health names is
+ * borrowed, as is queue; find_stuck and its context are those of struct probe_sources.
+ */
+void routes_init(struct routes *routes, const struct health_sources *health,
+    const struct send_queue *queue, const char *(*find_stuck)(void *stuck_context),
+    void *stuck_context);
 
 #endif

@@ -2,22 +2,23 @@
 
 #include <string.h>
 
-void routes_init(struct routes *routes, const struct route_parts *parts)
+void routes_init(struct routes *routes, const struct health_sources *health,
+    const struct send_queue *queue, const char *(*find_stuck)(void *stuck_context),
+    void *stuck_context)
 {
-    const struct health_sources *health = &parts->health;
     routes->health = *health;
     routes->metrics = (struct metrics_sources){
         .config = health->config,
         .stats = health->stats,
-        .queue = parts->queue,
+        .queue = queue,
         .gate = health->gate,
         .health = &routes->health,
     };
     routes->probes = (struct probe_sources){
         .stats = health->stats,
         .gate = health->gate,
-        .find_stuck = parts->find_stuck,
-        .stuck_context = parts->stuck_context,
+        .find_stuck = find_stuck,
+        .stuck_context = stuck_context,
     };
     const struct http_server_route table[ROUTES + 1] = {
         {"/health", metrics_page_handle_health, &routes->metrics},
