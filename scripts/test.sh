@@ -66,9 +66,10 @@ step_coverage() {
 # Those that need a container engine say so, and leave their part out, where there is none.
 step_deploy() {
     local script status=0
+    run_make all
     for script in test/deploy/*.sh; do
         say "-- $script"
-        BUILD=$CI_BUILD "$script" || status=1
+        WERROR=1 BUILD=$CI_BUILD "$script" || status=1
     done
     return "$status"
 }
