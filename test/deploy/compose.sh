@@ -11,6 +11,9 @@ set -euo pipefail
 readonly ACCOUNT=$SANDBOX_ACCOUNT TOKEN=$SANDBOX_TOKEN
 readonly KEY=sk-provider-key-of-the-test
 readonly UPGRADE_IMAGE=mission-control-runtime:upgrade-$$
+# What the caller has set for containers of his own must not reach those of the test.
+unset "${!COMPOSE_@}" "${!OPENCLAW_@}" "${!SERVICE_TOKEN@}" "${!GATEWAY_@}" RUNTIME_ENV_FILE \
+    STOP_GRACE_PERIOD ANTHROPIC_API_KEY OPENAI_API_KEY PROFILE BUILD DAEMON PRUNE_ON_FAIL
 first_port=$((20000 + RANDOM % 20000))
 export COMPOSE_PROJECT_NAME=mission-control-test-$$
 export SANDBOX_PORT=$first_port SANDBOX_HEALTH_PORT=$((first_port + 1))
@@ -34,7 +37,7 @@ run_make() {
 }
 
 clean_up() {
-    run_make docker-down VOLUMES=1 >/dev/null 2>&1 || true
+    [[ -z ${COMPOSE_FILE-} ]] || run_make docker-down VOLUMES=1 >/dev/null 2>&1 || true
     docker rmi -f "$UPGRADE_IMAGE" mission-control-previous:runtime >/dev/null 2>&1 || true
     rm -rf "$work"
 }
@@ -65,6 +68,62 @@ services:
       interval: 1s
 STAND_IN
     COMPOSE_FILE+=:$work/project/stand-in.yml
+}
+
+# --- The script that starts them, on a stand-in for the engine ---
+
+# The stand-in notes what it is asked for. So many builds fail as the file "builds-to-fail" has lines,
+# and the start does when there is a file "start-fails".
+make_stand_in() {
+    cat >"$work/docker" <<'STAND_IN'
+#!/usr/bin/env bash
+cd "$(dirname "$0")" || exit
+echo "$*" >>asked
+case $* in
+*" build")
+    [[ ! -s builds-to-fail ]] && exit
+    sed -i 1d builds-to-fail
+    exit 1
+    ;;
+*" config --services") echo runtime ;;
+*" up "*) [[ ! -e start-fails ]] ;;
+esac
+STAND_IN
+    chmod +x "$work/docker"
+}
+
+# asked VARIABLE=VALUE...: runs the script with these, and prints what it did to the engine.
+asked() {
+    rm -f "$work/asked"
+    env DOCKER="$work/docker" PROFILE=runtime "$@" "$ROOT/scripts/runtime-docker-up.sh" \
+        >"$work/up.log" 2>&1
+    local status=$?
+    grep -vE ' (config|version|port)|^version' "$work/asked" |
+        sed 's/^compose --profile runtime //' | paste -sd ,
+    return "$status"
+}
+
+check_build_is_tried_twice() {
+    seq 1 >"$work/builds-to-fail"
+    equal "build,builder prune -f,build,up --no-build" "$(asked BUILD=1)" "one fails"
+    seq 2 >"$work/builds-to-fail"
+    refuses asked BUILD=1 >"$work/did"
+    equal "build,builder prune -f,build" "$(head -n 1 "$work/did")" "two fail"
+    seq 1 >"$work/builds-to-fail"
+    refuses asked PRUNE_ON_FAIL=0 >"$work/did"
+    equal "build" "$(head -n 1 "$work/did")" "without pruning"
+    rm "$work/builds-to-fail"
+}
+
+# A start that was ended by Ctrl-C fails, too.
+check_start_is_tried_once() {
+    touch "$work/start-fails"
+    refuses asked DAEMON=0 >"$work/did"
+    equal "build,up --no-build" "$(head -n 1 "$work/did")" "in the foreground"
+    refuses asked DAEMON=1 BUILD=0 >"$work/did"
+    equal "up --no-build -d --wait" "$(head -n 1 "$work/did")" "in the background"
+    holds "$(cat "$work/up.log")" "docs/docker-compose.md"
+    rm "$work/start-fails"
 }
 
 # --- Before anything is started ---
@@ -277,7 +336,7 @@ goes_back() {
 }
 
 check_failed_build() {
-    refuses upgrade_to bad 'RUN ["/bin/false"]' >"$work/upgrade.log"
+    refuses upgrade_to bad 'COPY not-there /' >"$work/upgrade.log"
     holds "$(cat "$work/upgrade.log")" "what was running goes on"
     equal good "$(marked)" "in use"
     is_healthy "$(container runtime)"
@@ -317,9 +376,13 @@ test_runtime() {
     check "after docker-down with VOLUMES=1 nothing stays" check_nothing_stays
 }
 
+test_script() {
+    make_stand_in
+    check "a build that fails is tried once more, on an empty cache" check_build_is_tried_twice
+    check "a start that fails is not tried again" check_start_is_tried_once
+}
+
 run() {
-    work=$(mktemp -d)
-    trap clean_up EXIT
     docker volume ls -q >"$work/volumes"
     echo none >>"$work/volumes"
     make_project
@@ -329,6 +392,9 @@ run() {
     test_runtime
 }
 
+work=$(mktemp -d)
+trap clean_up EXIT
+test_script
 skip_without_engine
 run
 conclude

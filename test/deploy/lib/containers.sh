@@ -20,13 +20,13 @@ passed=0
 failed=0
 work=
 
-# skip_without_engine: ends the test, as passed, where there is nothing to run it on.
+# skip_without_engine: ends the test, with what has passed so far, where there is no engine.
 skip_without_engine() {
     local reason
     if ! reason=$(has_engine); then
         say "skipped: $reason"
-        say "0 passed, 0 failed"
-        exit 0
+        conclude
+        exit
     fi
 }
 
