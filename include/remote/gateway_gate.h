@@ -51,6 +51,12 @@ void gateway_gate_destroy(struct gateway_gate *gate);
 
 void gateway_gate_look(struct gateway_gate *gate, struct gate_view *view);
 
+/* The state as a word: "open", "trickle", "suspect" or "shut". Pure. */
+const char *gate_view_word(const struct gate_view *view);
+
+/* The same of the gate as it is now. Takes no lock. */
+const char *gateway_gate_word(const struct gateway_gate *gate);
+
 /* Taken before a send begins and given back with its result. */
 uint64_t gateway_gate_ticket(struct gateway_gate *gate);
 

@@ -3,13 +3,14 @@
 #define WORK_SPOOLING_H
 
 #include "base/stats.h"
-#include "queue/entry.h"
+#include "queue/send_queue.h"
 #include "queue/spool.h"
 
 /* Borrowed; shared by all workers. */
 struct spooling {
     struct spool *spool;
     struct stats *stats;
+    struct send_queue *queue; /* is told which entries have a record */
 };
 
 /*

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -26,17 +27,21 @@ static bool fill_address(struct sockaddr_un *address, socklen_t *length)
     return true;
 }
 
-void notify_send(const char *state)
+void notify_send(const char *state, int64_t limit_ms)
 {
     struct sockaddr_un address;
     socklen_t length;
     if (!fill_address(&address, &length))
         return;
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return;
+    struct timeval limit = {.tv_sec = limit_ms / 1000, .tv_usec = limit_ms % 1000 * 1000};
+    int flags = MSG_NOSIGNAL | (limit_ms > 0 ? 0 : MSG_DONTWAIT);
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) != 0)
+        flags |= MSG_DONTWAIT;
     ssize_t sent =
-        sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address, length);
+        sendto(fd, state, strlen(state), flags, (const struct sockaddr *)&address, length);
     (void)sent;
     close(fd);
 }

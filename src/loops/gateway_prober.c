@@ -68,11 +68,13 @@ void gateway_prober_destroy(struct gateway_prober *prober)
 }
 
 /* Before the gate opens: who is sent as the fallback agent depends on whom the gateway knows. */
-static void learn_agents(struct probing_thread *thread)
+static void learn_agents(struct probing_thread *thread, const struct gateway_inquiry *inquiry)
 {
     const struct gateway_prober_parts *parts = &thread->prober->parts;
     struct gateway_models models;
-    gateway_models_fetch(parts->gateway, thread->client, MODELS_TIMEOUT_MS, &models);
+    const struct gateway_inquiry quick = {
+        .client = inquiry->client, .timeout_ms = MODELS_TIMEOUT_MS, .trace = inquiry->trace};
+    gateway_models_fetch(parts->gateway, &quick, &models);
     if (models.known || models.unsupported)
         gateway_roster_update(parts->roster, &models);
     gateway_models_fini(&models);
@@ -81,10 +83,17 @@ static void learn_agents(struct probing_thread *thread)
 static void probe(struct probing_thread *thread, uint64_t ticket)
 {
     const struct gateway_prober_parts *parts = &thread->prober->parts;
+    struct trace trace;
+    const struct gateway_inquiry inquiry = {
+        .client = thread->client,
+        .timeout_ms = kinds[thread->kind].timeout_ms,
+        .trace = &trace,
+    };
     struct gateway_result result;
-    gateway_probe(parts->gateway, thread->client, kinds[thread->kind].timeout_ms, &result);
+    trace_begin(&trace);
+    gateway_probe(parts->gateway, &inquiry, &result);
     if (result.outcome == GATEWAY_REPLIED)
-        learn_agents(thread);
+        learn_agents(thread, &inquiry);
     gatekeeper_note_probe(parts->keeper, thread->kind == PATIENT, ticket, &result);
     gateway_result_fini(&result);
     /* A quick probe that got no answer gives the patient one its turn. */

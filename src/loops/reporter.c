@@ -29,6 +29,7 @@ struct reporter {
     bool started;
 
     /* The thread's own. */
+    struct trace trace; /* of the current round */
     struct upgrade_memory memory;
     unsigned tells;   /* tries so far */
     bool told_result; /* what became of an upgrade that an earlier process acted on */
@@ -66,7 +67,8 @@ void reporter_destroy(struct reporter *reporter)
 
 static struct service service_of(const struct reporter *reporter)
 {
-    return (struct service){.convex = reporter->parts.convex, .client = reporter->client};
+    return (struct service){
+        .convex = reporter->parts.convex, .client = reporter->client, .trace = &reporter->trace};
 }
 
 /* Our OpenClaw version; false while it is being found out. "unknown" counts as found. */
@@ -241,6 +243,7 @@ static int64_t report_once(struct reporter *reporter)
 {
     const struct config *config = reporter->parts.config;
     int64_t interval_ms = config->health_check_interval_ms;
+    trace_begin(&reporter->trace);
     if (!tell_result(reporter) || !report(reporter)) {
         int64_t delay_ms = backoff_ms(reporter->failures + 1, config->delivery_backoff_base_ms,
             config->delivery_backoff_max_ms, backoff_random_unit());
@@ -318,20 +321,18 @@ void reporter_stop(struct reporter *reporter)
     reporter->started = false;
 }
 
-void reporter_say_offline(const struct config *config, struct ca_store *store)
+void reporter_say_offline(struct convex *convex, struct ca_store *store)
 {
     static const atomic_bool never;
-    struct convex *convex = NULL;
-    struct http_client *client = NULL;
+    struct http_client *client;
+    struct trace trace;
     struct error error;
-    if (convex_create(
-            &convex, config->convex_url, config->account_id, config->service_token, &error) == 0 &&
-        http_client_create(&client, store, &never, &error) == 0) {
-        const struct service service = {.convex = convex, .client = client};
-        convex_set_timeout(convex, OFFLINE_MS);
-        if (service_report_status(&service, "offline", NULL, &error) != CONVEX_SUCCESS)
-            log_warn(component, "Failed to update offline status: %s", error.text);
-    }
+    if (http_client_create(&client, store, &never, &error) != 0)
+        return;
+    trace_begin(&trace);
+    const struct service service = {.convex = convex, .client = client, .trace = &trace};
+    convex_set_timeout(convex, OFFLINE_MS);
+    if (service_report_status(&service, "offline", NULL, &error) != CONVEX_SUCCESS)
+        log_warn(component, "Failed to update offline status: %s", error.text);
     http_client_destroy(client);
-    convex_destroy(convex);
 }

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/json_guard.h"
 #include "base/sync.h"
+#include "remote/secret.h"
 
 enum {
     CALLS_AT_ONCE = 32,
@@ -19,8 +20,9 @@ struct convex {
     char *url;
     char *endpoint;
     char *account_id;
-    char *service_token;
+    struct secret *service_token;
     int64_t timeout_ms;
+    struct metrics *metrics; /* NULL: nothing is counted */
 
     /* Guards the calls that are under way. */
     struct mutex lock;
@@ -39,7 +41,7 @@ int convex_create(struct convex **convex, const char *url, const char *account_i
     created->timeout_ms = CALL_TIMEOUT_MS;
     created->url = strdup(url);
     created->account_id = strdup(account_id);
-    created->service_token = strdup(service_token);
+    created->service_token = secret_create(service_token);
     struct text endpoint = {0};
     text_printf(&endpoint, "%s/api/action", url);
     created->endpoint = text_take(&endpoint);
@@ -61,7 +63,7 @@ void convex_destroy(struct convex *convex)
     free(convex->url);
     free(convex->endpoint);
     free(convex->account_id);
-    free(convex->service_token);
+    secret_destroy(convex->service_token);
     free(convex);
 }
 
@@ -70,9 +72,40 @@ void convex_set_timeout(struct convex *convex, int64_t timeout_ms)
     convex->timeout_ms = timeout_ms;
 }
 
+bool convex_exchange_token(struct convex *convex, char **token)
+{
+    return secret_exchange(convex->service_token, token);
+}
+
+void convex_set_metrics(struct convex *convex, struct metrics *metrics)
+{
+    convex->metrics = metrics;
+}
+
+const char *convex_outcome_word(enum convex_outcome outcome)
+{
+    static const char *const words[] = {
+        [CONVEX_SUCCESS] = "success",
+        [CONVEX_UNAVAILABLE] = "unavailable",
+        [CONVEX_FUNCTION_ERROR] = "function_error",
+        [CONVEX_REJECTED] = "rejected",
+        [CONVEX_ABORTED] = "aborted",
+    };
+    return words[outcome];
+}
+
 const char *convex_url(const struct convex *convex)
 {
     return convex->url;
+}
+
+static json_t *token_of(const struct convex *convex)
+{
+    struct text token = {0};
+    secret_append(convex->service_token, &token);
+    json_t *json = token.failed ? NULL : json_string(token.data);
+    text_fini(&token);
+    return json;
 }
 
 /* The request's body, the caller's to free; NULL without memory. Takes the reference. */
@@ -83,7 +116,7 @@ static char *build_body(const struct convex *convex, const char *action, json_t 
     json_t *inner = json_array_get(json_object_get(body, "args"), 0);
     char *dumped = NULL;
     if (json_object_set_new(inner, "accountId", json_string(convex->account_id)) == 0 &&
-        json_object_set_new(inner, "serviceToken", json_string(convex->service_token)) == 0)
+        json_object_set_new(inner, "serviceToken", token_of(convex)) == 0)
         dumped = json_guard_dump(body);
     json_decref(body);
     return dumped;
@@ -178,11 +211,14 @@ static void end_call(struct convex *convex)
     mutex_unlock(&convex->lock);
 }
 
-static void perform(struct convex *convex, struct http_client *client, const char *body,
-    enum convex_kind kind, struct http_answer *answer)
+static void perform(const struct service *service, const char *body, enum convex_kind kind,
+    struct http_answer *answer)
 {
-    static const char *const headers[] = {"Content-Type: application/json",
-        "Convex-Client: mc-runtime-c-" MISSION_CONTROL_VERSION, NULL};
+    struct convex *convex = service->convex;
+    char trace[TRACE_HEADER_BYTES];
+    bool is_traced = trace_header(service->trace, trace);
+    const char *const headers[] = {"Content-Type: application/json",
+        "Convex-Client: mc-runtime-c-" MISSION_CONTROL_VERSION, is_traced ? trace : NULL, NULL};
     const struct http_request request = {
         .url = convex->endpoint,
         .headers = headers,
@@ -192,28 +228,38 @@ static void perform(struct convex *convex, struct http_client *client, const cha
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .single_use_connection = kind == CONVEX_ONCE,
     };
-    if (!begin_call(convex, client)) {
+    if (!begin_call(convex, service->client)) {
         *answer =
             (struct http_answer){.failure = HTTP_ABORTED, .reason = "interrupted by the stop"};
         return;
     }
-    http_client_perform(client, &request, answer);
+    http_client_perform(service->client, &request, answer);
     end_call(convex);
 }
 
-enum convex_outcome convex_call(struct convex *convex, struct http_client *client,
-    const char *action, json_t *arguments, enum convex_kind kind, json_t **value,
-    struct error *error)
+static void count(const struct convex *convex, const char *action, enum convex_outcome outcome,
+    int64_t duration_us)
 {
-    char *body = build_body(convex, action, arguments);
+    if (convex->metrics == NULL)
+        return;
+    metrics_add(convex->metrics, METRIC_CONVEX_REQUESTS, action, convex_outcome_word(outcome), 1);
+    metrics_observe(convex->metrics, METRIC_CONVEX_REQUEST, action, duration_us);
+}
+
+enum convex_outcome convex_call(const struct service *service, const char *action,
+    json_t *arguments, enum convex_kind kind, json_t **value, struct error *error)
+{
+    char *body = build_body(service->convex, action, arguments);
     if (body == NULL) {
         error_set(error, ERROR_NO_MEMORY, "%s: no memory for the request", action);
         return CONVEX_UNAVAILABLE;
     }
     struct http_answer answer;
-    perform(convex, client, body, kind, &answer);
+    int64_t began_us = clock_monotonic_us();
+    perform(service, body, kind, &answer);
     free(body);
     enum convex_outcome outcome = convex_classify(&answer, kind, value, error);
+    count(service->convex, action, outcome, clock_monotonic_us() - began_us);
     if (outcome != CONVEX_SUCCESS)
         error_wrap(error, "%s", action);
     return outcome;

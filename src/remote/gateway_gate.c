@@ -1,5 +1,6 @@
 #include "remote/gateway_gate.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ static const char provider_trouble[] =
 
 struct gateway_gate {
     struct gate_settings settings; /* never changed */
+    const char *_Atomic word;      /* of the view, read without the lock */
 
     /* Guards everything below. */
     struct mutex lock;
@@ -38,6 +40,13 @@ struct gateway_gate {
     int64_t open_before_ms; /* time open in states that are over */
 };
 
+const char *gate_view_word(const struct gate_view *view)
+{
+    static const char *const words[] = {
+        [GATE_OPEN] = "open", [GATE_SUSPECT] = "suspect", [GATE_SHUT] = "shut"};
+    return view->state == GATE_OPEN && view->trickle ? "trickle" : words[view->state];
+}
+
 int gateway_gate_create(struct gateway_gate **gate, const struct gate_settings *settings,
     int64_t now_ms, struct error *error)
 {
@@ -53,6 +62,7 @@ int gateway_gate_create(struct gateway_gate **gate, const struct gate_settings *
         settings->enabled
             ? "the gateway has not been asked yet"
             : "OpenClaw gateway URL is not set (OPENCLAW_GATEWAY_URL); it is disabled");
+    atomic_init(&created->word, gate_view_word(&created->view));
     mutex_init(&created->lock);
     *gate = created;
     return 0;
@@ -71,6 +81,20 @@ void gateway_gate_look(struct gateway_gate *gate, struct gate_view *view)
     mutex_lock(&gate->lock);
     *view = gate->view;
     mutex_unlock(&gate->lock);
+}
+
+const char *gateway_gate_word(const struct gateway_gate *gate)
+{
+    return atomic_load(&gate->word);
+}
+
+/* Whether the view has changed since that version; gives the lock back. */
+static bool end_change(struct gateway_gate *gate, uint64_t version)
+{
+    bool changed = gate->view.version != version;
+    atomic_store(&gate->word, gate_view_word(&gate->view));
+    mutex_unlock(&gate->lock);
+    return changed;
 }
 
 uint64_t gateway_gate_ticket(struct gateway_gate *gate)
@@ -253,9 +277,7 @@ bool gateway_gate_note_send(struct gateway_gate *gate, uint64_t ticket, const ch
         note_reply_locked(gate);
     if (ticket == gate->epoch && gate->view.state == GATE_OPEN)
         note_current_locked(gate, agent_id, result, now_ms);
-    bool changed = gate->view.version != version;
-    mutex_unlock(&gate->lock);
-    return changed;
+    return end_change(gate, version);
 }
 
 static int64_t probe_due_locked(const struct gateway_gate *gate, bool patient)
@@ -349,7 +371,5 @@ bool gateway_gate_note_probe(struct gateway_gate *gate, bool patient, uint64_t t
     uint64_t version = gate->view.version;
     if (ticket == gate->outage)
         note_probe_locked(gate, patient, result, now_ms);
-    bool changed = gate->view.version != version;
-    mutex_unlock(&gate->lock);
-    return changed;
+    return end_change(gate, version);
 }

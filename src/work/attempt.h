@@ -2,6 +2,7 @@
 #ifndef WORK_ATTEMPT_H
 #define WORK_ATTEMPT_H
 
+#include "base/log.h"
 #include "remote/service_actions.h"
 #include "work/deliver.h"
 
@@ -14,6 +15,18 @@ struct attempt {
     int64_t run_ms;   /* how long the agent took, -1 when it was not asked */
     const char *note; /* why it ended other than delivered, for the log */
 };
+
+/* The fields of every log line about an attempt, and those that the line adds. */
+#define ATTEMPT_FIELDS(attempt_, ...)                                \
+    LOG_FIELDS(LOG_TEXT("notification", (attempt_)->entry->item.id), \
+        LOG_TEXT("agent", (attempt_)->entry->agent_slug),            \
+        LOG_NUMBER("attempt", (attempt_)->entry->attempts),          \
+        LOG_NUMBER("run_ms", (attempt_)->run_ms),                    \
+        LOG_NUMBER("total_ms", attempt_total_ms(attempt_)),          \
+        LOG_TEXT("trace", (attempt_)->entry->trace.id), __VA_ARGS__)
+
+/* How long the attempt has taken so far. */
+int64_t attempt_total_ms(const struct attempt *attempt);
 
 /* The next stage follows at once. */
 struct finish attempt_go_on(enum entry_stage stage);
@@ -28,11 +41,22 @@ struct finish attempt_settle(struct attempt *attempt, enum entry_verdict verdict
 struct finish attempt_mark_as(
     struct attempt *attempt, enum entry_verdict verdict, const char *note);
 
-/* Counts a failure and keeps its words for /health. */
-void attempt_count_failure(struct attempt *attempt, const struct error *error);
+/*
+ * Why an attempt failed, as the metrics name it (base/metric_families.c). What has to do with
+ * neither gateway nor backend, as missing memory, is attempt_other_failure. Pure.
+ */
+extern const char attempt_other_failure[];
+const char *attempt_gateway_failure(enum gateway_outcome outcome);
+const char *attempt_backend_failure(enum convex_outcome outcome);
 
-/* The stage failed: counts, says why, and waits with backoff, at least least_ms. */
-struct finish attempt_again(struct attempt *attempt, enum entry_stage stage,
+/* Counts a failure of that class and keeps its words for /health. */
+void attempt_count_failure(struct attempt *attempt, const char *class, const struct error *error);
+
+/*
+ * The stage failed: counts a failure of that class, says why, and waits with backoff, at least
+ * least_ms.
+ */
+struct finish attempt_again(struct attempt *attempt, const char *class, enum entry_stage stage,
     unsigned more_doublings, int64_t least_ms, const struct error *error);
 
 /* The stage is over: its failures no longer count, but for the gateway's refusals. */

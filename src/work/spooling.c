@@ -23,6 +23,12 @@ static void note_outcome(const struct spooling *spooling, const struct entry *en
         log_info(component, "The spool works again");
 }
 
+static void set_recorded(const struct spooling *spooling, struct entry *entry, bool recorded)
+{
+    if (entry->recorded != recorded)
+        send_queue_note_record(spooling->queue, entry, recorded);
+}
+
 static int save(const struct spooling *spooling, struct entry *entry, bool with_reply)
 {
     struct error error;
@@ -41,7 +47,7 @@ static int save(const struct spooling *spooling, struct entry *entry, bool with_
     text_copy(record.failure, sizeof record.failure, entry->failure);
     int result = spool_save(spooling->spool, &record, with_reply, &error);
     note_outcome(spooling, entry, result, &error);
-    entry->recorded = entry->recorded || result == 0;
+    set_recorded(spooling, entry, entry->recorded || result == 0);
     return result;
 }
 
@@ -52,7 +58,7 @@ static void remove_record(const struct spooling *spooling, struct entry *entry)
     /* That what was never written could be removed does not prove that the disk works. */
     if (result != 0)
         note_outcome(spooling, entry, result, &error);
-    entry->recorded = entry->recorded && result != 0;
+    set_recorded(spooling, entry, entry->recorded && result != 0);
 }
 
 void spooling_begin_run(const struct spooling *spooling, struct entry *entry)
@@ -107,6 +113,7 @@ int spooling_recall_reply(const struct spooling *spooling, struct entry *entry, 
         struct error unused;
         spool_bury(spooling->spool, entry->item.id, &unused);
         entry->spooled = false;
+        set_recorded(spooling, entry, false);
     }
     return result;
 }

@@ -47,17 +47,18 @@ static struct finish is_over(struct attempt *attempt, enum entry_stage stage)
 static struct finish judge_by_context(struct attempt *attempt, enum entry_stage stage,
     const struct delivery_context *context, const struct error *error)
 {
+    const char *class = attempt_backend_failure(CONVEX_FUNCTION_ERROR);
     bool gone = context->agent == NULL || context_task_is_gone(context);
     if (context_is_over(context))
         return is_over(attempt, stage);
     if (stage == STAGE_KNOWN) /* what failed was to read it */
-        return attempt_again(attempt, stage, 0, 0, error);
+        return attempt_again(attempt, class, stage, 0, 0, error);
     if (stage != STAGE_WRITTEN && gone)
         return attempt_mark_as(
             attempt, VERDICT_DEAD, context->agent == NULL ? "agent_gone" : "task_gone");
     if (is_refused_for_too_long(attempt))
         return give_up(attempt, stage);
-    return attempt_again(attempt, stage, 0, 0, error);
+    return attempt_again(attempt, class, stage, 0, 0, error);
 }
 
 /*
@@ -74,7 +75,8 @@ static struct finish function_failed(
     if (outcome == CONVEX_FUNCTION_ERROR && is_refused_for_too_long(attempt))
         return give_up(attempt, stage);
     if (outcome != CONVEX_SUCCESS)
-        return attempt_again(attempt, stage, 0, 0, error);
+        return attempt_again(
+            attempt, attempt_backend_failure(CONVEX_FUNCTION_ERROR), stage, 0, 0, error);
     struct finish finish = judge_by_context(attempt, stage, &context, error);
     delivery_context_fini(&context);
     return finish;
@@ -98,7 +100,8 @@ struct finish write_back_reply(struct attempt *attempt)
     if (spooling_recall_reply(&deliver->spooling, entry, &error) != 0) {
         if (!entry->spooled)
             text_copy(entry->failure, sizeof entry->failure, "its reply was lost on the disk");
-        return attempt_again(attempt, entry->spooled ? STAGE_REPLIED : STAGE_KNOWN, 0, 0, &error);
+        return attempt_again(attempt, attempt_other_failure,
+            entry->spooled ? STAGE_REPLIED : STAGE_KNOWN, 0, 0, &error);
     }
     if (entry->reply[0] == '\0' || entry->task_id[0] == '\0')
         return attempt_go_on(STAGE_WRITTEN);
@@ -125,7 +128,7 @@ struct finish write_back_note(struct attempt *attempt)
     note_append(&note, entry->runs, attempt->note);
     if (note.failed) {
         error_set(&error, ERROR_NO_MEMORY, "no memory for a note");
-        return attempt_again(attempt, STAGE_GIVING_UP, 0, 0, &error);
+        return attempt_again(attempt, attempt_other_failure, STAGE_GIVING_UP, 0, 0, &error);
     }
     enum convex_outcome outcome = service_create_message(
         &attempt->service, entry->agent_id, entry->task_id, note.data, entry->item.id, &error);

@@ -1,4 +1,5 @@
 /* What a service manager is told, over a socket that the test holds. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,11 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/notify.h"
 
 enum { DAY_MS = 24 * 3600 * 1000 };
@@ -68,7 +71,7 @@ static void test_path(void **state)
     const struct fixture *fixture = *state;
     int fd = bind_to(fixture->path, strlen(fixture->path));
     setenv("NOTIFY_SOCKET", fixture->path, 1);
-    notify_send("READY=1");
+    notify_send("READY=1", NOTIFY_LIMIT_MS);
     must_receive(fd, "READY=1");
     close(fd);
 }
@@ -82,7 +85,7 @@ static void test_abstract_name(void **state)
     size_t name_bytes = strlen(name);
     name[0] = '\0';
     int fd = bind_to(name, name_bytes);
-    notify_send("STOPPING=1");
+    notify_send("STOPPING=1", 0);
     must_receive(fd, "STOPPING=1");
     close(fd);
 }
@@ -94,12 +97,12 @@ static void test_what_cannot_be_sent_is_left(void **state)
     char longest[200] = "/";
     memset(longest + 1, 'x', sizeof longest - 2);
     longest[sizeof longest - 1] = '\0';
-    notify_send("READY=1");
+    notify_send("READY=1", NOTIFY_LIMIT_MS);
     const char *const names[] = {"", "relative", "vsock:2:1234", longest, "/nonexistent/socket",
         fixture->path, "@nobody-listens-here"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         setenv("NOTIFY_SOCKET", names[i], 1);
-        notify_send("READY=1");
+        notify_send("READY=1", NOTIFY_LIMIT_MS);
     }
 }
 
@@ -109,8 +112,49 @@ static void test_a_manager_that_does_not_read_blocks_nobody(void **state)
     int fd = bind_to(fixture->path, strlen(fixture->path));
     setenv("NOTIFY_SOCKET", fixture->path, 1);
     for (int i = 0; i < 2000; i++)
-        notify_send("WATCHDOG=1");
+        notify_send("WATCHDOG=1", 0);
     must_receive(fd, "WATCHDOG=1");
+    close(fd);
+}
+
+static void test_a_busy_manager_is_waited_for(void **state)
+{
+    enum { SHORT_MS = 50 };
+    const struct fixture *fixture = *state;
+    int fd = bind_to(fixture->path, strlen(fixture->path));
+    setenv("NOTIFY_SOCKET", fixture->path, 1);
+    for (int i = 0; i < 2000; i++)
+        notify_send("WATCHDOG=1", 0);
+    int64_t began_ms = clock_monotonic_ms();
+    notify_send("READY=1", SHORT_MS);
+    assert_true(clock_monotonic_ms() - began_ms >= SHORT_MS - 1);
+    close(fd);
+}
+
+static void *send_ready(void *unused)
+{
+    notify_send("READY=1", NOTIFY_LIMIT_MS);
+    return unused;
+}
+
+static void test_what_is_waited_for_arrives(void **state)
+{
+    const struct fixture *fixture = *state;
+    const struct timeval limit = {.tv_sec = NOTIFY_LIMIT_MS / 1000};
+    char message[64] = "";
+    pthread_t sender;
+    int fd = bind_to(fixture->path, strlen(fixture->path));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    setenv("NOTIFY_SOCKET", fixture->path, 1);
+    for (int i = 0; i < 2000; i++)
+        notify_send("WATCHDOG=1", 0);
+    assert_int_equal(pthread_create(&sender, NULL, send_ready, NULL), 0);
+    while (strcmp(message, "READY=1") != 0) {
+        ssize_t length = recv(fd, message, sizeof message - 1, 0);
+        assert_true(length > 0);
+        message[length] = '\0';
+    }
+    pthread_join(sender, NULL);
     close(fd);
 }
 
@@ -170,6 +214,8 @@ int main(void)
         TEST(test_abstract_name),
         TEST(test_what_cannot_be_sent_is_left),
         TEST(test_a_manager_that_does_not_read_blocks_nobody),
+        TEST(test_a_busy_manager_is_waited_for),
+        TEST(test_what_is_waited_for_arrives),
         TEST(test_half_of_the_watchdogs_time),
         TEST(test_no_watchdog),
         TEST(test_watchdog_of_another_process),

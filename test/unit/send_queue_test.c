@@ -182,9 +182,10 @@ static void test_due_entry_returns_to_the_head_of_its_lane(void **state)
     PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2}, {"a3", "a", 3}, {"b1", "b", 4});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
-    queue_fixture_finish(queue, a1, STAGE_KNOWN, 1);
+    /* Long enough for a2 to be taken before it, also on a machine that is busy. */
+    queue_fixture_finish(queue, a1, STAGE_KNOWN, 300);
     struct entry *a2 = queue_fixture_take(queue, "a2");
-    queue_fixture_finish(queue, b1, STAGE_KNOWN, 10);
+    queue_fixture_finish(queue, b1, STAGE_KNOWN, 301);
     queue_fixture_take_and_settle(queue, "b1");
     queue_fixture_finish(queue, a2, STAGE_SETTLED, 0);
     queue_fixture_take_and_settle(queue, "a1");

@@ -26,7 +26,7 @@ struct fixture {
     struct send_queue *queue;
     struct stats stats;
     struct spooling spooling;
-    struct entry entry;
+    struct entry *entry; /* taken from the queue */
 };
 
 static int setup(void **state)
@@ -38,11 +38,12 @@ static int setup(void **state)
     assert_int_equal(spool_open(&fixture->spool, fixture->folder, "account1", NULL), 0);
     fixture->queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
     stats_init(&fixture->stats);
-    fixture->spooling = (struct spooling){.spool = fixture->spool, .stats = &fixture->stats};
-    text_copy(fixture->entry.item.id, ID_BYTES, "n1");
-    text_copy(fixture->entry.agent_id, ID_BYTES, "a1");
-    text_copy(fixture->entry.agent_slug, ID_BYTES, "jarvis");
-    text_copy(fixture->entry.task_id, ID_BYTES, "t1");
+    fixture->spooling = (struct spooling){
+        .spool = fixture->spool, .stats = &fixture->stats, .queue = fixture->queue};
+    PAGE(fixture->queue, {"n1", "a1", 1});
+    fixture->entry = queue_fixture_take(fixture->queue, "n1");
+    text_copy(fixture->entry->agent_slug, ID_BYTES, "jarvis");
+    text_copy(fixture->entry->task_id, ID_BYTES, "t1");
     *state = fixture;
     return 0;
 }
@@ -50,10 +51,13 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
+    queue_fixture_finish(fixture->queue, fixture->entry, STAGE_SETTLED, 0);
+    /* A failed test leaves entries with their taker; its own words are to be seen, not those. */
+    if (queue_fixture_counts(fixture->queue).running > 0)
+        return -1;
     send_queue_destroy(fixture->queue);
     spool_close(fixture->spool);
     stats_fini(&fixture->stats);
-    free(fixture->entry.reply);
     free(fixture);
     return 0;
 }
@@ -78,11 +82,11 @@ static void write_file(const struct fixture *fixture, const char *name, const ch
 /* A reply on disk that is no longer in memory. */
 static void keep_and_release(struct fixture *fixture)
 {
-    fixture->entry.reply = strdup("the reply");
-    spooling_keep_reply(&fixture->spooling, &fixture->entry);
-    assert_true(fixture->entry.spooled);
-    spooling_release_reply(&fixture->entry);
-    assert_null(fixture->entry.reply);
+    fixture->entry->reply = strdup("the reply");
+    spooling_keep_reply(&fixture->spooling, fixture->entry);
+    assert_true(fixture->entry->spooled);
+    spooling_release_reply(fixture->entry);
+    assert_null(fixture->entry->reply);
 }
 
 static void test_reply_is_recalled(void **state)
@@ -90,9 +94,9 @@ static void test_reply_is_recalled(void **state)
     struct fixture *fixture = *state;
     struct error error;
     keep_and_release(fixture);
-    assert_int_equal(spooling_recall_reply(&fixture->spooling, &fixture->entry, &error), 0);
-    assert_string_equal(fixture->entry.reply, "the reply");
-    assert_true(fixture->entry.spooled);
+    assert_int_equal(spooling_recall_reply(&fixture->spooling, fixture->entry, &error), 0);
+    assert_string_equal(fixture->entry->reply, "the reply");
+    assert_true(fixture->entry->spooled);
 }
 
 static void test_damaged_reply_is_given_up(void **state)
@@ -102,8 +106,8 @@ static void test_damaged_reply_is_given_up(void **state)
     keep_and_release(fixture);
     write_file(fixture, "spool/n1.json", "{\"account\":");
     assert_int_equal(
-        spooling_recall_reply(&fixture->spooling, &fixture->entry, &error), ERROR_INVALID);
-    assert_false(fixture->entry.spooled);
+        spooling_recall_reply(&fixture->spooling, fixture->entry, &error), ERROR_INVALID);
+    assert_false(fixture->entry->spooled);
     assert_true(exists(fixture, "dead/n1.json"));
 }
 
@@ -114,18 +118,18 @@ static void test_lost_reply_is_given_up(void **state)
     keep_and_release(fixture);
     assert_int_equal(spool_remove(fixture->spool, "n1", NULL), 0);
     assert_int_equal(
-        spooling_recall_reply(&fixture->spooling, &fixture->entry, &error), ERROR_CLOSED);
-    assert_false(fixture->entry.spooled);
+        spooling_recall_reply(&fixture->spooling, fixture->entry, &error), ERROR_CLOSED);
+    assert_false(fixture->entry->spooled);
 }
 
 static void test_record_without_the_reply_is_given_up(void **state)
 {
     struct fixture *fixture = *state;
     struct error error;
-    spooling_begin_run(&fixture->spooling, &fixture->entry);
-    fixture->entry.spooled = true;
+    spooling_begin_run(&fixture->spooling, fixture->entry);
+    fixture->entry->spooled = true;
     assert_int_equal(
-        spooling_recall_reply(&fixture->spooling, &fixture->entry, &error), ERROR_INVALID);
+        spooling_recall_reply(&fixture->spooling, fixture->entry, &error), ERROR_INVALID);
     assert_non_null(strstr(error.text, "holds no reply"));
     assert_true(exists(fixture, "dead/n1.json"));
 }
@@ -140,13 +144,13 @@ static void test_reply_that_cannot_be_read_now_is_kept(void **state)
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     const struct rlimit none = {.rlim_cur = 3, .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    int result = spooling_recall_reply(&fixture->spooling, &fixture->entry, &error);
+    int result = spooling_recall_reply(&fixture->spooling, fixture->entry, &error);
     setrlimit(RLIMIT_NOFILE, &before);
     assert_int_equal(result, ERROR_SYSTEM);
-    assert_true(fixture->entry.spooled);
+    assert_true(fixture->entry->spooled);
     assert_true(exists(fixture, "spool/n1.json"));
-    assert_int_equal(spooling_recall_reply(&fixture->spooling, &fixture->entry, &error), 0);
-    assert_string_equal(fixture->entry.reply, "the reply");
+    assert_int_equal(spooling_recall_reply(&fixture->spooling, fixture->entry, &error), 0);
+    assert_string_equal(fixture->entry->reply, "the reply");
 }
 
 static void test_reply_without_memory_for_it_is_kept(void **state)
@@ -155,10 +159,10 @@ static void test_reply_without_memory_for_it_is_kept(void **state)
     struct error error;
     keep_and_release(fixture);
     shortage_begin(1);
-    int result = spooling_recall_reply(&fixture->spooling, &fixture->entry, &error);
+    int result = spooling_recall_reply(&fixture->spooling, fixture->entry, &error);
     shortage_end();
     assert_int_equal(result, ERROR_NO_MEMORY);
-    assert_true(fixture->entry.spooled);
+    assert_true(fixture->entry->spooled);
     assert_true(exists(fixture, "spool/n1.json"));
 }
 
@@ -169,33 +173,33 @@ static void test_broken_disk_is_noticed_and_its_recovery(void **state)
     char path[256];
     snprintf(path, sizeof path, "%s/spool/n1.json.new", fixture->folder);
     assert_int_equal(symlink("/nonexistent/elsewhere", path), 0);
-    spooling_begin_run(&fixture->spooling, &fixture->entry);
-    assert_int_equal(fixture->entry.runs, 1);
-    assert_false(fixture->entry.recorded);
+    spooling_begin_run(&fixture->spooling, fixture->entry);
+    assert_int_equal(fixture->entry->runs, 1);
+    assert_false(fixture->entry->recorded);
     assert_true(atomic_load(&fixture->stats.spool_broken));
-    fixture->entry.reply = strdup("the reply");
-    spooling_keep_reply(&fixture->spooling, &fixture->entry);
-    assert_false(fixture->entry.spooled);
-    spooling_release_reply(&fixture->entry);
-    assert_non_null(fixture->entry.reply);
+    fixture->entry->reply = strdup("the reply");
+    spooling_keep_reply(&fixture->spooling, fixture->entry);
+    assert_false(fixture->entry->spooled);
+    spooling_release_reply(fixture->entry);
+    assert_non_null(fixture->entry->reply);
     assert_int_equal(unlink(path), 0);
-    spooling_keep_reply(&fixture->spooling, &fixture->entry);
-    assert_true(fixture->entry.spooled);
+    spooling_keep_reply(&fixture->spooling, fixture->entry);
+    assert_true(fixture->entry->spooled);
     assert_false(atomic_load(&fixture->stats.spool_broken));
 }
 
 static void test_run_that_was_none_leaves_no_record(void **state)
 {
     struct fixture *fixture = *state;
-    spooling_begin_run(&fixture->spooling, &fixture->entry);
+    spooling_begin_run(&fixture->spooling, fixture->entry);
     assert_true(exists(fixture, "spool/n1.json"));
-    spooling_take_back_run(&fixture->spooling, &fixture->entry);
-    assert_int_equal(fixture->entry.runs, 0);
-    assert_false(fixture->entry.recorded);
+    spooling_take_back_run(&fixture->spooling, fixture->entry);
+    assert_int_equal(fixture->entry->runs, 0);
+    assert_false(fixture->entry->recorded);
     assert_false(exists(fixture, "spool/n1.json"));
-    fixture->entry.refusals.total_ms = 5;
-    spooling_begin_run(&fixture->spooling, &fixture->entry);
-    spooling_take_back_run(&fixture->spooling, &fixture->entry);
+    fixture->entry->refusals.total_ms = 5;
+    spooling_begin_run(&fixture->spooling, fixture->entry);
+    spooling_take_back_run(&fixture->spooling, fixture->entry);
     assert_true(exists(fixture, "spool/n1.json"));
 }
 
@@ -205,10 +209,10 @@ static void test_end_that_cannot_be_kept_is_no_end(void **state)
     char path[256];
     snprintf(path, sizeof path, "%s/spool/n1.json.new", fixture->folder);
     assert_int_equal(symlink("/nonexistent/elsewhere", path), 0);
-    fixture->entry.verdict = VERDICT_DEAD;
-    assert_false(spooling_end(&fixture->spooling, &fixture->entry));
+    fixture->entry->verdict = VERDICT_DEAD;
+    assert_false(spooling_end(&fixture->spooling, fixture->entry));
     assert_int_equal(unlink(path), 0);
-    assert_true(spooling_end(&fixture->spooling, &fixture->entry));
+    assert_true(spooling_end(&fixture->spooling, fixture->entry));
     assert_true(exists(fixture, "dead/n1.json"));
     assert_int_equal(atomic_load(&fixture->stats.dead_files), 1);
 }
@@ -218,17 +222,17 @@ static void test_failing_time_is_kept_with_the_reply(void **state)
 {
     struct fixture *fixture = *state;
     struct spool_record record;
-    fixture->entry.reply = strdup("the reply");
-    spooling_keep_reply(&fixture->spooling, &fixture->entry);
-    fixture->entry.errors.total_ms = 1234;
-    spooling_note_failing(&fixture->spooling, &fixture->entry);
+    fixture->entry->reply = strdup("the reply");
+    spooling_keep_reply(&fixture->spooling, fixture->entry);
+    fixture->entry->errors.total_ms = 1234;
+    spooling_note_failing(&fixture->spooling, fixture->entry);
     assert_int_equal(spool_load(fixture->spool, "n1", &record, NULL), 0);
     assert_string_equal(record.reply, "the reply");
     assert_int_equal(record.error_ms, 1234);
     free(record.reply);
-    spooling_release_reply(&fixture->entry);
-    fixture->entry.errors.total_ms = 5678;
-    spooling_note_failing(&fixture->spooling, &fixture->entry);
+    spooling_release_reply(fixture->entry);
+    fixture->entry->errors.total_ms = 5678;
+    spooling_note_failing(&fixture->spooling, fixture->entry);
     assert_int_equal(spool_load(fixture->spool, "n1", &record, NULL), 0);
     assert_string_equal(record.reply, "the reply");
     free(record.reply);

@@ -13,7 +13,9 @@
 #include "base/text.h"
 #include "work/wake_schedule.h"
 
-enum { MINUTE_MS = 60 * 1000, START = 1000000, MOST_AGENTS = 64 };
+enum { START = 1000000, MOST_AGENTS = 64 };
+
+static const int64_t MINUTE_MS = 60000;
 
 static int setup(void **state)
 {
@@ -87,7 +89,7 @@ static void test_one_agent_alone_wakes_at_once(void **state)
 /* Forty agents of 15 minutes: spread over two minutes, in order, at most 2 s off their place. */
 static void test_many_agents_are_spread_at_the_start(void **state)
 {
-    enum { AGENTS = 40, SPREAD_MS = 2 * MINUTE_MS };
+    enum { AGENTS = 40, SPREAD_MS = 2 * 60 * 1000 };
     int64_t now_ms = START;
     char id[ID_BYTES];
     list_agents(*state, AGENTS, 15 * MINUTE_MS, START);

@@ -1,0 +1,27 @@
+/* The paths that the runtime's server answers, and what each is answered from. */
+#ifndef SERVE_ROUTES_H
+#define SERVE_ROUTES_H
+
+#include "serve/health.h"
+#include "serve/http_server.h"
+#include "serve/metrics_page.h"
+#include "serve/probes.h"
+
+enum { ROUTES = 5 };
+
+struct routes {
+    struct health_sources health;
+    struct metrics_sources metrics;
+    struct probe_sources probes;
+    struct http_server_route table[ROUTES + 1]; /* for http_server_create */
+};
+
+/*
+ * Fills in routes, which stay where they are as long as a server uses them. What health names is
+ * borrowed, as is queue; find_stuck and its context are those of struct probe_sources.
+ */
+void routes_init(struct routes *routes, const struct health_sources *health,
+    const struct send_queue *queue, const char *(*find_stuck)(void *stuck_context),
+    void *stuck_context);
+
+#endif
