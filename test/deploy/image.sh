@@ -14,7 +14,7 @@ readonly HARDENED=(--read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new
 clean_up() {
     docker rm -f -v "$NAME" "$NAME-sandbox" >/dev/null 2>&1 || true
     docker volume rm "$NAME" >/dev/null 2>&1 || true
-    rm -rf "$work"
+    forget_work
 }
 
 check_version() {
@@ -54,7 +54,7 @@ check_stripped() {
 }
 
 check_nothing_to_build_with() {
-    refuses in_image 'command -v gcc make pkg-config curl || test -e /source'
+    fails in_image 'command -v gcc make pkg-config curl || test -e /source'
     in_image 'test -s /etc/ssl/certs/ca-certificates.crt'
 }
 
@@ -63,7 +63,7 @@ check_no_shell() {
     printf 'FROM %s\nUSER 0\nRUN ["rm", "/bin/sh", "/bin/bash", "/bin/dash"]\nUSER 10001\n' \
         "$IMAGE" | docker build -q -t "$NAME" -
     docker run --rm "$NAME" --version
-    refuses docker run --rm --entrypoint sh "$NAME" -c true
+    fails docker run --rm --entrypoint sh "$NAME" -c true
     docker run --rm --network none -e ACCOUNT_ID=k57abc -e SERVICE_TOKEN=mc_service_k57abc_x \
         -e CONVEX_URL=http://127.0.0.1:9 "$NAME" healthcheck >"$work/no-shell.log" 2>&1 &&
         return 1
@@ -112,8 +112,8 @@ check_no_root() {
 }
 
 check_read_only() {
-    refuses docker exec "$NAME" touch /etc/written
-    refuses docker exec "$NAME" touch /usr/local/bin/written
+    fails docker exec "$NAME" touch /etc/written
+    fails docker exec "$NAME" touch /usr/local/bin/written
     docker exec "$NAME" touch /var/lib/mission-control-runtime/written
     docker exec "$NAME" rm /var/lib/mission-control-runtime/written
 }
@@ -157,10 +157,8 @@ check_state_survives() {
 }
 
 run() {
-    work=$(mktemp -d)
-    trap clean_up EXIT
     check "the image is built, and its tests pass" build_image
-    if ((failed > 0)); then return; fi
+    if ! all_passed; then return; fi
     check "it holds both programs of this version" check_version
     check "it is smaller than $((SIZE_LIMIT_BYTES / 1000000)) MB" check_size
     check "it declares user, signal, health check, volume and settings" check_declarations
@@ -177,5 +175,6 @@ run() {
 }
 
 skip_without_engine
+trap clean_up EXIT
 run
-conclude
+finish

@@ -159,7 +159,7 @@ static void test_waiting_entry_lets_its_lane_go_on_and_comes_back(void **state)
     queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
 }
 
-/* A busy machine may let all become due before the first is taken; so the write-back is the first. */
+/* All may become due before the first is taken, so the write-back is the first. */
 static void test_waiting_entries_come_back_in_the_order_of_their_due_times(void **state)
 {
     struct send_queue *queue = *state;
