@@ -38,7 +38,7 @@ INTEGRATION_SOURCES := $(sort $(wildcard test/integration/*_test.c test/integrat
 TEST_LIB_SOURCES := $(sort $(wildcard test/lib/*.c) \
 	$(filter-out %_test.c,$(wildcard test/integration/*/*.c)))
 FUZZ_SOURCES := $(sort $(wildcard test/fuzz/*_fuzz.c))
-C_FILES := $(sort $(wildcard src/*.c src/*/*.c include/*/*.h include/*.h sandbox/*.[ch] \
+C_FILES := $(sort $(wildcard src/*.c src/*/*.c include/*/*.h include/*.h sandbox/*.[ch] tools/*.c \
 	test/*/*.[ch] test/*/*/*.[ch]))
 
 # Where a test can have the runtime killed: these are compiled once more for a program of their own.
@@ -54,8 +54,9 @@ UNIT_TESTS := $(patsubst test/unit/%.c,$(BUILD)/test/unit/%,$(UNIT_SOURCES))
 INTEGRATION_TESTS := $(patsubst test/integration/%.c,$(BUILD)/test/integration/%,\
 	$(INTEGRATION_SOURCES))
 
-.PHONY: all install check check-unit check-integration torture asan tsan ubsan lint format \
-	format-check coverage fuzz model bench run dev clean tests
+.PHONY: all install dist check check-unit check-integration torture asan tsan ubsan lint format \
+	format-check coverage fuzz model bench run dev clean tests docker-up docker-up-openclaw \
+	docker-up-sandbox docker-down docker-logs docker-ps docker-upgrade
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -168,9 +169,78 @@ run: $(BUILD)/mission-control-runtime
 dev:
 	scripts/dev.sh
 
-install: $(BUILD)/mission-control-runtime
-	install -D -m 0755 $(BUILD)/mission-control-runtime \
-		$(DESTDIR)$(PREFIX)/bin/mission-control-runtime
+# Every profile is named, so that nothing is left out that another one started; and no .env is
+# needed to look at what runs or to end it.
+COMPOSE_FILE ?= docker-compose.runtime.yml
+DOCKER ?= docker
+DAEMON ?= 1
+PROFILE ?= runtime
+COMPOSE_SETTINGS := DOCKER="$(DOCKER)" COMPOSE_FILE="$(COMPOSE_FILE)"
+COMPOSE_ALL := $(COMPOSE_SETTINGS) RUNTIME_ENV_FILE=/dev/null $(DOCKER) compose \
+	--profile runtime --profile openclaw --profile sandbox
+
+docker-up:
+	$(COMPOSE_SETTINGS) PROFILE=$(PROFILE) DAEMON=$(DAEMON) scripts/runtime-docker-up.sh
+
+docker-up-openclaw:
+	$(COMPOSE_SETTINGS) PROFILE=openclaw DAEMON=$(DAEMON) scripts/runtime-docker-up.sh
+
+docker-up-sandbox:
+	$(COMPOSE_SETTINGS) PROFILE=sandbox DAEMON=$(DAEMON) scripts/runtime-docker-up.sh
+
+# VOLUMES=1 removes what they keep as well: replies that are not written back yet, the workspace.
+docker-down:
+	$(COMPOSE_ALL) down --remove-orphans $(if $(filter 1,$(VOLUMES)),--volumes)
+
+docker-logs:
+	$(COMPOSE_ALL) logs -f
+
+docker-ps:
+	$(COMPOSE_ALL) ps -a
+
+docker-upgrade:
+	$(COMPOSE_SETTINGS) PROFILE=$(PROFILE) scripts/runtime-upgrade-local.sh
+
+# The manual page and the completion say what --help and the table of options say.
+MANUAL := $(BUILD)/mission-control-runtime.8
+COMPLETION := $(BUILD)/mission-control-runtime.bash
+UNITS := mission-control-runtime.service mission-control-runtime@.service
+DIST_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell date -r VERSION +%s))
+MANUAL_DATE := $(shell date -u -d @$(DIST_TIME) +%Y-%m-%d)
+
+$(BUILD)/manual: $(BUILD)/obj/tools/manual.o $(CORE)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
+
+$(MANUAL): $(BUILD)/manual
+	$< man $(MANUAL_DATE) >$@
+
+$(COMPLETION): $(BUILD)/manual
+	$< completion >$@
+
+install: $(BUILD)/mission-control-runtime $(MANUAL) $(COMPLETION)
+	install -D -m 0755 $< $(DESTDIR)$(PREFIX)/bin/mission-control-runtime
+	install -D -m 0644 $(MANUAL) $(DESTDIR)$(PREFIX)/share/man/man8/mission-control-runtime.8
+	install -D -m 0644 $(COMPLETION) \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/mission-control-runtime
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for unit in $(UNITS); do \
+		sed 's|/usr/local/bin/|$(PREFIX)/bin/|' deploy/systemd/$$unit \
+			>$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
+		chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
+	done
+
+# What a release consists of: the installed files, to be unpacked in /, and their checksum.
+DIST := $(BUILD)/dist
+ARCHIVE := mission-control-runtime-linux-$(shell dpkg --print-architecture 2>/dev/null || uname -m).tar.gz
+
+dist:
+	rm -rf $(DIST)
+	$(MAKE) install PREFIX=/usr/local DESTDIR=$(DIST)/root
+	strip $(DIST)/root/usr/local/bin/mission-control-runtime
+	tar -C $(DIST)/root --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$(DIST_TIME) \
+		-c usr | gzip -n >$(DIST)/$(ARCHIVE)
+	rm -rf $(DIST)/root
+	cd $(DIST) && sha256sum $(ARCHIVE) >SHA256SUMS
 
 clean:
 	rm -rf build

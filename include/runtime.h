@@ -26,6 +26,26 @@ int runtime_stop_fd(const struct runtime *runtime);
 /* Whether every control thread goes round as it should. Any thread; short locks. */
 bool runtime_is_alive(struct runtime *runtime);
 
+/* The next three: only the thread that started it, between start and stop. */
+
+/* Logs how much work there is and what each worker does. Blocks as the log does. */
+void runtime_log_work(struct runtime *runtime);
+
+/* Holds all sends and wake-ups, or lets go what this held. Short locks. */
+void runtime_toggle_hold(struct runtime *runtime);
+
+/* Which tokens are others than before. */
+struct runtime_tokens {
+    bool service;
+    bool gateway;
+};
+
+/*
+ * Takes over the tokens of *fresh for all requests that begin from now on; *fresh gets the old
+ * ones, to be freed with it. The new ones are known to base/redact.h. Short locks; cannot fail.
+ */
+struct runtime_tokens runtime_exchange_tokens(struct runtime *runtime, struct config *fresh);
+
 /*
  * Stops within SHUTDOWN_GRACE_MS and a second: no new sends, but those that run and all write-backs
  * may end until then; after that transfers are cut off. A gateway that is our child is told to end

@@ -142,6 +142,8 @@ static void begin_function(struct backend_call *call)
     call->count = counts_of(&call->sandbox->counts, call->function->name);
     call->count->calls++;
     call->count->last_ms = clock_wall_ms();
+    const char *trace = exchange_header(call->exchange, "traceparent");
+    text_copy(call->count->last_trace, sizeof call->count->last_trace, trace != NULL ? trace : "");
     counts_of(&call->sandbox->counts, "")->calls++;
     look_for_rule(call);
     const struct fault_rule *rule = call->rule;

@@ -236,6 +236,7 @@ static void record_run(struct run *run, const json_t *body, struct session_choic
         .clawdbot_session = copy_header(exchange, "x-clawdbot-session-key"),
         .openclaw_agent = copy_header(exchange, "x-openclaw-agent-id"),
         .clawdbot_agent = copy_header(exchange, "x-clawdbot-agent-id"),
+        .traceparent = copy_header(exchange, "traceparent"),
         .user = copy_member(body, "user"),
         .model = copy_member(body, "model"),
         .input = memory_copy_bytes(run->message, kept_bytes),

@@ -21,6 +21,7 @@ static void free_record(struct record *record)
     free(record->clawdbot_session);
     free(record->openclaw_agent);
     free(record->clawdbot_agent);
+    free(record->traceparent);
     free(record->user);
     free(record->model);
     free(record->input);
@@ -150,6 +151,7 @@ static json_t *describe(const struct record *record)
     set_text(json, "x-clawdbot-session-key", record->clawdbot_session);
     set_text(json, "x-openclaw-agent-id", record->openclaw_agent);
     set_text(json, "x-clawdbot-agent-id", record->clawdbot_agent);
+    set_text(json, "traceparent", record->traceparent);
     set_text(json, "user", record->user);
     set_text(json, "model", record->model);
     set_text(json, "input", record->input);

@@ -26,6 +26,7 @@ struct record {
     char *clawdbot_session;
     char *openclaw_agent;
     char *clawdbot_agent;
+    char *traceparent;
     char *user;
     char *model;
     char *input; /* its first bytes */

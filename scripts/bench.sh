@@ -129,6 +129,8 @@ clock_of() {
 measure_delivery() {
     local count=$1 agents=$2 latency_ms=$3 workers=$4 began_us answer
     start_sandbox "$latency_ms"
+    # So that nobody is woken meanwhile.
+    ask POST /sandbox/settings '{"hide_agents":true}' >/dev/null
     ask POST /sandbox/load "{\"notifications\":$count,\"agents\":$agents}" >/dev/null
     began_us=$(ask GET /sandbox/stats | clock_of)
     start_runtime "$workers" 0
@@ -188,6 +190,33 @@ measure_idle() {
     stop_both || fail "the runtime did not stop as it should"
 }
 
+# The same without the workers, which do the sends.
+control_cpu_ns() {
+    local task
+    for task in /proc/"$runtime_pid"/task/*; do
+        [[ $(<"$task/comm") == mc-send-* ]] || cat "$task/schedstat"
+    done | awk '{ sum += $1 } END { printf "%.0f\n", sum }'
+}
+
+# Sets woken (agents in the time) and control (thousandths of a percent of a core).
+measure_heartbeats() {
+    local count=$1 interval_min=$2 before after
+    start_sandbox 0
+    ask POST /sandbox/load \
+        "{\"notifications\":$count,\"agents\":$count,\"heartbeatInterval\":$interval_min}" >/dev/null
+    start_runtime 10 0
+    answer=$(ask GET "/sandbox/wait?delivered=$count&timeout_ms=$WAIT_LIMIT_MS")
+    [[ $(json_get met <<<"$answer") == true ]] || fail "$count deliveries did not end in time"
+    sleep "$SETTLE_S"
+    woken=$(ask GET /sandbox/stats | json_get gateway.requests)
+    before=$(control_cpu_ns)
+    sleep "$IDLE_S"
+    after=$(control_cpu_ns)
+    woken=$(($(ask GET /sandbox/stats | json_get gateway.requests) - woken))
+    control=$(((after - before) / (IDLE_S * 10000)))
+    stop_both || fail "the runtime did not stop as it should"
+}
+
 median() {
     printf '%s\n' "$@" | sort -n | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'
 }
@@ -243,6 +272,18 @@ bench_idle() {
     add_row "processor while idle" "% core" 0.1 1000 "${idles[@]}"
 }
 
+bench_heartbeats() {
+    local wokens=() controls=() woken control i
+    for ((i = 0; i < RUNS; i++)); do
+        measure_heartbeats 1000 1
+        wokens+=("$((woken / IDLE_S))")
+        controls+=("$control")
+    done
+    warn "1,000 agents: ${wokens[*]} woken a second"
+    add_row "1,000 agents of 1 minute, woken in a second" "" 15 1 "${wokens[@]}"
+    add_row "their control threads" "% core" 1 1000 "${controls[@]}"
+}
+
 print_table() {
     local name unit value ideal ratio runs row
     printf '\n%-46s %-7s %9s %9s %7s   %s\n' measurement unit median ideal ratio runs
@@ -285,6 +326,7 @@ run() {
     bench_delivery "5,000 to 50 agents of 0 ms, 10 workers" - 5000 50 0 10
     bench_start
     bench_idle
+    bench_heartbeats
     print_table
     write_results
     say

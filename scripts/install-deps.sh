@@ -40,6 +40,11 @@ has_faketime() {
     compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null
 }
 
+# Ubuntu has no package of it: without one the rendering for Kubernetes is left out there.
+has_kubectl() {
+    has_command kubectl || ! grep -qx ID=debian /etc/os-release
+}
+
 # need PACKAGE CHECK...: adds PACKAGE to the missing ones unless CHECK succeeds.
 need() {
     local package=$1
@@ -70,6 +75,14 @@ find_missing_to_test() {
     need shellcheck has_command shellcheck
     need spin has_command spin
     need gcovr has_command gcovr
+    need prometheus has_command promtool
+    need yamllint has_command yamllint
+    need systemd has_command systemd-analyze
+    need cloud-init has_command cloud-init
+    need kubernetes-client has_kubectl
+    need mandoc has_command mandoc
+    need man-db has_command man
+    need bsdextrautils has_command col
 }
 
 find_missing() {

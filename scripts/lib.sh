@@ -181,3 +181,16 @@ wait_for_words() {
     done
     return 1
 }
+
+# docker ARGUMENT...: the command in DOCKER, e.g. "sudo -E docker", or docker itself.
+docker() {
+    local words
+    read -ra words <<<"${DOCKER:-docker}"
+    command "${words[@]}" "$@"
+}
+
+# has_engine: whether a container engine with Compose answers; else prints the reason.
+has_engine() {
+    docker version >/dev/null 2>&1 || { say "no container engine answers ${DOCKER:-docker}" && return 1; }
+    docker compose version >/dev/null 2>&1 || { say "${DOCKER:-docker} has no compose plugin" && return 1; }
+}

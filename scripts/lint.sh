@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Looks for mistakes without running anything: clang-tidy, cppcheck, clang-format, shellcheck and
-# scripts/check-docs.sh.
+# Looks for mistakes without running anything: clang-tidy, cppcheck, clang-format, shellcheck,
+# yamllint and scripts/check-docs.sh.
 #
 # Usage: scripts/lint.sh [-h]
 #
@@ -103,6 +103,17 @@ lint_scripts() {
     check shellcheck "${#scripts[@]} files" shellcheck "${scripts[@]}"
 }
 
+find_yaml() {
+    find . \( -path ./build -o -path ./.git -o -path ./.demo \) -prune -o -type f \
+        \( -name '*.yaml' -o -name '*.yml' -o -name .yamllint \) -print | sort
+}
+
+lint_yaml() {
+    local files=()
+    mapfile -t files < <(find_yaml)
+    check yamllint "${#files[@]} files" yamllint --strict "${files[@]}"
+}
+
 main() {
     case ${1-} in
     "") ;;
@@ -112,6 +123,7 @@ main() {
     cd "$ROOT"
     lint_c
     lint_scripts
+    lint_yaml
     check check-docs "documents and scripts" scripts/check-docs.sh
     say "$passed passed, $failed failed"
     ((failed == 0))

@@ -16,6 +16,7 @@ readonly WORK=$ROOT/build/model
 readonly AT_ONCE=2 # checks; each may take some 450 MB
 readonly MEMORY_MB=450
 readonly DEPTH=10000
+readonly WITH_WAKES="-DWAKES=1 -DFAILURES=0 -DHOLDS=0"
 
 # PROPERTY [WHAT THE BOARD IS]: the name of a formula, or "assertions" for those within the model,
 # and for processes that wait for ever after the close.
@@ -31,6 +32,10 @@ readonly PROPERTIES=(
     "nobody_oversleeps -DWORKERS=3 -DHOLDS=0"
     "each_ends -DFAILURES=2"
     "stop_ends"
+    "nobody_oversleeps $WITH_WAKES"
+    "one_of_a_lane $WITH_WAKES"
+    "few_wakes $WITH_WAKES"
+    "stop_ends $WITH_WAKES"
 )
 
 # RULE PROPERTY [WHAT THE BOARD IS]: the property fails once the rule is left out.
@@ -49,6 +54,10 @@ readonly BROKEN=(
     "PUT_BACK_AFTER_CLOSE reply_kept"
     "DRAINED_ASKS_HEAP write_backs_end"
     "DEADLINE nothing_behind_the_deadline"
+    "LANE_BUSY one_of_a_lane $WITH_WAKES"
+    "FEW_WAKES few_wakes $WITH_WAKES"
+    "SIGNAL_OF_WAKE nobody_oversleeps $WITH_WAKES"
+    "SIGNAL_OF_FINISH nobody_oversleeps $WITH_WAKES"
 )
 
 # verify FOLDER PROPERTY DEFINITION...: builds the verifier with OPTIMIZE, and runs it; what it says

@@ -3,16 +3,16 @@
 #
 # Usage: scripts/test.sh [-h] [STEP...]
 #
-# Steps: build check asan tsan clang lint model coverage fuzz demo; without any, all of them in this
-# order. Each step's output is also in build/test-logs/. All steps run even when one fails, but for
-# those after a failed build. The last line counts what passed and failed; the status is 1 when
-# anything failed.
+# Steps: build check asan tsan clang lint model coverage deploy fuzz demo; without any, all of them
+# in this order. Each step's output is also in build/test-logs/. All steps run even when one fails,
+# but for those after a failed build. The last line counts what passed and failed; the status is 1
+# when anything failed.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-readonly ALL_STEPS=(build check asan tsan clang lint model coverage fuzz demo)
+readonly ALL_STEPS=(build check asan tsan clang lint model coverage deploy fuzz demo)
 readonly CI_BUILD=build/ci
 readonly LOGS=build/test-logs
 readonly FUZZ_SECONDS=${FUZZ_SECONDS:-10}
@@ -63,6 +63,16 @@ step_coverage() {
     scripts/coverage.sh
 }
 
+# Those that need a container engine say so, and leave their part out, where there is none.
+step_deploy() {
+    local script status=0
+    for script in test/deploy/*.sh; do
+        say "-- $script"
+        BUILD=$CI_BUILD "$script" || status=1
+    done
+    return "$status"
+}
+
 step_fuzz() {
     without_address_shuffle bash -c "run_make fuzz FUZZ_SECONDS=$FUZZ_SECONDS"
 }
@@ -78,9 +88,10 @@ title_of() {
     asan) echo "The same tests with AddressSanitizer and UBSan, leaks included" ;;
     tsan) echo "The same tests with ThreadSanitizer" ;;
     clang) echo "Build with clang, warnings are errors" ;;
-    lint) echo "clang-tidy, cppcheck, clang-format, shellcheck, documents" ;;
+    lint) echo "clang-tidy, cppcheck, clang-format, shellcheck, yamllint, documents" ;;
     model) echo "Every interleaving of a model of the send queue, with Spin" ;;
     coverage) echo "How much of src/ the tests reach" ;;
+    deploy) echo "What is installed and deployed" ;;
     fuzz) echo "Fuzzing, $FUZZ_SECONDS s for each target" ;;
     demo) echo "The demo, from a user's message to the agent's reply" ;;
     *) die_usage "$1" ;;

@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/json_guard.h"
 #include "base/log.h"
 #include "base/notify.h"
@@ -19,6 +20,7 @@
 #include "command/spool_command.h"
 #include "config/config.h"
 #include "config/usage.h"
+#include "reload.h"
 #include "runtime.h"
 
 static const char component[] = "Runtime";
@@ -30,16 +32,60 @@ static const char component[] = "Runtime";
  */
 enum { MALLOC_ARENAS = 2, LARGE_BUFFER_BYTES = 128 * 1024 };
 
-static void block_signals(sigset_t *waited_for)
+/* What signals act on. */
+struct running {
+    struct runtime *runtime;
+    const struct config *config;
+    const struct config_source *source;
+};
+
+static void read_settings_again(const struct running *running)
+{
+    char state[64];
+    /* systemd takes the reload for done when it hears READY=1 with a later time (sd_notify(3)). */
+    snprintf(
+        state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_monotonic_us());
+    notify_send(state);
+    reload_settings(running->runtime, running->config, running->source);
+    notify_send("READY=1");
+}
+
+static void log_work(const struct running *running)
+{
+    runtime_log_work(running->runtime);
+}
+
+static void toggle_hold(const struct running *running)
+{
+    runtime_toggle_hold(running->runtime);
+}
+
+/* What each signal does that does not end the run. */
+static const struct signal_action {
+    int number;
+    void (*act)(const struct running *running);
+} signal_actions[] = {
+    {SIGHUP, read_settings_again},
+    {SIGUSR1, log_work},
+    {SIGUSR2, toggle_hold},
+};
+
+enum { SIGNAL_ACTIONS = sizeof signal_actions / sizeof signal_actions[0] };
+
+static void fill_ending_signals(sigset_t *ending)
+{
+    sigemptyset(ending);
+    sigaddset(ending, SIGTERM);
+    sigaddset(ending, SIGINT);
+}
+
+static void block_signals(void)
 {
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     /* If it were inherited as ignored, the kernel would reap our children before we do. */
     signal(SIGCHLD, SIG_DFL);
-    sigemptyset(waited_for);
-    sigaddset(waited_for, SIGTERM);
-    sigaddset(waited_for, SIGINT);
 }
 
 /* The health server's 1,024 connections must not use up what the workers need. */
@@ -52,42 +98,81 @@ static void raise_descriptor_limit(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* What ends the run: a signal's number, or 0 when the runtime itself asks for it. */
-static int wait_for_end(struct runtime *runtime, const sigset_t *waited_for)
+static int open_signals(void)
+{
+    sigset_t waited_for;
+    fill_ending_signals(&waited_for);
+    for (size_t i = 0; i < SIGNAL_ACTIONS; i++)
+        sigaddset(&waited_for, signal_actions[i].number);
+    return signalfd(-1, &waited_for, SFD_CLOEXEC);
+}
+
+/* False when the signal has no action: it ends the run. */
+static bool act_on_signal(const struct running *running, int number)
+{
+    for (size_t i = 0; i < SIGNAL_ACTIONS; i++)
+        if (signal_actions[i].number == number) {
+            signal_actions[i].act(running);
+            return true;
+        }
+    return false;
+}
+
+/* Does what is due by the clock; how long it may be until the next time, in milliseconds. */
+static int do_what_is_due(struct runtime *runtime)
 {
     int64_t watchdog_ms = notify_watchdog_ms();
-    int signal_fd = signalfd(-1, waited_for, SFD_CLOEXEC);
+    int64_t wait_ms = log_write_repeats();
+    if (watchdog_ms > 0 && runtime_is_alive(runtime))
+        notify_send("WATCHDOG=1");
+    return (int)(watchdog_ms > 0 && watchdog_ms < wait_ms ? watchdog_ms : wait_ms);
+}
+
+/* What ends the run: a signal's number, or 0 when the runtime itself asks for it. */
+static int wait_for_end(const struct running *running)
+{
+    int signal_fd = open_signals();
     struct pollfd sources[] = {
         {.fd = signal_fd, .events = POLLIN},
-        {.fd = runtime_stop_fd(runtime), .events = POLLIN},
+        {.fd = runtime_stop_fd(running->runtime), .events = POLLIN},
     };
     struct signalfd_siginfo info = {0};
     for (;;) {
-        if (watchdog_ms > 0 && runtime_is_alive(runtime))
-            notify_send("WATCHDOG=1");
-        if (poll(sources, 2, watchdog_ms > 0 ? (int)watchdog_ms : -1) <= 0)
+        if (poll(sources, 2, do_what_is_due(running->runtime)) <= 0)
             continue;
-        if (sources[0].revents != 0 && read(signal_fd, &info, sizeof info) != sizeof info)
-            continue;
-        break;
+        if (sources[0].revents == 0)
+            break;
+        if (read(signal_fd, &info, sizeof info) == sizeof info &&
+            !act_on_signal(running, (int)info.ssi_signo))
+            break;
     }
     close(signal_fd);
-    return (int)info.ssi_signo;
+    return sources[0].revents != 0 ? (int)info.ssi_signo : 0;
 }
+
+/* The stop that the backend asked for leaves a supervisor its first signal: it means that stop. */
+static volatile sig_atomic_t signals_that_change_nothing;
 
 static void exit_at_once(int number)
 {
+    if (signals_that_change_nothing > 0) {
+        signals_that_change_nothing--;
+        return;
+    }
     /* Past every hook: what is still open belongs to the stop that is being cut short. */
     syscall(SYS_exit_group, 128 + number);
 }
 
-/* During the stop a second signal ends the process without further ado. */
-static void watch_for_second_signal(const sigset_t *waited_for)
+/* During the stop a second signal ends the process without further ado; others wait for nobody. */
+static void watch_for_second_signal(bool first_came)
 {
+    sigset_t ending;
+    signals_that_change_nothing = first_came ? 0 : 1;
+    fill_ending_signals(&ending);
     struct sigaction action = {.sa_handler = exit_at_once};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
-    pthread_sigmask(SIG_UNBLOCK, waited_for, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &ending, NULL);
 }
 
 static void announce(const struct config *config)
@@ -117,12 +202,11 @@ static int exit_status_of(int code)
     }
 }
 
-static int run(const struct config *config)
+static int run(const struct config *config, const struct config_source *source)
 {
-    sigset_t waited_for;
     struct runtime *runtime;
     struct error error;
-    block_signals(&waited_for);
+    block_signals();
     raise_descriptor_limit();
     announce(config);
     int result = runtime_start(&runtime, config, &error);
@@ -132,13 +216,14 @@ static int run(const struct config *config)
     }
     log_info(component, "Runtime service started successfully");
     notify_send("READY=1");
-    int number = wait_for_end(runtime, &waited_for);
+    const struct running running = {.runtime = runtime, .config = config, .source = source};
+    int number = wait_for_end(&running);
     notify_send("STOPPING=1");
     log_info(component, "Shutting down... (%s)",
         number == SIGTERM  ? "SIGTERM"
         : number == SIGINT ? "SIGINT"
                            : "asked for by the backend");
-    watch_for_second_signal(&waited_for);
+    watch_for_second_signal(number != 0);
     runtime_stop(runtime);
     log_info(component, "Shutdown complete");
     return EX_OK;
@@ -166,7 +251,8 @@ static int print_usage(void)
     return result;
 }
 
-static int act(const struct arguments *arguments, const struct config *config)
+static int act(const struct arguments *arguments, const struct config *config,
+    const struct config_source *source)
 {
     /* Else the other side could end the process by closing a line that is being written to. */
     signal(SIGPIPE, SIG_IGN);
@@ -180,7 +266,7 @@ static int act(const struct arguments *arguments, const struct config *config)
     case ARGUMENTS_SPOOL:
         return command_spool(config, arguments);
     default:
-        return run(config);
+        return run(config, source);
     }
 }
 
@@ -196,7 +282,7 @@ static int with_config(const struct arguments *arguments)
     if (result != 0)
         return result == ERROR_NO_MEMORY ? EX_OSERR : EX_CONFIG;
     log_configure(config.log_level, config.log_format);
-    result = act(arguments, &config);
+    result = act(arguments, &config, &source);
     config_fini(&config);
     return result;
 }
@@ -220,6 +306,7 @@ int main(int argc, char **argv)
         return EX_OK;
     }
     int status = with_config(&arguments);
+    log_flush();
     redact_forget_all();
     return status;
 }

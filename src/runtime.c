@@ -18,8 +18,8 @@
 #include "queue/state_folder.h"
 #include "queue/worker_pool.h"
 #include "remote/gateway_process.h"
-#include "serve/health.h"
 #include "serve/http_server.h"
+#include "serve/routes.h"
 #include "work/deliver.h"
 #include "work/restore.h"
 #include "work/wake.h"
@@ -49,8 +49,7 @@ struct runtime {
     struct spool *spool;
     struct spooling spooling;
     struct version_probe *version;
-    struct health_sources health;
-    struct http_server_route routes[3];
+    struct routes routes;
     struct http_server *server;
     struct delivery_poller *poller;
     struct loop_guard *guard;
@@ -142,14 +141,17 @@ static int start_nothing(struct runtime *runtime, struct error *error)
 static void say_offline(struct runtime *runtime)
 {
     if (runtime->complete)
-        reporter_say_offline(runtime->config, runtime->store);
+        reporter_say_offline(runtime->convex, runtime->store);
 }
 
 static int start_convex(struct runtime *runtime, struct error *error)
 {
     const struct config *config = runtime->config;
-    return convex_create(
+    int result = convex_create(
         &runtime->convex, config->convex_url, config->account_id, config->service_token, error);
+    if (result == 0)
+        convex_set_metrics(runtime->convex, &runtime->stats.metrics);
+    return result;
 }
 
 static void stop_convex(struct runtime *runtime)
@@ -220,9 +222,11 @@ static int start_spool(struct runtime *runtime, struct error *error)
     int result = spool_open(&runtime->spool, config->state_dir, config->account_id, error);
     if (result != 0)
         return result;
-    runtime->spooling = (struct spooling){.spool = runtime->spool, .stats = &runtime->stats};
+    runtime->spooling = (struct spooling){
+        .spool = runtime->spool, .stats = &runtime->stats, .queue = runtime->queue};
     spooling_watch_dead(&runtime->spooling);
-    result = restore_from_spool(runtime->spool, runtime->queue, error);
+    result = restore_from_spool(
+        runtime->spool, runtime->queue, config->delivery_give_up_after_ms, error);
     if (result != 0)
         spool_close(runtime->spool);
     return result;
@@ -270,23 +274,46 @@ static void stop_gateway_process(struct runtime *runtime)
         gateway_process_stop(runtime->gateway_process);
 }
 
+/*
+ * The argument is a struct runtime, whose loops have been made. Returns the name of a thread that
+ * does not go round as it should.
+ */
+static const char *find_stuck(void *context)
+{
+    struct runtime *runtime = context;
+    int64_t now_ms = clock_monotonic_ms();
+    if (!delivery_poller_is_alive(runtime->poller, now_ms))
+        return "mc-poll does not show up";
+    if (!gateway_prober_is_alive(runtime->prober, now_ms))
+        return "mc-probe does not show up";
+    if (!heartbeat_is_alive(runtime->heartbeat, now_ms))
+        return "mc-beat does not show up";
+    if (!agent_sync_is_alive(runtime->agents, now_ms))
+        return "mc-agents does not show up";
+    return reporter_is_alive(runtime->reporter, now_ms) ? NULL : "mc-report does not show up";
+}
+
 static int start_server(struct runtime *runtime, struct error *error)
 {
     const struct config *config = runtime->config;
-    runtime->health = (struct health_sources){
-        .config = config,
-        .stats = &runtime->stats,
-        .version = runtime->version,
-        .gate = runtime->gate,
-        .roster = runtime->roster,
-        .schedule = runtime->schedule,
-        .process = runtime->gateway_process,
+    const struct route_parts parts = {
+        .health =
+            {
+                .config = config,
+                .stats = &runtime->stats,
+                .version = runtime->version,
+                .gate = runtime->gate,
+                .roster = runtime->roster,
+                .schedule = runtime->schedule,
+                .process = runtime->gateway_process,
+            },
+        .queue = runtime->queue,
+        .find_stuck = find_stuck,
+        .stuck_context = runtime,
     };
-    struct http_server_route *routes = runtime->routes;
-    routes[0] = (struct http_server_route){"/health", health_handle, &runtime->health};
-    routes[1] = (struct http_server_route){"/version", health_handle_version, &runtime->health};
+    routes_init(&runtime->routes, &parts);
     int result = http_server_create(
-        &runtime->server, config->health_host, config->health_port, routes, error);
+        &runtime->server, config->health_host, config->health_port, runtime->routes.table, error);
     if (result == 0)
         log_info("Health", "Listening on %s port %u", config->health_host,
             http_server_port(runtime->server));
@@ -402,7 +429,7 @@ static void stop_heartbeat(struct runtime *runtime)
     heartbeat_stop(runtime->heartbeat);
 }
 
-static int start_agents(struct runtime *runtime, struct error *error)
+static int create_agents(struct runtime *runtime, struct error *error)
 {
     const struct agent_sync_parts parts = {
         .config = runtime->config,
@@ -416,7 +443,17 @@ static int start_agents(struct runtime *runtime, struct error *error)
         .ask_for_look = heartbeat_poke,
         .look_context = runtime->heartbeat,
     };
-    return agent_sync_start(&runtime->agents, &parts, error);
+    return agent_sync_create(&runtime->agents, &parts, error);
+}
+
+static void destroy_agents(struct runtime *runtime)
+{
+    agent_sync_destroy(runtime->agents);
+}
+
+static int start_agents(struct runtime *runtime, struct error *error)
+{
+    return agent_sync_start(runtime->agents, error);
 }
 
 static void stop_agents(struct runtime *runtime)
@@ -575,8 +612,8 @@ static const struct part {
     {start_library, stop_library},
     {open_stop_request, close_stop_request},
     {start_store, stop_store},
-    {start_nothing, say_offline},
     {start_convex, stop_convex},
+    {start_nothing, say_offline},
     {start_gateway, stop_gateway},
     {start_gate, stop_gate},
     {start_roster, stop_roster},
@@ -585,12 +622,13 @@ static const struct part {
     {start_version, stop_version},
     {create_schedule, destroy_schedule},
     {create_gateway_process, destroy_gateway_process},
-    {start_server, stop_server},
-    {start_gateway_process, stop_gateway_process},
     {create_poller, destroy_poller},
     {create_prober, destroy_prober},
     {create_heartbeat, destroy_heartbeat},
+    {create_agents, destroy_agents},
     {create_reporter, destroy_reporter},
+    {start_server, stop_server}, /* asks all those above whether they live */
+    {start_gateway_process, stop_gateway_process},
     {start_guard, stop_guard},
     {start_workers, stop_workers},
     {start_prober, stop_prober},
@@ -617,6 +655,7 @@ int runtime_start(struct runtime **runtime, const struct config *config, struct 
         created->started++;
     }
     created->complete = true;
+    atomic_store(&created->stats.phase, PHASE_RUNNING);
     *runtime = created;
     return 0;
 }
@@ -628,18 +667,41 @@ int runtime_stop_fd(const struct runtime *runtime)
 
 bool runtime_is_alive(struct runtime *runtime)
 {
-    int64_t now_ms = clock_monotonic_ms();
-    return delivery_poller_is_alive(runtime->poller, now_ms) &&
-           gateway_prober_is_alive(runtime->prober, now_ms) &&
-           heartbeat_is_alive(runtime->heartbeat, now_ms) &&
-           agent_sync_is_alive(runtime->agents, now_ms) &&
-           reporter_is_alive(runtime->reporter, now_ms);
+    return find_stuck(runtime) == NULL;
+}
+
+void runtime_log_work(struct runtime *runtime)
+{
+    struct send_queue_counts counts;
+    send_queue_counts(runtime->queue, &counts);
+    log_event(LOG_LEVEL_INFO, component,
+        LOG_FIELDS(LOG_NUMBER("held", (int64_t)counts.held),
+            LOG_NUMBER("ready", (int64_t)counts.ready),
+            LOG_NUMBER("waiting", (int64_t)counts.waiting),
+            LOG_NUMBER("settled", (int64_t)counts.settled)),
+        "%zu of %u workers are busy", counts.running, runtime->config->delivery_workers);
+    worker_pool_log(runtime->workers);
+}
+
+void runtime_toggle_hold(struct runtime *runtime)
+{
+    gatekeeper_hold_by_hand(&runtime->keeper, !atomic_load(&runtime->stats.held_by_hand));
+}
+
+struct runtime_tokens runtime_exchange_tokens(struct runtime *runtime, struct config *fresh)
+{
+    return (struct runtime_tokens){
+        .service = convex_exchange_token(runtime->convex, &fresh->service_token),
+        .gateway = gateway_exchange_token(runtime->gateway, &fresh->gateway_token),
+    };
 }
 
 /* At once for all parts, before they are stopped one after the other. */
 static void begin_stop(struct runtime *runtime)
 {
     int64_t grace_ms = runtime->config->shutdown_grace_ms - ABORT_MS;
+    if (runtime->started > 0)
+        atomic_store(&runtime->stats.phase, PHASE_STOPPING);
     runtime->deadline_ms = clock_monotonic_ms() + (grace_ms > 0 ? grace_ms : 0);
     atomic_store(&runtime->abort_control, true);
     if (runtime->complete)

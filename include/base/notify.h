@@ -11,8 +11,8 @@
 void notify_send(const char *state);
 
 /*
- * Half of the time within which systemd wants a WATCHDOG=1, in milliseconds; 0 when it wants none
- * of this process (WATCHDOG_USEC, WATCHDOG_PID).
+ * Half of the time within which systemd wants a WATCHDOG=1, in milliseconds, at most a day; 0 when
+ * it wants none of this process (WATCHDOG_USEC, WATCHDOG_PID).
  */
 int64_t notify_watchdog_ms(void);
 

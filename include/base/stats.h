@@ -1,4 +1,4 @@
-/* What the parts of the runtime count and last saw; read by /health and, later, the metrics. */
+/* What the parts of the runtime count and last saw; read by /health, /readyz and /metrics. */
 #ifndef BASE_STATS_H
 #define BASE_STATS_H
 
@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/metrics.h"
 #include "base/sync.h"
 
 enum { STATS_TEXT_BYTES = 512 };
@@ -16,30 +17,28 @@ struct stats_error {
     char text[STATS_TEXT_BYTES];
 };
 
+/* How far the runtime as a whole has come. */
+enum stats_phase { PHASE_STARTING, PHASE_RUNNING, PHASE_STOPPING };
+
 /*
  * Counters are written with one atomic operation by whoever sees the event and read by anybody.
  * Times are wall-clock milliseconds, 0 for never.
  */
 struct stats {
     int64_t started_monotonic_ms;
+    struct metrics metrics;
+    atomic_int phase; /* enum stats_phase */
     atomic_bool delivery_running;
     atomic_bool gateway_running; /* a gateway is configured and the workers run */
     atomic_llong last_poll_ms;   /* the end of the last good poll */
-    atomic_llong listed;
-    atomic_llong delivered;
-    atomic_llong skipped;
-    atomic_llong failed; /* attempts that have to be made again */
-    atomic_llong dead;
     atomic_llong refused_ids;
     atomic_bool spool_broken; /* the last write to the spool failed */
     atomic_llong dead_files;  /* records in dead/ */
     atomic_llong dead_bytes;
-    atomic_llong runs; /* requests sent to the gateway */
     atomic_uint consecutive_poll_failures;
     atomic_llong last_send_ms;
+    atomic_bool held_by_hand; /* an operator holds all sends */
     atomic_bool heartbeat_running;
-    atomic_llong wakes;
-    atomic_llong wakes_failed;
     atomic_bool sync_running;
     atomic_llong last_sync_ms; /* the end of the last good sync of the agents */
     atomic_llong sync_added;   /* by the last sync */

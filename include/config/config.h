@@ -60,7 +60,8 @@ enum config_origin {
  * Every setting, checked. Names and defaults: docs/configuration.md (contract runtime-behaviour-v0,
  * section 1). The structure owns its strings, which are valid UTF-8 without control characters and
  * not NULL unless said otherwise. After config_load it is const for everybody, so any thread may
- * read it.
+ * read it. Tokens and log level are those of the start: who uses them has them exchanged
+ * (reload.h).
  */
 struct config {
     char *account_id;
@@ -111,7 +112,7 @@ struct config_source {
  * *problems: errors, and warnings that stop nothing. Returns 0, ERROR_INVALID when an error was
  * added, or ERROR_NO_MEMORY; then *config holds nothing to free. On success the caller frees with
  * config_fini. Secrets become known to base/redact.h before anything is said about them, also when
- * the load fails. Reads files; called by the main thread before others start.
+ * the load fails. Reads files; called by the main thread alone.
  */
 int config_load(
     struct config *config, const struct config_source *source, struct problems *problems);

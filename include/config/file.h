@@ -14,7 +14,8 @@ struct file_content {
 };
 
 /*
- * Reads the whole file at path, a regular one or a pipe. Errors: ERROR_SYSTEM, ERROR_TOO_LARGE for
+ * Reads the whole file at path, a regular one or a pipe; a pipe that nobody writes to
+ * is empty. Errors: ERROR_SYSTEM, ERROR_TOO_LARGE for
  * more than limit_bytes, ERROR_NO_MEMORY; the text names the path, and nothing is to be freed.
  * Blocks as the file does. Any thread.
  */

@@ -27,17 +27,21 @@ struct agent_sync_parts {
     void *look_context;
 };
 
+/* Makes it without starting it. The caller destroys it. ERROR_NO_MEMORY. */
+int agent_sync_create(
+    struct agent_sync **sync, const struct agent_sync_parts *parts, struct error *error);
+void agent_sync_destroy(struct agent_sync *sync);
+
 /*
  * Starts its thread, mc-agents, which syncs at once and then every AGENT_SYNC_INTERVAL. A sync that
- * fails changes nothing. The caller ends it with agent_sync_stop. ERROR_NO_MEMORY, ERROR_SYSTEM.
+ * fails changes nothing. ERROR_SYSTEM.
  */
-int agent_sync_start(
-    struct agent_sync **sync, const struct agent_sync_parts *parts, struct error *error);
+int agent_sync_start(struct agent_sync *sync, struct error *error);
 
 /* Whether its thread has shown up when it was due (loops/loop.h). Any thread. */
 bool agent_sync_is_alive(struct agent_sync *sync, int64_t now_ms);
 
-/* Ends the thread, waiting for it, and frees. */
+/* Ends the thread, waiting for it. Does nothing if it was not started. */
 void agent_sync_stop(struct agent_sync *sync);
 
 #endif

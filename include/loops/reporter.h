@@ -50,7 +50,10 @@ bool reporter_is_alive(struct reporter *reporter, int64_t now_ms);
 /* Ends the thread, waiting for it. Does nothing if it was not started. */
 void reporter_stop(struct reporter *reporter);
 
-/* Tells the backend that the runtime is offline. For the end of the stop; blocks up to a second. */
-void reporter_say_offline(const struct config *config, struct ca_store *store);
+/*
+ * Tells the backend that the runtime is offline. For the end of the stop, when nobody else calls
+ * it any more; blocks up to a second.
+ */
+void reporter_say_offline(struct convex *convex, struct ca_store *store);
 
 #endif

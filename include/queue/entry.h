@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "base/heap.h"
+#include "base/trace.h"
 #include "queue/id_table.h"
 
 enum entry_kind { ENTRY_DELIVERY, ENTRY_WAKE };
@@ -24,7 +25,15 @@ enum entry_stage {
 /* How an entry ends. */
 enum entry_verdict { VERDICT_DELIVERED, VERDICT_SKIPPED, VERDICT_DEAD };
 
+struct activity;
 struct lane;
+
+/* For how long something has failed without an end in between. Each has one clock of its own. */
+struct failing {
+    bool going_on;
+    int64_t total_ms; /* also what earlier processes have seen */
+    int64_t mark_ms;  /* up to when that is counted, while it is going on */
+};
 
 struct entry {
     /* Never changed once made. item.id is the notification's id, or the agent's of a wake-up. */
@@ -34,31 +43,40 @@ struct entry {
     int64_t created_at_ms;
 
     /* The worker's while it runs the entry; nobody looks at them else. */
-    unsigned attempts;  /* times a worker took it */
-    unsigned failures;  /* in a row at this stage, for the backoff */
-    unsigned runs;      /* requests sent to the agent, by earlier processes, too */
-    unsigned timeouts;  /* runs that took longer than we waited */
-    unsigned held_back; /* times in a row that the gateway let nobody in */
-    int64_t started_us; /* when the current attempt began, monotonic */
+    unsigned attempts;         /* times a worker took it */
+    unsigned failures;         /* in a row at this stage, for the backoff */
+    unsigned runs;             /* requests sent to the agent, by earlier processes, too */
+    unsigned timeouts;         /* runs that took longer than we waited */
+    unsigned held_back;        /* times in a row that the gateway let nobody in */
+    int64_t started_us;        /* when the current attempt began, monotonic */
+    int64_t replied_us;        /* when the reply came, monotonic; 0: to an earlier process */
+    struct activity *activity; /* of the worker that runs the entry; NULL outside of a pool */
+    struct trace trace;        /* of all requests for it, by this process; none before the first */
     enum entry_verdict verdict;
     char agent_slug[ID_BYTES];
     char task_id[ID_BYTES];  /* "" when the notification has no task */
     char *reply;             /* owned; NULL until there is one, and while only the spool has it */
     bool spooled;            /* the spool has the reply */
-    bool recorded;           /* the spool has a record, with or without a reply */
     bool marked;             /* the backend has it as delivered */
-    bool failing;            /* it is refused at this stage, without an end in between */
-    int64_t failing_ms;      /* for how long, by earlier processes, too */
-    int64_t failing_mark_ms; /* up to when that is counted */
+    bool untold;             /* it ended, and its thread could not be told */
+    bool only_bury;          /* all that is left to do is to move its record to dead/ */
+    struct failing refusals; /* by the gateway, on the clock of the time that its gate was open */
+    struct failing errors;   /* by the backend, on the monotonic clock */
     char failure[64];        /* what the last run ended in, for the note in the thread */
 
-    /* The queue's, under its lock. */
+    /* The queue's, under its lock; its worker reads known_us, waited_us and recorded, too. */
     enum entry_stage stage;
     bool running;
-    bool asking; /* taken to be sent, and not past that yet */
-    bool ready;  /* stands in its lane's list */
+    bool asking;       /* taken to be sent, and not past that yet */
+    bool ready;        /* stands in its lane's list */
+    int64_t known_us;  /* when it came in, monotonic */
+    int64_t ready_us;  /* when it became ready for the last time */
+    int64_t waited_us; /* from then until a worker took it */
+    bool recorded;     /* the spool has a record, with or without a reply */
     struct lane *lane;
-    struct heap_item due; /* in the heap while it waits */
+    struct heap_item due;           /* in the heap while it waits */
+    struct heap_item by_age;        /* among those that have not ended, by createdAt */
+    struct heap_item record_by_age; /* among those with a record */
     int64_t settled_at_ms;
     uint64_t last_page; /* number of the last page that listed it */
     TAILQ_ENTRY(entry) in_lane;

@@ -41,6 +41,7 @@ struct offer {
 struct finish {
     enum entry_stage stage; /* where it goes on, or STAGE_SETTLED */
     int64_t delay_ms;       /* not before; 0 is at once */
+    bool put_back;          /* with no delay: it goes on only when it is taken again */
 };
 
 /* Whether agents may be asked. A zeroed one lets everything flow. */
@@ -59,6 +60,20 @@ struct send_queue_counts {
     size_t waiting;
     size_t settled;
     size_t lanes;
+};
+
+/* What is shown of the queue without its lock: each number is right, but they may be a moment
+ * apart.
+ */
+struct send_queue_view {
+    size_t ready;
+    size_t waiting;
+    size_t running;
+    size_t lanes;
+    size_t undelivered;            /* notifications that have not ended */
+    size_t recorded;               /* of these, those with a record in the spool */
+    int64_t oldest_undelivered_ms; /* createdAt, wall clock; 0 for none */
+    int64_t oldest_recorded_ms;
 };
 
 /*
@@ -86,17 +101,19 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer);
 bool send_queue_restore(struct send_queue *queue, const struct spool_record *record, bool replied);
 
 /*
- * Knows id as settled, so that it is not sent although the backend may still list it. Only before
- * the workers start. Returns 1, 0 when it is there already, or ERROR_NO_MEMORY.
+ * Knows id as settled, so that it is not sent although the backend may still list it, on whatever
+ * page its createdAt puts it. Only before the workers start. Returns 1, 0 when it is there already,
+ * or ERROR_NO_MEMORY.
  */
-int send_queue_remember_settled(struct send_queue *queue, const char *id);
+int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_t created_at_ms);
 
 /* Counts runs for id, should it be listed. Only before the workers start. False without memory. */
 bool send_queue_charge(struct send_queue *queue, const char *id, unsigned runs);
 
 /*
  * Lines up a wake-up of an agent, behind its deliveries and outside the bound. Returns false when
- * one is there already, running or not, when the queue is closed, or without memory. Any thread; a
+ * one is there already, running or not, when the queue is closed or held (send_queue_hold), or
+ * without memory. Any thread; a
  * short lock.
  */
 bool send_queue_wake(struct send_queue *queue, const char *agent_id);
@@ -110,9 +127,12 @@ struct entry *send_queue_take(struct send_queue *queue);
 
 /*
  * Moves a taken entry on to stage. Returns false, and changes nothing, when stage is STAGE_SENDING
- * and the flow or the close forbids it. A short lock.
+ * and the flow, the hold or the close forbids it. A short lock.
  */
 bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage);
+
+/* Says whether the spool has a record of a taken entry. A short lock. */
+void send_queue_note_record(struct send_queue *queue, struct entry *entry, bool recorded);
 
 /*
  * Gives a taken entry back; it is the queue's again, and a wake-up's is gone. Returns true when
@@ -122,6 +142,12 @@ bool send_queue_finish(struct send_queue *queue, struct entry *entry, const stru
 
 /* Says whether agents may be asked from now on. Any thread; a short lock. */
 void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow);
+
+/*
+ * Holds sends, beside whatever the flow says, or lets go: while held no agent is asked and no
+ * wake-up lines up; write-backs go on. Any thread; a short lock.
+ */
+void send_queue_hold(struct send_queue *queue, bool held);
 
 /*
  * Ends sending: entries past the send stage are still handed out until deadline_ms (monotonic), at
@@ -136,5 +162,8 @@ void send_queue_close(struct send_queue *queue, int64_t deadline_ms);
 bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms);
 
 void send_queue_counts(struct send_queue *queue, struct send_queue_counts *counts);
+
+/* For onlookers, who must not hold up a worker. Any thread; takes no lock. */
+void send_queue_look(const struct send_queue *queue, struct send_queue_view *view);
 
 #endif

@@ -22,6 +22,12 @@ int worker_pool_start(struct worker_pool **pool, unsigned count, struct send_que
     struct error *error);
 
 /*
+ * Logs a line for each worker: what it works on, at which stage, and for how long. Any thread,
+ * while the pool is there; blocks as the log does.
+ */
+void worker_pool_log(struct worker_pool *pool);
+
+/*
  * Waits until all workers have ended, which they do once the queue is closed and their work is
  * done, or until deadline_ms (monotonic). Returns false when some still work.
  */

@@ -5,10 +5,19 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "base/metrics.h"
+#include "base/trace.h"
 #include "remote/http_client.h"
 
 /* One deployment and the account's identity there. Shared by all threads. */
 struct convex;
+
+/* Who calls, and for what: one deployment, the calling thread's own client, a trace. Borrowed. */
+struct service {
+    struct convex *convex;
+    struct http_client *client;
+    const struct trace *trace; /* what the call belongs to; NULL for nothing */
+};
 
 enum convex_kind {
     CONVEX_PLAIN,
@@ -33,8 +42,19 @@ int convex_create(struct convex **convex, const char *url, const char *account_i
     const char *service_token, struct error *error);
 void convex_destroy(struct convex *convex);
 
-/* How long a call may take instead of a minute; at least 1. Before the first call. */
+/* How long a call may take instead of a minute; at least 1. While no other thread calls. */
 void convex_set_timeout(struct convex *convex, int64_t timeout_ms);
+
+/*
+ * Exchanges the service token for *token, as secret_exchange (remote/secret.h). Calls that are
+ * under way go on with the old one. Any thread; a short lock; cannot fail.
+ */
+bool convex_exchange_token(struct convex *convex, char **token);
+/* Where calls are counted and timed; borrowed. Before the first call; without it nowhere. */
+void convex_set_metrics(struct convex *convex, struct metrics *metrics);
+
+/* The outcome as the metrics name it. Pure. */
+const char *convex_outcome_word(enum convex_outcome outcome);
 
 /* The deployment's URL, for messages. */
 const char *convex_url(const struct convex *convex);
@@ -47,9 +67,8 @@ const char *convex_url(const struct convex *convex);
  * Any
  * thread, each with its own client.
  */
-enum convex_outcome convex_call(struct convex *convex, struct http_client *client,
-    const char *action, json_t *arguments, enum convex_kind kind, json_t **value,
-    struct error *error);
+enum convex_outcome convex_call(const struct service *service, const char *action,
+    json_t *arguments, enum convex_kind kind, json_t **value, struct error *error);
 
 /*
  * Says what an answer of the deployment means: on CONVEX_SUCCESS *value is a new reference, else it

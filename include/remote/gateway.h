@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "base/trace.h"
 #include "remote/http_client.h"
 
 /* Where the gateway is and how to be let in. Shared by all threads. */
@@ -28,7 +29,8 @@ struct gateway_message {
     const char *agent_slug; /* "" leaves the agent to the gateway's default */
     const char *input;
     size_t input_bytes;
-    int64_t timeout_ms; /* headers and body together */
+    int64_t timeout_ms;        /* headers and body together */
+    const struct trace *trace; /* what the request belongs to; NULL for nothing */
 };
 
 struct gateway_result {
@@ -52,6 +54,12 @@ int gateway_create(
 void gateway_destroy(struct gateway *gateway);
 
 bool gateway_is_enabled(const struct gateway *gateway);
+
+/*
+ * Exchanges the token for *token, as secret_exchange (remote/secret.h). Requests that are under way
+ * go on with the old one. Any thread; a short lock; cannot fail.
+ */
+bool gateway_exchange_token(struct gateway *gateway, char **token);
 
 /*
  * Posts one message and fills *result. Exactly one request goes out, on a connection of its own

@@ -51,6 +51,12 @@ void gateway_gate_destroy(struct gateway_gate *gate);
 
 void gateway_gate_look(struct gateway_gate *gate, struct gate_view *view);
 
+/* The state as a word: "open", "trickle", "suspect" or "shut". Pure. */
+const char *gate_view_word(const struct gate_view *view);
+
+/* The same of the gate as it is now. Takes no lock. */
+const char *gateway_gate_word(const struct gateway_gate *gate);
+
 /* Taken before a send begins and given back with its result. */
 uint64_t gateway_gate_ticket(struct gateway_gate *gate);
 
@@ -68,12 +74,19 @@ bool gateway_gate_note_send(struct gateway_gate *gate, uint64_t ticket, const ch
  */
 int64_t gateway_gate_probe_due(struct gateway_gate *gate, bool patient);
 
-/* Takes the turn to probe; false when another thread was faster or none is needed any more. */
-bool gateway_gate_begin_probe(struct gateway_gate *gate, bool patient, int64_t now_ms);
+/*
+ * Takes the turn to probe, with a ticket to be given back; false when another thread was faster or
+ * none is needed any more.
+ */
+bool gateway_gate_begin_probe(
+    struct gateway_gate *gate, bool patient, int64_t now_ms, uint64_t *ticket);
 
-/* Notes how a probe ended. Returns true when the view has changed. */
-bool gateway_gate_note_probe(
-    struct gateway_gate *gate, bool patient, const struct gateway_result *result, int64_t now_ms);
+/*
+ * Notes how a probe ended. One that began before the gate was last opened, or last ceased to be
+ * open, says nothing of now. Returns true when the view has changed.
+ */
+bool gateway_gate_note_probe(struct gateway_gate *gate, bool patient, uint64_t ticket,
+    const struct gateway_result *result, int64_t now_ms);
 
 /* Milliseconds for which the gate has been open since it was made: the clock of failing time. */
 int64_t gateway_gate_open_ms(struct gateway_gate *gate, int64_t now_ms);

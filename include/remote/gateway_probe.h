@@ -4,13 +4,20 @@
 
 #include "remote/gateway.h"
 
+/* Who asks, for how long, and for what. Borrowed. */
+struct gateway_inquiry {
+    struct http_client *client;
+    int64_t timeout_ms;
+    const struct trace *trace; /* NULL for nothing */
+};
+
 /*
  * Posts an empty object to the endpoint of the runs, with the token, and fills *result as
  * gateway_send does. GATEWAY_REPLIED means that the gateway looked at the request and therefore
  * takes ours (400, as a rule), GATEWAY_UNREACHABLE also that it did not answer in time;
  * result->body stays NULL. Blocks up to timeout_ms. Any thread, each with its own client.
  */
-void gateway_probe(const struct gateway *gateway, struct http_client *client, int64_t timeout_ms,
+void gateway_probe(const struct gateway *gateway, const struct gateway_inquiry *inquiry,
     struct gateway_result *result);
 
 /* The agents that the gateway knows. */
@@ -25,8 +32,8 @@ struct gateway_models {
  * agent is there as "openclaw/<agent>". Blocks up to timeout_ms. Any thread, each with its own
  * client.
  */
-void gateway_models_fetch(const struct gateway *gateway, struct http_client *client,
-    int64_t timeout_ms, struct gateway_models *models);
+void gateway_models_fetch(const struct gateway *gateway, const struct gateway_inquiry *inquiry,
+    struct gateway_models *models);
 void gateway_models_fini(struct gateway_models *models);
 
 /* Whether the gateway has the agent, in any spelling of case; true when it did not say. */

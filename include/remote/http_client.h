@@ -71,6 +71,9 @@ int http_client_create(struct http_client **client, struct ca_store *store,
     const atomic_bool *abort, struct error *error);
 void http_client_destroy(struct http_client *client);
 
+/* Whether the abort flag is set. Any thread. */
+bool http_client_is_aborted(const struct http_client *client);
+
 /*
  * Performs the request and fills *answer. Blocks until the answer is there, timeout_ms passed or
  * the abort flag is set. HTTP/1.1 over http or https, certificates always verified, TLS 1.2 at

@@ -8,12 +8,6 @@
 #include "base/id.h"
 #include "remote/convex.h"
 
-/* Who calls: one deployment and the calling thread's own client. Borrowed. */
-struct service {
-    struct convex *convex;
-    struct http_client *client;
-};
-
 /* One row of the list of undelivered notifications. */
 struct notification_row {
     char id[ID_BYTES];

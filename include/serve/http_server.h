@@ -2,6 +2,7 @@
 #ifndef SERVE_HTTP_SERVER_H
 #define SERVE_HTTP_SERVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -13,6 +14,7 @@ struct http_server;
 struct http_server_request {
     const char *path;   /* without the query string; %XX as it came */
     const char *accept; /* the Accept header, "" when there is none */
+    bool verbose;       /* asked with ?verbose */
 };
 
 /* What a handler answers. Comes as 200 with JSON as its content type and an empty body. */

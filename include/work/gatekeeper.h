@@ -19,10 +19,16 @@ struct gatekeeper {
 /* Lets the queue flow as the gate says. Any thread; short locks. */
 void gatekeeper_apply(const struct gatekeeper *keeper);
 
+/*
+ * Holds all sends and wake-ups until it is called with false, whatever the gate says, and logs it.
+ * Any one thread; a short lock.
+ */
+void gatekeeper_hold_by_hand(const struct gatekeeper *keeper, bool held);
+
 /* As gateway_gate_note_send and _note_probe, and applies and logs a change. Any thread. */
 void gatekeeper_note_send(const struct gatekeeper *keeper, uint64_t ticket, const char *agent_id,
     const struct gateway_result *result);
-void gatekeeper_note_probe(
-    const struct gatekeeper *keeper, bool patient, const struct gateway_result *result);
+void gatekeeper_note_probe(const struct gatekeeper *keeper, bool patient, uint64_t ticket,
+    const struct gateway_result *result);
 
 #endif

@@ -11,6 +11,7 @@
  * asked again. Says what it found. Only before the workers start. ERROR_SYSTEM when the spool
  * cannot be read; ERROR_NO_MEMORY, after which nothing may be sent: the queue does not know all.
  */
-int restore_from_spool(struct spool *spool, struct send_queue *queue, struct error *error);
+int restore_from_spool(
+    struct spool *spool, struct send_queue *queue, int64_t give_up_after_ms, struct error *error);
 
 #endif

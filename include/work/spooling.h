@@ -3,13 +3,14 @@
 #define WORK_SPOOLING_H
 
 #include "base/stats.h"
-#include "queue/entry.h"
+#include "queue/send_queue.h"
 #include "queue/spool.h"
 
 /* Borrowed; shared by all workers. */
 struct spooling {
     struct spool *spool;
     struct stats *stats;
+    struct send_queue *queue; /* is told which entries have a record */
 };
 
 /*
@@ -23,7 +24,7 @@ void spooling_begin_run(const struct spooling *spooling, struct entry *entry);
 /* Takes the count back: the agent was certainly not run. */
 void spooling_take_back_run(const struct spooling *spooling, struct entry *entry);
 
-/* Keeps for how long the entry has been refused, unless its reply is on disk already. */
+/* Keeps for how long the entry has been refused; not while its reply is only on disk. */
 void spooling_note_failing(const struct spooling *spooling, struct entry *entry);
 
 /* Puts entry->reply on disk before it is used; the text stays in memory, too. */
@@ -33,9 +34,9 @@ void spooling_keep_reply(const struct spooling *spooling, struct entry *entry);
 void spooling_release_reply(struct entry *entry);
 
 /*
- * Makes sure that entry->reply is in memory. ERROR_NO_MEMORY, or another code when the record is
- * gone or damaged (it is moved to dead/ then): the reply is lost and the agent has to be asked
- * again.
+ * Makes sure that entry->reply is in memory. ERROR_NO_MEMORY or ERROR_SYSTEM when it cannot be read
+ * now; ERROR_CLOSED or ERROR_INVALID when the record is gone or damaged (it is moved to dead/
+ * then): the reply is lost and the agent has to be asked again.
  */
 int spooling_recall_reply(
     const struct spooling *spooling, struct entry *entry, struct error *error);

@@ -36,6 +36,7 @@ void wake_run(const struct wake *wake, struct http_client *client, struct entry 
  * Reports an agent as online that delivers so much that it is never woken, once per interval.
  * Blocks for that call.
  */
-void wake_note_delivery(const struct wake *wake, struct http_client *client, const char *agent_id);
+void wake_note_delivery(const struct wake *wake, struct http_client *client, const char *agent_id,
+    const struct trace *trace);
 
 #endif

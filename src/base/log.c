@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log_fold.h"
 #include "base/redact.h"
 #include "base/text.h"
 
@@ -29,9 +30,20 @@ void log_configure(enum log_level level, enum log_format format)
     atomic_store(&current_format, (int)format);
 }
 
+enum log_level log_level_now(void)
+{
+    return (enum log_level)atomic_load_explicit(&current_level, memory_order_relaxed);
+}
+
+void log_set_level(enum log_level level)
+{
+    log_flush();
+    atomic_store(&current_level, (int)level);
+}
+
 bool log_is_on(enum log_level level)
 {
-    return (int)level >= atomic_load_explicit(&current_level, memory_order_relaxed);
+    return level >= log_level_now();
 }
 
 static void line_put(struct line *line, const char *string)
@@ -130,16 +142,10 @@ static void write_whole(int descriptor, const char *bytes, size_t length)
     }
 }
 
-__attribute__((format(printf, 4, 0))) static void write_line(enum log_level level,
-    const char *component, const struct log_field *fields, const char *format, va_list arguments)
+static void write_message(enum log_level level, const char *component,
+    const struct log_field *fields, const char *message)
 {
-    if (!log_is_on(level))
-        return;
     bool json = atomic_load(&current_format) == LOG_FORMAT_JSON;
-    char raw[MESSAGE_BYTES];
-    char message[MESSAGE_BYTES];
-    vsnprintf(raw, sizeof raw, format, arguments);
-    text_quote(message, sizeof message, raw, strlen(raw));
     char time[CLOCK_ISO_BYTES];
     clock_iso(clock_wall_ms(), time);
     struct line line = {.used = 0};
@@ -151,6 +157,65 @@ __attribute__((format(printf, 4, 0))) static void write_line(enum log_level leve
         build_text(&line, level, component, message, fields);
     line.bytes[line.used++] = '\n';
     write_whole(level >= LOG_LEVEL_WARN ? STDERR_FILENO : STDOUT_FILENO, line.bytes, line.used);
+}
+
+static void write_repeats_of(const struct log_fold_item *item)
+{
+    char message[MESSAGE_BYTES];
+    int64_t passed_ms = clock_monotonic_ms() - item->since_ms;
+    if (passed_ms > LOG_FOLD_WINDOW_MS)
+        passed_ms = LOG_FOLD_WINDOW_MS;
+    snprintf(message, sizeof message, "Repeated %u time%s in %d s: %s", item->repeats,
+        item->repeats == 1 ? "" : "s", (int)(passed_ms + 999) / 1000, item->message);
+    write_message(
+        item->level, item->component, LOG_FIELDS(LOG_NUMBER("repeats", item->repeats)), message);
+}
+
+/* Whether the message says something new, or repeats what may come again only as a number. */
+static bool is_new(enum log_level level, const char *component, const char *message)
+{
+    struct log_fold_item ended;
+    if (level < LOG_LEVEL_WARN)
+        return true;
+    bool admitted = log_fold_admit(level, component, message, clock_monotonic_ms(), &ended);
+    if (ended.repeats > 0)
+        write_repeats_of(&ended);
+    return admitted;
+}
+
+__attribute__((format(printf, 4, 0))) static void write_line(enum log_level level,
+    const char *component, const struct log_field *fields, const char *format, va_list arguments)
+{
+    if (!log_is_on(level))
+        return;
+    char raw[MESSAGE_BYTES];
+    char message[MESSAGE_BYTES];
+    vsnprintf(raw, sizeof raw, format, arguments);
+    text_quote(message, sizeof message, raw, strlen(raw));
+    if (is_new(level, component, message))
+        write_message(level, component, fields, message);
+}
+
+static void write_repeats_until(int64_t now_ms)
+{
+    struct log_fold_item item;
+    while (log_fold_take(now_ms, &item))
+        write_repeats_of(&item);
+}
+
+int64_t log_write_repeats(void)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    write_repeats_until(now_ms);
+    int64_t due_ms = log_fold_due_ms();
+    if (due_ms == INT64_MAX || due_ms - now_ms > LOG_FOLD_WINDOW_MS)
+        return LOG_FOLD_WINDOW_MS;
+    return due_ms > now_ms ? due_ms - now_ms : 0;
+}
+
+void log_flush(void)
+{
+    write_repeats_until(INT64_MAX);
 }
 
 #define DEFINE_LOG(name, level)                                \

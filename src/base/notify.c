@@ -8,6 +8,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* More often than asked for does no harm. */
+enum { LONGEST_WATCHDOG_MS = 24 * 60 * 60 * 1000 };
+
 /* A path, or with '@' in front a name in the abstract namespace. False when it is neither. */
 static bool fill_address(struct sockaddr_un *address, socklen_t *length)
 {
@@ -45,5 +48,8 @@ int64_t notify_watchdog_ms(void)
     if (interval_us == NULL || (pid != NULL && strtoll(pid, NULL, 10) != getpid()))
         return 0;
     long long value = strtoll(interval_us, NULL, 10);
-    return value > 0 ? value / 2000 + (value < 2000) : 0;
+    if (value <= 0)
+        return 0;
+    int64_t half_ms = value / 2000 + (value < 2000);
+    return half_ms < LONGEST_WATCHDOG_MS ? half_ms : LONGEST_WATCHDOG_MS;
 }

@@ -12,21 +12,45 @@
 enum { SECRETS = 32, SHORTEST_SECRET_BYTES = 6 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-/* Both guarded by lock. */
+/* Both guarded by lock. The first secret_count are in use, the one added last at the end. */
 static char *secrets[SECRETS];
-static size_t next_secret;
+static size_t secret_count;
+
+/* The position of value, or SECRETS. */
+static size_t find_locked(const char *value)
+{
+    for (size_t i = 0; i < secret_count; i++)
+        if (strcmp(secrets[i], value) == 0)
+            return i;
+    return SECRETS;
+}
+
+/* Takes the secret at position out of the list; it is the caller's. */
+static char *remove_locked(size_t position)
+{
+    char *removed = secrets[position];
+    secret_count--;
+    memmove(
+        &secrets[position], &secrets[position + 1], (secret_count - position) * sizeof secrets[0]);
+    secrets[secret_count] = NULL;
+    return removed;
+}
 
 bool redact_add_secret(const char *value)
 {
     if (strlen(value) < SHORTEST_SECRET_BYTES)
         return true;
     char *copy = strdup(value);
+    char *old = NULL;
     if (copy == NULL)
         return false;
     pthread_mutex_lock(&lock);
-    char *old = secrets[next_secret];
-    secrets[next_secret] = copy;
-    next_secret = (next_secret + 1) % SECRETS;
+    size_t known = find_locked(value);
+    if (known < SECRETS)
+        old = remove_locked(known);
+    else if (secret_count == SECRETS)
+        old = remove_locked(0);
+    secrets[secret_count++] = copy;
     pthread_mutex_unlock(&lock);
     free(old);
     return true;
@@ -38,7 +62,7 @@ void redact_forget_all(void)
     pthread_mutex_lock(&lock);
     memcpy(old, secrets, sizeof old);
     memset(secrets, 0, sizeof secrets);
-    next_secret = 0;
+    secret_count = 0;
     pthread_mutex_unlock(&lock);
     for (size_t i = 0; i < SECRETS; i++)
         free(old[i]);

@@ -9,12 +9,14 @@ void stats_init(struct stats *stats)
 {
     memset(stats, 0, sizeof *stats);
     stats->started_monotonic_ms = clock_monotonic_ms();
+    metrics_init(&stats->metrics);
     mutex_init(&stats->lock);
 }
 
 void stats_fini(struct stats *stats)
 {
     mutex_fini(&stats->lock);
+    metrics_fini(&stats->metrics);
 }
 
 static void note(struct stats *stats, struct stats_error *slot, const char *text)

@@ -118,11 +118,11 @@ static void judge_roster(struct doctor *doctor, json_t *value)
 
 static void ask_for_roster(struct doctor *doctor, struct convex *convex)
 {
+    const struct service service = {.convex = convex, .client = doctor->client};
     json_t *value = NULL;
     struct error error;
     convex_set_timeout(convex, DOCTOR_TIMEOUT_MS);
-    switch (convex_call(
-        convex, doctor->client, "listAgents", json_object(), CONVEX_LIST, &value, &error)) {
+    switch (convex_call(&service, "listAgents", json_object(), CONVEX_LIST, &value, &error)) {
     case CONVEX_SUCCESS:
         judge_roster(doctor, value);
         break;

@@ -86,11 +86,17 @@ static const char *judge_status(struct doctor *doctor, const struct gateway_resu
     }
 }
 
+static struct gateway_inquiry inquiry_of(const struct doctor *doctor)
+{
+    return (struct gateway_inquiry){.client = doctor->client, .timeout_ms = DOCTOR_TIMEOUT_MS};
+}
+
 /* The name of the check that keeps our requests out, or NULL. */
 static const char *check_door(struct doctor *doctor, const struct gateway *gateway)
 {
+    const struct gateway_inquiry inquiry = inquiry_of(doctor);
     struct gateway_result result;
-    gateway_probe(gateway, doctor->client, DOCTOR_TIMEOUT_MS, &result);
+    gateway_probe(gateway, &inquiry, &result);
     if (result.status != 0)
         return judge_status(doctor, &result);
     return fail_endpoint(doctor, "restart the gateway, and look at its log", result.error.text);
@@ -142,7 +148,8 @@ static void check_agents(struct doctor *doctor, const struct gateway *gateway)
         doctor_skip(doctor, (const char *const[]){agents, NULL}, "reading the account's agents");
         return;
     }
-    gateway_models_fetch(gateway, doctor->client, DOCTOR_TIMEOUT_MS, &models);
+    const struct gateway_inquiry inquiry = inquiry_of(doctor);
+    gateway_models_fetch(gateway, &inquiry, &models);
     size_t missing = list_missing(doctor->roster, &models, &names);
     if (!models.known)
         add(doctor, agents, REPORT_SKIP, NULL, "because the gateway does not list its agents");

@@ -64,9 +64,14 @@ int file_read(
     assert(limit_bytes < SIZE_MAX / 2);
     char quoted_path[QUOTED_PATH_BYTES];
     text_quote(quoted_path, sizeof quoted_path, path, strlen(path));
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot read %s", quoted_path);
+    /* Else the opening of a pipe that nobody writes to, as after the start, would not return. */
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (descriptor < 0 || fcntl(descriptor, F_SETFL, 0) != 0) {
+        error_set_errno(error, ERROR_SYSTEM, errno, "cannot read %s", quoted_path);
+        if (descriptor >= 0)
+            close(descriptor);
+        return ERROR_SYSTEM;
+    }
     int result = read_descriptor(descriptor, quoted_path, limit_bytes, content, error);
     close(descriptor);
     return result;

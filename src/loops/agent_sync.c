@@ -17,10 +17,13 @@ struct agent_sync {
     struct http_client *client;
     struct loop loop;
     pthread_t thread;
+    bool started;
 
     /* The thread's own. */
-    unsigned failures; /* syncs in a row */
-    size_t missing;    /* agents that the gateway did not know at the last sync */
+    unsigned failures;  /* syncs in a row */
+    size_t missing;     /* agents that the gateway did not know at the last sync */
+    size_t refused;     /* agents of the last list that were left out */
+    struct trace trace; /* of the current round */
 };
 
 /* The slugs that the gateway lacks; NULL without memory. */
@@ -36,13 +39,16 @@ static json_t *find_missing(struct agent_sync *sync, const struct agent_list *li
 /* Asks the gateway whom it knows, and says so when that has changed. */
 static void compare_with_gateway(struct agent_sync *sync, const struct agent_list *list)
 {
+    const struct gateway_inquiry inquiry = {
+        .client = sync->client, .timeout_ms = MODELS_TIMEOUT_MS, .trace = &sync->trace};
     struct gateway_models models;
-    gateway_models_fetch(sync->parts.gateway, sync->client, MODELS_TIMEOUT_MS, &models);
+    gateway_models_fetch(sync->parts.gateway, &inquiry, &models);
     if (models.known || models.unsupported)
         gateway_roster_update(sync->parts.roster, &models);
     gateway_models_fini(&models);
     json_t *missing = find_missing(sync, list);
     size_t count = json_array_size(missing);
+    gateway_roster_set_missing(sync->parts.roster, json_incref(missing));
     const char *fallback = sync->parts.config->fallback_agent;
     if (count != sync->missing && count > 0)
         log_warn(component, "The gateway does not know %zu of %zu agents (first: %s); %s%s", count,
@@ -50,7 +56,7 @@ static void compare_with_gateway(struct agent_sync *sync, const struct agent_lis
             fallback != NULL ? "they run as " : "add them there, or set OPENCLAW_FALLBACK_AGENT",
             fallback != NULL ? fallback : "");
     sync->missing = count;
-    gateway_roster_set_missing(sync->parts.roster, missing);
+    json_decref(missing);
 }
 
 static void say_changes(const struct wake_changes *changes)
@@ -71,13 +77,14 @@ static int take_over(struct agent_sync *sync, const struct agent_list *list, str
     sync->parts.ask_for_look(sync->parts.look_context);
     atomic_store(&stats->sync_added, (long long)changes.added);
     atomic_store(&stats->sync_removed, (long long)changes.removed);
+    stats_sync_ended(stats, NULL);
     if (sync->failures > 0)
         log_info(component, "The agents can be read again after %u failures", sync->failures);
-    if (list->refused > 0 && changes.added > 0)
+    if (list->refused > 0 && list->refused != sync->refused)
         log_error(
             component, "%zu agents have an _id that is no id; they are left out", list->refused);
+    sync->refused = list->refused;
     say_changes(&changes);
-    stats_sync_ended(stats, NULL);
     sync->failures = 0;
     return 0;
 }
@@ -100,10 +107,12 @@ static int64_t sync_failed(struct agent_sync *sync, const struct error *error)
 /* One sync; returns how long to wait before the next, in milliseconds. */
 static int64_t sync_once(struct agent_sync *sync)
 {
-    const struct service service = {.convex = sync->parts.convex, .client = sync->client};
+    const struct service service = {
+        .convex = sync->parts.convex, .client = sync->client, .trace = &sync->trace};
     int64_t interval_ms = sync->parts.config->agent_sync_interval_ms;
     struct agent_list list;
     struct error error;
+    trace_begin(&sync->trace);
     enum convex_outcome outcome = service_list_agents(&service, &list, &error);
     if (outcome == CONVEX_ABORTED)
         return interval_ms;
@@ -131,25 +140,37 @@ static void *run(void *argument)
     return NULL;
 }
 
-int agent_sync_start(
+int agent_sync_create(
     struct agent_sync **sync, const struct agent_sync_parts *parts, struct error *error)
 {
     struct agent_sync *created = calloc(1, sizeof *created);
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the agent syncer");
     created->parts = *parts;
-    loop_init(&created->loop);
     int result = http_client_create(&created->client, parts->store, parts->abort, error);
-    if (result == 0)
-        result = thread_start(&created->thread, "mc-agents", run, created, error);
     if (result != 0) {
-        http_client_destroy(created->client);
-        loop_fini(&created->loop);
         free(created);
         return result;
     }
+    loop_init(&created->loop);
     *sync = created;
     return 0;
+}
+
+void agent_sync_destroy(struct agent_sync *sync)
+{
+    if (sync == NULL)
+        return;
+    loop_fini(&sync->loop);
+    http_client_destroy(sync->client);
+    free(sync);
+}
+
+int agent_sync_start(struct agent_sync *sync, struct error *error)
+{
+    int result = thread_start(&sync->thread, "mc-agents", run, sync, error);
+    sync->started = result == 0;
+    return result;
 }
 
 bool agent_sync_is_alive(struct agent_sync *sync, int64_t now_ms)
@@ -159,9 +180,9 @@ bool agent_sync_is_alive(struct agent_sync *sync, int64_t now_ms)
 
 void agent_sync_stop(struct agent_sync *sync)
 {
+    if (!sync->started)
+        return;
     loop_stop(&sync->loop);
     thread_join(sync->thread);
-    http_client_destroy(sync->client);
-    loop_fini(&sync->loop);
-    free(sync);
+    sync->started = false;
 }

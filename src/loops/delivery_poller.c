@@ -67,7 +67,7 @@ static void count_page(struct delivery_poller *poller, const struct notification
     struct stats *stats = poller->parts.stats;
     atomic_store(&stats->last_poll_ms, clock_wall_ms());
     atomic_store(&stats->consecutive_poll_failures, 0);
-    atomic_fetch_add(&stats->listed, (long long)page->count);
+    metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_LISTED, NULL, NULL, (int64_t)page->listed);
     log_debug(component, "Listed %zu undelivered notifications", page->listed);
     atomic_store(&stats->refused_ids, (long long)page->refused);
     if (page->refused > 0 && !poller->said_refused)
@@ -157,10 +157,13 @@ static int64_t poll_failed(
 /* One poll; returns how long to wait before the next, in milliseconds. */
 static int64_t poll_once(struct delivery_poller *poller)
 {
-    const struct service service = {.convex = poller->parts.convex, .client = poller->client};
+    struct trace trace;
+    const struct service service = {
+        .convex = poller->parts.convex, .client = poller->client, .trace = &trace};
     struct notification_page page;
     struct error error;
     unsigned limit = page_limit(poller);
+    trace_begin(&trace);
     int64_t began_at_ms = clock_monotonic_ms();
     enum convex_outcome outcome = service_list_undelivered(&service, limit, &page, &error);
     if (outcome == CONVEX_ABORTED)

@@ -7,6 +7,9 @@
 
 enum { QUICK, PATIENT, THREADS };
 
+/* Work waits meanwhile. The syncer has more patience. */
+enum { MODELS_TIMEOUT_MS = 400 };
+
 static const struct {
     const char *name;
     int64_t timeout_ms;
@@ -65,24 +68,33 @@ void gateway_prober_destroy(struct gateway_prober *prober)
 }
 
 /* Before the gate opens: who is sent as the fallback agent depends on whom the gateway knows. */
-static void learn_agents(struct probing_thread *thread)
+static void learn_agents(struct probing_thread *thread, const struct gateway_inquiry *inquiry)
 {
     const struct gateway_prober_parts *parts = &thread->prober->parts;
     struct gateway_models models;
-    gateway_models_fetch(parts->gateway, thread->client, kinds[thread->kind].timeout_ms, &models);
+    const struct gateway_inquiry quick = {
+        .client = inquiry->client, .timeout_ms = MODELS_TIMEOUT_MS, .trace = inquiry->trace};
+    gateway_models_fetch(parts->gateway, &quick, &models);
     if (models.known || models.unsupported)
         gateway_roster_update(parts->roster, &models);
     gateway_models_fini(&models);
 }
 
-static void probe(struct probing_thread *thread)
+static void probe(struct probing_thread *thread, uint64_t ticket)
 {
     const struct gateway_prober_parts *parts = &thread->prober->parts;
+    struct trace trace;
+    const struct gateway_inquiry inquiry = {
+        .client = thread->client,
+        .timeout_ms = kinds[thread->kind].timeout_ms,
+        .trace = &trace,
+    };
     struct gateway_result result;
-    gateway_probe(parts->gateway, thread->client, kinds[thread->kind].timeout_ms, &result);
+    trace_begin(&trace);
+    gateway_probe(parts->gateway, &inquiry, &result);
     if (result.outcome == GATEWAY_REPLIED)
-        learn_agents(thread);
-    gatekeeper_note_probe(parts->keeper, thread->kind == PATIENT, &result);
+        learn_agents(thread, &inquiry);
+    gatekeeper_note_probe(parts->keeper, thread->kind == PATIENT, ticket, &result);
     gateway_result_fini(&result);
     /* A quick probe that got no answer gives the patient one its turn. */
     if (thread->kind == QUICK && result.timed_out)
@@ -94,9 +106,11 @@ static void *run(void *argument)
     struct probing_thread *thread = argument;
     struct gateway_gate *gate = thread->prober->parts.keeper->gate;
     bool patient = thread->kind == PATIENT;
+    uint64_t ticket;
+    /* Each probe is a round: behind one that found no answer the next is due at once, for ever. */
     do {
-        while (gateway_gate_begin_probe(gate, patient, clock_monotonic_ms()))
-            probe(thread);
+        if (gateway_gate_begin_probe(gate, patient, clock_monotonic_ms(), &ticket))
+            probe(thread, ticket);
     } while (loop_wait(&thread->loop, gateway_gate_probe_due(gate, patient), 0));
     return NULL;
 }

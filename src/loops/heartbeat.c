@@ -41,8 +41,10 @@ static void wake(struct heartbeat *heartbeat, const char *agent_id, int64_t now_
     const struct heartbeat_parts *parts = &heartbeat->parts;
     struct gate_view view;
     gateway_gate_look(parts->gate, &view);
-    if (view.state == GATE_SHUT || !send_queue_wake(parts->queue, agent_id))
-        wake_schedule_put_off(parts->schedule, agent_id, now_ms);
+    if (view.state != GATE_SHUT && send_queue_wake(parts->queue, agent_id))
+        return;
+    metrics_add(&parts->stats->metrics, METRIC_HEARTBEATS, "put_off", NULL, 1);
+    wake_schedule_put_off(parts->schedule, agent_id, now_ms);
 }
 
 static void *run(void *argument)

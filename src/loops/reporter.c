@@ -15,6 +15,7 @@ enum {
     FIRST_REPORT_MS = 2000, /* that the first one waits for something to report */
     CHANGE_GAP_MS = 1000,   /* between two reports, however often the condition changes */
     OFFLINE_MS = 1000,
+    MOST_TELLS = 5, /* tries to tell a result, before reports go on without it */
 };
 
 static const char component[] = "Status";
@@ -28,7 +29,9 @@ struct reporter {
     bool started;
 
     /* The thread's own. */
+    struct trace trace; /* of the current round */
     struct upgrade_memory memory;
+    unsigned tells;   /* tries so far */
     bool told_result; /* what became of an upgrade that an earlier process acted on */
     bool reported;
     bool last_good;       /* the condition as it was reported last */
@@ -64,7 +67,8 @@ void reporter_destroy(struct reporter *reporter)
 
 static struct service service_of(const struct reporter *reporter)
 {
-    return (struct service){.convex = reporter->parts.convex, .client = reporter->client};
+    return (struct service){
+        .convex = reporter->parts.convex, .client = reporter->client, .trace = &reporter->trace};
 }
 
 /* Our OpenClaw version; false while it is being found out. "unknown" counts as found. */
@@ -128,8 +132,9 @@ static bool tell_result(struct reporter *reporter)
         outcome = record_result(reporter, &upgrade, openclaw, &error);
     if (outcome != CONVEX_SUCCESS && outcome != CONVEX_ABORTED)
         log_warn(upgrade_component, "The result could not be told: %s", error.text);
-    reporter->told_result =
-        outcome == CONVEX_SUCCESS || outcome == CONVEX_FUNCTION_ERROR || outcome == CONVEX_REJECTED;
+    reporter->tells++;
+    reporter->told_result = outcome == CONVEX_SUCCESS || outcome == CONVEX_FUNCTION_ERROR ||
+                            outcome == CONVEX_REJECTED || reporter->tells == MOST_TELLS;
     return reporter->told_result;
 }
 
@@ -238,6 +243,7 @@ static int64_t report_once(struct reporter *reporter)
 {
     const struct config *config = reporter->parts.config;
     int64_t interval_ms = config->health_check_interval_ms;
+    trace_begin(&reporter->trace);
     if (!tell_result(reporter) || !report(reporter)) {
         int64_t delay_ms = backoff_ms(reporter->failures + 1, config->delivery_backoff_base_ms,
             config->delivery_backoff_max_ms, backoff_random_unit());
@@ -315,20 +321,18 @@ void reporter_stop(struct reporter *reporter)
     reporter->started = false;
 }
 
-void reporter_say_offline(const struct config *config, struct ca_store *store)
+void reporter_say_offline(struct convex *convex, struct ca_store *store)
 {
     static const atomic_bool never;
-    struct convex *convex = NULL;
-    struct http_client *client = NULL;
+    struct http_client *client;
+    struct trace trace;
     struct error error;
-    if (convex_create(
-            &convex, config->convex_url, config->account_id, config->service_token, &error) == 0 &&
-        http_client_create(&client, store, &never, &error) == 0) {
-        const struct service service = {.convex = convex, .client = client};
-        convex_set_timeout(convex, OFFLINE_MS);
-        if (service_report_status(&service, "offline", NULL, &error) != CONVEX_SUCCESS)
-            log_warn(component, "Failed to update offline status: %s", error.text);
-    }
+    if (http_client_create(&client, store, &never, &error) != 0)
+        return;
+    trace_begin(&trace);
+    const struct service service = {.convex = convex, .client = client, .trace = &trace};
+    convex_set_timeout(convex, OFFLINE_MS);
+    if (service_report_status(&service, "offline", NULL, &error) != CONVEX_SUCCESS)
+        log_warn(component, "Failed to update offline status: %s", error.text);
     http_client_destroy(client);
-    convex_destroy(convex);
 }

@@ -53,7 +53,7 @@ int upgrade_memory_save(
     json_t *document =
         json_pack("{s:I, s:s, s:s}", "initiatedAt", (json_int_t)memory->initiated_at_ms,
             "fromOpenclaw", memory->from_openclaw, "fromRuntime", memory->from_runtime);
-    char *bytes = document != NULL ? json_dumps(document, JSON_COMPACT) : NULL;
+    char *bytes = json_guard_dump(document);
     json_decref(document);
     if (bytes == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory to remember an upgrade");

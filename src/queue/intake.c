@@ -10,6 +10,8 @@ static void add_delivery_locked(
 {
     entry->created_at_ms = created_at_ms;
     entry->last_page = queue->page;
+    entry->known_us = clock_monotonic_us();
+    queue_add_by_age_locked(queue, entry);
     id_table_add(&queue->entries, &entry->item);
     TAILQ_INSERT_TAIL(&queue->all, entry, in_queue);
     queue->held++;
@@ -51,18 +53,22 @@ bool send_queue_restore(struct send_queue *queue, const struct spool_record *rec
         add_delivery_locked(queue, entry, record->created_at_ms);
         entry->stage = replied ? STAGE_REPLIED : STAGE_KNOWN;
         entry->runs = record->runs;
-        entry->failing_ms = record->failing_ms;
-        entry->recorded = true;
+        entry->refusals.total_ms = record->failing_ms;
+        entry->errors.total_ms = record->error_ms;
+        entry->timeouts = record->timeouts;
+        queue_set_recorded_locked(queue, entry, true);
         entry->spooled = replied;
         text_copy(entry->agent_slug, sizeof entry->agent_slug, record->agent_slug);
         text_copy(entry->task_id, sizeof entry->task_id, record->task_id);
+        text_copy(entry->failure, sizeof entry->failure, record->failure);
         lane_insert(&queue->ready, entry);
     }
+    queue_show_locked(queue);
     mutex_unlock(&queue->lock);
     return entry != NULL;
 }
 
-int send_queue_remember_settled(struct send_queue *queue, const char *id)
+int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_t created_at_ms)
 {
     struct leavings leavings;
     leavings_init(&leavings);
@@ -72,12 +78,14 @@ int send_queue_remember_settled(struct send_queue *queue, const char *id)
     if (!known)
         entry = queue_new_entry_locked(queue, ENTRY_DELIVERY, id, "");
     if (entry != NULL) {
-        add_delivery_locked(queue, entry, 0);
+        add_delivery_locked(queue, entry, created_at_ms);
         entry->stage = STAGE_SETTLED;
         entry->settled_at_ms = clock_monotonic_ms();
         queue->settled++;
+        queue_drop_by_age_locked(queue, entry);
         queue_leave_lane_locked(queue, entry, &leavings);
     }
+    queue_show_locked(queue);
     mutex_unlock(&queue->lock);
     leavings_free(&leavings);
     if (known)
@@ -155,6 +163,7 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
     drop_unlisted_locked(queue, offer, &leavings);
     bool more = taken.added > 0 && queue_is_low_locked(queue);
     queue->backend_has_more = !more && (offer->full || taken.left > 0);
+    queue_show_locked(queue);
     mutex_unlock(&queue->lock);
     leavings_free(&leavings);
     return more;
@@ -166,7 +175,7 @@ bool send_queue_wake(struct send_queue *queue, const char *agent_id)
     mutex_lock(&queue->lock);
     struct id_item *found = id_table_find(&queue->lanes, agent_id);
     bool has_one = found != NULL && CONTAINER_OF(found, struct lane, item)->wakes > 0;
-    if (!queue->closed && !has_one)
+    if (!queue->closed && !queue->held_by_hand && !has_one)
         entry = queue_new_entry_locked(queue, ENTRY_WAKE, agent_id, agent_id);
     if (entry != NULL) {
         entry->lane->wakes++;
@@ -174,6 +183,7 @@ bool send_queue_wake(struct send_queue *queue, const char *agent_id)
         lane_insert(&queue->ready, entry);
         cond_signal(&queue->work);
     }
+    queue_show_locked(queue);
     mutex_unlock(&queue->lock);
     return entry != NULL;
 }

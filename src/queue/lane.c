@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "queue/send_queue.h"
 
@@ -69,6 +70,7 @@ void lane_insert(struct lane_lists *lists, struct entry *entry)
         TAILQ_INSERT_HEAD(&lane->ready[class], entry, in_lane);
     lane->ready_count[class]++;
     entry->ready = true;
+    entry->ready_us = clock_monotonic_us();
     lists->ready += ready_work(lane);
     relist(lists, lane);
 }

@@ -2,9 +2,12 @@
 #ifndef QUEUE_QUEUE_STATE_H
 #define QUEUE_QUEUE_STATE_H
 
+#include <stdatomic.h>
+
 #include "base/heap.h"
 #include "base/sync.h"
 #include "lane.h"
+#include "queue/activity.h"
 #include "queue/send_queue.h"
 
 /* Runs that a notification has cost before it is listed. */
@@ -16,8 +19,21 @@ struct charge {
 
 SLIST_HEAD(charge_list, charge);
 
+/* Copies of what the lock guards, brought up to date whenever it is given back. */
+struct shown {
+    atomic_size_t ready;
+    atomic_size_t waiting;
+    atomic_size_t running;
+    atomic_size_t lanes;
+    atomic_size_t undelivered;
+    atomic_size_t recorded;
+    atomic_llong oldest_undelivered_ms;
+    atomic_llong oldest_recorded_ms;
+};
+
 struct send_queue {
-    size_t capacity; /* this and the next: never changed once workers run */
+    struct shown shown; /* read without the lock */
+    size_t capacity;    /* this and the next: never changed once workers run */
     size_t most_wakes;
 
     /* Guards everything below, and the queue's part of every entry and lane. */
@@ -31,7 +47,9 @@ struct send_queue {
     struct entry_list wakes;
     struct lane_lists ready;
     struct heap waiting;
-    size_t held; /* in all */
+    struct heap unsettled; /* deliveries by createdAt */
+    struct heap recorded;  /* of these, those with a record in the spool */
+    size_t held;           /* in all */
     size_t running;
     size_t asking;  /* running entries that were taken to be sent and are not past that stage */
     size_t sending; /* of these, those whose request is going out */
@@ -41,6 +59,7 @@ struct send_queue {
     uint64_t page; /* number of the page being taken in */
     bool backend_has_more;
     struct send_flow flow;
+    bool held_by_hand; /* beside the flow: either holds */
     bool closed;
     int64_t close_deadline_ms;
 };
@@ -58,6 +77,16 @@ void leavings_init(struct leavings *leavings);
 void leavings_free(struct leavings *leavings);
 
 /* All of these with the lock held. */
+
+/* Shows onlookers what has changed. Before the lock is given back. */
+void queue_show_locked(struct send_queue *queue);
+
+/* Notes whether the spool has a record of the entry. */
+void queue_set_recorded_locked(struct send_queue *queue, struct entry *entry, bool recorded);
+
+/* The entry has not ended, or it has: whether it counts among those whose age is shown. */
+void queue_add_by_age_locked(struct send_queue *queue, struct entry *entry);
+void queue_drop_by_age_locked(struct send_queue *queue, struct entry *entry);
 
 /* An entry of that lane, in it but ready nowhere yet, and in no list; NULL without memory. */
 struct entry *queue_new_entry_locked(

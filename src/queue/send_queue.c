@@ -96,6 +96,7 @@ void queue_forget_locked(struct send_queue *queue, struct entry *entry, struct l
     if (entry->stage == STAGE_SETTLED)
         queue->settled--;
     queue_leave_lane_locked(queue, entry, leavings);
+    queue_drop_by_age_locked(queue, entry);
     id_table_remove(&queue->entries, &entry->item);
     TAILQ_REMOVE(&queue->all, entry, in_queue);
     TAILQ_INSERT_TAIL(&leavings->entries, entry, in_queue);
@@ -124,6 +125,8 @@ void send_queue_destroy(struct send_queue *queue)
     id_table_fini(&queue->entries);
     id_table_fini(&queue->lanes);
     heap_fini(&queue->waiting);
+    heap_fini(&queue->unsettled);
+    heap_fini(&queue->recorded);
     cond_fini(&queue->sends_over);
     cond_fini(&queue->work);
     mutex_fini(&queue->lock);
@@ -147,7 +150,9 @@ struct entry *queue_new_entry_locked(
     struct send_queue *queue, enum entry_kind kind, const char *id, const char *agent_id)
 {
     mutex_assert_held(&queue->lock);
-    if (heap_reserve(&queue->waiting, queue->held + 1, NULL) != 0)
+    if (heap_reserve(&queue->waiting, queue->held + 1, NULL) != 0 ||
+        heap_reserve(&queue->unsettled, queue->held + 1, NULL) != 0 ||
+        heap_reserve(&queue->recorded, queue->held + 1, NULL) != 0)
         return NULL;
     struct entry *entry = calloc(1, sizeof *entry);
     if (entry == NULL)
@@ -189,7 +194,7 @@ static void wake_due_locked(struct send_queue *queue, int64_t now_ms)
 /* Whether an agent may be asked now, when others of them are being asked. */
 static bool may_send_locked(const struct send_queue *queue, size_t others, int64_t now_ms)
 {
-    if (queue->closed || queue->flow.held)
+    if (queue->closed || queue->flow.held || queue->held_by_hand)
         return false;
     return !queue->flow.trickle || (others == 0 && now_ms >= queue->flow.next_send_ms);
 }
@@ -213,6 +218,7 @@ static struct entry *pick_locked(struct send_queue *queue, int64_t now_ms)
     lane_remove(&queue->ready, entry);
     lane_set_busy(&queue->ready, entry->lane, true);
     entry->running = true;
+    entry->waited_us = clock_monotonic_us() - entry->ready_us;
     entry->asking = entry->kind == ENTRY_WAKE || entry->stage == STAGE_KNOWN;
     entry->attempts++;
     queue->running++;
@@ -236,7 +242,8 @@ static int64_t next_due_locked(const struct send_queue *queue)
 {
     const struct heap_item *first = heap_first(&queue->waiting);
     int64_t due_ms = first != NULL ? first->due_ms : SYNC_NO_DEADLINE;
-    bool turn_comes = queue->flow.trickle && !queue->flow.held && queue->asking == 0;
+    bool held = queue->flow.held || queue->held_by_hand;
+    bool turn_comes = queue->flow.trickle && !held && queue->asking == 0;
     if (turn_comes && queue->flow.next_send_ms < due_ms &&
         queue->flow.next_send_ms > clock_monotonic_ms())
         due_ms = queue->flow.next_send_ms;
@@ -255,11 +262,13 @@ struct entry *send_queue_take(struct send_queue *queue)
             entry = pick_locked(queue, now_ms);
         if (entry != NULL || is_drained_locked(queue, now_ms))
             break;
+        queue_show_locked(queue);
         cond_wait_until(&queue->work, &queue->lock, next_due_locked(queue));
     }
     /* This thread may have been the only one that watched for the next due time. */
     if (entry != NULL && (queue->waiting.count > 0 || queue->flow.trickle))
         cond_signal(&queue->work);
+    queue_show_locked(queue);
     mutex_unlock(&queue->lock);
     return entry;
 }
@@ -289,6 +298,8 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
     if (queue->flow.trickle)
         cond_signal(&queue->work);
     mutex_unlock(&queue->lock);
+    if (allowed)
+        activity_enter(entry->activity, stage);
     return allowed;
 }
 
@@ -296,6 +307,7 @@ static void settle_locked(struct send_queue *queue, struct entry *entry, struct 
 {
     entry->settled_at_ms = clock_monotonic_ms();
     queue->settled++;
+    queue_drop_by_age_locked(queue, entry);
     queue_leave_lane_locked(queue, entry, leavings);
 }
 
@@ -344,6 +356,7 @@ bool send_queue_finish(struct send_queue *queue, struct entry *entry, const stru
     if (poll_would_help)
         queue->backend_has_more = false;
     cond_signal(&queue->work);
+    queue_show_locked(queue);
     mutex_unlock(&queue->lock);
     leavings_free(&leavings);
     free(reply);
@@ -360,6 +373,14 @@ void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow)
     mutex_unlock(&queue->lock);
 }
 
+void send_queue_hold(struct send_queue *queue, bool held)
+{
+    mutex_lock(&queue->lock);
+    queue->held_by_hand = held;
+    cond_broadcast(&queue->work);
+    mutex_unlock(&queue->lock);
+}
+
 void send_queue_close(struct send_queue *queue, int64_t deadline_ms)
 {
     struct heap_item *first;
@@ -369,6 +390,7 @@ void send_queue_close(struct send_queue *queue, int64_t deadline_ms)
     while ((first = heap_first(&queue->waiting)) != NULL)
         make_ready_locked(queue, first);
     cond_broadcast(&queue->work);
+    queue_show_locked(queue);
     mutex_unlock(&queue->lock);
 }
 

@@ -12,10 +12,11 @@ static const double LATEST_TIME_MS = 8.64e15;
 
 char *spool_record_write(const struct spool_record *record, const char *account_id)
 {
-    json_t *document = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:s}", "account",
-        account_id, "id", record->id, "agent", record->agent_id, "slug", record->agent_slug, "task",
-        record->task_id, "createdAt", (json_int_t)record->created_at_ms, "failingMs",
-        (json_int_t)record->failing_ms, "runs", (int)record->runs, "failure", record->failure);
+    json_t *document = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:s}",
+        "account", account_id, "id", record->id, "agent", record->agent_id, "slug",
+        record->agent_slug, "task", record->task_id, "createdAt", (json_int_t)record->created_at_ms,
+        "failingMs", (json_int_t)record->failing_ms, "errorMs", (json_int_t)record->error_ms,
+        "timeouts", (int)record->timeouts, "runs", (int)record->runs, "failure", record->failure);
     char *bytes = NULL;
     /* Not as an optional part of the above, which is left out when there is no memory for it. */
     if (record->reply == NULL ||
@@ -36,12 +37,18 @@ static bool read_numbers(const json_t *document, struct spool_record *record)
     double created_at_ms;
     double runs;
     double failing_ms = 0;
+    double error_ms = 0;
+    double timeouts = 0;
     if (!json_guard_number(
             json_object_get(document, "createdAt"), 0, LATEST_TIME_MS, &created_at_ms) ||
         !json_guard_number(json_object_get(document, "runs"), 0, INT_MAX, &runs))
         return false;
     json_guard_number(json_object_get(document, "failingMs"), 0, LATEST_TIME_MS, &failing_ms);
+    json_guard_number(json_object_get(document, "errorMs"), 0, LATEST_TIME_MS, &error_ms);
+    json_guard_number(json_object_get(document, "timeouts"), 0, INT_MAX, &timeouts);
     record->created_at_ms = (int64_t)created_at_ms;
+    record->error_ms = (int64_t)error_ms;
+    record->timeouts = (unsigned)timeouts;
     record->runs = (unsigned)runs;
     record->failing_ms = (int64_t)failing_ms;
     return true;

@@ -4,12 +4,17 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/sync.h"
+#include "queue/activity.h"
+
+static const char component[] = "Workers";
 
 struct worker {
     pthread_t thread;
     struct worker_pool *pool;
     struct http_client *client;
+    struct activity activity;
 };
 
 struct worker_pool {
@@ -40,8 +45,11 @@ static void *work(void *argument)
     struct worker *worker = argument;
     struct worker_pool *pool = worker->pool;
     struct entry *entry;
-    while ((entry = send_queue_take(pool->queue)) != NULL)
+    while ((entry = send_queue_take(pool->queue)) != NULL) {
+        activity_begin(&worker->activity, entry);
         pool->run(pool->context, worker->client, entry);
+        activity_end(&worker->activity);
+    }
     count_alive(pool, -1);
     return NULL;
 }
@@ -56,10 +64,12 @@ static int start_worker(struct worker_pool *pool, unsigned number, struct ca_sto
     int result = http_client_create(&worker->client, store, abort, error);
     if (result != 0)
         return result;
+    activity_init(&worker->activity);
     count_alive(pool, 1);
     result = thread_start(&worker->thread, name, work, worker, error);
     if (result != 0) {
         count_alive(pool, -1);
+        activity_fini(&worker->activity);
         http_client_destroy(worker->client);
     }
     return result;
@@ -90,6 +100,37 @@ int worker_pool_start(struct worker_pool **pool, unsigned count, struct send_que
     return 0;
 }
 
+static void log_busy(unsigned number, const struct activity_view *view, int64_t for_ms)
+{
+    static const char *const stages[] = {
+        [STAGE_KNOWN] = "known",
+        [STAGE_SENDING] = "sending",
+        [STAGE_REPLIED] = "replied",
+        [STAGE_WRITTEN] = "written",
+        [STAGE_GIVING_UP] = "giving_up",
+        [STAGE_SETTLED] = "settled",
+    };
+    bool wakes = view->kind == ENTRY_WAKE;
+    log_event(LOG_LEVEL_INFO, component,
+        LOG_FIELDS(LOG_TEXT("agent", view->agent), LOG_TEXT("stage", stages[view->stage]),
+            LOG_NUMBER("for_ms", for_ms)),
+        "Worker %u: %s %s", number, wakes ? "wakes agent" : "delivers", view->id);
+}
+
+void worker_pool_log(struct worker_pool *pool)
+{
+    struct activity_view view;
+    for (unsigned i = 0; i < pool->started; i++) {
+        activity_look(&pool->workers[i].activity, &view);
+        int64_t for_ms = clock_monotonic_ms() - view.since_ms;
+        if (view.busy)
+            log_busy(i + 1, &view, for_ms);
+        else
+            log_event(LOG_LEVEL_INFO, component, LOG_FIELDS(LOG_NUMBER("for_ms", for_ms)),
+                "Worker %u: idle", i + 1);
+    }
+}
+
 bool worker_pool_wait(struct worker_pool *pool, int64_t deadline_ms)
 {
     bool in_time = true;
@@ -107,6 +148,7 @@ void worker_pool_stop(struct worker_pool *pool)
         return;
     for (unsigned i = 0; i < pool->started; i++) {
         thread_join(pool->workers[i].thread);
+        activity_fini(&pool->workers[i].activity);
         http_client_destroy(pool->workers[i].client);
     }
     cond_fini(&pool->ended);

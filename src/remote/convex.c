@@ -1,13 +1,16 @@
 #include "remote/convex.h"
 
-#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json_guard.h"
+#include "base/sync.h"
+#include "remote/secret.h"
 
 enum {
     CALLS_AT_ONCE = 32,
+    LOOK_FOR_ABORT_MS = 200, /* while a call waits for its turn */
     CALL_TIMEOUT_MS = 60000,
     ANSWER_LIMIT_BYTES = 20 * 1024 * 1024, /* 16 MiB of value and its envelope */
     QUOTE_BYTES = 400,
@@ -17,9 +20,14 @@ struct convex {
     char *url;
     char *endpoint;
     char *account_id;
-    char *service_token;
+    struct secret *service_token;
     int64_t timeout_ms;
-    sem_t calls;
+    struct metrics *metrics; /* NULL: nothing is counted */
+
+    /* Guards the calls that are under way. */
+    struct mutex lock;
+    struct cond call_ended;
+    unsigned calls;
 };
 
 int convex_create(struct convex **convex, const char *url, const char *account_id,
@@ -28,11 +36,12 @@ int convex_create(struct convex **convex, const char *url, const char *account_i
     struct convex *created = calloc(1, sizeof *created);
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the Convex client");
-    sem_init(&created->calls, 0, CALLS_AT_ONCE);
+    mutex_init(&created->lock);
+    cond_init(&created->call_ended);
     created->timeout_ms = CALL_TIMEOUT_MS;
     created->url = strdup(url);
     created->account_id = strdup(account_id);
-    created->service_token = strdup(service_token);
+    created->service_token = secret_create(service_token);
     struct text endpoint = {0};
     text_printf(&endpoint, "%s/api/action", url);
     created->endpoint = text_take(&endpoint);
@@ -49,11 +58,12 @@ void convex_destroy(struct convex *convex)
 {
     if (convex == NULL)
         return;
-    sem_destroy(&convex->calls);
+    cond_fini(&convex->call_ended);
+    mutex_fini(&convex->lock);
     free(convex->url);
     free(convex->endpoint);
     free(convex->account_id);
-    free(convex->service_token);
+    secret_destroy(convex->service_token);
     free(convex);
 }
 
@@ -62,9 +72,40 @@ void convex_set_timeout(struct convex *convex, int64_t timeout_ms)
     convex->timeout_ms = timeout_ms;
 }
 
+bool convex_exchange_token(struct convex *convex, char **token)
+{
+    return secret_exchange(convex->service_token, token);
+}
+
+void convex_set_metrics(struct convex *convex, struct metrics *metrics)
+{
+    convex->metrics = metrics;
+}
+
+const char *convex_outcome_word(enum convex_outcome outcome)
+{
+    static const char *const words[] = {
+        [CONVEX_SUCCESS] = "success",
+        [CONVEX_UNAVAILABLE] = "unavailable",
+        [CONVEX_FUNCTION_ERROR] = "function_error",
+        [CONVEX_REJECTED] = "rejected",
+        [CONVEX_ABORTED] = "aborted",
+    };
+    return words[outcome];
+}
+
 const char *convex_url(const struct convex *convex)
 {
     return convex->url;
+}
+
+static json_t *token_of(const struct convex *convex)
+{
+    struct text token = {0};
+    secret_append(convex->service_token, &token);
+    json_t *json = token.failed ? NULL : json_string(token.data);
+    text_fini(&token);
+    return json;
 }
 
 /* The request's body, the caller's to free; NULL without memory. Takes the reference. */
@@ -75,7 +116,7 @@ static char *build_body(const struct convex *convex, const char *action, json_t 
     json_t *inner = json_array_get(json_object_get(body, "args"), 0);
     char *dumped = NULL;
     if (json_object_set_new(inner, "accountId", json_string(convex->account_id)) == 0 &&
-        json_object_set_new(inner, "serviceToken", json_string(convex->service_token)) == 0)
+        json_object_set_new(inner, "serviceToken", token_of(convex)) == 0)
         dumped = json_guard_dump(body);
     json_decref(body);
     return dumped;
@@ -148,11 +189,36 @@ enum convex_outcome convex_classify(
     return explain_status(answer, error);
 }
 
-static void perform(struct convex *convex, struct http_client *client, const char *body,
-    enum convex_kind kind, struct http_answer *answer)
+/* Waits for a turn. False when the stop was faster: those before may hang until their time is up.
+ */
+static bool begin_call(struct convex *convex, const struct http_client *client)
 {
-    static const char *const headers[] = {"Content-Type: application/json",
-        "Convex-Client: mc-runtime-c-" MISSION_CONTROL_VERSION, NULL};
+    bool aborted;
+    mutex_lock(&convex->lock);
+    while (!(aborted = http_client_is_aborted(client)) && convex->calls == CALLS_AT_ONCE)
+        cond_wait_until(
+            &convex->call_ended, &convex->lock, clock_monotonic_ms() + LOOK_FOR_ABORT_MS);
+    convex->calls += aborted ? 0 : 1;
+    mutex_unlock(&convex->lock);
+    return !aborted;
+}
+
+static void end_call(struct convex *convex)
+{
+    mutex_lock(&convex->lock);
+    convex->calls--;
+    cond_signal(&convex->call_ended);
+    mutex_unlock(&convex->lock);
+}
+
+static void perform(const struct service *service, const char *body, enum convex_kind kind,
+    struct http_answer *answer)
+{
+    struct convex *convex = service->convex;
+    char trace[TRACE_HEADER_BYTES];
+    bool is_traced = trace_header(service->trace, trace);
+    const char *const headers[] = {"Content-Type: application/json",
+        "Convex-Client: mc-runtime-c-" MISSION_CONTROL_VERSION, is_traced ? trace : NULL, NULL};
     const struct http_request request = {
         .url = convex->endpoint,
         .headers = headers,
@@ -162,25 +228,38 @@ static void perform(struct convex *convex, struct http_client *client, const cha
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .single_use_connection = kind == CONVEX_ONCE,
     };
-    while (sem_wait(&convex->calls) != 0)
-        continue;
-    http_client_perform(client, &request, answer);
-    sem_post(&convex->calls);
+    if (!begin_call(convex, service->client)) {
+        *answer =
+            (struct http_answer){.failure = HTTP_ABORTED, .reason = "interrupted by the stop"};
+        return;
+    }
+    http_client_perform(service->client, &request, answer);
+    end_call(convex);
 }
 
-enum convex_outcome convex_call(struct convex *convex, struct http_client *client,
-    const char *action, json_t *arguments, enum convex_kind kind, json_t **value,
-    struct error *error)
+static void count(const struct convex *convex, const char *action, enum convex_outcome outcome,
+    int64_t duration_us)
 {
-    char *body = build_body(convex, action, arguments);
+    if (convex->metrics == NULL)
+        return;
+    metrics_add(convex->metrics, METRIC_CONVEX_REQUESTS, action, convex_outcome_word(outcome), 1);
+    metrics_observe(convex->metrics, METRIC_CONVEX_REQUEST, action, duration_us);
+}
+
+enum convex_outcome convex_call(const struct service *service, const char *action,
+    json_t *arguments, enum convex_kind kind, json_t **value, struct error *error)
+{
+    char *body = build_body(service->convex, action, arguments);
     if (body == NULL) {
         error_set(error, ERROR_NO_MEMORY, "%s: no memory for the request", action);
         return CONVEX_UNAVAILABLE;
     }
     struct http_answer answer;
-    perform(convex, client, body, kind, &answer);
+    int64_t began_us = clock_monotonic_us();
+    perform(service, body, kind, &answer);
     free(body);
     enum convex_outcome outcome = convex_classify(&answer, kind, value, error);
+    count(service->convex, action, outcome, clock_monotonic_us() - began_us);
     if (outcome != CONVEX_SUCCESS)
         error_wrap(error, "%s", action);
     return outcome;

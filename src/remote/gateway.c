@@ -3,10 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json_guard.h"
 #include "gateway_access.h"
 
-enum { ANSWER_LIMIT_BYTES = 8 * 1024 * 1024, HEADERS = 8 };
+enum {
+    ANSWER_LIMIT_BYTES = 8 * 1024 * 1024,
+    HEADERS = 8,
+    LONGEST_REFUSAL_MS = 3000, /* that nobody has been asked meanwhile */
+};
 
 void gateway_result_fini(struct gateway_result *result)
 {
@@ -31,14 +36,10 @@ int gateway_create(
     struct gateway *created = calloc(1, sizeof *created);
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway client");
-    bool complete = true;
-    if (url[0] != '\0')
+    created->token = secret_create(token);
+    bool complete = created->token != NULL;
+    if (complete && url[0] != '\0')
         complete = add_endpoints(created, url);
-    if (complete && token != NULL && token[0] != '\0') {
-        struct text header = {0};
-        text_printf(&header, "Authorization: Bearer %s", token);
-        complete = (created->authorization = text_take(&header)) != NULL;
-    }
     if (!complete) {
         gateway_destroy(created);
         return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway client");
@@ -53,13 +54,29 @@ void gateway_destroy(struct gateway *gateway)
         return;
     free(gateway->endpoint);
     free(gateway->models_endpoint);
-    free(gateway->authorization);
+    secret_destroy(gateway->token);
     free(gateway);
 }
 
 bool gateway_is_enabled(const struct gateway *gateway)
 {
     return gateway->endpoint != NULL;
+}
+
+bool gateway_exchange_token(struct gateway *gateway, char **token)
+{
+    return secret_exchange(gateway->token, token);
+}
+
+void gateway_append_authorization(const struct gateway *gateway, struct text *text)
+{
+    struct text token = {0};
+    secret_append(gateway->token, &token);
+    if (token.failed)
+        text->failed = true;
+    else if (token.length_bytes > 0)
+        text_printf(text, "Authorization: Bearer %s", token.data);
+    text_fini(&token);
 }
 
 /* The request that every release accepts; an unknown key would be refused. */
@@ -94,8 +111,13 @@ static void add_headers(
     text_printf(text, "x-openclaw-session-key: %s\nx-clawdbot-session-key: %s\n", key, key);
     if (slug[0] != '\0')
         text_printf(text, "x-openclaw-agent-id: %s\nx-clawdbot-agent-id: %s\n", slug, slug);
-    if (gateway->authorization != NULL)
-        text_printf(text, "%s\n", gateway->authorization);
+    size_t before_bytes = text->length_bytes;
+    gateway_append_authorization(gateway, text);
+    if (text->length_bytes > before_bytes)
+        text_append(text, "\n");
+    char trace[TRACE_HEADER_BYTES];
+    if (trace_header(message->trace, trace))
+        text_printf(text, "%s\n", trace);
 }
 
 static bool build_headers(const struct gateway *gateway, const struct gateway_message *message,
@@ -133,6 +155,15 @@ static void fail(struct gateway_result *result, enum gateway_outcome outcome, en
     error_set(&result->error, code, "%s", text);
 }
 
+/*
+ * Statuses by which a proxy says that the gateway behind it did not answer. After a while that may
+ * mean that the agent was still at work.
+ */
+static bool is_proxys(int status)
+{
+    return status == 502 || status == 504 || (status >= 520 && status <= 527);
+}
+
 static void perform(const struct gateway *gateway, struct http_client *client,
     const struct gateway_message *message, const char *body, struct gateway_result *result)
 {
@@ -152,9 +183,13 @@ static void perform(const struct gateway *gateway, struct http_client *client,
         .ignore_proxy = true, /* it would be shown the token */
     };
     struct http_answer answer;
+    int64_t began_ms = clock_monotonic_ms();
     http_client_perform(client, &request, &answer);
     text_fini(&headers.text);
     gateway_classify(&answer, result);
+    if (result->outcome == GATEWAY_REFUSED && is_proxys(answer.status) &&
+        clock_monotonic_ms() - began_ms > LONGEST_REFUSAL_MS)
+        result->outcome = GATEWAY_AMBIGUOUS;
     if (result->timed_out)
         error_set(&result->error, ERROR_TIMEOUT,
             "OpenClaw gateway request failed: OpenClaw gateway request timed out after %lldms",

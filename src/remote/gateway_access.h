@@ -3,12 +3,16 @@
 #define REMOTE_GATEWAY_ACCESS_H
 
 #include "remote/gateway.h"
+#include "remote/secret.h"
 
-/* Never changed once made. */
+/* Never changed once made, but for the token's value. */
 struct gateway {
     char *endpoint;        /* of runs; NULL when disabled */
     char *models_endpoint; /* NULL when disabled */
-    char *authorization;   /* the whole header; NULL for none */
+    struct secret *token;
 };
+
+/* Appends the header "Authorization: ..." to text; nothing without a token. */
+void gateway_append_authorization(const struct gateway *gateway, struct text *text);
 
 #endif

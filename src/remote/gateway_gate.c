@@ -1,5 +1,6 @@
 #include "remote/gateway_gate.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +22,13 @@ static const char provider_trouble[] =
 
 struct gateway_gate {
     struct gate_settings settings; /* never changed */
+    const char *_Atomic word;      /* of the view, read without the lock */
 
     /* Guards everything below. */
     struct mutex lock;
     struct gate_view view;
-    uint64_t epoch; /* number of the state; results of earlier ones do not count */
+    uint64_t epoch;  /* number of the state; results of earlier ones do not count */
+    uint64_t outage; /* number of the time that the gate is open, or is not */
     unsigned unreachable;
     int64_t next_probe_ms; /* while the gate is not open */
     int64_t heard_ms;      /* when the gateway was last heard of, or a check began */
@@ -36,6 +39,13 @@ struct gateway_gate {
     unsigned trickle_failures;
     int64_t open_before_ms; /* time open in states that are over */
 };
+
+const char *gate_view_word(const struct gate_view *view)
+{
+    static const char *const words[] = {
+        [GATE_OPEN] = "open", [GATE_SUSPECT] = "suspect", [GATE_SHUT] = "shut"};
+    return view->state == GATE_OPEN && view->trickle ? "trickle" : words[view->state];
+}
 
 int gateway_gate_create(struct gateway_gate **gate, const struct gate_settings *settings,
     int64_t now_ms, struct error *error)
@@ -52,6 +62,7 @@ int gateway_gate_create(struct gateway_gate **gate, const struct gate_settings *
         settings->enabled
             ? "the gateway has not been asked yet"
             : "OpenClaw gateway URL is not set (OPENCLAW_GATEWAY_URL); it is disabled");
+    atomic_init(&created->word, gate_view_word(&created->view));
     mutex_init(&created->lock);
     *gate = created;
     return 0;
@@ -70,6 +81,20 @@ void gateway_gate_look(struct gateway_gate *gate, struct gate_view *view)
     mutex_lock(&gate->lock);
     *view = gate->view;
     mutex_unlock(&gate->lock);
+}
+
+const char *gateway_gate_word(const struct gateway_gate *gate)
+{
+    return atomic_load(&gate->word);
+}
+
+/* Whether the view has changed since that version; gives the lock back. */
+static bool end_change(struct gateway_gate *gate, uint64_t version)
+{
+    bool changed = gate->view.version != version;
+    atomic_store(&gate->word, gate_view_word(&gate->view));
+    mutex_unlock(&gate->lock);
+    return changed;
 }
 
 uint64_t gateway_gate_ticket(struct gateway_gate *gate)
@@ -104,6 +129,8 @@ static void enter_locked(
         gate->patient_wanted = false;
         gate->next_probe_ms = now_ms + (state == GATE_SHUT ? FIRST_PROBE_GAP_MS : 0);
     }
+    if ((gate->view.state == GATE_OPEN) != (state == GATE_OPEN))
+        gate->outage++;
     gate->view.state = state;
     gate->view.since_ms = now_ms;
     gate->view.version++;
@@ -250,9 +277,7 @@ bool gateway_gate_note_send(struct gateway_gate *gate, uint64_t ticket, const ch
         note_reply_locked(gate);
     if (ticket == gate->epoch && gate->view.state == GATE_OPEN)
         note_current_locked(gate, agent_id, result, now_ms);
-    bool changed = gate->view.version != version;
-    mutex_unlock(&gate->lock);
-    return changed;
+    return end_change(gate, version);
 }
 
 static int64_t probe_due_locked(const struct gateway_gate *gate, bool patient)
@@ -280,7 +305,8 @@ static int64_t probe_gap_ms(unsigned probes)
     return gap_ms < LAST_PROBE_GAP_MS ? gap_ms : LAST_PROBE_GAP_MS;
 }
 
-bool gateway_gate_begin_probe(struct gateway_gate *gate, bool patient, int64_t now_ms)
+bool gateway_gate_begin_probe(
+    struct gateway_gate *gate, bool patient, int64_t now_ms, uint64_t *ticket)
 {
     mutex_lock(&gate->lock);
     bool mine = now_ms >= probe_due_locked(gate, patient);
@@ -290,6 +316,7 @@ bool gateway_gate_begin_probe(struct gateway_gate *gate, bool patient, int64_t n
         gate->next_probe_ms = now_ms + probe_gap_ms(gate->probes++);
     if (mine && patient)
         gate->patient_wanted = false;
+    *ticket = gate->outage;
     mutex_unlock(&gate->lock);
     return mine;
 }
@@ -337,13 +364,12 @@ static void note_probe_locked(
         shut_locked(gate, result, now_ms);
 }
 
-bool gateway_gate_note_probe(
-    struct gateway_gate *gate, bool patient, const struct gateway_result *result, int64_t now_ms)
+bool gateway_gate_note_probe(struct gateway_gate *gate, bool patient, uint64_t ticket,
+    const struct gateway_result *result, int64_t now_ms)
 {
     mutex_lock(&gate->lock);
     uint64_t version = gate->view.version;
-    note_probe_locked(gate, patient, result, now_ms);
-    bool changed = gate->view.version != version;
-    mutex_unlock(&gate->lock);
-    return changed;
+    if (ticket == gate->outage)
+        note_probe_locked(gate, patient, result, now_ms);
+    return end_change(gate, version);
 }

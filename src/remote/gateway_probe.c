@@ -6,25 +6,34 @@
 #include "base/json_guard.h"
 #include "gateway_access.h"
 
-enum { ANSWER_LIMIT_BYTES = 1024 * 1024, HEADERS = 2 };
+enum { ANSWER_LIMIT_BYTES = 1024 * 1024, HEADERS = 3 };
 
 static const char model_prefix[] = "openclaw/";
 
-static void ask(const struct gateway *gateway, struct http_client *client, const char *url,
-    const char *body, int64_t timeout_ms, struct http_answer *answer)
+static void ask(const struct gateway *gateway, const struct gateway_inquiry *inquiry,
+    const char *url, const char *body, struct http_answer *answer)
 {
-    const char *headers[HEADERS + 1] = {"Content-Type: application/json", gateway->authorization};
+    struct text authorization = {0};
+    char trace[TRACE_HEADER_BYTES];
+    const char *headers[HEADERS + 1] = {"Content-Type: application/json"};
+    size_t count = 1;
+    gateway_append_authorization(gateway, &authorization);
+    if (authorization.length_bytes > 0)
+        headers[count++] = authorization.data;
+    if (trace_header(inquiry->trace, trace))
+        headers[count++] = trace;
     const struct http_request request = {
         .url = url,
         .headers = headers,
         .body = body,
         .body_bytes = body != NULL ? strlen(body) : 0,
-        .timeout_ms = timeout_ms,
+        .timeout_ms = inquiry->timeout_ms,
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .single_use_connection = true,
         .ignore_proxy = true, /* it would be shown the token */
     };
-    http_client_perform(client, &request, answer);
+    http_client_perform(inquiry->client, &request, answer);
+    text_fini(&authorization);
 }
 
 /* Statuses by which a proxy in front of it says that the gateway is not there. */
@@ -52,7 +61,7 @@ static void judge(const struct http_answer *answer, struct gateway_result *resul
     }
 }
 
-void gateway_probe(const struct gateway *gateway, struct http_client *client, int64_t timeout_ms,
+void gateway_probe(const struct gateway *gateway, const struct gateway_inquiry *inquiry,
     struct gateway_result *result)
 {
     *result = (struct gateway_result){.outcome = GATEWAY_DISABLED};
@@ -62,7 +71,7 @@ void gateway_probe(const struct gateway *gateway, struct http_client *client, in
         return;
     }
     struct http_answer answer;
-    ask(gateway, client, gateway->endpoint, "{}", timeout_ms, &answer);
+    ask(gateway, inquiry, gateway->endpoint, "{}", &answer);
     judge(&answer, result);
 }
 
@@ -87,14 +96,14 @@ static json_t *read_list(const struct http_answer *answer)
     return list;
 }
 
-void gateway_models_fetch(const struct gateway *gateway, struct http_client *client,
-    int64_t timeout_ms, struct gateway_models *models)
+void gateway_models_fetch(const struct gateway *gateway, const struct gateway_inquiry *inquiry,
+    struct gateway_models *models)
 {
     *models = (struct gateway_models){0};
     if (!gateway_is_enabled(gateway))
         return;
     struct http_answer answer;
-    ask(gateway, client, gateway->models_endpoint, NULL, timeout_ms, &answer);
+    ask(gateway, inquiry, gateway->models_endpoint, NULL, &answer);
     if (answer.failure == HTTP_ANSWERED && answer.status == 200)
         models->list = read_list(&answer);
     models->known = models->list != NULL;

@@ -56,12 +56,17 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *context)
     return client->body.failed ? CURL_WRITEFUNC_ERROR : length;
 }
 
+bool http_client_is_aborted(const struct http_client *client)
+{
+    return atomic_load_explicit(client->abort, memory_order_relaxed);
+}
+
 static int look_for_abort(
     void *context, curl_off_t d_total, curl_off_t d_now, curl_off_t u_total, curl_off_t u_now)
 {
     (void)d_total, (void)d_now, (void)u_total, (void)u_now;
     const struct http_client *client = context;
-    return atomic_load_explicit(client->abort, memory_order_relaxed) ? 1 : 0;
+    return http_client_is_aborted(client) ? 1 : 0;
 }
 
 static CURLcode trust_store(CURL *curl, void *ssl_context, void *context)
@@ -326,7 +331,7 @@ void http_client_perform(
 {
     assert(request->timeout_ms >= 1);
     *answer = (struct http_answer){.failure = HTTP_NO_MEMORY, .reason = "out of memory"};
-    if (atomic_load(client->abort)) {
+    if (http_client_is_aborted(client)) {
         answer->failure = HTTP_ABORTED;
         text_copy(answer->reason, sizeof answer->reason, "interrupted by the stop");
         return;

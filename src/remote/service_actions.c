@@ -58,9 +58,8 @@ enum convex_outcome service_list_undelivered(const struct service *service, unsi
     struct notification_page *page, struct error *error)
 {
     json_t *value;
-    enum convex_outcome outcome =
-        convex_call(service->convex, service->client, "listUndeliveredNotifications",
-            json_pack("{s:i}", "limit", (int)limit), CONVEX_LIST, &value, error);
+    enum convex_outcome outcome = convex_call(service, "listUndeliveredNotifications",
+        json_pack("{s:i}", "limit", (int)limit), CONVEX_LIST, &value, error);
     if (outcome != CONVEX_SUCCESS)
         return outcome;
     outcome = notification_page_read(value, page, error);
@@ -103,7 +102,7 @@ enum convex_outcome service_get_delivery(const struct service *service, const ch
     struct delivery_context *context, struct error *error)
 {
     json_t *value;
-    enum convex_outcome outcome = convex_call(service->convex, service->client, get_delivery,
+    enum convex_outcome outcome = convex_call(service, get_delivery,
         json_pack("{s:s}", "notificationId", notification_id), CONVEX_PLAIN, &value, error);
     return outcome == CONVEX_SUCCESS ? delivery_context_read(value, context, error) : outcome;
 }
@@ -112,8 +111,7 @@ enum convex_outcome service_call_for_effect(const struct service *service, const
     json_t *arguments, enum convex_kind kind, struct error *error)
 {
     json_t *value;
-    enum convex_outcome outcome =
-        convex_call(service->convex, service->client, action, arguments, kind, &value, error);
+    enum convex_outcome outcome = convex_call(service, action, arguments, kind, &value, error);
     if (outcome == CONVEX_SUCCESS)
         json_decref(value);
     return outcome;

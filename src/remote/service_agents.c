@@ -73,8 +73,8 @@ enum convex_outcome service_list_agents(
     const struct service *service, struct agent_list *list, struct error *error)
 {
     json_t *value;
-    enum convex_outcome outcome = convex_call(
-        service->convex, service->client, "listAgents", json_object(), CONVEX_LIST, &value, error);
+    enum convex_outcome outcome =
+        convex_call(service, "listAgents", json_object(), CONVEX_LIST, &value, error);
     if (outcome != CONVEX_SUCCESS)
         return outcome;
     outcome = agent_list_read(value, list, error);

@@ -26,8 +26,8 @@ enum convex_outcome service_take_restart_request(
     const struct service *service, bool *requested, struct error *error)
 {
     json_t *value;
-    enum convex_outcome outcome = convex_call(service->convex, service->client,
-        "checkAndClearRestartRequested", json_object(), CONVEX_ONCE, &value, error);
+    enum convex_outcome outcome = convex_call(
+        service, "checkAndClearRestartRequested", json_object(), CONVEX_ONCE, &value, error);
     if (outcome != CONVEX_SUCCESS)
         return outcome;
     *requested = json_is_true(json_object_get(value, "restartRequested"));
@@ -56,8 +56,8 @@ enum convex_outcome service_pending_upgrade(
     const struct service *service, struct upgrade *upgrade, struct error *error)
 {
     json_t *value;
-    enum convex_outcome outcome = convex_call(service->convex, service->client, "getPendingUpgrade",
-        json_object(), CONVEX_PLAIN, &value, error);
+    enum convex_outcome outcome =
+        convex_call(service, "getPendingUpgrade", json_object(), CONVEX_PLAIN, &value, error);
     if (outcome != CONVEX_SUCCESS)
         return outcome;
     read_upgrade(value, upgrade);

@@ -83,13 +83,6 @@ static json_t *json_reason(const struct gate_view *gate)
     return gate->reason[0] != '\0' ? json_string(quoted) : json_null();
 }
 
-static const char *state_word(const struct gate_view *gate)
-{
-    static const char *const words[] = {
-        [GATE_OPEN] = "open", [GATE_SUSPECT] = "suspect", [GATE_SHUT] = "shut"};
-    return gate->state == GATE_OPEN && gate->trickle ? "trickle" : words[gate->state];
-}
-
 static json_t *describe_exit(const struct gateway_process_status *process)
 {
     const struct child_exit *last = &process->last_exit;
@@ -116,21 +109,23 @@ static json_t *describe_process(const struct snapshot *seen)
 static json_t *describe_gateway(const struct health_sources *sources, const struct snapshot *seen)
 {
     struct stats *stats = sources->stats;
-    return json_pack("{s:b, s:I, s:o, s:o, s:s, s:o, s:o}", "running", seen->gateway_running,
+    return json_pack("{s:b, s:I, s:o, s:o, s:s, s:o, s:b, s:o}", "running", seen->gateway_running,
         "sessions", (json_int_t)wake_schedule_count(sources->schedule), "lastSendAt",
         json_time(atomic_load(&stats->last_send_ms)), "lastSendError",
-        json_error(&seen->errors.send), "state", state_word(&seen->gate), "reason",
-        json_reason(&seen->gate), "process", describe_process(seen));
+        json_error(&seen->errors.send), "state", gate_view_word(&seen->gate), "reason",
+        json_reason(&seen->gate), "heldByHand", atomic_load(&stats->held_by_hand), "process",
+        describe_process(seen));
 }
 
 static json_t *describe_delivery(struct stats *stats, const struct snapshot *seen)
 {
     return json_pack("{s:b, s:o, s:I, s:I, s:I, s:o, s:o}", "running", seen->delivery_running,
         "lastDelivery", json_time(atomic_load(&stats->last_poll_ms)), "delivered",
-        (json_int_t)atomic_load(&stats->delivered), "failed",
-        (json_int_t)atomic_load(&stats->failed), "consecutiveFailures",
-        (json_int_t)seen->poll_failures, "lastErrorAt", json_time(seen->errors.delivery.at_ms),
-        "lastErrorMessage", json_error(&seen->errors.delivery));
+        (json_int_t)metrics_total(&stats->metrics, METRIC_NOTIFICATIONS_DELIVERED), "failed",
+        (json_int_t)metrics_total(&stats->metrics, METRIC_NOTIFICATIONS_FAILED),
+        "consecutiveFailures", (json_int_t)seen->poll_failures, "lastErrorAt",
+        json_time(seen->errors.delivery.at_ms), "lastErrorMessage",
+        json_error(&seen->errors.delivery));
 }
 
 static json_t *describe_spool(struct stats *stats, const struct snapshot *seen)

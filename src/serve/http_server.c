@@ -135,6 +135,7 @@ static void expire_old(struct http_server *server)
 static void set_error(struct http_server_reply *reply, unsigned status, const char *reason)
 {
     reply->status = status;
+    reply->content_type = "application/json";
     text_clear(&reply->body);
     text_printf(&reply->body, "{\"error\":\"%s\"}", reason);
 }
@@ -204,12 +205,23 @@ static size_t header_bytes(struct MHD_Connection *handle)
     return info == NULL ? 0 : info->header_size;
 }
 
+/* Whether the query has it, with a value or without. */
+static bool has_argument(struct MHD_Connection *handle, const char *name)
+{
+    return MHD_lookup_connection_value_n(
+               handle, MHD_GET_ARGUMENT_KIND, name, strlen(name), NULL, NULL) == MHD_YES;
+}
+
 static enum MHD_Result answer(const struct http_server *server, struct MHD_Connection *handle,
     const char *path, const char *method)
 {
     const char *accept =
         MHD_lookup_connection_value(handle, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
-    struct http_server_request request = {.path = path, .accept = accept == NULL ? "" : accept};
+    const struct http_server_request request = {
+        .path = path,
+        .accept = accept == NULL ? "" : accept,
+        .verbose = has_argument(handle, "verbose"),
+    };
     struct http_server_reply reply = {
         .status = MHD_HTTP_OK,
         .content_type = "application/json",

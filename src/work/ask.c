@@ -16,29 +16,30 @@ static const char component[] = "Delivery";
 
 bool ask_budget_is_spent(const struct attempt *attempt)
 {
-    return attempt->entry->runs >= attempt->deliver->config->delivery_max_runs;
+    const struct config *config = attempt->deliver->config;
+    return attempt->entry->runs >= config->delivery_max_runs ||
+           attempt->entry->refusals.total_ms >= config->delivery_give_up_after_ms;
 }
 
-static struct finish give_up(struct attempt *attempt, const struct error *error)
+static struct finish give_up(struct attempt *attempt, const char *class, const struct error *error)
 {
     const struct entry *entry = attempt->entry;
-    attempt_count_failure(attempt, error);
-    log_event(LOG_LEVEL_WARN, component,
-        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts),
-            LOG_NUMBER("runs", entry->runs)),
+    attempt_count_failure(attempt, class, error);
+    log_event(LOG_LEVEL_WARN, component, ATTEMPT_FIELDS(attempt, LOG_NUMBER("runs", entry->runs)),
         "Failed to deliver %s for the last time: %s", entry->item.id, error->text);
     attempt_forget_failures(attempt);
     return attempt_go_on(STAGE_GIVING_UP);
 }
 
 /* A run failed, or may have: another follows as long as the budget lasts. */
-static struct finish run_failed(
-    struct attempt *attempt, const char *failure, const struct error *error)
+static struct finish run_failed(struct attempt *attempt, const char *failure,
+    enum gateway_outcome outcome, const struct error *error)
 {
+    const char *class = attempt_gateway_failure(outcome);
     text_copy(attempt->entry->failure, sizeof attempt->entry->failure, failure);
     if (ask_budget_is_spent(attempt))
-        return give_up(attempt, error);
-    return attempt_again(attempt, STAGE_KNOWN, DOUBLINGS_AFTER_A_RUN, 0, error);
+        return give_up(attempt, class, error);
+    return attempt_again(attempt, class, STAGE_KNOWN, DOUBLINGS_AFTER_A_RUN, 0, error);
 }
 
 static struct finish take_reply(struct attempt *attempt, struct gateway_result *result)
@@ -47,8 +48,10 @@ static struct finish take_reply(struct attempt *attempt, struct gateway_result *
     struct error error;
     stats_send_ended(attempt->deliver->stats, NULL);
     if (reply_read(result->body, &entry->reply, &error) != 0)
-        return run_failed(attempt, "its reply could not be read", &error);
+        return run_failed(attempt, "its reply could not be read", result->outcome, &error);
+    entry->replied_us = clock_monotonic_us();
     attempt_forget_failures(attempt);
+    entry->refusals = (struct failing){0};
     spooling_keep_reply(&attempt->deliver->spooling, entry);
     STOP_POINT("after_spool");
     return attempt_go_on(STAGE_REPLIED);
@@ -58,13 +61,13 @@ static struct finish take_reply(struct attempt *attempt, struct gateway_result *
 static struct finish refused(struct attempt *attempt, const struct gateway_result *result)
 {
     const struct deliver *deliver = attempt->deliver;
+    const char *class = attempt_gateway_failure(result->outcome);
     struct entry *entry = attempt->entry;
     int64_t open_ms = gateway_gate_open_ms(deliver->keeper->gate, clock_monotonic_ms());
-    if (attempt_is_hopeless(attempt, open_ms)) {
-        text_copy(entry->failure, sizeof entry->failure, "the gateway refused it for too long");
-        return give_up(attempt, &result->error);
-    }
-    return attempt_again(attempt, STAGE_KNOWN, 0, result->retry_after_ms, &result->error);
+    text_copy(entry->failure, sizeof entry->failure, "the gateway refused it for too long");
+    if (attempt_is_hopeless(attempt, &entry->refusals, open_ms))
+        return give_up(attempt, class, &result->error);
+    return attempt_again(attempt, class, STAGE_KNOWN, 0, result->retry_after_ms, &result->error);
 }
 
 /*
@@ -78,27 +81,35 @@ static struct finish held_back(struct attempt *attempt, const struct gateway_res
     struct entry *entry = attempt->entry;
     if (result->outcome != GATEWAY_UNREACHABLE && ++entry->held_back > TIMES)
         return refused(attempt, result);
-    atomic_fetch_add(&attempt->deliver->stats->failed, 1);
-    stats_delivery_failed(attempt->deliver->stats, result->error.text);
+    struct stats *stats = attempt->deliver->stats;
+    metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_FAILED,
+        attempt_gateway_failure(result->outcome), NULL, 1);
+    stats_delivery_failed(stats, result->error.text);
     log_event(LOG_LEVEL_WARN, component,
-        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts)),
+        ATTEMPT_FIELDS(attempt, LOG_NUMBER("held_back", entry->held_back)),
         "Could not ask about %s: %s", entry->item.id, result->error.text);
     return attempt_put_back(STAGE_KNOWN);
 }
 
 static struct finish after_send(struct attempt *attempt, struct gateway_result *result)
 {
+    struct entry *entry = attempt->entry;
     if (result->outcome != GATEWAY_REPLIED && result->outcome != GATEWAY_ABORTED)
         stats_send_ended(attempt->deliver->stats, result->error.text);
+    if (result->outcome != GATEWAY_REFUSED)
+        entry->refusals.going_on = false;
+    if (result->outcome != GATEWAY_MISCONFIGURED && result->outcome != GATEWAY_BUSY)
+        entry->held_back = 0;
     switch (result->outcome) {
     case GATEWAY_REPLIED:
         return take_reply(attempt, result);
     case GATEWAY_FAILED_RUN:
-        return run_failed(attempt, "the run failed", &result->error);
+        return run_failed(attempt, "the run failed", result->outcome, &result->error);
     case GATEWAY_AMBIGUOUS:
-        attempt->entry->timeouts += result->timed_out ? 1 : 0;
+        entry->timeouts += result->timed_out ? 1 : 0;
         return run_failed(attempt,
-            result->timed_out ? "no answer in time" : "the connection was lost", &result->error);
+            result->timed_out ? "no answer in time" : "the connection was lost", result->outcome,
+            &result->error);
     case GATEWAY_REFUSED:
         return refused(attempt, result);
     case GATEWAY_UNREACHABLE:
@@ -143,6 +154,15 @@ static int64_t timeout_ms(const struct attempt *attempt)
     return wait_ms < longest_ms ? wait_ms : longest_ms;
 }
 
+static void count_run(const struct attempt *attempt, int64_t duration_us)
+{
+    struct metrics *metrics = &attempt->deliver->stats->metrics;
+    const struct entry *entry = attempt->entry;
+    metrics_add(metrics, METRIC_RUNS, entry->runs == 1 ? "first" : "repeat", NULL, 1);
+    metrics_add(metrics, METRIC_AGENT_RUNS, entry->agent_slug, NULL, 1);
+    metrics_observe(metrics, METRIC_AGENT_RUN, NULL, duration_us);
+}
+
 static void send(struct attempt *attempt, const struct address *address, const struct text *input,
     struct gateway_result *result)
 {
@@ -154,17 +174,19 @@ static void send(struct attempt *attempt, const struct address *address, const s
         .input = input->data,
         .input_bytes = input->length_bytes,
         .timeout_ms = timeout_ms(attempt),
+        .trace = &entry->trace,
     };
     int64_t began_us = clock_monotonic_us();
     spooling_begin_run(&deliver->spooling, entry);
     STOP_POINT("before_send");
     gateway_send(deliver->gateway, attempt->client, &message, result);
     STOP_POINT("after_send");
-    attempt->run_ms = (clock_monotonic_us() - began_us) / 1000;
+    int64_t duration_us = clock_monotonic_us() - began_us;
+    attempt->run_ms = duration_us / 1000;
     if (certainly_no_run(result))
         spooling_take_back_run(&deliver->spooling, entry);
     else
-        atomic_fetch_add(&deliver->stats->runs, 1);
+        count_run(attempt, duration_us);
 }
 
 static struct finish post(
@@ -177,8 +199,9 @@ static struct finish post(
     if (!send_queue_advance(deliver->queue, attempt->entry, STAGE_SENDING))
         return attempt_put_back(STAGE_KNOWN);
     send(attempt, address, input, &result);
-    gatekeeper_note_send(deliver->keeper, ticket, attempt->entry->agent_id, &result);
+    /* The reply goes to disk before anything else that could take time. */
     struct finish finish = after_send(attempt, &result);
+    gatekeeper_note_send(deliver->keeper, ticket, attempt->entry->agent_id, &result);
     gateway_result_fini(&result);
     return finish;
 }
@@ -193,7 +216,7 @@ struct finish ask_agent(struct attempt *attempt, const struct delivery_context *
     if (!complete || input.failed) {
         struct error error;
         error_set(&error, ERROR_NO_MEMORY, "no memory for the message to the agent");
-        finish = attempt_again(attempt, STAGE_KNOWN, 0, 0, &error);
+        finish = attempt_again(attempt, attempt_other_failure, STAGE_KNOWN, 0, 0, &error);
     } else {
         finish = post(attempt, &address, &input);
     }

@@ -7,6 +7,52 @@
 
 static const char component[] = "Delivery";
 
+int64_t attempt_total_ms(const struct attempt *attempt)
+{
+    return (clock_monotonic_us() - attempt->entry->started_us) / 1000;
+}
+
+const char attempt_other_failure[] = "other";
+
+const char *attempt_gateway_failure(enum gateway_outcome outcome)
+{
+    switch (outcome) {
+    case GATEWAY_UNREACHABLE:
+        return "gateway_unreachable";
+    case GATEWAY_MISCONFIGURED:
+        return "gateway_misconfigured";
+    case GATEWAY_BUSY:
+        return "gateway_busy";
+    case GATEWAY_REFUSED:
+        return "gateway_refused";
+    case GATEWAY_REPLIED: /* with something that could not be read */
+    case GATEWAY_FAILED_RUN:
+        return "run_failed";
+    case GATEWAY_AMBIGUOUS:
+        return "run_ambiguous";
+    case GATEWAY_ABORTED:
+    case GATEWAY_DISABLED:
+        break;
+    }
+    return attempt_other_failure;
+}
+
+const char *attempt_backend_failure(enum convex_outcome outcome)
+{
+    switch (outcome) {
+    case CONVEX_UNAVAILABLE:
+        return "backend_unavailable";
+    case CONVEX_FUNCTION_ERROR:
+        return "backend_error";
+    case CONVEX_REJECTED:
+        return "backend_rejected";
+    case CONVEX_ABORTED:
+    case CONVEX_SUCCESS:
+        break;
+    }
+    return attempt_other_failure;
+}
+
 struct finish attempt_go_on(enum entry_stage stage)
 {
     return (struct finish){.stage = stage};
@@ -14,7 +60,7 @@ struct finish attempt_go_on(enum entry_stage stage)
 
 struct finish attempt_put_back(enum entry_stage stage)
 {
-    return (struct finish){.stage = stage, .delay_ms = 1};
+    return (struct finish){.stage = stage, .put_back = true};
 }
 
 struct finish attempt_settle(struct attempt *attempt, enum entry_verdict verdict, const char *note)
@@ -31,48 +77,43 @@ struct finish attempt_mark_as(struct attempt *attempt, enum entry_verdict verdic
     return attempt_go_on(STAGE_WRITTEN);
 }
 
-void attempt_count_failure(struct attempt *attempt, const struct error *error)
+void attempt_count_failure(struct attempt *attempt, const char *class, const struct error *error)
 {
+    struct stats *stats = attempt->deliver->stats;
     attempt->entry->failures++;
-    atomic_fetch_add(&attempt->deliver->stats->failed, 1);
-    stats_delivery_failed(attempt->deliver->stats, error->text);
+    metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_FAILED, class, NULL, 1);
+    stats_delivery_failed(stats, error->text);
 }
 
-struct finish attempt_again(struct attempt *attempt, enum entry_stage stage,
+struct finish attempt_again(struct attempt *attempt, const char *class, enum entry_stage stage,
     unsigned more_doublings, int64_t least_ms, const struct error *error)
 {
     const struct config *config = attempt->deliver->config;
     const struct entry *entry = attempt->entry;
-    attempt_count_failure(attempt, error);
+    attempt_count_failure(attempt, class, error);
     int64_t delay_ms = backoff_ms(entry->failures + more_doublings,
         config->delivery_backoff_base_ms, config->delivery_backoff_max_ms, backoff_random_unit());
     if (delay_ms < least_ms)
         delay_ms = least_ms;
-    log_event(LOG_LEVEL_WARN, component,
-        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts),
-            LOG_NUMBER("retry_ms", delay_ms)),
+    log_event(LOG_LEVEL_WARN, component, ATTEMPT_FIELDS(attempt, LOG_NUMBER("retry_ms", delay_ms)),
         "Failed to deliver %s %s", entry->item.id, error->text);
     return (struct finish){.stage = stage, .delay_ms = delay_ms > 0 ? delay_ms : 1};
 }
 
 void attempt_forget_failures(struct attempt *attempt)
 {
-    struct entry *entry = attempt->entry;
-    entry->failures = 0;
-    entry->held_back = 0;
-    entry->failing = false;
-    entry->failing_ms = 0;
+    attempt->entry->failures = 0;
+    attempt->entry->errors = (struct failing){0};
 }
 
-bool attempt_is_hopeless(struct attempt *attempt, int64_t clock_ms)
+bool attempt_is_hopeless(struct attempt *attempt, struct failing *failing, int64_t clock_ms)
 {
-    struct entry *entry = attempt->entry;
-    if (entry->failing)
-        entry->failing_ms += clock_ms - entry->failing_mark_ms;
-    entry->failing = true;
-    entry->failing_mark_ms = clock_ms;
-    spooling_note_failing(&attempt->deliver->spooling, entry);
-    return entry->failing_ms >= attempt->deliver->config->delivery_give_up_after_ms;
+    if (failing->going_on && clock_ms > failing->mark_ms)
+        failing->total_ms += clock_ms - failing->mark_ms;
+    failing->going_on = true;
+    failing->mark_ms = clock_ms;
+    spooling_note_failing(&attempt->deliver->spooling, attempt->entry);
+    return failing->total_ms >= attempt->deliver->config->delivery_give_up_after_ms;
 }
 
 bool context_is_over(const struct delivery_context *context)
@@ -91,5 +132,5 @@ struct finish attempt_backend_failed(struct attempt *attempt, enum entry_stage s
 {
     if (outcome == CONVEX_ABORTED)
         return attempt_put_back(stage);
-    return attempt_again(attempt, stage, 0, 0, error);
+    return attempt_again(attempt, attempt_backend_failure(outcome), stage, 0, 0, error);
 }

@@ -2,6 +2,7 @@
 #ifndef WORK_ATTEMPT_H
 #define WORK_ATTEMPT_H
 
+#include "base/log.h"
 #include "remote/service_actions.h"
 #include "work/deliver.h"
 
@@ -15,10 +16,22 @@ struct attempt {
     const char *note; /* why it ended other than delivered, for the log */
 };
 
+/* The fields of every log line about an attempt, and those that the line adds. */
+#define ATTEMPT_FIELDS(attempt_, ...)                                \
+    LOG_FIELDS(LOG_TEXT("notification", (attempt_)->entry->item.id), \
+        LOG_TEXT("agent", (attempt_)->entry->agent_slug),            \
+        LOG_NUMBER("attempt", (attempt_)->entry->attempts),          \
+        LOG_NUMBER("run_ms", (attempt_)->run_ms),                    \
+        LOG_NUMBER("total_ms", attempt_total_ms(attempt_)),          \
+        LOG_TEXT("trace", (attempt_)->entry->trace.id), __VA_ARGS__)
+
+/* How long the attempt has taken so far. */
+int64_t attempt_total_ms(const struct attempt *attempt);
+
 /* The next stage follows at once. */
 struct finish attempt_go_on(enum entry_stage stage);
 
-/* The stage goes on as soon as the queue lets it: nothing failed. */
+/* The stage goes on when the queue lets it: nothing failed, and the entry keeps its place. */
 struct finish attempt_put_back(enum entry_stage stage);
 
 /* The end; the backend needs no mark, or has it. */
@@ -28,21 +41,32 @@ struct finish attempt_settle(struct attempt *attempt, enum entry_verdict verdict
 struct finish attempt_mark_as(
     struct attempt *attempt, enum entry_verdict verdict, const char *note);
 
-/* Counts a failure and keeps its words for /health. */
-void attempt_count_failure(struct attempt *attempt, const struct error *error);
+/*
+ * Why an attempt failed, as the metrics name it (base/metric_families.c). What has to do with
+ * neither gateway nor backend, as missing memory, is attempt_other_failure. Pure.
+ */
+extern const char attempt_other_failure[];
+const char *attempt_gateway_failure(enum gateway_outcome outcome);
+const char *attempt_backend_failure(enum convex_outcome outcome);
 
-/* The stage failed: counts, says why, and waits with backoff, at least least_ms. */
-struct finish attempt_again(struct attempt *attempt, enum entry_stage stage,
+/* Counts a failure of that class and keeps its words for /health. */
+void attempt_count_failure(struct attempt *attempt, const char *class, const struct error *error);
+
+/*
+ * The stage failed: counts a failure of that class, says why, and waits with backoff, at least
+ * least_ms.
+ */
+struct finish attempt_again(struct attempt *attempt, const char *class, enum entry_stage stage,
     unsigned more_doublings, int64_t least_ms, const struct error *error);
 
-/* The stage is over: its failures no longer count. */
+/* The stage is over: its failures no longer count, but for the gateway's refusals. */
 void attempt_forget_failures(struct attempt *attempt);
 
 /*
- * Adds the time since the last failure of this stage, on the clock clock_ms, to the time for which
- * it fails. Returns true when that is as long as DELIVERY_GIVE_UP_AFTER_MS allows.
+ * Adds the time since the last failure of this kind, which is one of the entry's, on that kind's
+ * own clock. Returns true when it is as long as DELIVERY_GIVE_UP_AFTER_MS allows.
  */
-bool attempt_is_hopeless(struct attempt *attempt, int64_t clock_ms);
+bool attempt_is_hopeless(struct attempt *attempt, struct failing *failing, int64_t clock_ms);
 
 /* Whether the context says that the notification has ended without us. */
 bool context_is_over(const struct delivery_context *context);

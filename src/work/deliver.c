@@ -5,6 +5,7 @@
 #include "base/json_guard.h"
 #include "base/log.h"
 #include "base/stop_point.h"
+#include "queue/activity.h"
 
 static const char component[] = "Delivery";
 
@@ -14,6 +15,7 @@ static void remember_context(struct entry *entry, const struct delivery_context 
     const char *slug = json_guard_string(context->agent, "slug");
     const char *task_id = json_guard_string(context->notification, "taskId");
     text_copy(entry->agent_slug, sizeof entry->agent_slug, slug != NULL ? slug : "");
+    activity_name_agent(entry->activity, entry->agent_slug);
     text_copy(entry->task_id, sizeof entry->task_id, task_id != NULL ? task_id : "");
 }
 
@@ -57,6 +59,7 @@ static struct finish run_known(struct attempt *attempt)
         service_get_delivery(&attempt->service, attempt->entry->item.id, &context, &error);
     if (outcome != CONVEX_SUCCESS)
         return write_back_failed(attempt, STAGE_KNOWN, outcome, &error);
+    attempt->entry->errors = (struct failing){0};
     remember_context(attempt->entry, &context);
     struct finish finish;
     if (!decide_without_send(attempt, &context, &finish))
@@ -83,6 +86,38 @@ static struct finish run_stage(struct attempt *attempt, enum entry_stage stage)
     return attempt_go_on(STAGE_SETTLED);
 }
 
+static void count_delivered(struct metrics *metrics, const struct entry *entry)
+{
+    int64_t now_us = clock_monotonic_us();
+    int64_t replied_us = entry->replied_us != 0 ? entry->replied_us : entry->known_us;
+    metrics_add(metrics, METRIC_NOTIFICATIONS_DELIVERED, NULL, NULL, 1);
+    metrics_observe(metrics, METRIC_WRITE_BACK, NULL, now_us - replied_us);
+    metrics_observe(metrics, METRIC_DELIVERY, NULL, now_us - entry->known_us);
+    if (entry->created_at_ms > 0)
+        metrics_observe(
+            metrics, METRIC_DELIVERY_LAG, NULL, (clock_wall_ms() - entry->created_at_ms) * 1000);
+}
+
+static void count_end(const struct attempt *attempt)
+{
+    static const char *const outcomes[] = {
+        [VERDICT_DELIVERED] = "delivered",
+        [VERDICT_SKIPPED] = "skipped",
+        [VERDICT_DEAD] = "dead",
+    };
+    const struct entry *entry = attempt->entry;
+    struct metrics *metrics = &attempt->deliver->stats->metrics;
+    metrics_add(
+        metrics, METRIC_AGENT_NOTIFICATIONS, entry->agent_slug, outcomes[entry->verdict], 1);
+    if (entry->verdict == VERDICT_DELIVERED)
+        count_delivered(metrics, entry);
+    else if (entry->verdict == VERDICT_DEAD)
+        metrics_add(metrics, METRIC_NOTIFICATIONS_DEAD, NULL, NULL, 1);
+    else
+        metrics_add(metrics, METRIC_NOTIFICATIONS_SKIPPED,
+            attempt->note != NULL ? attempt->note : "other", NULL, 1);
+}
+
 static void report_end(const struct attempt *attempt)
 {
     static const char *const words[] = {
@@ -91,18 +126,10 @@ static void report_end(const struct attempt *attempt)
         [VERDICT_DEAD] = "Given up on",
     };
     const struct entry *entry = attempt->entry;
-    struct stats *stats = attempt->deliver->stats;
-    atomic_llong *const counters[] = {
-        [VERDICT_DELIVERED] = &stats->delivered,
-        [VERDICT_SKIPPED] = &stats->skipped,
-        [VERDICT_DEAD] = &stats->dead,
-    };
-    atomic_fetch_add(counters[entry->verdict], 1);
+    count_end(attempt);
     log_event(entry->verdict == VERDICT_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
-        LOG_FIELDS(LOG_TEXT("agent", entry->agent_slug), LOG_NUMBER("attempt", entry->attempts),
-            LOG_NUMBER("run_ms", attempt->run_ms),
-            LOG_NUMBER("total_ms", (clock_monotonic_us() - entry->started_us) / 1000),
-            LOG_TEXT("reason", attempt->note != NULL ? attempt->note : "replied")),
+        ATTEMPT_FIELDS(
+            attempt, LOG_TEXT("reason", attempt->note != NULL ? attempt->note : "replied")),
         "%s %s", words[entry->verdict], entry->item.id);
 }
 
@@ -110,8 +137,12 @@ static void report_end(const struct attempt *attempt)
 static struct finish run_stages(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
+    if (entry->only_bury) {
+        attempt->note = "kept_in_dead";
+        return attempt_go_on(STAGE_SETTLED);
+    }
     struct finish finish = run_stage(attempt, entry->stage);
-    while (finish.stage != STAGE_SETTLED && finish.delay_ms == 0) {
+    while (finish.stage != STAGE_SETTLED && !finish.put_back && finish.delay_ms == 0) {
         send_queue_advance(attempt->deliver->queue, entry, finish.stage);
         finish = run_stage(attempt, finish.stage);
     }
@@ -124,22 +155,25 @@ void deliver_run(void *context, struct http_client *client, struct entry *entry)
     struct attempt attempt = {
         .deliver = deliver,
         .client = client,
-        .service = {.convex = deliver->convex, .client = client},
+        .service = {.convex = deliver->convex, .client = client, .trace = &entry->trace},
         .entry = entry,
         .run_ms = -1,
     };
     entry->started_us = clock_monotonic_us();
+    if (entry->trace.id[0] == '\0')
+        trace_begin(&entry->trace);
+    metrics_observe(&deliver->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->waited_us);
     struct finish finish = run_stages(&attempt);
-    if (finish.stage == STAGE_SETTLED && !spooling_end(&deliver->spooling, entry))
+    if (finish.stage == STAGE_SETTLED && !spooling_end(&deliver->spooling, entry)) {
+        entry->only_bury = true;
         finish = (struct finish){
-            .stage = entry->reply != NULL || entry->spooled ? STAGE_REPLIED : STAGE_WRITTEN,
-            .delay_ms = deliver->config->delivery_backoff_max_ms,
-        };
+            .stage = STAGE_WRITTEN, .delay_ms = deliver->config->delivery_backoff_max_ms};
+    }
     if (finish.stage == STAGE_SETTLED) {
         STOP_POINT("after_spool_remove");
         report_end(&attempt);
         if (entry->verdict == VERDICT_DELIVERED)
-            wake_note_delivery(deliver->wake, client, entry->agent_id);
+            wake_note_delivery(deliver->wake, client, entry->agent_id, &entry->trace);
     }
     if (finish.stage != STAGE_SETTLED)
         spooling_release_reply(entry);

@@ -49,6 +49,14 @@ void gatekeeper_apply(const struct gatekeeper *keeper)
     send_queue_set_flow(keeper->queue, &flow);
 }
 
+void gatekeeper_hold_by_hand(const struct gatekeeper *keeper, bool held)
+{
+    send_queue_hold(keeper->queue, held);
+    atomic_store(&keeper->stats->held_by_hand, held);
+    log_info(component, held ? "Sends are held by hand: no agent is asked until they are released"
+                             : "Sends are no longer held by hand");
+}
+
 void gatekeeper_note_send(const struct gatekeeper *keeper, uint64_t ticket, const char *agent_id,
     const struct gateway_result *result)
 {
@@ -56,9 +64,9 @@ void gatekeeper_note_send(const struct gatekeeper *keeper, uint64_t ticket, cons
         carry_on(keeper);
 }
 
-void gatekeeper_note_probe(
-    const struct gatekeeper *keeper, bool patient, const struct gateway_result *result)
+void gatekeeper_note_probe(const struct gatekeeper *keeper, bool patient, uint64_t ticket,
+    const struct gateway_result *result)
 {
-    if (gateway_gate_note_probe(keeper->gate, patient, result, clock_monotonic_ms()))
+    if (gateway_gate_note_probe(keeper->gate, patient, ticket, result, clock_monotonic_ms()))
         carry_on(keeper);
 }

@@ -193,12 +193,15 @@ static enum convex_outcome trace(struct loop_guard *guard, const struct service 
         outcome = read_link(service, &links[count], next, error);
         count++;
     }
+    bool whole = next[0] == '\0' || count <= guard->max_hops;
     while (outcome == CONVEX_SUCCESS && count-- > 0) {
         *cause = (struct cause){
             .thread_update = links[count].thread_update,
             .hops = links[count].by_agent ? cause->hops + 1 : 0,
         };
-        remember(guard, links[count].id, cause);
+        /* Where the way back was cut off, a number may be too low, but not one over the limit. */
+        if (whole || cause->hops > guard->max_hops)
+            remember(guard, links[count].id, cause);
     }
     free(links);
     return outcome;

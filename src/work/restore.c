@@ -10,6 +10,7 @@ static const char component[] = "Spool";
 struct restored {
     struct spool *spool;
     struct send_queue *queue;
+    int64_t give_up_after_ms;
     size_t replies;
     size_t runs;
     size_t damaged;
@@ -29,6 +30,9 @@ static void take_up(void *context, struct spool_record *record, bool damaged)
         return;
     }
     bool replied = record->reply != NULL;
+    /* Who was given up on and is back was sent again by an operator: it has all its time. */
+    if (record->error_ms >= restored->give_up_after_ms)
+        record->error_ms = 0;
     if (!send_queue_restore(restored->queue, record, replied))
         restored->incomplete = true;
     restored->replies += replied ? 1 : 0;
@@ -41,7 +45,8 @@ static void take_note_of_dead(void *context, struct spool_record *record, bool d
     struct restored *restored = context;
     int remembered = 0;
     if (!damaged)
-        remembered = send_queue_remember_settled(restored->queue, record->id);
+        remembered =
+            send_queue_remember_settled(restored->queue, record->id, record->created_at_ms);
     else if (!send_queue_charge(restored->queue, record->id, 1))
         remembered = ERROR_NO_MEMORY;
     if (remembered < 0)
@@ -51,9 +56,11 @@ static void take_note_of_dead(void *context, struct spool_record *record, bool d
     free(record->reply);
 }
 
-int restore_from_spool(struct spool *spool, struct send_queue *queue, struct error *error)
+int restore_from_spool(
+    struct spool *spool, struct send_queue *queue, int64_t give_up_after_ms, struct error *error)
 {
-    struct restored restored = {.spool = spool, .queue = queue};
+    struct restored restored = {
+        .spool = spool, .queue = queue, .give_up_after_ms = give_up_after_ms};
     int result = spool_each(spool, take_up, &restored, error);
     if (result == 0)
         result = spool_each_dead(spool, take_note_of_dead, &restored, error);

@@ -23,12 +23,20 @@ static void note_outcome(const struct spooling *spooling, const struct entry *en
         log_info(component, "The spool works again");
 }
 
+static void set_recorded(const struct spooling *spooling, struct entry *entry, bool recorded)
+{
+    if (entry->recorded != recorded)
+        send_queue_note_record(spooling->queue, entry, recorded);
+}
+
 static int save(const struct spooling *spooling, struct entry *entry, bool with_reply)
 {
     struct error error;
     struct spool_record record = {
         .created_at_ms = entry->created_at_ms,
-        .failing_ms = entry->failing_ms,
+        .failing_ms = entry->refusals.total_ms,
+        .error_ms = entry->errors.total_ms,
+        .timeouts = entry->timeouts,
         .runs = entry->runs,
         .reply = with_reply ? entry->reply : NULL,
     };
@@ -39,7 +47,7 @@ static int save(const struct spooling *spooling, struct entry *entry, bool with_
     text_copy(record.failure, sizeof record.failure, entry->failure);
     int result = spool_save(spooling->spool, &record, with_reply, &error);
     note_outcome(spooling, entry, result, &error);
-    entry->recorded = entry->recorded || result == 0;
+    set_recorded(spooling, entry, entry->recorded || result == 0);
     return result;
 }
 
@@ -50,7 +58,7 @@ static void remove_record(const struct spooling *spooling, struct entry *entry)
     /* That what was never written could be removed does not prove that the disk works. */
     if (result != 0)
         note_outcome(spooling, entry, result, &error);
-    entry->recorded = entry->recorded && result != 0;
+    set_recorded(spooling, entry, entry->recorded && result != 0);
 }
 
 void spooling_begin_run(const struct spooling *spooling, struct entry *entry)
@@ -62,7 +70,7 @@ void spooling_begin_run(const struct spooling *spooling, struct entry *entry)
 void spooling_take_back_run(const struct spooling *spooling, struct entry *entry)
 {
     entry->runs--;
-    if (entry->runs == 0 && entry->failing_ms == 0)
+    if (entry->runs == 0 && entry->refusals.total_ms == 0)
         remove_record(spooling, entry);
     else
         save(spooling, entry, false);
@@ -70,8 +78,10 @@ void spooling_take_back_run(const struct spooling *spooling, struct entry *entry
 
 void spooling_note_failing(const struct spooling *spooling, struct entry *entry)
 {
-    if (!entry->spooled)
-        save(spooling, entry, entry->reply != NULL);
+    if (entry->spooled && entry->reply == NULL)
+        return;
+    if (save(spooling, entry, entry->reply != NULL) == 0)
+        entry->spooled = entry->reply != NULL;
 }
 
 void spooling_keep_reply(const struct spooling *spooling, struct entry *entry)
@@ -98,19 +108,21 @@ int spooling_recall_reply(const struct spooling *spooling, struct entry *entry, 
             error, ERROR_INVALID, "spool: the record of %s holds no reply", entry->item.id);
     if (result == 0)
         entry->reply = record.reply;
-    if (result != 0 && result != ERROR_NO_MEMORY) {
+    /* A shortage of descriptors or a disk that fails now is no reason to ask the agent again. */
+    if (result == ERROR_CLOSED || result == ERROR_INVALID) {
         struct error unused;
         spool_bury(spooling->spool, entry->item.id, &unused);
         entry->spooled = false;
+        set_recorded(spooling, entry, false);
     }
     return result;
 }
 
-/* A reply that nobody could write, or an end that the backend does not know of. */
+/* A reply or a note that nobody could write, or an end that the backend does not know of. */
 static bool is_for_operators(const struct entry *entry)
 {
-    return entry->verdict == VERDICT_DEAD &&
-           (entry->spooled || entry->reply != NULL || !entry->marked);
+    bool has_reply = entry->spooled || entry->reply != NULL;
+    return entry->verdict == VERDICT_DEAD && (has_reply || entry->untold || !entry->marked);
 }
 
 static bool bury(const struct spooling *spooling, struct entry *entry)

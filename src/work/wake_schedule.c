@@ -190,7 +190,9 @@ static size_t take_over_locked(struct wake_schedule *schedule, const struct agen
         struct row *known = find_locked(schedule, row->item.id);
         TAILQ_REMOVE(fresh, row, in_all);
         if (known != NULL) {
-            renew_locked(schedule, known, &row->agent, now_ms);
+            /* One that this list held before stays as it was there. */
+            if (known->list != schedule->lists)
+                renew_locked(schedule, known, &row->agent, now_ms);
             TAILQ_INSERT_TAIL(left, row, in_all);
         } else {
             add_locked(schedule, row, i, list->count, now_ms);

@@ -193,6 +193,20 @@ static void test_deleted_agent_and_task_are_skipped(void **state)
     json_decref(rows);
 }
 
+/* Their rows are listed again and again, more than ten thousand values and keys for each thousand.
+ */
+static void test_thousands_that_are_stuck_can_be_listed(void **state)
+{
+    struct world *world = *state;
+    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", "gateway_draining", 1)));
+    json_decref(board_load(world, 6000, 200));
+    world_start_runtime(world, (const char *[]){"DELIVERY_QUEUE_CAPACITY=8000",
+                                   "DELIVERY_LIST_LIMIT=500", "DELIVERY_INTERVAL=20", NULL});
+    world_wait(world, "action=listUndeliveredNotifications&calls=20");
+    assert_false(process_said(&world->runtime, "Poll error"));
+    world_stop_runtime(world);
+}
+
 static void test_one_hanging_agent_delays_no_other(void **state)
 {
     struct world *world = *state;
@@ -271,6 +285,7 @@ int main(void)
         IN_WORLD(test_list_that_fails_is_asked_again),
         IN_WORLD(test_killed_runtime_loses_no_reply),
         IN_WORLD(test_deleted_agent_and_task_are_skipped),
+        IN_WORLD(test_thousands_that_are_stuck_can_be_listed),
         IN_WORLD(test_one_hanging_agent_delays_no_other),
         IN_WORLD(test_wrong_token_is_said_without_the_token),
         IN_WORLD(test_redirect_is_not_followed),

@@ -79,6 +79,37 @@ static void test_gateway_that_drains_and_returns(void **state)
     world_stop_runtime(world);
 }
 
+/* Probes get through and runs do not: that is never counted, and costs nobody else anything. */
+static void refuse_runs_and_deliver(struct world *world, int status, const char *header)
+{
+    enum { TIMES = 5 };
+    char id[ID_BYTES];
+    load_one(world, id);
+    board_gateway_fault(world,
+        json_pack("{s:s, s:i, s:i, s:{s:s}, s:{s:{s:s}}}", "action", "status", "status", status,
+            "times", TIMES, "headers", header, "0", "body_json", "error", "message", "not now"));
+    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    world_wait(world, "undelivered=0");
+    assert_int_equal(board_requests_for(world, id), TIMES + 1);
+    assert_int_equal(world_stat(world, NULL, "replies"), 1);
+    json_t *messages = board_documents(world, "messages");
+    int count;
+    const json_t *message = board_message_for(messages, id, &count);
+    assert_null(strstr(board_string(message, "content"), "No reply"));
+    json_decref(messages);
+    world_stop_runtime(world);
+}
+
+static void test_busy_answers_are_not_counted(void **state)
+{
+    refuse_runs_and_deliver(*state, 429, "Retry-After");
+}
+
+static void test_misconfigured_answers_are_not_counted(void **state)
+{
+    refuse_runs_and_deliver(*state, 403, "X-Nothing");
+}
+
 /* The gateway slows a client down that goes on with a wrong token, so it must not be hammered. */
 static void test_wrong_gateway_token_is_said_and_not_hammered(void **state)
 {
@@ -234,6 +265,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_endpoint_that_is_switched_off_and_on),
         IN_WORLD(test_gateway_that_drains_and_returns),
+        IN_WORLD(test_busy_answers_are_not_counted),
+        IN_WORLD(test_misconfigured_answers_are_not_counted),
         IN_WORLD(test_wrong_gateway_token_is_said_and_not_hammered),
         IN_WORLD(test_proxy_without_its_gateway),
         IN_WORLD(test_failing_provider_is_asked_one_agent_at_a_time),

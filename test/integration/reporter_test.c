@@ -70,8 +70,8 @@ static void ask_for_upgrade(struct world *world, const char *strategy)
 
 static void expect_exit(struct world *world)
 {
+    assert_true(process_wait_for(&world->runtime, "Shutdown complete", WORLD_WAIT_MS, NULL, 0));
     assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
-    assert_true(process_said(&world->runtime, "Shutdown complete"));
 }
 
 static void test_report_goes_out_at_the_start(void **state)
@@ -196,12 +196,30 @@ static void test_upgrade_that_took_is_told_as_a_success(void **state)
     world_start_runtime(world, (const char *[]){"HEALTH_CHECK_INTERVAL=50",
                                    "OPENCLAW_VERSION=2026.10.1", "RUNTIME_VERSION=0.3.0", NULL});
     wait_for_calls(world, "getPendingUpgrade", 3);
+    /* By us, before the report with the new versions, which would end the request as well. */
+    assert_int_equal(world_stat(world, "backend", "recordUpgradeResult"), 1);
     json_t *runtime = first_document(world, "runtimes");
     const json_t *history = json_object_get(runtime, "upgradeHistory");
     assert_int_equal(json_array_size(history), 1);
     assert_string_equal(board_string(json_array_get(history, 0), "status"), "success");
     assert_string_equal(board_string(json_array_get(history, 0), "fromRuntimeVersion"), "0.2.0");
     json_decref(runtime);
+    world_stop_runtime(world);
+}
+
+/* A request that stays, since its result cannot be told, is no reason to stop again. */
+static void test_request_that_stays_is_acted_on_once(void **state)
+{
+    struct world *world = *state;
+    world_start_runtime(world, fast);
+    wait_for_status(world, "online");
+    ask_for_upgrade(world, "immediate");
+    expect_exit(world);
+    board_backend_fault(world,
+        json_pack("{s:s, s:s}", "action", "recordUpgradeResult", "behaviour", "function_error"));
+    world_start_runtime(world, fast);
+    wait_for_status(world, "online");
+    wait_for_calls(world, "getPendingUpgrade", 4);
     world_stop_runtime(world);
 }
 
@@ -267,6 +285,7 @@ int main(void)
         IN_WORLD(test_restart_request_stops_in_order),
         IN_WORLD(test_upgrade_without_effect_stops_once_and_is_told),
         IN_WORLD(test_upgrade_that_took_is_told_as_a_success),
+        IN_WORLD(test_request_that_stays_is_acted_on_once),
         IN_WORLD(test_result_is_told_once_although_its_answer_is_lost),
         IN_WORLD(test_other_strategies_and_modes_only_log),
         IN_WORLD(test_unknown_version_is_left_out),

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +68,7 @@ bool queue_fixture_finish(
 void queue_fixture_hold(struct send_queue *queue, bool held)
 {
     static _Atomic uint64_t version;
-    const struct send_flow flow = {.version = ++version, .held = held};
+    const struct send_flow flow = {.version = atomic_fetch_add(&version, 1) + 1, .held = held};
     send_queue_set_flow(queue, &flow);
 }
 

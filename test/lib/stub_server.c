@@ -19,6 +19,8 @@ enum { CONNECTIONS = 64 };
 
 struct stub_server {
     const char *answer;
+    stub_server_answer *answer_to;
+    void *context;
     int listen_fd;
     int stop_pipe[2]; /* its read end becomes readable at the stop */
     unsigned port;
@@ -31,8 +33,14 @@ struct stub_server {
 static void answer(const struct stub_server *server, int fd)
 {
     char request[16384];
-    ssize_t length = read(fd, request, sizeof request);
-    if (length > 0 && write(fd, server->answer, strlen(server->answer)) > 0)
+    ssize_t length = read(fd, request, sizeof request - 1);
+    const char *bytes = server->answer;
+    request[length > 0 ? length : 0] = '\0';
+    if (length > 0 && server->answer_to != NULL)
+        bytes = server->answer_to(server->context, request);
+    if (bytes == NULL)
+        length = 0;
+    else if (length > 0 && write(fd, bytes, strlen(bytes)) > 0)
         shutdown(fd, SHUT_WR);
     /* Closed with something unread it would be a reset, which may overtake the answer. */
     while (length > 0)
@@ -47,7 +55,7 @@ static void *serve(void *argument)
         {.fd = server->stop_pipe[0], .events = POLLIN}};
     while (poll(fds, 2, -1) > 0 && fds[1].revents == 0) {
         int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-        if (fd >= 0 && server->answer != NULL)
+        if (fd >= 0 && (server->answer != NULL || server->answer_to != NULL))
             answer(server, fd);
         else if (fd >= 0 && server->silent_count < CONNECTIONS)
             server->silent[server->silent_count++] = fd;
@@ -55,13 +63,16 @@ static void *serve(void *argument)
     return NULL;
 }
 
-struct stub_server *stub_server_start(const char *answer_bytes)
+static struct stub_server *start(
+    const char *answer_bytes, stub_server_answer *answer_to, void *context)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     struct stub_server *server = calloc(1, sizeof *server);
     assert_non_null(server);
     server->answer = answer_bytes;
+    server->answer_to = answer_to;
+    server->context = context;
     server->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(server->listen_fd >= 0);
     assert_int_equal(bind(server->listen_fd, (struct sockaddr *)&address, sizeof address), 0);
@@ -71,6 +82,16 @@ struct stub_server *stub_server_start(const char *answer_bytes)
     assert_int_equal(pipe(server->stop_pipe), 0);
     assert_int_equal(thread_start(&server->thread, "stub", serve, server, NULL), 0);
     return server;
+}
+
+struct stub_server *stub_server_start(const char *answer_bytes)
+{
+    return start(answer_bytes, NULL, NULL);
+}
+
+struct stub_server *stub_server_start_with(stub_server_answer *answer_to, void *context)
+{
+    return start(NULL, answer_to, context);
 }
 
 unsigned stub_server_port(const struct stub_server *server)

@@ -10,6 +10,13 @@ struct stub_server;
  * when it cannot start. Ended by stub_server_stop.
  */
 struct stub_server *stub_server_start(const char *answer);
+
+/*
+ * The same with an answer for each request, which answer_to makes of its bytes (ended by NUL) in
+ * the server's thread; borrowed until the next call. NULL closes without a word.
+ */
+typedef const char *stub_server_answer(void *context, const char *request);
+struct stub_server *stub_server_start_with(stub_server_answer *answer_to, void *context);
 unsigned stub_server_port(const struct stub_server *server);
 void stub_server_stop(struct stub_server *server);
 

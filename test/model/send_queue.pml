@@ -14,6 +14,9 @@
  * take place, or hangs until the stop. Nobody wakes up without a cause: that could hide a signal
  * that is missing.
  *
+ * -DWAKES=N adds N wake-ups of each of the two agents, which stand behind the deliveries of both;
+ * MOST_WAKES of them run at a time, and an agent has one at a time.
+ *
  * -DBREAK=RULE leaves out what keeps one rule. scripts/model.sh has Spin find that as well.
  */
 #define LANE_BUSY 1
@@ -28,6 +31,9 @@
 #define PUT_BACK_AFTER_CLOSE 10
 #define DRAINED_ASKS_HEAP 11
 #define DEADLINE 12
+#define SIGNAL_OF_WAKE 13
+#define SIGNAL_OF_FINISH 14
+#define FEW_WAKES 15
 #ifndef BREAK
 #define BREAK 0
 #endif
@@ -44,12 +50,23 @@
 #define WITHDRAWALS 0 /* of a notification, by its author */
 #endif
 
+#ifndef WAKES
+#define WAKES 0 /* of each agent */
+#endif
+#define MOST_WAKES 1
+
 #ifndef WORKERS
 #define WORKERS 2 /* or 3 */
 #endif
 #define LANES 2
 #define ENTRIES 3
-#define LANE_OF(entry) ((entry) / 2) /* 0 and 1 are for one agent, 2 for another */
+/* Entries 0 and 1 are for one agent, 2 for another; 3 and 4 are the wake-ups of the two. */
+#if WAKES > 0
+#define LANE_OF(entry) ((entry) < ENTRIES -> (entry) / 2 : (entry) - ENTRIES)
+#else
+#define LANE_OF(entry) ((entry) / 2)
+#endif
+#define IS_WAKE(entry) (WAKES > 0 && (entry) >= ENTRIES && (entry) < ENTRIES + LANES)
 #define CAPACITY 2
 #define NO_ENTRY 7
 #define NEVER 7
@@ -59,6 +76,9 @@ mtype = { UNKNOWN, READY, WAITING, RUNNING, PUT_OFF, SETTLED };
 mtype place[ENTRIES] = UNKNOWN;
 bool replied[ENTRIES];
 bool busy[LANES];
+mtype = { NO_WAKE, WAKE_READY, WAKE_RUNNING };
+mtype wake_up[LANES] = NO_WAKE;
+byte wakes_running;
 bool sends_held;
 bool closed;
 
@@ -99,6 +119,10 @@ bool overslept;   /* a worker sleeps although there is something to do */
 #define FIRST(entry, class) (LISTED(entry, class) && !(entry == 1 && LISTED(0, class)))
 #define WRITE_BACK(entry) (FIRST(entry, true) && (!closed || KEEPS(CLOSE_LETS_WRITE)))
 #define SEND(entry) (FIRST(entry, false) && !closed && !sends_held)
+#define WAKE(lane) \
+    (wake_up[lane] == WAKE_READY && !busy[lane] && !closed && !sends_held && \
+        (wakes_running < MOST_WAKES || !KEEPS(FEW_WAKES)))
+#define ANY_WAKE (WAKES > 0 && (WAKE(0) || WAKE(1)))
 
 /* is_drained_locked */
 #define STILL_DUE(entry) (WAITS(entry) && due_in[entry] < deadline_in && KEEPS(DRAINED_ASKS_HEAP))
@@ -166,10 +190,17 @@ inline pick_locked()
     if
     :: ANY(WRITE_BACK) -> PICK(WRITE_BACK)
     :: !ANY(WRITE_BACK) && ANY(SEND) -> PICK(SEND)
+    :: !ANY(WRITE_BACK) && !ANY(SEND) && ANY_WAKE ->
+        entry = ENTRIES + (lane == 1 && WAKE(1) || !WAKE(0) -> 1 : 0)
     :: else
     fi;
     if
-    :: entry != NO_ENTRY ->
+    :: IS_WAKE(entry) ->
+        wake_up[LANE_OF(entry)] = WAKE_RUNNING;
+        wakes_running++;
+        busy[LANE_OF(entry)] = KEEPS(LANE_BUSY);
+        late_take = EXPIRED
+    :: entry != NO_ENTRY && !IS_WAKE(entry) ->
         place[entry] = RUNNING;
         busy[LANE_OF(entry)] = KEEPS(LANE_BUSY);
         late_take = EXPIRED
@@ -222,14 +253,18 @@ inline send_queue_take()
 }
 
 /*
- * The end of send_queue_finish. What it makes ready, the worker itself could take next, so nothing
- * here would fail without the signal.
+ * The end of send_queue_finish. Of deliveries, what it makes ready the worker itself could take
+ * next, so nothing would fail without the signal. A wake-up frees two things at once, the lane and
+ * a place among the wake-ups, and the worker can take but one.
  */
 inline leave()
 {
     busy[LANE_OF(entry)] = false;
     entry = NO_ENTRY;
-    cond_signal();
+    if
+    :: KEEPS(SIGNAL_OF_FINISH) -> cond_signal()
+    :: else
+    fi;
     favourite = 0;
     worker_state[_pid] = TAKING
 }
@@ -241,6 +276,18 @@ inline finish_settled()
     d_step {
         assert(place[entry] == RUNNING);
         place[entry] = (KEEPS(SETTLED_KNOWN) -> SETTLED : UNKNOWN);
+        leave()
+    }
+}
+
+/* send_queue_finish of a wake-up, which is forgotten: the agent's slot is free. */
+inline finish_wake()
+{
+    choose_favourite();
+    d_step {
+        assert(wake_up[LANE_OF(entry)] == WAKE_RUNNING);
+        wake_up[LANE_OF(entry)] = NO_WAKE;
+        wakes_running--;
         leave()
     }
 }
@@ -306,6 +353,13 @@ active [WORKERS] proctype worker()
     byte favourite;
 take:
     send_queue_take();
+    atomic { /* wake_run: what is not let through is put off, as is one whose agent fails. */
+        if
+        :: IS_WAKE(entry) && (closed || sends_held) -> finish_wake(); goto take
+        :: IS_WAKE(entry) && !closed && !sends_held -> goto wake_agent
+        :: !IS_WAKE(entry)
+        fi
+    }
     atomic {
         if
         :: replied[entry] -> write_back(); goto settle
@@ -322,6 +376,11 @@ take:
 settle:
     atomic {
         finish_settled();
+        goto take
+    }
+wake_agent:
+    atomic {
+        finish_wake();
         goto take
     }
 hang:
@@ -393,6 +452,39 @@ active proctype poller()
         }
     od
 }
+
+#if WAKES > 0
+/* send_queue_wake, by the heartbeat scheduler */
+inline send_queue_wake(agent)
+{
+    atomic {
+        choose_favourite();
+        d_step {
+            if
+            :: !closed && wake_up[agent] == NO_WAKE ->
+                wake_up[agent] = WAKE_READY;
+                if
+                :: KEEPS(SIGNAL_OF_WAKE) -> cond_signal()
+                :: else
+                fi
+            :: else
+            fi;
+            favourite = 0
+        }
+    }
+}
+
+active proctype scheduler()
+{
+    byte woken[LANES];
+    byte favourite;
+    do
+    :: woken[0] < WAKES -> woken[0]++; send_queue_wake(0)
+    :: woken[1] < WAKES -> woken[1]++; send_queue_wake(1)
+    :: woken[0] == WAKES && woken[1] == WAKES -> break
+    od
+}
+#endif
 
 /* What people do on the board. */
 active proctype people()
@@ -495,7 +587,13 @@ end:
 }
 
 #define BOTH_AT_WORK (place[0] == RUNNING && place[1] == RUNNING)
-ltl one_of_a_lane { [] !BOTH_AT_WORK }
+#define AWAKE_AT_WORK(lane, work) (wake_up[lane] == WAKE_RUNNING && (work))
+#define WAKE_AT_WORK \
+    (WAKES > 0 && (AWAKE_AT_WORK(0, place[0] == RUNNING || place[1] == RUNNING) || \
+        AWAKE_AT_WORK(1, place[2] == RUNNING)))
+ltl one_of_a_lane { [] !(BOTH_AT_WORK || WAKE_AT_WORK) }
+
+ltl few_wakes { [] (wakes_running <= MOST_WAKES) }
 
 #define ASKED_ONCE(entry) (runs[entry] <= 1)
 ltl asked_once { [] ALL(ASKED_ONCE) }
@@ -523,7 +621,7 @@ ltl write_backs_end { [] (ALL_ENDED && !EXPIRED -> ALL(WRITTEN_BACK)) }
  */
 #define ON_THE_WAY(worker) \
     ((worker) < WORKERS && (worker_state[worker] == TAKING || wake_in[worker] == 0))
-#define TAKEABLE (!EXPIRED && (ANY(WRITE_BACK) || ANY(SEND)))
+#define TAKEABLE (!EXPIRED && (ANY(WRITE_BACK) || ANY(SEND) || ANY_WAKE))
 #define WAKES_BY(worker, time) ((worker) < WORKERS && wake_in[worker] <= time)
 #define WATCHED(time) (WAKES_BY(0, time) || WAKES_BY(1, time) || WAKES_BY(2, time))
 active proctype guard()

@@ -310,7 +310,7 @@ static int attempt_restore_all(unsigned number)
     write_damaged("js4.json");
     assert_int_equal(send_queue_create(&queue, 1, 1, NULL), 0);
     shortage_begin(number);
-    int result = restore_from_spool(spool, queue, NULL);
+    int result = restore_from_spool(spool, queue, 3600000, NULL);
     shortage_end();
     send_queue_counts(queue, &counts);
     if (result == 0) {

@@ -36,10 +36,32 @@ static struct gateway_result result_of(enum gateway_outcome outcome, int status)
     return result;
 }
 
+/* The probe that began last, of either kind. */
+static uint64_t last_ticket[2];
+
+static bool begin_probe(struct gateway_gate *gate, bool patient, int64_t now_ms)
+{
+    uint64_t ticket;
+    bool mine = gateway_gate_begin_probe(gate, patient, now_ms, &ticket);
+    if (mine)
+        last_ticket[patient] = ticket;
+    return mine;
+}
+
+/* A probe that begins and ends now. */
+static bool note_probe(
+    struct gateway_gate *gate, bool patient, const struct gateway_result *result, int64_t now_ms)
+{
+    uint64_t ticket;
+    /* Whether it is its turn does not matter: the ticket is that of the moment. */
+    gateway_gate_begin_probe(gate, patient, INT64_MIN, &ticket);
+    return gateway_gate_note_probe(gate, patient, ticket, result, now_ms);
+}
+
 static bool probe_finds(struct gateway_gate *gate, enum gateway_outcome outcome, int64_t now_ms)
 {
     struct gateway_result result = result_of(outcome, 0);
-    return gateway_gate_note_probe(gate, false, &result, now_ms);
+    return note_probe(gate, false, &result, now_ms);
 }
 
 /* A send that begins and ends in the present state. */
@@ -69,10 +91,10 @@ static void test_it_starts_as_suspect_and_a_probe_is_due_at_once(void **state)
     struct gateway_gate *gate = *state;
     assert_int_equal(state_of(gate), GATE_SUSPECT);
     assert_int_equal(gateway_gate_probe_due(gate, false), NOW);
-    assert_true(gateway_gate_begin_probe(gate, false, NOW));
-    assert_false(gateway_gate_begin_probe(gate, false, NOW));
+    assert_true(begin_probe(gate, false, NOW));
+    assert_false(begin_probe(gate, false, NOW));
     open_gate(gate);
-    assert_false(gateway_gate_begin_probe(gate, false, NOW + CHECK_MS - 1));
+    assert_false(begin_probe(gate, false, NOW + CHECK_MS - 1));
 }
 
 /* Nobody asks the gateway anything: it is looked after all the same. */
@@ -84,8 +106,8 @@ static void test_open_gate_is_checked_when_nothing_is_heard(void **state)
     assert_int_equal(gateway_gate_probe_due(gate, false), NOW + CHECK_MS);
     gateway_gate_note_send(gate, gateway_gate_ticket(gate), "a", &replied, NOW + 10);
     assert_int_equal(gateway_gate_probe_due(gate, false), NOW + 10 + CHECK_MS);
-    assert_true(gateway_gate_begin_probe(gate, false, NOW + 10 + CHECK_MS));
-    assert_false(gateway_gate_begin_probe(gate, false, NOW + 10 + CHECK_MS));
+    assert_true(begin_probe(gate, false, NOW + 10 + CHECK_MS));
+    assert_false(begin_probe(gate, false, NOW + 10 + CHECK_MS));
     assert_false(probe_finds(gate, GATEWAY_REPLIED, NOW + 20 + CHECK_MS));
     assert_int_equal(gateway_gate_probe_due(gate, false), NOW + 20 + 2 * CHECK_MS);
     assert_true(probe_finds(gate, GATEWAY_UNREACHABLE, NOW + 20 + 2 * CHECK_MS));
@@ -98,11 +120,11 @@ static void test_slow_answer_to_a_check_is_waited_for(void **state)
     struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
     silent.timed_out = true;
     open_gate(gate);
-    assert_false(gateway_gate_note_probe(gate, false, &silent, NOW + CHECK_MS));
+    assert_false(note_probe(gate, false, &silent, NOW + CHECK_MS));
     assert_int_equal(state_of(gate), GATE_OPEN);
-    assert_true(gateway_gate_begin_probe(gate, true, NOW + CHECK_MS));
-    assert_false(gateway_gate_begin_probe(gate, true, NOW + CHECK_MS));
-    assert_true(gateway_gate_note_probe(gate, true, &silent, NOW + 2 * CHECK_MS));
+    assert_true(begin_probe(gate, true, NOW + CHECK_MS));
+    assert_false(begin_probe(gate, true, NOW + CHECK_MS));
+    assert_true(note_probe(gate, true, &silent, NOW + 2 * CHECK_MS));
     assert_int_equal(state_of(gate), GATE_SUSPECT);
 }
 
@@ -160,10 +182,10 @@ static void test_no_probe_before_retry_after_is_over(void **state)
     open_gate(gate);
     assert_true(gateway_gate_note_send(gate, gateway_gate_ticket(gate), "a", &busy, NOW));
     assert_int_equal(gateway_gate_probe_due(gate, false), NOW + 60000);
-    assert_false(gateway_gate_begin_probe(gate, false, NOW + 59999));
-    assert_true(gateway_gate_begin_probe(gate, false, NOW + 60000));
+    assert_false(begin_probe(gate, false, NOW + 59999));
+    assert_true(begin_probe(gate, false, NOW + 60000));
     /* The probe may be told to wait, too. */
-    gateway_gate_note_probe(gate, false, &busy, NOW + 60001);
+    note_probe(gate, false, &busy, NOW + 60001);
     assert_int_equal(gateway_gate_probe_due(gate, false), NOW + 120001);
 }
 
@@ -209,7 +231,7 @@ static void test_probes_are_spaced_from_250_ms_to_under_2_s(void **state)
     int64_t now_ms = NOW;
     int64_t last_gap_ms = 0;
     for (int i = 0; i < 20; i++) {
-        assert_true(gateway_gate_begin_probe(gate, false, now_ms));
+        assert_true(begin_probe(gate, false, now_ms));
         probe_finds(gate, GATEWAY_UNREACHABLE, now_ms + 1);
         int64_t gap_ms = gateway_gate_probe_due(gate, false) - now_ms;
         assert_in_range(gap_ms, 250, 1900);
@@ -227,14 +249,14 @@ static void test_patient_probe_follows_a_quick_one_without_answer(void **state)
     struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
     silent.timed_out = true;
     assert_true(gateway_gate_probe_due(gate, true) == SYNC_NO_DEADLINE);
-    assert_true(gateway_gate_begin_probe(gate, false, NOW));
-    assert_true(gateway_gate_note_probe(gate, false, &silent, NOW + 1500));
+    assert_true(begin_probe(gate, false, NOW));
+    assert_true(note_probe(gate, false, &silent, NOW + 1500));
     int64_t due_ms = gateway_gate_probe_due(gate, true);
     assert_int_equal(due_ms, NOW + 250);
-    assert_true(gateway_gate_begin_probe(gate, true, NOW + 1500));
+    assert_true(begin_probe(gate, true, NOW + 1500));
     assert_true(gateway_gate_probe_due(gate, true) == SYNC_NO_DEADLINE);
     struct gateway_result found = result_of(GATEWAY_REPLIED, 400);
-    assert_true(gateway_gate_note_probe(gate, true, &found, NOW + 9000));
+    assert_true(note_probe(gate, true, &found, NOW + 9000));
     assert_int_equal(state_of(gate), GATE_OPEN);
 }
 
@@ -245,10 +267,33 @@ static void test_a_quick_probe_without_answer_keeps_the_known_reason(void **stat
     struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
     struct gate_view view;
     silent.timed_out = true;
-    gateway_gate_note_probe(gate, false, &misconfigured, NOW);
-    assert_false(gateway_gate_note_probe(gate, false, &silent, NOW + 1500));
+    note_probe(gate, false, &misconfigured, NOW);
+    assert_false(note_probe(gate, false, &silent, NOW + 1500));
     gateway_gate_look(gate, &view);
     assert_non_null(strstr(view.reason, "OPENCLAW_GATEWAY_TOKEN"));
+}
+
+/* Begun before the gateway said for how long it is busy, it must not open the gate before. */
+static void test_probe_of_another_time_says_nothing(void **state)
+{
+    struct gateway_gate *gate = *state;
+    struct gateway_result busy = result_of(GATEWAY_BUSY, 503);
+    struct gateway_result found = result_of(GATEWAY_REPLIED, 400);
+    struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
+    busy.retry_after_ms = 60000;
+    silent.timed_out = true;
+    open_gate(gate);
+    assert_true(begin_probe(gate, false, NOW + CHECK_MS));
+    gateway_gate_note_send(gate, gateway_gate_ticket(gate), "a", &busy, NOW + CHECK_MS);
+    assert_false(gateway_gate_note_probe(gate, false, last_ticket[false], &found, NOW + CHECK_MS));
+    assert_int_equal(state_of(gate), GATE_SHUT);
+    /* Nor does the patient one of an outage that is over. */
+    note_probe(gate, false, &silent, NOW + CHECK_MS + 60000);
+    assert_true(begin_probe(gate, true, NOW + CHECK_MS + 70000));
+    assert_true(probe_finds(gate, GATEWAY_REPLIED, NOW + CHECK_MS + 70001));
+    assert_false(
+        gateway_gate_note_probe(gate, true, last_ticket[true], &silent, NOW + CHECK_MS + 85000));
+    assert_int_equal(state_of(gate), GATE_OPEN);
 }
 
 static void test_the_same_reason_again_is_no_change(void **state)
@@ -376,6 +421,7 @@ int main(void)
         WITH_GATE(test_probes_are_spaced_from_250_ms_to_under_2_s),
         WITH_GATE(test_patient_probe_follows_a_quick_one_without_answer),
         WITH_GATE(test_a_quick_probe_without_answer_keeps_the_known_reason),
+        WITH_GATE(test_probe_of_another_time_says_nothing),
         WITH_GATE(test_the_same_reason_again_is_no_change),
         WITH_GATE(test_open_time_stands_still_while_shut),
         WITH_GATE(test_failed_runs_of_three_agents_in_a_row_begin_a_trickle),

@@ -61,6 +61,9 @@ static int reset(void **state)
 {
     (void)state;
     redact_forget_all();
+    capture_begin(&capture);
+    log_flush();
+    capture_end(&capture);
     log_configure(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
     return 0;
 }
@@ -255,6 +258,47 @@ static void test_long_lines_are_cut_and_stay_readable(void **state)
     }
 }
 
+/* What repeats is a number in a line of the same kind; info is never folded. */
+static void test_repeated_errors_become_one_line(void **state)
+{
+    (void)state;
+    capture_begin(&capture);
+    for (int i = 0; i < 38; i++) {
+        log_event(LOG_LEVEL_ERROR, "Delivery", LOG_FIELDS(LOG_NUMBER("n", i)), "It %s", "broke");
+        log_info("Delivery", "It broke");
+    }
+    int64_t again_ms = log_write_repeats();
+    log_flush();
+    log_flush();
+    capture_end(&capture);
+    assert_in_range(again_ms, 1, 60000);
+    const char *second = strchr(err, '\n') + 1;
+    assert_true(strncmp(behind_time(err), "error [Delivery] It broke n=0\n", 30) == 0);
+    static const char summary[] = "error [Delivery] Repeated 37 times in ";
+    assert_memory_equal(behind_time(second), summary, strlen(summary));
+    assert_non_null(strstr(second, " s: It broke repeats=37\n"));
+    assert_int_equal(strcspn(second, "\n"), strlen(second) - 1);
+    size_t lines = 0;
+    for (const char *at = out; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    assert_int_equal(lines, 38);
+}
+
+/* A change of the level must not swallow what was counted before. */
+static void test_level_change_writes_repeats_first(void **state)
+{
+    (void)state;
+    capture_begin(&capture);
+    log_warn("A", "again");
+    log_warn("A", "again");
+    log_set_level(LOG_LEVEL_ERROR);
+    log_warn("A", "silent");
+    capture_end(&capture);
+    assert_int_equal(log_level_now(), LOG_LEVEL_ERROR);
+    assert_non_null(strstr(err, "warn [A] Repeated 1 time in "));
+    assert_null(strstr(err, "silent"));
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, reset, reset)
 
 int main(void)
@@ -267,6 +311,8 @@ int main(void)
         TEST(test_secrets_do_not_get_out),
         TEST(test_cut_secret_does_not_get_out),
         TEST(test_long_lines_are_cut_and_stay_readable),
+        TEST(test_repeated_errors_become_one_line),
+        TEST(test_level_change_writes_repeats_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

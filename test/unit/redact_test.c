@@ -100,6 +100,21 @@ static void test_most_recent_values_are_known(void **state)
     must_become("<secret-01> <secret-32>", "*** ***");
 }
 
+/* A token that is in use is read again and again, and must outlive those that come and go. */
+static void test_adding_again_keeps_a_secret(void **state)
+{
+    (void)state;
+    char value[32];
+    redact_add_secret("<kept-secret>");
+    for (int i = 0; i < 100; i++) {
+        snprintf(value, sizeof value, "<secret-%02d>", i);
+        redact_add_secret(value);
+        redact_add_secret("<kept-secret>");
+    }
+    must_become("<kept-secret> <secret-99> <secret-69>", "*** *** ***");
+    must_stay("<secret-68>");
+}
+
 static void test_nothing_is_known_after_forgetting(void **state)
 {
     (void)state;
@@ -189,6 +204,7 @@ int main(void)
         TEST(test_value_that_contains_another),
         TEST(test_value_cut_by_the_end_of_the_text),
         TEST(test_most_recent_values_are_known),
+        TEST(test_adding_again_keeps_a_secret),
         TEST(test_nothing_is_known_after_forgetting),
         TEST(test_service_tokens_go_by_their_prefix),
         TEST(test_bearer_values_go),

@@ -5,6 +5,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
 
 #include "../lib/queue_fixture.h"
 #include "base/clock.h"
@@ -79,6 +82,84 @@ static void test_an_older_flow_is_ignored(void **state)
     queue_fixture_take_and_settle(queue, "a1");
 }
 
+/* Either of the two holds alone; write-backs heed neither. */
+static void test_a_hold_by_hand_stands_beside_the_flow(void **state)
+{
+    struct send_queue *queue = *state;
+    const struct send_flow held = {.version = 1, .held = true};
+    const struct send_flow free = {.version = 2};
+    PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2}, {"c1", "c", 3});
+    struct entry *a1 = queue_fixture_take(queue, "a1");
+    struct entry *b1 = queue_fixture_take(queue, "b1");
+    send_queue_hold(queue, true);
+    assert_false(send_queue_advance(queue, a1, STAGE_SENDING));
+    send_queue_set_flow(queue, &held);
+    send_queue_hold(queue, false);
+    assert_false(send_queue_advance(queue, a1, STAGE_SENDING));
+    send_queue_hold(queue, true);
+    send_queue_set_flow(queue, &free);
+    assert_false(send_queue_advance(queue, a1, STAGE_SENDING));
+    queue_fixture_finish(queue, b1, STAGE_REPLIED, 0);
+    queue_fixture_take_and_settle(queue, "b1");
+    send_queue_hold(queue, false);
+    assert_true(send_queue_advance(queue, a1, STAGE_SENDING));
+    queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
+    queue_fixture_take_and_settle(queue, "c1");
+}
+
+enum { HOLDS = 200, WAIT_MS = 10000 };
+
+static void *settle_all(void *queue)
+{
+    for (int i = 0; i < HOLDS; i++)
+        queue_fixture_finish(queue, send_queue_take(queue), STAGE_SETTLED, 0);
+    return NULL;
+}
+
+static void wait_until_done(struct send_queue *queue)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + WAIT_MS;
+    for (;;) {
+        struct send_queue_counts counts = queue_fixture_counts(queue);
+        if (counts.ready + counts.running == 0)
+            return;
+        if (clock_monotonic_ms() > deadline_ms)
+            fail_msg("what was held is not taken");
+        sched_yield();
+    }
+}
+
+/* A worker that waits meanwhile is told; so often that it does wait in some of the holds. */
+static void test_the_end_of_a_hold_wakes_workers(void **state)
+{
+    struct send_queue *queue = *state;
+    pthread_t thread;
+    char id[ID_BYTES];
+    assert_int_equal(pthread_create(&thread, NULL, settle_all, queue), 0);
+    for (int i = 0; i < HOLDS; i++) {
+        snprintf(id, sizeof id, "a%d", i);
+        send_queue_hold(queue, true);
+        PAGE(queue, {id, "a", i});
+        for (int turn = 0; turn < i; turn++)
+            sched_yield();
+        send_queue_hold(queue, false);
+        wait_until_done(queue);
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+/* They would all start together once the hold is over. */
+static void test_no_wake_lines_up_while_held_by_hand(void **state)
+{
+    struct send_queue *queue = *state;
+    send_queue_hold(queue, true);
+    assert_false(send_queue_wake(queue, "a"));
+    send_queue_hold(queue, false);
+    assert_true(send_queue_wake(queue, "a"));
+    send_queue_hold(queue, true);
+    must_be_quiet(queue);
+}
+
 static struct entry *take_wake(struct send_queue *queue, const char *agent_id)
 {
     struct entry *entry = queue_fixture_take(queue, agent_id);
@@ -131,6 +212,9 @@ static void test_wakes_leave_workers_for_deliveries(void **state)
     for (int i = 0; i < QUEUE_FIXTURE_MOST_WAKES; i++)
         wakes[i] = take_wake(queue, agents[i]);
     PAGE(queue, {"d1", "d", 1});
+    /* It comes back in a moment: until then there are workers, and no work for them. */
+    struct entry *d1 = queue_fixture_take(queue, "d1");
+    queue_fixture_finish(queue, d1, STAGE_KNOWN, 30);
     queue_fixture_take_and_settle(queue, "d1");
     queue_fixture_finish(queue, wakes[0], STAGE_SETTLED, 0);
     struct entry *third = take_wake(queue, "c");
@@ -164,13 +248,37 @@ static void test_held_and_closed_queues_wake_nobody(void **state)
 static void test_what_dead_holds_is_not_sent(void **state)
 {
     struct send_queue *queue = *state;
-    assert_int_equal(send_queue_remember_settled(queue, "a1"), 1);
-    assert_int_equal(send_queue_remember_settled(queue, "a1"), 0);
+    assert_int_equal(send_queue_remember_settled(queue, "a1", 1), 1);
+    assert_int_equal(send_queue_remember_settled(queue, "a1", 1), 0);
     PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2});
     queue_fixture_take_and_settle(queue, "a2");
     assert_int_equal(queue_fixture_counts(queue).settled, 2);
     EMPTY_PAGE(queue);
     assert_int_equal(queue_fixture_counts(queue).held, 0);
+}
+
+/* A page that was cut before its place says nothing of it; dropped, it would be sent when listed.
+ */
+static void test_what_dead_holds_outlives_pages_that_end_before_it(void **state)
+{
+    struct send_queue *queue = *state;
+    assert_int_equal(send_queue_remember_settled(queue, "late", 50), 1);
+    FULL_PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2});
+    assert_int_equal(queue_fixture_counts(queue).settled, 1);
+    PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2}, {"late", "a", 50});
+    queue_fixture_take_and_settle(queue, "a1");
+    queue_fixture_take_and_settle(queue, "a2");
+    must_be_quiet(queue);
+}
+
+static void test_a_put_back_entry_keeps_its_place(void **state)
+{
+    struct send_queue *queue = *state;
+    const struct finish put_back = {.stage = STAGE_KNOWN, .put_back = true};
+    PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2});
+    send_queue_finish(queue, queue_fixture_take(queue, "a1"), &put_back);
+    queue_fixture_take_and_settle(queue, "a1");
+    queue_fixture_take_and_settle(queue, "a2");
 }
 
 static void test_a_damaged_record_costs_a_run(void **state)
@@ -196,6 +304,9 @@ int main(void)
         QUEUE_TEST(test_a_trickle_waits_for_its_time),
         QUEUE_TEST(test_a_trickle_stops_entries_that_were_on_their_way),
         QUEUE_TEST(test_an_older_flow_is_ignored),
+        QUEUE_TEST(test_a_hold_by_hand_stands_beside_the_flow),
+        QUEUE_TEST(test_the_end_of_a_hold_wakes_workers),
+        QUEUE_TEST(test_no_wake_lines_up_while_held_by_hand),
         QUEUE_TEST(test_wake_goes_behind_deliveries),
         QUEUE_TEST(test_wake_is_on_its_agents_lane),
         QUEUE_TEST(test_an_agent_has_one_wake_at_a_time),
@@ -203,6 +314,8 @@ int main(void)
         cmocka_unit_test(test_wakes_are_outside_the_bound_and_untouched_by_pages),
         QUEUE_TEST(test_held_and_closed_queues_wake_nobody),
         QUEUE_TEST(test_what_dead_holds_is_not_sent),
+        QUEUE_TEST(test_what_dead_holds_outlives_pages_that_end_before_it),
+        QUEUE_TEST(test_a_put_back_entry_keeps_its_place),
         QUEUE_TEST(test_a_damaged_record_costs_a_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

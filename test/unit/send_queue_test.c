@@ -159,6 +159,7 @@ static void test_waiting_entry_lets_its_lane_go_on_and_comes_back(void **state)
     queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
 }
 
+/* A busy machine may let all become due before the first is taken; so the write-back is the first. */
 static void test_waiting_entries_come_back_in_the_order_of_their_due_times(void **state)
 {
     struct send_queue *queue = *state;
@@ -166,9 +167,9 @@ static void test_waiting_entries_come_back_in_the_order_of_their_due_times(void 
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
     struct entry *c1 = queue_fixture_take(queue, "c1");
-    queue_fixture_finish(queue, a1, STAGE_KNOWN, 60);
-    queue_fixture_finish(queue, b1, STAGE_REPLIED, 40);
-    queue_fixture_finish(queue, c1, STAGE_KNOWN, 20);
+    queue_fixture_finish(queue, a1, STAGE_KNOWN, 600);
+    queue_fixture_finish(queue, b1, STAGE_KNOWN, 300);
+    queue_fixture_finish(queue, c1, STAGE_REPLIED, 20);
     queue_fixture_take_and_settle(queue, "c1");
     queue_fixture_take_and_settle(queue, "b1");
     queue_fixture_take_and_settle(queue, "a1");
@@ -181,9 +182,10 @@ static void test_due_entry_returns_to_the_head_of_its_lane(void **state)
     PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2}, {"a3", "a", 3}, {"b1", "b", 4});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
-    queue_fixture_finish(queue, a1, STAGE_KNOWN, 1);
+    /* Long enough for a2 to be taken before it, also on a machine that is busy. */
+    queue_fixture_finish(queue, a1, STAGE_KNOWN, 300);
     struct entry *a2 = queue_fixture_take(queue, "a2");
-    queue_fixture_finish(queue, b1, STAGE_KNOWN, 10);
+    queue_fixture_finish(queue, b1, STAGE_KNOWN, 301);
     queue_fixture_take_and_settle(queue, "b1");
     queue_fixture_finish(queue, a2, STAGE_SETTLED, 0);
     queue_fixture_take_and_settle(queue, "a1");

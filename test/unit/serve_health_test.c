@@ -27,7 +27,9 @@ struct fixture {
 /* What a probe found. */
 static void tell_gate(struct fixture *fixture, const struct gateway_result *result)
 {
-    gateway_gate_note_probe(fixture->gate, false, result, 0);
+    uint64_t ticket;
+    gateway_gate_begin_probe(fixture->gate, false, 0, &ticket);
+    gateway_gate_note_probe(fixture->gate, false, ticket, result, 0);
 }
 
 static int setup(void **state)
@@ -170,6 +172,7 @@ static const char *const FRESH = "{\n"
                                  "    \"lastSendError\": null,\n"
                                  "    \"state\": \"open\",\n"
                                  "    \"reason\": null,\n"
+                                 "    \"heldByHand\": false,\n"
                                  "    \"process\": null\n"
                                  "  },\n"
                                  "  \"delivery\": {\n"
@@ -226,8 +229,10 @@ static void test_numbers(void **state)
     struct fixture *fixture = *state;
     int64_t began_ms = clock_wall_ms();
     fixture->stats.started_monotonic_ms = clock_monotonic_ms() - 1500;
-    atomic_store(&fixture->stats.delivered, 5000000000);
-    atomic_store(&fixture->stats.failed, 7);
+    struct metrics *metrics = &fixture->stats.metrics;
+    metrics_add(metrics, METRIC_NOTIFICATIONS_DELIVERED, NULL, NULL, 5000000000);
+    metrics_add(metrics, METRIC_NOTIFICATIONS_FAILED, "backend_error", NULL, 4);
+    metrics_add(metrics, METRIC_NOTIFICATIONS_FAILED, "run_failed", NULL, 3);
     atomic_store(&fixture->stats.consecutive_poll_failures, 3);
     atomic_store(&fixture->stats.last_poll_ms, 1700000000123);
     stats_send_ended(&fixture->stats, NULL);

@@ -13,7 +13,9 @@
 #include "base/text.h"
 #include "work/wake_schedule.h"
 
-enum { MINUTE_MS = 60 * 1000, START = 1000000, MOST_AGENTS = 64 };
+enum { START = 1000000, MOST_AGENTS = 64 };
+
+static const int64_t MINUTE_MS = 60000;
 
 static int setup(void **state)
 {
@@ -87,7 +89,7 @@ static void test_one_agent_alone_wakes_at_once(void **state)
 /* Forty agents of 15 minutes: spread over two minutes, in order, at most 2 s off their place. */
 static void test_many_agents_are_spread_at_the_start(void **state)
 {
-    enum { AGENTS = 40, SPREAD_MS = 2 * MINUTE_MS };
+    enum { AGENTS = 40, SPREAD_MS = 2 * 60 * 1000 };
     int64_t now_ms = START;
     char id[ID_BYTES];
     list_agents(*state, AGENTS, 15 * MINUTE_MS, START);
@@ -291,6 +293,29 @@ static void test_busy_agent_is_reported_once_per_interval(void **state)
     assert_false(wake_schedule_owes_report(*state, "a9", START));
 }
 
+/* Of two with the same id the first counts, at every list anew. */
+static void test_agent_that_is_listed_twice_is_one(void **state)
+{
+    char id[ID_BYTES];
+    struct agent agents[2] = {agent_of("a0", 5 * MINUTE_MS), agent_of("a0", MINUTE_MS)};
+    const struct agent_list list = {.agents = agents, .count = 2};
+    struct wake_changes changes;
+    struct agent found;
+    assert_int_equal(wake_schedule_update(*state, &list, START, &changes, NULL), 0);
+    assert_int_equal(changes.added, 1);
+    assert_int_equal(changes.total, 1);
+    assert_true(next_due(*state, START, id) >= START);
+    wake_schedule_done(*state, "a0", START);
+    for (int i = 1; i <= 4; i++) {
+        assert_int_equal(
+            wake_schedule_update(*state, &list, START + i * MINUTE_MS, &changes, NULL), 0);
+        assert_int_equal(changes.added + changes.removed, 0);
+        assert_true(wake_schedule_find(*state, "a0", &found));
+        assert_int_equal(found.heartbeat_interval_ms, 5 * MINUTE_MS);
+    }
+    assert_in_range(next_due(*state, START, id), START + 5 * MINUTE_MS, START + 6 * MINUTE_MS);
+}
+
 int main(void)
 {
 #define WITH_SCHEDULE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -311,6 +336,7 @@ int main(void)
         WITH_SCHEDULE(test_put_off_agents_come_back_apart),
         WITH_SCHEDULE(test_after_a_long_sleep_they_are_spread_again),
         WITH_SCHEDULE(test_busy_agent_is_reported_once_per_interval),
+        WITH_SCHEDULE(test_agent_that_is_listed_twice_is_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

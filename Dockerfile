@@ -1,0 +1,50 @@
+# The image of mission-control-runtime; docs/docker-compose.md says how to use it. It builds with
+# BuildKit and with the older builder, so it uses nothing that only one of them knows.
+ARG BASE=debian:bookworm-slim
+
+FROM ${BASE} AS build
+RUN apt-get update -qq -o Acquire::Retries=3 \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o Acquire::Retries=3 gcc libc6-dev make pkg-config libcurl4-openssl-dev libjansson-dev \
+        libmicrohttpd-dev libssl-dev libcmocka-dev ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /source
+COPY . .
+# The label of the version cannot read the file, so the two are held together here.
+ARG VERSION=0.2.0
+RUN test "$(cat VERSION)" = "$VERSION" \
+    || { echo "VERSION says $(cat VERSION), but the Dockerfile $VERSION: make them one" >&2; exit 1; }
+RUN make -j"$(nproc)" WERROR=1 all
+# Which tests have to pass: check-unit, check (all of them; takes minutes), or nothing.
+ARG CHECK=check-unit
+RUN if [ -n "$CHECK" ]; then make -j"$(nproc)" "$CHECK"; fi
+RUN strip build/mission-control-runtime build/mission-control-sandbox
+
+FROM ${BASE}
+RUN apt-get update -qq -o Acquire::Retries=3 \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o Acquire::Retries=3 ca-certificates libcurl4 libjansson4 libmicrohttpd12 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /usr/share/doc/* /usr/share/man/* \
+    && echo 'mission-control:x:10001:' >>/etc/group \
+    && echo 'mission-control:x:10001:10001::/var/lib/mission-control-runtime:/usr/sbin/nologin' \
+        >>/etc/passwd \
+    && install -d -m 0700 -o 10001 -g 10001 /var/lib/mission-control-runtime
+COPY --from=build /source/build/mission-control-runtime /source/build/mission-control-sandbox \
+    /usr/local/bin/
+
+ARG VERSION=0.2.0
+ARG REVISION=
+LABEL org.opencontainers.image.title="mission-control-runtime" \
+    org.opencontainers.image.description="Carries notifications of a Mission Control board to agents behind an OpenClaw gateway, and their replies back" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
+
+ENV STATE_DIR=/var/lib/mission-control-runtime HEALTH_HOST=0.0.0.0
+USER 10001:10001
+WORKDIR /var/lib/mission-control-runtime
+VOLUME /var/lib/mission-control-runtime
+EXPOSE 3001
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=10s --start-period=15s --retries=3 \
+    CMD ["/usr/local/bin/mission-control-runtime", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/mission-control-runtime"]

@@ -1,0 +1,57 @@
+#include "remote/secret.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/sync.h"
+
+struct secret {
+    /* Guards value. */
+    struct mutex lock;
+    char *value; /* owned; NULL for none */
+};
+
+struct secret *secret_create(const char *value)
+{
+    struct secret *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return NULL;
+    mutex_init(&created->lock);
+    created->value = value != NULL ? strdup(value) : NULL;
+    if (value == NULL || created->value != NULL)
+        return created;
+    secret_destroy(created);
+    return NULL;
+}
+
+void secret_destroy(struct secret *secret)
+{
+    if (secret == NULL)
+        return;
+    mutex_fini(&secret->lock);
+    free(secret->value);
+    free(secret);
+}
+
+static const char *text_of(const char *value)
+{
+    return value != NULL ? value : "";
+}
+
+bool secret_exchange(struct secret *secret, char **value)
+{
+    mutex_lock(&secret->lock);
+    char *old = secret->value;
+    secret->value = *value;
+    bool differs = strcmp(text_of(old), text_of(*value)) != 0;
+    mutex_unlock(&secret->lock);
+    *value = old;
+    return differs;
+}
+
+void secret_append(struct secret *secret, struct text *text)
+{
+    mutex_lock(&secret->lock);
+    text_append(text, text_of(secret->value));
+    mutex_unlock(&secret->lock);
+}

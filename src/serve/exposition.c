@@ -1,0 +1,125 @@
+#include "serve/exposition.h"
+
+#include <string.h>
+
+static void append_escaped(struct text *text, const char *string, const char *reserved)
+{
+    for (const char *at = string; *at != '\0'; at++) {
+        if (*at == '\n')
+            text_append(text, "\\n");
+        else if (strchr(reserved, *at) != NULL)
+            text_printf(text, "\\%c", *at);
+        else
+            text_append_bytes(text, at, 1);
+    }
+}
+
+void exposition_append_help(struct text *text, const char *help)
+{
+    append_escaped(text, help, "\\");
+}
+
+void exposition_append_label_value(struct text *text, const char *value)
+{
+    append_escaped(text, value, "\\\"");
+}
+
+static void append_label(struct text *text, char *separator, const char *name, const char *value)
+{
+    text_printf(text, "%c%s=\"", *separator, name);
+    exposition_append_label_value(text, value);
+    text_append(text, "\"");
+    *separator = ',';
+}
+
+/* le is the bucket's label, NULL for everything but a bucket. */
+static void append_labels(struct text *text, const struct metrics *metrics, enum metric metric,
+    size_t series, const char *le)
+{
+    const struct metric_label *labels = metric_families[metric].labels;
+    char separator = '{';
+    for (size_t i = 0; i < METRIC_LABELS; i++)
+        if (labels[i].name != NULL)
+            append_label(
+                text, &separator, labels[i].name, metrics_label_value(metrics, metric, series, i));
+    if (le != NULL)
+        append_label(text, &separator, "le", le);
+    text_append(text, separator == ',' ? "} " : " ");
+}
+
+static void append_number(struct text *text, enum metric_unit unit, int64_t number)
+{
+    if (unit == METRIC_PLAIN)
+        text_printf(text, "%lld\n", (long long)number);
+    else
+        text_printf(text, "%.6f\n", (double)number / 1e6);
+}
+
+static void append_value(
+    struct text *text, const struct metrics *metrics, enum metric metric, size_t series)
+{
+    text_append(text, metric_families[metric].name);
+    append_labels(text, metrics, metric, series, NULL);
+    append_number(text, metric_families[metric].unit, metrics_cell(metrics, metric, series, 0));
+}
+
+static void append_histogram(
+    struct text *text, const struct metrics *metrics, enum metric metric, size_t series)
+{
+    const struct metric_family *family = &metric_families[metric];
+    int64_t count = 0;
+    for (size_t bucket = 0; bucket <= family->bound_count; bucket++) {
+        char le[32] = "+Inf";
+        if (bucket < family->bound_count)
+            snprintf(le, sizeof le, "%g", (double)family->bounds_us[bucket] / 1e6);
+        count += metrics_cell(metrics, metric, series, bucket);
+        text_printf(text, "%s_bucket", family->name);
+        append_labels(text, metrics, metric, series, le);
+        append_number(text, METRIC_PLAIN, count);
+    }
+    text_printf(text, "%s_sum", family->name);
+    append_labels(text, metrics, metric, series, NULL);
+    append_number(
+        text, family->unit, metrics_cell(metrics, metric, series, family->bound_count + 1));
+    text_printf(text, "%s_count", family->name);
+    append_labels(text, metrics, metric, series, NULL);
+    append_number(text, METRIC_PLAIN, count);
+}
+
+/* Whether each of its labels has a value: the places of agents yet to come have none. */
+static bool is_in_use(const struct metrics *metrics, enum metric metric, size_t series)
+{
+    const struct metric_label *labels = metric_families[metric].labels;
+    for (size_t i = 0; i < METRIC_LABELS; i++)
+        if (labels[i].name != NULL && metrics_label_value(metrics, metric, series, i) == NULL)
+            return false;
+    return true;
+}
+
+static void append_family(struct text *text, const struct metrics *metrics, enum metric metric)
+{
+    static const char *const types[] = {
+        [METRIC_COUNTER] = "counter",
+        [METRIC_GAUGE] = "gauge",
+        [METRIC_HISTOGRAM] = "histogram",
+    };
+    const struct metric_family *family = &metric_families[metric];
+    size_t count = metrics_series_count(metric);
+    text_printf(text, "# HELP %s ", family->name);
+    exposition_append_help(text, family->help);
+    text_printf(text, "\n# TYPE %s %s\n", family->name, types[family->type]);
+    for (size_t series = 0; series < count; series++) {
+        if (!is_in_use(metrics, metric, series))
+            continue;
+        if (family->type == METRIC_HISTOGRAM)
+            append_histogram(text, metrics, metric, series);
+        else
+            append_value(text, metrics, metric, series);
+    }
+}
+
+void exposition_append(struct text *text, const struct metrics *metrics)
+{
+    for (int metric = 0; metric < METRICS; metric++)
+        append_family(text, metrics, (enum metric)metric);
+}

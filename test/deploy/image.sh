@@ -1,0 +1,181 @@
+#!/usr/bin/env bash
+# Builds the image and looks whether it is what the Dockerfile promises. Where no container engine
+# answers it says so and passes. test/deploy/lib/containers.sh names the variables that it obeys.
+
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib/containers.sh
+. "$(dirname "$0")/lib/containers.sh"
+
+readonly SIZE_LIMIT_BYTES=100000000
+readonly STOP_LIMIT_S=15
+readonly NAME=mission-control-image-test-$$
+readonly HARDENED=(--read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges)
+
+clean_up() {
+    docker rm -f -v "$NAME" "$NAME-sandbox" >/dev/null 2>&1 || true
+    docker volume rm "$NAME" >/dev/null 2>&1 || true
+    rm -rf "$work"
+}
+
+check_version() {
+    equal "mission-control-runtime $(cat "$ROOT/VERSION")" "$(docker run --rm "$IMAGE" --version)"
+    equal "$(cat "$ROOT/VERSION")" \
+        "$(inspect "$IMAGE" '{{index .Config.Labels "org.opencontainers.image.version"}}')"
+    holds "$(docker run --rm --entrypoint /usr/local/bin/mission-control-sandbox "$IMAGE" --help)" \
+        "usage: mission-control-sandbox"
+}
+
+check_size() {
+    local size_bytes
+    size_bytes=$(inspect "$IMAGE" '{{.Size}}')
+    echo "$size_bytes bytes"
+    ((size_bytes < SIZE_LIMIT_BYTES))
+}
+
+check_declarations() {
+    equal 10001:10001 "$(inspect "$IMAGE" '{{.Config.User}}')" user
+    equal SIGTERM "$(inspect "$IMAGE" '{{.Config.StopSignal}}')" signal
+    equal '["CMD","/usr/local/bin/mission-control-runtime","healthcheck"]' \
+        "$(inspect "$IMAGE" '{{json .Config.Healthcheck.Test}}')" "health check"
+    equal '{"/var/lib/mission-control-runtime":{}}' \
+        "$(inspect "$IMAGE" '{{json .Config.Volumes}}')" volumes
+    holds "$(inspect "$IMAGE" '{{json .Config.Env}}')" '"HEALTH_HOST=0.0.0.0"'
+    holds "$(inspect "$IMAGE" '{{json .Config.Env}}')" \
+        '"STATE_DIR=/var/lib/mission-control-runtime"'
+}
+
+in_image() {
+    docker run --rm --entrypoint bash "$IMAGE" -c "$1"
+}
+
+check_stripped() {
+    # The section of the symbol table is gone from a stripped program.
+    in_image '! grep -q "\.symtab" /usr/local/bin/mission-control-*'
+}
+
+check_nothing_to_build_with() {
+    refuses in_image 'command -v gcc make pkg-config curl || test -e /source'
+    in_image 'test -s /etc/ssl/certs/ca-certificates.crt'
+}
+
+# The health check and the program are started by path: the image works when its shells are gone.
+check_no_shell() {
+    printf 'FROM %s\nUSER 0\nRUN ["rm", "/bin/sh", "/bin/bash", "/bin/dash"]\nUSER 10001\n' \
+        "$IMAGE" | docker build -q -t "$NAME" -
+    docker run --rm "$NAME" --version
+    refuses docker run --rm --entrypoint sh "$NAME" -c true
+    docker run --rm --network none -e ACCOUNT_ID=k57abc -e SERVICE_TOKEN=mc_service_k57abc_x \
+        -e CONVEX_URL=http://127.0.0.1:9 "$NAME" healthcheck >"$work/no-shell.log" 2>&1 &&
+        return 1
+    docker rmi "$NAME"
+    holds "$(cat "$work/no-shell.log")" "http://127.0.0.1:3001/health"
+}
+
+check_missing_settings() {
+    local status=0
+    docker run --rm "$IMAGE" >"$work/missing.log" 2>&1 || status=$?
+    equal 78 "$status" status
+    holds "$(cat "$work/missing.log")" "ACCOUNT_ID is missing"
+    holds "$(cat "$work/missing.log")" "CONVEX_URL is missing"
+    holds "$(cat "$work/missing.log")" "SERVICE_TOKEN is missing"
+}
+
+start_sandbox() {
+    docker run -d --name "$NAME-sandbox" --network none "${HARDENED[@]}" --no-healthcheck \
+        --entrypoint /usr/local/bin/mission-control-sandbox "$IMAGE" --demo
+}
+
+# Both containers share the sandbox's loopback address, so no port of the engine's host is needed.
+start_runtime() {
+    docker run -d --name "$NAME" --network "container:$NAME-sandbox" "${HARDENED[@]}" \
+        --health-interval 1s -v "$NAME:/var/lib/mission-control-runtime" \
+        -e ACCOUNT_ID="$SANDBOX_ACCOUNT" -e SERVICE_TOKEN="$SANDBOX_TOKEN" \
+        -e CONVEX_URL=http://127.0.0.1:3210 -e OPENCLAW_GATEWAY_URL=http://127.0.0.1:3210 \
+        -e DELIVERY_INTERVAL=1000 "$IMAGE"
+}
+
+check_starts() {
+    start_sandbox
+    wait_until 20 ask "container:$NAME-sandbox" GET 3210 /sandbox/info
+    start_runtime
+    wait_until 60 is_healthy "$NAME"
+}
+
+sandbox() {
+    ask "container:$NAME-sandbox" "$1" 3210 "/sandbox/$2" "${3-}"
+}
+
+check_no_root() {
+    equal "10001 10001" "$(docker exec "$NAME" bash -c 'echo $(id -u) $(id -g)')"
+    holds "$(docker exec "$NAME" cat /proc/1/status)" $'NoNewPrivs:\t1'
+    holds "$(docker exec "$NAME" cat /proc/1/status)" $'CapEff:\t0000000000000000'
+}
+
+check_read_only() {
+    refuses docker exec "$NAME" touch /etc/written
+    refuses docker exec "$NAME" touch /usr/local/bin/written
+    docker exec "$NAME" touch /var/lib/mission-control-runtime/written
+    docker exec "$NAME" rm /var/lib/mission-control-runtime/written
+}
+
+# delivers COUNT: so many notifications more are answered.
+delivers() {
+    local before
+    before=$(sandbox GET stats | json_get delivered)
+    sandbox POST load "{\"notifications\":$1,\"agents\":1}"
+    holds "$(sandbox GET "wait?delivered=$((before + $1))&timeout_ms=30000")" '"met":true'
+}
+
+# ends_well COMMAND...: stops the runtime with COMMAND, and looks how it ended.
+ends_well() {
+    local began_ms
+    began_ms=$(now_ms)
+    "$@"
+    equal 0 "$(inspect "$NAME" '{{.State.ExitCode}}')" "exit status"
+    equal exited "$(inspect "$NAME" '{{.State.Status}}')" state
+    holds "$(docker logs "$NAME" 2>&1)" "Shutdown complete"
+    (($(now_ms) - began_ms < STOP_LIMIT_S * 1000))
+}
+
+# A run that is held keeps a record in the spool. Killed, the runtime leaves it; started anew in
+# another container on the same volume, it knows of it.
+check_state_survives() {
+    local notification
+    sandbox POST faults '{"gateway":[{"name":"held","action":"hold","times":1}]}'
+    notification=$(sandbox POST load '{"notifications":1,"agents":1}' |
+        json_get notifications.0.id)
+    holds "$(sandbox GET "wait?held=1&timeout_ms=20000")" '"met":true'
+    docker kill "$NAME"
+    docker rm "$NAME"
+    sandbox POST settings '{"gateway_draining":true}'
+    start_runtime
+    wait_until 60 is_healthy "$NAME"
+    holds "$(docker exec "$NAME" mission-control-runtime spool list)" "$notification"
+    sandbox POST settings '{"gateway_draining":false}'
+    sandbox POST faults/clear '{}'
+    holds "$(sandbox GET "wait?undelivered=0&timeout_ms=60000")" '"met":true'
+}
+
+run() {
+    work=$(mktemp -d)
+    trap clean_up EXIT
+    check "the image is built, and its tests pass" build_image
+    if ((failed > 0)); then return; fi
+    check "it holds both programs of this version" check_version
+    check "it is smaller than $((SIZE_LIMIT_BYTES / 1000000)) MB" check_size
+    check "it declares user, signal, health check, volume and settings" check_declarations
+    check "its programs are stripped" check_stripped
+    check "it holds nothing to build with, but the authorities" check_nothing_to_build_with
+    check "it needs no shell" check_no_shell
+    check "without settings it names them and ends with 78" check_missing_settings
+    check "it becomes healthy, read-only and without capabilities" check_starts
+    check "it is not root and cannot become it" check_no_root
+    check "it can write to its state folder alone" check_read_only
+    check "it delivers" delivers 5
+    check "its state outlives the container" check_state_survives
+    check "SIGTERM stops it in time, with status 0" ends_well docker stop -t "$STOP_LIMIT_S" "$NAME"
+}
+
+skip_without_engine
+run
+conclude

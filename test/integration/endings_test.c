@@ -1,0 +1,186 @@
+/* How notifications end that neither the gateway nor the backend makes easy: never without a trace.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../lib/board.h"
+#include "base/id.h"
+
+static void load_one(struct world *world, char id[static ID_BYTES])
+{
+    json_t *rows = board_load(world, 1, 1);
+    snprintf(id, ID_BYTES, "%s", board_string(json_array_get(rows, 0), "id"));
+    json_decref(rows);
+}
+
+static void fail_function(struct world *world, const char *action, int times)
+{
+    board_backend_fault(world, json_pack("{s:s, s:s, s:i}", "action", action, "behaviour",
+                                   "function_error", "times", times));
+}
+
+/* A first request to the agent that is refused, but not before it is released. */
+static void refuse_once_when_released(struct world *world)
+{
+    board_gateway_fault(world,
+        json_pack("{s:s, s:b, s:s, s:i, s:i, s:{s:{s:s}}}", "name", "refusal", "hold", 1, "action",
+            "status", "status", 400, "times", 1, "body_json", "error", "message", "not now"));
+}
+
+static void expect_content(struct world *world, const char *id, const char *words, bool there)
+{
+    int count;
+    json_t *messages = board_documents(world, "messages");
+    const json_t *message = board_message_for(messages, id, &count);
+    assert_int_equal(count, 1);
+    assert_int_equal(strstr(board_string(message, "content"), words) != NULL, there);
+    json_decref(messages);
+}
+
+/* The time of refusals and that of errors run on different clocks, and must not be mixed. */
+static void test_a_refusal_and_an_error_are_not_a_day(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    load_one(world, id);
+    refuse_once_when_released(world);
+    world_start_runtime(world, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=600000", NULL});
+    world_wait(world, "held=1");
+    fail_function(world, "getNotificationForDelivery", 1);
+    board_release(world, "refusal");
+    world_wait(world, "undelivered=0");
+    assert_int_equal(board_requests_for(world, id), 2);
+    expect_content(world, id, "No reply", false);
+    world_stop_runtime(world);
+}
+
+static void test_unreadable_notification_is_kept_for_operators(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    load_one(world, id);
+    fail_function(world, "getNotificationForDelivery", -1);
+    world_start_runtime(world, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=200", NULL});
+    assert_true(process_wait_for(&world->runtime, "it is kept in dead/", WORLD_WAIT_MS, NULL, 0));
+    assert_int_equal(world_stat(world, NULL, "undelivered"), 1);
+    assert_int_equal(world_stat(world, "gateway", "deliveries"), 0);
+    world_stop_runtime(world);
+}
+
+/* Its task is known from an earlier look, so the thread is told. */
+static void test_notification_that_became_unreadable_ends_with_a_note(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    load_one(world, id);
+    refuse_once_when_released(world);
+    world_start_runtime(world, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=300", NULL});
+    world_wait(world, "held=1");
+    fail_function(world, "getNotificationForDelivery", -1);
+    board_release(world, "refusal");
+    world_wait(world, "undelivered=0");
+    expect_content(world, id, "the backend refused it for too long", true);
+    world_stop_runtime(world);
+}
+
+/* A proxy's timeout is no refusal: the agent was at work behind it. */
+static void test_late_answer_of_a_proxy_counts_as_a_run(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    load_one(world, id);
+    board_gateway_fault(world, json_pack("{s:s, s:i, s:i, s:s}", "action", "status", "status", 504,
+                                   "latency_ms", 3200, "body", "gateway timeout"));
+    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    world_wait(world, "undelivered=0");
+    assert_int_equal(board_requests_for(world, id), 1);
+    expect_content(world, id, "No reply", true);
+    world_stop_runtime(world);
+}
+
+/*
+ * The backend never took the reply, and the disk does not take it into dead/ at first: nothing that
+ * happens meanwhile may let go of it.
+ */
+static void test_reply_survives_a_burial_that_fails(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    char path[512];
+    load_one(world, id);
+    fail_function(world, "createMessageFromAgent", -1);
+    board_gateway_fault(world, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    world_start_runtime(world, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=200", NULL});
+    world_wait(world, "held=1");
+    snprintf(path, sizeof path, "%s/state/dead/%s.json", world->folder, id);
+    assert_int_equal(mkdir(path, 0700), 0);
+    board_release(world, "agent");
+    assert_true(process_wait_for(&world->runtime, "cannot be moved", WORLD_WAIT_MS, NULL, 0));
+    world_wait(world, "undelivered=0");
+    assert_int_equal(rmdir(path), 0);
+    assert_true(process_wait_for(&world->runtime, "it is kept in dead/", WORLD_WAIT_MS, NULL, 0));
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(board_requests_for(world, id), 1);
+    world_stop_runtime(world);
+}
+
+/* The supervisor's first signal means the stop that is under way anyway. */
+static void test_signal_during_a_stop_by_the_backend_cuts_nothing_off(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    load_one(world, id);
+    board_gateway_fault(world, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    world_start_runtime(world, (const char *[]){"HEALTH_CHECK_INTERVAL=50", NULL});
+    world_wait(world, "held=1");
+    json_decref(world_post(world, "/sandbox/restart", json_object()));
+    assert_true(process_wait_for(
+        &world->runtime, "Shutting down... (asked for by the backend)", WORLD_WAIT_MS, NULL, 0));
+    assert_true(process_wait_for(&world->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
+    process_signal(&world->runtime, SIGTERM);
+    board_release(world, "agent");
+    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
+    assert_int_equal(world_stat(world, NULL, "replies"), 1);
+    assert_int_equal(world_stat(world, NULL, "undelivered"), 0);
+}
+
+static void test_second_signal_during_a_stop_by_the_backend_ends_at_once(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    load_one(world, id);
+    board_gateway_fault(world, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    world_start_runtime(world, (const char *[]){"HEALTH_CHECK_INTERVAL=50", NULL});
+    world_wait(world, "held=1");
+    json_decref(world_post(world, "/sandbox/restart", json_object()));
+    assert_true(process_wait_for(&world->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
+    process_signal(&world->runtime, SIGTERM);
+    process_signal(&world->runtime, SIGINT);
+    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 128 + SIGINT);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        IN_WORLD(test_a_refusal_and_an_error_are_not_a_day),
+        IN_WORLD(test_unreadable_notification_is_kept_for_operators),
+        IN_WORLD(test_notification_that_became_unreadable_ends_with_a_note),
+        IN_WORLD(test_late_answer_of_a_proxy_counts_as_a_run),
+        IN_WORLD(test_reply_survives_a_burial_that_fails),
+        IN_WORLD(test_signal_during_a_stop_by_the_backend_cuts_nothing_off),
+        IN_WORLD(test_second_signal_during_a_stop_by_the_backend_ends_at_once),
+    };
+    return cmocka_run_group_tests_name("endings", tests, NULL, NULL);
+}

@@ -1,0 +1,280 @@
+/* That the metrics follow what happens, and who is answered with them. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../lib/board.h"
+#include "../lib/plain_http.h"
+#include "base/clock.h"
+
+#define PROMETHEUS                                                                     \
+    "Accept: application/openmetrics-text;version=1.0.0,application/openmetrics-text;" \
+    "version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\n"
+#define BROWSER                                                                            \
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp," \
+    "*/*;q=0.8\r\n"
+
+/* A series' value, by its name with its labels as they are written out; -1 when it is not there. */
+static double value_of(struct world *world, const char *series)
+{
+    char *body;
+    char line[256];
+    assert_int_equal(world_health_get(world, "/metrics", &body), 200);
+    snprintf(line, sizeof line, "\n%s ", series);
+    const char *found = strstr(body, line);
+    double value = found != NULL ? strtod(found + strlen(line), NULL) : -1;
+    free(body);
+    return value;
+}
+
+/* Waits until the series has a value in these bounds. */
+static void await_between(struct world *world, const char *series, double least, double most)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)WORLD_WAIT_MS * process_patience();
+    double is;
+    while ((is = value_of(world, series)) < least || is > most) {
+        if (clock_monotonic_ms() > deadline_ms) {
+            process_show(&world->runtime, "runtime");
+            fail_msg("%s is %f and not from %f to %f", series, is, least, most);
+        }
+    }
+}
+
+static void await(struct world *world, const char *series, double least)
+{
+    await_between(world, series, least, 1e15);
+}
+
+/* For a gauge that is not brought down at the very moment at which the counter goes up. */
+static void await_zero(struct world *world, const char *series)
+{
+    await_between(world, series, 0, 0);
+}
+
+static void must_be(struct world *world, const char *series, double value)
+{
+    double is = value_of(world, series);
+    if (is != value)
+        fail_msg("%s is %f and not %f", series, is, value);
+}
+
+static void must_be_between(struct world *world, const char *series, double least, double most)
+{
+    double is = value_of(world, series);
+    if (is < least || is > most)
+        fail_msg("%s is %f and not from %f to %f", series, is, least, most);
+}
+
+static void test_deliveries_are_counted(void **state)
+{
+    struct world *world = *state;
+    json_decref(board_load(world, 6, 3));
+    world_start_runtime(world, NULL);
+    await(world, "mission_control_last_sync_timestamp_seconds", 1);
+    await(world, "mission_control_last_report_timestamp_seconds", 1);
+    await(world, "mission_control_notifications_delivered_total", 6);
+    must_be(world, "mission_control_notifications_delivered_total", 6);
+    must_be(world, "mission_control_runs_total{kind=\"first\"}", 6);
+    must_be(world, "mission_control_runs_total{kind=\"repeat\"}", 0);
+    must_be(world, "mission_control_agent_runs_total{agent=\"worker1\"}", 2);
+    must_be(world,
+        "mission_control_agent_notifications_total{agent=\"worker3\",outcome=\"delivered\"}", 2);
+    must_be(world, "mission_control_queue_wait_seconds_count", 6);
+    must_be(world, "mission_control_agent_run_seconds_count", 6);
+    must_be(world, "mission_control_write_back_seconds_count", 6);
+    must_be(world, "mission_control_delivery_seconds_count", 6);
+    must_be(world, "mission_control_delivery_lag_seconds_bucket{le=\"+Inf\"}", 6);
+    must_be(world,
+        "mission_control_convex_requests_total{action=\"createMessageFromAgent\","
+        "outcome=\"success\"}",
+        6);
+    must_be(world,
+        "mission_control_convex_request_seconds_count"
+        "{action=\"markNotificationDelivered\"}",
+        6);
+    must_be_between(world, "mission_control_notifications_listed_total", 6, 1000000);
+    await_zero(world, "mission_control_notifications_undelivered");
+    await_zero(world, "mission_control_oldest_undelivered_age_seconds");
+    must_be(world, "mission_control_spool_entries", 0);
+    must_be(world, "mission_control_gateway_state{state=\"open\"}", 1);
+    must_be(world, "mission_control_gateway_state{state=\"shut\"}", 0);
+    must_be(world, "mission_control_workers", 10);
+    must_be(world, "mission_control_queue_capacity", 1024);
+    double now = (double)clock_wall_ms() / 1000;
+    must_be_between(world, "mission_control_last_poll_timestamp_seconds", now - 60, now + 60);
+    must_be_between(world, "mission_control_last_sync_timestamp_seconds", now - 60, now + 60);
+    must_be_between(world, "mission_control_last_report_timestamp_seconds", now - 60, now + 60);
+    world_stop_runtime(world);
+}
+
+/* While an agent has one notification in hand and another waits behind it. */
+static void test_work_under_way_is_shown(void **state)
+{
+    struct world *world = *state;
+    json_decref(board_load(world, 2, 1));
+    board_gateway_fault(world, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    world_start_runtime(world, NULL);
+    world_wait(world, "in_flight=1");
+    must_be(world, "mission_control_workers_busy", 1);
+    must_be(world, "mission_control_queue_depth", 1);
+    must_be(world, "mission_control_lanes", 1);
+    must_be(world, "mission_control_notifications_undelivered", 2);
+    must_be(world, "mission_control_spool_entries", 1);
+    must_be_between(world, "mission_control_spool_oldest_age_seconds", 0.001, 600);
+    must_be_between(world, "mission_control_oldest_undelivered_age_seconds", 0.001, 600);
+    must_be(world, "mission_control_agent_run_seconds_count", 0);
+    board_release(world, "agent");
+    board_end_faults(world);
+    await(world, "mission_control_notifications_delivered_total", 2);
+    await(world, "mission_control_agent_run_seconds_count", 2);
+    await_zero(world, "mission_control_lanes");
+    must_be(world, "mission_control_spool_oldest_age_seconds", 0);
+    world_stop_runtime(world);
+}
+
+static void test_failures_have_classes(void **state)
+{
+    struct world *world = *state;
+    board_gateway_fault(
+        world, json_pack("{s:s, s:i, s:i}", "action", "status", "status", 502, "times", 1));
+    board_backend_fault(world, json_pack("{s:s, s:s, s:i, s:i}", "action", "createMessageFromAgent",
+                                   "behaviour", "status", "status", 503, "times", 1));
+    json_decref(board_load(world, 1, 1));
+    world_start_runtime(
+        world, (const char *[]){"DELIVERY_BACKOFF_BASE_MS=20", "DELIVERY_BACKOFF_MAX_MS=50", NULL});
+    await(world, "mission_control_notifications_delivered_total", 1);
+    must_be(world, "mission_control_notifications_failed_total{class=\"run_failed\"}", 1);
+    must_be(world, "mission_control_notifications_failed_total{class=\"backend_unavailable\"}", 1);
+    must_be(world, "mission_control_notifications_failed_total{class=\"other\"}", 0);
+    must_be(world,
+        "mission_control_convex_requests_total{action=\"createMessageFromAgent\","
+        "outcome=\"unavailable\"}",
+        1);
+    must_be(world, "mission_control_runs_total{kind=\"first\"}", 1);
+    must_be(world, "mission_control_runs_total{kind=\"repeat\"}", 1);
+    must_be(world, "mission_control_notifications_dead_total", 0);
+    world_stop_runtime(world);
+}
+
+static void test_those_given_up_on_are_counted(void **state)
+{
+    struct world *world = *state;
+    board_gateway_fault(world, json_pack("{s:s, s:i}", "action", "status", "status", 502));
+    json_decref(board_load(world, 1, 1));
+    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    await(world, "mission_control_notifications_dead_total", 1);
+    must_be(
+        world, "mission_control_agent_notifications_total{agent=\"worker1\",outcome=\"dead\"}", 1);
+    must_be(world, "mission_control_notifications_delivered_total", 0);
+    must_be(world, "mission_control_delivery_seconds_count", 0);
+    must_be(world, "mission_control_dead_letters", 0);
+    world_stop_runtime(world);
+}
+
+static void test_wake_ups_are_counted(void **state)
+{
+    struct world *world = *state;
+    json_decref(world_post(world, "/sandbox/seed",
+        json_pack("{s:[{s:s, s:f}]}", "agents", "slug", "jarvis", "heartbeatInterval", 0.002)));
+    world_show_agents(world, true);
+    world_start_runtime(world, NULL);
+    await(world, "mission_control_heartbeats_total{outcome=\"woken\"}", 2);
+    must_be(world, "mission_control_heartbeats_total{outcome=\"failed\"}", 0);
+    must_be(world, "mission_control_runs_total{kind=\"first\"}", 0);
+    board_gateway_fault(world, json_pack("{s:s, s:i}", "action", "status", "status", 400));
+    await(world, "mission_control_heartbeats_total{outcome=\"failed\"}", 1);
+    world_stop_runtime(world);
+}
+
+static void test_poll_failures_show(void **state)
+{
+    struct world *world = *state;
+    board_backend_fault(world, json_pack("{s:s, s:s}", "action", "listUndeliveredNotifications",
+                                   "behaviour", "function_error"));
+    world_start_runtime(
+        world, (const char *[]){"DELIVERY_BACKOFF_BASE_MS=20", "DELIVERY_BACKOFF_MAX_MS=50", NULL});
+    await(world, "mission_control_poll_failures", 2);
+    must_be(world, "mission_control_last_poll_timestamp_seconds", 0);
+    await(world,
+        "mission_control_convex_requests_total{action=\"listUndeliveredNotifications\","
+        "outcome=\"function_error\"}",
+        2);
+    board_end_faults(world);
+    await(world, "mission_control_last_poll_timestamp_seconds", 1);
+    must_be(world, "mission_control_poll_failures", 0);
+    world_stop_runtime(world);
+}
+
+static void must_answer(struct world *world, const char *path, const char *accept,
+    const char *content_type, const char *beginning)
+{
+    struct plain_answer answer;
+    plain_http(world->health_port, "GET", path, accept, &answer);
+    assert_int_equal(answer.status, 200);
+    if (strstr(answer.header, content_type) == NULL)
+        fail_msg("no %s in\n%s", content_type, answer.header);
+    assert_memory_equal(answer.body, beginning, strlen(beginning));
+    assert_non_null(strstr(answer.header, "Cache-Control: no-store\r\n"));
+    assert_non_null(strstr(answer.header, "X-Content-Type-Options: nosniff\r\n"));
+    assert_non_null(strstr(answer.header, "Content-Security-Policy: default-src 'none'\r\n"));
+    plain_answer_fini(&answer);
+}
+
+static void test_accept_decides_what_health_says(void **state)
+{
+    static const char text[] = "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n";
+    static const char json[] = "Content-Type: application/json\r\n";
+    struct world *world = *state;
+    world_start_runtime(world, NULL);
+    must_answer(world, "/health", PROMETHEUS, text, "# HELP mission_control_");
+    must_answer(world, "/health", "Accept: */*\r\n", json, "{\n  \"status\": ");
+    must_answer(world, "/health", "", json, "{\n  \"status\": ");
+    must_answer(world, "/health", BROWSER, json, "{\n  \"status\": ");
+    must_answer(world, "/health", "Accept: application/json\r\n", json, "{\n  \"status\": ");
+    must_answer(world, "/metrics", PROMETHEUS, text, "# HELP mission_control_");
+    must_answer(world, "/metrics", BROWSER, text, "# HELP mission_control_");
+    must_answer(world, "/metrics?a=b", "", text, "# HELP mission_control_");
+    world_stop_runtime(world);
+}
+
+static void test_no_secret_and_no_id_in_it(void **state)
+{
+    struct world *world = *state;
+    json_t *rows = board_load(world, 1, 1);
+    char *body;
+    world_start_runtime(world, NULL);
+    await(world, "mission_control_notifications_delivered_total", 1);
+    assert_int_equal(world_health_get(world, "/metrics", &body), 200);
+    assert_null(strstr(body, WORLD_SECRET));
+    assert_null(strstr(body, WORLD_GATEWAY_TOKEN));
+    assert_null(strstr(body, WORLD_ACCOUNT));
+    assert_null(strstr(body, board_string(json_array_get(rows, 0), "id")));
+    assert_null(strstr(body, "agent:"));
+    free(body);
+    json_decref(rows);
+    world_stop_runtime(world);
+}
+
+#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_WORLD(test_deliveries_are_counted),
+        WITH_WORLD(test_work_under_way_is_shown),
+        WITH_WORLD(test_failures_have_classes),
+        WITH_WORLD(test_those_given_up_on_are_counted),
+        WITH_WORLD(test_wake_ups_are_counted),
+        WITH_WORLD(test_poll_failures_show),
+        WITH_WORLD(test_accept_decides_what_health_says),
+        WITH_WORLD(test_no_secret_and_no_id_in_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,146 @@
+/* What /livez and /readyz of the running program answer, and when. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../lib/board.h"
+#include "../lib/plain_http.h"
+#include "base/clock.h"
+
+static const char *const quick[] = {
+    "DELIVERY_BACKOFF_BASE_MS=20", "DELIVERY_BACKOFF_MAX_MS=50", NULL};
+
+/* Whether path answers with that status and a body that holds words. */
+static bool answers(struct world *world, const char *path, int status, const char *words)
+{
+    struct plain_answer answer;
+    plain_http(world->health_port, "GET", path, "", &answer);
+    bool as_wanted = answer.status == status && strstr(answer.body, words) != NULL;
+    plain_answer_fini(&answer);
+    return as_wanted;
+}
+
+static void await(struct world *world, const char *path, int status, const char *words)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)WORLD_WAIT_MS * process_patience();
+    while (!answers(world, path, status, words)) {
+        if (clock_monotonic_ms() > deadline_ms) {
+            process_show(&world->runtime, "runtime");
+            fail_msg("%s does not come to %d with %s", path, status, words);
+        }
+    }
+}
+
+static void test_ready_once_backend_and_gateway_are_there(void **state)
+{
+    struct world *world = *state;
+    board_backend_fault(
+        world, json_pack("{s:s, s:s, s:s}", "action", "listUndeliveredNotifications", "behaviour",
+                   "hold", "name", "list"));
+    world_start_runtime(world, NULL);
+    world_wait(world, "held=1");
+    await(world, "/readyz", 503, "\"failing\":[\"backend\"]");
+    assert_true(answers(world, "/readyz", 503, "\"backend\":\"not polled yet\""));
+    assert_true(answers(world, "/livez", 200, "{\"status\":\"alive\"}"));
+    board_end_faults(world);
+    await(world, "/readyz", 200, "{\"status\":\"ready\"}");
+    assert_true(answers(world, "/readyz?verbose", 200, "\"gateway\":\"ok\""));
+    assert_true(answers(world, "/livez?verbose", 200, "\"threads\":\"ok\""));
+    world_stop_runtime(world);
+}
+
+static void test_not_ready_while_the_backend_fails(void **state)
+{
+    struct world *world = *state;
+    world_start_runtime(world, quick);
+    await(world, "/readyz", 200, "ready");
+    board_backend_fault(world, json_pack("{s:s}", "behaviour", "drop_before"));
+    await(world, "/readyz", 503, "\"failing\":[\"backend\"]");
+    assert_true(answers(world, "/livez", 200, "alive"));
+    board_end_faults(world);
+    await(world, "/readyz", 200, "ready");
+    world_stop_runtime(world);
+}
+
+static void test_not_ready_while_the_gateway_is_shut(void **state)
+{
+    struct world *world = *state;
+    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", "gateway_disabled", 1)));
+    world_start_runtime(world, NULL);
+    await(world, "/readyz", 503, "\"failing\":[\"gateway\"],\"checks\":{\"gateway\":\"it lets");
+    assert_true(answers(world, "/readyz?verbose", 503, "\"backend\":\"ok\""));
+    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", "gateway_disabled", 0)));
+    await(world, "/readyz", 200, "ready");
+    world_stop_runtime(world);
+}
+
+static void test_not_ready_from_the_beginning_of_the_stop(void **state)
+{
+    struct world *world = *state;
+    json_decref(board_load(world, 1, 1));
+    board_gateway_fault(world, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    world_start_runtime(world, NULL);
+    world_wait(world, "in_flight=1");
+    await(world, "/readyz", 200, "ready");
+    process_signal(&world->runtime, SIGTERM);
+    await(world, "/readyz", 503, "\"failing\":[\"process\"],\"checks\":{\"process\":\"stopping\"}");
+    assert_true(process_wait_for(&world->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
+    for (int i = 0; i < 20; i++)
+        assert_true(answers(world, "/livez", 200, "alive"));
+    assert_true(answers(world, "/metrics", 200, "\nmission_control_workers_busy 1\n"));
+    board_release(world, "agent");
+    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
+}
+
+static void must_refuse(struct world *world, const char *method, const char *path, int status)
+{
+    struct plain_answer answer;
+    plain_http(world->health_port, method, path, "", &answer);
+    assert_int_equal(answer.status, status);
+    assert_non_null(strstr(answer.header, "Content-Type: application/json\r\n"));
+    assert_non_null(strstr(answer.header, "Cache-Control: no-store\r\n"));
+    assert_memory_equal(answer.body, "{\"error\":\"", strlen("{\"error\":\""));
+    plain_answer_fini(&answer);
+}
+
+static void test_methods_and_paths(void **state)
+{
+    static const char *const paths[] = {"/health", "/metrics", "/livez", "/readyz", "/version"};
+    struct world *world = *state;
+    struct plain_answer answer;
+    world_start_runtime(world, NULL);
+    await(world, "/readyz", 200, "ready");
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        plain_http(world->health_port, "HEAD", paths[i], "", &answer);
+        assert_int_equal(answer.status, 200);
+        assert_string_equal(answer.body, "");
+        assert_null(strstr(answer.header, "Content-Length: 0\r\n"));
+        plain_answer_fini(&answer);
+        must_refuse(world, "POST", paths[i], 405);
+        must_refuse(world, "DELETE", paths[i], 405);
+    }
+    must_refuse(world, "GET", "/readyz/", 404);
+    must_refuse(world, "GET", "/metric", 404);
+    world_stop_runtime(world);
+}
+
+#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_WORLD(test_ready_once_backend_and_gateway_are_there),
+        WITH_WORLD(test_not_ready_while_the_backend_fails),
+        WITH_WORLD(test_not_ready_while_the_gateway_is_shut),
+        WITH_WORLD(test_not_ready_from_the_beginning_of_the_stop),
+        WITH_WORLD(test_methods_and_paths),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

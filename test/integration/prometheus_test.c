@@ -1,0 +1,205 @@
+/* What Prometheus itself says of the metrics, the rules and the settings that are shipped. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <jansson.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../lib/board.h"
+#include "../lib/plain_http.h"
+#include "base/clock.h"
+
+enum { CHECK_MS = 60000 };
+
+static bool has_program(const char *name)
+{
+    char command[64];
+    struct process process = {0};
+    snprintf(command, sizeof command, "command -v %s", name);
+    process_start(&process, (const char *[]){"/bin/sh", "-c", command, NULL}, environ);
+    bool found = process_wait_exit(&process, CHECK_MS) == 0;
+    process_end(&process);
+    return found;
+}
+
+static void need_prometheus(void)
+{
+    if (has_program("prometheus") && has_program("promtool"))
+        return;
+    print_message("skipped: prometheus is not installed\n");
+    skip();
+}
+
+/* Runs a shell command that has to end with status 0; without_words: and to say nothing. */
+static void must_run(const char *command, bool without_words)
+{
+    struct process process = {0};
+    process_start(&process, (const char *[]){"/bin/sh", "-c", command, NULL}, environ);
+    int status = process_wait_exit(&process, CHECK_MS);
+    char *said = process_output(&process);
+    if (status != 0 || (without_words && said[0] != '\0'))
+        fail_msg("%s: status %d: %s", command, status, said);
+    free(said);
+    process_end(&process);
+}
+
+static void test_shipped_rules_are_right(void **state)
+{
+    (void)state;
+    need_prometheus();
+    must_run("cd deploy/prometheus && promtool check config prometheus.yml", false);
+    must_run("cd deploy/prometheus && promtool check rules recording-rules.yml alerts.yml", false);
+    must_run("cd deploy/prometheus && promtool test rules rules-test.yml", false);
+}
+
+static void test_metrics_pass_the_check(void **state)
+{
+    struct world *world = *state;
+    char command[512];
+    need_prometheus();
+    json_decref(board_load(world, 3, 3));
+    world_start_runtime(world, NULL);
+    world_wait(world, "undelivered=0");
+    char *body;
+    assert_int_equal(world_health_get(world, "/metrics", &body), 200);
+    char path[300];
+    snprintf(path, sizeof path, "%s/metrics", world->folder);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_true(fputs(body, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    free(body);
+    snprintf(command, sizeof command, "promtool check metrics <%s", path);
+    must_run(command, true);
+    world_stop_runtime(world);
+}
+
+/* A port that nobody has, for a program that cannot choose one itself. */
+static unsigned find_free_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+static void write_settings(const struct world *world, const char *path)
+{
+    char folder[512];
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_non_null(getcwd(folder, sizeof folder));
+    fprintf(file,
+        "global: {scrape_interval: 200ms, evaluation_interval: 1s}\n"
+        "rule_files: [%s/deploy/prometheus/recording-rules.yml, %s/deploy/prometheus/alerts.yml]\n"
+        "scrape_configs:\n"
+        "  - {job_name: mission-control-runtime, metrics_path: /metrics,\n"
+        "     static_configs: [{targets: ['127.0.0.1:%u']}]}\n"
+        "  - {job_name: health, metrics_path: /health,\n"
+        "     static_configs: [{targets: ['127.0.0.1:%u']}]}\n",
+        folder, folder, world->health_port, world->health_port);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Starts Prometheus on a port of its own; tries again when somebody else was faster to take it. */
+static unsigned start_prometheus(struct world *world, struct process *prometheus)
+{
+    char path[300];
+    char command[1200];
+    snprintf(path, sizeof path, "%s/prometheus.yml", world->folder);
+    write_settings(world, path);
+    for (int try = 0; try < 3; try++) {
+        unsigned port = find_free_port();
+        snprintf(command, sizeof command,
+            "exec prometheus --config.file=%s --storage.tsdb.path=%s/tsdb "
+            "--web.listen-address=127.0.0.1:%u --log.level=info",
+            path, world->folder, port);
+        process_start(prometheus, (const char *[]){"/bin/sh", "-c", command, NULL}, environ);
+        if (process_wait_for(prometheus, "ready to receive web requests", CHECK_MS, NULL, 0))
+            return port;
+        process_show(prometheus, "prometheus");
+        process_end(prometheus);
+    }
+    fail_msg("prometheus does not start");
+    return 0;
+}
+
+/* The value of the one series that a query without blanks finds, or -1. */
+static double ask(unsigned port, const char *query)
+{
+    struct plain_answer answer;
+    char path[512];
+    snprintf(path, sizeof path, "/api/v1/query?query=%s", query);
+    plain_http(port, "GET", path, "Connection: close\r\n", &answer);
+    assert_int_equal(answer.status, 200);
+    json_t *json = json_loads(answer.body, 0, NULL);
+    plain_answer_fini(&answer);
+    assert_non_null(json);
+    const json_t *result = json_object_get(json_object_get(json, "data"), "result");
+    const json_t *sample = json_object_get(json_array_get(result, 0), "value");
+    const char *value = json_string_value(json_array_get(sample, 1));
+    double number = json_array_size(result) == 1 && value != NULL ? strtod(value, NULL) : -1;
+    json_decref(json);
+    return number;
+}
+
+static void await(unsigned port, const char *query, double value)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + CHECK_MS;
+    while (ask(port, query) != value)
+        if (clock_monotonic_ms() > deadline_ms)
+            fail_msg("Prometheus says %f and not %f of %s", ask(port, query), value, query);
+}
+
+/* One that scrapes both paths; nothing has to be set for it to be given metrics at /health. */
+static void test_prometheus_scrapes_both_paths(void **state)
+{
+    struct world *world = *state;
+    struct process *prometheus = &world->second;
+    need_prometheus();
+    json_decref(board_load(world, 4, 2));
+    world_start_runtime(world, NULL);
+    world_wait(world, "undelivered=0");
+    unsigned port = start_prometheus(world, prometheus);
+    static const char *const jobs[] = {"mission-control-runtime", "health"};
+    for (size_t i = 0; i < sizeof jobs / sizeof jobs[0]; i++) {
+        char query[256];
+        snprintf(query, sizeof query, "up%%7Bjob=%%22%s%%22%%7D", jobs[i]);
+        await(port, query, 1);
+        snprintf(query, sizeof query,
+            "mission_control_notifications_delivered_total%%7Bjob=%%22%s%%22%%7D", jobs[i]);
+        await(port, query, 4);
+        snprintf(query, sizeof query,
+            "mission_control_agent_run_seconds_count%%7Bjob=%%22%s%%22%%7D", jobs[i]);
+        await(port, query, 4);
+    }
+    process_signal(prometheus, SIGTERM);
+    assert_int_equal(process_wait_exit(prometheus, CHECK_MS), 0);
+    world_stop_runtime(world);
+}
+
+#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shipped_rules_are_right),
+        WITH_WORLD(test_metrics_pass_the_check),
+        WITH_WORLD(test_prometheus_scrapes_both_paths),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

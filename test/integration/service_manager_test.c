@@ -1,0 +1,161 @@
+/* What systemd is told over its socket: the start, that all goes on, the stop. */
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../lib/board.h"
+
+enum { MESSAGE_BYTES = 64 };
+
+/* A socket of that name; with '@' in front in the abstract namespace. */
+static int bind_to(const char *name)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t name_bytes = strlen(name);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_true(name_bytes < sizeof address.sun_path);
+    memcpy(address.sun_path, name, name_bytes);
+    if (name[0] == '@')
+        address.sun_path[0] = '\0';
+    socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + name_bytes);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, length), 0);
+    return fd;
+}
+
+/* The next message; fails the test when none comes. */
+static void receive(int fd, char message[static MESSAGE_BYTES])
+{
+    struct pollfd source = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&source, 1, WORLD_WAIT_MS * process_patience()), 1);
+    ssize_t length = recv(fd, message, MESSAGE_BYTES - 1, 0);
+    assert_true(length > 0);
+    message[length] = '\0';
+}
+
+static void must_receive(int fd, const char *expected)
+{
+    char message[MESSAGE_BYTES];
+    receive(fd, message);
+    assert_string_equal(message, expected);
+}
+
+static bool is_empty(int fd)
+{
+    struct pollfd source = {.fd = fd, .events = POLLIN};
+    return poll(&source, 1, 0) == 0;
+}
+
+static void path_setting(const struct world *world, char path[static 300], char setting[static 320])
+{
+    snprintf(path, 300, "%s/notify", world->folder);
+    snprintf(setting, 320, "NOTIFY_SOCKET=%s", path);
+}
+
+static void test_start_and_stop_are_told(void **state)
+{
+    struct world *world = *state;
+    char path[300];
+    char setting[320];
+    path_setting(world, path, setting);
+    int fd = bind_to(path);
+    world_start_runtime(world, (const char *[]){setting, NULL});
+    must_receive(fd, "READY=1");
+    world_wait(world, "action=listUndeliveredNotifications&calls=4");
+    assert_true(is_empty(fd));
+    world_stop_runtime(world);
+    must_receive(fd, "STOPPING=1");
+    assert_true(is_empty(fd));
+    close(fd);
+}
+
+/* As often as is asked for, and not behind the stop. */
+static void test_watchdog_in_an_abstract_socket(void **state)
+{
+    struct world *world = *state;
+    char name[64];
+    char setting[96];
+    char message[MESSAGE_BYTES];
+    snprintf(name, sizeof name, "@mission-control-notify-%d", (int)getpid());
+    snprintf(setting, sizeof setting, "NOTIFY_SOCKET=%s", name);
+    int fd = bind_to(name);
+    world_start_runtime(world, (const char *[]){setting, "WATCHDOG_USEC=200000", NULL});
+    must_receive(fd, "READY=1");
+    for (int i = 0; i < 5; i++)
+        must_receive(fd, "WATCHDOG=1");
+    world_stop_runtime(world);
+    do
+        receive(fd, message);
+    while (strcmp(message, "WATCHDOG=1") == 0);
+    assert_string_equal(message, "STOPPING=1");
+    assert_true(is_empty(fd));
+    close(fd);
+}
+
+static void test_watchdog_of_another_process_is_left_alone(void **state)
+{
+    struct world *world = *state;
+    char path[300];
+    char setting[320];
+    path_setting(world, path, setting);
+    int fd = bind_to(path);
+    world_start_runtime(
+        world, (const char *[]){setting, "WATCHDOG_USEC=20000", "WATCHDOG_PID=1", NULL});
+    must_receive(fd, "READY=1");
+    world_wait(world, "action=listUndeliveredNotifications&calls=4");
+    world_stop_runtime(world);
+    must_receive(fd, "STOPPING=1");
+    assert_true(is_empty(fd));
+    close(fd);
+}
+
+/* Who cannot start is not ready. */
+static void test_failed_start_is_not_told(void **state)
+{
+    struct world *world = *state;
+    char path[300];
+    char setting[320];
+    path_setting(world, path, setting);
+    int fd = bind_to(path);
+    world_launch(world, &world->runtime,
+        (const char *[]){setting, "STATE_DIR=/proc/nonexistent", NULL}, NULL);
+    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 78);
+    assert_true(is_empty(fd));
+    close(fd);
+}
+
+static void test_manager_that_is_gone_is_no_reason_to_fail(void **state)
+{
+    struct world *world = *state;
+    char path[300];
+    char setting[320];
+    path_setting(world, path, setting);
+    json_decref(board_load(world, 1, 1));
+    world_start_runtime(world, (const char *[]){setting, "WATCHDOG_USEC=2000", NULL});
+    world_wait(world, "delivered=1");
+    world_stop_runtime(world);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        IN_WORLD(test_start_and_stop_are_told),
+        IN_WORLD(test_watchdog_in_an_abstract_socket),
+        IN_WORLD(test_watchdog_of_another_process_is_left_alone),
+        IN_WORLD(test_failed_start_is_not_told),
+        IN_WORLD(test_manager_that_is_gone_is_no_reason_to_fail),
+    };
+    return cmocka_run_group_tests_name("service_manager", tests, NULL, NULL);
+}

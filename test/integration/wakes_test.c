@@ -1,0 +1,150 @@
+/* Wake-ups of many agents, and wake-ups beside deliveries. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../lib/board.h"
+#include "base/clock.h"
+#include "base/json_guard.h"
+
+enum { AGENTS = 40, WAKERS = 6, WORKERS = 4 };
+
+/* Agents PREFIX0, PREFIX1, ... of one interval (in minutes), which are listed from now on. */
+static void seed_agents(struct world *world, const char *prefix, int count, double interval)
+{
+    json_t *agents = json_array();
+    for (int i = 0; i < count; i++) {
+        char slug[32];
+        snprintf(slug, sizeof slug, "%s%d", prefix, i);
+        json_array_append_new(
+            agents, json_pack("{s:s, s:f}", "slug", slug, "heartbeatInterval", interval));
+    }
+    world_show_agents(world, true);
+    json_decref(world_post(world, "/sandbox/seed", json_pack("{s:o}", "agents", agents)));
+}
+
+static double begun_us(const json_t *run)
+{
+    return json_number_value(json_object_get(run, "begun_us"));
+}
+
+/*
+ * The first wakes of forty agents stand over two fifths of their interval: the one at place n is
+ * not woken before n fortieths of that have passed, however slow the machine is.
+ */
+static void test_forty_agents_do_not_wake_together(void **state)
+{
+    struct world *world = *state;
+    static const double interval = 0.2;
+    enum { SPREAD_US = 12 * 1000000 * 2 / 5 };
+    seed_agents(world, "agent", AGENTS, interval);
+    double started_us = (double)clock_monotonic_us();
+    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=100", NULL});
+    world_wait(world, "requests=40");
+    json_t *record = world_get(world, "/sandbox/gateway");
+    const json_t *run;
+    size_t index;
+    bool woken[AGENTS] = {false};
+    json_array_foreach (json_object_get(record, "requests"), index, run) {
+        long place = strtol(board_string(run, "agent") + strlen("agent"), NULL, 10);
+        assert_in_range(place, 0, AGENTS - 1);
+        if (index < AGENTS)
+            assert_false(woken[place]);
+        woken[place] = true;
+        assert_true(begun_us(run) - started_us >= SPREAD_US * (double)place / AGENTS);
+    }
+    json_decref(record);
+    world_stop_runtime(world);
+}
+
+/* Half of the workers may wait for agents that were merely woken; the others deliver. */
+static void test_wakes_leave_half_of_the_workers_to_deliveries(void **state)
+{
+    struct world *world = *state;
+    /* The board's first agents, so that the second load is for them as well. */
+    json_decref(board_load(world, WORKERS, WORKERS));
+    seed_agents(world, "waker", WAKERS, 0.005);
+    for (int i = 0; i < WAKERS; i++) {
+        char slug[32];
+        snprintf(slug, sizeof slug, "waker%d", i);
+        board_gateway_fault(world, json_pack("{s:{s:s}, s:s, s:s}", "match", "agent", slug,
+                                       "action", "hold", "name", "wake"));
+    }
+    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
+    world_wait(world, "held=2");
+    json_decref(board_load(world, 3 * WORKERS, WORKERS));
+    world_wait(world, "undelivered=0&delivered=16");
+    assert_int_equal(world_stat(world, NULL, "held"), WORKERS / 2);
+    /* They get their turn once the others are back. */
+    board_end_faults(world);
+    world_wait(world, "action=updateAgentHeartbeat&calls=6");
+    world_stop_runtime(world);
+}
+
+/* It never comes to be woken, since its deliveries go first, and is seen as online all the same. */
+static void test_busy_agent_is_reported_online_once_an_interval(void **state)
+{
+    struct world *world = *state;
+    enum { INTERVAL_MS = 600 };
+    world_show_agents(world, true);
+    json_decref(
+        world_post(world, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 30)));
+    json_decref(world_post(world, "/sandbox/load",
+        json_pack("{s:i, s:i, s:f}", "notifications", 200, "agents", 1, "heartbeatInterval",
+            INTERVAL_MS / 60000.0)));
+    int64_t began_ms = clock_monotonic_ms();
+    world_start_runtime(world, NULL);
+    world_wait(world, "action=updateAgentHeartbeat&calls=4");
+    json_t *stats = world_get(world, "/sandbox/stats");
+    int64_t elapsed_ms = clock_monotonic_ms() - began_ms;
+    const json_t *gateway = json_object_get(stats, "gateway");
+    assert_true(json_number_value(json_object_get(stats, "undelivered")) > 0);
+    /* The only wake-up was the one at the start, before there was anything to deliver. */
+    assert_in_range(json_number_value(json_object_get(gateway, "requests")) -
+                        json_number_value(json_object_get(gateway, "deliveries")),
+        0, 1);
+    const json_t *reports =
+        json_object_get(json_object_get(stats, "backend"), "updateAgentHeartbeat");
+    assert_in_range(
+        json_number_value(json_object_get(reports, "calls")), 4, elapsed_ms / INTERVAL_MS + 2);
+    json_decref(stats);
+    world_stop_runtime(world);
+}
+
+/* Rows that are no agents are left out and said, and harm no others. */
+static void test_strange_agents_harm_no_others(void **state)
+{
+    struct world *world = *state;
+    board_backend_fault(
+        world, json_pack("{s:s, s:s, s:{s:s, s:[{s:s, s:s, s:f}, {s:s}, n, {s:s, s:s, s:f}]}}",
+                   "action", "listAgents", "behaviour", "raw_body", "body_json", "status",
+                   "success", "value", "_id", "jx000000000000000000000000000001", "slug", "main",
+                   "heartbeatInterval", 60.0, "_id", "../..", "_id",
+                   "jx000000000000000000000000000001", "slug", "main", "heartbeatInterval", 0.005));
+    world_start_runtime(world, (const char *[]){"AGENT_SYNC_INTERVAL=50", NULL});
+    assert_true(process_wait_for(
+        &world->runtime, "2 agents have an _id that is no id", WORLD_WAIT_MS, NULL, 0));
+    world_wait(world, "action=listAgents&calls=40");
+    assert_in_range(world_stat(world, "gateway", "requests"), 0, 1);
+    world_stop_runtime(world);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        IN_WORLD(test_forty_agents_do_not_wake_together),
+        IN_WORLD(test_wakes_leave_half_of_the_workers_to_deliveries),
+        IN_WORLD(test_busy_agent_is_reported_online_once_an_interval),
+        IN_WORLD(test_strange_agents_harm_no_others),
+    };
+    return cmocka_run_group_tests_name("wakes", tests, NULL, NULL);
+}

@@ -1,0 +1,73 @@
+#include "plain_http.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "process.h"
+
+enum { LIMIT_S = 15 };
+
+static int dial(unsigned port)
+{
+    const struct sockaddr_in address = {
+        .sin_family = AF_INET,
+        .sin_port = htons((uint16_t)port),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+    const struct timeval limit = {.tv_sec = (time_t)LIMIT_S * process_patience()};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+static char *read_all(int fd)
+{
+    struct text text = {0};
+    char bytes[4096];
+    ssize_t got;
+    while ((got = read(fd, bytes, sizeof bytes)) > 0)
+        text_append_bytes(&text, bytes, (size_t)got);
+    assert_int_equal(got, 0);
+    char *whole = text_take(&text);
+    assert_non_null(whole);
+    return whole;
+}
+
+void plain_http(unsigned port, const char *method, const char *path, const char *headers,
+    struct plain_answer *answer)
+{
+    struct text request = {0};
+    text_printf(&request, "%s %s HTTP/1.1\r\nHost: h\r\n%s\r\n", method, path, headers);
+    int fd = dial(port);
+    ssize_t sent = send(fd, request.data, request.length_bytes, MSG_NOSIGNAL);
+    assert_int_equal(sent, request.length_bytes);
+    text_fini(&request);
+    answer->header = read_all(fd);
+    close(fd);
+    char *end = strstr(answer->header, "\r\n\r\n");
+    assert_non_null(end);
+    end[2] = '\0';
+    answer->body = end + 4;
+    assert_memory_equal(answer->header, "HTTP/1.1 ", strlen("HTTP/1.1 "));
+    answer->status = (int)strtol(answer->header + strlen("HTTP/1.1 "), NULL, 10);
+}
+
+void plain_answer_fini(struct plain_answer *answer)
+{
+    free(answer->header);
+    *answer = (struct plain_answer){0};
+}

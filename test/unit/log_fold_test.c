@@ -1,0 +1,158 @@
+/* Messages that come again and again are counted: each once, none lost. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log_fold.h"
+#include "base/sync.h"
+
+enum { WINDOW = LOG_FOLD_WINDOW_MS };
+
+static struct log_fold_item ended;
+
+static bool admit(const char *message, int64_t now_ms)
+{
+    return log_fold_admit(LOG_LEVEL_WARN, "Part", message, now_ms, &ended);
+}
+
+static int reset(void **state)
+{
+    (void)state;
+    while (log_fold_take(INT64_MAX, &ended))
+        continue;
+    return 0;
+}
+
+static void test_repeats_are_counted_for_a_minute(void **state)
+{
+    (void)state;
+    assert_true(admit("broken", 1000));
+    assert_true(log_fold_due_ms() == INT64_MAX);
+    for (int i = 0; i < 37; i++)
+        assert_false(admit("broken", 1000 + i));
+    assert_true(log_fold_due_ms() == 1000 + WINDOW);
+    assert_false(log_fold_take(999 + WINDOW, &ended));
+    assert_true(log_fold_take(1000 + WINDOW, &ended));
+    assert_int_equal(ended.repeats, 37);
+    assert_int_equal(ended.level, LOG_LEVEL_WARN);
+    assert_string_equal(ended.component, "Part");
+    assert_string_equal(ended.message, "broken");
+    assert_true(ended.since_ms == 1000);
+    assert_false(log_fold_take(INT64_MAX, &ended));
+    assert_true(admit("broken", 1001 + WINDOW));
+}
+
+static void test_message_that_returns_late_ends_its_minute(void **state)
+{
+    (void)state;
+    assert_true(admit("broken", 0));
+    assert_false(admit("broken", WINDOW - 1));
+    assert_true(admit("broken", WINDOW));
+    assert_int_equal(ended.repeats, 1);
+    assert_false(log_fold_take(INT64_MAX, &ended));
+}
+
+static void test_what_differs_is_not_folded(void **state)
+{
+    (void)state;
+    assert_true(log_fold_admit(LOG_LEVEL_WARN, "Part", "broken", 0, &ended));
+    assert_true(log_fold_admit(LOG_LEVEL_ERROR, "Part", "broken", 0, &ended));
+    assert_true(log_fold_admit(LOG_LEVEL_WARN, "Other", "broken", 0, &ended));
+    assert_true(log_fold_admit(LOG_LEVEL_WARN, "Part", "broken!", 0, &ended));
+    assert_false(log_fold_admit(LOG_LEVEL_ERROR, "Part", "broken", 0, &ended));
+}
+
+/* A message that cannot be remembered as a whole could be taken for another. */
+static void test_long_messages_are_not_folded(void **state)
+{
+    (void)state;
+    char message[LOG_FOLD_TEXT_BYTES + 1];
+    memset(message, 'x', sizeof message);
+    message[LOG_FOLD_TEXT_BYTES] = '\0';
+    assert_true(admit(message, 0));
+    assert_true(admit(message, 0));
+    message[LOG_FOLD_TEXT_BYTES - 1] = '\0';
+    assert_true(admit(message, 0));
+    assert_false(admit(message, 0));
+    char component[LOG_FOLD_COMPONENT_BYTES + 1];
+    memset(component, 'c', sizeof component);
+    component[LOG_FOLD_COMPONENT_BYTES] = '\0';
+    assert_true(log_fold_admit(LOG_LEVEL_WARN, component, "broken", 0, &ended));
+    assert_true(log_fold_admit(LOG_LEVEL_WARN, component, "broken", 0, &ended));
+}
+
+static void test_the_oldest_ends_when_there_are_too_many(void **state)
+{
+    (void)state;
+    char message[32];
+    assert_true(admit("first", 0));
+    assert_false(admit("first", 0));
+    for (int i = 1; i < LOG_FOLD_TEXTS; i++) {
+        snprintf(message, sizeof message, "other %d", i);
+        assert_true(admit(message, i));
+        assert_int_equal(ended.repeats, 0);
+    }
+    assert_true(admit("one more", 100));
+    assert_int_equal(ended.repeats, 1);
+    assert_string_equal(ended.message, "first");
+    assert_true(admit("first", 101));
+    assert_false(admit("one more", 102));
+}
+
+enum { THREADS = 4, ROUNDS = 20000 };
+
+static atomic_uint written;
+static atomic_uint counted;
+
+/* More messages than are remembered, so that all ways out are taken. */
+static void *say(void *argument)
+{
+    struct log_fold_item own;
+    char message[32];
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        snprintf(message, sizeof message, "message %u", i * 7 % 71 / (1 + i % 2));
+        if (log_fold_admit(LOG_LEVEL_ERROR, "Part", message, i, &own))
+            atomic_fetch_add(&written, 1);
+        atomic_fetch_add(&counted, own.repeats);
+        if (i % 64 == 0 && log_fold_take(i + (int64_t)WINDOW / 2 * (i % 3), &own))
+            atomic_fetch_add(&counted, own.repeats);
+    }
+    return argument;
+}
+
+static void test_threads_lose_nothing(void **state)
+{
+    (void)state;
+    pthread_t threads[THREADS];
+    atomic_store(&written, 0);
+    atomic_store(&counted, 0);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(thread_start(&threads[i], "say", say, NULL, NULL), 0);
+    for (int i = 0; i < THREADS; i++)
+        thread_join(threads[i]);
+    while (log_fold_take(INT64_MAX, &ended))
+        atomic_fetch_add(&counted, ended.repeats);
+    assert_int_equal(atomic_load(&written) + atomic_load(&counted), THREADS * ROUNDS);
+    assert_true(atomic_load(&counted) > 0);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, reset, reset)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_repeats_are_counted_for_a_minute),
+        TEST(test_message_that_returns_late_ends_its_minute),
+        TEST(test_what_differs_is_not_folded),
+        TEST(test_long_messages_are_not_folded),
+        TEST(test_the_oldest_ends_when_there_are_too_many),
+        TEST(test_threads_lose_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,288 @@
+/* The loop guard asks a backend that forgets, fails and lies about who answered whom. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../lib/stub_server.h"
+#include "base/json_guard.h"
+#include "remote/ca_store.h"
+#include "work/loop_guard.h"
+
+enum { HOPS = 4, NOBODY = -1, ANSWER_BYTES = 1024 };
+
+/*
+ * The backend has notifications n0, n1, ...: the message of each answers the one before, and that
+ * of the first is a person's.
+ */
+struct fixture {
+    struct stub_server *server;
+    struct ca_store *store;
+    struct http_client *client;
+    struct convex *convex;
+    struct service service;
+    struct loop_guard *guard;
+    char answer[ANSWER_BYTES];
+    atomic_int calls;
+    atomic_int deleted;  /* number of the one that is gone */
+    atomic_int broken;   /* of the one that is answered with a 503 */
+    atomic_int throwing; /* of the one for which the function throws */
+    atomic_int looped;   /* of the one that answers a later one */
+};
+
+static void print_row(char *row, size_t row_bytes, const struct fixture *fixture, int number)
+{
+    int source = number == atomic_load(&fixture->looped) ? number + 1 : number - 1;
+    if (number == 0)
+        snprintf(row, row_bytes,
+            "{\"notification\":{\"_id\":\"n0\",\"type\":\"mention\"},"
+            "\"message\":{\"authorType\":\"user\",\"authorId\":\"u\"}}");
+    else
+        snprintf(row, row_bytes,
+            "{\"notification\":{\"_id\":\"n%d\",\"type\":\"mention\"},\"message\":{\"authorType\":"
+            "\"agent\",\"authorId\":\"other\",\"sourceNotificationId\":\"n%d\"}}",
+            number, source);
+}
+
+static const char *answer(void *context, const char *request)
+{
+    struct fixture *fixture = context;
+    const char *id = strstr(request, "\"notificationId\":\"n");
+    int number = id != NULL ? (int)strtol(id + 19, NULL, 10) : NOBODY;
+    char value[ANSWER_BYTES / 2] = "null";
+    const char *status = "200 OK";
+    atomic_fetch_add(&fixture->calls, 1);
+    if (number == atomic_load(&fixture->broken))
+        status = "503 Service Unavailable";
+    if (number != atomic_load(&fixture->deleted))
+        print_row(value, sizeof value, fixture, number);
+    if (number == atomic_load(&fixture->throwing))
+        snprintf(fixture->answer, ANSWER_BYTES,
+            "HTTP/1.1 560 \r\nConnection: close\r\n\r\n"
+            "{\"status\":\"error\",\"errorMessage\":\"Server Error\"}");
+    else
+        snprintf(fixture->answer, ANSWER_BYTES,
+            "HTTP/1.1 %s\r\nConnection: close\r\n\r\n{\"status\":\"success\",\"value\":%s}", status,
+            value);
+    return fixture->answer;
+}
+
+static int setup(void **state)
+{
+    static const atomic_bool never = false;
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    char url[64];
+    assert_non_null(fixture);
+    atomic_store(&fixture->deleted, NOBODY);
+    atomic_store(&fixture->broken, NOBODY);
+    atomic_store(&fixture->throwing, NOBODY);
+    atomic_store(&fixture->looped, NOBODY);
+    fixture->server = stub_server_start_with(answer, fixture);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", stub_server_port(fixture->server));
+    assert_int_equal(http_client_library_start(NULL), 0);
+    assert_int_equal(ca_store_create(&fixture->store, NULL, NULL), 0);
+    assert_int_equal(http_client_create(&fixture->client, fixture->store, &never, NULL), 0);
+    assert_int_equal(convex_create(&fixture->convex, url, "account", "token", NULL), 0);
+    assert_int_equal(loop_guard_create(&fixture->guard, true, HOPS, NULL), 0);
+    fixture->service = (struct service){.convex = fixture->convex, .client = fixture->client};
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    stub_server_stop(fixture->server);
+    loop_guard_destroy(fixture->guard);
+    convex_destroy(fixture->convex);
+    http_client_destroy(fixture->client);
+    ca_store_destroy(fixture->store);
+    http_client_library_stop();
+    free(fixture);
+    return 0;
+}
+
+static enum convex_outcome judge_json(
+    struct fixture *fixture, const char *json, const char **reason)
+{
+    struct delivery_context context;
+    json_t *value;
+    struct error error;
+    assert_int_equal(json_guard_load(json, strlen(json), &value, NULL), 0);
+    assert_int_equal(delivery_context_read(value, &context, NULL), CONVEX_SUCCESS);
+    enum convex_outcome outcome =
+        loop_guard_judge(fixture->guard, &fixture->service, "me", &context, reason, &error);
+    delivery_context_fini(&context);
+    return outcome;
+}
+
+/* Judges the notification of that number as the backend has it. */
+static enum convex_outcome judge(struct fixture *fixture, int number, const char **reason)
+{
+    char row[ANSWER_BYTES / 2];
+    print_row(row, sizeof row, fixture, number);
+    return judge_json(fixture, row, reason);
+}
+
+static void must_pass(struct fixture *fixture, int number)
+{
+    const char *reason;
+    assert_int_equal(judge(fixture, number, &reason), CONVEX_SUCCESS);
+    assert_null(reason);
+}
+
+static void must_be_too_far(struct fixture *fixture, int number)
+{
+    const char *reason;
+    assert_int_equal(judge(fixture, number, &reason), CONVEX_SUCCESS);
+    assert_non_null(reason);
+    assert_string_equal(reason, "too_many_hops");
+}
+
+static void test_chain_is_traced_once(void **state)
+{
+    struct fixture *fixture = *state;
+    must_pass(fixture, HOPS);
+    assert_int_equal(atomic_load(&fixture->calls), HOPS);
+    must_pass(fixture, HOPS);
+    must_be_too_far(fixture, HOPS + 1);
+    assert_int_equal(atomic_load(&fixture->calls), HOPS);
+}
+
+static void test_long_chain_is_not_traced_to_its_end(void **state)
+{
+    struct fixture *fixture = *state;
+    must_be_too_far(fixture, 100);
+    assert_int_equal(atomic_load(&fixture->calls), HOPS + 1);
+}
+
+/* What was read where the way back was cut off is far from its beginning all the same. */
+static void test_middle_of_a_long_chain_is_too_far_as_well(void **state)
+{
+    struct fixture *fixture = *state;
+    must_be_too_far(fixture, 100);
+    for (int number = 99; number >= 95; number--)
+        must_be_too_far(fixture, number);
+    must_pass(fixture, HOPS);
+}
+
+static void test_chain_in_a_circle_ends(void **state)
+{
+    struct fixture *fixture = *state;
+    atomic_store(&fixture->looped, 7);
+    must_be_too_far(fixture, 9);
+    assert_int_equal(atomic_load(&fixture->calls), HOPS + 1);
+}
+
+static void test_deleted_notification_begins_a_chain(void **state)
+{
+    struct fixture *fixture = *state;
+    atomic_store(&fixture->deleted, 50);
+    must_pass(fixture, 50 + HOPS);
+    must_be_too_far(fixture, 50 + HOPS + 1);
+}
+
+static void test_refused_notification_begins_a_chain(void **state)
+{
+    struct fixture *fixture = *state;
+    atomic_store(&fixture->throwing, 50);
+    must_pass(fixture, 50 + HOPS);
+    must_be_too_far(fixture, 50 + HOPS + 1);
+}
+
+/* Nothing is decided, nor remembered, of a chain that could not be read to its end. */
+static void test_backend_that_fails_in_between(void **state)
+{
+    struct fixture *fixture = *state;
+    const char *reason;
+    atomic_store(&fixture->broken, 2);
+    assert_int_equal(judge(fixture, HOPS, &reason), CONVEX_UNAVAILABLE);
+    assert_null(reason);
+    assert_int_equal(atomic_load(&fixture->calls), 2);
+    atomic_store(&fixture->broken, NOBODY);
+    must_pass(fixture, HOPS);
+    assert_int_equal(atomic_load(&fixture->calls), 2 + HOPS);
+}
+
+static void test_sources_that_are_no_ids_are_not_asked_for(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const sources[] = {"7", "null", "\"\"", "\"../n1\"", "[]"};
+    for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
+        char json[ANSWER_BYTES / 2];
+        const char *reason;
+        snprintf(json, sizeof json,
+            "{\"notification\":{\"_id\":\"x\",\"type\":\"mention\"},\"message\":{\"authorType\":"
+            "\"agent\",\"authorId\":\"other\",\"sourceNotificationId\":%s}}",
+            sources[i]);
+        assert_int_equal(judge_json(fixture, json, &reason), CONVEX_SUCCESS);
+        assert_null(reason);
+    }
+    assert_int_equal(atomic_load(&fixture->calls), 0);
+}
+
+static void judge_persons_message(struct fixture *fixture, const char *id)
+{
+    char json[ANSWER_BYTES / 2];
+    const char *reason;
+    snprintf(json, sizeof json,
+        "{\"notification\":{\"_id\":\"%s\",\"type\":\"mention\"},\"message\":{\"authorType\":"
+        "\"user\",\"authorId\":\"u\"}}",
+        id);
+    assert_int_equal(judge_json(fixture, json, &reason), CONVEX_SUCCESS);
+    assert_null(reason);
+}
+
+/* A message that answers the one of source; how many calls it takes to judge it. */
+static int calls_to_judge_answer_to(struct fixture *fixture, const char *source)
+{
+    char json[ANSWER_BYTES / 2];
+    const char *reason;
+    int before = atomic_load(&fixture->calls);
+    snprintf(json, sizeof json,
+        "{\"notification\":{\"_id\":\"not an id\",\"type\":\"mention\"},\"message\":{"
+        "\"authorType\":\"agent\",\"authorId\":\"other\",\"sourceNotificationId\":\"%s\"}}",
+        source);
+    assert_int_equal(judge_json(fixture, json, &reason), CONVEX_SUCCESS);
+    return atomic_load(&fixture->calls) - before;
+}
+
+static void test_least_recently_used_one_is_forgotten(void **state)
+{
+    struct fixture *fixture = *state;
+    char id[32];
+    for (int i = 0; i < LOOP_GUARD_REMEMBERED; i++) {
+        snprintf(id, sizeof id, "p%d", i);
+        judge_persons_message(fixture, id);
+    }
+    assert_int_equal(calls_to_judge_answer_to(fixture, "p0"), 0);
+    judge_persons_message(fixture, "new");
+    assert_int_equal(calls_to_judge_answer_to(fixture, "p0"), 0);
+    assert_int_equal(calls_to_judge_answer_to(fixture, "p2"), 0);
+    assert_int_equal(calls_to_judge_answer_to(fixture, "new"), 0);
+    assert_int_equal(calls_to_judge_answer_to(fixture, "p1"), 1);
+}
+
+int main(void)
+{
+    json_guard_start();
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_chain_is_traced_once),
+        TEST(test_long_chain_is_not_traced_to_its_end),
+        TEST(test_middle_of_a_long_chain_is_too_far_as_well),
+        TEST(test_chain_in_a_circle_ends),
+        TEST(test_deleted_notification_begins_a_chain),
+        TEST(test_refused_notification_begins_a_chain),
+        TEST(test_backend_that_fails_in_between),
+        TEST(test_sources_that_are_no_ids_are_not_asked_for),
+        TEST(test_least_recently_used_one_is_forgotten),
+    };
+    return cmocka_run_group_tests_name("loop_guard_chain", tests, NULL, NULL);
+}

@@ -1,0 +1,247 @@
+/* What is counted where: labels, the bound on agents, buckets; and how it is written out. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../../src/work/attempt.h"
+#include "base/metrics.h"
+#include "serve/exposition.h"
+
+enum { MANY = 100 * 1000, THREADS = 4 };
+
+struct fixture {
+    struct metrics metrics;
+    struct text text;
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    metrics_init(&fixture->metrics);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    metrics_fini(&fixture->metrics);
+    text_fini(&fixture->text);
+    free(fixture);
+    return 0;
+}
+
+static const char *write_out(struct fixture *fixture)
+{
+    text_clear(&fixture->text);
+    exposition_append(&fixture->text, &fixture->metrics);
+    assert_false(fixture->text.failed);
+    return fixture->text.data;
+}
+
+static void must_say(struct fixture *fixture, const char *lines)
+{
+    if (strstr(write_out(fixture), lines) == NULL)
+        fail_msg("no\n%s\nin\n%s", lines, fixture->text.data);
+}
+
+static void must_not_say(struct fixture *fixture, const char *words)
+{
+    if (strstr(write_out(fixture), words) != NULL)
+        fail_msg("%s is in\n%s", words, fixture->text.data);
+}
+
+static void test_counters_add_up_by_label(void **state)
+{
+    struct fixture *fixture = *state;
+    struct metrics *metrics = &fixture->metrics;
+    metrics_add(metrics, METRIC_NOTIFICATIONS_SKIPPED, "agent_gone", NULL, 2);
+    metrics_add(metrics, METRIC_NOTIFICATIONS_SKIPPED, "agent_gone", NULL, 1);
+    metrics_add(metrics, METRIC_NOTIFICATIONS_SKIPPED, "a reason of tomorrow", NULL, 5);
+    metrics_add(metrics, METRIC_CONVEX_REQUESTS, "listAgents", "rejected", 7);
+    assert_int_equal(metrics_total(metrics, METRIC_NOTIFICATIONS_SKIPPED), 8);
+    must_say(fixture, "\nmission_control_notifications_skipped_total{reason=\"agent_gone\"} 3\n");
+    must_say(fixture, "\nmission_control_notifications_skipped_total{reason=\"task_gone\"} 0\n");
+    must_say(fixture, "\nmission_control_notifications_skipped_total{reason=\"other\"} 5\n");
+    must_say(fixture, "\nmission_control_convex_requests_total{action=\"listAgents\","
+                      "outcome=\"rejected\"} 7\n");
+    must_say(fixture, "\nmission_control_convex_requests_total{action=\"other\","
+                      "outcome=\"success\"} 0\n");
+}
+
+static void test_family_has_help_and_type(void **state)
+{
+    struct fixture *fixture = *state;
+    metrics_add(&fixture->metrics, METRIC_NOTIFICATIONS_DEAD, NULL, NULL, 4);
+    must_say(fixture, "\n# HELP mission_control_notifications_dead_total Notifications that were "
+                      "given up on.\n# TYPE mission_control_notifications_dead_total counter\n"
+                      "mission_control_notifications_dead_total 4\n");
+    must_say(fixture, "# TYPE mission_control_lanes gauge\n");
+    must_say(fixture, "# TYPE mission_control_agent_run_seconds histogram\n");
+    must_say(fixture, "mission_control_build_info{version=\"" MISSION_CONTROL_VERSION "\",");
+}
+
+static void test_times_are_written_in_seconds(void **state)
+{
+    struct fixture *fixture = *state;
+    metrics_set(&fixture->metrics, METRIC_LAST_POLL, NULL, 1700000000123000);
+    must_say(fixture, "\nmission_control_last_poll_timestamp_seconds 1700000000.123000\n");
+}
+
+static void test_duration_falls_into_its_bucket(void **state)
+{
+    struct fixture *fixture = *state;
+    struct metrics *metrics = &fixture->metrics;
+    static const int64_t durations_us[] = {-5, 0, 50000, 50001, 900000000, 900000001};
+    for (size_t i = 0; i < sizeof durations_us / sizeof durations_us[0]; i++)
+        metrics_observe(metrics, METRIC_DELIVERY, NULL, durations_us[i]);
+    must_say(fixture, "\nmission_control_delivery_seconds_bucket{le=\"0.05\"} 3\n"
+                      "mission_control_delivery_seconds_bucket{le=\"0.1\"} 4\n");
+    must_say(fixture, "\nmission_control_delivery_seconds_bucket{le=\"600\"} 4\n"
+                      "mission_control_delivery_seconds_bucket{le=\"900\"} 5\n"
+                      "mission_control_delivery_seconds_bucket{le=\"+Inf\"} 6\n"
+                      "mission_control_delivery_seconds_sum 1800.100002\n"
+                      "mission_control_delivery_seconds_count 6\n");
+    metrics_observe(metrics, METRIC_CONVEX_REQUEST, "listAgents", 30000);
+    must_say(fixture, "\nmission_control_convex_request_seconds_bucket{action=\"listAgents\","
+                      "le=\"0.025\"} 0\nmission_control_convex_request_seconds_bucket"
+                      "{action=\"listAgents\",le=\"0.05\"} 1\n");
+}
+
+/* The slugs are the backend's: any text, of any number of agents. */
+static void test_agents_have_a_bound(void **state)
+{
+    struct fixture *fixture = *state;
+    struct metrics *metrics = &fixture->metrics;
+    char slug[32];
+    for (int i = 0; i < METRICS_AGENTS + 20; i++) {
+        snprintf(slug, sizeof slug, "agent-%d", i);
+        metrics_add(metrics, METRIC_AGENT_RUNS, slug, NULL, 1);
+        metrics_add(metrics, METRIC_AGENT_NOTIFICATIONS, slug, "dead", 1);
+    }
+    must_say(fixture, "\nmission_control_agent_runs_total{agent=\"agent-0\"} 1\n");
+    must_say(fixture, "\nmission_control_agent_runs_total{agent=\"agent-99\"} 1\n"
+                      "mission_control_agent_runs_total{agent=\"other\"} 20\n");
+    must_say(fixture, "{agent=\"other\",outcome=\"dead\"} 20\n");
+    must_not_say(fixture, "agent-100");
+    metrics_add(metrics, METRIC_AGENT_RUNS, "agent-7", NULL, 1);
+    must_say(fixture, "\nmission_control_agent_runs_total{agent=\"agent-7\"} 2\n");
+}
+
+static void test_agents_with_odd_names(void **state)
+{
+    struct fixture *fixture = *state;
+    struct metrics *metrics = &fixture->metrics;
+    must_not_say(fixture, "mission_control_agent_runs_total{agent=\"unknown\"}");
+    metrics_add(metrics, METRIC_AGENT_RUNS, "", NULL, 1);
+    metrics_add(metrics, METRIC_AGENT_RUNS, "other", NULL, 3);
+    metrics_add(metrics, METRIC_AGENT_RUNS, "a\"b\\c\nd", NULL, 2);
+    must_say(fixture, "\nmission_control_agent_runs_total{agent=\"unknown\"} 1\n");
+    must_say(fixture, "\nmission_control_agent_runs_total{agent=\"other\"} 3\n");
+    must_say(fixture, "\nmission_control_agent_runs_total{agent=\"a\\\"b\\\\c\\nd\"} 2\n");
+    const char *first = strstr(write_out(fixture), "{agent=\"other\"}");
+    assert_null(strstr(first + 1, "{agent=\"other\"}"));
+}
+
+static void test_what_the_format_reserves_is_escaped(void **state)
+{
+    struct fixture *fixture = *state;
+    exposition_append_help(&fixture->text, "a\\b\nc \"d\"");
+    assert_string_equal(fixture->text.data, "a\\\\b\\nc \"d\"");
+    text_clear(&fixture->text);
+    exposition_append_label_value(&fixture->text, "a\\b\nc \"d\"");
+    assert_string_equal(fixture->text.data, "a\\\\b\\nc \\\"d\\\"");
+}
+
+/* Every word that the work uses is a value of its label, not "other". */
+static void must_know(enum metric metric, size_t label, const char *word)
+{
+    const struct metric_label *known = &metric_families[metric].labels[label];
+    for (size_t i = 0; i < known->count; i++)
+        if (strcmp(known->values[i], word) == 0)
+            return;
+    fail_msg("%s has no %s \"%s\"", metric_families[metric].name, known->name, word);
+}
+
+static void test_words_of_the_work_are_known(void **state)
+{
+    (void)state;
+    for (int outcome = GATEWAY_REPLIED; outcome <= GATEWAY_ABORTED; outcome++)
+        must_know(
+            METRIC_NOTIFICATIONS_FAILED, 0, attempt_gateway_failure((enum gateway_outcome)outcome));
+    for (int outcome = CONVEX_SUCCESS; outcome <= CONVEX_ABORTED; outcome++) {
+        must_know(
+            METRIC_NOTIFICATIONS_FAILED, 0, attempt_backend_failure((enum convex_outcome)outcome));
+        must_know(METRIC_CONVEX_REQUESTS, 1, convex_outcome_word((enum convex_outcome)outcome));
+    }
+    for (int gate = GATE_OPEN; gate <= GATE_SHUT; gate++)
+        for (int trickle = 0; trickle <= 1; trickle++)
+            must_know(METRIC_GATEWAY_STATE, 0,
+                gate_view_word(
+                    &(struct gate_view){.state = (enum gate_state)gate, .trickle = trickle}));
+}
+
+static void *record_many(void *argument)
+{
+    struct metrics *metrics = argument;
+    char slug[32];
+    for (int i = 0; i < MANY; i++) {
+        snprintf(slug, sizeof slug, "agent-%d", i % (METRICS_AGENTS + 20));
+        metrics_add(metrics, METRIC_AGENT_RUNS, slug, NULL, 1);
+        metrics_observe(metrics, METRIC_QUEUE_WAIT, NULL, i);
+    }
+    return NULL;
+}
+
+/* Count and +Inf bucket of one answer. */
+static void must_agree(struct fixture *fixture)
+{
+    static const char bucket[] = "mission_control_queue_wait_seconds_bucket{le=\"+Inf\"} ";
+    static const char count[] = "mission_control_queue_wait_seconds_count ";
+    const char *text = write_out(fixture);
+    const char *in_bucket = strstr(text, bucket);
+    const char *counted = strstr(text, count);
+    assert_true(in_bucket != NULL && counted != NULL);
+    assert_int_equal(
+        strtoll(in_bucket + strlen(bucket), NULL, 10), strtoll(counted + strlen(count), NULL, 10));
+}
+
+static void test_many_threads_lose_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, record_many, &fixture->metrics), 0);
+    for (int i = 0; i < 50; i++)
+        must_agree(fixture);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(metrics_total(&fixture->metrics, METRIC_AGENT_RUNS), THREADS * MANY);
+    must_say(fixture, "\nmission_control_queue_wait_seconds_count 400000\n");
+    assert_int_equal(atomic_load(&fixture->metrics.agents), METRICS_AGENTS);
+}
+
+#define WITH_METRICS(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_METRICS(test_counters_add_up_by_label),
+        WITH_METRICS(test_family_has_help_and_type),
+        WITH_METRICS(test_times_are_written_in_seconds),
+        WITH_METRICS(test_duration_falls_into_its_bucket),
+        WITH_METRICS(test_agents_have_a_bound),
+        WITH_METRICS(test_agents_with_odd_names),
+        WITH_METRICS(test_what_the_format_reserves_is_escaped),
+        cmocka_unit_test(test_words_of_the_work_are_known),
+        WITH_METRICS(test_many_threads_lose_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

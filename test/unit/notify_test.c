@@ -1,0 +1,179 @@
+/* What a service manager is told, over a socket that the test holds. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/notify.h"
+
+enum { DAY_MS = 24 * 3600 * 1000 };
+
+struct fixture {
+    char folder[64];
+    char path[80];
+};
+
+static int setup(void **state)
+{
+    static struct fixture fixture;
+    const char *const unset[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"};
+    for (size_t i = 0; i < sizeof unset / sizeof unset[0]; i++)
+        unsetenv(unset[i]);
+    snprintf(fixture.folder, sizeof fixture.folder, "/tmp/notify-XXXXXX");
+    assert_non_null(mkdtemp(fixture.folder));
+    snprintf(fixture.path, sizeof fixture.path, "%s/socket", fixture.folder);
+    *state = &fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    const struct fixture *fixture = *state;
+    unlink(fixture->path);
+    return rmdir(fixture->folder);
+}
+
+/* A socket bound to name of that many bytes, which begins with NUL in the abstract namespace. */
+static int bind_to(const char *name, size_t name_bytes)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_true(name_bytes <= sizeof address.sun_path);
+    memcpy(address.sun_path, name, name_bytes);
+    socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + name_bytes);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, length), 0);
+    return fd;
+}
+
+static void must_receive(int fd, const char *expected)
+{
+    char message[64];
+    ssize_t length = recv(fd, message, sizeof message - 1, MSG_DONTWAIT);
+    assert_true(length >= 0);
+    message[length] = '\0';
+    assert_string_equal(message, expected);
+}
+
+static void test_path(void **state)
+{
+    const struct fixture *fixture = *state;
+    int fd = bind_to(fixture->path, strlen(fixture->path));
+    setenv("NOTIFY_SOCKET", fixture->path, 1);
+    notify_send("READY=1");
+    must_receive(fd, "READY=1");
+    close(fd);
+}
+
+static void test_abstract_name(void **state)
+{
+    (void)state;
+    char name[64];
+    snprintf(name, sizeof name, "@mission-control-test-%d", (int)getpid());
+    setenv("NOTIFY_SOCKET", name, 1);
+    size_t name_bytes = strlen(name);
+    name[0] = '\0';
+    int fd = bind_to(name, name_bytes);
+    notify_send("STOPPING=1");
+    must_receive(fd, "STOPPING=1");
+    close(fd);
+}
+
+/* Neither fails nor blocks, whatever the variable holds. */
+static void test_what_cannot_be_sent_is_left(void **state)
+{
+    const struct fixture *fixture = *state;
+    char longest[200] = "/";
+    memset(longest + 1, 'x', sizeof longest - 2);
+    longest[sizeof longest - 1] = '\0';
+    notify_send("READY=1");
+    const char *const names[] = {"", "relative", "vsock:2:1234", longest, "/nonexistent/socket",
+        fixture->path, "@nobody-listens-here"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        setenv("NOTIFY_SOCKET", names[i], 1);
+        notify_send("READY=1");
+    }
+}
+
+static void test_a_manager_that_does_not_read_blocks_nobody(void **state)
+{
+    const struct fixture *fixture = *state;
+    int fd = bind_to(fixture->path, strlen(fixture->path));
+    setenv("NOTIFY_SOCKET", fixture->path, 1);
+    for (int i = 0; i < 2000; i++)
+        notify_send("WATCHDOG=1");
+    must_receive(fd, "WATCHDOG=1");
+    close(fd);
+}
+
+static int64_t watchdog_of(const char *interval_us, const char *pid)
+{
+    unsetenv("WATCHDOG_USEC");
+    unsetenv("WATCHDOG_PID");
+    if (interval_us != NULL)
+        setenv("WATCHDOG_USEC", interval_us, 1);
+    if (pid != NULL)
+        setenv("WATCHDOG_PID", pid, 1);
+    return notify_watchdog_ms();
+}
+
+static void test_half_of_the_watchdogs_time(void **state)
+{
+    (void)state;
+    assert_int_equal(watchdog_of("30000000", NULL), 15000);
+    assert_int_equal(watchdog_of("200000", NULL), 100);
+    assert_int_equal(watchdog_of("1", NULL), 1);
+    assert_int_equal(watchdog_of("1999", NULL), 1);
+}
+
+static void test_no_watchdog(void **state)
+{
+    (void)state;
+    static const char *const none[] = {"", "0", "-5", "soon"};
+    assert_int_equal(watchdog_of(NULL, NULL), 0);
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+        assert_int_equal(watchdog_of(none[i], NULL), 0);
+}
+
+static void test_watchdog_of_another_process(void **state)
+{
+    (void)state;
+    char own[32];
+    snprintf(own, sizeof own, "%d", (int)getpid());
+    assert_int_equal(watchdog_of("200000", own), 100);
+    assert_int_equal(watchdog_of("200000", "1"), 0);
+    assert_int_equal(watchdog_of("200000", ""), 0);
+    assert_int_equal(watchdog_of("200000", "me"), 0);
+}
+
+/* It becomes the time of a poll(2): what an int cannot hold would be no time at all. */
+static void test_very_long_times_are_cut(void **state)
+{
+    (void)state;
+    assert_int_equal(watchdog_of("8589934592000", NULL), DAY_MS);
+    assert_int_equal(watchdog_of("18446744073709551615", NULL), DAY_MS);
+}
+
+int main(void)
+{
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_path),
+        TEST(test_abstract_name),
+        TEST(test_what_cannot_be_sent_is_left),
+        TEST(test_a_manager_that_does_not_read_blocks_nobody),
+        TEST(test_half_of_the_watchdogs_time),
+        TEST(test_no_watchdog),
+        TEST(test_watchdog_of_another_process),
+        TEST(test_very_long_times_are_cut),
+    };
+    return cmocka_run_group_tests_name("notify", tests, NULL, NULL);
+}

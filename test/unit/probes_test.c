@@ -1,0 +1,150 @@
+/* What /livez and /readyz say in each state. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "serve/probes.h"
+
+struct fixture {
+    struct stats stats;
+    struct gateway_gate *gate;
+    const char *stuck;
+    struct probe_sources sources;
+    struct text body;
+};
+
+static const char *find_stuck(void *context)
+{
+    return ((struct fixture *)context)->stuck;
+}
+
+/* What a probe of the gateway found. */
+static void tell_gate(struct fixture *fixture, enum gateway_outcome outcome, int status)
+{
+    const struct gateway_result result = {.outcome = outcome, .status = status};
+    uint64_t ticket;
+    gateway_gate_begin_probe(fixture->gate, false, 0, &ticket);
+    gateway_gate_note_probe(fixture->gate, false, ticket, &result, 0);
+}
+
+/* All is well, unless a test says otherwise. */
+static int setup(void **state)
+{
+    const struct gate_settings settings = {.enabled = true, .check_ms = 60000};
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    stats_init(&fixture->stats);
+    assert_int_equal(gateway_gate_create(&fixture->gate, &settings, 0, NULL), 0);
+    fixture->sources = (struct probe_sources){.stats = &fixture->stats,
+        .gate = fixture->gate,
+        .find_stuck = find_stuck,
+        .stuck_context = fixture};
+    tell_gate(fixture, GATEWAY_REPLIED, 400);
+    atomic_store(&fixture->stats.phase, PHASE_RUNNING);
+    atomic_store(&fixture->stats.last_poll_ms, 1700000000000);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    gateway_gate_destroy(fixture->gate);
+    stats_fini(&fixture->stats);
+    text_fini(&fixture->body);
+    free(fixture);
+    return 0;
+}
+
+static void must_be_ready(struct fixture *fixture, bool ready, bool verbose, const char *body)
+{
+    text_clear(&fixture->body);
+    assert_int_equal(probes_append_ready(&fixture->body, &fixture->sources, verbose), ready);
+    assert_string_equal(fixture->body.data, body);
+}
+
+static void test_ready(void **state)
+{
+    must_be_ready(*state, true, false, "{\"status\":\"ready\"}\n");
+    must_be_ready(*state, true, true,
+        "{\"status\":\"ready\","
+        "\"checks\":{\"process\":\"ok\",\"backend\":\"ok\",\"gateway\":\"ok\"}}\n");
+}
+
+static void test_not_while_starting_or_stopping(void **state)
+{
+    struct fixture *fixture = *state;
+    atomic_store(&fixture->stats.phase, PHASE_STARTING);
+    must_be_ready(fixture, false, false,
+        "{\"status\":\"not ready\",\"failing\":[\"process\"],"
+        "\"checks\":{\"process\":\"starting\"}}\n");
+    atomic_store(&fixture->stats.phase, PHASE_STOPPING);
+    must_be_ready(fixture, false, false,
+        "{\"status\":\"not ready\",\"failing\":[\"process\"],"
+        "\"checks\":{\"process\":\"stopping\"}}\n");
+}
+
+static void test_not_without_the_backend(void **state)
+{
+    struct fixture *fixture = *state;
+    atomic_store(&fixture->stats.consecutive_poll_failures, 1);
+    must_be_ready(fixture, false, true,
+        "{\"status\":\"not ready\",\"failing\":[\"backend\"],"
+        "\"checks\":{\"process\":\"ok\",\"backend\":\"the last poll failed\","
+        "\"gateway\":\"ok\"}}\n");
+    atomic_store(&fixture->stats.consecutive_poll_failures, 0);
+    atomic_store(&fixture->stats.last_poll_ms, 0);
+    must_be_ready(fixture, false, false,
+        "{\"status\":\"not ready\",\"failing\":[\"backend\"],"
+        "\"checks\":{\"backend\":\"not polled yet\"}}\n");
+}
+
+static void test_not_without_the_gateway(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct gateway_result lost = {.outcome = GATEWAY_AMBIGUOUS, .sent = true};
+    gateway_gate_note_send(fixture->gate, gateway_gate_ticket(fixture->gate), "a", &lost, 0);
+    must_be_ready(fixture, false, false,
+        "{\"status\":\"not ready\",\"failing\":[\"gateway\"],"
+        "\"checks\":{\"gateway\":\"being probed\"}}\n");
+    tell_gate(fixture, GATEWAY_UNREACHABLE, 0);
+    atomic_store(&fixture->stats.consecutive_poll_failures, 3);
+    must_be_ready(fixture, false, false,
+        "{\"status\":\"not ready\",\"failing\":[\"backend\",\"gateway\"],"
+        "\"checks\":{\"backend\":\"the last poll failed\",\"gateway\":\"it lets nobody in\"}}\n");
+}
+
+static void test_alive_while_all_threads_show_up(void **state)
+{
+    struct fixture *fixture = *state;
+    struct text *body = &fixture->body;
+    atomic_store(&fixture->stats.phase, PHASE_STOPPING);
+    assert_true(probes_append_alive(body, &fixture->sources, false));
+    assert_string_equal(body->data, "{\"status\":\"alive\"}\n");
+    text_clear(body);
+    assert_true(probes_append_alive(body, &fixture->sources, true));
+    assert_string_equal(body->data, "{\"status\":\"alive\",\"checks\":{\"threads\":\"ok\"}}\n");
+    text_clear(body);
+    fixture->stuck = "mc-poll does not show up";
+    assert_false(probes_append_alive(body, &fixture->sources, false));
+    assert_string_equal(body->data, "{\"status\":\"not alive\",\"failing\":[\"threads\"],"
+                                    "\"checks\":{\"threads\":\"mc-poll does not show up\"}}\n");
+}
+
+#define WITH_SOURCES(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_SOURCES(test_ready),
+        WITH_SOURCES(test_not_while_starting_or_stopping),
+        WITH_SOURCES(test_not_without_the_backend),
+        WITH_SOURCES(test_not_without_the_gateway),
+        WITH_SOURCES(test_alive_while_all_threads_show_up),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

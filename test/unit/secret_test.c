@@ -1,0 +1,105 @@
+/* A token that is exchanged while others read it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/sync.h"
+#include "remote/secret.h"
+
+static void must_be(struct secret *secret, const char *value)
+{
+    struct text text = {0};
+    text_append(&text, "=");
+    secret_append(secret, &text);
+    assert_false(text.failed);
+    assert_string_equal(text.data + 1, value);
+    text_fini(&text);
+}
+
+static void test_exchange_tells_of_differences(void **state)
+{
+    (void)state;
+    struct secret *secret = secret_create(NULL);
+    must_be(secret, "");
+    char *value = strdup("");
+    assert_false(secret_exchange(secret, &value));
+    assert_null(value);
+    value = strdup("one");
+    assert_true(secret_exchange(secret, &value));
+    assert_string_equal(value, "");
+    free(value);
+    must_be(secret, "one");
+    value = strdup("one");
+    assert_false(secret_exchange(secret, &value));
+    free(value);
+    value = NULL;
+    assert_true(secret_exchange(secret, &value));
+    assert_string_equal(value, "one");
+    free(value);
+    must_be(secret, "");
+    secret_destroy(secret);
+    secret_destroy(NULL);
+}
+
+enum { READERS = 3, EXCHANGES = 5000 };
+
+static struct secret *shared;
+static atomic_bool over;
+
+/* Every value is of one letter only, so a torn one would show. */
+static void *read_values(void *argument)
+{
+    while (!atomic_load(&over)) {
+        struct text text = {0};
+        secret_append(shared, &text);
+        assert_int_equal(text.length_bytes, 64);
+        for (size_t i = 1; i < text.length_bytes; i++)
+            assert_int_equal(text.data[i], text.data[0]);
+        text_fini(&text);
+    }
+    return argument;
+}
+
+static char *value_of(int number)
+{
+    char *value = calloc(65, 1);
+    assert_non_null(value);
+    memset(value, 'a' + number % 26, 64);
+    return value;
+}
+
+static void test_readers_see_whole_values(void **state)
+{
+    (void)state;
+    pthread_t threads[READERS];
+    char *value = value_of(0);
+    shared = secret_create(value);
+    free(value);
+    atomic_store(&over, false);
+    for (int i = 0; i < READERS; i++)
+        assert_int_equal(thread_start(&threads[i], "read", read_values, NULL, NULL), 0);
+    for (int i = 1; i < EXCHANGES; i++) {
+        value = value_of(i);
+        assert_true(secret_exchange(shared, &value));
+        free(value);
+    }
+    atomic_store(&over, true);
+    for (int i = 0; i < READERS; i++)
+        thread_join(threads[i]);
+    secret_destroy(shared);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_exchange_tells_of_differences),
+        cmocka_unit_test(test_readers_see_whole_values),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,135 @@
+/* What onlookers see of the send queue without its lock, and what entries say of their waits. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "../lib/queue_fixture.h"
+#include "base/clock.h"
+
+static struct send_queue_view look(const struct send_queue *queue)
+{
+    struct send_queue_view view;
+    send_queue_look(queue, &view);
+    return view;
+}
+
+static void test_view_follows_each_step(void **state)
+{
+    struct send_queue *queue = *state;
+    assert_int_equal(look(queue).oldest_undelivered_ms, 0);
+    PAGE(queue, {"n1", "a", 1000}, {"n2", "a", 2000}, {"n3", "b", 1500});
+    struct send_queue_view view = look(queue);
+    assert_int_equal(view.undelivered, 3);
+    assert_int_equal(view.ready, 3);
+    assert_int_equal(view.lanes, 2);
+    assert_int_equal(view.running, 0);
+    assert_int_equal(view.oldest_undelivered_ms, 1000);
+    struct entry *entry = queue_fixture_take(queue, "n1");
+    assert_int_equal(look(queue).running, 1);
+    assert_int_equal(look(queue).ready, 2);
+    queue_fixture_finish(queue, entry, STAGE_KNOWN, AN_HOUR_MS);
+    assert_int_equal(look(queue).waiting, 1);
+    assert_int_equal(look(queue).running, 0);
+    assert_int_equal(look(queue).oldest_undelivered_ms, 1000);
+    queue_fixture_take_and_settle(queue, "n3");
+    queue_fixture_take_and_settle(queue, "n2");
+    view = look(queue);
+    assert_int_equal(view.undelivered, 1);
+    assert_int_equal(view.lanes, 1);
+    assert_int_equal(view.oldest_undelivered_ms, 1000);
+    EMPTY_PAGE(queue);
+    assert_int_equal(look(queue).undelivered, 0);
+    assert_int_equal(look(queue).oldest_undelivered_ms, 0);
+}
+
+static void test_records_are_counted_until_they_end(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", 1000}, {"n2", "b", 2000});
+    struct entry *one = queue_fixture_take(queue, "n1");
+    struct entry *two = queue_fixture_take(queue, "n2");
+    send_queue_note_record(queue, two, true);
+    send_queue_note_record(queue, two, true);
+    assert_true(two->recorded);
+    assert_int_equal(look(queue).recorded, 1);
+    assert_int_equal(look(queue).oldest_recorded_ms, 2000);
+    send_queue_note_record(queue, one, true);
+    assert_int_equal(look(queue).oldest_recorded_ms, 1000);
+    send_queue_note_record(queue, one, false);
+    assert_false(one->recorded);
+    assert_int_equal(look(queue).oldest_recorded_ms, 2000);
+    queue_fixture_finish(queue, one, STAGE_SETTLED, 0);
+    queue_fixture_finish(queue, two, STAGE_SETTLED, 0);
+    assert_int_equal(look(queue).recorded, 0);
+    assert_int_equal(look(queue).oldest_recorded_ms, 0);
+}
+
+static void test_what_the_spool_brought_is_seen(void **state)
+{
+    struct send_queue *queue = *state;
+    const struct spool_record record = {
+        .id = "n1", .agent_id = "a", .created_at_ms = 3000, .runs = 1};
+    assert_true(send_queue_restore(queue, &record, true));
+    assert_int_equal(send_queue_remember_settled(queue, "n2", 1), 1);
+    struct send_queue_view view = look(queue);
+    assert_int_equal(view.undelivered, 1);
+    assert_int_equal(view.recorded, 1);
+    assert_int_equal(view.oldest_recorded_ms, 3000);
+    queue_fixture_take_and_settle(queue, "n1");
+    assert_int_equal(look(queue).recorded, 0);
+}
+
+/* A row whose createdAt cannot be read must not look as old as 1970. */
+static void test_missing_time_is_that_of_the_listing(void **state)
+{
+    struct send_queue *queue = *state;
+    int64_t began_ms = clock_wall_ms();
+    PAGE(queue, {"n1", "a", 0});
+    assert_in_range(look(queue).oldest_undelivered_ms, began_ms, clock_wall_ms());
+    EMPTY_PAGE(queue);
+}
+
+/* Until a millisecond has passed. */
+static void let_time_pass(void)
+{
+    int64_t began_us = clock_monotonic_us();
+    while (clock_monotonic_us() < began_us + 1000)
+        continue;
+}
+
+static void test_wait_is_from_ready_to_taken(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", 1000});
+    let_time_pass();
+    struct entry *entry = queue_fixture_take(queue, "n1");
+    assert_true(entry->waited_us >= 1000);
+    int64_t known_us = entry->known_us;
+    let_time_pass();
+    /* What it did while a worker had it is no wait. */
+    queue_fixture_finish(queue, entry, STAGE_REPLIED, 0);
+    int64_t given_back_us = clock_monotonic_us();
+    entry = queue_fixture_take(queue, "n1");
+    assert_true(entry->ready_us <= given_back_us && entry->ready_us >= known_us + 2000);
+    assert_int_equal(entry->known_us, known_us);
+    queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
+}
+
+#define WITH_QUEUE(test) \
+    cmocka_unit_test_setup_teardown(test, queue_fixture_setup, queue_fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_QUEUE(test_view_follows_each_step),
+        WITH_QUEUE(test_records_are_counted_until_they_end),
+        WITH_QUEUE(test_what_the_spool_brought_is_seen),
+        WITH_QUEUE(test_missing_time_is_that_of_the_listing),
+        WITH_QUEUE(test_wait_is_from_ready_to_taken),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,279 @@
+/* Lists of agents and upgrades as a backend may send them, however wrong. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../lib/shortage.h"
+#include "../lib/stub_server.h"
+#include "base/json_guard.h"
+#include "remote/ca_store.h"
+#include "remote/service_agents.h"
+#include "remote/service_runtime.h"
+
+enum { FIVE_MINUTES_MS = 5 * 60 * 1000 };
+
+static struct agent_list read_list(const char *json)
+{
+    struct agent_list list;
+    json_t *value = json_loads(json, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
+    if (value == NULL)
+        fail_msg("no JSON: %s", json);
+    assert_int_equal(agent_list_read(value, &list, NULL), CONVEX_SUCCESS);
+    json_decref(value);
+    return list;
+}
+
+static void test_whole_agent(void **state)
+{
+    (void)state;
+    struct agent_list list = read_list(
+        "[{\"_id\":\"a1\",\"slug\":\"jarvis\",\"name\":\"Jarvis\",\"sessionKey\":\"agent:x\","
+        "\"heartbeatInterval\":0.5,\"more\":{}}]");
+    assert_int_equal(list.count, 1);
+    assert_int_equal(list.refused, 0);
+    assert_string_equal(list.agents[0].id, "a1");
+    assert_string_equal(list.agents[0].slug, "jarvis");
+    assert_string_equal(list.agents[0].name, "Jarvis");
+    assert_string_equal(list.agents[0].session_key, "agent:x");
+    assert_int_equal(list.agents[0].heartbeat_interval_ms, 30000);
+    agent_list_fini(&list);
+}
+
+static void test_missing_fields_have_their_defaults(void **state)
+{
+    (void)state;
+    struct agent_list list =
+        read_list("[{\"_id\":\"a1\"},{\"_id\":\"a2\",\"slug\":7,\"name\":[],\"sessionKey\":null}]");
+    assert_int_equal(list.count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_string_equal(list.agents[i].slug, "");
+        assert_string_equal(list.agents[i].name, "");
+        assert_string_equal(list.agents[i].session_key, "");
+        assert_int_equal(list.agents[i].heartbeat_interval_ms, FIVE_MINUTES_MS);
+    }
+    agent_list_fini(&list);
+}
+
+/* None may wake without end, nor overflow a time. */
+static void test_impossible_intervals_are_the_default(void **state)
+{
+    (void)state;
+    static const char *const intervals[] = {"0", "-1", "-0.5", "1e-9", "1e300", "1e18", "527041",
+        "\"15\"", "null", "true", "[15]", "{}"};
+    for (size_t i = 0; i < sizeof intervals / sizeof intervals[0]; i++) {
+        char json[128];
+        snprintf(json, sizeof json, "[{\"_id\":\"a\",\"heartbeatInterval\":%s}]", intervals[i]);
+        struct agent_list list = read_list(json);
+        assert_int_equal(list.agents[0].heartbeat_interval_ms, FIVE_MINUTES_MS);
+        agent_list_fini(&list);
+    }
+}
+
+static void test_intervals_at_the_limits(void **state)
+{
+    (void)state;
+    struct agent_list list = read_list("[{\"_id\":\"a\",\"heartbeatInterval\":0.001},"
+                                       "{\"_id\":\"b\",\"heartbeatInterval\":527040}]");
+    assert_int_equal(list.agents[0].heartbeat_interval_ms, 60);
+    assert_int_equal(list.agents[1].heartbeat_interval_ms, INT64_C(366) * 24 * 3600 * 1000);
+    agent_list_fini(&list);
+}
+
+static void test_rows_without_an_id_are_left_out(void **state)
+{
+    (void)state;
+    struct agent_list list = read_list(
+        "[null,7,\"a\",[],{},{\"_id\":7},{\"_id\":\"\"},{\"_id\":\"../etc\"},{\"_id\":\"a b\"},"
+        "{\"_id\":\"01234567890123456789012345678901234567890123456789012345678901234\"},"
+        "{\"_id\":\"good\"}]");
+    assert_int_equal(list.count, 1);
+    assert_int_equal(list.refused, 10);
+    assert_string_equal(list.agents[0].id, "good");
+    agent_list_fini(&list);
+}
+
+static void test_long_texts_are_cut(void **state)
+{
+    (void)state;
+    char text[1000];
+    char json[4096];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    snprintf(json, sizeof json,
+        "[{\"_id\":\"a\",\"slug\":\"%s\",\"name\":\"%s\",\"sessionKey\":\"%s\"}]", text, text,
+        text);
+    struct agent_list list = read_list(json);
+    assert_int_equal(strlen(list.agents[0].slug), ID_BYTES - 1);
+    assert_int_equal(strlen(list.agents[0].name), AGENT_NAME_BYTES - 1);
+    assert_int_equal(strlen(list.agents[0].session_key), AGENT_KEY_BYTES - 1);
+    agent_list_fini(&list);
+}
+
+static void test_what_is_no_list_is_refused(void **state)
+{
+    (void)state;
+    static const char *const values[] = {"null", "{}", "7", "\"[]\"", "true"};
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        struct agent_list list;
+        struct error error;
+        json_t *value = json_loads(values[i], JSON_DECODE_ANY, NULL);
+        assert_int_equal(agent_list_read(value, &list, &error), CONVEX_UNAVAILABLE);
+        assert_string_equal(error.text, "listAgents: the answer is no array");
+        json_decref(value);
+    }
+}
+
+static void test_no_memory_for_a_list(void **state)
+{
+    (void)state;
+    struct agent_list list;
+    struct error error;
+    json_t *value = json_pack("[{s:s}]", "_id", "a");
+    shortage_begin(1);
+    assert_int_equal(agent_list_read(value, &list, &error), CONVEX_UNAVAILABLE);
+    shortage_end();
+    assert_int_equal(error.code, ERROR_NO_MEMORY);
+    json_decref(value);
+}
+
+/* A backend whose every function returns the same. */
+struct backend {
+    struct stub_server *server;
+    struct ca_store *store;
+    struct http_client *client;
+    struct convex *convex;
+    struct service service;
+    char answer[2048];
+};
+
+static void start_backend(struct backend *backend, const char *value)
+{
+    static const atomic_bool never = false;
+    char url[64];
+    snprintf(backend->answer, sizeof backend->answer,
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"status\":\"success\",\"value\":%s}", value);
+    backend->server = stub_server_start(backend->answer);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", stub_server_port(backend->server));
+    assert_int_equal(ca_store_create(&backend->store, NULL, NULL), 0);
+    assert_int_equal(http_client_create(&backend->client, backend->store, &never, NULL), 0);
+    assert_int_equal(convex_create(&backend->convex, url, "account", "token", NULL), 0);
+    backend->service = (struct service){.convex = backend->convex, .client = backend->client};
+}
+
+static void stop_backend(struct backend *backend)
+{
+    stub_server_stop(backend->server);
+    convex_destroy(backend->convex);
+    http_client_destroy(backend->client);
+    ca_store_destroy(backend->store);
+}
+
+static struct upgrade read_upgrade(const char *value)
+{
+    struct backend backend;
+    struct upgrade upgrade;
+    struct error error;
+    start_backend(&backend, value);
+    assert_int_equal(service_pending_upgrade(&backend.service, &upgrade, &error), CONVEX_SUCCESS);
+    stop_backend(&backend);
+    return upgrade;
+}
+
+#define UPGRADE(openclaw, runtime, at, strategy)                                \
+    "{\"targetOpenclawVersion\":" openclaw ",\"targetRuntimeVersion\":" runtime \
+    ",\"initiatedAt\":" at ",\"strategy\":" strategy "}"
+
+static void test_whole_upgrade(void **state)
+{
+    (void)state;
+    struct upgrade upgrade =
+        read_upgrade(UPGRADE("\"2026.10.1\"", "\"0.3.0\"", "1795240507221", "\"immediate\""));
+    assert_string_equal(upgrade.openclaw, "2026.10.1");
+    assert_string_equal(upgrade.runtime, "0.3.0");
+    assert_string_equal(upgrade.strategy, "immediate");
+    assert_int_equal(upgrade.initiated_at_ms, 1795240507221);
+}
+
+/* Nothing is done about a request that is not whole. */
+static void test_damaged_upgrade_is_none(void **state)
+{
+    (void)state;
+    static const char *const values[] = {
+        "null",
+        "[]",
+        "\"upgrade\"",
+        "{}",
+        UPGRADE("7", "\"b\"", "1", "\"immediate\""),
+        UPGRADE("\"a\"", "null", "1", "\"immediate\""),
+        UPGRADE("\"a\"", "\"b\"", "\"1\"", "\"immediate\""),
+        UPGRADE("\"a\"", "\"b\"", "0", "\"immediate\""),
+        UPGRADE("\"a\"", "\"b\"", "-1", "\"immediate\""),
+        UPGRADE("\"a\"", "\"b\"", "1e300", "\"immediate\""),
+        UPGRADE("\"a\"", "\"b\"", "1", "{}"),
+    };
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        struct upgrade upgrade = read_upgrade(values[i]);
+        assert_int_equal(upgrade.initiated_at_ms, 0);
+        assert_string_equal(upgrade.strategy, "");
+    }
+}
+
+/* It is taken by being asked for, so only a clear yes counts. */
+static void test_restart_request_is_exactly_true(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value;
+        bool requested;
+    } cases[] = {{"{\"restartRequested\":true}", true}, {"{\"restartRequested\":false}", false},
+        {"{\"restartRequested\":1}", false}, {"{\"restartRequested\":\"true\"}", false},
+        {"{}", false}, {"null", false}, {"true", false}, {"[]", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct backend backend;
+        struct error error;
+        bool requested = !cases[i].requested;
+        start_backend(&backend, cases[i].value);
+        assert_int_equal(
+            service_take_restart_request(&backend.service, &requested, &error), CONVEX_SUCCESS);
+        assert_int_equal(requested, cases[i].requested);
+        stop_backend(&backend);
+    }
+}
+
+static int start_library(void **state)
+{
+    (void)state;
+    json_guard_start();
+    return http_client_library_start(NULL);
+}
+
+static int stop_library(void **state)
+{
+    (void)state;
+    http_client_library_stop();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_whole_agent),
+        cmocka_unit_test(test_missing_fields_have_their_defaults),
+        cmocka_unit_test(test_impossible_intervals_are_the_default),
+        cmocka_unit_test(test_intervals_at_the_limits),
+        cmocka_unit_test(test_rows_without_an_id_are_left_out),
+        cmocka_unit_test(test_long_texts_are_cut),
+        cmocka_unit_test(test_what_is_no_list_is_refused),
+        cmocka_unit_test(test_no_memory_for_a_list),
+        cmocka_unit_test(test_whole_upgrade),
+        cmocka_unit_test(test_damaged_upgrade_is_none),
+        cmocka_unit_test(test_restart_request_is_exactly_true),
+    };
+    return cmocka_run_group_tests_name("service_lists", tests, start_library, stop_library);
+}

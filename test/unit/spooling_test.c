@@ -1,0 +1,377 @@
+/* What a worker does with the spool when the disk or the record fails, and what a start takes up.
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../lib/queue_fixture.h"
+#include "../lib/shortage.h"
+#include "base/json_guard.h"
+#include "base/text.h"
+#include "work/restore.h"
+#include "work/spooling.h"
+
+struct fixture {
+    char folder[64];
+    struct spool *spool;
+    struct send_queue *queue;
+    struct stats stats;
+    struct spooling spooling;
+    struct entry *entry; /* taken from the queue */
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    snprintf(fixture->folder, sizeof fixture->folder, "/tmp/spooling-XXXXXX");
+    assert_non_null(mkdtemp(fixture->folder));
+    assert_int_equal(spool_open(&fixture->spool, fixture->folder, "account1", NULL), 0);
+    fixture->queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
+    stats_init(&fixture->stats);
+    fixture->spooling = (struct spooling){
+        .spool = fixture->spool, .stats = &fixture->stats, .queue = fixture->queue};
+    PAGE(fixture->queue, {"n1", "a1", 1});
+    fixture->entry = queue_fixture_take(fixture->queue, "n1");
+    text_copy(fixture->entry->agent_slug, ID_BYTES, "jarvis");
+    text_copy(fixture->entry->task_id, ID_BYTES, "t1");
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    queue_fixture_finish(fixture->queue, fixture->entry, STAGE_SETTLED, 0);
+    send_queue_destroy(fixture->queue);
+    spool_close(fixture->spool);
+    stats_fini(&fixture->stats);
+    free(fixture);
+    return 0;
+}
+
+static bool exists(const struct fixture *fixture, const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", fixture->folder, name);
+    return access(path, F_OK) == 0;
+}
+
+static void write_file(const struct fixture *fixture, const char *name, const char *content)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", fixture->folder, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(content, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A reply on disk that is no longer in memory. */
+static void keep_and_release(struct fixture *fixture)
+{
+    fixture->entry->reply = strdup("the reply");
+    spooling_keep_reply(&fixture->spooling, fixture->entry);
+    assert_true(fixture->entry->spooled);
+    spooling_release_reply(fixture->entry);
+    assert_null(fixture->entry->reply);
+}
+
+static void test_reply_is_recalled(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    keep_and_release(fixture);
+    assert_int_equal(spooling_recall_reply(&fixture->spooling, fixture->entry, &error), 0);
+    assert_string_equal(fixture->entry->reply, "the reply");
+    assert_true(fixture->entry->spooled);
+}
+
+static void test_damaged_reply_is_given_up(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    keep_and_release(fixture);
+    write_file(fixture, "spool/n1.json", "{\"account\":");
+    assert_int_equal(
+        spooling_recall_reply(&fixture->spooling, fixture->entry, &error), ERROR_INVALID);
+    assert_false(fixture->entry->spooled);
+    assert_true(exists(fixture, "dead/n1.json"));
+}
+
+static void test_lost_reply_is_given_up(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    keep_and_release(fixture);
+    assert_int_equal(spool_remove(fixture->spool, "n1", NULL), 0);
+    assert_int_equal(
+        spooling_recall_reply(&fixture->spooling, fixture->entry, &error), ERROR_CLOSED);
+    assert_false(fixture->entry->spooled);
+}
+
+static void test_record_without_the_reply_is_given_up(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    spooling_begin_run(&fixture->spooling, fixture->entry);
+    fixture->entry->spooled = true;
+    assert_int_equal(
+        spooling_recall_reply(&fixture->spooling, fixture->entry, &error), ERROR_INVALID);
+    assert_non_null(strstr(error.text, "holds no reply"));
+    assert_true(exists(fixture, "dead/n1.json"));
+}
+
+/* The reply is there: the agent must not be asked again because it cannot be read this moment. */
+static void test_reply_that_cannot_be_read_now_is_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    struct rlimit before;
+    keep_and_release(fixture);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit none = {.rlim_cur = 3, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int result = spooling_recall_reply(&fixture->spooling, fixture->entry, &error);
+    setrlimit(RLIMIT_NOFILE, &before);
+    assert_int_equal(result, ERROR_SYSTEM);
+    assert_true(fixture->entry->spooled);
+    assert_true(exists(fixture, "spool/n1.json"));
+    assert_int_equal(spooling_recall_reply(&fixture->spooling, fixture->entry, &error), 0);
+    assert_string_equal(fixture->entry->reply, "the reply");
+}
+
+static void test_reply_without_memory_for_it_is_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    keep_and_release(fixture);
+    shortage_begin(1);
+    int result = spooling_recall_reply(&fixture->spooling, fixture->entry, &error);
+    shortage_end();
+    assert_int_equal(result, ERROR_NO_MEMORY);
+    assert_true(fixture->entry->spooled);
+    assert_true(exists(fixture, "spool/n1.json"));
+}
+
+/* Said and counted, and over with the next write that works; the entry goes on without a record. */
+static void test_broken_disk_is_noticed_and_its_recovery(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[256];
+    snprintf(path, sizeof path, "%s/spool/n1.json.new", fixture->folder);
+    assert_int_equal(symlink("/nonexistent/elsewhere", path), 0);
+    spooling_begin_run(&fixture->spooling, fixture->entry);
+    assert_int_equal(fixture->entry->runs, 1);
+    assert_false(fixture->entry->recorded);
+    assert_true(atomic_load(&fixture->stats.spool_broken));
+    fixture->entry->reply = strdup("the reply");
+    spooling_keep_reply(&fixture->spooling, fixture->entry);
+    assert_false(fixture->entry->spooled);
+    spooling_release_reply(fixture->entry);
+    assert_non_null(fixture->entry->reply);
+    assert_int_equal(unlink(path), 0);
+    spooling_keep_reply(&fixture->spooling, fixture->entry);
+    assert_true(fixture->entry->spooled);
+    assert_false(atomic_load(&fixture->stats.spool_broken));
+}
+
+static void test_run_that_was_none_leaves_no_record(void **state)
+{
+    struct fixture *fixture = *state;
+    spooling_begin_run(&fixture->spooling, fixture->entry);
+    assert_true(exists(fixture, "spool/n1.json"));
+    spooling_take_back_run(&fixture->spooling, fixture->entry);
+    assert_int_equal(fixture->entry->runs, 0);
+    assert_false(fixture->entry->recorded);
+    assert_false(exists(fixture, "spool/n1.json"));
+    fixture->entry->refusals.total_ms = 5;
+    spooling_begin_run(&fixture->spooling, fixture->entry);
+    spooling_take_back_run(&fixture->spooling, fixture->entry);
+    assert_true(exists(fixture, "spool/n1.json"));
+}
+
+static void test_end_that_cannot_be_kept_is_no_end(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[256];
+    snprintf(path, sizeof path, "%s/spool/n1.json.new", fixture->folder);
+    assert_int_equal(symlink("/nonexistent/elsewhere", path), 0);
+    fixture->entry->verdict = VERDICT_DEAD;
+    assert_false(spooling_end(&fixture->spooling, fixture->entry));
+    assert_int_equal(unlink(path), 0);
+    assert_true(spooling_end(&fixture->spooling, fixture->entry));
+    assert_true(exists(fixture, "dead/n1.json"));
+    assert_int_equal(atomic_load(&fixture->stats.dead_files), 1);
+}
+
+/* A reply that is on disk stays there with what is written beside it. */
+static void test_failing_time_is_kept_with_the_reply(void **state)
+{
+    struct fixture *fixture = *state;
+    struct spool_record record;
+    fixture->entry->reply = strdup("the reply");
+    spooling_keep_reply(&fixture->spooling, fixture->entry);
+    fixture->entry->errors.total_ms = 1234;
+    spooling_note_failing(&fixture->spooling, fixture->entry);
+    assert_int_equal(spool_load(fixture->spool, "n1", &record, NULL), 0);
+    assert_string_equal(record.reply, "the reply");
+    assert_int_equal(record.error_ms, 1234);
+    free(record.reply);
+    spooling_release_reply(fixture->entry);
+    fixture->entry->errors.total_ms = 5678;
+    spooling_note_failing(&fixture->spooling, fixture->entry);
+    assert_int_equal(spool_load(fixture->spool, "n1", &record, NULL), 0);
+    assert_string_equal(record.reply, "the reply");
+    free(record.reply);
+}
+
+static struct spool_record record_of(const char *id, char *reply)
+{
+    struct spool_record record = {.created_at_ms = 7, .failing_ms = 9, .runs = 2, .reply = reply};
+    text_copy(record.id, sizeof record.id, id);
+    text_copy(record.agent_id, sizeof record.agent_id, id);
+    text_copy(record.agent_slug, sizeof record.agent_slug, "slug");
+    text_copy(record.task_id, sizeof record.task_id, "task");
+    text_copy(record.failure, sizeof record.failure, "no answer in time");
+    return record;
+}
+
+static void save(struct fixture *fixture, const char *id, char *reply)
+{
+    struct spool_record record = record_of(id, reply);
+    assert_int_equal(spool_save(fixture->spool, &record, false, NULL), 0);
+}
+
+static void test_run_and_reply_are_taken_up(void **state)
+{
+    struct fixture *fixture = *state;
+    save(fixture, "replied", "text");
+    save(fixture, "asked", NULL);
+    assert_int_equal(restore_from_spool(fixture->spool, fixture->queue, AN_HOUR_MS, NULL), 0);
+    struct entry *replied = queue_fixture_take(fixture->queue, "replied");
+    assert_int_equal(replied->stage, STAGE_REPLIED);
+    assert_true(replied->spooled);
+    struct entry *asked = queue_fixture_take(fixture->queue, "asked");
+    assert_int_equal(asked->stage, STAGE_KNOWN);
+    assert_false(asked->spooled);
+    assert_int_equal(asked->runs, 2);
+    assert_int_equal(asked->refusals.total_ms, 9);
+    assert_string_equal(asked->failure, "no answer in time");
+    queue_fixture_finish(fixture->queue, replied, STAGE_SETTLED, 0);
+    queue_fixture_finish(fixture->queue, asked, STAGE_SETTLED, 0);
+}
+
+/* A damaged record moves to dead/ and costs its notification one run, also at the next start. */
+static void test_damaged_record_costs_a_run(void **state)
+{
+    struct fixture *fixture = *state;
+    write_file(fixture, "spool/bad.json", "{}");
+    for (int start = 0; start < 2; start++) {
+        struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
+        assert_int_equal(restore_from_spool(fixture->spool, queue, AN_HOUR_MS, NULL), 0);
+        assert_true(exists(fixture, "dead/bad.json"));
+        PAGE(queue, {"bad", "a", 1}, {"good", "b", 2});
+        struct entry *bad = queue_fixture_take(queue, "bad");
+        struct entry *good = queue_fixture_take(queue, "good");
+        assert_int_equal(bad->runs, 1);
+        assert_int_equal(good->runs, 0);
+        queue_fixture_finish(queue, bad, STAGE_SETTLED, 0);
+        queue_fixture_finish(queue, good, STAGE_SETTLED, 0);
+        send_queue_destroy(queue);
+    }
+}
+
+/* What nobody could be told of is not asked about again; what is in both folders goes on. */
+static void test_dead_record_is_known_as_ended(void **state)
+{
+    struct fixture *fixture = *state;
+    save(fixture, "dead", "text");
+    save(fixture, "both", "old");
+    assert_int_equal(spool_bury(fixture->spool, "dead", NULL), 0);
+    assert_int_equal(spool_bury(fixture->spool, "both", NULL), 0);
+    save(fixture, "both", "new");
+    assert_int_equal(restore_from_spool(fixture->spool, fixture->queue, AN_HOUR_MS, NULL), 0);
+    assert_int_equal(queue_fixture_counts(fixture->queue).settled, 1);
+    PAGE(fixture->queue, {"dead", "a", 1}, {"both", "both", 2});
+    struct entry *both = queue_fixture_take(fixture->queue, "both");
+    assert_int_equal(both->stage, STAGE_REPLIED);
+    assert_int_equal(spooling_recall_reply(&fixture->spooling, both, NULL), 0);
+    assert_string_equal(both->reply, "new");
+    assert_int_equal(queue_fixture_counts(fixture->queue).ready, 0);
+    queue_fixture_finish(fixture->queue, both, STAGE_SETTLED, 0);
+}
+
+/* Whether the queue knows what restore_from_spool had to tell it, with the number-th call failing.
+ */
+static int restore_with_shortage(const struct fixture *fixture, unsigned number)
+{
+    struct error error;
+    struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
+    shortage_begin(number);
+    int result = restore_from_spool(fixture->spool, queue, AN_HOUR_MS, &error);
+    shortage_end();
+    if (result == 0) {
+        assert_int_equal(queue_fixture_counts(queue).held, 2);
+        assert_int_equal(queue_fixture_counts(queue).settled, 1);
+        PAGE(queue, {"bad", "a", 9});
+        queue_fixture_take_and_settle(queue, "replied");
+        struct entry *bad = queue_fixture_take(queue, "bad");
+        assert_int_equal(bad->runs, 1);
+        queue_fixture_finish(queue, bad, STAGE_SETTLED, 0);
+    }
+    send_queue_destroy(queue);
+    return result;
+}
+
+/* Nothing may be sent by a queue that does not know all; a line of the log may be missing. */
+static void test_start_without_memory_fails(void **state)
+{
+    struct fixture *fixture = *state;
+    save(fixture, "replied", "text");
+    save(fixture, "dead", "text");
+    assert_int_equal(spool_bury(fixture->spool, "dead", NULL), 0);
+    write_file(fixture, "dead/bad.json", "{}");
+    unsigned number = 1;
+    unsigned failures = 0;
+    do {
+        int result = restore_with_shortage(fixture, number++);
+        assert_true(result == 0 || result == ERROR_NO_MEMORY);
+        failures += result != 0;
+    } while (shortage_struck());
+    assert_true(failures > 10);
+    assert_true(exists(fixture, "spool/replied.json"));
+    assert_true(exists(fixture, "dead/dead.json"));
+}
+
+int main(void)
+{
+    json_guard_start();
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_reply_is_recalled),
+        TEST(test_damaged_reply_is_given_up),
+        TEST(test_lost_reply_is_given_up),
+        TEST(test_record_without_the_reply_is_given_up),
+        TEST(test_reply_that_cannot_be_read_now_is_kept),
+        TEST(test_reply_without_memory_for_it_is_kept),
+        TEST(test_broken_disk_is_noticed_and_its_recovery),
+        TEST(test_run_that_was_none_leaves_no_record),
+        TEST(test_end_that_cannot_be_kept_is_no_end),
+        TEST(test_failing_time_is_kept_with_the_reply),
+        TEST(test_run_and_reply_are_taken_up),
+        TEST(test_damaged_record_costs_a_run),
+        TEST(test_dead_record_is_known_as_ended),
+        TEST(test_start_without_memory_fails),
+    };
+    return cmocka_run_group_tests_name("spooling", tests, NULL, NULL);
+}

@@ -1,0 +1,172 @@
+/* Writes the manual page or the bash completion, from what --help and the table of options say. */
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "config/options.h"
+#include "config/usage.h"
+
+enum { LONGEST_WORD_BYTES = 64 };
+
+/* The lines of --help between the first paragraph and the settings: "  NAME...  what it does". */
+struct usage_lines {
+    struct text help;
+    char *next;
+};
+
+static void usage_lines_start(struct usage_lines *lines)
+{
+    *lines = (struct usage_lines){0};
+    usage_append(&lines->help);
+    lines->next = lines->help.failed ? NULL : lines->help.data;
+}
+
+/* The next argument's name and what it does, both inside the help; false after the last one. */
+static bool usage_lines_next(struct usage_lines *lines, char **name, char **meaning)
+{
+    char last_heading[LONGEST_WORD_BYTES];
+    snprintf(last_heading, sizeof last_heading, "%s:", option_section_title(SECTION_BACKEND));
+    for (char *line; (line = strsep(&lines->next, "\n")) != NULL;) {
+        if (strcmp(line, last_heading) == 0)
+            return false;
+        char *gap = strncmp(line, "  ", 2) == 0 && line[2] != ' ' ? strstr(line + 2, "  ") : NULL;
+        if (gap == NULL)
+            continue;
+        *gap = '\0';
+        *name = line + 2;
+        *meaning = gap + strspn(gap + 1, " ") + 1;
+        return true;
+    }
+    return false;
+}
+
+/* Text as roff shows it unchanged. */
+static void print_roff(const char *text)
+{
+    if (*text == '.' || *text == '\'')
+        fputs("\\&", stdout);
+    for (; *text != '\0'; text++) {
+        if (*text == '\\')
+            fputs("\\e", stdout);
+        else if (*text == '-')
+            fputs("\\-", stdout);
+        else
+            putchar(*text);
+    }
+}
+
+static void print_entry(const char *name, const char *meaning)
+{
+    fputs(".TP\n.B ", stdout);
+    print_roff(name);
+    putchar('\n');
+    print_roff(meaning);
+    fputs(".\n", stdout);
+}
+
+static void print_setting(const struct option *option)
+{
+    struct text facts = {0};
+    option_append_range(option, &facts);
+    printf(".TP\n.B %s", option->name);
+    if ((option->flags & OPTION_OR_FILE) != 0)
+        printf("\\fR, \\fB%s_FILE", option->name);
+    putchar('\n');
+    print_roff(option->help);
+    fputs(".\n(", stdout);
+    print_roff(facts.data != NULL ? facts.data : "");
+    fputs("; ", stdout);
+    if ((option->flags & OPTION_REQUIRED) == 0)
+        fputs("default: ", stdout);
+    print_roff(option->fallback != NULL   ? option->fallback
+               : option->computed != NULL ? option->computed
+                                          : "required");
+    fputs(")\n", stdout);
+    text_fini(&facts);
+}
+
+static void print_settings(void)
+{
+    fputs(".SH ENVIRONMENT\nEach setting is a variable of the environment.\n", stdout);
+    for (size_t section = 0; section < OPTION_SECTIONS; section++) {
+        printf(".SS %s\n", option_section_title((enum option_section)section));
+        for (size_t i = 0; i < CONFIG_OPTIONS; i++)
+            if (config_options[i].section == (enum option_section)section)
+                print_setting(&config_options[i]);
+    }
+}
+
+static void print_manual(const char *date)
+{
+    struct usage_lines lines;
+    char *name, *meaning;
+    printf(".TH MISSION-CONTROL-RUNTIME 8 \"%s\" \"mission-control-runtime %s\"\n", date,
+        MISSION_CONTROL_VERSION);
+    fputs(
+        ".SH NAME\nmission-control-runtime \\- carries work from a Mission Control board to AI "
+        "agents\n"
+        ".SH SYNOPSIS\n.B mission-control-runtime\n"
+        "[\\fB\\-\\-env\\-file\\fR \\fIFILE\\fR] [\\fIOPTION\\fR | \\fICOMMAND\\fR]\n"
+        ".SH DESCRIPTION\n"
+        "Carries the notifications of one account of a Mission Control board to AI agents behind\n"
+        "an OpenClaw gateway, and their replies back. Without a command it runs until SIGTERM or\n"
+        "SIGINT, and tells systemd when it is ready, alive and stopping. An account is served by\n"
+        "one runtime at a time.\n"
+        ".SH OPTIONS AND COMMANDS\n",
+        stdout);
+    usage_lines_start(&lines);
+    while (usage_lines_next(&lines, &name, &meaning))
+        print_entry(name, meaning);
+    text_fini(&lines.help);
+    print_settings();
+    fputs(
+        ".SH FILES\n.TP\n.I /etc/mission-control/\nSettings and tokens that the shipped units "
+        "read.\n"
+        ".SH EXIT STATUS\n"
+        "0 stopped as asked or all is well; 1 a command found trouble; 64 wrong arguments; 69\n"
+        "something needed is not available; 71 the system refused something; 75 the state folder\n"
+        "is in use; 78 wrong settings; 128 + n ended by a second signal n.\n"
+        ".SH SEE ALSO\n.BR systemd.service (5)\n",
+        stdout);
+}
+
+static void print_completion(void)
+{
+    struct usage_lines lines;
+    char *name, *meaning;
+    fputs("# Completion of mission-control-runtime for bash.\n\n"
+          "_mission_control_runtime() {\n"
+          "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}\n"
+          "    local words='",
+        stdout);
+    usage_lines_start(&lines);
+    for (const char *gap = ""; usage_lines_next(&lines, &name, &meaning); gap = " ")
+        printf("%s%.*s", gap, (int)strcspn(name, " ,"), name);
+    text_fini(&lines.help);
+    fputs("'\n"
+          "    COMPREPLY=()\n"
+          "    if [[ $before == --env-file ]]; then\n"
+          "        mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n"
+          "        return\n"
+          "    fi\n"
+          "    if [[ \" ${COMP_WORDS[*]:0:COMP_CWORD} \" == *' spool '* ]]; then\n"
+          "        words='list show retry drop --json --env-file'\n"
+          "    fi\n"
+          "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
+          "}\n\n"
+          "complete -o filenames -F _mission_control_runtime mission-control-runtime\n",
+        stdout);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "man") == 0) {
+        print_manual(argv[2]);
+    } else if (argc == 2 && strcmp(argv[1], "completion") == 0) {
+        print_completion();
+    } else {
+        fputs("usage: manual man DATE | manual completion\n", stderr);
+        return EX_USAGE;
+    }
+    return fflush(stdout) == 0 && !ferror(stdout) ? EX_OK : EX_IOERR;
+}
