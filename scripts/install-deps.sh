@@ -83,6 +83,7 @@ find_missing_to_test() {
     need mandoc has_command mandoc
     need man-db has_command man
     need bsdextrautils has_command col
+    need npm has_command npm
 }
 
 find_missing() {

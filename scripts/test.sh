@@ -3,16 +3,16 @@
 #
 # Usage: scripts/test.sh [-h] [STEP...]
 #
-# Steps: build check asan tsan clang lint model coverage deploy fuzz demo; without any, all of them
-# in this order. Each step's output is also in build/test-logs/. All steps run even when one fails,
-# but for those after a failed build. The last line counts what passed and failed; the status is 1
-# when anything failed.
+# Steps: build check asan tsan clang lint model coverage deploy fuzz demo gateway; without any, all
+# of them in this order. Each step's output is also in build/test-logs/. All steps run even when one
+# fails, but for those after a failed build. The last line counts what passed and failed; the status
+# is 1 when anything failed.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-readonly ALL_STEPS=(build check asan tsan clang lint model coverage deploy fuzz demo)
+readonly ALL_STEPS=(build check asan tsan clang lint model coverage deploy fuzz demo gateway)
 readonly CI_BUILD=build/ci
 readonly LOGS=build/test-logs
 readonly FUZZ_SECONDS=${FUZZ_SECONDS:-10}
@@ -82,6 +82,10 @@ step_demo() {
     BUILD=$CI_BUILD scripts/demo.sh --once
 }
 
+step_gateway() {
+    BUILD=$CI_BUILD test/gateway/run.sh
+}
+
 title_of() {
     case $1 in
     build) echo "Build with gcc, warnings are errors" ;;
@@ -95,6 +99,7 @@ title_of() {
     deploy) echo "What is installed and deployed" ;;
     fuzz) echo "Fuzzing, $FUZZ_SECONDS s for each target" ;;
     demo) echo "The demo, from a user's message to the agent's reply" ;;
+    gateway) echo "The runtime with a real OpenClaw gateway, if npm can be reached" ;;
     *) die_usage "$1" ;;
     esac
 }

@@ -198,7 +198,7 @@ static const char *advice(int status)
 {
     switch (status) {
     case 401:
-        return "check OPENCLAW_GATEWAY_TOKEN: the gateway refuses it";
+        return "check OPENCLAW_GATEWAY_TOKEN, which the gateway refuses";
     case 403:
         return "the gateway, or a proxy before it, does not let this runtime in";
     case 404:

@@ -118,8 +118,8 @@ static void test_wrong_gateway_token_is_said_and_not_hammered(void **state)
     load_one(world, id);
     int64_t began_ms = clock_monotonic_ms();
     world_start_runtime(world, (const char *[]){"OPENCLAW_GATEWAY_TOKEN=not-the-secret", NULL});
-    assert_true(
-        process_wait_for(&world->runtime, "check OPENCLAW_GATEWAY_TOKEN", WORLD_WAIT_MS, NULL, 0));
+    assert_true(process_wait_for(&world->runtime,
+        "check OPENCLAW_GATEWAY_TOKEN, which the gateway refuses", WORLD_WAIT_MS, NULL, 0));
     world_wait(world, "posts=4");
     assert_true(clock_monotonic_ms() - began_ms >= 250 + 500 + 1000);
     assert_true(health_says(world, "check OPENCLAW_GATEWAY_TOKEN"));

@@ -1,0 +1,267 @@
+// Tests of merge-config.mjs and what it uses: node --test openclaw/
+
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+
+import { fillIn, merge } from "./merge-config.mjs";
+import { readSettings } from "./settings.mjs";
+
+const PROGRAM = path.join(import.meta.dirname, "merge-config.mjs");
+const TEMPLATE = JSON.parse(
+  fs.readFileSync(path.join(import.meta.dirname, "openclaw.template.json"), "utf8"),
+);
+let home;
+
+beforeEach(() => {
+  home = fs.mkdtempSync(path.join(os.tmpdir(), "merge-config-"));
+});
+
+afterEach(() => {
+  fs.rmSync(home, { recursive: true });
+});
+
+function configFile() {
+  return path.join(home, ".openclaw", "openclaw.json");
+}
+
+function written() {
+  return JSON.parse(fs.readFileSync(configFile(), "utf8"));
+}
+
+function write(text) {
+  fs.mkdirSync(path.dirname(configFile()), { recursive: true });
+  fs.writeFileSync(configFile(), text, { mode: 0o644 });
+}
+
+function settings(env = {}) {
+  return readSettings({ HOME: home, OPENCLAW_BROWSER_EXECUTABLE_PATH: "/nowhere", ...env });
+}
+
+function merged(config, env) {
+  return merge(config, TEMPLATE, settings(env));
+}
+
+// Runs the program itself with an environment of its own.
+function run(env = {}, ...words) {
+  return spawnSync(process.execPath, [PROGRAM, ...words], {
+    encoding: "utf8",
+    env: { HOME: home, ...env },
+  });
+}
+
+test("what is there stays, what is missing comes from the template", () => {
+  const target = { a: { b: 1 }, list: [1], nothing: null };
+  fillIn(target, { a: { b: 2, c: 3 }, list: [2, 3], nothing: 4, d: { e: 5 } });
+  assert.deepEqual(target, { a: { b: 1, c: 3 }, list: [1], nothing: null, d: { e: 5 } });
+});
+
+test("the first start makes a file that only its owner can read", () => {
+  const result = run({ OPENCLAW_GATEWAY_TOKEN: "a-secret" });
+  assert.equal(result.status, 0, result.stderr);
+  const { gateway, skills } = written();
+  assert.equal(gateway.port, 18789);
+  assert.equal(gateway.mode, "local");
+  assert.equal(gateway.bind, "lan");
+  assert.deepEqual(gateway.auth, { mode: "token", token: "a-secret" });
+  assert.equal(gateway.http.endpoints.responses.enabled, true);
+  assert.equal(skills.entries.weather.enabled, true);
+  assert.equal(fs.statSync(configFile()).mode & 0o777, 0o600);
+  assert.equal(fs.statSync(path.dirname(configFile())).mode & 0o777, 0o700);
+  assert.ok(fs.statSync(path.join(home, "workspace", "main")).isDirectory());
+});
+
+test("neither token nor keys are in the output, and no key is in the file", () => {
+  const result = run({
+    OPENCLAW_GATEWAY_TOKEN: "the-token",
+    VERCEL_AI_GATEWAY_API_KEY: "the-key",
+    ANTHROPIC_API_KEY: "the-key",
+    OPENAI_API_KEY: "the-key",
+  });
+  assert.equal(result.status, 0, result.stderr);
+  assert.doesNotMatch(result.stdout + result.stderr, /the-token|the-key/);
+  assert.doesNotMatch(fs.readFileSync(configFile(), "utf8"), /the-key/);
+});
+
+test("the responses endpoint is switched on again at each start", () => {
+  write(JSON.stringify({ gateway: { http: { endpoints: { responses: { enabled: false } } } } }));
+  assert.equal(run().status, 0);
+  assert.equal(written().gateway.http.endpoints.responses.enabled, true);
+});
+
+test("what the operator wrote stays, and a copy of it, too", () => {
+  const own = {
+    channels: { x: { y: 1 } },
+    skills: { entries: { weather: { enabled: false } } },
+    commands: { native: false },
+    agents: { defaults: { maxConcurrent: 3, model: { primary: "mine/model" } } },
+  };
+  write(JSON.stringify(own));
+  assert.equal(run({ ANTHROPIC_API_KEY: "k" }).status, 0);
+  const config = written();
+  assert.deepEqual(config.channels, own.channels);
+  assert.equal(config.skills.entries.weather.enabled, false);
+  assert.equal(config.skills.entries.postgres.enabled, true);
+  assert.equal(config.commands.native, false);
+  assert.equal(config.agents.defaults.maxConcurrent, 3);
+  assert.equal(config.agents.defaults.model.primary, "mine/model");
+  const copy = `${configFile()}.before-start`;
+  assert.deepEqual(JSON.parse(fs.readFileSync(copy, "utf8")), own);
+  assert.equal(fs.statSync(copy).mode & 0o777, 0o600);
+});
+
+test("a second start with the same environment writes nothing", () => {
+  const env = { OPENCLAW_AGENTS: "jarvis", ANTHROPIC_API_KEY: "k" };
+  assert.equal(run(env).status, 0);
+  const before = fs.statSync(configFile());
+  fs.chmodSync(configFile(), 0o644);
+  assert.equal(run(env).status, 0);
+  const after = fs.statSync(configFile());
+  assert.equal(after.ino, before.ino);
+  assert.equal(after.mode & 0o777, 0o600);
+  assert.ok(!fs.existsSync(`${configFile()}.before-start`));
+});
+
+test("a file that is no JSON ends the start and is left as it is", () => {
+  write("{ gateway: ");
+  const result = run();
+  assert.equal(result.status, 78);
+  assert.match(result.stderr, /openclaw\.json is no JSON; mend it or move it away/);
+  assert.equal(fs.readFileSync(configFile(), "utf8"), "{ gateway: ");
+});
+
+test("a file that holds no object, or cannot be read, ends the start", () => {
+  write("[1]");
+  assert.equal(run().status, 78);
+  fs.rmSync(configFile());
+  fs.mkdirSync(configFile());
+  const result = run();
+  assert.equal(result.status, 78);
+  assert.match(result.stderr, /cannot be read: EISDIR/);
+});
+
+test("the token: local when not set, none when set to nothing, or from a file", () => {
+  assert.equal(settings().token, "local");
+  assert.equal(settings({ OPENCLAW_GATEWAY_TOKEN: ` "quoted" ` }).token, "quoted");
+  const file = path.join(home, "token");
+  fs.writeFileSync(file, "from-a-file\n");
+  assert.equal(settings({ OPENCLAW_GATEWAY_TOKEN_FILE: file }).token, "from-a-file");
+  const both = { OPENCLAW_GATEWAY_TOKEN_FILE: file, OPENCLAW_GATEWAY_TOKEN: "x" };
+  assert.throws(() => settings(both), /both set/);
+  assert.throws(() => settings({ OPENCLAW_GATEWAY_TOKEN_FILE: `${file}x` }), /ENOENT/);
+});
+
+test("without a token the gateway listens for this machine only, and takes anybody", () => {
+  const config = merged({ gateway: { auth: { token: "old" } } }, { OPENCLAW_GATEWAY_TOKEN: "" });
+  assert.equal(config.gateway.bind, "loopback");
+  assert.deepEqual(config.gateway.auth, { mode: "none" });
+});
+
+test("only binds that the gateway knows are accepted", () => {
+  assert.equal(settings({ OPENCLAW_GATEWAY_BIND: "tailnet" }).bind, "tailnet");
+  assert.throws(() => settings({ OPENCLAW_GATEWAY_BIND: "local" }), /OPENCLAW_GATEWAY_BIND "local"/);
+});
+
+test("numbers have to be numbers in their range", () => {
+  assert.equal(settings({ OPENCLAW_GATEWAY_PORT: "19000" }).port, 19000);
+  for (const port of ["0", "65536", "1e3", "-1", "x"])
+    assert.throws(() => settings({ OPENCLAW_GATEWAY_PORT: port }), /OPENCLAW_GATEWAY_PORT/);
+  assert.equal(settings({ OPENCLAW_MAX_CONCURRENT: "4" }).maxConcurrent, 4);
+  const result = run({ OPENCLAW_GATEWAY_PORT: "19000" }, "--print-port");
+  assert.equal(result.stdout, "19000\n");
+  assert.ok(!fs.existsSync(configFile()));
+});
+
+test("agents of the environment get an entry and a workspace beside main", () => {
+  const { agents } = merged({}, { OPENCLAW_AGENTS: " Jarvis, friday,,jarvis" });
+  assert.deepEqual(Object.keys(agents.entries), ["main", "jarvis", "friday"]);
+  assert.equal(agents.entries.jarvis.workspace, path.join(home, "workspace", "jarvis"));
+  assert.equal(agents.ownership, "explicit");
+  assert.equal(agents.defaults.systemAgent.agentId, "main");
+});
+
+test("without OPENCLAW_AGENTS there is one agent, and no owner to name", () => {
+  const { agents } = merged({});
+  assert.equal(agents.entries, undefined);
+  assert.equal(agents.ownership, undefined);
+});
+
+test("agents that are there already stay as they are", () => {
+  const own = { entries: { jarvis: { workspace: "/own", name: "J" }, old: {} } };
+  const { agents } = merged({ agents: own }, { OPENCLAW_AGENTS: "jarvis" });
+  assert.deepEqual(agents.entries.jarvis, { workspace: "/own", name: "J" });
+  assert.deepEqual(Object.keys(agents.entries).sort(), ["jarvis", "main", "old"]);
+});
+
+test("slugs that would be no folder are refused", () => {
+  for (const slug of ["../x", "a b", "-x", "é", "a".repeat(65)])
+    assert.throws(() => settings({ OPENCLAW_AGENTS: slug }), /OPENCLAW_AGENTS/);
+});
+
+test("what older releases wrote is taken over or dropped", () => {
+  const config = merged(
+    {
+      gateway: { controlUi: { allowInsecureAuth: true } },
+      browser: { attachOnly: true, profiles: { openclaw: { cdpPort: 18800, attachOnly: true } } },
+      agents: { list: [{ id: "vision", default: true, name: "V" }] },
+    },
+    { OPENCLAW_AGENTS: "jarvis" },
+  );
+  assert.equal(config.gateway.controlUi.allowInsecureAuth, undefined);
+  assert.deepEqual(config.browser.profiles.openclaw, { cdpPort: 18800 });
+  assert.equal(config.browser.attachOnly, undefined);
+  assert.equal(config.agents.list, undefined);
+  assert.deepEqual(config.agents.entries.vision, { name: "V" });
+});
+
+test("the model follows the keys: Vercel's before Anthropic's before OpenAI's", () => {
+  const primary = (env) => merged({}, env).agents.defaults.model?.primary;
+  const keys = { OPENAI_API_KEY: "o" };
+  assert.equal(primary({}), undefined);
+  assert.equal(primary(keys), "openai/gpt-5.4-mini");
+  keys.ANTHROPIC_API_KEY = "a";
+  assert.equal(primary(keys), "anthropic/claude-haiku-4-5");
+  keys.AI_GATEWAY_API_KEY = "v";
+  assert.equal(primary(keys), "ai-gateway/anthropic/claude-haiku-4.5");
+});
+
+test("Vercel's key makes a provider that names the key and does not hold it", () => {
+  const env = { VERCEL_AI_GATEWAY_API_KEY: "v", OPENCLAW_MODEL: "ai-gateway/openai/gpt-6-sol" };
+  const config = merged({}, env);
+  const provider = config.models.providers["ai-gateway"];
+  assert.equal(provider.apiKey, "${VERCEL_AI_GATEWAY_API_KEY}");
+  assert.ok(provider.models.some((model) => model.id === "openai/gpt-6-sol"));
+  assert.equal(config.agents.defaults.model.primary, "ai-gateway/openai/gpt-6-sol");
+});
+
+test("a model chosen for a key that is gone is chosen anew", () => {
+  const first = merged({}, { ANTHROPIC_API_KEY: "a" });
+  const second = merged(first, { OPENAI_API_KEY: "o" });
+  assert.equal(second.agents.defaults.model.primary, "openai/gpt-5.4-mini");
+  assert.deepEqual(second.agents.defaults.models, {
+    "openai/gpt-5.4-mini": { agentRuntime: { id: "openclaw" } },
+  });
+});
+
+test("OPENCLAW_MODEL comes before all others and has to name a provider", () => {
+  const own = { agents: { defaults: { model: "mine/model" } } };
+  const config = merged(own, { OPENCLAW_MODEL: "fake/echo" });
+  assert.equal(config.agents.defaults.model.primary, "fake/echo");
+  assert.throws(() => settings({ OPENCLAW_MODEL: "gpt" }), /provider\/model/);
+});
+
+test("a browser is used when it is there", () => {
+  assert.deepEqual(merged({}).browser, { enabled: false });
+  const { browser } = merged(
+    {},
+    { OPENCLAW_BROWSER_EXECUTABLE_PATH: process.execPath, OPENCLAW_BROWSER_NO_SANDBOX: "1" },
+  );
+  assert.equal(browser.enabled, true);
+  assert.equal(browser.executablePath, process.execPath);
+  assert.equal(browser.headless, true);
+  assert.equal(browser.noSandbox, true);
+  assert.equal(merged({ browser: { headless: false } }).browser.headless, false);
+});

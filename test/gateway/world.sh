@@ -1,0 +1,204 @@
+# The real gateway, a stand-in for its model provider, a sandbox as backend and the runtime, for
+# run.sh. Sourced, never run; needs scripts/lib.sh.
+# shellcheck shell=bash
+
+readonly OPENCLAW_VERSION=2026.9.6
+readonly NODE_VERSION=24
+readonly GATEWAY_CACHE=$ROOT/build/gateway
+readonly REGISTRY_LIMIT_S=20
+readonly START_LIMIT_S=90 STOP_LIMIT_S=30
+# An id as the backend makes them.
+readonly ACCOUNT=k57gatewayacc0xnt000000000000000
+# What a bare child's environment must hold to keep a gateway from calling home.
+readonly QUIET=(OPENCLAW_NO_AUTO_UPDATE=1 OPENCLAW_DISABLE_BONJOUR=1 OPENCLAW_SKIP_CHANNELS=1
+    OPENCLAW_SKIP_CRON=1 OPENCLAW_SKIP_CANVAS_HOST=1 OPENCLAW_SKIP_GMAIL_WATCHER=1
+    OPENCLAW_OFFLINE=1 OPENCLAW_TELEMETRY=0 DO_NOT_TRACK=1 NO_COLOR=1)
+
+folder=
+provider_pid=
+provider_port=
+sandbox_pid=
+sandbox_port=
+gateway_pid=
+gateway_port=
+runtime_pid=
+health_port=
+gateway_token=
+service_token=
+
+# Whether the pinned release can be had: it is here already, or a registry offers it.
+gateway_is_in_reach() {
+    [[ -e $GATEWAY_CACHE/$OPENCLAW_VERSION.complete ]] && return 0
+    command -v npm >/dev/null || {
+        say "skipped: there is no npm here, and the gateway comes from npm"
+        return 1
+    }
+    timeout "$REGISTRY_LIMIT_S" npm view "openclaw@$OPENCLAW_VERSION" version \
+        --fetch-retries=0 >/dev/null 2>&1 || {
+        say "skipped: npm finds no openclaw@$OPENCLAW_VERSION: its registry is out of reach"
+        return 1
+    }
+}
+
+# npm_install FOLDER PACKAGE [OPTION...]: into a folder of its own, or npm would tidy up.
+npm_install() {
+    local into=$1
+    shift
+    mkdir -p "$into"
+    echo '{"private": true}' >"$into/package.json"
+    (cd "$into" && npm install --no-audit --no-fund --loglevel=error "$@") ||
+        die "npm could not install $1; its words are above"
+}
+
+# The gateway wants a newer Node than Debian's, which npm has, too.
+install_gateway() {
+    local node=$GATEWAY_CACHE/node gateway=$GATEWAY_CACHE/openclaw
+    PATH=$node/node_modules/node/bin:$gateway/node_modules/.bin:$PATH
+    [[ -e $GATEWAY_CACHE/$OPENCLAW_VERSION.complete ]] && return
+    say "Installing openclaw $OPENCLAW_VERSION ..."
+    rm -rf "$GATEWAY_CACHE"
+    npm_install "$node" "node@$NODE_VERSION"
+    npm_install "$gateway" "openclaw@$OPENCLAW_VERSION" --ignore-scripts
+    touch "$GATEWAY_CACHE/$OPENCLAW_VERSION.complete"
+}
+
+free_port() {
+    node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => {
+        console.log(s.address().port); s.close(); })'
+}
+
+start_provider() {
+    local url
+    launch "$folder/provider.log" node "$ROOT/test/gateway/provider.mjs" &
+    provider_pid=$!
+    url=$(wait_for_words "$provider_pid" "$folder/provider.log" "listening on " "$START_LIMIT_S") ||
+        die "the model provider does not start"
+    provider_port=${url##*:}
+}
+
+start_sandbox() {
+    local url
+    export ACCOUNT_ID=$ACCOUNT SERVICE_TOKEN=$service_token
+    launch "$folder/sandbox.log" "$BUILD/mission-control-sandbox" --port 0 &
+    sandbox_pid=$!
+    url=$(wait_for_words "$sandbox_pid" "$folder/sandbox.log" "listening on " "$START_LIMIT_S") ||
+        die "the sandbox does not start"
+    sandbox_port=${url##*:}
+}
+
+# The settings that start-openclaw.sh reads, as exported variables.
+set_gateway_environment() {
+    gateway_port=$(free_port)
+    node "$ROOT/test/gateway/make-template.mjs" "$ROOT/openclaw/openclaw.template.json" \
+        "http://127.0.0.1:$provider_port" "$folder/gateway-file.log" >"$folder/template.json"
+    export HOME=$folder/home OPENCLAW_CONFIG_TEMPLATE=$folder/template.json
+    export OPENCLAW_GATEWAY_PORT=$gateway_port OPENCLAW_GATEWAY_BIND=loopback
+    export OPENCLAW_GATEWAY_TOKEN=$gateway_token
+    export OPENCLAW_AGENTS=jarvis,friday OPENCLAW_MODEL=fake/echo
+    export OPENCLAW_BROWSER_EXECUTABLE_PATH=/nowhere
+    export "${QUIET[@]}"
+    mkdir -p "$HOME"
+}
+
+# start_gateway [COMMAND...]: returns at once; ready_gateway waits.
+start_gateway() {
+    local command=("$@")
+    if (($# == 0)); then command=("$ROOT/openclaw/start-openclaw.sh"); fi
+    : >"$folder/gateway.log"
+    launch "$folder/gateway.log" "${command[@]}" &
+    gateway_pid=$!
+}
+
+gateway_is_ready() {
+    http GET "$gateway_port" /readyz >/dev/null 2>&1
+}
+
+ready_gateway() {
+    wait_until "$START_LIMIT_S" gateway_is_ready
+}
+
+# Its log is kept, since the next one begins anew.
+stop_gateway() {
+    local pid=$gateway_pid
+    gateway_pid=
+    if [[ -n $pid ]]; then stop_process "$pid" "$STOP_LIMIT_S" || true; fi
+    if [[ -f $folder/gateway.log ]]; then cat "$folder/gateway.log" >>"$folder/gateways.log"; fi
+}
+
+# start_runtime [NAME=VALUE...]: with quick intervals, so that tests need not be patient.
+start_runtime() {
+    launch "$folder/runtime.log" env "CONVEX_URL=http://127.0.0.1:$sandbox_port" \
+        "OPENCLAW_GATEWAY_URL=http://127.0.0.1:$gateway_port" "STATE_DIR=$folder/state" \
+        HEALTH_PORT=0 OPENCLAW_REQUEST_TIMEOUT_MS=170000 OPENCLAW_FALLBACK_AGENT=main \
+        OPENCLAW_VERSION="$OPENCLAW_VERSION" DELIVERY_INTERVAL=200 AGENT_SYNC_INTERVAL=500 \
+        DELIVERY_BACKOFF_BASE_MS=100 DELIVERY_BACKOFF_MAX_MS=2000 SHUTDOWN_GRACE_MS=20000 \
+        "$@" "$BUILD/mission-control-runtime" &
+    runtime_pid=$!
+    health_port=$(wait_for_words "$runtime_pid" "$folder/runtime.log" \
+        "Listening on 127.0.0.1 port " "$START_LIMIT_S") || die "the runtime does not start"
+}
+
+# Fails unless it ends as asked.
+stop_runtime() {
+    local pid=$runtime_pid status=0
+    runtime_pid=
+    [[ -n $pid ]] || return 0
+    stop_process "$pid" "$STOP_LIMIT_S" || status=$?
+    cat "$folder/runtime.log" >>"$folder/runtimes.log"
+    return "$status"
+}
+
+# wait_until LIMIT_S COMMAND...: until COMMAND succeeds.
+wait_until() {
+    local deadline_ms=$(($(now_ms) + $1 * 1000))
+    shift
+    until "$@"; do
+        if (($(now_ms) > deadline_ms)); then return 1; fi
+        sleep 0.1
+    done
+}
+
+# health PATH: one value of the runtime's /health.
+health() {
+    http GET "$health_port" /health | json_get "$1"
+}
+
+# health_says PATH PATTERN: whether the value matches, a shell pattern.
+health_says() {
+    local value
+    value=$(health "$1") || return 1
+    # shellcheck disable=SC2053
+    [[ $value == $2 ]]
+}
+
+# set_mode DELAY_MS FAILURES: of the model provider.
+set_mode() {
+    http POST "$provider_port" /mode "{\"delay_ms\":$1,\"failures\":$2}" >/dev/null
+}
+
+# calls_for NOTIFICATION: lines "session state" of the provider's calls for it.
+calls_for() {
+    http GET "$provider_port" /calls | json_flat | awk -F '\t' -v wanted="$1" '
+        $1 ~ /\.notification$/ { mine = $2 == wanted }
+        $1 ~ /\.session$/ { session = $2 }
+        $1 ~ /\.state$/ && mine { print session, $2 }'
+}
+
+set_up_world() {
+    folder=$(mktemp -d "${TMPDIR:-/tmp}/mission-control-gateway.XXXXXX")
+    gateway_token=$(random_hex 16)
+    service_token=mc_service_${ACCOUNT}_$(random_hex 16)
+    forget_environment
+    start_provider
+    start_sandbox
+    set_gateway_environment
+}
+
+tear_down_world() {
+    trap - EXIT INT TERM HUP
+    stop_runtime || true
+    stop_gateway
+    if [[ -n $sandbox_pid ]]; then stop_process "$sandbox_pid" "$STOP_LIMIT_S" || true; fi
+    if [[ -n $provider_pid ]]; then stop_process "$provider_pid" "$STOP_LIMIT_S" || true; fi
+    if [[ -n $folder ]]; then rm -rf "$folder"; fi
+}
