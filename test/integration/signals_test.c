@@ -88,7 +88,8 @@ static void test_rotated_service_token_is_taken_over(void **state)
 
 static void test_broken_token_file_changes_nothing(void **state)
 {
-    static const char *const broken[] = {"", "no-token-at-all", "mc_service_k57other_" NEW_SECRET};
+    static const char *const broken[] = {
+        "", "no-token-at-all", ("mc_service_k57other_" NEW_SECRET)};
     struct world *world = *state;
     char path[PATH_BYTES];
     char words[LINE_BYTES];
