@@ -66,6 +66,8 @@ units_are_clean() {
     if ! grep -q . "$work/mission-control-runtime.service"; then
         rm "$work/mission-control-runtime.service"
     fi
+    # The machine installs the engine; where this test runs there may be none.
+    printf '[Unit]\nDescription=Engine\n[Service]\nExecStart=/bin/true\n' >"$work/docker.service"
     systemd-analyze verify --man=no "$work"/mission-control-*.{service,timer} 2>"$work/verify"
     fails grep . "$work/verify"
 }
