@@ -1,4 +1,5 @@
 /* The command spool: what it shows, what it changes, and what comes of that. */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -185,7 +186,10 @@ static void run_on_terminal(
     posix_spawn_file_actions_t actions;
     pid_t child;
     int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    assert_true(master >= 0);
+    if (master < 0) {
+        print_message("skipped: no terminal can be made here: %s\n", strerror(errno));
+        skip();
+    }
     assert_int_equal(grantpt(master), 0);
     assert_int_equal(unlockpt(master), 0);
     assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
