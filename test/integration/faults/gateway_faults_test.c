@@ -63,6 +63,8 @@ static void test_no_context_is_read_while_the_gateway_is_away(void **state)
     FAULT(faults->gateway, .kind = FAULT_REFUSE);
     load(faults, 40, 8);
     fault_world_start(faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
+    assert_true(
+        process_wait_for(&faults->world->runtime, "Failed to connect", WORLD_WAIT_MS, NULL, 0));
     world_wait(faults->world, "action=listUndeliveredNotifications&calls=8");
     assert_true(world_stat(faults->world, "backend", "getNotificationForDelivery") <= 12);
     FAULT(faults->gateway, .kind = FAULT_NONE);
