@@ -7,10 +7,13 @@
 
 #include "base/error.h"
 
+/* What a name ends in while its file is written; an interrupted write leaves such a file. */
+#define FILE_REPLACE_SUFFIX ".new"
+
 /*
  * Puts bytes into the file name of the open folder, readable by its owner only: under the name
- * "<name>.new" first, then renamed. durable: on disk when this returns (file and folder are
- * synced); else it survives the end of the process, but not that of the machine. Blocks for the
+ * with FILE_REPLACE_SUFFIX first, then renamed. durable: on disk when this returns (file and folder
+ * are synced); else it survives the end of the process, but not that of the machine. Blocks for the
  * disk. On failure (ERROR_SYSTEM) the old file stays as it was.
  */
 int file_replace(int folder_fd, const char *name, const char *bytes, size_t length_bytes,

@@ -24,7 +24,7 @@ int file_replace(int folder_fd, const char *name, const char *bytes, size_t leng
     bool durable, struct error *error)
 {
     char temporary[NAME_MAX + 1];
-    snprintf(temporary, sizeof temporary, "%s.new", name);
+    snprintf(temporary, sizeof temporary, "%s" FILE_REPLACE_SUFFIX, name);
     int fd =
         openat(folder_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "base/container_of.h"
 #include "base/heap.h"
 #include "base/sync.h"
 #include "lane.h"
@@ -63,9 +64,6 @@ struct send_queue {
     bool closed;
     int64_t close_deadline_ms;
 };
-
-/* The structure that the member at pointer is embedded in. */
-#define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 /* What was taken out under the lock and is freed after it. */
 struct leavings {

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file_replace.h"
 #include "base/text.h"
 #include "spool_folders.h"
 
@@ -16,7 +17,6 @@
 enum { RECORD_LIMIT_BYTES = 49 * 1024 * 1024 };
 
 static const char suffix[] = SPOOL_SUFFIX;
-static const char temporary_suffix[] = SPOOL_TEMPORARY_SUFFIX;
 
 /* Room for a name of ours: an id and a suffix. */
 typedef char file_name[ID_BYTES + sizeof suffix];
@@ -56,41 +56,6 @@ static ssize_t read_small(int folder_fd, const char *name, char *bytes, size_t b
     if (length >= 0)
         bytes[length] = '\0';
     return length;
-}
-
-static bool write_all(int fd, const char *bytes, size_t length_bytes)
-{
-    while (length_bytes > 0) {
-        ssize_t written = write(fd, bytes, length_bytes);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return false;
-        bytes += written;
-        length_bytes -= (size_t)written;
-    }
-    return true;
-}
-
-/* Puts a file there whole or not at all: under another name first, then renamed. */
-static int replace_file(int folder_fd, const char *name, const char *bytes, size_t length_bytes,
-    bool durable, struct error *error)
-{
-    char temporary[sizeof(file_name) + sizeof temporary_suffix];
-    snprintf(temporary, sizeof temporary, "%s%s", name, temporary_suffix);
-    int fd =
-        openat(folder_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "spool: %s cannot be made", temporary);
-    bool written = write_all(fd, bytes, length_bytes) && (!durable || fsync(fd) == 0);
-    int failure = errno;
-    close(fd);
-    if (written && renameat(folder_fd, temporary, folder_fd, name) == 0 &&
-        (!durable || fsync(folder_fd) == 0))
-        return 0;
-    failure = written ? errno : failure;
-    unlinkat(folder_fd, temporary, 0);
-    return error_set_errno(error, ERROR_SYSTEM, failure, "spool: %s cannot be written", name);
 }
 
 static int open_state_folder(const char *state_dir, int *fd, struct error *error)
@@ -141,7 +106,7 @@ static int claim_for_account(const char *state_dir, const char *account_id, stru
         return result;
     result = compare_owner(fd, state_dir, account_id, &claimed, error);
     if (result == 0 && !claimed)
-        result = replace_file(fd, "account", account_id, strlen(account_id), true, error);
+        result = file_replace(fd, "account", account_id, strlen(account_id), true, error);
     close(fd);
     return result == ERROR_SYSTEM ? ERROR_INVALID : result;
 }
@@ -222,7 +187,9 @@ int spool_save(
     char *text = spool_record_write(record, spool->account_id);
     if (text == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for a spool record");
-    int result = replace_file(spool->folder_fd, name, text, strlen(text), durable, error);
+    int result = file_replace(spool->folder_fd, name, text, strlen(text), durable, error);
+    if (result != 0)
+        error_wrap(error, "spool");
     free(text);
     return result;
 }

@@ -3,7 +3,6 @@
 #define QUEUE_SPOOL_FOLDERS_H
 
 #define SPOOL_SUFFIX ".json"
-#define SPOOL_TEMPORARY_SUFFIX ".new"
 
 #include <stdbool.h>
 

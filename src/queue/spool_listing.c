@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file_replace.h"
 #include "base/text.h"
 #include "queue/spool.h"
 #include "spool_folders.h"
@@ -56,7 +57,7 @@ static int each(struct spool *spool, int folder_fd, load_record *load, spool_fou
         char id[ID_BYTES];
         struct spool_record record;
         struct error why;
-        if (!spool->keeps_leftovers && ends_with(file->d_name, SPOOL_SUFFIX SPOOL_TEMPORARY_SUFFIX))
+        if (!spool->keeps_leftovers && ends_with(file->d_name, SPOOL_SUFFIX FILE_REPLACE_SUFFIX))
             unlinkat(folder_fd, file->d_name, 0);
         if (!id_of(file->d_name, id))
             continue;

@@ -4,13 +4,11 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "base/container_of.h"
 #include "base/json_guard.h"
 #include "base/sync.h"
 #include "queue/id_table.h"
 #include "work/note.h"
-
-/* The structure that the member at pointer is embedded in. */
-#define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 /* What is to be known of a notification to judge those that its answer causes. */
 struct cause {

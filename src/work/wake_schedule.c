@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "base/backoff.h"
+#include "base/container_of.h"
 #include "base/heap.h"
 #include "base/sync.h"
 #include "queue/id_table.h"
@@ -17,9 +18,6 @@ enum {
     LONGEST_EXTRA_MS = 30 * 1000,
     SLEPT_MS = 5000, /* who is overdue by more was not held up by work */
 };
-
-/* The structure that the member at pointer is embedded in. */
-#define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 struct row {
     struct id_item item;
