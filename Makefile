@@ -72,8 +72,9 @@ $(STOPPABLE_RUNTIME): $(BUILD)/obj/src/main.o $(STOPPABLE) $(BUILD)/obj/test/lib
 		$(filter-out $(call objects,$(STOPPABLE_SOURCES)),$(CORE))
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
 
-# The page's files are taken in by the assembler, which names no dependencies.
+# The pages' files are taken in by the assembler, which names no dependencies.
 $(BUILD)/obj/sandbox/page.o: $(wildcard sandbox/page/*)
+$(BUILD)/obj/src/serve/page.o build/fuzz/obj/src/serve/page.o: $(wildcard src/serve/page/*)
 
 $(BUILD)/obj/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)

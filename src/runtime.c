@@ -290,9 +290,10 @@ static int start_server(struct runtime *runtime, struct error *error)
         .schedule = runtime->schedule,
         .process = runtime->gateway_process,
     };
-    routes_init(&runtime->routes, &health, runtime->queue, roll_call_find_stuck, &runtime->loops);
-    int result = http_server_create(
-        &runtime->server, config->health_host, config->health_port, runtime->routes.table, error);
+    routes_init(&runtime->routes, &health, runtime->queue, runtime->workers, roll_call_find_stuck,
+        &runtime->loops);
+    int result = http_server_create(&runtime->server, config->health_host, config->health_port,
+        runtime->routes.table, &runtime->routes.ticker, error);
     if (result == 0)
         log_info("Health", "Listening on %s port %u", config->health_host,
             http_server_port(runtime->server));
@@ -514,6 +515,23 @@ static void run_entry(void *context, struct http_client *client, struct entry *e
         deliver_run(&runtime->deliver, client, entry);
 }
 
+static int create_workers(struct runtime *runtime, struct error *error)
+{
+    const struct worker_pool_parts parts = {
+        .queue = runtime->queue,
+        .run = run_entry,
+        .context = runtime,
+        .store = runtime->store,
+        .abort = &runtime->abort_workers,
+    };
+    return worker_pool_create(&runtime->workers, &parts, runtime->config->delivery_workers, error);
+}
+
+static void destroy_workers(struct runtime *runtime)
+{
+    worker_pool_destroy(runtime->workers);
+}
+
 static int start_workers(struct runtime *runtime, struct error *error)
 {
     describe_wake(runtime);
@@ -532,8 +550,7 @@ static int start_workers(struct runtime *runtime, struct error *error)
         .poll_context = runtime->poller,
     };
     atomic_store(&runtime->stats.gateway_running, gateway_is_enabled(runtime->gateway));
-    return worker_pool_start(&runtime->workers, runtime->config->delivery_workers, runtime->queue,
-        run_entry, runtime, runtime->store, &runtime->abort_workers, error);
+    return worker_pool_start(runtime->workers, error);
 }
 
 /*
@@ -606,6 +623,7 @@ static const struct part {
     {create_heartbeat, destroy_heartbeat},
     {create_agents, destroy_agents},
     {create_reporter, destroy_reporter},
+    {create_workers, destroy_workers},
     {start_server, stop_server}, /* asks all those above whether they live */
     {start_gateway_process, stop_gateway_process},
     {start_guard, stop_guard},

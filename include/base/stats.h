@@ -17,6 +17,16 @@ struct stats_error {
     char text[STATS_TEXT_BYTES];
 };
 
+/* One of the last errors. What is said again is counted, not listed again. */
+struct stats_recent {
+    int64_t at_ms;    /* when it was said last (wall clock); 0: the place is free */
+    int64_t count;    /* times it was said while it was in the list */
+    const char *part; /* whose error it is, in fixed words */
+    char text[STATS_TEXT_BYTES];
+};
+
+enum { STATS_RECENT = 20 };
+
 /* How far the runtime as a whole has come. */
 enum stats_phase { PHASE_STARTING, PHASE_RUNNING, PHASE_STOPPING };
 
@@ -54,6 +64,7 @@ struct stats {
     struct stats_error delivery_error;
     struct stats_error send_error; /* cleared by the next good send */
     struct stats_error sync_error; /* cleared by the next sync */
+    struct stats_recent recent[STATS_RECENT];
 };
 
 void stats_init(struct stats *stats);
@@ -64,6 +75,9 @@ void stats_delivery_failed(struct stats *stats, const char *text);
 
 /* Notes how a gateway send ended: text is NULL for a good one. Any thread; a short lock. */
 void stats_send_ended(struct stats *stats, const char *text);
+
+/* Notes that an agent could not be woken, or reported as online. Any thread; a short lock. */
+void stats_wake_failed(struct stats *stats, const char *text);
 
 /* Notes how a sync of the agents ended: text is NULL for a good one. Any thread; a short lock. */
 void stats_sync_ended(struct stats *stats, const char *text);
@@ -80,5 +94,11 @@ struct stats_errors {
 
 /* Copies the last errors. Any thread; a short lock. */
 void stats_errors(struct stats *stats, struct stats_errors *errors);
+
+/*
+ * Copies the last errors of all parts into list, which has STATS_RECENT places, the newest first,
+ * and returns how many there are. Any thread; a short lock.
+ */
+size_t stats_recent(struct stats *stats, struct stats_recent *list);
 
 #endif

@@ -22,6 +22,9 @@ enum entry_stage {
     STAGE_SETTLED,   /* ended; remembered only until the backend stops listing it */
 };
 
+/* The stage as a word: "known", "sending", "replied", "written", "giving_up" or "settled". Pure. */
+const char *entry_stage_word(enum entry_stage stage);
+
 /* How an entry ends. */
 enum entry_verdict { VERDICT_DELIVERED, VERDICT_SKIPPED, VERDICT_DEAD };
 
@@ -54,15 +57,16 @@ struct entry {
     struct activity *activity; /* of the worker that runs the entry; NULL outside of a pool */
     struct trace trace;        /* of all requests for it, by this process; none before the first */
     char agent_slug[ID_BYTES];
-    char task_id[ID_BYTES];  /* "" when the notification has no task */
-    char *reply;             /* owned; NULL until there is one, and while only the spool has it */
-    bool spooled;            /* the spool has the reply */
-    bool marked;             /* the backend has it as delivered */
-    bool untold;             /* it ended, and its thread could not be told */
-    bool only_bury;          /* all that is left to do is to move its record to dead/ */
-    struct failing refusals; /* by the gateway, on the clock of the time that its gate was open */
-    struct failing errors;   /* by the backend, on the monotonic clock */
-    char failure[64];        /* what the last run ended in, for the note in the thread */
+    char task_id[ID_BYTES];    /* "" when the notification has no task */
+    char *reply;               /* owned; NULL until there is one, and while only the spool has it */
+    bool spooled;              /* the spool has the reply */
+    bool marked;               /* the backend has it as delivered */
+    bool untold;               /* it ended, and its thread could not be told */
+    bool only_bury;            /* all that is left to do is to move its record to dead/ */
+    struct failing refusals;   /* by the gateway, on the clock of the time that its gate was open */
+    struct failing errors;     /* by the backend, on the monotonic clock */
+    char failure[64];          /* what the last run ended in, for the note in the thread */
+    const char *failure_class; /* of its last failure, in fixed words; NULL: none at this stage */
 
     /* The queue's, under its lock; its worker reads known_us, waited_us and recorded, too. */
     enum entry_stage stage;

@@ -166,4 +166,23 @@ void send_queue_counts(struct send_queue *queue, struct send_queue_counts *count
 /* For onlookers, who must not hold up a worker. Any thread; takes no lock. */
 void send_queue_look(const struct send_queue *queue, struct send_queue_view *view);
 
+/* A notification that no worker has in hand. */
+struct send_queue_waiting {
+    char id[ID_BYTES];
+    char agent[ID_BYTES]; /* its slug, or its id while the slug is not known */
+    enum entry_stage stage;
+    const char *failure_class; /* of its last failure, in fixed words; NULL: none at this stage */
+    int64_t created_at_ms;     /* wall clock; 0 when not known */
+    int64_t due_ms;            /* when it is tried again (monotonic); 0: as soon as it can be */
+};
+
+/*
+ * Copies at most most (SEND_QUEUE_MOST_LISTED at most) of those into waiting, the oldest first, and
+ * returns how many; *total is how many there are. Any thread; a lock for as long as copying that
+ * many takes, however many there are.
+ */
+enum { SEND_QUEUE_MOST_LISTED = 128 };
+size_t send_queue_list_waiting(
+    struct send_queue *queue, struct send_queue_waiting *waiting, size_t most, size_t *total);
+
 #endif

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "queue/activity.h"
 #include "queue/send_queue.h"
 #include "remote/http_client.h"
 
@@ -12,14 +13,34 @@ struct worker_pool;
 /* What a worker does with an entry it took; ends with send_queue_finish. May block for minutes. */
 typedef void worker_run(void *context, struct http_client *client, struct entry *entry);
 
+/* What the workers work with; all borrowed until the pool is destroyed. */
+struct worker_pool_parts {
+    struct send_queue *queue;
+    worker_run *run;
+    void *context; /* handed to run */
+    struct ca_store *store;
+    const atomic_bool *abort; /* their transfers stop within a second once it is true */
+};
+
 /*
- * Starts count workers (1..256), named mc-send-01 and on. Their transfers stop within a second once
- * *abort is true. Everything given is borrowed until worker_pool_stop. Returns 0, ERROR_NO_MEMORY
- * or ERROR_SYSTEM; then no thread is left running.
+ * A pool of count workers (1..256) that do not run yet. The caller destroys it after
+ * its last use, when they have been stopped. ERROR_NO_MEMORY.
  */
-int worker_pool_start(struct worker_pool **pool, unsigned count, struct send_queue *queue,
-    worker_run *run, void *context, struct ca_store *store, const atomic_bool *abort,
-    struct error *error);
+int worker_pool_create(struct worker_pool **pool, const struct worker_pool_parts *parts,
+    unsigned count, struct error *error);
+void worker_pool_destroy(struct worker_pool *pool);
+
+/*
+ * Starts the workers, named mc-send-01 and on. Returns 0, ERROR_NO_MEMORY or ERROR_SYSTEM; then no
+ * thread is left running.
+ */
+int worker_pool_start(struct worker_pool *pool, struct error *error);
+
+/*
+ * Copies what the worker of that number (1 and on) does; false when there is none. Any thread,
+ * whether workers run or not; a short lock.
+ */
+bool worker_pool_look(struct worker_pool *pool, unsigned number, struct activity_view *view);
 
 /*
  * Logs a line for each worker: what it works on, at which stage, and for how long. Any thread,
@@ -33,7 +54,7 @@ void worker_pool_log(struct worker_pool *pool);
  */
 bool worker_pool_wait(struct worker_pool *pool, int64_t deadline_ms);
 
-/* Waits for the workers to end and frees the pool. NULL is nothing. */
+/* Waits for the workers to end. */
 void worker_pool_stop(struct worker_pool *pool);
 
 #endif

@@ -32,6 +32,9 @@ struct health_sources {
  */
 void health_append(struct text *body, const struct health_sources *sources);
 
+/* Whether it says "healthy". Any thread; takes short locks. */
+bool health_is_good(const struct health_sources *sources);
+
 /* Appends the JSON of /version: compact, four strings (same section). As health_append. */
 void health_append_version(struct text *body, const struct health_sources *sources);
 

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -35,12 +36,20 @@ struct http_server_route {
     void *context; /* handed to handle; may be shared with other threads if handle can cope */
 };
 
+/* Something small that the server's thread does again and again, between answers. */
+struct http_server_ticker {
+    int64_t interval_ms; /* at least 1 */
+    void (*tick)(void *tick_context);
+    void *tick_context;
+};
+
 /*
  * Listens on host (an IPv4 or IPv6 literal or a name like localhost) and port (0..65535; 0 is any
  * free one) and starts the thread mc-http, which answers from routes. The table and what it points
- * to must outlive the server; the caller ends it with http_server_destroy. Blocks while a name is
- * looked up. ERROR_INVALID when host is no address of this machine, ERROR_UNREACHABLE when the port
- * is taken or not allowed, ERROR_SYSTEM or ERROR_NO_MEMORY else; the text names host and port.
+ * to must outlive the server; the caller ends it with http_server_destroy. ticker is copied; NULL
+ * is none. Blocks while a name is looked up. ERROR_INVALID when host is no address of this machine,
+ * ERROR_UNREACHABLE when the port is taken or not allowed, ERROR_SYSTEM or ERROR_NO_MEMORY else;
+ * the text names host and port.
  *
  * Every answer closes its connection, is not to be cached or sniffed. Unknown path: 404, method
  * other than GET and HEAD: 405, header over 8 KiB: 431, all with {"error": ...} as their body. At
@@ -48,7 +57,8 @@ struct http_server_route {
  * 960, a new one ends the oldest, so a crowd that keeps its connections keeps nobody out.
  */
 int http_server_create(struct http_server **server, const char *host, unsigned port,
-    const struct http_server_route *routes, struct error *error);
+    const struct http_server_route *routes, const struct http_server_ticker *ticker,
+    struct error *error);
 
 /* The port that it listens on. Any thread. */
 unsigned http_server_port(const struct http_server *server);

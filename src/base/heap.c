@@ -79,3 +79,39 @@ void heap_remove(struct heap *heap, struct heap_item *item)
     else
         sift_down(heap, last, place);
 }
+
+/* Places whose items come next, the one due first last. */
+struct frontier {
+    size_t places[HEAP_MOST_VISITED + 1];
+    size_t count;
+};
+
+static void frontier_add(struct frontier *frontier, const struct heap *heap, size_t place)
+{
+    if (place > heap->count)
+        return;
+    size_t at = frontier->count++;
+    int64_t due_ms = heap->items[place - 1]->due_ms;
+    while (at > 0 && heap->items[frontier->places[at - 1] - 1]->due_ms < due_ms) {
+        frontier->places[at] = frontier->places[at - 1];
+        at--;
+    }
+    frontier->places[at] = place;
+}
+
+void heap_visit(const struct heap *heap, size_t count,
+    bool (*visit)(void *context, struct heap_item *item), void *context)
+{
+    assert(count <= HEAP_MOST_VISITED);
+    struct frontier frontier;
+    frontier.count = 0;
+    frontier_add(&frontier, heap, 1);
+    /* Each visit takes one place and adds two at most, so there is always room. */
+    for (size_t visited = 0; visited < count && frontier.count > 0; visited++) {
+        size_t place = frontier.places[--frontier.count];
+        if (!visit(context, heap->items[place - 1]))
+            return;
+        frontier_add(&frontier, heap, place * 2);
+        frontier_add(&frontier, heap, place * 2 + 1);
+    }
+}

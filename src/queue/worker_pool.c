@@ -18,11 +18,10 @@ struct worker {
 };
 
 struct worker_pool {
-    /* Written before the workers start, only read afterwards. */
-    struct send_queue *queue;
-    worker_run *run;
-    void *context;
-    unsigned started;
+    /* Never changed once workers run. */
+    struct worker_pool_parts parts;
+    unsigned count;
+    unsigned started; /* by the thread that starts and stops them */
 
     /* Guards alive. */
     struct mutex lock;
@@ -45,89 +44,101 @@ static void *work(void *argument)
     struct worker *worker = argument;
     struct worker_pool *pool = worker->pool;
     struct entry *entry;
-    while ((entry = send_queue_take(pool->queue)) != NULL) {
+    while ((entry = send_queue_take(pool->parts.queue)) != NULL) {
         activity_begin(&worker->activity, entry);
-        pool->run(pool->context, worker->client, entry);
+        pool->parts.run(pool->parts.context, worker->client, entry);
         activity_end(&worker->activity);
     }
     count_alive(pool, -1);
     return NULL;
 }
 
-static int start_worker(struct worker_pool *pool, unsigned number, struct ca_store *store,
-    const atomic_bool *abort, struct error *error)
+static int start_worker(struct worker_pool *pool, unsigned number, struct error *error)
 {
     struct worker *worker = &pool->workers[number];
     char name[sizeof "mc-send-000"];
     snprintf(name, sizeof name, "mc-send-%02u", (number + 1) % 1000);
-    worker->pool = pool;
-    int result = http_client_create(&worker->client, store, abort, error);
+    int result = http_client_create(&worker->client, pool->parts.store, pool->parts.abort, error);
     if (result != 0)
         return result;
-    activity_init(&worker->activity);
     count_alive(pool, 1);
     result = thread_start(&worker->thread, name, work, worker, error);
     if (result != 0) {
         count_alive(pool, -1);
-        activity_fini(&worker->activity);
         http_client_destroy(worker->client);
     }
     return result;
 }
 
-int worker_pool_start(struct worker_pool **pool, unsigned count, struct send_queue *queue,
-    worker_run *run, void *context, struct ca_store *store, const atomic_bool *abort,
-    struct error *error)
+int worker_pool_create(struct worker_pool **pool, const struct worker_pool_parts *parts,
+    unsigned count, struct error *error)
 {
     struct worker_pool *created =
         calloc(1, sizeof *created + (size_t)count * sizeof created->workers[0]);
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for %u workers", count);
-    created->queue = queue;
-    created->run = run;
-    created->context = context;
+    created->parts = *parts;
+    created->count = count;
     mutex_init(&created->lock);
     cond_init(&created->ended);
-    int result = 0;
-    for (; result == 0 && created->started < count; created->started += result == 0)
-        result = start_worker(created, created->started, store, abort, error);
-    if (result != 0) {
-        send_queue_close(queue, clock_monotonic_ms());
-        worker_pool_stop(created);
-        return result;
+    for (unsigned i = 0; i < count; i++) {
+        created->workers[i].pool = created;
+        activity_init(&created->workers[i].activity);
     }
     *pool = created;
     return 0;
 }
 
+void worker_pool_destroy(struct worker_pool *pool)
+{
+    if (pool == NULL)
+        return;
+    for (unsigned i = 0; i < pool->count; i++)
+        activity_fini(&pool->workers[i].activity);
+    cond_fini(&pool->ended);
+    mutex_fini(&pool->lock);
+    free(pool);
+}
+
+int worker_pool_start(struct worker_pool *pool, struct error *error)
+{
+    int result = 0;
+    for (; result == 0 && pool->started < pool->count; pool->started += result == 0)
+        result = start_worker(pool, pool->started, error);
+    if (result != 0) {
+        send_queue_close(pool->parts.queue, clock_monotonic_ms());
+        worker_pool_stop(pool);
+    }
+    return result;
+}
+
 static void log_busy(unsigned number, const struct activity_view *view, int64_t for_ms)
 {
-    static const char *const stages[] = {
-        [STAGE_KNOWN] = "known",
-        [STAGE_SENDING] = "sending",
-        [STAGE_REPLIED] = "replied",
-        [STAGE_WRITTEN] = "written",
-        [STAGE_GIVING_UP] = "giving_up",
-        [STAGE_SETTLED] = "settled",
-    };
     bool wakes = view->kind == ENTRY_WAKE;
     log_event(LOG_LEVEL_INFO, component,
-        LOG_FIELDS(LOG_TEXT("agent", view->agent), LOG_TEXT("stage", stages[view->stage]),
+        LOG_FIELDS(LOG_TEXT("agent", view->agent), LOG_TEXT("stage", entry_stage_word(view->stage)),
             LOG_NUMBER("for_ms", for_ms)),
         "Worker %u: %s %s", number, wakes ? "wakes agent" : "delivers", view->id);
+}
+
+bool worker_pool_look(struct worker_pool *pool, unsigned number, struct activity_view *view)
+{
+    if (number < 1 || number > pool->count)
+        return false;
+    activity_look(&pool->workers[number - 1].activity, view);
+    return true;
 }
 
 void worker_pool_log(struct worker_pool *pool)
 {
     struct activity_view view;
-    for (unsigned i = 0; i < pool->started; i++) {
-        activity_look(&pool->workers[i].activity, &view);
+    for (unsigned number = 1; worker_pool_look(pool, number, &view); number++) {
         int64_t for_ms = clock_monotonic_ms() - view.since_ms;
         if (view.busy)
-            log_busy(i + 1, &view, for_ms);
+            log_busy(number, &view, for_ms);
         else
             log_event(LOG_LEVEL_INFO, component, LOG_FIELDS(LOG_NUMBER("for_ms", for_ms)),
-                "Worker %u: idle", i + 1);
+                "Worker %u: idle", number);
     }
 }
 
@@ -144,14 +155,9 @@ bool worker_pool_wait(struct worker_pool *pool, int64_t deadline_ms)
 
 void worker_pool_stop(struct worker_pool *pool)
 {
-    if (pool == NULL)
-        return;
-    for (unsigned i = 0; i < pool->started; i++) {
-        thread_join(pool->workers[i].thread);
-        activity_fini(&pool->workers[i].activity);
-        http_client_destroy(pool->workers[i].client);
+    for (; pool->started > 0; pool->started--) {
+        const struct worker *worker = &pool->workers[pool->started - 1];
+        thread_join(worker->thread);
+        http_client_destroy(worker->client);
     }
-    cond_fini(&pool->ended);
-    mutex_fini(&pool->lock);
-    free(pool);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "serve/json_body.h"
 #include "work/condition.h"
 
 /* What one answer is made of, read once so that its parts agree. */
@@ -185,19 +186,12 @@ static double uptime_s(const struct stats *stats)
     return (double)(clock_monotonic_ms() - stats->started_monotonic_ms) / 1000;
 }
 
-static int append_piece(const char *bytes, size_t length_bytes, void *context)
+bool health_is_good(const struct health_sources *sources)
 {
-    struct text *body = context;
-    text_append_bytes(body, bytes, length_bytes);
-    return body->failed ? -1 : 0;
-}
-
-/* Takes json, NULL when there was no memory for it. */
-static void append_json(struct text *body, json_t *json, size_t flags)
-{
-    if (json == NULL || json_dump_callback(json, append_piece, body, flags) != 0)
-        body->failed = true;
-    json_decref(json);
+    struct snapshot seen;
+    look(&seen, sources);
+    json_decref(seen.missing);
+    return is_healthy(&seen);
 }
 
 void health_append(struct text *body, const struct health_sources *sources)
@@ -212,7 +206,7 @@ void health_append(struct text *body, const struct health_sources *sources)
         describe_heartbeat(sources), "agentSync", describe_agent_sync(sources->stats, &seen),
         "memory", describe_memory(), "timestamp", (json_int_t)clock_wall_ms(), "spool",
         describe_spool(sources->stats, &seen));
-    append_json(body, json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    json_body_append(body, json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
 }
 
 void health_append_version(struct text *body, const struct health_sources *sources)
@@ -224,7 +218,7 @@ void health_append_version(struct text *body, const struct health_sources *sourc
         config->runtime_version, "openclawVersion", seen.openclaw, "dropletId", config->droplet_id,
         "region", config->droplet_region);
     json_decref(seen.missing);
-    append_json(body, json, JSON_COMPACT);
+    json_body_append(body, json, JSON_COMPACT);
 }
 
 void health_handle(

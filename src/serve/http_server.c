@@ -42,6 +42,7 @@ struct connection {
 
 struct http_server {
     const struct http_server_route *routes;
+    struct http_server_ticker ticker; /* tick NULL: none */
     unsigned port;
     int stop_fd;
     pthread_t thread;
@@ -51,7 +52,8 @@ struct http_server {
     int epoll_fd;
     struct connection *oldest;
     struct connection *newest;
-    unsigned listed;  /* connections from oldest to newest */
+    unsigned listed; /* connections from oldest to newest */
+    int64_t tick_due_ms;
     bool closed_some; /* since the flag was last lowered */
 };
 
@@ -277,11 +279,13 @@ static int wait_ms(struct http_server *server)
     MHD_UNSIGNED_LONG_LONG library_ms = 0;
     if (MHD_get_timeout(server->daemon, &library_ms) == MHD_YES && library_ms < INT_MAX)
         least_ms = (int64_t)library_ms;
-    if (server->oldest == NULL)
-        return least_ms == INT_MAX ? -1 : (int)least_ms;
-    int64_t left_ms = server->oldest->deadline_ms - clock_monotonic_ms();
-    if (left_ms < least_ms)
-        least_ms = left_ms;
+    int64_t now_ms = clock_monotonic_ms();
+    if (server->oldest != NULL && server->oldest->deadline_ms - now_ms < least_ms)
+        least_ms = server->oldest->deadline_ms - now_ms;
+    if (server->ticker.tick != NULL && server->tick_due_ms - now_ms < least_ms)
+        least_ms = server->tick_due_ms - now_ms;
+    if (least_ms == INT_MAX)
+        return -1;
     return least_ms < 0 ? 0 : (int)least_ms;
 }
 
@@ -297,11 +301,23 @@ static bool wait_for_work(struct http_server *server)
     return ready <= 0 || fds[1].revents == 0;
 }
 
+/* Ticks that were missed, as while the process was halted, are left out. */
+static void tick_if_due(struct http_server *server)
+{
+    int64_t interval_ms = server->ticker.interval_ms;
+    int64_t late_ms = clock_monotonic_ms() - server->tick_due_ms;
+    if (server->ticker.tick == NULL || late_ms < 0)
+        return;
+    server->tick_due_ms += (late_ms / interval_ms + 1) * interval_ms;
+    server->ticker.tick(server->ticker.tick_context);
+}
+
 static void *serve(void *argument)
 {
     struct http_server *server = argument;
     while (wait_for_work(server)) {
         expire_old(server);
+        tick_if_due(server);
         server->closed_some = false;
         MHD_run(server->daemon);
     }
@@ -324,12 +340,17 @@ static int start_daemon(struct http_server *server, int listen_fd, struct error 
 }
 
 int http_server_create(struct http_server **server, const char *host, unsigned port,
-    const struct http_server_route *routes, struct error *error)
+    const struct http_server_route *routes, const struct http_server_ticker *ticker,
+    struct error *error)
 {
     struct http_server *made = calloc(1, sizeof *made);
     if (made == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the HTTP server");
     made->routes = routes;
+    if (ticker != NULL) {
+        made->ticker = *ticker;
+        made->tick_due_ms = clock_monotonic_ms() + ticker->interval_ms;
+    }
     int listen_fd = -1;
     int result = 0;
     made->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

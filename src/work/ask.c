@@ -82,8 +82,8 @@ static struct finish held_back(struct attempt *attempt, const struct gateway_res
     if (result->outcome != GATEWAY_UNREACHABLE && ++entry->held_back > TIMES)
         return refused(attempt, result);
     struct stats *stats = attempt->deliver->stats;
-    metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_FAILED,
-        attempt_gateway_failure(result->outcome), NULL, 1);
+    entry->failure_class = attempt_gateway_failure(result->outcome);
+    metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_FAILED, entry->failure_class, NULL, 1);
     stats_delivery_failed(stats, result->error.text);
     log_event(LOG_LEVEL_WARN, component,
         ATTEMPT_FIELDS(attempt, LOG_NUMBER("held_back", entry->held_back)),

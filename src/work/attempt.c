@@ -81,6 +81,7 @@ void attempt_count_failure(struct attempt *attempt, const char *class, const str
 {
     struct stats *stats = attempt->deliver->stats;
     attempt->entry->failures++;
+    attempt->entry->failure_class = class;
     metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_FAILED, class, NULL, 1);
     stats_delivery_failed(stats, error->text);
 }
@@ -103,6 +104,7 @@ struct finish attempt_again(struct attempt *attempt, const char *class, enum ent
 void attempt_forget_failures(struct attempt *attempt)
 {
     attempt->entry->failures = 0;
+    attempt->entry->failure_class = NULL;
     attempt->entry->errors = (struct failing){0};
 }
 

@@ -18,6 +18,7 @@ static void failed(const struct wake *wake, const struct agent *agent, const str
     const char *outcome, const struct error *error)
 {
     count(wake, outcome);
+    stats_wake_failed(wake->stats, error->text);
     log_event(LOG_LEVEL_WARN, component,
         LOG_FIELDS(LOG_TEXT("agent", agent->slug), LOG_TEXT("trace", trace->id)),
         "Failed for %s : %s", agent->name, error->text);

@@ -67,7 +67,7 @@ static int setup(void **state)
 {
     struct error error;
     struct http_server *server = NULL;
-    if (http_server_create(&server, "127.0.0.1", 0, ROUTES, &error) != 0)
+    if (http_server_create(&server, "127.0.0.1", 0, ROUTES, NULL, &error) != 0)
         fail_msg("%s", error.text);
     *state = server;
     return 0;
@@ -312,7 +312,8 @@ static void test_busy_port(void **state)
     struct http_server *second = NULL;
     char port[16];
     snprintf(port, sizeof port, "%u", http_server_port(*state));
-    int result = http_server_create(&second, "127.0.0.1", http_server_port(*state), ROUTES, &error);
+    int result =
+        http_server_create(&second, "127.0.0.1", http_server_port(*state), ROUTES, NULL, &error);
     assert_int_equal(result, ERROR_UNREACHABLE);
     must_hold(error.text, "127.0.0.1");
     must_hold(error.text, port);
@@ -328,7 +329,7 @@ static void test_port_is_free_after_the_stop(void **state)
         exchange(server, REQUEST("GET /echo", ""), answer);
         http_server_destroy(server);
         *state = NULL;
-        assert_int_equal(http_server_create(&server, "127.0.0.1", port, ROUTES, NULL), 0);
+        assert_int_equal(http_server_create(&server, "127.0.0.1", port, ROUTES, NULL, NULL), 0);
         *state = server;
     }
 }
@@ -360,7 +361,7 @@ static void test_bad_host(void **state)
     for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
         struct error error;
         struct http_server *server = NULL;
-        int result = http_server_create(&server, hosts[i], 0, ROUTES, &error);
+        int result = http_server_create(&server, hosts[i], 0, ROUTES, NULL, &error);
         if (result != ERROR_INVALID)
             fail_msg("%s: %d %s", hosts[i], result, error.text);
         must_hold(error.text, hosts[i]);
@@ -374,7 +375,7 @@ static void test_hosts(void **state)
     static const char *const hosts[] = {"localhost", "0.0.0.0"};
     for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
         struct http_server *server = NULL;
-        assert_int_equal(http_server_create(&server, hosts[i], 0, ROUTES, NULL), 0);
+        assert_int_equal(http_server_create(&server, hosts[i], 0, ROUTES, NULL, NULL), 0);
         exchange(server, REQUEST("GET /echo", ""), answer);
         must_begin(answer, "HTTP/1.1 200 ");
         http_server_destroy(server);
@@ -398,7 +399,7 @@ static void test_ipv6(void **state)
         skip();
     char answer[ANSWER_BYTES];
     struct http_server *server = NULL;
-    assert_int_equal(http_server_create(&server, "::1", 0, ROUTES, NULL), 0);
+    assert_int_equal(http_server_create(&server, "::1", 0, ROUTES, NULL, NULL), 0);
     struct sockaddr_in6 address = {
         .sin6_family = AF_INET6,
         .sin6_port = htons((uint16_t)http_server_port(server)),

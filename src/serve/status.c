@@ -1,0 +1,207 @@
+#include "serve/status.h"
+
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "serve/json_body.h"
+#include "status_state.h"
+
+/* How long ago a time of the wall clock was; null for never. A clock that was set back is now. */
+static json_t *json_ago(int64_t at_ms)
+{
+    if (at_ms == 0)
+        return json_null();
+    int64_t ago_ms = clock_wall_ms() - at_ms;
+    return json_integer(ago_ms > 0 ? ago_ms : 0);
+}
+
+/* How long it is until a time of the monotonic clock; 0 when that is over. */
+static json_t *json_until(int64_t due_ms)
+{
+    int64_t left_ms = due_ms - clock_monotonic_ms();
+    return json_integer(left_ms > 0 ? left_ms : 0);
+}
+
+static json_t *describe_versions(const struct health_sources *health)
+{
+    char openclaw[VERSION_PROBE_BYTES];
+    if (!version_probe_get(health->version, openclaw, sizeof openclaw))
+        text_copy(openclaw, sizeof openclaw, VERSION_PROBE_UNKNOWN);
+    return json_pack("{s:o, s:o}", "runtimeService",
+        json_body_words(health->config->runtime_version), "openclaw", json_body_words(openclaw));
+}
+
+static json_t *describe_totals(const struct metrics *metrics)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "delivered",
+        (json_int_t)metrics_total(metrics, METRIC_NOTIFICATIONS_DELIVERED), "skipped",
+        (json_int_t)metrics_total(metrics, METRIC_NOTIFICATIONS_SKIPPED), "failedAttempts",
+        (json_int_t)metrics_total(metrics, METRIC_NOTIFICATIONS_FAILED), "dead",
+        (json_int_t)metrics_total(metrics, METRIC_NOTIFICATIONS_DEAD), "agentRuns",
+        (json_int_t)metrics_total(metrics, METRIC_RUNS));
+}
+
+static json_t *describe_queue(const struct send_queue_view *view, const struct config *config)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "ready", (json_int_t)view->ready, "capacity",
+        (json_int_t)config->delivery_queue_capacity, "waiting", (json_int_t)view->waiting, "lanes",
+        (json_int_t)view->lanes, "undelivered", (json_int_t)view->undelivered, "oldestMs",
+        json_ago(view->oldest_undelivered_ms));
+}
+
+static json_t *describe_worker(unsigned number, const struct activity_view *view)
+{
+    json_int_t for_ms = clock_monotonic_ms() - view->since_ms;
+    if (!view->busy)
+        return json_pack("{s:i, s:b, s:I}", "number", (int)number, "busy", false, "forMs", for_ms);
+    return json_pack("{s:i, s:b, s:s, s:o, s:s, s:I}", "number", (int)number, "busy", true, "does",
+        view->kind == ENTRY_WAKE ? "wake-up" : "delivery", "agent", json_body_words(view->agent),
+        "stage", entry_stage_word(view->stage), "forMs", for_ms);
+}
+
+static json_t *describe_workers(struct worker_pool *workers)
+{
+    json_t *list = json_array();
+    struct activity_view view;
+    for (unsigned number = 1; worker_pool_look(workers, number, &view); number++)
+        json_array_append_new(list, describe_worker(number, &view));
+    return list;
+}
+
+static json_t *describe_entry(const struct send_queue_waiting *waiting)
+{
+    return json_pack("{s:o, s:o, s:s, s:s?, s:o, s:o}", "id", json_body_words(waiting->id), "agent",
+        json_body_words(waiting->agent), "stage", entry_stage_word(waiting->stage), "lastFailure",
+        waiting->failure_class, "nextTryMs",
+        waiting->due_ms != 0 ? json_until(waiting->due_ms) : json_null(), "ageMs",
+        json_ago(waiting->created_at_ms));
+}
+
+static json_t *describe_waiting(struct send_queue *queue)
+{
+    struct send_queue_waiting waiting[STATUS_WAITING];
+    size_t total;
+    json_t *list = json_array();
+    size_t count = send_queue_list_waiting(queue, waiting, STATUS_WAITING, &total);
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, describe_entry(&waiting[i]));
+    return json_pack("{s:I, s:o}", "total", (json_int_t)total, "oldest", list);
+}
+
+static json_t *describe_errors(struct stats *stats)
+{
+    struct stats_recent recent[STATS_RECENT];
+    json_t *list = json_array();
+    size_t count = stats_recent(stats, recent);
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(
+            list, json_pack("{s:s, s:o, s:I, s:I, s:o}", "part", recent[i].part, "text",
+                      json_body_words(recent[i].text), "times", (json_int_t)recent[i].count, "at",
+                      (json_int_t)recent[i].at_ms, "agoMs", json_ago(recent[i].at_ms)));
+    return list;
+}
+
+static json_t *describe_process(struct gateway_process *process)
+{
+    struct gateway_process_status status;
+    if (process == NULL)
+        return json_null();
+    gateway_process_status(process, &status);
+    return json_pack("{s:b, s:b, s:I}", "running", status.pid != 0, "accepting", status.accepting,
+        "restarts", (json_int_t)status.restarts);
+}
+
+static json_t *describe_gate(const struct health_sources *health)
+{
+    struct gate_view gate;
+    gateway_gate_look(health->gate, &gate);
+    int64_t probe_ms = gateway_gate_probe_due(health->gate, false);
+    return json_pack("{s:s, s:o, s:I, s:o, s:o, s:o, s:o}", "state", gate_view_word(&gate),
+        "reason", json_body_words(gate.reason), "forMs",
+        (json_int_t)(clock_monotonic_ms() - gate.since_ms), "nextProbeMs",
+        probe_ms != SYNC_NO_DEADLINE ? json_until(probe_ms) : json_null(), "nextSendMs",
+        gate.trickle ? json_until(gate.next_send_ms) : json_null(), "lastSendMs",
+        json_ago(atomic_load(&health->stats->last_send_ms)), "process",
+        describe_process(health->process));
+}
+
+static json_t *describe_spool(struct stats *stats, const struct send_queue_view *view)
+{
+    return json_pack("{s:b, s:I, s:o, s:I, s:I}", "broken", atomic_load(&stats->spool_broken),
+        "entries", (json_int_t)view->recorded, "oldestMs", json_ago(view->oldest_recorded_ms),
+        "dead", (json_int_t)atomic_load(&stats->dead_files), "deadBytes",
+        (json_int_t)atomic_load(&stats->dead_bytes));
+}
+
+static json_t *describe_backend(struct stats *stats)
+{
+    return json_pack("{s:o, s:I, s:o, s:o}", "lastPollMs",
+        json_ago(atomic_load(&stats->last_poll_ms)), "pollFailures",
+        (json_int_t)atomic_load(&stats->consecutive_poll_failures), "lastSyncMs",
+        json_ago(atomic_load(&stats->last_sync_ms)), "lastReportMs",
+        json_ago(atomic_load(&stats->last_report_ms)));
+}
+
+static json_t *describe_agents(const struct health_sources *health)
+{
+    json_t *names = json_array();
+    json_t *missing = gateway_roster_missing(health->roster);
+    size_t total = json_array_size(missing);
+    for (size_t i = 0; i < total && i < STATUS_UNKNOWN_AGENTS; i++)
+        json_array_append_new(
+            names, json_body_words(json_string_value(json_array_get(missing, i))));
+    json_decref(missing);
+    return json_pack("{s:I, s:I, s:o}", "scheduled",
+        (json_int_t)wake_schedule_count(health->schedule), "unknownTotal", (json_int_t)total,
+        "unknownToGateway", names);
+}
+
+static json_t *describe_sample(const struct trend_sample *sample)
+{
+    return json_pack("[i, i, i, o, o, i, i, i]", sample->lasted_ms, sample->delivered,
+        sample->failed, sample->p50_ms >= 0 ? json_integer(sample->p50_ms) : json_null(),
+        sample->p95_ms >= 0 ? json_integer(sample->p95_ms) : json_null(), sample->ready,
+        sample->waiting, sample->busy);
+}
+
+/* The last sample is the one under way. */
+static json_t *describe_history(const struct trend *trend)
+{
+    struct trend_sample now;
+    json_t *samples = json_array();
+    for (size_t i = 0; i < trend->count; i++)
+        json_array_append_new(samples, describe_sample(trend_at(trend, i)));
+    trend_peek(trend, clock_monotonic_ms(), &now);
+    json_array_append_new(samples, describe_sample(&now));
+    return json_pack("{s:I, s:[s, s, s, s, s, s, s, s], s:o}", "intervalMs",
+        (json_int_t)TREND_INTERVAL_MS, "columns", "lastedMs", "delivered", "failed", "p50Ms",
+        "p95Ms", "ready", "waiting", "busy", "samples", samples);
+}
+
+void status_append(struct text *body, const struct status_sources *sources)
+{
+    const struct health_sources *health = sources->health;
+    struct stats *stats = health->stats;
+    struct send_queue_view view;
+    send_queue_look(sources->queue, &view);
+    json_t *json =
+        json_pack("{s:s, s:o, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+                  "s:o}",
+            "state", status_state_word(health), "reasons", status_state_reasons(health),
+            "heldByHand", atomic_load(&stats->held_by_hand), "uptimeMs",
+            (json_int_t)(clock_monotonic_ms() - stats->started_monotonic_ms), "versions",
+            describe_versions(health), "totals", describe_totals(&stats->metrics), "queue",
+            describe_queue(&view, health->config), "workers", describe_workers(sources->workers),
+            "waiting", describe_waiting(sources->queue), "errors", describe_errors(stats),
+            "gateway", describe_gate(health), "spool", describe_spool(stats, &view), "backend",
+            describe_backend(stats), "agents", describe_agents(health), "history",
+            describe_history(sources->trend));
+    json_body_append(body, json, JSON_COMPACT);
+}
+
+void status_handle(
+    void *context, const struct http_server_request *request, struct http_server_reply *reply)
+{
+    (void)request;
+    status_append(&reply->body, context);
+}

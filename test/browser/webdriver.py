@@ -1,0 +1,104 @@
+"""A browser that a test drives: Chromium through ChromeDriver, spoken to over WebDriver."""
+
+import base64
+import json
+import os
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+LIMIT_S = 30
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+
+
+class Browser:
+    """Chromium without a window, ended by close()."""
+
+    def __init__(self, program):
+        self.profile = tempfile.TemporaryDirectory(prefix="mission-control-browser-")
+        self.log = tempfile.TemporaryFile("w+")
+        self.driver = subprocess.Popen(
+            ["chromedriver", "--port=0"], stdout=self.log, stderr=subprocess.STDOUT)
+        self.base = "http://127.0.0.1:%d" % self._port()
+        options = {
+            "binary": program,
+            "args": ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage",
+                     "--no-first-run", "--user-data-dir=" + self.profile.name,
+                     "--window-size=1200,900"],
+        }
+        # The sandbox of Chromium refuses root, as whom a container's tests run.
+        if os.geteuid() == 0:
+            options["args"].append("--no-sandbox")
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self.base += "/session/" + made["sessionId"]
+
+    def _port(self):
+        deadline = time.monotonic() + LIMIT_S
+        while time.monotonic() < deadline and self.driver.poll() is None:
+            self.log.seek(0)
+            for line in self.log:
+                if "started successfully on port" in line:
+                    return int(line.rstrip(". \n").rsplit(" ", 1)[1])
+            time.sleep(0.02)
+        raise RuntimeError("ChromeDriver does not start")
+
+    def _call(self, method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base + path, data, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=2 * LIMIT_S) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(json.load(error)["value"]["message"]) from None
+
+    def close(self):
+        try:
+            self._call("DELETE", "")
+        finally:
+            self.driver.terminate()
+            self.driver.wait(LIMIT_S)
+            self.log.close()
+            self.profile.cleanup()
+
+    def open(self, url):
+        self._call("POST", "/url", {"url": url})
+
+    def run(self, script, *arguments):
+        """What a function body returns in the page."""
+        return self._call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    def devtools(self, command, **parameters):
+        return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def console(self):
+        """What was logged since the last call, violations of the page's policy included."""
+        return self._call("POST", "/se/log", {"type": "browser"})
+
+    def text(self, selector):
+        return self.run("return document.querySelector(arguments[0]).innerText", selector)
+
+    def accessible(self, selector):
+        """The role and the name of an element, as assistive technology gets them."""
+        found = self._call("POST", "/element", {"using": "css selector", "value": selector})
+        path = "/element/" + found[ELEMENT]
+        return self._call("GET", path + "/computedrole"), self._call("GET", path + "/computedlabel")
+
+    def set_scheme(self, scheme):
+        self.devtools("Emulation.setEmulatedMedia",
+                      features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def set_width(self, width, height=900):
+        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height,
+                      deviceScaleFactor=1, mobile=width < 500)
+
+    def save_screenshot(self, path):
+        """The whole page, however long it is."""
+        size = self.devtools("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        shot = self.devtools(
+            "Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+        with open(path, "wb") as file:
+            file.write(base64.b64decode(shot["data"]))

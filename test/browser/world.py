@@ -1,0 +1,126 @@
+"""A sandbox for the board, another for the gateway, and a runtime between them."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+LIMIT_S = 30
+ACCOUNT = "k57br0wser0acc0nt000000000000000"
+SECRET = "0123456789abcdef0123456789abcdef"
+GATEWAY_TOKEN = "gateway-secret-for-tests"
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:
+        return answer.read().decode()
+
+
+class Program:
+    """A program whose standard output says in one line that it is ready, and where."""
+
+    def __init__(self, arguments, environment, ready):
+        self.log = tempfile.NamedTemporaryFile("w+")
+        self.process = subprocess.Popen(
+            arguments, env=environment, stdout=self.log, stderr=subprocess.STDOUT)
+        self.port = self._wait_for(ready)
+
+    def _wait_for(self, ready):
+        deadline = time.monotonic() + LIMIT_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with open(self.log.name, encoding="utf-8") as log:
+                for line in log:
+                    if ready in line:
+                        return int(line.split(ready)[1].split("/")[0].split(":")[-1])
+            time.sleep(0.02)
+        with open(self.log.name, encoding="utf-8") as log:
+            raise RuntimeError("a program does not start: " + log.read())
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(LIMIT_S)
+        return self.process.returncode
+
+
+class World:
+    """Ended by close(). The agents are those that agents names, which nobody wakes."""
+
+    def __init__(self, build, agents, latency_ms=0, prefix=(), settings=None):
+        self.build = build
+        self.agents = agents
+        self.latency_ms = latency_ms
+        self.prefix = list(prefix)
+        self.folder = tempfile.TemporaryDirectory(prefix="mission-control-world-")
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "ACCOUNT_ID": ACCOUNT,
+            "SERVICE_TOKEN": "mc_service_%s_%s" % (ACCOUNT, SECRET),
+            "OPENCLAW_GATEWAY_TOKEN": GATEWAY_TOKEN,
+            "OPENCLAW_VERSION": "2026.9.6",
+            "STATE_DIR": self.folder.name + "/state",
+            "HEALTH_PORT": "0",
+            "DELIVERY_INTERVAL": "200",
+            "SHUTDOWN_GRACE_MS": "3000",
+            **{name: value for name, value in os.environ.items() if "SAN_OPTIONS" in name},
+            **(settings or {}),
+        }
+        self.programs = []
+        self.board = self._start_sandbox(0)
+        self.post(self.board, "settings", {"hide_agents": True})
+        self.gateway = None
+        self.start_gateway()
+        self.runtime = None
+
+    def _start_sandbox(self, port):
+        program = Program(
+            [self.build + "/mission-control-sandbox", "--port", str(port),
+             "--latency-ms", str(self.latency_ms)],
+            self.environment, "listening on http://127.0.0.1:")
+        self.programs.append(program)
+        self.post(program, "seed", {"agents": [{"slug": slug} for slug in self.agents]})
+        return program
+
+    def start_gateway(self):
+        """On the port that it had before, if it was there before."""
+        self.gateway = self._start_sandbox(self.gateway.port if self.gateway else 0)
+
+    def start_runtime(self):
+        environment = dict(
+            self.environment,
+            CONVEX_URL="http://127.0.0.1:%d" % self.board.port,
+            OPENCLAW_GATEWAY_URL="http://127.0.0.1:%d" % self.gateway.port)
+        if self.runtime:
+            environment["HEALTH_PORT"] = str(self.runtime.port)
+        self.runtime = Program(self.prefix + [self.build + "/mission-control-runtime"],
+                               environment, "Listening on 127.0.0.1 port ")
+        self.programs.append(self.runtime)
+
+    def page(self, path="/"):
+        return "http://127.0.0.1:%d%s" % (self.runtime.port, path)
+
+    def status(self):
+        return json.loads(get(self.page("/status")))
+
+    def post(self, program, path, body):
+        request = urllib.request.Request(
+            "http://127.0.0.1:%d/sandbox/%s" % (program.port, path), json.dumps(body).encode())
+        with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
+            return json.load(answer)
+
+    def load(self, notifications, agents):
+        self.post(self.board, "load", {"notifications": notifications, "agents": agents})
+
+    def hold_sends(self):
+        self.runtime.signal(signal.SIGUSR2)
+
+    def close(self):
+        for program in reversed(self.programs):
+            program.stop()
+        self.folder.cleanup()
