@@ -9,6 +9,8 @@ import time
 import urllib.error
 import urllib.request
 
+import png
+
 LIMIT_S = 30
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
@@ -25,7 +27,7 @@ class Browser:
         options = {
             "binary": program,
             "args": ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage",
-                     "--no-first-run", "--user-data-dir=" + self.profile.name,
+                     "--no-first-run", "--hide-scrollbars", "--user-data-dir=" + self.profile.name,
                      "--window-size=1200,900"],
         }
         # The sandbox of Chromium refuses root, as whom a container's tests run.
@@ -101,4 +103,4 @@ class Browser:
         shot = self.devtools(
             "Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         with open(path, "wb") as file:
-            file.write(base64.b64decode(shot["data"]))
+            file.write(png.shrink(base64.b64decode(shot["data"])))

@@ -50,13 +50,14 @@ class Program:
 
 
 class World:
-    """Ended by close(). The agents are those that agents names, which nobody wakes."""
+    """Ended by close(). Nobody wakes the agents, whose slugs are given. With a speed the clocks of
+    all its programs run so many times as fast as others."""
 
-    def __init__(self, build, agents, latency_ms=0, prefix=(), settings=None):
+    def __init__(self, build, agents, speed=1, settings=None):
         self.build = build
         self.agents = agents
-        self.latency_ms = latency_ms
-        self.prefix = list(prefix)
+        self.speed = speed
+        self.began = time.monotonic()
         self.folder = tempfile.TemporaryDirectory(prefix="mission-control-world-")
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -80,12 +81,19 @@ class World:
 
     def _start_sandbox(self, port):
         program = Program(
-            [self.build + "/mission-control-sandbox", "--port", str(port),
-             "--latency-ms", str(self.latency_ms)],
-            self.environment, "listening on http://127.0.0.1:")
+            self._command("mission-control-sandbox", "--port", str(port)), self.environment,
+            "listening on http://127.0.0.1:")
         self.programs.append(program)
         self.post(program, "seed", {"agents": [{"slug": slug} for slug in self.agents]})
         return program
+
+    def _command(self, name, *arguments):
+        command = [self.build + "/" + name, *arguments]
+        if self.speed == 1:
+            return command
+        # A clock goes fast from its program's start on, so those that start late are put forward.
+        ahead_s = (time.monotonic() - self.began) * (self.speed - 1)
+        return ["faketime", "-m", "-f", "+%.3f x%d" % (ahead_s, self.speed), *command]
 
     def start_gateway(self):
         """On the port that it had before, if it was there before."""
@@ -98,8 +106,8 @@ class World:
             OPENCLAW_GATEWAY_URL="http://127.0.0.1:%d" % self.gateway.port)
         if self.runtime:
             environment["HEALTH_PORT"] = str(self.runtime.port)
-        self.runtime = Program(self.prefix + [self.build + "/mission-control-runtime"],
-                               environment, "Listening on 127.0.0.1 port ")
+        self.runtime = Program(self._command("mission-control-runtime"), environment,
+                               "Listening on 127.0.0.1 port ")
         self.programs.append(self.runtime)
 
     def page(self, path="/"):

@@ -78,12 +78,51 @@ static void test_random_pushes_and_removals(void **state)
     heap_fini(&heap);
 }
 
+struct visits {
+    int64_t due_ms[ITEMS];
+    size_t count;
+    size_t most;
+};
+
+static bool note_visit(void *context, struct heap_item *item)
+{
+    struct visits *visits = context;
+    visits->due_ms[visits->count++] = item->due_ms;
+    return visits->count < visits->most;
+}
+
+/* The first and no others, in order, until there are enough. */
+static void test_visits_go_by_due_time(void **state)
+{
+    (void)state;
+    struct heap_item items[ITEMS] = {0};
+    struct heap heap = {0};
+    assert_int_equal(heap_reserve(&heap, ITEMS, NULL), 0);
+    for (int i = 0; i < ITEMS; i++)
+        heap_push(&heap, &items[i], (int64_t)i * 7 % ITEMS);
+    for (size_t most = 1; most <= ITEMS; most++) {
+        struct visits visits = {.most = most};
+        heap_visit(&heap, HEAP_MOST_VISITED, note_visit, &visits);
+        assert_int_equal(visits.count, most);
+        for (size_t i = 0; i < most; i++)
+            assert_int_equal(visits.due_ms[i], i);
+    }
+    struct visits visits = {.most = ITEMS};
+    heap_visit(&heap, 5, note_visit, &visits);
+    assert_int_equal(visits.count, 5);
+    check(&heap, ITEMS);
+    heap_fini(&heap);
+    heap_visit(&heap, 5, note_visit, &visits);
+    assert_int_equal(visits.count, 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty_heap),
         cmocka_unit_test(test_items_leave_by_due_time),
         cmocka_unit_test(test_random_pushes_and_removals),
+        cmocka_unit_test(test_visits_go_by_due_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

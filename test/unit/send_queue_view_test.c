@@ -5,10 +5,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "../lib/queue_fixture.h"
 #include "base/clock.h"
+#include "base/text.h"
 
 static struct send_queue_view look(const struct send_queue *queue)
 {
@@ -119,6 +121,68 @@ static void test_wait_is_from_ready_to_taken(void **state)
     queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
 }
 
+static void test_those_that_wait_are_listed_oldest_first(void **state)
+{
+    struct send_queue *queue = *state;
+    struct send_queue_waiting list[3];
+    size_t total;
+    assert_int_equal(send_queue_list_waiting(queue, list, 3, &total), 0);
+    assert_int_equal(total, 0);
+    PAGE(queue, {"n1", "a", 1000}, {"n2", "b", 2000}, {"n3", "c", 3000}, {"n4", "a", 4000},
+        {"n5", "a", 5000});
+    struct entry *one = queue_fixture_take(queue, "n1");
+    struct entry *two = queue_fixture_take(queue, "n2");
+    text_copy(two->agent_slug, sizeof two->agent_slug, "jarvis");
+    two->failure_class = "run_failed";
+    int64_t before_ms = clock_monotonic_ms();
+    queue_fixture_finish(queue, two, STAGE_REPLIED, AN_HOUR_MS);
+    assert_int_equal(send_queue_list_waiting(queue, list, 3, &total), 3);
+    assert_int_equal(total, 4);
+    assert_string_equal(list[0].id, "n2");
+    assert_string_equal(list[0].agent, "jarvis");
+    assert_string_equal(list[0].failure_class, "run_failed");
+    assert_int_equal(list[0].stage, STAGE_REPLIED);
+    assert_int_equal(list[0].created_at_ms, 2000);
+    assert_in_range(list[0].due_ms, before_ms + AN_HOUR_MS, clock_monotonic_ms() + AN_HOUR_MS);
+    assert_string_equal(list[1].id, "n3");
+    assert_string_equal(list[1].agent, "c");
+    assert_null(list[1].failure_class);
+    assert_int_equal(list[1].due_ms, 0);
+    assert_string_equal(list[2].id, "n4");
+    queue_fixture_finish(queue, one, STAGE_SETTLED, 0);
+    assert_int_equal(send_queue_list_waiting(queue, list, 1, &total), 1);
+    assert_int_equal(total, 4);
+}
+
+/* Many of the oldest in hand hide no others; wake-ups are none of them. */
+static void test_those_in_hand_are_not_listed(void **state)
+{
+    enum { IN_HAND = 256, MOST = SEND_QUEUE_MOST_LISTED };
+    struct send_queue *queue = *state;
+    struct send_queue_waiting list[MOST];
+    struct entry *in_hand[IN_HAND + 1];
+    char agents[IN_HAND][ID_BYTES];
+    size_t total;
+    for (int i = 0; i < IN_HAND; i++) {
+        snprintf(agents[i], sizeof agents[i], "agent-%d", i);
+        queue_fixture_page(queue, true, &(struct offer_row){agents[i], agents[i], i + 1}, 1);
+        in_hand[i] = queue_fixture_take(queue, agents[i]);
+    }
+    assert_true(send_queue_wake(queue, "sleeper"));
+    in_hand[IN_HAND] = queue_fixture_take(queue, "sleeper");
+    struct many_rows many = many_rows_create("n", "busy", MOST + 50);
+    for (size_t i = 0; i < many.count; i++)
+        many.rows[i].created_at_ms += 1000;
+    queue_fixture_page(queue, true, many.rows, many.count);
+    assert_int_equal(send_queue_list_waiting(queue, list, MOST, &total), MOST);
+    assert_int_equal(total, MOST + 50);
+    assert_string_equal(list[0].id, "n-0");
+    assert_string_equal(list[MOST - 1].id, many.ids[MOST - 1]);
+    for (int i = 0; i <= IN_HAND; i++)
+        queue_fixture_finish(queue, in_hand[i], STAGE_SETTLED, 0);
+    many_rows_fini(&many);
+}
+
 #define WITH_QUEUE(test) \
     cmocka_unit_test_setup_teardown(test, queue_fixture_setup, queue_fixture_teardown)
 
@@ -130,6 +194,8 @@ int main(void)
         WITH_QUEUE(test_what_the_spool_brought_is_seen),
         WITH_QUEUE(test_missing_time_is_that_of_the_listing),
         WITH_QUEUE(test_wait_is_from_ready_to_taken),
+        WITH_QUEUE(test_those_that_wait_are_listed_oldest_first),
+        WITH_QUEUE(test_those_in_hand_are_not_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,8 @@
 
 const EVERY_MS = 2000;
 const LIMIT_MS = 5000;
-const WINDOW_MS = 30 * 60 * 1000;
+const MINUTE_MS = 60 * 1000;
+const WINDOW_MS = 30 * MINUTE_MS;
 
 const element = (id) => document.getElementById(id);
 const seen = { status: null, at: 0, timer: 0, asking: false };
@@ -123,30 +124,38 @@ function readHistory(history) {
     end += sample.lastedMs;
     return sample;
   });
-  /* One that has just begun says little of a rate, so it is shown together with the one before. */
-  const [last, before] = samples;
-  if (before && last.lastedMs < history.intervalMs / 2) {
-    const merged = { ...last, lastedMs: last.lastedMs + before.lastedMs, agoMs: (last.lastedMs + before.lastedMs) / 2 };
-    for (const name of ["delivered", "failed"]) merged[name] = last[name] + before[name];
-    if (last.p50Ms === null) Object.assign(merged, { p50Ms: before.p50Ms, p95Ms: before.p95Ms });
-    samples.splice(0, 2, merged);
-  }
   return samples.reverse().filter((sample) => sample.agoMs <= WINDOW_MS);
 }
 
-const perMinute = (name) => (sample) =>
-  sample.lastedMs ? (sample[name] * 60000) / Math.max(sample.lastedMs, 1000) : 0;
+/* Samples put together to minutes, the last of which ends now. */
+function toMinutes(samples) {
+  const minutes = [];
+  let open = null;
+  let endMs = 0;
+  for (const sample of samples.slice().reverse()) {
+    open = open || { lastedMs: 0, delivered: 0, failed: 0 };
+    for (const name of ["lastedMs", "delivered", "failed"]) open[name] += sample[name];
+    if (open.lastedMs < MINUTE_MS && sample !== samples[0]) continue;
+    minutes.push({ ...open, agoMs: endMs + open.lastedMs / 2 });
+    endMs += open.lastedMs;
+    open = null;
+  }
+  return minutes.reverse();
+}
+
+/* Of what is younger than ten seconds, no more is told than if it were as old. */
+const perMinute = (name) => (sample) => (sample[name] * MINUTE_MS) / Math.max(sample.lastedMs, 10000);
 const inSeconds = (name) => (sample) => (sample[name] === null ? null : sample[name] / 1000);
 const plain = (name) => (sample) => sample[name];
 
 const CHARTS = [
   {
-    id: "rate", title: "Deliveries", unit: "per minute", empty: "nothing delivered yet",
+    id: "rate", title: "Deliveries", unit: "per minute", empty: "nothing delivered yet", minutes: true,
     series: [["delivered", perMinute("delivered")], ["failed attempts", perMinute("failed")]],
   },
   {
     id: "latency", title: "Time to deliver", unit: "seconds", empty: "nothing delivered yet", gaps: true,
-    series: [["half took at most", inSeconds("p50Ms")], ["95 of 100 took at most", inSeconds("p95Ms")]],
+    series: [["half within", inSeconds("p50Ms")], ["95 % within", inSeconds("p95Ms")]],
   },
   {
     id: "queue", title: "Queue", unit: "notifications", empty: "nothing has waited",
@@ -163,7 +172,7 @@ const NAMES = ["one", "two"];
 /* The least round number that is not below the highest value. */
 function ceiling(highest, whole) {
   const step = 10 ** Math.floor(Math.log10(Math.max(highest, 1e-3)));
-  const found = [1, 2, 5, 10].find((factor) => factor * step >= highest * 0.999999) * step;
+  const found = [1, 2, 4, 6, 8, 10].find((factor) => factor * step >= highest * 0.999999) * step;
   return whole ? Math.max(found, 2) : found;
 }
 
@@ -181,14 +190,16 @@ function axes(svg, box, top, unit) {
   }
 }
 
-/* Runs of points that belong together: a sample without a value ends one where gaps are shown. */
-function runs(points, gaps) {
-  const found = [[]];
-  for (const point of points) {
-    if (point.value !== null) found[found.length - 1].push(point);
-    else if (gaps && found[found.length - 1].length) found.push([]);
+/* Runs of points that belong together: two minutes without a value end one. */
+function runs(points) {
+  const found = [];
+  let last = Infinity;
+  for (const point of points.filter((one) => one.value !== null)) {
+    if (last - point.agoMs > 2 * MINUTE_MS) found.push([]);
+    found[found.length - 1].push(point);
+    last = point.agoMs;
   }
-  return found.filter((run) => run.length);
+  return found;
 }
 
 function drawSeries(svg, box, points, top, name, gaps) {
@@ -196,7 +207,7 @@ function drawSeries(svg, box, points, top, name, gaps) {
     box.right - (point.agoMs / WINDOW_MS) * (box.right - box.left),
     box.bottom - (point.value / top) * (box.bottom - box.top),
   ].map((number) => number.toFixed(1));
-  for (const run of runs(points, gaps)) {
+  for (const run of runs(points)) {
     const path = run.map((point, i) => (i ? "L" : "M") + place(point).join(" ")).join("");
     if (run.length === 1) {
       const [cx, cy] = place(run[0]);
@@ -218,7 +229,7 @@ function summary(chart, all) {
     const values = all[i].map((point) => point.value).filter((value) => value !== null);
     if (!values.length) return label + ": none";
     return label + ": last " + short(values[values.length - 1]) + ", highest " + short(Math.max(...values));
-  }).join("; ") + " (" + chart.unit + ")";
+  }).join("; ");
 }
 
 function makeChart(chart) {
@@ -226,7 +237,6 @@ function makeChart(chart) {
   const heading = make("h3", "", chart.title + " ");
   heading.append(make("span", "", chart.unit));
   const legend = make("ul", "legend");
-  legend.hidden = chart.series.length < 2;
   legend.append(...chart.series.map(([label], i) => {
     const item = make("li");
     const swatch = draw("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" });
@@ -243,14 +253,15 @@ function showChart(chart, samples) {
   const svg = element("chart-" + chart.id);
   const width = Math.max(svg.clientWidth, 200);
   const box = { left: 42, right: width - 6, top: 10, bottom: 124 };
+  const shown = chart.minutes ? toMinutes(samples) : samples;
   const all = chart.series.map(([, value]) =>
-    samples.map((sample) => ({ agoMs: sample.agoMs, value: value(sample) })));
+    shown.map((sample) => ({ agoMs: sample.agoMs, value: value(sample) })));
   const highest = Math.max(0, ...all.flat().map((point) => point.value));
   const top = highest ? ceiling(highest, !chart.gaps) : 1;
   const text = highest ? summary(chart, all) : chart.empty;
   svg.replaceChildren();
   svg.setAttribute("viewBox", "0 0 " + width + " 150");
-  svg.setAttribute("aria-label", chart.title + ", last 30 minutes. " + text);
+  svg.setAttribute("aria-label", chart.title + " (" + chart.unit + "), last 30 minutes. " + text);
   axes(svg, box, top, chart.unit);
   if (highest)
     all.forEach((points, i) => drawSeries(svg, box, points, top, NAMES[i], chart.gaps));
@@ -262,15 +273,13 @@ function showChart(chart, samples) {
 function showTiles(status, samples) {
   const sum = (name) => samples.reduce((total, sample) => total + sample[name], 0);
   const last = samples.filter((sample) => sample.p50Ms !== null).pop();
-  const minute = samples.filter((sample) => sample.agoMs < 60000);
-  const rate = minute.reduce((total, sample) => total + sample.delivered, 0) * 60000 /
-    Math.max(10000, minute.reduce((total, sample) => total + sample.lastedMs, 0));
+  const rate = perMinute("delivered")(toMinutes(samples).pop());
   const busy = status.workers.filter((worker) => worker.busy).length;
   const { queue, totals, spool } = status;
   const tiles = [
-    ["Delivered", count(totals.delivered), "", count(sum("delivered")) + " in the last 30 min"],
+    ["Delivered", count(totals.delivered), "", count(sum("delivered")) + " in 30 min"],
     ["Rate", short(rate), "per min", "over the last minute"],
-    ["Time to deliver", last ? span(last.p50Ms) : "-", "", last ? "95 of 100 within " + span(last.p95Ms) : "nothing delivered yet"],
+    ["Time to deliver", last ? span(last.p50Ms) : "-", "", last ? "95 % within " + span(last.p95Ms) : "nothing delivered yet"],
     ["Undelivered", count(queue.undelivered), "", queue.undelivered ? "the oldest is " + span(queue.oldestMs || 0) + " old" : "nothing waits"],
     ["Workers", String(busy), "of " + status.workers.length + " busy", plural(queue.lanes, "agent has", "agents have") + " work"],
     ["Given up on", count(totals.dead), "", plural(spool.dead, "dead letter", "dead letters") + " kept"],
@@ -326,13 +335,16 @@ function showWaiting(status) {
 
 function showWorkers(status) {
   const busy = status.workers.filter((worker) => worker.busy).sort((a, b) => b.forMs - a.forMs);
-  const idle = status.workers.length - busy.length;
-  const caption = busy.length ? busy.length + " busy, " + idle + " idle."
-    : "All " + status.workers.length + " are idle.";
-  showTable("workers", caption, busy.map((worker) => row([
-    String(worker.number), words(worker.does), worker.agent,
+  const idle = status.workers.filter((worker) => !worker.busy);
+  const caption = busy.length ? busy.length + " busy, " + idle.length + " idle."
+    : "All " + idle.length + " are idle.";
+  const rows = busy.map((worker) => row([
+    String(worker.number), worker.does, worker.agent,
     worker.does === "wake-up" ? "agent is woken" : STAGES[worker.stage] || worker.stage, span(worker.forMs),
-  ], 2, [0, 4])));
+  ], 0, [4]));
+  rows.push(...idle.map((worker) =>
+    row([String(worker.number), "idle", "", "", span(worker.forMs)], 0, [4], "quiet")));
+  showTable("workers", caption, busy.length ? rows : []);
 }
 
 function showErrors(errors) {

@@ -1,0 +1,178 @@
+/* The last half hour: what goes into a sample, which samples stay, and the quantiles in them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "../lib/queue_fixture.h"
+#include "base/quantile.h"
+#include "serve/trend.h"
+
+enum { MOST_BYTES = 32 * 1024 };
+
+static const int64_t bounds_us[] = {1000, 2000, 10000};
+
+static int64_t quantile(int64_t a, int64_t b, int64_t c, int64_t d, double share)
+{
+    return quantile_us(bounds_us, 3, (const int64_t[]){a, b, c, d}, share);
+}
+
+static void test_quantiles(void **state)
+{
+    (void)state;
+    assert_int_equal(quantile(0, 0, 0, 0, 0.5), -1);
+    assert_int_equal(quantile(10, 0, 0, 0, 0.5), 500);
+    assert_int_equal(quantile(10, 0, 0, 0, 1), 1000);
+    assert_int_equal(quantile(0, 10, 0, 0, 0.5), 1500);
+    assert_int_equal(quantile(0, 0, 4, 0, 0.25), 4000);
+    assert_int_equal(quantile(5, 5, 0, 0, 0.5), 1000);
+    assert_int_equal(quantile(5, 0, 5, 0, 0.75), 6000);
+    assert_int_equal(quantile(1, 0, 0, 0, 0), 0);
+    assert_int_equal(quantile(0, 3, 0, 0, 0), 1000);
+}
+
+static void test_what_is_above_all_bounds_is_taken_for_the_last(void **state)
+{
+    (void)state;
+    assert_int_equal(quantile(0, 0, 0, 7, 0.5), 10000);
+    assert_int_equal(quantile(9, 0, 0, 1, 0.95), 10000);
+    assert_int_equal(quantile(9, 0, 0, 1, 0.9), 1000);
+}
+
+struct fixture {
+    struct metrics metrics;
+    struct send_queue *queue;
+    struct trend trend;
+    int64_t now_ms;
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    metrics_init(&fixture->metrics);
+    fixture->queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
+    fixture->now_ms = 1000000;
+    trend_init(&fixture->trend, &fixture->metrics, fixture->queue, fixture->now_ms);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    send_queue_destroy(fixture->queue);
+    metrics_fini(&fixture->metrics);
+    free(fixture);
+    return 0;
+}
+
+static void deliver(struct fixture *fixture, int count, int64_t took_us)
+{
+    metrics_add(&fixture->metrics, METRIC_NOTIFICATIONS_DELIVERED, NULL, NULL, count);
+    for (int i = 0; i < count; i++)
+        metrics_observe(&fixture->metrics, METRIC_DELIVERY, NULL, took_us);
+}
+
+static void take(struct fixture *fixture)
+{
+    fixture->now_ms += TREND_INTERVAL_MS;
+    trend_take(&fixture->trend, fixture->now_ms);
+}
+
+static void test_a_sample_holds_what_its_interval_brought(void **state)
+{
+    struct fixture *fixture = *state;
+    deliver(fixture, 4, 200 * 1000);
+    take(fixture);
+    deliver(fixture, 10, 20 * 1000 * 1000);
+    metrics_add(&fixture->metrics, METRIC_NOTIFICATIONS_FAILED, "run_failed", NULL, 3);
+    metrics_add(&fixture->metrics, METRIC_NOTIFICATIONS_FAILED, "gateway_busy", NULL, 2);
+    PAGE(fixture->queue, {"n1", "a", 1}, {"n2", "a", 2}, {"n3", "b", 3});
+    struct entry *entry = queue_fixture_take(fixture->queue, "n1");
+    queue_fixture_finish(fixture->queue, entry, STAGE_KNOWN, AN_HOUR_MS);
+    struct entry *busy = queue_fixture_take(fixture->queue, "n3");
+    take(fixture);
+    queue_fixture_finish(fixture->queue, busy, STAGE_SETTLED, 0);
+    take(fixture);
+    assert_int_equal(fixture->trend.count, 3);
+    const struct trend_sample *first = trend_at(&fixture->trend, 0);
+    assert_int_equal(first->lasted_ms, TREND_INTERVAL_MS);
+    assert_int_equal(first->delivered, 4);
+    assert_int_equal(first->failed, 0);
+    assert_int_equal(first->p50_ms, 175); /* the middle of 100 to 250 */
+    assert_int_equal(first->ready, 0);
+    const struct trend_sample *second = trend_at(&fixture->trend, 1);
+    assert_int_equal(second->delivered, 10);
+    assert_int_equal(second->failed, 5);
+    assert_int_equal(second->p50_ms, 20000);
+    assert_int_equal(second->p95_ms, 29000);
+    assert_int_equal(second->ready, 1);
+    assert_int_equal(second->waiting, 1);
+    assert_int_equal(second->busy, 1);
+    const struct trend_sample *third = trend_at(&fixture->trend, 2);
+    assert_int_equal(third->delivered, 0);
+    assert_int_equal(third->failed, 0);
+    assert_int_equal(third->p50_ms, -1);
+    assert_int_equal(third->p95_ms, -1);
+}
+
+static void test_a_look_changes_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    struct trend_sample sample;
+    deliver(fixture, 2, 1000);
+    trend_peek(&fixture->trend, fixture->now_ms + 400, &sample);
+    assert_int_equal(sample.lasted_ms, 400);
+    assert_int_equal(sample.delivered, 2);
+    assert_int_equal(fixture->trend.count, 0);
+    take(fixture);
+    assert_int_equal(trend_at(&fixture->trend, 0)->delivered, 2);
+    trend_peek(&fixture->trend, fixture->now_ms, &sample);
+    assert_int_equal(sample.delivered, 0);
+}
+
+/* The n-th interval brings n deliveries, so each sample says which it is. */
+static void test_the_oldest_make_room(void **state)
+{
+    struct fixture *fixture = *state;
+    for (int i = 1; i <= TREND_SAMPLES; i++) {
+        deliver(fixture, i, 1000);
+        take(fixture);
+        assert_int_equal(fixture->trend.count, i);
+        assert_int_equal(trend_at(&fixture->trend, 0)->delivered, 1);
+        assert_int_equal(trend_at(&fixture->trend, (size_t)i - 1)->delivered, i);
+    }
+    for (int i = TREND_SAMPLES + 1; i <= 2 * TREND_SAMPLES + 3; i++) {
+        deliver(fixture, i, 1000);
+        take(fixture);
+        assert_int_equal(fixture->trend.count, TREND_SAMPLES);
+        for (int at = 0; at < TREND_SAMPLES; at++)
+            assert_int_equal(
+                trend_at(&fixture->trend, (size_t)at)->delivered, i - TREND_SAMPLES + 1 + at);
+    }
+}
+
+static void test_it_covers_half_an_hour_in_little_memory(void **state)
+{
+    (void)state;
+    assert_int_equal(TREND_SAMPLES * TREND_INTERVAL_MS, 30 * 60 * 1000);
+    assert_true(sizeof(struct trend) <= MOST_BYTES);
+}
+
+#define WITH_TREND(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quantiles),
+        cmocka_unit_test(test_what_is_above_all_bounds_is_taken_for_the_last),
+        WITH_TREND(test_a_sample_holds_what_its_interval_brought),
+        WITH_TREND(test_a_look_changes_nothing),
+        WITH_TREND(test_the_oldest_make_room),
+        cmocka_unit_test(test_it_covers_half_an_hour_in_little_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
