@@ -52,6 +52,11 @@ need() {
     "$@" || missing+=("$package")
 }
 
+# Ubuntu has both only as a snap, which containers cannot run: the page is not looked at there.
+has_browser() {
+    has_command chromedriver || ! grep -qx ID=debian /etc/os-release
+}
+
 find_missing_to_run() {
     need gcc has_command gcc
     need libc6-dev has_header stdio.h
@@ -84,6 +89,8 @@ find_missing_to_test() {
     need man-db has_command man
     need bsdextrautils has_command col
     need npm has_command npm
+    need python3 has_command python3
+    need chromium-driver has_browser
 }
 
 find_missing() {

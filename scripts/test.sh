@@ -3,7 +3,7 @@
 #
 # Usage: scripts/test.sh [-h] [STEP...]
 #
-# Steps: build check asan tsan clang lint model coverage deploy fuzz demo gateway; without any, all
+# Steps: build check asan tsan clang lint model coverage deploy fuzz demo browser gateway; without any, all
 # of them in this order. Each step's output is also in build/test-logs/. All steps run even when one
 # fails, but for those after a failed build. The last line counts what passed and failed; the status
 # is 1 when anything failed.
@@ -12,7 +12,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-readonly ALL_STEPS=(build check asan tsan clang lint model coverage deploy fuzz demo gateway)
+readonly ALL_STEPS=(build check asan tsan clang lint model coverage deploy fuzz demo browser gateway)
 readonly CI_BUILD=build/ci
 readonly LOGS=build/test-logs
 readonly FUZZ_SECONDS=${FUZZ_SECONDS:-10}
@@ -82,6 +82,11 @@ step_demo() {
     BUILD=$CI_BUILD scripts/demo.sh --once
 }
 
+step_browser() {
+    run_make all
+    BUILD=$CI_BUILD test/browser/run.sh
+}
+
 step_gateway() {
     BUILD=$CI_BUILD test/gateway/run.sh
 }
@@ -99,6 +104,7 @@ title_of() {
     deploy) echo "What is installed and deployed" ;;
     fuzz) echo "Fuzzing, $FUZZ_SECONDS s for each target" ;;
     demo) echo "The demo, from a user's message to the agent's reply" ;;
+    browser) echo "The page for people in a browser, if there is Chromium" ;;
     gateway) echo "The runtime with a real OpenClaw gateway, if npm can be reached" ;;
     *) die_usage "$1" ;;
     esac

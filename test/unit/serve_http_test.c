@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -526,6 +527,33 @@ static void test_dripping_clients(void **state)
 
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+static void count_tick(void *ticks)
+{
+    atomic_fetch_add((atomic_int *)ticks, 1);
+}
+
+/* At its interval and no more often, whether somebody asks meanwhile or not. */
+static void test_it_ticks(void **state)
+{
+    (void)state;
+    enum { INTERVAL_MS = 20, TICKS = 5 };
+    atomic_int ticks = 0;
+    const struct http_server_ticker ticker = {
+        .interval_ms = INTERVAL_MS, .tick = count_tick, .tick_context = &ticks};
+    struct http_server *server;
+    int64_t began_ms = clock_monotonic_ms();
+    assert_int_equal(http_server_create(&server, "127.0.0.1", 0, ROUTES, &ticker, NULL), 0);
+    while (atomic_load(&ticks) < TICKS) {
+        assert_true(clock_monotonic_ms() < began_ms + LONG_MS);
+        int64_t most = (clock_monotonic_ms() - began_ms) / INTERVAL_MS;
+        assert_true(atomic_load(&ticks) <= most + 1);
+        if (atomic_load(&ticks) == 2)
+            close(dial(server));
+    }
+    assert_true(clock_monotonic_ms() >= began_ms + (int64_t)TICKS * INTERVAL_MS);
+    http_server_destroy(server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -546,6 +574,7 @@ int main(void)
         WITH_SERVER(test_many_at_once),
         WITH_SERVER(test_a_new_client_takes_the_place_of_the_oldest),
         WITH_SERVER(test_dripping_clients),
+        cmocka_unit_test(test_it_ticks),
         cmocka_unit_test(test_bad_host),
         cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_ipv6),
