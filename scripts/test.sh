@@ -3,10 +3,10 @@
 #
 # Usage: scripts/test.sh [-h] [STEP...]
 #
-# Steps: build check asan tsan clang lint model coverage deploy fuzz demo browser gateway; without any, all
-# of them in this order. Each step's output is also in build/test-logs/. All steps run even when one
-# fails, but for those after a failed build. The last line counts what passed and failed; the status
-# is 1 when anything failed.
+# Steps: build check asan tsan clang lint model coverage deploy fuzz demo browser gateway; without
+# any, all of them in this order. Each step's output is also in build/test-logs/. All steps run even
+# when one fails, but for those after a failed build. The last line counts what passed and failed;
+# the status is 1 when anything failed.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh

@@ -49,42 +49,52 @@ static json_t *describe_queue(const struct send_queue_view *view, const struct c
         json_ago(view->oldest_undelivered_ms));
 }
 
-static json_t *describe_worker(unsigned number, const struct activity_view *view)
+/* An agent's slug, when all that is known of it so far is its id; what is no agent's id stays. */
+static json_t *json_agent(const struct health_sources *health, const char *name)
+{
+    struct agent agent;
+    bool found = wake_schedule_find(health->schedule, name, &agent) && agent.slug[0] != '\0';
+    return json_body_words(found ? agent.slug : name);
+}
+
+static json_t *describe_worker(
+    const struct health_sources *health, unsigned number, const struct activity_view *view)
 {
     json_int_t for_ms = clock_monotonic_ms() - view->since_ms;
     if (!view->busy)
         return json_pack("{s:i, s:b, s:I}", "number", (int)number, "busy", false, "forMs", for_ms);
     return json_pack("{s:i, s:b, s:s, s:o, s:s, s:I}", "number", (int)number, "busy", true, "does",
-        view->kind == ENTRY_WAKE ? "wake-up" : "delivery", "agent", json_body_words(view->agent),
+        view->kind == ENTRY_WAKE ? "wake-up" : "delivery", "agent", json_agent(health, view->agent),
         "stage", entry_stage_word(view->stage), "forMs", for_ms);
 }
 
-static json_t *describe_workers(struct worker_pool *workers)
+static json_t *describe_workers(const struct status_sources *sources)
 {
     json_t *list = json_array();
     struct activity_view view;
-    for (unsigned number = 1; worker_pool_look(workers, number, &view); number++)
-        json_array_append_new(list, describe_worker(number, &view));
+    for (unsigned number = 1; worker_pool_look(sources->workers, number, &view); number++)
+        json_array_append_new(list, describe_worker(sources->health, number, &view));
     return list;
 }
 
-static json_t *describe_entry(const struct send_queue_waiting *waiting)
+static json_t *describe_entry(
+    const struct health_sources *health, const struct send_queue_waiting *waiting)
 {
     return json_pack("{s:o, s:o, s:s, s:s?, s:o, s:o}", "id", json_body_words(waiting->id), "agent",
-        json_body_words(waiting->agent), "stage", entry_stage_word(waiting->stage), "lastFailure",
-        waiting->failure_class, "nextTryMs",
+        json_agent(health, waiting->agent), "stage", entry_stage_word(waiting->stage),
+        "lastFailure", waiting->failure_class, "nextTryMs",
         waiting->due_ms != 0 ? json_until(waiting->due_ms) : json_null(), "ageMs",
         json_ago(waiting->created_at_ms));
 }
 
-static json_t *describe_waiting(struct send_queue *queue)
+static json_t *describe_waiting(const struct status_sources *sources)
 {
     struct send_queue_waiting waiting[STATUS_WAITING];
     size_t total;
     json_t *list = json_array();
-    size_t count = send_queue_list_waiting(queue, waiting, STATUS_WAITING, &total);
+    size_t count = send_queue_list_waiting(sources->queue, waiting, STATUS_WAITING, &total);
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, describe_entry(&waiting[i]));
+        json_array_append_new(list, describe_entry(sources->health, &waiting[i]));
     return json_pack("{s:I, s:o}", "total", (json_int_t)total, "oldest", list);
 }
 
@@ -191,9 +201,9 @@ void status_append(struct text *body, const struct status_sources *sources)
             "heldByHand", atomic_load(&stats->held_by_hand), "uptimeMs",
             (json_int_t)(clock_monotonic_ms() - stats->started_monotonic_ms), "versions",
             describe_versions(health), "totals", describe_totals(&stats->metrics), "queue",
-            describe_queue(&view, health->config), "workers", describe_workers(sources->workers),
-            "waiting", describe_waiting(sources->queue), "errors", describe_errors(stats),
-            "gateway", describe_gate(health), "spool", describe_spool(stats, &view), "backend",
+            describe_queue(&view, health->config), "workers", describe_workers(sources), "waiting",
+            describe_waiting(sources), "errors", describe_errors(stats), "gateway",
+            describe_gate(health), "spool", describe_spool(stats, &view), "backend",
             describe_backend(stats), "agents", describe_agents(health), "history",
             describe_history(sources->trend));
     json_body_append(body, json, JSON_COMPACT);

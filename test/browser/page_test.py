@@ -101,7 +101,7 @@ def test_shows_who_works_and_who_waits(browser, world):
     rule = {"gateway": [{"name": "agent", "action": "hold"}]}
     world.post(world.gateway, "faults", rule)
     world.load(2, 1)
-    wait_for(lambda: "agent is asked" in browser.text("#workers"), "nobody is seen to work")
+    wait_for(lambda: "being asked" in browser.text("#workers"), "nobody is seen to work")
     must("worker1" in browser.text("#workers"), "the agent of the worker")
     wait_for(lambda: "in its turn" in browser.text("#waiting"), "nothing is seen to wait")
     world.post(world.gateway, "faults/clear", {})

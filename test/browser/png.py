@@ -1,5 +1,6 @@
 """Makes the PNG files of Chromium small: each has few colours, which a palette can hold."""
 
+import collections
 import struct
 import zlib
 
@@ -40,31 +41,26 @@ def _rows(raw, width, height, size):
         above = row
 
 
+def _nearest(pixel, colours):
+    return min(colours, key=lambda one: sum((a - b) ** 2 for a, b in zip(pixel, one)))
+
+
 def shrink(data):
-    """The same picture in at most 256 colours, those that are close to each other taken for one."""
+    """The same picture in at most 256 colours: the rare ones become the nearest of the others."""
     parts = list(_chunks(data))
     width, height, depth, kind = struct.unpack(">IIBB", parts[0][1][:10])
     assert depth == 8 and kind in (2, 6), "not a picture of Chromium"
     size = 3 if kind == 2 else 4
     raw = zlib.decompress(b"".join(body for name, body in parts if name == b"IDAT"))
-    rows = [[tuple(row[i:i + 3]) for i in range(0, len(row), size)]
+    rows = [[bytes(row[i:i + 3]) for i in range(0, len(row), size)]
             for row in _rows(raw, width, height, size)]
-    for shift in range(0, 6):
-        palette = {}
-        for row in rows:
-            for pixel in row:
-                palette.setdefault(tuple(value >> shift for value in pixel), (len(palette), pixel))
-        if len(palette) <= 256:
-            break
-    numbers = {}
-    packed = bytearray()
-    for row in rows:
-        packed.append(0)
-        for pixel in row:
-            if pixel not in numbers:
-                numbers[pixel] = palette[tuple(value >> shift for value in pixel)][0]
-            packed.append(numbers[pixel])
-    colours = b"".join(bytes(pixel) for _, pixel in palette.values())
+    counts = collections.Counter(pixel for row in rows for pixel in row)
+    palette = [pixel for pixel, _ in counts.most_common(256)]
+    numbers = {pixel: number for number, pixel in enumerate(palette)}
+    for pixel in counts:
+        if pixel not in numbers:
+            numbers[pixel] = numbers[_nearest(pixel, palette)]
+    packed = b"".join(b"\0" + bytes(numbers[pixel] for pixel in row) for row in rows)
     return (SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))
-            + _chunk(b"PLTE", colours) + _chunk(b"IDAT", zlib.compress(bytes(packed), 9))
+            + _chunk(b"PLTE", b"".join(palette)) + _chunk(b"IDAT", zlib.compress(packed, 9))
             + _chunk(b"IEND", b""))

@@ -9,8 +9,6 @@ import time
 import urllib.error
 import urllib.request
 
-import png
-
 LIMIT_S = 30
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
@@ -96,11 +94,10 @@ class Browser:
         self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height,
                       deviceScaleFactor=1, mobile=width < 500)
 
-    def save_screenshot(self, path):
-        """The whole page, however long it is."""
+    def screenshot(self):
+        """The whole page, however long it is, as a PNG."""
         size = self.devtools("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         shot = self.devtools(
             "Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
-        with open(path, "wb") as file:
-            file.write(png.shrink(base64.b64decode(shot["data"])))
+        return base64.b64decode(shot["data"])

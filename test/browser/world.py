@@ -50,10 +50,10 @@ class Program:
 
 
 class World:
-    """Ended by close(). Nobody wakes the agents, whose slugs are given. With a speed the clocks of
-    all its programs run so many times as fast as others."""
+    """Ended by close(). The agents have the slugs that are given; while they are hidden, nobody
+    wakes them. With a speed the clocks of all its programs run so many times as fast as others."""
 
-    def __init__(self, build, agents, speed=1, settings=None):
+    def __init__(self, build, agents, speed=1, hidden=True, settings=None):
         self.build = build
         self.agents = agents
         self.speed = speed
@@ -74,7 +74,7 @@ class World:
         }
         self.programs = []
         self.board = self._start_sandbox(0)
-        self.post(self.board, "settings", {"hide_agents": True})
+        self.post(self.board, "settings", {"hide_agents": hidden})
         self.gateway = None
         self.start_gateway()
         self.runtime = None

@@ -54,6 +54,11 @@ function span(ms) {
   return Math.floor(seconds / size) + " " + unit + (rest ? " " + rest + " " + parts[first + 1][1] : "");
 }
 
+/* In one unit. */
+function roughly(ms) {
+  return span(ms).replace(/^(\S+ \S+) .*/, "$1");
+}
+
 function ago(ms) {
   return ms === null ? "never" : span(Math.max(ms, 1000)).replace(/\.\d/, "") + " ago";
 }
@@ -76,11 +81,11 @@ const STATES = {
 };
 
 const STAGES = {
-  known: "agent not asked yet",
-  sending: "agent is asked",
-  replied: "reply to be written back",
-  written: "to be marked as delivered",
-  giving_up: "being given up on",
+  known: "to be asked",
+  sending: "being asked",
+  replied: "to be written back",
+  written: "to be marked",
+  giving_up: "giving up",
   settled: "ended",
 };
 
@@ -280,7 +285,7 @@ function showTiles(status, samples) {
     ["Delivered", count(totals.delivered), "", count(sum("delivered")) + " in 30 min"],
     ["Rate", short(rate), "per min", "over the last minute"],
     ["Time to deliver", last ? span(last.p50Ms) : "-", "", last ? "95 % within " + span(last.p95Ms) : "nothing delivered yet"],
-    ["Undelivered", count(queue.undelivered), "", queue.undelivered ? "the oldest is " + span(queue.oldestMs || 0) + " old" : "nothing waits"],
+    ["Undelivered", count(queue.undelivered), "", queue.undelivered ? "oldest: " + roughly(queue.oldestMs || 0) : "nothing waits"],
     ["Workers", String(busy), "of " + status.workers.length + " busy", plural(queue.lanes, "agent has", "agents have") + " work"],
     ["Given up on", count(totals.dead), "", plural(spool.dead, "dead letter", "dead letters") + " kept"],
   ];
@@ -329,7 +334,7 @@ function showWaiting(status) {
     ? "The oldest " + oldest.length + " of " + count(total) + "." : count(total) + ", the oldest first.";
   showTable("waiting", caption, oldest.map((entry) => row([
     entry.agent, STAGES[entry.stage] || entry.stage, entry.lastFailure ? words(entry.lastFailure) : "none",
-    nextTry(entry, status), entry.ageMs === null ? "unknown" : span(entry.ageMs),
+    nextTry(entry, status), entry.ageMs === null ? "unknown" : roughly(entry.ageMs),
   ], 0, [4])));
 }
 
@@ -340,7 +345,7 @@ function showWorkers(status) {
     : "All " + idle.length + " are idle.";
   const rows = busy.map((worker) => row([
     String(worker.number), worker.does, worker.agent,
-    worker.does === "wake-up" ? "agent is woken" : STAGES[worker.stage] || worker.stage, span(worker.forMs),
+    worker.does === "wake-up" ? "being woken" : STAGES[worker.stage] || worker.stage, span(worker.forMs),
   ], 0, [4]));
   rows.push(...idle.map((worker) =>
     row([String(worker.number), "idle", "", "", span(worker.forMs)], 0, [4], "quiet")));
