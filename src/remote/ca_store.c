@@ -3,6 +3,9 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <stdlib.h>
+
+#include "remote/ca_folder.h"
 
 /*
  * libcurl would parse the whole bundle for each connection. The system's folder is looked up by
@@ -11,6 +14,20 @@
 struct ca_store {
     X509_STORE *authorities;
 };
+
+/*
+ * The whole bundle costs 28 ms and 1 MiB, for two issuers that occur; so it is read only where the
+ * folder lacks some of it, or where somebody has named it.
+ */
+static void add_system_authorities(X509_STORE *authorities)
+{
+    const char *folder = X509_get_default_cert_dir();
+    bool named = getenv(X509_get_default_cert_file_env()) != NULL ||
+                 getenv(X509_get_default_cert_dir_env()) != NULL;
+    if (named || !ca_folder_is_whole(folder, X509_get_default_cert_file()) ||
+        X509_STORE_load_path(authorities, folder) != 1)
+        X509_STORE_set_default_paths(authorities);
+}
 
 int ca_store_create(struct ca_store **store, const char *ca_file, struct error *error)
 {
@@ -22,7 +39,7 @@ int ca_store_create(struct ca_store **store, const char *ca_file, struct error *
         free(created);
         return error_set(error, ERROR_NO_MEMORY, "no memory for the certificate store");
     }
-    X509_STORE_set_default_paths(created->authorities);
+    add_system_authorities(created->authorities);
     if (ca_file != NULL && X509_STORE_load_file(created->authorities, ca_file) != 1) {
         ca_store_destroy(created);
         ERR_clear_error();
