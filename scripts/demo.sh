@@ -157,7 +157,7 @@ print_thread() {
 
 keep_running() {
     say "The board (write to an agent): http://127.0.0.1:$port/"
-    say "The runtime's health:          http://127.0.0.1:$health_port/health"
+    say "The runtime's page:            http://127.0.0.1:$health_port/"
     if [[ -n $once ]]; then return; fi
     say "The runtime's log:             $folder/runtime.log"
     say

@@ -1,5 +1,6 @@
 """A sandbox for the board, another for the gateway, and a runtime between them."""
 
+import glob
 import json
 import os
 import signal
@@ -80,20 +81,21 @@ class World:
         self.runtime = None
 
     def _start_sandbox(self, port):
-        program = Program(
-            self._command("mission-control-sandbox", "--port", str(port)), self.environment,
-            "listening on http://127.0.0.1:")
-        self.programs.append(program)
+        program = self._launch("listening on http://127.0.0.1:", self.environment,
+                               "mission-control-sandbox", "--port", str(port))
         self.post(program, "seed", {"agents": [{"slug": slug} for slug in self.agents]})
         return program
 
-    def _command(self, name, *arguments):
-        command = [self.build + "/" + name, *arguments]
-        if self.speed == 1:
-            return command
-        # A clock goes fast from its program's start on, so those that start late are put forward.
-        ahead_s = (time.monotonic() - self.began) * (self.speed - 1)
-        return ["faketime", "-m", "-f", "+%.3f x%d" % (ahead_s, self.speed), *command]
+    def _launch(self, ready, environment, name, *arguments):
+        if self.speed != 1:
+            # A clock goes fast from its program's start on: those that start late are put forward.
+            ahead_s = (time.monotonic() - self.began) * (self.speed - 1)
+            [library] = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+            environment = dict(environment, LD_PRELOAD=library,
+                               FAKETIME="+%.3f x%d" % (ahead_s, self.speed))
+        program = Program([self.build + "/" + name, *arguments], environment, ready)
+        self.programs.append(program)
+        return program
 
     def start_gateway(self):
         """On the port that it had before, if it was there before."""
@@ -106,9 +108,8 @@ class World:
             OPENCLAW_GATEWAY_URL="http://127.0.0.1:%d" % self.gateway.port)
         if self.runtime:
             environment["HEALTH_PORT"] = str(self.runtime.port)
-        self.runtime = Program(self._command("mission-control-runtime"), environment,
-                               "Listening on 127.0.0.1 port ")
-        self.programs.append(self.runtime)
+        self.runtime = self._launch(
+            "Listening on 127.0.0.1 port ", environment, "mission-control-runtime")
 
     def page(self, path="/"):
         return "http://127.0.0.1:%d%s" % (self.runtime.port, path)
