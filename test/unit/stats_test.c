@@ -87,7 +87,7 @@ static void test_the_one_said_longest_ago_makes_room(void **state)
     for (int i = 0; i < STATS_RECENT; i++) {
         if (strcmp(list[i].text, "one that goes on") == 0)
             going_on += (int)list[i].count;
-        else if (sscanf(list[i].text, "error %d", &(int){0}) != 1)
+        else if (strncmp(list[i].text, "error ", 6) != 0)
             fail_msg("\"%s\" was never said", list[i].text);
         assert_string_not_equal(list[i].text, "error 0");
         assert_string_not_equal(list[i].text, "error 5");

@@ -85,9 +85,9 @@ static void take(struct fixture *fixture)
 static void test_a_sample_holds_what_its_interval_brought(void **state)
 {
     struct fixture *fixture = *state;
-    deliver(fixture, 4, 200 * 1000);
+    deliver(fixture, 4, 200000);
     take(fixture);
-    deliver(fixture, 10, 20 * 1000 * 1000);
+    deliver(fixture, 10, 20000000);
     metrics_add(&fixture->metrics, METRIC_NOTIFICATIONS_FAILED, "run_failed", NULL, 3);
     metrics_add(&fixture->metrics, METRIC_NOTIFICATIONS_FAILED, "gateway_busy", NULL, 2);
     PAGE(fixture->queue, {"n1", "a", 1}, {"n2", "a", 2}, {"n3", "b", 3});
