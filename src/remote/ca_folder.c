@@ -1,9 +1,8 @@
 #include "remote/ca_folder.h"
 
 #include <dirent.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { HASH_DIGITS = 8 };
 
@@ -15,49 +14,28 @@ static bool is_hashed_name(const char *name)
            number[0] != '\0' && strspn(number, "0123456789") == strlen(number);
 }
 
-static size_t count_in_folder(const char *path)
+/* 0 when there are none, or the folder cannot be read. */
+static off_t bytes_in_folder(const char *path)
 {
-    size_t count = 0;
-    const struct dirent *found;
+    off_t bytes = 0;
+    struct stat found;
+    const struct dirent *entry;
     DIR *folder = opendir(path);
     if (folder == NULL)
         return 0;
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): no other thread has this folder */
-    while ((found = readdir(folder)) != NULL)
-        if (is_hashed_name(found->d_name))
-            count++;
+    while ((entry = readdir(folder)) != NULL)
+        if (is_hashed_name(entry->d_name) &&
+            fstatat(dirfd(folder), entry->d_name, &found, 0) == 0 && S_ISREG(found.st_mode))
+            bytes += found.st_size;
     closedir(folder);
-    return count;
-}
-
-static bool begins_certificate(const char *line)
-{
-    static const char plain[] = "-----BEGIN CERTIFICATE-----";
-    static const char trusted[] = "-----BEGIN TRUSTED CERTIFICATE-----";
-    static const char old[] = "-----BEGIN X509 CERTIFICATE-----";
-    return strncmp(line, plain, sizeof plain - 1) == 0 ||
-           strncmp(line, trusted, sizeof trusted - 1) == 0 ||
-           strncmp(line, old, sizeof old - 1) == 0;
-}
-
-static size_t count_in_bundle(const char *path)
-{
-    size_t count = 0;
-    char *line = NULL;
-    size_t capacity_bytes = 0;
-    FILE *bundle = fopen(path, "re");
-    if (bundle == NULL)
-        return 0;
-    while (getline(&line, &capacity_bytes, bundle) >= 0)
-        if (begins_certificate(line))
-            count++;
-    free(line);
-    fclose(bundle);
-    return count;
+    return bytes;
 }
 
 bool ca_folder_is_whole(const char *folder, const char *bundle)
 {
-    size_t in_bundle = count_in_bundle(bundle);
-    return in_bundle > 0 && count_in_folder(folder) >= in_bundle;
+    struct stat found;
+    if (stat(bundle, &found) != 0 || !S_ISREG(found.st_mode) || found.st_size == 0)
+        return false;
+    return bytes_in_folder(folder) == found.st_size;
 }

@@ -15,17 +15,22 @@ struct ca_store {
     X509_STORE *authorities;
 };
 
+/* As OpenSSL finds it: a variable comes before what is built in. */
+static const char *find_path(const char *variable, const char *built_in)
+{
+    const char *path = getenv(variable);
+    return path != NULL ? path : built_in;
+}
+
 /*
- * The whole bundle costs 28 ms and 1 MiB, for two issuers that occur; so it is read only where the
- * folder lacks some of it, or where somebody has named it.
+ * The whole bundle costs 28 ms and a MiB, for the two issuers that occur; so it is read only where
+ * the folder is not made of the same.
  */
 static void add_system_authorities(X509_STORE *authorities)
 {
-    const char *folder = X509_get_default_cert_dir();
-    bool named = getenv(X509_get_default_cert_file_env()) != NULL ||
-                 getenv(X509_get_default_cert_dir_env()) != NULL;
-    if (named || !ca_folder_is_whole(folder, X509_get_default_cert_file()) ||
-        X509_STORE_load_path(authorities, folder) != 1)
+    const char *folder = find_path(X509_get_default_cert_dir_env(), X509_get_default_cert_dir());
+    const char *bundle = find_path(X509_get_default_cert_file_env(), X509_get_default_cert_file());
+    if (!ca_folder_is_whole(folder, bundle) || X509_STORE_load_path(authorities, folder) != 1)
         X509_STORE_set_default_paths(authorities);
 }
 

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -39,21 +40,24 @@ static void name_path(char *path, const struct fixture *fixture, const char *nam
     snprintf(path, PATH_BYTES + 64, "%s/%s", fixture->folder, name);
 }
 
-static void add_to_folder(const struct fixture *fixture, const char *name)
+static void write_file(const char *path, const char *text)
 {
-    char path[PATH_BYTES + 64];
-    name_path(path, fixture, name);
     FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_int_equal(fclose(file), 0);
-}
-
-static void write_bundle(const struct fixture *fixture, const char *text)
-{
-    FILE *file = fopen(fixture->bundle, "w");
     assert_non_null(file);
     assert_true(fputs(text, file) >= 0);
     assert_int_equal(fclose(file), 0);
+}
+
+static void add_to_folder(const struct fixture *fixture, const char *name, const char *text)
+{
+    char path[PATH_BYTES + 64];
+    name_path(path, fixture, name);
+    write_file(path, text);
+}
+
+static bool is_whole(const struct fixture *fixture)
+{
+    return ca_folder_is_whole(fixture->folder, fixture->bundle);
 }
 
 static int teardown(void **state)
@@ -73,57 +77,59 @@ static int teardown(void **state)
     return 0;
 }
 
-static const char three[] = "# Example\n"
-                            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-                            "-----BEGIN TRUSTED CERTIFICATE-----\nAAAA\n"
-                            "-----END TRUSTED CERTIFICATE-----\n"
-                            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-
 static void test_folder_with_all_of_the_bundle(void **state)
 {
     const struct fixture *fixture = *state;
-    write_bundle(fixture, three);
-    add_to_folder(fixture, "0123abcd.0");
-    add_to_folder(fixture, "0123abcd.1");
-    assert_false(ca_folder_is_whole(fixture->folder, fixture->bundle));
-    add_to_folder(fixture, "ffffffff.10");
-    assert_true(ca_folder_is_whole(fixture->folder, fixture->bundle));
+    write_file(fixture->bundle, "one\ntwo\nthree\n");
+    add_to_folder(fixture, "0123abcd.0", "one\n");
+    add_to_folder(fixture, "0123abcd.1", "two\n");
+    assert_false(is_whole(fixture));
+    add_to_folder(fixture, "ffffffff.10", "three\n");
+    assert_true(is_whole(fixture));
+}
+
+static void test_bundle_that_somebody_replaced(void **state)
+{
+    const struct fixture *fixture = *state;
+    add_to_folder(fixture, "0123abcd.0", "one\n");
+    add_to_folder(fixture, "0123abcd.1", "two\n");
+    write_file(fixture->bundle, "own\n");
+    assert_false(is_whole(fixture));
+    write_file(fixture->bundle, "one\ntwo\nown\n");
+    assert_false(is_whole(fixture));
 }
 
 static void test_names_by_which_nothing_is_found(void **state)
 {
     const struct fixture *fixture = *state;
-    write_bundle(fixture, three);
-    add_to_folder(fixture, "0123abcd.0");
-    add_to_folder(fixture, "0123abcd.r0");
-    add_to_folder(fixture, "0123abcd.");
-    add_to_folder(fixture, "own.pem");
-    assert_false(ca_folder_is_whole(fixture->folder, fixture->bundle));
+    write_file(fixture->bundle, "one\ntwo\n");
+    add_to_folder(fixture, "0123abcd.0", "one\n");
+    add_to_folder(fixture, "0123abcd.r0", "two\n");
+    assert_false(is_whole(fixture));
+    add_to_folder(fixture, "0123abcd.", "two\n");
+    assert_false(is_whole(fixture));
+    add_to_folder(fixture, "own.pem", "two\n");
+    assert_false(is_whole(fixture));
 }
 
-static void test_bundle_that_is_not_there(void **state)
+static void test_what_is_not_there(void **state)
 {
     const struct fixture *fixture = *state;
-    add_to_folder(fixture, "0123abcd.0");
-    assert_false(ca_folder_is_whole(fixture->folder, fixture->bundle));
-    write_bundle(fixture, "no certificate\n");
-    assert_false(ca_folder_is_whole(fixture->folder, fixture->bundle));
-}
-
-static void test_folder_that_is_not_there(void **state)
-{
-    const struct fixture *fixture = *state;
-    write_bundle(fixture, three);
+    assert_false(is_whole(fixture));
+    write_file(fixture->bundle, "");
+    assert_false(is_whole(fixture));
+    write_file(fixture->bundle, "one\n");
     assert_false(ca_folder_is_whole("/nonexistent/folder", fixture->bundle));
+    assert_false(ca_folder_is_whole(fixture->folder, fixture->folder));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_folder_with_all_of_the_bundle, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bundle_that_somebody_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names_by_which_nothing_is_found, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_bundle_that_is_not_there, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_folder_that_is_not_there, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_not_there, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
