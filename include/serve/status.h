@@ -20,8 +20,8 @@ struct status_sources {
 /*
  * Appends the JSON. Times are milliseconds before or after now, so that the reader's clock does not
  * matter. Lists are bounded: STATUS_WAITING notifications, STATS_RECENT errors. Holds no secret,
- * session key, message or reply. Out of memory sets body->failed. Only the thread that owns the
- * trend; takes short locks.
+ * session key, message or reply. Out of memory sets body->failed, or leaves items of a list out.
+ * Only the thread that owns the trend; takes short locks.
  */
 void status_append(struct text *body, const struct status_sources *sources);
 
