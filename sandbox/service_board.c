@@ -46,6 +46,8 @@ void service_list_undelivered(struct service_call *call)
         text_append(&call->value, separator);
         document_write(notification, &call->value);
         separator = ",";
+        if (call->sandbox->settings.timings)
+            timings_note(&call->sandbox->timings, notification->id, TIMING_LISTED);
     }
     text_append(&call->value, "]");
 }

@@ -1,0 +1,91 @@
+"""Figures that do not depend on how busy the machine is: calls, instructions, allocations."""
+
+import pathlib
+import re
+import shutil
+
+from delivering import Load, prepare
+from report import Figure
+from world import Trouble, World, wait_until
+
+COUNTS = (200, 400)
+# What the last runs wrote, for a closer look.
+KEPT = pathlib.Path("bench")
+
+
+def run_under(count, wrapper, output, secure):
+    """Delivers count notifications under a tool; output(world) is the text that it wrote."""
+    with World(secure=secure) as world:
+        load = Load(count, 20, 0, 10)
+        prepare(world, load)
+        command = [word.format(folder=world.folder) for word in wrapper]
+        runtime = world.start_runtime(load.workers, wrapper=command)
+        world.wait(delivered=count)
+        runtime.stop()
+        return output(world)
+
+
+def keep(path, name):
+    KEPT.mkdir(exist_ok=True)
+    shutil.copy(path, KEPT / name)
+
+
+def strace_summary(world):
+    summary = world.folder / "strace"
+    wait_until("the summary of strace", 20,
+               lambda: summary.exists() and " total" in summary.read_text())
+    keep(summary, "strace.txt")
+    rows = re.findall(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", summary.read_text(), re.M)
+    return {name: int(calls) for calls, name in rows if name != "total"}
+
+
+def callgrind_total(world):
+    [output] = world.folder.glob("callgrind.*")
+    keep(output, "callgrind.out")
+    found = re.search(r"^(?:summary|totals): (\d+)", output.read_text(), re.M)
+    if found is None:
+        raise Trouble("callgrind wrote no total")
+    return {"": int(found[1])}
+
+
+def dhat_totals(world):
+    [output] = world.folder.glob("dhat.*")
+    keep(output, "dhat.json")
+    found = re.search(r"Total: +([\d,]+) bytes in ([\d,]+) blocks",
+                      world.runtime.log.read_text(errors="replace"))
+    if found is None:
+        raise Trouble("dhat wrote no total")
+    return {name: int(number.replace(",", "")) for name, number in
+            zip(("bytes", "blocks"), found.groups())}
+
+
+# -D: strace watches from aside, so that the process that was started is the runtime itself.
+STRACE = ("strace", "-D", "-f", "-c", "-o", "{folder}/strace")
+CALLGRIND = ("valgrind", "--tool=callgrind", "--callgrind-out-file={folder}/callgrind.out")
+DHAT = ("valgrind", "--tool=dhat", "--dhat-out-file={folder}/dhat.json")
+
+
+def per_delivery(wrapper, output, secure=False):
+    """What a delivery more costs, by name: the difference of two runs, so that the start is out."""
+    less, more = (run_under(count, wrapper, output, secure) for count in COUNTS)
+    step = COUNTS[1] - COUNTS[0]
+    return {name: (calls - less.get(name, 0)) / step for name, calls in more.items()}
+
+
+def counts_figures(words, secure):
+    calls = per_delivery(STRACE, strace_summary, secure)
+    often = sorted(calls.items(), key=lambda item: -item[1])
+    note = ", ".join(f"{name} {number:.1f}" for name, number in often[:12])
+    instructions = per_delivery(CALLGRIND, callgrind_total, secure)[""]
+    heap = per_delivery(DHAT, dhat_totals, secure)
+    return [Figure("counts", f"system calls for one delivery{words}", "", [sum(calls.values())],
+                   note=note, details=dict(often)),
+            Figure("counts", f"instructions for one delivery{words}", "thousands",
+                   [instructions / 1000]),
+            Figure("counts", f"heap allocations for one delivery{words}", "", [heap["blocks"]],
+                   note=f"{heap['bytes'] / 1024:.0f} KiB")]
+
+
+def counts(_runs):
+    """One run each: the numbers hardly differ."""
+    return counts_figures("", secure=False) + counts_figures(" over TLS", secure=True)
