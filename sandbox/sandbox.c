@@ -58,6 +58,7 @@ void sandbox_reset(struct sandbox *sandbox)
     timings_init(&sandbox->timings);
     counts_reset(&sandbox->counts, service_names());
     sandbox->auth_failures = 0;
+    sandbox->listed = 0;
     board_make_default(sandbox);
 }
 

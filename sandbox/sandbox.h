@@ -38,6 +38,7 @@ struct sandbox {
     struct counts counts;
     struct recorder recorder;
     struct timings timings;
+    uint64_t listed; /* notifications in answers of listUndeliveredNotifications, all together */
     struct waits waits;
     unsigned auth_failures; /* in a row, for gateway_auth_delay */
     int64_t started_ms;     /* monotonic */

@@ -46,6 +46,7 @@ class Result:
     ideal_ms: float
     cpu_s: float
     peak_mib: float
+    listed: float  # times that a notification was listed, on average
 
 
 def prepare(world, load, reply_bytes=0):
@@ -69,7 +70,8 @@ def deliver(load, secure=False, reply_bytes=0, **settings):
         runtime = world.start_runtime(load.workers, **settings)
         answer = world.wait(delivered=load.notifications)
         result = Result((answer["now_us"] - runtime.started_us) / 1000, load.ideal_ms(world),
-                        runtime.cpu_s(), runtime.peak_kib() / KIB)
+                        runtime.cpu_s(), runtime.peak_kib() / KIB,
+                        answer["listed"] / load.notifications)
         runtime.stop()
     return result
 
@@ -99,6 +101,10 @@ def deliveries(runs):
             rates = [1000 * load.notifications / result.elapsed_ms for result in results]
             figures.append(Figure("deliveries", "the same as a rate", "deliveries/s", rates,
                                   at_least=1000))
+            figures.append(Figure("deliveries", "of it processor, for 1,000", "s",
+                                  [r.cpu_s * 1000 / load.notifications for r in results]))
+        figures.append(Figure("deliveries", "of it listings of each notification", "",
+                              [result.listed for result in results]))
     return figures
 
 
@@ -129,7 +135,7 @@ def single_deliveries(secure=False):
 
 def added(runs, scenario="added", words="", secure=False):
     results = [single_deliveries(secure) for _ in range(runs)]
-    targets = {"p50": 3, "p99": 15}
+    targets = {} if secure else {"p50": 3, "p99": 15}
     shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
     return [Figure(scenario, f"added to one delivery{words}, {name}", "ms",
                    [fit.quantile(result, share) for result in results], at_most=targets.get(name))
@@ -137,30 +143,36 @@ def added(runs, scenario="added", words="", secure=False):
 
 
 def processor_once(load, secure=False):
-    """Seconds of the processor for the load alone, without the start."""
+    """Seconds of the processor, and of those in the kernel, for the load alone, not the start."""
     with World(load.latency_ms, secure=secure) as world:
         runtime = world.start_runtime(load.workers)
         world.settle()
-        before_s = runtime.cpu_s()
+        before_s, kernel_before_s = runtime.cpu_s(), runtime.kernel_s()
         world.load(load.notifications, load.agents)
         world.wait(delivered=load.notifications)
-        used_s = runtime.cpu_s() - before_s
+        used_s, kernel_s = runtime.cpu_s() - before_s, runtime.kernel_s() - kernel_before_s
         runtime.stop()
-    return used_s
+    return used_s, kernel_s
 
 
 def processor(runs, scenario="processor", words="", secure=False):
     load = Load(1000, 20, 50, 20)
+    results = [processor_once(load, secure) for _ in range(runs)]
     return [Figure(scenario, f"processor for 1,000 deliveries{words}", "s",
-                   [processor_once(load, secure) for _ in range(runs)], at_most=0.5)]
+                   [used_s for used_s, _ in results], at_most=None if secure else 0.5),
+            Figure(scenario, f"of it in the kernel{words}", "s",
+                   [kernel_s for _, kernel_s in results])]
 
 
 def secure(runs):
-    """The main figures over TLS, with the system's authorities loaded beside the server's own."""
-    load, at_most = LOADS[0]
+    """
+    The main figures over TLS, with the system's authorities loaded beside the server's own. The
+    targets are not held against them: the server's share of TLS is done on the same cores.
+    """
+    load, _ = LOADS[0]
     words = ", over TLS"
     results = [deliver(load, secure=True) for _ in range(runs)]
-    return [elapsed("tls", load, results, at_most, words),
+    return [elapsed("tls", load, results, words=words),
             Figure("tls", "peak memory of that", "MiB", [result.peak_mib for result in results]),
             *processor(runs, "tls", words, secure=True), *added(runs, "tls", words, secure=True)]
 

@@ -61,6 +61,11 @@ class Process:
         """Seconds that all its threads, ended ones included, have had a core."""
         return time.clock_gettime((~self.pid << 3) | 2)
 
+    def kernel_s(self):
+        """Of those the seconds in the kernel, to a hundredth."""
+        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[12]) / os.sysconf("SC_CLK_TCK")
+
     def _number(self, file, field):
         for line in pathlib.Path(f"/proc/{self.pid}/{file}").read_text().splitlines():
             if line.startswith(field + ":"):
