@@ -33,7 +33,7 @@ def run_under(count, wrapper, output, secure):
 
 def keep(world, path, name):
     KEPT.mkdir(exist_ok=True)
-    shutil.copy(path, KEPT / (f"tls-{name}" if world.secure else name))
+    shutil.copy(path, KEPT / (f"tls-{world.secure}-{name}" if world.secure else name))
 
 
 def strace_summary(world):
@@ -71,7 +71,7 @@ CALLGRIND = ("valgrind", "--tool=callgrind", "--callgrind-out-file={folder}/call
 DHAT = ("valgrind", "--tool=dhat", "--dhat-out-file={folder}/dhat.json")
 
 
-def per_delivery(wrapper, output, secure=False):
+def per_delivery(wrapper, output, secure=None):
     """
     By name: what a delivery more costs, as the difference of two runs, and what none at all would,
     which is start and stop.
@@ -100,4 +100,5 @@ def counts_figures(words, secure):
 
 def counts(_runs):
     """One run each: the numbers hardly differ."""
-    return counts_figures("", secure=False) + counts_figures(" over TLS", secure=True)
+    return (counts_figures("", None) + counts_figures(", backend over TLS", "backend") +
+            counts_figures(", both over TLS", "both"))

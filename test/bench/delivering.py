@@ -60,7 +60,7 @@ def prepare(world, load, reply_bytes=0):
     world.load(load.notifications, load.agents)
 
 
-def deliver(load, secure=False, reply_bytes=0, **settings):
+def deliver(load, secure=None, reply_bytes=0, **settings):
     """
     One run. The notifications stand on the board when the runtime starts, so that no wait for the
     next poll is measured; its start is.
@@ -119,7 +119,7 @@ def added_us(timing):
             timing["mark_us"] - timing["reply_answered_us"])
 
 
-def single_deliveries(secure=False):
+def single_deliveries(secure=None):
     """Milliseconds added to each of a stream of deliveries, of which one is under way at a time."""
     with World(SINGLE_LATENCY_MS, secure=secure) as world:
         world.ask("POST", "/sandbox/settings", {"timings": True})
@@ -133,7 +133,7 @@ def single_deliveries(secure=False):
     return [added_us(timing) / 1000 for timing in timings]
 
 
-def added(runs, scenario="added", words="", secure=False):
+def added(runs, scenario="added", words="", secure=None):
     results = [single_deliveries(secure) for _ in range(runs)]
     targets = {} if secure else {"p50": 3, "p99": 15}
     shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -142,7 +142,7 @@ def added(runs, scenario="added", words="", secure=False):
             for name, share in shares.items()]
 
 
-def processor_once(load, secure=False):
+def processor_once(load, secure=None):
     """Seconds of the processor, and of those in the kernel, for the load alone, not the start."""
     with World(load.latency_ms, secure=secure) as world:
         runtime = world.start_runtime(load.workers)
@@ -155,7 +155,7 @@ def processor_once(load, secure=False):
     return used_s, kernel_s
 
 
-def processor(runs, scenario="processor", words="", secure=False):
+def processor(runs, scenario="processor", words="", secure=None):
     load = Load(1000, 20, 50, 20)
     results = [processor_once(load, secure) for _ in range(runs)]
     return [Figure(scenario, f"processor for 1,000 deliveries{words}", "s",
@@ -166,15 +166,18 @@ def processor(runs, scenario="processor", words="", secure=False):
 
 def secure(runs):
     """
-    The main figures over TLS, with the system's authorities loaded beside the server's own. The
-    targets are not held against them: the server's share of TLS is done on the same cores.
+    The main figures with the backend, then with the gateway as well behind TLS, and the system's
+    authorities loaded. The targets are not held against them: the server's share of TLS is done on
+    the same cores.
     """
     load, _ = LOADS[0]
-    words = ", over TLS"
-    results = [deliver(load, secure=True) for _ in range(runs)]
-    return [elapsed("tls", load, results, words=words),
-            Figure("tls", "peak memory of that", "MiB", [result.peak_mib for result in results]),
-            *processor(runs, "tls", words, secure=True), *added(runs, "tls", words, secure=True)]
+    figures = []
+    for what, words in (("backend", ", backend over TLS"), ("both", ", both over TLS")):
+        results = [deliver(load, secure=what) for _ in range(runs)]
+        figures += [elapsed("tls", load, results, words=words),
+                    Figure("tls", f"of it peak memory{words}", "MiB", [r.peak_mib for r in results]),
+                    *processor(runs, "tls", words, what), *added(runs, "tls", words, what)]
+    return figures
 
 
 CHAIN = 5

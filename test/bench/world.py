@@ -105,10 +105,11 @@ class Process:
 class World:
     """
     An empty board with agents of latency_ms. Used as a context manager. Nobody is woken unless
-    show_agents is given; secure puts TLS before backend and gateway.
+    show_agents is given; secure names what is reached over TLS: "backend", or "both" of backend and
+    gateway.
     """
 
-    def __init__(self, latency_ms=0, show_agents=False, secure=False):
+    def __init__(self, latency_ms=0, show_agents=False, secure=None):
         self.secure = secure
         self.stack = contextlib.ExitStack()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-"))
@@ -198,7 +199,7 @@ class World:
 
     def start_runtime(self, workers=10, wrapper=(), health_port=0, **settings):
         """Starts the runtime, every other setting at its default; wrapper runs it."""
-        url = f"http://127.0.0.1:{self.port}"
+        gateway_url = url = f"http://127.0.0.1:{self.port}"
         environment = {"PATH": os.environ["PATH"], "ACCOUNT_ID": ACCOUNT,
                        "SERVICE_TOKEN": SERVICE_TOKEN, "OPENCLAW_GATEWAY_TOKEN": GATEWAY_TOKEN,
                        "OPENCLAW_VERSION": "0", "STATE_DIR": str(self.folder / "state"),
@@ -207,7 +208,9 @@ class World:
         if self.secure:
             url = f"https://127.0.0.1:{self.tls_port}"
             environment["CA_FILE"] = str(self.certificate)
-        environment.update(CONVEX_URL=url, OPENCLAW_GATEWAY_URL=url)
+        if self.secure == "both":
+            gateway_url = url
+        environment.update(CONVEX_URL=url, OPENCLAW_GATEWAY_URL=gateway_url)
         environment.update({name: str(value) for name, value in settings.items()})
         command = [*wrapper, str(BUILD / "mission-control-runtime")]
         self.runtime = Process(command, environment, self.folder / "runtime.log")
