@@ -24,8 +24,6 @@ struct delivery_poller {
     struct delivery_poller_parts parts;
     struct http_client *client;
     struct loop loop;
-    pthread_t thread;
-    bool started;
 
     /* The thread's own. */
     unsigned failures; /* polls in a row */
@@ -218,9 +216,7 @@ static void *run(void *argument)
 
 int delivery_poller_start(struct delivery_poller *poller, struct error *error)
 {
-    int result = thread_start(&poller->thread, "mc-poll", run, poller, error);
-    poller->started = result == 0;
-    return result;
+    return loop_start(&poller->loop, "mc-poll", run, poller, error);
 }
 
 void delivery_poller_poke(void *poller)
@@ -235,9 +231,5 @@ bool delivery_poller_is_alive(struct delivery_poller *poller, int64_t now_ms)
 
 void delivery_poller_stop(struct delivery_poller *poller)
 {
-    if (!poller->started)
-        return;
-    loop_stop(&poller->loop);
-    thread_join(poller->thread);
-    poller->started = false;
+    loop_end(&poller->loop);
 }
