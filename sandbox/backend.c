@@ -74,10 +74,25 @@ static void answer_value(struct backend_call *call)
     answer_json_text(call->exchange, 200, &answer);
 }
 
+/* The notification that a call is about, borrowed, or NULL. */
+static const char *notification_of(const struct backend_call *call)
+{
+    const char *id = json_guard_string(call->call.arguments, "notificationId");
+    return id != NULL ? id : json_guard_string(call->call.arguments, "sourceNotificationId");
+}
+
+static void note_timing(struct backend_call *call, bool is_answer)
+{
+    if (call->sandbox->settings.timings)
+        timings_note_call(
+            &call->sandbox->timings, notification_of(call), call->function->name, is_answer);
+}
+
 static void answer_call(struct exchange *exchange, void *argument)
 {
     struct backend_call *call = argument;
     const struct fault_rule *rule = call->rule;
+    note_timing(call, true);
     if (rule != NULL && rule->action == FAULT_HANG)
         exchange_drop(exchange);
     else if (rule != NULL && rule->action != FAULT_REPLY && rule->action != FAULT_FUNCTION_ERROR)
@@ -127,10 +142,8 @@ static void look_for_rule(struct backend_call *call)
     struct fault_subject subject = {
         .side = FAULT_BACKEND,
         .function = call->call.name,
-        .notification = json_guard_string(call->call.arguments, "notificationId"),
+        .notification = notification_of(call),
     };
-    if (subject.notification == NULL)
-        subject.notification = json_guard_string(call->call.arguments, "sourceNotificationId");
     const struct document *agent = store_get(
         &call->sandbox->store, TABLE_AGENTS, json_guard_string(call->call.arguments, "agentId"));
     subject.agent = agent == NULL ? NULL : document_string(agent, "slug");
@@ -142,9 +155,12 @@ static void begin_function(struct backend_call *call)
     call->count = counts_of(&call->sandbox->counts, call->function->name);
     call->count->calls++;
     call->count->last_ms = clock_wall_ms();
+    if (call->count->first_us == 0)
+        call->count->first_us = clock_monotonic_us();
     const char *trace = exchange_header(call->exchange, "traceparent");
     text_copy(call->count->last_trace, sizeof call->count->last_trace, trace != NULL ? trace : "");
     counts_of(&call->sandbox->counts, "")->calls++;
+    note_timing(call, false);
     look_for_rule(call);
     const struct fault_rule *rule = call->rule;
     if (rule != NULL)

@@ -31,6 +31,12 @@ static void answer_info(struct sandbox *sandbox, struct exchange *exchange, cons
     control_answer_info(sandbox, exchange);
 }
 
+static void answer_timings(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    (void)body;
+    answer_json(exchange, 200, json_pack("{s:o}", "timings", timings_describe(&sandbox->timings)));
+}
+
 static void answer_wait(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     (void)body;
@@ -84,6 +90,7 @@ static const struct {
     {"GET", "/sandbox/stats", answer_stats},
     {"GET", "/sandbox/state", answer_state},
     {"GET", "/sandbox/gateway", answer_gateway},
+    {"GET", "/sandbox/timings", answer_timings},
     {"GET", "/sandbox/wait", answer_wait},
     {"GET", "/sandbox/faults", answer_faults},
     {"POST", "/sandbox/faults", add_faults},

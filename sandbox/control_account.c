@@ -132,6 +132,7 @@ static bool apply_named(struct settings *settings, const char *name, json_t *val
         {"gateway_auth_delay", &settings->gateway_auth_delay, NULL},
         {"gateway_chatty", &settings->gateway_chatty, NULL},
         {"gateway_numbers", &settings->gateway_numbers, NULL},
+        {"timings", &settings->timings, NULL},
         {"gateway_latency_ms", NULL, &settings->gateway_latency_ms},
         {"gateway_input_bytes", NULL, &settings->gateway_input_bytes},
     };
@@ -155,11 +156,12 @@ void control_settings(struct sandbox *sandbox, struct exchange *exchange, const 
         }
     }
     answer_json(exchange, 200,
-        json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:f, s:f, s:O?}", "hide_agents",
+        json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:f, s:f, s:O?}", "hide_agents",
             (int)settings->hide_agents, "redact", (int)settings->redact, "gateway_draining",
             (int)settings->gateway_draining, "gateway_disabled", (int)settings->gateway_disabled,
             "gateway_auth_delay", (int)settings->gateway_auth_delay, "gateway_chatty",
             (int)settings->gateway_chatty, "gateway_numbers", (int)settings->gateway_numbers,
-            "gateway_latency_ms", settings->gateway_latency_ms, "gateway_input_bytes",
-            settings->gateway_input_bytes, "gateway_agents", settings->gateway_agents));
+            "timings", (int)settings->timings, "gateway_latency_ms", settings->gateway_latency_ms,
+            "gateway_input_bytes", settings->gateway_input_bytes, "gateway_agents",
+            settings->gateway_agents));
 }

@@ -8,13 +8,13 @@
 json_t *control_stats(const struct sandbox *sandbox)
 {
     const struct store *store = &sandbox->store;
-    return memory_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "now_us",
+    return memory_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "now_us",
         (json_int_t)clock_monotonic_us(), "change", (json_int_t)store->changes, "undelivered",
         (json_int_t)store->undelivered_count, "delivered", (json_int_t)store->delivered_count,
         "messages", (json_int_t)store->counts[TABLE_MESSAGES], "replies",
         (json_int_t)store->by_source.count, "held", (json_int_t)sandbox->faults.held_count,
-        "gateway", recorder_stats(&sandbox->recorder), "backend",
-        counts_describe(&sandbox->counts, service_names())));
+        "listed", (json_int_t)sandbox->listed, "gateway", recorder_stats(&sandbox->recorder),
+        "backend", counts_describe(&sandbox->counts, service_names())));
 }
 
 /* Whether name stands in a list separated by commas; NULL is the list of everything. */

@@ -12,6 +12,7 @@ static void reset(struct counts *counts, const char *name)
 {
     struct count *count = counts_of(counts, name);
     count->calls = count->ok = count->errors = count->faults = count->last_ms = 0;
+    count->first_us = 0;
     count->last_trace[0] = '\0';
 }
 
@@ -50,10 +51,11 @@ json_t *counts_describe(const struct counts *counts, const char *const *names)
         if (count == NULL)
             continue;
         json_object_set_new(all, *names,
-            memory_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:s}", "calls",
-                (json_int_t)count->calls, "ok", (json_int_t)count->ok, "errors",
-                (json_int_t)count->errors, "faults", (json_int_t)count->faults, "lastAt",
-                (json_int_t)count->last_ms, "lastTrace", count->last_trace)));
+            memory_json(
+                json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "calls", (json_int_t)count->calls,
+                    "ok", (json_int_t)count->ok, "errors", (json_int_t)count->errors, "faults",
+                    (json_int_t)count->faults, "lastAt", (json_int_t)count->last_ms, "firstUs",
+                    (json_int_t)count->first_us, "lastTrace", count->last_trace)));
     }
     return all;
 }

@@ -14,6 +14,7 @@ struct count {
     int64_t errors;      /* function errors, made up ones included */
     int64_t faults;      /* answers that a rule spoiled or withheld */
     int64_t last_ms;     /* wall clock */
+    int64_t first_us;    /* monotonic; 0: not called yet */
     char last_trace[64]; /* the header traceparent of the last call; "" for none */
 };
 
@@ -33,7 +34,8 @@ struct count *counts_of(struct counts *counts, const char *name);
 /* How often a function was called; with name NULL, all of them together. */
 int64_t counts_calls(const struct counts *counts, const char *name);
 
-/* A new object {name: {calls, ok, errors, faults, lastAt, lastTrace}} of the functions in names. */
+/* A new object {name: {calls, ok, errors, faults, lastAt, firstUs, lastTrace}} of the functions in
+ * names. */
 json_t *counts_describe(const struct counts *counts, const char *const *names);
 
 #endif

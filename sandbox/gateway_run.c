@@ -27,10 +27,18 @@ struct run {
     char *model;
 };
 
+static void note_timing(const struct run *run, enum timing_moment moment)
+{
+    if (run->sandbox->settings.timings)
+        timings_note(&run->sandbox->timings, run->record->notification_id, moment);
+}
+
 static void end_record(struct run *run, const char *outcome, unsigned status)
 {
-    if (run->record != NULL)
-        recorder_end(&run->sandbox->recorder, run->record, outcome, status);
+    if (run->record == NULL)
+        return;
+    note_timing(run, TIMING_ANSWERED);
+    recorder_end(&run->sandbox->recorder, run->record, outcome, status);
     run->record = NULL;
 }
 
@@ -246,6 +254,7 @@ static void record_run(struct run *run, const json_t *body, struct session_choic
     choice->key = NULL;
     choice->agent = NULL;
     run->record = recorder_begin(&run->sandbox->recorder, &record);
+    note_timing(run, TIMING_ASKED);
 }
 
 static void start(struct run *run, const json_t *body, struct session_choice *choice)

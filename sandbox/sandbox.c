@@ -28,6 +28,7 @@ void sandbox_init(struct sandbox *sandbox, struct options *options)
     store_init(&sandbox->store);
     faults_init(&sandbox->faults);
     recorder_init(&sandbox->recorder);
+    timings_init(&sandbox->timings);
     waits_init(&sandbox->waits);
     board_make_default(sandbox);
 }
@@ -38,6 +39,7 @@ void sandbox_fini(struct sandbox *sandbox)
     store_fini(&sandbox->store);
     faults_fini(&sandbox->faults);
     recorder_fini(&sandbox->recorder);
+    timings_fini(&sandbox->timings);
     counts_fini(&sandbox->counts);
     options_fini(&sandbox->options);
 }
@@ -52,8 +54,11 @@ void sandbox_reset(struct sandbox *sandbox)
     store_init(&sandbox->store);
     sandbox->store.changes = changes;
     recorder_reset(&sandbox->recorder);
+    timings_fini(&sandbox->timings);
+    timings_init(&sandbox->timings);
     counts_reset(&sandbox->counts, service_names());
     sandbox->auth_failures = 0;
+    sandbox->listed = 0;
     board_make_default(sandbox);
 }
 

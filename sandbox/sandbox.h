@@ -11,6 +11,7 @@
 #include "recorder.h"
 #include "server.h"
 #include "store.h"
+#include "timings.h"
 #include "waits.h"
 
 /* What the control API can change while requests come in. */
@@ -23,6 +24,7 @@ struct settings {
     bool gateway_auth_delay;    /* repeated wrong tokens are answered late */
     bool gateway_chatty;        /* agents answer colleagues, too, instead of keeping silent */
     bool gateway_numbers;       /* replies end with the number of their run */
+    bool timings;               /* note when each notification passes which point */
     double gateway_input_bytes; /* of each recorded input that are kept */
     json_t *gateway_agents;     /* array of agent ids, NULL: main and every agent of the board */
 };
@@ -35,6 +37,8 @@ struct sandbox {
     struct faults faults;
     struct counts counts;
     struct recorder recorder;
+    struct timings timings;
+    uint64_t listed; /* notifications in answers of listUndeliveredNotifications, all together */
     struct waits waits;
     unsigned auth_failures; /* in a row, for gateway_auth_delay */
     int64_t started_ms;     /* monotonic */

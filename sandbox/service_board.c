@@ -46,6 +46,9 @@ void service_list_undelivered(struct service_call *call)
         text_append(&call->value, separator);
         document_write(notification, &call->value);
         separator = ",";
+        call->sandbox->listed++;
+        if (call->sandbox->settings.timings)
+            timings_note(&call->sandbox->timings, notification->id, TIMING_LISTED);
     }
     text_append(&call->value, "]");
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing to build and run (run) or to test as well (test), with apt.
+# Installs what is missing to build and run (run), and to test (test) or measure (bench), with apt.
 #
-# Usage: scripts/install-deps.sh [run|test] [-h]
+# Usage: scripts/install-deps.sh [run|test|bench] [-h]
 #
 # Made for Debian 12 and Ubuntu 24.04, as root or with sudo. Where everything is there already it
 # does nothing and needs neither. Elsewhere it names what is missing.
@@ -93,10 +93,22 @@ find_missing_to_test() {
     need chromium-driver has_browser
 }
 
+find_missing_to_bench() {
+    need python3 has_command python3
+    need util-linux has_command taskset
+    need openssl has_command openssl
+    need stunnel4 has_command stunnel4
+    need strace has_command strace
+    need valgrind has_command valgrind
+}
+
 find_missing() {
     missing=()
     find_missing_to_run
-    if [[ $1 == test ]]; then find_missing_to_test; fi
+    case $1 in
+    test) find_missing_to_test ;;
+    bench) find_missing_to_bench ;;
+    esac
 }
 
 # The package of clang's runtimes carries the version of the default clang in its name.
@@ -162,7 +174,7 @@ install_missing() {
 main() {
     local set=run
     case ${1-} in
-    run | test) set=$1 ;;
+    run | test | bench) set=$1 ;;
     "") ;;
     -h | --help) usage && return ;;
     *) die_usage "$1" ;;

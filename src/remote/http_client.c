@@ -21,6 +21,7 @@ enum {
  */
 struct http_client {
     CURLM *connections; /* kept from request to request */
+    CURLSH *sessions;   /* of TLS, to be resumed by a new connection */
     CURL *fixed_options;
     CURL *curl; /* of the request under way, else NULL */
     struct ca_store *store;
@@ -117,7 +118,11 @@ int http_client_create(struct http_client **client, struct ca_store *store,
     created->abort = abort;
     created->connections = curl_multi_init();
     created->fixed_options = curl_easy_init();
+    created->sessions = curl_share_init();
     if (created->connections == NULL || created->fixed_options == NULL ||
+        created->sessions == NULL ||
+        curl_share_setopt(created->sessions, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) !=
+            CURLSHE_OK ||
         curl_multi_setopt(created->connections, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT) !=
             CURLM_OK ||
         set_fixed_options(created) != CURLE_OK) {
@@ -134,6 +139,7 @@ void http_client_destroy(struct http_client *client)
         return;
     curl_easy_cleanup(client->fixed_options);
     curl_multi_cleanup(client->connections);
+    curl_share_cleanup(client->sessions);
     text_fini(&client->body);
     free(client);
 }
@@ -159,6 +165,8 @@ static CURLcode set_request_options(
     long connect_ms = timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS;
     CURLcode code = curl_easy_setopt(curl, CURLOPT_URL, request->url);
 #define SET(option, value) code = code == CURLE_OK ? curl_easy_setopt(curl, option, value) : code
+    /* Copies of a handle do not inherit it. */
+    SET(CURLOPT_SHARE, client->sessions);
     SET(CURLOPT_HTTPHEADER, headers);
     SET(CURLOPT_TIMEOUT_MS, timeout_ms);
     SET(CURLOPT_CONNECTTIMEOUT_MS, connect_ms);

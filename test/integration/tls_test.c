@@ -62,6 +62,26 @@ static void test_good_chain_delivers(void **state)
     tls_stop(&tls);
 }
 
+/* Each run of an agent has a connection of its own, but not a session of its own. */
+static void test_session_of_the_gateway_is_resumed(void **state)
+{
+    enum { RUNS = 6 };
+    struct world *world = *state;
+    struct tls tls;
+    char gateway_url[128];
+    tls_start(world, &tls, "IP:127.0.0.1", false, false, 0);
+    snprintf(gateway_url, sizeof gateway_url, "OPENCLAW_GATEWAY_URL=https://127.0.0.1:%u",
+        tls_proxy_port(tls.proxy));
+    json_decref(board_load(world, RUNS, 1));
+    world_start_runtime(world,
+        (const char *[]){gateway_url, tls.ca_file, "DELIVERY_MAX_CONCURRENT_SESSIONS=1", NULL});
+    world_wait(world, "delivered=6");
+    assert_true(tls_proxy_handshakes(tls.proxy) >= RUNS);
+    assert_true(tls_proxy_resumptions(tls.proxy) >= RUNS - 1);
+    world_stop_runtime(world);
+    tls_stop(&tls);
+}
+
 static void expect_refusal(
     struct world *world, const char *name, bool expired, bool self_signed, const char *words)
 {
@@ -150,6 +170,7 @@ int main(void)
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_good_chain_delivers),
+        IN_WORLD(test_session_of_the_gateway_is_resumed),
         IN_WORLD(test_self_signed_is_refused),
         IN_WORLD(test_expired_is_refused),
         IN_WORLD(test_wrong_host_is_refused),

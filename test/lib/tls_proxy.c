@@ -32,6 +32,7 @@ struct tls_proxy {
     unsigned target_port;
     pthread_t thread;
     atomic_uint handshakes;
+    atomic_uint resumptions;
     struct link links[LINKS];
     unsigned link_count; /* the accepting thread's, read after it was joined */
 };
@@ -87,6 +88,7 @@ static void *serve(void *argument)
     SSL_set_fd(tls, link->client_fd);
     if (SSL_accept(tls) == 1) {
         atomic_fetch_add(&link->proxy->handshakes, 1);
+        atomic_fetch_add(&link->proxy->resumptions, (unsigned)SSL_session_reused(tls));
         target_fd = connect_to(link->proxy->target_port);
     }
     if (target_fd >= 0) {
@@ -154,6 +156,11 @@ unsigned tls_proxy_port(const struct tls_proxy *proxy)
 unsigned tls_proxy_handshakes(const struct tls_proxy *proxy)
 {
     return atomic_load(&proxy->handshakes);
+}
+
+unsigned tls_proxy_resumptions(const struct tls_proxy *proxy)
+{
+    return atomic_load(&proxy->resumptions);
 }
 
 void tls_proxy_stop(struct tls_proxy *proxy)

@@ -18,6 +18,9 @@ unsigned tls_proxy_port(const struct tls_proxy *proxy);
 /* Completed handshakes so far. */
 unsigned tls_proxy_handshakes(const struct tls_proxy *proxy);
 
+/* How many of them went on with the session of an earlier one. */
+unsigned tls_proxy_resumptions(const struct tls_proxy *proxy);
+
 void tls_proxy_stop(struct tls_proxy *proxy);
 
 #endif

@@ -1,0 +1,118 @@
+"""What memory and processor do as the load grows, and as time goes by."""
+
+import os
+import time
+
+import fit
+from delivering import Load, deliver
+from report import Figure
+from world import KIB, World
+
+SOAK_S = float(os.environ.get("BENCH_SOAK_S", "600"))
+SOAK_RATE = 50
+SOAK_WARM_UP = 10000
+PEAK_TARGETS_MIB = {10: 18, 256: 40}
+COUNTS = (500, 1000, 2000, 4000)
+AGENTS = (1, 10, 100, 1000)
+REPLIES = ((1000, 400, "1 KB"), (100000, 400, "100 KB"), (1000000, 100, "1 MB"))
+
+
+def memory(runs):
+    """The most memory that was resident while all workers had something to do."""
+    figures = []
+    for workers in (10, 64, 256):
+        load = Load(max(1000, 10 * workers), workers, 50, workers)
+        peaks = [deliver(load).peak_mib for _ in range(runs)]
+        figures.append(Figure("memory", f"peak memory, {workers} workers under load", "MiB", peaks,
+                              at_most=PEAK_TARGETS_MIB.get(workers)))
+    return figures
+
+
+def growth_of(words, unit, xs, values, per, **more):
+    """values[run][i] at xs[i]: a row of slopes, with the power of growth beside it."""
+    slopes = [fit.line(xs, list(run))[0] * per for run in values]
+    means = [sum(column) / len(column) for column in zip(*values)]
+    shape = ", ".join(f"{x:,}: {mean:.3g}" for x, mean in zip(xs, means))
+    power = f"; grows with power {fit.exponent(xs, means):.2f}" if min(means) > 0 else ""
+    return Figure("growth", words, unit, slopes, note=shape + power, **more)
+
+
+def growth_with_count(runs):
+    loads = [Load(count, 20, 0, 10) for count in COUNTS]
+    results = [[deliver(load) for load in loads] for _ in range(runs)]
+    return [growth_of("with N: processor, for each 1,000 more", "s", COUNTS,
+                      [[r.cpu_s for r in run] for run in results], 1000),
+            growth_of("with N: time, for each 1,000 more", "s", COUNTS,
+                      [[r.elapsed_ms / 1000 for r in run] for run in results], 1000),
+            growth_of("with N: peak memory, for each 1,000 more", "MiB", COUNTS,
+                      [[r.peak_mib for r in run] for run in results], 1000)]
+
+
+def growth_with_agents(runs):
+    loads = [Load(1000, agents, 0, 10) for agents in AGENTS]
+    results = [[deliver(load) for load in loads] for _ in range(runs)]
+    figures = []
+    for i, agents in enumerate(AGENTS):
+        words = f"1,000 deliveries to {agents:,} agent" + ("s" if agents > 1 else "")
+        figures += [Figure("growth", f"{words}: processor", "s", [r[i].cpu_s for r in results]),
+                    Figure("growth", f"{words}: peak memory", "MiB",
+                           [r[i].peak_mib for r in results])]
+    return figures
+
+
+def growth_with_reply(runs):
+    figures = []
+    for reply_bytes, count, words in REPLIES:
+        load = Load(count, 20, 0, 10)
+        results = [deliver(load, reply_bytes=reply_bytes) for _ in range(runs)]
+        figures += [Figure("growth", f"replies of {words}: processor for 1,000", "s",
+                           [result.cpu_s * 1000 / count for result in results]),
+                    Figure("growth", f"replies of {words}: peak memory, 10 workers", "MiB",
+                           [result.peak_mib for result in results])]
+    return figures
+
+
+def growth(runs):
+    return growth_with_count(runs) + growth_with_agents(runs) + growth_with_reply(runs)
+
+
+def soak_samples(world, runtime):
+    """(minutes, resident KiB, descriptors) while SOAK_RATE notifications come each second."""
+    samples = []
+    loaded = SOAK_WARM_UP
+    began = time.monotonic()
+    sample_every_s = max(1, int(SOAK_S / 120))
+    for second in range(int(SOAK_S)):
+        time.sleep(max(0, began + second - time.monotonic()))
+        world.load(SOAK_RATE, 20)
+        loaded += SOAK_RATE
+        if second % sample_every_s == 0:
+            samples.append(((time.monotonic() - began) / 60, runtime.resident_kib(),
+                            runtime.descriptors()))
+    world.wait(delivered=loaded, limit_s=60)
+    return samples
+
+
+def soak(_runs):
+    """
+    One run, after as many deliveries as fill every table of a fixed size. The first tenth of the
+    samples is left out.
+    """
+    with World(latency_ms=50) as world:
+        world.load(SOAK_WARM_UP, 20)
+        runtime = world.start_runtime(workers=20)
+        world.wait(delivered=SOAK_WARM_UP)
+        before_s = runtime.cpu_s()
+        samples = soak_samples(world, runtime)
+        used_s = runtime.cpu_s() - before_s
+        runtime.stop()
+    samples = samples[len(samples) // 10:]
+    minutes, resident, descriptors = zip(*samples)
+    words = f"soak of {SOAK_S:g} s at {SOAK_RATE}/s"
+    return [Figure("soak", f"{words}: growth of memory", "KiB/min",
+                   [fit.line(minutes, resident)[0]],
+                   note=f"from {resident[0] / KIB:.1f} to {resident[-1] / KIB:.1f} MiB",
+                   details={"minutes": minutes, "resident_kib": resident}),
+            Figure("soak", f"{words}: open files at the end", "", [descriptors[-1]],
+                   note=f"{min(descriptors)} to {max(descriptors)}"),
+            Figure("soak", f"{words}: processor", "% core", [100 * used_s / SOAK_S])]

@@ -1,0 +1,59 @@
+/* The sandbox's account of when a notification passes which point, on which benchmarks rest. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "../lib/board.h"
+
+static void deliver_one(struct world *world)
+{
+    json_decref(board_load(world, 1, 1));
+    world_start_runtime(world, NULL);
+    world_wait(world, "delivered=1");
+    world_stop_runtime(world);
+}
+
+static void test_every_point_is_passed_in_order(void **state)
+{
+    static const char *const points[] = {"listed_us", "context_us", "context_answered_us",
+        "asked_us", "answered_us", "reply_us", "reply_answered_us", "mark_us", "mark_answered_us"};
+    struct world *world = *state;
+    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", "timings", 1)));
+    deliver_one(world);
+    json_t *answer = world_get(world, "/sandbox/timings");
+    json_t *timings = json_object_get(answer, "timings");
+    assert_int_equal(json_array_size(timings), 1);
+    json_int_t before_us = 1;
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+        json_int_t at_us =
+            json_integer_value(json_object_get(json_array_get(timings, 0), points[i]));
+        assert_true(at_us >= before_us);
+        before_us = at_us;
+    }
+    json_decref(answer);
+    assert_true(world_stat(world, NULL, "listed") >= 1);
+}
+
+static void test_nothing_is_noted_unless_asked_for(void **state)
+{
+    struct world *world = *state;
+    deliver_one(world);
+    json_t *answer = world_get(world, "/sandbox/timings");
+    assert_int_equal(json_array_size(json_object_get(answer, "timings")), 0);
+    json_decref(answer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            test_every_point_is_passed_in_order, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_nothing_is_noted_unless_asked_for, world_setup, world_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
