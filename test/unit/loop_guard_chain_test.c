@@ -196,7 +196,8 @@ static void test_refused_notification_begins_a_chain(void **state)
     must_be_too_far(fixture, 50 + HOPS + 1);
 }
 
-/* A function that throws now may answer later: what was judged meanwhile does not count for ever. */
+/* A function that throws now may answer later: what was judged meanwhile does not count for ever.
+ */
 static void test_refused_notification_is_asked_for_again(void **state)
 {
     struct fixture *fixture = *state;
