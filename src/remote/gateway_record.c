@@ -68,6 +68,8 @@ int gateway_record_save(
         "{\"pid\":%d,\"startTicks\":%" PRId64 ",\"session\":%d,\"bootId\":\"%s\"}\n",
         (int)record->pid, record->start_ticks, (int)record->session, record->boot_id);
     int result = file_replace(folder_fd, file_name, content, (size_t)length, false, error);
+    if (result != 0)
+        error_wrap(error, "%s", state_dir);
     close(folder_fd);
     return result;
 }
