@@ -27,8 +27,11 @@ enum {
     SHARE_ON_THE_WAY_OUT = 16,
     CONNECTION_LIMIT_MS = 5000,
     HEADER_BYTES = 8 * 1024,
-    /* The header, the library's list of its fields, and the header of the answer. */
-    CONNECTION_MEMORY_BYTES = 24 * 1024,
+    /*
+     * The header, the library's list of its fields, and the header of the answer. Over 32 KiB the
+     * library maps it, so that only what is used counts, and goes back at the connection's end.
+     */
+    CONNECTION_MEMORY_BYTES = 36 * 1024,
     /* A body is read, as closing in the middle of it would destroy our answer on its way. */
     BODY_BYTES = 64 * 1024,
 };

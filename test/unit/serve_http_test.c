@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../lib/memory.h"
 #include "base/clock.h"
 #include "base/sync.h"
 #include "serve/http_server.h"
@@ -28,6 +29,8 @@ enum {
     CONNECTION_LIMIT = 1024,
     DESCRIPTORS = 4 * CONNECTION_LIMIT, /* so that a quarter of them is the limit */
     FEW_DESCRIPTORS = 160,
+    CROWDS = 6,
+    MOST_GROWTH_KIB = 1024,
     CONNECTION_AGE_MS = 5000,
     HEADER_LIMIT_BYTES = 8192,
 };
@@ -516,6 +519,44 @@ static void test_few_descriptors(void **state)
         close(fds[i]);
 }
 
+static long resident_kib(void)
+{
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%*d %ld", &pages), 1);
+    fclose(file);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static void crowd_in_and_out(const struct http_server *server)
+{
+    static int fds[DRIPPING];
+    char answer[ANSWER_BYTES];
+    start_dripping(server, fds, 0, DRIPPING);
+    exchange(server, REQUEST("GET /echo", ""), answer);
+    for (size_t i = 0; i < DRIPPING; i++) {
+        shutdown(fds[i], SHUT_WR);
+        assert_true(is_ended(fds[i], LONG_MS));
+        close(fds[i]);
+    }
+}
+
+/* What connections needed goes back to the system, however many there were. */
+static void test_crowds_leave_no_memory_behind(void **state)
+{
+    char answer[ANSWER_BYTES];
+    exchange(*state, REQUEST("GET /echo", ""), answer);
+    long before_kib = resident_kib();
+    for (int i = 0; i < CROWDS; i++)
+        crowd_in_and_out(*state);
+    exchange(*state, REQUEST("GET /echo", ""), answer);
+    long growth_kib = resident_kib() - before_kib;
+    print_message("%d crowds of %d: memory %+ld KiB\n", CROWDS, DRIPPING, growth_kib);
+    if (memory_is_measurable())
+        assert_true(growth_kib < MOST_GROWTH_KIB);
+}
+
 static void test_dripping_clients(void **state)
 {
     static int fds[MORE_THAN_FIT];
@@ -566,6 +607,7 @@ int main(void)
         WITH_SERVER(test_many_at_once),
         WITH_SERVER(test_a_new_client_takes_the_place_of_the_oldest),
         WITH_SERVER(test_few_descriptors),
+        WITH_SERVER(test_crowds_leave_no_memory_behind),
         WITH_SERVER(test_dripping_clients),
         cmocka_unit_test(test_bad_host),
         cmocka_unit_test(test_hosts),
