@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -521,12 +523,14 @@ static void test_few_descriptors(void **state)
 
 static long resident_kib(void)
 {
-    long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
+    char line[256];
+    char *resident;
+    FILE *file = fopen("/proc/self/statm", "re");
     assert_non_null(file);
-    assert_int_equal(fscanf(file, "%*d %ld", &pages), 1);
+    assert_non_null(fgets(line, sizeof line, file));
     fclose(file);
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+    strtol(line, &resident, 10);
+    return strtol(resident, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 static void crowd_in_and_out(const struct http_server *server)
