@@ -1,9 +1,11 @@
 /* Arguments, settings, signals: starts the runtime, waits for a signal, stops it. */
+#include <errno.h>
 #include <jansson.h>
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -34,6 +36,7 @@ enum { MALLOC_ARENAS = 2, LARGE_BUFFER_BYTES = 128 * 1024 };
 
 /* What signals act on. */
 struct running {
+    int signal_fd;
     struct runtime *runtime;
     const struct config *config;
     const struct config_source *source;
@@ -131,9 +134,8 @@ static int do_what_is_due(struct runtime *runtime)
 /* What ends the run: a signal's number, or 0 when the runtime itself asks for it. */
 static int wait_for_end(const struct running *running)
 {
-    int signal_fd = open_signals();
     struct pollfd sources[] = {
-        {.fd = signal_fd, .events = POLLIN},
+        {.fd = running->signal_fd, .events = POLLIN},
         {.fd = runtime_stop_fd(running->runtime), .events = POLLIN},
     };
     struct signalfd_siginfo info = {0};
@@ -142,11 +144,10 @@ static int wait_for_end(const struct running *running)
             continue;
         if (sources[0].revents == 0)
             break;
-        if (read(signal_fd, &info, sizeof info) == sizeof info &&
+        if (read(running->signal_fd, &info, sizeof info) == sizeof info &&
             !act_on_signal(running, (int)info.ssi_signo))
             break;
     }
-    close(signal_fd);
     return sources[0].revents != 0 ? (int)info.ssi_signo : 0;
 }
 
@@ -202,13 +203,12 @@ static int exit_status_of(int code)
     }
 }
 
-static int run(const struct config *config, const struct config_source *source)
+/* Runs the runtime from its start to its end; returns the exit status. */
+static int run_with_signals(
+    const struct config *config, const struct config_source *source, int signal_fd)
 {
     struct runtime *runtime;
     struct error error;
-    block_signals();
-    raise_descriptor_limit();
-    announce(config);
     int result = runtime_start(&runtime, config, &error);
     if (result != 0) {
         log_error(component, "Fatal error: %s", error.text);
@@ -216,7 +216,8 @@ static int run(const struct config *config, const struct config_source *source)
     }
     log_info(component, "Runtime service started successfully");
     notify_send("READY=1", NOTIFY_LIMIT_MS);
-    const struct running running = {.runtime = runtime, .config = config, .source = source};
+    const struct running running = {
+        .signal_fd = signal_fd, .runtime = runtime, .config = config, .source = source};
     int number = wait_for_end(&running);
     notify_send("STOPPING=1", 0);
     log_info(component, "Shutting down... (%s)",
@@ -227,6 +228,22 @@ static int run(const struct config *config, const struct config_source *source)
     runtime_stop(runtime);
     log_info(component, "Shutdown complete");
     return EX_OK;
+}
+
+static int run(const struct config *config, const struct config_source *source)
+{
+    block_signals();
+    raise_descriptor_limit();
+    announce(config);
+    /* Before the threads, which may use up the descriptors: nothing else would end the process. */
+    int signal_fd = open_signals();
+    if (signal_fd < 0) {
+        log_error(component, "Fatal error: no descriptor for signals: %s", strerror(errno));
+        return EX_OSERR;
+    }
+    int status = run_with_signals(config, source, signal_fd);
+    close(signal_fd);
+    return status;
 }
 
 static int check_config(const struct config *config)

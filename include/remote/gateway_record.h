@@ -24,7 +24,7 @@ struct gateway_record {
 /* Fills *record for a running child of ours. Returns 0 or ERROR_SYSTEM. */
 int gateway_record_make(struct gateway_record *record, pid_t pid, struct error *error);
 
-/* Writes the file, whole or not at all, mode 0600. Returns 0, ERROR_SYSTEM or ERROR_NO_MEMORY. */
+/* Writes the file, whole or not at all, mode 0600. Returns 0 or ERROR_SYSTEM. */
 int gateway_record_save(
     const char *state_dir, const struct gateway_record *record, struct error *error);
 
@@ -43,8 +43,9 @@ bool gateway_record_lives(const struct gateway_record *record);
 
 /*
  * Ends the recorded process with its group, if gateway_record_lives: SIGTERM, and SIGKILL after
- * limit_ms. Blocks up to a second longer than that. Returns false when some of it still runs.
+ * limit_ms. Blocks up to a second longer than that, but no longer than until stop_fd (-1: none) is
+ * readable, and sends no SIGKILL then. Returns false when some of it still runs.
  */
-bool gateway_record_end(const struct gateway_record *record, int64_t limit_ms);
+bool gateway_record_end(const struct gateway_record *record, int64_t limit_ms, int stop_fd);
 
 #endif

@@ -51,8 +51,8 @@ struct http_answer {
     int status;          /* of the answer, 0 when there is none */
     struct text_span body;         /* in the client's memory, valid until its next request */
     bool sent;                     /* whether any byte of the request went out */
-    bool has_retry_after;          /* whether the header was there and readable */
-    int64_t retry_after_ms;        /* 0 when it was not */
+    bool has_retry_after;          /* whether the header was there */
+    int64_t retry_after_ms;        /* from now, a day at most; 0 when it could not be read */
     int64_t date_ms;               /* the header Date, since 1970; 0 when there was none */
     bool certificate_refused;      /* the other side's certificate is why nothing was sent */
     char peer[HTTP_PEER_BYTES];    /* "address port number" spoken to (a proxy's, too), or "" */

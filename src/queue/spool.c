@@ -108,7 +108,10 @@ static int claim_for_account(const char *state_dir, const char *account_id, stru
     if (result == 0 && !claimed)
         result = file_replace(fd, "account", account_id, strlen(account_id), true, error);
     close(fd);
-    return result == ERROR_SYSTEM ? ERROR_INVALID : result;
+    if (result != ERROR_SYSTEM)
+        return result;
+    error_wrap(error, "STATE_DIR %s", state_dir);
+    return ERROR_INVALID;
 }
 
 static int open_folders(struct spool **spool, const char *state_dir, const char *account_id,

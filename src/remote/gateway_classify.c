@@ -52,12 +52,15 @@ static void classify_status(const struct http_answer *answer, struct gateway_res
         quote[0] != '\0' ? quote : "(no body)");
 }
 
-/* An answer without a status, as older releases give, counts as completed. */
+/* An answer without a status, as older releases give, counts as completed unless it is an error. */
 static bool ended_otherwise(const json_t *body)
 {
     const json_t *status = json_object_get(body, "status");
     const char *word = json_string_value(status);
-    return status != NULL && (word == NULL || strcmp(word, "completed") != 0);
+    const json_t *error = json_object_get(body, "error");
+    if (status == NULL)
+        return json_is_object(error) || json_is_string(error);
+    return word == NULL || strcmp(word, "completed") != 0;
 }
 
 static void quote_string(char *quote, size_t quote_bytes, const json_t *object, const char *key)
@@ -80,9 +83,13 @@ static void explain_failed_run(const json_t *body, struct gateway_result *result
 /* A 2xx: completed, or a run that did not end as it should. */
 static void classify_success(const struct http_answer *answer, struct gateway_result *result)
 {
-    json_t *body;
+    json_t *body = NULL;
     struct error why = {0};
-    if (json_guard_load(answer->body.bytes, answer->body.length_bytes, &body, &why) != 0) {
+    int read = json_guard_load(answer->body.bytes, answer->body.length_bytes, &body, &why);
+    if (read == 0 && !json_is_object(body))
+        read = error_set(&why, ERROR_INVALID, "no JSON object");
+    if (read != 0) {
+        json_decref(body);
         result->outcome = GATEWAY_FAILED_RUN;
         error_set(&result->error, ERROR_REMOTE,
             "OpenClaw gateway returned %d with an answer that cannot be read: %s", answer->status,

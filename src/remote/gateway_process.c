@@ -315,6 +315,16 @@ static int64_t run_child(struct gateway_process *process)
     return ran_ms;
 }
 
+/* Its record stays, so that the next start finds it again. */
+static void say_leftover_stays(struct gateway_process *process, const struct gateway_record *record)
+{
+    if (stops_within(process, 0))
+        log_warn(component, "Process %d was told to end, and is left to it", (int)record->pid);
+    else
+        log_error(component, "Process %d cannot be ended; no second gateway is started",
+            (int)record->pid);
+}
+
 /* Whether no gateway of an earlier runtime is in the way. */
 static bool clear_leftover(struct gateway_process *process)
 {
@@ -328,9 +338,8 @@ static bool clear_leftover(struct gateway_process *process)
     if (result == 0 && gateway_record_lives(&record)) {
         log_warn(component, "Process %d, the gateway of an earlier runtime, still runs: ending it",
             (int)record.pid);
-        if (!gateway_record_end(&record, TERM_LIMIT_MS)) {
-            log_error(component, "Process %d cannot be ended; no second gateway is started",
-                (int)record.pid);
+        if (!gateway_record_end(&record, TERM_LIMIT_MS, process->stop_fd)) {
+            say_leftover_stays(process, &record);
             return false;
         }
         log_info(component, "The gateway of the earlier runtime has ended");

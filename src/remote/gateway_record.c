@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file_replace.h"
 #include "base/json_guard.h"
 #include "base/process_stat.h"
 #include "base/text.h"
@@ -50,40 +51,27 @@ int gateway_record_make(struct gateway_record *record, pid_t pid, struct error *
     return read_boot_id(record->boot_id, error) == 0 ? 0 : ERROR_SYSTEM;
 }
 
-static void path_of(const char *state_dir, const char *suffix, char path[static PATH_MAX])
+static void path_of(const char *state_dir, char path[static PATH_MAX])
 {
-    snprintf(path, PATH_MAX, "%s/%s%s", state_dir, file_name, suffix);
-}
-
-static bool write_file(const char *path, const char *bytes, size_t length_bytes)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return false;
-    ssize_t written = write(fd, bytes, length_bytes);
-    int reason = written < 0 ? errno : ENOSPC;
-    close(fd);
-    errno = reason;
-    return written == (ssize_t)length_bytes;
+    snprintf(path, PATH_MAX, "%s/%s", state_dir, file_name);
 }
 
 /* Not synced: it has to outlive this process, not the machine, which takes the child along. */
 int gateway_record_save(
     const char *state_dir, const struct gateway_record *record, struct error *error)
 {
-    char path[PATH_MAX];
-    char temporary[PATH_MAX];
     char content[CONTENT_BYTES];
-    path_of(state_dir, "", path);
-    path_of(state_dir, ".new", temporary);
+    int folder_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder_fd < 0)
+        return error_set_errno(error, ERROR_SYSTEM, errno, "%s cannot be opened", state_dir);
     int length = snprintf(content, sizeof content,
         "{\"pid\":%d,\"startTicks\":%" PRId64 ",\"session\":%d,\"bootId\":\"%s\"}\n",
         (int)record->pid, record->start_ticks, (int)record->session, record->boot_id);
-    if (write_file(temporary, content, (size_t)length) && rename(temporary, path) == 0)
-        return 0;
-    int reason = errno;
-    unlink(temporary);
-    return error_set_errno(error, ERROR_SYSTEM, reason, "%s cannot be written", path);
+    int result = file_replace(folder_fd, file_name, content, (size_t)length, false, error);
+    if (result != 0)
+        error_wrap(error, "%s", state_dir);
+    close(folder_fd);
+    return result;
 }
 
 static bool parse(const json_t *document, struct gateway_record *record)
@@ -106,7 +94,7 @@ int gateway_record_load(const char *state_dir, struct gateway_record *record, st
     char path[PATH_MAX];
     struct file_content content;
     json_t *document = NULL;
-    path_of(state_dir, "", path);
+    path_of(state_dir, path);
     if (access(path, F_OK) != 0 && errno == ENOENT)
         return error_set(error, ERROR_CLOSED, "there is no %s", path);
     if (file_read(path, FILE_BYTES_MAX, &content, error) != 0)
@@ -122,7 +110,7 @@ int gateway_record_load(const char *state_dir, struct gateway_record *record, st
 void gateway_record_remove(const char *state_dir)
 {
     char path[PATH_MAX];
-    path_of(state_dir, "", path);
+    path_of(state_dir, path);
     unlink(path);
 }
 
@@ -139,11 +127,20 @@ bool gateway_record_lives(const struct gateway_record *record)
         record->pid, leader_is_there ? PROCESS_ANY_SESSION : record->session);
 }
 
-static bool is_gone_by(const struct gateway_record *record, int64_t deadline_ms)
+/* Whether stop_fd became readable within the time. */
+static bool stops_within(int stop_fd, int wait_ms)
+{
+    struct pollfd stop = {.fd = stop_fd, .events = POLLIN};
+    return poll(&stop, 1, wait_ms) > 0;
+}
+
+/* Waits no longer than for the deadline, or the stop. */
+static bool is_gone_by(const struct gateway_record *record, int64_t deadline_ms, int stop_fd)
 {
     bool lives;
     while ((lives = gateway_record_lives(record)) && clock_monotonic_ms() < deadline_ms)
-        poll(NULL, 0, LOOK_AGAIN_MS);
+        if (stops_within(stop_fd, LOOK_AGAIN_MS))
+            break;
     return !lives;
 }
 
@@ -151,14 +148,16 @@ static bool is_gone_by(const struct gateway_record *record, int64_t deadline_ms)
  * Between a look and the signal the number could change hands only if the group ended and all other
  * numbers were given out within those microseconds.
  */
-static bool end_with(const struct gateway_record *record, int number, int64_t limit_ms)
+static bool end_with(const struct gateway_record *record, int number, int64_t limit_ms, int stop_fd)
 {
     if (gateway_record_lives(record))
         kill(-record->pid, number);
-    return is_gone_by(record, clock_monotonic_ms() + limit_ms);
+    return is_gone_by(record, clock_monotonic_ms() + limit_ms, stop_fd);
 }
 
-bool gateway_record_end(const struct gateway_record *record, int64_t limit_ms)
+bool gateway_record_end(const struct gateway_record *record, int64_t limit_ms, int stop_fd)
 {
-    return end_with(record, SIGTERM, limit_ms) || end_with(record, SIGKILL, KILL_LIMIT_MS);
+    if (end_with(record, SIGTERM, limit_ms, stop_fd))
+        return true;
+    return !stops_within(stop_fd, 0) && end_with(record, SIGKILL, KILL_LIMIT_MS, -1);
 }

@@ -2,9 +2,12 @@
 
 #include <assert.h>
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/clock.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 10000,
@@ -195,17 +198,31 @@ static void reset_body(struct http_client *client, size_t limit_bytes)
     client->reason[0] = '\0';
 }
 
+/*
+ * Seconds from now, or a date. libcurl's own reading takes a number with too many digits for 0, and
+ * a date that is over for a time before now.
+ */
+static int64_t retry_after_s(const char *value)
+{
+    if (*value >= '0' && *value <= '9') {
+        errno = 0;
+        long long seconds = strtoll(value, NULL, 10);
+        return errno == 0 && seconds < RETRY_AFTER_LIMIT_S ? seconds : RETRY_AFTER_LIMIT_S;
+    }
+    time_t at = curl_getdate(value, NULL);
+    int64_t seconds = at > 0 ? (int64_t)at - clock_wall_ms() / 1000 : 0;
+    if (seconds < 0)
+        return 0;
+    return seconds < RETRY_AFTER_LIMIT_S ? seconds : RETRY_AFTER_LIMIT_S;
+}
+
 static void read_retry_after(CURL *curl, struct http_answer *answer)
 {
     struct curl_header *header;
-    curl_off_t seconds = 0;
-    if (curl_easy_header(curl, "Retry-After", 0, CURLH_HEADER, -1, &header) != CURLHE_OK ||
-        curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &seconds) != CURLE_OK)
+    if (curl_easy_header(curl, "Retry-After", 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
         return;
-    if (seconds < 0 || seconds > RETRY_AFTER_LIMIT_S)
-        seconds = RETRY_AFTER_LIMIT_S;
     answer->has_retry_after = true;
-    answer->retry_after_ms = (int64_t)seconds * 1000;
+    answer->retry_after_ms = retry_after_s(header->value) * 1000;
 }
 
 static void read_date(CURL *curl, struct http_answer *answer)

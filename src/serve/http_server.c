@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,14 +18,20 @@
 #include "serve/listener.h"
 
 enum {
-    CONNECTIONS = 1024,
-    /* With more of them a new one makes the oldest go; the rest is room for those on their way out.
-     */
-    CONNECTIONS_KEPT = 960,
+    MOST_CONNECTIONS = 1024,
+    LEAST_CONNECTIONS = 16,
+    /* Of the descriptors that the process may have; the others are for its work. */
+    SHARE_OF_DESCRIPTORS = 4,
+    /* With more than the others a new connection makes the oldest go; this is for those on their
+     * way out. */
+    SHARE_ON_THE_WAY_OUT = 16,
     CONNECTION_LIMIT_MS = 5000,
     HEADER_BYTES = 8 * 1024,
-    /* The header, the library's list of its fields, and the header of the answer. */
-    CONNECTION_MEMORY_BYTES = 24 * 1024,
+    /*
+     * The header, the library's list of its fields, and the header of the answer. Over 32 KiB the
+     * library maps it, so that only what is used counts, and goes back at the connection's end.
+     */
+    CONNECTION_MEMORY_BYTES = 36 * 1024,
     /* A body is read, as closing in the middle of it would destroy our answer on its way. */
     BODY_BYTES = 64 * 1024,
 };
@@ -45,6 +52,7 @@ struct http_server {
     struct http_server_ticker ticker; /* tick NULL: none */
     unsigned port;
     int stop_fd;
+    unsigned most_connections;
     pthread_t thread;
 
     /* The rest belongs to the thread from its start to its end. */
@@ -101,7 +109,7 @@ static void connection_opened(
     connection->fd = info->connect_fd;
     connection->deadline_ms = clock_monotonic_ms() + CONNECTION_LIMIT_MS;
     enlist(server, connection);
-    if (server->listed > CONNECTIONS_KEPT)
+    if (server->listed > server->most_connections - server->most_connections / SHARE_ON_THE_WAY_OUT)
         expire(server, server->oldest);
     *context = connection;
 }
@@ -325,11 +333,23 @@ static void *serve(void *argument)
     return NULL;
 }
 
+/* A flood of clients must not take the descriptors that work needs. */
+static unsigned most_connections(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return LEAST_CONNECTIONS;
+    rlim_t share = limit.rlim_cur / SHARE_OF_DESCRIPTORS;
+    if (share > MOST_CONNECTIONS)
+        return MOST_CONNECTIONS;
+    return share > LEAST_CONNECTIONS ? (unsigned)share : LEAST_CONNECTIONS;
+}
+
 /* Takes listen_fd, on success for as long as the daemon lives. */
 static int start_daemon(struct http_server *server, int listen_fd, struct error *error)
 {
     server->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, server,
-        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
+        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, server->most_connections,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_UNESCAPE_CALLBACK,
         keep_escapes, NULL, MHD_OPTION_END);
@@ -351,6 +371,7 @@ int http_server_create(struct http_server **server, const char *host, unsigned p
         made->ticker = *ticker;
         made->tick_due_ms = clock_monotonic_ms() + ticker->interval_ms;
     }
+    made->most_connections = most_connections();
     int listen_fd = -1;
     int result = 0;
     made->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

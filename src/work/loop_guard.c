@@ -13,6 +13,7 @@
 /* What is to be known of a notification to judge those that its answer causes. */
 struct cause {
     bool thread_update;
+    bool unsure;   /* the way back could not be read to its end: there may be more hops */
     unsigned hops; /* between agents, up to this notification */
 };
 
@@ -104,9 +105,14 @@ static struct remembered *take_in_locked(struct loop_guard *guard, struct rememb
     return oldest;
 }
 
-/* Without memory nothing is remembered; the backend is asked again then. */
+/*
+ * Of a chain that could not be read to its end, a number may be too low, but not one over the
+ * limit. Without memory nothing is remembered; in either case the backend is asked again.
+ */
 static void remember(struct loop_guard *guard, const char *id, const struct cause *cause)
 {
+    if (cause->unsure && cause->hops <= guard->max_hops)
+        return;
     struct remembered *fresh = calloc(1, sizeof *fresh);
     if (fresh == NULL)
         return;
@@ -146,11 +152,12 @@ struct link {
     char id[ID_BYTES];
     bool thread_update;
     bool by_agent;
+    bool unsure; /* the backend would not say, for now or for ever */
 };
 
 /*
  * Reads the notification into *link and the id of what its message answered into next, "" when the
- * chain ends here: a person began it, or the backend no longer has it.
+ * chain ends here: a person began it, the backend no longer has it, or it would not say.
  */
 static enum convex_outcome read_link(const struct service *service, struct link *link,
     char next[static ID_BYTES], struct error *error)
@@ -158,7 +165,8 @@ static enum convex_outcome read_link(const struct service *service, struct link 
     struct delivery_context context;
     next[0] = '\0';
     enum convex_outcome outcome = service_get_delivery(service, link->id, &context, error);
-    if (outcome == CONVEX_FUNCTION_ERROR)
+    link->unsure = outcome == CONVEX_FUNCTION_ERROR;
+    if (link->unsure)
         return CONVEX_SUCCESS;
     if (outcome != CONVEX_SUCCESS)
         return outcome;
@@ -191,15 +199,15 @@ static enum convex_outcome trace(struct loop_guard *guard, const struct service 
         outcome = read_link(service, &links[count], next, error);
         count++;
     }
-    bool whole = next[0] == '\0' || count <= guard->max_hops;
+    if (next[0] != '\0' && count > guard->max_hops)
+        cause->unsure = true;
     while (outcome == CONVEX_SUCCESS && count-- > 0) {
         *cause = (struct cause){
             .thread_update = links[count].thread_update,
+            .unsure = cause->unsure || links[count].unsure,
             .hops = links[count].by_agent ? cause->hops + 1 : 0,
         };
-        /* Where the way back was cut off, a number may be too low, but not one over the limit. */
-        if (whole || cause->hops > guard->max_hops)
-            remember(guard, links[count].id, cause);
+        remember(guard, links[count].id, cause);
     }
     free(links);
     return outcome;
@@ -250,6 +258,7 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
                 return outcome;
         }
         cause.hops = source.hops + 1;
+        cause.unsure = source.unsure;
         *reason = judge_agents_message(guard, agent_id, context, &source, &cause);
     }
     const char *own_id = json_guard_string(context->notification, "_id");

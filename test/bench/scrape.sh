@@ -4,10 +4,10 @@
 # Usage: test/bench/scrape.sh [-h]
 #
 # Takes the programs in BUILD (build). Delivers SCRAPE_NOTIFICATIONS (3000) as fast as it goes,
-# SCRAPE_RUNS (3) times without and as often with ten scrapes a second, in turn, and prints one line
-# of JSON: medians, the slowest of all scrapes, and the time on a core that a scrape costs the
-# runtime. The limits that the project sets itself: 5 ms for a scrape, and no difference between both
-# times that stands out from that between runs. Another program on the same cores makes the numbers
+# SCRAPE_RUNS (3) times without and as often with ten scrapes a second, in turn, and prints medians,
+# and the time on a core that a scrape costs the runtime: name, unit and number, separated by tabs.
+# The limits that the project sets itself: 5 ms for a scrape, and no difference between both times
+# that stands out from that between runs. Another program on the same cores makes the numbers
 # worthless. This measures; it does not judge.
 
 set -euo pipefail
@@ -135,6 +135,11 @@ pick() {
         END { at = int(NR * percent / 100 + 0.999999); print all[at < 1 ? 1 : at] + 0 }'
 }
 
+# figure NAME UNIT NUMBER: a line of the result.
+figure() {
+    printf '%s\t%s\t%g\n' "$1" "$2" "$3"
+}
+
 main() {
     local i
     case ${1-} in
@@ -156,14 +161,12 @@ main() {
         echo "$value" >>"$folder/with"
     done
     cat "$folder"/scrapes.1.* | grep -xE '[0-9]+' >"$folder/scrapes"
-    printf '{"notifications": %d, "scrapes": %d, "scrape_median_us": %d, "scrape_p99_us": %d, ' \
-        "$NOTIFICATIONS" "$(wc -l <"$folder/scrapes")" "$(pick 50 <"$folder/scrapes")" \
-        "$(pick 99 <"$folder/scrapes")"
-    printf '"scrape_cpu_us": %d, ' "$(($(awk '{ sum += $1 } END { printf "%.0f", sum }' \
-        "$folder/cpu.1") / 1000 / $(wc -l <"$folder/scrapes")))"
-    printf '"scrape_slowest_us": %d, "delivered_ms": %d, "delivered_while_scraped_ms": %d}\n' \
-        "$(pick 100 <"$folder/scrapes")" "$(pick 50 <"$folder/without")" \
-        "$(pick 50 <"$folder/with")"
+    figure "scrape, median" ms "$(($(pick 50 <"$folder/scrapes")))e-3"
+    figure "scrape, 99th of 100" ms "$(($(pick 99 <"$folder/scrapes")))e-3"
+    figure "scrape, on a core" ms "$(($(awk '{ sum += $1 } END { printf "%.0f", sum }' \
+        "$folder/cpu.1") / 1000 / $(wc -l <"$folder/scrapes")))e-3"
+    figure "$NOTIFICATIONS deliveries" ms "$(pick 50 <"$folder/without")"
+    figure "$NOTIFICATIONS deliveries, scraped" ms "$(pick 50 <"$folder/with")"
 }
 
 main "$@"

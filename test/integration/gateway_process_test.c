@@ -82,7 +82,7 @@ static int teardown(void **state)
     process_end(&world->runtime);
     snprintf(folder, sizeof folder, "%s/state", world->folder);
     if (gateway_record_load(folder, &record, NULL) == 0)
-        gateway_record_end(&record, 1000);
+        gateway_record_end(&record, 1000, -1);
     return world_teardown(state);
 }
 

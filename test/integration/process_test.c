@@ -214,6 +214,33 @@ static void test_json_log_lines_are_json(void **state)
     free(output);
 }
 
+/* The shell lowers the limit for good and becomes the runtime. */
+static void launch_with_descriptors(struct world *world, unsigned most)
+{
+    char script[64];
+    char program[300];
+    const char *build = getenv("MISSION_CONTROL_BUILD");
+    snprintf(script, sizeof script, "ulimit -n %u && exec \"$0\"", most);
+    snprintf(
+        program, sizeof program, "%s/mission-control-runtime", build != NULL ? build : "build");
+    world->runtime_program = "../../../../../../../../../../../../bin/sh";
+    world_launch(world, &world->runtime, NULL, (const char *[]){"-c", script, program, NULL});
+}
+
+/* Where it can start at all, it can be stopped. */
+static void test_few_descriptors_do_not_keep_it_from_ending(void **state)
+{
+    struct world *world = *state;
+    for (unsigned most = 20; most <= 36; most += 4) {
+        launch_with_descriptors(world, most);
+        bool started =
+            process_wait_for(&world->runtime, "started successfully", WORLD_WAIT_MS, NULL, 0);
+        if (started)
+            process_signal(&world->runtime, SIGTERM);
+        assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), started ? 0 : 71);
+    }
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -229,6 +256,7 @@ int main(void)
         IN_WORLD(test_stop_ends_hung_sends_at_the_grace),
         IN_WORLD(test_stop_ends_calls_that_wait_for_their_turn),
         IN_WORLD(test_second_signal_ends_at_once),
+        IN_WORLD(test_few_descriptors_do_not_keep_it_from_ending),
         IN_WORLD(test_health_and_version),
         IN_WORLD(test_json_log_lines_are_json),
     };

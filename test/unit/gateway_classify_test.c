@@ -133,6 +133,11 @@ static void test_success_that_is_none(void **state)
         {200, NO_RETRY_AFTER, "", GATEWAY_FAILED_RUN, 0},
         {200, NO_RETRY_AFTER, "<html>", GATEWAY_FAILED_RUN, 0},
         {204, NO_RETRY_AFTER, "", GATEWAY_FAILED_RUN, 0},
+        {200, NO_RETRY_AFTER, "[]", GATEWAY_FAILED_RUN, 0},
+        {200, NO_RETRY_AFTER, "null", GATEWAY_FAILED_RUN, 0},
+        {200, NO_RETRY_AFTER, "\"text\"", GATEWAY_FAILED_RUN, 0},
+        {200, NO_RETRY_AFTER, BAD_REQUEST, GATEWAY_FAILED_RUN, 0},
+        {200, NO_RETRY_AFTER, "{\"error\":\"boom\"}", GATEWAY_FAILED_RUN, 0},
         {200, NO_RETRY_AFTER, "{\"status\":\"completed\"", GATEWAY_FAILED_RUN, 0});
 }
 
@@ -143,6 +148,7 @@ static void test_replied(void **state)
         {200, NO_RETRY_AFTER, "{\"status\":\"completed\",\"output\":[]}", GATEWAY_REPLIED, 0},
         {200, NO_RETRY_AFTER, "{\"output_text\":\"hi\"}", GATEWAY_REPLIED, 0},
         {200, NO_RETRY_AFTER, "{}", GATEWAY_REPLIED, 0},
+        {200, NO_RETRY_AFTER, "{\"error\":null}", GATEWAY_REPLIED, 0},
         {201, NO_RETRY_AFTER, "{\"status\":\"completed\",\"x\":\"\\ud800\"}", GATEWAY_REPLIED, 0},
         {299, 1000, "{\"status\":\"completed\"}", GATEWAY_REPLIED, 0});
 }

@@ -18,7 +18,7 @@
 #include "base/process_stat.h"
 #include "remote/gateway_record.h"
 
-enum { LONG_MS = 20000, PATH_BYTES = 256 };
+enum { LONG_MS = 20000, PATH_BYTES = 256, NO_STOP = -1 };
 
 struct fixture {
     char folder[PATH_BYTES - 32];
@@ -129,7 +129,7 @@ static void test_no_room_for_the_file(void **state)
     struct error error;
     assert_int_equal(gateway_record_make(&fixture->record, getpid(), NULL), 0);
     assert_int_equal(gateway_record_save("/nowhere", &fixture->record, &error), ERROR_SYSTEM);
-    assert_non_null(strstr(error.text, "/nowhere/gateway.pid"));
+    assert_non_null(strstr(error.text, "/nowhere"));
 }
 
 static void test_leftover_is_ended_with_its_group(void **state)
@@ -137,7 +137,7 @@ static void test_leftover_is_ended_with_its_group(void **state)
     struct fixture *fixture = *state;
     start(fixture, "sleep 60 & echo ready; wait");
     assert_true(gateway_record_lives(&fixture->record));
-    assert_true(gateway_record_end(&fixture->record, LONG_MS));
+    assert_true(gateway_record_end(&fixture->record, LONG_MS, NO_STOP));
     assert_false(gateway_record_lives(&fixture->record));
     assert_true(has_ended(fixture));
 }
@@ -147,11 +147,27 @@ static void test_leftover_that_ignores_sigterm_is_killed(void **state)
     struct fixture *fixture = *state;
     struct child_exit ended;
     start(fixture, "trap '' TERM; echo ready; while :; do sleep 60; done");
-    assert_true(gateway_record_end(&fixture->record, 50));
+    assert_true(gateway_record_end(&fixture->record, 50, NO_STOP));
     assert_true(has_ended(fixture));
     child_fini(&fixture->child, &ended);
     fixture->child.pid = 0;
     assert_int_equal(ended.signal, SIGKILL);
+}
+
+/* A stop waits for nobody who was told to end, nor does it kill him. */
+static void test_stop_ends_the_wait(void **state)
+{
+    struct fixture *fixture = *state;
+    int stop[2];
+    start(fixture, "trap '' TERM; echo ready; while :; do sleep 60; done");
+    assert_int_equal(pipe(stop), 0);
+    assert_int_equal(write(stop[1], "", 1), 1);
+    int64_t began_ms = clock_monotonic_ms();
+    assert_false(gateway_record_end(&fixture->record, LONG_MS, stop[0]));
+    assert_true(clock_monotonic_ms() - began_ms < LONG_MS);
+    assert_true(gateway_record_lives(&fixture->record));
+    close(stop[0]);
+    close(stop[1]);
 }
 
 /* The leader is gone, and reaped, as it is for whoever comes after us. */
@@ -171,7 +187,7 @@ static void test_rest_of_a_group_is_found(void **state)
     fixture->child.pid = 0;
     assert_false(gateway_record_lives(&other));
     assert_true(gateway_record_lives(&fixture->record));
-    assert_true(gateway_record_end(&fixture->record, LONG_MS));
+    assert_true(gateway_record_end(&fixture->record, LONG_MS, NO_STOP));
     assert_false(process_group_lives(group, PROCESS_ANY_SESSION));
 }
 
@@ -185,8 +201,8 @@ static void test_others_with_the_same_number_are_left_alone(void **state)
     before_restart.boot_id[0] ^= 1;
     assert_false(gateway_record_lives(&recycled));
     assert_false(gateway_record_lives(&before_restart));
-    assert_true(gateway_record_end(&recycled, LONG_MS));
-    assert_true(gateway_record_end(&before_restart, LONG_MS));
+    assert_true(gateway_record_end(&recycled, LONG_MS, NO_STOP));
+    assert_true(gateway_record_end(&before_restart, LONG_MS, NO_STOP));
     assert_true(gateway_record_lives(&fixture->record));
     assert_int_equal(child_wait(&fixture->child, clock_monotonic_ms() + 100, -1), ERROR_TIMEOUT);
 }
@@ -200,6 +216,7 @@ int main(void)
         WITH_FOLDER(test_no_room_for_the_file),
         WITH_FOLDER(test_leftover_is_ended_with_its_group),
         WITH_FOLDER(test_leftover_that_ignores_sigterm_is_killed),
+        WITH_FOLDER(test_stop_ends_the_wait),
         WITH_FOLDER(test_rest_of_a_group_is_found),
         WITH_FOLDER(test_others_with_the_same_number_are_left_alone),
     };

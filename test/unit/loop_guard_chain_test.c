@@ -196,6 +196,18 @@ static void test_refused_notification_begins_a_chain(void **state)
     must_be_too_far(fixture, 50 + HOPS + 1);
 }
 
+/* A function that throws now may answer later: what was judged meanwhile does not count for ever.
+ */
+static void test_refused_notification_is_asked_for_again(void **state)
+{
+    struct fixture *fixture = *state;
+    atomic_store(&fixture->throwing, 2);
+    must_pass(fixture, HOPS + 1);
+    atomic_store(&fixture->throwing, NOBODY);
+    must_be_too_far(fixture, HOPS + 1);
+    must_be_too_far(fixture, HOPS + 2);
+}
+
 /* Nothing is decided, nor remembered, of a chain that could not be read to its end. */
 static void test_backend_that_fails_in_between(void **state)
 {
@@ -280,6 +292,7 @@ int main(void)
         TEST(test_chain_in_a_circle_ends),
         TEST(test_deleted_notification_begins_a_chain),
         TEST(test_refused_notification_begins_a_chain),
+        TEST(test_refused_notification_is_asked_for_again),
         TEST(test_backend_that_fails_in_between),
         TEST(test_sources_that_are_no_ids_are_not_asked_for),
         TEST(test_least_recently_used_one_is_forgotten),

@@ -10,11 +10,14 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../lib/memory.h"
 #include "base/clock.h"
 #include "base/sync.h"
 #include "serve/http_server.h"
@@ -27,6 +30,10 @@ enum {
     FITTING = 1000,
     MORE_THAN_FIT = 1100,
     CONNECTION_LIMIT = 1024,
+    DESCRIPTORS = 4 * CONNECTION_LIMIT, /* so that a quarter of them is the limit */
+    FEW_DESCRIPTORS = 160,
+    CROWDS = 6,
+    MOST_GROWTH_KIB = 1024,
     CONNECTION_AGE_MS = 5000,
     HEADER_LIMIT_BYTES = 8192,
 };
@@ -64,10 +71,20 @@ static const struct http_server_route ROUTES[] = {
     {NULL, NULL, NULL},
 };
 
+/* Both ends of each connection are in this process. */
+static void allow_descriptors(rlim_t most)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = most < limit.rlim_max ? most : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
 static int setup(void **state)
 {
     struct error error;
     struct http_server *server = NULL;
+    allow_descriptors(DESCRIPTORS);
     if (http_server_create(&server, "127.0.0.1", 0, ROUTES, NULL, &error) != 0)
         fail_msg("%s", error.text);
     *state = server;
@@ -460,16 +477,6 @@ static void start_dripping(const struct http_server *server, int *fds, size_t fr
     }
 }
 
-/* Both ends of each connection are in this process. */
-static void allow_descriptors(void)
-{
-    struct rlimit limit;
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    limit.rlim_cur = limit.rlim_max;
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    assert_true(limit.rlim_max > 2 * MORE_THAN_FIT + 100);
-}
-
 /* Whether the server has closed it, or does so within limit_ms. */
 static bool is_ended(int fd, int limit_ms)
 {
@@ -482,7 +489,6 @@ static void test_a_new_client_takes_the_place_of_the_oldest(void **state)
 {
     static int fds[CONNECTION_LIMIT];
     char answer[ANSWER_BYTES];
-    allow_descriptors();
     int64_t began_ms = clock_monotonic_ms();
     start_dripping(*state, fds, 0, CONNECTION_LIMIT);
     int64_t asked_ms = clock_monotonic_ms();
@@ -496,11 +502,71 @@ static void test_a_new_client_takes_the_place_of_the_oldest(void **state)
         close(fds[i]);
 }
 
+/* A flood leaves the process three quarters of its descriptors. */
+static void test_few_descriptors(void **state)
+{
+    int fds[FEW_DESCRIPTORS / 4];
+    char answer[ANSWER_BYTES];
+    teardown(state);
+    allow_descriptors(FEW_DESCRIPTORS);
+    assert_int_equal(
+        http_server_create((struct http_server **)state, "127.0.0.1", 0, ROUTES, NULL, NULL), 0);
+    allow_descriptors(DESCRIPTORS);
+    int64_t began_ms = clock_monotonic_ms();
+    start_dripping(*state, fds, 0, FEW_DESCRIPTORS / 4);
+    exchange(*state, REQUEST("GET /echo", ""), answer);
+    must_begin(answer, "HTTP/1.1 200 ");
+    assert_true(is_ended(fds[0], AT_ONCE_MS));
+    if (clock_monotonic_ms() - began_ms < CONNECTION_AGE_MS)
+        assert_false(is_ended(fds[FEW_DESCRIPTORS / 4 - 1], 0));
+    for (size_t i = 0; i < FEW_DESCRIPTORS / 4; i++)
+        close(fds[i]);
+}
+
+static long resident_kib(void)
+{
+    char line[256];
+    char *resident;
+    FILE *file = fopen("/proc/self/statm", "re");
+    assert_non_null(file);
+    assert_non_null(fgets(line, sizeof line, file));
+    fclose(file);
+    strtol(line, &resident, 10);
+    return strtol(resident, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static void crowd_in_and_out(const struct http_server *server)
+{
+    static int fds[DRIPPING];
+    char answer[ANSWER_BYTES];
+    start_dripping(server, fds, 0, DRIPPING);
+    exchange(server, REQUEST("GET /echo", ""), answer);
+    for (size_t i = 0; i < DRIPPING; i++) {
+        shutdown(fds[i], SHUT_WR);
+        assert_true(is_ended(fds[i], LONG_MS));
+        close(fds[i]);
+    }
+}
+
+/* What connections needed goes back to the system, however many there were. */
+static void test_crowds_leave_no_memory_behind(void **state)
+{
+    char answer[ANSWER_BYTES];
+    exchange(*state, REQUEST("GET /echo", ""), answer);
+    long before_kib = resident_kib();
+    for (int i = 0; i < CROWDS; i++)
+        crowd_in_and_out(*state);
+    exchange(*state, REQUEST("GET /echo", ""), answer);
+    long growth_kib = resident_kib() - before_kib;
+    print_message("%d crowds of %d: memory %+ld KiB\n", CROWDS, DRIPPING, growth_kib);
+    if (memory_is_measurable())
+        assert_true(growth_kib < MOST_GROWTH_KIB);
+}
+
 static void test_dripping_clients(void **state)
 {
     static int fds[MORE_THAN_FIT];
     char answer[ANSWER_BYTES];
-    allow_descriptors();
     int64_t began_ms = clock_monotonic_ms();
     start_dripping(*state, fds, 0, DRIPPING);
     int64_t asked_ms = clock_monotonic_ms();
@@ -573,6 +639,8 @@ int main(void)
         WITH_SERVER(test_stop_with_open_connections),
         WITH_SERVER(test_many_at_once),
         WITH_SERVER(test_a_new_client_takes_the_place_of_the_oldest),
+        WITH_SERVER(test_few_descriptors),
+        WITH_SERVER(test_crowds_leave_no_memory_behind),
         WITH_SERVER(test_dripping_clients),
         cmocka_unit_test(test_it_ticks),
         cmocka_unit_test(test_bad_host),

@@ -1,0 +1,107 @@
+/* What the HTTP client makes of the headers of an answer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "../lib/stub_server.h"
+#include "remote/http_client.h"
+
+enum { TIMEOUT_MS = 20000, LIMIT_BYTES = 4096, DAY_MS = 24 * 3600 * 1000, ANSWER_BYTES = 512 };
+
+static void fetch(const char *bytes, struct http_answer *answer)
+{
+    static const atomic_bool never = false;
+    struct stub_server *server = stub_server_start(bytes);
+    struct http_client *client;
+    char url[64];
+    const struct http_request request = {.url = url,
+        .headers = (const char *[]){NULL},
+        .timeout_ms = TIMEOUT_MS,
+        .answer_limit_bytes = LIMIT_BYTES,
+        .ignore_proxy = true};
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/", stub_server_port(server));
+    assert_int_equal(http_client_create(&client, NULL, &never, NULL), 0);
+    http_client_perform(client, &request, answer);
+    assert_int_equal(answer->failure, HTTP_ANSWERED);
+    http_client_destroy(client);
+    stub_server_stop(server);
+}
+
+/* The pause that the value of a Retry-After asks for. */
+static int64_t pause_ms(const char *value)
+{
+    struct http_answer answer;
+    char bytes[ANSWER_BYTES];
+    snprintf(bytes, sizeof bytes, "HTTP/1.1 503 Busy\r\nRetry-After: %s\r\n\r\n", value);
+    fetch(bytes, &answer);
+    assert_true(answer.has_retry_after);
+    return answer.retry_after_ms;
+}
+
+static int64_t pause_until_ms(time_t seconds_from_now)
+{
+    char date[64];
+    struct tm parts;
+    time_t at = time(NULL) + seconds_from_now;
+    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&at, &parts));
+    return pause_ms(date);
+}
+
+static void test_retry_after_in_seconds(void **state)
+{
+    (void)state;
+    assert_int_equal(pause_ms("0"), 0);
+    assert_int_equal(pause_ms("7"), 7000);
+    assert_int_equal(pause_ms("  7  "), 7000);
+    assert_int_equal(pause_ms("1.5"), 1000);
+    assert_int_equal(pause_ms("86401"), DAY_MS);
+    assert_int_equal(pause_ms("99999999999999999999999999"), DAY_MS);
+}
+
+static void test_retry_after_as_a_date(void **state)
+{
+    (void)state;
+    assert_in_range(pause_until_ms(600), 540000, 600000);
+    assert_int_equal(pause_until_ms(-100), 0);
+    assert_int_equal(pause_ms("Sun, 06 Nov 1994 08:49:37 GMT"), 0);
+    assert_int_equal(pause_ms("Fri, 31 Dec 9999 23:59:59 GMT"), DAY_MS);
+}
+
+static void test_retry_after_that_cannot_be_read(void **state)
+{
+    (void)state;
+    static const char *const values[] = {"", "soon", "-5", "-99999999999999999999", "\xFF", "0x10"};
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
+        assert_int_equal(pause_ms(values[i]), 0);
+}
+
+static void test_no_retry_after(void **state)
+{
+    (void)state;
+    struct http_answer answer;
+    fetch("HTTP/1.1 503 Busy\r\nX-Retry-After: 7\r\n\r\n", &answer);
+    assert_false(answer.has_retry_after);
+    assert_int_equal(answer.retry_after_ms, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_retry_after_in_seconds),
+        cmocka_unit_test(test_retry_after_as_a_date),
+        cmocka_unit_test(test_retry_after_that_cannot_be_read),
+        cmocka_unit_test(test_no_retry_after),
+    };
+    assert_int_equal(http_client_library_start(NULL), 0);
+    int failures = cmocka_run_group_tests_name("http_client", tests, NULL, NULL);
+    http_client_library_stop();
+    return failures;
+}
