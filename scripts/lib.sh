@@ -182,6 +182,16 @@ wait_for_words() {
     return 1
 }
 
+# wait_until LIMIT_S COMMAND...: until COMMAND succeeds; fails, and says so, when the time is over.
+wait_until() {
+    local deadline_ms=$(($(now_ms) + $1 * 1000))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        if (($(now_ms) > deadline_ms)); then warn "not within the time: $*" && return 1; fi
+        sleep 0.1
+    done
+}
+
 # docker ARGUMENT...: the command in DOCKER, e.g. "sudo -E docker", or docker itself.
 docker() {
     local words

@@ -148,16 +148,6 @@ stop_runtime() {
     return "$status"
 }
 
-# wait_until LIMIT_S COMMAND...: until COMMAND succeeds.
-wait_until() {
-    local deadline_ms=$(($(now_ms) + $1 * 1000))
-    shift
-    until "$@"; do
-        if (($(now_ms) > deadline_ms)); then return 1; fi
-        sleep 0.1
-    done
-}
-
 # health PATH: one value of the runtime's /health.
 health() {
     http GET "$health_port" /health | json_get "$1"

@@ -77,6 +77,21 @@ lacks() {
     fails grep -nE -- "$1" "$2"
 }
 
+# equal WANTED FOUND [WHAT]
+equal() {
+    [[ $1 == "$2" ]] || { say "${3-}: wanted \"$1\", found \"$2\"" && return 1; }
+}
+
+# holds TEXT PART
+holds() {
+    [[ $1 == *"$2"* ]] || { printf 'missing "%s" in:\n%s\n' "$2" "$1" && return 1; }
+}
+
+# hides TEXT PART: the opposite of holds, as lacks is for the lines of a file.
+hides() {
+    [[ $1 != *"$2"* ]] || { printf 'there is "%s" in:\n%s\n' "$2" "$1" && return 1; }
+}
+
 # The last words of each script.
 finish() {
     say "$passed passed, $failed failed"
