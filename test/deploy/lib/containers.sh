@@ -27,11 +27,6 @@ skip_without_engine() {
     fi
 }
 
-# all_passed: so far.
-all_passed() {
-    ((failed == 0))
-}
-
 build_image() {
     local options=()
     [[ -z ${MISSION_CONTROL_IMAGE-} ]] || return 0
