@@ -134,7 +134,7 @@ check_gateway_url() {
 # --- The demo ---
 
 check_sandbox_comes_up() {
-    compose sandbox up --no-build -d --wait sandbox-runtime
+    PROFILE=sandbox DAEMON=1 BUILD=0 "$ROOT/scripts/runtime-docker-up.sh"
     equal "sandbox sandbox-runtime" "$(compose sandbox ps -a --services | sort | paste -sd ' ')"
     demo_answers
 }
