@@ -2,9 +2,11 @@
 #ifndef LOOPS_LOOP_H
 #define LOOPS_LOOP_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "base/sync.h"
 
 /* More than the calls of one round may take together: the reporter's are five of a minute. */
@@ -17,10 +19,24 @@ struct loop {
     bool poked;
     bool stopping;
     int64_t expected_ms; /* when its thread has to have shown up again, monotonic */
+
+    /* Of the thread that starts and ends the loop. */
+    pthread_t thread;
+    bool started;
 };
 
 void loop_init(struct loop *loop);
 void loop_fini(struct loop *loop);
+
+/*
+ * Runs body(argument) in a thread of that name (15 bytes at most), which is to go round by
+ * loop_wait. Returns 0, or what thread_start returns.
+ */
+int loop_start(struct loop *loop, const char *name, void *(*body)(void *argument), void *argument,
+    struct error *error);
+
+/* Stops the loop and waits for its thread; nothing when there is none. */
+void loop_end(struct loop *loop);
 
 /* Asks the thread to go round before its time. Any thread; does not block. */
 void loop_poke(struct loop *loop);

@@ -1,4 +1,4 @@
-/* The certificate authorities that TLS connections trust, loaded once and shared by all. */
+/* The certificate authorities that TLS connections trust, shared by all. */
 #ifndef REMOTE_CA_STORE_H
 #define REMOTE_CA_STORE_H
 
@@ -8,9 +8,10 @@ struct ca_store;
 
 /*
  * Makes a store of the system's authorities (OpenSSL's default file and folder, or SSL_CERT_FILE
- * and SSL_CERT_DIR), plus those in the PEM file ca_file unless it is NULL. Returns 0, or
- * ERROR_INVALID when ca_file cannot be read or holds no certificate, or ERROR_NO_MEMORY.
- * *store is the caller's, destroyed after the last connection that uses it.
+ * and SSL_CERT_DIR; those of a folder are read when they first occur), plus those in the PEM file
+ * ca_file unless it is NULL. Returns 0, or ERROR_INVALID when ca_file cannot be read or holds no
+ * certificate, or ERROR_NO_MEMORY. *store is the caller's, destroyed after the last connection that
+ * uses it.
  */
 int ca_store_create(struct ca_store **store, const char *ca_file, struct error *error);
 void ca_store_destroy(struct ca_store *store);

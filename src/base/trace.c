@@ -3,9 +3,29 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
 
-enum { ID_BITS = 128, SPAN_BITS = 64, HIGHEST_BYTES = ID_BITS / 8 };
+enum { ID_BITS = 128, SPAN_BITS = 64, HIGHEST_BYTES = ID_BITS / 8, STOCK_BYTES = 256 };
+
+/* Random bytes for the next requests of a thread, so that not each of them costs a system call. */
+static _Thread_local struct {
+    uint8_t bytes[STOCK_BYTES];
+    size_t left;
+} stock;
+
+/* count is at most STOCK_BYTES. */
+static bool take_random(uint8_t *bytes, size_t count)
+{
+    if (stock.left < count) {
+        if (getrandom(stock.bytes, STOCK_BYTES, 0) != STOCK_BYTES)
+            return false;
+        stock.left = STOCK_BYTES;
+    }
+    stock.left -= count;
+    memcpy(bytes, stock.bytes + stock.left, count);
+    return true;
+}
 
 /* So many random bits as digits; "" when there are none. All zero means "invalid" to readers. */
 static void random_digits(char *digits, size_t bits)
@@ -15,7 +35,7 @@ static void random_digits(char *digits, size_t bits)
     size_t count = bits / 8;
     uint8_t any = 0;
     digits[0] = '\0';
-    if (getrandom(bytes, count, 0) != (ssize_t)count)
+    if (!take_random(bytes, count))
         return;
     for (size_t i = 0; i < count; i++) {
         digits[2 * i] = hexadecimal[bytes[i] >> 4];

@@ -41,7 +41,12 @@ static size_t distance(const char *a, const char *b)
 /* Whether upper is near known, and nearer than *best, which then becomes the distance. */
 static bool is_near(const char *upper, const char *known, size_t *best)
 {
-    size_t allowed = strlen(known) < SHORT_NAME_BYTES ? 1 : 2;
+    size_t known_bytes = strlen(known);
+    size_t upper_bytes = strlen(upper);
+    size_t allowed = known_bytes < SHORT_NAME_BYTES ? 1 : 2;
+    /* Each letter more is one step at least; most names are told apart by that alone. */
+    if (upper_bytes > known_bytes + allowed || known_bytes > upper_bytes + allowed)
+        return false;
     size_t found = distance(upper, known);
     if (found > allowed || found >= *best)
         return false;

@@ -16,8 +16,6 @@ struct agent_sync {
     struct agent_sync_parts parts;
     struct http_client *client;
     struct loop loop;
-    pthread_t thread;
-    bool started;
 
     /* The thread's own. */
     unsigned failures;  /* syncs in a row */
@@ -168,9 +166,7 @@ void agent_sync_destroy(struct agent_sync *sync)
 
 int agent_sync_start(struct agent_sync *sync, struct error *error)
 {
-    int result = thread_start(&sync->thread, "mc-agents", run, sync, error);
-    sync->started = result == 0;
-    return result;
+    return loop_start(&sync->loop, "mc-agents", run, sync, error);
 }
 
 bool agent_sync_is_alive(struct agent_sync *sync, int64_t now_ms)
@@ -180,9 +176,5 @@ bool agent_sync_is_alive(struct agent_sync *sync, int64_t now_ms)
 
 void agent_sync_stop(struct agent_sync *sync)
 {
-    if (!sync->started)
-        return;
-    loop_stop(&sync->loop);
-    thread_join(sync->thread);
-    sync->started = false;
+    loop_end(&sync->loop);
 }

@@ -10,7 +10,13 @@
 #include "remote/service_actions.h"
 
 /* A newer backend cuts pages at 500 rows whatever it is asked for. */
-enum { POKE_GAP_MS = 100, SHORTEST_CUT_ROWS = 500 };
+enum { SHORTEST_CUT_ROWS = 500 };
+
+/*
+ * Between the beginnings of two polls when workers ask for the second. A row costs about 15 us of
+ * this thread's time to read and the backend some, too, so a long list is asked for less often.
+ */
+enum { POKE_GAP_MS = 100, ROWS_OF_A_MS_MORE = 4 };
 
 static const char component[] = "Delivery";
 
@@ -18,11 +24,10 @@ struct delivery_poller {
     struct delivery_poller_parts parts;
     struct http_client *client;
     struct loop loop;
-    pthread_t thread;
-    bool started;
 
     /* The thread's own. */
     unsigned failures; /* polls in a row */
+    size_t listed;     /* rows of the last page */
     bool polled;       /* a poll has worked */
     bool said_refused; /* ids that are no ids are said once, not at each poll */
 };
@@ -53,18 +58,29 @@ void delivery_poller_destroy(struct delivery_poller *poller)
     free(poller);
 }
 
-/* Stuck entries stay in the backend's list, so the page grows by what is held already. */
+/*
+ * What is held stays in the backend's list, the oldest of it first, so new ones are behind that
+ * many. As each page lists the held ones again, the new ones asked for are as many, too, as far as
+ * there is room: a backlog is then taken in with as many rows as it has, and not with their square.
+ */
 static unsigned page_limit(const struct delivery_poller *poller)
 {
+    const struct config *config = poller->parts.config;
     struct send_queue_counts counts;
     send_queue_counts(poller->parts.queue, &counts);
-    size_t limit = poller->parts.config->delivery_list_limit + counts.held;
+    size_t capacity = config->delivery_queue_capacity;
+    size_t room = counts.ready < capacity ? capacity - counts.ready : 0;
+    size_t fresh = counts.held < room ? counts.held : room;
+    if (fresh < config->delivery_list_limit)
+        fresh = config->delivery_list_limit;
+    size_t limit = counts.held + fresh;
     return (unsigned)(limit < SEND_QUEUE_MOST_HELD ? limit : SEND_QUEUE_MOST_HELD);
 }
 
 static void count_page(struct delivery_poller *poller, const struct notification_page *page)
 {
     struct stats *stats = poller->parts.stats;
+    poller->listed = page->listed;
     atomic_store(&stats->last_poll_ms, clock_wall_ms());
     atomic_store(&stats->consecutive_poll_failures, 0);
     metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_LISTED, NULL, NULL, (int64_t)page->listed);
@@ -176,6 +192,11 @@ static int64_t poll_once(struct delivery_poller *poller)
     return more ? 0 : poller->parts.config->delivery_interval_ms;
 }
 
+static int64_t poke_gap_ms(const struct delivery_poller *poller)
+{
+    return POKE_GAP_MS + (int64_t)(poller->listed / ROWS_OF_A_MS_MORE);
+}
+
 static void *run(void *argument)
 {
     struct delivery_poller *poller = argument;
@@ -187,7 +208,7 @@ static void *run(void *argument)
         began_at_ms = clock_monotonic_ms();
         delay_ms = poll_once(poller);
         /* A failing backend is not asked more often because workers poke. */
-        poke_from_ms = poller->failures > 0 ? INT64_MAX : began_at_ms + POKE_GAP_MS;
+        poke_from_ms = poller->failures > 0 ? INT64_MAX : began_at_ms + poke_gap_ms(poller);
     } while (loop_wait(&poller->loop, clock_monotonic_ms() + delay_ms, poke_from_ms));
     atomic_store(&poller->parts.stats->delivery_running, false);
     return NULL;
@@ -195,9 +216,7 @@ static void *run(void *argument)
 
 int delivery_poller_start(struct delivery_poller *poller, struct error *error)
 {
-    int result = thread_start(&poller->thread, "mc-poll", run, poller, error);
-    poller->started = result == 0;
-    return result;
+    return loop_start(&poller->loop, "mc-poll", run, poller, error);
 }
 
 void delivery_poller_poke(void *poller)
@@ -212,9 +231,5 @@ bool delivery_poller_is_alive(struct delivery_poller *poller, int64_t now_ms)
 
 void delivery_poller_stop(struct delivery_poller *poller)
 {
-    if (!poller->started)
-        return;
-    loop_stop(&poller->loop);
-    thread_join(poller->thread);
-    poller->started = false;
+    loop_end(&poller->loop);
 }

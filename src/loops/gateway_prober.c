@@ -23,8 +23,6 @@ struct probing_thread {
     int kind;
     struct http_client *client;
     struct loop loop;
-    pthread_t thread;
-    bool started;
 };
 
 struct gateway_prober {
@@ -120,8 +118,7 @@ int gateway_prober_start(struct gateway_prober *prober, struct error *error)
     int result = 0;
     for (int kind = 0; result == 0 && kind < THREADS; kind++) {
         struct probing_thread *thread = &prober->threads[kind];
-        result = thread_start(&thread->thread, kinds[kind].name, run, thread, error);
-        thread->started = result == 0;
+        result = loop_start(&thread->loop, kinds[kind].name, run, thread, error);
     }
     if (result != 0)
         gateway_prober_stop(prober);
@@ -147,9 +144,6 @@ void gateway_prober_stop(struct gateway_prober *prober)
 {
     for (int kind = 0; kind < THREADS; kind++)
         loop_stop(&prober->threads[kind].loop);
-    for (int kind = 0; kind < THREADS; kind++) {
-        if (prober->threads[kind].started)
-            thread_join(prober->threads[kind].thread);
-        prober->threads[kind].started = false;
-    }
+    for (int kind = 0; kind < THREADS; kind++)
+        loop_end(&prober->threads[kind].loop);
 }

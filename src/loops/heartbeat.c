@@ -8,8 +8,6 @@
 struct heartbeat {
     struct heartbeat_parts parts;
     struct loop loop;
-    pthread_t thread;
-    bool started;
 };
 
 int heartbeat_create(
@@ -64,9 +62,7 @@ static void *run(void *argument)
 
 int heartbeat_start(struct heartbeat *heartbeat, struct error *error)
 {
-    int result = thread_start(&heartbeat->thread, "mc-beat", run, heartbeat, error);
-    heartbeat->started = result == 0;
-    return result;
+    return loop_start(&heartbeat->loop, "mc-beat", run, heartbeat, error);
 }
 
 void heartbeat_poke(void *heartbeat)
@@ -81,9 +77,5 @@ bool heartbeat_is_alive(struct heartbeat *heartbeat, int64_t now_ms)
 
 void heartbeat_stop(struct heartbeat *heartbeat)
 {
-    if (!heartbeat->started)
-        return;
-    loop_stop(&heartbeat->loop);
-    thread_join(heartbeat->thread);
-    heartbeat->started = false;
+    loop_end(&heartbeat->loop);
 }

@@ -8,6 +8,7 @@ void loop_init(struct loop *loop)
     cond_init(&loop->changed);
     loop->poked = false;
     loop->stopping = false;
+    loop->started = false;
     loop->expected_ms = clock_monotonic_ms() + LOOP_LONGEST_ROUND_MS;
 }
 
@@ -15,6 +16,22 @@ void loop_fini(struct loop *loop)
 {
     cond_fini(&loop->changed);
     mutex_fini(&loop->lock);
+}
+
+int loop_start(struct loop *loop, const char *name, void *(*body)(void *argument), void *argument,
+    struct error *error)
+{
+    int result = thread_start(&loop->thread, name, body, argument, error);
+    loop->started = result == 0;
+    return result;
+}
+
+void loop_end(struct loop *loop)
+{
+    loop_stop(loop);
+    if (loop->started)
+        thread_join(loop->thread);
+    loop->started = false;
 }
 
 static void set_flag(struct loop *loop, bool *flag)

@@ -25,8 +25,6 @@ struct reporter {
     struct reporter_parts parts;
     struct http_client *client;
     struct loop loop;
-    pthread_t thread;
-    bool started;
 
     /* The thread's own. */
     struct trace trace; /* of the current round */
@@ -297,9 +295,7 @@ static void *run(void *argument)
 
 int reporter_start(struct reporter *reporter, struct error *error)
 {
-    int result = thread_start(&reporter->thread, "mc-report", run, reporter, error);
-    reporter->started = result == 0;
-    return result;
+    return loop_start(&reporter->loop, "mc-report", run, reporter, error);
 }
 
 void reporter_poke(void *reporter)
@@ -314,11 +310,7 @@ bool reporter_is_alive(struct reporter *reporter, int64_t now_ms)
 
 void reporter_stop(struct reporter *reporter)
 {
-    if (!reporter->started)
-        return;
-    loop_stop(&reporter->loop);
-    thread_join(reporter->thread);
-    reporter->started = false;
+    loop_end(&reporter->loop);
 }
 
 void reporter_say_offline(struct convex *convex, struct ca_store *store)

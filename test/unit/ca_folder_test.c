@@ -1,0 +1,135 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "remote/ca_folder.h"
+
+enum { PATH_BYTES = 256 };
+
+struct fixture {
+    char root[PATH_BYTES];
+    char folder[PATH_BYTES + 16];
+    char bundle[PATH_BYTES + 16];
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    const char *parent = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
+    snprintf(fixture->root, sizeof fixture->root, "%s/authorities-XXXXXX", parent);
+    assert_non_null(mkdtemp(fixture->root));
+    snprintf(fixture->folder, sizeof fixture->folder, "%s/certs", fixture->root);
+    snprintf(fixture->bundle, sizeof fixture->bundle, "%s/bundle.crt", fixture->root);
+    assert_int_equal(mkdir(fixture->folder, 0700), 0);
+    *state = fixture;
+    return 0;
+}
+
+static void name_path(char *path, const struct fixture *fixture, const char *name)
+{
+    snprintf(path, PATH_BYTES + 64, "%s/%s", fixture->folder, name);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void add_to_folder(const struct fixture *fixture, const char *name, const char *text)
+{
+    char path[PATH_BYTES + 64];
+    name_path(path, fixture, name);
+    write_file(path, text);
+}
+
+static bool is_whole(const struct fixture *fixture)
+{
+    return ca_folder_is_whole(fixture->folder, fixture->bundle);
+}
+
+static int teardown(void **state)
+{
+    static const char *const names[] = {
+        "0123abcd.0", "0123abcd.1", "ffffffff.10", "0123abcd.r0", "0123abcd.", "own.pem"};
+    struct fixture *fixture = *state;
+    char path[PATH_BYTES + 64];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        name_path(path, fixture, names[i]);
+        unlink(path);
+    }
+    unlink(fixture->bundle);
+    assert_int_equal(rmdir(fixture->folder), 0);
+    assert_int_equal(rmdir(fixture->root), 0);
+    free(fixture);
+    return 0;
+}
+
+static void test_folder_with_all_of_the_bundle(void **state)
+{
+    const struct fixture *fixture = *state;
+    write_file(fixture->bundle, "one\ntwo\nthree\n");
+    add_to_folder(fixture, "0123abcd.0", "one\n");
+    add_to_folder(fixture, "0123abcd.1", "two\n");
+    assert_false(is_whole(fixture));
+    add_to_folder(fixture, "ffffffff.10", "three\n");
+    assert_true(is_whole(fixture));
+}
+
+static void test_bundle_that_somebody_replaced(void **state)
+{
+    const struct fixture *fixture = *state;
+    add_to_folder(fixture, "0123abcd.0", "one\n");
+    add_to_folder(fixture, "0123abcd.1", "two\n");
+    write_file(fixture->bundle, "own\n");
+    assert_false(is_whole(fixture));
+    write_file(fixture->bundle, "one\ntwo\nown\n");
+    assert_false(is_whole(fixture));
+}
+
+static void test_names_by_which_nothing_is_found(void **state)
+{
+    const struct fixture *fixture = *state;
+    write_file(fixture->bundle, "one\ntwo\n");
+    add_to_folder(fixture, "0123abcd.0", "one\n");
+    add_to_folder(fixture, "0123abcd.r0", "two\n");
+    assert_false(is_whole(fixture));
+    add_to_folder(fixture, "0123abcd.", "two\n");
+    assert_false(is_whole(fixture));
+    add_to_folder(fixture, "own.pem", "two\n");
+    assert_false(is_whole(fixture));
+}
+
+static void test_what_is_not_there(void **state)
+{
+    const struct fixture *fixture = *state;
+    assert_false(is_whole(fixture));
+    write_file(fixture->bundle, "");
+    assert_false(is_whole(fixture));
+    write_file(fixture->bundle, "one\n");
+    assert_false(ca_folder_is_whole("/nonexistent/folder", fixture->bundle));
+    assert_false(ca_folder_is_whole(fixture->folder, fixture->folder));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_folder_with_all_of_the_bundle, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bundle_that_somebody_replaced, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_names_by_which_nothing_is_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_not_there, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
