@@ -170,15 +170,13 @@ run: $(BUILD)/mission-control-runtime
 dev:
 	scripts/dev.sh
 
-# Every profile is named, so that nothing is left out that another one started; and no .env is
-# needed to look at what runs or to end it.
+# Every profile is named, so that nothing is left out that another one started.
 COMPOSE_FILE ?= docker-compose.runtime.yml
 DOCKER ?= docker
 DAEMON ?= 1
-PROFILE ?= runtime
+PROFILE ?=
 COMPOSE_SETTINGS := DOCKER="$(DOCKER)" COMPOSE_FILE="$(COMPOSE_FILE)"
-COMPOSE_ALL := $(COMPOSE_SETTINGS) RUNTIME_ENV_FILE=/dev/null $(DOCKER) compose \
-	--profile runtime --profile openclaw --profile sandbox
+COMPOSE_ALL := $(COMPOSE_SETTINGS) $(DOCKER) compose --profile openclaw --profile sandbox
 
 docker-up:
 	$(COMPOSE_SETTINGS) PROFILE=$(PROFILE) DAEMON=$(DAEMON) scripts/runtime-docker-up.sh

@@ -182,6 +182,33 @@ wait_for_words() {
     return 1
 }
 
+# wait_until LIMIT_S COMMAND...: until COMMAND succeeds; fails, and says so, when the time is over.
+wait_until() {
+    local deadline_ms=$(($(now_ms) + $1 * 1000))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        if (($(now_ms) > deadline_ms)); then warn "not within the time: $*" && return 1; fi
+        sleep 0.1
+    done
+}
+
+# npm_offers PACKAGE@VERSION: whether npm finds it; else prints the reason.
+npm_offers() {
+    command -v npm >/dev/null || { say "there is no npm here, from which $1 comes" && return 1; }
+    timeout 20 npm view "$1" version --fetch-retries=0 >/dev/null 2>&1 ||
+        { say "npm finds no $1: its registry is out of reach" && return 1; }
+}
+
+# npm_install FOLDER PACKAGE [OPTION...]: into a folder of its own, or npm would tidy up.
+npm_install() {
+    local into=$1
+    shift
+    mkdir -p "$into"
+    echo '{"private": true}' >"$into/package.json"
+    (cd "$into" && npm install --no-audit --no-fund --loglevel=error "$@") ||
+        die "npm could not install $1; its words are above"
+}
+
 # docker ARGUMENT...: the command in DOCKER, e.g. "sudo -E docker", or docker itself.
 docker() {
     local words

@@ -4,7 +4,8 @@
 # Usage: scripts/runtime-docker-up.sh [-h]
 #
 # Variables of the environment:
-#   PROFILE                   runtime (the default), openclaw or sandbox
+#   PROFILE                   empty, the default: the runtime alone; openclaw: with a gateway; sandbox:
+#                             the demo instead
 #   DAEMON                    1: in the background, back when all are healthy; 0, the default: in the
 #                             foreground until Ctrl-C
 #   BUILD                     1, the default: builds first; 0: takes the images that are there
@@ -18,16 +19,10 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=compose-lib.sh
+. "$(dirname "$0")/compose-lib.sh"
 
-readonly PROFILE=${PROFILE:-runtime}
-readonly DAEMON=${DAEMON:-0} BUILD=${BUILD:-1} PRUNE_ON_FAIL=${PRUNE_ON_FAIL:-1}
-export COMPOSE_FILE=${COMPOSE_FILE:-docker-compose.runtime.yml}
-export DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0}
-export COMPOSE_DOCKER_CLI_BUILD=${COMPOSE_DOCKER_CLI_BUILD:-0}
-
-compose() {
-    docker compose --profile "$PROFILE" "$@"
-}
+readonly DAEMON=${DAEMON:-0} PRUNE_ON_FAIL=${PRUNE_ON_FAIL:-1}
 
 # fail WORDS...: with what usually helps.
 fail() {
@@ -38,18 +33,11 @@ fail() {
 }
 
 build() {
-    compose build && return
+    compose build "${services[@]}" && return
     [[ $PRUNE_ON_FAIL == 1 ]] || return 1
     warn "The build failed; emptying the build cache and trying once more."
     docker builder prune -f >&2
-    compose build
-}
-
-# Compose itself says what is wrong with the files.
-check_files() {
-    compose config --quiet || fail "that is in the way; if there is no .env: cp .env.example .env," \
-        "and fill in ACCOUNT_ID, CONVEX_URL and SERVICE_TOKEN"
-    [[ -n $(compose config --services) ]] || fail "there is no profile $PROFILE"
+    compose build "${services[@]}"
 }
 
 say_where() {
@@ -75,13 +63,13 @@ main() {
     esac
     cd "$ROOT"
     has_engine >&2 || exit 1
-    check_files
+    check_settings || fail "nothing was started"
     if [[ $BUILD != 0 ]]; then build || fail "the build failed"; fi
     if [[ $DAEMON != 1 ]]; then
-        compose up --no-build
+        compose up --no-build "${services[@]}"
         return
     fi
-    compose up --no-build -d --wait || fail "not everything became healthy"
+    compose up --no-build -d --wait "${services[@]}" || fail "not everything became healthy"
     say_where
 }
 

@@ -7,7 +7,7 @@
 # The status is 0 when the new images are in use, 1 when the previous ones are or nothing runs.
 #
 # Variables of the environment:
-#   PROFILE                   runtime (the default), openclaw or sandbox
+#   PROFILE                   empty (the default), openclaw or sandbox
 #   BUILD                     1, the default: builds; 0: pulls RUNTIME_IMAGE and GATEWAY_IMAGE
 #   UPGRADE_TIMEOUT_S         how long the new containers may take to become healthy; 120
 #   COMPOSE_FILE, DOCKER_BUILDKIT, COMPOSE_DOCKER_CLI_BUILD, DOCKER
@@ -16,25 +16,16 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=compose-lib.sh
+. "$(dirname "$0")/compose-lib.sh"
 
-readonly PROFILE=${PROFILE:-runtime} BUILD=${BUILD:-1}
 readonly UPGRADE_TIMEOUT_S=${UPGRADE_TIMEOUT_S:-120}
-export COMPOSE_FILE=${COMPOSE_FILE:-docker-compose.runtime.yml}
-export DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0}
-export COMPOSE_DOCKER_CLI_BUILD=${COMPOSE_DOCKER_CLI_BUILD:-0}
 # By service: the image that is in use, and the name under which Compose looks for it.
 declare -A previous=() image_name=()
-services=()
 
-compose() {
-    docker compose --profile "$PROFILE" "$@"
-}
-
-read_services() {
+read_image_names() {
     local service config
     config=$(compose config --format json)
-    mapfile -t services < <(compose config --services)
-    ((${#services[@]} > 0)) || die "there is no profile $PROFILE"
     for service in "${services[@]}"; do
         image_name[$service]=$(json_get "services.$service.image" <<<"$config")
     done
@@ -56,7 +47,7 @@ previous_name() {
 }
 
 fetch() {
-    if [[ $BUILD != 0 ]]; then compose build; else compose pull; fi
+    if [[ $BUILD != 0 ]]; then compose build "${services[@]}"; else compose pull "${services[@]}"; fi
 }
 
 # health_of SERVICE: healthy, starting, unhealthy, or what state it is in if nobody checks.
@@ -89,7 +80,7 @@ wait_for() {
 
 start_and_wait() {
     local service
-    compose up --no-build -d || return 1
+    compose up --no-build -d "${services[@]}" || return 1
     for service in "${services[@]}"; do
         wait_for "$service" || return 1
     done
@@ -114,8 +105,8 @@ main() {
     esac
     cd "$ROOT"
     has_engine >&2 || exit 1
-    compose config --quiet || die "the settings above are not complete: see docs/docker-compose.md"
-    read_services
+    check_settings || die "nothing was changed; docs/docker-compose.md has what helps"
+    read_image_names
     keep_previous
     fetch || die "there is no new image; what was running goes on"
     start_and_wait || roll_back

@@ -34,6 +34,7 @@ struct gateway_gate;
 
 struct gate_settings {
     bool enabled;            /* false: shut for ever */
+    const char *url;         /* the gateway's, for the reasons; outlives the gate */
     int64_t check_ms;        /* an open gate of which nothing was heard for so long is probed */
     int64_t backoff_base_ms; /* between the sends of a trickle: from this */
     int64_t backoff_max_ms;  /* to this */

@@ -27,7 +27,8 @@ struct http_request {
      * for this.
      */
     bool single_use_connection;
-    bool ignore_proxy; /* else http_proxy, https_proxy and no_proxy are obeyed */
+    bool ignore_proxy;  /* else http_proxy, https_proxy and no_proxy are obeyed */
+    bool wants_details; /* what of the answer is said to be one */
 };
 
 enum http_failure {
@@ -53,9 +54,9 @@ struct http_answer {
     bool sent;                     /* whether any byte of the request went out */
     bool has_retry_after;          /* whether the header was there */
     int64_t retry_after_ms;        /* from now, a day at most; 0 when it could not be read */
-    int64_t date_ms;               /* the header Date, since 1970; 0 when there was none */
+    int64_t date_ms;               /* a detail: the header Date, since 1970; 0 without one */
     bool certificate_refused;      /* the other side's certificate is why nothing was sent */
-    char peer[HTTP_PEER_BYTES];    /* "address port number" spoken to (a proxy's, too), or "" */
+    char peer[HTTP_PEER_BYTES];    /* a detail: "address port number" spoken to, or a proxy's */
     char reason[ERROR_TEXT_BYTES]; /* what went wrong, in words; "" when HTTP_ANSWERED */
 };
 

@@ -21,6 +21,7 @@ static void ask(struct doctor *doctor, const struct doctor_side *side, struct ht
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .single_use_connection = true,
         .ignore_proxy = side->ignore_proxy,
+        .wants_details = true,
     };
     int64_t before_ms = clock_wall_ms();
     http_client_perform(doctor->client, &request, answer);

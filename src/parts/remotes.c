@@ -61,6 +61,7 @@ static int start_gate(struct runtime *runtime, struct error *error)
     const struct config *config = runtime->config;
     const struct gate_settings settings = {
         .enabled = gateway_is_enabled(runtime->gateway),
+        .url = config->gateway_url,
         .check_ms = config->health_check_interval_ms < LONGEST_CHECK_MS
                         ? config->health_check_interval_ms
                         : LONGEST_CHECK_MS,

@@ -209,16 +209,27 @@ static const char *advice(int status)
     }
 }
 
+/* Why the gate is shut by that result, into GATE_REASON_BYTES. */
+static void explain(
+    const struct gateway_gate *gate, const struct gateway_result *result, char *reason)
+{
+    char words[GATE_REASON_BYTES / 2];
+    text_copy(words, sizeof words, result->error.text);
+    if (result->outcome == GATEWAY_MISCONFIGURED)
+        snprintf(reason, GATE_REASON_BYTES, "%s (%s)", advice(result->status), words);
+    else if (result->outcome == GATEWAY_UNREACHABLE && result->status == 0)
+        snprintf(reason, GATE_REASON_BYTES,
+            "start the gateway at %.128s, or set OPENCLAW_GATEWAY_URL to where it is (%s)",
+            gate->settings.url, words);
+    else
+        text_copy(reason, GATE_REASON_BYTES, words);
+}
+
 static void shut_locked(
     struct gateway_gate *gate, const struct gateway_result *result, int64_t now_ms)
 {
     char reason[GATE_REASON_BYTES];
-    char words[GATE_REASON_BYTES / 2];
-    text_copy(words, sizeof words, result->error.text);
-    if (result->outcome == GATEWAY_MISCONFIGURED)
-        snprintf(reason, sizeof reason, "%s (%s)", advice(result->status), words);
-    else
-        text_copy(reason, sizeof reason, words);
+    explain(gate, result, reason);
     bool same = gate->view.state == GATE_SHUT && strcmp(gate->view.reason, reason) == 0;
     if (!same)
         enter_locked(gate, GATE_SHUT, reason, now_ms);

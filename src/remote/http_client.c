@@ -315,8 +315,10 @@ static void read_answer(struct http_client *client, const struct http_request *r
         answer->body = (struct text_span){
             client->body.data != NULL ? client->body.data : "", client->body.length_bytes};
     read_retry_after(client->curl, answer);
-    read_date(client->curl, answer);
-    read_peer(client->curl, answer);
+    if (request->wants_details) {
+        read_date(client->curl, answer);
+        read_peer(client->curl, answer);
+    }
     explain(client, request, code, answer);
 }
 

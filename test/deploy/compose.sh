@@ -14,20 +14,22 @@ clean_up() {
 
 # --- The script that starts them, on a stand-in for the engine ---
 
-# The stand-in notes what it is asked for. So many builds fail as the file "builds-to-fail" has lines,
-# and the start does when there is a file "start-fails".
+# The stand-in notes what it is asked for, and tells the settings of a runtime with an account. So many
+# builds fail as the file "builds-to-fail" has lines, and the start does when there is a file
+# "start-fails".
 make_stand_in() {
     cat >"$work/docker" <<'STAND_IN'
 #!/usr/bin/env bash
 cd "$(dirname "$0")" || exit
 echo "$*" >>asked
 case $* in
-*" build")
+*" build "*)
     [[ ! -s builds-to-fail ]] && exit
     sed -i 1d builds-to-fail
     exit 1
     ;;
 *" config --services") echo runtime ;;
+*" config --format json") echo '{"services": {"runtime": {"environment": {"ACCOUNT_ID": "k57abc"}}}}' ;;
 *" up "*) [[ ! -e start-fails ]] ;;
 esac
 STAND_IN
@@ -37,23 +39,23 @@ STAND_IN
 # asked VARIABLE=VALUE...: runs the script with these, and prints what it did to the engine.
 asked() {
     rm -f "$work/asked"
-    env DOCKER="$work/docker" PROFILE=runtime "$@" "$ROOT/scripts/runtime-docker-up.sh" \
+    env DOCKER="$work/docker" PROFILE="" "$@" "$ROOT/scripts/runtime-docker-up.sh" \
         >"$work/up.log" 2>&1
     local status=$?
     grep -vE ' (config|version|port)|^version' "$work/asked" |
-        sed 's/^compose --profile runtime //' | paste -sd ,
+        sed 's/^compose //' | paste -sd ,
     return "$status"
 }
 
 check_build_is_tried_twice() {
     seq 1 >"$work/builds-to-fail"
-    equal "build,builder prune -f,build,up --no-build" "$(asked BUILD=1)" "one fails"
+    equal "build runtime,builder prune -f,build runtime,up --no-build runtime" "$(asked BUILD=1)" "one fails"
     seq 2 >"$work/builds-to-fail"
     fails asked BUILD=1 >"$work/did"
-    equal "build,builder prune -f,build" "$(head -n 1 "$work/did")" "two fail"
+    equal "build runtime,builder prune -f,build runtime" "$(head -n 1 "$work/did")" "two fail"
     seq 1 >"$work/builds-to-fail"
     fails asked PRUNE_ON_FAIL=0 >"$work/did"
-    equal "build" "$(head -n 1 "$work/did")" "without pruning"
+    equal "build runtime" "$(head -n 1 "$work/did")" "without pruning"
     rm "$work/builds-to-fail"
 }
 
@@ -61,23 +63,23 @@ check_build_is_tried_twice() {
 check_start_is_tried_once() {
     touch "$work/start-fails"
     fails asked DAEMON=0 >"$work/did"
-    equal "build,up --no-build" "$(head -n 1 "$work/did")" "in the foreground"
+    equal "build runtime,up --no-build runtime" "$(head -n 1 "$work/did")" "in the foreground"
     fails asked DAEMON=1 BUILD=0 >"$work/did"
-    equal "up --no-build -d --wait" "$(head -n 1 "$work/did")" "in the background"
+    equal "up --no-build -d --wait runtime" "$(head -n 1 "$work/did")" "in the background"
     holds "$(cat "$work/up.log")" "docs/docker-compose.md"
     rm "$work/start-fails"
 }
 
 # --- Before anything is started ---
 
-check_wants_env() {
-    local profile
-    for profile in runtime openclaw; do
-        fails compose "$profile" config >"$work/config.log" 2>&1
-        holds "$(cat "$work/config.log")" "$work/project/.env not found"
-        fails env PROFILE="$profile" "$ROOT/scripts/runtime-docker-up.sh" \
-            >"$work/up.log" 2>&1
-        holds "$(cat "$work/up.log")" "cp .env.example .env"
+# The scripts do not even start a runtime that is told no account.
+check_wants_account() {
+    local profile script
+    for profile in "" openclaw; do
+        for script in runtime-docker-up.sh runtime-upgrade-local.sh; do
+            fails env PROFILE="$profile" "$ROOT/scripts/$script" >"$work/up.log" 2>&1
+            holds "$(cat "$work/up.log")" "cp .env.example .env"
+        done
     done
 }
 
@@ -86,18 +88,11 @@ services_of() {
     docker compose "$@" config --services | sort | paste -sd ' '
 }
 
-check_sandbox_wants_nothing() {
-    compose sandbox config --quiet
-    equal "sandbox sandbox-runtime" "$(services_of --profile sandbox)"
-}
-
-# With .env.example as .env, Compose starts the runtime when nobody names a profile.
-check_default_profile() {
-    cp "$ROOT/.env.example" "$work/project/.env"
+check_profiles() {
     equal runtime "$(services_of)" "without a profile"
     equal "openclaw-gateway runtime" "$(services_of --profile openclaw)" "openclaw"
-    equal "sandbox sandbox-runtime" "$(services_of --profile sandbox)" "sandbox"
-    rm "$work/project/.env"
+    equal "runtime sandbox sandbox-runtime" "$(services_of --profile sandbox)" "sandbox"
+    equal "openclaw-gateway runtime" "$(COMPOSE_PROFILES=openclaw services_of)" "COMPOSE_PROFILES"
 }
 
 check_unknown_profile() {
@@ -139,9 +134,49 @@ check_gateway_url() {
 # --- The demo ---
 
 check_sandbox_comes_up() {
-    compose sandbox up --no-build -d --wait
+    PROFILE=sandbox DAEMON=1 BUILD=0 "$ROOT/scripts/runtime-docker-up.sh"
+    equal "sandbox sandbox-runtime" "$(compose sandbox ps -a --services | sort | paste -sd ' ')"
+    demo_answers
+}
+
+demo_answers() {
     holds "$(ask host GET "$SANDBOX_PORT" /)" "<title>"
     holds "$(ask host GET "$SANDBOX_HEALTH_PORT" /health)" '"status": "healthy"'
+}
+
+is_started_again() {
+    (($(inspect "$1" '{{.RestartCount}}') > 1))
+}
+
+# Without a .env, the runtime that always belongs to it says what it misses; the demo does not mind.
+check_runtime_without_settings() {
+    local name
+    name=$(container runtime)
+    compose sandbox up --no-build -d
+    wait_until 60 is_started_again "$name"
+    docker logs "$name" >"$work/runtime.log" 2>&1
+    holds "$(cat "$work/runtime.log")" "ACCOUNT_ID is missing"
+    holds "$(cat "$work/runtime.log")" "CONVEX_URL is missing"
+    holds "$(cat "$work/runtime.log")" "SERVICE_TOKEN is missing"
+    demo_answers
+    compose sandbox rm -f -s -v runtime
+}
+
+# With an account and no gateway, it says which one it does not find, and where to tell it another.
+check_runtime_without_gateway() {
+    local name
+    name=$(container runtime)
+    printf '%s\n' "ACCOUNT_ID=$SANDBOX_ACCOUNT" "SERVICE_TOKEN=$SANDBOX_TOKEN" \
+        CONVEX_URL=http://sandbox:3210 "HEALTH_PORT=$HEALTH_PORT" >"$work/project/.env"
+    compose "" up --no-build -d --wait
+    wait_until 30 says_no_gateway "$name"
+    docker logs "$name" 2>&1 | grep "No agent is asked for now"
+    compose "" rm -f -s -v runtime
+    rm "$work/project/.env"
+}
+
+says_no_gateway() {
+    docker logs "$1" 2>&1 | grep -E "No agent is asked for now: .*openclaw-gateway.*OPENCLAW_GATEWAY_URL"
 }
 
 sandbox() {
@@ -170,9 +205,8 @@ check_restart_request() {
 }
 
 test_demo() {
-    check "profiles that need a .env say so" check_wants_env
-    check "the demo needs none" check_sandbox_wants_nothing
-    check "without a profile it is the runtime" check_default_profile
+    check "the scripts want an account for the runtime" check_wants_account
+    check "the runtime is always there, and profiles add to it" check_profiles
     check "a profile that is not there is said" check_unknown_profile
     check "the gateway is told its keys, and not SERVICE_TOKEN" check_gateway_sees_no_token
     check "OPENCLAW_GATEWAY_URL is right unless somebody sets it" check_gateway_url
@@ -181,6 +215,8 @@ test_demo() {
     check "its runtime is hardened" is_hardened sandbox-runtime
     check "its sandbox is hardened" is_hardened sandbox
     check "a message is answered" message_is_answered "$SANDBOX_PORT"
+    check "a runtime without settings beside it says what it misses" check_runtime_without_settings
+    check "a runtime without a gateway says so, and what to set" check_runtime_without_gateway
     check "a restart asked for on the board restarts the container" check_restart_request
     check "after docker-down with VOLUMES=1 nothing stays" check_nothing_stays
 }

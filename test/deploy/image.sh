@@ -33,6 +33,10 @@ check_size() {
 }
 
 check_declarations() {
+    local label
+    for label in title description version; do
+        [[ -n $(inspect "$IMAGE" "{{index .Config.Labels \"org.opencontainers.image.$label\"}}") ]]
+    done
     equal 10001:10001 "$(inspect "$IMAGE" '{{.Config.User}}')" user
     equal SIGTERM "$(inspect "$IMAGE" '{{.Config.StopSignal}}')" signal
     equal '["CMD","/usr/local/bin/mission-control-runtime","healthcheck"]' \

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Renders the example of deploy/kubernetes and looks at what would be applied.
+# Renders the example of deploy/kubernetes and looks at what would be applied, and whether it fits the
+# schemas of the APIs, which npm has.
 
 # shellcheck source-path=SCRIPTDIR source=lib/checks.sh
 . "$(dirname "$0")/lib/checks.sh"
 
 readonly STOP_RESERVE_S=12
+readonly SCHEMAS=(kubernetes-models@5.1.0 @kubernetes-models/prometheus-operator@6.0.0)
 
 # Before release 1.21 kubectl knew folders as bases alone.
 adapt_to_old_kubectl() {
@@ -25,8 +27,9 @@ render() {
     kubectl kustomize "$example" >"$work/example.yaml"
     kubectl kustomize "$work/kubernetes/monitoring" >"$work/monitoring.yaml"
     python3 -c 'import json, sys, yaml
-names = [d for f in sys.argv[1:] for d in yaml.safe_load_all(open(f))]
-json.dump({d["kind"]: d for d in names}, sys.stdout)' "$work"/{example,monitoring}.yaml |
+objects = [d for f in sys.argv[2:] for d in yaml.safe_load_all(open(f))]
+json.dump(objects, open(sys.argv[1], "w"))
+json.dump({d["kind"]: d for d in objects}, sys.stdout)' "$work"/{objects.json,example.yaml,monitoring.yaml} |
         json_flat >"$work/rendered"
     (($(wc -l <"$work/rendered") > 80))
 }
@@ -115,6 +118,23 @@ enough_time_to_stop() {
         grace_ms + STOP_RESERVE_S * 1000))
 }
 
+fits_schemas() {
+    node test/deploy/lib/kubernetes-schema.mjs "$BUILD/kubernetes" <"$work/objects.json"
+}
+
+# A checker that finds nothing at all would not be noticed.
+schemas_find_mistakes() {
+    sed -i 's/"containerPort"/"containerport"/' "$work/objects.json"
+    fails fits_schemas >"$work/misfit"
+    grep "StatefulSet: .* 'containerPort'\|StatefulSet: .* containerPort" "$work/misfit"
+}
+
+check_schemas() {
+    modules "the schemas of Kubernetes" "$BUILD/kubernetes" "${SCHEMAS[@]}" || return 0
+    check "the objects fit the schemas of their APIs" fits_schemas
+    check "a mistake would be found" schemas_find_mistakes
+}
+
 main() {
     cd "$ROOT"
     if ! have "rendering for Kubernetes" kubectl python3; then finish && return; fi
@@ -130,6 +150,7 @@ main() {
     check "it gets its settings and tokens" gets_settings_and_tokens
     check "it is given settings that it reads" sets_what_is_read
     check "it gets time to stop" enough_time_to_stop
+    check_schemas
     finish
 }
 

@@ -74,7 +74,7 @@ upgrade_to() {
     shift
     mkdir -p "$work/project/next"
     printf '%s\n' "FROM $IMAGE" "LABEL marked=$mark" "$@" >"$work/project/next/Dockerfile"
-    PROFILE=runtime UPGRADE_TIMEOUT_S=20 "$ROOT/scripts/runtime-upgrade-local.sh" 2>&1
+    PROFILE="" UPGRADE_TIMEOUT_S=20 "$ROOT/scripts/runtime-upgrade-local.sh" 2>&1
 }
 
 prepare_upgrades() {

@@ -1,6 +1,7 @@
 // Stands in for a model provider: chat completions as OpenAI's, answered by rule.
 //
-// Usage: node provider.mjs     (prints "listening on http://127.0.0.1:PORT")
+// Usage: node provider.mjs [HOST PORT]     (prints "listening on http://HOST:PORT"; without
+//        arguments it is any free port of 127.0.0.1)
 //
 // POST /mode {"delay_ms": N, "failures": N}   how late answers come; how many calls fail with 400
 // GET /calls    {"calls": [{"notification", "session", "state": "waits", "answered" or "gone"}]}
@@ -90,12 +91,13 @@ async function serve(request, response) {
   else sendJson(response, 404, { error: { message: "not here" } });
 }
 
+const [host, port] = [process.argv[2] ?? "127.0.0.1", Number(process.argv[3] ?? 0)];
 const server = http.createServer((request, response) => {
   serve(request, response).catch((error) => {
     console.error(error);
     response.destroy();
   });
 });
-server.listen(0, "127.0.0.1", () => {
-  console.log(`listening on http://127.0.0.1:${server.address().port}`);
+server.listen(port, host, () => {
+  console.log(`listening on http://${host}:${server.address().port}`);
 });

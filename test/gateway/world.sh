@@ -2,10 +2,10 @@
 # run.sh. Sourced, never run; needs scripts/lib.sh.
 # shellcheck shell=bash
 
-readonly OPENCLAW_VERSION=2026.9.6
+OPENCLAW_VERSION=$(sed -n 's/^ARG OPENCLAW_VERSION=//p' "$ROOT/openclaw/Dockerfile")
+readonly OPENCLAW_VERSION
 readonly NODE_VERSION=24
 readonly GATEWAY_CACHE=$ROOT/build/gateway
-readonly REGISTRY_LIMIT_S=20
 readonly START_LIMIT_S=90 STOP_LIMIT_S=30
 # An id as the backend makes them.
 readonly ACCOUNT=k57gatewayacc0xnt000000000000000
@@ -26,28 +26,11 @@ health_port=
 gateway_token=
 service_token=
 
-# Whether the pinned release can be had: it is here already, or a registry offers it.
+# Whether the release can be had: it is here already, or a registry offers it.
 gateway_is_in_reach() {
+    local reason
     [[ -e $GATEWAY_CACHE/$OPENCLAW_VERSION.complete ]] && return 0
-    command -v npm >/dev/null || {
-        say "skipped: there is no npm here, and the gateway comes from npm"
-        return 1
-    }
-    timeout "$REGISTRY_LIMIT_S" npm view "openclaw@$OPENCLAW_VERSION" version \
-        --fetch-retries=0 >/dev/null 2>&1 || {
-        say "skipped: npm finds no openclaw@$OPENCLAW_VERSION: its registry is out of reach"
-        return 1
-    }
-}
-
-# npm_install FOLDER PACKAGE [OPTION...]: into a folder of its own, or npm would tidy up.
-npm_install() {
-    local into=$1
-    shift
-    mkdir -p "$into"
-    echo '{"private": true}' >"$into/package.json"
-    (cd "$into" && npm install --no-audit --no-fund --loglevel=error "$@") ||
-        die "npm could not install $1; its words are above"
+    reason=$(npm_offers "openclaw@$OPENCLAW_VERSION") || { say "skipped: $reason" && return 1; }
 }
 
 # The gateway wants a newer Node than Debian's, which npm has, too.
@@ -146,16 +129,6 @@ stop_runtime() {
     stop_process "$pid" "$STOP_LIMIT_S" || status=$?
     cat "$folder/runtime.log" >>"$folder/runtimes.log"
     return "$status"
-}
-
-# wait_until LIMIT_S COMMAND...: until COMMAND succeeds.
-wait_until() {
-    local deadline_ms=$(($(now_ms) + $1 * 1000))
-    shift
-    until "$@"; do
-        if (($(now_ms) > deadline_ms)); then return 1; fi
-        sleep 0.1
-    done
 }
 
 # health PATH: one value of the runtime's /health.

@@ -12,8 +12,11 @@
 
 enum { BASE_MS = 1000, CHECK_MS = 30000, MAX_MS = 8000, NOW = 100000, AN_HOUR_MS = 3600000 };
 
-static const struct gate_settings settings = {
-    .enabled = true, .check_ms = CHECK_MS, .backoff_base_ms = BASE_MS, .backoff_max_ms = MAX_MS};
+static const struct gate_settings settings = {.enabled = true,
+    .url = "http://gateway:18789",
+    .check_ms = CHECK_MS,
+    .backoff_base_ms = BASE_MS,
+    .backoff_max_ms = MAX_MS};
 
 static int setup(void **state)
 {
@@ -153,6 +156,10 @@ static void test_three_unreachable_in_a_row_shut_it(void **state)
     assert_false(send_ends(gate, "b", GATEWAY_UNREACHABLE, NOW));
     assert_true(send_ends(gate, "c", GATEWAY_UNREACHABLE, NOW));
     assert_int_equal(state_of(gate), GATE_SHUT);
+    struct gate_view view;
+    gateway_gate_look(gate, &view);
+    assert_non_null(strstr(view.reason, settings.url));
+    assert_non_null(strstr(view.reason, "OPENCLAW_GATEWAY_URL"));
 }
 
 static void test_misconfiguration_shuts_it_and_says_what_to_check(void **state)

@@ -137,8 +137,11 @@ struct probing {
 /* A gateway that takes connections and says nothing. */
 static void start_probing(struct probing *probing)
 {
-    static const struct gate_settings settings = {
-        .enabled = true, .check_ms = LONG_MS, .backoff_base_ms = 1, .backoff_max_ms = 1};
+    static const struct gate_settings settings = {.enabled = true,
+        .url = "http://gateway:18789",
+        .check_ms = LONG_MS,
+        .backoff_base_ms = 1,
+        .backoff_max_ms = 1};
     char url[64];
     probing->server = stub_server_start(NULL);
     snprintf(url, sizeof url, "http://127.0.0.1:%u", stub_server_port(probing->server));

@@ -214,7 +214,7 @@ static void test_env_example_sets_what_must_be_looked_at(void **state)
     (void)state;
     static const char *const given[][2] = {{"ACCOUNT_ID", ""}, {"CONVEX_URL", ""},
         {"SERVICE_TOKEN", ""}, {"HEALTH_PORT", "3001"}, {"DELIVERY_INTERVAL", "5000"},
-        {"HEALTH_CHECK_INTERVAL", "60000"}, {"COMPOSE_PROFILES", "runtime"}};
+        {"HEALTH_CHECK_INTERVAL", "60000"}};
     struct env_file file = {0};
     struct problems problems = {0};
     assert_int_equal(env_file_load(&file, ".env.example", &problems), 0);

@@ -67,6 +67,27 @@ engine() {
     return 1
 }
 
+# offered WHAT PACKAGE@VERSION: whether npm has the package for WHAT; else says that it is left out.
+offered() {
+    local reason
+    reason=$(npm_offers "$2") || { skip "$1" "$reason" && return 1; }
+}
+
+# modules WHAT FOLDER PACKAGE@VERSION...: installs these from npm for WHAT, once; else says why not.
+modules() {
+    local what=$1 folder=$2
+    shift 2
+    [[ -e $folder/complete ]] && return
+    have "$what" node && offered "$what" "$1" || return 1
+    check "npm has what it takes: $*" npm_install "$folder" "$@" --ignore-scripts
+    all_passed && touch "$folder/complete"
+}
+
+# all_passed: so far.
+all_passed() {
+    ((failed == 0))
+}
+
 # fails COMMAND...: whether COMMAND fails. A "!" would not end a check that goes on behind it.
 fails() {
     if "$@"; then return 1; fi
@@ -75,6 +96,21 @@ fails() {
 # lacks PATTERN FILE: fails, and shows the lines, when FILE has any with PATTERN.
 lacks() {
     fails grep -nE -- "$1" "$2"
+}
+
+# equal WANTED FOUND [WHAT]
+equal() {
+    [[ $1 == "$2" ]] || { say "${3-}: wanted \"$1\", found \"$2\"" && return 1; }
+}
+
+# holds TEXT PART
+holds() {
+    [[ $1 == *"$2"* ]] || { printf 'missing "%s" in:\n%s\n' "$2" "$1" && return 1; }
+}
+
+# hides TEXT PART: the opposite of holds, as lacks is for the lines of a file.
+hides() {
+    [[ $1 != *"$2"* ]] || { printf 'there is "%s" in:\n%s\n' "$2" "$1" && return 1; }
 }
 
 # The last words of each script.

@@ -27,36 +27,6 @@ skip_without_engine() {
     fi
 }
 
-# all_passed: so far.
-all_passed() {
-    ((failed == 0))
-}
-
-# equal WANTED FOUND [WHAT]
-equal() {
-    [[ $1 == "$2" ]] || { say "${3-}: wanted \"$1\", found \"$2\"" && return 1; }
-}
-
-# holds TEXT PART
-holds() {
-    [[ $1 == *"$2"* ]] || { printf 'missing "%s" in:\n%s\n' "$2" "$1" && return 1; }
-}
-
-# hides TEXT PART: the opposite of holds.
-hides() {
-    [[ $1 != *"$2"* ]] || { printf 'there is "%s" in:\n%s\n' "$2" "$1" && return 1; }
-}
-
-# wait_until LIMIT_S COMMAND...: until COMMAND succeeds.
-wait_until() {
-    local deadline_s=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        ((SECONDS < deadline_s)) || { say "not within the time: $*" && return 1; }
-        sleep 0.2
-    done
-}
-
 build_image() {
     local options=()
     [[ -z ${MISSION_CONTROL_IMAGE-} ]] || return 0
@@ -99,11 +69,11 @@ use_project() {
     { docker volume ls -q && echo none; } >"$work/volumes"
 }
 
-# compose PROFILE ARGUMENT...
+# compose PROFILE ARGUMENT...: PROFILE may be empty.
 compose() {
     local profile=$1
     shift
-    docker compose --profile "$profile" "$@"
+    docker compose ${profile:+--profile "$profile"} "$@"
 }
 
 # container SERVICE: its name.
