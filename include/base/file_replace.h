@@ -19,4 +19,13 @@
 int file_replace(int folder_fd, const char *name, const char *bytes, size_t length_bytes,
     bool durable, struct error *error);
 
+/*
+ * Puts new_end in place of old_end, which is all that the file name has behind its first
+ * kept_bytes, and syncs the file. false, with the file as it was, when it is not there, is no
+ * regular file, is longer or shorter than that, or cannot be written; but a machine that stops
+ * meanwhile, or a disk that fails, may leave a part of new_end. Blocks for the disk.
+ */
+bool file_replace_end(
+    int folder_fd, const char *name, size_t kept_bytes, const char *old_end, const char *new_end);
+
 #endif

@@ -41,10 +41,10 @@ void spool_close(struct spool *spool);
 int spool_check_account(const char *state_dir, const char *account_id, struct error *error);
 
 /*
- * Writes the record in place of the one that is there. durable: on disk when this returns (file and
- * folder are synced); else it survives the end of the process, but not that of the machine. Blocks
- * for the disk. ERROR_SYSTEM when it cannot be written (the old record stays), ERROR_NO_MEMORY. Any
- * thread, but one at a time for one id.
+ * Writes the record in place of the one that is there. durable, for one with a reply: on disk when
+ * this returns (file and folder are synced); else it survives the end of the process, but not that
+ * of the machine. Blocks for the disk. ERROR_SYSTEM when it cannot be written (the old record
+ * stays, unless the disk fails), ERROR_NO_MEMORY. Any thread, but one at a time for one id.
  */
 int spool_save(
     struct spool *spool, const struct spool_record *record, bool durable, struct error *error);
@@ -74,7 +74,10 @@ int spool_load_dead(
     struct spool *spool, const char *id, struct spool_record *record, struct error *error);
 int spool_remove_dead(struct spool *spool, const char *id, struct error *error);
 
-/* record is found's to keep the reply of; of a damaged one only the id is there. */
+/*
+ * record is found's to keep the reply of; of a damaged one only the id is there and, if the reply
+ * alone is damaged, the runs.
+ */
 typedef void spool_found(void *context, struct spool_record *record, bool damaged);
 
 /*

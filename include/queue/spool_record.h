@@ -24,14 +24,21 @@ struct spool_record {
     char *reply; /* NULL while the agent is being asked; else owned by whoever holds the record */
 };
 
+/* How a record with a reply goes on where the one without it ends, with a "}". */
+#define SPOOL_RECORD_REPLY ",\"reply\":"
+
 /*
  * Reads a record's bytes: it has to be whole, of that account and under that id. On failure
- * record->reply is NULL. ERROR_INVALID, ERROR_NO_MEMORY. Pure but for memory.
+ * record->reply is NULL, and record->runs what was counted before a reply that is not whole, else
+ * 0. ERROR_INVALID, ERROR_NO_MEMORY. Pure but for memory.
  */
 int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
     const char *id, struct spool_record *record, struct error *error);
 
-/* The record's bytes, NUL-ended, for the caller to free; NULL without memory. */
+/*
+ * The record's bytes, NUL-ended, for the caller to free; NULL without memory. Those with a reply
+ * differ from those without it from SPOOL_RECORD_REPLY on, and nowhere else have that.
+ */
 char *spool_record_write(const struct spool_record *record, const char *account_id);
 
 #endif

@@ -182,15 +182,29 @@ void spool_close(struct spool *spool)
     free(spool);
 }
 
+/*
+ * Puts the reply behind what the record of the run says already, which saves a new file. False when
+ * that is not possible; the record there is then as before, or damaged if even that cannot be had.
+ */
+static bool add_reply(const struct spool *spool, const char *name, const char *text)
+{
+    const char *reply = strstr(text, SPOOL_RECORD_REPLY);
+    return reply != NULL &&
+           file_replace_end(spool->folder_fd, name, (size_t)(reply - text), "}", reply) &&
+           fsync(spool->folder_fd) == 0;
+}
+
 int spool_save(
     struct spool *spool, const struct spool_record *record, bool durable, struct error *error)
 {
     file_name name;
+    int result = 0;
     name_of(name, record->id, suffix);
     char *text = spool_record_write(record, spool->account_id);
     if (text == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for a spool record");
-    int result = file_replace(spool->folder_fd, name, text, strlen(text), durable, error);
+    if (!durable || !add_reply(spool, name, text))
+        result = file_replace(spool->folder_fd, name, text, strlen(text), durable, error);
     if (result != 0)
         error_wrap(error, "spool");
     free(text);

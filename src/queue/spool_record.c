@@ -70,7 +70,7 @@ static bool read_fields(
     return true;
 }
 
-int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
+static int parse_whole(const char *bytes, size_t length_bytes, const char *account_id,
     const char *id, struct spool_record *record, struct error *error)
 {
     json_t *document = NULL;
@@ -83,4 +83,34 @@ int spool_record_parse(const char *bytes, size_t length_bytes, const char *accou
         result = error_set(error, ERROR_NO_MEMORY, "no memory for a reply");
     json_decref(document);
     return result == ERROR_NO_MEMORY || result == 0 ? result : ERROR_INVALID;
+}
+
+/* Of the record that a reply was being added to when the machine or the disk failed; else 0. */
+static unsigned runs_before_reply(
+    const char *bytes, size_t length_bytes, const char *account_id, const char *id)
+{
+    struct error unused;
+    struct spool_record record = {0};
+    struct text before = {0};
+    const char *reply =
+        memmem(bytes, length_bytes, SPOOL_RECORD_REPLY, sizeof SPOOL_RECORD_REPLY - 1);
+    if (reply == NULL)
+        return 0;
+    text_append_bytes(&before, bytes, (size_t)(reply - bytes));
+    text_append(&before, "}");
+    if (before.failed ||
+        parse_whole(before.data, before.length_bytes, account_id, id, &record, &unused) != 0)
+        record.runs = 0;
+    text_fini(&before);
+    return record.runs;
+}
+
+int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
+    const char *id, struct spool_record *record, struct error *error)
+{
+    int result = parse_whole(bytes, length_bytes, account_id, id, record, error);
+    if (result != 0)
+        *record =
+            (struct spool_record){.runs = runs_before_reply(bytes, length_bytes, account_id, id)};
+    return result;
 }

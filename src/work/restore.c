@@ -47,7 +47,7 @@ static void take_note_of_dead(void *context, struct spool_record *record, bool d
     if (!damaged)
         remembered =
             send_queue_remember_settled(restored->queue, record->id, record->created_at_ms);
-    else if (!send_queue_charge(restored->queue, record->id, 1))
+    else if (!send_queue_charge(restored->queue, record->id, record->runs > 0 ? record->runs : 1))
         remembered = ERROR_NO_MEMORY;
     if (remembered < 0)
         restored->incomplete = true;

@@ -6,9 +6,11 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -119,6 +121,108 @@ static void test_later_save_replaces_earlier(void **state)
     assert_string_equal(loaded.reply, "done");
     free(loaded.reply);
     assert_false(exists(fixture, "spool/n1.json.new"));
+}
+
+static ino_t inode_of(const struct fixture *fixture, const char *name)
+{
+    struct stat status;
+    char path[512];
+    path_of(fixture, name, path);
+    assert_int_equal(stat(path, &status), 0);
+    return status.st_ino;
+}
+
+static void test_reply_is_added_to_the_record_of_its_run(void **state)
+{
+    struct fixture *fixture = *state;
+    char reply[] = "done, \"reply\":";
+    struct spool_record record = record_of("n1", NULL);
+    struct spool_record loaded;
+    assert_int_equal(spool_save(fixture->spool, &record, false, NULL), 0);
+    ino_t before = inode_of(fixture, "spool/n1.json");
+    record.reply = reply;
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    assert_int_equal(inode_of(fixture, "spool/n1.json"), before);
+    assert_int_equal(spool_load(fixture->spool, "n1", &loaded, NULL), 0);
+    assert_string_equal(loaded.reply, reply);
+    assert_int_equal(loaded.runs, 2);
+    free(loaded.reply);
+}
+
+/* What the disk has is of another run, whose record was longer or shorter, or has a reply. */
+static void test_reply_is_not_added_to_another_record(void **state)
+{
+    struct fixture *fixture = *state;
+    char first[] = "a long first reply";
+    char reply[] = "done";
+    struct spool_record record = record_of("n1", NULL);
+    struct spool_record loaded;
+    assert_int_equal(spool_save(fixture->spool, &record, false, NULL), 0);
+    record.runs = 10;
+    record.reply = first;
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    record.reply = reply;
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    assert_int_equal(spool_load(fixture->spool, "n1", &loaded, NULL), 0);
+    assert_string_equal(loaded.reply, reply);
+    assert_int_equal(loaded.runs, 10);
+    free(loaded.reply);
+}
+
+/* Files that may grow to so many bytes stand for a disk that is full then. */
+static void limit_files(rlim_t bytes, struct rlimit *before)
+{
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, before), 0);
+    const struct rlimit limit = {.rlim_cur = bytes, .rlim_max = before->rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void test_reply_that_finds_no_room_leaves_the_record(void **state)
+{
+    struct fixture *fixture = *state;
+    char reply[1024];
+    struct spool_record record = record_of("n1", NULL);
+    struct spool_record loaded;
+    struct error error;
+    struct rlimit before;
+    memset(reply, 'x', sizeof reply - 1);
+    reply[sizeof reply - 1] = '\0';
+    assert_int_equal(spool_save(fixture->spool, &record, false, NULL), 0);
+    record.reply = reply;
+    limit_files(512, &before);
+    int result = spool_save(fixture->spool, &record, true, &error);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(result, ERROR_SYSTEM);
+    assert_int_equal(spool_load(fixture->spool, "n1", &loaded, NULL), 0);
+    assert_null(loaded.reply);
+    assert_int_equal(loaded.runs, 2);
+}
+
+static void take_runs(void *context, struct spool_record *record, bool damaged)
+{
+    assert_true(damaged);
+    assert_null(record->reply);
+    *(unsigned *)context = record->runs;
+}
+
+static void test_runs_of_a_half_written_reply_are_known(void **state)
+{
+    struct fixture *fixture = *state;
+    char reply[] = "a reply that the machine did not write whole";
+    char path[512];
+    struct stat status;
+    unsigned runs = 0;
+    struct spool_record record = record_of("n1", reply);
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    path_of(fixture, "spool/n1.json", path);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(truncate(path, status.st_size - 20), 0);
+    assert_int_equal(spool_each(fixture->spool, take_runs, &runs, NULL), 0);
+    assert_int_equal(runs, 2);
+    assert_int_equal(truncate(path, 40), 0);
+    assert_int_equal(spool_each(fixture->spool, take_runs, &runs, NULL), 0);
+    assert_int_equal(runs, 0);
 }
 
 static void test_files_are_for_the_owner_only(void **state)
@@ -398,10 +502,12 @@ static void test_failed_write_keeps_the_old_record(void **state)
     assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
     path_of(fixture, "spool/n1.json.new", path);
     assert_int_equal(mkdir(path, 0700), 0);
+    record.runs = 10;
     record.reply = reply;
     assert_int_equal(spool_save(fixture->spool, &record, true, &error), ERROR_SYSTEM);
     assert_int_equal(spool_load(fixture->spool, "n1", &loaded, NULL), 0);
     assert_null(loaded.reply);
+    assert_int_equal(loaded.runs, 2);
 }
 
 int main(void)
@@ -411,6 +517,10 @@ int main(void)
         WITH_SPOOL(test_record_comes_back_as_it_was),
         WITH_SPOOL(test_record_without_reply_is_not_one_with_an_empty_reply),
         WITH_SPOOL(test_later_save_replaces_earlier),
+        WITH_SPOOL(test_reply_is_added_to_the_record_of_its_run),
+        WITH_SPOOL(test_reply_is_not_added_to_another_record),
+        WITH_SPOOL(test_reply_that_finds_no_room_leaves_the_record),
+        WITH_SPOOL(test_runs_of_a_half_written_reply_are_known),
         WITH_SPOOL(test_files_are_for_the_owner_only),
         WITH_SPOOL(test_remove_and_absent),
         WITH_SPOOL(test_buried_record_is_kept_in_dead),

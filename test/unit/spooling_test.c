@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -294,6 +295,24 @@ static void test_damaged_record_costs_a_run(void **state)
     }
 }
 
+/* Half a reply is no reply, but the runs before it are known all the same. */
+static void test_half_a_reply_costs_the_runs_before_it(void **state)
+{
+    struct fixture *fixture = *state;
+    save(fixture, "half", "a reply that was cut off");
+    char path[512];
+    snprintf(path, sizeof path, "%s/spool/half.json", fixture->folder);
+    struct stat status;
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(truncate(path, status.st_size - 5), 0);
+    assert_int_equal(restore_from_spool(fixture->spool, fixture->queue, AN_HOUR_MS, NULL), 0);
+    assert_true(exists(fixture, "dead/half.json"));
+    PAGE(fixture->queue, {"half", "a", 1});
+    struct entry *half = queue_fixture_take(fixture->queue, "half");
+    assert_int_equal(half->runs, 2);
+    queue_fixture_finish(fixture->queue, half, STAGE_SETTLED, 0);
+}
+
 /* What nobody could be told of is not asked about again; what is in both folders goes on. */
 static void test_dead_record_is_known_as_ended(void **state)
 {
@@ -373,6 +392,7 @@ int main(void)
         TEST(test_failing_time_is_kept_with_the_reply),
         TEST(test_run_and_reply_are_taken_up),
         TEST(test_damaged_record_costs_a_run),
+        TEST(test_half_a_reply_costs_the_runs_before_it),
         TEST(test_dead_record_is_known_as_ended),
         TEST(test_start_without_memory_fails),
     };

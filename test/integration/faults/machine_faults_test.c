@@ -36,6 +36,15 @@ static void hold_agents(struct fault_world *faults, int times)
         json_pack("{s:s, s:s, s:i}", "action", "hold", "name", "agents", "times", times));
 }
 
+/* Their replies are longer than what is free in the last page of a small file. */
+static void hold_wordy_agents(struct fault_world *faults, int times)
+{
+    static char text[8 * 1024];
+    memset(text, 'x', sizeof text - 1);
+    board_gateway_fault(faults->world, json_pack("{s:s, s:s, s:i, s:s}", "action", "hold", "name",
+                                           "agents", "times", times, "text", text));
+}
+
 static void stop_process(const struct process *process)
 {
     int status = 0;
@@ -262,7 +271,7 @@ static void test_disk_that_fills_during_a_run_loses_no_reply(void **state)
     struct fault_world *faults = *state;
     mount_small_disk(faults);
     load(faults, 4, 4);
-    hold_agents(faults, 4);
+    hold_wordy_agents(faults, 4);
     FAULT(faults->backend, .kind = FAULT_RESET, .times = 8, .match = "createMessageFromAgent");
     fault_world_start(faults, NULL);
     world_wait(faults->world, "held=4");
