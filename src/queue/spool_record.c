@@ -101,6 +101,7 @@ static unsigned runs_before_reply(
     if (before.failed ||
         parse_whole(before.data, before.length_bytes, account_id, id, &record, &unused) != 0)
         record.runs = 0;
+    free(record.reply);
     text_fini(&before);
     return record.runs;
 }
