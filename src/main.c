@@ -91,7 +91,7 @@ static void block_signals(void)
     signal(SIGCHLD, SIG_DFL);
 }
 
-/* The health server's 1,024 connections must not use up what the workers need. */
+/* The health server's connections, up to 1,024, must not use up what the workers need. */
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;

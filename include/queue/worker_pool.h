@@ -31,8 +31,8 @@ int worker_pool_create(struct worker_pool **pool, const struct worker_pool_parts
 void worker_pool_destroy(struct worker_pool *pool);
 
 /*
- * Starts the workers, named mc-send-01 and on. Returns 0, ERROR_NO_MEMORY or ERROR_SYSTEM; then no
- * thread is left running.
+ * Starts the workers, named mc-send-01 and on. Returns 0, ERROR_NO_MEMORY or ERROR_SYSTEM; then
+ * those that were started run, until worker_pool_stop.
  */
 int worker_pool_start(struct worker_pool *pool, struct error *error);
 

@@ -53,8 +53,9 @@ struct http_server_ticker {
  *
  * Every answer closes its connection, is not to be cached or sniffed. Unknown path: 404, method
  * other than GET and HEAD: 405, header over 8 KiB: 431, all with {"error": ...} as their body. At
- * most 1,024 connections, each at most 5 s old, whatever the client does meanwhile; when there are
- * 960, a new one ends the oldest, so a crowd that keeps its connections keeps nobody out.
+ * most a quarter of the descriptors there may be as connections, 16 to 1,024, each at most 5 s old,
+ * whatever the client does meanwhile; when there are 15 of 16, a new one ends the oldest, so a
+ * crowd that keeps its connections keeps nobody out.
  */
 int http_server_create(struct http_server **server, const char *host, unsigned port,
     const struct http_server_route *routes, const struct http_server_ticker *ticker,

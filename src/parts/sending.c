@@ -92,7 +92,14 @@ static int start_workers(struct runtime *runtime, struct error *error)
         .poll_context = runtime->poller,
     };
     atomic_store(&runtime->stats.gateway_running, gateway_is_enabled(runtime->gateway));
-    return worker_pool_start(runtime->workers, error);
+    int result = worker_pool_start(runtime->workers, error);
+    if (result != 0) {
+        /* Those that run already may be writing replies back. */
+        atomic_store(&runtime->abort_workers, true);
+        send_queue_close(runtime->queue, clock_monotonic_ms());
+        worker_pool_stop(runtime->workers);
+    }
+    return result;
 }
 
 /*

@@ -85,33 +85,55 @@ static int parse_whole(const char *bytes, size_t length_bytes, const char *accou
     return result == ERROR_NO_MEMORY || result == 0 ? result : ERROR_INVALID;
 }
 
-/* Of the record that a reply was being added to when the machine or the disk failed; else 0. */
-static unsigned runs_before_reply(
-    const char *bytes, size_t length_bytes, const char *account_id, const char *id)
+/*
+ * How many bytes are the record that a reply was being put behind when the machine or the disk
+ * failed, but for its closing brace; *half_reply: a part of the reply is there, too. Of what was
+ * not written, NULs may stand for it, or only its length be missing.
+ */
+static size_t bytes_before_reply(const char *bytes, size_t length_bytes, bool *half_reply)
 {
+    static const char begin[] = SPOOL_RECORD_REPLY;
+    size_t begin_bytes = sizeof begin - 1;
+    const char *reply = memmem(bytes, length_bytes, begin, begin_bytes);
+    *half_reply = reply != NULL;
+    if (reply != NULL)
+        return (size_t)(reply - bytes);
+    while (length_bytes > 0 && bytes[length_bytes - 1] == '\0')
+        length_bytes--;
+    for (size_t part = begin_bytes - 1; part > 0; part--)
+        if (length_bytes >= part && memcmp(bytes + length_bytes - part, begin, part) == 0)
+            return length_bytes - part;
+    return length_bytes > 0 && bytes[length_bytes - 1] == '}' ? length_bytes - 1 : length_bytes;
+}
+
+/* Reads bytes that are no whole record: the one before its reply is, if the reply alone is not. */
+static int parse_before_reply(const char *bytes, size_t length_bytes, const char *account_id,
+    const char *id, struct spool_record *record)
+{
+    bool half_reply;
     struct error unused;
-    struct spool_record record = {0};
     struct text before = {0};
-    const char *reply =
-        memmem(bytes, length_bytes, SPOOL_RECORD_REPLY, sizeof SPOOL_RECORD_REPLY - 1);
-    if (reply == NULL)
-        return 0;
-    text_append_bytes(&before, bytes, (size_t)(reply - bytes));
+    size_t kept_bytes = bytes_before_reply(bytes, length_bytes, &half_reply);
+    text_append_bytes(&before, bytes, kept_bytes);
     text_append(&before, "}");
-    if (before.failed ||
-        parse_whole(before.data, before.length_bytes, account_id, id, &record, &unused) != 0)
-        record.runs = 0;
-    free(record.reply);
+    int result = ERROR_NO_MEMORY;
+    if (!before.failed)
+        result = parse_whole(before.data, before.length_bytes, account_id, id, record, &unused);
     text_fini(&before);
-    return record.runs;
+    if (result == 0 && !half_reply)
+        return 0;
+    unsigned runs = result == 0 ? record->runs : 0;
+    if (result == 0)
+        free(record->reply);
+    *record = (struct spool_record){.runs = runs};
+    return result == 0 ? ERROR_INVALID : result;
 }
 
 int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
     const char *id, struct spool_record *record, struct error *error)
 {
     int result = parse_whole(bytes, length_bytes, account_id, id, record, error);
-    if (result != 0)
-        *record =
-            (struct spool_record){.runs = runs_before_reply(bytes, length_bytes, account_id, id)};
+    if (result == ERROR_INVALID)
+        result = parse_before_reply(bytes, length_bytes, account_id, id, record);
     return result;
 }

@@ -105,10 +105,6 @@ int worker_pool_start(struct worker_pool *pool, struct error *error)
     int result = 0;
     for (; result == 0 && pool->started < pool->count; pool->started += result == 0)
         result = start_worker(pool, pool->started, error);
-    if (result != 0) {
-        send_queue_close(pool->parts.queue, clock_monotonic_ms());
-        worker_pool_stop(pool);
-    }
     return result;
 }
 

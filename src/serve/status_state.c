@@ -46,14 +46,11 @@ static void add_process(json_t *reasons, const struct health_sources *health)
 
 static void add_backend(json_t *reasons, struct stats *stats)
 {
-    char sentence[SENTENCE_BYTES];
-    unsigned failures = atomic_load(&stats->consecutive_poll_failures);
-    if (failures > 0) {
-        snprintf(sentence, sizeof sentence, "The last %u polls of the backend failed", failures);
-        add(reasons, failures == 1 ? "The last poll of the backend failed" : sentence);
-    } else if (atomic_load(&stats->last_poll_ms) == 0) {
+    /* Without their number, which would make each of them news to who has the page read out. */
+    if (atomic_load(&stats->consecutive_poll_failures) > 0)
+        add(reasons, "The last polls of the backend failed");
+    else if (atomic_load(&stats->last_poll_ms) == 0)
         add(reasons, "The backend has not answered a poll yet");
-    }
 }
 
 json_t *status_state_reasons(const struct health_sources *health)

@@ -27,8 +27,10 @@ def scrape(runs):
     """
     found = {}
     for _ in range(runs if SCRAPE.exists() else 0):
-        output = subprocess.run([SCRAPE], check=True, text=True, stdout=subprocess.PIPE).stdout
-        for line in output.splitlines():
+        ended = subprocess.run([SCRAPE], check=False, text=True, stdout=subprocess.PIPE)
+        if ended.returncode != 0:
+            raise Trouble(f"{SCRAPE.name} ended with status {ended.returncode}")
+        for line in ended.stdout.splitlines():
             name, unit, number = line.split("\t")
             found.setdefault((name, unit), []).append(float(number))
     return [report.Figure("scrape", name, unit, values) for (name, unit), values in found.items()]

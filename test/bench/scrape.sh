@@ -50,9 +50,13 @@ clean_up() {
 
 # With two cores or more the runtime has one of its own.
 choose_cores() {
-    if (($(cpu_count) < 2)) || ! command -v taskset >/dev/null; then return; fi
-    if taskset -c 0,1 true 2>/dev/null; then
-        others_on=(taskset -c 0) runtime_on=(taskset -c 1)
+    local cores
+    command -v taskset >/dev/null || return 0
+    # Those that this script may use, in words like "0-2,5".
+    mapfile -t cores < <(taskset -cp $$ | sed 's/.*: //' | tr ',' '\n' | tr '-' ' ' |
+        while read -r first last; do seq "$first" "${last:-$first}"; done)
+    if ((${#cores[@]} >= 2)); then
+        others_on=(taskset -c "${cores[0]}") runtime_on=(taskset -c "${cores[1]}")
     fi
 }
 

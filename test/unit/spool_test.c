@@ -206,6 +206,33 @@ static void take_runs(void *context, struct spool_record *record, bool damaged)
     *(unsigned *)context = record->runs;
 }
 
+/* The machine stopped when the new bytes, but not the new length, or the reverse, were on disk. */
+static void test_reply_of_which_nothing_was_written_is_none(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct {
+        const char *bytes;
+        size_t length_bytes;
+    } ends[] = {{",", 1}, {",\"rep", 5}, {"}\0\0\0", 4}, {",\0\0\0", 4}, {"\0", 1}};
+    char path[512];
+    struct stat status;
+    struct spool_record loaded;
+    struct spool_record record = record_of("n1", NULL);
+    path_of(fixture, "spool/n1.json", path);
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        assert_int_equal(spool_save(fixture->spool, &record, false, NULL), 0);
+        assert_int_equal(stat(path, &status), 0);
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        assert_int_equal(pwrite(fd, ends[i].bytes, ends[i].length_bytes, status.st_size - 1),
+            (ssize_t)ends[i].length_bytes);
+        close(fd);
+        assert_int_equal(spool_load(fixture->spool, "n1", &loaded, NULL), 0);
+        assert_null(loaded.reply);
+        assert_int_equal(loaded.runs, 2);
+        assert_string_equal(loaded.agent_id, "agent7");
+    }
+}
+
 static void test_runs_of_a_half_written_reply_are_known(void **state)
 {
     struct fixture *fixture = *state;
@@ -520,6 +547,7 @@ int main(void)
         WITH_SPOOL(test_reply_is_added_to_the_record_of_its_run),
         WITH_SPOOL(test_reply_is_not_added_to_another_record),
         WITH_SPOOL(test_reply_that_finds_no_room_leaves_the_record),
+        WITH_SPOOL(test_reply_of_which_nothing_was_written_is_none),
         WITH_SPOOL(test_runs_of_a_half_written_reply_are_known),
         WITH_SPOOL(test_files_are_for_the_owner_only),
         WITH_SPOOL(test_remove_and_absent),

@@ -102,12 +102,12 @@ function showState(status) {
   document.title = word + " - Mission Control runtime";
 }
 
-function showUnreachable() {
+function showUnreachable(why) {
   element("state").dataset.state = "unreachable";
   write(element("state-word"), "No answer");
   write(element("state-line"), seen.status
-    ? "The runtime no longer answers. What is shown below is from when it last did."
-    : "The runtime does not answer.");
+    ? why + " What is shown below is from when it last told its state."
+    : why);
   element("reasons").hidden = true;
   document.title = "No answer - Mission Control runtime";
 }
@@ -421,13 +421,17 @@ function show(status) {
   showParts(status);
 }
 
+class NoAnswer extends Error {}
+
 async function ask() {
   const stop = new AbortController();
   const limit = setTimeout(() => stop.abort(), LIMIT_MS);
   try {
     const answer = await fetch("/status", { signal: stop.signal, cache: "no-store" });
-    if (!answer.ok) throw new Error("status " + answer.status);
+    if (!answer.ok) throw new NoAnswer("The runtime answers with status " + answer.status + ".");
     return await answer.json();
+  } catch (error) {
+    throw error instanceof NoAnswer ? error : new NoAnswer("The runtime does not answer.");
   } finally {
     clearTimeout(limit);
   }
@@ -437,19 +441,17 @@ async function refresh() {
   if (seen.asking || document.hidden) return;
   seen.asking = true;
   clearTimeout(seen.timer);
-  let status = null;
   try {
-    status = await ask();
-  } catch {
-    showUnreachable();
-    showSeen();
-  }
-  if (status) {
+    const status = await ask();
     Object.assign(seen, { status, at: Date.now() });
     show(status);
+  } catch (error) {
+    showUnreachable(error instanceof NoAnswer ? error.message : "This page is of another version than the runtime: load it again.");
+    showSeen();
+  } finally {
+    seen.asking = false;
+    if (!document.hidden) seen.timer = setTimeout(refresh, EVERY_MS);
   }
-  seen.asking = false;
-  if (!document.hidden) seen.timer = setTimeout(refresh, EVERY_MS);
 }
 
 write(element("where"), location.host);
