@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -113,6 +114,8 @@ def measure():
 
 
 def main():
+    # Ends by way of the exits of all that runs, which stop the programs.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if len(sys.argv) == 3 and sys.argv[1] == "--markdown":
         print(report.markdown(json.loads(pathlib.Path(sys.argv[2]).read_text())))
         return

@@ -316,6 +316,13 @@ function nextTry(entry, status) {
   return ["open", "trickle"].includes(status.gateway.state) ? "in its turn" : "when the gateway answers";
 }
 
+/* The keyboard reaches a region for what of it cannot be seen, and passes over one that shows all. */
+function showRegion(region) {
+  const scrolls = region.scrollWidth > region.clientWidth || region.scrollHeight > region.clientHeight;
+  if (scrolls) region.tabIndex = 0;
+  else region.removeAttribute("tabindex");
+}
+
 function showTable(id, caption, rows) {
   const body = element(id);
   write(element(id + "-caption"), caption);
@@ -323,9 +330,7 @@ function showTable(id, caption, rows) {
   const table = body.parentNode;
   const region = table.parentNode;
   table.tHead.hidden = !rows.length;
-  const scrolls = region.scrollWidth > region.clientWidth || region.scrollHeight > region.clientHeight;
-  if (scrolls) region.tabIndex = 0;
-  else region.removeAttribute("tabindex");
+  showRegion(region);
 }
 
 function showWaiting(status) {
@@ -362,6 +367,7 @@ function showErrors(errors) {
       " (" + new Date(error.at).toLocaleTimeString() + ")"));
     return item;
   }));
+  showRegion(element("errors").parentNode);
 }
 
 /* facts are [label, text, wrong]; one without a text is left out. */
