@@ -194,11 +194,12 @@ void status_append(struct text *body, const struct status_sources *sources)
     struct stats *stats = health->stats;
     struct send_queue_view view;
     send_queue_look(sources->queue, &view);
+    bool held_by_hand = atomic_load(&stats->held_by_hand);
     json_t *json =
         json_pack("{s:s, s:o, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
                   "s:o}",
-            "state", status_state_word(health), "reasons", status_state_reasons(health),
-            "heldByHand", atomic_load(&stats->held_by_hand), "uptimeMs",
+            "state", status_state_word(health, held_by_hand), "reasons",
+            status_state_reasons(health, held_by_hand), "heldByHand", held_by_hand, "uptimeMs",
             (json_int_t)(clock_monotonic_ms() - stats->started_monotonic_ms), "versions",
             describe_versions(health), "totals", describe_totals(&stats->metrics), "queue",
             describe_queue(&view, health->config), "workers", describe_workers(sources), "waiting",

@@ -4,7 +4,7 @@
 
 enum { SENTENCE_BYTES = GATE_REASON_BYTES + 64 };
 
-const char *status_state_word(const struct health_sources *health)
+const char *status_state_word(const struct health_sources *health, bool held_by_hand)
 {
     int phase = atomic_load(&health->stats->phase);
     if (phase == PHASE_STARTING)
@@ -13,7 +13,7 @@ const char *status_state_word(const struct health_sources *health)
         return "stopping";
     if (!health_is_good(health))
         return "degraded";
-    return atomic_load(&health->stats->held_by_hand) ? "held" : "healthy";
+    return held_by_hand ? "held" : "healthy";
 }
 
 static void add(json_t *reasons, const char *words)
@@ -53,11 +53,11 @@ static void add_backend(json_t *reasons, struct stats *stats)
         add(reasons, "The backend has not answered a poll yet");
 }
 
-json_t *status_state_reasons(const struct health_sources *health)
+json_t *status_state_reasons(const struct health_sources *health, bool held_by_hand)
 {
     struct stats *stats = health->stats;
     json_t *reasons = json_array();
-    if (atomic_load(&stats->held_by_hand))
+    if (held_by_hand)
         add(reasons, "All sends are held by hand; SIGUSR2 releases them");
     add_gateway(reasons, health);
     add_process(reasons, health);
