@@ -137,7 +137,7 @@ check_no_service_token() {
     grep -x OPENCLAW_STATE_DIR=/home/openclaw/.openclaw "$work/seen"
     lacks "SERVICE_TOKEN|ACCOUNT_ID|CONVEX_URL|OPENCLAW_GATEWAY_TOKEN|$SANDBOX_TOKEN" "$work/seen"
     # 1 is that nothing was found; any other status, that it could not be looked for.
-    equal 1 "$(of_gateway "grep -rlF $SANDBOX_TOKEN /home/openclaw; echo \$?")"
+    equal 1 "$(of_gateway "grep -rlF $SANDBOX_TOKEN /home/openclaw || echo \$?")"
 }
 
 gate_is_open() {
