@@ -30,8 +30,9 @@ struct spool_record {
 /*
  * Reads a record's bytes: it has to be whole, of that account and under that id. A reply of which
  * nothing was written when the machine stopped is none. On failure record->reply is NULL, and
- * record->runs what was counted before a reply of which a part is there, else 0. ERROR_INVALID,
- * ERROR_NO_MEMORY. Pure but for memory.
+ * record->runs what was counted before a reply of which a part is there, else 0; *error is set on
+ * failure, left without a code else, and may be NULL. ERROR_INVALID, ERROR_NO_MEMORY. Pure but for
+ * memory.
  */
 int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
     const char *id, struct spool_record *record, struct error *error);

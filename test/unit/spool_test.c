@@ -226,7 +226,9 @@ static void test_reply_of_which_nothing_was_written_is_none(void **state)
         assert_int_equal(pwrite(fd, ends[i].bytes, ends[i].length_bytes, status.st_size - 1),
             (ssize_t)ends[i].length_bytes);
         close(fd);
-        assert_int_equal(spool_load(fixture->spool, "n1", &loaded, NULL), 0);
+        struct error error = {0};
+        assert_int_equal(spool_load(fixture->spool, "n1", &loaded, &error), 0);
+        assert_int_equal(error.code, 0);
         assert_null(loaded.reply);
         assert_int_equal(loaded.runs, 2);
         assert_string_equal(loaded.agent_id, "agent7");
