@@ -44,10 +44,4 @@ bool json_guard_number(const json_t *json, double least, double most, double *nu
 /* object[key] when it is a string, else NULL. Borrowed from object. object may be NULL. */
 const char *json_guard_string(const json_t *object, const char *key);
 
-/*
- * The value, an object or array, as compact JSON, the caller's to free; NULL without memory or
- * when json is NULL. Jansson's own json_dumps leaves a key out when there is no memory for it.
- */
-char *json_guard_dump(const json_t *json);
-
 #endif

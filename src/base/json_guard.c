@@ -72,10 +72,23 @@ static void scan_escape(struct scan *scan)
     }
 }
 
+/* Over the ASCII characters of a string that mean themselves. */
+static void skip_plain(struct scan *scan)
+{
+    size_t at = scan->at;
+    while (at < scan->length_bytes && (unsigned char)scan->bytes[at] < 0x80 &&
+           scan->bytes[at] != '"' && scan->bytes[at] != '\\')
+        at++;
+    scan->at = at;
+}
+
 /* From behind the opening quote to behind the closing one, or the end of the bytes. */
 static void scan_string(struct scan *scan)
 {
-    while (scan->at < scan->length_bytes) {
+    for (;;) {
+        skip_plain(scan);
+        if (scan->at >= scan->length_bytes)
+            return;
         char byte = scan->bytes[scan->at];
         if (byte == '"') {
             scan->at++;
@@ -94,19 +107,33 @@ static void scan_string(struct scan *scan)
 /* One byte outside strings: counts values, follows the nesting. */
 static void scan_structure(struct scan *scan)
 {
-    char byte = scan->bytes[scan->at++];
-    bool scalar = strchr("{}[]:,\" \t\r\n", byte) == NULL || byte == '\0';
-    if (scalar && !scan->in_scalar)
+    switch (scan->bytes[scan->at++]) {
+    case '{':
+    case '[':
         scan->values++;
-    scan->in_scalar = scalar;
-    if (byte == '"' || byte == '{' || byte == '[')
-        scan->values++;
-    if (byte == '{' || byte == '[')
         scan->depth++;
-    if ((byte == '}' || byte == ']') && scan->depth > 0)
-        scan->depth--;
-    if (byte == '"')
+        break;
+    case '}':
+    case ']':
+        scan->depth -= scan->depth > 0;
+        break;
+    case '"':
+        scan->values++;
         scan_string(scan);
+        break;
+    case ':':
+    case ',':
+    case ' ':
+    case '\t':
+    case '\r':
+    case '\n':
+        break;
+    default:
+        scan->values += !scan->in_scalar;
+        scan->in_scalar = true;
+        return;
+    }
+    scan->in_scalar = false;
 }
 
 static int scan_all(struct scan *scan, struct error *error)
@@ -179,20 +206,6 @@ int json_guard_load_within(
         result = parse(bytes, length_bytes, value, error);
     text_fini(&scan.repaired);
     return result;
-}
-
-static int append_piece(const char *bytes, size_t length_bytes, void *text)
-{
-    text_append_bytes(text, bytes, length_bytes);
-    return ((const struct text *)text)->failed ? -1 : 0;
-}
-
-char *json_guard_dump(const json_t *json)
-{
-    struct text text = {0};
-    if (json == NULL || json_dump_callback(json, append_piece, &text, JSON_COMPACT) != 0)
-        text.failed = true;
-    return text_take(&text);
 }
 
 bool json_guard_number(const json_t *json, double least, double most, double *number)

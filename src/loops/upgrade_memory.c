@@ -9,6 +9,7 @@
 
 #include "base/file_replace.h"
 #include "base/json_guard.h"
+#include "base/json_write.h"
 #include "base/text.h"
 #include "config/file.h"
 
@@ -53,7 +54,7 @@ int upgrade_memory_save(
     json_t *document =
         json_pack("{s:I, s:s, s:s}", "initiatedAt", (json_int_t)memory->initiated_at_ms,
             "fromOpenclaw", memory->from_openclaw, "fromRuntime", memory->from_runtime);
-    char *bytes = json_guard_dump(document);
+    char *bytes = json_write(document);
     json_decref(document);
     if (bytes == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory to remember an upgrade");

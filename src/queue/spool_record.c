@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/json_guard.h"
+#include "base/json_write.h"
 #include "base/text.h"
 
 static const double LATEST_TIME_MS = 8.64e15;
@@ -21,7 +22,7 @@ char *spool_record_write(const struct spool_record *record, const char *account_
     /* Not as an optional part of the above, which is left out when there is no memory for it. */
     if (record->reply == NULL ||
         json_object_set_new(document, "reply", json_string(record->reply)) == 0)
-        bytes = json_guard_dump(document);
+        bytes = json_write(document);
     json_decref(document);
     return bytes;
 }

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/json_guard.h"
+#include "base/json_write.h"
 #include "base/sync.h"
 #include "remote/secret.h"
 
@@ -117,7 +118,7 @@ static char *build_body(const struct convex *convex, const char *action, json_t 
     char *dumped = NULL;
     if (json_object_set_new(inner, "accountId", json_string(convex->account_id)) == 0 &&
         json_object_set_new(inner, "serviceToken", token_of(convex)) == 0)
-        dumped = json_guard_dump(body);
+        dumped = json_write(body);
     json_decref(body);
     return dumped;
 }

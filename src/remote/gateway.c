@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/json_guard.h"
+#include "base/json_write.h"
 #include "gateway_access.h"
 
 enum {
@@ -91,7 +91,7 @@ static char *build_body(const struct gateway_message *message)
     json_t *body = json_pack("{s:s, s:s%, s:b, s:s}", "model", model.data, "input", message->input,
         message->input_bytes, "stream", 0, "user", message->session_key);
     text_fini(&model);
-    char *dumped = json_guard_dump(body);
+    char *dumped = json_write(body);
     json_decref(body);
     return dumped;
 }

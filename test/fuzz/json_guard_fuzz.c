@@ -1,8 +1,14 @@
-/* Whatever the bytes: an error, or a value within the limits whose strings are UTF-8. */
+/*
+ * Whatever the bytes: an error, or a value within the limits whose strings are UTF-8, and which is
+ * the same when it is written and read again.
+ */
 #include <assert.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/json_guard.h"
+#include "base/json_write.h"
 #include "base/text.h"
 
 static void check_string(const char *bytes, size_t length_bytes)
@@ -32,6 +38,17 @@ static size_t check(json_t *value, unsigned depth)
     return count;
 }
 
+static void write_and_read(const json_t *value)
+{
+    json_t *again = NULL;
+    char *written = json_write(value);
+    assert(written != NULL);
+    assert(json_guard_load(written, strlen(written), &again, NULL) == 0);
+    assert(json_equal(value, again));
+    json_decref(again);
+    free(written);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -44,6 +61,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (value != NULL)
         assert(check(value, json_is_array(value) || json_is_object(value) ? 0 : 1) <=
                JSON_GUARD_MAX_VALUES);
+    if (json_is_array(value) || json_is_object(value))
+        write_and_read(value);
     json_decref(value);
     return 0;
 }

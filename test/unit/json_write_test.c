@@ -1,0 +1,109 @@
+/* What is written is what Jansson writes, and reads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/shortage.h"
+#include "base/error.h"
+#include "base/json_write.h"
+
+/* Takes the reference. */
+static void must_become(json_t *json, const char *bytes)
+{
+    char *written = json_write(json);
+    assert_non_null(written);
+    assert_string_equal(written, bytes);
+    free(written);
+    json_decref(json);
+}
+
+static void test_structure(void **state)
+{
+    (void)state;
+    must_become(json_pack("{}"), "{}");
+    must_become(json_pack("[]"), "[]");
+    must_become(json_pack("[[], {}, [{}]]"), "[[],{},[{}]]");
+    must_become(json_pack("{s:s, s:[i, b, b, n], s:{s:{}}}", "b", "", "a", -7, 1, 0, "c", "d"),
+        "{\"b\":\"\",\"a\":[-7,true,false,null],\"c\":{\"d\":{}}}");
+    must_become(
+        json_pack("[I, I]", INT64_MAX, INT64_MIN), "[9223372036854775807,-9223372036854775808]");
+    must_become(json_pack("[f]", 0.5), "[0.5]");
+}
+
+static void test_keys_stay_in_their_order_and_are_escaped(void **state)
+{
+    (void)state;
+    must_become(json_pack("{s:i, s:i}", "z\"\n", 1, "a", 2), "{\"z\\\"\\n\":1,\"a\":2}");
+}
+
+static void test_texts(void **state)
+{
+    (void)state;
+    must_become(
+        json_pack("[s]", "\"\\/\b\f\n\r\t\x7F"), "[\"\\\"\\\\/\\u0008\\u000C\\n\\r\\t\x7F\"]");
+    must_become(json_pack("[s%]", "a\0b", 3), "[\"a\\u0000b\"]");
+    must_become(json_pack("[s]", "gr\xC3\xBC\xC3\x9F \xE2\x82\xAC \xF0\x9F\x98\x80"),
+        "[\"gr\xC3\xBC\xC3\x9F \xE2\x82\xAC \xF0\x9F\x98\x80\"]");
+}
+
+static void test_every_character_comes_back(void **state)
+{
+    (void)state;
+    char all[128];
+    for (int i = 0; i < 128; i++)
+        all[i] = (char)i;
+    json_t *json = json_pack("{s:s%, s:[s%, s%]}", "all", all, sizeof all, "cut", all, 40, all, 93);
+    char *written = json_write(json);
+    json_t *read = json_loads(written, JSON_ALLOW_NUL, NULL);
+    assert_true(json_equal(read, json));
+    json_decref(read);
+    json_decref(json);
+    free(written);
+}
+
+static void test_a_scalar_or_nothing_is_no_document(void **state)
+{
+    (void)state;
+    json_t *text = json_string("text");
+    assert_null(json_write(text));
+    assert_null(json_write(NULL));
+    json_decref(text);
+}
+
+static int write_in_need(unsigned number)
+{
+    char text[2000];
+    memset(text, 'x', sizeof text);
+    json_t *json = json_pack("{s:s%, s:i, s:s%}", "a", text, sizeof text, "b", 7, "c", text, 300);
+    shortage_begin(number);
+    char *written = json_write(json);
+    shortage_end();
+    json_decref(json);
+    int result = written != NULL ? 0 : ERROR_NO_MEMORY;
+    free(written);
+    return result;
+}
+
+static void test_nothing_is_left_out_without_memory(void **state)
+{
+    (void)state;
+    shortage_exhaust(write_in_need);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_structure),
+        cmocka_unit_test(test_keys_stay_in_their_order_and_are_escaped),
+        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_every_character_comes_back),
+        cmocka_unit_test(test_nothing_is_left_out_without_memory),
+        cmocka_unit_test(test_a_scalar_or_nothing_is_no_document),
+    };
+    return cmocka_run_group_tests_name("json_write", tests, NULL, NULL);
+}
