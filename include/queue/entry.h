@@ -60,6 +60,7 @@ struct entry {
     char task_id[ID_BYTES];    /* "" when the notification has no task */
     char *reply;               /* owned; NULL until there is one, and while only the spool has it */
     bool spooled;              /* the spool has the reply */
+    uint64_t name_sync;        /* of its record (queue/spool_record.h); 0: not of this process */
     bool marked;               /* the backend has it as delivered */
     bool untold;               /* it ended, and its thread could not be told */
     bool only_bury;            /* all that is left to do is to move its record to dead/ */

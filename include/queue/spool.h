@@ -43,11 +43,13 @@ int spool_check_account(const char *state_dir, const char *account_id, struct er
 /*
  * Writes the record in place of the one that is there. durable, for one with a reply: on disk when
  * this returns (file and folder are synced); else it survives the end of the process, but not that
- * of the machine. Blocks for the disk. ERROR_SYSTEM when it cannot be written (the old record
- * stays, unless the disk fails), ERROR_NO_MEMORY. Any thread, but one at a time for one id.
+ * of the machine. record->name_sync, which is not written, is set on success, and has to be what
+ * the last spool_save of that id set it to, or 0: a sync of the folder for one name then serves for
+ * all. Blocks for the disk. ERROR_SYSTEM when it cannot be written (the old record stays, unless
+ * the disk fails), ERROR_NO_MEMORY. Any thread, but one at a time for one id.
  */
 int spool_save(
-    struct spool *spool, const struct spool_record *record, bool durable, struct error *error);
+    struct spool *spool, struct spool_record *record, bool durable, struct error *error);
 
 /*
  * Reads the record of id into *record, whose reply is the caller's to free. ERROR_CLOSED when there

@@ -22,6 +22,7 @@ struct spool_record {
     unsigned runs;      /* requests to the agent that were begun, this one included */
     char failure[SPOOL_FAILURE_BYTES]; /* what the last run ended in; "" while there is none */
     char *reply; /* NULL while the agent is being asked; else owned by whoever holds the record */
+    uint64_t name_sync; /* by which sync its file's name is on disk (base/folder_sync.h) */
 };
 
 /* How a record with a reply goes on where the one without it ends, with a "}". */

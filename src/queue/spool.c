@@ -129,6 +129,7 @@ static int open_folders(struct spool **spool, const char *state_dir, const char 
         result = error_set(error, ERROR_NO_MEMORY, "no memory for the spool");
     if (result == 0)
         result = open_folder(state_dir, "spool", &created->folder_fd, error);
+    created->sync.folder_fd = created->folder_fd;
     if (result == 0)
         result = open_folder(state_dir, "dead", &created->dead_fd, error);
     if (result != 0) {
@@ -186,16 +187,27 @@ void spool_close(struct spool *spool)
  * Puts the reply behind what the record of the run says already, which saves a new file. False when
  * that is not possible; the record there is then as before, or damaged if even that cannot be had.
  */
-static bool add_reply(const struct spool *spool, const char *name, const char *text)
+static bool add_reply(
+    struct spool *spool, const char *name, const char *text, uint64_t name_sync)
 {
     const char *reply = strstr(text, SPOOL_RECORD_REPLY);
     return reply != NULL &&
            file_replace_end(spool->folder_fd, name, (size_t)(reply - text), "}", reply) &&
-           fsync(spool->folder_fd) == 0;
+           folder_sync_reach(&spool->sync, name_sync);
+}
+
+/* In place of what is there, or under a name that is not on disk yet. */
+static int replace(struct spool *spool, const char *name, const char *text, bool durable,
+    uint64_t *name_sync, struct error *error)
+{
+    int result = file_replace(spool->folder_fd, name, text, strlen(text), durable, error);
+    if (result == 0)
+        *name_sync = folder_sync_next(&spool->sync);
+    return result;
 }
 
 int spool_save(
-    struct spool *spool, const struct spool_record *record, bool durable, struct error *error)
+    struct spool *spool, struct spool_record *record, bool durable, struct error *error)
 {
     file_name name;
     int result = 0;
@@ -203,8 +215,8 @@ int spool_save(
     char *text = spool_record_write(record, spool->account_id);
     if (text == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for a spool record");
-    if (!durable || !add_reply(spool, name, text))
-        result = file_replace(spool->folder_fd, name, text, strlen(text), durable, error);
+    if (!durable || !add_reply(spool, name, text, record->name_sync))
+        result = replace(spool, name, text, durable, &record->name_sync, error);
     if (result != 0)
         error_wrap(error, "spool");
     free(text);

@@ -6,9 +6,12 @@
 
 #include <stdbool.h>
 
-/* Never changed once open. */
+#include "base/folder_sync.h"
+
+/* Never changed once open, but for the count of syncs. */
 struct spool {
     int folder_fd;
+    struct folder_sync sync; /* of folder_fd */
     int dead_fd;
     char *account_id;
     bool keeps_leftovers; /* they may be a write that goes on elsewhere */

@@ -39,6 +39,7 @@ static int save(const struct spooling *spooling, struct entry *entry, bool with_
         .timeouts = entry->timeouts,
         .runs = entry->runs,
         .reply = with_reply ? entry->reply : NULL,
+        .name_sync = entry->name_sync,
     };
     text_copy(record.id, sizeof record.id, entry->item.id);
     text_copy(record.agent_id, sizeof record.agent_id, entry->agent_id);
@@ -46,6 +47,7 @@ static int save(const struct spooling *spooling, struct entry *entry, bool with_
     text_copy(record.task_id, sizeof record.task_id, entry->task_id);
     text_copy(record.failure, sizeof record.failure, entry->failure);
     int result = spool_save(spooling->spool, &record, with_reply, &error);
+    entry->name_sync = record.name_sync;
     note_outcome(spooling, entry, result, &error);
     set_recorded(spooling, entry, entry->recorded || result == 0);
     return result;

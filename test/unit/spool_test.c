@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "../../src/queue/spool_folders.h"
 #include "queue/spool.h"
 
 struct fixture {
@@ -252,6 +253,38 @@ static void test_runs_of_a_half_written_reply_are_known(void **state)
     assert_int_equal(truncate(path, 40), 0);
     assert_int_equal(spool_each(fixture->spool, take_runs, &runs, NULL), 0);
     assert_int_equal(runs, 0);
+}
+
+/* One sync of the folder has the names of all records on disk that were written before it. */
+static void test_names_are_synced_together(void **state)
+{
+    struct fixture *fixture = *state;
+    char reply[] = "a reply";
+    static const struct {
+        const char *id;
+        uint64_t syncs; /* begun once its reply is saved */
+    } replies[] = {{"n1", 1}, {"n2", 1}, {"n3", 2}, {"n4", 2}};
+    struct spool_record records[4];
+    for (size_t i = 0; i < 4; i++) {
+        records[i] = record_of(replies[i].id, NULL);
+        /* The last two are written after the reply of the first. */
+        if (i < 2)
+            assert_int_equal(spool_save(fixture->spool, &records[i], false, NULL), 0);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        records[i].reply = reply;
+        assert_int_equal(spool_save(fixture->spool, &records[i], true, NULL), 0);
+        assert_int_equal(fixture->spool->sync.begun, replies[i].syncs);
+        records[i].reply = NULL;
+        for (size_t later = 2; later < 4 && i == 1; later++)
+            assert_int_equal(spool_save(fixture->spool, &records[later], false, NULL), 0);
+    }
+    struct spool_record restored = record_of("n5", NULL);
+    assert_int_equal(spool_save(fixture->spool, &restored, false, NULL), 0);
+    restored.name_sync = 0;
+    restored.reply = reply;
+    assert_int_equal(spool_save(fixture->spool, &restored, true, NULL), 0);
+    assert_int_equal(fixture->spool->sync.begun, 3);
 }
 
 static void test_files_are_for_the_owner_only(void **state)
@@ -551,6 +584,7 @@ int main(void)
         WITH_SPOOL(test_reply_that_finds_no_room_leaves_the_record),
         WITH_SPOOL(test_reply_of_which_nothing_was_written_is_none),
         WITH_SPOOL(test_runs_of_a_half_written_reply_are_known),
+        WITH_SPOOL(test_names_are_synced_together),
         WITH_SPOOL(test_files_are_for_the_owner_only),
         WITH_SPOOL(test_remove_and_absent),
         WITH_SPOOL(test_buried_record_is_kept_in_dead),
