@@ -111,6 +111,13 @@ int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_
 bool send_queue_charge(struct send_queue *queue, const char *id, unsigned runs);
 
 /*
+ * Says that the backend may list something new. Returns true when a poll should follow at once: a
+ * worker is free, or the last page is a second old. Else a later send_queue_finish asks for it.
+ * Any thread; a short lock.
+ */
+bool send_queue_expect_more(struct send_queue *queue);
+
+/*
  * Lines up a wake-up of an agent, behind its deliveries and outside the bound. Returns false when
  * one is there already, running or not, when the queue is closed or held (send_queue_hold), or
  * without memory. Any thread; a
@@ -136,7 +143,8 @@ void send_queue_note_record(struct send_queue *queue, struct entry *entry, bool 
 
 /*
  * Gives a taken entry back; it is the queue's again, and a wake-up's is gone. Returns true when
- * ready work has run low while the backend had more, so that a poll would help. A short lock.
+ * a poll would help: ready work has run low while the backend had more, or nothing is left for this
+ * worker and more is expected (send_queue_expect_more). A short lock.
  */
 bool send_queue_finish(struct send_queue *queue, struct entry *entry, const struct finish *finish);
 

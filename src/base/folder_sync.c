@@ -10,8 +10,7 @@ uint64_t folder_sync_next(const struct folder_sync *sync)
 static void note_reached(struct folder_sync *sync, uint64_t number)
 {
     uint64_t reached = atomic_load(&sync->reached);
-    while (reached < number &&
-           !atomic_compare_exchange_weak(&sync->reached, &reached, number))
+    while (reached < number && !atomic_compare_exchange_weak(&sync->reached, &reached, number))
         continue;
 }
 

@@ -42,6 +42,8 @@ static void describe_wake(struct runtime *runtime)
         .stats = &runtime->stats,
         .ask_for_look = heartbeat_poke,
         .look_context = runtime->heartbeat,
+        .ask_for_poll = delivery_poller_poke,
+        .poll_context = runtime->poller,
     };
 }
 

@@ -59,6 +59,9 @@ struct send_queue {
     size_t lane_count;
     uint64_t page; /* number of the page being taken in */
     bool backend_has_more;
+    bool poll_owed;        /* something new may be listed, for which no worker was free */
+    int64_t offered_at_ms; /* when the last page came */
+    size_t free_workers;   /* that wait for work */
     struct send_flow flow;
     bool held_by_hand; /* beside the flow: either holds */
     bool closed;
@@ -99,5 +102,9 @@ void queue_leave_lane_locked(
 
 /* Whether so little work is ready that another page is welcome. */
 bool queue_is_low_locked(const struct send_queue *queue);
+
+/* Whether a poll that is owed should be made now, as a worker is free or was without one for long.
+ */
+bool queue_should_poll_locked(struct send_queue *queue, bool worker_is_free);
 
 #endif

@@ -263,7 +263,9 @@ struct entry *send_queue_take(struct send_queue *queue)
         if (entry != NULL || is_drained_locked(queue, now_ms))
             break;
         queue_show_locked(queue);
+        queue->free_workers++;
         cond_wait_until(&queue->work, &queue->lock, next_due_locked(queue));
+        queue->free_workers--;
     }
     /* This thread may have been the only one that watched for the next due time. */
     if (entry != NULL && (queue->waiting.count > 0 || queue->flow.trickle))
@@ -352,9 +354,8 @@ bool send_queue_finish(struct send_queue *queue, struct entry *entry, const stru
     queue->wakes_running -= entry->kind == ENTRY_WAKE ? 1 : 0;
     lane_set_busy(&queue->ready, entry->lane, false);
     place_locked(queue, entry, finish, &leavings);
-    bool poll_would_help = queue->backend_has_more && queue_is_low_locked(queue);
-    if (poll_would_help)
-        queue->backend_has_more = false;
+    bool runs_dry = find_locked(queue, clock_monotonic_ms()) == NULL;
+    bool poll_would_help = queue_should_poll_locked(queue, runs_dry);
     cond_signal(&queue->work);
     queue_show_locked(queue);
     mutex_unlock(&queue->lock);

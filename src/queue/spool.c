@@ -187,8 +187,7 @@ void spool_close(struct spool *spool)
  * Puts the reply behind what the record of the run says already, which saves a new file. False when
  * that is not possible; the record there is then as before, or damaged if even that cannot be had.
  */
-static bool add_reply(
-    struct spool *spool, const char *name, const char *text, uint64_t name_sync)
+static bool add_reply(struct spool *spool, const char *name, const char *text, uint64_t name_sync)
 {
     const char *reply = strstr(text, SPOOL_RECORD_REPLY);
     return reply != NULL &&
@@ -206,8 +205,7 @@ static int replace(struct spool *spool, const char *name, const char *text, bool
     return result;
 }
 
-int spool_save(
-    struct spool *spool, struct spool_record *record, bool durable, struct error *error)
+int spool_save(struct spool *spool, struct spool_record *record, bool durable, struct error *error)
 {
     file_name name;
     int result = 0;

@@ -111,7 +111,8 @@ struct finish write_back_reply(struct attempt *attempt)
         return write_back_failed(attempt, STAGE_REPLIED, outcome, &error);
     STOP_POINT("after_create_message");
     attempt_forget_failures(attempt);
-    deliver->ask_for_poll(deliver->poll_context);
+    if (send_queue_expect_more(deliver->queue))
+        deliver->ask_for_poll(deliver->poll_context);
     return attempt_go_on(STAGE_WRITTEN);
 }
 

@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/text.h"
 #include "../../src/queue/spool_folders.h"
+#include "base/text.h"
 #include "queue/spool.h"
 
 struct fixture {
