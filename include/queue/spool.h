@@ -48,8 +48,7 @@ int spool_check_account(const char *state_dir, const char *account_id, struct er
  * all. Blocks for the disk. ERROR_SYSTEM when it cannot be written (the old record stays, unless
  * the disk fails), ERROR_NO_MEMORY. Any thread, but one at a time for one id.
  */
-int spool_save(
-    struct spool *spool, struct spool_record *record, bool durable, struct error *error);
+int spool_save(struct spool *spool, struct spool_record *record, bool durable, struct error *error);
 
 /*
  * Reads the record of id into *record, whose reply is the caller's to free. ERROR_CLOSED when there
