@@ -159,6 +159,10 @@ fuzz: $(FUZZERS)
 model:
 	scripts/model.sh
 
+$(BUILD)/test/bench/floor: $(BUILD)/obj/test/bench/floor.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
+
 bench: all
 	scripts/bench.sh
 

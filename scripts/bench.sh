@@ -9,7 +9,7 @@
 # it does not judge: its status is 0 when all was measured. It takes about half an hour.
 #
 #   BENCH_ONLY=start,chain   only these scenarios, of start, idle, deliveries, added, processor,
-#                            memory, chain, tls, growth, counts, scrape and soak
+#                            floor, memory, chain, tls, growth, counts, scrape and soak
 #   BENCH_SKIP_SOAK=1        all but the soak
 #   BENCH_SOAK_S (600)       seconds of the soak
 #   BENCH_IDLE_S (60)        seconds of idling that are measured
@@ -43,7 +43,7 @@ make_value() {
 
 measure() {
     scripts/install-deps.sh bench
-    make -s --no-print-directory -j"$(cpu_count)" BUILD="$BUILD" all
+    make -s --no-print-directory -j"$(cpu_count)" BUILD="$BUILD" all "$BUILD/test/bench/floor"
     BENCH_FLAGS=$(make_value OPTIMIZE)\ $(make_value HARDENING)
     BENCH_COMPILER=$("$(make_value CC)" --version | head -n 1)
     export BUILD BENCH_FLAGS BENCH_COMPILER

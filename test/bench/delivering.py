@@ -164,6 +164,25 @@ def processor(runs, scenario="processor", words="", secure=None):
                    [kernel_s for _, kernel_s in results])]
 
 
+def floor_once(load, means):
+    with World(load.latency_ms) as world:
+        world.load(load.notifications, load.agents)
+        return world.run_floor(means)
+
+
+def floor(runs):
+    """What the load of processor costs a program that does nothing but its exchanges and files."""
+    load = Load(1000, 20, 50, 20)
+    figures = []
+    for means, words in (("sockets", "bare sockets"), ("libcurl", "bare libcurl")):
+        results = [floor_once(load, means) for _ in range(runs)]
+        figures += [Figure("floor", f"processor for 1,000 deliveries by {words}", "s",
+                           [used_s for used_s, _ in results]),
+                    Figure("floor", f"of it in the kernel, {words}", "s",
+                           [kernel_s for _, kernel_s in results])]
+    return figures
+
+
 def secure(runs):
     """
     The main figures with the backend, then with the gateway as well behind TLS, and the system's

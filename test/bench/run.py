@@ -43,6 +43,7 @@ SCENARIOS = {
     "deliveries": delivering.deliveries,
     "added": delivering.added,
     "processor": delivering.processor,
+    "floor": delivering.floor,
     "memory": growing.memory,
     "chain": delivering.chain,
     "tls": delivering.secure,

@@ -216,6 +216,19 @@ class World:
         self.runtime = Process(command, environment, self.folder / "runtime.log")
         return self.runtime
 
+    def run_floor(self, means):
+        """Delivers what is listed by the floor; seconds of the processor and of the kernel."""
+        state = self.folder / "floor"
+        state.mkdir()
+        environment = {"PATH": os.environ["PATH"], "ACCOUNT_ID": ACCOUNT,
+                       "SERVICE_TOKEN": SERVICE_TOKEN, "OPENCLAW_GATEWAY_TOKEN": GATEWAY_TOKEN}
+        ended = subprocess.run([BUILD / "test/bench/floor", means, str(self.port), state],
+                               env=environment, check=False, capture_output=True, text=True)
+        if ended.returncode != 0:
+            raise Trouble(f"the floor: {ended.stderr.strip()}")
+        used_s, kernel_s = ended.stdout.split()
+        return float(used_s), float(kernel_s)
+
     def settle(self, pause_s=1):
         """Until the runtime has polled, and what a start brings with it is over."""
         self.wait(action="listUndeliveredNotifications", calls=1)
