@@ -1,4 +1,4 @@
-/* Puts the names in a folder on disk, once for all who asked for it meanwhile. */
+/* Puts the names in a folder on disk, once for all that were made before. */
 #ifndef BASE_FOLDER_SYNC_H
 #define BASE_FOLDER_SYNC_H
 

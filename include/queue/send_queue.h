@@ -111,11 +111,18 @@ int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_
 bool send_queue_charge(struct send_queue *queue, const char *id, unsigned runs);
 
 /*
- * Says that the backend may list something new. Returns true when a poll should follow at once: a
- * worker is free, or the last page is a second old. Else a later send_queue_finish asks for it.
- * Any thread; a short lock.
+ * Sets whom the queue asks for a poll: called without the lock, from any thread that uses the
+ * queue; must not block. Only before the workers start. Else nobody is asked.
  */
-bool send_queue_expect_more(struct send_queue *queue);
+void send_queue_on_poll(
+    struct send_queue *queue, void (*ask_for_poll)(void *context), void *context);
+
+/*
+ * Says that the backend may list something new, as a message was written. A poll is asked for at
+ * once when a worker is free; else by the worker that runs dry, or when a message is written or an
+ * entry given back a second or more after the last page. Any thread; a short lock.
+ */
+void send_queue_expect_more(struct send_queue *queue);
 
 /*
  * Lines up a wake-up of an agent, behind its deliveries and outside the bound. Returns false when
@@ -142,11 +149,10 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
 void send_queue_note_record(struct send_queue *queue, struct entry *entry, bool recorded);
 
 /*
- * Gives a taken entry back; it is the queue's again, and a wake-up's is gone. Returns true when
- * a poll would help: ready work has run low while the backend had more, or nothing is left for this
- * worker and more is expected (send_queue_expect_more). A short lock.
+ * Gives a taken entry back; it is the queue's again, and a wake-up's is gone. Asks for a poll when
+ * ready work has run low while the backend had more. A short lock.
  */
-bool send_queue_finish(struct send_queue *queue, struct entry *entry, const struct finish *finish);
+void send_queue_finish(struct send_queue *queue, struct entry *entry, const struct finish *finish);
 
 /* Says whether agents may be asked from now on. Any thread; a short lock. */
 void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow);

@@ -26,9 +26,6 @@ struct deliver {
     const struct wake *wake;
     struct stats *stats;
     struct spooling spooling;
-    /* Called when a poll may bring something new; must not block. */
-    void (*ask_for_poll)(void *poll_context);
-    void *poll_context;
 };
 
 /*

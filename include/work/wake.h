@@ -20,11 +20,9 @@ struct wake {
     struct directory directory;
     struct wake_schedule *schedule;
     struct stats *stats;
-    /* Called when the schedule has changed, and when a poll would help; must not block. */
+    /* Called when the schedule has changed; must not block. */
     void (*ask_for_look)(void *look_context);
     void *look_context;
-    void (*ask_for_poll)(void *poll_context);
-    void *poll_context;
 };
 
 /*

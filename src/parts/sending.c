@@ -42,8 +42,6 @@ static void describe_wake(struct runtime *runtime)
         .stats = &runtime->stats,
         .ask_for_look = heartbeat_poke,
         .look_context = runtime->heartbeat,
-        .ask_for_poll = delivery_poller_poke,
-        .poll_context = runtime->poller,
     };
 }
 
@@ -90,9 +88,8 @@ static int start_workers(struct runtime *runtime, struct error *error)
         .wake = &runtime->wake,
         .stats = &runtime->stats,
         .spooling = runtime->spooling,
-        .ask_for_poll = delivery_poller_poke,
-        .poll_context = runtime->poller,
     };
+    send_queue_on_poll(runtime->queue, delivery_poller_poke, runtime->poller);
     atomic_store(&runtime->stats.gateway_running, gateway_is_enabled(runtime->gateway));
     int result = worker_pool_start(runtime->workers, error);
     if (result != 0) {

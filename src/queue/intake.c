@@ -5,8 +5,6 @@
 #include "base/text.h"
 #include "queue_state.h"
 
-enum { LONGEST_OWED_MS = 1000 };
-
 static void add_delivery_locked(
     struct send_queue *queue, struct entry *entry, int64_t created_at_ms)
 {
@@ -153,31 +151,6 @@ static void drop_unlisted_locked(
         if (unused || over)
             queue_forget_locked(queue, entry, leavings);
     }
-}
-
-/*
- * While all workers are busy, what a poll would find could not be begun. Not for ever: what waits
- * longest should be known, too, for the order and for those who look on.
- */
-bool queue_should_poll_locked(struct send_queue *queue, bool worker_is_free)
-{
-    mutex_assert_held(&queue->lock);
-    bool is_time = worker_is_free || queue->free_workers > 0 ||
-                   clock_monotonic_ms() - queue->offered_at_ms >= LONGEST_OWED_MS;
-    if (!(queue->poll_owed && is_time) && !(queue->backend_has_more && queue_is_low_locked(queue)))
-        return false;
-    queue->poll_owed = false;
-    queue->backend_has_more = false;
-    return true;
-}
-
-bool send_queue_expect_more(struct send_queue *queue)
-{
-    mutex_lock(&queue->lock);
-    queue->poll_owed = true;
-    bool poll_would_help = queue_should_poll_locked(queue, false);
-    mutex_unlock(&queue->lock);
-    return poll_would_help;
 }
 
 bool send_queue_offer(struct send_queue *queue, const struct offer *offer)

@@ -34,8 +34,10 @@ struct shown {
 
 struct send_queue {
     struct shown shown; /* read without the lock */
-    size_t capacity;    /* this and the next: never changed once workers run */
+    size_t capacity;    /* this and the next four: never changed once workers run */
     size_t most_wakes;
+    void (*ask_for_poll)(void *poll_context);
+    void *poll_context;
 
     /* Guards everything below, and the queue's part of every entry and lane. */
     struct mutex lock;
@@ -59,7 +61,7 @@ struct send_queue {
     size_t lane_count;
     uint64_t page; /* number of the page being taken in */
     bool backend_has_more;
-    bool poll_owed;        /* something new may be listed, for which no worker was free */
+    bool poll_owed;        /* more is expected: something was written since a poll was asked for */
     int64_t offered_at_ms; /* when the last page came */
     size_t free_workers;   /* that wait for work */
     struct send_flow flow;
@@ -103,8 +105,14 @@ void queue_leave_lane_locked(
 /* Whether so little work is ready that another page is welcome. */
 bool queue_is_low_locked(const struct send_queue *queue);
 
-/* Whether a poll that is owed should be made now, as a worker is free or was without one for long.
+/*
+ * True when a poll should be asked for now, which is then no longer owed: ready work has run low
+ * while the backend had more; or more is expected, and a worker runs dry or is free, or the last
+ * page is old. The caller calls queue_ask_for_poll after it has given the lock back.
  */
-bool queue_should_poll_locked(struct send_queue *queue, bool worker_is_free);
+bool queue_takes_poll_locked(struct send_queue *queue, bool runs_dry);
+
+/* Without the lock. */
+void queue_ask_for_poll(const struct send_queue *queue);
 
 #endif

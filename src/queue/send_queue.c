@@ -262,6 +262,12 @@ struct entry *send_queue_take(struct send_queue *queue)
             entry = pick_locked(queue, now_ms);
         if (entry != NULL || is_drained_locked(queue, now_ms))
             break;
+        if (queue_takes_poll_locked(queue, true)) {
+            mutex_unlock(&queue->lock);
+            queue_ask_for_poll(queue);
+            mutex_lock(&queue->lock);
+            continue;
+        }
         queue_show_locked(queue);
         queue->free_workers++;
         cond_wait_until(&queue->work, &queue->lock, next_due_locked(queue));
@@ -334,7 +340,7 @@ static void place_locked(struct send_queue *queue, struct entry *entry, const st
         put_back_locked(queue, entry, finish->delay_ms);
 }
 
-bool send_queue_finish(struct send_queue *queue, struct entry *entry, const struct finish *finish)
+void send_queue_finish(struct send_queue *queue, struct entry *entry, const struct finish *finish)
 {
     assert(finish->stage != STAGE_SENDING);
     bool settled = finish->stage == STAGE_SETTLED;
@@ -354,14 +360,14 @@ bool send_queue_finish(struct send_queue *queue, struct entry *entry, const stru
     queue->wakes_running -= entry->kind == ENTRY_WAKE ? 1 : 0;
     lane_set_busy(&queue->ready, entry->lane, false);
     place_locked(queue, entry, finish, &leavings);
-    bool runs_dry = find_locked(queue, clock_monotonic_ms()) == NULL;
-    bool poll_would_help = queue_should_poll_locked(queue, runs_dry);
+    bool poll_now = queue_takes_poll_locked(queue, false);
     cond_signal(&queue->work);
     queue_show_locked(queue);
     mutex_unlock(&queue->lock);
     leavings_free(&leavings);
     free(reply);
-    return poll_would_help;
+    if (poll_now)
+        queue_ask_for_poll(queue);
 }
 
 void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow)

@@ -136,6 +136,8 @@ int spool_record_parse(const char *bytes, size_t length_bytes, const char *accou
     int result = parse_whole(bytes, length_bytes, account_id, id, record, error);
     if (result == ERROR_INVALID)
         result = parse_before_reply(bytes, length_bytes, account_id, id, record);
+    if (result == ERROR_NO_MEMORY)
+        error_set(error, result, "no memory to read it");
     if (result == 0 && error != NULL)
         *error = (struct error){0};
     return result;

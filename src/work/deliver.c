@@ -177,6 +177,5 @@ void deliver_run(void *context, struct http_client *client, struct entry *entry)
     }
     if (finish.stage != STAGE_SETTLED)
         spooling_release_reply(entry);
-    if (send_queue_finish(deliver->queue, entry, &finish))
-        deliver->ask_for_poll(deliver->poll_context);
+    send_queue_finish(deliver->queue, entry, &finish);
 }

@@ -111,8 +111,7 @@ void wake_run(const struct wake *wake, struct http_client *client, struct entry 
     trace_begin(&entry->trace);
     enum wake_end end = wake_agent(wake, client, entry);
     /* The queue's slot is free before the schedule can want it again. */
-    if (send_queue_finish(wake->queue, entry, &finish))
-        wake->ask_for_poll(wake->poll_context);
+    send_queue_finish(wake->queue, entry, &finish);
     if (end == WAKE_DONE)
         wake_schedule_done(wake->schedule, id, clock_monotonic_ms());
     else

@@ -111,8 +111,7 @@ struct finish write_back_reply(struct attempt *attempt)
         return write_back_failed(attempt, STAGE_REPLIED, outcome, &error);
     STOP_POINT("after_create_message");
     attempt_forget_failures(attempt);
-    if (send_queue_expect_more(deliver->queue))
-        deliver->ask_for_poll(deliver->poll_context);
+    send_queue_expect_more(deliver->queue);
     return attempt_go_on(STAGE_WRITTEN);
 }
 

@@ -12,11 +12,25 @@
 #include "base/clock.h"
 #include "queue_fixture.h"
 
+static atomic_uint polls;
+
+static void count_poll(void *context)
+{
+    (void)context;
+    atomic_fetch_add(&polls, 1);
+}
+
+unsigned queue_fixture_polls(void)
+{
+    return atomic_load(&polls);
+}
+
 struct send_queue *queue_fixture_create(size_t capacity)
 {
     struct send_queue *queue = NULL;
     struct error error;
     assert_int_equal(send_queue_create(&queue, capacity, QUEUE_FIXTURE_MOST_WAKES, &error), 0);
+    send_queue_on_poll(queue, count_poll, NULL);
     return queue;
 }
 
@@ -62,7 +76,9 @@ bool queue_fixture_finish(
     struct send_queue *queue, struct entry *entry, enum entry_stage stage, int64_t delay_ms)
 {
     const struct finish finish = {.stage = stage, .delay_ms = delay_ms};
-    return send_queue_finish(queue, entry, &finish);
+    unsigned before = queue_fixture_polls();
+    send_queue_finish(queue, entry, &finish);
+    return queue_fixture_polls() > before;
 }
 
 void queue_fixture_hold(struct send_queue *queue, bool held)

@@ -35,7 +35,10 @@ struct entry *queue_fixture_take(struct send_queue *queue, const char *id);
 /* Takes the entry called id and settles it. */
 void queue_fixture_take_and_settle(struct send_queue *queue, const char *id);
 
-/* send_queue_finish; its value. */
+/* Polls that any queue of this fixture has asked for. */
+unsigned queue_fixture_polls(void);
+
+/* send_queue_finish; whether a poll was asked for meanwhile. */
 bool queue_fixture_finish(
     struct send_queue *queue, struct entry *entry, enum entry_stage stage, int64_t delay_ms);
 

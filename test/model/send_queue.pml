@@ -12,7 +12,7 @@
  * waits longest. A settled id is forgotten with any page that lacks it; the code is slower to
  * forget. Pages are never cut, and no memory runs out. A run that began succeeds, certainly did not
  * take place, or hangs until the stop. Nobody wakes up without a cause: that could hide a signal
- * that is missing.
+ * that is missing. The poller polls without being asked, so polls that are asked for are not in it.
  *
  * -DWAKES=N adds N wake-ups of each of the two agents, which stand behind the deliveries of both;
  * MOST_WAKES of them run at a time, and an agent has one at a time.

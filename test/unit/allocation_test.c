@@ -260,7 +260,7 @@ static int attempt_spool(unsigned number)
     struct spool *spool;
     char reply[] = "reply";
     int found = 0;
-    const struct spool_record record = {.id = "js1", .agent_id = "jx1", .runs = 1, .reply = reply};
+    struct spool_record record = {.id = "js1", .agent_id = "jx1", .runs = 1, .reply = reply};
     struct spool_record loaded;
     struct error error;
     shortage_begin(number);
@@ -299,9 +299,9 @@ static int attempt_restore_all(unsigned number)
     struct send_queue *queue;
     struct send_queue_counts counts;
     char reply[] = "reply";
-    const struct spool_record replied = {.id = "js1", .agent_id = "jx1", .reply = reply};
-    const struct spool_record asked = {.id = "js2", .agent_id = "jx1", .runs = 1};
-    const struct spool_record dead = {.id = "js3", .agent_id = "jx1", .reply = reply};
+    struct spool_record replied = {.id = "js1", .agent_id = "jx1", .reply = reply};
+    struct spool_record asked = {.id = "js2", .agent_id = "jx1", .runs = 1};
+    struct spool_record dead = {.id = "js3", .agent_id = "jx1", .reply = reply};
     assert_int_equal(spool_open(&spool, folder, "k57a", NULL), 0);
     assert_int_equal(spool_save(spool, &replied, false, NULL), 0);
     assert_int_equal(spool_save(spool, &asked, false, NULL), 0);

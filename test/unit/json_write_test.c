@@ -1,4 +1,4 @@
-/* What is written is what Jansson writes, and reads. */
+/* What is written is JSON that Jansson reads as the same value. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

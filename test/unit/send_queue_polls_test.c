@@ -20,6 +20,14 @@ static void set_age_of_page(struct send_queue *queue, int64_t age_ms)
     mutex_unlock(&queue->lock);
 }
 
+/* Whether a poll is asked for as soon as more is expected. */
+static bool expect_more(struct send_queue *queue)
+{
+    unsigned before = queue_fixture_polls();
+    send_queue_expect_more(queue);
+    return queue_fixture_polls() > before;
+}
+
 /* Two entries of two agents, of which one is taken and returned; the last page stays fresh. */
 static struct entry *take_one_of_two(struct send_queue *queue)
 {
@@ -28,47 +36,10 @@ static struct entry *take_one_of_two(struct send_queue *queue)
     return queue_fixture_take(queue, "n1");
 }
 
-static void test_busy_workers_are_no_reason_to_poll(void **state)
-{
-    struct send_queue *queue = *state;
-    struct entry *entry = take_one_of_two(queue);
-    assert_false(send_queue_expect_more(queue));
-    assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
-}
-
-/* What could not be polled for at once is, when a worker finds nothing else; and then only once. */
-static void test_the_worker_that_runs_dry_asks_for_the_poll(void **state)
-{
-    struct send_queue *queue = *state;
-    struct entry *first = take_one_of_two(queue);
-    assert_false(send_queue_expect_more(queue));
-    struct entry *second = queue_fixture_take(queue, "n2");
-    assert_true(queue_fixture_finish(queue, first, STAGE_SETTLED, 0));
-    assert_false(queue_fixture_finish(queue, second, STAGE_SETTLED, 0));
-}
-
-static void test_nothing_expected_is_not_polled_for(void **state)
-{
-    struct send_queue *queue = *state;
-    queue_fixture_finish(queue, take_one_of_two(queue), STAGE_SETTLED, 0);
-    struct entry *entry = queue_fixture_take(queue, "n2");
-    assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
-}
-
-static void test_an_old_page_is_reason_enough(void **state)
-{
-    struct send_queue *queue = *state;
-    struct entry *entry = take_one_of_two(queue);
-    set_age_of_page(queue, AN_HOUR_MS);
-    assert_true(send_queue_expect_more(queue));
-    assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
-    entry = queue_fixture_take(queue, "n2");
-    set_age_of_page(queue, -AN_HOUR_MS);
-    assert_false(send_queue_expect_more(queue));
-    PAGE(queue, {"n2", "b", 2}, {"n3", "c", 3});
-    set_age_of_page(queue, AN_HOUR_MS);
-    assert_true(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
-}
+struct taker {
+    struct send_queue *queue;
+    pthread_t thread;
+};
 
 static void *take(void *queue)
 {
@@ -83,24 +54,107 @@ static bool has_free_worker(struct send_queue *queue)
     return has;
 }
 
-static void test_a_free_worker_is_worth_a_poll(void **state)
+/* A worker that finds nothing, and waits. */
+static struct taker start_free_worker(struct send_queue *queue)
 {
-    struct send_queue *queue = *state;
-    pthread_t taker;
-    void *entry;
-    PAGE(queue, {"n1", "a", 1});
-    set_age_of_page(queue, -AN_HOUR_MS);
-    struct entry *running = queue_fixture_take(queue, "n1");
-    assert_int_equal(thread_start(&taker, "taker", take, queue, NULL), 0);
+    struct taker taker = {.queue = queue};
+    assert_int_equal(thread_start(&taker.thread, "taker", take, queue, NULL), 0);
     int64_t limit_ms = clock_monotonic_ms() + WAIT_MS;
     while (!has_free_worker(queue) && clock_monotonic_ms() < limit_ms)
         sched_yield();
-    assert_true(send_queue_expect_more(queue));
-    assert_false(queue_fixture_finish(queue, running, STAGE_SETTLED, 0));
-    send_queue_close(queue, clock_monotonic_ms());
-    pthread_join(taker, &entry);
+    assert_true(has_free_worker(queue));
+    return taker;
+}
+
+static void end_free_worker(const struct taker *taker)
+{
+    void *entry;
+    send_queue_close(taker->queue, clock_monotonic_ms());
+    pthread_join(taker->thread, &entry);
     assert_null(entry);
-    assert_int_equal(queue->free_workers, 0);
+    assert_int_equal(taker->queue->free_workers, 0);
+}
+
+static void test_busy_workers_are_no_reason_to_poll(void **state)
+{
+    struct send_queue *queue = *state;
+    struct entry *entry = take_one_of_two(queue);
+    assert_false(expect_more(queue));
+    assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
+}
+
+/*
+ * What could not be polled for at once is when a worker finds nothing, and then only once: also
+ * when two of them have seen the last ready entry, which one gets.
+ */
+static void test_the_worker_that_runs_dry_asks_for_the_poll(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", 1}, {"n2", "b", 2}, {"n3", "c", 3});
+    set_age_of_page(queue, -AN_HOUR_MS);
+    struct entry *first = queue_fixture_take(queue, "n1");
+    struct entry *second = queue_fixture_take(queue, "n2");
+    assert_false(expect_more(queue));
+    assert_false(queue_fixture_finish(queue, first, STAGE_SETTLED, 0));
+    assert_false(queue_fixture_finish(queue, second, STAGE_SETTLED, 0));
+    struct entry *third = queue_fixture_take(queue, "n3");
+    unsigned before = queue_fixture_polls();
+    struct taker taker = start_free_worker(queue);
+    assert_int_equal(queue_fixture_polls(), before + 1);
+    assert_false(queue_fixture_finish(queue, third, STAGE_SETTLED, 0));
+    end_free_worker(&taker);
+    assert_int_equal(queue_fixture_polls(), before + 1);
+}
+
+static void test_nothing_expected_is_not_polled_for(void **state)
+{
+    struct send_queue *queue = *state;
+    struct entry *entry = take_one_of_two(queue);
+    queue_fixture_take_and_settle(queue, "n2");
+    unsigned before = queue_fixture_polls();
+    struct taker taker = start_free_worker(queue);
+    assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
+    assert_int_equal(queue_fixture_polls(), before);
+    end_free_worker(&taker);
+}
+
+static void test_an_old_page_is_reason_enough(void **state)
+{
+    struct send_queue *queue = *state;
+    struct entry *entry = take_one_of_two(queue);
+    set_age_of_page(queue, AN_HOUR_MS);
+    assert_true(expect_more(queue));
+    assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
+    entry = queue_fixture_take(queue, "n2");
+    set_age_of_page(queue, -AN_HOUR_MS);
+    assert_false(expect_more(queue));
+    set_age_of_page(queue, AN_HOUR_MS);
+    assert_true(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
+}
+
+static void test_a_free_worker_is_worth_a_poll(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", 1});
+    set_age_of_page(queue, -AN_HOUR_MS);
+    struct entry *running = queue_fixture_take(queue, "n1");
+    struct taker taker = start_free_worker(queue);
+    assert_true(expect_more(queue));
+    assert_false(queue_fixture_finish(queue, running, STAGE_SETTLED, 0));
+    end_free_worker(&taker);
+}
+
+/* The end of a wake-up does not use up the word that the backend had more. */
+static void test_the_end_of_a_wake_up_asks_for_more(void **state)
+{
+    struct send_queue *queue = *state;
+    FULL_PAGE(queue, {"n1", "a", 1});
+    FULL_PAGE(queue, {"n1", "a", 1});
+    assert_true(send_queue_wake(queue, "b"));
+    struct entry *delivery = queue_fixture_take(queue, "n1");
+    struct entry *wake = queue_fixture_take(queue, "b");
+    assert_true(queue_fixture_finish(queue, wake, STAGE_SETTLED, 0));
+    queue_fixture_finish(queue, delivery, STAGE_SETTLED, 0);
 }
 
 #define WITH_QUEUE(test) \
@@ -114,6 +168,7 @@ int main(void)
         WITH_QUEUE(test_nothing_expected_is_not_polled_for),
         WITH_QUEUE(test_an_old_page_is_reason_enough),
         WITH_QUEUE(test_a_free_worker_is_worth_a_poll),
+        WITH_QUEUE(test_the_end_of_a_wake_up_asks_for_more),
     };
     return cmocka_run_group_tests_name("send_queue_polls", tests, NULL, NULL);
 }
