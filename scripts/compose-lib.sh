@@ -29,8 +29,8 @@ check_settings() {
     compose config --quiet || return
     read_services || return
     [[ $PROFILE == sandbox ]] && return
-    compose config --format json | json_flat |
-        grep -E $'^services\\.runtime\\.environment\\.ACCOUNT_ID(_FILE)?\t.' >/dev/null && return
+    [[ $'\n'$(compose config --format json | json_flat) == \
+        *$'\n'services.runtime.environment.ACCOUNT_ID?(_FILE)$'\t'[!$'\n']* ]] && return
     warn "$(basename "$0"): the runtime is told no ACCOUNT_ID; if there is no .env:" \
         "cp .env.example .env, and fill in ACCOUNT_ID, CONVEX_URL and SERVICE_TOKEN"
     return 1

@@ -131,7 +131,9 @@ json_text() {
 
 # json_get PATH: one value of the JSON on standard input, as json_flat writes it; "" if not there.
 json_get() {
-    json_flat | awk -F '\t' -v path="$1" '$1 == path { print substr($0, length(path) + 2); exit }'
+    # Reads on to the end, or json_flat would be ended by SIGPIPE and seem to have failed.
+    json_flat |
+        awk -F '\t' -v path="$1" '$1 == path && !found++ { print substr($0, length(path) + 2) }'
 }
 
 # stop_process PID LIMIT_S: SIGTERM, then SIGKILL when it has not ended in time. Its exit status.
