@@ -50,6 +50,8 @@ value_of() {
 
 one_runtime() {
     has StatefulSet.spec.replicas 1
+    # Else a pod that is not ready would keep out the settings that mend it.
+    has StatefulSet.spec.podManagementPolicy Parallel
     fails grep -rE 'kind: (HorizontalPodAutoscaler|Deployment)' deploy/kubernetes
 }
 
@@ -75,6 +77,14 @@ probed() {
     [[ $(value_of $container.ports.0.name) == $(value_of $container.livenessProbe.httpGet.port) ]]
     [[ $(value_of $container.ports.0.name) == $(value_of PodMonitor.spec.podMetricsEndpoints.0.port) ]]
     [[ $(value_of $container.ports.0.containerPort) == $(value_of $container.env.1.value) ]]
+}
+
+# The rules of deploy/prometheus name a job; here its name is a label's value.
+is_the_job_of_the_alerts() {
+    local job
+    job=$(value_of "StatefulSet.spec.template.metadata.labels.$(value_of PodMonitor.spec.jobLabel)")
+    grep -ohE 'job="[^"]*"' deploy/prometheus/*.yml | sort -u >"$work/jobs"
+    equal "job=\"$job\"" "$(cat "$work/jobs")"
 }
 
 # Everything that selects the pod selects that of this account alone, but for the monitor of all.
@@ -146,6 +156,7 @@ main() {
     check "one runtime, which nothing scales" one_runtime
     check "it may do as little as possible" hardened
     check "it is probed and scraped where it listens" probed
+    check "it is scraped as the job that the alerts are about" is_the_job_of_the_alerts
     check "an account's objects select its own pod" selects_the_account
     check "it gets its settings and tokens" gets_settings_and_tokens
     check "it is given settings that it reads" sets_what_is_read
