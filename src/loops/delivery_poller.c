@@ -28,6 +28,7 @@ struct delivery_poller {
     /* The thread's own. */
     unsigned failures; /* polls in a row */
     size_t listed;     /* rows of the last page */
+    size_t refused;    /* of them those that nothing can be done with */
     bool polled;       /* a poll has worked */
     bool said_refused; /* ids that are no ids are said once, not at each poll */
 };
@@ -59,9 +60,10 @@ void delivery_poller_destroy(struct delivery_poller *poller)
 }
 
 /*
- * What is held stays in the backend's list, the oldest of it first, so new ones are behind that
- * many. As each page lists the held ones again, the new ones asked for are as many, too, as far as
- * there is room: a backlog is then taken in with as many rows as it has, and not with their square.
+ * What is held stays in the backend's list, the oldest of it first, and so do rows without usable
+ * ids, for ever; new ones are behind that many. As each page lists these again, the new ones asked
+ * for are as many, too, as far as there is room: a backlog is then taken in with as many rows as it
+ * has, and not with their square.
  */
 static unsigned page_limit(const struct delivery_poller *poller)
 {
@@ -70,10 +72,11 @@ static unsigned page_limit(const struct delivery_poller *poller)
     send_queue_counts(poller->parts.queue, &counts);
     size_t capacity = config->delivery_queue_capacity;
     size_t room = counts.ready < capacity ? capacity - counts.ready : 0;
-    size_t fresh = counts.held < room ? counts.held : room;
+    size_t known = counts.held + poller->refused;
+    size_t fresh = known < room ? known : room;
     if (fresh < config->delivery_list_limit)
         fresh = config->delivery_list_limit;
-    size_t limit = counts.held + fresh;
+    size_t limit = known + fresh;
     return (unsigned)(limit < SEND_QUEUE_MOST_HELD ? limit : SEND_QUEUE_MOST_HELD);
 }
 
@@ -81,6 +84,7 @@ static void count_page(struct delivery_poller *poller, const struct notification
 {
     struct stats *stats = poller->parts.stats;
     poller->listed = page->listed;
+    poller->refused = page->refused;
     atomic_store(&stats->last_poll_ms, clock_wall_ms());
     atomic_store(&stats->consecutive_poll_failures, 0);
     metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_LISTED, NULL, NULL, (int64_t)page->listed);

@@ -308,6 +308,23 @@ static void test_rows_that_are_none(void **state)
     json_decref(rows);
 }
 
+/* More of them than a page has, and older than all that can be delivered. */
+static void test_unusable_rows_hide_no_other(void **state)
+{
+    enum { UNUSABLE = 70, USABLE = 5 };
+    struct world *world = *state;
+    json_t *rows = board_load(world, UNUSABLE + USABLE, 1);
+    for (size_t i = 0; i < UNUSABLE; i++)
+        json_decref(world_post(world, "/sandbox/set",
+            json_pack("{s:s, s:{s:s}}", "id", board_string(json_array_get(rows, i), "id"), "fields",
+                "recipientId", "bob@example")));
+    world_start_runtime(
+        world, (const char *[]){"DELIVERY_LIST_LIMIT=10", "DELIVERY_INTERVAL=20", NULL});
+    world_wait(world, "delivered=5");
+    world_stop_runtime(world);
+    json_decref(rows);
+}
+
 static json_t *large_body(const char *kind, const char *word)
 {
     char piece[PIECE_BYTES + 1];
@@ -364,6 +381,7 @@ int main(void)
         IN_WORLD(test_gateway_bombs),
         IN_WORLD(test_backend_answers),
         IN_WORLD(test_rows_that_are_none),
+        IN_WORLD(test_unusable_rows_hide_no_other),
         IN_WORLD(test_large_bodies_of_the_gateway),
         IN_WORLD(test_large_bodies_of_the_backend),
     };
