@@ -163,7 +163,8 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
     struct taken_in taken = take_in_rows_locked(queue, offer);
     drop_unlisted_locked(queue, offer, &leavings);
     bool more = taken.added > 0 && queue_is_low_locked(queue);
-    queue->backend_has_more = !more && (offer->full || taken.left > 0);
+    /* A full page of what is known already would only be the same again. */
+    queue->backend_has_more = !more && ((offer->full && taken.added > 0) || taken.left > 0);
     queue_show_locked(queue);
     mutex_unlock(&queue->lock);
     leavings_free(&leavings);

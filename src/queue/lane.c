@@ -13,11 +13,16 @@ static enum work_class class_of(const struct entry *entry)
     return entry->stage == STAGE_KNOWN ? CLASS_SEND : CLASS_WRITE_BACK;
 }
 
-void lane_lists_init(struct lane_lists *lists)
+void lane_lists_init(struct lane_lists *lists, size_t capacity)
 {
+    enum { LANES_WITH_ROOM = 4 };
+    size_t share = capacity / LANES_WITH_ROOM;
     for (int class = 0; class < CLASS_COUNT; class ++)
         TAILQ_INIT(&lists->lists[class]);
     lists->ready = 0;
+    lists->most_of_lane = share < SEND_QUEUE_READY_OF_LANE ? share : SEND_QUEUE_READY_OF_LANE;
+    if (lists->most_of_lane == 0)
+        lists->most_of_lane = 1;
 }
 
 struct lane *lane_create(const char *id)
@@ -44,10 +49,10 @@ static void relist(struct lane_lists *lists, struct lane *lane)
     }
 }
 
-static size_t ready_work(const struct lane *lane)
+static size_t ready_work(const struct lane_lists *lists, const struct lane *lane)
 {
     size_t ready = lane->ready_count[CLASS_WRITE_BACK] + lane->ready_count[CLASS_SEND];
-    return ready < SEND_QUEUE_READY_OF_LANE ? ready : SEND_QUEUE_READY_OF_LANE;
+    return ready < lists->most_of_lane ? ready : lists->most_of_lane;
 }
 
 static bool is_older(const struct entry *one, const struct entry *other)
@@ -63,7 +68,7 @@ void lane_insert(struct lane_lists *lists, struct entry *entry)
     struct entry *before = TAILQ_LAST(&lane->ready[class], entry_list);
     while (before != NULL && is_older(entry, before))
         before = TAILQ_PREV(before, entry_list, in_lane);
-    lists->ready -= ready_work(lane);
+    lists->ready -= ready_work(lists, lane);
     if (before != NULL)
         TAILQ_INSERT_AFTER(&lane->ready[class], before, entry, in_lane);
     else
@@ -71,7 +76,7 @@ void lane_insert(struct lane_lists *lists, struct entry *entry)
     lane->ready_count[class]++;
     entry->ready = true;
     entry->ready_us = clock_monotonic_us();
-    lists->ready += ready_work(lane);
+    lists->ready += ready_work(lists, lane);
     relist(lists, lane);
 }
 
@@ -79,11 +84,11 @@ void lane_remove(struct lane_lists *lists, struct entry *entry)
 {
     struct lane *lane = entry->lane;
     enum work_class class = class_of(entry);
-    lists->ready -= ready_work(lane);
+    lists->ready -= ready_work(lists, lane);
     TAILQ_REMOVE(&lane->ready[class], entry, in_lane);
     lane->ready_count[class]--;
     entry->ready = false;
-    lists->ready += ready_work(lane);
+    lists->ready += ready_work(lists, lane);
     relist(lists, lane);
 }
 

@@ -25,10 +25,12 @@ struct lane {
 /* The lanes that are not busy and have work, longest waiting first, by class. */
 struct lane_lists {
     struct lane_list lists[CLASS_COUNT];
-    size_t ready; /* entries ready in all lanes, at most SEND_QUEUE_READY_OF_LANE of each */
+    size_t most_of_lane;
+    size_t ready; /* entries ready in all lanes, at most most_of_lane of each */
 };
 
-void lane_lists_init(struct lane_lists *lists);
+/* capacity: of ready work, at least 1; no lane has more of it than leaves room for others. */
+void lane_lists_init(struct lane_lists *lists, size_t capacity);
 
 /* A new lane without entries, or NULL without memory. The caller frees it once it has none. */
 struct lane *lane_create(const char *id);

@@ -21,7 +21,7 @@ int send_queue_create(
     TAILQ_INIT(&created->all);
     TAILQ_INIT(&created->wakes);
     SLIST_INIT(&created->charges);
-    lane_lists_init(&created->ready);
+    lane_lists_init(&created->ready, capacity);
     if (id_table_init(&created->entries, SEND_QUEUE_MOST_HELD, error) != 0 ||
         id_table_init(&created->lanes, SEND_QUEUE_MOST_HELD / 8, error) != 0) {
         send_queue_destroy(created);

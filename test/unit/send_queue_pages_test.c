@@ -200,11 +200,24 @@ static void test_finish_says_when_a_poll_would_help(void **state)
 
 static void test_finish_after_a_cut_page_asks_for_more(void **state)
 {
-    struct send_queue *queue = *state;
-    FULL_PAGE(queue, {"n1", "a", 1});
-    FULL_PAGE(queue, {"n1", "a", 1});
+    (void)state;
+    struct send_queue *queue = queue_fixture_create(2);
+    assert_false(FULL_PAGE(queue, {"n1", "a", 1})); /* half of the capacity stands ready */
     struct entry *entry = queue_fixture_take(queue, "n1");
     assert_true(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
+    send_queue_destroy(queue);
+}
+
+/* As of hundreds that wait for their next try: the next page would only be the same. */
+static void test_finish_after_a_cut_page_of_known_ones_asks_for_nothing(void **state)
+{
+    (void)state;
+    struct send_queue *queue = queue_fixture_create(2);
+    assert_false(FULL_PAGE(queue, {"n1", "a", 1}));
+    assert_false(FULL_PAGE(queue, {"n1", "a", 1}));
+    struct entry *entry = queue_fixture_take(queue, "n1");
+    assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
+    send_queue_destroy(queue);
 }
 
 static void test_finish_after_a_whole_page_asks_for_nothing(void **state)
@@ -220,7 +233,7 @@ static void test_finish_after_a_whole_page_asks_for_nothing(void **state)
 static void test_ready_work_counts_32_of_a_lane(void **state)
 {
     (void)state;
-    struct send_queue *queue = queue_fixture_create(40);
+    struct send_queue *queue = queue_fixture_create(128);
     struct many_rows many = many_rows_create("n", "a", 100);
     queue_fixture_page(queue, true, many.rows, many.count);
     assert_int_equal(queue_fixture_counts(queue).held, 100);
@@ -238,6 +251,20 @@ static void test_ready_work_counts_32_of_a_lane(void **state)
     entry = queue_fixture_take(queue, many.ids[68]);
     assert_int_equal(queue_fixture_counts(queue).ready, SEND_QUEUE_READY_OF_LANE - 1);
     queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
+    many_rows_fini(&many);
+    send_queue_destroy(queue);
+}
+
+/* A small queue, too, has room beside the backlog of one agent. */
+static void test_small_queue_has_room_for_other_lanes(void **state)
+{
+    (void)state;
+    struct send_queue *queue = queue_fixture_create(16);
+    struct many_rows many = many_rows_create("n", "a", 100);
+    queue_fixture_page(queue, true, many.rows, many.count);
+    assert_int_equal(queue_fixture_counts(queue).held, 100);
+    FULL_PAGE(queue, {"b1", "b", 0});
+    assert_int_equal(queue_fixture_counts(queue).held, 101);
     many_rows_fini(&many);
     send_queue_destroy(queue);
 }
@@ -275,9 +302,11 @@ int main(void)
         QUEUE_TEST(test_entry_whose_agent_was_asked_stays_although_unlisted),
         cmocka_unit_test(test_page_says_more_while_it_brings_news_and_work_is_low),
         cmocka_unit_test(test_finish_says_when_a_poll_would_help),
-        QUEUE_TEST(test_finish_after_a_cut_page_asks_for_more),
+        cmocka_unit_test(test_finish_after_a_cut_page_asks_for_more),
+        cmocka_unit_test(test_finish_after_a_cut_page_of_known_ones_asks_for_nothing),
         QUEUE_TEST(test_finish_after_a_whole_page_asks_for_nothing),
         cmocka_unit_test(test_ready_work_counts_32_of_a_lane),
+        cmocka_unit_test(test_small_queue_has_room_for_other_lanes),
         QUEUE_TEST(test_queue_never_holds_more_than_its_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
