@@ -75,4 +75,10 @@ void gateway_send(const struct gateway *gateway, struct http_client *client,
  */
 void gateway_classify(const struct http_answer *answer, struct gateway_result *result);
 
+/*
+ * Whether that is one of the statuses by which a proxy says that what is behind it is not there: of
+ * RFC 9110, or one of those that content delivery networks have made for it. Pure.
+ */
+bool gateway_is_absent_by(int status);
+
 #endif

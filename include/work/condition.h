@@ -8,8 +8,8 @@
 #include "remote/gateway_gate.h"
 
 /*
- * True while the gate is open, the last poll worked and so did the last write to the spool. Before
- * the first poll it is false. Any thread; a short lock.
+ * True while the gate is open, and not for one send at a time, the last poll worked and so did the
+ * last write to the spool. Before the first poll it is false. Any thread; a short lock.
  */
 bool condition_is_good(struct stats *stats, struct gateway_gate *gate);
 

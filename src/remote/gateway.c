@@ -156,12 +156,12 @@ static void fail(struct gateway_result *result, enum gateway_outcome outcome, en
 }
 
 /*
- * Statuses by which a proxy says that the gateway behind it did not answer. After a while that may
- * mean that the agent was still at work.
+ * What a proxy says of a gateway that did not answer may after a while mean that the agent was
+ * still at work; a 503 never, as gateways that drain say it themselves.
  */
-static bool is_proxys(int status)
+static bool may_be_at_work(int status, int64_t after_ms)
 {
-    return status == 502 || status == 504 || (status >= 520 && status <= 527);
+    return gateway_is_absent_by(status) && status != 503 && after_ms > LONGEST_REFUSAL_MS;
 }
 
 static void perform(const struct gateway *gateway, struct http_client *client,
@@ -187,8 +187,8 @@ static void perform(const struct gateway *gateway, struct http_client *client,
     http_client_perform(client, &request, &answer);
     text_fini(&headers.text);
     gateway_classify(&answer, result);
-    if (result->outcome == GATEWAY_REFUSED && is_proxys(answer.status) &&
-        clock_monotonic_ms() - began_ms > LONGEST_REFUSAL_MS)
+    if (result->outcome == GATEWAY_REFUSED &&
+        may_be_at_work(answer.status, clock_monotonic_ms() - began_ms))
         result->outcome = GATEWAY_AMBIGUOUS;
     if (result->timed_out)
         error_set(&result->error, ERROR_TIMEOUT,

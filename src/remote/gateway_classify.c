@@ -21,6 +21,11 @@ static bool is_resource(const json_t *body)
     return object != NULL && strcmp(object, "response") == 0;
 }
 
+bool gateway_is_absent_by(int status)
+{
+    return (status >= 502 && status <= 504) || (status >= 520 && status <= 527) || status == 530;
+}
+
 static enum gateway_outcome classify_error_status(
     const struct http_answer *answer, const json_t *body)
 {

@@ -265,7 +265,7 @@ static void note_current_locked(struct gateway_gate *gate, const char *agent_id,
     case GATEWAY_REFUSED:
         gate->unreachable = 0;
         /* As a proxy answers while the gateway behind it is away. */
-        if (result->status >= 502 && result->status <= 504)
+        if (gateway_is_absent_by(result->status))
             enter_locked(gate, GATE_SUSPECT, result->error.text, now_ms);
         break;
     case GATEWAY_REPLIED:

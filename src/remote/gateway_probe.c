@@ -36,12 +36,6 @@ static void ask(const struct gateway *gateway, const struct gateway_inquiry *inq
     text_fini(&authorization);
 }
 
-/* Statuses by which a proxy in front of it says that the gateway is not there. */
-static bool says_absent(int status)
-{
-    return status >= 502 && status <= 504;
-}
-
 static void judge(const struct http_answer *answer, struct gateway_result *result)
 {
     gateway_classify(answer, result);
@@ -51,7 +45,8 @@ static void judge(const struct http_answer *answer, struct gateway_result *resul
         result->outcome = GATEWAY_UNREACHABLE;
         break;
     case GATEWAY_REFUSED:
-        result->outcome = says_absent(answer->status) ? GATEWAY_UNREACHABLE : GATEWAY_REPLIED;
+        result->outcome =
+            gateway_is_absent_by(answer->status) ? GATEWAY_UNREACHABLE : GATEWAY_REPLIED;
         break;
     case GATEWAY_FAILED_RUN:
         result->outcome = GATEWAY_REPLIED;

@@ -72,15 +72,11 @@ static struct finish refused(struct attempt *attempt, const struct gateway_resul
 
 /*
  * The gate says when agents can be asked again, so nothing is counted and the entry stays at the
- * front of its lane. An entry that meets this again and again, although probes find the gateway
- * well, meets it because of itself: it is then treated as refused.
+ * front of its lane.
  */
 static struct finish held_back(struct attempt *attempt, const struct gateway_result *result)
 {
-    enum { TIMES = 3 };
     struct entry *entry = attempt->entry;
-    if (result->outcome != GATEWAY_UNREACHABLE && ++entry->held_back > TIMES)
-        return refused(attempt, result);
     struct stats *stats = attempt->deliver->stats;
     entry->failure_class = attempt_gateway_failure(result->outcome);
     metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_FAILED, entry->failure_class, NULL, 1);
@@ -91,15 +87,29 @@ static struct finish held_back(struct attempt *attempt, const struct gateway_res
     return attempt_put_back(STAGE_KNOWN);
 }
 
+/*
+ * An entry that meets a shut gate again and again, although probes find the gateway well, meets it
+ * because of itself: it is then treated as refused, by the gate, too, or all others would wait
+ * with it.
+ */
+static void note_refusals(struct entry *entry, struct gateway_result *result)
+{
+    enum { TIMES = 3 };
+    bool nobody_gets_in =
+        result->outcome == GATEWAY_MISCONFIGURED || result->outcome == GATEWAY_BUSY;
+    entry->held_back = nobody_gets_in ? entry->held_back + 1 : 0;
+    if (entry->held_back > TIMES)
+        result->outcome = GATEWAY_REFUSED;
+    if (result->outcome != GATEWAY_REFUSED)
+        entry->refusals.going_on = false;
+}
+
 static struct finish after_send(struct attempt *attempt, struct gateway_result *result)
 {
     struct entry *entry = attempt->entry;
     if (result->outcome != GATEWAY_REPLIED && result->outcome != GATEWAY_ABORTED)
         stats_send_ended(attempt->deliver->stats, result->error.text);
-    if (result->outcome != GATEWAY_REFUSED)
-        entry->refusals.going_on = false;
-    if (result->outcome != GATEWAY_MISCONFIGURED && result->outcome != GATEWAY_BUSY)
-        entry->held_back = 0;
+    note_refusals(entry, result);
     switch (result->outcome) {
     case GATEWAY_REPLIED:
         return take_reply(attempt, result);

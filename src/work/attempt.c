@@ -90,12 +90,13 @@ struct finish attempt_again(struct attempt *attempt, const char *class, enum ent
     unsigned more_doublings, int64_t least_ms, const struct error *error)
 {
     const struct config *config = attempt->deliver->config;
-    const struct entry *entry = attempt->entry;
+    struct entry *entry = attempt->entry;
     attempt_count_failure(attempt, class, error);
     int64_t delay_ms = backoff_ms(entry->failures + more_doublings,
         config->delivery_backoff_base_ms, config->delivery_backoff_max_ms, backoff_random_unit());
     if (delay_ms < least_ms)
         delay_ms = least_ms;
+    entry->put_off_ms = delay_ms;
     log_event(LOG_LEVEL_WARN, component, ATTEMPT_FIELDS(attempt, LOG_NUMBER("retry_ms", delay_ms)),
         "Failed to deliver %s %s", entry->item.id, error->text);
     return (struct finish){.stage = stage, .delay_ms = delay_ms > 0 ? delay_ms : 1};
@@ -110,8 +111,10 @@ void attempt_forget_failures(struct attempt *attempt)
 
 bool attempt_is_hopeless(struct attempt *attempt, struct failing *failing, int64_t clock_ms)
 {
-    if (failing->going_on && clock_ms > failing->mark_ms)
-        failing->total_ms += clock_ms - failing->mark_ms;
+    int64_t passed_ms = clock_ms - failing->mark_ms;
+    int64_t tried_ms = attempt->entry->put_off_ms + attempt_total_ms(attempt);
+    if (failing->going_on && passed_ms > 0)
+        failing->total_ms += passed_ms < tried_ms ? passed_ms : tried_ms;
     failing->going_on = true;
     failing->mark_ms = clock_ms;
     spooling_note_failing(&attempt->deliver->spooling, attempt->entry);
@@ -134,5 +137,6 @@ struct finish attempt_backend_failed(struct attempt *attempt, enum entry_stage s
 {
     if (outcome == CONVEX_ABORTED)
         return attempt_put_back(stage);
+    attempt->entry->errors.going_on = false;
     return attempt_again(attempt, attempt_backend_failure(outcome), stage, 0, 0, error);
 }

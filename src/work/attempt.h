@@ -64,7 +64,9 @@ void attempt_forget_failures(struct attempt *attempt);
 
 /*
  * Adds the time since the last failure of this kind, which is one of the entry's, on that kind's
- * own clock. Returns true when it is as long as DELIVERY_GIVE_UP_AFTER_MS allows.
+ * own clock; but of time in which nobody tried, as while sends are held or the process is stopped,
+ * only what the failure made it wait. Returns true when the sum is as long as
+ * DELIVERY_GIVE_UP_AFTER_MS allows.
  */
 bool attempt_is_hopeless(struct attempt *attempt, struct failing *failing, int64_t clock_ms);
 

@@ -4,7 +4,7 @@ bool condition_is_good(struct stats *stats, struct gateway_gate *gate)
 {
     struct gate_view view;
     gateway_gate_look(gate, &view);
-    return view.state == GATE_OPEN && atomic_load(&stats->last_poll_ms) != 0 &&
+    return view.state == GATE_OPEN && !view.trickle && atomic_load(&stats->last_poll_ms) != 0 &&
            atomic_load(&stats->consecutive_poll_failures) == 0 &&
            !atomic_load(&stats->spool_broken);
 }

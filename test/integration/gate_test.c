@@ -128,16 +128,14 @@ static void test_wrong_gateway_token_is_said_and_not_hammered(void **state)
     world_stop_runtime(world);
 }
 
-/* As a proxy does whose gateway is away: the run that met it is not counted, the rest waits. */
-static void test_proxy_without_its_gateway(void **state)
+static void go_through_outage_at_a_proxy(struct world *world, int status)
 {
-    struct world *world = *state;
     json_t *rows = board_load(world, 6, 3);
     world_start_runtime(world, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
     world_wait(world, "delivered=6");
     board_gateway_fault(
         world, json_pack("{s:s, s:b, s:i, s:s}", "action", "status", "before_checks", 1, "status",
-                   502, "body", "<html>bad gateway</html>"));
+                   status, "body", "<html>bad gateway</html>"));
     json_decref(board_load(world, 6, 3));
     long posts = world_stat(world, "gateway", "posts");
     char more[64];
@@ -154,6 +152,18 @@ static void test_proxy_without_its_gateway(void **state)
     json_decref(rows);
 }
 
+/* As a proxy does whose gateway is away: the run that met it is not counted, the rest waits. */
+static void test_proxy_without_its_gateway(void **state)
+{
+    go_through_outage_at_a_proxy(*state, 502);
+}
+
+/* As networks say it that deliver for others. */
+static void test_network_without_its_gateway(void **state)
+{
+    go_through_outage_at_a_proxy(*state, 523);
+}
+
 /* The failing model provider of the gateway: few runs are spent on finding out that it is back. */
 static void test_failing_provider_is_asked_one_agent_at_a_time(void **state)
 {
@@ -168,6 +178,7 @@ static void test_failing_provider_is_asked_one_agent_at_a_time(void **state)
         process_wait_for(&world->runtime, "One agent is asked at a time", WORLD_WAIT_MS, NULL, 0));
     world_wait(world, "requests=5");
     assert_true(health_says(world, "\"trickle\""));
+    assert_true(health_says(world, "\"degraded\""));
     board_end_faults(world);
     world_wait(world, "undelivered=0");
     assert_int_equal(world_stat(world, NULL, "replies"), 8);
@@ -206,6 +217,29 @@ static void test_refused_for_too_long_ends_with_a_note(void **state)
     assert_non_null(strstr(board_string(note, "content"), "refused it for too long"));
     assert_null(strchr(board_string(note, "content"), '@'));
     assert_true(board_requests_for(world, bad) > 1);
+    json_decref(messages);
+    world_stop_runtime(world);
+    json_decref(rows);
+}
+
+/* A limit that only one of them meets shuts out all, but not for long, and that one ends. */
+static void test_busy_for_one_alone_ends_with_a_note(void **state)
+{
+    struct world *world = *state;
+    json_t *rows = board_load(world, 4, 2);
+    const char *bad = board_string(json_array_get(rows, 0), "id");
+    int count;
+    board_gateway_fault(
+        world, json_pack("{s:{s:s}, s:s, s:i, s:{s:s}, s:{s:{s:s}}}", "match", "notification", bad,
+                   "action", "status", "status", 429, "headers", "Retry-After", "0", "body_json",
+                   "error", "message", "too many"));
+    world_start_runtime(world, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=300", NULL});
+    world_wait(world, "undelivered=0");
+    json_t *messages = board_documents(world, "messages");
+    const json_t *note = board_message_for(messages, bad, &count);
+    assert_int_equal(count, 1);
+    assert_non_null(strstr(board_string(note, "content"), "refused it for too long"));
+    assert_true(health_says(world, "\"state\": \"open\""));
     json_decref(messages);
     world_stop_runtime(world);
     json_decref(rows);
@@ -269,8 +303,10 @@ int main(void)
         IN_WORLD(test_misconfigured_answers_are_not_counted),
         IN_WORLD(test_wrong_gateway_token_is_said_and_not_hammered),
         IN_WORLD(test_proxy_without_its_gateway),
+        IN_WORLD(test_network_without_its_gateway),
         IN_WORLD(test_failing_provider_is_asked_one_agent_at_a_time),
         IN_WORLD(test_refused_for_too_long_ends_with_a_note),
+        IN_WORLD(test_busy_for_one_alone_ends_with_a_note),
         IN_WORLD(test_own_timeout_doubles),
         IN_WORLD(test_reply_that_is_refused_for_too_long_is_kept),
     };

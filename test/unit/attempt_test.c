@@ -1,0 +1,111 @@
+/* For how long something fails before it is given up. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "../../src/work/attempt.h"
+#include "../lib/queue_fixture.h"
+#include "base/clock.h"
+
+enum { LIMIT_MS = 1000, PUT_OFF_MS = 300 };
+
+/* A clock that the tests set; of real time next to nothing passes. */
+enum { START_MS = 5000 };
+
+struct fixture {
+    char folder[64];
+    struct config config;
+    struct stats stats;
+    struct deliver deliver;
+    struct spool *spool;
+    struct entry *entry;
+    struct attempt attempt;
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    snprintf(fixture->folder, sizeof fixture->folder, "/tmp/attempt-XXXXXX");
+    assert_non_null(mkdtemp(fixture->folder));
+    assert_int_equal(spool_open(&fixture->spool, fixture->folder, "account1", NULL), 0);
+    stats_init(&fixture->stats);
+    struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
+    PAGE(queue, {"n1", "a1", 1});
+    fixture->entry = queue_fixture_take(queue, "n1");
+    fixture->entry->started_us = clock_monotonic_us();
+    fixture->config.delivery_give_up_after_ms = LIMIT_MS;
+    fixture->deliver = (struct deliver){.config = &fixture->config,
+        .queue = queue,
+        .stats = &fixture->stats,
+        .spooling = {.spool = fixture->spool, .stats = &fixture->stats, .queue = queue}};
+    fixture->attempt = (struct attempt){.deliver = &fixture->deliver, .entry = fixture->entry};
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    queue_fixture_finish(fixture->deliver.queue, fixture->entry, STAGE_SETTLED, 0);
+    send_queue_destroy(fixture->deliver.queue);
+    spool_close(fixture->spool);
+    stats_fini(&fixture->stats);
+    free(fixture);
+    return 0;
+}
+
+/* A failure at that time, whose predecessor made it wait. */
+static bool fails_at(struct fixture *fixture, int64_t clock_ms)
+{
+    fixture->entry->put_off_ms = PUT_OFF_MS;
+    return attempt_is_hopeless(&fixture->attempt, &fixture->entry->errors, clock_ms);
+}
+
+static void test_failures_add_up(void **state)
+{
+    assert_false(fails_at(*state, START_MS));
+    assert_false(fails_at(*state, START_MS + PUT_OFF_MS));
+    assert_false(fails_at(*state, START_MS + 2 * PUT_OFF_MS));
+    assert_false(fails_at(*state, START_MS + 3 * PUT_OFF_MS));
+    assert_true(fails_at(*state, START_MS + 4 * PUT_OFF_MS));
+}
+
+/* As while sends are held, the backend is away, or the whole process stands still. */
+static void test_time_without_a_try_does_not_count(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_false(fails_at(fixture, START_MS));
+    assert_false(fails_at(fixture, START_MS + 100 * LIMIT_MS));
+    assert_in_range(fixture->entry->errors.total_ms, PUT_OFF_MS, PUT_OFF_MS + LIMIT_MS / 2);
+}
+
+static void test_backend_that_is_away_ends_the_row(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_false(fails_at(fixture, START_MS));
+    assert_false(fails_at(fixture, START_MS + PUT_OFF_MS));
+    struct error error;
+    error_set(&error, ERROR_REMOTE, "away");
+    attempt_backend_failed(&fixture->attempt, STAGE_WRITTEN, CONVEX_UNAVAILABLE, &error);
+    int64_t total_ms = fixture->entry->errors.total_ms;
+    assert_false(fails_at(fixture, START_MS + 2 * PUT_OFF_MS));
+    assert_int_equal(fixture->entry->errors.total_ms, total_ms);
+}
+
+#define ATTEMPT_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ATTEMPT_TEST(test_failures_add_up),
+        ATTEMPT_TEST(test_time_without_a_try_does_not_count),
+        ATTEMPT_TEST(test_backend_that_is_away_ends_the_row),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
