@@ -84,7 +84,7 @@ typedef void spool_found(void *context, struct spool_record *record, bool damage
 /*
  * Calls found for each record, in no order. Leftovers of an interrupted write are removed; files
  * that are not the spool's are left alone, as are records that go away meanwhile. ERROR_SYSTEM when
- * the folder cannot be read, ERROR_NO_MEMORY.
+ * the folder or one of the records cannot be read, which is no damage; ERROR_NO_MEMORY.
  */
 int spool_each(struct spool *spool, spool_found *found, void *context, struct error *error);
 int spool_each_dead(struct spool *spool, spool_found *found, void *context, struct error *error);

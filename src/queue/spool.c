@@ -45,16 +45,18 @@ static int open_folder(const char *state_dir, const char *name, int *fd, struct 
     return 0;
 }
 
-/* Reads up to bytes_size - 1 bytes of a file; its length or -1 with errno. */
+/* Reads up to bytes_size - 1 bytes of a file; its length or a negative errno value. */
 static ssize_t read_small(int folder_fd, const char *name, char *bytes, size_t bytes_size)
 {
     int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
-        return -1;
+        return -errno;
     ssize_t length = read(fd, bytes, bytes_size - 1);
-    close(fd);
-    if (length >= 0)
+    if (length < 0)
+        length = -errno;
+    else
         bytes[length] = '\0';
+    close(fd);
     return length;
 }
 
@@ -73,6 +75,9 @@ static int compare_owner(int folder_fd, const char *state_dir, const char *accou
     char owner[256];
     ssize_t length = read_small(folder_fd, "account", owner, sizeof owner);
     *claimed = length > 0;
+    if (length < 0 && length != -ENOENT)
+        return error_set_errno(error, ERROR_SYSTEM, (int)-length,
+            "whose STATE_DIR %s is cannot be read (account in it)", state_dir);
     if (!*claimed || strcmp(owner, account_id) == 0)
         return 0;
     char quoted[sizeof owner];
@@ -105,13 +110,13 @@ static int claim_for_account(const char *state_dir, const char *account_id, stru
     if (result != 0)
         return result;
     result = compare_owner(fd, state_dir, account_id, &claimed, error);
-    if (result == 0 && !claimed)
-        result = file_replace(fd, "account", account_id, strlen(account_id), true, error);
+    if (result == 0 && !claimed &&
+        file_replace(fd, "account", account_id, strlen(account_id), true, error) != 0) {
+        error_wrap(error, "STATE_DIR %s", state_dir);
+        result = ERROR_INVALID;
+    }
     close(fd);
-    if (result != ERROR_SYSTEM)
-        return result;
-    error_wrap(error, "STATE_DIR %s", state_dir);
-    return ERROR_INVALID;
+    return result;
 }
 
 static int open_folders(struct spool **spool, const char *state_dir, const char *account_id,
@@ -254,6 +259,8 @@ static int load_from(const struct spool *spool, int folder_fd, const char *id,
     int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT)
         return error_set(error, ERROR_CLOSED, "spool: there is no %s", name);
+    if (fd < 0 && (errno == ELOOP || errno == ENXIO))
+        return error_set(error, ERROR_INVALID, "spool: %s is no file", name);
     if (fd < 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "spool: %s cannot be opened", name);
     int result = read_whole(fd, &bytes, &length_bytes, error);

@@ -452,6 +452,21 @@ static void test_another_accounts_folder_is_refused(void **state)
     spool_close(other);
 }
 
+/* Whose it is cannot be read: that does not make it nobody's. */
+static void test_folder_of_an_unreadable_owner_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct spool *other;
+    struct error error;
+    char path[512];
+    snprintf(path, sizeof path, "%s/account", fixture->folder);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("elsewhere", path), 0);
+    assert_int_equal(spool_open(&other, fixture->folder, "account2", &error), ERROR_SYSTEM);
+    assert_non_null(strstr(error.text, fixture->folder));
+    assert_int_equal(spool_check_account(fixture->folder, "account2", &error), ERROR_SYSTEM);
+}
+
 /* The reply that is there must not be lost for an older one. */
 static void test_exhumed_record_replaces_no_other(void **state)
 {
@@ -594,6 +609,7 @@ int main(void)
         WITH_SPOOL(test_huge_and_special_files_are_refused),
         WITH_SPOOL(test_each_finds_all_and_clears_leftovers),
         WITH_SPOOL(test_another_accounts_folder_is_refused),
+        WITH_SPOOL(test_folder_of_an_unreadable_owner_is_refused),
         WITH_SPOOL(test_exhumed_record_replaces_no_other),
         WITH_SPOOL(test_look_at_what_is_there_makes_nothing),
         WITH_SPOOL(test_look_at_what_is_there_leaves_unfinished_writes),
