@@ -47,9 +47,7 @@ struct http_server_ticker {
  * Listens on host (an IPv4 or IPv6 literal or a name like localhost) and port (0..65535; 0 is any
  * free one) and starts the thread mc-http, which answers from routes. The table and what it points
  * to must outlive the server; the caller ends it with http_server_destroy. ticker is copied; NULL
- * is none. Blocks while a name is looked up. ERROR_INVALID when host is no address of this machine,
- * ERROR_UNREACHABLE when the port is taken or not allowed, ERROR_SYSTEM or ERROR_NO_MEMORY else;
- * the text names host and port.
+ * is none. Blocks while a name is looked up. Errors as of listener_open (serve/listener.h).
  *
  * Every answer closes its connection, is not to be cached or sniffed. Unknown path: 404, method
  * other than GET and HEAD: 405, header over 8 KiB: 431, all with {"error": ...} as their body. At

@@ -66,11 +66,36 @@ static int try_all(const struct addrinfo *addresses)
     return result;
 }
 
+/* An address or a resolver that is not there may come yet, as that of a tunnel after a boot. */
 static enum error_code code_of(int reason)
 {
-    if (reason == EADDRNOTAVAIL)
-        return ERROR_INVALID;
-    return reason == EADDRINUSE || reason == EACCES ? ERROR_UNREACHABLE : ERROR_SYSTEM;
+    switch (reason) {
+    case EADDRINUSE:
+    case EADDRNOTAVAIL:
+    case EACCES:
+        return ERROR_UNREACHABLE;
+    default:
+        return ERROR_SYSTEM;
+    }
+}
+
+/* Whether a resolver may know it one day: names have letters in their last part (RFC 1123, 2.1). */
+static bool may_be_name(const char *host)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    const char *dot = strrchr(host, '.');
+    const char *last = dot != NULL ? dot + 1 : host;
+    return host[strspn(host, allowed)] == '\0' && host[0] != '.' && strstr(host, "..") == NULL &&
+           strpbrk(last, letters) != NULL;
+}
+
+static enum error_code code_of_look_up(int failure, const char *host)
+{
+    if (failure == EAI_MEMORY)
+        return ERROR_NO_MEMORY;
+    return failure == EAI_AGAIN && may_be_name(host) ? ERROR_UNREACHABLE : ERROR_INVALID;
 }
 
 static unsigned port_of(int fd)
@@ -99,8 +124,8 @@ int listener_open(
         return error_set_errno(
             error, ERROR_SYSTEM, errno, "cannot listen on host %s port %u", host, port);
     if (failure != 0)
-        return error_set(error, ERROR_INVALID, "cannot listen on host %s port %u: %s", host, port,
-            gai_strerror(failure));
+        return error_set(error, code_of_look_up(failure, host),
+            "cannot listen on host %s port %u: %s", host, port, gai_strerror(failure));
     int opened = try_all(addresses);
     freeaddrinfo(addresses);
     if (opened < 0)

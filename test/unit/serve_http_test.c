@@ -374,8 +374,7 @@ static void test_stop_with_open_connections(void **state)
 static void test_bad_host(void **state)
 {
     (void)state;
-    /* 192.0.2.0/24 is for documentation: nobody's address. */
-    static const char *const hosts[] = {"192.0.2.1", "a..b", "", "2001:db8::1", "127.0.0.1:80"};
+    static const char *const hosts[] = {"a..b", "", "999.1.1.1", "1.2.3.4.5", "127.0.0.1:80"};
     for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
         struct error error;
         struct http_server *server = NULL;
@@ -384,6 +383,19 @@ static void test_bad_host(void **state)
             fail_msg("%s: %d %s", hosts[i], result, error.text);
         must_hold(error.text, hosts[i]);
     }
+}
+
+/* Such an address may come with an interface, as that of a tunnel; it is no wrong setting. */
+static void test_address_that_is_not_there_yet(void **state)
+{
+    (void)state;
+    struct error error;
+    struct http_server *server = NULL;
+    /* 192.0.2.0/24 is for documentation: nobody's address. */
+    int result = http_server_create(&server, "192.0.2.1", 0, ROUTES, NULL, &error);
+    assert_int_equal(result, ERROR_UNREACHABLE);
+    must_hold(error.text, "192.0.2.1");
+    must_hold(error.text, strerror(EADDRNOTAVAIL));
 }
 
 static void test_hosts(void **state)
@@ -644,6 +656,7 @@ int main(void)
         WITH_SERVER(test_dripping_clients),
         cmocka_unit_test(test_it_ticks),
         cmocka_unit_test(test_bad_host),
+        cmocka_unit_test(test_address_that_is_not_there_yet),
         cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_ipv6),
     };
