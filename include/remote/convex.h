@@ -17,6 +17,7 @@ struct service {
     struct convex *convex;
     struct http_client *client;
     const struct trace *trace; /* what the call belongs to; NULL for nothing */
+    bool for_loop;             /* its calls wait for no worker's: places are kept for the loops */
 };
 
 enum convex_kind {

@@ -105,8 +105,10 @@ static int64_t sync_failed(struct agent_sync *sync, const struct error *error)
 /* One sync; returns how long to wait before the next, in milliseconds. */
 static int64_t sync_once(struct agent_sync *sync)
 {
-    const struct service service = {
-        .convex = sync->parts.convex, .client = sync->client, .trace = &sync->trace};
+    const struct service service = {.convex = sync->parts.convex,
+        .client = sync->client,
+        .trace = &sync->trace,
+        .for_loop = true};
     int64_t interval_ms = sync->parts.config->agent_sync_interval_ms;
     struct agent_list list;
     struct error error;

@@ -178,8 +178,10 @@ static int64_t poll_failed(
 static int64_t poll_once(struct delivery_poller *poller)
 {
     struct trace trace;
-    const struct service service = {
-        .convex = poller->parts.convex, .client = poller->client, .trace = &trace};
+    const struct service service = {.convex = poller->parts.convex,
+        .client = poller->client,
+        .trace = &trace,
+        .for_loop = true};
     struct notification_page page;
     struct error error;
     unsigned limit = page_limit(poller);

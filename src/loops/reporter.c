@@ -65,8 +65,10 @@ void reporter_destroy(struct reporter *reporter)
 
 static struct service service_of(const struct reporter *reporter)
 {
-    return (struct service){
-        .convex = reporter->parts.convex, .client = reporter->client, .trace = &reporter->trace};
+    return (struct service){.convex = reporter->parts.convex,
+        .client = reporter->client,
+        .trace = &reporter->trace,
+        .for_loop = true};
 }
 
 /* Our OpenClaw version; false while it is being found out. "unknown" counts as found. */
@@ -322,7 +324,8 @@ void reporter_say_offline(struct convex *convex, struct ca_store *store)
     if (http_client_create(&client, store, &never, &error) != 0)
         return;
     trace_begin(&trace);
-    const struct service service = {.convex = convex, .client = client, .trace = &trace};
+    const struct service service = {
+        .convex = convex, .client = client, .trace = &trace, .for_loop = true};
     convex_set_timeout(convex, OFFLINE_MS);
     if (service_report_status(&service, "offline", NULL, &error) != CONVEX_SUCCESS)
         log_warn(component, "Failed to update offline status: %s", error.text);

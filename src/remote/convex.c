@@ -11,6 +11,7 @@
 
 enum {
     CALLS_AT_ONCE = 32,
+    CALLS_OF_LOOPS = 4,      /* of these; a loop is one thread and makes one at a time */
     LOOK_FOR_ABORT_MS = 200, /* while a call waits for its turn */
     CALL_TIMEOUT_MS = 60000,
     ANSWER_LIMIT_BYTES = 20 * 1024 * 1024, /* 16 MiB of value and its envelope */
@@ -192,11 +193,13 @@ enum convex_outcome convex_classify(
 
 /* Waits for a turn. False when the stop was faster: those before may hang until their time is up.
  */
-static bool begin_call(struct convex *convex, const struct http_client *client)
+static bool begin_call(const struct service *service)
 {
+    struct convex *convex = service->convex;
+    unsigned most = service->for_loop ? CALLS_AT_ONCE : CALLS_AT_ONCE - CALLS_OF_LOOPS;
     bool aborted;
     mutex_lock(&convex->lock);
-    while (!(aborted = http_client_is_aborted(client)) && convex->calls == CALLS_AT_ONCE)
+    while (!(aborted = http_client_is_aborted(service->client)) && convex->calls >= most)
         cond_wait_until(
             &convex->call_ended, &convex->lock, clock_monotonic_ms() + LOOK_FOR_ABORT_MS);
     convex->calls += aborted ? 0 : 1;
@@ -229,7 +232,7 @@ static void perform(const struct service *service, const char *body, enum convex
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .single_use_connection = kind == CONVEX_ONCE,
     };
-    if (!begin_call(convex, service->client)) {
+    if (!begin_call(service)) {
         *answer =
             (struct http_answer){.failure = HTTP_ABORTED, .reason = "interrupted by the stop"};
         return;
