@@ -220,7 +220,7 @@ static int attempt_restore(unsigned number)
 {
     struct send_queue *queue;
     const struct spool_record record = {.id = "js1", .agent_id = "jx1", .runs = 1};
-    assert_int_equal(send_queue_create(&queue, 1, 1, NULL), 0);
+    assert_int_equal(send_queue_create(&queue, 16, 1, NULL), 0);
     shortage_begin(number);
     bool restored = send_queue_restore(queue, &record, true);
     shortage_end();
@@ -308,7 +308,7 @@ static int attempt_restore_all(unsigned number)
     assert_int_equal(spool_save(spool, &dead, false, NULL), 0);
     assert_int_equal(spool_bury(spool, "js3", NULL), 0);
     write_damaged("js4.json");
-    assert_int_equal(send_queue_create(&queue, 1, 1, NULL), 0);
+    assert_int_equal(send_queue_create(&queue, 16, 1, NULL), 0);
     shortage_begin(number);
     int result = restore_from_spool(spool, queue, 3600000, NULL);
     shortage_end();
