@@ -5,37 +5,11 @@
 
 # shellcheck source-path=SCRIPTDIR source=lib/checks.sh
 . "$(dirname "$0")/lib/checks.sh"
-# shellcheck source-path=SCRIPTDIR source=lib/machine.sh
-. "$(dirname "$0")/lib/machine.sh"
+# shellcheck source-path=SCRIPTDIR source=lib/droplet.sh
+. "$(dirname "$0")/lib/droplet.sh"
 
-readonly ACCOUNT=k57dr0p1et0000000000000000000000
-readonly UNIT=mission-control-runtime.service
-readonly SANDBOX=http://127.0.0.1:3210 RUNTIME=http://127.0.0.1:3001
-
-render() {
-    local name=gateway_secret
-    echo "$name" >"$work/gateway_token"
-    echo "mc_service_${ACCOUNT}_machine_secret" |
-        scripts/render-cloud-init.sh --account "$ACCOUNT" --convex-url "$SANDBOX" \
-            --native file:///srv/release --gateway-url "$SANDBOX" \
-            --gateway-token-file "$work/gateway_token" --output "$work/user-data"
-}
-
-# until_true LIMIT_S COMMAND: on the machine, until COMMAND succeeds.
-until_true() {
-    inside "for try in \$(seq $(($1 * 10))); do if $2; then exit; fi; sleep 0.1; done; exit 1"
-}
-
-runtime_serves() {
-    until_true 20 "curl -fs $RUNTIME/health | grep -q '\"status\": \"healthy\"'" ||
-        inside "curl -sS $RUNTIME/health; journalctl -n 30 --no-pager -u $UNIT; exit 1"
+has_its_user() {
     inside "[[ \$(ps -o user= -p \$(systemctl show -P MainPID $UNIT)) == mission* ]]"
-}
-
-# From the metadata service, which knows no region.
-knows_machine() {
-    inside "curl -fsS $RUNTIME/version" | tee /dev/stderr | grep -q '"dropletId":"4711".*"region":"unknown"'
-    inside "grep -x DROPLET_IP=203.0.113.7 /run/mission-control/machine.env"
 }
 
 # With a metadata service that takes connections and says nothing, the boot goes on all the same.
@@ -51,14 +25,6 @@ s = socket.create_server((\"169.254.169.254\", 80)); time.sleep(60)' & silent=\$
         cat /run/mission-control/machine.env
         ((SECONDS - began < 11))
         (( \$(grep -c =unknown\$ /run/mission-control/machine.env) == 3 ))"
-}
-
-secrets_are_kept() {
-    inside "[[ \$(stat -c %a /etc/mission-control/*_token | sort -u) == 600 ]]
-        [[ \$(stat -c %a /etc/mission-control/runtime.env) == 600 ]]
-        journalctl >/tmp/journal; ps axww >/tmp/processes"
-    fails inside "grep -rlE 'machine_secret|gateway_secret' /etc/systemd/system/mission* /usr/local \
-        /tmp/journal /tmp/processes /proc/\$(systemctl show -P MainPID $UNIT)/environ"
 }
 
 # A second namespace plays the network outside.
@@ -93,33 +59,12 @@ upgrades_by_themselves() {
         apt-config dump | grep -x 'APT::Periodic::Unattended-Upgrade \"1\";'"
 }
 
-# Everything that a setup changes, in one text.
-machine_state() {
-    inside "find /etc /usr/local -type f ! -name '*.gz' -print0 | sort -z | xargs -0 sha256sum
-        find /etc/systemd -type l -printf '%p %l\n' | sort
-        stat -c '%n %U %a' /etc/mission-control/*
-        nft list ruleset
-        systemctl show -P InvocationID $UNIT"
-}
-
-setup_is_idempotent() {
-    machine_state >"$work/before"
-    inside /usr/local/sbin/mission-control-setup
-    machine_state >"$work/after"
-    (($(wc -l <"$work/before") > 50))
-    diff "$work/before" "$work/after"
-}
-
 # release COMMAND: a new release, whose program COMMAND made out of "$program".
 release() {
     inside "folder=\$(mktemp -d); cd /srv/release; archive=\$(echo *.tar.gz)
         tar -xzf \$archive -C \$folder; program=\$folder/usr/local/bin/mission-control-runtime
         $1
         tar -czf \$archive -C \$folder usr; sha256sum \$archive >SHA256SUMS; rm -rf \$folder"
-}
-
-invocation() {
-    inside "systemctl show -P InvocationID $UNIT"
 }
 
 good_release_is_applied() {
@@ -180,12 +125,13 @@ stop_is_orderly() {
 main() {
     cd "$ROOT"
     if ! engine "the boot of a Droplet"; then finish && return; fi
-    check "the user data is made" render
+    check "the user data is made" render --native file:///srv/release
     check "a machine is built" build_machine
     boot_machine "$work/user-data"
     check "cloud-init sets it up" booted
     if ((failed > 0)); then finish; fi
-    check "the runtime serves, as a user of its own" runtime_serves
+    check "the runtime serves" runtime_serves
+    check "it has a user of its own" has_its_user
     check "the machine is known by its metadata" knows_machine
     check "secrets are files of mode 0600 and nowhere else" secrets_are_kept
     check "the network outside is there" make_outside

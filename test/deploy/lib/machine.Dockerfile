@@ -3,9 +3,10 @@
 # out beside it.
 ARG BASE=debian:bookworm-slim
 FROM $BASE
+ARG PACKAGES=
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
     ca-certificates cloud-init curl dbus iproute2 libcurl4 libjansson4 libmicrohttpd12 libssl3 \
-    nftables procps systemd systemd-sysv unattended-upgrades \
+    nftables procps systemd systemd-sysv unattended-upgrades $PACKAGES \
  && rm -rf /var/lib/apt/lists/* && rm -f /usr/sbin/policy-rc.d
 RUN systemctl mask systemd-sysctl.service systemd-binfmt.service systemd-modules-load.service \
     systemd-random-seed.service systemd-timesyncd.service systemd-udevd.service \

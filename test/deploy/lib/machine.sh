@@ -1,21 +1,29 @@
 # A machine in a container, with systemd and cloud-init, made from what is built here. Sourced after
-# checks.sh, never run. It has no network but its own, in which it may set up what it wants.
+# checks.sh, never run. It has no network but its own, in which it may set up what it wants. A script
+# that needs more on its machine than all others sets machine_packages, and lay_out_more FOLDER, which
+# lays out further files.
 #
 # Variables of the environment: DEPLOY_ENGINE is the command of a container engine that takes
 # docker's arguments; DEPLOY_BASE an image to build the machine from, instead of
 # debian:bookworm-slim; DEPLOY_DIST a folder with what `make dist` built, when it was not built here.
 # shellcheck shell=bash
 
-readonly IMAGE=mission-control-test-machine BOOT_LIMIT_S=300
+readonly MACHINE_IMAGE=mission-control-test-machine BOOT_LIMIT_S=300
 # Those that systemd needs inside, less what could reach the host.
 readonly RUN_FLAGS=(--network=none --cgroupns=private --cap-add=ALL --cap-drop=SYS_TIME
     --cap-drop=SYS_MODULE --cap-drop=SYS_RESOURCE --security-opt=seccomp=unconfined
     --security-opt=apparmor=unconfined --tmpfs=/run --tmpfs=/run/lock --tmpfs=/tmp
-    --env=container=docker --tty)
+    --volume=/var/lib/docker --env=container=docker --tty)
 machine=
+machine_packages=
+
+# May be replaced.
+lay_out_more() {
+    :
+}
 
 remove_machine() {
-    if [[ -n $machine ]]; then "$DEPLOY_ENGINE" rm -f "$machine" >/dev/null 2>&1 || true; fi
+    if [[ -n $machine ]]; then "$DEPLOY_ENGINE" rm -f -v "$machine" >/dev/null 2>&1 || true; fi
     forget_work
 }
 trap remove_machine EXIT
@@ -38,9 +46,10 @@ build_machine() {
     local folder=${work:?}/image
     mkdir "$folder"
     lay_out_files "$folder"
+    lay_out_more "$folder/files"
     cp test/deploy/lib/machine.Dockerfile "$folder/Dockerfile"
     "$DEPLOY_ENGINE" build --network=host ${DEPLOY_BASE:+--build-arg "BASE=$DEPLOY_BASE"} \
-        --tag "$IMAGE" "$folder"
+        --build-arg "PACKAGES=$machine_packages" --tag "$MACHINE_IMAGE" "$folder"
 }
 
 # boot_machine USER_DATA: starts a machine with that user data. Until it has set itself up.
@@ -48,7 +57,7 @@ boot_machine() {
     mkdir "$work/nocloud"
     cp "$1" "$work/nocloud/user-data"
     echo "instance-id: test-$$" >"$work/nocloud/meta-data"
-    machine=$("$DEPLOY_ENGINE" create "${RUN_FLAGS[@]}" "$IMAGE")
+    machine=$("$DEPLOY_ENGINE" create "${RUN_FLAGS[@]}" "$MACHINE_IMAGE")
     inside_copy "$work/nocloud/." /var/lib/cloud/seed/nocloud
     "$DEPLOY_ENGINE" start "$machine" >/dev/null
 }
