@@ -51,8 +51,8 @@ struct entry {
     unsigned runs;      /* requests sent to the agent, by earlier processes, too */
     unsigned timeouts;  /* runs that took longer than we waited */
     unsigned held_back; /* times in a row that the gateway let nobody in */
-    int64_t put_off_ms; /* how long its last failure made it wait */
     enum entry_verdict verdict;
+    int64_t put_off_ms;        /* how long its last failure made it wait */
     int64_t started_us;        /* when the current attempt began, monotonic */
     int64_t replied_us;        /* when the reply came, monotonic; 0: to an earlier process */
     struct activity *activity; /* of the worker that runs the entry; NULL outside of a pool */
