@@ -123,8 +123,9 @@ const struct metric_family metric_families[METRICS] = {
         .help = "How long calls of the backend's functions took, the wait for a turn included.",
         .labels = {LABEL("action", actions)}, BUCKETS(request_bounds_us)),
 
-    [METRIC_QUEUE_DEPTH] =
-        GAUGE("queue_depth", .help = "Work that is ready for a worker, at most 32 of each agent."),
+    [METRIC_QUEUE_DEPTH] = GAUGE("queue_depth",
+        .help =
+            "Work that is ready for a worker, of each agent at most 32, or half of the capacity."),
     [METRIC_QUEUE_CAPACITY] = GAUGE("queue_capacity",
         .help = "Depth of the queue from which on no more notifications are taken in."),
     [METRIC_QUEUE_WAITING] = GAUGE(

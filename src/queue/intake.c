@@ -160,10 +160,11 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
     mutex_lock(&queue->lock);
     queue->page++;
     queue->offered_at_ms = clock_monotonic_ms();
+    queue->page_was_full = offer->full;
     struct taken_in taken = take_in_rows_locked(queue, offer);
     drop_unlisted_locked(queue, offer, &leavings);
     bool more = taken.added > 0 && queue_is_low_locked(queue);
-    /* A full page of what is known already would only be the same again. */
+    /* A full page of what is known already is the same again until some of it has ended. */
     queue->backend_has_more = !more && ((offer->full && taken.added > 0) || taken.left > 0);
     queue_show_locked(queue);
     mutex_unlock(&queue->lock);

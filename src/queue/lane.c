@@ -15,14 +15,12 @@ static enum work_class class_of(const struct entry *entry)
 
 void lane_lists_init(struct lane_lists *lists, size_t capacity)
 {
-    enum { LANES_WITH_ROOM = 4 };
-    size_t share = capacity / LANES_WITH_ROOM;
+    /* Half, which is no reason to poll for more at once (queue_is_low_locked). */
+    size_t share = (capacity + 1) / 2;
     for (int class = 0; class < CLASS_COUNT; class ++)
         TAILQ_INIT(&lists->lists[class]);
     lists->ready = 0;
     lists->most_of_lane = share < SEND_QUEUE_READY_OF_LANE ? share : SEND_QUEUE_READY_OF_LANE;
-    if (lists->most_of_lane == 0)
-        lists->most_of_lane = 1;
 }
 
 struct lane *lane_create(const char *id)

@@ -63,6 +63,7 @@ struct send_queue {
     bool backend_has_more;
     bool poll_owed;        /* more is expected: something was written since a poll was asked for */
     int64_t offered_at_ms; /* when the last page came */
+    bool page_was_full;    /* it: whatever ends makes room in the next one */
     size_t free_workers;   /* that wait for work */
     struct send_flow flow;
     bool held_by_hand; /* beside the flow: either holds */

@@ -315,6 +315,7 @@ static void settle_locked(struct send_queue *queue, struct entry *entry, struct 
 {
     entry->settled_at_ms = clock_monotonic_ms();
     queue->settled++;
+    queue->poll_owed = queue->poll_owed || queue->page_was_full;
     queue_drop_by_age_locked(queue, entry);
     queue_leave_lane_locked(queue, entry, leavings);
 }

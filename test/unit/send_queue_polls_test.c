@@ -144,6 +144,23 @@ static void test_a_free_worker_is_worth_a_poll(void **state)
     end_free_worker(&taker);
 }
 
+/* Where a backend cuts its pages, what ends lets another one in. */
+static void test_an_end_behind_a_full_page_is_worth_a_poll(void **state)
+{
+    struct send_queue *queue = *state;
+    FULL_PAGE(queue, {"n1", "a", 1}, {"n2", "b", 2});
+    FULL_PAGE(queue, {"n1", "a", 1}, {"n2", "b", 2});
+    set_age_of_page(queue, -AN_HOUR_MS);
+    struct entry *first = queue_fixture_take(queue, "n1");
+    struct entry *second = queue_fixture_take(queue, "n2");
+    struct taker taker = start_free_worker(queue);
+    bool failure_asked = queue_fixture_finish(queue, first, STAGE_KNOWN, AN_HOUR_MS);
+    bool end_asked = queue_fixture_finish(queue, second, STAGE_SETTLED, 0);
+    end_free_worker(&taker);
+    assert_false(failure_asked);
+    assert_true(end_asked);
+}
+
 /* The end of a wake-up does not use up the word that the backend had more. */
 static void test_the_end_of_a_wake_up_asks_for_more(void **state)
 {
@@ -169,6 +186,7 @@ int main(void)
         WITH_QUEUE(test_nothing_expected_is_not_polled_for),
         WITH_QUEUE(test_an_old_page_is_reason_enough),
         WITH_QUEUE(test_a_free_worker_is_worth_a_poll),
+        WITH_QUEUE(test_an_end_behind_a_full_page_is_worth_a_poll),
         cmocka_unit_test(test_the_end_of_a_wake_up_asks_for_more),
     };
     return cmocka_run_group_tests_name("send_queue_polls", tests, NULL, NULL);
