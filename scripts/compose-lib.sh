@@ -14,7 +14,7 @@ compose() {
 # read_services: sets services to those that PROFILE stands for. The runtime belongs to all profiles,
 # but the demo has one of its own, which needs no account.
 read_services() {
-    if [[ -n $PROFILE ]] && ! compose config --profiles | grep -xF -- "$PROFILE" >/dev/null; then
+    if [[ -n $PROFILE ]] && [[ $'\n'$(compose config --profiles)$'\n' != *$'\n'"$PROFILE"$'\n'* ]]; then
         warn "$(basename "$0"): there is no profile $PROFILE"
         return 1
     fi

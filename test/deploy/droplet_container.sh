@@ -4,8 +4,6 @@
 # of a container engine; the other variables are those of lib/containers.sh and lib/machine.sh.
 
 set -euo pipefail
-# shellcheck source-path=SCRIPTDIR source=lib/checks.sh
-. "$(dirname "$0")/lib/checks.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/containers.sh
 . "$(dirname "$0")/lib/containers.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/droplet.sh
@@ -128,7 +126,7 @@ main() {
     check "a machine is built" build_machine
     boot_machine "$work/user-data"
     check "cloud-init sets it up" booted
-    if ((failed > 0)); then finish; fi
+    all_passed || finish
     check "the runtime serves" runtime_serves
     check "it has a user and a folder of its own" has_its_user_and_folder
     check "the machine is known by its metadata" knows_machine

@@ -46,7 +46,8 @@ compose_of() {
 # settings_are_right: what check_settings says, with the docker of compose_of.
 settings_are_right() {
     (
-        PATH=$work/bin:$PATH
+        export DOCKER=$work/bin/docker
+        PROFILE=
         # shellcheck source-path=SCRIPTDIR source=../../scripts/compose-lib.sh
         . "$ROOT/scripts/compose-lib.sh"
         check_settings
