@@ -17,7 +17,7 @@ struct spool;
  * Opens STATE_DIR/spool and STATE_DIR/dead, making them with mode 0700, for one account. The caller
  * holds the lock of the state folder (queue/state_folder.h) as long as the spool is open, and
  * closes it. ERROR_INVALID when the folder belongs to another account or cannot be made,
- * ERROR_NO_MEMORY.
+ * ERROR_SYSTEM when it cannot be read whose it is, ERROR_NO_MEMORY.
  */
 int spool_open(
     struct spool **spool, const char *state_dir, const char *account_id, struct error *error);
@@ -76,15 +76,16 @@ int spool_load_dead(
 int spool_remove_dead(struct spool *spool, const char *id, struct error *error);
 
 /*
- * record is found's to keep the reply of; of a damaged one only the id is there and, if the reply
- * alone is damaged, the runs.
+ * record is found's to keep the reply of. why is NULL for a whole one; else only the id is there
+ * and, if the reply alone is damaged, the runs: ERROR_INVALID for what is damaged, ERROR_SYSTEM for
+ * what cannot be read now, and may be whole.
  */
-typedef void spool_found(void *context, struct spool_record *record, bool damaged);
+typedef void spool_found(void *context, struct spool_record *record, const struct error *why);
 
 /*
  * Calls found for each record, in no order. Leftovers of an interrupted write are removed; files
  * that are not the spool's are left alone, as are records that go away meanwhile. ERROR_SYSTEM when
- * the folder or one of the records cannot be read, which is no damage; ERROR_NO_MEMORY.
+ * the folder cannot be read, ERROR_NO_MEMORY.
  */
 int spool_each(struct spool *spool, spool_found *found, void *context, struct error *error);
 int spool_each_dead(struct spool *spool, spool_found *found, void *context, struct error *error);

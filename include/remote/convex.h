@@ -64,9 +64,8 @@ const char *convex_url(const struct convex *convex);
  * Calls service/actions:<action> with arguments (an object; the reference is taken, NULL counts as
  * failed memory) to which account and token are added. On CONVEX_SUCCESS *value is a new reference
  * to what the function returned; else *error tells what happened, without secrets. Blocks up to a
- * minute (or the time set), and while 32 other calls run: the smallest plan allows 64 at once.
- * Any
- * thread, each with its own client.
+ * minute (or the time set), and while 32 other calls run, or 28 for a worker: the smallest plan
+ * allows 64 at once. Any thread, each with its own client.
  */
 enum convex_outcome convex_call(const struct service *service, const char *action,
     json_t *arguments, enum convex_kind kind, json_t **value, struct error *error);

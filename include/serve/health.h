@@ -26,9 +26,10 @@ struct health_sources {
 /*
  * Appends the JSON of /health, indented by two, with the keys of contract runtime-behaviour-v0,
  * section 9, in that order, and more. "healthy" while the gateway and the delivery run, the gate is
- * open, a gateway that is our child accepts connections, and neither the last poll nor the last
- * write to the spool failed, else "degraded". Holds no secret, session key or reply: errors are
- * redacted. Out of memory sets body->failed. Any thread; takes short locks.
+ * open and not for one send at a time, a gateway that is our child accepts connections, and neither
+ * the last poll nor the last write to the spool failed, else "degraded". Holds no secret, session
+ * key or reply: errors are redacted. Out of memory sets body->failed. Any thread; takes short
+ * locks.
  */
 void health_append(struct text *body, const struct health_sources *sources);
 

@@ -8,8 +8,9 @@
 /*
  * Puts every record of the spool into the queue at the stage where it stood. A damaged one moves to
  * dead/ and counts as one run. What dead/ holds is known as settled, so that its agents are not
- * asked again. Says what it found. Only before the workers start. ERROR_SYSTEM when the spool
- * cannot be read; ERROR_NO_MEMORY, after which nothing may be sent: the queue does not know all.
+ * asked again. Says what it found. Only before the workers start. ERROR_SYSTEM when the spool,
+ * or one of its records, cannot be read now; ERROR_NO_MEMORY, after which nothing may be sent: the
+ * queue does not know all.
  */
 int restore_from_spool(
     struct spool *spool, struct send_queue *queue, int64_t give_up_after_ms, struct error *error);

@@ -78,10 +78,12 @@ static bool check_owner(struct doctor *doctor)
 {
     const struct config *config = doctor->config;
     struct error error;
-    if (spool_check_account(config->state_dir, config->account_id, &error) == 0)
+    int result = spool_check_account(config->state_dir, config->account_id, &error);
+    if (result == 0)
         return true;
     report_add(&doctor->report, folder_check, REPORT_FAIL,
-        "set STATE_DIR to a folder of this account's own", "%s", error.text);
+        result == ERROR_INVALID ? "set STATE_DIR to a folder of this account's own" : writable_fix,
+        "%s", error.text);
     return false;
 }
 

@@ -50,10 +50,10 @@ static const char *state_of(const struct row *row)
     return row->dead ? "given up" : "asking";
 }
 
-static void take_row(void *context, struct spool_record *record, bool damaged)
+static void take_row(void *context, struct spool_record *record, const struct error *why)
 {
     struct table *table = context;
-    struct row row = row_of(record, table->dead, damaged);
+    struct row row = row_of(record, table->dead, why != NULL);
     free(record->reply);
     row.record.reply = NULL;
     if (table->count == table->capacity) {

@@ -63,11 +63,10 @@ static int each(struct spool *spool, int folder_fd, load_record *load, spool_fou
             continue;
         int loaded = load(spool, id, &record, &why);
         text_copy(record.id, sizeof record.id, id);
-        /* What the machine cannot read now may be whole: it is no damage. */
-        if (loaded == ERROR_NO_MEMORY || loaded == ERROR_SYSTEM)
+        if (loaded == ERROR_NO_MEMORY)
             result = error_set(error, loaded, "%s", why.text);
         else if (loaded != ERROR_CLOSED)
-            found(context, &record, loaded != 0);
+            found(context, &record, loaded != 0 ? &why : NULL);
     }
     closedir(folder);
     return result;

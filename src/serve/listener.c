@@ -95,7 +95,10 @@ static enum error_code code_of_look_up(int failure, const char *host)
 {
     if (failure == EAI_MEMORY)
         return ERROR_NO_MEMORY;
-    return failure == EAI_AGAIN && may_be_name(host) ? ERROR_UNREACHABLE : ERROR_INVALID;
+    bool may_come = failure == EAI_AGAIN && may_be_name(host);
+    bool lacks_interface =
+        failure == EAI_NONAME && strncasecmp(host, "fe80:", 5) == 0 && strchr(host, '%') != NULL;
+    return may_come || lacks_interface ? ERROR_UNREACHABLE : ERROR_INVALID;
 }
 
 static unsigned port_of(int fd)

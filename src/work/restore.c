@@ -15,18 +15,28 @@ struct restored {
     size_t runs;
     size_t damaged;
     size_t dead;
-    bool incomplete; /* what is not in the queue would be sent again, so there is no going on */
+    bool incomplete;     /* what is not in the queue would be sent again, so there is no going on */
+    struct error unread; /* the same, of a record that cannot be read now; code is 0 without one */
 };
 
-static void take_up(void *context, struct spool_record *record, bool damaged)
+static void bury_damaged(struct restored *restored, const char *id)
+{
+    struct error error;
+    restored->damaged++;
+    log_error(component, "The record of %s is damaged; it is kept in dead/", id);
+    if (spool_bury(restored->spool, id, &error) != 0)
+        log_error(component, "%s", error.text);
+}
+
+static void take_up(void *context, struct spool_record *record, const struct error *why)
 {
     struct restored *restored = context;
-    struct error error;
-    if (damaged) {
-        restored->damaged++;
-        log_error(component, "The record of %s is damaged; it is kept in dead/", record->id);
-        if (spool_bury(restored->spool, record->id, &error) != 0)
-            log_error(component, "%s", error.text);
+    if (why != NULL && why->code == ERROR_SYSTEM) {
+        restored->unread = *why;
+        return;
+    }
+    if (why != NULL) {
+        bury_damaged(restored, record->id);
         return;
     }
     bool replied = record->reply != NULL;
@@ -40,13 +50,18 @@ static void take_up(void *context, struct spool_record *record, bool damaged)
     free(record->reply);
 }
 
-static void take_note_of_dead(void *context, struct spool_record *record, bool damaged)
+/* What cannot be read now may be whole, so its agent is not asked again; nothing else hangs on it.
+ */
+static void take_note_of_dead(void *context, struct spool_record *record, const struct error *why)
 {
     struct restored *restored = context;
     int remembered = 0;
+    bool damaged = why != NULL && why->code != ERROR_SYSTEM;
+    if (why != NULL && !damaged)
+        log_error(component, "dead/: %s", why->text);
     if (!damaged)
-        remembered =
-            send_queue_remember_settled(restored->queue, record->id, record->created_at_ms);
+        remembered = send_queue_remember_settled(
+            restored->queue, record->id, why == NULL ? record->created_at_ms : INT64_MAX);
     else if (!send_queue_charge(restored->queue, record->id, record->runs > 0 ? record->runs : 1))
         remembered = ERROR_NO_MEMORY;
     if (remembered < 0)
@@ -64,6 +79,8 @@ int restore_from_spool(
     int result = spool_each(spool, take_up, &restored, error);
     if (result == 0)
         result = spool_each_dead(spool, take_note_of_dead, &restored, error);
+    if (result == 0 && restored.unread.code != 0)
+        result = error_set(error, restored.unread.code, "%s", restored.unread.text);
     if (result == 0 && restored.incomplete)
         result = error_set(error, ERROR_NO_MEMORY, "no memory to take up what the spool holds");
     if (result != 0)

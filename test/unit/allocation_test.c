@@ -246,9 +246,9 @@ static int remove_library(void **state)
     return 0;
 }
 
-static void must_be_there(void *context, struct spool_record *record, bool damaged)
+static void must_be_there(void *context, struct spool_record *record, const struct error *why)
 {
-    assert_false(damaged);
+    assert_null(why);
     assert_string_equal(record->reply, "reply");
     free(record->reply);
     ++*(int *)context;

@@ -200,9 +200,9 @@ static void test_reply_that_finds_no_room_leaves_the_record(void **state)
     assert_int_equal(loaded.runs, 2);
 }
 
-static void take_runs(void *context, struct spool_record *record, bool damaged)
+static void take_runs(void *context, struct spool_record *record, const struct error *why)
 {
-    assert_true(damaged);
+    assert_non_null(why);
     assert_null(record->reply);
     *(unsigned *)context = record->runs;
 }
@@ -329,11 +329,11 @@ struct census {
     int damaged;
 };
 
-static void count(void *context, struct spool_record *record, bool damaged)
+static void count(void *context, struct spool_record *record, const struct error *why)
 {
     struct census *census = context;
-    census->whole += damaged ? 0 : 1;
-    census->damaged += damaged ? 1 : 0;
+    census->whole += why == NULL ? 1 : 0;
+    census->damaged += why != NULL ? 1 : 0;
     free(record->reply);
 }
 
@@ -526,10 +526,10 @@ struct vanishing {
     struct census census;
 };
 
-static void remove_all(void *context, struct spool_record *record, bool damaged)
+static void remove_all(void *context, struct spool_record *record, const struct error *why)
 {
     struct vanishing *vanishing = context;
-    count(&vanishing->census, record, damaged);
+    count(&vanishing->census, record, why);
     for (int i = 0; i < 3; i++) {
         char id[ID_BYTES];
         snprintf(id, sizeof id, "n%d", i);

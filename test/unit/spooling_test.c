@@ -313,24 +313,41 @@ static void test_half_a_reply_costs_the_runs_before_it(void **state)
     queue_fixture_finish(fixture->queue, half, STAGE_SETTLED, 0);
 }
 
+/* As restore_from_spool, with one descriptor left: for the folder, and none for a file in it. */
+static int restore_unable_to_read(const struct fixture *fixture, struct error *error)
+{
+    struct rlimit before;
+    int next = dup(STDIN_FILENO);
+    close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit one = {.rlim_cur = (rlim_t)next + 1, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &one), 0);
+    int result = restore_from_spool(fixture->spool, fixture->queue, AN_HOUR_MS, error);
+    setrlimit(RLIMIT_NOFILE, &before);
+    return result;
+}
+
 /* It may be whole: taken for damaged, its agent would be asked once more. */
 static void test_record_that_cannot_be_read_now_stops_the_start(void **state)
 {
     struct fixture *fixture = *state;
     struct error error;
-    struct rlimit before;
     save(fixture, "unread", "a reply");
-    int next = dup(STDIN_FILENO);
-    close(next);
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-    /* One for the folder, none for the file. */
-    const struct rlimit one = {.rlim_cur = (rlim_t)next + 1, .rlim_max = before.rlim_max};
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &one), 0);
-    int result = restore_from_spool(fixture->spool, fixture->queue, AN_HOUR_MS, &error);
-    setrlimit(RLIMIT_NOFILE, &before);
-    assert_int_equal(result, ERROR_SYSTEM);
+    assert_int_equal(restore_unable_to_read(fixture, &error), ERROR_SYSTEM);
     assert_non_null(strstr(error.text, "unread.json"));
     assert_true(exists(fixture, "spool/unread.json"));
+}
+
+/* Its name is enough to know that it has ended. */
+static void test_dead_record_that_cannot_be_read_now_is_known_as_ended(void **state)
+{
+    struct fixture *fixture = *state;
+    save(fixture, "unread", "a reply");
+    assert_int_equal(spool_bury(fixture->spool, "unread", NULL), 0);
+    assert_int_equal(restore_unable_to_read(fixture, NULL), 0);
+    assert_int_equal(queue_fixture_counts(fixture->queue).settled, 1);
+    PAGE(fixture->queue, {"unread", "a", 1});
+    assert_int_equal(queue_fixture_counts(fixture->queue).ready, 0);
 }
 
 /* What nobody could be told of is not asked about again; what is in both folders goes on. */
@@ -414,6 +431,7 @@ int main(void)
         TEST(test_damaged_record_costs_a_run),
         TEST(test_half_a_reply_costs_the_runs_before_it),
         TEST(test_record_that_cannot_be_read_now_stops_the_start),
+        TEST(test_dead_record_that_cannot_be_read_now_is_known_as_ended),
         TEST(test_dead_record_is_known_as_ended),
         TEST(test_start_without_memory_fails),
     };
