@@ -17,7 +17,7 @@
 
 enum {
     SEND_QUEUE_MOST_HELD = 8000,  /* entries of any stage, settled ones included */
-    SEND_QUEUE_READY_OF_LANE = 32 /* more of one lane, or half, do not count as ready work */
+    SEND_QUEUE_READY_OF_LANE = 32 /* or half of the capacity: more of one lane is not counted */
 };
 
 struct send_queue;

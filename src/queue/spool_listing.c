@@ -63,6 +63,7 @@ static int each(struct spool *spool, int folder_fd, load_record *load, spool_fou
             continue;
         int loaded = load(spool, id, &record, &why);
         text_copy(record.id, sizeof record.id, id);
+        why.code = loaded;
         if (loaded == ERROR_NO_MEMORY)
             result = error_set(error, loaded, "%s", why.text);
         else if (loaded != ERROR_CLOSED)

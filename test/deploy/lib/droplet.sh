@@ -10,8 +10,7 @@ readonly SANDBOX=http://127.0.0.1:3210 RUNTIME=http://127.0.0.1:3001
 
 # render ARGUMENT...: the user data, with the arguments that tell where the runtime comes from.
 render() {
-    local name=gateway_secret
-    echo "$name" >"$work/gateway_token"
+    echo gateway_secret >"$work/gateway_token"
     echo "mc_service_${ACCOUNT}_machine_secret" |
         scripts/render-cloud-init.sh --account "$ACCOUNT" --convex-url "$SANDBOX" "$@" \
             --gateway-url "$SANDBOX" --gateway-token-file "$work/gateway_token" \
