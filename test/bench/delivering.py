@@ -174,7 +174,8 @@ def floor(runs):
     """What the load of processor costs a program that does nothing but its exchanges and files."""
     load = Load(1000, 20, 50, 20)
     figures = []
-    for means, words in (("sockets", "bare sockets"), ("libcurl", "bare libcurl")):
+    for means, words in (("sockets", "bare sockets"), ("libcurl", "bare libcurl"),
+                         ("libraries", "bare libcurl and Jansson")):
         results = [floor_once(load, means) for _ in range(runs)]
         figures += [Figure("floor", f"processor for 1,000 deliveries by {words}", "s",
                            [used_s for used_s, _ in results]),

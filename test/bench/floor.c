@@ -3,10 +3,11 @@
  * that any program could do with that means on this machine. Delivers all that the sandbox lists,
  * a thread for each agent, and prints the processor's seconds for 1,000, in all and in the kernel.
  *
- * Usage: floor sockets|libcurl PORT FOLDER
+ * Usage: floor sockets|libcurl|libraries PORT FOLDER
  *
  * "sockets" writes and reads by itself, and looks for the end of an answer only; "libcurl" has
- * libcurl do that. Neither reads JSON, builds messages, keeps a queue, or is fit for anything else.
+ * libcurl do that; with "libraries" Jansson reads each answer as well. None of them builds JSON,
+ * keeps a queue, checks or logs anything, or is fit for anything else.
  * ACCOUNT_ID, SERVICE_TOKEN and OPENCLAW_GATEWAY_TOKEN are read from the environment.
  */
 #include <arpa/inet.h>
@@ -42,6 +43,7 @@ struct agent {
 };
 
 static bool by_libcurl;
+static bool reads_json;
 static int port;
 static int folder_fd;
 static json_t *list;
@@ -148,6 +150,12 @@ static void exchange_by_libcurl(struct agent *agent, bool gateway, const char *b
     if (curl_easy_perform(curl) != CURLE_OK ||
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status) != CURLE_OK || status != 200)
         die("an exchange failed");
+    if (!reads_json)
+        return;
+    json_t *answer = json_loadb(agent->answer, agent->answer_bytes, 0, NULL);
+    if (answer == NULL)
+        die("an answer is no JSON");
+    json_decref(answer);
 }
 
 static void exchange(struct agent *agent, bool gateway, const char *format, ...)
@@ -271,8 +279,9 @@ int main(int argc, char **argv)
     struct rusage before;
     struct rusage after;
     if (argc != 4)
-        die("usage: floor sockets|libcurl PORT FOLDER");
-    by_libcurl = strcmp(argv[1], "libcurl") == 0;
+        die("usage: floor sockets|libcurl|libraries PORT FOLDER");
+    reads_json = strcmp(argv[1], "libraries") == 0;
+    by_libcurl = reads_json || strcmp(argv[1], "libcurl") == 0;
     port = (int)strtol(argv[2], NULL, 10);
     folder_fd = open(argv[3], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     memset(words, 'w', WORDS_BYTES);
