@@ -46,6 +46,9 @@ struct trend {
     const struct send_queue *queue;
 };
 
+/* What took longer is counted as if it had taken this long (metric_families.h). Pure. */
+int32_t trend_longest_ms(void);
+
 /* An empty one, whose first interval begins now (monotonic). What is given is borrowed. */
 void trend_init(struct trend *trend, const struct metrics *metrics, const struct send_queue *queue,
     int64_t now_ms);

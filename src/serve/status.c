@@ -183,9 +183,9 @@ static json_t *describe_history(const struct trend *trend)
         json_array_append_new(samples, describe_sample(trend_at(trend, i)));
     trend_peek(trend, clock_monotonic_ms(), &now);
     json_array_append_new(samples, describe_sample(&now));
-    return json_pack("{s:I, s:[s, s, s, s, s, s, s, s], s:o}", "intervalMs",
-        (json_int_t)TREND_INTERVAL_MS, "columns", "lastedMs", "delivered", "failed", "p50Ms",
-        "p95Ms", "ready", "waiting", "busy", "samples", samples);
+    return json_pack("{s:i, s:i, s:[s, s, s, s, s, s, s, s], s:o}", "intervalMs",
+        (int)TREND_INTERVAL_MS, "longestMs", (int)trend_longest_ms(), "columns", "lastedMs",
+        "delivered", "failed", "p50Ms", "p95Ms", "ready", "waiting", "busy", "samples", samples);
 }
 
 void status_append(struct text *body, const struct status_sources *sources)

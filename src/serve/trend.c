@@ -29,6 +29,12 @@ static int32_t bounded(int64_t number)
     return number < INT32_MAX ? (int32_t)number : INT32_MAX;
 }
 
+int32_t trend_longest_ms(void)
+{
+    const struct metric_family *family = &metric_families[METRIC_DELIVERY];
+    return bounded(family->bounds_us[family->bound_count - 1] / 1000);
+}
+
 static int32_t quantile_ms(const int64_t *counts, double share)
 {
     const struct metric_family *family = &metric_families[METRIC_DELIVERY];

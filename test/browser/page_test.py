@@ -97,6 +97,16 @@ def test_updates_as_deliveries_happen(browser, world):
              "a chart without a line: " + chart)
 
 
+def test_tells_no_more_than_is_known_of_long_deliveries(browser, world):
+    longest_ms = world.status()["history"]["longestMs"]
+    must(longest_ms == 900000, "the last bound of the histogram")
+    for took_ms, half, most in ((900000, "over 15 min", "5 % and more take over 15 min"),
+                                (890000, "14 min 50 s", "95 % within 14 min 50 s")):
+        sample = {"p50Ms": took_ms, "p95Ms": took_ms}
+        must(browser.run("return half(...arguments)", sample, longest_ms) == half, "half")
+        must(browser.run("return most(...arguments)", sample, longest_ms) == most, "95 %")
+
+
 def test_shows_who_works_and_who_waits(browser, world):
     rule = {"gateway": [{"name": "agent", "action": "hold"}]}
     world.post(world.gateway, "faults", rule)

@@ -148,6 +148,15 @@ function toMinutes(samples) {
   return minutes.reverse();
 }
 
+/* Of what took longer than that, the runtime tells no more than this. */
+function half(last, longestMs) {
+  return last.p50Ms < longestMs ? span(last.p50Ms) : "over " + span(longestMs);
+}
+
+function most(last, longestMs) {
+  return last.p95Ms < longestMs ? "95 % within " + span(last.p95Ms) : "5 % and more take over " + span(longestMs);
+}
+
 /* Of what is younger than ten seconds, no more is told than if it were as old. */
 const perMinute = (name) => (sample) => (sample[name] * MINUTE_MS) / Math.max(sample.lastedMs, 10000);
 const inSeconds = (name) => (sample) => (sample[name] === null ? null : sample[name] / 1000);
@@ -280,11 +289,12 @@ function showTiles(status, samples) {
   const last = samples.filter((sample) => sample.p50Ms !== null).pop();
   const rate = perMinute("delivered")(toMinutes(samples).pop());
   const busy = status.workers.filter((worker) => worker.busy).length;
+  const { longestMs } = status.history;
   const { queue, totals, spool } = status;
   const tiles = [
     ["Delivered", count(totals.delivered), "", count(sum("delivered")) + " in 30 min"],
     ["Rate", short(rate), "per min", "over the last minute"],
-    ["Time to deliver", last ? span(last.p50Ms) : "-", "", last ? "95 % within " + span(last.p95Ms) : "nothing delivered yet"],
+    ["Time to deliver", last ? half(last, longestMs) : "-", "", last ? most(last, longestMs) : "nothing delivered yet"],
     ["Undelivered", count(queue.undelivered), "", queue.undelivered ? "oldest: " + roughly(queue.oldestMs || 0) : "nothing waits"],
     ["Workers", String(busy), "of " + status.workers.length + " busy", plural(queue.lanes, "agent has", "agents have") + " work"],
     ["Given up on", count(totals.dead), "", plural(spool.dead, "dead letter", "dead letters") + " kept"],
