@@ -103,6 +103,13 @@ void queue_forget_locked(struct send_queue *queue, struct entry *entry, struct l
 void queue_leave_lane_locked(
     struct send_queue *queue, struct entry *entry, struct leavings *leavings);
 
+/*
+ * When a take that found nothing at now_ms (monotonic) may find something without a signal: an
+ * entry's time comes, or a trickle's turn, which was that take's own if it is not after now_ms.
+ * SYNC_NO_DEADLINE for never.
+ */
+int64_t queue_next_due_locked(const struct send_queue *queue, int64_t now_ms);
+
 /* Whether so little work is ready that another page is welcome. */
 bool queue_is_low_locked(const struct send_queue *queue);
 

@@ -237,15 +237,13 @@ static bool is_drained_locked(const struct send_queue *queue, int64_t now_ms)
            first->due_ms >= queue->close_deadline_ms;
 }
 
-/* When a take may find something without a signal: an entry's time comes, or a trickle's turn. */
-static int64_t next_due_locked(const struct send_queue *queue)
+int64_t queue_next_due_locked(const struct send_queue *queue, int64_t now_ms)
 {
     const struct heap_item *first = heap_first(&queue->waiting);
     int64_t due_ms = first != NULL ? first->due_ms : SYNC_NO_DEADLINE;
     bool held = queue->flow.held || queue->held_by_hand;
     bool turn_comes = queue->flow.trickle && !held && queue->asking == 0;
-    if (turn_comes && queue->flow.next_send_ms < due_ms &&
-        queue->flow.next_send_ms > clock_monotonic_ms())
+    if (turn_comes && queue->flow.next_send_ms < due_ms && queue->flow.next_send_ms > now_ms)
         due_ms = queue->flow.next_send_ms;
     return due_ms;
 }
@@ -270,7 +268,7 @@ struct entry *send_queue_take(struct send_queue *queue)
         }
         queue_show_locked(queue);
         queue->free_workers++;
-        cond_wait_until(&queue->work, &queue->lock, next_due_locked(queue));
+        cond_wait_until(&queue->work, &queue->lock, queue_next_due_locked(queue, now_ms));
         queue->free_workers--;
     }
     /* This thread may have been the only one that watched for the next due time. */

@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <stdio.h>
 
+#include "../../src/queue/queue_state.h"
 #include "../lib/queue_fixture.h"
 #include "base/clock.h"
 
@@ -52,6 +53,20 @@ static void test_a_trickle_waits_for_its_time(void **state)
     struct entry *a1 = queue_fixture_take(queue, "a1");
     assert_true(clock_monotonic_ms() >= began_ms + GAP_MS);
     queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
+}
+
+/* The clock may go on between the look for work and the wait for it. */
+static void test_a_turn_that_came_after_the_look_is_waited_for(void **state)
+{
+    struct send_queue *queue = *state;
+    int64_t turn_ms = clock_monotonic_ms();
+    trickle_from(queue, 1, turn_ms);
+    mutex_lock(&queue->lock);
+    int64_t due_after_an_early_look_ms = queue_next_due_locked(queue, turn_ms - 1);
+    int64_t due_after_a_look_in_time_ms = queue_next_due_locked(queue, turn_ms);
+    mutex_unlock(&queue->lock);
+    assert_int_equal(due_after_an_early_look_ms, turn_ms);
+    assert_int_equal(due_after_a_look_in_time_ms, SYNC_NO_DEADLINE);
 }
 
 /* An entry that was taken before the trickle began asks nobody in it. */
@@ -302,6 +317,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         QUEUE_TEST(test_a_trickle_sends_one_at_a_time),
         QUEUE_TEST(test_a_trickle_waits_for_its_time),
+        QUEUE_TEST(test_a_turn_that_came_after_the_look_is_waited_for),
         QUEUE_TEST(test_a_trickle_stops_entries_that_were_on_their_way),
         QUEUE_TEST(test_an_older_flow_is_ignored),
         QUEUE_TEST(test_a_hold_by_hand_stands_beside_the_flow),
