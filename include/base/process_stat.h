@@ -8,6 +8,12 @@
 
 enum { PROCESS_ANY_SESSION = -1 };
 
+enum process_presence {
+    PROCESS_GONE,
+    PROCESS_LIVES,
+    PROCESS_UNKNOWN, /* it could not be looked for: descriptors or memory are short */
+};
+
 struct process_stat {
     char state; /* 'Z' and 'X' have ended */
     pid_t group;
@@ -21,14 +27,14 @@ struct process_stat {
  */
 bool process_stat_parse(const char *line, struct process_stat *stat);
 
-/* The same of the process pid. False when there is none. Any thread; does not block. */
-bool process_stat_read(pid_t pid, struct process_stat *stat);
+/* The same of the process pid; *stat is undefined unless it lives. Any thread; does not block. */
+enum process_presence process_stat_read(pid_t pid, struct process_stat *stat);
 
 /*
  * Whether a process of the group still runs, of this session unless it is PROCESS_ANY_SESSION.
  * Those that ended and were not waited for do not count, in contrast to kill(-group, 0). Reads all
  * of /proc. Any thread.
  */
-bool process_group_lives(pid_t group, pid_t session);
+enum process_presence process_group_look(pid_t group, pid_t session);
 
 #endif

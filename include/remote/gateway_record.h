@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/process_stat.h"
 
 enum { GATEWAY_RECORD_BOOT_BYTES = 64 };
 
@@ -28,23 +29,26 @@ int gateway_record_make(struct gateway_record *record, pid_t pid, struct error *
 int gateway_record_save(
     const char *state_dir, const struct gateway_record *record, struct error *error);
 
-/* Returns 0, ERROR_CLOSED when there is no file, ERROR_INVALID when it cannot be made out. */
+/*
+ * Returns 0, ERROR_CLOSED when there is no file, ERROR_INVALID when it cannot be made out, or
+ * ERROR_SYSTEM or ERROR_NO_MEMORY when it cannot be read now.
+ */
 int gateway_record_load(const char *state_dir, struct gateway_record *record, struct error *error);
 
 /* Removes the file, if it is there. */
 void gateway_record_remove(const char *state_dir);
 
 /*
- * Whether the recorded process, or one of its group that outlived it, still runs. Never true for
- * a process that merely got the number: its time of beginning differs, and while somebody else has
+ * Whether the recorded process, or one of its group that outlived it, still runs. A process that
+ * merely got the number is none of them: its time of beginning differs, and while somebody else has
  * the number no group of ours can. A group without its leader is known by its session, too.
  */
-bool gateway_record_lives(const struct gateway_record *record);
+enum process_presence gateway_record_look(const struct gateway_record *record);
 
 /*
- * Ends the recorded process with its group, if gateway_record_lives: SIGTERM, and SIGKILL after
- * limit_ms. Blocks up to a second longer than that, but no longer than until stop_fd (-1: none) is
- * readable, and sends no SIGKILL then. Returns false when some of it still runs.
+ * Ends the recorded process with its group, if gateway_record_look finds it: SIGTERM, and SIGKILL
+ * after limit_ms. Blocks up to a second longer than that, but no longer than until stop_fd (-1:
+ * none) is readable, and sends no SIGKILL then. Returns false unless nothing of it is known to run.
  */
 bool gateway_record_end(const struct gateway_record *record, int64_t limit_ms, int stop_fd);
 

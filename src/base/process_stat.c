@@ -39,42 +39,57 @@ bool process_stat_parse(const char *line, struct process_stat *stat)
     return true;
 }
 
-bool process_stat_read(pid_t pid, struct process_stat *stat)
+/* Of what /proc did not give. What we may not read is no process of ours. */
+static enum process_presence presence_after(int failure)
+{
+    bool is_short = failure == EMFILE || failure == ENFILE || failure == ENOMEM;
+    return is_short ? PROCESS_UNKNOWN : PROCESS_GONE;
+}
+
+enum process_presence process_stat_read(pid_t pid, struct process_stat *stat)
 {
     char path[PATH_BYTES];
     char line[LINE_BYTES];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return false;
+        return presence_after(errno);
     ssize_t length = read(fd, line, sizeof line - 1);
+    int failure = errno;
     close(fd);
     if (length <= 0)
-        return false;
+        return length < 0 ? presence_after(failure) : PROCESS_GONE;
     line[length] = '\0';
-    return process_stat_parse(line, stat);
+    return process_stat_parse(line, stat) ? PROCESS_LIVES : PROCESS_GONE;
 }
 
-static bool is_member(const char *name, pid_t group, pid_t session)
+/* Whether the process of that name in /proc is one of the group. */
+static enum process_presence look_at(const char *name, pid_t group, pid_t session)
 {
     struct process_stat stat;
     char *end;
     long pid = strtol(name, &end, 10);
-    if (pid <= 0 || pid > INT_MAX || *end != '\0' || !process_stat_read((pid_t)pid, &stat))
-        return false;
-    return stat.group == group && (session == PROCESS_ANY_SESSION || stat.session == session) &&
-           stat.state != 'Z' && stat.state != 'X';
+    if (pid <= 0 || pid > INT_MAX || *end != '\0')
+        return PROCESS_GONE;
+    enum process_presence presence = process_stat_read((pid_t)pid, &stat);
+    if (presence != PROCESS_LIVES)
+        return presence;
+    bool is_member =
+        stat.group == group && (session == PROCESS_ANY_SESSION || stat.session == session);
+    return is_member && stat.state != 'Z' && stat.state != 'X' ? PROCESS_LIVES : PROCESS_GONE;
 }
 
-bool process_group_lives(pid_t group, pid_t session)
+enum process_presence process_group_look(pid_t group, pid_t session)
 {
-    bool lives = false;
+    enum process_presence found = PROCESS_GONE;
     const struct dirent *entry;
     DIR *folder = opendir("/proc");
     if (folder == NULL)
-        return false;
-    while (!lives && (entry = readdir(folder)) != NULL)
-        lives = is_member(entry->d_name, group, session);
+        return PROCESS_UNKNOWN;
+    while (found != PROCESS_LIVES && (entry = readdir(folder)) != NULL) {
+        enum process_presence presence = look_at(entry->d_name, group, session);
+        found = presence != PROCESS_GONE ? presence : found;
+    }
     closedir(folder);
-    return lives;
+    return found;
 }

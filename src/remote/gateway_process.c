@@ -257,7 +257,8 @@ static bool wait_for_group(struct gateway_process *process, int64_t deadline_ms)
     };
     for (;;) {
         bool leader_ended = child_wait(&process->child, 0, -1) == 0;
-        if (leader_ended && !process_group_lives(process->child.pid, PROCESS_ANY_SESSION))
+        if (leader_ended &&
+            process_group_look(process->child.pid, PROCESS_ANY_SESSION) == PROCESS_GONE)
             return true;
         int64_t now_ms = clock_monotonic_ms();
         if (now_ms >= deadline_ms)
@@ -325,6 +326,29 @@ static void say_leftover_stays(struct gateway_process *process, const struct gat
             (int)record->pid);
 }
 
+/* Ends the gateway of an earlier runtime if it still runs. False when it may be left. */
+static bool end_leftover(struct gateway_process *process, const struct gateway_record *record)
+{
+    enum process_presence presence = gateway_record_look(record);
+    if (presence == PROCESS_GONE)
+        return true;
+    if (presence == PROCESS_UNKNOWN) {
+        log_warn(component,
+            "Whether process %d, the gateway of an earlier runtime, still runs cannot be seen: "
+            "descriptors or memory are short; no second one is started",
+            (int)record->pid);
+        return false;
+    }
+    log_warn(component, "Process %d, the gateway of an earlier runtime, still runs: ending it",
+        (int)record->pid);
+    if (!gateway_record_end(record, TERM_LIMIT_MS, process->stop_fd)) {
+        say_leftover_stays(process, record);
+        return false;
+    }
+    log_info(component, "The gateway of the earlier runtime has ended");
+    return true;
+}
+
 /* Whether no gateway of an earlier runtime is in the way. */
 static bool clear_leftover(struct gateway_process *process)
 {
@@ -335,17 +359,10 @@ static bool clear_leftover(struct gateway_process *process)
         return true;
     if (result != 0)
         log_warn(component, "A gateway of an earlier runtime cannot be looked for: %s", error.text);
-    if (result == 0 && gateway_record_lives(&record)) {
-        log_warn(component, "Process %d, the gateway of an earlier runtime, still runs: ending it",
-            (int)record.pid);
-        if (!gateway_record_end(&record, TERM_LIMIT_MS, process->stop_fd)) {
-            say_leftover_stays(process, &record);
-            return false;
-        }
-        log_info(component, "The gateway of the earlier runtime has ended");
-    }
-    gateway_record_remove(process->state_dir);
-    return true;
+    bool cleared = result == ERROR_INVALID || (result == 0 && end_leftover(process, &record));
+    if (cleared)
+        gateway_record_remove(process->state_dir);
+    return cleared;
 }
 
 static int64_t wait_after(unsigned failures)

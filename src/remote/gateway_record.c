@@ -44,7 +44,7 @@ static int read_boot_id(char boot_id[static GATEWAY_RECORD_BOOT_BYTES], struct e
 int gateway_record_make(struct gateway_record *record, pid_t pid, struct error *error)
 {
     struct process_stat stat;
-    if (!process_stat_read(pid, &stat))
+    if (process_stat_read(pid, &stat) != PROCESS_LIVES)
         return error_set(error, ERROR_SYSTEM, "/proc says nothing about process %d", (int)pid);
     *record = (struct gateway_record){
         .pid = pid, .session = stat.session, .start_ticks = stat.start_ticks};
@@ -97,11 +97,14 @@ int gateway_record_load(const char *state_dir, struct gateway_record *record, st
     path_of(state_dir, path);
     if (access(path, F_OK) != 0 && errno == ENOENT)
         return error_set(error, ERROR_CLOSED, "there is no %s", path);
-    if (file_read(path, FILE_BYTES_MAX, &content, error) != 0)
-        return error_set(error, ERROR_INVALID, "%s cannot be read", path);
-    int result = json_guard_load(content.bytes, content.length_bytes, &document, error);
+    int result = file_read(path, FILE_BYTES_MAX, &content, error);
+    if (result == ERROR_TOO_LARGE)
+        return error_set(error, ERROR_INVALID, "%s is too large to name a process", path);
+    if (result != 0)
+        return result;
+    result = json_guard_load(content.bytes, content.length_bytes, &document, error);
     free(content.bytes);
-    if (result != 0 || !parse(document, record))
+    if (result != ERROR_NO_MEMORY && (result != 0 || !parse(document, record)))
         result = error_set(error, ERROR_INVALID, "%s names no process", path);
     json_decref(document);
     return result;
@@ -114,17 +117,21 @@ void gateway_record_remove(const char *state_dir)
     unlink(path);
 }
 
-bool gateway_record_lives(const struct gateway_record *record)
+enum process_presence gateway_record_look(const struct gateway_record *record)
 {
     char boot_id[GATEWAY_RECORD_BOOT_BYTES];
     struct process_stat stat;
-    if (read_boot_id(boot_id, NULL) != 0 || strcmp(boot_id, record->boot_id) != 0)
-        return false;
-    bool leader_is_there = process_stat_read(record->pid, &stat);
-    if (leader_is_there && stat.start_ticks != record->start_ticks)
-        return false;
-    return process_group_lives(
-        record->pid, leader_is_there ? PROCESS_ANY_SESSION : record->session);
+    if (read_boot_id(boot_id, NULL) != 0)
+        return PROCESS_UNKNOWN;
+    if (strcmp(boot_id, record->boot_id) != 0)
+        return PROCESS_GONE;
+    enum process_presence leader = process_stat_read(record->pid, &stat);
+    if (leader == PROCESS_UNKNOWN)
+        return leader;
+    if (leader == PROCESS_LIVES && stat.start_ticks != record->start_ticks)
+        return PROCESS_GONE;
+    return process_group_look(
+        record->pid, leader == PROCESS_LIVES ? PROCESS_ANY_SESSION : record->session);
 }
 
 /* Whether stop_fd became readable within the time. */
@@ -137,11 +144,12 @@ static bool stops_within(int stop_fd, int wait_ms)
 /* Waits no longer than for the deadline, or the stop. */
 static bool is_gone_by(const struct gateway_record *record, int64_t deadline_ms, int stop_fd)
 {
-    bool lives;
-    while ((lives = gateway_record_lives(record)) && clock_monotonic_ms() < deadline_ms)
+    bool gone;
+    while (
+        !(gone = gateway_record_look(record) == PROCESS_GONE) && clock_monotonic_ms() < deadline_ms)
         if (stops_within(stop_fd, LOOK_AGAIN_MS))
             break;
-    return !lives;
+    return gone;
 }
 
 /*
@@ -150,7 +158,7 @@ static bool is_gone_by(const struct gateway_record *record, int64_t deadline_ms,
  */
 static bool end_with(const struct gateway_record *record, int number, int64_t limit_ms, int stop_fd)
 {
-    if (gateway_record_lives(record))
+    if (gateway_record_look(record) == PROCESS_LIVES)
         kill(-record->pid, number);
     return is_gone_by(record, clock_monotonic_ms() + limit_ms, stop_fd);
 }

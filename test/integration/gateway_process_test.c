@@ -49,7 +49,7 @@ static pid_t pid_of_gateway(struct world *world)
 
 static bool lives(pid_t group)
 {
-    return process_group_lives(group, PROCESS_ANY_SESSION);
+    return process_group_look(group, PROCESS_ANY_SESSION) == PROCESS_LIVES;
 }
 
 static void must_say(struct world *world, const char *words)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -136,9 +137,9 @@ static void test_leftover_is_ended_with_its_group(void **state)
 {
     struct fixture *fixture = *state;
     start(fixture, "sleep 60 & echo ready; wait");
-    assert_true(gateway_record_lives(&fixture->record));
+    assert_int_equal(gateway_record_look(&fixture->record), PROCESS_LIVES);
     assert_true(gateway_record_end(&fixture->record, LONG_MS, NO_STOP));
-    assert_false(gateway_record_lives(&fixture->record));
+    assert_int_equal(gateway_record_look(&fixture->record), PROCESS_GONE);
     assert_true(has_ended(fixture));
 }
 
@@ -165,7 +166,7 @@ static void test_stop_ends_the_wait(void **state)
     int64_t began_ms = clock_monotonic_ms();
     assert_false(gateway_record_end(&fixture->record, LONG_MS, stop[0]));
     assert_true(clock_monotonic_ms() - began_ms < LONG_MS);
-    assert_true(gateway_record_lives(&fixture->record));
+    assert_int_equal(gateway_record_look(&fixture->record), PROCESS_LIVES);
     close(stop[0]);
     close(stop[1]);
 }
@@ -185,10 +186,10 @@ static void test_rest_of_a_group_is_found(void **state)
     close(fixture->child.pid_fd);
     close(fixture->child.output_fd);
     fixture->child.pid = 0;
-    assert_false(gateway_record_lives(&other));
-    assert_true(gateway_record_lives(&fixture->record));
+    assert_int_equal(gateway_record_look(&other), PROCESS_GONE);
+    assert_int_equal(gateway_record_look(&fixture->record), PROCESS_LIVES);
     assert_true(gateway_record_end(&fixture->record, LONG_MS, NO_STOP));
-    assert_false(process_group_lives(group, PROCESS_ANY_SESSION));
+    assert_int_equal(process_group_look(group, PROCESS_ANY_SESSION), PROCESS_GONE);
 }
 
 static void test_others_with_the_same_number_are_left_alone(void **state)
@@ -199,12 +200,46 @@ static void test_others_with_the_same_number_are_left_alone(void **state)
     struct gateway_record before_restart = fixture->record;
     recycled.start_ticks--;
     before_restart.boot_id[0] ^= 1;
-    assert_false(gateway_record_lives(&recycled));
-    assert_false(gateway_record_lives(&before_restart));
+    assert_int_equal(gateway_record_look(&recycled), PROCESS_GONE);
+    assert_int_equal(gateway_record_look(&before_restart), PROCESS_GONE);
     assert_true(gateway_record_end(&recycled, LONG_MS, NO_STOP));
     assert_true(gateway_record_end(&before_restart, LONG_MS, NO_STOP));
-    assert_true(gateway_record_lives(&fixture->record));
+    assert_int_equal(gateway_record_look(&fixture->record), PROCESS_LIVES);
     assert_int_equal(child_wait(&fixture->child, clock_monotonic_ms() + 100, -1), ERROR_TIMEOUT);
+}
+
+/* Not to be allowed it is what happens to a process that has used up its descriptors. */
+static void allow_to_open(bool allowed)
+{
+    static struct rlimit before;
+    if (!allowed)
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit limit = {
+        .rlim_cur = allowed ? before.rlim_cur : 0, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static void test_what_cannot_be_looked_for_is_not_gone(void **state)
+{
+    struct fixture *fixture = *state;
+    struct gateway_record loaded;
+    struct process_stat stat;
+    start(fixture, "echo ready; exec sleep 60");
+    assert_int_equal(gateway_record_save(fixture->folder, &fixture->record, NULL), 0);
+    allow_to_open(false);
+    enum process_presence leader = process_stat_read(fixture->record.pid, &stat);
+    enum process_presence group = process_group_look(fixture->record.pid, PROCESS_ANY_SESSION);
+    enum process_presence whole = gateway_record_look(&fixture->record);
+    bool ended = gateway_record_end(&fixture->record, 0, NO_STOP);
+    int result = gateway_record_load(fixture->folder, &loaded, NULL);
+    allow_to_open(true);
+    assert_int_equal(leader, PROCESS_UNKNOWN);
+    assert_int_equal(group, PROCESS_UNKNOWN);
+    assert_int_equal(whole, PROCESS_UNKNOWN);
+    assert_false(ended);
+    assert_int_equal(result, ERROR_SYSTEM);
+    /* Nobody was signalled whom we did not see. */
+    assert_int_equal(gateway_record_look(&fixture->record), PROCESS_LIVES);
 }
 
 int main(void)
@@ -213,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(test_what_is_saved_is_loaded),
         WITH_FOLDER(test_damaged_files),
+        WITH_FOLDER(test_what_cannot_be_looked_for_is_not_gone),
         WITH_FOLDER(test_no_room_for_the_file),
         WITH_FOLDER(test_leftover_is_ended_with_its_group),
         WITH_FOLDER(test_leftover_that_ignores_sigterm_is_killed),

@@ -49,22 +49,22 @@ static void test_ourselves(void **state)
 {
     (void)state;
     struct process_stat stat;
-    assert_true(process_stat_read(getpid(), &stat));
+    assert_int_equal(process_stat_read(getpid(), &stat), PROCESS_LIVES);
     assert_int_equal(stat.group, getpgrp());
     assert_int_equal(stat.session, getsid(0));
     assert_true(stat.start_ticks > 0);
-    assert_true(process_group_lives(getpgrp(), PROCESS_ANY_SESSION));
-    assert_true(process_group_lives(getpgrp(), getsid(0)));
-    assert_false(process_group_lives(getpgrp(), getsid(0) + 1));
-    assert_false(process_stat_read(INT32_MAX, &stat));
-    assert_false(process_group_lives(INT32_MAX, PROCESS_ANY_SESSION));
+    assert_int_equal(process_group_look(getpgrp(), PROCESS_ANY_SESSION), PROCESS_LIVES);
+    assert_int_equal(process_group_look(getpgrp(), getsid(0)), PROCESS_LIVES);
+    assert_int_equal(process_group_look(getpgrp(), getsid(0) + 1), PROCESS_GONE);
+    assert_int_equal(process_stat_read(INT32_MAX, &stat), PROCESS_GONE);
+    assert_int_equal(process_group_look(INT32_MAX, PROCESS_ANY_SESSION), PROCESS_GONE);
 }
 
 /* Waits for the end of a group whose leader is not reaped, looking again and again. */
 static void must_die(pid_t group)
 {
     int64_t deadline_ms = clock_monotonic_ms() + LONG_MS;
-    while (process_group_lives(group, PROCESS_ANY_SESSION))
+    while (process_group_look(group, PROCESS_ANY_SESSION) != PROCESS_GONE)
         assert_true(clock_monotonic_ms() < deadline_ms);
 }
 
@@ -78,7 +78,7 @@ static void test_member_that_outlives_its_leader(void **state)
     assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
     assert_int_equal(child_start(&child, argv, CHILD_ERRORS_DROPPED, NULL), 0);
     assert_int_equal(child_wait(&child, clock_monotonic_ms() + LONG_MS, -1), 0);
-    assert_true(process_group_lives(child.pid, PROCESS_ANY_SESSION));
+    assert_int_equal(process_group_look(child.pid, PROCESS_ANY_SESSION), PROCESS_LIVES);
     child_signal_group(&child, SIGKILL);
     must_die(child.pid);
     child_fini(&child, &ended);
