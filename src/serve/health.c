@@ -9,19 +9,16 @@
 #include "serve/json_body.h"
 #include "work/condition.h"
 
-/* What one answer is made of, read once so that its parts agree. */
+/* What the status is judged by, read once so that the rest of the answer agrees with it. */
 struct snapshot {
     bool gateway_running;
     bool delivery_running;
     bool spool_broken;
-    bool good;
     unsigned poll_failures;
+    long long last_poll_ms; /* wall clock, 0: none yet */
     struct gate_view gate;
     bool has_process;
     struct gateway_process_status process;
-    struct stats_errors errors;
-    json_t *missing; /* agents that the gateway does not know; owned */
-    char openclaw[VERSION_PROBE_BYTES];
 };
 
 static void look(struct snapshot *seen, const struct health_sources *sources)
@@ -31,20 +28,17 @@ static void look(struct snapshot *seen, const struct health_sources *sources)
     seen->delivery_running = atomic_load(&stats->delivery_running);
     seen->spool_broken = atomic_load(&stats->spool_broken);
     seen->poll_failures = atomic_load(&stats->consecutive_poll_failures);
+    seen->last_poll_ms = atomic_load(&stats->last_poll_ms);
     gateway_gate_look(sources->gate, &seen->gate);
-    seen->good = condition_is_good(stats, sources->gate);
     seen->has_process = sources->process != NULL;
     if (seen->has_process)
         gateway_process_status(sources->process, &seen->process);
-    stats_errors(stats, &seen->errors);
-    seen->missing = gateway_roster_missing(sources->roster);
-    if (!version_probe_get(sources->version, seen->openclaw, sizeof seen->openclaw))
-        text_copy(seen->openclaw, sizeof seen->openclaw, VERSION_PROBE_UNKNOWN);
 }
 
 static bool is_healthy(const struct snapshot *seen)
 {
-    return seen->gateway_running && seen->delivery_running && seen->good &&
+    return seen->gateway_running && seen->delivery_running &&
+           condition_of(&seen->gate, seen->last_poll_ms, seen->poll_failures, seen->spool_broken) &&
            (!seen->has_process || seen->process.accepting);
 }
 
@@ -54,34 +48,28 @@ static json_t *json_time(int64_t at_ms)
     return at_ms == 0 ? json_null() : json_integer(at_ms);
 }
 
-/* Null when there is no error. Others' words may be in it, so it is cleaned as such. */
 static json_t *json_error(const struct stats_error *error)
 {
-    char quoted[STATS_TEXT_BYTES];
-    if (error->at_ms == 0)
-        return json_null();
-    text_quote(quoted, sizeof quoted, error->text, strlen(error->text));
-    return json_string(quoted);
+    return json_body_words(error->at_ms != 0 ? error->text : NULL);
 }
 
-static json_t *describe_versions(const struct config *config, const struct snapshot *seen)
+static json_t *openclaw_version(const struct health_sources *sources)
 {
-    return json_pack(
-        "{s:s, s:s}", "runtimeService", config->runtime_version, "openclaw", seen->openclaw);
+    char version[VERSION_PROBE_BYTES];
+    bool known = version_probe_get(sources->version, version, sizeof version);
+    return json_string(known ? version : VERSION_PROBE_UNKNOWN);
+}
+
+static json_t *describe_versions(const struct health_sources *sources)
+{
+    return json_pack("{s:s, s:o}", "runtimeService", sources->config->runtime_version, "openclaw",
+        openclaw_version(sources));
 }
 
 static json_t *describe_infrastructure(const struct config *config)
 {
     return json_pack("{s:s, s:s, s:s}", "dropletId", config->droplet_id, "ipAddress",
         config->droplet_ip, "region", config->droplet_region);
-}
-
-/* Others' words may be in it. */
-static json_t *json_reason(const struct gate_view *gate)
-{
-    char quoted[GATE_REASON_BYTES];
-    text_quote(quoted, sizeof quoted, gate->reason, strlen(gate->reason));
-    return gate->reason[0] != '\0' ? json_string(quoted) : json_null();
 }
 
 static json_t *describe_exit(const struct gateway_process_status *process)
@@ -107,26 +95,26 @@ static json_t *describe_process(const struct snapshot *seen)
         process->accepting);
 }
 
-static json_t *describe_gateway(const struct health_sources *sources, const struct snapshot *seen)
+static json_t *describe_gateway(const struct health_sources *sources, const struct snapshot *seen,
+    const struct stats_errors *errors)
 {
     struct stats *stats = sources->stats;
     return json_pack("{s:b, s:I, s:o, s:o, s:s, s:o, s:b, s:o}", "running", seen->gateway_running,
         "sessions", (json_int_t)wake_schedule_count(sources->schedule), "lastSendAt",
-        json_time(atomic_load(&stats->last_send_ms)), "lastSendError",
-        json_error(&seen->errors.send), "state", gate_view_word(&seen->gate), "reason",
-        json_reason(&seen->gate), "heldByHand", atomic_load(&stats->held_by_hand), "process",
-        describe_process(seen));
+        json_time(atomic_load(&stats->last_send_ms)), "lastSendError", json_error(&errors->send),
+        "state", gate_view_word(&seen->gate), "reason", json_body_words(seen->gate.reason),
+        "heldByHand", atomic_load(&stats->held_by_hand), "process", describe_process(seen));
 }
 
-static json_t *describe_delivery(struct stats *stats, const struct snapshot *seen)
+static json_t *describe_delivery(
+    struct stats *stats, const struct snapshot *seen, const struct stats_errors *errors)
 {
     return json_pack("{s:b, s:o, s:I, s:I, s:I, s:o, s:o}", "running", seen->delivery_running,
-        "lastDelivery", json_time(atomic_load(&stats->last_poll_ms)), "delivered",
+        "lastDelivery", json_time(seen->last_poll_ms), "delivered",
         (json_int_t)metrics_total(&stats->metrics, METRIC_NOTIFICATIONS_DELIVERED), "failed",
         (json_int_t)metrics_total(&stats->metrics, METRIC_NOTIFICATIONS_FAILED),
         "consecutiveFailures", (json_int_t)seen->poll_failures, "lastErrorAt",
-        json_time(seen->errors.delivery.at_ms), "lastErrorMessage",
-        json_error(&seen->errors.delivery));
+        json_time(errors->delivery.at_ms), "lastErrorMessage", json_error(&errors->delivery));
 }
 
 static json_t *describe_spool(struct stats *stats, const struct snapshot *seen)
@@ -142,14 +130,15 @@ static json_t *describe_heartbeat(const struct health_sources *sources)
         "scheduledAgents", (json_int_t)wake_schedule_count(sources->schedule));
 }
 
-/* Takes the reference to seen->missing. */
-static json_t *describe_agent_sync(struct stats *stats, const struct snapshot *seen)
+static json_t *describe_agent_sync(
+    const struct health_sources *sources, const struct stats_errors *errors)
 {
+    struct stats *stats = sources->stats;
     return json_pack("{s:b, s:o, s:o, s:I, s:I, s:o}", "running", atomic_load(&stats->sync_running),
         "lastSyncAt", json_time(atomic_load(&stats->last_sync_ms)), "lastError",
-        json_error(&seen->errors.sync), "addedCount", (json_int_t)atomic_load(&stats->sync_added),
+        json_error(&errors->sync), "addedCount", (json_int_t)atomic_load(&stats->sync_added),
         "removedCount", (json_int_t)atomic_load(&stats->sync_removed), "unknownToGateway",
-        seen->missing);
+        gateway_roster_missing(sources->roster));
 }
 
 /* 0 when the kernel does not say. */
@@ -190,34 +179,31 @@ bool health_is_good(const struct health_sources *sources)
 {
     struct snapshot seen;
     look(&seen, sources);
-    json_decref(seen.missing);
     return is_healthy(&seen);
 }
 
 void health_append(struct text *body, const struct health_sources *sources)
 {
     struct snapshot seen;
+    struct stats_errors errors;
     look(&seen, sources);
+    stats_errors(sources->stats, &errors);
     json_t *json = json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "status",
         is_healthy(&seen) ? "healthy" : "degraded", "uptime", uptime_s(sources->stats), "versions",
-        describe_versions(sources->config, &seen), "infrastructure",
-        describe_infrastructure(sources->config), "gateway", describe_gateway(sources, &seen),
-        "delivery", describe_delivery(sources->stats, &seen), "heartbeat",
-        describe_heartbeat(sources), "agentSync", describe_agent_sync(sources->stats, &seen),
-        "memory", describe_memory(), "timestamp", (json_int_t)clock_wall_ms(), "spool",
-        describe_spool(sources->stats, &seen));
+        describe_versions(sources), "infrastructure", describe_infrastructure(sources->config),
+        "gateway", describe_gateway(sources, &seen, &errors), "delivery",
+        describe_delivery(sources->stats, &seen, &errors), "heartbeat", describe_heartbeat(sources),
+        "agentSync", describe_agent_sync(sources, &errors), "memory", describe_memory(),
+        "timestamp", (json_int_t)clock_wall_ms(), "spool", describe_spool(sources->stats, &seen));
     json_body_append(body, json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
 }
 
 void health_append_version(struct text *body, const struct health_sources *sources)
 {
-    struct snapshot seen;
-    look(&seen, sources);
     const struct config *config = sources->config;
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s}", "runtimeServiceVersion",
-        config->runtime_version, "openclawVersion", seen.openclaw, "dropletId", config->droplet_id,
-        "region", config->droplet_region);
-    json_decref(seen.missing);
+    json_t *json = json_pack("{s:s, s:o, s:s, s:s}", "runtimeServiceVersion",
+        config->runtime_version, "openclawVersion", openclaw_version(sources), "dropletId",
+        config->droplet_id, "region", config->droplet_region);
     json_body_append(body, json, JSON_COMPACT);
 }
 
