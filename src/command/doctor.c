@@ -3,7 +3,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sysexits.h>
 
+#include "command/print.h"
 #include "command/verdict.h"
 #include "doctor_checks.h"
 
@@ -75,11 +77,10 @@ int command_doctor(const struct config *config, bool json)
         report_append_json(&doctor.report, &text);
     else
         report_append_summary(&doctor.report, &text);
-    bool ok = report_is_ok(&doctor.report) && !text.failed;
-    if (!text.failed)
-        fputs(text.data, stdout);
+    int printed = print_text(&text);
+    int status = report_is_ok(&doctor.report) ? EXIT_SUCCESS : EXIT_FAILURE;
     text_fini(&text);
     json_decref(doctor.roster);
     report_fini(&doctor.report);
-    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+    return printed != EX_OK ? printed : status;
 }

@@ -7,6 +7,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "command/print.h"
 #include "queue/spool.h"
 #include "queue/state_folder.h"
 #include "spool_look.h"
@@ -114,14 +115,6 @@ static int refuse(const struct error *error)
     return exit_status_of(error->code);
 }
 
-static int print(const char *bytes, size_t length_bytes)
-{
-    if (fwrite(bytes, 1, length_bytes, stdout) == length_bytes && fflush(stdout) == 0)
-        return EX_OK;
-    fprintf(stderr, "mission-control-runtime: spool: the answer cannot be written\n");
-    return EX_OSERR;
-}
-
 /* An id as it was typed may hold anything; one that is none cannot be the name of a record. */
 static int check_id(const char *id, struct error *error)
 {
@@ -147,9 +140,7 @@ static int look(const struct verb *verb, struct spool *spool, const struct confi
     int result = request.id != NULL ? check_id(request.id, &error) : 0;
     if (result == 0)
         result = verb->look(&request, &out, &error);
-    if (result == 0 && out.failed)
-        result = error_set(&error, ERROR_NO_MEMORY, "no memory for the answer");
-    int status = result == 0 ? print(out.data, out.length_bytes) : refuse(&error);
+    int status = result == 0 ? print_text(&out) : refuse(&error);
     text_fini(&out);
     return status;
 }
@@ -204,29 +195,44 @@ static int change_one(change_letter *change, struct spool *spool, const char *id
 }
 
 /* At once, so that what was done is said even if the process is killed before the next one. */
-static void tell(json_t *answers, const char *id, bool done, const char *said)
+static bool tell(json_t *answers, const char *id, bool done, const char *said)
 {
     char quoted[80];
     text_quote(quoted, sizeof quoted, id, strlen(id));
     if (answers != NULL)
-        json_array_append_new(
-            answers, json_pack("{s:s, s:b, s:s}", "id", quoted, "done", done, "text", said));
-    else
-        fprintf(done ? stdout : stderr, "%s\n", said);
-    fflush(stdout);
+        return json_array_append_new(answers,
+                   json_pack("{s:s, s:b, s:s}", "id", quoted, "done", done, "text", said)) == 0;
+    fprintf(done ? stdout : stderr, "%s\n", said);
+    return !done || print_bytes("", 0) == EX_OK;
 }
 
-static bool change_all(
+/* Once it cannot be said what is done, no more is done. */
+static int change_all(
     change_letter *change, struct spool *spool, const struct arguments *arguments, json_t *answers)
 {
-    bool all_done = true;
+    int status = EX_OK;
     for (unsigned i = 1; i < arguments->word_count; i++) {
         spoken said;
         bool done = change_one(change, spool, arguments->words[i], said) == 0;
-        all_done = all_done && done;
-        tell(answers, arguments->words[i], done, said);
+        status = done ? status : EXIT_FAILURE;
+        if (!tell(answers, arguments->words[i], done, said))
+            return EX_OSERR;
     }
-    return all_done;
+    return status;
+}
+
+/* Takes the reference. */
+static int print_answers(json_t *answers)
+{
+    struct text text = {0};
+    char *dumped = json_dumps(answers, JSON_INDENT(2));
+    text_printf(&text, "%s\n", dumped != NULL ? dumped : "");
+    text.failed = text.failed || dumped == NULL;
+    int status = print_text(&text);
+    free(dumped);
+    text_fini(&text);
+    json_decref(answers);
+    return status;
 }
 
 static int change(const struct verb *verb, struct spool *spool, const struct config *config,
@@ -241,14 +247,10 @@ static int change(const struct verb *verb, struct spool *spool, const struct con
         return refuse(&error);
     }
     json_t *answers = arguments->json ? json_array() : NULL;
-    bool all_done = change_all(verb->change, spool, arguments, answers);
+    int status = change_all(verb->change, spool, arguments, answers);
     state_folder_close(&folder);
-    if (answers != NULL) {
-        json_dumpf(answers, stdout, JSON_INDENT(2));
-        json_decref(answers);
-        print("\n", 1);
-    }
-    return all_done ? EX_OK : EXIT_FAILURE;
+    int printed = answers != NULL ? print_answers(answers) : EX_OK;
+    return printed != EX_OK ? printed : status;
 }
 
 int command_spool(const struct config *config, const struct arguments *arguments)

@@ -147,6 +147,8 @@ void usage_append(struct text *text)
                 option_append_help(&config_options[i], text);
     }
     text_append(text,
-        "\nExit status: 0 stopped as asked or all well, 1 healthcheck or doctor found trouble, 64\n"
-        "wrong arguments, 69 unavailable, 75 the state folder is in use, 78 wrong settings.\n");
+        "\nExit status: 0 stopped as asked or all well, 1 healthcheck, doctor or spool found "
+        "trouble,\n"
+        "64 wrong arguments, 69 unavailable, 71 the system refused something, 75 the state folder\n"
+        "is in use, 78 wrong settings, 128 + n ended by a second signal n.\n");
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -109,6 +110,19 @@ static char *command(struct world *world, int status, const char *const words[])
         fail_msg("exit status %d instead of %d", ended, status);
     }
     return process_output(&world->second);
+}
+
+/* Nor is anything done that could not be said. */
+static void test_an_answer_that_cannot_be_written_is_no_success(void **state)
+{
+    struct world *world = *state;
+    fill(world);
+    world->standard_output = "/dev/full";
+    free(command(world, EX_OSERR, WORDS("spool", "list")));
+    free(command(world, EX_OSERR, WORDS("spool", "drop", "--json", "js_late")));
+    free(command(world, EX_OSERR, WORDS("spool", "drop", "js_given_up", "js_damaged")));
+    assert_false(exists(world, "dead/js_given_up.json"));
+    assert_true(exists(world, "dead/js_damaged.json"));
 }
 
 static void expect_said(
@@ -388,6 +402,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_list_shows_each_state_and_totals),
         IN_WORLD(test_list_for_programs),
+        IN_WORLD(test_an_answer_that_cannot_be_written_is_no_success),
         IN_WORLD(test_show_gives_the_reply_as_it_is),
         IN_WORLD(test_show_keeps_a_terminal_from_harm),
         IN_WORLD(test_wrong_words_are_usage_errors),

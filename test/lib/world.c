@@ -17,6 +17,7 @@
 enum {
     VARIABLES = 64,
     VARIABLE_BYTES = 512,
+    WORDS = 16, /* of a command line */
     CALL_TIMEOUT_MS = 30000,
     ANSWER_LIMIT_BYTES = 64 << 20
 };
@@ -173,12 +174,19 @@ void world_launch(struct world *world, struct process *process, const char *cons
     struct environment *environment = calloc(1, sizeof *environment);
     assert_non_null(environment);
     char path[256];
-    const char *argv[16] = {path};
+    const char *argv[WORDS + 1] = {path};
+    size_t words = 1;
+    if (world->standard_output != NULL) {
+        static const char run[] = "exec \"$@\" >\"$0\"";
+        const char *const shell[] = {"/bin/sh", "-c", run, world->standard_output, path};
+        memcpy(argv, shell, sizeof shell);
+        words = sizeof shell / sizeof shell[0];
+    }
     set_runtime(environment, world);
     for (size_t i = 0; settings != NULL && settings[i] != NULL; i++)
         set_variable(environment, settings[i]);
-    for (size_t i = 0; arguments != NULL && arguments[i] != NULL && i < 14; i++)
-        argv[i + 1] = arguments[i];
+    for (; arguments != NULL && *arguments != NULL && words < WORDS; arguments++)
+        argv[words++] = *arguments;
     program_path(path, sizeof path,
         world->runtime_program != NULL ? world->runtime_program : "mission-control-runtime");
     process_end(process);
