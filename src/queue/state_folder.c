@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,9 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 
-enum { HOLDER_BYTES = 32 };
+enum {
+    HOLDER_BYTES = 32,
+    LOOK_LIMIT_MS = 200, /* longer than a look at who holds the lock takes, which shares it */
+    LOOK_AGAIN_MS = 5,
+};
 
 static bool make_folder(const char *path)
 {
@@ -46,14 +52,28 @@ static void read_holder(int lock_fd, char *holder, size_t holder_bytes)
     holder[strspn(holder, "0123456789")] = '\0';
 }
 
-static int refuse_locked(int lock_fd, const char *path, struct error *error)
+static int refuse_locked(int lock_fd, const char *path, int failure, struct error *error)
 {
     char holder[HOLDER_BYTES];
+    if (failure != EWOULDBLOCK)
+        return error_set_errno(
+            error, ERROR_INVALID, failure, "STATE_DIR %s cannot be locked", path);
     read_holder(lock_fd, holder, sizeof holder);
     return error_set(error, ERROR_LOCKED,
         "STATE_DIR %s is in use by another runtime (process %s); one account is served by one "
         "runtime at a time",
         path, holder[0] != '\0' ? holder : "unknown");
+}
+
+/* False with errno EWOULDBLOCK when somebody else keeps it. */
+static bool take_lock(int lock_fd)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + LOOK_LIMIT_MS;
+    bool taken;
+    while (!(taken = flock(lock_fd, LOCK_EX | LOCK_NB) == 0) && errno == EWOULDBLOCK &&
+           clock_monotonic_ms() < deadline_ms)
+        poll(NULL, 0, LOOK_AGAIN_MS);
+    return taken;
 }
 
 int state_folder_open(struct state_folder *folder, const char *path, struct error *error)
@@ -68,8 +88,8 @@ int state_folder_open(struct state_folder *folder, const char *path, struct erro
     if (lock_fd < 0)
         return error_set_errno(
             error, ERROR_INVALID, errno, "STATE_DIR %s cannot be written to", path);
-    if (flock(lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        result = refuse_locked(lock_fd, path, error);
+    if (!take_lock(lock_fd)) {
+        result = refuse_locked(lock_fd, path, errno, error);
         close(lock_fd);
         return result;
     }

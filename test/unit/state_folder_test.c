@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,6 +175,39 @@ static void test_lock_that_is_a_link_is_refused(void **state)
     assert_int_equal(status.st_size, 1);
 }
 
+struct looker {
+    const char *path;
+    atomic_bool over;
+};
+
+static void *look_again_and_again(void *context)
+{
+    struct looker *looker = context;
+    char holder[32];
+    while (!atomic_load(&looker->over))
+        state_folder_is_held(looker->path, holder, sizeof holder);
+    return NULL;
+}
+
+static void test_those_who_only_look_keep_nobody_out(void **state)
+{
+    struct fixture *fixture = *state;
+    struct looker looker = {.path = fixture->path};
+    struct state_folder folder;
+    pthread_t thread;
+    int refused = 0;
+    assert_int_equal(state_folder_open(&folder, fixture->path, &fixture->error), 0);
+    state_folder_close(&folder);
+    assert_int_equal(pthread_create(&thread, NULL, look_again_and_again, &looker), 0);
+    for (int i = 0; i < 50; i++) {
+        refused += state_folder_open(&folder, fixture->path, &fixture->error) != 0;
+        state_folder_close(&folder);
+    }
+    atomic_store(&looker.over, true);
+    pthread_join(thread, NULL);
+    assert_int_equal(refused, 0);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -181,6 +216,7 @@ int main(void)
         TEST(test_folder_is_made_for_its_owner_only),
         TEST(test_second_runtime_is_told_who_has_it),
         TEST(test_holder_can_be_asked_for),
+        TEST(test_those_who_only_look_keep_nobody_out),
         TEST(test_lock_ends_with_its_process),
         TEST(test_paths_that_can_be_no_folder),
         TEST(test_lock_that_is_a_link_is_refused),
