@@ -17,7 +17,8 @@ struct spool;
  * Opens STATE_DIR/spool and STATE_DIR/dead, making them with mode 0700, for one account. The caller
  * holds the lock of the state folder (queue/state_folder.h) as long as the spool is open, and
  * closes it. ERROR_INVALID when the folder belongs to another account or cannot be made,
- * ERROR_SYSTEM when it cannot be read whose it is, ERROR_NO_MEMORY.
+ * ERROR_SYSTEM when it cannot be read whose it is or descriptors or memory are short,
+ * ERROR_NO_MEMORY.
  */
 int spool_open(
     struct spool **spool, const char *state_dir, const char *account_id, struct error *error);
