@@ -94,7 +94,6 @@ $(BUILD)/test/%: $(BUILD)/obj/test/%.o $(TEST_LIB) $(CORE)
 
 tests: $(PROGRAMS) $(STOPPABLE_RUNTIME) $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
-# One after the other: tests that wait for something should not share the cores with others.
 check: tests
 	MISSION_CONTROL_BUILD=$(BUILD) scripts/run-tests.sh $(UNIT_TESTS) $(INTEGRATION_TESTS)
 

@@ -1,4 +1,4 @@
-# What the scripts of this folder share. Sourced, never run. Needs nothing but bash and coreutils.
+# What the scripts of this folder share. Sourced, never run. Needs nothing but bash and what every Debian has.
 # shellcheck shell=bash
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

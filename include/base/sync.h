@@ -21,6 +21,12 @@ struct cond {
     pthread_cond_t native;
 };
 
+/* For one that is neither embedded nor ever ends. */
+#define MUTEX_INITIALIZER                   \
+    {                                       \
+        .native = PTHREAD_MUTEX_INITIALIZER \
+    }
+
 /* Embedded; must be destroyed by _fini once no thread uses them. Failures here are bugs. */
 void mutex_init(struct mutex *mutex);
 void mutex_fini(struct mutex *mutex);
@@ -28,7 +34,7 @@ void mutex_lock(struct mutex *mutex);
 void mutex_unlock(struct mutex *mutex);
 
 /* Asserts that the calling thread holds mutex; every _locked function starts with it. */
-void mutex_assert_held(struct mutex *mutex);
+void mutex_assert_held(const struct mutex *mutex);
 
 void cond_init(struct cond *cond);
 void cond_fini(struct cond *cond);

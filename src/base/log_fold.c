@@ -1,11 +1,12 @@
 #include "base/log_fold.h"
 
-#include <pthread.h>
 #include <stddef.h>
 #include <string.h>
 
+#include "base/sync.h"
+
 /* Initialised without a call, as the first line may come before anything else. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mutex lock = MUTEX_INITIALIZER;
 /* Both guarded by lock. The first count items are in use, oldest first. */
 static struct log_fold_item items[LOG_FOLD_TEXTS];
 static size_t count;
@@ -18,6 +19,7 @@ static bool is_over(const struct log_fold_item *item, int64_t now_ms)
 /* The position of the message's item, or count. */
 static size_t find_locked(enum log_level level, const char *component, const char *message)
 {
+    mutex_assert_held(&lock);
     size_t i = 0;
     while (i < count && (items[i].level != level || strcmp(items[i].message, message) != 0 ||
                             strcmp(items[i].component, component) != 0))
@@ -27,6 +29,7 @@ static size_t find_locked(enum log_level level, const char *component, const cha
 
 static void remove_locked(size_t position, struct log_fold_item *removed)
 {
+    mutex_assert_held(&lock);
     *removed = items[position];
     count--;
     memmove(&items[position], &items[position + 1], (count - position) * sizeof items[0]);
@@ -35,6 +38,7 @@ static void remove_locked(size_t position, struct log_fold_item *removed)
 static void add_locked(
     enum log_level level, const char *component, const char *message, int64_t now_ms)
 {
+    mutex_assert_held(&lock);
     struct log_fold_item *item = &items[count++];
     item->level = level;
     memcpy(item->component, component, strlen(component) + 1);
@@ -49,7 +53,7 @@ bool log_fold_admit(enum log_level level, const char *component, const char *mes
     ended->repeats = 0;
     if (strlen(component) >= LOG_FOLD_COMPONENT_BYTES || strlen(message) >= LOG_FOLD_TEXT_BYTES)
         return true;
-    pthread_mutex_lock(&lock);
+    mutex_lock(&lock);
     size_t position = find_locked(level, component, message);
     bool repeats = position < count && !is_over(&items[position], now_ms);
     if (repeats) {
@@ -61,27 +65,27 @@ bool log_fold_admit(enum log_level level, const char *component, const char *mes
             remove_locked(0, ended);
         add_locked(level, component, message, now_ms);
     }
-    pthread_mutex_unlock(&lock);
+    mutex_unlock(&lock);
     return !repeats;
 }
 
 bool log_fold_take(int64_t now_ms, struct log_fold_item *ended)
 {
     ended->repeats = 0;
-    pthread_mutex_lock(&lock);
+    mutex_lock(&lock);
     while (count > 0 && ended->repeats == 0 && (now_ms == INT64_MAX || is_over(&items[0], now_ms)))
         remove_locked(0, ended);
-    pthread_mutex_unlock(&lock);
+    mutex_unlock(&lock);
     return ended->repeats > 0;
 }
 
 int64_t log_fold_due_ms(void)
 {
     int64_t due_ms = INT64_MAX;
-    pthread_mutex_lock(&lock);
+    mutex_lock(&lock);
     for (size_t i = 0; i < count && due_ms == INT64_MAX; i++)
         if (items[i].repeats > 0)
             due_ms = items[i].since_ms + LOG_FOLD_WINDOW_MS;
-    pthread_mutex_unlock(&lock);
+    mutex_unlock(&lock);
     return due_ms;
 }

@@ -11,7 +11,7 @@
 
 enum { SECRETS = 32, SHORTEST_SECRET_BYTES = 6 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mutex lock = MUTEX_INITIALIZER;
 /* Both guarded by lock. The first secret_count are in use, the one added last at the end. */
 static char *secrets[SECRETS];
 static size_t secret_count;
@@ -19,6 +19,7 @@ static size_t secret_count;
 /* The position of value, or SECRETS. */
 static size_t find_locked(const char *value)
 {
+    mutex_assert_held(&lock);
     for (size_t i = 0; i < secret_count; i++)
         if (strcmp(secrets[i], value) == 0)
             return i;
@@ -28,6 +29,7 @@ static size_t find_locked(const char *value)
 /* Takes the secret at position out of the list; it is the caller's. */
 static char *remove_locked(size_t position)
 {
+    mutex_assert_held(&lock);
     char *removed = secrets[position];
     secret_count--;
     memmove(
@@ -44,14 +46,14 @@ bool redact_add_secret(const char *value)
     char *old = NULL;
     if (copy == NULL)
         return false;
-    pthread_mutex_lock(&lock);
+    mutex_lock(&lock);
     size_t known = find_locked(value);
     if (known < SECRETS)
         old = remove_locked(known);
     else if (secret_count == SECRETS)
         old = remove_locked(0);
     secrets[secret_count++] = copy;
-    pthread_mutex_unlock(&lock);
+    mutex_unlock(&lock);
     free(old);
     return true;
 }
@@ -59,11 +61,11 @@ bool redact_add_secret(const char *value)
 void redact_forget_all(void)
 {
     char *old[SECRETS];
-    pthread_mutex_lock(&lock);
+    mutex_lock(&lock);
     memcpy(old, secrets, sizeof old);
     memset(secrets, 0, sizeof secrets);
     secret_count = 0;
-    pthread_mutex_unlock(&lock);
+    mutex_unlock(&lock);
     for (size_t i = 0; i < SECRETS; i++)
         free(old[i]);
 }
@@ -95,6 +97,7 @@ static void remove_cut_secret(char *text, const char *secret)
 /* Length of the longest known secret that text begins with, or 0. */
 static size_t known_secret_length_locked(const char *text)
 {
+    mutex_assert_held(&lock);
     size_t longest = 0;
     for (size_t i = 0; i < secret_count; i++) {
         size_t length = strlen(secrets[i]);
@@ -106,6 +109,7 @@ static size_t known_secret_length_locked(const char *text)
 
 static bool holds_secret_locked(const char *text)
 {
+    mutex_assert_held(&lock);
     for (size_t i = 0; i < secret_count; i++)
         if (strstr(text, secrets[i]) != NULL)
             return true;
@@ -114,7 +118,7 @@ static bool holds_secret_locked(const char *text)
 
 static void remove_known_secrets(char *text)
 {
-    pthread_mutex_lock(&lock);
+    mutex_lock(&lock);
     if (holds_secret_locked(text))
         for (char *at = text; *at != '\0'; at++) {
             size_t length = known_secret_length_locked(at);
@@ -123,7 +127,7 @@ static void remove_known_secrets(char *text)
         }
     for (size_t i = 0; i < secret_count; i++)
         remove_cut_secret(text, secrets[i]);
-    pthread_mutex_unlock(&lock);
+    mutex_unlock(&lock);
 }
 
 /* A secret's value ends at white space, a quote, or a delimiter of JSON, URLs or headers. */

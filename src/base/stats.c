@@ -33,6 +33,7 @@ static void note(struct stats *stats, struct stats_error *slot, const char *text
 static struct stats_recent *find_place_locked(
     struct stats *stats, const char *part, const char *text)
 {
+    mutex_assert_held(&stats->lock);
     struct stats_recent *oldest = &stats->recent[0];
     for (size_t i = 0; i < STATS_RECENT; i++) {
         struct stats_recent *place = &stats->recent[i];

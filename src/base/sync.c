@@ -50,7 +50,7 @@ void mutex_unlock(struct mutex *mutex)
     must(pthread_mutex_unlock(&mutex->native));
 }
 
-void mutex_assert_held(struct mutex *mutex)
+void mutex_assert_held(const struct mutex *mutex)
 {
     uintptr_t owner = atomic_load_explicit(&mutex->owner, memory_order_relaxed);
     assert(owner == (uintptr_t)pthread_self());

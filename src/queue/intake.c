@@ -8,6 +8,7 @@
 static void add_delivery_locked(
     struct send_queue *queue, struct entry *entry, int64_t created_at_ms)
 {
+    mutex_assert_held(&queue->lock);
     entry->created_at_ms = created_at_ms;
     entry->last_page = queue->page;
     entry->known_us = clock_monotonic_us();
@@ -20,6 +21,7 @@ static void add_delivery_locked(
 /* Few files are ever damaged, so the list is short. */
 static struct charge *find_charge_locked(const struct send_queue *queue, const char *id)
 {
+    mutex_assert_held(&queue->lock);
     struct charge *charge;
     SLIST_FOREACH(charge, &queue->charges, next)
     if (strcmp(charge->id, id) == 0)
@@ -30,6 +32,7 @@ static struct charge *find_charge_locked(const struct send_queue *queue, const c
 /* False without room or memory: the backend lists it again. */
 static bool add_row_locked(struct send_queue *queue, const struct offer_row *row)
 {
+    mutex_assert_held(&queue->lock);
     if (queue->closed || queue->held >= SEND_QUEUE_MOST_HELD ||
         queue->ready.ready >= queue->capacity)
         return false;
@@ -113,6 +116,7 @@ struct taken_in {
 
 static struct taken_in take_in_rows_locked(struct send_queue *queue, const struct offer *offer)
 {
+    mutex_assert_held(&queue->lock);
     struct taken_in taken = {0};
     for (size_t i = 0; i < offer->count; i++) {
         struct id_item *found = id_table_find(&queue->entries, offer->rows[i].id);
@@ -141,6 +145,7 @@ static bool page_covers(const struct offer *offer, const struct entry *entry)
 static void drop_unlisted_locked(
     struct send_queue *queue, const struct offer *offer, struct leavings *leavings)
 {
+    mutex_assert_held(&queue->lock);
     struct entry *next;
     for (struct entry *entry = TAILQ_FIRST(&queue->all); entry != NULL; entry = next) {
         next = TAILQ_NEXT(entry, in_queue);

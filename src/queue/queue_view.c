@@ -49,6 +49,7 @@ void send_queue_look(const struct send_queue *queue, struct send_queue_view *vie
 /* A row without a readable createdAt is as old as this process has known it. */
 void queue_add_by_age_locked(struct send_queue *queue, struct entry *entry)
 {
+    mutex_assert_held(&queue->lock);
     int64_t since_ms = entry->created_at_ms > 0 ? entry->created_at_ms : clock_wall_ms();
     heap_push(&queue->unsettled, &entry->by_age, since_ms);
 }
@@ -66,6 +67,7 @@ void queue_set_recorded_locked(struct send_queue *queue, struct entry *entry, bo
 
 void queue_drop_by_age_locked(struct send_queue *queue, struct entry *entry)
 {
+    mutex_assert_held(&queue->lock);
     if (entry->by_age.place != 0)
         heap_remove(&queue->unsettled, &entry->by_age);
     if (entry->record_by_age.place != 0)

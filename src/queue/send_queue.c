@@ -60,6 +60,7 @@ void leavings_free(struct leavings *leavings)
 void queue_leave_lane_locked(
     struct send_queue *queue, struct entry *entry, struct leavings *leavings)
 {
+    mutex_assert_held(&queue->lock);
     struct lane *lane = entry->lane;
     if (lane == NULL)
         return;
@@ -75,6 +76,7 @@ void queue_leave_lane_locked(
 static void forget_wake_locked(
     struct send_queue *queue, struct entry *entry, struct leavings *leavings)
 {
+    mutex_assert_held(&queue->lock);
     entry->lane->wakes--;
     queue_leave_lane_locked(queue, entry, leavings);
     TAILQ_REMOVE(&queue->wakes, entry, in_queue);
@@ -135,6 +137,7 @@ void send_queue_destroy(struct send_queue *queue)
 
 static struct lane *find_or_add_lane_locked(struct send_queue *queue, const char *agent_id)
 {
+    mutex_assert_held(&queue->lock);
     struct id_item *found = id_table_find(&queue->lanes, agent_id);
     if (found != NULL)
         return CONTAINER_OF(found, struct lane, item);
@@ -172,11 +175,13 @@ struct entry *queue_new_entry_locked(
 
 bool queue_is_low_locked(const struct send_queue *queue)
 {
+    mutex_assert_held(&queue->lock);
     return queue->ready.ready < (queue->capacity + 1) / 2;
 }
 
 static void make_ready_locked(struct send_queue *queue, struct heap_item *due)
 {
+    mutex_assert_held(&queue->lock);
     heap_remove(&queue->waiting, due);
     lane_insert(&queue->ready, CONTAINER_OF(due, struct entry, due));
 }
@@ -184,6 +189,7 @@ static void make_ready_locked(struct send_queue *queue, struct heap_item *due)
 /* Lets entries whose time has come back into their lanes. */
 static void wake_due_locked(struct send_queue *queue, int64_t now_ms)
 {
+    mutex_assert_held(&queue->lock);
     struct heap_item *first;
     while ((first = heap_first(&queue->waiting)) != NULL && first->due_ms <= now_ms) {
         make_ready_locked(queue, first);
@@ -194,6 +200,7 @@ static void wake_due_locked(struct send_queue *queue, int64_t now_ms)
 /* Whether an agent may be asked now, when others of them are being asked. */
 static bool may_send_locked(const struct send_queue *queue, size_t others, int64_t now_ms)
 {
+    mutex_assert_held(&queue->lock);
     if (queue->closed || queue->flow.held || queue->held_by_hand)
         return false;
     return !queue->flow.trickle || (others == 0 && now_ms >= queue->flow.next_send_ms);
@@ -201,6 +208,7 @@ static bool may_send_locked(const struct send_queue *queue, size_t others, int64
 
 static struct entry *find_locked(struct send_queue *queue, int64_t now_ms)
 {
+    mutex_assert_held(&queue->lock);
     struct entry *entry = lane_lists_first(&queue->ready, CLASS_WRITE_BACK);
     if (entry != NULL || !may_send_locked(queue, queue->asking, now_ms))
         return entry;
@@ -212,6 +220,7 @@ static struct entry *find_locked(struct send_queue *queue, int64_t now_ms)
 
 static struct entry *pick_locked(struct send_queue *queue, int64_t now_ms)
 {
+    mutex_assert_held(&queue->lock);
     struct entry *entry = find_locked(queue, now_ms);
     if (entry == NULL)
         return NULL;
@@ -230,6 +239,7 @@ static struct entry *pick_locked(struct send_queue *queue, int64_t now_ms)
 /* Once closed, the heap holds only entries past the send stage. */
 static bool is_drained_locked(const struct send_queue *queue, int64_t now_ms)
 {
+    mutex_assert_held(&queue->lock);
     if (!queue->closed)
         return false;
     const struct heap_item *first = heap_first(&queue->waiting);
@@ -239,6 +249,7 @@ static bool is_drained_locked(const struct send_queue *queue, int64_t now_ms)
 
 int64_t queue_next_due_locked(const struct send_queue *queue, int64_t now_ms)
 {
+    mutex_assert_held(&queue->lock);
     const struct heap_item *first = heap_first(&queue->waiting);
     int64_t due_ms = first != NULL ? first->due_ms : SYNC_NO_DEADLINE;
     bool held = queue->flow.held || queue->held_by_hand;
@@ -282,6 +293,7 @@ struct entry *send_queue_take(struct send_queue *queue)
 /* Moves a running entry from its stage to another, and keeps the counts of those that ask. */
 static void set_stage_locked(struct send_queue *queue, struct entry *entry, enum entry_stage stage)
 {
+    mutex_assert_held(&queue->lock);
     queue->sending += stage == STAGE_SENDING;
     queue->sending -= entry->stage == STAGE_SENDING;
     entry->stage = stage;
@@ -311,6 +323,7 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
 
 static void settle_locked(struct send_queue *queue, struct entry *entry, struct leavings *leavings)
 {
+    mutex_assert_held(&queue->lock);
     entry->settled_at_ms = clock_monotonic_ms();
     queue->settled++;
     queue->poll_owed = queue->poll_owed || queue->page_was_full;
@@ -321,6 +334,7 @@ static void settle_locked(struct send_queue *queue, struct entry *entry, struct 
 /* Where an unsettled entry stands until a worker takes it again. */
 static void put_back_locked(struct send_queue *queue, struct entry *entry, int64_t delay_ms)
 {
+    mutex_assert_held(&queue->lock);
     if (delay_ms <= 0)
         lane_insert(&queue->ready, entry);
     else if (!queue->closed || entry->stage != STAGE_KNOWN)
@@ -331,6 +345,7 @@ static void put_back_locked(struct send_queue *queue, struct entry *entry, int64
 static void place_locked(struct send_queue *queue, struct entry *entry, const struct finish *finish,
     struct leavings *leavings)
 {
+    mutex_assert_held(&queue->lock);
     if (entry->kind == ENTRY_WAKE)
         queue_forget_locked(queue, entry, leavings);
     else if (finish->stage == STAGE_SETTLED)

@@ -52,7 +52,7 @@ static void read_holder(int lock_fd, char *holder, size_t holder_bytes)
     holder[strspn(holder, "0123456789")] = '\0';
 }
 
-static int refuse_locked(int lock_fd, const char *path, int failure, struct error *error)
+static int refuse_second(int lock_fd, const char *path, int failure, struct error *error)
 {
     char holder[HOLDER_BYTES];
     if (failure != EWOULDBLOCK)
@@ -89,7 +89,7 @@ int state_folder_open(struct state_folder *folder, const char *path, struct erro
         return error_set_errno(
             error, ERROR_INVALID, errno, "STATE_DIR %s cannot be written to", path);
     if (!take_lock(lock_fd)) {
-        result = refuse_locked(lock_fd, path, errno, error);
+        result = refuse_second(lock_fd, path, errno, error);
         close(lock_fd);
         return result;
     }

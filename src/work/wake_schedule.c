@@ -110,6 +110,7 @@ static bool is_out(const struct row *row)
 
 static void reschedule_locked(struct wake_schedule *schedule, struct row *row, int64_t due_ms)
 {
+    mutex_assert_held(&schedule->lock);
     if (!is_out(row))
         heap_remove(&schedule->due, &row->due);
     heap_push(&schedule->due, &row->due, due_ms);
@@ -136,6 +137,7 @@ static int make_rows(const struct agent_list *list, struct row_list *fresh, stru
 static void renew_locked(
     struct wake_schedule *schedule, struct row *row, const struct agent *agent, int64_t now_ms)
 {
+    mutex_assert_held(&schedule->lock);
     bool other_interval = row->agent.heartbeat_interval_ms != agent->heartbeat_interval_ms;
     row->agent = *agent;
     row->list = schedule->lists;
@@ -147,6 +149,7 @@ static void renew_locked(
 static void add_locked(
     struct wake_schedule *schedule, struct row *row, size_t position, size_t count, int64_t now_ms)
 {
+    mutex_assert_held(&schedule->lock);
     int64_t delay_ms = soon_ms(row);
     if (schedule->lists == 1 && count <= 1)
         delay_ms = 0;
@@ -162,6 +165,7 @@ static void add_locked(
 /* Moves the rows that the last list lacks to left; one that is out is missed by nobody. */
 static size_t remove_unlisted_locked(struct wake_schedule *schedule, struct row_list *left)
 {
+    mutex_assert_held(&schedule->lock);
     size_t removed = 0;
     struct row *next;
     for (struct row *row = TAILQ_FIRST(&schedule->all); row != NULL; row = next) {
@@ -182,6 +186,7 @@ static size_t remove_unlisted_locked(struct wake_schedule *schedule, struct row_
 static size_t take_over_locked(struct wake_schedule *schedule, const struct agent_list *list,
     struct row_list *fresh, struct row_list *left, int64_t now_ms)
 {
+    mutex_assert_held(&schedule->lock);
     size_t added = 0;
     for (size_t i = 0; i < list->count; i++) {
         struct row *row = TAILQ_FIRST(fresh);
@@ -225,6 +230,7 @@ int wake_schedule_update(struct wake_schedule *schedule, const struct agent_list
 
 static struct row *first_locked(const struct wake_schedule *schedule)
 {
+    mutex_assert_held(&schedule->lock);
     struct heap_item *first = heap_first(&schedule->due);
     return first != NULL ? CONTAINER_OF(first, struct row, due) : NULL;
 }
@@ -232,6 +238,7 @@ static struct row *first_locked(const struct wake_schedule *schedule)
 /* After a sleep everybody is overdue at once: as at a start, they are spread. */
 static void spread_overdue_locked(struct wake_schedule *schedule, int64_t now_ms)
 {
+    mutex_assert_held(&schedule->lock);
     const struct row *first = first_locked(schedule);
     if (first == NULL || now_ms - first->due.due_ms <= SLEPT_MS || schedule->due.count < 2)
         return;
