@@ -46,7 +46,8 @@ struct trend {
     const struct send_queue *queue;
 };
 
-/* What took longer is counted as if it had taken this long (metric_families in base/metrics.h). Pure. */
+/* What took longer is counted as if it had taken this long (metric_families in base/metrics.h).
+ * Pure. */
 int32_t trend_longest_ms(void);
 
 /* An empty one, whose first interval begins now (monotonic). What is given is borrowed. */
