@@ -14,8 +14,8 @@
  * Puts bytes into the file name of the open folder, readable by its owner only: under the name
  * with FILE_REPLACE_SUFFIX first, then renamed. durable: on disk when this returns (file and folder
  * are synced); else it survives the end of the process, but not that of the machine. Blocks for the
- * disk. On failure (ERROR_SYSTEM) the old file stays as it was, unless the folder alone could not be
- * synced: then the new one is there.
+ * disk. On failure (ERROR_SYSTEM) the old file stays as it was, unless the folder alone could not
+ * be synced: then the new one is there.
  */
 int file_replace(int folder_fd, const char *name, const char *bytes, size_t length_bytes,
     bool durable, struct error *error);

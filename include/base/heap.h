@@ -21,6 +21,7 @@ struct heap {
     size_t capacity;
 };
 
+/* Frees the heap's own memory, not the items, which belong to those who pushed them. */
 void heap_fini(struct heap *heap);
 
 /* Makes room for count items in all, so that the next pushes cannot fail. ERROR_NO_MEMORY. */

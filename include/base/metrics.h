@@ -112,6 +112,7 @@ struct metrics {
     char slugs[METRICS_AGENTS][ID_BYTES];
 };
 
+/* All figures 0. Embedded; before and after every other thread's use. Do not fail or block. */
 void metrics_init(struct metrics *metrics);
 void metrics_fini(struct metrics *metrics);
 

@@ -67,6 +67,7 @@ struct stats {
     struct stats_recent recent[STATS_RECENT];
 };
 
+/* Embedded; before and after every other thread's use. Do not fail or block. */
 void stats_init(struct stats *stats);
 void stats_fini(struct stats *stats);
 

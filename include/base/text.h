@@ -18,11 +18,16 @@ struct text {
     bool failed;
 };
 
+/* Frees the content; the text is empty again, and has not failed. */
 void text_fini(struct text *text);
 
 /* Forgets the content and keeps the memory. */
 void text_clear(struct text *text);
 
+/*
+ * Copy what they are given to the end of the text, which must not be a part of it. Pure but for
+ * memory; a text is one thread's at a time.
+ */
 void text_append(struct text *text, const char *string);
 void text_append_bytes(struct text *text, const char *bytes, size_t length_bytes);
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));

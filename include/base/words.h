@@ -23,6 +23,7 @@ struct words {
  */
 int words_split(const char *line, struct words *words, struct error *error);
 
+/* Frees what words_split gave. */
 void words_fini(struct words *words);
 
 #endif

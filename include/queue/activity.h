@@ -38,6 +38,7 @@ void activity_name_agent(struct activity *activity, const char *slug);
 /* The worker is idle; what it ran is no longer its own. */
 void activity_end(struct activity *activity);
 
+/* What the worker does at this moment, in *view. Any thread; a short lock. */
 void activity_look(struct activity *activity, struct activity_view *view);
 
 #endif

@@ -45,7 +45,8 @@ struct entry {
     char agent_id[ID_BYTES];
     int64_t created_at_ms;
 
-    /* The worker's while it runs the entry; nobody looks at them else. */
+    /* The worker's while it runs the entry, which the queue takes and gives back under its lock;
+     * while nobody runs it, onlookers may read them under that lock. */
     unsigned attempts;  /* times a worker took it */
     unsigned failures;  /* in a row at this stage, for the backoff */
     unsigned runs;      /* requests sent to the agent, by earlier processes, too */

@@ -127,8 +127,7 @@ void send_queue_expect_more(struct send_queue *queue);
 /*
  * Lines up a wake-up of an agent, behind its deliveries and outside the bound. Returns false when
  * one is there already, running or not, when the queue is closed or held (send_queue_hold), or
- * without memory. Any thread; a
- * short lock.
+ * without memory. Any thread; a short lock.
  */
 bool send_queue_wake(struct send_queue *queue, const char *agent_id);
 
@@ -175,6 +174,7 @@ void send_queue_close(struct send_queue *queue, int64_t deadline_ms);
  */
 bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms);
 
+/* What the queue holds at this moment, in *counts. Any thread; a short lock. */
 void send_queue_counts(struct send_queue *queue, struct send_queue_counts *counts);
 
 /* For onlookers, who must not hold up a worker. Any thread; takes no lock. */

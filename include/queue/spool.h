@@ -33,6 +33,7 @@ int spool_open(
 int spool_open_existing(
     struct spool **spool, const char *state_dir, const char *account_id, struct error *error);
 
+/* Frees it; NULL does nothing. Once no other thread uses it; what was not synced is not either. */
 void spool_close(struct spool *spool);
 
 /*
@@ -53,7 +54,8 @@ int spool_save(struct spool *spool, struct spool_record *record, bool durable, s
 
 /*
  * Reads the record of id into *record, whose reply is the caller's to free. ERROR_CLOSED when there
- * is none, ERROR_INVALID when it is damaged, ERROR_SYSTEM, ERROR_NO_MEMORY.
+ * is none, ERROR_INVALID when it is damaged, ERROR_SYSTEM, ERROR_NO_MEMORY. This and all below: any
+ * thread, but one at a time for one id; blocks for the disk.
  */
 int spool_load(
     struct spool *spool, const char *id, struct spool_record *record, struct error *error);

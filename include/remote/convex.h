@@ -51,13 +51,14 @@ void convex_set_timeout(struct convex *convex, int64_t timeout_ms);
  * under way go on with the old one. Any thread; a short lock; cannot fail.
  */
 bool convex_exchange_token(struct convex *convex, char **token);
+
 /* Where calls are counted and timed; borrowed. Before the first call; without it nowhere. */
 void convex_set_metrics(struct convex *convex, struct metrics *metrics);
 
 /* The outcome as the metrics name it. Pure. */
 const char *convex_outcome_word(enum convex_outcome outcome);
 
-/* The deployment's URL, for messages. */
+/* The deployment's URL, for messages; the client's own, as long as it lives. Pure. */
 const char *convex_url(const struct convex *convex);
 
 /*

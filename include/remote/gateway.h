@@ -43,6 +43,7 @@ struct gateway_result {
     struct error error; /* why not GATEWAY_REPLIED, without secrets */
 };
 
+/* Drops the body; may be called twice. */
 void gateway_result_fini(struct gateway_result *result);
 
 /*
@@ -53,6 +54,7 @@ int gateway_create(
     struct gateway **gateway, const char *url, const char *token, struct error *error);
 void gateway_destroy(struct gateway *gateway);
 
+/* Whether it has a URL: false for one made with "". Any thread; pure. */
 bool gateway_is_enabled(const struct gateway *gateway);
 
 /*

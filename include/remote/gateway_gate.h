@@ -50,6 +50,7 @@ void gateway_gate_destroy(struct gateway_gate *gate);
 
 /* All of the following: any thread, a short lock, no blocking. now_ms is monotonic. */
 
+/* The state at this moment, in *view. */
 void gateway_gate_look(struct gateway_gate *gate, struct gate_view *view);
 
 /* The state as a word: "open", "trickle", "suspect" or "shut". Pure. */

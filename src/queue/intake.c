@@ -12,7 +12,7 @@ static void add_delivery_locked(
     entry->created_at_ms = created_at_ms;
     entry->last_page = queue->page;
     entry->known_us = clock_monotonic_us();
-    queue_add_by_age_locked(queue, entry);
+    queue_enter_ages_locked(queue, entry);
     id_table_add(&queue->entries, &entry->item);
     TAILQ_INSERT_TAIL(&queue->all, entry, in_queue);
     queue->held++;
@@ -85,7 +85,7 @@ int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_
         entry->stage = STAGE_SETTLED;
         entry->settled_at_ms = clock_monotonic_ms();
         queue->settled++;
-        queue_drop_by_age_locked(queue, entry);
+        queue_leave_ages_locked(queue, entry);
         queue_leave_lane_locked(queue, entry, &leavings);
     }
     queue_show_locked(queue);

@@ -89,8 +89,8 @@ void queue_show_locked(struct send_queue *queue);
 void queue_set_recorded_locked(struct send_queue *queue, struct entry *entry, bool recorded);
 
 /* The entry has not ended, or it has: whether it counts among those whose age is shown. */
-void queue_add_by_age_locked(struct send_queue *queue, struct entry *entry);
-void queue_drop_by_age_locked(struct send_queue *queue, struct entry *entry);
+void queue_enter_ages_locked(struct send_queue *queue, struct entry *entry);
+void queue_leave_ages_locked(struct send_queue *queue, struct entry *entry);
 
 /* An entry of that lane, in it but ready nowhere yet, and in no list; NULL without memory. */
 struct entry *queue_new_entry_locked(

@@ -47,7 +47,7 @@ void send_queue_look(const struct send_queue *queue, struct send_queue_view *vie
 }
 
 /* A row without a readable createdAt is as old as this process has known it. */
-void queue_add_by_age_locked(struct send_queue *queue, struct entry *entry)
+void queue_enter_ages_locked(struct send_queue *queue, struct entry *entry)
 {
     mutex_assert_held(&queue->lock);
     int64_t since_ms = entry->created_at_ms > 0 ? entry->created_at_ms : clock_wall_ms();
@@ -65,7 +65,7 @@ void queue_set_recorded_locked(struct send_queue *queue, struct entry *entry, bo
         heap_remove(&queue->recorded, &entry->record_by_age);
 }
 
-void queue_drop_by_age_locked(struct send_queue *queue, struct entry *entry)
+void queue_leave_ages_locked(struct send_queue *queue, struct entry *entry)
 {
     mutex_assert_held(&queue->lock);
     if (entry->by_age.place != 0)

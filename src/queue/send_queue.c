@@ -98,7 +98,7 @@ void queue_forget_locked(struct send_queue *queue, struct entry *entry, struct l
     if (entry->stage == STAGE_SETTLED)
         queue->settled--;
     queue_leave_lane_locked(queue, entry, leavings);
-    queue_drop_by_age_locked(queue, entry);
+    queue_leave_ages_locked(queue, entry);
     id_table_remove(&queue->entries, &entry->item);
     TAILQ_REMOVE(&queue->all, entry, in_queue);
     TAILQ_INSERT_TAIL(&leavings->entries, entry, in_queue);
@@ -327,7 +327,7 @@ static void settle_locked(struct send_queue *queue, struct entry *entry, struct 
     entry->settled_at_ms = clock_monotonic_ms();
     queue->settled++;
     queue->poll_owed = queue->poll_owed || queue->page_was_full;
-    queue_drop_by_age_locked(queue, entry);
+    queue_leave_ages_locked(queue, entry);
     queue_leave_lane_locked(queue, entry, leavings);
 }
 
