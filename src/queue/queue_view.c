@@ -1,6 +1,5 @@
 #include <assert.h>
 
-#include "base/clock.h"
 #include "base/text.h"
 #include "queue_state.h"
 
@@ -44,34 +43,6 @@ void send_queue_look(const struct send_queue *queue, struct send_queue_view *vie
         .oldest_recorded_ms =
             atomic_load_explicit(&shown->oldest_recorded_ms, memory_order_relaxed),
     };
-}
-
-/* A row without a readable createdAt is as old as this process has known it. */
-void queue_enter_ages_locked(struct send_queue *queue, struct entry *entry)
-{
-    mutex_assert_held(&queue->lock);
-    int64_t since_ms = entry->created_at_ms > 0 ? entry->created_at_ms : clock_wall_ms();
-    heap_push(&queue->unsettled, &entry->by_age, since_ms);
-}
-
-void queue_set_recorded_locked(struct send_queue *queue, struct entry *entry, bool recorded)
-{
-    mutex_assert_held(&queue->lock);
-    entry->recorded = recorded;
-    bool counted = entry->record_by_age.place != 0;
-    if (recorded && !counted)
-        heap_push(&queue->recorded, &entry->record_by_age, entry->by_age.due_ms);
-    else if (!recorded && counted)
-        heap_remove(&queue->recorded, &entry->record_by_age);
-}
-
-void queue_leave_ages_locked(struct send_queue *queue, struct entry *entry)
-{
-    mutex_assert_held(&queue->lock);
-    if (entry->by_age.place != 0)
-        heap_remove(&queue->unsettled, &entry->by_age);
-    if (entry->record_by_age.place != 0)
-        heap_remove(&queue->recorded, &entry->record_by_age);
 }
 
 void send_queue_note_record(struct send_queue *queue, struct entry *entry, bool recorded)
