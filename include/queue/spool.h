@@ -63,7 +63,10 @@ int spool_load(
 /* Removes the record of id; does nothing if there is none. ERROR_SYSTEM. */
 int spool_remove(struct spool *spool, const char *id, struct error *error);
 
-/* Moves the record of id to STATE_DIR/dead, in place of what is there. ERROR_SYSTEM. */
+/*
+ * Moves the record of id to STATE_DIR/dead, in place of what is there; does nothing if there is
+ * none. ERROR_SYSTEM, also when dead/ was removed meanwhile: the record then stays in the spool.
+ */
 int spool_bury(struct spool *spool, const char *id, struct error *error);
 
 /*

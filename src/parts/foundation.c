@@ -95,11 +95,12 @@ static int start_spool(struct runtime *runtime, struct error *error)
         return result;
     runtime->spooling = (struct spooling){
         .spool = runtime->spool, .stats = &runtime->stats, .queue = runtime->queue};
-    spooling_watch_dead(&runtime->spooling);
     result = restore_from_spool(
         runtime->spool, runtime->queue, config->delivery_give_up_after_ms, error);
     if (result != 0)
         spool_close(runtime->spool);
+    else /* what was found damaged is there now, too */
+        spooling_watch_dead(&runtime->spooling);
     return result;
 }
 

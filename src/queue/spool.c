@@ -142,19 +142,24 @@ int spool_remove_dead(struct spool *spool, const char *id, struct error *error)
     return error_set_errno(error, ERROR_SYSTEM, errno, "dead/%s cannot be removed", name);
 }
 
-int spool_bury(struct spool *spool, const char *id, struct error *error)
-{
-    file_name name;
-    name_of(name, id, suffix);
-    if (renameat(spool->folder_fd, name, spool->dead_fd, name) != 0 && errno != ENOENT)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "spool: %s cannot be moved", name);
-    return 0;
-}
-
 static bool has_file(int folder_fd, const char *name)
 {
     struct stat status;
     return fstatat(folder_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int spool_bury(struct spool *spool, const char *id, struct error *error)
+{
+    file_name name;
+    name_of(name, id, suffix);
+    if (renameat(spool->folder_fd, name, spool->dead_fd, name) == 0)
+        return 0;
+    int failure = errno;
+    /* That may be either folder's: dead/ is missing when somebody has removed it. */
+    if (failure == ENOENT && !has_file(spool->folder_fd, name))
+        return 0;
+    return error_set_errno(
+        error, ERROR_SYSTEM, failure, "spool: %s cannot be moved to dead/", name);
 }
 
 int spool_exhume(struct spool *spool, const char *id, struct error *error)

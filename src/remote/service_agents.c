@@ -6,7 +6,7 @@
 #include "base/json_guard.h"
 #include "base/text.h"
 
-/* In minutes: an interval of nothing would wake without end, one of years would overflow. */
+/* In minutes. Next to nothing would wake without end, so that is taken as no number is. */
 static const double DEFAULT_INTERVAL = 5;
 static const double LEAST_INTERVAL = 0.001;
 static const double LONGEST_INTERVAL = 60.0 * 24 * 366;
@@ -19,9 +19,11 @@ static void copy_string(char *field, size_t field_bytes, const json_t *object, c
 
 static int64_t read_interval_ms(const json_t *item)
 {
-    double minutes = DEFAULT_INTERVAL;
-    json_guard_number(
-        json_object_get(item, "heartbeatInterval"), LEAST_INTERVAL, LONGEST_INTERVAL, &minutes);
+    double minutes = json_number_value(json_object_get(item, "heartbeatInterval"));
+    if (!(minutes >= LEAST_INTERVAL))
+        minutes = DEFAULT_INTERVAL;
+    if (minutes > LONGEST_INTERVAL)
+        minutes = LONGEST_INTERVAL;
     return (int64_t)(minutes * 60 * 1000);
 }
 

@@ -114,6 +114,7 @@ int spooling_recall_reply(const struct spooling *spooling, struct entry *entry, 
     if (result == ERROR_CLOSED || result == ERROR_INVALID) {
         struct error unused;
         spool_bury(spooling->spool, entry->item.id, &unused);
+        spooling_watch_dead(spooling);
         entry->spooled = false;
         set_recorded(spooling, entry, false);
     }

@@ -395,6 +395,20 @@ static void test_retry_without_a_reply_has_the_agent_asked(void **state)
     assert_int_equal(board_requests_for(world, id), 1);
 }
 
+/* What the start itself finds damaged is a dead letter like any other. */
+static void test_health_counts_what_the_start_found_damaged(void **state)
+{
+    struct world *world = *state;
+    char *body;
+    keep_as(world, "js_asking", NULL, false);
+    write_file(world, "spool/js_damaged.json", "{");
+    world_start_runtime(world, NULL);
+    assert_int_equal(world_health_get(world, "/health", &body), 200);
+    assert_true(exists(world, "dead/js_damaged.json"));
+    assert_non_null(strstr(body, "\"dead\": 1"));
+    free(body);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -412,6 +426,7 @@ int main(void)
         IN_WORLD(test_retry_does_all_that_it_can),
         IN_WORLD(test_retried_reply_is_written_once_without_asking),
         IN_WORLD(test_retry_without_a_reply_has_the_agent_asked),
+        IN_WORLD(test_health_counts_what_the_start_found_damaged),
     };
     return cmocka_run_group_tests_name("spool_command", tests, NULL, NULL);
 }

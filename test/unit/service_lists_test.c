@@ -64,8 +64,8 @@ static void test_missing_fields_have_their_defaults(void **state)
 static void test_impossible_intervals_are_the_default(void **state)
 {
     (void)state;
-    static const char *const intervals[] = {"0", "-1", "-0.5", "1e-9", "1e300", "1e18", "527041",
-        "\"15\"", "null", "true", "[15]", "{}"};
+    static const char *const intervals[] = {
+        "0", "-1", "-0.5", "1e-9", "\"15\"", "null", "true", "[15]", "{}"};
     for (size_t i = 0; i < sizeof intervals / sizeof intervals[0]; i++) {
         char json[128];
         snprintf(json, sizeof json, "[{\"_id\":\"a\",\"heartbeatInterval\":%s}]", intervals[i]);
@@ -79,9 +79,13 @@ static void test_intervals_at_the_limits(void **state)
 {
     (void)state;
     struct agent_list list = read_list("[{\"_id\":\"a\",\"heartbeatInterval\":0.001},"
-                                       "{\"_id\":\"b\",\"heartbeatInterval\":527040}]");
+                                       "{\"_id\":\"b\",\"heartbeatInterval\":527040},"
+                                       "{\"_id\":\"c\",\"heartbeatInterval\":527041},"
+                                       "{\"_id\":\"d\",\"heartbeatInterval\":1e300}]");
     assert_int_equal(list.agents[0].heartbeat_interval_ms, 60);
-    assert_int_equal(list.agents[1].heartbeat_interval_ms, INT64_C(366) * 24 * 3600 * 1000);
+    /* Who is to be woken hardly ever is not woken every five minutes. */
+    for (size_t i = 1; i < 4; i++)
+        assert_int_equal(list.agents[i].heartbeat_interval_ms, INT64_C(366) * 24 * 3600 * 1000);
     agent_list_fini(&list);
 }
 

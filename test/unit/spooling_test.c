@@ -412,6 +412,21 @@ static void test_start_without_memory_fails(void **state)
     assert_true(exists(fixture, "dead/dead.json"));
 }
 
+/* dead/ may be removed by a person while the runtime runs. */
+static void test_reply_that_has_no_dead_folder_to_go_to_stays(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[256];
+    fixture->entry->reply = strdup("text");
+    fixture->entry->verdict = VERDICT_DEAD;
+    snprintf(path, sizeof path, "%s/dead", fixture->folder);
+    assert_int_equal(rmdir(path), 0);
+    assert_false(spooling_end(&fixture->spooling, fixture->entry));
+    assert_true(exists(fixture, "spool/n1.json"));
+    assert_true(atomic_load(&fixture->stats.spool_broken));
+    assert_int_equal(spool_bury(fixture->spool, "nothing", NULL), 0);
+}
+
 int main(void)
 {
     json_guard_start();
@@ -433,6 +448,7 @@ int main(void)
         TEST(test_record_that_cannot_be_read_now_stops_the_start),
         TEST(test_dead_record_that_cannot_be_read_now_is_known_as_ended),
         TEST(test_dead_record_is_known_as_ended),
+        TEST(test_reply_that_has_no_dead_folder_to_go_to_stays),
         TEST(test_start_without_memory_fails),
     };
     return cmocka_run_group_tests_name("spooling", tests, NULL, NULL);
