@@ -1,8 +1,14 @@
-/* Exponential backoff with full jitter. */
+/* Waits that double up to a limit, with full jitter or without any. */
 #ifndef BASE_BACKOFF_H
 #define BASE_BACKOFF_H
 
 #include <stdint.h>
+
+/*
+ * min(most_ms, first_ms * 2^doublings), in milliseconds, also where the product is no int64_t; so
+ * most_ms for a first_ms above it. Both are at least 1. Pure.
+ */
+int64_t backoff_doubled_ms(int64_t first_ms, unsigned doublings, int64_t most_ms);
 
 /*
  * The wait before try number failures + 1, in milliseconds: base_ms when failures is 0, else

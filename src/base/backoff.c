@@ -5,15 +5,23 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+int64_t backoff_doubled_ms(int64_t first_ms, unsigned doublings, int64_t most_ms)
+{
+    enum { VALUE_BITS = 63 };
+    assert(first_ms >= 1 && most_ms >= 1);
+    /* The limit is halved instead of the time doubled, as that cannot overflow. */
+    if (doublings >= VALUE_BITS || first_ms > most_ms >> doublings)
+        return most_ms;
+    return first_ms << doublings;
+}
+
 int64_t backoff_ms(unsigned failures, int64_t base_ms, int64_t max_ms, double unit)
 {
     assert(unit >= 0 && unit < 1);
     if (failures == 0)
         return base_ms;
-    int64_t ceiling = base_ms < max_ms ? base_ms : max_ms;
-    for (unsigned i = 0; i < failures && ceiling < max_ms; i++)
-        ceiling = ceiling > max_ms / 2 ? max_ms : ceiling * 2;
-    return (int64_t)((double)ceiling * unit) + 1;
+    int64_t ceiling_ms = backoff_doubled_ms(base_ms, failures, max_ms);
+    return (int64_t)((double)ceiling_ms * unit) + 1;
 }
 
 double backoff_random_unit(void)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/backoff.h"
 #include "base/id.h"
 #include "base/sync.h"
 #include "base/text.h"
@@ -139,15 +140,11 @@ static void enter_locked(
     text_copy(gate->view.reason, sizeof gate->view.reason, reason);
 }
 
-/* Puts the next send of a trickle off, further with each failure. Not jittered: there is no herd.
- */
+/* Puts the next send of a trickle off, further with each failure. No jitter: there is no herd. */
 static void slow_down_locked(struct gateway_gate *gate, int64_t now_ms)
 {
-    int64_t gap_ms = gate->settings.backoff_base_ms;
-    for (unsigned i = 0; i < gate->trickle_failures && gap_ms < gate->settings.backoff_max_ms; i++)
-        gap_ms *= 2;
-    if (gap_ms > gate->settings.backoff_max_ms)
-        gap_ms = gate->settings.backoff_max_ms;
+    int64_t gap_ms = backoff_doubled_ms(
+        gate->settings.backoff_base_ms, gate->trickle_failures, gate->settings.backoff_max_ms);
     gate->trickle_failures++;
     gate->view.next_send_ms = now_ms + gap_ms;
     gate->view.version++;
@@ -308,14 +305,6 @@ int64_t gateway_gate_probe_due(struct gateway_gate *gate, bool patient)
     return due_ms;
 }
 
-static int64_t probe_gap_ms(unsigned probes)
-{
-    int64_t gap_ms = FIRST_PROBE_GAP_MS;
-    while (probes-- > 0 && gap_ms < LAST_PROBE_GAP_MS)
-        gap_ms *= 2;
-    return gap_ms < LAST_PROBE_GAP_MS ? gap_ms : LAST_PROBE_GAP_MS;
-}
-
 bool gateway_gate_begin_probe(
     struct gateway_gate *gate, bool patient, int64_t now_ms, uint64_t *ticket)
 {
@@ -324,7 +313,8 @@ bool gateway_gate_begin_probe(
     if (mine && gate->view.state == GATE_OPEN)
         gate->heard_ms = now_ms;
     else if (mine)
-        gate->next_probe_ms = now_ms + probe_gap_ms(gate->probes++);
+        gate->next_probe_ms =
+            now_ms + backoff_doubled_ms(FIRST_PROBE_GAP_MS, gate->probes++, LAST_PROBE_GAP_MS);
     if (mine && patient)
         gate->patient_wanted = false;
     *ticket = gate->outage;

@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/line_splitter.h"
 #include "base/log.h"
@@ -365,14 +366,6 @@ static bool clear_leftover(struct gateway_process *process)
     return cleared;
 }
 
-static int64_t wait_after(unsigned failures)
-{
-    int64_t wait_ms = FIRST_WAIT_MS;
-    for (unsigned i = 1; i < failures && wait_ms < LONGEST_WAIT_MS; i++)
-        wait_ms *= 2;
-    return wait_ms < LONGEST_WAIT_MS ? wait_ms : LONGEST_WAIT_MS;
-}
-
 static void *supervise(void *argument)
 {
     struct gateway_process *process = argument;
@@ -381,7 +374,7 @@ static void *supervise(void *argument)
         if (clear_leftover(process) && !stops_within(process, 0) &&
             run_child(process) >= RAN_WELL_MS)
             failures = 0;
-        int64_t wait_ms = wait_after(++failures);
+        int64_t wait_ms = backoff_doubled_ms(FIRST_WAIT_MS, failures++, LONGEST_WAIT_MS);
         if (stops_within(process, 0))
             break;
         log_info(component, "The gateway is started again in %lld ms", (long long)wait_ms);

@@ -1,4 +1,5 @@
 #include "attempt.h"
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/stop_point.h"
@@ -158,10 +159,7 @@ static int64_t timeout_ms(const struct attempt *attempt)
 {
     int64_t set_ms = attempt->deliver->config->gateway_timeout_ms;
     int64_t longest_ms = set_ms > LONGEST_TIMEOUT_MS ? set_ms : LONGEST_TIMEOUT_MS;
-    int64_t wait_ms = set_ms;
-    for (unsigned i = 0; i < attempt->entry->timeouts && wait_ms < longest_ms; i++)
-        wait_ms *= 2;
-    return wait_ms < longest_ms ? wait_ms : longest_ms;
+    return backoff_doubled_ms(set_ms, attempt->entry->timeouts, longest_ms);
 }
 
 static void count_run(const struct attempt *attempt, int64_t duration_us)

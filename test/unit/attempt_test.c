@@ -40,6 +40,8 @@ static int setup(void **state)
     fixture->entry = queue_fixture_take(queue, "n1");
     fixture->entry->started_us = clock_monotonic_us();
     fixture->config.delivery_give_up_after_ms = LIMIT_MS;
+    fixture->config.delivery_backoff_base_ms = 1;
+    fixture->config.delivery_backoff_max_ms = 1;
     fixture->deliver = (struct deliver){.config = &fixture->config,
         .queue = queue,
         .stats = &fixture->stats,

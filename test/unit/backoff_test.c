@@ -1,4 +1,4 @@
-/* The formula of the backoff, for given random numbers. */
+/* The formulas of the doubling and of the backoff, for given random numbers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +11,43 @@
 #include "base/sync.h"
 
 static const double almost_one = 1.0 - 0x1p-53;
+
+static void test_doubling(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t first_ms;
+        unsigned doublings;
+        int64_t most_ms;
+        int64_t doubled_ms;
+    } cases[] = {
+        {1000, 0, 60000, 1000},
+        {1000, 1, 60000, 2000},
+        {1000, 5, 60000, 32000},
+        {1000, 6, 60000, 60000},
+        {1000, UINT_MAX, 60000, 60000},
+        {1000, 0, 1000, 1000},
+        {1000, 1, 1999, 1999},
+        {1000, 1, 2000, 2000},
+        {1000, 1, 2001, 2000},
+        {1000, 0, 999, 999},
+        {1000, 3, 1, 1},
+        {1, 62, INT64_MAX, INT64_C(1) << 62},
+        {1, 63, INT64_MAX, INT64_MAX},
+        {1, 64, INT64_MAX, INT64_MAX},
+        {3, 61, INT64_MAX, INT64_C(3) << 61},
+        {3, 62, INT64_MAX, INT64_MAX},
+        {INT64_MAX, 0, INT64_MAX, INT64_MAX},
+        {INT64_MAX, 1, INT64_MAX, INT64_MAX},
+        {INT64_MAX, UINT_MAX, 1, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int64_t doubled_ms =
+            backoff_doubled_ms(cases[i].first_ms, cases[i].doublings, cases[i].most_ms);
+        if (doubled_ms != cases[i].doubled_ms)
+            fail_msg("case %zu: %lld", i, (long long)doubled_ms);
+    }
+}
 
 static void test_formula(void **state)
 {
@@ -111,6 +148,7 @@ static void test_random_units(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_doubling),
         cmocka_unit_test(test_formula),
         cmocka_unit_test(test_nothing_overflows),
         cmocka_unit_test(test_waits_grow),
