@@ -1,4 +1,4 @@
-/* What the kernel says of processes in /proc, to tell one from a later one with its number. */
+/* What the kernel says of processes in /proc: which one it is, and what it takes up. */
 #ifndef BASE_PROCESS_STAT_H
 #define BASE_PROCESS_STAT_H
 
@@ -18,7 +18,11 @@ struct process_stat {
     char state; /* 'Z' and 'X' have ended */
     pid_t group;
     pid_t session;
-    int64_t start_ticks; /* when it began, in clock ticks since the machine started */
+    int64_t threads;
+    /* In clock ticks since the machine started: tells it from a later one with its number. */
+    int64_t start_ticks;
+    int64_t virtual_bytes;
+    int64_t resident_bytes; /* not exact; see process_resident_bytes */
 };
 
 /*
@@ -29,6 +33,13 @@ bool process_stat_parse(const char *line, struct process_stat *stat);
 
 /* The same of the process pid; *stat is undefined unless it lives. Any thread; does not block. */
 enum process_presence process_stat_read(pid_t pid, struct process_stat *stat);
+
+/*
+ * How much memory of the process is resident; 0 when the kernel does not say. Recent kernels count
+ * in what each processor has counted for itself so far, which resident_bytes above lacks. Any
+ * thread; does not block.
+ */
+int64_t process_resident_bytes(pid_t pid);
 
 /*
  * Whether a process of the group still runs, of this session unless it is PROCESS_ANY_SESSION.

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/process_stat.h"
 #include "serve/json_body.h"
 #include "work/condition.h"
 
@@ -141,33 +142,15 @@ static json_t *describe_agent_sync(
         gateway_roster_missing(sources->roster));
 }
 
-/* 0 when the kernel does not say. */
-static json_int_t resident_bytes(void)
-{
-    long long total = 0;
-    long long resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL)
-        return 0;
-    char line[128] = "";
-    if (fgets(line, sizeof line, file) != NULL) {
-        char *end = line;
-        total = strtoll(line, &end, 10);
-        resident = strtoll(end, NULL, 10);
-    }
-    fclose(file);
-    return total > 0 ? resident * sysconf(_SC_PAGESIZE) : 0;
-}
-
 /* The heap is the allocator's: what it has from the kernel, and what of that is handed out. */
 static json_t *describe_memory(void)
 {
     struct mallinfo2 heap = mallinfo2();
     size_t total_bytes = heap.arena + heap.hblkhd;
     size_t used_bytes = heap.uordblks + heap.hblkhd;
-    return json_pack("{s:I, s:I, s:I, s:i, s:i}", "rss", resident_bytes(), "heapTotal",
-        (json_int_t)total_bytes, "heapUsed", (json_int_t)used_bytes, "external", 0, "arrayBuffers",
-        0);
+    return json_pack("{s:I, s:I, s:I, s:i, s:i}", "rss",
+        (json_int_t)process_resident_bytes(getpid()), "heapTotal", (json_int_t)total_bytes,
+        "heapUsed", (json_int_t)used_bytes, "external", 0, "arrayBuffers", 0);
 }
 
 static double uptime_s(const struct stats *stats)

@@ -1,23 +1,13 @@
 #include "serve/process_metrics.h"
 
 #include <dirent.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { MICROSECONDS = 1000 * 1000 };
+#include "base/process_stat.h"
 
-/* Places in the line of /proc/self/stat, counted from 1 (man 5 proc). */
-enum {
-    FIELD_FIRST_NUMBER = 4,
-    FIELD_THREADS = 20,
-    FIELD_START_TICKS = 22,
-    FIELD_VIRTUAL_BYTES = 23,
-    FIELD_RESIDENT_PAGES = 24,
-};
+enum { MICROSECONDS = 1000 * 1000 };
 
 static int64_t microseconds(struct timeval time)
 {
@@ -72,33 +62,17 @@ static int64_t start_time_us(int64_t start_ticks)
     return boot_us + start_ticks * (MICROSECONDS / sysconf(_SC_CLK_TCK));
 }
 
-static void take_stat(struct metrics *metrics, char *numbers)
-{
-    int64_t values[FIELD_RESIDENT_PAGES + 1] = {0};
-    for (int field = FIELD_FIRST_NUMBER; field <= FIELD_RESIDENT_PAGES; field++)
-        values[field] = strtoll(numbers, &numbers, 10);
-    metrics_set(metrics, METRIC_PROCESS_THREADS, NULL, values[FIELD_THREADS]);
-    metrics_set(metrics, METRIC_PROCESS_VIRTUAL_BYTES, NULL, values[FIELD_VIRTUAL_BYTES]);
-    metrics_set(metrics, METRIC_PROCESS_RESIDENT_BYTES, NULL,
-        values[FIELD_RESIDENT_PAGES] * sysconf(_SC_PAGESIZE));
-    /* Once: a clock that is set later does not change when the process began. */
-    if (metrics_cell(metrics, METRIC_PROCESS_START_TIME, 0, 0) == 0)
-        metrics_set(
-            metrics, METRIC_PROCESS_START_TIME, NULL, start_time_us(values[FIELD_START_TICKS]));
-}
-
 static void update_stat(struct metrics *metrics)
 {
-    char line[1024] = "";
-    FILE *file = fopen("/proc/self/stat", "re");
-    if (file == NULL)
+    struct process_stat stat;
+    if (process_stat_read(getpid(), &stat) != PROCESS_LIVES)
         return;
-    const char *read = fgets(line, sizeof line, file);
-    fclose(file);
-    /* The name may hold blanks and brackets; behind it come the state and the numbers. */
-    char *name_end = read != NULL ? strrchr(line, ')') : NULL;
-    if (name_end != NULL && strlen(name_end) > 3)
-        take_stat(metrics, name_end + 3);
+    metrics_set(metrics, METRIC_PROCESS_THREADS, NULL, stat.threads);
+    metrics_set(metrics, METRIC_PROCESS_VIRTUAL_BYTES, NULL, stat.virtual_bytes);
+    metrics_set(metrics, METRIC_PROCESS_RESIDENT_BYTES, NULL, stat.resident_bytes);
+    /* Once: a clock that is set later does not change when the process began. */
+    if (metrics_cell(metrics, METRIC_PROCESS_START_TIME, 0, 0) == 0)
+        metrics_set(metrics, METRIC_PROCESS_START_TIME, NULL, start_time_us(stat.start_ticks));
 }
 
 void process_metrics_update(struct metrics *metrics)

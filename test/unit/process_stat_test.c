@@ -1,4 +1,4 @@
-/* Lines of /proc/PID/stat, and which processes of a group still run. */
+/* Lines of /proc/PID/stat, memory, and which processes of a group still run. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,12 +25,17 @@ static void test_line(void **state)
         char line[256];
         struct process_stat stat;
         snprintf(line, sizeof line,
-            "77 %s S 1 66 55 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456789012 9 10\n", names[i]);
+            "77 %s S 1 66 55 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 44 0 123456789012 2199023255552 33 "
+            "18446744073709551615\n",
+            names[i]);
         assert_true(process_stat_parse(line, &stat));
         assert_int_equal(stat.state, 'S');
         assert_int_equal(stat.group, 66);
         assert_int_equal(stat.session, 55);
+        assert_int_equal(stat.threads, 44);
         assert_int_equal(stat.start_ticks, 123456789012);
+        assert_int_equal(stat.virtual_bytes, 2199023255552);
+        assert_int_equal(stat.resident_bytes, 33 * sysconf(_SC_PAGESIZE));
     }
 }
 
@@ -38,7 +44,9 @@ static void test_no_line(void **state)
     (void)state;
     static const char *const wrong[] = {"", "77", "77 (sh", "77 (sh)", "77 (sh) ", "77 (sh) S",
         "77 (sh) S 1 2 3", "77 (sh) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18",
-        "77 (sh) S 1 x 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20"};
+        "77 (sh) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20",
+        "77 (sh) S 1 x 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21",
+        "77 (sh) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 x"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         struct process_stat stat;
         assert_false(process_stat_parse(wrong[i], &stat));
@@ -58,6 +66,28 @@ static void test_ourselves(void **state)
     assert_int_equal(process_group_look(getpgrp(), getsid(0) + 1), PROCESS_GONE);
     assert_int_equal(process_stat_read(INT32_MAX, &stat), PROCESS_GONE);
     assert_int_equal(process_group_look(INT32_MAX, PROCESS_ANY_SESSION), PROCESS_GONE);
+}
+
+/* The kernel may leave out some pages of each processor. */
+static void test_what_we_take_up(void **state)
+{
+    (void)state;
+    enum { TAKEN_BYTES = 64 * 1024 * 1024, LEAST_SEEN_BYTES = TAKEN_BYTES / 2 };
+    struct process_stat before, after;
+    int64_t before_bytes = process_resident_bytes(getpid());
+    assert_true(before_bytes > 0);
+    assert_int_equal(process_stat_read(getpid(), &before), PROCESS_LIVES);
+    assert_true(before.threads >= 1);
+    void *memory = mmap(NULL, TAKEN_BYTES, PROT_READ | PROT_WRITE,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    assert_true(memory != MAP_FAILED);
+    int64_t after_bytes = process_resident_bytes(getpid());
+    assert_int_equal(process_stat_read(getpid(), &after), PROCESS_LIVES);
+    munmap(memory, TAKEN_BYTES);
+    assert_true(after_bytes >= before_bytes + LEAST_SEEN_BYTES);
+    assert_true(after.resident_bytes >= before.resident_bytes + LEAST_SEEN_BYTES);
+    assert_true(after.virtual_bytes >= before.virtual_bytes + TAKEN_BYTES);
+    assert_int_equal(process_resident_bytes(INT32_MAX), 0);
 }
 
 /* Waits for the end of a group whose leader is not reaped, looking again and again. */
@@ -94,6 +124,7 @@ int main(void)
         cmocka_unit_test(test_line),
         cmocka_unit_test(test_no_line),
         cmocka_unit_test(test_ourselves),
+        cmocka_unit_test(test_what_we_take_up),
         cmocka_unit_test(test_member_that_outlives_its_leader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
