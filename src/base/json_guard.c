@@ -9,6 +9,9 @@
 /* How much longer repairs may make a text; more than that is no text but binary data. */
 enum { REPAIR_GROWTH_BYTES = 1024 * 1024, ESCAPE_BYTES = 6 };
 
+/* The largest time that a JavaScript date can hold; a double and an int64_t hold it exactly. */
+static const double LATEST_TIME_MS = 8.64e15;
+
 /* One pass over the bytes. What lies before kept_from is in repaired already. */
 struct scan {
     const char *bytes;
@@ -216,6 +219,16 @@ bool json_guard_number(const json_t *json, double least, double most, double *nu
     if (!isfinite(value) || value < least || value > most)
         return false;
     *number = value;
+    return true;
+}
+
+bool json_guard_time_ms(const json_t *object, const char *key, int64_t least_ms, int64_t *time_ms)
+{
+    double number;
+    const json_t *json = json_object_get(object, key);
+    if (!json_guard_number(json, (double)least_ms, LATEST_TIME_MS, &number))
+        return false;
+    *time_ms = (int64_t)number;
     return true;
 }
 

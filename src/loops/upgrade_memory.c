@@ -15,19 +15,15 @@
 
 enum { FILE_BYTES_MAX = 4096 };
 
-static const double LATEST_TIME_MS = 8.64e15;
 static const char file_name[] = "upgrade.json";
 
 static void read_document(const json_t *document, struct upgrade_memory *memory)
 {
-    double initiated_at_ms;
     const char *openclaw = json_guard_string(document, "fromOpenclaw");
     const char *runtime = json_guard_string(document, "fromRuntime");
     if (openclaw == NULL || runtime == NULL ||
-        !json_guard_number(
-            json_object_get(document, "initiatedAt"), 1, LATEST_TIME_MS, &initiated_at_ms))
+        !json_guard_time_ms(document, "initiatedAt", 1, &memory->initiated_at_ms))
         return;
-    memory->initiated_at_ms = (int64_t)initiated_at_ms;
     text_copy(memory->from_openclaw, sizeof memory->from_openclaw, openclaw);
     text_copy(memory->from_runtime, sizeof memory->from_runtime, runtime);
 }

@@ -9,8 +9,6 @@
 #include "base/json_write.h"
 #include "base/text.h"
 
-static const double LATEST_TIME_MS = 8.64e15;
-
 char *spool_record_write(const struct spool_record *record, const char *account_id)
 {
     json_t *document = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:s}",
@@ -33,25 +31,19 @@ static bool copy_field(char field[static ID_BYTES], const json_t *document, cons
     return value != NULL && text_copy(field, ID_BYTES, value);
 }
 
+/* Into a record of zeros, which stand for what the document lacks. */
 static bool read_numbers(const json_t *document, struct spool_record *record)
 {
-    double created_at_ms;
     double runs;
-    double failing_ms = 0;
-    double error_ms = 0;
     double timeouts = 0;
-    if (!json_guard_number(
-            json_object_get(document, "createdAt"), 0, LATEST_TIME_MS, &created_at_ms) ||
+    if (!json_guard_time_ms(document, "createdAt", 0, &record->created_at_ms) ||
         !json_guard_number(json_object_get(document, "runs"), 0, INT_MAX, &runs))
         return false;
-    json_guard_number(json_object_get(document, "failingMs"), 0, LATEST_TIME_MS, &failing_ms);
-    json_guard_number(json_object_get(document, "errorMs"), 0, LATEST_TIME_MS, &error_ms);
+    json_guard_time_ms(document, "failingMs", 0, &record->failing_ms);
+    json_guard_time_ms(document, "errorMs", 0, &record->error_ms);
     json_guard_number(json_object_get(document, "timeouts"), 0, INT_MAX, &timeouts);
-    record->created_at_ms = (int64_t)created_at_ms;
-    record->error_ms = (int64_t)error_ms;
     record->timeouts = (unsigned)timeouts;
     record->runs = (unsigned)runs;
-    record->failing_ms = (int64_t)failing_ms;
     return true;
 }
 

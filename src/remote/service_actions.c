@@ -5,9 +5,6 @@
 
 #include "base/json_guard.h"
 
-/* The largest time a JavaScript date can hold, in milliseconds. */
-static const double LATEST_TIME_MS = 8.64e15;
-
 void notification_page_fini(struct notification_page *page)
 {
     free(page->rows);
@@ -19,13 +16,12 @@ static bool read_row(const json_t *item, struct notification_row *row)
 {
     const char *id = json_guard_string(item, "_id");
     const char *agent_id = json_guard_string(item, "recipientId");
-    double created_at_ms = 0;
     if (id == NULL || !id_is_valid(id) || agent_id == NULL || !id_is_valid(agent_id))
         return false;
-    json_guard_number(json_object_get(item, "createdAt"), 0, LATEST_TIME_MS, &created_at_ms);
     text_copy(row->id, sizeof row->id, id);
     text_copy(row->agent_id, sizeof row->agent_id, agent_id);
-    row->created_at_ms = (int64_t)created_at_ms;
+    row->created_at_ms = 0;
+    json_guard_time_ms(item, "createdAt", 0, &row->created_at_ms);
     return true;
 }
 

@@ -3,8 +3,6 @@
 #include "base/json_guard.h"
 #include "base/text.h"
 
-static const double LATEST_TIME_MS = 8.64e15;
-
 static json_t *pack_report(const struct runtime_report *report)
 {
     return json_pack("{s:s, s:s, s:s, s:I, s:s*, s:s}", "dropletId", report->droplet_id,
@@ -37,19 +35,16 @@ enum convex_outcome service_take_restart_request(
 
 static void read_upgrade(const json_t *value, struct upgrade *upgrade)
 {
-    double initiated_at_ms = 0;
     const char *openclaw = json_guard_string(value, "targetOpenclawVersion");
     const char *runtime = json_guard_string(value, "targetRuntimeVersion");
     const char *strategy = json_guard_string(value, "strategy");
     *upgrade = (struct upgrade){0};
     if (openclaw == NULL || runtime == NULL || strategy == NULL ||
-        !json_guard_number(
-            json_object_get(value, "initiatedAt"), 1, LATEST_TIME_MS, &initiated_at_ms))
+        !json_guard_time_ms(value, "initiatedAt", 1, &upgrade->initiated_at_ms))
         return;
     text_copy(upgrade->openclaw, sizeof upgrade->openclaw, openclaw);
     text_copy(upgrade->runtime, sizeof upgrade->runtime, runtime);
     text_copy(upgrade->strategy, sizeof upgrade->strategy, strategy);
-    upgrade->initiated_at_ms = (int64_t)initiated_at_ms;
 }
 
 enum convex_outcome service_pending_upgrade(

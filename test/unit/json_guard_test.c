@@ -194,6 +194,46 @@ static void test_number_is_checked_against_its_range(void **state)
     json_decref(value);
 }
 
+static void test_time_is_within_what_dates_hold(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json;
+        int64_t least_ms;
+        int64_t time_ms; /* -1: none */
+    } cases[] = {
+        {"{\"at\":0}", 0, 0},
+        {"{\"at\":-0.0}", 0, 0},
+        {"{\"at\":0.5}", 0, 0},
+        {"{\"at\":-0.5}", 0, -1},
+        {"{\"at\":0}", 1, -1},
+        {"{\"at\":0.999}", 1, -1},
+        {"{\"at\":1}", 1, 1},
+        {"{\"at\":1700000000123.75}", 1, INT64_C(1700000000123)},
+        {"{\"at\":1.7e12}", 1, INT64_C(1700000000000)},
+        {"{\"at\":8640000000000000}", 0, INT64_C(8640000000000000)},
+        {"{\"at\":8640000000000001}", 0, -1},
+        {"{\"at\":1e300}", 0, -1},
+        {"{\"at\":\"1\"}", 0, -1},
+        {"{\"at\":null}", 0, -1},
+        {"{\"at\":[1]}", 0, -1},
+        {"{\"then\":1}", 0, -1},
+        {"[1]", 0, -1},
+        {"1", 0, -1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        json_t *value = json_fixture_must_load(cases[i].json);
+        int64_t time_ms = -1;
+        bool read = json_guard_time_ms(value, "at", cases[i].least_ms, &time_ms);
+        if (read != (cases[i].time_ms >= 0) || time_ms != cases[i].time_ms)
+            fail_msg("case %zu: %lld", i, (long long)time_ms);
+        json_decref(value);
+    }
+    int64_t untouched_ms = 5;
+    assert_false(json_guard_time_ms(NULL, "at", 0, &untouched_ms));
+    assert_int_equal(untouched_ms, 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_every_truncation_is_refused),
         cmocka_unit_test(test_errors_tell_the_place_and_never_the_content),
         cmocka_unit_test(test_number_is_checked_against_its_range),
+        cmocka_unit_test(test_time_is_within_what_dates_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
