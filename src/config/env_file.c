@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/file_read.h"
 #include "base/text.h"
-#include "config/file.h"
 
 /* Beyond these it is some other file, and saying more about it helps nobody. */
 enum { ENTRIES_MAX = 4096, WRONG_LINES_MAX = 20, QUOTED_PATH_BYTES = 256 };

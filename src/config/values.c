@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/file_read.h"
 #include "base/redact.h"
 #include "base/text.h"
-#include "config/file.h"
 #include "config/rules.h"
 
 enum { VALUE_FILE_BYTES_MAX = 16 * 1024, FILE_NAME_BYTES = 64 };

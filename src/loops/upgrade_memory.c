@@ -7,11 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file_read.h"
 #include "base/file_replace.h"
 #include "base/json_guard.h"
 #include "base/json_write.h"
 #include "base/text.h"
-#include "config/file.h"
 
 enum { FILE_BYTES_MAX = 4096 };
 

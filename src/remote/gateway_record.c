@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file_read.h"
 #include "base/file_replace.h"
 #include "base/json_guard.h"
 #include "base/process_stat.h"
 #include "base/text.h"
-#include "config/file.h"
 
 enum {
     FILE_BYTES_MAX = 1024,

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file_read.h"
 #include "config/config.h"
 #include "config/env_file.h"
-#include "config/file.h"
 #include "config/option_value.h"
 #include "config/options.h"
 #include "config/usage.h"

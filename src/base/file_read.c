@@ -1,4 +1,4 @@
-#include "config/file.h"
+#include "base/file_read.h"
 
 #include <assert.h>
 #include <errno.h>

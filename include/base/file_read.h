@@ -1,6 +1,6 @@
 /* Small files read as a whole. */
-#ifndef CONFIG_FILE_H
-#define CONFIG_FILE_H
+#ifndef BASE_FILE_READ_H
+#define BASE_FILE_READ_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,10 +14,9 @@ struct file_content {
 };
 
 /*
- * Reads the whole file at path, a regular one or a pipe; a pipe that nobody writes to
- * is empty. Errors: ERROR_SYSTEM, ERROR_TOO_LARGE for
- * more than limit_bytes, ERROR_NO_MEMORY; the text names the path, and nothing is to be freed.
- * Blocks as the file does. Any thread.
+ * Reads the whole file at path, a regular one or a pipe; a pipe that nobody writes to is empty.
+ * Errors: ERROR_SYSTEM, ERROR_TOO_LARGE for more than limit_bytes, ERROR_NO_MEMORY; the text names
+ * the path, and nothing is to be freed. Blocks as the file does. Any thread.
  */
 int file_read(
     const char *path, size_t limit_bytes, struct file_content *content, struct error *error);
