@@ -3,8 +3,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -13,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/sync.h"
+#include "base/fd_wait.h"
 
 static bool is_named(const char *variable, const char *name)
 {
@@ -152,30 +150,13 @@ err_after_pipe:
     return result == ENOMEM ? ERROR_NO_MEMORY : ERROR_SYSTEM;
 }
 
-static int poll_until(struct pollfd *fds, nfds_t count, int64_t deadline_ms)
-{
-    for (;;) {
-        int wait_ms = -1;
-        if (deadline_ms != SYNC_NO_DEADLINE) {
-            int64_t left_ms = deadline_ms - clock_monotonic_ms();
-            wait_ms = left_ms < 0 ? 0 : left_ms > INT_MAX ? INT_MAX : (int)left_ms;
-        }
-        int ready = poll(fds, count, wait_ms);
-        if (ready > 0)
-            return ready;
-        assert(ready == 0 || errno == EINTR);
-        if (ready == 0 && wait_ms != INT_MAX)
-            return 0;
-    }
-}
-
 int child_wait(const struct child *child, int64_t deadline_ms, int stop_fd)
 {
     struct pollfd fds[] = {
         {.fd = child->pid_fd, .events = POLLIN},
         {.fd = stop_fd, .events = POLLIN},
     };
-    if (poll_until(fds, 2, deadline_ms) == 0)
+    if (fd_wait(fds, 2, deadline_ms) == 0)
         return ERROR_TIMEOUT;
     return fds[0].revents != 0 ? 0 : ERROR_INTERRUPTED;
 }
@@ -224,7 +205,7 @@ static int collect(const struct child *child, int64_t deadline_ms, int stop_fd, 
         {.fd = child->output_fd, .events = POLLIN},
     };
     for (;;) {
-        if (poll_until(fds, 3, deadline_ms) == 0 || clock_monotonic_ms() >= deadline_ms)
+        if (fd_wait(fds, 3, deadline_ms) == 0 || clock_monotonic_ms() >= deadline_ms)
             return ERROR_TIMEOUT;
         if (fds[1].revents != 0)
             return ERROR_INTERRUPTED;

@@ -1,9 +1,5 @@
 #include "remote/gateway_process.h"
 
-#include <assert.h>
-#include <errno.h>
-#include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +8,7 @@
 
 #include "base/backoff.h"
 #include "base/clock.h"
+#include "base/fd_wait.h"
 #include "base/line_splitter.h"
 #include "base/log.h"
 #include "base/process_stat.h"
@@ -139,28 +136,10 @@ static void note_exit(struct gateway_process *process, const struct child_exit *
     mutex_unlock(&process->lock);
 }
 
-/* Until fds have something to say or deadline_ms has come (SYNC_NO_DEADLINE: never). */
-static void poll_until(struct pollfd *fds, nfds_t count, int64_t deadline_ms)
-{
-    int wait_ms = -1;
-    if (deadline_ms != SYNC_NO_DEADLINE) {
-        int64_t left_ms = deadline_ms - clock_monotonic_ms();
-        wait_ms = left_ms < 0 ? 0 : left_ms > INT_MAX ? INT_MAX : (int)left_ms;
-    }
-    int ready = poll(fds, count, wait_ms);
-    assert(ready >= 0 || errno == EINTR);
-    (void)ready;
-}
-
 /* Whether the stop begins within wait_ms. */
 static bool stops_within(struct gateway_process *process, int64_t wait_ms)
 {
-    int64_t deadline_ms = clock_monotonic_ms() + wait_ms;
-    struct pollfd stop = {.fd = process->stop_fd, .events = POLLIN};
-    do
-        poll_until(&stop, 1, deadline_ms);
-    while (stop.revents == 0 && clock_monotonic_ms() < deadline_ms);
-    return stop.revents != 0;
+    return fd_wait_readable(process->stop_fd, wait_ms);
 }
 
 static void log_line(void *context, const char *line)
@@ -239,7 +218,7 @@ static void watch_child(struct gateway_process *process)
     while (fds[0].revents == 0 && fds[1].revents == 0) {
         look_whether_it_accepts(process, &accepting);
         fds[3].fd = accepting ? -1 : process->probe.fd;
-        poll_until(fds, 4, accepting ? SYNC_NO_DEADLINE : process->probe.due_ms);
+        fd_wait(fds, 4, accepting ? SYNC_NO_DEADLINE : process->probe.due_ms);
         /* A child may close its output and go on. */
         if (fds[2].revents != 0 && !pass_on_output(process))
             fds[2].fd = -1;
@@ -266,7 +245,7 @@ static bool wait_for_group(struct gateway_process *process, int64_t deadline_ms)
             return false;
         int64_t look_at_ms = leader_ended ? now_ms + LOOK_AGAIN_MS : deadline_ms;
         fds[0].fd = leader_ended ? -1 : process->child.pid_fd;
-        poll_until(fds, 2, look_at_ms < deadline_ms ? look_at_ms : deadline_ms);
+        fd_wait(fds, 2, look_at_ms < deadline_ms ? look_at_ms : deadline_ms);
         if (fds[1].revents != 0 && !pass_on_output(process))
             fds[1].fd = -1;
     }

@@ -4,12 +4,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fd_wait.h"
 #include "base/file_read.h"
 #include "base/file_replace.h"
 #include "base/json_guard.h"
@@ -134,20 +134,13 @@ enum process_presence gateway_record_look(const struct gateway_record *record)
         record->pid, leader == PROCESS_LIVES ? PROCESS_ANY_SESSION : record->session);
 }
 
-/* Whether stop_fd became readable within the time. */
-static bool stops_within(int stop_fd, int wait_ms)
-{
-    struct pollfd stop = {.fd = stop_fd, .events = POLLIN};
-    return poll(&stop, 1, wait_ms) > 0;
-}
-
 /* Waits no longer than for the deadline, or the stop. */
 static bool is_gone_by(const struct gateway_record *record, int64_t deadline_ms, int stop_fd)
 {
     bool gone;
     while (
         !(gone = gateway_record_look(record) == PROCESS_GONE) && clock_monotonic_ms() < deadline_ms)
-        if (stops_within(stop_fd, LOOK_AGAIN_MS))
+        if (fd_wait_readable(stop_fd, LOOK_AGAIN_MS))
             break;
     return gone;
 }
@@ -167,5 +160,5 @@ bool gateway_record_end(const struct gateway_record *record, int64_t limit_ms, i
 {
     if (end_with(record, SIGTERM, limit_ms, stop_fd))
         return true;
-    return !stops_within(stop_fd, 0) && end_with(record, SIGKILL, KILL_LIMIT_MS, -1);
+    return !fd_wait_readable(stop_fd, 0) && end_with(record, SIGKILL, KILL_LIMIT_MS, -1);
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -208,14 +209,26 @@ static void test_others_with_the_same_number_are_left_alone(void **state)
     assert_int_equal(child_wait(&fixture->child, clock_monotonic_ms() + 100, -1), ERROR_TIMEOUT);
 }
 
-/* Not to be allowed it is what happens to a process that has used up its descriptors. */
+/* The least number that a descriptor opened now would have. */
+static rlim_t next_fd(void)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    close(fd);
+    return (rlim_t)fd;
+}
+
+/*
+ * Not to be allowed it is what happens to a process that has used up its descriptors; those that it
+ * has go on to work.
+ */
 static void allow_to_open(bool allowed)
 {
     static struct rlimit before;
     if (!allowed)
         assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     const struct rlimit limit = {
-        .rlim_cur = allowed ? before.rlim_cur : 0, .rlim_max = before.rlim_max};
+        .rlim_cur = allowed ? before.rlim_cur : next_fd(), .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
