@@ -1,29 +1,26 @@
-/* Arguments, settings, signals: starts the runtime, waits for a signal, stops it. */
+/* Arguments and settings: starts the runtime, waits for its end, stops it. Or does as told. */
 #include <errno.h>
 #include <jansson.h>
 #include <malloc.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/json_guard.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/redact.h"
 #include "command/doctor.h"
 #include "command/healthcheck.h"
+#include "command/print.h"
 #include "command/spool_command.h"
 #include "config/config.h"
 #include "config/usage.h"
-#include "reload.h"
 #include "runtime.h"
+#include "signals.h"
 
 static const char component[] = "Runtime";
 
@@ -34,63 +31,6 @@ static const char component[] = "Runtime";
  */
 enum { MALLOC_ARENAS = 2, LARGE_BUFFER_BYTES = 128 * 1024 };
 
-/* What signals act on. */
-struct running {
-    int signal_fd;
-    struct runtime *runtime;
-    const struct config *config;
-    const struct config_source *source;
-};
-
-static void read_settings_again(const struct running *running)
-{
-    char state[64];
-    /* systemd takes the reload for done when it hears READY=1 with a later time (sd_notify(3)). */
-    snprintf(
-        state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_monotonic_us());
-    notify_send(state, NOTIFY_LIMIT_MS);
-    reload_settings(running->runtime, running->config, running->source);
-    notify_send("READY=1", NOTIFY_LIMIT_MS);
-}
-
-static void log_work(const struct running *running)
-{
-    runtime_log_work(running->runtime);
-}
-
-static void toggle_hold(const struct running *running)
-{
-    runtime_toggle_hold(running->runtime);
-}
-
-/* What each signal does that does not end the run. */
-static const struct signal_action {
-    int number;
-    void (*act)(const struct running *running);
-} signal_actions[] = {
-    {SIGHUP, read_settings_again},
-    {SIGUSR1, log_work},
-    {SIGUSR2, toggle_hold},
-};
-
-enum { SIGNAL_ACTIONS = sizeof signal_actions / sizeof signal_actions[0] };
-
-static void fill_ending_signals(sigset_t *ending)
-{
-    sigemptyset(ending);
-    sigaddset(ending, SIGTERM);
-    sigaddset(ending, SIGINT);
-}
-
-static void block_signals(void)
-{
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, NULL);
-    /* If it were inherited as ignored, the kernel would reap our children before we do. */
-    signal(SIGCHLD, SIG_DFL);
-}
-
 /* The health server's connections, up to 1,024, must not use up what the workers need. */
 static void raise_descriptor_limit(void)
 {
@@ -99,81 +39,6 @@ static void raise_descriptor_limit(void)
         return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-static int open_signals(void)
-{
-    sigset_t waited_for;
-    fill_ending_signals(&waited_for);
-    for (size_t i = 0; i < SIGNAL_ACTIONS; i++)
-        sigaddset(&waited_for, signal_actions[i].number);
-    return signalfd(-1, &waited_for, SFD_CLOEXEC);
-}
-
-/* False when the signal has no action: it ends the run. */
-static bool act_on_signal(const struct running *running, int number)
-{
-    for (size_t i = 0; i < SIGNAL_ACTIONS; i++)
-        if (signal_actions[i].number == number) {
-            signal_actions[i].act(running);
-            return true;
-        }
-    return false;
-}
-
-/* Does what is due by the clock; how long it may be until the next time, in milliseconds. */
-static int do_what_is_due(struct runtime *runtime)
-{
-    int64_t watchdog_ms = notify_watchdog_ms();
-    int64_t wait_ms = log_write_repeats();
-    if (watchdog_ms > 0 && runtime_is_alive(runtime))
-        notify_send("WATCHDOG=1", 0);
-    return (int)(watchdog_ms > 0 && watchdog_ms < wait_ms ? watchdog_ms : wait_ms);
-}
-
-/* What ends the run: a signal's number, or 0 when the runtime itself asks for it. */
-static int wait_for_end(const struct running *running)
-{
-    struct pollfd sources[] = {
-        {.fd = running->signal_fd, .events = POLLIN},
-        {.fd = runtime_stop_fd(running->runtime), .events = POLLIN},
-    };
-    struct signalfd_siginfo info = {0};
-    for (;;) {
-        if (poll(sources, 2, do_what_is_due(running->runtime)) <= 0)
-            continue;
-        if (sources[0].revents == 0)
-            break;
-        if (read(running->signal_fd, &info, sizeof info) == sizeof info &&
-            !act_on_signal(running, (int)info.ssi_signo))
-            break;
-    }
-    return sources[0].revents != 0 ? (int)info.ssi_signo : 0;
-}
-
-/* The stop that the backend asked for leaves a supervisor its first signal: it means that stop. */
-static volatile sig_atomic_t signals_that_change_nothing;
-
-static void exit_at_once(int number)
-{
-    if (signals_that_change_nothing > 0) {
-        signals_that_change_nothing--;
-        return;
-    }
-    /* Past every hook: what is still open belongs to the stop that is being cut short. */
-    syscall(SYS_exit_group, 128 + number);
-}
-
-/* During the stop a second signal ends the process without further ado; others wait for nobody. */
-static void watch_for_second_signal(bool first_came)
-{
-    sigset_t ending;
-    signals_that_change_nothing = first_came ? 0 : 1;
-    fill_ending_signals(&ending);
-    struct sigaction action = {.sa_handler = exit_at_once};
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    pthread_sigmask(SIG_UNBLOCK, &ending, NULL);
 }
 
 static void announce(const struct config *config)
@@ -216,15 +81,14 @@ static int run_with_signals(
     }
     log_info(component, "Runtime service started successfully");
     notify_send("READY=1", NOTIFY_LIMIT_MS);
-    const struct running running = {
-        .signal_fd = signal_fd, .runtime = runtime, .config = config, .source = source};
-    int number = wait_for_end(&running);
+    const struct signals_targets targets = {.runtime = runtime, .config = config, .source = source};
+    int number = signals_wait_for_end(signal_fd, &targets);
     notify_send("STOPPING=1", 0);
     log_info(component, "Shutting down... (%s)",
         number == SIGTERM  ? "SIGTERM"
         : number == SIGINT ? "SIGINT"
                            : "asked for by the backend");
-    watch_for_second_signal(number != 0);
+    signals_watch_for_second(number != 0);
     runtime_stop(runtime);
     log_info(component, "Shutdown complete");
     return EX_OK;
@@ -232,13 +96,13 @@ static int run_with_signals(
 
 static int run(const struct config *config, const struct config_source *source)
 {
-    block_signals();
+    int signal_fd;
+    struct error error;
+    signals_block();
     raise_descriptor_limit();
     announce(config);
-    /* Before the threads, which may use up the descriptors: nothing else would end the process. */
-    int signal_fd = open_signals();
-    if (signal_fd < 0) {
-        log_error(component, "Fatal error: no descriptor for signals: %s", strerror(errno));
+    if (signals_open(&signal_fd, &error) != 0) {
+        log_error(component, "Fatal error: %s", error.text);
         return EX_OSERR;
     }
     int status = run_with_signals(config, source, signal_fd);
@@ -246,26 +110,33 @@ static int run(const struct config *config, const struct config_source *source)
     return status;
 }
 
-static int check_config(const struct config *config)
+/* Frees the text. */
+static int print(struct text *text)
+{
+    int status = print_text(text);
+    text_fini(text);
+    return status;
+}
+
+static int print_settings(const struct config *config)
 {
     struct text text = {0};
     config_describe(config, &text);
-    int result = text.failed ? EX_OSERR : EX_OK;
-    if (!text.failed)
-        fputs(text.data, stdout);
-    text_fini(&text);
-    return result;
+    return print(&text);
 }
 
 static int print_usage(void)
 {
     struct text text = {0};
     usage_append(&text);
-    int result = text.failed ? EX_OSERR : EX_OK;
-    if (!text.failed)
-        fputs(text.data, stdout);
-    text_fini(&text);
-    return result;
+    return print(&text);
+}
+
+static int print_version(void)
+{
+    struct text text = {0};
+    text_append(&text, "mission-control-runtime " MISSION_CONTROL_VERSION "\n");
+    return print(&text);
 }
 
 static int act(const struct arguments *arguments, const struct config *config,
@@ -275,7 +146,7 @@ static int act(const struct arguments *arguments, const struct config *config,
     signal(SIGPIPE, SIG_IGN);
     switch (arguments->action) {
     case ARGUMENTS_CHECK_CONFIG:
-        return check_config(config);
+        return print_settings(config);
     case ARGUMENTS_HEALTHCHECK:
         return command_healthcheck(config);
     case ARGUMENTS_DOCTOR:
@@ -318,10 +189,8 @@ int main(int argc, char **argv)
     }
     if (arguments.action == ARGUMENTS_HELP)
         return print_usage();
-    if (arguments.action == ARGUMENTS_VERSION) {
-        printf("mission-control-runtime %s\n", MISSION_CONTROL_VERSION);
-        return EX_OK;
-    }
+    if (arguments.action == ARGUMENTS_VERSION)
+        return print_version();
     int status = with_config(&arguments);
     log_flush();
     redact_forget_all();

@@ -17,7 +17,6 @@
 enum {
     VARIABLES = 64,
     VARIABLE_BYTES = 512,
-    WORDS = 16, /* of a command line */
     CALL_TIMEOUT_MS = 30000,
     ANSWER_LIMIT_BYTES = 64 << 20
 };
@@ -168,25 +167,33 @@ static void set_runtime(struct environment *environment, const struct world *wor
     set_format(environment, "STATE_DIR=%s/state", world->folder);
 }
 
+/* How the program at path is started; returns how many words of argv that takes. */
+static size_t begin_argv(const struct world *world, const char *path, const char *argv[])
+{
+    size_t count = 0;
+    if (world->output_is_full) {
+        argv[count++] = "/bin/sh";
+        argv[count++] = "-c";
+        argv[count++] = "exec \"$0\" \"$@\" >/dev/full";
+    }
+    argv[count++] = path;
+    return count;
+}
+
 void world_launch(struct world *world, struct process *process, const char *const settings[],
     const char *const arguments[])
 {
+    enum { MOST_ARGUMENTS = 14 };
     struct environment *environment = calloc(1, sizeof *environment);
     assert_non_null(environment);
     char path[256];
-    const char *argv[WORDS + 1] = {path};
-    size_t words = 1;
-    if (world->standard_output != NULL) {
-        static const char run[] = "exec \"$@\" >\"$0\"";
-        const char *const shell[] = {"/bin/sh", "-c", run, world->standard_output, path};
-        memcpy(argv, shell, sizeof shell);
-        words = sizeof shell / sizeof shell[0];
-    }
+    const char *argv[MOST_ARGUMENTS + 5] = {NULL};
+    size_t count = begin_argv(world, path, argv);
     set_runtime(environment, world);
     for (size_t i = 0; settings != NULL && settings[i] != NULL; i++)
         set_variable(environment, settings[i]);
-    for (; arguments != NULL && *arguments != NULL && words < WORDS; arguments++)
-        argv[words++] = *arguments;
+    for (size_t i = 0; arguments != NULL && arguments[i] != NULL && i < MOST_ARGUMENTS; i++)
+        argv[count++] = arguments[i];
     program_path(path, sizeof path,
         world->runtime_program != NULL ? world->runtime_program : "mission-control-runtime");
     process_end(process);

@@ -18,7 +18,7 @@ struct world {
     char folder[256];
     char url[128];               /* of the sandbox, without a slash at its end */
     const char *runtime_program; /* in the build folder; NULL: mission-control-runtime */
-    const char *standard_output; /* of programs launched from now on; NULL: collected */
+    bool output_is_full;         /* what is launched cannot write to its standard output */
     struct process sandbox;
     struct process runtime;
     struct process second; /* another runtime beside it */
