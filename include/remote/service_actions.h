@@ -2,6 +2,7 @@
 #ifndef REMOTE_SERVICE_ACTIONS_H
 #define REMOTE_SERVICE_ACTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,6 +48,12 @@ struct delivery_context {
 enum convex_outcome delivery_context_read(
     json_t *value, struct delivery_context *context, struct error *error);
 void delivery_context_fini(struct delivery_context *context);
+
+/* Whether the notification has ended: it is gone, or somebody has marked it as delivered. Pure. */
+bool delivery_context_is_over(const struct delivery_context *context);
+
+/* Whether the notification names a task that is no longer there. Pure. */
+bool delivery_context_task_is_gone(const struct delivery_context *context);
 
 /*
  * Each call blocks as convex_call does and returns its outcome; on anything but CONVEX_SUCCESS

@@ -25,8 +25,8 @@ void loop_guard_destroy(struct loop_guard *guard);
 /*
  * Judges the notification of context, addressed to agent_id. *reason becomes a fixed word when it
  * has to be skipped, NULL when it is to be delivered. Returns CONVEX_SUCCESS, or why the backend
- * could not be asked, with *error. May block for as many calls as the chain is long, at most
- * max_hops + 1. Any thread.
+ * could not be asked, with *error; never CONVEX_FUNCTION_ERROR, which is an end of the chain. May
+ * block for as many calls as the chain is long, at most max_hops + 1. Any thread.
  */
 enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct service *service,
     const char *agent_id, const struct delivery_context *context, const char **reason,

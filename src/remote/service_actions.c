@@ -69,6 +69,17 @@ void delivery_context_fini(struct delivery_context *context)
     *context = (struct delivery_context){0};
 }
 
+bool delivery_context_is_over(const struct delivery_context *context)
+{
+    return json_is_null(context->value) ||
+           json_is_number(json_object_get(context->notification, "deliveredAt"));
+}
+
+bool delivery_context_task_is_gone(const struct delivery_context *context)
+{
+    return context->task == NULL && json_guard_string(context->notification, "taskId") != NULL;
+}
+
 static const json_t *object_or_null(const json_t *parent, const char *key)
 {
     const json_t *found = json_object_get(parent, key);

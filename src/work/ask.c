@@ -1,4 +1,5 @@
-#include "attempt.h"
+#include "ask.h"
+
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/log.h"

@@ -2,7 +2,6 @@
 
 #include "base/backoff.h"
 #include "base/clock.h"
-#include "base/json_guard.h"
 #include "base/log.h"
 
 static const char component[] = "Delivery";
@@ -121,20 +120,90 @@ bool attempt_is_hopeless(struct attempt *attempt, struct failing *failing, int64
     return failing->total_ms >= attempt->deliver->config->delivery_give_up_after_ms;
 }
 
-bool context_is_over(const struct delivery_context *context)
+/*
+ * The backend refused the stage for too long. What it could not be told goes to dead/: a reply, or
+ * the whole end.
+ */
+static struct finish give_up(struct attempt *attempt, enum entry_stage stage)
 {
-    return json_is_null(context->value) ||
-           json_is_number(json_object_get(context->notification, "deliveredAt"));
+    struct entry *entry = attempt->entry;
+    attempt->note = "refused_for_too_long";
+    entry->verdict = VERDICT_DEAD;
+    attempt_forget_failures(attempt);
+    if (stage == STAGE_WRITTEN)
+        return attempt_go_on(STAGE_SETTLED);
+    if (stage == STAGE_KNOWN) {
+        text_copy(entry->failure, sizeof entry->failure, "the backend refused it for too long");
+        return attempt_go_on(entry->task_id[0] != '\0' ? STAGE_GIVING_UP : STAGE_SETTLED);
+    }
+    entry->untold = true;
+    return attempt_go_on(STAGE_WRITTEN);
 }
 
-bool context_task_is_gone(const struct delivery_context *context)
+/* While polls fail as well, it is not this notification that the backend refuses. */
+static bool is_refused_for_too_long(struct attempt *attempt)
 {
-    return context->task == NULL && json_guard_string(context->notification, "taskId") != NULL;
+    struct failing *errors = &attempt->entry->errors;
+    if (atomic_load(&attempt->deliver->stats->consecutive_poll_failures) > 0) {
+        errors->going_on = false;
+        return false;
+    }
+    return attempt_is_hopeless(attempt, errors, clock_monotonic_ms());
 }
 
-struct finish attempt_backend_failed(struct attempt *attempt, enum entry_stage stage,
+/* The backend has it as delivered, or no longer at all: by us, if only the mark was missing. */
+static struct finish is_over(struct attempt *attempt, enum entry_stage stage)
+{
+    if (stage != STAGE_WRITTEN)
+        return attempt_settle(attempt, VERDICT_SKIPPED, "ended_elsewhere");
+    attempt->entry->marked = true;
+    return attempt_go_on(STAGE_SETTLED);
+}
+
+/* The context can be read: what does it say about the stage that failed? */
+static struct finish judge_by_context(struct attempt *attempt, enum entry_stage stage,
+    const struct delivery_context *context, const struct error *error)
+{
+    const char *class = attempt_backend_failure(CONVEX_FUNCTION_ERROR);
+    bool gone = context->agent == NULL || delivery_context_task_is_gone(context);
+    if (delivery_context_is_over(context))
+        return is_over(attempt, stage);
+    if (stage == STAGE_KNOWN) /* what failed was to read it */
+        return attempt_again(attempt, class, stage, 0, 0, error);
+    if (stage != STAGE_WRITTEN && gone)
+        return attempt_mark_as(
+            attempt, VERDICT_DEAD, context->agent == NULL ? "agent_gone" : "task_gone");
+    if (is_refused_for_too_long(attempt))
+        return give_up(attempt, stage);
+    return attempt_again(attempt, class, stage, 0, 0, error);
+}
+
+/*
+ * A function error says nothing reliable in words (production hides them), so what became of the
+ * notification is read from its context.
+ */
+static struct finish function_failed(
+    struct attempt *attempt, enum entry_stage stage, const struct error *error)
+{
+    struct delivery_context context;
+    struct error unused;
+    const char *id = attempt->entry->item.id;
+    enum convex_outcome outcome = service_get_delivery(&attempt->service, id, &context, &unused);
+    if (outcome == CONVEX_FUNCTION_ERROR && is_refused_for_too_long(attempt))
+        return give_up(attempt, stage);
+    if (outcome != CONVEX_SUCCESS)
+        return attempt_again(
+            attempt, attempt_backend_failure(CONVEX_FUNCTION_ERROR), stage, 0, 0, error);
+    struct finish finish = judge_by_context(attempt, stage, &context, error);
+    delivery_context_fini(&context);
+    return finish;
+}
+
+struct finish attempt_call_failed(struct attempt *attempt, enum entry_stage stage,
     enum convex_outcome outcome, const struct error *error)
 {
+    if (outcome == CONVEX_FUNCTION_ERROR)
+        return function_failed(attempt, stage, error);
     if (outcome == CONVEX_ABORTED)
         return attempt_put_back(stage);
     attempt->entry->errors.going_on = false;

@@ -70,30 +70,13 @@ void attempt_forget_failures(struct attempt *attempt);
  */
 bool attempt_is_hopeless(struct attempt *attempt, struct failing *failing, int64_t clock_ms);
 
-/* Whether the context says that the notification has ended without us. */
-bool context_is_over(const struct delivery_context *context);
-
-/* Whether the notification names a task that is no longer there. */
-bool context_task_is_gone(const struct delivery_context *context);
-
-/* The backend could not be asked, or refused. */
-struct finish attempt_backend_failed(struct attempt *attempt, enum entry_stage stage,
-    enum convex_outcome outcome, const struct error *error);
-
-/* The stages past the send; each writes to the backend (write_back.c). */
-struct finish write_back_reply(struct attempt *attempt);
-struct finish write_back_note(struct attempt *attempt);
-struct finish write_back_mark(struct attempt *attempt);
-
-/* A call of that stage failed; a function error leads to a look at what became of the notification.
+/*
+ * A call of the stage to the backend failed, with anything but CONVEX_SUCCESS. After an error of
+ * the function itself what became of the notification is read from its context, and may end it; a
+ * backend that is away or wrong is waited for with backoff; an aborted call leaves the entry as it
+ * is. Blocks for that read.
  */
-struct finish write_back_failed(struct attempt *attempt, enum entry_stage stage,
+struct finish attempt_call_failed(struct attempt *attempt, enum entry_stage stage,
     enum convex_outcome outcome, const struct error *error);
-
-/* Asks the agent (ask.c). */
-struct finish ask_agent(struct attempt *attempt, const struct delivery_context *context);
-
-/* Whether no further run is allowed (ask.c). */
-bool ask_budget_is_spent(const struct attempt *attempt);
 
 #endif

@@ -1,11 +1,12 @@
 #include "work/deliver.h"
 
-#include "attempt.h"
+#include "ask.h"
 #include "base/clock.h"
 #include "base/json_guard.h"
 #include "base/log.h"
 #include "base/stop_point.h"
 #include "queue/activity.h"
+#include "write_back.h"
 
 static const char component[] = "Delivery";
 
@@ -25,11 +26,11 @@ static bool decide_without_send(
 {
     if (json_is_null(context->value))
         *finish = attempt_settle(attempt, VERDICT_SKIPPED, "notification_gone");
-    else if (context_is_over(context))
+    else if (delivery_context_is_over(context))
         *finish = attempt_settle(attempt, VERDICT_SKIPPED, "already_delivered");
     else if (context->agent == NULL)
         *finish = attempt_mark_as(attempt, VERDICT_SKIPPED, "agent_gone");
-    else if (context_task_is_gone(context))
+    else if (delivery_context_task_is_gone(context))
         *finish = attempt_mark_as(attempt, VERDICT_SKIPPED, "task_gone");
     else
         return false;
@@ -43,7 +44,7 @@ static struct finish guard_and_ask(struct attempt *attempt, const struct deliver
     enum convex_outcome outcome = loop_guard_judge(attempt->deliver->guard, &attempt->service,
         attempt->entry->agent_id, context, &reason, &error);
     if (outcome != CONVEX_SUCCESS)
-        return attempt_backend_failed(attempt, STAGE_KNOWN, outcome, &error);
+        return attempt_call_failed(attempt, STAGE_KNOWN, outcome, &error);
     if (reason != NULL)
         return attempt_mark_as(attempt, VERDICT_SKIPPED, reason);
     if (ask_budget_is_spent(attempt))
@@ -58,7 +59,7 @@ static struct finish run_known(struct attempt *attempt)
     enum convex_outcome outcome =
         service_get_delivery(&attempt->service, attempt->entry->item.id, &context, &error);
     if (outcome != CONVEX_SUCCESS)
-        return write_back_failed(attempt, STAGE_KNOWN, outcome, &error);
+        return attempt_call_failed(attempt, STAGE_KNOWN, outcome, &error);
     attempt->entry->errors = (struct failing){0};
     remember_context(attempt->entry, &context);
     struct finish finish;

@@ -94,7 +94,7 @@ static void test_backend_that_is_away_ends_the_row(void **state)
     assert_false(fails_at(fixture, START_MS + PUT_OFF_MS));
     struct error error;
     error_set(&error, ERROR_REMOTE, "away");
-    attempt_backend_failed(&fixture->attempt, STAGE_WRITTEN, CONVEX_UNAVAILABLE, &error);
+    attempt_call_failed(&fixture->attempt, STAGE_WRITTEN, CONVEX_UNAVAILABLE, &error);
     int64_t total_ms = fixture->entry->errors.total_ms;
     assert_false(fails_at(fixture, START_MS + 2 * PUT_OFF_MS));
     assert_int_equal(fixture->entry->errors.total_ms, total_ms);
