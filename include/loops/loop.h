@@ -1,4 +1,7 @@
-/* What the control threads share: waiting until a time, a poke or the stop, whichever is first. */
+/*
+ * What the control threads share: waiting until a time, a poke or the stop, whichever is first, and
+ * a client of their own for the requests of a round.
+ */
 #ifndef LOOPS_LOOP_H
 #define LOOPS_LOOP_H
 
@@ -8,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/sync.h"
+#include "remote/http_client.h"
 
 /* More than the calls of one round may take together: the reporter's are five of a minute. */
 enum { LOOP_LONGEST_ROUND_MS = 10 * 60 * 1000, LOOP_SLACK_MS = 10 * 1000 };
@@ -23,10 +27,23 @@ struct loop {
     /* Of the thread that starts and ends the loop. */
     pthread_t thread;
     bool started;
+
+    struct http_client *client; /* its own thread's; NULL for one that asks nobody */
 };
 
+/* For a loop that asks nobody. Cannot fail. */
 void loop_init(struct loop *loop);
 void loop_fini(struct loop *loop);
+
+/*
+ * As loop_init, with a client that trusts store and whose requests abort ends; both are borrowed
+ * until loop_close. ERROR_NO_MEMORY, and then there is nothing to close.
+ */
+int loop_open(
+    struct loop *loop, struct ca_store *store, const atomic_bool *abort, struct error *error);
+
+/* After loop_open and loop_end. */
+void loop_close(struct loop *loop);
 
 /*
  * Runs body(argument) in a thread of that name (15 bytes at most), which is to go round by

@@ -14,7 +14,6 @@ static const char component[] = "AgentSync";
 
 struct agent_sync {
     struct agent_sync_parts parts;
-    struct http_client *client;
     struct loop loop;
 
     /* The thread's own. */
@@ -38,7 +37,7 @@ static json_t *find_missing(struct agent_sync *sync, const struct agent_list *li
 static void compare_with_gateway(struct agent_sync *sync, const struct agent_list *list)
 {
     const struct gateway_inquiry inquiry = {
-        .client = sync->client, .timeout_ms = MODELS_TIMEOUT_MS, .trace = &sync->trace};
+        .client = sync->loop.client, .timeout_ms = MODELS_TIMEOUT_MS, .trace = &sync->trace};
     struct gateway_models models;
     gateway_models_fetch(sync->parts.gateway, &inquiry, &models);
     if (models.known || models.unsupported)
@@ -106,7 +105,7 @@ static int64_t sync_failed(struct agent_sync *sync, const struct error *error)
 static int64_t sync_once(struct agent_sync *sync)
 {
     const struct service service = {.convex = sync->parts.convex,
-        .client = sync->client,
+        .client = sync->loop.client,
         .trace = &sync->trace,
         .for_loop = true};
     int64_t interval_ms = sync->parts.config->agent_sync_interval_ms;
@@ -147,12 +146,11 @@ int agent_sync_create(
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the agent syncer");
     created->parts = *parts;
-    int result = http_client_create(&created->client, parts->store, parts->abort, error);
+    int result = loop_open(&created->loop, parts->store, parts->abort, error);
     if (result != 0) {
         free(created);
         return result;
     }
-    loop_init(&created->loop);
     *sync = created;
     return 0;
 }
@@ -161,8 +159,7 @@ void agent_sync_destroy(struct agent_sync *sync)
 {
     if (sync == NULL)
         return;
-    loop_fini(&sync->loop);
-    http_client_destroy(sync->client);
+    loop_close(&sync->loop);
     free(sync);
 }
 

@@ -22,7 +22,6 @@ static const char component[] = "Delivery";
 
 struct delivery_poller {
     struct delivery_poller_parts parts;
-    struct http_client *client;
     struct loop loop;
 
     /* The thread's own. */
@@ -40,12 +39,11 @@ int delivery_poller_create(
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the delivery poller");
     created->parts = *parts;
-    int result = http_client_create(&created->client, parts->store, parts->abort, error);
+    int result = loop_open(&created->loop, parts->store, parts->abort, error);
     if (result != 0) {
         free(created);
         return result;
     }
-    loop_init(&created->loop);
     *poller = created;
     return 0;
 }
@@ -54,8 +52,7 @@ void delivery_poller_destroy(struct delivery_poller *poller)
 {
     if (poller == NULL)
         return;
-    loop_fini(&poller->loop);
-    http_client_destroy(poller->client);
+    loop_close(&poller->loop);
     free(poller);
 }
 
@@ -179,7 +176,7 @@ static int64_t poll_once(struct delivery_poller *poller)
 {
     struct trace trace;
     const struct service service = {.convex = poller->parts.convex,
-        .client = poller->client,
+        .client = poller->loop.client,
         .trace = &trace,
         .for_loop = true};
     struct notification_page page;

@@ -21,7 +21,6 @@ static const struct {
 struct probing_thread {
     struct gateway_prober *prober;
     int kind;
-    struct http_client *client;
     struct loop loop;
 };
 
@@ -30,6 +29,13 @@ struct gateway_prober {
     struct probing_thread threads[THREADS];
 };
 
+/* Those of the first count threads. */
+static void close_loops(struct gateway_prober *prober, int count)
+{
+    for (int kind = 0; kind < count; kind++)
+        loop_close(&prober->threads[kind].loop);
+}
+
 int gateway_prober_create(
     struct gateway_prober **prober, const struct gateway_prober_parts *parts, struct error *error)
 {
@@ -37,18 +43,16 @@ int gateway_prober_create(
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway prober");
     created->parts = *parts;
-    int result = 0;
     for (int kind = 0; kind < THREADS; kind++) {
         struct probing_thread *thread = &created->threads[kind];
         thread->prober = created;
         thread->kind = kind;
-        loop_init(&thread->loop);
-        if (result == 0)
-            result = http_client_create(&thread->client, parts->store, parts->abort, error);
-    }
-    if (result != 0) {
-        gateway_prober_destroy(created);
-        return result;
+        int result = loop_open(&thread->loop, parts->store, parts->abort, error);
+        if (result != 0) {
+            close_loops(created, kind);
+            free(created);
+            return result;
+        }
     }
     *prober = created;
     return 0;
@@ -58,10 +62,7 @@ void gateway_prober_destroy(struct gateway_prober *prober)
 {
     if (prober == NULL)
         return;
-    for (int kind = 0; kind < THREADS; kind++) {
-        http_client_destroy(prober->threads[kind].client);
-        loop_fini(&prober->threads[kind].loop);
-    }
+    close_loops(prober, THREADS);
     free(prober);
 }
 
@@ -83,7 +84,7 @@ static void probe(struct probing_thread *thread, uint64_t ticket)
     const struct gateway_prober_parts *parts = &thread->prober->parts;
     struct trace trace;
     const struct gateway_inquiry inquiry = {
-        .client = thread->client,
+        .client = thread->loop.client,
         .timeout_ms = kinds[thread->kind].timeout_ms,
         .trace = &trace,
     };

@@ -10,12 +10,29 @@ void loop_init(struct loop *loop)
     loop->stopping = false;
     loop->started = false;
     loop->expected_ms = clock_monotonic_ms() + LOOP_LONGEST_ROUND_MS;
+    loop->client = NULL;
 }
 
 void loop_fini(struct loop *loop)
 {
     cond_fini(&loop->changed);
     mutex_fini(&loop->lock);
+}
+
+int loop_open(
+    struct loop *loop, struct ca_store *store, const atomic_bool *abort, struct error *error)
+{
+    loop_init(loop);
+    int result = http_client_create(&loop->client, store, abort, error);
+    if (result != 0)
+        loop_fini(loop);
+    return result;
+}
+
+void loop_close(struct loop *loop)
+{
+    loop_fini(loop);
+    http_client_destroy(loop->client);
 }
 
 int loop_start(struct loop *loop, const char *name, void *(*body)(void *argument), void *argument,

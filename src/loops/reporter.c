@@ -23,7 +23,6 @@ static const char upgrade_component[] = "Upgrade";
 
 struct reporter {
     struct reporter_parts parts;
-    struct http_client *client;
     struct loop loop;
 
     /* The thread's own. */
@@ -44,12 +43,11 @@ int reporter_create(
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the health reporter");
     created->parts = *parts;
-    int result = http_client_create(&created->client, parts->store, parts->abort, error);
+    int result = loop_open(&created->loop, parts->store, parts->abort, error);
     if (result != 0) {
         free(created);
         return result;
     }
-    loop_init(&created->loop);
     *reporter = created;
     return 0;
 }
@@ -58,15 +56,14 @@ void reporter_destroy(struct reporter *reporter)
 {
     if (reporter == NULL)
         return;
-    loop_fini(&reporter->loop);
-    http_client_destroy(reporter->client);
+    loop_close(&reporter->loop);
     free(reporter);
 }
 
 static struct service service_of(const struct reporter *reporter)
 {
     return (struct service){.convex = reporter->parts.convex,
-        .client = reporter->client,
+        .client = reporter->loop.client,
         .trace = &reporter->trace,
         .for_loop = true};
 }
