@@ -7,19 +7,17 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "loops/loop.h"
-#include "loops/upgrade_memory.h"
 #include "remote/service_runtime.h"
+#include "upgrade.h"
 #include "work/condition.h"
 
 enum {
     FIRST_REPORT_MS = 2000, /* that the first one waits for something to report */
     CHANGE_GAP_MS = 1000,   /* between two reports, however often the condition changes */
     OFFLINE_MS = 1000,
-    MOST_TELLS = 5, /* tries to tell a result, before reports go on without it */
 };
 
 static const char component[] = "Status";
-static const char upgrade_component[] = "Upgrade";
 
 struct reporter {
     struct reporter_parts parts;
@@ -27,13 +25,10 @@ struct reporter {
 
     /* The thread's own. */
     struct trace trace; /* of the current round */
-    struct upgrade_memory memory;
-    unsigned tells;   /* tries so far */
-    bool told_result; /* what became of an upgrade that an earlier process acted on */
+    struct upgrade_state upgrade;
     bool reported;
-    bool last_good;       /* the condition as it was reported last */
-    unsigned failures;    /* reports in a row */
-    int64_t said_upgrade; /* initiatedAt of the last one that was only logged */
+    bool last_good;    /* the condition as it was reported last */
+    unsigned failures; /* reports in a row */
 };
 
 int reporter_create(
@@ -68,79 +63,12 @@ static struct service service_of(const struct reporter *reporter)
         .for_loop = true};
 }
 
-/* Our OpenClaw version; false while it is being found out. "unknown" counts as found. */
-static bool know_openclaw(const struct reporter *reporter, char version[static VERSION_BYTES])
-{
-    version[0] = '\0';
-    return version_probe_get(reporter->parts.version, version, VERSION_BYTES);
-}
-
-static bool acts_on_requests(const struct reporter *reporter)
-{
-    return strcmp(reporter->parts.config->upgrade_mode, "exit") == 0;
-}
-
-static bool is_reached(
-    const struct reporter *reporter, const struct upgrade *upgrade, const char *openclaw)
-{
-    return strcmp(upgrade->openclaw, openclaw) == 0 &&
-           strcmp(upgrade->runtime, reporter->parts.config->runtime_version) == 0;
-}
-
-static enum convex_outcome record_result(const struct reporter *reporter,
-    const struct upgrade *upgrade, const char *openclaw, struct error *error)
-{
-    const struct service service = service_of(reporter);
-    bool reached = is_reached(reporter, upgrade, openclaw);
-    const struct upgrade_result result = {
-        .success = reached,
-        .from_openclaw = reporter->memory.from_openclaw,
-        .to_openclaw = upgrade->openclaw,
-        .from_runtime = reporter->memory.from_runtime,
-        .to_runtime = upgrade->runtime,
-        .duration_ms = clock_wall_ms() - upgrade->initiated_at_ms,
-        .error = reached ? NULL : "after the restart the versions were not those asked for",
-    };
-    log_event(reached ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, upgrade_component,
-        LOG_FIELDS(LOG_TEXT("openclaw", openclaw),
-            LOG_TEXT("runtime", reporter->parts.config->runtime_version)),
-        reached ? "The upgrade has succeeded" : "The upgrade to OpenClaw %s, runtime %s has failed",
-        upgrade->openclaw, upgrade->runtime);
-    return service_record_upgrade(&service, &result, error);
-}
-
-/*
- * Before the first report, since that may clear the request: tells what became of the upgrade that
- * an earlier process ended for. True once that is done or there is nothing to tell.
- */
-static bool tell_result(struct reporter *reporter)
-{
-    const struct service service = service_of(reporter);
-    char openclaw[VERSION_BYTES];
-    struct upgrade upgrade;
-    struct error error;
-    if (reporter->told_result || reporter->memory.initiated_at_ms == 0)
-        return true;
-    if (!know_openclaw(reporter, openclaw))
-        return false;
-    enum convex_outcome outcome = service_pending_upgrade(&service, &upgrade, &error);
-    /* A result whose answer was lost is told again only if the request is still there. */
-    if (outcome == CONVEX_SUCCESS && upgrade.initiated_at_ms == reporter->memory.initiated_at_ms)
-        outcome = record_result(reporter, &upgrade, openclaw, &error);
-    if (outcome != CONVEX_SUCCESS && outcome != CONVEX_ABORTED)
-        log_warn(upgrade_component, "The result could not be told: %s", error.text);
-    reporter->tells++;
-    reporter->told_result = outcome == CONVEX_SUCCESS || outcome == CONVEX_FUNCTION_ERROR ||
-                            outcome == CONVEX_REJECTED || reporter->tells == MOST_TELLS;
-    return reporter->told_result;
-}
-
-static bool report(struct reporter *reporter)
+static bool report(struct reporter *reporter, const struct service *service)
 {
     const struct config *config = reporter->parts.config;
-    const struct service service = service_of(reporter);
     char openclaw[VERSION_BYTES];
-    bool known = know_openclaw(reporter, openclaw) && strcmp(openclaw, VERSION_PROBE_UNKNOWN) != 0;
+    bool known = version_probe_get(reporter->parts.version, openclaw, sizeof openclaw) &&
+                 strcmp(openclaw, VERSION_PROBE_UNKNOWN) != 0;
     bool good = condition_is_good(reporter->parts.stats, reporter->parts.gate);
     const struct runtime_report report = {
         .droplet_id = config->droplet_id,
@@ -152,7 +80,7 @@ static bool report(struct reporter *reporter)
     };
     struct error error;
     enum convex_outcome outcome =
-        service_report_status(&service, good ? "online" : "degraded", &report, &error);
+        service_report_status(service, good ? "online" : "degraded", &report, &error);
     if (outcome == CONVEX_SUCCESS) {
         reporter->reported = true;
         reporter->last_good = good;
@@ -165,89 +93,19 @@ static bool report(struct reporter *reporter)
     return outcome == CONVEX_SUCCESS;
 }
 
-static void look_for_restart(struct reporter *reporter)
-{
-    const struct service service = service_of(reporter);
-    bool requested = false;
-    struct error error;
-    enum convex_outcome outcome = service_take_restart_request(&service, &requested, &error);
-    if (outcome != CONVEX_SUCCESS && outcome != CONVEX_ABORTED)
-        log_warn(component, "Failed to ask for restart requests: %s", error.text);
-    if (outcome != CONVEX_SUCCESS || !requested)
-        return;
-    if (!acts_on_requests(reporter)) {
-        log_warn(
-            component, "A restart is asked for; UPGRADE_MODE is not \"exit\", so it is ignored");
-        return;
-    }
-    log_info(component, "A restart is asked for: stopping, so that the supervisor starts anew");
-    reporter->parts.ask_for_stop(reporter->parts.stop_context);
-}
-
-/* Remembered before the stop: a process that comes back unchanged must not stop for it again. */
-static void stop_for(struct reporter *reporter, const struct upgrade *upgrade, const char *openclaw)
-{
-    const struct config *config = reporter->parts.config;
-    struct upgrade_memory memory = {.initiated_at_ms = upgrade->initiated_at_ms};
-    struct error error;
-    text_copy(memory.from_openclaw, sizeof memory.from_openclaw, openclaw);
-    text_copy(memory.from_runtime, sizeof memory.from_runtime, config->runtime_version);
-    if (upgrade_memory_save(config->state_dir, &memory, &error) != 0) {
-        log_error(upgrade_component,
-            "An upgrade is asked for, but it cannot be noted that it was acted on, so it is not: "
-            "%s",
-            error.text);
-        return;
-    }
-    reporter->memory = memory;
-    log_info(upgrade_component, "Upgrade asked for: OpenClaw %s -> %s, runtime %s -> %s; stopping",
-        openclaw, upgrade->openclaw, config->runtime_version, upgrade->runtime);
-    reporter->parts.ask_for_stop(reporter->parts.stop_context);
-}
-
-static void weigh_upgrade(struct reporter *reporter, const struct upgrade *upgrade)
-{
-    char openclaw[VERSION_BYTES];
-    if (upgrade->initiated_at_ms == 0 || strcmp(upgrade->strategy, "immediate") != 0 ||
-        !know_openclaw(reporter, openclaw) || is_reached(reporter, upgrade, openclaw) ||
-        upgrade->initiated_at_ms == reporter->memory.initiated_at_ms)
-        return;
-    if (acts_on_requests(reporter)) {
-        stop_for(reporter, upgrade, openclaw);
-    } else if (reporter->said_upgrade != upgrade->initiated_at_ms) {
-        reporter->said_upgrade = upgrade->initiated_at_ms;
-        log_warn(upgrade_component,
-            "Upgrade asked for: OpenClaw %s, runtime %s; UPGRADE_MODE is not \"exit\", so it is "
-            "ignored",
-            upgrade->openclaw, upgrade->runtime);
-    }
-}
-
-static void look_for_upgrade(struct reporter *reporter)
-{
-    const struct service service = service_of(reporter);
-    struct upgrade upgrade;
-    struct error error;
-    enum convex_outcome outcome = service_pending_upgrade(&service, &upgrade, &error);
-    if (outcome == CONVEX_SUCCESS)
-        weigh_upgrade(reporter, &upgrade);
-    else if (outcome != CONVEX_ABORTED)
-        log_warn(upgrade_component, "Failed to ask for upgrades: %s", error.text);
-}
-
 /* One round; returns how long to wait before the next, in milliseconds. */
 static int64_t report_once(struct reporter *reporter)
 {
     const struct config *config = reporter->parts.config;
+    const struct service service = service_of(reporter);
     int64_t interval_ms = config->health_check_interval_ms;
     trace_begin(&reporter->trace);
-    if (!tell_result(reporter) || !report(reporter)) {
+    if (!upgrade_tell_result(&reporter->upgrade, &service) || !report(reporter, &service)) {
         int64_t delay_ms = backoff_ms(reporter->failures + 1, config->delivery_backoff_base_ms,
             config->delivery_backoff_max_ms, backoff_random_unit());
         return delay_ms < interval_ms ? delay_ms : interval_ms;
     }
-    look_for_restart(reporter);
-    look_for_upgrade(reporter);
+    upgrade_look_for_requests(&reporter->upgrade, &service);
     return interval_ms;
 }
 
@@ -280,7 +138,7 @@ static bool wait_for_something_to_report(struct reporter *reporter)
 static void *run(void *argument)
 {
     struct reporter *reporter = argument;
-    upgrade_memory_load(reporter->parts.config->state_dir, &reporter->memory);
+    upgrade_begin(&reporter->upgrade, &reporter->parts);
     if (!wait_for_something_to_report(reporter))
         return NULL;
     int64_t began_ms;

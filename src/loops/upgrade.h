@@ -1,0 +1,35 @@
+/* Restarts and upgrades that the backend asks for: what the reporter's thread does about them. */
+#ifndef LOOPS_UPGRADE_H
+#define LOOPS_UPGRADE_H
+
+#include "loops/reporter.h"
+#include "loops/upgrade_memory.h"
+#include "remote/service_runtime.h"
+
+/* All of it is the reporter's thread's. */
+struct upgrade_state {
+    const struct reporter_parts *parts; /* borrowed */
+    struct upgrade_memory memory;
+    unsigned tells;               /* tries so far to tell the result */
+    bool told_result;             /* what became of an upgrade that an earlier process acted on */
+    int64_t said_initiated_at_ms; /* of the last upgrade that was only logged */
+};
+
+/* Reads what an earlier process remembered, so it blocks as files do. Cannot fail. */
+void upgrade_begin(struct upgrade_state *state, const struct reporter_parts *parts);
+
+/*
+ * Before the first report, since that may clear the request: tells what became of the upgrade that
+ * an earlier process ended for. True once that is done or there is nothing to tell, or it was tried
+ * often enough. Blocks as convex_call does.
+ */
+bool upgrade_tell_result(struct upgrade_state *state, const struct service *service);
+
+/*
+ * Asks the backend for a restart, then for an upgrade, and where UPGRADE_MODE is "exit" asks for
+ * the stop of this process; else only says what is asked for. Failures are logged. Blocks as
+ * convex_call does, and for a file.
+ */
+void upgrade_look_for_requests(struct upgrade_state *state, const struct service *service);
+
+#endif
