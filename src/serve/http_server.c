@@ -9,23 +9,14 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/sync.h"
+#include "connections.h"
 #include "serve/listener.h"
 
 enum {
-    MOST_CONNECTIONS = 1024,
-    LEAST_CONNECTIONS = 16,
-    /* Of the descriptors that the process may have; the others are for its work. */
-    SHARE_OF_DESCRIPTORS = 4,
-    /* With more than the others a new connection makes the oldest go; this is for those on their
-     * way out. */
-    SHARE_ON_THE_WAY_OUT = 16,
-    CONNECTION_LIMIT_MS = 5000,
     HEADER_BYTES = 8 * 1024,
     /*
      * The header, the library's list of its fields, and the header of the answer. Over 32 KiB the
@@ -36,110 +27,37 @@ enum {
     BODY_BYTES = 64 * 1024,
 };
 
-/* From accept to close; holds one request, as every answer closes. */
-struct connection {
-    struct connection *older;
-    struct connection *newer;
-    int fd;
-    int64_t deadline_ms;
-    bool expired; /* shut down, and in the list no more */
-    bool header_seen;
-    size_t body_bytes;
-};
-
 struct http_server {
     const struct http_server_route *routes;
     struct http_server_ticker ticker; /* tick NULL: none */
     unsigned port;
     int stop_fd;
-    unsigned most_connections;
     pthread_t thread;
 
     /* The rest belongs to the thread from its start to its end. */
     struct MHD_Daemon *daemon;
     int epoll_fd;
-    struct connection *oldest;
-    struct connection *newest;
-    unsigned listed; /* connections from oldest to newest */
+    struct connections connections;
     int64_t tick_due_ms;
     bool closed_some; /* since the flag was last lowered */
 };
 
-static void enlist(struct http_server *server, struct connection *connection)
+static int descriptor_of(struct MHD_Connection *handle)
 {
-    connection->older = server->newest;
-    if (server->newest != NULL)
-        server->newest->newer = connection;
-    else
-        server->oldest = connection;
-    server->newest = connection;
-    server->listed++;
-}
-
-static void delist(struct http_server *server, struct connection *connection)
-{
-    if (connection->older != NULL)
-        connection->older->newer = connection->newer;
-    else
-        server->oldest = connection->newer;
-    if (connection->newer != NULL)
-        connection->newer->older = connection->older;
-    else
-        server->newest = connection->older;
-    server->listed--;
-}
-
-static void expire(struct http_server *server, struct connection *connection)
-{
-    delist(server, connection);
-    connection->expired = true;
-    shutdown(connection->fd, SHUT_RDWR);
-}
-
-static void connection_opened(
-    struct http_server *server, struct MHD_Connection *handle, void **context)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct connection *connection = calloc(1, sizeof *connection);
-    if (connection == NULL) {
-        shutdown(info->connect_fd, SHUT_RDWR);
-        return;
-    }
-    connection->fd = info->connect_fd;
-    connection->deadline_ms = clock_monotonic_ms() + CONNECTION_LIMIT_MS;
-    enlist(server, connection);
-    if (server->listed > server->most_connections - server->most_connections / SHARE_ON_THE_WAY_OUT)
-        expire(server, server->oldest);
-    *context = connection;
-}
-
-static void connection_closed(struct http_server *server, struct connection *connection)
-{
-    server->closed_some = true;
-    if (connection != NULL && !connection->expired)
-        delist(server, connection);
-    free(connection);
+    return MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 }
 
 static void on_connection(void *argument, struct MHD_Connection *handle, void **context,
     enum MHD_ConnectionNotificationCode code)
 {
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        connection_opened(argument, handle, context);
-    else
-        connection_closed(argument, *context);
-}
-
-/*
- * The library's own limit is about inactivity: a client that sends a byte now and then would hold
- * its connection for ever.
- */
-static void expire_old(struct http_server *server)
-{
-    int64_t now_ms = clock_monotonic_ms();
-    while (server->oldest != NULL && server->oldest->deadline_ms <= now_ms)
-        expire(server, server->oldest);
+    struct http_server *server = argument;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        *context =
+            connections_add(&server->connections, descriptor_of(handle), clock_monotonic_ms());
+        return;
+    }
+    server->closed_some = true;
+    connections_remove(&server->connections, *context);
 }
 
 static void set_error(struct http_server_reply *reply, unsigned status, const char *reason)
@@ -288,8 +206,8 @@ static int wait_ms(struct http_server *server)
     if (MHD_get_timeout(server->daemon, &library_ms) == MHD_YES && library_ms < INT_MAX)
         least_ms = (int64_t)library_ms;
     int64_t now_ms = clock_monotonic_ms();
-    if (server->oldest != NULL && server->oldest->deadline_ms - now_ms < least_ms)
-        least_ms = server->oldest->deadline_ms - now_ms;
+    if (connections_due_ms(&server->connections) - now_ms < least_ms)
+        least_ms = connections_due_ms(&server->connections) - now_ms;
     if (server->ticker.tick != NULL && server->tick_due_ms - now_ms < least_ms)
         least_ms = server->tick_due_ms - now_ms;
     if (least_ms == INT_MAX)
@@ -324,7 +242,7 @@ static void *serve(void *argument)
 {
     struct http_server *server = argument;
     while (wait_for_work(server)) {
-        expire_old(server);
+        connections_expire_old(&server->connections, clock_monotonic_ms());
         tick_if_due(server);
         server->closed_some = false;
         MHD_run(server->daemon);
@@ -333,23 +251,11 @@ static void *serve(void *argument)
     return NULL;
 }
 
-/* A flood of clients must not take the descriptors that work needs. */
-static unsigned most_connections(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return LEAST_CONNECTIONS;
-    rlim_t share = limit.rlim_cur / SHARE_OF_DESCRIPTORS;
-    if (share > MOST_CONNECTIONS)
-        return MOST_CONNECTIONS;
-    return share > LEAST_CONNECTIONS ? (unsigned)share : LEAST_CONNECTIONS;
-}
-
 /* Takes listen_fd, on success for as long as the daemon lives. */
 static int start_daemon(struct http_server *server, int listen_fd, struct error *error)
 {
     server->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, server,
-        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, server->most_connections,
+        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, server->connections.most,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_UNESCAPE_CALLBACK,
         keep_escapes, NULL, MHD_OPTION_END);
@@ -371,7 +277,7 @@ int http_server_create(struct http_server **server, const char *host, unsigned p
         made->ticker = *ticker;
         made->tick_due_ms = clock_monotonic_ms() + ticker->interval_ms;
     }
-    made->most_connections = most_connections();
+    connections_init(&made->connections);
     int listen_fd = -1;
     int result = 0;
     made->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
