@@ -29,10 +29,10 @@ struct deliver {
 };
 
 /*
- * A worker_run: works entry from its stage towards its end and gives it back to the queue. context
- * is a struct deliver. A stage that fails leaves the entry waiting, to go on at that stage. Blocks
- * for as long as the agent takes.
+ * For entries of kind ENTRY_DELIVERY: works entry from its stage towards its end and gives it back
+ * to the queue. A stage that fails leaves the entry waiting, to go on at that stage. Blocks for as
+ * long as the agent takes. Workers only, each with its own client.
  */
-void deliver_run(void *context, struct http_client *client, struct entry *entry);
+void deliver_run(const struct deliver *deliver, struct http_client *client, struct entry *entry);
 
 #endif

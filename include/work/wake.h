@@ -26,9 +26,9 @@ struct wake {
 };
 
 /*
- * A worker_run for entries of kind ENTRY_WAKE: gives the entry back to the queue and the agent to
- * the schedule. The agent's data is what the schedule has now. Blocks for as long as the agent
- * takes.
+ * For entries of kind ENTRY_WAKE: wakes the agent, gives the entry back to the queue and the agent
+ * to the schedule. The agent's data is what the schedule has now. Blocks for as long as the agent
+ * takes. Workers only, each with its own client.
  */
 void wake_run(const struct wake *wake, struct http_client *client, struct entry *entry);
 

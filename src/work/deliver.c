@@ -150,9 +150,8 @@ static struct finish run_stages(struct attempt *attempt)
     return finish;
 }
 
-void deliver_run(void *context, struct http_client *client, struct entry *entry)
+void deliver_run(const struct deliver *deliver, struct http_client *client, struct entry *entry)
 {
-    const struct deliver *deliver = context;
     struct attempt attempt = {
         .deliver = deliver,
         .client = client,

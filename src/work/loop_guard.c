@@ -180,7 +180,7 @@ static enum convex_outcome read_link(const struct service *service, struct link 
 }
 
 /* Goes back from id, at most to where the chain is too long anyway, and remembers what it read. */
-static enum convex_outcome trace(struct loop_guard *guard, const struct service *service,
+static enum convex_outcome walk_back(struct loop_guard *guard, const struct service *service,
     const char *id, struct cause *cause, struct error *error)
 {
     struct link *links = calloc(guard->max_hops + 1, sizeof *links);
@@ -253,7 +253,7 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
         }
         const char *id = source_of(context);
         if (id != NULL && !recall(guard, id, &source)) {
-            enum convex_outcome outcome = trace(guard, service, id, &source, error);
+            enum convex_outcome outcome = walk_back(guard, service, id, &source, error);
             if (outcome != CONVEX_SUCCESS)
                 return outcome;
         }

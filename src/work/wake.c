@@ -36,24 +36,23 @@ static void report_online(const struct wake *wake, struct http_client *client,
         failed(wake, agent, trace, "report_failed", &error);
 }
 
-static enum wake_end after_send(const struct wake *wake, struct http_client *client,
+static void after_send(const struct wake *wake, struct http_client *client,
     const struct agent *agent, const struct trace *trace, const struct gateway_result *result)
 {
     if (result->outcome == GATEWAY_ABORTED) {
         count(wake, "aborted");
-        return WAKE_DONE;
+        return;
     }
     stats_send_ended(wake->stats, result->outcome == GATEWAY_REPLIED ? NULL : result->error.text);
     if (result->outcome != GATEWAY_REPLIED) {
         failed(wake, agent, trace, "failed", &result->error);
-        return WAKE_DONE;
+        return;
     }
     count(wake, "woken");
     log_event(LOG_LEVEL_DEBUG, component,
         LOG_FIELDS(LOG_TEXT("agent", agent->slug), LOG_TEXT("trace", trace->id)), "Woke %s",
         agent->name);
     report_online(wake, client, agent, trace);
-    return WAKE_DONE;
 }
 
 static enum wake_end post(const struct wake *wake, struct http_client *client, struct entry *entry,
@@ -73,9 +72,9 @@ static enum wake_end post(const struct wake *wake, struct http_client *client, s
         return WAKE_PUT_OFF;
     gateway_send(wake->gateway, client, &message, &result);
     gatekeeper_note_send(wake->keeper, ticket, agent->id, &result);
-    enum wake_end end = after_send(wake, client, agent, &entry->trace, &result);
+    after_send(wake, client, agent, &entry->trace, &result);
     gateway_result_fini(&result);
-    return end;
+    return WAKE_DONE;
 }
 
 static enum wake_end wake_agent(
