@@ -14,14 +14,13 @@
 
 #include "base/redact.h"
 
-enum { VARIABLES_MAX = 16, PATH_BYTES = 80 };
+enum { VARIABLES_MAX = 16 };
 
 int config_fixture_setup(void **state)
 {
     struct config_fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    snprintf(fixture->folder, sizeof fixture->folder, "/tmp/config_test.XXXXXX");
-    assert_non_null(mkdtemp(fixture->folder));
+    folder_make(fixture->folder);
     snprintf(fixture->env_file, sizeof fixture->env_file, "%s/env", fixture->folder);
     *state = fixture;
     return 0;
@@ -30,11 +29,7 @@ int config_fixture_setup(void **state)
 int config_fixture_teardown(void **state)
 {
     struct config_fixture *fixture = *state;
-    char value_file[PATH_BYTES];
-    snprintf(value_file, sizeof value_file, "%s/value", fixture->folder);
-    unlink(value_file);
-    unlink(fixture->env_file);
-    rmdir(fixture->folder);
+    folder_remove(fixture->folder);
     config_fini(&fixture->config);
     problems_fini(&fixture->problems);
     redact_forget_all();
@@ -118,7 +113,7 @@ void config_fixture_env_file(struct config_fixture *fixture, const char *text, m
 void config_fixture_value_file(struct config_fixture *fixture, const char *name, const char *bytes,
     size_t length_bytes, char variable[static CONFIG_FIXTURE_VARIABLE_BYTES])
 {
-    char path[PATH_BYTES];
+    char path[CONFIG_FIXTURE_PATH_BYTES];
     snprintf(path, sizeof path, "%s/value", fixture->folder);
     write_file(path, bytes, length_bytes, 0644);
     snprintf(variable, CONFIG_FIXTURE_VARIABLE_BYTES, "%s_FILE=%s", name, path);

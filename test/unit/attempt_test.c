@@ -3,12 +3,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "../../src/work/attempt.h"
+#include "../lib/folder.h"
 #include "../lib/queue_fixture.h"
 #include "base/clock.h"
 
@@ -18,7 +18,7 @@ enum { LIMIT_MS = 1000, PUT_OFF_MS = 300 };
 enum { START_MS = 5000 };
 
 struct fixture {
-    char folder[64];
+    char folder[FOLDER_BYTES];
     struct config config;
     struct stats stats;
     struct deliver deliver;
@@ -31,8 +31,7 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    snprintf(fixture->folder, sizeof fixture->folder, "/tmp/attempt-XXXXXX");
-    assert_non_null(mkdtemp(fixture->folder));
+    folder_make(fixture->folder);
     assert_int_equal(spool_open(&fixture->spool, fixture->folder, "account1", NULL), 0);
     stats_init(&fixture->stats);
     struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
@@ -58,6 +57,7 @@ static int teardown(void **state)
     send_queue_destroy(fixture->deliver.queue);
     spool_close(fixture->spool);
     stats_fini(&fixture->stats);
+    folder_remove(fixture->folder);
     free(fixture);
     return 0;
 }

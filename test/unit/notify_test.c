@@ -1,4 +1,5 @@
 /* What a service manager is told, over a socket that the test holds. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,14 +15,17 @@
 
 #include <cmocka.h>
 
+#include "../lib/folder.h"
 #include "base/clock.h"
 #include "base/notify.h"
 
 enum { DAY_MS = 24 * 3600 * 1000 };
 
+/* A socket's path has to be short, which TMPDIR need not be: path leads through folder_fd. */
 struct fixture {
-    char folder[64];
-    char path[80];
+    char folder[FOLDER_BYTES];
+    int folder_fd;
+    char path[64];
 };
 
 static int setup(void **state)
@@ -30,9 +34,10 @@ static int setup(void **state)
     const char *const unset[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"};
     for (size_t i = 0; i < sizeof unset / sizeof unset[0]; i++)
         unsetenv(unset[i]);
-    snprintf(fixture.folder, sizeof fixture.folder, "/tmp/notify-XXXXXX");
-    assert_non_null(mkdtemp(fixture.folder));
-    snprintf(fixture.path, sizeof fixture.path, "%s/socket", fixture.folder);
+    folder_make(fixture.folder);
+    fixture.folder_fd = open(fixture.folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    assert_true(fixture.folder_fd >= 0);
+    snprintf(fixture.path, sizeof fixture.path, "/proc/self/fd/%d/socket", fixture.folder_fd);
     *state = &fixture;
     return 0;
 }
@@ -40,8 +45,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     const struct fixture *fixture = *state;
-    unlink(fixture->path);
-    return rmdir(fixture->folder);
+    close(fixture->folder_fd);
+    folder_remove(fixture->folder);
+    return 0;
 }
 
 /* A socket bound to name of that many bytes, which begins with NUL in the abstract namespace. */

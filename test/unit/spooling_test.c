@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/folder.h"
 #include "../lib/queue_fixture.h"
 #include "../lib/shortage.h"
 #include "base/json_guard.h"
@@ -21,8 +22,10 @@
 #include "work/restore.h"
 #include "work/spooling.h"
 
+enum { PATH_BYTES = FOLDER_BYTES + 64 };
+
 struct fixture {
-    char folder[64];
+    char folder[FOLDER_BYTES];
     struct spool *spool;
     struct send_queue *queue;
     struct stats stats;
@@ -34,8 +37,7 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    snprintf(fixture->folder, sizeof fixture->folder, "/tmp/spooling-XXXXXX");
-    assert_non_null(mkdtemp(fixture->folder));
+    folder_make(fixture->folder);
     assert_int_equal(spool_open(&fixture->spool, fixture->folder, "account1", NULL), 0);
     fixture->queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
     stats_init(&fixture->stats);
@@ -53,6 +55,7 @@ static int teardown(void **state)
 {
     struct fixture *fixture = *state;
     queue_fixture_finish(fixture->queue, fixture->entry, STAGE_SETTLED, 0);
+    folder_remove(fixture->folder);
     /* A failed test leaves entries with their taker; its own words are to be seen, not those. */
     if (queue_fixture_counts(fixture->queue).running > 0)
         return -1;
@@ -65,14 +68,14 @@ static int teardown(void **state)
 
 static bool exists(const struct fixture *fixture, const char *name)
 {
-    char path[256];
+    char path[PATH_BYTES];
     snprintf(path, sizeof path, "%s/%s", fixture->folder, name);
     return access(path, F_OK) == 0;
 }
 
 static void write_file(const struct fixture *fixture, const char *name, const char *content)
 {
-    char path[256];
+    char path[PATH_BYTES];
     snprintf(path, sizeof path, "%s/%s", fixture->folder, name);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
@@ -171,7 +174,7 @@ static void test_reply_without_memory_for_it_is_kept(void **state)
 static void test_broken_disk_is_noticed_and_its_recovery(void **state)
 {
     struct fixture *fixture = *state;
-    char path[256];
+    char path[PATH_BYTES];
     snprintf(path, sizeof path, "%s/spool/n1.json.new", fixture->folder);
     assert_int_equal(symlink("/nonexistent/elsewhere", path), 0);
     spooling_begin_run(&fixture->spooling, fixture->entry);
@@ -207,7 +210,7 @@ static void test_run_that_was_none_leaves_no_record(void **state)
 static void test_end_that_cannot_be_kept_is_no_end(void **state)
 {
     struct fixture *fixture = *state;
-    char path[256];
+    char path[PATH_BYTES];
     snprintf(path, sizeof path, "%s/spool/n1.json.new", fixture->folder);
     assert_int_equal(symlink("/nonexistent/elsewhere", path), 0);
     fixture->entry->verdict = VERDICT_DEAD;

@@ -14,41 +14,38 @@
 
 #include <cmocka.h>
 
+#include "../lib/folder.h"
 #include "../lib/shortage.h"
 #include "base/file_replace.h"
 #include "base/json_guard.h"
 #include "loops/upgrade_memory.h"
 
-static char folder[64];
+enum { PATH_BYTES = FOLDER_BYTES + 32 };
+
+static char folder[FOLDER_BYTES];
 
 static int setup(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/upgrade-XXXXXX");
-    assert_non_null(mkdtemp(folder));
+    folder_make(folder);
     return 0;
 }
 
-static void path_of(char path[static 128], const char *name)
+static void path_of(char path[static PATH_BYTES], const char *name)
 {
-    snprintf(path, 128, "%s/%s", folder, name);
+    snprintf(path, PATH_BYTES, "%s/%s", folder, name);
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    static const char *const names[] = {"upgrade.json", "upgrade.json.new", "other"};
-    char path[128];
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        path_of(path, names[i]);
-        remove(path);
-    }
-    return rmdir(folder);
+    folder_remove(folder);
+    return 0;
 }
 
 static void put(const char *name, const char *content)
 {
-    char path[128];
+    char path[PATH_BYTES];
     path_of(path, name);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
@@ -58,7 +55,7 @@ static void put(const char *name, const char *content)
 
 static bool exists(const char *name)
 {
-    char path[128];
+    char path[PATH_BYTES];
     path_of(path, name);
     return access(path, F_OK) == 0;
 }
@@ -80,7 +77,7 @@ static void test_what_was_saved_is_loaded(void **state)
     (void)state;
     struct upgrade_memory memory;
     struct stat status;
-    char path[128];
+    char path[PATH_BYTES];
     assert_int_equal(upgrade_memory_save(folder, &some, NULL), 0);
     upgrade_memory_load(folder, &memory);
     assert_memory_equal(&memory, &some, sizeof memory);
@@ -154,7 +151,7 @@ static void test_what_cannot_be_saved_is_said(void **state)
 {
     (void)state;
     struct error error;
-    char path[128];
+    char path[PATH_BYTES];
     assert_int_equal(upgrade_memory_save("/nonexistent", &some, &error), ERROR_SYSTEM);
     assert_non_null(strstr(error.text, "/nonexistent"));
     /* A folder in the file's place, so that the last step fails, also for root. */
@@ -186,8 +183,8 @@ static void test_replace_follows_no_link(void **state)
 {
     (void)state;
     struct error error;
-    char path[128];
-    char other[128];
+    char path[PATH_BYTES];
+    char other[PATH_BYTES];
     put("other", "kept");
     path_of(other, "other");
     path_of(path, "upgrade.json.new");

@@ -10,14 +10,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../lib/folder.h"
 #include "base/clock.h"
 #include "config/version_probe.h"
 
-enum { LONG_MS = 20000, PATH_BYTES = 128 };
+enum { LONG_MS = 20000, PATH_BYTES = FOLDER_BYTES + 32 };
 
 /* A temporary folder that is all of PATH, so only the programs put there are found. */
 struct fixture {
-    char folder[64];
+    char folder[FOLDER_BYTES];
     char *path_before;
 };
 
@@ -40,8 +41,7 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    memcpy(fixture->folder, "/tmp/version-probe-XXXXXX", sizeof "/tmp/version-probe-XXXXXX");
-    assert_non_null(mkdtemp(fixture->folder));
+    folder_make(fixture->folder);
     const char *path_before = getenv("PATH");
     fixture->path_before = strdup(path_before == NULL ? "" : path_before);
     setenv("PATH", fixture->folder, 1);
@@ -52,13 +52,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
-    const char *const names[] = {"openclaw", "clawdbot", "asked"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char path[PATH_BYTES];
-        path_in(fixture, names[i], path);
-        unlink(path);
-    }
-    rmdir(fixture->folder);
+    folder_remove(fixture->folder);
     setenv("PATH", fixture->path_before, 1);
     free(fixture->path_before);
     free(fixture);
