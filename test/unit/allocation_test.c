@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../lib/folder.h"
 #include "../lib/shortage.h"
 #include "base/json_guard.h"
 #include "base/redact.h"
@@ -228,21 +229,21 @@ static int attempt_restore(unsigned number)
     return failed_is_no_memory(!restored);
 }
 
-static char folder[256];
+static char folder[FOLDER_BYTES];
 
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "%s/allocation-XXXXXX",
-        getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
+    folder_make(folder);
     json_guard_start();
-    return mkdtemp(folder) != NULL ? http_client_library_start(NULL) : -1;
+    return http_client_library_start(NULL);
 }
 
 static int remove_library(void **state)
 {
     (void)state;
     http_client_library_stop();
+    folder_remove(folder);
     return 0;
 }
 

@@ -11,23 +11,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../lib/folder.h"
 #include "remote/ca_folder.h"
 
-enum { PATH_BYTES = 256 };
-
 struct fixture {
-    char root[PATH_BYTES];
-    char folder[PATH_BYTES + 16];
-    char bundle[PATH_BYTES + 16];
+    char root[FOLDER_BYTES];
+    char folder[FOLDER_BYTES + 16];
+    char bundle[FOLDER_BYTES + 16];
 };
 
 static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    const char *parent = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
-    snprintf(fixture->root, sizeof fixture->root, "%s/authorities-XXXXXX", parent);
-    assert_non_null(mkdtemp(fixture->root));
+    folder_make(fixture->root);
     snprintf(fixture->folder, sizeof fixture->folder, "%s/certs", fixture->root);
     snprintf(fixture->bundle, sizeof fixture->bundle, "%s/bundle.crt", fixture->root);
     assert_int_equal(mkdir(fixture->folder, 0700), 0);
@@ -37,7 +34,7 @@ static int setup(void **state)
 
 static void name_path(char *path, const struct fixture *fixture, const char *name)
 {
-    snprintf(path, PATH_BYTES + 64, "%s/%s", fixture->folder, name);
+    snprintf(path, FOLDER_BYTES + 64, "%s/%s", fixture->folder, name);
 }
 
 static void write_file(const char *path, const char *text)
@@ -50,7 +47,7 @@ static void write_file(const char *path, const char *text)
 
 static void add_to_folder(const struct fixture *fixture, const char *name, const char *text)
 {
-    char path[PATH_BYTES + 64];
+    char path[FOLDER_BYTES + 64];
     name_path(path, fixture, name);
     write_file(path, text);
 }
@@ -62,17 +59,8 @@ static bool is_whole(const struct fixture *fixture)
 
 static int teardown(void **state)
 {
-    static const char *const names[] = {
-        "0123abcd.0", "0123abcd.1", "ffffffff.10", "0123abcd.r0", "0123abcd.", "own.pem"};
     struct fixture *fixture = *state;
-    char path[PATH_BYTES + 64];
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        name_path(path, fixture, names[i]);
-        unlink(path);
-    }
-    unlink(fixture->bundle);
-    assert_int_equal(rmdir(fixture->folder), 0);
-    assert_int_equal(rmdir(fixture->root), 0);
+    folder_remove(fixture->root);
     free(fixture);
     return 0;
 }

@@ -15,16 +15,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../lib/folder.h"
 #include "base/child.h"
 #include "base/clock.h"
 #include "base/process_stat.h"
 #include "remote/gateway_record.h"
 
-enum { LONG_MS = 20000, PATH_BYTES = 256, NO_STOP = -1 };
+enum { LONG_MS = 20000, NO_STOP = -1 };
 
 struct fixture {
-    char folder[PATH_BYTES - 32];
-    char path[PATH_BYTES];
+    char folder[FOLDER_BYTES];
+    char path[FOLDER_BYTES + 16];
     struct gateway_record record;
     struct child child;
 };
@@ -33,9 +34,7 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    const char *parent = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
-    snprintf(fixture->folder, sizeof fixture->folder, "%s/record-XXXXXX", parent);
-    assert_non_null(mkdtemp(fixture->folder));
+    folder_make(fixture->folder);
     snprintf(fixture->path, sizeof fixture->path, "%s/gateway.pid", fixture->folder);
     *state = fixture;
     return 0;
@@ -48,6 +47,7 @@ static int teardown(void **state)
         child_fini(&fixture->child, NULL);
     gateway_record_remove(fixture->folder);
     int result = rmdir(fixture->folder); /* nothing else is in it */
+    folder_remove(fixture->folder);
     free(fixture);
     return result;
 }

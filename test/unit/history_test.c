@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "../integration/faults/history.h"
+#include "../lib/folder.h"
 
 static const struct history_rules strict = {.most_runs = 2};
 static const struct history_rules lossy = {.most_runs = 2, .lost_answers = true};
@@ -214,7 +215,7 @@ static void test_spooled_reply_must_be_the_message(void **state)
 
 static void write_record(const char *folder, const char *name, const char *text)
 {
-    char path[256];
+    char path[FOLDER_BYTES + 32];
     snprintf(path, sizeof path, "%s/spool/%s", folder, name);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
@@ -225,11 +226,9 @@ static void write_record(const char *folder, const char *name, const char *text)
 static void test_spool_is_read_once_for_each_reply(void **state)
 {
     struct history *history = *state;
-    char folder[128];
-    char spool[160];
-    snprintf(folder, sizeof folder, "%s/history-XXXXXX",
-        getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
-    assert_non_null(mkdtemp(folder));
+    char folder[FOLDER_BYTES];
+    char spool[FOLDER_BYTES + 16];
+    folder_make(folder);
     snprintf(spool, sizeof spool, "%s/spool", folder);
     assert_int_equal(history_add_spool(history, folder), 0);
     assert_int_equal(mkdir(spool, 0700), 0);
@@ -241,6 +240,7 @@ static void test_spool_is_read_once_for_each_reply(void **state)
     assert_int_equal(history_add_spool(history, folder), 2);
     assert_int_equal(json_object_size(history->spooled), 1);
     assert_string_equal(json_string_value(json_object_get(history->spooled, "a")), "first");
+    folder_remove(folder);
 }
 
 int main(void)

@@ -10,25 +10,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../lib/folder.h"
 #include "../lib/shortage.h"
 #include "base/json_guard.h"
 #include "base/log.h"
 #include "base/redact.h"
 #include "runtime.h"
 
-static char state_dir[256];
+static char base[FOLDER_BYTES];
+static char state_dir[FOLDER_BYTES + 32];
 static struct config config;
 
 /* Nobody answers at these addresses, and nobody is needed to start. */
 static int setup(void **state)
 {
     (void)state;
-    char folder[200];
-    snprintf(folder, sizeof folder, "%s/start-XXXXXX",
-        getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
-    if (mkdtemp(folder) == NULL)
-        return -1;
-    snprintf(state_dir, sizeof state_dir, "STATE_DIR=%s/state", folder);
+    folder_make(base);
+    snprintf(state_dir, sizeof state_dir, "STATE_DIR=%s/state", base);
     static char account[] = "ACCOUNT_ID=k57a";
     static char url[] = "CONVEX_URL=http://127.0.0.1:9";
     static char token[] = "SERVICE_TOKEN=mc_service_k57a_0123456789";
@@ -52,6 +50,7 @@ static int teardown(void **state)
     (void)state;
     config_fini(&config);
     redact_forget_all();
+    folder_remove(base);
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../lib/folder.h"
 #include "base/clock.h"
 #include "base/redact.h"
 #include "serve/health.h"
@@ -300,10 +301,8 @@ static void test_gateway_process(void **state)
 {
     struct fixture *fixture = *state;
     json_t *json;
-    char folder[128];
-    const char *parent = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/health-XXXXXX", parent != NULL ? parent : "/tmp");
-    assert_non_null(mkdtemp(folder));
+    char folder[FOLDER_BYTES];
+    folder_make(folder);
     int result = gateway_process_create(
         &fixture->sources.process, "sh -c 'exit 3'", "http://127.0.0.1:1", folder, NULL);
     assert_int_equal(result, 0);
@@ -324,7 +323,7 @@ static void test_gateway_process(void **state)
     json_decref(json);
     gateway_process_stop(fixture->sources.process);
     gateway_process_destroy(fixture->sources.process);
-    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(rmdir(folder), 0); /* nothing is left in it */
 }
 
 static void test_version(void **state)

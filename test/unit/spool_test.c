@@ -15,11 +15,12 @@
 #include <unistd.h>
 
 #include "../../src/queue/spool_folders.h"
+#include "../lib/folder.h"
 #include "base/text.h"
 #include "queue/spool.h"
 
 struct fixture {
-    char folder[256];
+    char folder[FOLDER_BYTES];
     struct spool *spool;
 };
 
@@ -27,9 +28,7 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    const char *parent = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
-    snprintf(fixture->folder, sizeof fixture->folder, "%s/spool-XXXXXX", parent);
-    assert_non_null(mkdtemp(fixture->folder));
+    folder_make(fixture->folder);
     assert_int_equal(spool_open(&fixture->spool, fixture->folder, "account1", NULL), 0);
     *state = fixture;
     return 0;
@@ -39,6 +38,7 @@ static int teardown(void **state)
 {
     struct fixture *fixture = *state;
     spool_close(fixture->spool);
+    folder_remove(fixture->folder);
     free(fixture);
     return 0;
 }

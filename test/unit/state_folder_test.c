@@ -6,7 +6,6 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,12 +16,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../lib/folder.h"
 #include "queue/state_folder.h"
 
-enum { PATH_BYTES = 256 };
+enum { PATH_BYTES = FOLDER_BYTES + 16 };
 
 struct fixture {
-    char base[PATH_BYTES / 2];
+    char base[FOLDER_BYTES];
     char path[PATH_BYTES]; /* base/a/b, which does not exist yet */
     struct error error;
 };
@@ -31,25 +31,16 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    const char *temporary = getenv("TMPDIR");
-    snprintf(fixture->base, sizeof fixture->base, "%s/state-XXXXXX",
-        temporary != NULL ? temporary : "/tmp");
-    assert_non_null(mkdtemp(fixture->base));
+    folder_make(fixture->base);
     snprintf(fixture->path, sizeof fixture->path, "%s/a/b", fixture->base);
     *state = fixture;
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *place)
-{
-    (void)status, (void)type, (void)place;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
-    nftw(fixture->base, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    folder_remove(fixture->base);
     free(fixture);
     return 0;
 }
