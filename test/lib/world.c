@@ -122,9 +122,7 @@ int world_setup(void **state)
 {
     struct world *world = calloc(1, sizeof *world);
     assert_non_null(world);
-    const char *parent = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
-    snprintf(world->folder, sizeof world->folder, "%s/world-XXXXXX", parent);
-    assert_non_null(mkdtemp(world->folder));
+    folder_make(world->folder);
     assert_int_equal(http_client_library_start(NULL), 0);
     assert_int_equal(ca_store_create(&world->store, NULL, NULL), 0);
     assert_int_equal(http_client_create(&world->client, world->store, &never, NULL), 0);
@@ -147,6 +145,7 @@ int world_teardown(void **state)
     http_client_destroy(world->client);
     ca_store_destroy(world->store);
     http_client_library_stop();
+    folder_remove(world->folder);
     free(world);
     return status;
 }

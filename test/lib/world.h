@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "folder.h"
 #include "process.h"
 #include "remote/http_client.h"
 
@@ -15,7 +16,7 @@
 enum { WORLD_WAIT_MS = 15000 };
 
 struct world {
-    char folder[256];
+    char folder[FOLDER_BYTES];
     char url[128];               /* of the sandbox, without a slash at its end */
     const char *runtime_program; /* in the build folder; NULL: mission-control-runtime */
     bool output_is_full;         /* what is launched cannot write to its standard output */
@@ -33,7 +34,10 @@ struct world {
  */
 int world_setup(void **state);
 
-/* Ends both programs; fails the test when the sandbox does not end with status 0. */
+/*
+ * Ends the programs and removes the folder. Fails the test when the sandbox does not end with
+ * status 0.
+ */
 int world_teardown(void **state);
 
 /* Whether the sandbox lists the agents that it has. */
