@@ -1,0 +1,73 @@
+#include "spool_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int spool_fixture_setup(void **state)
+{
+    struct spool_fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    folder_make(fixture->folder);
+    assert_int_equal(spool_open(&fixture->spool, fixture->folder, "account1", NULL), 0);
+    *state = fixture;
+    return 0;
+}
+
+int spool_fixture_teardown(void **state)
+{
+    struct spool_fixture *fixture = *state;
+    spool_close(fixture->spool);
+    folder_remove(fixture->folder);
+    free(fixture);
+    return 0;
+}
+
+struct spool_record spool_fixture_record(const char *id, char *reply)
+{
+    struct spool_record record = {.created_at_ms = 1700000000123, .runs = 2, .reply = reply};
+    snprintf(record.id, sizeof record.id, "%s", id);
+    snprintf(record.agent_id, sizeof record.agent_id, "agent7");
+    snprintf(record.agent_slug, sizeof record.agent_slug, "jarvis");
+    snprintf(record.task_id, sizeof record.task_id, "task9");
+    return record;
+}
+
+void spool_fixture_path(const struct spool_fixture *fixture, const char *name,
+    char path[static SPOOL_FIXTURE_PATH_BYTES])
+{
+    snprintf(path, SPOOL_FIXTURE_PATH_BYTES, "%s/%s", fixture->folder, name);
+}
+
+void spool_fixture_write(const struct spool_fixture *fixture, const char *name, const char *content)
+{
+    char path[SPOOL_FIXTURE_PATH_BYTES];
+    spool_fixture_path(fixture, name, path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, content, strlen(content)), (ssize_t)strlen(content));
+    close(fd);
+}
+
+bool spool_fixture_exists(const struct spool_fixture *fixture, const char *name)
+{
+    char path[SPOOL_FIXTURE_PATH_BYTES];
+    spool_fixture_path(fixture, name, path);
+    return access(path, F_OK) == 0;
+}
+
+void spool_fixture_count(void *context, struct spool_record *record, const struct error *why)
+{
+    struct spool_fixture_census *census = context;
+    census->whole += why == NULL ? 1 : 0;
+    census->damaged += why != NULL ? 1 : 0;
+    free(record->reply);
+}

@@ -1,0 +1,43 @@
+/* A spool of account1 in a folder of its own, for one test, and what lies in that folder. */
+#ifndef TEST_LIB_SPOOL_FIXTURE_H
+#define TEST_LIB_SPOOL_FIXTURE_H
+
+#include <stdbool.h>
+
+#include "folder.h"
+#include "queue/spool.h"
+
+enum { SPOOL_FIXTURE_PATH_BYTES = FOLDER_BYTES + 64 };
+
+struct spool_fixture {
+    char folder[FOLDER_BYTES];
+    struct spool *spool;
+};
+
+/* cmocka fixtures: *state becomes a struct spool_fixture whose spool is empty. */
+int spool_fixture_setup(void **state);
+int spool_fixture_teardown(void **state);
+
+#define WITH_SPOOL(test) \
+    cmocka_unit_test_setup_teardown(test, spool_fixture_setup, spool_fixture_teardown)
+
+/* A record of two runs, with a reply unless that is NULL, which stays the caller's. */
+struct spool_record spool_fixture_record(const char *id, char *reply);
+
+/* name is relative to the folder, such as "spool/n1.json". */
+void spool_fixture_path(const struct spool_fixture *fixture, const char *name,
+    char path[static SPOOL_FIXTURE_PATH_BYTES]);
+void spool_fixture_write(
+    const struct spool_fixture *fixture, const char *name, const char *content);
+bool spool_fixture_exists(const struct spool_fixture *fixture, const char *name);
+
+/* How many records of each kind a listing found. */
+struct spool_fixture_census {
+    int whole;
+    int damaged;
+};
+
+/* A spool_found that counts in its context, a struct spool_fixture_census. */
+void spool_fixture_count(void *context, struct spool_record *record, const struct error *why);
+
+#endif
