@@ -104,7 +104,9 @@ struct spool_usage {
 
 /*
  * Adds up dead/ and, while it is over SPOOL_DEAD_FILES or SPOOL_DEAD_BYTES, removes its oldest
- * record, calling removed with its id. ERROR_SYSTEM when the folder cannot be read.
+ * record, calling removed with its id. Several threads may call it at once: what another one
+ * removed meanwhile counts as done, and is not told to removed. ERROR_SYSTEM when the folder cannot
+ * be read or a record cannot be removed.
  */
 enum { SPOOL_DEAD_FILES = 10000, SPOOL_DEAD_BYTES = 256 * 1024 * 1024 };
 int spool_trim_dead(struct spool *spool, struct spool_usage *usage,

@@ -122,8 +122,10 @@ int spool_trim_dead(struct spool *spool, struct spool_usage *usage,
         if (result != 0 || (usage->files <= SPOOL_DEAD_FILES && usage->bytes <= SPOOL_DEAD_BYTES))
             return result;
         result = spool_remove_dead(spool, oldest, error);
-        if (result != 0)
+        /* Somebody else may have removed it meanwhile. */
+        if (result != 0 && result != ERROR_CLOSED)
             return result;
-        removed(context, oldest);
+        if (result == 0)
+            removed(context, oldest);
     }
 }

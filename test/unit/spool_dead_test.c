@@ -6,12 +6,17 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "../lib/spool_fixture.h"
+#include "base/sync.h"
 #include "base/text.h"
+
+enum { THREADS = 4, LARGE_FILES = 60, LARGE_FILE_BYTES = 64 * 1024 * 1024 };
+enum { LARGE_FILES_LEFT = SPOOL_DEAD_BYTES / LARGE_FILE_BYTES };
 
 static void test_buried_record_is_kept_in_dead(void **state)
 {
@@ -95,6 +100,67 @@ static void test_dead_is_trimmed_to_its_bounds(void **state)
     assert_true(spool_fixture_exists(fixture, "dead/README"));
 }
 
+/* A file of no content but size: number is its age, the larger the younger. */
+static void add_large_file(const struct spool_fixture *fixture, int number)
+{
+    const struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000 + number}};
+    char name[32];
+    char path[SPOOL_FIXTURE_PATH_BYTES];
+    snprintf(name, sizeof name, "dead/n%d.json", number);
+    spool_fixture_write(fixture, name, "");
+    spool_fixture_path(fixture, name, path);
+    assert_int_equal(truncate(path, LARGE_FILE_BYTES), 0);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+/* One thread's call and what came of it. */
+struct trimming {
+    struct spool *spool;
+    pthread_t thread;
+    int result;
+    int removed;
+};
+
+static void count_removed(void *context, const char *id)
+{
+    (void)id;
+    ++*(int *)context;
+}
+
+static void *trim(void *argument)
+{
+    struct trimming *trimming = argument;
+    struct spool_usage usage;
+    trimming->result =
+        spool_trim_dead(trimming->spool, &usage, count_removed, &trimming->removed, NULL);
+    return NULL;
+}
+
+/* Each file goes once, and one that somebody else removed is no failure. */
+static void test_several_threads_trim_at_once(void **state)
+{
+    struct spool_fixture *fixture = *state;
+    struct trimming trimmings[THREADS] = {0};
+    struct spool_usage usage;
+    int removed = 0;
+    for (int i = 0; i < LARGE_FILES; i++)
+        add_large_file(fixture, i);
+    for (int i = 0; i < THREADS; i++) {
+        trimmings[i].spool = fixture->spool;
+        assert_int_equal(thread_start(&trimmings[i].thread, "trim", trim, &trimmings[i], NULL), 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        thread_join(trimmings[i].thread);
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(trimmings[i].result, 0);
+        removed += trimmings[i].removed;
+    }
+    assert_int_equal(removed, LARGE_FILES - LARGE_FILES_LEFT);
+    assert_int_equal(spool_trim_dead(fixture->spool, &usage, count_removed, &removed, NULL), 0);
+    assert_int_equal(usage.files, LARGE_FILES_LEFT);
+    assert_int_equal(usage.bytes, SPOOL_DEAD_BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -102,6 +168,7 @@ int main(void)
         WITH_SPOOL(test_dead_record_can_be_read_and_brought_back),
         WITH_SPOOL(test_exhumed_record_replaces_no_other),
         WITH_SPOOL(test_dead_is_trimmed_to_its_bounds),
+        WITH_SPOOL(test_several_threads_trim_at_once),
     };
     return cmocka_run_group_tests_name("spool_dead", tests, NULL, NULL);
 }
