@@ -1,0 +1,135 @@
+#include "http_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+static void echo(
+    void *context, const struct http_server_request *request, struct http_server_reply *reply)
+{
+    text_printf(&reply->body, "%s|%s|%s", (const char *)context, request->path, request->accept);
+}
+
+static void answer_page(
+    void *context, const struct http_server_request *request, struct http_server_reply *reply)
+{
+    (void)context, (void)request;
+    reply->status = 503;
+    reply->content_type = "text/html; charset=utf-8";
+    reply->content_policy = "default-src 'self'";
+    text_append(&reply->body, "<p>");
+}
+
+static void run_out_of_memory(
+    void *context, const struct http_server_request *request, struct http_server_reply *reply)
+{
+    (void)context, (void)request;
+    text_append(&reply->body, "half");
+    reply->body.failed = true;
+}
+
+static char echo_context[] = "context";
+
+const struct http_server_route http_fixture_routes[] = {
+    {"/echo", echo, echo_context},
+    {"/page", answer_page, NULL},
+    {"/memory", run_out_of_memory, NULL},
+    {NULL, NULL, NULL},
+};
+
+int http_fixture_setup(void **state)
+{
+    struct error error;
+    struct http_server *server = NULL;
+    if (http_server_create(&server, "127.0.0.1", 0, http_fixture_routes, NULL, &error) != 0)
+        fail_msg("%s", error.text);
+    *state = server;
+    return 0;
+}
+
+int http_fixture_teardown(void **state)
+{
+    http_server_destroy(*state);
+    return 0;
+}
+
+int http_fixture_dial(const struct http_server *server)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET,
+        .sin_port = htons((uint16_t)http_server_port(server)),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+void http_fixture_say(int fd, const char *bytes)
+{
+    size_t length = strlen(bytes);
+    while (length > 0) {
+        ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
+        if (sent <= 0)
+            return;
+        bytes += sent;
+        length -= (size_t)sent;
+    }
+}
+
+void http_fixture_hear(int fd, char answer[static HTTP_FIXTURE_ANSWER_BYTES])
+{
+    size_t length = 0;
+    int64_t deadline_ms = clock_monotonic_ms() + HTTP_FIXTURE_LONG_MS;
+    for (;;) {
+        struct pollfd ready = {.fd = fd, .events = POLLIN};
+        assert_true(clock_monotonic_ms() < deadline_ms);
+        if (poll(&ready, 1, 1000) <= 0)
+            continue;
+        ssize_t got = read(fd, answer + length, HTTP_FIXTURE_ANSWER_BYTES - 1 - length);
+        if (got <= 0)
+            break;
+        length += (size_t)got;
+        assert_true(length < HTTP_FIXTURE_ANSWER_BYTES - 1);
+    }
+    answer[length] = '\0';
+    close(fd);
+}
+
+void http_fixture_exchange(const struct http_server *server, const char *request,
+    char answer[static HTTP_FIXTURE_ANSWER_BYTES])
+{
+    int fd = http_fixture_dial(server);
+    http_fixture_say(fd, request);
+    http_fixture_hear(fd, answer);
+}
+
+void answer_must_hold(const char *answer, const char *part)
+{
+    if (strstr(answer, part) == NULL)
+        fail_msg("no \"%s\" in:\n%s", part, answer);
+}
+
+void answer_must_begin(const char *answer, const char *part)
+{
+    if (strncmp(answer, part, strlen(part)) != 0)
+        fail_msg("no \"%s\" at the start of:\n%s", part, answer);
+}
+
+void answer_must_end(const char *answer, const char *part)
+{
+    const char *body = strstr(answer, "\r\n\r\n");
+    assert_non_null(body);
+    assert_string_equal(body + 4, part);
+}

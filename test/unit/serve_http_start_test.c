@@ -1,0 +1,181 @@
+/* The HTTP server from its start to its stop: its address, its ticks, and what is left of it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../lib/http_fixture.h"
+#include "base/clock.h"
+
+static void test_busy_port(void **state)
+{
+    struct error error;
+    struct http_server *second = NULL;
+    char port[16];
+    snprintf(port, sizeof port, "%u", http_server_port(*state));
+    int result = http_server_create(
+        &second, "127.0.0.1", http_server_port(*state), http_fixture_routes, NULL, &error);
+    assert_int_equal(result, ERROR_UNREACHABLE);
+    answer_must_hold(error.text, "127.0.0.1");
+    answer_must_hold(error.text, port);
+    answer_must_hold(error.text, strerror(EADDRINUSE));
+}
+
+static void test_port_is_free_after_the_stop(void **state)
+{
+    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    struct http_server *server = *state;
+    unsigned port = http_server_port(server);
+    for (int i = 0; i < 10; i++) {
+        http_fixture_exchange(server, REQUEST("GET /echo", ""), answer);
+        http_server_destroy(server);
+        *state = NULL;
+        assert_int_equal(
+            http_server_create(&server, "127.0.0.1", port, http_fixture_routes, NULL, NULL), 0);
+        *state = server;
+    }
+}
+
+static void test_stop_with_open_connections(void **state)
+{
+    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    int fds[20];
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        fds[i] = http_fixture_dial(*state);
+        http_fixture_say(fds[i], "GET /echo HTTP/1.1\r\nHo");
+    }
+    http_fixture_exchange(*state, REQUEST("GET /echo", ""), answer);
+    int64_t began_ms = clock_monotonic_ms();
+    http_server_destroy(*state);
+    *state = NULL;
+    assert_in_range(clock_monotonic_ms() - began_ms, 0, HTTP_FIXTURE_AT_ONCE_MS);
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        http_fixture_hear(fds[i], answer);
+        assert_string_equal(answer, "");
+    }
+}
+
+static void test_bad_host(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {"a..b", "", "999.1.1.1", "1.2.3.4.5", "127.0.0.1:80"};
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
+        struct error error;
+        struct http_server *server = NULL;
+        int result = http_server_create(&server, hosts[i], 0, http_fixture_routes, NULL, &error);
+        if (result != ERROR_INVALID)
+            fail_msg("%s: %d %s", hosts[i], result, error.text);
+        answer_must_hold(error.text, hosts[i]);
+    }
+}
+
+/* Such an address may come with an interface, as that of a tunnel; it is no wrong setting. */
+static void test_address_that_is_not_there_yet(void **state)
+{
+    (void)state;
+    struct error error;
+    struct http_server *server = NULL;
+    /* 192.0.2.0/24 is for documentation: nobody's address. */
+    int result = http_server_create(&server, "192.0.2.1", 0, http_fixture_routes, NULL, &error);
+    assert_int_equal(result, ERROR_UNREACHABLE);
+    answer_must_hold(error.text, "192.0.2.1");
+    answer_must_hold(error.text, strerror(EADDRNOTAVAIL));
+}
+
+static void test_hosts(void **state)
+{
+    (void)state;
+    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    static const char *const hosts[] = {"localhost", "0.0.0.0"};
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
+        struct http_server *server = NULL;
+        assert_int_equal(
+            http_server_create(&server, hosts[i], 0, http_fixture_routes, NULL, NULL), 0);
+        http_fixture_exchange(server, REQUEST("GET /echo", ""), answer);
+        answer_must_begin(answer, "HTTP/1.1 200 ");
+        http_server_destroy(server);
+    }
+}
+
+static bool has_ipv6(void)
+{
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool bound = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    if (fd >= 0)
+        close(fd);
+    return bound;
+}
+
+static void test_ipv6(void **state)
+{
+    (void)state;
+    if (!has_ipv6())
+        skip();
+    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    struct http_server *server = NULL;
+    assert_int_equal(http_server_create(&server, "::1", 0, http_fixture_routes, NULL, NULL), 0);
+    struct sockaddr_in6 address = {
+        .sin6_family = AF_INET6,
+        .sin6_port = htons((uint16_t)http_server_port(server)),
+        .sin6_addr = IN6ADDR_LOOPBACK_INIT,
+    };
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    http_fixture_say(fd, REQUEST("GET /echo", ""));
+    http_fixture_hear(fd, answer);
+    answer_must_begin(answer, "HTTP/1.1 200 ");
+    http_server_destroy(server);
+}
+
+static void count_tick(void *ticks)
+{
+    atomic_fetch_add((atomic_int *)ticks, 1);
+}
+
+/* At its interval and no more often, whether somebody asks meanwhile or not. */
+static void test_it_ticks(void **state)
+{
+    (void)state;
+    enum { INTERVAL_MS = 20, TICKS = 5 };
+    atomic_int ticks = 0;
+    const struct http_server_ticker ticker = {
+        .interval_ms = INTERVAL_MS, .tick = count_tick, .tick_context = &ticks};
+    struct http_server *server;
+    int64_t began_ms = clock_monotonic_ms();
+    assert_int_equal(
+        http_server_create(&server, "127.0.0.1", 0, http_fixture_routes, &ticker, NULL), 0);
+    while (atomic_load(&ticks) < TICKS) {
+        assert_true(clock_monotonic_ms() < began_ms + HTTP_FIXTURE_LONG_MS);
+        int64_t most = (clock_monotonic_ms() - began_ms) / INTERVAL_MS;
+        assert_true(atomic_load(&ticks) <= most + 1);
+        if (atomic_load(&ticks) == 2)
+            close(http_fixture_dial(server));
+    }
+    assert_true(clock_monotonic_ms() >= began_ms + (int64_t)TICKS * INTERVAL_MS);
+    http_server_destroy(server);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_SERVER(test_busy_port),
+        WITH_SERVER(test_port_is_free_after_the_stop),
+        WITH_SERVER(test_stop_with_open_connections),
+        cmocka_unit_test(test_bad_host),
+        cmocka_unit_test(test_address_that_is_not_there_yet),
+        cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_ipv6),
+        cmocka_unit_test(test_it_ticks),
+    };
+    return cmocka_run_group_tests_name("serve_http_start", tests, NULL, NULL);
+}
