@@ -1,0 +1,229 @@
+/* The rules that single settings have, and those between two of them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/config_fixture.h"
+
+static void test_service_token(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const cases[][2] = {
+        {"SERVICE_TOKEN=k57abc_9f8e7d6c5b4a",
+            "Invalid SERVICE_TOKEN format. Expected a token starting with mc_service_."},
+        {"SERVICE_TOKEN=MC_SERVICE_k57abc_9f8e7d6c5b4a", "Invalid SERVICE_TOKEN format."},
+        {"SERVICE_TOKEN=mc_service_9f8e7d6c5b4a",
+            "Invalid SERVICE_TOKEN structure. Expected mc_service_{accountId}_{secret}."},
+        {"SERVICE_TOKEN=mc_service_k57_9f8e7d6c5b4a",
+            "SERVICE_TOKEN account mismatch. Token is for k57, but ACCOUNT_ID is k57abc."},
+        {"SERVICE_TOKEN=mc_service_k57abcd_9f8e7d6c5b4a", "Token is for k57abcd, but"},
+        {"SERVICE_TOKEN=mc_service_k57abc_9f8e7d6c5b4a\x01", "contains a control character"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, cases[i][0]), cases[i][1]);
+        char *said = config_fixture_said(fixture);
+        assert_null(strstr(said, "9f8e7d6c5b4a"));
+        free(said);
+    }
+    /* The secret may hold further '_' or be empty (contract runtime-behaviour-v0, 1.1). */
+    must_load(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN=mc_service_k57abc_"));
+    must_load(
+        fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN=mc_service_k57abc_a_b_c"));
+}
+
+static void test_account_id(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const wrong[] = {"../etc", "a/b", "a b", ".", "..", "\xC3\xA4"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char account[64];
+        char token[64];
+        snprintf(account, sizeof account, "ACCOUNT_ID=%s", wrong[i]);
+        snprintf(token, sizeof token, "SERVICE_TOKEN=mc_service_%s_s3cr3t", wrong[i]);
+        must_fail_with(fixture, LOAD(fixture, account, token, CONVEX, HOME), "ACCOUNT_ID \"");
+    }
+}
+
+static void test_convex_url(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const wrong[][2] = {
+        {"CONVEX_URL=https://happy.convex.site", "right is the same deployment's address that "
+                                                 "ends in .convex.cloud"},
+        {"CONVEX_URL=https://happy.CONVEX.site./", ".convex.cloud"},
+        {"CONVEX_URL=wss://happy.convex.cloud", "does not begin with http:// or https://"},
+        {"CONVEX_URL=https://", "has no host"},
+        {"CONVEX_URL=https://a b.example", "contains white space"},
+        {"CONVEX_URL=https://h:0", "port"},
+        {"CONVEX_URL=https://jo:s3cr3t@h", "user name or password"},
+        {"CONVEX_URL=https://h/?key=s3cr3t", "query or fragment"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        must_fail_with(fixture, LOAD(fixture, ACCOUNT, TOKEN, HOME, wrong[i][0]), wrong[i][1]);
+        must_say(fixture, "error: CONVEX_URL ");
+        char *said = config_fixture_said(fixture);
+        assert_null(strstr(said, "s3cr3t"));
+        free(said);
+    }
+    must_load(fixture, LOAD(fixture, ACCOUNT, TOKEN, HOME, "CONVEX_URL=http://h:3210/convex/"));
+    assert_string_equal(fixture->config.convex_url, "http://h:3210/convex");
+    must_load(fixture, LOAD(fixture, ACCOUNT, TOKEN, HOME, "CONVEX_URL=https://xconvex.site"));
+}
+
+static void test_gateway_url(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const wrong[] = {"localhost:18789", "ftp://127.0.0.1", "http://", "http:/x",
+        "127.0.0.1", "unix:///run/gateway"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char variable[80];
+        snprintf(variable, sizeof variable, "OPENCLAW_GATEWAY_URL=%s", wrong[i]);
+        must_fail_with(fixture, LOAD(fixture, REQUIRED, variable),
+            "Invalid OPENCLAW_GATEWAY_URL. Expected a valid URL like http://127.0.0.1:18789.");
+    }
+    must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_URL= '' "));
+    assert_string_equal(fixture->config.gateway_url, "");
+    assert_null(fixture->config.gateway_token);
+    must_load(
+        fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_URL=", "OPENCLAW_GATEWAY_TOKEN=s3cr3t"));
+    assert_string_equal(fixture->config.gateway_token, "s3cr3t");
+}
+
+static void test_gateway_token_default(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const struct {
+        const char *url;
+        bool is_local;
+    } cases[] = {{"http://localhost:18789", true}, {"https://LOCALHOST", true},
+        {"http://127.0.0.1/gateway", true}, {"http://[::1]:18789", true},
+        {"http://0.0.0.0:1", true}, {"http://openclaw-gateway:18789", true},
+        {"http://127.0.0.2", false}, {"http://localhost.example", false},
+        {"http://openclaw-gateway2", false}, {"http://[::2]", false},
+        {"https://far.example/localhost", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char variable[80];
+        snprintf(variable, sizeof variable, "OPENCLAW_GATEWAY_URL=%s", cases[i].url);
+        int result = LOAD(fixture, REQUIRED, variable);
+        if (cases[i].is_local) {
+            must_load(fixture, result);
+            assert_string_equal(fixture->config.gateway_token, "local");
+            continue;
+        }
+        must_fail_with(fixture, result,
+            "OPENCLAW_GATEWAY_TOKEN is required for non-local OPENCLAW_GATEWAY_URL.");
+        must_load(fixture, LOAD(fixture, REQUIRED, variable, "OPENCLAW_GATEWAY_TOKEN= t0k3n "));
+        assert_string_equal(fixture->config.gateway_token, "t0k3n");
+        must_load(fixture, LOAD(fixture, REQUIRED, variable, "OPENCLAW_GATEWAY_TOKEN=\" \""));
+        assert_string_equal(fixture->config.gateway_token, "");
+    }
+}
+
+static void test_gateway_command(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const wrong[][2] = {
+        {"OPENCLAW_GATEWAY_COMMAND=openclaw 'gateway",
+            "COMMAND \"openclaw 'gateway\" has a ' without"},
+        {"OPENCLAW_GATEWAY_COMMAND=openclaw \"gateway",
+            "has a \" without another one that closes it"},
+        {"OPENCLAW_GATEWAY_COMMAND=openclaw \\", "ends with a backslash"},
+        {"OPENCLAW_GATEWAY_COMMAND=''", "names no program"},
+        {"OPENCLAW_GATEWAY_COMMAND=\"\" gateway", "names no program"},
+        {"OPENCLAW_GATEWAY_COMMAND=openclaw\ngateway", "contains a control character"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        must_fail_with(fixture, LOAD(fixture, REQUIRED, wrong[i][0]), wrong[i][1]);
+    must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND= "));
+    assert_null(fixture->config.gateway_command);
+}
+
+static void test_gateway_command_needs_a_url_of_this_machine(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const right[] = {"OPENCLAW_GATEWAY_URL=http://localhost:1",
+        "OPENCLAW_GATEWAY_URL=http://192.0.2.1:1", "OPENCLAW_GATEWAY_URL=http://[::1]:1"};
+    for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
+        must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND=gw", right[i],
+                               "OPENCLAW_GATEWAY_TOKEN=sesame-open"));
+    must_fail_with(fixture,
+        LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND=gw", "OPENCLAW_GATEWAY_URL="),
+        "OPENCLAW_GATEWAY_URL is empty");
+    must_fail_with(fixture,
+        LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND=gw",
+            "OPENCLAW_GATEWAY_URL=http://openclaw-gateway:1"),
+        "must be localhost or an IP address");
+    must_fail_with(fixture,
+        LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND=gw", "OPENCLAW_GATEWAY_URL=18789"),
+        "OPENCLAW_GATEWAY_URL \"18789\"");
+}
+
+static void test_backoff_and_grace(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_fail_with(fixture,
+        LOAD(fixture, REQUIRED, "DELIVERY_BACKOFF_BASE_MS=200", "DELIVERY_BACKOFF_MAX_MS=100"),
+        "DELIVERY_BACKOFF_MAX_MS 100 is less than DELIVERY_BACKOFF_BASE_MS; right is 200 or more");
+    must_load(fixture, LOAD(fixture, REQUIRED, "DELIVERY_BACKOFF_BASE_MS=400000"));
+    assert_int_equal(fixture->config.delivery_backoff_max_ms, 400000);
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "DELIVERY_BACKOFF_MAX_MS=x"),
+        "DELIVERY_BACKOFF_MAX_MS \"x\"");
+    must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_REQUEST_TIMEOUT_MS=3600000"));
+    assert_int_equal(fixture->config.shutdown_grace_ms, 3605000);
+    assert_int_equal(LOAD(fixture, REQUIRED, "HEALTH_CHECK_INTERVAL=90001"), 0);
+    must_say(fixture, "warning: HEALTH_CHECK_INTERVAL 90001 is long");
+    must_load(fixture, LOAD(fixture, REQUIRED, "HEALTH_CHECK_INTERVAL=90000"));
+}
+
+static void test_state_dir(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const cases[][3] = {
+        {"STATE_DIRECTORY=/var/lib/mc:/var/lib/other", "XDG_STATE_HOME=/xdg", "/var/lib/mc"},
+        {"STATE_DIRECTORY=", "XDG_STATE_HOME=/xdg", "/xdg/mission-control-runtime/k57abc"},
+        {"STATE_DIRECTORY=/var/lib/mc", "STATE_DIR=/chosen", "/chosen"},
+        {"XDG_STATE_HOME=relative",
+            "STATE_DIR=", "/home/jo/.local/state/mission-control-runtime/k57abc"},
+        {"STATE_DIR=/", "XDG_STATE_HOME=", "/"},
+        {"STATE_DIR=state//", "XDG_STATE_HOME=", "state"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        must_load(fixture, LOAD(fixture, REQUIRED, cases[i][0], cases[i][1]));
+        assert_string_equal(fixture->config.state_dir, cases[i][2]);
+    }
+    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, TOKEN),
+        "STATE_DIR is not set, and there is no HOME");
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "STATE_DIR=~/state"), "only a shell replaces");
+}
+
+static void test_ca_file(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "CA_FILE=/"), "it is a folder");
+}
+
+int main(void)
+{
+#define TEST(function) \
+    cmocka_unit_test_setup_teardown(function, config_fixture_setup, config_fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_service_token),
+        TEST(test_account_id),
+        TEST(test_convex_url),
+        TEST(test_gateway_url),
+        TEST(test_gateway_token_default),
+        TEST(test_gateway_command),
+        TEST(test_gateway_command_needs_a_url_of_this_machine),
+        TEST(test_backoff_and_grace),
+        TEST(test_state_dir),
+        TEST(test_ca_file),
+    };
+#undef TEST
+    return cmocka_run_group_tests_name("config_rules", tests, NULL, NULL);
+}
