@@ -419,7 +419,7 @@ static void test_start_without_memory_fails(void **state)
 static void test_reply_that_has_no_dead_folder_to_go_to_stays(void **state)
 {
     struct fixture *fixture = *state;
-    char path[256];
+    char path[FOLDER_BYTES + sizeof "/dead"];
     fixture->entry->reply = strdup("text");
     fixture->entry->verdict = VERDICT_DEAD;
     snprintf(path, sizeof path, "%s/dead", fixture->folder);
