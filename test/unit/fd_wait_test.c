@@ -30,7 +30,7 @@ static void handle(int signal)
 /* SIGALRM every interval_ms from now on; 0: no more. */
 static void signal_every(int interval_ms)
 {
-    struct timeval interval = {.tv_usec = interval_ms * 1000};
+    struct timeval interval = {.tv_usec = (suseconds_t)interval_ms * 1000};
     struct itimerval timer = {.it_interval = interval, .it_value = interval};
     struct sigaction action = {.sa_handler = handle};
     handled = 0;

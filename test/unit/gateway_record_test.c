@@ -214,8 +214,9 @@ static rlim_t next_fd(void)
 {
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
+    rlim_t number = (rlim_t)fd;
     close(fd);
-    return (rlim_t)fd;
+    return number;
 }
 
 /*
