@@ -53,9 +53,10 @@ struct entry {
     unsigned timeouts;  /* runs that took longer than we waited */
     unsigned held_back; /* times in a row that the gateway let nobody in */
     enum entry_verdict verdict;
-    int64_t put_off_ms;        /* how long its last failure made it wait */
-    int64_t started_us;        /* when the current attempt began, monotonic */
-    int64_t replied_us;        /* when the reply came, monotonic; 0: to an earlier process */
+    const char *note;   /* why it ends other than delivered: fixed words, or failure; NULL: none */
+    int64_t put_off_ms; /* how long its last failure made it wait */
+    int64_t started_us; /* when the current attempt began, monotonic */
+    int64_t replied_us; /* when the reply came, monotonic; 0: to an earlier process */
     struct activity *activity; /* of the worker that runs the entry; NULL outside of a pool */
     struct trace trace;        /* of all requests for it, by this process; none before the first */
     char agent_slug[ID_BYTES];
@@ -65,6 +66,7 @@ struct entry {
     uint64_t name_sync;        /* of its record (queue/spool_record.h); 0: not of this process */
     bool marked;               /* the backend has it as delivered */
     bool untold;               /* it ended, and its thread could not be told */
+    bool given_up;             /* nor could the reply; so that it is marked was our doing */
     bool only_bury;            /* all that is left to do is to move its record to dead/ */
     struct failing refusals;   /* by the gateway, on the clock of the time that its gate was open */
     struct failing errors;     /* by the backend, on the monotonic clock */

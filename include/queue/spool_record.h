@@ -2,6 +2,7 @@
 #ifndef QUEUE_SPOOL_RECORD_H
 #define QUEUE_SPOOL_RECORD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,7 +22,8 @@ struct spool_record {
     unsigned timeouts;  /* runs that took longer than they were waited for */
     unsigned runs;      /* requests to the agent that were begun, this one included */
     char failure[SPOOL_FAILURE_BYTES]; /* what the last run ended in; "" while there is none */
-    char *reply; /* NULL while the agent is being asked; else owned by whoever holds the record */
+    bool given_up; /* the notification is or may be marked, though the reply was not written */
+    char *reply;   /* NULL while the agent is being asked; else owned by whoever holds the record */
     uint64_t name_sync; /* by which sync its file's name is on disk (base/folder_sync.h) */
 };
 

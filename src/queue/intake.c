@@ -61,6 +61,7 @@ bool send_queue_restore(struct send_queue *queue, const struct spool_record *rec
         entry->timeouts = record->timeouts;
         queue_set_recorded_locked(queue, entry, true);
         entry->spooled = replied;
+        entry->given_up = record->given_up;
         text_copy(entry->agent_slug, sizeof entry->agent_slug, record->agent_slug);
         text_copy(entry->task_id, sizeof entry->task_id, record->task_id);
         text_copy(entry->failure, sizeof entry->failure, record->failure);

@@ -65,14 +65,14 @@ struct finish attempt_put_back(enum entry_stage stage)
 struct finish attempt_settle(struct attempt *attempt, enum entry_verdict verdict, const char *note)
 {
     attempt->entry->verdict = verdict;
-    attempt->note = note;
+    attempt->entry->note = note;
     return attempt_go_on(STAGE_SETTLED);
 }
 
 struct finish attempt_mark_as(struct attempt *attempt, enum entry_verdict verdict, const char *note)
 {
     attempt->entry->verdict = verdict;
-    attempt->note = note;
+    attempt->entry->note = note;
     return attempt_go_on(STAGE_WRITTEN);
 }
 
@@ -121,13 +121,24 @@ bool attempt_is_hopeless(struct attempt *attempt, struct failing *failing, int64
 }
 
 /*
+ * The reply goes to dead/ and the notification is marked. That is remembered, on disk before the
+ * mark: should the reply be tried again, by an operator or after a restart, the mark is ours, and
+ * no sign that it has been answered.
+ */
+static void give_up_reply(struct attempt *attempt)
+{
+    attempt->entry->given_up = true;
+    spooling_note_failing(&attempt->deliver->spooling, attempt->entry);
+}
+
+/*
  * The backend refused the stage for too long. What it could not be told goes to dead/: a reply, or
  * the whole end.
  */
 static struct finish give_up(struct attempt *attempt, enum entry_stage stage)
 {
     struct entry *entry = attempt->entry;
-    attempt->note = "refused_for_too_long";
+    entry->note = "refused_for_too_long";
     entry->verdict = VERDICT_DEAD;
     attempt_forget_failures(attempt);
     if (stage == STAGE_WRITTEN)
@@ -137,6 +148,8 @@ static struct finish give_up(struct attempt *attempt, enum entry_stage stage)
         return attempt_go_on(entry->task_id[0] != '\0' ? STAGE_GIVING_UP : STAGE_SETTLED);
     }
     entry->untold = true;
+    if (stage == STAGE_REPLIED)
+        give_up_reply(attempt);
     return attempt_go_on(STAGE_WRITTEN);
 }
 
@@ -166,10 +179,12 @@ static struct finish judge_by_context(struct attempt *attempt, enum entry_stage 
 {
     const char *class = attempt_backend_failure(CONVEX_FUNCTION_ERROR);
     bool gone = context->agent == NULL || delivery_context_task_is_gone(context);
-    if (delivery_context_is_over(context))
+    if (delivery_context_is_over(context) && !(stage == STAGE_REPLIED && attempt->entry->given_up))
         return is_over(attempt, stage);
     if (stage == STAGE_KNOWN) /* what failed was to read it */
         return attempt_again(attempt, class, stage, 0, 0, error);
+    if (stage == STAGE_REPLIED && gone)
+        give_up_reply(attempt);
     if (stage != STAGE_WRITTEN && gone)
         return attempt_mark_as(
             attempt, VERDICT_DEAD, context->agent == NULL ? "agent_gone" : "task_gone");

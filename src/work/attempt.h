@@ -12,8 +12,7 @@ struct attempt {
     struct http_client *client;
     struct service service;
     struct entry *entry;
-    int64_t run_ms;   /* how long the agent took, -1 when it was not asked */
-    const char *note; /* why it ended other than delivered, for the log */
+    int64_t run_ms; /* how long the agent took, -1 when it was not asked */
 };
 
 /* The fields of every log line about an attempt, and those that the line adds. */

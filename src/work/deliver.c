@@ -116,7 +116,7 @@ static void count_end(const struct attempt *attempt)
         metrics_add(metrics, METRIC_NOTIFICATIONS_DEAD, NULL, NULL, 1);
     else
         metrics_add(metrics, METRIC_NOTIFICATIONS_SKIPPED,
-            attempt->note != NULL ? attempt->note : "other", NULL, 1);
+            entry->note != NULL ? entry->note : "other", NULL, 1);
 }
 
 static void report_end(const struct attempt *attempt)
@@ -130,7 +130,7 @@ static void report_end(const struct attempt *attempt)
     count_end(attempt);
     log_event(entry->verdict == VERDICT_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
         ATTEMPT_FIELDS(
-            attempt, LOG_TEXT("reason", attempt->note != NULL ? attempt->note : "replied")),
+            attempt, LOG_TEXT("reason", entry->note != NULL ? entry->note : "replied")),
         "%s %s", words[entry->verdict], entry->item.id);
 }
 
@@ -138,10 +138,8 @@ static void report_end(const struct attempt *attempt)
 static struct finish run_stages(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
-    if (entry->only_bury) {
-        attempt->note = "kept_in_dead";
+    if (entry->only_bury)
         return attempt_go_on(STAGE_SETTLED);
-    }
     struct finish finish = run_stage(attempt, entry->stage);
     while (finish.stage != STAGE_SETTLED && !finish.put_back && finish.delay_ms == 0) {
         send_queue_advance(attempt->deliver->queue, entry, finish.stage);

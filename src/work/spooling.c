@@ -38,6 +38,7 @@ static int save(const struct spooling *spooling, struct entry *entry, bool with_
         .error_ms = entry->errors.total_ms,
         .timeouts = entry->timeouts,
         .runs = entry->runs,
+        .given_up = entry->given_up,
         .reply = with_reply ? entry->reply : NULL,
         .name_sync = entry->name_sync,
     };

@@ -10,6 +10,7 @@ struct finish write_back_reply(struct attempt *attempt)
     struct entry *entry = attempt->entry;
     struct error error;
     entry->verdict = VERDICT_DELIVERED;
+    entry->note = NULL;
     if (spooling_recall_reply(&deliver->spooling, entry, &error) != 0) {
         if (!entry->spooled)
             text_copy(entry->failure, sizeof entry->failure, "its reply was lost on the disk");
@@ -18,6 +19,9 @@ struct finish write_back_reply(struct attempt *attempt)
     }
     if (entry->reply[0] == '\0' || entry->task_id[0] == '\0')
         return attempt_go_on(STAGE_WRITTEN);
+    /* The disk may take by now what it did not when the reply came. */
+    if (!entry->spooled)
+        spooling_keep_reply(&deliver->spooling, entry);
     enum convex_outcome outcome = service_create_message(
         &attempt->service, entry->agent_id, entry->task_id, entry->reply, entry->item.id, &error);
     if (outcome != CONVEX_SUCCESS)
@@ -34,11 +38,11 @@ struct finish write_back_note(struct attempt *attempt)
     struct entry *entry = attempt->entry;
     struct error error;
     entry->verdict = VERDICT_DEAD;
-    attempt->note = entry->failure[0] != '\0' ? entry->failure : "asked before a restart";
+    entry->note = entry->failure[0] != '\0' ? entry->failure : "asked before a restart";
     if (entry->task_id[0] == '\0')
         return attempt_go_on(STAGE_WRITTEN);
     struct text note = {0};
-    note_append(&note, entry->runs, attempt->note);
+    note_append(&note, entry->runs, entry->note);
     if (note.failed) {
         error_set(&error, ERROR_NO_MEMORY, "no memory for a note");
         return attempt_again(attempt, attempt_other_failure, STAGE_GIVING_UP, 0, 0, &error);

@@ -77,6 +77,29 @@ static void test_unreadable_notification_is_kept_for_operators(void **state)
     world_stop_runtime(world);
 }
 
+/* Why it ends is known before the mark, and still when that has to be tried again. */
+static void test_reason_of_a_skip_outlives_a_failed_mark(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    char rest[512];
+    char *metrics;
+    json_t *rows = board_load(world, 1, 1);
+    snprintf(id, sizeof id, "%s", board_string(json_array_get(rows, 0), "task"));
+    json_decref(rows);
+    json_decref(world_post(world, "/sandbox/delete", json_pack("{s:s}", "id", id)));
+    board_backend_fault(
+        world, json_pack("{s:s, s:s, s:i, s:i}", "action", "markNotificationDelivered", "behaviour",
+                   "status", "status", 503, "times", 1));
+    world_start_runtime(world, NULL);
+    assert_true(process_wait_for(&world->runtime, "Skipped ", WORLD_WAIT_MS, rest, sizeof rest));
+    assert_non_null(strstr(rest, "reason=task_gone"));
+    assert_int_equal(world_health_get(world, "/metrics", &metrics), 200);
+    assert_non_null(strstr(metrics, "reason=\"task_gone\"} 1"));
+    free(metrics);
+    world_stop_runtime(world);
+}
+
 /* Its task is known from an earlier look, so the thread is told. */
 static void test_notification_that_became_unreadable_ends_with_a_note(void **state)
 {
@@ -179,6 +202,7 @@ int main(void)
         IN_WORLD(test_a_refusal_and_an_error_are_not_a_day),
         IN_WORLD(test_unreadable_notification_is_kept_for_operators),
         IN_WORLD(test_notification_that_became_unreadable_ends_with_a_note),
+        IN_WORLD(test_reason_of_a_skip_outlives_a_failed_mark),
         IN_WORLD(test_late_answer_of_a_proxy_counts_as_a_run),
         IN_WORLD(test_reply_survives_a_burial_that_fails),
         IN_WORLD(test_signal_during_a_stop_by_the_backend_cuts_nothing_off),

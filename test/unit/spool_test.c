@@ -22,8 +22,10 @@ static void test_record_comes_back_as_it_was(void **state)
     char reply[] = "**Summary**\n\"quoted\" \xC3\xA9\xE2\x82\xAC";
     struct spool_record saved = spool_fixture_record("n1", reply);
     struct spool_record loaded;
+    saved.given_up = true;
     assert_int_equal(spool_save(fixture->spool, &saved, true, NULL), 0);
     assert_int_equal(spool_load(fixture->spool, "n1", &loaded, NULL), 0);
+    assert_true(loaded.given_up);
     assert_string_equal(loaded.id, "n1");
     assert_string_equal(loaded.agent_id, "agent7");
     assert_string_equal(loaded.agent_slug, "jarvis");

@@ -1,6 +1,7 @@
 /* What cannot be delivered ends where a person can see it: as a note, or as a reply that is kept.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -69,6 +70,75 @@ static void test_reply_that_is_refused_for_too_long_is_kept(void **state)
     expect_kept_reply(faults, one.id);
 }
 
+static const char *const soon[] = {"DELIVERY_GIVE_UP_AFTER_MS=500", NULL};
+
+static void send_again(struct fault_world *faults, const char *id)
+{
+    struct process *command = &faults->world->second;
+    world_launch(faults->world, command, NULL, (const char *[]){"spool", "retry", id, NULL});
+    assert_int_equal(process_wait_exit(command, WORLD_WAIT_MS), 0);
+}
+
+static void expect_burial(struct fault_world *faults, const char *id)
+{
+    assert_true(
+        process_wait_for(&faults->world->runtime, "it is kept in dead/", WORLD_WAIT_MS, NULL, 0));
+    world_stop_runtime(faults->world);
+    expect_kept_reply(faults, id);
+}
+
+/* The notification is marked by then, by us: that says nothing about the reply. */
+static void test_reply_that_is_refused_again_is_kept_again(void **state)
+{
+    struct fault_world *faults = *state;
+    struct one one = load_one(faults);
+    board_backend_fault(faults->world,
+        json_pack("{s:s, s:s}", "action", "createMessageFromAgent", "behaviour", "function_error"));
+    fault_world_start(faults, soon);
+    expect_burial(faults, one.id);
+    assert_int_equal(world_stat(faults->world, NULL, "undelivered"), 0);
+    send_again(faults, one.id);
+    fault_world_start(faults, soon);
+    expect_burial(faults, one.id);
+    send_again(faults, one.id);
+    board_end_faults(faults->world);
+    fault_world_start(faults, soon);
+    world_wait(faults->world, "replies=1");
+    world_stop_runtime(faults->world);
+    assert_int_equal(board_requests_for(faults->world, one.id), 1);
+}
+
+static void test_retried_reply_for_an_agent_that_is_gone_is_kept_again(void **state)
+{
+    struct fault_world *faults = *state;
+    struct one one = load_one(faults);
+    board_gateway_fault(faults->world, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    fault_world_start(faults, NULL);
+    world_wait(faults->world, "held=1");
+    json_decref(world_post(faults->world, "/sandbox/delete", json_pack("{s:s}", "id", one.agent)));
+    board_release(faults->world, "agent");
+    expect_burial(faults, one.id);
+    send_again(faults, one.id);
+    fault_world_start(faults, NULL);
+    expect_burial(faults, one.id);
+}
+
+/* The process dies when the notification is marked and the reply not in dead/ yet. */
+static void test_death_before_the_burial_loses_no_reply(void **state)
+{
+    struct fault_world *faults = *state;
+    struct one one = load_one(faults);
+    board_backend_fault(faults->world,
+        json_pack("{s:s, s:s}", "action", "createMessageFromAgent", "behaviour", "function_error"));
+    faults->world->runtime_program = "stop-points/mission-control-runtime";
+    fault_world_launch(
+        faults, (const char *[]){soon[0], "MISSION_CONTROL_STOP_AT=after_mark:1", NULL});
+    assert_int_equal(process_wait_exit(&faults->world->runtime, WORLD_WAIT_MS), 128 + SIGKILL);
+    assert_int_equal(world_stat(faults->world, NULL, "undelivered"), 0);
+    fault_world_start(faults, soon);
+    expect_burial(faults, one.id);
+}
+
 static void test_agent_that_is_refused_for_too_long_ends_in_a_note(void **state)
 {
     struct fault_world *faults = *state;
@@ -87,6 +157,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_FAULT_WORLD(test_reply_for_an_agent_that_is_gone_is_kept),
         IN_FAULT_WORLD(test_reply_that_is_refused_for_too_long_is_kept),
+        IN_FAULT_WORLD(test_reply_that_is_refused_again_is_kept_again),
+        IN_FAULT_WORLD(test_retried_reply_for_an_agent_that_is_gone_is_kept_again),
+        IN_FAULT_WORLD(test_death_before_the_burial_loses_no_reply),
         IN_FAULT_WORLD(test_agent_that_is_refused_for_too_long_ends_in_a_note),
     };
     return cmocka_run_group_tests_name("give_up", tests, NULL, NULL);

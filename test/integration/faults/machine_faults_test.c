@@ -284,6 +284,29 @@ static void test_disk_that_fills_during_a_run_loses_no_reply(void **state)
     assert_int_equal(syscall(SYS_umount2, faults->state_dir, 0), 0);
 }
 
+/* Once there is room, the reply is on disk again, whether or not the backend takes it. */
+static void test_reply_that_found_no_room_is_kept_later(void **state)
+{
+    struct fault_world *faults = *state;
+    mount_small_disk(faults);
+    load(faults, 1, 1);
+    hold_wordy_agents(faults, 1);
+    FAULT(faults->backend, .kind = FAULT_RESET, .match = "createMessageFromAgent");
+    fault_world_start(faults, (const char *[]){"DELIVERY_BACKOFF_MAX_MS=50", NULL});
+    world_wait(faults->world, "held=1");
+    fill_disk(faults);
+    board_release(faults->world, "agents");
+    struct process *runtime = &faults->world->runtime;
+    assert_true(process_wait_for(runtime, "No space left on device", WORLD_WAIT_MS, NULL, 0));
+    make_room(faults);
+    assert_true(process_wait_for(runtime, "The spool works again", WORLD_WAIT_MS, NULL, 0));
+    assert_int_equal(fault_world_kill_runtime(faults), 1);
+    FAULT(faults->backend, .kind = FAULT_NONE);
+    fault_world_start(faults, NULL);
+    fault_world_settle(faults, &fault_world_strict);
+    assert_int_equal(syscall(SYS_umount2, faults->state_dir, 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,6 +317,7 @@ int main(void)
         IN_FAULT_WORLD(test_full_disk_stops_no_delivery),
         IN_FAULT_WORLD(test_disk_that_fills_during_a_run_loses_no_reply),
         IN_FAULT_WORLD(test_full_disk_is_shown_until_there_is_room),
+        IN_FAULT_WORLD(test_reply_that_found_no_room_is_kept_later),
     };
     return cmocka_run_group_tests_name("machine_faults", tests, NULL, NULL);
 }
