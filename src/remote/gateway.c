@@ -10,7 +10,8 @@
 enum {
     ANSWER_LIMIT_BYTES = 8 * 1024 * 1024,
     HEADERS = 8,
-    LONGEST_REFUSAL_MS = 3000, /* that nobody has been asked meanwhile */
+    LONGEST_VALUE_BYTES = 4096, /* of a header that others choose */
+    LONGEST_REFUSAL_MS = 3000,  /* that nobody has been asked meanwhile */
 };
 
 void gateway_result_fini(struct gateway_result *result)
@@ -139,13 +140,17 @@ static bool build_headers(const struct gateway *gateway, const struct gateway_me
     return true;
 }
 
-/* Whether text may stand in a header: a line end would let it add headers of its own. */
+/*
+ * Whether text may stand in a header: a line end would let it add headers of its own. Gateways take
+ * 16 KiB of headers in all, and each of these stands in two of them.
+ */
 static bool fits_header(const char *text)
 {
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < ' ' || *text == 0x7F)
+    size_t length_bytes = 0;
+    for (; text[length_bytes] != '\0'; length_bytes++)
+        if ((unsigned char)text[length_bytes] < ' ' || text[length_bytes] == 0x7F)
             return false;
-    return true;
+    return length_bytes <= LONGEST_VALUE_BYTES;
 }
 
 static void fail(struct gateway_result *result, enum gateway_outcome outcome, enum error_code code,
@@ -207,7 +212,8 @@ void gateway_send(const struct gateway *gateway, struct http_client *client,
     }
     if (!fits_header(message->session_key) || !fits_header(message->agent_slug)) {
         fail(result, GATEWAY_REFUSED, ERROR_INVALID,
-            "the agent's slug or session key holds control characters");
+            "the agent's slug or session key holds control characters, or is longer than the "
+            "headers that a gateway takes");
         return;
     }
     char *body = build_body(message);

@@ -36,23 +36,36 @@ static void ask(const struct gateway *gateway, const struct gateway_inquiry *inq
     text_fini(&authorization);
 }
 
-static void judge(const struct http_answer *answer, struct gateway_result *result)
+/*
+ * Whether no gateway can have answered so: every release takes POST at that path, and answers an
+ * empty object in JSON. A web server that takes everything does neither.
+ */
+static bool is_somebody_else(const struct http_answer *answer)
 {
-    gateway_classify(answer, result);
-    gateway_result_fini(result);
-    switch (result->outcome) {
+    json_t *body = NULL;
+    if (answer->status == 405 || answer->failure == HTTP_TOO_LARGE)
+        return true;
+    if (answer->status < 200 || answer->status >= 300)
+        return false;
+    json_guard_load(answer->body.bytes, answer->body.length_bytes, &body, NULL);
+    bool is_object = json_is_object(body);
+    json_decref(body);
+    return !is_object;
+}
+
+static enum gateway_outcome judge(const struct http_answer *answer, enum gateway_outcome outcome)
+{
+    switch (outcome) {
     case GATEWAY_AMBIGUOUS: /* an empty object runs no agent */
-        result->outcome = GATEWAY_UNREACHABLE;
-        break;
+        return GATEWAY_UNREACHABLE;
     case GATEWAY_REFUSED:
-        result->outcome =
-            gateway_is_absent_by(answer->status) ? GATEWAY_UNREACHABLE : GATEWAY_REPLIED;
-        break;
+        if (gateway_is_absent_by(answer->status))
+            return GATEWAY_UNREACHABLE;
+        return is_somebody_else(answer) ? GATEWAY_MISCONFIGURED : GATEWAY_REPLIED;
     case GATEWAY_FAILED_RUN:
-        result->outcome = GATEWAY_REPLIED;
-        break;
+        return is_somebody_else(answer) ? GATEWAY_MISCONFIGURED : GATEWAY_REPLIED;
     default:
-        break;
+        return outcome;
     }
 }
 
@@ -67,7 +80,9 @@ void gateway_probe(const struct gateway *gateway, const struct gateway_inquiry *
     }
     struct http_answer answer;
     ask(gateway, inquiry, gateway->endpoint, "{}", &answer);
-    judge(&answer, result);
+    gateway_classify(&answer, result);
+    gateway_result_fini(result);
+    result->outcome = judge(&answer, result->outcome);
 }
 
 /* The names in an answer of the models endpoint; NULL when it is none. */

@@ -128,6 +128,35 @@ static void test_wrong_gateway_token_is_said_and_not_hammered(void **state)
     world_stop_runtime(world);
 }
 
+/* What answers at that address is no gateway, though it answers: nobody is asked there. */
+static void lead_to_a_web_server(struct world *world, int status)
+{
+    char id[ID_BYTES];
+    load_one(world, id);
+    board_gateway_fault(
+        world, json_pack("{s:s, s:b, s:i, s:s}", "action", "status", "before_checks", 1, "status",
+                   status, "body", "<html>Welcome!</html>"));
+    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    world_wait(world, "posts=4");
+    assert_true(health_says(world, "check OPENCLAW_GATEWAY_URL: it leads somewhere else"));
+    assert_true(health_says(world, "\"degraded\""));
+    assert_int_equal(board_requests_for(world, id), 0);
+    board_end_faults(world);
+    world_wait(world, "undelivered=0");
+    assert_int_equal(world_stat(world, NULL, "replies"), 1);
+    world_stop_runtime(world);
+}
+
+static void test_web_server_that_takes_everything_is_no_gateway(void **state)
+{
+    lead_to_a_web_server(*state, 200);
+}
+
+static void test_web_server_that_takes_no_posts_is_no_gateway(void **state)
+{
+    lead_to_a_web_server(*state, 405);
+}
+
 static void go_through_outage_at_a_proxy(struct world *world, int status)
 {
     json_t *rows = board_load(world, 6, 3);
@@ -294,6 +323,8 @@ int main(void)
         IN_WORLD(test_gateway_that_drains_and_returns),
         IN_WORLD(test_busy_answers_are_not_counted),
         IN_WORLD(test_misconfigured_answers_are_not_counted),
+        IN_WORLD(test_web_server_that_takes_everything_is_no_gateway),
+        IN_WORLD(test_web_server_that_takes_no_posts_is_no_gateway),
         IN_WORLD(test_wrong_gateway_token_is_said_and_not_hammered),
         IN_WORLD(test_proxy_without_its_gateway),
         IN_WORLD(test_network_without_its_gateway),

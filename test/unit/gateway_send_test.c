@@ -1,0 +1,67 @@
+/* Messages that cannot be sent as they are: refused before anything goes out. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "remote/gateway.h"
+
+enum { LONGEST_BYTES = 4096 };
+
+/* Sends to a gateway that nobody can reach; whether the message got that far. */
+static bool is_tried(const char *session_key, const char *agent_slug)
+{
+    static const atomic_bool stopped = true;
+    struct http_client *client;
+    struct gateway *gateway;
+    struct gateway_result result;
+    const struct gateway_message message = {.session_key = session_key,
+        .agent_slug = agent_slug,
+        .input = "input",
+        .input_bytes = 5,
+        .timeout_ms = 1000};
+    assert_int_equal(http_client_create(&client, NULL, &stopped, NULL), 0);
+    assert_int_equal(gateway_create(&gateway, "http://127.0.0.1:9", "token", NULL), 0);
+    gateway_send(gateway, client, &message, &result);
+    assert_true(result.outcome == GATEWAY_ABORTED || result.outcome == GATEWAY_REFUSED);
+    if (result.outcome == GATEWAY_REFUSED)
+        assert_non_null(strstr(result.error.text, "slug or session key"));
+    gateway_result_fini(&result);
+    gateway_destroy(gateway);
+    http_client_destroy(client);
+    return result.outcome == GATEWAY_ABORTED;
+}
+
+static void test_line_ends_add_no_headers(void **state)
+{
+    (void)state;
+    assert_true(is_tried("agent:jarvis:k57a", "jarvis"));
+    assert_true(is_tried("agent:J\xC3\xA9r\xC3\xB4me:k57a", ""));
+    assert_false(is_tried("agent:jarvis\r\nX-Other: 1", "jarvis"));
+    assert_false(is_tried("agent:jarvis", "jar\nvis"));
+    assert_false(is_tried("agent:jarvis", "jar\x7Fvis"));
+}
+
+/* One that no gateway takes is no sign that the gateway is away. */
+static void test_endless_session_key_is_refused(void **state)
+{
+    (void)state;
+    static char key[LONGEST_BYTES + 2];
+    memset(key, 'k', LONGEST_BYTES);
+    assert_true(is_tried(key, "jarvis"));
+    key[LONGEST_BYTES] = 'k';
+    assert_false(is_tried(key, "jarvis"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_line_ends_add_no_headers),
+        cmocka_unit_test(test_endless_session_key_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
