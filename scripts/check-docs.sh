@@ -5,7 +5,7 @@
 #
 # Every relative link in a *.md file leads to a file, and to a heading if it names one; every script
 # can be run and is named in a document, as is every target of the Makefile and every folder of the
-# sources; nothing is left marked as yet to be done.
+# sources; nothing is left marked as yet to be done; functions named _locked assert the lock.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -104,6 +104,26 @@ check_leftovers() {
     fi
 }
 
+# The functions that are named _locked and do not assert that the lock is held, a line each.
+careless() {
+    awk '
+        /^[a-z].*_locked\(/ { name = FILENAME ": " $0; asserts = 0 }
+        name && /;$/ && !inside { name = "" }
+        /^{/ { inside = 1 }
+        name && /mutex_assert_held/ { asserts = 1 }
+        /^}/ {
+            if (name && !asserts) print name
+            name = ""; inside = 0
+        }' src/*/*.c
+}
+
+check_locks() {
+    local function
+    while read -r function; do
+        problem "$function does not assert its lock, as docs/architecture.md says of all _locked"
+    done < <(careless)
+}
+
 main() {
     case ${1-} in
     "") ;;
@@ -116,6 +136,7 @@ main() {
     check_targets
     check_folders
     check_leftovers
+    check_locks
     ((problems == 0))
 }
 

@@ -108,6 +108,7 @@ uint64_t gateway_gate_ticket(struct gateway_gate *gate)
 
 static int64_t open_ms_locked(const struct gateway_gate *gate, int64_t now_ms)
 {
+    mutex_assert_held(&gate->lock);
     bool open = gate->view.state == GATE_OPEN;
     return gate->open_before_ms + (open ? now_ms - gate->view.since_ms : 0);
 }
@@ -143,6 +144,7 @@ static void enter_locked(
 /* Puts the next send of a trickle off, further with each failure. No jitter: there is no herd. */
 static void slow_down_locked(struct gateway_gate *gate, int64_t now_ms)
 {
+    mutex_assert_held(&gate->lock);
     int64_t gap_ms = backoff_doubled_ms(
         gate->settings.backoff_base_ms, gate->trickle_failures, gate->settings.backoff_max_ms);
     gate->trickle_failures++;
@@ -153,6 +155,7 @@ static void slow_down_locked(struct gateway_gate *gate, int64_t now_ms)
 
 static void begin_trickle_locked(struct gateway_gate *gate)
 {
+    mutex_assert_held(&gate->lock);
     gate->view.trickle = true;
     gate->trickle_failures = 0;
     gate->epoch++;
@@ -160,6 +163,7 @@ static void begin_trickle_locked(struct gateway_gate *gate)
 
 static void add_failed_agent_locked(struct gateway_gate *gate, const char *agent_id)
 {
+    mutex_assert_held(&gate->lock);
     for (unsigned i = 0; i < gate->failed_agent_count; i++)
         if (strcmp(gate->failed_agents[i], agent_id) == 0)
             return;
@@ -169,6 +173,7 @@ static void add_failed_agent_locked(struct gateway_gate *gate, const char *agent
 
 static void note_failed_run_locked(struct gateway_gate *gate, const char *agent_id, int64_t now_ms)
 {
+    mutex_assert_held(&gate->lock);
     gate->unreachable = 0;
     add_failed_agent_locked(gate, agent_id);
     if (gate->failed_agent_count < FAILED_AGENTS_TO_TRICKLE)
@@ -180,6 +185,7 @@ static void note_failed_run_locked(struct gateway_gate *gate, const char *agent_
 
 static void note_reply_locked(struct gateway_gate *gate)
 {
+    mutex_assert_held(&gate->lock);
     gate->failed_agent_count = 0;
     if (!gate->view.trickle)
         return;
@@ -225,6 +231,7 @@ static void explain(
 static void shut_locked(
     struct gateway_gate *gate, const struct gateway_result *result, int64_t now_ms)
 {
+    mutex_assert_held(&gate->lock);
     char reason[GATE_REASON_BYTES];
     explain(gate, result, reason);
     bool same = gate->view.state == GATE_SHUT && strcmp(gate->view.reason, reason) == 0;
@@ -237,6 +244,7 @@ static void shut_locked(
 static void note_unreachable_locked(
     struct gateway_gate *gate, const struct gateway_result *result, int64_t now_ms)
 {
+    mutex_assert_held(&gate->lock);
     gate->unreachable++;
     if (gate->unreachable >= UNREACHABLE_TO_SHUT)
         shut_locked(gate, result, now_ms);
@@ -245,6 +253,7 @@ static void note_unreachable_locked(
 static void note_current_locked(struct gateway_gate *gate, const char *agent_id,
     const struct gateway_result *result, int64_t now_ms)
 {
+    mutex_assert_held(&gate->lock);
     switch (result->outcome) {
     case GATEWAY_UNREACHABLE:
         note_unreachable_locked(gate, result, now_ms);
@@ -290,6 +299,7 @@ bool gateway_gate_note_send(struct gateway_gate *gate, uint64_t ticket, const ch
 
 static int64_t probe_due_locked(const struct gateway_gate *gate, bool patient)
 {
+    mutex_assert_held(&gate->lock);
     if (!gate->settings.enabled || (patient && !gate->patient_wanted))
         return SYNC_NO_DEADLINE;
     if (gate->view.state != GATE_OPEN)
@@ -324,6 +334,7 @@ bool gateway_gate_begin_probe(
 
 static void open_locked(struct gateway_gate *gate, int64_t now_ms)
 {
+    mutex_assert_held(&gate->lock);
     enter_locked(gate, GATE_OPEN, "", now_ms);
     if (gate->view.trickle)
         slow_down_locked(gate, now_ms);
@@ -333,6 +344,7 @@ static void open_locked(struct gateway_gate *gate, int64_t now_ms)
 static void note_check_locked(
     struct gateway_gate *gate, bool patient, const struct gateway_result *result, int64_t now_ms)
 {
+    mutex_assert_held(&gate->lock);
     if (result->outcome == GATEWAY_REPLIED)
         gate->heard_ms = now_ms;
     else if (result->timed_out && !patient)
@@ -344,6 +356,7 @@ static void note_check_locked(
 static void note_probe_locked(
     struct gateway_gate *gate, bool patient, const struct gateway_result *result, int64_t now_ms)
 {
+    mutex_assert_held(&gate->lock);
     if (result->outcome == GATEWAY_ABORTED)
         return;
     if (gate->view.state == GATE_OPEN) {
