@@ -86,7 +86,27 @@ static const json_t *object_or_null(const json_t *parent, const char *key)
     return json_is_object(found) ? found : NULL;
 }
 
+/* Null, and nothing else, says that there is none. */
+static bool is_object_or_null(const json_t *parent, const char *key)
+{
+    const json_t *found = json_object_get(parent, key);
+    return json_is_object(found) || json_is_null(found);
+}
+
 static const char get_delivery[] = "getNotificationForDelivery";
+
+/* What is wrong with a context; NULL for nothing. An agent or task that is gone is no defect. */
+static const char *find_defect(const struct delivery_context *context)
+{
+    if (json_is_null(context->value))
+        return NULL;
+    if (context->notification == NULL)
+        return "notification";
+    if (!is_object_or_null(context->value, "agent"))
+        return "agent";
+    bool needs_task = json_guard_string(context->notification, "taskId") != NULL;
+    return needs_task && !is_object_or_null(context->value, "task") ? "task" : NULL;
+}
 
 enum convex_outcome delivery_context_read(
     json_t *value, struct delivery_context *context, struct error *error)
@@ -98,10 +118,11 @@ enum convex_outcome delivery_context_read(
         .task = object_or_null(value, "task"),
         .message = object_or_null(value, "message"),
     };
-    if (json_is_null(value) || context->notification != NULL)
+    const char *defect = find_defect(context);
+    if (defect == NULL)
         return CONVEX_SUCCESS;
     delivery_context_fini(context);
-    error_set(error, ERROR_REMOTE, "%s: the answer holds no notification", get_delivery);
+    error_set(error, ERROR_REMOTE, "%s: the answer holds no proper %s", get_delivery, defect);
     return CONVEX_UNAVAILABLE;
 }
 
@@ -111,7 +132,16 @@ enum convex_outcome service_get_delivery(const struct service *service, const ch
     json_t *value;
     enum convex_outcome outcome = convex_call(service, get_delivery,
         json_pack("{s:s}", "notificationId", notification_id), CONVEX_PLAIN, &value, error);
-    return outcome == CONVEX_SUCCESS ? delivery_context_read(value, context, error) : outcome;
+    if (outcome == CONVEX_SUCCESS)
+        outcome = delivery_context_read(value, context, error);
+    if (outcome != CONVEX_SUCCESS)
+        return outcome;
+    const char *id = json_guard_string(context->notification, "_id");
+    if (id == NULL || strcmp(id, notification_id) == 0)
+        return CONVEX_SUCCESS;
+    delivery_context_fini(context);
+    error_set(error, ERROR_REMOTE, "%s: the answer is of another notification", get_delivery);
+    return CONVEX_UNAVAILABLE;
 }
 
 enum convex_outcome service_call_for_effect(const struct service *service, const char *action,
@@ -127,10 +157,21 @@ enum convex_outcome service_call_for_effect(const struct service *service, const
 enum convex_outcome service_create_message(const struct service *service, const char *agent_id,
     const char *task_id, const char *content, const char *notification_id, struct error *error)
 {
-    return service_call_for_effect(service, "createMessageFromAgent",
+    static const char action[] = "createMessageFromAgent";
+    json_t *value;
+    enum convex_outcome outcome = convex_call(service, action,
         json_pack("{s:s, s:s, s:s, s:s}", "taskId", task_id, "agentId", agent_id, "content",
             content, "sourceNotificationId", notification_id),
-        CONVEX_PLAIN, error);
+        CONVEX_PLAIN, &value, error);
+    if (outcome != CONVEX_SUCCESS)
+        return outcome;
+    /* The reply is let go of once it is there. */
+    bool is_there = json_guard_string(value, "messageId") != NULL;
+    json_decref(value);
+    if (is_there)
+        return CONVEX_SUCCESS;
+    error_set(error, ERROR_REMOTE, "%s: the answer names no message", action);
+    return CONVEX_UNAVAILABLE;
 }
 
 enum convex_outcome service_mark_delivered(

@@ -282,6 +282,56 @@ static void test_backend_answers(void **state)
     json_decref(rows);
 }
 
+#define SUCCESS(value) "{\"status\":\"success\",\"value\":" value "}"
+#define CONTEXT(rest) SUCCESS("{\"notification\":{\"taskId\":\"jd1\"}," rest ",\"message\":null}")
+
+/* Given in place of doing anything: a success that is none, and contexts that say nothing. */
+static const struct {
+    const char *action;
+    const char *body;
+} empty_successes[] = {
+    {"createMessageFromAgent", SUCCESS("null")},
+    {"createMessageFromAgent", SUCCESS("{}")},
+    {"createMessageFromAgent", SUCCESS("{\"messageId\":null}")},
+    {"createMessageFromAgent", SUCCESS("\"x\"")},
+    {"getNotificationForDelivery", CONTEXT("\"task\":{}")},
+    {"getNotificationForDelivery", CONTEXT("\"agent\":5,\"task\":{}")},
+    {"getNotificationForDelivery", CONTEXT("\"agent\":[],\"task\":{}")},
+    {"getNotificationForDelivery", CONTEXT("\"agent\":{\"_id\":\"jx1\"}")},
+    {"getNotificationForDelivery", CONTEXT("\"agent\":{\"_id\":\"jx1\"},\"task\":5")},
+    {"getNotificationForDelivery",
+        SUCCESS("{\"notification\":{\"_id\":\"js1\",\"deliveredAt\":1},\"agent\":null}")},
+};
+
+static void test_successes_that_are_none(void **state)
+{
+    enum { COUNT = sizeof empty_successes / sizeof empty_successes[0] };
+    struct world *world = *state;
+    int count;
+    json_t *rows = board_load(world, 1, 1);
+    const char *id = board_string(json_array_get(rows, 0), "id");
+    for (size_t i = 0; i < COUNT; i++)
+        board_backend_fault(world,
+            json_pack("{s:s, s:s, s:i, s:s, s:i}", "action", empty_successes[i].action, "behaviour",
+                "status", "status", 200, "body", empty_successes[i].body, "times", 1));
+    world_start_runtime(world, (const char *[]){"DELIVERY_BACKOFF_MAX_MS=20", NULL});
+    world_wait(world, "undelivered=0");
+    assert_int_equal(board_requests_for(world, id), 1);
+    json_t *messages = board_documents(world, "messages");
+    board_message_for(messages, id, &count);
+    assert_int_equal(count, 1);
+    json_t *faults = world_get(world, "/sandbox/faults");
+    size_t index;
+    const json_t *rule;
+    json_array_foreach (json_object_get(faults, "rules"), index, rule)
+        assert_int_equal((int)json_number_value(json_object_get(rule, "hits")), 1);
+    assert_int_equal(index, COUNT);
+    world_stop_runtime(world);
+    json_decref(faults);
+    json_decref(messages);
+    json_decref(rows);
+}
+
 /* Rows of the list that are none, beside one that is. */
 static void test_rows_that_are_none(void **state)
 {
@@ -380,6 +430,7 @@ int main(void)
         IN_WORLD(test_gateway_answers),
         IN_WORLD(test_gateway_bombs),
         IN_WORLD(test_backend_answers),
+        IN_WORLD(test_successes_that_are_none),
         IN_WORLD(test_rows_that_are_none),
         IN_WORLD(test_unusable_rows_hide_no_other),
         IN_WORLD(test_large_bodies_of_the_gateway),
