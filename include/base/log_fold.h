@@ -26,8 +26,9 @@ struct log_fold_item {
 /* All of these: any thread; a short lock; now_ms is monotonic. */
 
 /*
- * Whether the message is to be written: the same level, component and message were not within the
- * last LOG_FOLD_WINDOW_MS; else it is counted. A message that has no room in an item is always
+ * Whether the message is to be written: the same level, component and message, but for a number of
+ * a request that the backend puts into it, were not within the last LOG_FOLD_WINDOW_MS; else it is
+ * counted. A message that has no room in an item is always
  * written. What ends by this goes into *ended, whose repeats are else 0: the caller writes it
  * first.
  */

@@ -16,12 +16,31 @@ static bool is_over(const struct log_fold_item *item, int64_t now_ms)
     return now_ms - LOG_FOLD_WINDOW_MS >= item->since_ms;
 }
 
+/*
+ * Convex gives each failed call of a function a number, in brackets: messages that differ in that
+ * alone say the same.
+ */
+static bool says_the_same(const char *one, const char *other)
+{
+    static const char label[] = "[Request ID: ";
+    for (;;) {
+        const char *at_one = strstr(one, label);
+        const char *at_other = strstr(other, label);
+        if (at_one == NULL || at_other == NULL)
+            return strcmp(one, other) == 0;
+        if (at_one - one != at_other - other || memcmp(one, other, (size_t)(at_one - one)) != 0)
+            return false;
+        one = at_one + strcspn(at_one, "]");
+        other = at_other + strcspn(at_other, "]");
+    }
+}
+
 /* The position of the message's item, or count. */
 static size_t find_locked(enum log_level level, const char *component, const char *message)
 {
     mutex_assert_held(&lock);
     size_t i = 0;
-    while (i < count && (items[i].level != level || strcmp(items[i].message, message) != 0 ||
+    while (i < count && (items[i].level != level || !says_the_same(items[i].message, message) ||
                             strcmp(items[i].component, component) != 0))
         i++;
     return i;

@@ -9,7 +9,7 @@
 
 #include "base/sync.h"
 
-enum { SECRETS = 32, SHORTEST_SECRET_BYTES = 6 };
+enum { SECRETS = 96, SHORTEST_SECRET_BYTES = 6 };
 
 static struct mutex lock = MUTEX_INITIALIZER;
 /* Both guarded by lock. The first secret_count are in use, the one added last at the end. */
@@ -38,10 +38,8 @@ static char *remove_locked(size_t position)
     return removed;
 }
 
-bool redact_add_secret(const char *value)
+static bool add(const char *value)
 {
-    if (strlen(value) < SHORTEST_SECRET_BYTES)
-        return true;
     char *copy = strdup(value);
     char *old = NULL;
     if (copy == NULL)
@@ -56,6 +54,31 @@ bool redact_add_secret(const char *value)
     mutex_unlock(&lock);
     free(old);
     return true;
+}
+
+/* The value as it stands in JSON, where quotes and backslashes, perhaps slashes, are escaped. */
+static bool add_escaped(const char *value, const char *escaped)
+{
+    char *form = malloc(2 * strlen(value) + 1);
+    if (form == NULL)
+        return false;
+    size_t used = 0;
+    for (const char *at = value; *at != '\0'; at++) {
+        if (strchr(escaped, *at) != NULL)
+            form[used++] = '\\';
+        form[used++] = *at;
+    }
+    form[used] = '\0';
+    bool added = strcmp(form, value) == 0 || add(form);
+    free(form);
+    return added;
+}
+
+bool redact_add_secret(const char *value)
+{
+    if (strlen(value) < SHORTEST_SECRET_BYTES)
+        return true;
+    return add_escaped(value, "\"\\") && add_escaped(value, "\"\\/") && add(value);
 }
 
 void redact_forget_all(void)

@@ -1,5 +1,6 @@
 #include "config/rules.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -245,6 +246,39 @@ static int fill_state_dir(
     return result == ERROR_NO_MEMORY ? result : 0;
 }
 
+/* What is wrong with the address to listen on; NULL for nothing. A name is asked for at the start.
+ */
+static const char *find_host_fault(const char *host)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+    static const char digits[] = "0123456789.";
+    struct in_addr address;
+    size_t rest = strcspn(host, ":%");
+    if (host[0] == '[')
+        return "it stands in brackets";
+    if (host[rest] != '\0') /* an address of IPv6; what an interface may be called is its own */
+        return host[rest] == ':' ? NULL : "it is no address";
+    if (host[strspn(host, digits)] == '\0')
+        return inet_aton(host, &address) != 0 ? NULL : "it is no address";
+    for (const char *at = host; *at != '\0'; at++)
+        if (strchr(letters, *at) == NULL && strchr(digits, *at) == NULL)
+            return "no name of a host has such characters";
+    return NULL;
+}
+
+static void check_health_host(const struct config *config, struct problems *problems)
+{
+    const char *fault = config->health_host != NULL ? find_host_fault(config->health_host) : NULL;
+    if (fault == NULL)
+        return;
+    char shown[OPTION_SHOWN_BYTES];
+    option_show(&config_options[OPTION_HEALTH_HOST], config->health_host, shown);
+    problems_add(problems, PROBLEM_ERROR,
+        "HEALTH_HOST %s cannot be listened on (%s); right is an address of this machine, as "
+        "127.0.0.1, 0.0.0.0 or ::, or its name",
+        shown, fault);
+}
+
 static void check_ca_file(const struct config *config, struct problems *problems)
 {
     struct stat status;
@@ -277,6 +311,7 @@ int rules_apply(struct config *config, const struct values *values, struct probl
     check_service_token(config, values, problems);
     check_convex_url(config, values, problems);
     check_ca_file(config, problems);
+    check_health_host(config, problems);
     int result = fill_gateway_token(config, values, problems);
     if (result == 0)
         result = check_gateway_command(config, values, problems);

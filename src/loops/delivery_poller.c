@@ -140,7 +140,7 @@ static void give_hint(
     const char *url = convex_url(poller->parts.convex);
     if (outcome == CONVEX_FUNCTION_ERROR && names_the_token(text))
         log_error(component,
-            "The backend refuses the service token: SERVICE_TOKEN must come from the deployment "
+            "The backend refuses the service token. SERVICE_TOKEN must come from the deployment "
             "%s; generate it again there for this account",
             url);
     else if (outcome == CONVEX_FUNCTION_ERROR)

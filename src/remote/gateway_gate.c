@@ -121,6 +121,17 @@ int64_t gateway_gate_open_ms(struct gateway_gate *gate, int64_t now_ms)
     return open_ms;
 }
 
+/* Of a gate that is no longer open; also not too soon after the probe that opened it. */
+static int64_t first_probe_ms_locked(
+    const struct gateway_gate *gate, enum gate_state state, int64_t now_ms)
+{
+    mutex_assert_held(&gate->lock);
+    int64_t after_gap_ms = now_ms + FIRST_PROBE_GAP_MS;
+    if (state == GATE_SHUT || gate->next_probe_ms > after_gap_ms)
+        return after_gap_ms;
+    return gate->next_probe_ms > now_ms ? gate->next_probe_ms : now_ms;
+}
+
 static void enter_locked(
     struct gateway_gate *gate, enum gate_state state, const char *reason, int64_t now_ms)
 {
@@ -129,7 +140,7 @@ static void enter_locked(
     if (gate->view.state == GATE_OPEN) {
         gate->probes = 0;
         gate->patient_wanted = false;
-        gate->next_probe_ms = now_ms + (state == GATE_SHUT ? FIRST_PROBE_GAP_MS : 0);
+        gate->next_probe_ms = first_probe_ms_locked(gate, state, now_ms);
     }
     if ((gate->view.state == GATE_OPEN) != (state == GATE_OPEN))
         gate->outage++;

@@ -124,16 +124,17 @@ int listener_open(
     struct addrinfo *addresses = NULL;
     int failure = look_up(host, port, &addresses);
     if (failure == EAI_SYSTEM)
-        return error_set_errno(
-            error, ERROR_SYSTEM, errno, "cannot listen on host %s port %u", host, port);
+        return error_set_errno(error, ERROR_SYSTEM, errno,
+            "cannot listen on HEALTH_HOST %s, HEALTH_PORT %u", host, port);
     if (failure != 0)
         return error_set(error, code_of_look_up(failure, host),
-            "cannot listen on host %s port %u: %s", host, port, gai_strerror(failure));
+            "cannot listen on HEALTH_HOST %s, HEALTH_PORT %u: %s", host, port,
+            gai_strerror(failure));
     int opened = try_all(addresses);
     freeaddrinfo(addresses);
     if (opened < 0)
-        return error_set_errno(
-            error, code_of(-opened), -opened, "cannot listen on host %s port %u", host, port);
+        return error_set_errno(error, code_of(-opened), -opened,
+            "cannot listen on HEALTH_HOST %s, HEALTH_PORT %u", host, port);
     *fd = opened;
     *bound_port = port_of(opened);
     return 0;

@@ -11,9 +11,10 @@ void note_append(struct text *text, unsigned runs, const char *reason)
 {
     text_append(text, beginning);
     text_printf(text,
-        "%u %s about this notification, without an answer to post (%s). It will not be asked again "
-        "by itself; post in this thread to ask it anew.",
-        runs, runs == 1 ? "time" : "times", reason);
+        "%u %s about this notification, without an answer to post (%s). It will not be asked %s"
+        "by itself; post in this thread to ask it%s.",
+        runs, runs == 1 ? "time" : "times", reason, runs > 0 ? "again " : "",
+        runs > 0 ? " anew" : "");
 }
 
 bool note_is_ours(const json_t *message)

@@ -229,8 +229,9 @@ static void test_wrong_token_is_said_without_the_token(void **state)
     load_one(world, id);
     world_start_runtime(world,
         (const char *[]){"SERVICE_TOKEN=mc_service_" WORLD_ACCOUNT "_wrong-secret-value", NULL});
-    assert_true(process_wait_for(
-        &world->runtime, "The backend refuses the service token", WORLD_WAIT_MS, NULL, 0));
+    assert_true(process_wait_for(&world->runtime,
+        "The backend refuses the service token. SERVICE_TOKEN must come from ", WORLD_WAIT_MS, NULL,
+        0));
     assert_false(process_said(&world->runtime, "wrong-secret-value"));
     char *body;
     assert_int_equal(world_health_get(world, "/health", &body), 200);

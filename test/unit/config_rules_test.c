@@ -208,6 +208,19 @@ static void test_ca_file(void **state)
     must_fail_with(fixture, LOAD(fixture, REQUIRED, "CA_FILE=/"), "it is a folder");
 }
 
+static void test_health_host(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const good[] = {"HEALTH_HOST=0.0.0.0", "HEALTH_HOST=::1",
+        "HEALTH_HOST=fe80::1%eth0", "HEALTH_HOST=localhost", "HEALTH_HOST=my-host_1.example"};
+    static const char *const bad[] = {"HEALTH_HOST=not an address", "HEALTH_HOST=999.1.1.1",
+        "HEALTH_HOST=[::1]", "HEALTH_HOST=http//x", "HEALTH_HOST=eth%0"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        must_load(fixture, LOAD(fixture, REQUIRED, good[i]));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        must_fail_with(fixture, LOAD(fixture, REQUIRED, bad[i]), "right is an address of this");
+}
+
 int main(void)
 {
 #define TEST(function) \
@@ -223,6 +236,7 @@ int main(void)
         TEST(test_backoff_and_grace),
         TEST(test_state_dir),
         TEST(test_ca_file),
+        TEST(test_health_host),
     };
 #undef TEST
     return cmocka_run_group_tests_name("config_rules", tests, NULL, NULL);

@@ -249,6 +249,21 @@ static void test_probes_are_spaced_from_250_ms_to_under_2_s(void **state)
     assert_true(last_gap_ms > 1000);
 }
 
+/* Also when each opens the gate, and the next send goes wrong at once. */
+static void test_probes_that_open_are_spaced_as_well(void **state)
+{
+    struct gateway_gate *gate = *state;
+    assert_true(begin_probe(gate, false, NOW));
+    probe_finds(gate, GATEWAY_REPLIED, NOW + 1);
+    assert_true(send_ends(gate, "a", GATEWAY_AMBIGUOUS, NOW + 2));
+    assert_int_equal(gateway_gate_probe_due(gate, false), NOW + 250);
+    assert_false(begin_probe(gate, false, NOW + 249));
+    assert_true(begin_probe(gate, false, NOW + 250));
+    probe_finds(gate, GATEWAY_REPLIED, NOW + 251);
+    assert_true(send_ends(gate, "a", GATEWAY_AMBIGUOUS, NOW + 60000));
+    assert_int_equal(gateway_gate_probe_due(gate, false), NOW + 60000);
+}
+
 /* A gateway that is slow is found by the probe that waits long; one at a time. */
 static void test_patient_probe_follows_a_quick_one_without_answer(void **state)
 {
@@ -426,6 +441,7 @@ int main(void)
         WITH_GATE(test_only_a_proxys_refusals_make_it_suspect),
         WITH_GATE(test_results_of_an_earlier_state_do_not_count),
         WITH_GATE(test_probes_are_spaced_from_250_ms_to_under_2_s),
+        WITH_GATE(test_probes_that_open_are_spaced_as_well),
         WITH_GATE(test_patient_probe_follows_a_quick_one_without_answer),
         WITH_GATE(test_a_quick_probe_without_answer_keeps_the_known_reason),
         WITH_GATE(test_probe_of_another_time_says_nothing),

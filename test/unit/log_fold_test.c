@@ -69,6 +69,20 @@ static void test_what_differs_is_not_folded(void **state)
 }
 
 /* A message that cannot be remembered as a whole could be taken for another. */
+static void test_numbers_of_the_backends_requests_make_no_difference(void **state)
+{
+    (void)state;
+    assert_true(admit("Poll error: [Request ID: 6f1c2a9b03de44aa] Server Error", 0));
+    assert_false(admit("Poll error: [Request ID: 0000aaaa1111bbbb] Server Error", 1));
+    assert_true(admit("Poll error: [Request ID: 0000aaaa1111bbbb] Another", 2));
+    assert_true(admit("Sync error: [Request ID: 0000aaaa1111bbbb] Server Error", 3));
+    assert_true(admit("Poll error: [Request ID: 6f1c", 4));
+    assert_false(admit("Poll error: [Request ID: 77", 5));
+    assert_true(admit("Poll error: ", 6));
+    assert_true(admit("[Request ID: 1][Request ID: 2]", 7));
+    assert_false(admit("[Request ID: 3][Request ID: 4]", 8));
+}
+
 static void test_long_messages_are_not_folded(void **state)
 {
     (void)state;
@@ -150,6 +164,7 @@ int main(void)
         TEST(test_repeats_are_counted_for_a_minute),
         TEST(test_message_that_returns_late_ends_its_minute),
         TEST(test_what_differs_is_not_folded),
+        TEST(test_numbers_of_the_backends_requests_make_no_difference),
         TEST(test_long_messages_are_not_folded),
         TEST(test_the_oldest_ends_when_there_are_too_many),
         TEST(test_threads_lose_nothing),
