@@ -130,11 +130,26 @@ static bool may_pass(int status)
            status >= 500;
 }
 
+/*
+ * A backend or proxy may repeat what it was sent, in which an agent's reply may stand: from there
+ * on it is left out, as no reply belongs into a log.
+ */
+static void quote_words(char quote[static QUOTE_BYTES], const char *bytes, size_t length_bytes)
+{
+    static const char *const echoes[] = {"Object: ", "\"args\"", "\"content\""};
+    for (size_t i = 0; i < sizeof echoes / sizeof echoes[0]; i++) {
+        const char *echo = memmem(bytes, length_bytes, echoes[i], strlen(echoes[i]));
+        if (echo != NULL)
+            length_bytes = (size_t)(echo - bytes);
+    }
+    text_quote(quote, QUOTE_BYTES, bytes, length_bytes);
+}
+
 /* Another status than 200 and 560: {"code","message"}, or whatever a proxy says. */
 static enum convex_outcome explain_status(const struct http_answer *answer, struct error *error)
 {
     char quote[QUOTE_BYTES];
-    text_quote(quote, sizeof quote, answer->body.bytes, answer->body.length_bytes);
+    quote_words(quote, answer->body.bytes, answer->body.length_bytes);
     error_set(
         error, ERROR_REMOTE, "HTTP %d%s%s", answer->status, quote[0] != '\0' ? ": " : "", quote);
     return may_pass(answer->status) ? CONVEX_UNAVAILABLE : CONVEX_REJECTED;
@@ -169,8 +184,7 @@ static enum convex_outcome read_envelope(
     } else if (status != NULL && strcmp(status, "error") == 0) {
         const char *message = json_guard_string(envelope, "errorMessage");
         char quote[QUOTE_BYTES];
-        text_quote(quote, sizeof quote, message != NULL ? message : "",
-            message != NULL ? strlen(message) : 0);
+        quote_words(quote, message != NULL ? message : "", message != NULL ? strlen(message) : 0);
         error_set(error, ERROR_REMOTE, "%s", quote);
         outcome = CONVEX_FUNCTION_ERROR;
     } else {

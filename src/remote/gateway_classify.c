@@ -40,19 +40,35 @@ static enum gateway_outcome classify_error_status(
     return GATEWAY_REFUSED;
 }
 
+static void quote_string(char *quote, size_t quote_bytes, const json_t *object, const char *key)
+{
+    const char *words = json_guard_string(object, key);
+    text_quote(quote, quote_bytes, words != NULL ? words : "", words != NULL ? strlen(words) : 0);
+}
+
+/* Of a resource the error alone: what the agent has said so far is nothing for a log. */
+static void quote_answer(
+    char *quote, size_t quote_bytes, const struct http_answer *answer, const json_t *body)
+{
+    if (is_resource(body))
+        quote_string(quote, quote_bytes, json_object_get(body, "error"), "message");
+    else
+        text_quote(quote, quote_bytes, answer->body.bytes, answer->body.length_bytes);
+}
+
 static void classify_status(const struct http_answer *answer, struct gateway_result *result)
 {
     json_t *body = NULL;
+    char quote[QUOTE_BYTES];
     if (json_guard_load(answer->body.bytes, answer->body.length_bytes, &body, NULL) != 0)
         body = NULL;
     result->outcome = classify_error_status(answer, body);
+    quote_answer(quote, sizeof quote, answer, body);
     json_decref(body);
     if (result->outcome == GATEWAY_BUSY)
         result->retry_after_ms = answer->retry_after_ms < LONGEST_RETRY_AFTER_MS
                                      ? answer->retry_after_ms
                                      : LONGEST_RETRY_AFTER_MS;
-    char quote[QUOTE_BYTES];
-    text_quote(quote, sizeof quote, answer->body.bytes, answer->body.length_bytes);
     error_set(&result->error, ERROR_REMOTE, "OpenClaw gateway returned %d: %s", answer->status,
         quote[0] != '\0' ? quote : "(no body)");
 }
@@ -66,12 +82,6 @@ static bool ended_otherwise(const json_t *body)
     if (status == NULL)
         return json_is_object(error) || json_is_string(error);
     return word == NULL || strcmp(word, "completed") != 0;
-}
-
-static void quote_string(char *quote, size_t quote_bytes, const json_t *object, const char *key)
-{
-    const char *words = json_guard_string(object, key);
-    text_quote(quote, quote_bytes, words != NULL ? words : "", words != NULL ? strlen(words) : 0);
 }
 
 static void explain_failed_run(const json_t *body, struct gateway_result *result)

@@ -193,6 +193,13 @@ static void test_errors_say_status_and_the_gateways_words(void **state)
     assert_string_equal(result.error.text, "OpenClaw gateway returned 500: (no body)");
     classify(502, NO_RETRY_AFTER, "a\nb\x01\xFF", &result);
     assert_string_equal(result.error.text, "OpenClaw gateway returned 502: a b ?");
+    /* What the agent has said so far is not the gateway's word. */
+    classify(500, NO_RETRY_AFTER,
+        "{\"object\":\"response\",\"output\":[\"hunter2\"],\"error\":{\"message\":\"overloaded\"}}",
+        &result);
+    assert_string_equal(result.error.text, "OpenClaw gateway returned 500: overloaded");
+    classify(500, NO_RETRY_AFTER, "{\"object\":\"response\",\"output\":[\"hunter2\"]}", &result);
+    assert_null(strstr(result.error.text, "hunter2"));
     classify(200, NO_RETRY_AFTER, FAILED, &result);
     assert_string_equal(result.error.text, "the agent's run ended as \"failed\": internal error");
     classify(200, NO_RETRY_AFTER, "hunter2", &result);
