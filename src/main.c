@@ -1,5 +1,6 @@
 /* Arguments and settings: starts the runtime, waits for its end, stops it. Or does as told. */
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <malloc.h>
 #include <signal.h>
@@ -175,10 +176,25 @@ static int with_config(const struct arguments *arguments)
     return result;
 }
 
+/*
+ * A standard descriptor that we were not given would be that of the next file that is opened, and
+ * the log would be written into it.
+ */
+static void fill_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     struct arguments arguments;
     struct error error;
+    fill_standard_descriptors();
     mallopt(M_ARENA_MAX, MALLOC_ARENAS);
     mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER_BYTES);
     json_guard_start();

@@ -43,7 +43,7 @@ static void test_output_that_cannot_be_written_is_said(void **state)
 {
     static const char *const printing[] = {"--help", "--version", "--check-config"};
     struct world *world = *state;
-    world->output_is_full = true;
+    world->redirection = ">/dev/full";
     for (size_t i = 0; i < sizeof printing / sizeof printing[0]; i++) {
         world_launch(world, &world->runtime, NULL, (const char *[]){printing[i], NULL});
         assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), EX_OSERR);

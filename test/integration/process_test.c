@@ -189,6 +189,28 @@ static void test_health_and_version(void **state)
     world_stop_runtime(world);
 }
 
+/* As a careless supervisor starts it: the log is lost then, and goes into no file of ours. */
+static void test_missing_standard_descriptors(void **state)
+{
+    struct world *world = *state;
+    char path[300];
+    char lock[64];
+    char expected[64];
+    json_decref(board_load(world, 3, 1));
+    world->redirection = "<&- >&- 2>&-";
+    world_launch(world, &world->runtime, NULL, NULL);
+    world_wait(world, "undelivered=0");
+    snprintf(path, sizeof path, "%s/state/lock", world->folder);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    lock[fread(lock, 1, sizeof lock - 1, file)] = '\0';
+    fclose(file);
+    snprintf(expected, sizeof expected, "%d\n", (int)world->runtime.pid);
+    assert_string_equal(lock, expected);
+    process_signal(&world->runtime, SIGTERM);
+    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
+}
+
 static void test_json_log_lines_are_json(void **state)
 {
     struct world *world = *state;
@@ -257,6 +279,7 @@ int main(void)
         IN_WORLD(test_second_signal_ends_at_once),
         IN_WORLD(test_few_descriptors_do_not_keep_it_from_ending),
         IN_WORLD(test_health_and_version),
+        IN_WORLD(test_missing_standard_descriptors),
         IN_WORLD(test_json_log_lines_are_json),
     };
     return cmocka_run_group_tests_name("process", tests, NULL, NULL);

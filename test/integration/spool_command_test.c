@@ -117,7 +117,7 @@ static void test_an_answer_that_cannot_be_written_is_no_success(void **state)
 {
     struct world *world = *state;
     fill(world);
-    world->output_is_full = true;
+    world->redirection = ">/dev/full";
     free(command(world, EX_OSERR, WORDS("spool", "list")));
     free(command(world, EX_OSERR, WORDS("spool", "drop", "--json", "js_late")));
     free(command(world, EX_OSERR, WORDS("spool", "drop", "js_given_up", "js_damaged")));

@@ -169,11 +169,13 @@ static void set_runtime(struct environment *environment, const struct world *wor
 /* How the program at path is started; returns how many words of argv that takes. */
 static size_t begin_argv(const struct world *world, const char *path, const char *argv[])
 {
+    static char script[128];
     size_t count = 0;
-    if (world->output_is_full) {
+    if (world->redirection != NULL) {
+        snprintf(script, sizeof script, "exec \"$0\" \"$@\" %s", world->redirection);
         argv[count++] = "/bin/sh";
         argv[count++] = "-c";
-        argv[count++] = "exec \"$0\" \"$@\" >/dev/full";
+        argv[count++] = script;
     }
     argv[count++] = path;
     return count;

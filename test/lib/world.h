@@ -19,7 +19,7 @@ struct world {
     char folder[FOLDER_BYTES];
     char url[128];               /* of the sandbox, without a slash at its end */
     const char *runtime_program; /* in the build folder; NULL: mission-control-runtime */
-    bool output_is_full;         /* what is launched cannot write to its standard output */
+    const char *redirection;     /* a shell's, of what is launched, as ">/dev/full"; NULL: none */
     struct process sandbox;
     struct process runtime;
     struct process second; /* another runtime beside it */
