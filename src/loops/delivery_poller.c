@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "loops/loop.h"
+#include "page_limit.h"
 #include "remote/service_actions.h"
 
 /* A newer backend cuts pages at 500 rows whatever it is asked for. */
@@ -25,6 +26,7 @@ struct delivery_poller {
     struct loop loop;
 
     /* The thread's own. */
+    struct page_limit page_limit;
     unsigned failures; /* polls in a row */
     size_t listed;     /* rows of the last page */
     size_t refused;    /* of them those that nothing can be done with */
@@ -39,6 +41,7 @@ int delivery_poller_create(
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the delivery poller");
     created->parts = *parts;
+    page_limit_init(&created->page_limit);
     int result = loop_open(&created->loop, parts->store, parts->abort, error);
     if (result != 0) {
         free(created);
@@ -61,8 +64,11 @@ void delivery_poller_destroy(struct delivery_poller *poller)
  * ids, for ever; new ones are behind that many. As each page lists these again, the new ones asked
  * for are as many, too, as far as there is room: a backlog is then taken in with as many rows as it
  * has, and not with their square.
+ *
+ * What cannot be answered is asked for in smaller pages. What was delivered has left the list, so
+ * even a page of fewer rows than are held brings new ones, or ends the holding of settled ids.
  */
-static unsigned page_limit(const struct delivery_poller *poller)
+static unsigned next_limit(const struct delivery_poller *poller)
 {
     const struct config *config = poller->parts.config;
     struct send_queue_counts counts;
@@ -73,8 +79,7 @@ static unsigned page_limit(const struct delivery_poller *poller)
     size_t fresh = known < room ? known : room;
     if (fresh < config->delivery_list_limit)
         fresh = config->delivery_list_limit;
-    size_t limit = known + fresh;
-    return (unsigned)(limit < SEND_QUEUE_MOST_HELD ? limit : SEND_QUEUE_MOST_HELD);
+    return page_limit_rows(&poller->page_limit, known + fresh);
 }
 
 static void count_page(struct delivery_poller *poller, const struct notification_page *page)
@@ -101,6 +106,12 @@ static void count_page(struct delivery_poller *poller, const struct notification
     poller->polled = true;
 }
 
+/* Whether the page was cut, so that the backend may have more. */
+static bool is_full(const struct notification_page *page, unsigned limit)
+{
+    return page->listed >= limit || page->listed >= SHORTEST_CUT_ROWS;
+}
+
 /* Hands the page to the queue; true when the next one should follow at once. */
 static bool offer_page(struct delivery_poller *poller, const struct notification_page *page,
     unsigned limit, int64_t began_at_ms)
@@ -117,7 +128,7 @@ static bool offer_page(struct delivery_poller *poller, const struct notification
     const struct offer offer = {
         .rows = rows,
         .count = page->count,
-        .full = page->listed >= limit || page->listed >= SHORTEST_CUT_ROWS,
+        .full = is_full(page, limit),
         .began_at_ms = began_at_ms,
     };
     bool more = send_queue_offer(poller->parts.queue, &offer);
@@ -152,23 +163,56 @@ static void give_hint(
         log_error(component, "Check CONVEX_URL: %s does not answer as a Convex deployment", url);
 }
 
-static int64_t poll_failed(
-    struct delivery_poller *poller, enum convex_outcome outcome, const struct error *error)
+/*
+ * Whether a smaller page may fare better: the answer was too large for us or for the backend, whose
+ * function then fails, or it took too long.
+ */
+static bool may_be_too_large(enum convex_outcome outcome, const struct error *error)
+{
+    return outcome == CONVEX_FUNCTION_ERROR || error->code == ERROR_TOO_LARGE ||
+           error->code == ERROR_TIMEOUT || error->code == ERROR_NO_MEMORY;
+}
+
+static int64_t poll_failed(struct delivery_poller *poller, unsigned limit,
+    enum convex_outcome outcome, const struct error *error)
 {
     const struct config *config = poller->parts.config;
     poller->failures++;
+    if (may_be_too_large(outcome, error))
+        page_limit_failed(&poller->page_limit, limit, clock_monotonic_ms());
     atomic_store(&poller->parts.stats->consecutive_poll_failures, poller->failures);
     stats_delivery_failed(poller->parts.stats, error->text);
     int64_t delay_ms = backoff_ms(poller->failures, config->delivery_backoff_base_ms,
         config->delivery_backoff_max_ms, backoff_random_unit());
     log_event(LOG_LEVEL_ERROR, component,
-        LOG_FIELDS(LOG_NUMBER("failures", poller->failures), LOG_NUMBER("retry_ms", delay_ms)),
+        LOG_FIELDS(LOG_NUMBER("failures", poller->failures), LOG_NUMBER("limit", limit),
+            LOG_NUMBER("retry_ms", delay_ms)),
         "Poll error: %s", error->text);
     if (poller->failures == 1)
         stats_changed(poller->parts.stats);
     if (poller->failures == 1)
         give_hint(poller, outcome, error->text);
     return delay_ms;
+}
+
+static int64_t poke_gap_ms(const struct delivery_poller *poller)
+{
+    return POKE_GAP_MS + (int64_t)(poller->listed / ROWS_OF_A_MS_MORE);
+}
+
+/* What a good page leads to; returns how long to wait before the next, in milliseconds. */
+static int64_t take_in(struct delivery_poller *poller, const struct notification_page *page,
+    unsigned limit, int64_t began_at_ms)
+{
+    int64_t interval_ms = poller->parts.config->delivery_interval_ms;
+    count_page(poller, page);
+    bool more = offer_page(poller, page, limit, began_at_ms);
+    bool grown =
+        page_limit_worked(&poller->page_limit, limit, is_full(page, limit), clock_monotonic_ms());
+    if (more)
+        return 0;
+    /* What is behind the bound need not wait for each of its doublings. */
+    return grown && poke_gap_ms(poller) < interval_ms ? poke_gap_ms(poller) : interval_ms;
 }
 
 /* One poll; returns how long to wait before the next, in milliseconds. */
@@ -181,23 +225,17 @@ static int64_t poll_once(struct delivery_poller *poller)
         .for_loop = true};
     struct notification_page page;
     struct error error;
-    unsigned limit = page_limit(poller);
+    unsigned limit = next_limit(poller);
     trace_begin(&trace);
     int64_t began_at_ms = clock_monotonic_ms();
     enum convex_outcome outcome = service_list_undelivered(&service, limit, &page, &error);
     if (outcome == CONVEX_ABORTED)
         return poller->parts.config->delivery_interval_ms;
     if (outcome != CONVEX_SUCCESS)
-        return poll_failed(poller, outcome, &error);
-    count_page(poller, &page);
-    bool more = offer_page(poller, &page, limit, began_at_ms);
+        return poll_failed(poller, limit, outcome, &error);
+    int64_t delay_ms = take_in(poller, &page, limit, began_at_ms);
     notification_page_fini(&page);
-    return more ? 0 : poller->parts.config->delivery_interval_ms;
-}
-
-static int64_t poke_gap_ms(const struct delivery_poller *poller)
-{
-    return POKE_GAP_MS + (int64_t)(poller->listed / ROWS_OF_A_MS_MORE);
+    return delay_ms;
 }
 
 static void *run(void *argument)

@@ -157,9 +157,15 @@ static enum convex_outcome explain_status(const struct http_answer *answer, stru
 
 static enum convex_outcome explain_transport(const struct http_answer *answer, struct error *error)
 {
-    enum error_code code = answer->failure == HTTP_TIMED_OUT ? ERROR_TIMEOUT : ERROR_UNREACHABLE;
-    if (answer->failure == HTTP_ABORTED)
-        code = ERROR_INTERRUPTED;
+    static const enum error_code codes[] = {
+        [HTTP_NOT_SENT] = ERROR_UNREACHABLE,
+        [HTTP_TIMED_OUT] = ERROR_TIMEOUT,
+        [HTTP_LOST] = ERROR_UNREACHABLE,
+        [HTTP_TOO_LARGE] = ERROR_TOO_LARGE,
+        [HTTP_ABORTED] = ERROR_INTERRUPTED,
+        [HTTP_NO_MEMORY] = ERROR_NO_MEMORY,
+    };
+    enum error_code code = codes[answer->failure];
     error_set(error, code, "%s", answer->reason);
     return answer->failure == HTTP_ABORTED ? CONVEX_ABORTED : CONVEX_UNAVAILABLE;
 }

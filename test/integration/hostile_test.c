@@ -375,6 +375,57 @@ static void test_unusable_rows_hide_no_other(void **state)
     json_decref(rows);
 }
 
+static void set_titles(struct world *world, const json_t *rows, size_t title_bytes)
+{
+    char *title = malloc(title_bytes + 1);
+    assert_non_null(title);
+    memset(title, 'x', title_bytes);
+    title[title_bytes] = '\0';
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        json_decref(world_post(world, "/sandbox/set",
+            json_pack("{s:s, s:{s:s}}", "id", board_string(json_array_get(rows, i), "id"), "fields",
+                "title", title)));
+    free(title);
+}
+
+/* The whole list is larger than what is taken of any answer. */
+static void test_list_that_is_too_large_is_read_in_smaller_pages(void **state)
+{
+    enum { ROWS = 400, TITLE_BYTES = 60 * 1000 };
+    struct world *world = *state;
+    json_t *rows = board_load(world, ROWS, AGENTS);
+    set_titles(world, rows, TITLE_BYTES);
+    world_start_runtime(world, (const char *[]){"DELIVERY_LIST_LIMIT=500", NULL});
+    assert_true(process_wait_for(
+        &world->runtime, "Polling works again after 1 failed", WORLD_WAIT_MS, NULL, 0));
+    world_wait(world, "undelivered=0");
+    assert_int_equal(world_stat(world, "gateway", "deliveries"), ROWS);
+    world_stop_runtime(world);
+    json_decref(rows);
+}
+
+/* Each failure may be one of the size; the pages grow again, beyond those that are stuck. */
+static void test_failed_lists_are_asked_for_smaller_and_hide_nothing(void **state)
+{
+    enum { STUCK = 40, FAILURES = 8 };
+    struct world *world = *state;
+    json_decref(board_load(world, STUCK, 1));
+    board_gateway_fault(world, json_pack("{s:{s:s}, s:s, s:s}", "match", "agent", "worker1",
+                                   "action", "hold", "name", "stuck"));
+    world_start_runtime(world, NULL);
+    world_wait(world, "held=1");
+    board_backend_fault(
+        world, json_pack("{s:s, s:s, s:i}", "action", "listUndeliveredNotifications", "behaviour",
+                   "function_error", "times", FAILURES));
+    json_decref(board_load(world, 2, 2));
+    assert_true(process_wait_for(&world->runtime, "limit=1 ", WORLD_WAIT_MS, NULL, 0));
+    world_wait(world, "delivered=1");
+    board_end_faults(world);
+    world_wait(world, "undelivered=0");
+    assert_int_equal(world_stat(world, "gateway", "deliveries"), STUCK + 2);
+    world_stop_runtime(world);
+}
+
 static json_t *large_body(const char *kind, const char *word)
 {
     char piece[PIECE_BYTES + 1];
@@ -433,6 +484,8 @@ int main(void)
         IN_WORLD(test_successes_that_are_none),
         IN_WORLD(test_rows_that_are_none),
         IN_WORLD(test_unusable_rows_hide_no_other),
+        IN_WORLD(test_list_that_is_too_large_is_read_in_smaller_pages),
+        IN_WORLD(test_failed_lists_are_asked_for_smaller_and_hide_nothing),
         IN_WORLD(test_large_bodies_of_the_gateway),
         IN_WORLD(test_large_bodies_of_the_backend),
     };
