@@ -17,6 +17,7 @@ readonly AT_ONCE=2 # checks; each may take some 450 MB
 readonly MEMORY_MB=450
 readonly DEPTH=10000
 readonly WITH_WAKES="-DWAKES=1 -DFAILURES=0 -DHOLDS=0"
+readonly WAKES_HELD="-DWAKES=1 -DFAILURES=0 -DNOTIFICATIONS=2"
 
 # PROPERTY [WHAT THE BOARD IS]: the name of a formula, or "assertions" for those within the model,
 # and for processes that wait for ever after the close.
@@ -36,6 +37,8 @@ readonly PROPERTIES=(
     "one_of_a_lane $WITH_WAKES"
     "few_wakes $WITH_WAKES"
     "stop_ends $WITH_WAKES"
+    "nobody_oversleeps $WAKES_HELD"
+    "one_of_a_lane $WAKES_HELD"
 )
 
 # RULE PROPERTY [WHAT THE BOARD IS]: the property fails once the rule is left out.
@@ -58,6 +61,7 @@ readonly BROKEN=(
     "FEW_WAKES few_wakes $WITH_WAKES"
     "SIGNAL_OF_WAKE nobody_oversleeps $WITH_WAKES"
     "SIGNAL_OF_FINISH nobody_oversleeps $WITH_WAKES"
+    "BROADCAST_OF_HOLD nobody_oversleeps $WAKES_HELD"
 )
 
 # verify FOLDER PROPERTY DEFINITION...: builds the verifier with OPTIMIZE, and runs it; what it says

@@ -1,4 +1,6 @@
-/* The thread that lines up the wake-ups that are due. */
+/*
+ * The thread that lines up the wake-ups that are due, and puts off those that meet a shut gate.
+ */
 #ifndef LOOPS_HEARTBEAT_H
 #define LOOPS_HEARTBEAT_H
 
@@ -26,7 +28,10 @@ void heartbeat_destroy(struct heartbeat *heartbeat);
 /* Starts its thread, mc-beat. ERROR_SYSTEM. */
 int heartbeat_start(struct heartbeat *heartbeat, struct error *error);
 
-/* Lets it look at the schedule. The argument is a struct heartbeat. Any thread; does not block. */
+/*
+ * Lets it look at the schedule, and at the gate. The argument is a struct heartbeat. Any thread;
+ * does not block.
+ */
 void heartbeat_poke(void *heartbeat);
 
 /* Whether its thread has shown up when it was due (loops/loop.h). Any thread. */

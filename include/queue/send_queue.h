@@ -132,6 +132,14 @@ void send_queue_expect_more(struct send_queue *queue);
 bool send_queue_wake(struct send_queue *queue, const char *agent_id);
 
 /*
+ * Takes a wake-up that no worker has in hand out of the queue, while the flow holds sends: all that
+ * stand ready would start together when it lets go. Returns false when there is none or the flow
+ * does not hold; else agent_id is whose it was, and the agent may be lined up anew. Any thread; a
+ * short lock.
+ */
+bool send_queue_take_back_wake(struct send_queue *queue, char agent_id[static ID_BYTES]);
+
+/*
  * The next entry to work on, the caller's until send_queue_finish: write-backs first, then sends,
  * then wake-ups.
  * Blocks until there is one; NULL when the queue is closed and nothing is left to do here.

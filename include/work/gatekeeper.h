@@ -1,4 +1,7 @@
-/* Carries the gate's judgement to where it counts: the queue's flow, the prober and the log. */
+/*
+ * Carries the gate's judgement to where it counts: the queue's flow, the probers, the heartbeat
+ * scheduler and the log.
+ */
 #ifndef WORK_GATEKEEPER_H
 #define WORK_GATEKEEPER_H
 
@@ -14,6 +17,10 @@ struct gatekeeper {
     /* Called when a probe may be due; must not block. */
     void (*ask_for_probe)(void *probe_context);
     void *probe_context;
+    /* Called when the gate has shut, once the queue holds sends; must not block. NULL for nobody.
+     */
+    void (*on_shut)(void *shut_context);
+    void *shut_context;
 };
 
 /* Lets the queue flow as the gate says. Any thread; short locks. */

@@ -34,15 +34,35 @@ void heartbeat_destroy(struct heartbeat *heartbeat)
  * While the gate is shut nobody is lined up: all would start at once when it opens. A suspect gate
  * is decided about in a moment, for which the queue holds them.
  */
-static void wake(struct heartbeat *heartbeat, const char *agent_id, int64_t now_ms)
+static bool is_shut(const struct heartbeat *heartbeat)
+{
+    struct gate_view view;
+    gateway_gate_look(heartbeat->parts.gate, &view);
+    return view.state == GATE_SHUT;
+}
+
+static void put_off(struct heartbeat *heartbeat, const char *agent_id, int64_t now_ms)
 {
     const struct heartbeat_parts *parts = &heartbeat->parts;
-    struct gate_view view;
-    gateway_gate_look(parts->gate, &view);
-    if (view.state != GATE_SHUT && send_queue_wake(parts->queue, agent_id))
-        return;
     metrics_add(&parts->stats->metrics, METRIC_HEARTBEATS, "put_off", NULL, 1);
     wake_schedule_put_off(parts->schedule, agent_id, now_ms);
+}
+
+/*
+ * Those that were lined up before it shut. The poke comes after the shutting, so one that is lined
+ * up meanwhile is found by the round after that.
+ */
+static void take_back(struct heartbeat *heartbeat, int64_t now_ms)
+{
+    char agent_id[ID_BYTES];
+    while (is_shut(heartbeat) && send_queue_take_back_wake(heartbeat->parts.queue, agent_id))
+        put_off(heartbeat, agent_id, now_ms);
+}
+
+static void wake(struct heartbeat *heartbeat, const char *agent_id, int64_t now_ms)
+{
+    if (is_shut(heartbeat) || !send_queue_wake(heartbeat->parts.queue, agent_id))
+        put_off(heartbeat, agent_id, now_ms);
 }
 
 static void *run(void *argument)
@@ -53,6 +73,7 @@ static void *run(void *argument)
     atomic_store(&heartbeat->parts.stats->heartbeat_running, true);
     do {
         int64_t now_ms = clock_monotonic_ms();
+        take_back(heartbeat, now_ms);
         while (wake_schedule_take(heartbeat->parts.schedule, now_ms, agent_id, &next_ms))
             wake(heartbeat, agent_id, now_ms);
     } while (loop_wait(&heartbeat->loop, next_ms, 0));

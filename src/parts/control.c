@@ -55,7 +55,12 @@ static int create_heartbeat(struct runtime *runtime, struct error *error)
         .gate = runtime->gate,
         .stats = &runtime->stats,
     };
-    return heartbeat_create(&runtime->heartbeat, &parts, error);
+    int result = heartbeat_create(&runtime->heartbeat, &parts, error);
+    if (result == 0) {
+        runtime->keeper.on_shut = heartbeat_poke;
+        runtime->keeper.shut_context = runtime->heartbeat;
+    }
+    return result;
 }
 
 static void destroy_heartbeat(struct runtime *runtime)

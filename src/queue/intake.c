@@ -196,3 +196,29 @@ bool send_queue_wake(struct send_queue *queue, const char *agent_id)
     mutex_unlock(&queue->lock);
     return entry != NULL;
 }
+
+static struct entry *find_ready_wake_locked(const struct send_queue *queue)
+{
+    mutex_assert_held(&queue->lock);
+    struct entry *entry;
+    TAILQ_FOREACH (entry, &queue->wakes, in_queue)
+        if (entry->ready)
+            break;
+    return entry;
+}
+
+bool send_queue_take_back_wake(struct send_queue *queue, char agent_id[static ID_BYTES])
+{
+    struct leavings leavings;
+    leavings_init(&leavings);
+    mutex_lock(&queue->lock);
+    struct entry *entry = queue->flow.held ? find_ready_wake_locked(queue) : NULL;
+    if (entry != NULL) {
+        text_copy(agent_id, ID_BYTES, entry->agent_id);
+        queue_forget_locked(queue, entry, &leavings);
+    }
+    queue_show_locked(queue);
+    mutex_unlock(&queue->lock);
+    leavings_free(&leavings);
+    return entry != NULL;
+}

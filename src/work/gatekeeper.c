@@ -39,6 +39,8 @@ static void carry_on(const struct gatekeeper *keeper)
     stats_changed(keeper->stats);
     if (view.state != GATE_OPEN)
         keeper->ask_for_probe(keeper->probe_context);
+    if (view.state == GATE_SHUT && keeper->on_shut != NULL)
+        keeper->on_shut(keeper->shut_context);
 }
 
 void gatekeeper_apply(const struct gatekeeper *keeper)

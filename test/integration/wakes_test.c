@@ -88,6 +88,50 @@ static void test_wakes_leave_half_of_the_workers_to_deliveries(void **state)
     world_stop_runtime(world);
 }
 
+/* Whether /metrics has that line, now. */
+static bool metrics_say(struct world *world, const char *line)
+{
+    char *body;
+    assert_int_equal(world_health_get(world, "/metrics", &body), 200);
+    bool found = strstr(body, line) != NULL;
+    free(body);
+    return found;
+}
+
+static void wait_for_metrics(struct world *world, const char *line)
+{
+    int64_t limit_ms = clock_monotonic_ms() + WORLD_WAIT_MS;
+    while (!metrics_say(world, line))
+        if (clock_monotonic_ms() > limit_ms)
+            fail_msg("the metrics never say: %s", line);
+}
+
+/*
+ * Two of six are being woken and the others stand behind them when the gateway shuts everybody out:
+ * those are spread anew, not started together at its return.
+ */
+static void test_wakes_that_were_lined_up_are_put_off_by_a_shut_gate(void **state)
+{
+    static const char none_put_off[] =
+        "\nmission_control_heartbeats_total{outcome=\"put_off\"} 0\n";
+    struct world *world = *state;
+    seed_agents(world, "waker", WAKERS, 0.05);
+    board_gateway_fault(world, json_pack("{s:s, s:s}", "action", "hold", "name", "wake"));
+    world_start_runtime(world,
+        (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", "HEALTH_CHECK_INTERVAL=50", NULL});
+    world_wait(world, "held=2");
+    wait_for_metrics(world, "\nmission_control_lanes 6\n");
+    assert_true(metrics_say(world, none_put_off));
+    board_gateway_fault(
+        world, json_pack("{s:s, s:b, s:i}", "action", "status", "before_checks", 1, "status", 401));
+    wait_for_metrics(world, "\nmission_control_lanes 2\n");
+    assert_false(metrics_say(world, none_put_off));
+    assert_int_equal(world_stat(world, NULL, "held"), 2);
+    board_end_faults(world);
+    world_wait(world, "action=updateAgentHeartbeat&calls=6");
+    world_stop_runtime(world);
+}
+
 /* It never comes to be woken, since its deliveries go first, and is seen as online all the same. */
 static void test_busy_agent_is_reported_online_once_an_interval(void **state)
 {
@@ -143,6 +187,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_forty_agents_do_not_wake_together),
         IN_WORLD(test_wakes_leave_half_of_the_workers_to_deliveries),
+        IN_WORLD(test_wakes_that_were_lined_up_are_put_off_by_a_shut_gate),
         IN_WORLD(test_busy_agent_is_reported_online_once_an_interval),
         IN_WORLD(test_strange_agents_harm_no_others),
     };

@@ -15,7 +15,8 @@
  * that is missing. The poller polls without being asked, so polls that are asked for are not in it.
  *
  * -DWAKES=N adds N wake-ups of each of the two agents, which stand behind the deliveries of both;
- * MOST_WAKES of them run at a time, and an agent has one at a time.
+ * MOST_WAKES of them run at a time, and an agent has one at a time. While sends are held, those
+ * that stand ready may be taken back; that they are put off is not in it, so they are gone.
  *
  * -DBREAK=RULE leaves out what keeps one rule. scripts/model.sh has Spin find that as well.
  */
@@ -67,6 +68,9 @@
 #define LANE_OF(entry) ((entry) / 2)
 #endif
 #define IS_WAKE(entry) (WAKES > 0 && (entry) >= ENTRIES && (entry) < ENTRIES + LANES)
+#ifndef NOTIFICATIONS
+#define NOTIFICATIONS ENTRIES /* that come to exist; the others are never listed */
+#endif
 #define CAPACITY 2
 #define NO_ENTRY 7
 #define NEVER 7
@@ -491,11 +495,28 @@ active proctype people()
 {
     byte withdrawn;
     do
-    :: created < ENTRIES -> created++
+    :: created < NOTIFICATIONS -> created++
     :: created > 1 && withdrawn < WITHDRAWALS -> d_step { withdrawn++; gone[1] = true }
-    :: created == ENTRIES -> break
+    :: created == NOTIFICATIONS -> break
     od
 }
+
+#if WAKES > 0
+#define TAKE_BACK(agent) \
+    if \
+    :: wake_up[agent] == WAKE_READY -> wake_up[agent] = NO_WAKE \
+    :: else \
+    fi
+
+/* send_queue_take_back_wake for all, by the heartbeat scheduler; a suspect gate may open at once. */
+inline take_back_wakes()
+{
+    if
+    :: d_step { TAKE_BACK(0); TAKE_BACK(1) }
+    :: skip
+    fi
+}
+#endif
 
 /* Whoever watches the gateway: send_queue_hold_sends. */
 active proctype watcher()
@@ -505,6 +526,9 @@ active proctype watcher()
     do
     :: held < HOLDS ->
         d_step { held++; sends_held = true; cond_broadcast() }
+#if WAKES > 0
+        take_back_wakes();
+#endif
         d_step {
             sends_held = false;
             if

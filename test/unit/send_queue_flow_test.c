@@ -260,6 +260,43 @@ static void test_held_and_closed_queues_wake_nobody(void **state)
     assert_false(send_queue_wake(queue, "b"));
 }
 
+/* All of them would start together when the gate opens. What a worker has stays with it. */
+static void test_ready_wakes_are_taken_back_from_a_held_flow(void **state)
+{
+    struct send_queue *queue = *state;
+    char agent_id[ID_BYTES];
+    send_queue_wake(queue, "a");
+    send_queue_wake(queue, "b");
+    send_queue_wake(queue, "c");
+    struct entry *a = take_wake(queue, "a");
+    PAGE(queue, {"b1", "b", 1});
+    queue_fixture_hold(queue, true);
+    assert_true(send_queue_take_back_wake(queue, agent_id));
+    assert_string_equal(agent_id, "b");
+    assert_true(send_queue_take_back_wake(queue, agent_id));
+    assert_string_equal(agent_id, "c");
+    assert_false(send_queue_take_back_wake(queue, agent_id));
+    /* The lane of b has its delivery, that of a its worker; that of c is gone. */
+    assert_int_equal(queue_fixture_counts(queue).lanes, 2);
+    queue_fixture_hold(queue, false);
+    queue_fixture_take_and_settle(queue, "b1");
+    queue_fixture_finish(queue, a, STAGE_SETTLED, 0);
+    assert_true(send_queue_wake(queue, "c"));
+    queue_fixture_finish(queue, take_wake(queue, "c"), STAGE_SETTLED, 0);
+}
+
+static void test_wakes_are_not_taken_back_from_others(void **state)
+{
+    struct send_queue *queue = *state;
+    char agent_id[ID_BYTES];
+    send_queue_wake(queue, "a");
+    assert_false(send_queue_take_back_wake(queue, agent_id));
+    send_queue_hold(queue, true);
+    assert_false(send_queue_take_back_wake(queue, agent_id));
+    send_queue_hold(queue, false);
+    queue_fixture_finish(queue, take_wake(queue, "a"), STAGE_SETTLED, 0);
+}
+
 static void test_what_dead_holds_is_not_sent(void **state)
 {
     struct send_queue *queue = *state;
@@ -329,6 +366,8 @@ int main(void)
         QUEUE_TEST(test_wakes_leave_workers_for_deliveries),
         cmocka_unit_test(test_wakes_are_outside_the_bound_and_untouched_by_pages),
         QUEUE_TEST(test_held_and_closed_queues_wake_nobody),
+        QUEUE_TEST(test_ready_wakes_are_taken_back_from_a_held_flow),
+        QUEUE_TEST(test_wakes_are_not_taken_back_from_others),
         QUEUE_TEST(test_what_dead_holds_is_not_sent),
         QUEUE_TEST(test_what_dead_holds_outlives_pages_that_end_before_it),
         QUEUE_TEST(test_a_put_back_entry_keeps_its_place),
