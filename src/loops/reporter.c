@@ -146,7 +146,8 @@ static void *run(void *argument)
     do {
         began_ms = clock_monotonic_ms();
         delay_ms = report_once(reporter);
-    } while (wait_for_turn(reporter, began_ms, began_ms + delay_ms));
+    } while (!reporter->upgrade.asked_for_stop &&
+             wait_for_turn(reporter, began_ms, began_ms + delay_ms));
     return NULL;
 }
 

@@ -78,7 +78,13 @@ bool upgrade_tell_result(struct upgrade_state *state, const struct service *serv
     return state->told_result;
 }
 
-static void look_for_restart(const struct upgrade_state *state, const struct service *service)
+static void ask_for_stop(struct upgrade_state *state)
+{
+    state->asked_for_stop = true;
+    state->parts->ask_for_stop(state->parts->stop_context);
+}
+
+static void look_for_restart(struct upgrade_state *state, const struct service *service)
 {
     bool requested = false;
     struct error error;
@@ -94,10 +100,13 @@ static void look_for_restart(const struct upgrade_state *state, const struct ser
     }
     log_info(
         restart_component, "A restart is asked for: stopping, so that the supervisor starts anew");
-    state->parts->ask_for_stop(state->parts->stop_context);
+    ask_for_stop(state);
 }
 
-/* Remembered before the stop: a process that comes back unchanged must not stop for it again. */
+/*
+ * Remembered before the stop: a process that comes back unchanged must not stop for it again. What
+ * becomes of it is for that process to tell; of this one it would be that it has failed.
+ */
 static void stop_for(
     struct upgrade_state *state, const struct upgrade *upgrade, const char *openclaw)
 {
@@ -114,9 +123,10 @@ static void stop_for(
         return;
     }
     state->memory = memory;
+    state->told_result = true;
     log_info(component, "Upgrade asked for: OpenClaw %s -> %s, runtime %s -> %s; stopping",
         openclaw, upgrade->openclaw, config->runtime_version, upgrade->runtime);
-    state->parts->ask_for_stop(state->parts->stop_context);
+    ask_for_stop(state);
 }
 
 static void weigh_upgrade(struct upgrade_state *state, const struct upgrade *upgrade)

@@ -12,6 +12,7 @@ struct upgrade_state {
     struct upgrade_memory memory;
     unsigned tells;               /* tries so far to tell the result */
     bool told_result;             /* what became of an upgrade that an earlier process acted on */
+    bool asked_for_stop;          /* a round more would be about a process that ends */
     int64_t said_initiated_at_ms; /* of the last upgrade that was only logged */
 };
 

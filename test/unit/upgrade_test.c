@@ -1,0 +1,182 @@
+/* What one process tells of an upgrade, and when: of its own none, of an earlier one's the end. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../src/loops/upgrade.h"
+#include "../lib/folder.h"
+#include "../lib/stub_server.h"
+#include "base/clock.h"
+
+enum { INITIATED_AT_MS = 1700000000, WAIT_MS = 15000, ABSENCE_MS = 400 };
+
+/* A backend in whose answers the upgrade to 2 stays pending, whatever it is told. */
+struct fixture {
+    char folder[FOLDER_BYTES];
+    struct config config;
+    struct stats stats;
+    struct stub_server *server;
+    struct ca_store *store;
+    struct convex *convex;
+    struct gateway_gate *gate;
+    struct version_probe *version;
+    struct http_client *client;
+    struct reporter_parts parts;
+    struct service service;
+    atomic_bool abort;
+    atomic_uint records;
+    atomic_uint reports;
+    atomic_uint stops;
+};
+
+static const char *answer(void *context, const char *request)
+{
+    struct fixture *fixture = context;
+    static const char nothing[] = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+                                  "{\"status\":\"success\",\"value\":null}";
+    static const char pending[] =
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+        "{\"status\":\"success\",\"value\":{\"targetOpenclawVersion\":\"2.0\","
+        "\"targetRuntimeVersion\":\"2.0\",\"strategy\":\"immediate\",\"initiatedAt\":1700000000}}";
+    if (strstr(request, "getPendingUpgrade") != NULL)
+        return pending;
+    if (strstr(request, "recordUpgradeResult") != NULL)
+        atomic_fetch_add(&fixture->records, 1);
+    if (strstr(request, "updateRuntimeStatus") != NULL)
+        atomic_fetch_add(&fixture->reports, 1);
+    return nothing;
+}
+
+/* As main that is slow: nobody is stopped. */
+static void count_stop(void *context)
+{
+    atomic_fetch_add(&((struct fixture *)context)->stops, 1);
+}
+
+static void describe(struct fixture *fixture)
+{
+    fixture->config = (struct config){
+        .state_dir = fixture->folder,
+        .upgrade_mode = "exit",
+        .runtime_version = "1.0",
+        .droplet_id = "",
+        .droplet_ip = "",
+        .droplet_region = "",
+        .health_check_interval_ms = 1,
+        .delivery_backoff_base_ms = 1,
+        .delivery_backoff_max_ms = 1,
+    };
+    fixture->parts = (struct reporter_parts){
+        .config = &fixture->config,
+        .convex = fixture->convex,
+        .gate = fixture->gate,
+        .version = fixture->version,
+        .store = fixture->store,
+        .stats = &fixture->stats,
+        .abort = &fixture->abort,
+        .ask_for_stop = count_stop,
+        .stop_context = fixture,
+    };
+    fixture->service = (struct service){.convex = fixture->convex, .client = fixture->client};
+}
+
+static int setup(void **state)
+{
+    static const struct gate_settings settings = {.url = "http://gateway:18789"};
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    char url[64];
+    assert_non_null(fixture);
+    folder_make(fixture->folder);
+    fixture->server = stub_server_start_with(answer, fixture);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", stub_server_port(fixture->server));
+    assert_int_equal(http_client_library_start(NULL), 0);
+    stats_init(&fixture->stats);
+    assert_int_equal(ca_store_create(&fixture->store, NULL, NULL), 0);
+    assert_int_equal(convex_create(&fixture->convex, url, "account", "token", NULL), 0);
+    assert_int_equal(gateway_gate_create(&fixture->gate, &settings, clock_monotonic_ms(), NULL), 0);
+    assert_int_equal(version_probe_start(&fixture->version, "1.0", NULL), 0);
+    assert_int_equal(
+        http_client_create(&fixture->client, fixture->store, &fixture->abort, NULL), 0);
+    atomic_store(&fixture->stats.last_poll_ms, 1);
+    describe(fixture);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    http_client_destroy(fixture->client);
+    version_probe_stop(fixture->version);
+    gateway_gate_destroy(fixture->gate);
+    convex_destroy(fixture->convex);
+    ca_store_destroy(fixture->store);
+    stats_fini(&fixture->stats);
+    http_client_library_stop();
+    stub_server_stop(fixture->server);
+    folder_remove(fixture->folder);
+    free(fixture);
+    return 0;
+}
+
+/* Whether the count is that large within limit_ms. */
+static bool comes_to(atomic_uint *count, unsigned least, int64_t limit_ms)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + limit_ms;
+    while (atomic_load(count) < least && clock_monotonic_ms() < deadline_ms)
+        poll(NULL, 0, 1);
+    return atomic_load(count) >= least;
+}
+
+/* It would be that it has failed, as the versions are still the old ones. */
+static void test_who_acts_on_a_request_tells_no_result_of_it(void **state)
+{
+    struct fixture *fixture = *state;
+    struct upgrade_state upgrade;
+    upgrade_begin(&upgrade, &fixture->parts);
+    upgrade_look_for_requests(&upgrade, &fixture->service);
+    assert_int_equal(atomic_load(&fixture->stops), 1);
+    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
+    assert_int_equal(atomic_load(&fixture->records), 0);
+    /* The next process does. */
+    upgrade_begin(&upgrade, &fixture->parts);
+    assert_int_equal(upgrade.memory.initiated_at_ms, INITIATED_AT_MS);
+    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
+    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
+    upgrade_look_for_requests(&upgrade, &fixture->service);
+    assert_int_equal(atomic_load(&fixture->records), 1);
+    assert_int_equal(atomic_load(&fixture->stops), 1);
+}
+
+static void test_reporter_goes_no_further_round_once_it_asked_for_the_stop(void **state)
+{
+    struct fixture *fixture = *state;
+    struct reporter *reporter;
+    assert_int_equal(reporter_create(&reporter, &fixture->parts, NULL), 0);
+    assert_int_equal(reporter_start(reporter, NULL), 0);
+    assert_true(comes_to(&fixture->stops, 1, WAIT_MS));
+    assert_false(comes_to(&fixture->reports, 2, ABSENCE_MS));
+    assert_true(reporter_is_alive(reporter, clock_monotonic_ms()));
+    reporter_stop(reporter);
+    reporter_destroy(reporter);
+    assert_int_equal(atomic_load(&fixture->records), 0);
+    assert_int_equal(atomic_load(&fixture->stops), 1);
+}
+
+int main(void)
+{
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_who_acts_on_a_request_tells_no_result_of_it),
+        TEST(test_reporter_goes_no_further_round_once_it_asked_for_the_stop),
+    };
+    return cmocka_run_group_tests_name("upgrade", tests, NULL, NULL);
+}
