@@ -37,7 +37,8 @@ void reporter_destroy(struct reporter *reporter);
 
 /*
  * Starts its thread, mc-report: the first report goes out once the first probe and poll have ended
- * (2 s at most), then one every HEALTH_CHECK_INTERVAL and at every change. ERROR_SYSTEM.
+ * (2 s at most), then one every HEALTH_CHECK_INTERVAL and at every change. Only where the backend
+ * still waits for the result of an upgrade does the first one wait for our version. ERROR_SYSTEM.
  */
 int reporter_start(struct reporter *reporter, struct error *error);
 

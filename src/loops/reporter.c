@@ -13,6 +13,7 @@
 
 enum {
     FIRST_REPORT_MS = 2000, /* that the first one waits for something to report */
+    VERSION_LOOK_MS = 100,  /* between two looks for our version, when the first waits for it */
     CHANGE_GAP_MS = 1000,   /* between two reports, however often the condition changes */
     OFFLINE_MS = 1000,
 };
@@ -93,16 +94,24 @@ static bool report(struct reporter *reporter, const struct service *service)
     return outcome == CONVEX_SUCCESS;
 }
 
+/* After a round that did not come to its report. */
+static int64_t retry_delay_ms(const struct reporter *reporter)
+{
+    const struct config *config = reporter->parts.config;
+    if (reporter->upgrade.awaits_version)
+        return VERSION_LOOK_MS;
+    return backoff_ms(reporter->failures + 1, config->delivery_backoff_base_ms,
+        config->delivery_backoff_max_ms, backoff_random_unit());
+}
+
 /* One round; returns how long to wait before the next, in milliseconds. */
 static int64_t report_once(struct reporter *reporter)
 {
-    const struct config *config = reporter->parts.config;
     const struct service service = service_of(reporter);
-    int64_t interval_ms = config->health_check_interval_ms;
+    int64_t interval_ms = reporter->parts.config->health_check_interval_ms;
     trace_begin(&reporter->trace);
     if (!upgrade_tell_result(&reporter->upgrade, &service) || !report(reporter, &service)) {
-        int64_t delay_ms = backoff_ms(reporter->failures + 1, config->delivery_backoff_base_ms,
-            config->delivery_backoff_max_ms, backoff_random_unit());
+        int64_t delay_ms = retry_delay_ms(reporter);
         return delay_ms < interval_ms ? delay_ms : interval_ms;
     }
     upgrade_look_for_requests(&reporter->upgrade, &service);

@@ -57,25 +57,39 @@ static enum convex_outcome record_result(const struct upgrade_state *state,
     return service_record_upgrade(service, &result, error);
 }
 
+/* Whether that was the last try. */
+static bool note_try(
+    struct upgrade_state *state, enum convex_outcome outcome, const struct error *error)
+{
+    if (outcome != CONVEX_SUCCESS && outcome != CONVEX_ABORTED)
+        log_warn(component, "The result could not be told: %s", error->text);
+    state->tells++;
+    state->told_result = outcome == CONVEX_SUCCESS || outcome == CONVEX_FUNCTION_ERROR ||
+                         outcome == CONVEX_REJECTED || state->tells == MOST_TELLS;
+    return state->told_result;
+}
+
 bool upgrade_tell_result(struct upgrade_state *state, const struct service *service)
 {
     char openclaw[VERSION_BYTES];
     struct upgrade upgrade;
     struct error error;
+    bool knows_openclaw = know_openclaw(state, openclaw);
     if (state->told_result || state->memory.initiated_at_ms == 0)
         return true;
-    if (!know_openclaw(state, openclaw))
+    if (state->awaits_version && !knows_openclaw)
         return false;
     enum convex_outcome outcome = service_pending_upgrade(service, &upgrade, &error);
     /* A result whose answer was lost is told again only if the request is still there. */
-    if (outcome == CONVEX_SUCCESS && upgrade.initiated_at_ms == state->memory.initiated_at_ms)
+    bool is_owed =
+        outcome == CONVEX_SUCCESS && upgrade.initiated_at_ms == state->memory.initiated_at_ms;
+    /* The memory is kept for good: only for what is owed may a report wait for the version. */
+    state->awaits_version = is_owed && !knows_openclaw;
+    if (state->awaits_version)
+        return false;
+    if (is_owed)
         outcome = record_result(state, service, &upgrade, openclaw, &error);
-    if (outcome != CONVEX_SUCCESS && outcome != CONVEX_ABORTED)
-        log_warn(component, "The result could not be told: %s", error.text);
-    state->tells++;
-    state->told_result = outcome == CONVEX_SUCCESS || outcome == CONVEX_FUNCTION_ERROR ||
-                         outcome == CONVEX_REJECTED || state->tells == MOST_TELLS;
-    return state->told_result;
+    return note_try(state, outcome, &error);
 }
 
 static void ask_for_stop(struct upgrade_state *state)

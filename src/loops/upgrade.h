@@ -11,6 +11,7 @@ struct upgrade_state {
     const struct reporter_parts *parts; /* borrowed */
     struct upgrade_memory memory;
     unsigned tells;               /* tries so far to tell the result */
+    bool awaits_version;          /* a result can be told once our version is known */
     bool told_result;             /* what became of an upgrade that an earlier process acted on */
     bool asked_for_stop;          /* a round more would be about a process that ends */
     int64_t said_initiated_at_ms; /* of the last upgrade that was only logged */
@@ -22,7 +23,8 @@ void upgrade_begin(struct upgrade_state *state, const struct reporter_parts *par
 /*
  * Before the first report, since that may clear the request: tells what became of the upgrade that
  * an earlier process ended for. True once that is done or there is nothing to tell, or it was tried
- * often enough. Blocks as convex_call does.
+ * often enough. False with awaits_version set: only our version is missing, and until it is known a
+ * call costs nothing. Blocks as convex_call does.
  */
 bool upgrade_tell_result(struct upgrade_state *state, const struct service *service);
 

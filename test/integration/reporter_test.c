@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -240,6 +241,42 @@ static void test_result_is_told_once_although_its_answer_is_lost(void **state)
     world_stop_runtime(world);
 }
 
+/* Makes a program openclaw that does not answer; setting becomes a PATH that leads to it. */
+static void add_silent_openclaw(
+    const struct world *world, char setting[static FOLDER_BYTES + sizeof "PATH=/bin"])
+{
+    char path[FOLDER_BYTES + sizeof "/bin/openclaw"];
+    snprintf(setting, FOLDER_BYTES + sizeof "PATH=/bin", "PATH=%s/bin", world->folder);
+    snprintf(path, sizeof path, "%s/bin", world->folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/bin/openclaw", world->folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("#!/bin/sh\nexec /bin/sleep 60\n", file);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(path, 0700), 0);
+}
+
+/* What became of it was told long ago, and is remembered nevertheless. */
+static void test_first_report_after_an_old_upgrade_waits_for_no_version(void **state)
+{
+    struct world *world = *state;
+    char path[FOLDER_BYTES + sizeof "PATH=/bin"];
+    world_start_runtime(world, fast);
+    wait_for_status(world, "online");
+    ask_for_upgrade(world, "immediate");
+    expect_exit(world);
+    world_start_runtime(world, fast);
+    wait_for_calls(world, "getPendingUpgrade", 2);
+    world_stop_runtime(world);
+    add_silent_openclaw(world, path);
+    world_start_runtime(world, (const char *[]){path, "OPENCLAW_VERSION", NULL});
+    wait_for_status(world, "online");
+    assert_false(process_said(&world->runtime, "OpenClaw version unknown"));
+    assert_int_equal(world_stat(world, "backend", "recordUpgradeResult"), 1);
+    world_stop_runtime(world);
+}
+
 static void test_other_strategies_and_modes_only_log(void **state)
 {
     struct world *world = *state;
@@ -287,6 +324,7 @@ int main(void)
         IN_WORLD(test_upgrade_that_took_is_told_as_a_success),
         IN_WORLD(test_request_that_stays_is_acted_on_once),
         IN_WORLD(test_result_is_told_once_although_its_answer_is_lost),
+        IN_WORLD(test_first_report_after_an_old_upgrade_waits_for_no_version),
         IN_WORLD(test_other_strategies_and_modes_only_log),
         IN_WORLD(test_unknown_version_is_left_out),
     };

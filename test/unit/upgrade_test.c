@@ -5,18 +5,27 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "../../src/loops/upgrade.h"
 #include "../lib/folder.h"
 #include "../lib/stub_server.h"
 #include "base/clock.h"
 
-enum { INITIATED_AT_MS = 1700000000, WAIT_MS = 15000, ABSENCE_MS = 400 };
+enum {
+    INITIATED_AT_MS = 1700000000,
+    WAIT_MS = 15000,
+    LONG_MS = 2 * WAIT_MS,
+    ABSENCE_MS = 400,
+    PATH_BYTES = FOLDER_BYTES + 32,
+};
 
 /* A backend in whose answers the upgrade to 2 stays pending, whatever it is told. */
 struct fixture {
@@ -32,9 +41,12 @@ struct fixture {
     struct reporter_parts parts;
     struct service service;
     atomic_bool abort;
+    atomic_uint asks; /* for what is pending */
     atomic_uint records;
+    atomic_uint records_before_reports;
     atomic_uint reports;
     atomic_uint stops;
+    int said_fd; /* what the program openclaw reads */
 };
 
 static const char *answer(void *context, const char *request)
@@ -46,10 +58,15 @@ static const char *answer(void *context, const char *request)
         "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
         "{\"status\":\"success\",\"value\":{\"targetOpenclawVersion\":\"2.0\","
         "\"targetRuntimeVersion\":\"2.0\",\"strategy\":\"immediate\",\"initiatedAt\":1700000000}}";
-    if (strstr(request, "getPendingUpgrade") != NULL)
+    if (strstr(request, "getPendingUpgrade") != NULL) {
+        atomic_fetch_add(&fixture->asks, 1);
         return pending;
-    if (strstr(request, "recordUpgradeResult") != NULL)
+    }
+    if (strstr(request, "recordUpgradeResult") != NULL) {
         atomic_fetch_add(&fixture->records, 1);
+        if (atomic_load(&fixture->reports) == 0)
+            atomic_fetch_add(&fixture->records_before_reports, 1);
+    }
     if (strstr(request, "updateRuntimeStatus") != NULL)
         atomic_fetch_add(&fixture->reports, 1);
     return nothing;
@@ -171,12 +188,119 @@ static void test_reporter_goes_no_further_round_once_it_asked_for_the_stop(void 
     assert_int_equal(atomic_load(&fixture->stops), 1);
 }
 
+/* In place of the version, a program that says none before the test does (know_version). */
+static void forget_version(struct fixture *fixture)
+{
+    char path[PATH_BYTES];
+    const char *found = getenv("PATH");
+    char *path_before = strdup(found != NULL ? found : "");
+    snprintf(path, sizeof path, "%s/said", fixture->folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    snprintf(path, sizeof path, "%s/openclaw", fixture->folder);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+    assert_true(fd >= 0);
+    dprintf(fd, "#!/bin/sh\nread version <\"${0%%/*}/said\"\necho $version\n");
+    close(fd);
+    setenv("PATH", fixture->folder, 1);
+    version_probe_stop(fixture->version);
+    assert_int_equal(version_probe_start(&fixture->version, NULL, NULL), 0);
+    fixture->parts.version = fixture->version;
+    char version[VERSION_PROBE_BYTES];
+    assert_false(version_probe_get(fixture->version, version, sizeof version));
+    /* The program is looked up by the probe's thread; it is there once somebody reads. */
+    snprintf(path, sizeof path, "%s/said", fixture->folder);
+    fixture->said_fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fixture->said_fd >= 0);
+    setenv("PATH", path_before, 1);
+    free(path_before);
+}
+
+static void know_version(struct fixture *fixture)
+{
+    char version[VERSION_PROBE_BYTES];
+    int64_t deadline_ms = clock_monotonic_ms() + WAIT_MS;
+    assert_true(dprintf(fixture->said_fd, "1.5\n") > 0);
+    close(fixture->said_fd);
+    while (!version_probe_get(fixture->version, version, sizeof version) &&
+           clock_monotonic_ms() < deadline_ms)
+        poll(NULL, 0, 1);
+    assert_true(version_probe_get(fixture->version, version, sizeof version));
+}
+
+/* What an earlier process acted on. */
+static void remember(const struct fixture *fixture, int64_t initiated_at_ms)
+{
+    const struct upgrade_memory memory = {
+        .initiated_at_ms = initiated_at_ms, .from_openclaw = "0.9", .from_runtime = "0.9"};
+    assert_int_equal(upgrade_memory_save(fixture->folder, &memory, NULL), 0);
+}
+
+/* As after any upgrade that ended long ago, since its memory stays. */
+static void test_report_waits_for_no_version_when_no_result_is_owed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct upgrade_state upgrade;
+    remember(fixture, INITIATED_AT_MS - 1);
+    forget_version(fixture);
+    upgrade_begin(&upgrade, &fixture->parts);
+    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
+    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
+    assert_int_equal(atomic_load(&fixture->asks), 1);
+    know_version(fixture);
+    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
+    assert_int_equal(atomic_load(&fixture->records), 0);
+}
+
+static void test_owed_result_waits_for_the_version(void **state)
+{
+    struct fixture *fixture = *state;
+    struct upgrade_state upgrade;
+    remember(fixture, INITIATED_AT_MS);
+    forget_version(fixture);
+    upgrade_begin(&upgrade, &fixture->parts);
+    for (int i = 0; i < 20; i++)
+        assert_false(upgrade_tell_result(&upgrade, &fixture->service));
+    assert_true(upgrade.awaits_version);
+    assert_int_equal(atomic_load(&fixture->asks), 1);
+    assert_int_equal(atomic_load(&fixture->records), 0);
+    know_version(fixture);
+    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
+    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
+    assert_int_equal(atomic_load(&fixture->records), 1);
+}
+
+/* The report follows the version at once, and the result comes before it. */
+static void test_first_report_follows_the_owed_result(void **state)
+{
+    struct fixture *fixture = *state;
+    struct reporter *reporter;
+    fixture->config.delivery_backoff_base_ms = LONG_MS;
+    fixture->config.delivery_backoff_max_ms = LONG_MS;
+    fixture->config.health_check_interval_ms = LONG_MS;
+    remember(fixture, INITIATED_AT_MS);
+    forget_version(fixture);
+    assert_int_equal(reporter_create(&reporter, &fixture->parts, NULL), 0);
+    assert_int_equal(reporter_start(reporter, NULL), 0);
+    assert_true(comes_to(&fixture->asks, 1, WAIT_MS));
+    assert_int_equal(atomic_load(&fixture->reports), 0);
+    know_version(fixture);
+    int64_t known_ms = clock_monotonic_ms();
+    assert_true(comes_to(&fixture->reports, 1, WAIT_MS));
+    assert_true(clock_monotonic_ms() - known_ms < WAIT_MS / 3);
+    assert_int_equal(atomic_load(&fixture->records_before_reports), 1);
+    reporter_stop(reporter);
+    reporter_destroy(reporter);
+}
+
 int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_who_acts_on_a_request_tells_no_result_of_it),
         TEST(test_reporter_goes_no_further_round_once_it_asked_for_the_stop),
+        TEST(test_report_waits_for_no_version_when_no_result_is_owed),
+        TEST(test_owed_result_waits_for_the_version),
+        TEST(test_first_report_follows_the_owed_result),
     };
     return cmocka_run_group_tests_name("upgrade", tests, NULL, NULL);
 }
