@@ -418,7 +418,8 @@ static void test_failed_lists_are_asked_for_smaller_and_hide_nothing(void **stat
         world, json_pack("{s:s, s:s, s:i}", "action", "listUndeliveredNotifications", "behaviour",
                    "function_error", "times", FAILURES));
     json_decref(board_load(world, 2, 2));
-    assert_true(process_wait_for(&world->runtime, "limit=1 ", WORLD_WAIT_MS, NULL, 0));
+    assert_true(process_wait_for(
+        &world->runtime, "Polling works again after 8 failed", WORLD_WAIT_MS, NULL, 0));
     world_wait(world, "delivered=1");
     board_end_faults(world);
     world_wait(world, "undelivered=0");
