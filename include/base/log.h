@@ -34,19 +34,21 @@ void log_set_level(enum log_level level);
  * A warning or error that says, within a minute, the same as one before it is counted and not
  * written, whatever its fields; "Repeated N times in 60 s: ..." follows when the minute is over,
  * or at once when 64 other messages have come since (base/log_fold.h). This writes those lines that
- * are due, and returns after how many milliseconds to call it again. Any thread; blocks as a line
- * does.
+ * are due, and those about dropped lines; it returns after how many milliseconds to call it again.
+ * Any thread; blocks as a line does.
  */
 int64_t log_write_repeats(void);
 
-/* Writes all such lines, due or not. For the end of the process. Any thread. */
+/* Writes all such lines, due or not, as far as the streams take them. For the end of the process.
+ * Any thread. */
 void log_flush(void);
 
 /*
  * Writes one line "{time} {level} [{component}] {message}", e.g. "2026-01-31T12:00:00.123Z info
  * [Delivery] ...", or as JSON with the keys ts, level, component and msg; cut at 4 KiB, redacted
- * (base/redact.h), control characters replaced. Any thread; one write(2) call a line, which blocks
- * as the stream does. Never called with a lock held.
+ * (base/redact.h), control characters replaced. Any thread; one write(2) call a line. A stream that
+ * takes no bytes is waited for for a second; then lines are dropped and counted until it does, and
+ * "Dropped N lines in 34 s: ..." says so (base/log_stream.h). Never called with a lock held.
  */
 void log_debug(const char *component, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -5,14 +5,14 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log_fold.h"
+#include "base/log_stream.h"
 #include "base/redact.h"
 #include "base/text.h"
 
-enum { MESSAGE_BYTES = 3072, LINE_BYTES = 4096, VALUE_BYTES = 640 };
+enum { MESSAGE_BYTES = 3072, LINE_BYTES = LOG_STREAM_LINE_BYTES, VALUE_BYTES = 640 };
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static atomic_int current_level = LOG_LEVEL_INFO;
@@ -131,32 +131,43 @@ static void build_json(struct line *line, enum log_level level, const char *comp
     line_put(line, "}");
 }
 
-static void write_whole(int descriptor, const char *bytes, size_t length)
+static void build_line(struct line *line, enum log_level level, const char *component,
+    const char *message, const struct log_field *fields)
 {
-    while (length > 0) {
-        ssize_t written = write(descriptor, bytes, length);
-        if (written <= 0)
-            return;
-        bytes += written;
-        length -= (size_t)written;
-    }
+    bool json = atomic_load(&current_format) == LOG_FORMAT_JSON;
+    char time[CLOCK_ISO_BYTES];
+    clock_iso(clock_wall_ms(), time);
+    line_put(line, json ? "{\"ts\":\"" : "");
+    line_put(line, time);
+    if (json)
+        build_json(line, level, component, message, fields);
+    else
+        build_text(line, level, component, message, fields);
+    line->bytes[line->used++] = '\n';
+}
+
+/* A log_gap_words. */
+static size_t word_gap(const struct log_gap *gap, char bytes[static LINE_BYTES])
+{
+    char message[128];
+    struct line line = {.used = 0};
+    int64_t passed_ms = clock_monotonic_ms() - gap->since_ms;
+    snprintf(message, sizeof message,
+        "Dropped %" PRIu64 " line%s in %" PRId64 " s: the log could not be written", gap->lines,
+        gap->lines == 1 ? "" : "s", (passed_ms + 999) / 1000);
+    build_line(&line, LOG_LEVEL_WARN, "Log", message,
+        LOG_FIELDS(LOG_NUMBER("dropped", (int64_t)gap->lines)));
+    memcpy(bytes, line.bytes, line.used);
+    return line.used;
 }
 
 static void write_message(enum log_level level, const char *component,
     const struct log_field *fields, const char *message)
 {
-    bool json = atomic_load(&current_format) == LOG_FORMAT_JSON;
-    char time[CLOCK_ISO_BYTES];
-    clock_iso(clock_wall_ms(), time);
     struct line line = {.used = 0};
-    line_put(&line, json ? "{\"ts\":\"" : "");
-    line_put(&line, time);
-    if (json)
-        build_json(&line, level, component, message, fields);
-    else
-        build_text(&line, level, component, message, fields);
-    line.bytes[line.used++] = '\n';
-    write_whole(level >= LOG_LEVEL_WARN ? STDERR_FILENO : STDOUT_FILENO, line.bytes, line.used);
+    build_line(&line, level, component, message, fields);
+    log_stream_write(
+        level >= LOG_LEVEL_WARN ? LOG_STREAM_ERR : LOG_STREAM_OUT, line.bytes, line.used, word_gap);
 }
 
 static void write_repeats_of(const struct log_fold_item *item)
@@ -207,15 +218,17 @@ int64_t log_write_repeats(void)
 {
     int64_t now_ms = clock_monotonic_ms();
     write_repeats_until(now_ms);
+    int64_t longest_ms = log_stream_mend(word_gap) ? LOG_FOLD_WINDOW_MS : LOG_STREAM_WAIT_MS;
     int64_t due_ms = log_fold_due_ms();
-    if (due_ms == INT64_MAX || due_ms - now_ms > LOG_FOLD_WINDOW_MS)
-        return LOG_FOLD_WINDOW_MS;
+    if (due_ms == INT64_MAX || due_ms - now_ms > longest_ms)
+        return longest_ms;
     return due_ms > now_ms ? due_ms - now_ms : 0;
 }
 
 void log_flush(void)
 {
     write_repeats_until(INT64_MAX);
+    log_stream_mend(word_gap);
 }
 
 #define DEFINE_LOG(name, level)                                \

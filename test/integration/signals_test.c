@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "../lib/board.h"
+#include "base/clock.h"
 #include "base/id.h"
 
 #define NEW_SECRET "fedcba9876543210fedcba9876543210"
@@ -214,6 +215,72 @@ static void test_sends_are_held_and_released(void **state)
     world_stop_runtime(world);
 }
 
+/* Waits until a pending signal has been taken, so that another one like it is a second one. */
+static void wait_until_taken(const struct process *process, int number)
+{
+    char path[64];
+    char line[LINE_BYTES];
+    int64_t deadline_ms = clock_monotonic_ms() + WORLD_WAIT_MS;
+    bool pending = true;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)process->pid);
+    while (pending && clock_monotonic_ms() < deadline_ms) {
+        FILE *file = fopen(path, "re");
+        assert_non_null(file);
+        while (fgets(line, sizeof line, file) != NULL)
+            if (strncmp(line, "ShdPnd:", 7) == 0)
+                pending = (strtoull(line + 7, NULL, 16) >> (number - 1) & 1) != 0;
+        fclose(file);
+    }
+    assert_false(pending);
+}
+
+/* Has the runtime drop lines: before that it would not take the second signal. */
+static void leave_log_unread(struct world *world)
+{
+    process_stall(&world->runtime);
+    for (int i = 0; i < 2; i++) {
+        process_signal(&world->runtime, SIGUSR1);
+        wait_until_taken(&world->runtime, SIGUSR1);
+    }
+}
+
+/* Nothing waits for whoever reads the log; what was lost is said once it is read again. */
+static void test_unread_log_holds_nothing_up(void **state)
+{
+    struct world *world = *state;
+    world_start_runtime(world, NULL);
+    leave_log_unread(world);
+    json_decref(board_load(world, 40, 40));
+    world_wait(world, "delivered=40&undelivered=0");
+    process_read_on(&world->runtime);
+    must_say(world, "warn [Log] Dropped ");
+    json_decref(board_load(world, 1, 1));
+    world_wait(world, "delivered=41&undelivered=0");
+    world_stop_runtime(world);
+}
+
+static void test_unread_log_does_not_hold_up_the_stop(void **state)
+{
+    struct world *world = *state;
+    world_start_runtime(world, NULL);
+    leave_log_unread(world);
+    world_stop_runtime(world);
+}
+
+static void test_second_signal_ends_it_though_nobody_reads(void **state)
+{
+    struct world *world = *state;
+    char id[ID_BYTES];
+    world_start_runtime(world, NULL);
+    hold_one(world, id);
+    leave_log_unread(world);
+    process_signal(&world->runtime, SIGTERM);
+    wait_until_taken(&world->runtime, SIGTERM);
+    process_signal(&world->runtime, SIGTERM);
+    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 128 + SIGTERM);
+    board_end_faults(world);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -224,6 +291,9 @@ int main(void)
         IN_WORLD(test_env_file_is_read_again_as_a_whole),
         IN_WORLD(test_work_is_told),
         IN_WORLD(test_sends_are_held_and_released),
+        IN_WORLD(test_unread_log_holds_nothing_up),
+        IN_WORLD(test_unread_log_does_not_hold_up_the_stop),
+        IN_WORLD(test_second_signal_ends_it_though_nobody_reads),
     };
     return cmocka_run_group_tests_name("signals", tests, NULL, NULL);
 }

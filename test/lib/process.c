@@ -29,6 +29,15 @@ int process_patience(void)
 #endif
 }
 
+/* Without the NULs of process_stall, as what comes is searched as a string. */
+static void append_locked(struct process *process, const char *bytes, size_t length)
+{
+    mutex_assert_held(&process->lock);
+    for (size_t i = 0; i < length; i++)
+        if (bytes[i] != '\0')
+            text_append_bytes(&process->output, &bytes[i], 1);
+}
+
 static void *collect(void *argument)
 {
     struct process *process = argument;
@@ -36,8 +45,10 @@ static void *collect(void *argument)
     ssize_t length;
     while ((length = read(process->output_fd, bytes, sizeof bytes)) > 0) {
         mutex_lock(&process->lock);
-        text_append_bytes(&process->output, bytes, (size_t)length);
+        append_locked(process, bytes, (size_t)length);
         cond_broadcast(&process->changed);
+        while (process->stalled)
+            cond_wait(&process->changed, &process->lock);
         mutex_unlock(&process->lock);
     }
     mutex_lock(&process->lock);
@@ -125,6 +136,35 @@ bool process_said(struct process *process, const char *words)
     return said;
 }
 
+static void set_stalled(struct process *process, bool stalled)
+{
+    mutex_lock(&process->lock);
+    process->stalled = stalled;
+    cond_broadcast(&process->changed);
+    mutex_unlock(&process->lock);
+}
+
+void process_stall(struct process *process)
+{
+    static const char last_read[] = "(from here on nobody reads)\n";
+    static const char filling[4096] = "";
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)process->pid, STDOUT_FILENO);
+    int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(fd >= 0);
+    set_stalled(process, true);
+    assert_int_equal(write(fd, last_read, strlen(last_read)), strlen(last_read));
+    assert_true(process_wait_for(process, last_read, 15000, NULL, 0));
+    while (write(fd, filling, sizeof filling) > 0)
+        continue;
+    close(fd);
+}
+
+void process_read_on(struct process *process)
+{
+    set_stalled(process, false);
+}
+
 char *process_output(struct process *process)
 {
     mutex_lock(&process->lock);
@@ -158,6 +198,7 @@ void process_end(struct process *process)
         kill(process->pid, SIGKILL);
         waitpid(process->pid, NULL, 0);
     }
+    process_read_on(process);
     thread_join(process->reader);
     close(process->output_fd);
     close(process->pid_fd);

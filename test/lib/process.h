@@ -16,11 +16,12 @@ struct process {
     pthread_t reader;
     bool running;
 
-    /* Guards output and closed. */
+    /* Guards output, closed and stalled. */
     struct mutex lock;
     struct cond changed;
     struct text output; /* standard output and error, in the order written */
     bool closed;
+    bool stalled; /* nobody reads what it writes */
 };
 
 /*
@@ -38,6 +39,10 @@ bool process_wait_for(
 
 /* Whether the output holds words by now. */
 bool process_said(struct process *process, const char *words);
+
+/* Fills the pipe that it writes to, and leaves it so until process_read_on. */
+void process_stall(struct process *process);
+void process_read_on(struct process *process);
 
 /* A copy of all it said so far, the caller's to free. */
 char *process_output(struct process *process);

@@ -1,0 +1,262 @@
+/* Readers of the log that stall: nothing waits for ever, and what is lost is said. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/log_stream.h"
+#include "base/sync.h"
+#include "base/text.h"
+
+/* A test that blocks for ever is ended by SIGALRM. */
+enum {
+    MOST_S = 20,
+    LINES = 400,
+    PIECE_BYTES = 65536,
+    MOST_LINES = 100000,
+    THREADS = 4,
+    LINES_OF_THREAD = 300
+};
+
+/* Leads a stream to another descriptor; returns where it led. */
+static int lead(int stream, int fd)
+{
+    fflush(NULL);
+    int saved = fcntl(stream, F_DUPFD_CLOEXEC, 10);
+    assert_true(saved >= 0);
+    assert_int_equal(dup2(fd, stream), stream);
+    return saved;
+}
+
+static void lead_back(int stream, int saved)
+{
+    assert_int_equal(dup2(saved, stream), stream);
+    close(saved);
+}
+
+/* Checks that text begins with a line that says words; returns what follows it. */
+static const char *must_be_line(const char *text, const char *words)
+{
+    const char *end = strchr(text, '\n');
+    assert_non_null(end);
+    assert_true(end - text > (ptrdiff_t)sizeof "2026-01-31T12:00:00.123Z");
+    assert_memory_equal(text + sizeof "2026-01-31T12:00:00.123Z", words, strlen(words));
+    return end + 1;
+}
+
+static bool takes_bytes(int fd)
+{
+    struct pollfd writable = {.fd = fd, .events = POLLOUT};
+    return poll(&writable, 1, 0) == 1;
+}
+
+/* A pipe that can take no byte more, without a reader. */
+static void open_full_pipe(int ends[2])
+{
+    static const char filling[PIPE_BUF] = "";
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    while (takes_bytes(ends[1]))
+        assert_true(write(ends[1], filling, sizeof filling) > 0);
+}
+
+/* Adds what can be read now to text, NUL-ended; NULs in it become blanks. */
+static void read_what_is_there(int fd, struct text *text)
+{
+    static char bytes[PIECE_BYTES];
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    text_append(text, "");
+    while (poll(&readable, 1, 0) == 1) {
+        ssize_t got = read(fd, bytes, sizeof bytes);
+        if (got <= 0)
+            break;
+        text_append_bytes(text, bytes, (size_t)got);
+    }
+    for (size_t i = 0; i < text->length_bytes; i++)
+        if (text->data[i] == '\0')
+            text->data[i] = ' ';
+}
+
+/* The first line waits for a while, the others only look; afterwards it is said how many. */
+static void test_full_pipe_does_not_block(void **state)
+{
+    (void)state;
+    int ends[2];
+    struct text came = {0};
+    open_full_pipe(ends);
+    alarm(MOST_S);
+    int saved = lead(STDOUT_FILENO, ends[1]);
+    int64_t began_ms = clock_monotonic_ms();
+    for (int i = 0; i < LINES; i++)
+        log_info("A", "nobody reads %d", i);
+    int64_t took_ms = clock_monotonic_ms() - began_ms;
+    int64_t again_ms = log_write_repeats();
+    read_what_is_there(ends[0], &came);
+    bool quiet = strstr(came.data, "nobody reads") == NULL;
+    text_clear(&came);
+    log_info("A", "somebody reads");
+    log_info("A", "and goes on");
+    read_what_is_there(ends[0], &came);
+    lead_back(STDOUT_FILENO, saved);
+    alarm(0);
+    close(ends[0]);
+    close(ends[1]);
+    assert_in_range(took_ms, LOG_STREAM_WAIT_MS - 100, 5 * LOG_STREAM_WAIT_MS);
+    assert_in_range(again_ms, 0, LOG_STREAM_WAIT_MS);
+    assert_true(quiet);
+    const char *next = must_be_line(came.data, "warn [Log] Dropped 400 lines in ");
+    next = must_be_line(next, "info [A] somebody reads\n");
+    next = must_be_line(next, "info [A] and goes on\n");
+    assert_string_equal(next, "");
+    text_fini(&came);
+}
+
+/* Without a further line it is said, too; here at the end of the process. */
+static void test_dropped_lines_are_said_at_the_end(void **state)
+{
+    (void)state;
+    int ends[2];
+    struct text came = {0};
+    open_full_pipe(ends);
+    alarm(MOST_S);
+    int saved = lead(STDERR_FILENO, ends[1]);
+    log_error("A", "nobody reads");
+    read_what_is_there(ends[0], &came);
+    log_flush();
+    read_what_is_there(ends[0], &came);
+    int64_t again_ms = log_write_repeats();
+    lead_back(STDERR_FILENO, saved);
+    alarm(0);
+    close(ends[0]);
+    close(ends[1]);
+    assert_non_null(strstr(came.data, " warn [Log] Dropped 1 line in "));
+    assert_true(again_ms > LOG_STREAM_WAIT_MS);
+    text_fini(&came);
+}
+
+static int open_terminal(int *master)
+{
+    *master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(*master >= 0 && grantpt(*master) == 0 && unlockpt(*master) == 0);
+    int terminal = open(ptsname(*master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(terminal >= 0);
+    return terminal;
+}
+
+/* Its buffer ends in the middle of a line: in the blocking mode that it has that would block. */
+static void test_stopped_terminal_does_not_block(void **state)
+{
+    (void)state;
+    int master;
+    int lines = 0;
+    struct text came = {0};
+    int terminal = open_terminal(&master);
+    alarm(MOST_S);
+    int saved = lead(STDOUT_FILENO, terminal);
+    while (takes_bytes(STDOUT_FILENO) && lines < MOST_LINES)
+        log_info("A", "line %d", lines++);
+    log_info("A", "lost");
+    while (came.data == NULL || strstr(came.data, "info [A] again\r\n") == NULL) {
+        read_what_is_there(master, &came);
+        log_info("A", "again");
+    }
+    lead_back(STDOUT_FILENO, saved);
+    alarm(0);
+    close(terminal);
+    close(master);
+    assert_in_range(lines, 10, MOST_LINES - 1);
+    assert_non_null(strstr(came.data, " warn [Log] Dropped "));
+    assert_null(strstr(came.data, "lost"));
+    text_fini(&came);
+}
+
+/* Half of a line is there, and no more can be: what follows begins a line of its own. */
+static void test_line_written_in_part_is_ended(void **state)
+{
+    (void)state;
+    enum { MOST_BYTES = 40 };
+    char bytes[PIECE_BYTES] = "";
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const struct rlimit small = {.rlim_cur = MOST_BYTES, .rlim_max = before.rlim_max};
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    signal(SIGXFSZ, SIG_IGN);
+    int saved = lead(STDOUT_FILENO, fileno(file));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    log_info("A", "does not find room for all of itself");
+    log_info("A", "finds none");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    log_info("A", "again");
+    lead_back(STDOUT_FILENO, saved);
+    assert_true(pread(fileno(file), bytes, sizeof bytes - 1, 0) > 0);
+    fclose(file);
+    assert_int_equal(strcspn(bytes, "\n"), MOST_BYTES);
+    const char *next = must_be_line(bytes + MOST_BYTES + 1, "warn [Log] Dropped 2 lines in ");
+    next = must_be_line(next, "info [A] again\n");
+    assert_string_equal(next, "");
+}
+
+static void *log_many(void *argument)
+{
+    for (int i = 0; i < LINES_OF_THREAD; i++)
+        log_info("A", "%s %d", (const char *)argument, i);
+    return NULL;
+}
+
+/* None blocks, none is mixed with another, and each line was either written or is counted. */
+static void test_threads_at_a_full_pipe_do_not_block(void **state)
+{
+    (void)state;
+    int ends[2];
+    pthread_t threads[THREADS];
+    char words[1501];
+    struct text came = {0};
+    memset(words, 'x', sizeof words - 1);
+    words[sizeof words - 1] = '\0';
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    alarm(MOST_S);
+    int saved = lead(STDOUT_FILENO, ends[1]);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(thread_start(&threads[i], "many", log_many, words, NULL), 0);
+    for (int i = 0; i < THREADS; i++)
+        thread_join(threads[i]);
+    read_what_is_there(ends[0], &came);
+    log_flush();
+    lead_back(STDOUT_FILENO, saved);
+    alarm(0);
+    size_t lines = 0;
+    for (const char *at = came.data; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    read_what_is_there(ends[0], &came);
+    close(ends[0]);
+    close(ends[1]);
+    const char *said = strstr(came.data, "Dropped ");
+    assert_non_null(said);
+    assert_int_equal(strtoul(said + 8, NULL, 10) + lines, THREADS * LINES_OF_THREAD);
+    text_fini(&came);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_full_pipe_does_not_block),
+        cmocka_unit_test(test_dropped_lines_are_said_at_the_end),
+        cmocka_unit_test(test_stopped_terminal_does_not_block),
+        cmocka_unit_test(test_line_written_in_part_is_ended),
+        cmocka_unit_test(test_threads_at_a_full_pipe_do_not_block),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
