@@ -84,12 +84,13 @@ static int run_with_signals(
     notify_send("READY=1", NOTIFY_LIMIT_MS);
     const struct signals_targets targets = {.runtime = runtime, .config = config, .source = source};
     int number = signals_wait_for_end(signal_fd, &targets);
+    /* Before anything that could take time, as a line of the log can. */
+    signals_watch_for_second(number != 0);
     notify_send("STOPPING=1", 0);
     log_info(component, "Shutting down... (%s)",
         number == SIGTERM  ? "SIGTERM"
         : number == SIGINT ? "SIGINT"
                            : "asked for by the backend");
-    signals_watch_for_second(number != 0);
     runtime_stop(runtime);
     log_info(component, "Shutdown complete");
     return EX_OK;

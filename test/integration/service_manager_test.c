@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -119,6 +120,40 @@ static void test_watchdog_of_another_process_is_left_alone(void **state)
     close(fd);
 }
 
+static bool main_blocks(const struct process *process, int number)
+{
+    char path[64];
+    char line[256];
+    unsigned long long blocked = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)process->pid);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, "SigBlk:", 7) == 0)
+            blocked = strtoull(line + 7, NULL, 16);
+    fclose(file);
+    return (blocked >> (number - 1) & 1) != 0;
+}
+
+/* A second signal counts from then on, even while the log's reader holds up its first line. */
+static void test_second_signal_counts_once_the_stop_is_told(void **state)
+{
+    struct world *world = *state;
+    char path[300];
+    char setting[320];
+    path_setting(world, path, setting);
+    int fd = bind_to(path);
+    world_start_runtime(world, (const char *[]){setting, NULL});
+    must_receive(fd, "READY=1");
+    assert_true(main_blocks(&world->runtime, SIGTERM));
+    process_stall(&world->runtime);
+    process_signal(&world->runtime, SIGTERM);
+    must_receive(fd, "STOPPING=1");
+    assert_false(main_blocks(&world->runtime, SIGTERM));
+    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
+    close(fd);
+}
+
 /* Who cannot start is not ready. */
 static void test_failed_start_is_not_told(void **state)
 {
@@ -154,6 +189,7 @@ int main(void)
         IN_WORLD(test_start_and_stop_are_told),
         IN_WORLD(test_watchdog_in_an_abstract_socket),
         IN_WORLD(test_watchdog_of_another_process_is_left_alone),
+        IN_WORLD(test_second_signal_counts_once_the_stop_is_told),
         IN_WORLD(test_failed_start_is_not_told),
         IN_WORLD(test_manager_that_is_gone_is_no_reason_to_fail),
     };
