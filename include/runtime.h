@@ -34,17 +34,19 @@ void runtime_log_work(struct runtime *runtime);
 /* Holds all sends and wake-ups, or lets go what this held. Short locks. */
 void runtime_toggle_hold(struct runtime *runtime);
 
-/* Which tokens are others than before. */
+/* Some of the tokens, or none. */
 struct runtime_tokens {
     bool service;
     bool gateway;
 };
 
 /*
- * Takes over the tokens of *fresh for all requests that begin from now on; *fresh gets the old
- * ones, to be freed with it. The new ones are known to base/redact.h. Short locks; cannot fail.
+ * Takes over the wanted tokens of *fresh for all requests that begin from now on; *fresh gets the
+ * old ones, to be freed with it. They must belong to the account and the URLs of the start. The new
+ * ones are known to base/redact.h. Returns which are others than before. Short locks; cannot fail.
  */
-struct runtime_tokens runtime_exchange_tokens(struct runtime *runtime, struct config *fresh);
+struct runtime_tokens runtime_exchange_tokens(
+    struct runtime *runtime, struct runtime_tokens wanted, struct config *fresh);
 
 /*
  * Stops within SHUTDOWN_GRACE_MS and a second: no new sends, but those that run and all write-backs

@@ -42,12 +42,42 @@ static bool differs(
     return unequal;
 }
 
+static bool option_differs(
+    enum option_id id, const struct config *config, const struct config *fresh)
+{
+    return differs(&config_options[id], config, fresh);
+}
+
+/* The tokens that are for the account and the addresses that stay until the restart. */
+static struct runtime_tokens find_usable(const struct config *config, const struct config *fresh)
+{
+    return (struct runtime_tokens){
+        .service = !option_differs(OPTION_ACCOUNT_ID, config, fresh) &&
+                   !option_differs(OPTION_CONVEX_URL, config, fresh),
+        .gateway = !option_differs(OPTION_OPENCLAW_GATEWAY_URL, config, fresh),
+    };
+}
+
 static void say_what_needs_a_restart(const struct config *config, const struct config *fresh)
 {
     for (size_t i = 0; i < CONFIG_OPTIONS; i++)
         if (!is_taken_over(i) && differs(&config_options[i], config, fresh))
             log_warn(component, "Reload %u: %s has changed; that needs a restart", reloads,
                 config_options[i].name);
+}
+
+static void say_what_stays(const struct runtime_tokens *usable)
+{
+    if (!usable->service)
+        log_warn(component,
+            "Reload %u: SERVICE_TOKEN belongs to ACCOUNT_ID and CONVEX_URL; it stays as it was "
+            "until the restart",
+            reloads);
+    if (!usable->gateway)
+        log_warn(component,
+            "Reload %u: OPENCLAW_GATEWAY_TOKEN belongs to OPENCLAW_GATEWAY_URL; it stays as it was "
+            "until the restart",
+            reloads);
 }
 
 static void say_changes(const struct runtime_tokens *tokens, bool level_changed)
@@ -61,8 +91,10 @@ static void say_changes(const struct runtime_tokens *tokens, bool level_changed)
 /* Said at whichever level lets more through, so that quieter logs begin with a word about it. */
 static void take_over(struct runtime *runtime, const struct config *config, struct config *fresh)
 {
+    const struct runtime_tokens usable = find_usable(config, fresh);
     say_what_needs_a_restart(config, fresh);
-    const struct runtime_tokens tokens = runtime_exchange_tokens(runtime, fresh);
+    say_what_stays(&usable);
+    const struct runtime_tokens tokens = runtime_exchange_tokens(runtime, usable, fresh);
     enum log_level before = log_level_now();
     if (fresh->log_level < before)
         log_set_level(fresh->log_level);

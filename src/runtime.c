@@ -95,11 +95,13 @@ void runtime_toggle_hold(struct runtime *runtime)
     gatekeeper_hold_by_hand(&runtime->keeper, !atomic_load(&runtime->stats.held_by_hand));
 }
 
-struct runtime_tokens runtime_exchange_tokens(struct runtime *runtime, struct config *fresh)
+struct runtime_tokens runtime_exchange_tokens(
+    struct runtime *runtime, struct runtime_tokens wanted, struct config *fresh)
 {
     return (struct runtime_tokens){
-        .service = convex_exchange_token(runtime->convex, &fresh->service_token),
-        .gateway = gateway_exchange_token(runtime->gateway, &fresh->gateway_token),
+        .service = wanted.service && convex_exchange_token(runtime->convex, &fresh->service_token),
+        .gateway =
+            wanted.gateway && gateway_exchange_token(runtime->gateway, &fresh->gateway_token),
     };
 }
 

@@ -147,6 +147,57 @@ static void test_env_file_is_read_again_as_a_whole(void **state)
     assert_false(process_said(&world->runtime, WORLD_GATEWAY_TOKEN));
 }
 
+static void write_remotes(struct world *world, char *path, const char *account,
+    const char *service_token, const char *convex_url, const char *gateway_url,
+    const char *gateway_token)
+{
+    char text[1024];
+    snprintf(text, sizeof text,
+        "ACCOUNT_ID=%s\nSERVICE_TOKEN=%s\nCONVEX_URL=%s\nOPENCLAW_GATEWAY_URL=%s\n"
+        "OPENCLAW_GATEWAY_TOKEN=%s\n",
+        account, service_token, convex_url, gateway_url, gateway_token);
+    write_file(world, "env", text, path);
+}
+
+static void must_deliver_another(struct world *world, int number)
+{
+    char condition[LINE_BYTES];
+    json_decref(board_load(world, 1, 1));
+    snprintf(condition, sizeof condition, "delivered=%d&undelivered=0", number);
+    world_wait(world, condition);
+}
+
+/* Else a secret would go to the old address, or every call fail until the restart. */
+static void test_token_of_another_address_is_not_taken_over(void **state)
+{
+    static const char other_url[] = "http://127.0.0.1:9";
+    static const char other_token[] = "mc_service_k57other_" NEW_SECRET;
+    static const char *const unset[] = {"ACCOUNT_ID", "SERVICE_TOKEN", "CONVEX_URL",
+        "OPENCLAW_GATEWAY_URL", "OPENCLAW_GATEWAY_TOKEN", NULL};
+    struct world *world = *state;
+    const char *url = world->url;
+    char path[PATH_BYTES];
+    write_remotes(world, path, WORLD_ACCOUNT, WORLD_TOKEN, url, url, WORLD_GATEWAY_TOKEN);
+    world_launch(world, &world->runtime, unset, (const char *[]){"--env-file", path, NULL});
+    must_say(world, "started successfully");
+    write_remotes(world, path, "k57other", other_token, url, url, WORLD_GATEWAY_TOKEN);
+    hang_up(world, "Reload 1: changed: nothing\n");
+    must_say(world, "Reload 1: ACCOUNT_ID has changed; that needs a restart");
+    must_say(world, "Reload 1: SERVICE_TOKEN belongs to ACCOUNT_ID and CONVEX_URL; it stays");
+    must_deliver_another(world, 1);
+    write_remotes(world, path, WORLD_ACCOUNT, NEW_TOKEN, other_url, url, WORLD_GATEWAY_TOKEN);
+    hang_up(world, "Reload 2: changed: nothing\n");
+    must_say(world, "Reload 2: SERVICE_TOKEN belongs to ");
+    must_deliver_another(world, 2);
+    write_remotes(world, path, WORLD_ACCOUNT, NEW_TOKEN, url, other_url, "of-another-gateway");
+    json_decref(world_post(world, "/sandbox/token", json_pack("{s:s}", "secret", NEW_SECRET)));
+    hang_up(world, "Reload 3: changed: SERVICE_TOKEN\n");
+    must_say(world, "Reload 3: OPENCLAW_GATEWAY_TOKEN belongs to OPENCLAW_GATEWAY_URL; it stays");
+    assert_false(process_said(&world->runtime, "Reload 3: SERVICE_TOKEN belongs"));
+    must_deliver_another(world, 3);
+    world_stop_runtime(world);
+}
+
 static void test_work_is_told(void **state)
 {
     struct world *world = *state;
@@ -289,6 +340,7 @@ int main(void)
         IN_WORLD(test_rotated_service_token_is_taken_over),
         IN_WORLD(test_broken_token_file_changes_nothing),
         IN_WORLD(test_env_file_is_read_again_as_a_whole),
+        IN_WORLD(test_token_of_another_address_is_not_taken_over),
         IN_WORLD(test_work_is_told),
         IN_WORLD(test_sends_are_held_and_released),
         IN_WORLD(test_unread_log_holds_nothing_up),
