@@ -49,9 +49,10 @@ struct runtime_tokens runtime_exchange_tokens(
     struct runtime *runtime, struct runtime_tokens wanted, struct config *fresh);
 
 /*
- * Stops within SHUTDOWN_GRACE_MS and a second: no new sends, but those that run and all write-backs
- * may end until then; after that transfers are cut off. A gateway that is our child is told to end
- * once no send runs, and has 10 s for it. Blocks; frees everything.
+ * Stops within SHUTDOWN_GRACE_MS and a second: no new sends, and what is read before one is cut
+ * off; sends that run and all write-backs may end until then; after that they are cut off. A
+ * gateway that is our child is told to end once no send runs, and has 10 s for it. Blocks; frees
+ * everything.
  */
 void runtime_stop(struct runtime *runtime);
 

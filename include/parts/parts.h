@@ -69,8 +69,8 @@ struct runtime {
     int stop_fd;               /* readable once somebody asks for the stop */
     bool complete;             /* every part has been started */
     int64_t deadline_ms;       /* of the stop, for what still runs; monotonic */
-    atomic_bool abort_control; /* ends the requests of the control threads */
-    atomic_bool abort_workers;
+    atomic_bool abort_control; /* ends the control threads' requests, and what precedes a send */
+    atomic_bool abort_workers; /* ends all others */
 };
 
 /*

@@ -18,6 +18,7 @@ struct service {
     struct http_client *client;
     const struct trace *trace; /* what the call belongs to; NULL for nothing */
     bool for_loop;             /* its calls wait for no worker's: places are kept for the loops */
+    const atomic_bool *abort; /* cuts its calls off, too, beside the client's; NULL: nothing does */
 };
 
 enum convex_kind {

@@ -29,6 +29,8 @@ struct http_request {
     bool single_use_connection;
     bool ignore_proxy;  /* else http_proxy, https_proxy and no_proxy are obeyed */
     bool wants_details; /* what of the answer is said to be one */
+    /* Cuts it off as the client's own flag does, once true; outlives the request. NULL: none. */
+    const atomic_bool *abort_too;
 };
 
 enum http_failure {
@@ -37,7 +39,7 @@ enum http_failure {
     HTTP_TIMED_OUT, /* the deadline passed after something was sent */
     HTTP_LOST,      /* the connection broke after something was sent, or no HTTP answer came */
     HTTP_TOO_LARGE, /* the answer passed answer_limit_bytes */
-    HTTP_ABORTED,   /* the abort flag was set; see sent */
+    HTTP_ABORTED,   /* an abort flag was set; see sent */
     HTTP_NO_MEMORY, /* nothing was sent */
 };
 
@@ -72,12 +74,12 @@ int http_client_create(struct http_client **client, struct ca_store *store,
     const atomic_bool *abort, struct error *error);
 void http_client_destroy(struct http_client *client);
 
-/* Whether the abort flag is set. Any thread. */
-bool http_client_is_aborted(const struct http_client *client);
+/* Whether the client's abort flag is set, or abort_too (NULL: none). Any thread. */
+bool http_client_is_aborted(const struct http_client *client, const atomic_bool *abort_too);
 
 /*
  * Performs the request and fills *answer. Blocks until the answer is there, timeout_ms passed or
- * the abort flag is set. HTTP/1.1 over http or https, certificates always verified, TLS 1.2 at
+ * an abort flag is set. HTTP/1.1 over http or https, certificates always verified, TLS 1.2 at
  * least, redirects never followed, proxies as the request says.
  */
 void http_client_perform(

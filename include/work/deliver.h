@@ -26,6 +26,8 @@ struct deliver {
     const struct wake *wake;
     struct stats *stats;
     struct spooling spooling;
+    /* No agent is asked from then on, so what is read before that is cut off. NULL: never. */
+    const atomic_bool *stopping;
 };
 
 /*

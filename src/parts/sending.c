@@ -88,6 +88,7 @@ static int start_workers(struct runtime *runtime, struct error *error)
         .wake = &runtime->wake,
         .stats = &runtime->stats,
         .spooling = runtime->spooling,
+        .stopping = &runtime->abort_control,
     };
     send_queue_on_poll(runtime->queue, delivery_poller_poke, runtime->poller);
     atomic_store(&runtime->stats.gateway_running, gateway_is_enabled(runtime->gateway));

@@ -219,7 +219,8 @@ static bool begin_call(const struct service *service)
     unsigned most = service->for_loop ? CALLS_AT_ONCE : CALLS_AT_ONCE - CALLS_OF_LOOPS;
     bool aborted;
     mutex_lock(&convex->lock);
-    while (!(aborted = http_client_is_aborted(service->client)) && convex->calls >= most)
+    while (!(aborted = http_client_is_aborted(service->client, service->abort)) &&
+           convex->calls >= most)
         cond_wait_until(
             &convex->call_ended, &convex->lock, clock_monotonic_ms() + LOOK_FOR_ABORT_MS);
     convex->calls += aborted ? 0 : 1;
@@ -251,6 +252,7 @@ static void perform(const struct service *service, const char *body, enum convex
         .timeout_ms = convex->timeout_ms,
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .single_use_connection = kind == CONVEX_ONCE,
+        .abort_too = service->abort,
     };
     if (!begin_call(service)) {
         *answer =

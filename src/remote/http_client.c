@@ -29,6 +29,7 @@ struct http_client {
     CURL *curl; /* of the request under way, else NULL */
     struct ca_store *store;
     const atomic_bool *abort;
+    const atomic_bool *abort_too; /* of the request under way */
     struct text body;
     size_t body_limit_bytes;
     bool body_too_large;
@@ -60,9 +61,14 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *context)
     return client->body.failed ? CURL_WRITEFUNC_ERROR : length;
 }
 
-bool http_client_is_aborted(const struct http_client *client)
+static bool is_set(const atomic_bool *flag)
 {
-    return atomic_load_explicit(client->abort, memory_order_relaxed);
+    return flag != NULL && atomic_load_explicit(flag, memory_order_relaxed);
+}
+
+bool http_client_is_aborted(const struct http_client *client, const atomic_bool *abort_too)
+{
+    return is_set(client->abort) || is_set(abort_too);
 }
 
 static int look_for_abort(
@@ -70,7 +76,7 @@ static int look_for_abort(
 {
     (void)d_total, (void)d_now, (void)u_total, (void)u_now;
     const struct http_client *client = context;
-    return http_client_is_aborted(client) ? 1 : 0;
+    return http_client_is_aborted(client, client->abort_too) ? 1 : 0;
 }
 
 static CURLcode trust_store(CURL *curl, void *ssl_context, void *context)
@@ -358,7 +364,7 @@ void http_client_perform(
 {
     assert(request->timeout_ms >= 1);
     *answer = (struct http_answer){.failure = HTTP_NO_MEMORY, .reason = "out of memory"};
-    if (http_client_is_aborted(client)) {
+    if (http_client_is_aborted(client, request->abort_too)) {
         answer->failure = HTTP_ABORTED;
         text_copy(answer->reason, sizeof answer->reason, "interrupted by the stop");
         return;
@@ -367,6 +373,7 @@ void http_client_perform(
     if (headers == NULL)
         return;
     reset_body(client, request->answer_limit_bytes);
+    client->abort_too = request->abort_too;
     perform(client, request, headers, answer);
     curl_slist_free_all(headers);
 }

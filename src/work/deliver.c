@@ -56,6 +56,7 @@ static struct finish run_known(struct attempt *attempt)
 {
     struct delivery_context context;
     struct error error;
+    attempt->service.abort = attempt->deliver->stopping;
     enum convex_outcome outcome =
         service_get_delivery(&attempt->service, attempt->entry->item.id, &context, &error);
     if (outcome != CONVEX_SUCCESS)
@@ -71,6 +72,7 @@ static struct finish run_known(struct attempt *attempt)
 
 static struct finish run_stage(struct attempt *attempt, enum entry_stage stage)
 {
+    attempt->service.abort = NULL; /* write-backs have until the end of the grace */
     switch (stage) {
     case STAGE_KNOWN:
     case STAGE_SENDING:

@@ -121,6 +121,30 @@ static void test_a_chain_is_traced_after_a_restart(void **state)
     world_stop_runtime(world);
 }
 
+/* No agent will be asked, so the stop does not wait for it, however long its grace is. */
+static void test_a_stop_cuts_the_tracing_off(void **state)
+{
+    struct world *world = *state;
+    seed(world);
+    start(world, NULL);
+    say(world, "@one begin");
+    wait_until_quiet(world);
+    world_stop_runtime(world);
+    json_t *messages = board_documents(world, "messages");
+    const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
+    json_decref(world_post(world, "/sandbox/notify",
+        json_pack("{s:s, s:s, s:s, s:s}", "agent", "two", "task", "talk", "type", "mention",
+            "message", board_string(last, "_id"))));
+    board_backend_fault(
+        world, json_pack("{s:{s:s}, s:s}", "match", "notification",
+                   board_string(last, "sourceNotificationId"), "behaviour", "hold"));
+    json_decref(messages);
+    start(world, "SHUTDOWN_GRACE_MS=60000");
+    world_wait(world, "held=1");
+    world_stop_runtime(world);
+    assert_int_equal(world_stat(world, "gateway", "deliveries"), 1);
+}
+
 static void test_an_assignee_is_told_of_a_colleagues_message(void **state)
 {
     struct world *world = *state;
@@ -175,6 +199,7 @@ int main(void)
         IN_WORLD(test_without_the_guard_they_go_on),
         IN_WORLD(test_agents_that_mention_each_other_stop_at_the_limit),
         IN_WORLD(test_a_chain_is_traced_after_a_restart),
+        IN_WORLD(test_a_stop_cuts_the_tracing_off),
         IN_WORLD(test_an_assignee_is_told_of_a_colleagues_message),
         IN_WORLD(test_own_message_is_skipped),
         IN_WORLD(test_a_note_of_ours_runs_nobody),

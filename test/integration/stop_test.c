@@ -72,6 +72,31 @@ static void test_write_back_under_way_is_ended(void **state)
     assert_int_equal(world_stat(world, "gateway", "requests"), 1);
 }
 
+/* No agent will be asked, so nobody waits for what is read before that, nor for its turn to be. */
+static void test_reads_before_a_send_are_cut_off(void **state)
+{
+    struct world *world = *state;
+    enum { MOST_MS = 5000, WORKERS = 40, CALLS_AT_ONCE = 28 };
+    char condition[32];
+    json_decref(board_load(world, WORKERS, WORKERS));
+    board_backend_fault(world, json_pack("{s:s, s:s, s:s}", "action", "getNotificationForDelivery",
+                                   "behaviour", "hold", "name", "read"));
+    world_start_runtime(world,
+        (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=40", "SHUTDOWN_GRACE_MS=60000", NULL});
+    snprintf(condition, sizeof condition, "held=%d", CALLS_AT_ONCE);
+    world_wait(world, condition);
+    int64_t began_ms = clock_monotonic_ms();
+    process_signal(&world->runtime, SIGTERM);
+    must_end_well(world);
+    assert_in_range(clock_monotonic_ms() - began_ms, 0, MOST_MS * process_patience());
+    assert_int_equal(world_stat(world, "gateway", "requests"), 0);
+    board_end_faults(world);
+    world_start_runtime(world, NULL);
+    world_wait(world, "undelivered=0");
+    assert_int_equal(world_stat(world, "gateway", "requests"), WORKERS);
+    world_stop_runtime(world);
+}
+
 /* Neither side answers any more: the process is gone soon after the grace all the same. */
 static void test_everything_hung_ends_soon_after_the_grace(void **state)
 {
@@ -119,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_send_of_two_seconds_is_written_back),
         IN_WORLD(test_write_back_under_way_is_ended),
+        IN_WORLD(test_reads_before_a_send_are_cut_off),
         IN_WORLD(test_everything_hung_ends_soon_after_the_grace),
         IN_WORLD(test_restart_request_lets_running_sends_end),
     };
