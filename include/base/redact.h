@@ -6,10 +6,9 @@
 
 /*
  * Remembers a secret so that redact() removes it wherever it occurs, also as JSON writes it. Values
- * shorter than 6 bytes are not remembered: they would blank out ordinary words. The value is copied.
- * At least 32 values; a further one replaces the oldest, and one that is known already becomes the
- * newest. Returns
- * false without memory. Any thread; takes a short lock.
+ * shorter than 6 bytes are not remembered: they would blank out ordinary words. The value is
+ * copied. At least 32 values; a further one replaces the oldest, and one that is known already
+ * becomes the newest. Returns false without memory. Any thread; takes a short lock.
  */
 bool redact_add_secret(const char *value);
 

@@ -16,14 +16,14 @@ struct spool_record {
     char agent_id[ID_BYTES];
     char agent_slug[ID_BYTES];
     char task_id[ID_BYTES]; /* "" for none */
+    bool given_up; /* the notification is or may be marked, though the reply was not written */
     int64_t created_at_ms;
     int64_t failing_ms; /* how long the gateway has refused it */
     int64_t error_ms;   /* how long the backend has */
     unsigned timeouts;  /* runs that took longer than they were waited for */
     unsigned runs;      /* requests to the agent that were begun, this one included */
     char failure[SPOOL_FAILURE_BYTES]; /* what the last run ended in; "" while there is none */
-    bool given_up; /* the notification is or may be marked, though the reply was not written */
-    char *reply;   /* NULL while the agent is being asked; else owned by whoever holds the record */
+    char *reply; /* NULL while the agent is being asked; else owned by whoever holds the record */
     uint64_t name_sync; /* by which sync its file's name is on disk (base/folder_sync.h) */
 };
 

@@ -131,8 +131,7 @@ static void report_end(const struct attempt *attempt)
     const struct entry *entry = attempt->entry;
     count_end(attempt);
     log_event(entry->verdict == VERDICT_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
-        ATTEMPT_FIELDS(
-            attempt, LOG_TEXT("reason", entry->note != NULL ? entry->note : "replied")),
+        ATTEMPT_FIELDS(attempt, LOG_TEXT("reason", entry->note != NULL ? entry->note : "replied")),
         "%s %s", words[entry->verdict], entry->item.id);
 }
 
