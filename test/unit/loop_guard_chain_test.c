@@ -41,11 +41,12 @@ static void print_row(char *row, size_t row_bytes, const struct fixture *fixture
     int source = number == atomic_load(&fixture->looped) ? number + 1 : number - 1;
     if (number == 0)
         snprintf(row, row_bytes,
-            "{\"notification\":{\"_id\":\"n0\",\"type\":\"mention\"},"
+            "{\"notification\":{\"_id\":\"n0\",\"type\":\"mention\"},\"agent\":null,"
             "\"message\":{\"authorType\":\"user\",\"authorId\":\"u\"}}");
     else
         snprintf(row, row_bytes,
-            "{\"notification\":{\"_id\":\"n%d\",\"type\":\"mention\"},\"message\":{\"authorType\":"
+            "{\"notification\":{\"_id\":\"n%d\",\"type\":\"mention\"},\"agent\":null,\"message\":{"
+            "\"authorType\":"
             "\"agent\",\"authorId\":\"other\",\"sourceNotificationId\":\"n%d\"}}",
             number, source);
 }
@@ -230,7 +231,8 @@ static void test_sources_that_are_no_ids_are_not_asked_for(void **state)
         char json[ANSWER_BYTES / 2];
         const char *reason;
         snprintf(json, sizeof json,
-            "{\"notification\":{\"_id\":\"x\",\"type\":\"mention\"},\"message\":{\"authorType\":"
+            "{\"notification\":{\"_id\":\"x\",\"type\":\"mention\"},\"agent\":null,\"message\":{"
+            "\"authorType\":"
             "\"agent\",\"authorId\":\"other\",\"sourceNotificationId\":%s}}",
             sources[i]);
         assert_int_equal(judge_json(fixture, json, &reason), CONVEX_SUCCESS);
@@ -244,7 +246,8 @@ static void judge_persons_message(struct fixture *fixture, const char *id)
     char json[ANSWER_BYTES / 2];
     const char *reason;
     snprintf(json, sizeof json,
-        "{\"notification\":{\"_id\":\"%s\",\"type\":\"mention\"},\"message\":{\"authorType\":"
+        "{\"notification\":{\"_id\":\"%s\",\"type\":\"mention\"},\"agent\":null,\"message\":{"
+        "\"authorType\":"
         "\"user\",\"authorId\":\"u\"}}",
         id);
     assert_int_equal(judge_json(fixture, json, &reason), CONVEX_SUCCESS);
@@ -258,7 +261,8 @@ static int calls_to_judge_answer_to(struct fixture *fixture, const char *source)
     const char *reason;
     int before = atomic_load(&fixture->calls);
     snprintf(json, sizeof json,
-        "{\"notification\":{\"_id\":\"not an id\",\"type\":\"mention\"},\"message\":{"
+        "{\"notification\":{\"_id\":\"not an "
+        "id\",\"type\":\"mention\"},\"agent\":null,\"message\":{"
         "\"authorType\":\"agent\",\"authorId\":\"other\",\"sourceNotificationId\":\"%s\"}}",
         source);
     assert_int_equal(judge_json(fixture, json, &reason), CONVEX_SUCCESS);
