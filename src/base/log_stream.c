@@ -160,7 +160,7 @@ static void forget_lines(enum log_stream stream, uint64_t lines)
 /* With the turn. */
 static bool mend(enum log_stream stream, int64_t deadline_ms, log_gap_words *words)
 {
-    char line[LOG_STREAM_LINE_BYTES];
+    static char line[LOG_STREAM_LINE_BYTES]; /* of whoever has the turn, and on nobody's stack */
     struct log_gap gap = gap_of(stream);
     if (is_cut[stream] && !put(stream, "\n", 1, deadline_ms))
         return false;
