@@ -66,7 +66,7 @@ struct entry {
     uint64_t name_sync;        /* of its record (queue/spool_record.h); 0: not of this process */
     bool marked;               /* the backend has it as delivered */
     bool untold;               /* it ended, and its thread could not be told */
-    bool given_up;             /* nor could the reply; so that it is marked was our doing */
+    bool given_up;             /* its reply was not written: if it is marked, then by us */
     bool only_bury;            /* all that is left to do is to move its record to dead/ */
     struct failing refusals;   /* by the gateway, on the clock of the time that its gate was open */
     struct failing errors;     /* by the backend, on the monotonic clock */

@@ -83,16 +83,24 @@ static int compare_owner(int folder_fd, const char *state_dir, const char *accou
         state_dir, quoted, account_id);
 }
 
-int spool_check_account(const char *state_dir, const char *account_id, struct error *error)
+/* The same without an open folder; ERROR_CLOSED when there is none. */
+static int look_at_owner(
+    const char *state_dir, const char *account_id, bool *claimed, struct error *error)
 {
     int fd;
-    bool claimed;
     int result = open_state_folder(state_dir, &fd, error);
     if (result != 0)
-        return result == ERROR_CLOSED ? 0 : result;
-    result = compare_owner(fd, state_dir, account_id, &claimed, error);
+        return result;
+    result = compare_owner(fd, state_dir, account_id, claimed, error);
     close(fd);
     return result;
+}
+
+int spool_check_account(const char *state_dir, const char *account_id, struct error *error)
+{
+    bool claimed;
+    int result = look_at_owner(state_dir, account_id, &claimed, error);
+    return result == ERROR_CLOSED ? 0 : result;
 }
 
 /* The folder remembers whose it is, so that replies never reach another account's threads. */
@@ -155,13 +163,8 @@ int spool_open(
 int spool_open_existing(
     struct spool **spool, const char *state_dir, const char *account_id, struct error *error)
 {
-    int fd;
     bool claimed;
-    int result = open_state_folder(state_dir, &fd, error);
-    if (result != 0)
-        return result;
-    result = compare_owner(fd, state_dir, account_id, &claimed, error);
-    close(fd);
+    int result = look_at_owner(state_dir, account_id, &claimed, error);
     if (result == 0 && !claimed)
         result = error_set(error, ERROR_CLOSED, "STATE_DIR %s was not used yet", state_dir);
     if (result != 0)

@@ -30,6 +30,12 @@ static struct one load_one(struct fault_world *faults)
     return one;
 }
 
+static void refuse_messages(struct fault_world *faults)
+{
+    board_backend_fault(faults->world,
+        json_pack("{s:s, s:s}", "action", "createMessageFromAgent", "behaviour", "function_error"));
+}
+
 static void expect_kept_reply(struct fault_world *faults, const char *id)
 {
     char path[512];
@@ -61,8 +67,7 @@ static void test_reply_that_is_refused_for_too_long_is_kept(void **state)
 {
     struct fault_world *faults = *state;
     struct one one = load_one(faults);
-    board_backend_fault(faults->world,
-        json_pack("{s:s, s:s}", "action", "createMessageFromAgent", "behaviour", "function_error"));
+    refuse_messages(faults);
     fault_world_start(faults, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=1000", NULL});
     world_wait(faults->world, "undelivered=0");
     world_stop_runtime(faults->world);
@@ -92,8 +97,7 @@ static void test_reply_that_is_refused_again_is_kept_again(void **state)
 {
     struct fault_world *faults = *state;
     struct one one = load_one(faults);
-    board_backend_fault(faults->world,
-        json_pack("{s:s, s:s}", "action", "createMessageFromAgent", "behaviour", "function_error"));
+    refuse_messages(faults);
     fault_world_start(faults, soon);
     expect_burial(faults, one.id);
     assert_int_equal(world_stat(faults->world, NULL, "undelivered"), 0);
@@ -128,8 +132,7 @@ static void test_death_before_the_burial_loses_no_reply(void **state)
 {
     struct fault_world *faults = *state;
     struct one one = load_one(faults);
-    board_backend_fault(faults->world,
-        json_pack("{s:s, s:s}", "action", "createMessageFromAgent", "behaviour", "function_error"));
+    refuse_messages(faults);
     faults->world->runtime_program = "stop-points/mission-control-runtime";
     fault_world_launch(
         faults, (const char *[]){soon[0], "MISSION_CONTROL_STOP_AT=after_mark:1", NULL});
