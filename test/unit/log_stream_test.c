@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
@@ -149,7 +150,11 @@ static void test_dropped_lines_are_said_at_the_end(void **state)
 static int open_terminal(int *master)
 {
     *master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    assert_true(*master >= 0 && grantpt(*master) == 0 && unlockpt(*master) == 0);
+    if (*master < 0) {
+        print_message("skipped: no terminal can be made here: %s\n", strerror(errno));
+        skip();
+    }
+    assert_true(grantpt(*master) == 0 && unlockpt(*master) == 0);
     int terminal = open(ptsname(*master), O_RDWR | O_NOCTTY | O_CLOEXEC);
     assert_true(terminal >= 0);
     return terminal;
