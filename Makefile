@@ -24,7 +24,7 @@ HARDENING ?= -D_FORTIFY_SOURCE=3 -fstack-protector-strong
 SANITIZE ?=
 CFLAGS_ALL := -std=gnu17 $(WARNINGS) $(OPTIMIZE) $(HARDENING) $(SANITIZE) -fPIE -pthread \
 	-D_GNU_SOURCE -DMISSION_CONTROL_VERSION='"$(VERSION)"' -include include/base/banned.h \
-	-Iinclude -Isandbox $(PKG_CFLAGS) $(CFLAGS)
+	-Iinclude -Isrc -Isandbox $(PKG_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread $(SANITIZE) $(LDFLAGS)
 
 comma := ,
@@ -38,7 +38,7 @@ INTEGRATION_SOURCES := $(sort $(wildcard test/integration/*_test.c test/integrat
 TEST_LIB_SOURCES := $(sort $(wildcard test/lib/*.c) \
 	$(filter-out %_test.c,$(wildcard test/integration/*/*.c)))
 FUZZ_SOURCES := $(sort $(wildcard test/fuzz/*_fuzz.c))
-C_FILES := $(sort $(wildcard src/*.c src/*/*.c include/*/*.h include/*.h sandbox/*.[ch] tools/*.c \
+C_FILES := $(sort $(wildcard src/*.c src/*/*.c src/*.h src/*/*.h include/*/*.h sandbox/*.[ch] tools/*.c \
 	test/*/*.[ch] test/*/*/*.[ch]))
 
 # Where a test can have the runtime killed: these are compiled once more for a program of their own.
@@ -74,7 +74,7 @@ $(STOPPABLE_RUNTIME): $(BUILD)/obj/src/main.o $(STOPPABLE) $(BUILD)/obj/test/lib
 
 # The pages' files are taken in by the assembler, which names no dependencies.
 $(BUILD)/obj/sandbox/page.o: $(wildcard sandbox/page/*)
-$(BUILD)/obj/src/serve/page.o build/fuzz/obj/src/serve/page.o: $(wildcard src/serve/page/*)
+$(BUILD)/obj/src/serve/routes.o build/fuzz/obj/src/serve/routes.o: $(wildcard src/serve/page/*)
 
 $(BUILD)/obj/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
@@ -140,7 +140,7 @@ format-check:
 
 # Each target runs for FUZZ_SECONDS from its committed corpus; new finds go to the build folder.
 FUZZ_CFLAGS := -std=gnu17 -g -O1 -D_GNU_SOURCE -DMISSION_CONTROL_VERSION='"$(VERSION)"' \
-	-include include/base/banned.h -Iinclude $(PKG_CFLAGS) -fno-sanitize-recover=all -pthread
+	-include include/base/banned.h -Iinclude -Isrc $(PKG_CFLAGS) -fno-sanitize-recover=all -pthread
 FUZZERS := $(patsubst test/fuzz/%.c,build/fuzz/%,$(FUZZ_SOURCES))
 FUZZ_CORE := $(patsubst %.c,build/fuzz/obj/%.o,$(CORE_SOURCES))
 

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <strings.h>
 
-#include "base/json_guard.h"
+#include "base/json.h"
 #include "memory.h"
 
 static const char service_prefix[] = "service/actions:";

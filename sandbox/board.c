@@ -1,6 +1,6 @@
 #include "board.h"
 
-#include "base/clock.h"
+#include "base/sync.h"
 #include "memory.h"
 #include "mentions.h"
 

@@ -1,7 +1,7 @@
 #include "board_find.h"
 
-#include "base/clock.h"
-#include "base/json_guard.h"
+#include "base/sync.h"
+#include "base/json.h"
 #include "memory.h"
 #include "service.h"
 

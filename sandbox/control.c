@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "answer.h"
-#include "base/json_guard.h"
+#include "base/json.h"
 #include "control_state.h"
 #include "memory.h"
 

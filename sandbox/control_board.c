@@ -1,5 +1,5 @@
 #include "answer.h"
-#include "base/json_guard.h"
+#include "base/json.h"
 #include "board.h"
 #include "board_find.h"
 #include "control.h"

@@ -1,6 +1,6 @@
 #include "answer.h"
-#include "base/clock.h"
-#include "base/json_guard.h"
+#include "base/sync.h"
+#include "base/json.h"
 #include "board.h"
 #include "board_find.h"
 #include "control.h"

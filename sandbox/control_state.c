@@ -1,7 +1,7 @@
 #include "control_state.h"
 
 #include "answer.h"
-#include "base/clock.h"
+#include "base/sync.h"
 #include "memory.h"
 #include "service.h"
 

@@ -2,7 +2,7 @@
 
 #include <openssl/evp.h>
 
-#include "base/json_guard.h"
+#include "base/json.h"
 #include "memory.h"
 
 enum { BODY_LIMIT_BYTES = 64 * 1024 * 1024 };

@@ -2,8 +2,7 @@
 
 #include <math.h>
 
-#include "base/backoff.h"
-#include "base/clock.h"
+#include "base/sync.h"
 #include "base/sync.h"
 #include "fault_rule.h"
 #include "memory.h"

@@ -3,7 +3,7 @@
 #include <strings.h>
 
 #include "answer.h"
-#include "base/clock.h"
+#include "base/sync.h"
 #include "gateway_run.h"
 #include "gateway_session.h"
 #include "memory.h"

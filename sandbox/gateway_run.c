@@ -5,8 +5,8 @@
 
 #include "agent.h"
 #include "answer.h"
-#include "base/clock.h"
-#include "base/json_guard.h"
+#include "base/sync.h"
+#include "base/json.h"
 #include "gateway.h"
 #include "gateway_schema.h"
 #include "gateway_session.h"

@@ -1,6 +1,6 @@
 #include "gateway_schema.h"
 
-#include "base/json_guard.h"
+#include "base/json.h"
 #include "memory.h"
 
 enum kind { KIND_STRING, KIND_INPUT, KIND_BOOLEAN, KIND_COUNT, KIND_NUMBER, KIND_TEXTS, KIND_ANY };

@@ -3,7 +3,7 @@
 #include <ctype.h>
 #include <stdint.h>
 
-#include "base/clock.h"
+#include "base/sync.h"
 #include "memory.h"
 
 json_t *gateway_session_agents(struct sandbox *sandbox)

@@ -1,6 +1,6 @@
 #include "recorder.h"
 
-#include "base/clock.h"
+#include "base/sync.h"
 #include "memory.h"
 
 struct session {

@@ -2,7 +2,7 @@
 
 #include "answer.h"
 #include "backend.h"
-#include "base/clock.h"
+#include "base/sync.h"
 #include "board_find.h"
 #include "control.h"
 #include "gateway.h"

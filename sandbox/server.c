@@ -12,8 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "base/heap.h"
+#include "base/sync.h"
+#include "base/containers.h"
 #include "base/sync.h"
 #include "listener.h"
 #include "memory.h"

@@ -2,7 +2,7 @@
 
 #include <stdarg.h>
 
-#include "base/clock.h"
+#include "base/sync.h"
 #include "memory.h"
 
 #define COMMON                                                           \

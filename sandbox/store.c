@@ -2,7 +2,7 @@
 
 #include <assert.h>
 
-#include "base/clock.h"
+#include "base/sync.h"
 #include "memory.h"
 
 static const double STEP_MS = 0.001;

@@ -1,6 +1,6 @@
 #include "timings.h"
 
-#include "base/clock.h"
+#include "base/sync.h"
 #include "base/text.h"
 #include "ids.h"
 #include "memory.h"

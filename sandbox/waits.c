@@ -1,7 +1,7 @@
 #include "waits.h"
 
 #include "answer.h"
-#include "base/clock.h"
+#include "base/sync.h"
 #include "control_state.h"
 #include "memory.h"
 #include "sandbox.h"

@@ -1,4 +1,3 @@
-/* Arguments and settings: starts the runtime, waits for its end, stops it. Or does as told. */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -10,18 +9,17 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "base/json_guard.h"
+#include "base/json.h"
 #include "base/log.h"
-#include "base/notify.h"
-#include "base/redact.h"
-#include "command/doctor.h"
-#include "command/healthcheck.h"
-#include "command/print.h"
-#include "command/spool_command.h"
+#include "base/process.h"
+#include "base/secret.h"
+#include "cli/commands.h"
 #include "config/config.h"
 #include "config/usage.h"
 #include "runtime.h"
 #include "signals.h"
+
+/* Arguments and settings: starts the runtime, waits for its end, stops it. Or does as told. */
 
 static const char component[] = "Runtime";
 

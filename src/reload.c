@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/option_value.h"
 #include "config/options.h"
+#include "config/values.h"
 
 static const char component[] = "Reload";
 

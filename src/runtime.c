@@ -1,51 +1,395 @@
+/*
+ * How the program starts and stops. runtime_start makes everything before any thread runs, because
+ * the threads poke one another; then it starts the gateway (if it is our child), the workers and
+ * the control threads. runtime_stop goes the other way and copes with whatever was made so far, so
+ * a start that fails half-way is undone by the same calls.
+ *
+ * The order of the stop is what keeps replies: control threads end first (their requests are
+ * aborted at once, through abort_control), then the workers, which may finish running sends and
+ * all write-backs until deadline_ms before abort_workers cuts them off. The backend hears
+ * "offline" when nothing else speaks to it any more.
+ *
+ * All functions are called by the main thread, except runtime_is_alive.
+ */
 #include "runtime.h"
 
+#include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
-#include "base/clock.h"
+#include "agents/agents.h"
+#include "backend/convex.h"
 #include "base/log.h"
-#include "parts/parts.h"
+#include "base/loop.h"
+#include "delivery/delivery.h"
+#include "delivery/gatekeeper.h"
+#include "delivery/journal.h"
+#include "delivery/loop_guard.h"
+#include "delivery/poller.h"
+#include "delivery/send_queue.h"
+#include "delivery/worker_pool.h"
+#include "gateway/breaker.h"
+#include "gateway/gateway.h"
+#include "gateway/roster.h"
+#include "gateway/supervisor.h"
+#include "gateway/version_probe.h"
+#include "http/ca_store.h"
+#include "http/client.h"
+#include "http/server.h"
+#include "report/reporter.h"
+#include "serve/routes.h"
+#include "spool/spool.h"
+#include "telemetry/stats.h"
+
+/* How long a transfer may take to notice that it is aborted. */
+enum { ABORT_MS = 1000 };
+
+/* Upper bound on the probe interval of an idle gateway. */
+enum { MAX_IDLE_PROBE_MS = 60 * 1000 };
 
 static const char component[] = "Runtime";
 
-/* How long a transfer may take to notice that it is cut off. */
-enum { ABORT_MS = 1000 };
-
-/* The one order: each part may use those above it, and is stopped before them. */
-static const struct part *const parts[] = {
-    &part_stats,
-    &part_state_folder,
-    &part_library,
-    &part_stop_request,
-    &part_store,
-    &part_convex,
-    &part_farewell,
-    &part_gateway,
-    &part_gate,
-    &part_roster,
-    &part_queue,
-    &part_spool,
-    &part_version,
-    &part_schedule,
-    &part_gateway_process,
-    &part_poller,
-    &part_prober,
-    &part_heartbeat,
-    &part_agents,
-    &part_reporter,
-    &part_workers,
-    &part_server, /* asks all those above whether they live */
-    &part_gateway_child,
-    &part_guard,
-    &part_worker_threads,
-    &part_prober_thread,
-    &part_poller_thread,
-    &part_heartbeat_thread,
-    &part_agents_thread,
-    &part_reporter_thread,
+struct runtime {
+    const struct config *config;
+    struct stats stats;
+    struct state_folder state_folder;
+    bool curl_started;
+    int stop_fd; /* eventfd: the backend wants this process to end */
+    struct ca_store *store;
+    struct convex *convex;
+    struct gateway *gateway;
+    struct gateway_gate *gate;
+    struct gateway_roster *roster;
+    struct send_queue *queue;
+    struct spool *spool;
+    struct spooling spooling;
+    struct version_probe *version;
+    struct wake_schedule *schedule;
+    struct gateway_process *gateway_process; /* NULL: the gateway is not our child */
+    struct gateway_prober *prober;
+    struct gatekeeper keeper;
+    struct delivery_poller *poller;
+    struct heartbeat *heartbeat;
+    struct agent_sync *agents;
+    struct reporter *reporter;
+    struct watchdog watchdog;
+    struct loop_guard *guard;
+    struct wake wake;
+    struct deliver deliver;
+    struct worker_pool *workers;
+    struct routes routes;
+    struct http_server *server;
+    bool complete;             /* everything has been started */
+    int64_t deadline_ms;       /* of the stop, for what still runs; monotonic */
+    atomic_bool abort_control; /* aborts the control threads' requests, and reads before a send */
+    atomic_bool abort_workers; /* aborts all others */
 };
 
-enum { PARTS = sizeof parts / sizeof parts[0] };
+static int create_foundation(struct runtime *runtime, struct error *error)
+{
+    const struct config *config = runtime->config;
+    int result = state_folder_open(&runtime->state_folder, config->state_dir, error);
+    if (result != 0)
+        return result;
+    result = http_client_library_start(error);
+    if (result != 0)
+        return result;
+    runtime->curl_started = true;
+    runtime->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (runtime->stop_fd < 0)
+        return error_set_errno(error, ERROR_SYSTEM, errno, "no descriptor for a stop request");
+    return ca_store_create(&runtime->store, config->ca_file, error);
+}
+
+static int create_breaker(struct runtime *runtime, struct error *error)
+{
+    const struct config *config = runtime->config;
+    const struct gate_settings settings = {
+        .enabled = gateway_is_enabled(runtime->gateway),
+        .url = config->gateway_url,
+        .check_ms = config->health_check_interval_ms < MAX_IDLE_PROBE_MS
+                        ? config->health_check_interval_ms
+                        : MAX_IDLE_PROBE_MS,
+        .backoff_base_ms = config->delivery_backoff_base_ms,
+        .backoff_max_ms = config->delivery_backoff_max_ms,
+    };
+    if (!settings.enabled)
+        stats_send_ended(&runtime->stats,
+            "OpenClaw gateway URL is not set (OPENCLAW_GATEWAY_URL); cannot send to session");
+    return gateway_gate_create(&runtime->gate, &settings, clock_monotonic_ms(), error);
+}
+
+static int create_remotes(struct runtime *runtime, struct error *error)
+{
+    const struct config *config = runtime->config;
+    int result = convex_create(
+        &runtime->convex, config->convex_url, config->account_id, config->service_token, error);
+    if (result != 0)
+        return result;
+    convex_set_metrics(runtime->convex, &runtime->stats.metrics);
+    result = gateway_create(&runtime->gateway, config->gateway_url, config->gateway_token, error);
+    if (result == 0)
+        result = create_breaker(runtime, error);
+    if (result == 0)
+        result = gateway_roster_create(&runtime->roster, error);
+    if (result == 0 && config->gateway_command != NULL)
+        result = gateway_process_create(&runtime->gateway_process, config->gateway_command,
+            config->gateway_url, config->state_dir, error);
+    return result;
+}
+
+/* The queue, filled with what an earlier process left in the spool. */
+static int create_queue(struct runtime *runtime, struct error *error)
+{
+    const struct config *config = runtime->config;
+    int result = send_queue_create(&runtime->queue, config->delivery_queue_capacity,
+        (config->delivery_workers + 1) / 2, error);
+    if (result == 0)
+        result = spool_open(&runtime->spool, config->state_dir, config->account_id, error);
+    if (result != 0)
+        return result;
+    runtime->spooling = (struct spooling){
+        .spool = runtime->spool, .stats = &runtime->stats, .queue = runtime->queue};
+    result = restore_from_spool(
+        runtime->spool, runtime->queue, config->delivery_give_up_after_ms, error);
+    if (result == 0)
+        spooling_watch_dead(&runtime->spooling);
+    return result;
+}
+
+static int create_prober(struct runtime *runtime, struct error *error)
+{
+    const struct gateway_prober_parts parts = {
+        .gateway = runtime->gateway,
+        .keeper = &runtime->keeper,
+        .roster = runtime->roster,
+        .store = runtime->store,
+        .abort = &runtime->abort_control,
+    };
+    int result = gateway_prober_create(&runtime->prober, &parts, error);
+    if (result != 0)
+        return result;
+    runtime->keeper = (struct gatekeeper){
+        .gate = runtime->gate,
+        .queue = runtime->queue,
+        .stats = &runtime->stats,
+        .prober = gateway_prober_loop(runtime->prober),
+        .heartbeat = heartbeat_loop(runtime->heartbeat),
+    };
+    gatekeeper_apply(&runtime->keeper);
+    return 0;
+}
+
+static int create_poller(struct runtime *runtime, struct error *error)
+{
+    const struct delivery_poller_parts parts = {
+        .config = runtime->config,
+        .queue = runtime->queue,
+        .convex = runtime->convex,
+        .store = runtime->store,
+        .stats = &runtime->stats,
+        .abort = &runtime->abort_control,
+    };
+    int result = delivery_poller_create(&runtime->poller, &parts, error);
+    if (result == 0)
+        send_queue_set_poller(runtime->queue, delivery_poller_loop(runtime->poller));
+    return result;
+}
+
+static int create_agents(struct runtime *runtime, struct error *error)
+{
+    const struct heartbeat_parts heartbeat = {
+        .schedule = runtime->schedule,
+        .queue = runtime->queue,
+        .gate = runtime->gate,
+        .stats = &runtime->stats,
+    };
+    int result = heartbeat_create(&runtime->heartbeat, &heartbeat, error);
+    if (result != 0)
+        return result;
+    const struct agent_sync_parts agents = {
+        .config = runtime->config,
+        .convex = runtime->convex,
+        .gateway = runtime->gateway,
+        .roster = runtime->roster,
+        .schedule = runtime->schedule,
+        .store = runtime->store,
+        .stats = &runtime->stats,
+        .abort = &runtime->abort_control,
+        .heartbeat = heartbeat_loop(runtime->heartbeat),
+    };
+    return agent_sync_create(&runtime->agents, &agents, error);
+}
+
+static int create_reporter(struct runtime *runtime, struct error *error)
+{
+    const struct reporter_parts parts = {
+        .config = runtime->config,
+        .convex = runtime->convex,
+        .gate = runtime->gate,
+        .version = runtime->version,
+        .store = runtime->store,
+        .stats = &runtime->stats,
+        .abort = &runtime->abort_control,
+        .stop_fd = runtime->stop_fd,
+    };
+    int result = reporter_create(&runtime->reporter, &parts, error);
+    if (result == 0)
+        runtime->stats.reporter = reporter_loop(runtime->reporter);
+    return result;
+}
+
+/* The control threads, none of which runs yet: they know one another. */
+static int create_loops(struct runtime *runtime, struct error *error)
+{
+    int result = version_probe_start(&runtime->version, runtime->config->openclaw_version, error);
+    if (result == 0)
+        result = wake_schedule_create(&runtime->schedule, error);
+    if (result == 0)
+        result = create_agents(runtime, error);
+    if (result == 0)
+        result = create_prober(runtime, error);
+    if (result == 0)
+        result = create_poller(runtime, error);
+    if (result == 0)
+        result = create_reporter(runtime, error);
+    if (result != 0)
+        return result;
+    runtime->watchdog = (struct watchdog){
+        .loops = {delivery_poller_loop(runtime->poller), gateway_prober_loop(runtime->prober),
+            gateway_prober_slow_loop(runtime->prober), heartbeat_loop(runtime->heartbeat),
+            agent_sync_loop(runtime->agents), reporter_loop(runtime->reporter)},
+        .count = 6,
+    };
+    return 0;
+}
+
+/* A worker_run: deliveries and wake-ups share the queue and nothing else. */
+static void run_entry(void *context, struct http_client *client, struct entry *entry)
+{
+    struct runtime *runtime = context;
+    if (entry->kind == ENTRY_WAKE)
+        wake_run(&runtime->wake, client, entry);
+    else
+        deliver_run(&runtime->deliver, client, entry);
+}
+
+/* A delivery_done: an agent that delivers all the time is never woken, but it is online. */
+static void note_delivered(
+    void *context, struct http_client *client, const char *agent_id, const struct trace *trace)
+{
+    const struct runtime *runtime = context;
+    wake_note_delivery(&runtime->wake, client, agent_id, trace);
+}
+
+static void describe_work(struct runtime *runtime)
+{
+    const struct directory directory = {
+        .account_id = runtime->config->account_id,
+        .fallback_agent = runtime->config->fallback_agent,
+        .roster = runtime->roster,
+    };
+    runtime->wake = (struct wake){
+        .config = runtime->config,
+        .queue = runtime->queue,
+        .convex = runtime->convex,
+        .gateway = runtime->gateway,
+        .keeper = &runtime->keeper,
+        .directory = directory,
+        .schedule = runtime->schedule,
+        .stats = &runtime->stats,
+        .heartbeat = heartbeat_loop(runtime->heartbeat),
+    };
+    runtime->deliver = (struct deliver){
+        .config = runtime->config,
+        .queue = runtime->queue,
+        .convex = runtime->convex,
+        .gateway = runtime->gateway,
+        .keeper = &runtime->keeper,
+        .guard = runtime->guard,
+        .directory = directory,
+        .stats = &runtime->stats,
+        .spooling = runtime->spooling,
+        .stopping = &runtime->abort_control,
+        .on_delivered = note_delivered,
+        .delivered_context = runtime,
+    };
+}
+
+static int create_workers(struct runtime *runtime, struct error *error)
+{
+    const struct config *config = runtime->config;
+    const struct worker_pool_parts parts = {
+        .queue = runtime->queue,
+        .run = run_entry,
+        .context = runtime,
+        .store = runtime->store,
+        .abort = &runtime->abort_workers,
+    };
+    int result = loop_guard_create(&runtime->guard, config->delivery_loop_guard == CONFIG_ON,
+        config->delivery_max_hops, error);
+    if (result == 0)
+        result = worker_pool_create(&runtime->workers, &parts, config->delivery_workers, error);
+    if (result == 0)
+        describe_work(runtime);
+    return result;
+}
+
+static int start_server(struct runtime *runtime, struct error *error)
+{
+    const struct config *config = runtime->config;
+    const struct health_sources health = {
+        .config = config,
+        .stats = &runtime->stats,
+        .version = runtime->version,
+        .gate = runtime->gate,
+        .roster = runtime->roster,
+        .schedule = runtime->schedule,
+        .process = runtime->gateway_process,
+    };
+    routes_init(&runtime->routes, &health, runtime->queue, runtime->workers, &runtime->watchdog);
+    int result = http_server_create(&runtime->server, config->health_host, config->health_port,
+        runtime->routes.table, &runtime->routes.ticker, error);
+    if (result == 0)
+        log_info("Health", "Listening on %s port %u", config->health_host,
+            http_server_port(runtime->server));
+    return result;
+}
+
+static int start_workers(struct runtime *runtime, struct error *error)
+{
+    atomic_store(&runtime->stats.gateway_running, gateway_is_enabled(runtime->gateway));
+    int result = worker_pool_start(runtime->workers, error);
+    /* Those that run already may be writing replies back; the failure is not worth waiting for. */
+    if (result != 0)
+        atomic_store(&runtime->abort_workers, true);
+    return result;
+}
+
+/* The server answers from here on; the gateway starts before there is work for it. */
+static int start_threads(struct runtime *runtime, struct error *error)
+{
+    int result = start_server(runtime, error);
+    if (result == 0 && runtime->gateway_process != NULL)
+        result = gateway_process_start(runtime->gateway_process, error);
+    if (result == 0)
+        result = start_workers(runtime, error);
+    if (result == 0)
+        result = loop_start(gateway_prober_loop(runtime->prober), error);
+    if (result == 0)
+        result = loop_start(gateway_prober_slow_loop(runtime->prober), error);
+    if (result == 0)
+        result = loop_start(delivery_poller_loop(runtime->poller), error);
+    if (result == 0)
+        result = loop_start(heartbeat_loop(runtime->heartbeat), error);
+    if (result == 0)
+        result = loop_start(agent_sync_loop(runtime->agents), error);
+    if (result == 0)
+        result = loop_start(reporter_loop(runtime->reporter), error);
+    return result;
+}
 
 int runtime_start(struct runtime **runtime, const struct config *config, struct error *error)
 {
@@ -53,13 +397,23 @@ int runtime_start(struct runtime **runtime, const struct config *config, struct 
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory to start");
     created->config = config;
-    while (created->started < PARTS) {
-        int result = parts[created->started]->start(created, error);
-        if (result != 0) {
-            runtime_stop(created);
-            return result;
-        }
-        created->started++;
+    created->state_folder.lock_fd = -1;
+    created->stop_fd = -1;
+    stats_init(&created->stats);
+    int result = create_foundation(created, error);
+    if (result == 0)
+        result = create_remotes(created, error);
+    if (result == 0)
+        result = create_queue(created, error);
+    if (result == 0)
+        result = create_loops(created, error);
+    if (result == 0)
+        result = create_workers(created, error);
+    if (result == 0)
+        result = start_threads(created, error);
+    if (result != 0) {
+        runtime_stop(created);
+        return result;
     }
     created->complete = true;
     atomic_store(&created->stats.phase, PHASE_RUNNING);
@@ -67,14 +421,120 @@ int runtime_start(struct runtime **runtime, const struct config *config, struct 
     return 0;
 }
 
+/* Takes effect everywhere at once, before one thing after the other is stopped. */
+static void begin_stop(struct runtime *runtime)
+{
+    int64_t grace_ms = runtime->config->shutdown_grace_ms - ABORT_MS;
+    atomic_store(&runtime->stats.phase, PHASE_STOPPING);
+    runtime->deadline_ms = clock_monotonic_ms() + (grace_ms > 0 ? grace_ms : 0);
+    atomic_store(&runtime->abort_control, true);
+    if (runtime->queue != NULL)
+        send_queue_close(runtime->queue, runtime->deadline_ms);
+}
+
+static void stop_loops(struct runtime *runtime)
+{
+    for (size_t i = 0; i < runtime->watchdog.count; i++)
+        loop_request_stop(runtime->watchdog.loops[i]);
+    for (size_t i = runtime->watchdog.count; i-- > 0;)
+        loop_stop(runtime->watchdog.loops[i]);
+}
+
+/*
+ * The gateway is told to end at the first moment at which no reply can be lost by it: when no agent
+ * is being asked any more, or when the runs that are left are aborted anyway. Not earlier, since
+ * only some gateways let running requests end after SIGTERM; not later, so that it ends while
+ * replies are still written back, and the grace is exceeded only by a gateway that takes its time.
+ */
+static void begin_stop_of_gateway(struct runtime *runtime)
+{
+    if (runtime->gateway_process == NULL)
+        return;
+    send_queue_wait_for_sends(runtime->queue, runtime->deadline_ms);
+    gateway_process_begin_stop(runtime->gateway_process);
+}
+
+/* Runs may finish by themselves until the grace is nearly over; then transfers are aborted. */
+static void stop_workers(struct runtime *runtime)
+{
+    struct send_queue_counts counts;
+    send_queue_counts(runtime->queue, &counts);
+    if (counts.running > 0)
+        log_info(component,
+            "Waiting up to %lld ms for %zu deliveries and wake-ups that are under way",
+            (long long)(runtime->deadline_ms - clock_monotonic_ms()), counts.running);
+    begin_stop_of_gateway(runtime);
+    if (!worker_pool_wait(runtime->workers, runtime->deadline_ms)) {
+        send_queue_counts(runtime->queue, &counts);
+        log_warn(component, "The grace is over: %zu deliveries are cut off", counts.running);
+        atomic_store(&runtime->abort_workers, true);
+    }
+    worker_pool_stop(runtime->workers);
+    atomic_store(&runtime->stats.gateway_running, false);
+}
+
+static void stop_threads(struct runtime *runtime)
+{
+    stop_loops(runtime);
+    if (runtime->workers != NULL)
+        stop_workers(runtime);
+    if (runtime->gateway_process != NULL)
+        gateway_process_stop(runtime->gateway_process);
+    http_server_destroy(runtime->server);
+}
+
+/* Each of these takes NULL for what was never made. */
+static void destroy_work(struct runtime *runtime)
+{
+    worker_pool_destroy(runtime->workers);
+    loop_guard_destroy(runtime->guard);
+    reporter_destroy(runtime->reporter);
+    delivery_poller_destroy(runtime->poller);
+    gateway_prober_destroy(runtime->prober);
+    agent_sync_destroy(runtime->agents);
+    heartbeat_destroy(runtime->heartbeat);
+    wake_schedule_destroy(runtime->schedule);
+    version_probe_stop(runtime->version);
+    spool_close(runtime->spool);
+    send_queue_destroy(runtime->queue);
+}
+
+static void destroy_foundation(struct runtime *runtime)
+{
+    gateway_process_destroy(runtime->gateway_process);
+    gateway_roster_destroy(runtime->roster);
+    gateway_gate_destroy(runtime->gate);
+    gateway_destroy(runtime->gateway);
+    /* A runtime that could not start leaves the word to the one that may be in its way. */
+    if (runtime->complete)
+        reporter_say_offline(runtime->convex, runtime->store);
+    convex_destroy(runtime->convex);
+    ca_store_destroy(runtime->store);
+    if (runtime->stop_fd >= 0)
+        close(runtime->stop_fd);
+    if (runtime->curl_started)
+        http_client_library_stop();
+    state_folder_close(&runtime->state_folder);
+    stats_fini(&runtime->stats);
+}
+
+void runtime_stop(struct runtime *runtime)
+{
+    begin_stop(runtime);
+    stop_threads(runtime);
+    destroy_work(runtime);
+    destroy_foundation(runtime);
+    free(runtime);
+}
+
 int runtime_stop_fd(const struct runtime *runtime)
 {
     return runtime->stop_fd;
 }
 
-bool runtime_is_alive(struct runtime *runtime)
+bool runtime_is_alive(const struct runtime *runtime)
 {
-    return roll_call_find_stuck(&runtime->loops) == NULL;
+    return watchdog_find_stalled(&runtime->watchdog) == NULL;
 }
 
 void runtime_log_work(struct runtime *runtime)
@@ -103,26 +563,4 @@ struct runtime_tokens runtime_exchange_tokens(
         .gateway =
             wanted.gateway && gateway_exchange_token(runtime->gateway, &fresh->gateway_token),
     };
-}
-
-/* At once for all parts, before they are stopped one after the other. */
-static void begin_stop(struct runtime *runtime)
-{
-    int64_t grace_ms = runtime->config->shutdown_grace_ms - ABORT_MS;
-    if (runtime->started > 0)
-        atomic_store(&runtime->stats.phase, PHASE_STOPPING);
-    runtime->deadline_ms = clock_monotonic_ms() + (grace_ms > 0 ? grace_ms : 0);
-    atomic_store(&runtime->abort_control, true);
-    if (runtime->complete)
-        send_queue_close(runtime->queue, runtime->deadline_ms);
-}
-
-void runtime_stop(struct runtime *runtime)
-{
-    begin_stop(runtime);
-    while (runtime->started > 0) {
-        runtime->started--;
-        parts[runtime->started]->stop(runtime);
-    }
-    free(runtime);
 }

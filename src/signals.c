@@ -8,9 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/log.h"
-#include "base/notify.h"
+#include "base/process.h"
+#include "base/sync.h"
 #include "reload.h"
 
 static void read_settings_again(const struct signals_targets *targets)

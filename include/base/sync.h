@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -57,5 +58,39 @@ bool cond_wait_until(struct cond *cond, struct mutex *mutex, int64_t deadline_ms
 int thread_start(
     pthread_t *thread, const char *name, void *(*run)(void *), void *argument, struct error *error);
 void thread_join(pthread_t thread);
+
+/* Time: a monotonic clock for every deadline and a wall clock for what people and servers read. */
+
+enum { CLOCK_ISO_BYTES = sizeof "2026-01-31T12:00:00.123Z" };
+
+/* Milliseconds since some fixed point, never going back. Any thread; does not block. */
+int64_t clock_monotonic_ms(void);
+
+/* Microseconds on the same scale, for durations shorter than a millisecond. */
+int64_t clock_monotonic_us(void);
+
+/* Milliseconds since 1970 (UTC). May jump; never used for a deadline. */
+int64_t clock_wall_ms(void);
+
+/* Writes wall_ms as ISO 8601 in UTC with milliseconds, at least CLOCK_ISO_BYTES bytes long. */
+void clock_iso(int64_t wall_ms, char text[static CLOCK_ISO_BYTES]);
+
+/* Waits that double up to a limit, with full jitter or without any. */
+
+/*
+ * min(most_ms, first_ms * 2^doublings), in milliseconds, also where the product is no int64_t; so
+ * most_ms for a first_ms above it. Both are at least 1. Pure.
+ */
+int64_t backoff_doubled_ms(int64_t first_ms, unsigned doublings, int64_t most_ms);
+
+/*
+ * The wait before try number failures + 1, in milliseconds: base_ms when failures is 0, else
+ * floor(min(max_ms, base_ms * 2^failures) * unit) + 1, for unit in [0, 1).
+ * (Contract runtime-behaviour-v0, section 3.11.) Pure; base_ms and max_ms are at least 1.
+ */
+int64_t backoff_ms(unsigned failures, int64_t base_ms, int64_t max_ms, double unit);
+
+/* A random number in [0, 1), good enough for jitter. Any thread; does not block. */
+double backoff_random_unit(void);
 
 #endif

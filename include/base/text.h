@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/error.h"
+
 /*
  * A growing byte string. Zero-initialise it, append, look at failed once at the end, and free it
  * with text_fini. After a failed allocation every further append does nothing, so a half-built
@@ -79,5 +81,52 @@ void text_quote(
  * no UTF-8, become \xNN, so that it cannot move the cursor or set anything.
  */
 void text_append_visible(struct text *text, const char *bytes, size_t length_bytes);
+
+/* A stream of bytes as lines of bounded length, in bounded memory. */
+
+enum { LINE_SPLITTER_BYTES = 4096 };
+
+/* Zero-initialised and embedded; needs no freeing. Used by one thread at a time. */
+struct line_splitter {
+    char bytes[LINE_SPLITTER_BYTES + 1];
+    size_t used_bytes;
+    bool skipping; /* the line was handed out already, for its length */
+};
+
+/* Gets a line without its end, NUL-ended, the splitter's; it may hold invalid UTF-8. */
+typedef void line_splitter_take(void *context, const char *line);
+
+/*
+ * Takes bytes in and hands every line to take: once its end is there, or LINE_SPLITTER_BYTES of it;
+ * the rest of such a line is dropped, as a secret cut in two would not be known as one. Empty lines
+ * are left out, NUL bytes become blanks, a CR before the line end goes.
+ */
+void line_splitter_feed(struct line_splitter *splitter, const char *bytes, size_t length_bytes,
+    line_splitter_take *take, void *context);
+
+/* Hands out a last line that has no end, and is ready for another stream. */
+void line_splitter_end(struct line_splitter *splitter, line_splitter_take *take, void *context);
+
+/* A command line in words, split as a shell would, but with nothing expanded. */
+
+/* Zero-initialise it or fill it with words_split; freed with words_fini. */
+struct words {
+    const char **items; /* ended by NULL, so that it can be an argv; they point into bytes */
+    size_t count;
+    char *bytes;
+};
+
+/*
+ * Splits line, one line, at spaces and tabs. Single quotes take everything literally; in double
+ * quotes a backslash takes away the meaning of " \ $ and `, and stands for itself before anything
+ * else; outside of quotes it takes the next character literally. Pieces that touch are one word,
+ * and '' is an empty one. Everything else means itself: variables, patterns, '~', '#', operators.
+ * Returns 0, ERROR_INVALID for a quote that is not closed or a backslash at the end, with a text
+ * that follows "NAME ", or ERROR_NO_MEMORY; then there is nothing to free. Pure.
+ */
+int words_split(const char *line, struct words *words, struct error *error);
+
+/* Frees what words_split gave. */
+void words_fini(struct words *words);
 
 #endif

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "config/problems.h"
+#include "config/config.h"
 
 enum { ENV_FILE_BYTES_MAX = 1024 * 1024 };
 

@@ -2,6 +2,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
 #include <time.h>
 
 /*
@@ -125,4 +129,75 @@ int thread_start(
 void thread_join(pthread_t thread)
 {
     must(pthread_join(thread, NULL));
+}
+
+static int64_t read_us(clockid_t id)
+{
+    struct timespec now;
+    clock_gettime(id, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t clock_monotonic_us(void)
+{
+    return read_us(CLOCK_MONOTONIC);
+}
+
+int64_t clock_monotonic_ms(void)
+{
+    return read_us(CLOCK_MONOTONIC) / 1000;
+}
+
+int64_t clock_wall_ms(void)
+{
+    return read_us(CLOCK_REALTIME) / 1000;
+}
+
+void clock_iso(int64_t wall_ms, char text[static CLOCK_ISO_BYTES])
+{
+    int64_t milliseconds = wall_ms % 1000;
+    time_t seconds = (time_t)(wall_ms / 1000);
+    if (milliseconds < 0) {
+        milliseconds += 1000;
+        seconds--;
+    }
+    struct tm parts;
+    char date[CLOCK_ISO_BYTES];
+    if (gmtime_r(&seconds, &parts) == NULL ||
+        strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &parts) == 0) {
+        snprintf(text, CLOCK_ISO_BYTES, "1970-01-01T00:00:00.000Z");
+        return;
+    }
+    snprintf(text, CLOCK_ISO_BYTES, "%.19s.%03dZ", date, (int)milliseconds);
+}
+
+int64_t backoff_doubled_ms(int64_t first_ms, unsigned doublings, int64_t most_ms)
+{
+    enum { VALUE_BITS = 63 };
+    assert(first_ms >= 1 && most_ms >= 1);
+    /* The limit is halved instead of the time doubled, as that cannot overflow. */
+    if (doublings >= VALUE_BITS || first_ms > most_ms >> doublings)
+        return most_ms;
+    return first_ms << doublings;
+}
+
+int64_t backoff_ms(unsigned failures, int64_t base_ms, int64_t max_ms, double unit)
+{
+    assert(unit >= 0 && unit < 1);
+    if (failures == 0)
+        return base_ms;
+    int64_t ceiling_ms = backoff_doubled_ms(base_ms, failures, max_ms);
+    return (int64_t)((double)ceiling_ms * unit) + 1;
+}
+
+double backoff_random_unit(void)
+{
+    static _Thread_local unsigned short state[3];
+    static _Thread_local int seeded;
+    if (!seeded) {
+        if (getrandom(state, sizeof state, GRND_NONBLOCK) != sizeof state)
+            state[0] = (unsigned short)(uintptr_t)&seeded;
+        seeded = 1;
+    }
+    return erand48(state);
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/file_read.h"
+#include "base/io.h"
 #include "base/text.h"
 
 /* Beyond these it is some other file, and saying more about it helps nobody. */

@@ -1,6 +1,13 @@
 #include "config/options.h"
 
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/text.h"
+#include "config/values.h"
 
 enum { HOUR_MS = 3600000, TWO_HOURS_MS = 7200000, DAY_MS = 86400000 };
 
@@ -150,4 +157,196 @@ const char *option_section_title(enum option_section section)
         [SECTION_MACHINE] = "Machine",
     };
     return titles[section];
+}
+
+static void append_choices(const struct option *option, struct text *text)
+{
+    for (const char *const *choice = option->choices; *choice != NULL; choice++)
+        text_printf(text, "%s%s", choice == option->choices ? "" : ", ", *choice);
+}
+
+void option_append_range(const struct option *option, struct text *text)
+{
+    switch (option->kind) {
+    case OPTION_TEXT:
+        text_append(text, (option->flags & OPTION_SECRET) != 0 ? "secret" : "text");
+        return;
+    case OPTION_URL:
+        text_append(text, "http or https URL");
+        return;
+    case OPTION_PATH:
+        text_append(text, "path");
+        return;
+    case OPTION_NUMBER:
+        text_printf(text, "%" PRId64 "..%" PRId64, option->least, option->most);
+        return;
+    case OPTION_DURATION:
+        text_printf(text, "%" PRId64 "..%" PRId64 " ms", option->least, option->most);
+        return;
+    case OPTION_CHOICE:
+        append_choices(option, text);
+        return;
+    }
+}
+
+static const char *default_words(const struct option *option)
+{
+    if (option->fallback != NULL)
+        return option->fallback;
+    return option->computed != NULL ? option->computed : "required";
+}
+
+static void append_markdown_row(const struct option *option, struct text *text)
+{
+    const char *tick = option->fallback != NULL ? "`" : "";
+    text_printf(text, "| `%s`", option->name);
+    if ((option->flags & OPTION_OR_FILE) != 0)
+        text_printf(text, ", `%s_FILE`", option->name);
+    text_printf(text, " | %s%s%s | ", tick, default_words(option), tick);
+    option_append_range(option, text);
+    text_printf(text, " | %s |\n", option->help);
+}
+
+void option_append_markdown(enum option_section section, struct text *text)
+{
+    text_append(text, "| variable | default | values | meaning |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < CONFIG_OPTIONS; i++)
+        if (config_options[i].section == section)
+            append_markdown_row(&config_options[i], text);
+}
+
+/* Name=value as one would write it: the default, else an example, else nothing. */
+static void append_assignment(const struct option *option, struct text *text)
+{
+    const char *value = option->fallback != NULL ? option->fallback : option->example;
+    text_printf(text, "%s=%s", option->name, value != NULL ? value : "");
+}
+
+/* "(10..86400000 ms; default: 5000)" */
+static void append_facts(const struct option *option, struct text *text)
+{
+    text_append(text, "(");
+    option_append_range(option, text);
+    bool is_required = (option->flags & OPTION_REQUIRED) != 0;
+    text_printf(text, "; %s%s)", is_required ? "" : "default: ", default_words(option));
+}
+
+void option_append_env_example(const struct option *option, struct text *text)
+{
+    text_printf(text, "# %s ", option->help);
+    append_facts(option, text);
+    text_append(text, "\n");
+    /* Those that somebody has to look at stand there as assignments (contract ops-v0, section 3).
+     */
+    bool given = option == &config_options[OPTION_HEALTH_PORT] ||
+                 option == &config_options[OPTION_DELIVERY_INTERVAL] ||
+                 option == &config_options[OPTION_HEALTH_CHECK_INTERVAL];
+    if ((option->flags & OPTION_REQUIRED) != 0) {
+        text_printf(text, "%s=\n", option->name);
+        return;
+    }
+    text_append(text, given ? "" : "# ");
+    append_assignment(option, text);
+    text_append(text, "\n");
+}
+
+void option_append_help(const struct option *option, struct text *text)
+{
+    text_printf(text, "  %s", option->name);
+    if ((option->flags & OPTION_OR_FILE) != 0)
+        text_printf(text, ", %s_FILE", option->name);
+    text_append(text, " ");
+    append_facts(option, text);
+    text_printf(text, "\n      %s\n", option->help);
+}
+
+enum { NAME_BYTES = 48, SHORT_NAME_BYTES = 9 };
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/*
+ * Insertions, deletions, replacements and exchanges of neighbours that make b of a (the optimal
+ * string alignment distance); both are shorter than NAME_BYTES.
+ */
+static size_t distance(const char *a, const char *b)
+{
+    size_t rows[NAME_BYTES][NAME_BYTES];
+    size_t a_bytes = strlen(a);
+    size_t b_bytes = strlen(b);
+    for (size_t i = 0; i <= a_bytes; i++)
+        for (size_t j = 0; j <= b_bytes; j++) {
+            if (i == 0 || j == 0) {
+                rows[i][j] = i + j;
+                continue;
+            }
+            size_t replaced = rows[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            rows[i][j] = least(replaced, least(rows[i - 1][j], rows[i][j - 1]) + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                rows[i][j] = least(rows[i][j], rows[i - 2][j - 2] + 1);
+        }
+    return rows[a_bytes][b_bytes];
+}
+
+/* Whether upper is near known, and nearer than *best, which then becomes the distance. */
+static bool is_near(const char *upper, const char *known, size_t *best)
+{
+    size_t known_bytes = strlen(known);
+    size_t upper_bytes = strlen(upper);
+    size_t allowed = known_bytes < SHORT_NAME_BYTES ? 1 : 2;
+    /* Each letter more is one step at least; most names are told apart by that alone. */
+    if (upper_bytes > known_bytes + allowed || known_bytes > upper_bytes + allowed)
+        return false;
+    size_t found = distance(upper, known);
+    if (found > allowed || found >= *best)
+        return false;
+    *best = found;
+    return true;
+}
+
+const char *spelling_suggest(const char *name, size_t length_bytes)
+{
+    static const char *const with_file[] = {
+        "ACCOUNT_ID_FILE", "SERVICE_TOKEN_FILE", "OPENCLAW_GATEWAY_TOKEN_FILE"};
+    enum { WITH_FILE = sizeof with_file / sizeof with_file[0] };
+    char upper[NAME_BYTES];
+    if (length_bytes >= sizeof upper)
+        return NULL;
+    for (size_t i = 0; i < length_bytes; i++)
+        upper[i] = (char)toupper((unsigned char)name[i]);
+    upper[length_bytes] = '\0';
+    const char *nearest = NULL;
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; i < CONFIG_OPTIONS + WITH_FILE; i++) {
+        const char *known =
+            i < CONFIG_OPTIONS ? config_options[i].name : with_file[i - CONFIG_OPTIONS];
+        if (strlen(known) == length_bytes && memcmp(known, name, length_bytes) == 0)
+            return NULL;
+        if (is_near(upper, known, &best))
+            nearest = known;
+    }
+    return nearest;
+}
+
+static void check_name(const char *name, size_t length_bytes, struct problems *problems)
+{
+    const char *meant = spelling_suggest(name, length_bytes);
+    if (meant == NULL)
+        return;
+    char quoted[NAME_BYTES];
+    text_quote(quoted, sizeof quoted, name, length_bytes);
+    problems_add(problems, PROBLEM_WARNING, "%s is not a setting and has no effect; %s is one",
+        quoted, meant);
+}
+
+void spelling_check(const struct values *values, struct problems *problems)
+{
+    char *const *at = values->environment;
+    for (; at != NULL && *at != NULL; at++)
+        check_name(*at, strcspn(*at, "="), problems);
+    for (size_t i = 0; i < values->env_file.count; i++)
+        check_name(
+            values->env_file.entries[i].name, strlen(values->env_file.entries[i].name), problems);
 }

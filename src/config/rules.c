@@ -1,5 +1,3 @@
-#include "config/rules.h"
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -9,11 +7,10 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "base/redact.h"
+#include "base/secret.h"
 #include "base/text.h"
-#include "base/words.h"
-#include "config/option_value.h"
 #include "config/url.h"
+#include "config/values.h"
 
 #define TOKEN_PREFIX "mc_service_"
 

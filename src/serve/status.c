@@ -1,10 +1,12 @@
 #include "serve/status.h"
 
+#include <assert.h>
 #include <jansson.h>
+#include <string.h>
 
-#include "base/clock.h"
-#include "serve/json_body.h"
-#include "status_state.h"
+#include "base/sync.h"
+#include "serve/routes.h"
+#include "telemetry/metrics.h"
 
 /* How long ago a time of the wall clock was; null for never. A clock that was set back is now. */
 static json_t *json_ago(int64_t at_ms)
@@ -215,4 +217,151 @@ void status_handle(
 {
     (void)request;
     status_append(&reply->body, context);
+}
+
+enum { SENTENCE_BYTES = GATE_REASON_BYTES + 64 };
+
+const char *status_state_word(const struct health_sources *health, bool held_by_hand)
+{
+    int phase = atomic_load(&health->stats->phase);
+    if (phase == PHASE_STARTING)
+        return "starting";
+    if (phase == PHASE_STOPPING)
+        return "stopping";
+    if (!health_is_good(health))
+        return "degraded";
+    return held_by_hand ? "held" : "healthy";
+}
+
+static void add(json_t *reasons, const char *words)
+{
+    json_array_append_new(reasons, json_body_words(words));
+}
+
+static void add_gateway(json_t *reasons, const struct health_sources *health)
+{
+    struct gate_view gate;
+    char sentence[SENTENCE_BYTES];
+    gateway_gate_look(health->gate, &gate);
+    if (gate.state == GATE_OPEN && !gate.trickle)
+        return;
+    snprintf(sentence, sizeof sentence, "%s: %s",
+        gate.state == GATE_OPEN ? "One agent is asked at a time" : "No agent can be asked",
+        gate.reason);
+    add(reasons, sentence);
+}
+
+static void add_process(json_t *reasons, const struct health_sources *health)
+{
+    struct gateway_process_status status;
+    if (health->process == NULL)
+        return;
+    gateway_process_status(health->process, &status);
+    if (!status.accepting)
+        add(reasons, "The gateway, which runs as a child, accepts no connections yet");
+}
+
+static void add_backend(json_t *reasons, struct stats *stats)
+{
+    /* Without their number, which would make each of them news to who has the page read out. */
+    if (atomic_load(&stats->consecutive_poll_failures) > 0)
+        add(reasons, "The last polls of the backend failed");
+    else if (atomic_load(&stats->last_poll_ms) == 0)
+        add(reasons, "The backend has not answered a poll yet");
+}
+
+json_t *status_state_reasons(const struct health_sources *health, bool held_by_hand)
+{
+    struct stats *stats = health->stats;
+    json_t *reasons = json_array();
+    if (held_by_hand)
+        add(reasons, "All sends are held by hand; SIGUSR2 releases them");
+    add_gateway(reasons, health);
+    add_process(reasons, health);
+    add_backend(reasons, stats);
+    if (atomic_load(&stats->spool_broken))
+        add(reasons, "The state folder cannot be written");
+    return reasons;
+}
+
+static void set_mark(struct trend_mark *mark, const struct metrics *metrics, int64_t now_ms)
+{
+    mark->at_ms = now_ms;
+    mark->delivered = metrics_total(metrics, METRIC_NOTIFICATIONS_DELIVERED);
+    mark->failed = metrics_total(metrics, METRIC_NOTIFICATIONS_FAILED);
+    for (size_t i = 0; i < TREND_BUCKETS; i++)
+        mark->buckets[i] = metrics_cell(metrics, METRIC_DELIVERY, 0, i);
+}
+
+void trend_init(struct trend *trend, const struct metrics *metrics, const struct send_queue *queue,
+    int64_t now_ms)
+{
+    assert(metric_families[METRIC_DELIVERY].bound_count + 1 == TREND_BUCKETS);
+    memset(trend, 0, sizeof *trend);
+    trend->metrics = metrics;
+    trend->queue = queue;
+    set_mark(&trend->mark, metrics, now_ms);
+}
+
+static int32_t bounded(int64_t number)
+{
+    return number < INT32_MAX ? (int32_t)number : INT32_MAX;
+}
+
+int32_t trend_longest_ms(void)
+{
+    const struct metric_family *family = &metric_families[METRIC_DELIVERY];
+    return bounded(family->bounds_us[family->bound_count - 1] / 1000);
+}
+
+static int32_t quantile_ms(const int64_t *counts, double share)
+{
+    const struct metric_family *family = &metric_families[METRIC_DELIVERY];
+    int64_t found_us = quantile_us(family->bounds_us, family->bound_count, counts, share);
+    return found_us < 0 ? -1 : bounded(found_us / 1000);
+}
+
+static void fill(struct trend_sample *sample, const struct trend *trend,
+    const struct trend_mark *begin, const struct trend_mark *end)
+{
+    struct send_queue_view view;
+    int64_t counts[TREND_BUCKETS];
+    send_queue_look(trend->queue, &view);
+    for (size_t i = 0; i < TREND_BUCKETS; i++)
+        counts[i] = end->buckets[i] - begin->buckets[i];
+    *sample = (struct trend_sample){
+        .lasted_ms = bounded(end->at_ms - begin->at_ms),
+        .delivered = bounded(end->delivered - begin->delivered),
+        .failed = bounded(end->failed - begin->failed),
+        .p50_ms = quantile_ms(counts, 0.5),
+        .p95_ms = quantile_ms(counts, 0.95),
+        .ready = bounded((int64_t)view.ready),
+        .waiting = bounded((int64_t)view.waiting),
+        .busy = bounded((int64_t)view.running),
+    };
+}
+
+void trend_peek(const struct trend *trend, int64_t now_ms, struct trend_sample *sample)
+{
+    struct trend_mark now;
+    set_mark(&now, trend->metrics, now_ms);
+    fill(sample, trend, &trend->mark, &now);
+}
+
+void trend_take(struct trend *trend, int64_t now_ms)
+{
+    struct trend_mark now;
+    set_mark(&now, trend->metrics, now_ms);
+    fill(&trend->samples[trend->next], trend, &trend->mark, &now);
+    trend->mark = now;
+    trend->next = (trend->next + 1) % TREND_SAMPLES;
+    if (trend->count < TREND_SAMPLES)
+        trend->count++;
+}
+
+const struct trend_sample *trend_at(const struct trend *trend, size_t number)
+{
+    assert(number < trend->count);
+    size_t oldest = trend->next + TREND_SAMPLES - trend->count;
+    return &trend->samples[(oldest + number) % TREND_SAMPLES];
 }

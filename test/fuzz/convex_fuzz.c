@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "base/id.h"
-#include "remote/service_actions.h"
+#include "backend/service.h"
+#include "base/containers.h"
 
 enum { HEAD_BYTES = 3 };
 

@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "remote/gateway.h"
+#include "gateway/gateway.h"
 
 enum { HEAD_BYTES = 4 };
 

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/sync.h"
-#include "remote/gateway.h"
+#include "gateway/gateway.h"
 
 enum {
     TIMEOUT_MS = 3000,

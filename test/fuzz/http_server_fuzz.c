@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "serve/http_server.h"
+#include "http/server.h"
 
 enum { ANSWER_BYTES = 16 * 1024, PATIENCE_MS = 20, TRIES = 500 };
 

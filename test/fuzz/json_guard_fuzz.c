@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json_guard.h"
-#include "base/json_write.h"
+#include "base/json.h"
 #include "base/text.h"
 
 static void check_string(const char *bytes, size_t length_bytes)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "config/option_value.h"
+#include "config/values.h"
 
 static void check_problem(const struct problem *problem, const struct option *option)
 {

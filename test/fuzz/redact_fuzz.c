@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/redact.h"
+#include "base/secret.h"
 #include "base/text.h"
 
 static const char secret[] = "k57-secret\xC3\xA4";

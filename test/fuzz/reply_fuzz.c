@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json_guard.h"
+#include "base/json.h"
 #include "base/text.h"
-#include "work/reply.h"
+#include "delivery/reply.h"
 
 static void check(const char *reply)
 {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "queue/spool_record.h"
+#include "spool/spool.h"
 
 static const char account[] = "k57abc";
 static const char id[] = "js1";

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "base/words.h"
 
 static void append_quoted(struct text *line, const char *word)
 {

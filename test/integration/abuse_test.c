@@ -17,7 +17,7 @@
 
 #include "../lib/board.h"
 #include "../lib/memory.h"
-#include "base/clock.h"
+#include "base/sync.h"
 
 enum {
     CROWD = 2000,

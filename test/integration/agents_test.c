@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "../lib/board.h"
-#include "base/id.h"
+#include "base/containers.h"
 
 /* In minutes, as the backend has it: 300 ms. */
 static const double SHORT_INTERVAL = 0.005;

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "../lib/board.h"
-#include "base/id.h"
+#include "base/containers.h"
 
 static void load_one(struct world *world, char id[static ID_BYTES])
 {

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "../lib/board.h"
-#include "base/id.h"
+#include "base/containers.h"
 
 static void fail_backend(struct world *world, const char *action, const char *behaviour, int times)
 {

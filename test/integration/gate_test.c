@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "../lib/board.h"
-#include "base/clock.h"
-#include "base/id.h"
+#include "base/containers.h"
+#include "base/sync.h"
 
 enum { RETURN_MS = 2000 };
 

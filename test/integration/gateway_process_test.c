@@ -15,9 +15,9 @@
 #include <cmocka.h>
 
 #include "../lib/board.h"
-#include "base/clock.h"
-#include "base/process_stat.h"
-#include "remote/gateway_record.h"
+#include "base/process.h"
+#include "base/sync.h"
+#include "gateway/supervisor_record.h"
 
 enum { SETTING_BYTES = 768, RSS_GROWTH_LIMIT_BYTES = 16 * 1024 * 1024 };
 

@@ -13,7 +13,7 @@
 
 #include "../lib/board.h"
 #include "../lib/memory.h"
-#include "base/id.h"
+#include "base/containers.h"
 
 enum {
     AGENTS = 4,

@@ -12,7 +12,7 @@
 
 #include "../lib/board.h"
 #include "../lib/plain_http.h"
-#include "base/clock.h"
+#include "base/sync.h"
 
 #define PROMETHEUS                                                                     \
     "Accept: application/openmetrics-text;version=1.0.0,application/openmetrics-text;" \

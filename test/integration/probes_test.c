@@ -12,7 +12,7 @@
 
 #include "../lib/board.h"
 #include "../lib/plain_http.h"
-#include "base/clock.h"
+#include "base/sync.h"
 
 static const char *const quick[] = {
     "DELIVERY_BACKOFF_BASE_MS=20", "DELIVERY_BACKOFF_MAX_MS=50", NULL};

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "../lib/board.h"
-#include "base/clock.h"
+#include "base/sync.h"
 
 static void hold_agents(struct world *world)
 {

@@ -17,7 +17,7 @@
 
 #include "../lib/board.h"
 #include "../lib/plain_http.h"
-#include "base/clock.h"
+#include "base/sync.h"
 
 enum { CHECK_MS = 60000 };
 

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "../lib/board.h"
-#include "base/clock.h"
+#include "base/sync.h"
 
 /* A report at every 50 ms, and versions that are not those of the default. */
 static const char *const fast[] = {

@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "../lib/board.h"
-#include "base/clock.h"
-#include "base/id.h"
+#include "base/containers.h"
+#include "base/sync.h"
 
 #define NEW_SECRET "fedcba9876543210fedcba9876543210"
 #define NEW_TOKEN "mc_service_" WORLD_ACCOUNT "_" NEW_SECRET

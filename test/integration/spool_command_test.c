@@ -18,7 +18,7 @@
 #include <cmocka.h>
 
 #include "../lib/board.h"
-#include "queue/spool.h"
+#include "spool/spool.h"
 
 enum { PATH_BYTES = 512 };
 

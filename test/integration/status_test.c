@@ -12,7 +12,7 @@
 
 #include "../lib/board.h"
 #include "../lib/plain_http.h"
-#include "base/clock.h"
+#include "base/sync.h"
 #include "base/text.h"
 
 #define PAGE_POLICY                                                                      \

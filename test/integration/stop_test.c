@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "../lib/board.h"
-#include "base/clock.h"
+#include "base/sync.h"
 
 static void must_be_told(struct world *world, const char *status)
 {

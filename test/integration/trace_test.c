@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "../lib/board.h"
-#include "base/trace.h"
+#include "base/log.h"
 
 static const char lead[] = "00-";
 

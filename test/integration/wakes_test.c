@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "../lib/board.h"
-#include "base/clock.h"
-#include "base/json_guard.h"
+#include "base/json.h"
+#include "base/sync.h"
 
 enum { AGENTS = 40, WAKERS = 6, WORKERS = 4 };
 

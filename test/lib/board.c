@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "base/json_guard.h"
+#include "base/json.h"
 
 json_t *board_load(struct world *world, int count, int agents)
 {

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/redact.h"
+#include "base/secret.h"
 
 enum { VARIABLES_MAX = 16 };
 

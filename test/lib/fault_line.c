@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "base/sync.h"
 
 enum { PIECE_BYTES = 16384 };
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
+#include "base/sync.h"
 #include "fault_line.h"
 #include "process.h"
 

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "base/sync.h"
 
 static void echo(
     void *context, const struct http_server_request *request, struct http_server_reply *reply)

@@ -2,7 +2,7 @@
 #ifndef TEST_LIB_HTTP_FIXTURE_H
 #define TEST_LIB_HTTP_FIXTURE_H
 
-#include "serve/http_server.h"
+#include "http/server.h"
 
 enum {
     HTTP_FIXTURE_ANSWER_BYTES = 4096,

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json_guard.h"
+#include "base/json.h"
 
 int json_fixture_load(const char *bytes, size_t length_bytes, json_t **value)
 {

@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
+#include "base/sync.h"
 
 int process_patience(void)
 {

@@ -4,25 +4,24 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
+#include "base/sync.h"
 #include "queue_fixture.h"
 
-static atomic_uint polls;
-
-static void count_poll(void *context)
-{
-    (void)context;
-    atomic_fetch_add(&polls, 1);
-}
+/* Never started: it only takes the pokes, each of which a poller would turn into a poll. */
+static struct loop poller;
+static unsigned polls;
 
 unsigned queue_fixture_polls(void)
 {
-    return atomic_load(&polls);
+    mutex_lock(&poller.lock);
+    polls += poller.poked;
+    poller.poked = false;
+    mutex_unlock(&poller.lock);
+    return polls;
 }
 
 struct send_queue *queue_fixture_create(size_t capacity)
@@ -30,7 +29,9 @@ struct send_queue *queue_fixture_create(size_t capacity)
     struct send_queue *queue = NULL;
     struct error error;
     assert_int_equal(send_queue_create(&queue, capacity, QUEUE_FIXTURE_MOST_WAKES, &error), 0);
-    send_queue_on_poll(queue, count_poll, NULL);
+    if (poller.name == NULL)
+        loop_init(&poller, "polls", NULL, NULL);
+    send_queue_set_poller(queue, &poller);
     return queue;
 }
 

@@ -2,7 +2,7 @@
 #ifndef TEST_LIB_QUEUE_FIXTURE_H
 #define TEST_LIB_QUEUE_FIXTURE_H
 
-#include "queue/send_queue.h"
+#include "delivery/send_queue.h"
 
 enum { QUEUE_FIXTURE_MOST_WAKES = 2 };
 enum { QUEUE_FIXTURE_CAPACITY = 1024, AN_HOUR_MS = 3600 * 1000, TWO_HOURS_MS = 2 * AN_HOUR_MS };

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 #include "folder.h"
-#include "queue/spool.h"
+#include "spool/spool.h"
 
 enum { SPOOL_FIXTURE_PATH_BYTES = FOLDER_BYTES + 64 };
 

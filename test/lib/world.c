@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "base/json_guard.h"
+#include "base/json.h"
 
 enum {
     VARIABLES = 64,

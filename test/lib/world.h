@@ -5,8 +5,8 @@
 #include <jansson.h>
 
 #include "folder.h"
+#include "http/client.h"
 #include "process.h"
-#include "remote/http_client.h"
 
 #define WORLD_ACCOUNT "k57sandb0xacc0nt0000000000000000"
 #define WORLD_SECRET "0123456789abcdef0123456789abcdef"

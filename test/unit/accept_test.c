@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "serve/accept.h"
+#include "serve/routes.h"
 
 static void must_get_metrics(const char *accept)
 {

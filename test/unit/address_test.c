@@ -9,9 +9,8 @@
 #include <cmocka.h>
 
 #include "../lib/shortage.h"
-#include "base/json_guard.h"
-#include "remote/gateway_roster.h"
-#include "work/address.h"
+#include "base/json.h"
+#include "gateway/roster.h"
 
 static int setup(void **state)
 {

@@ -16,16 +16,16 @@
 
 #include "../lib/folder.h"
 #include "../lib/shortage.h"
-#include "base/json_guard.h"
-#include "base/redact.h"
+#include "backend/service.h"
+#include "base/json.h"
+#include "base/secret.h"
 #include "base/text.h"
 #include "config/config.h"
-#include "queue/send_queue.h"
-#include "remote/gateway.h"
-#include "remote/service_actions.h"
-#include "work/prompt.h"
-#include "work/reply.h"
-#include "work/restore.h"
+#include "delivery/journal.h"
+#include "delivery/prompt.h"
+#include "delivery/reply.h"
+#include "delivery/send_queue.h"
+#include "gateway/gateway.h"
 
 enum { ROWS = 40 };
 

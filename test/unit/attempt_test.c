@@ -7,10 +7,10 @@
 
 #include <cmocka.h>
 
-#include "../../src/work/attempt.h"
 #include "../lib/folder.h"
 #include "../lib/queue_fixture.h"
-#include "base/clock.h"
+#include "base/sync.h"
+#include "delivery/attempt.h"
 
 enum { LIMIT_MS = 1000, PUT_OFF_MS = 300 };
 

@@ -7,7 +7,6 @@
 #include <cmocka.h>
 #include <limits.h>
 
-#include "base/backoff.h"
 #include "base/sync.h"
 
 static const double almost_one = 1.0 - 0x1p-53;

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "../lib/folder.h"
-#include "remote/ca_folder.h"
+#include "http/ca_store.h"
 
 struct fixture {
     char root[FOLDER_BYTES];

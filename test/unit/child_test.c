@@ -13,8 +13,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/child.h"
-#include "base/clock.h"
+#include "base/process.h"
 #include "base/sync.h"
 #include "base/text.h"
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #include "../lib/config_fixture.h"
-#include "base/redact.h"
+#include "base/secret.h"
 
 static void test_env_file_comes_second(void **state)
 {

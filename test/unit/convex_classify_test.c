@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "remote/convex.h"
+#include "backend/convex.h"
 
 static struct error error;
 

@@ -10,8 +10,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "base/fd_wait.h"
+#include "base/io.h"
 #include "base/sync.h"
 
 enum { LONG_MS = 20000, SHORT_MS = 30, SIGNALS = 5 };

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "base/folder_sync.h"
+#include "base/io.h"
 
 static void test_one_sync_serves_all_names_made_before_it(void **state)
 {

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/redact.h"
+#include "base/secret.h"
 #include "base/text.h"
-#include "remote/gateway.h"
+#include "gateway/gateway.h"
 
 #define UNAUTHORIZED "{\"error\":{\"message\":\"Unauthorized\",\"type\":\"unauthorized\"}}"
 #define BAD_REQUEST                                       \

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/sync.h"
-#include "remote/gateway_gate.h"
+#include "gateway/breaker.h"
 
 enum { BASE_MS = 1000, CHECK_MS = 30000, MAX_MS = 8000, NOW = 100000, AN_HOUR_MS = 3600000 };
 

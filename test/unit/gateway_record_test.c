@@ -16,10 +16,9 @@
 #include <unistd.h>
 
 #include "../lib/folder.h"
-#include "base/child.h"
-#include "base/clock.h"
-#include "base/process_stat.h"
-#include "remote/gateway_record.h"
+#include "base/process.h"
+#include "base/sync.h"
+#include "gateway/supervisor_record.h"
 
 enum { LONG_MS = 20000, NO_STOP = -1 };
 

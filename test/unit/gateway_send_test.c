@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "remote/gateway.h"
+#include "gateway/gateway.h"
 
 enum { LONGEST_BYTES = 4096 };
 

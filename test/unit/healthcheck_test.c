@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "command/healthcheck.h"
+#include "cli/commands.h"
 
 static void expect_url(const char *host, unsigned port, const char *expected)
 {

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
-#include "base/heap.h"
+#include "base/containers.h"
 
 enum { ITEMS = 300, STEPS = 5000, DUE_TIMES = 100 };
 

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "../lib/stub_server.h"
-#include "remote/http_client.h"
+#include "http/client.h"
 
 enum { TIMEOUT_MS = 20000, LIMIT_BYTES = 4096, DAY_MS = 24 * 3600 * 1000, ANSWER_BYTES = 512 };
 

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/id.h"
-#include "queue/id_table.h"
+#include "base/containers.h"
 
 static void test_which_ids_are_valid(void **state)
 {

@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "base/redact.h"
-#include "serve/json_body.h"
+#include "base/secret.h"
+#include "serve/routes.h"
 
 static void must_become(const char *words, const char *json)
 {

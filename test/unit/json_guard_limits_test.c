@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "../lib/json_fixture.h"
-#include "base/json_guard.h"
+#include "base/json.h"
 #include "base/text.h"
 
 /* depth times open, then close. */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "../lib/json_fixture.h"
-#include "base/json_guard.h"
+#include "base/json.h"
 
 #define FFFD "\xEF\xBF\xBD"
 

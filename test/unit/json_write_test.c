@@ -10,7 +10,7 @@
 
 #include "../lib/shortage.h"
 #include "base/error.h"
-#include "base/json_write.h"
+#include "base/json.h"
 
 /* Takes the reference. */
 static void must_become(json_t *json, const char *bytes)

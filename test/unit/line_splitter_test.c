@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/line_splitter.h"
 #include "base/text.h"
 
 static void collect(void *context, const char *line)

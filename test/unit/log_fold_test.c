@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/log_fold.h"
+#include "base/log_output.h"
 #include "base/sync.h"
 
 enum { WINDOW = LOG_FOLD_WINDOW_MS };

@@ -16,9 +16,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/log.h"
-#include "base/log_stream.h"
+#include "base/log_output.h"
 #include "base/sync.h"
 #include "base/text.h"
 

@@ -12,9 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/log.h"
-#include "base/redact.h"
+#include "base/secret.h"
+#include "base/sync.h"
 #include "base/text.h"
 
 enum { LINE_LIMIT_BYTES = 4096, STREAMS = 2 };

@@ -11,9 +11,9 @@
 #include <cmocka.h>
 
 #include "../lib/stub_server.h"
-#include "base/json_guard.h"
-#include "remote/ca_store.h"
-#include "work/loop_guard.h"
+#include "base/json.h"
+#include "delivery/loop_guard.h"
+#include "http/ca_store.h"
 
 enum { HOPS = 4, NOBODY = -1, ANSWER_BYTES = 1024 };
 

@@ -10,17 +10,17 @@
 
 #include "../lib/queue_fixture.h"
 #include "../lib/stub_server.h"
-#include "base/clock.h"
-#include "loops/gateway_prober.h"
-#include "loops/loop.h"
-#include "remote/ca_store.h"
+#include "base/loop.h"
+#include "base/sync.h"
+#include "delivery/gatekeeper.h"
+#include "http/ca_store.h"
 
 enum { LONG_MS = 3600 * 1000, WAIT_MS = 30000 };
 
 static int setup(void **state)
 {
     static struct loop loop;
-    loop_init(&loop);
+    loop_init(&loop, "waits", NULL, NULL);
     *state = &loop;
     return 0;
 }
@@ -60,7 +60,7 @@ static void test_poke_does_not_count_before_its_time(void **state)
 
 static void test_stop_ends_every_wait(void **state)
 {
-    loop_stop(*state);
+    loop_request_stop(*state);
     for (int i = 0; i < 3; i++)
         assert_false(loop_wait(*state, SYNC_NO_DEADLINE, INT64_MAX));
 }
@@ -72,10 +72,10 @@ static void test_stuck_round_is_not_alive(void **state)
     assert_true(loop_is_alive(*state, now_ms));
     assert_true(loop_wait(*state, now_ms, 0));
     now_ms = clock_monotonic_ms();
-    assert_true(loop_is_alive(*state, now_ms + LOOP_LONGEST_ROUND_MS - 1000));
-    assert_false(loop_is_alive(*state, now_ms + LOOP_LONGEST_ROUND_MS + 1));
-    loop_stop(*state);
-    assert_true(loop_is_alive(*state, now_ms + LOOP_LONGEST_ROUND_MS + 1));
+    assert_true(loop_is_alive(*state, now_ms + LOOP_MAX_ROUND_MS - 1000));
+    assert_false(loop_is_alive(*state, now_ms + LOOP_MAX_ROUND_MS + 1));
+    loop_request_stop(*state);
+    assert_true(loop_is_alive(*state, now_ms + LOOP_MAX_ROUND_MS + 1));
 }
 
 struct waiting {
@@ -107,7 +107,7 @@ static void test_overdue_wait_is_not_alive(void **state)
     assert_int_equal(thread_start(&thread, "waits", wait_once, &waiting, NULL), 0);
     assert_true(becomes(*state, waiting.until_ms + LOOP_SLACK_MS, true));
     assert_false(loop_is_alive(*state, waiting.until_ms + LOOP_SLACK_MS + 1));
-    loop_stop(*state);
+    loop_request_stop(*state);
     thread_join(thread);
 }
 
@@ -117,7 +117,7 @@ static void test_wait_for_ever_is_alive(void **state)
     pthread_t thread;
     assert_int_equal(thread_start(&thread, "waits", wait_once, &waiting, NULL), 0);
     assert_true(becomes(*state, INT64_MAX - 1, true));
-    loop_stop(*state);
+    loop_request_stop(*state);
     thread_join(thread);
 }
 
@@ -131,6 +131,7 @@ struct probing {
     struct stats stats;
     struct gatekeeper keeper;
     struct gateway_prober *prober;
+    struct watchdog watchdog;
     atomic_bool abort;
 };
 
@@ -164,16 +165,20 @@ static void start_probing(struct probing *probing)
         .gate = probing->gate,
         .queue = probing->queue,
         .stats = &probing->stats,
-        .ask_for_probe = gateway_prober_poke,
-        .probe_context = probing->prober,
+        .prober = gateway_prober_loop(probing->prober),
     };
-    assert_int_equal(gateway_prober_start(probing->prober, NULL), 0);
+    probing->watchdog = (struct watchdog){
+        .loops = {gateway_prober_loop(probing->prober), gateway_prober_slow_loop(probing->prober)},
+        .count = 2};
+    for (size_t i = 0; i < probing->watchdog.count; i++)
+        assert_int_equal(loop_start(probing->watchdog.loops[i], NULL), 0);
 }
 
 static void stop_probing(struct probing *probing)
 {
     atomic_store(&probing->abort, true);
-    gateway_prober_stop(probing->prober);
+    for (size_t i = 0; i < probing->watchdog.count; i++)
+        loop_stop(probing->watchdog.loops[i]);
     gateway_prober_destroy(probing->prober);
     gateway_roster_destroy(probing->roster);
     gateway_gate_destroy(probing->gate);
@@ -183,6 +188,14 @@ static void stop_probing(struct probing *probing)
     stats_fini(&probing->stats);
     http_client_library_stop();
     stub_server_stop(probing->server);
+}
+
+static bool are_alive(const struct probing *probing, int64_t at_ms)
+{
+    for (size_t i = 0; i < probing->watchdog.count; i++)
+        if (!loop_is_alive(probing->watchdog.loops[i], at_ms))
+            return false;
+    return true;
 }
 
 /*
@@ -196,11 +209,11 @@ static void test_prober_of_a_silent_gateway_is_alive(void **state)
     enum { ONE_PROBE_MS = 1500, PATIENT_PROBE_MS = 15000 };
     int64_t began_ms = clock_monotonic_ms();
     start_probing(&probing);
-    int64_t at_ms = began_ms + LOOP_LONGEST_ROUND_MS + ONE_PROBE_MS - 300;
+    int64_t at_ms = began_ms + LOOP_MAX_ROUND_MS + ONE_PROBE_MS - 300;
     int64_t limit_ms = began_ms + PATIENT_PROBE_MS - 1000;
-    while (!gateway_prober_is_alive(probing.prober, at_ms) && clock_monotonic_ms() < limit_ms)
+    while (!are_alive(&probing, at_ms) && clock_monotonic_ms() < limit_ms)
         usleep(10000);
-    assert_true(gateway_prober_is_alive(probing.prober, at_ms));
+    assert_true(are_alive(&probing, at_ms));
     struct gate_view view;
     gateway_gate_look(probing.gate, &view);
     assert_int_equal(view.state, GATE_SHUT);

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file_read.h"
-#include "base/metrics.h"
+#include "base/io.h"
 #include "base/text.h"
+#include "telemetry/metrics.h"
 
 enum { FILE_BYTES_MAX = 1024 * 1024, WORD_BYTES = 256 };
 

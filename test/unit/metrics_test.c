@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../../src/work/attempt.h"
-#include "base/metrics.h"
-#include "serve/exposition.h"
+#include "delivery/attempt.h"
+#include "telemetry/exposition.h"
+#include "telemetry/metrics.h"
 
 enum { MANY = 100 * 1000, THREADS = 4 };
 

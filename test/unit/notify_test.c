@@ -16,8 +16,8 @@
 #include <cmocka.h>
 
 #include "../lib/folder.h"
-#include "base/clock.h"
-#include "base/notify.h"
+#include "base/process.h"
+#include "base/sync.h"
 
 enum { DAY_MS = 24 * 3600 * 1000 };
 

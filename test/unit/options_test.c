@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file_read.h"
+#include "base/io.h"
 #include "config/config.h"
 #include "config/env_file.h"
-#include "config/option_value.h"
 #include "config/options.h"
 #include "config/usage.h"
+#include "config/values.h"
 
 enum { FILE_BYTES_MAX = 256 * 1024 };
 

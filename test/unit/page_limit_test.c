@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "../../src/loops/page_limit.h"
-#include "queue/send_queue.h"
+#include "delivery/poller.h"
+#include "delivery/send_queue.h"
 
 enum { WANTED = 600, NOW_MS = 5000 };
 

@@ -7,20 +7,16 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
-#include "serve/probes.h"
+#include "serve/health.h"
 
 struct fixture {
     struct stats stats;
     struct gateway_gate *gate;
-    const char *stuck;
+    struct loop loop;
+    struct watchdog watchdog;
     struct probe_sources sources;
     struct text body;
 };
-
-static const char *find_stuck(void *context)
-{
-    return ((struct fixture *)context)->stuck;
-}
 
 /* What a probe of the gateway found. */
 static void tell_gate(struct fixture *fixture, enum gateway_outcome outcome, int status)
@@ -40,10 +36,10 @@ static int setup(void **state)
     assert_non_null(fixture);
     stats_init(&fixture->stats);
     assert_int_equal(gateway_gate_create(&fixture->gate, &settings, 0, NULL), 0);
-    fixture->sources = (struct probe_sources){.stats = &fixture->stats,
-        .gate = fixture->gate,
-        .find_stuck = find_stuck,
-        .stuck_context = fixture};
+    fixture->sources = (struct probe_sources){
+        .stats = &fixture->stats, .gate = fixture->gate, .watchdog = &fixture->watchdog};
+    loop_init(&fixture->loop, "mc-poll", NULL, NULL);
+    fixture->watchdog = (struct watchdog){.loops = {&fixture->loop}, .count = 1};
     tell_gate(fixture, GATEWAY_REPLIED, 400);
     atomic_store(&fixture->stats.phase, PHASE_RUNNING);
     atomic_store(&fixture->stats.last_poll_ms, 1700000000000);
@@ -54,6 +50,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
+    loop_fini(&fixture->loop);
     gateway_gate_destroy(fixture->gate);
     stats_fini(&fixture->stats);
     text_fini(&fixture->body);
@@ -130,10 +127,10 @@ static void test_alive_while_all_threads_show_up(void **state)
     assert_true(probes_append_alive(body, &fixture->sources, true));
     assert_string_equal(body->data, "{\"status\":\"alive\",\"checks\":{\"threads\":\"ok\"}}\n");
     text_clear(body);
-    fixture->stuck = "mc-poll does not show up";
+    fixture->loop.expected_ms = clock_monotonic_ms() - 1;
     assert_false(probes_append_alive(body, &fixture->sources, false));
     assert_string_equal(body->data, "{\"status\":\"not alive\",\"failing\":[\"threads\"],"
-                                    "\"checks\":{\"threads\":\"mc-poll does not show up\"}}\n");
+                                    "\"checks\":{\"threads\":\"mc-poll thread stalled\"}}\n");
 }
 
 #define WITH_SOURCES(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

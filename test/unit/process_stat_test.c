@@ -12,9 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/child.h"
-#include "base/clock.h"
-#include "base/process_stat.h"
+#include "base/process.h"
+#include "base/sync.h"
 
 enum { LONG_MS = 20000 };
 

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json_guard.h"
-#include "work/prompt.h"
+#include "base/json.h"
+#include "delivery/prompt.h"
 
 #define INSTRUCTION                                                                            \
     "Answer in the task thread: your reply to this message is posted there as it is. Use the " \

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/redact.h"
+#include "base/secret.h"
 
 enum { TEXT_BYTES = 512 };
 

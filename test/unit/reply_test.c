@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json_guard.h"
+#include "base/json.h"
 #include "base/text.h"
-#include "work/reply.h"
+#include "delivery/reply.h"
 
 #define NBSP "\xC2\xA0"
 #define ZWNBSP "\xEF\xBB\xBF" /* U+FEFF */

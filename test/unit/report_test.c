@@ -9,8 +9,8 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "base/redact.h"
-#include "command/report.h"
+#include "base/secret.h"
+#include "cli/cli.h"
 
 #define SECRET "wMmUprPJ3qiYgJnk"
 

@@ -12,9 +12,9 @@
 
 #include "../lib/folder.h"
 #include "../lib/shortage.h"
-#include "base/json_guard.h"
+#include "base/json.h"
 #include "base/log.h"
-#include "base/redact.h"
+#include "base/secret.h"
 #include "runtime.h"
 
 static char base[FOLDER_BYTES];

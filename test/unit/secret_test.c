@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/secret.h"
 #include "base/sync.h"
-#include "remote/secret.h"
 
 static void must_be(struct secret *secret, const char *value)
 {

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "../lib/queue_fixture.h"
-#include "base/clock.h"
 #include "base/sync.h"
 
 static void test_no_sends_after_the_close(void **state)

@@ -9,9 +9,9 @@
 #include <sched.h>
 #include <stdio.h>
 
-#include "../../src/queue/queue_state.h"
 #include "../lib/queue_fixture.h"
-#include "base/clock.h"
+#include "base/sync.h"
+#include "delivery/queue_state.h"
 
 static void trickle_from(struct send_queue *queue, uint64_t version, int64_t next_send_ms)
 {

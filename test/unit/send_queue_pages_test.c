@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "../lib/queue_fixture.h"
-#include "base/clock.h"
+#include "base/sync.h"
 
 static bool page_from(
     struct send_queue *queue, int64_t began_at_ms, const struct offer_row *rows, size_t count)

@@ -6,9 +6,9 @@
 
 #include <cmocka.h>
 
-#include "../../src/queue/queue_state.h"
 #include "../lib/queue_fixture.h"
-#include "base/clock.h"
+#include "base/sync.h"
+#include "delivery/queue_state.h"
 
 enum { WAIT_MS = 20000 };
 

@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "../lib/queue_fixture.h"
-#include "base/clock.h"
 #include "base/sync.h"
 
 enum { WORKERS = 6, AGENTS = 7, NOTIFICATIONS = 600, PAGE_ROWS = 40, SEED = 12345 };

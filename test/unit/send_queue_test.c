@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "../lib/queue_fixture.h"
-#include "base/clock.h"
+#include "base/sync.h"
 
 static void test_lane_goes_by_created_at_not_by_arrival(void **state)
 {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "../lib/queue_fixture.h"
-#include "base/clock.h"
+#include "base/sync.h"
 #include "base/text.h"
 
 static struct send_queue_view look(const struct send_queue *queue)

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "../lib/folder.h"
-#include "base/clock.h"
-#include "base/redact.h"
+#include "base/secret.h"
+#include "base/sync.h"
 #include "serve/health.h"
 
 struct fixture {

@@ -15,7 +15,6 @@
 
 #include "../lib/http_fixture.h"
 #include "../lib/memory.h"
-#include "base/clock.h"
 #include "base/sync.h"
 
 enum {

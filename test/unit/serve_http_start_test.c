@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "../lib/http_fixture.h"
-#include "base/clock.h"
+#include "base/sync.h"
 
 static void test_busy_port(void **state)
 {

@@ -11,10 +11,9 @@
 
 #include "../lib/shortage.h"
 #include "../lib/stub_server.h"
-#include "base/json_guard.h"
-#include "remote/ca_store.h"
-#include "remote/service_agents.h"
-#include "remote/service_runtime.h"
+#include "backend/service.h"
+#include "base/json.h"
+#include "http/ca_store.h"
 
 enum { FIVE_MINUTES_MS = 5 * 60 * 1000 };
 

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "config/spelling.h"
+#include "config/values.h"
 
 static void test_spelling(void **state)
 {

@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../src/queue/spool_folders.h"
 #include "../lib/spool_fixture.h"
 
 static void test_record_comes_back_as_it_was(void **state)
@@ -217,7 +216,7 @@ static void test_names_are_synced_together(void **state)
     for (size_t i = 0; i < 4; i++) {
         records[i].reply = reply;
         assert_int_equal(spool_save(fixture->spool, &records[i], true, NULL), 0);
-        assert_int_equal(fixture->spool->sync.begun, replies[i].syncs);
+        assert_int_equal(spool_syncs(fixture->spool), replies[i].syncs);
         records[i].reply = NULL;
         for (size_t later = 2; later < 4 && i == 1; later++)
             assert_int_equal(spool_save(fixture->spool, &records[later], false, NULL), 0);
@@ -227,7 +226,7 @@ static void test_names_are_synced_together(void **state)
     restored.name_sync = 0;
     restored.reply = reply;
     assert_int_equal(spool_save(fixture->spool, &restored, true, NULL), 0);
-    assert_int_equal(fixture->spool->sync.begun, 3);
+    assert_int_equal(spool_syncs(fixture->spool), 3);
 }
 
 /* A folder in the temporary file's place fails the write for root, too. */

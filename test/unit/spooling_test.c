@@ -17,10 +17,9 @@
 #include "../lib/folder.h"
 #include "../lib/queue_fixture.h"
 #include "../lib/shortage.h"
-#include "base/json_guard.h"
+#include "base/json.h"
 #include "base/text.h"
-#include "work/restore.h"
-#include "work/spooling.h"
+#include "delivery/journal.h"
 
 enum { PATH_BYTES = FOLDER_BYTES + 64 };
 

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "../lib/folder.h"
-#include "queue/state_folder.h"
+#include "spool/spool.h"
 
 enum { PATH_BYTES = FOLDER_BYTES + 16 };
 

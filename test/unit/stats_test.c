@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
-#include "base/stats.h"
+#include "base/sync.h"
+#include "telemetry/stats.h"
 
 static struct stats stats;
 

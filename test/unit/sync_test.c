@@ -7,7 +7,6 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/sync.h"
 
 static void *end_at_once(void *argument)

@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "remote/tcp_probe.h"
-#include "serve/listener.h"
+#include "base/sync.h"
+#include "gateway/supervisor_record.h"
+#include "http/connections.h"
 
 enum { LONG_MS = 20000 };
 

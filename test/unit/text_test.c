@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/redact.h"
+#include "base/secret.h"
 #include "base/text.h"
 
 static void test_text_grows_and_stays_ended(void **state)

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "base/trace.h"
+#include "base/log.h"
 
 /* In form, 'x' stands for a lower-case hexadecimal digit. */
 static void must_have_form(const char *text, const char *form)

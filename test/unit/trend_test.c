@@ -7,8 +7,8 @@
 #include <cmocka.h>
 
 #include "../lib/queue_fixture.h"
-#include "base/quantile.h"
-#include "serve/trend.h"
+#include "serve/status.h"
+#include "telemetry/metrics.h"
 
 enum { MOST_BYTES = 32 * 1024 };
 

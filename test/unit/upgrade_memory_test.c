@@ -16,9 +16,9 @@
 
 #include "../lib/folder.h"
 #include "../lib/shortage.h"
-#include "base/file_replace.h"
-#include "base/json_guard.h"
-#include "loops/upgrade_memory.h"
+#include "base/io.h"
+#include "base/json.h"
+#include "report/upgrade.h"
 
 enum { PATH_BYTES = FOLDER_BYTES + 32 };
 

@@ -11,13 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../src/loops/upgrade.h"
 #include "../lib/folder.h"
 #include "../lib/stub_server.h"
-#include "base/clock.h"
+#include "base/sync.h"
+#include "report/upgrade.h"
 
 enum {
     INITIATED_AT_MS = 1700000000,
@@ -45,7 +46,8 @@ struct fixture {
     atomic_uint records;
     atomic_uint records_before_reports;
     atomic_uint reports;
-    atomic_uint stops;
+    int stop_fd;
+    uint64_t stops;
     int said_fd; /* what the program openclaw reads */
 };
 
@@ -72,10 +74,13 @@ static const char *answer(void *context, const char *request)
     return nothing;
 }
 
-/* As main that is slow: nobody is stopped. */
-static void count_stop(void *context)
+/* How often the stop was asked for so far. Nobody acts on it, as if main were slow. */
+static uint64_t stops(struct fixture *fixture)
 {
-    atomic_fetch_add(&((struct fixture *)context)->stops, 1);
+    eventfd_t more = 0;
+    if (eventfd_read(fixture->stop_fd, &more) == 0)
+        fixture->stops += more;
+    return fixture->stops;
 }
 
 static void describe(struct fixture *fixture)
@@ -99,8 +104,7 @@ static void describe(struct fixture *fixture)
         .store = fixture->store,
         .stats = &fixture->stats,
         .abort = &fixture->abort,
-        .ask_for_stop = count_stop,
-        .stop_context = fixture,
+        .stop_fd = fixture->stop_fd,
     };
     fixture->service = (struct service){.convex = fixture->convex, .client = fixture->client};
 }
@@ -112,6 +116,8 @@ static int setup(void **state)
     char url[64];
     assert_non_null(fixture);
     folder_make(fixture->folder);
+    fixture->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    assert_true(fixture->stop_fd >= 0);
     fixture->server = stub_server_start_with(answer, fixture);
     snprintf(url, sizeof url, "http://127.0.0.1:%u", stub_server_port(fixture->server));
     assert_int_equal(http_client_library_start(NULL), 0);
@@ -137,6 +143,7 @@ static int teardown(void **state)
     convex_destroy(fixture->convex);
     ca_store_destroy(fixture->store);
     stats_fini(&fixture->stats);
+    close(fixture->stop_fd);
     http_client_library_stop();
     stub_server_stop(fixture->server);
     folder_remove(fixture->folder);
@@ -160,7 +167,7 @@ static void test_who_acts_on_a_request_tells_no_result_of_it(void **state)
     struct upgrade_state upgrade;
     upgrade_begin(&upgrade, &fixture->parts);
     upgrade_look_for_requests(&upgrade, &fixture->service);
-    assert_int_equal(atomic_load(&fixture->stops), 1);
+    assert_int_equal(stops(fixture), 1);
     assert_true(upgrade_tell_result(&upgrade, &fixture->service));
     assert_int_equal(atomic_load(&fixture->records), 0);
     /* The next process does. */
@@ -170,7 +177,7 @@ static void test_who_acts_on_a_request_tells_no_result_of_it(void **state)
     assert_true(upgrade_tell_result(&upgrade, &fixture->service));
     upgrade_look_for_requests(&upgrade, &fixture->service);
     assert_int_equal(atomic_load(&fixture->records), 1);
-    assert_int_equal(atomic_load(&fixture->stops), 1);
+    assert_int_equal(stops(fixture), 1);
 }
 
 static void test_reporter_goes_no_further_round_once_it_asked_for_the_stop(void **state)
@@ -178,14 +185,15 @@ static void test_reporter_goes_no_further_round_once_it_asked_for_the_stop(void 
     struct fixture *fixture = *state;
     struct reporter *reporter;
     assert_int_equal(reporter_create(&reporter, &fixture->parts, NULL), 0);
-    assert_int_equal(reporter_start(reporter, NULL), 0);
-    assert_true(comes_to(&fixture->stops, 1, WAIT_MS));
+    assert_int_equal(loop_start(reporter_loop(reporter), NULL), 0);
+    struct pollfd asked = {.fd = fixture->stop_fd, .events = POLLIN};
+    assert_int_equal(poll(&asked, 1, WAIT_MS), 1);
     assert_false(comes_to(&fixture->reports, 2, ABSENCE_MS));
-    assert_true(reporter_is_alive(reporter, clock_monotonic_ms()));
-    reporter_stop(reporter);
+    assert_true(loop_is_alive(reporter_loop(reporter), clock_monotonic_ms()));
+    loop_stop(reporter_loop(reporter));
     reporter_destroy(reporter);
     assert_int_equal(atomic_load(&fixture->records), 0);
-    assert_int_equal(atomic_load(&fixture->stops), 1);
+    assert_int_equal(stops(fixture), 1);
 }
 
 /* In place of the version, a program that says none before the test does (know_version). */
@@ -280,7 +288,7 @@ static void test_first_report_follows_the_owed_result(void **state)
     remember(fixture, INITIATED_AT_MS);
     forget_version(fixture);
     assert_int_equal(reporter_create(&reporter, &fixture->parts, NULL), 0);
-    assert_int_equal(reporter_start(reporter, NULL), 0);
+    assert_int_equal(loop_start(reporter_loop(reporter), NULL), 0);
     assert_true(comes_to(&fixture->asks, 1, WAIT_MS));
     assert_int_equal(atomic_load(&fixture->reports), 0);
     know_version(fixture);
@@ -288,7 +296,7 @@ static void test_first_report_follows_the_owed_result(void **state)
     assert_true(comes_to(&fixture->reports, 1, WAIT_MS));
     assert_true(clock_monotonic_ms() - known_ms < WAIT_MS / 3);
     assert_int_equal(atomic_load(&fixture->records_before_reports), 1);
-    reporter_stop(reporter);
+    loop_stop(reporter_loop(reporter));
     reporter_destroy(reporter);
 }
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "command/verdict.h"
+#include "cli/cli.h"
 
 static void test_a_date_is_cut_to_seconds(void **state)
 {

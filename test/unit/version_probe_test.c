@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "../lib/folder.h"
-#include "base/clock.h"
-#include "config/version_probe.h"
+#include "base/sync.h"
+#include "gateway/version_probe.h"
 
 enum { LONG_MS = 20000, PATH_BYTES = FOLDER_BYTES + 32 };
 

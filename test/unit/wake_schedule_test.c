@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
+#include "agents/agents.h"
 #include "base/sync.h"
 #include "base/text.h"
-#include "work/wake_schedule.h"
 
 enum { START = 1000000, MOST_AGENTS = 64 };
 

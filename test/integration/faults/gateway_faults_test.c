@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "base/id.h"
+#include "base/containers.h"
 #include "fault_world.h"
 
 static const struct history_rules one_run = {.most_runs = 1};

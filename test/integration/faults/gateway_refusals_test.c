@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
+#include "base/sync.h"
 #include "fault_world.h"
 
 enum { PROMPT_MS = 5000 };

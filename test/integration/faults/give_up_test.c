@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "base/id.h"
+#include "base/containers.h"
 #include "fault_world.h"
 
 /* A notification and its agent, of a new board with nothing else. */

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "base/json_guard.h"
+#include "base/json.h"
 
 /* One notification and what belongs to it; all borrowed. */
 struct subject {

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
+#include "base/sync.h"
 #include "fault_world.h"
 
 /*

@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
+#include "base/sync.h"
 #include "fault_world.h"
 
 enum { DAY_S = 24 * 3600, PROMPT_MS = 5000 };

@@ -1,0 +1,73 @@
+/* The thread that lists undelivered notifications and offers them to the send queue. */
+#ifndef DELIVERY_POLLER_H
+#define DELIVERY_POLLER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/convex.h"
+#include "base/loop.h"
+#include "config/config.h"
+#include "delivery/send_queue.h"
+#include "telemetry/stats.h"
+
+struct delivery_poller;
+
+/* Borrowed until the loop has been stopped. */
+struct delivery_poller_parts {
+    const struct config *config;
+    struct send_queue *queue;
+    struct convex *convex;
+    struct ca_store *store;
+    struct stats *stats;
+    const atomic_bool *abort; /* ends a request that is under way */
+};
+
+/* A poller whose thread has not been started. The caller destroys it. ERROR_NO_MEMORY. */
+int delivery_poller_create(struct delivery_poller **poller,
+    const struct delivery_poller_parts *parts, struct error *error);
+void delivery_poller_destroy(struct delivery_poller *poller);
+
+/*
+ * Its thread, mc-poll, which polls at once. A poke asks for a poll soon, at most one in 100 ms;
+ * it is never lost, since it is used up before the request begins.
+ */
+struct loop *delivery_poller_loop(struct delivery_poller *poller);
+
+/*
+ * How many rows a page of the backend's list may be asked for. Rows differ in size and an answer
+ * has its limit, ours or the backend's, which nobody knows in rows: it is found by trying. Times
+ * are arguments, so that tests own the clock.
+ */
+
+enum { PAGE_LIMIT_PAUSE_MS = 60 * 1000 };
+
+/* All of it is the poller's thread's. */
+struct page_limit {
+    unsigned most_rows;    /* of the next page; SEND_QUEUE_MOST_HELD is no bound */
+    bool is_grown;         /* by the last good page, and not tried since */
+    int64_t grows_from_ms; /* not before: the last try to grow has failed */
+};
+
+/* Without a bound of its own. Cannot fail. */
+void page_limit_init(struct page_limit *limit);
+
+/* The limit of the next page when wanted rows (1 at least) are wanted: 1 at least. Pure. */
+unsigned page_limit_rows(const struct page_limit *limit, size_t wanted);
+
+/*
+ * A page of up to rows failed, and may have been too large: the next is half of that. If it was
+ * larger than a good one just before, the next try to grow is PAGE_LIMIT_PAUSE_MS away, since it is
+ * a failed poll as likely as not.
+ */
+void page_limit_failed(struct page_limit *limit, unsigned rows, int64_t now_ms);
+
+/*
+ * A page of up to rows was good; full says that it was cut there. The bound doubles, or goes when
+ * it is none any more. True when the next page may show what the bound hid from this one.
+ */
+bool page_limit_worked(struct page_limit *limit, unsigned rows, bool full, int64_t now_ms);
+
+#endif

@@ -1,0 +1,208 @@
+/*
+ * Every undelivered notification that this process knows, in one structure under one lock: its
+ * stage, its lane, when it is due. A lane is an agent: it runs one entry at a time, oldest first,
+ * and lanes run in parallel.
+ *
+ * The poller offers pages; workers take an entry, own it while they do its blocking work, and
+ * finish it. Whatever belongs together changes together, so there is no moment at which an entry
+ * could be run twice or be lost. (Design, section 4.)
+ */
+#ifndef DELIVERY_SEND_QUEUE_H
+#define DELIVERY_SEND_QUEUE_H
+
+#include <stddef.h>
+
+#include "base/loop.h"
+
+#include "delivery/entry.h"
+#include "spool/spool.h"
+
+enum {
+    SEND_QUEUE_MOST_HELD = 8000,  /* entries of any stage, settled ones included */
+    SEND_QUEUE_READY_OF_LANE = 32 /* or half of the capacity: more of one lane is not counted */
+};
+
+struct send_queue;
+
+/* A row of a page. */
+struct offer_row {
+    const char *id;
+    const char *agent_id;
+    int64_t created_at_ms;
+};
+
+/* One answer of the backend's list. */
+struct offer {
+    const struct offer_row *rows; /* oldest first */
+    size_t count;
+    bool full;           /* the page was cut at its limit: more may follow */
+    int64_t began_at_ms; /* when the request was made, monotonic */
+};
+
+/* How a worker leaves an entry. */
+struct finish {
+    enum entry_stage stage; /* where it goes on, or STAGE_SETTLED */
+    int64_t delay_ms;       /* not before; 0 is at once */
+    bool put_back;          /* with no delay: it goes on only when it is taken again */
+};
+
+/* Whether agents may be asked. A zeroed one lets everything flow. */
+struct send_flow {
+    uint64_t version; /* a flow that is older than the queue's is ignored */
+    bool held;        /* no sends; write-backs go on */
+    bool trickle;     /* one send at a time, and none before next_send_ms (monotonic) */
+    int64_t next_send_ms;
+};
+
+struct send_queue_counts {
+    size_t held;
+    size_t ready;
+    size_t running;
+    size_t sending; /* running entries whose request is going out */
+    size_t waiting;
+    size_t settled;
+    size_t lanes;
+};
+
+/* What is shown of the queue without its lock: each number is right, but they may be a moment
+ * apart.
+ */
+struct send_queue_view {
+    size_t ready;
+    size_t waiting;
+    size_t running;
+    size_t lanes;
+    size_t undelivered;            /* notifications that have not ended */
+    size_t recorded;               /* of these, those with a record in the spool */
+    int64_t oldest_undelivered_ms; /* createdAt, wall clock; 0 for none */
+    int64_t oldest_recorded_ms;
+};
+
+/*
+ * A queue that accepts new notifications while fewer than capacity are ready, and lets most_wakes
+ * wake-ups run at a time. The caller destroys it once no thread uses it. ERROR_NO_MEMORY.
+ */
+int send_queue_create(
+    struct send_queue **queue, size_t capacity, size_t most_wakes, struct error *error);
+void send_queue_destroy(struct send_queue *queue);
+
+/*
+ * Takes in a page: unknown ids become entries, as far as there is room; known ones that the backend
+ * no longer lists are dropped if their agent was never asked; settled ones are forgotten when the
+ * page's request began after they were settled, never before, since an answer that was under way
+ * is no reason to run an agent again. Returns true when there was something new and so little ready
+ * work that the next page should be fetched at once. Any thread; a short lock.
+ */
+bool send_queue_offer(struct send_queue *queue, const struct offer *offer);
+
+/*
+ * Takes in an entry that an earlier process left in the spool, at the stage where it stood: its
+ * agent asked, or its reply there (in the spool, not in memory). Only before the workers start.
+ * Returns false without memory.
+ */
+bool send_queue_restore(struct send_queue *queue, const struct spool_record *record, bool replied);
+
+/*
+ * Knows id as settled, so that it is not sent although the backend may still list it, on whatever
+ * page its createdAt puts it. Only before the workers start. Returns 1, 0 when it is there already,
+ * or ERROR_NO_MEMORY.
+ */
+int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_t created_at_ms);
+
+/* Counts runs for id, should it be listed. Only before the workers start. False without memory. */
+bool send_queue_charge(struct send_queue *queue, const char *id, unsigned runs);
+
+/* Sets the loop to poke for a poll. Only before the workers start; else no poll is asked for. */
+void send_queue_set_poller(struct send_queue *queue, struct loop *poller);
+
+/*
+ * Says that the backend may list something new, as a message was written. A poll is asked for at
+ * once when a worker is free; else by the worker that runs dry, or when a message is written or an
+ * entry given back a second or more after the last page. Any thread; a short lock.
+ */
+void send_queue_expect_more(struct send_queue *queue);
+
+/*
+ * Lines up a wake-up of an agent, behind its deliveries and outside the bound. Returns false when
+ * one is there already, running or not, when the queue is closed or held (send_queue_hold), or
+ * without memory. Any thread; a short lock.
+ */
+bool send_queue_wake(struct send_queue *queue, const char *agent_id);
+
+/*
+ * Takes a wake-up that no worker has in hand out of the queue, while the flow holds sends: all that
+ * stand ready would start together when it lets go. Returns false when there is none or the flow
+ * does not hold; else agent_id is whose it was, and the agent may be lined up anew. Any thread; a
+ * short lock.
+ */
+bool send_queue_take_back_wake(struct send_queue *queue, char agent_id[static ID_BYTES]);
+
+/*
+ * The next entry to work on, the caller's until send_queue_finish: write-backs first, then sends,
+ * then wake-ups.
+ * Blocks until there is one; NULL when the queue is closed and nothing is left to do here.
+ */
+struct entry *send_queue_take(struct send_queue *queue);
+
+/*
+ * Moves a taken entry on to stage. Returns false, and changes nothing, when stage is STAGE_SENDING
+ * and the flow, the hold or the close forbids it. A short lock.
+ */
+bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage);
+
+/* Says whether the spool has a record of a taken entry. A short lock. */
+void send_queue_note_record(struct send_queue *queue, struct entry *entry, bool recorded);
+
+/*
+ * Gives a taken entry back; it is the queue's again, and a wake-up's is gone. Asks for a poll when
+ * ready work has run low while the backend had more. A short lock.
+ */
+void send_queue_finish(struct send_queue *queue, struct entry *entry, const struct finish *finish);
+
+/* Says whether agents may be asked from now on. Any thread; a short lock. */
+void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow);
+
+/*
+ * Holds sends, beside whatever the flow says, or lets go: while held no agent is asked and no
+ * wake-up lines up; write-backs go on. Any thread; a short lock.
+ */
+void send_queue_hold(struct send_queue *queue, bool held);
+
+/*
+ * Ends sending: entries past the send stage are still handed out until deadline_ms (monotonic), at
+ * once even if they were waiting; then, or when none is left, send_queue_take returns NULL.
+ */
+void send_queue_close(struct send_queue *queue, int64_t deadline_ms);
+
+/*
+ * Blocks until no agent is being asked, or until deadline_ms (monotonic): then it returns false.
+ * Once the queue is closed that stays so.
+ */
+bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms);
+
+/* What the queue holds at this moment, in *counts. Any thread; a short lock. */
+void send_queue_counts(struct send_queue *queue, struct send_queue_counts *counts);
+
+/* For onlookers, who must not hold up a worker. Any thread; takes no lock. */
+void send_queue_look(const struct send_queue *queue, struct send_queue_view *view);
+
+/* A notification that no worker has in hand. */
+struct send_queue_waiting {
+    char id[ID_BYTES];
+    char agent[ID_BYTES]; /* its slug, or its id while the slug is not known */
+    enum entry_stage stage;
+    const char *failure_class; /* of its last failure, in fixed words; NULL: none at this stage */
+    int64_t created_at_ms;     /* wall clock; 0 when not known */
+    int64_t due_ms;            /* when it is tried again (monotonic); 0: as soon as it can be */
+};
+
+/*
+ * Copies at most most (SEND_QUEUE_MOST_LISTED at most) of those into waiting, the oldest first, and
+ * returns how many; *total is how many there are. Any thread; a lock for as long as copying that
+ * many takes, however many there are.
+ */
+enum { SEND_QUEUE_MOST_LISTED = 128 };
+size_t send_queue_list_waiting(
+    struct send_queue *queue, struct send_queue_waiting *waiting, size_t most, size_t *total);
+
+#endif

@@ -1,0 +1,170 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "agents/agents.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/sync.h"
+
+enum { MODELS_TIMEOUT_MS = 5000 };
+
+static const char component[] = "AgentSync";
+
+struct agent_sync {
+    struct agent_sync_parts parts;
+    struct loop loop;
+    struct http_client *client;
+
+    /* The thread's own. */
+    unsigned failures;  /* syncs in a row */
+    size_t missing;     /* agents that the gateway did not know at the last sync */
+    size_t refused;     /* agents of the last list that were left out */
+    struct trace trace; /* of the current round */
+};
+
+/* The slugs that the gateway lacks; NULL without memory. */
+static json_t *find_missing(struct agent_sync *sync, const struct agent_list *list)
+{
+    json_t *missing = json_array();
+    for (size_t i = 0; i < list->count; i++)
+        if (!gateway_roster_has(sync->parts.roster, list->agents[i].slug))
+            json_array_append_new(missing, json_string(list->agents[i].slug));
+    return missing;
+}
+
+/* Asks the gateway whom it knows, and says so when that has changed. */
+static void compare_with_gateway(struct agent_sync *sync, const struct agent_list *list)
+{
+    const struct gateway_inquiry inquiry = {
+        .client = sync->client, .timeout_ms = MODELS_TIMEOUT_MS, .trace = &sync->trace};
+    struct gateway_models models;
+    gateway_models_fetch(sync->parts.gateway, &inquiry, &models);
+    if (models.known || models.unsupported)
+        gateway_roster_update(sync->parts.roster, &models);
+    gateway_models_fini(&models);
+    json_t *missing = find_missing(sync, list);
+    size_t count = json_array_size(missing);
+    gateway_roster_set_missing(sync->parts.roster, json_incref(missing));
+    const char *fallback = sync->parts.config->fallback_agent;
+    if (count != sync->missing && count > 0)
+        log_warn(component, "The gateway does not know %zu of %zu agents (first: %s); %s%s", count,
+            list->count, json_string_value(json_array_get(missing, 0)),
+            fallback != NULL ? "they run as " : "add them there, or set OPENCLAW_FALLBACK_AGENT",
+            fallback != NULL ? fallback : "");
+    sync->missing = count;
+    json_decref(missing);
+}
+
+static void say_changes(const struct wake_changes *changes)
+{
+    if (changes->added + changes->removed > 0)
+        log_info(component, "Sync complete: {\"added\":%zu,\"removed\":%zu,\"total\":%zu}",
+            changes->added, changes->removed, changes->total);
+}
+
+static int take_over(struct agent_sync *sync, const struct agent_list *list, struct error *error)
+{
+    struct stats *stats = sync->parts.stats;
+    struct wake_changes changes;
+    int result =
+        wake_schedule_update(sync->parts.schedule, list, clock_monotonic_ms(), &changes, error);
+    if (result != 0)
+        return result;
+    loop_poke(sync->parts.heartbeat);
+    atomic_store(&stats->sync_added, (long long)changes.added);
+    atomic_store(&stats->sync_removed, (long long)changes.removed);
+    stats_sync_ended(stats, NULL);
+    if (sync->failures > 0)
+        log_info(component, "The agents can be read again after %u failures", sync->failures);
+    if (list->refused > 0 && list->refused != sync->refused)
+        log_error(
+            component, "%zu agents have an _id that is no id; they are left out", list->refused);
+    sync->refused = list->refused;
+    say_changes(&changes);
+    sync->failures = 0;
+    return 0;
+}
+
+/* The list stays as it is; the next try comes sooner than a sync would. */
+static int64_t sync_failed(struct agent_sync *sync, const struct error *error)
+{
+    const struct config *config = sync->parts.config;
+    sync->failures++;
+    stats_sync_ended(sync->parts.stats, error->text);
+    int64_t delay_ms = backoff_ms(sync->failures, config->delivery_backoff_base_ms,
+        config->delivery_backoff_max_ms, backoff_random_unit());
+    if (delay_ms > config->agent_sync_interval_ms)
+        delay_ms = config->agent_sync_interval_ms;
+    log_event(LOG_LEVEL_WARN, component, LOG_FIELDS(LOG_NUMBER("retry_ms", delay_ms)),
+        "Sync failed: %s", error->text);
+    return delay_ms;
+}
+
+/* One sync; returns how long to wait before the next, in milliseconds. */
+static int64_t sync_once(struct agent_sync *sync)
+{
+    const struct service service = {.convex = sync->parts.convex,
+        .client = sync->client,
+        .trace = &sync->trace,
+        .for_loop = true};
+    int64_t interval_ms = sync->parts.config->agent_sync_interval_ms;
+    struct agent_list list;
+    struct error error;
+    trace_begin(&sync->trace);
+    enum convex_outcome outcome = service_list_agents(&service, &list, &error);
+    if (outcome == CONVEX_ABORTED)
+        return interval_ms;
+    if (outcome != CONVEX_SUCCESS)
+        return sync_failed(sync, &error);
+    int64_t delay_ms = interval_ms;
+    if (take_over(sync, &list, &error) != 0)
+        delay_ms = sync_failed(sync, &error);
+    compare_with_gateway(sync, &list);
+    agent_list_fini(&list);
+    return delay_ms;
+}
+
+static void *agent_sync_thread(void *owner)
+{
+    struct agent_sync *sync = owner;
+    int64_t began_ms;
+    int64_t delay_ms;
+    atomic_store(&sync->parts.stats->sync_running, true);
+    do {
+        began_ms = clock_monotonic_ms();
+        delay_ms = sync_once(sync);
+    } while (loop_wait(&sync->loop, began_ms + delay_ms, INT64_MAX));
+    atomic_store(&sync->parts.stats->sync_running, false);
+    return NULL;
+}
+
+int agent_sync_create(
+    struct agent_sync **sync, const struct agent_sync_parts *parts, struct error *error)
+{
+    struct agent_sync *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the agent syncer");
+    created->parts = *parts;
+    int result = http_client_create(&created->client, parts->store, parts->abort, error);
+    if (result != 0) {
+        free(created);
+        return result;
+    }
+    loop_init(&created->loop, "mc-agents", agent_sync_thread, created);
+    *sync = created;
+    return 0;
+}
+
+void agent_sync_destroy(struct agent_sync *sync)
+{
+    if (sync == NULL)
+        return;
+    loop_fini(&sync->loop);
+    http_client_destroy(sync->client);
+    free(sync);
+}
+
+struct loop *agent_sync_loop(struct agent_sync *sync)
+{
+    return &sync->loop;
+}

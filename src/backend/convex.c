@@ -1,0 +1,290 @@
+#include "backend/convex.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/secret.h"
+#include "base/sync.h"
+
+enum {
+    CALLS_AT_ONCE = 32,
+    CALLS_OF_LOOPS = 4,      /* of these; a loop is one thread and makes one at a time */
+    LOOK_FOR_ABORT_MS = 200, /* while a call waits for its turn */
+    CALL_TIMEOUT_MS = 60000,
+    ANSWER_LIMIT_BYTES = 20 * 1024 * 1024, /* 16 MiB of value and its envelope */
+    QUOTE_BYTES = 400,
+};
+
+struct convex {
+    char *url;
+    char *endpoint;
+    char *account_id;
+    struct secret *service_token;
+    int64_t timeout_ms;
+    struct metrics *metrics; /* NULL: nothing is counted */
+
+    /* Guards the calls that are under way. */
+    struct mutex lock;
+    struct cond call_ended;
+    unsigned calls;
+};
+
+int convex_create(struct convex **convex, const char *url, const char *account_id,
+    const char *service_token, struct error *error)
+{
+    struct convex *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the Convex client");
+    mutex_init(&created->lock);
+    cond_init(&created->call_ended);
+    created->timeout_ms = CALL_TIMEOUT_MS;
+    created->url = strdup(url);
+    created->account_id = strdup(account_id);
+    created->service_token = secret_create(service_token);
+    struct text endpoint = {0};
+    text_printf(&endpoint, "%s/api/action", url);
+    created->endpoint = text_take(&endpoint);
+    if (created->url == NULL || created->account_id == NULL || created->service_token == NULL ||
+        created->endpoint == NULL) {
+        convex_destroy(created);
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the Convex client");
+    }
+    *convex = created;
+    return 0;
+}
+
+void convex_destroy(struct convex *convex)
+{
+    if (convex == NULL)
+        return;
+    cond_fini(&convex->call_ended);
+    mutex_fini(&convex->lock);
+    free(convex->url);
+    free(convex->endpoint);
+    free(convex->account_id);
+    secret_destroy(convex->service_token);
+    free(convex);
+}
+
+void convex_set_timeout(struct convex *convex, int64_t timeout_ms)
+{
+    convex->timeout_ms = timeout_ms;
+}
+
+bool convex_exchange_token(struct convex *convex, char **token)
+{
+    return secret_exchange(convex->service_token, token);
+}
+
+void convex_set_metrics(struct convex *convex, struct metrics *metrics)
+{
+    convex->metrics = metrics;
+}
+
+const char *convex_outcome_word(enum convex_outcome outcome)
+{
+    static const char *const words[] = {
+        [CONVEX_SUCCESS] = "success",
+        [CONVEX_UNAVAILABLE] = "unavailable",
+        [CONVEX_FUNCTION_ERROR] = "function_error",
+        [CONVEX_REJECTED] = "rejected",
+        [CONVEX_ABORTED] = "aborted",
+    };
+    return words[outcome];
+}
+
+const char *convex_url(const struct convex *convex)
+{
+    return convex->url;
+}
+
+static json_t *token_of(const struct convex *convex)
+{
+    struct text token = {0};
+    secret_append(convex->service_token, &token);
+    json_t *json = token.failed ? NULL : json_string(token.data);
+    text_fini(&token);
+    return json;
+}
+
+/* The request's body, the caller's to free; NULL without memory. Takes the reference. */
+static char *build_body(const struct convex *convex, const char *action, json_t *arguments)
+{
+    json_t *body = json_pack("{s:s+, s:s, s:[o]}", "path", "service/actions:", action, "format",
+        "convex_encoded_json", "args", arguments);
+    json_t *inner = json_array_get(json_object_get(body, "args"), 0);
+    char *dumped = NULL;
+    if (json_object_set_new(inner, "accountId", json_string(convex->account_id)) == 0 &&
+        json_object_set_new(inner, "serviceToken", token_of(convex)) == 0)
+        dumped = json_write(body);
+    json_decref(body);
+    return dumped;
+}
+
+static bool may_pass(int status)
+{
+    return status == 408 || status == 409 || status == 421 || status == 425 || status == 429 ||
+           status >= 500;
+}
+
+/*
+ * A backend or proxy may repeat what it was sent, in which an agent's reply may stand: from there
+ * on it is left out, as no reply belongs into a log.
+ */
+static void quote_words(char quote[static QUOTE_BYTES], const char *bytes, size_t length_bytes)
+{
+    static const char *const echoes[] = {"Object: ", "\"args\"", "\"content\""};
+    for (size_t i = 0; i < sizeof echoes / sizeof echoes[0]; i++) {
+        const char *echo = memmem(bytes, length_bytes, echoes[i], strlen(echoes[i]));
+        if (echo != NULL)
+            length_bytes = (size_t)(echo - bytes);
+    }
+    text_quote(quote, QUOTE_BYTES, bytes, length_bytes);
+}
+
+/* Another status than 200 and 560: {"code","message"}, or whatever a proxy says. */
+static enum convex_outcome explain_status(const struct http_answer *answer, struct error *error)
+{
+    char quote[QUOTE_BYTES];
+    quote_words(quote, answer->body.bytes, answer->body.length_bytes);
+    error_set(
+        error, ERROR_REMOTE, "HTTP %d%s%s", answer->status, quote[0] != '\0' ? ": " : "", quote);
+    return may_pass(answer->status) ? CONVEX_UNAVAILABLE : CONVEX_REJECTED;
+}
+
+static enum convex_outcome explain_transport(const struct http_answer *answer, struct error *error)
+{
+    static const enum error_code codes[] = {
+        [HTTP_NOT_SENT] = ERROR_UNREACHABLE,
+        [HTTP_TIMED_OUT] = ERROR_TIMEOUT,
+        [HTTP_LOST] = ERROR_UNREACHABLE,
+        [HTTP_TOO_LARGE] = ERROR_TOO_LARGE,
+        [HTTP_ABORTED] = ERROR_INTERRUPTED,
+        [HTTP_NO_MEMORY] = ERROR_NO_MEMORY,
+    };
+    enum error_code code = codes[answer->failure];
+    error_set(error, code, "%s", answer->reason);
+    return answer->failure == HTTP_ABORTED ? CONVEX_ABORTED : CONVEX_UNAVAILABLE;
+}
+
+/* The body of a 200 or 560, which carry the same envelope. */
+static enum convex_outcome read_envelope(
+    const struct http_answer *answer, enum convex_kind kind, json_t **value, struct error *error)
+{
+    json_t *envelope;
+    size_t most_values = kind == CONVEX_LIST ? JSON_GUARD_MAX_LIST_VALUES : JSON_GUARD_MAX_VALUES;
+    if (json_guard_load_within(
+            answer->body.bytes, answer->body.length_bytes, most_values, &envelope, error) != 0) {
+        error_wrap(error, "the answer is no Convex answer");
+        return CONVEX_UNAVAILABLE;
+    }
+    const char *status = json_guard_string(envelope, "status");
+    enum convex_outcome outcome = CONVEX_UNAVAILABLE;
+    json_t *found = json_object_get(envelope, "value");
+    if (status != NULL && strcmp(status, "success") == 0 && found != NULL) {
+        *value = json_incref(found);
+        outcome = CONVEX_SUCCESS;
+    } else if (status != NULL && strcmp(status, "error") == 0) {
+        const char *message = json_guard_string(envelope, "errorMessage");
+        char quote[QUOTE_BYTES];
+        quote_words(quote, message != NULL ? message : "", message != NULL ? strlen(message) : 0);
+        error_set(error, ERROR_REMOTE, "%s", quote);
+        outcome = CONVEX_FUNCTION_ERROR;
+    } else {
+        error_set(error, ERROR_REMOTE, "the answer is no Convex answer: it has no %s",
+            status == NULL ? "status" : "value");
+    }
+    json_decref(envelope);
+    return outcome;
+}
+
+enum convex_outcome convex_classify(
+    const struct http_answer *answer, enum convex_kind kind, json_t **value, struct error *error)
+{
+    if (answer->failure != HTTP_ANSWERED)
+        return explain_transport(answer, error);
+    if (answer->status == 200 || answer->status == 560)
+        return read_envelope(answer, kind, value, error);
+    return explain_status(answer, error);
+}
+
+/* Waits for a turn. False when the stop was faster: those before may hang until their time is up.
+ */
+static bool begin_call(const struct service *service)
+{
+    struct convex *convex = service->convex;
+    unsigned most = service->for_loop ? CALLS_AT_ONCE : CALLS_AT_ONCE - CALLS_OF_LOOPS;
+    bool aborted;
+    mutex_lock(&convex->lock);
+    while (!(aborted = http_client_is_aborted(service->client, service->abort)) &&
+           convex->calls >= most)
+        cond_wait_until(
+            &convex->call_ended, &convex->lock, clock_monotonic_ms() + LOOK_FOR_ABORT_MS);
+    convex->calls += aborted ? 0 : 1;
+    mutex_unlock(&convex->lock);
+    return !aborted;
+}
+
+static void end_call(struct convex *convex)
+{
+    mutex_lock(&convex->lock);
+    convex->calls--;
+    cond_signal(&convex->call_ended);
+    mutex_unlock(&convex->lock);
+}
+
+static void perform(const struct service *service, const char *body, enum convex_kind kind,
+    struct http_answer *answer)
+{
+    struct convex *convex = service->convex;
+    char trace[TRACE_HEADER_BYTES];
+    bool is_traced = trace_header(service->trace, trace);
+    const char *const headers[] = {"Content-Type: application/json",
+        "Convex-Client: mc-runtime-c-" MISSION_CONTROL_VERSION, is_traced ? trace : NULL, NULL};
+    const struct http_request request = {
+        .url = convex->endpoint,
+        .headers = headers,
+        .body = body,
+        .body_bytes = strlen(body),
+        .timeout_ms = convex->timeout_ms,
+        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+        .single_use_connection = kind == CONVEX_ONCE,
+        .abort_too = service->abort,
+    };
+    if (!begin_call(service)) {
+        *answer =
+            (struct http_answer){.failure = HTTP_ABORTED, .reason = "interrupted by the stop"};
+        return;
+    }
+    http_client_perform(service->client, &request, answer);
+    end_call(convex);
+}
+
+static void count(const struct convex *convex, const char *action, enum convex_outcome outcome,
+    int64_t duration_us)
+{
+    if (convex->metrics == NULL)
+        return;
+    metrics_add(convex->metrics, METRIC_CONVEX_REQUESTS, action, convex_outcome_word(outcome), 1);
+    metrics_observe(convex->metrics, METRIC_CONVEX_REQUEST, action, duration_us);
+}
+
+enum convex_outcome convex_call(const struct service *service, const char *action,
+    json_t *arguments, enum convex_kind kind, json_t **value, struct error *error)
+{
+    char *body = build_body(service->convex, action, arguments);
+    if (body == NULL) {
+        error_set(error, ERROR_NO_MEMORY, "%s: no memory for the request", action);
+        return CONVEX_UNAVAILABLE;
+    }
+    struct http_answer answer;
+    int64_t began_us = clock_monotonic_us();
+    perform(service, body, kind, &answer);
+    free(body);
+    enum convex_outcome outcome = convex_classify(&answer, kind, value, error);
+    count(service->convex, action, outcome, clock_monotonic_us() - began_us);
+    if (outcome != CONVEX_SUCCESS)
+        error_wrap(error, "%s", action);
+    return outcome;
+}

@@ -1,0 +1,341 @@
+#include "base/json.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+/* How much longer repairs may make a text; more than that is no text but binary data. */
+enum { REPAIR_GROWTH_BYTES = 1024 * 1024, ESCAPE_BYTES = 6 };
+
+/* The largest time that a JavaScript date can hold; a double and an int64_t hold it exactly. */
+static const double LATEST_TIME_MS = 8.64e15;
+
+/* One pass over the bytes. What lies before kept_from is in repaired already. */
+struct scan {
+    const char *bytes;
+    size_t length_bytes;
+    size_t most_values;
+    size_t at;
+    size_t kept_from;
+    unsigned depth;
+    unsigned values;
+    bool in_scalar;
+    struct text repaired;
+};
+
+/* Replaces the next length bytes. */
+static void replace(struct scan *scan, size_t length, const char *replacement)
+{
+    text_append_bytes(&scan->repaired, scan->bytes + scan->kept_from, scan->at - scan->kept_from);
+    text_append(&scan->repaired, replacement);
+    scan->at += length;
+    scan->kept_from = scan->at;
+}
+
+static bool hex4(const char *digits, unsigned *value)
+{
+    *value = 0;
+    for (int i = 0; i < 4; i++) {
+        char c = digits[i];
+        unsigned digit;
+        if (c >= '0' && c <= '9')
+            digit = (unsigned)(c - '0');
+        else if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'))
+            digit = (unsigned)((c | 0x20) - 'a' + 10);
+        else
+            return false;
+        *value = *value << 4 | digit;
+    }
+    return true;
+}
+
+/* Reads the escape \u and four digits at offset; false when it is not there whole. */
+static bool unicode_escape(const struct scan *scan, size_t offset, unsigned *value)
+{
+    return offset + ESCAPE_BYTES <= scan->length_bytes && scan->bytes[offset] == '\\' &&
+           scan->bytes[offset + 1] == 'u' && hex4(scan->bytes + offset + 2, value);
+}
+
+/* At a backslash inside a string. Jansson refuses surrogates that do not come in pairs. */
+static void scan_escape(struct scan *scan)
+{
+    unsigned first;
+    unsigned second;
+    if (!unicode_escape(scan, scan->at, &first)) {
+        scan->at += scan->at + 2 <= scan->length_bytes ? 2 : 1;
+    } else if (first < 0xD800 || first > 0xDFFF) {
+        scan->at += ESCAPE_BYTES;
+    } else if (first < 0xDC00 && unicode_escape(scan, scan->at + ESCAPE_BYTES, &second) &&
+               second >= 0xDC00 && second <= 0xDFFF) {
+        scan->at += (size_t)2 * ESCAPE_BYTES;
+    } else {
+        replace(scan, ESCAPE_BYTES, "\\uFFFD");
+    }
+}
+
+/* Over the ASCII characters of a string that mean themselves. */
+static void skip_plain(struct scan *scan)
+{
+    size_t at = scan->at;
+    while (at < scan->length_bytes && (unsigned char)scan->bytes[at] < 0x80 &&
+           scan->bytes[at] != '"' && scan->bytes[at] != '\\')
+        at++;
+    scan->at = at;
+}
+
+/* From behind the opening quote to behind the closing one, or the end of the bytes. */
+static void scan_string(struct scan *scan)
+{
+    for (;;) {
+        skip_plain(scan);
+        if (scan->at >= scan->length_bytes)
+            return;
+        char byte = scan->bytes[scan->at];
+        if (byte == '"') {
+            scan->at++;
+            return;
+        }
+        size_t character = text_utf8_length(scan->bytes + scan->at, scan->length_bytes - scan->at);
+        if (byte == '\\')
+            scan_escape(scan);
+        else if (character == 0)
+            replace(scan, 1, "\xEF\xBF\xBD");
+        else
+            scan->at += character;
+    }
+}
+
+/* One byte outside strings: counts values, follows the nesting. */
+static void scan_structure(struct scan *scan)
+{
+    switch (scan->bytes[scan->at++]) {
+    case '{':
+    case '[':
+        scan->values++;
+        scan->depth++;
+        break;
+    case '}':
+    case ']':
+        scan->depth -= scan->depth > 0;
+        break;
+    case '"':
+        scan->values++;
+        scan_string(scan);
+        break;
+    case ':':
+    case ',':
+    case ' ':
+    case '\t':
+    case '\r':
+    case '\n':
+        break;
+    default:
+        scan->values += !scan->in_scalar;
+        scan->in_scalar = true;
+        return;
+    }
+    scan->in_scalar = false;
+}
+
+static int scan_all(struct scan *scan, struct error *error)
+{
+    while (scan->at < scan->length_bytes) {
+        scan_structure(scan);
+        if (scan->depth > JSON_GUARD_MAX_DEPTH)
+            return error_set(
+                error, ERROR_TOO_LARGE, "JSON nests deeper than %d levels", JSON_GUARD_MAX_DEPTH);
+        if (scan->values > scan->most_values)
+            return error_set(
+                error, ERROR_TOO_LARGE, "JSON has more than %zu values", scan->most_values);
+        if (scan->repaired.length_bytes > scan->kept_from + REPAIR_GROWTH_BYTES)
+            return error_set(error, ERROR_INVALID, "not UTF-8 text");
+    }
+    if (scan->kept_from > 0)
+        replace(scan, 0, "");
+    if (scan->repaired.failed)
+        return error_set(error, ERROR_NO_MEMORY, "no memory to repair JSON");
+    return 0;
+}
+
+/* Jansson calls it a wrong token, mostly, when there is no memory for one. */
+static _Thread_local bool out_of_memory;
+
+static void *allocate(size_t size)
+{
+    void *memory = malloc(size);
+    if (memory == NULL)
+        out_of_memory = true;
+    return memory;
+}
+
+void json_guard_start(void)
+{
+    json_set_alloc_funcs(allocate, free);
+}
+
+static int parse(const char *bytes, size_t length_bytes, json_t **value, struct error *error)
+{
+    json_error_t details;
+    out_of_memory = false;
+    size_t flags = JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL | JSON_DECODE_ANY;
+    *value = json_loadb(bytes, length_bytes, flags, &details);
+    if (*value != NULL)
+        return 0;
+    if (out_of_memory)
+        return error_set(error, ERROR_NO_MEMORY, "no memory to read JSON");
+    return error_set(
+        error, ERROR_INVALID, "not JSON (line %d, column %d)", details.line, details.column);
+}
+
+int json_guard_load(const char *bytes, size_t length_bytes, json_t **value, struct error *error)
+{
+    return json_guard_load_within(bytes, length_bytes, JSON_GUARD_MAX_VALUES, value, error);
+}
+
+int json_guard_load_within(
+    const char *bytes, size_t length_bytes, size_t most_values, json_t **value, struct error *error)
+{
+    if (length_bytes >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0) {
+        bytes += 3;
+        length_bytes -= 3;
+    }
+    struct scan scan = {.bytes = bytes, .length_bytes = length_bytes, .most_values = most_values};
+    int result = scan_all(&scan, error);
+    if (result == 0 && scan.kept_from > 0)
+        result = parse(scan.repaired.data, scan.repaired.length_bytes, value, error);
+    else if (result == 0)
+        result = parse(bytes, length_bytes, value, error);
+    text_fini(&scan.repaired);
+    return result;
+}
+
+bool json_guard_number(const json_t *json, double least, double most, double *number)
+{
+    if (!json_is_number(json))
+        return false;
+    double value = json_number_value(json);
+    if (!isfinite(value) || value < least || value > most)
+        return false;
+    *number = value;
+    return true;
+}
+
+bool json_guard_time_ms(const json_t *object, const char *key, int64_t least_ms, int64_t *time_ms)
+{
+    double number;
+    const json_t *json = json_object_get(object, key);
+    if (!json_guard_number(json, (double)least_ms, LATEST_TIME_MS, &number))
+        return false;
+    *time_ms = (int64_t)number;
+    return true;
+}
+
+const char *json_guard_string(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+static void write_escape(struct text *text, unsigned char byte)
+{
+    switch (byte) {
+    case '"':
+        text_append(text, "\\\"");
+        break;
+    case '\\':
+        text_append(text, "\\\\");
+        break;
+    case '\n':
+        text_append(text, "\\n");
+        break;
+    case '\r':
+        text_append(text, "\\r");
+        break;
+    case '\t':
+        text_append(text, "\\t");
+        break;
+    default:
+        text_printf(text, "\\u%04X", byte);
+    }
+}
+
+static bool needs_escape(unsigned char byte)
+{
+    return byte < 0x20 || byte == '"' || byte == '\\';
+}
+
+/* The bytes are UTF-8: Jansson takes no other string. */
+static void write_string(struct text *text, const char *bytes, size_t length_bytes)
+{
+    text_append_bytes(text, "\"", 1);
+    for (size_t at = 0; at < length_bytes;) {
+        size_t from = at;
+        while (at < length_bytes && !needs_escape((unsigned char)bytes[at]))
+            at++;
+        text_append_bytes(text, bytes + from, at - from);
+        if (at < length_bytes)
+            write_escape(text, (unsigned char)bytes[at++]);
+    }
+    text_append_bytes(text, "\"", 1);
+}
+
+static int append_piece(const char *bytes, size_t length_bytes, void *text)
+{
+    text_append_bytes(text, bytes, length_bytes);
+    return ((const struct text *)text)->failed ? -1 : 0;
+}
+
+static void write_value(struct text *text, const json_t *json);
+
+static void write_object(struct text *text, const json_t *object)
+{
+    const char *separator = "{";
+    /* Iterating changes nothing, though Jansson asks for an object that may be changed. */
+    json_t *iterated = (json_t *)object;
+    for (void *at = json_object_iter(iterated); at != NULL;
+         at = json_object_iter_next(iterated, at)) {
+        text_append_bytes(text, separator, 1);
+        write_string(text, json_object_iter_key(at), json_object_iter_key_len(at));
+        text_append_bytes(text, ":", 1);
+        write_value(text, json_object_iter_value(at));
+        separator = ",";
+    }
+    text_append(text, *separator == '{' ? "{}" : "}");
+}
+
+static void write_array(struct text *text, const json_t *array)
+{
+    size_t index;
+    const json_t *item;
+    text_append_bytes(text, "[", 1);
+    json_array_foreach (array, index, item) {
+        if (index > 0)
+            text_append_bytes(text, ",", 1);
+        write_value(text, item);
+    }
+    text_append_bytes(text, "]", 1);
+}
+
+static void write_value(struct text *text, const json_t *json)
+{
+    if (json_is_object(json))
+        write_object(text, json);
+    else if (json_is_array(json))
+        write_array(text, json);
+    else if (json_is_string(json))
+        write_string(text, json_string_value(json), json_string_length(json));
+    else if (json_dump_callback(json, append_piece, text, JSON_COMPACT | JSON_ENCODE_ANY) != 0)
+        text->failed = true;
+}
+
+char *json_write(const json_t *json)
+{
+    struct text text = {0};
+    if (json_is_object(json) || json_is_array(json))
+        write_value(&text, json);
+    else
+        text.failed = true;
+    return text_take(&text);
+}

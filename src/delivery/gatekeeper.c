@@ -1,0 +1,223 @@
+#include "delivery/gatekeeper.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/sync.h"
+
+static const char component[] = "Gateway";
+
+static struct send_flow flow_of(const struct gate_view *view)
+{
+    return (struct send_flow){
+        .version = view->version,
+        .held = view->state != GATE_OPEN,
+        .trickle = view->trickle,
+        .next_send_ms = view->next_send_ms,
+    };
+}
+
+static void say(const struct gate_view *view)
+{
+    int64_t wait_ms = view->next_send_ms - clock_monotonic_ms();
+    if (view->state == GATE_SHUT)
+        log_error(component, "No agent is asked for now: %s", view->reason);
+    else if (view->state == GATE_SUSPECT)
+        log_debug(component, "Being probed: %s", view->reason);
+    else if (view->trickle)
+        log_event(LOG_LEVEL_WARN, component, LOG_FIELDS(LOG_NUMBER("next_send_ms", wait_ms)),
+            "One agent is asked at a time: %s", view->reason);
+    else
+        log_info(component, "The gateway answers: agents can be asked");
+}
+
+static void carry_on(const struct gatekeeper *keeper)
+{
+    struct gate_view view;
+    gateway_gate_look(keeper->gate, &view);
+    const struct send_flow flow = flow_of(&view);
+    send_queue_set_flow(keeper->queue, &flow);
+    say(&view);
+    stats_changed(keeper->stats);
+    if (view.state != GATE_OPEN)
+        loop_poke(keeper->prober);
+    if (view.state == GATE_SHUT && keeper->heartbeat != NULL)
+        loop_poke(keeper->heartbeat);
+}
+
+void gatekeeper_apply(const struct gatekeeper *keeper)
+{
+    struct gate_view view;
+    gateway_gate_look(keeper->gate, &view);
+    const struct send_flow flow = flow_of(&view);
+    send_queue_set_flow(keeper->queue, &flow);
+}
+
+void gatekeeper_hold_by_hand(const struct gatekeeper *keeper, bool held)
+{
+    send_queue_hold(keeper->queue, held);
+    atomic_store(&keeper->stats->held_by_hand, held);
+    log_info(component, held ? "Sends are held by hand: no agent is asked until they are released"
+                             : "Sends are no longer held by hand");
+}
+
+void gatekeeper_note_send(const struct gatekeeper *keeper, uint64_t ticket, const char *agent_id,
+    const struct gateway_result *result)
+{
+    if (gateway_gate_note_send(keeper->gate, ticket, agent_id, result, clock_monotonic_ms()))
+        carry_on(keeper);
+}
+
+void gatekeeper_note_probe(const struct gatekeeper *keeper, bool patient, uint64_t ticket,
+    const struct gateway_result *result)
+{
+    if (gateway_gate_note_probe(keeper->gate, patient, ticket, result, clock_monotonic_ms()))
+        carry_on(keeper);
+}
+
+enum { QUICK, PATIENT, THREADS };
+
+/* Work waits meanwhile. The syncer has more patience. */
+enum { MODELS_TIMEOUT_MS = 400 };
+
+static const struct {
+    const char *name;
+    int64_t timeout_ms;
+} kinds[THREADS] = {
+    [QUICK] = {"mc-probe", 1500},
+    [PATIENT] = {"mc-probe-slow", 15000},
+};
+
+struct probing_thread {
+    struct gateway_prober *prober;
+    int kind;
+    struct loop loop;
+    struct http_client *client;
+};
+
+struct gateway_prober {
+    struct gateway_prober_parts parts;
+    struct probing_thread threads[THREADS];
+};
+
+/* Before the gate opens: who is sent as the fallback agent depends on whom the gateway knows. */
+static void learn_agents(struct probing_thread *thread, const struct gateway_inquiry *inquiry)
+{
+    const struct gateway_prober_parts *parts = &thread->prober->parts;
+    struct gateway_models models;
+    const struct gateway_inquiry quick = {
+        .client = inquiry->client, .timeout_ms = MODELS_TIMEOUT_MS, .trace = inquiry->trace};
+    gateway_models_fetch(parts->gateway, &quick, &models);
+    if (models.known || models.unsupported)
+        gateway_roster_update(parts->roster, &models);
+    gateway_models_fini(&models);
+}
+
+static void probe(struct probing_thread *thread, uint64_t ticket)
+{
+    const struct gateway_prober_parts *parts = &thread->prober->parts;
+    struct trace trace;
+    const struct gateway_inquiry inquiry = {
+        .client = thread->client,
+        .timeout_ms = kinds[thread->kind].timeout_ms,
+        .trace = &trace,
+    };
+    struct gateway_result result;
+    trace_begin(&trace);
+    gateway_probe(parts->gateway, &inquiry, &result);
+    if (result.outcome == GATEWAY_REPLIED)
+        learn_agents(thread, &inquiry);
+    gatekeeper_note_probe(parts->keeper, thread->kind == PATIENT, ticket, &result);
+    gateway_result_fini(&result);
+}
+
+static void *probe_thread(void *owner)
+{
+    struct probing_thread *thread = owner;
+    struct gateway_gate *gate = thread->prober->parts.keeper->gate;
+    bool patient = thread->kind == PATIENT;
+    uint64_t ticket;
+    /* Each probe is a round: behind one that found no answer the next is due at once, for ever. */
+    do {
+        if (gateway_gate_begin_probe(gate, patient, clock_monotonic_ms(), &ticket))
+            probe(thread, ticket);
+        if (!patient)
+            loop_poke(&thread->prober->threads[PATIENT].loop);
+    } while (loop_wait(&thread->loop, gateway_gate_probe_due(gate, patient), 0));
+    return NULL;
+}
+
+/* The first count threads. */
+static void close_threads(struct gateway_prober *prober, int count)
+{
+    for (int kind = 0; kind < count; kind++) {
+        loop_fini(&prober->threads[kind].loop);
+        http_client_destroy(prober->threads[kind].client);
+    }
+}
+
+int gateway_prober_create(
+    struct gateway_prober **prober, const struct gateway_prober_parts *parts, struct error *error)
+{
+    struct gateway_prober *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway prober");
+    created->parts = *parts;
+    for (int kind = 0; kind < THREADS; kind++) {
+        struct probing_thread *thread = &created->threads[kind];
+        thread->prober = created;
+        thread->kind = kind;
+        int result = http_client_create(&thread->client, parts->store, parts->abort, error);
+        if (result != 0) {
+            close_threads(created, kind);
+            free(created);
+            return result;
+        }
+        loop_init(&thread->loop, kinds[kind].name, probe_thread, thread);
+    }
+    *prober = created;
+    return 0;
+}
+
+void gateway_prober_destroy(struct gateway_prober *prober)
+{
+    if (prober == NULL)
+        return;
+    close_threads(prober, THREADS);
+    free(prober);
+}
+
+struct loop *gateway_prober_loop(struct gateway_prober *prober)
+{
+    return &prober->threads[QUICK].loop;
+}
+
+struct loop *gateway_prober_slow_loop(struct gateway_prober *prober)
+{
+    return &prober->threads[PATIENT].loop;
+}
+
+bool condition_of(
+    const struct gate_view *gate, long long last_poll_ms, unsigned poll_failures, bool spool_broken)
+{
+    return gate->state == GATE_OPEN && !gate->trickle && last_poll_ms != 0 && poll_failures == 0 &&
+           !spool_broken;
+}
+
+bool condition_is_good(struct stats *stats, struct gateway_gate *gate)
+{
+    struct gate_view view;
+    gateway_gate_look(gate, &view);
+    return condition_of(&view, atomic_load(&stats->last_poll_ms),
+        atomic_load(&stats->consecutive_poll_failures), atomic_load(&stats->spool_broken));
+}
+
+bool condition_is_known(struct stats *stats, struct gateway_gate *gate)
+{
+    struct gate_view view;
+    gateway_gate_look(gate, &view);
+    bool polled = atomic_load(&stats->last_poll_ms) != 0 ||
+                  atomic_load(&stats->consecutive_poll_failures) != 0;
+    return view.state != GATE_SUSPECT && polled;
+}

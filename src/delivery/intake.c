@@ -1,0 +1,224 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/sync.h"
+#include "base/text.h"
+#include "delivery/queue_state.h"
+
+static void add_delivery_locked(
+    struct send_queue *queue, struct entry *entry, int64_t created_at_ms)
+{
+    mutex_assert_held(&queue->lock);
+    entry->created_at_ms = created_at_ms;
+    entry->last_page = queue->page;
+    entry->known_us = clock_monotonic_us();
+    queue_enter_ages_locked(queue, entry);
+    id_table_add(&queue->entries, &entry->item);
+    TAILQ_INSERT_TAIL(&queue->all, entry, in_queue);
+    queue->held++;
+}
+
+/* Few files are ever damaged, so the list is short. */
+static struct charge *find_charge_locked(const struct send_queue *queue, const char *id)
+{
+    mutex_assert_held(&queue->lock);
+    struct charge *charge;
+    SLIST_FOREACH(charge, &queue->charges, next)
+    if (strcmp(charge->id, id) == 0)
+        break;
+    return charge;
+}
+
+/* False without room or memory: the backend lists it again. */
+static bool add_row_locked(struct send_queue *queue, const struct offer_row *row)
+{
+    mutex_assert_held(&queue->lock);
+    if (queue->closed || queue->held >= SEND_QUEUE_MOST_HELD ||
+        queue->ready.ready >= queue->capacity)
+        return false;
+    struct entry *entry = queue_new_entry_locked(queue, ENTRY_DELIVERY, row->id, row->agent_id);
+    if (entry == NULL)
+        return false;
+    add_delivery_locked(queue, entry, row->created_at_ms);
+    const struct charge *charge = find_charge_locked(queue, row->id);
+    entry->runs = charge != NULL ? charge->runs : 0;
+    lane_insert(&queue->ready, entry);
+    cond_signal(&queue->work);
+    return true;
+}
+
+bool send_queue_restore(struct send_queue *queue, const struct spool_record *record, bool replied)
+{
+    mutex_lock(&queue->lock);
+    struct entry *entry =
+        queue_new_entry_locked(queue, ENTRY_DELIVERY, record->id, record->agent_id);
+    if (entry != NULL) {
+        add_delivery_locked(queue, entry, record->created_at_ms);
+        entry->stage = replied ? STAGE_REPLIED : STAGE_KNOWN;
+        entry->runs = record->runs;
+        entry->refusals.total_ms = record->failing_ms;
+        entry->errors.total_ms = record->error_ms;
+        entry->timeouts = record->timeouts;
+        queue_set_recorded_locked(queue, entry, true);
+        entry->spooled = replied;
+        entry->given_up = record->given_up;
+        text_copy(entry->agent_slug, sizeof entry->agent_slug, record->agent_slug);
+        text_copy(entry->task_id, sizeof entry->task_id, record->task_id);
+        text_copy(entry->failure, sizeof entry->failure, record->failure);
+        lane_insert(&queue->ready, entry);
+    }
+    queue_show_locked(queue);
+    mutex_unlock(&queue->lock);
+    return entry != NULL;
+}
+
+int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_t created_at_ms)
+{
+    struct leavings leavings;
+    leavings_init(&leavings);
+    mutex_lock(&queue->lock);
+    struct entry *entry = NULL;
+    bool known = id_table_find(&queue->entries, id) != NULL;
+    if (!known)
+        entry = queue_new_entry_locked(queue, ENTRY_DELIVERY, id, "");
+    if (entry != NULL) {
+        add_delivery_locked(queue, entry, created_at_ms);
+        entry->stage = STAGE_SETTLED;
+        entry->settled_at_ms = clock_monotonic_ms();
+        queue->settled++;
+        queue_leave_ages_locked(queue, entry);
+        queue_leave_lane_locked(queue, entry, &leavings);
+    }
+    queue_show_locked(queue);
+    mutex_unlock(&queue->lock);
+    leavings_free(&leavings);
+    if (known)
+        return 0;
+    return entry != NULL ? 1 : ERROR_NO_MEMORY;
+}
+
+bool send_queue_charge(struct send_queue *queue, const char *id, unsigned runs)
+{
+    struct charge *charge = calloc(1, sizeof *charge);
+    if (charge == NULL)
+        return false;
+    text_copy(charge->id, sizeof charge->id, id);
+    charge->runs = runs;
+    mutex_lock(&queue->lock);
+    SLIST_INSERT_HEAD(&queue->charges, charge, next);
+    mutex_unlock(&queue->lock);
+    return true;
+}
+
+struct taken_in {
+    size_t added;
+    size_t left; /* unknown ids for which there was no room */
+};
+
+static struct taken_in take_in_rows_locked(struct send_queue *queue, const struct offer *offer)
+{
+    mutex_assert_held(&queue->lock);
+    struct taken_in taken = {0};
+    for (size_t i = 0; i < offer->count; i++) {
+        struct id_item *found = id_table_find(&queue->entries, offer->rows[i].id);
+        if (found != NULL)
+            CONTAINER_OF(found, struct entry, item)->last_page = queue->page;
+        else if (add_row_locked(queue, &offer->rows[i]))
+            taken.added++;
+        else
+            taken.left++;
+    }
+    return taken;
+}
+
+/*
+ * Whether the page would have listed the entry if the backend still had it as undelivered: a page
+ * that was cut says nothing of what is younger than its last row, and nothing at all when none of
+ * its rows could be read.
+ */
+static bool page_covers(const struct offer *offer, const struct entry *entry)
+{
+    if (!offer->full)
+        return true;
+    return offer->count > 0 && entry->created_at_ms < offer->rows[offer->count - 1].created_at_ms;
+}
+
+static void drop_unlisted_locked(
+    struct send_queue *queue, const struct offer *offer, struct leavings *leavings)
+{
+    mutex_assert_held(&queue->lock);
+    struct entry *next;
+    for (struct entry *entry = TAILQ_FIRST(&queue->all); entry != NULL; entry = next) {
+        next = TAILQ_NEXT(entry, in_queue);
+        if (entry->last_page == queue->page || entry->running || !page_covers(offer, entry))
+            continue;
+        bool unused = entry->stage == STAGE_KNOWN && entry->runs == 0 && !entry->recorded;
+        bool over = entry->stage == STAGE_SETTLED && entry->settled_at_ms < offer->began_at_ms;
+        if (unused || over)
+            queue_forget_locked(queue, entry, leavings);
+    }
+}
+
+bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
+{
+    struct leavings leavings;
+    leavings_init(&leavings);
+    mutex_lock(&queue->lock);
+    queue->page++;
+    queue->offered_at_ms = clock_monotonic_ms();
+    queue->page_was_full = offer->full;
+    struct taken_in taken = take_in_rows_locked(queue, offer);
+    drop_unlisted_locked(queue, offer, &leavings);
+    bool more = taken.added > 0 && queue_is_low_locked(queue);
+    /* A full page of what is known already is the same again until some of it has ended. */
+    queue->backend_has_more = !more && ((offer->full && taken.added > 0) || taken.left > 0);
+    queue_show_locked(queue);
+    mutex_unlock(&queue->lock);
+    leavings_free(&leavings);
+    return more;
+}
+
+bool send_queue_wake(struct send_queue *queue, const char *agent_id)
+{
+    struct entry *entry = NULL;
+    mutex_lock(&queue->lock);
+    struct id_item *found = id_table_find(&queue->lanes, agent_id);
+    bool has_one = found != NULL && CONTAINER_OF(found, struct lane, item)->wakes > 0;
+    if (!queue->closed && !queue->held_by_hand && !has_one)
+        entry = queue_new_entry_locked(queue, ENTRY_WAKE, agent_id, agent_id);
+    if (entry != NULL) {
+        entry->lane->wakes++;
+        TAILQ_INSERT_TAIL(&queue->wakes, entry, in_queue);
+        lane_insert(&queue->ready, entry);
+        cond_signal(&queue->work);
+    }
+    queue_show_locked(queue);
+    mutex_unlock(&queue->lock);
+    return entry != NULL;
+}
+
+static struct entry *find_ready_wake_locked(const struct send_queue *queue)
+{
+    mutex_assert_held(&queue->lock);
+    struct entry *entry;
+    TAILQ_FOREACH (entry, &queue->wakes, in_queue)
+        if (entry->ready)
+            break;
+    return entry;
+}
+
+bool send_queue_take_back_wake(struct send_queue *queue, char agent_id[static ID_BYTES])
+{
+    struct leavings leavings;
+    leavings_init(&leavings);
+    mutex_lock(&queue->lock);
+    struct entry *entry = queue->flow.held ? find_ready_wake_locked(queue) : NULL;
+    if (entry != NULL) {
+        text_copy(agent_id, ID_BYTES, entry->agent_id);
+        queue_forget_locked(queue, entry, &leavings);
+    }
+    queue_show_locked(queue);
+    mutex_unlock(&queue->lock);
+    leavings_free(&leavings);
+    return entry != NULL;
+}

@@ -1,0 +1,264 @@
+#include "delivery/journal.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/text.h"
+
+static const char component[] = "Spool";
+
+/* Says the first failure and the recovery, not each. */
+static void note_outcome(const struct spooling *spooling, const struct entry *entry, int result,
+    const struct error *error)
+{
+    bool was_broken = atomic_exchange(&spooling->stats->spool_broken, result != 0);
+    if (was_broken != (result != 0))
+        stats_changed(spooling->stats);
+    if (result != 0 && !was_broken)
+        log_event(LOG_LEVEL_ERROR, component, LOG_FIELDS(LOG_TEXT("notification", entry->item.id)),
+            "%s; going on without the spool: until it works again, a crash may repeat a run or "
+            "lose a reply",
+            error->text);
+    else if (result == 0 && was_broken)
+        log_info(component, "The spool works again");
+}
+
+static void set_recorded(const struct spooling *spooling, struct entry *entry, bool recorded)
+{
+    if (entry->recorded != recorded)
+        send_queue_note_record(spooling->queue, entry, recorded);
+}
+
+static int save(const struct spooling *spooling, struct entry *entry, bool with_reply)
+{
+    struct error error;
+    struct spool_record record = {
+        .created_at_ms = entry->created_at_ms,
+        .failing_ms = entry->refusals.total_ms,
+        .error_ms = entry->errors.total_ms,
+        .timeouts = entry->timeouts,
+        .runs = entry->runs,
+        .given_up = entry->given_up,
+        .reply = with_reply ? entry->reply : NULL,
+        .name_sync = entry->name_sync,
+    };
+    text_copy(record.id, sizeof record.id, entry->item.id);
+    text_copy(record.agent_id, sizeof record.agent_id, entry->agent_id);
+    text_copy(record.agent_slug, sizeof record.agent_slug, entry->agent_slug);
+    text_copy(record.task_id, sizeof record.task_id, entry->task_id);
+    text_copy(record.failure, sizeof record.failure, entry->failure);
+    int result = spool_save(spooling->spool, &record, with_reply, &error);
+    entry->name_sync = record.name_sync;
+    note_outcome(spooling, entry, result, &error);
+    set_recorded(spooling, entry, entry->recorded || result == 0);
+    return result;
+}
+
+static void remove_record(const struct spooling *spooling, struct entry *entry)
+{
+    struct error error;
+    int result = spool_remove(spooling->spool, entry->item.id, &error);
+    /* That what was never written could be removed does not prove that the disk works. */
+    if (result != 0)
+        note_outcome(spooling, entry, result, &error);
+    set_recorded(spooling, entry, entry->recorded && result != 0);
+}
+
+void spooling_begin_run(const struct spooling *spooling, struct entry *entry)
+{
+    entry->runs++;
+    save(spooling, entry, false);
+}
+
+void spooling_take_back_run(const struct spooling *spooling, struct entry *entry)
+{
+    entry->runs--;
+    if (entry->runs == 0 && entry->refusals.total_ms == 0)
+        remove_record(spooling, entry);
+    else
+        save(spooling, entry, false);
+}
+
+void spooling_note_failing(const struct spooling *spooling, struct entry *entry)
+{
+    if (entry->spooled && entry->reply == NULL)
+        return;
+    if (save(spooling, entry, entry->reply != NULL) == 0)
+        entry->spooled = entry->reply != NULL;
+}
+
+void spooling_keep_reply(const struct spooling *spooling, struct entry *entry)
+{
+    entry->spooled = save(spooling, entry, true) == 0;
+}
+
+void spooling_release_reply(struct entry *entry)
+{
+    if (!entry->spooled)
+        return;
+    free(entry->reply);
+    entry->reply = NULL;
+}
+
+int spooling_recall_reply(const struct spooling *spooling, struct entry *entry, struct error *error)
+{
+    struct spool_record record;
+    if (entry->reply != NULL)
+        return 0;
+    int result = spool_load(spooling->spool, entry->item.id, &record, error);
+    if (result == 0 && record.reply == NULL)
+        result = error_set(
+            error, ERROR_INVALID, "spool: the record of %s holds no reply", entry->item.id);
+    if (result == 0)
+        entry->reply = record.reply;
+    /* A shortage of descriptors or a disk that fails now is no reason to ask the agent again. */
+    if (result == ERROR_CLOSED || result == ERROR_INVALID) {
+        struct error unused;
+        spool_bury(spooling->spool, entry->item.id, &unused);
+        spooling_watch_dead(spooling);
+        entry->spooled = false;
+        set_recorded(spooling, entry, false);
+    }
+    return result;
+}
+
+/* A reply or a note that nobody could write, or an end that the backend does not know of. */
+static bool is_for_operators(const struct entry *entry)
+{
+    bool has_reply = entry->spooled || entry->reply != NULL;
+    return entry->verdict == VERDICT_DEAD && (has_reply || entry->untold || !entry->marked);
+}
+
+static bool bury(const struct spooling *spooling, struct entry *entry)
+{
+    struct error error;
+    if (!entry->spooled && save(spooling, entry, entry->reply != NULL) != 0)
+        return false;
+    int result = spool_bury(spooling->spool, entry->item.id, &error);
+    note_outcome(spooling, entry, result, &error);
+    if (result != 0)
+        return false;
+    spooling_watch_dead(spooling);
+    log_error(component, "What is to be written for %s could not be; it is kept in dead/",
+        entry->item.id);
+    return true;
+}
+
+bool spooling_end(const struct spooling *spooling, struct entry *entry)
+{
+    if (is_for_operators(entry))
+        return bury(spooling, entry);
+    if (entry->recorded)
+        remove_record(spooling, entry);
+    return true;
+}
+
+static void say_trimmed(void *context, const char *id)
+{
+    (void)context;
+    log_error(component, "dead/ is full: the record of %s, its oldest, was removed", id);
+}
+
+void spooling_watch_dead(const struct spooling *spooling)
+{
+    struct error error;
+    struct spool_usage usage;
+    if (spool_trim_dead(spooling->spool, &usage, say_trimmed, NULL, &error) != 0) {
+        log_error(component, "%s", error.text);
+        return;
+    }
+    atomic_store(&spooling->stats->dead_files, (long long)usage.files);
+    atomic_store(&spooling->stats->dead_bytes, usage.bytes);
+}
+
+/* What one pass over the spool found. */
+struct restored {
+    struct spool *spool;
+    struct send_queue *queue;
+    int64_t give_up_after_ms;
+    size_t replies;
+    size_t runs;
+    size_t damaged;
+    size_t dead;
+    bool incomplete;     /* what is not in the queue would be sent again, so there is no going on */
+    struct error unread; /* the same, of a record that cannot be read now; code is 0 without one */
+};
+
+static void bury_damaged(struct restored *restored, const char *id)
+{
+    struct error error;
+    restored->damaged++;
+    log_error(component, "The record of %s is damaged; it is kept in dead/", id);
+    if (spool_bury(restored->spool, id, &error) != 0)
+        log_error(component, "%s", error.text);
+}
+
+static void take_up(void *context, struct spool_record *record, const struct error *why)
+{
+    struct restored *restored = context;
+    if (why != NULL && why->code == ERROR_SYSTEM) {
+        restored->unread = *why;
+        return;
+    }
+    if (why != NULL) {
+        bury_damaged(restored, record->id);
+        return;
+    }
+    bool replied = record->reply != NULL;
+    /* Who was given up on and is back was sent again by an operator: it has all its time. */
+    if (record->error_ms >= restored->give_up_after_ms)
+        record->error_ms = 0;
+    if (!send_queue_restore(restored->queue, record, replied))
+        restored->incomplete = true;
+    restored->replies += replied ? 1 : 0;
+    restored->runs += replied ? 0 : 1;
+    free(record->reply);
+}
+
+/* What cannot be read now may be whole, so its agent is not asked again; nothing else hangs on it.
+ */
+static void take_note_of_dead(void *context, struct spool_record *record, const struct error *why)
+{
+    struct restored *restored = context;
+    int remembered = 0;
+    bool damaged = why != NULL && why->code != ERROR_SYSTEM;
+    if (why != NULL && !damaged)
+        log_error(component, "dead/: %s", why->text);
+    if (!damaged)
+        remembered = send_queue_remember_settled(
+            restored->queue, record->id, why == NULL ? record->created_at_ms : INT64_MAX);
+    else if (!send_queue_charge(restored->queue, record->id, record->runs > 0 ? record->runs : 1))
+        remembered = ERROR_NO_MEMORY;
+    if (remembered < 0)
+        restored->incomplete = true;
+    else
+        restored->dead += (size_t)remembered;
+    free(record->reply);
+}
+
+int restore_from_spool(
+    struct spool *spool, struct send_queue *queue, int64_t give_up_after_ms, struct error *error)
+{
+    struct restored restored = {
+        .spool = spool, .queue = queue, .give_up_after_ms = give_up_after_ms};
+    int result = spool_each(spool, take_up, &restored, error);
+    if (result == 0)
+        result = spool_each_dead(spool, take_note_of_dead, &restored, error);
+    if (result == 0 && restored.unread.code != 0)
+        result = error_set(error, restored.unread.code, "%s", restored.unread.text);
+    if (result == 0 && restored.incomplete)
+        result = error_set(error, ERROR_NO_MEMORY, "no memory to take up what the spool holds");
+    if (result != 0)
+        return result;
+    if (restored.replies + restored.runs + restored.damaged > 0)
+        log_info(component,
+            "From an earlier run: %zu replies to write, %zu agents that were being asked, %zu "
+            "damaged",
+            restored.replies, restored.runs, restored.damaged);
+    if (restored.dead > 0)
+        log_error(component,
+            "dead/ holds %zu notifications that nobody could be told of; look with: "
+            "mission-control-runtime spool list",
+            restored.dead);
+    return 0;
+}

@@ -1,0 +1,259 @@
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/sync.h"
+#include "base/text.h"
+#include "delivery/entry.h"
+#include "delivery/queue_state.h"
+#include "delivery/send_queue.h"
+
+static enum work_class class_of(const struct entry *entry)
+{
+    if (entry->kind == ENTRY_WAKE)
+        return CLASS_WAKE;
+    return entry->stage == STAGE_KNOWN ? CLASS_SEND : CLASS_WRITE_BACK;
+}
+
+void lane_lists_init(struct lane_lists *lists, size_t capacity)
+{
+    /* Half, which is no reason to poll for more at once (queue_is_low_locked). */
+    size_t share = (capacity + 1) / 2;
+    for (int class = 0; class < CLASS_COUNT; class ++)
+        TAILQ_INIT(&lists->lists[class]);
+    lists->ready = 0;
+    lists->most_of_lane = share < SEND_QUEUE_READY_OF_LANE ? share : SEND_QUEUE_READY_OF_LANE;
+}
+
+struct lane *lane_create(const char *id)
+{
+    struct lane *lane = calloc(1, sizeof *lane);
+    if (lane == NULL)
+        return NULL;
+    text_copy(lane->item.id, sizeof lane->item.id, id);
+    for (int class = 0; class < CLASS_COUNT; class ++)
+        TAILQ_INIT(&lane->ready[class]);
+    return lane;
+}
+
+/* Makes the lane's membership in the lists follow from its state. */
+static void relist(struct lane_lists *lists, struct lane *lane)
+{
+    for (int class = 0; class < CLASS_COUNT; class ++) {
+        bool wanted = !lane->busy && lane->ready_count[class] > 0;
+        if (wanted && !lane->listed[class])
+            TAILQ_INSERT_TAIL(&lists->lists[class], lane, in_list[class]);
+        if (!wanted && lane->listed[class])
+            TAILQ_REMOVE(&lists->lists[class], lane, in_list[class]);
+        lane->listed[class] = wanted;
+    }
+}
+
+static size_t ready_work(const struct lane_lists *lists, const struct lane *lane)
+{
+    size_t ready = lane->ready_count[CLASS_WRITE_BACK] + lane->ready_count[CLASS_SEND];
+    return ready < lists->most_of_lane ? ready : lists->most_of_lane;
+}
+
+static bool is_older(const struct entry *one, const struct entry *other)
+{
+    return one->created_at_ms < other->created_at_ms;
+}
+
+void lane_insert(struct lane_lists *lists, struct entry *entry)
+{
+    struct lane *lane = entry->lane;
+    enum work_class class = class_of(entry);
+    /* Pages come oldest first, so the place is nearly always at the end. */
+    struct entry *before = TAILQ_LAST(&lane->ready[class], entry_list);
+    while (before != NULL && is_older(entry, before))
+        before = TAILQ_PREV(before, entry_list, in_lane);
+    lists->ready -= ready_work(lists, lane);
+    if (before != NULL)
+        TAILQ_INSERT_AFTER(&lane->ready[class], before, entry, in_lane);
+    else
+        TAILQ_INSERT_HEAD(&lane->ready[class], entry, in_lane);
+    lane->ready_count[class]++;
+    entry->ready = true;
+    entry->ready_us = clock_monotonic_us();
+    lists->ready += ready_work(lists, lane);
+    relist(lists, lane);
+}
+
+void lane_remove(struct lane_lists *lists, struct entry *entry)
+{
+    struct lane *lane = entry->lane;
+    enum work_class class = class_of(entry);
+    lists->ready -= ready_work(lists, lane);
+    TAILQ_REMOVE(&lane->ready[class], entry, in_lane);
+    lane->ready_count[class]--;
+    entry->ready = false;
+    lists->ready += ready_work(lists, lane);
+    relist(lists, lane);
+}
+
+void lane_set_busy(struct lane_lists *lists, struct lane *lane, bool busy)
+{
+    lane->busy = busy;
+    relist(lists, lane);
+}
+
+struct entry *lane_lists_first(const struct lane_lists *lists, enum work_class class)
+{
+    const struct lane *lane = TAILQ_FIRST(&lists->lists[class]);
+    return lane != NULL ? TAILQ_FIRST(&lane->ready[class]) : NULL;
+}
+
+/* How entries and lanes come into the queue and go for good. */
+
+static struct lane *find_or_add_lane_locked(struct send_queue *queue, const char *agent_id)
+{
+    mutex_assert_held(&queue->lock);
+    struct id_item *found = id_table_find(&queue->lanes, agent_id);
+    if (found != NULL)
+        return CONTAINER_OF(found, struct lane, item);
+    struct lane *lane = lane_create(agent_id);
+    if (lane == NULL)
+        return NULL;
+    id_table_add(&queue->lanes, &lane->item);
+    queue->lane_count++;
+    return lane;
+}
+
+struct entry *queue_new_entry_locked(
+    struct send_queue *queue, enum entry_kind kind, const char *id, const char *agent_id)
+{
+    mutex_assert_held(&queue->lock);
+    if (heap_reserve(&queue->waiting, queue->held + 1, NULL) != 0 ||
+        heap_reserve(&queue->unsettled, queue->held + 1, NULL) != 0 ||
+        heap_reserve(&queue->recorded, queue->held + 1, NULL) != 0)
+        return NULL;
+    struct entry *entry = calloc(1, sizeof *entry);
+    if (entry == NULL)
+        return NULL;
+    entry->kind = kind;
+    text_copy(entry->item.id, sizeof entry->item.id, id);
+    text_copy(entry->agent_id, sizeof entry->agent_id, agent_id);
+    struct lane *lane = find_or_add_lane_locked(queue, entry->agent_id);
+    if (lane == NULL) {
+        free(entry);
+        return NULL;
+    }
+    entry->lane = lane;
+    lane->entries++;
+    return entry;
+}
+
+/* A row without a readable createdAt is as old as this process has known it. */
+void queue_enter_ages_locked(struct send_queue *queue, struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    int64_t since_ms = entry->created_at_ms > 0 ? entry->created_at_ms : clock_wall_ms();
+    heap_push(&queue->unsettled, &entry->by_age, since_ms);
+}
+
+void queue_set_recorded_locked(struct send_queue *queue, struct entry *entry, bool recorded)
+{
+    mutex_assert_held(&queue->lock);
+    entry->recorded = recorded;
+    bool counted = entry->record_by_age.place != 0;
+    if (recorded && !counted)
+        heap_push(&queue->recorded, &entry->record_by_age, entry->by_age.due_ms);
+    else if (!recorded && counted)
+        heap_remove(&queue->recorded, &entry->record_by_age);
+}
+
+void queue_leave_ages_locked(struct send_queue *queue, struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    if (entry->by_age.place != 0)
+        heap_remove(&queue->unsettled, &entry->by_age);
+    if (entry->record_by_age.place != 0)
+        heap_remove(&queue->recorded, &entry->record_by_age);
+}
+
+static void entry_free(struct entry *entry)
+{
+    free(entry->reply);
+    free(entry);
+}
+
+void leavings_init(struct leavings *leavings)
+{
+    TAILQ_INIT(&leavings->entries);
+    TAILQ_INIT(&leavings->lanes);
+}
+
+void leavings_free(struct leavings *leavings)
+{
+    struct entry *entry;
+    struct lane *lane;
+    while ((entry = TAILQ_FIRST(&leavings->entries)) != NULL) {
+        TAILQ_REMOVE(&leavings->entries, entry, in_queue);
+        entry_free(entry);
+    }
+    while ((lane = TAILQ_FIRST(&leavings->lanes)) != NULL) {
+        TAILQ_REMOVE(&leavings->lanes, lane, in_list[0]);
+        free(lane);
+    }
+}
+
+void queue_leave_lane_locked(
+    struct send_queue *queue, struct entry *entry, struct leavings *leavings)
+{
+    mutex_assert_held(&queue->lock);
+    struct lane *lane = entry->lane;
+    if (lane == NULL)
+        return;
+    entry->lane = NULL;
+    if (--lane->entries > 0)
+        return;
+    assert(!lane->busy);
+    id_table_remove(&queue->lanes, &lane->item);
+    queue->lane_count--;
+    TAILQ_INSERT_TAIL(&leavings->lanes, lane, in_list[0]);
+}
+
+static void forget_wake_locked(
+    struct send_queue *queue, struct entry *entry, struct leavings *leavings)
+{
+    mutex_assert_held(&queue->lock);
+    entry->lane->wakes--;
+    queue_leave_lane_locked(queue, entry, leavings);
+    TAILQ_REMOVE(&queue->wakes, entry, in_queue);
+    TAILQ_INSERT_TAIL(&leavings->entries, entry, in_queue);
+}
+
+void queue_forget_locked(struct send_queue *queue, struct entry *entry, struct leavings *leavings)
+{
+    mutex_assert_held(&queue->lock);
+    assert(!entry->running);
+    if (entry->ready)
+        lane_remove(&queue->ready, entry);
+    if (entry->kind == ENTRY_WAKE) {
+        forget_wake_locked(queue, entry, leavings);
+        return;
+    }
+    if (entry->due.place != 0)
+        heap_remove(&queue->waiting, &entry->due);
+    if (entry->stage == STAGE_SETTLED)
+        queue->settled--;
+    queue_leave_lane_locked(queue, entry, leavings);
+    queue_leave_ages_locked(queue, entry);
+    id_table_remove(&queue->entries, &entry->item);
+    TAILQ_REMOVE(&queue->all, entry, in_queue);
+    TAILQ_INSERT_TAIL(&leavings->entries, entry, in_queue);
+    queue->held--;
+}
+
+const char *entry_stage_word(enum entry_stage stage)
+{
+    static const char *const words[] = {
+        [STAGE_KNOWN] = "known",
+        [STAGE_SENDING] = "sending",
+        [STAGE_REPLIED] = "replied",
+        [STAGE_WRITTEN] = "written",
+        [STAGE_GIVING_UP] = "giving_up",
+        [STAGE_SETTLED] = "settled",
+    };
+    return words[stage];
+}

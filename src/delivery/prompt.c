@@ -1,0 +1,134 @@
+#include "delivery/prompt.h"
+
+#include <string.h>
+
+#include "base/json.h"
+#include "base/sync.h"
+
+static const char instruction[] =
+    "Answer in the task thread: your reply to this message is posted there as it is. Use the "
+    "required sections from AGENTS.md (**Summary**, **Work done**, **Artifacts**, "
+    "**Risks / blockers**, **Next step**, **Sources**) and keep it concise.";
+
+/* Appends bytes without the NULs that JSON strings may hold. */
+static void append_clean(struct text *text, const char *bytes, size_t length_bytes)
+{
+    while (length_bytes > 0) {
+        const char *nul = memchr(bytes, '\0', length_bytes);
+        size_t piece = nul != NULL ? (size_t)(nul - bytes) : length_bytes;
+        text_append_bytes(text, bytes, piece);
+        piece += nul != NULL;
+        bytes += piece;
+        length_bytes -= piece;
+    }
+}
+
+static void append_field(struct text *text, const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    if (json_is_string(value))
+        append_clean(text, json_string_value(value), json_string_length(value));
+}
+
+static struct text_span trimmed_field(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_string(value))
+        return (struct text_span){"", 0};
+    return text_trim(json_string_value(value), json_string_length(value));
+}
+
+/* An absent task or description leaves its line empty. */
+static void append_task(struct text *text, const json_t *task)
+{
+    if (task != NULL) {
+        text_append(text, "Task: ");
+        append_field(text, task, "title");
+        text_append(text, " (");
+        append_field(text, task, "status");
+        text_append(text, ")");
+    }
+    text_append(text, "\n");
+    struct text_span description = trimmed_field(task, "description");
+    if (description.length_bytes > 0) {
+        text_append(text, "Task description:\n");
+        append_clean(text, description.bytes, description.length_bytes);
+    }
+    text_append(text, "\n");
+}
+
+static void append_message(struct text *text, const json_t *message)
+{
+    if (message != NULL) {
+        struct text_span content = trimmed_field(message, "content");
+        text_append(text, "Latest message:\n");
+        if (content.length_bytes > 0)
+            append_clean(text, content.bytes, content.length_bytes);
+        else
+            text_append(text, "(empty)");
+        text_append(text, "\n\nMessage author: ");
+        append_field(text, message, "authorType");
+        text_append(text, " (");
+        append_field(text, message, "authorId");
+        text_append(text, ")\nMessage ID: ");
+        append_field(text, message, "_id");
+    }
+    text_append(text, "\n");
+}
+
+void prompt_build(const struct delivery_context *context, struct text *text)
+{
+    text_append(text, "## Notification: ");
+    append_field(text, context->notification, "type");
+    text_append(text, "\n\n**");
+    append_field(text, context->notification, "title");
+    text_append(text, "**\n\n");
+    append_field(text, context->notification, "body");
+    text_append(text, "\n\n");
+    append_task(text, context->task);
+    append_message(text, context->message);
+    text_printf(text, "\n%s\n\n---\nNotification ID: ", instruction);
+    append_field(text, context->notification, "_id");
+    if (text->failed)
+        return;
+    /* The text begins with "##", so only its end can be blank. */
+    text->length_bytes = text_trim(text->data, text->length_bytes).length_bytes;
+    text->data[text->length_bytes] = '\0';
+}
+
+void prompt_build_heartbeat(int64_t wall_ms, struct text *text)
+{
+    char now[CLOCK_ISO_BYTES];
+    clock_iso(wall_ms, now);
+    text_printf(text,
+        "## Heartbeat Check\n"
+        "\n"
+        "Run your heartbeat protocol:\n"
+        "1. Check the tasks that are assigned to you.\n"
+        "2. Check for mentions that you have not read.\n"
+        "3. Review the recent activity.\n"
+        "4. Take one action if it is appropriate.\n"
+        "5. Report your status.\n"
+        "\n"
+        "Current time: %s",
+        now);
+}
+
+/* Also how a note is known again after a restart, so it stays as it is. */
+static const char beginning[] = "**No reply.** The agent was asked ";
+
+void note_append(struct text *text, unsigned runs, const char *reason)
+{
+    text_append(text, beginning);
+    text_printf(text,
+        "%u %s about this notification, without an answer to post (%s). It will not be asked %s"
+        "by itself; post in this thread to ask it%s.",
+        runs, runs == 1 ? "time" : "times", reason, runs > 0 ? "again " : "",
+        runs > 0 ? " anew" : "");
+}
+
+bool note_is_ours(const json_t *message)
+{
+    const char *content = json_guard_string(message, "content");
+    return content != NULL && strncmp(content, beginning, sizeof beginning - 1) == 0;
+}

@@ -1,0 +1,456 @@
+#include "delivery/send_queue.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/sync.h"
+#include "base/text.h"
+#include "delivery/queue_state.h"
+
+int send_queue_create(
+    struct send_queue **queue, size_t capacity, size_t most_wakes, struct error *error)
+{
+    struct send_queue *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the send queue");
+    created->capacity = capacity;
+    created->most_wakes = most_wakes;
+    mutex_init(&created->lock);
+    cond_init(&created->work);
+    cond_init(&created->sends_over);
+    TAILQ_INIT(&created->all);
+    TAILQ_INIT(&created->wakes);
+    SLIST_INIT(&created->charges);
+    lane_lists_init(&created->ready, capacity);
+    if (id_table_init(&created->entries, SEND_QUEUE_MOST_HELD, error) != 0 ||
+        id_table_init(&created->lanes, SEND_QUEUE_MOST_HELD / 8, error) != 0) {
+        send_queue_destroy(created);
+        return ERROR_NO_MEMORY;
+    }
+    *queue = created;
+    return 0;
+}
+
+void send_queue_destroy(struct send_queue *queue)
+{
+    if (queue == NULL)
+        return;
+    struct leavings leavings;
+    struct entry *entry;
+    struct charge *charge;
+    leavings_init(&leavings);
+    mutex_lock(&queue->lock);
+    while ((entry = TAILQ_FIRST(&queue->all)) != NULL)
+        queue_forget_locked(queue, entry, &leavings);
+    while ((entry = TAILQ_FIRST(&queue->wakes)) != NULL)
+        queue_forget_locked(queue, entry, &leavings);
+    mutex_unlock(&queue->lock);
+    leavings_free(&leavings);
+    while ((charge = SLIST_FIRST(&queue->charges)) != NULL) {
+        SLIST_REMOVE_HEAD(&queue->charges, next);
+        free(charge);
+    }
+    id_table_fini(&queue->entries);
+    id_table_fini(&queue->lanes);
+    heap_fini(&queue->waiting);
+    heap_fini(&queue->unsettled);
+    heap_fini(&queue->recorded);
+    cond_fini(&queue->sends_over);
+    cond_fini(&queue->work);
+    mutex_fini(&queue->lock);
+    free(queue);
+}
+
+bool queue_is_low_locked(const struct send_queue *queue)
+{
+    mutex_assert_held(&queue->lock);
+    return queue->ready.ready < (queue->capacity + 1) / 2;
+}
+
+static void make_ready_locked(struct send_queue *queue, struct heap_item *due)
+{
+    mutex_assert_held(&queue->lock);
+    heap_remove(&queue->waiting, due);
+    lane_insert(&queue->ready, CONTAINER_OF(due, struct entry, due));
+}
+
+/* Lets entries whose time has come back into their lanes. */
+static void wake_due_locked(struct send_queue *queue, int64_t now_ms)
+{
+    mutex_assert_held(&queue->lock);
+    struct heap_item *first;
+    while ((first = heap_first(&queue->waiting)) != NULL && first->due_ms <= now_ms) {
+        make_ready_locked(queue, first);
+        cond_signal(&queue->work);
+    }
+}
+
+/* Whether an agent may be asked now, when others of them are being asked. */
+static bool may_send_locked(const struct send_queue *queue, size_t others, int64_t now_ms)
+{
+    mutex_assert_held(&queue->lock);
+    if (queue->closed || queue->flow.held || queue->held_by_hand)
+        return false;
+    return !queue->flow.trickle || (others == 0 && now_ms >= queue->flow.next_send_ms);
+}
+
+static struct entry *find_locked(struct send_queue *queue, int64_t now_ms)
+{
+    mutex_assert_held(&queue->lock);
+    struct entry *entry = lane_lists_first(&queue->ready, CLASS_WRITE_BACK);
+    if (entry != NULL || !may_send_locked(queue, queue->asking, now_ms))
+        return entry;
+    entry = lane_lists_first(&queue->ready, CLASS_SEND);
+    if (entry == NULL && queue->wakes_running < queue->most_wakes)
+        entry = lane_lists_first(&queue->ready, CLASS_WAKE);
+    return entry;
+}
+
+static struct entry *pick_locked(struct send_queue *queue, int64_t now_ms)
+{
+    mutex_assert_held(&queue->lock);
+    struct entry *entry = find_locked(queue, now_ms);
+    if (entry == NULL)
+        return NULL;
+    lane_remove(&queue->ready, entry);
+    lane_set_busy(&queue->ready, entry->lane, true);
+    entry->running = true;
+    entry->waited_us = clock_monotonic_us() - entry->ready_us;
+    entry->asking = entry->kind == ENTRY_WAKE || entry->stage == STAGE_KNOWN;
+    entry->attempts++;
+    queue->running++;
+    queue->asking += entry->asking ? 1 : 0;
+    queue->wakes_running += entry->kind == ENTRY_WAKE ? 1 : 0;
+    return entry;
+}
+
+/* Once closed, the heap holds only entries past the send stage. */
+static bool is_drained_locked(const struct send_queue *queue, int64_t now_ms)
+{
+    mutex_assert_held(&queue->lock);
+    if (!queue->closed)
+        return false;
+    const struct heap_item *first = heap_first(&queue->waiting);
+    return now_ms >= queue->close_deadline_ms || first == NULL ||
+           first->due_ms >= queue->close_deadline_ms;
+}
+
+int64_t queue_next_due_locked(const struct send_queue *queue, int64_t now_ms)
+{
+    mutex_assert_held(&queue->lock);
+    const struct heap_item *first = heap_first(&queue->waiting);
+    int64_t due_ms = first != NULL ? first->due_ms : SYNC_NO_DEADLINE;
+    bool held = queue->flow.held || queue->held_by_hand;
+    bool turn_comes = queue->flow.trickle && !held && queue->asking == 0;
+    if (turn_comes && queue->flow.next_send_ms < due_ms && queue->flow.next_send_ms > now_ms)
+        due_ms = queue->flow.next_send_ms;
+    return due_ms;
+}
+
+struct entry *send_queue_take(struct send_queue *queue)
+{
+    struct entry *entry = NULL;
+    mutex_lock(&queue->lock);
+    for (;;) {
+        int64_t now_ms = clock_monotonic_ms();
+        wake_due_locked(queue, now_ms);
+        bool expired = queue->closed && now_ms >= queue->close_deadline_ms;
+        if (!expired)
+            entry = pick_locked(queue, now_ms);
+        if (entry != NULL || is_drained_locked(queue, now_ms))
+            break;
+        if (queue_takes_poll_locked(queue, true)) {
+            mutex_unlock(&queue->lock);
+            queue_ask_for_poll(queue);
+            mutex_lock(&queue->lock);
+            continue;
+        }
+        queue_show_locked(queue);
+        queue->free_workers++;
+        cond_wait_until(&queue->work, &queue->lock, queue_next_due_locked(queue, now_ms));
+        queue->free_workers--;
+    }
+    /* This thread may have been the only one that watched for the next due time. */
+    if (entry != NULL && (queue->waiting.count > 0 || queue->flow.trickle))
+        cond_signal(&queue->work);
+    queue_show_locked(queue);
+    mutex_unlock(&queue->lock);
+    return entry;
+}
+
+/* Moves a running entry from its stage to another, and keeps the counts of those that ask. */
+static void set_stage_locked(struct send_queue *queue, struct entry *entry, enum entry_stage stage)
+{
+    mutex_assert_held(&queue->lock);
+    queue->sending += stage == STAGE_SENDING;
+    queue->sending -= entry->stage == STAGE_SENDING;
+    entry->stage = stage;
+    if (entry->asking && stage != STAGE_KNOWN && stage != STAGE_SENDING) {
+        entry->asking = false;
+        queue->asking--;
+    }
+    if (queue->sending == 0)
+        cond_broadcast(&queue->sends_over);
+}
+
+bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage)
+{
+    mutex_lock(&queue->lock);
+    assert(entry->running);
+    bool sends = stage == STAGE_SENDING;
+    bool allowed = !sends || may_send_locked(queue, queue->sending, clock_monotonic_ms());
+    if (allowed)
+        set_stage_locked(queue, entry, stage);
+    if (queue->flow.trickle)
+        cond_signal(&queue->work);
+    mutex_unlock(&queue->lock);
+    if (allowed)
+        activity_enter(entry->activity, stage);
+    return allowed;
+}
+
+static void settle_locked(struct send_queue *queue, struct entry *entry, struct leavings *leavings)
+{
+    mutex_assert_held(&queue->lock);
+    entry->settled_at_ms = clock_monotonic_ms();
+    queue->settled++;
+    queue->poll_owed = queue->poll_owed || queue->page_was_full;
+    queue_leave_ages_locked(queue, entry);
+    queue_leave_lane_locked(queue, entry, leavings);
+}
+
+/* Where an unsettled entry stands until a worker takes it again. */
+static void put_back_locked(struct send_queue *queue, struct entry *entry, int64_t delay_ms)
+{
+    mutex_assert_held(&queue->lock);
+    if (delay_ms <= 0)
+        lane_insert(&queue->ready, entry);
+    else if (!queue->closed || entry->stage != STAGE_KNOWN)
+        heap_push(&queue->waiting, &entry->due, clock_monotonic_ms() + delay_ms);
+}
+
+/* The end of a wake-up, or where a delivery goes on. */
+static void place_locked(struct send_queue *queue, struct entry *entry, const struct finish *finish,
+    struct leavings *leavings)
+{
+    mutex_assert_held(&queue->lock);
+    if (entry->kind == ENTRY_WAKE)
+        queue_forget_locked(queue, entry, leavings);
+    else if (finish->stage == STAGE_SETTLED)
+        settle_locked(queue, entry, leavings);
+    else
+        put_back_locked(queue, entry, finish->delay_ms);
+}
+
+void send_queue_finish(struct send_queue *queue, struct entry *entry, const struct finish *finish)
+{
+    assert(finish->stage != STAGE_SENDING);
+    bool settled = finish->stage == STAGE_SETTLED;
+    char *reply = settled ? entry->reply : NULL;
+    if (settled)
+        entry->reply = NULL;
+    struct leavings leavings;
+    leavings_init(&leavings);
+    mutex_lock(&queue->lock);
+    assert(entry->running);
+    entry->running = false;
+    set_stage_locked(queue, entry, finish->stage);
+    if (entry->asking)
+        queue->asking--;
+    entry->asking = false;
+    queue->running--;
+    queue->wakes_running -= entry->kind == ENTRY_WAKE ? 1 : 0;
+    lane_set_busy(&queue->ready, entry->lane, false);
+    place_locked(queue, entry, finish, &leavings);
+    bool poll_now = queue_takes_poll_locked(queue, false);
+    cond_signal(&queue->work);
+    queue_show_locked(queue);
+    mutex_unlock(&queue->lock);
+    leavings_free(&leavings);
+    free(reply);
+    if (poll_now)
+        queue_ask_for_poll(queue);
+}
+
+void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow)
+{
+    mutex_lock(&queue->lock);
+    if (flow->version > queue->flow.version) {
+        queue->flow = *flow;
+        cond_broadcast(&queue->work);
+    }
+    mutex_unlock(&queue->lock);
+}
+
+void send_queue_hold(struct send_queue *queue, bool held)
+{
+    mutex_lock(&queue->lock);
+    queue->held_by_hand = held;
+    cond_broadcast(&queue->work);
+    mutex_unlock(&queue->lock);
+}
+
+void send_queue_close(struct send_queue *queue, int64_t deadline_ms)
+{
+    struct heap_item *first;
+    mutex_lock(&queue->lock);
+    queue->closed = true;
+    queue->close_deadline_ms = deadline_ms;
+    while ((first = heap_first(&queue->waiting)) != NULL)
+        make_ready_locked(queue, first);
+    cond_broadcast(&queue->work);
+    queue_show_locked(queue);
+    mutex_unlock(&queue->lock);
+}
+
+bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms)
+{
+    bool in_time = true;
+    mutex_lock(&queue->lock);
+    while (queue->sending > 0 && in_time)
+        in_time = cond_wait_until(&queue->sends_over, &queue->lock, deadline_ms);
+    bool over = queue->sending == 0;
+    mutex_unlock(&queue->lock);
+    return over;
+}
+
+void send_queue_counts(struct send_queue *queue, struct send_queue_counts *counts)
+{
+    mutex_lock(&queue->lock);
+    *counts = (struct send_queue_counts){
+        .held = queue->held,
+        .ready = queue->ready.ready,
+        .running = queue->running,
+        .waiting = queue->waiting.count,
+        .settled = queue->settled,
+        .sending = queue->sending,
+        .lanes = queue->lane_count,
+    };
+    mutex_unlock(&queue->lock);
+}
+
+/* While all workers are busy, what a poll would find could not be begun; yet it should be known. */
+enum { LONGEST_OWED_MS = 1000 };
+
+void send_queue_set_poller(struct send_queue *queue, struct loop *poller)
+{
+    queue->poller = poller;
+}
+
+bool queue_takes_poll_locked(struct send_queue *queue, bool runs_dry)
+{
+    mutex_assert_held(&queue->lock);
+    bool is_time = runs_dry || queue->free_workers > 0 ||
+                   clock_monotonic_ms() - queue->offered_at_ms >= LONGEST_OWED_MS;
+    bool owed = queue->poll_owed && is_time;
+    bool low = queue->backend_has_more && queue_is_low_locked(queue);
+    if (!owed && !low)
+        return false;
+    queue->poll_owed = false;
+    queue->backend_has_more = false;
+    return true;
+}
+
+void queue_ask_for_poll(const struct send_queue *queue)
+{
+    if (queue->poller != NULL)
+        loop_poke(queue->poller);
+}
+
+void send_queue_expect_more(struct send_queue *queue)
+{
+    mutex_lock(&queue->lock);
+    queue->poll_owed = true;
+    bool poll_now = queue_takes_poll_locked(queue, false);
+    mutex_unlock(&queue->lock);
+    if (poll_now)
+        queue_ask_for_poll(queue);
+}
+
+static void show(atomic_size_t *shown, size_t number)
+{
+    atomic_store_explicit(shown, number, memory_order_relaxed);
+}
+
+static void show_oldest(atomic_llong *shown, const struct heap *heap)
+{
+    const struct heap_item *oldest = heap_first(heap);
+    atomic_store_explicit(shown, oldest != NULL ? oldest->due_ms : 0, memory_order_relaxed);
+}
+
+void queue_show_locked(struct send_queue *queue)
+{
+    mutex_assert_held(&queue->lock);
+    struct shown *shown = &queue->shown;
+    show(&shown->ready, queue->ready.ready);
+    show(&shown->waiting, queue->waiting.count);
+    show(&shown->running, queue->running);
+    show(&shown->lanes, queue->lane_count);
+    show(&shown->undelivered, queue->unsettled.count);
+    show(&shown->recorded, queue->recorded.count);
+    show_oldest(&shown->oldest_undelivered_ms, &queue->unsettled);
+    show_oldest(&shown->oldest_recorded_ms, &queue->recorded);
+}
+
+void send_queue_look(const struct send_queue *queue, struct send_queue_view *view)
+{
+    const struct shown *shown = &queue->shown;
+    *view = (struct send_queue_view){
+        .ready = atomic_load_explicit(&shown->ready, memory_order_relaxed),
+        .waiting = atomic_load_explicit(&shown->waiting, memory_order_relaxed),
+        .running = atomic_load_explicit(&shown->running, memory_order_relaxed),
+        .lanes = atomic_load_explicit(&shown->lanes, memory_order_relaxed),
+        .undelivered = atomic_load_explicit(&shown->undelivered, memory_order_relaxed),
+        .recorded = atomic_load_explicit(&shown->recorded, memory_order_relaxed),
+        .oldest_undelivered_ms =
+            atomic_load_explicit(&shown->oldest_undelivered_ms, memory_order_relaxed),
+        .oldest_recorded_ms =
+            atomic_load_explicit(&shown->oldest_recorded_ms, memory_order_relaxed),
+    };
+}
+
+void send_queue_note_record(struct send_queue *queue, struct entry *entry, bool recorded)
+{
+    mutex_lock(&queue->lock);
+    queue_set_recorded_locked(queue, entry, recorded);
+    queue_show_locked(queue);
+    mutex_unlock(&queue->lock);
+}
+
+/* Workers, of which there are 256 at most, may have the oldest in hand. */
+enum { MOST_LOOKED_AT = SEND_QUEUE_MOST_LISTED + 256 };
+
+struct waiting_list {
+    struct send_queue_waiting *places;
+    size_t count;
+    size_t most;
+};
+
+static bool add_waiting(void *context, struct heap_item *item)
+{
+    struct waiting_list *list = context;
+    const struct entry *entry = CONTAINER_OF(item, struct entry, by_age);
+    if (entry->running)
+        return true;
+    struct send_queue_waiting *place = &list->places[list->count++];
+    text_copy(place->id, sizeof place->id, entry->item.id);
+    text_copy(place->agent, sizeof place->agent,
+        entry->agent_slug[0] != '\0' ? entry->agent_slug : entry->agent_id);
+    place->stage = entry->stage;
+    place->failure_class = entry->failure_class;
+    place->created_at_ms = entry->created_at_ms;
+    place->due_ms = entry->due.place != 0 ? entry->due.due_ms : 0;
+    return list->count < list->most;
+}
+
+size_t send_queue_list_waiting(
+    struct send_queue *queue, struct send_queue_waiting *waiting, size_t most, size_t *total)
+{
+    assert(most > 0 && most <= SEND_QUEUE_MOST_LISTED);
+    struct waiting_list list = {.places = waiting, .most = most};
+    mutex_lock(&queue->lock);
+    heap_visit(&queue->unsettled, MOST_LOOKED_AT, add_waiting, &list);
+    *total = queue->unsettled.count - (queue->running - queue->wakes_running);
+    mutex_unlock(&queue->lock);
+    return list.count;
+}

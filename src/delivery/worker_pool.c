@@ -1,0 +1,225 @@
+#include "delivery/worker_pool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/sync.h"
+#include "base/text.h"
+#include "delivery/entry.h"
+
+static const char component[] = "Workers";
+
+struct worker {
+    pthread_t thread;
+    struct worker_pool *pool;
+    struct http_client *client;
+    struct activity activity;
+};
+
+struct worker_pool {
+    /* Never changed once workers run. */
+    struct worker_pool_parts parts;
+    unsigned count;
+    unsigned started; /* by the thread that starts and stops them */
+
+    /* Guards alive. */
+    struct mutex lock;
+    struct cond ended;
+    unsigned alive;
+
+    struct worker workers[];
+};
+
+static void count_alive(struct worker_pool *pool, int change)
+{
+    mutex_lock(&pool->lock);
+    pool->alive += (unsigned)change;
+    cond_signal(&pool->ended);
+    mutex_unlock(&pool->lock);
+}
+
+static void *work(void *argument)
+{
+    struct worker *worker = argument;
+    struct worker_pool *pool = worker->pool;
+    struct entry *entry;
+    while ((entry = send_queue_take(pool->parts.queue)) != NULL) {
+        activity_begin(&worker->activity, entry);
+        pool->parts.run(pool->parts.context, worker->client, entry);
+        activity_end(&worker->activity);
+    }
+    count_alive(pool, -1);
+    return NULL;
+}
+
+static int start_worker(struct worker_pool *pool, unsigned number, struct error *error)
+{
+    struct worker *worker = &pool->workers[number];
+    char name[sizeof "mc-send-000"];
+    snprintf(name, sizeof name, "mc-send-%02u", (number + 1) % 1000);
+    int result = http_client_create(&worker->client, pool->parts.store, pool->parts.abort, error);
+    if (result != 0)
+        return result;
+    count_alive(pool, 1);
+    result = thread_start(&worker->thread, name, work, worker, error);
+    if (result != 0) {
+        count_alive(pool, -1);
+        http_client_destroy(worker->client);
+    }
+    return result;
+}
+
+int worker_pool_create(struct worker_pool **pool, const struct worker_pool_parts *parts,
+    unsigned count, struct error *error)
+{
+    struct worker_pool *created =
+        calloc(1, sizeof *created + (size_t)count * sizeof created->workers[0]);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory for %u workers", count);
+    created->parts = *parts;
+    created->count = count;
+    mutex_init(&created->lock);
+    cond_init(&created->ended);
+    for (unsigned i = 0; i < count; i++) {
+        created->workers[i].pool = created;
+        activity_init(&created->workers[i].activity);
+    }
+    *pool = created;
+    return 0;
+}
+
+void worker_pool_destroy(struct worker_pool *pool)
+{
+    if (pool == NULL)
+        return;
+    for (unsigned i = 0; i < pool->count; i++)
+        activity_fini(&pool->workers[i].activity);
+    cond_fini(&pool->ended);
+    mutex_fini(&pool->lock);
+    free(pool);
+}
+
+int worker_pool_start(struct worker_pool *pool, struct error *error)
+{
+    int result = 0;
+    for (; result == 0 && pool->started < pool->count; pool->started += result == 0)
+        result = start_worker(pool, pool->started, error);
+    return result;
+}
+
+static void log_busy(unsigned number, const struct activity_view *view, int64_t for_ms)
+{
+    bool wakes = view->kind == ENTRY_WAKE;
+    log_event(LOG_LEVEL_INFO, component,
+        LOG_FIELDS(LOG_TEXT("agent", view->agent), LOG_TEXT("stage", entry_stage_word(view->stage)),
+            LOG_NUMBER("for_ms", for_ms)),
+        "Worker %u: %s %s", number, wakes ? "wakes agent" : "delivers", view->id);
+}
+
+bool worker_pool_look(struct worker_pool *pool, unsigned number, struct activity_view *view)
+{
+    if (number < 1 || number > pool->count)
+        return false;
+    activity_look(&pool->workers[number - 1].activity, view);
+    return true;
+}
+
+void worker_pool_log(struct worker_pool *pool)
+{
+    struct activity_view view;
+    for (unsigned number = 1; worker_pool_look(pool, number, &view); number++) {
+        int64_t for_ms = clock_monotonic_ms() - view.since_ms;
+        if (view.busy)
+            log_busy(number, &view, for_ms);
+        else
+            log_event(LOG_LEVEL_INFO, component, LOG_FIELDS(LOG_NUMBER("for_ms", for_ms)),
+                "Worker %u: idle", number);
+    }
+}
+
+bool worker_pool_wait(struct worker_pool *pool, int64_t deadline_ms)
+{
+    bool in_time = true;
+    mutex_lock(&pool->lock);
+    while (pool->alive > 0 && in_time)
+        in_time = cond_wait_until(&pool->ended, &pool->lock, deadline_ms);
+    bool all_ended = pool->alive == 0;
+    mutex_unlock(&pool->lock);
+    return all_ended;
+}
+
+void worker_pool_stop(struct worker_pool *pool)
+{
+    for (; pool->started > 0; pool->started--) {
+        const struct worker *worker = &pool->workers[pool->started - 1];
+        thread_join(worker->thread);
+        http_client_destroy(worker->client);
+    }
+}
+
+static void set(struct activity *activity, const struct activity_view *view)
+{
+    mutex_lock(&activity->lock);
+    activity->view = *view;
+    mutex_unlock(&activity->lock);
+}
+
+void activity_init(struct activity *activity)
+{
+    mutex_init(&activity->lock);
+    activity_end(activity);
+}
+
+void activity_fini(struct activity *activity)
+{
+    mutex_fini(&activity->lock);
+}
+
+void activity_begin(struct activity *activity, struct entry *entry)
+{
+    struct activity_view view = {
+        .busy = true,
+        .kind = entry->kind,
+        .stage = entry->stage,
+        .since_ms = clock_monotonic_ms(),
+    };
+    text_copy(view.id, sizeof view.id, entry->item.id);
+    text_copy(view.agent, sizeof view.agent,
+        entry->agent_slug[0] != '\0' ? entry->agent_slug : entry->agent_id);
+    entry->activity = activity;
+    set(activity, &view);
+}
+
+void activity_enter(struct activity *activity, enum entry_stage stage)
+{
+    if (activity == NULL)
+        return;
+    int64_t now_ms = clock_monotonic_ms();
+    mutex_lock(&activity->lock);
+    activity->view.stage = stage;
+    activity->view.since_ms = now_ms;
+    mutex_unlock(&activity->lock);
+}
+
+void activity_name_agent(struct activity *activity, const char *slug)
+{
+    if (activity == NULL || slug[0] == '\0')
+        return;
+    mutex_lock(&activity->lock);
+    text_copy(activity->view.agent, sizeof activity->view.agent, slug);
+    mutex_unlock(&activity->lock);
+}
+
+void activity_end(struct activity *activity)
+{
+    const struct activity_view idle = {.since_ms = clock_monotonic_ms()};
+    set(activity, &idle);
+}
+
+void activity_look(struct activity *activity, struct activity_view *view)
+{
+    mutex_lock(&activity->lock);
+    *view = activity->view;
+    mutex_unlock(&activity->lock);
+}

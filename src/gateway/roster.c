@@ -1,0 +1,109 @@
+#include "gateway/roster.h"
+
+#include <stdlib.h>
+
+#include "base/json.h"
+#include "base/sync.h"
+
+struct gateway_roster {
+    /* Guards what follows. */
+    struct mutex lock;
+    struct gateway_models models;
+    json_t *missing; /* NULL for none */
+};
+
+int gateway_roster_create(struct gateway_roster **roster, struct error *error)
+{
+    struct gateway_roster *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway's agents");
+    mutex_init(&created->lock);
+    *roster = created;
+    return 0;
+}
+
+void gateway_roster_destroy(struct gateway_roster *roster)
+{
+    if (roster == NULL)
+        return;
+    gateway_models_fini(&roster->models);
+    json_decref(roster->missing);
+    mutex_fini(&roster->lock);
+    free(roster);
+}
+
+void gateway_roster_update(struct gateway_roster *roster, struct gateway_models *models)
+{
+    mutex_lock(&roster->lock);
+    struct gateway_models old = roster->models;
+    roster->models = *models;
+    mutex_unlock(&roster->lock);
+    *models = (struct gateway_models){0};
+    gateway_models_fini(&old);
+}
+
+void gateway_roster_set_missing(struct gateway_roster *roster, json_t *missing)
+{
+    mutex_lock(&roster->lock);
+    json_t *old = roster->missing;
+    roster->missing = missing;
+    mutex_unlock(&roster->lock);
+    json_decref(old);
+}
+
+/* Copied under the lock, since Jansson's counts are no way to share an array that is read. */
+json_t *gateway_roster_missing(struct gateway_roster *roster)
+{
+    mutex_lock(&roster->lock);
+    json_t *copy = roster->missing != NULL ? json_deep_copy(roster->missing) : json_array();
+    mutex_unlock(&roster->lock);
+    return copy;
+}
+
+bool gateway_roster_has(struct gateway_roster *roster, const char *agent_slug)
+{
+    mutex_lock(&roster->lock);
+    bool has = gateway_models_have(&roster->models, agent_slug);
+    mutex_unlock(&roster->lock);
+    return has;
+}
+
+/* The gateway lower-cases session keys, so two spellings would be one session. */
+static void lower_case(struct text *text)
+{
+    for (size_t i = 0; i < text->length_bytes; i++)
+        if (text->data[i] >= 'A' && text->data[i] <= 'Z')
+            text->data[i] = (char)(text->data[i] - 'A' + 'a');
+}
+
+bool address_of(struct address *address, const struct directory *directory, const char *slug,
+    const char *session_key)
+{
+    const char *fallback = directory->fallback_agent;
+    *address = (struct address){0};
+    text_copy(address->agent_slug, sizeof address->agent_slug, slug);
+    if (fallback != NULL && !gateway_roster_has(directory->roster, slug)) {
+        text_copy(address->agent_slug, sizeof address->agent_slug, fallback);
+        text_printf(&address->session_key, "agent:%s:%s:%s", fallback, slug, directory->account_id);
+        lower_case(&address->session_key);
+    } else if (session_key[0] != '\0') {
+        text_append(&address->session_key, session_key);
+    } else {
+        text_printf(&address->session_key, "agent:%s:%s", slug, directory->account_id);
+    }
+    return !address->session_key.failed;
+}
+
+bool address_of_agent(
+    struct address *address, const struct directory *directory, const json_t *agent)
+{
+    const char *slug = json_guard_string(agent, "slug");
+    const char *session_key = json_guard_string(agent, "sessionKey");
+    return address_of(
+        address, directory, slug != NULL ? slug : "", session_key != NULL ? session_key : "");
+}
+
+void address_fini(struct address *address)
+{
+    text_fini(&address->session_key);
+}

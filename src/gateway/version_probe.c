@@ -1,0 +1,170 @@
+#include "gateway/version_probe.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/process.h"
+#include "base/sync.h"
+#include "base/text.h"
+
+enum { COMMAND_LIMIT_MS = 10000, OUTPUT_BYTES = 4096 };
+
+struct version_probe {
+    /* Written once, before known is set; read only after it. */
+    char version[VERSION_PROBE_BYTES];
+    atomic_bool known;
+
+    bool has_thread;
+    pthread_t thread;
+    int stop_fd; /* an eventfd, -1 without a thread */
+};
+
+static bool is_digit(char byte)
+{
+    return byte >= '0' && byte <= '9';
+}
+
+static bool is_word(char byte)
+{
+    return is_digit(byte) || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+           byte == '_';
+}
+
+/* Length of "-1" or "+build.7" at text, 0 when there is none. */
+static size_t suffix_length(const char *text)
+{
+    if ((text[0] != '-' && text[0] != '+') || !is_word(text[1]))
+        return 0;
+    size_t length = 1;
+    while (is_word(text[length]) ||
+           ((text[length] == '.' || text[length] == '-' || text[length] == '+') &&
+               is_word(text[length + 1])))
+        length++;
+    return length;
+}
+
+/* Length of the version that starts at text, 0 when there is none. */
+static size_t version_length(const char *text)
+{
+    size_t length = 0;
+    unsigned dots = 0;
+    while (
+        is_digit(text[length]) || (text[length] == '.' && length > 0 && is_digit(text[length + 1])))
+        dots += text[length++] == '.';
+    if (dots == 0 || is_word(text[length]))
+        return 0;
+    return length + suffix_length(text + length);
+}
+
+/* Whether a word may begin behind byte: not inside of another word, path or number. */
+static bool is_boundary(char byte)
+{
+    return !is_word(byte) && byte != '.' && byte != '-' && byte != '+';
+}
+
+bool version_probe_parse(const char *output, char version[static VERSION_PROBE_BYTES])
+{
+    char before = ' ';
+    for (const char *at = output; *at != '\0'; before = *at++) {
+        if (!is_boundary(before))
+            continue;
+        const char *start = at + (*at == 'v');
+        size_t length = version_length(start);
+        if (length > 0) {
+            size_t kept = length < VERSION_PROBE_BYTES ? length : VERSION_PROBE_BYTES - 1;
+            memcpy(version, start, kept);
+            version[kept] = '\0';
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool ask(struct version_probe *probe, const char *program, struct error *error)
+{
+    const char *const argv[] = {program, "--version", NULL};
+    char output[OUTPUT_BYTES];
+    struct child_exit ended;
+    if (child_output(
+            argv, COMMAND_LIMIT_MS, probe->stop_fd, output, sizeof output, &ended, error) != 0)
+        return false;
+    if (version_probe_parse(output, probe->version))
+        return true;
+    error_set(error, ERROR_INVALID, "%s --version printed no version", program);
+    return false;
+}
+
+static void *detect(void *argument)
+{
+    struct version_probe *probe = argument;
+    struct error first, second;
+    if (!ask(probe, "openclaw", &first) && first.code != ERROR_INTERRUPTED &&
+        !ask(probe, "clawdbot", &second) && second.code != ERROR_INTERRUPTED) {
+        text_copy(probe->version, sizeof probe->version, VERSION_PROBE_UNKNOWN);
+        log_info("version", "OpenClaw version unknown (%s; %s); OPENCLAW_VERSION can say it",
+            first.text, second.text);
+    }
+    /* Interrupted by the stop, it stays unknown to those who still ask. */
+    if (probe->version[0] != '\0')
+        atomic_store_explicit(&probe->known, true, memory_order_release);
+    return NULL;
+}
+
+static int start_thread(struct version_probe *probe, struct error *error)
+{
+    probe->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (probe->stop_fd < 0)
+        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot start the version detection");
+    int result = thread_start(&probe->thread, "mc-version", detect, probe, error);
+    if (result != 0) {
+        close(probe->stop_fd);
+        return result;
+    }
+    probe->has_thread = true;
+    return 0;
+}
+
+int version_probe_start(struct version_probe **probe, const char *configured, struct error *error)
+{
+    struct version_probe *made = calloc(1, sizeof *made);
+    if (made == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the version detection");
+    made->stop_fd = -1;
+    if (configured != NULL && configured[0] != '\0') {
+        text_copy(made->version, sizeof made->version, configured);
+        atomic_init(&made->known, true);
+    } else {
+        int result = start_thread(made, error);
+        if (result != 0) {
+            free(made);
+            return result;
+        }
+    }
+    *probe = made;
+    return 0;
+}
+
+bool version_probe_get(const struct version_probe *probe, char *buffer, size_t bytes)
+{
+    if (!atomic_load_explicit(&probe->known, memory_order_acquire))
+        return false;
+    text_copy(buffer, bytes, probe->version);
+    return true;
+}
+
+void version_probe_stop(struct version_probe *probe)
+{
+    if (probe == NULL)
+        return;
+    if (probe->has_thread) {
+        eventfd_write(probe->stop_fd, 1);
+        thread_join(probe->thread);
+        close(probe->stop_fd);
+    }
+    free(probe);
+}

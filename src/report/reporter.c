@@ -1,0 +1,185 @@
+#include "report/reporter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/service.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/sync.h"
+#include "delivery/gatekeeper.h"
+#include "report/upgrade.h"
+
+enum {
+    FIRST_REPORT_MS = 2000, /* that the first one waits for something to report */
+    VERSION_LOOK_MS = 100,  /* between two looks for our version, when the first waits for it */
+    CHANGE_GAP_MS = 1000,   /* between two reports, however often the condition changes */
+    OFFLINE_MS = 1000,
+};
+
+static const char component[] = "Status";
+
+struct reporter {
+    struct reporter_parts parts;
+    struct loop loop;
+    struct http_client *client;
+
+    /* The thread's own. */
+    struct trace trace; /* of the current round */
+    struct upgrade_state upgrade;
+    bool reported;
+    bool last_good;    /* the condition as it was reported last */
+    unsigned failures; /* reports in a row */
+};
+
+static struct service service_of(const struct reporter *reporter)
+{
+    return (struct service){.convex = reporter->parts.convex,
+        .client = reporter->client,
+        .trace = &reporter->trace,
+        .for_loop = true};
+}
+
+static bool report(struct reporter *reporter, const struct service *service)
+{
+    const struct config *config = reporter->parts.config;
+    char openclaw[VERSION_BYTES];
+    bool known = version_probe_get(reporter->parts.version, openclaw, sizeof openclaw) &&
+                 strcmp(openclaw, VERSION_PROBE_UNKNOWN) != 0;
+    bool good = condition_is_good(reporter->parts.stats, reporter->parts.gate);
+    const struct runtime_report report = {
+        .droplet_id = config->droplet_id,
+        .ip_address = config->droplet_ip,
+        .region = config->droplet_region,
+        .openclaw_version = known ? openclaw : NULL,
+        .runtime_version = config->runtime_version,
+        .at_ms = clock_wall_ms(),
+    };
+    struct error error;
+    enum convex_outcome outcome =
+        service_report_status(service, good ? "online" : "degraded", &report, &error);
+    if (outcome == CONVEX_SUCCESS) {
+        reporter->reported = true;
+        reporter->last_good = good;
+        reporter->failures = 0;
+        atomic_store(&reporter->parts.stats->last_report_ms, report.at_ms);
+    } else if (outcome != CONVEX_ABORTED) {
+        reporter->failures++;
+        log_error(component, "Failed to update Convex status: %s", error.text);
+    }
+    return outcome == CONVEX_SUCCESS;
+}
+
+/* After a round that did not come to its report. */
+static int64_t retry_delay_ms(const struct reporter *reporter)
+{
+    const struct config *config = reporter->parts.config;
+    if (reporter->upgrade.awaits_version)
+        return VERSION_LOOK_MS;
+    return backoff_ms(reporter->failures + 1, config->delivery_backoff_base_ms,
+        config->delivery_backoff_max_ms, backoff_random_unit());
+}
+
+/* One round; returns how long to wait before the next, in milliseconds. */
+static int64_t report_once(struct reporter *reporter)
+{
+    const struct service service = service_of(reporter);
+    int64_t interval_ms = reporter->parts.config->health_check_interval_ms;
+    trace_begin(&reporter->trace);
+    if (!upgrade_tell_result(&reporter->upgrade, &service) || !report(reporter, &service)) {
+        int64_t delay_ms = retry_delay_ms(reporter);
+        return delay_ms < interval_ms ? delay_ms : interval_ms;
+    }
+    upgrade_look_for_requests(&reporter->upgrade, &service);
+    return interval_ms;
+}
+
+static bool is_changed(const struct reporter *reporter)
+{
+    const struct reporter_parts *parts = &reporter->parts;
+    return reporter->reported &&
+           reporter->last_good != condition_is_good(parts->stats, parts->gate);
+}
+
+/* False when the loop has to stop. A poke without a change is no reason to report. */
+static bool wait_for_turn(struct reporter *reporter, int64_t began_ms, int64_t until_ms)
+{
+    while (loop_wait(&reporter->loop, until_ms, began_ms + CHANGE_GAP_MS))
+        if (clock_monotonic_ms() >= until_ms || is_changed(reporter))
+            return true;
+    return false;
+}
+
+static bool wait_for_something_to_report(struct reporter *reporter)
+{
+    const struct reporter_parts *parts = &reporter->parts;
+    int64_t until_ms = clock_monotonic_ms() + FIRST_REPORT_MS;
+    while (!condition_is_known(parts->stats, parts->gate) && clock_monotonic_ms() < until_ms)
+        if (!loop_wait(&reporter->loop, until_ms, 0))
+            return false;
+    return true;
+}
+
+static void *reporter_thread(void *owner)
+{
+    struct reporter *reporter = owner;
+    upgrade_begin(&reporter->upgrade, &reporter->parts);
+    if (!wait_for_something_to_report(reporter))
+        return NULL;
+    int64_t began_ms;
+    int64_t delay_ms;
+    do {
+        began_ms = clock_monotonic_ms();
+        delay_ms = report_once(reporter);
+    } while (!reporter->upgrade.asked_for_stop &&
+             wait_for_turn(reporter, began_ms, began_ms + delay_ms));
+    return NULL;
+}
+
+int reporter_create(
+    struct reporter **reporter, const struct reporter_parts *parts, struct error *error)
+{
+    struct reporter *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the health reporter");
+    created->parts = *parts;
+    int result = http_client_create(&created->client, parts->store, parts->abort, error);
+    if (result != 0) {
+        free(created);
+        return result;
+    }
+    loop_init(&created->loop, "mc-report", reporter_thread, created);
+    *reporter = created;
+    return 0;
+}
+
+void reporter_destroy(struct reporter *reporter)
+{
+    if (reporter == NULL)
+        return;
+    loop_fini(&reporter->loop);
+    http_client_destroy(reporter->client);
+    free(reporter);
+}
+
+struct loop *reporter_loop(struct reporter *reporter)
+{
+    return &reporter->loop;
+}
+
+void reporter_say_offline(struct convex *convex, struct ca_store *store)
+{
+    static const atomic_bool never;
+    struct http_client *client;
+    struct trace trace;
+    struct error error;
+    if (http_client_create(&client, store, &never, &error) != 0)
+        return;
+    trace_begin(&trace);
+    const struct service service = {
+        .convex = convex, .client = client, .trace = &trace, .for_loop = true};
+    convex_set_timeout(convex, OFFLINE_MS);
+    if (service_report_status(&service, "offline", NULL, &error) != CONVEX_SUCCESS)
+        log_warn(component, "Failed to update offline status: %s", error.text);
+    http_client_destroy(client);
+}
