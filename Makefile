@@ -108,7 +108,7 @@ torture: $(PROGRAMS) $(BUILD)/test/integration/faults/kill_test
 	MISSION_CONTROL_BUILD=$(BUILD) MISSION_CONTROL_ROUNDS=$(ROUNDS) MISSION_CONTROL_SEED=$(SEED) \
 		$(BUILD)/test/integration/faults/kill_test
 
-# Each sanitizer has its own build folder, so objects never mix. Suppression files stay empty.
+# Each sanitizer has its own build directory, so objects never mix. Suppression files stay empty.
 asan:
 	ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 \
 	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
@@ -138,7 +138,7 @@ format:
 format-check:
 	clang-format --dry-run --Werror $(C_FILES)
 
-# Each target runs for FUZZ_SECONDS from its committed corpus; new finds go to the build folder.
+# Each target runs for FUZZ_SECONDS from its committed corpus; new finds go to the build directory.
 FUZZ_CFLAGS := -std=gnu17 -g -O1 -D_GNU_SOURCE -DMISSION_CONTROL_VERSION='"$(VERSION)"' \
 	-include include/base/banned.h -Iinclude -Isrc $(PKG_CFLAGS) -fno-sanitize-recover=all -pthread
 FUZZERS := $(patsubst test/fuzz/%.c,build/fuzz/%,$(FUZZ_SOURCES))

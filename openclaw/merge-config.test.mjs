@@ -196,7 +196,7 @@ test("agents that are there already stay as they are", () => {
   assert.deepEqual(Object.keys(agents.entries).sort(), ["jarvis", "main", "old"]);
 });
 
-test("slugs that would be no folder are refused", () => {
+test("slugs that would be no directory are refused", () => {
   for (const slug of ["../x", "a b", "-x", "é", "a".repeat(65)])
     assert.throws(() => settings({ OPENCLAW_AGENTS: slug }), /OPENCLAW_AGENTS/);
 });

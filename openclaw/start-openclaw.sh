@@ -31,7 +31,7 @@ gateway_answers() {
     return 1
 }
 
-# The folder of the package that the command belongs to; its reader of configurations is used.
+# The directory of the package that the command belongs to; its reader of configurations is used.
 package_dir() {
     local command
     command=$(command -v openclaw) || {

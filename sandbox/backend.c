@@ -5,8 +5,8 @@
 
 #include "answer.h"
 #include "backend_request.h"
-#include "base/sync.h"
 #include "base/json.h"
+#include "base/sync.h"
 #include "memory.h"
 #include "service.h"
 

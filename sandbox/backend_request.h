@@ -9,7 +9,7 @@
 /* Free with function_call_fini. */
 struct function_call {
     json_t *body;
-    char *path;        /* canonical: folder/module:function */
+    char *path;        /* canonical: directory/module:function */
     const char *name;  /* the function, in path; NULL for one outside service/actions */
     json_t *arguments; /* an object, borrowed from body */
     bool has_known_format;

@@ -1,7 +1,7 @@
 #include "board_find.h"
 
-#include "base/sync.h"
 #include "base/json.h"
+#include "base/sync.h"
 #include "memory.h"
 #include "service.h"
 

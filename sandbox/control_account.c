@@ -1,6 +1,6 @@
 #include "answer.h"
-#include "base/sync.h"
 #include "base/json.h"
+#include "base/sync.h"
 #include "board_find.h"
 #include "control.h"
 #include "memory.h"

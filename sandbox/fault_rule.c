@@ -7,7 +7,7 @@
 
 enum { BODY_LIMIT_BYTES = 64 * 1024 * 1024 };
 
-static const double MOST_MS = 3600000;
+static const double MAX_MS = 3600000;
 
 /* What an action's name stands for. */
 struct action {
@@ -76,14 +76,13 @@ static int refuse_unknown(const json_t *object, const char *const *known, struct
     return 0;
 }
 
-static int read_number(const json_t *json, const char *key, double least, double most,
-    double *number, struct error *error)
+static int read_number(const json_t *json, const char *key, double min, double max, double *number,
+    struct error *error)
 {
     const json_t *value = json_object_get(json, key);
-    if (value == NULL || json_guard_number(value, least, most, number))
+    if (value == NULL || json_guard_number(value, min, max, number))
         return 0;
-    return error_set(
-        error, ERROR_INVALID, "%s must be a number from %.0f to %.0f", key, least, most);
+    return error_set(error, ERROR_INVALID, "%s must be a number from %.0f to %.0f", key, min, max);
 }
 
 static int read_numbers(const json_t *json, struct fault_rule *rule, struct error *error)
@@ -95,16 +94,16 @@ static int read_numbers(const json_t *json, struct fault_rule *rule, struct erro
     if (result == 0)
         result = read_number(json, "times", -1, 1e9, &rule->times, error);
     if (result == 0)
-        result = read_number(json, "latency_ms", 0, MOST_MS, &rule->latency_ms, error);
+        result = read_number(json, "latency_ms", 0, MAX_MS, &rule->latency_ms, error);
     if (result == 0)
         result = read_number(
-            json, "latency_exponential_ms", 0, MOST_MS, &rule->latency_exponential_ms, error);
+            json, "latency_exponential_ms", 0, MAX_MS, &rule->latency_exponential_ms, error);
     if (result == 0)
         result = read_number(json, "status", 200, 999, &status, error);
     if (result == 0)
         result = read_number(json, "chunk_bytes", 1, 1e9, &chunk_bytes, error);
     if (result == 0)
-        result = read_number(json, "chunk_ms", 0, MOST_MS, &chunk_ms, error);
+        result = read_number(json, "chunk_ms", 0, MAX_MS, &chunk_ms, error);
     rule->status = (unsigned)status;
     rule->cut.chunk_bytes = (size_t)chunk_bytes;
     rule->cut.chunk_ms = (int64_t)chunk_ms;

@@ -3,7 +3,6 @@
 #include <math.h>
 
 #include "base/sync.h"
-#include "base/sync.h"
 #include "fault_rule.h"
 #include "memory.h"
 

@@ -8,7 +8,7 @@
 #include "gateway_session.h"
 #include "memory.h"
 
-enum { FIRST_AUTH_DELAY_MS = 250, MOST_AUTH_DELAY_MS = 5000 };
+enum { FIRST_AUTH_DELAY_MS = 250, MAX_AUTH_DELAY_MS = 5000 };
 
 static const char *const live_paths[] = {"/health", "/healthz", NULL};
 static const char *const ready_paths[] = {"/ready", "/readyz", "/startup", "/startupz", NULL};
@@ -47,8 +47,8 @@ static void refuse_token(struct sandbox *sandbox, struct exchange *exchange)
     if (sandbox->settings.gateway_auth_delay && sandbox->auth_failures > 0) {
         unsigned doublings = sandbox->auth_failures - 1 < 5 ? sandbox->auth_failures - 1 : 5;
         delay_ms = (int64_t)FIRST_AUTH_DELAY_MS << doublings;
-        if (delay_ms > MOST_AUTH_DELAY_MS)
-            delay_ms = MOST_AUTH_DELAY_MS;
+        if (delay_ms > MAX_AUTH_DELAY_MS)
+            delay_ms = MAX_AUTH_DELAY_MS;
     }
     sandbox->auth_failures++;
     if (delay_ms > 0)

@@ -5,8 +5,8 @@
 
 #include "agent.h"
 #include "answer.h"
-#include "base/sync.h"
 #include "base/json.h"
+#include "base/sync.h"
 #include "gateway.h"
 #include "gateway_schema.h"
 #include "gateway_session.h"

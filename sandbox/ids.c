@@ -5,7 +5,7 @@
 
 static const char alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
 
-enum { ID_CHARACTERS = 32, PREFIX_CHARACTERS = 2, FEWEST = 31, MOST = 37 };
+enum { ID_CHARACTERS = 32, PREFIX_CHARACTERS = 2, FEWEST = 31, MAX = 37 };
 
 static const struct {
     const char *name;
@@ -43,7 +43,7 @@ void id_generate(enum table table, char id[static ID_BYTES])
 bool id_is_well_formed(const char *text)
 {
     size_t length = strlen(text);
-    return length >= FEWEST && length <= MOST && strspn(text, alphabet) == length;
+    return length >= FEWEST && length <= MAX && strspn(text, alphabet) == length;
 }
 
 enum table id_table(const char *id)

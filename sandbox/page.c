@@ -3,7 +3,7 @@
 #include "answer.h"
 #include "memory.h"
 
-/* The files, found from the folder that the compiler runs in: the top of the repository. */
+/* The files, found from the directory that the compiler runs in: the top of the repository. */
 __asm__(".pushsection .rodata\n"
         "page_html: .incbin \"sandbox/page/index.html\"\n"
         "page_html_end:\n"

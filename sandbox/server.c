@@ -12,7 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/sync.h"
 #include "base/containers.h"
 #include "base/sync.h"
 #include "listener.h"
@@ -205,7 +204,7 @@ void exchange_drop_after_bytes(struct exchange *exchange, const char *bytes, siz
 }
 
 /* Gives libmicrohttpd the next part of an answer that drips or is cut. */
-static ssize_t read_part(void *argument, uint64_t position, char *buffer, size_t most)
+static ssize_t read_part(void *argument, uint64_t position, char *buffer, size_t max)
 {
     struct exchange *exchange = argument;
     const struct exchange_cut *cut = &exchange->cut;
@@ -227,8 +226,8 @@ static ssize_t read_part(void *argument, uint64_t position, char *buffer, size_t
     exchange->chunk_is_due = false;
     if (cut->chunk_bytes > 0 && size > cut->chunk_bytes)
         size = cut->chunk_bytes;
-    if (size > most)
-        size = most;
+    if (size > max)
+        size = max;
     memcpy(buffer, exchange->answer + position, size);
     return (ssize_t)size;
 }

@@ -7,7 +7,7 @@
 #include "sandbox.h"
 
 static const double DEFAULT_TIMEOUT_MS = 10000;
-static const double MOST_TIMEOUT_MS = 600000;
+static const double MAX_TIMEOUT_MS = 600000;
 
 enum { CONDITION_LIMIT = 16 };
 
@@ -203,8 +203,8 @@ void waits_begin(struct sandbox *sandbox, struct exchange *exchange)
     const char *bad = read_conditions(wait);
     if (!read_number(exchange, "timeout_ms", &timeout_ms))
         bad = "timeout_ms";
-    if (timeout_ms > MOST_TIMEOUT_MS)
-        timeout_ms = MOST_TIMEOUT_MS;
+    if (timeout_ms > MAX_TIMEOUT_MS)
+        timeout_ms = MAX_TIMEOUT_MS;
     if (bad != NULL)
         answer_refusal(exchange, 400, "BadQuery", "%s must be a number", bad);
     else if (wait->condition_count == 0)

@@ -4,7 +4,7 @@
 # Usage: scripts/check-docs.sh [-h]
 #
 # Every relative link in a *.md file leads to a file, and to a heading if it names one; every script
-# can be run and is named in a document, as is every target of the Makefile and every folder of the
+# can be run and is named in a document, as is every target of the Makefile and every directory of the
 # sources; nothing is left marked as yet to be done; functions named _locked assert the lock.
 
 set -euo pipefail
@@ -86,11 +86,11 @@ check_targets() {
     done
 }
 
-check_folders() {
-    local folder
-    for folder in src/*/ sandbox/; do
-        named "${folder%/}" docs/architecture.md ||
-            problem "docs/architecture.md: does not name ${folder%/}"
+check_dirs() {
+    local directory
+    for directory in src/*/ sandbox/; do
+        named "${directory%/}" docs/architecture.md ||
+            problem "docs/architecture.md: does not name ${directory%/}"
     done
 }
 
@@ -134,7 +134,7 @@ main() {
     check_links
     check_scripts
     check_targets
-    check_folders
+    check_dirs
     check_leftovers
     check_locks
     ((problems == 0))

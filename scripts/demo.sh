@@ -18,7 +18,7 @@ readonly MESSAGE="@jarvis please look at this task and tell us what you would do
 # An id as the backend makes them.
 readonly ACCOUNT=k57dem0acc0xnt000000000000000000
 once=
-folder=
+directory=
 sandbox_pid=
 runtime_pid=
 port=
@@ -27,9 +27,9 @@ health_port=
 show_logs() {
     local name
     for name in sandbox runtime; do
-        [[ -s $folder/$name.log ]] || continue
+        [[ -s $directory/$name.log ]] || continue
         warn "--- the end of the $name's log:"
-        tail -n 20 "$folder/$name.log" >&2
+        tail -n 20 "$directory/$name.log" >&2
     done
 }
 
@@ -43,7 +43,7 @@ clean_up() {
     trap - EXIT INT TERM HUP
     if [[ -n $runtime_pid ]]; then stop_process "$runtime_pid" "$STOP_LIMIT_S" || true; fi
     if [[ -n $sandbox_pid ]]; then stop_process "$sandbox_pid" "$STOP_LIMIT_S" || true; fi
-    if [[ -n $folder ]]; then rm -rf "$folder"; fi
+    if [[ -n $directory ]]; then rm -rf "$directory"; fi
 }
 
 # choose_port WANTED WHAT: sets chosen to WANTED, or to 0, which means any free one, if it is taken.
@@ -72,9 +72,9 @@ set_secrets() {
 start_sandbox() {
     local chosen url
     choose_port "$USUAL_PORT" "the sandbox"
-    launch "$folder/sandbox.log" "$BUILD/mission-control-sandbox" --demo --port "$chosen" &
+    launch "$directory/sandbox.log" "$BUILD/mission-control-sandbox" --demo --port "$chosen" &
     sandbox_pid=$!
-    url=$(wait_for_words "$sandbox_pid" "$folder/sandbox.log" "listening on " "$START_LIMIT_S") ||
+    url=$(wait_for_words "$sandbox_pid" "$directory/sandbox.log" "listening on " "$START_LIMIT_S") ||
         fail "the sandbox does not start"
     port=${url##*:}
 }
@@ -83,10 +83,10 @@ start_runtime() {
     local chosen
     choose_port "$USUAL_HEALTH_PORT" "the runtime's health server"
     export CONVEX_URL=http://127.0.0.1:$port OPENCLAW_GATEWAY_URL=http://127.0.0.1:$port
-    export STATE_DIR=$folder/state HEALTH_PORT=$chosen DELIVERY_INTERVAL=1000
-    launch "$folder/runtime.log" "$BUILD/mission-control-runtime" &
+    export STATE_DIR=$directory/state HEALTH_PORT=$chosen DELIVERY_INTERVAL=1000
+    launch "$directory/runtime.log" "$BUILD/mission-control-runtime" &
     runtime_pid=$!
-    health_port=$(wait_for_words "$runtime_pid" "$folder/runtime.log" \
+    health_port=$(wait_for_words "$runtime_pid" "$directory/runtime.log" \
         "Listening on 127.0.0.1 port " "$START_LIMIT_S") || fail "the runtime does not start"
     http GET "$health_port" /health >/dev/null || fail "the runtime does not answer on /health"
 }
@@ -159,7 +159,7 @@ keep_running() {
     say "The board (write to an agent): http://127.0.0.1:$port/"
     say "The runtime's page:            http://127.0.0.1:$health_port/"
     if [[ -n $once ]]; then return; fi
-    say "The runtime's log:             $folder/runtime.log"
+    say "The runtime's log:             $directory/runtime.log"
     say
     say "Ctrl-C ends both."
     wait -n "$sandbox_pid" "$runtime_pid" || true
@@ -178,7 +178,7 @@ run() {
     build
     trap clean_up EXIT
     trap 'say; say "Stopping ..."; exit 0' INT TERM HUP
-    folder=$(mktemp -d)
+    directory=$(mktemp -d)
     set_secrets
     start_sandbox
     start_runtime

@@ -35,7 +35,7 @@ has_clang_runtime() {
     return 1
 }
 
-# The library that shifts a program's clock, in the folder of whatever processor this is.
+# The library that shifts a program's clock, in the directory of whatever processor this is.
 has_faketime() {
     compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null
 }

@@ -1,4 +1,4 @@
-# What the scripts of this folder share. Sourced, never run. Needs nothing but bash and what every Debian has.
+# What the scripts of this directory share. Sourced, never run. Needs nothing but bash and what every Debian has.
 # shellcheck shell=bash
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -201,7 +201,7 @@ npm_offers() {
         { say "npm finds no $1: its registry is out of reach" && return 1; }
 }
 
-# npm_install FOLDER PACKAGE [OPTION...]: into a folder of its own, or npm would tidy up.
+# npm_install FOLDER PACKAGE [OPTION...]: into a directory of its own, or npm would tidy up.
 npm_install() {
     local into=$1
     shift

@@ -67,15 +67,15 @@ readonly BROKEN=(
 # verify FOLDER PROPERTY DEFINITION...: builds the verifier with OPTIMIZE, and runs it; what it says
 # is in FOLDER/log.
 verify() {
-    local folder=$1 property=$2 search flags=(-DNFAIR=3)
+    local directory=$1 property=$2 search flags=(-DNFAIR=3)
     shift 2
     case $property in
     assertions) search=() flags=(-DSAFETY -DNOCLAIM) ;;
     each_ends | stop_ends) search=(-a -f -N "$property") ;; # under weak fairness
     *) search=(-a -N "$property") ;;
     esac
-    mkdir -p "$folder"
-    cd "$folder"
+    mkdir -p "$directory"
+    cd "$directory"
     spin -a "$@" "$MODEL" >spin.log 2>&1 || return
     "${CC:-cc}" "$OPTIMIZE" -w -DMEMLIM="$MEMORY_MB" "${flags[@]}" -o pan pan.c 2>cc.log || return
     ./pan "${search[@]}" -m"$DEPTH" -w22 >log 2>&1
@@ -103,25 +103,25 @@ is_complete() {
 
 # check_holds NUMBER PROPERTY DEFINITION...
 check_holds() {
-    local folder=$WORK/property-$1 property=$2 verdict=FAILED
+    local directory=$WORK/property-$1 property=$2 verdict=FAILED
     shift
-    (OPTIMIZE=-O1 && verify "$folder" "$@") || true
+    (OPTIMIZE=-O1 && verify "$directory" "$@") || true
     shift
-    if is_complete "$folder/log" && grep -q 'errors: 0$' "$folder/log"; then verdict=holds; fi
-    say "$property${*:+ ($*)}: $verdict, $(describe "$folder")"
+    if is_complete "$directory/log" && grep -q 'errors: 0$' "$directory/log"; then verdict=holds; fi
+    say "$property${*:+ ($*)}: $verdict, $(describe "$directory")"
 }
 
 # check_fails NUMBER RULE PROPERTY DEFINITION...
 check_fails() {
-    local folder=$WORK/broken-$1 rule=$2 property=$3 verdict="FAILED: not found by"
+    local directory=$WORK/broken-$1 rule=$2 property=$3 verdict="FAILED: not found by"
     shift 2
     # What fails does so early; the compiler would take longer than the search.
-    (OPTIMIZE=-O0 && verify "$folder" "$1" -DBREAK="$rule" "${@:2}") || true
-    if grep -qsE 'assertion violated|acceptance cycle|invalid end state \(at' "$folder/log" &&
-        grep -q 'errors: 1$' "$folder/log"; then
+    (OPTIMIZE=-O0 && verify "$directory" "$1" -DBREAK="$rule" "${@:2}") || true
+    if grep -qsE 'assertion violated|acceptance cycle|invalid end state \(at' "$directory/log" &&
+        grep -q 'errors: 1$' "$directory/log"; then
         verdict="found by"
     fi
-    say "without $rule: $verdict $property, $(describe "$folder")"
+    say "without $rule: $verdict $property, $(describe "$directory")"
 }
 
 # in_turn CHECK LINE...: CHECK with the words of each line, AT_ONCE of them at a time.

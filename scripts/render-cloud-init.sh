@@ -7,7 +7,7 @@
 #            [--gateway-url URL] [--gateway-token-file FILE] [--output FILE]
 #
 # The service token is read from FILE, or from standard input; it is never an argument, as those
-# can be seen by everybody. --image runs a container; --native installs the program from a folder
+# can be seen by everybody. --image runs a container; --native installs the program from a directory
 # of a web server that holds what `make dist` builds. The output, which holds the tokens, goes to
 # standard output, or into a file that only its owner may read.
 

@@ -19,7 +19,7 @@ readonly FUZZ_SECONDS=${FUZZ_SECONDS:-10}
 passed=0
 failed=0
 
-# Objects of CI have a folder of their own: those made without WERROR=1 would hide warnings.
+# Objects of CI have a directory of their own: those made without WERROR=1 would hide warnings.
 run_make() {
     make -s --no-print-directory -j"$(cpu_count)" WERROR=1 BUILD="$CI_BUILD" "$@"
 }

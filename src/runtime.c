@@ -23,8 +23,8 @@
 #include "backend/convex.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "delivery/breaker_control.h"
 #include "delivery/delivery.h"
-#include "delivery/gatekeeper.h"
 #include "delivery/journal.h"
 #include "delivery/loop_guard.h"
 #include "delivery/poller.h"
@@ -54,22 +54,22 @@ static const char component[] = "Runtime";
 struct runtime {
     const struct config *config;
     struct stats stats;
-    struct state_folder state_folder;
+    struct state_dir state_dir;
     bool curl_started;
     int stop_fd; /* eventfd: the backend wants this process to end */
     struct ca_store *store;
     struct convex *convex;
     struct gateway *gateway;
-    struct gateway_gate *gate;
+    struct breaker *breaker;
     struct gateway_roster *roster;
     struct send_queue *queue;
     struct spool *spool;
-    struct spooling spooling;
+    struct journal journal;
     struct version_probe *version;
     struct wake_schedule *schedule;
-    struct gateway_process *gateway_process; /* NULL: the gateway is not our child */
+    struct gateway_supervisor *gateway_supervisor; /* NULL: the gateway is not our child */
     struct gateway_prober *prober;
-    struct gatekeeper keeper;
+    struct breaker_control control;
     struct delivery_poller *poller;
     struct heartbeat *heartbeat;
     struct agent_sync *agents;
@@ -77,7 +77,7 @@ struct runtime {
     struct watchdog watchdog;
     struct loop_guard *guard;
     struct wake wake;
-    struct deliver deliver;
+    struct delivery delivery;
     struct worker_pool *workers;
     struct routes routes;
     struct http_server *server;
@@ -90,7 +90,7 @@ struct runtime {
 static int create_foundation(struct runtime *runtime, struct error *error)
 {
     const struct config *config = runtime->config;
-    int result = state_folder_open(&runtime->state_folder, config->state_dir, error);
+    int result = state_dir_open(&runtime->state_dir, config->state_dir, error);
     if (result != 0)
         return result;
     result = http_client_library_start(error);
@@ -106,7 +106,7 @@ static int create_foundation(struct runtime *runtime, struct error *error)
 static int create_breaker(struct runtime *runtime, struct error *error)
 {
     const struct config *config = runtime->config;
-    const struct gate_settings settings = {
+    const struct breaker_settings settings = {
         .enabled = gateway_is_enabled(runtime->gateway),
         .url = config->gateway_url,
         .check_ms = config->health_check_interval_ms < MAX_IDLE_PROBE_MS
@@ -118,7 +118,7 @@ static int create_breaker(struct runtime *runtime, struct error *error)
     if (!settings.enabled)
         stats_send_ended(&runtime->stats,
             "OpenClaw gateway URL is not set (OPENCLAW_GATEWAY_URL); cannot send to session");
-    return gateway_gate_create(&runtime->gate, &settings, clock_monotonic_ms(), error);
+    return breaker_create(&runtime->breaker, &settings, clock_monotonic_ms(), error);
 }
 
 static int create_remotes(struct runtime *runtime, struct error *error)
@@ -135,7 +135,7 @@ static int create_remotes(struct runtime *runtime, struct error *error)
     if (result == 0)
         result = gateway_roster_create(&runtime->roster, error);
     if (result == 0 && config->gateway_command != NULL)
-        result = gateway_process_create(&runtime->gateway_process, config->gateway_command,
+        result = supervisor_create(&runtime->gateway_supervisor, config->gateway_command,
             config->gateway_url, config->state_dir, error);
     return result;
 }
@@ -150,12 +150,12 @@ static int create_queue(struct runtime *runtime, struct error *error)
         result = spool_open(&runtime->spool, config->state_dir, config->account_id, error);
     if (result != 0)
         return result;
-    runtime->spooling = (struct spooling){
+    runtime->journal = (struct journal){
         .spool = runtime->spool, .stats = &runtime->stats, .queue = runtime->queue};
-    result = restore_from_spool(
-        runtime->spool, runtime->queue, config->delivery_give_up_after_ms, error);
+    result =
+        journal_restore(runtime->spool, runtime->queue, config->delivery_give_up_after_ms, error);
     if (result == 0)
-        spooling_watch_dead(&runtime->spooling);
+        journal_trim_dead(&runtime->journal);
     return result;
 }
 
@@ -163,7 +163,7 @@ static int create_prober(struct runtime *runtime, struct error *error)
 {
     const struct gateway_prober_parts parts = {
         .gateway = runtime->gateway,
-        .keeper = &runtime->keeper,
+        .control = &runtime->control,
         .roster = runtime->roster,
         .store = runtime->store,
         .abort = &runtime->abort_control,
@@ -171,14 +171,14 @@ static int create_prober(struct runtime *runtime, struct error *error)
     int result = gateway_prober_create(&runtime->prober, &parts, error);
     if (result != 0)
         return result;
-    runtime->keeper = (struct gatekeeper){
-        .gate = runtime->gate,
+    runtime->control = (struct breaker_control){
+        .breaker = runtime->breaker,
         .queue = runtime->queue,
         .stats = &runtime->stats,
         .prober = gateway_prober_loop(runtime->prober),
         .heartbeat = heartbeat_loop(runtime->heartbeat),
     };
-    gatekeeper_apply(&runtime->keeper);
+    breaker_control_publish(&runtime->control);
     return 0;
 }
 
@@ -203,7 +203,7 @@ static int create_agents(struct runtime *runtime, struct error *error)
     const struct heartbeat_parts heartbeat = {
         .schedule = runtime->schedule,
         .queue = runtime->queue,
-        .gate = runtime->gate,
+        .breaker = runtime->breaker,
         .stats = &runtime->stats,
     };
     int result = heartbeat_create(&runtime->heartbeat, &heartbeat, error);
@@ -228,7 +228,7 @@ static int create_reporter(struct runtime *runtime, struct error *error)
     const struct reporter_parts parts = {
         .config = runtime->config,
         .convex = runtime->convex,
-        .gate = runtime->gate,
+        .breaker = runtime->breaker,
         .version = runtime->version,
         .store = runtime->store,
         .stats = &runtime->stats,
@@ -273,7 +273,7 @@ static void run_entry(void *context, struct http_client *client, struct entry *e
     if (entry->kind == ENTRY_WAKE)
         wake_run(&runtime->wake, client, entry);
     else
-        deliver_run(&runtime->deliver, client, entry);
+        delivery_run(&runtime->delivery, client, entry);
 }
 
 /* A delivery_done: an agent that delivers all the time is never woken, but it is online. */
@@ -281,12 +281,12 @@ static void note_delivered(
     void *context, struct http_client *client, const char *agent_id, const struct trace *trace)
 {
     const struct runtime *runtime = context;
-    wake_note_delivery(&runtime->wake, client, agent_id, trace);
+    wake_report_busy_agent(&runtime->wake, client, agent_id, trace);
 }
 
 static void describe_work(struct runtime *runtime)
 {
-    const struct directory directory = {
+    const struct agent_router router = {
         .account_id = runtime->config->account_id,
         .fallback_agent = runtime->config->fallback_agent,
         .roster = runtime->roster,
@@ -296,22 +296,22 @@ static void describe_work(struct runtime *runtime)
         .queue = runtime->queue,
         .convex = runtime->convex,
         .gateway = runtime->gateway,
-        .keeper = &runtime->keeper,
-        .directory = directory,
+        .control = &runtime->control,
+        .router = router,
         .schedule = runtime->schedule,
         .stats = &runtime->stats,
         .heartbeat = heartbeat_loop(runtime->heartbeat),
     };
-    runtime->deliver = (struct deliver){
+    runtime->delivery = (struct delivery){
         .config = runtime->config,
         .queue = runtime->queue,
         .convex = runtime->convex,
         .gateway = runtime->gateway,
-        .keeper = &runtime->keeper,
+        .control = &runtime->control,
         .guard = runtime->guard,
-        .directory = directory,
+        .router = router,
         .stats = &runtime->stats,
-        .spooling = runtime->spooling,
+        .journal = runtime->journal,
         .stopping = &runtime->abort_control,
         .on_delivered = note_delivered,
         .delivered_context = runtime,
@@ -344,10 +344,10 @@ static int start_server(struct runtime *runtime, struct error *error)
         .config = config,
         .stats = &runtime->stats,
         .version = runtime->version,
-        .gate = runtime->gate,
+        .breaker = runtime->breaker,
         .roster = runtime->roster,
         .schedule = runtime->schedule,
-        .process = runtime->gateway_process,
+        .process = runtime->gateway_supervisor,
     };
     routes_init(&runtime->routes, &health, runtime->queue, runtime->workers, &runtime->watchdog);
     int result = http_server_create(&runtime->server, config->health_host, config->health_port,
@@ -372,8 +372,8 @@ static int start_workers(struct runtime *runtime, struct error *error)
 static int start_threads(struct runtime *runtime, struct error *error)
 {
     int result = start_server(runtime, error);
-    if (result == 0 && runtime->gateway_process != NULL)
-        result = gateway_process_start(runtime->gateway_process, error);
+    if (result == 0 && runtime->gateway_supervisor != NULL)
+        result = supervisor_start(runtime->gateway_supervisor, error);
     if (result == 0)
         result = start_workers(runtime, error);
     if (result == 0)
@@ -397,7 +397,7 @@ int runtime_start(struct runtime **runtime, const struct config *config, struct 
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory to start");
     created->config = config;
-    created->state_folder.lock_fd = -1;
+    created->state_dir.lock_fd = -1;
     created->stop_fd = -1;
     stats_init(&created->stats);
     int result = create_foundation(created, error);
@@ -448,10 +448,10 @@ static void stop_loops(struct runtime *runtime)
  */
 static void begin_stop_of_gateway(struct runtime *runtime)
 {
-    if (runtime->gateway_process == NULL)
+    if (runtime->gateway_supervisor == NULL)
         return;
     send_queue_wait_for_sends(runtime->queue, runtime->deadline_ms);
-    gateway_process_begin_stop(runtime->gateway_process);
+    supervisor_begin_stop(runtime->gateway_supervisor);
 }
 
 /* Runs may finish by themselves until the grace is nearly over; then transfers are aborted. */
@@ -478,8 +478,8 @@ static void stop_threads(struct runtime *runtime)
     stop_loops(runtime);
     if (runtime->workers != NULL)
         stop_workers(runtime);
-    if (runtime->gateway_process != NULL)
-        gateway_process_stop(runtime->gateway_process);
+    if (runtime->gateway_supervisor != NULL)
+        supervisor_stop(runtime->gateway_supervisor);
     http_server_destroy(runtime->server);
 }
 
@@ -501,9 +501,9 @@ static void destroy_work(struct runtime *runtime)
 
 static void destroy_foundation(struct runtime *runtime)
 {
-    gateway_process_destroy(runtime->gateway_process);
+    supervisor_destroy(runtime->gateway_supervisor);
     gateway_roster_destroy(runtime->roster);
-    gateway_gate_destroy(runtime->gate);
+    breaker_destroy(runtime->breaker);
     gateway_destroy(runtime->gateway);
     /* A runtime that could not start leaves the word to the one that may be in its way. */
     if (runtime->complete)
@@ -514,7 +514,7 @@ static void destroy_foundation(struct runtime *runtime)
         close(runtime->stop_fd);
     if (runtime->curl_started)
         http_client_library_stop();
-    state_folder_close(&runtime->state_folder);
+    state_dir_close(&runtime->state_dir);
     stats_fini(&runtime->stats);
 }
 
@@ -552,7 +552,7 @@ void runtime_log_work(struct runtime *runtime)
 
 void runtime_toggle_hold(struct runtime *runtime)
 {
-    gatekeeper_hold_by_hand(&runtime->keeper, !atomic_load(&runtime->stats.held_by_hand));
+    breaker_control_hold(&runtime->control, !atomic_load(&runtime->stats.held_by_operator));
 }
 
 struct runtime_tokens runtime_exchange_tokens(

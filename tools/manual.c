@@ -6,7 +6,7 @@
 #include "config/options.h"
 #include "config/usage.h"
 
-enum { LONGEST_WORD_BYTES = 64 };
+enum { MAX_WORD_BYTES = 64 };
 
 /* The lines of --help between the first paragraph and the settings: "  NAME...  what it does". */
 struct usage_lines {
@@ -24,7 +24,7 @@ static void usage_lines_start(struct usage_lines *lines)
 /* The next argument's name and what it does, both inside the help; false after the last one. */
 static bool usage_lines_next(struct usage_lines *lines, char **name, char **meaning)
 {
-    char last_heading[LONGEST_WORD_BYTES];
+    char last_heading[MAX_WORD_BYTES];
     snprintf(last_heading, sizeof last_heading, "%s:", option_section_title(SECTION_BACKEND));
     for (char *line; (line = strsep(&lines->next, "\n")) != NULL;) {
         if (strcmp(line, last_heading) == 0)
@@ -124,7 +124,7 @@ static void print_manual(const char *date)
         "read.\n"
         ".SH EXIT STATUS\n"
         "0 stopped as asked or all is well; 1 a command found trouble; 64 wrong arguments; 69\n"
-        "something needed is not available; 71 the system refused something; 75 the state folder\n"
+        "something needed is not available; 71 the system refused something; 75 the state directory\n"
         "is in use; 78 wrong settings; 128 + n ended by a second signal n.\n"
         ".SH SEE ALSO\n.BR systemd.service (5)\n",
         stdout);

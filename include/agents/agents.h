@@ -15,7 +15,7 @@
 #include "backend/service.h"
 #include "base/loop.h"
 #include "config/config.h"
-#include "delivery/gatekeeper.h"
+#include "delivery/breaker_control.h"
 #include "delivery/send_queue.h"
 #include "gateway/breaker.h"
 #include "gateway/roster.h"
@@ -58,10 +58,10 @@ bool wake_schedule_take(
 void wake_schedule_done(struct wake_schedule *schedule, const char *id, int64_t now_ms);
 
 /* Puts an agent back that cannot be woken now: it is due again soon, away from the others. */
-void wake_schedule_put_off(struct wake_schedule *schedule, const char *id, int64_t now_ms);
+void wake_schedule_postpone(struct wake_schedule *schedule, const char *id, int64_t now_ms);
 
 /* Notes that an agent was reported as online because it was woken. */
-void wake_schedule_is_online(struct wake_schedule *schedule, const char *id, int64_t now_ms);
+void wake_schedule_record_online(struct wake_schedule *schedule, const char *id, int64_t now_ms);
 
 /*
  * Whether an agent that has just delivered something is to be reported as online: it is too busy to
@@ -86,7 +86,7 @@ struct heartbeat;
 struct heartbeat_parts {
     struct wake_schedule *schedule;
     struct send_queue *queue;
-    struct gateway_gate *gate;
+    struct breaker *breaker;
     struct stats *stats;
 };
 
@@ -106,8 +106,8 @@ struct wake {
     struct send_queue *queue;
     struct convex *convex;
     const struct gateway *gateway;
-    const struct gatekeeper *keeper;
-    struct directory directory;
+    const struct breaker_control *control;
+    struct agent_router router;
     struct wake_schedule *schedule;
     struct stats *stats;
     struct loop *heartbeat; /* poked when the schedule has changed */
@@ -124,8 +124,8 @@ void wake_run(const struct wake *wake, struct http_client *client, struct entry 
  * Reports an agent as online that delivers so much that it is never woken, once per interval.
  * Blocks for that call.
  */
-void wake_note_delivery(const struct wake *wake, struct http_client *client, const char *agent_id,
-    const struct trace *trace);
+void wake_report_busy_agent(const struct wake *wake, struct http_client *client,
+    const char *agent_id, const struct trace *trace);
 
 /* The thread that reads the account's agents and what the gateway knows of them. */
 

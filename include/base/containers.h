@@ -43,9 +43,9 @@ void heap_remove(struct heap *heap, struct heap_item *item);
 
 /*
  * Shows items to visit, the one due first first, until it returns false, count were shown, or all.
- * The heap stays as it is, and what it costs depends on count (HEAP_MOST_VISITED at most) alone.
+ * The heap stays as it is, and what it costs depends on count (HEAP_MAX_VISITED at most) alone.
  */
-enum { HEAP_MOST_VISITED = 512 };
+enum { HEAP_MAX_VISITED = 512 };
 void heap_visit(const struct heap *heap, size_t count,
     bool (*visit)(void *context, struct heap_item *item), void *context);
 

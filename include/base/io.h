@@ -30,14 +30,14 @@ int file_read(
 #define FILE_REPLACE_SUFFIX ".new"
 
 /*
- * Puts bytes into the file name of the open folder, readable by its owner only: under the name
- * with FILE_REPLACE_SUFFIX first, then renamed. durable: on disk when this returns (file and folder
- * are synced); else it survives the end of the process, but not that of the machine. Blocks for the
- * disk. On failure (ERROR_SYSTEM) the old file stays as it was, unless the folder alone could not
- * be synced: then the new one is there.
+ * Puts bytes into the file name of the open directory, readable by its owner only: under the name
+ * with FILE_REPLACE_SUFFIX first, then renamed. durable: on disk when this returns (file and
+ * directory are synced); else it survives the end of the process, but not that of the machine.
+ * Blocks for the disk. On failure (ERROR_SYSTEM) the old file stays as it was, unless the directory
+ * alone could not be synced: then the new one is there.
  */
-int file_replace(int folder_fd, const char *name, const char *bytes, size_t length_bytes,
-    bool durable, struct error *error);
+int file_replace(int dir_fd, const char *name, const char *bytes, size_t length_bytes, bool durable,
+    struct error *error);
 
 /*
  * Puts new_end in place of old_end, which is all that the file name has behind its first
@@ -46,16 +46,16 @@ int file_replace(int folder_fd, const char *name, const char *bytes, size_t leng
  * meanwhile, or a disk that fails, may leave a part of new_end. Blocks for the disk.
  */
 bool file_replace_end(
-    int folder_fd, const char *name, size_t kept_bytes, const char *old_end, const char *new_end);
+    int dir_fd, const char *name, size_t kept_bytes, const char *old_end, const char *new_end);
 
-/* Puts the names in a folder on disk, once for all that were made before. */
+/* Puts the names in a directory on disk, once for all that were made before. */
 
 /*
- * Syncs of one folder are counted as they begin: one that begins after a name was made has it on
- * disk when it is over. Initialise with the folder's descriptor alone, which stays the caller's.
+ * Syncs of one directory are counted as they begin: one that begins after a name was made has it on
+ * disk when it is over. Initialise with the directory's descriptor alone, which stays the caller's.
  */
-struct folder_sync {
-    int folder_fd;
+struct dir_sync {
+    int dir_fd;
     _Atomic uint64_t begun;
     _Atomic uint64_t reached; /* the last of those that ended well */
 };
@@ -64,14 +64,14 @@ struct folder_sync {
  * After a name was made, renamed or removed: the number, 1 or more, of the sync that will have it
  * on disk. Any thread.
  */
-uint64_t folder_sync_next(const struct folder_sync *sync);
+uint64_t dir_sync_next(const struct dir_sync *sync);
 
 /*
  * Returns true when a sync of that number or a later one has ended well, and makes one if none has:
  * then it blocks for the disk. Number 0 stands for a name of which nothing is known, and always
- * makes one. False with errno when the folder could not be synced. Any thread.
+ * makes one. False with errno when the directory could not be synced. Any thread.
  */
-bool folder_sync_reach(struct folder_sync *sync, uint64_t number);
+bool dir_sync_reach(struct dir_sync *sync, uint64_t number);
 
 /* Waits for descriptors up to a moment of the monotonic clock. */
 

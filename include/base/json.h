@@ -34,19 +34,19 @@ void json_guard_start(void);
  */
 int json_guard_load(const char *bytes, size_t length_bytes, json_t **value, struct error *error);
 
-/* The same with room for most_values values and keys. */
-int json_guard_load_within(const char *bytes, size_t length_bytes, size_t most_values,
-    json_t **value, struct error *error);
+/* The same with room for max_values values and keys. */
+int json_guard_load_within(
+    const char *bytes, size_t length_bytes, size_t max_values, json_t **value, struct error *error);
 
 /* The number in json if it is one within [least, most]; false else, leaving *number alone. */
-bool json_guard_number(const json_t *json, double least, double most, double *number);
+bool json_guard_number(const json_t *json, double min, double max, double *number);
 
 /*
- * object[key] when it is a number within [least_ms, the last moment of a JavaScript date, 8.64e15],
+ * object[key] when it is a number within [min_ms, the last moment of a JavaScript date, 8.64e15],
  * its fraction cut off; false else, leaving *time_ms alone. In milliseconds, of a clock or of a
- * duration. least_ms is not negative; object may be NULL. Pure; any thread.
+ * duration. min_ms is not negative; object may be NULL. Pure; any thread.
  */
-bool json_guard_time_ms(const json_t *object, const char *key, int64_t least_ms, int64_t *time_ms);
+bool json_guard_time_ms(const json_t *object, const char *key, int64_t min_ms, int64_t *time_ms);
 
 /* object[key] when it is a string, else NULL. Borrowed from object. object may be NULL. */
 const char *json_guard_string(const json_t *object, const char *key);

@@ -38,7 +38,7 @@ void log_stream_write(
  * Writes the words that are still owed, to streams that take them now. False: some are owed still.
  * Any thread; does not wait for a stream.
  */
-bool log_stream_mend(log_gap_words *words);
+bool log_stream_repair(log_gap_words *words);
 
 /* Which lines of the log say again what was just said, and are therefore counted instead. */
 

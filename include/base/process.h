@@ -110,7 +110,7 @@ int64_t process_resident_bytes(pid_t pid);
  * Those that ended and were not waited for do not count, in contrast to kill(-group, 0). Reads all
  * of /proc. Any thread.
  */
-enum process_presence process_group_look(pid_t group, pid_t session);
+enum process_presence process_group_find(pid_t group, pid_t session);
 
 /* Tells systemd how the service is, over the socket that it names in NOTIFY_SOCKET. */
 

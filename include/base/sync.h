@@ -78,10 +78,10 @@ void clock_iso(int64_t wall_ms, char text[static CLOCK_ISO_BYTES]);
 /* Waits that double up to a limit, with full jitter or without any. */
 
 /*
- * min(most_ms, first_ms * 2^doublings), in milliseconds, also where the product is no int64_t; so
- * most_ms for a first_ms above it. Both are at least 1. Pure.
+ * min(max_ms, first_ms * 2^doublings), in milliseconds, also where the product is no int64_t; so
+ * max_ms for a first_ms above it. Both are at least 1. Pure.
  */
-int64_t backoff_doubled_ms(int64_t first_ms, unsigned doublings, int64_t most_ms);
+int64_t backoff_doubled_ms(int64_t first_ms, unsigned doublings, int64_t max_ms);
 
 /*
  * The wait before try number failures + 1, in milliseconds: base_ms when failures is 0, else

@@ -109,8 +109,8 @@ void line_splitter_end(struct line_splitter *splitter, line_splitter_take *take,
 
 /* A command line in words, split as a shell would, but with nothing expanded. */
 
-/* Zero-initialise it or fill it with words_split; freed with words_fini. */
-struct words {
+/* Zero-initialise it or fill it with argv_parse; freed with argv_fini. */
+struct argv {
     const char **items; /* ended by NULL, so that it can be an argv; they point into bytes */
     size_t count;
     char *bytes;
@@ -124,9 +124,9 @@ struct words {
  * Returns 0, ERROR_INVALID for a quote that is not closed or a backslash at the end, with a text
  * that follows "NAME ", or ERROR_NO_MEMORY; then there is nothing to free. Pure.
  */
-int words_split(const char *line, struct words *words, struct error *error);
+int argv_parse(const char *line, struct argv *words, struct error *error);
 
-/* Frees what words_split gave. */
-void words_fini(struct words *words);
+/* Frees what argv_parse gave. */
+void argv_fini(struct argv *words);
 
 #endif

@@ -9,7 +9,7 @@
 #include "config/usage.h"
 
 /*
- * Checks state folder, network, backend, gateway and clock, and says on standard output what it
+ * Checks state directory, network, backend, gateway and clock, and says on standard output what it
  * found and how to mend it, a line each or, with json, as one object. Runs no agent and changes
  * nothing, so it may be used beside a running runtime. Returns the exit status: 0 when nothing
  * failed, else 1, or 71 when the answer cannot be written. Blocks up to a minute: at most five
@@ -36,11 +36,11 @@ void healthcheck_append_url(struct text *url, const char *host, unsigned port);
 
 /*
  * Does what the words of arguments ask for: "list", "show ID", "retry ID..." or "drop ID...", in
- * the state folder of these settings. Says what came of it on standard output, and what was refused
- * on standard error; list and show work beside a runtime, the others hold its lock meanwhile.
- * Returns the exit status: 0, 1 when there is no spool or an id could not be served (the others
- * are), 64 for wrong words, 71 when the disk fails or the answer cannot be written, 75 when a
- * runtime holds the folder, 78 when it is another account's. Blocks for the disk.
+ * the state directory of these settings. Says what came of it on standard output, and what was
+ * refused on standard error; list and show work beside a runtime, the others hold its lock
+ * meanwhile. Returns the exit status: 0, 1 when there is no spool or an id could not be served (the
+ * others are), 64 for wrong words, 71 when the disk fails or the answer cannot be written, 75 when
+ * a runtime holds the directory, 78 when it is another account's. Blocks for the disk.
  */
 int command_spool(const struct config *config, const struct arguments *arguments);
 

@@ -45,7 +45,7 @@ struct option {
     enum option_kind kind;
     unsigned flags;             /* enum option_flag */
     size_t offset;              /* of the field in struct config */
-    int64_t least, most;        /* of a number or duration */
+    int64_t min, max;           /* of a number or duration */
     const char *const *choices; /* of a choice; ended by NULL */
     const char *fallback;       /* the default as one would write it, or NULL */
     const char *computed;       /* words for a default that depends on something, or NULL */

@@ -17,14 +17,14 @@ enum arguments_action {
     ARGUMENTS_HELP,
 };
 
-enum { ARGUMENTS_MOST_WORDS = 64 };
+enum { ARGUMENTS_MAX_WORDS = 64 };
 
 /* Everything is borrowed from argv. */
 struct arguments {
     enum arguments_action action;
-    const char *env_file;                    /* NULL is: none */
-    bool json;                               /* --json: doctor and spool answer a program */
-    const char *words[ARGUMENTS_MOST_WORDS]; /* what follows "spool" */
+    const char *env_file;                   /* NULL is: none */
+    bool json;                              /* --json: doctor and spool answer a program */
+    const char *words[ARGUMENTS_MAX_WORDS]; /* what follows "spool" */
     unsigned word_count;
 };
 

@@ -23,7 +23,7 @@ int option_store(const struct option *option, const char *value, struct config *
  * only as words about it.
  */
 void option_show(
-    const struct option *option, const char *value, char shown[static OPTION_SHOWN_BYTES]);
+    const struct option *option, const char *value, char gauges[static OPTION_SHOWN_BYTES]);
 
 /* Appends the option's field as one would write it: nothing for NULL, secrets as they are. */
 void option_append_value(
@@ -77,14 +77,14 @@ void values_fini(struct values *values);
  * Warns about each variable of the environment and the env file whose name is no setting but
  * nearly one. Other names are nobody's business: a .env file serves the gateway, too.
  */
-void spelling_check(const struct values *values, struct problems *problems);
+void option_suggest(const struct values *values, struct problems *problems);
 
 /*
  * The setting that name probably was to be, or NULL when name is a setting or nowhere near one:
  * up to two letters wrong, missing, too many or exchanged with a neighbour, one in a short name.
  * Capitals do not matter. Pure; the result is static.
  */
-const char *spelling_suggest(const char *name, size_t length_bytes);
+const char *option_closest(const char *name, size_t length_bytes);
 
 /* What the settings must be together, and the defaults that follow from other settings. */
 

@@ -5,7 +5,7 @@
 
 #include "backend/convex.h"
 #include "config/config.h"
-#include "delivery/gatekeeper.h"
+#include "delivery/breaker_control.h"
 #include "delivery/journal.h"
 #include "delivery/loop_guard.h"
 #include "delivery/send_queue.h"
@@ -14,16 +14,16 @@
 #include "telemetry/stats.h"
 
 /* Borrowed parts, shared by all workers; only read. */
-struct deliver {
+struct delivery {
     const struct config *config;
     struct send_queue *queue;
     struct convex *convex;
     struct gateway *gateway;
-    const struct gatekeeper *keeper;
+    const struct breaker_control *control;
     struct loop_guard *guard;
-    struct directory directory;
+    struct agent_router router;
     struct stats *stats;
-    struct spooling spooling;
+    struct journal journal;
     /* No agent is asked from then on, so what is read before that is cut off. NULL: never. */
     const atomic_bool *stopping;
     /* Called after each delivery, on the worker that made it; may block. NULL: nobody. */
@@ -37,6 +37,6 @@ struct deliver {
  * to the queue. A stage that fails leaves the entry waiting, to go on at that stage. Blocks for as
  * long as the agent takes. Workers only, each with its own client.
  */
-void deliver_run(const struct deliver *deliver, struct http_client *client, struct entry *entry);
+void delivery_run(const struct delivery *delivery, struct http_client *client, struct entry *entry);
 
 #endif

@@ -14,19 +14,19 @@ enum entry_kind { ENTRY_DELIVERY, ENTRY_WAKE };
 
 /* How far a notification has come. A wake-up is known until it has ended. */
 enum entry_stage {
-    STAGE_KNOWN,     /* listed; its agent has not been asked, or has to be asked again */
-    STAGE_SENDING,   /* the agent is being asked */
-    STAGE_REPLIED,   /* the reply is here; the thread does not have it yet */
-    STAGE_WRITTEN,   /* the thread has what it gets; not marked as delivered yet */
-    STAGE_GIVING_UP, /* nothing more will be tried but to say so in the thread */
-    STAGE_SETTLED,   /* ended; remembered only until the backend stops listing it */
+    STAGE_KNOWN,          /* listed; its agent has not been asked, or has to be asked again */
+    STAGE_SENDING,        /* the agent is being asked */
+    STAGE_REPLIED,        /* the reply is here; the thread does not have it yet */
+    STAGE_WRITTEN,        /* the thread has what it gets; not marked as delivered yet */
+    STAGE_NOTIFY_FAILURE, /* nothing more will be tried but to say so in the thread */
+    STAGE_SETTLED,        /* ended; remembered only until the backend stops listing it */
 };
 
 /* The stage as a word: "known", "sending", "replied", "written", "giving_up" or "settled". Pure. */
 const char *entry_stage_word(enum entry_stage stage);
 
 /* How an entry ends. */
-enum entry_verdict { VERDICT_DELIVERED, VERDICT_SKIPPED, VERDICT_DEAD };
+enum entry_outcome { OUTCOME_DELIVERED, OUTCOME_SKIPPED, OUTCOME_DEAD };
 
 struct activity;
 struct lane;
@@ -47,16 +47,16 @@ struct entry {
 
     /* The worker's while it runs the entry, which the queue takes and gives back under its lock;
      * while nobody runs it, onlookers may read them under that lock. */
-    unsigned attempts;  /* times a worker took it */
-    unsigned failures;  /* in a row at this stage, for the backoff */
-    unsigned runs;      /* requests sent to the agent, by earlier processes, too */
-    unsigned timeouts;  /* runs that took longer than we waited */
-    unsigned held_back; /* times in a row that the gateway let nobody in */
-    enum entry_verdict verdict;
-    const char *note;   /* why it ends other than delivered: fixed words, or failure; NULL: none */
-    int64_t put_off_ms; /* how long its last failure made it wait */
-    int64_t started_us; /* when the current attempt began, monotonic */
-    int64_t replied_us; /* when the reply came, monotonic; 0: to an earlier process */
+    unsigned attempts;      /* times a worker took it */
+    unsigned failures;      /* in a row at this stage, for the backoff */
+    unsigned runs;          /* requests sent to the agent, by earlier processes, too */
+    unsigned timeouts;      /* runs that took longer than we waited */
+    unsigned breaker_trips; /* times in a row that the gateway let nobody in */
+    enum entry_outcome verdict;
+    const char *note; /* why it ends other than delivered: fixed words, or failure; NULL: none */
+    int64_t retry_delay_ms;    /* how long its last failure made it wait */
+    int64_t started_us;        /* when the current attempt began, monotonic */
+    int64_t replied_us;        /* when the reply came, monotonic; 0: to an earlier process */
     struct activity *activity; /* of the worker that runs the entry; NULL outside of a pool */
     struct trace trace;        /* of all requests for it, by this process; none before the first */
     char agent_slug[ID_BYTES];
@@ -64,10 +64,10 @@ struct entry {
     char *reply;               /* owned; NULL until there is one, and while only the spool has it */
     bool spooled;              /* the spool has the reply */
     uint64_t name_sync;        /* of its record (queue/spool_record.h); 0: not of this process */
-    bool marked;               /* the backend has it as delivered */
-    bool untold;               /* it ended, and its thread could not be told */
-    bool given_up;             /* its reply was not written: if it is marked, then by us */
-    bool only_bury;            /* all that is left to do is to move its record to dead/ */
+    bool acked;                /* the backend has it as delivered */
+    bool notice_failed;        /* it ended, and its thread could not be told */
+    bool reply_abandoned;      /* its reply was not written: if it is marked, then by us */
+    bool dead_letter_pending;  /* all that is left to do is to move its record to dead/ */
     struct failing refusals;   /* by the gateway, on the clock of the time that its gate was open */
     struct failing errors;     /* by the backend, on the monotonic clock */
     char failure[64];          /* what the last run ended in, for the note in the thread */
@@ -126,6 +126,6 @@ void activity_name_agent(struct activity *activity, const char *slug);
 void activity_end(struct activity *activity);
 
 /* What the worker does at this moment, in *view. Any thread; a short lock. */
-void activity_look(struct activity *activity, struct activity_view *view);
+void activity_snapshot(struct activity *activity, struct activity_view *view);
 
 #endif

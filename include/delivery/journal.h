@@ -7,7 +7,7 @@
 #include "telemetry/stats.h"
 
 /* Borrowed; shared by all workers. */
-struct spooling {
+struct journal {
     struct spool *spool;
     struct stats *stats;
     struct send_queue *queue; /* is told which entries have a record */
@@ -19,37 +19,36 @@ struct spooling {
  */
 
 /* Counts a run, before its request goes out: a killed process must not forget it. */
-void spooling_begin_run(const struct spooling *spooling, struct entry *entry);
+void journal_begin_run(const struct journal *journal, struct entry *entry);
 
 /* Takes the count back: the agent was certainly not run. */
-void spooling_take_back_run(const struct spooling *spooling, struct entry *entry);
+void journal_undo_run(const struct journal *journal, struct entry *entry);
 
 /* Keeps for how long the entry has been refused; not while its reply is only on disk. */
-void spooling_note_failing(const struct spooling *spooling, struct entry *entry);
+void journal_save_failing(const struct journal *journal, struct entry *entry);
 
 /* Puts entry->reply on disk before it is used; the text stays in memory, too. */
-void spooling_keep_reply(const struct spooling *spooling, struct entry *entry);
+void journal_save_reply(const struct journal *journal, struct entry *entry);
 
 /* Frees the reply of an entry that is going to wait, if the spool has it. */
-void spooling_release_reply(struct entry *entry);
+void journal_release_reply(struct entry *entry);
 
 /*
  * Makes sure that entry->reply is in memory. ERROR_NO_MEMORY or ERROR_SYSTEM when it cannot be read
  * now; ERROR_CLOSED or ERROR_INVALID when the record is gone or damaged (it is moved to dead/
  * then): the reply is lost and the agent has to be asked again.
  */
-int spooling_recall_reply(
-    const struct spooling *spooling, struct entry *entry, struct error *error);
+int journal_load_reply(const struct journal *journal, struct entry *entry, struct error *error);
 
 /*
  * The entry has ended: removes its record, or moves it to dead/ with a reply that nobody could
  * write or an end that the backend does not know of. False when that cannot be kept now: the entry
  * must not be let go.
  */
-bool spooling_end(const struct spooling *spooling, struct entry *entry);
+bool journal_close(const struct journal *journal, struct entry *entry);
 
 /* Keeps dead/ within its bounds and counts it into the stats. Any thread. */
-void spooling_watch_dead(const struct spooling *spooling);
+void journal_trim_dead(const struct journal *journal);
 
 /* Takes up what an earlier process left in the spool. */
 
@@ -60,7 +59,7 @@ void spooling_watch_dead(const struct spooling *spooling);
  * or one of its records, cannot be read now; ERROR_NO_MEMORY, after which nothing may be sent: the
  * queue does not know all.
  */
-int restore_from_spool(
+int journal_restore(
     struct spool *spool, struct send_queue *queue, int64_t give_up_after_ms, struct error *error);
 
 #endif

@@ -46,7 +46,7 @@ enum { PAGE_LIMIT_PAUSE_MS = 60 * 1000 };
 
 /* All of it is the poller's thread's. */
 struct page_limit {
-    unsigned most_rows;    /* of the next page; SEND_QUEUE_MOST_HELD is no bound */
+    unsigned max_rows;     /* of the next page; SEND_QUEUE_MAX_HELD is no bound */
     bool is_grown;         /* by the last good page, and not tried since */
     int64_t grows_from_ms; /* not before: the last try to grow has failed */
 };

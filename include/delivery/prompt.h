@@ -26,9 +26,9 @@ void prompt_build_heartbeat(int64_t wall_ms, struct text *text);
  * Appends the note for an agent that was asked runs times. reason is one of our own few words: no
  * text of a server and no "@", which would mention somebody.
  */
-void note_append(struct text *text, unsigned runs, const char *reason);
+void failure_notice_append(struct text *text, unsigned runs, const char *reason);
 
 /* Whether a message (a JSON object or NULL) is such a note, of this process or an earlier one. */
-bool note_is_ours(const json_t *message);
+bool failure_notice_is_ours(const json_t *message);
 
 #endif

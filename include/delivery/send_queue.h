@@ -18,7 +18,7 @@
 #include "spool/spool.h"
 
 enum {
-    SEND_QUEUE_MOST_HELD = 8000,  /* entries of any stage, settled ones included */
+    SEND_QUEUE_MAX_HELD = 8000,   /* entries of any stage, settled ones included */
     SEND_QUEUE_READY_OF_LANE = 32 /* or half of the capacity: more of one lane is not counted */
 };
 
@@ -48,9 +48,9 @@ struct finish {
 
 /* Whether agents may be asked. A zeroed one lets everything flow. */
 struct send_flow {
-    uint64_t version; /* a flow that is older than the queue's is ignored */
-    bool held;        /* no sends; write-backs go on */
-    bool trickle;     /* one send at a time, and none before next_send_ms (monotonic) */
+    uint64_t version;   /* a flow that is older than the queue's is ignored */
+    bool held;          /* no sends; write-backs go on */
+    bool single_flight; /* one send at a time, and none before next_send_ms (monotonic) */
     int64_t next_send_ms;
 };
 
@@ -79,11 +79,11 @@ struct send_queue_view {
 };
 
 /*
- * A queue that accepts new notifications while fewer than capacity are ready, and lets most_wakes
+ * A queue that accepts new notifications while fewer than capacity are ready, and lets max_wakes
  * wake-ups run at a time. The caller destroys it once no thread uses it. ERROR_NO_MEMORY.
  */
 int send_queue_create(
-    struct send_queue **queue, size_t capacity, size_t most_wakes, struct error *error);
+    struct send_queue **queue, size_t capacity, size_t max_wakes, struct error *error);
 void send_queue_destroy(struct send_queue *queue);
 
 /*
@@ -110,7 +110,7 @@ bool send_queue_restore(struct send_queue *queue, const struct spool_record *rec
 int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_t created_at_ms);
 
 /* Counts runs for id, should it be listed. Only before the workers start. False without memory. */
-bool send_queue_charge(struct send_queue *queue, const char *id, unsigned runs);
+bool send_queue_add_prior_runs(struct send_queue *queue, const char *id, unsigned runs);
 
 /* Sets the loop to poke for a poll. Only before the workers start; else no poll is asked for. */
 void send_queue_set_poller(struct send_queue *queue, struct loop *poller);
@@ -135,7 +135,7 @@ bool send_queue_wake(struct send_queue *queue, const char *agent_id);
  * does not hold; else agent_id is whose it was, and the agent may be lined up anew. Any thread; a
  * short lock.
  */
-bool send_queue_take_back_wake(struct send_queue *queue, char agent_id[static ID_BYTES]);
+bool send_queue_withdraw_wake(struct send_queue *queue, char agent_id[static ID_BYTES]);
 
 /*
  * The next entry to work on, the caller's until send_queue_finish: write-backs first, then sends,
@@ -151,7 +151,7 @@ struct entry *send_queue_take(struct send_queue *queue);
 bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage);
 
 /* Says whether the spool has a record of a taken entry. A short lock. */
-void send_queue_note_record(struct send_queue *queue, struct entry *entry, bool recorded);
+void send_queue_set_recorded(struct send_queue *queue, struct entry *entry, bool recorded);
 
 /*
  * Gives a taken entry back; it is the queue's again, and a wake-up's is gone. Asks for a poll when
@@ -184,7 +184,7 @@ bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms);
 void send_queue_counts(struct send_queue *queue, struct send_queue_counts *counts);
 
 /* For onlookers, who must not hold up a worker. Any thread; takes no lock. */
-void send_queue_look(const struct send_queue *queue, struct send_queue_view *view);
+void send_queue_snapshot(const struct send_queue *queue, struct send_queue_view *view);
 
 /* A notification that no worker has in hand. */
 struct send_queue_waiting {
@@ -197,12 +197,12 @@ struct send_queue_waiting {
 };
 
 /*
- * Copies at most most (SEND_QUEUE_MOST_LISTED at most) of those into waiting, the oldest first, and
+ * Copies at most most (SEND_QUEUE_MAX_LISTED at most) of those into waiting, the oldest first, and
  * returns how many; *total is how many there are. Any thread; a lock for as long as copying that
  * many takes, however many there are.
  */
-enum { SEND_QUEUE_MOST_LISTED = 128 };
+enum { SEND_QUEUE_MAX_LISTED = 128 };
 size_t send_queue_list_waiting(
-    struct send_queue *queue, struct send_queue_waiting *waiting, size_t most, size_t *total);
+    struct send_queue *queue, struct send_queue_waiting *waiting, size_t max, size_t *total);
 
 #endif

@@ -40,7 +40,7 @@ int worker_pool_start(struct worker_pool *pool, struct error *error);
  * Copies what the worker of that number (1 and on) does; false when there is none. Any thread,
  * whether workers run or not; a short lock.
  */
-bool worker_pool_look(struct worker_pool *pool, unsigned number, struct activity_view *view);
+bool worker_pool_snapshot(struct worker_pool *pool, unsigned number, struct activity_view *view);
 
 /*
  * Logs a line for each worker: what it works on, at which stage, and for how long. Any thread,

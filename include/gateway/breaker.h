@@ -11,28 +11,28 @@
 
 #include "gateway/gateway.h"
 
-enum gate_state {
-    GATE_OPEN,
-    GATE_SUSPECT, /* something points at an outage; a probe decides */
-    GATE_SHUT,
+enum breaker_state {
+    BREAKER_CLOSED,
+    BREAKER_HALF_OPEN, /* something points at an outage; a probe decides */
+    BREAKER_OPEN,
 };
 
-enum { GATE_REASON_BYTES = 512 };
+enum { BREAKER_REASON_BYTES = 512 };
 
 /* What the gate says at one moment. */
-struct gate_view {
+struct breaker_view {
     uint64_t version; /* grows with each change of what follows */
-    enum gate_state state;
-    bool trickle;         /* open, but one send at a time: the model provider is in trouble */
+    enum breaker_state state;
+    bool single_flight;   /* open, but one send at a time: the model provider is in trouble */
     int64_t next_send_ms; /* in a trickle: no send before (monotonic) */
     int64_t since_ms;     /* when the state began (monotonic) */
-    char
-        reason[GATE_REASON_BYTES]; /* why not open, or why a trickle, with what to check; else "" */
+    char reason[BREAKER_REASON_BYTES]; /* why not open, or why a trickle, with what to check; else
+                                          "" */
 };
 
-struct gateway_gate;
+struct breaker;
 
-struct gate_settings {
+struct breaker_settings {
     bool enabled;            /* false: shut for ever */
     const char *url;         /* the gateway's, for the reasons; outlives the gate */
     int64_t check_ms;        /* an open gate of which nothing was heard for so long is probed */
@@ -44,29 +44,29 @@ struct gate_settings {
  * A gate that is suspect until a probe has opened it. The caller destroys it after its last use.
  * ERROR_NO_MEMORY.
  */
-int gateway_gate_create(struct gateway_gate **gate, const struct gate_settings *settings,
+int breaker_create(struct breaker **breaker, const struct breaker_settings *settings,
     int64_t now_ms, struct error *error);
-void gateway_gate_destroy(struct gateway_gate *gate);
+void breaker_destroy(struct breaker *breaker);
 
 /* All of the following: any thread, a short lock, no blocking. now_ms is monotonic. */
 
 /* The state at this moment, in *view. */
-void gateway_gate_look(struct gateway_gate *gate, struct gate_view *view);
+void breaker_snapshot(struct breaker *breaker, struct breaker_view *view);
 
 /* The state as a word: "open", "trickle", "suspect" or "shut". Pure. */
-const char *gate_view_word(const struct gate_view *view);
+const char *breaker_view_word(const struct breaker_view *view);
 
 /* The same of the gate as it is now. Takes no lock. */
-const char *gateway_gate_word(const struct gateway_gate *gate);
+const char *breaker_word(const struct breaker *breaker);
 
 /* Taken before a send begins and given back with its result. */
-uint64_t gateway_gate_ticket(struct gateway_gate *gate);
+uint64_t breaker_ticket(struct breaker *breaker);
 
 /*
  * Notes how a send to agent_id ended. What began in an earlier state says nothing of the present
  * one, but for a reply: it ends a trickle. Returns true when the view has changed.
  */
-bool gateway_gate_note_send(struct gateway_gate *gate, uint64_t ticket, const char *agent_id,
+bool breaker_record_send(struct breaker *breaker, uint64_t ticket, const char *agent_id,
     const struct gateway_result *result, int64_t now_ms);
 
 /*
@@ -74,23 +74,23 @@ bool gateway_gate_note_send(struct gateway_gate *gate, uint64_t ticket, const ch
  * that waits long for its answer, which has its turn only after a quick one got none in time. An
  * open gate is probed only when nobody else hears of the gateway.
  */
-int64_t gateway_gate_probe_due(struct gateway_gate *gate, bool patient);
+int64_t breaker_probe_due(struct breaker *breaker, bool slow_probe);
 
 /*
  * Takes the turn to probe, with a ticket to be given back; false when another thread was faster or
  * none is needed any more.
  */
-bool gateway_gate_begin_probe(
-    struct gateway_gate *gate, bool patient, int64_t now_ms, uint64_t *ticket);
+bool breaker_begin_probe(
+    struct breaker *breaker, bool slow_probe, int64_t now_ms, uint64_t *ticket);
 
 /*
  * Notes how a probe ended. One that began before the gate was last opened, or last ceased to be
  * open, says nothing of now. Returns true when the view has changed.
  */
-bool gateway_gate_note_probe(struct gateway_gate *gate, bool patient, uint64_t ticket,
+bool breaker_record_probe(struct breaker *breaker, bool slow_probe, uint64_t ticket,
     const struct gateway_result *result, int64_t now_ms);
 
 /* Milliseconds for which the gate has been open since it was made: the clock of failing time. */
-int64_t gateway_gate_open_ms(struct gateway_gate *gate, int64_t now_ms);
+int64_t breaker_closed_ms(struct breaker *breaker, int64_t now_ms);
 
 #endif

@@ -30,14 +30,14 @@ bool gateway_roster_has(struct gateway_roster *roster, const char *agent_slug);
 /* Under which session key and as which agent of the gateway an agent of the board is asked. */
 
 /* What addresses are made from; borrowed, shared by all workers, only read. */
-struct directory {
+struct agent_router {
     const char *account_id;
     const char *fallback_agent; /* NULL for none */
     struct gateway_roster *roster;
 };
 
-/* The caller ends it with address_fini, whether complete or not. */
-struct address {
+/* The caller ends it with agent_address_fini, whether complete or not. */
+struct agent_address {
     struct text session_key;
     char agent_slug[ID_BYTES]; /* as the gateway knows it; "" leaves it to the gateway */
 };
@@ -48,12 +48,12 @@ struct address {
  * one (contract openclaw-gateway, section 1.2). False without memory. Takes the roster's short
  * lock.
  */
-bool address_of(struct address *address, const struct directory *directory, const char *slug,
-    const char *session_key);
+bool agent_address_make(struct agent_address *address, const struct agent_router *router,
+    const char *slug, const char *session_key);
 
 /* The same of an agent's document. */
-bool address_of_agent(
-    struct address *address, const struct directory *directory, const json_t *agent);
-void address_fini(struct address *address);
+bool agent_address_from_json(
+    struct agent_address *address, const struct agent_router *router, const json_t *agent);
+void agent_address_fini(struct agent_address *address);
 
 #endif

@@ -12,9 +12,9 @@
 #include "base/error.h"
 #include "base/process.h"
 
-struct gateway_process;
+struct gateway_supervisor;
 
-struct gateway_process_status {
+struct supervisor_status {
     pid_t pid;               /* 0: none runs */
     unsigned restarts;       /* tries to start it after the first one */
     bool accepting;          /* its port accepted a connection since it was started */
@@ -27,28 +27,28 @@ struct gateway_process_status {
  * the configuration checks them, which keeps its record in state_dir. Nothing runs yet. Returns 0,
  * ERROR_INVALID or ERROR_NO_MEMORY. The caller destroys it; it must not be running then.
  */
-int gateway_process_create(struct gateway_process **process, const char *command,
+int supervisor_create(struct gateway_supervisor **process, const char *command,
     const char *gateway_url, const char *state_dir, struct error *error);
-void gateway_process_destroy(struct gateway_process *process);
+void supervisor_destroy(struct gateway_supervisor *process);
 
 /*
  * Starts the thread mc-gateway, which first takes down a gateway that a killed runtime left behind
  * and then starts ours; returns without waiting for either. SIGCHLD must not be ignored. Returns 0
  * or ERROR_SYSTEM.
  */
-int gateway_process_start(struct gateway_process *process, struct error *error);
+int supervisor_start(struct gateway_supervisor *process, struct error *error);
 
 /* Has the child and its group sent SIGTERM, and nothing started again. Does not block; repeatable.
  * Any thread. */
-void gateway_process_begin_stop(struct gateway_process *process);
+void supervisor_begin_stop(struct gateway_supervisor *process);
 
 /*
  * Begins the stop unless it has begun, and blocks until nothing of the group is left: up to 10 s
  * after the begin, then what still runs is killed. Once, after a successful start.
  */
-void gateway_process_stop(struct gateway_process *process);
+void supervisor_stop(struct gateway_supervisor *process);
 
 /* Copies what is known by now. Any thread; a short lock. */
-void gateway_process_status(struct gateway_process *process, struct gateway_process_status *status);
+void supervisor_status(struct gateway_supervisor *process, struct supervisor_status *status);
 
 #endif

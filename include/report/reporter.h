@@ -20,7 +20,7 @@ struct reporter;
 struct reporter_parts {
     const struct config *config;
     struct convex *convex;
-    struct gateway_gate *gate;
+    struct breaker *breaker;
     struct version_probe *version;
     struct ca_store *store;
     struct stats *stats;

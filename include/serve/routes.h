@@ -53,7 +53,7 @@ struct metrics_sources {
     const struct config *config;
     struct stats *stats;
     const struct send_queue *queue;
-    const struct gateway_gate *gate;
+    const struct breaker *breaker;
     struct health_sources *health; /* for those that ask /health for JSON */
 };
 

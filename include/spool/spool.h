@@ -16,7 +16,8 @@ struct spool_record {
     char agent_id[ID_BYTES];
     char agent_slug[ID_BYTES];
     char task_id[ID_BYTES]; /* "" for none */
-    bool given_up; /* the notification is or may be marked, though the reply was not written */
+    bool reply_abandoned; /* the notification is or may be marked, though the reply was not written
+                           */
     int64_t created_at_ms;
     int64_t failing_ms; /* how long the gateway has refused it */
     int64_t error_ms;   /* how long the backend has */
@@ -24,7 +25,7 @@ struct spool_record {
     unsigned runs;      /* requests to the agent that were begun, this one included */
     char failure[SPOOL_FAILURE_BYTES]; /* what the last run ended in; "" while there is none */
     char *reply; /* NULL while the agent is being asked; else owned by whoever holds the record */
-    uint64_t name_sync; /* by which sync its file's name is on disk (base/folder_sync.h) */
+    uint64_t name_sync; /* by which sync its file's name is on disk (base/dir_sync.h) */
 };
 
 /* How a record with a reply goes on where the one without it ends, with a "}". */
@@ -55,8 +56,8 @@ struct spool;
 
 /*
  * Opens STATE_DIR/spool and STATE_DIR/dead, making them with mode 0700, for one account. The caller
- * holds the lock of the state folder (queue/state_folder.h) as long as the spool is open, and
- * closes it. ERROR_INVALID when the folder belongs to another account or cannot be made,
+ * holds the lock of the state directory (queue/state_dir.h) as long as the spool is open, and
+ * closes it. ERROR_INVALID when the directory belongs to another account or cannot be made,
  * ERROR_SYSTEM when it cannot be read whose it is or descriptors or memory are short,
  * ERROR_NO_MEMORY.
  */
@@ -67,7 +68,7 @@ int spool_open(
  * Opens what is there already, for operators: makes and claims nothing, and spool_each leaves
  * leftovers alone. So reading needs no lock and may be done beside a runtime; changing does need
  * it. ERROR_CLOSED when state_dir does not exist or no runtime has used it yet, ERROR_INVALID when
- * it belongs to another account or lacks a folder, ERROR_SYSTEM when it cannot be read,
+ * it belongs to another account or lacks a directory, ERROR_SYSTEM when it cannot be read,
  * ERROR_NO_MEMORY.
  */
 int spool_open_existing(
@@ -80,18 +81,19 @@ void spool_close(struct spool *spool);
 uint64_t spool_syncs(const struct spool *spool);
 
 /*
- * Whether the state folder may be used for the account: ERROR_INVALID when it is another one's, 0
- * also while nobody's or not there, ERROR_SYSTEM when it cannot be read. Makes and changes nothing.
+ * Whether the state directory may be used for the account: ERROR_INVALID when it is another one's,
+ * 0 also while nobody's or not there, ERROR_SYSTEM when it cannot be read. Makes and changes
+ * nothing.
  */
 int spool_check_account(const char *state_dir, const char *account_id, struct error *error);
 
 /*
  * Writes the record in place of the one that is there. durable, for one with a reply: on disk when
- * this returns (file and folder are synced); else it survives the end of the process, but not that
- * of the machine. record->name_sync, which is not written, is set on success, and has to be what
- * the last spool_save of that id set it to, or 0: a sync of the folder for one name then serves for
- * all. Blocks for the disk. ERROR_SYSTEM when it cannot be written (the old record stays, unless
- * the disk fails), ERROR_NO_MEMORY. Any thread, but one at a time for one id.
+ * this returns (file and directory are synced); else it survives the end of the process, but not
+ * that of the machine. record->name_sync, which is not written, is set on success, and has to be
+ * what the last spool_save of that id set it to, or 0: a sync of the directory for one name then
+ * serves for all. Blocks for the disk. ERROR_SYSTEM when it cannot be written (the old record
+ * stays, unless the disk fails), ERROR_NO_MEMORY. Any thread, but one at a time for one id.
  */
 int spool_save(struct spool *spool, struct spool_record *record, bool durable, struct error *error);
 
@@ -134,7 +136,7 @@ typedef void spool_found(void *context, struct spool_record *record, const struc
 /*
  * Calls found for each record, in no order. Leftovers of an interrupted write are removed; files
  * that are not the spool's are left alone, as are records that go away meanwhile. ERROR_SYSTEM when
- * the folder cannot be read, ERROR_NO_MEMORY.
+ * the directory cannot be read, ERROR_NO_MEMORY.
  */
 int spool_each(struct spool *spool, spool_found *found, void *context, struct error *error);
 int spool_each_dead(struct spool *spool, spool_found *found, void *context, struct error *error);
@@ -148,16 +150,16 @@ struct spool_usage {
 /*
  * Adds up dead/ and, while it is over SPOOL_DEAD_FILES or SPOOL_DEAD_BYTES, removes its oldest
  * record, calling removed with its id. Several threads may call it at once: what another one
- * removed meanwhile counts as done, and is not told to removed. ERROR_SYSTEM when the folder cannot
- * be read or a record cannot be removed.
+ * removed meanwhile counts as done, and is not told to removed. ERROR_SYSTEM when the directory
+ * cannot be read or a record cannot be removed.
  */
 enum { SPOOL_DEAD_FILES = 10000, SPOOL_DEAD_BYTES = 256 * 1024 * 1024 };
 int spool_trim_dead(struct spool *spool, struct spool_usage *usage,
     void (*removed)(void *context, const char *id), void *context, struct error *error);
 
-/* The folder that outlives the process, and the lock that keeps a second runtime out of it. */
+/* The directory that outlives the process, and the lock that keeps a second runtime out of it. */
 
-struct state_folder {
+struct state_dir {
     int lock_fd; /* -1 while closed; close-on-exec */
 };
 
@@ -166,14 +168,14 @@ struct state_folder {
  * when it cannot be made or written to, or ERROR_LOCKED when another runtime has it; the text says
  * which process. Blocks up to 0.2 s for those who only look at the lock. The caller closes it.
  */
-int state_folder_open(struct state_folder *folder, const char *path, struct error *error);
-void state_folder_close(struct state_folder *folder);
+int state_dir_open(struct state_dir *dir, const char *path, struct error *error);
+void state_dir_close(struct state_dir *dir);
 
 /*
- * Whether a runtime holds the folder now, with its process id as text in holder ("" when it cannot
- * be known). Makes nothing; a folder that is not there is held by nobody. For a moment it shares
- * the lock if nobody has it, which a runtime that starts at that very moment waits for.
+ * Whether a runtime holds the directory now, with its process id as text in holder ("" when it
+ * cannot be known). Makes nothing; a directory that is not there is held by nobody. For a moment it
+ * shares the lock if nobody has it, which a runtime that starts at that very moment waits for.
  */
-bool state_folder_is_held(const char *path, char *holder, size_t holder_bytes);
+bool state_dir_is_held(const char *path, char *holder, size_t holder_bytes);
 
 #endif

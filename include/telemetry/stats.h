@@ -48,7 +48,7 @@ struct stats {
     atomic_llong dead_bytes;
     atomic_uint consecutive_poll_failures;
     atomic_llong last_send_ms;
-    atomic_bool held_by_hand; /* an operator holds all sends */
+    atomic_bool held_by_operator; /* an operator holds all sends */
     atomic_bool heartbeat_running;
     atomic_bool sync_running;
     atomic_llong last_sync_ms; /* the end of the last good sync of the agents */

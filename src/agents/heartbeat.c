@@ -18,16 +18,16 @@ struct heartbeat {
  */
 static bool is_shut(const struct heartbeat *heartbeat)
 {
-    struct gate_view view;
-    gateway_gate_look(heartbeat->parts.gate, &view);
-    return view.state == GATE_SHUT;
+    struct breaker_view view;
+    breaker_snapshot(heartbeat->parts.breaker, &view);
+    return view.state == BREAKER_OPEN;
 }
 
 static void postpone_wake(struct heartbeat *heartbeat, const char *agent_id, int64_t now_ms)
 {
     const struct heartbeat_parts *parts = &heartbeat->parts;
     metrics_add(&parts->stats->metrics, METRIC_HEARTBEATS, "put_off", NULL, 1);
-    wake_schedule_put_off(parts->schedule, agent_id, now_ms);
+    wake_schedule_postpone(parts->schedule, agent_id, now_ms);
 }
 
 /*
@@ -37,7 +37,7 @@ static void postpone_wake(struct heartbeat *heartbeat, const char *agent_id, int
 static void take_back(struct heartbeat *heartbeat, int64_t now_ms)
 {
     char agent_id[ID_BYTES];
-    while (is_shut(heartbeat) && send_queue_take_back_wake(heartbeat->parts.queue, agent_id))
+    while (is_shut(heartbeat) && send_queue_withdraw_wake(heartbeat->parts.queue, agent_id))
         postpone_wake(heartbeat, agent_id, now_ms);
 }
 
@@ -90,7 +90,7 @@ struct loop *heartbeat_loop(struct heartbeat *heartbeat)
 
 static const char component[] = "Heartbeat";
 
-enum wake_end { WAKE_DONE, WAKE_PUT_OFF };
+enum wake_end { WAKE_DONE, WAKE_POSTPONED };
 
 static void count(const struct wake *wake, const char *outcome)
 {
@@ -114,7 +114,7 @@ static void report_online(const struct wake *wake, struct http_client *client,
     struct error error;
     enum convex_outcome outcome = service_agent_is_online(&service, agent->id, &error);
     if (outcome == CONVEX_SUCCESS)
-        wake_schedule_is_online(wake->schedule, agent->id, clock_monotonic_ms());
+        wake_schedule_record_online(wake->schedule, agent->id, clock_monotonic_ms());
     else if (outcome != CONVEX_ABORTED)
         failed(wake, agent, trace, "report_failed", &error);
 }
@@ -139,7 +139,7 @@ static void after_send(const struct wake *wake, struct http_client *client,
 }
 
 static enum wake_end post(const struct wake *wake, struct http_client *client, struct entry *entry,
-    const struct agent *agent, const struct address *address, const struct text *input)
+    const struct agent *agent, const struct agent_address *address, const struct text *input)
 {
     const struct gateway_message message = {
         .session_key = address->session_key.data,
@@ -150,11 +150,11 @@ static enum wake_end post(const struct wake *wake, struct http_client *client, s
         .trace = &entry->trace,
     };
     struct gateway_result result;
-    uint64_t ticket = gateway_gate_ticket(wake->keeper->gate);
+    uint64_t ticket = breaker_ticket(wake->control->breaker);
     if (!send_queue_advance(wake->queue, entry, STAGE_SENDING))
-        return WAKE_PUT_OFF;
+        return WAKE_POSTPONED;
     gateway_send(wake->gateway, client, &message, &result);
-    gatekeeper_note_send(wake->keeper, ticket, agent->id, &result);
+    breaker_control_record_send(wake->control, ticket, agent->id, &result);
     after_send(wake, client, agent, &entry->trace, &result);
     gateway_result_fini(&result);
     return WAKE_DONE;
@@ -164,17 +164,17 @@ static enum wake_end wake_agent(
     const struct wake *wake, struct http_client *client, struct entry *entry)
 {
     struct agent agent;
-    struct address address;
+    struct agent_address address;
     struct text input = {0};
     if (!wake_schedule_find(wake->schedule, entry->agent_id, &agent))
         return WAKE_DONE;
     activity_name_agent(entry->activity, agent.slug);
-    bool complete = address_of(&address, &wake->directory, agent.slug, agent.session_key);
+    bool complete = agent_address_make(&address, &wake->router, agent.slug, agent.session_key);
     prompt_build_heartbeat(clock_wall_ms(), &input);
-    enum wake_end end = WAKE_PUT_OFF;
+    enum wake_end end = WAKE_POSTPONED;
     if (complete && !input.failed)
         end = post(wake, client, entry, &agent, &address, &input);
-    address_fini(&address);
+    agent_address_fini(&address);
     text_fini(&input);
     return end;
 }
@@ -182,7 +182,7 @@ static enum wake_end wake_agent(
 static void postpone_agent(const struct wake *wake, const char *id)
 {
     count(wake, "put_off");
-    wake_schedule_put_off(wake->schedule, id, clock_monotonic_ms());
+    wake_schedule_postpone(wake->schedule, id, clock_monotonic_ms());
 }
 
 void wake_run(const struct wake *wake, struct http_client *client, struct entry *entry)
@@ -201,8 +201,8 @@ void wake_run(const struct wake *wake, struct http_client *client, struct entry 
     loop_poke(wake->heartbeat);
 }
 
-void wake_note_delivery(const struct wake *wake, struct http_client *client, const char *agent_id,
-    const struct trace *trace)
+void wake_report_busy_agent(const struct wake *wake, struct http_client *client,
+    const char *agent_id, const struct trace *trace)
 {
     struct agent agent;
     if (wake_schedule_owes_report(wake->schedule, agent_id, clock_monotonic_ms()) &&

@@ -9,9 +9,9 @@
 
 enum {
     TABLE_AGENTS = 1024, /* more only make it slower */
-    LONGEST_SPREAD_MS = 120 * 1000,
+    MAX_SPREAD_MS = 120 * 1000,
     SOON_MS = 2000, /* within which an agent that is new is woken */
-    LONGEST_EXTRA_MS = 30 * 1000,
+    MAX_EXTRA_MS = 30 * 1000,
     SLEPT_MS = 5000, /* who is overdue by more was not held up by work */
 };
 
@@ -84,7 +84,7 @@ static int64_t at_most(int64_t value, int64_t limit)
 
 static int64_t spread_ms(const struct row *row)
 {
-    return at_most(row->agent.heartbeat_interval_ms * 2 / 5, LONGEST_SPREAD_MS);
+    return at_most(row->agent.heartbeat_interval_ms * 2 / 5, MAX_SPREAD_MS);
 }
 
 static int64_t soon_ms(const struct row *row)
@@ -92,7 +92,7 @@ static int64_t soon_ms(const struct row *row)
     return random_ms(at_most(row->agent.heartbeat_interval_ms, SOON_MS));
 }
 
-static struct row *find_locked(struct wake_schedule *schedule, const char *id)
+static struct row *find_work_locked(struct wake_schedule *schedule, const char *id)
 {
     mutex_assert_held(&schedule->lock);
     struct id_item *found = id_table_find(&schedule->table, id);
@@ -186,7 +186,7 @@ static size_t take_over_locked(struct wake_schedule *schedule, const struct agen
     size_t added = 0;
     for (size_t i = 0; i < list->count; i++) {
         struct row *row = TAILQ_FIRST(fresh);
-        struct row *known = find_locked(schedule, row->item.id);
+        struct row *known = find_work_locked(schedule, row->item.id);
         TAILQ_REMOVE(fresh, row, in_all);
         if (known != NULL) {
             /* One that this list held before stays as it was there. */
@@ -267,7 +267,7 @@ static void put_back(struct wake_schedule *schedule, const char *id,
     int64_t (*due_in_ms)(const struct row *row), int64_t now_ms)
 {
     mutex_lock(&schedule->lock);
-    struct row *row = find_locked(schedule, id);
+    struct row *row = find_work_locked(schedule, id);
     if (row != NULL && is_out(row))
         heap_push(&schedule->due, &row->due, now_ms + due_in_ms(row));
     mutex_unlock(&schedule->lock);
@@ -276,7 +276,7 @@ static void put_back(struct wake_schedule *schedule, const char *id,
 static int64_t next_interval_ms(const struct row *row)
 {
     int64_t interval_ms = row->agent.heartbeat_interval_ms;
-    return interval_ms + random_ms(at_most(LONGEST_EXTRA_MS, interval_ms));
+    return interval_ms + random_ms(at_most(MAX_EXTRA_MS, interval_ms));
 }
 
 void wake_schedule_done(struct wake_schedule *schedule, const char *id, int64_t now_ms)
@@ -289,15 +289,15 @@ static int64_t a_while_ms(const struct row *row)
     return 1 + soon_ms(row) + random_ms(spread_ms(row) + 1);
 }
 
-void wake_schedule_put_off(struct wake_schedule *schedule, const char *id, int64_t now_ms)
+void wake_schedule_postpone(struct wake_schedule *schedule, const char *id, int64_t now_ms)
 {
     put_back(schedule, id, a_while_ms, now_ms);
 }
 
-void wake_schedule_is_online(struct wake_schedule *schedule, const char *id, int64_t now_ms)
+void wake_schedule_record_online(struct wake_schedule *schedule, const char *id, int64_t now_ms)
 {
     mutex_lock(&schedule->lock);
-    struct row *row = find_locked(schedule, id);
+    struct row *row = find_work_locked(schedule, id);
     if (row != NULL)
         row->online_ms = now_ms;
     mutex_unlock(&schedule->lock);
@@ -306,7 +306,7 @@ void wake_schedule_is_online(struct wake_schedule *schedule, const char *id, int
 bool wake_schedule_owes_report(struct wake_schedule *schedule, const char *id, int64_t now_ms)
 {
     mutex_lock(&schedule->lock);
-    struct row *row = find_locked(schedule, id);
+    struct row *row = find_work_locked(schedule, id);
     bool owes =
         row != NULL && is_out(row) &&
         (row->online_ms == 0 || now_ms - row->online_ms >= row->agent.heartbeat_interval_ms);
@@ -319,7 +319,7 @@ bool wake_schedule_owes_report(struct wake_schedule *schedule, const char *id, i
 bool wake_schedule_find(struct wake_schedule *schedule, const char *id, struct agent *agent)
 {
     mutex_lock(&schedule->lock);
-    const struct row *row = find_locked(schedule, id);
+    const struct row *row = find_work_locked(schedule, id);
     if (row != NULL)
         *agent = row->agent;
     mutex_unlock(&schedule->lock);

@@ -173,9 +173,9 @@ static enum convex_outcome read_envelope(
     const struct http_answer *answer, enum convex_kind kind, json_t **value, struct error *error)
 {
     json_t *envelope;
-    size_t most_values = kind == CONVEX_LIST ? JSON_GUARD_MAX_LIST_VALUES : JSON_GUARD_MAX_VALUES;
+    size_t max_values = kind == CONVEX_LIST ? JSON_GUARD_MAX_LIST_VALUES : JSON_GUARD_MAX_VALUES;
     if (json_guard_load_within(
-            answer->body.bytes, answer->body.length_bytes, most_values, &envelope, error) != 0) {
+            answer->body.bytes, answer->body.length_bytes, max_values, &envelope, error) != 0) {
         error_wrap(error, "the answer is no Convex answer");
         return CONVEX_UNAVAILABLE;
     }
@@ -214,11 +214,11 @@ enum convex_outcome convex_classify(
 static bool begin_call(const struct service *service)
 {
     struct convex *convex = service->convex;
-    unsigned most = service->for_loop ? CALLS_AT_ONCE : CALLS_AT_ONCE - CALLS_OF_LOOPS;
+    unsigned max = service->for_loop ? CALLS_AT_ONCE : CALLS_AT_ONCE - CALLS_OF_LOOPS;
     bool aborted;
     mutex_lock(&convex->lock);
     while (!(aborted = http_client_is_aborted(service->client, service->abort)) &&
-           convex->calls >= most)
+           convex->calls >= max)
         cond_wait_until(
             &convex->call_ended, &convex->lock, clock_monotonic_ms() + LOOK_FOR_ABORT_MS);
     convex->calls += aborted ? 0 : 1;

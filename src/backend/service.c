@@ -184,8 +184,8 @@ enum convex_outcome service_mark_delivered(
 
 /* In minutes. Next to nothing would wake without end, so that is taken as no number is. */
 static const double DEFAULT_INTERVAL = 5;
-static const double LEAST_INTERVAL = 0.001;
-static const double LONGEST_INTERVAL = 60.0 * 24 * 366;
+static const double MIN_INTERVAL = 0.001;
+static const double MAX_INTERVAL = 60.0 * 24 * 366;
 
 static void copy_string(char *field, size_t field_bytes, const json_t *object, const char *key)
 {
@@ -196,10 +196,10 @@ static void copy_string(char *field, size_t field_bytes, const json_t *object, c
 static int64_t read_interval_ms(const json_t *item)
 {
     double minutes = json_number_value(json_object_get(item, "heartbeatInterval"));
-    if (!(minutes >= LEAST_INTERVAL))
+    if (!(minutes >= MIN_INTERVAL))
         minutes = DEFAULT_INTERVAL;
-    if (minutes > LONGEST_INTERVAL)
-        minutes = LONGEST_INTERVAL;
+    if (minutes > MAX_INTERVAL)
+        minutes = MAX_INTERVAL;
     return (int64_t)(minutes * 60 * 1000);
 }
 

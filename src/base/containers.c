@@ -84,7 +84,7 @@ void heap_remove(struct heap *heap, struct heap_item *item)
 
 /* Places whose items come next, the one due first last. */
 struct frontier {
-    size_t places[HEAP_MOST_VISITED + 1];
+    size_t places[HEAP_MAX_VISITED + 1];
     size_t count;
 };
 
@@ -104,7 +104,7 @@ static void frontier_add(struct frontier *frontier, const struct heap *heap, siz
 void heap_visit(const struct heap *heap, size_t count,
     bool (*visit)(void *context, struct heap_item *item), void *context)
 {
-    assert(count <= HEAP_MOST_VISITED);
+    assert(count <= HEAP_MAX_VISITED);
     struct frontier frontier;
     frontier.count = 0;
     frontier_add(&frontier, heap, 1);

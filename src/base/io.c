@@ -95,23 +95,22 @@ static bool write_all(int fd, const char *bytes, size_t length_bytes, size_t off
     return true;
 }
 
-int file_replace(int folder_fd, const char *name, const char *bytes, size_t length_bytes,
-    bool durable, struct error *error)
+int file_replace(int dir_fd, const char *name, const char *bytes, size_t length_bytes, bool durable,
+    struct error *error)
 {
     char temporary[NAME_MAX + 1];
     snprintf(temporary, sizeof temporary, "%s" FILE_REPLACE_SUFFIX, name);
-    int fd =
-        openat(folder_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "%s cannot be made", temporary);
     bool written = write_all(fd, bytes, length_bytes, 0) && (!durable || fsync(fd) == 0);
     int failure = errno;
     close(fd);
-    if (written && renameat(folder_fd, temporary, folder_fd, name) == 0 &&
-        (!durable || fsync(folder_fd) == 0))
+    if (written && renameat(dir_fd, temporary, dir_fd, name) == 0 &&
+        (!durable || fsync(dir_fd) == 0))
         return 0;
     failure = written ? errno : failure;
-    unlinkat(folder_fd, temporary, 0);
+    unlinkat(dir_fd, temporary, 0);
     return error_set_errno(error, ERROR_SYSTEM, failure, "%s cannot be written", name);
 }
 
@@ -123,10 +122,10 @@ static bool has_length(int fd, size_t length_bytes)
 }
 
 bool file_replace_end(
-    int folder_fd, const char *name, size_t kept_bytes, const char *old_end, const char *new_end)
+    int dir_fd, const char *name, size_t kept_bytes, const char *old_end, const char *new_end)
 {
     size_t old_bytes = strlen(old_end);
-    int fd = openat(folder_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int fd = openat(dir_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return false;
     bool fits = has_length(fd, kept_bytes + old_bytes);
@@ -139,24 +138,24 @@ bool file_replace_end(
     return written;
 }
 
-uint64_t folder_sync_next(const struct folder_sync *sync)
+uint64_t dir_sync_next(const struct dir_sync *sync)
 {
     return atomic_load(&sync->begun) + 1;
 }
 
-static void note_reached(struct folder_sync *sync, uint64_t number)
+static void note_reached(struct dir_sync *sync, uint64_t number)
 {
     uint64_t reached = atomic_load(&sync->reached);
     while (reached < number && !atomic_compare_exchange_weak(&sync->reached, &reached, number))
         continue;
 }
 
-bool folder_sync_reach(struct folder_sync *sync, uint64_t number)
+bool dir_sync_reach(struct dir_sync *sync, uint64_t number)
 {
     if (number != 0 && atomic_load(&sync->reached) >= number)
         return true;
     uint64_t own = atomic_fetch_add(&sync->begun, 1) + 1;
-    if (fsync(sync->folder_fd) != 0)
+    if (fsync(sync->dir_fd) != 0)
         return false;
     note_reached(sync, own);
     return true;

@@ -17,7 +17,7 @@ static const double LATEST_TIME_MS = 8.64e15;
 struct scan {
     const char *bytes;
     size_t length_bytes;
-    size_t most_values;
+    size_t max_values;
     size_t at;
     size_t kept_from;
     unsigned depth;
@@ -147,9 +147,9 @@ static int scan_all(struct scan *scan, struct error *error)
         if (scan->depth > JSON_GUARD_MAX_DEPTH)
             return error_set(
                 error, ERROR_TOO_LARGE, "JSON nests deeper than %d levels", JSON_GUARD_MAX_DEPTH);
-        if (scan->values > scan->most_values)
+        if (scan->values > scan->max_values)
             return error_set(
-                error, ERROR_TOO_LARGE, "JSON has more than %zu values", scan->most_values);
+                error, ERROR_TOO_LARGE, "JSON has more than %zu values", scan->max_values);
         if (scan->repaired.length_bytes > scan->kept_from + REPAIR_GROWTH_BYTES)
             return error_set(error, ERROR_INVALID, "not UTF-8 text");
     }
@@ -196,13 +196,13 @@ int json_guard_load(const char *bytes, size_t length_bytes, json_t **value, stru
 }
 
 int json_guard_load_within(
-    const char *bytes, size_t length_bytes, size_t most_values, json_t **value, struct error *error)
+    const char *bytes, size_t length_bytes, size_t max_values, json_t **value, struct error *error)
 {
     if (length_bytes >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0) {
         bytes += 3;
         length_bytes -= 3;
     }
-    struct scan scan = {.bytes = bytes, .length_bytes = length_bytes, .most_values = most_values};
+    struct scan scan = {.bytes = bytes, .length_bytes = length_bytes, .max_values = max_values};
     int result = scan_all(&scan, error);
     if (result == 0 && scan.kept_from > 0)
         result = parse(scan.repaired.data, scan.repaired.length_bytes, value, error);
@@ -212,22 +212,22 @@ int json_guard_load_within(
     return result;
 }
 
-bool json_guard_number(const json_t *json, double least, double most, double *number)
+bool json_guard_number(const json_t *json, double min, double max, double *number)
 {
     if (!json_is_number(json))
         return false;
     double value = json_number_value(json);
-    if (!isfinite(value) || value < least || value > most)
+    if (!isfinite(value) || value < min || value > max)
         return false;
     *number = value;
     return true;
 }
 
-bool json_guard_time_ms(const json_t *object, const char *key, int64_t least_ms, int64_t *time_ms)
+bool json_guard_time_ms(const json_t *object, const char *key, int64_t min_ms, int64_t *time_ms)
 {
     double number;
     const json_t *json = json_object_get(object, key);
-    if (!json_guard_number(json, (double)least_ms, LATEST_TIME_MS, &number))
+    if (!json_guard_number(json, (double)min_ms, LATEST_TIME_MS, &number))
         return false;
     *time_ms = (int64_t)number;
     return true;

@@ -220,17 +220,17 @@ int64_t log_write_repeats(void)
 {
     int64_t now_ms = clock_monotonic_ms();
     write_repeats_until(now_ms);
-    int64_t longest_ms = log_stream_mend(word_gap) ? LOG_FOLD_WINDOW_MS : LOG_STREAM_WAIT_MS;
+    int64_t max_ms = log_stream_repair(word_gap) ? LOG_FOLD_WINDOW_MS : LOG_STREAM_WAIT_MS;
     int64_t due_ms = log_fold_due_ms();
-    if (due_ms == INT64_MAX || due_ms - now_ms > longest_ms)
-        return longest_ms;
+    if (due_ms == INT64_MAX || due_ms - now_ms > max_ms)
+        return max_ms;
     return due_ms > now_ms ? due_ms - now_ms : 0;
 }
 
 void log_flush(void)
 {
     write_repeats_until(INT64_MAX);
-    log_stream_mend(word_gap);
+    log_stream_repair(word_gap);
 }
 
 #define DEFINE_LOG(name, level)                                \

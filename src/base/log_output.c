@@ -42,13 +42,13 @@ static void make_cond(void)
 
 static bool take_turn(int64_t deadline_ms)
 {
-    int64_t least_ms = clock_monotonic_ms() + TURN_MS;
+    int64_t min_ms = clock_monotonic_ms() + TURN_MS;
     bool waiting = true;
     pthread_once(&cond_is_made, make_cond);
     mutex_lock(&stream_lock);
     while (turn_is_taken && waiting)
         waiting = cond_wait_until(
-            &turn_is_over, &stream_lock, deadline_ms > least_ms ? deadline_ms : least_ms);
+            &turn_is_over, &stream_lock, deadline_ms > min_ms ? deadline_ms : min_ms);
     bool taken = !turn_is_taken;
     turn_is_taken = true;
     mutex_unlock(&stream_lock);
@@ -187,7 +187,7 @@ void log_stream_write(
         lose_line(stream);
 }
 
-bool log_stream_mend(log_gap_words *words)
+bool log_stream_repair(log_gap_words *words)
 {
     bool mended = true;
     for (enum log_stream stream = 0; stream < LOG_STREAMS; stream++) {
@@ -234,7 +234,7 @@ static bool says_the_same(const char *one, const char *other)
 }
 
 /* The position of the message's item, or count. */
-static size_t find_locked(enum log_level level, const char *component, const char *message)
+static size_t find_work_locked(enum log_level level, const char *component, const char *message)
 {
     mutex_assert_held(&fold_lock);
     size_t i = 0;
@@ -272,7 +272,7 @@ bool log_fold_admit(enum log_level level, const char *component, const char *mes
     if (strlen(component) >= LOG_FOLD_COMPONENT_BYTES || strlen(message) >= LOG_FOLD_TEXT_BYTES)
         return true;
     mutex_lock(&fold_lock);
-    size_t position = find_locked(level, component, message);
+    size_t position = find_work_locked(level, component, message);
     bool repeats = position < folded_count && !is_over(&folded[position], now_ms);
     if (repeats) {
         folded[position].repeats++;

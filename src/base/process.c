@@ -354,23 +354,23 @@ static enum process_presence look_at(const char *name, pid_t group, pid_t sessio
     return is_member && stat.state != 'Z' && stat.state != 'X' ? PROCESS_LIVES : PROCESS_GONE;
 }
 
-enum process_presence process_group_look(pid_t group, pid_t session)
+enum process_presence process_group_find(pid_t group, pid_t session)
 {
     enum process_presence found = PROCESS_GONE;
     const struct dirent *entry;
-    DIR *folder = opendir("/proc");
-    if (folder == NULL)
+    DIR *dir = opendir("/proc");
+    if (dir == NULL)
         return PROCESS_UNKNOWN;
-    while (found != PROCESS_LIVES && (entry = readdir(folder)) != NULL) {
+    while (found != PROCESS_LIVES && (entry = readdir(dir)) != NULL) {
         enum process_presence presence = look_at(entry->d_name, group, session);
         found = presence != PROCESS_GONE ? presence : found;
     }
-    closedir(folder);
+    closedir(dir);
     return found;
 }
 
 /* More often than asked for does no harm. */
-enum { LONGEST_WATCHDOG_MS = 24 * 60 * 60 * 1000 };
+enum { MAX_WATCHDOG_MS = 24 * 60 * 60 * 1000 };
 
 /* A path, or with '@' in front a name in the abstract namespace. False when it is neither. */
 static bool fill_address(struct sockaddr_un *address, socklen_t *length)
@@ -416,5 +416,5 @@ int64_t notify_watchdog_ms(void)
     if (value <= 0)
         return 0;
     int64_t half_ms = value / 2000 + (value < 2000);
-    return half_ms < LONGEST_WATCHDOG_MS ? half_ms : LONGEST_WATCHDOG_MS;
+    return half_ms < MAX_WATCHDOG_MS ? half_ms : MAX_WATCHDOG_MS;
 }

@@ -60,7 +60,7 @@ void secret_append(struct secret *secret, struct text *text)
     mutex_unlock(&secret->lock);
 }
 
-enum { SECRETS = 96, SHORTEST_SECRET_BYTES = 6 };
+enum { SECRETS = 96, MIN_SECRET_BYTES = 6 };
 
 static struct mutex lock = MUTEX_INITIALIZER;
 /* Both guarded by lock. The first secret_count are in use, the one added last at the end. */
@@ -68,7 +68,7 @@ static char *secrets[SECRETS];
 static size_t secret_count;
 
 /* The position of value, or SECRETS. */
-static size_t find_locked(const char *value)
+static size_t find_work_locked(const char *value)
 {
     mutex_assert_held(&lock);
     for (size_t i = 0; i < secret_count; i++)
@@ -96,7 +96,7 @@ static bool add(const char *value)
     if (copy == NULL)
         return false;
     mutex_lock(&lock);
-    size_t known = find_locked(value);
+    size_t known = find_work_locked(value);
     if (known < SECRETS)
         old = remove_locked(known);
     else if (secret_count == SECRETS)
@@ -127,7 +127,7 @@ static bool add_escaped(const char *value, const char *escaped)
 
 bool redact_add_secret(const char *value)
 {
-    if (strlen(value) < SHORTEST_SECRET_BYTES)
+    if (strlen(value) < MIN_SECRET_BYTES)
         return true;
     return add_escaped(value, "\"\\") && add_escaped(value, "\"\\/") && add(value);
 }
@@ -160,8 +160,8 @@ static void remove_cut_secret(char *text, const char *secret)
 {
     size_t text_bytes = strlen(text);
     size_t secret_bytes = strlen(secret);
-    size_t longest = text_bytes < secret_bytes ? text_bytes : secret_bytes - 1;
-    for (size_t length = longest; length >= SHORTEST_SECRET_BYTES; length--)
+    size_t max = text_bytes < secret_bytes ? text_bytes : secret_bytes - 1;
+    for (size_t length = max; length >= MIN_SECRET_BYTES; length--)
         if (memcmp(text + text_bytes - length, secret, length) == 0) {
             blank_out(text + text_bytes - length, length);
             return;
@@ -172,13 +172,13 @@ static void remove_cut_secret(char *text, const char *secret)
 static size_t known_secret_length_locked(const char *text)
 {
     mutex_assert_held(&lock);
-    size_t longest = 0;
+    size_t max = 0;
     for (size_t i = 0; i < secret_count; i++) {
         size_t length = strlen(secrets[i]);
-        if (length > longest && strncmp(text, secrets[i], length) == 0)
-            longest = length;
+        if (length > max && strncmp(text, secrets[i], length) == 0)
+            max = length;
     }
-    return longest;
+    return max;
 }
 
 static bool holds_secret_locked(const char *text)

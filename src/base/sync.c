@@ -171,13 +171,13 @@ void clock_iso(int64_t wall_ms, char text[static CLOCK_ISO_BYTES])
     snprintf(text, CLOCK_ISO_BYTES, "%.19s.%03dZ", date, (int)milliseconds);
 }
 
-int64_t backoff_doubled_ms(int64_t first_ms, unsigned doublings, int64_t most_ms)
+int64_t backoff_doubled_ms(int64_t first_ms, unsigned doublings, int64_t max_ms)
 {
     enum { VALUE_BITS = 63 };
-    assert(first_ms >= 1 && most_ms >= 1);
+    assert(first_ms >= 1 && max_ms >= 1);
     /* The limit is halved instead of the time doubled, as that cannot overflow. */
-    if (doublings >= VALUE_BITS || first_ms > most_ms >> doublings)
-        return most_ms;
+    if (doublings >= VALUE_BITS || first_ms > max_ms >> doublings)
+        return max_ms;
     return first_ms << doublings;
 }
 

@@ -333,16 +333,16 @@ static int take_word(struct splitter *splitter, struct error *error)
     return result;
 }
 
-int words_split(const char *line, struct words *words, struct error *error)
+int argv_parse(const char *line, struct argv *words, struct error *error)
 {
     /* A word takes at least one byte of the line and one blank, but for the last one. */
     size_t length_bytes = strlen(line);
-    size_t most_words = length_bytes / 2 + 1;
-    *words = (struct words){0};
+    size_t max_words = length_bytes / 2 + 1;
+    *words = (struct argv){0};
     words->bytes = malloc(length_bytes + 1);
-    words->items = calloc(most_words + 1, sizeof words->items[0]);
+    words->items = calloc(max_words + 1, sizeof words->items[0]);
     if (words->bytes == NULL || words->items == NULL) {
-        words_fini(words);
+        argv_fini(words);
         return error_set(error, ERROR_NO_MEMORY, "no memory for the words of a command");
     }
     struct splitter splitter = {.at = line, .out = words->bytes};
@@ -354,13 +354,13 @@ int words_split(const char *line, struct words *words, struct error *error)
         words->items[words->count++] = splitter.out;
         result = take_word(&splitter, error);
     }
-    words_fini(words);
+    argv_fini(words);
     return result;
 }
 
-void words_fini(struct words *words)
+void argv_fini(struct argv *words)
 {
     free(words->items);
     free(words->bytes);
-    *words = (struct words){0};
+    *words = (struct argv){0};
 }

@@ -60,19 +60,19 @@ void report_fini(struct report *report);
  * certain: the server wrote date_ms, cut to seconds, between our before_ms and after_ms. All are
  * times since 1970.
  */
-int64_t verdict_clock_ahead_ms(int64_t date_ms, int64_t before_ms, int64_t after_ms);
+int64_t doctor_clock_ahead_ms(int64_t date_ms, int64_t before_ms, int64_t after_ms);
 
 /* A clock that is off by more than 30 s is worth a warning, by more than 5 min a failure. */
-enum report_result verdict_clock(int64_t ahead_ms);
+enum report_result doctor_rule_clock(int64_t ahead_ms);
 
 /*
  * Whether what is sent to the host stays on this machine or its containers' network, so that it may
  * go unencrypted: localhost, loopback addresses, names without a dot, and host.docker.internal.
  */
-bool verdict_is_near(const struct url *url);
+bool doctor_is_near(const struct url *url);
 
 /* Why the backend refused our identity (contract service-actions-v0, section 1). */
-enum verdict_refusal {
+enum token_refusal {
     REFUSAL_TOKEN_WRONG,
     REFUSAL_TOKEN_NOT_SET_UP,
     REFUSAL_OTHER_ACCOUNT, /* the token is good, but another account's */
@@ -83,7 +83,7 @@ enum verdict_refusal {
 };
 
 /* text is that of the function's error. */
-enum verdict_refusal verdict_refusal(const char *text);
+enum token_refusal token_refusal(const char *text);
 
 /* What the files of the command doctor share. */
 
@@ -131,7 +131,7 @@ void doctor_check_gateway(struct doctor *doctor);
 /* The verbs of the command spool that only look. */
 
 /* Borrowed. */
-struct spool_look {
+struct spool_listing {
     struct spool *spool;
     const char *state_dir;
     const char *id; /* NULL for list */
@@ -143,12 +143,12 @@ struct spool_look {
  * Appends a table of all records with totals below it, or an array of objects. Blocks for the disk.
  * ERROR_SYSTEM, ERROR_NO_MEMORY; a text that failed is the caller's to notice.
  */
-int spool_look_list(const struct spool_look *look, struct text *out, struct error *error);
+int spool_listing_print(const struct spool_listing *look, struct text *out, struct error *error);
 
 /*
  * Appends all that is known of one id, the reply's text last; both records if spool/ and dead/ have
- * one. ERROR_CLOSED when neither has, else as spool_look_list.
+ * one. ERROR_CLOSED when neither has, else as spool_listing_print.
  */
-int spool_look_show(const struct spool_look *look, struct text *out, struct error *error);
+int spool_listing_show(const struct spool_listing *look, struct text *out, struct error *error);
 
 #endif

@@ -26,8 +26,8 @@ static void check_clock(struct doctor *doctor)
             &doctor->report, name, REPORT_SKIP, NULL, "because no server told its time of day");
         return;
     }
-    int64_t ahead_ms = verdict_clock_ahead_ms(doctor->date_ms, doctor->before_ms, doctor->after_ms);
-    enum report_result result = verdict_clock(ahead_ms);
+    int64_t ahead_ms = doctor_clock_ahead_ms(doctor->date_ms, doctor->before_ms, doctor->after_ms);
+    enum report_result result = doctor_rule_clock(ahead_ms);
     if (result == REPORT_OK)
         report_add(&doctor->report, name, result, NULL, "agrees with that of %s", doctor->clock);
     else
@@ -95,12 +95,12 @@ int command_doctor(const struct config *config, bool json)
 /* A reply may have 8 MiB, and is written beside the file that it replaces. */
 enum { FAIL_BELOW_MIB = 16, WARN_BELOW_MIB = 64, BYTES_PER_MIB = 1024 * 1024 };
 
-static const char folder_check[] = "state folder";
+static const char dir_check[] = "state directory";
 static const char space_check[] = "disk space";
 static const char runtime_check[] = "running runtime";
 
 static const char writable_fix[] =
-    "set STATE_DIR to a folder that the runtime's user may write to, or give it to that user";
+    "set STATE_DIR to a directory that the runtime's user may write to, or give it to that user";
 
 /* Cuts path to the part of it that is there; "/" always is. */
 static void cut_to_existing(char *path)
@@ -137,19 +137,19 @@ static void judge_space(struct doctor *doctor, const char *path)
 static void judge_holder(struct doctor *doctor)
 {
     char holder[32];
-    if (!state_folder_is_held(doctor->config->state_dir, holder, sizeof holder))
+    if (!state_dir_is_held(doctor->config->state_dir, holder, sizeof holder))
         report_add(
-            &doctor->report, runtime_check, REPORT_OK, NULL, "none: the state folder is free");
+            &doctor->report, runtime_check, REPORT_OK, NULL, "none: the state directory is free");
     else
         report_add(&doctor->report, runtime_check, REPORT_OK, NULL,
-            "process %s holds the state folder", holder[0] != '\0' ? holder : "(unknown)");
+            "process %s holds the state directory", holder[0] != '\0' ? holder : "(unknown)");
 }
 
-/* What stands against using the folder, or NULL. existing is the part of it that is there. */
+/* What stands against using the directory, or NULL. existing is the part of it that is there. */
 static const char *find_obstacle(const char *existing, const struct stat *status)
 {
     if (!S_ISDIR(status->st_mode))
-        return "is not a folder";
+        return "is not a directory";
     if (faccessat(AT_FDCWD, existing, R_OK | W_OK | X_OK, AT_EACCESS) != 0)
         return errno == EROFS ? "is on a read-only file system" : "cannot be written to";
     return NULL;
@@ -162,36 +162,37 @@ static bool check_owner(struct doctor *doctor)
     int result = spool_check_account(config->state_dir, config->account_id, &error);
     if (result == 0)
         return true;
-    report_add(&doctor->report, folder_check, REPORT_FAIL,
-        result == ERROR_INVALID ? "set STATE_DIR to a folder of this account's own" : writable_fix,
+    report_add(&doctor->report, dir_check, REPORT_FAIL,
+        result == ERROR_INVALID ? "set STATE_DIR to a directory of this account's own"
+                                : writable_fix,
         "%s", error.text);
     return false;
 }
 
-static bool check_folder(struct doctor *doctor, const char *existing)
+static bool check_dir(struct doctor *doctor, const char *existing)
 {
     const char *path = doctor->config->state_dir;
     struct stat status;
     if (stat(existing, &status) != 0) {
-        report_add(&doctor->report, folder_check, REPORT_FAIL, writable_fix, "%s: %s", existing,
+        report_add(&doctor->report, dir_check, REPORT_FAIL, writable_fix, "%s: %s", existing,
             strerror(errno));
         return false;
     }
     const char *obstacle = find_obstacle(existing, &status);
     if (obstacle != NULL) {
         report_add(
-            &doctor->report, folder_check, REPORT_FAIL, writable_fix, "%s %s", existing, obstacle);
+            &doctor->report, dir_check, REPORT_FAIL, writable_fix, "%s %s", existing, obstacle);
         return false;
     }
     if (strcmp(existing, path) != 0)
-        report_add(&doctor->report, folder_check, REPORT_OK, NULL, "%s can be made", path);
+        report_add(&doctor->report, dir_check, REPORT_OK, NULL, "%s can be made", path);
     else if (!check_owner(doctor))
         return false;
     else if ((status.st_mode & 077) != 0)
-        report_add(&doctor->report, folder_check, REPORT_WARN, "chmod 700 the folder",
+        report_add(&doctor->report, dir_check, REPORT_WARN, "chmod 700 the directory",
             "%s has mode %04o: others may read the replies in it", path, status.st_mode & 07777);
     else
-        report_add(&doctor->report, folder_check, REPORT_OK, NULL, "%s can be used", path);
+        report_add(&doctor->report, dir_check, REPORT_OK, NULL, "%s can be used", path);
     return true;
 }
 
@@ -199,16 +200,16 @@ void doctor_check_state(struct doctor *doctor)
 {
     char existing[PATH_MAX];
     if (!text_copy(existing, sizeof existing, doctor->config->state_dir)) {
-        report_add(&doctor->report, folder_check, REPORT_FAIL, writable_fix,
+        report_add(&doctor->report, dir_check, REPORT_FAIL, writable_fix,
             "the path is longer than %d bytes", PATH_MAX);
         return;
     }
     cut_to_existing(existing);
-    if (check_folder(doctor, existing)) {
+    if (check_dir(doctor, existing)) {
         judge_space(doctor, existing);
         judge_holder(doctor);
     } else {
-        doctor_skip(doctor, (const char *const[]){space_check, runtime_check, NULL}, folder_check);
+        doctor_skip(doctor, (const char *const[]){space_check, runtime_check, NULL}, dir_check);
     }
 }
 
@@ -249,7 +250,7 @@ static void pass_tls(struct doctor *doctor, const struct doctor_side *side, cons
     const char *name = side->names[HTTP_STEP_TLS];
     if (url->is_https)
         report_add(&doctor->report, name, REPORT_OK, NULL, "the certificate is trusted");
-    else if (verdict_is_near(url))
+    else if (doctor_is_near(url))
         report_add(&doctor->report, name, REPORT_OK, NULL, "not used, and not needed so near by");
     else {
         char fix[128];

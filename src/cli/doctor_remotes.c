@@ -81,7 +81,7 @@ static void fail_hidden(struct doctor *doctor)
 
 static void judge_refusal(struct doctor *doctor, const char *text)
 {
-    switch (verdict_refusal(text)) {
+    switch (token_refusal(text)) {
     case REFUSAL_TOKEN_WRONG:
         fail_token(doctor, "refused: it is wrong or was replaced");
         break;
@@ -185,7 +185,7 @@ void doctor_check_backend(struct doctor *doctor)
 }
 
 /* The gateway tries a failing model provider for up to 142 s before it answers. */
-enum { SHORTEST_TIMEOUT_MS = 150000, AGENTS_NAMED = 10, SLUG_BYTES = 64 };
+enum { MIN_TIMEOUT_MS = 150000, AGENTS_NAMED = 10, SLUG_BYTES = 64 };
 
 static const char endpoint_check[] = "gateway endpoint";
 static const char gateway_token_check[] = "gateway token";
@@ -344,7 +344,7 @@ static void check_agents(struct doctor *doctor, const struct gateway *gateway)
 static void check_timeout(struct doctor *doctor)
 {
     int64_t timeout_ms = doctor->config->gateway_timeout_ms;
-    if (timeout_ms >= SHORTEST_TIMEOUT_MS)
+    if (timeout_ms >= MIN_TIMEOUT_MS)
         report_add(&doctor->report, timeout_check, REPORT_OK, NULL, "%" PRId64 " ms", timeout_ms);
     else
         report_add(&doctor->report, timeout_check, REPORT_WARN,

@@ -116,7 +116,7 @@ void report_fini(struct report *report)
 
 enum { DATE_STEP_MS = 1000, CLOCK_WARN_MS = 30 * 1000, CLOCK_FAIL_MS = 5 * 60 * 1000 };
 
-int64_t verdict_clock_ahead_ms(int64_t date_ms, int64_t before_ms, int64_t after_ms)
+int64_t doctor_clock_ahead_ms(int64_t date_ms, int64_t before_ms, int64_t after_ms)
 {
     int64_t latest_ms = date_ms + DATE_STEP_MS - 1;
     if (before_ms > latest_ms)
@@ -124,7 +124,7 @@ int64_t verdict_clock_ahead_ms(int64_t date_ms, int64_t before_ms, int64_t after
     return after_ms < date_ms ? after_ms - date_ms : 0;
 }
 
-enum report_result verdict_clock(int64_t ahead_ms)
+enum report_result doctor_rule_clock(int64_t ahead_ms)
 {
     int64_t off_ms = ahead_ms < 0 ? -ahead_ms : ahead_ms;
     if (off_ms > CLOCK_FAIL_MS)
@@ -143,7 +143,7 @@ static bool is_loopback_ipv4(struct text_span host)
     return ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET || address.s_addr == htonl(INADDR_ANY);
 }
 
-bool verdict_is_near(const struct url *url)
+bool doctor_is_near(const struct url *url)
 {
     struct text_span host = url->host;
     bool is_ipv6 = memchr(host.bytes, ':', host.length_bytes) != NULL;
@@ -162,11 +162,11 @@ static bool ends_with(const char *text, const char *ending)
     return text_bytes >= ending_bytes && strcmp(text + text_bytes - ending_bytes, ending) == 0;
 }
 
-enum verdict_refusal verdict_refusal(const char *text)
+enum token_refusal token_refusal(const char *text)
 {
     static const struct {
         const char *words;
-        enum verdict_refusal refusal;
+        enum token_refusal refusal;
     } texts[] = {
         {"Invalid service token", REFUSAL_TOKEN_WRONG},
         {"Account has no service token configured", REFUSAL_TOKEN_NOT_SET_UP},

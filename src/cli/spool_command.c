@@ -64,20 +64,20 @@ static int drop(struct spool *spool, const struct letter *letter, spoken said, s
     return 0;
 }
 
-typedef int look_at(const struct spool_look *look, struct text *out, struct error *error);
+typedef int look_at(const struct spool_listing *look, struct text *out, struct error *error);
 
 /* Either looks or changes. */
 static const struct verb {
     const char *name;
-    unsigned least_ids;
-    unsigned most_ids;
+    unsigned min_ids;
+    unsigned max_ids;
     look_at *look;
     change_letter *change;
 } verbs[] = {
-    {"list", 0, 0, spool_look_list, NULL},
-    {"show", 1, 1, spool_look_show, NULL},
-    {"retry", 1, ARGUMENTS_MOST_WORDS, NULL, retry},
-    {"drop", 1, ARGUMENTS_MOST_WORDS, NULL, drop},
+    {"list", 0, 0, spool_listing_print, NULL},
+    {"show", 1, 1, spool_listing_show, NULL},
+    {"retry", 1, ARGUMENTS_MAX_WORDS, NULL, retry},
+    {"drop", 1, ARGUMENTS_MAX_WORDS, NULL, drop},
 };
 
 /* The verb that arguments name with as many ids as it takes; NULL if they do not. */
@@ -88,7 +88,7 @@ static const struct verb *find_verb(const struct arguments *arguments)
     unsigned ids = arguments->word_count - 1;
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
         if (strcmp(arguments->words[0], verbs[i].name) == 0)
-            return ids >= verbs[i].least_ids && ids <= verbs[i].most_ids ? &verbs[i] : NULL;
+            return ids >= verbs[i].min_ids && ids <= verbs[i].max_ids ? &verbs[i] : NULL;
     return NULL;
 }
 
@@ -127,7 +127,7 @@ static int look(const struct verb *verb, struct spool *spool, const struct confi
 {
     struct text out = {0};
     struct error error;
-    const struct spool_look request = {
+    const struct spool_listing request = {
         .spool = spool,
         .state_dir = config->state_dir,
         .id = arguments->word_count > 1 ? arguments->words[1] : NULL,
@@ -235,9 +235,9 @@ static int print_answers(json_t *answers)
 static int change(const struct verb *verb, struct spool *spool, const struct config *config,
     const struct arguments *arguments)
 {
-    struct state_folder folder;
+    struct state_dir dir;
     struct error error;
-    if (state_folder_open(&folder, config->state_dir, &error) != 0) {
+    if (state_dir_open(&dir, config->state_dir, &error) != 0) {
         if (error.code == ERROR_LOCKED)
             error_wrap(
                 &error, "%s is for when no runtime runs, so stop that one first", verb->name);
@@ -245,7 +245,7 @@ static int change(const struct verb *verb, struct spool *spool, const struct con
     }
     json_t *answers = arguments->json ? json_array() : NULL;
     int status = change_all(verb->change, spool, arguments, answers);
-    state_folder_close(&folder);
+    state_dir_close(&dir);
     int printed = answers != NULL ? print_answers(answers) : EX_OK;
     return printed != EX_OK ? printed : status;
 }

@@ -20,7 +20,7 @@ struct table {
     struct row *rows;
     size_t count;
     size_t capacity;
-    bool dead; /* the folder that is being read */
+    bool dead; /* the directory that is being read */
     bool failed;
 };
 
@@ -79,7 +79,7 @@ static int read_table(struct spool *spool, struct table *table, struct error *er
     return result;
 }
 
-/* By folder, then by age; damaged ones, whose age is unknown, stand first. */
+/* By directory, then by age; damaged ones, whose age is unknown, stand first. */
 static int compare_rows(const void *one, const void *other)
 {
     const struct row *left = one;
@@ -204,7 +204,7 @@ static void append_table(struct text *out, const struct table *table)
     append_totals(out, table, true);
 }
 
-int spool_look_list(const struct spool_look *look, struct text *out, struct error *error)
+int spool_listing_print(const struct spool_listing *look, struct text *out, struct error *error)
 {
     struct table table = {0};
     int result = read_table(look->spool, &table, error);
@@ -259,7 +259,7 @@ static void append_record(struct text *out, const struct row *row, bool visible)
     append_reply(out, row, visible);
 }
 
-static void append_shown(const struct spool_look *look, struct text *out, const struct row *row,
+static void append_shown(const struct spool_listing *look, struct text *out, const struct row *row,
     const struct error *damage)
 {
     text_printf(out,
@@ -273,8 +273,10 @@ static void append_shown(const struct spool_look *look, struct text *out, const 
         append_record(out, row, look->visible);
 }
 
-/* One folder's record of the id; *row is filled unless this fails. A damaged one is no failure. */
-static int load_row(const struct spool_look *look, bool dead, struct row *row, struct error *error)
+/* One directory's record of the id; *row is filled unless this fails. A damaged one is no failure.
+ */
+static int load_row(
+    const struct spool_listing *look, bool dead, struct row *row, struct error *error)
 {
     struct spool_record record;
     int result = dead ? spool_load_dead(look->spool, look->id, &record, error)
@@ -286,7 +288,7 @@ static int load_row(const struct spool_look *look, bool dead, struct row *row, s
     return 0;
 }
 
-int spool_look_show(const struct spool_look *look, struct text *out, struct error *error)
+int spool_listing_show(const struct spool_listing *look, struct text *out, struct error *error)
 {
     struct row rows[2];
     size_t count = 0;

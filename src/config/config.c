@@ -65,7 +65,7 @@ static int load_values(struct config *config, const struct config_source *source
         result = rules_apply(config, values, problems);
     if (result != 0)
         return result;
-    spelling_check(values, problems);
+    option_suggest(values, problems);
     warn_of_public_file(source, values, problems);
     return problems_have_error(problems) ? ERROR_INVALID : 0;
 }

@@ -118,7 +118,7 @@ const struct option config_options[CONFIG_OPTIONS] = {
     [OPTION_STATE_DIR] = {"STATE_DIR", SECTION_PROCESS, OPTION_PATH, 0, FIELD(state_dir),
         .computed = "$STATE_DIRECTORY, else in ~/.local/state",
         .example = "/var/lib/mission-control-runtime",
-        .help = "Folder for what must survive a restart; one runtime per folder"},
+        .help = "Directory for what must survive a restart; one runtime per directory"},
     [OPTION_SHUTDOWN_GRACE_MS] = {"SHUTDOWN_GRACE_MS", SECTION_PROCESS, OPTION_DURATION, 0,
         FIELD(shutdown_grace_ms), 100, TWO_HOURS_MS,
         .computed = "OPENCLAW_REQUEST_TIMEOUT_MS + 5000", .example = "65000",
@@ -178,10 +178,10 @@ void option_append_range(const struct option *option, struct text *text)
         text_append(text, "path");
         return;
     case OPTION_NUMBER:
-        text_printf(text, "%" PRId64 "..%" PRId64, option->least, option->most);
+        text_printf(text, "%" PRId64 "..%" PRId64, option->min, option->max);
         return;
     case OPTION_DURATION:
-        text_printf(text, "%" PRId64 "..%" PRId64 " ms", option->least, option->most);
+        text_printf(text, "%" PRId64 "..%" PRId64 " ms", option->min, option->max);
         return;
     case OPTION_CHOICE:
         append_choices(option, text);
@@ -262,7 +262,7 @@ void option_append_help(const struct option *option, struct text *text)
 
 enum { NAME_BYTES = 48, SHORT_NAME_BYTES = 9 };
 
-static size_t least(size_t a, size_t b)
+static size_t min(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
@@ -283,9 +283,9 @@ static size_t distance(const char *a, const char *b)
                 continue;
             }
             size_t replaced = rows[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-            rows[i][j] = least(replaced, least(rows[i - 1][j], rows[i][j - 1]) + 1);
+            rows[i][j] = min(replaced, min(rows[i - 1][j], rows[i][j - 1]) + 1);
             if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                rows[i][j] = least(rows[i][j], rows[i - 2][j - 2] + 1);
+                rows[i][j] = min(rows[i][j], rows[i - 2][j - 2] + 1);
         }
     return rows[a_bytes][b_bytes];
 }
@@ -306,7 +306,7 @@ static bool is_near(const char *upper, const char *known, size_t *best)
     return true;
 }
 
-const char *spelling_suggest(const char *name, size_t length_bytes)
+const char *option_closest(const char *name, size_t length_bytes)
 {
     static const char *const with_file[] = {
         "ACCOUNT_ID_FILE", "SERVICE_TOKEN_FILE", "OPENCLAW_GATEWAY_TOKEN_FILE"};
@@ -332,7 +332,7 @@ const char *spelling_suggest(const char *name, size_t length_bytes)
 
 static void check_name(const char *name, size_t length_bytes, struct problems *problems)
 {
-    const char *meant = spelling_suggest(name, length_bytes);
+    const char *meant = option_closest(name, length_bytes);
     if (meant == NULL)
         return;
     char quoted[NAME_BYTES];
@@ -341,7 +341,7 @@ static void check_name(const char *name, size_t length_bytes, struct problems *p
         quoted, meant);
 }
 
-void spelling_check(const struct values *values, struct problems *problems)
+void option_suggest(const struct values *values, struct problems *problems)
 {
     char *const *at = values->environment;
     for (; at != NULL && *at != NULL; at++)

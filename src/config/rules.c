@@ -42,7 +42,7 @@ bool rules_remember_secret(enum option_id id, const char *value)
     return account_end == NULL || redact_add_secret(account_end + 1);
 }
 
-/* It becomes the name of a folder, and no id of the backend has anything else in it. */
+/* It becomes the name of a directory, and no id of the backend has anything else in it. */
 static void check_account_id(
     const struct config *config, const struct values *values, struct problems *problems)
 {
@@ -53,11 +53,11 @@ static void check_account_id(
     const char *id = config->account_id;
     if (id[strspn(id, allowed)] == '\0' && id[0] != '.' && strlen(id) <= 128)
         return;
-    char shown[OPTION_SHOWN_BYTES];
-    option_show(&config_options[OPTION_ACCOUNT_ID], id, shown);
+    char gauges[OPTION_SHOWN_BYTES];
+    option_show(&config_options[OPTION_ACCOUNT_ID], id, gauges);
     problems_add(problems, PROBLEM_ERROR,
         "ACCOUNT_ID %s is no account id; right are up to 128 letters, digits, '_', '-' and '.'",
-        shown);
+        gauges);
 }
 
 /* The token's form, and that it is the account's: mc_service_{accountId}_{secret}. */
@@ -101,12 +101,12 @@ static void check_convex_url(
     if (!is_present(values, OPTION_CONVEX_URL) || url_parse(config->convex_url, &url) != NULL ||
         !url_host_ends_with(&url, ".convex.site"))
         return;
-    char shown[OPTION_SHOWN_BYTES];
-    option_show(&config_options[OPTION_CONVEX_URL], config->convex_url, shown);
+    char gauges[OPTION_SHOWN_BYTES];
+    option_show(&config_options[OPTION_CONVEX_URL], config->convex_url, gauges);
     problems_add(problems, PROBLEM_ERROR,
         "CONVEX_URL %s is the address for HTTP actions; right is the same deployment's address "
         "that ends in .convex.cloud",
-        shown);
+        gauges);
 }
 
 static bool is_local_gateway(const struct url *url)
@@ -139,11 +139,11 @@ static int fill_gateway_token(
 /* What is wrong with it as a command, as the end of a sentence that begins with its name. */
 static int check_words(const char *command, struct error *error)
 {
-    struct words words;
-    int result = words_split(command, &words, error);
+    struct argv words;
+    int result = argv_parse(command, &words, error);
     if (result == 0 && (words.count == 0 || words.items[0][0] == '\0'))
         result = error_set(error, ERROR_INVALID, "names no program");
-    words_fini(&words);
+    argv_fini(&words);
     return result;
 }
 
@@ -175,9 +175,9 @@ static int check_gateway_command(
         result = check_command_url(config->gateway_url, &error);
     if (result != ERROR_INVALID)
         return result;
-    char shown[OPTION_SHOWN_BYTES];
-    option_show(&config_options[OPTION_OPENCLAW_GATEWAY_COMMAND], config->gateway_command, shown);
-    problems_add(problems, PROBLEM_ERROR, "OPENCLAW_GATEWAY_COMMAND %s %s", shown, error.text);
+    char gauges[OPTION_SHOWN_BYTES];
+    option_show(&config_options[OPTION_OPENCLAW_GATEWAY_COMMAND], config->gateway_command, gauges);
+    problems_add(problems, PROBLEM_ERROR, "OPENCLAW_GATEWAY_COMMAND %s %s", gauges, error.text);
     return 0;
 }
 
@@ -201,7 +201,7 @@ static void check_times(
             config->health_check_interval_ms, OFFLINE_AFTER_MS);
 }
 
-/* Appends the folder that holds the state when STATE_DIR names none. False: there is none. */
+/* Appends the directory that holds the state when STATE_DIR names none. False: there is none. */
 static bool append_state_dir(const struct values *values, const char *account_id, struct text *path)
 {
     const char *of_service = values_variable(values, "STATE_DIRECTORY");
@@ -231,7 +231,7 @@ static int fill_state_dir(
     struct text path = {0};
     if (!append_state_dir(values, config->account_id, &path)) {
         problems_add(problems, PROBLEM_ERROR,
-            "STATE_DIR is not set, and there is no HOME to derive it from; set it to a folder "
+            "STATE_DIR is not set, and there is no HOME to derive it from; set it to a directory "
             "that the runtime may write to");
         return 0;
     }
@@ -268,12 +268,12 @@ static void check_health_host(const struct config *config, struct problems *prob
     const char *fault = config->health_host != NULL ? find_host_fault(config->health_host) : NULL;
     if (fault == NULL)
         return;
-    char shown[OPTION_SHOWN_BYTES];
-    option_show(&config_options[OPTION_HEALTH_HOST], config->health_host, shown);
+    char gauges[OPTION_SHOWN_BYTES];
+    option_show(&config_options[OPTION_HEALTH_HOST], config->health_host, gauges);
     problems_add(problems, PROBLEM_ERROR,
         "HEALTH_HOST %s cannot be listened on (%s); right is an address of this machine, as "
         "127.0.0.1, 0.0.0.0 or ::, or its name",
-        shown, fault);
+        gauges, fault);
 }
 
 static void check_ca_file(const struct config *config, struct problems *problems)
@@ -285,13 +285,13 @@ static void check_ca_file(const struct config *config, struct problems *problems
     if (stat(config->ca_file, &status) != 0 || access(config->ca_file, R_OK) != 0)
         wrong = strerror(errno);
     else if (S_ISDIR(status.st_mode))
-        wrong = "it is a folder";
+        wrong = "it is a directory";
     if (wrong == NULL)
         return;
-    char shown[OPTION_SHOWN_BYTES];
-    option_show(&config_options[OPTION_CA_FILE], config->ca_file, shown);
+    char gauges[OPTION_SHOWN_BYTES];
+    option_show(&config_options[OPTION_CA_FILE], config->ca_file, gauges);
     problems_add(problems, PROBLEM_ERROR,
-        "CA_FILE %s cannot be read (%s); right is a PEM file of certificates", shown, wrong);
+        "CA_FILE %s cannot be read (%s); right is a PEM file of certificates", gauges, wrong);
 }
 
 static int fill_runtime_version(struct config *config, const struct values *values)

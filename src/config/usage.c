@@ -88,9 +88,9 @@ static int take_word(
     }
     if (word[0] == '-' || !commands[*command].takes_words)
         return unknown_argument(word, error);
-    if (arguments->word_count == ARGUMENTS_MOST_WORDS)
+    if (arguments->word_count == ARGUMENTS_MAX_WORDS)
         return error_set(error, ERROR_INVALID, "%s takes at most %d words; give it fewer at a time",
-            commands[*command].name, ARGUMENTS_MOST_WORDS);
+            commands[*command].name, ARGUMENTS_MAX_WORDS);
     arguments->words[arguments->word_count++] = word;
     return 0;
 }
@@ -149,6 +149,7 @@ void usage_append(struct text *text)
     text_append(text,
         "\nExit status: 0 stopped as asked or all well, 1 healthcheck, doctor or spool found "
         "trouble,\n"
-        "64 wrong arguments, 69 unavailable, 71 the system refused something, 75 the state folder\n"
+        "64 wrong arguments, 69 unavailable, 71 the system refused something, 75 the state "
+        "directory\n"
         "is in use, 78 wrong settings, 128 + n ended by a second signal n.\n");
 }

@@ -13,21 +13,21 @@
 #include "config/url.h"
 
 void option_show(
-    const struct option *option, const char *value, char shown[static OPTION_SHOWN_BYTES])
+    const struct option *option, const char *value, char gauges[static OPTION_SHOWN_BYTES])
 {
     enum { QUOTED_BYTES = 80 };
     if ((option->flags & OPTION_SECRET) != 0) {
-        text_copy(shown, OPTION_SHOWN_BYTES, "(a secret, not shown)");
+        text_copy(gauges, OPTION_SHOWN_BYTES, "(a secret, not shown)");
         return;
     }
     if (option->kind == OPTION_URL && strpbrk(value, "@?#") != NULL) {
-        text_copy(shown, OPTION_SHOWN_BYTES, "(not shown, it may hold a secret)");
+        text_copy(gauges, OPTION_SHOWN_BYTES, "(not shown, it may hold a secret)");
         return;
     }
     char quoted[QUOTED_BYTES];
     text_quote(quoted, sizeof quoted, value, strlen(value));
     bool is_cut = strlen(value) >= sizeof quoted;
-    snprintf(shown, OPTION_SHOWN_BYTES, "\"%s\"%s", quoted, is_cut ? "..." : "");
+    snprintf(gauges, OPTION_SHOWN_BYTES, "\"%s\"%s", quoted, is_cut ? "..." : "");
 }
 
 bool option_is_string(const struct option *option)
@@ -45,12 +45,12 @@ char **option_string(const struct option *option, struct config *config)
 static int refuse_value(const struct option *option, const char *value, const char *wrong,
     const char *form, struct problems *problems)
 {
-    char shown[OPTION_SHOWN_BYTES];
-    option_show(option, value, shown);
+    char gauges[OPTION_SHOWN_BYTES];
+    option_show(option, value, gauges);
     struct text right = {0};
     option_append_range(option, &right);
     char *range = text_take(&right);
-    problems_add(problems, PROBLEM_ERROR, "%s %s %s; right is %s%s", option->name, shown, wrong,
+    problems_add(problems, PROBLEM_ERROR, "%s %s %s; right is %s%s", option->name, gauges, wrong,
         form, range != NULL ? range : "");
     free(range);
     return ERROR_INVALID;
@@ -65,9 +65,9 @@ static int store_number(const struct option *option, const char *value, struct c
     if (digits == 0 || value[digits] != '\0')
         return refuse_value(option, value, "is not a whole number", form, problems);
     int64_t number = 0;
-    for (size_t i = 0; i < digits && number <= option->most; i++)
+    for (size_t i = 0; i < digits && number <= option->max; i++)
         number = number * 10 + (value[i] - '0');
-    if (number < option->least || number > option->most)
+    if (number < option->min || number > option->max)
         return refuse_value(option, value, "is out of range", form, problems);
     void *field = (char *)config + option->offset;
     if (option->kind == OPTION_DURATION)
@@ -110,10 +110,10 @@ static int check_url(const struct option *option, const char *value, struct prob
     const char *wrong = value[0] == '\0' && may_be_empty ? NULL : url_parse(value, &url);
     if (wrong == NULL)
         return 0;
-    char shown[OPTION_SHOWN_BYTES];
-    option_show(option, value, shown);
+    char gauges[OPTION_SHOWN_BYTES];
+    option_show(option, value, gauges);
     problems_add(problems, PROBLEM_ERROR, "%s %s %s. Invalid %s. Expected a valid URL like %s.",
-        option->name, shown, wrong, option->name,
+        option->name, gauges, wrong, option->name,
         option->fallback != NULL ? option->fallback : option->example);
     return ERROR_INVALID;
 }

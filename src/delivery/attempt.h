@@ -8,7 +8,7 @@
 
 /* Lives in the worker's frame. */
 struct attempt {
-    const struct deliver *deliver;
+    const struct delivery *delivery;
     struct http_client *client;
     struct service service;
     struct entry *entry;
@@ -34,11 +34,11 @@ struct finish attempt_go_on(enum entry_stage stage);
 struct finish attempt_put_back(enum entry_stage stage);
 
 /* The end; the backend needs no mark, or has it. */
-struct finish attempt_settle(struct attempt *attempt, enum entry_verdict verdict, const char *note);
+struct finish attempt_settle(struct attempt *attempt, enum entry_outcome verdict, const char *note);
 
 /* Nothing is to be sent or written; the notification is marked so that it leaves the list. */
 struct finish attempt_mark_as(
-    struct attempt *attempt, enum entry_verdict verdict, const char *note);
+    struct attempt *attempt, enum entry_outcome verdict, const char *note);
 
 /*
  * Why an attempt failed, as the metrics name it (base/metric_families.c). What has to do with
@@ -53,10 +53,10 @@ void attempt_count_failure(struct attempt *attempt, const char *class, const str
 
 /*
  * The stage failed: counts a failure of that class, says why, and waits with backoff, at least
- * least_ms.
+ * min_ms.
  */
-struct finish attempt_again(struct attempt *attempt, const char *class, enum entry_stage stage,
-    unsigned more_doublings, int64_t least_ms, const struct error *error);
+struct finish attempt_retry(struct attempt *attempt, const char *class, enum entry_stage stage,
+    unsigned more_doublings, int64_t min_ms, const struct error *error);
 
 /* The stage is over: its failures no longer count, but for the gateway's refusals. */
 void attempt_forget_failures(struct attempt *attempt);
@@ -67,7 +67,7 @@ void attempt_forget_failures(struct attempt *attempt);
  * only what the failure made it wait. Returns true when the sum is as long as
  * DELIVERY_GIVE_UP_AFTER_MS allows.
  */
-bool attempt_is_hopeless(struct attempt *attempt, struct failing *failing, int64_t clock_ms);
+bool attempt_failing_too_long(struct attempt *attempt, struct failing *failing, int64_t clock_ms);
 
 /*
  * A call of the stage to the backend failed, with anything but CONVEX_SUCCESS. After an error of
@@ -83,7 +83,7 @@ struct finish attempt_call_failed(struct attempt *attempt, enum entry_stage stag
 /* Of STAGE_REPLIED: writes the agent's reply into the thread, unless there is nothing to write. */
 struct finish write_back_reply(struct attempt *attempt);
 
-/* Of STAGE_GIVING_UP: writes into the thread, in our words, why there will be no reply. */
+/* Of STAGE_NOTIFY_FAILURE: writes into the thread, in our words, why there will be no reply. */
 struct finish write_back_note(struct attempt *attempt);
 
 /* Of STAGE_WRITTEN: marks the notification as delivered, so that it leaves the backend's list. */

@@ -25,13 +25,13 @@ static bool decide_without_send(
     struct attempt *attempt, const struct delivery_context *context, struct finish *finish)
 {
     if (json_is_null(context->value))
-        *finish = attempt_settle(attempt, VERDICT_SKIPPED, "notification_gone");
+        *finish = attempt_settle(attempt, OUTCOME_SKIPPED, "notification_gone");
     else if (delivery_context_is_over(context))
-        *finish = attempt_settle(attempt, VERDICT_SKIPPED, "already_delivered");
+        *finish = attempt_settle(attempt, OUTCOME_SKIPPED, "already_delivered");
     else if (context->agent == NULL)
-        *finish = attempt_mark_as(attempt, VERDICT_SKIPPED, "agent_gone");
+        *finish = attempt_mark_as(attempt, OUTCOME_SKIPPED, "agent_gone");
     else if (delivery_context_task_is_gone(context))
-        *finish = attempt_mark_as(attempt, VERDICT_SKIPPED, "task_gone");
+        *finish = attempt_mark_as(attempt, OUTCOME_SKIPPED, "task_gone");
     else
         return false;
     return true;
@@ -41,14 +41,14 @@ static struct finish guard_and_ask(struct attempt *attempt, const struct deliver
 {
     const char *reason;
     struct error error;
-    enum convex_outcome outcome = loop_guard_judge(attempt->deliver->guard, &attempt->service,
+    enum convex_outcome outcome = loop_guard_judge(attempt->delivery->guard, &attempt->service,
         attempt->entry->agent_id, context, &reason, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_KNOWN, outcome, &error);
     if (reason != NULL)
-        return attempt_mark_as(attempt, VERDICT_SKIPPED, reason);
+        return attempt_mark_as(attempt, OUTCOME_SKIPPED, reason);
     if (ask_budget_is_spent(attempt))
-        return attempt_go_on(STAGE_GIVING_UP);
+        return attempt_go_on(STAGE_NOTIFY_FAILURE);
     return ask_agent(attempt, context);
 }
 
@@ -56,7 +56,7 @@ static struct finish run_known(struct attempt *attempt)
 {
     struct delivery_context context;
     struct error error;
-    attempt->service.abort = attempt->deliver->stopping;
+    attempt->service.abort = attempt->delivery->stopping;
     enum convex_outcome outcome =
         service_get_delivery(&attempt->service, attempt->entry->item.id, &context, &error);
     if (outcome != CONVEX_SUCCESS)
@@ -81,7 +81,7 @@ static struct finish run_stage(struct attempt *attempt, enum entry_stage stage)
         return write_back_reply(attempt);
     case STAGE_WRITTEN:
         return write_back_mark(attempt);
-    case STAGE_GIVING_UP:
+    case STAGE_NOTIFY_FAILURE:
         return write_back_note(attempt);
     case STAGE_SETTLED:
         break;
@@ -104,17 +104,17 @@ static void count_delivered(struct metrics *metrics, const struct entry *entry)
 static void count_end(const struct attempt *attempt)
 {
     static const char *const outcomes[] = {
-        [VERDICT_DELIVERED] = "delivered",
-        [VERDICT_SKIPPED] = "skipped",
-        [VERDICT_DEAD] = "dead",
+        [OUTCOME_DELIVERED] = "delivered",
+        [OUTCOME_SKIPPED] = "skipped",
+        [OUTCOME_DEAD] = "dead",
     };
     const struct entry *entry = attempt->entry;
-    struct metrics *metrics = &attempt->deliver->stats->metrics;
+    struct metrics *metrics = &attempt->delivery->stats->metrics;
     metrics_add(
         metrics, METRIC_AGENT_NOTIFICATIONS, entry->agent_slug, outcomes[entry->verdict], 1);
-    if (entry->verdict == VERDICT_DELIVERED)
+    if (entry->verdict == OUTCOME_DELIVERED)
         count_delivered(metrics, entry);
-    else if (entry->verdict == VERDICT_DEAD)
+    else if (entry->verdict == OUTCOME_DEAD)
         metrics_add(metrics, METRIC_NOTIFICATIONS_DEAD, NULL, NULL, 1);
     else
         metrics_add(metrics, METRIC_NOTIFICATIONS_SKIPPED,
@@ -124,13 +124,13 @@ static void count_end(const struct attempt *attempt)
 static void report_end(const struct attempt *attempt)
 {
     static const char *const words[] = {
-        [VERDICT_DELIVERED] = "Delivered",
-        [VERDICT_SKIPPED] = "Skipped",
-        [VERDICT_DEAD] = "Given up on",
+        [OUTCOME_DELIVERED] = "Delivered",
+        [OUTCOME_SKIPPED] = "Skipped",
+        [OUTCOME_DEAD] = "Given up on",
     };
     const struct entry *entry = attempt->entry;
     count_end(attempt);
-    log_event(entry->verdict == VERDICT_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
+    log_event(entry->verdict == OUTCOME_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
         ATTEMPT_FIELDS(attempt, LOG_TEXT("reason", entry->note != NULL ? entry->note : "replied")),
         "%s %s", words[entry->verdict], entry->item.id);
 }
@@ -139,73 +139,73 @@ static void report_end(const struct attempt *attempt)
 static struct finish run_stages(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
-    if (entry->only_bury)
+    if (entry->dead_letter_pending)
         return attempt_go_on(STAGE_SETTLED);
     struct finish finish = run_stage(attempt, entry->stage);
     while (finish.stage != STAGE_SETTLED && !finish.put_back && finish.delay_ms == 0) {
-        send_queue_advance(attempt->deliver->queue, entry, finish.stage);
+        send_queue_advance(attempt->delivery->queue, entry, finish.stage);
         finish = run_stage(attempt, finish.stage);
     }
     return finish;
 }
 
-void deliver_run(const struct deliver *deliver, struct http_client *client, struct entry *entry)
+void delivery_run(const struct delivery *delivery, struct http_client *client, struct entry *entry)
 {
     struct attempt attempt = {
-        .deliver = deliver,
+        .delivery = delivery,
         .client = client,
-        .service = {.convex = deliver->convex, .client = client, .trace = &entry->trace},
+        .service = {.convex = delivery->convex, .client = client, .trace = &entry->trace},
         .entry = entry,
         .run_ms = -1,
     };
     entry->started_us = clock_monotonic_us();
     if (entry->trace.id[0] == '\0')
         trace_begin(&entry->trace);
-    metrics_observe(&deliver->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->waited_us);
+    metrics_observe(&delivery->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->waited_us);
     struct finish finish = run_stages(&attempt);
-    if (finish.stage == STAGE_SETTLED && !spooling_end(&deliver->spooling, entry)) {
-        entry->only_bury = true;
+    if (finish.stage == STAGE_SETTLED && !journal_close(&delivery->journal, entry)) {
+        entry->dead_letter_pending = true;
         finish = (struct finish){
-            .stage = STAGE_WRITTEN, .delay_ms = deliver->config->delivery_backoff_max_ms};
+            .stage = STAGE_WRITTEN, .delay_ms = delivery->config->delivery_backoff_max_ms};
     }
     if (finish.stage == STAGE_SETTLED) {
         STOP_POINT("after_spool_remove");
         report_end(&attempt);
-        if (entry->verdict == VERDICT_DELIVERED && deliver->on_delivered != NULL)
-            deliver->on_delivered(
-                deliver->delivered_context, client, entry->agent_id, &entry->trace);
+        if (entry->verdict == OUTCOME_DELIVERED && delivery->on_delivered != NULL)
+            delivery->on_delivered(
+                delivery->delivered_context, client, entry->agent_id, &entry->trace);
     }
     if (finish.stage != STAGE_SETTLED)
-        spooling_release_reply(entry);
-    send_queue_finish(deliver->queue, entry, &finish);
+        journal_release_reply(entry);
+    send_queue_finish(delivery->queue, entry, &finish);
 }
 
 /* A reply without words, or without a task to put it in, is delivered without a message. */
 struct finish write_back_reply(struct attempt *attempt)
 {
-    const struct deliver *deliver = attempt->deliver;
+    const struct delivery *delivery = attempt->delivery;
     struct entry *entry = attempt->entry;
     struct error error;
-    entry->verdict = VERDICT_DELIVERED;
+    entry->verdict = OUTCOME_DELIVERED;
     entry->note = NULL;
-    if (spooling_recall_reply(&deliver->spooling, entry, &error) != 0) {
+    if (journal_load_reply(&delivery->journal, entry, &error) != 0) {
         if (!entry->spooled)
             text_copy(entry->failure, sizeof entry->failure, "its reply was lost on the disk");
-        return attempt_again(attempt, attempt_other_failure,
+        return attempt_retry(attempt, attempt_other_failure,
             entry->spooled ? STAGE_REPLIED : STAGE_KNOWN, 0, 0, &error);
     }
     if (entry->reply[0] == '\0' || entry->task_id[0] == '\0')
         return attempt_go_on(STAGE_WRITTEN);
     /* The disk may take by now what it did not when the reply came. */
     if (!entry->spooled)
-        spooling_keep_reply(&deliver->spooling, entry);
+        journal_save_reply(&delivery->journal, entry);
     enum convex_outcome outcome = service_create_message(
         &attempt->service, entry->agent_id, entry->task_id, entry->reply, entry->item.id, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_REPLIED, outcome, &error);
     STOP_POINT("after_create_message");
     attempt_forget_failures(attempt);
-    send_queue_expect_more(deliver->queue);
+    send_queue_expect_more(delivery->queue);
     return attempt_go_on(STAGE_WRITTEN);
 }
 
@@ -214,21 +214,21 @@ struct finish write_back_note(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
     struct error error;
-    entry->verdict = VERDICT_DEAD;
+    entry->verdict = OUTCOME_DEAD;
     entry->note = entry->failure[0] != '\0' ? entry->failure : "asked before a restart";
     if (entry->task_id[0] == '\0')
         return attempt_go_on(STAGE_WRITTEN);
     struct text note = {0};
-    note_append(&note, entry->runs, entry->note);
+    failure_notice_append(&note, entry->runs, entry->note);
     if (note.failed) {
         error_set(&error, ERROR_NO_MEMORY, "no memory for a note");
-        return attempt_again(attempt, attempt_other_failure, STAGE_GIVING_UP, 0, 0, &error);
+        return attempt_retry(attempt, attempt_other_failure, STAGE_NOTIFY_FAILURE, 0, 0, &error);
     }
     enum convex_outcome outcome = service_create_message(
         &attempt->service, entry->agent_id, entry->task_id, note.data, entry->item.id, &error);
     text_fini(&note);
     if (outcome != CONVEX_SUCCESS)
-        return attempt_call_failed(attempt, STAGE_GIVING_UP, outcome, &error);
+        return attempt_call_failed(attempt, STAGE_NOTIFY_FAILURE, outcome, &error);
     attempt_forget_failures(attempt);
     return attempt_go_on(STAGE_WRITTEN);
 }
@@ -241,6 +241,6 @@ struct finish write_back_mark(struct attempt *attempt)
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_WRITTEN, outcome, &error);
     STOP_POINT("after_mark");
-    attempt->entry->marked = true;
+    attempt->entry->acked = true;
     return attempt_go_on(STAGE_SETTLED);
 }

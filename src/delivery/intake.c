@@ -19,29 +19,29 @@ static void add_delivery_locked(
 }
 
 /* Few files are ever damaged, so the list is short. */
-static struct charge *find_charge_locked(const struct send_queue *queue, const char *id)
+static struct prior_runs *find_charge_locked(const struct send_queue *queue, const char *id)
 {
     mutex_assert_held(&queue->lock);
-    struct charge *charge;
-    SLIST_FOREACH(charge, &queue->charges, next)
-    if (strcmp(charge->id, id) == 0)
+    struct prior_runs *prior_runs;
+    SLIST_FOREACH(prior_runs, &queue->prior_runs, next)
+    if (strcmp(prior_runs->id, id) == 0)
         break;
-    return charge;
+    return prior_runs;
 }
 
 /* False without room or memory: the backend lists it again. */
 static bool add_row_locked(struct send_queue *queue, const struct offer_row *row)
 {
     mutex_assert_held(&queue->lock);
-    if (queue->closed || queue->held >= SEND_QUEUE_MOST_HELD ||
+    if (queue->closed || queue->held >= SEND_QUEUE_MAX_HELD ||
         queue->ready.ready >= queue->capacity)
         return false;
     struct entry *entry = queue_new_entry_locked(queue, ENTRY_DELIVERY, row->id, row->agent_id);
     if (entry == NULL)
         return false;
     add_delivery_locked(queue, entry, row->created_at_ms);
-    const struct charge *charge = find_charge_locked(queue, row->id);
-    entry->runs = charge != NULL ? charge->runs : 0;
+    const struct prior_runs *prior_runs = find_charge_locked(queue, row->id);
+    entry->runs = prior_runs != NULL ? prior_runs->runs : 0;
     lane_insert(&queue->ready, entry);
     cond_signal(&queue->work);
     return true;
@@ -61,21 +61,21 @@ bool send_queue_restore(struct send_queue *queue, const struct spool_record *rec
         entry->timeouts = record->timeouts;
         queue_set_recorded_locked(queue, entry, true);
         entry->spooled = replied;
-        entry->given_up = record->given_up;
+        entry->reply_abandoned = record->reply_abandoned;
         text_copy(entry->agent_slug, sizeof entry->agent_slug, record->agent_slug);
         text_copy(entry->task_id, sizeof entry->task_id, record->task_id);
         text_copy(entry->failure, sizeof entry->failure, record->failure);
         lane_insert(&queue->ready, entry);
     }
-    queue_show_locked(queue);
+    queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
     return entry != NULL;
 }
 
 int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_t created_at_ms)
 {
-    struct leavings leavings;
-    leavings_init(&leavings);
+    struct deferred_free deferred_free;
+    deferred_free_init(&deferred_free);
     mutex_lock(&queue->lock);
     struct entry *entry = NULL;
     bool known = id_table_find(&queue->entries, id) != NULL;
@@ -87,25 +87,25 @@ int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_
         entry->settled_at_ms = clock_monotonic_ms();
         queue->settled++;
         queue_leave_ages_locked(queue, entry);
-        queue_leave_lane_locked(queue, entry, &leavings);
+        queue_leave_lane_locked(queue, entry, &deferred_free);
     }
-    queue_show_locked(queue);
+    queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
-    leavings_free(&leavings);
+    deferred_free_run(&deferred_free);
     if (known)
         return 0;
     return entry != NULL ? 1 : ERROR_NO_MEMORY;
 }
 
-bool send_queue_charge(struct send_queue *queue, const char *id, unsigned runs)
+bool send_queue_add_prior_runs(struct send_queue *queue, const char *id, unsigned runs)
 {
-    struct charge *charge = calloc(1, sizeof *charge);
-    if (charge == NULL)
+    struct prior_runs *prior_runs = calloc(1, sizeof *prior_runs);
+    if (prior_runs == NULL)
         return false;
-    text_copy(charge->id, sizeof charge->id, id);
-    charge->runs = runs;
+    text_copy(prior_runs->id, sizeof prior_runs->id, id);
+    prior_runs->runs = runs;
     mutex_lock(&queue->lock);
-    SLIST_INSERT_HEAD(&queue->charges, charge, next);
+    SLIST_INSERT_HEAD(&queue->prior_runs, prior_runs, next);
     mutex_unlock(&queue->lock);
     return true;
 }
@@ -144,7 +144,7 @@ static bool page_covers(const struct offer *offer, const struct entry *entry)
 }
 
 static void drop_unlisted_locked(
-    struct send_queue *queue, const struct offer *offer, struct leavings *leavings)
+    struct send_queue *queue, const struct offer *offer, struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
     struct entry *next;
@@ -155,26 +155,26 @@ static void drop_unlisted_locked(
         bool unused = entry->stage == STAGE_KNOWN && entry->runs == 0 && !entry->recorded;
         bool over = entry->stage == STAGE_SETTLED && entry->settled_at_ms < offer->began_at_ms;
         if (unused || over)
-            queue_forget_locked(queue, entry, leavings);
+            queue_forget_locked(queue, entry, deferred_free);
     }
 }
 
 bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
 {
-    struct leavings leavings;
-    leavings_init(&leavings);
+    struct deferred_free deferred_free;
+    deferred_free_init(&deferred_free);
     mutex_lock(&queue->lock);
     queue->page++;
     queue->offered_at_ms = clock_monotonic_ms();
     queue->page_was_full = offer->full;
     struct taken_in taken = take_in_rows_locked(queue, offer);
-    drop_unlisted_locked(queue, offer, &leavings);
+    drop_unlisted_locked(queue, offer, &deferred_free);
     bool more = taken.added > 0 && queue_is_low_locked(queue);
     /* A full page of what is known already is the same again until some of it has ended. */
     queue->backend_has_more = !more && ((offer->full && taken.added > 0) || taken.left > 0);
-    queue_show_locked(queue);
+    queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
-    leavings_free(&leavings);
+    deferred_free_run(&deferred_free);
     return more;
 }
 
@@ -184,7 +184,7 @@ bool send_queue_wake(struct send_queue *queue, const char *agent_id)
     mutex_lock(&queue->lock);
     struct id_item *found = id_table_find(&queue->lanes, agent_id);
     bool has_one = found != NULL && CONTAINER_OF(found, struct lane, item)->wakes > 0;
-    if (!queue->closed && !queue->held_by_hand && !has_one)
+    if (!queue->closed && !queue->held_by_operator && !has_one)
         entry = queue_new_entry_locked(queue, ENTRY_WAKE, agent_id, agent_id);
     if (entry != NULL) {
         entry->lane->wakes++;
@@ -192,7 +192,7 @@ bool send_queue_wake(struct send_queue *queue, const char *agent_id)
         lane_insert(&queue->ready, entry);
         cond_signal(&queue->work);
     }
-    queue_show_locked(queue);
+    queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
     return entry != NULL;
 }
@@ -207,18 +207,18 @@ static struct entry *find_ready_wake_locked(const struct send_queue *queue)
     return entry;
 }
 
-bool send_queue_take_back_wake(struct send_queue *queue, char agent_id[static ID_BYTES])
+bool send_queue_withdraw_wake(struct send_queue *queue, char agent_id[static ID_BYTES])
 {
-    struct leavings leavings;
-    leavings_init(&leavings);
+    struct deferred_free deferred_free;
+    deferred_free_init(&deferred_free);
     mutex_lock(&queue->lock);
     struct entry *entry = queue->flow.held ? find_ready_wake_locked(queue) : NULL;
     if (entry != NULL) {
         text_copy(agent_id, ID_BYTES, entry->agent_id);
-        queue_forget_locked(queue, entry, &leavings);
+        queue_forget_locked(queue, entry, &deferred_free);
     }
-    queue_show_locked(queue);
+    queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
-    leavings_free(&leavings);
+    deferred_free_run(&deferred_free);
     return entry != NULL;
 }

@@ -8,12 +8,12 @@
 static const char component[] = "Spool";
 
 /* Says the first failure and the recovery, not each. */
-static void note_outcome(const struct spooling *spooling, const struct entry *entry, int result,
-    const struct error *error)
+static void note_outcome(
+    const struct journal *journal, const struct entry *entry, int result, const struct error *error)
 {
-    bool was_broken = atomic_exchange(&spooling->stats->spool_broken, result != 0);
+    bool was_broken = atomic_exchange(&journal->stats->spool_broken, result != 0);
     if (was_broken != (result != 0))
-        stats_changed(spooling->stats);
+        stats_changed(journal->stats);
     if (result != 0 && !was_broken)
         log_event(LOG_LEVEL_ERROR, component, LOG_FIELDS(LOG_TEXT("notification", entry->item.id)),
             "%s; going on without the spool: until it works again, a crash may repeat a run or "
@@ -23,13 +23,13 @@ static void note_outcome(const struct spooling *spooling, const struct entry *en
         log_info(component, "The spool works again");
 }
 
-static void set_recorded(const struct spooling *spooling, struct entry *entry, bool recorded)
+static void set_recorded(const struct journal *journal, struct entry *entry, bool recorded)
 {
     if (entry->recorded != recorded)
-        send_queue_note_record(spooling->queue, entry, recorded);
+        send_queue_set_recorded(journal->queue, entry, recorded);
 }
 
-static int save(const struct spooling *spooling, struct entry *entry, bool with_reply)
+static int save(const struct journal *journal, struct entry *entry, bool with_reply)
 {
     struct error error;
     struct spool_record record = {
@@ -38,7 +38,7 @@ static int save(const struct spooling *spooling, struct entry *entry, bool with_
         .error_ms = entry->errors.total_ms,
         .timeouts = entry->timeouts,
         .runs = entry->runs,
-        .given_up = entry->given_up,
+        .reply_abandoned = entry->reply_abandoned,
         .reply = with_reply ? entry->reply : NULL,
         .name_sync = entry->name_sync,
     };
@@ -47,52 +47,52 @@ static int save(const struct spooling *spooling, struct entry *entry, bool with_
     text_copy(record.agent_slug, sizeof record.agent_slug, entry->agent_slug);
     text_copy(record.task_id, sizeof record.task_id, entry->task_id);
     text_copy(record.failure, sizeof record.failure, entry->failure);
-    int result = spool_save(spooling->spool, &record, with_reply, &error);
+    int result = spool_save(journal->spool, &record, with_reply, &error);
     entry->name_sync = record.name_sync;
-    note_outcome(spooling, entry, result, &error);
-    set_recorded(spooling, entry, entry->recorded || result == 0);
+    note_outcome(journal, entry, result, &error);
+    set_recorded(journal, entry, entry->recorded || result == 0);
     return result;
 }
 
-static void remove_record(const struct spooling *spooling, struct entry *entry)
+static void remove_record(const struct journal *journal, struct entry *entry)
 {
     struct error error;
-    int result = spool_remove(spooling->spool, entry->item.id, &error);
+    int result = spool_remove(journal->spool, entry->item.id, &error);
     /* That what was never written could be removed does not prove that the disk works. */
     if (result != 0)
-        note_outcome(spooling, entry, result, &error);
-    set_recorded(spooling, entry, entry->recorded && result != 0);
+        note_outcome(journal, entry, result, &error);
+    set_recorded(journal, entry, entry->recorded && result != 0);
 }
 
-void spooling_begin_run(const struct spooling *spooling, struct entry *entry)
+void journal_begin_run(const struct journal *journal, struct entry *entry)
 {
     entry->runs++;
-    save(spooling, entry, false);
+    save(journal, entry, false);
 }
 
-void spooling_take_back_run(const struct spooling *spooling, struct entry *entry)
+void journal_undo_run(const struct journal *journal, struct entry *entry)
 {
     entry->runs--;
     if (entry->runs == 0 && entry->refusals.total_ms == 0)
-        remove_record(spooling, entry);
+        remove_record(journal, entry);
     else
-        save(spooling, entry, false);
+        save(journal, entry, false);
 }
 
-void spooling_note_failing(const struct spooling *spooling, struct entry *entry)
+void journal_save_failing(const struct journal *journal, struct entry *entry)
 {
     if (entry->spooled && entry->reply == NULL)
         return;
-    if (save(spooling, entry, entry->reply != NULL) == 0)
+    if (save(journal, entry, entry->reply != NULL) == 0)
         entry->spooled = entry->reply != NULL;
 }
 
-void spooling_keep_reply(const struct spooling *spooling, struct entry *entry)
+void journal_save_reply(const struct journal *journal, struct entry *entry)
 {
-    entry->spooled = save(spooling, entry, true) == 0;
+    entry->spooled = save(journal, entry, true) == 0;
 }
 
-void spooling_release_reply(struct entry *entry)
+void journal_release_reply(struct entry *entry)
 {
     if (!entry->spooled)
         return;
@@ -100,12 +100,12 @@ void spooling_release_reply(struct entry *entry)
     entry->reply = NULL;
 }
 
-int spooling_recall_reply(const struct spooling *spooling, struct entry *entry, struct error *error)
+int journal_load_reply(const struct journal *journal, struct entry *entry, struct error *error)
 {
     struct spool_record record;
     if (entry->reply != NULL)
         return 0;
-    int result = spool_load(spooling->spool, entry->item.id, &record, error);
+    int result = spool_load(journal->spool, entry->item.id, &record, error);
     if (result == 0 && record.reply == NULL)
         result = error_set(
             error, ERROR_INVALID, "spool: the record of %s holds no reply", entry->item.id);
@@ -114,10 +114,10 @@ int spooling_recall_reply(const struct spooling *spooling, struct entry *entry, 
     /* A shortage of descriptors or a disk that fails now is no reason to ask the agent again. */
     if (result == ERROR_CLOSED || result == ERROR_INVALID) {
         struct error unused;
-        spool_bury(spooling->spool, entry->item.id, &unused);
-        spooling_watch_dead(spooling);
+        spool_bury(journal->spool, entry->item.id, &unused);
+        journal_trim_dead(journal);
         entry->spooled = false;
-        set_recorded(spooling, entry, false);
+        set_recorded(journal, entry, false);
     }
     return result;
 }
@@ -126,30 +126,30 @@ int spooling_recall_reply(const struct spooling *spooling, struct entry *entry, 
 static bool is_for_operators(const struct entry *entry)
 {
     bool has_reply = entry->spooled || entry->reply != NULL;
-    return entry->verdict == VERDICT_DEAD && (has_reply || entry->untold || !entry->marked);
+    return entry->verdict == OUTCOME_DEAD && (has_reply || entry->notice_failed || !entry->acked);
 }
 
-static bool bury(const struct spooling *spooling, struct entry *entry)
+static bool bury(const struct journal *journal, struct entry *entry)
 {
     struct error error;
-    if (!entry->spooled && save(spooling, entry, entry->reply != NULL) != 0)
+    if (!entry->spooled && save(journal, entry, entry->reply != NULL) != 0)
         return false;
-    int result = spool_bury(spooling->spool, entry->item.id, &error);
-    note_outcome(spooling, entry, result, &error);
+    int result = spool_bury(journal->spool, entry->item.id, &error);
+    note_outcome(journal, entry, result, &error);
     if (result != 0)
         return false;
-    spooling_watch_dead(spooling);
+    journal_trim_dead(journal);
     log_error(component, "What is to be written for %s could not be; it is kept in dead/",
         entry->item.id);
     return true;
 }
 
-bool spooling_end(const struct spooling *spooling, struct entry *entry)
+bool journal_close(const struct journal *journal, struct entry *entry)
 {
     if (is_for_operators(entry))
-        return bury(spooling, entry);
+        return bury(journal, entry);
     if (entry->recorded)
-        remove_record(spooling, entry);
+        remove_record(journal, entry);
     return true;
 }
 
@@ -159,16 +159,16 @@ static void say_trimmed(void *context, const char *id)
     log_error(component, "dead/ is full: the record of %s, its oldest, was removed", id);
 }
 
-void spooling_watch_dead(const struct spooling *spooling)
+void journal_trim_dead(const struct journal *journal)
 {
     struct error error;
     struct spool_usage usage;
-    if (spool_trim_dead(spooling->spool, &usage, say_trimmed, NULL, &error) != 0) {
+    if (spool_trim_dead(journal->spool, &usage, say_trimmed, NULL, &error) != 0) {
         log_error(component, "%s", error.text);
         return;
     }
-    atomic_store(&spooling->stats->dead_files, (long long)usage.files);
-    atomic_store(&spooling->stats->dead_bytes, usage.bytes);
+    atomic_store(&journal->stats->dead_files, (long long)usage.files);
+    atomic_store(&journal->stats->dead_bytes, usage.bytes);
 }
 
 /* What one pass over the spool found. */
@@ -227,7 +227,8 @@ static void take_note_of_dead(void *context, struct spool_record *record, const 
     if (!damaged)
         remembered = send_queue_remember_settled(
             restored->queue, record->id, why == NULL ? record->created_at_ms : INT64_MAX);
-    else if (!send_queue_charge(restored->queue, record->id, record->runs > 0 ? record->runs : 1))
+    else if (!send_queue_add_prior_runs(
+                 restored->queue, record->id, record->runs > 0 ? record->runs : 1))
         remembered = ERROR_NO_MEMORY;
     if (remembered < 0)
         restored->incomplete = true;
@@ -236,7 +237,7 @@ static void take_note_of_dead(void *context, struct spool_record *record, const 
     free(record->reply);
 }
 
-int restore_from_spool(
+int journal_restore(
     struct spool *spool, struct send_queue *queue, int64_t give_up_after_ms, struct error *error)
 {
     struct restored restored = {

@@ -21,7 +21,7 @@ void lane_lists_init(struct lane_lists *lists, size_t capacity)
     for (int class = 0; class < CLASS_COUNT; class ++)
         TAILQ_INIT(&lists->lists[class]);
     lists->ready = 0;
-    lists->most_of_lane = share < SEND_QUEUE_READY_OF_LANE ? share : SEND_QUEUE_READY_OF_LANE;
+    lists->max_of_lane = share < SEND_QUEUE_READY_OF_LANE ? share : SEND_QUEUE_READY_OF_LANE;
 }
 
 struct lane *lane_create(const char *id)
@@ -51,7 +51,7 @@ static void relist(struct lane_lists *lists, struct lane *lane)
 static size_t ready_work(const struct lane_lists *lists, const struct lane *lane)
 {
     size_t ready = lane->ready_count[CLASS_WRITE_BACK] + lane->ready_count[CLASS_SEND];
-    return ready < lists->most_of_lane ? ready : lists->most_of_lane;
+    return ready < lists->max_of_lane ? ready : lists->max_of_lane;
 }
 
 static bool is_older(const struct entry *one, const struct entry *other)
@@ -177,28 +177,28 @@ static void entry_free(struct entry *entry)
     free(entry);
 }
 
-void leavings_init(struct leavings *leavings)
+void deferred_free_init(struct deferred_free *deferred_free)
 {
-    TAILQ_INIT(&leavings->entries);
-    TAILQ_INIT(&leavings->lanes);
+    TAILQ_INIT(&deferred_free->entries);
+    TAILQ_INIT(&deferred_free->lanes);
 }
 
-void leavings_free(struct leavings *leavings)
+void deferred_free_run(struct deferred_free *deferred_free)
 {
     struct entry *entry;
     struct lane *lane;
-    while ((entry = TAILQ_FIRST(&leavings->entries)) != NULL) {
-        TAILQ_REMOVE(&leavings->entries, entry, in_queue);
+    while ((entry = TAILQ_FIRST(&deferred_free->entries)) != NULL) {
+        TAILQ_REMOVE(&deferred_free->entries, entry, in_queue);
         entry_free(entry);
     }
-    while ((lane = TAILQ_FIRST(&leavings->lanes)) != NULL) {
-        TAILQ_REMOVE(&leavings->lanes, lane, in_list[0]);
+    while ((lane = TAILQ_FIRST(&deferred_free->lanes)) != NULL) {
+        TAILQ_REMOVE(&deferred_free->lanes, lane, in_list[0]);
         free(lane);
     }
 }
 
 void queue_leave_lane_locked(
-    struct send_queue *queue, struct entry *entry, struct leavings *leavings)
+    struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
     struct lane *lane = entry->lane;
@@ -210,38 +210,39 @@ void queue_leave_lane_locked(
     assert(!lane->busy);
     id_table_remove(&queue->lanes, &lane->item);
     queue->lane_count--;
-    TAILQ_INSERT_TAIL(&leavings->lanes, lane, in_list[0]);
+    TAILQ_INSERT_TAIL(&deferred_free->lanes, lane, in_list[0]);
 }
 
 static void forget_wake_locked(
-    struct send_queue *queue, struct entry *entry, struct leavings *leavings)
+    struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
     entry->lane->wakes--;
-    queue_leave_lane_locked(queue, entry, leavings);
+    queue_leave_lane_locked(queue, entry, deferred_free);
     TAILQ_REMOVE(&queue->wakes, entry, in_queue);
-    TAILQ_INSERT_TAIL(&leavings->entries, entry, in_queue);
+    TAILQ_INSERT_TAIL(&deferred_free->entries, entry, in_queue);
 }
 
-void queue_forget_locked(struct send_queue *queue, struct entry *entry, struct leavings *leavings)
+void queue_forget_locked(
+    struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
     assert(!entry->running);
     if (entry->ready)
         lane_remove(&queue->ready, entry);
     if (entry->kind == ENTRY_WAKE) {
-        forget_wake_locked(queue, entry, leavings);
+        forget_wake_locked(queue, entry, deferred_free);
         return;
     }
     if (entry->due.place != 0)
         heap_remove(&queue->waiting, &entry->due);
     if (entry->stage == STAGE_SETTLED)
         queue->settled--;
-    queue_leave_lane_locked(queue, entry, leavings);
+    queue_leave_lane_locked(queue, entry, deferred_free);
     queue_leave_ages_locked(queue, entry);
     id_table_remove(&queue->entries, &entry->item);
     TAILQ_REMOVE(&queue->all, entry, in_queue);
-    TAILQ_INSERT_TAIL(&leavings->entries, entry, in_queue);
+    TAILQ_INSERT_TAIL(&deferred_free->entries, entry, in_queue);
     queue->held--;
 }
 
@@ -252,7 +253,7 @@ const char *entry_stage_word(enum entry_stage stage)
         [STAGE_SENDING] = "sending",
         [STAGE_REPLIED] = "replied",
         [STAGE_WRITTEN] = "written",
-        [STAGE_GIVING_UP] = "giving_up",
+        [STAGE_NOTIFY_FAILURE] = "giving_up",
         [STAGE_SETTLED] = "settled",
     };
     return words[stage];

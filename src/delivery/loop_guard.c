@@ -242,7 +242,7 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
     struct cause cause = {.thread_update = is_thread_update(context)};
     *reason = NULL;
     if (is_by_agent(context)) {
-        if (note_is_ours(context->message))
+        if (failure_notice_is_ours(context->message))
             *reason = "caused_by_a_note";
         if (!guard->enabled || *reason != NULL)
             return CONVEX_SUCCESS;

@@ -10,7 +10,7 @@
 #include "delivery/send_queue.h"
 
 /* A newer backend cuts pages at 500 rows whatever it is asked for. */
-enum { SHORTEST_CUT_ROWS = 500 };
+enum { MIN_CUT_ROWS = 500 };
 
 /*
  * Between the beginnings of two polls when workers ask for the second. A row costs about 15 us of
@@ -84,7 +84,7 @@ static void count_page(struct delivery_poller *poller, const struct notification
 /* Whether the page was cut, so that the backend may have more. */
 static bool is_full(const struct notification_page *page, unsigned limit)
 {
-    return page->listed >= limit || page->listed >= SHORTEST_CUT_ROWS;
+    return page->listed >= limit || page->listed >= MIN_CUT_ROWS;
 }
 
 /* Hands the page to the queue; true when the next one should follow at once. */
@@ -264,29 +264,29 @@ struct loop *delivery_poller_loop(struct delivery_poller *poller)
 
 void page_limit_init(struct page_limit *limit)
 {
-    *limit = (struct page_limit){.most_rows = SEND_QUEUE_MOST_HELD};
+    *limit = (struct page_limit){.max_rows = SEND_QUEUE_MAX_HELD};
 }
 
 unsigned page_limit_rows(const struct page_limit *limit, size_t wanted)
 {
-    return wanted < limit->most_rows ? (unsigned)wanted : limit->most_rows;
+    return wanted < limit->max_rows ? (unsigned)wanted : limit->max_rows;
 }
 
 void page_limit_failed(struct page_limit *limit, unsigned rows, int64_t now_ms)
 {
-    limit->most_rows = rows > 1 ? rows / 2 : 1;
+    limit->max_rows = rows > 1 ? rows / 2 : 1;
     limit->grows_from_ms = limit->is_grown ? now_ms + PAGE_LIMIT_PAUSE_MS : now_ms;
     limit->is_grown = false;
 }
 
 bool page_limit_worked(struct page_limit *limit, unsigned rows, bool full, int64_t now_ms)
 {
-    unsigned before = limit->most_rows;
+    unsigned before = limit->max_rows;
     bool binds = full && rows == before;
-    limit->is_grown = binds && before < SEND_QUEUE_MOST_HELD && now_ms >= limit->grows_from_ms;
-    if (!binds || (limit->is_grown && before > SEND_QUEUE_MOST_HELD / 2))
-        limit->most_rows = SEND_QUEUE_MOST_HELD;
+    limit->is_grown = binds && before < SEND_QUEUE_MAX_HELD && now_ms >= limit->grows_from_ms;
+    if (!binds || (limit->is_grown && before > SEND_QUEUE_MAX_HELD / 2))
+        limit->max_rows = SEND_QUEUE_MAX_HELD;
     else if (limit->is_grown)
-        limit->most_rows = 2 * before;
+        limit->max_rows = 2 * before;
     return limit->is_grown;
 }

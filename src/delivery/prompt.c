@@ -117,7 +117,7 @@ void prompt_build_heartbeat(int64_t wall_ms, struct text *text)
 /* Also how a note is known again after a restart, so it stays as it is. */
 static const char beginning[] = "**No reply.** The agent was asked ";
 
-void note_append(struct text *text, unsigned runs, const char *reason)
+void failure_notice_append(struct text *text, unsigned runs, const char *reason)
 {
     text_append(text, beginning);
     text_printf(text,
@@ -127,7 +127,7 @@ void note_append(struct text *text, unsigned runs, const char *reason)
         runs > 0 ? " anew" : "");
 }
 
-bool note_is_ours(const json_t *message)
+bool failure_notice_is_ours(const json_t *message)
 {
     const char *content = json_guard_string(message, "content");
     return content != NULL && strncmp(content, beginning, sizeof beginning - 1) == 0;

@@ -30,8 +30,8 @@ struct lane {
 /* The lanes that are not busy and have work, longest waiting first, by class. */
 struct lane_lists {
     struct lane_list lists[CLASS_COUNT];
-    size_t most_of_lane;
-    size_t ready; /* entries ready in all lanes, at most most_of_lane of each */
+    size_t max_of_lane;
+    size_t ready; /* entries ready in all lanes, at most max_of_lane of each */
 };
 
 /* capacity: of ready work, at least 1; no lane has more of it than leaves room for others. */
@@ -55,16 +55,16 @@ struct entry *lane_lists_first(const struct lane_lists *lists, enum work_class c
 /* The inside of the send queue, shared by its files: what comes in, what goes out. */
 
 /* Runs that a notification has cost before it is listed. */
-struct charge {
+struct prior_runs {
     char id[ID_BYTES];
     unsigned runs;
-    SLIST_ENTRY(charge) next;
+    SLIST_ENTRY(prior_runs) next;
 };
 
-SLIST_HEAD(charge_list, charge);
+SLIST_HEAD(prior_runs_list, prior_runs);
 
 /* Copies of what the lock guards, brought up to date whenever it is given back. */
-struct shown {
+struct gauges {
     atomic_size_t ready;
     atomic_size_t waiting;
     atomic_size_t running;
@@ -76,9 +76,9 @@ struct shown {
 };
 
 struct send_queue {
-    struct shown shown; /* read without the lock */
-    size_t capacity;    /* this and the next two: never changed once workers run */
-    size_t most_wakes;
+    struct gauges gauges; /* read without the lock */
+    size_t capacity;      /* this and the next two: never changed once workers run */
+    size_t max_wakes;
     struct loop *poller; /* poked without the lock; NULL: nobody is */
 
     /* Guards everything below, and the queue's part of every entry and lane. */
@@ -87,7 +87,7 @@ struct send_queue {
     struct cond sends_over; /* signalled when sending becomes 0 */
     struct id_table entries;
     struct id_table lanes;
-    struct charge_list charges;
+    struct prior_runs_list prior_runs;
     struct entry_list all; /* deliveries */
     struct entry_list wakes;
     struct lane_lists ready;
@@ -108,24 +108,24 @@ struct send_queue {
     bool page_was_full;    /* it: whatever ends makes room in the next one */
     size_t free_workers;   /* that wait for work */
     struct send_flow flow;
-    bool held_by_hand; /* beside the flow: either holds */
+    bool held_by_operator; /* beside the flow: either holds */
     bool closed;
     int64_t close_deadline_ms;
 };
 
 /* What was taken out under the lock and is freed after it. */
-struct leavings {
+struct deferred_free {
     struct entry_list entries;
     struct lane_list lanes;
 };
 
-void leavings_init(struct leavings *leavings);
-void leavings_free(struct leavings *leavings);
+void deferred_free_init(struct deferred_free *deferred_free);
+void deferred_free_run(struct deferred_free *deferred_free);
 
 /* All of these with the lock held. */
 
 /* Shows onlookers what has changed. Before the lock is given back. */
-void queue_show_locked(struct send_queue *queue);
+void queue_publish_gauges_locked(struct send_queue *queue);
 
 /* Notes whether the spool has a record of the entry. */
 void queue_set_recorded_locked(struct send_queue *queue, struct entry *entry, bool recorded);
@@ -139,11 +139,12 @@ struct entry *queue_new_entry_locked(
     struct send_queue *queue, enum entry_kind kind, const char *id, const char *agent_id);
 
 /* Lets an entry go for good: it is in no list, table or lane afterwards, but in leavings. */
-void queue_forget_locked(struct send_queue *queue, struct entry *entry, struct leavings *leavings);
+void queue_forget_locked(
+    struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);
 
 /* The entry no longer needs its lane; the last one to leave takes the lane out. */
 void queue_leave_lane_locked(
-    struct send_queue *queue, struct entry *entry, struct leavings *leavings);
+    struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);
 
 /*
  * When a take that found nothing at now_ms (monotonic) may find something without a signal: an

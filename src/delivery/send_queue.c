@@ -8,22 +8,22 @@
 #include "delivery/queue_state.h"
 
 int send_queue_create(
-    struct send_queue **queue, size_t capacity, size_t most_wakes, struct error *error)
+    struct send_queue **queue, size_t capacity, size_t max_wakes, struct error *error)
 {
     struct send_queue *created = calloc(1, sizeof *created);
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the send queue");
     created->capacity = capacity;
-    created->most_wakes = most_wakes;
+    created->max_wakes = max_wakes;
     mutex_init(&created->lock);
     cond_init(&created->work);
     cond_init(&created->sends_over);
     TAILQ_INIT(&created->all);
     TAILQ_INIT(&created->wakes);
-    SLIST_INIT(&created->charges);
+    SLIST_INIT(&created->prior_runs);
     lane_lists_init(&created->ready, capacity);
-    if (id_table_init(&created->entries, SEND_QUEUE_MOST_HELD, error) != 0 ||
-        id_table_init(&created->lanes, SEND_QUEUE_MOST_HELD / 8, error) != 0) {
+    if (id_table_init(&created->entries, SEND_QUEUE_MAX_HELD, error) != 0 ||
+        id_table_init(&created->lanes, SEND_QUEUE_MAX_HELD / 8, error) != 0) {
         send_queue_destroy(created);
         return ERROR_NO_MEMORY;
     }
@@ -35,20 +35,20 @@ void send_queue_destroy(struct send_queue *queue)
 {
     if (queue == NULL)
         return;
-    struct leavings leavings;
+    struct deferred_free deferred_free;
     struct entry *entry;
-    struct charge *charge;
-    leavings_init(&leavings);
+    struct prior_runs *prior_runs;
+    deferred_free_init(&deferred_free);
     mutex_lock(&queue->lock);
     while ((entry = TAILQ_FIRST(&queue->all)) != NULL)
-        queue_forget_locked(queue, entry, &leavings);
+        queue_forget_locked(queue, entry, &deferred_free);
     while ((entry = TAILQ_FIRST(&queue->wakes)) != NULL)
-        queue_forget_locked(queue, entry, &leavings);
+        queue_forget_locked(queue, entry, &deferred_free);
     mutex_unlock(&queue->lock);
-    leavings_free(&leavings);
-    while ((charge = SLIST_FIRST(&queue->charges)) != NULL) {
-        SLIST_REMOVE_HEAD(&queue->charges, next);
-        free(charge);
+    deferred_free_run(&deferred_free);
+    while ((prior_runs = SLIST_FIRST(&queue->prior_runs)) != NULL) {
+        SLIST_REMOVE_HEAD(&queue->prior_runs, next);
+        free(prior_runs);
     }
     id_table_fini(&queue->entries);
     id_table_fini(&queue->lanes);
@@ -89,27 +89,27 @@ static void wake_due_locked(struct send_queue *queue, int64_t now_ms)
 static bool may_send_locked(const struct send_queue *queue, size_t others, int64_t now_ms)
 {
     mutex_assert_held(&queue->lock);
-    if (queue->closed || queue->flow.held || queue->held_by_hand)
+    if (queue->closed || queue->flow.held || queue->held_by_operator)
         return false;
-    return !queue->flow.trickle || (others == 0 && now_ms >= queue->flow.next_send_ms);
+    return !queue->flow.single_flight || (others == 0 && now_ms >= queue->flow.next_send_ms);
 }
 
-static struct entry *find_locked(struct send_queue *queue, int64_t now_ms)
+static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
 {
     mutex_assert_held(&queue->lock);
     struct entry *entry = lane_lists_first(&queue->ready, CLASS_WRITE_BACK);
     if (entry != NULL || !may_send_locked(queue, queue->asking, now_ms))
         return entry;
     entry = lane_lists_first(&queue->ready, CLASS_SEND);
-    if (entry == NULL && queue->wakes_running < queue->most_wakes)
+    if (entry == NULL && queue->wakes_running < queue->max_wakes)
         entry = lane_lists_first(&queue->ready, CLASS_WAKE);
     return entry;
 }
 
-static struct entry *pick_locked(struct send_queue *queue, int64_t now_ms)
+static struct entry *take_work_locked(struct send_queue *queue, int64_t now_ms)
 {
     mutex_assert_held(&queue->lock);
-    struct entry *entry = find_locked(queue, now_ms);
+    struct entry *entry = find_work_locked(queue, now_ms);
     if (entry == NULL)
         return NULL;
     lane_remove(&queue->ready, entry);
@@ -140,8 +140,8 @@ int64_t queue_next_due_locked(const struct send_queue *queue, int64_t now_ms)
     mutex_assert_held(&queue->lock);
     const struct heap_item *first = heap_first(&queue->waiting);
     int64_t due_ms = first != NULL ? first->due_ms : SYNC_NO_DEADLINE;
-    bool held = queue->flow.held || queue->held_by_hand;
-    bool turn_comes = queue->flow.trickle && !held && queue->asking == 0;
+    bool held = queue->flow.held || queue->held_by_operator;
+    bool turn_comes = queue->flow.single_flight && !held && queue->asking == 0;
     if (turn_comes && queue->flow.next_send_ms < due_ms && queue->flow.next_send_ms > now_ms)
         due_ms = queue->flow.next_send_ms;
     return due_ms;
@@ -156,7 +156,7 @@ struct entry *send_queue_take(struct send_queue *queue)
         wake_due_locked(queue, now_ms);
         bool expired = queue->closed && now_ms >= queue->close_deadline_ms;
         if (!expired)
-            entry = pick_locked(queue, now_ms);
+            entry = take_work_locked(queue, now_ms);
         if (entry != NULL || is_drained_locked(queue, now_ms))
             break;
         if (queue_takes_poll_locked(queue, true)) {
@@ -165,15 +165,15 @@ struct entry *send_queue_take(struct send_queue *queue)
             mutex_lock(&queue->lock);
             continue;
         }
-        queue_show_locked(queue);
+        queue_publish_gauges_locked(queue);
         queue->free_workers++;
         cond_wait_until(&queue->work, &queue->lock, queue_next_due_locked(queue, now_ms));
         queue->free_workers--;
     }
     /* This thread may have been the only one that watched for the next due time. */
-    if (entry != NULL && (queue->waiting.count > 0 || queue->flow.trickle))
+    if (entry != NULL && (queue->waiting.count > 0 || queue->flow.single_flight))
         cond_signal(&queue->work);
-    queue_show_locked(queue);
+    queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
     return entry;
 }
@@ -201,7 +201,7 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
     bool allowed = !sends || may_send_locked(queue, queue->sending, clock_monotonic_ms());
     if (allowed)
         set_stage_locked(queue, entry, stage);
-    if (queue->flow.trickle)
+    if (queue->flow.single_flight)
         cond_signal(&queue->work);
     mutex_unlock(&queue->lock);
     if (allowed)
@@ -209,14 +209,15 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
     return allowed;
 }
 
-static void settle_locked(struct send_queue *queue, struct entry *entry, struct leavings *leavings)
+static void settle_locked(
+    struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
     entry->settled_at_ms = clock_monotonic_ms();
     queue->settled++;
     queue->poll_owed = queue->poll_owed || queue->page_was_full;
     queue_leave_ages_locked(queue, entry);
-    queue_leave_lane_locked(queue, entry, leavings);
+    queue_leave_lane_locked(queue, entry, deferred_free);
 }
 
 /* Where an unsettled entry stands until a worker takes it again. */
@@ -231,13 +232,13 @@ static void put_back_locked(struct send_queue *queue, struct entry *entry, int64
 
 /* The end of a wake-up, or where a delivery goes on. */
 static void place_locked(struct send_queue *queue, struct entry *entry, const struct finish *finish,
-    struct leavings *leavings)
+    struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
     if (entry->kind == ENTRY_WAKE)
-        queue_forget_locked(queue, entry, leavings);
+        queue_forget_locked(queue, entry, deferred_free);
     else if (finish->stage == STAGE_SETTLED)
-        settle_locked(queue, entry, leavings);
+        settle_locked(queue, entry, deferred_free);
     else
         put_back_locked(queue, entry, finish->delay_ms);
 }
@@ -249,8 +250,8 @@ void send_queue_finish(struct send_queue *queue, struct entry *entry, const stru
     char *reply = settled ? entry->reply : NULL;
     if (settled)
         entry->reply = NULL;
-    struct leavings leavings;
-    leavings_init(&leavings);
+    struct deferred_free deferred_free;
+    deferred_free_init(&deferred_free);
     mutex_lock(&queue->lock);
     assert(entry->running);
     entry->running = false;
@@ -261,12 +262,12 @@ void send_queue_finish(struct send_queue *queue, struct entry *entry, const stru
     queue->running--;
     queue->wakes_running -= entry->kind == ENTRY_WAKE ? 1 : 0;
     lane_set_busy(&queue->ready, entry->lane, false);
-    place_locked(queue, entry, finish, &leavings);
+    place_locked(queue, entry, finish, &deferred_free);
     bool poll_now = queue_takes_poll_locked(queue, false);
     cond_signal(&queue->work);
-    queue_show_locked(queue);
+    queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
-    leavings_free(&leavings);
+    deferred_free_run(&deferred_free);
     free(reply);
     if (poll_now)
         queue_ask_for_poll(queue);
@@ -285,7 +286,7 @@ void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow)
 void send_queue_hold(struct send_queue *queue, bool held)
 {
     mutex_lock(&queue->lock);
-    queue->held_by_hand = held;
+    queue->held_by_operator = held;
     cond_broadcast(&queue->work);
     mutex_unlock(&queue->lock);
 }
@@ -299,7 +300,7 @@ void send_queue_close(struct send_queue *queue, int64_t deadline_ms)
     while ((first = heap_first(&queue->waiting)) != NULL)
         make_ready_locked(queue, first);
     cond_broadcast(&queue->work);
-    queue_show_locked(queue);
+    queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
 }
 
@@ -330,7 +331,7 @@ void send_queue_counts(struct send_queue *queue, struct send_queue_counts *count
 }
 
 /* While all workers are busy, what a poll would find could not be begun; yet it should be known. */
-enum { LONGEST_OWED_MS = 1000 };
+enum { MAX_OWED_MS = 1000 };
 
 void send_queue_set_poller(struct send_queue *queue, struct loop *poller)
 {
@@ -341,7 +342,7 @@ bool queue_takes_poll_locked(struct send_queue *queue, bool runs_dry)
 {
     mutex_assert_held(&queue->lock);
     bool is_time = runs_dry || queue->free_workers > 0 ||
-                   clock_monotonic_ms() - queue->offered_at_ms >= LONGEST_OWED_MS;
+                   clock_monotonic_ms() - queue->offered_at_ms >= MAX_OWED_MS;
     bool owed = queue->poll_owed && is_time;
     bool low = queue->backend_has_more && queue_is_low_locked(queue);
     if (!owed && !low)
@@ -367,63 +368,63 @@ void send_queue_expect_more(struct send_queue *queue)
         queue_ask_for_poll(queue);
 }
 
-static void show(atomic_size_t *shown, size_t number)
+static void show(atomic_size_t *gauges, size_t number)
 {
-    atomic_store_explicit(shown, number, memory_order_relaxed);
+    atomic_store_explicit(gauges, number, memory_order_relaxed);
 }
 
-static void show_oldest(atomic_llong *shown, const struct heap *heap)
+static void show_oldest(atomic_llong *gauges, const struct heap *heap)
 {
     const struct heap_item *oldest = heap_first(heap);
-    atomic_store_explicit(shown, oldest != NULL ? oldest->due_ms : 0, memory_order_relaxed);
+    atomic_store_explicit(gauges, oldest != NULL ? oldest->due_ms : 0, memory_order_relaxed);
 }
 
-void queue_show_locked(struct send_queue *queue)
+void queue_publish_gauges_locked(struct send_queue *queue)
 {
     mutex_assert_held(&queue->lock);
-    struct shown *shown = &queue->shown;
-    show(&shown->ready, queue->ready.ready);
-    show(&shown->waiting, queue->waiting.count);
-    show(&shown->running, queue->running);
-    show(&shown->lanes, queue->lane_count);
-    show(&shown->undelivered, queue->unsettled.count);
-    show(&shown->recorded, queue->recorded.count);
-    show_oldest(&shown->oldest_undelivered_ms, &queue->unsettled);
-    show_oldest(&shown->oldest_recorded_ms, &queue->recorded);
+    struct gauges *gauges = &queue->gauges;
+    show(&gauges->ready, queue->ready.ready);
+    show(&gauges->waiting, queue->waiting.count);
+    show(&gauges->running, queue->running);
+    show(&gauges->lanes, queue->lane_count);
+    show(&gauges->undelivered, queue->unsettled.count);
+    show(&gauges->recorded, queue->recorded.count);
+    show_oldest(&gauges->oldest_undelivered_ms, &queue->unsettled);
+    show_oldest(&gauges->oldest_recorded_ms, &queue->recorded);
 }
 
-void send_queue_look(const struct send_queue *queue, struct send_queue_view *view)
+void send_queue_snapshot(const struct send_queue *queue, struct send_queue_view *view)
 {
-    const struct shown *shown = &queue->shown;
+    const struct gauges *gauges = &queue->gauges;
     *view = (struct send_queue_view){
-        .ready = atomic_load_explicit(&shown->ready, memory_order_relaxed),
-        .waiting = atomic_load_explicit(&shown->waiting, memory_order_relaxed),
-        .running = atomic_load_explicit(&shown->running, memory_order_relaxed),
-        .lanes = atomic_load_explicit(&shown->lanes, memory_order_relaxed),
-        .undelivered = atomic_load_explicit(&shown->undelivered, memory_order_relaxed),
-        .recorded = atomic_load_explicit(&shown->recorded, memory_order_relaxed),
+        .ready = atomic_load_explicit(&gauges->ready, memory_order_relaxed),
+        .waiting = atomic_load_explicit(&gauges->waiting, memory_order_relaxed),
+        .running = atomic_load_explicit(&gauges->running, memory_order_relaxed),
+        .lanes = atomic_load_explicit(&gauges->lanes, memory_order_relaxed),
+        .undelivered = atomic_load_explicit(&gauges->undelivered, memory_order_relaxed),
+        .recorded = atomic_load_explicit(&gauges->recorded, memory_order_relaxed),
         .oldest_undelivered_ms =
-            atomic_load_explicit(&shown->oldest_undelivered_ms, memory_order_relaxed),
+            atomic_load_explicit(&gauges->oldest_undelivered_ms, memory_order_relaxed),
         .oldest_recorded_ms =
-            atomic_load_explicit(&shown->oldest_recorded_ms, memory_order_relaxed),
+            atomic_load_explicit(&gauges->oldest_recorded_ms, memory_order_relaxed),
     };
 }
 
-void send_queue_note_record(struct send_queue *queue, struct entry *entry, bool recorded)
+void send_queue_set_recorded(struct send_queue *queue, struct entry *entry, bool recorded)
 {
     mutex_lock(&queue->lock);
     queue_set_recorded_locked(queue, entry, recorded);
-    queue_show_locked(queue);
+    queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
 }
 
 /* Workers, of which there are 256 at most, may have the oldest in hand. */
-enum { MOST_LOOKED_AT = SEND_QUEUE_MOST_LISTED + 256 };
+enum { MAX_LOOKED_AT = SEND_QUEUE_MAX_LISTED + 256 };
 
 struct waiting_list {
     struct send_queue_waiting *places;
     size_t count;
-    size_t most;
+    size_t max;
 };
 
 static bool add_waiting(void *context, struct heap_item *item)
@@ -440,16 +441,16 @@ static bool add_waiting(void *context, struct heap_item *item)
     place->failure_class = entry->failure_class;
     place->created_at_ms = entry->created_at_ms;
     place->due_ms = entry->due.place != 0 ? entry->due.due_ms : 0;
-    return list->count < list->most;
+    return list->count < list->max;
 }
 
 size_t send_queue_list_waiting(
-    struct send_queue *queue, struct send_queue_waiting *waiting, size_t most, size_t *total)
+    struct send_queue *queue, struct send_queue_waiting *waiting, size_t max, size_t *total)
 {
-    assert(most > 0 && most <= SEND_QUEUE_MOST_LISTED);
-    struct waiting_list list = {.places = waiting, .most = most};
+    assert(max > 0 && max <= SEND_QUEUE_MAX_LISTED);
+    struct waiting_list list = {.places = waiting, .max = max};
     mutex_lock(&queue->lock);
-    heap_visit(&queue->unsettled, MOST_LOOKED_AT, add_waiting, &list);
+    heap_visit(&queue->unsettled, MAX_LOOKED_AT, add_waiting, &list);
     *total = queue->unsettled.count - (queue->running - queue->wakes_running);
     mutex_unlock(&queue->lock);
     return list.count;

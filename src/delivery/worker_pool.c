@@ -117,18 +117,18 @@ static void log_busy(unsigned number, const struct activity_view *view, int64_t 
         "Worker %u: %s %s", number, wakes ? "wakes agent" : "delivers", view->id);
 }
 
-bool worker_pool_look(struct worker_pool *pool, unsigned number, struct activity_view *view)
+bool worker_pool_snapshot(struct worker_pool *pool, unsigned number, struct activity_view *view)
 {
     if (number < 1 || number > pool->count)
         return false;
-    activity_look(&pool->workers[number - 1].activity, view);
+    activity_snapshot(&pool->workers[number - 1].activity, view);
     return true;
 }
 
 void worker_pool_log(struct worker_pool *pool)
 {
     struct activity_view view;
-    for (unsigned number = 1; worker_pool_look(pool, number, &view); number++) {
+    for (unsigned number = 1; worker_pool_snapshot(pool, number, &view); number++) {
         int64_t for_ms = clock_monotonic_ms() - view.since_ms;
         if (view.busy)
             log_busy(number, &view, for_ms);
@@ -217,7 +217,7 @@ void activity_end(struct activity *activity)
     set(activity, &idle);
 }
 
-void activity_look(struct activity *activity, struct activity_view *view)
+void activity_snapshot(struct activity *activity, struct activity_view *view)
 {
     mutex_lock(&activity->lock);
     *view = activity->view;

@@ -5,7 +5,7 @@
 
 enum { QUOTE_BYTES = 400, STATUS_QUOTE_BYTES = 33 };
 
-static const int64_t LONGEST_RETRY_AFTER_MS = INT64_C(15) * 60 * 1000;
+static const int64_t MAX_RETRY_AFTER_MS = INT64_C(15) * 60 * 1000;
 
 /* Whether the gateway's own answer says that it is draining, with or without a Retry-After. */
 static bool says_unavailable(const json_t *body)
@@ -66,9 +66,9 @@ static void classify_status(const struct http_answer *answer, struct gateway_res
     quote_answer(quote, sizeof quote, answer, body);
     json_decref(body);
     if (result->outcome == GATEWAY_BUSY)
-        result->retry_after_ms = answer->retry_after_ms < LONGEST_RETRY_AFTER_MS
+        result->retry_after_ms = answer->retry_after_ms < MAX_RETRY_AFTER_MS
                                      ? answer->retry_after_ms
-                                     : LONGEST_RETRY_AFTER_MS;
+                                     : MAX_RETRY_AFTER_MS;
     error_set(&result->error, ERROR_REMOTE, "OpenClaw gateway returned %d: %s", answer->status,
         quote[0] != '\0' ? quote : "(no body)");
 }

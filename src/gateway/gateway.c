@@ -11,8 +11,8 @@
 enum {
     ANSWER_LIMIT_BYTES = 8 * 1024 * 1024,
     HEADERS = 8,
-    LONGEST_VALUE_BYTES = 4096, /* of a header that others choose */
-    LONGEST_REFUSAL_MS = 3000,  /* that nobody has been asked meanwhile */
+    MAX_VALUE_BYTES = 4096, /* of a header that others choose */
+    MAX_REFUSAL_MS = 3000,  /* that nobody has been asked meanwhile */
 };
 
 void gateway_result_fini(struct gateway_result *result)
@@ -151,7 +151,7 @@ static bool fits_header(const char *text)
     for (; text[length_bytes] != '\0'; length_bytes++)
         if ((unsigned char)text[length_bytes] < ' ' || text[length_bytes] == 0x7F)
             return false;
-    return length_bytes <= LONGEST_VALUE_BYTES;
+    return length_bytes <= MAX_VALUE_BYTES;
 }
 
 static void fail(struct gateway_result *result, enum gateway_outcome outcome, enum error_code code,
@@ -167,7 +167,7 @@ static void fail(struct gateway_result *result, enum gateway_outcome outcome, en
  */
 static bool may_be_at_work(int status, int64_t after_ms)
 {
-    return gateway_is_absent_by(status) && status != 503 && after_ms > LONGEST_REFUSAL_MS;
+    return gateway_is_absent_by(status) && status != 503 && after_ms > MAX_REFUSAL_MS;
 }
 
 static void perform(const struct gateway *gateway, struct http_client *client,

@@ -18,7 +18,7 @@ static const char output_component[] = "Gateway";
 
 enum {
     FIRST_WAIT_MS = 1000,
-    LONGEST_WAIT_MS = 60000,
+    MAX_WAIT_MS = 60000,
     RAN_WELL_MS = 60000,
     TERM_LIMIT_MS = 10000,
     KILL_LIMIT_MS = 1000, /* for the kernel to end what was killed */
@@ -27,9 +27,9 @@ enum {
     LAST_READS = 64 /* more than a full pipe */
 };
 
-struct gateway_process {
+struct gateway_supervisor {
     /* Never changed once created. */
-    struct words command;
+    struct argv command;
     char *state_dir;
     int stop_fd; /* an eventfd, readable once the stop has begun */
 
@@ -43,14 +43,14 @@ struct gateway_process {
 
     /* Guards the status. */
     struct mutex lock;
-    struct gateway_process_status status;
+    struct supervisor_status status;
 };
 
-int gateway_process_create(struct gateway_process **process, const char *command,
+int supervisor_create(struct gateway_supervisor **process, const char *command,
     const char *gateway_url, const char *state_dir, struct error *error)
 {
     struct url url;
-    struct gateway_process *created = calloc(1, sizeof *created);
+    struct gateway_supervisor *created = calloc(1, sizeof *created);
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway's supervisor");
     int result = ERROR_INVALID;
@@ -58,7 +58,7 @@ int gateway_process_create(struct gateway_process **process, const char *command
         error_set(error, ERROR_INVALID, "the URL of the gateway is none");
         goto err_after_memory;
     }
-    result = words_split(command, &created->command, error);
+    result = argv_parse(command, &created->command, error);
     if (result != 0)
         goto err_after_memory;
     result = tcp_probe_init(&created->probe, &url, error);
@@ -68,20 +68,20 @@ int gateway_process_create(struct gateway_process **process, const char *command
     created->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     mutex_init(&created->lock);
     if (created->state_dir == NULL || created->stop_fd < 0) {
-        gateway_process_destroy(created);
+        supervisor_destroy(created);
         return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway's supervisor");
     }
     *process = created;
     return 0;
 
 err_after_words:
-    words_fini(&created->command);
+    argv_fini(&created->command);
 err_after_memory:
     free(created);
     return result;
 }
 
-void gateway_process_destroy(struct gateway_process *process)
+void supervisor_destroy(struct gateway_supervisor *process)
 {
     if (process == NULL)
         return;
@@ -90,39 +90,39 @@ void gateway_process_destroy(struct gateway_process *process)
         close(process->stop_fd);
     free(process->state_dir);
     tcp_probe_fini(&process->probe);
-    words_fini(&process->command);
+    argv_fini(&process->command);
     free(process);
 }
 
-void gateway_process_status(struct gateway_process *process, struct gateway_process_status *status)
+void supervisor_status(struct gateway_supervisor *process, struct supervisor_status *status)
 {
     mutex_lock(&process->lock);
     *status = process->status;
     mutex_unlock(&process->lock);
 }
 
-static void note_start(struct gateway_process *process)
+static void note_start(struct gateway_supervisor *process)
 {
     mutex_lock(&process->lock);
     process->status.pid = process->child.pid;
     mutex_unlock(&process->lock);
 }
 
-static void note_accepting(struct gateway_process *process)
+static void note_accepting(struct gateway_supervisor *process)
 {
     mutex_lock(&process->lock);
     process->status.accepting = true;
     mutex_unlock(&process->lock);
 }
 
-static void note_restart(struct gateway_process *process)
+static void note_restart(struct gateway_supervisor *process)
 {
     mutex_lock(&process->lock);
     process->status.restarts++;
     mutex_unlock(&process->lock);
 }
 
-static void note_exit(struct gateway_process *process, const struct child_exit *ended)
+static void note_exit(struct gateway_supervisor *process, const struct child_exit *ended)
 {
     mutex_lock(&process->lock);
     process->status.pid = 0;
@@ -133,7 +133,7 @@ static void note_exit(struct gateway_process *process, const struct child_exit *
 }
 
 /* Whether the stop begins within wait_ms. */
-static bool stops_within(struct gateway_process *process, int64_t wait_ms)
+static bool stops_within(struct gateway_supervisor *process, int64_t wait_ms)
 {
     return fd_wait_readable(process->stop_fd, wait_ms);
 }
@@ -148,7 +148,7 @@ static void log_line(void *context, const char *line)
  * Passes on what one read brings. False when there is nothing (now, or ever again, which the
  * caller's poll tells). One read only: a child that writes for ever must not keep us from the rest.
  */
-static bool pass_on_output(struct gateway_process *process)
+static bool pass_on_output(struct gateway_supervisor *process)
 {
     char bytes[READ_BYTES];
     ssize_t got = read(process->child.output_fd, bytes, sizeof bytes);
@@ -162,7 +162,7 @@ static bool pass_on_output(struct gateway_process *process)
  * record names: about a millisecond at each start. The next runtime's gateway then finds its port
  * taken, which its output and its restarts show. A file written before the spawn could not name it.
  */
-static void keep_record(struct gateway_process *process)
+static void keep_record(struct gateway_supervisor *process)
 {
     struct gateway_record record;
     struct error error;
@@ -172,7 +172,7 @@ static void keep_record(struct gateway_process *process)
             error.text);
 }
 
-static bool start_child(struct gateway_process *process)
+static bool start_child(struct gateway_supervisor *process)
 {
     struct error error;
     if (child_start(&process->child, process->command.items, CHILD_ERRORS_WITH_OUTPUT, &error) !=
@@ -189,7 +189,7 @@ static bool start_child(struct gateway_process *process)
     return true;
 }
 
-static void look_whether_it_accepts(struct gateway_process *process, bool *accepting)
+static void look_whether_it_accepts(struct gateway_supervisor *process, bool *accepting)
 {
     int64_t now_ms = clock_monotonic_ms();
     if (*accepting || !tcp_probe_step(&process->probe, now_ms))
@@ -201,7 +201,7 @@ static void look_whether_it_accepts(struct gateway_process *process, bool *accep
 }
 
 /* Serves the child until it has ended or the stop begins. */
-static void watch_child(struct gateway_process *process)
+static void watch_child(struct gateway_supervisor *process)
 {
     bool accepting = false;
     struct pollfd fds[] = {
@@ -225,7 +225,7 @@ static void watch_child(struct gateway_process *process)
  * Waits until nothing of the group runs, passing its output on meanwhile. False when deadline_ms
  * comes first. Not reaped, the leader keeps the group's number ours.
  */
-static bool wait_for_group(struct gateway_process *process, int64_t deadline_ms)
+static bool wait_for_group(struct gateway_supervisor *process, int64_t deadline_ms)
 {
     struct pollfd fds[] = {
         {.fd = process->child.pid_fd, .events = POLLIN},
@@ -234,7 +234,7 @@ static bool wait_for_group(struct gateway_process *process, int64_t deadline_ms)
     for (;;) {
         bool leader_ended = child_wait(&process->child, 0, -1) == 0;
         if (leader_ended &&
-            process_group_look(process->child.pid, PROCESS_ANY_SESSION) == PROCESS_GONE)
+            process_group_find(process->child.pid, PROCESS_ANY_SESSION) == PROCESS_GONE)
             return true;
         int64_t now_ms = clock_monotonic_ms();
         if (now_ms >= deadline_ms)
@@ -251,7 +251,7 @@ static bool wait_for_group(struct gateway_process *process, int64_t deadline_ms)
  * Ends the whole group, whether the leader still runs or not: what a leader leaves behind would
  * hold the port. The real gateway lets requests that run end after SIGTERM.
  */
-static void end_child(struct gateway_process *process, struct child_exit *ended)
+static void end_child(struct gateway_supervisor *process, struct child_exit *ended)
 {
     struct child *child = &process->child;
     child_signal_group(child, SIGTERM);
@@ -279,7 +279,7 @@ static void report_exit(const struct child_exit *ended, bool stopping)
 }
 
 /* One child from its start to its end. Returns how long it ran, -1 when it could not be started. */
-static int64_t run_child(struct gateway_process *process)
+static int64_t run_child(struct gateway_supervisor *process)
 {
     struct child_exit ended;
     if (!start_child(process))
@@ -293,7 +293,8 @@ static int64_t run_child(struct gateway_process *process)
 }
 
 /* Its record stays, so that the next start finds it again. */
-static void say_leftover_stays(struct gateway_process *process, const struct gateway_record *record)
+static void say_leftover_stays(
+    struct gateway_supervisor *process, const struct gateway_record *record)
 {
     if (stops_within(process, 0))
         log_warn(component, "Process %d was told to end, and is left to it", (int)record->pid);
@@ -303,9 +304,9 @@ static void say_leftover_stays(struct gateway_process *process, const struct gat
 }
 
 /* Ends the gateway of an earlier runtime if it still runs. False when it may be left. */
-static bool end_leftover(struct gateway_process *process, const struct gateway_record *record)
+static bool end_leftover(struct gateway_supervisor *process, const struct gateway_record *record)
 {
-    enum process_presence presence = gateway_record_look(record);
+    enum process_presence presence = gateway_record_check(record);
     if (presence == PROCESS_GONE)
         return true;
     if (presence == PROCESS_UNKNOWN) {
@@ -326,7 +327,7 @@ static bool end_leftover(struct gateway_process *process, const struct gateway_r
 }
 
 /* Whether no gateway of an earlier runtime is in the way. */
-static bool clear_leftover(struct gateway_process *process)
+static bool clear_leftover(struct gateway_supervisor *process)
 {
     struct gateway_record record;
     struct error error;
@@ -343,13 +344,13 @@ static bool clear_leftover(struct gateway_process *process)
 
 static void *supervise(void *argument)
 {
-    struct gateway_process *process = argument;
+    struct gateway_supervisor *process = argument;
     unsigned failures = 0;
     while (!stops_within(process, 0)) {
         if (clear_leftover(process) && !stops_within(process, 0) &&
             run_child(process) >= RAN_WELL_MS)
             failures = 0;
-        int64_t wait_ms = backoff_doubled_ms(FIRST_WAIT_MS, failures++, LONGEST_WAIT_MS);
+        int64_t wait_ms = backoff_doubled_ms(FIRST_WAIT_MS, failures++, MAX_WAIT_MS);
         if (stops_within(process, 0))
             break;
         log_info(component, "The gateway is started again in %lld ms", (long long)wait_ms);
@@ -360,18 +361,18 @@ static void *supervise(void *argument)
     return NULL;
 }
 
-int gateway_process_start(struct gateway_process *process, struct error *error)
+int supervisor_start(struct gateway_supervisor *process, struct error *error)
 {
     return thread_start(&process->thread, "mc-gateway", supervise, process, error);
 }
 
-void gateway_process_begin_stop(struct gateway_process *process)
+void supervisor_begin_stop(struct gateway_supervisor *process)
 {
     eventfd_write(process->stop_fd, 1);
 }
 
-void gateway_process_stop(struct gateway_process *process)
+void supervisor_stop(struct gateway_supervisor *process)
 {
-    gateway_process_begin_stop(process);
+    supervisor_begin_stop(process);
     thread_join(process->thread);
 }

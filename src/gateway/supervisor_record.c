@@ -24,7 +24,7 @@ enum {
 };
 
 /* Numbers in JSON are exact up to here. */
-static const double LARGEST_NUMBER = 9007199254740992.0;
+static const double MAX_NUMBER = 9007199254740992.0;
 
 static const char file_name[] = "gateway.pid";
 static const char boot_id_path[] = "/proc/sys/kernel/random/boot_id";
@@ -61,16 +61,16 @@ int gateway_record_save(
     const char *state_dir, const struct gateway_record *record, struct error *error)
 {
     char content[CONTENT_BYTES];
-    int folder_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder_fd < 0)
+    int dir_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "%s cannot be opened", state_dir);
     int length = snprintf(content, sizeof content,
         "{\"pid\":%d,\"startTicks\":%" PRId64 ",\"session\":%d,\"bootId\":\"%s\"}\n",
         (int)record->pid, record->start_ticks, (int)record->session, record->boot_id);
-    int result = file_replace(folder_fd, file_name, content, (size_t)length, false, error);
+    int result = file_replace(dir_fd, file_name, content, (size_t)length, false, error);
     if (result != 0)
         error_wrap(error, "%s", state_dir);
-    close(folder_fd);
+    close(dir_fd);
     return result;
 }
 
@@ -81,8 +81,7 @@ static bool parse(const json_t *document, struct gateway_record *record)
     /* 0 and 1 would be our own group and everybody's. */
     if (boot_id == NULL || !json_guard_number(json_object_get(document, "pid"), 2, INT_MAX, &pid) ||
         !json_guard_number(json_object_get(document, "session"), 0, INT_MAX, &session) ||
-        !json_guard_number(
-            json_object_get(document, "startTicks"), 0, LARGEST_NUMBER, &start_ticks))
+        !json_guard_number(json_object_get(document, "startTicks"), 0, MAX_NUMBER, &start_ticks))
         return false;
     *record = (struct gateway_record){
         .pid = (pid_t)pid, .session = (pid_t)session, .start_ticks = (int64_t)start_ticks};
@@ -117,7 +116,7 @@ void gateway_record_remove(const char *state_dir)
     unlink(path);
 }
 
-enum process_presence gateway_record_look(const struct gateway_record *record)
+enum process_presence gateway_record_check(const struct gateway_record *record)
 {
     char boot_id[GATEWAY_RECORD_BOOT_BYTES];
     struct process_stat stat;
@@ -130,7 +129,7 @@ enum process_presence gateway_record_look(const struct gateway_record *record)
         return leader;
     if (leader == PROCESS_LIVES && stat.start_ticks != record->start_ticks)
         return PROCESS_GONE;
-    return process_group_look(
+    return process_group_find(
         record->pid, leader == PROCESS_LIVES ? PROCESS_ANY_SESSION : record->session);
 }
 
@@ -138,8 +137,8 @@ enum process_presence gateway_record_look(const struct gateway_record *record)
 static bool is_gone_by(const struct gateway_record *record, int64_t deadline_ms, int stop_fd)
 {
     bool gone;
-    while (
-        !(gone = gateway_record_look(record) == PROCESS_GONE) && clock_monotonic_ms() < deadline_ms)
+    while (!(gone = gateway_record_check(record) == PROCESS_GONE) &&
+           clock_monotonic_ms() < deadline_ms)
         if (fd_wait_readable(stop_fd, LOOK_AGAIN_MS))
             break;
     return gone;
@@ -151,7 +150,7 @@ static bool is_gone_by(const struct gateway_record *record, int64_t deadline_ms,
  */
 static bool end_with(const struct gateway_record *record, int number, int64_t limit_ms, int stop_fd)
 {
-    if (gateway_record_look(record) == PROCESS_LIVES)
+    if (gateway_record_check(record) == PROCESS_LIVES)
         kill(-record->pid, number);
     return is_gone_by(record, clock_monotonic_ms() + limit_ms, stop_fd);
 }
@@ -165,7 +164,7 @@ bool gateway_record_end(const struct gateway_record *record, int64_t limit_ms, i
 
 enum {
     FIRST_WAIT_MS = 20,
-    LONGEST_WAIT_MS = 1000,
+    MAX_WAIT_MS = 1000,
     TRY_LIMIT_MS = 1000,
     HOST_BYTES = sizeof "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255",
     SERVICE_BYTES = sizeof "65535"
@@ -222,7 +221,7 @@ static void put_off(struct tcp_probe *probe, int64_t now_ms)
         return;
     probe->next = probe->addresses;
     probe->due_ms = now_ms + probe->wait_ms;
-    if (probe->wait_ms < LONGEST_WAIT_MS)
+    if (probe->wait_ms < MAX_WAIT_MS)
         probe->wait_ms *= 2;
 }
 

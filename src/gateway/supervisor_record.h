@@ -45,10 +45,10 @@ void gateway_record_remove(const char *state_dir);
  * merely got the number is none of them: its time of beginning differs, and while somebody else has
  * the number no group of ours can. A group without its leader is known by its session, too.
  */
-enum process_presence gateway_record_look(const struct gateway_record *record);
+enum process_presence gateway_record_check(const struct gateway_record *record);
 
 /*
- * Ends the recorded process with its group, if gateway_record_look finds it: SIGTERM, and SIGKILL
+ * Ends the recorded process with its group, if gateway_record_check finds it: SIGTERM, and SIGKILL
  * after limit_ms. Blocks up to a second longer than that, but no longer than until stop_fd (-1:
  * none) is readable, and sends no SIGKILL then. Returns false unless nothing of it is known to run.
  */

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 /*
- * libcurl would parse the whole bundle for each connection. The system's folder is looked up by
+ * libcurl would parse the whole bundle for each connection. The system's directory is looked up by
  * hash instead, only for the issuers that really occur, and each is kept once.
  */
 struct ca_store {
@@ -25,13 +25,13 @@ static const char *find_path(const char *variable, const char *built_in)
 
 /*
  * The whole bundle costs 28 ms and a MiB, for the two issuers that occur; so it is read only where
- * the folder is not made of the same.
+ * the directory is not made of the same.
  */
 static void add_system_authorities(X509_STORE *authorities)
 {
-    const char *folder = find_path(X509_get_default_cert_dir_env(), X509_get_default_cert_dir());
+    const char *dir = find_path(X509_get_default_cert_dir_env(), X509_get_default_cert_dir());
     const char *bundle = find_path(X509_get_default_cert_file_env(), X509_get_default_cert_file());
-    if (!ca_folder_is_whole(folder, bundle) || X509_STORE_load_path(authorities, folder) != 1)
+    if (!ca_dir_is_readable(dir, bundle) || X509_STORE_load_path(authorities, dir) != 1)
         X509_STORE_set_default_paths(authorities);
 }
 
@@ -80,28 +80,28 @@ static bool is_hashed_name(const char *name)
            number[0] != '\0' && strspn(number, "0123456789") == strlen(number);
 }
 
-/* 0 when there are none, or the folder cannot be read. */
-static off_t bytes_in_folder(const char *path)
+/* 0 when there are none, or the directory cannot be read. */
+static off_t bytes_in_dir(const char *path)
 {
     off_t bytes = 0;
     struct stat found;
     const struct dirent *entry;
-    DIR *folder = opendir(path);
-    if (folder == NULL)
+    DIR *dir = opendir(path);
+    if (dir == NULL)
         return 0;
-    /* NOLINTNEXTLINE(concurrency-mt-unsafe): no other thread has this folder */
-    while ((entry = readdir(folder)) != NULL)
-        if (is_hashed_name(entry->d_name) &&
-            fstatat(dirfd(folder), entry->d_name, &found, 0) == 0 && S_ISREG(found.st_mode))
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): no other thread has this directory */
+    while ((entry = readdir(dir)) != NULL)
+        if (is_hashed_name(entry->d_name) && fstatat(dirfd(dir), entry->d_name, &found, 0) == 0 &&
+            S_ISREG(found.st_mode))
             bytes += found.st_size;
-    closedir(folder);
+    closedir(dir);
     return bytes;
 }
 
-bool ca_folder_is_whole(const char *folder, const char *bundle)
+bool ca_dir_is_readable(const char *dir, const char *bundle)
 {
     struct stat found;
     if (stat(bundle, &found) != 0 || !S_ISREG(found.st_mode) || found.st_size == 0)
         return false;
-    return bytes_in_folder(folder) == found.st_size;
+    return bytes_in_dir(dir) == found.st_size;
 }

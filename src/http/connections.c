@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 enum {
-    MOST_CONNECTIONS = 1024,
-    LEAST_CONNECTIONS = 16,
+    MAX_CONNECTIONS = 1024,
+    MIN_CONNECTIONS = 16,
     /* Of the descriptors that the process may have; the others are for its work. */
     SHARE_OF_DESCRIPTORS = 4,
     /* With more than the others a new connection makes the oldest go; this is for those on their
@@ -24,20 +24,20 @@ enum {
 };
 
 /* A flood of clients must not take the descriptors that work needs. */
-static unsigned most_connections(void)
+static unsigned max_connections(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return LEAST_CONNECTIONS;
+        return MIN_CONNECTIONS;
     rlim_t share = limit.rlim_cur / SHARE_OF_DESCRIPTORS;
-    if (share > MOST_CONNECTIONS)
-        return MOST_CONNECTIONS;
-    return share > LEAST_CONNECTIONS ? (unsigned)share : LEAST_CONNECTIONS;
+    if (share > MAX_CONNECTIONS)
+        return MAX_CONNECTIONS;
+    return share > MIN_CONNECTIONS ? (unsigned)share : MIN_CONNECTIONS;
 }
 
 void connections_init(struct connections *connections)
 {
-    *connections = (struct connections){.most = most_connections()};
+    *connections = (struct connections){.max = max_connections()};
 }
 
 static void enlist(struct connections *connections, struct connection *connection)
@@ -81,7 +81,7 @@ struct connection *connections_add(struct connections *connections, int fd, int6
     connection->fd = fd;
     connection->deadline_ms = now_ms + CONNECTION_LIMIT_MS;
     enlist(connections, connection);
-    if (connections->listed > connections->most - connections->most / SHARE_ON_THE_WAY_OUT)
+    if (connections->listed > connections->max - connections->max / SHARE_ON_THE_WAY_OUT)
         expire(connections, connections->oldest);
     return connection;
 }

@@ -23,7 +23,7 @@ struct connection {
 
 /* No lock: all of it is the server's thread's, once there is one. */
 struct connections {
-    unsigned most; /* that may be open at a time */
+    unsigned max; /* that may be open at a time */
     unsigned listed;
     struct connection *oldest;
     struct connection *newest;

@@ -199,18 +199,18 @@ static int wait_ms(struct http_server *server)
     /* A closed connection may have made room to accept again, which only a run finds out. */
     if (server->closed_some)
         return 0;
-    int64_t least_ms = INT_MAX;
+    int64_t min_ms = INT_MAX;
     MHD_UNSIGNED_LONG_LONG library_ms = 0;
     if (MHD_get_timeout(server->daemon, &library_ms) == MHD_YES && library_ms < INT_MAX)
-        least_ms = (int64_t)library_ms;
+        min_ms = (int64_t)library_ms;
     int64_t now_ms = clock_monotonic_ms();
-    if (connections_due_ms(&server->connections) - now_ms < least_ms)
-        least_ms = connections_due_ms(&server->connections) - now_ms;
-    if (server->ticker.tick != NULL && server->tick_due_ms - now_ms < least_ms)
-        least_ms = server->tick_due_ms - now_ms;
-    if (least_ms == INT_MAX)
+    if (connections_due_ms(&server->connections) - now_ms < min_ms)
+        min_ms = connections_due_ms(&server->connections) - now_ms;
+    if (server->ticker.tick != NULL && server->tick_due_ms - now_ms < min_ms)
+        min_ms = server->tick_due_ms - now_ms;
+    if (min_ms == INT_MAX)
         return -1;
-    return least_ms < 0 ? 0 : (int)least_ms;
+    return min_ms < 0 ? 0 : (int)min_ms;
 }
 
 /* Returns false when the server is to stop. */
@@ -253,7 +253,7 @@ static void *serve(void *argument)
 static int start_daemon(struct http_server *server, int listen_fd, struct error *error)
 {
     server->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, server,
-        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, server->connections.most,
+        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, server->connections.max,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_UNESCAPE_CALLBACK,
         keep_escapes, NULL, MHD_OPTION_END);

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/sync.h"
-#include "delivery/gatekeeper.h"
+#include "delivery/breaker_control.h"
 #include "report/upgrade.h"
 
 enum {
@@ -46,7 +46,7 @@ static bool report(struct reporter *reporter, const struct service *service)
     char openclaw[VERSION_BYTES];
     bool known = version_probe_get(reporter->parts.version, openclaw, sizeof openclaw) &&
                  strcmp(openclaw, VERSION_PROBE_UNKNOWN) != 0;
-    bool good = condition_is_good(reporter->parts.stats, reporter->parts.gate);
+    bool good = runtime_health_is_ok(reporter->parts.stats, reporter->parts.breaker);
     const struct runtime_report report = {
         .droplet_id = config->droplet_id,
         .ip_address = config->droplet_ip,
@@ -86,7 +86,7 @@ static int64_t report_once(struct reporter *reporter)
     const struct service service = service_of(reporter);
     int64_t interval_ms = reporter->parts.config->health_check_interval_ms;
     trace_begin(&reporter->trace);
-    if (!upgrade_tell_result(&reporter->upgrade, &service) || !report(reporter, &service)) {
+    if (!upgrade_report_result(&reporter->upgrade, &service) || !report(reporter, &service)) {
         int64_t delay_ms = retry_delay_ms(reporter);
         return delay_ms < interval_ms ? delay_ms : interval_ms;
     }
@@ -98,7 +98,7 @@ static bool is_changed(const struct reporter *reporter)
 {
     const struct reporter_parts *parts = &reporter->parts;
     return reporter->reported &&
-           reporter->last_good != condition_is_good(parts->stats, parts->gate);
+           reporter->last_good != runtime_health_is_ok(parts->stats, parts->breaker);
 }
 
 /* False when the loop has to stop. A poke without a change is no reason to report. */
@@ -114,7 +114,8 @@ static bool wait_for_something_to_report(struct reporter *reporter)
 {
     const struct reporter_parts *parts = &reporter->parts;
     int64_t until_ms = clock_monotonic_ms() + FIRST_REPORT_MS;
-    while (!condition_is_known(parts->stats, parts->gate) && clock_monotonic_ms() < until_ms)
+    while (
+        !runtime_health_is_known(parts->stats, parts->breaker) && clock_monotonic_ms() < until_ms)
         if (!loop_wait(&reporter->loop, until_ms, 0))
             return false;
     return true;
@@ -131,7 +132,7 @@ static void *reporter_thread(void *owner)
     do {
         began_ms = clock_monotonic_ms();
         delay_ms = report_once(reporter);
-    } while (!reporter->upgrade.asked_for_stop &&
+    } while (!reporter->upgrade.stop_requested &&
              wait_for_turn(reporter, began_ms, began_ms + delay_ms));
     return NULL;
 }

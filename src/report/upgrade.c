@@ -14,7 +14,7 @@
 #include "base/sync.h"
 #include "base/text.h"
 
-enum { MOST_TELLS = 5 }; /* tries to tell a result, before reports go on without it */
+enum { MAX_REPORT_ATTEMPTS = 5 }; /* tries to tell a result, before reports go on without it */
 
 static const char component[] = "Upgrade";
 static const char restart_component[] = "Status";
@@ -22,7 +22,7 @@ static const char restart_component[] = "Status";
 void upgrade_begin(struct upgrade_state *state, const struct reporter_parts *parts)
 {
     *state = (struct upgrade_state){.parts = parts};
-    upgrade_memory_load(parts->config->state_dir, &state->memory);
+    upgrade_record_load(parts->config->state_dir, &state->memory);
 }
 
 /* Our OpenClaw version; false while it is being found out. "unknown" counts as found. */
@@ -72,19 +72,20 @@ static bool note_try(
 {
     if (outcome != CONVEX_SUCCESS && outcome != CONVEX_ABORTED)
         log_warn(component, "The result could not be told: %s", error->text);
-    state->tells++;
-    state->told_result = outcome == CONVEX_SUCCESS || outcome == CONVEX_FUNCTION_ERROR ||
-                         outcome == CONVEX_REJECTED || state->tells == MOST_TELLS;
-    return state->told_result;
+    state->report_attempts++;
+    state->result_reported = outcome == CONVEX_SUCCESS || outcome == CONVEX_FUNCTION_ERROR ||
+                             outcome == CONVEX_REJECTED ||
+                             state->report_attempts == MAX_REPORT_ATTEMPTS;
+    return state->result_reported;
 }
 
-bool upgrade_tell_result(struct upgrade_state *state, const struct service *service)
+bool upgrade_report_result(struct upgrade_state *state, const struct service *service)
 {
     char openclaw[VERSION_BYTES];
     struct upgrade upgrade;
     struct error error;
     bool knows_openclaw = know_openclaw(state, openclaw);
-    if (state->told_result || state->memory.initiated_at_ms == 0)
+    if (state->result_reported || state->memory.initiated_at_ms == 0)
         return true;
     if (state->awaits_version && !knows_openclaw)
         return false;
@@ -101,9 +102,9 @@ bool upgrade_tell_result(struct upgrade_state *state, const struct service *serv
     return note_try(state, outcome, &error);
 }
 
-static void ask_for_stop(struct upgrade_state *state)
+static void request_stop(struct upgrade_state *state)
 {
-    state->asked_for_stop = true;
+    state->stop_requested = true;
     eventfd_write(state->parts->stop_fd, 1);
 }
 
@@ -123,7 +124,7 @@ static void look_for_restart(struct upgrade_state *state, const struct service *
     }
     log_info(
         restart_component, "A restart is asked for: stopping, so that the supervisor starts anew");
-    ask_for_stop(state);
+    request_stop(state);
 }
 
 /*
@@ -134,11 +135,11 @@ static void stop_for(
     struct upgrade_state *state, const struct upgrade *upgrade, const char *openclaw)
 {
     const struct config *config = state->parts->config;
-    struct upgrade_memory memory = {.initiated_at_ms = upgrade->initiated_at_ms};
+    struct upgrade_record memory = {.initiated_at_ms = upgrade->initiated_at_ms};
     struct error error;
     text_copy(memory.from_openclaw, sizeof memory.from_openclaw, openclaw);
     text_copy(memory.from_runtime, sizeof memory.from_runtime, config->runtime_version);
-    if (upgrade_memory_save(config->state_dir, &memory, &error) != 0) {
+    if (upgrade_record_save(config->state_dir, &memory, &error) != 0) {
         log_error(component,
             "An upgrade is asked for, but it cannot be noted that it was acted on, so it is not: "
             "%s",
@@ -146,13 +147,13 @@ static void stop_for(
         return;
     }
     state->memory = memory;
-    state->told_result = true;
+    state->result_reported = true;
     log_info(component, "Upgrade asked for: OpenClaw %s -> %s, runtime %s -> %s; stopping",
         openclaw, upgrade->openclaw, config->runtime_version, upgrade->runtime);
-    ask_for_stop(state);
+    request_stop(state);
 }
 
-static void weigh_upgrade(struct upgrade_state *state, const struct upgrade *upgrade)
+static void handle_pending_upgrade(struct upgrade_state *state, const struct upgrade *upgrade)
 {
     char openclaw[VERSION_BYTES];
     if (upgrade->initiated_at_ms == 0 || strcmp(upgrade->strategy, "immediate") != 0 ||
@@ -161,8 +162,8 @@ static void weigh_upgrade(struct upgrade_state *state, const struct upgrade *upg
         return;
     if (acts_on_requests(state)) {
         stop_for(state, upgrade, openclaw);
-    } else if (state->said_initiated_at_ms != upgrade->initiated_at_ms) {
-        state->said_initiated_at_ms = upgrade->initiated_at_ms;
+    } else if (state->logged_initiated_at_ms != upgrade->initiated_at_ms) {
+        state->logged_initiated_at_ms = upgrade->initiated_at_ms;
         log_warn(component,
             "Upgrade asked for: OpenClaw %s, runtime %s; UPGRADE_MODE is not \"exit\", so it is "
             "ignored",
@@ -176,7 +177,7 @@ static void look_for_upgrade(struct upgrade_state *state, const struct service *
     struct error error;
     enum convex_outcome outcome = service_pending_upgrade(service, &upgrade, &error);
     if (outcome == CONVEX_SUCCESS)
-        weigh_upgrade(state, &upgrade);
+        handle_pending_upgrade(state, &upgrade);
     else if (outcome != CONVEX_ABORTED)
         log_warn(component, "Failed to ask for upgrades: %s", error.text);
 }
@@ -191,7 +192,7 @@ enum { FILE_BYTES_MAX = 4096 };
 
 static const char file_name[] = "upgrade.json";
 
-static void read_document(const json_t *document, struct upgrade_memory *memory)
+static void read_document(const json_t *document, struct upgrade_record *memory)
 {
     const char *openclaw = json_guard_string(document, "fromOpenclaw");
     const char *runtime = json_guard_string(document, "fromRuntime");
@@ -202,12 +203,12 @@ static void read_document(const json_t *document, struct upgrade_memory *memory)
     text_copy(memory->from_runtime, sizeof memory->from_runtime, runtime);
 }
 
-void upgrade_memory_load(const char *state_dir, struct upgrade_memory *memory)
+void upgrade_record_load(const char *state_dir, struct upgrade_record *memory)
 {
     char path[PATH_MAX];
     struct file_content content;
     json_t *document;
-    *memory = (struct upgrade_memory){0};
+    *memory = (struct upgrade_record){0};
     snprintf(path, sizeof path, "%s/%s", state_dir, file_name);
     if (file_read(path, FILE_BYTES_MAX, &content, NULL) != 0)
         return;
@@ -218,8 +219,8 @@ void upgrade_memory_load(const char *state_dir, struct upgrade_memory *memory)
     free(content.bytes);
 }
 
-int upgrade_memory_save(
-    const char *state_dir, const struct upgrade_memory *memory, struct error *error)
+int upgrade_record_save(
+    const char *state_dir, const struct upgrade_record *memory, struct error *error)
 {
     json_t *document =
         json_pack("{s:I, s:s, s:s}", "initiatedAt", (json_int_t)memory->initiated_at_ms,
@@ -228,12 +229,11 @@ int upgrade_memory_save(
     json_decref(document);
     if (bytes == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory to remember an upgrade");
-    int folder_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int result = folder_fd >= 0
-                     ? file_replace(folder_fd, file_name, bytes, strlen(bytes), true, error)
-                     : error_set_errno(error, ERROR_SYSTEM, errno, "%s", state_dir);
-    if (folder_fd >= 0)
-        close(folder_fd);
+    int dir_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result = dir_fd >= 0 ? file_replace(dir_fd, file_name, bytes, strlen(bytes), true, error)
+                             : error_set_errno(error, ERROR_SYSTEM, errno, "%s", state_dir);
+    if (dir_fd >= 0)
+        close(dir_fd);
     free(bytes);
     return result;
 }

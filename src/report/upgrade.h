@@ -6,30 +6,30 @@
 #include "base/error.h"
 #include "report/reporter.h"
 
-struct upgrade_memory {
+struct upgrade_record {
     int64_t initiated_at_ms; /* of the request that was acted on; 0 for none yet */
     char from_openclaw[VERSION_BYTES];
     char from_runtime[VERSION_BYTES];
 };
 
 /* Reads STATE_DIR/upgrade.json; a file that is missing or damaged is an empty memory. Blocks. */
-void upgrade_memory_load(const char *state_dir, struct upgrade_memory *memory);
+void upgrade_record_load(const char *state_dir, struct upgrade_record *memory);
 
 /* Writes it, on disk when this returns. ERROR_SYSTEM, ERROR_NO_MEMORY. Blocks. */
-int upgrade_memory_save(
-    const char *state_dir, const struct upgrade_memory *memory, struct error *error);
+int upgrade_record_save(
+    const char *state_dir, const struct upgrade_record *memory, struct error *error);
 
 /* Restarts and upgrades that the backend asks for: what the reporter's thread does about them. */
 
 /* All of it is the reporter's thread's. */
 struct upgrade_state {
     const struct reporter_parts *parts; /* borrowed */
-    struct upgrade_memory memory;
-    unsigned tells;               /* tries so far to tell the result */
-    bool awaits_version;          /* a result can be told once our version is known */
-    bool told_result;             /* what became of an upgrade that an earlier process acted on */
-    bool asked_for_stop;          /* a round more would be about a process that ends */
-    int64_t said_initiated_at_ms; /* of the last upgrade that was only logged */
+    struct upgrade_record memory;
+    unsigned report_attempts;       /* tries so far to tell the result */
+    bool awaits_version;            /* a result can be told once our version is known */
+    bool result_reported;           /* what became of an upgrade that an earlier process acted on */
+    bool stop_requested;            /* a round more would be about a process that ends */
+    int64_t logged_initiated_at_ms; /* of the last upgrade that was only logged */
 };
 
 /* Reads what an earlier process remembered, so it blocks as files do. Cannot fail. */
@@ -41,7 +41,7 @@ void upgrade_begin(struct upgrade_state *state, const struct reporter_parts *par
  * often enough. False with awaits_version set: only our version is missing, and until it is known a
  * call costs nothing. Blocks as convex_call does.
  */
-bool upgrade_tell_result(struct upgrade_state *state, const struct service *service);
+bool upgrade_report_result(struct upgrade_state *state, const struct service *service);
 
 /*
  * Asks the backend for a restart, then for an upgrade, and where UPGRADE_MODE is "exit" asks for

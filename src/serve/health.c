@@ -8,7 +8,7 @@
 
 #include "base/process.h"
 #include "base/sync.h"
-#include "delivery/gatekeeper.h"
+#include "delivery/breaker_control.h"
 #include "serve/routes.h"
 
 /* What the status is judged by, read once so that the rest of the answer agrees with it. */
@@ -18,9 +18,9 @@ struct snapshot {
     bool spool_broken;
     unsigned poll_failures;
     long long last_poll_ms; /* wall clock, 0: none yet */
-    struct gate_view gate;
+    struct breaker_view breaker;
     bool has_process;
-    struct gateway_process_status process;
+    struct supervisor_status process;
 };
 
 static void look(struct snapshot *seen, const struct health_sources *sources)
@@ -31,16 +31,17 @@ static void look(struct snapshot *seen, const struct health_sources *sources)
     seen->spool_broken = atomic_load(&stats->spool_broken);
     seen->poll_failures = atomic_load(&stats->consecutive_poll_failures);
     seen->last_poll_ms = atomic_load(&stats->last_poll_ms);
-    gateway_gate_look(sources->gate, &seen->gate);
+    breaker_snapshot(sources->breaker, &seen->breaker);
     seen->has_process = sources->process != NULL;
     if (seen->has_process)
-        gateway_process_status(sources->process, &seen->process);
+        supervisor_status(sources->process, &seen->process);
 }
 
 static bool is_healthy(const struct snapshot *seen)
 {
     return seen->gateway_running && seen->delivery_running &&
-           condition_of(&seen->gate, seen->last_poll_ms, seen->poll_failures, seen->spool_broken) &&
+           runtime_health_from(
+               &seen->breaker, seen->last_poll_ms, seen->poll_failures, seen->spool_broken) &&
            (!seen->has_process || seen->process.accepting);
 }
 
@@ -74,7 +75,7 @@ static json_t *describe_infrastructure(const struct config *config)
         config->droplet_ip, "region", config->droplet_region);
 }
 
-static json_t *describe_exit(const struct gateway_process_status *process)
+static json_t *describe_exit(const struct supervisor_status *process)
 {
     const struct child_exit *last = &process->last_exit;
     if (process->last_exit_at_ms == 0)
@@ -88,7 +89,7 @@ static json_t *describe_exit(const struct gateway_process_status *process)
 /* Null when the gateway is not our child. */
 static json_t *describe_process(const struct snapshot *seen)
 {
-    const struct gateway_process_status *process = &seen->process;
+    const struct supervisor_status *process = &seen->process;
     if (!seen->has_process)
         return json_null();
     return json_pack("{s:o, s:I, s:o, s:b}", "pid",
@@ -104,8 +105,8 @@ static json_t *describe_gateway(const struct health_sources *sources, const stru
     return json_pack("{s:b, s:I, s:o, s:o, s:s, s:o, s:b, s:o}", "running", seen->gateway_running,
         "sessions", (json_int_t)wake_schedule_count(sources->schedule), "lastSendAt",
         json_time(atomic_load(&stats->last_send_ms)), "lastSendError", json_error(&errors->send),
-        "state", gate_view_word(&seen->gate), "reason", json_body_words(seen->gate.reason),
-        "heldByHand", atomic_load(&stats->held_by_hand), "process", describe_process(seen));
+        "state", breaker_view_word(&seen->breaker), "reason", json_body_words(seen->breaker.reason),
+        "heldByHand", atomic_load(&stats->held_by_operator), "process", describe_process(seen));
 }
 
 static json_t *describe_delivery(
@@ -205,7 +206,7 @@ void health_handle_version(
     health_append_version(&reply->body, context);
 }
 
-enum { MOST_CHECKS = 3, UNAVAILABLE = 503 };
+enum { MAX_CHECKS = 3, UNAVAILABLE = 503 };
 
 struct check {
     const char *name;
@@ -232,9 +233,9 @@ static struct check check_backend(const struct stats *stats)
     return (struct check){"backend", trouble};
 }
 
-static struct check check_gateway(const struct gateway_gate *gate)
+static struct check check_gateway(const struct breaker *breaker)
 {
-    const char *state = gateway_gate_word(gate);
+    const char *state = breaker_word(breaker);
     const char *trouble = NULL;
     if (strcmp(state, "shut") == 0)
         trouble = "it lets nobody in";
@@ -303,12 +304,12 @@ bool probes_append_alive(struct text *body, const struct probe_sources *sources,
 
 bool probes_append_ready(struct text *body, const struct probe_sources *sources, bool verbose)
 {
-    const struct check checks[MOST_CHECKS] = {
+    const struct check checks[MAX_CHECKS] = {
         check_process(sources->stats),
         check_backend(sources->stats),
-        check_gateway(sources->gate),
+        check_gateway(sources->breaker),
     };
-    return append_answer(body, "ready", checks, MOST_CHECKS, verbose);
+    return append_answer(body, "ready", checks, MAX_CHECKS, verbose);
 }
 
 void probes_handle_alive(

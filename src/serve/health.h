@@ -17,10 +17,10 @@ struct health_sources {
     const struct config *config;
     struct stats *stats;
     struct version_probe *version;
-    struct gateway_gate *gate;
+    struct breaker *breaker;
     struct gateway_roster *roster;
     struct wake_schedule *schedule;
-    struct gateway_process *process; /* NULL: the gateway is not our child */
+    struct gateway_supervisor *process; /* NULL: the gateway is not our child */
 };
 
 /*
@@ -48,7 +48,7 @@ http_server_handler health_handle_version;
 /* What the answers are made of; borrowed, outliving the server. */
 struct probe_sources {
     struct stats *stats;
-    const struct gateway_gate *gate;
+    const struct breaker *breaker;
     const struct watchdog *watchdog;
 };
 

@@ -21,12 +21,12 @@ void routes_init(struct routes *routes, const struct health_sources *health,
         .config = health->config,
         .stats = health->stats,
         .queue = queue,
-        .gate = health->gate,
+        .breaker = health->breaker,
         .health = &routes->health,
     };
     routes->probes = (struct probe_sources){
         .stats = health->stats,
-        .gate = health->gate,
+        .breaker = health->breaker,
         .watchdog = watchdog,
     };
     routes->status = (struct status_sources){
@@ -161,7 +161,7 @@ json_t *json_body_words(const char *words)
     return json_string(quoted);
 }
 
-/* The files, found from the folder that the compiler runs in: the top of the repository. */
+/* The files, found from the directory that the compiler runs in: the top of the repository. */
 __asm__(".pushsection .rodata\n"
         "status_page_html: .incbin \"src/serve/page/index.html\"\n"
         "status_page_html_end:\n"
@@ -229,7 +229,7 @@ static void set_age(struct metrics *metrics, enum metric metric, int64_t since_m
 static void update_queue(struct metrics *metrics, const struct metrics_sources *sources)
 {
     struct send_queue_view view;
-    send_queue_look(sources->queue, &view);
+    send_queue_snapshot(sources->queue, &view);
     set(metrics, METRIC_QUEUE_DEPTH, (int64_t)view.ready);
     set(metrics, METRIC_QUEUE_CAPACITY, sources->config->delivery_queue_capacity);
     set(metrics, METRIC_QUEUE_WAITING, (int64_t)view.waiting);
@@ -242,10 +242,10 @@ static void update_queue(struct metrics *metrics, const struct metrics_sources *
     set_age(metrics, METRIC_SPOOL_OLDEST_AGE, view.oldest_recorded_ms);
 }
 
-static void update_gateway(struct metrics *metrics, const struct gateway_gate *gate)
+static void update_gateway(struct metrics *metrics, const struct breaker *breaker)
 {
     const struct metric_label *label = &metric_families[METRIC_GATEWAY_STATE].labels[0];
-    const char *now = gateway_gate_word(gate);
+    const char *now = breaker_word(breaker);
     for (size_t i = 0; i < label->count; i++)
         metrics_set(metrics, METRIC_GATEWAY_STATE, label->values[i],
             strcmp(label->values[i], now) == 0 ? 1 : 0);
@@ -255,7 +255,7 @@ static void update_stats(struct stats *stats)
 {
     struct metrics *metrics = &stats->metrics;
     set(metrics, METRIC_NOTIFICATIONS_REFUSED, atomic_load(&stats->refused_ids));
-    set(metrics, METRIC_SENDS_HELD, atomic_load(&stats->held_by_hand) ? 1 : 0);
+    set(metrics, METRIC_SENDS_HELD, atomic_load(&stats->held_by_operator) ? 1 : 0);
     set(metrics, METRIC_SPOOL_BROKEN, atomic_load(&stats->spool_broken) ? 1 : 0);
     set(metrics, METRIC_DEAD_LETTERS, atomic_load(&stats->dead_files));
     set(metrics, METRIC_DEAD_LETTER_BYTES, atomic_load(&stats->dead_bytes));
@@ -269,7 +269,7 @@ void metrics_page_append(struct text *body, const struct metrics_sources *source
 {
     struct metrics *metrics = &sources->stats->metrics;
     update_queue(metrics, sources);
-    update_gateway(metrics, sources->gate);
+    update_gateway(metrics, sources->breaker);
     update_stats(sources->stats);
     process_metrics_update(metrics);
     exposition_append(body, metrics);

@@ -74,7 +74,7 @@ static json_t *describe_workers(const struct status_sources *sources)
 {
     json_t *list = json_array();
     struct activity_view view;
-    for (unsigned number = 1; worker_pool_look(sources->workers, number, &view); number++)
+    for (unsigned number = 1; worker_pool_snapshot(sources->workers, number, &view); number++)
         json_array_append_new(list, describe_worker(sources->health, number, &view));
     return list;
 }
@@ -113,26 +113,26 @@ static json_t *describe_errors(struct stats *stats)
     return list;
 }
 
-static json_t *describe_process(struct gateway_process *process)
+static json_t *describe_process(struct gateway_supervisor *process)
 {
-    struct gateway_process_status status;
+    struct supervisor_status status;
     if (process == NULL)
         return json_null();
-    gateway_process_status(process, &status);
+    supervisor_status(process, &status);
     return json_pack("{s:b, s:b, s:I}", "running", status.pid != 0, "accepting", status.accepting,
         "restarts", (json_int_t)status.restarts);
 }
 
 static json_t *describe_gate(const struct health_sources *health)
 {
-    struct gate_view gate;
-    gateway_gate_look(health->gate, &gate);
-    int64_t probe_ms = gateway_gate_probe_due(health->gate, false);
-    return json_pack("{s:s, s:o, s:I, s:o, s:o, s:o, s:o}", "state", gate_view_word(&gate),
-        "reason", json_body_words(gate.reason), "forMs",
-        (json_int_t)(clock_monotonic_ms() - gate.since_ms), "nextProbeMs",
+    struct breaker_view breaker;
+    breaker_snapshot(health->breaker, &breaker);
+    int64_t probe_ms = breaker_probe_due(health->breaker, false);
+    return json_pack("{s:s, s:o, s:I, s:o, s:o, s:o, s:o}", "state", breaker_view_word(&breaker),
+        "reason", json_body_words(breaker.reason), "forMs",
+        (json_int_t)(clock_monotonic_ms() - breaker.since_ms), "nextProbeMs",
         probe_ms != SYNC_NO_DEADLINE ? json_until(probe_ms) : json_null(), "nextSendMs",
-        gate.trickle ? json_until(gate.next_send_ms) : json_null(), "lastSendMs",
+        breaker.single_flight ? json_until(breaker.next_send_ms) : json_null(), "lastSendMs",
         json_ago(atomic_load(&health->stats->last_send_ms)), "process",
         describe_process(health->process));
 }
@@ -186,7 +186,7 @@ static json_t *describe_history(const struct trend *trend)
     trend_peek(trend, clock_monotonic_ms(), &now);
     json_array_append_new(samples, describe_sample(&now));
     return json_pack("{s:i, s:i, s:[s, s, s, s, s, s, s, s], s:o}", "intervalMs",
-        (int)TREND_INTERVAL_MS, "longestMs", (int)trend_longest_ms(), "columns", "lastedMs",
+        (int)TREND_INTERVAL_MS, "longestMs", (int)trend_max_ms(), "columns", "lastedMs",
         "delivered", "failed", "p50Ms", "p95Ms", "ready", "waiting", "busy", "samples", samples);
 }
 
@@ -195,17 +195,17 @@ void status_append(struct text *body, const struct status_sources *sources)
     const struct health_sources *health = sources->health;
     struct stats *stats = health->stats;
     struct send_queue_view view;
-    send_queue_look(sources->queue, &view);
-    bool held_by_hand = atomic_load(&stats->held_by_hand);
+    send_queue_snapshot(sources->queue, &view);
+    bool held_by_operator = atomic_load(&stats->held_by_operator);
     json_t *json =
         json_pack("{s:s, s:o, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
                   "s:o}",
-            "state", status_state_word(health, held_by_hand), "reasons",
-            status_state_reasons(health, held_by_hand), "heldByHand", held_by_hand, "uptimeMs",
-            (json_int_t)(clock_monotonic_ms() - stats->started_monotonic_ms), "versions",
-            describe_versions(health), "totals", describe_totals(&stats->metrics), "queue",
-            describe_queue(&view, health->config), "workers", describe_workers(sources), "waiting",
-            describe_waiting(sources), "errors", describe_errors(stats), "gateway",
+            "state", status_state_word(health, held_by_operator), "reasons",
+            status_state_reasons(health, held_by_operator), "heldByHand", held_by_operator,
+            "uptimeMs", (json_int_t)(clock_monotonic_ms() - stats->started_monotonic_ms),
+            "versions", describe_versions(health), "totals", describe_totals(&stats->metrics),
+            "queue", describe_queue(&view, health->config), "workers", describe_workers(sources),
+            "waiting", describe_waiting(sources), "errors", describe_errors(stats), "gateway",
             describe_gate(health), "spool", describe_spool(stats, &view), "backend",
             describe_backend(stats), "agents", describe_agents(health), "history",
             describe_history(sources->trend));
@@ -219,9 +219,9 @@ void status_handle(
     status_append(&reply->body, context);
 }
 
-enum { SENTENCE_BYTES = GATE_REASON_BYTES + 64 };
+enum { SENTENCE_BYTES = BREAKER_REASON_BYTES + 64 };
 
-const char *status_state_word(const struct health_sources *health, bool held_by_hand)
+const char *status_state_word(const struct health_sources *health, bool held_by_operator)
 {
     int phase = atomic_load(&health->stats->phase);
     if (phase == PHASE_STARTING)
@@ -230,7 +230,7 @@ const char *status_state_word(const struct health_sources *health, bool held_by_
         return "stopping";
     if (!health_is_good(health))
         return "degraded";
-    return held_by_hand ? "held" : "healthy";
+    return held_by_operator ? "held" : "healthy";
 }
 
 static void add(json_t *reasons, const char *words)
@@ -240,23 +240,23 @@ static void add(json_t *reasons, const char *words)
 
 static void add_gateway(json_t *reasons, const struct health_sources *health)
 {
-    struct gate_view gate;
+    struct breaker_view breaker;
     char sentence[SENTENCE_BYTES];
-    gateway_gate_look(health->gate, &gate);
-    if (gate.state == GATE_OPEN && !gate.trickle)
+    breaker_snapshot(health->breaker, &breaker);
+    if (breaker.state == BREAKER_CLOSED && !breaker.single_flight)
         return;
     snprintf(sentence, sizeof sentence, "%s: %s",
-        gate.state == GATE_OPEN ? "One agent is asked at a time" : "No agent can be asked",
-        gate.reason);
+        breaker.state == BREAKER_CLOSED ? "One agent is asked at a time" : "No agent can be asked",
+        breaker.reason);
     add(reasons, sentence);
 }
 
 static void add_process(json_t *reasons, const struct health_sources *health)
 {
-    struct gateway_process_status status;
+    struct supervisor_status status;
     if (health->process == NULL)
         return;
-    gateway_process_status(health->process, &status);
+    supervisor_status(health->process, &status);
     if (!status.accepting)
         add(reasons, "The gateway, which runs as a child, accepts no connections yet");
 }
@@ -270,17 +270,17 @@ static void add_backend(json_t *reasons, struct stats *stats)
         add(reasons, "The backend has not answered a poll yet");
 }
 
-json_t *status_state_reasons(const struct health_sources *health, bool held_by_hand)
+json_t *status_state_reasons(const struct health_sources *health, bool held_by_operator)
 {
     struct stats *stats = health->stats;
     json_t *reasons = json_array();
-    if (held_by_hand)
+    if (held_by_operator)
         add(reasons, "All sends are held by hand; SIGUSR2 releases them");
     add_gateway(reasons, health);
     add_process(reasons, health);
     add_backend(reasons, stats);
     if (atomic_load(&stats->spool_broken))
-        add(reasons, "The state folder cannot be written");
+        add(reasons, "The state directory cannot be written");
     return reasons;
 }
 
@@ -308,7 +308,7 @@ static int32_t bounded(int64_t number)
     return number < INT32_MAX ? (int32_t)number : INT32_MAX;
 }
 
-int32_t trend_longest_ms(void)
+int32_t trend_max_ms(void)
 {
     const struct metric_family *family = &metric_families[METRIC_DELIVERY];
     return bounded(family->bounds_us[family->bound_count - 1] / 1000);
@@ -326,7 +326,7 @@ static void fill(struct trend_sample *sample, const struct trend *trend,
 {
     struct send_queue_view view;
     int64_t counts[TREND_BUCKETS];
-    send_queue_look(trend->queue, &view);
+    send_queue_snapshot(trend->queue, &view);
     for (size_t i = 0; i < TREND_BUCKETS; i++)
         counts[i] = end->buckets[i] - begin->buckets[i];
     *sample = (struct trend_sample){

@@ -52,7 +52,7 @@ struct trend {
 
 /* What took longer is counted as if it had taken this long (metric_families in base/metrics.h).
  * Pure. */
-int32_t trend_longest_ms(void);
+int32_t trend_max_ms(void);
 
 /* An empty one, whose first interval begins now (monotonic). What is given is borrowed. */
 void trend_init(struct trend *trend, const struct metrics *metrics, const struct send_queue *queue,
@@ -93,14 +93,14 @@ http_server_handler status_handle;
 /* What /status says of the runtime as a whole, in a word and in sentences. */
 
 /*
- * held_by_hand is the caller's, who says it, too: what one answer says of it must agree.
+ * held_by_operator is the caller's, who says it, too: what one answer says of it must agree.
  * "starting", "stopping", "degraded" whenever /health says so, "held" while an operator holds the
  * sends, else "healthy". Short locks.
  */
-const char *status_state_word(const struct health_sources *health, bool held_by_hand);
+const char *status_state_word(const struct health_sources *health, bool held_by_operator);
 
 /* Whatever keeps notifications from being delivered as they should, a sentence each; a new array.
  */
-json_t *status_state_reasons(const struct health_sources *health, bool held_by_hand);
+json_t *status_state_reasons(const struct health_sources *health, bool held_by_operator);
 
 #endif

@@ -13,8 +13,8 @@ char *spool_record_write(const struct spool_record *record, const char *account_
         "account", account_id, "id", record->id, "agent", record->agent_id, "slug",
         record->agent_slug, "task", record->task_id, "createdAt", (json_int_t)record->created_at_ms,
         "failingMs", (json_int_t)record->failing_ms, "errorMs", (json_int_t)record->error_ms,
-        "timeouts", (int)record->timeouts, "runs", (int)record->runs, "givenUp", record->given_up,
-        "failure", record->failure);
+        "timeouts", (int)record->timeouts, "runs", (int)record->runs, "givenUp",
+        record->reply_abandoned, "failure", record->failure);
     char *bytes = NULL;
     /* Not as an optional part of the above, which is left out when there is no memory for it. */
     if (record->reply == NULL ||
@@ -58,7 +58,7 @@ static bool read_fields(
         !copy_field(record->agent_slug, document, "slug") ||
         !copy_field(record->task_id, document, "task") || !read_numbers(document, record))
         return false;
-    record->given_up = json_is_true(json_object_get(document, "givenUp"));
+    record->reply_abandoned = json_is_true(json_object_get(document, "givenUp"));
     text_copy(record->failure, sizeof record->failure, failure != NULL ? failure : "");
     return true;
 }

@@ -18,8 +18,8 @@
 
 /* Never changed once open, but for the count of syncs. */
 struct spool {
-    int folder_fd;
-    struct folder_sync sync; /* of folder_fd */
+    int dir_fd;
+    struct dir_sync sync; /* of dir_fd */
     int dead_fd;
     char *account_id;
     bool keeps_leftovers; /* they may be a write that goes on elsewhere */
@@ -46,17 +46,17 @@ static bool add_reply(struct spool *spool, const char *name, const char *text, u
 {
     const char *reply = strstr(text, SPOOL_RECORD_REPLY);
     return reply != NULL &&
-           file_replace_end(spool->folder_fd, name, (size_t)(reply - text), "}", reply) &&
-           folder_sync_reach(&spool->sync, name_sync);
+           file_replace_end(spool->dir_fd, name, (size_t)(reply - text), "}", reply) &&
+           dir_sync_reach(&spool->sync, name_sync);
 }
 
 /* In place of what is there, or under a name that is not on disk yet. */
 static int replace(struct spool *spool, const char *name, const char *text, bool durable,
     uint64_t *name_sync, struct error *error)
 {
-    int result = file_replace(spool->folder_fd, name, text, strlen(text), durable, error);
+    int result = file_replace(spool->dir_fd, name, text, strlen(text), durable, error);
     if (result == 0)
-        *name_sync = folder_sync_next(&spool->sync);
+        *name_sync = dir_sync_next(&spool->sync);
     return result;
 }
 
@@ -98,7 +98,7 @@ static int read_whole(int fd, char **bytes, size_t *length_bytes, struct error *
     return error_set(error, ERROR_INVALID, "cannot be read whole");
 }
 
-static int load_from(const struct spool *spool, int folder_fd, const char *id,
+static int load_from(const struct spool *spool, int dir_fd, const char *id,
     struct spool_record *record, struct error *error)
 {
     file_name name;
@@ -106,7 +106,7 @@ static int load_from(const struct spool *spool, int folder_fd, const char *id,
     size_t length_bytes = 0;
     *record = (struct spool_record){0};
     name_of(name, id, suffix);
-    int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT)
         return error_set(error, ERROR_CLOSED, "spool: there is no %s", name);
     if (fd < 0 && (errno == ELOOP || errno == ENXIO))
@@ -126,7 +126,7 @@ static int load_from(const struct spool *spool, int folder_fd, const char *id,
 int spool_load(
     struct spool *spool, const char *id, struct spool_record *record, struct error *error)
 {
-    return load_from(spool, spool->folder_fd, id, record, error);
+    return load_from(spool, spool->dir_fd, id, record, error);
 }
 
 int spool_load_dead(
@@ -139,7 +139,7 @@ int spool_remove(struct spool *spool, const char *id, struct error *error)
 {
     file_name name;
     name_of(name, id, suffix);
-    if (unlinkat(spool->folder_fd, name, 0) != 0 && errno != ENOENT)
+    if (unlinkat(spool->dir_fd, name, 0) != 0 && errno != ENOENT)
         return error_set_errno(error, ERROR_SYSTEM, errno, "spool: %s cannot be removed", name);
     return 0;
 }
@@ -155,21 +155,21 @@ int spool_remove_dead(struct spool *spool, const char *id, struct error *error)
     return error_set_errno(error, ERROR_SYSTEM, errno, "dead/%s cannot be removed", name);
 }
 
-static bool has_file(int folder_fd, const char *name)
+static bool has_file(int dir_fd, const char *name)
 {
     struct stat status;
-    return fstatat(folder_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
+    return fstatat(dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 int spool_bury(struct spool *spool, const char *id, struct error *error)
 {
     file_name name;
     name_of(name, id, suffix);
-    if (renameat(spool->folder_fd, name, spool->dead_fd, name) == 0)
+    if (renameat(spool->dir_fd, name, spool->dead_fd, name) == 0)
         return 0;
     int failure = errno;
-    /* That may be either folder's: dead/ is missing when somebody has removed it. */
-    if (failure == ENOENT && !has_file(spool->folder_fd, name))
+    /* That may be either directory's: dead/ is missing when somebody has removed it. */
+    if (failure == ENOENT && !has_file(spool->dir_fd, name))
         return 0;
     return error_set_errno(
         error, ERROR_SYSTEM, failure, "spool: %s cannot be moved to dead/", name);
@@ -179,21 +179,21 @@ int spool_exhume(struct spool *spool, const char *id, struct error *error)
 {
     file_name name;
     name_of(name, id, suffix);
-    if (has_file(spool->dead_fd, name) && has_file(spool->folder_fd, name))
+    if (has_file(spool->dead_fd, name) && has_file(spool->dir_fd, name))
         return error_set(error, ERROR_INVALID,
             "spool/ has a %s of its own, with which the next start goes on; both stay", name);
-    if (renameat(spool->dead_fd, name, spool->folder_fd, name) != 0)
+    if (renameat(spool->dead_fd, name, spool->dir_fd, name) != 0)
         return errno == ENOENT
                    ? error_set(error, ERROR_CLOSED, "dead/ has no %s", name)
                    : error_set_errno(error, ERROR_SYSTEM, errno, "dead/%s cannot be moved", name);
     /* The new name first: a crash may then leave both, but never neither. */
-    if (fsync(spool->folder_fd) != 0 || fsync(spool->dead_fd) != 0)
+    if (fsync(spool->dir_fd) != 0 || fsync(spool->dead_fd) != 0)
         return error_set_errno(error, ERROR_SYSTEM, errno,
             "%s was moved to spool/, and may be back in dead/ after a power failure", name);
     return 0;
 }
 
-/* A shortage passes; all else is for whoever chose the folder. */
+/* A shortage passes; all else is for whoever chose the directory. */
 static enum error_code code_of(int failure)
 {
     bool is_shortage =
@@ -201,7 +201,7 @@ static enum error_code code_of(int failure)
     return is_shortage ? ERROR_SYSTEM : ERROR_INVALID;
 }
 
-static int make_folder(const char *state_dir, const char *name, struct error *error)
+static int make_dir(const char *state_dir, const char *name, struct error *error)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/%s", state_dir, name);
@@ -210,7 +210,7 @@ static int make_folder(const char *state_dir, const char *name, struct error *er
     return 0;
 }
 
-static int open_folder(const char *state_dir, const char *name, int *fd, struct error *error)
+static int open_dir(const char *state_dir, const char *name, int *fd, struct error *error)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/%s", state_dir, name);
@@ -221,9 +221,9 @@ static int open_folder(const char *state_dir, const char *name, int *fd, struct 
 }
 
 /* Reads up to bytes_size - 1 bytes of a file; its length or a negative errno value. */
-static ssize_t read_small(int folder_fd, const char *name, char *bytes, size_t bytes_size)
+static ssize_t read_small(int dir_fd, const char *name, char *bytes, size_t bytes_size)
 {
-    int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return -errno;
     ssize_t length = read(fd, bytes, bytes_size - 1);
@@ -235,7 +235,7 @@ static ssize_t read_small(int folder_fd, const char *name, char *bytes, size_t b
     return length;
 }
 
-static int open_state_folder(const char *state_dir, int *fd, struct error *error)
+static int open_state_dir(const char *state_dir, int *fd, struct error *error)
 {
     *fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*fd < 0 && errno == ENOENT)
@@ -246,11 +246,11 @@ static int open_state_folder(const char *state_dir, int *fd, struct error *error
 }
 
 /* *claimed: whether it is anybody's yet. */
-static int compare_owner(int folder_fd, const char *state_dir, const char *account_id,
-    bool *claimed, struct error *error)
+static int compare_owner(
+    int dir_fd, const char *state_dir, const char *account_id, bool *claimed, struct error *error)
 {
     char owner[256];
-    ssize_t length = read_small(folder_fd, "account", owner, sizeof owner);
+    ssize_t length = read_small(dir_fd, "account", owner, sizeof owner);
     *claimed = length > 0;
     if (length < 0 && length != -ENOENT)
         return error_set_errno(error, ERROR_SYSTEM, (int)-length,
@@ -260,16 +260,16 @@ static int compare_owner(int folder_fd, const char *state_dir, const char *accou
     char quoted[sizeof owner];
     text_quote(quoted, sizeof quoted, owner, (size_t)length);
     return error_set(error, ERROR_INVALID,
-        "STATE_DIR %s belongs to account %s, not to %s; give each account a folder of its own",
+        "STATE_DIR %s belongs to account %s, not to %s; give each account a directory of its own",
         state_dir, quoted, account_id);
 }
 
-/* The same without an open folder; ERROR_CLOSED when there is none. */
+/* The same without an open directory; ERROR_CLOSED when there is none. */
 static int look_at_owner(
     const char *state_dir, const char *account_id, bool *claimed, struct error *error)
 {
     int fd;
-    int result = open_state_folder(state_dir, &fd, error);
+    int result = open_state_dir(state_dir, &fd, error);
     if (result != 0)
         return result;
     result = compare_owner(fd, state_dir, account_id, claimed, error);
@@ -284,12 +284,12 @@ int spool_check_account(const char *state_dir, const char *account_id, struct er
     return result == ERROR_CLOSED ? 0 : result;
 }
 
-/* The folder remembers whose it is, so that replies never reach another account's threads. */
+/* The directory remembers whose it is, so that replies never reach another account's threads. */
 static int claim_for_account(const char *state_dir, const char *account_id, struct error *error)
 {
     int fd;
     bool claimed;
-    int result = open_state_folder(state_dir, &fd, error);
+    int result = open_state_dir(state_dir, &fd, error);
     if (result != 0)
         return result;
     result = compare_owner(fd, state_dir, account_id, &claimed, error);
@@ -302,24 +302,24 @@ static int claim_for_account(const char *state_dir, const char *account_id, stru
     return result;
 }
 
-static int open_folders(struct spool **spool, const char *state_dir, const char *account_id,
+static int open_dirs(struct spool **spool, const char *state_dir, const char *account_id,
     bool keeps_leftovers, struct error *error)
 {
     int result = 0;
     struct spool *created = malloc(sizeof *created);
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the spool");
-    *created = (struct spool){.folder_fd = -1,
+    *created = (struct spool){.dir_fd = -1,
         .dead_fd = -1,
         .account_id = strdup(account_id),
         .keeps_leftovers = keeps_leftovers};
     if (created->account_id == NULL)
         result = error_set(error, ERROR_NO_MEMORY, "no memory for the spool");
     if (result == 0)
-        result = open_folder(state_dir, "spool", &created->folder_fd, error);
-    created->sync.folder_fd = created->folder_fd;
+        result = open_dir(state_dir, "spool", &created->dir_fd, error);
+    created->sync.dir_fd = created->dir_fd;
     if (result == 0)
-        result = open_folder(state_dir, "dead", &created->dead_fd, error);
+        result = open_dir(state_dir, "dead", &created->dead_fd, error);
     if (result != 0) {
         spool_close(created);
         return result;
@@ -333,12 +333,12 @@ int spool_open(
 {
     int result = claim_for_account(state_dir, account_id, error);
     if (result == 0)
-        result = make_folder(state_dir, "spool", error);
+        result = make_dir(state_dir, "spool", error);
     if (result == 0)
-        result = make_folder(state_dir, "dead", error);
+        result = make_dir(state_dir, "dead", error);
     if (result != 0)
         return result;
-    return open_folders(spool, state_dir, account_id, false, error);
+    return open_dirs(spool, state_dir, account_id, false, error);
 }
 
 int spool_open_existing(
@@ -350,7 +350,7 @@ int spool_open_existing(
         result = error_set(error, ERROR_CLOSED, "STATE_DIR %s was not used yet", state_dir);
     if (result != 0)
         return result;
-    return open_folders(spool, state_dir, account_id, true, error);
+    return open_dirs(spool, state_dir, account_id, true, error);
 }
 
 uint64_t spool_syncs(const struct spool *spool)
@@ -362,8 +362,8 @@ void spool_close(struct spool *spool)
 {
     if (spool == NULL)
         return;
-    if (spool->folder_fd >= 0)
-        close(spool->folder_fd);
+    if (spool->dir_fd >= 0)
+        close(spool->dir_fd);
     if (spool->dead_fd >= 0)
         close(spool->dead_fd);
     free(spool->account_id);
@@ -389,13 +389,13 @@ static bool id_of(const char *name, char id[static ID_BYTES])
     return id_is_valid(id);
 }
 
-/* A view of its own on a folder, from its start; NULL with *error. */
-static DIR *open_listing(int folder_fd, struct error *error)
+/* A view of its own on a directory, from its start; NULL with *error. */
+static DIR *open_listing(int dir_fd, struct error *error)
 {
-    int fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
-    if (folder != NULL)
-        return folder;
+    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (dir != NULL)
+        return dir;
     error_set_errno(error, ERROR_SYSTEM, errno, "the spool cannot be read");
     if (fd >= 0)
         close(fd);
@@ -405,20 +405,20 @@ static DIR *open_listing(int folder_fd, struct error *error)
 typedef int load_record(
     struct spool *spool, const char *id, struct spool_record *record, struct error *error);
 
-static int each(struct spool *spool, int folder_fd, load_record *load, spool_found *found,
+static int each(struct spool *spool, int dir_fd, load_record *load, spool_found *found,
     void *context, struct error *error)
 {
-    DIR *folder = open_listing(folder_fd, error);
-    if (folder == NULL)
+    DIR *dir = open_listing(dir_fd, error);
+    if (dir == NULL)
         return ERROR_SYSTEM;
     const struct dirent *file;
     int result = 0;
-    while (result == 0 && (file = readdir(folder)) != NULL) {
+    while (result == 0 && (file = readdir(dir)) != NULL) {
         char id[ID_BYTES];
         struct spool_record record;
         struct error why;
         if (!spool->keeps_leftovers && ends_with(file->d_name, SPOOL_SUFFIX FILE_REPLACE_SUFFIX))
-            unlinkat(folder_fd, file->d_name, 0);
+            unlinkat(dir_fd, file->d_name, 0);
         if (!id_of(file->d_name, id))
             continue;
         int loaded = load(spool, id, &record, &why);
@@ -429,13 +429,13 @@ static int each(struct spool *spool, int folder_fd, load_record *load, spool_fou
         else if (loaded != ERROR_CLOSED)
             found(context, &record, loaded != 0 ? &why : NULL);
     }
-    closedir(folder);
+    closedir(dir);
     return result;
 }
 
 int spool_each(struct spool *spool, spool_found *found, void *context, struct error *error)
 {
-    return each(spool, spool->folder_fd, spool_load, found, context, error);
+    return each(spool, spool->dir_fd, spool_load, found, context, error);
 }
 
 int spool_each_dead(struct spool *spool, spool_found *found, void *context, struct error *error)
@@ -443,22 +443,22 @@ int spool_each_dead(struct spool *spool, spool_found *found, void *context, stru
     return each(spool, spool->dead_fd, spool_load_dead, found, context, error);
 }
 
-/* Adds up the folder and finds its oldest record; *oldest is "" when there is none. */
+/* Adds up the directory and finds its oldest record; *oldest is "" when there is none. */
 static int survey(
-    int folder_fd, struct spool_usage *usage, char oldest[static ID_BYTES], struct error *error)
+    int dir_fd, struct spool_usage *usage, char oldest[static ID_BYTES], struct error *error)
 {
     struct timespec oldest_time = {0};
-    DIR *folder = open_listing(folder_fd, error);
-    if (folder == NULL)
+    DIR *dir = open_listing(dir_fd, error);
+    if (dir == NULL)
         return ERROR_SYSTEM;
     *usage = (struct spool_usage){0};
     oldest[0] = '\0';
     const struct dirent *file;
-    while ((file = readdir(folder)) != NULL) {
+    while ((file = readdir(dir)) != NULL) {
         char id[ID_BYTES];
         struct stat status;
         if (!id_of(file->d_name, id) ||
-            fstatat(folder_fd, file->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0)
+            fstatat(dir_fd, file->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0)
             continue;
         usage->files++;
         usage->bytes += status.st_size;
@@ -469,7 +469,7 @@ static int survey(
             text_copy(oldest, ID_BYTES, id);
         }
     }
-    closedir(folder);
+    closedir(dir);
     return 0;
 }
 

@@ -19,12 +19,12 @@ enum {
     LOOK_AGAIN_MS = 5,
 };
 
-static bool make_folder(const char *path)
+static bool make_dir(const char *path)
 {
     return mkdir(path, 0700) == 0 || errno == EEXIST;
 }
 
-/* mkdir for every folder on the way; the last one must be a folder afterwards. */
+/* mkdir for every directory on the way; the last one must be a directory afterwards. */
 static int make_path(const char *path, struct error *error)
 {
     char part[PATH_MAX];
@@ -33,13 +33,13 @@ static int make_path(const char *path, struct error *error)
         return error_set(error, ERROR_INVALID, "STATE_DIR is longer than %d bytes", PATH_MAX);
     for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        make_folder(part);
+        make_dir(part);
         *slash = '/';
     }
-    if (!make_folder(part) || stat(part, &status) != 0)
+    if (!make_dir(part) || stat(part, &status) != 0)
         return error_set_errno(error, ERROR_INVALID, errno, "STATE_DIR %s cannot be made", path);
     if (!S_ISDIR(status.st_mode))
-        return error_set(error, ERROR_INVALID, "STATE_DIR %s is not a folder", path);
+        return error_set(error, ERROR_INVALID, "STATE_DIR %s is not a directory", path);
     return 0;
 }
 
@@ -75,9 +75,9 @@ static bool take_lock(int lock_fd)
     return taken;
 }
 
-int state_folder_open(struct state_folder *folder, const char *path, struct error *error)
+int state_dir_open(struct state_dir *dir, const char *path, struct error *error)
 {
-    folder->lock_fd = -1;
+    dir->lock_fd = -1;
     int result = make_path(path, error);
     if (result != 0)
         return result;
@@ -95,18 +95,18 @@ int state_folder_open(struct state_folder *folder, const char *path, struct erro
     /* Only said to a second runtime; the lock itself does not depend on it. */
     if (ftruncate(lock_fd, 0) == 0)
         dprintf(lock_fd, "%ld\n", (long)getpid());
-    folder->lock_fd = lock_fd;
+    dir->lock_fd = lock_fd;
     return 0;
 }
 
-void state_folder_close(struct state_folder *folder)
+void state_dir_close(struct state_dir *dir)
 {
-    if (folder->lock_fd >= 0)
-        close(folder->lock_fd);
-    folder->lock_fd = -1;
+    if (dir->lock_fd >= 0)
+        close(dir->lock_fd);
+    dir->lock_fd = -1;
 }
 
-bool state_folder_is_held(const char *path, char *holder, size_t holder_bytes)
+bool state_dir_is_held(const char *path, char *holder, size_t holder_bytes)
 {
     char lock_path[PATH_MAX + sizeof "/lock"];
     holder[0] = '\0';

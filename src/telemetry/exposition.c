@@ -162,13 +162,13 @@ static void update_limits(struct metrics *metrics)
 /* Without the descriptor that the listing itself needs. */
 static void update_open_fds(struct metrics *metrics)
 {
-    DIR *folder = opendir("/proc/self/fd");
+    DIR *dir = opendir("/proc/self/fd");
     int64_t count = -1;
-    if (folder == NULL)
+    if (dir == NULL)
         return;
-    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;)
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
         count += entry->d_name[0] != '.' ? 1 : 0;
-    closedir(folder);
+    closedir(dir);
     metrics_set(metrics, METRIC_PROCESS_OPEN_FDS, NULL, count);
 }
 

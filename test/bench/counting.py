@@ -24,7 +24,7 @@ def run_under(count, wrapper, output, secure):
                   {"backend": [{**polls, "times": 1}, {**polls, "behaviour": "hold"}]})
         load = Load(count, 20, 0, 10)
         prepare(world, load)
-        command = [word.format(folder=world.folder) for word in wrapper]
+        command = [word.format(directory=world.directory) for word in wrapper]
         runtime = world.start_runtime(load.workers, wrapper=command, DELIVERY_LIST_LIMIT=500)
         world.wait(delivered=count)
         runtime.stop()
@@ -37,7 +37,7 @@ def keep(world, path, name):
 
 
 def strace_summary(world):
-    summary = world.folder / "strace"
+    summary = world.directory / "strace"
     wait_until("the summary of strace", 20,
                lambda: summary.exists() and " total" in summary.read_text())
     keep(world, summary, "strace.txt")
@@ -46,7 +46,7 @@ def strace_summary(world):
 
 
 def callgrind_total(world):
-    [output] = world.folder.glob("callgrind.*")
+    [output] = world.directory.glob("callgrind.*")
     keep(world, output, "callgrind.out")
     found = re.search(r"^(?:summary|totals): (\d+)", output.read_text(), re.M)
     if found is None:
@@ -55,7 +55,7 @@ def callgrind_total(world):
 
 
 def dhat_totals(world):
-    [output] = world.folder.glob("dhat.*")
+    [output] = world.directory.glob("dhat.*")
     keep(world, output, "dhat.json")
     found = re.search(r"Total: +([\d,]+) bytes in ([\d,]+) blocks",
                       world.runtime.log.read_text(errors="replace"))
@@ -66,9 +66,9 @@ def dhat_totals(world):
 
 
 # -D: strace watches from aside, so that the process that was started is the runtime itself.
-STRACE = ("strace", "-D", "-f", "-c", "-o", "{folder}/strace")
-CALLGRIND = ("valgrind", "--tool=callgrind", "--callgrind-out-file={folder}/callgrind.out")
-DHAT = ("valgrind", "--tool=dhat", "--dhat-out-file={folder}/dhat.json")
+STRACE = ("strace", "-D", "-f", "-c", "-o", "{directory}/strace")
+CALLGRIND = ("valgrind", "--tool=callgrind", "--callgrind-out-file={directory}/callgrind.out")
+DHAT = ("valgrind", "--tool=dhat", "--dhat-out-file={directory}/dhat.json")
 
 
 def per_delivery(wrapper, output, secure=None):

@@ -45,7 +45,7 @@ struct agent {
 static bool by_libcurl;
 static bool reads_json;
 static int port;
-static int folder_fd;
+static int dir_fd;
 static json_t *list;
 static char words[WORDS_BYTES + 1];
 static struct agent agents[AGENTS];
@@ -186,7 +186,7 @@ static void read_slug(struct agent *agent)
         die("a notification has no agent");
 }
 
-static void deliver(struct agent *agent, const char *id, const char *task_id)
+static void delivery(struct agent *agent, const char *id, const char *task_id)
 {
     char name[128];
     char temporary[sizeof name + 8];
@@ -197,9 +197,9 @@ static void deliver(struct agent *agent, const char *id, const char *task_id)
     read_slug(agent);
     snprintf(name, sizeof name, "%s.json", id);
     snprintf(temporary, sizeof temporary, "%s.new", name);
-    int fd = openat(folder_fd, temporary, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || pwrite(fd, words, WORDS_BYTES, 0) != WORDS_BYTES ||
-        renameat(folder_fd, temporary, folder_fd, name) != 0)
+        renameat(dir_fd, temporary, dir_fd, name) != 0)
         die("a file could not be written");
     exchange(agent, true, "{\"model\":\"openclaw:%s\",\"input\":\"%s\",\"user\":\"%s\"}",
         agent->slug, words, agent->slug);
@@ -212,7 +212,7 @@ static void deliver(struct agent *agent, const char *id, const char *task_id)
         task_id, agent->id, words, id, account, token);
     exchange(agent, false, CALL("markNotificationDelivered", "\"notificationId\":\"%s\","), id,
         account, token);
-    unlinkat(folder_fd, name, 0);
+    unlinkat(dir_fd, name, 0);
 }
 
 static const char *string_of(const json_t *row, const char *key)
@@ -228,7 +228,7 @@ static void *work(void *argument)
     const json_t *row;
     json_array_foreach (list, i, row)
         if (strcmp(string_of(row, "recipientId"), agent->id) == 0)
-            deliver(agent, string_of(row, "_id"), string_of(row, "taskId"));
+            delivery(agent, string_of(row, "_id"), string_of(row, "taskId"));
     return NULL;
 }
 
@@ -283,12 +283,12 @@ int main(int argc, char **argv)
     reads_json = strcmp(argv[1], "libraries") == 0;
     by_libcurl = reads_json || strcmp(argv[1], "libcurl") == 0;
     port = (int)strtol(argv[2], NULL, 10);
-    folder_fd = open(argv[3], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    dir_fd = open(argv[3], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     memset(words, 'w', WORDS_BYTES);
     curl_global_init(CURL_GLOBAL_ALL);
     read_list();
-    if (folder_fd < 0 || json_array_size(list) == 0)
-        die("there is no such folder, or nothing to deliver");
+    if (dir_fd < 0 || json_array_size(list) == 0)
+        die("there is no such directory, or nothing to deliver");
     getrusage(RUSAGE_SELF, &before);
     for (size_t i = 0; i < agent_count; i++)
         if (pthread_create(&agents[i].thread, NULL, work, &agents[i]) != 0)

@@ -20,7 +20,7 @@ readonly RUNS=${SCRAPE_RUNS:-3} NOTIFICATIONS=${SCRAPE_NOTIFICATIONS:-3000}
 readonly AGENTS=100 START_LIMIT_S=20 STOP_LIMIT_S=20 WAIT_LIMIT_MS=300000
 # An id as the backend makes them.
 readonly ACCOUNT=k57scrape0acc0xnt000000000000000
-folder=
+directory=
 sandbox_pid=
 runtime_pid=
 scraper_pid=
@@ -45,7 +45,7 @@ stop_all() {
 clean_up() {
     trap - EXIT
     stop_all
-    if [[ -n $folder ]]; then rm -rf "$folder"; fi
+    if [[ -n $directory ]]; then rm -rf "$directory"; fi
 }
 
 # With two cores or more the runtime has one of its own.
@@ -70,10 +70,10 @@ set_secrets() {
 
 start_sandbox() {
     local url
-    rm -f "$folder/sandbox.log"
-    launch "$folder/sandbox.log" "${others_on[@]}" "$BUILD/mission-control-sandbox" --port 0 --latency-ms 0 &
+    rm -f "$directory/sandbox.log"
+    launch "$directory/sandbox.log" "${others_on[@]}" "$BUILD/mission-control-sandbox" --port 0 --latency-ms 0 &
     sandbox_pid=$!
-    url=$(wait_for_words "$sandbox_pid" "$folder/sandbox.log" "listening on " "$START_LIMIT_S") ||
+    url=$(wait_for_words "$sandbox_pid" "$directory/sandbox.log" "listening on " "$START_LIMIT_S") ||
         fail "the sandbox does not start"
     port=${url##*:}
     http POST "$port" /sandbox/settings '{"hide_agents":true}' >/dev/null
@@ -83,18 +83,18 @@ start_sandbox() {
 
 start_runtime() {
     export CONVEX_URL=http://127.0.0.1:$port OPENCLAW_GATEWAY_URL=http://127.0.0.1:$port
-    export STATE_DIR=$folder/state
-    rm -rf "$folder/state" "$folder/runtime.log"
-    launch "$folder/runtime.log" "${runtime_on[@]}" "$BUILD/mission-control-runtime" &
+    export STATE_DIR=$directory/state
+    rm -rf "$directory/state" "$directory/runtime.log"
+    launch "$directory/runtime.log" "${runtime_on[@]}" "$BUILD/mission-control-runtime" &
     runtime_pid=$!
-    health_port=$(wait_for_words "$runtime_pid" "$folder/runtime.log" \
+    health_port=$(wait_for_words "$runtime_pid" "$directory/runtime.log" \
         "Listening on 127.0.0.1 port " "$START_LIMIT_S") || fail "the runtime does not start"
 }
 
 # start_scraper NUMBER SCRAPES: writes the microseconds of each scrape, a line each, until it is
 # ended. With SCRAPES 0 it only is there, so that its own start costs both kinds of runs the same.
 start_scraper() {
-    launch "$folder/scrapes.$2.$1" "${others_on[@]}" python3 -u -c '
+    launch "$directory/scrapes.$2.$1" "${others_on[@]}" python3 -u -c '
 import http.client, sys, time
 while int(sys.argv[2]) == 0:
     time.sleep(0.1)
@@ -129,7 +129,7 @@ run() {
     answer=$(http GET "$port" "/sandbox/wait?delivered=$NOTIFICATIONS&timeout_ms=$WAIT_LIMIT_MS")
     value=$(($(now_ms) - began_ms))
     [[ $(json_get met <<<"$answer") == true ]] || fail "the deliveries did not end in time"
-    server_cpu_ns >>"$folder/cpu.$2"
+    server_cpu_ns >>"$directory/cpu.$2"
     stop_all
 }
 
@@ -155,22 +155,22 @@ main() {
     command -v python3 >/dev/null || fail "python3 is missing"
     trap clean_up EXIT
     trap 'exit 130' INT TERM HUP
-    folder=$(mktemp -d)
+    directory=$(mktemp -d)
     set_secrets
     choose_cores
     for ((i = 1; i <= RUNS; i++)); do
         run "$i" 0
-        echo "$value" >>"$folder/without"
+        echo "$value" >>"$directory/without"
         run "$i" 1
-        echo "$value" >>"$folder/with"
+        echo "$value" >>"$directory/with"
     done
-    cat "$folder"/scrapes.1.* | grep -xE '[0-9]+' >"$folder/scrapes"
-    figure "scrape, median" ms "$(($(pick 50 <"$folder/scrapes")))e-3"
-    figure "scrape, 99th of 100" ms "$(($(pick 99 <"$folder/scrapes")))e-3"
+    cat "$directory"/scrapes.1.* | grep -xE '[0-9]+' >"$directory/scrapes"
+    figure "scrape, median" ms "$(($(pick 50 <"$directory/scrapes")))e-3"
+    figure "scrape, 99th of 100" ms "$(($(pick 99 <"$directory/scrapes")))e-3"
     figure "scrape, on a core" ms "$(($(awk '{ sum += $1 } END { printf "%.0f", sum }' \
-        "$folder/cpu.1") / 1000 / $(wc -l <"$folder/scrapes")))e-3"
-    figure "$NOTIFICATIONS deliveries" ms "$(pick 50 <"$folder/without")"
-    figure "$NOTIFICATIONS deliveries, scraped" ms "$(pick 50 <"$folder/with")"
+        "$directory/cpu.1") / 1000 / $(wc -l <"$directory/scrapes")))e-3"
+    figure "$NOTIFICATIONS deliveries" ms "$(pick 50 <"$directory/without")"
+    figure "$NOTIFICATIONS deliveries, scraped" ms "$(pick 50 <"$directory/with")"
 }
 
 main "$@"

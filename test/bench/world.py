@@ -112,8 +112,8 @@ class World:
     def __init__(self, latency_ms=0, show_agents=False, secure=None):
         self.secure = secure
         self.stack = contextlib.ExitStack()
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-"))
-        self.stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="bench-"))
+        self.stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
         self.runtime = None
         try:
             self._start_sandbox(latency_ms)
@@ -137,7 +137,7 @@ class World:
     def _spawn(self, log, *command):
         environment = {"PATH": os.environ["PATH"], "ACCOUNT_ID": ACCOUNT,
                        "SERVICE_TOKEN": SERVICE_TOKEN, "OPENCLAW_GATEWAY_TOKEN": GATEWAY_TOKEN}
-        process = Process(command, environment, self.folder / log)
+        process = Process(command, environment, self.directory / log)
         self.stack.callback(process.child.wait)
         self.stack.callback(process.child.terminate)
         return process
@@ -151,18 +151,18 @@ class World:
 
     def _start_tls(self):
         """A TLS server with a certificate of its own before the sandbox."""
-        self.certificate = self.folder / "certificate.pem"
+        self.certificate = self.directory / "certificate.pem"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
                         "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=bench",
                         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout",
-                        self.folder / "key.pem", "-out", self.certificate],
+                        self.directory / "key.pem", "-out", self.certificate],
                        check=True, capture_output=True)
         self.tls_port = free_port()
-        settings = self.folder / "stunnel.conf"
+        settings = self.directory / "stunnel.conf"
         settings.write_text(
             f"foreground = yes\npid =\ndebug = err\n[sandbox]\n"
             f"accept = 127.0.0.1:{self.tls_port}\nconnect = 127.0.0.1:{self.port}\n"
-            f"cert = {self.certificate}\nkey = {self.folder / 'key.pem'}\n"
+            f"cert = {self.certificate}\nkey = {self.directory / 'key.pem'}\n"
             "TIMEOUTclose = 0\nsocket = l:TCP_NODELAY=1\nsocket = r:TCP_NODELAY=1\n")
         self._spawn("stunnel.log", shutil.which("stunnel4") or "stunnel", str(settings))
         wait_until("the start of stunnel", 20, self._has_tls)
@@ -202,7 +202,7 @@ class World:
         gateway_url = url = f"http://127.0.0.1:{self.port}"
         environment = {"PATH": os.environ["PATH"], "ACCOUNT_ID": ACCOUNT,
                        "SERVICE_TOKEN": SERVICE_TOKEN, "OPENCLAW_GATEWAY_TOKEN": GATEWAY_TOKEN,
-                       "OPENCLAW_VERSION": "0", "STATE_DIR": str(self.folder / "state"),
+                       "OPENCLAW_VERSION": "0", "STATE_DIR": str(self.directory / "state"),
                        "HEALTH_PORT": str(health_port),
                        "DELIVERY_MAX_CONCURRENT_SESSIONS": str(workers)}
         if self.secure:
@@ -213,12 +213,12 @@ class World:
         environment.update(CONVEX_URL=url, OPENCLAW_GATEWAY_URL=gateway_url)
         environment.update({name: str(value) for name, value in settings.items()})
         command = [*wrapper, str(BUILD / "mission-control-runtime")]
-        self.runtime = Process(command, environment, self.folder / "runtime.log")
+        self.runtime = Process(command, environment, self.directory / "runtime.log")
         return self.runtime
 
     def run_floor(self, means):
         """Delivers what is listed by the floor; seconds of the processor and of the kernel."""
-        state = self.folder / "floor"
+        state = self.directory / "floor"
         state.mkdir()
         environment = {"PATH": os.environ["PATH"], "ACCOUNT_ID": ACCOUNT,
                        "SERVICE_TOKEN": SERVICE_TOKEN, "OPENCLAW_GATEWAY_TOKEN": GATEWAY_TOKEN}

@@ -28,10 +28,10 @@ skip() {
 }
 
 main() {
-    local script=page_test.py folder=() browser
+    local script=page_test.py directory=() browser
     case ${1-} in
     "") ;;
-    --screenshots) script=screenshots.py folder=("$(realpath "${2:?a folder is missing}")") ;;
+    --screenshots) script=screenshots.py directory=("$(realpath "${2:?a directory is missing}")") ;;
     -h | --help) usage && return ;;
     *) die_usage "$1" ;;
     esac
@@ -39,7 +39,7 @@ main() {
     command -v chromedriver >/dev/null || skip "there is no ChromeDriver here"
     command -v python3 >/dev/null || skip "there is no python3 here"
     PYTHONDONTWRITEBYTECODE=1 exec python3 "$ROOT/test/browser/$script" "$BUILD" "$browser" \
-        "${folder[@]}"
+        "${directory[@]}"
 }
 
 main "$@"

@@ -73,11 +73,11 @@ def work_for_half_an_hour(world, work):
         time.sleep(0.1)
 
 
-def take(browser, world, folder):
+def take(browser, world, directory):
     pictures = []
     browser.open(world.page())
     for name, width in PICTURES:
-        path = os.path.join(folder, "status-page-%s.png" % name)
+        path = os.path.join(directory, "status-page-%s.png" % name)
         browser.set_scheme("dark" if name == "dark" else "light")
         browser.set_width(width)
         time.sleep(2.5)
@@ -92,7 +92,7 @@ def take(browser, world, folder):
 
 
 def main():
-    build, program, folder = sys.argv[1:]
+    build, program, directory = sys.argv[1:]
     world = World(build, AGENTS, SPEED, False, {
         "DELIVERY_INTERVAL": "4000", "OPENCLAW_REQUEST_TIMEOUT_MS": "600000"})
     try:
@@ -103,7 +103,7 @@ def main():
             work_for_half_an_hour(world, work)
             browser = Browser(program)
             try:
-                take(browser, world, folder)
+                take(browser, world, directory)
             finally:
                 browser.close()
         finally:

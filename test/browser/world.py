@@ -59,14 +59,14 @@ class World:
         self.agents = agents
         self.speed = speed
         self.began = time.monotonic()
-        self.folder = tempfile.TemporaryDirectory(prefix="mission-control-world-")
+        self.directory = tempfile.TemporaryDirectory(prefix="mission-control-world-")
         self.environment = {
             "PATH": os.environ["PATH"],
             "ACCOUNT_ID": ACCOUNT,
             "SERVICE_TOKEN": "mc_service_%s_%s" % (ACCOUNT, SECRET),
             "OPENCLAW_GATEWAY_TOKEN": GATEWAY_TOKEN,
             "OPENCLAW_VERSION": "2026.9.6",
-            "STATE_DIR": self.folder.name + "/state",
+            "STATE_DIR": self.directory.name + "/state",
             "HEALTH_PORT": "0",
             "DELIVERY_INTERVAL": "200",
             "SHUTDOWN_GRACE_MS": "3000",
@@ -132,4 +132,4 @@ class World:
     def close(self):
         for program in reversed(self.programs):
             program.stop()
-        self.folder.cleanup()
+        self.directory.cleanup()

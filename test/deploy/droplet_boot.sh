@@ -61,10 +61,10 @@ upgrades_by_themselves() {
 
 # release COMMAND: a new release, whose program COMMAND made out of "$program".
 release() {
-    inside "folder=\$(mktemp -d); cd /srv/release; archive=\$(echo *.tar.gz)
-        tar -xzf \$archive -C \$folder; program=\$folder/usr/local/bin/mission-control-runtime
+    inside "directory=\$(mktemp -d); cd /srv/release; archive=\$(echo *.tar.gz)
+        tar -xzf \$archive -C \$directory; program=\$directory/usr/local/bin/mission-control-runtime
         $1
-        tar -czf \$archive -C \$folder usr; sha256sum \$archive >SHA256SUMS; rm -rf \$folder"
+        tar -czf \$archive -C \$directory usr; sha256sum \$archive >SHA256SUMS; rm -rf \$directory"
 }
 
 good_release_is_applied() {

@@ -46,18 +46,18 @@ END
     ln -s ../first-release.service "$1/etc/systemd/system/multi-user.target.wants/"
 }
 
-has_its_user_and_folder() {
+has_its_user_and_dir() {
     inside "pid=\$(docker inspect -f '{{.State.Pid}}' mission-control-runtime)
         [[ \$(ps -o uid= -p \$pid) -eq 10001 ]]
         [[ \$(stat -c '%u %a' /var/lib/mission-control-runtime) == '10001 700' ]]
         find /var/lib/mission-control-runtime | grep ."
 }
 
-# With what it kept, whose folder is its own again even if somebody changed that.
+# With what it kept, whose directory is its own again even if somebody changed that.
 starts_again() {
     inside "chown root: /var/lib/mission-control-runtime; systemctl restart $UNIT"
     runtime_serves
-    has_its_user_and_folder
+    has_its_user_and_dir
     inside "docker kill mission-control-runtime"
     until_true 30 "(( \$(systemctl show -P NRestarts $UNIT) > 0 ))"
     runtime_serves
@@ -128,7 +128,7 @@ main() {
     check "cloud-init sets it up" booted
     all_passed || finish
     check "the runtime serves" runtime_serves
-    check "it has a user and a folder of its own" has_its_user_and_folder
+    check "it has a user and a directory of its own" has_its_user_and_dir
     check "the machine is known by its metadata" knows_machine
     check "secrets are files of mode 0600 and nowhere else" secrets_are_kept
     check "a second setup changes nothing" setup_is_idempotent

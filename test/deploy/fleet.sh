@@ -67,7 +67,7 @@ all_healthy() {
     done
 }
 
-# A user and a state folder each, which no other of them can look into.
+# A user and a state directory each, which no other of them can look into.
 all_apart() {
     local pids users
     mapfile -t pids < <(process_ids)
@@ -154,7 +154,7 @@ main() {
     check "it gets the settings of $ACCOUNTS accounts" on_machine set_up_accounts
     check "$ACCOUNTS runtimes start" on_machine start_all
     check "each is healthy" on_machine all_healthy
-    check "each has a user and a folder of its own" on_machine all_apart
+    check "each has a user and a directory of its own" on_machine all_apart
     check "a name that is too long is refused" on_machine long_name_is_refused
     check "each serves its own account" on_machine each_serves_its_own
     check "one that is killed comes back alone" on_machine one_falls_alone

@@ -172,7 +172,7 @@ run() {
     check "without settings it names them and ends with 78" check_missing_settings
     check "it becomes healthy, read-only and without capabilities" check_starts
     check "it is not root and cannot become it" check_no_root
-    check "it can write to its state folder alone" check_read_only
+    check "it can write to its state directory alone" check_read_only
     check "it delivers" delivers 5
     check "its state outlives the container" check_state_survives
     check "SIGTERM stops it in time, with status 0" ends_well docker stop -t "$STOP_LIMIT_S" "$NAME"

@@ -8,7 +8,7 @@
 readonly STOP_RESERVE_S=12
 readonly SCHEMAS=(kubernetes-models@5.1.0 @kubernetes-models/prometheus-operator@6.0.0)
 
-# Before release 1.21 kubectl knew folders as bases alone.
+# Before release 1.21 kubectl knew directories as bases alone.
 adapt_to_old_kubectl() {
     local minor
     minor=$(kubectl version --client | grep -oE 'v1\.[0-9]+' | head -n 1)

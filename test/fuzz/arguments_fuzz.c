@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "config/usage.h"
 
-enum { MOST_ARGUMENTS = 100 };
+enum { MAX_ARGUMENTS = 100 };
 
 /* What has been said so far, read in another way than the program does. */
 struct said {
@@ -45,7 +45,7 @@ static int take(char **argv, int left, struct said *said)
         return 1;
     }
     return word[0] != '-' && said->command != NULL && strcmp(said->command, "spool") == 0 &&
-           ++said->words <= ARGUMENTS_MOST_WORDS;
+           ++said->words <= ARGUMENTS_MAX_WORDS;
 }
 
 static bool is_right(char **argv, int argc, struct said *said)
@@ -98,13 +98,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *copy = malloc(size + 1);
     char program[] = "mission-control-runtime";
-    char *argv[MOST_ARGUMENTS + 1] = {program};
+    char *argv[MAX_ARGUMENTS + 1] = {program};
     int argc = 1;
     assert(copy != NULL);
     if (size > 0)
         memcpy(copy, data, size);
     copy[size] = '\0';
-    for (size_t at = 0; at < size && argc < MOST_ARGUMENTS; at += strlen(copy + at) + 1)
+    for (size_t at = 0; at < size && argc < MAX_ARGUMENTS; at += strlen(copy + at) + 1)
         argv[argc++] = copy + at;
     struct arguments arguments;
     struct error error = {0};

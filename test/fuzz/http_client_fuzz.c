@@ -21,8 +21,8 @@ enum {
     TIMEOUT_MS = 3000,
     LIMIT_BYTES = 4096,
     REQUEST_BYTES = 4096,
-    LONGEST_RETRY_AFTER_MS = 24 * 3600 * 1000,
-    LONGEST_PAUSE_MS = 15 * 60 * 1000,
+    MAX_RETRY_AFTER_MS = 24 * 3600 * 1000,
+    MAX_PAUSE_MS = 15 * 60 * 1000,
 };
 
 /* One thread that says the current input to whoever connects. */
@@ -111,7 +111,7 @@ static void check_answer(const struct http_answer *answer)
     assert(strpbrk(answer->reason, "\r\n") == NULL);
     assert(answer->status == 0 || (answer->status >= 200 && answer->status <= 999));
     assert(answer->failure != HTTP_ANSWERED || answer->status != 0);
-    assert(answer->retry_after_ms >= 0 && answer->retry_after_ms <= LONGEST_RETRY_AFTER_MS);
+    assert(answer->retry_after_ms >= 0 && answer->retry_after_ms <= MAX_RETRY_AFTER_MS);
     assert(answer->has_retry_after || answer->retry_after_ms == 0);
 }
 
@@ -143,7 +143,7 @@ static void check_meaning(const struct http_answer *answer)
     struct gateway_result result = {.outcome = GATEWAY_DISABLED};
     gateway_classify(answer, &result);
     assert(result.outcome != GATEWAY_DISABLED && result.outcome != GATEWAY_UNREACHABLE);
-    assert(result.retry_after_ms >= 0 && result.retry_after_ms <= LONGEST_PAUSE_MS);
+    assert(result.retry_after_ms >= 0 && result.retry_after_ms <= MAX_PAUSE_MS);
     gateway_result_fini(&result);
 }
 

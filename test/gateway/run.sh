@@ -43,9 +43,9 @@ because() {
 show_logs() {
     local name
     for name in gateway runtime provider; do
-        [[ -s $folder/$name.log ]] || continue
+        [[ -s $directory/$name.log ]] || continue
         warn "--- the end of the $name's log:"
-        tail -n 20 "$folder/$name.log" >&2
+        tail -n 20 "$directory/$name.log" >&2
     done
 }
 
@@ -101,8 +101,8 @@ wait_for_call() {
 }
 
 test_merge_config() {
-    node --test "$ROOT"/openclaw/*.test.mjs >"$folder/merge-config.log" 2>&1 ||
-        because "$(grep -m 3 -E '^not ok|✖' "$folder/merge-config.log" | tr '\n' ' ')"
+    node --test "$ROOT"/openclaw/*.test.mjs >"$directory/merge-config.log" 2>&1 ||
+        because "$(grep -m 3 -E '^not ok|✖' "$directory/merge-config.log" | tr '\n' ' ')"
 }
 
 # The start script switches the endpoint on, so that it can be off only in a gateway that was
@@ -235,7 +235,7 @@ test_each_reply_once() {
 
 test_no_secret_in_logs() {
     local leaks
-    leaks=$(grep -lFe "$gateway_token" -e "$service_token" -r "$folder" --include='*.log' || true)
+    leaks=$(grep -lFe "$gateway_token" -e "$service_token" -r "$directory" --include='*.log' || true)
     [[ -z $leaks ]] || because "a token stands in $leaks"
 }
 

@@ -14,7 +14,7 @@ readonly QUIET=(OPENCLAW_NO_AUTO_UPDATE=1 OPENCLAW_DISABLE_BONJOUR=1 OPENCLAW_SK
     OPENCLAW_SKIP_CRON=1 OPENCLAW_SKIP_CANVAS_HOST=1 OPENCLAW_SKIP_GMAIL_WATCHER=1
     OPENCLAW_OFFLINE=1 OPENCLAW_TELEMETRY=0 DO_NOT_TRACK=1 NO_COLOR=1)
 
-folder=
+directory=
 provider_pid=
 provider_port=
 sandbox_pid=
@@ -52,9 +52,9 @@ free_port() {
 
 start_provider() {
     local url
-    launch "$folder/provider.log" node "$ROOT/test/gateway/provider.mjs" &
+    launch "$directory/provider.log" node "$ROOT/test/gateway/provider.mjs" &
     provider_pid=$!
-    url=$(wait_for_words "$provider_pid" "$folder/provider.log" "listening on " "$START_LIMIT_S") ||
+    url=$(wait_for_words "$provider_pid" "$directory/provider.log" "listening on " "$START_LIMIT_S") ||
         die "the model provider does not start"
     provider_port=${url##*:}
 }
@@ -62,9 +62,9 @@ start_provider() {
 start_sandbox() {
     local url
     export ACCOUNT_ID=$ACCOUNT SERVICE_TOKEN=$service_token
-    launch "$folder/sandbox.log" "$BUILD/mission-control-sandbox" --port 0 &
+    launch "$directory/sandbox.log" "$BUILD/mission-control-sandbox" --port 0 &
     sandbox_pid=$!
-    url=$(wait_for_words "$sandbox_pid" "$folder/sandbox.log" "listening on " "$START_LIMIT_S") ||
+    url=$(wait_for_words "$sandbox_pid" "$directory/sandbox.log" "listening on " "$START_LIMIT_S") ||
         die "the sandbox does not start"
     sandbox_port=${url##*:}
 }
@@ -73,8 +73,8 @@ start_sandbox() {
 set_gateway_environment() {
     gateway_port=$(free_port)
     node "$ROOT/test/gateway/make-template.mjs" "$ROOT/openclaw/openclaw.template.json" \
-        "http://127.0.0.1:$provider_port" "$folder/gateway-file.log" >"$folder/template.json"
-    export HOME=$folder/home OPENCLAW_CONFIG_TEMPLATE=$folder/template.json
+        "http://127.0.0.1:$provider_port" "$directory/gateway-file.log" >"$directory/template.json"
+    export HOME=$directory/home OPENCLAW_CONFIG_TEMPLATE=$directory/template.json
     export OPENCLAW_GATEWAY_PORT=$gateway_port OPENCLAW_GATEWAY_BIND=loopback
     export OPENCLAW_GATEWAY_TOKEN=$gateway_token
     export OPENCLAW_AGENTS=jarvis,friday OPENCLAW_MODEL=fake/echo
@@ -87,8 +87,8 @@ set_gateway_environment() {
 start_gateway() {
     local command=("$@")
     if (($# == 0)); then command=("$ROOT/openclaw/start-openclaw.sh"); fi
-    : >"$folder/gateway.log"
-    launch "$folder/gateway.log" "${command[@]}" &
+    : >"$directory/gateway.log"
+    launch "$directory/gateway.log" "${command[@]}" &
     gateway_pid=$!
 }
 
@@ -105,19 +105,19 @@ stop_gateway() {
     local pid=$gateway_pid
     gateway_pid=
     if [[ -n $pid ]]; then stop_process "$pid" "$STOP_LIMIT_S" || true; fi
-    if [[ -f $folder/gateway.log ]]; then cat "$folder/gateway.log" >>"$folder/gateways.log"; fi
+    if [[ -f $directory/gateway.log ]]; then cat "$directory/gateway.log" >>"$directory/gateways.log"; fi
 }
 
 # start_runtime [NAME=VALUE...]: with quick intervals, so that tests need not be patient.
 start_runtime() {
-    launch "$folder/runtime.log" env "CONVEX_URL=http://127.0.0.1:$sandbox_port" \
-        "OPENCLAW_GATEWAY_URL=http://127.0.0.1:$gateway_port" "STATE_DIR=$folder/state" \
+    launch "$directory/runtime.log" env "CONVEX_URL=http://127.0.0.1:$sandbox_port" \
+        "OPENCLAW_GATEWAY_URL=http://127.0.0.1:$gateway_port" "STATE_DIR=$directory/state" \
         HEALTH_PORT=0 OPENCLAW_REQUEST_TIMEOUT_MS=170000 OPENCLAW_FALLBACK_AGENT=main \
         OPENCLAW_VERSION="$OPENCLAW_VERSION" DELIVERY_INTERVAL=200 AGENT_SYNC_INTERVAL=500 \
         DELIVERY_BACKOFF_BASE_MS=100 DELIVERY_BACKOFF_MAX_MS=2000 SHUTDOWN_GRACE_MS=20000 \
         "$@" "$BUILD/mission-control-runtime" &
     runtime_pid=$!
-    health_port=$(wait_for_words "$runtime_pid" "$folder/runtime.log" \
+    health_port=$(wait_for_words "$runtime_pid" "$directory/runtime.log" \
         "Listening on 127.0.0.1 port " "$START_LIMIT_S") || die "the runtime does not start"
 }
 
@@ -127,7 +127,7 @@ stop_runtime() {
     runtime_pid=
     [[ -n $pid ]] || return 0
     stop_process "$pid" "$STOP_LIMIT_S" || status=$?
-    cat "$folder/runtime.log" >>"$folder/runtimes.log"
+    cat "$directory/runtime.log" >>"$directory/runtimes.log"
     return "$status"
 }
 
@@ -158,7 +158,7 @@ calls_for() {
 }
 
 set_up_world() {
-    folder=$(mktemp -d "${TMPDIR:-/tmp}/mission-control-gateway.XXXXXX")
+    directory=$(mktemp -d "${TMPDIR:-/tmp}/mission-control-gateway.XXXXXX")
     gateway_token=$(random_hex 16)
     service_token=mc_service_${ACCOUNT}_$(random_hex 16)
     forget_environment
@@ -173,5 +173,5 @@ tear_down_world() {
     stop_gateway
     if [[ -n $sandbox_pid ]]; then stop_process "$sandbox_pid" "$STOP_LIMIT_S" || true; fi
     if [[ -n $provider_pid ]]; then stop_process "$provider_pid" "$STOP_LIMIT_S" || true; fi
-    if [[ -n $folder ]]; then rm -rf "$folder"; fi
+    if [[ -n $directory ]]; then rm -rf "$directory"; fi
 }

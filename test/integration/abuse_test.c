@@ -27,7 +27,7 @@ enum {
     DRIP_MS = 1000,
     SERVED_WITHIN_MS = 1000,
     ASKED_TIMES = 5,
-    MOST_GROWTH_KIB = 30 * 1024,
+    MAX_GROWTH_KIB = 30 * 1024,
     NOTIFICATIONS = 100,
     AGENTS = 10,
     PIPELINED = 50,
@@ -170,16 +170,16 @@ static size_t crowd_size(size_t count)
  * Lets the crowd abuse the server for ABUSE_MS, in which deliveries have to be made, and asks as a
  * normal client then, some times. It is the time under abuse that is tested, so it has to pass.
  */
-static void endure(struct world *world, struct crowd *crowd, const char *name)
+static void endure(struct test_env *env, struct crowd *crowd, const char *name)
 {
     int64_t slowest_ms = 0;
-    world_start_runtime(world, NULL);
-    crowd->port = world->health_port;
+    test_env_start_runtime(env, NULL);
+    crowd->port = env->health_port;
     assert_true(ask_amid(&(struct crowd){.port = crowd->port}) >= 0);
-    long before_kib = memory_peak_kib(&world->runtime);
+    long before_kib = memory_peak_kib(&env->runtime);
     int64_t began_ms = clock_monotonic_ms();
     tick(crowd);
-    json_t *rows = board_load(world, NOTIFICATIONS, AGENTS);
+    json_t *rows = board_load(env, NOTIFICATIONS, AGENTS);
     while (clock_monotonic_ms() - began_ms < ABUSE_MS) {
         tick(crowd);
         poll(NULL, 0, TICK_MS);
@@ -190,16 +190,16 @@ static void endure(struct world *world, struct crowd *crowd, const char *name)
             fail_msg("%s: a normal client was not served", name);
         slowest_ms = waited_ms > slowest_ms ? waited_ms : slowest_ms;
     }
-    long growth_kib = memory_peak_kib(&world->runtime) - before_kib;
+    long growth_kib = memory_peak_kib(&env->runtime) - before_kib;
     print_message("%s: %zu connections, %zu comings, a normal client served within %lld ms, memory "
                   "%+ld KiB\n",
         name, crowd->count, crowd->comings, (long long)slowest_ms, growth_kib);
     assert_in_range(slowest_ms, 0, SERVED_WITHIN_MS * process_patience());
-    assert_int_equal(world_stat(world, NULL, "delivered"), NOTIFICATIONS);
+    assert_int_equal(test_env_stat(env, NULL, "delivered"), NOTIFICATIONS);
     if (memory_is_measurable())
-        assert_in_range(growth_kib, 0, MOST_GROWTH_KIB);
+        assert_in_range(growth_kib, 0, MAX_GROWTH_KIB);
     disperse(crowd);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
     json_decref(rows);
 }
 
@@ -252,12 +252,12 @@ static void test_every_kind_at_once(void **state)
 
 static void test_oversized_header_is_refused(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     static char request[ANSWER_BYTES * 2];
     char answer[ANSWER_BYTES] = "";
-    world_start_runtime(world, NULL);
+    test_env_start_runtime(env, NULL);
     fill_header(request, sizeof request);
-    int fd = dial(world->health_port);
+    int fd = dial(env->health_port);
     struct pollfd ready = {.fd = fd, .events = POLLOUT};
     assert_int_equal(poll(&ready, 1, WORLD_WAIT_MS), 1);
     assert_int_equal(send(fd, request, sizeof request, MSG_NOSIGNAL), sizeof request);
@@ -267,13 +267,13 @@ static void test_oversized_header_is_refused(void **state)
     assert_true(recv(fd, answer, sizeof answer - 1, 0) > 0);
     assert_true(strncmp(answer, "HTTP/1.1 431 ", 13) == 0);
     close(fd);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_slow_clients),
         IN_WORLD(test_every_kind_at_once),

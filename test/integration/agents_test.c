@@ -20,62 +20,62 @@ static const char *const fast[] = {"AGENT_SYNC_INTERVAL=100", NULL};
 
 /* An agent, listed by the backend; its id. */
 static void seed_agent(
-    struct world *world, const char *slug, double interval, char id[static ID_BYTES])
+    struct test_env *env, const char *slug, double interval, char id[static ID_BYTES])
 {
-    world_show_agents(world, true);
-    json_t *answer = world_post(world, "/sandbox/seed",
+    test_env_show_agents(env, true);
+    json_t *answer = test_env_post(env, "/sandbox/seed",
         json_pack("{s:[{s:s, s:f}]}", "agents", "slug", slug, "heartbeatInterval", interval));
     snprintf(id, ID_BYTES, "%s",
         board_string(json_array_get(json_object_get(answer, "agents"), 0), "id"));
     json_decref(answer);
 }
 
-static void set_field(struct world *world, const char *id, json_t *fields)
+static void set_field(struct test_env *env, const char *id, json_t *fields)
 {
     json_decref(
-        world_post(world, "/sandbox/set", json_pack("{s:s, s:o}", "id", id, "fields", fields)));
+        test_env_post(env, "/sandbox/set", json_pack("{s:s, s:o}", "id", id, "fields", fields)));
 }
 
 /* The runs recorded so far of one agent of the gateway; a new reference. */
-static json_t *runs_of(struct world *world, const char *agent)
+static json_t *runs_of(struct test_env *env, const char *agent)
 {
     char path[128];
     snprintf(path, sizeof path, "/sandbox/gateway?agent=%s", agent);
-    json_t *answer = world_get(world, path);
+    json_t *answer = test_env_get(env, path);
     json_t *requests = json_incref(json_object_get(answer, "requests"));
     json_decref(answer);
     return requests;
 }
 
-static size_t count_runs(struct world *world, const char *agent)
+static size_t count_runs(struct test_env *env, const char *agent)
 {
-    json_t *runs = runs_of(world, agent);
+    json_t *runs = runs_of(env, agent);
     size_t count = json_array_size(runs);
     json_decref(runs);
     return count;
 }
 
 /* Waits until that many more runs have begun, of whatever agent. */
-static void wait_for_runs(struct world *world, long more)
+static void wait_for_runs(struct test_env *env, long more)
 {
     char condition[64];
     snprintf(condition, sizeof condition, "requests=%ld",
-        world_stat(world, "gateway", "requests") + more);
-    world_wait(world, condition);
+        test_env_stat(env, "gateway", "requests") + more);
+    test_env_wait(env, condition);
 }
 
-static void wait_for_calls(struct world *world, const char *action, long more)
+static void wait_for_calls(struct test_env *env, const char *action, long more)
 {
     char condition[128];
     snprintf(condition, sizeof condition, "action=%s&calls=%ld", action,
-        world_stat(world, "backend", action) + more);
-    world_wait(world, condition);
+        test_env_stat(env, "backend", action) + more);
+    test_env_wait(env, condition);
 }
 
-static json_t *health_of(struct world *world, const char *part)
+static json_t *health_of(struct test_env *env, const char *part)
 {
     char *body;
-    assert_int_equal(world_health_get(world, "/health", &body), 200);
+    assert_int_equal(test_env_health_get(env, "/health", &body), 200);
     json_t *health = json_loads(body, 0, NULL);
     free(body);
     json_t *found = json_incref(json_object_get(health, part));
@@ -86,161 +86,161 @@ static json_t *health_of(struct world *world, const char *part)
 
 static void test_agent_is_woken_and_reported_online(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    seed_agent(world, "jarvis", SHORT_INTERVAL, id);
-    set_field(world, id, json_pack("{s:s}", "status", "offline"));
-    world_start_runtime(world, fast);
-    world_wait(world, "action=updateAgentHeartbeat&calls=3");
-    json_t *runs = runs_of(world, "jarvis");
+    seed_agent(env, "jarvis", SHORT_INTERVAL, id);
+    set_field(env, id, json_pack("{s:s}", "status", "offline"));
+    test_env_start_runtime(env, fast);
+    test_env_wait(env, "action=updateAgentHeartbeat&calls=3");
+    json_t *runs = runs_of(env, "jarvis");
     const json_t *run = json_array_get(runs, 0);
     assert_int_equal(strncmp(board_string(run, "input"), "## Heartbeat Check\n", 19), 0);
     assert_non_null(strstr(board_string(run, "input"), "\nCurrent time: 20"));
     assert_string_equal(board_string(run, "session"), "agent:jarvis:" WORLD_ACCOUNT);
     json_decref(runs);
-    json_t *agents = board_documents(world, "agents");
+    json_t *agents = board_documents(env, "agents");
     assert_string_equal(board_string(json_array_get(agents, 0), "status"), "online");
     json_decref(agents);
-    json_t *heartbeat = health_of(world, "heartbeat");
+    json_t *heartbeat = health_of(env, "heartbeat");
     assert_true(json_is_true(json_object_get(heartbeat, "running")));
     assert_int_equal(json_integer_value(json_object_get(heartbeat, "scheduledAgents")), 1);
     json_decref(heartbeat);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 /* A delivery and a wake-up of one agent are never under way together. */
 static void test_wakes_share_the_lane_with_deliveries(void **state)
 {
-    struct world *world = *state;
-    world_show_agents(world, true);
-    json_decref(world_post(world, "/sandbox/load",
+    struct test_env *env = *state;
+    test_env_show_agents(env, true);
+    json_decref(test_env_post(env, "/sandbox/load",
         json_pack("{s:i, s:i, s:f}", "notifications", 60, "agents", 3, "heartbeatInterval",
             SHORT_INTERVAL / 5)));
     json_decref(
-        world_post(world, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 5)));
-    world_start_runtime(world, fast);
-    world_wait(world, "undelivered=0");
-    world_wait(world, "action=updateAgentHeartbeat&calls=6");
-    assert_int_equal(world_stat(world, "gateway", "max_in_flight_per_session"), 1);
-    assert_int_equal(world_stat(world, "gateway", "deliveries"), 60);
-    world_stop_runtime(world);
+        test_env_post(env, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 5)));
+    test_env_start_runtime(env, fast);
+    test_env_wait(env, "undelivered=0");
+    test_env_wait(env, "action=updateAgentHeartbeat&calls=6");
+    assert_int_equal(test_env_stat(env, "gateway", "max_in_flight_per_session"), 1);
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 60);
+    test_env_stop_runtime(env);
 }
 
 static void test_failed_wakes_do_not_stop_the_next(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    seed_agent(world, "jarvis", SHORT_INTERVAL, id);
+    seed_agent(env, "jarvis", SHORT_INTERVAL, id);
     board_gateway_fault(
-        world, json_pack("{s:s, s:i, s:i}", "action", "status", "status", 500, "times", 3));
-    world_start_runtime(world, fast);
-    world_wait(world, "action=updateAgentHeartbeat&calls=1");
-    assert_int_equal(count_runs(world, "jarvis"), 4);
-    assert_true(process_said(&world->runtime, "[Heartbeat] Failed for jarvis : "));
-    world_stop_runtime(world);
+        env, json_pack("{s:s, s:i, s:i}", "action", "status", "status", 500, "times", 3));
+    test_env_start_runtime(env, fast);
+    test_env_wait(env, "action=updateAgentHeartbeat&calls=1");
+    assert_int_equal(count_runs(env, "jarvis"), 4);
+    assert_true(process_said(&env->runtime, "[Heartbeat] Failed for jarvis : "));
+    test_env_stop_runtime(env);
 }
 
 static void test_agents_come_and_go_without_a_restart(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char jarvis[ID_BYTES];
     char friday[ID_BYTES];
-    seed_agent(world, "jarvis", SHORT_INTERVAL, jarvis);
-    world_start_runtime(world, fast);
-    wait_for_runs(world, 1);
-    seed_agent(world, "friday", SHORT_INTERVAL, friday);
-    assert_true(process_wait_for(&world->runtime,
+    seed_agent(env, "jarvis", SHORT_INTERVAL, jarvis);
+    test_env_start_runtime(env, fast);
+    wait_for_runs(env, 1);
+    seed_agent(env, "friday", SHORT_INTERVAL, friday);
+    assert_true(process_wait_for(&env->runtime,
         "Sync complete: {\"added\":1,\"removed\":0,\"total\":2}", WORLD_WAIT_MS, NULL, 0));
-    wait_for_runs(world, 4);
-    assert_true(count_runs(world, "friday") >= 1);
+    wait_for_runs(env, 4);
+    assert_true(count_runs(env, "friday") >= 1);
     json_decref(
-        world_post(world, "/sandbox/delete", json_pack("{s:s, s:b}", "id", jarvis, "cascade", 1)));
-    assert_true(process_wait_for(&world->runtime,
+        test_env_post(env, "/sandbox/delete", json_pack("{s:s, s:b}", "id", jarvis, "cascade", 1)));
+    assert_true(process_wait_for(&env->runtime,
         "Sync complete: {\"added\":0,\"removed\":1,\"total\":1}", WORLD_WAIT_MS, NULL, 0));
-    size_t before = count_runs(world, "jarvis");
-    wait_for_runs(world, 3);
+    size_t before = count_runs(env, "jarvis");
+    wait_for_runs(env, 3);
     /* One that was under way when it was removed may still have begun. */
-    assert_in_range(count_runs(world, "jarvis"), before, before + 1);
-    world_stop_runtime(world);
+    assert_in_range(count_runs(env, "jarvis"), before, before + 1);
+    test_env_stop_runtime(env);
 }
 
 static void test_changed_agent_is_woken_as_it_is_now(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    seed_agent(world, "jarvis", 60, id);
-    world_start_runtime(world, fast);
+    seed_agent(env, "jarvis", 60, id);
+    test_env_start_runtime(env, fast);
     /* The first may be over already, and another like it is an hour away. */
-    world_wait(world, "requests=1");
-    set_field(world, id,
+    test_env_wait(env, "requests=1");
+    set_field(env, id,
         json_pack("{s:s, s:s, s:f}", "name", "Renamed", "sessionKey", "agent:jarvis:other-key",
             "heartbeatInterval", SHORT_INTERVAL));
-    wait_for_runs(world, 2);
-    json_t *runs = runs_of(world, "jarvis");
+    wait_for_runs(env, 2);
+    json_t *runs = runs_of(env, "jarvis");
     const json_t *last = json_array_get(runs, json_array_size(runs) - 1);
     assert_string_equal(board_string(last, "session"), "agent:jarvis:other-key");
     json_decref(runs);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 static void test_failed_sync_keeps_the_agents_and_shows(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    seed_agent(world, "jarvis", SHORT_INTERVAL, id);
-    world_start_runtime(world, fast);
-    wait_for_runs(world, 1);
-    board_backend_fault(world, json_pack("{s:s, s:s, s:s}", "action", "listAgents", "behaviour",
-                                   "function_error", "message", "agents are out"));
+    seed_agent(env, "jarvis", SHORT_INTERVAL, id);
+    test_env_start_runtime(env, fast);
+    wait_for_runs(env, 1);
+    board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "listAgents", "behaviour",
+                                 "function_error", "message", "agents are out"));
     assert_true(
-        process_wait_for(&world->runtime, "[AgentSync] Sync failed: ", WORLD_WAIT_MS, NULL, 0));
-    json_t *sync = health_of(world, "agentSync");
+        process_wait_for(&env->runtime, "[AgentSync] Sync failed: ", WORLD_WAIT_MS, NULL, 0));
+    json_t *sync = health_of(env, "agentSync");
     assert_non_null(strstr(board_string(sync, "lastError"), "agents are out"));
     json_decref(sync);
-    wait_for_runs(world, 2);
-    board_end_faults(world);
+    wait_for_runs(env, 2);
+    board_end_faults(env);
     assert_true(
-        process_wait_for(&world->runtime, "The agents can be read again", WORLD_WAIT_MS, NULL, 0));
-    sync = health_of(world, "agentSync");
+        process_wait_for(&env->runtime, "The agents can be read again", WORLD_WAIT_MS, NULL, 0));
+    sync = health_of(env, "agentSync");
     assert_true(json_is_null(json_object_get(sync, "lastError")));
     json_decref(sync);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 static void test_agents_that_the_gateway_lacks_are_shown(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    seed_agent(world, "jarvis", 60, id);
+    seed_agent(env, "jarvis", 60, id);
     json_decref(
-        world_post(world, "/sandbox/settings", json_pack("{s:[s]}", "gateway_agents", "main")));
-    world_start_runtime(world, fast);
+        test_env_post(env, "/sandbox/settings", json_pack("{s:[s]}", "gateway_agents", "main")));
+    test_env_start_runtime(env, fast);
     assert_true(process_wait_for(
-        &world->runtime, "The gateway does not know 1 of 1 agents", WORLD_WAIT_MS, NULL, 0));
-    json_t *sync = health_of(world, "agentSync");
+        &env->runtime, "The gateway does not know 1 of 1 agents", WORLD_WAIT_MS, NULL, 0));
+    json_t *sync = health_of(env, "agentSync");
     const json_t *unknown = json_object_get(sync, "unknownToGateway");
     assert_string_equal(json_string_value(json_array_get(unknown, 0)), "jarvis");
     json_decref(sync);
     /* Once the gateway has it, it leaves the list. */
-    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:n}", "gateway_agents")));
-    wait_for_calls(world, "listAgents", 2);
-    sync = health_of(world, "agentSync");
+    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:n}", "gateway_agents")));
+    wait_for_calls(env, "listAgents", 2);
+    sync = health_of(env, "agentSync");
     assert_int_equal(json_array_size(json_object_get(sync, "unknownToGateway")), 0);
     json_decref(sync);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 static void test_fallback_agent_runs_for_unknown_ones(void **state)
 {
-    struct world *world = *state;
-    world_show_agents(world, true);
-    json_decref(world_post(
-        world, "/sandbox/load", json_pack("{s:i, s:i}", "notifications", 1, "agents", 1)));
+    struct test_env *env = *state;
+    test_env_show_agents(env, true);
+    json_decref(test_env_post(
+        env, "/sandbox/load", json_pack("{s:i, s:i}", "notifications", 1, "agents", 1)));
     json_decref(
-        world_post(world, "/sandbox/settings", json_pack("{s:[s]}", "gateway_agents", "main")));
-    world_start_runtime(world, (const char *[]){"OPENCLAW_FALLBACK_AGENT=main", NULL});
-    world_wait(world, "undelivered=0&requests=2");
-    json_t *runs = runs_of(world, "main");
+        test_env_post(env, "/sandbox/settings", json_pack("{s:[s]}", "gateway_agents", "main")));
+    test_env_start_runtime(env, (const char *[]){"OPENCLAW_FALLBACK_AGENT=main", NULL});
+    test_env_wait(env, "undelivered=0&requests=2");
+    json_t *runs = runs_of(env, "main");
     assert_int_equal(json_array_size(runs), 2);
     for (size_t i = 0; i < 2; i++) {
         const json_t *run = json_array_get(runs, i);
@@ -248,30 +248,30 @@ static void test_fallback_agent_runs_for_unknown_ones(void **state)
         assert_string_equal(board_string(run, "model"), "openclaw:main");
     }
     json_decref(runs);
-    assert_int_equal(world_stat(world, NULL, "replies"), 1);
-    world_stop_runtime(world);
+    assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
+    test_env_stop_runtime(env);
 }
 
 /* While the gateway is away nobody is lined up, and its return is no stampede. */
 static void test_wakes_wait_for_the_gateway(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", "gateway_draining", 1)));
-    seed_agent(world, "jarvis", SHORT_INTERVAL, id);
-    world_start_runtime(world, fast);
-    wait_for_calls(world, "listAgents", 5);
-    assert_int_equal(world_stat(world, "gateway", "requests"), 0);
-    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", "gateway_draining", 0)));
-    wait_for_runs(world, 1);
-    assert_false(process_said(&world->runtime, "Failed for jarvis"));
-    world_stop_runtime(world);
+    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "gateway_draining", 1)));
+    seed_agent(env, "jarvis", SHORT_INTERVAL, id);
+    test_env_start_runtime(env, fast);
+    wait_for_calls(env, "listAgents", 5);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), 0);
+    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "gateway_draining", 0)));
+    wait_for_runs(env, 1);
+    assert_false(process_said(&env->runtime, "Failed for jarvis"));
+    test_env_stop_runtime(env);
 }
 
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_agent_is_woken_and_reported_online),
         IN_WORLD(test_wakes_share_the_lane_with_deliveries),

@@ -12,7 +12,7 @@
 
 #include "../lib/board.h"
 
-enum { NOTIFICATIONS = 200, AGENTS = 20, IN_FLIGHT_AT_LEAST = 15 };
+enum { NOTIFICATIONS = 200, AGENTS = 20, IN_FLIGHT_AT_MIN = 15 };
 
 static void check_message(const json_t *messages, const json_t *row)
 {
@@ -56,23 +56,23 @@ static double number_of(const json_t *object, const char *key)
 
 static void test_many_notifications_over_many_agents(void **state)
 {
-    struct world *world = *state;
-    board_gateway_fault(world, json_pack("{s:s, s:i}", "action", "reply", "latency_ms", 50));
-    json_t *rows = board_load(world, NOTIFICATIONS, AGENTS);
-    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=20", NULL});
-    world_wait(world, "delivered=200");
-    json_t *messages = board_documents(world, "messages");
+    struct test_env *env = *state;
+    board_gateway_fault(env, json_pack("{s:s, s:i}", "action", "reply", "latency_ms", 50));
+    json_t *rows = board_load(env, NOTIFICATIONS, AGENTS);
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=20", NULL});
+    test_env_wait(env, "delivered=200");
+    json_t *messages = board_documents(env, "messages");
     size_t index;
     const json_t *row;
     json_array_foreach (rows, index, row)
         check_message(messages, row);
-    json_t *gateway = world_get(world, "/sandbox/gateway");
+    json_t *gateway = test_env_get(env, "/sandbox/gateway");
     const json_t *stats = json_object_get(gateway, "stats");
     assert_int_equal(number_of(stats, "requests"), NOTIFICATIONS);
     assert_int_equal(number_of(stats, "max_in_flight_per_session"), 1);
-    assert_true(number_of(stats, "max_in_flight") >= IN_FLIGHT_AT_LEAST);
+    assert_true(number_of(stats, "max_in_flight") >= IN_FLIGHT_AT_MIN);
     check_order(json_object_get(gateway, "requests"), rows);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
     json_decref(gateway);
     json_decref(messages);
     json_decref(rows);
@@ -114,7 +114,7 @@ static char digit_of(unsigned long bits, int digit, bool padding)
     return digits[(bits >> (18 - 6 * digit)) & 63];
 }
 
-static void answer_with(struct world *world, const char *notification_id, const char *body)
+static void answer_with(struct test_env *env, const char *notification_id, const char *body)
 {
     /* Base64, because the bodies hold what JSON cannot carry as it is. */
     char encoded[2048];
@@ -130,8 +130,8 @@ static void answer_with(struct world *world, const char *notification_id, const 
             encoded[used++] = digit_of(bits, d, i + (size_t)d > length);
     }
     encoded[used] = '\0';
-    board_gateway_fault(world, json_pack("{s:{s:s}, s:s, s:s}", "match", "notification",
-                                   notification_id, "action", "raw_body", "body_base64", encoded));
+    board_gateway_fault(env, json_pack("{s:{s:s}, s:s, s:s}", "match", "notification",
+                                 notification_id, "action", "raw_body", "body_base64", encoded));
 }
 
 static void check_shape(
@@ -150,36 +150,36 @@ static void check_shape(
 
 static void test_every_reply_shape(void **state)
 {
-    struct world *world = *state;
-    json_t *rows = board_load(world, SHAPES, 5);
+    struct test_env *env = *state;
+    json_t *rows = board_load(env, SHAPES, 5);
     for (size_t i = 0; i < SHAPES; i++)
-        answer_with(world, board_string(json_array_get(rows, i), "id"), shapes[i].answer);
-    world_start_runtime(world, NULL);
-    world_wait(world, "undelivered=0");
-    json_t *messages = board_documents(world, "messages");
+        answer_with(env, board_string(json_array_get(rows, i), "id"), shapes[i].answer);
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "undelivered=0");
+    json_t *messages = board_documents(env, "messages");
     for (size_t i = 0; i < SHAPES; i++)
         check_shape(messages, board_string(json_array_get(rows, i), "id"), &shapes[i]);
-    assert_int_equal(world_stat(world, "gateway", "requests"), SHAPES);
-    world_stop_runtime(world);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), SHAPES);
+    test_env_stop_runtime(env);
     json_decref(messages);
     json_decref(rows);
 }
 
 static void test_long_reply_is_cut_with_a_notice(void **state)
 {
-    struct world *world = *state;
-    json_t *rows = board_load(world, 1, 1);
+    struct test_env *env = *state;
+    json_t *rows = board_load(env, 1, 1);
     char *long_text = malloc(2000001);
     assert_non_null(long_text);
     for (size_t i = 0; i < 2000000; i += 2)
         memcpy(long_text + i, "\xC3\xA9", 2);
     long_text[2000000] = '\0';
-    board_gateway_fault(world,
+    board_gateway_fault(env,
         json_pack("{s:s, s:{s:s}}", "action", "raw_body", "body_json", "output_text", long_text));
     free(long_text);
-    world_start_runtime(world, NULL);
-    world_wait(world, "undelivered=0");
-    json_t *messages = board_documents(world, "messages");
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "undelivered=0");
+    json_t *messages = board_documents(env, "messages");
     int count;
     const json_t *message =
         board_message_for(messages, board_string(json_array_get(rows, 0), "id"), &count);
@@ -187,18 +187,18 @@ static void test_long_reply_is_cut_with_a_notice(void **state)
     const char *content = board_string(message, "content");
     assert_in_range(strlen(content), 890000, 900000);
     assert_non_null(strstr(content, "[This reply was cut: it was 2000000 bytes long"));
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
     json_decref(messages);
     json_decref(rows);
 }
 
 static void test_request_is_what_every_release_accepts(void **state)
 {
-    struct world *world = *state;
-    json_t *rows = board_load(world, 1, 1);
-    world_start_runtime(world, NULL);
-    world_wait(world, "delivered=1");
-    json_t *gateway = world_get(world, "/sandbox/gateway");
+    struct test_env *env = *state;
+    json_t *rows = board_load(env, 1, 1);
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "delivered=1");
+    json_t *gateway = test_env_get(env, "/sandbox/gateway");
     const json_t *request = json_array_get(json_object_get(gateway, "requests"), 0);
     const char *key = board_string(request, "session");
     assert_string_equal(board_string(request, "x-openclaw-session-key"), key);
@@ -209,31 +209,31 @@ static void test_request_is_what_every_release_accepts(void **state)
     char model[128];
     snprintf(model, sizeof model, "openclaw:%s", slug);
     assert_string_equal(board_string(request, "model"), model);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
     json_decref(gateway);
     json_decref(rows);
 }
 
 static void test_user_message_reaches_the_mentioned_agent(void **state)
 {
-    struct world *world = *state;
-    json_decref(world_post(world, "/sandbox/seed",
+    struct test_env *env = *state;
+    json_decref(test_env_post(env, "/sandbox/seed",
         json_pack("{s:[{s:s, s:s}], s:[{s:s}]}", "agents", "slug", "jarvis", "name", "Jarvis",
             "tasks", "title", "Look at this")));
-    world_start_runtime(world, NULL);
-    json_t *tasks = board_documents(world, "tasks");
-    json_decref(world_post(world, "/sandbox/message",
+    test_env_start_runtime(env, NULL);
+    json_t *tasks = board_documents(env, "tasks");
+    json_decref(test_env_post(env, "/sandbox/message",
         json_pack("{s:s, s:s}", "task", board_string(json_array_get(tasks, 0), "_id"), "content",
             "@jarvis please look")));
-    world_wait(world, "replies=1");
+    test_env_wait(env, "replies=1");
     json_decref(tasks);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_many_notifications_over_many_agents),
         IN_WORLD(test_every_reply_shape),

@@ -1,4 +1,4 @@
-/* The command doctor as a whole: its lines and JSON, the state folder, what it leaves alone. */
+/* The command doctor as a whole: its lines and JSON, the state directory, what it leaves alone. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,10 +17,10 @@
 
 static void test_all_is_well(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char path[300];
-    doctor_seed_agent(world);
-    doctor_expect(world, NULL, 0,
+    doctor_seed_agent(env);
+    doctor_expect(env, NULL, 0,
         WORDS("can be made\n", "ok    backend connection  connected to 127.0.0.1 port ",
             "ok    Convex deployment   answers at http://127.0.0.1:",
             "ok    service token       accepted\n", "ok    account             ", " has 1 agent\n",
@@ -29,64 +29,65 @@ static void test_all_is_well(void **state)
             "ok    gateway agents      the gateway knows every",
             "warn  gateway timeout     60000 ms", "ok    clock               agrees with",
             "All is well: 19 checks, none failed; warnings: 1.\n"));
-    snprintf(path, sizeof path, "%s/state", world->folder);
+    snprintf(path, sizeof path, "%s/state", env->dir);
     assert_int_equal(access(path, F_OK), -1);
-    doctor_expect(world, SETTINGS("OPENCLAW_REQUEST_TIMEOUT_MS=150000"), 0,
+    doctor_expect(env, SETTINGS("OPENCLAW_REQUEST_TIMEOUT_MS=150000"), 0,
         WORDS("ok    gateway timeout     150000 ms\n", "warnings: 0.\n"));
 }
 
 static void test_a_restart_request_stays(void **state)
 {
-    struct world *world = *state;
-    json_decref(world_post(world, "/sandbox/restart", json_object()));
-    doctor_expect(world, NULL, 0, WORDS("All is well"));
-    json_t *accounts = board_documents(world, "accounts");
+    struct test_env *env = *state;
+    json_decref(test_env_post(env, "/sandbox/restart", json_object()));
+    doctor_expect(env, NULL, 0, WORDS("All is well"));
+    json_t *accounts = board_documents(env, "accounts");
     assert_true(json_is_number(json_object_get(json_array_get(accounts, 0), "restartRequestedAt")));
     json_decref(accounts);
 }
 
 static void test_wrong_settings_are_said_as_ever(void **state)
 {
-    struct world *world = *state;
-    doctor_expect(world, SETTINGS("HEALTH_PORT=99999"), 78, WORDS("error: HEALTH_PORT "));
-    assert_false(process_said(&world->second, "gateway"));
+    struct test_env *env = *state;
+    doctor_expect(env, SETTINGS("HEALTH_PORT=99999"), 78, WORDS("error: HEALTH_PORT "));
+    assert_false(process_said(&env->second, "gateway"));
 }
 
-/* For root everything is writable, but a file is no folder for anybody. */
-static void test_state_folder(void **state)
+/* For root everything is writable, but a file is no directory for anybody. */
+static void test_state_dir(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char setting[320];
-    snprintf(setting, sizeof setting, "STATE_DIR=%s/state", world->folder);
+    snprintf(setting, sizeof setting, "STATE_DIR=%s/state", env->dir);
     char *path = setting + strlen("STATE_DIR=");
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(chmod(path, 0755), 0);
-    doctor_expect(world, SETTINGS(setting), 0,
-        WORDS("warn  state folder        ", " has mode 0755: ", "; fix: chmod 700 "));
-    snprintf(setting, sizeof setting, "STATE_DIR=%s/state/account", world->folder);
+    doctor_expect(env, SETTINGS(setting), 0,
+        WORDS("warn  state directory     ", " has mode 0755: ", "; fix: chmod 700 "));
+    snprintf(setting, sizeof setting, "STATE_DIR=%s/state/account", env->dir);
     FILE *file = fopen(path, "we");
     assert_non_null(file);
     fputs("k57another", file);
     fclose(file);
-    doctor_expect(world, SETTINGS(setting), 1,
-        WORDS("FAIL  state folder        ", "/account is not a folder; fix: set STATE_DIR ",
-            "skip  disk space          because state folder failed\n", "ok    service token "));
-    doctor_expect(world, NULL, 1,
-        WORDS("FAIL  state folder        ", " belongs to account k57another, not to "));
+    doctor_expect(env, SETTINGS(setting), 1,
+        WORDS("FAIL  state directory     ", "/account is not a directory; fix: set STATE_DIR ",
+            "skip  disk space          because state directory failed\n", "ok    service token "));
+    doctor_expect(env, NULL, 1,
+        WORDS("FAIL  state directory     ", " belongs to account k57another, not to "));
 }
 
 static void test_beside_a_runtime(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char words[128];
-    world_start_runtime(world, NULL);
-    snprintf(words, sizeof words, "ok    running runtime     process %ld holds the state folder\n",
-        (long)world->runtime.pid);
-    doctor_examine(world, NULL, (const char *[]){"doctor", NULL}, 0,
+    test_env_start_runtime(env, NULL);
+    snprintf(words, sizeof words,
+        "ok    running runtime     process %ld holds the state directory\n",
+        (long)env->runtime.pid);
+    doctor_examine(env, NULL, (const char *[]){"doctor", NULL}, 0,
         WORDS(words, "/state can be used\n", "All is well"));
-    world_stop_runtime(world);
-    doctor_examine(world, NULL, (const char *[]){"doctor", NULL}, 0,
-        WORDS("none: the state folder is free\n"));
+    test_env_stop_runtime(env);
+    doctor_examine(env, NULL, (const char *[]){"doctor", NULL}, 0,
+        WORDS("none: the state directory is free\n"));
 }
 
 /* The line that belongs to a check of the JSON; the free space may have changed meanwhile. */
@@ -105,14 +106,14 @@ static void expect_in_lines(const char *lines, const json_t *check)
 
 static void test_json_agrees(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     for (int wrong = 0; wrong < 2; wrong++) {
         const char *const *settings = wrong ? SETTINGS(DOCTOR_WRONG_TOKEN) : NULL;
-        doctor_examine(world, settings, (const char *[]){"doctor", NULL}, wrong, WORDS("checks"));
-        char *lines = process_output(&world->second);
+        doctor_examine(env, settings, (const char *[]){"doctor", NULL}, wrong, WORDS("checks"));
+        char *lines = process_output(&env->second);
         doctor_examine(
-            world, settings, (const char *[]){"doctor", "--json", NULL}, wrong, WORDS("checks"));
-        char *output = process_output(&world->second);
+            env, settings, (const char *[]){"doctor", "--json", NULL}, wrong, WORDS("checks"));
+        char *output = process_output(&env->second);
         json_t *parsed = json_loads(output, 0, NULL);
         const json_t *checks = json_object_get(parsed, "checks");
         assert_int_equal(json_is_true(json_object_get(parsed, "ok")), !wrong);
@@ -130,12 +131,12 @@ static void test_json_agrees(void **state)
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_all_is_well),
         IN_WORLD(test_a_restart_request_stays),
         IN_WORLD(test_wrong_settings_are_said_as_ever),
-        IN_WORLD(test_state_folder),
+        IN_WORLD(test_state_dir),
         IN_WORLD(test_beside_a_runtime),
         IN_WORLD(test_json_agrees),
     };

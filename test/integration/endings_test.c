@@ -16,31 +16,31 @@
 #include "../lib/board.h"
 #include "base/containers.h"
 
-static void load_one(struct world *world, char id[static ID_BYTES])
+static void load_one(struct test_env *env, char id[static ID_BYTES])
 {
-    json_t *rows = board_load(world, 1, 1);
+    json_t *rows = board_load(env, 1, 1);
     snprintf(id, ID_BYTES, "%s", board_string(json_array_get(rows, 0), "id"));
     json_decref(rows);
 }
 
-static void fail_function(struct world *world, const char *action, int times)
+static void fail_function(struct test_env *env, const char *action, int times)
 {
-    board_backend_fault(world, json_pack("{s:s, s:s, s:i}", "action", action, "behaviour",
-                                   "function_error", "times", times));
+    board_backend_fault(env, json_pack("{s:s, s:s, s:i}", "action", action, "behaviour",
+                                 "function_error", "times", times));
 }
 
 /* A first request to the agent that is refused, but not before it is released. */
-static void refuse_once_when_released(struct world *world)
+static void refuse_once_when_released(struct test_env *env)
 {
-    board_gateway_fault(world,
+    board_gateway_fault(env,
         json_pack("{s:s, s:b, s:s, s:i, s:i, s:{s:{s:s}}}", "name", "refusal", "hold", 1, "action",
             "status", "status", 400, "times", 1, "body_json", "error", "message", "not now"));
 }
 
-static void expect_content(struct world *world, const char *id, const char *words, bool there)
+static void expect_content(struct test_env *env, const char *id, const char *words, bool there)
 {
     int count;
-    json_t *messages = board_documents(world, "messages");
+    json_t *messages = board_documents(env, "messages");
     const json_t *message = board_message_for(messages, id, &count);
     assert_int_equal(count, 1);
     assert_int_equal(strstr(board_string(message, "content"), words) != NULL, there);
@@ -50,85 +50,85 @@ static void expect_content(struct world *world, const char *id, const char *word
 /* The time of refusals and that of errors run on different clocks, and must not be mixed. */
 static void test_a_refusal_and_an_error_are_not_a_day(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(world, id);
-    refuse_once_when_released(world);
-    world_start_runtime(world, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=600000", NULL});
-    world_wait(world, "held=1");
-    fail_function(world, "getNotificationForDelivery", 1);
-    board_release(world, "refusal");
-    world_wait(world, "undelivered=0");
-    assert_int_equal(board_requests_for(world, id), 2);
-    expect_content(world, id, "No reply", false);
-    world_stop_runtime(world);
+    load_one(env, id);
+    refuse_once_when_released(env);
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=600000", NULL});
+    test_env_wait(env, "held=1");
+    fail_function(env, "getNotificationForDelivery", 1);
+    board_release(env, "refusal");
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(board_requests_for(env, id), 2);
+    expect_content(env, id, "No reply", false);
+    test_env_stop_runtime(env);
 }
 
 static void test_unreadable_notification_is_kept_for_operators(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(world, id);
-    fail_function(world, "getNotificationForDelivery", -1);
-    world_start_runtime(world, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=200", NULL});
-    assert_true(process_wait_for(&world->runtime, "it is kept in dead/", WORLD_WAIT_MS, NULL, 0));
-    assert_int_equal(world_stat(world, NULL, "undelivered"), 1);
-    assert_int_equal(world_stat(world, "gateway", "deliveries"), 0);
-    world_stop_runtime(world);
+    load_one(env, id);
+    fail_function(env, "getNotificationForDelivery", -1);
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=200", NULL});
+    assert_true(process_wait_for(&env->runtime, "it is kept in dead/", WORLD_WAIT_MS, NULL, 0));
+    assert_int_equal(test_env_stat(env, NULL, "undelivered"), 1);
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 0);
+    test_env_stop_runtime(env);
 }
 
 /* Why it ends is known before the mark, and still when that has to be tried again. */
 static void test_reason_of_a_skip_outlives_a_failed_mark(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
     char rest[512];
     char *metrics;
-    json_t *rows = board_load(world, 1, 1);
+    json_t *rows = board_load(env, 1, 1);
     snprintf(id, sizeof id, "%s", board_string(json_array_get(rows, 0), "task"));
     json_decref(rows);
-    json_decref(world_post(world, "/sandbox/delete", json_pack("{s:s}", "id", id)));
+    json_decref(test_env_post(env, "/sandbox/delete", json_pack("{s:s}", "id", id)));
     board_backend_fault(
-        world, json_pack("{s:s, s:s, s:i, s:i}", "action", "markNotificationDelivered", "behaviour",
-                   "status", "status", 503, "times", 1));
-    world_start_runtime(world, NULL);
-    assert_true(process_wait_for(&world->runtime, "Skipped ", WORLD_WAIT_MS, rest, sizeof rest));
+        env, json_pack("{s:s, s:s, s:i, s:i}", "action", "markNotificationDelivered", "behaviour",
+                 "status", "status", 503, "times", 1));
+    test_env_start_runtime(env, NULL);
+    assert_true(process_wait_for(&env->runtime, "Skipped ", WORLD_WAIT_MS, rest, sizeof rest));
     assert_non_null(strstr(rest, "reason=task_gone"));
-    assert_int_equal(world_health_get(world, "/metrics", &metrics), 200);
+    assert_int_equal(test_env_health_get(env, "/metrics", &metrics), 200);
     assert_non_null(strstr(metrics, "reason=\"task_gone\"} 1"));
     free(metrics);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 /* Its task is known from an earlier look, so the thread is told. */
 static void test_notification_that_became_unreadable_ends_with_a_note(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(world, id);
-    refuse_once_when_released(world);
-    world_start_runtime(world, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=300", NULL});
-    world_wait(world, "held=1");
-    fail_function(world, "getNotificationForDelivery", -1);
-    board_release(world, "refusal");
-    world_wait(world, "undelivered=0");
-    expect_content(world, id, "the backend refused it for too long", true);
-    world_stop_runtime(world);
+    load_one(env, id);
+    refuse_once_when_released(env);
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=300", NULL});
+    test_env_wait(env, "held=1");
+    fail_function(env, "getNotificationForDelivery", -1);
+    board_release(env, "refusal");
+    test_env_wait(env, "undelivered=0");
+    expect_content(env, id, "the backend refused it for too long", true);
+    test_env_stop_runtime(env);
 }
 
 /* A proxy's timeout is no refusal: the agent was at work behind it. */
 static void test_late_answer_of_a_proxy_counts_as_a_run(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(world, id);
-    board_gateway_fault(world, json_pack("{s:s, s:i, s:i, s:s}", "action", "status", "status", 504,
-                                   "latency_ms", 3200, "body", "gateway timeout"));
-    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
-    world_wait(world, "undelivered=0");
-    assert_int_equal(board_requests_for(world, id), 1);
-    expect_content(world, id, "No reply", true);
-    world_stop_runtime(world);
+    load_one(env, id);
+    board_gateway_fault(env, json_pack("{s:s, s:i, s:i, s:s}", "action", "status", "status", 504,
+                                 "latency_ms", 3200, "body", "gateway timeout"));
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(board_requests_for(env, id), 1);
+    expect_content(env, id, "No reply", true);
+    test_env_stop_runtime(env);
 }
 
 /*
@@ -137,67 +137,67 @@ static void test_late_answer_of_a_proxy_counts_as_a_run(void **state)
  */
 static void test_reply_survives_a_burial_that_fails(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
     char path[512];
-    load_one(world, id);
-    fail_function(world, "createMessageFromAgent", -1);
-    board_gateway_fault(world, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
-    world_start_runtime(world, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=200", NULL});
-    world_wait(world, "held=1");
-    snprintf(path, sizeof path, "%s/state/dead/%s.json", world->folder, id);
+    load_one(env, id);
+    fail_function(env, "createMessageFromAgent", -1);
+    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=200", NULL});
+    test_env_wait(env, "held=1");
+    snprintf(path, sizeof path, "%s/state/dead/%s.json", env->dir, id);
     assert_int_equal(mkdir(path, 0700), 0);
-    board_release(world, "agent");
-    assert_true(process_wait_for(&world->runtime, "cannot be moved", WORLD_WAIT_MS, NULL, 0));
-    world_wait(world, "undelivered=0");
+    board_release(env, "agent");
+    assert_true(process_wait_for(&env->runtime, "cannot be moved", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait(env, "undelivered=0");
     assert_int_equal(rmdir(path), 0);
-    assert_true(process_wait_for(&world->runtime, "it is kept in dead/", WORLD_WAIT_MS, NULL, 0));
+    assert_true(process_wait_for(&env->runtime, "it is kept in dead/", WORLD_WAIT_MS, NULL, 0));
     assert_int_equal(access(path, F_OK), 0);
-    assert_int_equal(board_requests_for(world, id), 1);
-    world_stop_runtime(world);
+    assert_int_equal(board_requests_for(env, id), 1);
+    test_env_stop_runtime(env);
 }
 
 /* The supervisor's first signal means the stop that is under way anyway. */
 static void test_signal_during_a_stop_by_the_backend_cuts_nothing_off(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(world, id);
-    board_gateway_fault(world, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
-    world_start_runtime(world, (const char *[]){"HEALTH_CHECK_INTERVAL=50", NULL});
-    world_wait(world, "held=1");
-    json_decref(world_post(world, "/sandbox/restart", json_object()));
+    load_one(env, id);
+    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    test_env_start_runtime(env, (const char *[]){"HEALTH_CHECK_INTERVAL=50", NULL});
+    test_env_wait(env, "held=1");
+    json_decref(test_env_post(env, "/sandbox/restart", json_object()));
     assert_true(process_wait_for(
-        &world->runtime, "Shutting down... (asked for by the backend)", WORLD_WAIT_MS, NULL, 0));
-    assert_true(process_wait_for(&world->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
-    process_signal(&world->runtime, SIGTERM);
-    board_release(world, "agent");
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
-    assert_int_equal(world_stat(world, NULL, "replies"), 1);
-    assert_int_equal(world_stat(world, NULL, "undelivered"), 0);
+        &env->runtime, "Shutting down... (asked for by the backend)", WORLD_WAIT_MS, NULL, 0));
+    assert_true(process_wait_for(&env->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
+    process_signal(&env->runtime, SIGTERM);
+    board_release(env, "agent");
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
+    assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
+    assert_int_equal(test_env_stat(env, NULL, "undelivered"), 0);
 }
 
 static void test_second_signal_during_a_stop_by_the_backend_ends_at_once(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(world, id);
-    board_gateway_fault(world, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
-    world_start_runtime(world, (const char *[]){"HEALTH_CHECK_INTERVAL=50", NULL});
-    world_wait(world, "held=1");
-    json_decref(world_post(world, "/sandbox/restart", json_object()));
-    assert_true(process_wait_for(&world->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
-    process_signal(&world->runtime, SIGTERM);
-    process_signal(&world->runtime, SIGINT);
+    load_one(env, id);
+    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    test_env_start_runtime(env, (const char *[]){"HEALTH_CHECK_INTERVAL=50", NULL});
+    test_env_wait(env, "held=1");
+    json_decref(test_env_post(env, "/sandbox/restart", json_object()));
+    assert_true(process_wait_for(&env->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
+    process_signal(&env->runtime, SIGTERM);
+    process_signal(&env->runtime, SIGINT);
     /* Of two that are pending together the kernel delivers the lower number first. */
-    int status = process_wait_exit(&world->runtime, WORLD_WAIT_MS);
+    int status = process_wait_exit(&env->runtime, WORLD_WAIT_MS);
     assert_true(status == 128 + SIGINT || status == 128 + SIGTERM);
 }
 
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_a_refusal_and_an_error_are_not_a_day),
         IN_WORLD(test_unreadable_notification_is_kept_for_operators),

@@ -13,24 +13,24 @@
 #include "../lib/board.h"
 #include "base/containers.h"
 
-static void fail_backend(struct world *world, const char *action, const char *behaviour, int times)
+static void fail_backend(struct test_env *env, const char *action, const char *behaviour, int times)
 {
-    board_backend_fault(world,
+    board_backend_fault(env,
         json_pack("{s:s, s:s, s:i}", "action", action, "behaviour", behaviour, "times", times));
 }
 
 /* The id of the only notification of a new board. */
-static void load_one(struct world *world, char id[static ID_BYTES])
+static void load_one(struct test_env *env, char id[static ID_BYTES])
 {
-    json_t *rows = board_load(world, 1, 1);
+    json_t *rows = board_load(env, 1, 1);
     snprintf(id, ID_BYTES, "%s", board_string(json_array_get(rows, 0), "id"));
     json_decref(rows);
 }
 
-static int messages_for(struct world *world, const char *id)
+static int messages_for(struct test_env *env, const char *id)
 {
     int count;
-    json_t *messages = board_documents(world, "messages");
+    json_t *messages = board_documents(env, "messages");
     board_message_for(messages, id, &count);
     json_decref(messages);
     return count;
@@ -42,99 +42,99 @@ static int messages_for(struct world *world, const char *id)
  */
 static void test_gateway_that_dies_before_answering_sees_one_request(void **state)
 {
-    struct world *world = *state;
-    json_t *rows = board_load(world, 2, 1);
+    struct test_env *env = *state;
+    json_t *rows = board_load(env, 2, 1);
     const char *first = board_string(json_array_get(rows, 0), "id");
     const char *second = board_string(json_array_get(rows, 1), "id");
-    board_gateway_fault(world, json_pack("{s:{s:s}, s:s}", "match", "notification", second,
-                                   "action", "drop_before_answer"));
-    world_start_runtime(
-        world, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=1", "DELIVERY_MAX_RUNS=1", NULL});
-    world_wait(world, "undelivered=0");
-    assert_int_equal(board_requests_for(world, first), 1);
-    assert_int_equal(board_requests_for(world, second), 1);
-    world_stop_runtime(world);
+    board_gateway_fault(env, json_pack("{s:{s:s}, s:s}", "match", "notification", second, "action",
+                                 "drop_before_answer"));
+    test_env_start_runtime(
+        env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=1", "DELIVERY_MAX_RUNS=1", NULL});
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(board_requests_for(env, first), 1);
+    assert_int_equal(board_requests_for(env, second), 1);
+    test_env_stop_runtime(env);
     json_decref(rows);
 }
 
 static void test_runs_end_at_the_budget_with_a_note(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
     int count;
-    load_one(world, id);
-    board_gateway_fault(world, json_pack("{s:s, s:i, s:{s:s, s:s, s:{s:s}}}", "action", "raw_body",
-                                   "status", 500, "body_json", "object", "response", "status",
-                                   "failed", "error", "message", "@jarvis secret server words"));
-    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_RUNS=3", NULL});
-    world_wait(world, "undelivered=0");
-    assert_int_equal(board_requests_for(world, id), 3);
-    json_t *messages = board_documents(world, "messages");
+    load_one(env, id);
+    board_gateway_fault(env, json_pack("{s:s, s:i, s:{s:s, s:s, s:{s:s}}}", "action", "raw_body",
+                                 "status", 500, "body_json", "object", "response", "status",
+                                 "failed", "error", "message", "@jarvis secret server words"));
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_RUNS=3", NULL});
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(board_requests_for(env, id), 3);
+    json_t *messages = board_documents(env, "messages");
     const json_t *note = board_message_for(messages, id, &count);
     assert_int_equal(count, 1);
     assert_null(strchr(board_string(note, "content"), '@'));
     assert_null(strstr(board_string(note, "content"), "server words"));
     json_decref(messages);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 static void test_refusals_from_before_a_run_are_not_counted(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(world, id);
+    load_one(env, id);
     board_gateway_fault(
-        world, json_pack("{s:s, s:b, s:i, s:i, s:{s:s}, s:{s:{s:s}}}", "action", "status",
-                   "before_checks", 1, "status", 503, "times", 6, "headers", "Retry-After", "0",
-                   "body_json", "error", "code", "gateway_unavailable"));
-    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
-    world_wait(world, "undelivered=0");
-    assert_int_equal(world_stat(world, "gateway", "posts"), 8); /* six refused, a probe, a run */
-    assert_int_equal(board_requests_for(world, id), 1);
-    assert_int_equal(messages_for(world, id), 1);
-    world_stop_runtime(world);
+        env, json_pack("{s:s, s:b, s:i, s:i, s:{s:s}, s:{s:{s:s}}}", "action", "status",
+                 "before_checks", 1, "status", 503, "times", 6, "headers", "Retry-After", "0",
+                 "body_json", "error", "code", "gateway_unavailable"));
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(test_env_stat(env, "gateway", "posts"), 8); /* six refused, a probe, a run */
+    assert_int_equal(board_requests_for(env, id), 1);
+    assert_int_equal(messages_for(env, id), 1);
+    test_env_stop_runtime(env);
 }
 
 static void test_list_that_was_under_way_runs_nobody_again(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(world, id);
-    board_gateway_fault(world, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
-    world_start_runtime(world, NULL);
-    world_wait(world, "in_flight=1");
+    load_one(env, id);
+    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "in_flight=1");
     board_backend_fault(
-        world, json_pack("{s:s, s:s, s:s, s:i}", "action", "listUndeliveredNotifications",
-                   "behaviour", "hold_after", "name", "list", "times", 1));
-    world_wait(world, "held=2");
-    board_release(world, "agent");
-    world_wait(world, "delivered=1");
+        env, json_pack("{s:s, s:s, s:s, s:i}", "action", "listUndeliveredNotifications",
+                 "behaviour", "hold_after", "name", "list", "times", 1));
+    test_env_wait(env, "held=2");
+    board_release(env, "agent");
+    test_env_wait(env, "delivered=1");
     char listed[128];
     snprintf(listed, sizeof listed, "action=listUndeliveredNotifications&calls=%ld",
-        world_stat(world, "backend", "listUndeliveredNotifications") + 2);
-    board_release(world, "list");
-    world_wait(world, listed);
+        test_env_stat(env, "backend", "listUndeliveredNotifications") + 2);
+    board_release(env, "list");
+    test_env_wait(env, listed);
     /* Not even looked at again: the context would have stopped a second run, too. */
-    assert_int_equal(world_stat(world, "backend", "getNotificationForDelivery"), 1);
-    assert_int_equal(board_requests_for(world, id), 1);
-    assert_int_equal(messages_for(world, id), 1);
-    world_stop_runtime(world);
+    assert_int_equal(test_env_stat(env, "backend", "getNotificationForDelivery"), 1);
+    assert_int_equal(board_requests_for(env, id), 1);
+    assert_int_equal(messages_for(env, id), 1);
+    test_env_stop_runtime(env);
 }
 
 /* Each way in which one backend call can fail before it works. */
-static void expect_one_run_despite(struct world *world, const char *action)
+static void expect_one_run_despite(struct test_env *env, const char *action)
 {
     static const char *const behaviours[] = {
         "status", "drop_before", "drop_after", "status_after", "function_error", "drop_mid_answer"};
     char id[ID_BYTES];
-    load_one(world, id);
+    load_one(env, id);
     for (size_t i = 0; i < sizeof behaviours / sizeof behaviours[0]; i++)
-        fail_backend(world, action, behaviours[i], 1);
-    world_start_runtime(world, NULL);
-    world_wait(world, "undelivered=0");
-    assert_int_equal(board_requests_for(world, id), 1);
-    assert_int_equal(messages_for(world, id), 1);
-    world_stop_runtime(world);
+        fail_backend(env, action, behaviours[i], 1);
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(board_requests_for(env, id), 1);
+    assert_int_equal(messages_for(env, id), 1);
+    test_env_stop_runtime(env);
 }
 
 static void test_write_back_that_fails_runs_nobody_again(void **state)
@@ -159,37 +159,37 @@ static void test_list_that_fails_is_asked_again(void **state)
 
 static void test_killed_runtime_loses_no_reply(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(world, id);
-    board_backend_fault(world, json_pack("{s:s, s:s, s:s, s:i}", "action", "createMessageFromAgent",
-                                   "behaviour", "hang", "name", "write", "times", 1));
-    world_start_runtime(world, NULL);
-    world_wait(world, "held=1");
-    process_signal(&world->runtime, SIGKILL);
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 128 + SIGKILL);
-    world_start_runtime(world, NULL);
-    world_wait(world, "undelivered=0");
-    assert_int_equal(board_requests_for(world, id), 1);
-    assert_int_equal(messages_for(world, id), 1);
-    world_stop_runtime(world);
+    load_one(env, id);
+    board_backend_fault(env, json_pack("{s:s, s:s, s:s, s:i}", "action", "createMessageFromAgent",
+                                 "behaviour", "hang", "name", "write", "times", 1));
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "held=1");
+    process_signal(&env->runtime, SIGKILL);
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 128 + SIGKILL);
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(board_requests_for(env, id), 1);
+    assert_int_equal(messages_for(env, id), 1);
+    test_env_stop_runtime(env);
 }
 
 static void test_deleted_agent_and_task_are_skipped(void **state)
 {
-    struct world *world = *state;
-    json_t *rows = board_load(world, 4, 4);
-    json_decref(world_post(world, "/sandbox/delete",
+    struct test_env *env = *state;
+    json_t *rows = board_load(env, 4, 4);
+    json_decref(test_env_post(env, "/sandbox/delete",
         json_pack("{s:s}", "id", board_string(json_array_get(rows, 0), "agent"))));
-    json_decref(world_post(world, "/sandbox/delete",
+    json_decref(test_env_post(env, "/sandbox/delete",
         json_pack("{s:s}", "id", board_string(json_array_get(rows, 1), "task"))));
-    world_start_runtime(world, NULL);
-    world_wait(world, "undelivered=0");
-    assert_int_equal(board_requests_for(world, board_string(json_array_get(rows, 0), "id")), 0);
-    assert_int_equal(messages_for(world, board_string(json_array_get(rows, 1), "id")), 0);
-    assert_true(process_wait_for(&world->runtime, "reason=agent_gone", WORLD_WAIT_MS, NULL, 0));
-    assert_true(process_wait_for(&world->runtime, "reason=task_gone", WORLD_WAIT_MS, NULL, 0));
-    world_stop_runtime(world);
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(board_requests_for(env, board_string(json_array_get(rows, 0), "id")), 0);
+    assert_int_equal(messages_for(env, board_string(json_array_get(rows, 1), "id")), 0);
+    assert_true(process_wait_for(&env->runtime, "reason=agent_gone", WORLD_WAIT_MS, NULL, 0));
+    assert_true(process_wait_for(&env->runtime, "reason=task_gone", WORLD_WAIT_MS, NULL, 0));
+    test_env_stop_runtime(env);
     json_decref(rows);
 }
 
@@ -197,84 +197,84 @@ static void test_deleted_agent_and_task_are_skipped(void **state)
  */
 static void test_thousands_that_are_stuck_can_be_listed(void **state)
 {
-    struct world *world = *state;
-    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", "gateway_draining", 1)));
-    json_decref(board_load(world, 6000, 200));
-    world_start_runtime(world, (const char *[]){"DELIVERY_QUEUE_CAPACITY=8000",
-                                   "DELIVERY_LIST_LIMIT=500", "DELIVERY_INTERVAL=20", NULL});
-    world_wait(world, "action=listUndeliveredNotifications&calls=20");
-    assert_false(process_said(&world->runtime, "Poll error"));
-    world_stop_runtime(world);
+    struct test_env *env = *state;
+    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "gateway_draining", 1)));
+    json_decref(board_load(env, 6000, 200));
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_QUEUE_CAPACITY=8000",
+                                    "DELIVERY_LIST_LIMIT=500", "DELIVERY_INTERVAL=20", NULL});
+    test_env_wait(env, "action=listUndeliveredNotifications&calls=20");
+    assert_false(process_said(&env->runtime, "Poll error"));
+    test_env_stop_runtime(env);
 }
 
 static void test_one_hanging_agent_delays_no_other(void **state)
 {
-    struct world *world = *state;
-    json_t *rows = board_load(world, 20, 4);
+    struct test_env *env = *state;
+    json_t *rows = board_load(env, 20, 4);
     board_gateway_fault(
-        world, json_pack("{s:{s:s}, s:s, s:s}", "match", "notification",
-                   board_string(json_array_get(rows, 0), "id"), "action", "hold", "name", "stuck"));
-    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=2", NULL});
-    world_wait(world, "delivered=15");
-    board_release(world, "stuck");
-    world_wait(world, "delivered=20");
-    world_stop_runtime(world);
+        env, json_pack("{s:{s:s}, s:s, s:s}", "match", "notification",
+                 board_string(json_array_get(rows, 0), "id"), "action", "hold", "name", "stuck"));
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=2", NULL});
+    test_env_wait(env, "delivered=15");
+    board_release(env, "stuck");
+    test_env_wait(env, "delivered=20");
+    test_env_stop_runtime(env);
     json_decref(rows);
 }
 
 static void test_wrong_token_is_said_without_the_token(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(world, id);
-    world_start_runtime(world,
+    load_one(env, id);
+    test_env_start_runtime(env,
         (const char *[]){"SERVICE_TOKEN=mc_service_" WORLD_ACCOUNT "_wrong-secret-value", NULL});
-    assert_true(process_wait_for(&world->runtime,
+    assert_true(process_wait_for(&env->runtime,
         "The backend refuses the service token. SERVICE_TOKEN must come from ", WORLD_WAIT_MS, NULL,
         0));
-    assert_false(process_said(&world->runtime, "wrong-secret-value"));
+    assert_false(process_said(&env->runtime, "wrong-secret-value"));
     char *body;
-    assert_int_equal(world_health_get(world, "/health", &body), 200);
+    assert_int_equal(test_env_health_get(env, "/health", &body), 200);
     assert_non_null(strstr(body, "\"degraded\""));
     assert_null(strstr(body, "wrong-secret-value"));
     free(body);
-    assert_int_equal(board_requests_for(world, id), 0);
-    world_stop_runtime(world);
+    assert_int_equal(board_requests_for(env, id), 0);
+    test_env_stop_runtime(env);
 }
 
 static void test_redirect_is_not_followed(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char location[200];
-    snprintf(location, sizeof location, "%s/sandbox/stats", world->url);
+    snprintf(location, sizeof location, "%s/sandbox/stats", env->url);
     board_backend_fault(
-        world, json_pack("{s:s, s:s, s:i, s:{s:s}}", "action", "listUndeliveredNotifications",
-                   "behaviour", "status", "status", 307, "headers", "Location", location));
-    world_start_runtime(world, NULL);
-    assert_true(process_wait_for(&world->runtime, "HTTP 307", WORLD_WAIT_MS, NULL, 0));
-    assert_true(process_wait_for(&world->runtime, "Check CONVEX_URL", WORLD_WAIT_MS, NULL, 0));
-    world_stop_runtime(world);
+        env, json_pack("{s:s, s:s, s:i, s:{s:s}}", "action", "listUndeliveredNotifications",
+                 "behaviour", "status", "status", 307, "headers", "Location", location));
+    test_env_start_runtime(env, NULL);
+    assert_true(process_wait_for(&env->runtime, "HTTP 307", WORLD_WAIT_MS, NULL, 0));
+    assert_true(process_wait_for(&env->runtime, "Check CONVEX_URL", WORLD_WAIT_MS, NULL, 0));
+    test_env_stop_runtime(env);
 }
 
 static void test_disabled_gateway_asks_for_nothing(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(world, id);
-    world_start_runtime(world, (const char *[]){"OPENCLAW_GATEWAY_URL=", NULL});
-    world_wait(world, "action=listUndeliveredNotifications&calls=3");
-    assert_int_equal(world_stat(world, "backend", "getNotificationForDelivery"), 0);
+    load_one(env, id);
+    test_env_start_runtime(env, (const char *[]){"OPENCLAW_GATEWAY_URL=", NULL});
+    test_env_wait(env, "action=listUndeliveredNotifications&calls=3");
+    assert_int_equal(test_env_stat(env, "backend", "getNotificationForDelivery"), 0);
     char *body;
-    assert_int_equal(world_health_get(world, "/health", &body), 200);
+    assert_int_equal(test_env_health_get(env, "/health", &body), 200);
     assert_non_null(strstr(body, "OPENCLAW_GATEWAY_URL"));
     free(body);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_gateway_that_dies_before_answering_sees_one_request),
         IN_WORLD(test_runs_end_at_the_budget_with_a_note),

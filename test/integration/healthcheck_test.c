@@ -12,63 +12,63 @@
 #include "../lib/stub_server.h"
 
 /* Runs the command against a port, and expects its status and words. */
-static void expect_health(struct world *world, unsigned port, int status, const char *words)
+static void expect_health(struct test_env *env, unsigned port, int status, const char *words)
 {
     char setting[64];
     snprintf(setting, sizeof setting, "HEALTH_PORT=%u", port);
-    world_launch(world, &world->second,
+    test_env_launch(env, &env->second,
         (const char *[]){setting, "http_proxy=http://127.0.0.1:1", NULL},
         (const char *[]){"healthcheck", NULL});
-    int ended_with = process_wait_exit(&world->second, WORLD_WAIT_MS);
-    if (ended_with != status || !process_wait_for(&world->second, words, WORLD_WAIT_MS, NULL, 0)) {
-        process_show(&world->second, "healthcheck");
+    int ended_with = process_wait_exit(&env->second, WORLD_WAIT_MS);
+    if (ended_with != status || !process_wait_for(&env->second, words, WORLD_WAIT_MS, NULL, 0)) {
+        process_show(&env->second, "healthcheck");
         fail_msg("expected status %d and \"%s\", got status %d", status, words, ended_with);
     }
 }
 
 static void test_healthy(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, NULL);
-    world_wait(world, "calls=1&action=listUndeliveredNotifications");
-    expect_health(world, world->health_port, 0, "healthy\n");
-    world_stop_runtime(world);
+    struct test_env *env = *state;
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "calls=1&action=listUndeliveredNotifications");
+    expect_health(env, env->health_port, 0, "healthy\n");
+    test_env_stop_runtime(env);
 }
 
 static void test_degraded_is_up(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, (const char *[]){"OPENCLAW_GATEWAY_URL=", NULL});
-    expect_health(world, world->health_port, 0, "degraded\n");
-    world_stop_runtime(world);
+    struct test_env *env = *state;
+    test_env_start_runtime(env, (const char *[]){"OPENCLAW_GATEWAY_URL=", NULL});
+    expect_health(env, env->health_port, 0, "degraded\n");
+    test_env_stop_runtime(env);
 }
 
 static void test_down(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     struct stub_server *server = stub_server_start(NULL);
     unsigned port = stub_server_port(server);
     stub_server_stop(server);
     char words[128];
     snprintf(words, sizeof words, "healthcheck: http://127.0.0.1:%u/health: ", port);
-    expect_health(world, port, 1, words);
-    assert_true(process_said(&world->second, "connect"));
+    expect_health(env, port, 1, words);
+    assert_true(process_said(&env->second, "connect"));
 }
 
 static void test_another_status_is_a_failure(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     struct stub_server *server =
         stub_server_start("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
-    expect_health(world, stub_server_port(server), 1, "answered with status 503, not 200\n");
+    expect_health(env, stub_server_port(server), 1, "answered with status 503, not 200\n");
     stub_server_stop(server);
 }
 
 static void test_silence_ends_by_itself(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     struct stub_server *server = stub_server_start(NULL);
-    expect_health(world, stub_server_port(server), 1, "timed out after 5");
+    expect_health(env, stub_server_port(server), 1, "timed out after 5");
     stub_server_stop(server);
 }
 
@@ -80,7 +80,7 @@ static void test_port_0_cannot_be_known(void **state)
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_healthy),
         IN_WORLD(test_degraded_is_up),

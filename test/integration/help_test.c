@@ -8,46 +8,46 @@
 #include <signal.h>
 #include <sysexits.h>
 
-#include "../lib/world.h"
+#include "../lib/test_env.h"
 #include "config/options.h"
 
-static void run_with(struct world *world, const char *argument)
+static void run_with(struct test_env *env, const char *argument)
 {
-    world_launch(world, &world->runtime, NULL, (const char *[]){argument, NULL});
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
+    test_env_launch(env, &env->runtime, NULL, (const char *[]){argument, NULL});
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
     /* Comes last, so that all is there. */
-    assert_false(process_wait_for(&world->runtime, "no such words", WORLD_WAIT_MS, NULL, 0));
+    assert_false(process_wait_for(&env->runtime, "no such words", WORLD_WAIT_MS, NULL, 0));
 }
 
 static void test_help_names_every_setting(void **state)
 {
-    struct world *world = *state;
-    run_with(world, "--help");
-    assert_true(process_said(&world->runtime, "Usage: mission-control-runtime"));
+    struct test_env *env = *state;
+    run_with(env, "--help");
+    assert_true(process_said(&env->runtime, "Usage: mission-control-runtime"));
     for (size_t i = 0; i < CONFIG_OPTIONS; i++)
-        if (!process_said(&world->runtime, config_options[i].name))
+        if (!process_said(&env->runtime, config_options[i].name))
             fail_msg("--help does not name %s", config_options[i].name);
-    assert_false(process_said(&world->runtime, WORLD_SECRET));
+    assert_false(process_said(&env->runtime, WORLD_SECRET));
 }
 
 static void test_version_is_one_line(void **state)
 {
-    struct world *world = *state;
-    run_with(world, "--version");
+    struct test_env *env = *state;
+    run_with(env, "--version");
     assert_true(
-        process_said(&world->runtime, "mission-control-runtime " MISSION_CONTROL_VERSION "\n"));
+        process_said(&env->runtime, "mission-control-runtime " MISSION_CONTROL_VERSION "\n"));
 }
 
 /* As `--check-config >file` on a full disk, for a script that goes by the status. */
 static void test_output_that_cannot_be_written_is_said(void **state)
 {
     static const char *const printing[] = {"--help", "--version", "--check-config"};
-    struct world *world = *state;
-    world->redirection = ">/dev/full";
+    struct test_env *env = *state;
+    env->redirection = ">/dev/full";
     for (size_t i = 0; i < sizeof printing / sizeof printing[0]; i++) {
-        world_launch(world, &world->runtime, NULL, (const char *[]){printing[i], NULL});
-        assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), EX_OSERR);
-        assert_true(process_wait_for(&world->runtime,
+        test_env_launch(env, &env->runtime, NULL, (const char *[]){printing[i], NULL});
+        assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), EX_OSERR);
+        assert_true(process_wait_for(&env->runtime,
             "standard output cannot be written: No space left on device", WORLD_WAIT_MS, NULL, 0));
     }
 }
@@ -56,10 +56,12 @@ int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_help_names_every_setting, world_setup, world_teardown),
-        cmocka_unit_test_setup_teardown(test_version_is_one_line, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(
-            test_output_that_cannot_be_written_is_said, world_setup, world_teardown),
+            test_help_names_every_setting, test_env_setup, test_env_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_version_is_one_line, test_env_setup, test_env_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_output_that_cannot_be_written_is_said, test_env_setup, test_env_teardown),
     };
     return cmocka_run_group_tests_name("help", tests, NULL, NULL);
 }

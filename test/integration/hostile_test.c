@@ -22,7 +22,7 @@ enum {
     ZEROS = 8200,
     LARGE_BODY_BYTES = 40 * 1000 * 1000,
     PIECE_BYTES = 1000,
-    MOST_MEMORY_KIB = 100 * 1024,
+    MAX_MEMORY_KIB = 100 * 1024,
 };
 
 static const char failed[] = "the run failed";
@@ -123,10 +123,10 @@ static json_t *rule_of(const char *json, const char *bytes)
     return rule;
 }
 
-static void answer_with(struct world *world, const json_t *row, json_t *rule)
+static void answer_with(struct test_env *env, const json_t *row, json_t *rule)
 {
     json_object_set_new(rule, "match", json_pack("{s:s}", "notification", board_string(row, "id")));
-    board_gateway_fault(world, rule);
+    board_gateway_fault(env, rule);
 }
 
 static void check_outcome(
@@ -153,21 +153,21 @@ static void check_outcome(
 
 static void test_gateway_answers(void **state)
 {
-    struct world *world = *state;
-    json_t *rows = board_load(world, GATEWAY_ANSWERS + BESIDE, AGENTS);
+    struct test_env *env = *state;
+    json_t *rows = board_load(env, GATEWAY_ANSWERS + BESIDE, AGENTS);
     for (size_t i = 0; i < GATEWAY_ANSWERS; i++)
-        answer_with(world, json_array_get(rows, i),
+        answer_with(env, json_array_get(rows, i),
             rule_of(gateway_answers[i].rule, gateway_answers[i].bytes));
-    world_start_runtime(
-        world, (const char *[]){"DELIVERY_MAX_RUNS=1", "DELIVERY_MAX_CONCURRENT_SESSIONS=2", NULL});
-    world_wait(world, "undelivered=0");
-    json_t *messages = board_documents(world, "messages");
+    test_env_start_runtime(
+        env, (const char *[]){"DELIVERY_MAX_RUNS=1", "DELIVERY_MAX_CONCURRENT_SESSIONS=2", NULL});
+    test_env_wait(env, "undelivered=0");
+    json_t *messages = board_documents(env, "messages");
     for (size_t i = 0; i < GATEWAY_ANSWERS; i++)
         check_outcome(messages, json_array_get(rows, i), &gateway_answers[i], i);
     static const struct hostile usual = {NULL, NULL, NULL, NULL};
     for (size_t i = 0; i < BESIDE; i++)
         check_outcome(messages, json_array_get(rows, GATEWAY_ANSWERS + i), &usual, i);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
     json_decref(messages);
     json_decref(rows);
 }
@@ -197,23 +197,23 @@ static void set_gzip_bomb(json_t *rule)
 
 static void test_gateway_bombs(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char deep[3 * DEEP];
-    json_t *rows = board_load(world, 2 + BESIDE, AGENTS);
+    json_t *rows = board_load(env, 2 + BESIDE, AGENTS);
     nest(deep, sizeof deep);
-    answer_with(world, json_array_get(rows, 0), rule_of("{\"action\":\"raw_body\"}", deep));
+    answer_with(env, json_array_get(rows, 0), rule_of("{\"action\":\"raw_body\"}", deep));
     json_t *gzip =
         rule_of("{\"action\":\"raw_body\",\"headers\":{\"Content-Encoding\":\"gzip\"}}", NULL);
     set_gzip_bomb(gzip);
-    answer_with(world, json_array_get(rows, 1), gzip);
-    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
-    world_wait(world, "undelivered=0");
+    answer_with(env, json_array_get(rows, 1), gzip);
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    test_env_wait(env, "undelivered=0");
     static const struct hostile expected = {NULL, NULL, failed, NULL};
-    json_t *messages = board_documents(world, "messages");
+    json_t *messages = board_documents(env, "messages");
     check_outcome(messages, json_array_get(rows, 0), &expected, 0);
     check_outcome(messages, json_array_get(rows, 1), &expected, 1);
     assert_int_equal(json_array_size(messages), 2 + BESIDE);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
     json_decref(messages);
     json_decref(rows);
 }
@@ -247,13 +247,13 @@ static const struct hostile backend_answers[] = {
         "HTTP/1.1 200 OK\r\n folded: x\r\nX: y\r\nContent-Length: 0\r\n\r\n", NULL, NULL},
 };
 
-static void add_backend_answers(struct world *world, const char *action)
+static void add_backend_answers(struct test_env *env, const char *action)
 {
     for (size_t i = 0; i < sizeof backend_answers / sizeof backend_answers[0]; i++) {
         json_t *rule = rule_of(backend_answers[i].rule, backend_answers[i].bytes);
         json_object_set_new(rule, "action", json_string(action));
         json_object_set_new(rule, "times", json_integer(1));
-        board_backend_fault(world, rule);
+        board_backend_fault(env, rule);
     }
 }
 
@@ -262,22 +262,22 @@ static void test_backend_answers(void **state)
 {
     static const char *const actions[] = {"listUndeliveredNotifications",
         "getNotificationForDelivery", "createMessageFromAgent", "markNotificationDelivered"};
-    struct world *world = *state;
-    json_t *rows = board_load(world, BESIDE, AGENTS);
+    struct test_env *env = *state;
+    json_t *rows = board_load(env, BESIDE, AGENTS);
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
-        add_backend_answers(world, actions[i]);
-    world_start_runtime(
-        world, (const char *[]){"DELIVERY_BACKOFF_BASE_MS=5", "DELIVERY_BACKOFF_MAX_MS=20", NULL});
-    world_wait(world, "undelivered=0");
-    json_t *messages = board_documents(world, "messages");
+        add_backend_answers(env, actions[i]);
+    test_env_start_runtime(
+        env, (const char *[]){"DELIVERY_BACKOFF_BASE_MS=5", "DELIVERY_BACKOFF_MAX_MS=20", NULL});
+    test_env_wait(env, "undelivered=0");
+    json_t *messages = board_documents(env, "messages");
     assert_int_equal(json_array_size(messages), BESIDE);
     for (size_t i = 0; i < BESIDE; i++) {
         int count;
         board_message_for(messages, board_string(json_array_get(rows, i), "id"), &count);
         assert_int_equal(count, 1);
     }
-    assert_int_equal(world_stat(world, "gateway", "requests"), BESIDE);
-    world_stop_runtime(world);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), BESIDE);
+    test_env_stop_runtime(env);
     json_decref(messages);
     json_decref(rows);
 }
@@ -306,27 +306,27 @@ static const struct {
 static void test_successes_that_are_none(void **state)
 {
     enum { COUNT = sizeof empty_successes / sizeof empty_successes[0] };
-    struct world *world = *state;
+    struct test_env *env = *state;
     int count;
-    json_t *rows = board_load(world, 1, 1);
+    json_t *rows = board_load(env, 1, 1);
     const char *id = board_string(json_array_get(rows, 0), "id");
     for (size_t i = 0; i < COUNT; i++)
-        board_backend_fault(world,
+        board_backend_fault(env,
             json_pack("{s:s, s:s, s:i, s:s, s:i}", "action", empty_successes[i].action, "behaviour",
                 "status", "status", 200, "body", empty_successes[i].body, "times", 1));
-    world_start_runtime(world, (const char *[]){"DELIVERY_BACKOFF_MAX_MS=20", NULL});
-    world_wait(world, "undelivered=0");
-    assert_int_equal(board_requests_for(world, id), 1);
-    json_t *messages = board_documents(world, "messages");
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_BACKOFF_MAX_MS=20", NULL});
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(board_requests_for(env, id), 1);
+    json_t *messages = board_documents(env, "messages");
     board_message_for(messages, id, &count);
     assert_int_equal(count, 1);
-    json_t *faults = world_get(world, "/sandbox/faults");
+    json_t *faults = test_env_get(env, "/sandbox/faults");
     size_t index;
     const json_t *rule;
     json_array_foreach (json_object_get(faults, "rules"), index, rule)
         assert_int_equal((int)json_number_value(json_object_get(rule, "hits")), 1);
     assert_int_equal(index, COUNT);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
     json_decref(faults);
     json_decref(messages);
     json_decref(rows);
@@ -339,22 +339,22 @@ static void test_rows_that_are_none(void **state)
         "{\"status\":\"success\",\"value\":[7,null,\"x\",[],{},{\"_id\":7},{\"_id\":\"../../x\"},"
         "{\"_id\":\"%064d5\",\"recipientId\":\"a\"},{\"_id\":\"%s\",\"recipientId\":[]},"
         "{\"_id\":\"%s\"},{\"_id\":\"%s\",\"recipientId\":\"%s\",\"createdAt\":1e308}]}";
-    struct world *world = *state;
+    struct test_env *env = *state;
     char list[1024];
-    json_t *rows = board_load(world, 1, 1);
+    json_t *rows = board_load(env, 1, 1);
     const char *id = board_string(json_array_get(rows, 0), "id");
     snprintf(
         list, sizeof list, format, 0, id, id, id, board_string(json_array_get(rows, 0), "agent"));
     json_t *rule = rule_of("{\"action\":\"listUndeliveredNotifications\",\"behaviour\":"
                            "\"raw_body\",\"times\":1}",
         list);
-    board_backend_fault(world, rule);
-    world_start_runtime(world, NULL);
-    world_wait(world, "undelivered=0&action=listUndeliveredNotifications&calls=3");
+    board_backend_fault(env, rule);
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "undelivered=0&action=listUndeliveredNotifications&calls=3");
     assert_true(process_said(
-        &world->runtime, "10 listed notifications have an _id or a recipientId that is"));
-    assert_int_equal(board_requests_for(world, id), 1);
-    world_stop_runtime(world);
+        &env->runtime, "10 listed notifications have an _id or a recipientId that is"));
+    assert_int_equal(board_requests_for(env, id), 1);
+    test_env_stop_runtime(env);
     json_decref(rows);
 }
 
@@ -362,27 +362,27 @@ static void test_rows_that_are_none(void **state)
 static void test_unusable_rows_hide_no_other(void **state)
 {
     enum { UNUSABLE = 70, USABLE = 5 };
-    struct world *world = *state;
-    json_t *rows = board_load(world, UNUSABLE + USABLE, 1);
+    struct test_env *env = *state;
+    json_t *rows = board_load(env, UNUSABLE + USABLE, 1);
     for (size_t i = 0; i < UNUSABLE; i++)
-        json_decref(world_post(world, "/sandbox/set",
+        json_decref(test_env_post(env, "/sandbox/set",
             json_pack("{s:s, s:{s:s}}", "id", board_string(json_array_get(rows, i), "id"), "fields",
                 "recipientId", "bob@example")));
-    world_start_runtime(
-        world, (const char *[]){"DELIVERY_LIST_LIMIT=10", "DELIVERY_INTERVAL=20", NULL});
-    world_wait(world, "delivered=5");
-    world_stop_runtime(world);
+    test_env_start_runtime(
+        env, (const char *[]){"DELIVERY_LIST_LIMIT=10", "DELIVERY_INTERVAL=20", NULL});
+    test_env_wait(env, "delivered=5");
+    test_env_stop_runtime(env);
     json_decref(rows);
 }
 
-static void set_titles(struct world *world, const json_t *rows, size_t title_bytes)
+static void set_titles(struct test_env *env, const json_t *rows, size_t title_bytes)
 {
     char *title = malloc(title_bytes + 1);
     assert_non_null(title);
     memset(title, 'x', title_bytes);
     title[title_bytes] = '\0';
     for (size_t i = 0; i < json_array_size(rows); i++)
-        json_decref(world_post(world, "/sandbox/set",
+        json_decref(test_env_post(env, "/sandbox/set",
             json_pack("{s:s, s:{s:s}}", "id", board_string(json_array_get(rows, i), "id"), "fields",
                 "title", title)));
     free(title);
@@ -392,15 +392,15 @@ static void set_titles(struct world *world, const json_t *rows, size_t title_byt
 static void test_list_that_is_too_large_is_read_in_smaller_pages(void **state)
 {
     enum { ROWS = 400, TITLE_BYTES = 60 * 1000 };
-    struct world *world = *state;
-    json_t *rows = board_load(world, ROWS, AGENTS);
-    set_titles(world, rows, TITLE_BYTES);
-    world_start_runtime(world, (const char *[]){"DELIVERY_LIST_LIMIT=500", NULL});
+    struct test_env *env = *state;
+    json_t *rows = board_load(env, ROWS, AGENTS);
+    set_titles(env, rows, TITLE_BYTES);
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_LIST_LIMIT=500", NULL});
     assert_true(process_wait_for(
-        &world->runtime, "Polling works again after 1 failed", WORLD_WAIT_MS, NULL, 0));
-    world_wait(world, "undelivered=0");
-    assert_int_equal(world_stat(world, "gateway", "deliveries"), ROWS);
-    world_stop_runtime(world);
+        &env->runtime, "Polling works again after 1 failed", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), ROWS);
+    test_env_stop_runtime(env);
     json_decref(rows);
 }
 
@@ -408,23 +408,22 @@ static void test_list_that_is_too_large_is_read_in_smaller_pages(void **state)
 static void test_failed_lists_are_asked_for_smaller_and_hide_nothing(void **state)
 {
     enum { STUCK = 40, FAILURES = 8 };
-    struct world *world = *state;
-    json_decref(board_load(world, STUCK, 1));
-    board_gateway_fault(world, json_pack("{s:{s:s}, s:s, s:s}", "match", "agent", "worker1",
-                                   "action", "hold", "name", "stuck"));
-    world_start_runtime(world, NULL);
-    world_wait(world, "held=1");
-    board_backend_fault(
-        world, json_pack("{s:s, s:s, s:i}", "action", "listUndeliveredNotifications", "behaviour",
-                   "function_error", "times", FAILURES));
-    json_decref(board_load(world, 2, 2));
+    struct test_env *env = *state;
+    json_decref(board_load(env, STUCK, 1));
+    board_gateway_fault(env, json_pack("{s:{s:s}, s:s, s:s}", "match", "agent", "worker1", "action",
+                                 "hold", "name", "stuck"));
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "held=1");
+    board_backend_fault(env, json_pack("{s:s, s:s, s:i}", "action", "listUndeliveredNotifications",
+                                 "behaviour", "function_error", "times", FAILURES));
+    json_decref(board_load(env, 2, 2));
     assert_true(process_wait_for(
-        &world->runtime, "Polling works again after 8 failed", WORLD_WAIT_MS, NULL, 0));
-    world_wait(world, "delivered=1");
-    board_end_faults(world);
-    world_wait(world, "undelivered=0");
-    assert_int_equal(world_stat(world, "gateway", "deliveries"), STUCK + 2);
-    world_stop_runtime(world);
+        &env->runtime, "Polling works again after 8 failed", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait(env, "delivered=1");
+    board_end_faults(env);
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), STUCK + 2);
+    test_env_stop_runtime(env);
 }
 
 static json_t *large_body(const char *kind, const char *word)
@@ -436,48 +435,48 @@ static json_t *large_body(const char *kind, const char *word)
         LARGE_BODY_BYTES / PIECE_BYTES, "times", 3 * AGENTS, "latency_ms", 100);
 }
 
-static void must_be_small(struct world *world, const char *who)
+static void must_be_small(struct test_env *env, const char *who)
 {
     if (!memory_is_measurable())
         return;
-    long peak_kib = memory_peak_kib(&world->runtime);
+    long peak_kib = memory_peak_kib(&env->runtime);
     print_message(
         "%d workers, each with 40 MB from the %s: at most %ld KiB\n", AGENTS, who, peak_kib);
-    assert_in_range(peak_kib, 1, MOST_MEMORY_KIB);
+    assert_in_range(peak_kib, 1, MAX_MEMORY_KIB);
 }
 
 /* All workers get far more than they should at once, again and again. */
 static void test_large_bodies_of_the_gateway(void **state)
 {
-    struct world *world = *state;
-    json_t *rows = board_load(world, 2 * AGENTS, AGENTS);
-    board_gateway_fault(world, large_body("action", "raw_body"));
-    world_start_runtime(
-        world, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", "DELIVERY_MAX_RUNS=4", NULL});
-    world_wait(world, "undelivered=0");
-    must_be_small(world, "gateway");
-    world_stop_runtime(world);
+    struct test_env *env = *state;
+    json_t *rows = board_load(env, 2 * AGENTS, AGENTS);
+    board_gateway_fault(env, large_body("action", "raw_body"));
+    test_env_start_runtime(
+        env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", "DELIVERY_MAX_RUNS=4", NULL});
+    test_env_wait(env, "undelivered=0");
+    must_be_small(env, "gateway");
+    test_env_stop_runtime(env);
     json_decref(rows);
 }
 
 static void test_large_bodies_of_the_backend(void **state)
 {
-    struct world *world = *state;
-    json_t *rows = board_load(world, 2 * AGENTS, AGENTS);
+    struct test_env *env = *state;
+    json_t *rows = board_load(env, 2 * AGENTS, AGENTS);
     json_t *rule = large_body("behaviour", "raw_body");
     json_object_set_new(rule, "action", json_string("getNotificationForDelivery"));
-    board_backend_fault(world, rule);
-    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
-    world_wait(world, "undelivered=0");
-    must_be_small(world, "backend");
-    world_stop_runtime(world);
+    board_backend_fault(env, rule);
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
+    test_env_wait(env, "undelivered=0");
+    must_be_small(env, "backend");
+    test_env_stop_runtime(env);
     json_decref(rows);
 }
 
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_gateway_answers),
         IN_WORLD(test_gateway_bombs),

@@ -18,21 +18,21 @@ static const char *const quick[] = {
     "DELIVERY_BACKOFF_BASE_MS=20", "DELIVERY_BACKOFF_MAX_MS=50", NULL};
 
 /* Whether path answers with that status and a body that holds words. */
-static bool answers(struct world *world, const char *path, int status, const char *words)
+static bool answers(struct test_env *env, const char *path, int status, const char *words)
 {
     struct plain_answer answer;
-    plain_http(world->health_port, "GET", path, "", &answer);
+    plain_http(env->health_port, "GET", path, "", &answer);
     bool as_wanted = answer.status == status && strstr(answer.body, words) != NULL;
     plain_answer_fini(&answer);
     return as_wanted;
 }
 
-static void await(struct world *world, const char *path, int status, const char *words)
+static void await(struct test_env *env, const char *path, int status, const char *words)
 {
     int64_t deadline_ms = clock_monotonic_ms() + (int64_t)WORLD_WAIT_MS * process_patience();
-    while (!answers(world, path, status, words)) {
+    while (!answers(env, path, status, words)) {
         if (clock_monotonic_ms() > deadline_ms) {
-            process_show(&world->runtime, "runtime");
+            process_show(&env->runtime, "runtime");
             fail_msg("%s does not come to %d with %s", path, status, words);
         }
     }
@@ -40,69 +40,68 @@ static void await(struct world *world, const char *path, int status, const char 
 
 static void test_ready_once_backend_and_gateway_are_there(void **state)
 {
-    struct world *world = *state;
-    board_backend_fault(
-        world, json_pack("{s:s, s:s, s:s}", "action", "listUndeliveredNotifications", "behaviour",
-                   "hold", "name", "list"));
-    world_start_runtime(world, NULL);
-    world_wait(world, "held=1");
-    await(world, "/readyz", 503, "\"failing\":[\"backend\"]");
-    assert_true(answers(world, "/readyz", 503, "\"backend\":\"not polled yet\""));
-    assert_true(answers(world, "/livez", 200, "{\"status\":\"alive\"}"));
-    board_end_faults(world);
-    await(world, "/readyz", 200, "{\"status\":\"ready\"}");
-    assert_true(answers(world, "/readyz?verbose", 200, "\"gateway\":\"ok\""));
-    assert_true(answers(world, "/livez?verbose", 200, "\"threads\":\"ok\""));
-    world_stop_runtime(world);
+    struct test_env *env = *state;
+    board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "listUndeliveredNotifications",
+                                 "behaviour", "hold", "name", "list"));
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "held=1");
+    await(env, "/readyz", 503, "\"failing\":[\"backend\"]");
+    assert_true(answers(env, "/readyz", 503, "\"backend\":\"not polled yet\""));
+    assert_true(answers(env, "/livez", 200, "{\"status\":\"alive\"}"));
+    board_end_faults(env);
+    await(env, "/readyz", 200, "{\"status\":\"ready\"}");
+    assert_true(answers(env, "/readyz?verbose", 200, "\"gateway\":\"ok\""));
+    assert_true(answers(env, "/livez?verbose", 200, "\"threads\":\"ok\""));
+    test_env_stop_runtime(env);
 }
 
 static void test_not_ready_while_the_backend_fails(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, quick);
-    await(world, "/readyz", 200, "ready");
-    board_backend_fault(world, json_pack("{s:s}", "behaviour", "drop_before"));
-    await(world, "/readyz", 503, "\"failing\":[\"backend\"]");
-    assert_true(answers(world, "/livez", 200, "alive"));
-    board_end_faults(world);
-    await(world, "/readyz", 200, "ready");
-    world_stop_runtime(world);
+    struct test_env *env = *state;
+    test_env_start_runtime(env, quick);
+    await(env, "/readyz", 200, "ready");
+    board_backend_fault(env, json_pack("{s:s}", "behaviour", "drop_before"));
+    await(env, "/readyz", 503, "\"failing\":[\"backend\"]");
+    assert_true(answers(env, "/livez", 200, "alive"));
+    board_end_faults(env);
+    await(env, "/readyz", 200, "ready");
+    test_env_stop_runtime(env);
 }
 
 static void test_not_ready_while_the_gateway_is_shut(void **state)
 {
-    struct world *world = *state;
-    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", "gateway_disabled", 1)));
-    world_start_runtime(world, NULL);
-    await(world, "/readyz", 503, "\"failing\":[\"gateway\"],\"checks\":{\"gateway\":\"it lets");
-    assert_true(answers(world, "/readyz?verbose", 503, "\"backend\":\"ok\""));
-    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", "gateway_disabled", 0)));
-    await(world, "/readyz", 200, "ready");
-    world_stop_runtime(world);
+    struct test_env *env = *state;
+    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "gateway_disabled", 1)));
+    test_env_start_runtime(env, NULL);
+    await(env, "/readyz", 503, "\"failing\":[\"gateway\"],\"checks\":{\"gateway\":\"it lets");
+    assert_true(answers(env, "/readyz?verbose", 503, "\"backend\":\"ok\""));
+    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "gateway_disabled", 0)));
+    await(env, "/readyz", 200, "ready");
+    test_env_stop_runtime(env);
 }
 
 static void test_not_ready_from_the_beginning_of_the_stop(void **state)
 {
-    struct world *world = *state;
-    json_decref(board_load(world, 1, 1));
-    board_gateway_fault(world, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
-    world_start_runtime(world, NULL);
-    world_wait(world, "in_flight=1");
-    await(world, "/readyz", 200, "ready");
-    process_signal(&world->runtime, SIGTERM);
-    await(world, "/readyz", 503, "\"failing\":[\"process\"],\"checks\":{\"process\":\"stopping\"}");
-    assert_true(process_wait_for(&world->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
+    struct test_env *env = *state;
+    json_decref(board_load(env, 1, 1));
+    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "in_flight=1");
+    await(env, "/readyz", 200, "ready");
+    process_signal(&env->runtime, SIGTERM);
+    await(env, "/readyz", 503, "\"failing\":[\"process\"],\"checks\":{\"process\":\"stopping\"}");
+    assert_true(process_wait_for(&env->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
     for (int i = 0; i < 20; i++)
-        assert_true(answers(world, "/livez", 200, "alive"));
-    assert_true(answers(world, "/metrics", 200, "\nmission_control_workers_busy 1\n"));
-    board_release(world, "agent");
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
+        assert_true(answers(env, "/livez", 200, "alive"));
+    assert_true(answers(env, "/metrics", 200, "\nmission_control_workers_busy 1\n"));
+    board_release(env, "agent");
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
 }
 
-static void must_refuse(struct world *world, const char *method, const char *path, int status)
+static void must_refuse(struct test_env *env, const char *method, const char *path, int status)
 {
     struct plain_answer answer;
-    plain_http(world->health_port, method, path, "", &answer);
+    plain_http(env->health_port, method, path, "", &answer);
     assert_int_equal(answer.status, status);
     assert_non_null(strstr(answer.header, "Content-Type: application/json\r\n"));
     assert_non_null(strstr(answer.header, "Cache-Control: no-store\r\n"));
@@ -113,25 +112,25 @@ static void must_refuse(struct world *world, const char *method, const char *pat
 static void test_methods_and_paths(void **state)
 {
     static const char *const paths[] = {"/health", "/metrics", "/livez", "/readyz", "/version"};
-    struct world *world = *state;
+    struct test_env *env = *state;
     struct plain_answer answer;
-    world_start_runtime(world, NULL);
-    await(world, "/readyz", 200, "ready");
+    test_env_start_runtime(env, NULL);
+    await(env, "/readyz", 200, "ready");
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        plain_http(world->health_port, "HEAD", paths[i], "", &answer);
+        plain_http(env->health_port, "HEAD", paths[i], "", &answer);
         assert_int_equal(answer.status, 200);
         assert_string_equal(answer.body, "");
         assert_null(strstr(answer.header, "Content-Length: 0\r\n"));
         plain_answer_fini(&answer);
-        must_refuse(world, "POST", paths[i], 405);
-        must_refuse(world, "DELETE", paths[i], 405);
+        must_refuse(env, "POST", paths[i], 405);
+        must_refuse(env, "DELETE", paths[i], 405);
     }
-    must_refuse(world, "GET", "/readyz/", 404);
-    must_refuse(world, "GET", "/metric", 404);
-    world_stop_runtime(world);
+    must_refuse(env, "GET", "/readyz/", 404);
+    must_refuse(env, "GET", "/metric", 404);
+    test_env_stop_runtime(env);
 }
 
-#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
 
 int main(void)
 {

@@ -16,70 +16,70 @@
 #include "../lib/board.h"
 #include "base/sync.h"
 
-static void hold_agents(struct world *world)
+static void hold_agents(struct test_env *env)
 {
-    board_gateway_fault(world, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
 }
 
 static void test_every_bad_setting_is_said_at_once(void **state)
 {
-    struct world *world = *state;
-    world_launch(world, &world->runtime,
+    struct test_env *env = *state;
+    test_env_launch(env, &env->runtime,
         (const char *[]){"ACCOUNT_ID", "DELIVERY_INTERVAL=30x1", "HEALTH_PORT=99999",
             "AGENT_SYNC_INTERVAL=-5", "LOG_LEVEL=loud", "LOG_FORMAT=xml", NULL},
         NULL);
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 78);
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 78);
     static const char *const named[] = {"ACCOUNT_ID", "DELIVERY_INTERVAL", "HEALTH_PORT",
         "AGENT_SYNC_INTERVAL", "LOG_LEVEL", "LOG_FORMAT"};
     for (size_t i = 0; i < sizeof named / sizeof named[0]; i++)
-        assert_true(process_wait_for(&world->runtime, named[i], WORLD_WAIT_MS, NULL, 0));
-    assert_false(process_said(&world->runtime, WORLD_SECRET));
+        assert_true(process_wait_for(&env->runtime, named[i], WORLD_WAIT_MS, NULL, 0));
+    assert_false(process_said(&env->runtime, WORLD_SECRET));
 }
 
 static void test_check_config_shows_no_secret(void **state)
 {
-    struct world *world = *state;
-    world_launch(world, &world->runtime, NULL, (const char *[]){"--check-config", NULL});
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
-    assert_true(process_wait_for(&world->runtime, "SERVICE_TOKEN=***", WORLD_WAIT_MS, NULL, 0));
-    assert_false(process_said(&world->runtime, WORLD_SECRET));
-    assert_false(process_said(&world->runtime, WORLD_GATEWAY_TOKEN));
+    struct test_env *env = *state;
+    test_env_launch(env, &env->runtime, NULL, (const char *[]){"--check-config", NULL});
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
+    assert_true(process_wait_for(&env->runtime, "SERVICE_TOKEN=***", WORLD_WAIT_MS, NULL, 0));
+    assert_false(process_said(&env->runtime, WORLD_SECRET));
+    assert_false(process_said(&env->runtime, WORLD_GATEWAY_TOKEN));
 }
 
 static void test_unknown_argument_is_a_usage_error(void **state)
 {
-    struct world *world = *state;
-    world_launch(world, &world->runtime, NULL, (const char *[]){"--frobnicate", NULL});
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 64);
+    struct test_env *env = *state;
+    test_env_launch(env, &env->runtime, NULL, (const char *[]){"--frobnicate", NULL});
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 64);
 }
 
 static void test_env_file_gives_settings(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char path[300];
-    snprintf(path, sizeof path, "%s/settings.env", world->folder);
+    snprintf(path, sizeof path, "%s/settings.env", env->dir);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fprintf(file, "# settings\nexport DROPLET_REGION=\"fra1\" # where\nDELIVERY_INTERVAL=1\n");
     fclose(file);
     /* The environment's own DELIVERY_INTERVAL wins, else the file's would be an error. */
-    world_launch(
-        world, &world->runtime, NULL, (const char *[]){"--env-file", path, "--check-config", NULL});
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
-    assert_true(process_wait_for(&world->runtime, "DROPLET_REGION=fra1", WORLD_WAIT_MS, NULL, 0));
-    assert_true(process_wait_for(&world->runtime, "DELIVERY_INTERVAL=200", WORLD_WAIT_MS, NULL, 0));
+    test_env_launch(
+        env, &env->runtime, NULL, (const char *[]){"--env-file", path, "--check-config", NULL});
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
+    assert_true(process_wait_for(&env->runtime, "DROPLET_REGION=fra1", WORLD_WAIT_MS, NULL, 0));
+    assert_true(process_wait_for(&env->runtime, "DELIVERY_INTERVAL=200", WORLD_WAIT_MS, NULL, 0));
 }
 
-static void test_second_runtime_on_a_state_folder_is_refused(void **state)
+static void test_second_runtime_on_a_state_dir_is_refused(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, NULL);
-    world_launch(world, &world->second, NULL, NULL);
-    assert_int_equal(process_wait_exit(&world->second, WORLD_WAIT_MS), 75);
+    struct test_env *env = *state;
+    test_env_start_runtime(env, NULL);
+    test_env_launch(env, &env->second, NULL, NULL);
+    assert_int_equal(process_wait_exit(&env->second, WORLD_WAIT_MS), 75);
     char holder[64];
-    snprintf(holder, sizeof holder, "process %d", (int)world->runtime.pid);
-    assert_true(process_wait_for(&world->second, holder, WORLD_WAIT_MS, NULL, 0));
-    world_stop_runtime(world);
+    snprintf(holder, sizeof holder, "process %d", (int)env->runtime.pid);
+    assert_true(process_wait_for(&env->second, holder, WORLD_WAIT_MS, NULL, 0));
+    test_env_stop_runtime(env);
 }
 
 static int listen_somewhere(unsigned *port)
@@ -97,128 +97,128 @@ static int listen_somewhere(unsigned *port)
 
 static void test_busy_health_port_is_said(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     unsigned port;
     char setting[64];
     int fd = listen_somewhere(&port);
     snprintf(setting, sizeof setting, "HEALTH_PORT=%u", port);
-    world_launch(world, &world->runtime, (const char *[]){setting, NULL}, NULL);
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 69);
+    test_env_launch(env, &env->runtime, (const char *[]){setting, NULL}, NULL);
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 69);
     close(fd);
 }
 
 static void test_stop_lets_a_running_send_end(void **state)
 {
-    struct world *world = *state;
-    json_t *rows = board_load(world, 3, 1);
-    hold_agents(world);
-    world_start_runtime(world, NULL);
-    world_wait(world, "in_flight=1");
-    process_signal(&world->runtime, SIGTERM);
-    assert_true(process_wait_for(&world->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
-    board_release(world, "agent");
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
-    assert_int_equal(world_stat(world, "gateway", "requests"), 1);
-    assert_int_equal(world_stat(world, NULL, "delivered"), 1);
+    struct test_env *env = *state;
+    json_t *rows = board_load(env, 3, 1);
+    hold_agents(env);
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "in_flight=1");
+    process_signal(&env->runtime, SIGTERM);
+    assert_true(process_wait_for(&env->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
+    board_release(env, "agent");
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), 1);
+    assert_int_equal(test_env_stat(env, NULL, "delivered"), 1);
     json_decref(rows);
 }
 
 static void test_stop_ends_hung_sends_at_the_grace(void **state)
 {
-    struct world *world = *state;
-    json_decref(board_load(world, 8, 8));
-    hold_agents(world);
-    world_start_runtime(world, (const char *[]){"SHUTDOWN_GRACE_MS=1500", NULL});
-    world_wait(world, "in_flight=8");
+    struct test_env *env = *state;
+    json_decref(board_load(env, 8, 8));
+    hold_agents(env);
+    test_env_start_runtime(env, (const char *[]){"SHUTDOWN_GRACE_MS=1500", NULL});
+    test_env_wait(env, "in_flight=8");
     int64_t began_ms = clock_monotonic_ms();
-    process_signal(&world->runtime, SIGTERM);
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
+    process_signal(&env->runtime, SIGTERM);
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
     assert_true(clock_monotonic_ms() - began_ms < (int64_t)3500 * process_patience());
 }
 
 /* Calls that wait for their turn behind 28 that hang delay no loop, and are no reason to stay. */
 static void test_calls_that_wait_for_their_turn(void **state)
 {
-    struct world *world = *state;
-    json_decref(board_load(world, 40, 40));
+    struct test_env *env = *state;
+    json_decref(board_load(env, 40, 40));
     board_backend_fault(
-        world, json_pack("{s:s, s:s}", "action", "createMessageFromAgent", "behaviour", "hang"));
-    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=40",
-                                   "SHUTDOWN_GRACE_MS=1500", "DELIVERY_INTERVAL=10", NULL});
-    world_wait(world, "held=28");
+        env, json_pack("{s:s, s:s}", "action", "createMessageFromAgent", "behaviour", "hang"));
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=40",
+                                    "SHUTDOWN_GRACE_MS=1500", "DELIVERY_INTERVAL=10", NULL});
+    test_env_wait(env, "held=28");
     char polls[128];
     snprintf(polls, sizeof polls, "action=listUndeliveredNotifications&calls=%ld",
-        world_stat(world, "backend", "listUndeliveredNotifications") + 20);
-    world_wait(world, polls);
-    assert_int_equal(world_stat(world, NULL, "held"), 28);
+        test_env_stat(env, "backend", "listUndeliveredNotifications") + 20);
+    test_env_wait(env, polls);
+    assert_int_equal(test_env_stat(env, NULL, "held"), 28);
     int64_t began_ms = clock_monotonic_ms();
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
     assert_in_range(clock_monotonic_ms() - began_ms, 0, 1500 + 2000);
 }
 
 static void test_second_signal_ends_at_once(void **state)
 {
-    struct world *world = *state;
-    json_decref(board_load(world, 1, 1));
-    hold_agents(world);
-    world_start_runtime(world, (const char *[]){"SHUTDOWN_GRACE_MS=600000", NULL});
-    world_wait(world, "in_flight=1");
-    process_signal(&world->runtime, SIGTERM);
-    assert_true(process_wait_for(&world->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
-    process_signal(&world->runtime, SIGINT);
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 128 + SIGINT);
+    struct test_env *env = *state;
+    json_decref(board_load(env, 1, 1));
+    hold_agents(env);
+    test_env_start_runtime(env, (const char *[]){"SHUTDOWN_GRACE_MS=600000", NULL});
+    test_env_wait(env, "in_flight=1");
+    process_signal(&env->runtime, SIGTERM);
+    assert_true(process_wait_for(&env->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
+    process_signal(&env->runtime, SIGINT);
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 128 + SIGINT);
 }
 
 static void test_health_and_version(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char *body;
-    world_start_runtime(world, (const char *[]){"DROPLET_ID=d1", "DROPLET_REGION=fra1", NULL});
-    world_wait(world, "action=listUndeliveredNotifications&calls=2");
-    assert_int_equal(world_health_get(world, "/health?x=1", &body), 200);
+    test_env_start_runtime(env, (const char *[]){"DROPLET_ID=d1", "DROPLET_REGION=fra1", NULL});
+    test_env_wait(env, "action=listUndeliveredNotifications&calls=2");
+    assert_int_equal(test_env_health_get(env, "/health?x=1", &body), 200);
     assert_non_null(strstr(body, "\"status\": \"healthy\""));
     assert_null(strstr(body, WORLD_SECRET));
     free(body);
-    assert_int_equal(world_health_get(world, "/version", &body), 200);
+    assert_int_equal(test_env_health_get(env, "/version", &body), 200);
     assert_string_equal(body,
         "{\"runtimeServiceVersion\":\"" MISSION_CONTROL_VERSION
         "\",\"openclawVersion\":\"2026.9.6\",\"dropletId\":\"d1\",\"region\":\"fra1\"}");
     free(body);
-    assert_int_equal(world_health_get(world, "/nowhere", &body), 404);
+    assert_int_equal(test_env_health_get(env, "/nowhere", &body), 404);
     free(body);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 /* As a careless supervisor starts it: the log is lost then, and goes into no file of ours. */
 static void test_missing_standard_descriptors(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char path[300];
     char lock[64];
     char expected[64];
-    json_decref(board_load(world, 3, 1));
-    world->redirection = "<&- >&- 2>&-";
-    world_launch(world, &world->runtime, NULL, NULL);
-    world_wait(world, "undelivered=0");
-    snprintf(path, sizeof path, "%s/state/lock", world->folder);
+    json_decref(board_load(env, 3, 1));
+    env->redirection = "<&- >&- 2>&-";
+    test_env_launch(env, &env->runtime, NULL, NULL);
+    test_env_wait(env, "undelivered=0");
+    snprintf(path, sizeof path, "%s/state/lock", env->dir);
     FILE *file = fopen(path, "r");
     assert_non_null(file);
     lock[fread(lock, 1, sizeof lock - 1, file)] = '\0';
     fclose(file);
-    snprintf(expected, sizeof expected, "%d\n", (int)world->runtime.pid);
+    snprintf(expected, sizeof expected, "%d\n", (int)env->runtime.pid);
     assert_string_equal(lock, expected);
-    process_signal(&world->runtime, SIGTERM);
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
+    process_signal(&env->runtime, SIGTERM);
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
 }
 
 static void test_json_log_lines_are_json(void **state)
 {
-    struct world *world = *state;
-    json_decref(board_load(world, 2, 1));
-    world_start_runtime(world, (const char *[]){"LOG_FORMAT=json", NULL});
-    world_wait(world, "delivered=2");
-    world_stop_runtime(world);
-    char *output = process_output(&world->runtime);
+    struct test_env *env = *state;
+    json_decref(board_load(env, 2, 1));
+    test_env_start_runtime(env, (const char *[]){"LOG_FORMAT=json", NULL});
+    test_env_wait(env, "delivered=2");
+    test_env_stop_runtime(env);
+    char *output = process_output(&env->runtime);
     int lines = 0;
     for (char *rest = output, *line; (line = strsep(&rest, "\n")) != NULL && *line != '\0';) {
         json_t *parsed = json_loads(line, 0, NULL);
@@ -236,42 +236,42 @@ static void test_json_log_lines_are_json(void **state)
 }
 
 /* The shell lowers the limit for good and becomes the runtime. */
-static void launch_with_descriptors(struct world *world, unsigned most)
+static void launch_with_descriptors(struct test_env *env, unsigned max)
 {
     char script[64];
     char program[300];
     const char *build = getenv("MISSION_CONTROL_BUILD");
-    snprintf(script, sizeof script, "ulimit -n %u && exec \"$0\"", most);
+    snprintf(script, sizeof script, "ulimit -n %u && exec \"$0\"", max);
     snprintf(
         program, sizeof program, "%s/mission-control-runtime", build != NULL ? build : "build");
-    world->runtime_program = "../../../../../../../../../../../../bin/sh";
-    world_launch(world, &world->runtime, NULL, (const char *[]){"-c", script, program, NULL});
+    env->runtime_program = "../../../../../../../../../../../../bin/sh";
+    test_env_launch(env, &env->runtime, NULL, (const char *[]){"-c", script, program, NULL});
 }
 
 /* Where it can start at all, it can be stopped. */
 static void test_few_descriptors_do_not_keep_it_from_ending(void **state)
 {
-    struct world *world = *state;
-    for (unsigned most = 20; most <= 36; most += 4) {
-        launch_with_descriptors(world, most);
+    struct test_env *env = *state;
+    for (unsigned max = 20; max <= 36; max += 4) {
+        launch_with_descriptors(env, max);
         bool started =
-            process_wait_for(&world->runtime, "started successfully", WORLD_WAIT_MS, NULL, 0);
+            process_wait_for(&env->runtime, "started successfully", WORLD_WAIT_MS, NULL, 0);
         if (started)
-            process_signal(&world->runtime, SIGTERM);
-        assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), started ? 0 : 71);
+            process_signal(&env->runtime, SIGTERM);
+        assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), started ? 0 : 71);
     }
 }
 
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_every_bad_setting_is_said_at_once),
         IN_WORLD(test_check_config_shows_no_secret),
         IN_WORLD(test_unknown_argument_is_a_usage_error),
         IN_WORLD(test_env_file_gives_settings),
-        IN_WORLD(test_second_runtime_on_a_state_folder_is_refused),
+        IN_WORLD(test_second_runtime_on_a_state_dir_is_refused),
         IN_WORLD(test_busy_health_port_is_said),
         IN_WORLD(test_stop_lets_a_running_send_end),
         IN_WORLD(test_stop_ends_hung_sends_at_the_grace),

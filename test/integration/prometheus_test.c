@@ -64,16 +64,16 @@ static void test_shipped_rules_are_right(void **state)
 
 static void test_metrics_pass_the_check(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char command[512];
     need_prometheus();
-    json_decref(board_load(world, 3, 3));
-    world_start_runtime(world, NULL);
-    world_wait(world, "undelivered=0");
+    json_decref(board_load(env, 3, 3));
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "undelivered=0");
     char *body;
-    assert_int_equal(world_health_get(world, "/metrics", &body), 200);
+    assert_int_equal(test_env_health_get(env, "/metrics", &body), 200);
     char path[300];
-    snprintf(path, sizeof path, "%s/metrics", world->folder);
+    snprintf(path, sizeof path, "%s/metrics", env->dir);
     FILE *file = fopen(path, "we");
     assert_non_null(file);
     assert_true(fputs(body, file) >= 0);
@@ -81,7 +81,7 @@ static void test_metrics_pass_the_check(void **state)
     free(body);
     snprintf(command, sizeof command, "promtool check metrics <%s", path);
     must_run(command, true);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 /* A port that nobody has, for a program that cannot choose one itself. */
@@ -97,12 +97,12 @@ static unsigned find_free_port(void)
     return ntohs(address.sin_port);
 }
 
-static void write_settings(const struct world *world, const char *path)
+static void write_settings(const struct test_env *env, const char *path)
 {
-    char folder[512];
+    char dir[512];
     FILE *file = fopen(path, "we");
     assert_non_null(file);
-    assert_non_null(getcwd(folder, sizeof folder));
+    assert_non_null(getcwd(dir, sizeof dir));
     fprintf(file,
         "global: {scrape_interval: 200ms, evaluation_interval: 1s}\n"
         "rule_files: [%s/deploy/prometheus/recording-rules.yml, %s/deploy/prometheus/alerts.yml]\n"
@@ -111,23 +111,23 @@ static void write_settings(const struct world *world, const char *path)
         "     static_configs: [{targets: ['127.0.0.1:%u']}]}\n"
         "  - {job_name: health, metrics_path: /health,\n"
         "     static_configs: [{targets: ['127.0.0.1:%u']}]}\n",
-        folder, folder, world->health_port, world->health_port);
+        dir, dir, env->health_port, env->health_port);
     assert_int_equal(fclose(file), 0);
 }
 
 /* Starts Prometheus on a port of its own; tries again when somebody else was faster to take it. */
-static unsigned start_prometheus(struct world *world, struct process *prometheus)
+static unsigned start_prometheus(struct test_env *env, struct process *prometheus)
 {
     char path[300];
     char command[1200];
-    snprintf(path, sizeof path, "%s/prometheus.yml", world->folder);
-    write_settings(world, path);
+    snprintf(path, sizeof path, "%s/prometheus.yml", env->dir);
+    write_settings(env, path);
     for (int try = 0; try < 3; try++) {
         unsigned port = find_free_port();
         snprintf(command, sizeof command,
             "exec prometheus --config.file=%s --storage.tsdb.path=%s/tsdb "
             "--web.listen-address=127.0.0.1:%u --log.level=info",
-            path, world->folder, port);
+            path, env->dir, port);
         process_start(prometheus, (const char *[]){"/bin/sh", "-c", command, NULL}, environ);
         if (process_wait_for(prometheus, "ready to receive web requests", CHECK_MS, NULL, 0))
             return port;
@@ -168,13 +168,13 @@ static void await(unsigned port, const char *query, double value)
 /* One that scrapes both paths; nothing has to be set for it to be given metrics at /health. */
 static void test_prometheus_scrapes_both_paths(void **state)
 {
-    struct world *world = *state;
-    struct process *prometheus = &world->second;
+    struct test_env *env = *state;
+    struct process *prometheus = &env->second;
     need_prometheus();
-    json_decref(board_load(world, 4, 2));
-    world_start_runtime(world, NULL);
-    world_wait(world, "undelivered=0");
-    unsigned port = start_prometheus(world, prometheus);
+    json_decref(board_load(env, 4, 2));
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "undelivered=0");
+    unsigned port = start_prometheus(env, prometheus);
     static const char *const jobs[] = {"mission-control-runtime", "health"};
     for (size_t i = 0; i < sizeof jobs / sizeof jobs[0]; i++) {
         char query[256];
@@ -189,10 +189,10 @@ static void test_prometheus_scrapes_both_paths(void **state)
     }
     process_signal(prometheus, SIGTERM);
     assert_int_equal(process_wait_exit(prometheus, CHECK_MS), 0);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
-#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
 
 int main(void)
 {

@@ -18,165 +18,164 @@
 static const char *const fast[] = {
     "HEALTH_CHECK_INTERVAL=50", "OPENCLAW_VERSION=2026.9.6", "RUNTIME_VERSION=0.2.0", NULL};
 
-static json_t *first_document(struct world *world, const char *table)
+static json_t *first_document(struct test_env *env, const char *table)
 {
-    json_t *documents = board_documents(world, table);
+    json_t *documents = board_documents(env, table);
     json_t *first = json_incref(json_array_get(documents, 0));
     json_decref(documents);
     assert_non_null(first);
     return first;
 }
 
-static bool status_is(struct world *world, const char *status)
+static bool status_is(struct test_env *env, const char *status)
 {
-    json_t *account = first_document(world, "accounts");
+    json_t *account = first_document(env, "accounts");
     bool same = strcmp(board_string(account, "runtimeStatus"), status) == 0;
     json_decref(account);
     return same;
 }
 
 /* Waits for the board to change until the backend has that status; fails the test after a while. */
-static void wait_for_status(struct world *world, const char *status)
+static void wait_for_status(struct test_env *env, const char *status)
 {
     int64_t limit_ms = clock_monotonic_ms() + WORLD_WAIT_MS;
-    while (!status_is(world, status)) {
+    while (!status_is(env, status)) {
         char condition[64];
         if (clock_monotonic_ms() > limit_ms)
             fail_msg("the backend was never told \"%s\"", status);
         snprintf(condition, sizeof condition, "change=%ld&timeout_ms=200",
-            world_stat(world, NULL, "change") + 1);
-        world_look(world, condition);
+            test_env_stat(env, NULL, "change") + 1);
+        test_env_look(env, condition);
     }
 }
 
-static void wait_for_calls(struct world *world, const char *action, long more)
+static void wait_for_calls(struct test_env *env, const char *action, long more)
 {
     char condition[128];
     snprintf(condition, sizeof condition, "action=%s&calls=%ld", action,
-        world_stat(world, "backend", action) + more);
-    world_wait(world, condition);
+        test_env_stat(env, "backend", action) + more);
+    test_env_wait(env, condition);
 }
 
-static void set(struct world *world, const char *key, bool value)
+static void set(struct test_env *env, const char *key, bool value)
 {
-    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", key, value)));
+    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", key, value)));
 }
 
-static void ask_for_upgrade(struct world *world, const char *strategy)
+static void ask_for_upgrade(struct test_env *env, const char *strategy)
 {
-    json_decref(world_post(world, "/sandbox/upgrade",
+    json_decref(test_env_post(env, "/sandbox/upgrade",
         json_pack(
             "{s:s, s:s, s:s}", "openclaw", "2026.10.1", "runtime", "0.3.0", "strategy", strategy)));
 }
 
-static void expect_exit(struct world *world)
+static void expect_exit(struct test_env *env)
 {
-    assert_true(process_wait_for(&world->runtime, "Shutdown complete", WORLD_WAIT_MS, NULL, 0));
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
+    assert_true(process_wait_for(&env->runtime, "Shutdown complete", WORLD_WAIT_MS, NULL, 0));
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
 }
 
 static void test_report_goes_out_at_the_start(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, (const char *[]){"DROPLET_ID=d-7", "DROPLET_REGION=fra1", NULL});
-    wait_for_status(world, "online");
-    json_t *runtime = first_document(world, "runtimes");
+    struct test_env *env = *state;
+    test_env_start_runtime(env, (const char *[]){"DROPLET_ID=d-7", "DROPLET_REGION=fra1", NULL});
+    wait_for_status(env, "online");
+    json_t *runtime = first_document(env, "runtimes");
     assert_string_equal(board_string(runtime, "providerId"), "d-7");
     assert_string_equal(board_string(runtime, "region"), "fra1");
     assert_true(json_is_number(json_object_get(runtime, "lastHealthCheck")));
     json_decref(runtime);
-    world_stop_runtime(world);
-    assert_true(status_is(world, "offline"));
+    test_env_stop_runtime(env);
+    assert_true(status_is(env, "offline"));
 }
 
 /* With the interval of a minute only a change can be the reason to report. */
 static void test_changes_are_reported_at_once(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, NULL);
-    wait_for_status(world, "online");
-    board_backend_fault(
-        world, json_pack("{s:s, s:s, s:s}", "action", "listUndeliveredNotifications", "behaviour",
-                   "status", "name", "poll"));
-    wait_for_status(world, "degraded");
-    board_end_faults(world);
-    wait_for_status(world, "online");
-    set(world, "gateway_disabled", true);
-    json_decref(board_load(world, 1, 1));
-    wait_for_status(world, "degraded");
-    set(world, "gateway_disabled", false);
-    wait_for_status(world, "online");
-    world_stop_runtime(world);
+    struct test_env *env = *state;
+    test_env_start_runtime(env, NULL);
+    wait_for_status(env, "online");
+    board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "listUndeliveredNotifications",
+                                 "behaviour", "status", "name", "poll"));
+    wait_for_status(env, "degraded");
+    board_end_faults(env);
+    wait_for_status(env, "online");
+    set(env, "gateway_disabled", true);
+    json_decref(board_load(env, 1, 1));
+    wait_for_status(env, "degraded");
+    set(env, "gateway_disabled", false);
+    wait_for_status(env, "online");
+    test_env_stop_runtime(env);
 }
 
 /* Also when there is nothing to send that would notice. */
 static void test_idle_runtime_notices_that_the_gateway_is_away(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, fast);
-    wait_for_status(world, "online");
-    set(world, "gateway_draining", true);
-    wait_for_status(world, "degraded");
-    set(world, "gateway_draining", false);
-    wait_for_status(world, "online");
-    world_stop_runtime(world);
+    struct test_env *env = *state;
+    test_env_start_runtime(env, fast);
+    wait_for_status(env, "online");
+    set(env, "gateway_draining", true);
+    wait_for_status(env, "degraded");
+    set(env, "gateway_draining", false);
+    wait_for_status(env, "online");
+    test_env_stop_runtime(env);
 }
 
 static void test_start_with_the_gateway_away_is_degraded(void **state)
 {
-    struct world *world = *state;
-    set(world, "gateway_draining", true);
-    world_start_runtime(world, NULL);
-    wait_for_status(world, "degraded");
-    set(world, "gateway_draining", false);
-    wait_for_status(world, "online");
-    world_stop_runtime(world);
+    struct test_env *env = *state;
+    set(env, "gateway_draining", true);
+    test_env_start_runtime(env, NULL);
+    wait_for_status(env, "degraded");
+    set(env, "gateway_draining", false);
+    wait_for_status(env, "online");
+    test_env_stop_runtime(env);
 }
 
 static void test_start_with_the_backend_away_recovers(void **state)
 {
-    struct world *world = *state;
-    json_decref(board_load(world, 2, 1));
-    board_backend_fault(world, json_pack("{s:s, s:i}", "behaviour", "status", "status", 503));
-    world_start_runtime(world, NULL);
-    assert_true(process_wait_for(&world->runtime, "Poll error: ", WORLD_WAIT_MS, NULL, 0));
+    struct test_env *env = *state;
+    json_decref(board_load(env, 2, 1));
+    board_backend_fault(env, json_pack("{s:s, s:i}", "behaviour", "status", "status", 503));
+    test_env_start_runtime(env, NULL);
+    assert_true(process_wait_for(&env->runtime, "Poll error: ", WORLD_WAIT_MS, NULL, 0));
     char *body;
-    assert_int_equal(world_health_get(world, "/health", &body), 200);
+    assert_int_equal(test_env_health_get(env, "/health", &body), 200);
     assert_non_null(strstr(body, "\"degraded\""));
     free(body);
-    board_end_faults(world);
-    world_wait(world, "undelivered=0");
-    wait_for_status(world, "online");
-    world_stop_runtime(world);
+    board_end_faults(env);
+    test_env_wait(env, "undelivered=0");
+    wait_for_status(env, "online");
+    test_env_stop_runtime(env);
 }
 
 static void test_restart_request_stops_in_order(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, fast);
-    wait_for_status(world, "online");
-    json_decref(world_post(world, "/sandbox/restart", json_object()));
-    expect_exit(world);
-    assert_true(process_said(&world->runtime, "A restart is asked for"));
-    assert_true(status_is(world, "offline"));
+    struct test_env *env = *state;
+    test_env_start_runtime(env, fast);
+    wait_for_status(env, "online");
+    json_decref(test_env_post(env, "/sandbox/restart", json_object()));
+    expect_exit(env);
+    assert_true(process_said(&env->runtime, "A restart is asked for"));
+    assert_true(status_is(env, "offline"));
     /* Once: the next one stays. */
-    world_start_runtime(world, fast);
-    wait_for_calls(world, "checkAndClearRestartRequested", 3);
-    world_stop_runtime(world);
+    test_env_start_runtime(env, fast);
+    wait_for_calls(env, "checkAndClearRestartRequested", 3);
+    test_env_stop_runtime(env);
 }
 
 /* An image that cannot change by a restart must not restart for ever. */
 static void test_upgrade_without_effect_stops_once_and_is_told(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, fast);
-    wait_for_status(world, "online");
-    ask_for_upgrade(world, "immediate");
-    expect_exit(world);
-    world_start_runtime(world, fast);
-    wait_for_calls(world, "getPendingUpgrade", 4);
-    assert_int_equal(world_stat(world, "backend", "recordUpgradeResult"), 1);
-    json_t *runtime = first_document(world, "runtimes");
+    struct test_env *env = *state;
+    test_env_start_runtime(env, fast);
+    wait_for_status(env, "online");
+    ask_for_upgrade(env, "immediate");
+    expect_exit(env);
+    test_env_start_runtime(env, fast);
+    wait_for_calls(env, "getPendingUpgrade", 4);
+    assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 1);
+    json_t *runtime = first_document(env, "runtimes");
     const json_t *history = json_object_get(runtime, "upgradeHistory");
     assert_int_equal(json_array_size(history), 1);
     const json_t *entry = json_array_get(history, 0);
@@ -184,72 +183,72 @@ static void test_upgrade_without_effect_stops_once_and_is_told(void **state)
     assert_string_equal(board_string(entry, "fromRuntimeVersion"), "0.2.0");
     assert_string_equal(board_string(entry, "toOpenclawVersion"), "2026.10.1");
     json_decref(runtime);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 static void test_upgrade_that_took_is_told_as_a_success(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, fast);
-    wait_for_status(world, "online");
-    ask_for_upgrade(world, "immediate");
-    expect_exit(world);
-    world_start_runtime(world, (const char *[]){"HEALTH_CHECK_INTERVAL=50",
-                                   "OPENCLAW_VERSION=2026.10.1", "RUNTIME_VERSION=0.3.0", NULL});
-    wait_for_calls(world, "getPendingUpgrade", 3);
+    struct test_env *env = *state;
+    test_env_start_runtime(env, fast);
+    wait_for_status(env, "online");
+    ask_for_upgrade(env, "immediate");
+    expect_exit(env);
+    test_env_start_runtime(env, (const char *[]){"HEALTH_CHECK_INTERVAL=50",
+                                    "OPENCLAW_VERSION=2026.10.1", "RUNTIME_VERSION=0.3.0", NULL});
+    wait_for_calls(env, "getPendingUpgrade", 3);
     /* By us, before the report with the new versions, which would end the request as well. */
-    assert_int_equal(world_stat(world, "backend", "recordUpgradeResult"), 1);
-    json_t *runtime = first_document(world, "runtimes");
+    assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 1);
+    json_t *runtime = first_document(env, "runtimes");
     const json_t *history = json_object_get(runtime, "upgradeHistory");
     assert_int_equal(json_array_size(history), 1);
     assert_string_equal(board_string(json_array_get(history, 0), "status"), "success");
     assert_string_equal(board_string(json_array_get(history, 0), "fromRuntimeVersion"), "0.2.0");
     json_decref(runtime);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 /* A request that stays, since its result cannot be told, is no reason to stop again. */
 static void test_request_that_stays_is_acted_on_once(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, fast);
-    wait_for_status(world, "online");
-    ask_for_upgrade(world, "immediate");
-    expect_exit(world);
-    board_backend_fault(world,
+    struct test_env *env = *state;
+    test_env_start_runtime(env, fast);
+    wait_for_status(env, "online");
+    ask_for_upgrade(env, "immediate");
+    expect_exit(env);
+    board_backend_fault(env,
         json_pack("{s:s, s:s}", "action", "recordUpgradeResult", "behaviour", "function_error"));
-    world_start_runtime(world, fast);
-    wait_for_status(world, "online");
-    wait_for_calls(world, "getPendingUpgrade", 4);
-    world_stop_runtime(world);
+    test_env_start_runtime(env, fast);
+    wait_for_status(env, "online");
+    wait_for_calls(env, "getPendingUpgrade", 4);
+    test_env_stop_runtime(env);
 }
 
 /* A result whose answer is lost is not told twice. */
 static void test_result_is_told_once_although_its_answer_is_lost(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, fast);
-    wait_for_status(world, "online");
-    ask_for_upgrade(world, "immediate");
-    expect_exit(world);
-    board_backend_fault(world, json_pack("{s:s, s:s, s:i}", "action", "recordUpgradeResult",
-                                   "behaviour", "drop_after", "times", 1));
-    world_start_runtime(world, fast);
-    wait_for_status(world, "online");
-    wait_for_calls(world, "getPendingUpgrade", 2);
-    assert_int_equal(world_stat(world, "backend", "recordUpgradeResult"), 1);
-    world_stop_runtime(world);
+    struct test_env *env = *state;
+    test_env_start_runtime(env, fast);
+    wait_for_status(env, "online");
+    ask_for_upgrade(env, "immediate");
+    expect_exit(env);
+    board_backend_fault(env, json_pack("{s:s, s:s, s:i}", "action", "recordUpgradeResult",
+                                 "behaviour", "drop_after", "times", 1));
+    test_env_start_runtime(env, fast);
+    wait_for_status(env, "online");
+    wait_for_calls(env, "getPendingUpgrade", 2);
+    assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 1);
+    test_env_stop_runtime(env);
 }
 
 /* Makes a program openclaw that does not answer; setting becomes a PATH that leads to it. */
 static void add_silent_openclaw(
-    const struct world *world, char setting[static FOLDER_BYTES + sizeof "PATH=/bin"])
+    const struct test_env *env, char setting[static DIR_BYTES + sizeof "PATH=/bin"])
 {
-    char path[FOLDER_BYTES + sizeof "/bin/openclaw"];
-    snprintf(setting, FOLDER_BYTES + sizeof "PATH=/bin", "PATH=%s/bin", world->folder);
-    snprintf(path, sizeof path, "%s/bin", world->folder);
+    char path[DIR_BYTES + sizeof "/bin/openclaw"];
+    snprintf(setting, DIR_BYTES + sizeof "PATH=/bin", "PATH=%s/bin", env->dir);
+    snprintf(path, sizeof path, "%s/bin", env->dir);
     assert_int_equal(mkdir(path, 0700), 0);
-    snprintf(path, sizeof path, "%s/bin/openclaw", world->folder);
+    snprintf(path, sizeof path, "%s/bin/openclaw", env->dir);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fputs("#!/bin/sh\nexec /bin/sleep 60\n", file);
@@ -260,59 +259,59 @@ static void add_silent_openclaw(
 /* What became of it was told long ago, and is remembered nevertheless. */
 static void test_first_report_after_an_old_upgrade_waits_for_no_version(void **state)
 {
-    struct world *world = *state;
-    char path[FOLDER_BYTES + sizeof "PATH=/bin"];
-    world_start_runtime(world, fast);
-    wait_for_status(world, "online");
-    ask_for_upgrade(world, "immediate");
-    expect_exit(world);
-    world_start_runtime(world, fast);
-    wait_for_calls(world, "getPendingUpgrade", 2);
-    world_stop_runtime(world);
-    add_silent_openclaw(world, path);
-    world_start_runtime(world, (const char *[]){path, "OPENCLAW_VERSION", NULL});
-    wait_for_status(world, "online");
-    assert_false(process_said(&world->runtime, "OpenClaw version unknown"));
-    assert_int_equal(world_stat(world, "backend", "recordUpgradeResult"), 1);
-    world_stop_runtime(world);
+    struct test_env *env = *state;
+    char path[DIR_BYTES + sizeof "PATH=/bin"];
+    test_env_start_runtime(env, fast);
+    wait_for_status(env, "online");
+    ask_for_upgrade(env, "immediate");
+    expect_exit(env);
+    test_env_start_runtime(env, fast);
+    wait_for_calls(env, "getPendingUpgrade", 2);
+    test_env_stop_runtime(env);
+    add_silent_openclaw(env, path);
+    test_env_start_runtime(env, (const char *[]){path, "OPENCLAW_VERSION", NULL});
+    wait_for_status(env, "online");
+    assert_false(process_said(&env->runtime, "OpenClaw version unknown"));
+    assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 1);
+    test_env_stop_runtime(env);
 }
 
 static void test_other_strategies_and_modes_only_log(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, fast);
-    wait_for_status(world, "online");
-    ask_for_upgrade(world, "rolling");
-    wait_for_calls(world, "getPendingUpgrade", 3);
-    world_stop_runtime(world);
-    ask_for_upgrade(world, "immediate");
-    world_start_runtime(
-        world, (const char *[]){"HEALTH_CHECK_INTERVAL=50", "UPGRADE_MODE=none", NULL});
-    assert_true(process_wait_for(&world->runtime, "UPGRADE_MODE is not", WORLD_WAIT_MS, NULL, 0));
-    json_decref(world_post(world, "/sandbox/restart", json_object()));
+    struct test_env *env = *state;
+    test_env_start_runtime(env, fast);
+    wait_for_status(env, "online");
+    ask_for_upgrade(env, "rolling");
+    wait_for_calls(env, "getPendingUpgrade", 3);
+    test_env_stop_runtime(env);
+    ask_for_upgrade(env, "immediate");
+    test_env_start_runtime(
+        env, (const char *[]){"HEALTH_CHECK_INTERVAL=50", "UPGRADE_MODE=none", NULL});
+    assert_true(process_wait_for(&env->runtime, "UPGRADE_MODE is not", WORLD_WAIT_MS, NULL, 0));
+    json_decref(test_env_post(env, "/sandbox/restart", json_object()));
     assert_true(process_wait_for(
-        &world->runtime, "A restart is asked for; UPGRADE_MODE", WORLD_WAIT_MS, NULL, 0));
-    wait_for_calls(world, "getPendingUpgrade", 3);
-    world_stop_runtime(world);
+        &env->runtime, "A restart is asked for; UPGRADE_MODE", WORLD_WAIT_MS, NULL, 0));
+    wait_for_calls(env, "getPendingUpgrade", 3);
+    test_env_stop_runtime(env);
 }
 
 /* Nothing is decided about versions before ours is known; nor is it reported before. */
 static void test_unknown_version_is_left_out(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, (const char *[]){"HEALTH_CHECK_INTERVAL=50", "PATH=/nonexistent",
-                                   "OPENCLAW_VERSION", NULL});
-    wait_for_status(world, "online");
-    json_t *runtime = first_document(world, "runtimes");
+    struct test_env *env = *state;
+    test_env_start_runtime(env, (const char *[]){"HEALTH_CHECK_INTERVAL=50", "PATH=/nonexistent",
+                                    "OPENCLAW_VERSION", NULL});
+    wait_for_status(env, "online");
+    json_t *runtime = first_document(env, "runtimes");
     assert_string_equal(board_string(runtime, "openclawVersion"), "");
     json_decref(runtime);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_report_goes_out_at_the_start),
         IN_WORLD(test_changes_are_reported_at_once),

@@ -57,24 +57,25 @@ static bool is_empty(int fd)
     return poll(&source, 1, 0) == 0;
 }
 
-static void path_setting(const struct world *world, char path[static 300], char setting[static 320])
+static void path_setting(
+    const struct test_env *env, char path[static 300], char setting[static 320])
 {
-    snprintf(path, 300, "%s/notify", world->folder);
+    snprintf(path, 300, "%s/notify", env->dir);
     snprintf(setting, 320, "NOTIFY_SOCKET=%s", path);
 }
 
 static void test_start_and_stop_are_told(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char path[300];
     char setting[320];
-    path_setting(world, path, setting);
+    path_setting(env, path, setting);
     int fd = bind_to(path);
-    world_start_runtime(world, (const char *[]){setting, NULL});
+    test_env_start_runtime(env, (const char *[]){setting, NULL});
     must_receive(fd, "READY=1");
-    world_wait(world, "action=listUndeliveredNotifications&calls=4");
+    test_env_wait(env, "action=listUndeliveredNotifications&calls=4");
     assert_true(is_empty(fd));
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
     must_receive(fd, "STOPPING=1");
     assert_true(is_empty(fd));
     close(fd);
@@ -83,18 +84,18 @@ static void test_start_and_stop_are_told(void **state)
 /* As often as is asked for, and not behind the stop. */
 static void test_watchdog_in_an_abstract_socket(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char name[64];
     char setting[96];
     char message[MESSAGE_BYTES];
     snprintf(name, sizeof name, "@mission-control-notify-%d", (int)getpid());
     snprintf(setting, sizeof setting, "NOTIFY_SOCKET=%s", name);
     int fd = bind_to(name);
-    world_start_runtime(world, (const char *[]){setting, "WATCHDOG_USEC=200000", NULL});
+    test_env_start_runtime(env, (const char *[]){setting, "WATCHDOG_USEC=200000", NULL});
     must_receive(fd, "READY=1");
     for (int i = 0; i < 5; i++)
         must_receive(fd, "WATCHDOG=1");
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
     do
         receive(fd, message);
     while (strcmp(message, "WATCHDOG=1") == 0);
@@ -105,16 +106,16 @@ static void test_watchdog_in_an_abstract_socket(void **state)
 
 static void test_watchdog_of_another_process_is_left_alone(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char path[300];
     char setting[320];
-    path_setting(world, path, setting);
+    path_setting(env, path, setting);
     int fd = bind_to(path);
-    world_start_runtime(
-        world, (const char *[]){setting, "WATCHDOG_USEC=20000", "WATCHDOG_PID=1", NULL});
+    test_env_start_runtime(
+        env, (const char *[]){setting, "WATCHDOG_USEC=20000", "WATCHDOG_PID=1", NULL});
     must_receive(fd, "READY=1");
-    world_wait(world, "action=listUndeliveredNotifications&calls=4");
-    world_stop_runtime(world);
+    test_env_wait(env, "action=listUndeliveredNotifications&calls=4");
+    test_env_stop_runtime(env);
     must_receive(fd, "STOPPING=1");
     assert_true(is_empty(fd));
     close(fd);
@@ -138,53 +139,53 @@ static bool main_blocks(const struct process *process, int number)
 /* A second signal counts from then on, even while the log's reader holds up its first line. */
 static void test_second_signal_counts_once_the_stop_is_told(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char path[300];
     char setting[320];
-    path_setting(world, path, setting);
+    path_setting(env, path, setting);
     int fd = bind_to(path);
-    world_start_runtime(world, (const char *[]){setting, NULL});
+    test_env_start_runtime(env, (const char *[]){setting, NULL});
     must_receive(fd, "READY=1");
-    assert_true(main_blocks(&world->runtime, SIGTERM));
-    process_stall(&world->runtime);
-    process_signal(&world->runtime, SIGTERM);
+    assert_true(main_blocks(&env->runtime, SIGTERM));
+    process_stall(&env->runtime);
+    process_signal(&env->runtime, SIGTERM);
     must_receive(fd, "STOPPING=1");
-    assert_false(main_blocks(&world->runtime, SIGTERM));
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 0);
+    assert_false(main_blocks(&env->runtime, SIGTERM));
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
     close(fd);
 }
 
 /* Who cannot start is not ready. */
 static void test_failed_start_is_not_told(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char path[300];
     char setting[320];
-    path_setting(world, path, setting);
+    path_setting(env, path, setting);
     int fd = bind_to(path);
-    world_launch(world, &world->runtime,
-        (const char *[]){setting, "STATE_DIR=/proc/nonexistent", NULL}, NULL);
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 78);
+    test_env_launch(
+        env, &env->runtime, (const char *[]){setting, "STATE_DIR=/proc/nonexistent", NULL}, NULL);
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 78);
     assert_true(is_empty(fd));
     close(fd);
 }
 
 static void test_manager_that_is_gone_is_no_reason_to_fail(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char path[300];
     char setting[320];
-    path_setting(world, path, setting);
-    json_decref(board_load(world, 1, 1));
-    world_start_runtime(world, (const char *[]){setting, "WATCHDOG_USEC=2000", NULL});
-    world_wait(world, "delivered=1");
-    world_stop_runtime(world);
+    path_setting(env, path, setting);
+    json_decref(board_load(env, 1, 1));
+    test_env_start_runtime(env, (const char *[]){setting, "WATCHDOG_USEC=2000", NULL});
+    test_env_wait(env, "delivered=1");
+    test_env_stop_runtime(env);
 }
 
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_start_and_stop_are_told),
         IN_WORLD(test_watchdog_in_an_abstract_socket),

@@ -23,66 +23,66 @@ static const double SHORT_INTERVAL = 0.005;
 enum { PATH_BYTES = 512, LINE_BYTES = 256 };
 
 /* Writes a file of the world, and the assignment that names it into variable. */
-static void write_file(struct world *world, const char *name, const char *text, char *path)
+static void write_file(struct test_env *env, const char *name, const char *text, char *path)
 {
-    snprintf(path, PATH_BYTES, "%s/%s", world->folder, name);
+    snprintf(path, PATH_BYTES, "%s/%s", env->dir, name);
     FILE *file = fopen(path, "we");
     assert_non_null(file);
     assert_true(fputs(text, file) >= 0);
     assert_int_equal(fclose(file), 0);
 }
 
-static void start_with_token_file(struct world *world, const char *token, char *path)
+static void start_with_token_file(struct test_env *env, const char *token, char *path)
 {
     char variable[PATH_BYTES + 32];
-    write_file(world, "token", token, path);
+    write_file(env, "token", token, path);
     snprintf(variable, sizeof variable, "SERVICE_TOKEN_FILE=%s", path);
-    world_start_runtime(world, (const char *[]){"SERVICE_TOKEN", variable, NULL});
+    test_env_start_runtime(env, (const char *[]){"SERVICE_TOKEN", variable, NULL});
 }
 
-static void must_say(struct world *world, const char *words)
+static void must_say(struct test_env *env, const char *words)
 {
-    if (process_wait_for(&world->runtime, words, WORLD_WAIT_MS, NULL, 0))
+    if (process_wait_for(&env->runtime, words, WORLD_WAIT_MS, NULL, 0))
         return;
-    process_show(&world->runtime, "runtime");
+    process_show(&env->runtime, "runtime");
     fail_msg("it does not say: %s", words);
 }
 
-static void hang_up(struct world *world, const char *words)
+static void hang_up(struct test_env *env, const char *words)
 {
-    process_signal(&world->runtime, SIGHUP);
-    must_say(world, words);
+    process_signal(&env->runtime, SIGHUP);
+    must_say(env, words);
 }
 
 /* Loads one notification and waits until its agent is held by a rule; its id goes into id. */
-static void hold_one(struct world *world, char id[static ID_BYTES])
+static void hold_one(struct test_env *env, char id[static ID_BYTES])
 {
-    board_gateway_fault(world, json_pack("{s:s, s:s}", "name", "held", "action", "hold"));
-    json_t *rows = board_load(world, 1, 1);
+    board_gateway_fault(env, json_pack("{s:s, s:s}", "name", "held", "action", "hold"));
+    json_t *rows = board_load(env, 1, 1);
     text_copy(id, ID_BYTES, board_string(json_array_get(rows, 0), "id"));
     json_decref(rows);
-    world_wait(world, "held=1");
+    test_env_wait(env, "held=1");
 }
 
 static void test_rotated_service_token_is_taken_over(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char path[PATH_BYTES];
     char id[ID_BYTES];
-    start_with_token_file(world, WORLD_TOKEN "\n", path);
-    hold_one(world, id);
-    json_decref(world_post(world, "/sandbox/token", json_pack("{s:s}", "secret", NEW_SECRET)));
-    write_file(world, "token", NEW_TOKEN "\n", path);
-    hang_up(world, "Reload 1: changed: SERVICE_TOKEN\n");
-    board_end_faults(world);
-    world_wait(world, "delivered=1&undelivered=0");
-    assert_int_equal(board_requests_for(world, id), 1);
-    json_decref(board_load(world, 3, 1));
-    world_wait(world, "delivered=4&undelivered=0");
-    hang_up(world, "Reload 2: changed: nothing\n");
-    world_stop_runtime(world);
-    assert_false(process_said(&world->runtime, NEW_SECRET));
-    json_t *rows = board_documents(world, "runtimes");
+    start_with_token_file(env, WORLD_TOKEN "\n", path);
+    hold_one(env, id);
+    json_decref(test_env_post(env, "/sandbox/token", json_pack("{s:s}", "secret", NEW_SECRET)));
+    write_file(env, "token", NEW_TOKEN "\n", path);
+    hang_up(env, "Reload 1: changed: SERVICE_TOKEN\n");
+    board_end_faults(env);
+    test_env_wait(env, "delivered=1&undelivered=0");
+    assert_int_equal(board_requests_for(env, id), 1);
+    json_decref(board_load(env, 3, 1));
+    test_env_wait(env, "delivered=4&undelivered=0");
+    hang_up(env, "Reload 2: changed: nothing\n");
+    test_env_stop_runtime(env);
+    assert_false(process_said(&env->runtime, NEW_SECRET));
+    json_t *rows = board_documents(env, "runtimes");
     assert_string_equal(board_string(json_array_get(rows, 0), "status"), "offline");
     json_decref(rows);
 }
@@ -91,63 +91,63 @@ static void test_broken_token_file_changes_nothing(void **state)
 {
     static const char *const broken[] = {
         "", "no-token-at-all", ("mc_service_k57other_" NEW_SECRET)};
-    struct world *world = *state;
+    struct test_env *env = *state;
     char path[PATH_BYTES];
     char words[LINE_BYTES];
-    start_with_token_file(world, WORLD_TOKEN, path);
+    start_with_token_file(env, WORLD_TOKEN, path);
     for (unsigned i = 0; i < sizeof broken / sizeof broken[0]; i++) {
-        write_file(world, "token", broken[i], path);
+        write_file(env, "token", broken[i], path);
         snprintf(words, sizeof words, "Reload %u: the settings are wrong (above); the old", i + 1);
-        hang_up(world, words);
+        hang_up(env, words);
     }
     assert_int_equal(remove(path), 0);
-    hang_up(world, "Reload 4: the settings are wrong");
-    must_say(world, "Reload 1: SERVICE_TOKEN_FILE: ");
-    must_say(world, "Reload 2: Invalid SERVICE_TOKEN format");
-    must_say(world, "Reload 3: SERVICE_TOKEN account mismatch");
-    must_say(world, "Reload 4: SERVICE_TOKEN_FILE: cannot read");
-    json_decref(board_load(world, 2, 2));
-    world_wait(world, "delivered=2&undelivered=0");
-    world_stop_runtime(world);
-    assert_false(process_said(&world->runtime, "no-token-at-all"));
-    assert_false(process_said(&world->runtime, NEW_SECRET));
+    hang_up(env, "Reload 4: the settings are wrong");
+    must_say(env, "Reload 1: SERVICE_TOKEN_FILE: ");
+    must_say(env, "Reload 2: Invalid SERVICE_TOKEN format");
+    must_say(env, "Reload 3: SERVICE_TOKEN account mismatch");
+    must_say(env, "Reload 4: SERVICE_TOKEN_FILE: cannot read");
+    json_decref(board_load(env, 2, 2));
+    test_env_wait(env, "delivered=2&undelivered=0");
+    test_env_stop_runtime(env);
+    assert_false(process_said(&env->runtime, "no-token-at-all"));
+    assert_false(process_said(&env->runtime, NEW_SECRET));
 }
 
-static void start_with_env_file(struct world *world, const char *path)
+static void start_with_env_file(struct test_env *env, const char *path)
 {
-    world_launch(world, &world->runtime,
+    test_env_launch(env, &env->runtime,
         (const char *[]){"OPENCLAW_GATEWAY_TOKEN", "DELIVERY_INTERVAL", NULL},
         (const char *[]){"--env-file", path, NULL});
-    must_say(world, "started successfully");
+    must_say(env, "started successfully");
 }
 
 /* One wrong setting keeps the others from being taken over, too. */
 static void test_env_file_is_read_again_as_a_whole(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char path[PATH_BYTES];
-    write_file(world, "env", "OPENCLAW_GATEWAY_TOKEN=wrong-for-now\nDELIVERY_INTERVAL=200\n", path);
-    start_with_env_file(world, path);
-    must_say(world, "No agent is asked for now");
-    json_decref(board_load(world, 1, 1));
-    write_file(world, "env",
+    write_file(env, "env", "OPENCLAW_GATEWAY_TOKEN=wrong-for-now\nDELIVERY_INTERVAL=200\n", path);
+    start_with_env_file(env, path);
+    must_say(env, "No agent is asked for now");
+    json_decref(board_load(env, 1, 1));
+    write_file(env, "env",
         "OPENCLAW_GATEWAY_TOKEN=" WORLD_GATEWAY_TOKEN "\nLOG_LEVEL=loud\nDELIVERY_INTERVAL=200\n",
         path);
-    hang_up(world, "Reload 1: the settings are wrong");
-    assert_true(process_said(&world->runtime, "Reload 1: LOG_LEVEL \"loud\" is not one of"));
-    write_file(world, "env",
+    hang_up(env, "Reload 1: the settings are wrong");
+    assert_true(process_said(&env->runtime, "Reload 1: LOG_LEVEL \"loud\" is not one of"));
+    write_file(env, "env",
         "OPENCLAW_GATEWAY_TOKEN=" WORLD_GATEWAY_TOKEN "\nLOG_LEVEL=debug\nDELIVERY_INTERVAL=201\n",
         path);
-    assert_false(process_said(&world->runtime, "debug [Delivery]"));
-    hang_up(world, "Reload 2: changed: LOG_LEVEL OPENCLAW_GATEWAY_TOKEN\n");
-    must_say(world, "Reload 2: DELIVERY_INTERVAL has changed; that needs a restart");
-    must_say(world, "debug [Delivery] Listed");
-    world_wait(world, "delivered=1&undelivered=0");
-    world_stop_runtime(world);
-    assert_false(process_said(&world->runtime, WORLD_GATEWAY_TOKEN));
+    assert_false(process_said(&env->runtime, "debug [Delivery]"));
+    hang_up(env, "Reload 2: changed: LOG_LEVEL OPENCLAW_GATEWAY_TOKEN\n");
+    must_say(env, "Reload 2: DELIVERY_INTERVAL has changed; that needs a restart");
+    must_say(env, "debug [Delivery] Listed");
+    test_env_wait(env, "delivered=1&undelivered=0");
+    test_env_stop_runtime(env);
+    assert_false(process_said(&env->runtime, WORLD_GATEWAY_TOKEN));
 }
 
-static void write_remotes(struct world *world, char *path, const char *account,
+static void write_remotes(struct test_env *env, char *path, const char *account,
     const char *service_token, const char *convex_url, const char *gateway_url,
     const char *gateway_token)
 {
@@ -156,15 +156,15 @@ static void write_remotes(struct world *world, char *path, const char *account,
         "ACCOUNT_ID=%s\nSERVICE_TOKEN=%s\nCONVEX_URL=%s\nOPENCLAW_GATEWAY_URL=%s\n"
         "OPENCLAW_GATEWAY_TOKEN=%s\n",
         account, service_token, convex_url, gateway_url, gateway_token);
-    write_file(world, "env", text, path);
+    write_file(env, "env", text, path);
 }
 
-static void must_deliver_another(struct world *world, int number)
+static void must_deliver_another(struct test_env *env, int number)
 {
     char condition[LINE_BYTES];
-    json_decref(board_load(world, 1, 1));
+    json_decref(board_load(env, 1, 1));
     snprintf(condition, sizeof condition, "delivered=%d&undelivered=0", number);
-    world_wait(world, condition);
+    test_env_wait(env, condition);
 }
 
 /* Else a secret would go to the old address, or every call fail until the restart. */
@@ -174,96 +174,96 @@ static void test_token_of_another_address_is_not_taken_over(void **state)
     static const char other_token[] = "mc_service_k57other_" NEW_SECRET;
     static const char *const unset[] = {"ACCOUNT_ID", "SERVICE_TOKEN", "CONVEX_URL",
         "OPENCLAW_GATEWAY_URL", "OPENCLAW_GATEWAY_TOKEN", NULL};
-    struct world *world = *state;
-    const char *url = world->url;
+    struct test_env *env = *state;
+    const char *url = env->url;
     char path[PATH_BYTES];
-    write_remotes(world, path, WORLD_ACCOUNT, WORLD_TOKEN, url, url, WORLD_GATEWAY_TOKEN);
-    world_launch(world, &world->runtime, unset, (const char *[]){"--env-file", path, NULL});
-    must_say(world, "started successfully");
-    write_remotes(world, path, "k57other", other_token, url, url, WORLD_GATEWAY_TOKEN);
-    hang_up(world, "Reload 1: changed: nothing\n");
-    must_say(world, "Reload 1: ACCOUNT_ID has changed; that needs a restart");
-    must_say(world, "Reload 1: SERVICE_TOKEN belongs to ACCOUNT_ID and CONVEX_URL; it stays");
-    must_deliver_another(world, 1);
-    write_remotes(world, path, WORLD_ACCOUNT, NEW_TOKEN, other_url, url, WORLD_GATEWAY_TOKEN);
-    hang_up(world, "Reload 2: changed: nothing\n");
-    must_say(world, "Reload 2: SERVICE_TOKEN belongs to ");
-    must_deliver_another(world, 2);
-    write_remotes(world, path, WORLD_ACCOUNT, NEW_TOKEN, url, other_url, "of-another-gateway");
-    json_decref(world_post(world, "/sandbox/token", json_pack("{s:s}", "secret", NEW_SECRET)));
-    hang_up(world, "Reload 3: changed: SERVICE_TOKEN\n");
-    must_say(world, "Reload 3: OPENCLAW_GATEWAY_TOKEN belongs to OPENCLAW_GATEWAY_URL; it stays");
-    assert_false(process_said(&world->runtime, "Reload 3: SERVICE_TOKEN belongs"));
-    must_deliver_another(world, 3);
-    world_stop_runtime(world);
+    write_remotes(env, path, WORLD_ACCOUNT, WORLD_TOKEN, url, url, WORLD_GATEWAY_TOKEN);
+    test_env_launch(env, &env->runtime, unset, (const char *[]){"--env-file", path, NULL});
+    must_say(env, "started successfully");
+    write_remotes(env, path, "k57other", other_token, url, url, WORLD_GATEWAY_TOKEN);
+    hang_up(env, "Reload 1: changed: nothing\n");
+    must_say(env, "Reload 1: ACCOUNT_ID has changed; that needs a restart");
+    must_say(env, "Reload 1: SERVICE_TOKEN belongs to ACCOUNT_ID and CONVEX_URL; it stays");
+    must_deliver_another(env, 1);
+    write_remotes(env, path, WORLD_ACCOUNT, NEW_TOKEN, other_url, url, WORLD_GATEWAY_TOKEN);
+    hang_up(env, "Reload 2: changed: nothing\n");
+    must_say(env, "Reload 2: SERVICE_TOKEN belongs to ");
+    must_deliver_another(env, 2);
+    write_remotes(env, path, WORLD_ACCOUNT, NEW_TOKEN, url, other_url, "of-another-gateway");
+    json_decref(test_env_post(env, "/sandbox/token", json_pack("{s:s}", "secret", NEW_SECRET)));
+    hang_up(env, "Reload 3: changed: SERVICE_TOKEN\n");
+    must_say(env, "Reload 3: OPENCLAW_GATEWAY_TOKEN belongs to OPENCLAW_GATEWAY_URL; it stays");
+    assert_false(process_said(&env->runtime, "Reload 3: SERVICE_TOKEN belongs"));
+    must_deliver_another(env, 3);
+    test_env_stop_runtime(env);
 }
 
 static void test_work_is_told(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
     char words[LINE_BYTES];
     char for_ms[32];
-    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=2", NULL});
-    hold_one(world, id);
-    process_signal(&world->runtime, SIGUSR1);
-    must_say(world, "info [Runtime] 1 of 2 workers are busy held=1 ");
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=2", NULL});
+    hold_one(env, id);
+    process_signal(&env->runtime, SIGUSR1);
+    must_say(env, "info [Runtime] 1 of 2 workers are busy held=1 ");
     snprintf(words, sizeof words, ": delivers %s agent=worker1 stage=sending for_ms=", id);
-    assert_true(process_wait_for(&world->runtime, words, WORLD_WAIT_MS, for_ms, sizeof for_ms));
+    assert_true(process_wait_for(&env->runtime, words, WORLD_WAIT_MS, for_ms, sizeof for_ms));
     assert_in_range(strtol(for_ms, NULL, 10), 0, WORLD_WAIT_MS);
-    must_say(world, ": idle for_ms=");
-    assert_true(process_said(&world->runtime, "Worker 1: "));
-    assert_true(process_said(&world->runtime, "Worker 2: "));
-    board_end_faults(world);
-    world_wait(world, "delivered=1");
-    world_stop_runtime(world);
+    must_say(env, ": idle for_ms=");
+    assert_true(process_said(&env->runtime, "Worker 1: "));
+    assert_true(process_said(&env->runtime, "Worker 2: "));
+    board_end_faults(env);
+    test_env_wait(env, "delivered=1");
+    test_env_stop_runtime(env);
 }
 
-static void must_be_held(struct world *world, bool held)
+static void must_be_held(struct test_env *env, bool held)
 {
     char *body;
-    assert_int_equal(world_health_get(world, "/health", &body), 200);
+    assert_int_equal(test_env_health_get(env, "/health", &body), 200);
     assert_non_null(strstr(body, held ? "\"heldByHand\": true" : "\"heldByHand\": false"));
     free(body);
 }
 
 /* Waits until the backend has been asked for that often more. */
-static void wait_for_calls(struct world *world, const char *action, long calls)
+static void wait_for_calls(struct test_env *env, const char *action, long calls)
 {
     char condition[LINE_BYTES];
     snprintf(condition, sizeof condition, "action=%s&calls=%ld", action,
-        world_stat(world, "backend", action) + calls);
-    world_wait(world, condition);
+        test_env_stat(env, "backend", action) + calls);
+    test_env_wait(env, condition);
 }
 
 /* A run that is under way is no send: its reply is written while the others wait. */
 static void test_sends_are_held_and_released(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    world_start_runtime(world, (const char *[]){"AGENT_SYNC_INTERVAL=100", NULL});
-    hold_one(world, id);
-    must_be_held(world, false);
-    process_signal(&world->runtime, SIGUSR2);
-    must_say(world, "Sends are held by hand");
-    must_be_held(world, true);
-    json_decref(world_post(world, "/sandbox/load",
+    test_env_start_runtime(env, (const char *[]){"AGENT_SYNC_INTERVAL=100", NULL});
+    hold_one(env, id);
+    must_be_held(env, false);
+    process_signal(&env->runtime, SIGUSR2);
+    must_say(env, "Sends are held by hand");
+    must_be_held(env, true);
+    json_decref(test_env_post(env, "/sandbox/load",
         json_pack("{s:i, s:i, s:f}", "notifications", 3, "agents", 3, "heartbeatInterval",
             SHORT_INTERVAL)));
-    world_show_agents(world, true);
-    board_end_faults(world);
-    world_wait(world, "delivered=1");
-    wait_for_calls(world, "listUndeliveredNotifications", 3);
+    test_env_show_agents(env, true);
+    board_end_faults(env);
+    test_env_wait(env, "delivered=1");
+    wait_for_calls(env, "listUndeliveredNotifications", 3);
     /* Long enough for wake-ups to come due. */
-    wait_for_calls(world, "listAgents", 10);
-    assert_int_equal(world_stat(world, "gateway", "requests"), 1);
-    process_signal(&world->runtime, SIGUSR2);
-    must_say(world, "Sends are no longer held by hand");
-    must_be_held(world, false);
-    world_wait(world, "delivered=4&undelivered=0");
+    wait_for_calls(env, "listAgents", 10);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), 1);
+    process_signal(&env->runtime, SIGUSR2);
+    must_say(env, "Sends are no longer held by hand");
+    must_be_held(env, false);
+    test_env_wait(env, "delivered=4&undelivered=0");
     /* The four deliveries, and wake-ups. */
-    world_wait(world, "requests=6");
-    world_stop_runtime(world);
+    test_env_wait(env, "requests=6");
+    test_env_stop_runtime(env);
 }
 
 /* Waits until a pending signal has been taken, so that another one like it is a second one. */
@@ -286,56 +286,56 @@ static void wait_until_taken(const struct process *process, int number)
 }
 
 /* Has the runtime drop lines: before that it would not take the second signal. */
-static void leave_log_unread(struct world *world)
+static void leave_log_unread(struct test_env *env)
 {
-    process_stall(&world->runtime);
+    process_stall(&env->runtime);
     for (int i = 0; i < 2; i++) {
-        process_signal(&world->runtime, SIGUSR1);
-        wait_until_taken(&world->runtime, SIGUSR1);
+        process_signal(&env->runtime, SIGUSR1);
+        wait_until_taken(&env->runtime, SIGUSR1);
     }
 }
 
 /* Nothing waits for whoever reads the log; what was lost is said once it is read again. */
 static void test_unread_log_holds_nothing_up(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, NULL);
-    leave_log_unread(world);
-    json_decref(board_load(world, 40, 40));
-    world_wait(world, "delivered=40&undelivered=0");
-    process_read_on(&world->runtime);
-    must_say(world, "warn [Log] Dropped ");
-    json_decref(board_load(world, 1, 1));
-    world_wait(world, "delivered=41&undelivered=0");
-    world_stop_runtime(world);
+    struct test_env *env = *state;
+    test_env_start_runtime(env, NULL);
+    leave_log_unread(env);
+    json_decref(board_load(env, 40, 40));
+    test_env_wait(env, "delivered=40&undelivered=0");
+    process_read_on(&env->runtime);
+    must_say(env, "warn [Log] Dropped ");
+    json_decref(board_load(env, 1, 1));
+    test_env_wait(env, "delivered=41&undelivered=0");
+    test_env_stop_runtime(env);
 }
 
 static void test_unread_log_does_not_hold_up_the_stop(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, NULL);
-    leave_log_unread(world);
-    world_stop_runtime(world);
+    struct test_env *env = *state;
+    test_env_start_runtime(env, NULL);
+    leave_log_unread(env);
+    test_env_stop_runtime(env);
 }
 
 static void test_second_signal_ends_it_though_nobody_reads(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    world_start_runtime(world, NULL);
-    hold_one(world, id);
-    leave_log_unread(world);
-    process_signal(&world->runtime, SIGTERM);
-    wait_until_taken(&world->runtime, SIGTERM);
-    process_signal(&world->runtime, SIGTERM);
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 128 + SIGTERM);
-    board_end_faults(world);
+    test_env_start_runtime(env, NULL);
+    hold_one(env, id);
+    leave_log_unread(env);
+    process_signal(&env->runtime, SIGTERM);
+    wait_until_taken(&env->runtime, SIGTERM);
+    process_signal(&env->runtime, SIGTERM);
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 128 + SIGTERM);
+    board_end_faults(env);
 }
 
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_rotated_service_token_is_taken_over),
         IN_WORLD(test_broken_token_file_changes_nothing),

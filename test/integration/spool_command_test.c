@@ -27,33 +27,33 @@ static const char escaping_reply[] = "one\ttwo\n\x1B[31mred";
 /* Words for the program, ended by NULL. */
 #define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-static void path_of(const struct world *world, const char *name, char path[static PATH_BYTES])
+static void path_of(const struct test_env *env, const char *name, char path[static PATH_BYTES])
 {
-    snprintf(path, PATH_BYTES, "%s/state/%s", world->folder, name);
+    snprintf(path, PATH_BYTES, "%s/state/%s", env->dir, name);
 }
 
-static bool exists(const struct world *world, const char *name)
+static bool exists(const struct test_env *env, const char *name)
 {
     char path[PATH_BYTES];
-    path_of(world, name, path);
+    path_of(env, name, path);
     return access(path, F_OK) == 0;
 }
 
-static void write_file(const struct world *world, const char *name, const char *content)
+static void write_file(const struct test_env *env, const char *name, const char *content)
 {
     char path[PATH_BYTES];
-    path_of(world, name, path);
+    path_of(env, name, path);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     assert_int_equal(fputs(content, file) >= 0, 1);
     assert_int_equal(fclose(file), 0);
 }
 
-static struct spool *open_spool(const struct world *world, const char *account_id)
+static struct spool *open_spool(const struct test_env *env, const char *account_id)
 {
     char path[PATH_BYTES];
     struct spool *spool;
-    path_of(world, "", path);
+    path_of(env, "", path);
     mkdir(path, 0700);
     assert_int_equal(spool_open(&spool, path, account_id, NULL), 0);
     return spool;
@@ -72,9 +72,9 @@ static struct spool_record record_of(const char *id, const char *reply)
 }
 
 /* Puts the record into spool/ or dead/ and frees its reply. */
-static void keep(const struct world *world, struct spool_record *record, bool dead)
+static void keep(const struct test_env *env, struct spool_record *record, bool dead)
 {
-    struct spool *spool = open_spool(world, WORLD_ACCOUNT);
+    struct spool *spool = open_spool(env, WORLD_ACCOUNT);
     assert_int_equal(spool_save(spool, record, true, NULL), 0);
     if (dead)
         assert_int_equal(spool_bury(spool, record->id, NULL), 0);
@@ -82,53 +82,53 @@ static void keep(const struct world *world, struct spool_record *record, bool de
     free(record->reply);
 }
 
-static void keep_as(const struct world *world, const char *id, const char *reply, bool dead)
+static void keep_as(const struct test_env *env, const char *id, const char *reply, bool dead)
 {
     struct spool_record record = record_of(id, reply);
-    keep(world, &record, dead);
+    keep(env, &record, dead);
 }
 
 /* One of each state. */
-static void fill(const struct world *world)
+static void fill(const struct test_env *env)
 {
-    keep_as(world, "js_asking", NULL, false);
-    keep_as(world, "js_waiting", "soon", false);
-    keep_as(world, "js_late", escaping_reply, true);
-    keep_as(world, "js_given_up", NULL, true);
-    write_file(world, "dead/js_damaged.json", "{");
+    keep_as(env, "js_asking", NULL, false);
+    keep_as(env, "js_waiting", "soon", false);
+    keep_as(env, "js_late", escaping_reply, true);
+    keep_as(env, "js_given_up", NULL, true);
+    write_file(env, "dead/js_damaged.json", "{");
 }
 
 /* Runs the program with these words and returns all it said, the caller's to free. */
-static char *command(struct world *world, int status, const char *const words[])
+static char *command(struct test_env *env, int status, const char *const words[])
 {
-    world_launch(world, &world->second, NULL, words);
-    int ended = process_wait_exit(&world->second, WORLD_WAIT_MS);
+    test_env_launch(env, &env->second, NULL, words);
+    int ended = process_wait_exit(&env->second, WORLD_WAIT_MS);
     /* Never said, so this waits for the end of the output. */
-    process_wait_for(&world->second, "\f\f", WORLD_WAIT_MS, NULL, 0);
+    process_wait_for(&env->second, "\f\f", WORLD_WAIT_MS, NULL, 0);
     if (ended != status) {
-        process_show(&world->second, "spool");
+        process_show(&env->second, "spool");
         fail_msg("exit status %d instead of %d", ended, status);
     }
-    return process_output(&world->second);
+    return process_output(&env->second);
 }
 
 /* Nor is anything done that could not be said. */
 static void test_an_answer_that_cannot_be_written_is_no_success(void **state)
 {
-    struct world *world = *state;
-    fill(world);
-    world->redirection = ">/dev/full";
-    free(command(world, EX_OSERR, WORDS("spool", "list")));
-    free(command(world, EX_OSERR, WORDS("spool", "drop", "--json", "js_late")));
-    free(command(world, EX_OSERR, WORDS("spool", "drop", "js_given_up", "js_damaged")));
-    assert_false(exists(world, "dead/js_given_up.json"));
-    assert_true(exists(world, "dead/js_damaged.json"));
+    struct test_env *env = *state;
+    fill(env);
+    env->redirection = ">/dev/full";
+    free(command(env, EX_OSERR, WORDS("spool", "list")));
+    free(command(env, EX_OSERR, WORDS("spool", "drop", "--json", "js_late")));
+    free(command(env, EX_OSERR, WORDS("spool", "drop", "js_given_up", "js_damaged")));
+    assert_false(exists(env, "dead/js_given_up.json"));
+    assert_true(exists(env, "dead/js_damaged.json"));
 }
 
 static void expect_said(
-    struct world *world, int status, const char *const words[], const char *const said[])
+    struct test_env *env, int status, const char *const words[], const char *const said[])
 {
-    char *output = command(world, status, words);
+    char *output = command(env, status, words);
     for (size_t i = 0; said[i] != NULL; i++)
         if (strstr(output, said[i]) == NULL)
             fail_msg("\"%s\" is not in:\n%s", said[i], output);
@@ -137,9 +137,9 @@ static void expect_said(
 
 static void test_list_shows_each_state_and_totals(void **state)
 {
-    struct world *world = *state;
-    fill(world);
-    expect_said(world, 0, WORDS("spool", "list"),
+    struct test_env *env = *state;
+    fill(env);
+    expect_said(env, 0, WORDS("spool", "list"),
         WORDS("where  id           agent   state     runs  created", /* as wide as the widest */
             "spool  js_asking    jarvis  asking       2  2023-11-14T22:13:20.123Z            -",
             ".123Z            -  status 500\n",
@@ -149,14 +149,14 @@ static void test_list_shows_each_state_and_totals(void **state)
             "dead   js_late      jarvis  replied      2  ",
             "spool/: 2 records: 1 replied (4 bytes), 1 asking, 0 damaged\n",
             "dead/: 3 records: 1 replied (16 bytes), 1 given up, 1 damaged\n"));
-    assert_false(exists(world, "lock"));
+    assert_false(exists(env, "lock"));
 }
 
 static void test_list_for_programs(void **state)
 {
-    struct world *world = *state;
-    fill(world);
-    char *output = command(world, 0, WORDS("spool", "--json", "list"));
+    struct test_env *env = *state;
+    fill(env);
+    char *output = command(env, 0, WORDS("spool", "--json", "list"));
     json_t *rows = json_loads(output, 0, NULL);
     assert_int_equal(json_array_size(rows), 5);
     const json_t *late = json_array_get(rows, 4);
@@ -175,18 +175,17 @@ static void test_list_for_programs(void **state)
 
 static void test_show_gives_the_reply_as_it_is(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char failed[PATH_BYTES];
-    fill(world);
-    path_of(world, "dead/js_damaged.json", failed);
-    expect_said(world, 0, WORDS("spool", "show", "js_late"),
+    fill(env);
+    path_of(env, "dead/js_damaged.json", failed);
+    expect_said(env, 0, WORDS("spool", "show", "js_late"),
         WORDS("agent:        jarvis (agent7)\n", "task:         task9\n", "runs:         2\n",
             "reply:        16 bytes\n\none\ttwo\n\x1B[31mred\n"));
-    expect_said(
-        world, 0, WORDS("spool", "show", "js_asking"), WORDS("state:        asking", "none"));
-    expect_said(world, 0, WORDS("spool", "show", "js_damaged"), WORDS("not JSON", failed));
-    expect_said(world, 1, WORDS("spool", "show", "js_nowhere"), WORDS("js_nowhere"));
-    char *output = command(world, 0, WORDS("spool", "--json", "show", "js_late"));
+    expect_said(env, 0, WORDS("spool", "show", "js_asking"), WORDS("state:        asking", "none"));
+    expect_said(env, 0, WORDS("spool", "show", "js_damaged"), WORDS("not JSON", failed));
+    expect_said(env, 1, WORDS("spool", "show", "js_nowhere"), WORDS("js_nowhere"));
+    char *output = command(env, 0, WORDS("spool", "--json", "show", "js_late"));
     json_t *rows = json_loads(output, 0, NULL);
     assert_string_equal(board_string(json_array_get(rows, 0), "reply"), escaping_reply);
     json_decref(rows);
@@ -225,19 +224,19 @@ static void run_on_terminal(
 
 static void test_show_keeps_a_terminal_from_harm(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char program[256];
-    char folder[PATH_BYTES + sizeof "STATE_DIR="];
+    char dir[PATH_BYTES + sizeof "STATE_DIR="];
     char output[4096];
     const char *build = getenv("MISSION_CONTROL_BUILD");
     char account[] = "ACCOUNT_ID=" WORLD_ACCOUNT;
     char token[] = "SERVICE_TOKEN=" WORLD_TOKEN;
     char url[] = "CONVEX_URL=http://127.0.0.1:1";
-    fill(world);
+    fill(env);
     snprintf(
         program, sizeof program, "%s/mission-control-runtime", build != NULL ? build : "build");
-    snprintf(folder, sizeof folder, "STATE_DIR=%s/state", world->folder);
-    char *environment[] = {account, token, url, folder, NULL};
+    snprintf(dir, sizeof dir, "STATE_DIR=%s/state", env->dir);
+    char *environment[] = {account, token, url, dir, NULL};
     run_on_terminal(WORDS(program, "spool", "show", "js_late"), environment, output, sizeof output);
     assert_null(strchr(output, '\x1B'));
     assert_non_null(strstr(output, "\\x1B[31mred"));
@@ -246,71 +245,71 @@ static void test_show_keeps_a_terminal_from_harm(void **state)
 
 static void test_wrong_words_are_usage_errors(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     static const char *const right[] = {"list, show ID, retry ID..., drop ID...", NULL};
-    expect_said(world, 64, WORDS("spool"), right);
-    expect_said(world, 64, WORDS("spool", "empty"), right);
-    expect_said(world, 64, WORDS("spool", "list", "js1"), right);
-    expect_said(world, 64, WORDS("spool", "show"), right);
-    expect_said(world, 64, WORDS("spool", "show", "js1", "js2"), right);
-    expect_said(world, 64, WORDS("spool", "retry"), right);
-    expect_said(world, 64, WORDS("spool", "drop"), right);
+    expect_said(env, 64, WORDS("spool"), right);
+    expect_said(env, 64, WORDS("spool", "empty"), right);
+    expect_said(env, 64, WORDS("spool", "list", "js1"), right);
+    expect_said(env, 64, WORDS("spool", "show"), right);
+    expect_said(env, 64, WORDS("spool", "show", "js1", "js2"), right);
+    expect_said(env, 64, WORDS("spool", "retry"), right);
+    expect_said(env, 64, WORDS("spool", "drop"), right);
 }
 
-static void test_folder_that_is_missing_or_anothers(void **state)
+static void test_dir_that_is_missing_or_anothers(void **state)
 {
-    struct world *world = *state;
-    expect_said(world, 1, WORDS("spool", "list"), WORDS("/state does not exist"));
-    expect_said(world, 1, WORDS("spool", "retry", "js1"), WORDS("/state does not exist"));
-    assert_false(exists(world, ""));
-    spool_close(open_spool(world, "another"));
-    expect_said(world, 78, WORDS("spool", "list"), WORDS("belongs to account another"));
-    expect_said(world, 78, WORDS("spool", "drop", "js1"), WORDS("belongs to account another"));
+    struct test_env *env = *state;
+    expect_said(env, 1, WORDS("spool", "list"), WORDS("/state does not exist"));
+    expect_said(env, 1, WORDS("spool", "retry", "js1"), WORDS("/state does not exist"));
+    assert_false(exists(env, ""));
+    spool_close(open_spool(env, "another"));
+    expect_said(env, 78, WORDS("spool", "list"), WORDS("belongs to account another"));
+    expect_said(env, 78, WORDS("spool", "drop", "js1"), WORDS("belongs to account another"));
 }
 
 static void test_beside_a_runtime_one_may_look_only(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char holder[64];
-    keep_as(world, "js_late", "late", true);
-    world_start_runtime(world, NULL);
-    snprintf(holder, sizeof holder, "process %d", (int)world->runtime.pid);
-    expect_said(world, 75, WORDS("spool", "retry", "js_late"), WORDS(holder, "stop that one"));
-    expect_said(world, 75, WORDS("spool", "drop", "js_late"), WORDS(holder, "stop that one"));
-    assert_true(exists(world, "dead/js_late.json"));
-    write_file(world, "spool/js_next.json.new", "a write that goes on");
-    expect_said(world, 0, WORDS("spool", "list"), WORDS("dead   js_late"));
-    expect_said(world, 0, WORDS("spool", "show", "js_late"), WORDS("late"));
-    assert_true(exists(world, "spool/js_next.json.new"));
-    world_stop_runtime(world);
-    expect_said(world, 0, WORDS("spool", "drop", "js_late"), WORDS("js_late: dropped"));
+    keep_as(env, "js_late", "late", true);
+    test_env_start_runtime(env, NULL);
+    snprintf(holder, sizeof holder, "process %d", (int)env->runtime.pid);
+    expect_said(env, 75, WORDS("spool", "retry", "js_late"), WORDS(holder, "stop that one"));
+    expect_said(env, 75, WORDS("spool", "drop", "js_late"), WORDS(holder, "stop that one"));
+    assert_true(exists(env, "dead/js_late.json"));
+    write_file(env, "spool/js_next.json.new", "a write that goes on");
+    expect_said(env, 0, WORDS("spool", "list"), WORDS("dead   js_late"));
+    expect_said(env, 0, WORDS("spool", "show", "js_late"), WORDS("late"));
+    assert_true(exists(env, "spool/js_next.json.new"));
+    test_env_stop_runtime(env);
+    expect_said(env, 0, WORDS("spool", "drop", "js_late"), WORDS("js_late: dropped"));
 }
 
 static void test_drop_removes_dead_letters_only(void **state)
 {
-    struct world *world = *state;
-    fill(world);
-    expect_said(world, 1,
+    struct test_env *env = *state;
+    fill(env);
+    expect_said(env, 1,
         WORDS("spool", "drop", "js_nowhere", "js_waiting", "../account", "js_late", "js_given_up",
             "js_damaged"),
         WORDS("js_nowhere: neither", "js_waiting: left as it is", "\"../account\" is no id",
             "js_late: dropped; lost is a reply of 16 bytes by jarvis",
             "js_given_up: dropped; it held no reply", "js_damaged: dropped; it was damaged"));
-    assert_true(exists(world, "spool/js_waiting.json"));
-    assert_true(exists(world, "account"));
-    assert_false(exists(world, "dead/js_late.json"));
-    assert_false(exists(world, "dead/js_given_up.json"));
-    assert_false(exists(world, "dead/js_damaged.json"));
+    assert_true(exists(env, "spool/js_waiting.json"));
+    assert_true(exists(env, "account"));
+    assert_false(exists(env, "dead/js_late.json"));
+    assert_false(exists(env, "dead/js_given_up.json"));
+    assert_false(exists(env, "dead/js_damaged.json"));
 }
 
 static void test_retry_does_all_that_it_can(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     struct spool_record record;
-    fill(world);
-    keep_as(world, "js_waiting", "another", true);
-    keep_as(world, "js_waiting", "soon", false);
-    char *output = command(world, 1,
+    fill(env);
+    keep_as(env, "js_waiting", "another", true);
+    keep_as(env, "js_waiting", "soon", false);
+    char *output = command(env, 1,
         WORDS("spool", "retry", "--json", "js_nowhere", "js_waiting", "js_late", "js_given_up",
             "js_damaged"));
     json_t *answers = json_loads(output, 0, NULL);
@@ -321,7 +320,7 @@ static void test_retry_does_all_that_it_can(void **state)
             json_is_true(json_object_get(json_array_get(answers, i), "done")), done[i]);
     json_decref(answers);
     free(output);
-    struct spool *spool = open_spool(world, WORLD_ACCOUNT);
+    struct spool *spool = open_spool(env, WORLD_ACCOUNT);
     assert_int_equal(spool_load(spool, "js_late", &record, NULL), 0);
     assert_string_equal(record.reply, escaping_reply);
     assert_int_equal(record.runs, 2);
@@ -330,81 +329,81 @@ static void test_retry_does_all_that_it_can(void **state)
     assert_string_equal(record.reply, "soon");
     free(record.reply);
     spool_close(spool);
-    assert_false(exists(world, "dead/js_late.json"));
-    assert_true(exists(world, "dead/js_waiting.json"));
-    assert_false(exists(world, "dead/js_given_up.json"));
-    assert_false(exists(world, "dead/js_damaged.json"));
+    assert_false(exists(env, "dead/js_late.json"));
+    assert_true(exists(env, "dead/js_waiting.json"));
+    assert_false(exists(env, "dead/js_given_up.json"));
+    assert_false(exists(env, "dead/js_damaged.json"));
 }
 
 /* A dead record of the only notification of a new board; its id is copied. */
-static void bury_one(struct world *world, const char *reply, char id[static ID_BYTES])
+static void bury_one(struct test_env *env, const char *reply, char id[static ID_BYTES])
 {
-    json_t *rows = board_load(world, 1, 1);
+    json_t *rows = board_load(env, 1, 1);
     const json_t *row = json_array_get(rows, 0);
     struct spool_record record = record_of(board_string(row, "id"), reply);
     text_copy(id, ID_BYTES, record.id);
     text_copy(record.agent_id, sizeof record.agent_id, board_string(row, "agent"));
     text_copy(record.agent_slug, sizeof record.agent_slug, board_string(row, "slug"));
     text_copy(record.task_id, sizeof record.task_id, board_string(row, "task"));
-    keep(world, &record, true);
+    keep(env, &record, true);
     json_decref(rows);
 }
 
 /* The runtime knows what is in dead/ as ended. */
-static void start_in_vain(struct world *world)
+static void start_in_vain(struct test_env *env)
 {
-    world_start_runtime(world, NULL);
-    world_wait(world, "action=listUndeliveredNotifications&calls=3");
-    world_stop_runtime(world);
-    assert_int_equal(world_stat(world, "gateway", "requests"), 0);
-    assert_int_equal(world_stat(world, NULL, "replies"), 0);
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "action=listUndeliveredNotifications&calls=3");
+    test_env_stop_runtime(env);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), 0);
+    assert_int_equal(test_env_stat(env, NULL, "replies"), 0);
 }
 
 static void test_retried_reply_is_written_once_without_asking(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
     int count;
-    bury_one(world, "the late reply", id);
-    start_in_vain(world);
-    expect_said(world, 0, WORDS("spool", "retry", id), WORDS("the next start writes its reply"));
-    world_start_runtime(world, NULL);
-    world_wait(world, "delivered=1");
-    world_stop_runtime(world);
-    world_start_runtime(world, NULL);
-    world_stop_runtime(world);
-    json_t *messages = board_documents(world, "messages");
+    bury_one(env, "the late reply", id);
+    start_in_vain(env);
+    expect_said(env, 0, WORDS("spool", "retry", id), WORDS("the next start writes its reply"));
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "delivered=1");
+    test_env_stop_runtime(env);
+    test_env_start_runtime(env, NULL);
+    test_env_stop_runtime(env);
+    json_t *messages = board_documents(env, "messages");
     const json_t *message = board_message_for(messages, id, &count);
     assert_int_equal(count, 1);
     assert_string_equal(board_string(message, "content"), "the late reply");
     json_decref(messages);
-    assert_int_equal(world_stat(world, "gateway", "requests"), 0);
-    expect_said(world, 0, WORDS("spool", "list"), WORDS("spool/: 0 records", "dead/: 0 records"));
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), 0);
+    expect_said(env, 0, WORDS("spool", "list"), WORDS("spool/: 0 records", "dead/: 0 records"));
 }
 
 static void test_retry_without_a_reply_has_the_agent_asked(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char id[ID_BYTES];
-    bury_one(world, NULL, id);
-    start_in_vain(world);
-    expect_said(world, 0, WORDS("spool", "retry", id), WORDS("has the agent asked anew"));
-    world_start_runtime(world, NULL);
-    world_wait(world, "delivered=1");
-    world_stop_runtime(world);
-    assert_int_equal(board_requests_for(world, id), 1);
+    bury_one(env, NULL, id);
+    start_in_vain(env);
+    expect_said(env, 0, WORDS("spool", "retry", id), WORDS("has the agent asked anew"));
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "delivered=1");
+    test_env_stop_runtime(env);
+    assert_int_equal(board_requests_for(env, id), 1);
 }
 
 /* What the start itself finds damaged is a dead letter like any other. */
 static void test_health_counts_what_the_start_found_damaged(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char *body;
-    keep_as(world, "js_asking", NULL, false);
-    write_file(world, "spool/js_damaged.json", "{");
-    world_start_runtime(world, NULL);
-    assert_int_equal(world_health_get(world, "/health", &body), 200);
-    assert_true(exists(world, "dead/js_damaged.json"));
+    keep_as(env, "js_asking", NULL, false);
+    write_file(env, "spool/js_damaged.json", "{");
+    test_env_start_runtime(env, NULL);
+    assert_int_equal(test_env_health_get(env, "/health", &body), 200);
+    assert_true(exists(env, "dead/js_damaged.json"));
     assert_non_null(strstr(body, "\"dead\": 1"));
     free(body);
 }
@@ -412,7 +411,7 @@ static void test_health_counts_what_the_start_found_damaged(void **state)
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_list_shows_each_state_and_totals),
         IN_WORLD(test_list_for_programs),
@@ -420,7 +419,7 @@ int main(void)
         IN_WORLD(test_show_gives_the_reply_as_it_is),
         IN_WORLD(test_show_keeps_a_terminal_from_harm),
         IN_WORLD(test_wrong_words_are_usage_errors),
-        IN_WORLD(test_folder_that_is_missing_or_anothers),
+        IN_WORLD(test_dir_that_is_missing_or_anothers),
         IN_WORLD(test_beside_a_runtime_one_may_look_only),
         IN_WORLD(test_drop_removes_dead_letters_only),
         IN_WORLD(test_retry_does_all_that_it_can),

@@ -22,14 +22,14 @@
 #define HOSTILE_SLUG "\"}<script>\\u0000</script>"
 #define REPLY "a reply that is for the thread alone"
 
-enum { MANY = 130, MOST_LISTED = 100 };
+enum { MANY = 130, MAX_LISTED = 100 };
 
 /* A new reference. */
-static json_t *ask(struct world *world)
+static json_t *ask(struct test_env *env)
 {
     char *body;
     json_error_t error;
-    assert_int_equal(world_health_get(world, "/status", &body), 200);
+    assert_int_equal(test_env_health_get(env, "/status", &body), 200);
     json_t *status = json_loads(body, 0, &error);
     if (status == NULL)
         fail_msg("%s in %s", error.text, body);
@@ -64,29 +64,29 @@ static const char *string_at(json_t *status, const char *path)
 }
 
 /* Waits until the number is as large or the string is the same; a new reference to all. */
-static json_t *await(struct world *world, const char *path, json_int_t least, const char *string)
+static json_t *await(struct test_env *env, const char *path, json_int_t min, const char *string)
 {
     int64_t deadline_ms = clock_monotonic_ms() + (int64_t)WORLD_WAIT_MS * process_patience();
     for (;;) {
-        json_t *status = ask(world);
+        json_t *status = ask(env);
         const json_t *value = at(status, path);
         if (string != NULL ? strcmp(json_string_value(value), string) == 0
-                           : json_integer_value(value) >= least)
+                           : json_integer_value(value) >= min)
             return status;
         if (clock_monotonic_ms() > deadline_ms) {
             char *text = json_dumps(value, JSON_ENCODE_ANY);
-            process_show(&world->runtime, "runtime");
+            process_show(&env->runtime, "runtime");
             fail_msg("%s stays %s", path, text);
         }
         json_decref(status);
     }
 }
 
-static void must_answer(struct world *world, const char *path, const char *type, const char *policy,
-    const char *beginning)
+static void must_answer(struct test_env *env, const char *path, const char *type,
+    const char *policy, const char *beginning)
 {
     struct plain_answer answer;
-    plain_http(world->health_port, "GET", path, "", &answer);
+    plain_http(env->health_port, "GET", path, "", &answer);
     assert_int_equal(answer.status, 200);
     assert_non_null(strstr(answer.header, type));
     assert_non_null(strstr(answer.header, policy));
@@ -94,13 +94,13 @@ static void must_answer(struct world *world, const char *path, const char *type,
     assert_non_null(strstr(answer.header, "X-Content-Type-Options: nosniff\r\n"));
     assert_memory_equal(answer.body, beginning, strlen(beginning));
     plain_answer_fini(&answer);
-    plain_http(world->health_port, "HEAD", path, "", &answer);
+    plain_http(env->health_port, "HEAD", path, "", &answer);
     assert_int_equal(answer.status, 200);
     assert_non_null(strstr(answer.header, type));
     assert_non_null(strstr(answer.header, policy));
     assert_string_equal(answer.body, "");
     plain_answer_fini(&answer);
-    plain_http(world->health_port, "POST", path, "Content-Length: 0\r\n", &answer);
+    plain_http(env->health_port, "POST", path, "Content-Length: 0\r\n", &answer);
     assert_int_equal(answer.status, 405);
     assert_string_equal(answer.body, "{\"error\":\"only GET and HEAD\"}");
     plain_answer_fini(&answer);
@@ -108,18 +108,18 @@ static void must_answer(struct world *world, const char *path, const char *type,
 
 static void test_each_file_has_its_headers(void **state)
 {
-    struct world *world = *state;
-    world_start_runtime(world, NULL);
-    must_answer(world, "/", "Content-Type: text/html; charset=utf-8\r\n", PAGE_POLICY,
+    struct test_env *env = *state;
+    test_env_start_runtime(env, NULL);
+    must_answer(env, "/", "Content-Type: text/html; charset=utf-8\r\n", PAGE_POLICY,
         "<!doctype html>\n<html lang=\"en\">");
-    must_answer(world, "/page.js", "Content-Type: text/javascript; charset=utf-8\r\n", PAGE_POLICY,
+    must_answer(env, "/page.js", "Content-Type: text/javascript; charset=utf-8\r\n", PAGE_POLICY,
         "\"use strict\";");
     must_answer(
-        world, "/page.css", "Content-Type: text/css; charset=utf-8\r\n", PAGE_POLICY, ":root {");
-    must_answer(world, "/icon.svg", "Content-Type: image/svg+xml\r\n", PAGE_POLICY, "<svg ");
-    must_answer(world, "/status", "Content-Type: application/json\r\n",
+        env, "/page.css", "Content-Type: text/css; charset=utf-8\r\n", PAGE_POLICY, ":root {");
+    must_answer(env, "/icon.svg", "Content-Type: image/svg+xml\r\n", PAGE_POLICY, "<svg ");
+    must_answer(env, "/status", "Content-Type: application/json\r\n",
         "Content-Security-Policy: default-src 'none'\r\n", "{\"state\":\"");
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 /* Nothing of it comes from elsewhere, and nothing is run or drawn that is not a file of its own. */
@@ -127,31 +127,31 @@ static void test_page_is_self_contained(void **state)
 {
     static const char *const forbidden[] = {
         "://", "<script>", "<style", " style=", " onclick=", " onload=", "javascript:"};
-    struct world *world = *state;
+    struct test_env *env = *state;
     char *page;
-    world_start_runtime(world, NULL);
-    assert_int_equal(world_health_get(world, "/", &page), 200);
+    test_env_start_runtime(env, NULL);
+    assert_int_equal(test_env_health_get(env, "/", &page), 200);
     for (size_t i = 0; i < sizeof forbidden / sizeof forbidden[0]; i++)
         if (strstr(page, forbidden[i]) != NULL)
             fail_msg("the page has %s", forbidden[i]);
     assert_non_null(strstr(page, "<noscript>"));
     free(page);
-    assert_int_equal(world_health_get(world, "/page.js", &page), 200);
+    assert_int_equal(test_env_health_get(env, "/page.js", &page), 200);
     assert_null(strstr(page, "innerHTML"));
     assert_null(strstr(page, "insertAdjacentHTML"));
     assert_null(strstr(page, "eval("));
     free(page);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 static void test_says_what_happened(void **state)
 {
-    struct world *world = *state;
-    json_decref(board_load(world, 6, 3));
-    world_start_runtime(world, NULL);
-    json_t *status = await(world, "totals.delivered", 6, NULL);
+    struct test_env *env = *state;
+    json_decref(board_load(env, 6, 3));
+    test_env_start_runtime(env, NULL);
+    json_t *status = await(env, "totals.delivered", 6, NULL);
     json_decref(status);
-    status = await(world, "state", 0, "healthy");
+    status = await(env, "state", 0, "healthy");
     assert_int_equal(json_array_size(at(status, "reasons")), 0);
     assert_int_equal(number_at(status, "totals.agentRuns"), 6);
     assert_int_equal(number_at(status, "totals.failedAttempts"), 0);
@@ -177,7 +177,7 @@ static void test_says_what_happened(void **state)
     }
     assert_int_equal(delivered, 6);
     json_decref(status);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 static json_t *first_busy(json_t *status)
@@ -193,12 +193,12 @@ static json_t *first_busy(json_t *status)
 
 static void test_says_who_works_and_who_waits(void **state)
 {
-    struct world *world = *state;
-    json_decref(board_load(world, 2, 1));
-    board_gateway_fault(world, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
-    world_start_runtime(world, NULL);
-    world_wait(world, "in_flight=1");
-    json_t *status = await(world, "spool.entries", 1, NULL);
+    struct test_env *env = *state;
+    json_decref(board_load(env, 2, 1));
+    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "in_flight=1");
+    json_t *status = await(env, "spool.entries", 1, NULL);
     json_t *worker = first_busy(status);
     assert_string_equal(string_at(worker, "agent"), "worker1");
     assert_string_equal(string_at(worker, "stage"), "sending");
@@ -210,28 +210,28 @@ static void test_says_who_works_and_who_waits(void **state)
     assert_true(json_is_null(at(status, "waiting.oldest.0.nextTryMs")));
     assert_in_range(number_at(status, "waiting.oldest.0.ageMs"), 0, 600000);
     json_decref(status);
-    process_signal(&world->runtime, SIGUSR2);
-    status = await(world, "state", 0, "held");
+    process_signal(&env->runtime, SIGUSR2);
+    status = await(env, "state", 0, "held");
     assert_true(json_is_true(at(status, "heldByHand")));
     assert_int_equal(json_array_size(at(status, "reasons")), 1);
     json_decref(status);
-    process_signal(&world->runtime, SIGUSR2);
-    board_end_faults(world);
-    json_decref(await(world, "totals.delivered", 2, NULL));
-    world_stop_runtime(world);
+    process_signal(&env->runtime, SIGUSR2);
+    board_end_faults(env);
+    json_decref(await(env, "totals.delivered", 2, NULL));
+    test_env_stop_runtime(env);
 }
 
 static void test_what_failed_is_bounded(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     board_gateway_fault(
-        world, json_pack("{s:s, s:i, s:s}", "action", "status", "status", 400, "body", "no model"));
-    json_decref(board_load(world, MANY, MANY));
-    world_start_runtime(world, (const char *[]){"DELIVERY_BACKOFF_BASE_MS=600000",
-                                   "DELIVERY_BACKOFF_MAX_MS=600000", NULL});
-    json_t *status = await(world, "queue.waiting", MANY, NULL);
+        env, json_pack("{s:s, s:i, s:s}", "action", "status", "status", 400, "body", "no model"));
+    json_decref(board_load(env, MANY, MANY));
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_BACKOFF_BASE_MS=600000",
+                                    "DELIVERY_BACKOFF_MAX_MS=600000", NULL});
+    json_t *status = await(env, "queue.waiting", MANY, NULL);
     assert_int_equal(number_at(status, "waiting.total"), MANY);
-    assert_int_equal(json_array_size(at(status, "waiting.oldest")), MOST_LISTED);
+    assert_int_equal(json_array_size(at(status, "waiting.oldest")), MAX_LISTED);
     assert_string_equal(string_at(status, "waiting.oldest.0.lastFailure"), "gateway_refused");
     assert_string_equal(string_at(status, "waiting.oldest.0.agent"), "worker1");
     assert_in_range(number_at(status, "waiting.oldest.0.nextTryMs"), 1, 600000);
@@ -239,51 +239,51 @@ static void test_what_failed_is_bounded(void **state)
     assert_non_null(strstr(string_at(status, "errors.0.text"), "no model"));
     assert_string_equal(string_at(status, "errors.0.part"), "delivery");
     json_decref(status);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 static void test_degraded_has_a_reason(void **state)
 {
-    struct world *world = *state;
-    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", "gateway_disabled", 1)));
-    world_start_runtime(world, NULL);
-    json_t *status = await(world, "gateway.state", 0, "shut");
+    struct test_env *env = *state;
+    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "gateway_disabled", 1)));
+    test_env_start_runtime(env, NULL);
+    json_t *status = await(env, "gateway.state", 0, "shut");
     assert_string_equal(string_at(status, "state"), "degraded");
     assert_non_null(strstr(string_at(status, "reasons.0"), "No agent can be asked: "));
     assert_in_range(number_at(status, "gateway.nextProbeMs"), 0, 60000);
     json_decref(status);
-    board_backend_fault(world, json_pack("{s:s, s:s}", "action", "listUndeliveredNotifications",
-                                   "behaviour", "function_error"));
-    status = await(world, "backend.pollFailures", 1, NULL);
+    board_backend_fault(env, json_pack("{s:s, s:s}", "action", "listUndeliveredNotifications",
+                                 "behaviour", "function_error"));
+    status = await(env, "backend.pollFailures", 1, NULL);
     assert_int_equal(json_array_size(at(status, "reasons")), 2);
     json_decref(status);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 /* What an agent is called, and what it answers, is somebody else's. */
 static void test_others_words_are_contained(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     char *body;
-    json_t *seeded = world_post(world, "/sandbox/seed",
+    json_t *seeded = test_env_post(env, "/sandbox/seed",
         json_pack("{s:[{s:s}], s:[{s:s}]}", "agents", "slug", HOSTILE_SLUG, "tasks", "title", "T"));
-    board_gateway_fault(world, json_pack("{s:s, s:i, s:i, s:s}", "action", "status", "status", 400,
-                                   "times", 1, "body", "refused " WORLD_GATEWAY_TOKEN));
-    board_gateway_fault(world, json_pack("{s:s, s:s}", "action", "reply", "text",
-                                   REPLY " " WORLD_SECRET " " WORLD_GATEWAY_TOKEN));
-    board_backend_fault(world, json_pack("{s:s, s:s, s:s, s:i}", "action", "createMessageFromAgent",
-                                   "behaviour", "status", "body", "busy", "status", 503));
-    json_decref(world_post(world, "/sandbox/notify",
+    board_gateway_fault(env, json_pack("{s:s, s:i, s:i, s:s}", "action", "status", "status", 400,
+                                 "times", 1, "body", "refused " WORLD_GATEWAY_TOKEN));
+    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "reply", "text",
+                                 REPLY " " WORLD_SECRET " " WORLD_GATEWAY_TOKEN));
+    board_backend_fault(env, json_pack("{s:s, s:s, s:s, s:i}", "action", "createMessageFromAgent",
+                                 "behaviour", "status", "body", "busy", "status", 503));
+    json_decref(test_env_post(env, "/sandbox/notify",
         json_pack("{s:s, s:s, s:s}", "agent", string_at(seeded, "agents.0.id"), "task",
             string_at(seeded, "tasks.0.id"), "type", "assignment")));
-    world_start_runtime(world,
-        (const char *[]){"DELIVERY_BACKOFF_BASE_MS=50", "DELIVERY_BACKOFF_MAX_MS=200", NULL});
-    json_decref(await(world, "totals.agentRuns", 1, NULL));
-    json_t *status = await(world, "queue.waiting", 1, NULL);
+    test_env_start_runtime(
+        env, (const char *[]){"DELIVERY_BACKOFF_BASE_MS=50", "DELIVERY_BACKOFF_MAX_MS=200", NULL});
+    json_decref(await(env, "totals.agentRuns", 1, NULL));
+    json_t *status = await(env, "queue.waiting", 1, NULL);
     assert_string_equal(string_at(status, "waiting.oldest.0.stage"), "replied");
     assert_string_equal(string_at(status, "waiting.oldest.0.agent"), HOSTILE_SLUG);
     json_decref(status);
-    assert_int_equal(world_health_get(world, "/status", &body), 200);
+    assert_int_equal(test_env_health_get(env, "/status", &body), 200);
     assert_non_null(strstr(body, "refused "));
     assert_null(strstr(body, REPLY));
     assert_null(strstr(body, WORLD_SECRET));
@@ -292,12 +292,12 @@ static void test_others_words_are_contained(void **state)
     assert_null(strstr(body, "agent:"));
     free(body);
     json_decref(seeded);
-    board_end_faults(world);
-    json_decref(await(world, "totals.delivered", 1, NULL));
-    world_stop_runtime(world);
+    board_end_faults(env);
+    json_decref(await(env, "totals.delivered", 1, NULL));
+    test_env_stop_runtime(env);
 }
 
-#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
 
 int main(void)
 {

@@ -9,22 +9,22 @@
 
 #include "../lib/board.h"
 
-static void deliver_one(struct world *world)
+static void deliver_one(struct test_env *env)
 {
-    json_decref(board_load(world, 1, 1));
-    world_start_runtime(world, NULL);
-    world_wait(world, "delivered=1");
-    world_stop_runtime(world);
+    json_decref(board_load(env, 1, 1));
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "delivered=1");
+    test_env_stop_runtime(env);
 }
 
 static void test_every_point_is_passed_in_order(void **state)
 {
     static const char *const points[] = {"listed_us", "context_us", "context_answered_us",
         "asked_us", "answered_us", "reply_us", "reply_answered_us", "mark_us", "mark_answered_us"};
-    struct world *world = *state;
-    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", "timings", 1)));
-    deliver_one(world);
-    json_t *answer = world_get(world, "/sandbox/timings");
+    struct test_env *env = *state;
+    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "timings", 1)));
+    deliver_one(env);
+    json_t *answer = test_env_get(env, "/sandbox/timings");
     json_t *timings = json_object_get(answer, "timings");
     assert_int_equal(json_array_size(timings), 1);
     json_int_t before_us = 1;
@@ -35,14 +35,14 @@ static void test_every_point_is_passed_in_order(void **state)
         before_us = at_us;
     }
     json_decref(answer);
-    assert_true(world_stat(world, NULL, "listed") >= 1);
+    assert_true(test_env_stat(env, NULL, "listed") >= 1);
 }
 
 static void test_nothing_is_noted_unless_asked_for(void **state)
 {
-    struct world *world = *state;
-    deliver_one(world);
-    json_t *answer = world_get(world, "/sandbox/timings");
+    struct test_env *env = *state;
+    deliver_one(env);
+    json_t *answer = test_env_get(env, "/sandbox/timings");
     assert_int_equal(json_array_size(json_object_get(answer, "timings")), 0);
     json_decref(answer);
 }
@@ -51,9 +51,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
-            test_every_point_is_passed_in_order, world_setup, world_teardown),
+            test_every_point_is_passed_in_order, test_env_setup, test_env_teardown),
         cmocka_unit_test_setup_teardown(
-            test_nothing_is_noted_unless_asked_for, world_setup, world_teardown),
+            test_nothing_is_noted_unless_asked_for, test_env_setup, test_env_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,16 +28,16 @@ struct tls {
     char ca_file[320];
 };
 
-static void tls_start(struct world *world, struct tls *tls, const char *name, bool expired,
+static void tls_start(struct test_env *env, struct tls *tls, const char *name, bool expired,
     bool self_signed, int max_version)
 {
     certificate_make(&tls->authority, NULL, true, NULL, false);
     certificate_make(&tls->leaf, self_signed ? NULL : &tls->authority, false, name, expired);
-    tls->proxy = tls_proxy_start(&tls->leaf, max_version, port_of(world->url));
+    tls->proxy = tls_proxy_start(&tls->leaf, max_version, port_of(env->url));
     snprintf(tls->convex_url, sizeof tls->convex_url, "CONVEX_URL=https://127.0.0.1:%u",
         tls_proxy_port(tls->proxy));
     char path[300];
-    snprintf(path, sizeof path, "%s/authority.pem", world->folder);
+    snprintf(path, sizeof path, "%s/authority.pem", env->dir);
     certificate_save(&tls->authority, path);
     snprintf(tls->ca_file, sizeof tls->ca_file, "CA_FILE=%s", path);
 }
@@ -51,14 +51,14 @@ static void tls_stop(struct tls *tls)
 
 static void test_good_chain_delivers(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     struct tls tls;
-    tls_start(world, &tls, "IP:127.0.0.1", false, false, 0);
-    json_decref(board_load(world, 5, 2));
-    world_start_runtime(world, (const char *[]){tls.convex_url, tls.ca_file, NULL});
-    world_wait(world, "delivered=5");
+    tls_start(env, &tls, "IP:127.0.0.1", false, false, 0);
+    json_decref(board_load(env, 5, 2));
+    test_env_start_runtime(env, (const char *[]){tls.convex_url, tls.ca_file, NULL});
+    test_env_wait(env, "delivered=5");
     assert_true(tls_proxy_handshakes(tls.proxy) > 0);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
     tls_stop(&tls);
 }
 
@@ -66,35 +66,34 @@ static void test_good_chain_delivers(void **state)
 static void test_session_of_the_gateway_is_resumed(void **state)
 {
     enum { RUNS = 6 };
-    struct world *world = *state;
+    struct test_env *env = *state;
     struct tls tls;
     char gateway_url[128];
-    tls_start(world, &tls, "IP:127.0.0.1", false, false, 0);
+    tls_start(env, &tls, "IP:127.0.0.1", false, false, 0);
     snprintf(gateway_url, sizeof gateway_url, "OPENCLAW_GATEWAY_URL=https://127.0.0.1:%u",
         tls_proxy_port(tls.proxy));
-    json_decref(board_load(world, RUNS, 1));
-    world_start_runtime(world,
+    json_decref(board_load(env, RUNS, 1));
+    test_env_start_runtime(env,
         (const char *[]){gateway_url, tls.ca_file, "DELIVERY_MAX_CONCURRENT_SESSIONS=1", NULL});
-    world_wait(world, "delivered=6");
+    test_env_wait(env, "delivered=6");
     assert_true(tls_proxy_handshakes(tls.proxy) >= RUNS);
     assert_true(tls_proxy_resumptions(tls.proxy) >= RUNS - 1);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
     tls_stop(&tls);
 }
 
 static void expect_refusal(
-    struct world *world, const char *name, bool expired, bool self_signed, const char *words)
+    struct test_env *env, const char *name, bool expired, bool self_signed, const char *words)
 {
     struct tls tls;
-    tls_start(world, &tls, name, expired, self_signed, 0);
-    world_start_runtime(world, (const char *[]){tls.convex_url, tls.ca_file, NULL});
+    tls_start(env, &tls, name, expired, self_signed, 0);
+    test_env_start_runtime(env, (const char *[]){tls.convex_url, tls.ca_file, NULL});
     char rest[512];
-    assert_true(
-        process_wait_for(&world->runtime, "Poll error: ", WORLD_WAIT_MS, rest, sizeof rest));
+    assert_true(process_wait_for(&env->runtime, "Poll error: ", WORLD_WAIT_MS, rest, sizeof rest));
     if (strstr(rest, words) == NULL)
         fail_msg("expected \"%s\" in: %s", words, rest);
-    assert_int_equal(world_stat(world, "backend", "listUndeliveredNotifications"), 0);
-    world_stop_runtime(world);
+    assert_int_equal(test_env_stat(env, "backend", "listUndeliveredNotifications"), 0);
+    test_env_stop_runtime(env);
     tls_stop(&tls);
 }
 
@@ -116,58 +115,56 @@ static void test_wrong_host_is_refused(void **state)
 
 static void test_unknown_authority_is_refused(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     struct tls tls;
     char rest[512];
-    tls_start(world, &tls, "IP:127.0.0.1", false, false, 0);
-    world_start_runtime(world, (const char *[]){tls.convex_url, NULL});
-    assert_true(
-        process_wait_for(&world->runtime, "Poll error: ", WORLD_WAIT_MS, rest, sizeof rest));
+    tls_start(env, &tls, "IP:127.0.0.1", false, false, 0);
+    test_env_start_runtime(env, (const char *[]){tls.convex_url, NULL});
+    assert_true(process_wait_for(&env->runtime, "Poll error: ", WORLD_WAIT_MS, rest, sizeof rest));
     assert_non_null(strstr(rest, "unable to get local issuer certificate"));
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
     tls_stop(&tls);
 }
 
 static void test_old_tls_is_refused(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     struct tls tls;
     char rest[512];
-    tls_start(world, &tls, "IP:127.0.0.1", false, false, TLS1_1_VERSION);
-    world_start_runtime(world, (const char *[]){tls.convex_url, tls.ca_file, NULL});
-    assert_true(
-        process_wait_for(&world->runtime, "Poll error: ", WORLD_WAIT_MS, rest, sizeof rest));
+    tls_start(env, &tls, "IP:127.0.0.1", false, false, TLS1_1_VERSION);
+    test_env_start_runtime(env, (const char *[]){tls.convex_url, tls.ca_file, NULL});
+    assert_true(process_wait_for(&env->runtime, "Poll error: ", WORLD_WAIT_MS, rest, sizeof rest));
     assert_non_null(strstr(rest, "protocol version"));
     assert_int_equal(tls_proxy_handshakes(tls.proxy), 0);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
     tls_stop(&tls);
 }
 
 static void test_tls_1_2_works(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     struct tls tls;
-    tls_start(world, &tls, "IP:127.0.0.1", false, false, TLS1_2_VERSION);
-    json_decref(board_load(world, 1, 1));
-    world_start_runtime(world, (const char *[]){tls.convex_url, tls.ca_file, NULL});
-    world_wait(world, "delivered=1");
-    world_stop_runtime(world);
+    tls_start(env, &tls, "IP:127.0.0.1", false, false, TLS1_2_VERSION);
+    json_decref(board_load(env, 1, 1));
+    test_env_start_runtime(env, (const char *[]){tls.convex_url, tls.ca_file, NULL});
+    test_env_wait(env, "delivered=1");
+    test_env_stop_runtime(env);
     tls_stop(&tls);
 }
 
 static void test_unreadable_ca_file_is_a_setting_error(void **state)
 {
-    struct world *world = *state;
-    world_launch(
-        world, &world->runtime, (const char *[]){"CA_FILE=/nowhere/authority.pem", NULL}, NULL);
-    assert_int_equal(process_wait_exit(&world->runtime, WORLD_WAIT_MS), 78);
-    assert_true(process_wait_for(&world->runtime, "CA_FILE", WORLD_WAIT_MS, NULL, 0));
+    struct test_env *env = *state;
+    test_env_launch(
+        env, &env->runtime, (const char *[]){"CA_FILE=/nowhere/authority.pem", NULL}, NULL);
+    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 78);
+    assert_true(process_wait_for(&env->runtime, "CA_FILE", WORLD_WAIT_MS, NULL, 0));
 }
 
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_good_chain_delivers),
         IN_WORLD(test_session_of_the_gateway_is_resumed),

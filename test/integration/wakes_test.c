@@ -17,7 +17,7 @@
 enum { AGENTS = 40, WAKERS = 6, WORKERS = 4 };
 
 /* Agents PREFIX0, PREFIX1, ... of one interval (in minutes), which are listed from now on. */
-static void seed_agents(struct world *world, const char *prefix, int count, double interval)
+static void seed_agents(struct test_env *env, const char *prefix, int count, double interval)
 {
     json_t *agents = json_array();
     for (int i = 0; i < count; i++) {
@@ -26,8 +26,8 @@ static void seed_agents(struct world *world, const char *prefix, int count, doub
         json_array_append_new(
             agents, json_pack("{s:s, s:f}", "slug", slug, "heartbeatInterval", interval));
     }
-    world_show_agents(world, true);
-    json_decref(world_post(world, "/sandbox/seed", json_pack("{s:o}", "agents", agents)));
+    test_env_show_agents(env, true);
+    json_decref(test_env_post(env, "/sandbox/seed", json_pack("{s:o}", "agents", agents)));
 }
 
 static double begun_us(const json_t *run)
@@ -41,14 +41,14 @@ static double begun_us(const json_t *run)
  */
 static void test_forty_agents_do_not_wake_together(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     static const double interval = 0.2;
     enum { SPREAD_US = 12 * 1000000 * 2 / 5 };
-    seed_agents(world, "agent", AGENTS, interval);
+    seed_agents(env, "agent", AGENTS, interval);
     double started_us = (double)clock_monotonic_us();
-    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=100", NULL});
-    world_wait(world, "requests=40");
-    json_t *record = world_get(world, "/sandbox/gateway");
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=100", NULL});
+    test_env_wait(env, "requests=40");
+    json_t *record = test_env_get(env, "/sandbox/gateway");
     const json_t *run;
     size_t index;
     bool woken[AGENTS] = {false};
@@ -61,47 +61,47 @@ static void test_forty_agents_do_not_wake_together(void **state)
         assert_true(begun_us(run) - started_us >= SPREAD_US * (double)place / AGENTS);
     }
     json_decref(record);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 /* Half of the workers may wait for agents that were merely woken; the others deliver. */
 static void test_wakes_leave_half_of_the_workers_to_deliveries(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     /* The board's first agents, so that the second load is for them as well. */
-    json_decref(board_load(world, WORKERS, WORKERS));
-    seed_agents(world, "waker", WAKERS, 0.005);
+    json_decref(board_load(env, WORKERS, WORKERS));
+    seed_agents(env, "waker", WAKERS, 0.005);
     for (int i = 0; i < WAKERS; i++) {
         char slug[32];
         snprintf(slug, sizeof slug, "waker%d", i);
-        board_gateway_fault(world, json_pack("{s:{s:s}, s:s, s:s}", "match", "agent", slug,
-                                       "action", "hold", "name", "wake"));
+        board_gateway_fault(env, json_pack("{s:{s:s}, s:s, s:s}", "match", "agent", slug, "action",
+                                     "hold", "name", "wake"));
     }
-    world_start_runtime(world, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
-    world_wait(world, "held=2");
-    json_decref(board_load(world, 3 * WORKERS, WORKERS));
-    world_wait(world, "undelivered=0&delivered=16");
-    assert_int_equal(world_stat(world, NULL, "held"), WORKERS / 2);
+    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
+    test_env_wait(env, "held=2");
+    json_decref(board_load(env, 3 * WORKERS, WORKERS));
+    test_env_wait(env, "undelivered=0&delivered=16");
+    assert_int_equal(test_env_stat(env, NULL, "held"), WORKERS / 2);
     /* They get their turn once the others are back. */
-    board_end_faults(world);
-    world_wait(world, "action=updateAgentHeartbeat&calls=6");
-    world_stop_runtime(world);
+    board_end_faults(env);
+    test_env_wait(env, "action=updateAgentHeartbeat&calls=6");
+    test_env_stop_runtime(env);
 }
 
 /* Whether /metrics has that line, now. */
-static bool metrics_say(struct world *world, const char *line)
+static bool metrics_say(struct test_env *env, const char *line)
 {
     char *body;
-    assert_int_equal(world_health_get(world, "/metrics", &body), 200);
+    assert_int_equal(test_env_health_get(env, "/metrics", &body), 200);
     bool found = strstr(body, line) != NULL;
     free(body);
     return found;
 }
 
-static void wait_for_metrics(struct world *world, const char *line)
+static void wait_for_metrics(struct test_env *env, const char *line)
 {
     int64_t limit_ms = clock_monotonic_ms() + WORLD_WAIT_MS;
-    while (!metrics_say(world, line))
+    while (!metrics_say(env, line))
         if (clock_monotonic_ms() > limit_ms)
             fail_msg("the metrics never say: %s", line);
 }
@@ -114,39 +114,39 @@ static void test_wakes_that_were_lined_up_are_put_off_by_a_shut_gate(void **stat
 {
     static const char none_put_off[] =
         "\nmission_control_heartbeats_total{outcome=\"put_off\"} 0\n";
-    struct world *world = *state;
-    seed_agents(world, "waker", WAKERS, 0.05);
-    board_gateway_fault(world, json_pack("{s:s, s:s}", "action", "hold", "name", "wake"));
-    world_start_runtime(world,
+    struct test_env *env = *state;
+    seed_agents(env, "waker", WAKERS, 0.05);
+    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "wake"));
+    test_env_start_runtime(env,
         (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", "HEALTH_CHECK_INTERVAL=50", NULL});
-    world_wait(world, "held=2");
-    wait_for_metrics(world, "\nmission_control_lanes 6\n");
-    assert_true(metrics_say(world, none_put_off));
+    test_env_wait(env, "held=2");
+    wait_for_metrics(env, "\nmission_control_lanes 6\n");
+    assert_true(metrics_say(env, none_put_off));
     board_gateway_fault(
-        world, json_pack("{s:s, s:b, s:i}", "action", "status", "before_checks", 1, "status", 401));
-    wait_for_metrics(world, "\nmission_control_lanes 2\n");
-    assert_false(metrics_say(world, none_put_off));
-    assert_int_equal(world_stat(world, NULL, "held"), 2);
-    board_end_faults(world);
-    world_wait(world, "action=updateAgentHeartbeat&calls=6");
-    world_stop_runtime(world);
+        env, json_pack("{s:s, s:b, s:i}", "action", "status", "before_checks", 1, "status", 401));
+    wait_for_metrics(env, "\nmission_control_lanes 2\n");
+    assert_false(metrics_say(env, none_put_off));
+    assert_int_equal(test_env_stat(env, NULL, "held"), 2);
+    board_end_faults(env);
+    test_env_wait(env, "action=updateAgentHeartbeat&calls=6");
+    test_env_stop_runtime(env);
 }
 
 /* It never comes to be woken, since its deliveries go first, and is seen as online all the same. */
 static void test_busy_agent_is_reported_online_once_an_interval(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     enum { INTERVAL_MS = 600 };
-    world_show_agents(world, true);
+    test_env_show_agents(env, true);
     json_decref(
-        world_post(world, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 30)));
-    json_decref(world_post(world, "/sandbox/load",
+        test_env_post(env, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 30)));
+    json_decref(test_env_post(env, "/sandbox/load",
         json_pack("{s:i, s:i, s:f}", "notifications", 200, "agents", 1, "heartbeatInterval",
             INTERVAL_MS / 60000.0)));
     int64_t began_ms = clock_monotonic_ms();
-    world_start_runtime(world, NULL);
-    world_wait(world, "action=updateAgentHeartbeat&calls=4");
-    json_t *stats = world_get(world, "/sandbox/stats");
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "action=updateAgentHeartbeat&calls=4");
+    json_t *stats = test_env_get(env, "/sandbox/stats");
     int64_t elapsed_ms = clock_monotonic_ms() - began_ms;
     const json_t *gateway = json_object_get(stats, "gateway");
     assert_true(json_number_value(json_object_get(stats, "undelivered")) > 0);
@@ -159,31 +159,31 @@ static void test_busy_agent_is_reported_online_once_an_interval(void **state)
     assert_in_range(
         json_number_value(json_object_get(reports, "calls")), 4, elapsed_ms / INTERVAL_MS + 2);
     json_decref(stats);
-    world_stop_runtime(world);
+    test_env_stop_runtime(env);
 }
 
 /* Rows that are no agents are left out and said, and harm no others. */
 static void test_strange_agents_harm_no_others(void **state)
 {
-    struct world *world = *state;
+    struct test_env *env = *state;
     board_backend_fault(
-        world, json_pack("{s:s, s:s, s:{s:s, s:[{s:s, s:s, s:f}, {s:s}, n, {s:s, s:s, s:f}]}}",
-                   "action", "listAgents", "behaviour", "raw_body", "body_json", "status",
-                   "success", "value", "_id", "jx000000000000000000000000000001", "slug", "main",
-                   "heartbeatInterval", 60.0, "_id", "../..", "_id",
-                   "jx000000000000000000000000000001", "slug", "main", "heartbeatInterval", 0.005));
-    world_start_runtime(world, (const char *[]){"AGENT_SYNC_INTERVAL=50", NULL});
+        env, json_pack("{s:s, s:s, s:{s:s, s:[{s:s, s:s, s:f}, {s:s}, n, {s:s, s:s, s:f}]}}",
+                 "action", "listAgents", "behaviour", "raw_body", "body_json", "status", "success",
+                 "value", "_id", "jx000000000000000000000000000001", "slug", "main",
+                 "heartbeatInterval", 60.0, "_id", "../..", "_id",
+                 "jx000000000000000000000000000001", "slug", "main", "heartbeatInterval", 0.005));
+    test_env_start_runtime(env, (const char *[]){"AGENT_SYNC_INTERVAL=50", NULL});
     assert_true(process_wait_for(
-        &world->runtime, "2 agents have an _id that is no id", WORLD_WAIT_MS, NULL, 0));
-    world_wait(world, "action=listAgents&calls=40");
-    assert_in_range(world_stat(world, "gateway", "requests"), 0, 1);
-    world_stop_runtime(world);
+        &env->runtime, "2 agents have an _id that is no id", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait(env, "action=listAgents&calls=40");
+    assert_in_range(test_env_stat(env, "gateway", "requests"), 0, 1);
+    test_env_stop_runtime(env);
 }
 
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_forty_agents_do_not_wake_together),
         IN_WORLD(test_wakes_leave_half_of_the_workers_to_deliveries),

@@ -11,9 +11,9 @@
 
 #include "base/json.h"
 
-json_t *board_load(struct world *world, int count, int agents)
+json_t *board_load(struct test_env *env, int count, int agents)
 {
-    json_t *answer = world_post(world, "/sandbox/load",
+    json_t *answer = test_env_post(env, "/sandbox/load",
         json_pack("{s:i, s:i, s:i}", "notifications", count, "agents", agents, "tasks", agents));
     json_t *rows = json_incref(json_object_get(answer, "notifications"));
     json_decref(answer);
@@ -21,37 +21,37 @@ json_t *board_load(struct world *world, int count, int agents)
     return rows;
 }
 
-static void add_rule(struct world *world, const char *side, json_t *rule)
+static void add_rule(struct test_env *env, const char *side, json_t *rule)
 {
     assert_non_null(rule);
-    json_decref(world_post(world, "/sandbox/faults", json_pack("{s:[o]}", side, rule)));
+    json_decref(test_env_post(env, "/sandbox/faults", json_pack("{s:[o]}", side, rule)));
 }
 
-void board_gateway_fault(struct world *world, json_t *rule)
+void board_gateway_fault(struct test_env *env, json_t *rule)
 {
-    add_rule(world, "gateway", rule);
+    add_rule(env, "gateway", rule);
 }
 
-void board_backend_fault(struct world *world, json_t *rule)
+void board_backend_fault(struct test_env *env, json_t *rule)
 {
-    add_rule(world, "backend", rule);
+    add_rule(env, "backend", rule);
 }
 
-void board_end_faults(struct world *world)
+void board_end_faults(struct test_env *env)
 {
-    json_decref(world_post(world, "/sandbox/faults/clear", json_object()));
+    json_decref(test_env_post(env, "/sandbox/faults/clear", json_object()));
 }
 
-void board_release(struct world *world, const char *name)
+void board_release(struct test_env *env, const char *name)
 {
-    json_decref(world_post(world, "/sandbox/release", json_pack("{s:s}", "name", name)));
+    json_decref(test_env_post(env, "/sandbox/release", json_pack("{s:s}", "name", name)));
 }
 
-json_t *board_documents(struct world *world, const char *table)
+json_t *board_documents(struct test_env *env, const char *table)
 {
     char path[128];
     snprintf(path, sizeof path, "/sandbox/state?tables=%s", table);
-    json_t *state = world_get(world, path);
+    json_t *state = test_env_get(env, path);
     json_t *documents = json_incref(json_object_get(state, table));
     json_decref(state);
     if (!json_is_array(documents))
@@ -75,9 +75,9 @@ const json_t *board_message_for(const json_t *messages, const char *notification
     return found;
 }
 
-int board_requests_for(struct world *world, const char *notification_id)
+int board_requests_for(struct test_env *env, const char *notification_id)
 {
-    json_t *gateway = world_get(world, "/sandbox/gateway");
+    json_t *gateway = test_env_get(env, "/sandbox/gateway");
     const json_t *request;
     size_t index;
     int count = 0;

@@ -20,8 +20,8 @@ int config_fixture_setup(void **state)
 {
     struct config_fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    folder_make(fixture->folder);
-    snprintf(fixture->env_file, sizeof fixture->env_file, "%s/env", fixture->folder);
+    dir_make(fixture->dir);
+    snprintf(fixture->env_file, sizeof fixture->env_file, "%s/env", fixture->dir);
     *state = fixture;
     return 0;
 }
@@ -29,7 +29,7 @@ int config_fixture_setup(void **state)
 int config_fixture_teardown(void **state)
 {
     struct config_fixture *fixture = *state;
-    folder_remove(fixture->folder);
+    dir_remove(fixture->dir);
     config_fini(&fixture->config);
     problems_fini(&fixture->problems);
     redact_forget_all();
@@ -114,7 +114,7 @@ void config_fixture_value_file(struct config_fixture *fixture, const char *name,
     size_t length_bytes, char variable[static CONFIG_FIXTURE_VARIABLE_BYTES])
 {
     char path[CONFIG_FIXTURE_PATH_BYTES];
-    snprintf(path, sizeof path, "%s/value", fixture->folder);
+    snprintf(path, sizeof path, "%s/value", fixture->dir);
     write_file(path, bytes, length_bytes, 0644);
     snprintf(variable, CONFIG_FIXTURE_VARIABLE_BYTES, "%s_FILE=%s", name, path);
 }

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "config/config.h"
-#include "folder.h"
+#include "tmp_dir.h"
 
 #define ACCOUNT "ACCOUNT_ID=k57abc"
 #define CONVEX "CONVEX_URL=https://happy-animal-123.convex.cloud"
@@ -18,15 +18,15 @@
 #define REQUIRED ACCOUNT, CONVEX, TOKEN, HOME
 
 enum {
-    CONFIG_FIXTURE_PATH_BYTES = FOLDER_BYTES + 16,
+    CONFIG_FIXTURE_PATH_BYTES = DIR_BYTES + 16,
     CONFIG_FIXTURE_VARIABLE_BYTES = CONFIG_FIXTURE_PATH_BYTES + 64
 };
 
-/* env_file lies in folder, a temporary one, and is read when has_env_file is set. */
+/* env_file lies in directory, a temporary one, and is read when has_env_file is set. */
 struct config_fixture {
     struct config config;
     struct problems problems;
-    char folder[FOLDER_BYTES];
+    char dir[DIR_BYTES];
     char env_file[CONFIG_FIXTURE_PATH_BYTES];
     bool has_env_file;
 };

@@ -10,40 +10,40 @@
 /* Two requests that hang take twenty seconds. */
 enum { DOCTOR_WAIT_MS = 40000 };
 
-void doctor_examine(struct world *world, const char *const settings[],
+void doctor_examine(struct test_env *env, const char *const settings[],
     const char *const arguments[], int status, const char *const words[])
 {
     static const char *const secrets[] = {
         WORLD_SECRET, WORLD_GATEWAY_TOKEN, DOCTOR_WRONG_SECRET, DOCTOR_WRONG_GATEWAY_TOKEN};
-    world_launch(world, &world->second, settings, arguments);
-    int ended_with = process_wait_exit(&world->second, DOCTOR_WAIT_MS);
+    test_env_launch(env, &env->second, settings, arguments);
+    int ended_with = process_wait_exit(&env->second, DOCTOR_WAIT_MS);
     if (ended_with != status) {
-        process_show(&world->second, "doctor");
+        process_show(&env->second, "doctor");
         fail_msg("expected status %d, got %d", status, ended_with);
     }
     for (; *words != NULL; words++)
-        if (!process_wait_for(&world->second, *words, WORLD_WAIT_MS, NULL, 0)) {
-            process_show(&world->second, "doctor");
+        if (!process_wait_for(&env->second, *words, WORLD_WAIT_MS, NULL, 0)) {
+            process_show(&env->second, "doctor");
             fail_msg("expected \"%s\"", *words);
         }
     for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++)
-        assert_false(process_said(&world->second, secrets[i]));
+        assert_false(process_said(&env->second, secrets[i]));
 }
 
 void doctor_expect(
-    struct world *world, const char *const settings[], int status, const char *const words[])
+    struct test_env *env, const char *const settings[], int status, const char *const words[])
 {
     static const char *const never_called[] = {
         "checkAndClearRestartRequested", "updateRuntimeStatus", "listUndeliveredNotifications"};
-    doctor_examine(world, settings, (const char *[]){"doctor", NULL}, status, words);
-    assert_int_equal(world_stat(world, "gateway", "requests"), 0);
+    doctor_examine(env, settings, (const char *[]){"doctor", NULL}, status, words);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), 0);
     for (size_t i = 0; i < sizeof never_called / sizeof never_called[0]; i++)
-        assert_int_equal(world_stat(world, "backend", never_called[i]), 0);
+        assert_int_equal(test_env_stat(env, "backend", never_called[i]), 0);
 }
 
-void doctor_seed_agent(struct world *world)
+void doctor_seed_agent(struct test_env *env)
 {
-    world_show_agents(world, true);
+    test_env_show_agents(env, true);
     json_decref(
-        world_post(world, "/sandbox/seed", json_pack("{s:[{s:s}]}", "agents", "slug", "jarvis")));
+        test_env_post(env, "/sandbox/seed", json_pack("{s:[{s:s}]}", "agents", "slug", "jarvis")));
 }

@@ -2,7 +2,7 @@
 #ifndef TEST_LIB_DOCTOR_H
 #define TEST_LIB_DOCTOR_H
 
-#include "world.h"
+#include "test_env.h"
 
 #define DOCTOR_WRONG_SECRET "ffffffffffffffffffffffffffffffff"
 #define DOCTOR_WRONG_TOKEN "SERVICE_TOKEN=mc_service_" WORLD_ACCOUNT "_" DOCTOR_WRONG_SECRET
@@ -12,11 +12,11 @@
 #define WORDS(...) ((const char *[]){__VA_ARGS__, NULL})
 
 /*
- * Runs it as the world's second process with settings (as world_launch takes them) and arguments,
- * and fails the test unless it ends with status, says each of words (ended by NULL), and says
- * neither a secret of the world's nor one of the above.
+ * Runs it as the world's second process with settings (as test_env_launch takes them) and
+ * arguments, and fails the test unless it ends with status, says each of words (ended by NULL), and
+ * says neither a secret of the world's nor one of the above.
  */
-void doctor_examine(struct world *world, const char *const settings[],
+void doctor_examine(struct test_env *env, const char *const settings[],
     const char *const arguments[], int status, const char *const words[]);
 
 /*
@@ -24,9 +24,9 @@ void doctor_examine(struct world *world, const char *const settings[],
  * backend was asked for more than a look.
  */
 void doctor_expect(
-    struct world *world, const char *const settings[], int status, const char *const words[]);
+    struct test_env *env, const char *const settings[], int status, const char *const words[]);
 
 /* Adds the agent jarvis to the board. */
-void doctor_seed_agent(struct world *world);
+void doctor_seed_agent(struct test_env *env);
 
 #endif

@@ -96,7 +96,7 @@ void process_start(struct process *process, const char *const argv[], char *cons
     assert_int_equal(thread_start(&process->reader, "output", collect, process, NULL), 0);
 }
 
-static const char *find_locked(struct process *process, const char *words)
+static const char *find_work_locked(struct process *process, const char *words)
 {
     mutex_assert_held(&process->lock);
     return process->output.data != NULL ? strstr(process->output.data, words) : NULL;
@@ -117,7 +117,7 @@ bool process_wait_for(
     const char *found;
     bool waiting = true;
     mutex_lock(&process->lock);
-    while ((found = find_locked(process, words)) == NULL || strchr(found, '\n') == NULL) {
+    while ((found = find_work_locked(process, words)) == NULL || strchr(found, '\n') == NULL) {
         if (process->closed || !waiting)
             break;
         waiting = cond_wait_until(&process->changed, &process->lock, deadline_ms);
@@ -131,7 +131,7 @@ bool process_wait_for(
 bool process_said(struct process *process, const char *words)
 {
     mutex_lock(&process->lock);
-    bool said = find_locked(process, words) != NULL;
+    bool said = find_work_locked(process, words) != NULL;
     mutex_unlock(&process->lock);
     return said;
 }

@@ -28,7 +28,7 @@ struct send_queue *queue_fixture_create(size_t capacity)
 {
     struct send_queue *queue = NULL;
     struct error error;
-    assert_int_equal(send_queue_create(&queue, capacity, QUEUE_FIXTURE_MOST_WAKES, &error), 0);
+    assert_int_equal(send_queue_create(&queue, capacity, QUEUE_FIXTURE_MAX_WAKES, &error), 0);
     if (poller.name == NULL)
         loop_init(&poller, "polls", NULL, NULL);
     send_queue_set_poller(queue, &poller);

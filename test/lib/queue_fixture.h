@@ -4,7 +4,7 @@
 
 #include "delivery/send_queue.h"
 
-enum { QUEUE_FIXTURE_MOST_WAKES = 2 };
+enum { QUEUE_FIXTURE_MAX_WAKES = 2 };
 enum { QUEUE_FIXTURE_CAPACITY = 1024, AN_HOUR_MS = 3600 * 1000, TWO_HOURS_MS = 2 * AN_HOUR_MS };
 
 /* cmocka fixtures: *state becomes an empty struct send_queue. */

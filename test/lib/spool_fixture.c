@@ -16,8 +16,8 @@ int spool_fixture_setup(void **state)
 {
     struct spool_fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    folder_make(fixture->folder);
-    assert_int_equal(spool_open(&fixture->spool, fixture->folder, "account1", NULL), 0);
+    dir_make(fixture->dir);
+    assert_int_equal(spool_open(&fixture->spool, fixture->dir, "account1", NULL), 0);
     *state = fixture;
     return 0;
 }
@@ -26,7 +26,7 @@ int spool_fixture_teardown(void **state)
 {
     struct spool_fixture *fixture = *state;
     spool_close(fixture->spool);
-    folder_remove(fixture->folder);
+    dir_remove(fixture->dir);
     free(fixture);
     return 0;
 }
@@ -44,7 +44,7 @@ struct spool_record spool_fixture_record(const char *id, char *reply)
 void spool_fixture_path(const struct spool_fixture *fixture, const char *name,
     char path[static SPOOL_FIXTURE_PATH_BYTES])
 {
-    snprintf(path, SPOOL_FIXTURE_PATH_BYTES, "%s/%s", fixture->folder, name);
+    snprintf(path, SPOOL_FIXTURE_PATH_BYTES, "%s/%s", fixture->dir, name);
 }
 
 void spool_fixture_write(const struct spool_fixture *fixture, const char *name, const char *content)

@@ -1,16 +1,16 @@
-/* A spool of account1 in a folder of its own, for one test, and what lies in that folder. */
+/* A spool of account1 in a directory of its own, for one test, and what lies in that directory. */
 #ifndef TEST_LIB_SPOOL_FIXTURE_H
 #define TEST_LIB_SPOOL_FIXTURE_H
 
 #include <stdbool.h>
 
-#include "folder.h"
 #include "spool/spool.h"
+#include "tmp_dir.h"
 
-enum { SPOOL_FIXTURE_PATH_BYTES = FOLDER_BYTES + 64 };
+enum { SPOOL_FIXTURE_PATH_BYTES = DIR_BYTES + 64 };
 
 struct spool_fixture {
-    char folder[FOLDER_BYTES];
+    char dir[DIR_BYTES];
     struct spool *spool;
 };
 
@@ -24,7 +24,7 @@ int spool_fixture_teardown(void **state);
 /* A record of two runs, with a reply unless that is NULL, which stays the caller's. */
 struct spool_record spool_fixture_record(const char *id, char *reply);
 
-/* name is relative to the folder, such as "spool/n1.json". */
+/* name is relative to the directory, such as "spool/n1.json". */
 void spool_fixture_path(const struct spool_fixture *fixture, const char *name,
     char path[static SPOOL_FIXTURE_PATH_BYTES]);
 void spool_fixture_write(

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../lib/folder.h"
-#include "../lib/shortage.h"
+#include "../lib/alloc_fault.h"
+#include "../lib/tmp_dir.h"
 #include "backend/service.h"
 #include "base/json.h"
 #include "base/secret.h"
@@ -37,7 +37,7 @@ static int failed_is_no_memory(bool failed)
 static int attempt_text(unsigned number)
 {
     struct text text = {0};
-    shortage_begin(number);
+    alloc_fault_arm(number);
     for (int i = 0; i < 1000; i++)
         text_printf(&text, "%d, ", i);
     text_append(&text, "end");
@@ -58,7 +58,7 @@ static int attempt_json(unsigned number)
 {
     json_t *value = NULL;
     struct error error = {0};
-    shortage_begin(number);
+    alloc_fault_arm(number);
     int result = json_guard_load(answer, sizeof answer - 1, &value, &error);
     shortage_end();
     assert_int_equal(result, error.code);
@@ -72,7 +72,7 @@ static int attempt_reply(unsigned number)
     json_t *body;
     char *reply;
     assert_int_equal(json_guard_load(answer, sizeof answer - 1, &body, NULL), 0);
-    shortage_begin(number);
+    alloc_fault_arm(number);
     int result = reply_read(body, &reply, NULL);
     shortage_end();
     assert_int_equal(result == 0, reply != NULL);
@@ -89,7 +89,7 @@ static int attempt_prompt(unsigned number)
         "_id", "js1", "title", "T", "body", "B", "agent", "slug", "jarvis", "task", "title",
         "A task", "status", "in_progress", "message", "content", "@jarvis look");
     assert_int_equal(delivery_context_read(value, &context, NULL), CONVEX_SUCCESS);
-    shortage_begin(number);
+    alloc_fault_arm(number);
     prompt_build(&context, &text);
     shortage_end();
     bool failed = text.failed;
@@ -123,14 +123,14 @@ static int attempt_convex_call(unsigned number)
     struct convex *convex;
     struct error error;
     stopped_init(&stopped);
-    shortage_begin(number);
+    alloc_fault_arm(number);
     int result = convex_create(&convex, "http://127.0.0.1:9", "k57a", "token", &error);
     if (result == 0) {
         const struct service service = {.convex = convex, .client = stopped.client};
         enum convex_outcome outcome =
             service_create_message(&service, "jx1", "jd1", "content", "js1", &error);
-        assert_int_equal(outcome, shortage_struck() ? CONVEX_UNAVAILABLE : CONVEX_ABORTED);
-        result = shortage_struck() ? (int)error.code : 0;
+        assert_int_equal(outcome, alloc_fault_fired() ? CONVEX_UNAVAILABLE : CONVEX_ABORTED);
+        result = alloc_fault_fired() ? (int)error.code : 0;
         shortage_end();
         convex_destroy(convex);
     }
@@ -150,14 +150,14 @@ static int attempt_gateway_send(unsigned number)
         .input_bytes = 5,
         .timeout_ms = 1000};
     stopped_init(&stopped);
-    shortage_begin(number);
+    alloc_fault_arm(number);
     int result = gateway_create(&gateway, "http://127.0.0.1:9", "token", NULL);
     if (result == 0) {
         gateway_send(gateway, stopped.client, &message, &sent);
         shortage_end();
-        assert_int_equal(sent.outcome, shortage_struck() ? GATEWAY_UNREACHABLE : GATEWAY_ABORTED);
+        assert_int_equal(sent.outcome, alloc_fault_fired() ? GATEWAY_UNREACHABLE : GATEWAY_ABORTED);
         assert_false(sent.sent);
-        result = shortage_struck() ? (int)sent.error.code : 0;
+        result = alloc_fault_fired() ? (int)sent.error.code : 0;
         gateway_result_fini(&sent);
         gateway_destroy(gateway);
     }
@@ -174,7 +174,7 @@ static int attempt_convex_answer(unsigned number)
     struct notification_page page;
     struct error error = {0};
     json_t *value;
-    shortage_begin(number);
+    alloc_fault_arm(number);
     enum convex_outcome outcome = convex_classify(&from_backend, CONVEX_LIST, &value, &error);
     if (outcome == CONVEX_SUCCESS) {
         outcome = notification_page_read(value, &page, &error);
@@ -199,7 +199,7 @@ static int attempt_queue(unsigned number)
         rows[i] = (struct offer_row){.id = ids[i], .agent_id = ids[i % 4], .created_at_ms = 1};
     }
     const struct offer offer = {.rows = rows, .count = ROWS};
-    shortage_begin(number);
+    alloc_fault_arm(number);
     int result = send_queue_create(&queue, ROWS, 1, NULL);
     if (result != 0)
         return result;
@@ -222,19 +222,19 @@ static int attempt_restore(unsigned number)
     struct send_queue *queue;
     const struct spool_record record = {.id = "js1", .agent_id = "jx1", .runs = 1};
     assert_int_equal(send_queue_create(&queue, 16, 1, NULL), 0);
-    shortage_begin(number);
+    alloc_fault_arm(number);
     bool restored = send_queue_restore(queue, &record, true);
     shortage_end();
     send_queue_destroy(queue);
     return failed_is_no_memory(!restored);
 }
 
-static char folder[FOLDER_BYTES];
+static char dir[DIR_BYTES];
 
-static int make_folder(void **state)
+static int make_dir(void **state)
 {
     (void)state;
-    folder_make(folder);
+    dir_make(dir);
     json_guard_start();
     return http_client_library_start(NULL);
 }
@@ -243,7 +243,7 @@ static int remove_library(void **state)
 {
     (void)state;
     http_client_library_stop();
-    folder_remove(folder);
+    dir_remove(dir);
     return 0;
 }
 
@@ -264,8 +264,8 @@ static int attempt_spool(unsigned number)
     struct spool_record record = {.id = "js1", .agent_id = "jx1", .runs = 1, .reply = reply};
     struct spool_record loaded;
     struct error error;
-    shortage_begin(number);
-    int result = spool_open(&spool, folder, "k57a", NULL);
+    alloc_fault_arm(number);
+    int result = spool_open(&spool, dir, "k57a", NULL);
     if (result != 0)
         return result;
     result = spool_save(spool, &record, true, NULL);
@@ -286,7 +286,7 @@ static int attempt_spool(unsigned number)
 static void write_damaged(const char *name)
 {
     char path[512];
-    snprintf(path, sizeof path, "%s/spool/%s", folder, name);
+    snprintf(path, sizeof path, "%s/spool/%s", dir, name);
     FILE *file = fopen(path, "we");
     assert_non_null(file);
     fputs("{", file);
@@ -303,15 +303,15 @@ static int attempt_restore_all(unsigned number)
     struct spool_record replied = {.id = "js1", .agent_id = "jx1", .reply = reply};
     struct spool_record asked = {.id = "js2", .agent_id = "jx1", .runs = 1};
     struct spool_record dead = {.id = "js3", .agent_id = "jx1", .reply = reply};
-    assert_int_equal(spool_open(&spool, folder, "k57a", NULL), 0);
+    assert_int_equal(spool_open(&spool, dir, "k57a", NULL), 0);
     assert_int_equal(spool_save(spool, &replied, false, NULL), 0);
     assert_int_equal(spool_save(spool, &asked, false, NULL), 0);
     assert_int_equal(spool_save(spool, &dead, false, NULL), 0);
     assert_int_equal(spool_bury(spool, "js3", NULL), 0);
     write_damaged("js4.json");
     assert_int_equal(send_queue_create(&queue, 16, 1, NULL), 0);
-    shortage_begin(number);
-    int result = restore_from_spool(spool, queue, 3600000, NULL);
+    alloc_fault_arm(number);
+    int result = journal_restore(spool, queue, 3600000, NULL);
     shortage_end();
     send_queue_counts(queue, &counts);
     if (result == 0) {
@@ -337,7 +337,7 @@ static int attempt_config(unsigned number)
     struct config config;
     struct problems problems = {0};
     redact_forget_all();
-    shortage_begin(number);
+    alloc_fault_arm(number);
     int result = config_load(&config, &source, &problems);
     shortage_end();
     if (result == 0) {
@@ -354,11 +354,11 @@ static int attempt_config(unsigned number)
     return result;
 }
 
-#define EXHAUST(name)                     \
-    static void test_##name(void **state) \
-    {                                     \
-        (void)state;                      \
-        shortage_exhaust(attempt_##name); \
+#define EXHAUST(name)                      \
+    static void test_##name(void **state)  \
+    {                                      \
+        (void)state;                       \
+        alloc_fault_sweep(attempt_##name); \
     }
 
 EXHAUST(text)
@@ -390,5 +390,5 @@ int main(void)
         cmocka_unit_test(test_restore_all),
         cmocka_unit_test(test_config),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_library);
+    return cmocka_run_group_tests(tests, make_dir, remove_library);
 }

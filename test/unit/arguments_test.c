@@ -9,13 +9,13 @@
 
 #include "config/usage.h"
 
-enum { MOST = 80 };
+enum { MAX = 80 };
 
 /* Splits a line at its blanks and parses it as the program's arguments. */
 static int parse(const char *line, struct arguments *arguments, struct error *error)
 {
     static char copy[1024];
-    static char *words[MOST];
+    static char *words[MAX];
     int count = 1;
     words[0] = copy;
     text_copy(copy, sizeof copy, "mission-control-runtime ");
@@ -79,8 +79,8 @@ static void test_words_follow_spool_only(void **state)
 static void test_too_many_words_are_refused(void **state)
 {
     (void)state;
-    char line[8 * (ARGUMENTS_MOST_WORDS + 2)] = "spool";
-    for (int i = 0; i <= ARGUMENTS_MOST_WORDS; i++)
+    char line[8 * (ARGUMENTS_MAX_WORDS + 2)] = "spool";
+    for (int i = 0; i <= ARGUMENTS_MAX_WORDS; i++)
         text_copy(line + strlen(line), sizeof line - strlen(line), " id");
     expect_refused(line, "at most 64 words");
 }

@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "../lib/folder.h"
 #include "../lib/queue_fixture.h"
+#include "../lib/tmp_dir.h"
 #include "base/sync.h"
 #include "delivery/attempt.h"
 
@@ -18,10 +18,10 @@ enum { LIMIT_MS = 1000, PUT_OFF_MS = 300 };
 enum { START_MS = 5000 };
 
 struct fixture {
-    char folder[FOLDER_BYTES];
+    char dir[DIR_BYTES];
     struct config config;
     struct stats stats;
-    struct deliver deliver;
+    struct delivery delivery;
     struct spool *spool;
     struct entry *entry;
     struct attempt attempt;
@@ -31,8 +31,8 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    folder_make(fixture->folder);
-    assert_int_equal(spool_open(&fixture->spool, fixture->folder, "account1", NULL), 0);
+    dir_make(fixture->dir);
+    assert_int_equal(spool_open(&fixture->spool, fixture->dir, "account1", NULL), 0);
     stats_init(&fixture->stats);
     struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
     PAGE(queue, {"n1", "a1", 1});
@@ -41,11 +41,11 @@ static int setup(void **state)
     fixture->config.delivery_give_up_after_ms = LIMIT_MS;
     fixture->config.delivery_backoff_base_ms = 1;
     fixture->config.delivery_backoff_max_ms = 1;
-    fixture->deliver = (struct deliver){.config = &fixture->config,
+    fixture->delivery = (struct delivery){.config = &fixture->config,
         .queue = queue,
         .stats = &fixture->stats,
-        .spooling = {.spool = fixture->spool, .stats = &fixture->stats, .queue = queue}};
-    fixture->attempt = (struct attempt){.deliver = &fixture->deliver, .entry = fixture->entry};
+        .journal = {.spool = fixture->spool, .stats = &fixture->stats, .queue = queue}};
+    fixture->attempt = (struct attempt){.delivery = &fixture->delivery, .entry = fixture->entry};
     *state = fixture;
     return 0;
 }
@@ -53,11 +53,11 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
-    queue_fixture_finish(fixture->deliver.queue, fixture->entry, STAGE_SETTLED, 0);
-    send_queue_destroy(fixture->deliver.queue);
+    queue_fixture_finish(fixture->delivery.queue, fixture->entry, STAGE_SETTLED, 0);
+    send_queue_destroy(fixture->delivery.queue);
     spool_close(fixture->spool);
     stats_fini(&fixture->stats);
-    folder_remove(fixture->folder);
+    dir_remove(fixture->dir);
     free(fixture);
     return 0;
 }
@@ -65,8 +65,8 @@ static int teardown(void **state)
 /* A failure at that time, whose predecessor made it wait. */
 static bool fails_at(struct fixture *fixture, int64_t clock_ms)
 {
-    fixture->entry->put_off_ms = PUT_OFF_MS;
-    return attempt_is_hopeless(&fixture->attempt, &fixture->entry->errors, clock_ms);
+    fixture->entry->retry_delay_ms = PUT_OFF_MS;
+    return attempt_failing_too_long(&fixture->attempt, &fixture->entry->errors, clock_ms);
 }
 
 static void test_failures_add_up(void **state)

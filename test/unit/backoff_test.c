@@ -17,7 +17,7 @@ static void test_doubling(void **state)
     static const struct {
         int64_t first_ms;
         unsigned doublings;
-        int64_t most_ms;
+        int64_t max_ms;
         int64_t doubled_ms;
     } cases[] = {
         {1000, 0, 60000, 1000},
@@ -42,7 +42,7 @@ static void test_doubling(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         int64_t doubled_ms =
-            backoff_doubled_ms(cases[i].first_ms, cases[i].doublings, cases[i].most_ms);
+            backoff_doubled_ms(cases[i].first_ms, cases[i].doublings, cases[i].max_ms);
         if (doubled_ms != cases[i].doubled_ms)
             fail_msg("case %zu: %lld", i, (long long)doubled_ms);
     }
@@ -84,15 +84,15 @@ static void test_formula(void **state)
 static void test_nothing_overflows(void **state)
 {
     (void)state;
-    static const int64_t most[] = {1, 300000, INT64_MAX / 2, INT64_MAX / 2 + 1, INT64_MAX};
-    for (size_t i = 0; i < sizeof most / sizeof most[0]; i++) {
+    static const int64_t max[] = {1, 300000, INT64_MAX / 2, INT64_MAX / 2 + 1, INT64_MAX};
+    for (size_t i = 0; i < sizeof max / sizeof max[0]; i++) {
         for (unsigned failures = 0; failures < 130; failures++) {
-            int64_t wait_ms = backoff_ms(failures, 1, most[i], 0.5);
+            int64_t wait_ms = backoff_ms(failures, 1, max[i], 0.5);
             assert_true(wait_ms >= 1);
-            assert_true(wait_ms <= most[i] / 2 + 2); /* a double holds 53 bits */
+            assert_true(wait_ms <= max[i] / 2 + 2); /* a double holds 53 bits */
         }
-        assert_true(backoff_ms(UINT_MAX, most[i], most[i], 0) == 1);
-        assert_true(backoff_ms(UINT_MAX, 1, most[i], almost_one) >= 1);
+        assert_true(backoff_ms(UINT_MAX, max[i], max[i], 0) == 1);
+        assert_true(backoff_ms(UINT_MAX, 1, max[i], almost_one) >= 1);
     }
     assert_true(backoff_ms(UINT_MAX, 5000, 300000, almost_one) == 300000);
 }

@@ -205,7 +205,7 @@ static void test_state_dir(void **state)
 static void test_ca_file(void **state)
 {
     struct config_fixture *fixture = *state;
-    must_fail_with(fixture, LOAD(fixture, REQUIRED, "CA_FILE=/"), "it is a folder");
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "CA_FILE=/"), "it is a directory");
 }
 
 static void test_health_host(void **state)

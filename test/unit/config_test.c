@@ -182,7 +182,7 @@ static void test_bounds(void **state)
     struct config_fixture *fixture = *state;
     static const struct {
         const char *name;
-        int64_t least, most;
+        int64_t min, max;
     } bounds[] = {{"DELIVERY_MAX_CONCURRENT_SESSIONS", 1, 256}, {"DELIVERY_LIST_LIMIT", 1, 500},
         {"DELIVERY_QUEUE_CAPACITY", 16, 65536}, {"DELIVERY_INTERVAL", 10, 86400000},
         {"AGENT_SYNC_INTERVAL", 10, 86400000}, {"OPENCLAW_REQUEST_TIMEOUT_MS", 100, 3600000},
@@ -191,8 +191,8 @@ static void test_bounds(void **state)
         for (int64_t off = 0; off <= 1; off++) {
             char low[80];
             char high[80];
-            snprintf(low, sizeof low, "%s=%" PRId64, bounds[i].name, bounds[i].least - off);
-            snprintf(high, sizeof high, "%s=%" PRId64, bounds[i].name, bounds[i].most + off);
+            snprintf(low, sizeof low, "%s=%" PRId64, bounds[i].name, bounds[i].min - off);
+            snprintf(high, sizeof high, "%s=%" PRId64, bounds[i].name, bounds[i].max + off);
             assert_int_equal(LOAD(fixture, REQUIRED, low), off == 0 ? 0 : ERROR_INVALID);
             assert_int_equal(LOAD(fixture, REQUIRED, high), off == 0 ? 0 : ERROR_INVALID);
         }

@@ -211,12 +211,13 @@ static void test_empty_files(void **state)
     assert_int_equal(fixture->problems.count, 0);
 }
 
-/* A new file of the given mode in the folder for temporary ones; the caller unlinks and frees. */
+/* A new file of the given mode in the directory for temporary ones; the caller unlinks and frees.
+ */
 static char *make_file(const char *bytes, size_t length_bytes, mode_t mode)
 {
-    const char *folder = getenv("TMPDIR");
+    const char *dir = getenv("TMPDIR");
     struct text path = {0};
-    text_printf(&path, "%s/env_file_test.XXXXXX", folder != NULL ? folder : "/tmp");
+    text_printf(&path, "%s/env_file_test.XXXXXX", dir != NULL ? dir : "/tmp");
     int descriptor = mkstemp(path.data);
     assert_true(descriptor >= 0);
     assert_int_equal(write(descriptor, bytes, length_bytes), length_bytes);

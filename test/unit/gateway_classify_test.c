@@ -23,7 +23,7 @@
     "{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"failed\",\"output\":[]," \
     "\"error\":{\"code\":\"api_error\",\"message\":\"internal error\"}}"
 
-enum { NO_RETRY_AFTER = -1, MOST_MS = 15 * 60 * 1000, A_DAY_MS = 24 * 3600 * 1000 };
+enum { NO_RETRY_AFTER = -1, MAX_MS = 15 * 60 * 1000, A_DAY_MS = 24 * 3600 * 1000 };
 
 static void classify(
     int status, int64_t retry_after_ms, const char *body, struct gateway_result *result)
@@ -90,9 +90,9 @@ static void test_busy(void **state)
         {503, NO_RETRY_AFTER, DRAINING, GATEWAY_BUSY, 0}, {503, 0, "", GATEWAY_BUSY, 0},
         {503, 7000, "proxy says no", GATEWAY_BUSY, 7000},
         {429, 30000, "{\"error\":{\"message\":\"slow\"}}", GATEWAY_BUSY, 30000},
-        {503, MOST_MS, DRAINING, GATEWAY_BUSY, MOST_MS},
-        {503, MOST_MS + 1, DRAINING, GATEWAY_BUSY, MOST_MS},
-        {429, A_DAY_MS, "", GATEWAY_BUSY, MOST_MS});
+        {503, MAX_MS, DRAINING, GATEWAY_BUSY, MAX_MS},
+        {503, MAX_MS + 1, DRAINING, GATEWAY_BUSY, MAX_MS},
+        {429, A_DAY_MS, "", GATEWAY_BUSY, MAX_MS});
 }
 
 static void test_refused(void **state)
@@ -214,17 +214,17 @@ static void test_errors_hold_no_secret(void **state)
 {
     (void)state;
     redact_add_secret(SECRET);
-    struct text longest = {0};
+    struct text max = {0};
     for (int i = 0; i < 370; i++)
-        text_append(&longest, "x");
-    text_append(&longest, SECRET);
+        text_append(&max, "x");
+    text_append(&max, SECRET);
     static const char in_message[] =
         "{\"status\":\"failed\",\"error\":{\"message\":\"key " SECRET "\"}}";
     static const char in_status[] = "{\"status\":\"" SECRET "\"}";
     const struct {
         int status;
         const char *body;
-    } cases[] = {{500, "no " SECRET " here"}, {401, "Bearer " SECRET}, {500, longest.data},
+    } cases[] = {{500, "no " SECRET " here"}, {401, "Bearer " SECRET}, {500, max.data},
         {200, in_message}, {200, in_status}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct gateway_result result;
@@ -232,7 +232,7 @@ static void test_errors_hold_no_secret(void **state)
         if (strstr(result.error.text, "tok-012345") != NULL)
             fail_msg("case %zu: %s", i, result.error.text);
     }
-    text_fini(&longest);
+    text_fini(&max);
     redact_forget_all();
 }
 

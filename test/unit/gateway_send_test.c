@@ -10,7 +10,7 @@
 
 #include "gateway/gateway.h"
 
-enum { LONGEST_BYTES = 4096 };
+enum { MAX_BYTES = 4096 };
 
 /* Sends to a gateway that nobody can reach; whether the message got that far. */
 static bool is_tried(const char *session_key, const char *agent_slug)
@@ -50,10 +50,10 @@ static void test_line_ends_add_no_headers(void **state)
 static void test_endless_session_key_is_refused(void **state)
 {
     (void)state;
-    static char key[LONGEST_BYTES + 2];
-    memset(key, 'k', LONGEST_BYTES);
+    static char key[MAX_BYTES + 2];
+    memset(key, 'k', MAX_BYTES);
     assert_true(is_tried(key, "jarvis"));
-    key[LONGEST_BYTES] = 'k';
+    key[MAX_BYTES] = 'k';
     assert_false(is_tried(key, "jarvis"));
 }
 

@@ -81,14 +81,14 @@ static void test_random_pushes_and_removals(void **state)
 struct visits {
     int64_t due_ms[ITEMS];
     size_t count;
-    size_t most;
+    size_t max;
 };
 
 static bool note_visit(void *context, struct heap_item *item)
 {
     struct visits *visits = context;
     visits->due_ms[visits->count++] = item->due_ms;
-    return visits->count < visits->most;
+    return visits->count < visits->max;
 }
 
 /* The first and no others, in order, until there are enough. */
@@ -100,14 +100,14 @@ static void test_visits_go_by_due_time(void **state)
     assert_int_equal(heap_reserve(&heap, ITEMS, NULL), 0);
     for (int i = 0; i < ITEMS; i++)
         heap_push(&heap, &items[i], (int64_t)i * 7 % ITEMS);
-    for (size_t most = 1; most <= ITEMS; most++) {
-        struct visits visits = {.most = most};
-        heap_visit(&heap, HEAP_MOST_VISITED, note_visit, &visits);
-        assert_int_equal(visits.count, most);
-        for (size_t i = 0; i < most; i++)
+    for (size_t max = 1; max <= ITEMS; max++) {
+        struct visits visits = {.max = max};
+        heap_visit(&heap, HEAP_MAX_VISITED, note_visit, &visits);
+        assert_int_equal(visits.count, max);
+        for (size_t i = 0; i < max; i++)
             assert_int_equal(visits.due_ms[i], i);
     }
-    struct visits visits = {.most = ITEMS};
+    struct visits visits = {.max = ITEMS};
     heap_visit(&heap, 5, note_visit, &visits);
     assert_int_equal(visits.count, 5);
     check(&heap, ITEMS);

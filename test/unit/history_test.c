@@ -10,11 +10,11 @@
 #include <cmocka.h>
 
 #include "../integration/faults/history.h"
-#include "../lib/folder.h"
+#include "../lib/tmp_dir.h"
 
-static const struct history_rules strict = {.most_runs = 2};
-static const struct history_rules lossy = {.most_runs = 2, .lost_answers = true};
-static const struct history_rules with_notes = {.most_runs = 2, .notes = true};
+static const struct history_rules strict = {.max_runs = 2};
+static const struct history_rules lossy = {.max_runs = 2, .lost_answers = true};
+static const struct history_rules with_notes = {.max_runs = 2, .notes = true};
 
 static int setup(void **state)
 {
@@ -213,10 +213,10 @@ static void test_spooled_reply_must_be_the_message(void **state)
     must_break(history, &lossy, "the reply in the spool (run 1) is not the message (run 2)");
 }
 
-static void write_record(const char *folder, const char *name, const char *text)
+static void write_record(const char *dir, const char *name, const char *text)
 {
-    char path[FOLDER_BYTES + 32];
-    snprintf(path, sizeof path, "%s/spool/%s", folder, name);
+    char path[DIR_BYTES + 32];
+    snprintf(path, sizeof path, "%s/spool/%s", dir, name);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fputs(text, file);
@@ -226,21 +226,21 @@ static void write_record(const char *folder, const char *name, const char *text)
 static void test_spool_is_read_once_for_each_reply(void **state)
 {
     struct history *history = *state;
-    char folder[FOLDER_BYTES];
-    char spool[FOLDER_BYTES + 16];
-    folder_make(folder);
-    snprintf(spool, sizeof spool, "%s/spool", folder);
-    assert_int_equal(history_add_spool(history, folder), 0);
+    char dir[DIR_BYTES];
+    char spool[DIR_BYTES + 16];
+    dir_make(dir);
+    snprintf(spool, sizeof spool, "%s/spool", dir);
+    assert_int_equal(history_add_spool(history, dir), 0);
     assert_int_equal(mkdir(spool, 0700), 0);
-    write_record(folder, "a.json", "{\"id\": \"a\", \"reply\": \"first\"}");
-    write_record(folder, "b.json", "{\"id\": \"b\"}");
-    write_record(folder, "c.json.new", "{\"id\": \"c\", \"reply\": \"half\"}");
-    assert_int_equal(history_add_spool(history, folder), 2);
-    write_record(folder, "a.json", "{\"id\": \"a\", \"reply\": \"second\"}");
-    assert_int_equal(history_add_spool(history, folder), 2);
+    write_record(dir, "a.json", "{\"id\": \"a\", \"reply\": \"first\"}");
+    write_record(dir, "b.json", "{\"id\": \"b\"}");
+    write_record(dir, "c.json.new", "{\"id\": \"c\", \"reply\": \"half\"}");
+    assert_int_equal(history_add_spool(history, dir), 2);
+    write_record(dir, "a.json", "{\"id\": \"a\", \"reply\": \"second\"}");
+    assert_int_equal(history_add_spool(history, dir), 2);
     assert_int_equal(json_object_size(history->spooled), 1);
     assert_string_equal(json_string_value(json_object_get(history->spooled, "a")), "first");
-    folder_remove(folder);
+    dir_remove(dir);
 }
 
 int main(void)

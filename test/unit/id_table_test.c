@@ -14,12 +14,12 @@
 static void test_which_ids_are_valid(void **state)
 {
     (void)state;
-    char longest[ID_BYTES + 1];
-    memset(longest, 'x', ID_BYTES);
-    longest[ID_BYTES] = '\0';
-    assert_false(id_is_valid(longest));
-    longest[ID_BYTES - 1] = '\0';
-    assert_true(id_is_valid(longest));
+    char max[ID_BYTES + 1];
+    memset(max, 'x', ID_BYTES);
+    max[ID_BYTES] = '\0';
+    assert_false(id_is_valid(max));
+    max[ID_BYTES - 1] = '\0';
+    assert_true(id_is_valid(max));
     static const char *const valid[] = {"a", "0", "k57abcXYZ", "_", "-", "a-b_c"};
     for (size_t i = 0; i < sizeof valid / sizeof valid[0]; i++)
         assert_true(id_is_valid(valid[i]));

@@ -79,16 +79,16 @@ static int load_repeated(const char *prefix, const char *piece, size_t count, co
 static void test_values_are_limited(void **state)
 {
     (void)state;
-    enum { MOST = JSON_GUARD_MAX_VALUES };
-    assert_int_equal(MOST, 100000);
+    enum { MAX = JSON_GUARD_MAX_VALUES };
+    assert_int_equal(MAX, 100000);
     static const char *const scalars[] = {"1", "\"\"", "null", "{}", "[]", " -1.5e3 "};
     for (size_t i = 0; i < sizeof scalars / sizeof scalars[0]; i++) {
-        assert_int_equal(load_repeated("[", scalars[i], MOST - 1, "]"), 0);
-        assert_int_equal(load_repeated("[", scalars[i], MOST, "]"), ERROR_TOO_LARGE);
+        assert_int_equal(load_repeated("[", scalars[i], MAX - 1, "]"), 0);
+        assert_int_equal(load_repeated("[", scalars[i], MAX, "]"), ERROR_TOO_LARGE);
     }
-    assert_int_equal(load_repeated("{", "\"k\":1", MOST / 2 - 1, "}"), 0);
-    assert_int_equal(load_repeated("{", "\"k\":1", MOST / 2, "}"), ERROR_TOO_LARGE);
-    assert_int_equal(load_repeated("\"", "[1", MOST, "\""), 0);
+    assert_int_equal(load_repeated("{", "\"k\":1", MAX / 2 - 1, "}"), 0);
+    assert_int_equal(load_repeated("{", "\"k\":1", MAX / 2, "}"), ERROR_TOO_LARGE);
+    assert_int_equal(load_repeated("\"", "[1", MAX, "\""), 0);
 }
 
 static void test_lists_have_more_room(void **state)

@@ -199,7 +199,7 @@ static void test_time_is_within_what_dates_hold(void **state)
     (void)state;
     static const struct {
         const char *json;
-        int64_t least_ms;
+        int64_t min_ms;
         int64_t time_ms; /* -1: none */
     } cases[] = {
         {"{\"at\":0}", 0, 0},
@@ -224,7 +224,7 @@ static void test_time_is_within_what_dates_hold(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         json_t *value = json_fixture_must_load(cases[i].json);
         int64_t time_ms = -1;
-        bool read = json_guard_time_ms(value, "at", cases[i].least_ms, &time_ms);
+        bool read = json_guard_time_ms(value, "at", cases[i].min_ms, &time_ms);
         if (read != (cases[i].time_ms >= 0) || time_ms != cases[i].time_ms)
             fail_msg("case %zu: %lld", i, (long long)time_ms);
         json_decref(value);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../lib/shortage.h"
+#include "../lib/alloc_fault.h"
 #include "base/error.h"
 #include "base/json.h"
 
@@ -80,7 +80,7 @@ static int write_in_need(unsigned number)
     char text[2000];
     memset(text, 'x', sizeof text);
     json_t *json = json_pack("{s:s%, s:i, s:s%}", "a", text, sizeof text, "b", 7, "c", text, 300);
-    shortage_begin(number);
+    alloc_fault_arm(number);
     char *written = json_write(json);
     shortage_end();
     json_decref(json);
@@ -92,7 +92,7 @@ static int write_in_need(unsigned number)
 static void test_nothing_is_left_out_without_memory(void **state)
 {
     (void)state;
-    shortage_exhaust(write_in_need);
+    alloc_fault_sweep(write_in_need);
 }
 
 int main(void)

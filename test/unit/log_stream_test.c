@@ -23,10 +23,10 @@
 
 /* A test that blocks for ever is ended by SIGALRM. */
 enum {
-    MOST_S = 20,
+    MAX_S = 20,
     LINES = 400,
     PIECE_BYTES = 65536,
-    MOST_LINES = 100000,
+    MAX_LINES = 100000,
     THREADS = 4,
     LINES_OF_THREAD = 300
 };
@@ -96,7 +96,7 @@ static void test_full_pipe_does_not_block(void **state)
     int ends[2];
     struct text came = {0};
     open_full_pipe(ends);
-    alarm(MOST_S);
+    alarm(MAX_S);
     int saved = lead(STDOUT_FILENO, ends[1]);
     int64_t began_ms = clock_monotonic_ms();
     for (int i = 0; i < LINES; i++)
@@ -130,7 +130,7 @@ static void test_dropped_lines_are_said_at_the_end(void **state)
     int ends[2];
     struct text came = {0};
     open_full_pipe(ends);
-    alarm(MOST_S);
+    alarm(MAX_S);
     int saved = lead(STDERR_FILENO, ends[1]);
     log_error("A", "nobody reads");
     read_what_is_there(ends[0], &came);
@@ -167,9 +167,9 @@ static void test_stopped_terminal_does_not_block(void **state)
     int lines = 0;
     struct text came = {0};
     int terminal = open_terminal(&master);
-    alarm(MOST_S);
+    alarm(MAX_S);
     int saved = lead(STDOUT_FILENO, terminal);
-    while (takes_bytes(STDOUT_FILENO) && lines < MOST_LINES)
+    while (takes_bytes(STDOUT_FILENO) && lines < MAX_LINES)
         log_info("A", "line %d", lines++);
     log_info("A", "lost");
     while (came.data == NULL || strstr(came.data, "info [A] again\r\n") == NULL) {
@@ -180,7 +180,7 @@ static void test_stopped_terminal_does_not_block(void **state)
     alarm(0);
     close(terminal);
     close(master);
-    assert_in_range(lines, 10, MOST_LINES - 1);
+    assert_in_range(lines, 10, MAX_LINES - 1);
     assert_non_null(strstr(came.data, " warn [Log] Dropped "));
     assert_null(strstr(came.data, "lost"));
     text_fini(&came);
@@ -190,11 +190,11 @@ static void test_stopped_terminal_does_not_block(void **state)
 static void test_line_written_in_part_is_ended(void **state)
 {
     (void)state;
-    enum { MOST_BYTES = 40 };
+    enum { MAX_BYTES = 40 };
     char bytes[PIECE_BYTES] = "";
     struct rlimit before;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-    const struct rlimit small = {.rlim_cur = MOST_BYTES, .rlim_max = before.rlim_max};
+    const struct rlimit small = {.rlim_cur = MAX_BYTES, .rlim_max = before.rlim_max};
     FILE *file = tmpfile();
     assert_non_null(file);
     signal(SIGXFSZ, SIG_IGN);
@@ -207,8 +207,8 @@ static void test_line_written_in_part_is_ended(void **state)
     lead_back(STDOUT_FILENO, saved);
     assert_true(pread(fileno(file), bytes, sizeof bytes - 1, 0) > 0);
     fclose(file);
-    assert_int_equal(strcspn(bytes, "\n"), MOST_BYTES);
-    const char *next = must_be_line(bytes + MOST_BYTES + 1, "warn [Log] Dropped 2 lines in ");
+    assert_int_equal(strcspn(bytes, "\n"), MAX_BYTES);
+    const char *next = must_be_line(bytes + MAX_BYTES + 1, "warn [Log] Dropped 2 lines in ");
     next = must_be_line(next, "info [A] again\n");
     assert_string_equal(next, "");
 }
@@ -231,7 +231,7 @@ static void test_threads_at_a_full_pipe_do_not_block(void **state)
     memset(words, 'x', sizeof words - 1);
     words[sizeof words - 1] = '\0';
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    alarm(MOST_S);
+    alarm(MAX_S);
     int saved = lead(STDOUT_FILENO, ends[1]);
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(thread_start(&threads[i], "many", log_many, words, NULL), 0);

@@ -269,7 +269,7 @@ static int calls_to_judge_answer_to(struct fixture *fixture, const char *source)
     return atomic_load(&fixture->calls) - before;
 }
 
-static void test_least_recently_used_one_is_forgotten(void **state)
+static void test_min_recently_used_one_is_forgotten(void **state)
 {
     struct fixture *fixture = *state;
     char id[32];
@@ -299,7 +299,7 @@ int main(void)
         TEST(test_refused_notification_is_asked_for_again),
         TEST(test_backend_that_fails_in_between),
         TEST(test_sources_that_are_no_ids_are_not_asked_for),
-        TEST(test_least_recently_used_one_is_forgotten),
+        TEST(test_min_recently_used_one_is_forgotten),
     };
     return cmocka_run_group_tests_name("loop_guard_chain", tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@
 #include "../lib/stub_server.h"
 #include "base/loop.h"
 #include "base/sync.h"
-#include "delivery/gatekeeper.h"
+#include "delivery/breaker_control.h"
 #include "http/ca_store.h"
 
 enum { LONG_MS = 3600 * 1000, WAIT_MS = 30000 };
@@ -125,11 +125,11 @@ struct probing {
     struct stub_server *server;
     struct ca_store *store;
     struct gateway *gateway;
-    struct gateway_gate *gate;
+    struct breaker *breaker;
     struct gateway_roster *roster;
     struct send_queue *queue;
     struct stats stats;
-    struct gatekeeper keeper;
+    struct breaker_control control;
     struct gateway_prober *prober;
     struct watchdog watchdog;
     atomic_bool abort;
@@ -138,7 +138,7 @@ struct probing {
 /* A gateway that takes connections and says nothing. */
 static void start_probing(struct probing *probing)
 {
-    static const struct gate_settings settings = {.enabled = true,
+    static const struct breaker_settings settings = {.enabled = true,
         .url = "http://gateway:18789",
         .check_ms = LONG_MS,
         .backoff_base_ms = 1,
@@ -151,18 +151,18 @@ static void start_probing(struct probing *probing)
     probing->queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
     assert_int_equal(ca_store_create(&probing->store, NULL, NULL), 0);
     assert_int_equal(gateway_create(&probing->gateway, url, "token", NULL), 0);
-    assert_int_equal(gateway_gate_create(&probing->gate, &settings, clock_monotonic_ms(), NULL), 0);
+    assert_int_equal(breaker_create(&probing->breaker, &settings, clock_monotonic_ms(), NULL), 0);
     assert_int_equal(gateway_roster_create(&probing->roster, NULL), 0);
     const struct gateway_prober_parts parts = {
         .gateway = probing->gateway,
-        .keeper = &probing->keeper,
+        .control = &probing->control,
         .roster = probing->roster,
         .store = probing->store,
         .abort = &probing->abort,
     };
     assert_int_equal(gateway_prober_create(&probing->prober, &parts, NULL), 0);
-    probing->keeper = (struct gatekeeper){
-        .gate = probing->gate,
+    probing->control = (struct breaker_control){
+        .breaker = probing->breaker,
         .queue = probing->queue,
         .stats = &probing->stats,
         .prober = gateway_prober_loop(probing->prober),
@@ -181,7 +181,7 @@ static void stop_probing(struct probing *probing)
         loop_stop(probing->watchdog.loops[i]);
     gateway_prober_destroy(probing->prober);
     gateway_roster_destroy(probing->roster);
-    gateway_gate_destroy(probing->gate);
+    breaker_destroy(probing->breaker);
     gateway_destroy(probing->gateway);
     ca_store_destroy(probing->store);
     send_queue_destroy(probing->queue);
@@ -214,9 +214,9 @@ static void test_prober_of_a_silent_gateway_is_alive(void **state)
     while (!are_alive(&probing, at_ms) && clock_monotonic_ms() < limit_ms)
         usleep(10000);
     assert_true(are_alive(&probing, at_ms));
-    struct gate_view view;
-    gateway_gate_look(probing.gate, &view);
-    assert_int_equal(view.state, GATE_SHUT);
+    struct breaker_view view;
+    breaker_snapshot(probing.breaker, &view);
+    assert_int_equal(view.state, BREAKER_OPEN);
     stop_probing(&probing);
 }
 

@@ -181,11 +181,11 @@ static void test_words_of_the_work_are_known(void **state)
             METRIC_NOTIFICATIONS_FAILED, 0, attempt_backend_failure((enum convex_outcome)outcome));
         must_know(METRIC_CONVEX_REQUESTS, 1, convex_outcome_word((enum convex_outcome)outcome));
     }
-    for (int gate = GATE_OPEN; gate <= GATE_SHUT; gate++)
-        for (int trickle = 0; trickle <= 1; trickle++)
+    for (int breaker = BREAKER_CLOSED; breaker <= BREAKER_OPEN; breaker++)
+        for (int single_flight = 0; single_flight <= 1; single_flight++)
             must_know(METRIC_GATEWAY_STATE, 0,
-                gate_view_word(
-                    &(struct gate_view){.state = (enum gate_state)gate, .trickle = trickle}));
+                breaker_view_word(&(struct breaker_view){
+                    .state = (enum breaker_state)breaker, .single_flight = single_flight}));
 }
 
 static void *record_many(void *argument)

@@ -15,16 +15,16 @@
 
 #include <cmocka.h>
 
-#include "../lib/folder.h"
+#include "../lib/tmp_dir.h"
 #include "base/process.h"
 #include "base/sync.h"
 
 enum { DAY_MS = 24 * 3600 * 1000 };
 
-/* A socket's path has to be short, which TMPDIR need not be: path leads through folder_fd. */
+/* A socket's path has to be short, which TMPDIR need not be: path leads through dir_fd. */
 struct fixture {
-    char folder[FOLDER_BYTES];
-    int folder_fd;
+    char dir[DIR_BYTES];
+    int dir_fd;
     char path[64];
 };
 
@@ -34,10 +34,10 @@ static int setup(void **state)
     const char *const unset[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"};
     for (size_t i = 0; i < sizeof unset / sizeof unset[0]; i++)
         unsetenv(unset[i]);
-    folder_make(fixture.folder);
-    fixture.folder_fd = open(fixture.folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    assert_true(fixture.folder_fd >= 0);
-    snprintf(fixture.path, sizeof fixture.path, "/proc/self/fd/%d/socket", fixture.folder_fd);
+    dir_make(fixture.dir);
+    fixture.dir_fd = open(fixture.dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    assert_true(fixture.dir_fd >= 0);
+    snprintf(fixture.path, sizeof fixture.path, "/proc/self/fd/%d/socket", fixture.dir_fd);
     *state = &fixture;
     return 0;
 }
@@ -45,8 +45,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     const struct fixture *fixture = *state;
-    close(fixture->folder_fd);
-    folder_remove(fixture->folder);
+    close(fixture->dir_fd);
+    dir_remove(fixture->dir);
     return 0;
 }
 
@@ -100,11 +100,11 @@ static void test_abstract_name(void **state)
 static void test_what_cannot_be_sent_is_left(void **state)
 {
     const struct fixture *fixture = *state;
-    char longest[200] = "/";
-    memset(longest + 1, 'x', sizeof longest - 2);
-    longest[sizeof longest - 1] = '\0';
+    char max[200] = "/";
+    memset(max + 1, 'x', sizeof max - 2);
+    max[sizeof max - 1] = '\0';
     notify_send("READY=1", NOTIFY_LIMIT_MS);
-    const char *const names[] = {"", "relative", "vsock:2:1234", longest, "/nonexistent/socket",
+    const char *const names[] = {"", "relative", "vsock:2:1234", max, "/nonexistent/socket",
         fixture->path, "@nobody-listens-here"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         setenv("NOTIFY_SOCKET", names[i], 1);

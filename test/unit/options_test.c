@@ -41,7 +41,7 @@ static const struct {
     const char *name;
     enum option_kind kind;
     const char *fallback;
-    int64_t least, most;
+    int64_t min, max;
 } expected[] = {
     {"ACCOUNT_ID", OPTION_TEXT, NULL, 0, 0},
     {"CONVEX_URL", OPTION_URL, NULL, 0, 0},
@@ -87,8 +87,8 @@ static void test_rows_are_those_agreed_on(void **state)
         assert_non_null(option);
         assert_ptr_equal(option, &config_options[i]);
         assert_int_equal(option->kind, expected[i].kind);
-        assert_int_equal(option->least, expected[i].least);
-        assert_int_equal(option->most, expected[i].most);
+        assert_int_equal(option->min, expected[i].min);
+        assert_int_equal(option->max, expected[i].max);
         if (expected[i].fallback == NULL)
             assert_null(option->fallback);
         else

@@ -38,7 +38,7 @@ static void test_as_many_as_are_wanted_until_a_page_fails(void **state)
 {
     struct page_limit *limit = *state;
     assert_int_equal(rows(limit), WANTED);
-    assert_int_equal(page_limit_rows(limit, SEND_QUEUE_MOST_HELD + 1), SEND_QUEUE_MOST_HELD);
+    assert_int_equal(page_limit_rows(limit, SEND_QUEUE_MAX_HELD + 1), SEND_QUEUE_MAX_HELD);
     assert_false(poll(limit, WANTED, NOW_MS));
     assert_int_equal(rows(limit), WANTED);
 }
@@ -73,17 +73,17 @@ static void test_good_pages_double_it_until_it_is_no_bound(void **state)
     assert_true(poll(limit, WANTED, NOW_MS));
     assert_int_equal(rows(limit), WANTED);
     assert_false(poll(limit, WANTED, NOW_MS));
-    assert_int_equal(page_limit_rows(limit, SEND_QUEUE_MOST_HELD), SEND_QUEUE_MOST_HELD);
+    assert_int_equal(page_limit_rows(limit, SEND_QUEUE_MAX_HELD), SEND_QUEUE_MAX_HELD);
 }
 
 static void test_it_never_grows_beyond_what_is_held(void **state)
 {
     struct page_limit *limit = *state;
-    page_limit_failed(limit, SEND_QUEUE_MOST_HELD, NOW_MS);
-    assert_true(page_limit_worked(limit, SEND_QUEUE_MOST_HELD / 2, true, NOW_MS));
-    assert_int_equal(page_limit_rows(limit, SEND_QUEUE_MOST_HELD), SEND_QUEUE_MOST_HELD);
-    assert_false(page_limit_worked(limit, SEND_QUEUE_MOST_HELD, true, NOW_MS));
-    assert_int_equal(page_limit_rows(limit, SEND_QUEUE_MOST_HELD + 1), SEND_QUEUE_MOST_HELD);
+    page_limit_failed(limit, SEND_QUEUE_MAX_HELD, NOW_MS);
+    assert_true(page_limit_worked(limit, SEND_QUEUE_MAX_HELD / 2, true, NOW_MS));
+    assert_int_equal(page_limit_rows(limit, SEND_QUEUE_MAX_HELD), SEND_QUEUE_MAX_HELD);
+    assert_false(page_limit_worked(limit, SEND_QUEUE_MAX_HELD, true, NOW_MS));
+    assert_int_equal(page_limit_rows(limit, SEND_QUEUE_MAX_HELD + 1), SEND_QUEUE_MAX_HELD);
 }
 
 /* The whole list is there: a larger page would not be larger. */

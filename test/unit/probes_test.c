@@ -11,7 +11,7 @@
 
 struct fixture {
     struct stats stats;
-    struct gateway_gate *gate;
+    struct breaker *breaker;
     struct loop loop;
     struct watchdog watchdog;
     struct probe_sources sources;
@@ -23,21 +23,21 @@ static void tell_gate(struct fixture *fixture, enum gateway_outcome outcome, int
 {
     const struct gateway_result result = {.outcome = outcome, .status = status};
     uint64_t ticket;
-    gateway_gate_begin_probe(fixture->gate, false, 0, &ticket);
-    gateway_gate_note_probe(fixture->gate, false, ticket, &result, 0);
+    breaker_begin_probe(fixture->breaker, false, 0, &ticket);
+    breaker_record_probe(fixture->breaker, false, ticket, &result, 0);
 }
 
 /* All is well, unless a test says otherwise. */
 static int setup(void **state)
 {
-    const struct gate_settings settings = {
+    const struct breaker_settings settings = {
         .enabled = true, .url = "http://gateway:18789", .check_ms = 60000};
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
     stats_init(&fixture->stats);
-    assert_int_equal(gateway_gate_create(&fixture->gate, &settings, 0, NULL), 0);
+    assert_int_equal(breaker_create(&fixture->breaker, &settings, 0, NULL), 0);
     fixture->sources = (struct probe_sources){
-        .stats = &fixture->stats, .gate = fixture->gate, .watchdog = &fixture->watchdog};
+        .stats = &fixture->stats, .breaker = fixture->breaker, .watchdog = &fixture->watchdog};
     loop_init(&fixture->loop, "mc-poll", NULL, NULL);
     fixture->watchdog = (struct watchdog){.loops = {&fixture->loop}, .count = 1};
     tell_gate(fixture, GATEWAY_REPLIED, 400);
@@ -51,7 +51,7 @@ static int teardown(void **state)
 {
     struct fixture *fixture = *state;
     loop_fini(&fixture->loop);
-    gateway_gate_destroy(fixture->gate);
+    breaker_destroy(fixture->breaker);
     stats_fini(&fixture->stats);
     text_fini(&fixture->body);
     free(fixture);
@@ -105,7 +105,7 @@ static void test_not_without_the_gateway(void **state)
 {
     struct fixture *fixture = *state;
     const struct gateway_result lost = {.outcome = GATEWAY_AMBIGUOUS, .sent = true};
-    gateway_gate_note_send(fixture->gate, gateway_gate_ticket(fixture->gate), "a", &lost, 0);
+    breaker_record_send(fixture->breaker, breaker_ticket(fixture->breaker), "a", &lost, 0);
     must_be_ready(fixture, false, false,
         "{\"status\":\"not ready\",\"failing\":[\"gateway\"],"
         "\"checks\":{\"gateway\":\"being probed\"}}\n");

@@ -61,18 +61,18 @@ static void test_ourselves(void **state)
     assert_int_equal(stat.group, getpgrp());
     assert_int_equal(stat.session, getsid(0));
     assert_true(stat.start_ticks > 0);
-    assert_int_equal(process_group_look(getpgrp(), PROCESS_ANY_SESSION), PROCESS_LIVES);
-    assert_int_equal(process_group_look(getpgrp(), getsid(0)), PROCESS_LIVES);
-    assert_int_equal(process_group_look(getpgrp(), getsid(0) + 1), PROCESS_GONE);
+    assert_int_equal(process_group_find(getpgrp(), PROCESS_ANY_SESSION), PROCESS_LIVES);
+    assert_int_equal(process_group_find(getpgrp(), getsid(0)), PROCESS_LIVES);
+    assert_int_equal(process_group_find(getpgrp(), getsid(0) + 1), PROCESS_GONE);
     assert_int_equal(process_stat_read(INT32_MAX, &stat), PROCESS_GONE);
-    assert_int_equal(process_group_look(INT32_MAX, PROCESS_ANY_SESSION), PROCESS_GONE);
+    assert_int_equal(process_group_find(INT32_MAX, PROCESS_ANY_SESSION), PROCESS_GONE);
 }
 
 /* The kernel may leave out some pages of each processor. */
 static void test_what_we_take_up(void **state)
 {
     (void)state;
-    enum { TAKEN_BYTES = 64 * 1024 * 1024, LEAST_SEEN_BYTES = TAKEN_BYTES / 2 };
+    enum { TAKEN_BYTES = 64 * 1024 * 1024, MIN_SEEN_BYTES = TAKEN_BYTES / 2 };
     struct process_stat before, after;
     int64_t before_bytes = process_resident_bytes(getpid());
     assert_true(before_bytes > 0);
@@ -84,8 +84,8 @@ static void test_what_we_take_up(void **state)
     int64_t after_bytes = process_resident_bytes(getpid());
     assert_int_equal(process_stat_read(getpid(), &after), PROCESS_LIVES);
     free(memory);
-    assert_true(after_bytes >= before_bytes + LEAST_SEEN_BYTES);
-    assert_true(after.resident_bytes >= before.resident_bytes + LEAST_SEEN_BYTES);
+    assert_true(after_bytes >= before_bytes + MIN_SEEN_BYTES);
+    assert_true(after.resident_bytes >= before.resident_bytes + MIN_SEEN_BYTES);
     assert_true(after.virtual_bytes >= before.virtual_bytes + TAKEN_BYTES);
     assert_int_equal(process_resident_bytes(INT32_MAX), 0);
 }
@@ -94,7 +94,7 @@ static void test_what_we_take_up(void **state)
 static void must_die(pid_t group)
 {
     int64_t deadline_ms = clock_monotonic_ms() + LONG_MS;
-    while (process_group_look(group, PROCESS_ANY_SESSION) != PROCESS_GONE)
+    while (process_group_find(group, PROCESS_ANY_SESSION) != PROCESS_GONE)
         assert_true(clock_monotonic_ms() < deadline_ms);
 }
 
@@ -108,7 +108,7 @@ static void test_member_that_outlives_its_leader(void **state)
     assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
     assert_int_equal(child_start(&child, argv, CHILD_ERRORS_DROPPED, NULL), 0);
     assert_int_equal(child_wait(&child, clock_monotonic_ms() + LONG_MS, -1), 0);
-    assert_int_equal(process_group_look(child.pid, PROCESS_ANY_SESSION), PROCESS_LIVES);
+    assert_int_equal(process_group_find(child.pid, PROCESS_ANY_SESSION), PROCESS_LIVES);
     child_signal_group(&child, SIGKILL);
     must_die(child.pid);
     child_fini(&child, &ended);

@@ -49,7 +49,7 @@ static void test_known_values_go_wherever_they_are(void **state)
     must_stay("");
 }
 
-static void test_longest_known_value_wins(void **state)
+static void test_max_known_value_wins(void **state)
 {
     (void)state;
     redact_add_secret("common-begin");
@@ -88,7 +88,7 @@ static void test_value_cut_by_the_end_of_the_text(void **state)
     must_stay("abcdefghi, not at the end");
 }
 
-static void test_most_recent_values_are_known(void **state)
+static void test_max_recent_values_are_known(void **state)
 {
     (void)state;
     char value[32];
@@ -209,11 +209,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_known_values_go_wherever_they_are),
-        TEST(test_longest_known_value_wins),
+        TEST(test_max_known_value_wins),
         TEST(test_short_values_are_not_remembered),
         TEST(test_value_that_contains_another),
         TEST(test_value_cut_by_the_end_of_the_text),
-        TEST(test_most_recent_values_are_known),
+        TEST(test_max_recent_values_are_known),
         TEST(test_adding_again_keeps_a_secret),
         TEST(test_known_values_go_from_json_as_well),
         TEST(test_nothing_is_known_after_forgetting),

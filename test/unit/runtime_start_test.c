@@ -10,22 +10,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../lib/folder.h"
-#include "../lib/shortage.h"
+#include "../lib/alloc_fault.h"
+#include "../lib/tmp_dir.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "runtime.h"
 
-static char base[FOLDER_BYTES];
-static char state_dir[FOLDER_BYTES + 32];
+static char base[DIR_BYTES];
+static char state_dir[DIR_BYTES + 32];
 static struct config config;
 
 /* Nobody answers at these addresses, and nobody is needed to start. */
 static int setup(void **state)
 {
     (void)state;
-    folder_make(base);
+    dir_make(base);
     snprintf(state_dir, sizeof state_dir, "STATE_DIR=%s/state", base);
     static char account[] = "ACCOUNT_ID=k57a";
     static char url[] = "CONVEX_URL=http://127.0.0.1:9";
@@ -50,7 +50,7 @@ static int teardown(void **state)
     (void)state;
     config_fini(&config);
     redact_forget_all();
-    folder_remove(base);
+    dir_remove(base);
     return 0;
 }
 
@@ -58,7 +58,7 @@ static int attempt_start(unsigned number)
 {
     struct runtime *runtime = NULL;
     struct error error = {0};
-    shortage_begin(number);
+    alloc_fault_arm(number);
     int result = runtime_start(&runtime, &config, &error);
     shortage_end();
     assert_int_equal(result == 0, runtime != NULL);
@@ -71,11 +71,11 @@ static int attempt_start(unsigned number)
 static size_t open_descriptors(void)
 {
     size_t count = 0;
-    DIR *folder = opendir("/proc/self/fd");
-    assert_non_null(folder);
-    while (readdir(folder) != NULL)
+    DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    while (readdir(dir) != NULL)
         count++;
-    closedir(folder);
+    closedir(dir);
     return count;
 }
 
@@ -84,7 +84,7 @@ static void test_start_that_fails(void **state)
     (void)state;
     assert_int_equal(attempt_start(0), 0);
     size_t before = open_descriptors();
-    shortage_exhaust(attempt_start);
+    alloc_fault_sweep(attempt_start);
     assert_int_equal(open_descriptors(), before);
 }
 

@@ -16,7 +16,7 @@
 static void trickle_from(struct send_queue *queue, uint64_t version, int64_t next_send_ms)
 {
     const struct send_flow flow = {
-        .version = version, .trickle = true, .next_send_ms = next_send_ms};
+        .version = version, .single_flight = true, .next_send_ms = next_send_ms};
     send_queue_set_flow(queue, &flow);
 }
 
@@ -219,12 +219,12 @@ static void test_an_agent_has_one_wake_at_a_time(void **state)
 static void test_wakes_leave_workers_for_deliveries(void **state)
 {
     struct send_queue *queue = *state;
-    struct entry *wakes[QUEUE_FIXTURE_MOST_WAKES];
-    static const char *const agents[QUEUE_FIXTURE_MOST_WAKES] = {"a", "b"};
+    struct entry *wakes[QUEUE_FIXTURE_MAX_WAKES];
+    static const char *const agents[QUEUE_FIXTURE_MAX_WAKES] = {"a", "b"};
     send_queue_wake(queue, "a");
     send_queue_wake(queue, "b");
     send_queue_wake(queue, "c");
-    for (int i = 0; i < QUEUE_FIXTURE_MOST_WAKES; i++)
+    for (int i = 0; i < QUEUE_FIXTURE_MAX_WAKES; i++)
         wakes[i] = take_wake(queue, agents[i]);
     PAGE(queue, {"d1", "d", 1});
     /* It comes back in a moment: until then there are workers, and no work for them. */
@@ -271,11 +271,11 @@ static void test_ready_wakes_are_taken_back_from_a_held_flow(void **state)
     struct entry *a = take_wake(queue, "a");
     PAGE(queue, {"b1", "b", 1});
     queue_fixture_hold(queue, true);
-    assert_true(send_queue_take_back_wake(queue, agent_id));
+    assert_true(send_queue_withdraw_wake(queue, agent_id));
     assert_string_equal(agent_id, "b");
-    assert_true(send_queue_take_back_wake(queue, agent_id));
+    assert_true(send_queue_withdraw_wake(queue, agent_id));
     assert_string_equal(agent_id, "c");
-    assert_false(send_queue_take_back_wake(queue, agent_id));
+    assert_false(send_queue_withdraw_wake(queue, agent_id));
     /* The lane of b has its delivery, that of a its worker; that of c is gone. */
     assert_int_equal(queue_fixture_counts(queue).lanes, 2);
     queue_fixture_hold(queue, false);
@@ -290,9 +290,9 @@ static void test_wakes_are_not_taken_back_from_others(void **state)
     struct send_queue *queue = *state;
     char agent_id[ID_BYTES];
     send_queue_wake(queue, "a");
-    assert_false(send_queue_take_back_wake(queue, agent_id));
+    assert_false(send_queue_withdraw_wake(queue, agent_id));
     send_queue_hold(queue, true);
-    assert_false(send_queue_take_back_wake(queue, agent_id));
+    assert_false(send_queue_withdraw_wake(queue, agent_id));
     send_queue_hold(queue, false);
     queue_fixture_finish(queue, take_wake(queue, "a"), STAGE_SETTLED, 0);
 }
@@ -336,7 +336,7 @@ static void test_a_put_back_entry_keeps_its_place(void **state)
 static void test_a_damaged_record_costs_a_run(void **state)
 {
     struct send_queue *queue = *state;
-    assert_true(send_queue_charge(queue, "a1", 1));
+    assert_true(send_queue_add_prior_runs(queue, "a1", 1));
     PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");

@@ -140,7 +140,7 @@ static void test_whole_page_drops_what_nobody_has_begun_with(void **state)
 /* Every stage behind the send runs to its end, whatever the list says. */
 static void test_later_stages_stay_although_unlisted(void **state)
 {
-    static const enum entry_stage stages[] = {STAGE_REPLIED, STAGE_WRITTEN, STAGE_GIVING_UP};
+    static const enum entry_stage stages[] = {STAGE_REPLIED, STAGE_WRITTEN, STAGE_NOTIFY_FAILURE};
     struct send_queue *queue = *state;
     for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++) {
         PAGE(queue, {"n1", "a", 1});
@@ -272,15 +272,15 @@ static void test_small_queue_has_room_for_other_lanes(void **state)
 static void test_queue_never_holds_more_than_its_bound(void **state)
 {
     struct send_queue *queue = *state;
-    struct many_rows many = many_rows_create("n", "a", SEND_QUEUE_MOST_HELD + 1);
+    struct many_rows many = many_rows_create("n", "a", SEND_QUEUE_MAX_HELD + 1);
     queue_fixture_page(queue, true, many.rows, many.count);
-    assert_int_equal(queue_fixture_counts(queue).held, SEND_QUEUE_MOST_HELD);
+    assert_int_equal(queue_fixture_counts(queue).held, SEND_QUEUE_MAX_HELD);
     /* Settled ones count, too, until a page lets them go; then the rest finds room. */
     queue_fixture_take_and_settle(queue, many.ids[0]);
-    queue_fixture_page(queue, true, many.rows + 1, SEND_QUEUE_MOST_HELD);
-    assert_int_equal(queue_fixture_counts(queue).held, SEND_QUEUE_MOST_HELD - 1);
-    queue_fixture_page(queue, true, many.rows + 1, SEND_QUEUE_MOST_HELD);
-    assert_int_equal(queue_fixture_counts(queue).held, SEND_QUEUE_MOST_HELD);
+    queue_fixture_page(queue, true, many.rows + 1, SEND_QUEUE_MAX_HELD);
+    assert_int_equal(queue_fixture_counts(queue).held, SEND_QUEUE_MAX_HELD - 1);
+    queue_fixture_page(queue, true, many.rows + 1, SEND_QUEUE_MAX_HELD);
+    assert_int_equal(queue_fixture_counts(queue).held, SEND_QUEUE_MAX_HELD);
     many_rows_fini(&many);
 }
 

@@ -96,9 +96,9 @@ static void test_write_back_goes_before_an_older_send_of_its_lane(void **state)
     PAGE(queue, {"a2", "a", 2});
     struct entry *a2 = queue_fixture_take(queue, "a2");
     PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2});
-    queue_fixture_finish(queue, a2, STAGE_GIVING_UP, 0);
+    queue_fixture_finish(queue, a2, STAGE_NOTIFY_FAILURE, 0);
     a2 = queue_fixture_take(queue, "a2");
-    assert_int_equal(a2->stage, STAGE_GIVING_UP);
+    assert_int_equal(a2->stage, STAGE_NOTIFY_FAILURE);
     queue_fixture_finish(queue, a2, STAGE_SETTLED, 0);
     queue_fixture_take_and_settle(queue, "a1");
 }

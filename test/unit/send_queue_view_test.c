@@ -15,7 +15,7 @@
 static struct send_queue_view look(const struct send_queue *queue)
 {
     struct send_queue_view view;
-    send_queue_look(queue, &view);
+    send_queue_snapshot(queue, &view);
     return view;
 }
 
@@ -54,14 +54,14 @@ static void test_records_are_counted_until_they_end(void **state)
     PAGE(queue, {"n1", "a", 1000}, {"n2", "b", 2000});
     struct entry *one = queue_fixture_take(queue, "n1");
     struct entry *two = queue_fixture_take(queue, "n2");
-    send_queue_note_record(queue, two, true);
-    send_queue_note_record(queue, two, true);
+    send_queue_set_recorded(queue, two, true);
+    send_queue_set_recorded(queue, two, true);
     assert_true(two->recorded);
     assert_int_equal(look(queue).recorded, 1);
     assert_int_equal(look(queue).oldest_recorded_ms, 2000);
-    send_queue_note_record(queue, one, true);
+    send_queue_set_recorded(queue, one, true);
     assert_int_equal(look(queue).oldest_recorded_ms, 1000);
-    send_queue_note_record(queue, one, false);
+    send_queue_set_recorded(queue, one, false);
     assert_false(one->recorded);
     assert_int_equal(look(queue).oldest_recorded_ms, 2000);
     queue_fixture_finish(queue, one, STAGE_SETTLED, 0);
@@ -157,9 +157,9 @@ static void test_those_that_wait_are_listed_oldest_first(void **state)
 /* Many of the oldest in hand hide no others; wake-ups are none of them. */
 static void test_those_in_hand_are_not_listed(void **state)
 {
-    enum { IN_HAND = 256, MOST = SEND_QUEUE_MOST_LISTED };
+    enum { IN_HAND = 256, MAX = SEND_QUEUE_MAX_LISTED };
     struct send_queue *queue = *state;
-    struct send_queue_waiting list[MOST];
+    struct send_queue_waiting list[MAX];
     struct entry *in_hand[IN_HAND + 1];
     char agents[IN_HAND][ID_BYTES];
     size_t total;
@@ -170,14 +170,14 @@ static void test_those_in_hand_are_not_listed(void **state)
     }
     assert_true(send_queue_wake(queue, "sleeper"));
     in_hand[IN_HAND] = queue_fixture_take(queue, "sleeper");
-    struct many_rows many = many_rows_create("n", "busy", MOST + 50);
+    struct many_rows many = many_rows_create("n", "busy", MAX + 50);
     for (size_t i = 0; i < many.count; i++)
         many.rows[i].created_at_ms += 1000;
     queue_fixture_page(queue, true, many.rows, many.count);
-    assert_int_equal(send_queue_list_waiting(queue, list, MOST, &total), MOST);
-    assert_int_equal(total, MOST + 50);
+    assert_int_equal(send_queue_list_waiting(queue, list, MAX, &total), MAX);
+    assert_int_equal(total, MAX + 50);
     assert_string_equal(list[0].id, "n-0");
-    assert_string_equal(list[MOST - 1].id, many.ids[MOST - 1]);
+    assert_string_equal(list[MAX - 1].id, many.ids[MAX - 1]);
     for (int i = 0; i <= IN_HAND; i++)
         queue_fixture_finish(queue, in_hand[i], STAGE_SETTLED, 0);
     many_rows_fini(&many);

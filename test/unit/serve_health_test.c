@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../lib/folder.h"
+#include "../lib/tmp_dir.h"
 #include "base/secret.h"
 #include "base/sync.h"
 #include "serve/health.h"
@@ -18,7 +18,7 @@ struct fixture {
     struct config config;
     struct stats stats;
     struct version_probe *version;
-    struct gateway_gate *gate;
+    struct breaker *breaker;
     struct gateway_roster *roster;
     struct wake_schedule *schedule;
     struct health_sources sources;
@@ -29,13 +29,13 @@ struct fixture {
 static void tell_gate(struct fixture *fixture, const struct gateway_result *result)
 {
     uint64_t ticket;
-    gateway_gate_begin_probe(fixture->gate, false, 0, &ticket);
-    gateway_gate_note_probe(fixture->gate, false, ticket, result, 0);
+    breaker_begin_probe(fixture->breaker, false, 0, &ticket);
+    breaker_record_probe(fixture->breaker, false, ticket, result, 0);
 }
 
 static int setup(void **state)
 {
-    const struct gate_settings settings = {
+    const struct breaker_settings settings = {
         .enabled = true, .url = "http://gateway:18789", .check_ms = 60000};
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
@@ -45,7 +45,7 @@ static int setup(void **state)
     fixture->config.droplet_region = strdup("f\u00fcr/1");
     stats_init(&fixture->stats);
     assert_int_equal(version_probe_start(&fixture->version, "2026.9.6", NULL), 0);
-    assert_int_equal(gateway_gate_create(&fixture->gate, &settings, 0, NULL), 0);
+    assert_int_equal(breaker_create(&fixture->breaker, &settings, 0, NULL), 0);
     tell_gate(fixture, &(struct gateway_result){.outcome = GATEWAY_REPLIED, .status = 400});
     assert_int_equal(gateway_roster_create(&fixture->roster, NULL), 0);
     assert_int_equal(wake_schedule_create(&fixture->schedule, NULL), 0);
@@ -53,7 +53,7 @@ static int setup(void **state)
         .config = &fixture->config,
         .stats = &fixture->stats,
         .version = fixture->version,
-        .gate = fixture->gate,
+        .breaker = fixture->breaker,
         .roster = fixture->roster,
         .schedule = fixture->schedule,
     };
@@ -65,7 +65,7 @@ static int teardown(void **state)
 {
     struct fixture *fixture = *state;
     version_probe_stop(fixture->version);
-    gateway_gate_destroy(fixture->gate);
+    breaker_destroy(fixture->breaker);
     gateway_roster_destroy(fixture->roster);
     wake_schedule_destroy(fixture->schedule);
     stats_fini(&fixture->stats);
@@ -131,7 +131,7 @@ static void test_gate_shows(void **state)
     struct gateway_result result = {
         .outcome = GATEWAY_MISCONFIGURED, .status = 401, .error = {.text = "un\nauthorized"}};
     run_everything(fixture);
-    gateway_gate_note_send(fixture->gate, gateway_gate_ticket(fixture->gate), "a1", &result, 1000);
+    breaker_record_send(fixture->breaker, breaker_ticket(fixture->breaker), "a1", &result, 1000);
     must_have_status(fixture, "degraded");
     json_t *json = ask_json(fixture);
     const json_t *gateway = json_object_get(json, "gateway");
@@ -301,10 +301,10 @@ static void test_gateway_process(void **state)
 {
     struct fixture *fixture = *state;
     json_t *json;
-    char folder[FOLDER_BYTES];
-    folder_make(folder);
-    int result = gateway_process_create(
-        &fixture->sources.process, "sh -c 'exit 3'", "http://127.0.0.1:1", folder, NULL);
+    char dir[DIR_BYTES];
+    dir_make(dir);
+    int result = supervisor_create(
+        &fixture->sources.process, "sh -c 'exit 3'", "http://127.0.0.1:1", dir, NULL);
     assert_int_equal(result, 0);
     run_everything(fixture);
     must_have_status(fixture, "degraded");
@@ -315,15 +315,15 @@ static void test_gateway_process(void **state)
                                          "      \"accepting\": false\n"
                                          "    }"));
     int64_t began_ms = clock_wall_ms();
-    assert_int_equal(gateway_process_start(fixture->sources.process, NULL), 0);
+    assert_int_equal(supervisor_start(fixture->sources.process, NULL), 0);
     const json_t *last = json_object_get(wait_for_exit(fixture, &json), "lastExit");
     assert_int_equal(json_integer_value(json_object_get(last, "code")), 3);
     assert_true(json_is_null(json_object_get(last, "signal")));
     assert_in_range(json_integer_value(json_object_get(last, "at")), began_ms, clock_wall_ms());
     json_decref(json);
-    gateway_process_stop(fixture->sources.process);
-    gateway_process_destroy(fixture->sources.process);
-    assert_int_equal(rmdir(folder), 0); /* nothing is left in it */
+    supervisor_stop(fixture->sources.process);
+    supervisor_destroy(fixture->sources.process);
+    assert_int_equal(rmdir(dir), 0); /* nothing is left in it */
 }
 
 static void test_version(void **state)

@@ -25,16 +25,16 @@ enum {
     DESCRIPTORS = 4 * CONNECTION_LIMIT, /* so that a quarter of them is the limit */
     FEW_DESCRIPTORS = 160,
     CROWDS = 6,
-    MOST_GROWTH_KIB = 1024,
+    MAX_GROWTH_KIB = 1024,
     CONNECTION_AGE_MS = 5000,
 };
 
 /* Both ends of each connection are in this process. */
-static void allow_descriptors(rlim_t most)
+static void allow_descriptors(rlim_t max)
 {
     struct rlimit limit;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    limit.rlim_cur = most < limit.rlim_max ? most : limit.rlim_max;
+    limit.rlim_cur = max < limit.rlim_max ? max : limit.rlim_max;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
@@ -174,7 +174,7 @@ static void test_crowds_leave_no_memory_behind(void **state)
     long growth_kib = resident_kib() - before_kib;
     print_message("%d crowds of %d: memory %+ld KiB\n", CROWDS, DRIPPING, growth_kib);
     if (memory_is_measurable())
-        assert_true(growth_kib < MOST_GROWTH_KIB);
+        assert_true(growth_kib < MAX_GROWTH_KIB);
 }
 
 static void test_dripping_clients(void **state)

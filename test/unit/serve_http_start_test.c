@@ -156,8 +156,8 @@ static void test_it_ticks(void **state)
         http_server_create(&server, "127.0.0.1", 0, http_fixture_routes, &ticker, NULL), 0);
     while (atomic_load(&ticks) < TICKS) {
         assert_true(clock_monotonic_ms() < began_ms + HTTP_FIXTURE_LONG_MS);
-        int64_t most = (clock_monotonic_ms() - began_ms) / INTERVAL_MS;
-        assert_true(atomic_load(&ticks) <= most + 1);
+        int64_t max = (clock_monotonic_ms() - began_ms) / INTERVAL_MS;
+        assert_true(atomic_load(&ticks) <= max + 1);
         if (atomic_load(&ticks) == 2)
             close(http_fixture_dial(server));
     }

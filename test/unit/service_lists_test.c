@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../lib/shortage.h"
+#include "../lib/alloc_fault.h"
 #include "../lib/stub_server.h"
 #include "backend/service.h"
 #include "base/json.h"
@@ -138,7 +138,7 @@ static void test_no_memory_for_a_list(void **state)
     struct agent_list list;
     struct error error;
     json_t *value = json_pack("[{s:s}]", "_id", "a");
-    shortage_begin(1);
+    alloc_fault_arm(1);
     assert_int_equal(agent_list_read(value, &list, &error), CONVEX_UNAVAILABLE);
     shortage_end();
     assert_int_equal(error.code, ERROR_NO_MEMORY);

@@ -21,10 +21,10 @@ static void test_record_comes_back_as_it_was(void **state)
     char reply[] = "**Summary**\n\"quoted\" \xC3\xA9\xE2\x82\xAC";
     struct spool_record saved = spool_fixture_record("n1", reply);
     struct spool_record loaded;
-    saved.given_up = true;
+    saved.reply_abandoned = true;
     assert_int_equal(spool_save(fixture->spool, &saved, true, NULL), 0);
     assert_int_equal(spool_load(fixture->spool, "n1", &loaded, NULL), 0);
-    assert_true(loaded.given_up);
+    assert_true(loaded.reply_abandoned);
     assert_string_equal(loaded.id, "n1");
     assert_string_equal(loaded.agent_id, "agent7");
     assert_string_equal(loaded.agent_slug, "jarvis");
@@ -197,7 +197,7 @@ static void test_runs_of_a_half_written_reply_are_known(void **state)
     assert_int_equal(runs, 0);
 }
 
-/* One sync of the folder has the names of all records on disk that were written before it. */
+/* One sync of the directory has the names of all records on disk that were written before it. */
 static void test_names_are_synced_together(void **state)
 {
     struct spool_fixture *fixture = *state;
@@ -229,7 +229,7 @@ static void test_names_are_synced_together(void **state)
     assert_int_equal(spool_syncs(fixture->spool), 3);
 }
 
-/* A folder in the temporary file's place fails the write for root, too. */
+/* A directory in the temporary file's place fails the write for root, too. */
 static void test_failed_write_keeps_the_old_record(void **state)
 {
     struct spool_fixture *fixture = *state;

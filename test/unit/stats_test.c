@@ -71,7 +71,7 @@ static void test_each_part_has_its_errors_and_repeats_count(void **state)
     assert_int_equal(list[0].count, 3);
 }
 
-static void test_the_one_said_longest_ago_makes_room(void **state)
+static void test_the_one_said_max_ago_makes_room(void **state)
 {
     (void)state;
     struct stats_recent list[STATS_RECENT];
@@ -117,7 +117,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_STATS(test_none_at_first),
         WITH_STATS(test_each_part_has_its_errors_and_repeats_count),
-        WITH_STATS(test_the_one_said_longest_ago_makes_room),
+        WITH_STATS(test_the_one_said_max_ago_makes_room),
         WITH_STATS(test_long_words_are_cut_and_still_count_as_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

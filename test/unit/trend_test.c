@@ -10,7 +10,7 @@
 #include "serve/status.h"
 #include "telemetry/metrics.h"
 
-enum { MOST_BYTES = 32 * 1024 };
+enum { MAX_BYTES = 32 * 1024 };
 
 static const int64_t bounds_us[] = {1000, 2000, 10000};
 
@@ -69,7 +69,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static void deliver(struct fixture *fixture, int count, int64_t took_us)
+static void delivery(struct fixture *fixture, int count, int64_t took_us)
 {
     metrics_add(&fixture->metrics, METRIC_NOTIFICATIONS_DELIVERED, NULL, NULL, count);
     for (int i = 0; i < count; i++)
@@ -85,9 +85,9 @@ static void take(struct fixture *fixture)
 static void test_a_sample_holds_what_its_interval_brought(void **state)
 {
     struct fixture *fixture = *state;
-    deliver(fixture, 4, 200000);
+    delivery(fixture, 4, 200000);
     take(fixture);
-    deliver(fixture, 10, 20000000);
+    delivery(fixture, 10, 20000000);
     metrics_add(&fixture->metrics, METRIC_NOTIFICATIONS_FAILED, "run_failed", NULL, 3);
     metrics_add(&fixture->metrics, METRIC_NOTIFICATIONS_FAILED, "gateway_busy", NULL, 2);
     PAGE(fixture->queue, {"n1", "a", 1}, {"n2", "a", 2}, {"n3", "b", 3});
@@ -123,7 +123,7 @@ static void test_a_look_changes_nothing(void **state)
 {
     struct fixture *fixture = *state;
     struct trend_sample sample;
-    deliver(fixture, 2, 1000);
+    delivery(fixture, 2, 1000);
     trend_peek(&fixture->trend, fixture->now_ms + 400, &sample);
     assert_int_equal(sample.lasted_ms, 400);
     assert_int_equal(sample.delivered, 2);
@@ -139,14 +139,14 @@ static void test_the_oldest_make_room(void **state)
 {
     struct fixture *fixture = *state;
     for (int i = 1; i <= TREND_SAMPLES; i++) {
-        deliver(fixture, i, 1000);
+        delivery(fixture, i, 1000);
         take(fixture);
         assert_int_equal(fixture->trend.count, i);
         assert_int_equal(trend_at(&fixture->trend, 0)->delivered, 1);
         assert_int_equal(trend_at(&fixture->trend, (size_t)i - 1)->delivered, i);
     }
     for (int i = TREND_SAMPLES + 1; i <= 2 * TREND_SAMPLES + 3; i++) {
-        deliver(fixture, i, 1000);
+        delivery(fixture, i, 1000);
         take(fixture);
         assert_int_equal(fixture->trend.count, TREND_SAMPLES);
         for (int at = 0; at < TREND_SAMPLES; at++)
@@ -159,7 +159,7 @@ static void test_it_covers_half_an_hour_in_little_memory(void **state)
 {
     (void)state;
     assert_int_equal(TREND_SAMPLES * TREND_INTERVAL_MS, 30 * 60 * 1000);
-    assert_true(sizeof(struct trend) <= MOST_BYTES);
+    assert_true(sizeof(struct trend) <= MAX_BYTES);
 }
 
 #define WITH_TREND(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

@@ -15,8 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../lib/folder.h"
 #include "../lib/stub_server.h"
+#include "../lib/tmp_dir.h"
 #include "base/sync.h"
 #include "report/upgrade.h"
 
@@ -25,18 +25,18 @@ enum {
     WAIT_MS = 15000,
     LONG_MS = 2 * WAIT_MS,
     ABSENCE_MS = 400,
-    PATH_BYTES = FOLDER_BYTES + 32,
+    PATH_BYTES = DIR_BYTES + 32,
 };
 
 /* A backend in whose answers the upgrade to 2 stays pending, whatever it is told. */
 struct fixture {
-    char folder[FOLDER_BYTES];
+    char dir[DIR_BYTES];
     struct config config;
     struct stats stats;
     struct stub_server *server;
     struct ca_store *store;
     struct convex *convex;
-    struct gateway_gate *gate;
+    struct breaker *breaker;
     struct version_probe *version;
     struct http_client *client;
     struct reporter_parts parts;
@@ -86,7 +86,7 @@ static uint64_t stops(struct fixture *fixture)
 static void describe(struct fixture *fixture)
 {
     fixture->config = (struct config){
-        .state_dir = fixture->folder,
+        .state_dir = fixture->dir,
         .upgrade_mode = "exit",
         .runtime_version = "1.0",
         .droplet_id = "",
@@ -99,7 +99,7 @@ static void describe(struct fixture *fixture)
     fixture->parts = (struct reporter_parts){
         .config = &fixture->config,
         .convex = fixture->convex,
-        .gate = fixture->gate,
+        .breaker = fixture->breaker,
         .version = fixture->version,
         .store = fixture->store,
         .stats = &fixture->stats,
@@ -111,11 +111,11 @@ static void describe(struct fixture *fixture)
 
 static int setup(void **state)
 {
-    static const struct gate_settings settings = {.url = "http://gateway:18789"};
+    static const struct breaker_settings settings = {.url = "http://gateway:18789"};
     struct fixture *fixture = calloc(1, sizeof *fixture);
     char url[64];
     assert_non_null(fixture);
-    folder_make(fixture->folder);
+    dir_make(fixture->dir);
     fixture->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     assert_true(fixture->stop_fd >= 0);
     fixture->server = stub_server_start_with(answer, fixture);
@@ -124,7 +124,7 @@ static int setup(void **state)
     stats_init(&fixture->stats);
     assert_int_equal(ca_store_create(&fixture->store, NULL, NULL), 0);
     assert_int_equal(convex_create(&fixture->convex, url, "account", "token", NULL), 0);
-    assert_int_equal(gateway_gate_create(&fixture->gate, &settings, clock_monotonic_ms(), NULL), 0);
+    assert_int_equal(breaker_create(&fixture->breaker, &settings, clock_monotonic_ms(), NULL), 0);
     assert_int_equal(version_probe_start(&fixture->version, "1.0", NULL), 0);
     assert_int_equal(
         http_client_create(&fixture->client, fixture->store, &fixture->abort, NULL), 0);
@@ -139,25 +139,25 @@ static int teardown(void **state)
     struct fixture *fixture = *state;
     http_client_destroy(fixture->client);
     version_probe_stop(fixture->version);
-    gateway_gate_destroy(fixture->gate);
+    breaker_destroy(fixture->breaker);
     convex_destroy(fixture->convex);
     ca_store_destroy(fixture->store);
     stats_fini(&fixture->stats);
     close(fixture->stop_fd);
     http_client_library_stop();
     stub_server_stop(fixture->server);
-    folder_remove(fixture->folder);
+    dir_remove(fixture->dir);
     free(fixture);
     return 0;
 }
 
 /* Whether the count is that large within limit_ms. */
-static bool comes_to(atomic_uint *count, unsigned least, int64_t limit_ms)
+static bool comes_to(atomic_uint *count, unsigned min, int64_t limit_ms)
 {
     int64_t deadline_ms = clock_monotonic_ms() + limit_ms;
-    while (atomic_load(count) < least && clock_monotonic_ms() < deadline_ms)
+    while (atomic_load(count) < min && clock_monotonic_ms() < deadline_ms)
         poll(NULL, 0, 1);
-    return atomic_load(count) >= least;
+    return atomic_load(count) >= min;
 }
 
 /* It would be that it has failed, as the versions are still the old ones. */
@@ -168,13 +168,13 @@ static void test_who_acts_on_a_request_tells_no_result_of_it(void **state)
     upgrade_begin(&upgrade, &fixture->parts);
     upgrade_look_for_requests(&upgrade, &fixture->service);
     assert_int_equal(stops(fixture), 1);
-    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
+    assert_true(upgrade_report_result(&upgrade, &fixture->service));
     assert_int_equal(atomic_load(&fixture->records), 0);
     /* The next process does. */
     upgrade_begin(&upgrade, &fixture->parts);
     assert_int_equal(upgrade.memory.initiated_at_ms, INITIATED_AT_MS);
-    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
-    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
+    assert_true(upgrade_report_result(&upgrade, &fixture->service));
+    assert_true(upgrade_report_result(&upgrade, &fixture->service));
     upgrade_look_for_requests(&upgrade, &fixture->service);
     assert_int_equal(atomic_load(&fixture->records), 1);
     assert_int_equal(stops(fixture), 1);
@@ -202,21 +202,21 @@ static void forget_version(struct fixture *fixture)
     char path[PATH_BYTES];
     const char *found = getenv("PATH");
     char *path_before = strdup(found != NULL ? found : "");
-    snprintf(path, sizeof path, "%s/said", fixture->folder);
+    snprintf(path, sizeof path, "%s/said", fixture->dir);
     assert_int_equal(mkfifo(path, 0600), 0);
-    snprintf(path, sizeof path, "%s/openclaw", fixture->folder);
+    snprintf(path, sizeof path, "%s/openclaw", fixture->dir);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
     assert_true(fd >= 0);
     dprintf(fd, "#!/bin/sh\nread version <\"${0%%/*}/said\"\necho $version\n");
     close(fd);
-    setenv("PATH", fixture->folder, 1);
+    setenv("PATH", fixture->dir, 1);
     version_probe_stop(fixture->version);
     assert_int_equal(version_probe_start(&fixture->version, NULL, NULL), 0);
     fixture->parts.version = fixture->version;
     char version[VERSION_PROBE_BYTES];
     assert_false(version_probe_get(fixture->version, version, sizeof version));
     /* The program is looked up by the probe's thread; it is there once somebody reads. */
-    snprintf(path, sizeof path, "%s/said", fixture->folder);
+    snprintf(path, sizeof path, "%s/said", fixture->dir);
     fixture->said_fd = open(path, O_WRONLY | O_CLOEXEC);
     assert_true(fixture->said_fd >= 0);
     setenv("PATH", path_before, 1);
@@ -238,9 +238,9 @@ static void know_version(struct fixture *fixture)
 /* What an earlier process acted on. */
 static void remember(const struct fixture *fixture, int64_t initiated_at_ms)
 {
-    const struct upgrade_memory memory = {
+    const struct upgrade_record memory = {
         .initiated_at_ms = initiated_at_ms, .from_openclaw = "0.9", .from_runtime = "0.9"};
-    assert_int_equal(upgrade_memory_save(fixture->folder, &memory, NULL), 0);
+    assert_int_equal(upgrade_record_save(fixture->dir, &memory, NULL), 0);
 }
 
 /* As after any upgrade that ended long ago, since its memory stays. */
@@ -251,11 +251,11 @@ static void test_report_waits_for_no_version_when_no_result_is_owed(void **state
     remember(fixture, INITIATED_AT_MS - 1);
     forget_version(fixture);
     upgrade_begin(&upgrade, &fixture->parts);
-    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
-    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
+    assert_true(upgrade_report_result(&upgrade, &fixture->service));
+    assert_true(upgrade_report_result(&upgrade, &fixture->service));
     assert_int_equal(atomic_load(&fixture->asks), 1);
     know_version(fixture);
-    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
+    assert_true(upgrade_report_result(&upgrade, &fixture->service));
     assert_int_equal(atomic_load(&fixture->records), 0);
 }
 
@@ -267,13 +267,13 @@ static void test_owed_result_waits_for_the_version(void **state)
     forget_version(fixture);
     upgrade_begin(&upgrade, &fixture->parts);
     for (int i = 0; i < 20; i++)
-        assert_false(upgrade_tell_result(&upgrade, &fixture->service));
+        assert_false(upgrade_report_result(&upgrade, &fixture->service));
     assert_true(upgrade.awaits_version);
     assert_int_equal(atomic_load(&fixture->asks), 1);
     assert_int_equal(atomic_load(&fixture->records), 0);
     know_version(fixture);
-    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
-    assert_true(upgrade_tell_result(&upgrade, &fixture->service));
+    assert_true(upgrade_report_result(&upgrade, &fixture->service));
+    assert_true(upgrade_report_result(&upgrade, &fixture->service));
     assert_int_equal(atomic_load(&fixture->records), 1);
 }
 

@@ -10,21 +10,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../lib/folder.h"
+#include "../lib/tmp_dir.h"
 #include "base/sync.h"
 #include "gateway/version_probe.h"
 
-enum { LONG_MS = 20000, PATH_BYTES = FOLDER_BYTES + 32 };
+enum { LONG_MS = 20000, PATH_BYTES = DIR_BYTES + 32 };
 
-/* A temporary folder that is all of PATH, so only the programs put there are found. */
+/* A temporary directory that is all of PATH, so only the programs put there are found. */
 struct fixture {
-    char folder[FOLDER_BYTES];
+    char dir[DIR_BYTES];
     char *path_before;
 };
 
 static void path_in(const struct fixture *fixture, const char *name, char path[static PATH_BYTES])
 {
-    snprintf(path, PATH_BYTES, "%s/%s", fixture->folder, name);
+    snprintf(path, PATH_BYTES, "%s/%s", fixture->dir, name);
 }
 
 static void add_program(const struct fixture *fixture, const char *name, const char *script)
@@ -41,10 +41,10 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    folder_make(fixture->folder);
+    dir_make(fixture->dir);
     const char *path_before = getenv("PATH");
     fixture->path_before = strdup(path_before == NULL ? "" : path_before);
-    setenv("PATH", fixture->folder, 1);
+    setenv("PATH", fixture->dir, 1);
     *state = fixture;
     return 0;
 }
@@ -52,7 +52,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
-    folder_remove(fixture->folder);
+    dir_remove(fixture->dir);
     setenv("PATH", fixture->path_before, 1);
     free(fixture->path_before);
     free(fixture);

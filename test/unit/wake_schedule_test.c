@@ -13,7 +13,7 @@
 #include "base/sync.h"
 #include "base/text.h"
 
-enum { START = 1000000, MOST_AGENTS = 64 };
+enum { START = 1000000, MAX_AGENTS = 64 };
 
 static const int64_t MINUTE_MS = 60000;
 
@@ -43,7 +43,7 @@ static struct agent agent_of(const char *id, int64_t interval_ms)
 static struct wake_changes list_agents(
     struct wake_schedule *schedule, size_t count, int64_t interval_ms, int64_t now_ms)
 {
-    struct agent agents[MOST_AGENTS];
+    struct agent agents[MAX_AGENTS];
     struct wake_changes changes;
     for (size_t i = 0; i < count; i++) {
         char id[ID_BYTES];
@@ -251,7 +251,7 @@ static void test_put_off_agents_come_back_apart(void **state)
         now_ms = next_due(*state, now_ms, id);
     for (int i = 0; i < AGENTS; i++) {
         snprintf(id, sizeof id, "a%d", i);
-        wake_schedule_put_off(*state, id, now_ms);
+        wake_schedule_postpone(*state, id, now_ms);
     }
     for (int i = 0; i < AGENTS; i++) {
         int64_t due_ms = next_due(*state, now_ms, id);
@@ -282,7 +282,7 @@ static void test_busy_agent_is_reported_once_per_interval(void **state)
     list_agents(*state, 1, 5 * MINUTE_MS, START);
     /* Not due yet: the wake-up itself will report it. */
     next_due(*state, START, id);
-    wake_schedule_is_online(*state, id, START);
+    wake_schedule_record_online(*state, id, START);
     wake_schedule_done(*state, id, START);
     assert_false(wake_schedule_owes_report(*state, id, START + 6 * MINUTE_MS));
     next_due(*state, START, id);

@@ -401,7 +401,7 @@ function showParts(status) {
     ["Process", process && (process.accepting ? "runs" : "accepts no connections") + ", " + plural(process.restarts, "restart", "restarts"), process && !process.accepting],
   ]);
   showFacts("spool", [
-    ["State folder", spool.broken ? "cannot be written" : "works", spool.broken],
+    ["State directory", spool.broken ? "cannot be written" : "works", spool.broken],
     ["Records", count(spool.entries)],
     ["Oldest", spool.entries ? span(spool.oldestMs || 0) + " old" : null],
     ["Dead letters", spool.dead ? count(spool.dead) + " (" + bytes(spool.deadBytes) + ")" : "none", spool.dead > 0],

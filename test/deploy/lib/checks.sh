@@ -75,12 +75,12 @@ offered() {
 
 # modules WHAT FOLDER PACKAGE@VERSION...: installs these from npm for WHAT, once; else says why not.
 modules() {
-    local what=$1 folder=$2
+    local what=$1 directory=$2
     shift 2
-    [[ -e $folder/complete ]] && return
+    [[ -e $directory/complete ]] && return
     have "$what" node && offered "$what" "$1" || return 1
-    check "npm has what it takes: $*" npm_install "$folder" "$@" --ignore-scripts
-    all_passed && touch "$folder/complete"
+    check "npm has what it takes: $*" npm_install "$directory" "$@" --ignore-scripts
+    all_passed && touch "$directory/complete"
 }
 
 # all_passed: so far.

@@ -52,7 +52,7 @@ ask() {
         docker run --rm -i --network "$network" "$BASE_IMAGE" bash -s -- "$@"
 }
 
-# --- A project of Compose, in a folder of its own that has no .env ---
+# --- A project of Compose, in a directory of its own that has no .env ---
 
 # use_project: what the caller has set for containers of his own does not reach those of the test.
 use_project() {

@@ -5,7 +5,7 @@
 #
 # Variables of the environment: DEPLOY_ENGINE is the command of a container engine that takes
 # docker's arguments; DEPLOY_BASE an image to build the machine from, instead of
-# debian:bookworm-slim; DEPLOY_DIST a folder with what `make dist` built, when it was not built here.
+# debian:bookworm-slim; DEPLOY_DIST a directory with what `make dist` built, when it was not built here.
 # shellcheck shell=bash
 
 readonly MACHINE_IMAGE=mission-control-test-machine BOOT_LIMIT_S=300
@@ -28,7 +28,7 @@ remove_machine() {
 }
 trap remove_machine EXIT
 
-# files/ of the folder that the image is made from: the release, the sandbox, a metadata service.
+# files/ of the directory that the image is made from: the release, the sandbox, a metadata service.
 lay_out_files() {
     local files=$1/files
     if [[ -z ${DEPLOY_DIST-} ]]; then
@@ -43,13 +43,13 @@ lay_out_files() {
 }
 
 build_machine() {
-    local folder=${work:?}/image
-    mkdir "$folder"
-    lay_out_files "$folder"
-    lay_out_more "$folder/files"
-    cp test/deploy/lib/machine.Dockerfile "$folder/Dockerfile"
+    local directory=${work:?}/image
+    mkdir "$directory"
+    lay_out_files "$directory"
+    lay_out_more "$directory/files"
+    cp test/deploy/lib/machine.Dockerfile "$directory/Dockerfile"
     "$DEPLOY_ENGINE" build --network=host ${DEPLOY_BASE:+--build-arg "BASE=$DEPLOY_BASE"} \
-        --build-arg "PACKAGES=$machine_packages" --tag "$MACHINE_IMAGE" "$folder"
+        --build-arg "PACKAGES=$machine_packages" --tag "$MACHINE_IMAGE" "$directory"
 }
 
 # boot_machine USER_DATA: starts a machine with that user data. Until it has set itself up.

@@ -9,18 +9,18 @@
 
 #include <cmocka.h>
 
-#include "fault_world.h"
+#include "fault_env.h"
 
-static void load(struct fault_world *faults, int count, int agents)
+static void load(struct fault_env *faults, int count, int agents)
 {
-    json_decref(board_load(faults->world, count, agents));
+    json_decref(board_load(faults->env, count, agents));
 }
 
 /*
  * Everything that can happen to a call on its way, twice each. The headers of an answer end before
  * its 115th byte and after the 90th: what spoils their end would only make the call wait.
  */
-static void expect_one_run_despite_faults_at(struct fault_world *faults, const char *action)
+static void expect_one_run_despite_faults_at(struct fault_env *faults, const char *action)
 {
     static const struct fault kinds[] = {
         {.kind = FAULT_RESET},
@@ -34,7 +34,7 @@ static void expect_one_run_despite_faults_at(struct fault_world *faults, const c
         {.kind = FAULT_CORRUPT_ANSWER, .after_bytes = 115},
         {.kind = FAULT_DELAY_ANSWER, .delay_ms = 30},
     };
-    fault_world_start(faults, NULL);
+    fault_env_start(faults, NULL);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         struct fault fault = kinds[i];
         unsigned before = fault_proxy_hits(faults->backend, fault.kind);
@@ -43,9 +43,9 @@ static void expect_one_run_despite_faults_at(struct fault_world *faults, const c
         fault_proxy_set(faults->backend, &fault);
         load(faults, 4, 2);
         fault_proxy_wait_hits(faults->backend, fault.kind, before + fault.times);
-        world_wait(faults->world, "undelivered=0");
+        test_env_wait(faults->env, "undelivered=0");
     }
-    fault_world_settle(faults, &fault_world_strict);
+    fault_env_settle(faults, &fault_env_strict);
 }
 
 static void test_list_that_is_spoiled_costs_no_run(void **state)
@@ -73,8 +73,8 @@ static void test_step_that_fails_for_long_resumes_where_it_was(void **state)
 {
     static const char *const steps[] = {"listUndeliveredNotifications",
         "getNotificationForDelivery", "createMessageFromAgent", "markNotificationDelivered"};
-    struct fault_world *faults = *state;
-    fault_world_start(
+    struct fault_env *faults = *state;
+    fault_env_start(
         faults, (const char *[]){"DELIVERY_BACKOFF_BASE_MS=5", "DELIVERY_BACKOFF_MAX_MS=20", NULL});
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         unsigned before = fault_proxy_hits(faults->backend, FAULT_RESET);
@@ -82,106 +82,106 @@ static void test_step_that_fails_for_long_resumes_where_it_was(void **state)
         load(faults, 2, 2);
         fault_proxy_wait_hits(faults->backend, FAULT_RESET, before + 20);
         FAULT(faults->backend, .kind = FAULT_NONE);
-        world_wait(faults->world, "undelivered=0");
+        test_env_wait(faults->env, "undelivered=0");
     }
-    fault_world_settle(faults, &fault_world_strict);
+    fault_env_settle(faults, &fault_env_strict);
 }
 
 static void test_backend_away_at_the_start_is_waited_for(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     load(faults, 6, 3);
     FAULT(faults->backend, .kind = FAULT_REFUSE);
-    fault_world_start(faults, NULL);
+    fault_env_start(faults, NULL);
     assert_true(
-        process_wait_for(&faults->world->runtime, "Failed to connect", WORLD_WAIT_MS, NULL, 0));
-    assert_int_equal(world_stat(faults->world, "gateway", "requests"), 0);
+        process_wait_for(&faults->env->runtime, "Failed to connect", WORLD_WAIT_MS, NULL, 0));
+    assert_int_equal(test_env_stat(faults->env, "gateway", "requests"), 0);
     FAULT(faults->backend, .kind = FAULT_NONE);
-    fault_world_settle(faults, &fault_world_strict);
+    fault_env_settle(faults, &fault_env_strict);
 }
 
 static void test_backend_away_while_agents_work_loses_no_reply(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     load(faults, 6, 6);
-    board_gateway_fault(faults->world, json_pack("{s:s, s:s}", "action", "hold", "name", "agents"));
-    fault_world_start(faults, NULL);
-    world_wait(faults->world, "in_flight=6");
+    board_gateway_fault(faults->env, json_pack("{s:s, s:s}", "action", "hold", "name", "agents"));
+    fault_env_start(faults, NULL);
+    test_env_wait(faults->env, "in_flight=6");
     FAULT(faults->backend, .kind = FAULT_REFUSE);
     fault_proxy_drop_lines(faults->backend);
-    board_release(faults->world, "agents");
-    world_wait(faults->world, "answered=6");
-    assert_true(process_wait_for(&faults->world->runtime,
-        "createMessageFromAgent: Failed to connect", WORLD_WAIT_MS, NULL, 0));
-    assert_int_equal(world_stat(faults->world, NULL, "replies"), 0);
+    board_release(faults->env, "agents");
+    test_env_wait(faults->env, "answered=6");
+    assert_true(process_wait_for(&faults->env->runtime, "createMessageFromAgent: Failed to connect",
+        WORLD_WAIT_MS, NULL, 0));
+    assert_int_equal(test_env_stat(faults->env, NULL, "replies"), 0);
     FAULT(faults->backend, .kind = FAULT_NONE);
-    fault_world_settle(faults, &fault_world_strict);
+    fault_env_settle(faults, &fault_env_strict);
 }
 
-static void wait_for_failed_write(struct fault_world *faults, const char *id)
+static void wait_for_failed_write(struct fault_env *faults, const char *id)
 {
     char words[128];
     snprintf(words, sizeof words, "Failed to deliver %s createMessageFromAgent", id);
-    assert_true(process_wait_for(&faults->world->runtime, words, WORLD_WAIT_MS, NULL, 0));
+    assert_true(process_wait_for(&faults->env->runtime, words, WORLD_WAIT_MS, NULL, 0));
 }
 
 /* Killed while the backend is away: the replies lie on disk and are the ones that are written. */
 static void test_replies_outlive_a_kill_while_the_backend_is_away(void **state)
 {
-    struct fault_world *faults = *state;
-    json_t *rows = board_load(faults->world, 6, 6);
+    struct fault_env *faults = *state;
+    json_t *rows = board_load(faults->env, 6, 6);
     FAULT(faults->backend, .kind = FAULT_RESET, .match = "createMessageFromAgent");
-    fault_world_start(faults, NULL);
+    fault_env_start(faults, NULL);
     for (size_t i = 0; i < json_array_size(rows); i++)
         wait_for_failed_write(faults, board_string(json_array_get(rows, i), "id"));
     json_decref(rows);
-    assert_int_equal(fault_world_kill_runtime(faults), 6);
+    assert_int_equal(fault_env_kill_runtime(faults), 6);
     assert_int_equal(json_object_size(faults->history.spooled), 6);
     FAULT(faults->backend, .kind = FAULT_NONE);
-    fault_world_start(faults, NULL);
-    fault_world_settle(faults, &fault_world_strict);
+    fault_env_start(faults, NULL);
+    fault_env_settle(faults, &fault_env_strict);
 }
 
 /* One call that never ends keeps its own lane, nobody else's. */
 static void test_hanging_call_delays_no_other_agent(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     FAULT(faults->backend, .kind = FAULT_HANG, .times = 1, .match = "createMessageFromAgent");
     load(faults, 10, 5);
-    fault_world_start(faults, NULL);
+    fault_env_start(faults, NULL);
     fault_proxy_wait_hits(faults->backend, FAULT_HANG, 1);
-    world_wait(faults->world, "delivered=8");
+    test_env_wait(faults->env, "delivered=8");
     fault_proxy_drop_lines(faults->backend);
-    fault_world_settle(faults, &fault_world_strict);
+    fault_env_settle(faults, &fault_env_strict);
 }
 
 static void test_slow_backend_changes_nothing(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     FAULT(faults->backend, .kind = FAULT_DELAY_ANSWER, .delay_ms = 100);
     load(faults, 20, 10);
-    fault_world_start(faults, NULL);
-    fault_world_settle(faults, &fault_world_strict);
+    fault_env_start(faults, NULL);
+    fault_env_settle(faults, &fault_env_strict);
     assert_true(fault_proxy_hits(faults->backend, FAULT_DELAY_ANSWER) >= 60);
 }
 
 /* Each list is old when it comes: what it names has been delivered meanwhile. */
 static void test_lists_that_come_late_run_nobody_again(void **state)
 {
-    struct fault_world *faults = *state;
-    json_decref(world_post(
-        faults->world, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 10)));
+    struct fault_env *faults = *state;
+    json_decref(test_env_post(
+        faults->env, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 10)));
     FAULT(faults->backend, .kind = FAULT_DELAY_ANSWER, .delay_ms = 70,
         .match = "listUndeliveredNotifications");
-    fault_world_start(faults, (const char *[]){"DELIVERY_INTERVAL=10", NULL});
+    fault_env_start(faults, (const char *[]){"DELIVERY_INTERVAL=10", NULL});
     for (int i = 0; i < 10; i++) {
         unsigned lists = fault_proxy_hits(faults->backend, FAULT_DELAY_ANSWER);
         load(faults, 20, 5);
         fault_proxy_wait_hits(faults->backend, FAULT_DELAY_ANSWER, lists + 1);
     }
-    fault_world_settle(faults, &fault_world_strict);
+    fault_env_settle(faults, &fault_env_strict);
     /* Not even looked at again: the context would have stopped a second run, too. */
-    assert_int_equal(world_stat(faults->world, "backend", "getNotificationForDelivery"), 200);
+    assert_int_equal(test_env_stat(faults->env, "backend", "getNotificationForDelivery"), 200);
 }
 
 int main(void)

@@ -9,80 +9,80 @@
 #include <cmocka.h>
 
 #include "base/containers.h"
-#include "fault_world.h"
+#include "fault_env.h"
 
-static const struct history_rules one_run = {.most_runs = 1};
+static const struct history_rules one_run = {.max_runs = 1};
 
-static void load(struct fault_world *faults, int count, int agents)
+static void load(struct fault_env *faults, int count, int agents)
 {
-    json_decref(board_load(faults->world, count, agents));
+    json_decref(board_load(faults->env, count, agents));
 }
 
-static void load_one(struct fault_world *faults, char id[static ID_BYTES])
+static void load_one(struct fault_env *faults, char id[static ID_BYTES])
 {
-    json_t *rows = board_load(faults->world, 1, 1);
+    json_t *rows = board_load(faults->env, 1, 1);
     snprintf(id, ID_BYTES, "%s", board_string(json_array_get(rows, 0), "id"));
     json_decref(rows);
 }
 
 static void test_gateway_away_counts_nothing(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     load(faults, 6, 3);
     FAULT(faults->gateway, .kind = FAULT_REFUSE);
-    fault_world_start(faults, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    fault_env_start(faults, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
     assert_true(
-        process_wait_for(&faults->world->runtime, "Failed to connect", WORLD_WAIT_MS, NULL, 0));
-    assert_int_equal(world_stat(faults->world, "gateway", "posts"), 0);
+        process_wait_for(&faults->env->runtime, "Failed to connect", WORLD_WAIT_MS, NULL, 0));
+    assert_int_equal(test_env_stat(faults->env, "gateway", "posts"), 0);
     FAULT(faults->gateway, .kind = FAULT_NONE);
-    fault_world_settle(faults, &one_run);
+    fault_env_settle(faults, &one_run);
 }
 
 /* The runs under way are cut and may have happened; while it is away nothing more is counted. */
 static void test_gateway_that_restarts_costs_one_run(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     load(faults, 6, 3);
     board_gateway_fault(
-        faults->world, json_pack("{s:s, s:s, s:i}", "action", "hold", "name", "cut", "times", 3));
-    fault_world_start(faults, (const char *[]){"DELIVERY_MAX_RUNS=2", NULL});
-    world_wait(faults->world, "held=3");
+        faults->env, json_pack("{s:s, s:s, s:i}", "action", "hold", "name", "cut", "times", 3));
+    fault_env_start(faults, (const char *[]){"DELIVERY_MAX_RUNS=2", NULL});
+    test_env_wait(faults->env, "held=3");
     FAULT(faults->gateway, .kind = FAULT_REFUSE);
     fault_proxy_drop_lines(faults->gateway);
     assert_true(
-        process_wait_for(&faults->world->runtime, "Failed to connect", WORLD_WAIT_MS, NULL, 0));
+        process_wait_for(&faults->env->runtime, "Failed to connect", WORLD_WAIT_MS, NULL, 0));
     FAULT(faults->gateway, .kind = FAULT_NONE);
-    fault_world_settle(faults, &(struct history_rules){.most_runs = 2});
-    assert_int_equal(world_stat(faults->world, "gateway", "deliveries"), 9);
+    fault_env_settle(faults, &(struct history_rules){.max_runs = 2});
+    assert_int_equal(test_env_stat(faults->env, "gateway", "deliveries"), 9);
 }
 
 /* While nobody is there to be asked, nothing is fetched for the asking either. */
 static void test_no_context_is_read_while_the_gateway_is_away(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     FAULT(faults->gateway, .kind = FAULT_REFUSE);
     load(faults, 40, 8);
-    fault_world_start(faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
+    fault_env_start(faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
     assert_true(
-        process_wait_for(&faults->world->runtime, "Failed to connect", WORLD_WAIT_MS, NULL, 0));
-    world_wait(faults->world, "action=listUndeliveredNotifications&calls=8");
-    assert_true(world_stat(faults->world, "backend", "getNotificationForDelivery") <= 12);
+        process_wait_for(&faults->env->runtime, "Failed to connect", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait(faults->env, "action=listUndeliveredNotifications&calls=8");
+    assert_true(test_env_stat(faults->env, "backend", "getNotificationForDelivery") <= 12);
     FAULT(faults->gateway, .kind = FAULT_NONE);
-    fault_world_settle(faults, &one_run);
+    fault_env_settle(faults, &one_run);
 }
 
 /* After a timeout of ours the next try gets twice the time. */
 static void test_agent_that_is_slow_gets_more_time(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     char id[ID_BYTES];
     FAULT(faults->gateway, .kind = FAULT_DELAY_ANSWER, .delay_ms = 450, .match = "## Notif");
     load_one(faults, id);
-    fault_world_start(
+    fault_env_start(
         faults, (const char *[]){"OPENCLAW_REQUEST_TIMEOUT_MS=300", "DELIVERY_MAX_RUNS=2", NULL});
-    world_wait(faults->world, "undelivered=0");
-    assert_int_equal(board_requests_for(faults->world, id), 2);
-    fault_world_settle(faults, &(struct history_rules){.most_runs = 2, .lost_answers = true});
+    test_env_wait(faults->env, "undelivered=0");
+    assert_int_equal(board_requests_for(faults->env, id), 2);
+    fault_env_settle(faults, &(struct history_rules){.max_runs = 2, .lost_answers = true});
 }
 
 /* How often each fault after the request has gone out, or may have, is met: with the last run. */
@@ -93,8 +93,8 @@ static void test_runs_that_may_have_happened_are_counted(void **state)
         {.kind = FAULT_RESET_REQUEST, .after_bytes = 100},
         {.kind = FAULT_HANG},
     };
-    struct fault_world *faults = *state;
-    fault_world_start(
+    struct fault_env *faults = *state;
+    fault_env_start(
         faults, (const char *[]){"DELIVERY_MAX_RUNS=3", "OPENCLAW_REQUEST_TIMEOUT_MS=150",
                     "DELIVERY_BACKOFF_BASE_MS=1", NULL});
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
@@ -104,11 +104,11 @@ static void test_runs_that_may_have_happened_are_counted(void **state)
         fault.match = "## Notification";
         fault_proxy_set(faults->gateway, &fault);
         load_one(faults, id);
-        world_wait(faults->world, "undelivered=0");
+        test_env_wait(faults->env, "undelivered=0");
         assert_int_equal(fault_proxy_hits(faults->gateway, fault.kind), before + 3);
-        assert_int_equal(board_requests_for(faults->world, id), 0);
+        assert_int_equal(board_requests_for(faults->env, id), 0);
     }
-    fault_world_settle(faults, &(struct history_rules){.most_runs = 3, .notes = true});
+    fault_env_settle(faults, &(struct history_rules){.max_runs = 3, .notes = true});
 }
 
 /* The agent was run, its answer is gone: one more run, whose reply is the one that is written. */
@@ -124,8 +124,8 @@ static void test_lost_answer_costs_one_run(void **state)
         {.kind = FAULT_CORRUPT_ANSWER, .after_bytes = 500},
         {.kind = FAULT_DELAY_ANSWER, .delay_ms = 1000},
     };
-    struct fault_world *faults = *state;
-    fault_world_start(
+    struct fault_env *faults = *state;
+    fault_env_start(
         faults, (const char *[]){"DELIVERY_MAX_RUNS=2", "OPENCLAW_REQUEST_TIMEOUT_MS=300",
                     "DELIVERY_BACKOFF_BASE_MS=1", NULL});
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
@@ -136,36 +136,36 @@ static void test_lost_answer_costs_one_run(void **state)
         fault.times = 1;
         fault_proxy_set(faults->gateway, &fault);
         load_one(faults, id);
-        world_wait(faults->world, "undelivered=0");
+        test_env_wait(faults->env, "undelivered=0");
         assert_int_equal(fault_proxy_hits(faults->gateway, fault.kind), before + 1);
-        assert_int_equal(board_requests_for(faults->world, id), 2);
+        assert_int_equal(board_requests_for(faults->env, id), 2);
     }
-    fault_world_settle(faults, &(struct history_rules){.most_runs = 2, .lost_answers = true});
+    fault_env_settle(faults, &(struct history_rules){.max_runs = 2, .lost_answers = true});
 }
 
 static void test_answers_that_always_get_lost_end_in_a_note(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     char id[ID_BYTES];
     FAULT(faults->gateway, .kind = FAULT_CUT_ANSWER, .after_bytes = 400, .match = "## Notif");
     load_one(faults, id);
-    fault_world_start(faults, (const char *[]){"DELIVERY_BACKOFF_BASE_MS=1", NULL});
-    world_wait(faults->world, "undelivered=0");
+    fault_env_start(faults, (const char *[]){"DELIVERY_BACKOFF_BASE_MS=1", NULL});
+    test_env_wait(faults->env, "undelivered=0");
     assert_int_equal(fault_proxy_hits(faults->gateway, FAULT_CUT_ANSWER), FAULT_WORLD_MAX_RUNS);
-    assert_int_equal(board_requests_for(faults->world, id), FAULT_WORLD_MAX_RUNS);
-    fault_world_settle(
+    assert_int_equal(board_requests_for(faults->env, id), FAULT_WORLD_MAX_RUNS);
+    fault_env_settle(
         faults, &(struct history_rules){
-                    .most_runs = FAULT_WORLD_MAX_RUNS, .lost_answers = true, .notes = true});
+                    .max_runs = FAULT_WORLD_MAX_RUNS, .lost_answers = true, .notes = true});
 }
 
 static void test_hanging_gateway_is_left_after_the_timeout(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     FAULT(faults->gateway, .kind = FAULT_HANG, .times = 2);
     load(faults, 4, 2);
-    fault_world_start(faults, (const char *[]){"OPENCLAW_REQUEST_TIMEOUT_MS=200", NULL});
+    fault_env_start(faults, (const char *[]){"OPENCLAW_REQUEST_TIMEOUT_MS=200", NULL});
     fault_proxy_wait_hits(faults->gateway, FAULT_HANG, 2);
-    fault_world_settle(faults, &fault_world_strict);
+    fault_env_settle(faults, &fault_env_strict);
 }
 
 int main(void)

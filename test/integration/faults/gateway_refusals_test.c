@@ -8,26 +8,26 @@
 #include <cmocka.h>
 
 #include "base/sync.h"
-#include "fault_world.h"
+#include "fault_env.h"
 
 enum { PROMPT_MS = 5000 };
 
-static const struct history_rules one_run = {.most_runs = 1};
+static const struct history_rules one_run = {.max_runs = 1};
 
-static void load(struct fault_world *faults, int count, int agents)
+static void load(struct fault_env *faults, int count, int agents)
 {
-    json_decref(board_load(faults->world, count, agents));
+    json_decref(board_load(faults->env, count, agents));
 }
 
 /* Answers from before a run, to every POST. */
-static void refuse(struct fault_world *faults, int status, const char *retry_after, int times)
+static void refuse(struct fault_env *faults, int status, const char *retry_after, int times)
 {
     json_t *rule = json_pack("{s:s, s:b, s:i, s:i, s:s, s:{s:{s:s}}}", "action", "status",
         "before_checks", 1, "status", status, "times", times, "name", "refusal", "body_json",
         "error", "message", "made to fail");
     if (retry_after != NULL)
         json_object_set_new(rule, "headers", json_pack("{s:s}", "Retry-After", retry_after));
-    board_gateway_fault(faults->world, rule);
+    board_gateway_fault(faults->env, rule);
 }
 
 static void test_answers_from_before_a_run_count_nothing(void **state)
@@ -38,97 +38,97 @@ static void test_answers_from_before_a_run_count_nothing(void **state)
         int times;
     } refusals[] = {{NULL, 500, 3}, {NULL, 400, 3}, {NULL, 401, 3}, {NULL, 403, 3}, {NULL, 404, 3},
         {"0", 429, 3}, {"0", 503, 3}, {"1", 429, 2}};
-    struct fault_world *faults = *state;
-    fault_world_start(faults, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    struct fault_env *faults = *state;
+    fault_env_start(faults, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
-        long before = world_stat(faults->world, "gateway", "refused");
+        long before = test_env_stat(faults->env, "gateway", "refused");
         refuse(faults, refusals[i].status, refusals[i].retry_after, refusals[i].times);
         load(faults, 4, 2);
-        world_wait(faults->world, "undelivered=0");
-        assert_true(world_stat(faults->world, "gateway", "refused") >= before + refusals[i].times);
+        test_env_wait(faults->env, "undelivered=0");
+        assert_true(test_env_stat(faults->env, "gateway", "refused") >= before + refusals[i].times);
     }
-    fault_world_settle(faults, &one_run);
+    fault_env_settle(faults, &one_run);
 }
 
 /* A refusal that is over belongs to the gateway, not to the notification it was met with. */
 static void test_no_send_goes_out_before_the_retry_after_is_over(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     refuse(faults, 429, "60", -1);
     load(faults, 40, 8);
-    fault_world_start(faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
-    world_wait(faults->world, "posts=1");
-    world_wait(faults->world, "action=listUndeliveredNotifications&calls=6");
-    assert_true(world_stat(faults->world, "gateway", "posts") <= 4);
-    world_stop_runtime(faults->world);
+    fault_env_start(faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
+    test_env_wait(faults->env, "posts=1");
+    test_env_wait(faults->env, "action=listUndeliveredNotifications&calls=6");
+    assert_true(test_env_stat(faults->env, "gateway", "posts") <= 4);
+    test_env_stop_runtime(faults->env);
 }
 
 /* A wrong token is refused by cheap probes only, until it is right. */
 static void test_sends_are_held_while_the_token_is_refused(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     refuse(faults, 401, NULL, -1);
     load(faults, 40, 8);
-    fault_world_start(faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
-    world_wait(faults->world, "posts=1");
-    world_wait(faults->world, "action=listUndeliveredNotifications&calls=6");
-    long posts = world_stat(faults->world, "gateway", "posts");
-    assert_true(posts <= 4 + world_stat(faults->world, "gateway", "probes"));
-    world_stop_runtime(faults->world);
+    fault_env_start(faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
+    test_env_wait(faults->env, "posts=1");
+    test_env_wait(faults->env, "action=listUndeliveredNotifications&calls=6");
+    long posts = test_env_stat(faults->env, "gateway", "posts");
+    assert_true(posts <= 4 + test_env_stat(faults->env, "gateway", "probes"));
+    test_env_stop_runtime(faults->env);
 }
 
 /* Runs of different agents fail in a row: the provider is to blame, and is tried with care. */
 static void test_failing_provider_gets_one_run_at_a_time(void **state)
 {
-    struct fault_world *faults = *state;
-    board_gateway_fault(faults->world, json_pack("{s:s}", "action", "status"));
+    struct fault_env *faults = *state;
+    board_gateway_fault(faults->env, json_pack("{s:s}", "action", "status"));
     load(faults, 20, 20);
-    fault_world_start(
+    fault_env_start(
         faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4",
                     "DELIVERY_BACKOFF_BASE_MS=10000", "DELIVERY_BACKOFF_MAX_MS=10000", NULL});
-    world_wait(faults->world, "deliveries=3");
-    world_wait(faults->world, "action=listUndeliveredNotifications&calls=8");
-    assert_true(world_stat(faults->world, "gateway", "deliveries") <= 8);
-    world_stop_runtime(faults->world);
+    test_env_wait(faults->env, "deliveries=3");
+    test_env_wait(faults->env, "action=listUndeliveredNotifications&calls=8");
+    assert_true(test_env_stat(faults->env, "gateway", "deliveries") <= 8);
+    test_env_stop_runtime(faults->env);
 }
 
 /* Notifications of agents that are always refused: before others, and more than a page holds. */
-static void load_poisoned(struct fault_world *faults, int count, int agents)
+static void load_poisoned(struct fault_env *faults, int count, int agents)
 {
     load(faults, count, agents);
     for (int i = 1; i <= agents; i++) {
         char slug[24];
         snprintf(slug, sizeof slug, "worker%d", i);
         board_gateway_fault(
-            faults->world, json_pack("{s:{s:s}, s:s, s:b, s:i, s:s, s:{s:{s:s}}}", "match", "agent",
-                               slug, "action", "status", "before_checks", 1, "status", 500, "name",
-                               "poison", "body_json", "error", "message", "made to fail"));
+            faults->env, json_pack("{s:{s:s}, s:s, s:b, s:i, s:s, s:{s:{s:s}}}", "match", "agent",
+                             slug, "action", "status", "before_checks", 1, "status", 500, "name",
+                             "poison", "body_json", "error", "message", "made to fail"));
     }
 }
 
-static void load_good(struct fault_world *faults, int count)
+static void load_good(struct fault_env *faults, int count)
 {
-    json_decref(world_post(faults->world, "/sandbox/seed",
+    json_decref(test_env_post(faults->env, "/sandbox/seed",
         json_pack("{s:[{s:s}], s:[{s:s}]}", "agents", "slug", "good", "tasks", "title", "Good")));
     for (int i = 0; i < count; i++)
-        json_decref(world_post(faults->world, "/sandbox/notify",
+        json_decref(test_env_post(faults->env, "/sandbox/notify",
             json_pack("{s:s, s:s}", "agent", "good", "task", "Good")));
 }
 
 static void test_poisoned_notifications_do_not_delay_good_ones(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     load_poisoned(faults, 600, 12);
     load_good(faults, 10);
     int64_t began_ms = clock_monotonic_ms();
-    fault_world_start(faults,
+    fault_env_start(faults,
         (const char *[]){"DELIVERY_BACKOFF_BASE_MS=500", "DELIVERY_BACKOFF_MAX_MS=2000", NULL});
-    world_wait(faults->world, "delivered=10");
+    test_env_wait(faults->env, "delivered=10");
     assert_true(clock_monotonic_ms() - began_ms < (int64_t)PROMPT_MS * process_patience());
-    world_wait(faults->world, "posts=610");
-    assert_int_equal(world_stat(faults->world, "gateway", "requests"), 10);
-    board_end_faults(faults->world);
-    fault_world_settle(faults, &one_run);
+    test_env_wait(faults->env, "posts=610");
+    assert_int_equal(test_env_stat(faults->env, "gateway", "requests"), 10);
+    board_end_faults(faults->env);
+    fault_env_settle(faults, &one_run);
 }
 
 int main(void)

@@ -37,10 +37,10 @@ void history_fini(struct history *history)
     *history = (struct history){0};
 }
 
-static void add_record(struct history *history, const char *folder, const char *name)
+static void add_record(struct history *history, const char *dir, const char *name)
 {
     char path[1024];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    snprintf(path, sizeof path, "%s/%s", dir, name);
     json_t *record = json_load_file(path, JSON_ALLOW_NUL, NULL);
     const char *id = json_guard_string(record, "id");
     json_t *reply = json_object_get(record, "reply");
@@ -54,18 +54,18 @@ size_t history_add_spool(struct history *history, const char *state_dir)
     char path[512];
     size_t count = 0;
     snprintf(path, sizeof path, "%s/spool", state_dir);
-    DIR *folder = opendir(path);
-    if (folder == NULL)
+    DIR *dir = opendir(path);
+    if (dir == NULL)
         return 0;
     const struct dirent *file;
-    while ((file = readdir(folder)) != NULL) {
+    while ((file = readdir(dir)) != NULL) {
         const char *ending = strstr(file->d_name, ".json");
         if (ending == NULL || strcmp(ending, ".json") != 0)
             continue;
         add_record(history, path, file->d_name);
         count++;
     }
-    closedir(folder);
+    closedir(dir);
     return count;
 }
 
@@ -121,9 +121,9 @@ static bool ended(const struct subject *subject, const json_t *notification)
 static bool runs_fit_the_budget(const struct subject *subject)
 {
     size_t runs = json_array_size(subject->runs);
-    if (runs > (size_t)subject->rules->most_runs)
+    if (runs > (size_t)subject->rules->max_runs)
         return violated(subject, "its agent was run %zu times, the budget is %d", runs,
-            subject->rules->most_runs);
+            subject->rules->max_runs);
     return true;
 }
 

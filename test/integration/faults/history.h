@@ -16,7 +16,7 @@ struct history {
 
 /* What the faults of a case may have brought about. */
 struct history_rules {
-    int most_runs;     /* DELIVERY_MAX_RUNS */
+    int max_runs;      /* DELIVERY_MAX_RUNS */
     bool lost_answers; /* answers may have got lost on their way, or with a killed runtime */
     bool notes;        /* a notification may have ended with the note that no reply came */
 };
@@ -37,7 +37,7 @@ size_t history_add_spool(struct history *history, const char *state_dir);
  *
  * - It ended: it is marked as delivered, and no run of it is under way.
  * - Exactly one message was written for it.
- * - Its agent was run at most most_runs times.
+ * - Its agent was run at most max_runs times.
  * - The message is the reply of one of its own answered runs, and of the last of its runs: no agent
  *   was asked again once its reply had been received. Where notes are allowed it may be a note.
  * - Unless answers may get lost, no more than one run was answered, and none before a note.

@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "base/sync.h"
-#include "fault_world.h"
+#include "fault_env.h"
 
 /*
  * A kill may cost each notification one run, so after KILLS_UNTIL_CHECK kills all of them must end
@@ -31,7 +31,7 @@ enum {
     LATENCY_MS = 5, /* of an agent */
     LATEST_KILL_US = 150000,
     HEADER_BYTES = 115, /* of the backend's answers, and a few more */
-    MOST_FAILED_CALLS = 6,
+    MAX_FAILED_CALLS = 6,
 };
 
 struct rounds {
@@ -73,42 +73,42 @@ static const char *const settings[] = {
     "DELIVERY_INTERVAL=20", "DELIVERY_BACKOFF_BASE_MS=1", "DELIVERY_BACKOFF_MAX_MS=20", NULL};
 
 /* Calls of the backend fail now and then, too; that costs no run. */
-static void fail_some_calls(struct fault_world *faults, struct rounds *rounds)
+static void fail_some_calls(struct fault_env *faults, struct rounds *rounds)
 {
     static const enum fault_kind kinds[] = {FAULT_NONE, FAULT_RESET, FAULT_RESET_REQUEST,
         FAULT_RESET_ANSWER, FAULT_CUT_ANSWER, FAULT_CORRUPT_ANSWER};
     const struct fault fault = {
         .kind = kinds[(size_t)nrand48(rounds->random) % (sizeof kinds / sizeof kinds[0])],
         .after_bytes = HEADER_BYTES,
-        .times = 1 + (unsigned)nrand48(rounds->random) % MOST_FAILED_CALLS,
+        .times = 1 + (unsigned)nrand48(rounds->random) % MAX_FAILED_CALLS,
     };
     fault_proxy_set(faults->backend, &fault);
 }
 
-static void kill_once(struct fault_world *faults, struct rounds *rounds)
+static void kill_once(struct fault_env *faults, struct rounds *rounds)
 {
-    json_decref(board_load(faults->world, NOTIFICATIONS, AGENTS));
+    json_decref(board_load(faults->env, NOTIFICATIONS, AGENTS));
     fail_some_calls(faults, rounds);
-    fault_world_launch(faults, settings);
+    fault_env_launch(faults, settings);
     let_a_moment_pass(rounds);
     size_t replies = json_object_size(faults->history.spooled);
-    rounds->with_records += fault_world_kill_runtime(faults) > 0;
+    rounds->with_records += fault_env_kill_runtime(faults) > 0;
     rounds->replies += json_object_size(faults->history.spooled) - replies;
 }
 
 /* A new board, so that a thousand rounds do not make it ever slower. */
-static void clear(struct fault_world *faults)
+static void clear(struct fault_env *faults)
 {
-    json_decref(world_post(faults->world, "/sandbox/reset", json_object()));
+    json_decref(test_env_post(faults->env, "/sandbox/reset", json_object()));
     json_object_clear(faults->history.spooled);
-    fault_world_prepare(faults);
-    json_decref(world_post(faults->world, "/sandbox/settings",
+    fault_env_prepare(faults);
+    json_decref(test_env_post(faults->env, "/sandbox/settings",
         json_pack("{s:i}", "gateway_latency_ms", LATENCY_MS * process_patience())));
 }
 
 static void test_history_holds_after_kills_at_any_moment(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     struct rounds rounds;
     begin(&rounds);
     for (unsigned round = 0; round < rounds.count;) {
@@ -116,8 +116,8 @@ static void test_history_holds_after_kills_at_any_moment(void **state)
         for (unsigned i = 0; i < KILLS_UNTIL_CHECK && round < rounds.count; i++, round++)
             kill_once(faults, &rounds);
         FAULT(faults->backend, .kind = FAULT_NONE);
-        fault_world_start(faults, settings);
-        fault_world_settle(faults, &fault_world_lossy);
+        fault_env_start(faults, settings);
+        fault_env_settle(faults, &fault_env_lossy);
     }
     fprintf(stderr, "%u kills met agents at work; %zu replies lay in the spool\n",
         rounds.with_records, rounds.replies);
@@ -127,18 +127,18 @@ static void test_history_holds_after_kills_at_any_moment(void **state)
 /* A stop in order lets agents end: it costs no run and loses no answer. */
 static void test_history_holds_after_stops_at_any_moment(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     struct rounds rounds;
     begin(&rounds);
     clear(faults);
     for (unsigned round = 0; round < rounds.count / STOPS_SHARE; round++) {
-        json_decref(board_load(faults->world, NOTIFICATIONS, AGENTS));
-        fault_world_start(faults, settings);
+        json_decref(board_load(faults->env, NOTIFICATIONS, AGENTS));
+        fault_env_start(faults, settings);
         let_a_moment_pass(&rounds);
-        world_stop_runtime(faults->world);
+        test_env_stop_runtime(faults->env);
     }
-    fault_world_start(faults, settings);
-    fault_world_settle(faults, &fault_world_strict);
+    fault_env_start(faults, settings);
+    fault_env_settle(faults, &fault_env_strict);
 }
 
 int main(void)

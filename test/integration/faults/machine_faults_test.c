@@ -21,28 +21,28 @@
 #include <cmocka.h>
 
 #include "base/sync.h"
-#include "fault_world.h"
+#include "fault_env.h"
 
 enum { DAY_S = 24 * 3600, PROMPT_MS = 5000 };
 
-static void load(struct fault_world *faults, int count, int agents)
+static void load(struct fault_env *faults, int count, int agents)
 {
-    json_decref(board_load(faults->world, count, agents));
+    json_decref(board_load(faults->env, count, agents));
 }
 
-static void hold_agents(struct fault_world *faults, int times)
+static void hold_agents(struct fault_env *faults, int times)
 {
-    board_gateway_fault(faults->world,
+    board_gateway_fault(faults->env,
         json_pack("{s:s, s:s, s:i}", "action", "hold", "name", "agents", "times", times));
 }
 
 /* Their replies are longer than what is free in the last page of a small file. */
-static void hold_wordy_agents(struct fault_world *faults, int times)
+static void hold_wordy_agents(struct fault_env *faults, int times)
 {
     static char text[8 * 1024];
     memset(text, 'x', sizeof text - 1);
-    board_gateway_fault(faults->world, json_pack("{s:s, s:s, s:i, s:s}", "action", "hold", "name",
-                                           "agents", "times", times, "text", text));
+    board_gateway_fault(faults->env, json_pack("{s:s, s:s, s:i, s:s}", "action", "hold", "name",
+                                         "agents", "times", times, "text", text));
 }
 
 static void stop_process(const struct process *process)
@@ -54,79 +54,79 @@ static void stop_process(const struct process *process)
 }
 
 /* Nothing is to happen meanwhile: the condition is one that does not come true. */
-static void let_time_pass(struct fault_world *faults, int time_ms)
+static void let_time_pass(struct fault_env *faults, int time_ms)
 {
     char path[96];
     snprintf(path, sizeof path, "/sandbox/wait?delivered=1000000&timeout_ms=%d", time_ms);
-    json_decref(world_get(faults->world, path));
+    json_decref(test_env_get(faults->env, path));
 }
 
 static void test_stopped_runtime_takes_the_answers_that_came(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     load(faults, 8, 4);
     hold_agents(faults, 4);
-    fault_world_start(faults, NULL);
-    world_wait(faults->world, "held=4");
-    stop_process(&faults->world->runtime);
-    board_release(faults->world, "agents");
-    world_wait(faults->world, "answered=4");
+    fault_env_start(faults, NULL);
+    test_env_wait(faults->env, "held=4");
+    stop_process(&faults->env->runtime);
+    board_release(faults->env, "agents");
+    test_env_wait(faults->env, "answered=4");
     let_time_pass(faults, 300);
-    assert_int_equal(world_stat(faults->world, NULL, "replies"), 0);
-    process_signal(&faults->world->runtime, SIGCONT);
-    fault_world_settle(faults, &fault_world_strict);
+    assert_int_equal(test_env_stat(faults->env, NULL, "replies"), 0);
+    process_signal(&faults->env->runtime, SIGCONT);
+    fault_env_settle(faults, &fault_env_strict);
 }
 
 /* It wakes after every deadline: whether an answer or the timeout counts, the budget holds. */
 static void test_runtime_stopped_beyond_its_timeouts_stays_in_the_budget(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     load(faults, 8, 4);
     hold_agents(faults, 4);
-    fault_world_start(faults, (const char *[]){"OPENCLAW_REQUEST_TIMEOUT_MS=500", NULL});
-    world_wait(faults->world, "held=4");
-    stop_process(&faults->world->runtime);
+    fault_env_start(faults, (const char *[]){"OPENCLAW_REQUEST_TIMEOUT_MS=500", NULL});
+    test_env_wait(faults->env, "held=4");
+    stop_process(&faults->env->runtime);
     let_time_pass(faults, 1000);
-    board_release(faults->world, "agents");
-    process_signal(&faults->world->runtime, SIGCONT);
-    fault_world_settle(faults, &(const struct history_rules){.most_runs = 2, .lost_answers = true});
+    board_release(faults->env, "agents");
+    process_signal(&faults->env->runtime, SIGCONT);
+    fault_env_settle(faults, &(const struct history_rules){.max_runs = 2, .lost_answers = true});
 }
 
 static void test_second_runtime_disturbs_nothing(void **state)
 {
-    struct fault_world *faults = *state;
-    json_decref(world_post(
-        faults->world, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 20)));
+    struct fault_env *faults = *state;
+    json_decref(test_env_post(
+        faults->env, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 20)));
     load(faults, 60, 6);
-    fault_world_start(faults, NULL);
+    fault_env_start(faults, NULL);
     for (int i = 0; i < 3; i++) {
-        world_launch(faults->world, &faults->world->second, NULL, NULL);
-        assert_int_equal(process_wait_exit(&faults->world->second, WORLD_WAIT_MS), 75);
+        test_env_launch(faults->env, &faults->env->second, NULL, NULL);
+        assert_int_equal(process_wait_exit(&faults->env->second, WORLD_WAIT_MS), 75);
     }
-    fault_world_settle(faults, &fault_world_strict);
+    fault_env_settle(faults, &fault_env_strict);
 }
 
 /* The library that shifts a program's clock, for whatever processor; false when there is none. */
 static bool find_faketime(char *path, size_t path_bytes)
 {
-    DIR *folder = opendir("/usr/lib");
+    DIR *dir = opendir("/usr/lib");
     const struct dirent *entry;
     bool found = false;
-    if (folder == NULL)
+    if (dir == NULL)
         return false;
-    while (!found && (entry = readdir(folder)) != NULL) {
+    while (!found && (entry = readdir(dir)) != NULL) {
         snprintf(path, path_bytes, "/usr/lib/%.64s/faketime/libfaketimeMT.so.1", entry->d_name);
         found = access(path, R_OK) == 0;
     }
-    closedir(folder);
+    closedir(dir);
     return found;
 }
 
-static void set_clock(const struct fault_world *faults, long offset_s)
+static void set_clock(const struct fault_env *faults, long offset_s)
 {
     char path[300];
     char fresh[310];
-    snprintf(path, sizeof path, "%s/clock", faults->world->folder);
+    snprintf(path, sizeof path, "%s/clock", faults->env->dir);
     snprintf(fresh, sizeof fresh, "%s.new", path);
     FILE *file = fopen(fresh, "w");
     assert_non_null(file);
@@ -136,34 +136,34 @@ static void set_clock(const struct fault_world *faults, long offset_s)
 }
 
 /* Whether some line of the log was written on the day that many seconds from now. */
-static bool has_logged_on(struct fault_world *faults, long offset_s)
+static bool has_logged_on(struct fault_env *faults, long offset_s)
 {
     char day[32];
     struct tm parts;
     time_t then = (time_t)(clock_wall_ms() / 1000) + offset_s;
     gmtime_r(&then, &parts);
     strftime(day, sizeof day, "%Y-%m-%dT", &parts);
-    return process_said(&faults->world->runtime, day);
+    return process_said(&faults->env->runtime, day);
 }
 
 /* Jumps while agents work and while entries wait for their next attempt. */
-static void expect_no_harm_by_jump(struct fault_world *faults, long offset_s)
+static void expect_no_harm_by_jump(struct fault_env *faults, long offset_s)
 {
     load(faults, 8, 4);
     hold_agents(faults, 4);
     FAULT(faults->backend, .kind = FAULT_RESET, .times = 4, .match = "createMessageFromAgent");
-    world_wait(faults->world, "held=4");
+    test_env_wait(faults->env, "held=4");
     int64_t began_ms = clock_monotonic_ms();
     set_clock(faults, offset_s);
-    board_release(faults->world, "agents");
-    world_wait(faults->world, "undelivered=0");
+    board_release(faults->env, "agents");
+    test_env_wait(faults->env, "undelivered=0");
     assert_true(clock_monotonic_ms() - began_ms < PROMPT_MS);
     assert_true(has_logged_on(faults, offset_s));
 }
 
 static void test_clock_that_jumps_a_day_changes_nothing(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     char library[128];
     char preload[160];
     char clock_file[330];
@@ -174,19 +174,19 @@ static void test_clock_that_jumps_a_day_changes_nothing(void **state)
         skip();
     }
     snprintf(preload, sizeof preload, "LD_PRELOAD=%s", library);
-    snprintf(
-        clock_file, sizeof clock_file, "FAKETIME_TIMESTAMP_FILE=%s/clock", faults->world->folder);
+    snprintf(clock_file, sizeof clock_file, "FAKETIME_TIMESTAMP_FILE=%s/clock", faults->env->dir);
     set_clock(faults, 0);
-    fault_world_start(faults, (const char *[]){preload, clock_file, "FAKETIME_NO_CACHE=1",
-                                  "FAKETIME_DONT_FAKE_MONOTONIC=1", NULL});
+    fault_env_start(faults, (const char *[]){preload, clock_file, "FAKETIME_NO_CACHE=1",
+                                "FAKETIME_DONT_FAKE_MONOTONIC=1", NULL});
     expect_no_harm_by_jump(faults, DAY_S);
     expect_no_harm_by_jump(faults, -DAY_S);
     expect_no_harm_by_jump(faults, DAY_S);
-    fault_world_settle(faults, &fault_world_strict);
+    fault_env_settle(faults, &fault_env_strict);
 }
 
-/* Makes the state folder a small disk of its own, seen by this process and those that it starts. */
-static void mount_small_disk(const struct fault_world *faults)
+/* Makes the state directory a small disk of its own, seen by this process and those that it starts.
+ */
+static void mount_small_disk(const struct fault_env *faults)
 {
     const char *path = faults->state_dir;
     if (mkdir(path, 0700) == 0 && unshare(CLONE_NEWNS) == 0 &&
@@ -197,7 +197,7 @@ static void mount_small_disk(const struct fault_world *faults)
     skip();
 }
 
-static int open_filler(const struct fault_world *faults, int flags)
+static int open_filler(const struct fault_env *faults, int flags)
 {
     char path[320];
     snprintf(path, sizeof path, "%s/filler", faults->state_dir);
@@ -206,7 +206,7 @@ static int open_filler(const struct fault_world *faults, int flags)
     return fd;
 }
 
-static void fill_disk(const struct fault_world *faults)
+static void fill_disk(const struct fault_env *faults)
 {
     static const char bytes[4096];
     int fd = open_filler(faults, O_CREAT);
@@ -216,17 +216,17 @@ static void fill_disk(const struct fault_world *faults)
     close(fd);
 }
 
-static void make_room(const struct fault_world *faults)
+static void make_room(const struct fault_env *faults)
 {
     close(open_filler(faults, O_TRUNC));
 }
 
-static void expect_health(struct fault_world *faults, const char *words)
+static void expect_health(struct fault_env *faults, const char *words)
 {
     char *body;
-    assert_int_equal(world_health_get(faults->world, "/health", &body), 200);
+    assert_int_equal(test_env_health_get(faults->env, "/health", &body), 200);
     if (strstr(body, words) == NULL) {
-        process_show(&faults->world->runtime, "runtime");
+        process_show(&faults->env->runtime, "runtime");
         fail_msg("/health does not say %s: %s", words, body);
     }
     free(body);
@@ -234,76 +234,76 @@ static void expect_health(struct fault_world *faults, const char *words)
 
 static void test_full_disk_stops_no_delivery(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     mount_small_disk(faults);
-    fault_world_start(faults, NULL);
+    fault_env_start(faults, NULL);
     fill_disk(faults);
     load(faults, 12, 4);
-    world_wait(faults->world, "undelivered=0");
-    assert_true(process_said(&faults->world->runtime, "No space left on device"));
+    test_env_wait(faults->env, "undelivered=0");
+    assert_true(process_said(&faults->env->runtime, "No space left on device"));
     make_room(faults);
     load(faults, 4, 4);
-    fault_world_settle(faults, &fault_world_strict);
+    fault_env_settle(faults, &fault_env_strict);
     assert_int_equal(syscall(SYS_umount2, faults->state_dir, 0), 0);
 }
 
 static void test_full_disk_is_shown_until_there_is_room(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     mount_small_disk(faults);
-    fault_world_start(faults, NULL);
+    fault_env_start(faults, NULL);
     fill_disk(faults);
     load(faults, 12, 4);
-    world_wait(faults->world, "undelivered=0");
+    test_env_wait(faults->env, "undelivered=0");
     expect_health(faults, "\"degraded\"");
-    assert_false(process_said(&faults->world->runtime, "The spool works again"));
+    assert_false(process_said(&faults->env->runtime, "The spool works again"));
     make_room(faults);
     load(faults, 4, 4);
-    world_wait(faults->world, "undelivered=0");
+    test_env_wait(faults->env, "undelivered=0");
     expect_health(faults, "\"healthy\"");
-    world_stop_runtime(faults->world);
+    test_env_stop_runtime(faults->env);
     assert_int_equal(syscall(SYS_umount2, faults->state_dir, 0), 0);
 }
 
 /* The reply of a run that began before the disk was full has to find its way all the same. */
 static void test_disk_that_fills_during_a_run_loses_no_reply(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     mount_small_disk(faults);
     load(faults, 4, 4);
     hold_wordy_agents(faults, 4);
     FAULT(faults->backend, .kind = FAULT_RESET, .times = 8, .match = "createMessageFromAgent");
-    fault_world_start(faults, NULL);
-    world_wait(faults->world, "held=4");
+    fault_env_start(faults, NULL);
+    test_env_wait(faults->env, "held=4");
     fill_disk(faults);
-    board_release(faults->world, "agents");
-    world_wait(faults->world, "undelivered=0");
+    board_release(faults->env, "agents");
+    test_env_wait(faults->env, "undelivered=0");
     assert_int_equal(fault_proxy_hits(faults->backend, FAULT_RESET), 8);
-    assert_true(process_said(&faults->world->runtime, "No space left on device"));
-    fault_world_settle(faults, &fault_world_strict);
+    assert_true(process_said(&faults->env->runtime, "No space left on device"));
+    fault_env_settle(faults, &fault_env_strict);
     assert_int_equal(syscall(SYS_umount2, faults->state_dir, 0), 0);
 }
 
 /* Once there is room, the reply is on disk again, whether or not the backend takes it. */
 static void test_reply_that_found_no_room_is_kept_later(void **state)
 {
-    struct fault_world *faults = *state;
+    struct fault_env *faults = *state;
     mount_small_disk(faults);
     load(faults, 1, 1);
     hold_wordy_agents(faults, 1);
     FAULT(faults->backend, .kind = FAULT_RESET, .match = "createMessageFromAgent");
-    fault_world_start(faults, (const char *[]){"DELIVERY_BACKOFF_MAX_MS=50", NULL});
-    world_wait(faults->world, "held=1");
+    fault_env_start(faults, (const char *[]){"DELIVERY_BACKOFF_MAX_MS=50", NULL});
+    test_env_wait(faults->env, "held=1");
     fill_disk(faults);
-    board_release(faults->world, "agents");
-    struct process *runtime = &faults->world->runtime;
+    board_release(faults->env, "agents");
+    struct process *runtime = &faults->env->runtime;
     assert_true(process_wait_for(runtime, "No space left on device", WORLD_WAIT_MS, NULL, 0));
     make_room(faults);
     assert_true(process_wait_for(runtime, "The spool works again", WORLD_WAIT_MS, NULL, 0));
-    assert_int_equal(fault_world_kill_runtime(faults), 1);
+    assert_int_equal(fault_env_kill_runtime(faults), 1);
     FAULT(faults->backend, .kind = FAULT_NONE);
-    fault_world_start(faults, NULL);
-    fault_world_settle(faults, &fault_world_strict);
+    fault_env_start(faults, NULL);
+    fault_env_settle(faults, &fault_env_strict);
     assert_int_equal(syscall(SYS_umount2, faults->state_dir, 0), 0);
 }
 

@@ -17,18 +17,18 @@ static void append_quoted(struct text *line, const char *word)
     text_append(line, "'");
 }
 
-static void check_words(const struct words *words)
+static void check_words(const struct argv *words)
 {
     struct text line = {0};
-    struct words again;
+    struct argv again;
     text_append(&line, "");
     for (size_t i = 0; i < words->count; i++)
         append_quoted(&line, words->items[i]);
-    assert(!line.failed && words_split(line.data, &again, NULL) == 0);
+    assert(!line.failed && argv_parse(line.data, &again, NULL) == 0);
     assert(again.count == words->count && words->items[words->count] == NULL);
     for (size_t i = 0; i < words->count; i++)
         assert(strcmp(again.items[i], words->items[i]) == 0);
-    words_fini(&again);
+    argv_fini(&again);
     text_fini(&line);
 }
 
@@ -38,13 +38,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *line = strndup((const char *)data, size);
     assert(line != NULL);
-    struct words words;
+    struct argv words;
     struct error error;
-    int result = words_split(line, &words, &error);
+    int result = argv_parse(line, &words, &error);
     assert(result == 0 || (result == ERROR_INVALID && words.items == NULL));
     if (result == 0)
         check_words(&words);
-    words_fini(&words);
+    argv_fini(&words);
     free(line);
     return 0;
 }

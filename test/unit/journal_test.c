@@ -14,21 +14,21 @@
 
 #include <cmocka.h>
 
-#include "../lib/folder.h"
+#include "../lib/alloc_fault.h"
 #include "../lib/queue_fixture.h"
-#include "../lib/shortage.h"
+#include "../lib/tmp_dir.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "delivery/journal.h"
 
-enum { PATH_BYTES = FOLDER_BYTES + 64 };
+enum { PATH_BYTES = DIR_BYTES + 64 };
 
 struct fixture {
-    char folder[FOLDER_BYTES];
+    char dir[DIR_BYTES];
     struct spool *spool;
     struct send_queue *queue;
     struct stats stats;
-    struct spooling spooling;
+    struct journal journal;
     struct entry *entry; /* taken from the queue */
 };
 
@@ -36,11 +36,11 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    folder_make(fixture->folder);
-    assert_int_equal(spool_open(&fixture->spool, fixture->folder, "account1", NULL), 0);
+    dir_make(fixture->dir);
+    assert_int_equal(spool_open(&fixture->spool, fixture->dir, "account1", NULL), 0);
     fixture->queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
     stats_init(&fixture->stats);
-    fixture->spooling = (struct spooling){
+    fixture->journal = (struct journal){
         .spool = fixture->spool, .stats = &fixture->stats, .queue = fixture->queue};
     PAGE(fixture->queue, {"n1", "a1", 1});
     fixture->entry = queue_fixture_take(fixture->queue, "n1");
@@ -54,7 +54,7 @@ static int teardown(void **state)
 {
     struct fixture *fixture = *state;
     queue_fixture_finish(fixture->queue, fixture->entry, STAGE_SETTLED, 0);
-    folder_remove(fixture->folder);
+    dir_remove(fixture->dir);
     /* A failed test leaves entries with their taker; its own words are to be seen, not those. */
     if (queue_fixture_counts(fixture->queue).running > 0)
         return -1;
@@ -68,14 +68,14 @@ static int teardown(void **state)
 static bool exists(const struct fixture *fixture, const char *name)
 {
     char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/%s", fixture->folder, name);
+    snprintf(path, sizeof path, "%s/%s", fixture->dir, name);
     return access(path, F_OK) == 0;
 }
 
 static void write_file(const struct fixture *fixture, const char *name, const char *content)
 {
     char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/%s", fixture->folder, name);
+    snprintf(path, sizeof path, "%s/%s", fixture->dir, name);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fputs(content, file);
@@ -86,9 +86,9 @@ static void write_file(const struct fixture *fixture, const char *name, const ch
 static void keep_and_release(struct fixture *fixture)
 {
     fixture->entry->reply = strdup("the reply");
-    spooling_keep_reply(&fixture->spooling, fixture->entry);
+    journal_save_reply(&fixture->journal, fixture->entry);
     assert_true(fixture->entry->spooled);
-    spooling_release_reply(fixture->entry);
+    journal_release_reply(fixture->entry);
     assert_null(fixture->entry->reply);
 }
 
@@ -97,7 +97,7 @@ static void test_reply_is_recalled(void **state)
     struct fixture *fixture = *state;
     struct error error;
     keep_and_release(fixture);
-    assert_int_equal(spooling_recall_reply(&fixture->spooling, fixture->entry, &error), 0);
+    assert_int_equal(journal_load_reply(&fixture->journal, fixture->entry, &error), 0);
     assert_string_equal(fixture->entry->reply, "the reply");
     assert_true(fixture->entry->spooled);
 }
@@ -108,8 +108,7 @@ static void test_damaged_reply_is_given_up(void **state)
     struct error error;
     keep_and_release(fixture);
     write_file(fixture, "spool/n1.json", "{\"account\":");
-    assert_int_equal(
-        spooling_recall_reply(&fixture->spooling, fixture->entry, &error), ERROR_INVALID);
+    assert_int_equal(journal_load_reply(&fixture->journal, fixture->entry, &error), ERROR_INVALID);
     assert_false(fixture->entry->spooled);
     assert_true(exists(fixture, "dead/n1.json"));
 }
@@ -120,8 +119,7 @@ static void test_lost_reply_is_given_up(void **state)
     struct error error;
     keep_and_release(fixture);
     assert_int_equal(spool_remove(fixture->spool, "n1", NULL), 0);
-    assert_int_equal(
-        spooling_recall_reply(&fixture->spooling, fixture->entry, &error), ERROR_CLOSED);
+    assert_int_equal(journal_load_reply(&fixture->journal, fixture->entry, &error), ERROR_CLOSED);
     assert_false(fixture->entry->spooled);
 }
 
@@ -129,10 +127,9 @@ static void test_record_without_the_reply_is_given_up(void **state)
 {
     struct fixture *fixture = *state;
     struct error error;
-    spooling_begin_run(&fixture->spooling, fixture->entry);
+    journal_begin_run(&fixture->journal, fixture->entry);
     fixture->entry->spooled = true;
-    assert_int_equal(
-        spooling_recall_reply(&fixture->spooling, fixture->entry, &error), ERROR_INVALID);
+    assert_int_equal(journal_load_reply(&fixture->journal, fixture->entry, &error), ERROR_INVALID);
     assert_non_null(strstr(error.text, "holds no reply"));
     assert_true(exists(fixture, "dead/n1.json"));
 }
@@ -147,12 +144,12 @@ static void test_reply_that_cannot_be_read_now_is_kept(void **state)
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     const struct rlimit none = {.rlim_cur = 3, .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    int result = spooling_recall_reply(&fixture->spooling, fixture->entry, &error);
+    int result = journal_load_reply(&fixture->journal, fixture->entry, &error);
     setrlimit(RLIMIT_NOFILE, &before);
     assert_int_equal(result, ERROR_SYSTEM);
     assert_true(fixture->entry->spooled);
     assert_true(exists(fixture, "spool/n1.json"));
-    assert_int_equal(spooling_recall_reply(&fixture->spooling, fixture->entry, &error), 0);
+    assert_int_equal(journal_load_reply(&fixture->journal, fixture->entry, &error), 0);
     assert_string_equal(fixture->entry->reply, "the reply");
 }
 
@@ -161,8 +158,8 @@ static void test_reply_without_memory_for_it_is_kept(void **state)
     struct fixture *fixture = *state;
     struct error error;
     keep_and_release(fixture);
-    shortage_begin(1);
-    int result = spooling_recall_reply(&fixture->spooling, fixture->entry, &error);
+    alloc_fault_arm(1);
+    int result = journal_load_reply(&fixture->journal, fixture->entry, &error);
     shortage_end();
     assert_int_equal(result, ERROR_NO_MEMORY);
     assert_true(fixture->entry->spooled);
@@ -174,19 +171,19 @@ static void test_broken_disk_is_noticed_and_its_recovery(void **state)
 {
     struct fixture *fixture = *state;
     char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/spool/n1.json.new", fixture->folder);
+    snprintf(path, sizeof path, "%s/spool/n1.json.new", fixture->dir);
     assert_int_equal(symlink("/nonexistent/elsewhere", path), 0);
-    spooling_begin_run(&fixture->spooling, fixture->entry);
+    journal_begin_run(&fixture->journal, fixture->entry);
     assert_int_equal(fixture->entry->runs, 1);
     assert_false(fixture->entry->recorded);
     assert_true(atomic_load(&fixture->stats.spool_broken));
     fixture->entry->reply = strdup("the reply");
-    spooling_keep_reply(&fixture->spooling, fixture->entry);
+    journal_save_reply(&fixture->journal, fixture->entry);
     assert_false(fixture->entry->spooled);
-    spooling_release_reply(fixture->entry);
+    journal_release_reply(fixture->entry);
     assert_non_null(fixture->entry->reply);
     assert_int_equal(unlink(path), 0);
-    spooling_keep_reply(&fixture->spooling, fixture->entry);
+    journal_save_reply(&fixture->journal, fixture->entry);
     assert_true(fixture->entry->spooled);
     assert_false(atomic_load(&fixture->stats.spool_broken));
 }
@@ -194,15 +191,15 @@ static void test_broken_disk_is_noticed_and_its_recovery(void **state)
 static void test_run_that_was_none_leaves_no_record(void **state)
 {
     struct fixture *fixture = *state;
-    spooling_begin_run(&fixture->spooling, fixture->entry);
+    journal_begin_run(&fixture->journal, fixture->entry);
     assert_true(exists(fixture, "spool/n1.json"));
-    spooling_take_back_run(&fixture->spooling, fixture->entry);
+    journal_undo_run(&fixture->journal, fixture->entry);
     assert_int_equal(fixture->entry->runs, 0);
     assert_false(fixture->entry->recorded);
     assert_false(exists(fixture, "spool/n1.json"));
     fixture->entry->refusals.total_ms = 5;
-    spooling_begin_run(&fixture->spooling, fixture->entry);
-    spooling_take_back_run(&fixture->spooling, fixture->entry);
+    journal_begin_run(&fixture->journal, fixture->entry);
+    journal_undo_run(&fixture->journal, fixture->entry);
     assert_true(exists(fixture, "spool/n1.json"));
 }
 
@@ -210,12 +207,12 @@ static void test_end_that_cannot_be_kept_is_no_end(void **state)
 {
     struct fixture *fixture = *state;
     char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/spool/n1.json.new", fixture->folder);
+    snprintf(path, sizeof path, "%s/spool/n1.json.new", fixture->dir);
     assert_int_equal(symlink("/nonexistent/elsewhere", path), 0);
-    fixture->entry->verdict = VERDICT_DEAD;
-    assert_false(spooling_end(&fixture->spooling, fixture->entry));
+    fixture->entry->verdict = OUTCOME_DEAD;
+    assert_false(journal_close(&fixture->journal, fixture->entry));
     assert_int_equal(unlink(path), 0);
-    assert_true(spooling_end(&fixture->spooling, fixture->entry));
+    assert_true(journal_close(&fixture->journal, fixture->entry));
     assert_true(exists(fixture, "dead/n1.json"));
     assert_int_equal(atomic_load(&fixture->stats.dead_files), 1);
 }
@@ -226,16 +223,16 @@ static void test_failing_time_is_kept_with_the_reply(void **state)
     struct fixture *fixture = *state;
     struct spool_record record;
     fixture->entry->reply = strdup("the reply");
-    spooling_keep_reply(&fixture->spooling, fixture->entry);
+    journal_save_reply(&fixture->journal, fixture->entry);
     fixture->entry->errors.total_ms = 1234;
-    spooling_note_failing(&fixture->spooling, fixture->entry);
+    journal_save_failing(&fixture->journal, fixture->entry);
     assert_int_equal(spool_load(fixture->spool, "n1", &record, NULL), 0);
     assert_string_equal(record.reply, "the reply");
     assert_int_equal(record.error_ms, 1234);
     free(record.reply);
-    spooling_release_reply(fixture->entry);
+    journal_release_reply(fixture->entry);
     fixture->entry->errors.total_ms = 5678;
-    spooling_note_failing(&fixture->spooling, fixture->entry);
+    journal_save_failing(&fixture->journal, fixture->entry);
     assert_int_equal(spool_load(fixture->spool, "n1", &record, NULL), 0);
     assert_string_equal(record.reply, "the reply");
     free(record.reply);
@@ -263,7 +260,7 @@ static void test_run_and_reply_are_taken_up(void **state)
     struct fixture *fixture = *state;
     save(fixture, "replied", "text");
     save(fixture, "asked", NULL);
-    assert_int_equal(restore_from_spool(fixture->spool, fixture->queue, AN_HOUR_MS, NULL), 0);
+    assert_int_equal(journal_restore(fixture->spool, fixture->queue, AN_HOUR_MS, NULL), 0);
     struct entry *replied = queue_fixture_take(fixture->queue, "replied");
     assert_int_equal(replied->stage, STAGE_REPLIED);
     assert_true(replied->spooled);
@@ -284,7 +281,7 @@ static void test_damaged_record_costs_a_run(void **state)
     write_file(fixture, "spool/bad.json", "{}");
     for (int start = 0; start < 2; start++) {
         struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
-        assert_int_equal(restore_from_spool(fixture->spool, queue, AN_HOUR_MS, NULL), 0);
+        assert_int_equal(journal_restore(fixture->spool, queue, AN_HOUR_MS, NULL), 0);
         assert_true(exists(fixture, "dead/bad.json"));
         PAGE(queue, {"bad", "a", 1}, {"good", "b", 2});
         struct entry *bad = queue_fixture_take(queue, "bad");
@@ -303,11 +300,11 @@ static void test_half_a_reply_costs_the_runs_before_it(void **state)
     struct fixture *fixture = *state;
     save(fixture, "half", "a reply that was cut off");
     char path[512];
-    snprintf(path, sizeof path, "%s/spool/half.json", fixture->folder);
+    snprintf(path, sizeof path, "%s/spool/half.json", fixture->dir);
     struct stat status;
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(truncate(path, status.st_size - 5), 0);
-    assert_int_equal(restore_from_spool(fixture->spool, fixture->queue, AN_HOUR_MS, NULL), 0);
+    assert_int_equal(journal_restore(fixture->spool, fixture->queue, AN_HOUR_MS, NULL), 0);
     assert_true(exists(fixture, "dead/half.json"));
     PAGE(fixture->queue, {"half", "a", 1});
     struct entry *half = queue_fixture_take(fixture->queue, "half");
@@ -315,7 +312,7 @@ static void test_half_a_reply_costs_the_runs_before_it(void **state)
     queue_fixture_finish(fixture->queue, half, STAGE_SETTLED, 0);
 }
 
-/* As restore_from_spool, with one descriptor left: for the folder, and none for a file in it. */
+/* As journal_restore, with one descriptor left: for the directory, and none for a file in it. */
 static int restore_unable_to_read(const struct fixture *fixture, struct error *error)
 {
     struct rlimit before;
@@ -324,7 +321,7 @@ static int restore_unable_to_read(const struct fixture *fixture, struct error *e
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     const struct rlimit one = {.rlim_cur = (rlim_t)next + 1, .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &one), 0);
-    int result = restore_from_spool(fixture->spool, fixture->queue, AN_HOUR_MS, error);
+    int result = journal_restore(fixture->spool, fixture->queue, AN_HOUR_MS, error);
     setrlimit(RLIMIT_NOFILE, &before);
     return result;
 }
@@ -352,7 +349,7 @@ static void test_dead_record_that_cannot_be_read_now_is_known_as_ended(void **st
     assert_int_equal(queue_fixture_counts(fixture->queue).ready, 0);
 }
 
-/* What nobody could be told of is not asked about again; what is in both folders goes on. */
+/* What nobody could be told of is not asked about again; what is in both directories goes on. */
 static void test_dead_record_is_known_as_ended(void **state)
 {
     struct fixture *fixture = *state;
@@ -361,25 +358,25 @@ static void test_dead_record_is_known_as_ended(void **state)
     assert_int_equal(spool_bury(fixture->spool, "dead", NULL), 0);
     assert_int_equal(spool_bury(fixture->spool, "both", NULL), 0);
     save(fixture, "both", "new");
-    assert_int_equal(restore_from_spool(fixture->spool, fixture->queue, AN_HOUR_MS, NULL), 0);
+    assert_int_equal(journal_restore(fixture->spool, fixture->queue, AN_HOUR_MS, NULL), 0);
     assert_int_equal(queue_fixture_counts(fixture->queue).settled, 1);
     PAGE(fixture->queue, {"dead", "a", 1}, {"both", "both", 2});
     struct entry *both = queue_fixture_take(fixture->queue, "both");
     assert_int_equal(both->stage, STAGE_REPLIED);
-    assert_int_equal(spooling_recall_reply(&fixture->spooling, both, NULL), 0);
+    assert_int_equal(journal_load_reply(&fixture->journal, both, NULL), 0);
     assert_string_equal(both->reply, "new");
     assert_int_equal(queue_fixture_counts(fixture->queue).ready, 0);
     queue_fixture_finish(fixture->queue, both, STAGE_SETTLED, 0);
 }
 
-/* Whether the queue knows what restore_from_spool had to tell it, with the number-th call failing.
+/* Whether the queue knows what journal_restore had to tell it, with the number-th call failing.
  */
 static int restore_with_shortage(const struct fixture *fixture, unsigned number)
 {
     struct error error;
     struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
-    shortage_begin(number);
-    int result = restore_from_spool(fixture->spool, queue, AN_HOUR_MS, &error);
+    alloc_fault_arm(number);
+    int result = journal_restore(fixture->spool, queue, AN_HOUR_MS, &error);
     shortage_end();
     if (result == 0) {
         assert_int_equal(queue_fixture_counts(queue).held, 2);
@@ -408,22 +405,22 @@ static void test_start_without_memory_fails(void **state)
         int result = restore_with_shortage(fixture, number++);
         assert_true(result == 0 || result == ERROR_NO_MEMORY);
         failures += result != 0;
-    } while (shortage_struck());
+    } while (alloc_fault_fired());
     assert_true(failures > 10);
     assert_true(exists(fixture, "spool/replied.json"));
     assert_true(exists(fixture, "dead/dead.json"));
 }
 
 /* dead/ may be removed by a person while the runtime runs. */
-static void test_reply_that_has_no_dead_folder_to_go_to_stays(void **state)
+static void test_reply_that_has_no_dead_dir_to_go_to_stays(void **state)
 {
     struct fixture *fixture = *state;
-    char path[FOLDER_BYTES + sizeof "/dead"];
+    char path[DIR_BYTES + sizeof "/dead"];
     fixture->entry->reply = strdup("text");
-    fixture->entry->verdict = VERDICT_DEAD;
-    snprintf(path, sizeof path, "%s/dead", fixture->folder);
+    fixture->entry->verdict = OUTCOME_DEAD;
+    snprintf(path, sizeof path, "%s/dead", fixture->dir);
     assert_int_equal(rmdir(path), 0);
-    assert_false(spooling_end(&fixture->spooling, fixture->entry));
+    assert_false(journal_close(&fixture->journal, fixture->entry));
     assert_true(exists(fixture, "spool/n1.json"));
     assert_true(atomic_load(&fixture->stats.spool_broken));
     assert_int_equal(spool_bury(fixture->spool, "nothing", NULL), 0);
@@ -450,8 +447,8 @@ int main(void)
         TEST(test_record_that_cannot_be_read_now_stops_the_start),
         TEST(test_dead_record_that_cannot_be_read_now_is_known_as_ended),
         TEST(test_dead_record_is_known_as_ended),
-        TEST(test_reply_that_has_no_dead_folder_to_go_to_stays),
+        TEST(test_reply_that_has_no_dead_dir_to_go_to_stays),
         TEST(test_start_without_memory_fails),
     };
-    return cmocka_run_group_tests_name("spooling", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("journal", tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* The folder around the records: whose it is, what a listing finds, and a look without its lock. */
+/* The directory around the records: whose it is, what a listing finds, and a look without its lock.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,19 +28,19 @@ static void test_files_are_for_the_owner_only(void **state)
     assert_int_equal(status.st_mode & 0777, 0700);
 }
 
-static void test_another_accounts_folder_is_refused(void **state)
+static void test_another_accounts_dir_is_refused(void **state)
 {
     struct spool_fixture *fixture = *state;
     struct spool *other;
     struct error error;
-    assert_int_equal(spool_open(&other, fixture->folder, "account2", &error), ERROR_INVALID);
+    assert_int_equal(spool_open(&other, fixture->dir, "account2", &error), ERROR_INVALID);
     assert_non_null(strstr(error.text, "account1"));
-    assert_int_equal(spool_open(&other, fixture->folder, "account1", &error), 0);
+    assert_int_equal(spool_open(&other, fixture->dir, "account1", &error), 0);
     spool_close(other);
 }
 
 /* Whose it is cannot be read: that does not make it nobody's. */
-static void test_folder_of_an_unreadable_owner_is_refused(void **state)
+static void test_dir_of_an_unreadable_owner_is_refused(void **state)
 {
     struct spool_fixture *fixture = *state;
     struct spool *other;
@@ -48,18 +49,18 @@ static void test_folder_of_an_unreadable_owner_is_refused(void **state)
     spool_fixture_path(fixture, "account", path);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(symlink("elsewhere", path), 0);
-    assert_int_equal(spool_open(&other, fixture->folder, "account2", &error), ERROR_SYSTEM);
-    assert_non_null(strstr(error.text, fixture->folder));
-    assert_int_equal(spool_check_account(fixture->folder, "account2", &error), ERROR_SYSTEM);
+    assert_int_equal(spool_open(&other, fixture->dir, "account2", &error), ERROR_SYSTEM);
+    assert_non_null(strstr(error.text, fixture->dir));
+    assert_int_equal(spool_check_account(fixture->dir, "account2", &error), ERROR_SYSTEM);
 }
 
-static void test_whose_folder_it_is_can_be_asked(void **state)
+static void test_whose_dir_it_is_can_be_asked(void **state)
 {
     struct spool_fixture *fixture = *state;
     struct error error;
     char path[SPOOL_FIXTURE_PATH_BYTES];
-    assert_int_equal(spool_check_account(fixture->folder, "account1", &error), 0);
-    assert_int_equal(spool_check_account(fixture->folder, "account2", &error), ERROR_INVALID);
+    assert_int_equal(spool_check_account(fixture->dir, "account1", &error), 0);
+    assert_int_equal(spool_check_account(fixture->dir, "account2", &error), ERROR_INVALID);
     assert_non_null(strstr(error.text, "account1"));
     spool_fixture_path(fixture, "spool", path);
     assert_int_equal(spool_check_account(path, "account2", &error), 0);
@@ -130,8 +131,7 @@ static void test_look_at_what_is_there_makes_nothing(void **state)
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(spool_open_existing(&seen, path, "account1", &error), ERROR_CLOSED);
     assert_int_equal(rmdir(path), 0);
-    assert_int_equal(
-        spool_open_existing(&seen, fixture->folder, "account2", &error), ERROR_INVALID);
+    assert_int_equal(spool_open_existing(&seen, fixture->dir, "account2", &error), ERROR_INVALID);
     assert_non_null(strstr(error.text, "account1"));
 }
 
@@ -144,7 +144,7 @@ static void test_look_at_what_is_there_leaves_unfinished_writes(void **state)
     struct spool_fixture_census census = {0};
     assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
     spool_fixture_write(fixture, "spool/n4.json.new", "half");
-    assert_int_equal(spool_open_existing(&seen, fixture->folder, "account1", NULL), 0);
+    assert_int_equal(spool_open_existing(&seen, fixture->dir, "account1", NULL), 0);
     assert_int_equal(spool_each(seen, spool_fixture_count, &census, NULL), 0);
     spool_close(seen);
     assert_int_equal(census.whole, 1);
@@ -155,13 +155,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_SPOOL(test_files_are_for_the_owner_only),
-        WITH_SPOOL(test_another_accounts_folder_is_refused),
-        WITH_SPOOL(test_folder_of_an_unreadable_owner_is_refused),
-        WITH_SPOOL(test_whose_folder_it_is_can_be_asked),
+        WITH_SPOOL(test_another_accounts_dir_is_refused),
+        WITH_SPOOL(test_dir_of_an_unreadable_owner_is_refused),
+        WITH_SPOOL(test_whose_dir_it_is_can_be_asked),
         WITH_SPOOL(test_each_finds_all_and_clears_leftovers),
         WITH_SPOOL(test_record_that_goes_away_meanwhile_is_not_found),
         WITH_SPOOL(test_look_at_what_is_there_makes_nothing),
         WITH_SPOOL(test_look_at_what_is_there_leaves_unfinished_writes),
     };
-    return cmocka_run_group_tests_name("spool_folder", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("spool_dir", tests, NULL, NULL);
 }

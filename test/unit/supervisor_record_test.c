@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../lib/folder.h"
+#include "../lib/tmp_dir.h"
 #include "base/process.h"
 #include "base/sync.h"
 #include "gateway/supervisor_record.h"
@@ -23,8 +23,8 @@
 enum { LONG_MS = 20000, NO_STOP = -1 };
 
 struct fixture {
-    char folder[FOLDER_BYTES];
-    char path[FOLDER_BYTES + 16];
+    char dir[DIR_BYTES];
+    char path[DIR_BYTES + 16];
     struct gateway_record record;
     struct child child;
 };
@@ -33,8 +33,8 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    folder_make(fixture->folder);
-    snprintf(fixture->path, sizeof fixture->path, "%s/gateway.pid", fixture->folder);
+    dir_make(fixture->dir);
+    snprintf(fixture->path, sizeof fixture->path, "%s/gateway.pid", fixture->dir);
     *state = fixture;
     return 0;
 }
@@ -44,9 +44,9 @@ static int teardown(void **state)
     struct fixture *fixture = *state;
     if (fixture->child.pid != 0)
         child_fini(&fixture->child, NULL);
-    gateway_record_remove(fixture->folder);
-    int result = rmdir(fixture->folder); /* nothing else is in it */
-    folder_remove(fixture->folder);
+    gateway_record_remove(fixture->dir);
+    int result = rmdir(fixture->dir); /* nothing else is in it */
+    dir_remove(fixture->dir);
     free(fixture);
     return result;
 }
@@ -82,10 +82,10 @@ static void test_what_is_saved_is_loaded(void **state)
     struct fixture *fixture = *state;
     struct gateway_record loaded;
     struct stat status;
-    assert_int_equal(gateway_record_load(fixture->folder, &loaded, NULL), ERROR_CLOSED);
+    assert_int_equal(gateway_record_load(fixture->dir, &loaded, NULL), ERROR_CLOSED);
     assert_int_equal(gateway_record_make(&fixture->record, getpid(), NULL), 0);
-    assert_int_equal(gateway_record_save(fixture->folder, &fixture->record, NULL), 0);
-    assert_int_equal(gateway_record_load(fixture->folder, &loaded, NULL), 0);
+    assert_int_equal(gateway_record_save(fixture->dir, &fixture->record, NULL), 0);
+    assert_int_equal(gateway_record_load(fixture->dir, &loaded, NULL), 0);
     assert_int_equal(loaded.pid, getpid());
     assert_int_equal(loaded.session, getsid(0));
     assert_int_equal(loaded.start_ticks, fixture->record.start_ticks);
@@ -93,8 +93,8 @@ static void test_what_is_saved_is_loaded(void **state)
     assert_int_equal(strlen(loaded.boot_id), 36);
     assert_int_equal(stat(fixture->path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
-    gateway_record_remove(fixture->folder);
-    assert_int_equal(gateway_record_load(fixture->folder, &loaded, NULL), ERROR_CLOSED);
+    gateway_record_remove(fixture->dir);
+    assert_int_equal(gateway_record_load(fixture->dir, &loaded, NULL), ERROR_CLOSED);
 }
 
 #define RECORD(pid, ticks, session) \
@@ -116,11 +116,11 @@ static void test_damaged_files(void **state)
     struct error error;
     for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
         write_file(fixture, damaged[i]);
-        assert_int_equal(gateway_record_load(fixture->folder, &loaded, &error), ERROR_INVALID);
+        assert_int_equal(gateway_record_load(fixture->dir, &loaded, &error), ERROR_INVALID);
         assert_non_null(strstr(error.text, fixture->path));
     }
     write_file(fixture, RECORD("77", "5", "5"));
-    assert_int_equal(gateway_record_load(fixture->folder, &loaded, &error), 0);
+    assert_int_equal(gateway_record_load(fixture->dir, &loaded, &error), 0);
     assert_int_equal(loaded.pid, 77);
 }
 
@@ -137,9 +137,9 @@ static void test_leftover_is_ended_with_its_group(void **state)
 {
     struct fixture *fixture = *state;
     start(fixture, "sleep 60 & echo ready; wait");
-    assert_int_equal(gateway_record_look(&fixture->record), PROCESS_LIVES);
+    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_LIVES);
     assert_true(gateway_record_end(&fixture->record, LONG_MS, NO_STOP));
-    assert_int_equal(gateway_record_look(&fixture->record), PROCESS_GONE);
+    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_GONE);
     assert_true(has_ended(fixture));
 }
 
@@ -166,7 +166,7 @@ static void test_stop_ends_the_wait(void **state)
     int64_t began_ms = clock_monotonic_ms();
     assert_false(gateway_record_end(&fixture->record, LONG_MS, stop[0]));
     assert_true(clock_monotonic_ms() - began_ms < LONG_MS);
-    assert_int_equal(gateway_record_look(&fixture->record), PROCESS_LIVES);
+    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_LIVES);
     close(stop[0]);
     close(stop[1]);
 }
@@ -186,10 +186,10 @@ static void test_rest_of_a_group_is_found(void **state)
     close(fixture->child.pid_fd);
     close(fixture->child.output_fd);
     fixture->child.pid = 0;
-    assert_int_equal(gateway_record_look(&other), PROCESS_GONE);
-    assert_int_equal(gateway_record_look(&fixture->record), PROCESS_LIVES);
+    assert_int_equal(gateway_record_check(&other), PROCESS_GONE);
+    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_LIVES);
     assert_true(gateway_record_end(&fixture->record, LONG_MS, NO_STOP));
-    assert_int_equal(process_group_look(group, PROCESS_ANY_SESSION), PROCESS_GONE);
+    assert_int_equal(process_group_find(group, PROCESS_ANY_SESSION), PROCESS_GONE);
 }
 
 static void test_others_with_the_same_number_are_left_alone(void **state)
@@ -200,11 +200,11 @@ static void test_others_with_the_same_number_are_left_alone(void **state)
     struct gateway_record before_restart = fixture->record;
     recycled.start_ticks--;
     before_restart.boot_id[0] ^= 1;
-    assert_int_equal(gateway_record_look(&recycled), PROCESS_GONE);
-    assert_int_equal(gateway_record_look(&before_restart), PROCESS_GONE);
+    assert_int_equal(gateway_record_check(&recycled), PROCESS_GONE);
+    assert_int_equal(gateway_record_check(&before_restart), PROCESS_GONE);
     assert_true(gateway_record_end(&recycled, LONG_MS, NO_STOP));
     assert_true(gateway_record_end(&before_restart, LONG_MS, NO_STOP));
-    assert_int_equal(gateway_record_look(&fixture->record), PROCESS_LIVES);
+    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_LIVES);
     assert_int_equal(child_wait(&fixture->child, clock_monotonic_ms() + 100, -1), ERROR_TIMEOUT);
 }
 
@@ -238,13 +238,13 @@ static void test_what_cannot_be_looked_for_is_not_gone(void **state)
     struct gateway_record loaded;
     struct process_stat stat;
     start(fixture, "echo ready; exec sleep 60");
-    assert_int_equal(gateway_record_save(fixture->folder, &fixture->record, NULL), 0);
+    assert_int_equal(gateway_record_save(fixture->dir, &fixture->record, NULL), 0);
     allow_to_open(false);
     enum process_presence leader = process_stat_read(fixture->record.pid, &stat);
-    enum process_presence group = process_group_look(fixture->record.pid, PROCESS_ANY_SESSION);
-    enum process_presence whole = gateway_record_look(&fixture->record);
+    enum process_presence group = process_group_find(fixture->record.pid, PROCESS_ANY_SESSION);
+    enum process_presence whole = gateway_record_check(&fixture->record);
     bool ended = gateway_record_end(&fixture->record, 0, NO_STOP);
-    int result = gateway_record_load(fixture->folder, &loaded, NULL);
+    int result = gateway_record_load(fixture->dir, &loaded, NULL);
     allow_to_open(true);
     assert_int_equal(leader, PROCESS_UNKNOWN);
     assert_int_equal(group, PROCESS_UNKNOWN);
@@ -252,22 +252,22 @@ static void test_what_cannot_be_looked_for_is_not_gone(void **state)
     assert_false(ended);
     assert_int_equal(result, ERROR_SYSTEM);
     /* Nobody was signalled whom we did not see. */
-    assert_int_equal(gateway_record_look(&fixture->record), PROCESS_LIVES);
+    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_LIVES);
 }
 
 int main(void)
 {
-#define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define WITH_DIR(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        WITH_FOLDER(test_what_is_saved_is_loaded),
-        WITH_FOLDER(test_damaged_files),
-        WITH_FOLDER(test_what_cannot_be_looked_for_is_not_gone),
-        WITH_FOLDER(test_no_room_for_the_file),
-        WITH_FOLDER(test_leftover_is_ended_with_its_group),
-        WITH_FOLDER(test_leftover_that_ignores_sigterm_is_killed),
-        WITH_FOLDER(test_stop_ends_the_wait),
-        WITH_FOLDER(test_rest_of_a_group_is_found),
-        WITH_FOLDER(test_others_with_the_same_number_are_left_alone),
+        WITH_DIR(test_what_is_saved_is_loaded),
+        WITH_DIR(test_damaged_files),
+        WITH_DIR(test_what_cannot_be_looked_for_is_not_gone),
+        WITH_DIR(test_no_room_for_the_file),
+        WITH_DIR(test_leftover_is_ended_with_its_group),
+        WITH_DIR(test_leftover_that_ignores_sigterm_is_killed),
+        WITH_DIR(test_stop_ends_the_wait),
+        WITH_DIR(test_rest_of_a_group_is_found),
+        WITH_DIR(test_others_with_the_same_number_are_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,11 +10,11 @@
 
 #include "base/text.h"
 
-enum { MOST_WORDS = 6 };
+enum { MAX_WORDS = 6 };
 
 static const struct {
     const char *line;
-    const char *words[MOST_WORDS];
+    const char *words[MAX_WORDS];
 } good[] = {
     {"openclaw gateway --port 18789", {"openclaw", "gateway", "--port", "18789"}},
     {"  a \t b\t c ", {"a", "b", "c"}},
@@ -51,11 +51,11 @@ static void test_words(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
-        struct words words;
+        struct argv words;
         struct error error;
         /* Memory of exactly its size, so that a read behind it is seen. */
         char *line = strdup(good[i].line);
-        assert_int_equal(words_split(line, &words, &error), 0);
+        assert_int_equal(argv_parse(line, &words, &error), 0);
         free(line);
         size_t count = 0;
         for (; good[i].words[count] != NULL; count++) {
@@ -64,7 +64,7 @@ static void test_words(void **state)
         }
         assert_int_equal(words.count, count);
         assert_null(words.items[count]);
-        words_fini(&words);
+        argv_fini(&words);
     }
 }
 
@@ -84,10 +84,10 @@ static void test_broken_quoting(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
-        struct words words;
+        struct argv words;
         struct error error;
         char *line = strdup(broken[i][0]);
-        assert_int_equal(words_split(line, &words, &error), ERROR_INVALID);
+        assert_int_equal(argv_parse(line, &words, &error), ERROR_INVALID);
         free(line);
         assert_non_null(strstr(error.text, broken[i][1]));
         assert_null(words.items);
@@ -101,13 +101,13 @@ static void test_as_many_words_as_a_line_can_hold(void **state)
     (void)state;
     char line[64];
     for (size_t length = 0; length < sizeof line; length++) {
-        struct words words;
+        struct argv words;
         for (size_t i = 0; i < length; i++)
             line[i] = i % 2 == 0 ? 'x' : ' ';
         line[length] = '\0';
-        assert_int_equal(words_split(line, &words, NULL), 0);
+        assert_int_equal(argv_parse(line, &words, NULL), 0);
         assert_int_equal(words.count, (length + 1) / 2);
-        words_fini(&words);
+        argv_fini(&words);
     }
 }
 

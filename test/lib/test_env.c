@@ -1,4 +1,4 @@
-#include "world.h"
+#include "test_env.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -92,7 +92,7 @@ static void program_path(char *path, size_t path_bytes, const char *program)
     snprintf(path, path_bytes, "%s/%s", build != NULL ? build : "build", program);
 }
 
-static void start_sandbox(struct world *world)
+static void start_sandbox(struct test_env *env)
 {
     struct environment *environment = calloc(1, sizeof *environment);
     assert_non_null(environment);
@@ -103,76 +103,77 @@ static void start_sandbox(struct world *world)
     set_variable(environment, "OPENCLAW_GATEWAY_TOKEN=" WORLD_GATEWAY_TOKEN);
     program_path(path, sizeof path, "mission-control-sandbox");
     const char *const argv[] = {path, "--port", "0", NULL};
-    process_start(&world->sandbox, argv, finish_environment(environment));
+    process_start(&env->sandbox, argv, finish_environment(environment));
     free(environment);
     char rest[128];
-    if (!process_wait_for(&world->sandbox, "listening on ", WORLD_WAIT_MS, rest, sizeof rest)) {
-        process_show(&world->sandbox, "sandbox");
+    if (!process_wait_for(&env->sandbox, "listening on ", WORLD_WAIT_MS, rest, sizeof rest)) {
+        process_show(&env->sandbox, "sandbox");
         fail_msg("the sandbox does not start");
     }
-    snprintf(world->url, sizeof world->url, "%s", rest);
+    snprintf(env->url, sizeof env->url, "%s", rest);
 }
 
-void world_show_agents(struct world *world, bool shown)
+void test_env_show_agents(struct test_env *env, bool gauges)
 {
-    json_decref(world_post(world, "/sandbox/settings", json_pack("{s:b}", "hide_agents", !shown)));
+    json_decref(
+        test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "hide_agents", !gauges)));
 }
 
-int world_setup(void **state)
+int test_env_setup(void **state)
 {
-    struct world *world = calloc(1, sizeof *world);
-    assert_non_null(world);
-    folder_make(world->folder);
+    struct test_env *env = calloc(1, sizeof *env);
+    assert_non_null(env);
+    dir_make(env->dir);
     assert_int_equal(http_client_library_start(NULL), 0);
-    assert_int_equal(ca_store_create(&world->store, NULL, NULL), 0);
-    assert_int_equal(http_client_create(&world->client, world->store, &never, NULL), 0);
-    start_sandbox(world);
-    world_show_agents(world, false);
-    *state = world;
+    assert_int_equal(ca_store_create(&env->store, NULL, NULL), 0);
+    assert_int_equal(http_client_create(&env->client, env->store, &never, NULL), 0);
+    start_sandbox(env);
+    test_env_show_agents(env, false);
+    *state = env;
     return 0;
 }
 
-int world_teardown(void **state)
+int test_env_teardown(void **state)
 {
-    struct world *world = *state;
-    process_end(&world->second);
-    process_end(&world->runtime);
-    process_signal(&world->sandbox, SIGTERM);
-    int status = process_wait_exit(&world->sandbox, WORLD_WAIT_MS);
+    struct test_env *env = *state;
+    process_end(&env->second);
+    process_end(&env->runtime);
+    process_signal(&env->sandbox, SIGTERM);
+    int status = process_wait_exit(&env->sandbox, WORLD_WAIT_MS);
     if (status != 0)
-        process_show(&world->sandbox, "sandbox");
-    process_end(&world->sandbox);
-    http_client_destroy(world->client);
-    ca_store_destroy(world->store);
+        process_show(&env->sandbox, "sandbox");
+    process_end(&env->sandbox);
+    http_client_destroy(env->client);
+    ca_store_destroy(env->store);
     http_client_library_stop();
-    folder_remove(world->folder);
-    free(world);
+    dir_remove(env->dir);
+    free(env);
     return status;
 }
 
-static void set_runtime(struct environment *environment, const struct world *world)
+static void set_runtime(struct environment *environment, const struct test_env *env)
 {
     set_common(environment);
     set_variable(environment, "ACCOUNT_ID=" WORLD_ACCOUNT);
     set_variable(environment, "SERVICE_TOKEN=" WORLD_TOKEN);
-    set_format(environment, "CONVEX_URL=%s", world->url);
-    set_format(environment, "OPENCLAW_GATEWAY_URL=%s", world->url);
+    set_format(environment, "CONVEX_URL=%s", env->url);
+    set_format(environment, "OPENCLAW_GATEWAY_URL=%s", env->url);
     set_variable(environment, "OPENCLAW_GATEWAY_TOKEN=" WORLD_GATEWAY_TOKEN);
     set_variable(environment, "OPENCLAW_VERSION=2026.9.6");
     set_variable(environment, "HEALTH_PORT=0");
     set_variable(environment, "DELIVERY_INTERVAL=200");
     set_variable(environment, "DELIVERY_BACKOFF_BASE_MS=20");
     set_variable(environment, "DELIVERY_BACKOFF_MAX_MS=200");
-    set_format(environment, "STATE_DIR=%s/state", world->folder);
+    set_format(environment, "STATE_DIR=%s/state", env->dir);
 }
 
 /* How the program at path is started; returns how many words of argv that takes. */
-static size_t begin_argv(const struct world *world, const char *path, const char *argv[])
+static size_t begin_argv(const struct test_env *env, const char *path, const char *argv[])
 {
     static char script[128];
     size_t count = 0;
-    if (world->redirection != NULL) {
-        snprintf(script, sizeof script, "exec \"$0\" \"$@\" %s", world->redirection);
+    if (env->redirection != NULL) {
+        snprintf(script, sizeof script, "exec \"$0\" \"$@\" %s", env->redirection);
         argv[count++] = "/bin/sh";
         argv[count++] = "-c";
         argv[count++] = script;
@@ -181,51 +182,51 @@ static size_t begin_argv(const struct world *world, const char *path, const char
     return count;
 }
 
-void world_launch(struct world *world, struct process *process, const char *const settings[],
+void test_env_launch(struct test_env *env, struct process *process, const char *const settings[],
     const char *const arguments[])
 {
-    enum { MOST_ARGUMENTS = 14 };
+    enum { MAX_ARGUMENTS = 14 };
     struct environment *environment = calloc(1, sizeof *environment);
     assert_non_null(environment);
     char path[256];
-    const char *argv[MOST_ARGUMENTS + 5] = {NULL};
-    size_t count = begin_argv(world, path, argv);
-    set_runtime(environment, world);
+    const char *argv[MAX_ARGUMENTS + 5] = {NULL};
+    size_t count = begin_argv(env, path, argv);
+    set_runtime(environment, env);
     for (size_t i = 0; settings != NULL && settings[i] != NULL; i++)
         set_variable(environment, settings[i]);
-    for (size_t i = 0; arguments != NULL && arguments[i] != NULL && i < MOST_ARGUMENTS; i++)
+    for (size_t i = 0; arguments != NULL && arguments[i] != NULL && i < MAX_ARGUMENTS; i++)
         argv[count++] = arguments[i];
     program_path(path, sizeof path,
-        world->runtime_program != NULL ? world->runtime_program : "mission-control-runtime");
+        env->runtime_program != NULL ? env->runtime_program : "mission-control-runtime");
     process_end(process);
     process_start(process, argv, finish_environment(environment));
     free(environment);
 }
 
-void world_start_runtime(struct world *world, const char *const settings[])
+void test_env_start_runtime(struct test_env *env, const char *const settings[])
 {
     char rest[64];
-    world_launch(world, &world->runtime, settings, NULL);
+    test_env_launch(env, &env->runtime, settings, NULL);
     if (!process_wait_for(
-            &world->runtime, "Listening on 127.0.0.1 port ", WORLD_WAIT_MS, rest, sizeof rest)) {
-        process_show(&world->runtime, "runtime");
+            &env->runtime, "Listening on 127.0.0.1 port ", WORLD_WAIT_MS, rest, sizeof rest)) {
+        process_show(&env->runtime, "runtime");
         fail_msg("the runtime does not start");
     }
-    world->health_port = (unsigned)strtoul(rest, NULL, 10);
-    assert_true(process_wait_for(&world->runtime, "started successfully", WORLD_WAIT_MS, NULL, 0));
+    env->health_port = (unsigned)strtoul(rest, NULL, 10);
+    assert_true(process_wait_for(&env->runtime, "started successfully", WORLD_WAIT_MS, NULL, 0));
 }
 
-void world_stop_runtime(struct world *world)
+void test_env_stop_runtime(struct test_env *env)
 {
-    process_signal(&world->runtime, SIGTERM);
-    int status = process_wait_exit(&world->runtime, WORLD_WAIT_MS);
+    process_signal(&env->runtime, SIGTERM);
+    int status = process_wait_exit(&env->runtime, WORLD_WAIT_MS);
     if (status != 0)
-        process_show(&world->runtime, "runtime");
+        process_show(&env->runtime, "runtime");
     assert_int_equal(status, 0);
 }
 
 static void perform(
-    struct world *world, const char *url, const char *body, struct http_answer *answer)
+    struct test_env *env, const char *url, const char *body, struct http_answer *answer)
 {
     static const char *const headers[] = {"Content-Type: application/json", NULL};
     const struct http_request request = {
@@ -237,18 +238,18 @@ static void perform(
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .ignore_proxy = true,
     };
-    http_client_perform(world->client, &request, answer);
+    http_client_perform(env->client, &request, answer);
 }
 
-static json_t *call(struct world *world, const char *path, const char *body)
+static json_t *call(struct test_env *env, const char *path, const char *body)
 {
     char url[512];
     struct http_answer answer;
     json_t *value;
-    snprintf(url, sizeof url, "%s%s", world->url, path);
-    perform(world, url, body, &answer);
+    snprintf(url, sizeof url, "%s%s", env->url, path);
+    perform(env, url, body, &answer);
     if (answer.failure != HTTP_ANSWERED || answer.status != 200) {
-        process_show(&world->sandbox, "sandbox");
+        process_show(&env->sandbox, "sandbox");
         fail_msg("%s: status %d, %s %.*s", path, answer.status, answer.reason,
             (int)answer.body.length_bytes, answer.body.bytes);
     }
@@ -258,25 +259,25 @@ static json_t *call(struct world *world, const char *path, const char *body)
     return value;
 }
 
-json_t *world_get(struct world *world, const char *path)
+json_t *test_env_get(struct test_env *env, const char *path)
 {
-    return call(world, path, NULL);
+    return call(env, path, NULL);
 }
 
-json_t *world_post(struct world *world, const char *path, json_t *body)
+json_t *test_env_post(struct test_env *env, const char *path, json_t *body)
 {
     assert_non_null(body);
     char *text = json_dumps(body, JSON_COMPACT);
     json_decref(body);
     assert_non_null(text);
-    json_t *value = call(world, path, text);
+    json_t *value = call(env, path, text);
     free(text);
     return value;
 }
 
-long world_stat(struct world *world, const char *part, const char *key)
+long test_env_stat(struct test_env *env, const char *part, const char *key)
 {
-    json_t *stats = world_get(world, "/sandbox/stats");
+    json_t *stats = test_env_get(env, "/sandbox/stats");
     const json_t *place = part != NULL ? json_object_get(stats, part) : stats;
     const json_t *value = json_object_get(place, key);
     if (json_is_object(value))
@@ -286,38 +287,38 @@ long world_stat(struct world *world, const char *part, const char *key)
     return number;
 }
 
-int world_health_get(struct world *world, const char *path, char **body)
+int test_env_health_get(struct test_env *env, const char *path, char **body)
 {
     char url[128];
     struct http_answer answer;
-    snprintf(url, sizeof url, "http://127.0.0.1:%u%s", world->health_port, path);
-    perform(world, url, NULL, &answer);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u%s", env->health_port, path);
+    perform(env, url, NULL, &answer);
     assert_int_equal(answer.failure, HTTP_ANSWERED);
     *body = strndup(answer.body.bytes, answer.body.length_bytes);
     assert_non_null(*body);
     return answer.status;
 }
 
-bool world_look(struct world *world, const char *condition)
+bool test_env_look(struct test_env *env, const char *condition)
 {
     char path[256];
     snprintf(path, sizeof path, "/sandbox/wait?%s", condition);
-    json_t *answer = world_get(world, path);
+    json_t *answer = test_env_get(env, path);
     bool met = json_is_true(json_object_get(answer, "met"));
     json_decref(answer);
     return met;
 }
 
-void world_wait(struct world *world, const char *condition)
+void test_env_wait(struct test_env *env, const char *condition)
 {
     char path[256];
     snprintf(path, sizeof path, "/sandbox/wait?%s&timeout_ms=%d", condition,
         WORLD_WAIT_MS * process_patience());
-    json_t *answer = world_get(world, path);
+    json_t *answer = test_env_get(env, path);
     bool met = json_is_true(json_object_get(answer, "met"));
     json_decref(answer);
     if (!met) {
-        process_show(&world->runtime, "runtime");
+        process_show(&env->runtime, "runtime");
         fail_msg("waited in vain for %s", condition);
     }
 }

@@ -1,4 +1,4 @@
-/* The folder that outlives the process, and the lock that keeps a second runtime out. */
+/* The directory that outlives the process, and the lock that keeps a second runtime out. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,13 +16,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../lib/folder.h"
+#include "../lib/tmp_dir.h"
 #include "spool/spool.h"
 
-enum { PATH_BYTES = FOLDER_BYTES + 16 };
+enum { PATH_BYTES = DIR_BYTES + 16 };
 
 struct fixture {
-    char base[FOLDER_BYTES];
+    char base[DIR_BYTES];
     char path[PATH_BYTES]; /* base/a/b, which does not exist yet */
     struct error error;
 };
@@ -31,7 +31,7 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    folder_make(fixture->base);
+    dir_make(fixture->base);
     snprintf(fixture->path, sizeof fixture->path, "%s/a/b", fixture->base);
     *state = fixture;
     return 0;
@@ -40,7 +40,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
-    folder_remove(fixture->base);
+    dir_remove(fixture->base);
     free(fixture);
     return 0;
 }
@@ -52,12 +52,12 @@ static mode_t mode_of(const char *path)
     return status.st_mode & 0777;
 }
 
-static void test_folder_is_made_for_its_owner_only(void **state)
+static void test_dir_is_made_for_its_owner_only(void **state)
 {
     struct fixture *fixture = *state;
-    struct state_folder folder;
+    struct state_dir dir;
     mode_t mask = umask(0);
-    assert_int_equal(state_folder_open(&folder, fixture->path, &fixture->error), 0);
+    assert_int_equal(state_dir_open(&dir, fixture->path, &fixture->error), 0);
     umask(mask);
     assert_int_equal(mode_of(fixture->path), 0700);
     char other[2 * PATH_BYTES];
@@ -65,93 +65,93 @@ static void test_folder_is_made_for_its_owner_only(void **state)
     assert_int_equal(mode_of(other), 0700);
     snprintf(other, sizeof other, "%s/lock", fixture->path);
     assert_int_equal(mode_of(other), 0600);
-    assert_true((fcntl(folder.lock_fd, F_GETFD) & FD_CLOEXEC) != 0);
-    state_folder_close(&folder);
-    assert_int_equal(folder.lock_fd, -1);
-    state_folder_close(&folder);
+    assert_true((fcntl(dir.lock_fd, F_GETFD) & FD_CLOEXEC) != 0);
+    state_dir_close(&dir);
+    assert_int_equal(dir.lock_fd, -1);
+    state_dir_close(&dir);
 }
 
 static void test_second_runtime_is_told_who_has_it(void **state)
 {
     struct fixture *fixture = *state;
-    struct state_folder first;
-    struct state_folder second;
+    struct state_dir first;
+    struct state_dir second;
     char process[64];
     snprintf(process, sizeof process, "process %ld)", (long)getpid());
-    assert_int_equal(state_folder_open(&first, fixture->path, &fixture->error), 0);
+    assert_int_equal(state_dir_open(&first, fixture->path, &fixture->error), 0);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(state_folder_open(&second, fixture->path, &fixture->error), ERROR_LOCKED);
+        assert_int_equal(state_dir_open(&second, fixture->path, &fixture->error), ERROR_LOCKED);
         assert_int_equal(second.lock_fd, -1);
         assert_non_null(strstr(fixture->error.text, process));
         assert_non_null(strstr(fixture->error.text, fixture->path));
-        state_folder_close(&second);
+        state_dir_close(&second);
     }
-    state_folder_close(&first);
-    assert_int_equal(state_folder_open(&second, fixture->path, &fixture->error), 0);
-    state_folder_close(&second);
+    state_dir_close(&first);
+    assert_int_equal(state_dir_open(&second, fixture->path, &fixture->error), 0);
+    state_dir_close(&second);
 }
 
 static void test_holder_can_be_asked_for(void **state)
 {
     struct fixture *fixture = *state;
-    struct state_folder folder;
+    struct state_dir dir;
     char holder[32];
     char process[32];
-    assert_false(state_folder_is_held(fixture->path, holder, sizeof holder));
+    assert_false(state_dir_is_held(fixture->path, holder, sizeof holder));
     assert_int_equal(access(fixture->path, F_OK), -1);
-    assert_int_equal(state_folder_open(&folder, fixture->path, &fixture->error), 0);
-    assert_true(state_folder_is_held(fixture->path, holder, sizeof holder));
+    assert_int_equal(state_dir_open(&dir, fixture->path, &fixture->error), 0);
+    assert_true(state_dir_is_held(fixture->path, holder, sizeof holder));
     snprintf(process, sizeof process, "%ld", (long)getpid());
     assert_string_equal(holder, process);
-    state_folder_close(&folder);
-    assert_false(state_folder_is_held(fixture->path, holder, sizeof holder));
+    state_dir_close(&dir);
+    assert_false(state_dir_is_held(fixture->path, holder, sizeof holder));
     assert_string_equal(holder, "");
-    assert_int_equal(state_folder_open(&folder, fixture->path, &fixture->error), 0);
-    state_folder_close(&folder);
+    assert_int_equal(state_dir_open(&dir, fixture->path, &fixture->error), 0);
+    state_dir_close(&dir);
 }
 
 /* A runtime that was killed leaves no lock behind. */
 static void test_lock_ends_with_its_process(void **state)
 {
     struct fixture *fixture = *state;
-    struct state_folder folder;
+    struct state_dir dir;
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0)
-        _exit(state_folder_open(&folder, fixture->path, &fixture->error) == 0 ? 0 : 1);
+        _exit(state_dir_open(&dir, fixture->path, &fixture->error) == 0 ? 0 : 1);
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
-    assert_int_equal(state_folder_open(&folder, fixture->path, &fixture->error), 0);
-    state_folder_close(&folder);
+    assert_int_equal(state_dir_open(&dir, fixture->path, &fixture->error), 0);
+    state_dir_close(&dir);
 }
 
-static void test_paths_that_can_be_no_folder(void **state)
+static void test_paths_that_can_be_no_dir(void **state)
 {
     struct fixture *fixture = *state;
-    struct state_folder folder;
+    struct state_dir dir;
     char path[2 * PATH_BYTES];
     snprintf(path, sizeof path, "%s/file", fixture->base);
     int file = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     assert_true(file >= 0);
     close(file);
-    assert_int_equal(state_folder_open(&folder, path, &fixture->error), ERROR_INVALID);
-    assert_non_null(strstr(fixture->error.text, "not a folder"));
+    assert_int_equal(state_dir_open(&dir, path, &fixture->error), ERROR_INVALID);
+    assert_non_null(strstr(fixture->error.text, "not a directory"));
     snprintf(path, sizeof path, "%s/file/below", fixture->base);
-    assert_int_equal(state_folder_open(&folder, path, &fixture->error), ERROR_INVALID);
+    assert_int_equal(state_dir_open(&dir, path, &fixture->error), ERROR_INVALID);
     assert_non_null(strstr(fixture->error.text, path));
-    assert_int_equal(folder.lock_fd, -1);
-    static char longest[PATH_MAX + 2];
-    memset(longest, 'x', sizeof longest - 1);
-    longest[0] = '/';
-    assert_int_equal(state_folder_open(&folder, longest, &fixture->error), ERROR_INVALID);
+    assert_int_equal(dir.lock_fd, -1);
+    static char max[PATH_MAX + 2];
+    memset(max, 'x', sizeof max - 1);
+    max[0] = '/';
+    assert_int_equal(state_dir_open(&dir, max, &fixture->error), ERROR_INVALID);
 }
 
 /* Following a link could empty somebody else's file. */
 static void test_lock_that_is_a_link_is_refused(void **state)
 {
     struct fixture *fixture = *state;
-    struct state_folder folder;
+    struct state_dir dir;
     char target[2 * PATH_BYTES];
     char link[2 * PATH_BYTES];
     snprintf(target, sizeof target, "%s/precious", fixture->base);
@@ -160,7 +160,7 @@ static void test_lock_that_is_a_link_is_refused(void **state)
     close(file);
     snprintf(link, sizeof link, "%s/lock", fixture->base);
     assert_int_equal(symlink(target, link), 0);
-    assert_int_equal(state_folder_open(&folder, fixture->base, &fixture->error), ERROR_INVALID);
+    assert_int_equal(state_dir_open(&dir, fixture->base, &fixture->error), ERROR_INVALID);
     struct stat status;
     assert_int_equal(stat(target, &status), 0);
     assert_int_equal(status.st_size, 1);
@@ -177,7 +177,7 @@ static void *look_again_and_again(void *context)
     struct looker *looker = context;
     char holder[32];
     while (!atomic_load(&looker->over)) {
-        state_folder_is_held(looker->path, holder, sizeof holder);
+        state_dir_is_held(looker->path, holder, sizeof holder);
         atomic_fetch_add(&looker->looks, 1);
     }
     return NULL;
@@ -187,15 +187,15 @@ static void test_those_who_only_look_keep_nobody_out(void **state)
 {
     struct fixture *fixture = *state;
     struct looker looker = {.path = fixture->path};
-    struct state_folder folder;
+    struct state_dir dir;
     pthread_t thread;
     int refused = 0;
-    assert_int_equal(state_folder_open(&folder, fixture->path, &fixture->error), 0);
-    state_folder_close(&folder);
+    assert_int_equal(state_dir_open(&dir, fixture->path, &fixture->error), 0);
+    state_dir_close(&dir);
     assert_int_equal(pthread_create(&thread, NULL, look_again_and_again, &looker), 0);
     while (atomic_load(&looker.looks) < 50000 && refused == 0) {
-        refused += state_folder_open(&folder, fixture->path, &fixture->error) != 0;
-        state_folder_close(&folder);
+        refused += state_dir_open(&dir, fixture->path, &fixture->error) != 0;
+        state_dir_close(&dir);
     }
     atomic_store(&looker.over, true);
     pthread_join(thread, NULL);
@@ -207,12 +207,12 @@ static void test_those_who_only_look_keep_nobody_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_folder_is_made_for_its_owner_only),
+        TEST(test_dir_is_made_for_its_owner_only),
         TEST(test_second_runtime_is_told_who_has_it),
         TEST(test_holder_can_be_asked_for),
         TEST(test_those_who_only_look_keep_nobody_out),
         TEST(test_lock_ends_with_its_process),
-        TEST(test_paths_that_can_be_no_folder),
+        TEST(test_paths_that_can_be_no_dir),
         TEST(test_lock_that_is_a_link_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

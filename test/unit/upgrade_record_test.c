@@ -14,32 +14,32 @@
 
 #include <cmocka.h>
 
-#include "../lib/folder.h"
-#include "../lib/shortage.h"
+#include "../lib/alloc_fault.h"
+#include "../lib/tmp_dir.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "report/upgrade.h"
 
-enum { PATH_BYTES = FOLDER_BYTES + 32 };
+enum { PATH_BYTES = DIR_BYTES + 32 };
 
-static char folder[FOLDER_BYTES];
+static char dir[DIR_BYTES];
 
 static int setup(void **state)
 {
     (void)state;
-    folder_make(folder);
+    dir_make(dir);
     return 0;
 }
 
 static void path_of(char path[static PATH_BYTES], const char *name)
 {
-    snprintf(path, PATH_BYTES, "%s/%s", folder, name);
+    snprintf(path, PATH_BYTES, "%s/%s", dir, name);
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    folder_remove(folder);
+    dir_remove(dir);
     return 0;
 }
 
@@ -60,13 +60,13 @@ static bool exists(const char *name)
     return access(path, F_OK) == 0;
 }
 
-static const struct upgrade_memory some = {
+static const struct upgrade_record some = {
     .initiated_at_ms = 1795240507221, .from_openclaw = "2026.9.6", .from_runtime = "0.2.0"};
 
 static void must_be_empty(void)
 {
-    struct upgrade_memory memory = some;
-    upgrade_memory_load(folder, &memory);
+    struct upgrade_record memory = some;
+    upgrade_record_load(dir, &memory);
     assert_int_equal(memory.initiated_at_ms, 0);
     assert_string_equal(memory.from_openclaw, "");
     assert_string_equal(memory.from_runtime, "");
@@ -75,11 +75,11 @@ static void must_be_empty(void)
 static void test_what_was_saved_is_loaded(void **state)
 {
     (void)state;
-    struct upgrade_memory memory;
+    struct upgrade_record memory;
     struct stat status;
     char path[PATH_BYTES];
-    assert_int_equal(upgrade_memory_save(folder, &some, NULL), 0);
-    upgrade_memory_load(folder, &memory);
+    assert_int_equal(upgrade_record_save(dir, &some, NULL), 0);
+    upgrade_record_load(dir, &memory);
     assert_memory_equal(&memory, &some, sizeof memory);
     assert_false(exists("upgrade.json.new"));
     path_of(path, "upgrade.json");
@@ -90,9 +90,9 @@ static void test_what_was_saved_is_loaded(void **state)
 static void test_missing_file_is_an_empty_memory(void **state)
 {
     (void)state;
-    struct upgrade_memory memory = some;
+    struct upgrade_record memory = some;
     must_be_empty();
-    upgrade_memory_load("/nonexistent", &memory);
+    upgrade_record_load("/nonexistent", &memory);
     assert_int_equal(memory.initiated_at_ms, 0);
 }
 
@@ -136,13 +136,13 @@ static void test_long_versions_are_cut(void **state)
     (void)state;
     char content[1024];
     char version[301];
-    struct upgrade_memory memory;
+    struct upgrade_record memory;
     memset(version, 'v', sizeof version - 1);
     version[sizeof version - 1] = '\0';
     snprintf(content, sizeof content,
         "{\"initiatedAt\":1,\"fromOpenclaw\":\"%s\",\"fromRuntime\":\"b\"}", version);
     put("upgrade.json", content);
-    upgrade_memory_load(folder, &memory);
+    upgrade_record_load(dir, &memory);
     assert_int_equal(memory.initiated_at_ms, 1);
     assert_int_equal(strlen(memory.from_openclaw), VERSION_BYTES - 1);
 }
@@ -152,12 +152,12 @@ static void test_what_cannot_be_saved_is_said(void **state)
     (void)state;
     struct error error;
     char path[PATH_BYTES];
-    assert_int_equal(upgrade_memory_save("/nonexistent", &some, &error), ERROR_SYSTEM);
+    assert_int_equal(upgrade_record_save("/nonexistent", &some, &error), ERROR_SYSTEM);
     assert_non_null(strstr(error.text, "/nonexistent"));
-    /* A folder in the file's place, so that the last step fails, also for root. */
+    /* A directory in the file's place, so that the last step fails, also for root. */
     path_of(path, "upgrade.json");
     assert_int_equal(mkdir(path, 0700), 0);
-    assert_int_equal(upgrade_memory_save(folder, &some, &error), ERROR_SYSTEM);
+    assert_int_equal(upgrade_record_save(dir, &some, &error), ERROR_SYSTEM);
     assert_non_null(strstr(error.text, "upgrade.json cannot be written: "));
     assert_false(exists("upgrade.json.new"));
     must_be_empty();
@@ -166,8 +166,8 @@ static void test_what_cannot_be_saved_is_said(void **state)
 static int save_with_shortage(unsigned number)
 {
     struct error error;
-    shortage_begin(number);
-    int result = upgrade_memory_save(folder, &some, &error);
+    alloc_fault_arm(number);
+    int result = upgrade_record_save(dir, &some, &error);
     shortage_end();
     return result;
 }
@@ -175,7 +175,7 @@ static int save_with_shortage(unsigned number)
 static void test_save_without_memory(void **state)
 {
     (void)state;
-    shortage_exhaust(save_with_shortage);
+    alloc_fault_sweep(save_with_shortage);
 }
 
 /* A name for the temporary file that leads elsewhere must not be written through. */
@@ -189,7 +189,7 @@ static void test_replace_follows_no_link(void **state)
     path_of(other, "other");
     path_of(path, "upgrade.json.new");
     assert_int_equal(symlink(other, path), 0);
-    assert_int_equal(upgrade_memory_save(folder, &some, &error), ERROR_SYSTEM);
+    assert_int_equal(upgrade_record_save(dir, &some, &error), ERROR_SYSTEM);
     assert_non_null(strstr(error.text, "upgrade.json.new cannot be made: "));
     struct stat status;
     assert_int_equal(stat(other, &status), 0);
@@ -203,7 +203,7 @@ static void test_replace_on_a_full_disk(void **state)
     struct error error;
     struct rlimit before;
     put("other", "old");
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(fd >= 0);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     signal(SIGXFSZ, SIG_IGN);
@@ -235,5 +235,5 @@ int main(void)
         TEST(test_replace_follows_no_link),
         TEST(test_replace_on_a_full_disk),
     };
-    return cmocka_run_group_tests_name("upgrade_memory", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("upgrade_record", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-#include "delivery/gatekeeper.h"
+#include "delivery/breaker_control.h"
 
 #include <stdlib.h>
 
@@ -8,75 +8,75 @@
 
 static const char component[] = "Gateway";
 
-static struct send_flow flow_of(const struct gate_view *view)
+static struct send_flow flow_of(const struct breaker_view *view)
 {
     return (struct send_flow){
         .version = view->version,
-        .held = view->state != GATE_OPEN,
-        .trickle = view->trickle,
+        .held = view->state != BREAKER_CLOSED,
+        .single_flight = view->single_flight,
         .next_send_ms = view->next_send_ms,
     };
 }
 
-static void say(const struct gate_view *view)
+static void say(const struct breaker_view *view)
 {
     int64_t wait_ms = view->next_send_ms - clock_monotonic_ms();
-    if (view->state == GATE_SHUT)
+    if (view->state == BREAKER_OPEN)
         log_error(component, "No agent is asked for now: %s", view->reason);
-    else if (view->state == GATE_SUSPECT)
+    else if (view->state == BREAKER_HALF_OPEN)
         log_debug(component, "Being probed: %s", view->reason);
-    else if (view->trickle)
+    else if (view->single_flight)
         log_event(LOG_LEVEL_WARN, component, LOG_FIELDS(LOG_NUMBER("next_send_ms", wait_ms)),
             "One agent is asked at a time: %s", view->reason);
     else
         log_info(component, "The gateway answers: agents can be asked");
 }
 
-static void carry_on(const struct gatekeeper *keeper)
+static void publish_change(const struct breaker_control *control)
 {
-    struct gate_view view;
-    gateway_gate_look(keeper->gate, &view);
+    struct breaker_view view;
+    breaker_snapshot(control->breaker, &view);
     const struct send_flow flow = flow_of(&view);
-    send_queue_set_flow(keeper->queue, &flow);
+    send_queue_set_flow(control->queue, &flow);
     say(&view);
-    stats_changed(keeper->stats);
-    if (view.state != GATE_OPEN)
-        loop_poke(keeper->prober);
-    if (view.state == GATE_SHUT && keeper->heartbeat != NULL)
-        loop_poke(keeper->heartbeat);
+    stats_changed(control->stats);
+    if (view.state != BREAKER_CLOSED)
+        loop_poke(control->prober);
+    if (view.state == BREAKER_OPEN && control->heartbeat != NULL)
+        loop_poke(control->heartbeat);
 }
 
-void gatekeeper_apply(const struct gatekeeper *keeper)
+void breaker_control_publish(const struct breaker_control *control)
 {
-    struct gate_view view;
-    gateway_gate_look(keeper->gate, &view);
+    struct breaker_view view;
+    breaker_snapshot(control->breaker, &view);
     const struct send_flow flow = flow_of(&view);
-    send_queue_set_flow(keeper->queue, &flow);
+    send_queue_set_flow(control->queue, &flow);
 }
 
-void gatekeeper_hold_by_hand(const struct gatekeeper *keeper, bool held)
+void breaker_control_hold(const struct breaker_control *control, bool held)
 {
-    send_queue_hold(keeper->queue, held);
-    atomic_store(&keeper->stats->held_by_hand, held);
+    send_queue_hold(control->queue, held);
+    atomic_store(&control->stats->held_by_operator, held);
     log_info(component, held ? "Sends are held by hand: no agent is asked until they are released"
                              : "Sends are no longer held by hand");
 }
 
-void gatekeeper_note_send(const struct gatekeeper *keeper, uint64_t ticket, const char *agent_id,
-    const struct gateway_result *result)
+void breaker_control_record_send(const struct breaker_control *control, uint64_t ticket,
+    const char *agent_id, const struct gateway_result *result)
 {
-    if (gateway_gate_note_send(keeper->gate, ticket, agent_id, result, clock_monotonic_ms()))
-        carry_on(keeper);
+    if (breaker_record_send(control->breaker, ticket, agent_id, result, clock_monotonic_ms()))
+        publish_change(control);
 }
 
-void gatekeeper_note_probe(const struct gatekeeper *keeper, bool patient, uint64_t ticket,
-    const struct gateway_result *result)
+void breaker_control_record_probe(const struct breaker_control *control, bool slow_probe,
+    uint64_t ticket, const struct gateway_result *result)
 {
-    if (gateway_gate_note_probe(keeper->gate, patient, ticket, result, clock_monotonic_ms()))
-        carry_on(keeper);
+    if (breaker_record_probe(control->breaker, slow_probe, ticket, result, clock_monotonic_ms()))
+        publish_change(control);
 }
 
-enum { QUICK, PATIENT, THREADS };
+enum { QUICK, SLOW, THREADS };
 
 /* Work waits meanwhile. The syncer has more patience. */
 enum { MODELS_TIMEOUT_MS = 400 };
@@ -86,7 +86,7 @@ static const struct {
     int64_t timeout_ms;
 } kinds[THREADS] = {
     [QUICK] = {"mc-probe", 1500},
-    [PATIENT] = {"mc-probe-slow", 15000},
+    [SLOW] = {"mc-probe-slow", 15000},
 };
 
 struct probing_thread {
@@ -128,23 +128,23 @@ static void probe(struct probing_thread *thread, uint64_t ticket)
     gateway_probe(parts->gateway, &inquiry, &result);
     if (result.outcome == GATEWAY_REPLIED)
         learn_agents(thread, &inquiry);
-    gatekeeper_note_probe(parts->keeper, thread->kind == PATIENT, ticket, &result);
+    breaker_control_record_probe(parts->control, thread->kind == SLOW, ticket, &result);
     gateway_result_fini(&result);
 }
 
 static void *probe_thread(void *owner)
 {
     struct probing_thread *thread = owner;
-    struct gateway_gate *gate = thread->prober->parts.keeper->gate;
-    bool patient = thread->kind == PATIENT;
+    struct breaker *breaker = thread->prober->parts.control->breaker;
+    bool slow_probe = thread->kind == SLOW;
     uint64_t ticket;
     /* Each probe is a round: behind one that found no answer the next is due at once, for ever. */
     do {
-        if (gateway_gate_begin_probe(gate, patient, clock_monotonic_ms(), &ticket))
+        if (breaker_begin_probe(breaker, slow_probe, clock_monotonic_ms(), &ticket))
             probe(thread, ticket);
-        if (!patient)
-            loop_poke(&thread->prober->threads[PATIENT].loop);
-    } while (loop_wait(&thread->loop, gateway_gate_probe_due(gate, patient), 0));
+        if (!slow_probe)
+            loop_poke(&thread->prober->threads[SLOW].loop);
+    } while (loop_wait(&thread->loop, breaker_probe_due(breaker, slow_probe), 0));
     return NULL;
 }
 
@@ -195,29 +195,29 @@ struct loop *gateway_prober_loop(struct gateway_prober *prober)
 
 struct loop *gateway_prober_slow_loop(struct gateway_prober *prober)
 {
-    return &prober->threads[PATIENT].loop;
+    return &prober->threads[SLOW].loop;
 }
 
-bool condition_of(
-    const struct gate_view *gate, long long last_poll_ms, unsigned poll_failures, bool spool_broken)
+bool runtime_health_from(const struct breaker_view *breaker, long long last_poll_ms,
+    unsigned poll_failures, bool spool_broken)
 {
-    return gate->state == GATE_OPEN && !gate->trickle && last_poll_ms != 0 && poll_failures == 0 &&
-           !spool_broken;
+    return breaker->state == BREAKER_CLOSED && !breaker->single_flight && last_poll_ms != 0 &&
+           poll_failures == 0 && !spool_broken;
 }
 
-bool condition_is_good(struct stats *stats, struct gateway_gate *gate)
+bool runtime_health_is_ok(struct stats *stats, struct breaker *breaker)
 {
-    struct gate_view view;
-    gateway_gate_look(gate, &view);
-    return condition_of(&view, atomic_load(&stats->last_poll_ms),
+    struct breaker_view view;
+    breaker_snapshot(breaker, &view);
+    return runtime_health_from(&view, atomic_load(&stats->last_poll_ms),
         atomic_load(&stats->consecutive_poll_failures), atomic_load(&stats->spool_broken));
 }
 
-bool condition_is_known(struct stats *stats, struct gateway_gate *gate)
+bool runtime_health_is_known(struct stats *stats, struct breaker *breaker)
 {
-    struct gate_view view;
-    gateway_gate_look(gate, &view);
+    struct breaker_view view;
+    breaker_snapshot(breaker, &view);
     bool polled = atomic_load(&stats->last_poll_ms) != 0 ||
                   atomic_load(&stats->consecutive_poll_failures) != 0;
-    return view.state != GATE_SUSPECT && polled;
+    return view.state != BREAKER_HALF_OPEN && polled;
 }

@@ -9,20 +9,20 @@
  * strndup or pthread_create in the code of this project (and Jansson, after json_guard_start)
  * fails, once. Test programs are linked with --wrap for them; see the Makefile.
  */
-void shortage_begin(unsigned number);
+void alloc_fault_arm(unsigned number);
 
 /* From now on none fails. */
 void shortage_end(void);
 
-/* Whether one has failed since shortage_begin. */
-bool shortage_struck(void);
+/* Whether one has failed since alloc_fault_arm. */
+bool alloc_fault_fired(void);
 
 /*
  * Runs attempt for each number from 1 on until no call fails any more. attempt calls
- * shortage_begin(number) before and shortage_end behind what it tests, and returns the code of
+ * alloc_fault_arm(number) before and shortage_end behind what it tests, and returns the code of
  * that, which must be ERROR_NO_MEMORY when a call failed (or ERROR_SYSTEM, when it was the start of
  * a thread), and then 0.
  */
-void shortage_exhaust(int (*attempt)(unsigned number));
+void alloc_fault_sweep(int (*attempt)(unsigned number));
 
 #endif

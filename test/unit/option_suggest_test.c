@@ -33,7 +33,7 @@ static void test_spelling(void **state)
         {"A_NAME_THAT_IS_LONGER_THAN_EVERY_NAME_OF_A_SETTING_IS", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const char *suggested = spelling_suggest(cases[i][0], strlen(cases[i][0]));
+        const char *suggested = option_closest(cases[i][0], strlen(cases[i][0]));
         if (cases[i][1] == NULL)
             assert_null(suggested);
         else

@@ -1,4 +1,4 @@
-#include "folder.h"
+#include "tmp_dir.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,11 +12,11 @@
 
 enum { DESCRIPTORS = 8 };
 
-void folder_make(char path[static FOLDER_BYTES])
+void dir_make(char path[static DIR_BYTES])
 {
     const char *parent = getenv("TMPDIR");
-    int length = snprintf(path, FOLDER_BYTES, "%s/test-XXXXXX", parent != NULL ? parent : "/tmp");
-    assert_in_range(length, 1, FOLDER_BYTES - 1);
+    int length = snprintf(path, DIR_BYTES, "%s/test-XXXXXX", parent != NULL ? parent : "/tmp");
+    assert_in_range(length, 1, DIR_BYTES - 1);
     assert_non_null(mkdtemp(path));
 }
 
@@ -27,7 +27,7 @@ static int remove_one(const char *path, const struct stat *status, int type, str
     return 0;
 }
 
-void folder_remove(const char *path)
+void dir_remove(const char *path)
 {
     nftw(path, remove_one, DESCRIPTORS, FTW_DEPTH | FTW_PHYS);
 }

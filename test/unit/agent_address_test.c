@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "../lib/shortage.h"
+#include "../lib/alloc_fault.h"
 #include "base/json.h"
 #include "gateway/roster.h"
 
@@ -35,47 +35,47 @@ static void list(struct gateway_roster *roster, json_t *names)
     assert_null(models.list);
 }
 
-static void must_be(const struct directory *directory, const char *slug, const char *session_key,
+static void must_be(const struct agent_router *router, const char *slug, const char *session_key,
     const char *expected_slug, const char *expected_key)
 {
-    struct address address;
-    assert_true(address_of(&address, directory, slug, session_key));
+    struct agent_address address;
+    assert_true(agent_address_make(&address, router, slug, session_key));
     assert_string_equal(address.agent_slug, expected_slug);
     assert_string_equal(address.session_key.data, expected_key);
-    address_fini(&address);
+    agent_address_fini(&address);
 }
 
 static void test_agent_of_the_gateway(void **state)
 {
-    const struct directory directory = {.account_id = "acc", .roster = *state};
-    must_be(&directory, "jarvis", "agent:jarvis:own", "jarvis", "agent:jarvis:own");
-    must_be(&directory, "jarvis", "", "jarvis", "agent:jarvis:acc");
+    const struct agent_router router = {.account_id = "acc", .roster = *state};
+    must_be(&router, "jarvis", "agent:jarvis:own", "jarvis", "agent:jarvis:own");
+    must_be(&router, "jarvis", "", "jarvis", "agent:jarvis:acc");
 }
 
 static void test_unknown_agent_without_a_fallback_is_asked_itself(void **state)
 {
-    const struct directory directory = {.account_id = "acc", .roster = *state};
+    const struct agent_router router = {.account_id = "acc", .roster = *state};
     list(*state, json_pack("[s]", "openclaw/main"));
-    must_be(&directory, "jarvis", "agent:jarvis:own", "jarvis", "agent:jarvis:own");
+    must_be(&router, "jarvis", "agent:jarvis:own", "jarvis", "agent:jarvis:own");
 }
 
 /* Each keeps a session of its own, whatever the case of its slug. */
 static void test_fallback_agent(void **state)
 {
-    const struct directory directory = {
+    const struct agent_router router = {
         .account_id = "Acc", .fallback_agent = "main", .roster = *state};
-    must_be(&directory, "jarvis", "", "jarvis", "agent:jarvis:Acc");
+    must_be(&router, "jarvis", "", "jarvis", "agent:jarvis:Acc");
     list(*state, json_pack("[s, s]", "openclaw/main", "openclaw/friday"));
-    must_be(&directory, "jarvis", "agent:jarvis:own", "main", "agent:main:jarvis:acc");
-    must_be(&directory, "JARVIS", "", "main", "agent:main:jarvis:acc");
-    must_be(&directory, "friday", "agent:friday:own", "friday", "agent:friday:own");
-    must_be(&directory, "FRIDAY", "agent:friday:own", "FRIDAY", "agent:friday:own");
-    must_be(&directory, "", "", "main", "agent:main::acc");
+    must_be(&router, "jarvis", "agent:jarvis:own", "main", "agent:main:jarvis:acc");
+    must_be(&router, "JARVIS", "", "main", "agent:main:jarvis:acc");
+    must_be(&router, "friday", "agent:friday:own", "friday", "agent:friday:own");
+    must_be(&router, "FRIDAY", "agent:friday:own", "FRIDAY", "agent:friday:own");
+    must_be(&router, "", "", "main", "agent:main::acc");
 }
 
 static void test_documents_of_agents(void **state)
 {
-    const struct directory directory = {.account_id = "acc", .roster = *state};
+    const struct agent_router router = {.account_id = "acc", .roster = *state};
     static const struct {
         const char *json;
         const char *slug;
@@ -88,28 +88,28 @@ static void test_documents_of_agents(void **state)
         {"{\"slug\":[],\"sessionKey\":\"k\"}", "", "k"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct address address;
+        struct agent_address address;
         json_t *agent = json_loads(cases[i].json, 0, NULL);
-        assert_true(address_of_agent(&address, &directory, agent));
+        assert_true(agent_address_from_json(&address, &router, agent));
         assert_string_equal(address.agent_slug, cases[i].slug);
         assert_string_equal(address.session_key.data, cases[i].key);
-        address_fini(&address);
+        agent_address_fini(&address);
         json_decref(agent);
     }
 }
 
 static void test_no_memory_for_an_address(void **state)
 {
-    const struct directory directory = {
+    const struct agent_router router = {
         .account_id = "acc", .fallback_agent = "main", .roster = *state};
-    struct address address;
+    struct agent_address address;
     list(*state, json_array());
     const char *const keys[] = {"", "own"};
     for (size_t i = 0; i < 2; i++) {
-        shortage_begin(1);
-        assert_false(address_of(&address, &directory, "jarvis", keys[i]));
+        alloc_fault_arm(1);
+        assert_false(agent_address_make(&address, &router, "jarvis", keys[i]));
         shortage_end();
-        address_fini(&address);
+        agent_address_fini(&address);
     }
 }
 
@@ -163,5 +163,5 @@ int main(void)
         TEST(test_names_are_compared_without_case_and_only_as_a_whole),
         TEST(test_missing_agents_are_copied),
     };
-    return cmocka_run_group_tests_name("address", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("agent_address", tests, NULL, NULL);
 }

@@ -16,8 +16,8 @@
 #include "telemetry/stats.h"
 
 /* Borrowed; shared by all threads, only read. */
-struct gatekeeper {
-    struct gateway_gate *gate;
+struct breaker_control {
+    struct breaker *breaker;
     struct send_queue *queue;
     struct stats *stats;
     struct loop *prober;    /* poked when a probe may be due */
@@ -25,19 +25,19 @@ struct gatekeeper {
 };
 
 /* Lets the queue flow as the gate says. Any thread; short locks. */
-void gatekeeper_apply(const struct gatekeeper *keeper);
+void breaker_control_publish(const struct breaker_control *control);
 
 /*
  * Holds all sends and wake-ups until it is called with false, whatever the gate says, and logs it.
  * Any one thread; a short lock.
  */
-void gatekeeper_hold_by_hand(const struct gatekeeper *keeper, bool held);
+void breaker_control_hold(const struct breaker_control *control, bool held);
 
-/* As gateway_gate_note_send and _note_probe, and applies and logs a change. Any thread. */
-void gatekeeper_note_send(const struct gatekeeper *keeper, uint64_t ticket, const char *agent_id,
-    const struct gateway_result *result);
-void gatekeeper_note_probe(const struct gatekeeper *keeper, bool patient, uint64_t ticket,
-    const struct gateway_result *result);
+/* As breaker_record_send and _note_probe, and applies and logs a change. Any thread. */
+void breaker_control_record_send(const struct breaker_control *control, uint64_t ticket,
+    const char *agent_id, const struct gateway_result *result);
+void breaker_control_record_probe(const struct breaker_control *control, bool slow_probe,
+    uint64_t ticket, const struct gateway_result *result);
 
 /* The threads that ask a gateway behind a gate that is not open whether it is back. */
 
@@ -46,7 +46,7 @@ struct gateway_prober;
 /* Borrowed until the loops have been stopped. */
 struct gateway_prober_parts {
     const struct gateway *gateway;
-    const struct gatekeeper *keeper;
+    const struct breaker_control *control;
     struct gateway_roster *roster;
     struct ca_store *store;
     const atomic_bool *abort; /* ends a probe that is under way */
@@ -71,13 +71,13 @@ struct loop *gateway_prober_slow_loop(struct gateway_prober *prober);
  * True while the gate is open, and not for one send at a time, the last poll worked and so did the
  * last write to the spool. Before the first poll it is false. Any thread; a short lock.
  */
-bool condition_is_good(struct stats *stats, struct gateway_gate *gate);
+bool runtime_health_is_ok(struct stats *stats, struct breaker *breaker);
 
 /* The same of what was read already; last_poll_ms is 0 before the first poll that worked. Pure. */
-bool condition_of(const struct gate_view *gate, long long last_poll_ms, unsigned poll_failures,
-    bool spool_broken);
+bool runtime_health_from(const struct breaker_view *breaker, long long last_poll_ms,
+    unsigned poll_failures, bool spool_broken);
 
 /* Whether the first probe and the first poll have ended, well or not. Any thread; a short lock. */
-bool condition_is_known(struct stats *stats, struct gateway_gate *gate);
+bool runtime_health_is_known(struct stats *stats, struct breaker *breaker);
 
 #endif

@@ -1,4 +1,4 @@
-#include "shortage.h"
+#include "alloc_fault.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 
-enum { MOST_CALLS = 10000 };
+enum { MAX_CALLS = 10000 };
 
 /* Calls until one fails; 0: none does. */
 static _Thread_local unsigned countdown;
@@ -23,7 +23,7 @@ void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *memory, size_t size);
 void *__real_reallocarray(void *memory, size_t count, size_t size);
 char *__real_strdup(const char *string);
-char *__real_strndup(const char *string, size_t most);
+char *__real_strndup(const char *string, size_t max);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
     void *(*run)(void *argument), void *argument);
 void *__wrap_malloc(size_t size);
@@ -31,7 +31,7 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *memory, size_t size);
 void *__wrap_reallocarray(void *memory, size_t count, size_t size);
 char *__wrap_strdup(const char *string);
-char *__wrap_strndup(const char *string, size_t most);
+char *__wrap_strndup(const char *string, size_t max);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
     void *(*run)(void *argument), void *argument);
 
@@ -68,9 +68,9 @@ char *__wrap_strdup(const char *string)
     return strikes(ERROR_NO_MEMORY) ? NULL : __real_strdup(string);
 }
 
-char *__wrap_strndup(const char *string, size_t most)
+char *__wrap_strndup(const char *string, size_t max)
 {
-    return strikes(ERROR_NO_MEMORY) ? NULL : __real_strndup(string, most);
+    return strikes(ERROR_NO_MEMORY) ? NULL : __real_strndup(string, max);
 }
 
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
@@ -80,7 +80,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                                  : __real_pthread_create(thread, attributes, run, argument);
 }
 
-void shortage_begin(unsigned number)
+void alloc_fault_arm(unsigned number)
 {
     countdown = number;
     struck = 0;
@@ -91,16 +91,16 @@ void shortage_end(void)
     countdown = 0;
 }
 
-bool shortage_struck(void)
+bool alloc_fault_fired(void)
 {
     return struck != 0;
 }
 
-void shortage_exhaust(int (*attempt)(unsigned number))
+void alloc_fault_sweep(int (*attempt)(unsigned number))
 {
     unsigned number = 1;
     for (;; number++) {
-        assert_true(number < MOST_CALLS);
+        assert_true(number < MAX_CALLS);
         int result = attempt(number);
         if (result != (int)struck)
             fail_msg("call %u failed with %d, and the result is %d", number, (int)struck, result);

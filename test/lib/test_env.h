@@ -1,12 +1,12 @@
-/* A sandbox and a runtime that talk to each other, in a folder of their own, for one test. */
+/* A sandbox and a runtime that talk to each other, in a directory of their own, for one test. */
 #ifndef TEST_LIB_WORLD_H
 #define TEST_LIB_WORLD_H
 
 #include <jansson.h>
 
-#include "folder.h"
 #include "http/client.h"
 #include "process.h"
+#include "tmp_dir.h"
 
 #define WORLD_ACCOUNT "k57sandb0xacc0nt0000000000000000"
 #define WORLD_SECRET "0123456789abcdef0123456789abcdef"
@@ -15,10 +15,10 @@
 
 enum { WORLD_WAIT_MS = 15000 };
 
-struct world {
-    char folder[FOLDER_BYTES];
+struct test_env {
+    char dir[DIR_BYTES];
     char url[128];               /* of the sandbox, without a slash at its end */
-    const char *runtime_program; /* in the build folder; NULL: mission-control-runtime */
+    const char *runtime_program; /* in the build directory; NULL: mission-control-runtime */
     const char *redirection;     /* a shell's, of what is launched, as ">/dev/full"; NULL: none */
     struct process sandbox;
     struct process runtime;
@@ -32,50 +32,50 @@ struct world {
  * cmocka fixtures: a fresh world with a running sandbox and no runtime, in *state. The sandbox
  * lists no agents, so that nobody is woken and all agent runs are deliveries.
  */
-int world_setup(void **state);
+int test_env_setup(void **state);
 
 /*
- * Ends the programs and removes the folder. Fails the test when the sandbox does not end with
+ * Ends the programs and removes the directory. Fails the test when the sandbox does not end with
  * status 0.
  */
-int world_teardown(void **state);
+int test_env_teardown(void **state);
 
 /* Whether the sandbox lists the agents that it has. */
-void world_show_agents(struct world *world, bool shown);
+void test_env_show_agents(struct test_env *env, bool gauges);
 
 /*
  * Starts the runtime with settings that fit the sandbox, overridden and completed by settings
  * (NAME=value strings ended by NULL, or NULL; NAME alone removes it), and waits until it serves.
  */
-void world_start_runtime(struct world *world, const char *const settings[]);
+void test_env_start_runtime(struct test_env *env, const char *const settings[]);
 
 /*
- * As world_start_runtime without waiting, with further arguments (ended by NULL, or NULL), in
+ * As test_env_start_runtime without waiting, with further arguments (ended by NULL, or NULL), in
  * *process, which is one of the world's.
  */
-void world_launch(struct world *world, struct process *process, const char *const settings[],
+void test_env_launch(struct test_env *env, struct process *process, const char *const settings[],
     const char *const arguments[]);
 
 /* SIGTERM; fails the test unless it ends with status 0 within its grace. */
-void world_stop_runtime(struct world *world);
+void test_env_stop_runtime(struct test_env *env);
 
 /* Calls of the sandbox's control API; a new reference; fail the test on anything but a 200. */
-json_t *world_get(struct world *world, const char *path);
-json_t *world_post(struct world *world, const char *path, json_t *body);
+json_t *test_env_get(struct test_env *env, const char *path);
+json_t *test_env_post(struct test_env *env, const char *path, json_t *body);
 
 /*
  * A number of /sandbox/stats: at the top (part NULL), in "gateway", or in "backend", where key is
  * an action and the number that of its calls.
  */
-long world_stat(struct world *world, const char *part, const char *key);
+long test_env_stat(struct test_env *env, const char *part, const char *key);
 
 /* GET on the runtime's own server: its status, with the body in *body (freed by the caller). */
-int world_health_get(struct world *world, const char *path, char **body);
+int test_env_health_get(struct test_env *env, const char *path, char **body);
 
 /* Whether condition comes true in the timeout_ms that it names. */
-bool world_look(struct world *world, const char *condition);
+bool test_env_look(struct test_env *env, const char *condition);
 
 /* Fails the test unless condition (a query of /sandbox/wait) comes true in WORLD_WAIT_MS. */
-void world_wait(struct world *world, const char *condition);
+void test_env_wait(struct test_env *env, const char *condition);
 
 #endif

@@ -11,34 +11,34 @@
 static void test_a_date_is_cut_to_seconds(void **state)
 {
     (void)state;
-    assert_int_equal(verdict_clock_ahead_ms(5000, 5000, 5010), 0);
-    assert_int_equal(verdict_clock_ahead_ms(5000, 5999, 6100), 0);
-    assert_int_equal(verdict_clock_ahead_ms(5000, 6000, 6100), 1);
-    assert_int_equal(verdict_clock_ahead_ms(5000, 4000, 4999), -1);
+    assert_int_equal(doctor_clock_ahead_ms(5000, 5000, 5010), 0);
+    assert_int_equal(doctor_clock_ahead_ms(5000, 5999, 6100), 0);
+    assert_int_equal(doctor_clock_ahead_ms(5000, 6000, 6100), 1);
+    assert_int_equal(doctor_clock_ahead_ms(5000, 4000, 4999), -1);
 }
 
 static void test_a_slow_answer_is_no_skew(void **state)
 {
     (void)state;
-    assert_int_equal(verdict_clock_ahead_ms(5000, 1000, 11000), 0);
+    assert_int_equal(doctor_clock_ahead_ms(5000, 1000, 11000), 0);
 }
 
 static void test_limits_of_the_clock(void **state)
 {
     (void)state;
-    assert_int_equal(verdict_clock(0), REPORT_OK);
-    assert_int_equal(verdict_clock(30000), REPORT_OK);
-    assert_int_equal(verdict_clock(-30001), REPORT_WARN);
-    assert_int_equal(verdict_clock(300000), REPORT_WARN);
-    assert_int_equal(verdict_clock(300001), REPORT_FAIL);
-    assert_int_equal(verdict_clock(-300001), REPORT_FAIL);
+    assert_int_equal(doctor_rule_clock(0), REPORT_OK);
+    assert_int_equal(doctor_rule_clock(30000), REPORT_OK);
+    assert_int_equal(doctor_rule_clock(-30001), REPORT_WARN);
+    assert_int_equal(doctor_rule_clock(300000), REPORT_WARN);
+    assert_int_equal(doctor_rule_clock(300001), REPORT_FAIL);
+    assert_int_equal(doctor_rule_clock(-300001), REPORT_FAIL);
 }
 
 static void expect_near(const char *string, bool near)
 {
     struct url url;
     assert_null(url_parse(string, &url));
-    if (verdict_is_near(&url) != near)
+    if (doctor_is_near(&url) != near)
         fail_msg("%s", string);
 }
 
@@ -61,7 +61,7 @@ static void test_refusals(void **state)
     (void)state;
     static const struct {
         const char *text;
-        enum verdict_refusal refusal;
+        enum token_refusal refusal;
     } cases[] = {
         {"Uncaught Error: Invalid service token", REFUSAL_TOKEN_WRONG},
         {"Uncaught Error: Invalid service token format", REFUSAL_TOKEN_WRONG},
@@ -78,7 +78,7 @@ static void test_refusals(void **state)
         {"", REFUSAL_OTHERWISE},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        if (verdict_refusal(cases[i].text) != cases[i].refusal)
+        if (token_refusal(cases[i].text) != cases[i].refusal)
             fail_msg("%s", cases[i].text);
 }
 
@@ -91,5 +91,5 @@ int main(void)
         cmocka_unit_test(test_hosts_that_are_near),
         cmocka_unit_test(test_refusals),
     };
-    return cmocka_run_group_tests_name("verdict", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("doctor_rules", tests, NULL, NULL);
 }

@@ -11,30 +11,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../lib/folder.h"
+#include "../lib/tmp_dir.h"
 #include "http/ca_store.h"
 
 struct fixture {
-    char root[FOLDER_BYTES];
-    char folder[FOLDER_BYTES + 16];
-    char bundle[FOLDER_BYTES + 16];
+    char root[DIR_BYTES];
+    char dir[DIR_BYTES + 16];
+    char bundle[DIR_BYTES + 16];
 };
 
 static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    folder_make(fixture->root);
-    snprintf(fixture->folder, sizeof fixture->folder, "%s/certs", fixture->root);
+    dir_make(fixture->root);
+    snprintf(fixture->dir, sizeof fixture->dir, "%s/certs", fixture->root);
     snprintf(fixture->bundle, sizeof fixture->bundle, "%s/bundle.crt", fixture->root);
-    assert_int_equal(mkdir(fixture->folder, 0700), 0);
+    assert_int_equal(mkdir(fixture->dir, 0700), 0);
     *state = fixture;
     return 0;
 }
 
 static void name_path(char *path, const struct fixture *fixture, const char *name)
 {
-    snprintf(path, FOLDER_BYTES + 64, "%s/%s", fixture->folder, name);
+    snprintf(path, DIR_BYTES + 64, "%s/%s", fixture->dir, name);
 }
 
 static void write_file(const char *path, const char *text)
@@ -45,42 +45,42 @@ static void write_file(const char *path, const char *text)
     assert_int_equal(fclose(file), 0);
 }
 
-static void add_to_folder(const struct fixture *fixture, const char *name, const char *text)
+static void add_to_dir(const struct fixture *fixture, const char *name, const char *text)
 {
-    char path[FOLDER_BYTES + 64];
+    char path[DIR_BYTES + 64];
     name_path(path, fixture, name);
     write_file(path, text);
 }
 
 static bool is_whole(const struct fixture *fixture)
 {
-    return ca_folder_is_whole(fixture->folder, fixture->bundle);
+    return ca_dir_is_readable(fixture->dir, fixture->bundle);
 }
 
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
-    folder_remove(fixture->root);
+    dir_remove(fixture->root);
     free(fixture);
     return 0;
 }
 
-static void test_folder_with_all_of_the_bundle(void **state)
+static void test_dir_with_all_of_the_bundle(void **state)
 {
     const struct fixture *fixture = *state;
     write_file(fixture->bundle, "one\ntwo\nthree\n");
-    add_to_folder(fixture, "0123abcd.0", "one\n");
-    add_to_folder(fixture, "0123abcd.1", "two\n");
+    add_to_dir(fixture, "0123abcd.0", "one\n");
+    add_to_dir(fixture, "0123abcd.1", "two\n");
     assert_false(is_whole(fixture));
-    add_to_folder(fixture, "ffffffff.10", "three\n");
+    add_to_dir(fixture, "ffffffff.10", "three\n");
     assert_true(is_whole(fixture));
 }
 
 static void test_bundle_that_somebody_replaced(void **state)
 {
     const struct fixture *fixture = *state;
-    add_to_folder(fixture, "0123abcd.0", "one\n");
-    add_to_folder(fixture, "0123abcd.1", "two\n");
+    add_to_dir(fixture, "0123abcd.0", "one\n");
+    add_to_dir(fixture, "0123abcd.1", "two\n");
     write_file(fixture->bundle, "own\n");
     assert_false(is_whole(fixture));
     write_file(fixture->bundle, "one\ntwo\nown\n");
@@ -91,12 +91,12 @@ static void test_names_by_which_nothing_is_found(void **state)
 {
     const struct fixture *fixture = *state;
     write_file(fixture->bundle, "one\ntwo\n");
-    add_to_folder(fixture, "0123abcd.0", "one\n");
-    add_to_folder(fixture, "0123abcd.r0", "two\n");
+    add_to_dir(fixture, "0123abcd.0", "one\n");
+    add_to_dir(fixture, "0123abcd.r0", "two\n");
     assert_false(is_whole(fixture));
-    add_to_folder(fixture, "0123abcd.", "two\n");
+    add_to_dir(fixture, "0123abcd.", "two\n");
     assert_false(is_whole(fixture));
-    add_to_folder(fixture, "own.pem", "two\n");
+    add_to_dir(fixture, "own.pem", "two\n");
     assert_false(is_whole(fixture));
 }
 
@@ -107,14 +107,14 @@ static void test_what_is_not_there(void **state)
     write_file(fixture->bundle, "");
     assert_false(is_whole(fixture));
     write_file(fixture->bundle, "one\n");
-    assert_false(ca_folder_is_whole("/nonexistent/folder", fixture->bundle));
-    assert_false(ca_folder_is_whole(fixture->folder, fixture->folder));
+    assert_false(ca_dir_is_readable("/nonexistent/directory", fixture->bundle));
+    assert_false(ca_dir_is_readable(fixture->dir, fixture->dir));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_folder_with_all_of_the_bundle, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dir_with_all_of_the_bundle, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bundle_that_somebody_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names_by_which_nothing_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_not_there, setup, teardown),

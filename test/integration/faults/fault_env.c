@@ -1,0 +1,137 @@
+#include "fault_env.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { SETTINGS = 24, URL_BYTES = 96 };
+
+const struct history_rules fault_env_strict = {.max_runs = FAULT_WORLD_MAX_RUNS};
+const struct history_rules fault_env_lossy = {
+    .max_runs = FAULT_WORLD_MAX_RUNS, .lost_answers = true};
+
+static unsigned port_of(const char *url)
+{
+    const char *colon = strrchr(url, ':');
+    assert_non_null(colon);
+    return (unsigned)strtoul(colon + 1, NULL, 10);
+}
+
+void fault_env_prepare(struct fault_env *faults)
+{
+    json_decref(
+        test_env_post(faults->env, "/sandbox/settings", json_pack("{s:b}", "gateway_numbers", 1)));
+    board_backend_fault(
+        faults->env, json_pack("{s:s, s:s, s:{s:s, s:[]}}", "action", "listAgents", "behaviour",
+                         "raw_body", "body_json", "status", "success", "value"));
+}
+
+int fault_env_setup(void **state)
+{
+    struct fault_env *faults = calloc(1, sizeof *faults);
+    assert_non_null(faults);
+    void *env;
+    signal(SIGPIPE, SIG_IGN);
+    assert_int_equal(test_env_setup(&env), 0);
+    faults->env = env;
+    faults->backend = fault_proxy_start(port_of(faults->env->url));
+    faults->gateway = fault_proxy_start(port_of(faults->env->url));
+    history_init(&faults->history);
+    snprintf(faults->state_dir, sizeof faults->state_dir, "%s/state", faults->env->dir);
+    fault_env_prepare(faults);
+    *state = faults;
+    return 0;
+}
+
+int fault_env_teardown(void **state)
+{
+    struct fault_env *faults = *state;
+    void *env = faults->env;
+    process_end(&faults->env->runtime);
+    fault_proxy_stop(faults->backend);
+    fault_proxy_stop(faults->gateway);
+    history_fini(&faults->history);
+    free(faults);
+    return test_env_teardown(&env);
+}
+
+/* The settings by which the proxies are used, and then those given. */
+struct proxied {
+    char urls[2][URL_BYTES];
+    const char *settings[SETTINGS + 1];
+};
+
+static void add_proxies(
+    const struct fault_env *faults, const char *const settings[], struct proxied *proxied)
+{
+    size_t count = 2;
+    *proxied = (struct proxied){0};
+    snprintf(proxied->urls[0], URL_BYTES, "CONVEX_URL=http://127.0.0.1:%u",
+        fault_proxy_port(faults->backend));
+    snprintf(proxied->urls[1], URL_BYTES, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u",
+        fault_proxy_port(faults->gateway));
+    proxied->settings[0] = proxied->urls[0];
+    proxied->settings[1] = proxied->urls[1];
+    for (; settings != NULL && *settings != NULL; settings++) {
+        assert_true(count < SETTINGS);
+        proxied->settings[count++] = *settings;
+    }
+}
+
+void fault_env_start(struct fault_env *faults, const char *const settings[])
+{
+    struct proxied proxied;
+    add_proxies(faults, settings, &proxied);
+    test_env_start_runtime(faults->env, proxied.settings);
+}
+
+void fault_env_launch(struct fault_env *faults, const char *const settings[])
+{
+    struct proxied proxied;
+    add_proxies(faults, settings, &proxied);
+    test_env_launch(faults->env, &faults->env->runtime, proxied.settings, NULL);
+}
+
+size_t fault_env_kill_runtime(struct fault_env *faults)
+{
+    process_signal(&faults->env->runtime, SIGKILL);
+    assert_int_equal(process_wait_exit(&faults->env->runtime, WORLD_WAIT_MS), 128 + SIGKILL);
+    return history_add_spool(&faults->history, faults->state_dir);
+}
+
+static void collect(struct fault_env *faults)
+{
+    struct history *history = &faults->history;
+    json_t *gateway = test_env_get(faults->env, "/sandbox/gateway");
+    json_decref(history->notifications);
+    json_decref(history->messages);
+    json_decref(history->runs);
+    history->notifications = board_documents(faults->env, "notifications");
+    history->messages = board_documents(faults->env, "messages");
+    history->runs = json_incref(json_object_get(gateway, "requests"));
+    json_decref(gateway);
+}
+
+void fault_env_check(struct fault_env *faults, const struct history_rules *rules)
+{
+    char reason[512];
+    collect(faults);
+    if (history_holds(&faults->history, rules, reason, sizeof reason))
+        return;
+    process_show(&faults->env->runtime, "runtime");
+    fail_msg("%s", reason);
+}
+
+void fault_env_settle(struct fault_env *faults, const struct history_rules *rules)
+{
+    test_env_wait(faults->env, "undelivered=0");
+    test_env_stop_runtime(faults->env);
+    fault_env_check(faults, rules);
+    assert_int_equal(history_add_spool(&faults->history, faults->state_dir), 0);
+}

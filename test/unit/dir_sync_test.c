@@ -1,0 +1,68 @@
+/* Which names one sync of a directory has on disk. A sync that must not happen is given no
+ * directory. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/io.h"
+
+static void test_one_sync_serves_all_names_made_before_it(void **state)
+{
+    (void)state;
+    struct dir_sync sync = {.dir_fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    uint64_t first = dir_sync_next(&sync);
+    uint64_t second = dir_sync_next(&sync);
+    assert_true(dir_sync_reach(&sync, first));
+    uint64_t later = dir_sync_next(&sync);
+    close(sync.dir_fd);
+    sync.dir_fd = -1;
+    assert_true(dir_sync_reach(&sync, first));
+    assert_true(dir_sync_reach(&sync, second));
+    assert_false(dir_sync_reach(&sync, later));
+    assert_int_equal(errno, EBADF);
+}
+
+static void test_a_name_of_which_nothing_is_known_is_always_synced(void **state)
+{
+    (void)state;
+    struct dir_sync sync = {.dir_fd = -1, .begun = 7, .reached = 7};
+    assert_false(dir_sync_reach(&sync, 0));
+}
+
+static void test_a_sync_under_way_may_have_missed_the_name(void **state)
+{
+    (void)state;
+    struct dir_sync sync = {.dir_fd = -1, .begun = 1};
+    uint64_t number = dir_sync_next(&sync);
+    sync.reached = 1; /* the one that was under way ends */
+    assert_false(dir_sync_reach(&sync, number));
+}
+
+static void test_a_failed_sync_counts_for_nobody(void **state)
+{
+    (void)state;
+    struct dir_sync sync = {.dir_fd = -1};
+    uint64_t number = dir_sync_next(&sync);
+    assert_false(dir_sync_reach(&sync, number));
+    assert_false(dir_sync_reach(&sync, number));
+    sync.dir_fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(dir_sync_reach(&sync, number));
+    close(sync.dir_fd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_sync_serves_all_names_made_before_it),
+        cmocka_unit_test(test_a_name_of_which_nothing_is_known_is_always_synced),
+        cmocka_unit_test(test_a_sync_under_way_may_have_missed_the_name),
+        cmocka_unit_test(test_a_failed_sync_counts_for_nobody),
+    };
+    return cmocka_run_group_tests_name("dir_sync", tests, NULL, NULL);
+}
