@@ -79,7 +79,7 @@ static int run_with_signals(
         return exit_status_of(result);
     }
     log_info(component, "Runtime service started successfully");
-    notify_send("READY=1", NOTIFY_LIMIT_MS);
+    notify_send("READY=1", NOTIFY_TIMEOUT_MS);
     const struct signals_targets targets = {.runtime = runtime, .config = config, .source = source};
     int number = signals_wait_for_end(signal_fd, &targets);
     /* Before anything that could take time, as a line of the log can. */

@@ -19,9 +19,9 @@ static void read_settings_again(const struct signals_targets *targets)
     /* systemd takes the reload for done when it hears READY=1 with a later time (sd_notify(3)). */
     snprintf(
         state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_monotonic_us());
-    notify_send(state, NOTIFY_LIMIT_MS);
+    notify_send(state, NOTIFY_TIMEOUT_MS);
     reload_settings(targets->runtime, targets->config, targets->source);
-    notify_send("READY=1", NOTIFY_LIMIT_MS);
+    notify_send("READY=1", NOTIFY_TIMEOUT_MS);
 }
 
 static void log_work(const struct signals_targets *targets)

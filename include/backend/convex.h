@@ -77,6 +77,6 @@ enum convex_outcome convex_call(const struct service *service, const char *actio
  * is left alone and *error tells why, without secrets. Pure but for memory.
  */
 enum convex_outcome convex_classify(
-    const struct http_answer *answer, enum convex_kind kind, json_t **value, struct error *error);
+    const struct http_response *answer, enum convex_kind kind, json_t **value, struct error *error);
 
 #endif

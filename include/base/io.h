@@ -13,7 +13,7 @@
 struct file_content {
     char *bytes; /* the caller's to free; NUL-ended behind length_bytes */
     size_t length_bytes;
-    bool is_public; /* a regular file that every user of the machine may read */
+    bool world_readable; /* a regular file that every user of the machine may read */
 };
 
 /*
@@ -71,7 +71,7 @@ uint64_t dir_sync_next(const struct dir_sync *sync);
  * then it blocks for the disk. Number 0 stands for a name of which nothing is known, and always
  * makes one. False with errno when the directory could not be synced. Any thread.
  */
-bool dir_sync_reach(struct dir_sync *sync, uint64_t number);
+bool dir_sync_ensure(struct dir_sync *sync, uint64_t number);
 
 /* Waits for descriptors up to a moment of the monotonic clock. */
 

@@ -22,7 +22,7 @@ struct log_gap {
 };
 
 /* Says in a line, with its end, what was lost. Returns the length. Must not log. */
-typedef size_t log_gap_words(const struct log_gap *gap, char line[static LOG_STREAM_LINE_BYTES]);
+typedef size_t log_gap_format(const struct log_gap *gap, char line[static LOG_STREAM_LINE_BYTES]);
 
 /*
  * Writes a line of at most LOG_STREAM_LINE_BYTES, with its end; before it, words about those that
@@ -32,13 +32,13 @@ typedef size_t log_gap_words(const struct log_gap *gap, char line[static LOG_STR
  * longer than LOG_STREAM_WAIT_MS.
  */
 void log_stream_write(
-    enum log_stream stream, const char *line, size_t length_bytes, log_gap_words *words);
+    enum log_stream stream, const char *line, size_t length_bytes, log_gap_format *words);
 
 /*
  * Writes the words that are still owed, to streams that take them now. False: some are owed still.
  * Any thread; does not wait for a stream.
  */
-bool log_stream_repair(log_gap_words *words);
+bool log_stream_flush_gaps(log_gap_format *words);
 
 /* Which lines of the log say again what was just said, and are therefore counted instead. */
 

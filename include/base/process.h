@@ -10,7 +10,7 @@
 #include "base/error.h"
 
 /* Where a child's standard error goes; its standard output always goes to the pipe. */
-enum child_errors { CHILD_ERRORS_DROPPED, CHILD_ERRORS_WITH_OUTPUT };
+enum child_stderr { CHILD_STDERR_DROPPED, CHILD_STDERR_MERGED };
 
 /*
  * A running child, the leader of a process group of its own. Embedded in its owner, used by one
@@ -38,7 +38,7 @@ struct child_exit {
  * nobody changes the environment.
  */
 int child_start(
-    struct child *child, const char *const argv[], enum child_errors errors, struct error *error);
+    struct child *child, const char *const argv[], enum child_stderr errors, struct error *error);
 
 /*
  * Blocks until the child has ended, deadline_ms on the monotonic clock (SYNC_NO_DEADLINE: none), or
@@ -74,7 +74,7 @@ enum { PROCESS_ANY_SESSION = -1 };
 
 enum process_presence {
     PROCESS_GONE,
-    PROCESS_LIVES,
+    PROCESS_RUNNING,
     PROCESS_UNKNOWN, /* it could not be looked for: descriptors or memory are short */
 };
 
@@ -115,7 +115,7 @@ enum process_presence process_group_find(pid_t group, pid_t session);
 /* Tells systemd how the service is, over the socket that it names in NOTIFY_SOCKET. */
 
 /* For what nothing makes up for when it is lost: a start is not over before its READY=1 arrived. */
-enum { NOTIFY_LIMIT_MS = 10000 };
+enum { NOTIFY_TIMEOUT_MS = 10000 };
 
 /*
  * Sends state ("READY=1", "STOPPING=1", "WATCHDOG=1") as one datagram (sd_notify(3)). Does nothing

@@ -20,7 +20,7 @@ struct env_entry {
 struct env_file {
     struct env_entry *entries;
     size_t count;
-    bool is_public; /* every user of the machine may read the file */
+    bool world_readable; /* every user of the machine may read the file */
 };
 
 /*

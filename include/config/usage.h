@@ -17,15 +17,15 @@ enum arguments_action {
     ARGUMENTS_HELP,
 };
 
-enum { ARGUMENTS_MAX_WORDS = 64 };
+enum { ARGUMENTS_MAX_OPERANDS = 64 };
 
 /* Everything is borrowed from argv. */
 struct arguments {
     enum arguments_action action;
-    const char *env_file;                   /* NULL is: none */
-    bool json;                              /* --json: doctor and spool answer a program */
-    const char *words[ARGUMENTS_MAX_WORDS]; /* what follows "spool" */
-    unsigned word_count;
+    const char *env_file;                         /* NULL is: none */
+    bool json;                                    /* --json: doctor and spool answer a program */
+    const char *operands[ARGUMENTS_MAX_OPERANDS]; /* what follows "spool" */
+    unsigned operand_count;
 };
 
 /*

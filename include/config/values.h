@@ -23,7 +23,7 @@ int option_store(const struct option *option, const char *value, struct config *
  * only as words about it.
  */
 void option_show(
-    const struct option *option, const char *value, char gauges[static OPTION_SHOWN_BYTES]);
+    const struct option *option, const char *value, char shown[static OPTION_SHOWN_BYTES]);
 
 /* Appends the option's field as one would write it: nothing for NULL, secrets as they are. */
 void option_append_value(
@@ -92,7 +92,7 @@ const char *option_closest(const char *name, size_t length_bytes);
  * Registers value, of the option id, with redact, in whole and in its secret part. Returns false
  * without memory.
  */
-bool rules_remember_secret(enum option_id id, const char *value);
+bool rules_register_secret(enum option_id id, const char *value);
 
 /*
  * Checks *config, as stored from *values, and fills what has a computed default. A rule about a

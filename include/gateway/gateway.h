@@ -75,7 +75,7 @@ void gateway_send(const struct gateway *gateway, struct http_client *client,
  * Says what an answer of the gateway means, without its body when that is not JSON: fills outcome,
  * body and error of *result. Pure but for memory.
  */
-void gateway_classify(const struct http_answer *answer, struct gateway_result *result);
+void gateway_classify(const struct http_response *answer, struct gateway_result *result);
 
 /*
  * Whether that is one of the statuses by which a proxy says that what is behind it is not there: of

@@ -20,7 +20,7 @@ struct http_request {
     const char *body;           /* NULL makes it a GET, else a POST */
     size_t body_bytes;
     int64_t timeout_ms; /* from the call to the last byte of the answer; at least 1 */
-    size_t answer_limit_bytes;
+    size_t response_limit_bytes;
     /*
      * A connection of its own, closed afterwards. libcurl repeats a POST by itself when a reused
      * connection dies before the first byte of the answer, so whatever must not happen twice asks
@@ -30,7 +30,7 @@ struct http_request {
     bool ignore_proxy;  /* else http_proxy, https_proxy and no_proxy are obeyed */
     bool wants_details; /* what of the answer is said to be one */
     /* Cuts it off as the client's own flag does, once true; outlives the request. NULL: none. */
-    const atomic_bool *abort_too;
+    const atomic_bool *extra_abort;
 };
 
 enum http_failure {
@@ -38,7 +38,7 @@ enum http_failure {
     HTTP_NOT_SENT,  /* not a byte of the request went out: DNS, connect, TLS */
     HTTP_TIMED_OUT, /* the deadline passed after something was sent */
     HTTP_LOST,      /* the connection broke after something was sent, or no HTTP answer came */
-    HTTP_TOO_LARGE, /* the answer passed answer_limit_bytes */
+    HTTP_TOO_LARGE, /* the answer passed response_limit_bytes */
     HTTP_ABORTED,   /* an abort flag was set; see sent */
     HTTP_NO_MEMORY, /* nothing was sent */
 };
@@ -48,7 +48,7 @@ enum http_step { HTTP_STEP_LOOKUP, HTTP_STEP_CONNECT, HTTP_STEP_TLS, HTTP_STEP_E
 
 enum { HTTP_PEER_BYTES = 72 };
 
-struct http_answer {
+struct http_response {
     enum http_failure failure;
     enum http_step step; /* the last one begun; by its end, with a failure, it had not succeeded */
     int status;          /* of the answer, 0 when there is none */
@@ -74,8 +74,8 @@ int http_client_create(struct http_client **client, struct ca_store *store,
     const atomic_bool *abort, struct error *error);
 void http_client_destroy(struct http_client *client);
 
-/* Whether the client's abort flag is set, or abort_too (NULL: none). Any thread. */
-bool http_client_is_aborted(const struct http_client *client, const atomic_bool *abort_too);
+/* Whether the client's abort flag is set, or extra_abort (NULL: none). Any thread. */
+bool http_client_is_aborted(const struct http_client *client, const atomic_bool *extra_abort);
 
 /*
  * Performs the request and fills *answer. Blocks until the answer is there, timeout_ms passed or
@@ -83,6 +83,6 @@ bool http_client_is_aborted(const struct http_client *client, const atomic_bool 
  * least, redirects never followed, proxies as the request says.
  */
 void http_client_perform(
-    struct http_client *client, const struct http_request *request, struct http_answer *answer);
+    struct http_client *client, const struct http_request *request, struct http_response *answer);
 
 #endif

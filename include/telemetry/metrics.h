@@ -153,7 +153,7 @@ int64_t metrics_cell(const struct metrics *metrics, enum metric metric, size_t s
  * ascend. What lies above the last bound is taken to be that bound. -1 when nothing was counted.
  * Pure.
  */
-int64_t quantile_us(
+int64_t histogram_quantile_us(
     const int64_t *bounds_us, size_t bound_count, const int64_t *counts, double share);
 
 #endif

@@ -144,7 +144,7 @@ static void quote_words(char quote[static QUOTE_BYTES], const char *bytes, size_
 }
 
 /* Another status than 200 and 560: {"code","message"}, or whatever a proxy says. */
-static enum convex_outcome explain_status(const struct http_answer *answer, struct error *error)
+static enum convex_outcome explain_status(const struct http_response *answer, struct error *error)
 {
     char quote[QUOTE_BYTES];
     quote_words(quote, answer->body.bytes, answer->body.length_bytes);
@@ -153,7 +153,8 @@ static enum convex_outcome explain_status(const struct http_answer *answer, stru
     return may_pass(answer->status) ? CONVEX_UNAVAILABLE : CONVEX_REJECTED;
 }
 
-static enum convex_outcome explain_transport(const struct http_answer *answer, struct error *error)
+static enum convex_outcome explain_transport(
+    const struct http_response *answer, struct error *error)
 {
     static const enum error_code codes[] = {
         [HTTP_NOT_SENT] = ERROR_UNREACHABLE,
@@ -170,7 +171,7 @@ static enum convex_outcome explain_transport(const struct http_answer *answer, s
 
 /* The body of a 200 or 560, which carry the same envelope. */
 static enum convex_outcome read_envelope(
-    const struct http_answer *answer, enum convex_kind kind, json_t **value, struct error *error)
+    const struct http_response *answer, enum convex_kind kind, json_t **value, struct error *error)
 {
     json_t *envelope;
     size_t max_values = kind == CONVEX_LIST ? JSON_GUARD_MAX_LIST_VALUES : JSON_GUARD_MAX_VALUES;
@@ -200,7 +201,7 @@ static enum convex_outcome read_envelope(
 }
 
 enum convex_outcome convex_classify(
-    const struct http_answer *answer, enum convex_kind kind, json_t **value, struct error *error)
+    const struct http_response *answer, enum convex_kind kind, json_t **value, struct error *error)
 {
     if (answer->failure != HTTP_ANSWERED)
         return explain_transport(answer, error);
@@ -235,7 +236,7 @@ static void end_call(struct convex *convex)
 }
 
 static void perform(const struct service *service, const char *body, enum convex_kind kind,
-    struct http_answer *answer)
+    struct http_response *answer)
 {
     struct convex *convex = service->convex;
     char trace[TRACE_HEADER_BYTES];
@@ -248,13 +249,13 @@ static void perform(const struct service *service, const char *body, enum convex
         .body = body,
         .body_bytes = strlen(body),
         .timeout_ms = convex->timeout_ms,
-        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+        .response_limit_bytes = ANSWER_LIMIT_BYTES,
         .single_use_connection = kind == CONVEX_ONCE,
-        .abort_too = service->abort,
+        .extra_abort = service->abort,
     };
     if (!begin_call(service)) {
         *answer =
-            (struct http_answer){.failure = HTTP_ABORTED, .reason = "interrupted by the stop"};
+            (struct http_response){.failure = HTTP_ABORTED, .reason = "interrupted by the stop"};
         return;
     }
     http_client_perform(service->client, &request, answer);
@@ -278,7 +279,7 @@ enum convex_outcome convex_call(const struct service *service, const char *actio
         error_set(error, ERROR_NO_MEMORY, "%s: no memory for the request", action);
         return CONVEX_UNAVAILABLE;
     }
-    struct http_answer answer;
+    struct http_response answer;
     int64_t began_us = clock_monotonic_us();
     perform(service, body, kind, &answer);
     free(body);

@@ -57,7 +57,7 @@ static int read_descriptor(int descriptor, const char *quoted_path, size_t limit
     bytes[length] = '\0';
     content->bytes = bytes;
     content->length_bytes = (size_t)length;
-    content->is_public = S_ISREG(status.st_mode) && (status.st_mode & S_IROTH) != 0;
+    content->world_readable = S_ISREG(status.st_mode) && (status.st_mode & S_IROTH) != 0;
     return 0;
 }
 
@@ -150,7 +150,7 @@ static void note_reached(struct dir_sync *sync, uint64_t number)
         continue;
 }
 
-bool dir_sync_reach(struct dir_sync *sync, uint64_t number)
+bool dir_sync_ensure(struct dir_sync *sync, uint64_t number)
 {
     if (number != 0 && atomic_load(&sync->reached) >= number)
         return true;

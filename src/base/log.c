@@ -148,7 +148,7 @@ static void build_line(struct line *line, enum log_level level, const char *comp
     line->bytes[line->used++] = '\n';
 }
 
-/* A log_gap_words. */
+/* A log_gap_format. */
 static size_t word_gap(const struct log_gap *gap, char bytes[static LINE_BYTES])
 {
     char message[128];
@@ -220,7 +220,7 @@ int64_t log_write_repeats(void)
 {
     int64_t now_ms = clock_monotonic_ms();
     write_repeats_until(now_ms);
-    int64_t max_ms = log_stream_repair(word_gap) ? LOG_FOLD_WINDOW_MS : LOG_STREAM_WAIT_MS;
+    int64_t max_ms = log_stream_flush_gaps(word_gap) ? LOG_FOLD_WINDOW_MS : LOG_STREAM_WAIT_MS;
     int64_t due_ms = log_fold_due_ms();
     if (due_ms == INT64_MAX || due_ms - now_ms > max_ms)
         return max_ms;
@@ -230,7 +230,7 @@ int64_t log_write_repeats(void)
 void log_flush(void)
 {
     write_repeats_until(INT64_MAX);
-    log_stream_repair(word_gap);
+    log_stream_flush_gaps(word_gap);
 }
 
 #define DEFINE_LOG(name, level)                                \

@@ -159,7 +159,7 @@ static void forget_lines(enum log_stream stream, uint64_t lines)
 }
 
 /* With the turn. */
-static bool mend(enum log_stream stream, int64_t deadline_ms, log_gap_words *words)
+static bool mend(enum log_stream stream, int64_t deadline_ms, log_gap_format *words)
 {
     static char line[LOG_STREAM_LINE_BYTES]; /* of whoever has the turn, and on nobody's stack */
     struct log_gap gap = gap_of(stream);
@@ -174,7 +174,7 @@ static bool mend(enum log_stream stream, int64_t deadline_ms, log_gap_words *wor
 }
 
 void log_stream_write(
-    enum log_stream stream, const char *line, size_t length_bytes, log_gap_words *words)
+    enum log_stream stream, const char *line, size_t length_bytes, log_gap_format *words)
 {
     bool stalled = gap_of(stream).lines > 0;
     int64_t deadline_ms = clock_monotonic_ms() + (stalled ? 0 : LOG_STREAM_WAIT_MS);
@@ -187,7 +187,7 @@ void log_stream_write(
         lose_line(stream);
 }
 
-bool log_stream_repair(log_gap_words *words)
+bool log_stream_flush_gaps(log_gap_format *words)
 {
     bool mended = true;
     for (enum log_stream stream = 0; stream < LOG_STREAMS; stream++) {

@@ -51,12 +51,12 @@ static char **make_environment(void)
 }
 
 /* The pipe goes first: with our own 0 to 2 closed, its writing end may be one of those. */
-static int describe_files(posix_spawn_file_actions_t *files, int write_fd, enum child_errors errors)
+static int describe_files(posix_spawn_file_actions_t *files, int write_fd, enum child_stderr errors)
 {
     int result = posix_spawn_file_actions_adddup2(files, write_fd, STDOUT_FILENO);
-    if (result == 0 && errors == CHILD_ERRORS_WITH_OUTPUT)
+    if (result == 0 && errors == CHILD_STDERR_MERGED)
         result = posix_spawn_file_actions_adddup2(files, STDOUT_FILENO, STDERR_FILENO);
-    if (result == 0 && errors == CHILD_ERRORS_DROPPED)
+    if (result == 0 && errors == CHILD_STDERR_DROPPED)
         result = posix_spawn_file_actions_addopen(files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     if (result == 0)
         result = posix_spawn_file_actions_addopen(files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
@@ -78,7 +78,7 @@ static void describe_process(posix_spawnattr_t *attributes)
 }
 
 /* Returns 0 or an errno value. */
-static int spawn(pid_t *pid, const char *const argv[], int write_fd, enum child_errors errors)
+static int spawn(pid_t *pid, const char *const argv[], int write_fd, enum child_stderr errors)
 {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
@@ -125,7 +125,7 @@ static void reap_orphans(pid_t group)
 }
 
 int child_start(
-    struct child *child, const char *const argv[], enum child_errors errors, struct error *error)
+    struct child *child, const char *const argv[], enum child_stderr errors, struct error *error)
 {
     assert(argv[0] != NULL);
     *child = (struct child){.pid_fd = -1, .output_fd = -1};
@@ -234,7 +234,7 @@ int child_output(const char *const argv[], int64_t timeout_ms, int stop_fd, char
     assert(timeout_ms >= 1 && output_bytes >= 1);
     struct sink sink = {.bytes = output, .capacity_bytes = output_bytes - 1};
     struct child child;
-    int result = child_start(&child, argv, CHILD_ERRORS_DROPPED, error);
+    int result = child_start(&child, argv, CHILD_STDERR_DROPPED, error);
     if (result != 0)
         return result;
     result = collect(&child, clock_monotonic_ms() + timeout_ms, stop_fd, &sink);
@@ -314,14 +314,14 @@ static enum process_presence read_line(pid_t pid, const char *file, char line[st
     if (length <= 0)
         return length < 0 ? presence_after(failure) : PROCESS_GONE;
     line[length] = '\0';
-    return PROCESS_LIVES;
+    return PROCESS_RUNNING;
 }
 
 enum process_presence process_stat_read(pid_t pid, struct process_stat *stat)
 {
     char line[LINE_BYTES];
     enum process_presence presence = read_line(pid, "stat", line);
-    if (presence == PROCESS_LIVES && !process_stat_parse(line, stat))
+    if (presence == PROCESS_RUNNING && !process_stat_parse(line, stat))
         return PROCESS_GONE;
     return presence;
 }
@@ -332,7 +332,7 @@ int64_t process_resident_bytes(pid_t pid)
     const char *at = line;
     int64_t all_pages;
     int64_t resident_pages;
-    if (read_line(pid, "statm", line) != PROCESS_LIVES || !read_number(&at, &all_pages) ||
+    if (read_line(pid, "statm", line) != PROCESS_RUNNING || !read_number(&at, &all_pages) ||
         !read_number(&at, &resident_pages))
         return 0;
     return resident_pages * sysconf(_SC_PAGESIZE);
@@ -347,11 +347,11 @@ static enum process_presence look_at(const char *name, pid_t group, pid_t sessio
     if (pid <= 0 || pid > INT_MAX || *end != '\0')
         return PROCESS_GONE;
     enum process_presence presence = process_stat_read((pid_t)pid, &stat);
-    if (presence != PROCESS_LIVES)
+    if (presence != PROCESS_RUNNING)
         return presence;
     bool is_member =
         stat.group == group && (session == PROCESS_ANY_SESSION || stat.session == session);
-    return is_member && stat.state != 'Z' && stat.state != 'X' ? PROCESS_LIVES : PROCESS_GONE;
+    return is_member && stat.state != 'Z' && stat.state != 'X' ? PROCESS_RUNNING : PROCESS_GONE;
 }
 
 enum process_presence process_group_find(pid_t group, pid_t session)
@@ -361,7 +361,7 @@ enum process_presence process_group_find(pid_t group, pid_t session)
     DIR *dir = opendir("/proc");
     if (dir == NULL)
         return PROCESS_UNKNOWN;
-    while (found != PROCESS_LIVES && (entry = readdir(dir)) != NULL) {
+    while (found != PROCESS_RUNNING && (entry = readdir(dir)) != NULL) {
         enum process_presence presence = look_at(entry->d_name, group, session);
         found = presence != PROCESS_GONE ? presence : found;
     }

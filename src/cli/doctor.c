@@ -221,7 +221,7 @@ void doctor_skip(struct doctor *doctor, const char *const names[], const char *f
         report_add(&doctor->report, *names, REPORT_SKIP, NULL, "because %s failed", failed);
 }
 
-static void ask(struct doctor *doctor, const struct doctor_side *side, struct http_answer *answer)
+static void ask(struct doctor *doctor, const struct doctor_side *side, struct http_response *answer)
 {
     /* A Date from a cache would be an old one. */
     static const char *const headers[] = {"Cache-Control: no-cache", NULL};
@@ -229,7 +229,7 @@ static void ask(struct doctor *doctor, const struct doctor_side *side, struct ht
         .url = side->probe_url,
         .headers = headers,
         .timeout_ms = DOCTOR_TIMEOUT_MS,
-        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+        .response_limit_bytes = ANSWER_LIMIT_BYTES,
         .single_use_connection = true,
         .ignore_proxy = side->ignore_proxy,
         .wants_details = true,
@@ -261,7 +261,7 @@ static void pass_tls(struct doctor *doctor, const struct doctor_side *side, cons
 }
 
 static void pass_step(struct doctor *doctor, const struct doctor_side *side, enum http_step step,
-    const struct url *url, const struct http_answer *answer)
+    const struct url *url, const struct http_response *answer)
 {
     const char *name = side->names[step];
     if (step == HTTP_STEP_LOOKUP)
@@ -274,7 +274,7 @@ static void pass_step(struct doctor *doctor, const struct doctor_side *side, enu
 }
 
 static void fail_step(struct doctor *doctor, const struct doctor_side *side, enum http_step step,
-    const struct http_answer *answer)
+    const struct http_response *answer)
 {
     char fix[256];
     if (step == HTTP_STEP_LOOKUP)
@@ -299,7 +299,7 @@ static void fail_step(struct doctor *doctor, const struct doctor_side *side, enu
 const char *doctor_reach(struct doctor *doctor, const struct doctor_side *side)
 {
     struct url url;
-    struct http_answer answer;
+    struct http_response answer;
     url_parse(side->url, &url);
     ask(doctor, side, &answer);
     enum http_step end = answer.step;

@@ -56,7 +56,7 @@ static int refuse(const char *url, const char *words)
     return EXIT_FAILURE;
 }
 
-static bool is_degraded(const struct http_answer *answer)
+static bool is_degraded(const struct http_response *answer)
 {
     json_t *body = NULL;
     if (json_guard_load(answer->body.bytes, answer->body.length_bytes, &body, NULL) != 0)
@@ -67,7 +67,7 @@ static bool is_degraded(const struct http_answer *answer)
     return degraded;
 }
 
-static int judge(const char *url, const struct http_answer *answer)
+static int judge(const char *url, const struct http_response *answer)
 {
     if (answer->failure != HTTP_ANSWERED)
         return refuse(url, answer->reason);
@@ -88,12 +88,12 @@ static int ask(const char *url)
         .url = url,
         .headers = headers,
         .timeout_ms = TIMEOUT_MS,
-        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+        .response_limit_bytes = ANSWER_LIMIT_BYTES,
         .single_use_connection = true,
         .ignore_proxy = true,
     };
     struct http_client *client;
-    struct http_answer answer;
+    struct http_response answer;
     struct error error;
     if (http_client_library_start(&error) != 0)
         return refuse(url, error.text);

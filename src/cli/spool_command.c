@@ -76,18 +76,18 @@ static const struct verb {
 } verbs[] = {
     {"list", 0, 0, spool_listing_print, NULL},
     {"show", 1, 1, spool_listing_show, NULL},
-    {"retry", 1, ARGUMENTS_MAX_WORDS, NULL, retry},
-    {"drop", 1, ARGUMENTS_MAX_WORDS, NULL, drop},
+    {"retry", 1, ARGUMENTS_MAX_OPERANDS, NULL, retry},
+    {"drop", 1, ARGUMENTS_MAX_OPERANDS, NULL, drop},
 };
 
 /* The verb that arguments name with as many ids as it takes; NULL if they do not. */
 static const struct verb *find_verb(const struct arguments *arguments)
 {
-    if (arguments->word_count == 0)
+    if (arguments->operand_count == 0)
         return NULL;
-    unsigned ids = arguments->word_count - 1;
+    unsigned ids = arguments->operand_count - 1;
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
-        if (strcmp(arguments->words[0], verbs[i].name) == 0)
+        if (strcmp(arguments->operands[0], verbs[i].name) == 0)
             return ids >= verbs[i].min_ids && ids <= verbs[i].max_ids ? &verbs[i] : NULL;
     return NULL;
 }
@@ -130,7 +130,7 @@ static int look(const struct verb *verb, struct spool *spool, const struct confi
     const struct spool_listing request = {
         .spool = spool,
         .state_dir = config->state_dir,
-        .id = arguments->word_count > 1 ? arguments->words[1] : NULL,
+        .id = arguments->operand_count > 1 ? arguments->operands[1] : NULL,
         .json = arguments->json,
         .visible = isatty(STDOUT_FILENO) == 1,
     };
@@ -208,11 +208,11 @@ static int change_all(
     change_letter *change, struct spool *spool, const struct arguments *arguments, json_t *answers)
 {
     int status = EX_OK;
-    for (unsigned i = 1; i < arguments->word_count; i++) {
+    for (unsigned i = 1; i < arguments->operand_count; i++) {
         spoken said;
-        bool done = change_one(change, spool, arguments->words[i], said) == 0;
+        bool done = change_one(change, spool, arguments->operands[i], said) == 0;
         status = done ? status : EXIT_FAILURE;
-        if (!tell(answers, arguments->words[i], done, said))
+        if (!tell(answers, arguments->operands[i], done, said))
             return EX_OSERR;
     }
     return status;

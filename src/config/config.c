@@ -39,7 +39,7 @@ static int store_option(
 static void warn_of_public_file(
     const struct config_source *source, const struct values *values, struct problems *problems)
 {
-    if (!values->env_file.is_public)
+    if (!values->env_file.world_readable)
         return;
     for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
         const struct env_entry *entry = env_file_find(&values->env_file, config_options[i].name);

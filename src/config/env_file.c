@@ -248,7 +248,7 @@ int env_file_load(struct env_file *file, const char *path, struct problems *prob
             problems, PROBLEM_ERROR, "%s; --env-file wants a readable .env file", error.text);
         return result;
     }
-    file->is_public = content.is_public;
+    file->world_readable = content.world_readable;
     result = env_file_parse(file, path, content.bytes, content.length_bytes, problems);
     free(content.bytes);
     return result;

@@ -29,7 +29,7 @@ static bool is_absent(const struct values *values, enum option_id id)
     return values->by_option[id].state == VALUE_ABSENT;
 }
 
-bool rules_remember_secret(enum option_id id, const char *value)
+bool rules_register_secret(enum option_id id, const char *value)
 {
     if (id == OPTION_OPENCLAW_GATEWAY_TOKEN && strcmp(value, default_gateway_token) == 0)
         return true;
@@ -53,11 +53,11 @@ static void check_account_id(
     const char *id = config->account_id;
     if (id[strspn(id, allowed)] == '\0' && id[0] != '.' && strlen(id) <= 128)
         return;
-    char gauges[OPTION_SHOWN_BYTES];
-    option_show(&config_options[OPTION_ACCOUNT_ID], id, gauges);
+    char shown[OPTION_SHOWN_BYTES];
+    option_show(&config_options[OPTION_ACCOUNT_ID], id, shown);
     problems_add(problems, PROBLEM_ERROR,
         "ACCOUNT_ID %s is no account id; right are up to 128 letters, digits, '_', '-' and '.'",
-        gauges);
+        shown);
 }
 
 /* The token's form, and that it is the account's: mc_service_{accountId}_{secret}. */
@@ -101,12 +101,12 @@ static void check_convex_url(
     if (!is_present(values, OPTION_CONVEX_URL) || url_parse(config->convex_url, &url) != NULL ||
         !url_host_ends_with(&url, ".convex.site"))
         return;
-    char gauges[OPTION_SHOWN_BYTES];
-    option_show(&config_options[OPTION_CONVEX_URL], config->convex_url, gauges);
+    char shown[OPTION_SHOWN_BYTES];
+    option_show(&config_options[OPTION_CONVEX_URL], config->convex_url, shown);
     problems_add(problems, PROBLEM_ERROR,
         "CONVEX_URL %s is the address for HTTP actions; right is the same deployment's address "
         "that ends in .convex.cloud",
-        gauges);
+        shown);
 }
 
 static bool is_local_gateway(const struct url *url)
@@ -175,9 +175,9 @@ static int check_gateway_command(
         result = check_command_url(config->gateway_url, &error);
     if (result != ERROR_INVALID)
         return result;
-    char gauges[OPTION_SHOWN_BYTES];
-    option_show(&config_options[OPTION_OPENCLAW_GATEWAY_COMMAND], config->gateway_command, gauges);
-    problems_add(problems, PROBLEM_ERROR, "OPENCLAW_GATEWAY_COMMAND %s %s", gauges, error.text);
+    char shown[OPTION_SHOWN_BYTES];
+    option_show(&config_options[OPTION_OPENCLAW_GATEWAY_COMMAND], config->gateway_command, shown);
+    problems_add(problems, PROBLEM_ERROR, "OPENCLAW_GATEWAY_COMMAND %s %s", shown, error.text);
     return 0;
 }
 
@@ -268,12 +268,12 @@ static void check_health_host(const struct config *config, struct problems *prob
     const char *fault = config->health_host != NULL ? find_host_fault(config->health_host) : NULL;
     if (fault == NULL)
         return;
-    char gauges[OPTION_SHOWN_BYTES];
-    option_show(&config_options[OPTION_HEALTH_HOST], config->health_host, gauges);
+    char shown[OPTION_SHOWN_BYTES];
+    option_show(&config_options[OPTION_HEALTH_HOST], config->health_host, shown);
     problems_add(problems, PROBLEM_ERROR,
         "HEALTH_HOST %s cannot be listened on (%s); right is an address of this machine, as "
         "127.0.0.1, 0.0.0.0 or ::, or its name",
-        gauges, fault);
+        shown, fault);
 }
 
 static void check_ca_file(const struct config *config, struct problems *problems)
@@ -288,10 +288,10 @@ static void check_ca_file(const struct config *config, struct problems *problems
         wrong = "it is a directory";
     if (wrong == NULL)
         return;
-    char gauges[OPTION_SHOWN_BYTES];
-    option_show(&config_options[OPTION_CA_FILE], config->ca_file, gauges);
+    char shown[OPTION_SHOWN_BYTES];
+    option_show(&config_options[OPTION_CA_FILE], config->ca_file, shown);
     problems_add(problems, PROBLEM_ERROR,
-        "CA_FILE %s cannot be read (%s); right is a PEM file of certificates", gauges, wrong);
+        "CA_FILE %s cannot be read (%s); right is a PEM file of certificates", shown, wrong);
 }
 
 static int fill_runtime_version(struct config *config, const struct values *values)

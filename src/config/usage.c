@@ -88,10 +88,10 @@ static int take_word(
     }
     if (word[0] == '-' || !commands[*command].takes_words)
         return unknown_argument(word, error);
-    if (arguments->word_count == ARGUMENTS_MAX_WORDS)
+    if (arguments->operand_count == ARGUMENTS_MAX_OPERANDS)
         return error_set(error, ERROR_INVALID, "%s takes at most %d words; give it fewer at a time",
-            commands[*command].name, ARGUMENTS_MAX_WORDS);
-    arguments->words[arguments->word_count++] = word;
+            commands[*command].name, ARGUMENTS_MAX_OPERANDS);
+    arguments->operands[arguments->operand_count++] = word;
     return 0;
 }
 

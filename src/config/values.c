@@ -13,21 +13,21 @@
 #include "config/url.h"
 
 void option_show(
-    const struct option *option, const char *value, char gauges[static OPTION_SHOWN_BYTES])
+    const struct option *option, const char *value, char shown[static OPTION_SHOWN_BYTES])
 {
     enum { QUOTED_BYTES = 80 };
     if ((option->flags & OPTION_SECRET) != 0) {
-        text_copy(gauges, OPTION_SHOWN_BYTES, "(a secret, not shown)");
+        text_copy(shown, OPTION_SHOWN_BYTES, "(a secret, not shown)");
         return;
     }
     if (option->kind == OPTION_URL && strpbrk(value, "@?#") != NULL) {
-        text_copy(gauges, OPTION_SHOWN_BYTES, "(not shown, it may hold a secret)");
+        text_copy(shown, OPTION_SHOWN_BYTES, "(not shown, it may hold a secret)");
         return;
     }
     char quoted[QUOTED_BYTES];
     text_quote(quoted, sizeof quoted, value, strlen(value));
     bool is_cut = strlen(value) >= sizeof quoted;
-    snprintf(gauges, OPTION_SHOWN_BYTES, "\"%s\"%s", quoted, is_cut ? "..." : "");
+    snprintf(shown, OPTION_SHOWN_BYTES, "\"%s\"%s", quoted, is_cut ? "..." : "");
 }
 
 bool option_is_string(const struct option *option)
@@ -45,12 +45,12 @@ char **option_string(const struct option *option, struct config *config)
 static int refuse_value(const struct option *option, const char *value, const char *wrong,
     const char *form, struct problems *problems)
 {
-    char gauges[OPTION_SHOWN_BYTES];
-    option_show(option, value, gauges);
+    char shown[OPTION_SHOWN_BYTES];
+    option_show(option, value, shown);
     struct text right = {0};
     option_append_range(option, &right);
     char *range = text_take(&right);
-    problems_add(problems, PROBLEM_ERROR, "%s %s %s; right is %s%s", option->name, gauges, wrong,
+    problems_add(problems, PROBLEM_ERROR, "%s %s %s; right is %s%s", option->name, shown, wrong,
         form, range != NULL ? range : "");
     free(range);
     return ERROR_INVALID;
@@ -110,10 +110,10 @@ static int check_url(const struct option *option, const char *value, struct prob
     const char *wrong = value[0] == '\0' && may_be_empty ? NULL : url_parse(value, &url);
     if (wrong == NULL)
         return 0;
-    char gauges[OPTION_SHOWN_BYTES];
-    option_show(option, value, gauges);
+    char shown[OPTION_SHOWN_BYTES];
+    option_show(option, value, shown);
     problems_add(problems, PROBLEM_ERROR, "%s %s %s. Invalid %s. Expected a valid URL like %s.",
-        option->name, gauges, wrong, option->name,
+        option->name, shown, wrong, option->name,
         option->fallback != NULL ? option->fallback : option->example);
     return ERROR_INVALID;
 }
@@ -228,7 +228,7 @@ static int take_text(
     char *copy = strndup(span.bytes, span.length_bytes);
     if (copy == NULL)
         return ERROR_NO_MEMORY;
-    if ((option->flags & OPTION_SECRET) != 0 && !rules_remember_secret(id, copy)) {
+    if ((option->flags & OPTION_SECRET) != 0 && !rules_register_secret(id, copy)) {
         free(copy);
         return ERROR_NO_MEMORY;
     }

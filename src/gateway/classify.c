@@ -27,7 +27,7 @@ bool gateway_is_absent_by(int status)
 }
 
 static enum gateway_outcome classify_error_status(
-    const struct http_answer *answer, const json_t *body)
+    const struct http_response *answer, const json_t *body)
 {
     int status = answer->status;
     if (is_resource(body))
@@ -48,7 +48,7 @@ static void quote_string(char *quote, size_t quote_bytes, const json_t *object, 
 
 /* Of a resource the error alone: what the agent has said so far is nothing for a log. */
 static void quote_answer(
-    char *quote, size_t quote_bytes, const struct http_answer *answer, const json_t *body)
+    char *quote, size_t quote_bytes, const struct http_response *answer, const json_t *body)
 {
     if (is_resource(body))
         quote_string(quote, quote_bytes, json_object_get(body, "error"), "message");
@@ -56,7 +56,7 @@ static void quote_answer(
         text_quote(quote, quote_bytes, answer->body.bytes, answer->body.length_bytes);
 }
 
-static void classify_status(const struct http_answer *answer, struct gateway_result *result)
+static void classify_status(const struct http_response *answer, struct gateway_result *result)
 {
     json_t *body = NULL;
     char quote[QUOTE_BYTES];
@@ -96,7 +96,7 @@ static void explain_failed_run(const json_t *body, struct gateway_result *result
 }
 
 /* A 2xx: completed, or a run that did not end as it should. */
-static void classify_success(const struct http_answer *answer, struct gateway_result *result)
+static void classify_success(const struct http_response *answer, struct gateway_result *result)
 {
     json_t *body = NULL;
     struct error why = {0};
@@ -120,7 +120,7 @@ static void classify_success(const struct http_answer *answer, struct gateway_re
     result->body = body;
 }
 
-static void classify_transport(const struct http_answer *answer, struct gateway_result *result)
+static void classify_transport(const struct http_response *answer, struct gateway_result *result)
 {
     static const enum gateway_outcome outcomes[] = {
         [HTTP_NOT_SENT] = GATEWAY_UNREACHABLE,
@@ -136,7 +136,7 @@ static void classify_transport(const struct http_answer *answer, struct gateway_
         &result->error, ERROR_UNREACHABLE, "OpenClaw gateway request failed: %s", answer->reason);
 }
 
-void gateway_classify(const struct http_answer *answer, struct gateway_result *result)
+void gateway_classify(const struct http_response *answer, struct gateway_result *result)
 {
     result->sent = answer->sent;
     result->status = answer->status;

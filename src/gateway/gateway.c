@@ -184,11 +184,11 @@ static void perform(const struct gateway *gateway, struct http_client *client,
         .body = body,
         .body_bytes = strlen(body),
         .timeout_ms = message->timeout_ms,
-        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+        .response_limit_bytes = ANSWER_LIMIT_BYTES,
         .single_use_connection = true,
         .ignore_proxy = true, /* it would be shown the token */
     };
-    struct http_answer answer;
+    struct http_response answer;
     int64_t began_ms = clock_monotonic_ms();
     http_client_perform(client, &request, &answer);
     text_fini(&headers.text);
@@ -231,7 +231,7 @@ enum { INQUIRY_LIMIT_BYTES = 1024 * 1024, INQUIRY_HEADERS = 3 };
 static const char model_prefix[] = "openclaw/";
 
 static void ask(const struct gateway *gateway, const struct gateway_inquiry *inquiry,
-    const char *url, const char *body, struct http_answer *answer)
+    const char *url, const char *body, struct http_response *answer)
 {
     struct text authorization = {0};
     char trace[TRACE_HEADER_BYTES];
@@ -248,7 +248,7 @@ static void ask(const struct gateway *gateway, const struct gateway_inquiry *inq
         .body = body,
         .body_bytes = body != NULL ? strlen(body) : 0,
         .timeout_ms = inquiry->timeout_ms,
-        .answer_limit_bytes = INQUIRY_LIMIT_BYTES,
+        .response_limit_bytes = INQUIRY_LIMIT_BYTES,
         .single_use_connection = true,
         .ignore_proxy = true, /* it would be shown the token */
     };
@@ -260,7 +260,7 @@ static void ask(const struct gateway *gateway, const struct gateway_inquiry *inq
  * Whether no gateway can have answered so: every release takes POST at that path, and answers an
  * empty object in JSON. A web server that takes everything does neither.
  */
-static bool is_somebody_else(const struct http_answer *answer)
+static bool is_somebody_else(const struct http_response *answer)
 {
     json_t *body = NULL;
     if (answer->status == 405 || answer->failure == HTTP_TOO_LARGE)
@@ -273,7 +273,7 @@ static bool is_somebody_else(const struct http_answer *answer)
     return !is_object;
 }
 
-static enum gateway_outcome judge(const struct http_answer *answer, enum gateway_outcome outcome)
+static enum gateway_outcome judge(const struct http_response *answer, enum gateway_outcome outcome)
 {
     switch (outcome) {
     case GATEWAY_AMBIGUOUS: /* an empty object runs no agent */
@@ -298,7 +298,7 @@ void gateway_probe(const struct gateway *gateway, const struct gateway_inquiry *
             "OpenClaw gateway URL is not set (OPENCLAW_GATEWAY_URL); it is disabled");
         return;
     }
-    struct http_answer answer;
+    struct http_response answer;
     ask(gateway, inquiry, gateway->endpoint, "{}", &answer);
     gateway_classify(&answer, result);
     gateway_result_fini(result);
@@ -306,7 +306,7 @@ void gateway_probe(const struct gateway *gateway, const struct gateway_inquiry *
 }
 
 /* The names in an answer of the models endpoint; NULL when it is none. */
-static json_t *read_list(const struct http_answer *answer)
+static json_t *read_list(const struct http_response *answer)
 {
     json_t *body;
     if (json_guard_load(answer->body.bytes, answer->body.length_bytes, &body, NULL) != 0)
@@ -332,7 +332,7 @@ void gateway_models_fetch(const struct gateway *gateway, const struct gateway_in
     *models = (struct gateway_models){0};
     if (!gateway_is_enabled(gateway))
         return;
-    struct http_answer answer;
+    struct http_response answer;
     ask(gateway, inquiry, gateway->models_endpoint, NULL, &answer);
     if (answer.failure == HTTP_ANSWERED && answer.status == 200)
         models->list = read_list(&answer);

@@ -175,8 +175,7 @@ static void keep_record(struct gateway_supervisor *process)
 static bool start_child(struct gateway_supervisor *process)
 {
     struct error error;
-    if (child_start(&process->child, process->command.items, CHILD_ERRORS_WITH_OUTPUT, &error) !=
-        0) {
+    if (child_start(&process->child, process->command.items, CHILD_STDERR_MERGED, &error) != 0) {
         log_error(component, "The gateway does not start: %s", error.text);
         return false;
     }

@@ -44,7 +44,7 @@ static int read_boot_id(char boot_id[static GATEWAY_RECORD_BOOT_BYTES], struct e
 int gateway_record_make(struct gateway_record *record, pid_t pid, struct error *error)
 {
     struct process_stat stat;
-    if (process_stat_read(pid, &stat) != PROCESS_LIVES)
+    if (process_stat_read(pid, &stat) != PROCESS_RUNNING)
         return error_set(error, ERROR_SYSTEM, "/proc says nothing about process %d", (int)pid);
     *record = (struct gateway_record){
         .pid = pid, .session = stat.session, .start_ticks = stat.start_ticks};
@@ -127,10 +127,10 @@ enum process_presence gateway_record_check(const struct gateway_record *record)
     enum process_presence leader = process_stat_read(record->pid, &stat);
     if (leader == PROCESS_UNKNOWN)
         return leader;
-    if (leader == PROCESS_LIVES && stat.start_ticks != record->start_ticks)
+    if (leader == PROCESS_RUNNING && stat.start_ticks != record->start_ticks)
         return PROCESS_GONE;
     return process_group_find(
-        record->pid, leader == PROCESS_LIVES ? PROCESS_ANY_SESSION : record->session);
+        record->pid, leader == PROCESS_RUNNING ? PROCESS_ANY_SESSION : record->session);
 }
 
 /* Waits no longer than for the deadline, or the stop. */
@@ -150,7 +150,7 @@ static bool is_gone_by(const struct gateway_record *record, int64_t deadline_ms,
  */
 static bool end_with(const struct gateway_record *record, int number, int64_t limit_ms, int stop_fd)
 {
-    if (gateway_record_check(record) == PROCESS_LIVES)
+    if (gateway_record_check(record) == PROCESS_RUNNING)
         kill(-record->pid, number);
     return is_gone_by(record, clock_monotonic_ms() + limit_ms, stop_fd);
 }

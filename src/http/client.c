@@ -29,7 +29,7 @@ struct http_client {
     CURL *curl; /* of the request under way, else NULL */
     struct ca_store *store;
     const atomic_bool *abort;
-    const atomic_bool *abort_too; /* of the request under way */
+    const atomic_bool *extra_abort; /* of the request under way */
     struct text body;
     size_t body_limit_bytes;
     bool body_too_large;
@@ -66,9 +66,9 @@ static bool is_set(const atomic_bool *flag)
     return flag != NULL && atomic_load_explicit(flag, memory_order_relaxed);
 }
 
-bool http_client_is_aborted(const struct http_client *client, const atomic_bool *abort_too)
+bool http_client_is_aborted(const struct http_client *client, const atomic_bool *extra_abort)
 {
-    return is_set(client->abort) || is_set(abort_too);
+    return is_set(client->abort) || is_set(extra_abort);
 }
 
 static int look_for_abort(
@@ -76,7 +76,7 @@ static int look_for_abort(
 {
     (void)d_total, (void)d_now, (void)u_total, (void)u_now;
     const struct http_client *client = context;
-    return http_client_is_aborted(client, client->abort_too) ? 1 : 0;
+    return http_client_is_aborted(client, client->extra_abort) ? 1 : 0;
 }
 
 static CURLcode trust_store(CURL *curl, void *ssl_context, void *context)
@@ -222,7 +222,7 @@ static int64_t retry_after_s(const char *value)
     return seconds < RETRY_AFTER_LIMIT_S ? seconds : RETRY_AFTER_LIMIT_S;
 }
 
-static void read_retry_after(CURL *curl, struct http_answer *answer)
+static void read_retry_after(CURL *curl, struct http_response *answer)
 {
     struct curl_header *header;
     if (curl_easy_header(curl, "Retry-After", 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
@@ -231,7 +231,7 @@ static void read_retry_after(CURL *curl, struct http_answer *answer)
     answer->retry_after_ms = retry_after_s(header->value) * 1000;
 }
 
-static void read_date(CURL *curl, struct http_answer *answer)
+static void read_date(CURL *curl, struct http_response *answer)
 {
     struct curl_header *header;
     if (curl_easy_header(curl, "Date", 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
@@ -258,7 +258,7 @@ static enum http_step find_step(const struct http_client *client, bool sent)
     return is_over(curl, CURLINFO_NAMELOOKUP_TIME_T) ? HTTP_STEP_CONNECT : HTTP_STEP_LOOKUP;
 }
 
-static void read_peer(CURL *curl, struct http_answer *answer)
+static void read_peer(CURL *curl, struct http_response *answer)
 {
     const char *address = NULL;
     long port = 0;
@@ -289,7 +289,7 @@ static enum http_failure classify(
 }
 
 static void explain(const struct http_client *client, const struct http_request *request,
-    CURLcode code, struct http_answer *answer)
+    CURLcode code, struct http_response *answer)
 {
     if (answer->failure == HTTP_ANSWERED)
         return;
@@ -298,7 +298,7 @@ static void explain(const struct http_client *client, const struct http_request 
         words = "the answer has no proper status";
     if (answer->failure == HTTP_TOO_LARGE)
         snprintf(answer->reason, sizeof answer->reason, "the answer is larger than %zu bytes",
-            request->answer_limit_bytes);
+            request->response_limit_bytes);
     else if (answer->failure == HTTP_ABORTED)
         snprintf(answer->reason, sizeof answer->reason, "interrupted by the stop");
     else
@@ -306,7 +306,7 @@ static void explain(const struct http_client *client, const struct http_request 
 }
 
 static void read_answer(struct http_client *client, const struct http_request *request,
-    CURLcode code, struct http_answer *answer)
+    CURLcode code, struct http_response *answer)
 {
     long request_bytes = 0;
     long status = 0;
@@ -345,7 +345,7 @@ static CURLcode transfer(struct http_client *client)
 }
 
 static void perform(struct http_client *client, const struct http_request *request,
-    struct curl_slist *headers, struct http_answer *answer)
+    struct curl_slist *headers, struct http_response *answer)
 {
     client->curl = curl_easy_duphandle(client->fixed_options);
     if (client->curl == NULL)
@@ -360,11 +360,11 @@ static void perform(struct http_client *client, const struct http_request *reque
 }
 
 void http_client_perform(
-    struct http_client *client, const struct http_request *request, struct http_answer *answer)
+    struct http_client *client, const struct http_request *request, struct http_response *answer)
 {
     assert(request->timeout_ms >= 1);
-    *answer = (struct http_answer){.failure = HTTP_NO_MEMORY, .reason = "out of memory"};
-    if (http_client_is_aborted(client, request->abort_too)) {
+    *answer = (struct http_response){.failure = HTTP_NO_MEMORY, .reason = "out of memory"};
+    if (http_client_is_aborted(client, request->extra_abort)) {
         answer->failure = HTTP_ABORTED;
         text_copy(answer->reason, sizeof answer->reason, "interrupted by the stop");
         return;
@@ -372,8 +372,8 @@ void http_client_perform(
     struct curl_slist *headers = build_headers(request->headers);
     if (headers == NULL)
         return;
-    reset_body(client, request->answer_limit_bytes);
-    client->abort_too = request->abort_too;
+    reset_body(client, request->response_limit_bytes);
+    client->extra_abort = request->extra_abort;
     perform(client, request, headers, answer);
     curl_slist_free_all(headers);
 }

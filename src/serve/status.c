@@ -317,7 +317,7 @@ int32_t trend_max_ms(void)
 static int32_t quantile_ms(const int64_t *counts, double share)
 {
     const struct metric_family *family = &metric_families[METRIC_DELIVERY];
-    int64_t found_us = quantile_us(family->bounds_us, family->bound_count, counts, share);
+    int64_t found_us = histogram_quantile_us(family->bounds_us, family->bound_count, counts, share);
     return found_us < 0 ? -1 : bounded(found_us / 1000);
 }
 

@@ -47,7 +47,7 @@ static bool add_reply(struct spool *spool, const char *name, const char *text, u
     const char *reply = strstr(text, SPOOL_RECORD_REPLY);
     return reply != NULL &&
            file_replace_end(spool->dir_fd, name, (size_t)(reply - text), "}", reply) &&
-           dir_sync_reach(&spool->sync, name_sync);
+           dir_sync_ensure(&spool->sync, name_sync);
 }
 
 /* In place of what is there, or under a name that is not on disk yet. */

@@ -188,7 +188,7 @@ static int64_t start_time_us(int64_t start_ticks)
 static void update_stat(struct metrics *metrics)
 {
     struct process_stat stat;
-    if (process_stat_read(getpid(), &stat) != PROCESS_LIVES)
+    if (process_stat_read(getpid(), &stat) != PROCESS_RUNNING)
         return;
     metrics_set(metrics, METRIC_PROCESS_THREADS, NULL, stat.threads);
     metrics_set(metrics, METRIC_PROCESS_VIRTUAL_BYTES, NULL, stat.virtual_bytes);

@@ -171,7 +171,7 @@ const char *metrics_label_value(
     return agent_at(metrics, place);
 }
 
-int64_t quantile_us(
+int64_t histogram_quantile_us(
     const int64_t *bounds_us, size_t bound_count, const int64_t *counts, double share)
 {
     int64_t total = 0;

@@ -45,7 +45,7 @@ static int take(char **argv, int left, struct said *said)
         return 1;
     }
     return word[0] != '-' && said->command != NULL && strcmp(said->command, "spool") == 0 &&
-           ++said->words <= ARGUMENTS_MAX_WORDS;
+           ++said->words <= ARGUMENTS_MAX_OPERANDS;
 }
 
 static bool is_right(char **argv, int argc, struct said *said)
@@ -70,9 +70,9 @@ static void check_accepted(
     const struct arguments *arguments, const struct said *said, char **argv, int argc)
 {
     assert(arguments->action >= ARGUMENTS_RUN && arguments->action <= ARGUMENTS_HELP);
-    assert(arguments->word_count == said->words && arguments->json == said->json);
-    for (unsigned i = 0; i < arguments->word_count; i++)
-        assert(arguments->words[i][0] != '-');
+    assert(arguments->operand_count == said->words && arguments->json == said->json);
+    for (unsigned i = 0; i < arguments->operand_count; i++)
+        assert(arguments->operands[i][0] != '-');
     assert((arguments->env_file != NULL) == (said->env_files == 1));
     assert(arguments->env_file == NULL || arguments->env_file[0] != '\0');
     /* An env file's name may look like an action. */

@@ -13,9 +13,9 @@ enum { HEAD_BYTES = 3 };
 
 static const int64_t LATEST_TIME_MS = INT64_C(8640000000000000);
 
-static struct http_answer answer_of(const uint8_t *data, size_t size)
+static struct http_response answer_of(const uint8_t *data, size_t size)
 {
-    return (struct http_answer){
+    return (struct http_response){
         .failure = (enum http_failure)(data[0] % (HTTP_NO_MEMORY + 1)),
         .status = 200 + (data[1] | data[2] << 8) % 400,
         .body = {(const char *)data + HEAD_BYTES, size - HEAD_BYTES},
@@ -24,7 +24,7 @@ static struct http_answer answer_of(const uint8_t *data, size_t size)
     };
 }
 
-static bool is_one_of(enum convex_outcome outcome, const struct http_answer *answer)
+static bool is_one_of(enum convex_outcome outcome, const struct http_response *answer)
 {
     int status = answer->status;
     if (answer->failure != HTTP_ANSWERED)
@@ -86,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < HEAD_BYTES)
         return 0;
-    struct http_answer answer = answer_of(data, size);
+    struct http_response answer = answer_of(data, size);
     struct error error = {0};
     json_t *value = NULL;
     enum convex_outcome outcome = convex_classify(&answer, CONVEX_LIST, &value, &error);

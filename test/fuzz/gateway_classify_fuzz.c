@@ -7,9 +7,9 @@
 
 enum { HEAD_BYTES = 4 };
 
-static struct http_answer answer_of(const uint8_t *data, size_t size)
+static struct http_response answer_of(const uint8_t *data, size_t size)
 {
-    return (struct http_answer){
+    return (struct http_response){
         .failure = (enum http_failure)(data[0] % (HTTP_NO_MEMORY + 1)),
         .status = 200 + (data[1] | data[2] << 8) % 400,
         .body = {(const char *)data + HEAD_BYTES, size - HEAD_BYTES},
@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < HEAD_BYTES)
         return 0;
-    struct http_answer answer = answer_of(data, size);
+    struct http_response answer = answer_of(data, size);
     struct gateway_result result = {.outcome = GATEWAY_DISABLED};
     gateway_classify(&answer, &result);
     bool replied = result.outcome == GATEWAY_REPLIED;

@@ -100,7 +100,7 @@ static struct talker *the_talker(void)
     return &talker;
 }
 
-static void check_answer(const struct http_answer *answer)
+static void check_answer(const struct http_response *answer)
 {
     assert(answer->failure <= HTTP_NO_MEMORY && answer->failure != HTTP_ABORTED);
     assert(answer->failure != HTTP_TIMED_OUT && answer->failure != HTTP_NO_MEMORY);
@@ -115,7 +115,7 @@ static void check_answer(const struct http_answer *answer)
     assert(answer->has_retry_after || answer->retry_after_ms == 0);
 }
 
-static void ask(struct talker *talker, struct http_answer *answer)
+static void ask(struct talker *talker, struct http_response *answer)
 {
     static const char *const headers[] = {"Content-Type: application/json", NULL};
     const struct http_request request = {
@@ -124,7 +124,7 @@ static void ask(struct talker *talker, struct http_answer *answer)
         .body = "{}",
         .body_bytes = 2,
         .timeout_ms = TIMEOUT_MS,
-        .answer_limit_bytes = LIMIT_BYTES,
+        .response_limit_bytes = LIMIT_BYTES,
         .single_use_connection = true,
         .ignore_proxy = true,
     };
@@ -138,7 +138,7 @@ static void ask(struct talker *talker, struct http_answer *answer)
     check_answer(answer);
 }
 
-static void check_meaning(const struct http_answer *answer)
+static void check_meaning(const struct http_response *answer)
 {
     struct gateway_result result = {.outcome = GATEWAY_DISABLED};
     gateway_classify(answer, &result);
@@ -152,8 +152,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct talker *talker = the_talker();
-    struct http_answer first;
-    struct http_answer second;
+    struct http_response first;
+    struct http_response second;
     talker->size = size;
     talker->data = data;
     ask(talker, &first);

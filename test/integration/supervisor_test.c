@@ -49,7 +49,7 @@ static pid_t pid_of_gateway(struct test_env *env)
 
 static bool lives(pid_t group)
 {
-    return process_group_find(group, PROCESS_ANY_SESSION) == PROCESS_LIVES;
+    return process_group_find(group, PROCESS_ANY_SESSION) == PROCESS_RUNNING;
 }
 
 static void must_say(struct test_env *env, const char *words)

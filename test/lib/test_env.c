@@ -226,7 +226,7 @@ void test_env_stop_runtime(struct test_env *env)
 }
 
 static void perform(
-    struct test_env *env, const char *url, const char *body, struct http_answer *answer)
+    struct test_env *env, const char *url, const char *body, struct http_response *answer)
 {
     static const char *const headers[] = {"Content-Type: application/json", NULL};
     const struct http_request request = {
@@ -235,7 +235,7 @@ static void perform(
         .body = body,
         .body_bytes = body != NULL ? strlen(body) : 0,
         .timeout_ms = (int64_t)CALL_TIMEOUT_MS * process_patience(),
-        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+        .response_limit_bytes = ANSWER_LIMIT_BYTES,
         .ignore_proxy = true,
     };
     http_client_perform(env->client, &request, answer);
@@ -244,7 +244,7 @@ static void perform(
 static json_t *call(struct test_env *env, const char *path, const char *body)
 {
     char url[512];
-    struct http_answer answer;
+    struct http_response answer;
     json_t *value;
     snprintf(url, sizeof url, "%s%s", env->url, path);
     perform(env, url, body, &answer);
@@ -290,7 +290,7 @@ long test_env_stat(struct test_env *env, const char *part, const char *key)
 int test_env_health_get(struct test_env *env, const char *path, char **body)
 {
     char url[128];
-    struct http_answer answer;
+    struct http_response answer;
     snprintf(url, sizeof url, "http://127.0.0.1:%u%s", env->health_port, path);
     perform(env, url, NULL, &answer);
     assert_int_equal(answer.failure, HTTP_ANSWERED);

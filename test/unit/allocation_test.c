@@ -170,7 +170,7 @@ static int attempt_convex_answer(unsigned number)
 {
     static const char body[] = "{\"status\":\"success\",\"value\":[{\"_id\":\"js1\","
                                "\"recipientId\":\"jx1\",\"createdAt\":7}]}";
-    const struct http_answer from_backend = {.status = 200, .body = {body, sizeof body - 1}};
+    const struct http_response from_backend = {.status = 200, .body = {body, sizeof body - 1}};
     struct notification_page page;
     struct error error = {0};
     json_t *value;

@@ -66,9 +66,9 @@ static void test_words_follow_spool_only(void **state)
     struct arguments arguments;
     struct error error;
     assert_int_equal(parse("spool retry --env-file=/tmp/x one two", &arguments, &error), 0);
-    assert_int_equal(arguments.word_count, 3);
-    assert_string_equal(arguments.words[0], "retry");
-    assert_string_equal(arguments.words[2], "two");
+    assert_int_equal(arguments.operand_count, 3);
+    assert_string_equal(arguments.operands[0], "retry");
+    assert_string_equal(arguments.operands[2], "two");
     assert_string_equal(arguments.env_file, "/tmp/x");
     expect_refused("doctor now", "unknown argument \"now\"");
     expect_refused("healthcheck doctor", "unknown argument \"doctor\"");
@@ -79,8 +79,8 @@ static void test_words_follow_spool_only(void **state)
 static void test_too_many_words_are_refused(void **state)
 {
     (void)state;
-    char line[8 * (ARGUMENTS_MAX_WORDS + 2)] = "spool";
-    for (int i = 0; i <= ARGUMENTS_MAX_WORDS; i++)
+    char line[8 * (ARGUMENTS_MAX_OPERANDS + 2)] = "spool";
+    for (int i = 0; i <= ARGUMENTS_MAX_OPERANDS; i++)
         text_copy(line + strlen(line), sizeof line - strlen(line), " id");
     expect_refused(line, "at most 64 words");
 }

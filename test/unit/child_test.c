@@ -210,7 +210,7 @@ static void test_small_verbs(void **state)
     struct child child;
     struct child_exit ended;
     int stop_fd = eventfd(0, EFD_CLOEXEC);
-    int result = child_start(&child, SHELL("exec sleep 60"), CHILD_ERRORS_DROPPED, NULL);
+    int result = child_start(&child, SHELL("exec sleep 60"), CHILD_STDERR_DROPPED, NULL);
     assert_int_equal(result, 0);
     assert_int_equal(getpgid(child.pid), child.pid);
     assert_int_equal(child_wait(&child, clock_monotonic_ms() + 20, stop_fd), ERROR_TIMEOUT);
@@ -229,8 +229,7 @@ static void test_errors_with_output(void **state)
     struct child child;
     struct child_exit ended;
     char output[64] = "";
-    int result =
-        child_start(&child, SHELL("echo out; echo err >&2"), CHILD_ERRORS_WITH_OUTPUT, NULL);
+    int result = child_start(&child, SHELL("echo out; echo err >&2"), CHILD_STDERR_MERGED, NULL);
     assert_int_equal(result, 0);
     assert_int_equal(child_wait(&child, clock_monotonic_ms() + LONG_MS, -1), 0);
     assert_int_equal(read(child.output_fd, output, sizeof output - 1), 8);

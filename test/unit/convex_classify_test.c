@@ -14,7 +14,7 @@ static struct error error;
 /* The outcome, with its words in error. */
 static enum convex_outcome classify(int status, const char *body)
 {
-    const struct http_answer answer = {
+    const struct http_response answer = {
         .failure = HTTP_ANSWERED, .status = status, .body = {body, strlen(body)}};
     json_t *value = NULL;
     error = (struct error){0};

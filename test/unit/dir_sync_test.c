@@ -18,13 +18,13 @@ static void test_one_sync_serves_all_names_made_before_it(void **state)
     struct dir_sync sync = {.dir_fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
     uint64_t first = dir_sync_next(&sync);
     uint64_t second = dir_sync_next(&sync);
-    assert_true(dir_sync_reach(&sync, first));
+    assert_true(dir_sync_ensure(&sync, first));
     uint64_t later = dir_sync_next(&sync);
     close(sync.dir_fd);
     sync.dir_fd = -1;
-    assert_true(dir_sync_reach(&sync, first));
-    assert_true(dir_sync_reach(&sync, second));
-    assert_false(dir_sync_reach(&sync, later));
+    assert_true(dir_sync_ensure(&sync, first));
+    assert_true(dir_sync_ensure(&sync, second));
+    assert_false(dir_sync_ensure(&sync, later));
     assert_int_equal(errno, EBADF);
 }
 
@@ -32,7 +32,7 @@ static void test_a_name_of_which_nothing_is_known_is_always_synced(void **state)
 {
     (void)state;
     struct dir_sync sync = {.dir_fd = -1, .begun = 7, .reached = 7};
-    assert_false(dir_sync_reach(&sync, 0));
+    assert_false(dir_sync_ensure(&sync, 0));
 }
 
 static void test_a_sync_under_way_may_have_missed_the_name(void **state)
@@ -41,7 +41,7 @@ static void test_a_sync_under_way_may_have_missed_the_name(void **state)
     struct dir_sync sync = {.dir_fd = -1, .begun = 1};
     uint64_t number = dir_sync_next(&sync);
     sync.reached = 1; /* the one that was under way ends */
-    assert_false(dir_sync_reach(&sync, number));
+    assert_false(dir_sync_ensure(&sync, number));
 }
 
 static void test_a_failed_sync_counts_for_nobody(void **state)
@@ -49,10 +49,10 @@ static void test_a_failed_sync_counts_for_nobody(void **state)
     (void)state;
     struct dir_sync sync = {.dir_fd = -1};
     uint64_t number = dir_sync_next(&sync);
-    assert_false(dir_sync_reach(&sync, number));
-    assert_false(dir_sync_reach(&sync, number));
+    assert_false(dir_sync_ensure(&sync, number));
+    assert_false(dir_sync_ensure(&sync, number));
     sync.dir_fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_true(dir_sync_reach(&sync, number));
+    assert_true(dir_sync_ensure(&sync, number));
     close(sync.dir_fd);
 }
 

@@ -232,10 +232,10 @@ static void test_load(void **state)
     char *path = make_file("A=1\n", 4, 0600);
     assert_int_equal(env_file_load(&fixture->file, path, &fixture->problems), 0);
     check_value(fixture, "A", "1");
-    assert_false(fixture->file.is_public);
+    assert_false(fixture->file.world_readable);
     assert_int_equal(chmod(path, 0644), 0);
     assert_int_equal(env_file_load(&fixture->file, path, &fixture->problems), 0);
-    assert_true(fixture->file.is_public);
+    assert_true(fixture->file.world_readable);
     unlink(path);
     free(path);
 }

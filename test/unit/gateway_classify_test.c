@@ -28,7 +28,7 @@ enum { NO_RETRY_AFTER = -1, MAX_MS = 15 * 60 * 1000, A_DAY_MS = 24 * 3600 * 1000
 static void classify(
     int status, int64_t retry_after_ms, const char *body, struct gateway_result *result)
 {
-    const struct http_answer answer = {
+    const struct http_response answer = {
         .failure = HTTP_ANSWERED,
         .status = status,
         .body = {body, strlen(body)},
@@ -171,7 +171,7 @@ static void test_transport(void **state)
         {HTTP_ABORTED, GATEWAY_ABORTED, false, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct http_answer answer = {
+        struct http_response answer = {
             .failure = rows[i].failure, .sent = rows[i].sent, .reason = "the words"};
         struct gateway_result result = {.outcome = GATEWAY_DISABLED};
         gateway_classify(&answer, &result);

@@ -16,7 +16,7 @@
 
 enum { TIMEOUT_MS = 20000, LIMIT_BYTES = 4096, DAY_MS = 24 * 3600 * 1000, ANSWER_BYTES = 512 };
 
-static void fetch(const char *bytes, struct http_answer *answer)
+static void fetch(const char *bytes, struct http_response *answer)
 {
     static const atomic_bool never = false;
     struct stub_server *server = stub_server_start(bytes);
@@ -25,7 +25,7 @@ static void fetch(const char *bytes, struct http_answer *answer)
     const struct http_request request = {.url = url,
         .headers = (const char *[]){NULL},
         .timeout_ms = TIMEOUT_MS,
-        .answer_limit_bytes = LIMIT_BYTES,
+        .response_limit_bytes = LIMIT_BYTES,
         .ignore_proxy = true};
     snprintf(url, sizeof url, "http://127.0.0.1:%u/", stub_server_port(server));
     assert_int_equal(http_client_create(&client, NULL, &never, NULL), 0);
@@ -38,7 +38,7 @@ static void fetch(const char *bytes, struct http_answer *answer)
 /* The pause that the value of a Retry-After asks for. */
 static int64_t pause_ms(const char *value)
 {
-    struct http_answer answer;
+    struct http_response answer;
     char bytes[ANSWER_BYTES];
     snprintf(bytes, sizeof bytes, "HTTP/1.1 503 Busy\r\nRetry-After: %s\r\n\r\n", value);
     fetch(bytes, &answer);
@@ -86,7 +86,7 @@ static void test_retry_after_that_cannot_be_read(void **state)
 static void test_no_retry_after(void **state)
 {
     (void)state;
-    struct http_answer answer;
+    struct http_response answer;
     fetch("HTTP/1.1 503 Busy\r\nX-Retry-After: 7\r\n\r\n", &answer);
     assert_false(answer.has_retry_after);
     assert_int_equal(answer.retry_after_ms, 0);

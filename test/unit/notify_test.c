@@ -77,7 +77,7 @@ static void test_path(void **state)
     const struct fixture *fixture = *state;
     int fd = bind_to(fixture->path, strlen(fixture->path));
     setenv("NOTIFY_SOCKET", fixture->path, 1);
-    notify_send("READY=1", NOTIFY_LIMIT_MS);
+    notify_send("READY=1", NOTIFY_TIMEOUT_MS);
     must_receive(fd, "READY=1");
     close(fd);
 }
@@ -103,12 +103,12 @@ static void test_what_cannot_be_sent_is_left(void **state)
     char max[200] = "/";
     memset(max + 1, 'x', sizeof max - 2);
     max[sizeof max - 1] = '\0';
-    notify_send("READY=1", NOTIFY_LIMIT_MS);
+    notify_send("READY=1", NOTIFY_TIMEOUT_MS);
     const char *const names[] = {"", "relative", "vsock:2:1234", max, "/nonexistent/socket",
         fixture->path, "@nobody-listens-here"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         setenv("NOTIFY_SOCKET", names[i], 1);
-        notify_send("READY=1", NOTIFY_LIMIT_MS);
+        notify_send("READY=1", NOTIFY_TIMEOUT_MS);
     }
 }
 
@@ -139,14 +139,14 @@ static void test_a_busy_manager_is_waited_for(void **state)
 
 static void *send_ready(void *unused)
 {
-    notify_send("READY=1", NOTIFY_LIMIT_MS);
+    notify_send("READY=1", NOTIFY_TIMEOUT_MS);
     return unused;
 }
 
 static void test_what_is_waited_for_arrives(void **state)
 {
     const struct fixture *fixture = *state;
-    const struct timeval limit = {.tv_sec = NOTIFY_LIMIT_MS / 1000};
+    const struct timeval limit = {.tv_sec = NOTIFY_TIMEOUT_MS / 1000};
     char message[64] = "";
     pthread_t sender;
     int fd = bind_to(fixture->path, strlen(fixture->path));

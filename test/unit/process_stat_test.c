@@ -57,12 +57,12 @@ static void test_ourselves(void **state)
 {
     (void)state;
     struct process_stat stat;
-    assert_int_equal(process_stat_read(getpid(), &stat), PROCESS_LIVES);
+    assert_int_equal(process_stat_read(getpid(), &stat), PROCESS_RUNNING);
     assert_int_equal(stat.group, getpgrp());
     assert_int_equal(stat.session, getsid(0));
     assert_true(stat.start_ticks > 0);
-    assert_int_equal(process_group_find(getpgrp(), PROCESS_ANY_SESSION), PROCESS_LIVES);
-    assert_int_equal(process_group_find(getpgrp(), getsid(0)), PROCESS_LIVES);
+    assert_int_equal(process_group_find(getpgrp(), PROCESS_ANY_SESSION), PROCESS_RUNNING);
+    assert_int_equal(process_group_find(getpgrp(), getsid(0)), PROCESS_RUNNING);
     assert_int_equal(process_group_find(getpgrp(), getsid(0) + 1), PROCESS_GONE);
     assert_int_equal(process_stat_read(INT32_MAX, &stat), PROCESS_GONE);
     assert_int_equal(process_group_find(INT32_MAX, PROCESS_ANY_SESSION), PROCESS_GONE);
@@ -76,13 +76,13 @@ static void test_what_we_take_up(void **state)
     struct process_stat before, after;
     int64_t before_bytes = process_resident_bytes(getpid());
     assert_true(before_bytes > 0);
-    assert_int_equal(process_stat_read(getpid(), &before), PROCESS_LIVES);
+    assert_int_equal(process_stat_read(getpid(), &before), PROCESS_RUNNING);
     assert_true(before.threads >= 1);
     void *memory = malloc(TAKEN_BYTES);
     assert_non_null(memory);
     explicit_bzero(memory, TAKEN_BYTES); /* which no compiler leaves out */
     int64_t after_bytes = process_resident_bytes(getpid());
-    assert_int_equal(process_stat_read(getpid(), &after), PROCESS_LIVES);
+    assert_int_equal(process_stat_read(getpid(), &after), PROCESS_RUNNING);
     free(memory);
     assert_true(after_bytes >= before_bytes + MIN_SEEN_BYTES);
     assert_true(after.resident_bytes >= before.resident_bytes + MIN_SEEN_BYTES);
@@ -106,9 +106,9 @@ static void test_member_that_outlives_its_leader(void **state)
     struct child_exit ended;
     /* Orphans become ours, as they do for process 1. */
     assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
-    assert_int_equal(child_start(&child, argv, CHILD_ERRORS_DROPPED, NULL), 0);
+    assert_int_equal(child_start(&child, argv, CHILD_STDERR_DROPPED, NULL), 0);
     assert_int_equal(child_wait(&child, clock_monotonic_ms() + LONG_MS, -1), 0);
-    assert_int_equal(process_group_find(child.pid, PROCESS_ANY_SESSION), PROCESS_LIVES);
+    assert_int_equal(process_group_find(child.pid, PROCESS_ANY_SESSION), PROCESS_RUNNING);
     child_signal_group(&child, SIGKILL);
     must_die(child.pid);
     child_fini(&child, &ended);

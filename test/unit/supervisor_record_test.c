@@ -56,7 +56,7 @@ static void start(struct fixture *fixture, const char *script)
 {
     const char *const argv[] = {"sh", "-c", script, NULL};
     char word[16];
-    assert_int_equal(child_start(&fixture->child, argv, CHILD_ERRORS_DROPPED, NULL), 0);
+    assert_int_equal(child_start(&fixture->child, argv, CHILD_STDERR_DROPPED, NULL), 0);
     assert_int_equal(gateway_record_make(&fixture->record, fixture->child.pid, NULL), 0);
     /* It says a word once it is ready. */
     int64_t deadline_ms = clock_monotonic_ms() + LONG_MS;
@@ -137,7 +137,7 @@ static void test_leftover_is_ended_with_its_group(void **state)
 {
     struct fixture *fixture = *state;
     start(fixture, "sleep 60 & echo ready; wait");
-    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_LIVES);
+    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_RUNNING);
     assert_true(gateway_record_end(&fixture->record, LONG_MS, NO_STOP));
     assert_int_equal(gateway_record_check(&fixture->record), PROCESS_GONE);
     assert_true(has_ended(fixture));
@@ -166,7 +166,7 @@ static void test_stop_ends_the_wait(void **state)
     int64_t began_ms = clock_monotonic_ms();
     assert_false(gateway_record_end(&fixture->record, LONG_MS, stop[0]));
     assert_true(clock_monotonic_ms() - began_ms < LONG_MS);
-    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_LIVES);
+    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_RUNNING);
     close(stop[0]);
     close(stop[1]);
 }
@@ -187,7 +187,7 @@ static void test_rest_of_a_group_is_found(void **state)
     close(fixture->child.output_fd);
     fixture->child.pid = 0;
     assert_int_equal(gateway_record_check(&other), PROCESS_GONE);
-    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_LIVES);
+    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_RUNNING);
     assert_true(gateway_record_end(&fixture->record, LONG_MS, NO_STOP));
     assert_int_equal(process_group_find(group, PROCESS_ANY_SESSION), PROCESS_GONE);
 }
@@ -204,7 +204,7 @@ static void test_others_with_the_same_number_are_left_alone(void **state)
     assert_int_equal(gateway_record_check(&before_restart), PROCESS_GONE);
     assert_true(gateway_record_end(&recycled, LONG_MS, NO_STOP));
     assert_true(gateway_record_end(&before_restart, LONG_MS, NO_STOP));
-    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_LIVES);
+    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_RUNNING);
     assert_int_equal(child_wait(&fixture->child, clock_monotonic_ms() + 100, -1), ERROR_TIMEOUT);
 }
 
@@ -252,7 +252,7 @@ static void test_what_cannot_be_looked_for_is_not_gone(void **state)
     assert_false(ended);
     assert_int_equal(result, ERROR_SYSTEM);
     /* Nobody was signalled whom we did not see. */
-    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_LIVES);
+    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_RUNNING);
 }
 
 int main(void)

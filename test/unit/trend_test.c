@@ -16,7 +16,7 @@ static const int64_t bounds_us[] = {1000, 2000, 10000};
 
 static int64_t quantile(int64_t a, int64_t b, int64_t c, int64_t d, double share)
 {
-    return quantile_us(bounds_us, 3, (const int64_t[]){a, b, c, d}, share);
+    return histogram_quantile_us(bounds_us, 3, (const int64_t[]){a, b, c, d}, share);
 }
 
 static void test_quantiles(void **state)
