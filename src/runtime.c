@@ -362,9 +362,15 @@ static int start_workers(struct runtime *runtime, struct error *error)
 {
     atomic_store(&runtime->stats.gateway_running, gateway_is_enabled(runtime->gateway));
     int result = worker_pool_start(runtime->workers, error);
-    /* Those that run already may be writing replies back; the failure is not worth waiting for. */
-    if (result != 0)
+    if (result != 0) {
+        /*
+         * Workers that did start may be posting replies that an earlier run left. Those stay in
+         * the spool; waiting for them would only delay the report of the failure.
+         */
         atomic_store(&runtime->abort_workers, true);
+        send_queue_close(runtime->queue, clock_monotonic_ms());
+        worker_pool_stop(runtime->workers);
+    }
     return result;
 }
 

@@ -44,7 +44,7 @@ void supervisor_begin_stop(struct gateway_supervisor *process);
 
 /*
  * Begins the stop unless it has begun, and blocks until nothing of the group is left: up to 10 s
- * after the begin, then what still runs is killed. Once, after a successful start.
+ * after the begin, then what still runs is killed. Does nothing more if the thread never started.
  */
 void supervisor_stop(struct gateway_supervisor *process);
 

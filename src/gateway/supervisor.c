@@ -39,7 +39,9 @@ struct gateway_supervisor {
     struct line_splitter lines;
     int64_t started_at_ms; /* monotonic */
 
+    /* Used only by the thread that starts and stops the supervisor. */
     pthread_t thread;
+    bool started;
 
     /* Guards the status. */
     struct mutex lock;
@@ -362,7 +364,9 @@ static void *supervise(void *argument)
 
 int supervisor_start(struct gateway_supervisor *process, struct error *error)
 {
-    return thread_start(&process->thread, "mc-gateway", supervise, process, error);
+    int result = thread_start(&process->thread, "mc-gateway", supervise, process, error);
+    process->started = result == 0;
+    return result;
 }
 
 void supervisor_begin_stop(struct gateway_supervisor *process)
@@ -373,5 +377,7 @@ void supervisor_begin_stop(struct gateway_supervisor *process)
 void supervisor_stop(struct gateway_supervisor *process)
 {
     supervisor_begin_stop(process);
-    thread_join(process->thread);
+    if (process->started)
+        thread_join(process->thread);
+    process->started = false;
 }

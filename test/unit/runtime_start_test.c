@@ -7,8 +7,12 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "../lib/alloc_fault.h"
 #include "../lib/tmp_dir.h"
@@ -88,8 +92,32 @@ static void test_start_that_fails(void **state)
     assert_int_equal(open_descriptors(), before);
 }
 
+/* The gateway is a child in this one, and its thread has not started when the port is refused. */
+static void test_port_in_use(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    struct runtime *runtime = NULL;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, length), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+    config.health_port = ntohs(address.sin_port);
+    config.gateway_command = strdup("true");
+    free(config.gateway_url);
+    config.gateway_url = strdup("http://127.0.0.1:9");
+    assert_int_equal(runtime_start(&runtime, &config, &error), ERROR_UNREACHABLE);
+    assert_null(runtime);
+    close(fd);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_start_that_fails)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_start_that_fails),
+        cmocka_unit_test(test_port_in_use),
+    };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
