@@ -84,7 +84,7 @@ $(BUILD)/stop-points/obj/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -DMISSION_CONTROL_STOP_POINTS -MMD -MP -c -o $@ $<
 
-# Tests may let these calls fail: test/lib/shortage.h.
+# Tests can make these calls fail: test/lib/alloc_fault.h.
 TEST_WRAPS := $(addprefix -Wl$(comma)--wrap=,\
 	malloc calloc realloc reallocarray strdup strndup pthread_create)
 

@@ -5,8 +5,8 @@
 # Usage: scripts/lint.sh [-h]
 #
 # What the C tools find, and the layout they ask for, differs from version to version. So each runs
-# only in the version of Debian 12, and else says that it was left out; LINT_ANY_VERSION=1 runs
-# them all. There are no suppression files: what is switched off is so in .clang-tidy and below.
+# only in the version of Debian 12 and is skipped otherwise; LINT_ANY_VERSION=1 runs them all. There
+# are no suppression files: what is switched off is so in .clang-tidy and below.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -29,13 +29,13 @@ make_list() {
     make -s --no-print-directory HARDENING= --eval="print-list: ; @printf '%s\n' \$($1)" print-list
 }
 
-# has_version WANTED TOOL: whether TOOL is of that version; else says that it is left out.
+# has_version WANTED TOOL: whether TOOL is of that version; prints why it is skipped if not.
 has_version() {
     local wanted=$1 tool=$2 found
     command -v "$tool" >/dev/null || die "$tool is missing: run scripts/install-deps.sh test"
     found=$("$tool" --version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)
     [[ $found == "$wanted"* || ${LINT_ANY_VERSION-} == 1 ]] && return
-    say "$tool: left out, as it is version $found here and the code is held to ${wanted%.}"
+    say "skipped: $tool: version $found here, the code is held to ${wanted%.}"
     return 1
 }
 

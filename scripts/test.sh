@@ -4,9 +4,9 @@
 # Usage: scripts/test.sh [-h] [STEP...]
 #
 # Steps: build check asan tsan clang lint model coverage deploy fuzz demo browser gateway; without
-# any, all of them in this order. Each step's output is also in build/test-logs/. All steps run even
-# when one fails, but for those after a failed build. The last line counts what passed and failed;
-# the status is 1 when anything failed.
+# any, all of them in this order. Each step's output is also in build/test-logs/. A failing step does
+# not keep the others from running, except for a failed build, which ends the run. The last line is
+# "N passed, N failed, N skipped"; the status is 1 when anything failed.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -18,6 +18,7 @@ readonly LOGS=build/test-logs
 readonly FUZZ_SECONDS=${FUZZ_SECONDS:-10}
 passed=0
 failed=0
+skipped=0
 
 # Objects of CI have a directory of their own: those made without WERROR=1 would hide warnings.
 run_make() {
@@ -110,16 +111,23 @@ title_of() {
     esac
 }
 
-# tally LOG STATUS: adds up the lines "N passed, N failed"; a step without any counts as one.
+# tally LOG STATUS: adds up the lines "N passed, N failed" and "N passed, N failed, N skipped" of a
+# step; a step without any counts as one. Scripts whose line has no third number are credited with
+# a skip for each line "skipped: REASON" before it.
 tally() {
-    local log=$1 status=$2 good bad lines
-    read -r good bad lines < <(awk '
-        /^[0-9]+ passed, [0-9]+ failed$/ { good += $1; bad += $3; lines++ }
-        END { print good + 0, bad + 0, lines + 0 }' "$log")
+    local log=$1 status=$2 good bad left_out lines
+    read -r good bad left_out lines < <(awk '
+        /^skipped: / { reasons++ }
+        /^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$/ {
+            good += $1; bad += $3; left_out += NF == 6 ? $5 : reasons
+            reasons = 0; lines++
+        }
+        END { print good + 0, bad + 0, left_out + reasons, lines + 0 }' "$log")
     if ((status != 0 && bad == 0)); then bad=1; fi
     if ((status == 0 && lines == 0)); then good=1; fi
     passed=$((passed + good))
     failed=$((failed + bad))
+    skipped=$((skipped + left_out))
 }
 
 # The output is indented, so that only the last line of all is a count at the start of a line.
@@ -154,7 +162,7 @@ main() {
     scripts/install-deps.sh test
     mkdir -p "$LOGS"
     run_steps "${steps[@]}"
-    say "$passed passed, $failed failed"
+    say "$passed passed, $failed failed, $skipped skipped"
     ((failed == 0))
 }
 

@@ -119,8 +119,10 @@ static bool has_ipv6(void)
 static void test_ipv6(void **state)
 {
     (void)state;
-    if (!has_ipv6())
+    if (!has_ipv6()) {
+        print_message("skipped: this machine has no IPv6\n");
         skip();
+    }
     char answer[HTTP_FIXTURE_ANSWER_BYTES];
     struct http_server *server = NULL;
     assert_int_equal(http_server_create(&server, "::1", 0, http_fixture_routes, NULL, NULL), 0);
