@@ -259,11 +259,11 @@ static void test_oversized_header_is_refused(void **state)
     fill_header(request, sizeof request);
     int fd = dial(env->health_port);
     struct pollfd ready = {.fd = fd, .events = POLLOUT};
-    assert_int_equal(poll(&ready, 1, WORLD_WAIT_MS), 1);
+    assert_int_equal(poll(&ready, 1, TEST_WAIT_MS), 1);
     assert_int_equal(send(fd, request, sizeof request, MSG_NOSIGNAL), sizeof request);
     assert_int_equal(send(fd, "\r\n\r\n", 4, MSG_NOSIGNAL), 4);
     ready.events = POLLIN;
-    assert_int_equal(poll(&ready, 1, WORLD_WAIT_MS), 1);
+    assert_int_equal(poll(&ready, 1, TEST_WAIT_MS), 1);
     assert_true(recv(fd, answer, sizeof answer - 1, 0) > 0);
     assert_true(strncmp(answer, "HTTP/1.1 431 ", 13) == 0);
     close(fd);
@@ -272,12 +272,10 @@ static void test_oversized_header_is_refused(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_slow_clients),
-        IN_WORLD(test_every_kind_at_once),
-        IN_WORLD(test_oversized_header_is_refused),
+        TEST_IN_ENV(test_slow_clients),
+        TEST_IN_ENV(test_every_kind_at_once),
+        TEST_IN_ENV(test_oversized_header_is_refused),
     };
     return cmocka_run_group_tests_name("abuse", tests, NULL, NULL);
 }

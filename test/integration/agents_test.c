@@ -64,14 +64,6 @@ static void wait_for_runs(struct test_env *env, long more)
     test_env_wait(env, condition);
 }
 
-static void wait_for_calls(struct test_env *env, const char *action, long more)
-{
-    char condition[128];
-    snprintf(condition, sizeof condition, "action=%s&calls=%ld", action,
-        test_env_stat(env, "backend", action) + more);
-    test_env_wait(env, condition);
-}
-
 static json_t *health_of(struct test_env *env, const char *part)
 {
     char *body;
@@ -96,7 +88,7 @@ static void test_agent_is_woken_and_reported_online(void **state)
     const json_t *run = json_array_get(runs, 0);
     assert_int_equal(strncmp(board_string(run, "input"), "## Heartbeat Check\n", 19), 0);
     assert_non_null(strstr(board_string(run, "input"), "\nCurrent time: 20"));
-    assert_string_equal(board_string(run, "session"), "agent:jarvis:" WORLD_ACCOUNT);
+    assert_string_equal(board_string(run, "session"), "agent:jarvis:" TEST_ACCOUNT);
     json_decref(runs);
     json_t *agents = board_documents(env, "agents");
     assert_string_equal(board_string(json_array_get(agents, 0), "status"), "online");
@@ -116,8 +108,7 @@ static void test_wakes_share_the_lane_with_deliveries(void **state)
     json_decref(test_env_post(env, "/sandbox/load",
         json_pack("{s:i, s:i, s:f}", "notifications", 60, "agents", 3, "heartbeatInterval",
             SHORT_INTERVAL / 5)));
-    json_decref(
-        test_env_post(env, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 5)));
+    board_set(env, json_pack("{s:i}", "gateway_latency_ms", 5));
     test_env_start_runtime(env, fast);
     test_env_wait(env, "undelivered=0");
     test_env_wait(env, "action=updateAgentHeartbeat&calls=6");
@@ -149,14 +140,12 @@ static void test_agents_come_and_go_without_a_restart(void **state)
     test_env_start_runtime(env, fast);
     wait_for_runs(env, 1);
     seed_agent(env, "friday", SHORT_INTERVAL, friday);
-    assert_true(process_wait_for(&env->runtime,
-        "Sync complete: {\"added\":1,\"removed\":0,\"total\":2}", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "Sync complete: {\"added\":1,\"removed\":0,\"total\":2}");
     wait_for_runs(env, 4);
     assert_true(count_runs(env, "friday") >= 1);
     json_decref(
         test_env_post(env, "/sandbox/delete", json_pack("{s:s, s:b}", "id", jarvis, "cascade", 1)));
-    assert_true(process_wait_for(&env->runtime,
-        "Sync complete: {\"added\":0,\"removed\":1,\"total\":1}", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "Sync complete: {\"added\":0,\"removed\":1,\"total\":1}");
     size_t before = count_runs(env, "jarvis");
     wait_for_runs(env, 3);
     /* One that was under way when it was removed may still have begun. */
@@ -192,15 +181,13 @@ static void test_failed_sync_keeps_the_agents_and_shows(void **state)
     wait_for_runs(env, 1);
     board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "listAgents", "behaviour",
                                  "function_error", "message", "agents are out"));
-    assert_true(
-        process_wait_for(&env->runtime, "[AgentSync] Sync failed: ", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "[AgentSync] Sync failed: ");
     json_t *sync = health_of(env, "agentSync");
     assert_non_null(strstr(board_string(sync, "lastError"), "agents are out"));
     json_decref(sync);
     wait_for_runs(env, 2);
     board_end_faults(env);
-    assert_true(
-        process_wait_for(&env->runtime, "The agents can be read again", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "The agents can be read again");
     sync = health_of(env, "agentSync");
     assert_true(json_is_null(json_object_get(sync, "lastError")));
     json_decref(sync);
@@ -212,18 +199,16 @@ static void test_agents_that_the_gateway_lacks_are_shown(void **state)
     struct test_env *env = *state;
     char id[ID_BYTES];
     seed_agent(env, "jarvis", 60, id);
-    json_decref(
-        test_env_post(env, "/sandbox/settings", json_pack("{s:[s]}", "gateway_agents", "main")));
+    board_set(env, json_pack("{s:[s]}", "gateway_agents", "main"));
     test_env_start_runtime(env, fast);
-    assert_true(process_wait_for(
-        &env->runtime, "The gateway does not know 1 of 1 agents", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "The gateway does not know 1 of 1 agents");
     json_t *sync = health_of(env, "agentSync");
     const json_t *unknown = json_object_get(sync, "unknownToGateway");
     assert_string_equal(json_string_value(json_array_get(unknown, 0)), "jarvis");
     json_decref(sync);
     /* Once the gateway has it, it leaves the list. */
-    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:n}", "gateway_agents")));
-    wait_for_calls(env, "listAgents", 2);
+    board_set(env, json_pack("{s:n}", "gateway_agents"));
+    test_env_wait_calls(env, "listAgents", 2);
     sync = health_of(env, "agentSync");
     assert_int_equal(json_array_size(json_object_get(sync, "unknownToGateway")), 0);
     json_decref(sync);
@@ -236,15 +221,14 @@ static void test_fallback_agent_runs_for_unknown_ones(void **state)
     test_env_show_agents(env, true);
     json_decref(test_env_post(
         env, "/sandbox/load", json_pack("{s:i, s:i}", "notifications", 1, "agents", 1)));
-    json_decref(
-        test_env_post(env, "/sandbox/settings", json_pack("{s:[s]}", "gateway_agents", "main")));
+    board_set(env, json_pack("{s:[s]}", "gateway_agents", "main"));
     test_env_start_runtime(env, (const char *[]){"OPENCLAW_FALLBACK_AGENT=main", NULL});
     test_env_wait(env, "undelivered=0&requests=2");
     json_t *runs = runs_of(env, "main");
     assert_int_equal(json_array_size(runs), 2);
     for (size_t i = 0; i < 2; i++) {
         const json_t *run = json_array_get(runs, i);
-        assert_string_equal(board_string(run, "session"), "agent:main:worker1:" WORLD_ACCOUNT);
+        assert_string_equal(board_string(run, "session"), "agent:main:worker1:" TEST_ACCOUNT);
         assert_string_equal(board_string(run, "model"), "openclaw:main");
     }
     json_decref(runs);
@@ -257,12 +241,12 @@ static void test_wakes_wait_for_the_gateway(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "gateway_draining", 1)));
+    board_set_flag(env, "gateway_draining", true);
     seed_agent(env, "jarvis", SHORT_INTERVAL, id);
     test_env_start_runtime(env, fast);
-    wait_for_calls(env, "listAgents", 5);
+    test_env_wait_calls(env, "listAgents", 5);
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 0);
-    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "gateway_draining", 0)));
+    board_set_flag(env, "gateway_draining", false);
     wait_for_runs(env, 1);
     assert_false(process_said(&env->runtime, "Failed for jarvis"));
     test_env_stop_runtime(env);
@@ -270,18 +254,16 @@ static void test_wakes_wait_for_the_gateway(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_agent_is_woken_and_reported_online),
-        IN_WORLD(test_wakes_share_the_lane_with_deliveries),
-        IN_WORLD(test_failed_wakes_do_not_stop_the_next),
-        IN_WORLD(test_agents_come_and_go_without_a_restart),
-        IN_WORLD(test_changed_agent_is_woken_as_it_is_now),
-        IN_WORLD(test_failed_sync_keeps_the_agents_and_shows),
-        IN_WORLD(test_agents_that_the_gateway_lacks_are_shown),
-        IN_WORLD(test_fallback_agent_runs_for_unknown_ones),
-        IN_WORLD(test_wakes_wait_for_the_gateway),
+        TEST_IN_ENV(test_agent_is_woken_and_reported_online),
+        TEST_IN_ENV(test_wakes_share_the_lane_with_deliveries),
+        TEST_IN_ENV(test_failed_wakes_do_not_stop_the_next),
+        TEST_IN_ENV(test_agents_come_and_go_without_a_restart),
+        TEST_IN_ENV(test_changed_agent_is_woken_as_it_is_now),
+        TEST_IN_ENV(test_failed_sync_keeps_the_agents_and_shows),
+        TEST_IN_ENV(test_agents_that_the_gateway_lacks_are_shown),
+        TEST_IN_ENV(test_fallback_agent_runs_for_unknown_ones),
+        TEST_IN_ENV(test_wakes_wait_for_the_gateway),
     };
     return cmocka_run_group_tests_name("agents", tests, NULL, NULL);
 }

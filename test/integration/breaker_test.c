@@ -19,14 +19,7 @@ enum { RETURN_MS = 2000 };
 
 static void set(struct test_env *env, const char *key, bool value)
 {
-    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", key, value)));
-}
-
-static void load_one(struct test_env *env, char id[static ID_BYTES])
-{
-    json_t *rows = board_load(env, 1, 1);
-    snprintf(id, ID_BYTES, "%s", board_string(json_array_get(rows, 0), "id"));
-    json_decref(rows);
+    board_set(env, json_pack("{s:b}", key, value));
 }
 
 /* Whether /health says words, now. */
@@ -56,7 +49,7 @@ static void test_endpoint_that_is_switched_off_and_on(void **state)
     struct test_env *env = *state;
     char id[ID_BYTES];
     set(env, "gateway_disabled", true);
-    load_one(env, id);
+    board_load_one(env, id);
     test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
     test_env_wait(env, "action=listUndeliveredNotifications&calls=4");
     assert_true(health_says(env, "responses.enabled"));
@@ -71,7 +64,7 @@ static void test_gateway_that_drains_and_returns(void **state)
     struct test_env *env = *state;
     char id[ID_BYTES];
     set(env, "gateway_draining", true);
-    load_one(env, id);
+    board_load_one(env, id);
     test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
     test_env_wait(env, "posts=2");
     assert_true(health_says(env, "temporarily unavailable"));
@@ -84,7 +77,7 @@ static void refuse_runs_and_deliver(struct test_env *env, int status, const char
 {
     enum { TIMES = 5 };
     char id[ID_BYTES];
-    load_one(env, id);
+    board_load_one(env, id);
     board_gateway_fault(env,
         json_pack("{s:s, s:i, s:i, s:{s:s}, s:{s:{s:s}}}", "action", "status", "status", status,
             "times", TIMES, "headers", header, "0", "body_json", "error", "message", "not now"));
@@ -115,11 +108,10 @@ static void test_wrong_gateway_token_is_said_and_not_hammered(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(env, id);
+    board_load_one(env, id);
     int64_t began_ms = clock_monotonic_ms();
     test_env_start_runtime(env, (const char *[]){"OPENCLAW_GATEWAY_TOKEN=not-the-secret", NULL});
-    assert_true(process_wait_for(&env->runtime,
-        "check OPENCLAW_GATEWAY_TOKEN, which the gateway refuses", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "check OPENCLAW_GATEWAY_TOKEN, which the gateway refuses");
     test_env_wait(env, "posts=4");
     assert_true(clock_monotonic_ms() - began_ms >= 250 + 500 + 1000);
     assert_true(health_says(env, "check OPENCLAW_GATEWAY_TOKEN"));
@@ -132,7 +124,7 @@ static void test_wrong_gateway_token_is_said_and_not_hammered(void **state)
 static void lead_to_a_web_server(struct test_env *env, int status)
 {
     char id[ID_BYTES];
-    load_one(env, id);
+    board_load_one(env, id);
     board_gateway_fault(env, json_pack("{s:s, s:b, s:i, s:s}", "action", "status", "before_checks",
                                  1, "status", status, "body", "<html>Welcome!</html>"));
     test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
@@ -201,8 +193,7 @@ static void test_failing_provider_is_asked_one_agent_at_a_time(void **state)
     test_env_start_runtime(
         env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=1", "DELIVERY_BACKOFF_BASE_MS=100",
                  "DELIVERY_BACKOFF_MAX_MS=400", NULL});
-    assert_true(
-        process_wait_for(&env->runtime, "One agent is asked at a time", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "One agent is asked at a time");
     test_env_wait(env, "requests=5");
     assert_true(health_says(env, "\"trickle\""));
     assert_true(health_says(env, "\"degraded\""));
@@ -270,9 +261,8 @@ static void test_own_timeout_doubles(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(env, id);
-    json_decref(
-        test_env_post(env, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 500)));
+    board_load_one(env, id);
+    board_set(env, json_pack("{s:i}", "gateway_latency_ms", 500));
     test_env_start_runtime(
         env, (const char *[]){"OPENCLAW_REQUEST_TIMEOUT_MS=200", "DELIVERY_BACKOFF_BASE_MS=1",
                  "DELIVERY_BACKOFF_MAX_MS=10", NULL});
@@ -296,16 +286,16 @@ static void test_reply_that_is_refused_for_too_long_is_kept(void **state)
     struct test_env *env = *state;
     const char *const settings[] = {"DELIVERY_GIVE_UP_AFTER_MS=200", NULL};
     char id[ID_BYTES];
-    load_one(env, id);
+    board_load_one(env, id);
     fail_for_ever(env, "createMessageFromAgent");
     fail_for_ever(env, "markNotificationDelivered");
     test_env_start_runtime(env, settings);
-    assert_true(process_wait_for(&env->runtime, "it is kept in dead/", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "it is kept in dead/");
     assert_true(health_says(env, "\"dead\": 1"));
     test_env_stop_runtime(env);
     board_end_faults(env);
     test_env_start_runtime(env, settings);
-    assert_true(process_wait_for(&env->runtime, "dead/ holds 1", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "dead/ holds 1");
     json_decref(board_load(env, 1, 1));
     test_env_wait(env, "delivered=1");
     assert_int_equal(board_requests_for(env, id), 1);
@@ -314,23 +304,21 @@ static void test_reply_that_is_refused_for_too_long_is_kept(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_endpoint_that_is_switched_off_and_on),
-        IN_WORLD(test_gateway_that_drains_and_returns),
-        IN_WORLD(test_busy_answers_are_not_counted),
-        IN_WORLD(test_misconfigured_answers_are_not_counted),
-        IN_WORLD(test_web_server_that_takes_everything_is_no_gateway),
-        IN_WORLD(test_web_server_that_takes_no_posts_is_no_gateway),
-        IN_WORLD(test_wrong_gateway_token_is_said_and_not_hammered),
-        IN_WORLD(test_proxy_without_its_gateway),
-        IN_WORLD(test_network_without_its_gateway),
-        IN_WORLD(test_failing_provider_is_asked_one_agent_at_a_time),
-        IN_WORLD(test_refused_for_too_long_ends_with_a_note),
-        IN_WORLD(test_busy_for_one_alone_ends_with_a_note),
-        IN_WORLD(test_own_timeout_doubles),
-        IN_WORLD(test_reply_that_is_refused_for_too_long_is_kept),
+        TEST_IN_ENV(test_endpoint_that_is_switched_off_and_on),
+        TEST_IN_ENV(test_gateway_that_drains_and_returns),
+        TEST_IN_ENV(test_busy_answers_are_not_counted),
+        TEST_IN_ENV(test_misconfigured_answers_are_not_counted),
+        TEST_IN_ENV(test_web_server_that_takes_everything_is_no_gateway),
+        TEST_IN_ENV(test_web_server_that_takes_no_posts_is_no_gateway),
+        TEST_IN_ENV(test_wrong_gateway_token_is_said_and_not_hammered),
+        TEST_IN_ENV(test_proxy_without_its_gateway),
+        TEST_IN_ENV(test_network_without_its_gateway),
+        TEST_IN_ENV(test_failing_provider_is_asked_one_agent_at_a_time),
+        TEST_IN_ENV(test_refused_for_too_long_ends_with_a_note),
+        TEST_IN_ENV(test_busy_for_one_alone_ends_with_a_note),
+        TEST_IN_ENV(test_own_timeout_doubles),
+        TEST_IN_ENV(test_reply_that_is_refused_for_too_long_is_kept),
     };
     return cmocka_run_group_tests_name("gate", tests, NULL, NULL);
 }

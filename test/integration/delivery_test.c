@@ -232,14 +232,12 @@ static void test_user_message_reaches_the_mentioned_agent(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_many_notifications_over_many_agents),
-        IN_WORLD(test_every_reply_shape),
-        IN_WORLD(test_long_reply_is_cut_with_a_notice),
-        IN_WORLD(test_request_is_what_every_release_accepts),
-        IN_WORLD(test_user_message_reaches_the_mentioned_agent),
+        TEST_IN_ENV(test_many_notifications_over_many_agents),
+        TEST_IN_ENV(test_every_reply_shape),
+        TEST_IN_ENV(test_long_reply_is_cut_with_a_notice),
+        TEST_IN_ENV(test_request_is_what_every_release_accepts),
+        TEST_IN_ENV(test_user_message_reaches_the_mentioned_agent),
     };
     return cmocka_run_group_tests_name("delivery", tests, NULL, NULL);
 }

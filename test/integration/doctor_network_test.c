@@ -140,7 +140,7 @@ static void test_account(void **state)
     struct test_env *env = *state;
     doctor_expect(env,
         SETTINGS("ACCOUNT_ID=k5700000000000000000000000000000",
-            "SERVICE_TOKEN=mc_service_k5700000000000000000000000000000_" WORLD_SECRET),
+            "SERVICE_TOKEN=mc_service_k5700000000000000000000000000000_" TEST_SECRET),
         1,
         WORDS("skip  service token       because account failed\n",
             "FAIL  account             this deployment has no account k57000"));
@@ -149,7 +149,7 @@ static void test_account(void **state)
                  "message", "Forbidden: Service token does not match account"));
     doctor_expect(env, NULL, 1,
         WORDS("ok    service token       known to the backend\n",
-            "FAIL  account             the service token is not that of account " WORLD_ACCOUNT,
+            "FAIL  account             the service token is not that of account " TEST_ACCOUNT,
             "; fix: set ACCOUNT_ID and SERVICE_TOKEN to those of one account\n"));
 }
 
@@ -227,21 +227,19 @@ static void test_certificate(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_gateway_token),
-        IN_WORLD(test_gateway_states),
-        IN_WORLD(test_unknown_agent),
-        IN_WORLD(test_nobody_listens),
-        IN_WORLD(test_unknown_host),
-        IN_WORLD(test_silence_is_bounded),
-        IN_WORLD(test_service_token),
-        IN_WORLD(test_account_without_token),
-        IN_WORLD(test_account),
-        IN_WORLD(test_backend_in_trouble),
-        IN_WORLD(test_not_convex_and_the_clock),
-        IN_WORLD(test_certificate),
+        TEST_IN_ENV(test_gateway_token),
+        TEST_IN_ENV(test_gateway_states),
+        TEST_IN_ENV(test_unknown_agent),
+        TEST_IN_ENV(test_nobody_listens),
+        TEST_IN_ENV(test_unknown_host),
+        TEST_IN_ENV(test_silence_is_bounded),
+        TEST_IN_ENV(test_service_token),
+        TEST_IN_ENV(test_account_without_token),
+        TEST_IN_ENV(test_account),
+        TEST_IN_ENV(test_backend_in_trouble),
+        TEST_IN_ENV(test_not_convex_and_the_clock),
+        TEST_IN_ENV(test_certificate),
     };
     return cmocka_run_group_tests_name("doctor_network", tests, NULL, NULL);
 }

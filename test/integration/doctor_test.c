@@ -130,15 +130,13 @@ static void test_json_agrees(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_all_is_well),
-        IN_WORLD(test_a_restart_request_stays),
-        IN_WORLD(test_wrong_settings_are_said_as_ever),
-        IN_WORLD(test_state_dir),
-        IN_WORLD(test_beside_a_runtime),
-        IN_WORLD(test_json_agrees),
+        TEST_IN_ENV(test_all_is_well),
+        TEST_IN_ENV(test_a_restart_request_stays),
+        TEST_IN_ENV(test_wrong_settings_are_said_as_ever),
+        TEST_IN_ENV(test_state_dir),
+        TEST_IN_ENV(test_beside_a_runtime),
+        TEST_IN_ENV(test_json_agrees),
     };
     return cmocka_run_group_tests_name("doctor", tests, NULL, NULL);
 }

@@ -16,13 +16,6 @@
 #include "../lib/board.h"
 #include "base/containers.h"
 
-static void load_one(struct test_env *env, char id[static ID_BYTES])
-{
-    json_t *rows = board_load(env, 1, 1);
-    snprintf(id, ID_BYTES, "%s", board_string(json_array_get(rows, 0), "id"));
-    json_decref(rows);
-}
-
 static void fail_function(struct test_env *env, const char *action, int times)
 {
     board_backend_fault(env, json_pack("{s:s, s:s, s:i}", "action", action, "behaviour",
@@ -52,7 +45,7 @@ static void test_a_refusal_and_an_error_are_not_a_day(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(env, id);
+    board_load_one(env, id);
     refuse_once_when_released(env);
     test_env_start_runtime(env, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=600000", NULL});
     test_env_wait(env, "held=1");
@@ -68,10 +61,10 @@ static void test_unreadable_notification_is_kept_for_operators(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(env, id);
+    board_load_one(env, id);
     fail_function(env, "getNotificationForDelivery", -1);
     test_env_start_runtime(env, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=200", NULL});
-    assert_true(process_wait_for(&env->runtime, "it is kept in dead/", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "it is kept in dead/");
     assert_int_equal(test_env_stat(env, NULL, "undelivered"), 1);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 0);
     test_env_stop_runtime(env);
@@ -92,7 +85,7 @@ static void test_reason_of_a_skip_outlives_a_failed_mark(void **state)
         env, json_pack("{s:s, s:s, s:i, s:i}", "action", "markNotificationDelivered", "behaviour",
                  "status", "status", 503, "times", 1));
     test_env_start_runtime(env, NULL);
-    assert_true(process_wait_for(&env->runtime, "Skipped ", WORLD_WAIT_MS, rest, sizeof rest));
+    assert_true(process_wait_for(&env->runtime, "Skipped ", TEST_WAIT_MS, rest, sizeof rest));
     assert_non_null(strstr(rest, "reason=task_gone"));
     assert_int_equal(test_env_health_get(env, "/metrics", &metrics), 200);
     assert_non_null(strstr(metrics, "reason=\"task_gone\"} 1"));
@@ -105,7 +98,7 @@ static void test_notification_that_became_unreadable_ends_with_a_note(void **sta
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(env, id);
+    board_load_one(env, id);
     refuse_once_when_released(env);
     test_env_start_runtime(env, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=300", NULL});
     test_env_wait(env, "held=1");
@@ -121,7 +114,7 @@ static void test_late_answer_of_a_proxy_counts_as_a_run(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(env, id);
+    board_load_one(env, id);
     board_gateway_fault(env, json_pack("{s:s, s:i, s:i, s:s}", "action", "status", "status", 504,
                                  "latency_ms", 3200, "body", "gateway timeout"));
     test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
@@ -140,18 +133,18 @@ static void test_reply_survives_a_burial_that_fails(void **state)
     struct test_env *env = *state;
     char id[ID_BYTES];
     char path[512];
-    load_one(env, id);
+    board_load_one(env, id);
     fail_function(env, "createMessageFromAgent", -1);
-    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    board_hold_agents(env, "agent");
     test_env_start_runtime(env, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=200", NULL});
     test_env_wait(env, "held=1");
     snprintf(path, sizeof path, "%s/state/dead/%s.json", env->dir, id);
     assert_int_equal(mkdir(path, 0700), 0);
     board_release(env, "agent");
-    assert_true(process_wait_for(&env->runtime, "cannot be moved", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "cannot be moved");
     test_env_wait(env, "undelivered=0");
     assert_int_equal(rmdir(path), 0);
-    assert_true(process_wait_for(&env->runtime, "it is kept in dead/", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "it is kept in dead/");
     assert_int_equal(access(path, F_OK), 0);
     assert_int_equal(board_requests_for(env, id), 1);
     test_env_stop_runtime(env);
@@ -162,17 +155,16 @@ static void test_signal_during_a_stop_by_the_backend_cuts_nothing_off(void **sta
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(env, id);
-    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    board_load_one(env, id);
+    board_hold_agents(env, "agent");
     test_env_start_runtime(env, (const char *[]){"HEALTH_CHECK_INTERVAL=50", NULL});
     test_env_wait(env, "held=1");
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
-    assert_true(process_wait_for(
-        &env->runtime, "Shutting down... (asked for by the backend)", WORLD_WAIT_MS, NULL, 0));
-    assert_true(process_wait_for(&env->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "Shutting down... (asked for by the backend)");
+    test_env_wait_log(env, "that are under way");
     process_signal(&env->runtime, SIGTERM);
     board_release(env, "agent");
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
     assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
     assert_int_equal(test_env_stat(env, NULL, "undelivered"), 0);
 }
@@ -181,32 +173,30 @@ static void test_second_signal_during_a_stop_by_the_backend_ends_at_once(void **
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(env, id);
-    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    board_load_one(env, id);
+    board_hold_agents(env, "agent");
     test_env_start_runtime(env, (const char *[]){"HEALTH_CHECK_INTERVAL=50", NULL});
     test_env_wait(env, "held=1");
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
-    assert_true(process_wait_for(&env->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "that are under way");
     process_signal(&env->runtime, SIGTERM);
     process_signal(&env->runtime, SIGINT);
     /* Of two that are pending together the kernel delivers the lower number first. */
-    int status = process_wait_exit(&env->runtime, WORLD_WAIT_MS);
+    int status = process_wait_exit(&env->runtime, TEST_WAIT_MS);
     assert_true(status == 128 + SIGINT || status == 128 + SIGTERM);
 }
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_a_refusal_and_an_error_are_not_a_day),
-        IN_WORLD(test_unreadable_notification_is_kept_for_operators),
-        IN_WORLD(test_notification_that_became_unreadable_ends_with_a_note),
-        IN_WORLD(test_reason_of_a_skip_outlives_a_failed_mark),
-        IN_WORLD(test_late_answer_of_a_proxy_counts_as_a_run),
-        IN_WORLD(test_reply_survives_a_burial_that_fails),
-        IN_WORLD(test_signal_during_a_stop_by_the_backend_cuts_nothing_off),
-        IN_WORLD(test_second_signal_during_a_stop_by_the_backend_ends_at_once),
+        TEST_IN_ENV(test_a_refusal_and_an_error_are_not_a_day),
+        TEST_IN_ENV(test_unreadable_notification_is_kept_for_operators),
+        TEST_IN_ENV(test_notification_that_became_unreadable_ends_with_a_note),
+        TEST_IN_ENV(test_reason_of_a_skip_outlives_a_failed_mark),
+        TEST_IN_ENV(test_late_answer_of_a_proxy_counts_as_a_run),
+        TEST_IN_ENV(test_reply_survives_a_burial_that_fails),
+        TEST_IN_ENV(test_signal_during_a_stop_by_the_backend_cuts_nothing_off),
+        TEST_IN_ENV(test_second_signal_during_a_stop_by_the_backend_ends_at_once),
     };
     return cmocka_run_group_tests_name("endings", tests, NULL, NULL);
 }

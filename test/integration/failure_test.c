@@ -19,14 +19,6 @@ static void fail_backend(struct test_env *env, const char *action, const char *b
         json_pack("{s:s, s:s, s:i}", "action", action, "behaviour", behaviour, "times", times));
 }
 
-/* The id of the only notification of a new board. */
-static void load_one(struct test_env *env, char id[static ID_BYTES])
-{
-    json_t *rows = board_load(env, 1, 1);
-    snprintf(id, ID_BYTES, "%s", board_string(json_array_get(rows, 0), "id"));
-    json_decref(rows);
-}
-
 static int messages_for(struct test_env *env, const char *id)
 {
     int count;
@@ -62,7 +54,7 @@ static void test_runs_end_at_the_budget_with_a_note(void **state)
     struct test_env *env = *state;
     char id[ID_BYTES];
     int count;
-    load_one(env, id);
+    board_load_one(env, id);
     board_gateway_fault(env, json_pack("{s:s, s:i, s:{s:s, s:s, s:{s:s}}}", "action", "raw_body",
                                  "status", 500, "body_json", "object", "response", "status",
                                  "failed", "error", "message", "@jarvis secret server words"));
@@ -82,7 +74,7 @@ static void test_refusals_from_before_a_run_are_not_counted(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(env, id);
+    board_load_one(env, id);
     board_gateway_fault(
         env, json_pack("{s:s, s:b, s:i, s:i, s:{s:s}, s:{s:{s:s}}}", "action", "status",
                  "before_checks", 1, "status", 503, "times", 6, "headers", "Retry-After", "0",
@@ -99,8 +91,8 @@ static void test_list_that_was_under_way_runs_nobody_again(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(env, id);
-    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    board_load_one(env, id);
+    board_hold_agents(env, "agent");
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "in_flight=1");
     board_backend_fault(
@@ -127,7 +119,7 @@ static void expect_one_run_despite(struct test_env *env, const char *action)
     static const char *const behaviours[] = {
         "status", "drop_before", "drop_after", "status_after", "function_error", "drop_mid_answer"};
     char id[ID_BYTES];
-    load_one(env, id);
+    board_load_one(env, id);
     for (size_t i = 0; i < sizeof behaviours / sizeof behaviours[0]; i++)
         fail_backend(env, action, behaviours[i], 1);
     test_env_start_runtime(env, NULL);
@@ -161,13 +153,13 @@ static void test_killed_runtime_loses_no_reply(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(env, id);
+    board_load_one(env, id);
     board_backend_fault(env, json_pack("{s:s, s:s, s:s, s:i}", "action", "createMessageFromAgent",
                                  "behaviour", "hang", "name", "write", "times", 1));
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "held=1");
     process_signal(&env->runtime, SIGKILL);
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 128 + SIGKILL);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 128 + SIGKILL);
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "undelivered=0");
     assert_int_equal(board_requests_for(env, id), 1);
@@ -187,8 +179,8 @@ static void test_deleted_agent_and_task_are_skipped(void **state)
     test_env_wait(env, "undelivered=0");
     assert_int_equal(board_requests_for(env, board_string(json_array_get(rows, 0), "id")), 0);
     assert_int_equal(messages_for(env, board_string(json_array_get(rows, 1), "id")), 0);
-    assert_true(process_wait_for(&env->runtime, "reason=agent_gone", WORLD_WAIT_MS, NULL, 0));
-    assert_true(process_wait_for(&env->runtime, "reason=task_gone", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "reason=agent_gone");
+    test_env_wait_log(env, "reason=task_gone");
     test_env_stop_runtime(env);
     json_decref(rows);
 }
@@ -198,7 +190,7 @@ static void test_deleted_agent_and_task_are_skipped(void **state)
 static void test_thousands_that_are_stuck_can_be_listed(void **state)
 {
     struct test_env *env = *state;
-    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "gateway_draining", 1)));
+    board_set_flag(env, "gateway_draining", true);
     json_decref(board_load(env, 6000, 200));
     test_env_start_runtime(env, (const char *[]){"DELIVERY_QUEUE_CAPACITY=8000",
                                     "DELIVERY_LIST_LIMIT=500", "DELIVERY_INTERVAL=20", NULL});
@@ -226,12 +218,10 @@ static void test_wrong_token_is_said_without_the_token(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(env, id);
+    board_load_one(env, id);
     test_env_start_runtime(env,
-        (const char *[]){"SERVICE_TOKEN=mc_service_" WORLD_ACCOUNT "_wrong-secret-value", NULL});
-    assert_true(process_wait_for(&env->runtime,
-        "The backend refuses the service token. SERVICE_TOKEN must come from ", WORLD_WAIT_MS, NULL,
-        0));
+        (const char *[]){"SERVICE_TOKEN=mc_service_" TEST_ACCOUNT "_wrong-secret-value", NULL});
+    test_env_wait_log(env, "The backend refuses the service token. SERVICE_TOKEN must come from ");
     assert_false(process_said(&env->runtime, "wrong-secret-value"));
     char *body;
     assert_int_equal(test_env_health_get(env, "/health", &body), 200);
@@ -251,8 +241,8 @@ static void test_redirect_is_not_followed(void **state)
         env, json_pack("{s:s, s:s, s:i, s:{s:s}}", "action", "listUndeliveredNotifications",
                  "behaviour", "status", "status", 307, "headers", "Location", location));
     test_env_start_runtime(env, NULL);
-    assert_true(process_wait_for(&env->runtime, "HTTP 307", WORLD_WAIT_MS, NULL, 0));
-    assert_true(process_wait_for(&env->runtime, "Check CONVEX_URL", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "HTTP 307");
+    test_env_wait_log(env, "Check CONVEX_URL");
     test_env_stop_runtime(env);
 }
 
@@ -260,7 +250,7 @@ static void test_disabled_gateway_asks_for_nothing(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    load_one(env, id);
+    board_load_one(env, id);
     test_env_start_runtime(env, (const char *[]){"OPENCLAW_GATEWAY_URL=", NULL});
     test_env_wait(env, "action=listUndeliveredNotifications&calls=3");
     assert_int_equal(test_env_stat(env, "backend", "getNotificationForDelivery"), 0);
@@ -273,24 +263,22 @@ static void test_disabled_gateway_asks_for_nothing(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_gateway_that_dies_before_answering_sees_one_request),
-        IN_WORLD(test_runs_end_at_the_budget_with_a_note),
-        IN_WORLD(test_refusals_from_before_a_run_are_not_counted),
-        IN_WORLD(test_list_that_was_under_way_runs_nobody_again),
-        IN_WORLD(test_write_back_that_fails_runs_nobody_again),
-        IN_WORLD(test_mark_that_fails_runs_nobody_again),
-        IN_WORLD(test_context_that_fails_is_asked_again),
-        IN_WORLD(test_list_that_fails_is_asked_again),
-        IN_WORLD(test_killed_runtime_loses_no_reply),
-        IN_WORLD(test_deleted_agent_and_task_are_skipped),
-        IN_WORLD(test_thousands_that_are_stuck_can_be_listed),
-        IN_WORLD(test_one_hanging_agent_delays_no_other),
-        IN_WORLD(test_wrong_token_is_said_without_the_token),
-        IN_WORLD(test_redirect_is_not_followed),
-        IN_WORLD(test_disabled_gateway_asks_for_nothing),
+        TEST_IN_ENV(test_gateway_that_dies_before_answering_sees_one_request),
+        TEST_IN_ENV(test_runs_end_at_the_budget_with_a_note),
+        TEST_IN_ENV(test_refusals_from_before_a_run_are_not_counted),
+        TEST_IN_ENV(test_list_that_was_under_way_runs_nobody_again),
+        TEST_IN_ENV(test_write_back_that_fails_runs_nobody_again),
+        TEST_IN_ENV(test_mark_that_fails_runs_nobody_again),
+        TEST_IN_ENV(test_context_that_fails_is_asked_again),
+        TEST_IN_ENV(test_list_that_fails_is_asked_again),
+        TEST_IN_ENV(test_killed_runtime_loses_no_reply),
+        TEST_IN_ENV(test_deleted_agent_and_task_are_skipped),
+        TEST_IN_ENV(test_thousands_that_are_stuck_can_be_listed),
+        TEST_IN_ENV(test_one_hanging_agent_delays_no_other),
+        TEST_IN_ENV(test_wrong_token_is_said_without_the_token),
+        TEST_IN_ENV(test_redirect_is_not_followed),
+        TEST_IN_ENV(test_disabled_gateway_asks_for_nothing),
     };
     return cmocka_run_group_tests_name("failure", tests, NULL, NULL);
 }

@@ -19,8 +19,8 @@ static void expect_health(struct test_env *env, unsigned port, int status, const
     test_env_launch(env, &env->second,
         (const char *[]){setting, "http_proxy=http://127.0.0.1:1", NULL},
         (const char *[]){"healthcheck", NULL});
-    int ended_with = process_wait_exit(&env->second, WORLD_WAIT_MS);
-    if (ended_with != status || !process_wait_for(&env->second, words, WORLD_WAIT_MS, NULL, 0)) {
+    int ended_with = process_wait_exit(&env->second, TEST_WAIT_MS);
+    if (ended_with != status || !process_wait_for(&env->second, words, TEST_WAIT_MS, NULL, 0)) {
         process_show(&env->second, "healthcheck");
         fail_msg("expected status %d and \"%s\", got status %d", status, words, ended_with);
     }
@@ -79,15 +79,13 @@ static void test_port_0_cannot_be_known(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_healthy),
-        IN_WORLD(test_degraded_is_up),
-        IN_WORLD(test_down),
-        IN_WORLD(test_another_status_is_a_failure),
-        IN_WORLD(test_silence_ends_by_itself),
-        IN_WORLD(test_port_0_cannot_be_known),
+        TEST_IN_ENV(test_healthy),
+        TEST_IN_ENV(test_degraded_is_up),
+        TEST_IN_ENV(test_down),
+        TEST_IN_ENV(test_another_status_is_a_failure),
+        TEST_IN_ENV(test_silence_ends_by_itself),
+        TEST_IN_ENV(test_port_0_cannot_be_known),
     };
     return cmocka_run_group_tests_name("healthcheck", tests, NULL, NULL);
 }

@@ -14,9 +14,9 @@
 static void run_with(struct test_env *env, const char *argument)
 {
     test_env_launch(env, &env->runtime, NULL, (const char *[]){argument, NULL});
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
     /* Comes last, so that all is there. */
-    assert_false(process_wait_for(&env->runtime, "no such words", WORLD_WAIT_MS, NULL, 0));
+    assert_false(process_wait_for(&env->runtime, "no such words", TEST_WAIT_MS, NULL, 0));
 }
 
 static void test_help_names_every_setting(void **state)
@@ -27,7 +27,7 @@ static void test_help_names_every_setting(void **state)
     for (size_t i = 0; i < CONFIG_OPTIONS; i++)
         if (!process_said(&env->runtime, config_options[i].name))
             fail_msg("--help does not name %s", config_options[i].name);
-    assert_false(process_said(&env->runtime, WORLD_SECRET));
+    assert_false(process_said(&env->runtime, TEST_SECRET));
 }
 
 static void test_version_is_one_line(void **state)
@@ -46,22 +46,17 @@ static void test_output_that_cannot_be_written_is_said(void **state)
     env->redirection = ">/dev/full";
     for (size_t i = 0; i < sizeof printing / sizeof printing[0]; i++) {
         test_env_launch(env, &env->runtime, NULL, (const char *[]){printing[i], NULL});
-        assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), EX_OSERR);
-        assert_true(process_wait_for(&env->runtime,
-            "standard output cannot be written: No space left on device", WORLD_WAIT_MS, NULL, 0));
+        assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), EX_OSERR);
+        test_env_wait_log(env, "standard output cannot be written: No space left on device");
     }
 }
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(
-            test_help_names_every_setting, test_env_setup, test_env_teardown),
-        cmocka_unit_test_setup_teardown(
-            test_version_is_one_line, test_env_setup, test_env_teardown),
-        cmocka_unit_test_setup_teardown(
-            test_output_that_cannot_be_written_is_said, test_env_setup, test_env_teardown),
+        TEST_IN_ENV(test_help_names_every_setting),
+        TEST_IN_ENV(test_version_is_one_line),
+        TEST_IN_ENV(test_output_that_cannot_be_written_is_said),
     };
     return cmocka_run_group_tests_name("help", tests, NULL, NULL);
 }

@@ -396,8 +396,7 @@ static void test_list_that_is_too_large_is_read_in_smaller_pages(void **state)
     json_t *rows = board_load(env, ROWS, AGENTS);
     set_titles(env, rows, TITLE_BYTES);
     test_env_start_runtime(env, (const char *[]){"DELIVERY_LIST_LIMIT=500", NULL});
-    assert_true(process_wait_for(
-        &env->runtime, "Polling works again after 1 failed", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "Polling works again after 1 failed");
     test_env_wait(env, "undelivered=0");
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), ROWS);
     test_env_stop_runtime(env);
@@ -417,8 +416,7 @@ static void test_failed_lists_are_asked_for_smaller_and_hide_nothing(void **stat
     board_backend_fault(env, json_pack("{s:s, s:s, s:i}", "action", "listUndeliveredNotifications",
                                  "behaviour", "function_error", "times", FAILURES));
     json_decref(board_load(env, 2, 2));
-    assert_true(process_wait_for(
-        &env->runtime, "Polling works again after 8 failed", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "Polling works again after 8 failed");
     test_env_wait(env, "delivered=1");
     board_end_faults(env);
     test_env_wait(env, "undelivered=0");
@@ -475,19 +473,17 @@ static void test_large_bodies_of_the_backend(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_gateway_answers),
-        IN_WORLD(test_gateway_bombs),
-        IN_WORLD(test_backend_answers),
-        IN_WORLD(test_successes_that_are_none),
-        IN_WORLD(test_rows_that_are_none),
-        IN_WORLD(test_unusable_rows_hide_no_other),
-        IN_WORLD(test_list_that_is_too_large_is_read_in_smaller_pages),
-        IN_WORLD(test_failed_lists_are_asked_for_smaller_and_hide_nothing),
-        IN_WORLD(test_large_bodies_of_the_gateway),
-        IN_WORLD(test_large_bodies_of_the_backend),
+        TEST_IN_ENV(test_gateway_answers),
+        TEST_IN_ENV(test_gateway_bombs),
+        TEST_IN_ENV(test_backend_answers),
+        TEST_IN_ENV(test_successes_that_are_none),
+        TEST_IN_ENV(test_rows_that_are_none),
+        TEST_IN_ENV(test_unusable_rows_hide_no_other),
+        TEST_IN_ENV(test_list_that_is_too_large_is_read_in_smaller_pages),
+        TEST_IN_ENV(test_failed_lists_are_asked_for_smaller_and_hide_nothing),
+        TEST_IN_ENV(test_large_bodies_of_the_gateway),
+        TEST_IN_ENV(test_large_bodies_of_the_backend),
     };
     return cmocka_run_group_tests_name("hostile", tests, NULL, NULL);
 }

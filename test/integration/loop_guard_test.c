@@ -20,7 +20,7 @@ static void seed(struct test_env *env)
     json_decref(test_env_post(env, "/sandbox/seed",
         json_pack("{s:[{s:s}, {s:s}, {s:s}], s:[{s:s}]}", "agents", "slug", "one", "slug", "two",
             "slug", "three", "tasks", "title", "talk")));
-    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "gateway_chatty", 1)));
+    board_set_flag(env, "gateway_chatty", true);
 }
 
 static void say(struct test_env *env, const char *content)
@@ -191,17 +191,15 @@ static void test_a_note_of_ours_runs_nobody(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_one_message_runs_each_subscribed_agent_once),
-        IN_WORLD(test_without_the_guard_they_go_on),
-        IN_WORLD(test_agents_that_mention_each_other_stop_at_the_limit),
-        IN_WORLD(test_a_chain_is_traced_after_a_restart),
-        IN_WORLD(test_a_stop_cuts_the_tracing_off),
-        IN_WORLD(test_an_assignee_is_told_of_a_colleagues_message),
-        IN_WORLD(test_own_message_is_skipped),
-        IN_WORLD(test_a_note_of_ours_runs_nobody),
+        TEST_IN_ENV(test_one_message_runs_each_subscribed_agent_once),
+        TEST_IN_ENV(test_without_the_guard_they_go_on),
+        TEST_IN_ENV(test_agents_that_mention_each_other_stop_at_the_limit),
+        TEST_IN_ENV(test_a_chain_is_traced_after_a_restart),
+        TEST_IN_ENV(test_a_stop_cuts_the_tracing_off),
+        TEST_IN_ENV(test_an_assignee_is_told_of_a_colleagues_message),
+        TEST_IN_ENV(test_own_message_is_skipped),
+        TEST_IN_ENV(test_a_note_of_ours_runs_nobody),
     };
     return cmocka_run_group_tests_name("loop_guard", tests, NULL, NULL);
 }

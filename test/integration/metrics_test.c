@@ -37,7 +37,7 @@ static double value_of(struct test_env *env, const char *series)
 /* Waits until the series has a value in these bounds. */
 static void await_between(struct test_env *env, const char *series, double min, double max)
 {
-    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)WORLD_WAIT_MS * process_patience();
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_patience();
     double is;
     while ((is = value_of(env, series)) < min || is > max) {
         if (clock_monotonic_ms() > deadline_ms) {
@@ -119,7 +119,7 @@ static void test_work_under_way_is_shown(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 2, 1));
-    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    board_hold_agents(env, "agent");
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "in_flight=1");
     must_be(env, "mission_control_workers_busy", 1);
@@ -257,9 +257,9 @@ static void test_no_secret_and_no_id_in_it(void **state)
     test_env_start_runtime(env, NULL);
     await(env, "mission_control_notifications_delivered_total", 1);
     assert_int_equal(test_env_health_get(env, "/metrics", &body), 200);
-    assert_null(strstr(body, WORLD_SECRET));
-    assert_null(strstr(body, WORLD_GATEWAY_TOKEN));
-    assert_null(strstr(body, WORLD_ACCOUNT));
+    assert_null(strstr(body, TEST_SECRET));
+    assert_null(strstr(body, TEST_GATEWAY_TOKEN));
+    assert_null(strstr(body, TEST_ACCOUNT));
     assert_null(strstr(body, board_string(json_array_get(rows, 0), "id")));
     assert_null(strstr(body, "agent:"));
     free(body);
@@ -267,19 +267,17 @@ static void test_no_secret_and_no_id_in_it(void **state)
     test_env_stop_runtime(env);
 }
 
-#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_WORLD(test_deliveries_are_counted),
-        WITH_WORLD(test_work_under_way_is_shown),
-        WITH_WORLD(test_failures_have_classes),
-        WITH_WORLD(test_those_given_up_on_are_counted),
-        WITH_WORLD(test_wake_ups_are_counted),
-        WITH_WORLD(test_poll_failures_show),
-        WITH_WORLD(test_accept_decides_what_health_says),
-        WITH_WORLD(test_no_secret_and_no_id_in_it),
+        TEST_IN_ENV(test_deliveries_are_counted),
+        TEST_IN_ENV(test_work_under_way_is_shown),
+        TEST_IN_ENV(test_failures_have_classes),
+        TEST_IN_ENV(test_those_given_up_on_are_counted),
+        TEST_IN_ENV(test_wake_ups_are_counted),
+        TEST_IN_ENV(test_poll_failures_show),
+        TEST_IN_ENV(test_accept_decides_what_health_says),
+        TEST_IN_ENV(test_no_secret_and_no_id_in_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,7 +29,7 @@ static bool answers(struct test_env *env, const char *path, int status, const ch
 
 static void await(struct test_env *env, const char *path, int status, const char *words)
 {
-    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)WORLD_WAIT_MS * process_patience();
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_patience();
     while (!answers(env, path, status, words)) {
         if (clock_monotonic_ms() > deadline_ms) {
             process_show(&env->runtime, "runtime");
@@ -71,11 +71,11 @@ static void test_not_ready_while_the_backend_fails(void **state)
 static void test_not_ready_while_the_gateway_is_shut(void **state)
 {
     struct test_env *env = *state;
-    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "gateway_disabled", 1)));
+    board_set_flag(env, "gateway_disabled", true);
     test_env_start_runtime(env, NULL);
     await(env, "/readyz", 503, "\"failing\":[\"gateway\"],\"checks\":{\"gateway\":\"it lets");
     assert_true(answers(env, "/readyz?verbose", 503, "\"backend\":\"ok\""));
-    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "gateway_disabled", 0)));
+    board_set_flag(env, "gateway_disabled", false);
     await(env, "/readyz", 200, "ready");
     test_env_stop_runtime(env);
 }
@@ -84,18 +84,18 @@ static void test_not_ready_from_the_beginning_of_the_stop(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 1, 1));
-    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    board_hold_agents(env, "agent");
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "in_flight=1");
     await(env, "/readyz", 200, "ready");
     process_signal(&env->runtime, SIGTERM);
     await(env, "/readyz", 503, "\"failing\":[\"process\"],\"checks\":{\"process\":\"stopping\"}");
-    assert_true(process_wait_for(&env->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "that are under way");
     for (int i = 0; i < 20; i++)
         assert_true(answers(env, "/livez", 200, "alive"));
     assert_true(answers(env, "/metrics", 200, "\nmission_control_workers_busy 1\n"));
     board_release(env, "agent");
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
 }
 
 static void must_refuse(struct test_env *env, const char *method, const char *path, int status)
@@ -130,16 +130,14 @@ static void test_methods_and_paths(void **state)
     test_env_stop_runtime(env);
 }
 
-#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_WORLD(test_ready_once_backend_and_gateway_are_there),
-        WITH_WORLD(test_not_ready_while_the_backend_fails),
-        WITH_WORLD(test_not_ready_while_the_gateway_is_shut),
-        WITH_WORLD(test_not_ready_from_the_beginning_of_the_stop),
-        WITH_WORLD(test_methods_and_paths),
+        TEST_IN_ENV(test_ready_once_backend_and_gateway_are_there),
+        TEST_IN_ENV(test_not_ready_while_the_backend_fails),
+        TEST_IN_ENV(test_not_ready_while_the_gateway_is_shut),
+        TEST_IN_ENV(test_not_ready_from_the_beginning_of_the_stop),
+        TEST_IN_ENV(test_methods_and_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@
 
 static void hold_agents(struct test_env *env)
 {
-    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    board_hold_agents(env, "agent");
 }
 
 static void test_every_bad_setting_is_said_at_once(void **state)
@@ -28,29 +28,29 @@ static void test_every_bad_setting_is_said_at_once(void **state)
         (const char *[]){"ACCOUNT_ID", "DELIVERY_INTERVAL=30x1", "HEALTH_PORT=99999",
             "AGENT_SYNC_INTERVAL=-5", "LOG_LEVEL=loud", "LOG_FORMAT=xml", NULL},
         NULL);
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 78);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 78);
     static const char *const named[] = {"ACCOUNT_ID", "DELIVERY_INTERVAL", "HEALTH_PORT",
         "AGENT_SYNC_INTERVAL", "LOG_LEVEL", "LOG_FORMAT"};
     for (size_t i = 0; i < sizeof named / sizeof named[0]; i++)
-        assert_true(process_wait_for(&env->runtime, named[i], WORLD_WAIT_MS, NULL, 0));
-    assert_false(process_said(&env->runtime, WORLD_SECRET));
+        test_env_wait_log(env, named[i]);
+    assert_false(process_said(&env->runtime, TEST_SECRET));
 }
 
 static void test_check_config_shows_no_secret(void **state)
 {
     struct test_env *env = *state;
     test_env_launch(env, &env->runtime, NULL, (const char *[]){"--check-config", NULL});
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
-    assert_true(process_wait_for(&env->runtime, "SERVICE_TOKEN=***", WORLD_WAIT_MS, NULL, 0));
-    assert_false(process_said(&env->runtime, WORLD_SECRET));
-    assert_false(process_said(&env->runtime, WORLD_GATEWAY_TOKEN));
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
+    test_env_wait_log(env, "SERVICE_TOKEN=***");
+    assert_false(process_said(&env->runtime, TEST_SECRET));
+    assert_false(process_said(&env->runtime, TEST_GATEWAY_TOKEN));
 }
 
 static void test_unknown_argument_is_a_usage_error(void **state)
 {
     struct test_env *env = *state;
     test_env_launch(env, &env->runtime, NULL, (const char *[]){"--frobnicate", NULL});
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 64);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 64);
 }
 
 static void test_env_file_gives_settings(void **state)
@@ -65,9 +65,9 @@ static void test_env_file_gives_settings(void **state)
     /* The environment's own DELIVERY_INTERVAL wins, else the file's would be an error. */
     test_env_launch(
         env, &env->runtime, NULL, (const char *[]){"--env-file", path, "--check-config", NULL});
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
-    assert_true(process_wait_for(&env->runtime, "DROPLET_REGION=fra1", WORLD_WAIT_MS, NULL, 0));
-    assert_true(process_wait_for(&env->runtime, "DELIVERY_INTERVAL=200", WORLD_WAIT_MS, NULL, 0));
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
+    test_env_wait_log(env, "DROPLET_REGION=fra1");
+    test_env_wait_log(env, "DELIVERY_INTERVAL=200");
 }
 
 static void test_second_runtime_on_a_state_dir_is_refused(void **state)
@@ -75,10 +75,10 @@ static void test_second_runtime_on_a_state_dir_is_refused(void **state)
     struct test_env *env = *state;
     test_env_start_runtime(env, NULL);
     test_env_launch(env, &env->second, NULL, NULL);
-    assert_int_equal(process_wait_exit(&env->second, WORLD_WAIT_MS), 75);
+    assert_int_equal(process_wait_exit(&env->second, TEST_WAIT_MS), 75);
     char holder[64];
     snprintf(holder, sizeof holder, "process %d", (int)env->runtime.pid);
-    assert_true(process_wait_for(&env->second, holder, WORLD_WAIT_MS, NULL, 0));
+    assert_true(process_wait_for(&env->second, holder, TEST_WAIT_MS, NULL, 0));
     test_env_stop_runtime(env);
 }
 
@@ -103,7 +103,7 @@ static void test_busy_health_port_is_said(void **state)
     int fd = listen_somewhere(&port);
     snprintf(setting, sizeof setting, "HEALTH_PORT=%u", port);
     test_env_launch(env, &env->runtime, (const char *[]){setting, NULL}, NULL);
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 69);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 69);
     close(fd);
 }
 
@@ -115,9 +115,9 @@ static void test_stop_lets_a_running_send_end(void **state)
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "in_flight=1");
     process_signal(&env->runtime, SIGTERM);
-    assert_true(process_wait_for(&env->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "that are under way");
     board_release(env, "agent");
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 1);
     assert_int_equal(test_env_stat(env, NULL, "delivered"), 1);
     json_decref(rows);
@@ -132,7 +132,7 @@ static void test_stop_ends_hung_sends_at_the_grace(void **state)
     test_env_wait(env, "in_flight=8");
     int64_t began_ms = clock_monotonic_ms();
     process_signal(&env->runtime, SIGTERM);
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
     assert_true(clock_monotonic_ms() - began_ms < (int64_t)3500 * process_patience());
 }
 
@@ -164,9 +164,9 @@ static void test_second_signal_ends_at_once(void **state)
     test_env_start_runtime(env, (const char *[]){"SHUTDOWN_GRACE_MS=600000", NULL});
     test_env_wait(env, "in_flight=1");
     process_signal(&env->runtime, SIGTERM);
-    assert_true(process_wait_for(&env->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "that are under way");
     process_signal(&env->runtime, SIGINT);
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 128 + SIGINT);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 128 + SIGINT);
 }
 
 static void test_health_and_version(void **state)
@@ -177,7 +177,7 @@ static void test_health_and_version(void **state)
     test_env_wait(env, "action=listUndeliveredNotifications&calls=2");
     assert_int_equal(test_env_health_get(env, "/health?x=1", &body), 200);
     assert_non_null(strstr(body, "\"status\": \"healthy\""));
-    assert_null(strstr(body, WORLD_SECRET));
+    assert_null(strstr(body, TEST_SECRET));
     free(body);
     assert_int_equal(test_env_health_get(env, "/version", &body), 200);
     assert_string_equal(body,
@@ -208,7 +208,7 @@ static void test_missing_standard_descriptors(void **state)
     snprintf(expected, sizeof expected, "%d\n", (int)env->runtime.pid);
     assert_string_equal(lock, expected);
     process_signal(&env->runtime, SIGTERM);
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
 }
 
 static void test_json_log_lines_are_json(void **state)
@@ -255,32 +255,30 @@ static void test_few_descriptors_do_not_keep_it_from_ending(void **state)
     for (unsigned max = 20; max <= 36; max += 4) {
         launch_with_descriptors(env, max);
         bool started =
-            process_wait_for(&env->runtime, "started successfully", WORLD_WAIT_MS, NULL, 0);
+            process_wait_for(&env->runtime, "started successfully", TEST_WAIT_MS, NULL, 0);
         if (started)
             process_signal(&env->runtime, SIGTERM);
-        assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), started ? 0 : 71);
+        assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), started ? 0 : 71);
     }
 }
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_every_bad_setting_is_said_at_once),
-        IN_WORLD(test_check_config_shows_no_secret),
-        IN_WORLD(test_unknown_argument_is_a_usage_error),
-        IN_WORLD(test_env_file_gives_settings),
-        IN_WORLD(test_second_runtime_on_a_state_dir_is_refused),
-        IN_WORLD(test_busy_health_port_is_said),
-        IN_WORLD(test_stop_lets_a_running_send_end),
-        IN_WORLD(test_stop_ends_hung_sends_at_the_grace),
-        IN_WORLD(test_calls_that_wait_for_their_turn),
-        IN_WORLD(test_second_signal_ends_at_once),
-        IN_WORLD(test_few_descriptors_do_not_keep_it_from_ending),
-        IN_WORLD(test_health_and_version),
-        IN_WORLD(test_missing_standard_descriptors),
-        IN_WORLD(test_json_log_lines_are_json),
+        TEST_IN_ENV(test_every_bad_setting_is_said_at_once),
+        TEST_IN_ENV(test_check_config_shows_no_secret),
+        TEST_IN_ENV(test_unknown_argument_is_a_usage_error),
+        TEST_IN_ENV(test_env_file_gives_settings),
+        TEST_IN_ENV(test_second_runtime_on_a_state_dir_is_refused),
+        TEST_IN_ENV(test_busy_health_port_is_said),
+        TEST_IN_ENV(test_stop_lets_a_running_send_end),
+        TEST_IN_ENV(test_stop_ends_hung_sends_at_the_grace),
+        TEST_IN_ENV(test_calls_that_wait_for_their_turn),
+        TEST_IN_ENV(test_second_signal_ends_at_once),
+        TEST_IN_ENV(test_few_descriptors_do_not_keep_it_from_ending),
+        TEST_IN_ENV(test_health_and_version),
+        TEST_IN_ENV(test_missing_standard_descriptors),
+        TEST_IN_ENV(test_json_log_lines_are_json),
     };
     return cmocka_run_group_tests_name("process", tests, NULL, NULL);
 }

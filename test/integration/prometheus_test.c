@@ -192,14 +192,12 @@ static void test_prometheus_scrapes_both_paths(void **state)
     test_env_stop_runtime(env);
 }
 
-#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shipped_rules_are_right),
-        WITH_WORLD(test_metrics_pass_the_check),
-        WITH_WORLD(test_prometheus_scrapes_both_paths),
+        TEST_IN_ENV(test_metrics_pass_the_check),
+        TEST_IN_ENV(test_prometheus_scrapes_both_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

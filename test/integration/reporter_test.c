@@ -38,7 +38,7 @@ static bool status_is(struct test_env *env, const char *status)
 /* Waits for the board to change until the backend has that status; fails the test after a while. */
 static void wait_for_status(struct test_env *env, const char *status)
 {
-    int64_t limit_ms = clock_monotonic_ms() + WORLD_WAIT_MS;
+    int64_t limit_ms = clock_monotonic_ms() + TEST_WAIT_MS;
     while (!status_is(env, status)) {
         char condition[64];
         if (clock_monotonic_ms() > limit_ms)
@@ -49,17 +49,9 @@ static void wait_for_status(struct test_env *env, const char *status)
     }
 }
 
-static void wait_for_calls(struct test_env *env, const char *action, long more)
-{
-    char condition[128];
-    snprintf(condition, sizeof condition, "action=%s&calls=%ld", action,
-        test_env_stat(env, "backend", action) + more);
-    test_env_wait(env, condition);
-}
-
 static void set(struct test_env *env, const char *key, bool value)
 {
-    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", key, value)));
+    board_set(env, json_pack("{s:b}", key, value));
 }
 
 static void ask_for_upgrade(struct test_env *env, const char *strategy)
@@ -71,8 +63,8 @@ static void ask_for_upgrade(struct test_env *env, const char *strategy)
 
 static void expect_exit(struct test_env *env)
 {
-    assert_true(process_wait_for(&env->runtime, "Shutdown complete", WORLD_WAIT_MS, NULL, 0));
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
+    test_env_wait_log(env, "Shutdown complete");
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
 }
 
 static void test_report_goes_out_at_the_start(void **state)
@@ -138,7 +130,7 @@ static void test_start_with_the_backend_away_recovers(void **state)
     json_decref(board_load(env, 2, 1));
     board_backend_fault(env, json_pack("{s:s, s:i}", "behaviour", "status", "status", 503));
     test_env_start_runtime(env, NULL);
-    assert_true(process_wait_for(&env->runtime, "Poll error: ", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "Poll error: ");
     char *body;
     assert_int_equal(test_env_health_get(env, "/health", &body), 200);
     assert_non_null(strstr(body, "\"degraded\""));
@@ -160,7 +152,7 @@ static void test_restart_request_stops_in_order(void **state)
     assert_true(status_is(env, "offline"));
     /* Once: the next one stays. */
     test_env_start_runtime(env, fast);
-    wait_for_calls(env, "checkAndClearRestartRequested", 3);
+    test_env_wait_calls(env, "checkAndClearRestartRequested", 3);
     test_env_stop_runtime(env);
 }
 
@@ -173,7 +165,7 @@ static void test_upgrade_without_effect_stops_once_and_is_told(void **state)
     ask_for_upgrade(env, "immediate");
     expect_exit(env);
     test_env_start_runtime(env, fast);
-    wait_for_calls(env, "getPendingUpgrade", 4);
+    test_env_wait_calls(env, "getPendingUpgrade", 4);
     assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 1);
     json_t *runtime = first_document(env, "runtimes");
     const json_t *history = json_object_get(runtime, "upgradeHistory");
@@ -195,7 +187,7 @@ static void test_upgrade_that_took_is_told_as_a_success(void **state)
     expect_exit(env);
     test_env_start_runtime(env, (const char *[]){"HEALTH_CHECK_INTERVAL=50",
                                     "OPENCLAW_VERSION=2026.10.1", "RUNTIME_VERSION=0.3.0", NULL});
-    wait_for_calls(env, "getPendingUpgrade", 3);
+    test_env_wait_calls(env, "getPendingUpgrade", 3);
     /* By us, before the report with the new versions, which would end the request as well. */
     assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 1);
     json_t *runtime = first_document(env, "runtimes");
@@ -219,7 +211,7 @@ static void test_request_that_stays_is_acted_on_once(void **state)
         json_pack("{s:s, s:s}", "action", "recordUpgradeResult", "behaviour", "function_error"));
     test_env_start_runtime(env, fast);
     wait_for_status(env, "online");
-    wait_for_calls(env, "getPendingUpgrade", 4);
+    test_env_wait_calls(env, "getPendingUpgrade", 4);
     test_env_stop_runtime(env);
 }
 
@@ -235,7 +227,7 @@ static void test_result_is_told_once_although_its_answer_is_lost(void **state)
                                  "behaviour", "drop_after", "times", 1));
     test_env_start_runtime(env, fast);
     wait_for_status(env, "online");
-    wait_for_calls(env, "getPendingUpgrade", 2);
+    test_env_wait_calls(env, "getPendingUpgrade", 2);
     assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 1);
     test_env_stop_runtime(env);
 }
@@ -266,7 +258,7 @@ static void test_first_report_after_an_old_upgrade_waits_for_no_version(void **s
     ask_for_upgrade(env, "immediate");
     expect_exit(env);
     test_env_start_runtime(env, fast);
-    wait_for_calls(env, "getPendingUpgrade", 2);
+    test_env_wait_calls(env, "getPendingUpgrade", 2);
     test_env_stop_runtime(env);
     add_silent_openclaw(env, path);
     test_env_start_runtime(env, (const char *[]){path, "OPENCLAW_VERSION", NULL});
@@ -282,16 +274,15 @@ static void test_other_strategies_and_modes_only_log(void **state)
     test_env_start_runtime(env, fast);
     wait_for_status(env, "online");
     ask_for_upgrade(env, "rolling");
-    wait_for_calls(env, "getPendingUpgrade", 3);
+    test_env_wait_calls(env, "getPendingUpgrade", 3);
     test_env_stop_runtime(env);
     ask_for_upgrade(env, "immediate");
     test_env_start_runtime(
         env, (const char *[]){"HEALTH_CHECK_INTERVAL=50", "UPGRADE_MODE=none", NULL});
-    assert_true(process_wait_for(&env->runtime, "UPGRADE_MODE is not", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "UPGRADE_MODE is not");
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
-    assert_true(process_wait_for(
-        &env->runtime, "A restart is asked for; UPGRADE_MODE", WORLD_WAIT_MS, NULL, 0));
-    wait_for_calls(env, "getPendingUpgrade", 3);
+    test_env_wait_log(env, "A restart is asked for; UPGRADE_MODE");
+    test_env_wait_calls(env, "getPendingUpgrade", 3);
     test_env_stop_runtime(env);
 }
 
@@ -310,22 +301,20 @@ static void test_unknown_version_is_left_out(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_report_goes_out_at_the_start),
-        IN_WORLD(test_changes_are_reported_at_once),
-        IN_WORLD(test_idle_runtime_notices_that_the_gateway_is_away),
-        IN_WORLD(test_start_with_the_gateway_away_is_degraded),
-        IN_WORLD(test_start_with_the_backend_away_recovers),
-        IN_WORLD(test_restart_request_stops_in_order),
-        IN_WORLD(test_upgrade_without_effect_stops_once_and_is_told),
-        IN_WORLD(test_upgrade_that_took_is_told_as_a_success),
-        IN_WORLD(test_request_that_stays_is_acted_on_once),
-        IN_WORLD(test_result_is_told_once_although_its_answer_is_lost),
-        IN_WORLD(test_first_report_after_an_old_upgrade_waits_for_no_version),
-        IN_WORLD(test_other_strategies_and_modes_only_log),
-        IN_WORLD(test_unknown_version_is_left_out),
+        TEST_IN_ENV(test_report_goes_out_at_the_start),
+        TEST_IN_ENV(test_changes_are_reported_at_once),
+        TEST_IN_ENV(test_idle_runtime_notices_that_the_gateway_is_away),
+        TEST_IN_ENV(test_start_with_the_gateway_away_is_degraded),
+        TEST_IN_ENV(test_start_with_the_backend_away_recovers),
+        TEST_IN_ENV(test_restart_request_stops_in_order),
+        TEST_IN_ENV(test_upgrade_without_effect_stops_once_and_is_told),
+        TEST_IN_ENV(test_upgrade_that_took_is_told_as_a_success),
+        TEST_IN_ENV(test_request_that_stays_is_acted_on_once),
+        TEST_IN_ENV(test_result_is_told_once_although_its_answer_is_lost),
+        TEST_IN_ENV(test_first_report_after_an_old_upgrade_waits_for_no_version),
+        TEST_IN_ENV(test_other_strategies_and_modes_only_log),
+        TEST_IN_ENV(test_unknown_version_is_left_out),
     };
     return cmocka_run_group_tests_name("reporter", tests, NULL, NULL);
 }

@@ -38,7 +38,7 @@ static int bind_to(const char *name)
 static void receive(int fd, char message[static MESSAGE_BYTES])
 {
     struct pollfd source = {.fd = fd, .events = POLLIN};
-    assert_int_equal(poll(&source, 1, WORLD_WAIT_MS * process_patience()), 1);
+    assert_int_equal(poll(&source, 1, TEST_WAIT_MS * process_patience()), 1);
     ssize_t length = recv(fd, message, MESSAGE_BYTES - 1, 0);
     assert_true(length > 0);
     message[length] = '\0';
@@ -151,7 +151,7 @@ static void test_second_signal_counts_once_the_stop_is_told(void **state)
     process_signal(&env->runtime, SIGTERM);
     must_receive(fd, "STOPPING=1");
     assert_false(main_blocks(&env->runtime, SIGTERM));
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
     close(fd);
 }
 
@@ -165,7 +165,7 @@ static void test_failed_start_is_not_told(void **state)
     int fd = bind_to(path);
     test_env_launch(
         env, &env->runtime, (const char *[]){setting, "STATE_DIR=/proc/nonexistent", NULL}, NULL);
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 78);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 78);
     assert_true(is_empty(fd));
     close(fd);
 }
@@ -184,15 +184,13 @@ static void test_manager_that_is_gone_is_no_reason_to_fail(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_start_and_stop_are_told),
-        IN_WORLD(test_watchdog_in_an_abstract_socket),
-        IN_WORLD(test_watchdog_of_another_process_is_left_alone),
-        IN_WORLD(test_second_signal_counts_once_the_stop_is_told),
-        IN_WORLD(test_failed_start_is_not_told),
-        IN_WORLD(test_manager_that_is_gone_is_no_reason_to_fail),
+        TEST_IN_ENV(test_start_and_stop_are_told),
+        TEST_IN_ENV(test_watchdog_in_an_abstract_socket),
+        TEST_IN_ENV(test_watchdog_of_another_process_is_left_alone),
+        TEST_IN_ENV(test_second_signal_counts_once_the_stop_is_told),
+        TEST_IN_ENV(test_failed_start_is_not_told),
+        TEST_IN_ENV(test_manager_that_is_gone_is_no_reason_to_fail),
     };
     return cmocka_run_group_tests_name("service_manager", tests, NULL, NULL);
 }

@@ -15,7 +15,7 @@
 #include "base/sync.h"
 
 #define NEW_SECRET "fedcba9876543210fedcba9876543210"
-#define NEW_TOKEN "mc_service_" WORLD_ACCOUNT "_" NEW_SECRET
+#define NEW_TOKEN "mc_service_" TEST_ACCOUNT "_" NEW_SECRET
 
 /* In minutes: of the heartbeats of agents that a test wants to see woken. */
 static const double SHORT_INTERVAL = 0.005;
@@ -40,24 +40,16 @@ static void start_with_token_file(struct test_env *env, const char *token, char 
     test_env_start_runtime(env, (const char *[]){"SERVICE_TOKEN", variable, NULL});
 }
 
-static void must_say(struct test_env *env, const char *words)
-{
-    if (process_wait_for(&env->runtime, words, WORLD_WAIT_MS, NULL, 0))
-        return;
-    process_show(&env->runtime, "runtime");
-    fail_msg("it does not say: %s", words);
-}
-
 static void hang_up(struct test_env *env, const char *words)
 {
     process_signal(&env->runtime, SIGHUP);
-    must_say(env, words);
+    test_env_wait_log(env, words);
 }
 
 /* Loads one notification and waits until its agent is held by a rule; its id goes into id. */
 static void hold_one(struct test_env *env, char id[static ID_BYTES])
 {
-    board_gateway_fault(env, json_pack("{s:s, s:s}", "name", "held", "action", "hold"));
+    board_hold_agents(env, "held");
     json_t *rows = board_load(env, 1, 1);
     text_copy(id, ID_BYTES, board_string(json_array_get(rows, 0), "id"));
     json_decref(rows);
@@ -69,7 +61,7 @@ static void test_rotated_service_token_is_taken_over(void **state)
     struct test_env *env = *state;
     char path[PATH_BYTES];
     char id[ID_BYTES];
-    start_with_token_file(env, WORLD_TOKEN "\n", path);
+    start_with_token_file(env, TEST_TOKEN "\n", path);
     hold_one(env, id);
     json_decref(test_env_post(env, "/sandbox/token", json_pack("{s:s}", "secret", NEW_SECRET)));
     write_file(env, "token", NEW_TOKEN "\n", path);
@@ -94,7 +86,7 @@ static void test_broken_token_file_changes_nothing(void **state)
     struct test_env *env = *state;
     char path[PATH_BYTES];
     char words[LINE_BYTES];
-    start_with_token_file(env, WORLD_TOKEN, path);
+    start_with_token_file(env, TEST_TOKEN, path);
     for (unsigned i = 0; i < sizeof broken / sizeof broken[0]; i++) {
         write_file(env, "token", broken[i], path);
         snprintf(words, sizeof words, "Reload %u: the settings are wrong (above); the old", i + 1);
@@ -102,10 +94,10 @@ static void test_broken_token_file_changes_nothing(void **state)
     }
     assert_int_equal(remove(path), 0);
     hang_up(env, "Reload 4: the settings are wrong");
-    must_say(env, "Reload 1: SERVICE_TOKEN_FILE: ");
-    must_say(env, "Reload 2: Invalid SERVICE_TOKEN format");
-    must_say(env, "Reload 3: SERVICE_TOKEN account mismatch");
-    must_say(env, "Reload 4: SERVICE_TOKEN_FILE: cannot read");
+    test_env_wait_log(env, "Reload 1: SERVICE_TOKEN_FILE: ");
+    test_env_wait_log(env, "Reload 2: Invalid SERVICE_TOKEN format");
+    test_env_wait_log(env, "Reload 3: SERVICE_TOKEN account mismatch");
+    test_env_wait_log(env, "Reload 4: SERVICE_TOKEN_FILE: cannot read");
     json_decref(board_load(env, 2, 2));
     test_env_wait(env, "delivered=2&undelivered=0");
     test_env_stop_runtime(env);
@@ -118,7 +110,7 @@ static void start_with_env_file(struct test_env *env, const char *path)
     test_env_launch(env, &env->runtime,
         (const char *[]){"OPENCLAW_GATEWAY_TOKEN", "DELIVERY_INTERVAL", NULL},
         (const char *[]){"--env-file", path, NULL});
-    must_say(env, "started successfully");
+    test_env_wait_log(env, "started successfully");
 }
 
 /* One wrong setting keeps the others from being taken over, too. */
@@ -128,23 +120,23 @@ static void test_env_file_is_read_again_as_a_whole(void **state)
     char path[PATH_BYTES];
     write_file(env, "env", "OPENCLAW_GATEWAY_TOKEN=wrong-for-now\nDELIVERY_INTERVAL=200\n", path);
     start_with_env_file(env, path);
-    must_say(env, "No agent is asked for now");
+    test_env_wait_log(env, "No agent is asked for now");
     json_decref(board_load(env, 1, 1));
     write_file(env, "env",
-        "OPENCLAW_GATEWAY_TOKEN=" WORLD_GATEWAY_TOKEN "\nLOG_LEVEL=loud\nDELIVERY_INTERVAL=200\n",
+        "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN "\nLOG_LEVEL=loud\nDELIVERY_INTERVAL=200\n",
         path);
     hang_up(env, "Reload 1: the settings are wrong");
     assert_true(process_said(&env->runtime, "Reload 1: LOG_LEVEL \"loud\" is not one of"));
     write_file(env, "env",
-        "OPENCLAW_GATEWAY_TOKEN=" WORLD_GATEWAY_TOKEN "\nLOG_LEVEL=debug\nDELIVERY_INTERVAL=201\n",
+        "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN "\nLOG_LEVEL=debug\nDELIVERY_INTERVAL=201\n",
         path);
     assert_false(process_said(&env->runtime, "debug [Delivery]"));
     hang_up(env, "Reload 2: changed: LOG_LEVEL OPENCLAW_GATEWAY_TOKEN\n");
-    must_say(env, "Reload 2: DELIVERY_INTERVAL has changed; that needs a restart");
-    must_say(env, "debug [Delivery] Listed");
+    test_env_wait_log(env, "Reload 2: DELIVERY_INTERVAL has changed; that needs a restart");
+    test_env_wait_log(env, "debug [Delivery] Listed");
     test_env_wait(env, "delivered=1&undelivered=0");
     test_env_stop_runtime(env);
-    assert_false(process_said(&env->runtime, WORLD_GATEWAY_TOKEN));
+    assert_false(process_said(&env->runtime, TEST_GATEWAY_TOKEN));
 }
 
 static void write_remotes(struct test_env *env, char *path, const char *account,
@@ -177,22 +169,24 @@ static void test_token_of_another_address_is_not_taken_over(void **state)
     struct test_env *env = *state;
     const char *url = env->url;
     char path[PATH_BYTES];
-    write_remotes(env, path, WORLD_ACCOUNT, WORLD_TOKEN, url, url, WORLD_GATEWAY_TOKEN);
+    write_remotes(env, path, TEST_ACCOUNT, TEST_TOKEN, url, url, TEST_GATEWAY_TOKEN);
     test_env_launch(env, &env->runtime, unset, (const char *[]){"--env-file", path, NULL});
-    must_say(env, "started successfully");
-    write_remotes(env, path, "k57other", other_token, url, url, WORLD_GATEWAY_TOKEN);
+    test_env_wait_log(env, "started successfully");
+    write_remotes(env, path, "k57other", other_token, url, url, TEST_GATEWAY_TOKEN);
     hang_up(env, "Reload 1: changed: nothing\n");
-    must_say(env, "Reload 1: ACCOUNT_ID has changed; that needs a restart");
-    must_say(env, "Reload 1: SERVICE_TOKEN belongs to ACCOUNT_ID and CONVEX_URL; it stays");
+    test_env_wait_log(env, "Reload 1: ACCOUNT_ID has changed; that needs a restart");
+    test_env_wait_log(
+        env, "Reload 1: SERVICE_TOKEN belongs to ACCOUNT_ID and CONVEX_URL; it stays");
     must_deliver_another(env, 1);
-    write_remotes(env, path, WORLD_ACCOUNT, NEW_TOKEN, other_url, url, WORLD_GATEWAY_TOKEN);
+    write_remotes(env, path, TEST_ACCOUNT, NEW_TOKEN, other_url, url, TEST_GATEWAY_TOKEN);
     hang_up(env, "Reload 2: changed: nothing\n");
-    must_say(env, "Reload 2: SERVICE_TOKEN belongs to ");
+    test_env_wait_log(env, "Reload 2: SERVICE_TOKEN belongs to ");
     must_deliver_another(env, 2);
-    write_remotes(env, path, WORLD_ACCOUNT, NEW_TOKEN, url, other_url, "of-another-gateway");
+    write_remotes(env, path, TEST_ACCOUNT, NEW_TOKEN, url, other_url, "of-another-gateway");
     json_decref(test_env_post(env, "/sandbox/token", json_pack("{s:s}", "secret", NEW_SECRET)));
     hang_up(env, "Reload 3: changed: SERVICE_TOKEN\n");
-    must_say(env, "Reload 3: OPENCLAW_GATEWAY_TOKEN belongs to OPENCLAW_GATEWAY_URL; it stays");
+    test_env_wait_log(
+        env, "Reload 3: OPENCLAW_GATEWAY_TOKEN belongs to OPENCLAW_GATEWAY_URL; it stays");
     assert_false(process_said(&env->runtime, "Reload 3: SERVICE_TOKEN belongs"));
     must_deliver_another(env, 3);
     test_env_stop_runtime(env);
@@ -207,11 +201,11 @@ static void test_work_is_told(void **state)
     test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=2", NULL});
     hold_one(env, id);
     process_signal(&env->runtime, SIGUSR1);
-    must_say(env, "info [Runtime] 1 of 2 workers are busy held=1 ");
+    test_env_wait_log(env, "info [Runtime] 1 of 2 workers are busy held=1 ");
     snprintf(words, sizeof words, ": delivers %s agent=worker1 stage=sending for_ms=", id);
-    assert_true(process_wait_for(&env->runtime, words, WORLD_WAIT_MS, for_ms, sizeof for_ms));
-    assert_in_range(strtol(for_ms, NULL, 10), 0, WORLD_WAIT_MS);
-    must_say(env, ": idle for_ms=");
+    assert_true(process_wait_for(&env->runtime, words, TEST_WAIT_MS, for_ms, sizeof for_ms));
+    assert_in_range(strtol(for_ms, NULL, 10), 0, TEST_WAIT_MS);
+    test_env_wait_log(env, ": idle for_ms=");
     assert_true(process_said(&env->runtime, "Worker 1: "));
     assert_true(process_said(&env->runtime, "Worker 2: "));
     board_end_faults(env);
@@ -227,15 +221,6 @@ static void must_be_held(struct test_env *env, bool held)
     free(body);
 }
 
-/* Waits until the backend has been asked for that often more. */
-static void wait_for_calls(struct test_env *env, const char *action, long calls)
-{
-    char condition[LINE_BYTES];
-    snprintf(condition, sizeof condition, "action=%s&calls=%ld", action,
-        test_env_stat(env, "backend", action) + calls);
-    test_env_wait(env, condition);
-}
-
 /* A run that is under way is no send: its reply is written while the others wait. */
 static void test_sends_are_held_and_released(void **state)
 {
@@ -245,7 +230,7 @@ static void test_sends_are_held_and_released(void **state)
     hold_one(env, id);
     must_be_held(env, false);
     process_signal(&env->runtime, SIGUSR2);
-    must_say(env, "Sends are held by hand");
+    test_env_wait_log(env, "Sends are held by hand");
     must_be_held(env, true);
     json_decref(test_env_post(env, "/sandbox/load",
         json_pack("{s:i, s:i, s:f}", "notifications", 3, "agents", 3, "heartbeatInterval",
@@ -253,12 +238,12 @@ static void test_sends_are_held_and_released(void **state)
     test_env_show_agents(env, true);
     board_end_faults(env);
     test_env_wait(env, "delivered=1");
-    wait_for_calls(env, "listUndeliveredNotifications", 3);
+    test_env_wait_calls(env, "listUndeliveredNotifications", 3);
     /* Long enough for wake-ups to come due. */
-    wait_for_calls(env, "listAgents", 10);
+    test_env_wait_calls(env, "listAgents", 10);
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 1);
     process_signal(&env->runtime, SIGUSR2);
-    must_say(env, "Sends are no longer held by hand");
+    test_env_wait_log(env, "Sends are no longer held by hand");
     must_be_held(env, false);
     test_env_wait(env, "delivered=4&undelivered=0");
     /* The four deliveries, and wake-ups. */
@@ -271,7 +256,7 @@ static void wait_until_taken(const struct process *process, int number)
 {
     char path[64];
     char line[LINE_BYTES];
-    int64_t deadline_ms = clock_monotonic_ms() + WORLD_WAIT_MS;
+    int64_t deadline_ms = clock_monotonic_ms() + TEST_WAIT_MS;
     bool pending = true;
     snprintf(path, sizeof path, "/proc/%d/status", (int)process->pid);
     while (pending && clock_monotonic_ms() < deadline_ms) {
@@ -304,7 +289,7 @@ static void test_unread_log_holds_nothing_up(void **state)
     json_decref(board_load(env, 40, 40));
     test_env_wait(env, "delivered=40&undelivered=0");
     process_read_on(&env->runtime);
-    must_say(env, "warn [Log] Dropped ");
+    test_env_wait_log(env, "warn [Log] Dropped ");
     json_decref(board_load(env, 1, 1));
     test_env_wait(env, "delivered=41&undelivered=0");
     test_env_stop_runtime(env);
@@ -328,24 +313,22 @@ static void test_second_signal_ends_it_though_nobody_reads(void **state)
     process_signal(&env->runtime, SIGTERM);
     wait_until_taken(&env->runtime, SIGTERM);
     process_signal(&env->runtime, SIGTERM);
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 128 + SIGTERM);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 128 + SIGTERM);
     board_end_faults(env);
 }
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_rotated_service_token_is_taken_over),
-        IN_WORLD(test_broken_token_file_changes_nothing),
-        IN_WORLD(test_env_file_is_read_again_as_a_whole),
-        IN_WORLD(test_token_of_another_address_is_not_taken_over),
-        IN_WORLD(test_work_is_told),
-        IN_WORLD(test_sends_are_held_and_released),
-        IN_WORLD(test_unread_log_holds_nothing_up),
-        IN_WORLD(test_unread_log_does_not_hold_up_the_stop),
-        IN_WORLD(test_second_signal_ends_it_though_nobody_reads),
+        TEST_IN_ENV(test_rotated_service_token_is_taken_over),
+        TEST_IN_ENV(test_broken_token_file_changes_nothing),
+        TEST_IN_ENV(test_env_file_is_read_again_as_a_whole),
+        TEST_IN_ENV(test_token_of_another_address_is_not_taken_over),
+        TEST_IN_ENV(test_work_is_told),
+        TEST_IN_ENV(test_sends_are_held_and_released),
+        TEST_IN_ENV(test_unread_log_holds_nothing_up),
+        TEST_IN_ENV(test_unread_log_does_not_hold_up_the_stop),
+        TEST_IN_ENV(test_second_signal_ends_it_though_nobody_reads),
     };
     return cmocka_run_group_tests_name("signals", tests, NULL, NULL);
 }

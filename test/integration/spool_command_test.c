@@ -74,7 +74,7 @@ static struct spool_record record_of(const char *id, const char *reply)
 /* Puts the record into spool/ or dead/ and frees its reply. */
 static void keep(const struct test_env *env, struct spool_record *record, bool dead)
 {
-    struct spool *spool = open_spool(env, WORLD_ACCOUNT);
+    struct spool *spool = open_spool(env, TEST_ACCOUNT);
     assert_int_equal(spool_save(spool, record, true, NULL), 0);
     if (dead)
         assert_int_equal(spool_bury(spool, record->id, NULL), 0);
@@ -102,9 +102,9 @@ static void fill(const struct test_env *env)
 static char *command(struct test_env *env, int status, const char *const words[])
 {
     test_env_launch(env, &env->second, NULL, words);
-    int ended = process_wait_exit(&env->second, WORLD_WAIT_MS);
+    int ended = process_wait_exit(&env->second, TEST_WAIT_MS);
     /* Never said, so this waits for the end of the output. */
-    process_wait_for(&env->second, "\f\f", WORLD_WAIT_MS, NULL, 0);
+    process_wait_for(&env->second, "\f\f", TEST_WAIT_MS, NULL, 0);
     if (ended != status) {
         process_show(&env->second, "spool");
         fail_msg("exit status %d instead of %d", ended, status);
@@ -229,8 +229,8 @@ static void test_show_keeps_a_terminal_from_harm(void **state)
     char dir[PATH_BYTES + sizeof "STATE_DIR="];
     char output[4096];
     const char *build = getenv("MISSION_CONTROL_BUILD");
-    char account[] = "ACCOUNT_ID=" WORLD_ACCOUNT;
-    char token[] = "SERVICE_TOKEN=" WORLD_TOKEN;
+    char account[] = "ACCOUNT_ID=" TEST_ACCOUNT;
+    char token[] = "SERVICE_TOKEN=" TEST_TOKEN;
     char url[] = "CONVEX_URL=http://127.0.0.1:1";
     fill(env);
     snprintf(
@@ -320,7 +320,7 @@ static void test_retry_does_all_that_it_can(void **state)
             json_is_true(json_object_get(json_array_get(answers, i), "done")), done[i]);
     json_decref(answers);
     free(output);
-    struct spool *spool = open_spool(env, WORLD_ACCOUNT);
+    struct spool *spool = open_spool(env, TEST_ACCOUNT);
     assert_int_equal(spool_load(spool, "js_late", &record, NULL), 0);
     assert_string_equal(record.reply, escaping_reply);
     assert_int_equal(record.runs, 2);
@@ -410,22 +410,20 @@ static void test_health_counts_what_the_start_found_damaged(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_list_shows_each_state_and_totals),
-        IN_WORLD(test_list_for_programs),
-        IN_WORLD(test_an_answer_that_cannot_be_written_is_no_success),
-        IN_WORLD(test_show_gives_the_reply_as_it_is),
-        IN_WORLD(test_show_keeps_a_terminal_from_harm),
-        IN_WORLD(test_wrong_words_are_usage_errors),
-        IN_WORLD(test_dir_that_is_missing_or_anothers),
-        IN_WORLD(test_beside_a_runtime_one_may_look_only),
-        IN_WORLD(test_drop_removes_dead_letters_only),
-        IN_WORLD(test_retry_does_all_that_it_can),
-        IN_WORLD(test_retried_reply_is_written_once_without_asking),
-        IN_WORLD(test_retry_without_a_reply_has_the_agent_asked),
-        IN_WORLD(test_health_counts_what_the_start_found_damaged),
+        TEST_IN_ENV(test_list_shows_each_state_and_totals),
+        TEST_IN_ENV(test_list_for_programs),
+        TEST_IN_ENV(test_an_answer_that_cannot_be_written_is_no_success),
+        TEST_IN_ENV(test_show_gives_the_reply_as_it_is),
+        TEST_IN_ENV(test_show_keeps_a_terminal_from_harm),
+        TEST_IN_ENV(test_wrong_words_are_usage_errors),
+        TEST_IN_ENV(test_dir_that_is_missing_or_anothers),
+        TEST_IN_ENV(test_beside_a_runtime_one_may_look_only),
+        TEST_IN_ENV(test_drop_removes_dead_letters_only),
+        TEST_IN_ENV(test_retry_does_all_that_it_can),
+        TEST_IN_ENV(test_retried_reply_is_written_once_without_asking),
+        TEST_IN_ENV(test_retry_without_a_reply_has_the_agent_asked),
+        TEST_IN_ENV(test_health_counts_what_the_start_found_damaged),
     };
     return cmocka_run_group_tests_name("spool_command", tests, NULL, NULL);
 }

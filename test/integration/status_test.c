@@ -66,7 +66,7 @@ static const char *string_at(json_t *status, const char *path)
 /* Waits until the number is as large or the string is the same; a new reference to all. */
 static json_t *await(struct test_env *env, const char *path, json_int_t min, const char *string)
 {
-    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)WORLD_WAIT_MS * process_patience();
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_patience();
     for (;;) {
         json_t *status = ask(env);
         const json_t *value = at(status, path);
@@ -195,7 +195,7 @@ static void test_says_who_works_and_who_waits(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 2, 1));
-    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    board_hold_agents(env, "agent");
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "in_flight=1");
     json_t *status = await(env, "spool.entries", 1, NULL);
@@ -245,7 +245,7 @@ static void test_what_failed_is_bounded(void **state)
 static void test_degraded_has_a_reason(void **state)
 {
     struct test_env *env = *state;
-    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "gateway_disabled", 1)));
+    board_set_flag(env, "gateway_disabled", true);
     test_env_start_runtime(env, NULL);
     json_t *status = await(env, "gateway.state", 0, "shut");
     assert_string_equal(string_at(status, "state"), "degraded");
@@ -268,9 +268,9 @@ static void test_others_words_are_contained(void **state)
     json_t *seeded = test_env_post(env, "/sandbox/seed",
         json_pack("{s:[{s:s}], s:[{s:s}]}", "agents", "slug", HOSTILE_SLUG, "tasks", "title", "T"));
     board_gateway_fault(env, json_pack("{s:s, s:i, s:i, s:s}", "action", "status", "status", 400,
-                                 "times", 1, "body", "refused " WORLD_GATEWAY_TOKEN));
+                                 "times", 1, "body", "refused " TEST_GATEWAY_TOKEN));
     board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "reply", "text",
-                                 REPLY " " WORLD_SECRET " " WORLD_GATEWAY_TOKEN));
+                                 REPLY " " TEST_SECRET " " TEST_GATEWAY_TOKEN));
     board_backend_fault(env, json_pack("{s:s, s:s, s:s, s:i}", "action", "createMessageFromAgent",
                                  "behaviour", "status", "body", "busy", "status", 503));
     json_decref(test_env_post(env, "/sandbox/notify",
@@ -286,9 +286,9 @@ static void test_others_words_are_contained(void **state)
     assert_int_equal(test_env_health_get(env, "/status", &body), 200);
     assert_non_null(strstr(body, "refused "));
     assert_null(strstr(body, REPLY));
-    assert_null(strstr(body, WORLD_SECRET));
-    assert_null(strstr(body, WORLD_GATEWAY_TOKEN));
-    assert_null(strstr(body, WORLD_ACCOUNT));
+    assert_null(strstr(body, TEST_SECRET));
+    assert_null(strstr(body, TEST_GATEWAY_TOKEN));
+    assert_null(strstr(body, TEST_ACCOUNT));
     assert_null(strstr(body, "agent:"));
     free(body);
     json_decref(seeded);
@@ -297,18 +297,16 @@ static void test_others_words_are_contained(void **state)
     test_env_stop_runtime(env);
 }
 
-#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_WORLD(test_each_file_has_its_headers),
-        WITH_WORLD(test_page_is_self_contained),
-        WITH_WORLD(test_says_what_happened),
-        WITH_WORLD(test_says_who_works_and_who_waits),
-        WITH_WORLD(test_what_failed_is_bounded),
-        WITH_WORLD(test_degraded_has_a_reason),
-        WITH_WORLD(test_others_words_are_contained),
+        TEST_IN_ENV(test_each_file_has_its_headers),
+        TEST_IN_ENV(test_page_is_self_contained),
+        TEST_IN_ENV(test_says_what_happened),
+        TEST_IN_ENV(test_says_who_works_and_who_waits),
+        TEST_IN_ENV(test_what_failed_is_bounded),
+        TEST_IN_ENV(test_degraded_has_a_reason),
+        TEST_IN_ENV(test_others_words_are_contained),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,20 +21,19 @@ static void must_be_told(struct test_env *env, const char *status)
 
 static void must_end_well(struct test_env *env)
 {
-    int status = process_wait_exit(&env->runtime, WORLD_WAIT_MS);
+    int status = process_wait_exit(&env->runtime, TEST_WAIT_MS);
     if (status != 0)
         process_show(&env->runtime, "runtime");
     assert_int_equal(status, 0);
     /* Its last words may come in after its end. */
-    assert_true(process_wait_for(&env->runtime, "Shutdown complete", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "Shutdown complete");
 }
 
 static void test_send_of_two_seconds_is_written_back(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 3, 3));
-    json_decref(
-        test_env_post(env, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 2000)));
+    board_set(env, json_pack("{s:i}", "gateway_latency_ms", 2000));
     test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=1", NULL});
     test_env_wait(env, "in_flight=1");
     process_signal(&env->runtime, SIGTERM);
@@ -46,8 +45,7 @@ static void test_send_of_two_seconds_is_written_back(void **state)
     assert_int_equal(test_env_stat(env, NULL, "undelivered"), 2);
     must_be_told(env, "offline");
     /* The next start does the rest, and nothing twice. */
-    json_decref(
-        test_env_post(env, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 0)));
+    board_set(env, json_pack("{s:i}", "gateway_latency_ms", 0));
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "undelivered=0");
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 3);
@@ -64,7 +62,7 @@ static void test_write_back_under_way_is_ended(void **state)
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "held=1");
     process_signal(&env->runtime, SIGTERM);
-    assert_true(process_wait_for(&env->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "that are under way");
     board_release(env, "write");
     must_end_well(env);
     assert_int_equal(test_env_stat(env, NULL, "delivered"), 1);
@@ -123,11 +121,11 @@ static void test_restart_request_lets_running_sends_end(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 8, 4));
-    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    board_hold_agents(env, "agent");
     test_env_start_runtime(env, (const char *[]){"HEALTH_CHECK_INTERVAL=50", NULL});
     test_env_wait(env, "in_flight=4");
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
-    assert_true(process_wait_for(&env->runtime, "that are under way", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "that are under way");
     board_release(env, "agent");
     must_end_well(env);
     assert_true(process_said(&env->runtime, "A restart is asked for"));
@@ -139,14 +137,12 @@ static void test_restart_request_lets_running_sends_end(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_send_of_two_seconds_is_written_back),
-        IN_WORLD(test_write_back_under_way_is_ended),
-        IN_WORLD(test_reads_before_a_send_are_cut_off),
-        IN_WORLD(test_everything_hung_ends_soon_after_the_grace),
-        IN_WORLD(test_restart_request_lets_running_sends_end),
+        TEST_IN_ENV(test_send_of_two_seconds_is_written_back),
+        TEST_IN_ENV(test_write_back_under_way_is_ended),
+        TEST_IN_ENV(test_reads_before_a_send_are_cut_off),
+        TEST_IN_ENV(test_everything_hung_ends_soon_after_the_grace),
+        TEST_IN_ENV(test_restart_request_lets_running_sends_end),
     };
     return cmocka_run_group_tests_name("stop", tests, NULL, NULL);
 }

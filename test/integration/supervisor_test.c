@@ -52,22 +52,14 @@ static bool lives(pid_t group)
     return process_group_find(group, PROCESS_ANY_SESSION) == PROCESS_RUNNING;
 }
 
-static void must_say(struct test_env *env, const char *words)
-{
-    if (process_wait_for(&env->runtime, words, WORLD_WAIT_MS, NULL, 0))
-        return;
-    process_show(&env->runtime, "runtime");
-    fail_msg("the runtime does not say \"%s\"", words);
-}
-
 /* Starts the runtime with command as its gateway and returns the child's process id. */
 static pid_t start_with(struct test_env *env, const char *command)
 {
     char setting[SETTING_BYTES];
     snprintf(setting, sizeof setting, "OPENCLAW_GATEWAY_COMMAND=%s", command);
     test_env_start_runtime(env, (const char *[]){setting, NULL});
-    must_say(env, "[Gateway process] Started ");
-    must_say(env, "[Gateway] ready");
+    test_env_wait_log(env, "[Gateway process] Started ");
+    test_env_wait_log(env, "[Gateway] ready");
     pid_t pid = pid_of_gateway(env);
     assert_true(lives(pid));
     return pid;
@@ -123,8 +115,8 @@ static void start_with_sandbox(
     *gateway = (struct test_env){.client = env->client};
     snprintf(gateway->url, sizeof gateway->url, "http://127.0.0.1:%u", port);
     test_env_start_runtime(env, (const char *[]){command, url, further_setting, NULL});
-    must_say(env, "The gateway accepts connections after ");
-    must_say(env, "[Gateway] listening on http://127.0.0.1:");
+    test_env_wait_log(env, "The gateway accepts connections after ");
+    test_env_wait_log(env, "[Gateway] listening on http://127.0.0.1:");
 }
 
 /* Undelivered notifications for count agents, one each, whom the gateway knows, too. */
@@ -169,7 +161,7 @@ static void test_gateway_is_started_used_and_stopped(void **state)
     test_env_stop_runtime(env);
     assert_false(lives(pid));
     assert_false(has_record(env));
-    must_say(env, "The gateway ended with status 0");
+    test_env_wait_log(env, "The gateway ended with status 0");
 }
 
 static void test_no_command_no_child(void **state)
@@ -189,14 +181,14 @@ static void test_output_is_passed_on(void **state)
     start_with(env,
         "sh -c 'echo one; echo \"  two\" >&2; echo; printf \"three\\r\\n\\033[1mfour\\n\";"
         "echo my token $OPENCLAW_GATEWAY_TOKEN; echo ready; exec sleep 1000'");
-    must_say(env, "info [Gateway] one\n");
-    must_say(env, "info [Gateway]   two\n");
-    must_say(env, "info [Gateway] three\n");
-    must_say(env, "[1mfour\n");
-    must_say(env, "info [Gateway] my token ***\n");
+    test_env_wait_log(env, "info [Gateway] one\n");
+    test_env_wait_log(env, "info [Gateway]   two\n");
+    test_env_wait_log(env, "info [Gateway] three\n");
+    test_env_wait_log(env, "[1mfour\n");
+    test_env_wait_log(env, "info [Gateway] my token ***\n");
     assert_false(process_said(&env->runtime, "[Gateway] \n"));
     test_env_stop_runtime(env);
-    assert_false(process_said(&env->runtime, WORLD_GATEWAY_TOKEN));
+    assert_false(process_said(&env->runtime, TEST_GATEWAY_TOKEN));
 }
 
 /* Told apart by the child itself, as the log would hide a token. */
@@ -205,11 +197,11 @@ static void test_child_has_no_service_token(void **state)
     struct test_env *env = *state;
     start_with(env, "sh -c 'echo service ${SERVICE_TOKEN:-none};"
                     "env | grep -c mc_service_;"
-                    "[ \"$OPENCLAW_GATEWAY_TOKEN\" = " WORLD_GATEWAY_TOKEN " ] && echo same;"
+                    "[ \"$OPENCLAW_GATEWAY_TOKEN\" = " TEST_GATEWAY_TOKEN " ] && echo same;"
                     "echo ready; exec sleep 1000'");
-    must_say(env, "[Gateway] service none\n");
-    must_say(env, "[Gateway] 0\n");
-    must_say(env, "[Gateway] same\n");
+    test_env_wait_log(env, "[Gateway] service none\n");
+    test_env_wait_log(env, "[Gateway] 0\n");
+    test_env_wait_log(env, "[Gateway] same\n");
     test_env_stop_runtime(env);
 }
 
@@ -218,16 +210,16 @@ static void test_killed_child_is_started_again(void **state)
     struct test_env *env = *state;
     pid_t first = start_with(env, WAITING);
     assert_int_equal(kill(first, SIGKILL), 0);
-    must_say(env, "The gateway was ended by signal 9");
-    must_say(env, "The gateway is started again in 1000 ms");
+    test_env_wait_log(env, "The gateway was ended by signal 9");
+    test_env_wait_log(env, "The gateway is started again in 1000 ms");
     char started[64];
-    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)WORLD_WAIT_MS * process_patience();
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_patience();
     while (pid_of_gateway(env) == 0)
         assert_true(clock_monotonic_ms() < deadline_ms);
     json_t *process = ask_for_process(env);
     pid_t second = (pid_t)json_integer_value(json_object_get(process, "pid"));
     snprintf(started, sizeof started, "Started sh, process %d\n", (int)second);
-    must_say(env, started);
+    test_env_wait_log(env, started);
     assert_int_not_equal(first, second);
     assert_int_equal(json_integer_value(json_object_get(process, "restarts")), 1);
     const json_t *last = json_object_get(process, "lastExit");
@@ -259,8 +251,8 @@ static void test_grandchild_may_outlive_its_parent_during_the_stop(void **state)
         "while :; do sleep 0.1; done) & wait'");
     test_env_stop_runtime(env);
     assert_false(lives(pid));
-    must_say(env, "[Gateway] well ended");
-    must_say(env, "The gateway ended with status 5");
+    test_env_wait_log(env, "[Gateway] well ended");
+    test_env_wait_log(env, "The gateway ended with status 5");
 }
 
 static void test_child_that_ignores_sigterm_is_killed_after_10_s(void **state)
@@ -272,8 +264,8 @@ static void test_child_that_ignores_sigterm_is_killed_after_10_s(void **state)
     int64_t took_ms = clock_monotonic_ms() - began_ms;
     assert_in_range(took_ms, 10000, 12000 * process_patience());
     assert_false(lives(pid));
-    must_say(env, "did not end within 10000 ms of SIGTERM");
-    must_say(env, "The gateway was ended by signal 9");
+    test_env_wait_log(env, "did not end within 10000 ms of SIGTERM");
+    test_env_wait_log(env, "The gateway was ended by signal 9");
 }
 
 static void test_child_of_a_killed_runtime_is_taken_down(void **state)
@@ -282,10 +274,10 @@ static void test_child_of_a_killed_runtime_is_taken_down(void **state)
     pid_t first = start_with(env, WAITING);
     assert_true(has_record(env));
     process_signal(&env->runtime, SIGKILL);
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 128 + SIGKILL);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 128 + SIGKILL);
     assert_true(lives(first));
     pid_t second = start_with(env, WAITING);
-    must_say(env, "the gateway of an earlier runtime, still runs");
+    test_env_wait_log(env, "the gateway of an earlier runtime, still runs");
     assert_int_not_equal(first, second);
     assert_false(lives(first));
     test_env_stop_runtime(env);
@@ -304,7 +296,7 @@ static void test_damaged_record_stops_nothing(void **state)
     fputs("{\"pid\":1}", file);
     fclose(file);
     pid_t pid = start_with(env, WAITING);
-    must_say(env, "cannot be looked for");
+    test_env_wait_log(env, "cannot be looked for");
     test_env_stop_runtime(env);
     assert_false(lives(pid));
 }
@@ -314,8 +306,9 @@ static void test_missing_program_is_said_and_tried_again(void **state)
     struct test_env *env = *state;
     test_env_start_runtime(
         env, (const char *[]){"OPENCLAW_GATEWAY_COMMAND=no-such-gateway --port 1", NULL});
-    must_say(env, "does not start: cannot run no-such-gateway: No such file or directory\n");
-    must_say(env, "The gateway is started again in 2000 ms");
+    test_env_wait_log(
+        env, "does not start: cannot run no-such-gateway: No such file or directory\n");
+    test_env_wait_log(env, "The gateway is started again in 2000 ms");
     json_t *process = ask_for_process(env);
     assert_true(json_is_null(json_object_get(process, "pid")));
     assert_true(json_is_null(json_object_get(process, "lastExit")));
@@ -333,8 +326,8 @@ static void test_broken_quoting_is_a_configuration_error(void **state)
     struct test_env *env = *state;
     test_env_launch(
         env, &env->runtime, (const char *[]){"OPENCLAW_GATEWAY_COMMAND=openclaw 'run", NULL}, NULL);
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 78);
-    must_say(env, "error: OPENCLAW_GATEWAY_COMMAND \"openclaw 'run\" has a ' without");
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 78);
+    test_env_wait_log(env, "error: OPENCLAW_GATEWAY_COMMAND \"openclaw 'run\" has a ' without");
 }
 
 static json_int_t resident_bytes(struct test_env *env)
@@ -365,8 +358,8 @@ static void test_endless_line_costs_nothing(void **state)
     FILE *file = fopen(signal_file, "w");
     assert_non_null(file);
     fclose(file);
-    must_say(env, "[Gateway] xxxxxxxx");
-    must_say(env, "[Gateway] over\n");
+    test_env_wait_log(env, "[Gateway] xxxxxxxx");
+    test_env_wait_log(env, "[Gateway] over\n");
     assert_true(resident_bytes(env) < before_bytes + RSS_GROWTH_LIMIT_BYTES);
     test_env_stop_runtime(env);
     char *output = process_output(&env->runtime);
@@ -383,9 +376,9 @@ static void test_stop_loses_no_running_reply(void **state)
     load(env, &gateway, 1);
     test_env_wait(&gateway, "in_flight=1");
     process_signal(&env->runtime, SIGTERM);
-    must_say(env, "that are under way");
+    test_env_wait_log(env, "that are under way");
     board_release(&gateway, "agent");
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 0);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
     assert_int_equal(test_env_stat(env, NULL, "delivered"), 1);
     assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
 }
@@ -407,24 +400,23 @@ static void test_hung_sends_do_not_keep_the_gateway_beyond_the_grace(void **stat
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, teardown)
+#define TEST_WITH_CHILD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_gateway_is_started_used_and_stopped),
-        IN_WORLD(test_no_command_no_child),
-        IN_WORLD(test_output_is_passed_on),
-        IN_WORLD(test_child_has_no_service_token),
-        IN_WORLD(test_killed_child_is_started_again),
-        IN_WORLD(test_stop_ends_grandchildren),
-        IN_WORLD(test_grandchild_may_outlive_its_parent_during_the_stop),
-        IN_WORLD(test_child_that_ignores_sigterm_is_killed_after_10_s),
-        IN_WORLD(test_child_of_a_killed_runtime_is_taken_down),
-        IN_WORLD(test_damaged_record_stops_nothing),
-        IN_WORLD(test_missing_program_is_said_and_tried_again),
-        IN_WORLD(test_broken_quoting_is_a_configuration_error),
-        IN_WORLD(test_endless_line_costs_nothing),
-        IN_WORLD(test_stop_loses_no_running_reply),
-        IN_WORLD(test_hung_sends_do_not_keep_the_gateway_beyond_the_grace),
+        TEST_WITH_CHILD(test_gateway_is_started_used_and_stopped),
+        TEST_WITH_CHILD(test_no_command_no_child),
+        TEST_WITH_CHILD(test_output_is_passed_on),
+        TEST_WITH_CHILD(test_child_has_no_service_token),
+        TEST_WITH_CHILD(test_killed_child_is_started_again),
+        TEST_WITH_CHILD(test_stop_ends_grandchildren),
+        TEST_WITH_CHILD(test_grandchild_may_outlive_its_parent_during_the_stop),
+        TEST_WITH_CHILD(test_child_that_ignores_sigterm_is_killed_after_10_s),
+        TEST_WITH_CHILD(test_child_of_a_killed_runtime_is_taken_down),
+        TEST_WITH_CHILD(test_damaged_record_stops_nothing),
+        TEST_WITH_CHILD(test_missing_program_is_said_and_tried_again),
+        TEST_WITH_CHILD(test_broken_quoting_is_a_configuration_error),
+        TEST_WITH_CHILD(test_endless_line_costs_nothing),
+        TEST_WITH_CHILD(test_stop_loses_no_running_reply),
+        TEST_WITH_CHILD(test_hung_sends_do_not_keep_the_gateway_beyond_the_grace),
     };
     return cmocka_run_group_tests_name("gateway_process", tests, NULL, NULL);
 }

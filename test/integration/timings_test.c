@@ -22,7 +22,7 @@ static void test_every_point_is_passed_in_order(void **state)
     static const char *const points[] = {"listed_us", "context_us", "context_answered_us",
         "asked_us", "answered_us", "reply_us", "reply_answered_us", "mark_us", "mark_answered_us"};
     struct test_env *env = *state;
-    json_decref(test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "timings", 1)));
+    board_set_flag(env, "timings", true);
     deliver_one(env);
     json_t *answer = test_env_get(env, "/sandbox/timings");
     json_t *timings = json_object_get(answer, "timings");
@@ -50,10 +50,8 @@ static void test_nothing_is_noted_unless_asked_for(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(
-            test_every_point_is_passed_in_order, test_env_setup, test_env_teardown),
-        cmocka_unit_test_setup_teardown(
-            test_nothing_is_noted_unless_asked_for, test_env_setup, test_env_teardown),
+        TEST_IN_ENV(test_every_point_is_passed_in_order),
+        TEST_IN_ENV(test_nothing_is_noted_unless_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,7 +89,7 @@ static void expect_refusal(
     tls_start(env, &tls, name, expired, self_signed, 0);
     test_env_start_runtime(env, (const char *[]){tls.convex_url, tls.ca_file, NULL});
     char rest[512];
-    assert_true(process_wait_for(&env->runtime, "Poll error: ", WORLD_WAIT_MS, rest, sizeof rest));
+    assert_true(process_wait_for(&env->runtime, "Poll error: ", TEST_WAIT_MS, rest, sizeof rest));
     if (strstr(rest, words) == NULL)
         fail_msg("expected \"%s\" in: %s", words, rest);
     assert_int_equal(test_env_stat(env, "backend", "listUndeliveredNotifications"), 0);
@@ -120,7 +120,7 @@ static void test_unknown_authority_is_refused(void **state)
     char rest[512];
     tls_start(env, &tls, "IP:127.0.0.1", false, false, 0);
     test_env_start_runtime(env, (const char *[]){tls.convex_url, NULL});
-    assert_true(process_wait_for(&env->runtime, "Poll error: ", WORLD_WAIT_MS, rest, sizeof rest));
+    assert_true(process_wait_for(&env->runtime, "Poll error: ", TEST_WAIT_MS, rest, sizeof rest));
     assert_non_null(strstr(rest, "unable to get local issuer certificate"));
     test_env_stop_runtime(env);
     tls_stop(&tls);
@@ -133,7 +133,7 @@ static void test_old_tls_is_refused(void **state)
     char rest[512];
     tls_start(env, &tls, "IP:127.0.0.1", false, false, TLS1_1_VERSION);
     test_env_start_runtime(env, (const char *[]){tls.convex_url, tls.ca_file, NULL});
-    assert_true(process_wait_for(&env->runtime, "Poll error: ", WORLD_WAIT_MS, rest, sizeof rest));
+    assert_true(process_wait_for(&env->runtime, "Poll error: ", TEST_WAIT_MS, rest, sizeof rest));
     assert_non_null(strstr(rest, "protocol version"));
     assert_int_equal(tls_proxy_handshakes(tls.proxy), 0);
     test_env_stop_runtime(env);
@@ -157,24 +157,22 @@ static void test_unreadable_ca_file_is_a_setting_error(void **state)
     struct test_env *env = *state;
     test_env_launch(
         env, &env->runtime, (const char *[]){"CA_FILE=/nowhere/authority.pem", NULL}, NULL);
-    assert_int_equal(process_wait_exit(&env->runtime, WORLD_WAIT_MS), 78);
-    assert_true(process_wait_for(&env->runtime, "CA_FILE", WORLD_WAIT_MS, NULL, 0));
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 78);
+    test_env_wait_log(env, "CA_FILE");
 }
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_good_chain_delivers),
-        IN_WORLD(test_session_of_the_gateway_is_resumed),
-        IN_WORLD(test_self_signed_is_refused),
-        IN_WORLD(test_expired_is_refused),
-        IN_WORLD(test_wrong_host_is_refused),
-        IN_WORLD(test_unknown_authority_is_refused),
-        IN_WORLD(test_old_tls_is_refused),
-        IN_WORLD(test_tls_1_2_works),
-        IN_WORLD(test_unreadable_ca_file_is_a_setting_error),
+        TEST_IN_ENV(test_good_chain_delivers),
+        TEST_IN_ENV(test_session_of_the_gateway_is_resumed),
+        TEST_IN_ENV(test_self_signed_is_refused),
+        TEST_IN_ENV(test_expired_is_refused),
+        TEST_IN_ENV(test_wrong_host_is_refused),
+        TEST_IN_ENV(test_unknown_authority_is_refused),
+        TEST_IN_ENV(test_old_tls_is_refused),
+        TEST_IN_ENV(test_tls_1_2_works),
+        TEST_IN_ENV(test_unreadable_ca_file_is_a_setting_error),
     };
     return cmocka_run_group_tests_name("tls", tests, NULL, NULL);
 }

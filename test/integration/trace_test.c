@@ -51,7 +51,7 @@ static void must_log(struct test_env *env, const char *words, const char *parent
 {
     char line[512];
     char field[64];
-    assert_true(process_wait_for(&env->runtime, words, WORLD_WAIT_MS, line, sizeof line));
+    assert_true(process_wait_for(&env->runtime, words, TEST_WAIT_MS, line, sizeof line));
     snprintf(field, sizeof field, " trace=%.*s", ID_DIGITS, parent + LEAD_BYTES);
     if (strstr(line, field) == NULL)
         fail_msg("no%s in %s%s", field, words, line);
@@ -124,11 +124,9 @@ static void test_other_rounds_have_their_own(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_delivery_is_one_trace),
-        IN_WORLD(test_other_rounds_have_their_own),
+        TEST_IN_ENV(test_delivery_is_one_trace),
+        TEST_IN_ENV(test_other_rounds_have_their_own),
     };
     return cmocka_run_group_tests_name("trace", tests, NULL, NULL);
 }

@@ -100,7 +100,7 @@ static bool metrics_say(struct test_env *env, const char *line)
 
 static void wait_for_metrics(struct test_env *env, const char *line)
 {
-    int64_t limit_ms = clock_monotonic_ms() + WORLD_WAIT_MS;
+    int64_t limit_ms = clock_monotonic_ms() + TEST_WAIT_MS;
     while (!metrics_say(env, line))
         if (clock_monotonic_ms() > limit_ms)
             fail_msg("the metrics never say: %s", line);
@@ -116,7 +116,7 @@ static void test_wakes_that_were_lined_up_are_put_off_by_a_shut_gate(void **stat
         "\nmission_control_heartbeats_total{outcome=\"put_off\"} 0\n";
     struct test_env *env = *state;
     seed_agents(env, "waker", WAKERS, 0.05);
-    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", "wake"));
+    board_hold_agents(env, "wake");
     test_env_start_runtime(env,
         (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", "HEALTH_CHECK_INTERVAL=50", NULL});
     test_env_wait(env, "held=2");
@@ -138,8 +138,7 @@ static void test_busy_agent_is_reported_online_once_an_interval(void **state)
     struct test_env *env = *state;
     enum { INTERVAL_MS = 600 };
     test_env_show_agents(env, true);
-    json_decref(
-        test_env_post(env, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 30)));
+    board_set(env, json_pack("{s:i}", "gateway_latency_ms", 30));
     json_decref(test_env_post(env, "/sandbox/load",
         json_pack("{s:i, s:i, s:f}", "notifications", 200, "agents", 1, "heartbeatInterval",
             INTERVAL_MS / 60000.0)));
@@ -173,8 +172,7 @@ static void test_strange_agents_harm_no_others(void **state)
                  "heartbeatInterval", 60.0, "_id", "../..", "_id",
                  "jx000000000000000000000000000001", "slug", "main", "heartbeatInterval", 0.005));
     test_env_start_runtime(env, (const char *[]){"AGENT_SYNC_INTERVAL=50", NULL});
-    assert_true(process_wait_for(
-        &env->runtime, "2 agents have an _id that is no id", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "2 agents have an _id that is no id");
     test_env_wait(env, "action=listAgents&calls=40");
     assert_in_range(test_env_stat(env, "gateway", "requests"), 0, 1);
     test_env_stop_runtime(env);
@@ -182,14 +180,12 @@ static void test_strange_agents_harm_no_others(void **state)
 
 int main(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, test_env_teardown)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_forty_agents_do_not_wake_together),
-        IN_WORLD(test_wakes_leave_half_of_the_workers_to_deliveries),
-        IN_WORLD(test_wakes_that_were_lined_up_are_put_off_by_a_shut_gate),
-        IN_WORLD(test_busy_agent_is_reported_online_once_an_interval),
-        IN_WORLD(test_strange_agents_harm_no_others),
+        TEST_IN_ENV(test_forty_agents_do_not_wake_together),
+        TEST_IN_ENV(test_wakes_leave_half_of_the_workers_to_deliveries),
+        TEST_IN_ENV(test_wakes_that_were_lined_up_are_put_off_by_a_shut_gate),
+        TEST_IN_ENV(test_busy_agent_is_reported_online_once_an_interval),
+        TEST_IN_ENV(test_strange_agents_harm_no_others),
     };
     return cmocka_run_group_tests_name("wakes", tests, NULL, NULL);
 }

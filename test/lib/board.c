@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/json.h"
+#include "base/text.h"
 
 json_t *board_load(struct test_env *env, int count, int agents)
 {
@@ -19,6 +20,23 @@ json_t *board_load(struct test_env *env, int count, int agents)
     json_decref(answer);
     assert_int_equal(json_array_size(rows), count);
     return rows;
+}
+
+void board_load_one(struct test_env *env, char id[static ID_BYTES])
+{
+    json_t *rows = board_load(env, 1, 1);
+    assert_true(text_copy(id, ID_BYTES, board_string(json_array_get(rows, 0), "id")));
+    json_decref(rows);
+}
+
+void board_set(struct test_env *env, json_t *settings)
+{
+    json_decref(test_env_post(env, "/sandbox/settings", settings));
+}
+
+void board_set_flag(struct test_env *env, const char *key, bool value)
+{
+    board_set(env, json_pack("{s:b}", key, value));
 }
 
 static void add_rule(struct test_env *env, const char *side, json_t *rule)
@@ -35,6 +53,17 @@ void board_gateway_fault(struct test_env *env, json_t *rule)
 void board_backend_fault(struct test_env *env, json_t *rule)
 {
     add_rule(env, "backend", rule);
+}
+
+void board_fail(struct test_env *env, const char *function, const char *behaviour, int times)
+{
+    board_backend_fault(env,
+        json_pack("{s:s, s:s, s:i}", "action", function, "behaviour", behaviour, "times", times));
+}
+
+void board_hold_agents(struct test_env *env, const char *name)
+{
+    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", name));
 }
 
 void board_end_faults(struct test_env *env)

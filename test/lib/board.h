@@ -2,6 +2,7 @@
 #ifndef TEST_LIB_BOARD_H
 #define TEST_LIB_BOARD_H
 
+#include "base/containers.h"
 #include "test_env.h"
 
 /*
@@ -10,9 +11,24 @@
  */
 json_t *board_load(struct test_env *env, int count, int agents);
 
+/* As board_load with one notification; copies its id. */
+void board_load_one(struct test_env *env, char id[static ID_BYTES]);
+
+/* Changes settings of the sandbox; the reference is taken. */
+void board_set(struct test_env *env, json_t *settings);
+
+/* Changes a setting that is on or off. */
+void board_set_flag(struct test_env *env, const char *key, bool value);
+
 /* Adds a rule for the gateway's agents, or for a backend function; the reference is taken. */
 void board_gateway_fault(struct test_env *env, json_t *rule);
 void board_backend_fault(struct test_env *env, json_t *rule);
+
+/* Makes a backend function fail in one of the sandbox's ways, the next times calls (-1: all). */
+void board_fail(struct test_env *env, const char *function, const char *behaviour, int times);
+
+/* Has the gateway hold all agent runs until board_release of that name. */
+void board_hold_agents(struct test_env *env, const char *name);
 
 /* Drops all rules and lets go what they hold. */
 void board_end_faults(struct test_env *env);

@@ -14,7 +14,7 @@ void doctor_examine(struct test_env *env, const char *const settings[],
     const char *const arguments[], int status, const char *const words[])
 {
     static const char *const secrets[] = {
-        WORLD_SECRET, WORLD_GATEWAY_TOKEN, DOCTOR_WRONG_SECRET, DOCTOR_WRONG_GATEWAY_TOKEN};
+        TEST_SECRET, TEST_GATEWAY_TOKEN, DOCTOR_WRONG_SECRET, DOCTOR_WRONG_GATEWAY_TOKEN};
     test_env_launch(env, &env->second, settings, arguments);
     int ended_with = process_wait_exit(&env->second, DOCTOR_WAIT_MS);
     if (ended_with != status) {
@@ -22,7 +22,7 @@ void doctor_examine(struct test_env *env, const char *const settings[],
         fail_msg("expected status %d, got %d", status, ended_with);
     }
     for (; *words != NULL; words++)
-        if (!process_wait_for(&env->second, *words, WORLD_WAIT_MS, NULL, 0)) {
+        if (!process_wait_for(&env->second, *words, TEST_WAIT_MS, NULL, 0)) {
             process_show(&env->second, "doctor");
             fail_msg("expected \"%s\"", *words);
         }

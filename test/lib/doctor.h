@@ -5,7 +5,7 @@
 #include "test_env.h"
 
 #define DOCTOR_WRONG_SECRET "ffffffffffffffffffffffffffffffff"
-#define DOCTOR_WRONG_TOKEN "SERVICE_TOKEN=mc_service_" WORLD_ACCOUNT "_" DOCTOR_WRONG_SECRET
+#define DOCTOR_WRONG_TOKEN "SERVICE_TOKEN=mc_service_" TEST_ACCOUNT "_" DOCTOR_WRONG_SECRET
 #define DOCTOR_WRONG_GATEWAY_TOKEN "not-the-gateways-token"
 
 #define SETTINGS(...) ((const char *[]){__VA_ARGS__, NULL})

@@ -1,6 +1,5 @@
 #include "stub_server.h"
 
-#include <arpa/inet.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/sync.h"
+#include "loopback.h"
 
 enum { CONNECTIONS = 64 };
 
@@ -66,19 +66,12 @@ static void *serve(void *argument)
 static struct stub_server *start(
     const char *answer_bytes, stub_server_answer *answer_to, void *context)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
     struct stub_server *server = calloc(1, sizeof *server);
     assert_non_null(server);
     server->answer = answer_bytes;
     server->answer_to = answer_to;
     server->context = context;
-    server->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(server->listen_fd >= 0);
-    assert_int_equal(bind(server->listen_fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(listen(server->listen_fd, CONNECTIONS), 0);
-    assert_int_equal(getsockname(server->listen_fd, (struct sockaddr *)&address, &length), 0);
-    server->port = ntohs(address.sin_port);
+    server->listen_fd = loopback_listen(CONNECTIONS, &server->port);
     assert_int_equal(pipe(server->stop_pipe), 0);
     assert_int_equal(thread_start(&server->thread, "stub", serve, server, NULL), 0);
     return server;

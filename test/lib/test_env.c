@@ -98,15 +98,15 @@ static void start_sandbox(struct test_env *env)
     assert_non_null(environment);
     char path[256];
     set_common(environment);
-    set_variable(environment, "ACCOUNT_ID=" WORLD_ACCOUNT);
-    set_variable(environment, "SERVICE_TOKEN=" WORLD_TOKEN);
-    set_variable(environment, "OPENCLAW_GATEWAY_TOKEN=" WORLD_GATEWAY_TOKEN);
+    set_variable(environment, "ACCOUNT_ID=" TEST_ACCOUNT);
+    set_variable(environment, "SERVICE_TOKEN=" TEST_TOKEN);
+    set_variable(environment, "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN);
     program_path(path, sizeof path, "mission-control-sandbox");
     const char *const argv[] = {path, "--port", "0", NULL};
     process_start(&env->sandbox, argv, finish_environment(environment));
     free(environment);
     char rest[128];
-    if (!process_wait_for(&env->sandbox, "listening on ", WORLD_WAIT_MS, rest, sizeof rest)) {
+    if (!process_wait_for(&env->sandbox, "listening on ", TEST_WAIT_MS, rest, sizeof rest)) {
         process_show(&env->sandbox, "sandbox");
         fail_msg("the sandbox does not start");
     }
@@ -123,6 +123,7 @@ int test_env_setup(void **state)
 {
     struct test_env *env = calloc(1, sizeof *env);
     assert_non_null(env);
+    signal(SIGPIPE, SIG_IGN);
     dir_make(env->dir);
     assert_int_equal(http_client_library_start(NULL), 0);
     assert_int_equal(ca_store_create(&env->store, NULL, NULL), 0);
@@ -139,7 +140,7 @@ int test_env_teardown(void **state)
     process_end(&env->second);
     process_end(&env->runtime);
     process_signal(&env->sandbox, SIGTERM);
-    int status = process_wait_exit(&env->sandbox, WORLD_WAIT_MS);
+    int status = process_wait_exit(&env->sandbox, TEST_WAIT_MS);
     if (status != 0)
         process_show(&env->sandbox, "sandbox");
     process_end(&env->sandbox);
@@ -154,11 +155,11 @@ int test_env_teardown(void **state)
 static void set_runtime(struct environment *environment, const struct test_env *env)
 {
     set_common(environment);
-    set_variable(environment, "ACCOUNT_ID=" WORLD_ACCOUNT);
-    set_variable(environment, "SERVICE_TOKEN=" WORLD_TOKEN);
+    set_variable(environment, "ACCOUNT_ID=" TEST_ACCOUNT);
+    set_variable(environment, "SERVICE_TOKEN=" TEST_TOKEN);
     set_format(environment, "CONVEX_URL=%s", env->url);
     set_format(environment, "OPENCLAW_GATEWAY_URL=%s", env->url);
-    set_variable(environment, "OPENCLAW_GATEWAY_TOKEN=" WORLD_GATEWAY_TOKEN);
+    set_variable(environment, "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN);
     set_variable(environment, "OPENCLAW_VERSION=2026.9.6");
     set_variable(environment, "HEALTH_PORT=0");
     set_variable(environment, "DELIVERY_INTERVAL=200");
@@ -208,18 +209,18 @@ void test_env_start_runtime(struct test_env *env, const char *const settings[])
     char rest[64];
     test_env_launch(env, &env->runtime, settings, NULL);
     if (!process_wait_for(
-            &env->runtime, "Listening on 127.0.0.1 port ", WORLD_WAIT_MS, rest, sizeof rest)) {
+            &env->runtime, "Listening on 127.0.0.1 port ", TEST_WAIT_MS, rest, sizeof rest)) {
         process_show(&env->runtime, "runtime");
         fail_msg("the runtime does not start");
     }
     env->health_port = (unsigned)strtoul(rest, NULL, 10);
-    assert_true(process_wait_for(&env->runtime, "started successfully", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(env, "started successfully");
 }
 
 void test_env_stop_runtime(struct test_env *env)
 {
     process_signal(&env->runtime, SIGTERM);
-    int status = process_wait_exit(&env->runtime, WORLD_WAIT_MS);
+    int status = process_wait_exit(&env->runtime, TEST_WAIT_MS);
     if (status != 0)
         process_show(&env->runtime, "runtime");
     assert_int_equal(status, 0);
@@ -299,6 +300,34 @@ int test_env_health_get(struct test_env *env, const char *path, char **body)
     return answer.status;
 }
 
+bool test_env_health_has(struct test_env *env, const char *path, const char *words)
+{
+    char *body;
+    assert_int_equal(test_env_health_get(env, path, &body), 200);
+    bool found = strstr(body, words) != NULL;
+    free(body);
+    return found;
+}
+
+json_t *test_env_health_json(struct test_env *env, const char *path)
+{
+    char *body;
+    json_error_t error;
+    assert_int_equal(test_env_health_get(env, path, &body), 200);
+    json_t *value = json_loads(body, 0, &error);
+    if (value == NULL)
+        fail_msg("%s: %s in %s", path, error.text, body);
+    free(body);
+    return value;
+}
+
+unsigned test_env_sandbox_port(const struct test_env *env)
+{
+    const char *colon = strrchr(env->url, ':');
+    assert_non_null(colon);
+    return (unsigned)strtoul(colon + 1, NULL, 10);
+}
+
 bool test_env_look(struct test_env *env, const char *condition)
 {
     char path[256];
@@ -313,7 +342,7 @@ void test_env_wait(struct test_env *env, const char *condition)
 {
     char path[256];
     snprintf(path, sizeof path, "/sandbox/wait?%s&timeout_ms=%d", condition,
-        WORLD_WAIT_MS * process_patience());
+        TEST_WAIT_MS * process_patience());
     json_t *answer = test_env_get(env, path);
     bool met = json_is_true(json_object_get(answer, "met"));
     json_decref(answer);
@@ -321,4 +350,20 @@ void test_env_wait(struct test_env *env, const char *condition)
         process_show(&env->runtime, "runtime");
         fail_msg("waited in vain for %s", condition);
     }
+}
+
+void test_env_wait_calls(struct test_env *env, const char *function, long more)
+{
+    char condition[128];
+    snprintf(condition, sizeof condition, "action=%s&calls=%ld", function,
+        test_env_stat(env, "backend", function) + more);
+    test_env_wait(env, condition);
+}
+
+void test_env_wait_log(struct test_env *env, const char *words)
+{
+    if (process_wait_for(&env->runtime, words, TEST_WAIT_MS, NULL, 0))
+        return;
+    process_show(&env->runtime, "runtime");
+    fail_msg("the runtime did not log \"%s\"", words);
 }

@@ -1,6 +1,6 @@
 /* A sandbox and a runtime that talk to each other, in a directory of their own, for one test. */
-#ifndef TEST_LIB_WORLD_H
-#define TEST_LIB_WORLD_H
+#ifndef TEST_LIB_TEST_ENV_H
+#define TEST_LIB_TEST_ENV_H
 
 #include <jansson.h>
 
@@ -8,12 +8,15 @@
 #include "process.h"
 #include "tmp_dir.h"
 
-#define WORLD_ACCOUNT "k57sandb0xacc0nt0000000000000000"
-#define WORLD_SECRET "0123456789abcdef0123456789abcdef"
-#define WORLD_TOKEN "mc_service_" WORLD_ACCOUNT "_" WORLD_SECRET
-#define WORLD_GATEWAY_TOKEN "gateway-secret-for-tests"
+#define TEST_ACCOUNT "k57sandb0xacc0nt0000000000000000"
+#define TEST_SECRET "0123456789abcdef0123456789abcdef"
+#define TEST_TOKEN "mc_service_" TEST_ACCOUNT "_" TEST_SECRET
+#define TEST_GATEWAY_TOKEN "gateway-secret-for-tests"
 
-enum { WORLD_WAIT_MS = 15000 };
+enum { TEST_WAIT_MS = 15000 };
+
+/* A test of a group, with an environment of its own. */
+#define TEST_IN_ENV(test) cmocka_unit_test_setup_teardown((test), test_env_setup, test_env_teardown)
 
 struct test_env {
     char dir[DIR_BYTES];
@@ -29,8 +32,8 @@ struct test_env {
 };
 
 /*
- * cmocka fixtures: a fresh world with a running sandbox and no runtime, in *state. The sandbox
- * lists no agents, so that nobody is woken and all agent runs are deliveries.
+ * cmocka fixtures: a fresh environment with a running sandbox and no runtime, in *state. The
+ * sandbox lists no agents, so no agent is woken and all agent runs are deliveries. Ignores SIGPIPE.
  */
 int test_env_setup(void **state);
 
@@ -72,10 +75,22 @@ long test_env_stat(struct test_env *env, const char *part, const char *key);
 /* GET on the runtime's own server: its status, with the body in *body (freed by the caller). */
 int test_env_health_get(struct test_env *env, const char *path, char **body);
 
+/* As test_env_health_get; fail the test on anything but a 200. The JSON is a new reference. */
+bool test_env_health_has(struct test_env *env, const char *path, const char *words);
+json_t *test_env_health_json(struct test_env *env, const char *path);
+
+unsigned test_env_sandbox_port(const struct test_env *env);
+
 /* Whether condition comes true in the timeout_ms that it names. */
 bool test_env_look(struct test_env *env, const char *condition);
 
-/* Fails the test unless condition (a query of /sandbox/wait) comes true in WORLD_WAIT_MS. */
+/* Fails the test unless condition (a query of /sandbox/wait) comes true in TEST_WAIT_MS. */
 void test_env_wait(struct test_env *env, const char *condition);
+
+/* Waits until the backend function has been called more times from now on; fails as above. */
+void test_env_wait_calls(struct test_env *env, const char *function, long more);
+
+/* Waits until the runtime has logged words; fails as above. */
+void test_env_wait_log(struct test_env *env, const char *words);
 
 #endif

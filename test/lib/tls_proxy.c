@@ -1,6 +1,5 @@
 #include "tls_proxy.h"
 
-#include <arpa/inet.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/sync.h"
+#include "loopback.h"
 
 enum { LINKS = 64 };
 
@@ -37,16 +37,9 @@ struct tls_proxy {
     unsigned link_count; /* the accepting thread's, read after it was joined */
 };
 
-static struct sockaddr_in loopback(unsigned port)
-{
-    return (struct sockaddr_in){.sin_family = AF_INET,
-        .sin_port = htons((uint16_t)port),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-}
-
 static int connect_to(unsigned port)
 {
-    struct sockaddr_in address = loopback(port);
+    struct sockaddr_in address = loopback_address(port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
         return fd;
@@ -116,18 +109,6 @@ static void *accept_links(void *argument)
     return NULL;
 }
 
-static void listen_on_free_port(struct tls_proxy *proxy)
-{
-    struct sockaddr_in address = loopback(0);
-    socklen_t length = sizeof address;
-    proxy->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(proxy->listen_fd >= 0);
-    assert_int_equal(bind(proxy->listen_fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(listen(proxy->listen_fd, LINKS), 0);
-    assert_int_equal(getsockname(proxy->listen_fd, (struct sockaddr *)&address, &length), 0);
-    proxy->port = ntohs(address.sin_port);
-}
-
 struct tls_proxy *tls_proxy_start(
     const struct certificate *leaf, int max_version, unsigned target_port)
 {
@@ -143,7 +124,7 @@ struct tls_proxy *tls_proxy_start(
     assert_int_equal(SSL_CTX_use_certificate(proxy->context, leaf->x509), 1);
     assert_int_equal(SSL_CTX_use_PrivateKey(proxy->context, leaf->key), 1);
     assert_int_equal(pipe(proxy->stop_pipe), 0);
-    listen_on_free_port(proxy);
+    proxy->listen_fd = loopback_listen(LINKS, &proxy->port);
     assert_int_equal(thread_start(&proxy->thread, "tls-accept", accept_links, proxy, NULL), 0);
     return proxy;
 }

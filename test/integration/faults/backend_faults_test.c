@@ -93,8 +93,7 @@ static void test_backend_away_at_the_start_is_waited_for(void **state)
     load(faults, 6, 3);
     FAULT(faults->backend, .kind = FAULT_REFUSE);
     fault_env_start(faults, NULL);
-    assert_true(
-        process_wait_for(&faults->env->runtime, "Failed to connect", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(faults->env, "Failed to connect");
     assert_int_equal(test_env_stat(faults->env, "gateway", "requests"), 0);
     FAULT(faults->backend, .kind = FAULT_NONE);
     fault_env_settle(faults, &fault_env_strict);
@@ -104,15 +103,14 @@ static void test_backend_away_while_agents_work_loses_no_reply(void **state)
 {
     struct fault_env *faults = *state;
     load(faults, 6, 6);
-    board_gateway_fault(faults->env, json_pack("{s:s, s:s}", "action", "hold", "name", "agents"));
+    board_hold_agents(faults->env, "agents");
     fault_env_start(faults, NULL);
     test_env_wait(faults->env, "in_flight=6");
     FAULT(faults->backend, .kind = FAULT_REFUSE);
     fault_proxy_drop_lines(faults->backend);
     board_release(faults->env, "agents");
     test_env_wait(faults->env, "answered=6");
-    assert_true(process_wait_for(&faults->env->runtime, "createMessageFromAgent: Failed to connect",
-        WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(faults->env, "createMessageFromAgent: Failed to connect");
     assert_int_equal(test_env_stat(faults->env, NULL, "replies"), 0);
     FAULT(faults->backend, .kind = FAULT_NONE);
     fault_env_settle(faults, &fault_env_strict);
@@ -122,7 +120,7 @@ static void wait_for_failed_write(struct fault_env *faults, const char *id)
 {
     char words[128];
     snprintf(words, sizeof words, "Failed to deliver %s createMessageFromAgent", id);
-    assert_true(process_wait_for(&faults->env->runtime, words, WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(faults->env, words);
 }
 
 /* Killed while the backend is away: the replies lie on disk and are the ones that are written. */
@@ -169,8 +167,7 @@ static void test_slow_backend_changes_nothing(void **state)
 static void test_lists_that_come_late_run_nobody_again(void **state)
 {
     struct fault_env *faults = *state;
-    json_decref(test_env_post(
-        faults->env, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 10)));
+    board_set(faults->env, json_pack("{s:i}", "gateway_latency_ms", 10));
     FAULT(faults->backend, .kind = FAULT_DELAY_ANSWER, .delay_ms = 70,
         .match = "listUndeliveredNotifications");
     fault_env_start(faults, (const char *[]){"DELIVERY_INTERVAL=10", NULL});
@@ -187,17 +184,17 @@ static void test_lists_that_come_late_run_nobody_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_FAULT_WORLD(test_list_that_is_spoiled_costs_no_run),
-        IN_FAULT_WORLD(test_context_that_is_spoiled_costs_no_run),
-        IN_FAULT_WORLD(test_message_that_is_spoiled_is_written_once),
-        IN_FAULT_WORLD(test_mark_that_is_spoiled_costs_no_run),
-        IN_FAULT_WORLD(test_step_that_fails_for_long_resumes_where_it_was),
-        IN_FAULT_WORLD(test_backend_away_at_the_start_is_waited_for),
-        IN_FAULT_WORLD(test_backend_away_while_agents_work_loses_no_reply),
-        IN_FAULT_WORLD(test_replies_outlive_a_kill_while_the_backend_is_away),
-        IN_FAULT_WORLD(test_hanging_call_delays_no_other_agent),
-        IN_FAULT_WORLD(test_slow_backend_changes_nothing),
-        IN_FAULT_WORLD(test_lists_that_come_late_run_nobody_again),
+        TEST_IN_FAULT_ENV(test_list_that_is_spoiled_costs_no_run),
+        TEST_IN_FAULT_ENV(test_context_that_is_spoiled_costs_no_run),
+        TEST_IN_FAULT_ENV(test_message_that_is_spoiled_is_written_once),
+        TEST_IN_FAULT_ENV(test_mark_that_is_spoiled_costs_no_run),
+        TEST_IN_FAULT_ENV(test_step_that_fails_for_long_resumes_where_it_was),
+        TEST_IN_FAULT_ENV(test_backend_away_at_the_start_is_waited_for),
+        TEST_IN_FAULT_ENV(test_backend_away_while_agents_work_loses_no_reply),
+        TEST_IN_FAULT_ENV(test_replies_outlive_a_kill_while_the_backend_is_away),
+        TEST_IN_FAULT_ENV(test_hanging_call_delays_no_other_agent),
+        TEST_IN_FAULT_ENV(test_slow_backend_changes_nothing),
+        TEST_IN_FAULT_ENV(test_lists_that_come_late_run_nobody_again),
     };
     return cmocka_run_group_tests_name("backend_faults", tests, NULL, NULL);
 }

@@ -12,9 +12,8 @@
 
 enum { SETTINGS = 24, URL_BYTES = 96 };
 
-const struct history_rules fault_env_strict = {.max_runs = FAULT_WORLD_MAX_RUNS};
-const struct history_rules fault_env_lossy = {
-    .max_runs = FAULT_WORLD_MAX_RUNS, .lost_answers = true};
+const struct history_rules fault_env_strict = {.max_runs = FAULT_ENV_MAX_RUNS};
+const struct history_rules fault_env_lossy = {.max_runs = FAULT_ENV_MAX_RUNS, .lost_answers = true};
 
 static unsigned port_of(const char *url)
 {
@@ -25,8 +24,7 @@ static unsigned port_of(const char *url)
 
 void fault_env_prepare(struct fault_env *faults)
 {
-    json_decref(
-        test_env_post(faults->env, "/sandbox/settings", json_pack("{s:b}", "gateway_numbers", 1)));
+    board_set_flag(faults->env, "gateway_numbers", true);
     board_backend_fault(
         faults->env, json_pack("{s:s, s:s, s:{s:s, s:[]}}", "action", "listAgents", "behaviour",
                          "raw_body", "body_json", "status", "success", "value"));
@@ -37,7 +35,6 @@ int fault_env_setup(void **state)
     struct fault_env *faults = calloc(1, sizeof *faults);
     assert_non_null(faults);
     void *env;
-    signal(SIGPIPE, SIG_IGN);
     assert_int_equal(test_env_setup(&env), 0);
     faults->env = env;
     faults->backend = fault_proxy_start(port_of(faults->env->url));
@@ -101,7 +98,7 @@ void fault_env_launch(struct fault_env *faults, const char *const settings[])
 size_t fault_env_kill_runtime(struct fault_env *faults)
 {
     process_signal(&faults->env->runtime, SIGKILL);
-    assert_int_equal(process_wait_exit(&faults->env->runtime, WORLD_WAIT_MS), 128 + SIGKILL);
+    assert_int_equal(process_wait_exit(&faults->env->runtime, TEST_WAIT_MS), 128 + SIGKILL);
     return history_add_spool(&faults->history, faults->state_dir);
 }
 

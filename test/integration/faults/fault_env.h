@@ -1,13 +1,13 @@
 /* A world whose runtime reaches the backend and the gateway through one fault proxy each. */
-#ifndef TEST_INTEGRATION_FAULTS_FAULT_WORLD_H
-#define TEST_INTEGRATION_FAULTS_FAULT_WORLD_H
+#ifndef TEST_INTEGRATION_FAULTS_FAULT_ENV_H
+#define TEST_INTEGRATION_FAULTS_FAULT_ENV_H
 
 #include "../../lib/board.h"
 #include "../../lib/fault_proxy.h"
 #include "../../lib/test_env.h"
 #include "history.h"
 
-enum { FAULT_WORLD_MAX_RUNS = 4 /* the default of DELIVERY_MAX_RUNS */ };
+enum { FAULT_ENV_MAX_RUNS = 4 /* the default of DELIVERY_MAX_RUNS */ };
 
 struct fault_env {
     struct test_env *env;
@@ -51,7 +51,7 @@ extern const struct history_rules fault_env_strict;
 /* Answers may have got lost, with runs within the budget. */
 extern const struct history_rules fault_env_lossy;
 
-#define IN_FAULT_WORLD(test) \
+#define TEST_IN_FAULT_ENV(test) \
     cmocka_unit_test_setup_teardown((test), fault_env_setup, fault_env_teardown)
 
 #endif

@@ -18,21 +18,13 @@ static void load(struct fault_env *faults, int count, int agents)
     json_decref(board_load(faults->env, count, agents));
 }
 
-static void load_one(struct fault_env *faults, char id[static ID_BYTES])
-{
-    json_t *rows = board_load(faults->env, 1, 1);
-    snprintf(id, ID_BYTES, "%s", board_string(json_array_get(rows, 0), "id"));
-    json_decref(rows);
-}
-
 static void test_gateway_away_counts_nothing(void **state)
 {
     struct fault_env *faults = *state;
     load(faults, 6, 3);
     FAULT(faults->gateway, .kind = FAULT_REFUSE);
     fault_env_start(faults, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
-    assert_true(
-        process_wait_for(&faults->env->runtime, "Failed to connect", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(faults->env, "Failed to connect");
     assert_int_equal(test_env_stat(faults->env, "gateway", "posts"), 0);
     FAULT(faults->gateway, .kind = FAULT_NONE);
     fault_env_settle(faults, &one_run);
@@ -49,8 +41,7 @@ static void test_gateway_that_restarts_costs_one_run(void **state)
     test_env_wait(faults->env, "held=3");
     FAULT(faults->gateway, .kind = FAULT_REFUSE);
     fault_proxy_drop_lines(faults->gateway);
-    assert_true(
-        process_wait_for(&faults->env->runtime, "Failed to connect", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(faults->env, "Failed to connect");
     FAULT(faults->gateway, .kind = FAULT_NONE);
     fault_env_settle(faults, &(struct history_rules){.max_runs = 2});
     assert_int_equal(test_env_stat(faults->env, "gateway", "deliveries"), 9);
@@ -63,8 +54,7 @@ static void test_no_context_is_read_while_the_gateway_is_away(void **state)
     FAULT(faults->gateway, .kind = FAULT_REFUSE);
     load(faults, 40, 8);
     fault_env_start(faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
-    assert_true(
-        process_wait_for(&faults->env->runtime, "Failed to connect", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(faults->env, "Failed to connect");
     test_env_wait(faults->env, "action=listUndeliveredNotifications&calls=8");
     assert_true(test_env_stat(faults->env, "backend", "getNotificationForDelivery") <= 12);
     FAULT(faults->gateway, .kind = FAULT_NONE);
@@ -77,7 +67,7 @@ static void test_agent_that_is_slow_gets_more_time(void **state)
     struct fault_env *faults = *state;
     char id[ID_BYTES];
     FAULT(faults->gateway, .kind = FAULT_DELAY_ANSWER, .delay_ms = 450, .match = "## Notif");
-    load_one(faults, id);
+    board_load_one(faults->env, id);
     fault_env_start(
         faults, (const char *[]){"OPENCLAW_REQUEST_TIMEOUT_MS=300", "DELIVERY_MAX_RUNS=2", NULL});
     test_env_wait(faults->env, "undelivered=0");
@@ -103,7 +93,7 @@ static void test_runs_that_may_have_happened_are_counted(void **state)
         unsigned before = fault_proxy_hits(faults->gateway, fault.kind);
         fault.match = "## Notification";
         fault_proxy_set(faults->gateway, &fault);
-        load_one(faults, id);
+        board_load_one(faults->env, id);
         test_env_wait(faults->env, "undelivered=0");
         assert_int_equal(fault_proxy_hits(faults->gateway, fault.kind), before + 3);
         assert_int_equal(board_requests_for(faults->env, id), 0);
@@ -135,7 +125,7 @@ static void test_lost_answer_costs_one_run(void **state)
         fault.match = "## Notification";
         fault.times = 1;
         fault_proxy_set(faults->gateway, &fault);
-        load_one(faults, id);
+        board_load_one(faults->env, id);
         test_env_wait(faults->env, "undelivered=0");
         assert_int_equal(fault_proxy_hits(faults->gateway, fault.kind), before + 1);
         assert_int_equal(board_requests_for(faults->env, id), 2);
@@ -148,14 +138,14 @@ static void test_answers_that_always_get_lost_end_in_a_note(void **state)
     struct fault_env *faults = *state;
     char id[ID_BYTES];
     FAULT(faults->gateway, .kind = FAULT_CUT_ANSWER, .after_bytes = 400, .match = "## Notif");
-    load_one(faults, id);
+    board_load_one(faults->env, id);
     fault_env_start(faults, (const char *[]){"DELIVERY_BACKOFF_BASE_MS=1", NULL});
     test_env_wait(faults->env, "undelivered=0");
-    assert_int_equal(fault_proxy_hits(faults->gateway, FAULT_CUT_ANSWER), FAULT_WORLD_MAX_RUNS);
-    assert_int_equal(board_requests_for(faults->env, id), FAULT_WORLD_MAX_RUNS);
+    assert_int_equal(fault_proxy_hits(faults->gateway, FAULT_CUT_ANSWER), FAULT_ENV_MAX_RUNS);
+    assert_int_equal(board_requests_for(faults->env, id), FAULT_ENV_MAX_RUNS);
     fault_env_settle(
         faults, &(struct history_rules){
-                    .max_runs = FAULT_WORLD_MAX_RUNS, .lost_answers = true, .notes = true});
+                    .max_runs = FAULT_ENV_MAX_RUNS, .lost_answers = true, .notes = true});
 }
 
 static void test_hanging_gateway_is_left_after_the_timeout(void **state)
@@ -171,14 +161,14 @@ static void test_hanging_gateway_is_left_after_the_timeout(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_FAULT_WORLD(test_gateway_away_counts_nothing),
-        IN_FAULT_WORLD(test_gateway_that_restarts_costs_one_run),
-        IN_FAULT_WORLD(test_runs_that_may_have_happened_are_counted),
-        IN_FAULT_WORLD(test_lost_answer_costs_one_run),
-        IN_FAULT_WORLD(test_answers_that_always_get_lost_end_in_a_note),
-        IN_FAULT_WORLD(test_hanging_gateway_is_left_after_the_timeout),
-        IN_FAULT_WORLD(test_no_context_is_read_while_the_gateway_is_away),
-        IN_FAULT_WORLD(test_agent_that_is_slow_gets_more_time),
+        TEST_IN_FAULT_ENV(test_gateway_away_counts_nothing),
+        TEST_IN_FAULT_ENV(test_gateway_that_restarts_costs_one_run),
+        TEST_IN_FAULT_ENV(test_runs_that_may_have_happened_are_counted),
+        TEST_IN_FAULT_ENV(test_lost_answer_costs_one_run),
+        TEST_IN_FAULT_ENV(test_answers_that_always_get_lost_end_in_a_note),
+        TEST_IN_FAULT_ENV(test_hanging_gateway_is_left_after_the_timeout),
+        TEST_IN_FAULT_ENV(test_no_context_is_read_while_the_gateway_is_away),
+        TEST_IN_FAULT_ENV(test_agent_that_is_slow_gets_more_time),
     };
     return cmocka_run_group_tests_name("gateway_faults", tests, NULL, NULL);
 }

@@ -134,11 +134,11 @@ static void test_poisoned_notifications_do_not_delay_good_ones(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_FAULT_WORLD(test_answers_from_before_a_run_count_nothing),
-        IN_FAULT_WORLD(test_no_send_goes_out_before_the_retry_after_is_over),
-        IN_FAULT_WORLD(test_sends_are_held_while_the_token_is_refused),
-        IN_FAULT_WORLD(test_failing_provider_gets_one_run_at_a_time),
-        IN_FAULT_WORLD(test_poisoned_notifications_do_not_delay_good_ones),
+        TEST_IN_FAULT_ENV(test_answers_from_before_a_run_count_nothing),
+        TEST_IN_FAULT_ENV(test_no_send_goes_out_before_the_retry_after_is_over),
+        TEST_IN_FAULT_ENV(test_sends_are_held_while_the_token_is_refused),
+        TEST_IN_FAULT_ENV(test_failing_provider_gets_one_run_at_a_time),
+        TEST_IN_FAULT_ENV(test_poisoned_notifications_do_not_delay_good_ones),
     };
     return cmocka_run_group_tests_name("gateway_refusals", tests, NULL, NULL);
 }

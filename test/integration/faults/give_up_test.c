@@ -52,7 +52,7 @@ static void test_reply_for_an_agent_that_is_gone_is_kept(void **state)
 {
     struct fault_env *faults = *state;
     struct one one = load_one(faults);
-    board_gateway_fault(faults->env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    board_hold_agents(faults->env, "agent");
     fault_env_start(faults, NULL);
     test_env_wait(faults->env, "held=1");
     json_decref(test_env_post(faults->env, "/sandbox/delete", json_pack("{s:s}", "id", one.agent)));
@@ -81,13 +81,12 @@ static void send_again(struct fault_env *faults, const char *id)
 {
     struct process *command = &faults->env->second;
     test_env_launch(faults->env, command, NULL, (const char *[]){"spool", "retry", id, NULL});
-    assert_int_equal(process_wait_exit(command, WORLD_WAIT_MS), 0);
+    assert_int_equal(process_wait_exit(command, TEST_WAIT_MS), 0);
 }
 
 static void expect_burial(struct fault_env *faults, const char *id)
 {
-    assert_true(
-        process_wait_for(&faults->env->runtime, "it is kept in dead/", WORLD_WAIT_MS, NULL, 0));
+    test_env_wait_log(faults->env, "it is kept in dead/");
     test_env_stop_runtime(faults->env);
     expect_kept_reply(faults, id);
 }
@@ -116,7 +115,7 @@ static void test_retried_reply_for_an_agent_that_is_gone_is_kept_again(void **st
 {
     struct fault_env *faults = *state;
     struct one one = load_one(faults);
-    board_gateway_fault(faults->env, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
+    board_hold_agents(faults->env, "agent");
     fault_env_start(faults, NULL);
     test_env_wait(faults->env, "held=1");
     json_decref(test_env_post(faults->env, "/sandbox/delete", json_pack("{s:s}", "id", one.agent)));
@@ -136,7 +135,7 @@ static void test_death_before_the_burial_loses_no_reply(void **state)
     faults->env->runtime_program = "stop-points/mission-control-runtime";
     fault_env_launch(
         faults, (const char *[]){soon[0], "MISSION_CONTROL_STOP_AT=after_mark:1", NULL});
-    assert_int_equal(process_wait_exit(&faults->env->runtime, WORLD_WAIT_MS), 128 + SIGKILL);
+    assert_int_equal(process_wait_exit(&faults->env->runtime, TEST_WAIT_MS), 128 + SIGKILL);
     assert_int_equal(test_env_stat(faults->env, NULL, "undelivered"), 0);
     fault_env_start(faults, soon);
     expect_burial(faults, one.id);
@@ -158,12 +157,12 @@ static void test_agent_that_is_refused_for_too_long_ends_in_a_note(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_FAULT_WORLD(test_reply_for_an_agent_that_is_gone_is_kept),
-        IN_FAULT_WORLD(test_reply_that_is_refused_for_too_long_is_kept),
-        IN_FAULT_WORLD(test_reply_that_is_refused_again_is_kept_again),
-        IN_FAULT_WORLD(test_retried_reply_for_an_agent_that_is_gone_is_kept_again),
-        IN_FAULT_WORLD(test_death_before_the_burial_loses_no_reply),
-        IN_FAULT_WORLD(test_agent_that_is_refused_for_too_long_ends_in_a_note),
+        TEST_IN_FAULT_ENV(test_reply_for_an_agent_that_is_gone_is_kept),
+        TEST_IN_FAULT_ENV(test_reply_that_is_refused_for_too_long_is_kept),
+        TEST_IN_FAULT_ENV(test_reply_that_is_refused_again_is_kept_again),
+        TEST_IN_FAULT_ENV(test_retried_reply_for_an_agent_that_is_gone_is_kept_again),
+        TEST_IN_FAULT_ENV(test_death_before_the_burial_loses_no_reply),
+        TEST_IN_FAULT_ENV(test_agent_that_is_refused_for_too_long_ends_in_a_note),
     };
     return cmocka_run_group_tests_name("give_up", tests, NULL, NULL);
 }

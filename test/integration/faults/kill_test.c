@@ -24,7 +24,7 @@
 enum {
     ROUNDS = 50,
     ROUNDS_SANITIZED = 20,
-    KILLS_UNTIL_CHECK = FAULT_WORLD_MAX_RUNS - 1,
+    KILLS_UNTIL_CHECK = FAULT_ENV_MAX_RUNS - 1,
     STOPS_SHARE = 5, /* there is one stop in order for so many kills */
     NOTIFICATIONS = 80,
     AGENTS = 8,
@@ -102,8 +102,8 @@ static void clear(struct fault_env *faults)
     json_decref(test_env_post(faults->env, "/sandbox/reset", json_object()));
     json_object_clear(faults->history.spooled);
     fault_env_prepare(faults);
-    json_decref(test_env_post(faults->env, "/sandbox/settings",
-        json_pack("{s:i}", "gateway_latency_ms", LATENCY_MS * process_patience())));
+    board_set(
+        faults->env, json_pack("{s:i}", "gateway_latency_ms", LATENCY_MS * process_patience()));
 }
 
 static void test_history_holds_after_kills_at_any_moment(void **state)
@@ -144,8 +144,8 @@ static void test_history_holds_after_stops_at_any_moment(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_FAULT_WORLD(test_history_holds_after_kills_at_any_moment),
-        IN_FAULT_WORLD(test_history_holds_after_stops_at_any_moment),
+        TEST_IN_FAULT_ENV(test_history_holds_after_kills_at_any_moment),
+        TEST_IN_FAULT_ENV(test_history_holds_after_stops_at_any_moment),
     };
     return cmocka_run_group_tests_name("kill", tests, NULL, NULL);
 }

@@ -95,13 +95,12 @@ static void test_runtime_stopped_beyond_its_timeouts_stays_in_the_budget(void **
 static void test_second_runtime_disturbs_nothing(void **state)
 {
     struct fault_env *faults = *state;
-    json_decref(test_env_post(
-        faults->env, "/sandbox/settings", json_pack("{s:i}", "gateway_latency_ms", 20)));
+    board_set(faults->env, json_pack("{s:i}", "gateway_latency_ms", 20));
     load(faults, 60, 6);
     fault_env_start(faults, NULL);
     for (int i = 0; i < 3; i++) {
         test_env_launch(faults->env, &faults->env->second, NULL, NULL);
-        assert_int_equal(process_wait_exit(&faults->env->second, WORLD_WAIT_MS), 75);
+        assert_int_equal(process_wait_exit(&faults->env->second, TEST_WAIT_MS), 75);
     }
     fault_env_settle(faults, &fault_env_strict);
 }
@@ -297,9 +296,9 @@ static void test_reply_that_found_no_room_is_kept_later(void **state)
     fill_disk(faults);
     board_release(faults->env, "agents");
     struct process *runtime = &faults->env->runtime;
-    assert_true(process_wait_for(runtime, "No space left on device", WORLD_WAIT_MS, NULL, 0));
+    assert_true(process_wait_for(runtime, "No space left on device", TEST_WAIT_MS, NULL, 0));
     make_room(faults);
-    assert_true(process_wait_for(runtime, "The spool works again", WORLD_WAIT_MS, NULL, 0));
+    assert_true(process_wait_for(runtime, "The spool works again", TEST_WAIT_MS, NULL, 0));
     assert_int_equal(fault_env_kill_runtime(faults), 1);
     FAULT(faults->backend, .kind = FAULT_NONE);
     fault_env_start(faults, NULL);
@@ -310,14 +309,14 @@ static void test_reply_that_found_no_room_is_kept_later(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_FAULT_WORLD(test_stopped_runtime_takes_the_answers_that_came),
-        IN_FAULT_WORLD(test_runtime_stopped_beyond_its_timeouts_stays_in_the_budget),
-        IN_FAULT_WORLD(test_second_runtime_disturbs_nothing),
-        IN_FAULT_WORLD(test_clock_that_jumps_a_day_changes_nothing),
-        IN_FAULT_WORLD(test_full_disk_stops_no_delivery),
-        IN_FAULT_WORLD(test_disk_that_fills_during_a_run_loses_no_reply),
-        IN_FAULT_WORLD(test_full_disk_is_shown_until_there_is_room),
-        IN_FAULT_WORLD(test_reply_that_found_no_room_is_kept_later),
+        TEST_IN_FAULT_ENV(test_stopped_runtime_takes_the_answers_that_came),
+        TEST_IN_FAULT_ENV(test_runtime_stopped_beyond_its_timeouts_stays_in_the_budget),
+        TEST_IN_FAULT_ENV(test_second_runtime_disturbs_nothing),
+        TEST_IN_FAULT_ENV(test_clock_that_jumps_a_day_changes_nothing),
+        TEST_IN_FAULT_ENV(test_full_disk_stops_no_delivery),
+        TEST_IN_FAULT_ENV(test_disk_that_fills_during_a_run_loses_no_reply),
+        TEST_IN_FAULT_ENV(test_full_disk_is_shown_until_there_is_room),
+        TEST_IN_FAULT_ENV(test_reply_that_found_no_room_is_kept_later),
     };
     return cmocka_run_group_tests_name("machine_faults", tests, NULL, NULL);
 }

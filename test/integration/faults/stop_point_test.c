@@ -29,7 +29,7 @@ static size_t die_at(struct fault_env *faults, const char *point, const char *ma
     snprintf(stop_at, sizeof stop_at, "MISSION_CONTROL_STOP_AT=%s:%d", point, STOP_AT);
     json_decref(board_load(faults->env, NOTIFICATIONS, 1));
     fault_env_launch(faults, (const char *[]){stop_at, max_runs, NULL});
-    assert_int_equal(process_wait_exit(&faults->env->runtime, WORLD_WAIT_MS), 128 + SIGKILL);
+    assert_int_equal(process_wait_exit(&faults->env->runtime, TEST_WAIT_MS), 128 + SIGKILL);
     return history_add_spool(&faults->history, faults->state_dir);
 }
 

@@ -1,0 +1,21 @@
+/* Listening sockets on free ports of 127.0.0.1. */
+#ifndef TEST_LIB_LOOPBACK_H
+#define TEST_LIB_LOOPBACK_H
+
+#include <netinet/in.h>
+
+struct sockaddr_in loopback_address(unsigned port);
+
+/*
+ * Returns a socket that listens on a free port, which is stored in *port; the caller closes it.
+ * Fails the test when there is none.
+ */
+int loopback_listen(int backlog, unsigned *port);
+
+/*
+ * A port that was free a moment ago, for a program that cannot choose one itself. Another process
+ * may take it first, so a program that fails to bind to it should be started again with another.
+ */
+unsigned loopback_free_port(void);
+
+#endif
