@@ -125,11 +125,7 @@ check_locks() {
 }
 
 main() {
-    case ${1-} in
-    "") ;;
-    -h | --help) usage && return ;;
-    *) die_usage "$1" ;;
-    esac
+    reject_arguments "$@"
     cd "$ROOT"
     check_links
     check_scripts

@@ -1,4 +1,4 @@
-# What the scripts share that start docker-compose.runtime.yml. Sourced after lib.sh, never run.
+# Functions shared by the scripts that run docker-compose.runtime.yml. Source it after lib.sh.
 # shellcheck shell=bash
 
 readonly PROFILE=${PROFILE-} BUILD=${BUILD:-1}
@@ -11,11 +11,11 @@ compose() {
     docker compose ${PROFILE:+--profile "$PROFILE"} "$@"
 }
 
-# read_services: sets services to those that PROFILE stands for. The runtime belongs to all profiles,
-# but the demo has one of its own, which needs no account.
-read_services() {
+# select_services: sets services to those of $PROFILE. Compose counts the service "runtime" to every
+# profile, but the demo brings its own runtime, which needs no account.
+select_services() {
     if [[ -n $PROFILE ]] && [[ $'\n'$(compose config --profiles)$'\n' != *$'\n'"$PROFILE"$'\n'* ]]; then
-        warn "$(basename "$0"): there is no profile $PROFILE"
+        warn "$(basename "$0"): unknown profile \"$PROFILE\""
         return 1
     fi
     mapfile -t services < <(compose config --services)
@@ -23,15 +23,15 @@ read_services() {
     if [[ $PROFILE == sandbox ]]; then services=(sandbox sandbox-runtime); fi
 }
 
-# check_settings: whether the Compose files are right, and the runtime is told its account; else
-# says what to do.
+# check_settings: checks that the Compose files are valid and the runtime gets an account id; if not, says
+# how to fix it.
 check_settings() {
     compose config --quiet || return
-    read_services || return
+    select_services || return
     [[ $PROFILE == sandbox ]] && return
-    [[ $'\n'$(compose config --format json | json_flat) == \
+    [[ $'\n'$(compose config --format json | json_flatten) == \
         *$'\n'services.runtime.environment.ACCOUNT_ID?(_FILE)$'\t'[!$'\n']* ]] && return
-    warn "$(basename "$0"): the runtime is told no ACCOUNT_ID; if there is no .env:" \
-        "cp .env.example .env, and fill in ACCOUNT_ID, CONVEX_URL and SERVICE_TOKEN"
+    warn "$(basename "$0"): ACCOUNT_ID is not set for the runtime; if there is no .env yet:" \
+        "cp .env.example .env, then fill in ACCOUNT_ID, CONVEX_URL and SERVICE_TOKEN"
     return 1
 }

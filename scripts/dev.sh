@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs the runtime with the settings of .env, and builds and starts it anew when a source changes.
+# Runs the runtime with the settings in .env; rebuilds and restarts it when a source file changes.
 #
 # Usage: scripts/dev.sh [-h]
 #
-# Ctrl-C ends it in an orderly way. When a build fails, its errors are shown and the runtime that
-# is running goes on. Changes are noticed with inotifywait where it is installed (package
-# inotify-tools), else by a look each second.
+# Ctrl-C shuts it down cleanly. If a build fails, the errors are shown and the running runtime is left
+# alone. Changes are detected with inotifywait (package inotify-tools) if installed, otherwise by
+# polling once a second.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -13,29 +13,29 @@ set -euo pipefail
 
 readonly BUILD=${BUILD:-build}
 readonly PROGRAM=$BUILD/mission-control-runtime
-readonly STOP_LIMIT_S=70
+readonly STOP_TIMEOUT_S=70
 runtime_pid=
 watch_pid=
 
-note() {
+log() {
     say "[dev] $*"
 }
 
-watched() {
+watched_files() {
     find src include Makefile VERSION -type f
     echo .env
 }
 
-# One line that changes with any source or setting.
+# One line that changes whenever a source file or .env does.
 fingerprint() {
-    watched | xargs -d '\n' stat -c '%n %Y %s %i' 2>/dev/null | cksum
+    watched_files | xargs -d '\n' stat -c '%n %Y %s %i' 2>/dev/null | cksum
 }
 
-look_for_change() {
+await_change() {
     local before=$1
     while [[ $(fingerprint) == "$before" ]]; do
         if command -v inotifywait >/dev/null; then
-            # The limit covers a change between the look and the watch.
+            # The timeout covers a change between the fingerprint and the start of the watch.
             inotifywait -qq -r -t 10 -e modify,move,create,delete,attrib src include . \
                 --exclude '^\./(build|\.git)' 2>/dev/null || true
         else
@@ -48,16 +48,16 @@ build() {
     make -s -j"$(cpu_count)" BUILD="$BUILD" "$PROGRAM"
 }
 
-# In a session of its own, so that a Ctrl-C reaches this script only and is passed on once.
+# In its own session: Ctrl-C reaches only this script, which sends the runtime one SIGTERM.
 start_runtime() {
     setsid "$PROGRAM" --env-file .env &
     runtime_pid=$!
-    note "started (process $runtime_pid)"
+    log "started (pid $runtime_pid)"
 }
 
 stop_runtime() {
     [[ -n $runtime_pid ]] || return 0
-    stop_process "$runtime_pid" "$STOP_LIMIT_S"
+    stop_process "$runtime_pid" "$STOP_TIMEOUT_S"
     runtime_pid=
 }
 
@@ -72,22 +72,22 @@ build_and_restart() {
         stop_runtime
         start_runtime
     elif [[ -n $runtime_pid ]]; then
-        note "the build failed; the runtime of before goes on"
+        log "build failed; the previous build keeps running"
     else
-        note "the build failed; waiting for a change"
+        log "build failed; waiting for changes"
     fi
 }
 
-# Says so when the runtime ends by itself; either way returns once a source has changed.
+# Returns when a source file has changed; meanwhile logs if the runtime exits on its own.
 wait_for_change() {
     local status
-    look_for_change "$1" &
+    await_change "$1" &
     watch_pid=$!
     while kill -0 "$watch_pid" 2>/dev/null; do
         status=0
         wait -n "$watch_pid" ${runtime_pid:+"$runtime_pid"} || status=$?
         if [[ -n $runtime_pid ]] && ! kill -0 "$runtime_pid" 2>/dev/null; then
-            note "the runtime ended with status $status; waiting for a change"
+            log "the runtime exited with status $status; waiting for changes"
             runtime_pid=
         fi
     done
@@ -96,22 +96,18 @@ wait_for_change() {
 
 main() {
     local seen
-    case ${1-} in
-    "") ;;
-    -h | --help) usage && return ;;
-    *) die_usage "$1" ;;
-    esac
+    reject_arguments "$@"
     cd "$ROOT"
-    [[ -f .env ]] || die "no .env here: cp .env.example .env, fill in ACCOUNT_ID, CONVEX_URL and" \
-        "SERVICE_TOKEN, and chmod 600 it"
+    [[ -f .env ]] || die "no .env found: cp .env.example .env, fill in ACCOUNT_ID, CONVEX_URL and" \
+        "SERVICE_TOKEN, and chmod 600 .env"
     scripts/install-deps.sh run
     trap clean_up EXIT
-    trap 'note "stopping"; exit 0' INT TERM HUP
+    trap 'log "stopping"; exit 0' INT TERM HUP
     while true; do
         seen=$(fingerprint)
         build_and_restart
         wait_for_change "$seen"
-        note "something changed"
+        log "change detected"
     done
 }
 

@@ -1,48 +1,54 @@
 #!/usr/bin/env bash
-# Runs libFuzzer programs: FUZZ_SECONDS=30 scripts/fuzz.sh PROGRAM..., each from the corpus in
-# test/fuzz/corpus/TARGET, copied so that finds do not change it. With FUZZ_SECONDS=0 the corpus is
-# only replayed. One target runs on each core. Prints a line per target; the status is 1 when one of
-# them crashed.
+# Runs libFuzzer programs, one per core, each from its corpus in test/fuzz/corpus/TARGET.
+#
+# Usage: [FUZZ_SECONDS=30] scripts/fuzz.sh PROGRAM...
+#
+# The corpus is copied first, so new inputs do not change the committed one. FUZZ_SECONDS=0 only
+# replays it. Prints one line per target; exits with 1 if any of them crashed.
+
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
 
 seconds=${FUZZ_SECONDS:-30}
-root=$(cd "$(dirname "$0")/.." && pwd)
-work=$root/build/fuzz
-export seconds root work
+work=$ROOT/build/fuzz
+export seconds work
 
-statistic() {
+# libfuzzer_stat NAME LOG: a value that libFuzzer printed with -print_final_stats=1.
+libfuzzer_stat() {
     sed -n "s/^stat::$1: *//p" "$2" | tail -n 1
 }
 
-fuzz() {
-    local program=$1 target status=0 verdict=ok
+fuzz_target() {
+    local program=$1 target status=0 result=ok
     target=$(basename "$program")
     target=${target%_fuzz}
     local corpus=$work/corpus/$target log=$work/$target.log
     mkdir -p "$corpus" "$work/crashes"
-    if [ -d "$root/test/fuzz/corpus/$target" ]; then
-        cp -R "$root/test/fuzz/corpus/$target/." "$corpus"
+    if [ -d "$ROOT/test/fuzz/corpus/$target" ]; then
+        cp -R "$ROOT/test/fuzz/corpus/$target/." "$corpus"
     fi
     local limits=(-timeout=10 -rss_limit_mb=2048 -print_final_stats=1
         "-artifact_prefix=$work/crashes/$target-")
     if [ "$seconds" -eq 0 ]; then
         limits+=(-runs=0)
-        corpus=$root/test/fuzz/corpus/$target
+        corpus=$ROOT/test/fuzz/corpus/$target
     else
         limits+=("-max_total_time=$seconds")
     fi
     "$program" "${limits[@]}" "$corpus" >"$log" 2>&1 || status=$?
     if [ "$status" -ne 0 ]; then
-        verdict="FAILED with status $status, see $log and $work/crashes"
+        result="FAILED with status $status, see $log and $work/crashes"
     fi
-    echo "$target: $(statistic number_of_executed_units "$log") inputs in $seconds s, $verdict"
+    echo "$target: $(libfuzzer_stat number_of_executed_units "$log") inputs in $seconds s, $result"
     [ "$status" -eq 0 ]
 }
-export -f statistic fuzz
+export -f libfuzzer_stat fuzz_target
 
-if [ $# -eq 0 ]; then
-    echo "usage: $0 PROGRAM..." >&2
-    exit 64
-fi
-# shellcheck disable=SC2016 # it is for the inner shell to expand
-printf '%s\0' "$@" | xargs -0 -n 1 -P "$(nproc)" bash -euo pipefail -c 'fuzz "$1"' fuzz || exit 1
+case ${1-} in
+"") usage >&2 && exit 64 ;;
+-h | --help) usage && exit ;;
+esac
+# shellcheck disable=SC2016 # the inner shell expands it
+printf '%s\0' "$@" |
+    xargs -0 -n 1 -P "$(cpu_count)" bash -euo pipefail -c 'fuzz_target "$1"' fuzz_target || exit 1

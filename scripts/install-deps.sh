@@ -175,9 +175,7 @@ main() {
     local set=run
     case ${1-} in
     run | test | bench) set=$1 ;;
-    "") ;;
-    -h | --help) usage && return ;;
-    *) die_usage "$1" ;;
+    *) reject_arguments "$@" ;;
     esac
     find_missing "$set"
     if ((${#missing[@]} == 0)); then return; fi

@@ -1,4 +1,5 @@
-# What the scripts of this directory share. Sourced, never run. Needs nothing but bash and what every Debian has.
+# Functions shared by the scripts; source this file, do not run it. It needs only bash and the tools of a
+# minimal Debian, because scripts/demo.sh and install-deps.sh start on bare machines.
 # shellcheck shell=bash
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -17,41 +18,59 @@ die() {
     exit 1
 }
 
-# Prints the comment at the top of the calling script, which is its help.
+# usage: prints the calling script's header comment as its help text.
 usage() {
     sed -n '2,/^$/ s/^# \{0,1\}//p' "$0"
 }
 
-# die_usage WORD: an argument that nobody knows.
+# die_usage ARGUMENT: reports an unknown argument and exits with 64 (EX_USAGE).
 die_usage() {
     warn "$(basename "$0"): unknown argument \"$1\""
     usage >&2
     exit 64
 }
 
+# reject_arguments ARGUMENT...: the command line of a script that takes no arguments. -h prints the help
+# and exits; anything else is a usage error. Scripts with options of their own call it for the rest.
+reject_arguments() {
+    case ${1-} in
+    "") ;;
+    -h | --help) usage && exit ;;
+    *) die_usage "$1" ;;
+    esac
+}
+
+# make_variable NAME [VARIABLE=VALUE...]: the words of a Makefile variable, one per line.
+make_variable() {
+    local name=$1
+    shift
+    make -s --no-print-directory "$@" --eval="print-variable: ; @printf '%s\n' \$($name)" print-variable
+}
+
 cpu_count() {
     nproc 2>/dev/null || echo 1
 }
 
-# is_open PORT: whether something on this machine accepts connections on it.
-is_open() {
+# port_is_open PORT: whether 127.0.0.1:PORT accepts connections.
+port_is_open() {
     (: <>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
-# random_hex BYTES
+# random_hex BYTES: that many random bytes as hexadecimal digits.
 random_hex() {
     od -An -N "$1" -tx1 /dev/urandom | tr -d ' \n'
 }
 
-# Milliseconds on the wall clock; good enough to time what takes some.
+# now_ms: wall-clock time in milliseconds. Good enough for timeouts of seconds.
 now_ms() {
     local now=${EPOCHREALTIME/[.,]/}
     echo "${now%???}"
 }
 
-# http METHOD PORT PATH [BODY]: one request to this machine; prints the body. Fails unless the
-# status is 200. Made of bash alone, so that a bare machine needs no further package.
-http() (
+# http_request METHOD PORT PATH [BODY]: sends one request to 127.0.0.1 and prints the response body.
+# Fails unless the status is 200; 7 and 52 mean what they mean to curl. Pure bash, so a bare machine
+# needs no curl.
+http_request() (
     method=$1 port=$2 path=$3 body=${4-}
     { exec 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null || return 7
     printf '%s %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nConnection: close\r\n' \
@@ -70,7 +89,7 @@ http() (
     [[ $status == 200 ]]
 )
 
-# json_string TEXT: TEXT as a JSON string, quotes included.
+# json_string TEXT: TEXT as a quoted JSON string.
 json_string() {
     local text=$1
     text=${text//\\/\\\\}
@@ -80,15 +99,15 @@ json_string() {
     printf '"%s"' "$text"
 }
 
-# json_flat: turns JSON on standard input into lines "path<TAB>value", e.g. "0.content<TAB>Hello".
-# Line ends inside strings stay written as \n, so that each value is one line.
-json_flat() {
+# json_flatten: converts JSON on stdin to lines "path<TAB>value", e.g. "0.content<TAB>Hello". Strings keep
+# their JSON escapes, so every value is one line.
+json_flatten() {
     awk '
         function skip() { while (substr(text, at, 1) ~ /[ \t\r\n]/) at++ }
         function string(    start, piece) {
             start = ++at
             while ((piece = substr(text, at, 1)) != "\"") {
-                if (piece == "") { print "json_flat: broken JSON" > "/dev/stderr"; exit 1 }
+                if (piece == "") { print "json_flatten: invalid JSON" > "/dev/stderr"; exit 1 }
                 at += piece == "\\" ? 2 : 1
             }
             return substr(text, start, at++ - start)
@@ -122,25 +141,25 @@ json_flat() {
     '
 }
 
-# json_text VALUE: a string as json_flat writes it, with its line ends and quotes as they are meant.
-json_text() {
+# json_unescape VALUE: decodes the escapes of a string that json_flatten printed.
+json_unescape() {
     local value=${1//\\\\/\\x5c}
     value=${value//\\\"/\"}
     printf '%b\n' "${value//\\\//\/}"
 }
 
-# json_get PATH: one value of the JSON on standard input, as json_flat writes it; "" if not there.
+# json_get PATH: the value at PATH of the JSON on stdin, in json_flatten form; "" if absent.
 json_get() {
-    # Reads on to the end, or json_flat would be ended by SIGPIPE and seem to have failed.
-    json_flat |
+    # Read to EOF: if awk exited early, SIGPIPE would kill json_flatten and fail the pipeline (pipefail).
+    json_flatten |
         awk -F '\t' -v path="$1" '$1 == path && !found++ { print substr($0, length(path) + 2) }'
 }
 
-# stop_process PID LIMIT_S: SIGTERM, then SIGKILL when it has not ended in time. Its exit status.
+# stop_process PID TIMEOUT_S: sends SIGTERM, then SIGKILL after the timeout. Returns the exit status.
 stop_process() {
-    local pid=$1 limit_s=$2 i
+    local pid=$1 timeout_s=$2 i
     kill -TERM "$pid" 2>/dev/null || true
-    for ((i = 0; i < limit_s * 50; i++)); do
+    for ((i = 0; i < timeout_s * 50; i++)); do
         kill -0 "$pid" 2>/dev/null || break
         sleep 0.02
     done
@@ -148,17 +167,17 @@ stop_process() {
     wait "$pid" 2>/dev/null
 }
 
-# launch LOG COMMAND...: becomes COMMAND, with LOG as its output. Called with & behind it, in a
-# session of its own, so that a Ctrl-C reaches only the script, which then ends it.
+# launch LOG COMMAND...: execs COMMAND with its output in LOG; call it with a trailing &. The command gets
+# its own session, so Ctrl-C reaches only the script, which then stops the command itself.
 launch() {
     local log=$1
     shift
     exec setsid "$@" >"$log" 2>&1 </dev/null
 }
 
-# Forgets every exported variable but those that any program needs: what the caller has set for a
-# runtime of his own must not reach one that a script starts.
-forget_environment() {
+# clear_environment: unexports every variable except those that any program needs, so settings that the
+# caller exported for another runtime do not leak into the one that a script starts.
+clear_environment() {
     local name
     while read -r name; do
         case $name in
@@ -168,14 +187,14 @@ forget_environment() {
     done < <(compgen -e)
 }
 
-# wait_for_words PID FILE WORDS LIMIT_S: until FILE has a line with WORDS; prints what stands behind
-# them. Fails when the process ends or the limit is over.
-wait_for_words() {
-    local pid=$1 file=$2 words=$3 limit_s=$4 i line
-    for ((i = 0; i < limit_s * 50; i++)); do
-        line=$(grep -m 1 -F -- "$words" "$file" 2>/dev/null || true)
+# wait_for_line PID FILE TEXT TIMEOUT_S: waits until FILE has a line containing TEXT and prints the rest of
+# that line. Fails if the process exits or the timeout expires first.
+wait_for_line() {
+    local pid=$1 file=$2 text=$3 timeout_s=$4 i line
+    for ((i = 0; i < timeout_s * 50; i++)); do
+        line=$(grep -m 1 -F -- "$text" "$file" 2>/dev/null || true)
         if [[ -n $line ]]; then
-            printf '%s\n' "${line#*"$words"}"
+            printf '%s\n' "${line#*"$text"}"
             return 0
         fi
         kill -0 "$pid" 2>/dev/null || return 1
@@ -184,42 +203,43 @@ wait_for_words() {
     return 1
 }
 
-# wait_until LIMIT_S COMMAND...: until COMMAND succeeds; fails, and says so, when the time is over.
+# wait_until TIMEOUT_S COMMAND...: repeats COMMAND until it succeeds. Fails with a message on timeout.
 wait_until() {
     local deadline_ms=$(($(now_ms) + $1 * 1000))
     shift
     until "$@" >/dev/null 2>&1; do
-        if (($(now_ms) > deadline_ms)); then warn "not within the time: $*" && return 1; fi
+        if (($(now_ms) > deadline_ms)); then warn "timed out waiting for: $*" && return 1; fi
         sleep 0.1
     done
 }
 
-# npm_offers PACKAGE@VERSION: whether npm finds it; else prints the reason.
-npm_offers() {
-    command -v npm >/dev/null || { say "there is no npm here, from which $1 comes" && return 1; }
+# npm_has PACKAGE@VERSION: whether npm can install it; if not, prints the reason.
+npm_has() {
+    command -v npm >/dev/null || { say "npm is not installed, cannot fetch $1" && return 1; }
     timeout 20 npm view "$1" version --fetch-retries=0 >/dev/null 2>&1 ||
-        { say "npm finds no $1: its registry is out of reach" && return 1; }
+        { say "npm cannot find $1: registry unreachable" && return 1; }
 }
 
-# npm_install FOLDER PACKAGE [OPTION...]: into a directory of its own, or npm would tidy up.
+# npm_install DIR PACKAGE [OPTION...]: installs into DIR, which becomes a package root of its own; otherwise
+# npm would prune what an enclosing package does not list.
 npm_install() {
     local into=$1
     shift
     mkdir -p "$into"
     echo '{"private": true}' >"$into/package.json"
     (cd "$into" && npm install --no-audit --no-fund --loglevel=error "$@") ||
-        die "npm could not install $1; its words are above"
+        die "npm failed to install $1; its output is above"
 }
 
-# docker ARGUMENT...: the command in DOCKER, e.g. "sudo -E docker", or docker itself.
+# docker ARGUMENT...: runs the command in $DOCKER (e.g. "sudo -E docker"), docker by default.
 docker() {
-    local words
-    read -ra words <<<"${DOCKER:-docker}"
-    command "${words[@]}" "$@"
+    local argv
+    read -ra argv <<<"${DOCKER:-docker}"
+    command "${argv[@]}" "$@"
 }
 
-# has_engine: whether a container engine with Compose answers; else prints the reason.
-has_engine() {
-    docker version >/dev/null 2>&1 || { say "no container engine answers ${DOCKER:-docker}" && return 1; }
-    docker compose version >/dev/null 2>&1 || { say "${DOCKER:-docker} has no compose plugin" && return 1; }
+# has_container_engine: whether a container engine with Compose is usable; if not, prints the reason.
+has_container_engine() {
+    docker version >/dev/null 2>&1 || { say "${DOCKER:-docker}: no container engine is responding" && return 1; }
+    docker compose version >/dev/null 2>&1 || { say "${DOCKER:-docker}: the compose plugin is not installed" && return 1; }
 }

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Looks for mistakes without running anything: clang-tidy, cppcheck, clang-format, shellcheck,
-# yamllint and scripts/check-docs.sh.
+# Static checks: clang-tidy, cppcheck, clang-format, shellcheck, yamllint and scripts/check-docs.sh.
 #
 # Usage: scripts/lint.sh [-h]
 #
-# What the C tools find, and the layout they ask for, differs from version to version. So each runs
-# only in the version of Debian 12 and is skipped otherwise; LINT_ANY_VERSION=1 runs them all. There
-# are no suppression files: what is switched off is so in .clang-tidy and below.
+# The findings and the formatting of the C tools differ between versions, so each of them is skipped,
+# with a message, unless it is the version of Debian 12. LINT_ANY_VERSION=1 runs them regardless. There
+# are no suppression files: disabled checks are listed in .clang-tidy and below.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -14,8 +13,8 @@ set -euo pipefail
 
 readonly CLANG_VERSION=14.
 readonly CPPCHECK_VERSION=2.10
-# Headers of the system are not looked into, so the macros that look like statements are told. NULL
-# is a pointer here, also behind the last typed argument, and readdir_r is out of use.
+# System headers are not parsed, so macros that look like statements are defined here. varFuncNullUB: NULL
+# is a pointer with glibc, also as a variadic argument. readdirCalled: readdir_r is deprecated.
 readonly CPPCHECK_FLAGS=(--quiet --error-exitcode=1 --std=c11 --library=posix
     "--enable=warning,performance,portability" --inline-suppr --suppress=missingIncludeSystem
     --suppress=varFuncNullUB --suppress=readdirCalled
@@ -24,39 +23,34 @@ readonly CPPCHECK_FLAGS=(--quiet --error-exitcode=1 --std=c11 --library=posix
 passed=0
 failed=0
 
-# make_list VARIABLE: the words of one of the Makefile's variables, a line each.
-make_list() {
-    make -s --no-print-directory HARDENING= --eval="print-list: ; @printf '%s\n' \$($1)" print-list
-}
-
-# has_version WANTED TOOL: whether TOOL is of that version; prints why it is skipped if not.
+# has_version WANTED TOOL: whether TOOL has that version; if not, prints that it is skipped.
 has_version() {
     local wanted=$1 tool=$2 found
-    command -v "$tool" >/dev/null || die "$tool is missing: run scripts/install-deps.sh test"
+    command -v "$tool" >/dev/null || die "$tool is not installed; run scripts/install-deps.sh test"
     found=$("$tool" --version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)
     [[ $found == "$wanted"* || ${LINT_ANY_VERSION-} == 1 ]] && return
-    say "skipped: $tool: version $found here, the code is held to ${wanted%.}"
+    say "skipped: $tool: version $found, but the code is checked with ${wanted%.}"
     return 1
 }
 
-# check NAME WHAT COMMAND...: runs COMMAND and counts how it went.
-check() {
-    local name=$1 what=$2
+# run_check NAME SCOPE COMMAND...: runs COMMAND and counts it as passed or failed.
+run_check() {
+    local name=$1 scope=$2
     shift 2
     if "$@"; then
         passed=$((passed + 1))
-        say "$name: $what, no findings"
+        say "$name: $scope, no findings"
     else
         failed=$((failed + 1))
-        say "$name: $what, findings above"
+        say "$name: $scope, findings above"
     fi
 }
 
-# One process a file keeps all cores busy to the end.
+# One process per file keeps all cores busy to the end.
 run_clang_tidy() {
     local log status=0 flags=()
     log=$(mktemp)
-    mapfile -t flags < <(make_list CFLAGS_ALL)
+    mapfile -t flags < <(make_variable CFLAGS_ALL HARDENING=)
     printf '%s\0' "${sources[@]}" |
         xargs -0 -P "$(cpu_count)" -I '{}' clang-tidy --quiet '{}' -- "${flags[@]}" \
             >"$log" 2>&1 || status=1
@@ -67,7 +61,7 @@ run_clang_tidy() {
 
 run_cppcheck() {
     local flags=()
-    mapfile -t flags < <(make_list CFLAGS_ALL | grep -E '^-[ID]' | grep -v MISSION_CONTROL_VERSION)
+    mapfile -t flags < <(make_variable CFLAGS_ALL | grep -E '^-[ID]' | grep -v MISSION_CONTROL_VERSION)
     cppcheck "${CPPCHECK_FLAGS[@]}" -j "$(cpu_count)" -DMISSION_CONTROL_VERSION='""' \
         "${flags[@]}" "${sources[@]}"
 }
@@ -76,7 +70,7 @@ run_clang_format() {
     clang-format --dry-run --Werror "${c_files[@]}"
 }
 
-# Bash and shell scripts, whatever their name.
+# Shell scripts, including those in .ci, which have no suffix.
 find_scripts() {
     find . \( -path ./build -o -path ./.git -o -path ./.demo \) -prune -o -type f \
         \( -name '*.sh' -o -path './.ci/*' \) -print | sort
@@ -84,23 +78,23 @@ find_scripts() {
 
 lint_c() {
     local c_files=() sources=()
-    mapfile -t c_files < <(make_list C_FILES)
+    mapfile -t c_files < <(make_variable C_FILES)
     mapfile -t sources < <(printf '%s\n' "${c_files[@]}" | grep '\.c$')
     if has_version "$CLANG_VERSION" clang-tidy; then
-        check clang-tidy "${#sources[@]} files" run_clang_tidy
+        run_check clang-tidy "${#sources[@]} files" run_clang_tidy
     fi
     if has_version "$CPPCHECK_VERSION" cppcheck; then
-        check cppcheck "${#sources[@]} files" run_cppcheck
+        run_check cppcheck "${#sources[@]} files" run_cppcheck
     fi
     if has_version "$CLANG_VERSION" clang-format; then
-        check clang-format "${#c_files[@]} files" run_clang_format
+        run_check clang-format "${#c_files[@]} files" run_clang_format
     fi
 }
 
 lint_scripts() {
     local scripts=()
     mapfile -t scripts < <(find_scripts)
-    check shellcheck "${#scripts[@]} files" shellcheck "${scripts[@]}"
+    run_check shellcheck "${#scripts[@]} files" shellcheck "${scripts[@]}"
 }
 
 find_yaml() {
@@ -111,20 +105,16 @@ find_yaml() {
 lint_yaml() {
     local files=()
     mapfile -t files < <(find_yaml)
-    check yamllint "${#files[@]} files" yamllint --strict "${files[@]}"
+    run_check yamllint "${#files[@]} files" yamllint --strict "${files[@]}"
 }
 
 main() {
-    case ${1-} in
-    "") ;;
-    -h | --help) usage && return ;;
-    *) die_usage "$1" ;;
-    esac
+    reject_arguments "$@"
     cd "$ROOT"
     lint_c
     lint_scripts
     lint_yaml
-    check check-docs "documents and scripts" scripts/check-docs.sh
+    run_check check-docs "documents and scripts" scripts/check-docs.sh
     say "$passed passed, $failed failed"
     ((failed == 0))
 }

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Has Spin go through every interleaving of the model of the send queue, test/model/send_queue.pml.
+# Model-checks the send queue: Spin explores every interleaving of test/model/send_queue.pml.
 #
 # Usage: scripts/model.sh [-h]
 #
-# First each property has to hold. Then each rule of the code is left out of the model in turn, and
-# the property that it serves has to fail: a check that cannot fail proves nothing. The last line
-# counts both; the status is 1 when anything failed. What Spin said is in build/model/.
+# First every property must hold. Then each rule of the code is removed from the model in turn, and the
+# property that depends on it must fail: a check that cannot fail proves nothing. The last line counts
+# both; the status is 1 if anything failed. Spin's output is in build/model/.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -13,14 +13,14 @@ set -euo pipefail
 
 readonly MODEL=$ROOT/test/model/send_queue.pml
 readonly WORK=$ROOT/build/model
-readonly AT_ONCE=2 # checks; each may take some 450 MB
+readonly PARALLEL_CHECKS=2 # of up to MEMORY_MB each
 readonly MEMORY_MB=450
 readonly DEPTH=10000
 readonly WITH_WAKES="-DWAKES=1 -DFAILURES=0 -DHOLDS=0"
 readonly WAKES_HELD="-DWAKES=1 -DFAILURES=0 -DNOTIFICATIONS=2"
 
-# PROPERTY [WHAT THE BOARD IS]: the name of a formula, or "assertions" for those within the model,
-# and for processes that wait for ever after the close.
+# PROPERTY [DEFINITION...]: the name of an LTL formula, or "assertions" for the assertions in the model and
+# for deadlocks after close. The definitions choose the workload.
 readonly PROPERTIES=(
     "assertions -DFAILURES=2 -DWITHDRAWALS=1 -DHOLDS=0"
     "one_of_a_lane"
@@ -41,7 +41,7 @@ readonly PROPERTIES=(
     "one_of_a_lane $WAKES_HELD"
 )
 
-# RULE PROPERTY [WHAT THE BOARD IS]: the property fails once the rule is left out.
+# RULE PROPERTY [DEFINITION...]: the property must fail once the rule is removed from the model.
 readonly BROKEN=(
     "LANE_BUSY one_of_a_lane"
     "SETTLED_KNOWN asked_once"
@@ -64,72 +64,73 @@ readonly BROKEN=(
     "BROADCAST_OF_HOLD nobody_oversleeps $WAKES_HELD"
 )
 
-# verify FOLDER PROPERTY DEFINITION...: builds the verifier with OPTIMIZE, and runs it; what it says
-# is in FOLDER/log.
-verify() {
-    local directory=$1 property=$2 search flags=(-DNFAIR=3)
+# run_spin DIR PROPERTY DEFINITION...: builds the verifier in DIR with $OPTIMIZE and runs it; output in
+# DIR/log.
+run_spin() {
+    local dir=$1 property=$2 search flags=(-DNFAIR=3)
     shift 2
     case $property in
     assertions) search=() flags=(-DSAFETY -DNOCLAIM) ;;
     each_ends | stop_ends) search=(-a -f -N "$property") ;; # under weak fairness
     *) search=(-a -N "$property") ;;
     esac
-    mkdir -p "$directory"
-    cd "$directory"
+    mkdir -p "$dir"
+    cd "$dir"
     spin -a "$@" "$MODEL" >spin.log 2>&1 || return
     "${CC:-cc}" "$OPTIMIZE" -w -DMEMLIM="$MEMORY_MB" "${flags[@]}" -o pan pan.c 2>cc.log || return
     ./pan "${search[@]}" -m"$DEPTH" -w22 >log 2>&1
 }
 
-# statistic PATTERN LOG: what the group of the pattern matches first.
-statistic() {
+# first_match PATTERN LOG: what the pattern's group matches in the first line that it matches.
+first_match() {
     sed -nE "s/$1/\1/p" "$2" | head -n 1
 }
 
-describe() {
+# summarize DIR: number of states and time of a run.
+summarize() {
     local log=$1/log
     if [[ ! -e $log ]]; then
         echo "not run, see $1"
         return
     fi
-    echo "$(statistic '^ *([0-9.e+]+) states, stored.*' "$log") states," \
-        "$(statistic '^pan: elapsed time ([0-9.]+) seconds.*' "$log") s"
+    echo "$(first_match '^ *([0-9.e+]+) states, stored.*' "$log") states," \
+        "$(first_match '^pan: elapsed time ([0-9.]+) seconds.*' "$log") s"
 }
 
-# Spin ends with status 0 whatever it finds, and also when it gave up half-way.
+# Spin exits with 0 whatever it finds, even if it ran out of memory before the end.
 is_complete() {
     [[ -e $1 ]] && ! grep -qE 'too small|not completed|out of memory|MEMLIM|aborting' "$1"
 }
 
 # check_holds NUMBER PROPERTY DEFINITION...
 check_holds() {
-    local directory=$WORK/property-$1 property=$2 verdict=FAILED
+    local dir=$WORK/property-$1 property=$2 result=FAILED
     shift
-    (OPTIMIZE=-O1 && verify "$directory" "$@") || true
+    (OPTIMIZE=-O1 && run_spin "$dir" "$@") || true
     shift
-    if is_complete "$directory/log" && grep -q 'errors: 0$' "$directory/log"; then verdict=holds; fi
-    say "$property${*:+ ($*)}: $verdict, $(describe "$directory")"
+    if is_complete "$dir/log" && grep -q 'errors: 0$' "$dir/log"; then result=holds; fi
+    say "$property${*:+ ($*)}: $result, $(summarize "$dir")"
 }
 
 # check_fails NUMBER RULE PROPERTY DEFINITION...
 check_fails() {
-    local directory=$WORK/broken-$1 rule=$2 property=$3 verdict="FAILED: not found by"
+    local dir=$WORK/broken-$1 rule=$2 property=$3 result="FAILED: not caught by"
     shift 2
-    # What fails does so early; the compiler would take longer than the search.
-    (OPTIMIZE=-O0 && verify "$directory" "$1" -DBREAK="$rule" "${@:2}") || true
-    if grep -qsE 'assertion violated|acceptance cycle|invalid end state \(at' "$directory/log" &&
-        grep -q 'errors: 1$' "$directory/log"; then
-        verdict="found by"
+    # A counterexample turns up early, so optimizing would take longer than the search.
+    (OPTIMIZE=-O0 && run_spin "$dir" "$1" -DBREAK="$rule" "${@:2}") || true
+    if grep -qsE 'assertion violated|acceptance cycle|invalid end state \(at' "$dir/log" &&
+        grep -q 'errors: 1$' "$dir/log"; then
+        result="caught by"
     fi
-    say "without $rule: $verdict $property, $(describe "$directory")"
+    say "without $rule: $result $property, $(summarize "$dir")"
 }
 
-# in_turn CHECK LINE...: CHECK with the words of each line, AT_ONCE of them at a time.
-in_turn() {
+# run_checks CHECK LINE...: runs CHECK with the words of each line, PARALLEL_CHECKS at a time.
+run_checks() {
     local check=$1 number=0 line words
     shift
     for line in "$@"; do
-        while (($(jobs -rp | wc -l) >= AT_ONCE)); do wait -n || true; done
+        while (($(jobs -rp | wc -l) >= PARALLEL_CHECKS)); do wait -n || true; done
         number=$((number + 1))
         read -ra words <<<"$line"
         "$check" "$number" "${words[@]}" >"$WORK/$check-$(printf '%02d' "$number")" &
@@ -139,18 +140,14 @@ in_turn() {
 }
 
 main() {
-    case ${1-} in
-    "") ;;
-    -h | --help) usage && return ;;
-    *) die_usage "$1" ;;
-    esac
-    command -v spin >/dev/null || die "spin is missing: run scripts/install-deps.sh test"
+    reject_arguments "$@"
+    command -v spin >/dev/null || die "spin is not installed; run scripts/install-deps.sh test"
     rm -rf "$WORK"
     mkdir -p "$WORK"
-    in_turn check_holds "${PROPERTIES[@]}"
-    in_turn check_fails "${BROKEN[@]}"
+    run_checks check_holds "${PROPERTIES[@]}"
+    run_checks check_fails "${BROKEN[@]}"
     local checks=$((${#PROPERTIES[@]} + ${#BROKEN[@]})) passed
-    passed=$(cat "$WORK"/check_* | grep -cE ': (holds|found by)' || true)
+    passed=$(cat "$WORK"/check_* | grep -cE ': (holds|caught by)' || true)
     say "$passed passed, $((checks - passed)) failed"
     ((passed == checks))
 }

@@ -3,18 +3,18 @@
 #
 # Usage: scripts/runtime-docker-up.sh [-h]
 #
-# Variables of the environment:
-#   PROFILE                   empty, the default: the runtime alone; openclaw: with a gateway; sandbox:
-#                             the demo instead
-#   DAEMON                    1: in the background, back when all are healthy; 0, the default: in the
-#                             foreground until Ctrl-C
-#   BUILD                     1, the default: builds first; 0: takes the images that are there
-#   PRUNE_ON_FAIL             1, the default: when a build fails, empties the engine's build cache and
-#                             builds once more; 0: does not
-#   COMPOSE_FILE              docker-compose.runtime.yml; several with ':' between them
-#   DOCKER_BUILDKIT, COMPOSE_DOCKER_CLI_BUILD
-#                             0, the default: the older builder; 1: BuildKit
-#   DOCKER                    docker; e.g. "sudo -E docker"
+# Environment variables (default):
+#   PROFILE ()                empty: the runtime alone; openclaw: the runtime and a gateway; sandbox: the
+#                             demo
+#   DAEMON (0)                0: run in the foreground until Ctrl-C; 1: run in the background and return
+#                             once every container is healthy
+#   BUILD (1)                 1: build the images first; 0: use existing images
+#   PRUNE_ON_FAIL (1)         1: if a build fails, prune the build cache and retry once
+#   COMPOSE_FILE (docker-compose.runtime.yml)
+#                             Compose files, separated by ':'
+#   DOCKER_BUILDKIT, COMPOSE_DOCKER_CLI_BUILD (0)
+#                             0: the legacy builder; 1: BuildKit
+#   DOCKER (docker)           the docker command, e.g. "sudo -E docker"
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -24,53 +24,49 @@ set -euo pipefail
 
 readonly DAEMON=${DAEMON:-0} PRUNE_ON_FAIL=${PRUNE_ON_FAIL:-1}
 
-# fail WORDS...: with what usually helps.
+# fail MESSAGE...: reports the failure and where to look next.
 fail() {
     warn "$(basename "$0"): $*"
-    warn "What the containers say: make docker-logs. How they are: make docker-ps."
-    warn "docs/docker-compose.md has a table of what goes wrong and what helps."
+    warn "Container state: make docker-ps. Container logs: make docker-logs."
+    warn "Troubleshooting: docs/docker-compose.md."
     exit 1
 }
 
 build() {
     compose build "${services[@]}" && return
     [[ $PRUNE_ON_FAIL == 1 ]] || return 1
-    warn "The build failed; emptying the build cache and trying once more."
+    warn "Build failed; pruning the build cache and retrying once."
     docker builder prune -f >&2
     compose build "${services[@]}"
 }
 
-say_where() {
-    say "Everything is healthy."
+print_urls() {
+    say "All containers are healthy."
     if [[ $PROFILE == sandbox ]]; then
-        say "The board (write to an agent): http://127.0.0.1:${SANDBOX_PORT:-3210}/"
-        say "The runtime's health:          http://127.0.0.1:${SANDBOX_HEALTH_PORT:-3002}/health"
+        say "Board (write to an agent): http://127.0.0.1:${SANDBOX_PORT:-3210}/"
+        say "Runtime health:            http://127.0.0.1:${SANDBOX_HEALTH_PORT:-3002}/health"
     else
-        say "The runtime's health: http://$(compose port runtime "$(health_port)")/health"
+        say "Runtime health: http://$(compose port runtime "$(health_port)")/health"
     fi
 }
 
-# The port as Compose takes it out of .env or the environment.
+# The health port as Compose resolves it from .env and the environment.
 health_port() {
     compose config --format json | json_get services.runtime.ports.0.target
 }
 
 main() {
-    case ${1-} in
-    "") ;;
-    -h | --help) usage && return ;;
-    *) die_usage "$1" ;;
-    esac
+    reject_arguments "$@"
     cd "$ROOT"
-    has_engine >&2 || exit 1
-    check_settings || fail "nothing was started"
-    if [[ $BUILD != 0 ]]; then build || fail "the build failed"; fi
+    has_container_engine >&2 || exit 1
+    check_settings || fail "nothing started"
+    if [[ $BUILD != 0 ]]; then build || fail "build failed"; fi
     if [[ $DAEMON != 1 ]]; then
         compose up --no-build "${services[@]}"
         return
     fi
-    compose up --no-build -d --wait "${services[@]}" || fail "not everything became healthy"
-    say_where
+    compose up --no-build -d --wait "${services[@]}" || fail "not all containers became healthy"
+    print_urls
 }
 
 main "$@"

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Brings the containers of docker-compose.runtime.yml to the present sources, or to the images that
-# a registry has, and goes back to the previous images when they do not become healthy.
+# Upgrades the containers of docker-compose.runtime.yml to images built from this checkout, or pulled
+# from a registry, and rolls back to the previous images if the new containers do not become healthy.
 #
 # Usage: scripts/runtime-upgrade-local.sh [-h]
 #
-# The status is 0 when the new images are in use, 1 when the previous ones are or nothing runs.
+# Exits with 0 if the new images are running, with 1 if the previous ones are or nothing is.
 #
-# Variables of the environment:
-#   PROFILE                   empty (the default), openclaw or sandbox
-#   BUILD                     1, the default: builds; 0: pulls RUNTIME_IMAGE and GATEWAY_IMAGE
-#   UPGRADE_TIMEOUT_S         how long the new containers may take to become healthy; 120
+# Environment variables (default):
+#   PROFILE ()                empty, openclaw or sandbox
+#   BUILD (1)                 1: build the images; 0: pull RUNTIME_IMAGE and GATEWAY_IMAGE
+#   UPGRADE_TIMEOUT_S (120)   time for each new container to become healthy
 #   COMPOSE_FILE, DOCKER_BUILDKIT, COMPOSE_DOCKER_CLI_BUILD, DOCKER
-#                             as for scripts/runtime-docker-up.sh
+#                             see scripts/runtime-docker-up.sh
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -20,8 +20,8 @@ set -euo pipefail
 . "$(dirname "$0")/compose-lib.sh"
 
 readonly UPGRADE_TIMEOUT_S=${UPGRADE_TIMEOUT_S:-120}
-# By service: the image that is in use, and the name under which Compose looks for it.
-declare -A previous=() image_name=()
+# Per service: the id of the running image, and the name by which Compose refers to its image.
+declare -A previous_id=() image_name=()
 
 read_image_names() {
     local service config
@@ -31,26 +31,22 @@ read_image_names() {
     done
 }
 
-# Without a name of its own an image that no container uses any more may be swept away.
-keep_previous() {
+# Tags the running images, since "docker image prune" removes untagged ones once no container uses them.
+tag_previous_images() {
     local service container
     for service in "${services[@]}"; do
         container=$(compose ps -q "$service")
         [[ -n $container ]] || continue
-        previous[$service]=$(docker inspect -f '{{.Image}}' "$container")
-        docker tag "${previous[$service]}" "$(previous_name "$service")"
+        previous_id[$service]=$(docker inspect -f '{{.Image}}' "$container")
+        docker tag "${previous_id[$service]}" "mission-control-previous:$service"
     done
 }
 
-previous_name() {
-    echo "mission-control-previous:$1"
-}
-
-fetch() {
+build_or_pull() {
     if [[ $BUILD != 0 ]]; then compose build "${services[@]}"; else compose pull "${services[@]}"; fi
 }
 
-# health_of SERVICE: healthy, starting, unhealthy, or what state it is in if nobody checks.
+# health_of SERVICE: healthy, starting or unhealthy; the container state if it has no health check.
 health_of() {
     local container
     container=$(compose ps -a -q "$1")
@@ -62,8 +58,8 @@ health_of() {
     fi
 }
 
-# wait_for SERVICE: until it is healthy; at once no more when it is found to be unhealthy.
-wait_for() {
+# wait_until_healthy SERVICE: fails on timeout, or at once if the service is unhealthy or has exited.
+wait_until_healthy() {
     local deadline_s=$((SECONDS + UPGRADE_TIMEOUT_S)) health
     while health=$(health_of "$1"); do
         case $health in
@@ -73,7 +69,7 @@ wait_for() {
         ((SECONDS < deadline_s)) || break
         sleep 1
     done
-    warn "$1 is $health. Its last words:"
+    warn "$1 is $health. Its last log lines:"
     compose logs --no-color --no-log-prefix --tail 20 "$1" >&2
     return 1
 }
@@ -82,35 +78,31 @@ start_and_wait() {
     local service
     compose up --no-build -d "${services[@]}" || return 1
     for service in "${services[@]}"; do
-        wait_for "$service" || return 1
+        wait_until_healthy "$service" || return 1
     done
 }
 
 roll_back() {
     local service
-    ((${#previous[@]} > 0)) || die "the new containers are not healthy, and there were none before"
-    warn "Going back to the previous images."
-    for service in "${!previous[@]}"; do
-        docker tag "${previous[$service]}" "${image_name[$service]}"
+    ((${#previous_id[@]} > 0)) || die "the new containers are not healthy, and there is no previous image to roll back to"
+    warn "Rolling back to the previous images."
+    for service in "${!previous_id[@]}"; do
+        docker tag "${previous_id[$service]}" "${image_name[$service]}"
     done
-    start_and_wait || die "the previous images do not become healthy either: make docker-logs"
-    die "the upgrade failed; the previous images are in use again and healthy"
+    start_and_wait || die "rollback failed: the previous images did not become healthy either; see make docker-logs"
+    die "upgrade failed; rolled back to the previous images, which are healthy"
 }
 
 main() {
-    case ${1-} in
-    "") ;;
-    -h | --help) usage && return ;;
-    *) die_usage "$1" ;;
-    esac
+    reject_arguments "$@"
     cd "$ROOT"
-    has_engine >&2 || exit 1
-    check_settings || die "nothing was changed; docs/docker-compose.md has what helps"
+    has_container_engine >&2 || exit 1
+    check_settings || die "nothing changed; for troubleshooting see docs/docker-compose.md"
     read_image_names
-    keep_previous
-    fetch || die "there is no new image; what was running goes on"
+    tag_previous_images
+    build_or_pull || die "no new image; the running containers were left alone"
     start_and_wait || roll_back
-    say "Upgraded: ${services[*]} healthy."
+    say "Upgraded, healthy: ${services[*]}"
 }
 
 main "$@"

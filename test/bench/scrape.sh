@@ -61,7 +61,7 @@ choose_cores() {
 }
 
 set_secrets() {
-    forget_environment
+    clear_environment
     export ACCOUNT_ID=$ACCOUNT OPENCLAW_VERSION=0 HEALTH_PORT=0
     SERVICE_TOKEN=mc_service_${ACCOUNT}_$(random_hex 16)
     OPENCLAW_GATEWAY_TOKEN=$(random_hex 16)
@@ -73,11 +73,11 @@ start_sandbox() {
     rm -f "$directory/sandbox.log"
     launch "$directory/sandbox.log" "${others_on[@]}" "$BUILD/mission-control-sandbox" --port 0 --latency-ms 0 &
     sandbox_pid=$!
-    url=$(wait_for_words "$sandbox_pid" "$directory/sandbox.log" "listening on " "$START_LIMIT_S") ||
+    url=$(wait_for_line "$sandbox_pid" "$directory/sandbox.log" "listening on " "$START_LIMIT_S") ||
         fail "the sandbox does not start"
     port=${url##*:}
-    http POST "$port" /sandbox/settings '{"hide_agents":true}' >/dev/null
-    http POST "$port" /sandbox/load \
+    http_request POST "$port" /sandbox/settings '{"hide_agents":true}' >/dev/null
+    http_request POST "$port" /sandbox/load \
         "{\"notifications\":$NOTIFICATIONS,\"agents\":$AGENTS}" >/dev/null
 }
 
@@ -87,7 +87,7 @@ start_runtime() {
     rm -rf "$directory/state" "$directory/runtime.log"
     launch "$directory/runtime.log" "${runtime_on[@]}" "$BUILD/mission-control-runtime" &
     runtime_pid=$!
-    health_port=$(wait_for_words "$runtime_pid" "$directory/runtime.log" \
+    health_port=$(wait_for_line "$runtime_pid" "$directory/runtime.log" \
         "Listening on 127.0.0.1 port " "$START_LIMIT_S") || fail "the runtime does not start"
 }
 
@@ -126,7 +126,7 @@ run() {
     began_ms=$(now_ms)
     start_runtime
     start_scraper "$1" "$2"
-    answer=$(http GET "$port" "/sandbox/wait?delivered=$NOTIFICATIONS&timeout_ms=$WAIT_LIMIT_MS")
+    answer=$(http_request GET "$port" "/sandbox/wait?delivered=$NOTIFICATIONS&timeout_ms=$WAIT_LIMIT_MS")
     value=$(($(now_ms) - began_ms))
     [[ $(json_get met <<<"$answer") == true ]] || fail "the deliveries did not end in time"
     server_cpu_ns >>"$directory/cpu.$2"
@@ -146,11 +146,7 @@ figure() {
 
 main() {
     local i
-    case ${1-} in
-    "") ;;
-    -h | --help) usage && return ;;
-    *) die_usage "$1" ;;
-    esac
+    reject_arguments "$@"
     cd "$ROOT"
     command -v python3 >/dev/null || fail "python3 is missing"
     trap clean_up EXIT

@@ -30,10 +30,8 @@ skip() {
 main() {
     local script=page_test.py directory=() browser
     case ${1-} in
-    "") ;;
     --screenshots) script=screenshots.py directory=("$(realpath "${2:?a directory is missing}")") ;;
-    -h | --help) usage && return ;;
-    *) die_usage "$1" ;;
+    *) reject_arguments "$@" ;;
     esac
     browser=$(find_browser) || skip "there is no Chromium here"
     command -v chromedriver >/dev/null || skip "there is no ChromeDriver here"

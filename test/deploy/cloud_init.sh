@@ -111,15 +111,15 @@ refuses() {
 
 refuses_no_token() {
     fails scripts/render-cloud-init.sh "${COMMON[@]}" --image a </dev/null >"$work/refused" 2>&1
-    grep -F "holds no token" "$work/refused"
+    grep -F "no token found" "$work/refused"
 }
 
 refuses_what_is_wrong() {
     refuses "one of --image and --native" "${COMMON[@]}"
     refuses "one of --image and --native" "${COMMON[@]}" --image a --native https://b
-    refuses "--account has to be" --account $'k57\nb' --convex-url https://a --image a
-    refuses "--convex-url has to be" --account "$ACCOUNT" --convex-url ftp://a --image a
-    refuses "not one of account k57other" --account k57other --convex-url https://a --image a
+    refuses "--account must be" --account $'k57\nb' --convex-url https://a --image a
+    refuses "--convex-url must be" --account "$ACCOUNT" --convex-url ftp://a --image a
+    refuses "does not belong to account k57other" --account k57other --convex-url https://a --image a
     refuses "unknown argument" "${COMMON[@]}" --image a --more
     refuses_no_token
 }

@@ -97,12 +97,12 @@ check_profiles() {
 
 check_unknown_profile() {
     fails env PROFILE=nonsense "$ROOT/scripts/runtime-docker-up.sh" >"$work/up.log" 2>&1
-    holds "$(cat "$work/up.log")" "there is no profile nonsense"
+    holds "$(cat "$work/up.log")" 'unknown profile "nonsense"'
 }
 
 # settings_of SERVICE: as Compose would start it in the profile openclaw.
 settings_of() {
-    compose openclaw config --format json | json_flat | grep "^services\.$1\."
+    compose openclaw config --format json | json_flatten | grep "^services\.$1\."
 }
 
 check_gateway_sees_no_token() {
@@ -207,7 +207,7 @@ check_restart_request() {
 test_demo() {
     check "the scripts want an account for the runtime" check_wants_account
     check "the runtime is always there, and profiles add to it" check_profiles
-    check "a profile that is not there is said" check_unknown_profile
+    check "an unknown profile is reported" check_unknown_profile
     check "the gateway is told its keys, and not SERVICE_TOKEN" check_gateway_sees_no_token
     check "OPENCLAW_GATEWAY_URL is right unless somebody sets it" check_gateway_url
     check "the demo comes up, with board and health on the host" check_sandbox_comes_up

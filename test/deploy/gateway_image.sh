@@ -141,7 +141,7 @@ check_no_service_token() {
 }
 
 gate_is_open() {
-    ask host GET "$HEALTH_PORT" /health | json_flat | grep -x $'gateway.state\topen'
+    ask host GET "$HEALTH_PORT" /health | json_flatten | grep -x $'gateway.state\topen'
 }
 
 check_runtime_reaches_it() {

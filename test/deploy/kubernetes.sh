@@ -30,7 +30,7 @@ render() {
 objects = [d for f in sys.argv[2:] for d in yaml.safe_load_all(open(f))]
 json.dump(objects, open(sys.argv[1], "w"))
 json.dump({d["kind"]: d for d in objects}, sys.stdout)' "$work"/{objects.json,example.yaml,monitoring.yaml} |
-        json_flat >"$work/rendered"
+        json_flatten >"$work/rendered"
     (($(wc -l <"$work/rendered") > 80))
 }
 

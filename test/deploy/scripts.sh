@@ -69,7 +69,7 @@ missing_account_is_named() {
     for settings in '' '"ACCOUNT_ID": ""' '"OTHER_ACCOUNT_ID": "k57acme"' '"A": "ACCOUNT_ID\tb"'; do
         compose_of "$settings"
         fails settings_are_right 2>"$work/said"
-        grep -F "is told no ACCOUNT_ID" "$work/said"
+        grep -F "ACCOUNT_ID is not set" "$work/said"
     done
 }
 

@@ -94,7 +94,7 @@ check_upgrade() {
 # goes_back LINE...: an upgrade to that fails, and what was there before is in use again.
 goes_back() {
     fails upgrade_to bad "$@" >"$work/upgrade.log"
-    holds "$(cat "$work/upgrade.log")" "previous images are in use again and healthy"
+    holds "$(cat "$work/upgrade.log")" "rolled back to the previous images, which are healthy"
     equal good "$(marked)" "in use"
     is_healthy "$(container runtime)"
     # The next start takes it, too.
@@ -103,7 +103,7 @@ goes_back() {
 
 check_failed_build() {
     fails upgrade_to bad 'COPY not-there /' >"$work/upgrade.log"
-    holds "$(cat "$work/upgrade.log")" "what was running goes on"
+    holds "$(cat "$work/upgrade.log")" "the running containers were left alone"
     equal good "$(marked)" "in use"
     is_healthy "$(container runtime)"
 }

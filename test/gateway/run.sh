@@ -52,9 +52,9 @@ show_logs() {
 # post AGENT: a message in a task of its own; sets task and notification.
 post() {
     local answer
-    answer=$(http POST "$sandbox_port" /sandbox/seed '{"tasks":[{"title":"Look"}]}')
+    answer=$(http_request POST "$sandbox_port" /sandbox/seed '{"tasks":[{"title":"Look"}]}')
     task=$(json_get tasks.0.id <<<"$answer")
-    answer=$(http POST "$sandbox_port" /sandbox/message \
+    answer=$(http_request POST "$sandbox_port" /sandbox/message \
         "{\"task\":\"$task\",\"content\":\"@$1 please look\"}")
     notification=$(json_get notifications.0 <<<"$answer")
     [[ -n $notification ]] || because "the message notified nobody"
@@ -62,7 +62,7 @@ post() {
 
 # The replies to the notification, a line each.
 replies() {
-    http GET "$sandbox_port" "/sandbox/state?tables=messages&task=$task" | json_flat |
+    http_request GET "$sandbox_port" "/sandbox/state?tables=messages&task=$task" | json_flatten |
         awk -F '\t' -v wanted="$notification" '
             $1 ~ /\.content$/ { content = $2 }
             $1 ~ /\.sourceNotificationId$/ && $2 == wanted { print content }'
@@ -97,7 +97,7 @@ expect_reason() {
 
 # In flight: the model has the call and does not answer yet.
 wait_for_call() {
-    http GET "$provider_port" "/wait?notification=$notification" >/dev/null || because "the model was not asked"
+    http_request GET "$provider_port" "/wait?notification=$notification" >/dev/null || because "the model was not asked"
 }
 
 test_merge_config() {
@@ -139,7 +139,7 @@ test_delivery() {
 
 test_heartbeat() {
     hide_agents false
-    http GET "$sandbox_port" \
+    http_request GET "$sandbox_port" \
         "/sandbox/wait?action=updateAgentHeartbeat&calls=1&timeout_ms=30000" |
         json_get met | grep -q true || because "no agent was reported online" || return
     hide_agents true
@@ -148,7 +148,7 @@ test_heartbeat() {
 
 # Hidden agents are not woken, which would count as calls of the model.
 hide_agents() {
-    http POST "$sandbox_port" /sandbox/settings "{\"hide_agents\":$1}" >/dev/null
+    http_request POST "$sandbox_port" /sandbox/settings "{\"hide_agents\":$1}" >/dev/null
 }
 
 test_unknown_agent() {
@@ -222,13 +222,13 @@ test_killed_in_mid_run() {
 
 test_stop_ends_gateway() {
     stop_runtime || because "the runtime ended with status $?" || return
-    ! is_open "$gateway_port" || because "the gateway is still there"
+    ! port_is_open "$gateway_port" || because "the gateway is still there"
 }
 
 # In the order in which they were answered, each notification has one reply.
 test_each_reply_once() {
     local doubled
-    doubled=$(http GET "$sandbox_port" "/sandbox/state?tables=messages" | json_flat |
+    doubled=$(http_request GET "$sandbox_port" "/sandbox/state?tables=messages" | json_flatten |
         sed -n 's/.*\.sourceNotificationId\t//p' | sort | uniq -d)
     [[ -z $doubled ]] || because "replied to twice: $doubled"
 }
@@ -258,11 +258,7 @@ run_cases() {
 }
 
 main() {
-    case ${1-} in
-    "") ;;
-    -h | --help) usage && return ;;
-    *) die_usage "$1" ;;
-    esac
+    reject_arguments "$@"
     [[ -x $BUILD/mission-control-runtime ]] || die "there is no runtime in $BUILD: make all"
     if gateway_is_in_reach; then
         install_gateway
@@ -270,7 +266,7 @@ main() {
         trap 'exit 130' INT TERM HUP
         set_up_world
         hide_agents true
-        http POST "$sandbox_port" /sandbox/seed \
+        http_request POST "$sandbox_port" /sandbox/seed \
             '{"agents":[{"slug":"jarvis"},{"slug":"friday"},{"slug":"vision"}]}' >/dev/null
         run_cases
     fi

@@ -30,7 +30,7 @@ service_token=
 gateway_is_in_reach() {
     local reason
     [[ -e $GATEWAY_CACHE/$OPENCLAW_VERSION.complete ]] && return 0
-    reason=$(npm_offers "openclaw@$OPENCLAW_VERSION") || { say "skipped: $reason" && return 1; }
+    reason=$(npm_has "openclaw@$OPENCLAW_VERSION") || { say "skipped: $reason" && return 1; }
 }
 
 # The gateway wants a newer Node than Debian's, which npm has, too.
@@ -54,7 +54,7 @@ start_provider() {
     local url
     launch "$directory/provider.log" node "$ROOT/test/gateway/provider.mjs" &
     provider_pid=$!
-    url=$(wait_for_words "$provider_pid" "$directory/provider.log" "listening on " "$START_LIMIT_S") ||
+    url=$(wait_for_line "$provider_pid" "$directory/provider.log" "listening on " "$START_LIMIT_S") ||
         die "the model provider does not start"
     provider_port=${url##*:}
 }
@@ -64,7 +64,7 @@ start_sandbox() {
     export ACCOUNT_ID=$ACCOUNT SERVICE_TOKEN=$service_token
     launch "$directory/sandbox.log" "$BUILD/mission-control-sandbox" --port 0 &
     sandbox_pid=$!
-    url=$(wait_for_words "$sandbox_pid" "$directory/sandbox.log" "listening on " "$START_LIMIT_S") ||
+    url=$(wait_for_line "$sandbox_pid" "$directory/sandbox.log" "listening on " "$START_LIMIT_S") ||
         die "the sandbox does not start"
     sandbox_port=${url##*:}
 }
@@ -93,7 +93,7 @@ start_gateway() {
 }
 
 gateway_is_ready() {
-    http GET "$gateway_port" /readyz >/dev/null 2>&1
+    http_request GET "$gateway_port" /readyz >/dev/null 2>&1
 }
 
 ready_gateway() {
@@ -117,7 +117,7 @@ start_runtime() {
         DELIVERY_BACKOFF_BASE_MS=100 DELIVERY_BACKOFF_MAX_MS=2000 SHUTDOWN_GRACE_MS=20000 \
         "$@" "$BUILD/mission-control-runtime" &
     runtime_pid=$!
-    health_port=$(wait_for_words "$runtime_pid" "$directory/runtime.log" \
+    health_port=$(wait_for_line "$runtime_pid" "$directory/runtime.log" \
         "Listening on 127.0.0.1 port " "$START_LIMIT_S") || die "the runtime does not start"
 }
 
@@ -133,7 +133,7 @@ stop_runtime() {
 
 # health PATH: one value of the runtime's /health.
 health() {
-    http GET "$health_port" /health | json_get "$1"
+    http_request GET "$health_port" /health | json_get "$1"
 }
 
 # health_says PATH PATTERN: whether the value matches, a shell pattern.
@@ -146,12 +146,12 @@ health_says() {
 
 # set_mode DELAY_MS FAILURES: of the model provider.
 set_mode() {
-    http POST "$provider_port" /mode "{\"delay_ms\":$1,\"failures\":$2}" >/dev/null
+    http_request POST "$provider_port" /mode "{\"delay_ms\":$1,\"failures\":$2}" >/dev/null
 }
 
 # calls_for NOTIFICATION: lines "session state" of the provider's calls for it.
 calls_for() {
-    http GET "$provider_port" /calls | json_flat | awk -F '\t' -v wanted="$1" '
+    http_request GET "$provider_port" /calls | json_flatten | awk -F '\t' -v wanted="$1" '
         $1 ~ /\.notification$/ { mine = $2 == wanted }
         $1 ~ /\.session$/ { session = $2 }
         $1 ~ /\.state$/ && mine { print session, $2 }'
@@ -161,7 +161,7 @@ set_up_world() {
     directory=$(mktemp -d "${TMPDIR:-/tmp}/mission-control-gateway.XXXXXX")
     gateway_token=$(random_hex 16)
     service_token=mc_service_${ACCOUNT}_$(random_hex 16)
-    forget_environment
+    clear_environment
     start_provider
     start_sandbox
     set_gateway_environment

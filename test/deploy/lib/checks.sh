@@ -70,7 +70,7 @@ engine() {
 # offered WHAT PACKAGE@VERSION: whether npm has the package for WHAT; else says that it is left out.
 offered() {
     local reason
-    reason=$(npm_offers "$2") || { skip "$1" "$reason" && return 1; }
+    reason=$(npm_has "$2") || { skip "$1" "$reason" && return 1; }
 }
 
 # modules WHAT FOLDER PACKAGE@VERSION...: installs these from npm for WHAT, once; else says why not.

@@ -20,7 +20,7 @@ readonly SANDBOX_TOKEN=mc_service_${SANDBOX_ACCOUNT}_sandbox_secret_for_local_us
 # skip_without_engine: ends the test, with what has passed so far, where there is no engine.
 skip_without_engine() {
     local reason
-    if ! reason=$(has_engine); then
+    if ! reason=$(has_container_engine); then
         say "skipped: $reason"
         finish
         exit
@@ -43,12 +43,12 @@ is_healthy() {
     [[ $(inspect "$1" '{{.State.Health.Status}}') == healthy ]]
 }
 
-# ask NETWORK METHOD PORT PATH [BODY]: as http in scripts/lib.sh, but from inside a network of the
+# ask NETWORK METHOD PORT PATH [BODY]: as http_request in scripts/lib.sh, but from inside a network of the
 # engine, which need not be on this machine.
 ask() {
     local network=$1
     shift
-    { declare -f http && echo "http \"\$@\""; } |
+    { declare -f http_request && echo "http_request \"\$@\""; } |
         docker run --rm -i --network "$network" "$BASE_IMAGE" bash -s -- "$@"
 }
 
@@ -92,7 +92,7 @@ message_is_answered() {
     notification=$(ask host POST "$1" /sandbox/message \
         "{\"task\":\"$task\",\"content\":\"@jarvis please look\"}" | json_get notifications.0)
     holds "$(ask host GET "$1" "/sandbox/wait?undelivered=0&replies=1&timeout_ms=30000")" '"met":true'
-    holds "$(ask host GET "$1" "/sandbox/state?tables=messages&task=$task" | json_flat)" \
+    holds "$(ask host GET "$1" "/sandbox/state?tables=messages&task=$task" | json_flatten)" \
         "sourceNotificationId	$notification"
 }
 
