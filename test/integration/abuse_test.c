@@ -159,7 +159,7 @@ static void allow_descriptors(void)
 
 static size_t crowd_size(size_t count)
 {
-    if (process_patience() == 1)
+    if (process_timeout_scale() == 1)
         return count;
     print_message("%zu connections in place of %zu: a sanitizer makes the runtime slow\n",
         count * SMALL_CROWD / CROWD, count);
@@ -194,7 +194,7 @@ static void endure(struct test_env *env, struct crowd *crowd, const char *name)
     print_message("%s: %zu connections, %zu comings, a normal client served within %lld ms, memory "
                   "%+ld KiB\n",
         name, crowd->count, crowd->comings, (long long)slowest_ms, growth_kib);
-    assert_in_range(slowest_ms, 0, SERVED_WITHIN_MS * process_patience());
+    assert_in_range(slowest_ms, 0, SERVED_WITHIN_MS * process_timeout_scale());
     assert_int_equal(test_env_stat(env, NULL, "delivered"), NOTIFICATIONS);
     if (memory_is_measurable())
         assert_in_range(growth_kib, 0, MAX_GROWTH_KIB);

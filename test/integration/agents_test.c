@@ -22,7 +22,7 @@ static const char *const fast[] = {"AGENT_SYNC_INTERVAL=100", NULL};
 static void seed_agent(
     struct test_env *env, const char *slug, double interval, char id[static ID_BYTES])
 {
-    test_env_show_agents(env, true);
+    test_env_list_agents(env, true);
     json_t *answer = test_env_post(env, "/sandbox/seed",
         json_pack("{s:[{s:s, s:f}]}", "agents", "slug", slug, "heartbeatInterval", interval));
     snprintf(id, ID_BYTES, "%s",
@@ -104,7 +104,7 @@ static void test_agent_is_woken_and_reported_online(void **state)
 static void test_wakes_share_the_lane_with_deliveries(void **state)
 {
     struct test_env *env = *state;
-    test_env_show_agents(env, true);
+    test_env_list_agents(env, true);
     json_decref(test_env_post(env, "/sandbox/load",
         json_pack("{s:i, s:i, s:f}", "notifications", 60, "agents", 3, "heartbeatInterval",
             SHORT_INTERVAL / 5)));
@@ -127,7 +127,7 @@ static void test_failed_wakes_do_not_stop_the_next(void **state)
     test_env_start_runtime(env, fast);
     test_env_wait(env, "action=updateAgentHeartbeat&calls=1");
     assert_int_equal(count_runs(env, "jarvis"), 4);
-    assert_true(process_said(&env->runtime, "[Heartbeat] Failed for jarvis : "));
+    assert_true(process_has_output(&env->runtime, "[Heartbeat] Failed for jarvis : "));
     test_env_stop_runtime(env);
 }
 
@@ -186,7 +186,7 @@ static void test_failed_sync_keeps_the_agents_and_shows(void **state)
     assert_non_null(strstr(board_string(sync, "lastError"), "agents are out"));
     json_decref(sync);
     wait_for_runs(env, 2);
-    board_end_faults(env);
+    board_clear_faults(env);
     test_env_wait_log(env, "The agents can be read again");
     sync = health_of(env, "agentSync");
     assert_true(json_is_null(json_object_get(sync, "lastError")));
@@ -218,7 +218,7 @@ static void test_agents_that_the_gateway_lacks_are_shown(void **state)
 static void test_fallback_agent_runs_for_unknown_ones(void **state)
 {
     struct test_env *env = *state;
-    test_env_show_agents(env, true);
+    test_env_list_agents(env, true);
     json_decref(test_env_post(
         env, "/sandbox/load", json_pack("{s:i, s:i}", "notifications", 1, "agents", 1)));
     board_set(env, json_pack("{s:[s]}", "gateway_agents", "main"));
@@ -248,7 +248,7 @@ static void test_wakes_wait_for_the_gateway(void **state)
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 0);
     board_set_flag(env, "gateway_draining", false);
     wait_for_runs(env, 1);
-    assert_false(process_said(&env->runtime, "Failed for jarvis"));
+    assert_false(process_has_output(&env->runtime, "Failed for jarvis"));
     test_env_stop_runtime(env);
 }
 

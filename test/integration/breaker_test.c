@@ -116,7 +116,7 @@ static void test_wrong_gateway_token_is_said_and_not_hammered(void **state)
     assert_true(clock_monotonic_ms() - began_ms >= 250 + 500 + 1000);
     assert_true(health_says(env, "check OPENCLAW_GATEWAY_TOKEN"));
     assert_false(health_says(env, "not-the-secret"));
-    assert_false(process_said(&env->runtime, "not-the-secret"));
+    assert_false(process_has_output(&env->runtime, "not-the-secret"));
     test_env_stop_runtime(env);
 }
 
@@ -132,7 +132,7 @@ static void lead_to_a_web_server(struct test_env *env, int status)
     assert_true(health_says(env, "check OPENCLAW_GATEWAY_URL: it leads somewhere else"));
     assert_true(health_says(env, "\"degraded\""));
     assert_int_equal(board_requests_for(env, id), 0);
-    board_end_faults(env);
+    board_clear_faults(env);
     test_env_wait(env, "undelivered=0");
     assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
     test_env_stop_runtime(env);
@@ -162,7 +162,7 @@ static void go_through_outage_at_a_proxy(struct test_env *env, int status)
     test_env_wait(env, more);
     assert_true(health_says(env, "\"degraded\""));
     int64_t began_ms = clock_monotonic_ms();
-    board_end_faults(env);
+    board_clear_faults(env);
     test_env_wait(env, "requests=7");
     assert_in_range(clock_monotonic_ms() - began_ms, 0, RETURN_MS);
     test_env_wait(env, "undelivered=0");
@@ -197,7 +197,7 @@ static void test_failing_provider_is_asked_one_agent_at_a_time(void **state)
     test_env_wait(env, "requests=5");
     assert_true(health_says(env, "\"trickle\""));
     assert_true(health_says(env, "\"degraded\""));
-    board_end_faults(env);
+    board_clear_faults(env);
     test_env_wait(env, "undelivered=0");
     assert_int_equal(test_env_stat(env, NULL, "replies"), 8);
     json_t *record = test_env_get(env, "/sandbox/gateway");
@@ -269,8 +269,8 @@ static void test_own_timeout_doubles(void **state)
     test_env_wait(env, "undelivered=0");
     assert_int_equal(board_requests_for(env, id), 3);
     assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
-    assert_true(process_said(&env->runtime, "timed out after 200ms"));
-    assert_true(process_said(&env->runtime, "timed out after 400ms"));
+    assert_true(process_has_output(&env->runtime, "timed out after 200ms"));
+    assert_true(process_has_output(&env->runtime, "timed out after 400ms"));
     test_env_stop_runtime(env);
 }
 
@@ -293,7 +293,7 @@ static void test_reply_that_is_refused_for_too_long_is_kept(void **state)
     test_env_wait_log(env, "it is kept in dead/");
     assert_true(health_says(env, "\"dead\": 1"));
     test_env_stop_runtime(env);
-    board_end_faults(env);
+    board_clear_faults(env);
     test_env_start_runtime(env, settings);
     test_env_wait_log(env, "dead/ holds 1");
     json_decref(board_load(env, 1, 1));

@@ -24,12 +24,12 @@ static void set_sandbox(struct test_env *env, json_t *settings)
 static void test_gateway_token(void **state)
 {
     struct test_env *env = *state;
-    doctor_expect(env, SETTINGS("OPENCLAW_GATEWAY_TOKEN=" DOCTOR_WRONG_GATEWAY_TOKEN), 1,
+    doctor_expect_read_only(env, SETTINGS("OPENCLAW_GATEWAY_TOKEN=" DOCTOR_WRONG_GATEWAY_TOKEN), 1,
         WORDS("ok    gateway endpoint    enabled\n",
             "FAIL  gateway token       refused: it is not the gateway's; fix: set "
             "OPENCLAW_GATEWAY_TOKEN ",
             "skip  gateway agents      because gateway token failed\n"));
-    doctor_expect(env, SETTINGS("OPENCLAW_GATEWAY_TOKEN="), 1,
+    doctor_expect_read_only(env, SETTINGS("OPENCLAW_GATEWAY_TOKEN="), 1,
         WORDS("FAIL  gateway token       refused: the gateway wants one, and none is set; fix: "));
 }
 
@@ -37,14 +37,14 @@ static void test_gateway_states(void **state)
 {
     struct test_env *env = *state;
     set_sandbox(env, json_pack("{s:b}", "gateway_disabled", 1));
-    doctor_expect(env, NULL, 1,
+    doctor_expect_read_only(env, NULL, 1,
         WORDS("FAIL  gateway endpoint    there is no /v1/responses (404); fix: set "
               "gateway.http.endpoints.responses.enabled ",
             "skip  gateway token       because gateway endpoint failed\n"));
     set_sandbox(env, json_pack("{s:b, s:b}", "gateway_disabled", 0, "gateway_draining", 1));
-    doctor_expect(env, NULL, 1,
+    doctor_expect_read_only(env, NULL, 1,
         WORDS("FAIL  gateway endpoint    OpenClaw gateway returned 503: ", "; fix: wait until "));
-    doctor_expect(env, SETTINGS("OPENCLAW_GATEWAY_URL="), 0,
+    doctor_expect_read_only(env, SETTINGS("OPENCLAW_GATEWAY_URL="), 0,
         WORDS("warn  gateway endpoint    disabled on purpose: ", "All is well"));
 }
 
@@ -53,12 +53,12 @@ static void test_unknown_agent(void **state)
     struct test_env *env = *state;
     doctor_seed_agent(env);
     set_sandbox(env, json_pack("{s:[s]}", "gateway_agents", "main"));
-    doctor_expect(env, NULL, 1,
+    doctor_expect_read_only(env, NULL, 1,
         WORDS("FAIL  gateway agents      the gateway does not know 1 of the account's agents: "
               "jarvis; fix: set OPENCLAW_FALLBACK_AGENT or add the agent to the gateway\n"));
-    doctor_expect(env, SETTINGS("OPENCLAW_FALLBACK_AGENT=main"), 0,
+    doctor_expect_read_only(env, SETTINGS("OPENCLAW_FALLBACK_AGENT=main"), 0,
         WORDS("ok    gateway agents      1 of the account's agents run as main"));
-    doctor_expect(env, SETTINGS("OPENCLAW_FALLBACK_AGENT=nobody"), 1,
+    doctor_expect_read_only(env, SETTINGS("OPENCLAW_FALLBACK_AGENT=nobody"), 1,
         WORDS("FAIL  gateway agents      the gateway knows neither 1 of the account's agents nor "
               "nobody"));
 }
@@ -74,13 +74,13 @@ static void test_nobody_listens(void **state)
     snprintf(gateway_url, sizeof gateway_url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u",
         stub_server_port(server));
     stub_server_stop(server);
-    doctor_expect(env, SETTINGS(gateway_url), 1,
+    doctor_expect_read_only(env, SETTINGS(gateway_url), 1,
         WORDS("ok    gateway name ", "FAIL  gateway connection  http://127.0.0.1:",
             "; fix: start the gateway, or set OPENCLAW_GATEWAY_URL ",
             "skip  gateway TLS         because gateway connection failed\n",
             "skip  gateway agents      because gateway connection failed\n",
             "ok    service token "));
-    doctor_expect(env, SETTINGS(convex_url), 1,
+    doctor_expect_read_only(env, SETTINGS(convex_url), 1,
         WORDS("FAIL  backend connection  http://127.0.0.1:", "; fix: check CONVEX_URL",
             "skip  service token       because backend connection failed\n", "ok    gateway token ",
             "skip  gateway agents      because reading "));
@@ -88,7 +88,7 @@ static void test_nobody_listens(void **state)
 
 static void test_unknown_host(void **state)
 {
-    doctor_expect(*state,
+    doctor_expect_read_only(*state,
         SETTINGS("CONVEX_URL=http://nowhere.invalid", "OPENCLAW_GATEWAY_URL=http://no.invalid"), 1,
         WORDS("FAIL  backend name        http://nowhere.invalid: ",
             "fix: check the host in CONVEX_URL",
@@ -106,7 +106,7 @@ static void test_silence_is_bounded(void **state)
     snprintf(gateway_url, sizeof gateway_url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u",
         stub_server_port(server));
     board_backend_fault(env, json_pack("{s:s, s:s}", "action", "listAgents", "behaviour", "hang"));
-    doctor_expect(env, SETTINGS(gateway_url), 1,
+    doctor_expect_read_only(env, SETTINGS(gateway_url), 1,
         WORDS("FAIL  Convex deployment   listAgents: Operation timed out after 10",
             "ok    gateway connection ",
             "FAIL  gateway endpoint    http://127.0.0.1:", "timed out after 10"));
@@ -116,13 +116,13 @@ static void test_silence_is_bounded(void **state)
 static void test_service_token(void **state)
 {
     struct test_env *env = *state;
-    doctor_expect(env, SETTINGS(DOCTOR_WRONG_TOKEN), 1,
+    doctor_expect_read_only(env, SETTINGS(DOCTOR_WRONG_TOKEN), 1,
         WORDS("ok    Convex deployment ",
             "FAIL  service token       refused: it is wrong or was replaced; fix: make a new "
             "service token",
             "skip  account             because service token failed\n"));
     set_sandbox(env, json_pack("{s:b}", "redact", 1));
-    doctor_expect(env, SETTINGS(DOCTOR_WRONG_TOKEN), 1,
+    doctor_expect_read_only(env, SETTINGS(DOCTOR_WRONG_TOKEN), 1,
         WORDS("FAIL  service token       refused, and the deployment does not say why: ",
             "; fix: check ACCOUNT_ID"));
 }
@@ -131,14 +131,14 @@ static void test_account_without_token(void **state)
 {
     struct test_env *env = *state;
     json_decref(test_env_post(env, "/sandbox/token", json_pack("{s:n}", "secret")));
-    doctor_expect(
+    doctor_expect_read_only(
         env, NULL, 1, WORDS("FAIL  service token       refused: the account has none so far"));
 }
 
 static void test_account(void **state)
 {
     struct test_env *env = *state;
-    doctor_expect(env,
+    doctor_expect_read_only(env,
         SETTINGS("ACCOUNT_ID=k5700000000000000000000000000000",
             "SERVICE_TOKEN=mc_service_k5700000000000000000000000000000_" TEST_SECRET),
         1,
@@ -147,7 +147,7 @@ static void test_account(void **state)
     board_backend_fault(
         env, json_pack("{s:s, s:s, s:s}", "action", "listAgents", "behaviour", "function_error",
                  "message", "Forbidden: Service token does not match account"));
-    doctor_expect(env, NULL, 1,
+    doctor_expect_read_only(env, NULL, 1,
         WORDS("ok    service token       known to the backend\n",
             "FAIL  account             the service token is not that of account " TEST_ACCOUNT,
             "; fix: set ACCOUNT_ID and SERVICE_TOKEN to those of one account\n"));
@@ -158,12 +158,12 @@ static void test_backend_in_trouble(void **state)
     struct test_env *env = *state;
     board_backend_fault(
         env, json_pack("{s:s, s:i, s:i}", "behaviour", "status", "status", 503, "times", 1));
-    doctor_expect(env, NULL, 1,
+    doctor_expect_read_only(env, NULL, 1,
         WORDS("FAIL  Convex deployment   listAgents: HTTP 503: ", "try again later\n",
             "skip  service token       because Convex deployment failed\n"));
     board_backend_fault(env, json_pack("{s:s, s:s}", "behaviour", "function_error", "message",
                                  "Cannot run functions while this deployment is paused"));
-    doctor_expect(
+    doctor_expect_read_only(
         env, NULL, 1, WORDS("this deployment is paused", "; fix: look at the deployment's"));
 }
 
@@ -186,7 +186,7 @@ static void test_not_convex_and_the_clock(void **state)
         struct stub_server *server = stub_server_start(answer);
         snprintf(convex_url, sizeof convex_url, "CONVEX_URL=http://127.0.0.1:%u",
             stub_server_port(server));
-        doctor_expect(env, SETTINGS(convex_url), 1,
+        doctor_expect_read_only(env, SETTINGS(convex_url), 1,
             WORDS(
                 "FAIL  Convex deployment   listAgents: HTTP 404: No such 1; fix: check CONVEX_URL",
                 cases[i].line,
@@ -204,24 +204,24 @@ static void test_certificate(void **state)
     char url[64];
     char ca_file[320];
     unsigned port = (unsigned)strtoul(strrchr(env->url, ':') + 1, NULL, 10);
-    certificate_make(&authority, NULL, true, NULL, false);
-    certificate_make(&leaf, &authority, false, "IP:127.0.0.1", false);
+    certificate_create(&authority, NULL, true, NULL, false);
+    certificate_create(&leaf, &authority, false, "IP:127.0.0.1", false);
     struct tls_proxy *proxy = tls_proxy_start(&leaf, 0, port);
     snprintf(url, sizeof url, "CONVEX_URL=https://127.0.0.1:%u", tls_proxy_port(proxy));
     snprintf(ca_file, sizeof ca_file, "CA_FILE=%s/authority.pem", env->dir);
     certificate_save(&authority, ca_file + strlen("CA_FILE="));
-    doctor_expect(env, SETTINGS(url), 1,
+    doctor_expect_read_only(env, SETTINGS(url), 1,
         WORDS("ok    backend connection ", "FAIL  backend TLS         https://127.0.0.1:",
             "; fix: name a PEM file with the authority of that certificate in CA_FILE",
             "skip  Convex deployment   because backend TLS failed\n"));
-    doctor_expect(env, SETTINGS(url, ca_file), 0,
+    doctor_expect_read_only(env, SETTINGS(url, ca_file), 0,
         WORDS("authority.pem\n", "ok    backend TLS         the certificate is trusted\n",
             "All is well"));
     tls_proxy_stop(proxy);
     certificate_fini(&leaf);
     certificate_fini(&authority);
     snprintf(url, sizeof url, "OPENCLAW_GATEWAY_URL=https://127.0.0.1:%u", port);
-    doctor_expect(env, SETTINGS(url), 1,
+    doctor_expect_read_only(env, SETTINGS(url), 1,
         WORDS("FAIL  gateway TLS         https://127.0.0.1:", "names a port that speaks TLS"));
 }
 

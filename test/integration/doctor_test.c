@@ -20,7 +20,7 @@ static void test_all_is_well(void **state)
     struct test_env *env = *state;
     char path[300];
     doctor_seed_agent(env);
-    doctor_expect(env, NULL, 0,
+    doctor_expect_read_only(env, NULL, 0,
         WORDS("can be made\n", "ok    backend connection  connected to 127.0.0.1 port ",
             "ok    Convex deployment   answers at http://127.0.0.1:",
             "ok    service token       accepted\n", "ok    account             ", " has 1 agent\n",
@@ -31,7 +31,7 @@ static void test_all_is_well(void **state)
             "All is well: 19 checks, none failed; warnings: 1.\n"));
     snprintf(path, sizeof path, "%s/state", env->dir);
     assert_int_equal(access(path, F_OK), -1);
-    doctor_expect(env, SETTINGS("OPENCLAW_REQUEST_TIMEOUT_MS=150000"), 0,
+    doctor_expect_read_only(env, SETTINGS("OPENCLAW_REQUEST_TIMEOUT_MS=150000"), 0,
         WORDS("ok    gateway timeout     150000 ms\n", "warnings: 0.\n"));
 }
 
@@ -39,7 +39,7 @@ static void test_a_restart_request_stays(void **state)
 {
     struct test_env *env = *state;
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
-    doctor_expect(env, NULL, 0, WORDS("All is well"));
+    doctor_expect_read_only(env, NULL, 0, WORDS("All is well"));
     json_t *accounts = board_documents(env, "accounts");
     assert_true(json_is_number(json_object_get(json_array_get(accounts, 0), "restartRequestedAt")));
     json_decref(accounts);
@@ -48,8 +48,8 @@ static void test_a_restart_request_stays(void **state)
 static void test_wrong_settings_are_said_as_ever(void **state)
 {
     struct test_env *env = *state;
-    doctor_expect(env, SETTINGS("HEALTH_PORT=99999"), 78, WORDS("error: HEALTH_PORT "));
-    assert_false(process_said(&env->second, "gateway"));
+    doctor_expect_read_only(env, SETTINGS("HEALTH_PORT=99999"), 78, WORDS("error: HEALTH_PORT "));
+    assert_false(process_has_output(&env->second, "gateway"));
 }
 
 /* For root everything is writable, but a file is no directory for anybody. */
@@ -61,17 +61,17 @@ static void test_state_dir(void **state)
     char *path = setting + strlen("STATE_DIR=");
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(chmod(path, 0755), 0);
-    doctor_expect(env, SETTINGS(setting), 0,
+    doctor_expect_read_only(env, SETTINGS(setting), 0,
         WORDS("warn  state directory     ", " has mode 0755: ", "; fix: chmod 700 "));
     snprintf(setting, sizeof setting, "STATE_DIR=%s/state/account", env->dir);
     FILE *file = fopen(path, "we");
     assert_non_null(file);
     fputs("k57another", file);
     fclose(file);
-    doctor_expect(env, SETTINGS(setting), 1,
+    doctor_expect_read_only(env, SETTINGS(setting), 1,
         WORDS("FAIL  state directory     ", "/account is not a directory; fix: set STATE_DIR ",
             "skip  disk space          because state directory failed\n", "ok    service token "));
-    doctor_expect(env, NULL, 1,
+    doctor_expect_read_only(env, NULL, 1,
         WORDS("FAIL  state directory     ", " belongs to account k57another, not to "));
 }
 
@@ -83,10 +83,10 @@ static void test_beside_a_runtime(void **state)
     snprintf(words, sizeof words,
         "ok    running runtime     process %ld holds the state directory\n",
         (long)env->runtime.pid);
-    doctor_examine(env, NULL, (const char *[]){"doctor", NULL}, 0,
+    doctor_expect_output(env, NULL, (const char *[]){"doctor", NULL}, 0,
         WORDS(words, "/state can be used\n", "All is well"));
     test_env_stop_runtime(env);
-    doctor_examine(env, NULL, (const char *[]){"doctor", NULL}, 0,
+    doctor_expect_output(env, NULL, (const char *[]){"doctor", NULL}, 0,
         WORDS("none: the state directory is free\n"));
 }
 
@@ -109,9 +109,10 @@ static void test_json_agrees(void **state)
     struct test_env *env = *state;
     for (int wrong = 0; wrong < 2; wrong++) {
         const char *const *settings = wrong ? SETTINGS(DOCTOR_WRONG_TOKEN) : NULL;
-        doctor_examine(env, settings, (const char *[]){"doctor", NULL}, wrong, WORDS("checks"));
+        doctor_expect_output(
+            env, settings, (const char *[]){"doctor", NULL}, wrong, WORDS("checks"));
         char *lines = process_output(&env->second);
-        doctor_examine(
+        doctor_expect_output(
             env, settings, (const char *[]){"doctor", "--json", NULL}, wrong, WORDS("checks"));
         char *output = process_output(&env->second);
         json_t *parsed = json_loads(output, 0, NULL);

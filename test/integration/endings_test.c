@@ -85,7 +85,7 @@ static void test_reason_of_a_skip_outlives_a_failed_mark(void **state)
         env, json_pack("{s:s, s:s, s:i, s:i}", "action", "markNotificationDelivered", "behaviour",
                  "status", "status", 503, "times", 1));
     test_env_start_runtime(env, NULL);
-    assert_true(process_wait_for(&env->runtime, "Skipped ", TEST_WAIT_MS, rest, sizeof rest));
+    assert_true(process_wait_output(&env->runtime, "Skipped ", TEST_WAIT_MS, rest, sizeof rest));
     assert_non_null(strstr(rest, "reason=task_gone"));
     assert_int_equal(test_env_health_get(env, "/metrics", &metrics), 200);
     assert_non_null(strstr(metrics, "reason=\"task_gone\"} 1"));

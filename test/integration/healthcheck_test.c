@@ -20,8 +20,8 @@ static void expect_health(struct test_env *env, unsigned port, int status, const
         (const char *[]){setting, "http_proxy=http://127.0.0.1:1", NULL},
         (const char *[]){"healthcheck", NULL});
     int ended_with = process_wait_exit(&env->second, TEST_WAIT_MS);
-    if (ended_with != status || !process_wait_for(&env->second, words, TEST_WAIT_MS, NULL, 0)) {
-        process_show(&env->second, "healthcheck");
+    if (ended_with != status || !process_wait_output(&env->second, words, TEST_WAIT_MS, NULL, 0)) {
+        process_dump_output(&env->second, "healthcheck");
         fail_msg("expected status %d and \"%s\", got status %d", status, words, ended_with);
     }
 }
@@ -52,7 +52,7 @@ static void test_down(void **state)
     char words[128];
     snprintf(words, sizeof words, "healthcheck: http://127.0.0.1:%u/health: ", port);
     expect_health(env, port, 1, words);
-    assert_true(process_said(&env->second, "connect"));
+    assert_true(process_has_output(&env->second, "connect"));
 }
 
 static void test_another_status_is_a_failure(void **state)

@@ -16,18 +16,18 @@ static void run_with(struct test_env *env, const char *argument)
     test_env_launch(env, &env->runtime, NULL, (const char *[]){argument, NULL});
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
     /* Comes last, so that all is there. */
-    assert_false(process_wait_for(&env->runtime, "no such words", TEST_WAIT_MS, NULL, 0));
+    assert_false(process_wait_output(&env->runtime, "no such words", TEST_WAIT_MS, NULL, 0));
 }
 
 static void test_help_names_every_setting(void **state)
 {
     struct test_env *env = *state;
     run_with(env, "--help");
-    assert_true(process_said(&env->runtime, "Usage: mission-control-runtime"));
+    assert_true(process_has_output(&env->runtime, "Usage: mission-control-runtime"));
     for (size_t i = 0; i < CONFIG_OPTIONS; i++)
-        if (!process_said(&env->runtime, config_options[i].name))
+        if (!process_has_output(&env->runtime, config_options[i].name))
             fail_msg("--help does not name %s", config_options[i].name);
-    assert_false(process_said(&env->runtime, TEST_SECRET));
+    assert_false(process_has_output(&env->runtime, TEST_SECRET));
 }
 
 static void test_version_is_one_line(void **state)
@@ -35,7 +35,7 @@ static void test_version_is_one_line(void **state)
     struct test_env *env = *state;
     run_with(env, "--version");
     assert_true(
-        process_said(&env->runtime, "mission-control-runtime " MISSION_CONTROL_VERSION "\n"));
+        process_has_output(&env->runtime, "mission-control-runtime " MISSION_CONTROL_VERSION "\n"));
 }
 
 /* As `--check-config >file` on a full disk, for a script that goes by the status. */

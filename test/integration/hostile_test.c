@@ -351,7 +351,7 @@ static void test_rows_that_are_none(void **state)
     board_backend_fault(env, rule);
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "undelivered=0&action=listUndeliveredNotifications&calls=3");
-    assert_true(process_said(
+    assert_true(process_has_output(
         &env->runtime, "10 listed notifications have an _id or a recipientId that is"));
     assert_int_equal(board_requests_for(env, id), 1);
     test_env_stop_runtime(env);
@@ -418,7 +418,7 @@ static void test_failed_lists_are_asked_for_smaller_and_hide_nothing(void **stat
     json_decref(board_load(env, 2, 2));
     test_env_wait_log(env, "Polling works again after 8 failed");
     test_env_wait(env, "delivered=1");
-    board_end_faults(env);
+    board_clear_faults(env);
     test_env_wait(env, "undelivered=0");
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), STUCK + 2);
     test_env_stop_runtime(env);

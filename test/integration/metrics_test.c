@@ -37,11 +37,11 @@ static double value_of(struct test_env *env, const char *series)
 /* Waits until the series has a value in these bounds. */
 static void await_between(struct test_env *env, const char *series, double min, double max)
 {
-    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_patience();
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
     double is;
     while ((is = value_of(env, series)) < min || is > max) {
         if (clock_monotonic_ms() > deadline_ms) {
-            process_show(&env->runtime, "runtime");
+            process_dump_output(&env->runtime, "runtime");
             fail_msg("%s is %f and not from %f to %f", series, is, min, max);
         }
     }
@@ -136,7 +136,7 @@ static void test_work_under_way_is_shown(void **state)
     must_be_between(env, "mission_control_oldest_undelivered_age_seconds", 0.001, 600);
     must_be(env, "mission_control_agent_run_seconds_count", 0);
     board_release(env, "agent");
-    board_end_faults(env);
+    board_clear_faults(env);
     await(env, "mission_control_notifications_delivered_total", 2);
     await(env, "mission_control_agent_run_seconds_count", 2);
     await_zero(env, "mission_control_lanes");
@@ -188,7 +188,7 @@ static void test_wake_ups_are_counted(void **state)
     struct test_env *env = *state;
     json_decref(test_env_post(env, "/sandbox/seed",
         json_pack("{s:[{s:s, s:f}]}", "agents", "slug", "jarvis", "heartbeatInterval", 0.002)));
-    test_env_show_agents(env, true);
+    test_env_list_agents(env, true);
     test_env_start_runtime(env, NULL);
     await(env, "mission_control_heartbeats_total{outcome=\"woken\"}", 2);
     must_be(env, "mission_control_heartbeats_total{outcome=\"failed\"}", 0);
@@ -211,7 +211,7 @@ static void test_poll_failures_show(void **state)
         "mission_control_convex_requests_total{action=\"listUndeliveredNotifications\","
         "outcome=\"function_error\"}",
         2);
-    board_end_faults(env);
+    board_clear_faults(env);
     await(env, "mission_control_last_poll_timestamp_seconds", 1);
     must_be(env, "mission_control_poll_failures", 0);
     test_env_stop_runtime(env);
@@ -220,8 +220,8 @@ static void test_poll_failures_show(void **state)
 static void must_answer(struct test_env *env, const char *path, const char *accept,
     const char *content_type, const char *beginning)
 {
-    struct plain_answer answer;
-    plain_http(env->health_port, "GET", path, accept, &answer);
+    struct plain_response answer;
+    plain_http_request(env->health_port, "GET", path, accept, &answer);
     assert_int_equal(answer.status, 200);
     if (strstr(answer.header, content_type) == NULL)
         fail_msg("no %s in\n%s", content_type, answer.header);
@@ -229,7 +229,7 @@ static void must_answer(struct test_env *env, const char *path, const char *acce
     assert_non_null(strstr(answer.header, "Cache-Control: no-store\r\n"));
     assert_non_null(strstr(answer.header, "X-Content-Type-Options: nosniff\r\n"));
     assert_non_null(strstr(answer.header, "Content-Security-Policy: default-src 'none'\r\n"));
-    plain_answer_fini(&answer);
+    plain_response_fini(&answer);
 }
 
 static void test_accept_decides_what_health_says(void **state)

@@ -20,19 +20,19 @@ static const char *const quick[] = {
 /* Whether path answers with that status and a body that holds words. */
 static bool answers(struct test_env *env, const char *path, int status, const char *words)
 {
-    struct plain_answer answer;
-    plain_http(env->health_port, "GET", path, "", &answer);
+    struct plain_response answer;
+    plain_http_request(env->health_port, "GET", path, "", &answer);
     bool as_wanted = answer.status == status && strstr(answer.body, words) != NULL;
-    plain_answer_fini(&answer);
+    plain_response_fini(&answer);
     return as_wanted;
 }
 
 static void await(struct test_env *env, const char *path, int status, const char *words)
 {
-    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_patience();
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
     while (!answers(env, path, status, words)) {
         if (clock_monotonic_ms() > deadline_ms) {
-            process_show(&env->runtime, "runtime");
+            process_dump_output(&env->runtime, "runtime");
             fail_msg("%s does not come to %d with %s", path, status, words);
         }
     }
@@ -48,7 +48,7 @@ static void test_ready_once_backend_and_gateway_are_there(void **state)
     await(env, "/readyz", 503, "\"failing\":[\"backend\"]");
     assert_true(answers(env, "/readyz", 503, "\"backend\":\"not polled yet\""));
     assert_true(answers(env, "/livez", 200, "{\"status\":\"alive\"}"));
-    board_end_faults(env);
+    board_clear_faults(env);
     await(env, "/readyz", 200, "{\"status\":\"ready\"}");
     assert_true(answers(env, "/readyz?verbose", 200, "\"gateway\":\"ok\""));
     assert_true(answers(env, "/livez?verbose", 200, "\"threads\":\"ok\""));
@@ -63,7 +63,7 @@ static void test_not_ready_while_the_backend_fails(void **state)
     board_backend_fault(env, json_pack("{s:s}", "behaviour", "drop_before"));
     await(env, "/readyz", 503, "\"failing\":[\"backend\"]");
     assert_true(answers(env, "/livez", 200, "alive"));
-    board_end_faults(env);
+    board_clear_faults(env);
     await(env, "/readyz", 200, "ready");
     test_env_stop_runtime(env);
 }
@@ -100,28 +100,28 @@ static void test_not_ready_from_the_beginning_of_the_stop(void **state)
 
 static void must_refuse(struct test_env *env, const char *method, const char *path, int status)
 {
-    struct plain_answer answer;
-    plain_http(env->health_port, method, path, "", &answer);
+    struct plain_response answer;
+    plain_http_request(env->health_port, method, path, "", &answer);
     assert_int_equal(answer.status, status);
     assert_non_null(strstr(answer.header, "Content-Type: application/json\r\n"));
     assert_non_null(strstr(answer.header, "Cache-Control: no-store\r\n"));
     assert_memory_equal(answer.body, "{\"error\":\"", strlen("{\"error\":\""));
-    plain_answer_fini(&answer);
+    plain_response_fini(&answer);
 }
 
 static void test_methods_and_paths(void **state)
 {
     static const char *const paths[] = {"/health", "/metrics", "/livez", "/readyz", "/version"};
     struct test_env *env = *state;
-    struct plain_answer answer;
+    struct plain_response answer;
     test_env_start_runtime(env, NULL);
     await(env, "/readyz", 200, "ready");
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        plain_http(env->health_port, "HEAD", paths[i], "", &answer);
+        plain_http_request(env->health_port, "HEAD", paths[i], "", &answer);
         assert_int_equal(answer.status, 200);
         assert_string_equal(answer.body, "");
         assert_null(strstr(answer.header, "Content-Length: 0\r\n"));
-        plain_answer_fini(&answer);
+        plain_response_fini(&answer);
         must_refuse(env, "POST", paths[i], 405);
         must_refuse(env, "DELETE", paths[i], 405);
     }

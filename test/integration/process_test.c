@@ -33,7 +33,7 @@ static void test_every_bad_setting_is_said_at_once(void **state)
         "AGENT_SYNC_INTERVAL", "LOG_LEVEL", "LOG_FORMAT"};
     for (size_t i = 0; i < sizeof named / sizeof named[0]; i++)
         test_env_wait_log(env, named[i]);
-    assert_false(process_said(&env->runtime, TEST_SECRET));
+    assert_false(process_has_output(&env->runtime, TEST_SECRET));
 }
 
 static void test_check_config_shows_no_secret(void **state)
@@ -42,8 +42,8 @@ static void test_check_config_shows_no_secret(void **state)
     test_env_launch(env, &env->runtime, NULL, (const char *[]){"--check-config", NULL});
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
     test_env_wait_log(env, "SERVICE_TOKEN=***");
-    assert_false(process_said(&env->runtime, TEST_SECRET));
-    assert_false(process_said(&env->runtime, TEST_GATEWAY_TOKEN));
+    assert_false(process_has_output(&env->runtime, TEST_SECRET));
+    assert_false(process_has_output(&env->runtime, TEST_GATEWAY_TOKEN));
 }
 
 static void test_unknown_argument_is_a_usage_error(void **state)
@@ -78,7 +78,7 @@ static void test_second_runtime_on_a_state_dir_is_refused(void **state)
     assert_int_equal(process_wait_exit(&env->second, TEST_WAIT_MS), 75);
     char holder[64];
     snprintf(holder, sizeof holder, "process %d", (int)env->runtime.pid);
-    assert_true(process_wait_for(&env->second, holder, TEST_WAIT_MS, NULL, 0));
+    assert_true(process_wait_output(&env->second, holder, TEST_WAIT_MS, NULL, 0));
     test_env_stop_runtime(env);
 }
 
@@ -133,7 +133,7 @@ static void test_stop_ends_hung_sends_at_the_grace(void **state)
     int64_t began_ms = clock_monotonic_ms();
     process_signal(&env->runtime, SIGTERM);
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
-    assert_true(clock_monotonic_ms() - began_ms < (int64_t)3500 * process_patience());
+    assert_true(clock_monotonic_ms() - began_ms < (int64_t)3500 * process_timeout_scale());
 }
 
 /* Calls that wait for their turn behind 28 that hang delay no loop, and are no reason to stay. */
@@ -255,7 +255,7 @@ static void test_few_descriptors_do_not_keep_it_from_ending(void **state)
     for (unsigned max = 20; max <= 36; max += 4) {
         launch_with_descriptors(env, max);
         bool started =
-            process_wait_for(&env->runtime, "started successfully", TEST_WAIT_MS, NULL, 0);
+            process_wait_output(&env->runtime, "started successfully", TEST_WAIT_MS, NULL, 0);
         if (started)
             process_signal(&env->runtime, SIGTERM);
         assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), started ? 0 : 71);

@@ -28,7 +28,7 @@ static bool has_program(const char *name)
     snprintf(command, sizeof command, "command -v %s", name);
     process_start(&process, (const char *[]){"/bin/sh", "-c", command, NULL}, environ);
     bool found = process_wait_exit(&process, CHECK_MS) == 0;
-    process_end(&process);
+    process_fini(&process);
     return found;
 }
 
@@ -50,7 +50,7 @@ static void must_run(const char *command, bool without_words)
     if (status != 0 || (without_words && said[0] != '\0'))
         fail_msg("%s: status %d: %s", command, status, said);
     free(said);
-    process_end(&process);
+    process_fini(&process);
 }
 
 static void test_shipped_rules_are_right(void **state)
@@ -129,10 +129,10 @@ static unsigned start_prometheus(struct test_env *env, struct process *prometheu
             "--web.listen-address=127.0.0.1:%u --log.level=info",
             path, env->dir, port);
         process_start(prometheus, (const char *[]){"/bin/sh", "-c", command, NULL}, environ);
-        if (process_wait_for(prometheus, "ready to receive web requests", CHECK_MS, NULL, 0))
+        if (process_wait_output(prometheus, "ready to receive web requests", CHECK_MS, NULL, 0))
             return port;
-        process_show(prometheus, "prometheus");
-        process_end(prometheus);
+        process_dump_output(prometheus, "prometheus");
+        process_fini(prometheus);
     }
     fail_msg("prometheus does not start");
     return 0;
@@ -141,13 +141,13 @@ static unsigned start_prometheus(struct test_env *env, struct process *prometheu
 /* The value of the one series that a query without blanks finds, or -1. */
 static double ask(unsigned port, const char *query)
 {
-    struct plain_answer answer;
+    struct plain_response answer;
     char path[512];
     snprintf(path, sizeof path, "/api/v1/query?query=%s", query);
-    plain_http(port, "GET", path, "Connection: close\r\n", &answer);
+    plain_http_request(port, "GET", path, "Connection: close\r\n", &answer);
     assert_int_equal(answer.status, 200);
     json_t *json = json_loads(answer.body, 0, NULL);
-    plain_answer_fini(&answer);
+    plain_response_fini(&answer);
     assert_non_null(json);
     const json_t *result = json_object_get(json_object_get(json, "data"), "result");
     const json_t *sample = json_object_get(json_array_get(result, 0), "value");

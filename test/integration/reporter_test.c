@@ -45,7 +45,7 @@ static void wait_for_status(struct test_env *env, const char *status)
             fail_msg("the backend was never told \"%s\"", status);
         snprintf(condition, sizeof condition, "change=%ld&timeout_ms=200",
             test_env_stat(env, NULL, "change") + 1);
-        test_env_look(env, condition);
+        test_env_check(env, condition);
     }
 }
 
@@ -90,7 +90,7 @@ static void test_changes_are_reported_at_once(void **state)
     board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "listUndeliveredNotifications",
                                  "behaviour", "status", "name", "poll"));
     wait_for_status(env, "degraded");
-    board_end_faults(env);
+    board_clear_faults(env);
     wait_for_status(env, "online");
     set(env, "gateway_disabled", true);
     json_decref(board_load(env, 1, 1));
@@ -135,7 +135,7 @@ static void test_start_with_the_backend_away_recovers(void **state)
     assert_int_equal(test_env_health_get(env, "/health", &body), 200);
     assert_non_null(strstr(body, "\"degraded\""));
     free(body);
-    board_end_faults(env);
+    board_clear_faults(env);
     test_env_wait(env, "undelivered=0");
     wait_for_status(env, "online");
     test_env_stop_runtime(env);
@@ -148,7 +148,7 @@ static void test_restart_request_stops_in_order(void **state)
     wait_for_status(env, "online");
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
     expect_exit(env);
-    assert_true(process_said(&env->runtime, "A restart is asked for"));
+    assert_true(process_has_output(&env->runtime, "A restart is asked for"));
     assert_true(status_is(env, "offline"));
     /* Once: the next one stays. */
     test_env_start_runtime(env, fast);
@@ -234,10 +234,10 @@ static void test_result_is_told_once_although_its_answer_is_lost(void **state)
 
 /* Makes a program openclaw that does not answer; setting becomes a PATH that leads to it. */
 static void add_silent_openclaw(
-    const struct test_env *env, char setting[static DIR_BYTES + sizeof "PATH=/bin"])
+    const struct test_env *env, char setting[static TMP_DIR_BYTES + sizeof "PATH=/bin"])
 {
-    char path[DIR_BYTES + sizeof "/bin/openclaw"];
-    snprintf(setting, DIR_BYTES + sizeof "PATH=/bin", "PATH=%s/bin", env->dir);
+    char path[TMP_DIR_BYTES + sizeof "/bin/openclaw"];
+    snprintf(setting, TMP_DIR_BYTES + sizeof "PATH=/bin", "PATH=%s/bin", env->dir);
     snprintf(path, sizeof path, "%s/bin", env->dir);
     assert_int_equal(mkdir(path, 0700), 0);
     snprintf(path, sizeof path, "%s/bin/openclaw", env->dir);
@@ -252,7 +252,7 @@ static void add_silent_openclaw(
 static void test_first_report_after_an_old_upgrade_waits_for_no_version(void **state)
 {
     struct test_env *env = *state;
-    char path[DIR_BYTES + sizeof "PATH=/bin"];
+    char path[TMP_DIR_BYTES + sizeof "PATH=/bin"];
     test_env_start_runtime(env, fast);
     wait_for_status(env, "online");
     ask_for_upgrade(env, "immediate");
@@ -263,7 +263,7 @@ static void test_first_report_after_an_old_upgrade_waits_for_no_version(void **s
     add_silent_openclaw(env, path);
     test_env_start_runtime(env, (const char *[]){path, "OPENCLAW_VERSION", NULL});
     wait_for_status(env, "online");
-    assert_false(process_said(&env->runtime, "OpenClaw version unknown"));
+    assert_false(process_has_output(&env->runtime, "OpenClaw version unknown"));
     assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 1);
     test_env_stop_runtime(env);
 }

@@ -38,7 +38,7 @@ static int bind_to(const char *name)
 static void receive(int fd, char message[static MESSAGE_BYTES])
 {
     struct pollfd source = {.fd = fd, .events = POLLIN};
-    assert_int_equal(poll(&source, 1, TEST_WAIT_MS * process_patience()), 1);
+    assert_int_equal(poll(&source, 1, TEST_WAIT_MS * process_timeout_scale()), 1);
     ssize_t length = recv(fd, message, MESSAGE_BYTES - 1, 0);
     assert_true(length > 0);
     message[length] = '\0';
@@ -147,7 +147,7 @@ static void test_second_signal_counts_once_the_stop_is_told(void **state)
     test_env_start_runtime(env, (const char *[]){setting, NULL});
     must_receive(fd, "READY=1");
     assert_true(main_blocks(&env->runtime, SIGTERM));
-    process_stall(&env->runtime);
+    process_stall_output(&env->runtime);
     process_signal(&env->runtime, SIGTERM);
     must_receive(fd, "STOPPING=1");
     assert_false(main_blocks(&env->runtime, SIGTERM));

@@ -66,14 +66,14 @@ static void test_rotated_service_token_is_taken_over(void **state)
     json_decref(test_env_post(env, "/sandbox/token", json_pack("{s:s}", "secret", NEW_SECRET)));
     write_file(env, "token", NEW_TOKEN "\n", path);
     hang_up(env, "Reload 1: changed: SERVICE_TOKEN\n");
-    board_end_faults(env);
+    board_clear_faults(env);
     test_env_wait(env, "delivered=1&undelivered=0");
     assert_int_equal(board_requests_for(env, id), 1);
     json_decref(board_load(env, 3, 1));
     test_env_wait(env, "delivered=4&undelivered=0");
     hang_up(env, "Reload 2: changed: nothing\n");
     test_env_stop_runtime(env);
-    assert_false(process_said(&env->runtime, NEW_SECRET));
+    assert_false(process_has_output(&env->runtime, NEW_SECRET));
     json_t *rows = board_documents(env, "runtimes");
     assert_string_equal(board_string(json_array_get(rows, 0), "status"), "offline");
     json_decref(rows);
@@ -101,8 +101,8 @@ static void test_broken_token_file_changes_nothing(void **state)
     json_decref(board_load(env, 2, 2));
     test_env_wait(env, "delivered=2&undelivered=0");
     test_env_stop_runtime(env);
-    assert_false(process_said(&env->runtime, "no-token-at-all"));
-    assert_false(process_said(&env->runtime, NEW_SECRET));
+    assert_false(process_has_output(&env->runtime, "no-token-at-all"));
+    assert_false(process_has_output(&env->runtime, NEW_SECRET));
 }
 
 static void start_with_env_file(struct test_env *env, const char *path)
@@ -126,17 +126,17 @@ static void test_env_file_is_read_again_as_a_whole(void **state)
         "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN "\nLOG_LEVEL=loud\nDELIVERY_INTERVAL=200\n",
         path);
     hang_up(env, "Reload 1: the settings are wrong");
-    assert_true(process_said(&env->runtime, "Reload 1: LOG_LEVEL \"loud\" is not one of"));
+    assert_true(process_has_output(&env->runtime, "Reload 1: LOG_LEVEL \"loud\" is not one of"));
     write_file(env, "env",
         "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN "\nLOG_LEVEL=debug\nDELIVERY_INTERVAL=201\n",
         path);
-    assert_false(process_said(&env->runtime, "debug [Delivery]"));
+    assert_false(process_has_output(&env->runtime, "debug [Delivery]"));
     hang_up(env, "Reload 2: changed: LOG_LEVEL OPENCLAW_GATEWAY_TOKEN\n");
     test_env_wait_log(env, "Reload 2: DELIVERY_INTERVAL has changed; that needs a restart");
     test_env_wait_log(env, "debug [Delivery] Listed");
     test_env_wait(env, "delivered=1&undelivered=0");
     test_env_stop_runtime(env);
-    assert_false(process_said(&env->runtime, TEST_GATEWAY_TOKEN));
+    assert_false(process_has_output(&env->runtime, TEST_GATEWAY_TOKEN));
 }
 
 static void write_remotes(struct test_env *env, char *path, const char *account,
@@ -187,7 +187,7 @@ static void test_token_of_another_address_is_not_taken_over(void **state)
     hang_up(env, "Reload 3: changed: SERVICE_TOKEN\n");
     test_env_wait_log(
         env, "Reload 3: OPENCLAW_GATEWAY_TOKEN belongs to OPENCLAW_GATEWAY_URL; it stays");
-    assert_false(process_said(&env->runtime, "Reload 3: SERVICE_TOKEN belongs"));
+    assert_false(process_has_output(&env->runtime, "Reload 3: SERVICE_TOKEN belongs"));
     must_deliver_another(env, 3);
     test_env_stop_runtime(env);
 }
@@ -203,12 +203,12 @@ static void test_work_is_told(void **state)
     process_signal(&env->runtime, SIGUSR1);
     test_env_wait_log(env, "info [Runtime] 1 of 2 workers are busy held=1 ");
     snprintf(words, sizeof words, ": delivers %s agent=worker1 stage=sending for_ms=", id);
-    assert_true(process_wait_for(&env->runtime, words, TEST_WAIT_MS, for_ms, sizeof for_ms));
+    assert_true(process_wait_output(&env->runtime, words, TEST_WAIT_MS, for_ms, sizeof for_ms));
     assert_in_range(strtol(for_ms, NULL, 10), 0, TEST_WAIT_MS);
     test_env_wait_log(env, ": idle for_ms=");
-    assert_true(process_said(&env->runtime, "Worker 1: "));
-    assert_true(process_said(&env->runtime, "Worker 2: "));
-    board_end_faults(env);
+    assert_true(process_has_output(&env->runtime, "Worker 1: "));
+    assert_true(process_has_output(&env->runtime, "Worker 2: "));
+    board_clear_faults(env);
     test_env_wait(env, "delivered=1");
     test_env_stop_runtime(env);
 }
@@ -235,8 +235,8 @@ static void test_sends_are_held_and_released(void **state)
     json_decref(test_env_post(env, "/sandbox/load",
         json_pack("{s:i, s:i, s:f}", "notifications", 3, "agents", 3, "heartbeatInterval",
             SHORT_INTERVAL)));
-    test_env_show_agents(env, true);
-    board_end_faults(env);
+    test_env_list_agents(env, true);
+    board_clear_faults(env);
     test_env_wait(env, "delivered=1");
     test_env_wait_calls(env, "listUndeliveredNotifications", 3);
     /* Long enough for wake-ups to come due. */
@@ -273,7 +273,7 @@ static void wait_until_taken(const struct process *process, int number)
 /* Has the runtime drop lines: before that it would not take the second signal. */
 static void leave_log_unread(struct test_env *env)
 {
-    process_stall(&env->runtime);
+    process_stall_output(&env->runtime);
     for (int i = 0; i < 2; i++) {
         process_signal(&env->runtime, SIGUSR1);
         wait_until_taken(&env->runtime, SIGUSR1);
@@ -288,7 +288,7 @@ static void test_unread_log_holds_nothing_up(void **state)
     leave_log_unread(env);
     json_decref(board_load(env, 40, 40));
     test_env_wait(env, "delivered=40&undelivered=0");
-    process_read_on(&env->runtime);
+    process_resume_output(&env->runtime);
     test_env_wait_log(env, "warn [Log] Dropped ");
     json_decref(board_load(env, 1, 1));
     test_env_wait(env, "delivered=41&undelivered=0");
@@ -314,7 +314,7 @@ static void test_second_signal_ends_it_though_nobody_reads(void **state)
     wait_until_taken(&env->runtime, SIGTERM);
     process_signal(&env->runtime, SIGTERM);
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 128 + SIGTERM);
-    board_end_faults(env);
+    board_clear_faults(env);
 }
 
 int main(void)

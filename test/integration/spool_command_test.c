@@ -104,9 +104,9 @@ static char *command(struct test_env *env, int status, const char *const words[]
     test_env_launch(env, &env->second, NULL, words);
     int ended = process_wait_exit(&env->second, TEST_WAIT_MS);
     /* Never said, so this waits for the end of the output. */
-    process_wait_for(&env->second, "\f\f", TEST_WAIT_MS, NULL, 0);
+    process_wait_output(&env->second, "\f\f", TEST_WAIT_MS, NULL, 0);
     if (ended != status) {
-        process_show(&env->second, "spool");
+        process_dump_output(&env->second, "spool");
         fail_msg("exit status %d instead of %d", ended, status);
     }
     return process_output(&env->second);

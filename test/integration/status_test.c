@@ -66,7 +66,7 @@ static const char *string_at(json_t *status, const char *path)
 /* Waits until the number is as large or the string is the same; a new reference to all. */
 static json_t *await(struct test_env *env, const char *path, json_int_t min, const char *string)
 {
-    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_patience();
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
     for (;;) {
         json_t *status = ask(env);
         const json_t *value = at(status, path);
@@ -75,7 +75,7 @@ static json_t *await(struct test_env *env, const char *path, json_int_t min, con
             return status;
         if (clock_monotonic_ms() > deadline_ms) {
             char *text = json_dumps(value, JSON_ENCODE_ANY);
-            process_show(&env->runtime, "runtime");
+            process_dump_output(&env->runtime, "runtime");
             fail_msg("%s stays %s", path, text);
         }
         json_decref(status);
@@ -85,25 +85,25 @@ static json_t *await(struct test_env *env, const char *path, json_int_t min, con
 static void must_answer(struct test_env *env, const char *path, const char *type,
     const char *policy, const char *beginning)
 {
-    struct plain_answer answer;
-    plain_http(env->health_port, "GET", path, "", &answer);
+    struct plain_response answer;
+    plain_http_request(env->health_port, "GET", path, "", &answer);
     assert_int_equal(answer.status, 200);
     assert_non_null(strstr(answer.header, type));
     assert_non_null(strstr(answer.header, policy));
     assert_non_null(strstr(answer.header, "Cache-Control: no-store\r\n"));
     assert_non_null(strstr(answer.header, "X-Content-Type-Options: nosniff\r\n"));
     assert_memory_equal(answer.body, beginning, strlen(beginning));
-    plain_answer_fini(&answer);
-    plain_http(env->health_port, "HEAD", path, "", &answer);
+    plain_response_fini(&answer);
+    plain_http_request(env->health_port, "HEAD", path, "", &answer);
     assert_int_equal(answer.status, 200);
     assert_non_null(strstr(answer.header, type));
     assert_non_null(strstr(answer.header, policy));
     assert_string_equal(answer.body, "");
-    plain_answer_fini(&answer);
-    plain_http(env->health_port, "POST", path, "Content-Length: 0\r\n", &answer);
+    plain_response_fini(&answer);
+    plain_http_request(env->health_port, "POST", path, "Content-Length: 0\r\n", &answer);
     assert_int_equal(answer.status, 405);
     assert_string_equal(answer.body, "{\"error\":\"only GET and HEAD\"}");
-    plain_answer_fini(&answer);
+    plain_response_fini(&answer);
 }
 
 static void test_each_file_has_its_headers(void **state)
@@ -216,7 +216,7 @@ static void test_says_who_works_and_who_waits(void **state)
     assert_int_equal(json_array_size(at(status, "reasons")), 1);
     json_decref(status);
     process_signal(&env->runtime, SIGUSR2);
-    board_end_faults(env);
+    board_clear_faults(env);
     json_decref(await(env, "totals.delivered", 2, NULL));
     test_env_stop_runtime(env);
 }
@@ -292,7 +292,7 @@ static void test_others_words_are_contained(void **state)
     assert_null(strstr(body, "agent:"));
     free(body);
     json_decref(seeded);
-    board_end_faults(env);
+    board_clear_faults(env);
     json_decref(await(env, "totals.delivered", 1, NULL));
     test_env_stop_runtime(env);
 }

@@ -71,7 +71,7 @@ static int teardown(void **state)
     struct test_env *env = *state;
     char dir[SETTING_BYTES];
     struct gateway_record record;
-    process_end(&env->runtime);
+    process_fini(&env->runtime);
     snprintf(dir, sizeof dir, "%s/state", env->dir);
     if (gateway_record_load(dir, &record, NULL) == 0)
         gateway_record_end(&record, 1000, -1);
@@ -172,7 +172,7 @@ static void test_no_command_no_child(void **state)
     assert_true(json_is_null(process));
     json_decref(process);
     test_env_stop_runtime(env);
-    assert_false(process_said(&env->runtime, "[Gateway process]"));
+    assert_false(process_has_output(&env->runtime, "[Gateway process]"));
 }
 
 static void test_output_is_passed_on(void **state)
@@ -186,9 +186,9 @@ static void test_output_is_passed_on(void **state)
     test_env_wait_log(env, "info [Gateway] three\n");
     test_env_wait_log(env, "[1mfour\n");
     test_env_wait_log(env, "info [Gateway] my token ***\n");
-    assert_false(process_said(&env->runtime, "[Gateway] \n"));
+    assert_false(process_has_output(&env->runtime, "[Gateway] \n"));
     test_env_stop_runtime(env);
-    assert_false(process_said(&env->runtime, TEST_GATEWAY_TOKEN));
+    assert_false(process_has_output(&env->runtime, TEST_GATEWAY_TOKEN));
 }
 
 /* Told apart by the child itself, as the log would hide a token. */
@@ -213,7 +213,7 @@ static void test_killed_child_is_started_again(void **state)
     test_env_wait_log(env, "The gateway was ended by signal 9");
     test_env_wait_log(env, "The gateway is started again in 1000 ms");
     char started[64];
-    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_patience();
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
     while (pid_of_gateway(env) == 0)
         assert_true(clock_monotonic_ms() < deadline_ms);
     json_t *process = ask_for_process(env);
@@ -238,7 +238,7 @@ static void test_stop_ends_grandchildren(void **state)
     pid_t pid = start_with(env, WAITING);
     int64_t began_ms = clock_monotonic_ms();
     test_env_stop_runtime(env);
-    assert_true(clock_monotonic_ms() - began_ms < (int64_t)5000 * process_patience());
+    assert_true(clock_monotonic_ms() - began_ms < (int64_t)5000 * process_timeout_scale());
     assert_false(lives(pid));
 }
 
@@ -262,7 +262,7 @@ static void test_child_that_ignores_sigterm_is_killed_after_10_s(void **state)
     int64_t began_ms = clock_monotonic_ms();
     test_env_stop_runtime(env);
     int64_t took_ms = clock_monotonic_ms() - began_ms;
-    assert_in_range(took_ms, 10000, 12000 * process_patience());
+    assert_in_range(took_ms, 10000, 12000 * process_timeout_scale());
     assert_false(lives(pid));
     test_env_wait_log(env, "did not end within 10000 ms of SIGTERM");
     test_env_wait_log(env, "The gateway was ended by signal 9");
@@ -318,7 +318,7 @@ static void test_missing_program_is_said_and_tried_again(void **state)
     /* The stop does not wait for the backoff. */
     int64_t began_ms = clock_monotonic_ms();
     test_env_stop_runtime(env);
-    assert_true(clock_monotonic_ms() - began_ms < (int64_t)1500 * process_patience());
+    assert_true(clock_monotonic_ms() - began_ms < (int64_t)1500 * process_timeout_scale());
 }
 
 static void test_broken_quoting_is_a_configuration_error(void **state)
@@ -394,7 +394,7 @@ static void test_hung_sends_do_not_keep_the_gateway_beyond_the_grace(void **stat
     pid_t pid = pid_of_gateway(env);
     int64_t began_ms = clock_monotonic_ms();
     test_env_stop_runtime(env);
-    assert_true(clock_monotonic_ms() - began_ms < (int64_t)3500 * process_patience());
+    assert_true(clock_monotonic_ms() - began_ms < (int64_t)3500 * process_timeout_scale());
     assert_false(lives(pid));
 }
 

@@ -31,8 +31,8 @@ struct tls {
 static void tls_start(struct test_env *env, struct tls *tls, const char *name, bool expired,
     bool self_signed, int max_version)
 {
-    certificate_make(&tls->authority, NULL, true, NULL, false);
-    certificate_make(&tls->leaf, self_signed ? NULL : &tls->authority, false, name, expired);
+    certificate_create(&tls->authority, NULL, true, NULL, false);
+    certificate_create(&tls->leaf, self_signed ? NULL : &tls->authority, false, name, expired);
     tls->proxy = tls_proxy_start(&tls->leaf, max_version, port_of(env->url));
     snprintf(tls->convex_url, sizeof tls->convex_url, "CONVEX_URL=https://127.0.0.1:%u",
         tls_proxy_port(tls->proxy));
@@ -89,7 +89,8 @@ static void expect_refusal(
     tls_start(env, &tls, name, expired, self_signed, 0);
     test_env_start_runtime(env, (const char *[]){tls.convex_url, tls.ca_file, NULL});
     char rest[512];
-    assert_true(process_wait_for(&env->runtime, "Poll error: ", TEST_WAIT_MS, rest, sizeof rest));
+    assert_true(
+        process_wait_output(&env->runtime, "Poll error: ", TEST_WAIT_MS, rest, sizeof rest));
     if (strstr(rest, words) == NULL)
         fail_msg("expected \"%s\" in: %s", words, rest);
     assert_int_equal(test_env_stat(env, "backend", "listUndeliveredNotifications"), 0);
@@ -120,7 +121,8 @@ static void test_unknown_authority_is_refused(void **state)
     char rest[512];
     tls_start(env, &tls, "IP:127.0.0.1", false, false, 0);
     test_env_start_runtime(env, (const char *[]){tls.convex_url, NULL});
-    assert_true(process_wait_for(&env->runtime, "Poll error: ", TEST_WAIT_MS, rest, sizeof rest));
+    assert_true(
+        process_wait_output(&env->runtime, "Poll error: ", TEST_WAIT_MS, rest, sizeof rest));
     assert_non_null(strstr(rest, "unable to get local issuer certificate"));
     test_env_stop_runtime(env);
     tls_stop(&tls);
@@ -133,7 +135,8 @@ static void test_old_tls_is_refused(void **state)
     char rest[512];
     tls_start(env, &tls, "IP:127.0.0.1", false, false, TLS1_1_VERSION);
     test_env_start_runtime(env, (const char *[]){tls.convex_url, tls.ca_file, NULL});
-    assert_true(process_wait_for(&env->runtime, "Poll error: ", TEST_WAIT_MS, rest, sizeof rest));
+    assert_true(
+        process_wait_output(&env->runtime, "Poll error: ", TEST_WAIT_MS, rest, sizeof rest));
     assert_non_null(strstr(rest, "protocol version"));
     assert_int_equal(tls_proxy_handshakes(tls.proxy), 0);
     test_env_stop_runtime(env);

@@ -51,7 +51,7 @@ static void must_log(struct test_env *env, const char *words, const char *parent
 {
     char line[512];
     char field[64];
-    assert_true(process_wait_for(&env->runtime, words, TEST_WAIT_MS, line, sizeof line));
+    assert_true(process_wait_output(&env->runtime, words, TEST_WAIT_MS, line, sizeof line));
     snprintf(field, sizeof field, " trace=%.*s", ID_DIGITS, parent + LEAD_BYTES);
     if (strstr(line, field) == NULL)
         fail_msg("no%s in %s%s", field, words, line);
@@ -112,7 +112,7 @@ static void test_other_rounds_have_their_own(void **state)
     assert_false(belong_together(poll, later_poll));
     test_env_stop_runtime(env);
     /* An agent that is woken: the run and the report of the agent belong together. */
-    test_env_show_agents(env, true);
+    test_env_list_agents(env, true);
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "requests=3");
     test_env_wait(env, "action=updateAgentHeartbeat&calls=1");

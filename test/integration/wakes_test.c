@@ -26,7 +26,7 @@ static void seed_agents(struct test_env *env, const char *prefix, int count, dou
         json_array_append_new(
             agents, json_pack("{s:s, s:f}", "slug", slug, "heartbeatInterval", interval));
     }
-    test_env_show_agents(env, true);
+    test_env_list_agents(env, true);
     json_decref(test_env_post(env, "/sandbox/seed", json_pack("{s:o}", "agents", agents)));
 }
 
@@ -83,7 +83,7 @@ static void test_wakes_leave_half_of_the_workers_to_deliveries(void **state)
     test_env_wait(env, "undelivered=0&delivered=16");
     assert_int_equal(test_env_stat(env, NULL, "held"), WORKERS / 2);
     /* They get their turn once the others are back. */
-    board_end_faults(env);
+    board_clear_faults(env);
     test_env_wait(env, "action=updateAgentHeartbeat&calls=6");
     test_env_stop_runtime(env);
 }
@@ -127,7 +127,7 @@ static void test_wakes_that_were_lined_up_are_put_off_by_a_shut_gate(void **stat
     wait_for_metrics(env, "\nmission_control_lanes 2\n");
     assert_false(metrics_say(env, none_put_off));
     assert_int_equal(test_env_stat(env, NULL, "held"), 2);
-    board_end_faults(env);
+    board_clear_faults(env);
     test_env_wait(env, "action=updateAgentHeartbeat&calls=6");
     test_env_stop_runtime(env);
 }
@@ -137,7 +137,7 @@ static void test_busy_agent_is_reported_online_once_an_interval(void **state)
 {
     struct test_env *env = *state;
     enum { INTERVAL_MS = 600 };
-    test_env_show_agents(env, true);
+    test_env_list_agents(env, true);
     board_set(env, json_pack("{s:i}", "gateway_latency_ms", 30));
     json_decref(test_env_post(env, "/sandbox/load",
         json_pack("{s:i, s:i, s:f}", "notifications", 200, "agents", 1, "heartbeatInterval",

@@ -86,7 +86,7 @@ void alloc_fault_arm(unsigned number)
     struck = 0;
 }
 
-void shortage_end(void)
+void alloc_fault_disarm(void)
 {
     countdown = 0;
 }

@@ -1,6 +1,6 @@
 /* Lets the N-th allocation, or start of a thread, fail. */
-#ifndef TEST_LIB_SHORTAGE_H
-#define TEST_LIB_SHORTAGE_H
+#ifndef TEST_LIB_ALLOC_FAULT_H
+#define TEST_LIB_ALLOC_FAULT_H
 
 #include <stdbool.h>
 
@@ -12,16 +12,16 @@
 void alloc_fault_arm(unsigned number);
 
 /* From now on none fails. */
-void shortage_end(void);
+void alloc_fault_disarm(void);
 
 /* Whether one has failed since alloc_fault_arm. */
 bool alloc_fault_fired(void);
 
 /*
  * Runs attempt for each number from 1 on until no call fails any more. attempt calls
- * alloc_fault_arm(number) before and shortage_end behind what it tests, and returns the code of
- * that, which must be ERROR_NO_MEMORY when a call failed (or ERROR_SYSTEM, when it was the start of
- * a thread), and then 0.
+ * alloc_fault_arm(number) before and alloc_fault_disarm behind what it tests, and returns the code
+ * of that, which must be ERROR_NO_MEMORY when a call failed (or ERROR_SYSTEM, when it was the start
+ * of a thread), and then 0.
  */
 void alloc_fault_sweep(int (*attempt)(unsigned number));
 

@@ -66,7 +66,7 @@ void board_hold_agents(struct test_env *env, const char *name)
     board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", name));
 }
 
-void board_end_faults(struct test_env *env)
+void board_clear_faults(struct test_env *env)
 {
     json_decref(test_env_post(env, "/sandbox/faults/clear", json_object()));
 }

@@ -31,7 +31,7 @@ void board_fail(struct test_env *env, const char *function, const char *behaviou
 void board_hold_agents(struct test_env *env, const char *name);
 
 /* Drops all rules and lets go what they hold. */
-void board_end_faults(struct test_env *env);
+void board_clear_faults(struct test_env *env);
 
 /* Lets the requests go that the rule of that name holds. */
 void board_release(struct test_env *env, const char *name);

@@ -36,7 +36,7 @@ static void set_names(X509 *x509, const X509 *issuer, bool authority)
     X509_set_version(x509, X509_VERSION_3);
 }
 
-void certificate_make(struct certificate *certificate, const struct certificate *issuer,
+void certificate_create(struct certificate *certificate, const struct certificate *issuer,
     bool authority, const char *name, bool expired)
 {
     X509 *x509 = X509_new();

@@ -17,7 +17,7 @@ struct certificate {
  * issuer, or by itself when that is NULL; authority makes it one that may sign. Fails the test when
  * it cannot be made. Freed with certificate_fini.
  */
-void certificate_make(struct certificate *certificate, const struct certificate *issuer,
+void certificate_create(struct certificate *certificate, const struct certificate *issuer,
     bool authority, const char *name, bool expired);
 void certificate_fini(struct certificate *certificate);
 

@@ -20,7 +20,7 @@ int config_fixture_setup(void **state)
 {
     struct config_fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    dir_make(fixture->dir);
+    tmp_dir_create(fixture->dir);
     snprintf(fixture->env_file, sizeof fixture->env_file, "%s/env", fixture->dir);
     *state = fixture;
     return 0;
@@ -29,7 +29,7 @@ int config_fixture_setup(void **state)
 int config_fixture_teardown(void **state)
 {
     struct config_fixture *fixture = *state;
-    dir_remove(fixture->dir);
+    tmp_dir_remove(fixture->dir);
     config_fini(&fixture->config);
     problems_fini(&fixture->problems);
     redact_forget_all();
@@ -56,7 +56,7 @@ int config_fixture_load(struct config_fixture *fixture, const char *const *varia
     return result;
 }
 
-char *config_fixture_said(const struct config_fixture *fixture)
+char *config_fixture_messages(const struct config_fixture *fixture)
 {
     char *bytes = NULL;
     size_t size = 0;
@@ -69,7 +69,7 @@ char *config_fixture_said(const struct config_fixture *fixture)
 
 void must_say(const struct config_fixture *fixture, const char *part)
 {
-    char *said = config_fixture_said(fixture);
+    char *said = config_fixture_messages(fixture);
     if (strstr(said, part) == NULL)
         fail_msg("missing: %s\nsaid:\n%s", part, said);
     free(said);
@@ -77,7 +77,7 @@ void must_say(const struct config_fixture *fixture, const char *part)
 
 void must_load(const struct config_fixture *fixture, int result)
 {
-    char *said = config_fixture_said(fixture);
+    char *said = config_fixture_messages(fixture);
     if (result != 0 || fixture->problems.count != 0)
         fail_msg("result %d, said:\n%s", result, said);
     free(said);
@@ -88,7 +88,7 @@ void must_fail_with(const struct config_fixture *fixture, int result, const char
     assert_int_equal(result, ERROR_INVALID);
     must_say(fixture, part);
     must_say(fixture, "error: ");
-    char *said = config_fixture_said(fixture);
+    char *said = config_fixture_messages(fixture);
     if (fixture->problems.count != 1)
         fail_msg("one problem was expected, said:\n%s", said);
     free(said);

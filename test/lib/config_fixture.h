@@ -18,7 +18,7 @@
 #define REQUIRED ACCOUNT, CONVEX, TOKEN, HOME
 
 enum {
-    CONFIG_FIXTURE_PATH_BYTES = DIR_BYTES + 16,
+    CONFIG_FIXTURE_PATH_BYTES = TMP_DIR_BYTES + 16,
     CONFIG_FIXTURE_VARIABLE_BYTES = CONFIG_FIXTURE_PATH_BYTES + 64
 };
 
@@ -26,7 +26,7 @@ enum {
 struct config_fixture {
     struct config config;
     struct problems problems;
-    char dir[DIR_BYTES];
+    char dir[TMP_DIR_BYTES];
     char env_file[CONFIG_FIXTURE_PATH_BYTES];
     bool has_env_file;
 };
@@ -44,7 +44,7 @@ int config_fixture_load(struct config_fixture *fixture, const char *const *varia
 #define LOAD(fixture, ...) config_fixture_load(fixture, (const char *const[]){__VA_ARGS__, NULL})
 
 /* All problems as they are written out; the caller frees. */
-char *config_fixture_said(const struct config_fixture *fixture);
+char *config_fixture_messages(const struct config_fixture *fixture);
 
 /* Each fails the test, showing what was said: some line holds part; result is 0 and nothing was
  * said; result is ERROR_INVALID for one reason only, whose line holds part. */

@@ -10,7 +10,7 @@
 /* Two requests that hang take twenty seconds. */
 enum { DOCTOR_WAIT_MS = 40000 };
 
-void doctor_examine(struct test_env *env, const char *const settings[],
+void doctor_expect_output(struct test_env *env, const char *const settings[],
     const char *const arguments[], int status, const char *const words[])
 {
     static const char *const secrets[] = {
@@ -18,24 +18,24 @@ void doctor_examine(struct test_env *env, const char *const settings[],
     test_env_launch(env, &env->second, settings, arguments);
     int ended_with = process_wait_exit(&env->second, DOCTOR_WAIT_MS);
     if (ended_with != status) {
-        process_show(&env->second, "doctor");
+        process_dump_output(&env->second, "doctor");
         fail_msg("expected status %d, got %d", status, ended_with);
     }
     for (; *words != NULL; words++)
-        if (!process_wait_for(&env->second, *words, TEST_WAIT_MS, NULL, 0)) {
-            process_show(&env->second, "doctor");
+        if (!process_wait_output(&env->second, *words, TEST_WAIT_MS, NULL, 0)) {
+            process_dump_output(&env->second, "doctor");
             fail_msg("expected \"%s\"", *words);
         }
     for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++)
-        assert_false(process_said(&env->second, secrets[i]));
+        assert_false(process_has_output(&env->second, secrets[i]));
 }
 
-void doctor_expect(
+void doctor_expect_read_only(
     struct test_env *env, const char *const settings[], int status, const char *const words[])
 {
     static const char *const never_called[] = {
         "checkAndClearRestartRequested", "updateRuntimeStatus", "listUndeliveredNotifications"};
-    doctor_examine(env, settings, (const char *[]){"doctor", NULL}, status, words);
+    doctor_expect_output(env, settings, (const char *[]){"doctor", NULL}, status, words);
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 0);
     for (size_t i = 0; i < sizeof never_called / sizeof never_called[0]; i++)
         assert_int_equal(test_env_stat(env, "backend", never_called[i]), 0);
@@ -43,7 +43,7 @@ void doctor_expect(
 
 void doctor_seed_agent(struct test_env *env)
 {
-    test_env_show_agents(env, true);
+    test_env_list_agents(env, true);
     json_decref(
         test_env_post(env, "/sandbox/seed", json_pack("{s:[{s:s}]}", "agents", "slug", "jarvis")));
 }

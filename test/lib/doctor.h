@@ -16,14 +16,14 @@
  * arguments, and fails the test unless it ends with status, says each of words (ended by NULL), and
  * says neither a secret of the world's nor one of the above.
  */
-void doctor_examine(struct test_env *env, const char *const settings[],
+void doctor_expect_output(struct test_env *env, const char *const settings[],
     const char *const arguments[], int status, const char *const words[]);
 
 /*
- * As doctor_examine in lines, while no runtime runs: fails the test also when an agent ran, or the
- * backend was asked for more than a look.
+ * As doctor_expect_output in lines, while no runtime runs: fails the test also when an agent ran,
+ * or the backend was asked for more than a look.
  */
-void doctor_expect(
+void doctor_expect_read_only(
     struct test_env *env, const char *const settings[], int status, const char *const words[]);
 
 /* Adds the agent jarvis to the board. */

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "base/sync.h"
-#include "fault_line.h"
+#include "fault_conn.h"
 #include "process.h"
 
 enum { LINES = 256, WAIT_MS = 15000, FIXED_FDS = 2 };
@@ -26,7 +26,7 @@ struct fault_proxy {
 
     /* The thread's own. */
     int listen_fd; /* -1 while connections are refused */
-    struct fault_line lines[LINES];
+    struct fault_conn lines[LINES];
     size_t line_count;
 
     struct fault_switch faults;
@@ -82,13 +82,13 @@ static void accept_line(struct fault_proxy *proxy)
         return;
     }
     proxy->lines[proxy->line_count++] =
-        (struct fault_line){.client_fd = client_fd, .target_fd = target_fd};
+        (struct fault_conn){.client_fd = client_fd, .target_fd = target_fd};
 }
 
 static void drop_lines(struct fault_proxy *proxy)
 {
     for (size_t i = 0; i < proxy->line_count; i++)
-        fault_line_close(&proxy->lines[i], true);
+        fault_conn_close(&proxy->lines[i], true);
     proxy->line_count = 0;
 }
 
@@ -133,11 +133,11 @@ static bool obey(struct fault_proxy *proxy)
 static void serve_lines(struct fault_proxy *proxy, const struct pollfd *fds, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        struct fault_line *line = &proxy->lines[i];
+        struct fault_conn *line = &proxy->lines[i];
         if (fds[2 * i].revents != 0)
-            fault_line_read_client(line, &proxy->faults);
+            fault_conn_read_client(line, &proxy->faults);
         if (!line->closed && fds[2 * i + 1].revents != 0)
-            fault_line_read_target(line, &proxy->faults);
+            fault_conn_read_target(line, &proxy->faults);
     }
     forget_closed(proxy);
 }
@@ -152,7 +152,7 @@ static void *run(void *argument)
         fds[0] = (struct pollfd){.fd = proxy->wake_fd, .events = POLLIN};
         fds[1] = (struct pollfd){.fd = count < LINES ? proxy->listen_fd : -1, .events = POLLIN};
         for (size_t i = 0; i < count; i++)
-            fault_line_watch(&proxy->lines[i], &fds[FIXED_FDS + 2 * i], &timeout_ms);
+            fault_conn_watch(&proxy->lines[i], &fds[FIXED_FDS + 2 * i], &timeout_ms);
         poll(fds, FIXED_FDS + 2 * count, timeout_ms);
         eventfd_t unused;
         if (fds[0].revents != 0)
@@ -219,7 +219,7 @@ void fault_proxy_set(struct fault_proxy *proxy, const struct fault *fault)
     mutex_unlock(&proxy->faults.lock);
 }
 
-void fault_proxy_drop_lines(struct fault_proxy *proxy)
+void fault_proxy_drop_connections(struct fault_proxy *proxy)
 {
     mutex_lock(&proxy->faults.lock);
     proxy->drop_lines = true;
@@ -237,7 +237,7 @@ unsigned fault_proxy_hits(struct fault_proxy *proxy, enum fault_kind kind)
 
 void fault_proxy_wait_hits(struct fault_proxy *proxy, enum fault_kind kind, unsigned hits)
 {
-    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)WAIT_MS * process_patience();
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)WAIT_MS * process_timeout_scale();
     bool waiting = true;
     mutex_lock(&proxy->faults.lock);
     while (proxy->faults.hits[kind] < hits && waiting)

@@ -48,7 +48,7 @@ void fault_proxy_set(struct fault_proxy *proxy, const struct fault *fault);
 #define FAULT(proxy, ...) fault_proxy_set((proxy), &(const struct fault){__VA_ARGS__})
 
 /* Resets every line that is open, as a peer does that restarts. Any thread. */
-void fault_proxy_drop_lines(struct fault_proxy *proxy);
+void fault_proxy_drop_connections(struct fault_proxy *proxy);
 
 /*
  * Exchanges that a fault of this kind has really changed so far. Connections that FAULT_REFUSE

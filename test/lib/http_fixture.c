@@ -63,7 +63,7 @@ int http_fixture_teardown(void **state)
     return 0;
 }
 
-int http_fixture_dial(const struct http_server *server)
+int http_fixture_connect(const struct http_server *server)
 {
     struct sockaddr_in address = {
         .sin_family = AF_INET,
@@ -76,7 +76,7 @@ int http_fixture_dial(const struct http_server *server)
     return fd;
 }
 
-void http_fixture_say(int fd, const char *bytes)
+void http_fixture_send(int fd, const char *bytes)
 {
     size_t length = strlen(bytes);
     while (length > 0) {
@@ -88,46 +88,46 @@ void http_fixture_say(int fd, const char *bytes)
     }
 }
 
-void http_fixture_hear(int fd, char answer[static HTTP_FIXTURE_ANSWER_BYTES])
+void http_fixture_receive(int fd, char answer[static HTTP_FIXTURE_RESPONSE_BYTES])
 {
     size_t length = 0;
-    int64_t deadline_ms = clock_monotonic_ms() + HTTP_FIXTURE_LONG_MS;
+    int64_t deadline_ms = clock_monotonic_ms() + HTTP_FIXTURE_TIMEOUT_MS;
     for (;;) {
         struct pollfd ready = {.fd = fd, .events = POLLIN};
         assert_true(clock_monotonic_ms() < deadline_ms);
         if (poll(&ready, 1, 1000) <= 0)
             continue;
-        ssize_t got = read(fd, answer + length, HTTP_FIXTURE_ANSWER_BYTES - 1 - length);
+        ssize_t got = read(fd, answer + length, HTTP_FIXTURE_RESPONSE_BYTES - 1 - length);
         if (got <= 0)
             break;
         length += (size_t)got;
-        assert_true(length < HTTP_FIXTURE_ANSWER_BYTES - 1);
+        assert_true(length < HTTP_FIXTURE_RESPONSE_BYTES - 1);
     }
     answer[length] = '\0';
     close(fd);
 }
 
 void http_fixture_exchange(const struct http_server *server, const char *request,
-    char answer[static HTTP_FIXTURE_ANSWER_BYTES])
+    char answer[static HTTP_FIXTURE_RESPONSE_BYTES])
 {
-    int fd = http_fixture_dial(server);
-    http_fixture_say(fd, request);
-    http_fixture_hear(fd, answer);
+    int fd = http_fixture_connect(server);
+    http_fixture_send(fd, request);
+    http_fixture_receive(fd, answer);
 }
 
-void answer_must_hold(const char *answer, const char *part)
+void response_must_contain(const char *answer, const char *part)
 {
     if (strstr(answer, part) == NULL)
         fail_msg("no \"%s\" in:\n%s", part, answer);
 }
 
-void answer_must_begin(const char *answer, const char *part)
+void response_must_start_with(const char *answer, const char *part)
 {
     if (strncmp(answer, part, strlen(part)) != 0)
         fail_msg("no \"%s\" at the start of:\n%s", part, answer);
 }
 
-void answer_must_end(const char *answer, const char *part)
+void response_body_must_be(const char *answer, const char *part)
 {
     const char *body = strstr(answer, "\r\n\r\n");
     assert_non_null(body);

@@ -5,9 +5,9 @@
 #include "http/server.h"
 
 enum {
-    HTTP_FIXTURE_ANSWER_BYTES = 4096,
-    HTTP_FIXTURE_LONG_MS = 20000,   /* what has to come has come by then */
-    HTTP_FIXTURE_AT_ONCE_MS = 2000, /* what need not wait for anything has */
+    HTTP_FIXTURE_RESPONSE_BYTES = 4096,
+    HTTP_FIXTURE_TIMEOUT_MS = 20000, /* what has to come has come by then */
+    HTTP_FIXTURE_PROMPT_MS = 2000,   /* what need not wait for anything has */
 };
 
 /*
@@ -27,21 +27,21 @@ int http_fixture_teardown(void **state);
 #define REQUEST(line, headers) line " HTTP/1.1\r\nHost: h\r\n" headers "\r\n"
 
 /* A connection to 127.0.0.1, which the caller closes. Fails the test when there is none. */
-int http_fixture_dial(const struct http_server *server);
+int http_fixture_connect(const struct http_server *server);
 
 /* Sends all of bytes, or as many as the server takes before it closes. */
-void http_fixture_say(int fd, const char *bytes);
+void http_fixture_send(int fd, const char *bytes);
 
 /* Reads until the server closes, and closes. Fails the test when it does not in time. */
-void http_fixture_hear(int fd, char answer[static HTTP_FIXTURE_ANSWER_BYTES]);
+void http_fixture_receive(int fd, char answer[static HTTP_FIXTURE_RESPONSE_BYTES]);
 
 /* All three: what the server says to request until it closes. */
 void http_fixture_exchange(const struct http_server *server, const char *request,
-    char answer[static HTTP_FIXTURE_ANSWER_BYTES]);
+    char answer[static HTTP_FIXTURE_RESPONSE_BYTES]);
 
 /* Each fails the test, showing the answer, unless part is in it, at its start, or all its body. */
-void answer_must_hold(const char *answer, const char *part);
-void answer_must_begin(const char *answer, const char *part);
-void answer_must_end(const char *answer, const char *part);
+void response_must_contain(const char *answer, const char *part);
+void response_must_start_with(const char *answer, const char *part);
+void response_body_must_be(const char *answer, const char *part);
 
 #endif

@@ -29,7 +29,7 @@ long memory_peak_kib(const struct process *process)
 
 bool memory_is_measurable(void)
 {
-    if (process_patience() == 1)
+    if (process_timeout_scale() == 1)
         return true;
     print_message("memory is not measured: the sanitizer's own would be counted, too\n");
     return false;

@@ -26,7 +26,7 @@ static int dial(unsigned port)
         .sin_port = htons((uint16_t)port),
         .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
     };
-    const struct timeval limit = {.tv_sec = (time_t)LIMIT_S * process_patience()};
+    const struct timeval limit = {.tv_sec = (time_t)LIMIT_S * process_timeout_scale()};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -47,8 +47,8 @@ static char *read_all(int fd)
     return whole;
 }
 
-void plain_http(unsigned port, const char *method, const char *path, const char *headers,
-    struct plain_answer *answer)
+void plain_http_request(unsigned port, const char *method, const char *path, const char *headers,
+    struct plain_response *answer)
 {
     struct text request = {0};
     text_printf(&request, "%s %s HTTP/1.1\r\nHost: h\r\n%s\r\n", method, path, headers);
@@ -66,8 +66,8 @@ void plain_http(unsigned port, const char *method, const char *path, const char 
     answer->status = (int)strtol(answer->header + strlen("HTTP/1.1 "), NULL, 10);
 }
 
-void plain_answer_fini(struct plain_answer *answer)
+void plain_response_fini(struct plain_response *answer)
 {
     free(answer->header);
-    *answer = (struct plain_answer){0};
+    *answer = (struct plain_response){0};
 }

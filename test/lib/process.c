@@ -20,7 +20,7 @@
 
 #include "base/sync.h"
 
-int process_patience(void)
+int process_timeout_scale(void)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     return 5;
@@ -29,7 +29,7 @@ int process_patience(void)
 #endif
 }
 
-/* Without the NULs of process_stall, as what comes is searched as a string. */
+/* Without the NULs of process_stall_output, as what comes is searched as a string. */
 static void append_locked(struct process *process, const char *bytes, size_t length)
 {
     mutex_assert_held(&process->lock);
@@ -110,10 +110,10 @@ static void copy_line(const char *line, char *copy, size_t copy_bytes)
 }
 
 /* A line counts once it is whole, so that its rest can be copied. */
-bool process_wait_for(
+bool process_wait_output(
     struct process *process, const char *words, int timeout_ms, char *rest, size_t rest_bytes)
 {
-    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)timeout_ms * process_patience();
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)timeout_ms * process_timeout_scale();
     const char *found;
     bool waiting = true;
     mutex_lock(&process->lock);
@@ -128,7 +128,7 @@ bool process_wait_for(
     return found != NULL;
 }
 
-bool process_said(struct process *process, const char *words)
+bool process_has_output(struct process *process, const char *words)
 {
     mutex_lock(&process->lock);
     bool said = find_work_locked(process, words) != NULL;
@@ -144,7 +144,7 @@ static void set_stalled(struct process *process, bool stalled)
     mutex_unlock(&process->lock);
 }
 
-void process_stall(struct process *process)
+void process_stall_output(struct process *process)
 {
     static const char last_read[] = "(from here on nobody reads)\n";
     static const char filling[4096] = "";
@@ -154,13 +154,13 @@ void process_stall(struct process *process)
     assert_true(fd >= 0);
     set_stalled(process, true);
     assert_int_equal(write(fd, last_read, strlen(last_read)), strlen(last_read));
-    assert_true(process_wait_for(process, last_read, 15000, NULL, 0));
+    assert_true(process_wait_output(process, last_read, 15000, NULL, 0));
     while (write(fd, filling, sizeof filling) > 0)
         continue;
     close(fd);
 }
 
-void process_read_on(struct process *process)
+void process_resume_output(struct process *process)
 {
     set_stalled(process, false);
 }
@@ -182,7 +182,7 @@ void process_signal(const struct process *process, int number)
 int process_wait_exit(struct process *process, int timeout_ms)
 {
     struct pollfd ended = {.fd = process->pid_fd, .events = POLLIN};
-    if (poll(&ended, 1, timeout_ms * process_patience()) != 1)
+    if (poll(&ended, 1, timeout_ms * process_timeout_scale()) != 1)
         return -1;
     int status = 0;
     assert_int_equal(waitpid(process->pid, &status, 0), process->pid);
@@ -190,7 +190,7 @@ int process_wait_exit(struct process *process, int timeout_ms)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-void process_end(struct process *process)
+void process_fini(struct process *process)
 {
     if (process->pid == 0)
         return;
@@ -198,7 +198,7 @@ void process_end(struct process *process)
         kill(process->pid, SIGKILL);
         waitpid(process->pid, NULL, 0);
     }
-    process_read_on(process);
+    process_resume_output(process);
     thread_join(process->reader);
     close(process->output_fd);
     close(process->pid_fd);
@@ -208,7 +208,7 @@ void process_end(struct process *process)
     memset(process, 0, sizeof *process);
 }
 
-void process_show(struct process *process, const char *title)
+void process_dump_output(struct process *process, const char *title)
 {
     if (process->pid == 0)
         return;

@@ -26,7 +26,7 @@ struct process {
 
 /*
  * Starts argv (ended by NULL, argv[0] a path) with environment (NAME=value strings, ended by NULL).
- * Fails the test when it cannot. Ended by process_end.
+ * Fails the test when it cannot. Ended by process_fini.
  */
 void process_start(struct process *process, const char *const argv[], char *const environment[]);
 
@@ -34,15 +34,15 @@ void process_start(struct process *process, const char *const argv[], char *cons
  * Waits until the output holds words, for at most timeout_ms, and copies the rest of that line into
  * rest (may be NULL). False when it does not come, or the program ended without it.
  */
-bool process_wait_for(
+bool process_wait_output(
     struct process *process, const char *words, int timeout_ms, char *rest, size_t rest_bytes);
 
 /* Whether the output holds words by now. */
-bool process_said(struct process *process, const char *words);
+bool process_has_output(struct process *process, const char *words);
 
-/* Fills the pipe that it writes to, and leaves it so until process_read_on. */
-void process_stall(struct process *process);
-void process_read_on(struct process *process);
+/* Fills the pipe that it writes to, and leaves it so until process_resume_output. */
+void process_stall_output(struct process *process);
+void process_resume_output(struct process *process);
 
 /* A copy of all it said so far, the caller's to free. */
 char *process_output(struct process *process);
@@ -54,14 +54,14 @@ void process_signal(const struct process *process, int number);
 int process_wait_exit(struct process *process, int timeout_ms);
 
 /* Kills it if it still runs and frees everything. Does nothing when it was never started. */
-void process_end(struct process *process);
+void process_fini(struct process *process);
 
 /* Writes what it said to standard error, for a test that is about to fail. */
-void process_show(struct process *process, const char *title);
+void process_dump_output(struct process *process, const char *title);
 
 /*
  * The sanitizers make programs slower: limits in tests are multiplied by this, 1 in a plain build.
  */
-int process_patience(void);
+int process_timeout_scale(void);
 
 #endif

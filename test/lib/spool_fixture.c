@@ -16,7 +16,7 @@ int spool_fixture_setup(void **state)
 {
     struct spool_fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    dir_make(fixture->dir);
+    tmp_dir_create(fixture->dir);
     assert_int_equal(spool_open(&fixture->spool, fixture->dir, "account1", NULL), 0);
     *state = fixture;
     return 0;
@@ -26,7 +26,7 @@ int spool_fixture_teardown(void **state)
 {
     struct spool_fixture *fixture = *state;
     spool_close(fixture->spool);
-    dir_remove(fixture->dir);
+    tmp_dir_remove(fixture->dir);
     free(fixture);
     return 0;
 }
@@ -66,7 +66,7 @@ bool spool_fixture_exists(const struct spool_fixture *fixture, const char *name)
 
 void spool_fixture_count(void *context, struct spool_record *record, const struct error *why)
 {
-    struct spool_fixture_census *census = context;
+    struct spool_fixture_counts *census = context;
     census->whole += why == NULL ? 1 : 0;
     census->damaged += why != NULL ? 1 : 0;
     free(record->reply);

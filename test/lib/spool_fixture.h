@@ -7,10 +7,10 @@
 #include "spool/spool.h"
 #include "tmp_dir.h"
 
-enum { SPOOL_FIXTURE_PATH_BYTES = DIR_BYTES + 64 };
+enum { SPOOL_FIXTURE_PATH_BYTES = TMP_DIR_BYTES + 64 };
 
 struct spool_fixture {
-    char dir[DIR_BYTES];
+    char dir[TMP_DIR_BYTES];
     struct spool *spool;
 };
 
@@ -32,12 +32,12 @@ void spool_fixture_write(
 bool spool_fixture_exists(const struct spool_fixture *fixture, const char *name);
 
 /* How many records of each kind a listing found. */
-struct spool_fixture_census {
+struct spool_fixture_counts {
     int whole;
     int damaged;
 };
 
-/* A spool_found that counts in its context, a struct spool_fixture_census. */
+/* A spool_found that counts in its context, a struct spool_fixture_counts. */
 void spool_fixture_count(void *context, struct spool_record *record, const struct error *why);
 
 #endif

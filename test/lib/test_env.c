@@ -106,14 +106,14 @@ static void start_sandbox(struct test_env *env)
     process_start(&env->sandbox, argv, finish_environment(environment));
     free(environment);
     char rest[128];
-    if (!process_wait_for(&env->sandbox, "listening on ", TEST_WAIT_MS, rest, sizeof rest)) {
-        process_show(&env->sandbox, "sandbox");
+    if (!process_wait_output(&env->sandbox, "listening on ", TEST_WAIT_MS, rest, sizeof rest)) {
+        process_dump_output(&env->sandbox, "sandbox");
         fail_msg("the sandbox does not start");
     }
     snprintf(env->url, sizeof env->url, "%s", rest);
 }
 
-void test_env_show_agents(struct test_env *env, bool gauges)
+void test_env_list_agents(struct test_env *env, bool gauges)
 {
     json_decref(
         test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "hide_agents", !gauges)));
@@ -124,12 +124,12 @@ int test_env_setup(void **state)
     struct test_env *env = calloc(1, sizeof *env);
     assert_non_null(env);
     signal(SIGPIPE, SIG_IGN);
-    dir_make(env->dir);
+    tmp_dir_create(env->dir);
     assert_int_equal(http_client_library_start(NULL), 0);
     assert_int_equal(ca_store_create(&env->store, NULL, NULL), 0);
     assert_int_equal(http_client_create(&env->client, env->store, &never, NULL), 0);
     start_sandbox(env);
-    test_env_show_agents(env, false);
+    test_env_list_agents(env, false);
     *state = env;
     return 0;
 }
@@ -137,17 +137,17 @@ int test_env_setup(void **state)
 int test_env_teardown(void **state)
 {
     struct test_env *env = *state;
-    process_end(&env->second);
-    process_end(&env->runtime);
+    process_fini(&env->second);
+    process_fini(&env->runtime);
     process_signal(&env->sandbox, SIGTERM);
     int status = process_wait_exit(&env->sandbox, TEST_WAIT_MS);
     if (status != 0)
-        process_show(&env->sandbox, "sandbox");
-    process_end(&env->sandbox);
+        process_dump_output(&env->sandbox, "sandbox");
+    process_fini(&env->sandbox);
     http_client_destroy(env->client);
     ca_store_destroy(env->store);
     http_client_library_stop();
-    dir_remove(env->dir);
+    tmp_dir_remove(env->dir);
     free(env);
     return status;
 }
@@ -199,7 +199,7 @@ void test_env_launch(struct test_env *env, struct process *process, const char *
         argv[count++] = arguments[i];
     program_path(path, sizeof path,
         env->runtime_program != NULL ? env->runtime_program : "mission-control-runtime");
-    process_end(process);
+    process_fini(process);
     process_start(process, argv, finish_environment(environment));
     free(environment);
 }
@@ -208,9 +208,9 @@ void test_env_start_runtime(struct test_env *env, const char *const settings[])
 {
     char rest[64];
     test_env_launch(env, &env->runtime, settings, NULL);
-    if (!process_wait_for(
+    if (!process_wait_output(
             &env->runtime, "Listening on 127.0.0.1 port ", TEST_WAIT_MS, rest, sizeof rest)) {
-        process_show(&env->runtime, "runtime");
+        process_dump_output(&env->runtime, "runtime");
         fail_msg("the runtime does not start");
     }
     env->health_port = (unsigned)strtoul(rest, NULL, 10);
@@ -222,7 +222,7 @@ void test_env_stop_runtime(struct test_env *env)
     process_signal(&env->runtime, SIGTERM);
     int status = process_wait_exit(&env->runtime, TEST_WAIT_MS);
     if (status != 0)
-        process_show(&env->runtime, "runtime");
+        process_dump_output(&env->runtime, "runtime");
     assert_int_equal(status, 0);
 }
 
@@ -235,7 +235,7 @@ static void perform(
         .headers = headers,
         .body = body,
         .body_bytes = body != NULL ? strlen(body) : 0,
-        .timeout_ms = (int64_t)CALL_TIMEOUT_MS * process_patience(),
+        .timeout_ms = (int64_t)CALL_TIMEOUT_MS * process_timeout_scale(),
         .response_limit_bytes = ANSWER_LIMIT_BYTES,
         .ignore_proxy = true,
     };
@@ -250,7 +250,7 @@ static json_t *call(struct test_env *env, const char *path, const char *body)
     snprintf(url, sizeof url, "%s%s", env->url, path);
     perform(env, url, body, &answer);
     if (answer.failure != HTTP_ANSWERED || answer.status != 200) {
-        process_show(&env->sandbox, "sandbox");
+        process_dump_output(&env->sandbox, "sandbox");
         fail_msg("%s: status %d, %s %.*s", path, answer.status, answer.reason,
             (int)answer.body.length_bytes, answer.body.bytes);
     }
@@ -328,7 +328,7 @@ unsigned test_env_sandbox_port(const struct test_env *env)
     return (unsigned)strtoul(colon + 1, NULL, 10);
 }
 
-bool test_env_look(struct test_env *env, const char *condition)
+bool test_env_check(struct test_env *env, const char *condition)
 {
     char path[256];
     snprintf(path, sizeof path, "/sandbox/wait?%s", condition);
@@ -342,12 +342,12 @@ void test_env_wait(struct test_env *env, const char *condition)
 {
     char path[256];
     snprintf(path, sizeof path, "/sandbox/wait?%s&timeout_ms=%d", condition,
-        TEST_WAIT_MS * process_patience());
+        TEST_WAIT_MS * process_timeout_scale());
     json_t *answer = test_env_get(env, path);
     bool met = json_is_true(json_object_get(answer, "met"));
     json_decref(answer);
     if (!met) {
-        process_show(&env->runtime, "runtime");
+        process_dump_output(&env->runtime, "runtime");
         fail_msg("waited in vain for %s", condition);
     }
 }
@@ -362,8 +362,8 @@ void test_env_wait_calls(struct test_env *env, const char *function, long more)
 
 void test_env_wait_log(struct test_env *env, const char *words)
 {
-    if (process_wait_for(&env->runtime, words, TEST_WAIT_MS, NULL, 0))
+    if (process_wait_output(&env->runtime, words, TEST_WAIT_MS, NULL, 0))
         return;
-    process_show(&env->runtime, "runtime");
+    process_dump_output(&env->runtime, "runtime");
     fail_msg("the runtime did not log \"%s\"", words);
 }

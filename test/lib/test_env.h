@@ -19,7 +19,7 @@ enum { TEST_WAIT_MS = 15000 };
 #define TEST_IN_ENV(test) cmocka_unit_test_setup_teardown((test), test_env_setup, test_env_teardown)
 
 struct test_env {
-    char dir[DIR_BYTES];
+    char dir[TMP_DIR_BYTES];
     char url[128];               /* of the sandbox, without a slash at its end */
     const char *runtime_program; /* in the build directory; NULL: mission-control-runtime */
     const char *redirection;     /* a shell's, of what is launched, as ">/dev/full"; NULL: none */
@@ -44,7 +44,7 @@ int test_env_setup(void **state);
 int test_env_teardown(void **state);
 
 /* Whether the sandbox lists the agents that it has. */
-void test_env_show_agents(struct test_env *env, bool gauges);
+void test_env_list_agents(struct test_env *env, bool gauges);
 
 /*
  * Starts the runtime with settings that fit the sandbox, overridden and completed by settings
@@ -82,7 +82,7 @@ json_t *test_env_health_json(struct test_env *env, const char *path);
 unsigned test_env_sandbox_port(const struct test_env *env);
 
 /* Whether condition comes true in the timeout_ms that it names. */
-bool test_env_look(struct test_env *env, const char *condition);
+bool test_env_check(struct test_env *env, const char *condition);
 
 /* Fails the test unless condition (a query of /sandbox/wait) comes true in TEST_WAIT_MS. */
 void test_env_wait(struct test_env *env, const char *condition);

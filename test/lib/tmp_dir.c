@@ -12,11 +12,11 @@
 
 enum { DESCRIPTORS = 8 };
 
-void dir_make(char path[static DIR_BYTES])
+void tmp_dir_create(char path[static TMP_DIR_BYTES])
 {
     const char *parent = getenv("TMPDIR");
-    int length = snprintf(path, DIR_BYTES, "%s/test-XXXXXX", parent != NULL ? parent : "/tmp");
-    assert_in_range(length, 1, DIR_BYTES - 1);
+    int length = snprintf(path, TMP_DIR_BYTES, "%s/test-XXXXXX", parent != NULL ? parent : "/tmp");
+    assert_in_range(length, 1, TMP_DIR_BYTES - 1);
     assert_non_null(mkdtemp(path));
 }
 
@@ -27,7 +27,7 @@ static int remove_one(const char *path, const struct stat *status, int type, str
     return 0;
 }
 
-void dir_remove(const char *path)
+void tmp_dir_remove(const char *path)
 {
     nftw(path, remove_one, DESCRIPTORS, FTW_DEPTH | FTW_PHYS);
 }

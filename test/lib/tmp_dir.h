@@ -1,20 +1,20 @@
 /* A temporary directory for one test. */
-#ifndef TEST_LIB_DIR_H
-#define TEST_LIB_DIR_H
+#ifndef TEST_LIB_TMP_DIR_H
+#define TEST_LIB_TMP_DIR_H
 
-enum { DIR_BYTES = 256 };
+enum { TMP_DIR_BYTES = 256 };
 
 /*
  * Makes an empty directory of mode 0700 in TMPDIR (/tmp when that is not set), which
  * scripts/run-tests.sh removes behind each program, and writes its path. Fails the test when it
  * cannot be made.
  */
-void dir_make(char path[static DIR_BYTES]);
+void tmp_dir_create(char path[static TMP_DIR_BYTES]);
 
 /*
  * Removes the directory and all that is in it, and follows no links. What cannot be removed stays:
  * for teardowns, which must not hide what the test itself has to say.
  */
-void dir_remove(const char *path);
+void tmp_dir_remove(const char *path);
 
 #endif

@@ -108,7 +108,7 @@ static void test_no_memory_for_an_address(void **state)
     for (size_t i = 0; i < 2; i++) {
         alloc_fault_arm(1);
         assert_false(agent_address_make(&address, &router, "jarvis", keys[i]));
-        shortage_end();
+        alloc_fault_disarm();
         agent_address_fini(&address);
     }
 }

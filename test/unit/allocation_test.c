@@ -41,7 +41,7 @@ static int attempt_text(unsigned number)
     for (int i = 0; i < 1000; i++)
         text_printf(&text, "%d, ", i);
     text_append(&text, "end");
-    shortage_end();
+    alloc_fault_disarm();
     bool failed = text.failed;
     assert_true(failed || strcmp(text.data + text.length_bytes - 3, "end") == 0);
     char *taken = text_take(&text);
@@ -60,7 +60,7 @@ static int attempt_json(unsigned number)
     struct error error = {0};
     alloc_fault_arm(number);
     int result = json_guard_load(answer, sizeof answer - 1, &value, &error);
-    shortage_end();
+    alloc_fault_disarm();
     assert_int_equal(result, error.code);
     assert_int_equal(result == 0, value != NULL);
     json_decref(value);
@@ -74,7 +74,7 @@ static int attempt_reply(unsigned number)
     assert_int_equal(json_guard_load(answer, sizeof answer - 1, &body, NULL), 0);
     alloc_fault_arm(number);
     int result = reply_read(body, &reply, NULL);
-    shortage_end();
+    alloc_fault_disarm();
     assert_int_equal(result == 0, reply != NULL);
     free(reply);
     json_decref(body);
@@ -91,7 +91,7 @@ static int attempt_prompt(unsigned number)
     assert_int_equal(delivery_context_read(value, &context, NULL), CONVEX_SUCCESS);
     alloc_fault_arm(number);
     prompt_build(&context, &text);
-    shortage_end();
+    alloc_fault_disarm();
     bool failed = text.failed;
     text_fini(&text);
     delivery_context_fini(&context);
@@ -131,10 +131,10 @@ static int attempt_convex_call(unsigned number)
             service_create_message(&service, "jx1", "jd1", "content", "js1", &error);
         assert_int_equal(outcome, alloc_fault_fired() ? CONVEX_UNAVAILABLE : CONVEX_ABORTED);
         result = alloc_fault_fired() ? (int)error.code : 0;
-        shortage_end();
+        alloc_fault_disarm();
         convex_destroy(convex);
     }
-    shortage_end();
+    alloc_fault_disarm();
     stopped_fini(&stopped);
     return result;
 }
@@ -154,14 +154,14 @@ static int attempt_gateway_send(unsigned number)
     int result = gateway_create(&gateway, "http://127.0.0.1:9", "token", NULL);
     if (result == 0) {
         gateway_send(gateway, stopped.client, &message, &sent);
-        shortage_end();
+        alloc_fault_disarm();
         assert_int_equal(sent.outcome, alloc_fault_fired() ? GATEWAY_UNREACHABLE : GATEWAY_ABORTED);
         assert_false(sent.sent);
         result = alloc_fault_fired() ? (int)sent.error.code : 0;
         gateway_result_fini(&sent);
         gateway_destroy(gateway);
     }
-    shortage_end();
+    alloc_fault_disarm();
     stopped_fini(&stopped);
     return result;
 }
@@ -180,7 +180,7 @@ static int attempt_convex_answer(unsigned number)
         outcome = notification_page_read(value, &page, &error);
         json_decref(value);
     }
-    shortage_end();
+    alloc_fault_disarm();
     if (outcome == CONVEX_SUCCESS)
         notification_page_fini(&page);
     else
@@ -204,7 +204,7 @@ static int attempt_queue(unsigned number)
     if (result != 0)
         return result;
     send_queue_offer(queue, &offer);
-    shortage_end();
+    alloc_fault_disarm();
     send_queue_counts(queue, &counts);
     result = failed_is_no_memory(counts.held < ROWS);
     /* What found no memory is listed again. */
@@ -224,17 +224,17 @@ static int attempt_restore(unsigned number)
     assert_int_equal(send_queue_create(&queue, 16, 1, NULL), 0);
     alloc_fault_arm(number);
     bool restored = send_queue_restore(queue, &record, true);
-    shortage_end();
+    alloc_fault_disarm();
     send_queue_destroy(queue);
     return failed_is_no_memory(!restored);
 }
 
-static char dir[DIR_BYTES];
+static char dir[TMP_DIR_BYTES];
 
 static int make_dir(void **state)
 {
     (void)state;
-    dir_make(dir);
+    tmp_dir_create(dir);
     json_guard_start();
     return http_client_library_start(NULL);
 }
@@ -243,7 +243,7 @@ static int remove_library(void **state)
 {
     (void)state;
     http_client_library_stop();
-    dir_remove(dir);
+    tmp_dir_remove(dir);
     return 0;
 }
 
@@ -278,7 +278,7 @@ static int attempt_spool(unsigned number)
         result = spool_each(spool, must_be_there, &found, NULL);
         assert_int_equal(found, result == 0);
     }
-    shortage_end();
+    alloc_fault_disarm();
     spool_close(spool);
     return result;
 }
@@ -312,7 +312,7 @@ static int attempt_restore_all(unsigned number)
     assert_int_equal(send_queue_create(&queue, 16, 1, NULL), 0);
     alloc_fault_arm(number);
     int result = journal_restore(spool, queue, 3600000, NULL);
-    shortage_end();
+    alloc_fault_disarm();
     send_queue_counts(queue, &counts);
     if (result == 0) {
         assert_int_equal(counts.held, 3);
@@ -339,7 +339,7 @@ static int attempt_config(unsigned number)
     redact_forget_all();
     alloc_fault_arm(number);
     int result = config_load(&config, &source, &problems);
-    shortage_end();
+    alloc_fault_disarm();
     if (result == 0) {
         char said[] = "to-the-gateway";
         redact(said);

@@ -18,7 +18,7 @@ enum { LIMIT_MS = 1000, PUT_OFF_MS = 300 };
 enum { START_MS = 5000 };
 
 struct fixture {
-    char dir[DIR_BYTES];
+    char dir[TMP_DIR_BYTES];
     struct config config;
     struct stats stats;
     struct delivery delivery;
@@ -31,7 +31,7 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    dir_make(fixture->dir);
+    tmp_dir_create(fixture->dir);
     assert_int_equal(spool_open(&fixture->spool, fixture->dir, "account1", NULL), 0);
     stats_init(&fixture->stats);
     struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
@@ -57,7 +57,7 @@ static int teardown(void **state)
     send_queue_destroy(fixture->delivery.queue);
     spool_close(fixture->spool);
     stats_fini(&fixture->stats);
-    dir_remove(fixture->dir);
+    tmp_dir_remove(fixture->dir);
     free(fixture);
     return 0;
 }

@@ -15,16 +15,16 @@
 #include "http/ca_store.h"
 
 struct fixture {
-    char root[DIR_BYTES];
-    char dir[DIR_BYTES + 16];
-    char bundle[DIR_BYTES + 16];
+    char root[TMP_DIR_BYTES];
+    char dir[TMP_DIR_BYTES + 16];
+    char bundle[TMP_DIR_BYTES + 16];
 };
 
 static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    dir_make(fixture->root);
+    tmp_dir_create(fixture->root);
     snprintf(fixture->dir, sizeof fixture->dir, "%s/certs", fixture->root);
     snprintf(fixture->bundle, sizeof fixture->bundle, "%s/bundle.crt", fixture->root);
     assert_int_equal(mkdir(fixture->dir, 0700), 0);
@@ -34,7 +34,7 @@ static int setup(void **state)
 
 static void name_path(char *path, const struct fixture *fixture, const char *name)
 {
-    snprintf(path, DIR_BYTES + 64, "%s/%s", fixture->dir, name);
+    snprintf(path, TMP_DIR_BYTES + 64, "%s/%s", fixture->dir, name);
 }
 
 static void write_file(const char *path, const char *text)
@@ -47,7 +47,7 @@ static void write_file(const char *path, const char *text)
 
 static void add_to_dir(const struct fixture *fixture, const char *name, const char *text)
 {
-    char path[DIR_BYTES + 64];
+    char path[TMP_DIR_BYTES + 64];
     name_path(path, fixture, name);
     write_file(path, text);
 }
@@ -60,7 +60,7 @@ static bool is_whole(const struct fixture *fixture)
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
-    dir_remove(fixture->root);
+    tmp_dir_remove(fixture->root);
     free(fixture);
     return 0;
 }

@@ -27,7 +27,7 @@ static void test_service_token(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, cases[i][0]), cases[i][1]);
-        char *said = config_fixture_said(fixture);
+        char *said = config_fixture_messages(fixture);
         assert_null(strstr(said, "9f8e7d6c5b4a"));
         free(said);
     }
@@ -67,7 +67,7 @@ static void test_convex_url(void **state)
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         must_fail_with(fixture, LOAD(fixture, ACCOUNT, TOKEN, HOME, wrong[i][0]), wrong[i][1]);
         must_say(fixture, "error: CONVEX_URL ");
-        char *said = config_fixture_said(fixture);
+        char *said = config_fixture_messages(fixture);
         assert_null(strstr(said, "s3cr3t"));
         free(said);
     }

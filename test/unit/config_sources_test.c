@@ -125,9 +125,9 @@ static void test_no_secret_is_printed(void **state)
         "LOG_LEVEL=9f8e7d6c5b4a", "DROPLET_ID=9f8e7d6c5b4a\x01", "CA_FILE=/9f8e7d6c5b4a",
         "STATE_DIR=~9f8e7d6c5b4a");
     assert_true(fixture->problems.count >= 8);
-    said[0] = config_fixture_said(fixture);
+    said[0] = config_fixture_messages(fixture);
     LOAD(fixture, REQUIRED, "SERVICE_TOKEN_FILE=mc_service_k57abc_9f8e7d6c5b4a");
-    said[1] = config_fixture_said(fixture);
+    said[1] = config_fixture_messages(fixture);
     must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN=g4t3w4y",
                            "DROPLET_ID=x-g4t3w4y", "UPGRADE_MODE=mc_service_k57abc_9f8e7d6c5b4a"));
     struct text description = {0};

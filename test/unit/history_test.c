@@ -215,7 +215,7 @@ static void test_spooled_reply_must_be_the_message(void **state)
 
 static void write_record(const char *dir, const char *name, const char *text)
 {
-    char path[DIR_BYTES + 32];
+    char path[TMP_DIR_BYTES + 32];
     snprintf(path, sizeof path, "%s/spool/%s", dir, name);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
@@ -226,9 +226,9 @@ static void write_record(const char *dir, const char *name, const char *text)
 static void test_spool_is_read_once_for_each_reply(void **state)
 {
     struct history *history = *state;
-    char dir[DIR_BYTES];
-    char spool[DIR_BYTES + 16];
-    dir_make(dir);
+    char dir[TMP_DIR_BYTES];
+    char spool[TMP_DIR_BYTES + 16];
+    tmp_dir_create(dir);
     snprintf(spool, sizeof spool, "%s/spool", dir);
     assert_int_equal(history_add_spool(history, dir), 0);
     assert_int_equal(mkdir(spool, 0700), 0);
@@ -240,7 +240,7 @@ static void test_spool_is_read_once_for_each_reply(void **state)
     assert_int_equal(history_add_spool(history, dir), 2);
     assert_int_equal(json_object_size(history->spooled), 1);
     assert_string_equal(json_string_value(json_object_get(history->spooled, "a")), "first");
-    dir_remove(dir);
+    tmp_dir_remove(dir);
 }
 
 int main(void)

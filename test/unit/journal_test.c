@@ -21,10 +21,10 @@
 #include "base/text.h"
 #include "delivery/journal.h"
 
-enum { PATH_BYTES = DIR_BYTES + 64 };
+enum { PATH_BYTES = TMP_DIR_BYTES + 64 };
 
 struct fixture {
-    char dir[DIR_BYTES];
+    char dir[TMP_DIR_BYTES];
     struct spool *spool;
     struct send_queue *queue;
     struct stats stats;
@@ -36,7 +36,7 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    dir_make(fixture->dir);
+    tmp_dir_create(fixture->dir);
     assert_int_equal(spool_open(&fixture->spool, fixture->dir, "account1", NULL), 0);
     fixture->queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
     stats_init(&fixture->stats);
@@ -54,7 +54,7 @@ static int teardown(void **state)
 {
     struct fixture *fixture = *state;
     queue_fixture_finish(fixture->queue, fixture->entry, STAGE_SETTLED, 0);
-    dir_remove(fixture->dir);
+    tmp_dir_remove(fixture->dir);
     /* A failed test leaves entries with their taker; its own words are to be seen, not those. */
     if (queue_fixture_counts(fixture->queue).running > 0)
         return -1;
@@ -160,7 +160,7 @@ static void test_reply_without_memory_for_it_is_kept(void **state)
     keep_and_release(fixture);
     alloc_fault_arm(1);
     int result = journal_load_reply(&fixture->journal, fixture->entry, &error);
-    shortage_end();
+    alloc_fault_disarm();
     assert_int_equal(result, ERROR_NO_MEMORY);
     assert_true(fixture->entry->spooled);
     assert_true(exists(fixture, "spool/n1.json"));
@@ -371,13 +371,13 @@ static void test_dead_record_is_known_as_ended(void **state)
 
 /* Whether the queue knows what journal_restore had to tell it, with the number-th call failing.
  */
-static int restore_with_shortage(const struct fixture *fixture, unsigned number)
+static int restore_with_fault(const struct fixture *fixture, unsigned number)
 {
     struct error error;
     struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
     alloc_fault_arm(number);
     int result = journal_restore(fixture->spool, queue, AN_HOUR_MS, &error);
-    shortage_end();
+    alloc_fault_disarm();
     if (result == 0) {
         assert_int_equal(queue_fixture_counts(queue).held, 2);
         assert_int_equal(queue_fixture_counts(queue).settled, 1);
@@ -402,7 +402,7 @@ static void test_start_without_memory_fails(void **state)
     unsigned number = 1;
     unsigned failures = 0;
     do {
-        int result = restore_with_shortage(fixture, number++);
+        int result = restore_with_fault(fixture, number++);
         assert_true(result == 0 || result == ERROR_NO_MEMORY);
         failures += result != 0;
     } while (alloc_fault_fired());
@@ -415,7 +415,7 @@ static void test_start_without_memory_fails(void **state)
 static void test_reply_that_has_no_dead_dir_to_go_to_stays(void **state)
 {
     struct fixture *fixture = *state;
-    char path[DIR_BYTES + sizeof "/dead"];
+    char path[TMP_DIR_BYTES + sizeof "/dead"];
     fixture->entry->reply = strdup("text");
     fixture->entry->verdict = OUTCOME_DEAD;
     snprintf(path, sizeof path, "%s/dead", fixture->dir);

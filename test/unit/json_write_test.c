@@ -82,7 +82,7 @@ static int write_in_need(unsigned number)
     json_t *json = json_pack("{s:s%, s:i, s:s%}", "a", text, sizeof text, "b", 7, "c", text, 300);
     alloc_fault_arm(number);
     char *written = json_write(json);
-    shortage_end();
+    alloc_fault_disarm();
     json_decref(json);
     int result = written != NULL ? 0 : ERROR_NO_MEMORY;
     free(written);

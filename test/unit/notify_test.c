@@ -23,7 +23,7 @@ enum { DAY_MS = 24 * 3600 * 1000 };
 
 /* A socket's path has to be short, which TMPDIR need not be: path leads through dir_fd. */
 struct fixture {
-    char dir[DIR_BYTES];
+    char dir[TMP_DIR_BYTES];
     int dir_fd;
     char path[64];
 };
@@ -34,7 +34,7 @@ static int setup(void **state)
     const char *const unset[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"};
     for (size_t i = 0; i < sizeof unset / sizeof unset[0]; i++)
         unsetenv(unset[i]);
-    dir_make(fixture.dir);
+    tmp_dir_create(fixture.dir);
     fixture.dir_fd = open(fixture.dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     assert_true(fixture.dir_fd >= 0);
     snprintf(fixture.path, sizeof fixture.path, "/proc/self/fd/%d/socket", fixture.dir_fd);
@@ -46,7 +46,7 @@ static int teardown(void **state)
 {
     const struct fixture *fixture = *state;
     close(fixture->dir_fd);
-    dir_remove(fixture->dir);
+    tmp_dir_remove(fixture->dir);
     return 0;
 }
 

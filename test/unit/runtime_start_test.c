@@ -21,15 +21,15 @@
 #include "base/secret.h"
 #include "runtime.h"
 
-static char base[DIR_BYTES];
-static char state_dir[DIR_BYTES + 32];
+static char base[TMP_DIR_BYTES];
+static char state_dir[TMP_DIR_BYTES + 32];
 static struct config config;
 
 /* Nobody answers at these addresses, and nobody is needed to start. */
 static int setup(void **state)
 {
     (void)state;
-    dir_make(base);
+    tmp_dir_create(base);
     snprintf(state_dir, sizeof state_dir, "STATE_DIR=%s/state", base);
     static char account[] = "ACCOUNT_ID=k57a";
     static char url[] = "CONVEX_URL=http://127.0.0.1:9";
@@ -54,7 +54,7 @@ static int teardown(void **state)
     (void)state;
     config_fini(&config);
     redact_forget_all();
-    dir_remove(base);
+    tmp_dir_remove(base);
     return 0;
 }
 
@@ -64,7 +64,7 @@ static int attempt_start(unsigned number)
     struct error error = {0};
     alloc_fault_arm(number);
     int result = runtime_start(&runtime, &config, &error);
-    shortage_end();
+    alloc_fault_disarm();
     assert_int_equal(result == 0, runtime != NULL);
     assert_int_equal(result == 0, error.text[0] == '\0');
     if (result == 0)

@@ -301,8 +301,8 @@ static void test_gateway_process(void **state)
 {
     struct fixture *fixture = *state;
     json_t *json;
-    char dir[DIR_BYTES];
-    dir_make(dir);
+    char dir[TMP_DIR_BYTES];
+    tmp_dir_create(dir);
     int result = supervisor_create(
         &fixture->sources.process, "sh -c 'exit 3'", "http://127.0.0.1:1", dir, NULL);
     assert_int_equal(result, 0);

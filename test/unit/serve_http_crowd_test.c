@@ -46,10 +46,10 @@ static int setup(void **state)
 
 static void *ask_often(void *server)
 {
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     for (int i = 0; i < 100; i++) {
         http_fixture_exchange(server, REQUEST("GET /echo", ""), answer);
-        answer_must_begin(answer, "HTTP/1.1 200 ");
+        response_must_start_with(answer, "HTTP/1.1 200 ");
     }
     return NULL;
 }
@@ -85,8 +85,8 @@ static size_t drip(int *fds, size_t count)
 static void start_dripping(const struct http_server *server, int *fds, size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++) {
-        fds[i] = http_fixture_dial(server);
-        http_fixture_say(fds[i], "GET /echo HTTP/1.1\r\nX-Slow: ");
+        fds[i] = http_fixture_connect(server);
+        http_fixture_send(fds[i], "GET /echo HTTP/1.1\r\nX-Slow: ");
     }
 }
 
@@ -101,14 +101,14 @@ static bool is_ended(int fd, int limit_ms)
 static void test_a_new_client_takes_the_place_of_the_oldest(void **state)
 {
     static int fds[CONNECTION_LIMIT];
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     int64_t began_ms = clock_monotonic_ms();
     start_dripping(*state, fds, 0, CONNECTION_LIMIT);
     int64_t asked_ms = clock_monotonic_ms();
     http_fixture_exchange(*state, REQUEST("GET /echo", ""), answer);
-    answer_must_begin(answer, "HTTP/1.1 200 ");
-    assert_in_range(clock_monotonic_ms() - asked_ms, 0, HTTP_FIXTURE_AT_ONCE_MS);
-    assert_true(is_ended(fds[0], HTTP_FIXTURE_AT_ONCE_MS));
+    response_must_start_with(answer, "HTTP/1.1 200 ");
+    assert_in_range(clock_monotonic_ms() - asked_ms, 0, HTTP_FIXTURE_PROMPT_MS);
+    assert_true(is_ended(fds[0], HTTP_FIXTURE_PROMPT_MS));
     if (clock_monotonic_ms() - began_ms < CONNECTION_AGE_MS)
         assert_false(is_ended(fds[CONNECTION_LIMIT - 1], 0));
     for (size_t i = 0; i < CONNECTION_LIMIT; i++)
@@ -119,7 +119,7 @@ static void test_a_new_client_takes_the_place_of_the_oldest(void **state)
 static void test_few_descriptors(void **state)
 {
     int fds[FEW_DESCRIPTORS / 4];
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     http_fixture_teardown(state);
     allow_descriptors(FEW_DESCRIPTORS);
     assert_int_equal(http_server_create((struct http_server **)state, "127.0.0.1", 0,
@@ -129,8 +129,8 @@ static void test_few_descriptors(void **state)
     int64_t began_ms = clock_monotonic_ms();
     start_dripping(*state, fds, 0, FEW_DESCRIPTORS / 4);
     http_fixture_exchange(*state, REQUEST("GET /echo", ""), answer);
-    answer_must_begin(answer, "HTTP/1.1 200 ");
-    assert_true(is_ended(fds[0], HTTP_FIXTURE_AT_ONCE_MS));
+    response_must_start_with(answer, "HTTP/1.1 200 ");
+    assert_true(is_ended(fds[0], HTTP_FIXTURE_PROMPT_MS));
     if (clock_monotonic_ms() - began_ms < CONNECTION_AGE_MS)
         assert_false(is_ended(fds[FEW_DESCRIPTORS / 4 - 1], 0));
     for (size_t i = 0; i < FEW_DESCRIPTORS / 4; i++)
@@ -152,12 +152,12 @@ static long resident_kib(void)
 static void crowd_in_and_out(const struct http_server *server)
 {
     static int fds[DRIPPING];
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     start_dripping(server, fds, 0, DRIPPING);
     http_fixture_exchange(server, REQUEST("GET /echo", ""), answer);
     for (size_t i = 0; i < DRIPPING; i++) {
         shutdown(fds[i], SHUT_WR);
-        assert_true(is_ended(fds[i], HTTP_FIXTURE_LONG_MS));
+        assert_true(is_ended(fds[i], HTTP_FIXTURE_TIMEOUT_MS));
         close(fds[i]);
     }
 }
@@ -165,7 +165,7 @@ static void crowd_in_and_out(const struct http_server *server)
 /* What connections needed goes back to the system, however many there were. */
 static void test_crowds_leave_no_memory_behind(void **state)
 {
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     http_fixture_exchange(*state, REQUEST("GET /echo", ""), answer);
     long before_kib = resident_kib();
     for (int i = 0; i < CROWDS; i++)
@@ -180,24 +180,24 @@ static void test_crowds_leave_no_memory_behind(void **state)
 static void test_dripping_clients(void **state)
 {
     static int fds[MORE_THAN_FIT];
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     int64_t began_ms = clock_monotonic_ms();
     start_dripping(*state, fds, 0, DRIPPING);
     int64_t asked_ms = clock_monotonic_ms();
     http_fixture_exchange(*state, REQUEST("GET /echo", ""), answer);
-    answer_must_begin(answer, "HTTP/1.1 200 ");
+    response_must_start_with(answer, "HTTP/1.1 200 ");
     int64_t beside_ms = clock_monotonic_ms() - asked_ms;
-    assert_in_range(beside_ms, 0, HTTP_FIXTURE_AT_ONCE_MS);
+    assert_in_range(beside_ms, 0, HTTP_FIXTURE_PROMPT_MS);
 
     start_dripping(*state, fds, DRIPPING, MORE_THAN_FIT);
-    int waiting = http_fixture_dial(*state);
-    http_fixture_say(waiting, REQUEST("GET /echo", ""));
-    while (drip(fds, FITTING) > 0 && clock_monotonic_ms() - began_ms < HTTP_FIXTURE_LONG_MS)
+    int waiting = http_fixture_connect(*state);
+    http_fixture_send(waiting, REQUEST("GET /echo", ""));
+    while (drip(fds, FITTING) > 0 && clock_monotonic_ms() - began_ms < HTTP_FIXTURE_TIMEOUT_MS)
         poll(NULL, 0, 50);
     assert_int_equal(drip(fds, FITTING), 0);
     assert_true(clock_monotonic_ms() - began_ms >= 5000);
-    http_fixture_hear(waiting, answer);
-    answer_must_begin(answer, "HTTP/1.1 200 ");
+    http_fixture_receive(waiting, answer);
+    response_must_start_with(answer, "HTTP/1.1 200 ");
     for (size_t i = FITTING; i < MORE_THAN_FIT; i++)
         close(fds[i]);
     print_message(

@@ -25,14 +25,14 @@ static void test_busy_port(void **state)
     int result = http_server_create(
         &second, "127.0.0.1", http_server_port(*state), http_fixture_routes, NULL, &error);
     assert_int_equal(result, ERROR_UNREACHABLE);
-    answer_must_hold(error.text, "127.0.0.1");
-    answer_must_hold(error.text, port);
-    answer_must_hold(error.text, strerror(EADDRINUSE));
+    response_must_contain(error.text, "127.0.0.1");
+    response_must_contain(error.text, port);
+    response_must_contain(error.text, strerror(EADDRINUSE));
 }
 
 static void test_port_is_free_after_the_stop(void **state)
 {
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     struct http_server *server = *state;
     unsigned port = http_server_port(server);
     for (int i = 0; i < 10; i++) {
@@ -47,19 +47,19 @@ static void test_port_is_free_after_the_stop(void **state)
 
 static void test_stop_with_open_connections(void **state)
 {
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     int fds[20];
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        fds[i] = http_fixture_dial(*state);
-        http_fixture_say(fds[i], "GET /echo HTTP/1.1\r\nHo");
+        fds[i] = http_fixture_connect(*state);
+        http_fixture_send(fds[i], "GET /echo HTTP/1.1\r\nHo");
     }
     http_fixture_exchange(*state, REQUEST("GET /echo", ""), answer);
     int64_t began_ms = clock_monotonic_ms();
     http_server_destroy(*state);
     *state = NULL;
-    assert_in_range(clock_monotonic_ms() - began_ms, 0, HTTP_FIXTURE_AT_ONCE_MS);
+    assert_in_range(clock_monotonic_ms() - began_ms, 0, HTTP_FIXTURE_PROMPT_MS);
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        http_fixture_hear(fds[i], answer);
+        http_fixture_receive(fds[i], answer);
         assert_string_equal(answer, "");
     }
 }
@@ -74,7 +74,7 @@ static void test_bad_host(void **state)
         int result = http_server_create(&server, hosts[i], 0, http_fixture_routes, NULL, &error);
         if (result != ERROR_INVALID)
             fail_msg("%s: %d %s", hosts[i], result, error.text);
-        answer_must_hold(error.text, hosts[i]);
+        response_must_contain(error.text, hosts[i]);
     }
 }
 
@@ -87,21 +87,21 @@ static void test_address_that_is_not_there_yet(void **state)
     /* 192.0.2.0/24 is for documentation: nobody's address. */
     int result = http_server_create(&server, "192.0.2.1", 0, http_fixture_routes, NULL, &error);
     assert_int_equal(result, ERROR_UNREACHABLE);
-    answer_must_hold(error.text, "192.0.2.1");
-    answer_must_hold(error.text, strerror(EADDRNOTAVAIL));
+    response_must_contain(error.text, "192.0.2.1");
+    response_must_contain(error.text, strerror(EADDRNOTAVAIL));
 }
 
 static void test_hosts(void **state)
 {
     (void)state;
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     static const char *const hosts[] = {"localhost", "0.0.0.0"};
     for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
         struct http_server *server = NULL;
         assert_int_equal(
             http_server_create(&server, hosts[i], 0, http_fixture_routes, NULL, NULL), 0);
         http_fixture_exchange(server, REQUEST("GET /echo", ""), answer);
-        answer_must_begin(answer, "HTTP/1.1 200 ");
+        response_must_start_with(answer, "HTTP/1.1 200 ");
         http_server_destroy(server);
     }
 }
@@ -123,7 +123,7 @@ static void test_ipv6(void **state)
         print_message("skipped: this machine has no IPv6\n");
         skip();
     }
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     struct http_server *server = NULL;
     assert_int_equal(http_server_create(&server, "::1", 0, http_fixture_routes, NULL, NULL), 0);
     struct sockaddr_in6 address = {
@@ -133,9 +133,9 @@ static void test_ipv6(void **state)
     };
     int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    http_fixture_say(fd, REQUEST("GET /echo", ""));
-    http_fixture_hear(fd, answer);
-    answer_must_begin(answer, "HTTP/1.1 200 ");
+    http_fixture_send(fd, REQUEST("GET /echo", ""));
+    http_fixture_receive(fd, answer);
+    response_must_start_with(answer, "HTTP/1.1 200 ");
     http_server_destroy(server);
 }
 
@@ -157,11 +157,11 @@ static void test_it_ticks(void **state)
     assert_int_equal(
         http_server_create(&server, "127.0.0.1", 0, http_fixture_routes, &ticker, NULL), 0);
     while (atomic_load(&ticks) < TICKS) {
-        assert_true(clock_monotonic_ms() < began_ms + HTTP_FIXTURE_LONG_MS);
+        assert_true(clock_monotonic_ms() < began_ms + HTTP_FIXTURE_TIMEOUT_MS);
         int64_t max = (clock_monotonic_ms() - began_ms) / INTERVAL_MS;
         assert_true(atomic_load(&ticks) <= max + 1);
         if (atomic_load(&ticks) == 2)
-            close(http_fixture_dial(server));
+            close(http_fixture_connect(server));
     }
     assert_true(clock_monotonic_ms() >= began_ms + (int64_t)TICKS * INTERVAL_MS);
     http_server_destroy(server);

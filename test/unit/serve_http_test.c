@@ -13,54 +13,54 @@ enum { HEADER_LIMIT_BYTES = 8192 };
 
 static void test_answer(void **state)
 {
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     http_fixture_exchange(
         *state, REQUEST("GET /echo", "Accept: text/plain;q=0.5, */*\r\n"), answer);
-    answer_must_begin(answer, "HTTP/1.1 200 ");
-    answer_must_hold(answer, "\r\nContent-Type: application/json\r\n");
-    answer_must_hold(answer, "\r\nContent-Security-Policy: default-src 'none'\r\n");
-    answer_must_hold(answer, "\r\nX-Content-Type-Options: nosniff\r\n");
-    answer_must_hold(answer, "\r\nCache-Control: no-store\r\n");
-    answer_must_hold(answer, "\r\nConnection: close\r\n");
-    answer_must_end(answer, "context|/echo|text/plain;q=0.5, */*");
+    response_must_start_with(answer, "HTTP/1.1 200 ");
+    response_must_contain(answer, "\r\nContent-Type: application/json\r\n");
+    response_must_contain(answer, "\r\nContent-Security-Policy: default-src 'none'\r\n");
+    response_must_contain(answer, "\r\nX-Content-Type-Options: nosniff\r\n");
+    response_must_contain(answer, "\r\nCache-Control: no-store\r\n");
+    response_must_contain(answer, "\r\nConnection: close\r\n");
+    response_body_must_be(answer, "context|/echo|text/plain;q=0.5, */*");
 }
 
 static void test_query_is_ignored(void **state)
 {
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     http_fixture_exchange(*state, REQUEST("GET /echo?x", ""), answer);
-    answer_must_end(answer, "context|/echo|");
+    response_body_must_be(answer, "context|/echo|");
     http_fixture_exchange(*state, REQUEST("GET /echo?a=%00&b=/nope", ""), answer);
-    answer_must_end(answer, "context|/echo|");
+    response_body_must_be(answer, "context|/echo|");
     http_fixture_exchange(*state, "GET /echo? HTTP/1.0\r\n\r\n", answer);
-    answer_must_end(answer, "context|/echo|");
+    response_body_must_be(answer, "context|/echo|");
 }
 
 static void test_head(void **state)
 {
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     http_fixture_exchange(*state, REQUEST("HEAD /echo", ""), answer);
-    answer_must_begin(answer, "HTTP/1.1 200 ");
-    answer_must_hold(answer, "\r\nContent-Length: 14\r\n");
-    answer_must_end(answer, "");
+    response_must_start_with(answer, "HTTP/1.1 200 ");
+    response_must_contain(answer, "\r\nContent-Length: 14\r\n");
+    response_body_must_be(answer, "");
 }
 
 static void test_what_the_handler_chooses(void **state)
 {
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     http_fixture_exchange(*state, REQUEST("GET /page", ""), answer);
-    answer_must_begin(answer, "HTTP/1.1 503 ");
-    answer_must_hold(answer, "\r\nContent-Type: text/html; charset=utf-8\r\n");
-    answer_must_hold(answer, "\r\nContent-Security-Policy: default-src 'self'\r\n");
-    answer_must_end(answer, "<p>");
+    response_must_start_with(answer, "HTTP/1.1 503 ");
+    response_must_contain(answer, "\r\nContent-Type: text/html; charset=utf-8\r\n");
+    response_must_contain(answer, "\r\nContent-Security-Policy: default-src 'self'\r\n");
+    response_body_must_be(answer, "<p>");
 }
 
 static void test_a_half_built_body_is_not_sent(void **state)
 {
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     http_fixture_exchange(*state, REQUEST("GET /memory", ""), answer);
-    answer_must_begin(answer, "HTTP/1.1 500 ");
-    answer_must_end(answer, "{\"error\":\"out of memory\"}");
+    response_must_start_with(answer, "HTTP/1.1 500 ");
+    response_body_must_be(answer, "{\"error\":\"out of memory\"}");
 }
 
 static void test_unknown_path(void **state)
@@ -73,11 +73,11 @@ static void test_unknown_path(void **state)
         REQUEST("GET /../echo", ""),
     };
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
-        char answer[HTTP_FIXTURE_ANSWER_BYTES];
+        char answer[HTTP_FIXTURE_RESPONSE_BYTES];
         http_fixture_exchange(*state, requests[i], answer);
-        answer_must_begin(answer, "HTTP/1.1 404 ");
-        answer_must_hold(answer, "\r\nContent-Type: application/json\r\n");
-        answer_must_end(answer, "{\"error\":\"no such path\"}");
+        response_must_start_with(answer, "HTTP/1.1 404 ");
+        response_must_contain(answer, "\r\nContent-Type: application/json\r\n");
+        response_body_must_be(answer, "{\"error\":\"no such path\"}");
     }
 }
 
@@ -91,12 +91,12 @@ static void test_other_methods(void **state)
         REQUEST("BREW /echo", ""),
     };
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
-        char answer[HTTP_FIXTURE_ANSWER_BYTES];
+        char answer[HTTP_FIXTURE_RESPONSE_BYTES];
         http_fixture_exchange(*state, requests[i], answer);
-        answer_must_begin(answer, "HTTP/1.1 405 ");
-        answer_must_hold(answer, "\r\nAllow: GET, HEAD\r\n");
-        answer_must_hold(answer, "\r\nConnection: close\r\n");
-        answer_must_end(answer, "{\"error\":\"only GET and HEAD\"}");
+        response_must_start_with(answer, "HTTP/1.1 405 ");
+        response_must_contain(answer, "\r\nAllow: GET, HEAD\r\n");
+        response_must_contain(answer, "\r\nConnection: close\r\n");
+        response_body_must_be(answer, "{\"error\":\"only GET and HEAD\"}");
     }
 }
 
@@ -113,9 +113,9 @@ static void send_body(const struct http_server *server, size_t bytes, char *answ
 
 static void test_bodies(void **state)
 {
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     send_body(*state, 60000, answer);
-    answer_must_begin(answer, "HTTP/1.1 405 ");
+    response_must_start_with(answer, "HTTP/1.1 405 ");
     send_body(*state, 1000000, answer);
     assert_string_equal(answer, "");
 }
@@ -137,32 +137,32 @@ static void send_header(const struct http_server *server, size_t bytes, char *an
 
 static void test_header_limit(void **state)
 {
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     send_header(*state, HEADER_LIMIT_BYTES, answer);
-    answer_must_begin(answer, "HTTP/1.1 200 ");
+    response_must_start_with(answer, "HTTP/1.1 200 ");
     send_header(*state, HEADER_LIMIT_BYTES + 1, answer);
-    answer_must_begin(answer, "HTTP/1.1 431 ");
-    answer_must_end(answer, "{\"error\":\"header over 8 KiB\"}");
+    response_must_start_with(answer, "HTTP/1.1 431 ");
+    response_body_must_be(answer, "{\"error\":\"header over 8 KiB\"}");
 }
 
 /* Beyond the connection's memory the library itself refuses, so the client may be cut off. */
 static void test_huge_header(void **state)
 {
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     send_header(*state, (size_t)20 * HEADER_LIMIT_BYTES, answer);
     if (answer[0] != '\0')
-        answer_must_begin(answer, "HTTP/1.1 431 ");
+        response_must_start_with(answer, "HTTP/1.1 431 ");
     http_fixture_exchange(*state, REQUEST("GET /echo", ""), answer);
-    answer_must_begin(answer, "HTTP/1.1 200 ");
+    response_must_start_with(answer, "HTTP/1.1 200 ");
 }
 
 static void test_not_http(void **state)
 {
-    char answer[HTTP_FIXTURE_ANSWER_BYTES];
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     http_fixture_exchange(*state, "\x16\x03\x01 hello\r\n\r\n", answer);
     assert_null(strstr(answer, " 200 "));
     http_fixture_exchange(*state, REQUEST("GET /echo", ""), answer);
-    answer_must_begin(answer, "HTTP/1.1 200 ");
+    response_must_start_with(answer, "HTTP/1.1 200 ");
 }
 
 int main(void)

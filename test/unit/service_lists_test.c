@@ -140,7 +140,7 @@ static void test_no_memory_for_a_list(void **state)
     json_t *value = json_pack("[{s:s}]", "_id", "a");
     alloc_fault_arm(1);
     assert_int_equal(agent_list_read(value, &list, &error), CONVEX_UNAVAILABLE);
-    shortage_end();
+    alloc_fault_disarm();
     assert_int_equal(error.code, ERROR_NO_MEMORY);
     json_decref(value);
 }

@@ -34,7 +34,7 @@ static void test_dead_record_can_be_read_and_brought_back(void **state)
     char reply[] = "late";
     struct spool_record record = spool_fixture_record("n1", reply);
     struct spool_record loaded;
-    struct spool_fixture_census census = {0};
+    struct spool_fixture_counts census = {0};
     assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
     assert_int_equal(spool_bury(fixture->spool, "n1", NULL), 0);
     spool_fixture_write(fixture, "dead/n2.json", "{");

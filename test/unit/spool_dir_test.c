@@ -76,7 +76,7 @@ static void test_each_finds_all_and_clears_leftovers(void **state)
     char reply[] = "x";
     struct spool_record one = spool_fixture_record("n1", reply);
     struct spool_record two = spool_fixture_record("n2", NULL);
-    struct spool_fixture_census census = {0};
+    struct spool_fixture_counts census = {0};
     assert_int_equal(spool_save(fixture->spool, &one, true, NULL), 0);
     assert_int_equal(spool_save(fixture->spool, &two, false, NULL), 0);
     spool_fixture_write(fixture, "spool/n3.json", "{\"acc");
@@ -90,7 +90,7 @@ static void test_each_finds_all_and_clears_leftovers(void **state)
 /* What a listing has read ahead may be gone when its turn comes. */
 struct vanishing {
     struct spool *spool;
-    struct spool_fixture_census census;
+    struct spool_fixture_counts census;
 };
 
 static void remove_all(void *context, struct spool_record *record, const struct error *why)
@@ -141,7 +141,7 @@ static void test_look_at_what_is_there_leaves_unfinished_writes(void **state)
     struct spool_fixture *fixture = *state;
     struct spool_record record = spool_fixture_record("n1", NULL);
     struct spool *seen;
-    struct spool_fixture_census census = {0};
+    struct spool_fixture_counts census = {0};
     assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
     spool_fixture_write(fixture, "spool/n4.json.new", "half");
     assert_int_equal(spool_open_existing(&seen, fixture->dir, "account1", NULL), 0);

@@ -19,10 +19,10 @@
 #include "../lib/tmp_dir.h"
 #include "spool/spool.h"
 
-enum { PATH_BYTES = DIR_BYTES + 16 };
+enum { PATH_BYTES = TMP_DIR_BYTES + 16 };
 
 struct fixture {
-    char base[DIR_BYTES];
+    char base[TMP_DIR_BYTES];
     char path[PATH_BYTES]; /* base/a/b, which does not exist yet */
     struct error error;
 };
@@ -31,7 +31,7 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    dir_make(fixture->base);
+    tmp_dir_create(fixture->base);
     snprintf(fixture->path, sizeof fixture->path, "%s/a/b", fixture->base);
     *state = fixture;
     return 0;
@@ -40,7 +40,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
-    dir_remove(fixture->base);
+    tmp_dir_remove(fixture->base);
     free(fixture);
     return 0;
 }

@@ -23,8 +23,8 @@
 enum { LONG_MS = 20000, NO_STOP = -1 };
 
 struct fixture {
-    char dir[DIR_BYTES];
-    char path[DIR_BYTES + 16];
+    char dir[TMP_DIR_BYTES];
+    char path[TMP_DIR_BYTES + 16];
     struct gateway_record record;
     struct child child;
 };
@@ -33,7 +33,7 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    dir_make(fixture->dir);
+    tmp_dir_create(fixture->dir);
     snprintf(fixture->path, sizeof fixture->path, "%s/gateway.pid", fixture->dir);
     *state = fixture;
     return 0;
@@ -46,7 +46,7 @@ static int teardown(void **state)
         child_fini(&fixture->child, NULL);
     gateway_record_remove(fixture->dir);
     int result = rmdir(fixture->dir); /* nothing else is in it */
-    dir_remove(fixture->dir);
+    tmp_dir_remove(fixture->dir);
     free(fixture);
     return result;
 }

@@ -20,14 +20,14 @@
 #include "base/json.h"
 #include "report/upgrade.h"
 
-enum { PATH_BYTES = DIR_BYTES + 32 };
+enum { PATH_BYTES = TMP_DIR_BYTES + 32 };
 
-static char dir[DIR_BYTES];
+static char dir[TMP_DIR_BYTES];
 
 static int setup(void **state)
 {
     (void)state;
-    dir_make(dir);
+    tmp_dir_create(dir);
     return 0;
 }
 
@@ -39,7 +39,7 @@ static void path_of(char path[static PATH_BYTES], const char *name)
 static int teardown(void **state)
 {
     (void)state;
-    dir_remove(dir);
+    tmp_dir_remove(dir);
     return 0;
 }
 
@@ -163,19 +163,19 @@ static void test_what_cannot_be_saved_is_said(void **state)
     must_be_empty();
 }
 
-static int save_with_shortage(unsigned number)
+static int save_with_fault(unsigned number)
 {
     struct error error;
     alloc_fault_arm(number);
     int result = upgrade_record_save(dir, &some, &error);
-    shortage_end();
+    alloc_fault_disarm();
     return result;
 }
 
 static void test_save_without_memory(void **state)
 {
     (void)state;
-    alloc_fault_sweep(save_with_shortage);
+    alloc_fault_sweep(save_with_fault);
 }
 
 /* A name for the temporary file that leads elsewhere must not be written through. */

@@ -25,12 +25,12 @@ enum {
     WAIT_MS = 15000,
     LONG_MS = 2 * WAIT_MS,
     ABSENCE_MS = 400,
-    PATH_BYTES = DIR_BYTES + 32,
+    PATH_BYTES = TMP_DIR_BYTES + 32,
 };
 
 /* A backend in whose answers the upgrade to 2 stays pending, whatever it is told. */
 struct fixture {
-    char dir[DIR_BYTES];
+    char dir[TMP_DIR_BYTES];
     struct config config;
     struct stats stats;
     struct stub_server *server;
@@ -115,7 +115,7 @@ static int setup(void **state)
     struct fixture *fixture = calloc(1, sizeof *fixture);
     char url[64];
     assert_non_null(fixture);
-    dir_make(fixture->dir);
+    tmp_dir_create(fixture->dir);
     fixture->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     assert_true(fixture->stop_fd >= 0);
     fixture->server = stub_server_start_with(answer, fixture);
@@ -146,7 +146,7 @@ static int teardown(void **state)
     close(fixture->stop_fd);
     http_client_library_stop();
     stub_server_stop(fixture->server);
-    dir_remove(fixture->dir);
+    tmp_dir_remove(fixture->dir);
     free(fixture);
     return 0;
 }

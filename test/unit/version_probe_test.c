@@ -14,11 +14,11 @@
 #include "base/sync.h"
 #include "gateway/version_probe.h"
 
-enum { LONG_MS = 20000, PATH_BYTES = DIR_BYTES + 32 };
+enum { LONG_MS = 20000, PATH_BYTES = TMP_DIR_BYTES + 32 };
 
 /* A temporary directory that is all of PATH, so only the programs put there are found. */
 struct fixture {
-    char dir[DIR_BYTES];
+    char dir[TMP_DIR_BYTES];
     char *path_before;
 };
 
@@ -41,7 +41,7 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    dir_make(fixture->dir);
+    tmp_dir_create(fixture->dir);
     const char *path_before = getenv("PATH");
     fixture->path_before = strdup(path_before == NULL ? "" : path_before);
     setenv("PATH", fixture->dir, 1);
@@ -52,7 +52,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
-    dir_remove(fixture->dir);
+    tmp_dir_remove(fixture->dir);
     setenv("PATH", fixture->path_before, 1);
     free(fixture->path_before);
     free(fixture);

@@ -107,7 +107,7 @@ static void test_backend_away_while_agents_work_loses_no_reply(void **state)
     fault_env_start(faults, NULL);
     test_env_wait(faults->env, "in_flight=6");
     FAULT(faults->backend, .kind = FAULT_REFUSE);
-    fault_proxy_drop_lines(faults->backend);
+    fault_proxy_drop_connections(faults->backend);
     board_release(faults->env, "agents");
     test_env_wait(faults->env, "answered=6");
     test_env_wait_log(faults->env, "createMessageFromAgent: Failed to connect");
@@ -149,7 +149,7 @@ static void test_hanging_call_delays_no_other_agent(void **state)
     fault_env_start(faults, NULL);
     fault_proxy_wait_hits(faults->backend, FAULT_HANG, 1);
     test_env_wait(faults->env, "delivered=8");
-    fault_proxy_drop_lines(faults->backend);
+    fault_proxy_drop_connections(faults->backend);
     fault_env_settle(faults, &fault_env_strict);
 }
 

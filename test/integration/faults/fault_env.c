@@ -50,7 +50,7 @@ int fault_env_teardown(void **state)
 {
     struct fault_env *faults = *state;
     void *env = faults->env;
-    process_end(&faults->env->runtime);
+    process_fini(&faults->env->runtime);
     fault_proxy_stop(faults->backend);
     fault_proxy_stop(faults->gateway);
     history_fini(&faults->history);
@@ -121,7 +121,7 @@ void fault_env_check(struct fault_env *faults, const struct history_rules *rules
     collect(faults);
     if (history_holds(&faults->history, rules, reason, sizeof reason))
         return;
-    process_show(&faults->env->runtime, "runtime");
+    process_dump_output(&faults->env->runtime, "runtime");
     fail_msg("%s", reason);
 }
 

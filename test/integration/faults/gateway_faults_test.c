@@ -40,7 +40,7 @@ static void test_gateway_that_restarts_costs_one_run(void **state)
     fault_env_start(faults, (const char *[]){"DELIVERY_MAX_RUNS=2", NULL});
     test_env_wait(faults->env, "held=3");
     FAULT(faults->gateway, .kind = FAULT_REFUSE);
-    fault_proxy_drop_lines(faults->gateway);
+    fault_proxy_drop_connections(faults->gateway);
     test_env_wait_log(faults->env, "Failed to connect");
     FAULT(faults->gateway, .kind = FAULT_NONE);
     fault_env_settle(faults, &(struct history_rules){.max_runs = 2});

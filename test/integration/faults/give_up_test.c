@@ -104,7 +104,7 @@ static void test_reply_that_is_refused_again_is_kept_again(void **state)
     fault_env_start(faults, soon);
     expect_burial(faults, one.id);
     send_again(faults, one.id);
-    board_end_faults(faults->env);
+    board_clear_faults(faults->env);
     fault_env_start(faults, soon);
     test_env_wait(faults->env, "replies=1");
     test_env_stop_runtime(faults->env);

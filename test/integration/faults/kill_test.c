@@ -50,7 +50,7 @@ static unsigned number_from(const char *name, unsigned otherwise)
 
 static void begin(struct rounds *rounds)
 {
-    unsigned usual = process_patience() > 1 ? ROUNDS_SANITIZED : ROUNDS;
+    unsigned usual = process_timeout_scale() > 1 ? ROUNDS_SANITIZED : ROUNDS;
     *rounds = (struct rounds){
         .count = number_from("MISSION_CONTROL_ROUNDS", usual),
         .seed = number_from("MISSION_CONTROL_SEED", (unsigned)clock_wall_ms()),
@@ -63,7 +63,7 @@ static void begin(struct rounds *rounds)
 /* The moment of the kill is no condition to be waited for: any may come. */
 static void let_a_moment_pass(struct rounds *rounds)
 {
-    int64_t moment_us = (int64_t)nrand48(rounds->random) % LATEST_KILL_US * process_patience();
+    int64_t moment_us = (int64_t)nrand48(rounds->random) % LATEST_KILL_US * process_timeout_scale();
     const struct timespec moment = {
         .tv_sec = moment_us / 1000000, .tv_nsec = moment_us % 1000000 * 1000};
     nanosleep(&moment, NULL);
@@ -102,8 +102,8 @@ static void clear(struct fault_env *faults)
     json_decref(test_env_post(faults->env, "/sandbox/reset", json_object()));
     json_object_clear(faults->history.spooled);
     fault_env_prepare(faults);
-    board_set(
-        faults->env, json_pack("{s:i}", "gateway_latency_ms", LATENCY_MS * process_patience()));
+    board_set(faults->env,
+        json_pack("{s:i}", "gateway_latency_ms", LATENCY_MS * process_timeout_scale()));
 }
 
 static void test_history_holds_after_kills_at_any_moment(void **state)

@@ -142,7 +142,7 @@ static bool has_logged_on(struct fault_env *faults, long offset_s)
     time_t then = (time_t)(clock_wall_ms() / 1000) + offset_s;
     gmtime_r(&then, &parts);
     strftime(day, sizeof day, "%Y-%m-%dT", &parts);
-    return process_said(&faults->env->runtime, day);
+    return process_has_output(&faults->env->runtime, day);
 }
 
 /* Jumps while agents work and while entries wait for their next attempt. */
@@ -166,8 +166,8 @@ static void test_clock_that_jumps_a_day_changes_nothing(void **state)
     char library[128];
     char preload[160];
     char clock_file[330];
-    if (process_patience() > 1 || !find_faketime(library, sizeof library)) {
-        print_message("skipped: %s\n", process_patience() > 1
+    if (process_timeout_scale() > 1 || !find_faketime(library, sizeof library)) {
+        print_message("skipped: %s\n", process_timeout_scale() > 1
                                            ? "libfaketime and sanitizers exclude each other"
                                            : "libfaketime is not installed");
         skip();
@@ -225,7 +225,7 @@ static void expect_health(struct fault_env *faults, const char *words)
     char *body;
     assert_int_equal(test_env_health_get(faults->env, "/health", &body), 200);
     if (strstr(body, words) == NULL) {
-        process_show(&faults->env->runtime, "runtime");
+        process_dump_output(&faults->env->runtime, "runtime");
         fail_msg("/health does not say %s: %s", words, body);
     }
     free(body);
@@ -239,7 +239,7 @@ static void test_full_disk_stops_no_delivery(void **state)
     fill_disk(faults);
     load(faults, 12, 4);
     test_env_wait(faults->env, "undelivered=0");
-    assert_true(process_said(&faults->env->runtime, "No space left on device"));
+    assert_true(process_has_output(&faults->env->runtime, "No space left on device"));
     make_room(faults);
     load(faults, 4, 4);
     fault_env_settle(faults, &fault_env_strict);
@@ -255,7 +255,7 @@ static void test_full_disk_is_shown_until_there_is_room(void **state)
     load(faults, 12, 4);
     test_env_wait(faults->env, "undelivered=0");
     expect_health(faults, "\"degraded\"");
-    assert_false(process_said(&faults->env->runtime, "The spool works again"));
+    assert_false(process_has_output(&faults->env->runtime, "The spool works again"));
     make_room(faults);
     load(faults, 4, 4);
     test_env_wait(faults->env, "undelivered=0");
@@ -278,7 +278,7 @@ static void test_disk_that_fills_during_a_run_loses_no_reply(void **state)
     board_release(faults->env, "agents");
     test_env_wait(faults->env, "undelivered=0");
     assert_int_equal(fault_proxy_hits(faults->backend, FAULT_RESET), 8);
-    assert_true(process_said(&faults->env->runtime, "No space left on device"));
+    assert_true(process_has_output(&faults->env->runtime, "No space left on device"));
     fault_env_settle(faults, &fault_env_strict);
     assert_int_equal(syscall(SYS_umount2, faults->state_dir, 0), 0);
 }
@@ -296,9 +296,9 @@ static void test_reply_that_found_no_room_is_kept_later(void **state)
     fill_disk(faults);
     board_release(faults->env, "agents");
     struct process *runtime = &faults->env->runtime;
-    assert_true(process_wait_for(runtime, "No space left on device", TEST_WAIT_MS, NULL, 0));
+    assert_true(process_wait_output(runtime, "No space left on device", TEST_WAIT_MS, NULL, 0));
     make_room(faults);
-    assert_true(process_wait_for(runtime, "The spool works again", TEST_WAIT_MS, NULL, 0));
+    assert_true(process_wait_output(runtime, "The spool works again", TEST_WAIT_MS, NULL, 0));
     assert_int_equal(fault_env_kill_runtime(faults), 1);
     FAULT(faults->backend, .kind = FAULT_NONE);
     fault_env_start(faults, NULL);

@@ -1,4 +1,4 @@
-#include "fault_line.h"
+#include "fault_conn.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -14,7 +14,7 @@ static void reset(int fd)
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
-void fault_line_close(struct fault_line *line, bool by_reset)
+void fault_conn_close(struct fault_conn *line, bool by_reset)
 {
     if (by_reset) {
         reset(line->client_fd);
@@ -25,7 +25,7 @@ void fault_line_close(struct fault_line *line, bool by_reset)
     line->closed = true;
 }
 
-static void count_hit(struct fault_switch *faults, struct fault_line *line)
+static void count_hit(struct fault_switch *faults, struct fault_conn *line)
 {
     if (line->hit)
         return;
@@ -38,7 +38,7 @@ static void count_hit(struct fault_switch *faults, struct fault_line *line)
 
 /* The exchange gets the fault that is in force, if the request is one that it is meant for. */
 static void take_fault(
-    struct fault_switch *faults, struct fault_line *line, const char *bytes, size_t length)
+    struct fault_switch *faults, struct fault_conn *line, const char *bytes, size_t length)
 {
     mutex_lock(&faults->lock);
     struct fault *fault = &faults->fault;
@@ -51,7 +51,7 @@ static void take_fault(
     mutex_unlock(&faults->lock);
 }
 
-static void begin_exchange(struct fault_line *line)
+static void begin_exchange(struct fault_conn *line)
 {
     line->fault = (struct fault){0};
     line->answering = line->hit = false;
@@ -77,7 +77,7 @@ static size_t until(size_t limit_bytes, size_t passed_bytes)
 }
 
 static void pass_request(
-    struct fault_switch *faults, struct fault_line *line, const char *bytes, size_t length)
+    struct fault_switch *faults, struct fault_conn *line, const char *bytes, size_t length)
 {
     size_t rest = until(line->fault.after_bytes, line->request_bytes);
     line->request_bytes += length;
@@ -87,12 +87,12 @@ static void pass_request(
             break;
         pass_on(line->target_fd, bytes, rest);
         count_hit(faults, line);
-        fault_line_close(line, true);
+        fault_conn_close(line, true);
         return;
     case FAULT_REFUSE:
     case FAULT_RESET:
         count_hit(faults, line);
-        fault_line_close(line, true);
+        fault_conn_close(line, true);
         return;
     case FAULT_HANG:
         count_hit(faults, line);
@@ -101,15 +101,15 @@ static void pass_request(
         break;
     }
     if (!pass_on(line->target_fd, bytes, length))
-        fault_line_close(line, true);
+        fault_conn_close(line, true);
 }
 
-void fault_line_read_client(struct fault_line *line, struct fault_switch *faults)
+void fault_conn_read_client(struct fault_conn *line, struct fault_switch *faults)
 {
     char bytes[PIECE_BYTES];
     ssize_t length = recv(line->client_fd, bytes, sizeof bytes, 0);
     if (length <= 0) {
-        fault_line_close(line, length < 0);
+        fault_conn_close(line, length < 0);
         return;
     }
     if (line->answering)
@@ -119,7 +119,7 @@ void fault_line_read_client(struct fault_line *line, struct fault_switch *faults
     pass_request(faults, line, bytes, (size_t)length);
 }
 
-static void spoil(struct fault_switch *faults, struct fault_line *line, char *bytes, size_t length)
+static void spoil(struct fault_switch *faults, struct fault_conn *line, char *bytes, size_t length)
 {
     for (size_t i = until(line->fault.after_bytes, line->answer_bytes); i < length; i++) {
         bytes[i] = (char)~bytes[i];
@@ -128,14 +128,14 @@ static void spoil(struct fault_switch *faults, struct fault_line *line, char *by
 }
 
 static void pass_answer(
-    struct fault_switch *faults, struct fault_line *line, char *bytes, size_t length)
+    struct fault_switch *faults, struct fault_conn *line, char *bytes, size_t length)
 {
     enum fault_kind kind = line->fault.kind;
     size_t rest = until(line->fault.after_bytes, line->answer_bytes);
     if ((kind == FAULT_CUT_ANSWER || kind == FAULT_RESET_ANSWER) && length > rest) {
         pass_on(line->client_fd, bytes, rest);
         count_hit(faults, line);
-        fault_line_close(line, kind == FAULT_RESET_ANSWER);
+        fault_conn_close(line, kind == FAULT_RESET_ANSWER);
         return;
     }
     if (kind == FAULT_CORRUPT_ANSWER)
@@ -143,11 +143,11 @@ static void pass_answer(
     line->answer_bytes += length;
     line->answering = true;
     if (!pass_on(line->client_fd, bytes, length))
-        fault_line_close(line, true);
+        fault_conn_close(line, true);
 }
 
 /* Whether the answer, of which bytes are there, may come back now. */
-static bool may_answer(struct fault_switch *faults, struct fault_line *line)
+static bool may_answer(struct fault_switch *faults, struct fault_conn *line)
 {
     if (line->fault.kind != FAULT_DELAY_ANSWER)
         return true;
@@ -158,19 +158,19 @@ static bool may_answer(struct fault_switch *faults, struct fault_line *line)
     return clock_monotonic_ms() >= line->answer_from_ms;
 }
 
-void fault_line_read_target(struct fault_line *line, struct fault_switch *faults)
+void fault_conn_read_target(struct fault_conn *line, struct fault_switch *faults)
 {
     char bytes[PIECE_BYTES];
     if (!may_answer(faults, line))
         return;
     ssize_t length = recv(line->target_fd, bytes, sizeof bytes, 0);
     if (length <= 0)
-        fault_line_close(line, length < 0);
+        fault_conn_close(line, length < 0);
     else
         pass_answer(faults, line, bytes, (size_t)length);
 }
 
-void fault_line_watch(const struct fault_line *line, struct pollfd fds[static 2], int *timeout_ms)
+void fault_conn_watch(const struct fault_conn *line, struct pollfd fds[static 2], int *timeout_ms)
 {
     bool silent = line->fault.kind == FAULT_HANG && line->hit;
     int64_t rest_ms = line->answer_from_ms - clock_monotonic_ms();
