@@ -159,8 +159,8 @@ static bool check_owner(struct doctor *doctor)
 {
     const struct config *config = doctor->config;
     struct error error;
-    int result = spool_check_account(config->state_dir, config->account_id, &error);
-    if (result == 0)
+    int result = state_dir_check_account(config->state_dir, config->account_id, NULL, &error);
+    if (result == 0 || result == ERROR_CLOSED)
         return true;
     report_add(&doctor->report, dir_check, REPORT_FAIL,
         result == ERROR_INVALID ? "set STATE_DIR to a directory of this account's own"

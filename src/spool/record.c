@@ -1,3 +1,18 @@
+/*
+ * A record is one flat JSON object. The order of its members matters: "reply" is the last one, so a
+ * record without a reply becomes one with it by replacing its final "}" with ,"reply":"..."}.
+ *
+ * A machine that stops while that happens can leave the file at its new length with NULs at its
+ * end, at its old length, or with a prefix of the new bytes. Parsing therefore has two steps: the
+ * whole text; and if that is not a record, the text before the reply. If that is a record and not a
+ * single byte of the reply's value is there, the reply was never written and the run is resumed.
+ * If part of the value is there, the record is damaged, but its number of runs is still known: the
+ * agent must not be asked again as if it had never been.
+ *
+ * Members that older versions did not write are optional.
+ */
+#include "spool/spool.h"
+
 #include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -5,7 +20,6 @@
 
 #include "base/json.h"
 #include "base/text.h"
-#include "spool/spool.h"
 
 char *spool_record_write(const struct spool_record *record, const char *account_id)
 {
@@ -16,7 +30,7 @@ char *spool_record_write(const struct spool_record *record, const char *account_
         "timeouts", (int)record->timeouts, "runs", (int)record->runs, "givenUp",
         record->reply_abandoned, "failure", record->failure);
     char *bytes = NULL;
-    /* Not as an optional part of the above, which is left out when there is no memory for it. */
+    /* Not with "s*" above: json_pack drops an optional member silently when out of memory. */
     if (record->reply == NULL ||
         json_object_set_new(document, "reply", json_string(record->reply)) == 0)
         bytes = json_write(document);
@@ -24,14 +38,14 @@ char *spool_record_write(const struct spool_record *record, const char *account_
     return bytes;
 }
 
-static bool copy_field(char field[static ID_BYTES], const json_t *document, const char *key)
+static bool copy_id_field(char field[static ID_BYTES], const json_t *document, const char *key)
 {
     const char *value = json_guard_string(document, key);
     return value != NULL && text_copy(field, ID_BYTES, value);
 }
 
-/* Into a record of zeros, which stand for what the document lacks. */
-static bool read_numbers(const json_t *document, struct spool_record *record)
+/* record is all zeros, which are the defaults of optional members. */
+static bool read_record_numbers(const json_t *document, struct spool_record *record)
 {
     double runs;
     double timeouts = 0;
@@ -46,42 +60,43 @@ static bool read_numbers(const json_t *document, struct spool_record *record)
     return true;
 }
 
-/* False when the document is no whole record of this account under this id. */
-static bool read_fields(
+/* False when the document is not a complete record of this account and id. */
+static bool read_record_fields(
     const json_t *document, const char *account_id, const char *id, struct spool_record *record)
 {
     const char *account = json_guard_string(document, "account");
     const char *failure = json_guard_string(document, "failure");
     if (account == NULL || strcmp(account, account_id) != 0 ||
-        !copy_field(record->id, document, "id") || strcmp(record->id, id) != 0 ||
-        !copy_field(record->agent_id, document, "agent") ||
-        !copy_field(record->agent_slug, document, "slug") ||
-        !copy_field(record->task_id, document, "task") || !read_numbers(document, record))
+        !copy_id_field(record->id, document, "id") || strcmp(record->id, id) != 0 ||
+        !copy_id_field(record->agent_id, document, "agent") ||
+        !copy_id_field(record->agent_slug, document, "slug") ||
+        !copy_id_field(record->task_id, document, "task") || !read_record_numbers(document, record))
         return false;
     record->reply_abandoned = json_is_true(json_object_get(document, "givenUp"));
     text_copy(record->failure, sizeof record->failure, failure != NULL ? failure : "");
     return true;
 }
 
-static int parse_whole(const char *bytes, size_t length_bytes, const char *account_id,
+static int parse_complete(const char *bytes, size_t length_bytes, const char *account_id,
     const char *id, struct spool_record *record, struct error *error)
 {
     json_t *document = NULL;
     *record = (struct spool_record){0};
     int result = json_guard_load(bytes, length_bytes, &document, error);
-    if (result == 0 && !read_fields(document, account_id, id, record))
-        result = error_set(error, ERROR_INVALID, "is no record of this account");
+    if (result == 0 && !read_record_fields(document, account_id, id, record))
+        result = error_set(error, ERROR_INVALID, "not a record of this account");
     const char *reply = result == 0 ? json_guard_string(document, "reply") : NULL;
     if (reply != NULL && (record->reply = strdup(reply)) == NULL)
-        result = error_set(error, ERROR_NO_MEMORY, "no memory for a reply");
+        result = error_set(error, ERROR_NO_MEMORY, "out of memory for a reply");
     json_decref(document);
     return result == ERROR_NO_MEMORY || result == 0 ? result : ERROR_INVALID;
 }
 
 /*
- * How many bytes are the record that a reply was being put behind when the machine or the disk
- * failed, but for its closing brace; *half_reply: a part of the reply is there, too. Of what was
- * not written, NULs may stand for it, or only its length be missing.
+ * The length of a damaged record up to where its reply begins, without a closing brace.
+ * *half_reply: the file contains the whole SPOOL_RECORD_REPLY, so part of the reply may follow.
+ * Bytes that never reached the disk are either missing or NULs, and SPOOL_RECORD_REPLY itself may
+ * be incomplete.
  */
 static size_t bytes_before_reply(const char *bytes, size_t length_bytes, bool *half_reply)
 {
@@ -99,7 +114,7 @@ static size_t bytes_before_reply(const char *bytes, size_t length_bytes, bool *h
     return length_bytes > 0 && bytes[length_bytes - 1] == '}' ? length_bytes - 1 : length_bytes;
 }
 
-/* Reads bytes that are no whole record: the one before its reply is, if the reply alone is not. */
+/* Parses the part before the reply of a record that is not complete. */
 static int parse_before_reply(const char *bytes, size_t length_bytes, const char *account_id,
     const char *id, struct spool_record *record)
 {
@@ -111,7 +126,7 @@ static int parse_before_reply(const char *bytes, size_t length_bytes, const char
     text_append(&before, "}");
     int result = ERROR_NO_MEMORY;
     if (!before.failed)
-        result = parse_whole(before.data, before.length_bytes, account_id, id, record, &unused);
+        result = parse_complete(before.data, before.length_bytes, account_id, id, record, &unused);
     text_fini(&before);
     if (result == 0 && !half_reply)
         return 0;
@@ -125,11 +140,11 @@ static int parse_before_reply(const char *bytes, size_t length_bytes, const char
 int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
     const char *id, struct spool_record *record, struct error *error)
 {
-    int result = parse_whole(bytes, length_bytes, account_id, id, record, error);
+    int result = parse_complete(bytes, length_bytes, account_id, id, record, error);
     if (result == ERROR_INVALID)
         result = parse_before_reply(bytes, length_bytes, account_id, id, record);
     if (result == ERROR_NO_MEMORY)
-        error_set(error, result, "no memory to read it");
+        error_set(error, result, "out of memory");
     if (result == 0 && error != NULL)
         *error = (struct error){0};
     return result;

@@ -141,7 +141,7 @@ static void test_reply_survives_a_burial_that_fails(void **state)
     snprintf(path, sizeof path, "%s/state/dead/%s.json", env->dir, id);
     assert_int_equal(mkdir(path, 0700), 0);
     board_release(env, "agent");
-    test_env_wait_log(env, "cannot be moved");
+    test_env_wait_log(env, "cannot move");
     test_env_wait(env, "undelivered=0");
     assert_int_equal(rmdir(path), 0);
     test_env_wait_log(env, "it is kept in dead/");

@@ -51,7 +51,7 @@ static void test_dir_of_an_unreadable_owner_is_refused(void **state)
     assert_int_equal(symlink("elsewhere", path), 0);
     assert_int_equal(spool_open(&other, fixture->dir, "account2", &error), ERROR_SYSTEM);
     assert_non_null(strstr(error.text, fixture->dir));
-    assert_int_equal(spool_check_account(fixture->dir, "account2", &error), ERROR_SYSTEM);
+    assert_int_equal(state_dir_check_account(fixture->dir, "account2", NULL, &error), ERROR_SYSTEM);
 }
 
 static void test_whose_dir_it_is_can_be_asked(void **state)
@@ -59,14 +59,15 @@ static void test_whose_dir_it_is_can_be_asked(void **state)
     struct spool_fixture *fixture = *state;
     struct error error;
     char path[SPOOL_FIXTURE_PATH_BYTES];
-    assert_int_equal(spool_check_account(fixture->dir, "account1", &error), 0);
-    assert_int_equal(spool_check_account(fixture->dir, "account2", &error), ERROR_INVALID);
+    assert_int_equal(state_dir_check_account(fixture->dir, "account1", NULL, &error), 0);
+    assert_int_equal(
+        state_dir_check_account(fixture->dir, "account2", NULL, &error), ERROR_INVALID);
     assert_non_null(strstr(error.text, "account1"));
     spool_fixture_path(fixture, "spool", path);
-    assert_int_equal(spool_check_account(path, "account2", &error), 0);
+    assert_int_equal(state_dir_check_account(path, "account2", NULL, &error), 0);
     assert_false(spool_fixture_exists(fixture, "spool/account"));
     spool_fixture_path(fixture, "nowhere", path);
-    assert_int_equal(spool_check_account(path, "account2", &error), 0);
+    assert_int_equal(state_dir_check_account(path, "account2", NULL, &error), ERROR_CLOSED);
     assert_false(spool_fixture_exists(fixture, "nowhere"));
 }
 
