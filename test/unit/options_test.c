@@ -152,8 +152,8 @@ static void test_docs_table_has_every_cell(void **state)
     struct text table = {0};
     option_append_markdown(SECTION_HEALTH, &table);
     must_find(table.data,
-        "| `HEALTH_PORT` | `3001` | 0..65535 | Port on which /health is served; 0 is any free one "
-        "|\n",
+        "| `HEALTH_PORT` | `3001` | 0..65535 | Port the HTTP server listens on; 0 picks a free "
+        "port |\n",
         "the rendered table");
     text_clear(&table);
     option_append_markdown(SECTION_BACKEND, &table);
@@ -245,7 +245,7 @@ static void test_help_holds_every_option(void **state)
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         must_find(help.data, others[i], "--help");
     must_find(help.data,
-        "  DELIVERY_INTERVAL (10..86400000 ms; default: 5000)\n      Time between two looks",
+        "  DELIVERY_INTERVAL (10..86400000 ms; default: 5000)\n      Interval between polls",
         "--help");
     text_fini(&help);
 }
