@@ -39,13 +39,6 @@ struct offer {
     int64_t began_at_ms; /* when the request was made, monotonic */
 };
 
-/* How a worker leaves an entry. */
-struct finish {
-    enum entry_stage stage; /* where it goes on, or STAGE_SETTLED */
-    int64_t delay_ms;       /* not before; 0 is at once */
-    bool put_back;          /* with no delay: it goes on only when it is taken again */
-};
-
 /* Whether agents may be asked. A zeroed one lets everything flow. */
 struct send_flow {
     uint64_t version;   /* a flow that is older than the queue's is ignored */
@@ -154,10 +147,12 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
 void send_queue_set_recorded(struct send_queue *queue, struct entry *entry, bool recorded);
 
 /*
- * Gives a taken entry back; it is the queue's again, and a wake-up's is gone. Asks for a poll when
- * ready work has run low while the backend had more. A short lock.
+ * Gives a taken entry back, to be taken again at stage after delay_ms (0: at once), or never when
+ * stage is STAGE_SETTLED. It is the queue's again; a wake-up is freed. Asks for a poll when ready
+ * work has run low while the backend had more. Briefly takes the lock.
  */
-void send_queue_finish(struct send_queue *queue, struct entry *entry, const struct finish *finish);
+void send_queue_finish(
+    struct send_queue *queue, struct entry *entry, enum entry_stage stage, int64_t delay_ms);
 
 /* Says whether agents may be asked from now on. Any thread; a short lock. */
 void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow);

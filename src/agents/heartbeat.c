@@ -187,13 +187,12 @@ static void postpone_agent(const struct wake *wake, const char *id)
 
 void wake_run(const struct wake *wake, struct http_client *client, struct entry *entry)
 {
-    const struct finish finish = {.stage = STAGE_SETTLED};
     char id[ID_BYTES];
     text_copy(id, sizeof id, entry->agent_id);
     trace_begin(&entry->trace);
     enum wake_end end = wake_agent(wake, client, entry);
     /* The queue's slot is free before the schedule can want it again. */
-    send_queue_finish(wake->queue, entry, &finish);
+    send_queue_finish(wake->queue, entry, STAGE_SETTLED, 0);
     if (end == WAKE_DONE)
         wake_schedule_done(wake->schedule, id, clock_monotonic_ms());
     else

@@ -1,17 +1,47 @@
+/*
+ * What follows when a step of a delivery fails. Three questions decide it: whose failure was it,
+ * could the agent have run, and for how long has it been failing?
+ *
+ * The gateway (attempt_send_failed). A run that failed, or of which nothing is known, has used up
+ * one of DELIVERY_MAX_RUNS; the next waits for the backoff, or the failure is reported in the
+ * thread once the budget is spent. A refusal of this one request costs no run but is bounded in
+ * time. When the gateway takes nobody's requests, the notification is put back uncounted: the
+ * breaker decides when sends resume.
+ *
+ * The backend (attempt_call_failed). While it is unreachable the stage is retried indefinitely. An
+ * error of the function itself may mean that the notification ended elsewhere, so its context is
+ * read again; if not, it is retried until DELIVERY_GIVE_UP_AFTER_MS of failing time have passed.
+ *
+ * Giving up always means the same: the notification ends as OUTCOME_DEAD, is acknowledged if
+ * possible, and moves to dead/ if the thread shows neither a reply nor a notice (journal_close).
+ *
+ * All of it runs on the worker that has the entry. Nothing blocks except reading the context and
+ * saving the failing time in the spool.
+ */
 #include "delivery/attempt.h"
 
 #include "base/log.h"
-#include "base/stop_point.h"
 #include "base/sync.h"
-#include "delivery/prompt.h"
-#include "delivery/reply.h"
-#include "gateway/roster.h"
 
 static const char component[] = "Delivery";
+
+/* A run that failed may have cost money and left traces, so the next one waits longer. */
+enum { DOUBLINGS_AFTER_A_RUN = 4 };
+
+/* However often our own timeout passes, no run is waited for longer, unless the option is. */
+static const int64_t MAX_TIMEOUT_MS = INT64_C(15) * 60 * 1000;
 
 int64_t attempt_total_ms(const struct attempt *attempt)
 {
     return (clock_monotonic_us() - attempt->entry->started_us) / 1000;
+}
+
+struct stage_result attempt_end(
+    struct attempt *attempt, enum entry_stage stage, enum entry_outcome verdict, const char *note)
+{
+    attempt->entry->verdict = verdict;
+    attempt->entry->note = note;
+    return next_stage(stage);
 }
 
 const char attempt_other_failure[] = "other";
@@ -55,45 +85,22 @@ const char *attempt_backend_failure(enum convex_outcome outcome)
     return attempt_other_failure;
 }
 
-struct finish attempt_go_on(enum entry_stage stage)
-{
-    return (struct finish){.stage = stage};
-}
-
-struct finish attempt_put_back(enum entry_stage stage)
-{
-    return (struct finish){.stage = stage, .put_back = true};
-}
-
-struct finish attempt_settle(struct attempt *attempt, enum entry_outcome verdict, const char *note)
-{
-    attempt->entry->verdict = verdict;
-    attempt->entry->note = note;
-    return attempt_go_on(STAGE_SETTLED);
-}
-
-struct finish attempt_mark_as(struct attempt *attempt, enum entry_outcome verdict, const char *note)
-{
-    attempt->entry->verdict = verdict;
-    attempt->entry->note = note;
-    return attempt_go_on(STAGE_WRITTEN);
-}
-
-void attempt_count_failure(struct attempt *attempt, const char *class, const struct error *error)
+static void count_failure(struct attempt *attempt, const char *class, const struct error *error)
 {
     struct stats *stats = attempt->delivery->stats;
-    attempt->entry->failures++;
     attempt->entry->failure_class = class;
     metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_FAILED, class, NULL, 1);
     stats_delivery_failed(stats, error->text);
 }
 
-struct finish attempt_retry(struct attempt *attempt, const char *class, enum entry_stage stage,
-    unsigned more_doublings, int64_t min_ms, const struct error *error)
+/* As attempt_retry; the backoff starts more_doublings further up and is at least min_ms. */
+static struct stage_result retry_later(struct attempt *attempt, const char *class,
+    enum entry_stage stage, unsigned more_doublings, int64_t min_ms, const struct error *error)
 {
     const struct config *config = attempt->delivery->config;
     struct entry *entry = attempt->entry;
-    attempt_count_failure(attempt, class, error);
+    entry->failures++;
+    count_failure(attempt, class, error);
     int64_t delay_ms = backoff_ms(entry->failures + more_doublings,
         config->delivery_backoff_base_ms, config->delivery_backoff_max_ms, backoff_random_unit());
     if (delay_ms < min_ms)
@@ -101,10 +108,16 @@ struct finish attempt_retry(struct attempt *attempt, const char *class, enum ent
     entry->retry_delay_ms = delay_ms;
     log_event(LOG_LEVEL_WARN, component, ATTEMPT_FIELDS(attempt, LOG_NUMBER("retry_ms", delay_ms)),
         "Failed to deliver %s %s", entry->item.id, error->text);
-    return (struct finish){.stage = stage, .delay_ms = delay_ms > 0 ? delay_ms : 1};
+    return (struct stage_result){.stage = stage, .delay_ms = delay_ms > 0 ? delay_ms : 1};
 }
 
-void attempt_forget_failures(struct attempt *attempt)
+struct stage_result attempt_retry(
+    struct attempt *attempt, const char *class, enum entry_stage stage, const struct error *error)
+{
+    return retry_later(attempt, class, stage, 0, 0, error);
+}
+
+void attempt_clear_failures(struct attempt *attempt)
 {
     attempt->entry->failures = 0;
     attempt->entry->failure_class = NULL;
@@ -123,41 +136,43 @@ bool attempt_failing_too_long(struct attempt *attempt, struct failing *failing, 
     return failing->total_ms >= attempt->delivery->config->delivery_give_up_after_ms;
 }
 
+/* The backend's failures. */
+
 /*
- * The reply goes to dead/ and the notification is marked. That is remembered, on disk before the
- * mark: should the reply be tried again, by an operator or after a restart, the mark is ours, and
- * no sign that it has been answered.
+ * The reply will not be posted: it goes to dead/ and the notification is acknowledged. That is
+ * recorded on disk before the acknowledgement: should the reply be posted after all, by an operator
+ * or after a restart, a notification that is marked as delivered was marked by us.
  */
-static void give_up_reply(struct attempt *attempt)
+static void abandon_reply(struct attempt *attempt)
 {
     attempt->entry->reply_abandoned = true;
     journal_save_failing(&attempt->delivery->journal, attempt->entry);
 }
 
 /*
- * The backend refused the stage for too long. What it could not be told goes to dead/: a reply, or
- * the whole end.
+ * The backend has refused the stage for too long, which ends the notification. Whatever it could
+ * not be told goes to dead/: the reply, the notice, or that the notification has ended.
  */
-static struct finish fail_backend_refused(struct attempt *attempt, enum entry_stage stage)
+static struct stage_result give_up_at_backend(struct attempt *attempt, enum entry_stage stage)
 {
     struct entry *entry = attempt->entry;
     entry->note = "refused_for_too_long";
     entry->verdict = OUTCOME_DEAD;
-    attempt_forget_failures(attempt);
+    attempt_clear_failures(attempt);
     if (stage == STAGE_WRITTEN)
-        return attempt_go_on(STAGE_SETTLED);
+        return next_stage(STAGE_SETTLED);
     if (stage == STAGE_KNOWN) {
         text_copy(entry->failure, sizeof entry->failure, "the backend refused it for too long");
-        return attempt_go_on(entry->task_id[0] != '\0' ? STAGE_NOTIFY_FAILURE : STAGE_SETTLED);
+        return next_stage(entry->task_id[0] != '\0' ? STAGE_NOTIFY_FAILURE : STAGE_SETTLED);
     }
     entry->notice_failed = true;
     if (stage == STAGE_REPLIED)
-        give_up_reply(attempt);
-    return attempt_go_on(STAGE_WRITTEN);
+        abandon_reply(attempt);
+    return next_stage(STAGE_WRITTEN);
 }
 
 /* While polls fail as well, it is not this notification that the backend refuses. */
-static bool is_refused_for_too_long(struct attempt *attempt)
+static bool backend_refuses_too_long(struct attempt *attempt)
 {
     struct failing *errors = &attempt->entry->errors;
     if (atomic_load(&attempt->delivery->stats->consecutive_poll_failures) > 0) {
@@ -167,289 +182,169 @@ static bool is_refused_for_too_long(struct attempt *attempt)
     return attempt_failing_too_long(attempt, errors, clock_monotonic_ms());
 }
 
-/* The backend has it as delivered, or no longer at all: by us, if only the mark was missing. */
-static struct finish is_over(struct attempt *attempt, enum entry_stage stage)
-{
-    if (stage != STAGE_WRITTEN)
-        return attempt_settle(attempt, OUTCOME_SKIPPED, "ended_elsewhere");
-    attempt->entry->acked = true;
-    return attempt_go_on(STAGE_SETTLED);
-}
-
-/* The context can be read: what does it say about the stage that failed? */
-static struct finish judge_by_context(struct attempt *attempt, enum entry_stage stage,
+/* The stage failed although the context can be read: what does the context say about it? */
+static struct stage_result judge_failed_stage(struct attempt *attempt, enum entry_stage stage,
     const struct delivery_context *context, const struct error *error)
 {
     const char *class = attempt_backend_failure(CONVEX_FUNCTION_ERROR);
     bool gone = context->agent == NULL || delivery_context_task_is_gone(context);
-    if (delivery_context_is_over(context) &&
-        !(stage == STAGE_REPLIED && attempt->entry->reply_abandoned))
-        return is_over(attempt, stage);
-    if (stage == STAGE_KNOWN) /* what failed was to read it */
-        return attempt_retry(attempt, class, stage, 0, 0, error);
+    bool marked_by_us = stage == STAGE_REPLIED && attempt->entry->reply_abandoned;
+    if (delivery_context_is_over(context) && !marked_by_us) {
+        if (stage != STAGE_WRITTEN)
+            return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, "ended_elsewhere");
+        attempt->entry->acked = true; /* only the answer to our own mark was lost */
+        return next_stage(STAGE_SETTLED);
+    }
+    if (stage == STAGE_KNOWN) /* what failed was this same read */
+        return attempt_retry(attempt, class, stage, error);
     if (stage == STAGE_REPLIED && gone)
-        give_up_reply(attempt);
+        abandon_reply(attempt);
     if (stage != STAGE_WRITTEN && gone)
-        return attempt_mark_as(
-            attempt, OUTCOME_DEAD, context->agent == NULL ? "agent_gone" : "task_gone");
-    if (is_refused_for_too_long(attempt))
-        return fail_backend_refused(attempt, stage);
-    return attempt_retry(attempt, class, stage, 0, 0, error);
+        return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_DEAD,
+            context->agent == NULL ? "agent_gone" : "task_gone");
+    if (backend_refuses_too_long(attempt))
+        return give_up_at_backend(attempt, stage);
+    return attempt_retry(attempt, class, stage, error);
 }
 
 /*
- * A function error says nothing reliable in words (production hides them), so what became of the
- * notification is read from its context.
+ * The text of a function error proves nothing (production deployments hide it), so the context is
+ * read to see what became of the notification.
  */
-static struct finish function_failed(
+static struct stage_result backend_function_failed(
     struct attempt *attempt, enum entry_stage stage, const struct error *error)
 {
     struct delivery_context context;
     struct error unused;
     const char *id = attempt->entry->item.id;
     enum convex_outcome outcome = service_get_delivery(&attempt->service, id, &context, &unused);
-    if (outcome == CONVEX_FUNCTION_ERROR && is_refused_for_too_long(attempt))
-        return fail_backend_refused(attempt, stage);
+    if (outcome == CONVEX_FUNCTION_ERROR && backend_refuses_too_long(attempt))
+        return give_up_at_backend(attempt, stage);
     if (outcome != CONVEX_SUCCESS)
-        return attempt_retry(
-            attempt, attempt_backend_failure(CONVEX_FUNCTION_ERROR), stage, 0, 0, error);
-    struct finish finish = judge_by_context(attempt, stage, &context, error);
+        return attempt_retry(attempt, attempt_backend_failure(CONVEX_FUNCTION_ERROR), stage, error);
+    struct stage_result result = judge_failed_stage(attempt, stage, &context, error);
     delivery_context_fini(&context);
-    return finish;
+    return result;
 }
 
-struct finish attempt_call_failed(struct attempt *attempt, enum entry_stage stage,
+struct stage_result attempt_call_failed(struct attempt *attempt, enum entry_stage stage,
     enum convex_outcome outcome, const struct error *error)
 {
     if (outcome == CONVEX_FUNCTION_ERROR)
-        return function_failed(attempt, stage, error);
+        return backend_function_failed(attempt, stage, error);
     if (outcome == CONVEX_ABORTED)
-        return attempt_put_back(stage);
+        return put_back_at(stage);
     attempt->entry->errors.going_on = false;
-    return attempt_retry(attempt, attempt_backend_failure(outcome), stage, 0, 0, error);
+    return attempt_retry(attempt, attempt_backend_failure(outcome), stage, error);
 }
 
-/* A run that failed may have cost money and left traces: the next one is put off further. */
-enum { DOUBLINGS_AFTER_A_RUN = 4 };
+/* The gateway's failures. */
 
-/* However often our own timeout passes, no run is waited for longer, unless the setting is. */
-static const int64_t MAX_TIMEOUT_MS = INT64_C(15) * 60 * 1000;
-
-bool ask_budget_is_spent(const struct attempt *attempt)
+bool attempt_budget_is_spent(const struct attempt *attempt)
 {
     const struct config *config = attempt->delivery->config;
     return attempt->entry->runs >= config->delivery_max_runs ||
            attempt->entry->refusals.total_ms >= config->delivery_give_up_after_ms;
 }
 
-static struct finish fail_runs_exhausted(
-    struct attempt *attempt, const char *class, const struct error *error)
-{
-    const struct entry *entry = attempt->entry;
-    attempt_count_failure(attempt, class, error);
-    log_event(LOG_LEVEL_WARN, component, ATTEMPT_FIELDS(attempt, LOG_NUMBER("runs", entry->runs)),
-        "Failed to deliver %s for the last time: %s", entry->item.id, error->text);
-    attempt_forget_failures(attempt);
-    return attempt_go_on(STAGE_NOTIFY_FAILURE);
-}
-
-/* A run failed, or may have: another follows as long as the budget lasts. */
-static struct finish run_failed(struct attempt *attempt, const char *failure,
-    enum gateway_outcome outcome, const struct error *error)
-{
-    const char *class = attempt_gateway_failure(outcome);
-    text_copy(attempt->entry->failure, sizeof attempt->entry->failure, failure);
-    if (ask_budget_is_spent(attempt))
-        return fail_runs_exhausted(attempt, class, error);
-    return attempt_retry(attempt, class, STAGE_KNOWN, DOUBLINGS_AFTER_A_RUN, 0, error);
-}
-
-static struct finish take_reply(struct attempt *attempt, struct gateway_result *result)
-{
-    struct entry *entry = attempt->entry;
-    struct error error;
-    stats_send_ended(attempt->delivery->stats, NULL);
-    if (reply_read(result->body, &entry->reply, &error) != 0)
-        return run_failed(attempt, "its reply could not be read", result->outcome, &error);
-    entry->replied_us = clock_monotonic_us();
-    attempt_forget_failures(attempt);
-    entry->refusals = (struct failing){0};
-    journal_save_reply(&attempt->delivery->journal, entry);
-    STOP_POINT("after_spool");
-    return attempt_go_on(STAGE_REPLIED);
-}
-
-/* The gateway keeps refusing this one, and takes others. */
-static struct finish refused(struct attempt *attempt, const struct gateway_result *result)
-{
-    const struct delivery *delivery = attempt->delivery;
-    const char *class = attempt_gateway_failure(result->outcome);
-    struct entry *entry = attempt->entry;
-    int64_t open_ms = breaker_closed_ms(delivery->control->breaker, clock_monotonic_ms());
-    text_copy(entry->failure, sizeof entry->failure, "the gateway refused it for too long");
-    if (attempt_failing_too_long(attempt, &entry->refusals, open_ms))
-        return fail_runs_exhausted(attempt, class, &result->error);
-    return attempt_retry(attempt, class, STAGE_KNOWN, 0, result->retry_after_ms, &result->error);
-}
-
-/*
- * The gate says when agents can be asked again, so nothing is counted and the entry stays at the
- * front of its lane.
- */
-static struct finish breaker_trips(struct attempt *attempt, const struct gateway_result *result)
-{
-    struct entry *entry = attempt->entry;
-    struct stats *stats = attempt->delivery->stats;
-    entry->failure_class = attempt_gateway_failure(result->outcome);
-    metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_FAILED, entry->failure_class, NULL, 1);
-    stats_delivery_failed(stats, result->error.text);
-    log_event(LOG_LEVEL_WARN, component,
-        ATTEMPT_FIELDS(attempt, LOG_NUMBER("held_back", entry->breaker_trips)),
-        "Could not ask about %s: %s", entry->item.id, result->error.text);
-    return attempt_put_back(STAGE_KNOWN);
-}
-
-/*
- * An entry that meets a shut gate again and again, although probes find the gateway well, meets it
- * because of itself: it is then treated as refused, by the gate, too, or all others would wait
- * with it.
- */
-static void note_refusals(struct entry *entry, struct gateway_result *result)
-{
-    enum { TIMES = 3 };
-    bool nobody_gets_in =
-        result->outcome == GATEWAY_MISCONFIGURED || result->outcome == GATEWAY_BUSY;
-    entry->breaker_trips = nobody_gets_in ? entry->breaker_trips + 1 : 0;
-    if (entry->breaker_trips > TIMES)
-        result->outcome = GATEWAY_REFUSED;
-    if (result->outcome != GATEWAY_REFUSED)
-        entry->refusals.going_on = false;
-}
-
-static struct finish after_send(struct attempt *attempt, struct gateway_result *result)
-{
-    struct entry *entry = attempt->entry;
-    if (result->outcome != GATEWAY_REPLIED && result->outcome != GATEWAY_ABORTED)
-        stats_send_ended(attempt->delivery->stats, result->error.text);
-    note_refusals(entry, result);
-    switch (result->outcome) {
-    case GATEWAY_REPLIED:
-        return take_reply(attempt, result);
-    case GATEWAY_FAILED_RUN:
-        return run_failed(attempt, "the run failed", result->outcome, &result->error);
-    case GATEWAY_AMBIGUOUS:
-        entry->timeouts += result->timed_out ? 1 : 0;
-        return run_failed(attempt,
-            result->timed_out ? "no answer in time" : "the connection was lost", result->outcome,
-            &result->error);
-    case GATEWAY_REFUSED:
-        return refused(attempt, result);
-    case GATEWAY_UNREACHABLE:
-    case GATEWAY_MISCONFIGURED:
-    case GATEWAY_BUSY:
-        return breaker_trips(attempt, result);
-    case GATEWAY_ABORTED:
-    case GATEWAY_DISABLED:
-        break;
-    }
-    return attempt_put_back(STAGE_KNOWN);
-}
-
-/* Whether the answer, or its absence, proves that the agent was not run. */
-static bool certainly_no_run(const struct gateway_result *result)
-{
-    switch (result->outcome) {
-    case GATEWAY_REPLIED:
-    case GATEWAY_FAILED_RUN:
-    case GATEWAY_AMBIGUOUS:
-        return false;
-    case GATEWAY_ABORTED:
-        return !result->sent;
-    case GATEWAY_DISABLED:
-    case GATEWAY_UNREACHABLE:
-    case GATEWAY_MISCONFIGURED:
-    case GATEWAY_BUSY:
-    case GATEWAY_REFUSED:
-        break;
-    }
-    return true;
-}
-
-/* Twice the time after each run that took longer than we waited. */
-static int64_t timeout_ms(const struct attempt *attempt)
+int64_t attempt_timeout_ms(const struct attempt *attempt)
 {
     int64_t set_ms = attempt->delivery->config->gateway_timeout_ms;
     int64_t max_ms = set_ms > MAX_TIMEOUT_MS ? set_ms : MAX_TIMEOUT_MS;
     return backoff_doubled_ms(set_ms, attempt->entry->timeouts, max_ms);
 }
 
-static void count_run(const struct attempt *attempt, int64_t duration_us)
+/* The agent is not asked again; what is left is to say so in the thread. */
+static struct stage_result give_up_on_agent(
+    struct attempt *attempt, const struct gateway_result *result)
 {
-    struct metrics *metrics = &attempt->delivery->stats->metrics;
     const struct entry *entry = attempt->entry;
-    metrics_add(metrics, METRIC_RUNS, entry->runs == 1 ? "first" : "repeat", NULL, 1);
-    metrics_add(metrics, METRIC_AGENT_RUNS, entry->agent_slug, NULL, 1);
-    metrics_observe(metrics, METRIC_AGENT_RUN, NULL, duration_us);
+    count_failure(attempt, attempt_gateway_failure(result->outcome), &result->error);
+    log_event(LOG_LEVEL_WARN, component, ATTEMPT_FIELDS(attempt, LOG_NUMBER("runs", entry->runs)),
+        "Failed to deliver %s for the last time: %s", entry->item.id, result->error.text);
+    attempt_clear_failures(attempt);
+    return next_stage(STAGE_NOTIFY_FAILURE);
 }
 
-static void send_to_agent(struct attempt *attempt, const struct agent_address *address,
-    const struct text *input, struct gateway_result *result)
+/* A run failed, or may have: another follows as long as the budget lasts. */
+static struct stage_result agent_run_failed(
+    struct attempt *attempt, const char *failure, const struct gateway_result *result)
 {
-    const struct delivery *delivery = attempt->delivery;
+    const char *class = attempt_gateway_failure(result->outcome);
+    text_copy(attempt->entry->failure, sizeof attempt->entry->failure, failure);
+    if (attempt_budget_is_spent(attempt))
+        return give_up_on_agent(attempt, result);
+    return retry_later(attempt, class, STAGE_KNOWN, DOUBLINGS_AFTER_A_RUN, 0, &result->error);
+}
+
+/* The gateway refuses this request, but accepts others. */
+static struct stage_result send_refused(
+    struct attempt *attempt, const struct gateway_result *result)
+{
+    const char *class = attempt_gateway_failure(result->outcome);
     struct entry *entry = attempt->entry;
-    const struct gateway_message message = {
-        .session_key = address->session_key.data,
-        .agent_slug = address->agent_slug,
-        .input = input->data,
-        .input_bytes = input->length_bytes,
-        .timeout_ms = timeout_ms(attempt),
-        .trace = &entry->trace,
-    };
-    int64_t began_us = clock_monotonic_us();
-    journal_begin_run(&delivery->journal, entry);
-    STOP_POINT("before_send");
-    gateway_send(delivery->gateway, attempt->client, &message, result);
-    STOP_POINT("after_send");
-    int64_t duration_us = clock_monotonic_us() - began_us;
-    attempt->run_ms = duration_us / 1000;
-    if (certainly_no_run(result))
-        journal_undo_run(&delivery->journal, entry);
-    else
-        count_run(attempt, duration_us);
+    /* Time in which the breaker let no send pass is not time in which this one was refused. */
+    int64_t closed_ms =
+        breaker_closed_ms(attempt->delivery->control->breaker, clock_monotonic_ms());
+    text_copy(entry->failure, sizeof entry->failure, "the gateway refused it for too long");
+    if (attempt_failing_too_long(attempt, &entry->refusals, closed_ms))
+        return give_up_on_agent(attempt, result);
+    return retry_later(attempt, class, STAGE_KNOWN, 0, result->retry_after_ms, &result->error);
 }
 
-static struct finish post(
-    struct attempt *attempt, const struct agent_address *address, const struct text *input)
+/*
+ * The gateway takes no requests at all. The breaker knows when it does again, so nothing is counted
+ * against the entry, which stays at the front of its lane.
+ */
+static struct stage_result send_impossible(
+    struct attempt *attempt, const struct gateway_result *result)
 {
-    const struct delivery *delivery = attempt->delivery;
-    struct gateway_result result;
-    /* Before the queue is asked, so that a change of the gate in between makes the result stale. */
-    uint64_t ticket = breaker_ticket(delivery->control->breaker);
-    if (!send_queue_advance(delivery->queue, attempt->entry, STAGE_SENDING))
-        return attempt_put_back(STAGE_KNOWN);
-    send_to_agent(attempt, address, input, &result);
-    /* The reply goes to disk before anything else that could take time. */
-    struct finish finish = after_send(attempt, &result);
-    breaker_control_record_send(delivery->control, ticket, attempt->entry->agent_id, &result);
-    gateway_result_fini(&result);
-    return finish;
+    struct entry *entry = attempt->entry;
+    count_failure(attempt, attempt_gateway_failure(result->outcome), &result->error);
+    log_event(LOG_LEVEL_WARN, component,
+        ATTEMPT_FIELDS(attempt, LOG_NUMBER("held_back", entry->breaker_trips)),
+        "Could not ask about %s: %s", entry->item.id, result->error.text);
+    return put_back_at(STAGE_KNOWN);
 }
 
-struct finish ask_agent(struct attempt *attempt, const struct delivery_context *context)
+/*
+ * An entry that opens the breaker again and again, although probes find the gateway well, is itself
+ * the cause. It then counts as refused, for the breaker as well, or all others would wait with it.
+ */
+static void count_breaker_trips(struct entry *entry, struct gateway_result *result)
 {
-    struct agent_address address;
-    struct text input = {0};
-    struct finish finish;
-    bool complete = agent_address_from_json(&address, &attempt->delivery->router, context->agent);
-    prompt_build(context, &input);
-    if (!complete || input.failed) {
-        struct error error;
-        error_set(&error, ERROR_NO_MEMORY, "no memory for the message to the agent");
-        finish = attempt_retry(attempt, attempt_other_failure, STAGE_KNOWN, 0, 0, &error);
-    } else {
-        finish = post(attempt, &address, &input);
+    enum { MAX_TRIPS = 3 };
+    bool trips = result->outcome == GATEWAY_MISCONFIGURED || result->outcome == GATEWAY_BUSY;
+    entry->breaker_trips = trips ? entry->breaker_trips + 1 : 0;
+    if (entry->breaker_trips > MAX_TRIPS)
+        result->outcome = GATEWAY_REFUSED;
+    if (result->outcome != GATEWAY_REFUSED)
+        entry->refusals.going_on = false;
+}
+
+struct stage_result attempt_send_failed(struct attempt *attempt, struct gateway_result *result)
+{
+    if (result->outcome != GATEWAY_REPLIED && result->outcome != GATEWAY_ABORTED)
+        stats_send_ended(attempt->delivery->stats, result->error.text);
+    count_breaker_trips(attempt->entry, result);
+    switch (result->outcome) {
+    case GATEWAY_REPLIED:
+        return agent_run_failed(attempt, "its reply could not be read", result);
+    case GATEWAY_FAILED_RUN:
+        return agent_run_failed(attempt, "the run failed", result);
+    case GATEWAY_AMBIGUOUS:
+        attempt->entry->timeouts += result->timed_out ? 1 : 0;
+        return agent_run_failed(
+            attempt, result->timed_out ? "no answer in time" : "the connection was lost", result);
+    case GATEWAY_REFUSED:
+        return send_refused(attempt, result);
+    case GATEWAY_UNREACHABLE:
+    case GATEWAY_MISCONFIGURED:
+    case GATEWAY_BUSY:
+        return send_impossible(attempt, result);
+    case GATEWAY_ABORTED:
+    case GATEWAY_DISABLED:
+        break;
     }
-    agent_address_fini(&address);
-    text_fini(&input);
-    return finish;
+    return put_back_at(STAGE_KNOWN);
 }

@@ -1,4 +1,4 @@
-/* One worker's attempt at one notification, and the ways in which a stage can end. */
+/* One worker's attempt at one notification, and what follows when a step of it fails. */
 #ifndef DELIVERY_ATTEMPT_H
 #define DELIVERY_ATTEMPT_H
 
@@ -6,16 +6,37 @@
 #include "base/log.h"
 #include "delivery/delivery.h"
 
-/* Lives in the worker's frame. */
+/* Lives in the worker's frame, from send_queue_take to send_queue_finish. */
 struct attempt {
     const struct delivery *delivery;
     struct http_client *client;
     struct service service;
     struct entry *entry;
-    int64_t run_ms; /* how long the agent took, -1 when it was not asked */
+    struct delivery_context context; /* from the known stage to the end of the sending stage */
+    uint64_t ticket;                 /* the breaker's, from before the queue allowed the send */
+    int64_t run_ms;                  /* how long the agent took, -1 when it was not asked */
 };
 
-/* The fields of every log line about an attempt, and those that the line adds. */
+/* What a stage leads to. */
+struct stage_result {
+    enum entry_stage stage; /* where the notification goes on, or STAGE_SETTLED */
+    int64_t delay_ms;       /* not before that; 0 is at once */
+    bool put_back;          /* with no delay: it goes on only when a worker takes it again */
+};
+
+/* The next stage follows at once. */
+static inline struct stage_result next_stage(enum entry_stage stage)
+{
+    return (struct stage_result){.stage = stage};
+}
+
+/* The stage runs again when the queue allows it: nothing failed, and the entry keeps its place. */
+static inline struct stage_result put_back_at(enum entry_stage stage)
+{
+    return (struct stage_result){.stage = stage, .put_back = true};
+}
+
+/* The fields of every log line about an attempt, followed by those that the line adds. */
 #define ATTEMPT_FIELDS(attempt_, ...)                                \
     LOG_FIELDS(LOG_TEXT("notification", (attempt_)->entry->item.id), \
         LOG_TEXT("agent", (attempt_)->entry->agent_slug),            \
@@ -27,18 +48,12 @@ struct attempt {
 /* How long the attempt has taken so far. */
 int64_t attempt_total_ms(const struct attempt *attempt);
 
-/* The next stage follows at once. */
-struct finish attempt_go_on(enum entry_stage stage);
-
-/* The stage goes on when the queue lets it: nothing failed, and the entry keeps its place. */
-struct finish attempt_put_back(enum entry_stage stage);
-
-/* The end; the backend needs no mark, or has it. */
-struct finish attempt_settle(struct attempt *attempt, enum entry_outcome verdict, const char *note);
-
-/* Nothing is to be sent or written; the notification is marked so that it leaves the list. */
-struct finish attempt_mark_as(
-    struct attempt *attempt, enum entry_outcome verdict, const char *note);
+/*
+ * The notification has ended. stage is STAGE_WRITTEN when it still has to be acknowledged, so that
+ * it leaves the backend's list, or STAGE_SETTLED.
+ */
+struct stage_result attempt_end(
+    struct attempt *attempt, enum entry_stage stage, enum entry_outcome verdict, const char *note);
 
 /*
  * Why an attempt failed, as the metrics name it (base/metric_families.c). What has to do with
@@ -48,56 +63,43 @@ extern const char attempt_other_failure[];
 const char *attempt_gateway_failure(enum gateway_outcome outcome);
 const char *attempt_backend_failure(enum convex_outcome outcome);
 
-/* Counts a failure of that class and keeps its words for /health. */
-void attempt_count_failure(struct attempt *attempt, const char *class, const struct error *error);
-
 /*
- * The stage failed: counts a failure of that class, says why, and waits with backoff, at least
- * min_ms.
+ * The attempt failed: counts a failure of that class, logs it, and lets the notification resume at
+ * stage after the backoff.
  */
-struct finish attempt_retry(struct attempt *attempt, const char *class, enum entry_stage stage,
-    unsigned more_doublings, int64_t min_ms, const struct error *error);
+struct stage_result attempt_retry(
+    struct attempt *attempt, const char *class, enum entry_stage stage, const struct error *error);
 
-/* The stage is over: its failures no longer count, but for the gateway's refusals. */
-void attempt_forget_failures(struct attempt *attempt);
+/* The stage has succeeded: its failures no longer count, except the gateway's refusals. */
+void attempt_clear_failures(struct attempt *attempt);
 
 /*
  * Adds the time since the last failure of this kind, which is one of the entry's, on that kind's
- * own clock; but of time in which nobody tried, as while sends are held or the process is stopped,
- * only what the failure made it wait. Returns true when the sum is as long as
- * DELIVERY_GIVE_UP_AFTER_MS allows.
+ * own clock. Of time in which nothing was tried, as while sends are held or the process is
+ * suspended, only the delay that the failure caused counts. Returns true once the sum reaches
+ * DELIVERY_GIVE_UP_AFTER_MS. Saves the sum in the spool.
  */
 bool attempt_failing_too_long(struct attempt *attempt, struct failing *failing, int64_t clock_ms);
 
 /*
- * A call of the stage to the backend failed, with anything but CONVEX_SUCCESS. After an error of
- * the function itself what became of the notification is read from its context, and may end it; a
- * backend that is away or wrong is waited for with backoff; an aborted call leaves the entry as it
- * is. Blocks for that read.
+ * The stage's call to the backend ended with anything but CONVEX_SUCCESS. After an error of the
+ * function itself the notification's context is read, and may show that it has ended; while the
+ * backend is unreachable or misconfigured the stage is retried indefinitely; an aborted call leaves
+ * the entry as it is. Blocks for the read of the context.
  */
-struct finish attempt_call_failed(struct attempt *attempt, enum entry_stage stage,
+struct stage_result attempt_call_failed(struct attempt *attempt, enum entry_stage stage,
     enum convex_outcome outcome, const struct error *error);
 
-/* The stages past the send, each a call to the backend, for which it blocks. */
-
-/* Of STAGE_REPLIED: writes the agent's reply into the thread, unless there is nothing to write. */
-struct finish write_back_reply(struct attempt *attempt);
-
-/* Of STAGE_NOTIFY_FAILURE: writes into the thread, in our words, why there will be no reply. */
-struct finish write_back_note(struct attempt *attempt);
-
-/* Of STAGE_WRITTEN: marks the notification as delivered, so that it leaves the backend's list. */
-struct finish write_back_mark(struct attempt *attempt);
-
-/* Asking the agent: the run, and what its outcome means. */
-
 /*
- * Words the message, asks the agent of the context, which must have one, and keeps a reply on disk.
- * A run that took place, or may have, is counted. Blocks for as long as the agent takes.
+ * The send brought no reply that can be used: the agent is asked again later, or never. Turns the
+ * outcome into GATEWAY_REFUSED when the gateway keeps refusing this notification but no others.
  */
-struct finish ask_agent(struct attempt *attempt, const struct delivery_context *context);
+struct stage_result attempt_send_failed(struct attempt *attempt, struct gateway_result *result);
 
 /* Whether no further run is allowed: too many took place, or the gateway refused for too long. */
-bool ask_budget_is_spent(const struct attempt *attempt);
+bool attempt_budget_is_spent(const struct attempt *attempt);
+
+/* How long to wait for the agent: twice as long after each run that we stopped waiting for. */
+int64_t attempt_timeout_ms(const struct attempt *attempt);
 
 #endif

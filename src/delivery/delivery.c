@@ -1,3 +1,22 @@
+/*
+ * The life of a notification, as the worker that has taken it from the send queue lives it:
+ *
+ *   known -> sending -> replied -> written -> settled
+ *     |         |                     ^
+ *     '---------+--> notify failure --'
+ *
+ * Each stage is one function, in that order below; it does one step that may block and returns
+ * which stage follows. A stage that fails returns itself with a delay (or known, when the agent has
+ * to be asked again): the entry goes back to the queue and a worker resumes it there later. How
+ * failures are weighed is in attempt.c. Nothing here holds a lock; the entry's work fields belong
+ * to this worker until send_queue_finish.
+ *
+ * The order of effects is what makes a reply safe against a crash at any point: the run is counted
+ * in the spool before the request goes out, the reply is on disk before it is posted, it is posted
+ * (idempotent by the notification's id) before the notification is acknowledged, and only then is
+ * the record removed. A restart resumes from the record (journal_restore) and at worst repeats a
+ * step that the backend ignores. STOP_POINT marks where the tests kill the process to prove it.
+ */
 #include "delivery/delivery.h"
 
 #include "base/json.h"
@@ -7,10 +26,88 @@
 #include "delivery/attempt.h"
 #include "delivery/entry.h"
 #include "delivery/prompt.h"
+#include "delivery/reply.h"
+#include "gateway/roster.h"
 
 static const char component[] = "Delivery";
 
-/* What the context says about the entry and later stages need. */
+static struct stage_result stage_known(struct attempt *attempt);
+static struct stage_result stage_sending(struct attempt *attempt);
+static struct stage_result stage_replied(struct attempt *attempt);
+static struct stage_result stage_notify_failure(struct attempt *attempt);
+static struct stage_result stage_written(struct attempt *attempt);
+static void report_end(const struct attempt *attempt);
+
+static struct stage_result run_stage(struct attempt *attempt, enum entry_stage stage)
+{
+    /* Shutdown aborts reads that precede a send; write-backs have until the end of the grace. */
+    attempt->service.abort = stage == STAGE_KNOWN ? attempt->delivery->stopping : NULL;
+    switch (stage) {
+    case STAGE_KNOWN:
+        return stage_known(attempt);
+    case STAGE_SENDING:
+        return stage_sending(attempt);
+    case STAGE_REPLIED:
+        return stage_replied(attempt);
+    case STAGE_NOTIFY_FAILURE:
+        return stage_notify_failure(attempt);
+    case STAGE_WRITTEN:
+        return stage_written(attempt);
+    case STAGE_SETTLED:
+        break;
+    }
+    return next_stage(STAGE_SETTLED);
+}
+
+/* Runs stages until one has to wait, is put back, or settles the notification. */
+static struct stage_result run_stages(struct attempt *attempt)
+{
+    struct entry *entry = attempt->entry;
+    if (entry->dead_letter_pending)
+        return next_stage(STAGE_SETTLED);
+    struct stage_result result = run_stage(attempt, entry->stage);
+    while (result.stage != STAGE_SETTLED && !result.put_back && result.delay_ms == 0) {
+        /* Only a send is ever refused: by the breaker, the operator's hold or the shutdown. */
+        if (!send_queue_advance(attempt->delivery->queue, entry, result.stage))
+            return put_back_at(STAGE_KNOWN);
+        result = run_stage(attempt, result.stage);
+    }
+    return result;
+}
+
+void delivery_run(const struct delivery *delivery, struct http_client *client, struct entry *entry)
+{
+    struct attempt attempt = {
+        .delivery = delivery,
+        .client = client,
+        .service = {.convex = delivery->convex, .client = client, .trace = &entry->trace},
+        .entry = entry,
+        .run_ms = -1,
+    };
+    entry->started_us = clock_monotonic_us();
+    if (entry->trace.id[0] == '\0')
+        trace_begin(&entry->trace);
+    metrics_observe(&delivery->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->waited_us);
+    struct stage_result result = run_stages(&attempt);
+    delivery_context_fini(&attempt.context);
+    if (result.stage == STAGE_SETTLED && !journal_close(&delivery->journal, entry)) {
+        entry->dead_letter_pending = true;
+        result = (struct stage_result){
+            .stage = STAGE_WRITTEN, .delay_ms = delivery->config->delivery_backoff_max_ms};
+    }
+    if (result.stage == STAGE_SETTLED) {
+        STOP_POINT("after_spool_remove");
+        report_end(&attempt);
+        if (entry->verdict == OUTCOME_DELIVERED && delivery->on_delivered != NULL)
+            delivery->on_delivered(
+                delivery->delivered_context, client, entry->agent_id, &entry->trace);
+    } else {
+        journal_release_reply(entry);
+    }
+    send_queue_finish(delivery->queue, entry, result.stage, result.delay_ms);
+}
+
+/* Keeps what later stages, also after a restart, need of the context. */
 static void remember_context(struct entry *entry, const struct delivery_context *context)
 {
     const char *slug = json_guard_string(context->agent, "slug");
@@ -20,25 +117,21 @@ static void remember_context(struct entry *entry, const struct delivery_context 
     text_copy(entry->task_id, sizeof entry->task_id, task_id != NULL ? task_id : "");
 }
 
-/* Fills *finish and returns true when the context says that there is nothing to send. */
-static bool decide_without_send(
-    struct attempt *attempt, const struct delivery_context *context, struct finish *finish)
+/*
+ * Decides from the context whether the agent is asked. A notification that has ended elsewhere is
+ * settled; one that is skipped is acknowledged, so that it leaves the backend's list.
+ */
+static struct stage_result judge_context(struct attempt *attempt)
 {
+    const struct delivery_context *context = &attempt->context;
     if (json_is_null(context->value))
-        *finish = attempt_settle(attempt, OUTCOME_SKIPPED, "notification_gone");
-    else if (delivery_context_is_over(context))
-        *finish = attempt_settle(attempt, OUTCOME_SKIPPED, "already_delivered");
-    else if (context->agent == NULL)
-        *finish = attempt_mark_as(attempt, OUTCOME_SKIPPED, "agent_gone");
-    else if (delivery_context_task_is_gone(context))
-        *finish = attempt_mark_as(attempt, OUTCOME_SKIPPED, "task_gone");
-    else
-        return false;
-    return true;
-}
-
-static struct finish guard_and_ask(struct attempt *attempt, const struct delivery_context *context)
-{
+        return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, "notification_gone");
+    if (delivery_context_is_over(context))
+        return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, "already_delivered");
+    if (context->agent == NULL)
+        return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, "agent_gone");
+    if (delivery_context_task_is_gone(context))
+        return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, "task_gone");
     const char *reason;
     struct error error;
     enum convex_outcome outcome = loop_guard_judge(attempt->delivery->guard, &attempt->service,
@@ -46,47 +139,204 @@ static struct finish guard_and_ask(struct attempt *attempt, const struct deliver
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_KNOWN, outcome, &error);
     if (reason != NULL)
-        return attempt_mark_as(attempt, OUTCOME_SKIPPED, reason);
-    if (ask_budget_is_spent(attempt))
-        return attempt_go_on(STAGE_NOTIFY_FAILURE);
-    return ask_agent(attempt, context);
+        return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, reason);
+    if (attempt_budget_is_spent(attempt))
+        return next_stage(STAGE_NOTIFY_FAILURE);
+    return next_stage(STAGE_SENDING);
 }
 
-static struct finish run_known(struct attempt *attempt)
+/* Reads the notification's context and decides whether its agent is asked. */
+static struct stage_result stage_known(struct attempt *attempt)
 {
-    struct delivery_context context;
     struct error error;
-    attempt->service.abort = attempt->delivery->stopping;
     enum convex_outcome outcome =
-        service_get_delivery(&attempt->service, attempt->entry->item.id, &context, &error);
+        service_get_delivery(&attempt->service, attempt->entry->item.id, &attempt->context, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_KNOWN, outcome, &error);
     attempt->entry->errors = (struct failing){0};
-    remember_context(attempt->entry, &context);
-    struct finish finish;
-    if (!decide_without_send(attempt, &context, &finish))
-        finish = guard_and_ask(attempt, &context);
-    delivery_context_fini(&context);
-    return finish;
+    remember_context(attempt->entry, &attempt->context);
+    struct stage_result result = judge_context(attempt);
+    /* Before the queue is asked, so that a change of the breaker in between outdates the result. */
+    attempt->ticket = breaker_ticket(attempt->delivery->control->breaker);
+    return result;
 }
 
-static struct finish run_stage(struct attempt *attempt, enum entry_stage stage)
+/* Whether the answer, or its absence, proves that the agent did not run. */
+static bool certainly_no_run(const struct gateway_result *result)
 {
-    attempt->service.abort = NULL; /* write-backs have until the end of the grace */
-    switch (stage) {
-    case STAGE_KNOWN:
-    case STAGE_SENDING:
-        return run_known(attempt);
-    case STAGE_REPLIED:
-        return write_back_reply(attempt);
-    case STAGE_WRITTEN:
-        return write_back_mark(attempt);
-    case STAGE_NOTIFY_FAILURE:
-        return write_back_note(attempt);
-    case STAGE_SETTLED:
+    switch (result->outcome) {
+    case GATEWAY_REPLIED:
+    case GATEWAY_FAILED_RUN:
+    case GATEWAY_AMBIGUOUS:
+        return false;
+    case GATEWAY_ABORTED:
+        return !result->sent;
+    case GATEWAY_DISABLED:
+    case GATEWAY_UNREACHABLE:
+    case GATEWAY_MISCONFIGURED:
+    case GATEWAY_BUSY:
+    case GATEWAY_REFUSED:
         break;
     }
-    return attempt_go_on(STAGE_SETTLED);
+    return true;
+}
+
+static void count_run(const struct attempt *attempt, int64_t duration_us)
+{
+    struct metrics *metrics = &attempt->delivery->stats->metrics;
+    const struct entry *entry = attempt->entry;
+    metrics_add(metrics, METRIC_RUNS, entry->runs == 1 ? "first" : "repeat", NULL, 1);
+    metrics_add(metrics, METRIC_AGENT_RUNS, entry->agent_slug, NULL, 1);
+    metrics_observe(metrics, METRIC_AGENT_RUN, NULL, duration_us);
+}
+
+/* One request to the agent, which counts as a run unless the answer proves that there was none. */
+static void send_to_agent(struct attempt *attempt, const struct agent_address *address,
+    const struct text *prompt, struct gateway_result *result)
+{
+    const struct delivery *delivery = attempt->delivery;
+    struct entry *entry = attempt->entry;
+    const struct gateway_message message = {
+        .session_key = address->session_key.data,
+        .agent_slug = address->agent_slug,
+        .input = prompt->data,
+        .input_bytes = prompt->length_bytes,
+        .timeout_ms = attempt_timeout_ms(attempt),
+        .trace = &entry->trace,
+    };
+    int64_t began_us = clock_monotonic_us();
+    journal_begin_run(&delivery->journal, entry);
+    STOP_POINT("before_send");
+    gateway_send(delivery->gateway, attempt->client, &message, result);
+    STOP_POINT("after_send");
+    int64_t duration_us = clock_monotonic_us() - began_us;
+    attempt->run_ms = duration_us / 1000;
+    if (certainly_no_run(result))
+        journal_undo_run(&delivery->journal, entry);
+    else
+        count_run(attempt, duration_us);
+}
+
+/* Reads the reply out of the answer and puts it on disk. False, with result->error, without it. */
+static bool keep_reply(struct attempt *attempt, struct gateway_result *result)
+{
+    struct entry *entry = attempt->entry;
+    stats_send_ended(attempt->delivery->stats, NULL);
+    if (reply_read(result->body, &entry->reply, &result->error) != 0)
+        return false;
+    entry->replied_us = clock_monotonic_us();
+    entry->breaker_trips = 0;
+    entry->refusals = (struct failing){0};
+    attempt_clear_failures(attempt);
+    journal_save_reply(&attempt->delivery->journal, entry);
+    STOP_POINT("after_spool");
+    return true;
+}
+
+/* Asks the agent, with the context that the known stage has read. */
+static struct stage_result stage_sending(struct attempt *attempt)
+{
+    const struct delivery *delivery = attempt->delivery;
+    struct agent_address address;
+    struct text prompt = {0};
+    struct stage_result next;
+    bool complete = agent_address_from_json(&address, &delivery->router, attempt->context.agent);
+    prompt_build(&attempt->context, &prompt);
+    if (complete && !prompt.failed) {
+        struct gateway_result result;
+        send_to_agent(attempt, &address, &prompt, &result);
+        /* The reply goes to disk before anything else that could take time. */
+        if (result.outcome == GATEWAY_REPLIED && keep_reply(attempt, &result))
+            next = next_stage(STAGE_REPLIED);
+        else
+            next = attempt_send_failed(attempt, &result);
+        breaker_control_record_send(
+            delivery->control, attempt->ticket, attempt->entry->agent_id, &result);
+        gateway_result_fini(&result);
+    } else {
+        struct error error;
+        error_set(&error, ERROR_NO_MEMORY, "no memory for the message to the agent");
+        next = attempt_retry(attempt, attempt_other_failure, STAGE_KNOWN, &error);
+    }
+    agent_address_fini(&address);
+    text_fini(&prompt);
+    delivery_context_fini(&attempt->context);
+    return next;
+}
+
+/* The reply cannot be read from the spool: now, or never again, which costs another run. */
+static struct stage_result reply_is_missing(struct attempt *attempt, const struct error *error)
+{
+    struct entry *entry = attempt->entry;
+    if (entry->spooled)
+        return attempt_retry(attempt, attempt_other_failure, STAGE_REPLIED, error);
+    text_copy(entry->failure, sizeof entry->failure, "its reply was lost on the disk");
+    return attempt_retry(attempt, attempt_other_failure, STAGE_KNOWN, error);
+}
+
+/* Posts the reply. One without words, or without a task to post it in, needs no message. */
+static struct stage_result stage_replied(struct attempt *attempt)
+{
+    const struct delivery *delivery = attempt->delivery;
+    struct entry *entry = attempt->entry;
+    struct error error;
+    entry->verdict = OUTCOME_DELIVERED;
+    entry->note = NULL;
+    if (journal_load_reply(&delivery->journal, entry, &error) != 0)
+        return reply_is_missing(attempt, &error);
+    if (entry->reply[0] == '\0' || entry->task_id[0] == '\0')
+        return next_stage(STAGE_WRITTEN);
+    /* A disk that was full when the reply came may have room now. */
+    if (!entry->spooled)
+        journal_save_reply(&delivery->journal, entry);
+    enum convex_outcome outcome = service_create_message(
+        &attempt->service, entry->agent_id, entry->task_id, entry->reply, entry->item.id, &error);
+    if (outcome != CONVEX_SUCCESS)
+        return attempt_call_failed(attempt, STAGE_REPLIED, outcome, &error);
+    STOP_POINT("after_create_message");
+    attempt_clear_failures(attempt);
+    send_queue_expect_more(delivery->queue);
+    return next_stage(STAGE_WRITTEN);
+}
+
+/*
+ * Posts, in our words, why there will be no reply. The notice has the reply's idempotency key, so a
+ * thread never gets both, nor the notice twice.
+ */
+static struct stage_result stage_notify_failure(struct attempt *attempt)
+{
+    struct entry *entry = attempt->entry;
+    struct error error;
+    entry->verdict = OUTCOME_DEAD;
+    entry->note = entry->failure[0] != '\0' ? entry->failure : "asked before a restart";
+    if (entry->task_id[0] == '\0')
+        return next_stage(STAGE_WRITTEN);
+    struct text notice = {0};
+    failure_notice_append(&notice, entry->runs, entry->note);
+    if (notice.failed) {
+        error_set(&error, ERROR_NO_MEMORY, "no memory for a failure notice");
+        return attempt_retry(attempt, attempt_other_failure, STAGE_NOTIFY_FAILURE, &error);
+    }
+    enum convex_outcome outcome = service_create_message(
+        &attempt->service, entry->agent_id, entry->task_id, notice.data, entry->item.id, &error);
+    text_fini(&notice);
+    if (outcome != CONVEX_SUCCESS)
+        return attempt_call_failed(attempt, STAGE_NOTIFY_FAILURE, outcome, &error);
+    attempt_clear_failures(attempt);
+    return next_stage(STAGE_WRITTEN);
+}
+
+/* Acknowledges the notification, so that it leaves the backend's list. */
+static struct stage_result stage_written(struct attempt *attempt)
+{
+    struct error error;
+    enum convex_outcome outcome =
+        service_mark_delivered(&attempt->service, attempt->entry->item.id, &error);
+    if (outcome != CONVEX_SUCCESS)
+        return attempt_call_failed(attempt, STAGE_WRITTEN, outcome, &error);
+    STOP_POINT("after_mark");
+    attempt->entry->acked = true;
+    return next_stage(STAGE_SETTLED);
 }
 
 static void count_delivered(struct metrics *metrics, const struct entry *entry)
@@ -121,6 +371,7 @@ static void count_end(const struct attempt *attempt)
             entry->note != NULL ? entry->note : "other", NULL, 1);
 }
 
+/* Counts and logs how a settled notification ended. */
 static void report_end(const struct attempt *attempt)
 {
     static const char *const words[] = {
@@ -133,114 +384,4 @@ static void report_end(const struct attempt *attempt)
     log_event(entry->verdict == OUTCOME_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
         ATTEMPT_FIELDS(attempt, LOG_TEXT("reason", entry->note != NULL ? entry->note : "replied")),
         "%s %s", words[entry->verdict], entry->item.id);
-}
-
-/* Works through the stages that follow at once. */
-static struct finish run_stages(struct attempt *attempt)
-{
-    struct entry *entry = attempt->entry;
-    if (entry->dead_letter_pending)
-        return attempt_go_on(STAGE_SETTLED);
-    struct finish finish = run_stage(attempt, entry->stage);
-    while (finish.stage != STAGE_SETTLED && !finish.put_back && finish.delay_ms == 0) {
-        send_queue_advance(attempt->delivery->queue, entry, finish.stage);
-        finish = run_stage(attempt, finish.stage);
-    }
-    return finish;
-}
-
-void delivery_run(const struct delivery *delivery, struct http_client *client, struct entry *entry)
-{
-    struct attempt attempt = {
-        .delivery = delivery,
-        .client = client,
-        .service = {.convex = delivery->convex, .client = client, .trace = &entry->trace},
-        .entry = entry,
-        .run_ms = -1,
-    };
-    entry->started_us = clock_monotonic_us();
-    if (entry->trace.id[0] == '\0')
-        trace_begin(&entry->trace);
-    metrics_observe(&delivery->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->waited_us);
-    struct finish finish = run_stages(&attempt);
-    if (finish.stage == STAGE_SETTLED && !journal_close(&delivery->journal, entry)) {
-        entry->dead_letter_pending = true;
-        finish = (struct finish){
-            .stage = STAGE_WRITTEN, .delay_ms = delivery->config->delivery_backoff_max_ms};
-    }
-    if (finish.stage == STAGE_SETTLED) {
-        STOP_POINT("after_spool_remove");
-        report_end(&attempt);
-        if (entry->verdict == OUTCOME_DELIVERED && delivery->on_delivered != NULL)
-            delivery->on_delivered(
-                delivery->delivered_context, client, entry->agent_id, &entry->trace);
-    }
-    if (finish.stage != STAGE_SETTLED)
-        journal_release_reply(entry);
-    send_queue_finish(delivery->queue, entry, &finish);
-}
-
-/* A reply without words, or without a task to put it in, is delivered without a message. */
-struct finish write_back_reply(struct attempt *attempt)
-{
-    const struct delivery *delivery = attempt->delivery;
-    struct entry *entry = attempt->entry;
-    struct error error;
-    entry->verdict = OUTCOME_DELIVERED;
-    entry->note = NULL;
-    if (journal_load_reply(&delivery->journal, entry, &error) != 0) {
-        if (!entry->spooled)
-            text_copy(entry->failure, sizeof entry->failure, "its reply was lost on the disk");
-        return attempt_retry(attempt, attempt_other_failure,
-            entry->spooled ? STAGE_REPLIED : STAGE_KNOWN, 0, 0, &error);
-    }
-    if (entry->reply[0] == '\0' || entry->task_id[0] == '\0')
-        return attempt_go_on(STAGE_WRITTEN);
-    /* The disk may take by now what it did not when the reply came. */
-    if (!entry->spooled)
-        journal_save_reply(&delivery->journal, entry);
-    enum convex_outcome outcome = service_create_message(
-        &attempt->service, entry->agent_id, entry->task_id, entry->reply, entry->item.id, &error);
-    if (outcome != CONVEX_SUCCESS)
-        return attempt_call_failed(attempt, STAGE_REPLIED, outcome, &error);
-    STOP_POINT("after_create_message");
-    attempt_forget_failures(attempt);
-    send_queue_expect_more(delivery->queue);
-    return attempt_go_on(STAGE_WRITTEN);
-}
-
-/* The note takes the reply's key, so a thread never gets both, nor the note twice. */
-struct finish write_back_note(struct attempt *attempt)
-{
-    struct entry *entry = attempt->entry;
-    struct error error;
-    entry->verdict = OUTCOME_DEAD;
-    entry->note = entry->failure[0] != '\0' ? entry->failure : "asked before a restart";
-    if (entry->task_id[0] == '\0')
-        return attempt_go_on(STAGE_WRITTEN);
-    struct text note = {0};
-    failure_notice_append(&note, entry->runs, entry->note);
-    if (note.failed) {
-        error_set(&error, ERROR_NO_MEMORY, "no memory for a note");
-        return attempt_retry(attempt, attempt_other_failure, STAGE_NOTIFY_FAILURE, 0, 0, &error);
-    }
-    enum convex_outcome outcome = service_create_message(
-        &attempt->service, entry->agent_id, entry->task_id, note.data, entry->item.id, &error);
-    text_fini(&note);
-    if (outcome != CONVEX_SUCCESS)
-        return attempt_call_failed(attempt, STAGE_NOTIFY_FAILURE, outcome, &error);
-    attempt_forget_failures(attempt);
-    return attempt_go_on(STAGE_WRITTEN);
-}
-
-struct finish write_back_mark(struct attempt *attempt)
-{
-    struct error error;
-    enum convex_outcome outcome =
-        service_mark_delivered(&attempt->service, attempt->entry->item.id, &error);
-    if (outcome != CONVEX_SUCCESS)
-        return attempt_call_failed(attempt, STAGE_WRITTEN, outcome, &error);
-    STOP_POINT("after_mark");
-    attempt->entry->acked = true;
-    return attempt_go_on(STAGE_SETTLED);
 }

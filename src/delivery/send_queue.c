@@ -231,22 +231,23 @@ static void put_back_locked(struct send_queue *queue, struct entry *entry, int64
 }
 
 /* The end of a wake-up, or where a delivery goes on. */
-static void place_locked(struct send_queue *queue, struct entry *entry, const struct finish *finish,
+static void place_locked(struct send_queue *queue, struct entry *entry, int64_t delay_ms,
     struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
     if (entry->kind == ENTRY_WAKE)
         queue_forget_locked(queue, entry, deferred_free);
-    else if (finish->stage == STAGE_SETTLED)
+    else if (entry->stage == STAGE_SETTLED)
         settle_locked(queue, entry, deferred_free);
     else
-        put_back_locked(queue, entry, finish->delay_ms);
+        put_back_locked(queue, entry, delay_ms);
 }
 
-void send_queue_finish(struct send_queue *queue, struct entry *entry, const struct finish *finish)
+void send_queue_finish(
+    struct send_queue *queue, struct entry *entry, enum entry_stage stage, int64_t delay_ms)
 {
-    assert(finish->stage != STAGE_SENDING);
-    bool settled = finish->stage == STAGE_SETTLED;
+    assert(stage != STAGE_SENDING);
+    bool settled = stage == STAGE_SETTLED;
     char *reply = settled ? entry->reply : NULL;
     if (settled)
         entry->reply = NULL;
@@ -255,14 +256,14 @@ void send_queue_finish(struct send_queue *queue, struct entry *entry, const stru
     mutex_lock(&queue->lock);
     assert(entry->running);
     entry->running = false;
-    set_stage_locked(queue, entry, finish->stage);
+    set_stage_locked(queue, entry, stage);
     if (entry->asking)
         queue->asking--;
     entry->asking = false;
     queue->running--;
     queue->wakes_running -= entry->kind == ENTRY_WAKE ? 1 : 0;
     lane_set_busy(&queue->ready, entry->lane, false);
-    place_locked(queue, entry, finish, &deferred_free);
+    place_locked(queue, entry, delay_ms, &deferred_free);
     bool poll_now = queue_takes_poll_locked(queue, false);
     cond_signal(&queue->work);
     queue_publish_gauges_locked(queue);

@@ -76,9 +76,8 @@ void queue_fixture_take_and_settle(struct send_queue *queue, const char *id)
 bool queue_fixture_finish(
     struct send_queue *queue, struct entry *entry, enum entry_stage stage, int64_t delay_ms)
 {
-    const struct finish finish = {.stage = stage, .delay_ms = delay_ms};
     unsigned before = queue_fixture_polls();
-    send_queue_finish(queue, entry, &finish);
+    send_queue_finish(queue, entry, stage, delay_ms);
     return queue_fixture_polls() > before;
 }
 

@@ -326,9 +326,8 @@ static void test_what_dead_holds_outlives_pages_that_end_before_it(void **state)
 static void test_a_put_back_entry_keeps_its_place(void **state)
 {
     struct send_queue *queue = *state;
-    const struct finish put_back = {.stage = STAGE_KNOWN, .put_back = true};
     PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2});
-    send_queue_finish(queue, queue_fixture_take(queue, "a1"), &put_back);
+    queue_fixture_finish(queue, queue_fixture_take(queue, "a1"), STAGE_KNOWN, 0);
     queue_fixture_take_and_settle(queue, "a1");
     queue_fixture_take_and_settle(queue, "a2");
 }

@@ -115,22 +115,23 @@ static void work_on(struct worker *worker, struct entry *entry)
     atomic_int *at_work = &stress->at_work[number_of(entry) % AGENTS];
     if (atomic_fetch_add(at_work, 1) != 0)
         atomic_fetch_add(&stress->two_of_a_lane, 1);
-    struct finish finish = {.stage = entry->stage};
-    while (finish.stage != STAGE_SETTLED && finish.delay_ms == 0) {
+    enum entry_stage stage = entry->stage;
+    int64_t delay_ms = 0;
+    while (stage != STAGE_SETTLED && delay_ms == 0) {
         if (next_random(&worker->random) % 4 == 0)
             sched_yield();
-        enum entry_stage before = finish.stage;
+        enum entry_stage before = stage;
         if (!fails(worker))
-            finish.stage = run_stage(worker, entry);
-        if (finish.stage == before)
-            finish.delay_ms = 1 + next_random(&worker->random) % 3;
-        else if (finish.stage != STAGE_SETTLED)
-            send_queue_advance(stress->queue, entry, finish.stage);
+            stage = run_stage(worker, entry);
+        if (stage == before)
+            delay_ms = 1 + next_random(&worker->random) % 3;
+        else if (stage != STAGE_SETTLED)
+            send_queue_advance(stress->queue, entry, stage);
     }
-    if (finish.stage == STAGE_SETTLED)
+    if (stage == STAGE_SETTLED)
         atomic_fetch_add(&stress->settled, 1);
     atomic_fetch_sub(at_work, 1);
-    send_queue_finish(stress->queue, entry, &finish);
+    send_queue_finish(stress->queue, entry, stage, delay_ms);
     atomic_fetch_add(&stress->given_back, 1);
 }
 
