@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Static checks: clang-tidy, cppcheck, clang-format, shellcheck, yamllint and scripts/check-docs.sh.
+# Static checks: clang-tidy, cppcheck, clang-format, shellcheck, yamllint, scripts/check-layers.sh and
+# scripts/check-docs.sh.
 #
 # Usage: scripts/lint.sh [-h]
 #
@@ -114,6 +115,7 @@ main() {
     lint_c
     lint_scripts
     lint_yaml
+    run_check check-layers "includes between directories" scripts/check-layers.sh
     run_check check-docs "documents and scripts" scripts/check-docs.sh
     say "$passed passed, $failed failed"
     ((failed == 0))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the scripts share: reading JSON without a program for it.
+# Scripts that can be tested by themselves: JSON in bash, and the check of includes.
 
 # shellcheck source-path=SCRIPTDIR source=lib/checks.sh
 . "$(dirname "$0")/lib/checks.sh"
@@ -73,8 +73,44 @@ missing_account_is_named() {
     done
 }
 
+# tree_with INCLUDING HEADER: a tree in which one file includes another's header.
+tree_with() {
+    rm -rf "$work/tree"
+    mkdir -p "$work/tree/src/spool" "$work/tree/src/gateway" "$work/tree/include/gateway"
+    touch "$work/tree/include/gateway/public.h" "$work/tree/src/gateway/private.h"
+    printf '#include "%s"\n' "$2" >"$work/tree/$1"
+}
+
+layers_of_the_project_hold() {
+    scripts/check-layers.sh
+}
+
+forbidden_include_is_found() {
+    tree_with src/spool/spool.c gateway/public.h
+    fails scripts/check-layers.sh "$work/tree" >"$work/said"
+    grep -Fx 'src/spool/spool.c:1: spool may not include "gateway/public.h"' "$work/said"
+}
+
+private_header_is_private() {
+    tree_with src/main.c gateway/private.h
+    fails scripts/check-layers.sh "$work/tree" >"$work/said"
+    grep -F '"gateway/private.h" is private to src/gateway' "$work/said"
+    tree_with src/gateway/gateway.c gateway/private.h
+    scripts/check-layers.sh "$work/tree"
+}
+
+other_spelling_is_found() {
+    tree_with src/gateway/gateway.c private.h
+    fails scripts/check-layers.sh "$work/tree" >"$work/said"
+    grep -F 'spell it "DIRECTORY/private.h"' "$work/said"
+}
+
 main() {
     cd "$ROOT"
+    check "the includes of the project follow the permitted edges" layers_of_the_project_hold
+    check "an include against the edges is found" forbidden_include_is_found
+    check "a private header is refused to others" private_header_is_private
+    check "a second spelling of a header is found" other_spelling_is_found
     check "a value is found in JSON of any length" early_value_is_found_each_time
     check "a value that is not there is nothing" missing_value_is_nothing
     check "the account is seen in the settings" account_is_seen

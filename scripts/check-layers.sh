@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Checks that the includes in src/ and include/ follow the permitted edges between directories.
+#
+# Usage: scripts/check-layers.sh [-h] [DIRECTORY]
+#
+# Every #include "NAME/..." of a file in src/DIR or include/DIR must name DIR itself or a directory
+# that DIR may depend on, by the list below; files directly in src/ may include everything. A header
+# that stands in src/DIR is private: only files of DIR include it. DIRECTORY is the root of the tree
+# to check, by default the one of this script. Prints each violation; the status is 1 if there are
+# any.
+
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# DIR: the directories it may include. An edge is added here, on purpose, or not at all.
+readonly EDGES=(
+    "base:"
+    "telemetry: base"
+    "config: base"
+    "http: base"
+    "backend: base telemetry http"
+    "gateway: base config http"
+    "spool: base"
+    "delivery: base telemetry config http backend gateway spool"
+    "agents: base telemetry config backend gateway delivery"
+    "report: base telemetry config backend gateway delivery"
+    "serve: base telemetry config http gateway delivery agents"
+    "cli: base config http backend gateway spool"
+)
+
+# file TAB line TAB included header, for every include of a project header below src/ and include/.
+list_includes() {
+    find src include -name '*.[ch]' -exec grep -HnoE '^ *# *include "[^"]+"' {} + |
+        sed -E 's/^([^:]+):([0-9]+): *# *include "([^"]+)"$/\1\t\2\t\3/'
+}
+
+check() {
+    list_includes | sort | awk -F '\t' -v edges="$(printf '%s\n' "${EDGES[@]}")" '
+        function fail(message) { printf "%s:%s: %s\n", $1, $2, message; failed = 1 }
+        function exists(path,    line, status) {
+            status = (getline line < path)
+            close(path)
+            return status >= 0
+        }
+        BEGIN {
+            count = split(edges, rows, "\n")
+            for (i = 1; i <= count; i++) {
+                split(rows[i], row, ":")
+                known[row[1]] = 1
+                words = split(row[2], names, " ")
+                for (j = 1; j <= words; j++) permitted[row[1], names[j]] = 1
+            }
+        }
+        {
+            parts = split($1, path, "/")
+            from = parts > 2 ? path[2] : ""
+            to = $3 ~ "/" ? substr($3, 1, index($3, "/") - 1) : ""
+            if (from != "" && !(from in known))
+                fail("directory " from " is not in the list of scripts/check-layers.sh")
+            else if (to == "" && from != "")
+                fail("\"" $3 "\": spell it \"DIRECTORY/" $3 "\"; headers of src/ itself are not for others")
+            else if (from != "" && from != to && !((from, to) in permitted))
+                fail(from " may not include \"" $3 "\"")
+            else if (to != "" && from != to && !exists("include/" $3))
+                fail("\"" $3 "\" is private to src/" to)
+        }
+        END { exit failed }'
+}
+
+main() {
+    case ${1-} in
+    -h | --help) usage && return ;;
+    -*) die_usage "$1" ;;
+    esac
+    cd "${1:-$ROOT}"
+    check
+}
+
+main "$@"
