@@ -14,7 +14,8 @@ COPY . .
 ARG VERSION=0.2.0
 RUN test "$(cat VERSION)" = "$VERSION" \
     || { echo "VERSION says $(cat VERSION), but the Dockerfile $VERSION: make them one" >&2; exit 1; }
-RUN make -j"$(nproc)" WERROR=1 all
+ARG REVISION=
+RUN make -j"$(nproc)" WERROR=1 COMMIT="$(printf %.12s "$REVISION")" all
 # Which tests have to pass: check-unit, check (all of them; takes minutes), or nothing.
 ARG CHECK=check-unit
 RUN if [ -n "$CHECK" ]; then make -j"$(nproc)" "$CHECK"; fi

@@ -1,6 +1,10 @@
 # mission-control-runtime: `make` builds both programs, `make check` runs the tests.
 
 VERSION := $(shell cat VERSION)
+# The commit that --version names; empty outside of a checkout.
+ifndef COMMIT
+COMMIT := $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null)
+endif
 CC ?= cc
 BUILD ?= build
 PREFIX ?= /usr/local
@@ -29,6 +33,9 @@ LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread $(SANITIZE) $(L
 
 comma := ,
 
+# What scripts/install-deps.sh unpacks instead of installing it.
+export PATH := $(PATH):$(CURDIR)/build/tools/bin
+
 # Everything of src/ but main, shared by the programs and the tests.
 CORE_SOURCES := $(sort $(filter-out src/main.c,$(wildcard src/*.c src/*/*.c)))
 BASE_SOURCES := $(sort $(wildcard src/base/*.c))
@@ -54,13 +61,18 @@ UNIT_TESTS := $(patsubst test/unit/%.c,$(BUILD)/test/unit/%,$(UNIT_SOURCES))
 INTEGRATION_TESTS := $(patsubst test/integration/%.c,$(BUILD)/test/integration/%,\
 	$(INTEGRATION_SOURCES))
 
-.PHONY: all install dist check check-unit check-integration torture asan tsan ubsan lint format \
-	format-check coverage fuzz model bench run dev clean tests docker-up docker-up-openclaw \
-	docker-up-sandbox docker-down docker-logs docker-ps docker-upgrade
+.PHONY: all help install uninstall dist check check-unit check-integration torture asan tsan ubsan \
+	lint format format-check coverage fuzz model bench measure run dev clean tests docker-up \
+	docker-up-openclaw docker-up-sandbox docker-down docker-logs docker-ps docker-upgrade
+.DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(PROGRAMS)
+help: ## list the targets
+	@awk -F ' ## ' '/^[a-z_.-]+:.* ## / { sub(":.*", "", $$1); printf "  %-22s %s\n", $$1, $$2 }' \
+		$(MAKEFILE_LIST)
+
+all: $(PROGRAMS) ## build the runtime and the sandbox
 
 $(BUILD)/mission-control-runtime: $(BUILD)/obj/src/main.o $(CORE)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
@@ -78,7 +90,17 @@ $(BUILD)/obj/src/serve/routes.o build/fuzz/obj/src/serve/routes.o: $(wildcard sr
 
 $(BUILD)/obj/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(CC) $(CFLAGS_ALL) $(DEFINES) -MMD -MP -c -o $@ $<
+
+# Only main knows the commit, so that a new one does not compile everything again.
+$(BUILD)/obj/src/main.o: DEFINES = -DMISSION_CONTROL_COMMIT='"$(COMMIT)"'
+$(BUILD)/obj/src/main.o: $(BUILD)/commit
+
+$(BUILD)/commit: .FORCE
+	@mkdir -p $(@D)
+	@echo '$(COMMIT)' | cmp -s - $@ || echo '$(COMMIT)' >$@
+
+.FORCE:
 
 $(BUILD)/stop-points/obj/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
@@ -92,50 +114,53 @@ $(BUILD)/test/%: $(BUILD)/obj/test/%.o $(TEST_LIB) $(CORE)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) $(TEST_WRAPS) -o $@ $^ $(PKG_LIBS) $(TEST_LIBS)
 
-tests: $(PROGRAMS) $(STOPPABLE_RUNTIME) $(UNIT_TESTS) $(INTEGRATION_TESTS)
+tests: $(PROGRAMS) $(STOPPABLE_RUNTIME) $(UNIT_TESTS) $(INTEGRATION_TESTS) ## build the test programs as well
 
-check: tests
+check: tests ## run all tests
 	MISSION_CONTROL_BUILD=$(BUILD) scripts/run-tests.sh $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
-check-unit: $(UNIT_TESTS)
+check-unit: $(UNIT_TESTS) ## run the unit tests
 	scripts/run-tests.sh $(UNIT_TESTS)
 
-check-integration: $(PROGRAMS) $(STOPPABLE_RUNTIME) $(INTEGRATION_TESTS)
+check-integration: $(PROGRAMS) $(STOPPABLE_RUNTIME) $(INTEGRATION_TESTS) ## run the integration tests
 	MISSION_CONTROL_BUILD=$(BUILD) scripts/run-tests.sh $(INTEGRATION_TESTS)
 
 # ROUNDS kills of the runtime at random moments; SEED, as printed, makes them those of another try.
-torture: $(PROGRAMS) $(BUILD)/test/integration/faults/kill_test
+torture: $(PROGRAMS) $(BUILD)/test/integration/faults/kill_test ## kill the runtime ROUNDS times under load; SEED repeats a run
 	MISSION_CONTROL_BUILD=$(BUILD) MISSION_CONTROL_ROUNDS=$(ROUNDS) MISSION_CONTROL_SEED=$(SEED) \
 		$(BUILD)/test/integration/faults/kill_test
 
 # Each sanitizer has its own build directory, so objects never mix. Suppression files stay empty.
-asan:
+asan: ## run all tests under AddressSanitizer and UBSan
 	ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 \
 	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	$(MAKE) BUILD=build/asan OPTIMIZE='-O1 -g -fno-omit-frame-pointer' HARDENING= \
 		SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' check
 
-tsan:
+tsan: ## run all tests under ThreadSanitizer
 	TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
 	$(MAKE) BUILD=build/tsan OPTIMIZE='-O1 -g -fno-omit-frame-pointer' HARDENING= \
 		SANITIZE='-fsanitize=thread' check
 
-ubsan:
+ubsan: ## run all tests under UBSan
 	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	$(MAKE) BUILD=build/ubsan OPTIMIZE='-O1 -g' HARDENING= \
 		SANITIZE='-fsanitize=undefined -fno-sanitize-recover=all' check
 
 # Which lines and branches of src/ the tests reach. Not optimized, so that lines stay what they are.
-coverage:
+coverage: ## measure which lines and branches the tests reach
 	scripts/coverage.sh
 
-lint:
+measure: ## measure how readable the code is
+	scripts/measure-code.sh
+
+lint: ## run the linters and check the documents
 	scripts/lint.sh
 
-format:
+format: ## format the C code
 	clang-format -i $(C_FILES)
 
-format-check:
+format-check: ## check the format of the C code
 	clang-format --dry-run --Werror $(C_FILES)
 
 # Each target runs for FUZZ_SECONDS from its committed corpus; new finds go to the build directory.
@@ -152,25 +177,25 @@ build/fuzz/%: test/fuzz/%.c $(FUZZ_CORE)
 	@mkdir -p $(@D)
 	clang $(FUZZ_CFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZ_CORE) $(PKG_LIBS)
 
-fuzz: $(FUZZERS)
+fuzz: $(FUZZERS) ## run each fuzz target for FUZZ_SECONDS
 	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh $(FUZZERS)
 
-model:
+model: ## check the model of the send queue with Spin
 	scripts/model.sh
 
 $(BUILD)/test/bench/floor: $(BUILD)/obj/test/bench/floor.o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
 
-bench: all
+bench: all ## measure speed and memory
 	scripts/bench.sh
 
-run: $(BUILD)/mission-control-runtime
+run: $(BUILD)/mission-control-runtime ## run with the settings of .env
 	@test -f .env || { echo "no .env here: cp .env.example .env and fill in ACCOUNT_ID," \
 		"CONVEX_URL and SERVICE_TOKEN" >&2; exit 78; }
 	$(BUILD)/mission-control-runtime --env-file .env
 
-dev:
+dev: ## run, and rebuild and restart at each change
 	scripts/dev.sh
 
 # Every profile is named, so that nothing is left out that another one started.
@@ -181,26 +206,26 @@ PROFILE ?=
 COMPOSE_SETTINGS := DOCKER="$(DOCKER)" COMPOSE_FILE="$(COMPOSE_FILE)"
 COMPOSE_ALL := $(COMPOSE_SETTINGS) $(DOCKER) compose --profile openclaw --profile sandbox
 
-docker-up:
+docker-up: ## build the image and start the runtime
 	$(COMPOSE_SETTINGS) PROFILE=$(PROFILE) DAEMON=$(DAEMON) scripts/runtime-docker-up.sh
 
-docker-up-openclaw:
+docker-up-openclaw: ## start the runtime with a gateway
 	$(COMPOSE_SETTINGS) PROFILE=openclaw DAEMON=$(DAEMON) scripts/runtime-docker-up.sh
 
-docker-up-sandbox:
+docker-up-sandbox: ## start the demo
 	$(COMPOSE_SETTINGS) PROFILE=sandbox DAEMON=$(DAEMON) scripts/runtime-docker-up.sh
 
 # VOLUMES=1 removes what they keep as well: replies that are not written back yet, the workspace.
-docker-down:
+docker-down: ## stop the containers; VOLUMES=1 also removes what they keep
 	$(COMPOSE_ALL) down --remove-orphans $(if $(filter 1,$(VOLUMES)),--volumes)
 
-docker-logs:
+docker-logs: ## follow the logs of the containers
 	$(COMPOSE_ALL) logs -f
 
-docker-ps:
+docker-ps: ## list the containers
 	$(COMPOSE_ALL) ps -a
 
-docker-upgrade:
+docker-upgrade: ## upgrade the containers, or roll back
 	$(COMPOSE_SETTINGS) PROFILE=$(PROFILE) scripts/runtime-upgrade-local.sh
 
 # The manual page and the completion say what --help and the table of options say.
@@ -219,7 +244,7 @@ $(MANUAL): $(BUILD)/manual
 $(COMPLETION): $(BUILD)/manual
 	$< completion >$@
 
-install: $(BUILD)/mission-control-runtime $(MANUAL) $(COMPLETION)
+install: $(BUILD)/mission-control-runtime $(MANUAL) $(COMPLETION) ## install to PREFIX (/usr/local), below DESTDIR
 	install -D -m 0755 $< $(DESTDIR)$(PREFIX)/bin/mission-control-runtime
 	install -D -m 0644 $(MANUAL) $(DESTDIR)$(PREFIX)/share/man/man8/mission-control-runtime.8
 	install -D -m 0644 $(COMPLETION) \
@@ -231,11 +256,30 @@ install: $(BUILD)/mission-control-runtime $(MANUAL) $(COMPLETION)
 		chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
 	done
 
+uninstall: ## remove what install put there, with the same PREFIX and DESTDIR
+	rm -f $(DESTDIR)$(PREFIX)/bin/mission-control-runtime \
+		$(DESTDIR)$(PREFIX)/share/man/man8/mission-control-runtime.8 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/mission-control-runtime \
+		$(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(UNITS))
+
+# For editors and clang tools. Absolute paths, so it is made where it is used.
+export COMPILE_COMMAND = $(CC) $(CFLAGS_ALL)
+COMPILED := $(CORE_SOURCES) src/main.c $(SANDBOX_SOURCES) $(UNIT_SOURCES) $(INTEGRATION_SOURCES) \
+	$(TEST_LIB_SOURCES) $(FUZZ_SOURCES)
+
+compile_commands.json: Makefile $(COMPILED) ## describe how each file is compiled, for editors
+	@command=$$(printf '%s' "$$COMPILE_COMMAND" | sed 's/[\\"]/\\&/g'); separator='['; \
+	for file in $(COMPILED); do \
+		printf '%s\n{"directory": "%s", "file": "%s", "command": "%s -c %s"}' "$$separator" \
+			'$(CURDIR)' "$$file" "$$command" "$$file"; \
+		separator=,; \
+	done >$@; printf '\n]\n' >>$@
+
 # What a release consists of: the installed files, to be unpacked in /, and their checksum.
 DIST := $(BUILD)/dist
 ARCHIVE := mission-control-runtime-linux-$(shell dpkg --print-architecture 2>/dev/null || uname -m).tar.gz
 
-dist:
+dist: ## build the archive of a release
 	rm -rf $(DIST)
 	$(MAKE) install PREFIX=/usr/local DESTDIR=$(DIST)/root
 	strip $(DIST)/root/usr/local/bin/mission-control-runtime
@@ -244,7 +288,7 @@ dist:
 	rm -rf $(DIST)/root
 	cd $(DIST) && sha256sum $(ARCHIVE) >SHA256SUMS
 
-clean:
+clean: ## remove what was built
 	rm -rf build
 
 -include $(shell find $(BUILD)/obj $(BUILD)/stop-points build/fuzz/obj -name '*.d' 2>/dev/null)

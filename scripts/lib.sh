@@ -4,6 +4,8 @@
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export ROOT
+# Where scripts/install-deps.sh unpacks what must not be installed.
+PATH=$PATH:$ROOT/build/tools/bin
 
 say() {
     printf '%s\n' "$*"

@@ -21,6 +21,11 @@
 
 /* Arguments and settings: starts the runtime, waits for its end, stops it. Or does as told. */
 
+/* The commit that was built; "" when it is not known. Set by the Makefile. */
+#ifndef MISSION_CONTROL_COMMIT
+#define MISSION_CONTROL_COMMIT ""
+#endif
+
 static const char component[] = "Runtime";
 
 /*
@@ -135,7 +140,10 @@ static int print_usage(void)
 static int print_version(void)
 {
     struct text text = {0};
-    text_append(&text, "mission-control-runtime " MISSION_CONTROL_VERSION "\n");
+    text_append(&text, "mission-control-runtime " MISSION_CONTROL_VERSION);
+    if (sizeof MISSION_CONTROL_COMMIT > 1)
+        text_append(&text, " (" MISSION_CONTROL_COMMIT ")");
+    text_append(&text, "\n");
     return print(&text);
 }
 

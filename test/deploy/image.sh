@@ -18,7 +18,7 @@ clean_up() {
 }
 
 check_version() {
-    equal "mission-control-runtime $(cat "$ROOT/VERSION")" "$(docker run --rm "$IMAGE" --version)"
+    holds "$(docker run --rm "$IMAGE" --version)" "mission-control-runtime $(cat "$ROOT/VERSION")"
     equal "$(cat "$ROOT/VERSION")" \
         "$(inspect "$IMAGE" '{{index .Config.Labels "org.opencontainers.image.version"}}')"
     holds "$(docker run --rm --entrypoint /usr/local/bin/mission-control-sandbox "$IMAGE" --help)" \

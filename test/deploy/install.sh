@@ -21,6 +21,12 @@ installed_files() {
 	END
 }
 
+uninstall_leaves_nothing() {
+    make -s --no-print-directory BUILD="$BUILD" install DESTDIR="$work/removed"
+    make -s --no-print-directory BUILD="$BUILD" uninstall DESTDIR="$work/removed"
+    equal "" "$(find "$work/removed" ! -type d)"
+}
+
 # Where the units find the program, as systemd-analyze looks for it.
 install_elsewhere() {
     make -s --no-print-directory BUILD="$BUILD" install PREFIX="$prefix"
@@ -75,7 +81,7 @@ arguments() {
 
 page_has_settings() {
     local name
-    man -l "$page" | col -b >"$work/page.txt"
+    mandoc -T ascii "$page" | col -b >"$work/page.txt"
     (($(settings | wc -l) > 25))
     for name in $(settings); do
         grep -qE "^ +$name(,|\$|  )" "$work/page.txt" || { say "no $name" && return 1; }
@@ -116,7 +122,7 @@ check_units() {
 }
 
 check_page() {
-    have "the manual page" mandoc man col || return 0
+    have "the manual page" mandoc col || return 0
     check "the manual page is clean for mandoc" mandoc -T lint -W warning "$page"
     check "the manual page has every setting" page_has_settings
     check "the manual page has every argument" page_has_arguments
@@ -129,6 +135,7 @@ main() {
     completion=$work/root/usr/local/$COMPLETION_PATH
     check "make install DESTDIR=... installs these files" installed_files
     check "make install PREFIX=... adapts the units" install_elsewhere
+    check "make uninstall removes all of them" uninstall_leaves_nothing
     check_units
     check "the units leave time to stop" enough_time_to_stop
     check "the units differ in the account alone" same_units
