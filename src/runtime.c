@@ -109,7 +109,7 @@ static int create_breaker(struct runtime *runtime, struct error *error)
     const struct breaker_settings settings = {
         .enabled = gateway_is_enabled(runtime->gateway),
         .url = config->gateway_url,
-        .check_ms = config->health_check_interval_ms < MAX_IDLE_PROBE_MS
+        .idle_probe_ms = config->health_check_interval_ms < MAX_IDLE_PROBE_MS
                         ? config->health_check_interval_ms
                         : MAX_IDLE_PROBE_MS,
         .backoff_base_ms = config->delivery_backoff_base_ms,

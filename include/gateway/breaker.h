@@ -1,7 +1,6 @@
 /*
- * Whether agents can be asked now: a judgement from how sends and probes end, so that an outage of
- * the gateway costs no notification a run. A state machine without input or output; others send,
- * probe and hold the queue's sends as it says. (Design, section 5.)
+ * The circuit breaker for the gateway: judges from the results of sends and probes whether agents
+ * can be asked (docs/architecture.md, "The circuit breaker"). A pure state machine behind a lock.
  */
 #ifndef GATEWAY_BREAKER_H
 #define GATEWAY_BREAKER_H
@@ -12,85 +11,91 @@
 #include "gateway/gateway.h"
 
 enum breaker_state {
-    BREAKER_CLOSED,
-    BREAKER_HALF_OPEN, /* something points at an outage; a probe decides */
-    BREAKER_OPEN,
+    BREAKER_CLOSED,    /* agents may be asked */
+    BREAKER_HALF_OPEN, /* an outage is suspected; no sends, a probe decides */
+    BREAKER_OPEN,      /* an outage is known; no sends until a probe is answered */
 };
 
 enum { BREAKER_REASON_BYTES = 512 };
 
-/* What the gate says at one moment. */
+/* A snapshot of the breaker. */
 struct breaker_view {
-    uint64_t version; /* grows with each change of what follows */
+    uint64_t version; /* grows with every change of the fields below */
     enum breaker_state state;
-    bool single_flight;   /* open, but one send at a time: the model provider is in trouble */
-    int64_t next_send_ms; /* in a trickle: no send before (monotonic) */
+    bool single_flight;   /* one send at a time: the model provider is in trouble */
+    int64_t next_send_ms; /* in single-flight, the earliest next send (monotonic) */
     int64_t since_ms;     /* when the state began (monotonic) */
-    char reason[BREAKER_REASON_BYTES]; /* why not open, or why a trickle, with what to check; else
-                                          "" */
+    /* Why the circuit is not closed, or why single-flight, and what to check; "" otherwise. */
+    char reason[BREAKER_REASON_BYTES];
 };
 
 struct breaker;
 
 struct breaker_settings {
-    bool enabled;            /* false: shut for ever */
-    const char *url;         /* the gateway's, for the reasons; outlives the gate */
-    int64_t check_ms;        /* an open gate of which nothing was heard for so long is probed */
-    int64_t backoff_base_ms; /* between the sends of a trickle: from this */
+    bool enabled;            /* false: open for good, no probes */
+    const char *url;         /* the gateway's, quoted in reasons; outlives the breaker */
+    int64_t idle_probe_ms;   /* closed and no answer for this long: probe */
+    int64_t backoff_base_ms; /* the gap between sends in single-flight grows from this */
     int64_t backoff_max_ms;  /* to this */
 };
 
 /*
- * A gate that is suspect until a probe has opened it. The caller destroys it after its last use.
+ * Creates a breaker, half-open until a probe closes it. The caller destroys it after its last use.
  * ERROR_NO_MEMORY.
  */
 int breaker_create(struct breaker **breaker, const struct breaker_settings *settings,
     int64_t now_ms, struct error *error);
 void breaker_destroy(struct breaker *breaker);
 
-/* All of the following: any thread, a short lock, no blocking. now_ms is monotonic. */
+/*
+ * Everything below may be called from any thread, takes the breaker's lock briefly where nothing
+ * else is said, and does not block. now_ms is monotonic.
+ */
 
-/* The state at this moment, in *view. */
+/* Copies the present state to *view. */
 void breaker_snapshot(struct breaker *breaker, struct breaker_view *view);
 
-/* The state as a word: "open", "trickle", "suspect" or "shut". Pure. */
+/*
+ * The state as published in /health, /status and the metrics: "open" (closed circuit), "trickle"
+ * (closed, single-flight), "suspect" (half-open) or "shut" (open). Pure.
+ */
 const char *breaker_view_word(const struct breaker_view *view);
 
-/* The same of the gate as it is now. Takes no lock. */
+/* The word for the present state. Takes no lock. */
 const char *breaker_word(const struct breaker *breaker);
 
-/* Taken before a send begins and given back with its result. */
+/* To be taken before a send begins, and handed to breaker_record_send with its result. */
 uint64_t breaker_ticket(struct breaker *breaker);
 
 /*
- * Notes how a send to agent_id ended. What began in an earlier state says nothing of the present
- * one, but for a reply: it ends a trickle. Returns true when the view has changed.
+ * Records how a send to agent_id ended. If the state or mode has changed since the ticket was taken
+ * only a reply counts: it ends single-flight. Returns whether the view has changed.
  */
 bool breaker_record_send(struct breaker *breaker, uint64_t ticket, const char *agent_id,
     const struct gateway_result *result, int64_t now_ms);
 
 /*
- * When the next probe may begin; SYNC_NO_DEADLINE while none is needed. patient asks for the probe
- * that waits long for its answer, which has its turn only after a quick one got none in time. An
- * open gate is probed only when nobody else hears of the gateway.
+ * When the next probe is due; SYNC_NO_DEADLINE while none is needed. slow_probe asks for the one
+ * with the long timeout, which is due only after a quick one timed out. While the circuit is closed
+ * a probe is due only if no send has got an answer for idle_probe_ms.
  */
 int64_t breaker_probe_due(struct breaker *breaker, bool slow_probe);
 
 /*
- * Takes the turn to probe, with a ticket to be given back; false when another thread was faster or
- * none is needed any more.
+ * Claims the probe that is due and sets *ticket for breaker_record_probe. False when another thread
+ * has claimed it or none is due any more.
  */
 bool breaker_begin_probe(
     struct breaker *breaker, bool slow_probe, int64_t now_ms, uint64_t *ticket);
 
 /*
- * Notes how a probe ended. One that began before the gate was last opened, or last ceased to be
- * open, says nothing of now. Returns true when the view has changed.
+ * Records how a probe ended; ignored if the circuit has closed, or ceased to be closed, since the
+ * ticket was taken. Returns whether the view has changed.
  */
 bool breaker_record_probe(struct breaker *breaker, bool slow_probe, uint64_t ticket,
     const struct gateway_result *result, int64_t now_ms);
 
-/* Milliseconds for which the gate has been open since it was made: the clock of failing time. */
+/* Total milliseconds in which the circuit was closed: the clock for DELIVERY_GIVE_UP_AFTER_MS. */
 int64_t breaker_closed_ms(struct breaker *breaker, int64_t now_ms);
 
 #endif

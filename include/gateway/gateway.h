@@ -1,4 +1,4 @@
-/* Sends a message to an agent's session at the OpenClaw gateway and tells how that ended. */
+/* The client for the OpenClaw gateway: runs agents, probes the gateway, lists its agents. */
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
 
@@ -8,116 +8,108 @@
 #include "base/log.h"
 #include "http/client.h"
 
-/* Where the gateway is and how to be let in. Shared by all threads. */
+/* The gateway's address and token. Shared by all threads. */
 struct gateway;
 
-/* What became of a send (contract openclaw-gateway, sections 1.3 and 5). */
+/* How a send ended (docs/protocol.md, "Gateway answers"). */
 enum gateway_outcome {
-    GATEWAY_REPLIED,       /* the run ended well; body is there */
+    GATEWAY_REPLIED,       /* the run completed; body is set */
     GATEWAY_DISABLED,      /* no gateway is configured */
     GATEWAY_UNREACHABLE,   /* not a byte of the request went out */
     GATEWAY_MISCONFIGURED, /* 401, 403, 404 or a redirect: token, URL or endpoint is wrong */
-    GATEWAY_BUSY,          /* draining or rate-limited; retry_after_ms says for how long */
-    GATEWAY_REFUSED,       /* another error from before a run */
+    GATEWAY_BUSY,          /* draining or rate-limited, for retry_after_ms */
+    GATEWAY_REFUSED,       /* another error that was reported before a run began */
     GATEWAY_FAILED_RUN,    /* the agent ran and failed, or its answer cannot be read */
-    GATEWAY_AMBIGUOUS,     /* the request went out and no answer came: it may have run */
-    GATEWAY_ABORTED,       /* the stop cut it off; sent tells whether it may have run */
+    GATEWAY_AMBIGUOUS,     /* the request went out and no answer came: the agent may have run */
+    GATEWAY_ABORTED,       /* aborted by shutdown; sent tells whether the agent may have run */
 };
 
+/* A message to an agent's session. All of it is borrowed. */
 struct gateway_message {
     const char *session_key;
     const char *agent_slug; /* "" leaves the agent to the gateway's default */
     const char *input;
     size_t input_bytes;
-    int64_t timeout_ms;        /* headers and body together */
-    const struct trace *trace; /* what the request belongs to; NULL for nothing */
+    int64_t timeout_ms;        /* from the call to the last byte of the answer */
+    const struct trace *trace; /* the trace it belongs to; NULL for none */
 };
 
 struct gateway_result {
     enum gateway_outcome outcome;
-    json_t *body; /* owned; only with GATEWAY_REPLIED, else NULL */
+    json_t *body; /* owned; NULL unless GATEWAY_REPLIED */
     int64_t retry_after_ms;
     bool timed_out;
     bool sent;
-    int status;         /* of the answer, 0 when there is none */
-    struct error error; /* why not GATEWAY_REPLIED, without secrets */
+    int status;         /* of the answer; 0 when there was none */
+    struct error error; /* why it is not GATEWAY_REPLIED; holds no secrets */
 };
 
-/* Drops the body; may be called twice. */
+/* Frees the body; may be called twice. */
 void gateway_result_fini(struct gateway_result *result);
 
 /*
- * Copies what it is given; url "" makes a gateway that is disabled, token NULL or "" sends no
- * Authorization header. The caller destroys *gateway. ERROR_NO_MEMORY.
+ * Creates a client; copies its arguments. url "" creates one that is disabled; with token NULL or
+ * "" no Authorization header is sent. The caller destroys *gateway. ERROR_NO_MEMORY.
  */
 int gateway_create(
     struct gateway **gateway, const char *url, const char *token, struct error *error);
 void gateway_destroy(struct gateway *gateway);
 
-/* Whether it has a URL: false for one made with "". Any thread; pure. */
+/* Whether it was created with a URL. Any thread; pure. */
 bool gateway_is_enabled(const struct gateway *gateway);
 
 /*
- * Exchanges the token for *token, as secret_exchange (remote/secret.h). Requests that are under way
- * go on with the old one. Any thread; a short lock; cannot fail.
+ * Exchanges the token for *token, as secret_exchange (base/secret.h). Requests in flight keep the
+ * old one. Any thread; takes a lock briefly; cannot fail.
  */
 bool gateway_exchange_token(struct gateway *gateway, char **token);
 
 /*
- * Posts one message and fills *result. Exactly one request goes out, on a connection of its own
- * (libcurl would repeat a POST on a reused one). Blocks until answer, timeout or abort. Any thread,
- * each with its own client.
+ * Posts one message and fills *result, which the caller ends with gateway_result_fini. At most one
+ * request goes out, whatever happens. Blocks until answer, timeout or abort. Any thread, each with
+ * its own client.
  */
 void gateway_send(const struct gateway *gateway, struct http_client *client,
     const struct gateway_message *message, struct gateway_result *result);
 
 /*
- * Says what an answer of the gateway means, without its body when that is not JSON: fills outcome,
- * body and error of *result. Pure but for memory.
+ * Interprets an answer to a send: fills outcome, body and error of *result. A body that is not JSON
+ * is not kept. Allocates; otherwise pure.
  */
 void gateway_classify(const struct http_response *answer, struct gateway_result *result);
 
 /*
- * Whether that is one of the statuses by which a proxy says that what is behind it is not there: of
- * RFC 9110, or one of those that content delivery networks have made for it. Pure.
+ * Whether a proxy reports with this status that the server it forwards to is down: those of RFC
+ * 9110 (502 to 504) and those that content delivery networks added. Pure.
  */
-bool gateway_is_absent_by(int status);
-
-/* Questions to the gateway that run no agent (contract openclaw-gateway, sections 1.2 and 1.5). */
-
-/* Who asks, for how long, and for what. Borrowed. */
-struct gateway_inquiry {
-    struct http_client *client;
-    int64_t timeout_ms;
-    const struct trace *trace; /* NULL for nothing */
-};
+bool gateway_status_is_proxy_error(int status);
 
 /*
- * Posts an empty object to the endpoint of the runs, with the token, and fills *result as
- * gateway_send does. GATEWAY_REPLIED means that the gateway looked at the request and therefore
- * takes ours (400, as a rule), GATEWAY_UNREACHABLE also that it did not answer in time;
- * result->body stays NULL. Blocks up to timeout_ms. Any thread, each with its own client.
+ * Posts an empty object to the endpoint for runs, with the token, and fills *result as gateway_send
+ * does; no agent runs. GATEWAY_REPLIED means that the gateway accepts our requests (it answers 400,
+ * as a rule), GATEWAY_UNREACHABLE also that no answer came in time; result->body stays NULL. trace
+ * may be NULL. Blocks up to timeout_ms. Any thread, each with its own client.
  */
-void gateway_probe(const struct gateway *gateway, const struct gateway_inquiry *inquiry,
-    struct gateway_result *result);
+void gateway_probe(const struct gateway *gateway, struct http_client *client, int64_t timeout_ms,
+    const struct trace *trace, struct gateway_result *result);
 
-/* The agents that the gateway knows. */
+/* The agents that the gateway has. */
 struct gateway_models {
-    bool unsupported; /* 404: an older release, which has no such list */
-    bool known;       /* false: it did not say, so every agent counts as known */
-    json_t *list;     /* array of strings as the gateway spells them; owned; NULL unless known */
+    bool unsupported; /* 404: an older release without such a list */
+    bool known;       /* false: there is no list, so every agent counts as present */
+    json_t *list;     /* owned array of strings, as the gateway spells them; NULL unless known */
 };
 
 /*
- * Reads the list of models and fills *models, which the caller ends with gateway_models_fini. An
- * agent is there as "openclaw/<agent>". Blocks up to timeout_ms. Any thread, each with its own
- * client.
+ * Reads the list of models, in which an agent is "openclaw/<agent>", and fills *models, which the
+ * caller ends with gateway_models_fini. trace may be NULL. Blocks up to timeout_ms. Any thread,
+ * each with its own client.
  */
-void gateway_models_fetch(const struct gateway *gateway, const struct gateway_inquiry *inquiry,
-    struct gateway_models *models);
+void gateway_models_fetch(const struct gateway *gateway, struct http_client *client,
+    int64_t timeout_ms, const struct trace *trace, struct gateway_models *models);
 void gateway_models_fini(struct gateway_models *models);
 
-/* Whether the gateway has the agent, in any spelling of case; true when it did not say. */
+/* Whether the gateway has the agent, ignoring case; true when there is no list. Pure. */
 bool gateway_models_have(const struct gateway_models *models, const char *agent_slug);
 
 #endif

@@ -35,10 +35,9 @@ static json_t *find_missing(struct agent_sync *sync, const struct agent_list *li
 /* Asks the gateway whom it knows, and says so when that has changed. */
 static void compare_with_gateway(struct agent_sync *sync, const struct agent_list *list)
 {
-    const struct gateway_inquiry inquiry = {
-        .client = sync->client, .timeout_ms = MODELS_TIMEOUT_MS, .trace = &sync->trace};
     struct gateway_models models;
-    gateway_models_fetch(sync->parts.gateway, &inquiry, &models);
+    gateway_models_fetch(
+        sync->parts.gateway, sync->client, MODELS_TIMEOUT_MS, &sync->trace, &models);
     if (models.known || models.unsupported)
         gateway_roster_update(sync->parts.roster, &models);
     gateway_models_fini(&models);

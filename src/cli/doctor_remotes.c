@@ -258,17 +258,11 @@ static const char *judge_status(struct doctor *doctor, const struct gateway_resu
     }
 }
 
-static struct gateway_inquiry inquiry_of(const struct doctor *doctor)
-{
-    return (struct gateway_inquiry){.client = doctor->client, .timeout_ms = DOCTOR_TIMEOUT_MS};
-}
-
 /* The name of the check that keeps our requests out, or NULL. */
 static const char *check_door(struct doctor *doctor, const struct gateway *gateway)
 {
-    const struct gateway_inquiry inquiry = inquiry_of(doctor);
     struct gateway_result result;
-    gateway_probe(gateway, &inquiry, &result);
+    gateway_probe(gateway, doctor->client, DOCTOR_TIMEOUT_MS, NULL, &result);
     if (result.status != 0)
         return judge_status(doctor, &result);
     return fail_endpoint(doctor, "restart the gateway, and look at its log", result.error.text);
@@ -321,8 +315,7 @@ static void check_agents(struct doctor *doctor, const struct gateway *gateway)
             doctor, (const char *const[]){agents_check, NULL}, "reading the account's agents");
         return;
     }
-    const struct gateway_inquiry inquiry = inquiry_of(doctor);
-    gateway_models_fetch(gateway, &inquiry, &models);
+    gateway_models_fetch(gateway, doctor->client, DOCTOR_TIMEOUT_MS, NULL, &models);
     size_t missing = list_missing(doctor->roster, &models, &names);
     if (!models.known)
         add_check(doctor, agents_check, REPORT_SKIP, NULL,

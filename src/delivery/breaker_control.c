@@ -102,13 +102,11 @@ struct gateway_prober {
 };
 
 /* Before the gate opens: who is sent as the fallback agent depends on whom the gateway knows. */
-static void learn_agents(struct probing_thread *thread, const struct gateway_inquiry *inquiry)
+static void learn_agents(struct probing_thread *thread, const struct trace *trace)
 {
     const struct gateway_prober_parts *parts = &thread->prober->parts;
     struct gateway_models models;
-    const struct gateway_inquiry quick = {
-        .client = inquiry->client, .timeout_ms = MODELS_TIMEOUT_MS, .trace = inquiry->trace};
-    gateway_models_fetch(parts->gateway, &quick, &models);
+    gateway_models_fetch(parts->gateway, thread->client, MODELS_TIMEOUT_MS, trace, &models);
     if (models.known || models.unsupported)
         gateway_roster_update(parts->roster, &models);
     gateway_models_fini(&models);
@@ -118,16 +116,11 @@ static void probe(struct probing_thread *thread, uint64_t ticket)
 {
     const struct gateway_prober_parts *parts = &thread->prober->parts;
     struct trace trace;
-    const struct gateway_inquiry inquiry = {
-        .client = thread->client,
-        .timeout_ms = kinds[thread->kind].timeout_ms,
-        .trace = &trace,
-    };
     struct gateway_result result;
     trace_begin(&trace);
-    gateway_probe(parts->gateway, &inquiry, &result);
+    gateway_probe(parts->gateway, thread->client, kinds[thread->kind].timeout_ms, &trace, &result);
     if (result.outcome == GATEWAY_REPLIED)
-        learn_agents(thread, &inquiry);
+        learn_agents(thread, &trace);
     breaker_control_record_probe(parts->control, thread->kind == SLOW, ticket, &result);
     gateway_result_fini(&result);
 }

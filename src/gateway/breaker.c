@@ -1,3 +1,29 @@
+/*
+ * A circuit breaker for the gateway, so that an outage costs no notification one of its runs. The
+ * circuit is closed (agents may be asked), half-open (an outage is suspected) or open (an outage is
+ * known). Sends pass only while it is closed; while it is not, probes find out when they may again.
+ *
+ *   start -> half-open     or open for good when no gateway is configured
+ *   closed -> open         a send was answered "misconfigured" or "busy", or the third in a row
+ *                          reached nothing
+ *   closed -> half-open    a send went out and got no answer, a proxy answered in place of the
+ *                          gateway, or the probe of an idle gateway failed
+ *   half-open -> open      a probe failed
+ *   any -> closed          a probe was answered
+ *
+ * A quick probe notices a returning gateway early; a slow one, due only after a quick one timed
+ * out, tells a slow gateway from a dead one. Single-flight is a mode beside the state: after failed
+ * runs of three agents without a reply in between the model provider is suspected, and sends go out
+ * one at a time with a growing gap. It outlives outages; any reply ends it.
+ *
+ * A result may arrive long after the state in which its request began, so callers take a ticket
+ * first: a send counts only within its epoch, which every change of state or mode ends, a probe
+ * only within its outage. A reply is good news at any time.
+ *
+ * Workers (mc-send-NN) record sends, mc-probe and mc-probe-slow record probes, any thread takes
+ * snapshots. No I/O happens here and the time is an argument; delivery/breaker_control.c applies
+ * each change to the queue, the probers and the log.
+ */
 #include "gateway/breaker.h"
 
 #include <stdatomic.h>
@@ -10,10 +36,10 @@
 #include "base/text.h"
 
 enum {
-    UNREACHABLE_TO_SHUT = 3, /* in a row */
-    FAILED_AGENTS_TO_TRICKLE = 3,
-    FIRST_PROBE_GAP_MS = 250,
-    LAST_PROBE_GAP_MS = 1500, /* work has to start within 2 s of the gateway's return */
+    UNREACHABLE_TO_OPEN = 3, /* in a row; a single refused connection may be a gateway restart */
+    FAILED_AGENTS_TO_SINGLE_FLIGHT = 3,
+    MIN_PROBE_GAP_MS = 250,
+    MAX_PROBE_GAP_MS = 1500, /* queued work has to start within 2 s of the gateway's return */
 };
 
 static const char provider_trouble[] =
@@ -21,25 +47,27 @@ static const char provider_trouble[] =
     "limits";
 
 struct breaker {
-    struct breaker_settings settings; /* never changed */
-    const char *_Atomic word;         /* of the view, read without the lock */
+    struct breaker_settings settings; /* immutable */
+    const char *_Atomic word;         /* copy of the view's word, so that a scrape takes no lock */
 
     /* Guards everything below. */
     struct mutex lock;
     struct breaker_view view;
-    uint64_t epoch;  /* number of the state; results of earlier ones do not count */
-    uint64_t outage; /* number of the time that the gate is open, or is not */
-    unsigned unreachable;
-    int64_t next_probe_ms; /* while the gate is not open */
-    int64_t heard_ms;      /* when the gateway was last heard of, or a check began */
-    unsigned probes;       /* in this outage, for the gap between them */
-    bool patient_wanted;
-    char failed_agents[FAILED_AGENTS_TO_TRICKLE][ID_BYTES]; /* without a reply in between */
+    uint64_t epoch;  /* the send ticket; changes with every state or mode */
+    uint64_t outage; /* the probe ticket; changes when the circuit closes or ceases to be closed */
+    unsigned unreachable_sends; /* in a row */
+    int64_t next_probe_ms;      /* while the circuit is not closed */
+    int64_t last_heard_ms;      /* the gateway's last answer, or the start of an idle probe */
+    unsigned probes;            /* in this outage; widens the gap between them */
+    bool slow_probe_wanted;     /* a quick probe timed out and no slow one has begun since */
+    /* Distinct agents whose runs failed since the last reply; a single broken agent counts once. */
+    char failed_agents[FAILED_AGENTS_TO_SINGLE_FLIGHT][ID_BYTES];
     unsigned failed_agent_count;
-    unsigned trickle_failures;
-    int64_t open_before_ms; /* time open in states that are over */
+    unsigned single_flight_failures; /* in this mode; widens the gap between sends */
+    int64_t closed_before_ms;        /* total of the earlier closed periods */
 };
 
+/* The published words name the way for sends, not the circuit: "open" is a closed circuit. */
 const char *breaker_view_word(const struct breaker_view *view)
 {
     static const char *const words[] = {
@@ -52,7 +80,7 @@ int breaker_create(struct breaker **breaker, const struct breaker_settings *sett
 {
     struct breaker *created = calloc(1, sizeof *created);
     if (created == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway's gate");
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the circuit breaker");
     created->settings = *settings;
     created->view.version = 1;
     created->view.state = settings->enabled ? BREAKER_HALF_OPEN : BREAKER_OPEN;
@@ -60,7 +88,7 @@ int breaker_create(struct breaker **breaker, const struct breaker_settings *sett
     created->next_probe_ms = now_ms;
     text_copy(created->view.reason, sizeof created->view.reason,
         settings->enabled
-            ? "the gateway has not been asked yet"
+            ? "the gateway has not been probed yet"
             : "OpenClaw gateway URL is not set (OPENCLAW_GATEWAY_URL); it is disabled");
     atomic_init(&created->word, breaker_view_word(&created->view));
     mutex_init(&created->lock);
@@ -88,7 +116,7 @@ const char *breaker_word(const struct breaker *breaker)
     return atomic_load(&breaker->word);
 }
 
-/* Whether the view has changed since that version; gives the lock back. */
+/* Publishes the word and releases the lock. Returns whether the view changed since version. */
 static bool commit_and_unlock(struct breaker *breaker, uint64_t version)
 {
     bool changed = breaker->view.version != version;
@@ -105,27 +133,31 @@ uint64_t breaker_ticket(struct breaker *breaker)
     return ticket;
 }
 
-static int64_t open_ms_locked(const struct breaker *breaker, int64_t now_ms)
+static int64_t closed_ms_locked(const struct breaker *breaker, int64_t now_ms)
 {
     mutex_assert_held(&breaker->lock);
-    bool open = breaker->view.state == BREAKER_CLOSED;
-    return breaker->open_before_ms + (open ? now_ms - breaker->view.since_ms : 0);
+    bool is_closed = breaker->view.state == BREAKER_CLOSED;
+    return breaker->closed_before_ms + (is_closed ? now_ms - breaker->view.since_ms : 0);
 }
 
 int64_t breaker_closed_ms(struct breaker *breaker, int64_t now_ms)
 {
     mutex_lock(&breaker->lock);
-    int64_t open_ms = open_ms_locked(breaker, now_ms);
+    int64_t closed_ms = closed_ms_locked(breaker, now_ms);
     mutex_unlock(&breaker->lock);
-    return open_ms;
+    return closed_ms;
 }
 
-/* Of a gate that is no longer open; also not too soon after the probe that opened it. */
+/*
+ * When an outage is probed first. A suspicion is checked at once, unless the probe that closed the
+ * circuit was only just made: a circuit that flaps must not be probed without pause. A known outage
+ * gets a moment to pass.
+ */
 static int64_t first_probe_ms_locked(
     const struct breaker *breaker, enum breaker_state state, int64_t now_ms)
 {
     mutex_assert_held(&breaker->lock);
-    int64_t after_gap_ms = now_ms + FIRST_PROBE_GAP_MS;
+    int64_t after_gap_ms = now_ms + MIN_PROBE_GAP_MS;
     if (state == BREAKER_OPEN || breaker->next_probe_ms > after_gap_ms)
         return after_gap_ms;
     return breaker->next_probe_ms > now_ms ? breaker->next_probe_ms : now_ms;
@@ -135,10 +167,10 @@ static void enter_locked(
     struct breaker *breaker, enum breaker_state state, const char *reason, int64_t now_ms)
 {
     mutex_assert_held(&breaker->lock);
-    breaker->open_before_ms = open_ms_locked(breaker, now_ms);
+    breaker->closed_before_ms = closed_ms_locked(breaker, now_ms);
     if (breaker->view.state == BREAKER_CLOSED) {
         breaker->probes = 0;
-        breaker->patient_wanted = false;
+        breaker->slow_probe_wanted = false;
         breaker->next_probe_ms = first_probe_ms_locked(breaker, state, now_ms);
     }
     if ((breaker->view.state == BREAKER_CLOSED) != (state == BREAKER_CLOSED))
@@ -147,27 +179,27 @@ static void enter_locked(
     breaker->view.since_ms = now_ms;
     breaker->view.version++;
     breaker->epoch++;
-    breaker->unreachable = 0;
+    breaker->unreachable_sends = 0;
     text_copy(breaker->view.reason, sizeof breaker->view.reason, reason);
 }
 
-/* Puts the next send of a trickle off, further with each failure. No jitter: there is no herd. */
-static void slow_down_locked(struct breaker *breaker, int64_t now_ms)
+/* Each failure doubles the gap to the next send. No jitter: one runtime is no thundering herd. */
+static void delay_next_send_locked(struct breaker *breaker, int64_t now_ms)
 {
     mutex_assert_held(&breaker->lock);
     int64_t gap_ms = backoff_doubled_ms(breaker->settings.backoff_base_ms,
-        breaker->trickle_failures, breaker->settings.backoff_max_ms);
-    breaker->trickle_failures++;
+        breaker->single_flight_failures, breaker->settings.backoff_max_ms);
+    breaker->single_flight_failures++;
     breaker->view.next_send_ms = now_ms + gap_ms;
     breaker->view.version++;
     text_copy(breaker->view.reason, sizeof breaker->view.reason, provider_trouble);
 }
 
-static void begin_trickle_locked(struct breaker *breaker)
+static void begin_single_flight_locked(struct breaker *breaker)
 {
     mutex_assert_held(&breaker->lock);
     breaker->view.single_flight = true;
-    breaker->trickle_failures = 0;
+    breaker->single_flight_failures = 0;
     breaker->epoch++;
 }
 
@@ -177,23 +209,23 @@ static void add_failed_agent_locked(struct breaker *breaker, const char *agent_i
     for (unsigned i = 0; i < breaker->failed_agent_count; i++)
         if (strcmp(breaker->failed_agents[i], agent_id) == 0)
             return;
-    if (breaker->failed_agent_count < FAILED_AGENTS_TO_TRICKLE)
+    if (breaker->failed_agent_count < FAILED_AGENTS_TO_SINGLE_FLIGHT)
         text_copy(breaker->failed_agents[breaker->failed_agent_count++], ID_BYTES, agent_id);
 }
 
-static void note_failed_run_locked(struct breaker *breaker, const char *agent_id, int64_t now_ms)
+static void record_failed_run_locked(struct breaker *breaker, const char *agent_id, int64_t now_ms)
 {
     mutex_assert_held(&breaker->lock);
-    breaker->unreachable = 0;
+    breaker->unreachable_sends = 0;
     add_failed_agent_locked(breaker, agent_id);
-    if (breaker->failed_agent_count < FAILED_AGENTS_TO_TRICKLE)
+    if (breaker->failed_agent_count < FAILED_AGENTS_TO_SINGLE_FLIGHT)
         return;
     if (!breaker->view.single_flight)
-        begin_trickle_locked(breaker);
-    slow_down_locked(breaker, now_ms);
+        begin_single_flight_locked(breaker);
+    delay_next_send_locked(breaker, now_ms);
 }
 
-static void note_reply_locked(struct breaker *breaker)
+static void record_reply_locked(struct breaker *breaker)
 {
     mutex_assert_held(&breaker->lock);
     breaker->failed_agent_count = 0;
@@ -206,44 +238,48 @@ static void note_reply_locked(struct breaker *breaker)
         breaker->view.reason[0] = '\0';
 }
 
-/* What to look at, for the statuses that the configuration is to blame for. */
-static const char *advice(int status)
+/* What an operator should check, for statuses that point to a wrong configuration. */
+static const char *misconfiguration_hint(int status)
 {
     switch (status) {
     case 401:
-        return "check OPENCLAW_GATEWAY_TOKEN, which the gateway refuses";
+        /* Not ": the gateway...", as redact() would take what follows a colon for the token. */
+        return "check OPENCLAW_GATEWAY_TOKEN; the gateway rejects it";
     case 403:
-        return "the gateway, or a proxy before it, does not let this runtime in";
+        return "the gateway, or a proxy in front of it, denies access to this runtime";
     case 404:
-        return "check OPENCLAW_GATEWAY_URL, and that the gateway's responses endpoint is enabled "
+        return "check OPENCLAW_GATEWAY_URL and that the gateway's responses endpoint is enabled "
                "(gateway.http.endpoints.responses.enabled)";
     default:
-        return "check OPENCLAW_GATEWAY_URL: it leads somewhere else";
+        return "check OPENCLAW_GATEWAY_URL: it does not lead to an OpenClaw gateway";
     }
 }
 
-/* Why the gate is shut by that result, into BREAKER_REASON_BYTES. */
-static void explain(
-    const struct breaker *breaker, const struct gateway_result *result, char *reason)
+/* Why that result opens the circuit, with what to do about it. */
+static void explain_opening(const struct breaker *breaker, const struct gateway_result *result,
+    char reason[static BREAKER_REASON_BYTES])
 {
-    char words[BREAKER_REASON_BYTES / 2];
-    text_copy(words, sizeof words, result->error.text);
+    /* Half, so that the advice around it always fits. */
+    char cause[BREAKER_REASON_BYTES / 2];
+    text_copy(cause, sizeof cause, result->error.text);
     if (result->outcome == GATEWAY_MISCONFIGURED)
-        snprintf(reason, BREAKER_REASON_BYTES, "%s (%s)", advice(result->status), words);
+        snprintf(
+            reason, BREAKER_REASON_BYTES, "%s (%s)", misconfiguration_hint(result->status), cause);
     else if (result->outcome == GATEWAY_UNREACHABLE && result->status == 0)
         snprintf(reason, BREAKER_REASON_BYTES,
-            "start the gateway at %.128s, or set OPENCLAW_GATEWAY_URL to where it is (%s)",
-            breaker->settings.url, words);
+            "start the gateway at %.128s, or set OPENCLAW_GATEWAY_URL to its address (%s)",
+            breaker->settings.url, cause);
     else
-        text_copy(reason, BREAKER_REASON_BYTES, words);
+        text_copy(reason, BREAKER_REASON_BYTES, cause);
 }
 
-static void shut_locked(
+/* An open circuit whose reason stays the same is left alone, so that nothing is logged again. */
+static void open_circuit_locked(
     struct breaker *breaker, const struct gateway_result *result, int64_t now_ms)
 {
     mutex_assert_held(&breaker->lock);
     char reason[BREAKER_REASON_BYTES];
-    explain(breaker, result, reason);
+    explain_opening(breaker, result, reason);
     bool same = breaker->view.state == BREAKER_OPEN && strcmp(breaker->view.reason, reason) == 0;
     if (!same)
         enter_locked(breaker, BREAKER_OPEN, reason, now_ms);
@@ -251,41 +287,41 @@ static void shut_locked(
         breaker->next_probe_ms = now_ms + result->retry_after_ms;
 }
 
-static void note_unreachable_locked(
+static void record_unreachable_locked(
     struct breaker *breaker, const struct gateway_result *result, int64_t now_ms)
 {
     mutex_assert_held(&breaker->lock);
-    breaker->unreachable++;
-    if (breaker->unreachable >= UNREACHABLE_TO_SHUT)
-        shut_locked(breaker, result, now_ms);
+    breaker->unreachable_sends++;
+    if (breaker->unreachable_sends >= UNREACHABLE_TO_OPEN)
+        open_circuit_locked(breaker, result, now_ms);
 }
 
-static void note_current_locked(struct breaker *breaker, const char *agent_id,
+static void record_current_send_locked(struct breaker *breaker, const char *agent_id,
     const struct gateway_result *result, int64_t now_ms)
 {
     mutex_assert_held(&breaker->lock);
     switch (result->outcome) {
     case GATEWAY_UNREACHABLE:
-        note_unreachable_locked(breaker, result, now_ms);
+        record_unreachable_locked(breaker, result, now_ms);
         break;
     case GATEWAY_MISCONFIGURED:
     case GATEWAY_BUSY:
-        shut_locked(breaker, result, now_ms);
+        open_circuit_locked(breaker, result, now_ms);
         break;
     case GATEWAY_AMBIGUOUS:
         enter_locked(breaker, BREAKER_HALF_OPEN, result->error.text, now_ms);
         break;
     case GATEWAY_FAILED_RUN:
-        note_failed_run_locked(breaker, agent_id, now_ms);
+        record_failed_run_locked(breaker, agent_id, now_ms);
         break;
     case GATEWAY_REFUSED:
-        breaker->unreachable = 0;
-        /* As a proxy answers while the gateway behind it is away. */
-        if (gateway_is_absent_by(result->status))
+        breaker->unreachable_sends = 0;
+        /* A proxy answers like this while the gateway it forwards to is down. */
+        if (gateway_status_is_proxy_error(result->status))
             enter_locked(breaker, BREAKER_HALF_OPEN, result->error.text, now_ms);
         break;
     case GATEWAY_REPLIED:
-        breaker->unreachable = 0;
+        breaker->unreachable_sends = 0;
         break;
     case GATEWAY_DISABLED:
     case GATEWAY_ABORTED:
@@ -299,22 +335,24 @@ bool breaker_record_send(struct breaker *breaker, uint64_t ticket, const char *a
     mutex_lock(&breaker->lock);
     uint64_t version = breaker->view.version;
     if (result->status != 0)
-        breaker->heard_ms = now_ms;
+        breaker->last_heard_ms = now_ms;
     if (result->outcome == GATEWAY_REPLIED)
-        note_reply_locked(breaker);
+        record_reply_locked(breaker);
+    /* A stale send would blame the gateway as it is now for what it was then. */
     if (ticket == breaker->epoch && breaker->view.state == BREAKER_CLOSED)
-        note_current_locked(breaker, agent_id, result, now_ms);
+        record_current_send_locked(breaker, agent_id, result, now_ms);
     return commit_and_unlock(breaker, version);
 }
 
 static int64_t probe_due_locked(const struct breaker *breaker, bool slow_probe)
 {
     mutex_assert_held(&breaker->lock);
-    if (!breaker->settings.enabled || (slow_probe && !breaker->patient_wanted))
+    if (!breaker->settings.enabled || (slow_probe && !breaker->slow_probe_wanted))
         return SYNC_NO_DEADLINE;
     if (breaker->view.state != BREAKER_CLOSED)
         return breaker->next_probe_ms;
-    return slow_probe ? breaker->heard_ms : breaker->heard_ms + breaker->settings.check_ms;
+    return slow_probe ? breaker->last_heard_ms
+                      : breaker->last_heard_ms + breaker->settings.idle_probe_ms;
 }
 
 int64_t breaker_probe_due(struct breaker *breaker, bool slow_probe)
@@ -329,62 +367,65 @@ bool breaker_begin_probe(struct breaker *breaker, bool slow_probe, int64_t now_m
 {
     mutex_lock(&breaker->lock);
     bool mine = now_ms >= probe_due_locked(breaker, slow_probe);
+    /* Moving the due time here makes a second prober that wakes for the same probe skip it. */
     if (mine && breaker->view.state == BREAKER_CLOSED)
-        breaker->heard_ms = now_ms;
+        breaker->last_heard_ms = now_ms;
     else if (mine)
         breaker->next_probe_ms =
-            now_ms + backoff_doubled_ms(FIRST_PROBE_GAP_MS, breaker->probes++, LAST_PROBE_GAP_MS);
+            now_ms + backoff_doubled_ms(MIN_PROBE_GAP_MS, breaker->probes++, MAX_PROBE_GAP_MS);
     if (mine && slow_probe)
-        breaker->patient_wanted = false;
+        breaker->slow_probe_wanted = false;
     *ticket = breaker->outage;
     mutex_unlock(&breaker->lock);
     return mine;
 }
 
-static void open_locked(struct breaker *breaker, int64_t now_ms)
+static void close_circuit_locked(struct breaker *breaker, int64_t now_ms)
 {
     mutex_assert_held(&breaker->lock);
     enter_locked(breaker, BREAKER_CLOSED, "", now_ms);
+    /* A probe runs no agent, so it says nothing about the model provider. */
     if (breaker->view.single_flight)
-        slow_down_locked(breaker, now_ms);
+        delay_next_send_locked(breaker, now_ms);
 }
 
-/* Of an open gate: a gateway that is merely slow is waited for before it is suspected. */
-static void note_check_locked(
+/* The probe of an idle gateway timing out is not an outage yet: the slow probe decides. */
+static void record_idle_probe_locked(
     struct breaker *breaker, bool slow_probe, const struct gateway_result *result, int64_t now_ms)
 {
     mutex_assert_held(&breaker->lock);
     if (result->outcome == GATEWAY_REPLIED)
-        breaker->heard_ms = now_ms;
+        breaker->last_heard_ms = now_ms;
     else if (result->timed_out && !slow_probe)
-        breaker->patient_wanted = true;
+        breaker->slow_probe_wanted = true;
     else
         enter_locked(breaker, BREAKER_HALF_OPEN, result->error.text, now_ms);
 }
 
-static void note_probe_locked(
+static void record_probe_locked(
     struct breaker *breaker, bool slow_probe, const struct gateway_result *result, int64_t now_ms)
 {
     mutex_assert_held(&breaker->lock);
     if (result->outcome == GATEWAY_ABORTED)
         return;
     if (breaker->view.state == BREAKER_CLOSED) {
-        note_check_locked(breaker, slow_probe, result, now_ms);
+        record_idle_probe_locked(breaker, slow_probe, result, now_ms);
         return;
     }
     if (result->outcome == GATEWAY_REPLIED) {
-        breaker->heard_ms = now_ms;
-        open_locked(breaker, now_ms);
+        breaker->last_heard_ms = now_ms;
+        close_circuit_locked(breaker, now_ms);
         return;
     }
     if (!result->timed_out) {
-        shut_locked(breaker, result, now_ms);
+        open_circuit_locked(breaker, result, now_ms);
         return;
     }
-    /* Slow is not away: what is known of the gateway stays known until somebody has waited long. */
-    breaker->patient_wanted = !slow_probe || breaker->patient_wanted;
+    /* Slow does not mean down: the reason for being open stands until a slow probe timed out as
+     * well. */
+    breaker->slow_probe_wanted = !slow_probe || breaker->slow_probe_wanted;
     if (breaker->view.state == BREAKER_HALF_OPEN || slow_probe)
-        shut_locked(breaker, result, now_ms);
+        open_circuit_locked(breaker, result, now_ms);
 }
 
 bool breaker_record_probe(struct breaker *breaker, bool slow_probe, uint64_t ticket,
@@ -393,6 +434,6 @@ bool breaker_record_probe(struct breaker *breaker, bool slow_probe, uint64_t tic
     mutex_lock(&breaker->lock);
     uint64_t version = breaker->view.version;
     if (ticket == breaker->outage)
-        note_probe_locked(breaker, slow_probe, result, now_ms);
+        record_probe_locked(breaker, slow_probe, result, now_ms);
     return commit_and_unlock(breaker, version);
 }

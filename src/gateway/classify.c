@@ -21,7 +21,7 @@ static bool is_resource(const json_t *body)
     return object != NULL && strcmp(object, "response") == 0;
 }
 
-bool gateway_is_absent_by(int status)
+bool gateway_status_is_proxy_error(int status)
 {
     return (status >= 502 && status <= 504) || (status >= 520 && status <= 527) || status == 530;
 }

@@ -1,3 +1,20 @@
+/*
+ * The HTTP client for the OpenClaw gateway. Three requests exist:
+ *
+ *   send     POST /v1/responses with a message; runs an agent, answered when the run has ended
+ *   probe    POST /v1/responses with {}; the gateway rejects it after checking the token, so a 400
+ *            proves that gateway, endpoint and token are good without running anything
+ *   models   GET /v1/models; lists the agents that the gateway has
+ *
+ * A run costs money and has side effects, so a send goes out exactly once: each request opens a
+ * connection of its own, because libcurl repeats a POST by itself when a reused connection dies
+ * before the first byte of the answer. There are no retries here; classify.c says what an answer
+ * means, and the callers decide what follows (delivery/attempt.c for sends, gateway/breaker.c for
+ * probes).
+ *
+ * struct gateway is immutable except for the token, which SIGHUP may replace. Workers, probers, the
+ * agent syncer and the doctor share it; each brings its own http_client and blocks in its request.
+ */
 #include "gateway/gateway.h"
 
 #include <stdlib.h>
@@ -5,31 +22,36 @@
 #include <strings.h>
 
 #include "base/json.h"
+#include "base/secret.h"
 #include "base/sync.h"
-#include "gateway/access.h"
 
 enum {
-    ANSWER_LIMIT_BYTES = 8 * 1024 * 1024,
-    HEADERS = 8,
-    MAX_VALUE_BYTES = 4096, /* of a header that others choose */
-    MAX_REFUSAL_MS = 3000,  /* that nobody has been asked meanwhile */
+    RUN_RESPONSE_LIMIT_BYTES = 8 * 1024 * 1024,
+    PROBE_RESPONSE_LIMIT_BYTES = 1024 * 1024,
+    MAX_HEADERS = 8,
+    /* Gateways take 16 KiB of headers in all; session key and slug each go into two of them. */
+    MAX_HEADER_VALUE_BYTES = 4096,
+    /* A proxy that takes longer to report a failure may have waited for a run. */
+    MAX_REFUSAL_MS = 3000,
 };
 
-void gateway_result_fini(struct gateway_result *result)
-{
-    json_decref(result->body);
-    result->body = NULL;
-}
+static const char model_prefix[] = "openclaw/";
 
-static bool add_endpoints(struct gateway *gateway, const char *url)
+struct gateway {
+    char *responses_url; /* NULL when disabled */
+    char *models_url;    /* NULL when disabled */
+    struct secret *token;
+};
+
+static bool set_endpoints(struct gateway *gateway, const char *url)
 {
-    struct text endpoint = {0};
+    struct text responses = {0};
     struct text models = {0};
-    text_printf(&endpoint, "%s/v1/responses", url);
+    text_printf(&responses, "%s/v1/responses", url);
     text_printf(&models, "%s/v1/models", url);
-    gateway->endpoint = text_take(&endpoint);
-    gateway->models_endpoint = text_take(&models);
-    return gateway->endpoint != NULL && gateway->models_endpoint != NULL;
+    gateway->responses_url = text_take(&responses);
+    gateway->models_url = text_take(&models);
+    return gateway->responses_url != NULL && gateway->models_url != NULL;
 }
 
 int gateway_create(
@@ -41,7 +63,7 @@ int gateway_create(
     created->token = secret_create(token);
     bool complete = created->token != NULL;
     if (complete && url[0] != '\0')
-        complete = add_endpoints(created, url);
+        complete = set_endpoints(created, url);
     if (!complete) {
         gateway_destroy(created);
         return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway client");
@@ -54,15 +76,15 @@ void gateway_destroy(struct gateway *gateway)
 {
     if (gateway == NULL)
         return;
-    free(gateway->endpoint);
-    free(gateway->models_endpoint);
+    free(gateway->responses_url);
+    free(gateway->models_url);
     secret_destroy(gateway->token);
     free(gateway);
 }
 
 bool gateway_is_enabled(const struct gateway *gateway)
 {
-    return gateway->endpoint != NULL;
+    return gateway->responses_url != NULL;
 }
 
 bool gateway_exchange_token(struct gateway *gateway, char **token)
@@ -70,19 +92,73 @@ bool gateway_exchange_token(struct gateway *gateway, char **token)
     return secret_exchange(gateway->token, token);
 }
 
-void gateway_append_authorization(const struct gateway *gateway, struct text *text)
+void gateway_result_fini(struct gateway_result *result)
+{
+    json_decref(result->body);
+    result->body = NULL;
+}
+
+/* Appends the header line; nothing without a token. */
+static void append_authorization(const struct gateway *gateway, struct text *lines)
 {
     struct text token = {0};
     secret_append(gateway->token, &token);
     if (token.failed)
-        text->failed = true;
+        lines->failed = true;
     else if (token.length_bytes > 0)
-        text_printf(text, "Authorization: Bearer %s", token.data);
+        text_printf(lines, "Authorization: Bearer %s\n", token.data);
     text_fini(&token);
 }
 
-/* The request that every release accepts; an unknown key would be refused. */
-static char *build_body(const struct gateway_message *message)
+/*
+ * Appends the header lines of a request, each ended by '\n'; message is NULL unless it is a send.
+ * Old gateways know the clawdbot names, new ones the openclaw names.
+ */
+static void append_headers(const struct gateway *gateway, const struct gateway_message *message,
+    const struct trace *trace, struct text *lines)
+{
+    char trace_line[TRACE_HEADER_BYTES];
+    text_append(lines, "Content-Type: application/json\n");
+    if (message != NULL) {
+        const char *key = message->session_key;
+        const char *slug = message->agent_slug;
+        text_printf(lines, "x-openclaw-session-key: %s\nx-clawdbot-session-key: %s\n", key, key);
+        if (slug[0] != '\0')
+            text_printf(lines, "x-openclaw-agent-id: %s\nx-clawdbot-agent-id: %s\n", slug, slug);
+    }
+    append_authorization(gateway, lines);
+    if (trace_header(trace, trace_line))
+        text_printf(lines, "%s\n", trace_line);
+}
+
+/* Performs request, whose remaining fields it sets, with the header lines; empties lines. */
+static void perform_gateway_request(struct http_client *client, struct http_request *request,
+    struct text *lines, struct http_response *answer)
+{
+    const char *headers[MAX_HEADERS + 1] = {NULL};
+    size_t count = 0;
+    if (lines->failed) {
+        *answer = (struct http_response){
+            .failure = HTTP_NO_MEMORY, .reason = "no memory for the request's headers"};
+        text_fini(lines);
+        return;
+    }
+    for (char *line = lines->data; *line != '\0' && count < MAX_HEADERS;) {
+        char *end = strchr(line, '\n');
+        *end = '\0';
+        headers[count++] = line;
+        line = end + 1;
+    }
+    request->headers = headers;
+    request->body_bytes = request->body != NULL ? strlen(request->body) : 0;
+    request->single_use_connection = true;
+    request->ignore_proxy = true; /* a proxy would see the token */
+    http_client_perform(client, request, answer);
+    text_fini(lines);
+}
+
+/* Only keys that every release accepts: gateways reject a request with an unknown one. */
+static char *build_run_body(const struct gateway_message *message)
 {
     struct text model = {0};
     text_append(&model, "openclaw");
@@ -98,103 +174,42 @@ static char *build_body(const struct gateway_message *message)
     return dumped;
 }
 
-/* "name: value\n" pieces collected in one text and then cut into lines. */
-struct header_lines {
-    struct text text;
-    const char *lines[HEADERS + 1];
-};
-
-static void add_headers(
-    const struct gateway *gateway, const struct gateway_message *message, struct text *text)
-{
-    const char *key = message->session_key;
-    const char *slug = message->agent_slug;
-    text_append(text, "Content-Type: application/json\n");
-    text_printf(text, "x-openclaw-session-key: %s\nx-clawdbot-session-key: %s\n", key, key);
-    if (slug[0] != '\0')
-        text_printf(text, "x-openclaw-agent-id: %s\nx-clawdbot-agent-id: %s\n", slug, slug);
-    size_t before_bytes = text->length_bytes;
-    gateway_append_authorization(gateway, text);
-    if (text->length_bytes > before_bytes)
-        text_append(text, "\n");
-    char trace[TRACE_HEADER_BYTES];
-    if (trace_header(message->trace, trace))
-        text_printf(text, "%s\n", trace);
-}
-
-static bool build_headers(const struct gateway *gateway, const struct gateway_message *message,
-    struct header_lines *headers)
-{
-    *headers = (struct header_lines){0};
-    add_headers(gateway, message, &headers->text);
-    if (headers->text.failed) {
-        text_fini(&headers->text);
-        return false;
-    }
-    size_t count = 0;
-    for (char *line = headers->text.data; *line != '\0' && count < HEADERS;) {
-        char *end = strchr(line, '\n');
-        *end = '\0';
-        headers->lines[count++] = line;
-        line = end + 1;
-    }
-    return true;
-}
-
-/*
- * Whether text may stand in a header: a line end would let it add headers of its own. Gateways take
- * 16 KiB of headers in all, and each of these stands in two of them.
- */
-static bool fits_header(const char *text)
+/* Whether value can be sent in a header. A line end in it would smuggle in further headers. */
+static bool fits_header(const char *value)
 {
     size_t length_bytes = 0;
-    for (; text[length_bytes] != '\0'; length_bytes++)
-        if ((unsigned char)text[length_bytes] < ' ' || text[length_bytes] == 0x7F)
+    for (; value[length_bytes] != '\0'; length_bytes++)
+        if ((unsigned char)value[length_bytes] < ' ' || value[length_bytes] == 0x7F)
             return false;
-    return length_bytes <= MAX_VALUE_BYTES;
-}
-
-static void fail(struct gateway_result *result, enum gateway_outcome outcome, enum error_code code,
-    const char *text)
-{
-    result->outcome = outcome;
-    error_set(&result->error, code, "%s", text);
+    return length_bytes <= MAX_HEADER_VALUE_BYTES;
 }
 
 /*
- * What a proxy says of a gateway that did not answer may after a while mean that the agent was
- * still at work; a 503 never, as gateways that drain say it themselves.
+ * Whether a proxy's error may hide a run: after a while it may mean that the proxy gave up waiting
+ * for an agent at work. Not so for a 503, which a draining gateway sends itself.
  */
-static bool may_be_at_work(int status, int64_t after_ms)
+static bool may_hide_run(int status, int64_t after_ms)
 {
-    return gateway_is_absent_by(status) && status != 503 && after_ms > MAX_REFUSAL_MS;
+    return gateway_status_is_proxy_error(status) && status != 503 && after_ms > MAX_REFUSAL_MS;
 }
 
-static void perform(const struct gateway *gateway, struct http_client *client,
+static void post_message(const struct gateway *gateway, struct http_client *client,
     const struct gateway_message *message, const char *body, struct gateway_result *result)
 {
-    struct header_lines headers;
-    if (!build_headers(gateway, message, &headers)) {
-        fail(result, GATEWAY_UNREACHABLE, ERROR_NO_MEMORY, "no memory for the request");
-        return;
-    }
-    const struct http_request request = {
-        .url = gateway->endpoint,
-        .headers = headers.lines,
+    struct text lines = {0};
+    struct http_request request = {
+        .url = gateway->responses_url,
         .body = body,
-        .body_bytes = strlen(body),
         .timeout_ms = message->timeout_ms,
-        .response_limit_bytes = ANSWER_LIMIT_BYTES,
-        .single_use_connection = true,
-        .ignore_proxy = true, /* it would be shown the token */
+        .response_limit_bytes = RUN_RESPONSE_LIMIT_BYTES,
     };
     struct http_response answer;
+    append_headers(gateway, message, message->trace, &lines);
     int64_t began_ms = clock_monotonic_ms();
-    http_client_perform(client, &request, &answer);
-    text_fini(&headers.text);
+    perform_gateway_request(client, &request, &lines, &answer);
     gateway_classify(&answer, result);
     if (result->outcome == GATEWAY_REFUSED &&
-        may_be_at_work(answer.status, clock_monotonic_ms() - began_ms))
+        may_hide_run(answer.status, clock_monotonic_ms() - began_ms))
         result->outcome = GATEWAY_AMBIGUOUS;
     if (result->timed_out)
         error_set(&result->error, ERROR_TIMEOUT,
@@ -202,65 +217,58 @@ static void perform(const struct gateway *gateway, struct http_client *client,
             (long long)message->timeout_ms);
 }
 
+/* Ends a send or probe of which nothing has gone out. */
+static void fail_unsent(struct gateway_result *result, enum gateway_outcome outcome,
+    enum error_code code, const char *text)
+{
+    result->outcome = outcome;
+    error_set(&result->error, code, "%s", text);
+}
+
 void gateway_send(const struct gateway *gateway, struct http_client *client,
     const struct gateway_message *message, struct gateway_result *result)
 {
-    *result = (struct gateway_result){.outcome = GATEWAY_DISABLED};
+    *result = (struct gateway_result){0};
     if (!gateway_is_enabled(gateway)) {
-        fail(result, GATEWAY_DISABLED, ERROR_CLOSED,
+        fail_unsent(result, GATEWAY_DISABLED, ERROR_CLOSED,
             "OpenClaw gateway URL is not set (OPENCLAW_GATEWAY_URL); cannot send to session");
         return;
     }
     if (!fits_header(message->session_key) || !fits_header(message->agent_slug)) {
-        fail(result, GATEWAY_REFUSED, ERROR_INVALID,
-            "the agent's slug or session key holds control characters, or is longer than the "
-            "headers that a gateway takes");
+        fail_unsent(result, GATEWAY_REFUSED, ERROR_INVALID,
+            "the agent's slug or session key contains control characters or is too long for a "
+            "header");
         return;
     }
-    char *body = build_body(message);
+    char *body = build_run_body(message);
     if (body == NULL) {
-        fail(result, GATEWAY_UNREACHABLE, ERROR_NO_MEMORY, "no memory for the request");
+        fail_unsent(result, GATEWAY_UNREACHABLE, ERROR_NO_MEMORY, "no memory for the request");
         return;
     }
-    perform(gateway, client, message, body, result);
+    post_message(gateway, client, message, body, result);
     free(body);
 }
 
-enum { INQUIRY_LIMIT_BYTES = 1024 * 1024, INQUIRY_HEADERS = 3 };
-
-static const char model_prefix[] = "openclaw/";
-
-static void ask(const struct gateway *gateway, const struct gateway_inquiry *inquiry,
-    const char *url, const char *body, struct http_response *answer)
+/* A request that runs no agent; body NULL makes it a GET. */
+static void inquire(const struct gateway *gateway, struct http_client *client, int64_t timeout_ms,
+    const struct trace *trace, const char *url, const char *body, struct http_response *answer)
 {
-    struct text authorization = {0};
-    char trace[TRACE_HEADER_BYTES];
-    const char *headers[INQUIRY_HEADERS + 1] = {"Content-Type: application/json"};
-    size_t count = 1;
-    gateway_append_authorization(gateway, &authorization);
-    if (authorization.length_bytes > 0)
-        headers[count++] = authorization.data;
-    if (trace_header(inquiry->trace, trace))
-        headers[count++] = trace;
-    const struct http_request request = {
+    struct text lines = {0};
+    struct http_request request = {
         .url = url,
-        .headers = headers,
         .body = body,
-        .body_bytes = body != NULL ? strlen(body) : 0,
-        .timeout_ms = inquiry->timeout_ms,
-        .response_limit_bytes = INQUIRY_LIMIT_BYTES,
-        .single_use_connection = true,
-        .ignore_proxy = true, /* it would be shown the token */
+        .timeout_ms = timeout_ms,
+        .response_limit_bytes = PROBE_RESPONSE_LIMIT_BYTES,
     };
-    http_client_perform(inquiry->client, &request, answer);
-    text_fini(&authorization);
+    append_headers(gateway, NULL, trace, &lines);
+    perform_gateway_request(client, &request, &lines, answer);
 }
 
 /*
- * Whether no gateway can have answered so: every release takes POST at that path, and answers an
- * empty object in JSON. A web server that takes everything does neither.
+ * Whether the answer to a probe proves that the URL leads to something else, such as a web server
+ * that accepts everything: every gateway takes a POST there, and answers {} with JSON.
  */
-static bool is_somebody_else(const struct http_response *answer)
+static bool is_no_gateway(const struct http_response *answer)
 {
     json_t *body = NULL;
     if (answer->status == 405 || answer->failure == HTTP_TOO_LARGE)
@@ -273,69 +281,72 @@ static bool is_somebody_else(const struct http_response *answer)
     return !is_object;
 }
 
-static enum gateway_outcome judge(const struct http_response *answer, enum gateway_outcome outcome)
+/* What the outcome of a send would have been, read as that of a probe. */
+static enum gateway_outcome probe_outcome(
+    const struct http_response *answer, enum gateway_outcome outcome)
 {
     switch (outcome) {
-    case GATEWAY_AMBIGUOUS: /* an empty object runs no agent */
+    case GATEWAY_AMBIGUOUS: /* nothing can have run, so all that counts is the missing answer */
         return GATEWAY_UNREACHABLE;
     case GATEWAY_REFUSED:
-        if (gateway_is_absent_by(answer->status))
+        if (gateway_status_is_proxy_error(answer->status))
             return GATEWAY_UNREACHABLE;
-        return is_somebody_else(answer) ? GATEWAY_MISCONFIGURED : GATEWAY_REPLIED;
+        return is_no_gateway(answer) ? GATEWAY_MISCONFIGURED : GATEWAY_REPLIED;
     case GATEWAY_FAILED_RUN:
-        return is_somebody_else(answer) ? GATEWAY_MISCONFIGURED : GATEWAY_REPLIED;
+        return is_no_gateway(answer) ? GATEWAY_MISCONFIGURED : GATEWAY_REPLIED;
     default:
         return outcome;
     }
 }
 
-void gateway_probe(const struct gateway *gateway, const struct gateway_inquiry *inquiry,
-    struct gateway_result *result)
+void gateway_probe(const struct gateway *gateway, struct http_client *client, int64_t timeout_ms,
+    const struct trace *trace, struct gateway_result *result)
 {
-    *result = (struct gateway_result){.outcome = GATEWAY_DISABLED};
+    *result = (struct gateway_result){0};
     if (!gateway_is_enabled(gateway)) {
-        error_set(&result->error, ERROR_CLOSED,
+        fail_unsent(result, GATEWAY_DISABLED, ERROR_CLOSED,
             "OpenClaw gateway URL is not set (OPENCLAW_GATEWAY_URL); it is disabled");
         return;
     }
     struct http_response answer;
-    ask(gateway, inquiry, gateway->endpoint, "{}", &answer);
+    inquire(gateway, client, timeout_ms, trace, gateway->responses_url, "{}", &answer);
     gateway_classify(&answer, result);
     gateway_result_fini(result);
-    result->outcome = judge(&answer, result->outcome);
+    result->outcome = probe_outcome(&answer, result->outcome);
 }
 
-/* The names in an answer of the models endpoint; NULL when it is none. */
-static json_t *read_list(const struct http_response *answer)
+/* The ids in an answer of the models endpoint, an array; NULL when it is not a model list. */
+static json_t *read_model_ids(const struct http_response *answer)
 {
     json_t *body;
     if (json_guard_load(answer->body.bytes, answer->body.length_bytes, &body, NULL) != 0)
         return NULL;
     const json_t *data = json_object_get(body, "data");
-    json_t *list = json_is_array(data) ? json_array() : NULL;
+    json_t *ids = json_is_array(data) ? json_array() : NULL;
     size_t index;
     const json_t *item;
     json_array_foreach (data, index, item) {
         const char *id = json_guard_string(item, "id");
-        if (list != NULL && id != NULL && json_array_append_new(list, json_string(id)) != 0) {
-            json_decref(list);
-            list = NULL;
+        /* An incomplete list would make agents look missing, so it counts as none. */
+        if (ids != NULL && id != NULL && json_array_append_new(ids, json_string(id)) != 0) {
+            json_decref(ids);
+            ids = NULL;
         }
     }
     json_decref(body);
-    return list;
+    return ids;
 }
 
-void gateway_models_fetch(const struct gateway *gateway, const struct gateway_inquiry *inquiry,
-    struct gateway_models *models)
+void gateway_models_fetch(const struct gateway *gateway, struct http_client *client,
+    int64_t timeout_ms, const struct trace *trace, struct gateway_models *models)
 {
     *models = (struct gateway_models){0};
     if (!gateway_is_enabled(gateway))
         return;
     struct http_response answer;
-    ask(gateway, inquiry, gateway->models_endpoint, NULL, &answer);
+    inquire(gateway, client, timeout_ms, trace, gateway->models_url, NULL, &answer);
     if (answer.failure == HTTP_ANSWERED && answer.status == 200)
-        models->list = read_list(&answer);
+        models->list = read_model_ids(&answer);
     models->known = models->list != NULL;
     models->unsupported = answer.failure == HTTP_ANSWERED && answer.status == 404;
 }

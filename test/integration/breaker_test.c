@@ -111,7 +111,7 @@ static void test_wrong_gateway_token_is_said_and_not_hammered(void **state)
     board_load_one(env, id);
     int64_t began_ms = clock_monotonic_ms();
     test_env_start_runtime(env, (const char *[]){"OPENCLAW_GATEWAY_TOKEN=not-the-secret", NULL});
-    test_env_wait_log(env, "check OPENCLAW_GATEWAY_TOKEN, which the gateway refuses");
+    test_env_wait_log(env, "check OPENCLAW_GATEWAY_TOKEN; the gateway rejects it");
     test_env_wait(env, "posts=4");
     assert_true(clock_monotonic_ms() - began_ms >= 250 + 500 + 1000);
     assert_true(health_says(env, "check OPENCLAW_GATEWAY_TOKEN"));
@@ -129,7 +129,8 @@ static void lead_to_a_web_server(struct test_env *env, int status)
                                  1, "status", status, "body", "<html>Welcome!</html>"));
     test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
     test_env_wait(env, "posts=4");
-    assert_true(health_says(env, "check OPENCLAW_GATEWAY_URL: it leads somewhere else"));
+    assert_true(
+        health_says(env, "check OPENCLAW_GATEWAY_URL: it does not lead to an OpenClaw gateway"));
     assert_true(health_says(env, "\"degraded\""));
     assert_int_equal(board_requests_for(env, id), 0);
     board_clear_faults(env);

@@ -14,7 +14,7 @@ enum { BASE_MS = 1000, CHECK_MS = 30000, MAX_MS = 8000, NOW = 100000, AN_HOUR_MS
 
 static const struct breaker_settings settings = {.enabled = true,
     .url = "http://gateway:18789",
-    .check_ms = CHECK_MS,
+    .idle_probe_ms = CHECK_MS,
     .backoff_base_ms = BASE_MS,
     .backoff_max_ms = MAX_MS};
 
@@ -134,7 +134,7 @@ static void test_slow_answer_to_a_check_is_waited_for(void **state)
 static void test_disabled_stays_shut(void **state)
 {
     (void)state;
-    const struct breaker_settings disabled = {.check_ms = CHECK_MS};
+    const struct breaker_settings disabled = {.idle_probe_ms = CHECK_MS};
     struct breaker *breaker;
     struct breaker_view view;
     assert_int_equal(breaker_create(&breaker, &disabled, NOW, NULL), 0);
@@ -167,8 +167,8 @@ static void test_misconfiguration_shuts_it_and_says_what_to_check(void **state)
     static const struct {
         int status;
         const char *words;
-    } cases[] = {{401, "OPENCLAW_GATEWAY_TOKEN"}, {403, "does not let this runtime in"},
-        {404, "responses.enabled"}, {302, "leads somewhere else"}};
+    } cases[] = {{401, "OPENCLAW_GATEWAY_TOKEN"}, {403, "denies access to this runtime"},
+        {404, "responses.enabled"}, {302, "does not lead to an OpenClaw gateway"}};
     struct breaker *breaker = *state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct gateway_result result = result_of(GATEWAY_MISCONFIGURED, cases[i].status);

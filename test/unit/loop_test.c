@@ -140,7 +140,7 @@ static void start_probing(struct probing *probing)
 {
     static const struct breaker_settings settings = {.enabled = true,
         .url = "http://gateway:18789",
-        .check_ms = LONG_MS,
+        .idle_probe_ms = LONG_MS,
         .backoff_base_ms = 1,
         .backoff_max_ms = 1};
     char url[64];

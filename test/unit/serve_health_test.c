@@ -36,7 +36,7 @@ static void tell_gate(struct fixture *fixture, const struct gateway_result *resu
 static int setup(void **state)
 {
     const struct breaker_settings settings = {
-        .enabled = true, .url = "http://gateway:18789", .check_ms = 60000};
+        .enabled = true, .url = "http://gateway:18789", .idle_probe_ms = 60000};
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
     fixture->config.runtime_version = strdup("0.2.0");
