@@ -1,21 +1,36 @@
+/*
+ * What an answer of the gateway to a send means, as one of enum gateway_outcome
+ * (docs/protocol.md, "Gateway answers"). The question behind every rule is whether an agent may
+ * have run, because a run that did not take place may be repeated freely and one that did may not:
+ *
+ *   nothing was sent                      no run: unreachable
+ *   sent, but no answer                   may have run: ambiguous
+ *   an error without a response resource  rejected before a run: misconfigured, busy or refused
+ *   a response resource, or a 2xx         a run took place: replied or failed run
+ *
+ * Pure functions, called by workers and probers on their own answers. Bytes from the gateway go
+ * into messages only through text_quote, which removes secrets and control characters.
+ */
+#include "gateway/gateway.h"
+
 #include <string.h>
 
 #include "base/json.h"
-#include "gateway/gateway.h"
 
 enum { QUOTE_BYTES = 400, STATUS_QUOTE_BYTES = 33 };
 
+/* A longer Retry-After is not believed: work would wait for hours because of one bad header. */
 static const int64_t MAX_RETRY_AFTER_MS = INT64_C(15) * 60 * 1000;
 
-/* Whether the gateway's own answer says that it is draining, with or without a Retry-After. */
-static bool says_unavailable(const json_t *body)
+/* Whether the gateway itself reports that it is draining, with or without a Retry-After. */
+static bool is_draining(const json_t *body)
 {
     const char *code = json_guard_string(json_object_get(body, "error"), "code");
     return code != NULL && strcmp(code, "gateway_unavailable") == 0;
 }
 
-/* A response resource proves that a run took place; a bare error comes from before it. */
-static bool is_resource(const json_t *body)
+/* A response resource proves that a run took place; a bare error was sent before one began. */
+static bool is_response_resource(const json_t *body)
 {
     const char *object = json_guard_string(body, "object");
     return object != NULL && strcmp(object, "response") == 0;
@@ -30,11 +45,11 @@ static enum gateway_outcome classify_error_status(
     const struct http_response *answer, const json_t *body)
 {
     int status = answer->status;
-    if (is_resource(body))
+    if (is_response_resource(body))
         return GATEWAY_FAILED_RUN;
     if (status == 401 || status == 403 || status == 404 || (status >= 300 && status < 400))
         return GATEWAY_MISCONFIGURED;
-    if ((status == 503 && says_unavailable(body)) ||
+    if ((status == 503 && is_draining(body)) ||
         ((status == 503 || status == 429) && answer->has_retry_after))
         return GATEWAY_BUSY;
     return GATEWAY_REFUSED;
@@ -42,15 +57,16 @@ static enum gateway_outcome classify_error_status(
 
 static void quote_string(char *quote, size_t quote_bytes, const json_t *object, const char *key)
 {
-    const char *words = json_guard_string(object, key);
-    text_quote(quote, quote_bytes, words != NULL ? words : "", words != NULL ? strlen(words) : 0);
+    const char *value = json_guard_string(object, key);
+    text_quote(quote, quote_bytes, value != NULL ? value : "", value != NULL ? strlen(value) : 0);
 }
 
-/* Of a resource the error alone: what the agent has said so far is nothing for a log. */
+/* Of a response resource only the error: the rest is what the agent wrote, which no log may hold.
+ */
 static void quote_answer(
     char *quote, size_t quote_bytes, const struct http_response *answer, const json_t *body)
 {
-    if (is_resource(body))
+    if (is_response_resource(body))
         quote_string(quote, quote_bytes, json_object_get(body, "error"), "message");
     else
         text_quote(quote, quote_bytes, answer->body.bytes, answer->body.length_bytes);
@@ -73,8 +89,8 @@ static void classify_status(const struct http_response *answer, struct gateway_r
         quote[0] != '\0' ? quote : "(no body)");
 }
 
-/* An answer without a status, as older releases give, counts as completed unless it is an error. */
-static bool ended_otherwise(const json_t *body)
+/* Older releases send no status: then the run completed unless there is an error. */
+static bool run_failed(const json_t *body)
 {
     const json_t *status = json_object_get(body, "status");
     const char *word = json_string_value(status);
@@ -95,23 +111,22 @@ static void explain_failed_run(const json_t *body, struct gateway_result *result
         status[0] != '\0' ? status : "?", message[0] != '\0' ? ": " : "", message);
 }
 
-/* A 2xx: completed, or a run that did not end as it should. */
+/* A 2xx: the run completed, or failed after the gateway had begun to answer. */
 static void classify_success(const struct http_response *answer, struct gateway_result *result)
 {
     json_t *body = NULL;
     struct error why = {0};
     int read = json_guard_load(answer->body.bytes, answer->body.length_bytes, &body, &why);
     if (read == 0 && !json_is_object(body))
-        read = error_set(&why, ERROR_INVALID, "no JSON object");
+        read = error_set(&why, ERROR_INVALID, "not a JSON object");
     if (read != 0) {
         json_decref(body);
         result->outcome = GATEWAY_FAILED_RUN;
         error_set(&result->error, ERROR_REMOTE,
-            "OpenClaw gateway returned %d with an answer that cannot be read: %s", answer->status,
-            why.text);
+            "OpenClaw gateway returned %d with an unreadable body: %s", answer->status, why.text);
         return;
     }
-    if (ended_otherwise(body)) {
+    if (run_failed(body)) {
         explain_failed_run(body, result);
         json_decref(body);
         return;
@@ -132,8 +147,9 @@ static void classify_transport(const struct http_response *answer, struct gatewa
     };
     result->outcome = outcomes[answer->failure];
     result->timed_out = answer->failure == HTTP_TIMED_OUT;
-    error_set(
-        &result->error, ERROR_UNREACHABLE, "OpenClaw gateway request failed: %s", answer->reason);
+    error_set(&result->error,
+        answer->failure == HTTP_NO_MEMORY ? ERROR_NO_MEMORY : ERROR_UNREACHABLE,
+        "OpenClaw gateway request failed: %s", answer->reason);
 }
 
 void gateway_classify(const struct http_response *answer, struct gateway_result *result)

@@ -203,7 +203,7 @@ static void test_errors_say_status_and_the_gateways_words(void **state)
     classify(200, NO_RETRY_AFTER, FAILED, &result);
     assert_string_equal(result.error.text, "the agent's run ended as \"failed\": internal error");
     classify(200, NO_RETRY_AFTER, "hunter2", &result);
-    assert_non_null(strstr(result.error.text, "cannot be read"));
+    assert_non_null(strstr(result.error.text, "unreadable body"));
     assert_null(strstr(result.error.text, "hunter2"));
 }
 
