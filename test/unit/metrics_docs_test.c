@@ -60,7 +60,7 @@ static void test_operations_hold_the_table(void **state)
     (void)state;
     char *docs = read_repository_file(operations);
     struct text table = {0};
-    text_append(&table, "| metric | type | what it says | labels |\n|---|---|---|---|\n");
+    text_append(&table, "| metric | type | meaning | labels |\n|---|---|---|---|\n");
     for (int metric = 0; metric < METRICS; metric++)
         append_row(&table, &metric_families[metric]);
     const char *found = strstr(docs, table.data);
