@@ -46,14 +46,14 @@ build_traced() {
 
 start_programs() {
     local url
-    forget_environment
+    clear_environment
     export ACCOUNT_ID=k57dem0acc0xnt000000000000000000
     SERVICE_TOKEN=mc_service_${ACCOUNT_ID}_$(random_hex 16)
     OPENCLAW_GATEWAY_TOKEN=$(random_hex 16)
     export SERVICE_TOKEN OPENCLAW_GATEWAY_TOKEN
     launch "$work/sandbox.log" "$TRACED/mission-control-sandbox" --demo --port 0 &
     sandbox_pid=$!
-    url=$(wait_for_words "$sandbox_pid" "$work/sandbox.log" "listening on " "$LIMIT_S") ||
+    url=$(wait_for_line "$sandbox_pid" "$work/sandbox.log" "listening on " "$LIMIT_S") ||
         die "the sandbox does not start"
     port=${url##*:}
     export CONVEX_URL=http://127.0.0.1:$port OPENCLAW_GATEWAY_URL=http://127.0.0.1:$port
@@ -69,10 +69,10 @@ measure_trace() {
     work=$(mktemp -d)
     trap clean_up EXIT
     start_programs
-    task=$(http GET "$port" "/sandbox/state?tables=tasks" | json_get tasks.0._id)
-    http POST "$port" /sandbox/message \
+    task=$(http_request GET "$port" "/sandbox/state?tables=tasks" | json_get tasks.0._id)
+    http_request POST "$port" /sandbox/message \
         "{\"task\":\"$task\",\"content\":\"@jarvis please look\"}" >/dev/null
-    wait_for_words "$runtime_pid" "$work/runtime.log" "Delivered " "$LIMIT_S" >/dev/null ||
+    wait_for_line "$runtime_pid" "$work/runtime.log" "Delivered " "$LIMIT_S" >/dev/null ||
         die "the notification was not delivered: $(tail -n 3 "$work/runtime.log")"
     stop_process "$runtime_pid" "$LIMIT_S" || die "the runtime did not stop in order"
     runtime_pid=
