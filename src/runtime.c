@@ -76,7 +76,6 @@ struct runtime {
     struct reporter *reporter;
     struct watchdog watchdog;
     struct loop_guard *guard;
-    struct wake wake;
     struct delivery delivery;
     struct worker_pool *workers;
     struct routes routes;
@@ -198,12 +197,26 @@ static int create_poller(struct runtime *runtime, struct error *error)
     return result;
 }
 
+/* How agents are addressed, for deliveries and wake-ups alike. */
+static struct agent_router router_of(const struct runtime *runtime)
+{
+    return (struct agent_router){
+        .account_id = runtime->config->account_id,
+        .fallback_agent = runtime->config->fallback_agent,
+        .roster = runtime->roster,
+    };
+}
+
 static int create_agents(struct runtime *runtime, struct error *error)
 {
     const struct heartbeat_parts heartbeat = {
+        .config = runtime->config,
         .schedule = runtime->schedule,
         .queue = runtime->queue,
-        .breaker = runtime->breaker,
+        .convex = runtime->convex,
+        .gateway = runtime->gateway,
+        .control = &runtime->control,
+        .router = router_of(runtime),
         .stats = &runtime->stats,
     };
     int result = heartbeat_create(&runtime->heartbeat, &heartbeat, error);
@@ -271,37 +284,13 @@ static void run_entry(void *context, struct http_client *client, struct entry *e
 {
     struct runtime *runtime = context;
     if (entry->kind == ENTRY_WAKE)
-        wake_run(&runtime->wake, client, entry);
+        heartbeat_run_wake(runtime->heartbeat, client, entry);
     else
         delivery_run(&runtime->delivery, client, entry);
 }
 
-/* A delivery_done: an agent that delivers all the time is never woken, but it is online. */
-static void note_delivered(
-    void *context, struct http_client *client, const char *agent_id, const struct trace *trace)
+static void describe_delivery(struct runtime *runtime)
 {
-    const struct runtime *runtime = context;
-    wake_report_busy_agent(&runtime->wake, client, agent_id, trace);
-}
-
-static void describe_work(struct runtime *runtime)
-{
-    const struct agent_router router = {
-        .account_id = runtime->config->account_id,
-        .fallback_agent = runtime->config->fallback_agent,
-        .roster = runtime->roster,
-    };
-    runtime->wake = (struct wake){
-        .config = runtime->config,
-        .queue = runtime->queue,
-        .convex = runtime->convex,
-        .gateway = runtime->gateway,
-        .control = &runtime->control,
-        .router = router,
-        .schedule = runtime->schedule,
-        .stats = &runtime->stats,
-        .heartbeat = heartbeat_loop(runtime->heartbeat),
-    };
     runtime->delivery = (struct delivery){
         .config = runtime->config,
         .queue = runtime->queue,
@@ -309,12 +298,12 @@ static void describe_work(struct runtime *runtime)
         .gateway = runtime->gateway,
         .control = &runtime->control,
         .guard = runtime->guard,
-        .router = router,
+        .router = router_of(runtime),
         .stats = &runtime->stats,
         .journal = runtime->journal,
         .stopping = &runtime->abort_control,
-        .on_delivered = note_delivered,
-        .delivered_context = runtime,
+        .on_delivered = heartbeat_after_delivery,
+        .delivered_context = runtime->heartbeat,
     };
 }
 
@@ -333,7 +322,7 @@ static int create_workers(struct runtime *runtime, struct error *error)
     if (result == 0)
         result = worker_pool_create(&runtime->workers, &parts, config->delivery_workers, error);
     if (result == 0)
-        describe_work(runtime);
+        describe_delivery(runtime);
     return result;
 }
 

@@ -1,9 +1,4 @@
-/*
- * The agents of the account and when each is to be woken next. The syncer brings every new list,
- * the heartbeat scheduler takes what is due, a worker that woke an agent says so. Times are
- * arguments, so that tests own the clock. (Design, section 7; contract runtime-behaviour-v0,
- * section 6.)
- */
+/* The account's agents: which exist, when each is woken next, and what a wake-up is. */
 #ifndef AGENTS_AGENTS_H
 #define AGENTS_AGENTS_H
 
@@ -17,121 +12,109 @@
 #include "config/config.h"
 #include "delivery/breaker_control.h"
 #include "delivery/send_queue.h"
-#include "gateway/breaker.h"
 #include "gateway/roster.h"
 #include "telemetry/stats.h"
 
+/*
+ * The schedule: the account's agents and their due times (docs/architecture.md, Heartbeats). All
+ * functions but create and destroy may be called from any thread, take the schedule's lock briefly
+ * and do not block. now_ms is monotonic; it is an argument so that tests can choose the time.
+ */
 struct wake_schedule;
 
-/* What taking over a list has changed. */
+/* An empty schedule. The caller destroys it. ERROR_NO_MEMORY. */
+int wake_schedule_create(struct wake_schedule **schedule, struct error *error);
+void wake_schedule_destroy(struct wake_schedule *schedule);
+
+/* How an update changed the number of agents. */
 struct wake_changes {
     size_t added;
     size_t removed;
     size_t total;
 };
 
-/* An empty schedule. The caller destroys it. ERROR_NO_MEMORY. */
-int wake_schedule_create(struct wake_schedule **schedule, struct error *error);
-void wake_schedule_destroy(struct wake_schedule *schedule);
-
-/* All of these: any thread, a short lock. now_ms is monotonic. */
-
 /*
- * Takes over the list; what it does not hold is woken no more. The first list is the start: its
- * agents are spread over min(0.4 * interval, 2 min) by position, one alone is woken at once. Agents
- * that come later are woken within 2 s, as are those whose interval changed. One that is being
- * woken meanwhile keeps the one schedule that it has. ERROR_NO_MEMORY: nothing has changed.
+ * Replaces the list of agents; those missing from it are not woken again. The agents of the first
+ * list are spread by position over min(0.4 * interval, 2 min); a single one is due at once. Agents
+ * that appear later, or whose interval changed, are due within 2 s. An agent that is being woken
+ * meanwhile keeps its one place in the schedule. ERROR_NO_MEMORY: nothing has changed.
  */
 int wake_schedule_update(struct wake_schedule *schedule, const struct agent_list *list,
     int64_t now_ms, struct wake_changes *changes, struct error *error);
 
 /*
- * Takes the agent that is due first, if one is: its id, then it is out until it is put back. False
- * when none is. *next_ms becomes the time when to look again (SYNC_NO_DEADLINE: when something
- * changes). Agents that are overdue by more than a few seconds, as after a long sleep, are spread
- * again first.
+ * Takes out the agent with the earliest due time, if that has come; wake_schedule_done or
+ * wake_schedule_postpone puts it back. False when none is due. *next_ms is when to call again
+ * (SYNC_NO_DEADLINE: after a change). Agents overdue by more than a few seconds, as after the
+ * machine was suspended, are spread again first.
  */
 bool wake_schedule_take(
     struct wake_schedule *schedule, int64_t now_ms, char id[static ID_BYTES], int64_t *next_ms);
 
-/* Puts an agent back that has been woken, or failed to: it is due an interval later, and a bit. */
+/* Puts back an agent whose wake-up succeeded or failed: due after its interval and some jitter. */
 void wake_schedule_done(struct wake_schedule *schedule, const char *id, int64_t now_ms);
 
-/* Puts an agent back that cannot be woken now: it is due again soon, away from the others. */
+/* Puts back an agent that could not be woken now: due soon, at a random distance from others. */
 void wake_schedule_postpone(struct wake_schedule *schedule, const char *id, int64_t now_ms);
 
-/* Notes that an agent was reported as online because it was woken. */
+/* Records that the agent was reported as online after it was woken. */
 void wake_schedule_record_online(struct wake_schedule *schedule, const char *id, int64_t now_ms);
 
 /*
- * Whether an agent that has just delivered something is to be reported as online: it is too busy to
- * be woken, and was not reported for an interval. The caller then reports it; it is not asked for
- * again before the next interval.
+ * Whether an agent that has just made a delivery should be reported as online: it is waiting to be
+ * woken, too busy for that, and was not reported for an interval. Counts as reported if true.
  */
 bool wake_schedule_owes_report(struct wake_schedule *schedule, const char *id, int64_t now_ms);
 
-/* Copies what the last list said of an agent. False when it is not in it. */
+/* Copies an agent as the last list had it. False when it is not in that list. */
 bool wake_schedule_find(struct wake_schedule *schedule, const char *id, struct agent *agent);
 
-/* Agents in the schedule. */
+/* The number of agents. */
 size_t wake_schedule_count(struct wake_schedule *schedule);
 
-/*
- * The thread that lines up the wake-ups that are due, and puts off those that meet a shut gate.
- */
-
+/* The heartbeat: the thread that queues due wake-ups, and the workers' part that performs them. */
 struct heartbeat;
 
-/* Borrowed until the loop has been stopped. */
+/* Borrowed until the loop and the workers have stopped. */
 struct heartbeat_parts {
-    struct wake_schedule *schedule;
-    struct send_queue *queue;
-    struct breaker *breaker;
-    struct stats *stats;
-};
-
-/* A scheduler whose thread has not been started. The caller destroys it. ERROR_NO_MEMORY. */
-int heartbeat_create(
-    struct heartbeat **heartbeat, const struct heartbeat_parts *parts, struct error *error);
-void heartbeat_destroy(struct heartbeat *heartbeat);
-
-/* Its thread, mc-beat. Poke it when the schedule changes and when the circuit opens. */
-struct loop *heartbeat_loop(struct heartbeat *heartbeat);
-
-/* What a worker does with a wake-up: ask the agent to look around, and report it as online. */
-
-/* Borrowed parts, shared by all workers; only read. */
-struct wake {
     const struct config *config;
+    struct wake_schedule *schedule;
     struct send_queue *queue;
     struct convex *convex;
     const struct gateway *gateway;
     const struct breaker_control *control;
     struct agent_router router;
-    struct wake_schedule *schedule;
     struct stats *stats;
-    struct loop *heartbeat; /* poked when the schedule has changed */
 };
 
+/* The thread is not started. The caller destroys it. ERROR_NO_MEMORY. */
+int heartbeat_create(
+    struct heartbeat **heartbeat, const struct heartbeat_parts *parts, struct error *error);
+void heartbeat_destroy(struct heartbeat *heartbeat);
+
+/* Its thread, mc-beat. Poke it when the schedule changes and when the circuit breaker opens. */
+struct loop *heartbeat_loop(struct heartbeat *heartbeat);
+
 /*
- * For entries of kind ENTRY_WAKE: wakes the agent, gives the entry back to the queue and the agent
- * to the schedule. The agent's data is what the schedule has now. Blocks for as long as the agent
+ * Performs an entry of kind ENTRY_WAKE: asks the agent to check for work, reports it as online,
+ * finishes the entry and puts the agent back into the schedule. Blocks for as long as the agent
  * takes. Workers only, each with its own client.
  */
-void wake_run(const struct wake *wake, struct http_client *client, struct entry *entry);
+void heartbeat_run_wake(
+    struct heartbeat *heartbeat, struct http_client *client, struct entry *entry);
 
 /*
- * Reports an agent as online that delivers so much that it is never woken, once per interval.
- * Blocks for that call.
+ * Reports an agent as online that is kept from being woken by its deliveries, once per interval.
+ * context is the struct heartbeat (struct delivery, on_delivered). Blocks for the backend. Workers
+ * only.
  */
-void wake_report_busy_agent(const struct wake *wake, struct http_client *client,
-    const char *agent_id, const struct trace *trace);
+void heartbeat_after_delivery(
+    void *context, struct http_client *client, const char *agent_id, const struct trace *trace);
 
-/* The thread that reads the account's agents and what the gateway knows of them. */
-
+/* The thread that reads the account's agents and those that the gateway knows. */
 struct agent_sync;
 
-/* Borrowed until the loop has been stopped. */
+/* Borrowed until the loop has stopped. */
 struct agent_sync_parts {
     const struct config *config;
     struct convex *convex;
@@ -140,18 +123,18 @@ struct agent_sync_parts {
     struct wake_schedule *schedule;
     struct ca_store *store;
     struct stats *stats;
-    const atomic_bool *abort; /* ends a request that is under way */
-    struct loop *heartbeat;   /* poked when the schedule has changed */
+    const atomic_bool *abort; /* aborts the request in flight */
+    struct loop *heartbeat;   /* poked after the schedule has changed */
 };
 
-/* A syncer whose thread has not been started. The caller destroys it. ERROR_NO_MEMORY. */
+/* The thread is not started. The caller destroys it. ERROR_NO_MEMORY. */
 int agent_sync_create(
     struct agent_sync **sync, const struct agent_sync_parts *parts, struct error *error);
 void agent_sync_destroy(struct agent_sync *sync);
 
 /*
- * Its thread, mc-agents: syncs at once and then every AGENT_SYNC_INTERVAL. A sync that fails
- * changes nothing.
+ * Its thread, mc-agents: syncs at once, then every AGENT_SYNC_INTERVAL. A sync that fails leaves
+ * the schedule as it is and is retried sooner.
  */
 struct loop *agent_sync_loop(struct agent_sync *sync);
 

@@ -1,9 +1,21 @@
-#include <stdlib.h>
-#include <string.h>
-
+/*
+ * mc-agents keeps the schedule in step with the board. Each round reads the account's agents from
+ * the backend, replaces the schedule's list, and then asks the gateway which agents it has, so that
+ * an agent missing there is reported before its first notification fails.
+ *
+ * The two halves fail independently. If the list cannot be read, the schedule stays as it is and
+ * the round is retried with backoff, at the latest after the normal interval. If the gateway does
+ * not answer or does not list its agents, the roster keeps what it last knew. A warning about
+ * unknown agents or invalid ids is logged when their number changes, not in every round.
+ *
+ * The counters in struct agent_sync belong to this thread. abort aborts the request in flight at
+ * shutdown; an aborted round is neither a success nor a failure.
+ */
 #include "agents/agents.h"
+
+#include <stdlib.h>
+
 #include "base/log.h"
-#include "base/loop.h"
 #include "base/sync.h"
 
 enum { MODELS_TIMEOUT_MS = 5000 };
@@ -15,15 +27,15 @@ struct agent_sync {
     struct loop loop;
     struct http_client *client;
 
-    /* The thread's own. */
-    unsigned failures;  /* syncs in a row */
-    size_t missing;     /* agents that the gateway did not know at the last sync */
-    size_t refused;     /* agents of the last list that were left out */
+    /* Used only by the thread. */
+    unsigned failures;  /* consecutive */
+    size_t missing;     /* agents unknown to the gateway in the last round */
+    size_t refused;     /* agents of the last list without a valid id */
     struct trace trace; /* of the current round */
 };
 
-/* The slugs that the gateway lacks; NULL without memory. */
-static json_t *find_missing(struct agent_sync *sync, const struct agent_list *list)
+/* The slugs that the gateway does not have; NULL when out of memory. */
+static json_t *find_missing_slugs(struct agent_sync *sync, const struct agent_list *list)
 {
     json_t *missing = json_array();
     for (size_t i = 0; i < list->count; i++)
@@ -32,7 +44,6 @@ static json_t *find_missing(struct agent_sync *sync, const struct agent_list *li
     return missing;
 }
 
-/* Asks the gateway whom it knows, and says so when that has changed. */
 static void compare_with_gateway(struct agent_sync *sync, const struct agent_list *list)
 {
     struct gateway_models models;
@@ -41,27 +52,28 @@ static void compare_with_gateway(struct agent_sync *sync, const struct agent_lis
     if (models.known || models.unsupported)
         gateway_roster_update(sync->parts.roster, &models);
     gateway_models_fini(&models);
-    json_t *missing = find_missing(sync, list);
+    json_t *missing = find_missing_slugs(sync, list);
     size_t count = json_array_size(missing);
     gateway_roster_set_missing(sync->parts.roster, json_incref(missing));
     const char *fallback = sync->parts.config->fallback_agent;
     if (count != sync->missing && count > 0)
-        log_warn(component, "The gateway does not know %zu of %zu agents (first: %s); %s%s", count,
+        log_warn(component, "the gateway does not know %zu of %zu agents (first: %s); %s%s", count,
             list->count, json_string_value(json_array_get(missing, 0)),
-            fallback != NULL ? "they run as " : "add them there, or set OPENCLAW_FALLBACK_AGENT",
+            fallback != NULL ? "they run as " : "add them there or set OPENCLAW_FALLBACK_AGENT",
             fallback != NULL ? fallback : "");
     sync->missing = count;
     json_decref(missing);
 }
 
-static void say_changes(const struct wake_changes *changes)
+static void log_wake_changes(const struct wake_changes *changes)
 {
     if (changes->added + changes->removed > 0)
-        log_info(component, "Sync complete: {\"added\":%zu,\"removed\":%zu,\"total\":%zu}",
+        log_info(component, "agent list changed: %zu added, %zu removed, %zu in total",
             changes->added, changes->removed, changes->total);
 }
 
-static int take_over(struct agent_sync *sync, const struct agent_list *list, struct error *error)
+static int apply_agent_list(
+    struct agent_sync *sync, const struct agent_list *list, struct error *error)
 {
     struct stats *stats = sync->parts.stats;
     struct wake_changes changes;
@@ -74,18 +86,17 @@ static int take_over(struct agent_sync *sync, const struct agent_list *list, str
     atomic_store(&stats->sync_removed, (long long)changes.removed);
     stats_sync_ended(stats, NULL);
     if (sync->failures > 0)
-        log_info(component, "The agents can be read again after %u failures", sync->failures);
+        log_info(component, "agents can be read again after %u failures", sync->failures);
     if (list->refused > 0 && list->refused != sync->refused)
-        log_error(
-            component, "%zu agents have an _id that is no id; they are left out", list->refused);
+        log_error(component, "ignoring %zu agents with an invalid _id", list->refused);
     sync->refused = list->refused;
-    say_changes(&changes);
+    log_wake_changes(&changes);
     sync->failures = 0;
     return 0;
 }
 
-/* The list stays as it is; the next try comes sooner than a sync would. */
-static int64_t sync_failed(struct agent_sync *sync, const struct error *error)
+/* Returns the delay before the next attempt: backoff, but never more than the interval. */
+static int64_t record_sync_failure(struct agent_sync *sync, const struct error *error)
 {
     const struct config *config = sync->parts.config;
     sync->failures++;
@@ -95,11 +106,11 @@ static int64_t sync_failed(struct agent_sync *sync, const struct error *error)
     if (delay_ms > config->agent_sync_interval_ms)
         delay_ms = config->agent_sync_interval_ms;
     log_event(LOG_LEVEL_WARN, component, LOG_FIELDS(LOG_NUMBER("retry_ms", delay_ms)),
-        "Sync failed: %s", error->text);
+        "agent sync failed: %s", error->text);
     return delay_ms;
 }
 
-/* One sync; returns how long to wait before the next, in milliseconds. */
+/* Returns the delay from the start of this round to the next, in milliseconds. */
 static int64_t sync_once(struct agent_sync *sync)
 {
     const struct service service = {.convex = sync->parts.convex,
@@ -114,10 +125,10 @@ static int64_t sync_once(struct agent_sync *sync)
     if (outcome == CONVEX_ABORTED)
         return interval_ms;
     if (outcome != CONVEX_SUCCESS)
-        return sync_failed(sync, &error);
+        return record_sync_failure(sync, &error);
     int64_t delay_ms = interval_ms;
-    if (take_over(sync, &list, &error) != 0)
-        delay_ms = sync_failed(sync, &error);
+    if (apply_agent_list(sync, &list, &error) != 0)
+        delay_ms = record_sync_failure(sync, &error);
     compare_with_gateway(sync, &list);
     agent_list_fini(&list);
     return delay_ms;
@@ -142,7 +153,7 @@ int agent_sync_create(
 {
     struct agent_sync *created = calloc(1, sizeof *created);
     if (created == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "no memory for the agent syncer");
+        return error_set(error, ERROR_NO_MEMORY, "out of memory for the agent sync");
     created->parts = *parts;
     int result = http_client_create(&created->client, parts->store, parts->abort, error);
     if (result != 0) {

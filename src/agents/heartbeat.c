@@ -1,50 +1,74 @@
+/*
+ * A wake-up on its way from the schedule through the queue and back:
+ *
+ *     schedule --due--> queue --worker--> gateway --> backend ("online") --> schedule
+ *        ^                |
+ *        +---postponed----+
+ *
+ * The thread mc-beat moves agents that are due from the schedule to the send queue, as entries of
+ * kind ENTRY_WAKE. A worker takes the entry, asks the agent through the gateway to check for work,
+ * and tells the backend that the agent is online. Between leaving the schedule and being put back
+ * the agent is in neither heap, so it can have at most one wake-up at a time.
+ *
+ * A wake-up is worth little an hour later, unlike a notification. While the circuit breaker is
+ * open, those that fall due and those already queued are therefore postponed, each by a random
+ * time; otherwise all of them would run at the moment it closes. breaker_control pokes this loop
+ * after the breaker has opened, so a wake-up queued in between is withdrawn in the next round.
+ * While the breaker is half-open nothing is postponed: a probe decides within seconds, and until
+ * then the queue holds them.
+ *
+ * An agent that always has deliveries is never woken, because its deliveries come first in its
+ * lane. After a delivery it is reported as online instead.
+ *
+ * Everything in struct heartbeat is constant while threads run; the schedule, the queue and the
+ * breaker have their own locks.
+ */
+#include "agents/agents.h"
+
 #include <stdlib.h>
 
-#include "agents/agents.h"
 #include "base/log.h"
-#include "base/loop.h"
 #include "base/sync.h"
+#include "base/text.h"
 #include "delivery/entry.h"
 #include "delivery/prompt.h"
+
+static const char component[] = "Heartbeat";
 
 struct heartbeat {
     struct heartbeat_parts parts;
     struct loop loop;
 };
 
-/*
- * While the gate is shut nobody is lined up: all would start at once when it opens. A suspect gate
- * is decided about in a moment, for which the queue holds them.
- */
-static bool is_shut(const struct heartbeat *heartbeat)
+static void count_wake(const struct heartbeat *heartbeat, const char *outcome)
+{
+    metrics_add(&heartbeat->parts.stats->metrics, METRIC_HEARTBEATS, outcome, NULL, 1);
+}
+
+static void postpone_wake(const struct heartbeat *heartbeat, const char *agent_id)
+{
+    count_wake(heartbeat, "put_off");
+    wake_schedule_postpone(heartbeat->parts.schedule, agent_id, clock_monotonic_ms());
+}
+
+static bool is_breaker_open(const struct heartbeat *heartbeat)
 {
     struct breaker_view view;
-    breaker_snapshot(heartbeat->parts.breaker, &view);
+    breaker_snapshot(heartbeat->parts.control->breaker, &view);
     return view.state == BREAKER_OPEN;
 }
 
-static void postpone_wake(struct heartbeat *heartbeat, const char *agent_id, int64_t now_ms)
-{
-    const struct heartbeat_parts *parts = &heartbeat->parts;
-    metrics_add(&parts->stats->metrics, METRIC_HEARTBEATS, "put_off", NULL, 1);
-    wake_schedule_postpone(parts->schedule, agent_id, now_ms);
-}
-
-/*
- * Those that were lined up before it shut. The poke comes after the shutting, so one that is lined
- * up meanwhile is found by the round after that.
- */
-static void take_back(struct heartbeat *heartbeat, int64_t now_ms)
+static void withdraw_queued_wakes(struct heartbeat *heartbeat)
 {
     char agent_id[ID_BYTES];
-    while (is_shut(heartbeat) && send_queue_withdraw_wake(heartbeat->parts.queue, agent_id))
-        postpone_wake(heartbeat, agent_id, now_ms);
+    while (is_breaker_open(heartbeat) && send_queue_withdraw_wake(heartbeat->parts.queue, agent_id))
+        postpone_wake(heartbeat, agent_id);
 }
 
-static void wake(struct heartbeat *heartbeat, const char *agent_id, int64_t now_ms)
+static void queue_due_wake(struct heartbeat *heartbeat, const char *agent_id)
 {
-    if (is_shut(heartbeat) || !send_queue_wake(heartbeat->parts.queue, agent_id))
-        postpone_wake(heartbeat, agent_id, now_ms);
+    if (is_breaker_open(heartbeat) || !send_queue_wake(heartbeat->parts.queue, agent_id))
+        postpone_wake(heartbeat, agent_id);
 }
 
 static void *heartbeat_thread(void *owner)
@@ -54,10 +78,11 @@ static void *heartbeat_thread(void *owner)
     int64_t next_ms;
     atomic_store(&heartbeat->parts.stats->heartbeat_running, true);
     do {
+        /* One time for the whole round: agents put back meanwhile are due after it. */
         int64_t now_ms = clock_monotonic_ms();
-        take_back(heartbeat, now_ms);
+        withdraw_queued_wakes(heartbeat);
         while (wake_schedule_take(heartbeat->parts.schedule, now_ms, agent_id, &next_ms))
-            wake(heartbeat, agent_id, now_ms);
+            queue_due_wake(heartbeat, agent_id);
     } while (loop_wait(&heartbeat->loop, next_ms, 0));
     atomic_store(&heartbeat->parts.stats->heartbeat_running, false);
     return NULL;
@@ -68,7 +93,7 @@ int heartbeat_create(
 {
     struct heartbeat *created = calloc(1, sizeof *created);
     if (created == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "no memory for the heartbeat scheduler");
+        return error_set(error, ERROR_NO_MEMORY, "out of memory for the heartbeat scheduler");
     created->parts = *parts;
     loop_init(&created->loop, "mc-beat", heartbeat_thread, created);
     *heartbeat = created;
@@ -88,123 +113,123 @@ struct loop *heartbeat_loop(struct heartbeat *heartbeat)
     return &heartbeat->loop;
 }
 
-static const char component[] = "Heartbeat";
-
-enum wake_end { WAKE_DONE, WAKE_POSTPONED };
-
-static void count(const struct wake *wake, const char *outcome)
+/* what: "woken" or "reported as online". */
+static void record_wake_failure(const struct heartbeat *heartbeat, const char *what,
+    const struct agent *agent, const struct trace *trace, const struct error *error)
 {
-    metrics_add(&wake->stats->metrics, METRIC_HEARTBEATS, outcome, NULL, 1);
-}
-
-static void failed(const struct wake *wake, const struct agent *agent, const struct trace *trace,
-    const char *outcome, const struct error *error)
-{
-    count(wake, outcome);
-    stats_wake_failed(wake->stats, error->text);
+    stats_wake_failed(heartbeat->parts.stats, error->text);
     log_event(LOG_LEVEL_WARN, component,
         LOG_FIELDS(LOG_TEXT("agent", agent->slug), LOG_TEXT("trace", trace->id)),
-        "Failed for %s : %s", agent->name, error->text);
+        "%s could not be %s: %s", agent->name, what, error->text);
 }
 
-static void report_online(const struct wake *wake, struct http_client *client,
+static void report_agent_online(const struct heartbeat *heartbeat, struct http_client *client,
     const struct agent *agent, const struct trace *trace)
 {
-    const struct service service = {.convex = wake->convex, .client = client, .trace = trace};
+    const struct service service = {
+        .convex = heartbeat->parts.convex, .client = client, .trace = trace};
     struct error error;
     enum convex_outcome outcome = service_agent_is_online(&service, agent->id, &error);
-    if (outcome == CONVEX_SUCCESS)
-        wake_schedule_record_online(wake->schedule, agent->id, clock_monotonic_ms());
-    else if (outcome != CONVEX_ABORTED)
-        failed(wake, agent, trace, "report_failed", &error);
+    if (outcome == CONVEX_SUCCESS) {
+        wake_schedule_record_online(heartbeat->parts.schedule, agent->id, clock_monotonic_ms());
+    } else if (outcome != CONVEX_ABORTED) {
+        count_wake(heartbeat, "report_failed");
+        record_wake_failure(heartbeat, "reported as online", agent, trace, &error);
+    }
 }
 
-static void after_send(const struct wake *wake, struct http_client *client,
+static void record_wake_result(const struct heartbeat *heartbeat, struct http_client *client,
     const struct agent *agent, const struct trace *trace, const struct gateway_result *result)
 {
+    struct stats *stats = heartbeat->parts.stats;
     if (result->outcome == GATEWAY_ABORTED) {
-        count(wake, "aborted");
+        count_wake(heartbeat, "aborted");
         return;
     }
-    stats_send_ended(wake->stats, result->outcome == GATEWAY_REPLIED ? NULL : result->error.text);
+    stats_send_ended(stats, result->outcome == GATEWAY_REPLIED ? NULL : result->error.text);
     if (result->outcome != GATEWAY_REPLIED) {
-        failed(wake, agent, trace, "failed", &result->error);
+        count_wake(heartbeat, "failed");
+        record_wake_failure(heartbeat, "woken", agent, trace, &result->error);
         return;
     }
-    count(wake, "woken");
+    count_wake(heartbeat, "woken");
     log_event(LOG_LEVEL_DEBUG, component,
-        LOG_FIELDS(LOG_TEXT("agent", agent->slug), LOG_TEXT("trace", trace->id)), "Woke %s",
+        LOG_FIELDS(LOG_TEXT("agent", agent->slug), LOG_TEXT("trace", trace->id)), "woke %s",
         agent->name);
-    report_online(wake, client, agent, trace);
+    report_agent_online(heartbeat, client, agent, trace);
 }
 
-static enum wake_end post(const struct wake *wake, struct http_client *client, struct entry *entry,
-    const struct agent *agent, const struct agent_address *address, const struct text *input)
+/* False when the queue does not let the wake-up go out now: sends are held, or it is closed. */
+static bool send_wake(const struct heartbeat *heartbeat, struct http_client *client,
+    struct entry *entry, const struct agent *agent, const struct agent_address *address,
+    const struct text *input)
 {
+    const struct heartbeat_parts *parts = &heartbeat->parts;
     const struct gateway_message message = {
         .session_key = address->session_key.data,
         .agent_slug = address->agent_slug,
         .input = input->data,
         .input_bytes = input->length_bytes,
-        .timeout_ms = wake->config->gateway_timeout_ms,
+        .timeout_ms = parts->config->gateway_timeout_ms,
         .trace = &entry->trace,
     };
     struct gateway_result result;
-    uint64_t ticket = breaker_ticket(wake->control->breaker);
-    if (!send_queue_advance(wake->queue, entry, STAGE_SENDING))
-        return WAKE_POSTPONED;
-    gateway_send(wake->gateway, client, &message, &result);
-    breaker_control_record_send(wake->control, ticket, agent->id, &result);
-    after_send(wake, client, agent, &entry->trace, &result);
+    /* Before asking the queue, so that a breaker that opens in between invalidates the ticket. */
+    uint64_t ticket = breaker_ticket(parts->control->breaker);
+    if (!send_queue_advance(parts->queue, entry, STAGE_SENDING))
+        return false;
+    gateway_send(parts->gateway, client, &message, &result);
+    breaker_control_record_send(parts->control, ticket, agent->id, &result);
+    record_wake_result(heartbeat, client, agent, &entry->trace, &result);
     gateway_result_fini(&result);
-    return WAKE_DONE;
+    return true;
 }
 
-static enum wake_end wake_agent(
-    const struct wake *wake, struct http_client *client, struct entry *entry)
+/* False when the wake-up did not take place and has to be postponed. */
+static bool wake_agent(
+    const struct heartbeat *heartbeat, struct http_client *client, struct entry *entry)
 {
     struct agent agent;
     struct agent_address address;
     struct text input = {0};
-    if (!wake_schedule_find(wake->schedule, entry->agent_id, &agent))
-        return WAKE_DONE;
+    /* The list may have changed since the entry was queued; an agent that is gone is done with. */
+    if (!wake_schedule_find(heartbeat->parts.schedule, entry->agent_id, &agent))
+        return true;
     activity_name_agent(entry->activity, agent.slug);
-    bool complete = agent_address_make(&address, &wake->router, agent.slug, agent.session_key);
+    bool complete =
+        agent_address_make(&address, &heartbeat->parts.router, agent.slug, agent.session_key);
     prompt_build_heartbeat(clock_wall_ms(), &input);
-    enum wake_end end = WAKE_POSTPONED;
-    if (complete && !input.failed)
-        end = post(wake, client, entry, &agent, &address, &input);
+    bool woken =
+        complete && !input.failed && send_wake(heartbeat, client, entry, &agent, &address, &input);
     agent_address_fini(&address);
     text_fini(&input);
-    return end;
+    return woken;
 }
 
-static void postpone_agent(const struct wake *wake, const char *id)
+void heartbeat_run_wake(
+    struct heartbeat *heartbeat, struct http_client *client, struct entry *entry)
 {
-    count(wake, "put_off");
-    wake_schedule_postpone(wake->schedule, id, clock_monotonic_ms());
-}
-
-void wake_run(const struct wake *wake, struct http_client *client, struct entry *entry)
-{
-    char id[ID_BYTES];
-    text_copy(id, sizeof id, entry->agent_id);
+    const struct heartbeat_parts *parts = &heartbeat->parts;
+    char agent_id[ID_BYTES];
+    text_copy(agent_id, sizeof agent_id, entry->agent_id);
     trace_begin(&entry->trace);
-    enum wake_end end = wake_agent(wake, client, entry);
-    /* The queue's slot is free before the schedule can want it again. */
-    send_queue_finish(wake->queue, entry, STAGE_SETTLED, 0);
-    if (end == WAKE_DONE)
-        wake_schedule_done(wake->schedule, id, clock_monotonic_ms());
+    bool woken = wake_agent(heartbeat, client, entry);
+    /* First the queue, then the schedule: the queue refuses a second wake-up of an agent. */
+    send_queue_finish(parts->queue, entry, STAGE_SETTLED, 0);
+    if (woken)
+        wake_schedule_done(parts->schedule, agent_id, clock_monotonic_ms());
     else
-        postpone_agent(wake, id);
-    loop_poke(wake->heartbeat);
+        postpone_wake(heartbeat, agent_id);
+    loop_poke(&heartbeat->loop);
 }
 
-void wake_report_busy_agent(const struct wake *wake, struct http_client *client,
-    const char *agent_id, const struct trace *trace)
+void heartbeat_after_delivery(
+    void *context, struct http_client *client, const char *agent_id, const struct trace *trace)
 {
+    const struct heartbeat *heartbeat = context;
+    struct wake_schedule *schedule = heartbeat->parts.schedule;
     struct agent agent;
-    if (wake_schedule_owes_report(wake->schedule, agent_id, clock_monotonic_ms()) &&
-        wake_schedule_find(wake->schedule, agent_id, &agent))
-        report_online(wake, client, &agent, trace);
+    if (wake_schedule_owes_report(schedule, agent_id, clock_monotonic_ms()) &&
+        wake_schedule_find(schedule, agent_id, &agent))
+        report_agent_online(heartbeat, client, &agent, trace);
 }

@@ -1,26 +1,41 @@
-#include <assert.h>
+/*
+ * Each agent is a row, which is in one of two states: scheduled, in the heap by its due time; or
+ * out, while its wake-up is in the queue or with a worker. wake_schedule_take moves the earliest
+ * row out, wake_schedule_done and _postpone put it back, and every row is at all times in the list
+ * and in the table of ids. A row that leaves the list while it is out is simply not found when it
+ * is put back; if the agent has returned by then, its new row is already in the heap, and putting
+ * back does nothing.
+ *
+ * The due times are chosen so that the gateway never gets a burst: agents are spread by position
+ * after startup, at random after they were postponed or the machine was suspended, and by a jitter
+ * of up to 30 s in normal operation.
+ *
+ * Nothing is allocated or freed under the lock: an update builds its rows before, reserves room in
+ * the heap once, and frees the rows left over afterwards.
+ */
+#include "agents/agents.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 
-#include "agents/agents.h"
 #include "base/containers.h"
 #include "base/sync.h"
 
 enum {
-    TABLE_AGENTS = 1024, /* more only make it slower */
+    TABLE_AGENTS = 1024, /* expected; a larger number only makes look-ups slower */
     MAX_SPREAD_MS = 120 * 1000,
-    SOON_MS = 2000, /* within which an agent that is new is woken */
-    MAX_EXTRA_MS = 30 * 1000,
-    SLEPT_MS = 5000, /* who is overdue by more was not held up by work */
+    SOON_MS = 2000, /* a new agent is woken within this time */
+    MAX_JITTER_MS = 30 * 1000,
+    SUSPENDED_MS = 5000, /* overdue by more than a busy scheduler explains */
 };
 
 struct row {
     struct id_item item;
     struct agent agent;
-    struct heap_item due; /* in the heap unless the agent is out */
-    int64_t online_ms;    /* when it was last reported; 0: never */
-    uint64_t list;        /* number of the last list that held it */
+    struct heap_item due; /* in the heap unless the row is out */
+    int64_t online_ms;    /* when it was last reported as online; 0: never */
+    uint64_t list;        /* number of the last list that contained it */
     TAILQ_ENTRY(row) in_all;
 };
 
@@ -33,14 +48,14 @@ struct wake_schedule {
     struct row_list all;
     struct heap due;
     size_t count;
-    uint64_t lists; /* taken over so far */
+    uint64_t lists; /* updates so far; 1 while the first list is current */
 };
 
 int wake_schedule_create(struct wake_schedule **schedule, struct error *error)
 {
     struct wake_schedule *created = calloc(1, sizeof *created);
     if (created == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "no memory for the schedule of wake-ups");
+        return error_set(error, ERROR_NO_MEMORY, "out of memory for the wake-up schedule");
     mutex_init(&created->lock);
     TAILQ_INIT(&created->all);
     int result = id_table_init(&created->table, TABLE_AGENTS, error);
@@ -77,42 +92,42 @@ static int64_t random_ms(int64_t below_ms)
     return (int64_t)(backoff_random_unit() * (double)below_ms);
 }
 
-static int64_t at_most(int64_t value, int64_t limit)
+static int64_t min_ms(int64_t one_ms, int64_t other_ms)
 {
-    return value < limit ? value : limit;
+    return one_ms < other_ms ? one_ms : other_ms;
 }
 
 static int64_t spread_ms(const struct row *row)
 {
-    return at_most(row->agent.heartbeat_interval_ms * 2 / 5, MAX_SPREAD_MS);
+    return min_ms(row->agent.heartbeat_interval_ms * 2 / 5, MAX_SPREAD_MS);
 }
 
 static int64_t soon_ms(const struct row *row)
 {
-    return random_ms(at_most(row->agent.heartbeat_interval_ms, SOON_MS));
+    return random_ms(min_ms(row->agent.heartbeat_interval_ms, SOON_MS));
 }
 
-static struct row *find_work_locked(struct wake_schedule *schedule, const char *id)
+static struct row *find_row_locked(struct wake_schedule *schedule, const char *id)
 {
     mutex_assert_held(&schedule->lock);
     struct id_item *found = id_table_find(&schedule->table, id);
     return found != NULL ? CONTAINER_OF(found, struct row, item) : NULL;
 }
 
-static bool is_out(const struct row *row)
+static bool is_row_out(const struct row *row)
 {
     return row->due.place == 0;
 }
 
-static void reschedule_locked(struct wake_schedule *schedule, struct row *row, int64_t due_ms)
+static void reschedule_row_locked(struct wake_schedule *schedule, struct row *row, int64_t due_ms)
 {
     mutex_assert_held(&schedule->lock);
-    if (!is_out(row))
+    if (!is_row_out(row))
         heap_remove(&schedule->due, &row->due);
     heap_push(&schedule->due, &row->due, due_ms);
 }
 
-/* Makes rows for the agents that have none, outside of the lock's reach of others' time. */
+/* One row per listed agent, known or not: which are known is only clear under the lock. */
 static int make_rows(const struct agent_list *list, struct row_list *fresh, struct error *error)
 {
     TAILQ_INIT(fresh);
@@ -120,7 +135,7 @@ static int make_rows(const struct agent_list *list, struct row_list *fresh, stru
         struct row *row = calloc(1, sizeof *row);
         if (row == NULL) {
             free_rows(fresh);
-            return error_set(error, ERROR_NO_MEMORY, "no memory for %zu agents", list->count);
+            return error_set(error, ERROR_NO_MEMORY, "out of memory for %zu agents", list->count);
         }
         row->agent = list->agents[i];
         memcpy(row->item.id, row->agent.id, sizeof row->item.id);
@@ -129,20 +144,20 @@ static int make_rows(const struct agent_list *list, struct row_list *fresh, stru
     return 0;
 }
 
-/* A known agent: what is new of it counts from now on; a new interval gives a new time. */
-static void renew_locked(
+/* A new interval takes effect at once; other changes with the next wake-up. */
+static void update_row_locked(
     struct wake_schedule *schedule, struct row *row, const struct agent *agent, int64_t now_ms)
 {
     mutex_assert_held(&schedule->lock);
     bool other_interval = row->agent.heartbeat_interval_ms != agent->heartbeat_interval_ms;
     row->agent = *agent;
     row->list = schedule->lists;
-    if (other_interval && !is_out(row))
-        reschedule_locked(schedule, row, now_ms + soon_ms(row));
+    if (other_interval && !is_row_out(row))
+        reschedule_row_locked(schedule, row, now_ms + soon_ms(row));
 }
 
-/* The position among count agents decides about the delay at the start. */
-static void add_locked(
+/* Agents of the first list are spread by their position among count; later ones are due soon. */
+static void add_row_locked(
     struct wake_schedule *schedule, struct row *row, size_t position, size_t count, int64_t now_ms)
 {
     mutex_assert_held(&schedule->lock);
@@ -158,8 +173,8 @@ static void add_locked(
     schedule->count++;
 }
 
-/* Moves the rows that the last list lacks to left; one that is out is missed by nobody. */
-static size_t remove_unlisted_locked(struct wake_schedule *schedule, struct row_list *left)
+/* Moves rows that are not in the last list to left, for the caller to free. */
+static size_t remove_unlisted_rows_locked(struct wake_schedule *schedule, struct row_list *left)
 {
     mutex_assert_held(&schedule->lock);
     size_t removed = 0;
@@ -168,7 +183,7 @@ static size_t remove_unlisted_locked(struct wake_schedule *schedule, struct row_
         next = TAILQ_NEXT(row, in_all);
         if (row->list == schedule->lists)
             continue;
-        if (!is_out(row))
+        if (!is_row_out(row))
             heap_remove(&schedule->due, &row->due);
         id_table_remove(&schedule->table, &row->item);
         TAILQ_REMOVE(&schedule->all, row, in_all);
@@ -179,22 +194,22 @@ static size_t remove_unlisted_locked(struct wake_schedule *schedule, struct row_
     return removed;
 }
 
-static size_t take_over_locked(struct wake_schedule *schedule, const struct agent_list *list,
+static size_t merge_list_locked(struct wake_schedule *schedule, const struct agent_list *list,
     struct row_list *fresh, struct row_list *left, int64_t now_ms)
 {
     mutex_assert_held(&schedule->lock);
     size_t added = 0;
     for (size_t i = 0; i < list->count; i++) {
         struct row *row = TAILQ_FIRST(fresh);
-        struct row *known = find_work_locked(schedule, row->item.id);
+        struct row *known = find_row_locked(schedule, row->item.id);
         TAILQ_REMOVE(fresh, row, in_all);
         if (known != NULL) {
-            /* One that this list held before stays as it was there. */
+            /* If one list has an id twice, the first occurrence counts. */
             if (known->list != schedule->lists)
-                renew_locked(schedule, known, &row->agent, now_ms);
+                update_row_locked(schedule, known, &row->agent, now_ms);
             TAILQ_INSERT_TAIL(left, row, in_all);
         } else {
-            add_locked(schedule, row, i, list->count, now_ms);
+            add_row_locked(schedule, row, i, list->count, now_ms);
             added++;
         }
     }
@@ -214,8 +229,8 @@ int wake_schedule_update(struct wake_schedule *schedule, const struct agent_list
     result = heap_reserve(&schedule->due, schedule->count + list->count, error);
     if (result == 0) {
         schedule->lists++;
-        changes->added = take_over_locked(schedule, list, &fresh, &left, now_ms);
-        changes->removed = remove_unlisted_locked(schedule, &left);
+        changes->added = merge_list_locked(schedule, list, &fresh, &left, now_ms);
+        changes->removed = remove_unlisted_rows_locked(schedule, &left);
         changes->total = schedule->count;
     }
     mutex_unlock(&schedule->lock);
@@ -224,24 +239,24 @@ int wake_schedule_update(struct wake_schedule *schedule, const struct agent_list
     return result;
 }
 
-static struct row *first_locked(const struct wake_schedule *schedule)
+static struct row *first_due_locked(const struct wake_schedule *schedule)
 {
     mutex_assert_held(&schedule->lock);
     struct heap_item *first = heap_first(&schedule->due);
     return first != NULL ? CONTAINER_OF(first, struct row, due) : NULL;
 }
 
-/* After a sleep everybody is overdue at once: as at a start, they are spread. */
+/* After the machine was suspended every agent is overdue at once: spread them as at startup. */
 static void spread_overdue_locked(struct wake_schedule *schedule, int64_t now_ms)
 {
     mutex_assert_held(&schedule->lock);
-    const struct row *first = first_locked(schedule);
-    if (first == NULL || now_ms - first->due.due_ms <= SLEPT_MS || schedule->due.count < 2)
+    const struct row *first = first_due_locked(schedule);
+    if (first == NULL || now_ms - first->due.due_ms <= SUSPENDED_MS || schedule->due.count < 2)
         return;
     struct row *row;
     TAILQ_FOREACH (row, &schedule->all, in_all)
-        if (!is_out(row) && row->due.due_ms < now_ms)
-            reschedule_locked(schedule, row, now_ms + random_ms(spread_ms(row) + 1));
+        if (!is_row_out(row) && row->due.due_ms < now_ms)
+            reschedule_row_locked(schedule, row, now_ms + random_ms(spread_ms(row) + 1));
 }
 
 bool wake_schedule_take(
@@ -249,55 +264,54 @@ bool wake_schedule_take(
 {
     mutex_lock(&schedule->lock);
     spread_overdue_locked(schedule, now_ms);
-    struct row *row = first_locked(schedule);
+    struct row *row = first_due_locked(schedule);
     bool due = row != NULL && row->due.due_ms <= now_ms;
     if (due) {
         heap_remove(&schedule->due, &row->due);
         memcpy(id, row->item.id, ID_BYTES);
-        row = first_locked(schedule);
+        row = first_due_locked(schedule);
     }
     *next_ms = row != NULL ? row->due.due_ms : SYNC_NO_DEADLINE;
     mutex_unlock(&schedule->lock);
     return due;
 }
 
-/* An agent that was removed and came back meanwhile is in the heap already: one schedule is left.
- */
-static void put_back(struct wake_schedule *schedule, const char *id,
+/* A row in the heap belongs to an agent that was removed and came back: it keeps its due time. */
+static void schedule_again(struct wake_schedule *schedule, const char *id,
     int64_t (*due_in_ms)(const struct row *row), int64_t now_ms)
 {
     mutex_lock(&schedule->lock);
-    struct row *row = find_work_locked(schedule, id);
-    if (row != NULL && is_out(row))
+    struct row *row = find_row_locked(schedule, id);
+    if (row != NULL && is_row_out(row))
         heap_push(&schedule->due, &row->due, now_ms + due_in_ms(row));
     mutex_unlock(&schedule->lock);
 }
 
-static int64_t next_interval_ms(const struct row *row)
+static int64_t interval_delay_ms(const struct row *row)
 {
     int64_t interval_ms = row->agent.heartbeat_interval_ms;
-    return interval_ms + random_ms(at_most(MAX_EXTRA_MS, interval_ms));
+    return interval_ms + random_ms(min_ms(MAX_JITTER_MS, interval_ms));
 }
 
 void wake_schedule_done(struct wake_schedule *schedule, const char *id, int64_t now_ms)
 {
-    put_back(schedule, id, next_interval_ms, now_ms);
+    schedule_again(schedule, id, interval_delay_ms, now_ms);
 }
 
-static int64_t a_while_ms(const struct row *row)
+static int64_t postponed_delay_ms(const struct row *row)
 {
     return 1 + soon_ms(row) + random_ms(spread_ms(row) + 1);
 }
 
 void wake_schedule_postpone(struct wake_schedule *schedule, const char *id, int64_t now_ms)
 {
-    put_back(schedule, id, a_while_ms, now_ms);
+    schedule_again(schedule, id, postponed_delay_ms, now_ms);
 }
 
 void wake_schedule_record_online(struct wake_schedule *schedule, const char *id, int64_t now_ms)
 {
     mutex_lock(&schedule->lock);
-    struct row *row = find_work_locked(schedule, id);
+    struct row *row = find_row_locked(schedule, id);
     if (row != NULL)
         row->online_ms = now_ms;
     mutex_unlock(&schedule->lock);
@@ -306,9 +320,9 @@ void wake_schedule_record_online(struct wake_schedule *schedule, const char *id,
 bool wake_schedule_owes_report(struct wake_schedule *schedule, const char *id, int64_t now_ms)
 {
     mutex_lock(&schedule->lock);
-    struct row *row = find_work_locked(schedule, id);
+    struct row *row = find_row_locked(schedule, id);
     bool owes =
-        row != NULL && is_out(row) &&
+        row != NULL && is_row_out(row) &&
         (row->online_ms == 0 || now_ms - row->online_ms >= row->agent.heartbeat_interval_ms);
     if (owes)
         row->online_ms = now_ms;
@@ -319,7 +333,7 @@ bool wake_schedule_owes_report(struct wake_schedule *schedule, const char *id, i
 bool wake_schedule_find(struct wake_schedule *schedule, const char *id, struct agent *agent)
 {
     mutex_lock(&schedule->lock);
-    const struct row *row = find_work_locked(schedule, id);
+    const struct row *row = find_row_locked(schedule, id);
     if (row != NULL)
         *agent = row->agent;
     mutex_unlock(&schedule->lock);

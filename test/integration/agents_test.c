@@ -127,7 +127,7 @@ static void test_failed_wakes_do_not_stop_the_next(void **state)
     test_env_start_runtime(env, fast);
     test_env_wait(env, "action=updateAgentHeartbeat&calls=1");
     assert_int_equal(count_runs(env, "jarvis"), 4);
-    assert_true(process_has_output(&env->runtime, "[Heartbeat] Failed for jarvis : "));
+    assert_true(process_has_output(&env->runtime, "[Heartbeat] jarvis could not be woken: "));
     test_env_stop_runtime(env);
 }
 
@@ -140,12 +140,12 @@ static void test_agents_come_and_go_without_a_restart(void **state)
     test_env_start_runtime(env, fast);
     wait_for_runs(env, 1);
     seed_agent(env, "friday", SHORT_INTERVAL, friday);
-    test_env_wait_log(env, "Sync complete: {\"added\":1,\"removed\":0,\"total\":2}");
+    test_env_wait_log(env, "agent list changed: 1 added, 0 removed, 2 in total");
     wait_for_runs(env, 4);
     assert_true(count_runs(env, "friday") >= 1);
     json_decref(
         test_env_post(env, "/sandbox/delete", json_pack("{s:s, s:b}", "id", jarvis, "cascade", 1)));
-    test_env_wait_log(env, "Sync complete: {\"added\":0,\"removed\":1,\"total\":1}");
+    test_env_wait_log(env, "agent list changed: 0 added, 1 removed, 1 in total");
     size_t before = count_runs(env, "jarvis");
     wait_for_runs(env, 3);
     /* One that was under way when it was removed may still have begun. */
@@ -181,13 +181,13 @@ static void test_failed_sync_keeps_the_agents_and_shows(void **state)
     wait_for_runs(env, 1);
     board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "listAgents", "behaviour",
                                  "function_error", "message", "agents are out"));
-    test_env_wait_log(env, "[AgentSync] Sync failed: ");
+    test_env_wait_log(env, "[AgentSync] agent sync failed: ");
     json_t *sync = health_of(env, "agentSync");
     assert_non_null(strstr(board_string(sync, "lastError"), "agents are out"));
     json_decref(sync);
     wait_for_runs(env, 2);
     board_clear_faults(env);
-    test_env_wait_log(env, "The agents can be read again");
+    test_env_wait_log(env, "agents can be read again");
     sync = health_of(env, "agentSync");
     assert_true(json_is_null(json_object_get(sync, "lastError")));
     json_decref(sync);
@@ -201,7 +201,7 @@ static void test_agents_that_the_gateway_lacks_are_shown(void **state)
     seed_agent(env, "jarvis", 60, id);
     board_set(env, json_pack("{s:[s]}", "gateway_agents", "main"));
     test_env_start_runtime(env, fast);
-    test_env_wait_log(env, "The gateway does not know 1 of 1 agents");
+    test_env_wait_log(env, "the gateway does not know 1 of 1 agents");
     json_t *sync = health_of(env, "agentSync");
     const json_t *unknown = json_object_get(sync, "unknownToGateway");
     assert_string_equal(json_string_value(json_array_get(unknown, 0)), "jarvis");
@@ -248,7 +248,7 @@ static void test_wakes_wait_for_the_gateway(void **state)
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 0);
     board_set_flag(env, "gateway_draining", false);
     wait_for_runs(env, 1);
-    assert_false(process_has_output(&env->runtime, "Failed for jarvis"));
+    assert_false(process_has_output(&env->runtime, "jarvis could not be woken"));
     test_env_stop_runtime(env);
 }
 

@@ -172,7 +172,7 @@ static void test_strange_agents_harm_no_others(void **state)
                  "heartbeatInterval", 60.0, "_id", "../..", "_id",
                  "jx000000000000000000000000000001", "slug", "main", "heartbeatInterval", 0.005));
     test_env_start_runtime(env, (const char *[]){"AGENT_SYNC_INTERVAL=50", NULL});
-    test_env_wait_log(env, "2 agents have an _id that is no id");
+    test_env_wait_log(env, "ignoring 2 agents with an invalid _id");
     test_env_wait(env, "action=listAgents&calls=40");
     assert_in_range(test_env_stat(env, "gateway", "requests"), 0, 1);
     test_env_stop_runtime(env);
