@@ -1,6 +1,6 @@
 /*
- * A control thread: it waits until a time, a poke or the stop, whichever comes first, does one
- * round of work, and waits again. The watchdog finds those that do not come back to their wait.
+ * A control thread: it waits for a time, a poke or shutdown, whichever comes first, does one round
+ * of work, and waits again. The watchdog finds loops that do not return to their wait.
  */
 #ifndef BASE_LOOP_H
 #define BASE_LOOP_H
@@ -36,42 +36,43 @@ struct loop {
 
 /*
  * Prepares a loop whose thread will run body(owner) under that name (static storage, at most 15
- * bytes). body goes round with loop_wait. Cannot fail; loop_fini releases it.
+ * bytes). body alternates rounds of work and loop_wait. Cannot fail; loop_fini releases it.
  */
 void loop_init(struct loop *loop, const char *name, void *(*body)(void *owner), void *owner);
 void loop_fini(struct loop *loop);
 
-/* Starts the thread. ERROR_SYSTEM. Only the thread that later calls loop_stop. */
+/* Starts the thread. ERROR_SYSTEM. Called by the thread that later calls loop_stop. */
 int loop_start(struct loop *loop, struct error *error);
 
-/* Ends every wait, now and later, without waiting for the thread. Any thread. */
+/* Makes every current and later loop_wait return false; does not wait for the thread. Any thread.
+ */
 void loop_request_stop(struct loop *loop);
 
-/* Stops the loop and joins its thread; does nothing more if it was never started. */
+/* Requests the stop and joins the thread, if it was started. Blocks until its round has ended. */
 void loop_stop(struct loop *loop);
 
-/* Asks for a round before its time. A poke is never lost. Any thread; does not block. */
+/* Requests an early round. A poke is never lost. Any thread; briefly takes the lock. */
 void loop_poke(struct loop *loop);
 
 /*
- * Waits until until_ms (monotonic) or, once poked, until poke_from_ms if that is earlier, and uses
- * up the poke. Returns false when the loop has to stop. Only the loop's own thread.
+ * Waits until until_ms (monotonic) or, once poked, until poke_from_ms if that is earlier, and
+ * consumes the poke. Returns false when the loop must stop. Only the loop's own thread.
  */
 bool loop_wait(struct loop *loop, int64_t until_ms, int64_t poke_from_ms);
 
 /*
- * Whether the thread woke when it was due and has not been busy for longer than LOOP_MAX_ROUND_MS;
- * true for one that has not been started. Any thread; briefly takes the lock.
+ * False if the thread did not wake when it was due, or its round takes longer than
+ * LOOP_MAX_ROUND_MS. Any thread; briefly takes the lock.
  */
 bool loop_is_alive(struct loop *loop, int64_t now_ms);
 
-/* The loops to watch; borrowed. The same array for the life of the runtime. */
+/* The loops to watch; borrowed. Unchanged after startup. */
 struct watchdog {
     struct loop *loops[8];
     size_t count;
 };
 
-/* The name of the first loop that has stalled, or NULL. Any thread; briefly takes locks. */
+/* The name of the first stalled loop, or NULL. Any thread; briefly takes each loop's lock. */
 const char *watchdog_find_stalled(const struct watchdog *watchdog);
 
 #endif

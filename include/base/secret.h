@@ -1,4 +1,4 @@
-/* A token that may be replaced while requests are under way: each request takes a copy. */
+/* Tokens that can be rotated while in use, and the redaction of secrets from outgoing text. */
 #ifndef BASE_SECRET_H
 #define BASE_SECRET_H
 
@@ -6,42 +6,40 @@
 
 #include "base/text.h"
 
-/* Shared by all threads. */
+/* A token. Shared by all threads. */
 struct secret;
 
-/* Copies value, NULL for none. The caller destroys it. NULL without memory. */
+/* Copies value (NULL for none). The caller destroys it. NULL when out of memory. */
 struct secret *secret_create(const char *value);
 void secret_destroy(struct secret *secret);
 
 /*
- * Exchanges the value for *value, both owned: what is in *value afterwards is the caller's. Returns
- * whether they differ; NULL and "" do not. Requests that are under way go on with the old one. Any
- * thread; a short lock; cannot fail.
+ * Exchanges the value with *value. Both are owned: the caller frees what is in *value afterwards.
+ * Returns whether they differ; NULL and "" do not. Requests in flight keep the old value. Any
+ * thread; briefly takes the secret's lock; cannot fail.
  */
 bool secret_exchange(struct secret *secret, char **value);
 
-/* Appends the value to text, nothing for none. Any thread; a short lock. */
+/* Appends the value, if any, to text. Any thread; briefly takes the secret's lock. */
 void secret_append(struct secret *secret, struct text *text);
 
-/* Keeps secrets out of every text that leaves the process. */
-
 /*
- * Remembers a secret so that redact() removes it wherever it occurs, also as JSON writes it. Values
- * shorter than 6 bytes are not remembered: they would blank out ordinary words. The value is
- * copied. At least 32 values; a further one replaces the oldest, and one that is known already
- * becomes the newest. Returns false without memory. Any thread; takes a short lock.
+ * Registers a value so that redact() removes it wherever it occurs, also as JSON escapes it. Values
+ * shorter than 6 bytes are ignored, as they would blank out ordinary words. The value is copied. At
+ * least 32 values are kept; a further one replaces the oldest, and one that is already known
+ * becomes the newest. Returns false when out of memory. Any thread; briefly takes a lock.
  */
 bool redact_add_secret(const char *value);
 
-/* Forgets every remembered value and frees it. */
+/* Forgets and frees every registered value. */
 void redact_forget_all(void);
 
 /*
- * Replaces, in place and never making the text longer: remembered values, anything that begins
- * mc_service_, what follows "Bearer ", and the values of token-like names (SERVICE_TOKEN,
- * serviceToken, OPENCLAW_GATEWAY_TOKEN, token), written as assignments, headers or JSON.
- * Also removes a secret that the end of the text cut in two. Any thread; takes a short lock.
- * (Contract runtime-behaviour-v0, section 11.)
+ * Replaces the following by stars, in place and never making the text longer: registered values,
+ * anything that begins with mc_service_, the value after "Bearer ", and the values of token-like
+ * names (SERVICE_TOKEN, serviceToken, OPENCLAW_GATEWAY_TOKEN, token) in assignments, headers or
+ * JSON. Also removes a registered value that the end of the text truncated. Any thread; briefly
+ * takes a lock.
  */
 void redact(char *text);
 

@@ -1,4 +1,4 @@
-/* Growing text, bounded copies, UTF-8 and white space as the backend's JavaScript sees them. */
+/* Growing text, UTF-8, harmless quoting of foreign bytes, line splitting and command lines. */
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
 
@@ -9,9 +9,10 @@
 #include "base/error.h"
 
 /*
- * A growing byte string. Zero-initialise it, append, look at failed once at the end, and free it
- * with text_fini. After a failed allocation every further append does nothing, so a half-built
- * text is never taken for a whole one. data is NUL-ended whenever it is not NULL.
+ * A growing byte string. Zero-initialize it, append, check failed once at the end, and free it with
+ * text_fini. After a failed allocation all further appends do nothing, so a partial text is never
+ * mistaken for a complete one. data is NUL-terminated whenever it is not NULL. Used by one thread
+ * at a time.
  */
 struct text {
     char *data;
@@ -20,16 +21,13 @@ struct text {
     bool failed;
 };
 
-/* Frees the content; the text is empty again, and has not failed. */
+/* Frees the memory and resets the text to empty, with failed cleared. */
 void text_fini(struct text *text);
 
-/* Forgets the content and keeps the memory. */
+/* Empties the text, clears failed, and keeps the memory. */
 void text_clear(struct text *text);
 
-/*
- * Copy what they are given to the end of the text, which must not be a part of it. Pure but for
- * memory; a text is one thread's at a time.
- */
+/* Append a copy of their argument, which must not be part of the text itself. */
 void text_append(struct text *text, const char *string);
 void text_append_bytes(struct text *text, const char *bytes, size_t length_bytes);
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -37,96 +35,103 @@ void text_vprintf(struct text *text, const char *format, va_list arguments)
     __attribute__((format(printf, 2, 0)));
 
 /*
- * The text's memory, NUL-ended, now the caller's to free; the text is empty again. NULL if an
- * append failed (then everything is freed). An empty text gives an empty string.
+ * Hands the memory, NUL-terminated, to the caller to free, and resets the text. An empty text gives
+ * an empty string. NULL if an append failed; then everything is freed.
  */
 char *text_take(struct text *text);
 
-/* A piece of somebody else's bytes. Not NUL-ended. */
+/* Borrowed bytes. Not NUL-terminated. */
 struct text_span {
     const char *bytes;
     size_t length_bytes;
 };
 
+/* Characters of ASCII, whatever the locale; the strings are for strspn(). */
+#define TEXT_DIGITS "0123456789"
+#define TEXT_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+bool text_is_digit(char character);
+bool text_is_letter(char character);
+
 /*
- * The span without white space at both ends. White space is what ECMAScript's trim() takes:
+ * The bytes without leading and trailing white space, as ECMAScript's trim() defines it:
  * ASCII blanks, U+00A0, U+1680, U+2000-200A, U+2028, U+2029, U+202F, U+205F, U+3000, U+FEFF.
  */
 struct text_span text_trim(const char *bytes, size_t length_bytes);
 
-/* The largest length <= limit_bytes that does not cut a UTF-8 character of the string in two. */
+/* The largest length <= limit_bytes that does not split a UTF-8 character. */
 size_t text_utf8_cut(const char *bytes, size_t length_bytes, size_t limit_bytes);
 
 /*
- * Length in bytes (1..4) of the valid UTF-8 character that starts at bytes, 0 when there is none:
- * overlong forms, surrogates and values above U+10FFFF are invalid (RFC 3629).
+ * Length in bytes (1..4) of the UTF-8 character at the start of bytes, 0 if it is not valid:
+ * overlong forms, surrogates and code points above U+10FFFF are not (RFC 3629).
  */
 size_t text_utf8_length(const char *bytes, size_t available_bytes);
 
 /*
- * Copies string into destination of destination_bytes bytes, cut at a character boundary if it is
- * too long; always NUL-ended. Returns false when it was cut.
+ * Copies string into destination of destination_bytes bytes, truncated at a character boundary if
+ * it is too long; always NUL-terminated. Returns false if it was truncated.
  */
 bool text_copy(char *destination, size_t destination_bytes, const char *string);
 
 /*
- * A server's words made fit for one log line: at most destination_bytes - 1 bytes, control
- * characters and invalid bytes replaced, secrets removed (base/redact.h). For quoting only.
+ * Makes foreign text fit for one log line: at most destination_bytes - 1 bytes, control characters
+ * and invalid bytes replaced, secrets redacted (base/secret.h). For display only. Briefly takes the
+ * lock of redact().
  */
 void text_quote(
     char *destination, size_t destination_bytes, const char *bytes, size_t length_bytes);
 
 /*
  * Appends text for a terminal: control characters other than newline and tab, and bytes that are
- * no UTF-8, become \xNN, so that it cannot move the cursor or set anything.
+ * not UTF-8, become \xNN, so that they cannot move the cursor or change the terminal's state.
  */
 void text_append_visible(struct text *text, const char *bytes, size_t length_bytes);
 
-/* A stream of bytes as lines of bounded length, in bounded memory. */
+/* Splitting a stream of bytes into lines of bounded length, in constant memory. */
 
 enum { LINE_SPLITTER_BYTES = 4096 };
 
-/* Zero-initialised and embedded; needs no freeing. Used by one thread at a time. */
+/* Zero-initialized and embedded; needs no freeing. Used by one thread at a time. */
 struct line_splitter {
     char bytes[LINE_SPLITTER_BYTES + 1];
     size_t used_bytes;
-    bool skipping; /* the line was handed out already, for its length */
+    bool skipping; /* the line was too long and handed out; its rest is dropped */
 };
 
-/* Gets a line without its end, NUL-ended, the splitter's; it may hold invalid UTF-8. */
+/* Receives a line without its end, NUL-terminated and borrowed; it may not be valid UTF-8. */
 typedef void line_splitter_take(void *context, const char *line);
 
 /*
- * Takes bytes in and hands every line to take: once its end is there, or LINE_SPLITTER_BYTES of it;
- * the rest of such a line is dropped, as a secret cut in two would not be known as one. Empty lines
- * are left out, NUL bytes become blanks, a CR before the line end goes.
+ * Calls take for every line once its end has been read, or LINE_SPLITTER_BYTES of it. The rest of
+ * such a line is dropped: a secret split over two lines would not be redacted. Empty lines are
+ * skipped, NUL bytes become blanks, a CR before the line end is removed.
  */
 void line_splitter_feed(struct line_splitter *splitter, const char *bytes, size_t length_bytes,
     line_splitter_take *take, void *context);
 
-/* Hands out a last line that has no end, and is ready for another stream. */
+/* Flushes a last line without an end and resets the splitter for another stream. */
 void line_splitter_end(struct line_splitter *splitter, line_splitter_take *take, void *context);
 
-/* A command line in words, split as a shell would, but with nothing expanded. */
+/* Splitting a command line as a shell does, but without any expansion. */
 
-/* Zero-initialise it or fill it with argv_parse; freed with argv_fini. */
+/* Zero-initialize it or fill it with argv_parse; freed with argv_fini. */
 struct argv {
-    const char **items; /* ended by NULL, so that it can be an argv; they point into bytes */
+    const char **items; /* NULL-terminated, as for exec; they point into bytes */
     size_t count;
     char *bytes;
 };
 
 /*
- * Splits line, one line, at spaces and tabs. Single quotes take everything literally; in double
- * quotes a backslash takes away the meaning of " \ $ and `, and stands for itself before anything
- * else; outside of quotes it takes the next character literally. Pieces that touch are one word,
- * and '' is an empty one. Everything else means itself: variables, patterns, '~', '#', operators.
- * Returns 0, ERROR_INVALID for a quote that is not closed or a backslash at the end, with a text
- * that follows "NAME ", or ERROR_NO_MEMORY; then there is nothing to free. Pure.
+ * Splits line at spaces and tabs. Single quotes make everything literal; within double quotes a
+ * backslash escapes " \ $ and ` and is literal before anything else; outside quotes it escapes the
+ * next character. Adjacent pieces form one argument, and '' is an empty one. Everything else is
+ * literal: variables, patterns, '~', '#', operators. Returns 0; ERROR_INVALID for an unterminated
+ * quote or a trailing backslash, with a text that completes a sentence beginning with the
+ * setting's name; or ERROR_NO_MEMORY. On failure there is nothing to free. Pure.
  */
-int argv_parse(const char *line, struct argv *words, struct error *error);
+int argv_parse(const char *line, struct argv *argv, struct error *error);
 
-/* Frees what argv_parse gave. */
-void argv_fini(struct argv *words);
+/* Frees the result of argv_parse. */
+void argv_fini(struct argv *argv);
 
 #endif

@@ -1,9 +1,25 @@
+/*
+ * Two intrusive containers: the nodes are embedded in the entries that they order or index, so the
+ * queue allocates only when it accepts an entry, never at a point that must not fail.
+ *
+ * The heap is a binary min-heap by due time. Each node knows its own position, which makes removal
+ * of an arbitrary entry O(log n); everything that moves a node goes through heap_place. Memory for
+ * the array of pointers is reserved ahead of the push. heap_visit lists the first entries in order
+ * without disturbing the heap: a small sorted frontier of positions whose parents were visited.
+ *
+ * The id table chains nodes in buckets, as many as the expected number of entries, and never grows.
+ * Ids come from the backend; they are bounded and checked because they also name spool files.
+ *
+ * Neither locks: both belong to a structure whose lock its owner holds.
+ */
 #include "base/containers.h"
 
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/text.h"
 
 void heap_fini(struct heap *heap)
 {
@@ -18,39 +34,41 @@ int heap_reserve(struct heap *heap, size_t count, struct error *error)
     size_t capacity = count < 64 ? 64 : count * 2;
     struct heap_item **items = reallocarray((void *)heap->items, capacity, sizeof(void *));
     if (items == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "no memory for %zu due times", capacity);
+        return error_set(error, ERROR_NO_MEMORY, "out of memory for %zu due times", capacity);
     heap->items = items;
     heap->capacity = capacity;
     return 0;
 }
 
 /* Places are 1-based: the children of place p are 2p and 2p + 1. */
-static void put(struct heap *heap, size_t place, struct heap_item *item)
+static void heap_place(struct heap *heap, size_t place, struct heap_item *item)
 {
     heap->items[place - 1] = item;
     item->place = place;
 }
 
-static void sift_up(struct heap *heap, struct heap_item *item, size_t place)
+/* Moves parents down until item fits at place or above. */
+static void heap_sift_up(struct heap *heap, struct heap_item *item, size_t place)
 {
     while (place > 1 && heap->items[place / 2 - 1]->due_ms > item->due_ms) {
-        put(heap, place, heap->items[place / 2 - 1]);
+        heap_place(heap, place, heap->items[place / 2 - 1]);
         place /= 2;
     }
-    put(heap, place, item);
+    heap_place(heap, place, item);
 }
 
-static void sift_down(struct heap *heap, struct heap_item *item, size_t place)
+/* Moves the earlier child up until item fits at place or below. */
+static void heap_sift_down(struct heap *heap, struct heap_item *item, size_t place)
 {
     for (size_t child = place * 2; child <= heap->count; child = place * 2) {
         if (child < heap->count && heap->items[child]->due_ms < heap->items[child - 1]->due_ms)
             child++;
         if (heap->items[child - 1]->due_ms >= item->due_ms)
             break;
-        put(heap, place, heap->items[child - 1]);
+        heap_place(heap, place, heap->items[child - 1]);
         place = child;
     }
-    put(heap, place, item);
+    heap_place(heap, place, item);
 }
 
 void heap_push(struct heap *heap, struct heap_item *item, int64_t due_ms)
@@ -59,7 +77,7 @@ void heap_push(struct heap *heap, struct heap_item *item, int64_t due_ms)
     assert(heap->count < heap->capacity);
     item->due_ms = due_ms;
     heap->count++;
-    sift_up(heap, item, heap->count);
+    heap_sift_up(heap, item, heap->count);
 }
 
 struct heap_item *heap_first(const struct heap *heap)
@@ -77,12 +95,12 @@ void heap_remove(struct heap *heap, struct heap_item *item)
     if (last == item)
         return;
     if (last->due_ms < item->due_ms)
-        sift_up(heap, last, place);
+        heap_sift_up(heap, last, place);
     else
-        sift_down(heap, last, place);
+        heap_sift_down(heap, last, place);
 }
 
-/* Places whose items come next, the one due first last. */
+/* Places whose parents have been visited, sorted with the item due first at the end. */
 struct frontier {
     size_t places[HEAP_MAX_VISITED + 1];
     size_t count;
@@ -108,7 +126,7 @@ void heap_visit(const struct heap *heap, size_t count,
     struct frontier frontier;
     frontier.count = 0;
     frontier_add(&frontier, heap, 1);
-    /* Each visit takes one place and adds two at most, so there is always room. */
+    /* Each visit removes one place and adds at most two, so the array cannot overflow. */
     for (size_t visited = 0; visited < count && frontier.count > 0; visited++) {
         size_t place = frontier.places[--frontier.count];
         if (!visit(context, heap->items[place - 1]))
@@ -118,15 +136,22 @@ void heap_visit(const struct heap *heap, size_t count,
     }
 }
 
+bool id_is_valid(const char *text)
+{
+    size_t length = strspn(text, TEXT_LETTERS TEXT_DIGITS "_-");
+    return length > 0 && length < ID_BYTES && text[length] == '\0';
+}
+
 int id_table_init(struct id_table *table, size_t items, struct error *error)
 {
+    /* A power of two, so that a mask picks the bucket. */
     size_t bucket_count = 64;
     while (bucket_count < items)
         bucket_count *= 2;
     table->bucket_count = bucket_count;
     table->buckets = (struct id_item **)calloc(bucket_count, sizeof(struct id_item *));
     if (table->buckets == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "no memory for a table of %zu ids", items);
+        return error_set(error, ERROR_NO_MEMORY, "out of memory for a table of %zu ids", items);
     return 0;
 }
 
@@ -136,8 +161,8 @@ void id_table_fini(struct id_table *table)
     *table = (struct id_table){0};
 }
 
-/* FNV-1a. */
-static struct id_item **bucket_of(const struct id_table *table, const char *id)
+/* FNV-1a, unseeded: the ids are assigned by the backend, not chosen by its users. */
+static struct id_item **id_bucket(const struct id_table *table, const char *id)
 {
     uint64_t hash = UINT64_C(14695981039346656037);
     for (; *id != '\0'; id++)
@@ -147,7 +172,7 @@ static struct id_item **bucket_of(const struct id_table *table, const char *id)
 
 struct id_item *id_table_find(const struct id_table *table, const char *id)
 {
-    struct id_item *item = *bucket_of(table, id);
+    struct id_item *item = *id_bucket(table, id);
     while (item != NULL && strcmp(item->id, id) != 0)
         item = item->next;
     return item;
@@ -156,26 +181,18 @@ struct id_item *id_table_find(const struct id_table *table, const char *id)
 void id_table_add(struct id_table *table, struct id_item *item)
 {
     assert(id_table_find(table, item->id) == NULL);
-    struct id_item **bucket = bucket_of(table, item->id);
+    struct id_item **bucket = id_bucket(table, item->id);
     item->next = *bucket;
     *bucket = item;
 }
 
 void id_table_remove(struct id_table *table, struct id_item *item)
 {
-    struct id_item **link = bucket_of(table, item->id);
+    struct id_item **link = id_bucket(table, item->id);
     while (*link != item) {
         assert(*link != NULL);
         link = &(*link)->next;
     }
     *link = item->next;
     item->next = NULL;
-}
-
-bool id_is_valid(const char *text)
-{
-    static const char allowed[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
-    size_t length = strspn(text, allowed);
-    return length > 0 && length < ID_BYTES && text[length] == '\0';
 }

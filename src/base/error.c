@@ -1,3 +1,9 @@
+/*
+ * An error travels up the call chain in a struct error that the outermost caller owns, usually on
+ * its stack. The function that fails fills it in with error_set or error_set_errno; each caller
+ * that knows more may prefix context with error_wrap. Nothing here allocates, so running out of
+ * memory can be reported like everything else, and a text that is too long is truncated.
+ */
 #include "base/error.h"
 
 #include <stdarg.h>
@@ -16,6 +22,16 @@ int error_set(struct error *error, enum error_code code, const char *format, ...
     return code;
 }
 
+/* written is what vsnprintf returned for the text so far; a full buffer gets no cause. */
+static void error_append_cause(struct error *error, int written, const char *cause)
+{
+    if (written < 0 || (size_t)written >= sizeof error->text)
+        return;
+    size_t used = (size_t)written;
+    snprintf(error->text + used, sizeof error->text - used, ": %.*s",
+        (int)(sizeof error->text - used - 1), cause);
+}
+
 int error_set_errno(
     struct error *error, enum error_code code, int errno_value, const char *format, ...)
 {
@@ -25,26 +41,20 @@ int error_set_errno(
     va_start(arguments, format);
     int written = vsnprintf(error->text, sizeof error->text, format, arguments);
     va_end(arguments);
-    if (written >= 0 && (size_t)written < sizeof error->text) {
-        size_t used = (size_t)written;
-        snprintf(error->text + used, sizeof error->text - used, ": %s", strerror(errno_value));
-    }
+    error_append_cause(error, written, strerror(errno_value));
     error->code = code;
     return code;
 }
 
 int error_wrap(struct error *error, const char *format, ...)
 {
+    /* A copy, since the new text is written over the old one. */
     char inner[ERROR_TEXT_BYTES];
     memcpy(inner, error->text, sizeof inner);
     va_list arguments;
     va_start(arguments, format);
     int written = vsnprintf(error->text, sizeof error->text, format, arguments);
     va_end(arguments);
-    if (written >= 0 && (size_t)written < sizeof error->text) {
-        size_t used = (size_t)written;
-        snprintf(error->text + used, sizeof error->text - used, ": %.*s",
-            (int)(sizeof error->text - used - 1), inner);
-    }
+    error_append_cause(error, written, inner);
     return error->code;
 }

@@ -1,3 +1,19 @@
+/*
+ * Files and descriptors, below everything that persists state.
+ *
+ * file_read takes whole small files and pipes (a secret may come from a process substitution).
+ * file_replace makes a file appear whole or not at all: write under a temporary name, optionally
+ * fsync, rename, fsync the directory. file_replace_end overwrites the tail of a file in place,
+ * which costs half of that; it suits a record whose old tail can be told from a torn new one.
+ *
+ * dir_sync amortizes the fsync of a directory. An fsync covers all names created before it began,
+ * so syncs are numbered as they begin: a caller takes the number of the next sync after creating
+ * its name, and need not sync itself if one of that number or later has already completed. Workers
+ * that finish together thereby share one sync. Both counters are atomic; there is no lock, so two
+ * threads may sync at once, which is harmless.
+ *
+ * fd_wait is poll(2) with an absolute monotonic deadline, retried when a signal interrupts it.
+ */
 #include "base/io.h"
 
 #include <assert.h>
@@ -16,8 +32,8 @@
 
 enum { QUOTED_PATH_BYTES = 256 };
 
-/* Reads up to size bytes, fewer only at the end of the file. Returns the number, or -1. */
-static ssize_t read_fully(int descriptor, char *bytes, size_t size)
+/* Reads size bytes, fewer only at the end of the file. Returns the number, or -1. */
+static ssize_t file_read_fully(int descriptor, char *bytes, size_t size)
 {
     size_t used = 0;
     while (used < size) {
@@ -33,18 +49,18 @@ static ssize_t read_fully(int descriptor, char *bytes, size_t size)
     return (ssize_t)used;
 }
 
-static int read_descriptor(int descriptor, const char *quoted_path, size_t limit_bytes,
+static int file_read_descriptor(int descriptor, const char *quoted_path, size_t limit_bytes,
     struct file_content *content, struct error *error)
 {
     struct stat status;
     if (fstat(descriptor, &status) != 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "cannot read %s", quoted_path);
-    /* One byte more than allowed tells a file that is too large; another is for the NUL. */
+    /* One byte over the limit shows that the file is too large; another is for the NUL. */
     char *bytes = malloc(limit_bytes + 2);
     if (bytes == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "no memory to read %s", quoted_path);
+        return error_set(error, ERROR_NO_MEMORY, "out of memory reading %s", quoted_path);
     int result = 0;
-    ssize_t length = read_fully(descriptor, bytes, limit_bytes + 1);
+    ssize_t length = file_read_fully(descriptor, bytes, limit_bytes + 1);
     if (length < 0)
         result = error_set_errno(error, ERROR_SYSTEM, errno, "cannot read %s", quoted_path);
     else if ((size_t)length > limit_bytes)
@@ -67,7 +83,7 @@ int file_read(
     assert(limit_bytes < SIZE_MAX / 2);
     char quoted_path[QUOTED_PATH_BYTES];
     text_quote(quoted_path, sizeof quoted_path, path, strlen(path));
-    /* Else the opening of a pipe that nobody writes to, as after the start, would not return. */
+    /* O_NONBLOCK for the open only: opening a pipe without a writer would never return. */
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor < 0 || fcntl(descriptor, F_SETFL, 0) != 0) {
         error_set_errno(error, ERROR_SYSTEM, errno, "cannot read %s", quoted_path);
@@ -75,12 +91,12 @@ int file_read(
             close(descriptor);
         return ERROR_SYSTEM;
     }
-    int result = read_descriptor(descriptor, quoted_path, limit_bytes, content, error);
+    int result = file_read_descriptor(descriptor, quoted_path, limit_bytes, content, error);
     close(descriptor);
     return result;
 }
 
-static bool write_all(int fd, const char *bytes, size_t length_bytes, size_t offset)
+static bool file_write_at(int fd, const char *bytes, size_t length_bytes, size_t offset)
 {
     while (length_bytes > 0) {
         ssize_t written = pwrite(fd, bytes, length_bytes, (off_t)offset);
@@ -102,8 +118,8 @@ int file_replace(int dir_fd, const char *name, const char *bytes, size_t length_
     snprintf(temporary, sizeof temporary, "%s" FILE_REPLACE_SUFFIX, name);
     int fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "%s cannot be made", temporary);
-    bool written = write_all(fd, bytes, length_bytes, 0) && (!durable || fsync(fd) == 0);
+        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot create %s", temporary);
+    bool written = file_write_at(fd, bytes, length_bytes, 0) && (!durable || fsync(fd) == 0);
     int failure = errno;
     close(fd);
     if (written && renameat(dir_fd, temporary, dir_fd, name) == 0 &&
@@ -111,10 +127,11 @@ int file_replace(int dir_fd, const char *name, const char *bytes, size_t length_
         return 0;
     failure = written ? errno : failure;
     unlinkat(dir_fd, temporary, 0);
-    return error_set_errno(error, ERROR_SYSTEM, failure, "%s cannot be written", name);
+    return error_set_errno(error, ERROR_SYSTEM, failure, "cannot write %s", name);
 }
 
-static bool has_length(int fd, size_t length_bytes)
+/* Not ours to overwrite unless it is exactly the file that was written before. */
+static bool file_has_length(int fd, size_t length_bytes)
 {
     struct stat found;
     return fstat(fd, &found) == 0 && S_ISREG(found.st_mode) &&
@@ -128,10 +145,11 @@ bool file_replace_end(
     int fd = openat(dir_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return false;
-    bool fits = has_length(fd, kept_bytes + old_bytes);
-    bool written = fits && write_all(fd, new_end, strlen(new_end), kept_bytes) && fsync(fd) == 0;
-    /* Should this fail, too, nothing more can be done for the file. */
-    bool restored = fits && !written && write_all(fd, old_end, old_bytes, kept_bytes) &&
+    bool fits = file_has_length(fd, kept_bytes + old_bytes);
+    bool written =
+        fits && file_write_at(fd, new_end, strlen(new_end), kept_bytes) && fsync(fd) == 0;
+    /* If this fails as well, the tail is lost: there is nothing left to try. */
+    bool restored = fits && !written && file_write_at(fd, old_end, old_bytes, kept_bytes) &&
                     ftruncate(fd, (off_t)(kept_bytes + old_bytes)) == 0;
     (void)restored;
     close(fd);
@@ -143,26 +161,28 @@ uint64_t dir_sync_next(const struct dir_sync *sync)
     return atomic_load(&sync->begun) + 1;
 }
 
-static void note_reached(struct dir_sync *sync, uint64_t number)
+/* Raises completed to number, unless a later sync has raised it further. */
+static void dir_sync_complete(struct dir_sync *sync, uint64_t number)
 {
-    uint64_t reached = atomic_load(&sync->reached);
-    while (reached < number && !atomic_compare_exchange_weak(&sync->reached, &reached, number))
+    uint64_t completed = atomic_load(&sync->completed);
+    while (
+        completed < number && !atomic_compare_exchange_weak(&sync->completed, &completed, number))
         continue;
 }
 
 bool dir_sync_ensure(struct dir_sync *sync, uint64_t number)
 {
-    if (number != 0 && atomic_load(&sync->reached) >= number)
+    if (number != 0 && atomic_load(&sync->completed) >= number)
         return true;
     uint64_t own = atomic_fetch_add(&sync->begun, 1) + 1;
     if (fsync(sync->dir_fd) != 0)
         return false;
-    note_reached(sync, own);
+    dir_sync_complete(sync, own);
     return true;
 }
 
-/* What poll is to wait; INT_MAX may stand for more. */
-static int wait_until_ms(int64_t deadline_ms)
+/* The timeout for poll; INT_MAX stands for anything longer, after which fd_wait polls again. */
+static int poll_timeout_ms(int64_t deadline_ms)
 {
     if (deadline_ms == SYNC_NO_DEADLINE)
         return -1;
@@ -175,10 +195,10 @@ static int wait_until_ms(int64_t deadline_ms)
 int fd_wait(struct pollfd *fds, nfds_t count, int64_t deadline_ms)
 {
     for (;;) {
-        int wait_ms = wait_until_ms(deadline_ms);
-        int ready = poll(fds, count, wait_ms);
+        int timeout_ms = poll_timeout_ms(deadline_ms);
+        int ready = poll(fds, count, timeout_ms);
         assert(ready >= 0 || errno == EINTR);
-        if (ready > 0 || (ready == 0 && wait_ms < INT_MAX))
+        if (ready > 0 || (ready == 0 && timeout_ms < INT_MAX))
             return ready;
     }
 }

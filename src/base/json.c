@@ -1,3 +1,18 @@
+/*
+ * Jansson does the parsing; this file stands before and after it.
+ *
+ * Before: one pass over the bytes (struct json_scan) rejects documents whose nesting or number of
+ * values would exhaust the stack or the memory, since a small text can become a large tree, and
+ * repairs what Jansson would reject a whole reply for: invalid UTF-8 and lone surrogates. A valid
+ * document, by far the usual case, is not copied: json_scan_replace starts a copy on the first
+ * repair. The scan does not validate; what is not JSON is left to Jansson.
+ *
+ * After: readers for single fields that treat a wrong type as absent, and a writer. The writer
+ * replaces json_dumps, which handles a text character by character and silently omits object keys
+ * when memory runs out; a reply that was shortened like that would be posted.
+ *
+ * Everything is pure but for memory, so any thread may call it on its own values.
+ */
 #include "base/json.h"
 
 #include <math.h>
@@ -7,35 +22,35 @@
 
 #include "base/text.h"
 
-/* How much longer repairs may make a text; more than that is no text but binary data. */
+/* How much longer repairs may make a text; beyond that it is not text but binary data. */
 enum { REPAIR_GROWTH_BYTES = 1024 * 1024, ESCAPE_BYTES = 6 };
 
-/* The largest time that a JavaScript date can hold; a double and an int64_t hold it exactly. */
+/* The latest time that a JavaScript Date can hold; exact as a double and as an int64_t. */
 static const double LATEST_TIME_MS = 8.64e15;
 
-/* One pass over the bytes. What lies before kept_from is in repaired already. */
-struct scan {
+/* The state of one pass. Bytes before copied_to are already in repaired, if anything is. */
+struct json_scan {
     const char *bytes;
     size_t length_bytes;
     size_t max_values;
     size_t at;
-    size_t kept_from;
+    size_t copied_to;
     unsigned depth;
-    unsigned values;
-    bool in_scalar;
+    unsigned values; /* keys included */
+    bool in_scalar;  /* within a number, true, false or null, which is already counted */
     struct text repaired;
 };
 
 /* Replaces the next length bytes. */
-static void replace(struct scan *scan, size_t length, const char *replacement)
+static void json_scan_replace(struct json_scan *scan, size_t length, const char *replacement)
 {
-    text_append_bytes(&scan->repaired, scan->bytes + scan->kept_from, scan->at - scan->kept_from);
+    text_append_bytes(&scan->repaired, scan->bytes + scan->copied_to, scan->at - scan->copied_to);
     text_append(&scan->repaired, replacement);
     scan->at += length;
-    scan->kept_from = scan->at;
+    scan->copied_to = scan->at;
 }
 
-static bool hex4(const char *digits, unsigned *value)
+static bool json_parse_hex4(const char *digits, unsigned *value)
 {
     *value = 0;
     for (int i = 0; i < 4; i++) {
@@ -52,32 +67,32 @@ static bool hex4(const char *digits, unsigned *value)
     return true;
 }
 
-/* Reads the escape \u and four digits at offset; false when it is not there whole. */
-static bool unicode_escape(const struct scan *scan, size_t offset, unsigned *value)
+/* Reads the escape \uXXXX at offset; false if there is none, or not all of it. */
+static bool json_read_unicode_escape(const struct json_scan *scan, size_t offset, unsigned *value)
 {
     return offset + ESCAPE_BYTES <= scan->length_bytes && scan->bytes[offset] == '\\' &&
-           scan->bytes[offset + 1] == 'u' && hex4(scan->bytes + offset + 2, value);
+           scan->bytes[offset + 1] == 'u' && json_parse_hex4(scan->bytes + offset + 2, value);
 }
 
-/* At a backslash inside a string. Jansson refuses surrogates that do not come in pairs. */
-static void scan_escape(struct scan *scan)
+/* At a backslash inside a string. Jansson rejects surrogates that do not come in pairs. */
+static void json_scan_escape(struct json_scan *scan)
 {
     unsigned first;
     unsigned second;
-    if (!unicode_escape(scan, scan->at, &first)) {
+    if (!json_read_unicode_escape(scan, scan->at, &first)) {
         scan->at += scan->at + 2 <= scan->length_bytes ? 2 : 1;
     } else if (first < 0xD800 || first > 0xDFFF) {
         scan->at += ESCAPE_BYTES;
-    } else if (first < 0xDC00 && unicode_escape(scan, scan->at + ESCAPE_BYTES, &second) &&
+    } else if (first < 0xDC00 && json_read_unicode_escape(scan, scan->at + ESCAPE_BYTES, &second) &&
                second >= 0xDC00 && second <= 0xDFFF) {
         scan->at += (size_t)2 * ESCAPE_BYTES;
     } else {
-        replace(scan, ESCAPE_BYTES, "\\uFFFD");
+        json_scan_replace(scan, ESCAPE_BYTES, "\\uFFFD");
     }
 }
 
-/* Over the ASCII characters of a string that mean themselves. */
-static void skip_plain(struct scan *scan)
+/* Skips the characters of a string that need no attention: most of any document. */
+static void json_skip_plain(struct json_scan *scan)
 {
     size_t at = scan->at;
     while (at < scan->length_bytes && (unsigned char)scan->bytes[at] < 0x80 &&
@@ -86,11 +101,11 @@ static void skip_plain(struct scan *scan)
     scan->at = at;
 }
 
-/* From behind the opening quote to behind the closing one, or the end of the bytes. */
-static void scan_string(struct scan *scan)
+/* From after the opening quote to after the closing one, or to the end of the bytes. */
+static void json_scan_string(struct json_scan *scan)
 {
     for (;;) {
-        skip_plain(scan);
+        json_skip_plain(scan);
         if (scan->at >= scan->length_bytes)
             return;
         char byte = scan->bytes[scan->at];
@@ -100,16 +115,16 @@ static void scan_string(struct scan *scan)
         }
         size_t character = text_utf8_length(scan->bytes + scan->at, scan->length_bytes - scan->at);
         if (byte == '\\')
-            scan_escape(scan);
+            json_scan_escape(scan);
         else if (character == 0)
-            replace(scan, 1, "\xEF\xBF\xBD");
+            json_scan_replace(scan, 1, "\xEF\xBF\xBD");
         else
             scan->at += character;
     }
 }
 
-/* One byte outside strings: counts values, follows the nesting. */
-static void scan_structure(struct scan *scan)
+/* One token outside strings: counts values and tracks the depth. */
+static void json_scan_token(struct json_scan *scan)
 {
     switch (scan->bytes[scan->at++]) {
     case '{':
@@ -123,7 +138,7 @@ static void scan_structure(struct scan *scan)
         break;
     case '"':
         scan->values++;
-        scan_string(scan);
+        json_scan_string(scan);
         break;
     case ':':
     case ',':
@@ -140,30 +155,30 @@ static void scan_structure(struct scan *scan)
     scan->in_scalar = false;
 }
 
-static int scan_all(struct scan *scan, struct error *error)
+static int json_scan_document(struct json_scan *scan, struct error *error)
 {
     while (scan->at < scan->length_bytes) {
-        scan_structure(scan);
+        json_scan_token(scan);
         if (scan->depth > JSON_GUARD_MAX_DEPTH)
             return error_set(
                 error, ERROR_TOO_LARGE, "JSON nests deeper than %d levels", JSON_GUARD_MAX_DEPTH);
         if (scan->values > scan->max_values)
             return error_set(
                 error, ERROR_TOO_LARGE, "JSON has more than %zu values", scan->max_values);
-        if (scan->repaired.length_bytes > scan->kept_from + REPAIR_GROWTH_BYTES)
+        if (scan->repaired.length_bytes > scan->copied_to + REPAIR_GROWTH_BYTES)
             return error_set(error, ERROR_INVALID, "not UTF-8 text");
     }
-    if (scan->kept_from > 0)
-        replace(scan, 0, "");
+    if (scan->copied_to > 0)
+        json_scan_replace(scan, 0, "");
     if (scan->repaired.failed)
-        return error_set(error, ERROR_NO_MEMORY, "no memory to repair JSON");
+        return error_set(error, ERROR_NO_MEMORY, "out of memory repairing JSON");
     return 0;
 }
 
-/* Jansson calls it a wrong token, mostly, when there is no memory for one. */
+/* Jansson mostly reports an allocation that failed as an invalid token, so it is noted here. */
 static _Thread_local bool out_of_memory;
 
-static void *allocate(size_t size)
+static void *json_allocate(size_t size)
 {
     void *memory = malloc(size);
     if (memory == NULL)
@@ -173,10 +188,10 @@ static void *allocate(size_t size)
 
 void json_guard_start(void)
 {
-    json_set_alloc_funcs(allocate, free);
+    json_set_alloc_funcs(json_allocate, free);
 }
 
-static int parse(const char *bytes, size_t length_bytes, json_t **value, struct error *error)
+static int json_parse(const char *bytes, size_t length_bytes, json_t **value, struct error *error)
 {
     json_error_t details;
     out_of_memory = false;
@@ -185,9 +200,9 @@ static int parse(const char *bytes, size_t length_bytes, json_t **value, struct 
     if (*value != NULL)
         return 0;
     if (out_of_memory)
-        return error_set(error, ERROR_NO_MEMORY, "no memory to read JSON");
+        return error_set(error, ERROR_NO_MEMORY, "out of memory parsing JSON");
     return error_set(
-        error, ERROR_INVALID, "not JSON (line %d, column %d)", details.line, details.column);
+        error, ERROR_INVALID, "invalid JSON (line %d, column %d)", details.line, details.column);
 }
 
 int json_guard_load(const char *bytes, size_t length_bytes, json_t **value, struct error *error)
@@ -202,12 +217,13 @@ int json_guard_load_within(
         bytes += 3;
         length_bytes -= 3;
     }
-    struct scan scan = {.bytes = bytes, .length_bytes = length_bytes, .max_values = max_values};
-    int result = scan_all(&scan, error);
-    if (result == 0 && scan.kept_from > 0)
-        result = parse(scan.repaired.data, scan.repaired.length_bytes, value, error);
+    struct json_scan scan = {
+        .bytes = bytes, .length_bytes = length_bytes, .max_values = max_values};
+    int result = json_scan_document(&scan, error);
+    if (result == 0 && scan.copied_to > 0)
+        result = json_parse(scan.repaired.data, scan.repaired.length_bytes, value, error);
     else if (result == 0)
-        result = parse(bytes, length_bytes, value, error);
+        result = json_parse(bytes, length_bytes, value, error);
     text_fini(&scan.repaired);
     return result;
 }
@@ -238,7 +254,7 @@ const char *json_guard_string(const json_t *object, const char *key)
     return json_string_value(json_object_get(object, key));
 }
 
-static void write_escape(struct text *text, unsigned char byte)
+static void json_write_escape(struct text *text, unsigned char byte)
 {
     switch (byte) {
     case '"':
@@ -261,51 +277,51 @@ static void write_escape(struct text *text, unsigned char byte)
     }
 }
 
-static bool needs_escape(unsigned char byte)
+static bool json_needs_escape(unsigned char byte)
 {
     return byte < 0x20 || byte == '"' || byte == '\\';
 }
 
-/* The bytes are UTF-8: Jansson takes no other string. */
-static void write_string(struct text *text, const char *bytes, size_t length_bytes)
+/* The bytes are valid UTF-8, as Jansson creates no other string. */
+static void json_write_string(struct text *text, const char *bytes, size_t length_bytes)
 {
     text_append_bytes(text, "\"", 1);
     for (size_t at = 0; at < length_bytes;) {
         size_t from = at;
-        while (at < length_bytes && !needs_escape((unsigned char)bytes[at]))
+        while (at < length_bytes && !json_needs_escape((unsigned char)bytes[at]))
             at++;
         text_append_bytes(text, bytes + from, at - from);
         if (at < length_bytes)
-            write_escape(text, (unsigned char)bytes[at++]);
+            json_write_escape(text, (unsigned char)bytes[at++]);
     }
     text_append_bytes(text, "\"", 1);
 }
 
-static int append_piece(const char *bytes, size_t length_bytes, void *text)
+static int json_append_piece(const char *bytes, size_t length_bytes, void *text)
 {
     text_append_bytes(text, bytes, length_bytes);
     return ((const struct text *)text)->failed ? -1 : 0;
 }
 
-static void write_value(struct text *text, const json_t *json);
+static void json_write_value(struct text *text, const json_t *json);
 
-static void write_object(struct text *text, const json_t *object)
+static void json_write_object(struct text *text, const json_t *object)
 {
     const char *separator = "{";
-    /* Iterating changes nothing, though Jansson asks for an object that may be changed. */
+    /* Iterating does not modify the object, although Jansson takes a non-const one. */
     json_t *iterated = (json_t *)object;
     for (void *at = json_object_iter(iterated); at != NULL;
          at = json_object_iter_next(iterated, at)) {
         text_append_bytes(text, separator, 1);
-        write_string(text, json_object_iter_key(at), json_object_iter_key_len(at));
+        json_write_string(text, json_object_iter_key(at), json_object_iter_key_len(at));
         text_append_bytes(text, ":", 1);
-        write_value(text, json_object_iter_value(at));
+        json_write_value(text, json_object_iter_value(at));
         separator = ",";
     }
     text_append(text, *separator == '{' ? "{}" : "}");
 }
 
-static void write_array(struct text *text, const json_t *array)
+static void json_write_array(struct text *text, const json_t *array)
 {
     size_t index;
     const json_t *item;
@@ -313,20 +329,21 @@ static void write_array(struct text *text, const json_t *array)
     json_array_foreach (array, index, item) {
         if (index > 0)
             text_append_bytes(text, ",", 1);
-        write_value(text, item);
+        json_write_value(text, item);
     }
     text_append_bytes(text, "]", 1);
 }
 
-static void write_value(struct text *text, const json_t *json)
+/* Recursive, to the depth of the value: at most JSON_GUARD_MAX_DEPTH, or as deep as we build. */
+static void json_write_value(struct text *text, const json_t *json)
 {
     if (json_is_object(json))
-        write_object(text, json);
+        json_write_object(text, json);
     else if (json_is_array(json))
-        write_array(text, json);
+        json_write_array(text, json);
     else if (json_is_string(json))
-        write_string(text, json_string_value(json), json_string_length(json));
-    else if (json_dump_callback(json, append_piece, text, JSON_COMPACT | JSON_ENCODE_ANY) != 0)
+        json_write_string(text, json_string_value(json), json_string_length(json));
+    else if (json_dump_callback(json, json_append_piece, text, JSON_COMPACT | JSON_ENCODE_ANY) != 0)
         text->failed = true;
 }
 
@@ -334,7 +351,7 @@ char *json_write(const json_t *json)
 {
     struct text text = {0};
     if (json_is_object(json) || json_is_array(json))
-        write_value(&text, json);
+        json_write_value(&text, json);
     else
         text.failed = true;
     return text_take(&text);

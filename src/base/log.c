@@ -1,3 +1,22 @@
+/*
+ * From a call of log_warn() to bytes on a stream, all on the caller's stack and in its thread:
+ *
+ *   format -> text_quote (control characters, redaction) -> folding of repeated warnings
+ *          -> one line of text or JSON -> log_stream_write
+ *
+ * There is no logger thread and no queue: a line that was logged is in the pipe when the call
+ * returns, also right before a crash. The price is that the caller may wait for a slow reader, for
+ * LOG_STREAM_WAIT_MS at most (base/log_output.h), so nothing is logged with a lock held.
+ *
+ * Lines have a fixed maximum length, PIPE_BUF, so that one write(2) is atomic on a pipe. Whatever
+ * does not fit is truncated at a character boundary; JSON lines stay valid JSON.
+ *
+ * Level and format are atomics that SIGHUP may change at any time. The main thread calls
+ * log_write_repeats() when it is due, which reports folded repeats and dropped lines.
+ *
+ * The file also creates the trace ids by which a request can be found in the logs of the backend
+ * and the gateway.
+ */
 #include "base/log.h"
 
 #include <inttypes.h>
@@ -20,7 +39,7 @@ static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static atomic_int current_level = LOG_LEVEL_INFO;
 static atomic_int current_format = LOG_FORMAT_TEXT;
 
-/* A line under construction. What does not fit is left out; room for the line end is kept. */
+/* A line being built. What does not fit is left out, with room kept for closing it. */
 struct line {
     char bytes[LINE_BYTES];
     size_t used;
@@ -50,13 +69,14 @@ bool log_is_on(enum log_level level)
 
 static void line_put(struct line *line, const char *string)
 {
+    /* The reserve is for a closing quote, brace and line end. */
     size_t room = sizeof line->bytes - 8 - line->used;
     size_t length = text_utf8_cut(string, strlen(string), room);
     memcpy(line->bytes + line->used, string, length);
     line->used += length;
 }
 
-/* Whole characters only, so that a line that had to be cut is still JSON. */
+/* Appends whole characters and always the closing quote, so a truncated line is still JSON. */
 static void line_put_json_string(struct line *line, const char *string)
 {
     line_put(line, "\"");
@@ -73,7 +93,7 @@ static void line_put_json_string(struct line *line, const char *string)
     line_put(line, "\"");
 }
 
-/* The value in quotes when it could be taken for more than one word. */
+/* Quotes the value if it could be read as more than one word. */
 static void line_put_text_value(struct line *line, const char *value)
 {
     if (value[0] == '\0' || strpbrk(value, " \"=") != NULL)
@@ -97,7 +117,7 @@ static void line_put_value(struct line *line, const struct log_field *field, boo
         line_put_text_value(line, value);
 }
 
-static void build_text(struct line *line, enum log_level level, const char *component,
+static void line_build_text(struct line *line, enum log_level level, const char *component,
     const char *message, const struct log_field *fields)
 {
     line_put(line, " ");
@@ -114,7 +134,8 @@ static void build_text(struct line *line, enum log_level level, const char *comp
     }
 }
 
-static void build_json(struct line *line, enum log_level level, const char *component,
+/* Continues after the opening brace and the time. Fields that may not fit are left out. */
+static void line_build_json(struct line *line, enum log_level level, const char *component,
     const char *message, const struct log_field *fields)
 {
     line_put(line, "\",\"level\":");
@@ -133,7 +154,7 @@ static void build_json(struct line *line, enum log_level level, const char *comp
     line_put(line, "}");
 }
 
-static void build_line(struct line *line, enum log_level level, const char *component,
+static void line_build(struct line *line, enum log_level level, const char *component,
     const char *message, const struct log_field *fields)
 {
     bool json = atomic_load(&current_format) == LOG_FORMAT_JSON;
@@ -142,61 +163,61 @@ static void build_line(struct line *line, enum log_level level, const char *comp
     line_put(line, json ? "{\"ts\":\"" : "");
     line_put(line, time);
     if (json)
-        build_json(line, level, component, message, fields);
+        line_build_json(line, level, component, message, fields);
     else
-        build_text(line, level, component, message, fields);
+        line_build_text(line, level, component, message, fields);
     line->bytes[line->used++] = '\n';
 }
 
-/* A log_gap_format. */
-static size_t word_gap(const struct log_gap *gap, char bytes[static LINE_BYTES])
+/* Implements log_gap_format. */
+static size_t log_format_gap(const struct log_gap *gap, char bytes[static LINE_BYTES])
 {
     char message[128];
     struct line line = {.used = 0};
     int64_t passed_ms = clock_monotonic_ms() - gap->since_ms;
     snprintf(message, sizeof message,
-        "Dropped %" PRIu64 " line%s in %" PRId64 " s: the log could not be written", gap->lines,
+        "dropped %" PRIu64 " line%s in %" PRId64 " s: the stream did not accept writes", gap->lines,
         gap->lines == 1 ? "" : "s", (passed_ms + 999) / 1000);
-    build_line(&line, LOG_LEVEL_WARN, "Log", message,
+    line_build(&line, LOG_LEVEL_WARN, "Log", message,
         LOG_FIELDS(LOG_NUMBER("dropped", (int64_t)gap->lines)));
     memcpy(bytes, line.bytes, line.used);
     return line.used;
 }
 
-static void write_message(enum log_level level, const char *component,
+static void log_write_message(enum log_level level, const char *component,
     const struct log_field *fields, const char *message)
 {
     struct line line = {.used = 0};
-    build_line(&line, level, component, message, fields);
-    log_stream_write(
-        level >= LOG_LEVEL_WARN ? LOG_STREAM_ERR : LOG_STREAM_OUT, line.bytes, line.used, word_gap);
+    line_build(&line, level, component, message, fields);
+    log_stream_write(level >= LOG_LEVEL_WARN ? LOG_STREAM_ERR : LOG_STREAM_OUT, line.bytes,
+        line.used, log_format_gap);
 }
 
-static void write_repeats_of(const struct log_fold_item *item)
+static void log_write_repeat(const struct log_fold_item *item)
 {
     char message[MESSAGE_BYTES];
     int64_t passed_ms = clock_monotonic_ms() - item->since_ms;
     if (passed_ms > LOG_FOLD_WINDOW_MS)
         passed_ms = LOG_FOLD_WINDOW_MS;
-    snprintf(message, sizeof message, "Repeated %u time%s in %d s: %s", item->repeats,
+    snprintf(message, sizeof message, "repeated %u time%s in %d s: %s", item->repeats,
         item->repeats == 1 ? "" : "s", (int)(passed_ms + 999) / 1000, item->message);
-    write_message(
+    log_write_message(
         item->level, item->component, LOG_FIELDS(LOG_NUMBER("repeats", item->repeats)), message);
 }
 
-/* Whether the message says something new, or repeats what may come again only as a number. */
-static bool is_new(enum log_level level, const char *component, const char *message)
+/* False for a warning or error that repeats a recent one, which is only counted. */
+static bool log_is_new(enum log_level level, const char *component, const char *message)
 {
     struct log_fold_item ended;
     if (level < LOG_LEVEL_WARN)
         return true;
     bool admitted = log_fold_admit(level, component, message, clock_monotonic_ms(), &ended);
     if (ended.repeats > 0)
-        write_repeats_of(&ended);
+        log_write_repeat(&ended);
     return admitted;
 }
 
-__attribute__((format(printf, 4, 0))) static void write_line(enum log_level level,
+__attribute__((format(printf, 4, 0))) static void log_vwrite(enum log_level level,
     const char *component, const struct log_field *fields, const char *format, va_list arguments)
 {
     if (!log_is_on(level))
@@ -205,22 +226,24 @@ __attribute__((format(printf, 4, 0))) static void write_line(enum log_level leve
     char message[MESSAGE_BYTES];
     vsnprintf(raw, sizeof raw, format, arguments);
     text_quote(message, sizeof message, raw, strlen(raw));
-    if (is_new(level, component, message))
-        write_message(level, component, fields, message);
+    if (log_is_new(level, component, message))
+        log_write_message(level, component, fields, message);
 }
 
-static void write_repeats_until(int64_t now_ms)
+static void log_write_repeats_until(int64_t now_ms)
 {
     struct log_fold_item item;
     while (log_fold_take(now_ms, &item))
-        write_repeats_of(&item);
+        log_write_repeat(&item);
 }
 
 int64_t log_write_repeats(void)
 {
     int64_t now_ms = clock_monotonic_ms();
-    write_repeats_until(now_ms);
-    int64_t max_ms = log_stream_flush_gaps(word_gap) ? LOG_FOLD_WINDOW_MS : LOG_STREAM_WAIT_MS;
+    log_write_repeats_until(now_ms);
+    /* While lines have been dropped, look more often whether the stream accepts bytes again. */
+    int64_t max_ms =
+        log_stream_flush_gaps(log_format_gap) ? LOG_FOLD_WINDOW_MS : LOG_STREAM_WAIT_MS;
     int64_t due_ms = log_fold_due_ms();
     if (due_ms == INT64_MAX || due_ms - now_ms > max_ms)
         return max_ms;
@@ -229,8 +252,8 @@ int64_t log_write_repeats(void)
 
 void log_flush(void)
 {
-    write_repeats_until(INT64_MAX);
-    log_stream_flush_gaps(word_gap);
+    log_write_repeats_until(INT64_MAX);
+    log_stream_flush_gaps(log_format_gap);
 }
 
 #define DEFINE_LOG(name, level)                                \
@@ -238,7 +261,7 @@ void log_flush(void)
     {                                                          \
         va_list arguments;                                     \
         va_start(arguments, format);                           \
-        write_line(level, component, NULL, format, arguments); \
+        log_vwrite(level, component, NULL, format, arguments); \
         va_end(arguments);                                     \
     }
 
@@ -252,40 +275,40 @@ void log_event(enum log_level level, const char *component, const struct log_fie
 {
     va_list arguments;
     va_start(arguments, format);
-    write_line(level, component, fields, format, arguments);
+    log_vwrite(level, component, fields, format, arguments);
     va_end(arguments);
 }
 
-enum { ID_BITS = 128, SPAN_BITS = 64, HIGHEST_BYTES = ID_BITS / 8, STOCK_BYTES = 256 };
+enum { ID_BITS = 128, SPAN_BITS = 64, POOL_BYTES = 256 };
 
-/* Random bytes for the next requests of a thread, so that not each of them costs a system call. */
+/* Random bytes for the next requests of a thread, to save each of them a system call. */
 static _Thread_local struct {
-    uint8_t bytes[STOCK_BYTES];
+    uint8_t bytes[POOL_BYTES];
     size_t left;
-} stock;
+} random_pool;
 
-/* count is at most STOCK_BYTES. */
-static bool take_random(uint8_t *bytes, size_t count)
+/* count is at most POOL_BYTES. False if the kernel has no random bytes yet. */
+static bool trace_take_random(uint8_t *bytes, size_t count)
 {
-    if (stock.left < count) {
-        if (getrandom(stock.bytes, STOCK_BYTES, 0) != STOCK_BYTES)
+    if (random_pool.left < count) {
+        if (getrandom(random_pool.bytes, POOL_BYTES, 0) != POOL_BYTES)
             return false;
-        stock.left = STOCK_BYTES;
+        random_pool.left = POOL_BYTES;
     }
-    stock.left -= count;
-    memcpy(bytes, stock.bytes + stock.left, count);
+    random_pool.left -= count;
+    memcpy(bytes, random_pool.bytes + random_pool.left, count);
     return true;
 }
 
-/* So many random bits as digits; "" when there are none. All zero means "invalid" to readers. */
-static void random_digits(char *digits, size_t bits)
+/* That many random bits in hexadecimal; "" if there are none, or all are 0, which is invalid. */
+static void trace_random_hex(char *digits, size_t bits)
 {
     static const char hexadecimal[] = "0123456789abcdef";
-    uint8_t bytes[HIGHEST_BYTES];
+    uint8_t bytes[ID_BITS / 8];
     size_t count = bits / 8;
     uint8_t any = 0;
     digits[0] = '\0';
-    if (!take_random(bytes, count))
+    if (!trace_take_random(bytes, count))
         return;
     for (size_t i = 0; i < count; i++) {
         digits[2 * i] = hexadecimal[bytes[i] >> 4];
@@ -297,7 +320,7 @@ static void random_digits(char *digits, size_t bits)
 
 void trace_begin(struct trace *trace)
 {
-    random_digits(trace->id, ID_BITS);
+    trace_random_hex(trace->id, ID_BITS);
 }
 
 bool trace_header(const struct trace *trace, char header[static TRACE_HEADER_BYTES])
@@ -306,7 +329,7 @@ bool trace_header(const struct trace *trace, char header[static TRACE_HEADER_BYT
     header[0] = '\0';
     if (trace == NULL || trace->id[0] == '\0')
         return false;
-    random_digits(span, SPAN_BITS);
+    trace_random_hex(span, SPAN_BITS);
     if (span[0] == '\0')
         return false;
     snprintf(header, TRACE_HEADER_BYTES, "traceparent: 00-%s-%s-01", trace->id, span);

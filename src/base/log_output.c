@@ -1,3 +1,22 @@
+/*
+ * Two things stand between a finished line and its stream.
+ *
+ * The streams. A log that nobody reads must not stop deliveries, so a line waits for its stream for
+ * LOG_STREAM_WAIT_MS at most; then it is dropped and counted (struct log_gap), and the lines after
+ * it do not wait at all until the stream accepts bytes again. Before the next line goes out, a line
+ * reports the gap. We never set O_NONBLOCK on descriptors 0 to 2, because that is a flag of the
+ * open file, which a parent shell or another process shares; so a write must not be started unless
+ * poll says it will not block. That only holds if no other thread writes in between: writers take
+ * turns (turn_taken), for both streams together since they may be one pipe. The lock is
+ * held only to change the turn and the counters, never during a write.
+ *
+ * Folding. A warning that recurs within LOG_FOLD_WINDOW_MS is counted and not written. A small
+ * table, oldest first, remembers the last LOG_FOLD_TEXTS messages; an item leaves it when its
+ * window has passed or its place is needed, and its count is then returned to base/log.c to be
+ * logged.
+ *
+ * All state is static and needs no initialization, as the first line may precede everything else.
+ */
 #include "base/log_output.h"
 
 #include <errno.h>
@@ -11,107 +30,112 @@
 #include "base/io.h"
 #include "base/sync.h"
 
-/*
- * A pipe that is ready takes so much without blocking, if nobody is faster. Hence the turn: of our
- * threads only one at a time looks and writes. Both streams have it in common, as they may be the
- * same pipe.
- */
-_Static_assert((int)LOG_STREAM_LINE_BYTES <= PIPE_BUF, "one write(2) call a line");
+/* A pipe that is writable accepts PIPE_BUF bytes at once. */
+_Static_assert((int)LOG_STREAM_LINE_BYTES <= PIPE_BUF, "one write(2) call per line");
 
-/* Nobody keeps the turn for longer, unless a stream takes half a line, or another process fills it.
+/*
+ * Wait at least this long for the turn, even if lines should not wait for the stream: holders
+ * release it sooner, unless the stream takes half a line or another process fills the pipe.
  */
-enum { TURN_MS = 100 };
+enum { MIN_TURN_WAIT_MS = 100 };
 
 static const int descriptors[LOG_STREAMS] = {
     [LOG_STREAM_OUT] = STDOUT_FILENO, [LOG_STREAM_ERR] = STDERR_FILENO};
 
-/* Guards gaps and turn_is_taken. Initialised without a call, as the log is. */
+/* Guards gaps and turn_taken. */
 static struct mutex stream_lock = MUTEX_INITIALIZER;
 static struct log_gap gaps[LOG_STREAMS];
-static bool turn_is_taken;
-static struct cond turn_is_over;
-static pthread_once_t cond_is_made = PTHREAD_ONCE_INIT;
+static bool turn_taken;
+static struct cond turn_released;
+static pthread_once_t turn_cond_once = PTHREAD_ONCE_INIT;
 
-/* Of whoever has the turn: the last line was written in part. */
-static bool is_cut[LOG_STREAMS];
+/* Used only with the turn: the stream ends in an incomplete line. */
+static bool line_incomplete[LOG_STREAMS];
 
-static void make_cond(void)
+static void turn_init_cond(void)
 {
-    cond_init(&turn_is_over);
+    cond_init(&turn_released);
 }
 
-static bool take_turn(int64_t deadline_ms)
+/* False if the deadline passed first. */
+static bool turn_acquire(int64_t deadline_ms)
 {
-    int64_t min_ms = clock_monotonic_ms() + TURN_MS;
+    int64_t min_ms = clock_monotonic_ms() + MIN_TURN_WAIT_MS;
     bool waiting = true;
-    pthread_once(&cond_is_made, make_cond);
+    pthread_once(&turn_cond_once, turn_init_cond);
     mutex_lock(&stream_lock);
-    while (turn_is_taken && waiting)
+    while (turn_taken && waiting)
         waiting = cond_wait_until(
-            &turn_is_over, &stream_lock, deadline_ms > min_ms ? deadline_ms : min_ms);
-    bool taken = !turn_is_taken;
-    turn_is_taken = true;
+            &turn_released, &stream_lock, deadline_ms > min_ms ? deadline_ms : min_ms);
+    bool taken = !turn_taken;
+    turn_taken = true;
     mutex_unlock(&stream_lock);
     return taken;
 }
 
-static void give_turn(void)
+static void turn_release(void)
 {
     mutex_lock(&stream_lock);
-    turn_is_taken = false;
-    cond_signal(&turn_is_over);
+    turn_taken = false;
+    cond_signal(&turn_released);
     mutex_unlock(&stream_lock);
 }
 
-static bool takes_bytes(int fd, int64_t deadline_ms)
+static bool stream_is_writable(int fd, int64_t deadline_ms)
 {
     struct pollfd writable = {.fd = fd, .events = POLLOUT};
     return fd_wait(&writable, 1, deadline_ms) > 0;
 }
 
-/* Waits for a stream that takes bytes without having the turn, so that the other one can go on. */
-static bool take_turn_when_ready(enum log_stream stream, int64_t deadline_ms)
+/*
+ * Acquires the turn with the stream writable. Waits for the stream without the turn, so that a
+ * stalled stream does not stop the other one, and therefore has to poll again once it has it.
+ */
+static bool turn_acquire_writable(enum log_stream stream, int64_t deadline_ms)
 {
     int fd = descriptors[stream];
-    while (takes_bytes(fd, deadline_ms) && take_turn(deadline_ms)) {
-        if (takes_bytes(fd, 0))
+    while (stream_is_writable(fd, deadline_ms) && turn_acquire(deadline_ms)) {
+        if (stream_is_writable(fd, 0))
             return true;
-        give_turn();
+        turn_release();
     }
     return false;
 }
 
-/* Whether what was not written may be tried again. */
-static bool may_pass(int64_t deadline_ms)
+/* Whether to try again after a failed write; errno is that of the write. */
+static bool stream_may_retry_write(int64_t deadline_ms)
 {
     enum { PAUSE_MS = 10 };
     if (errno != EAGAIN)
         return errno == EINTR;
-    /* Ready, but not for the two bytes that a terminal makes of a line end: that would go on. */
+    /*
+     * A terminal may be writable and still not have room for the two bytes that it makes of a line
+     * end, so polling alone would spin.
+     */
     poll(NULL, 0, PAUSE_MS);
     return clock_monotonic_ms() < deadline_ms;
 }
 
-/* Returns how much was written. */
-static size_t put_bytes(int fd, const char *bytes, size_t length, int64_t deadline_ms)
+/* Returns the number of bytes written. */
+static size_t stream_write_bytes(int fd, const char *bytes, size_t length, int64_t deadline_ms)
 {
     size_t written = 0;
-    while (written < length && takes_bytes(fd, deadline_ms)) {
+    while (written < length && stream_is_writable(fd, deadline_ms)) {
         ssize_t taken = write(fd, bytes + written, length - written);
         if (taken > 0)
             written += (size_t)taken;
-        else if (taken == 0 || !may_pass(deadline_ms))
+        else if (taken == 0 || !stream_may_retry_write(deadline_ms))
             break;
     }
     return written;
 }
 
 /*
- * A terminal is ready for a part of a line, too, and blocks for the rest. Not to block is a thing
- * of the open file, which others may have in common with us; so this is one of our own. -1: fd is
- * no terminal, or cannot be opened.
+ * A terminal is writable as soon as it has room for one byte, and blocks for the rest of the line.
+ * Opening it again gives an open file of our own, on which O_NONBLOCK affects no other process.
+ * Returns -1 if fd is not a terminal or cannot be opened.
  */
-static int open_terminal(int fd)
+static int stream_open_terminal(int fd)
 {
     char path[32];
     if (!isatty(fd))
@@ -120,20 +144,21 @@ static int open_terminal(int fd)
     return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
-/* With the turn. */
-static bool put(enum log_stream stream, const char *bytes, size_t length, int64_t deadline_ms)
+/* With the turn. Returns whether everything was written. */
+static bool stream_put(
+    enum log_stream stream, const char *bytes, size_t length, int64_t deadline_ms)
 {
-    int terminal = open_terminal(descriptors[stream]);
-    size_t written =
-        put_bytes(terminal >= 0 ? terminal : descriptors[stream], bytes, length, deadline_ms);
+    int terminal = stream_open_terminal(descriptors[stream]);
+    size_t written = stream_write_bytes(
+        terminal >= 0 ? terminal : descriptors[stream], bytes, length, deadline_ms);
     if (terminal >= 0)
         close(terminal);
     if (written > 0)
-        is_cut[stream] = written < length;
+        line_incomplete[stream] = written < length;
     return written == length;
 }
 
-static struct log_gap gap_of(enum log_stream stream)
+static struct log_gap gap_snapshot(enum log_stream stream)
 {
     mutex_lock(&stream_lock);
     struct log_gap gap = gaps[stream];
@@ -141,7 +166,7 @@ static struct log_gap gap_of(enum log_stream stream)
     return gap;
 }
 
-static void lose_line(enum log_stream stream)
+static void gap_add_line(enum log_stream stream)
 {
     int64_t now_ms = clock_monotonic_ms();
     mutex_lock(&stream_lock);
@@ -150,75 +175,76 @@ static void lose_line(enum log_stream stream)
     mutex_unlock(&stream_lock);
 }
 
-/* Others may have lost lines meanwhile. */
-static void forget_lines(enum log_stream stream, uint64_t lines)
+/* Subtracts what was reported: other threads may have dropped more lines meanwhile. */
+static void gap_subtract(enum log_stream stream, uint64_t lines)
 {
     mutex_lock(&stream_lock);
     gaps[stream].lines -= lines;
     mutex_unlock(&stream_lock);
 }
 
-/* With the turn. */
-static bool mend(enum log_stream stream, int64_t deadline_ms, log_gap_format *words)
+/* With the turn: ends an incomplete line, then reports the gap. False if the stream stalls again.
+ */
+static bool stream_report_gap(enum log_stream stream, int64_t deadline_ms, log_gap_format *format)
 {
-    static char line[LOG_STREAM_LINE_BYTES]; /* of whoever has the turn, and on nobody's stack */
-    struct log_gap gap = gap_of(stream);
-    if (is_cut[stream] && !put(stream, "\n", 1, deadline_ms))
+    static char line[LOG_STREAM_LINE_BYTES]; /* guarded by the turn; too large for every stack */
+    struct log_gap gap = gap_snapshot(stream);
+    if (line_incomplete[stream] && !stream_put(stream, "\n", 1, deadline_ms))
         return false;
     if (gap.lines == 0)
         return true;
-    if (!put(stream, line, words(&gap, line), deadline_ms))
+    if (!stream_put(stream, line, format(&gap, line), deadline_ms))
         return false;
-    forget_lines(stream, gap.lines);
+    gap_subtract(stream, gap.lines);
     return true;
 }
 
 void log_stream_write(
-    enum log_stream stream, const char *line, size_t length_bytes, log_gap_format *words)
+    enum log_stream stream, const char *line, size_t length_bytes, log_gap_format *format)
 {
-    bool stalled = gap_of(stream).lines > 0;
+    bool stalled = gap_snapshot(stream).lines > 0;
     int64_t deadline_ms = clock_monotonic_ms() + (stalled ? 0 : LOG_STREAM_WAIT_MS);
     bool written = false;
-    if (take_turn_when_ready(stream, deadline_ms)) {
-        written = mend(stream, deadline_ms, words) && put(stream, line, length_bytes, deadline_ms);
-        give_turn();
+    if (turn_acquire_writable(stream, deadline_ms)) {
+        written = stream_report_gap(stream, deadline_ms, format) &&
+                  stream_put(stream, line, length_bytes, deadline_ms);
+        turn_release();
     }
     if (!written)
-        lose_line(stream);
+        gap_add_line(stream);
 }
 
-bool log_stream_flush_gaps(log_gap_format *words)
+bool log_stream_flush_gaps(log_gap_format *format)
 {
-    bool mended = true;
+    bool all_reported = true;
     for (enum log_stream stream = 0; stream < LOG_STREAMS; stream++) {
         int64_t now_ms = clock_monotonic_ms();
-        if (gap_of(stream).lines == 0)
+        if (gap_snapshot(stream).lines == 0)
             continue;
-        if (take_turn_when_ready(stream, now_ms)) {
-            mend(stream, now_ms, words);
-            give_turn();
+        if (turn_acquire_writable(stream, now_ms)) {
+            stream_report_gap(stream, now_ms, format);
+            turn_release();
         }
-        mended = mended && gap_of(stream).lines == 0;
+        all_reported = all_reported && gap_snapshot(stream).lines == 0;
     }
-    return mended;
+    return all_reported;
 }
 
-/* Initialised without a call, as the first line may come before anything else. */
 static struct mutex fold_lock = MUTEX_INITIALIZER;
-/* Both guarded by lock. The first count items are in use, oldest first. */
+/* Both guarded by fold_lock. The first folded_count items are in use, oldest first. */
 static struct log_fold_item folded[LOG_FOLD_TEXTS];
 static size_t folded_count;
 
-static bool is_over(const struct log_fold_item *item, int64_t now_ms)
+static bool fold_has_expired(const struct log_fold_item *item, int64_t now_ms)
 {
     return now_ms - LOG_FOLD_WINDOW_MS >= item->since_ms;
 }
 
 /*
- * Convex gives each failed call of a function a number, in brackets: messages that differ in that
- * alone say the same.
+ * Convex includes a new request id, in brackets, in the error of each failed function call (see
+ * docs/protocol.md, Convex HTTP API). Messages that differ only in it are the same.
  */
-static bool says_the_same(const char *one, const char *other)
+static bool fold_is_same_message(const char *one, const char *other)
 {
     static const char label[] = "[Request ID: ";
     for (;;) {
@@ -233,19 +259,19 @@ static bool says_the_same(const char *one, const char *other)
     }
 }
 
-/* The position of the message's item, or count. */
-static size_t find_work_locked(enum log_level level, const char *component, const char *message)
+/* The index of the message's item, or folded_count. */
+static size_t fold_find_locked(enum log_level level, const char *component, const char *message)
 {
     mutex_assert_held(&fold_lock);
     size_t i = 0;
     while (i < folded_count &&
-           (folded[i].level != level || !says_the_same(folded[i].message, message) ||
+           (folded[i].level != level || !fold_is_same_message(folded[i].message, message) ||
                strcmp(folded[i].component, component) != 0))
         i++;
     return i;
 }
 
-static void remove_locked(size_t position, struct log_fold_item *removed)
+static void fold_remove_locked(size_t position, struct log_fold_item *removed)
 {
     mutex_assert_held(&fold_lock);
     *removed = folded[position];
@@ -253,7 +279,8 @@ static void remove_locked(size_t position, struct log_fold_item *removed)
     memmove(&folded[position], &folded[position + 1], (folded_count - position) * sizeof folded[0]);
 }
 
-static void add_locked(
+/* The caller has checked that both strings fit and that the table is not full. */
+static void fold_add_locked(
     enum log_level level, const char *component, const char *message, int64_t now_ms)
 {
     mutex_assert_held(&fold_lock);
@@ -272,16 +299,16 @@ bool log_fold_admit(enum log_level level, const char *component, const char *mes
     if (strlen(component) >= LOG_FOLD_COMPONENT_BYTES || strlen(message) >= LOG_FOLD_TEXT_BYTES)
         return true;
     mutex_lock(&fold_lock);
-    size_t position = find_work_locked(level, component, message);
-    bool repeats = position < folded_count && !is_over(&folded[position], now_ms);
+    size_t position = fold_find_locked(level, component, message);
+    bool repeats = position < folded_count && !fold_has_expired(&folded[position], now_ms);
     if (repeats) {
         folded[position].repeats++;
     } else {
         if (position < folded_count)
-            remove_locked(position, ended);
+            fold_remove_locked(position, ended);
         else if (folded_count == LOG_FOLD_TEXTS)
-            remove_locked(0, ended);
-        add_locked(level, component, message, now_ms);
+            fold_remove_locked(0, ended);
+        fold_add_locked(level, component, message, now_ms);
     }
     mutex_unlock(&fold_lock);
     return !repeats;
@@ -292,8 +319,8 @@ bool log_fold_take(int64_t now_ms, struct log_fold_item *ended)
     ended->repeats = 0;
     mutex_lock(&fold_lock);
     while (folded_count > 0 && ended->repeats == 0 &&
-           (now_ms == INT64_MAX || is_over(&folded[0], now_ms)))
-        remove_locked(0, ended);
+           (now_ms == INT64_MAX || fold_has_expired(&folded[0], now_ms)))
+        fold_remove_locked(0, ended);
     mutex_unlock(&fold_lock);
     return ended->repeats > 0;
 }

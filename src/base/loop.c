@@ -1,8 +1,8 @@
 /*
- * A loop is its own thread's clock. Two flags reach it from other threads, poked and stopping, both
- * set under the lock with a signal, so neither is lost between a round and the next wait. The poke
- * is cleared when the wait returns, before the round begins: a poke that arrives during a round
- * causes another one.
+ * A loop owns one thread that sleeps between rounds of work. Two flags reach it from other threads,
+ * poked and stopping, both set under the lock with a signal, so neither is lost between a round and
+ * the next wait. The poke is cleared when the wait returns, before the round begins: a poke that
+ * arrives during a round causes another one.
  *
  * expected_ms is what the watchdog compares with the clock: while the thread waits it is the end of
  * the wait plus slack, while it works it is LOOP_MAX_ROUND_MS from the start of the round.

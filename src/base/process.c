@@ -1,3 +1,21 @@
+/*
+ * Other processes: running children, reading /proc, and notifying systemd.
+ *
+ * A child is started with posix_spawn, without a shell, as the leader of a process group. We wait
+ * for it by pidfd, which poll(2) can watch together with a stop descriptor and the child's output,
+ * so no SIGCHLD handler is needed. Two rules make signals safe: the leader is not reaped before
+ * child_fini, so neither its pid nor its group id can be reused while we may signal it; and all
+ * signals go to the group, so a wrapper script does not leave the real program behind.
+ *
+ * The child inherits nothing by accident: descriptors above 2 are closed, signal dispositions and
+ * mask are reset, and variables that carry the service token are removed from its environment.
+ *
+ * /proc answers what kill(2) cannot: whether a group has members that are not zombies, whether a
+ * pid is still the process that was recorded (by its start time), and what a process uses. A failed
+ * lookup for lack of descriptors or memory is PROCESS_UNKNOWN, never taken for an exited process.
+ *
+ * The notifications implement sd_notify(3) without libsystemd: one datagram to a socket.
+ */
 #include "base/process.h"
 
 #include <assert.h>
@@ -21,21 +39,22 @@
 #include "base/io.h"
 #include "base/sync.h"
 
-static bool is_named(const char *variable, const char *name)
+static bool environment_is_named(const char *variable, const char *name)
 {
     size_t length = strlen(name);
     return strncmp(variable, name, length) == 0 && variable[length] == '=';
 }
 
-/* Also by pattern: somebody may have the service token in a variable of another name. */
-static bool carries_service_token(const char *variable)
+/* Also by its form, as an operator may keep the token in a variable of another name. */
+static bool environment_has_service_token(const char *variable)
 {
-    return is_named(variable, "SERVICE_TOKEN") || is_named(variable, "SERVICE_TOKEN_FILE") ||
+    return environment_is_named(variable, "SERVICE_TOKEN") ||
+           environment_is_named(variable, "SERVICE_TOKEN_FILE") ||
            strstr(variable, "mc_service_") != NULL;
 }
 
-/* Our environment less our secrets: an array for the caller to free, its strings borrowed. */
-static char **make_environment(void)
+/* Our environment without our secrets: the caller frees the array; its strings are borrowed. */
+static char **child_environment(void)
 {
     size_t count = 0;
     while (environ[count] != NULL)
@@ -45,13 +64,17 @@ static char **make_environment(void)
         return NULL;
     size_t next = 0;
     for (size_t i = 0; i < count; i++)
-        if (!carries_service_token(environ[i]))
+        if (!environment_has_service_token(environ[i]))
             kept[next++] = environ[i];
     return kept;
 }
 
-/* The pipe goes first: with our own 0 to 2 closed, its writing end may be one of those. */
-static int describe_files(posix_spawn_file_actions_t *files, int write_fd, enum child_stderr errors)
+/*
+ * Order matters: the pipe is duplicated first, since its write end may itself be descriptor 0 or 2
+ * if ours were closed.
+ */
+static int child_set_files(
+    posix_spawn_file_actions_t *files, int write_fd, enum child_stderr errors)
 {
     int result = posix_spawn_file_actions_adddup2(files, write_fd, STDOUT_FILENO);
     if (result == 0 && errors == CHILD_STDERR_MERGED)
@@ -65,7 +88,7 @@ static int describe_files(posix_spawn_file_actions_t *files, int write_fd, enum 
     return result;
 }
 
-static void describe_process(posix_spawnattr_t *attributes)
+static void child_set_attributes(posix_spawnattr_t *attributes)
 {
     sigset_t none, all;
     sigemptyset(&none);
@@ -78,11 +101,11 @@ static void describe_process(posix_spawnattr_t *attributes)
 }
 
 /* Returns 0 or an errno value. */
-static int spawn(pid_t *pid, const char *const argv[], int write_fd, enum child_stderr errors)
+static int child_spawn(pid_t *pid, const char *const argv[], int write_fd, enum child_stderr errors)
 {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
-    char **environment = make_environment();
+    char **environment = child_environment();
     if (environment == NULL)
         return ENOMEM;
     int result = posix_spawn_file_actions_init(&files);
@@ -91,8 +114,8 @@ static int spawn(pid_t *pid, const char *const argv[], int write_fd, enum child_
     result = posix_spawnattr_init(&attributes);
     if (result != 0)
         goto err_after_files;
-    describe_process(&attributes);
-    result = describe_files(&files, write_fd, errors);
+    child_set_attributes(&attributes);
+    result = child_set_files(&files, write_fd, errors);
     if (result == 0)
         result = posix_spawnp(pid, argv[0], &files, &attributes, (char *const *)argv, environment);
     posix_spawnattr_destroy(&attributes);
@@ -103,7 +126,7 @@ err_after_environment:
     return result;
 }
 
-static void reap(pid_t pid, struct child_exit *ended)
+static void child_reap(pid_t pid, struct child_exit *ended)
 {
     int status = 0;
     pid_t reaped = 0;
@@ -117,8 +140,8 @@ static void reap(pid_t pid, struct child_exit *ended)
     ended->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
-/* As process 1 of a container we inherit what the group's dead leave behind. */
-static void reap_orphans(pid_t group)
+/* As process 1 of a container we inherit the orphans of the group and must reap them. */
+static void child_reap_orphans(pid_t group)
 {
     while (waitpid(-group, NULL, WNOHANG) > 0)
         ;
@@ -131,19 +154,19 @@ int child_start(
     *child = (struct child){.pid_fd = -1, .output_fd = -1};
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot run %s: no pipe", argv[0]);
-    int result = spawn(&child->pid, argv, ends[1], errors);
+        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot create a pipe for %s", argv[0]);
+    int result = child_spawn(&child->pid, argv, ends[1], errors);
     close(ends[1]);
     if (result != 0) {
         error_set_errno(error, result == ENOMEM ? ERROR_NO_MEMORY : ERROR_SYSTEM, result,
             "cannot run %s", argv[0]);
         goto err_after_pipe;
     }
-    /* Nobody else reaps it, so the number still means this process. */
+    /* Only this file reaps it, so the pid still refers to this process even if it has exited. */
     child->pid_fd = pidfd_open(child->pid, 0);
     if (child->pid_fd < 0) {
         result = errno;
-        error_set_errno(error, ERROR_SYSTEM, result, "cannot wait for %s", argv[0]);
+        error_set_errno(error, ERROR_SYSTEM, result, "cannot open a pidfd for %s", argv[0]);
         goto err_after_spawn;
     }
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
@@ -152,7 +175,7 @@ int child_start(
 
 err_after_spawn:
     child_signal_group(child, SIGKILL);
-    reap(child->pid, NULL);
+    child_reap(child->pid, NULL);
 err_after_pipe:
     close(ends[0]);
     return result == ENOMEM ? ERROR_NO_MEMORY : ERROR_SYSTEM;
@@ -172,40 +195,41 @@ int child_wait(const struct child *child, int64_t deadline_ms, int stop_fd)
 void child_signal_group(const struct child *child, int signal)
 {
     assert(child->pid > 1);
-    /* The unreaped leader keeps the group's number from being given to anybody else. */
+    /* The unreaped leader keeps the kernel from reusing the group's id. */
     kill(-child->pid, signal);
 }
 
 void child_fini(struct child *child, struct child_exit *ended)
 {
     child_signal_group(child, SIGKILL);
-    reap(child->pid, ended);
-    reap_orphans(child->pid);
+    child_reap(child->pid, ended);
+    child_reap_orphans(child->pid);
     close(child->pid_fd);
     close(child->output_fd);
     *child = (struct child){.pid_fd = -1, .output_fd = -1};
 }
 
-/* Where a child's output is kept; what does not fit is dropped. */
-struct sink {
+/* Keeps the first bytes of a child's output and drops the rest. */
+struct output_buffer {
     char *bytes;
     size_t length_bytes;
     size_t capacity_bytes;
 };
 
-/* One read, so that a child that writes for ever is still held to its deadline. */
-static bool read_some(int fd, struct sink *sink)
+/* One read, so that a child that writes without end still meets its deadline. */
+static bool output_read_some(int fd, struct output_buffer *buffer)
 {
     char dropped[4096];
-    size_t room_bytes = sink->capacity_bytes - sink->length_bytes;
-    ssize_t got = room_bytes > 0 ? read(fd, sink->bytes + sink->length_bytes, room_bytes)
+    size_t room_bytes = buffer->capacity_bytes - buffer->length_bytes;
+    ssize_t got = room_bytes > 0 ? read(fd, buffer->bytes + buffer->length_bytes, room_bytes)
                                  : read(fd, dropped, sizeof dropped);
     if (got > 0 && room_bytes > 0)
-        sink->length_bytes += (size_t)got;
+        buffer->length_bytes += (size_t)got;
     return got > 0;
 }
 
-static int collect(const struct child *child, int64_t deadline_ms, int stop_fd, struct sink *sink)
+static int output_collect(
+    const struct child *child, int64_t deadline_ms, int stop_fd, struct output_buffer *buffer)
 {
     struct pollfd fds[] = {
         {.fd = child->pid_fd, .events = POLLIN},
@@ -219,11 +243,13 @@ static int collect(const struct child *child, int64_t deadline_ms, int stop_fd, 
             return ERROR_INTERRUPTED;
         if (fds[0].revents != 0)
             break;
-        /* A child may close its output and go on. */
-        if (!read_some(child->output_fd, sink))
+        /* End of file: the child may have closed its output and still run. */
+        if (!output_read_some(child->output_fd, buffer))
             fds[2].fd = -1;
     }
-    while (sink->length_bytes < sink->capacity_bytes && read_some(child->output_fd, sink))
+    /* The child has exited; read what is left in the pipe. */
+    while (
+        buffer->length_bytes < buffer->capacity_bytes && output_read_some(child->output_fd, buffer))
         ;
     return 0;
 }
@@ -232,23 +258,23 @@ int child_output(const char *const argv[], int64_t timeout_ms, int stop_fd, char
     size_t output_bytes, struct child_exit *ended, struct error *error)
 {
     assert(timeout_ms >= 1 && output_bytes >= 1);
-    struct sink sink = {.bytes = output, .capacity_bytes = output_bytes - 1};
+    struct output_buffer buffer = {.bytes = output, .capacity_bytes = output_bytes - 1};
     struct child child;
     int result = child_start(&child, argv, CHILD_STDERR_DROPPED, error);
     if (result != 0)
         return result;
-    result = collect(&child, clock_monotonic_ms() + timeout_ms, stop_fd, &sink);
+    result = output_collect(&child, clock_monotonic_ms() + timeout_ms, stop_fd, &buffer);
     child_fini(&child, ended);
-    output[sink.length_bytes] = '\0';
+    output[buffer.length_bytes] = '\0';
     if (result == ERROR_TIMEOUT)
         error_set(
-            error, ERROR_TIMEOUT, "%s did not end in %lld ms", argv[0], (long long)timeout_ms);
+            error, ERROR_TIMEOUT, "%s did not exit within %lld ms", argv[0], (long long)timeout_ms);
     if (result == ERROR_INTERRUPTED)
-        error_set(error, ERROR_INTERRUPTED, "%s was stopped", argv[0]);
+        error_set(error, ERROR_INTERRUPTED, "%s was interrupted by shutdown", argv[0]);
     return result;
 }
 
-/* Places in the line, counted from 1 (man 5 proc). */
+/* Fields of /proc/PID/stat, numbered from 1 as in proc(5). */
 enum {
     FIELD_STATE = 3,
     FIELD_GROUP = 5,
@@ -262,7 +288,7 @@ enum {
 
 enum { LINE_BYTES = 1024, PATH_BYTES = sizeof "/proc/2147483647/statm" };
 
-static bool read_number(const char **at, int64_t *number)
+static bool stat_read_number(const char **at, int64_t *number)
 {
     char *end;
     errno = 0;
@@ -274,7 +300,7 @@ static bool read_number(const char **at, int64_t *number)
 
 bool process_stat_parse(const char *line, struct process_stat *stat)
 {
-    /* The name stands in brackets and may hold some itself. */
+    /* The program's name is in parentheses and may itself contain some. */
     const char *at = strrchr(line, ')');
     if (at == NULL || at[1] != ' ' || at[2] == '\0' || at[3] != ' ')
         return false;
@@ -282,7 +308,7 @@ bool process_stat_parse(const char *line, struct process_stat *stat)
     stat->state = at[2];
     at += 3;
     for (int field = FIELD_STATE + 1; field <= FIELDS_READ; field++)
-        if (!read_number(&at, &numbers[field]))
+        if (!stat_read_number(&at, &numbers[field]))
             return false;
     stat->group = (pid_t)numbers[FIELD_GROUP];
     stat->session = (pid_t)numbers[FIELD_SESSION];
@@ -293,26 +319,27 @@ bool process_stat_parse(const char *line, struct process_stat *stat)
     return true;
 }
 
-/* Of what /proc did not give. What we may not read is no process of ours. */
-static enum process_presence presence_after(int failure)
+/* After /proc could not be read. A process that we may not read about is not one of ours. */
+static enum process_presence proc_presence_after(int failure)
 {
-    bool is_short = failure == EMFILE || failure == ENFILE || failure == ENOMEM;
-    return is_short ? PROCESS_UNKNOWN : PROCESS_GONE;
+    bool out_of_resources = failure == EMFILE || failure == ENFILE || failure == ENOMEM;
+    return out_of_resources ? PROCESS_UNKNOWN : PROCESS_GONE;
 }
 
-/* The line that is a file of the process; undefined unless that lives. */
-static enum process_presence read_line(pid_t pid, const char *file, char line[static LINE_BYTES])
+/* Reads the one-line file of the process; line is undefined unless it is running. */
+static enum process_presence proc_read_line(
+    pid_t pid, const char *file, char line[static LINE_BYTES])
 {
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return presence_after(errno);
+        return proc_presence_after(errno);
     ssize_t length = read(fd, line, LINE_BYTES - 1);
     int failure = errno;
     close(fd);
     if (length <= 0)
-        return length < 0 ? presence_after(failure) : PROCESS_GONE;
+        return length < 0 ? proc_presence_after(failure) : PROCESS_GONE;
     line[length] = '\0';
     return PROCESS_RUNNING;
 }
@@ -320,7 +347,7 @@ static enum process_presence read_line(pid_t pid, const char *file, char line[st
 enum process_presence process_stat_read(pid_t pid, struct process_stat *stat)
 {
     char line[LINE_BYTES];
-    enum process_presence presence = read_line(pid, "stat", line);
+    enum process_presence presence = proc_read_line(pid, "stat", line);
     if (presence == PROCESS_RUNNING && !process_stat_parse(line, stat))
         return PROCESS_GONE;
     return presence;
@@ -332,14 +359,14 @@ int64_t process_resident_bytes(pid_t pid)
     const char *at = line;
     int64_t all_pages;
     int64_t resident_pages;
-    if (read_line(pid, "statm", line) != PROCESS_RUNNING || !read_number(&at, &all_pages) ||
-        !read_number(&at, &resident_pages))
+    if (proc_read_line(pid, "statm", line) != PROCESS_RUNNING ||
+        !stat_read_number(&at, &all_pages) || !stat_read_number(&at, &resident_pages))
         return 0;
     return resident_pages * sysconf(_SC_PAGESIZE);
 }
 
-/* Whether the process of that name in /proc is one of the group. */
-static enum process_presence look_at(const char *name, pid_t group, pid_t session)
+/* Whether that entry of /proc is a running member of the group. */
+static enum process_presence proc_check_member(const char *name, pid_t group, pid_t session)
 {
     struct process_stat stat;
     char *end;
@@ -362,18 +389,18 @@ enum process_presence process_group_find(pid_t group, pid_t session)
     if (dir == NULL)
         return PROCESS_UNKNOWN;
     while (found != PROCESS_RUNNING && (entry = readdir(dir)) != NULL) {
-        enum process_presence presence = look_at(entry->d_name, group, session);
+        enum process_presence presence = proc_check_member(entry->d_name, group, session);
         found = presence != PROCESS_GONE ? presence : found;
     }
     closedir(dir);
     return found;
 }
 
-/* More often than asked for does no harm. */
+/* Notifying more often than required does no harm. */
 enum { MAX_WATCHDOG_MS = 24 * 60 * 60 * 1000 };
 
-/* A path, or with '@' in front a name in the abstract namespace. False when it is neither. */
-static bool fill_address(struct sockaddr_un *address, socklen_t *length)
+/* NOTIFY_SOCKET is a path or, with a leading '@', a name in the abstract namespace. */
+static bool notify_address(struct sockaddr_un *address, socklen_t *length)
 {
     const char *path = getenv("NOTIFY_SOCKET");
     if (path == NULL || (path[0] != '/' && path[0] != '@') ||
@@ -387,18 +414,18 @@ static bool fill_address(struct sockaddr_un *address, socklen_t *length)
     return true;
 }
 
-void notify_send(const char *state, int64_t limit_ms)
+void notify_send(const char *state, int64_t timeout_ms)
 {
     struct sockaddr_un address;
     socklen_t length;
-    if (!fill_address(&address, &length))
+    if (!notify_address(&address, &length))
         return;
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return;
-    struct timeval limit = {.tv_sec = limit_ms / 1000, .tv_usec = limit_ms % 1000 * 1000};
-    int flags = MSG_NOSIGNAL | (limit_ms > 0 ? 0 : MSG_DONTWAIT);
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) != 0)
+    struct timeval timeout = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
+    int flags = MSG_NOSIGNAL | (timeout_ms > 0 ? 0 : MSG_DONTWAIT);
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) != 0)
         flags |= MSG_DONTWAIT;
     ssize_t sent =
         sendto(fd, state, strlen(state), flags, (const struct sockaddr *)&address, length);
@@ -415,6 +442,7 @@ int64_t notify_watchdog_ms(void)
     long long value = strtoll(interval_us, NULL, 10);
     if (value <= 0)
         return 0;
+    /* Half, rounded down, but at least 1: 0 means that no notification is wanted. */
     int64_t half_ms = value / 2000 + (value < 2000);
     return half_ms < MAX_WATCHDOG_MS ? half_ms : MAX_WATCHDOG_MS;
 }

@@ -1,3 +1,18 @@
+/*
+ * Secrets have two lives here: as a value that requests use, and as a text that must not leak.
+ *
+ * A struct secret is one token that SIGHUP may replace while requests are in flight. Each request
+ * copies the value under the lock into its own header, so the old string can be freed as soon as
+ * the exchange is done, and a request already sent carries on with the old token.
+ *
+ * redact() cleans every text before it leaves the process: log lines, errors quoted from servers,
+ * HTTP responses. It knows the exact values registered with redact_add_secret, in the forms that
+ * JSON gives them, and catches others by their shape ("Bearer ...", "token=...", mc_service_...).
+ * It works in place and never lengthens the text, so callers need no buffer and it cannot fail.
+ * The list of values is bounded, since each rotation adds some; the oldest is dropped.
+ *
+ * Both are used from every thread. The list lock is held during a scan, which only compares bytes.
+ */
 #include "base/secret.h"
 
 #include <assert.h>
@@ -9,11 +24,22 @@
 
 #include "base/sync.h"
 
+/*
+ * Up to three forms of each value: as it is and as JSON escapes it, with and without slashes.
+ * Shorter values would blank out ordinary words.
+ */
+enum { MAX_REDACTED = 96, MIN_SECRET_BYTES = 6 };
+
 struct secret {
-    /* Guards value. */
-    struct mutex lock;
-    char *value; /* owned; NULL for none */
+    struct mutex lock; /* guards value */
+    char *value;       /* owned; NULL for none */
 };
+
+/* Guards the list below. Initialized statically, as the first log line may precede everything. */
+static struct mutex redact_lock = MUTEX_INITIALIZER;
+/* The first redacted_count are in use, the most recently added last. */
+static char *redacted[MAX_REDACTED];
+static size_t redacted_count;
 
 struct secret *secret_create(const char *value)
 {
@@ -37,7 +63,7 @@ void secret_destroy(struct secret *secret)
     free(secret);
 }
 
-static const char *text_of(const char *value)
+static const char *text_or_empty(const char *value)
 {
     return value != NULL ? value : "";
 }
@@ -47,7 +73,7 @@ bool secret_exchange(struct secret *secret, char **value)
     mutex_lock(&secret->lock);
     char *old = secret->value;
     secret->value = *value;
-    bool differs = strcmp(text_of(old), text_of(*value)) != 0;
+    bool differs = strcmp(text_or_empty(old), text_or_empty(*value)) != 0;
     mutex_unlock(&secret->lock);
     *value = old;
     return differs;
@@ -56,59 +82,52 @@ bool secret_exchange(struct secret *secret, char **value)
 void secret_append(struct secret *secret, struct text *text)
 {
     mutex_lock(&secret->lock);
-    text_append(text, text_of(secret->value));
+    text_append(text, text_or_empty(secret->value));
     mutex_unlock(&secret->lock);
 }
 
-enum { SECRETS = 96, MIN_SECRET_BYTES = 6 };
-
-static struct mutex lock = MUTEX_INITIALIZER;
-/* Both guarded by lock. The first secret_count are in use, the one added last at the end. */
-static char *secrets[SECRETS];
-static size_t secret_count;
-
-/* The position of value, or SECRETS. */
-static size_t find_work_locked(const char *value)
+/* The index of value, or MAX_REDACTED. */
+static size_t redact_find_locked(const char *value)
 {
-    mutex_assert_held(&lock);
-    for (size_t i = 0; i < secret_count; i++)
-        if (strcmp(secrets[i], value) == 0)
+    mutex_assert_held(&redact_lock);
+    for (size_t i = 0; i < redacted_count; i++)
+        if (strcmp(redacted[i], value) == 0)
             return i;
-    return SECRETS;
+    return MAX_REDACTED;
 }
 
-/* Takes the secret at position out of the list; it is the caller's. */
-static char *remove_locked(size_t position)
+/* Removes and returns the value at that index; the caller frees it. */
+static char *redact_remove_locked(size_t index)
 {
-    mutex_assert_held(&lock);
-    char *removed = secrets[position];
-    secret_count--;
-    memmove(
-        &secrets[position], &secrets[position + 1], (secret_count - position) * sizeof secrets[0]);
-    secrets[secret_count] = NULL;
+    mutex_assert_held(&redact_lock);
+    char *removed = redacted[index];
+    redacted_count--;
+    memmove(&redacted[index], &redacted[index + 1], (redacted_count - index) * sizeof redacted[0]);
+    redacted[redacted_count] = NULL;
     return removed;
 }
 
-static bool add(const char *value)
+/* Adding a known value again makes it the newest. The old copy is freed outside the lock. */
+static bool redact_add_form(const char *value)
 {
     char *copy = strdup(value);
     char *old = NULL;
     if (copy == NULL)
         return false;
-    mutex_lock(&lock);
-    size_t known = find_work_locked(value);
-    if (known < SECRETS)
-        old = remove_locked(known);
-    else if (secret_count == SECRETS)
-        old = remove_locked(0);
-    secrets[secret_count++] = copy;
-    mutex_unlock(&lock);
+    mutex_lock(&redact_lock);
+    size_t known = redact_find_locked(value);
+    if (known < MAX_REDACTED)
+        old = redact_remove_locked(known);
+    else if (redacted_count == MAX_REDACTED)
+        old = redact_remove_locked(0);
+    redacted[redacted_count++] = copy;
+    mutex_unlock(&redact_lock);
     free(old);
     return true;
 }
 
-/* The value as it stands in JSON, where quotes and backslashes, perhaps slashes, are escaped. */
-static bool add_escaped(const char *value, const char *escaped)
+/* Adds the value as JSON writes it, with a backslash before each byte that escaped lists. */
+static bool redact_add_escaped(const char *value, const char *escaped)
 {
     char *form = malloc(2 * strlen(value) + 1);
     if (form == NULL)
@@ -120,7 +139,7 @@ static bool add_escaped(const char *value, const char *escaped)
         form[used++] = *at;
     }
     form[used] = '\0';
-    bool added = strcmp(form, value) == 0 || add(form);
+    bool added = strcmp(form, value) == 0 || redact_add_form(form);
     free(form);
     return added;
 }
@@ -129,23 +148,24 @@ bool redact_add_secret(const char *value)
 {
     if (strlen(value) < MIN_SECRET_BYTES)
         return true;
-    return add_escaped(value, "\"\\") && add_escaped(value, "\"\\/") && add(value);
+    return redact_add_escaped(value, "\"\\") && redact_add_escaped(value, "\"\\/") &&
+           redact_add_form(value);
 }
 
 void redact_forget_all(void)
 {
-    char *old[SECRETS];
-    mutex_lock(&lock);
-    memcpy(old, secrets, sizeof old);
-    memset(secrets, 0, sizeof secrets);
-    secret_count = 0;
-    mutex_unlock(&lock);
-    for (size_t i = 0; i < SECRETS; i++)
+    char *old[MAX_REDACTED];
+    mutex_lock(&redact_lock);
+    memcpy(old, redacted, sizeof old);
+    memset(redacted, 0, sizeof redacted);
+    redacted_count = 0;
+    mutex_unlock(&redact_lock);
+    for (size_t i = 0; i < MAX_REDACTED; i++)
         free(old[i]);
 }
 
-/* Puts up to three stars in place of the length bytes at start and closes the gap. */
-static void blank_out(char *start, size_t length)
+/* Replaces the length bytes at start by at most three stars and closes the gap. */
+static void redact_bytes(char *start, size_t length)
 {
     size_t stars = length < 3 ? length : 3;
     memset(start, '*', stars);
@@ -153,65 +173,66 @@ static void blank_out(char *start, size_t length)
 }
 
 /*
- * A secret whose beginning is the end of the text was cut there; it goes, too. Shorter beginnings
- * are left: they tell nothing.
+ * A text that was truncated may end in the first part of a secret; that is removed as well. Parts
+ * shorter than MIN_SECRET_BYTES stay, as they reveal next to nothing.
  */
-static void remove_cut_secret(char *text, const char *secret)
+static void redact_truncated(char *text, const char *secret)
 {
     size_t text_bytes = strlen(text);
     size_t secret_bytes = strlen(secret);
     size_t max = text_bytes < secret_bytes ? text_bytes : secret_bytes - 1;
     for (size_t length = max; length >= MIN_SECRET_BYTES; length--)
         if (memcmp(text + text_bytes - length, secret, length) == 0) {
-            blank_out(text + text_bytes - length, length);
+            redact_bytes(text + text_bytes - length, length);
             return;
         }
 }
 
-/* Length of the longest known secret that text begins with, or 0. */
-static size_t known_secret_length_locked(const char *text)
+/* Length of the longest known value that text begins with, or 0. */
+static size_t redact_match_locked(const char *text)
 {
-    mutex_assert_held(&lock);
+    mutex_assert_held(&redact_lock);
     size_t max = 0;
-    for (size_t i = 0; i < secret_count; i++) {
-        size_t length = strlen(secrets[i]);
-        if (length > max && strncmp(text, secrets[i], length) == 0)
+    for (size_t i = 0; i < redacted_count; i++) {
+        size_t length = strlen(redacted[i]);
+        if (length > max && strncmp(text, redacted[i], length) == 0)
             max = length;
     }
     return max;
 }
 
-static bool holds_secret_locked(const char *text)
+/* One fast scan first: nearly every text is free of secrets. */
+static bool redact_is_needed_locked(const char *text)
 {
-    mutex_assert_held(&lock);
-    for (size_t i = 0; i < secret_count; i++)
-        if (strstr(text, secrets[i]) != NULL)
+    mutex_assert_held(&redact_lock);
+    for (size_t i = 0; i < redacted_count; i++)
+        if (strstr(text, redacted[i]) != NULL)
             return true;
     return false;
 }
 
-static void remove_known_secrets(char *text)
+static void redact_known(char *text)
 {
-    mutex_lock(&lock);
-    if (holds_secret_locked(text))
+    mutex_lock(&redact_lock);
+    if (redact_is_needed_locked(text))
         for (char *at = text; *at != '\0'; at++) {
-            size_t length = known_secret_length_locked(at);
+            size_t length = redact_match_locked(at);
             if (length > 0)
-                blank_out(at, length);
+                redact_bytes(at, length);
         }
-    for (size_t i = 0; i < secret_count; i++)
-        remove_cut_secret(text, secrets[i]);
-    mutex_unlock(&lock);
+    for (size_t i = 0; i < redacted_count; i++)
+        redact_truncated(text, redacted[i]);
+    mutex_unlock(&redact_lock);
 }
 
-/* A secret's value ends at white space, a quote, or a delimiter of JSON, URLs or headers. */
-static size_t value_length(const char *value)
+/* A value ends at white space, a quote, or a delimiter of JSON, URLs or headers. */
+static size_t redact_value_length(const char *value)
 {
     return strcspn(value, " \t\r\n\"'\\,;&<>{}()[]");
 }
 
-/* Blanks what follows each occurrence of prefix; the prefix goes with it if it is secret itself. */
-static void remove_after_prefix(char *text, const char *prefix, bool with_prefix)
+/* Redacts the value after each occurrence of prefix, and the prefix itself if with_prefix. */
+static void redact_after_prefix(char *text, const char *prefix, bool with_prefix)
 {
     size_t prefix_bytes = strlen(prefix);
     char *found = text;
@@ -219,23 +240,17 @@ static void remove_after_prefix(char *text, const char *prefix, bool with_prefix
         char *value = found + prefix_bytes;
         if (!with_prefix)
             value += strspn(value, " ");
-        size_t length = value_length(value);
+        size_t length = redact_value_length(value);
         if (with_prefix)
-            blank_out(found, (size_t)(value - found) + length);
+            redact_bytes(found, (size_t)(value - found) + length);
         else if (length > 0)
-            blank_out(value, length);
+            redact_bytes(value, length);
         found += with_prefix ? 1 : prefix_bytes;
     }
 }
 
-static bool is_name_character(char character)
-{
-    return (character >= 'a' && character <= 'z') || (character >= 'A' && character <= 'Z') ||
-           (character >= '0' && character <= '9') || character == '_';
-}
-
-/* Skips quotes, escaped quotes, blanks and one '=' or ':'; NULL when no separator is there. */
-static char *value_after_name(char *text)
+/* Skips (escaped) quotes, blanks and one '=' or ':'; NULL if there is no such separator. */
+static char *redact_skip_separator(char *text)
 {
     char *at = text + strspn(text, "\\\"' \t");
     if (*at != '=' && *at != ':')
@@ -244,15 +259,17 @@ static char *value_after_name(char *text)
     return at + strspn(at, "\\\"' \t");
 }
 
-static void remove_named_value(char *text, const char *name)
+/* Redacts values in NAME=value, "name": "value" and the like; name must not continue a word. */
+static void redact_named_value(char *text, const char *name)
 {
     size_t name_bytes = strlen(name);
     char *found = text;
     while ((found = strcasestr(found, name)) != NULL) {
-        bool word = found == text || !is_name_character(found[-1]);
-        char *value = value_after_name(found + name_bytes);
-        if (word && value != NULL && value_length(value) > 0)
-            blank_out(value, value_length(value));
+        bool word = found == text ||
+                    !(text_is_letter(found[-1]) || text_is_digit(found[-1]) || found[-1] == '_');
+        char *value = redact_skip_separator(found + name_bytes);
+        if (word && value != NULL && redact_value_length(value) > 0)
+            redact_bytes(value, redact_value_length(value));
         found += name_bytes;
     }
 }
@@ -261,12 +278,12 @@ void redact(char *text)
 {
     static const char *const names[] = {
         "SERVICE_TOKEN", "serviceToken", "OPENCLAW_GATEWAY_TOKEN", "token"};
-    remove_known_secrets(text);
-    remove_after_prefix(text, "mc_service_", true);
-    remove_after_prefix(text, "Bearer ", false);
-    /* Every name ends in it, and hardly any text has it. */
+    redact_known(text);
+    redact_after_prefix(text, "mc_service_", true);
+    redact_after_prefix(text, "Bearer ", false);
+    /* Every name ends in "token", which hardly any text contains. */
     if (strcasestr(text, "token") == NULL)
         return;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        remove_named_value(text, names[i]);
+        redact_named_value(text, names[i]);
 }

@@ -1,3 +1,20 @@
+/*
+ * The thin layer over pthreads and the clocks that everything else uses, so that three rules hold
+ * in one place:
+ *
+ * - A mutex knows its owner. Functions named _locked assert with mutex_assert_held that the calling
+ *   thread holds the lock, which turns a forgotten lock into a crash in the first test that gets
+ *   there. Waiting on a condition clears the owner, as the mutex is free meanwhile.
+ * - Deadlines are absolute times of the monotonic clock. Conditions are created on that clock, so a
+ *   change of the wall clock neither shortens nor lengthens a wait.
+ * - Threads are named, joinable and have a bounded stack.
+ *
+ * A failing pthread call means a bug (a destroyed mutex, a double unlock), so it is asserted and
+ * not returned; only starting a thread can fail for lack of resources.
+ *
+ * Backoff is here because it is arithmetic on the same times. It is pure: the caller counts the
+ * failures and supplies the random number.
+ */
 #include "base/sync.h"
 
 #include <assert.h>
@@ -14,7 +31,7 @@
  */
 enum { STACK_BYTES = 1024 * 1024 };
 
-static void must(int result)
+static void assert_zero(int result)
 {
     assert(result == 0);
     (void)result;
@@ -22,21 +39,22 @@ static void must(int result)
 
 void mutex_init(struct mutex *mutex)
 {
-    must(pthread_mutex_init(&mutex->native, NULL));
+    assert_zero(pthread_mutex_init(&mutex->native, NULL));
     atomic_init(&mutex->owner, 0);
 }
 
 void mutex_fini(struct mutex *mutex)
 {
-    must(pthread_mutex_destroy(&mutex->native));
+    assert_zero(pthread_mutex_destroy(&mutex->native));
 }
 
-static void take_ownership(struct mutex *mutex)
+/* Relaxed is enough: a thread can only ever find its own identity here if it stored it itself. */
+static void mutex_set_owner(struct mutex *mutex)
 {
     atomic_store_explicit(&mutex->owner, (uintptr_t)pthread_self(), memory_order_relaxed);
 }
 
-static void drop_ownership(struct mutex *mutex)
+static void mutex_clear_owner(struct mutex *mutex)
 {
     mutex_assert_held(mutex);
     atomic_store_explicit(&mutex->owner, 0, memory_order_relaxed);
@@ -44,14 +62,14 @@ static void drop_ownership(struct mutex *mutex)
 
 void mutex_lock(struct mutex *mutex)
 {
-    must(pthread_mutex_lock(&mutex->native));
-    take_ownership(mutex);
+    assert_zero(pthread_mutex_lock(&mutex->native));
+    mutex_set_owner(mutex);
 }
 
 void mutex_unlock(struct mutex *mutex)
 {
-    drop_ownership(mutex);
-    must(pthread_mutex_unlock(&mutex->native));
+    mutex_clear_owner(mutex);
+    assert_zero(pthread_mutex_unlock(&mutex->native));
 }
 
 void mutex_assert_held(const struct mutex *mutex)
@@ -64,32 +82,32 @@ void mutex_assert_held(const struct mutex *mutex)
 void cond_init(struct cond *cond)
 {
     pthread_condattr_t attributes;
-    must(pthread_condattr_init(&attributes));
-    must(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC));
-    must(pthread_cond_init(&cond->native, &attributes));
-    must(pthread_condattr_destroy(&attributes));
+    assert_zero(pthread_condattr_init(&attributes));
+    assert_zero(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC));
+    assert_zero(pthread_cond_init(&cond->native, &attributes));
+    assert_zero(pthread_condattr_destroy(&attributes));
 }
 
 void cond_fini(struct cond *cond)
 {
-    must(pthread_cond_destroy(&cond->native));
+    assert_zero(pthread_cond_destroy(&cond->native));
 }
 
 void cond_signal(struct cond *cond)
 {
-    must(pthread_cond_signal(&cond->native));
+    assert_zero(pthread_cond_signal(&cond->native));
 }
 
 void cond_broadcast(struct cond *cond)
 {
-    must(pthread_cond_broadcast(&cond->native));
+    assert_zero(pthread_cond_broadcast(&cond->native));
 }
 
 void cond_wait(struct cond *cond, struct mutex *mutex)
 {
-    drop_ownership(mutex);
-    must(pthread_cond_wait(&cond->native, &mutex->native));
-    take_ownership(mutex);
+    mutex_clear_owner(mutex);
+    assert_zero(pthread_cond_wait(&cond->native, &mutex->native));
+    mutex_set_owner(mutex);
 }
 
 bool cond_wait_until(struct cond *cond, struct mutex *mutex, int64_t deadline_ms)
@@ -102,9 +120,9 @@ bool cond_wait_until(struct cond *cond, struct mutex *mutex, int64_t deadline_ms
         .tv_sec = (time_t)(deadline_ms / 1000),
         .tv_nsec = (long)(deadline_ms % 1000) * 1000000,
     };
-    drop_ownership(mutex);
+    mutex_clear_owner(mutex);
     int result = pthread_cond_timedwait(&cond->native, &mutex->native, &deadline);
-    take_ownership(mutex);
+    mutex_set_owner(mutex);
     assert(result == 0 || result == ETIMEDOUT);
     return result == 0;
 }
@@ -113,13 +131,13 @@ int thread_start(
     pthread_t *thread, const char *name, void *(*run)(void *), void *argument, struct error *error)
 {
     pthread_attr_t attributes;
-    must(pthread_attr_init(&attributes));
-    must(pthread_attr_setstacksize(&attributes, STACK_BYTES));
+    assert_zero(pthread_attr_init(&attributes));
+    assert_zero(pthread_attr_setstacksize(&attributes, STACK_BYTES));
     int result = pthread_create(thread, &attributes, run, argument);
-    must(pthread_attr_destroy(&attributes));
+    assert_zero(pthread_attr_destroy(&attributes));
     if (result != 0)
         return error_set_errno(error, ERROR_SYSTEM, result, "cannot start thread %s", name);
-    /* A thread that has ended already takes no name any more, and needs none. */
+    /* A thread that has already exited cannot be named (ESRCH). ERANGE: the name is too long. */
     int named = pthread_setname_np(*thread, name);
     assert(named != ERANGE);
     (void)named;
@@ -128,10 +146,10 @@ int thread_start(
 
 void thread_join(pthread_t thread)
 {
-    must(pthread_join(thread, NULL));
+    assert_zero(pthread_join(thread, NULL));
 }
 
-static int64_t read_us(clockid_t id)
+static int64_t clock_read_us(clockid_t id)
 {
     struct timespec now;
     clock_gettime(id, &now);
@@ -140,21 +158,22 @@ static int64_t read_us(clockid_t id)
 
 int64_t clock_monotonic_us(void)
 {
-    return read_us(CLOCK_MONOTONIC);
+    return clock_read_us(CLOCK_MONOTONIC);
 }
 
 int64_t clock_monotonic_ms(void)
 {
-    return read_us(CLOCK_MONOTONIC) / 1000;
+    return clock_read_us(CLOCK_MONOTONIC) / 1000;
 }
 
 int64_t clock_wall_ms(void)
 {
-    return read_us(CLOCK_REALTIME) / 1000;
+    return clock_read_us(CLOCK_REALTIME) / 1000;
 }
 
 void clock_iso(int64_t wall_ms, char text[static CLOCK_ISO_BYTES])
 {
+    /* C rounds towards zero, so times before 1970 would have a negative fraction. */
     int64_t milliseconds = wall_ms % 1000;
     time_t seconds = (time_t)(wall_ms / 1000);
     if (milliseconds < 0) {
@@ -175,7 +194,7 @@ int64_t backoff_doubled_ms(int64_t first_ms, unsigned doublings, int64_t max_ms)
 {
     enum { VALUE_BITS = 63 };
     assert(first_ms >= 1 && max_ms >= 1);
-    /* The limit is halved instead of the time doubled, as that cannot overflow. */
+    /* Shifts the limit right instead of the time left, which cannot overflow. */
     if (doublings >= VALUE_BITS || first_ms > max_ms >> doublings)
         return max_ms;
     return first_ms << doublings;
@@ -195,6 +214,7 @@ double backoff_random_unit(void)
     static _Thread_local unsigned short state[3];
     static _Thread_local int seeded;
     if (!seeded) {
+        /* Early in boot there may be no entropy yet; an address is random enough for jitter. */
         if (getrandom(state, sizeof state, GRND_NONBLOCK) != sizeof state)
             state[0] = (unsigned short)(uintptr_t)&seeded;
         seeded = 1;

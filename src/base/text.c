@@ -1,3 +1,18 @@
+/*
+ * Text in four forms, each of which expects hostile bytes, as most come from a server, a child
+ * process or a file:
+ *
+ * - struct text grows while it is appended to. An allocation that fails sets a flag that makes all
+ *   later appends do nothing, so callers build a whole text without checks and look once at the
+ * end.
+ * - Functions on UTF-8 truncate only between characters and accept exactly what RFC 3629 allows;
+ *   trimming follows ECMAScript, because the backend compares texts that JavaScript trimmed.
+ * - text_quote and text_append_visible make foreign text harmless for a log line or a terminal.
+ * - The line splitter and argv_parse cut a stream into lines and a command line into arguments,
+ *   the former in constant memory whatever a child writes.
+ *
+ * Nothing here blocks or locks, except text_quote for the list of secrets.
+ */
 #include "base/text.h"
 
 #include <assert.h>
@@ -8,7 +23,7 @@
 
 #include "base/secret.h"
 
-enum { SMALLEST_CAPACITY_BYTES = 256 };
+enum { MIN_CAPACITY_BYTES = 256 };
 
 void text_fini(struct text *text)
 {
@@ -24,8 +39,8 @@ void text_clear(struct text *text)
         text->data[0] = '\0';
 }
 
-/* Makes room for extra_bytes more and the closing NUL. */
-static bool reserve(struct text *text, size_t extra_bytes)
+/* Makes room for extra_bytes more and the NUL. Doubles, so that appending is linear in total. */
+static bool text_reserve(struct text *text, size_t extra_bytes)
 {
     if (text->failed)
         return false;
@@ -37,8 +52,8 @@ static bool reserve(struct text *text, size_t extra_bytes)
     if (needed <= text->capacity_bytes)
         return true;
     size_t capacity = text->capacity_bytes * 2;
-    if (capacity < SMALLEST_CAPACITY_BYTES)
-        capacity = SMALLEST_CAPACITY_BYTES;
+    if (capacity < MIN_CAPACITY_BYTES)
+        capacity = MIN_CAPACITY_BYTES;
     if (capacity < needed)
         capacity = needed;
     char *data = realloc(text->data, capacity);
@@ -53,7 +68,7 @@ static bool reserve(struct text *text, size_t extra_bytes)
 
 void text_append_bytes(struct text *text, const char *bytes, size_t length_bytes)
 {
-    if (!reserve(text, length_bytes))
+    if (!text_reserve(text, length_bytes))
         return;
     if (length_bytes > 0)
         memcpy(text->data + text->length_bytes, bytes, length_bytes);
@@ -73,7 +88,7 @@ void text_vprintf(struct text *text, const char *format, va_list arguments)
     int needed = vsnprintf(NULL, 0, format, arguments);
     if (needed < 0)
         text->failed = true;
-    if (needed >= 0 && reserve(text, (size_t)needed)) {
+    if (needed >= 0 && text_reserve(text, (size_t)needed)) {
         vsnprintf(text->data + text->length_bytes, (size_t)needed + 1, format, again);
         text->length_bytes += (size_t)needed;
     }
@@ -90,6 +105,7 @@ void text_printf(struct text *text, const char *format, ...)
 
 char *text_take(struct text *text)
 {
+    /* Allocates for a text that nothing was appended to. */
     text_append_bytes(text, "", 0);
     if (text->failed) {
         text_fini(text);
@@ -98,6 +114,16 @@ char *text_take(struct text *text)
     char *data = text->data;
     *text = (struct text){0};
     return data;
+}
+
+bool text_is_digit(char character)
+{
+    return character >= '0' && character <= '9';
+}
+
+bool text_is_letter(char character)
+{
+    return (character >= 'a' && character <= 'z') || (character >= 'A' && character <= 'Z');
 }
 
 size_t text_utf8_length(const char *bytes, size_t available_bytes)
@@ -110,7 +136,7 @@ size_t text_utf8_length(const char *bytes, size_t available_bytes)
     size_t length = b[0] >= 0xF0 ? 4 : b[0] >= 0xE0 ? 3 : 2;
     if (b[0] < 0xC2 || b[0] > 0xF4 || available_bytes < length)
         return 0;
-    /* The second byte's range excludes overlong forms, surrogates and what is over U+10FFFF. */
+    /* The second byte's range excludes overlong forms, surrogates and code points over U+10FFFF. */
     unsigned char low = b[0] == 0xE0 ? 0xA0 : b[0] == 0xF0 ? 0x90 : 0x80;
     unsigned char high = b[0] == 0xED ? 0x9F : b[0] == 0xF4 ? 0x8F : 0xBF;
     if (b[1] < low || b[1] > high)
@@ -136,7 +162,7 @@ static bool is_wide_blank(const unsigned char *b)
                                         code == 0x205F || code == 0x3000 || code == 0xFEFF);
 }
 
-/* Length of the white space character at the start of the bytes, or 0. */
+/* The length of the white space character at the start of the bytes, or 0. */
 static size_t leading_blank(const unsigned char *b, size_t length)
 {
     if (length >= 1 && is_ascii_blank(b[0]))
@@ -188,12 +214,13 @@ bool text_copy(char *destination, size_t destination_bytes, const char *string)
     return kept == length;
 }
 
-/* Whether the character of length bytes is no control character, neither of ASCII nor C1. */
+/* False for control characters (ASCII and C1), and for a length of 0: bytes that are not UTF-8. */
 static bool is_printable(const char *bytes, size_t length)
 {
     const unsigned char *b = (const unsigned char *)bytes;
     if (length == 1)
         return b[0] >= ' ' && b[0] != 0x7F;
+    /* C1 is U+0080 to U+009F, which UTF-8 writes as C2 80 to C2 9F. */
     return length > 2 || (length == 2 && (b[0] != 0xC2 || b[1] >= 0xA0));
 }
 
@@ -215,6 +242,7 @@ void text_quote(char *destination, size_t destination_bytes, const char *bytes, 
         at += step > 0 ? step : 1;
     }
     destination[used] = '\0';
+    /* After truncation: redact() also recognizes a secret that was cut in two. */
     redact(destination);
 }
 
@@ -232,7 +260,9 @@ void text_append_visible(struct text *text, const char *bytes, size_t length_byt
     }
 }
 
-static void hand_out(struct line_splitter *splitter, line_splitter_take *take, void *context)
+/* A line without its CR; empty lines are not handed out. */
+static void line_splitter_emit(
+    struct line_splitter *splitter, line_splitter_take *take, void *context)
 {
     size_t used = splitter->used_bytes;
     splitter->used_bytes = 0;
@@ -248,7 +278,7 @@ void line_splitter_feed(struct line_splitter *splitter, const char *bytes, size_
 {
     for (size_t i = 0; i < length_bytes; i++) {
         if (bytes[i] == '\n') {
-            hand_out(splitter, take, context);
+            line_splitter_emit(splitter, take, context);
             splitter->skipping = false;
         } else if (!splitter->skipping) {
             char byte = bytes[i];
@@ -257,110 +287,114 @@ void line_splitter_feed(struct line_splitter *splitter, const char *bytes, size_
             splitter->bytes[splitter->used_bytes++] = byte;
             splitter->skipping = splitter->used_bytes == LINE_SPLITTER_BYTES;
             if (splitter->skipping)
-                hand_out(splitter, take, context);
+                line_splitter_emit(splitter, take, context);
         }
     }
 }
 
 void line_splitter_end(struct line_splitter *splitter, line_splitter_take *take, void *context)
 {
-    hand_out(splitter, take, context);
+    line_splitter_emit(splitter, take, context);
     splitter->skipping = false;
 }
 
 static const char blanks[] = " \t";
 
-/* What is still to be read, and where the next byte of a word goes. */
-struct splitter {
-    const char *at;
+/* Where argv_parse is: the next byte to read, and where the next byte of an argument goes. */
+struct argv_cursor {
+    const char *in;
     char *out;
 };
 
-static void take(struct splitter *splitter)
+static void argv_copy_byte(struct argv_cursor *cursor)
 {
-    *splitter->out++ = *splitter->at++;
+    *cursor->out++ = *cursor->in++;
 }
 
-static int take_single_quoted(struct splitter *splitter, struct error *error)
+static int argv_copy_single_quoted(struct argv_cursor *cursor, struct error *error)
 {
-    splitter->at++;
-    while (*splitter->at != '\'' && *splitter->at != '\0')
-        take(splitter);
-    if (*splitter->at == '\0')
-        return error_set(error, ERROR_INVALID, "has a ' without another one that closes it");
-    splitter->at++;
+    cursor->in++;
+    while (*cursor->in != '\'' && *cursor->in != '\0')
+        argv_copy_byte(cursor);
+    if (*cursor->in == '\0')
+        return error_set(error, ERROR_INVALID, "has an unterminated single quote");
+    cursor->in++;
     return 0;
 }
 
-static int take_double_quoted(struct splitter *splitter, struct error *error)
+static int argv_copy_double_quoted(struct argv_cursor *cursor, struct error *error)
 {
-    splitter->at++;
-    while (*splitter->at != '"' && *splitter->at != '\0') {
-        if (splitter->at[0] == '\\' && splitter->at[1] != '\0' &&
-            strchr("\"\\$`", splitter->at[1]) != NULL)
-            splitter->at++;
-        take(splitter);
+    cursor->in++;
+    while (*cursor->in != '"' && *cursor->in != '\0') {
+        if (cursor->in[0] == '\\' && cursor->in[1] != '\0' &&
+            strchr("\"\\$`", cursor->in[1]) != NULL)
+            cursor->in++;
+        argv_copy_byte(cursor);
     }
-    if (*splitter->at == '\0')
-        return error_set(error, ERROR_INVALID, "has a \" without another one that closes it");
-    splitter->at++;
+    if (*cursor->in == '\0')
+        return error_set(error, ERROR_INVALID, "has an unterminated double quote");
+    cursor->in++;
     return 0;
 }
 
-static int take_escaped(struct splitter *splitter, struct error *error)
+static int argv_copy_escaped(struct argv_cursor *cursor, struct error *error)
 {
-    splitter->at++;
-    if (*splitter->at == '\0')
+    cursor->in++;
+    if (*cursor->in == '\0')
         return error_set(error, ERROR_INVALID, "ends with a backslash");
-    take(splitter);
+    argv_copy_byte(cursor);
     return 0;
 }
 
-static int take_word(struct splitter *splitter, struct error *error)
+/* Copies one argument, of any mixture of quoted and bare pieces, and terminates it. */
+static int argv_copy_argument(struct argv_cursor *cursor, struct error *error)
 {
     int result = 0;
-    while (result == 0 && *splitter->at != '\0' && strchr(blanks, *splitter->at) == NULL) {
-        if (*splitter->at == '\'')
-            result = take_single_quoted(splitter, error);
-        else if (*splitter->at == '"')
-            result = take_double_quoted(splitter, error);
-        else if (*splitter->at == '\\')
-            result = take_escaped(splitter, error);
+    while (result == 0 && *cursor->in != '\0' && strchr(blanks, *cursor->in) == NULL) {
+        if (*cursor->in == '\'')
+            result = argv_copy_single_quoted(cursor, error);
+        else if (*cursor->in == '"')
+            result = argv_copy_double_quoted(cursor, error);
+        else if (*cursor->in == '\\')
+            result = argv_copy_escaped(cursor, error);
         else
-            take(splitter);
+            argv_copy_byte(cursor);
     }
-    *splitter->out++ = '\0';
+    *cursor->out++ = '\0';
     return result;
 }
 
-int argv_parse(const char *line, struct argv *words, struct error *error)
+int argv_parse(const char *line, struct argv *argv, struct error *error)
 {
-    /* A word takes at least one byte of the line and one blank, but for the last one. */
+    /*
+     * Each argument but the last takes at least one byte and one blank of the line, which bounds
+     * their number; and each fits, with its NUL, where the line had it and its blank.
+     */
     size_t length_bytes = strlen(line);
-    size_t max_words = length_bytes / 2 + 1;
-    *words = (struct argv){0};
-    words->bytes = malloc(length_bytes + 1);
-    words->items = calloc(max_words + 1, sizeof words->items[0]);
-    if (words->bytes == NULL || words->items == NULL) {
-        argv_fini(words);
-        return error_set(error, ERROR_NO_MEMORY, "no memory for the words of a command");
+    size_t max_count = length_bytes / 2 + 1;
+    *argv = (struct argv){0};
+    argv->bytes = malloc(length_bytes + 1);
+    argv->items = calloc(max_count + 1, sizeof argv->items[0]);
+    if (argv->bytes == NULL || argv->items == NULL) {
+        argv_fini(argv);
+        return error_set(error, ERROR_NO_MEMORY, "out of memory parsing a command");
     }
-    struct splitter splitter = {.at = line, .out = words->bytes};
+    struct argv_cursor cursor = {.in = line, .out = argv->bytes};
     int result = 0;
     while (result == 0) {
-        splitter.at += strspn(splitter.at, blanks);
-        if (*splitter.at == '\0')
+        cursor.in += strspn(cursor.in, blanks);
+        if (*cursor.in == '\0')
             return 0;
-        words->items[words->count++] = splitter.out;
-        result = take_word(&splitter, error);
+        argv->items[argv->count++] = cursor.out;
+        result = argv_copy_argument(&cursor, error);
     }
-    argv_fini(words);
+    argv_fini(argv);
     return result;
 }
 
-void argv_fini(struct argv *words)
+void argv_fini(struct argv *argv)
 {
-    free(words->items);
-    free(words->bytes);
-    *words = (struct argv){0};
+    free(argv->items);
+    free(argv->bytes);
+    *argv = (struct argv){0};
 }

@@ -289,7 +289,7 @@ static void test_unread_log_holds_nothing_up(void **state)
     json_decref(board_load(env, 40, 40));
     test_env_wait(env, "delivered=40&undelivered=0");
     process_resume_output(&env->runtime);
-    test_env_wait_log(env, "warn [Log] Dropped ");
+    test_env_wait_log(env, "warn [Log] dropped ");
     json_decref(board_load(env, 1, 1));
     test_env_wait(env, "delivered=41&undelivered=0");
     test_env_stop_runtime(env);

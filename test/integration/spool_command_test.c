@@ -183,7 +183,7 @@ static void test_show_gives_the_reply_as_it_is(void **state)
         WORDS("agent:        jarvis (agent7)\n", "task:         task9\n", "runs:         2\n",
             "reply:        16 bytes\n\none\ttwo\n\x1B[31mred\n"));
     expect_said(env, 0, WORDS("spool", "show", "js_asking"), WORDS("state:        asking", "none"));
-    expect_said(env, 0, WORDS("spool", "show", "js_damaged"), WORDS("not JSON", failed));
+    expect_said(env, 0, WORDS("spool", "show", "js_damaged"), WORDS("invalid JSON", failed));
     expect_said(env, 1, WORDS("spool", "show", "js_nowhere"), WORDS("js_nowhere"));
     char *output = command(env, 0, WORDS("spool", "--json", "show", "js_late"));
     json_t *rows = json_loads(output, 0, NULL);

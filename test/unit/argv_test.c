@@ -69,13 +69,13 @@ static void test_words(void **state)
 }
 
 static const char *const broken[][2] = {
-    {"'", "has a ' without"},
-    {"a 'b c", "has a ' without"},
-    {"\"", "has a \" without"},
-    {"a \"b 'c'", "has a \" without"},
-    {"\"a\\\"", "has a \" without"},
-    {"\"a\\", "has a \" without"},
-    {"it's here", "has a ' without"},
+    {"'", "has an unterminated single"},
+    {"a 'b c", "has an unterminated single"},
+    {"\"", "has an unterminated double"},
+    {"a \"b 'c'", "has an unterminated double"},
+    {"\"a\\\"", "has an unterminated double"},
+    {"\"a\\", "has an unterminated double"},
+    {"it's here", "has an unterminated single"},
     {"\\", "ends with a backslash"},
     {"a \\", "ends with a backslash"},
 };

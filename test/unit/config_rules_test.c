@@ -130,9 +130,8 @@ static void test_gateway_command(void **state)
     struct config_fixture *fixture = *state;
     static const char *const wrong[][2] = {
         {"OPENCLAW_GATEWAY_COMMAND=openclaw 'gateway",
-            "COMMAND \"openclaw 'gateway\" has a ' without"},
-        {"OPENCLAW_GATEWAY_COMMAND=openclaw \"gateway",
-            "has a \" without another one that closes it"},
+            "COMMAND \"openclaw 'gateway\" has an unterminated single"},
+        {"OPENCLAW_GATEWAY_COMMAND=openclaw \"gateway", "has an unterminated double quote"},
         {"OPENCLAW_GATEWAY_COMMAND=openclaw \\", "ends with a backslash"},
         {"OPENCLAW_GATEWAY_COMMAND=''", "names no program"},
         {"OPENCLAW_GATEWAY_COMMAND=\"\" gateway", "names no program"},

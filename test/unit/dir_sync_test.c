@@ -31,7 +31,7 @@ static void test_one_sync_serves_all_names_made_before_it(void **state)
 static void test_a_name_of_which_nothing_is_known_is_always_synced(void **state)
 {
     (void)state;
-    struct dir_sync sync = {.dir_fd = -1, .begun = 7, .reached = 7};
+    struct dir_sync sync = {.dir_fd = -1, .begun = 7, .completed = 7};
     assert_false(dir_sync_ensure(&sync, 0));
 }
 
@@ -40,7 +40,7 @@ static void test_a_sync_under_way_may_have_missed_the_name(void **state)
     (void)state;
     struct dir_sync sync = {.dir_fd = -1, .begun = 1};
     uint64_t number = dir_sync_next(&sync);
-    sync.reached = 1; /* the one that was under way ends */
+    sync.completed = 1; /* the one that was under way ends */
     assert_false(dir_sync_ensure(&sync, number));
 }
 

@@ -116,7 +116,7 @@ static void test_full_pipe_does_not_block(void **state)
     assert_in_range(took_ms, LOG_STREAM_WAIT_MS - 100, 5 * LOG_STREAM_WAIT_MS);
     assert_in_range(again_ms, 0, LOG_STREAM_WAIT_MS);
     assert_true(quiet);
-    const char *next = must_be_line(came.data, "warn [Log] Dropped 400 lines in ");
+    const char *next = must_be_line(came.data, "warn [Log] dropped 400 lines in ");
     next = must_be_line(next, "info [A] somebody reads\n");
     next = must_be_line(next, "info [A] and goes on\n");
     assert_string_equal(next, "");
@@ -141,7 +141,7 @@ static void test_dropped_lines_are_said_at_the_end(void **state)
     alarm(0);
     close(ends[0]);
     close(ends[1]);
-    assert_non_null(strstr(came.data, " warn [Log] Dropped 1 line in "));
+    assert_non_null(strstr(came.data, " warn [Log] dropped 1 line in "));
     assert_true(again_ms > LOG_STREAM_WAIT_MS);
     text_fini(&came);
 }
@@ -181,7 +181,7 @@ static void test_stopped_terminal_does_not_block(void **state)
     close(terminal);
     close(master);
     assert_in_range(lines, 10, MAX_LINES - 1);
-    assert_non_null(strstr(came.data, " warn [Log] Dropped "));
+    assert_non_null(strstr(came.data, " warn [Log] dropped "));
     assert_null(strstr(came.data, "lost"));
     text_fini(&came);
 }
@@ -208,7 +208,7 @@ static void test_line_written_in_part_is_ended(void **state)
     assert_true(pread(fileno(file), bytes, sizeof bytes - 1, 0) > 0);
     fclose(file);
     assert_int_equal(strcspn(bytes, "\n"), MAX_BYTES);
-    const char *next = must_be_line(bytes + MAX_BYTES + 1, "warn [Log] Dropped 2 lines in ");
+    const char *next = must_be_line(bytes + MAX_BYTES + 1, "warn [Log] dropped 2 lines in ");
     next = must_be_line(next, "info [A] again\n");
     assert_string_equal(next, "");
 }
@@ -247,7 +247,7 @@ static void test_threads_at_a_full_pipe_do_not_block(void **state)
     read_what_is_there(ends[0], &came);
     close(ends[0]);
     close(ends[1]);
-    const char *said = strstr(came.data, "Dropped ");
+    const char *said = strstr(came.data, "dropped ");
     assert_non_null(said);
     assert_int_equal(strtoul(said + 8, NULL, 10) + lines, THREADS * LINES_OF_THREAD);
     text_fini(&came);

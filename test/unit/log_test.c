@@ -274,7 +274,7 @@ static void test_repeated_errors_become_one_line(void **state)
     assert_in_range(again_ms, 1, 60000);
     const char *second = strchr(err, '\n') + 1;
     assert_true(strncmp(behind_time(err), "error [Delivery] It broke n=0\n", 30) == 0);
-    static const char summary[] = "error [Delivery] Repeated 37 times in ";
+    static const char summary[] = "error [Delivery] repeated 37 times in ";
     assert_memory_equal(behind_time(second), summary, strlen(summary));
     assert_non_null(strstr(second, " s: It broke repeats=37\n"));
     assert_int_equal(strcspn(second, "\n"), strlen(second) - 1);
@@ -295,7 +295,7 @@ static void test_level_change_writes_repeats_first(void **state)
     log_warn("A", "silent");
     capture_end(&capture);
     assert_int_equal(log_level_now(), LOG_LEVEL_ERROR);
-    assert_non_null(strstr(err, "warn [A] Repeated 1 time in "));
+    assert_non_null(strstr(err, "warn [A] repeated 1 time in "));
     assert_null(strstr(err, "silent"));
 }
 

@@ -158,7 +158,7 @@ static void test_what_cannot_be_saved_is_said(void **state)
     path_of(path, "upgrade.json");
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(upgrade_record_save(dir, &some, &error), ERROR_SYSTEM);
-    assert_non_null(strstr(error.text, "upgrade.json cannot be written: "));
+    assert_non_null(strstr(error.text, "cannot write upgrade.json: "));
     assert_false(exists("upgrade.json.new"));
     must_be_empty();
 }
@@ -190,7 +190,7 @@ static void test_replace_follows_no_link(void **state)
     path_of(path, "upgrade.json.new");
     assert_int_equal(symlink(other, path), 0);
     assert_int_equal(upgrade_record_save(dir, &some, &error), ERROR_SYSTEM);
-    assert_non_null(strstr(error.text, "upgrade.json.new cannot be made: "));
+    assert_non_null(strstr(error.text, "cannot create upgrade.json.new: "));
     struct stat status;
     assert_int_equal(stat(other, &status), 0);
     assert_int_equal(status.st_size, strlen("kept"));
@@ -212,7 +212,7 @@ static void test_replace_on_a_full_disk(void **state)
     int result = file_replace(fd, "other", "too long", 8, true, &error);
     setrlimit(RLIMIT_FSIZE, &before);
     assert_int_equal(result, ERROR_SYSTEM);
-    assert_string_equal(error.text, "other cannot be written: File too large");
+    assert_string_equal(error.text, "cannot write other: File too large");
     assert_false(exists("other.new"));
     struct stat status;
     assert_int_equal(fstatat(fd, "other", &status, 0), 0);
