@@ -1,3 +1,12 @@
+/*
+ * The simulated agent: a pure function from an input to a reply. It reads the fields that the
+ * runtime's prompts have by the lines that introduce them ("## Notification: ", "Task: ", ...), so
+ * a prompt that loses one of them shows up as a poorer reply on the board.
+ *
+ * It never answers a colleague's plain thread update: two agents that did would answer each other
+ * without end. The gateway's setting gateway_chatty lifts that, for the tests of the runtime's
+ * loop guard.
+ */
 #include "agent.h"
 
 #include <ctype.h>
@@ -8,10 +17,11 @@
 
 enum { QUOTE_LIMIT_BYTES = 280 };
 
-static const char silence[] = "No response from OpenClaw.";
+static const char no_response[] = "No response from OpenClaw.";
 
-/* The text behind the last occurrence of marker up to end (or the end of input); owned or NULL. */
-static char *between(const char *input, const char *marker, const char *end)
+/* Returns the text after the last occurrence of marker, up to end or the end of input; owned, NULL
+ * when there is no marker. The last one counts because a message may quote an earlier prompt. */
+static char *extract_between(const char *input, const char *marker, const char *end)
 {
     const char *start = NULL;
     for (const char *at = strstr(input, marker); at != NULL; at = strstr(at + 1, marker))
@@ -26,14 +36,14 @@ static char *between(const char *input, const char *marker, const char *end)
 
 char *agent_notification_id(const char *input)
 {
-    char *id = between(input, "Notification ID: ", "\n");
+    char *id = extract_between(input, "Notification ID: ", "\n");
     if (id != NULL)
         id[strcspn(id, " \t\r")] = '\0';
     return id;
 }
 
-/* The name behind "ask " in a message, owned, or NULL. */
-static char *colleague_in(const char *message, const char *agent)
+/* Returns the name after "ask " in a message, owned, or NULL. */
+static char *find_colleague(const char *message, const char *agent)
 {
     for (const char *at = message; *at != '\0'; at++) {
         bool starts = at == message || !isalnum((unsigned char)at[-1]);
@@ -51,8 +61,8 @@ static char *colleague_in(const char *message, const char *agent)
     return NULL;
 }
 
-/* What the agent understood of a notification. Strings are owned, NULL when absent. */
-struct reading {
+/* The fields of a notification prompt. Strings are owned, NULL when absent. */
+struct agent_input {
     char *type;
     char *task;
     char *message;
@@ -60,25 +70,25 @@ struct reading {
     char *notification_id;
 };
 
-static void read_input(const char *input, struct reading *reading)
+static void parse_input(const char *input, struct agent_input *agent_input)
 {
-    reading->type = between(input, "## Notification: ", "\n");
-    reading->task = between(input, "\nTask: ", "\n");
-    reading->message = between(input, "\nLatest message:\n", "\n\nMessage author:");
-    reading->author = between(input, "\nMessage author: ", "\n");
-    reading->notification_id = agent_notification_id(input);
+    agent_input->type = extract_between(input, "## Notification: ", "\n");
+    agent_input->task = extract_between(input, "\nTask: ", "\n");
+    agent_input->message = extract_between(input, "\nLatest message:\n", "\n\nMessage author:");
+    agent_input->author = extract_between(input, "\nMessage author: ", "\n");
+    agent_input->notification_id = agent_notification_id(input);
 }
 
-static void free_reading(struct reading *reading)
+static void agent_input_fini(struct agent_input *agent_input)
 {
-    free(reading->type);
-    free(reading->task);
-    free(reading->message);
-    free(reading->author);
-    free(reading->notification_id);
+    free(agent_input->type);
+    free(agent_input->task);
+    free(agent_input->message);
+    free(agent_input->author);
+    free(agent_input->notification_id);
 }
 
-/* Quotes the message in one line, without the @ that would notify people again. */
+/* Quotes the message on one line, without any @, which would notify people again. */
 static void write_quote(struct text *reply, const char *message)
 {
     size_t length = text_utf8_cut(message, strlen(message), QUOTE_LIMIT_BYTES);
@@ -89,25 +99,25 @@ static void write_quote(struct text *reply, const char *message)
     text_append(reply, message[length] == '\0' ? "\"" : "...\"");
 }
 
-/* Whether the message that the notification is about was written by that type of author. */
-static bool is_by(const struct reading *reading, const char *type)
+/* Whether the notification's message was written by that type of author ("user", "agent"). */
+static bool is_written_by(const struct agent_input *agent_input, const char *type)
 {
-    return reading->author != NULL && strncmp(reading->author, type, strlen(type)) == 0;
+    return agent_input->author != NULL && strncmp(agent_input->author, type, strlen(type)) == 0;
 }
 
-static void write_reply(
-    struct text *reply, const struct reading *reading, const char *agent, const char *colleague)
+static void write_reply(struct text *reply, const struct agent_input *agent_input,
+    const char *agent, const char *colleague)
 {
-    const char *task = reading->task == NULL ? "a task that is gone" : reading->task;
+    const char *task = agent_input->task == NULL ? "a task that is gone" : agent_input->task;
     text_printf(reply, "**Summary**\n%s here. I looked at %s.", agent, task);
-    if (reading->message != NULL && is_by(reading, "user")) {
+    if (agent_input->message != NULL && is_written_by(agent_input, "user")) {
         text_append(reply, " You wrote: ");
-        write_quote(reply, reading->message);
-    } else if (reading->message != NULL) {
+        write_quote(reply, agent_input->message);
+    } else if (agent_input->message != NULL) {
         text_append(reply, " A colleague brought me in.");
     }
     text_printf(reply, "\n\n**Work done**\n- Read the %s notification and the task.",
-        reading->type == NULL ? "(unknown)" : reading->type);
+        agent_input->type == NULL ? "(unknown)" : agent_input->type);
     text_append(reply, "\n\n**Artifacts**\n- None, this is the sandbox.");
     text_append(reply, "\n\n**Risks / blockers**\n- None known.");
     if (colleague != NULL)
@@ -115,14 +125,14 @@ static void write_reply(
     else
         text_append(reply, "\n\n**Next step**\n- Tell me what you want to see next.");
     text_printf(reply, "\n\n**Sources**\n- Notification %s",
-        reading->notification_id == NULL ? "(none)" : reading->notification_id);
+        agent_input->notification_id == NULL ? "(none)" : agent_input->notification_id);
 }
 
 /* A colleague's words need no answer unless they mention this agent. */
-static bool needs_no_answer(const struct reading *reading)
+static bool needs_no_answer(const struct agent_input *agent_input)
 {
-    return is_by(reading, "agent") && reading->type != NULL &&
-           strcmp(reading->type, "thread_update") == 0;
+    return is_written_by(agent_input, "agent") && agent_input->type != NULL &&
+           strcmp(agent_input->type, "thread_update") == 0;
 }
 
 char *agent_reply(const char *agent, const char *input, bool chatty)
@@ -130,17 +140,17 @@ char *agent_reply(const char *agent, const char *input, bool chatty)
     struct text_span trimmed = text_trim(input, strlen(input));
     if (trimmed.length_bytes >= 12 && strncmp(trimmed.bytes, "## Heartbeat", 12) == 0)
         return memory_copy("HEARTBEAT_OK");
-    struct reading reading = {0};
-    read_input(input, &reading);
+    struct agent_input agent_input = {0};
+    parse_input(input, &agent_input);
     struct text reply = {0};
-    char *colleague = is_by(&reading, "user") && reading.message != NULL
-                          ? colleague_in(reading.message, agent)
+    char *colleague = is_written_by(&agent_input, "user") && agent_input.message != NULL
+                          ? find_colleague(agent_input.message, agent)
                           : NULL;
-    if (needs_no_answer(&reading) && !chatty)
-        text_append(&reply, silence);
+    if (needs_no_answer(&agent_input) && !chatty)
+        text_append(&reply, no_response);
     else
-        write_reply(&reply, &reading, agent, colleague);
+        write_reply(&reply, &agent_input, agent, colleague);
     free(colleague);
-    free_reading(&reading);
+    agent_input_fini(&agent_input);
     return text_take(&reply);
 }

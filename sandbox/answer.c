@@ -1,3 +1,7 @@
+/*
+ * The forms that responses have. Every handler ends by calling one of these exactly once, or by
+ * making the exchange wait (server.h).
+ */
 #include "answer.h"
 
 #include <stdarg.h>

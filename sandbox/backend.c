@@ -1,3 +1,14 @@
+/*
+ * Convex's function-call API (docs/protocol.md, "Convex HTTP API"). A call is read
+ * (backend_request), matched with a fault rule, delayed or held by it, run (service) and answered,
+ * in this order:
+ *
+ * begin_call -> begin_function -> [latency, hold] -> run_call -> [hold_after] -> answer_call
+ *
+ * A function that fails is a 200 with "status": "error", as with the real backend; only malformed
+ * requests get a 4xx. Once past its delay a function runs even if its client has disconnected, so
+ * that a test can tell a lost request from a lost response.
+ */
 #include "backend.h"
 
 #include <stdint.h>
@@ -10,7 +21,7 @@
 #include "memory.h"
 #include "service.h"
 
-/* One function call on its way; freed when its exchange ends. */
+/* A function call in progress; freed when its exchange ends. */
 struct backend_call {
     struct sandbox *sandbox;
     struct exchange *exchange;
@@ -30,18 +41,18 @@ bool backend_has_path(const char *path)
            strcmp(path, "/instance_version") == 0;
 }
 
-static void end_call(void *owner)
+static void backend_call_end(void *owner)
 {
     struct backend_call *call = owner;
     fault_pause_end(&call->pause);
-    fault_drop_rule(call->rule);
+    fault_rule_unref(call->rule);
     function_call_fini(&call->call);
     text_fini(&call->value);
     text_fini(&call->failure);
     free(call);
 }
 
-static void write_failure(const struct backend_call *call, struct text *text)
+static void write_function_error(const struct backend_call *call, struct text *text)
 {
     uint64_t request_id = 0;
     ssize_t got = getrandom(&request_id, sizeof request_id, 0);
@@ -54,45 +65,45 @@ static void write_failure(const struct backend_call *call, struct text *text)
         text_append(text, "    at handler (../convex/service/actions.ts:41:11)\n");
 }
 
-static void answer_failure(struct backend_call *call)
+static void answer_function_error(struct backend_call *call)
 {
     struct text text = {0};
-    write_failure(call, &text);
+    write_function_error(call, &text);
     char *message = text_take(&text);
     answer_json(call->exchange, 200,
         json_pack("{s:s, s:o}", "status", "error", "errorMessage", memory_json_text(message)));
     free(message);
 }
 
-static void answer_value(struct backend_call *call)
+static void answer_function_value(struct backend_call *call)
 {
     struct text answer = {0};
     text_append(&answer, "{\"status\":\"success\",\"value\":");
     text_append(&answer, call->value.length_bytes > 0 ? call->value.data : "null");
     text_append(&answer, "}");
-    fault_spoil(call->rule, call->exchange, answer.length_bytes);
+    fault_apply(call->rule, call->exchange, answer.length_bytes);
     answer_json_text(call->exchange, 200, &answer);
 }
 
-/* The notification that a call is about, borrowed, or NULL. */
-static const char *notification_of(const struct backend_call *call)
+/* Returns the id of the notification that a call is about, borrowed, or NULL. */
+static const char *call_notification(const struct backend_call *call)
 {
     const char *id = json_guard_string(call->call.arguments, "notificationId");
     return id != NULL ? id : json_guard_string(call->call.arguments, "sourceNotificationId");
 }
 
-static void note_timing(struct backend_call *call, bool is_answer)
+static void record_call_timing(struct backend_call *call, bool is_answer)
 {
     if (call->sandbox->settings.timings)
-        timings_note_call(
-            &call->sandbox->timings, notification_of(call), call->function->name, is_answer);
+        timings_record_call(
+            &call->sandbox->timings, call_notification(call), call->function->name, is_answer);
 }
 
 static void answer_call(struct exchange *exchange, void *argument)
 {
     struct backend_call *call = argument;
     const struct fault_rule *rule = call->rule;
-    note_timing(call, true);
+    record_call_timing(call, true);
     if (rule != NULL && rule->action == FAULT_HANG)
         exchange_drop(exchange);
     else if (rule != NULL && rule->action != FAULT_REPLY && rule->action != FAULT_FUNCTION_ERROR)
@@ -102,9 +113,9 @@ static void answer_call(struct exchange *exchange, void *argument)
     else if (!call->call.has_known_format)
         answer_refusal(exchange, 400, "BadFormat", "Unknown format");
     else if (call->failure.length_bytes > 0)
-        answer_failure(call);
+        answer_function_error(call);
     else
-        answer_value(call);
+        answer_function_value(call);
 }
 
 static void run_function(struct backend_call *call)
@@ -119,7 +130,7 @@ static void run_function(struct backend_call *call)
         call->count->ok++;
 }
 
-/* After the delay: the function runs even if the client has gone, as the real one's do. */
+/* After the delay. The function runs even if the client has disconnected, as real ones do. */
 static void run_call(struct exchange *exchange, void *argument)
 {
     struct backend_call *call = argument;
@@ -128,7 +139,7 @@ static void run_call(struct exchange *exchange, void *argument)
         run_function(call);
     if (rule != NULL && rule->action == FAULT_FUNCTION_ERROR) {
         text_printf(&call->failure, "Uncaught Error: %s",
-            rule->reply == NULL ? "made to fail" : rule->reply);
+            rule->reply == NULL ? "injected failure" : rule->reply);
         call->count->errors++;
     }
     if (rule != NULL && rule->hold_after && !exchange_is_gone(exchange))
@@ -137,12 +148,12 @@ static void run_call(struct exchange *exchange, void *argument)
         answer_call(exchange, call);
 }
 
-static void look_for_rule(struct backend_call *call)
+static void match_call_rule(struct backend_call *call)
 {
     struct fault_subject subject = {
         .side = FAULT_BACKEND,
         .function = call->call.name,
-        .notification = notification_of(call),
+        .notification = call_notification(call),
     };
     const struct document *agent = store_get(
         &call->sandbox->store, TABLE_AGENTS, json_guard_string(call->call.arguments, "agentId"));
@@ -160,8 +171,8 @@ static void begin_function(struct backend_call *call)
     const char *trace = exchange_header(call->exchange, "traceparent");
     text_copy(call->count->last_trace, sizeof call->count->last_trace, trace != NULL ? trace : "");
     counts_of(&call->sandbox->counts, "")->calls++;
-    note_timing(call, false);
-    look_for_rule(call);
+    record_call_timing(call, false);
+    match_call_rule(call);
     const struct fault_rule *rule = call->rule;
     if (rule != NULL)
         call->count->faults++;
@@ -170,7 +181,7 @@ static void begin_function(struct backend_call *call)
         &call->pause, &call->sandbox->faults, call->rule, call->exchange, 0, hold, run_call, call);
 }
 
-/* Calls that no function answers: unknown ones, and actions called as something else. */
+/* Answers calls to unknown functions, and to actions called as a query or mutation. */
 static void answer_misdirected(struct backend_call *call, const char *kind)
 {
     if (call->function == NULL)
@@ -181,7 +192,7 @@ static void answer_misdirected(struct backend_call *call, const char *kind)
     else
         text_printf(&call->failure, "Trying to execute %s as %s, but it is defined as Action.",
             call->call.path, kind);
-    answer_failure(call);
+    answer_function_error(call);
 }
 
 static void begin_call(struct sandbox *sandbox, struct exchange *exchange, const char *kind)
@@ -194,7 +205,7 @@ static void begin_call(struct sandbox *sandbox, struct exchange *exchange, const
     }
     struct backend_call *call = memory_new(1, sizeof *call);
     *call = (struct backend_call){.sandbox = sandbox, .exchange = exchange, .call = read};
-    exchange_on_end(exchange, end_call, call);
+    exchange_on_end(exchange, backend_call_end, call);
     call->function = read.name == NULL ? NULL : service_find(read.name);
     if (call->function == NULL || strcmp(kind, "Action") != 0)
         answer_misdirected(call, kind);
@@ -210,7 +221,7 @@ void backend_begin(struct sandbox *sandbox, struct exchange *exchange)
     if (strcmp(path, "/version") == 0 || strcmp(path, "/instance_version") == 0) {
         answer_plain(exchange, 200, "sandbox " MISSION_CONTROL_VERSION);
     } else if (!is_action && !is_query && strcmp(path, "/api/mutation") != 0) {
-        answer_refusal(exchange, 404, "NotFound", "There is no such route.");
+        answer_refusal(exchange, 404, "NotFound", "No such route.");
     } else if (strcmp(exchange_method(exchange), "POST") != 0) {
         exchange_add_header(exchange, "Allow", "POST");
         exchange_answer(exchange, 405, NULL, 0);

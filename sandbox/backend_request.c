@@ -1,3 +1,9 @@
+/*
+ * Reads a function call and refuses what Convex refuses, with its codes and texts: client version,
+ * authorization, content type, UTF-8, JSON, path, arguments. The checks run in the order in which
+ * the real backend makes them, since a request with two mistakes has to get the same answer. It is
+ * stricter than the runtime needs: a request that passes here must pass there.
+ */
 #include "backend_request.h"
 
 #include <ctype.h>
@@ -9,10 +15,10 @@
 
 static const char service_prefix[] = "service/actions:";
 
-static bool refuse(struct refusal *refusal, const char *code, const char *format, ...)
+static bool refuse_call(struct refusal *refusal, const char *code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-static bool refuse(struct refusal *refusal, const char *code, const char *format, ...)
+static bool refuse_call(struct refusal *refusal, const char *code, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -35,8 +41,8 @@ static bool is_json_type(const char *type)
            strncasecmp(type + length - 5, "+json", 5) == 0;
 }
 
-/* Reads three dot-separated numbers, and what a semantic version allows behind them. */
-static bool read_version(const char *text, unsigned version[static 3])
+/* Parses three dot-separated numbers, with the suffix that a semantic version may have. */
+static bool parse_version(const char *text, unsigned version[static 3])
 {
     for (int i = 0; i < 3; i++) {
         if (!isdigit((unsigned char)*text))
@@ -50,20 +56,20 @@ static bool read_version(const char *text, unsigned version[static 3])
     return *text == '\0' || *text == '-' || *text == '+';
 }
 
-static bool check_client(const char *client, struct refusal *refusal)
+static bool check_client_version(const char *client, struct refusal *refusal)
 {
     unsigned version[3];
     if (client == NULL)
         return true;
     const char *dash = strchr(client, '-');
-    while (dash != NULL && !read_version(dash + 1, version))
+    while (dash != NULL && !parse_version(dash + 1, version))
         dash = strchr(dash + 1, '-');
     if (dash == NULL || dash == client)
-        return refuse(
+        return refuse_call(
             refusal, "InvalidClientVersion", "Failed to parse client version: %.100s", client);
     bool is_old = version[0] == 0 && (version[1] < 19 || (version[1] == 19 && version[2] <= 1));
     if (strncmp(client, "npm-", 4) == 0 && is_old)
-        return refuse(refusal, "ClientVersionUnsupported",
+        return refuse_call(refusal, "ClientVersionUnsupported",
             "The Convex client version %.60s is no longer supported.", client + 4);
     return true;
 }
@@ -74,13 +80,13 @@ static bool check_authorization(const char *authorization, struct refusal *refus
         return true;
     bool has_form = strncasecmp(authorization, "Bearer ", 7) == 0 ||
                     strncasecmp(authorization, "Convex ", 7) == 0;
-    refuse(refusal, has_form ? "InvalidAuthHeader" : "BadAuthHeader",
+    refuse_call(refusal, has_form ? "InvalidAuthHeader" : "BadAuthHeader",
         "The sandbox has no users to sign in: send no Authorization header");
     refusal->status = has_form ? 401 : 400;
     return false;
 }
 
-/* Unlike json_guard, which repairs, the backend refuses bytes that are no UTF-8. */
+/* json_guard repairs bytes that are not UTF-8; the backend refuses them. */
 static bool is_utf8(const struct text *body)
 {
     for (size_t at = 0; at < body->length_bytes;) {
@@ -92,38 +98,39 @@ static bool is_utf8(const struct text *body)
     return true;
 }
 
-static bool read_body(const struct exchange *exchange, json_t **body, struct refusal *refusal)
+static bool read_call_body(const struct exchange *exchange, json_t **body, struct refusal *refusal)
 {
     const struct text *bytes = exchange_body(exchange);
     if (exchange_body_is_too_large(exchange))
-        return refuse(refusal, "BadJsonBody", "length limit exceeded");
+        return refuse_call(refusal, "BadJsonBody", "length limit exceeded");
     if (!is_json_type(exchange_header(exchange, "Content-Type")))
-        return refuse(
+        return refuse_call(
             refusal, "BadJsonBody", "Expected request with `Content-Type: application/json`");
     struct error error;
     if (bytes->length_bytes == 0)
-        return refuse(refusal, "BadJsonBody", "EOF while parsing a value at line 1 column 0");
+        return refuse_call(refusal, "BadJsonBody", "EOF while parsing a value at line 1 column 0");
     if (!is_utf8(bytes))
-        return refuse(refusal, "BadJsonBody", "Failed to parse the request body as UTF-8");
+        return refuse_call(refusal, "BadJsonBody", "Failed to parse the request body as UTF-8");
     if (json_guard_load(bytes->data, bytes->length_bytes, body, &error) != 0)
-        return refuse(
+        return refuse_call(
             refusal, "BadJsonBody", "Failed to parse the request body as JSON: %.150s", error.text);
     return true;
 }
 
-/* Splits at the last colon, and takes ".js" off the module. */
-static bool read_path(const json_t *body, struct function_call *call, struct refusal *refusal)
+/* Splits the path at its last colon and drops the module's ".js". */
+static bool read_function_path(
+    const json_t *body, struct function_call *call, struct refusal *refusal)
 {
     const char *path = json_guard_string(body, "path");
     if (path == NULL)
-        return refuse(refusal, "BadJsonBody",
+        return refuse_call(refusal, "BadJsonBody",
             "Failed to deserialize the JSON body into the target type: missing field `path`");
     static const char allowed[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_/.:$-";
     const char *colon = strrchr(path, ':');
     size_t module = colon == NULL ? strlen(path) : (size_t)(colon - path);
     if (module == 0 || path[strspn(path, allowed)] != '\0' || (colon != NULL && colon[1] == '\0'))
-        return refuse(refusal, "BadConvexFunctionIdentifier",
+        return refuse_call(refusal, "BadConvexFunctionIdentifier",
             "%.100s is not a valid path to a Convex function.", path);
     if (module > 3 && strncmp(path + module - 3, ".js", 3) == 0)
         module -= 3;
@@ -136,33 +143,34 @@ static bool read_path(const json_t *body, struct function_call *call, struct ref
     return true;
 }
 
-/* Whether no object of a value has keys that begin with "$": those stand for special values. */
-static bool is_plain(const json_t *value)
+/* Whether no object has a key that begins with "$", Convex's encoding of special values. */
+static bool has_plain_values(const json_t *value)
 {
     const char *key;
     json_t *member;
     size_t index;
     json_object_foreach ((json_t *)value, key, member) {
-        if (key[0] == '$' || !is_plain(member))
+        if (key[0] == '$' || !has_plain_values(member))
             return false;
     }
     json_array_foreach (value, index, member) {
-        if (!is_plain(member))
+        if (!has_plain_values(member))
             return false;
     }
     return true;
 }
 
-static bool read_arguments(const json_t *body, struct function_call *call, struct refusal *refusal)
+static bool read_call_arguments(
+    const json_t *body, struct function_call *call, struct refusal *refusal)
 {
     json_t *arguments = json_object_get(body, "args");
     if (json_is_array(arguments) && json_array_size(arguments) == 1)
         arguments = json_array_get(arguments, 0);
     if (!json_is_object(arguments))
-        return refuse(refusal, "BadJsonBody",
+        return refuse_call(refusal, "BadJsonBody",
             "`args` must be an object or an array that holds exactly one object");
-    if (!is_plain(arguments))
-        return refuse(refusal, "BadJsonBody",
+    if (!has_plain_values(arguments))
+        return refuse_call(refusal, "BadJsonBody",
             "`args` hold $integer, $float or $bytes, which no function here takes");
     call->arguments = arguments;
     const json_t *format = json_object_get(body, "format");
@@ -179,10 +187,11 @@ bool function_call_read(
     const struct exchange *exchange, struct function_call *call, struct refusal *refusal)
 {
     *call = (struct function_call){0};
-    if (check_client(exchange_header(exchange, "Convex-Client"), refusal) &&
+    if (check_client_version(exchange_header(exchange, "Convex-Client"), refusal) &&
         check_authorization(exchange_header(exchange, "Authorization"), refusal) &&
-        read_body(exchange, &call->body, refusal) && read_path(call->body, call, refusal) &&
-        read_arguments(call->body, call, refusal))
+        read_call_body(exchange, &call->body, refusal) &&
+        read_function_path(call->body, call, refusal) &&
+        read_call_arguments(call->body, call, refusal))
         return true;
     function_call_fini(call);
     return false;

@@ -1,4 +1,4 @@
-/* Reading a function call: headers, body, path and arguments, refused as Convex refuses them. */
+/* Parsing of function calls: headers, body, path and arguments, refused as Convex refuses them. */
 #ifndef SANDBOX_BACKEND_REQUEST_H
 #define SANDBOX_BACKEND_REQUEST_H
 
@@ -15,14 +15,14 @@ struct function_call {
     bool has_known_format;
 };
 
-/* A call that is refused before any function runs. */
+/* The error of a call that is refused before any function runs. */
 struct refusal {
     unsigned status;
     const char *code;
     char message[256];
 };
 
-/* Reads a request into *call. On false *refusal says why and *call needs no freeing. */
+/* Parses a request into *call. If it returns false, *refusal is set and *call needs no freeing. */
 bool function_call_read(
     const struct exchange *exchange, struct function_call *call, struct refusal *refusal);
 

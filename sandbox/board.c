@@ -1,27 +1,35 @@
+/*
+ * The board's rules: who is subscribed and who is notified when a message is posted, a task
+ * assigned or its status changed. They follow the real backend's (docs/protocol.md, "Message and
+ * notification rules"), since they decide which notifications the runtime gets to see.
+ *
+ * A mention notifies once, as "mention"; subscribers who are not mentioned get "thread_update".
+ * The author of a message is never notified of it.
+ */
 #include "board.h"
 
 #include "base/sync.h"
 #include "memory.h"
 #include "mentions.h"
 
-static const char *kind_of(const struct document *actor)
+static const char *actor_kind(const struct document *actor)
 {
     return actor->table == TABLE_USERS ? "user" : "agent";
 }
 
-static json_t *now_json(void)
+json_t *board_now(void)
 {
     return memory_json(json_real((double)clock_wall_ms()));
 }
 
-void board_note_activity(struct store *store, const char *type, const struct document *actor,
+void board_record_activity(struct store *store, const char *type, const struct document *actor,
     const struct document *target, const char *summary)
 {
     store_insert(store, TABLE_ACTIVITIES,
         json_pack("{s:O, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "accountId",
-            document_field(actor, "accountId"), "type", type, "actorType", kind_of(actor),
+            document_field(actor, "accountId"), "type", type, "actorType", actor_kind(actor),
             "actorId", actor->id, "targetType", table_name(target->table), "targetId", target->id,
-            "summary", summary, "createdAt", now_json()),
+            "summary", summary, "createdAt", board_now()),
         NULL);
 }
 
@@ -29,11 +37,11 @@ struct document *board_notify(struct store *store, const struct new_notification
 {
     json_t *created = notification->created_ms > 0
                           ? memory_json(json_real(notification->created_ms))
-                          : now_json();
+                          : board_now();
     const struct document *message = notification->message;
     json_t *fields = json_pack("{s:O, s:s, s:s, s:s, s:s, s:s*, s:s, s:s, s:o}", "accountId",
         document_field(notification->recipient, "accountId"), "type", notification->type,
-        "recipientType", kind_of(notification->recipient), "recipientId",
+        "recipientType", actor_kind(notification->recipient), "recipientId",
         notification->recipient->id, "taskId", notification->task->id, "messageId",
         message == NULL ? NULL : message->id, "title", notification->title, "body",
         notification->body, "createdAt", created);
@@ -50,7 +58,7 @@ static bool is_subscribed(const struct thread *thread, const char *id)
     return false;
 }
 
-static void subscribe(
+static void subscribe_actor(
     struct store *store, const struct document *task, const char *type, const char *id)
 {
     if (is_subscribed(store_thread(store, task->id), id))
@@ -58,7 +66,7 @@ static void subscribe(
     store_insert(store, TABLE_SUBSCRIPTIONS,
         json_pack("{s:O, s:s, s:s, s:s, s:o}", "accountId", document_field(task, "accountId"),
             "taskId", task->id, "subscriberType", type, "subscriberId", id, "subscribedAt",
-            now_json()),
+            board_now()),
         NULL);
 }
 
@@ -79,7 +87,7 @@ static struct document *find_actor(const struct store *store, const char *id)
     return agent != NULL ? agent : store_get(store, TABLE_USERS, id);
 }
 
-/* Users can switch off notifications about what agents do; they get all others. */
+/* Users can turn off notifications about agents' activity; agents always get theirs. */
 static bool wants_mention(const struct document *recipient, const struct document *author)
 {
     if (recipient->table != TABLE_USERS || author->table != TABLE_AGENTS)
@@ -139,7 +147,7 @@ static void subscribe_mentioned(
     size_t index;
     const json_t *mention;
     json_array_foreach (mentions, index, mention) {
-        subscribe(store, task, json_string_value(json_object_get(mention, "type")),
+        subscribe_actor(store, task, json_string_value(json_object_get(mention, "type")),
             json_string_value(json_object_get(mention, "id")));
     }
 }
@@ -150,13 +158,13 @@ struct document *board_post(struct store *store, const struct new_message *from)
     json_t *mentions =
         mentions_parse(store, account_id, from->author->id, json_string_value(from->content));
     json_t *fields = json_pack("{s:s, s:s, s:s, s:s, s:O, s:O, s:O*, s:s*, s:o}", "accountId",
-        account_id, "taskId", from->task->id, "authorType", kind_of(from->author), "authorId",
+        account_id, "taskId", from->task->id, "authorType", actor_kind(from->author), "authorId",
         from->author->id, "content", from->content, "mentions", mentions, "attachments",
-        from->attachments, "sourceNotificationId", from->source, "createdAt", now_json());
+        from->attachments, "sourceNotificationId", from->source, "createdAt", board_now());
     struct document *message = store_insert(store, TABLE_MESSAGES, fields, NULL);
-    subscribe(store, from->task, kind_of(from->author), from->author->id);
+    subscribe_actor(store, from->task, actor_kind(from->author), from->author->id);
     subscribe_mentioned(store, from->task, mentions);
-    board_note_activity(store, "message_created", from->author, from->task, "posted a message");
+    board_record_activity(store, "message_created", from->author, from->task, "posted a message");
     notify_mentioned(store, message, from, mentions);
     notify_subscribers(store, message, from, mentions);
     json_decref(mentions);
@@ -171,7 +179,7 @@ struct document *board_assign(
     store_set(store, task, "assignedAgentIds", assigned);
     if (strcmp(document_string(task, "status"), "inbox") == 0)
         store_set(store, task, "status", memory_json(json_string("assigned")));
-    store_set(store, task, "updatedAt", now_json());
+    store_set(store, task, "updatedAt", board_now());
     struct text title = {0};
     struct text body = {0};
     text_printf(
@@ -192,7 +200,7 @@ void board_set_task_status(
     struct store *store, struct document *task, const char *status, const struct document *user)
 {
     store_set(store, task, "status", memory_json_text(status));
-    store_set(store, task, "updatedAt", now_json());
+    store_set(store, task, "updatedAt", board_now());
     struct text title = {0};
     struct text body = {0};
     text_printf(&title, "Task status changed to %s", status);

@@ -1,4 +1,4 @@
-/* What happens on the board: messages, notifications, activities, with all side effects. */
+/* Events on the board: messages, assignments and status changes, with all their side effects. */
 #ifndef SANDBOX_BOARD_H
 #define SANDBOX_BOARD_H
 
@@ -14,10 +14,13 @@ struct new_message {
     const char *source;  /* sourceNotificationId or NULL */
 };
 
+/* The current time as a new JSON number, in milliseconds. */
+json_t *board_now(void);
+
 /*
- * Posts the message that from describes: parses mentions, subscribes the author and the mentioned,
- * notes the activity, notifies the mentioned and the other subscribers. Idempotency is the caller's
- * business.
+ * Posts the message that from describes: parses its mentions, subscribes its author and the
+ * mentioned, records the activity, notifies the mentioned and then the other subscribers. The
+ * caller deduplicates by source.
  */
 struct document *board_post(struct store *store, const struct new_message *from);
 
@@ -31,19 +34,19 @@ struct new_notification {
     double created_ms; /* 0: now */
 };
 
-/* Stores a notification. */
+/* Stores a notification and returns it; owned by the store. */
 struct document *board_notify(struct store *store, const struct new_notification *notification);
 
-/* Assigns an agent to a task on behalf of user (NULL: "Somebody"); makes the notification. */
+/* Assigns an agent to a task on behalf of user (NULL: "Somebody"); returns its notification. */
 struct document *board_assign(struct store *store, struct document *task, struct document *agent,
     const struct document *user);
 
-/* Changes a task's status for user (or NULL) and notifies the agents that are assigned to it. */
+/* Changes a task's status on behalf of user (or NULL) and notifies the assigned agents. */
 void board_set_task_status(
     struct store *store, struct document *task, const char *status, const struct document *user);
 
-/* Notes an activity about a document of the account. */
-void board_note_activity(struct store *store, const char *type, const struct document *actor,
+/* Records an activity of actor on target. */
+void board_record_activity(struct store *store, const char *type, const struct document *actor,
     const struct document *target, const char *summary);
 
 #endif

@@ -1,12 +1,16 @@
+/*
+ * Documents for people and tests: they are found by any name a person would use, and created with
+ * defaults for every field that a request leaves out, so that a test states only what it is about.
+ */
 #include "board_find.h"
 
 #include "base/json.h"
-#include "base/sync.h"
+#include "board.h"
 #include "memory.h"
 #include "service.h"
 
 static const double HEARTBEAT_MINUTES = 15;
-static const double USUAL_PRIORITY = 3;
+static const double DEFAULT_PRIORITY = 3;
 
 struct document *board_find(const struct store *store, enum table table, const char *name)
 {
@@ -26,13 +30,8 @@ struct document *board_find(const struct store *store, enum table table, const c
     return NULL;
 }
 
-static json_t *now_json(void)
-{
-    return memory_json(json_real((double)clock_wall_ms()));
-}
-
-/* The account that json names, else the first. */
-static const char *account_of(struct sandbox *sandbox, const json_t *json)
+/* Returns the id of the account that json names, by default the first. */
+static const char *account_id_for(struct sandbox *sandbox, const json_t *json)
 {
     const struct document *account =
         board_find(&sandbox->store, TABLE_ACCOUNTS, json_guard_string(json, "account"));
@@ -46,9 +45,9 @@ bool board_accepts(const json_t *is, const json_t *value)
     return is == NULL || json_typeof(is) == json_typeof(value);
 }
 
-/* Puts every member of json over the usual ones, unless it is of another type. */
-static struct document *insert(
-    struct sandbox *sandbox, enum table table, json_t *usual, const json_t *json)
+/* Overrides the defaults with every member of json that has the same type. */
+static struct document *insert_with_defaults(
+    struct sandbox *sandbox, enum table table, json_t *defaults, const json_t *json)
 {
     json_t *given = json_copy((json_t *)json);
     json_object_del(given, "account");
@@ -57,16 +56,16 @@ static struct document *insert(
     const char *key = NULL;
     json_t *value = NULL;
     json_object_foreach (given, key, value) {
-        if (board_accepts(json_object_get(usual, key), value))
-            json_object_set(usual, key, value);
+        if (board_accepts(json_object_get(defaults, key), value))
+            json_object_set(defaults, key, value);
     }
     json_decref(given);
-    return store_insert(&sandbox->store, table, usual, NULL);
+    return store_insert(&sandbox->store, table, defaults, NULL);
 }
 
 struct document *board_make_agent(struct sandbox *sandbox, const json_t *json)
 {
-    const char *account_id = account_of(sandbox, json);
+    const char *account_id = account_id_for(sandbox, json);
     const char *slug = json_guard_string(json, "slug");
     struct text made_slug = {0};
     struct text session = {0};
@@ -74,10 +73,10 @@ struct document *board_make_agent(struct sandbox *sandbox, const json_t *json)
     if (slug == NULL)
         slug = made_slug.data;
     text_printf(&session, "agent:%s:%s", slug, account_id);
-    json_t *usual = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:o}", "accountId", account_id,
-        "name", slug, "slug", slug, "role", "Helper", "sessionKey", session.data, "status",
-        "offline", "heartbeatInterval", HEARTBEAT_MINUTES, "createdAt", now_json());
-    struct document *agent = insert(sandbox, TABLE_AGENTS, usual, json);
+    json_t *defaults = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:o}", "accountId",
+        account_id, "name", slug, "slug", slug, "role", "Helper", "sessionKey", session.data,
+        "status", "offline", "heartbeatInterval", HEARTBEAT_MINUTES, "createdAt", board_now());
+    struct document *agent = insert_with_defaults(sandbox, TABLE_AGENTS, defaults, json);
     text_fini(&made_slug);
     text_fini(&session);
     return agent;
@@ -88,19 +87,19 @@ struct document *board_make_task(struct sandbox *sandbox, const json_t *json)
     const struct document *user = sandbox_user(sandbox);
     struct text title = {0};
     text_printf(&title, "Task %zu", sandbox->store.counts[TABLE_TASKS] + 1);
-    json_t *usual = json_pack("{s:s, s:s, s:s, s:f, s:[], s:[], s:[], s:s, s:o, s:o}", "accountId",
-        account_of(sandbox, json), "title", title.data, "status", "inbox", "priority",
-        USUAL_PRIORITY, "assignedUserIds", "assignedAgentIds", "labels", "createdBy",
-        user == NULL ? "system" : user->id, "createdAt", now_json(), "updatedAt", now_json());
+    json_t *defaults = json_pack("{s:s, s:s, s:s, s:f, s:[], s:[], s:[], s:s, s:o, s:o}",
+        "accountId", account_id_for(sandbox, json), "title", title.data, "status", "inbox",
+        "priority", DEFAULT_PRIORITY, "assignedUserIds", "assignedAgentIds", "labels", "createdBy",
+        user == NULL ? "system" : user->id, "createdAt", board_now(), "updatedAt", board_now());
     text_fini(&title);
-    return insert(sandbox, TABLE_TASKS, usual, json);
+    return insert_with_defaults(sandbox, TABLE_TASKS, defaults, json);
 }
 
 struct document *board_make_user(struct sandbox *sandbox, const json_t *json)
 {
-    json_t *usual = json_pack("{s:s, s:s, s:s, s:o}", "accountId", account_of(sandbox, json),
-        "name", "Ada", "email", "ada@example.com", "createdAt", now_json());
-    return insert(sandbox, TABLE_USERS, usual, json);
+    json_t *defaults = json_pack("{s:s, s:s, s:s, s:o}", "accountId", account_id_for(sandbox, json),
+        "name", "Ada", "email", "ada@example.com", "createdAt", board_now());
+    return insert_with_defaults(sandbox, TABLE_USERS, defaults, json);
 }
 
 struct document *board_make_account(
@@ -110,7 +109,7 @@ struct document *board_make_account(
     if (secret != NULL)
         service_hash(secret, hash);
     json_t *fields = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s*}", "name", name, "slug", "sandbox",
-        "plan", "free", "runtimeStatus", "offline", "createdAt", now_json(), "serviceTokenHash",
+        "plan", "free", "runtimeStatus", "offline", "createdAt", board_now(), "serviceTokenHash",
         secret == NULL ? NULL : hash);
     return store_insert(&sandbox->store, TABLE_ACCOUNTS, fields, id);
 }

@@ -1,3 +1,11 @@
+/*
+ * Routes of the control API (docs/sandbox.md). Tests depend on its fields and codes to the letter.
+ * A request body is at most one JSON object; an absent one is the empty object, so handlers never
+ * see NULL.
+ *
+ * There is no password. Browsers are kept out by their Origin header: a page of another site must
+ * not drive the sandbox through a visitor's browser.
+ */
 #include "control.h"
 
 #include <math.h>
@@ -7,43 +15,49 @@
 #include "control_state.h"
 #include "memory.h"
 
-static void answer_stats(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+const char *control_string(const json_t *body, const char *key, const char *fallback)
+{
+    const char *string = json_guard_string(body, key);
+    return string == NULL ? fallback : string;
+}
+
+static void handle_stats(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     (void)body;
     answer_json(exchange, 200, control_stats(sandbox));
 }
 
-static void answer_state(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+static void handle_state(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     (void)body;
     control_answer_state(sandbox, exchange);
 }
 
-static void answer_gateway(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+static void handle_gateway(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     (void)body;
     control_answer_gateway(sandbox, exchange);
 }
 
-static void answer_info(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+static void handle_info(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     (void)body;
     control_answer_info(sandbox, exchange);
 }
 
-static void answer_timings(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+static void handle_timings(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     (void)body;
     answer_json(exchange, 200, json_pack("{s:o}", "timings", timings_describe(&sandbox->timings)));
 }
 
-static void answer_wait(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+static void handle_wait(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     (void)body;
     waits_begin(sandbox, exchange);
 }
 
-static void answer_faults(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+static void handle_faults(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     (void)body;
     answer_json(exchange, 200,
@@ -51,22 +65,24 @@ static void answer_faults(struct sandbox *sandbox, struct exchange *exchange, co
             (json_int_t)sandbox->faults.held_count));
 }
 
-static void add_faults(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+static void handle_add_faults(
+    struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     struct error error;
     if (faults_add(&sandbox->faults, body, &error) != 0)
         answer_refusal(exchange, 400, "BadRule", "%s", error.text);
     else
-        answer_faults(sandbox, exchange, body);
+        handle_faults(sandbox, exchange, body);
 }
 
-static void clear_faults(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+static void handle_clear_faults(
+    struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     faults_clear(&sandbox->faults, exchange_query(exchange, "name"));
-    answer_faults(sandbox, exchange, body);
+    handle_faults(sandbox, exchange, body);
 }
 
-static void release(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+static void handle_release(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     double count = INFINITY;
     json_guard_number(json_object_get(body, "count"), 1, 1e9, &count);
@@ -74,7 +90,7 @@ static void release(struct sandbox *sandbox, struct exchange *exchange, const js
     answer_json(exchange, 200, json_pack("{s:I}", "released", (json_int_t)released));
 }
 
-static void reset(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+static void handle_reset(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     (void)body;
     sandbox_reset(sandbox);
@@ -86,18 +102,18 @@ static const struct {
     const char *path;
     control_function *answer;
 } routes[] = {
-    {"GET", "/sandbox/info", answer_info},
-    {"GET", "/sandbox/stats", answer_stats},
-    {"GET", "/sandbox/state", answer_state},
-    {"GET", "/sandbox/gateway", answer_gateway},
-    {"GET", "/sandbox/timings", answer_timings},
-    {"GET", "/sandbox/wait", answer_wait},
-    {"GET", "/sandbox/faults", answer_faults},
-    {"POST", "/sandbox/faults", add_faults},
-    {"DELETE", "/sandbox/faults", clear_faults},
-    {"POST", "/sandbox/faults/clear", clear_faults},
-    {"POST", "/sandbox/release", release},
-    {"POST", "/sandbox/reset", reset},
+    {"GET", "/sandbox/info", handle_info},
+    {"GET", "/sandbox/stats", handle_stats},
+    {"GET", "/sandbox/state", handle_state},
+    {"GET", "/sandbox/gateway", handle_gateway},
+    {"GET", "/sandbox/timings", handle_timings},
+    {"GET", "/sandbox/wait", handle_wait},
+    {"GET", "/sandbox/faults", handle_faults},
+    {"POST", "/sandbox/faults", handle_add_faults},
+    {"DELETE", "/sandbox/faults", handle_clear_faults},
+    {"POST", "/sandbox/faults/clear", handle_clear_faults},
+    {"POST", "/sandbox/release", handle_release},
+    {"POST", "/sandbox/reset", handle_reset},
     {"POST", "/sandbox/seed", control_seed},
     {"POST", "/sandbox/load", control_load},
     {"POST", "/sandbox/message", control_message},
@@ -134,7 +150,7 @@ static void call_route(struct sandbox *sandbox, struct exchange *exchange, contr
     else
         result = json_guard_load(bytes->data, bytes->length_bytes, &body, &error);
     if (exchange_body_is_too_large(exchange))
-        answer_refusal(exchange, 413, "TooLarge", "the body is over 64 MiB");
+        answer_refusal(exchange, 413, "TooLarge", "the body exceeds 64 MiB");
     else if (result != 0)
         answer_refusal(exchange, 400, "BadJson", "%s", error.text);
     else if (!json_is_object(body))
@@ -153,7 +169,7 @@ void control_begin(struct sandbox *sandbox, struct exchange *exchange)
     if (strcmp(method, "HEAD") == 0)
         method = "GET";
     if (strcmp(method, "GET") != 0 && is_foreign(exchange)) {
-        answer_refusal(exchange, 403, "ForeignOrigin", "requests of other origins are refused");
+        answer_refusal(exchange, 403, "ForeignOrigin", "requests from other origins are refused");
         return;
     }
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
@@ -166,8 +182,7 @@ void control_begin(struct sandbox *sandbox, struct exchange *exchange)
         }
     }
     if (path_exists)
-        answer_refusal(
-            exchange, 405, "MethodNotAllowed", "%s cannot be asked with %s", path, method);
+        answer_refusal(exchange, 405, "MethodNotAllowed", "%s does not accept %s", path, method);
     else
-        answer_refusal(exchange, 404, "NotFound", "there is no %s", path);
+        answer_refusal(exchange, 404, "NotFound", "no such route: %s", path);
 }

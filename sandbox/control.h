@@ -8,12 +8,12 @@
 
 enum { CONTROL_BODY_LIMIT_BYTES = 64 * 1024 * 1024 };
 
-/* Answers a request to a path that begins /sandbox/, now or later. */
+/* Answers a request to a path below /sandbox/, immediately or later. */
 void control_begin(struct sandbox *sandbox, struct exchange *exchange);
 
 /*
  * Handlers of single routes, in files of their own. body is the request's object, empty when there
- * was none. Each answers exchange.
+ * was none. Each answers exchange before it returns.
  */
 typedef void control_function(
     struct sandbox *sandbox, struct exchange *exchange, const json_t *body);
@@ -30,5 +30,8 @@ control_function control_token;
 control_function control_restart;
 control_function control_upgrade;
 control_function control_settings;
+
+/* The string under key of a request's body, borrowed, or fallback when it is absent. */
+const char *control_string(const json_t *body, const char *key, const char *fallback);
 
 #endif

@@ -1,3 +1,7 @@
+/*
+ * Control routes for the account: its token, restart and upgrade requests, and the sandbox's
+ * settings.
+ */
 #include "answer.h"
 #include "base/json.h"
 #include "base/sync.h"
@@ -6,21 +10,22 @@
 #include "memory.h"
 #include "service.h"
 
-/* The account that body names, else the first; else exchange is answered and NULL returned. */
-static struct document *account_of(
+/* Returns the account that body names, by default the first; NULL with exchange answered if none.
+ */
+static struct document *find_account(
     struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     const char *name = json_guard_string(body, "account");
     struct document *account =
         name == NULL ? sandbox_account(sandbox) : board_find(&sandbox->store, TABLE_ACCOUNTS, name);
     if (account == NULL)
-        answer_refusal(exchange, 404, "NotFound", "there is no such account");
+        answer_refusal(exchange, 404, "NotFound", "no such account");
     return account;
 }
 
 void control_token(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
-    struct document *account = account_of(sandbox, exchange, body);
+    struct document *account = find_account(sandbox, exchange, body);
     if (account == NULL)
         return;
     const char *secret = json_guard_string(body, "secret");
@@ -34,7 +39,7 @@ void control_token(struct sandbox *sandbox, struct exchange *exchange, const jso
 
 void control_restart(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
-    struct document *account = account_of(sandbox, exchange, body);
+    struct document *account = find_account(sandbox, exchange, body);
     if (account == NULL)
         return;
     double now_ms = (double)clock_wall_ms();
@@ -42,8 +47,8 @@ void control_restart(struct sandbox *sandbox, struct exchange *exchange, const j
     answer_json(exchange, 200, json_pack("{s:f}", "restartRequestedAt", now_ms));
 }
 
-/* The account's runtimes row, made if there has been no status report yet. */
-static struct document *row_of(struct sandbox *sandbox, const struct document *account)
+/* Returns the account's runtimes row, creating it if no status has been reported yet. */
+static struct document *runtime_row(struct sandbox *sandbox, const struct document *account)
 {
     struct document *row = NULL;
     TAILQ_FOREACH (row, &sandbox->store.tables[TABLE_RUNTIMES], siblings) {
@@ -59,41 +64,36 @@ static struct document *row_of(struct sandbox *sandbox, const struct document *a
         NULL);
 }
 
-static const char *text_or(const json_t *body, const char *key, const char *otherwise)
-{
-    const char *text = json_guard_string(body, key);
-    return text == NULL ? otherwise : text;
-}
-
 void control_upgrade(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
-    struct document *account = account_of(sandbox, exchange, body);
+    struct document *account = find_account(sandbox, exchange, body);
     if (account == NULL)
         return;
-    struct document *row = row_of(sandbox, account);
+    struct document *row = runtime_row(sandbox, account);
     json_t *pending = NULL;
     double initiated_ms = (double)clock_wall_ms();
     json_guard_number(json_object_get(body, "initiatedAt"), 0, 1e15, &initiated_ms);
     if (!json_is_true(json_object_get(body, "clear")))
         pending = memory_json(json_pack("{s:s, s:s, s:f, s:s, s:s}", "targetOpenclawVersion",
-            text_or(body, "openclaw", "2026.9.6"), "targetRuntimeVersion",
-            text_or(body, "runtime", "9.9.9"), "initiatedAt", initiated_ms, "initiatedBy",
-            text_or(body, "by", "sandbox"), "strategy", text_or(body, "strategy", "immediate")));
+            control_string(body, "openclaw", "2026.9.6"), "targetRuntimeVersion",
+            control_string(body, "runtime", "9.9.9"), "initiatedAt", initiated_ms, "initiatedBy",
+            control_string(body, "by", "sandbox"), "strategy",
+            control_string(body, "strategy", "immediate")));
     store_set(&sandbox->store, row, "pendingUpgrade", pending);
     struct text text = {0};
     document_write(row, &text);
     answer_json_text(exchange, 200, &text);
 }
 
-/* One setting: where its value stands, and of which type it is. */
+/* A setting's name and where it is stored: exactly one of flag and number is set. */
 struct setting {
     const char *name;
     bool *flag;
     double *number;
 };
 
-/* Sets what a member of body asks for; false when its type is wrong. */
-static bool apply(const struct setting *setting, const json_t *value)
+/* Stores value in the setting; false when it has the wrong type. */
+static bool apply_setting(const struct setting *setting, const json_t *value)
 {
     if (setting->flag != NULL) {
         *setting->flag = json_is_true(value);
@@ -102,7 +102,7 @@ static bool apply(const struct setting *setting, const json_t *value)
     return json_guard_number(value, 0, 1e9, setting->number);
 }
 
-static bool are_strings(const json_t *list)
+static bool is_string_array(const json_t *list)
 {
     size_t index;
     const json_t *item;
@@ -115,14 +115,14 @@ static bool are_strings(const json_t *list)
 
 static bool apply_agents(struct settings *settings, json_t *value)
 {
-    if (!json_is_null(value) && !are_strings(value))
+    if (!json_is_null(value) && !is_string_array(value))
         return false;
     json_decref(settings->gateway_agents);
     settings->gateway_agents = json_is_null(value) ? NULL : json_incref(value);
     return true;
 }
 
-static bool apply_named(struct settings *settings, const char *name, json_t *value)
+static bool apply_setting_named(struct settings *settings, const char *name, json_t *value)
 {
     const struct setting all[] = {
         {"hide_agents", &settings->hide_agents, NULL},
@@ -140,7 +140,7 @@ static bool apply_named(struct settings *settings, const char *name, json_t *val
         return apply_agents(settings, value);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (strcmp(all[i].name, name) == 0)
-            return apply(&all[i], value);
+            return apply_setting(&all[i], value);
     return false;
 }
 
@@ -150,8 +150,8 @@ void control_settings(struct sandbox *sandbox, struct exchange *exchange, const 
     const char *name;
     json_t *value;
     json_object_foreach ((json_t *)body, name, value) {
-        if (!apply_named(&sandbox->settings, name, value)) {
-            answer_refusal(exchange, 400, "BadValue", "%s is unknown or of a wrong type", name);
+        if (!apply_setting_named(&sandbox->settings, name, value)) {
+            answer_refusal(exchange, 400, "BadValue", "unknown setting or wrong type: %s", name);
             return;
         }
     }

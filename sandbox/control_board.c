@@ -1,3 +1,9 @@
+/*
+ * Control routes that act as people do on the board: post, assign, change a status, notify,
+ * delete, edit. The posting routes share board.c with the backend's own functions, so both notify
+ * by the same rules. control_delete and control_set can leave dangling references on purpose: the
+ * runtime has to cope with those.
+ */
 #include "answer.h"
 #include "base/json.h"
 #include "board.h"
@@ -5,18 +11,19 @@
 #include "control.h"
 #include "memory.h"
 
-/* The document that body[key] names; else exchange is answered and NULL returned. */
-static struct document *find(struct sandbox *sandbox, struct exchange *exchange, const json_t *body,
-    const char *key, enum table table)
+/* Returns the document that body[key] names; NULL with exchange answered when there is none. */
+static struct document *find_or_refuse(struct sandbox *sandbox, struct exchange *exchange,
+    const json_t *body, const char *key, enum table table)
 {
     struct document *document = board_find(&sandbox->store, table, json_guard_string(body, key));
     if (document == NULL)
-        answer_refusal(exchange, 404, "NotFound", "%s names nothing in %s", key, table_name(table));
+        answer_refusal(
+            exchange, 404, "NotFound", "%s matches nothing in %s", key, table_name(table));
     return document;
 }
 
-/* Who writes: body.author names a user or an agent; without it the first user does. */
-static struct document *author_of(struct sandbox *sandbox, const json_t *body)
+/* Returns the user or agent that body.author names, by default the first user. */
+static struct document *message_author(struct sandbox *sandbox, const json_t *body)
 {
     const char *name = json_guard_string(body, "author");
     if (name == NULL)
@@ -27,10 +34,10 @@ static struct document *author_of(struct sandbox *sandbox, const json_t *body)
 
 void control_message(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
-    struct document *task = find(sandbox, exchange, body, "task", TABLE_TASKS);
+    struct document *task = find_or_refuse(sandbox, exchange, body, "task", TABLE_TASKS);
     if (task == NULL)
         return;
-    struct document *author = author_of(sandbox, body);
+    struct document *author = message_author(sandbox, body);
     json_t *content = json_object_get(body, "content");
     if (author == NULL || !json_is_string(content)) {
         answer_refusal(exchange, 400, "BadValue", "author must exist, content must be a string");
@@ -52,9 +59,9 @@ void control_message(struct sandbox *sandbox, struct exchange *exchange, const j
 
 void control_assign(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
-    struct document *task = find(sandbox, exchange, body, "task", TABLE_TASKS);
+    struct document *task = find_or_refuse(sandbox, exchange, body, "task", TABLE_TASKS);
     struct document *agent =
-        task == NULL ? NULL : find(sandbox, exchange, body, "agent", TABLE_AGENTS);
+        task == NULL ? NULL : find_or_refuse(sandbox, exchange, body, "agent", TABLE_AGENTS);
     if (agent == NULL)
         return;
     const struct document *notification =
@@ -64,7 +71,7 @@ void control_assign(struct sandbox *sandbox, struct exchange *exchange, const js
 
 void control_status(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
-    struct document *task = find(sandbox, exchange, body, "task", TABLE_TASKS);
+    struct document *task = find_or_refuse(sandbox, exchange, body, "task", TABLE_TASKS);
     if (task == NULL)
         return;
     const char *status = json_guard_string(body, "status");
@@ -76,34 +83,28 @@ void control_status(struct sandbox *sandbox, struct exchange *exchange, const js
     answer_json(exchange, 200, json_pack("{s:s}", "id", task->id));
 }
 
-static const char *text_or(const json_t *body, const char *key, const char *otherwise)
-{
-    const char *text = json_guard_string(body, key);
-    return text == NULL ? otherwise : text;
-}
-
 void control_notify(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
-    struct document *agent = find(sandbox, exchange, body, "agent", TABLE_AGENTS);
+    struct document *agent = find_or_refuse(sandbox, exchange, body, "agent", TABLE_AGENTS);
     struct document *task =
-        agent == NULL ? NULL : find(sandbox, exchange, body, "task", TABLE_TASKS);
+        agent == NULL ? NULL : find_or_refuse(sandbox, exchange, body, "task", TABLE_TASKS);
     if (task == NULL)
         return;
     double created_ms = 0;
     json_guard_number(json_object_get(body, "createdAt"), 1, 1e15, &created_ms);
     const struct document *notification = board_notify(&sandbox->store,
-        &(struct new_notification){.type = text_or(body, "type", "assignment"),
+        &(struct new_notification){.type = control_string(body, "type", "assignment"),
             .recipient = agent,
             .task = task,
             .message =
                 store_get(&sandbox->store, TABLE_MESSAGES, json_guard_string(body, "message")),
-            .title = text_or(body, "title", "Ada assigned you"),
-            .body = text_or(body, "body", "There is something to do in the task."),
+            .title = control_string(body, "title", "Ada assigned you"),
+            .body = control_string(body, "body", "There is something to do in the task."),
             .created_ms = created_ms});
     answer_json(exchange, 200, json_pack("{s:s}", "id", notification->id));
 }
 
-/* Whether a document refers to id in one of the ways that a cascade follows. */
+/* Whether a document refers to id by one of the fields that a cascading delete follows. */
 static bool refers_to(const struct document *document, const char *id)
 {
     static const char *const keys[] = {"recipientId", "subscriberId", "taskId", "messageId"};
@@ -129,7 +130,7 @@ static size_t delete_references(struct store *store, enum table table, const cha
     return deleted;
 }
 
-static void unassign(struct store *store, const char *agent_id)
+static void unassign_agent(struct store *store, const char *agent_id)
 {
     struct document *task = NULL;
     TAILQ_FOREACH (task, &store->tables[TABLE_TASKS], siblings) {
@@ -150,7 +151,7 @@ void control_delete(struct sandbox *sandbox, struct exchange *exchange, const js
     const char *id = json_guard_string(body, "id");
     struct document *document = id == NULL ? NULL : map_get(&store->by_id, id);
     if (document == NULL) {
-        answer_refusal(exchange, 404, "NotFound", "id names no document");
+        answer_refusal(exchange, 404, "NotFound", "id matches no document");
         return;
     }
     size_t deleted = 1;
@@ -159,14 +160,14 @@ void control_delete(struct sandbox *sandbox, struct exchange *exchange, const js
         deleted += delete_references(store, TABLE_SUBSCRIPTIONS, id);
         deleted += delete_references(store, TABLE_MESSAGES, id);
         if (document->table == TABLE_AGENTS)
-            unassign(store, id);
+            unassign_agent(store, id);
     }
     store_delete(store, document);
     answer_json(exchange, 200, json_pack("{s:I}", "deleted", (json_int_t)deleted));
 }
 
-/* Fields that lists and indexes are built on. */
-static bool is_fixed(const char *key)
+/* Fields that the store's lists and indexes are built on: changing one would corrupt them. */
+static bool is_indexed_field(const char *key)
 {
     static const char *const fixed[] = {"_id", "_creationTime", "accountId", "createdAt",
         "deliveredAt", "recipientType", "sourceNotificationId"};
@@ -176,12 +177,12 @@ static bool is_fixed(const char *key)
     return false;
 }
 
-/* Whether a field may get a value; null removes one that nothing here relies on. */
-static bool may_set(const struct document *document, const char *key, const json_t *value)
+/* Whether a field may be set to value. null removes it, unless the sandbox itself relies on it. */
+static bool may_set_field(const struct document *document, const char *key, const json_t *value)
 {
     static const char *const needed[] = {"slug", "name", "title", "status", "content", "type",
         "subscriberId", "sessionKey", "email", NULL};
-    if (is_fixed(key))
+    if (is_indexed_field(key))
         return false;
     if (!json_is_null(value))
         return board_accepts(document_field(document, key), value);
@@ -199,12 +200,13 @@ void control_set(struct sandbox *sandbox, struct exchange *exchange, const json_
     const char *key;
     json_t *value;
     if (document == NULL || !json_is_object(fields)) {
-        answer_refusal(exchange, 404, "NotFound", "id must name a document, fields be an object");
+        answer_refusal(
+            exchange, 404, "NotFound", "id must match a document and fields must be an object");
         return;
     }
     json_object_foreach (fields, key, value) {
-        if (!may_set(document, key, value)) {
-            answer_refusal(exchange, 400, "BadValue", "%s cannot become that", key);
+        if (!may_set_field(document, key, value)) {
+            answer_refusal(exchange, 400, "BadValue", "%s cannot be set to that value", key);
             return;
         }
     }

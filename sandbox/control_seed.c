@@ -1,3 +1,12 @@
+/*
+ * Control routes that fill the board: /sandbox/seed creates documents one by one as a request
+ * lists them, /sandbox/load creates notifications by the thousand, spread evenly over agents and
+ * tasks.
+ *
+ * Loaded notifications have creation times of their own, strictly increasing over all loads: the
+ * backend lists by createdAt, and the tests of fairness and order depend on it. They end at the
+ * current time unless an earlier load reached further.
+ */
 #include "answer.h"
 #include "base/json.h"
 #include "base/sync.h"
@@ -8,8 +17,8 @@
 
 enum { LOAD_LIMIT = 200000, AGENT_LIMIT = 5000 };
 
-/* Appends what tests need to know of a new document. */
-static void tell(json_t *list, const struct document *document, const char *key)
+/* Appends a new document's id, account and the field key, which is what tests need. */
+static void append_summary(json_t *list, const struct document *document, const char *key)
 {
     json_array_append_new(list,
         memory_json(json_pack("{s:s, s:s, s:O*}", "id", document->id, "account",
@@ -25,7 +34,7 @@ static json_t *seed_accounts(struct sandbox *sandbox, const json_t *seeds)
     const json_t *seed;
     json_array_foreach (seeds, index, seed) {
         const char *name = json_guard_string(seed, "name");
-        tell(made,
+        append_summary(made,
             board_make_account(sandbox, json_guard_string(seed, "id"),
                 name == NULL ? "Another" : name, json_guard_string(seed, "secret")),
             "name");
@@ -40,7 +49,7 @@ static json_t *seed_each(struct sandbox *sandbox, const json_t *seeds, const cha
     size_t index;
     const json_t *seed;
     json_array_foreach (seeds, index, seed) {
-        tell(made, make(sandbox, seed), key);
+        append_summary(made, make(sandbox, seed), key);
     }
     return made;
 }
@@ -69,7 +78,8 @@ void control_seed(struct sandbox *sandbox, struct exchange *exchange, const json
             "tasks", tasks));
 }
 
-/* The first count agents of the first account; missing ones are made. The caller frees. */
+/* Returns the first count agents of the first account, creating missing ones. The caller frees it.
+ */
 static struct document **load_agents(struct sandbox *sandbox, size_t count, const json_t *body)
 {
     struct document **agents = memory_new(count, sizeof(struct document *));
@@ -104,7 +114,7 @@ static struct document **load_tasks(struct sandbox *sandbox, size_t count)
     return tasks;
 }
 
-/* A message by the user for a mention to point to, without its own notifications. */
+/* Stores a message by the user for a mention to refer to. It notifies nobody by itself. */
 static struct document *load_message(
     struct sandbox *sandbox, const struct document *task, size_t number)
 {
@@ -119,7 +129,7 @@ static struct document *load_message(
     return store_insert(&sandbox->store, TABLE_MESSAGES, fields, NULL);
 }
 
-static struct document *load_one(struct sandbox *sandbox, struct document *agent,
+static struct document *load_notification(struct sandbox *sandbox, struct document *agent,
     struct document *task, const char *type, size_t number, double created_ms)
 {
     struct document *message =
@@ -154,7 +164,7 @@ void control_load(struct sandbox *sandbox, struct exchange *exchange, const json
     for (size_t i = 0; i < (size_t)count; i++) {
         struct document *agent = agents[i % (size_t)agent_count];
         struct document *task = tasks[i % (size_t)agent_count % (size_t)task_count];
-        const struct document *notification = load_one(
+        const struct document *notification = load_notification(
             sandbox, agent, task, type == NULL ? "assignment" : type, i + 1, first_ms + (double)i);
         json_array_append_new(
             made, memory_json(json_pack("{s:s, s:s, s:O, s:s}", "id", notification->id, "agent",

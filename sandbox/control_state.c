@@ -1,3 +1,7 @@
+/*
+ * Read-only control routes. Statistics are cheap and may be polled; /sandbox/state serializes
+ * documents, whose JSON text the store caches until they change.
+ */
 #include "control_state.h"
 
 #include "answer.h"
@@ -17,7 +21,7 @@ json_t *control_stats(const struct sandbox *sandbox)
         "backend", counts_describe(&sandbox->counts, service_names())));
 }
 
-/* Whether name stands in a list separated by commas; NULL is the list of everything. */
+/* Whether name is in a comma-separated list; NULL lists everything. */
 static bool is_listed(const char *list, const char *name)
 {
     size_t length = strlen(name);
@@ -30,7 +34,7 @@ static bool is_listed(const char *list, const char *name)
     return list == NULL;
 }
 
-static bool is_wanted(struct document *document, const char *task_id)
+static bool belongs_to_task(struct document *document, const char *task_id)
 {
     if (task_id == NULL)
         return true;
@@ -45,7 +49,7 @@ static void write_table(
     struct document *document = NULL;
     text_printf(text, ",\"%s\":[", table_name(table));
     TAILQ_FOREACH (document, &store->tables[table], siblings) {
-        if (!is_wanted(document, task_id))
+        if (!belongs_to_task(document, task_id))
             continue;
         text_append(text, separator);
         document_write(document, text);
@@ -67,16 +71,16 @@ void control_answer_state(struct sandbox *sandbox, struct exchange *exchange)
     answer_json_text(exchange, 200, &text);
 }
 
-static uint64_t number_or(const struct exchange *exchange, const char *name, uint64_t otherwise)
+static uint64_t query_number(const struct exchange *exchange, const char *name, uint64_t fallback)
 {
     const char *text = exchange_query(exchange, name);
-    return text == NULL ? otherwise : strtoull(text, NULL, 10);
+    return text == NULL ? fallback : strtoull(text, NULL, 10);
 }
 
 void control_answer_gateway(struct sandbox *sandbox, struct exchange *exchange)
 {
-    json_t *requests = recorder_describe(&sandbox->recorder, number_or(exchange, "since", 0),
-        number_or(exchange, "limit", RECORDER_CAPACITY), exchange_query(exchange, "agent"),
+    json_t *requests = recorder_describe(&sandbox->recorder, query_number(exchange, "since", 0),
+        query_number(exchange, "limit", RECORDER_CAPACITY), exchange_query(exchange, "agent"),
         exchange_query(exchange, "session"));
     answer_json(exchange, 200,
         json_pack("{s:o, s:o}", "stats", recorder_stats(&sandbox->recorder), "requests", requests));

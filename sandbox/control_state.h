@@ -1,4 +1,4 @@
-/* What the control API tells: statistics, documents, recorded gateway requests. */
+/* What the control API reports: statistics, documents, recorded gateway requests. */
 #ifndef SANDBOX_CONTROL_STATE_H
 #define SANDBOX_CONTROL_STATE_H
 
@@ -6,7 +6,7 @@
 
 #include "sandbox.h"
 
-/* The cheap numbers, as a new object. */
+/* The statistics as a new object. Constant cost, whatever the board holds. */
 json_t *control_stats(const struct sandbox *sandbox);
 
 /* Answers GET /sandbox/state, /sandbox/gateway and /sandbox/info. */

@@ -1,3 +1,7 @@
+/*
+ * Call counters by function name. A counter is created at its first use and never freed before
+ * counts_fini, so calls in progress can hold a pointer to theirs across a reset.
+ */
 #include "counts.h"
 
 #include "base/text.h"
@@ -8,7 +12,7 @@ void counts_fini(struct counts *counts)
     map_fini(&counts->by_name, free);
 }
 
-static void reset(struct counts *counts, const char *name)
+static void reset_count(struct counts *counts, const char *name)
 {
     struct count *count = counts_of(counts, name);
     count->calls = count->ok = count->errors = count->faults = count->last_ms = 0;
@@ -18,9 +22,9 @@ static void reset(struct counts *counts, const char *name)
 
 void counts_reset(struct counts *counts, const char *const *names)
 {
-    reset(counts, "");
+    reset_count(counts, "");
     for (; *names != NULL; names++)
-        reset(counts, *names);
+        reset_count(counts, *names);
 }
 
 /* The total is kept under the empty name, which no function has. */

@@ -1,3 +1,8 @@
+/*
+ * Parses the JSON of a fault rule. A rule is one row of the tables below (what happens to the
+ * request) plus what the request must match, how often the rule applies, and the latency, body and
+ * headers it brings. Unknown keys are errors: a rule with a typo would silently match everything.
+ */
 #include "fault_rule.h"
 
 #include <openssl/evp.h>
@@ -9,12 +14,12 @@ enum { BODY_LIMIT_BYTES = 64 * 1024 * 1024 };
 
 static const double MAX_MS = 3600000;
 
-/* What an action's name stands for. */
+/* A named action and the fields of a rule that it sets. */
 struct action {
     const char *name;
     enum fault_action action;
     enum cut_kind cut;
-    unsigned status; /* unless the rule gives one; 0: 200 */
+    unsigned status; /* default HTTP status; 0: 200 */
     bool cut_in_half;
     bool runs;
     bool hold;
@@ -62,7 +67,7 @@ static const char *const known_keys[] = {"name", "match", "times", "latency_ms",
 
 static const char *const known_matches[] = {"any", "agent", "session", "notification", NULL};
 
-static int refuse_unknown(const json_t *object, const char *const *known, struct error *error)
+static int refuse_unknown_keys(const json_t *object, const char *const *known, struct error *error)
 {
     const char *key;
     json_t *value;
@@ -76,8 +81,8 @@ static int refuse_unknown(const json_t *object, const char *const *known, struct
     return 0;
 }
 
-static int read_number(const json_t *json, const char *key, double min, double max, double *number,
-    struct error *error)
+static int read_rule_number(const json_t *json, const char *key, double min, double max,
+    double *number, struct error *error)
 {
     const json_t *value = json_object_get(json, key);
     if (value == NULL || json_guard_number(value, min, max, number))
@@ -85,25 +90,25 @@ static int read_number(const json_t *json, const char *key, double min, double m
     return error_set(error, ERROR_INVALID, "%s must be a number from %.0f to %.0f", key, min, max);
 }
 
-static int read_numbers(const json_t *json, struct fault_rule *rule, struct error *error)
+static int read_rule_numbers(const json_t *json, struct fault_rule *rule, struct error *error)
 {
     double status = rule->status;
     double chunk_bytes = 0;
     double chunk_ms = 0;
     int result = 0;
     if (result == 0)
-        result = read_number(json, "times", -1, 1e9, &rule->times, error);
+        result = read_rule_number(json, "times", -1, 1e9, &rule->times, error);
     if (result == 0)
-        result = read_number(json, "latency_ms", 0, MAX_MS, &rule->latency_ms, error);
+        result = read_rule_number(json, "latency_ms", 0, MAX_MS, &rule->latency_ms, error);
     if (result == 0)
-        result = read_number(
+        result = read_rule_number(
             json, "latency_exponential_ms", 0, MAX_MS, &rule->latency_exponential_ms, error);
     if (result == 0)
-        result = read_number(json, "status", 200, 999, &status, error);
+        result = read_rule_number(json, "status", 200, 999, &status, error);
     if (result == 0)
-        result = read_number(json, "chunk_bytes", 1, 1e9, &chunk_bytes, error);
+        result = read_rule_number(json, "chunk_bytes", 1, 1e9, &chunk_bytes, error);
     if (result == 0)
-        result = read_number(json, "chunk_ms", 0, MAX_MS, &chunk_ms, error);
+        result = read_rule_number(json, "chunk_ms", 0, MAX_MS, &chunk_ms, error);
     rule->status = (unsigned)status;
     rule->cut.chunk_bytes = (size_t)chunk_bytes;
     rule->cut.chunk_ms = (int64_t)chunk_ms;
@@ -116,10 +121,10 @@ static char *copy_string(const json_t *object, const char *key)
     return value == NULL ? NULL : memory_copy(value);
 }
 
-static int read_match(const json_t *json, struct fault_rule *rule, struct error *error)
+static int read_rule_match(const json_t *json, struct fault_rule *rule, struct error *error)
 {
     const json_t *match = json_object_get(json, "match");
-    int result = match == NULL ? 0 : refuse_unknown(match, known_matches, error);
+    int result = match == NULL ? 0 : refuse_unknown_keys(match, known_matches, error);
     if (result != 0)
         return result;
     rule->agent = copy_string(match, "agent");
@@ -139,7 +144,7 @@ static int decode_base64(const char *text, struct fault_rule *rule, struct error
         free(bytes);
         return error_set(error, ERROR_INVALID, "body_base64 is not base64");
     }
-    /* The decoder counts the bytes that padding stands for, too. */
+    /* EVP_DecodeBlock counts padding as decoded bytes. */
     for (size_t i = length; i > 0 && decoded > 0 && text[i - 1] == '='; i--)
         decoded--;
     rule->body = (char *)bytes;
@@ -150,11 +155,11 @@ static int decode_base64(const char *text, struct fault_rule *rule, struct error
 static int repeat_body(const json_t *json, struct fault_rule *rule, struct error *error)
 {
     double times = 1;
-    int result = read_number(json, "body_repeat", 1, BODY_LIMIT_BYTES, &times, error);
+    int result = read_rule_number(json, "body_repeat", 1, BODY_LIMIT_BYTES, &times, error);
     if (result != 0 || times <= 1 || rule->body == NULL)
         return result;
     if (times * (double)rule->body_bytes > BODY_LIMIT_BYTES)
-        return error_set(error, ERROR_INVALID, "the repeated body is over 64 MiB");
+        return error_set(error, ERROR_INVALID, "the repeated body exceeds 64 MiB");
     struct text repeated = {0};
     for (size_t i = 0; i < (size_t)times; i++)
         text_append_bytes(&repeated, rule->body, rule->body_bytes);
@@ -164,7 +169,7 @@ static int repeat_body(const json_t *json, struct fault_rule *rule, struct error
     return 0;
 }
 
-static int read_body(const json_t *json, struct fault_rule *rule, struct error *error)
+static int read_rule_body(const json_t *json, struct fault_rule *rule, struct error *error)
 {
     const json_t *text = json_object_get(json, "body");
     const json_t *value = json_object_get(json, "body_json");
@@ -184,7 +189,7 @@ static int read_body(const json_t *json, struct fault_rule *rule, struct error *
     return result != 0 ? result : repeat_body(json, rule, error);
 }
 
-static int read_headers(const json_t *json, struct fault_rule *rule, struct error *error)
+static int read_rule_headers(const json_t *json, struct fault_rule *rule, struct error *error)
 {
     json_t *headers = json_object_get(json, "headers");
     const char *name;
@@ -197,7 +202,7 @@ static int read_headers(const json_t *json, struct fault_rule *rule, struct erro
     return 0;
 }
 
-static int read_action(const json_t *json, struct fault_rule *rule, struct error *error)
+static int read_rule_action(const json_t *json, struct fault_rule *rule, struct error *error)
 {
     bool gateway = rule->side == FAULT_GATEWAY;
     const struct action *action = gateway ? gateway_actions : backend_actions;
@@ -219,22 +224,22 @@ static int read_action(const json_t *json, struct fault_rule *rule, struct error
 
 static int read_rule(const json_t *json, struct fault_rule *rule, struct error *error)
 {
-    int result = refuse_unknown(json, known_keys, error);
+    int result = refuse_unknown_keys(json, known_keys, error);
     if (result == 0)
-        result = read_action(json, rule, error);
+        result = read_rule_action(json, rule, error);
     if (result == 0)
-        result = read_match(json, rule, error);
+        result = read_rule_match(json, rule, error);
     if (result == 0)
-        result = read_numbers(json, rule, error);
+        result = read_rule_numbers(json, rule, error);
     if (result == 0)
-        result = read_body(json, rule, error);
+        result = read_rule_body(json, rule, error);
     if (result == 0)
-        result = read_headers(json, rule, error);
+        result = read_rule_headers(json, rule, error);
     rule->name = copy_string(json, "name");
     rule->reply = copy_string(json, rule->side == FAULT_GATEWAY ? "text" : "message");
     rule->before_checks = json_is_true(json_object_get(json, "before_checks"));
     if (result == 0 && rule->before_checks && rule->action == FAULT_REPLY)
-        return error_set(error, ERROR_INVALID, "before_checks needs an action that is no reply");
+        return error_set(error, ERROR_INVALID, "before_checks needs an action other than reply");
     return result;
 }
 
@@ -243,18 +248,18 @@ int fault_rule_read(
 {
     if (!json_is_object(json))
         return error_set(error, ERROR_INVALID, "a rule must be an object");
-    struct fault_rule *made = memory_new(1, sizeof *made);
-    *made = (struct fault_rule){.side = side, .references = 1, .times = -1};
-    int result = read_rule(json, made, error);
+    struct fault_rule *rule_read = memory_new(1, sizeof *rule_read);
+    *rule_read = (struct fault_rule){.side = side, .references = 1, .times = -1};
+    int result = read_rule(json, rule_read, error);
     if (result != 0) {
-        fault_drop_rule(made);
+        fault_rule_unref(rule_read);
         return result;
     }
-    *rule = made;
+    *rule = rule_read;
     return 0;
 }
 
-void fault_drop_rule(struct fault_rule *rule)
+void fault_rule_unref(struct fault_rule *rule)
 {
     if (rule == NULL || --rule->references > 0)
         return;

@@ -1,3 +1,13 @@
+/*
+ * Fault injection. Each request is matched against the rules in the order in which they were
+ * added; the first with uses left applies. A matched request goes through a pause: first the
+ * rule's latency, then, if the rule holds requests, a wait until /sandbox/release, and only then
+ * its continuation.
+ *
+ * A request keeps a reference to its rule, so rules can be cleared while requests are held. A
+ * client that disconnects ends its pause early; the continuation runs all the same and asks
+ * exchange_is_gone.
+ */
 #include "faults.h"
 
 #include <math.h>
@@ -18,7 +28,7 @@ void faults_fini(struct faults *faults)
     faults_clear(faults, NULL);
 }
 
-static int read_list(struct faults *read, const json_t *rules, enum fault_side side,
+static int read_rule_list(struct faults *read, const json_t *rules, enum fault_side side,
     const char *key, struct error *error)
 {
     const json_t *list = json_object_get(rules, key);
@@ -44,16 +54,16 @@ int faults_add(struct faults *faults, const json_t *rules, struct error *error)
 {
     struct faults read;
     faults_init(&read);
-    int result = read_list(&read, rules, FAULT_GATEWAY, "gateway", error);
+    int result = read_rule_list(&read, rules, FAULT_GATEWAY, "gateway", error);
     if (result == 0)
-        result = read_list(&read, rules, FAULT_BACKEND, "backend", error);
+        result = read_rule_list(&read, rules, FAULT_BACKEND, "backend", error);
     if (result == 0)
         TAILQ_CONCAT(&faults->rules, &read.rules, link);
     faults_fini(&read);
     return result;
 }
 
-static bool has_name(const struct fault_rule *rule, const char *name)
+static bool rule_has_name(const struct fault_rule *rule, const char *name)
 {
     return name == NULL || (rule->name != NULL && strcmp(rule->name, name) == 0);
 }
@@ -64,14 +74,14 @@ void faults_clear(struct faults *faults, const char *name)
     struct fault_rule *next;
     for (struct fault_rule *rule = TAILQ_FIRST(&faults->rules); rule != NULL; rule = next) {
         next = TAILQ_NEXT(rule, link);
-        if (!has_name(rule, name))
+        if (!rule_has_name(rule, name))
             continue;
         TAILQ_REMOVE(&faults->rules, rule, link);
-        fault_drop_rule(rule);
+        fault_rule_unref(rule);
     }
 }
 
-static void leave_held(struct fault_pause *pause)
+static void pause_unhold(struct fault_pause *pause)
 {
     if (!pause->is_held)
         return;
@@ -86,9 +96,9 @@ size_t faults_release(struct faults *faults, const char *name, double count)
     struct fault_pause *next;
     for (struct fault_pause *pause = TAILQ_FIRST(&faults->held); pause != NULL; pause = next) {
         next = TAILQ_NEXT(pause, link);
-        if (!has_name(pause->rule, name) || (double)released >= count)
+        if (!rule_has_name(pause->rule, name) || (double)released >= count)
             continue;
-        leave_held(pause);
+        pause_unhold(pause);
         exchange_resume(pause->exchange);
         released++;
     }
@@ -107,7 +117,7 @@ json_t *faults_describe(const struct faults *faults)
     return list;
 }
 
-static bool matches(const char *wanted, const char *is)
+static bool field_matches(const char *wanted, const char *is)
 {
     return wanted == NULL || (is != NULL && strcmp(wanted, is) == 0);
 }
@@ -118,9 +128,10 @@ struct fault_rule *faults_match(struct faults *faults, const struct fault_subjec
     TAILQ_FOREACH (rule, &faults->rules, link) {
         if (rule->times == 0 || rule->side != subject->side ||
             rule->before_checks != subject->before_checks ||
-            !matches(rule->agent, subject->agent) || !matches(rule->session, subject->session) ||
-            !matches(rule->notification, subject->notification) ||
-            !matches(rule->function, subject->function))
+            !field_matches(rule->agent, subject->agent) ||
+            !field_matches(rule->session, subject->session) ||
+            !field_matches(rule->notification, subject->notification) ||
+            !field_matches(rule->function, subject->function))
             continue;
         if (rule->times > 0)
             rule->times--;
@@ -131,33 +142,34 @@ struct fault_rule *faults_match(struct faults *faults, const struct fault_subjec
     return NULL;
 }
 
-static void go_on(struct exchange *exchange, void *argument)
+static void pause_continue(struct exchange *exchange, void *argument)
 {
     struct fault_pause *pause = argument;
-    leave_held(pause);
+    pause_unhold(pause);
     pause->then(exchange, pause->argument);
 }
 
-static void hold(struct exchange *exchange, struct fault_pause *pause)
+static void pause_hold(struct exchange *exchange, struct fault_pause *pause)
 {
     pause->is_held = true;
     TAILQ_INSERT_TAIL(&pause->faults->held, pause, link);
     pause->faults->held_count++;
-    exchange_wait(exchange, SYNC_NO_DEADLINE, go_on, pause);
+    exchange_wait(exchange, SYNC_NO_DEADLINE, pause_continue, pause);
 }
 
-static void after_latency(struct exchange *exchange, void *argument)
+static void pause_after_latency(struct exchange *exchange, void *argument)
 {
     struct fault_pause *pause = argument;
     if (pause->hold && !exchange_is_gone(exchange))
-        hold(exchange, pause);
+        pause_hold(exchange, pause);
     else
-        go_on(exchange, pause);
+        pause_continue(exchange, pause);
 }
 
 /*
- * An exponentially distributed number of mean 1 by von Neumann's comparison of uniform ones: a
- * falling run of odd length is taken, its first number being the fraction.
+ * Returns an exponentially distributed number of mean 1 by von Neumann's method: among runs of
+ * falling uniform numbers, the first of odd length supplies the fraction, the runs before it the
+ * whole part.
  */
 static double random_exponential(void)
 {
@@ -175,7 +187,7 @@ static double random_exponential(void)
     }
 }
 
-static double latency_of(const struct fault_rule *rule)
+static double rule_latency(const struct fault_rule *rule)
 {
     if (rule == NULL)
         return 0;
@@ -192,29 +204,29 @@ void fault_pause_begin(struct fault_pause *pause, struct faults *faults, struct 
         .hold = hold_then,
         .then = then,
         .argument = argument};
-    double latency_ms = extra_latency_ms + latency_of(rule);
+    double latency_ms = extra_latency_ms + rule_latency(rule);
     if (latency_ms <= 0) {
-        after_latency(exchange, pause);
+        pause_after_latency(exchange, pause);
         return;
     }
-    /* Rounded up: an agent is never quicker than it was told to be. */
+    /* Rounded up, so that a run never takes less than its configured latency. */
     int64_t due_us = clock_monotonic_us() + (int64_t)(latency_ms * 1000);
-    exchange_wait(exchange, (due_us + 999) / 1000, after_latency, pause);
+    exchange_wait(exchange, (due_us + 999) / 1000, pause_after_latency, pause);
 }
 
 void fault_pause_hold(struct fault_pause *pause, exchange_function then, void *argument)
 {
     pause->then = then;
     pause->argument = argument;
-    hold(pause->exchange, pause);
+    pause_hold(pause->exchange, pause);
 }
 
 void fault_pause_end(struct fault_pause *pause)
 {
-    leave_held(pause);
+    pause_unhold(pause);
 }
 
-static void add_headers(const struct fault_rule *rule, struct exchange *exchange)
+static void add_rule_headers(const struct fault_rule *rule, struct exchange *exchange)
 {
     const char *name;
     json_t *value;
@@ -223,7 +235,7 @@ static void add_headers(const struct fault_rule *rule, struct exchange *exchange
     }
 }
 
-static void cut(const struct fault_rule *rule, struct exchange *exchange, size_t body_bytes)
+static void apply_cut(const struct fault_rule *rule, struct exchange *exchange, size_t body_bytes)
 {
     struct exchange_cut how = rule->cut;
     if (rule->cut_in_half)
@@ -231,10 +243,11 @@ static void cut(const struct fault_rule *rule, struct exchange *exchange, size_t
     exchange_set_cut(exchange, &how);
 }
 
-void fault_answer(const struct fault_rule *rule, struct exchange *exchange, const char *usual)
+void fault_answer(
+    const struct fault_rule *rule, struct exchange *exchange, const char *default_body)
 {
-    const char *body = rule->body != NULL ? rule->body : usual;
-    size_t body_bytes = rule->body != NULL ? rule->body_bytes : strlen(usual);
+    const char *body = rule->body != NULL ? rule->body : default_body;
+    size_t body_bytes = rule->body != NULL ? rule->body_bytes : strlen(default_body);
     if (rule->action == FAULT_DROP) {
         exchange_drop(exchange);
         return;
@@ -245,15 +258,15 @@ void fault_answer(const struct fault_rule *rule, struct exchange *exchange, cons
     }
     if (json_object_get(rule->headers, "Content-Type") == NULL)
         exchange_add_header(exchange, "Content-Type", "application/json; charset=utf-8");
-    add_headers(rule, exchange);
-    cut(rule, exchange, body_bytes);
+    add_rule_headers(rule, exchange);
+    apply_cut(rule, exchange, body_bytes);
     exchange_answer(exchange, rule->status, memory_copy_bytes(body, body_bytes), body_bytes);
 }
 
-void fault_spoil(const struct fault_rule *rule, struct exchange *exchange, size_t body_bytes)
+void fault_apply(const struct fault_rule *rule, struct exchange *exchange, size_t body_bytes)
 {
     if (rule == NULL)
         return;
-    add_headers(rule, exchange);
-    cut(rule, exchange, body_bytes);
+    add_rule_headers(rule, exchange);
+    apply_cut(rule, exchange, body_bytes);
 }

@@ -1,4 +1,4 @@
-/* Rules that make the two roles slow, silent or wrong, and requests that are held by them. */
+/* Fault injection: rules that make backend and gateway slow, silent or wrong, and hold requests. */
 #ifndef SANDBOX_FAULTS_H
 #define SANDBOX_FAULTS_H
 
@@ -16,12 +16,12 @@ enum fault_action {
     FAULT_REPLY,          /* answer as if there were no rule */
     FAULT_STATUS,         /* an HTTP status with a body */
     FAULT_FUNCTION_ERROR, /* backend: 200 with "status":"error" */
-    FAULT_HANG,           /* no answer until released, then the line is dropped */
-    FAULT_DROP,           /* the line is closed without an answer */
-    FAULT_RAW_SOCKET,     /* the body is sent as it is, without HTTP, and the line closed */
+    FAULT_HANG,           /* no answer until released, then the connection is closed */
+    FAULT_DROP,           /* the connection is closed without an answer */
+    FAULT_RAW_SOCKET,     /* the body is sent as is, without HTTP, and the connection closed */
 };
 
-/* One rule. Counted references: requests keep it while rules are replaced. */
+/* A rule, reference-counted: requests keep theirs while rules are replaced. */
 struct fault_rule {
     TAILQ_ENTRY(fault_rule) link;
     unsigned references;
@@ -33,26 +33,26 @@ struct fault_rule {
     char *session;
     char *notification;
     char *function;
-    bool before_checks; /* gateway: applies to every POST, before the token is looked at */
-    double times;       /* left; negative: for ever */
+    bool before_checks; /* gateway: applies to every POST, before its token is checked */
+    double times;       /* uses left; negative: unlimited */
     double hits;
 
     double latency_ms;
-    double latency_exponential_ms; /* the mean of what is added */
+    double latency_exponential_ms; /* mean of the exponential latency that is added */
     bool hold;
     bool hold_after; /* backend: held between the function and the answer */
     bool runs;       /* backend: the function runs */
     enum fault_action action;
     unsigned status;
     json_t *headers;
-    char *body; /* NULL: the usual one */
+    char *body; /* NULL: the default one */
     size_t body_bytes;
     char *reply; /* gateway: the agent's text, NULL: its own */
     struct exchange_cut cut;
-    bool cut_in_half; /* cut.at_bytes is to be half of the body */
+    bool cut_in_half; /* cut at half of the body instead of cut.at_bytes */
 };
 
-/* What a request is matched by. Absent parts are NULL. */
+/* The properties of a request that rules match. Absent ones are NULL. */
 struct fault_subject {
     enum fault_side side;
     bool before_checks;
@@ -83,22 +83,23 @@ void faults_fini(struct faults *faults);
  */
 int faults_add(struct faults *faults, const json_t *rules, struct error *error);
 
-/* Drops the rules of one name (NULL: all) and lets go what they hold. */
+/* Removes the rules of that name (NULL: all) and releases what they hold. */
 void faults_clear(struct faults *faults, const char *name);
 
-/* Lets at most count requests go that rules of that name (NULL: any) hold; returns how many. */
+/* Releases at most count requests held by rules of that name (NULL: any); returns how many. */
 size_t faults_release(struct faults *faults, const char *name, double count);
 
-/* The rules as a new JSON array, with hits and times left. */
+/* The rules as a new JSON array, with their hits and uses left. */
 json_t *faults_describe(const struct faults *faults);
 
-/* The first rule with times left that matches, counted; the caller calls fault_drop_rule. */
+/* Returns the first matching rule with uses left, and uses it once; release with fault_rule_unref.
+ */
 struct fault_rule *faults_match(struct faults *faults, const struct fault_subject *subject);
 
-/* Gives a reference back. NULL is allowed. */
-void fault_drop_rule(struct fault_rule *rule);
+/* Drops a reference. NULL is allowed. */
+void fault_rule_unref(struct fault_rule *rule);
 
-/* A request's stop on its way, embedded in whatever carries the request. */
+/* A request's delay, embedded in the structure of the request. */
 struct fault_pause {
     TAILQ_ENTRY(fault_pause) link;
     struct faults *faults;
@@ -111,9 +112,9 @@ struct fault_pause {
 };
 
 /*
- * Calls then(exchange, argument) after extra_latency_ms and the rule's latency, and, if hold, when
- * the rule releases it or the client has gone. Without either it is called at once. pause must
- * stay until then is called or fault_pause_end.
+ * Calls then(exchange, argument) after extra_latency_ms plus the rule's latency and, if hold is
+ * set, once released or once the client has disconnected; immediately if there is nothing to wait
+ * for. pause must stay valid until then is called or until fault_pause_end.
  */
 void fault_pause_begin(struct fault_pause *pause, struct faults *faults, struct fault_rule *rule,
     struct exchange *exchange, double extra_latency_ms, bool hold, exchange_function then,
@@ -126,12 +127,14 @@ void fault_pause_end(struct fault_pause *pause);
 void fault_pause_hold(struct fault_pause *pause, exchange_function then, void *argument);
 
 /*
- * Gives the rule's own answer: status, body, headers, drop. For every action but FAULT_REPLY,
- * FAULT_HANG and FAULT_FUNCTION_ERROR. usual is the body of a rule without one; copied.
+ * Answers as the rule says: status, body and headers, or a dropped connection. For every action
+ * except FAULT_REPLY, FAULT_HANG and FAULT_FUNCTION_ERROR. default_body is for rules without a body
+ * and is copied.
  */
-void fault_answer(const struct fault_rule *rule, struct exchange *exchange, const char *usual);
+void fault_answer(
+    const struct fault_rule *rule, struct exchange *exchange, const char *default_body);
 
-/* Applies the rule's headers and cut to the usual answer of body_bytes. rule may be NULL. */
-void fault_spoil(const struct fault_rule *rule, struct exchange *exchange, size_t body_bytes);
+/* Applies the rule's headers and cut to a regular answer of body_bytes. rule may be NULL. */
+void fault_apply(const struct fault_rule *rule, struct exchange *exchange, size_t body_bytes);
 
 #endif

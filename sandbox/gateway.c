@@ -1,3 +1,12 @@
+/*
+ * The OpenClaw gateway's HTTP interface (docs/protocol.md, "OpenClaw gateway"): responses
+ * endpoint, model list, health checks. It refuses in the order of the real one: endpoint disabled,
+ * wrong method, draining, wrong token, and only then what gateway_run checks. Fault rules with
+ * before_checks apply ahead of the last three.
+ *
+ * Posts and probes are counted ahead of them as well: the tests of the circuit breaker count what
+ * reaches the gateway, not what it accepts.
+ */
 #include "gateway.h"
 
 #include <strings.h>
@@ -13,7 +22,7 @@ enum { FIRST_AUTH_DELAY_MS = 250, MAX_AUTH_DELAY_MS = 5000 };
 static const char *const live_paths[] = {"/health", "/healthz", NULL};
 static const char *const ready_paths[] = {"/ready", "/readyz", "/startup", "/startupz", NULL};
 
-static bool is_one_of(const char *path, const char *const *paths)
+static bool path_is_one_of(const char *path, const char *const *paths)
 {
     while (*paths != NULL && strcmp(*paths, path) != 0)
         paths++;
@@ -22,8 +31,8 @@ static bool is_one_of(const char *path, const char *const *paths)
 
 bool gateway_has_path(const char *path)
 {
-    return strncmp(path, "/v1/", 4) == 0 || is_one_of(path, live_paths) ||
-           is_one_of(path, ready_paths);
+    return strncmp(path, "/v1/", 4) == 0 || path_is_one_of(path, live_paths) ||
+           path_is_one_of(path, ready_paths);
 }
 
 static bool is_authorized(const struct sandbox *sandbox, const struct exchange *exchange)
@@ -40,8 +49,8 @@ static void answer_unauthorized(struct exchange *exchange, void *argument)
     gateway_run_refuse(exchange, 401, "unauthorized", "Unauthorized");
 }
 
-/* A wrong token; a real gateway makes those who try again and again wait. */
-static void refuse_token(struct sandbox *sandbox, struct exchange *exchange)
+/* Refuses a wrong token. Like a real gateway, it delays the answer after repeated failures. */
+static void refuse_wrong_token(struct sandbox *sandbox, struct exchange *exchange)
 {
     int64_t delay_ms = 0;
     if (sandbox->settings.gateway_auth_delay && sandbox->auth_failures > 0) {
@@ -99,7 +108,7 @@ static void begin_response(struct sandbox *sandbox, struct exchange *exchange)
         answer_draining(exchange);
     } else if (!is_authorized(sandbox, exchange)) {
         sandbox->recorder.refused++;
-        refuse_token(sandbox, exchange);
+        refuse_wrong_token(sandbox, exchange);
     } else {
         sandbox->auth_failures = 0;
         gateway_run_begin(sandbox, exchange);
@@ -122,7 +131,7 @@ static void answer_models(struct sandbox *sandbox, struct exchange *exchange)
         return;
     }
     if (!is_authorized(sandbox, exchange)) {
-        refuse_token(sandbox, exchange);
+        refuse_wrong_token(sandbox, exchange);
         return;
     }
     json_t *models = memory_json(json_array());
@@ -170,7 +179,7 @@ void gateway_begin(struct sandbox *sandbox, struct exchange *exchange)
         answer_plain(exchange, 404, "Not Found");
     else if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
         refuse_method(exchange, "GET, HEAD");
-    else if (is_one_of(path, live_paths))
+    else if (path_is_one_of(path, live_paths))
         answer_json(exchange, 200, json_pack("{s:b, s:s}", "ok", 1, "status", "live"));
     else
         answer_ready(sandbox, exchange, strncmp(path, "/startup", 8) == 0);

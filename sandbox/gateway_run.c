@@ -1,3 +1,15 @@
+/*
+ * An agent run: a checked request to /v1/responses gets an agent and a session (gateway_session),
+ * is recorded (recorder), matched with a fault rule, delayed, and answered with the agent's reply
+ * or as the rule says.
+ *
+ * gateway_run_begin -> begin_checked -> start_run -> [latency, hold] -> finish_run
+ *
+ * From start_run on the run counts as having happened: tests count records to prove that the
+ * runtime never runs an agent twice. A record is closed with one of the outcomes of recorder.h at
+ * the latest when its exchange ends. The runs of a session are not serialized as a real gateway
+ * would do, so overlaps show up in the records.
+ */
 #include "gateway_run.h"
 
 #include <stdint.h>
@@ -16,8 +28,8 @@ enum { UUID_BYTES = 37, BYTES_PER_TOKEN = 4 };
 
 static const char content_type[] = "application/json; charset=utf-8";
 
-/* One run; freed when its exchange ends. record is NULL for a fault that comes before a run. */
-struct run {
+/* An agent run; freed when its exchange ends. record is NULL for a fault before the checks. */
+struct agent_run {
     struct sandbox *sandbox;
     struct exchange *exchange;
     struct fault_rule *rule;
@@ -27,27 +39,27 @@ struct run {
     char *model;
 };
 
-static void note_timing(const struct run *run, enum timing_moment moment)
+static void record_run_timing(const struct agent_run *run, enum timing_moment moment)
 {
     if (run->sandbox->settings.timings)
-        timings_note(&run->sandbox->timings, run->record->notification_id, moment);
+        timings_record(&run->sandbox->timings, run->record->notification_id, moment);
 }
 
-static void end_record(struct run *run, const char *outcome, unsigned status)
+static void end_record(struct agent_run *run, const char *outcome, unsigned status)
 {
     if (run->record == NULL)
         return;
-    note_timing(run, TIMING_ANSWERED);
+    record_run_timing(run, TIMING_ANSWERED);
     recorder_end(&run->sandbox->recorder, run->record, outcome, status);
     run->record = NULL;
 }
 
 static void end_run(void *owner)
 {
-    struct run *run = owner;
+    struct agent_run *run = owner;
     end_record(run, "dropped", 0);
     fault_pause_end(&run->pause);
-    fault_drop_rule(run->rule);
+    fault_rule_unref(run->rule);
     free(run->message);
     free(run->model);
     free(run);
@@ -75,7 +87,7 @@ static void make_uuid(char text[static UUID_BYTES])
         b[15]);
 }
 
-static json_t *usage(size_t input_bytes, size_t output_bytes)
+static json_t *make_usage(size_t input_bytes, size_t output_bytes)
 {
     json_int_t input = (json_int_t)(input_bytes / BYTES_PER_TOKEN) + 1;
     json_int_t output = (json_int_t)(output_bytes / BYTES_PER_TOKEN);
@@ -84,8 +96,9 @@ static json_t *usage(size_t input_bytes, size_t output_bytes)
         output, "output_tokens_details", "reasoning_tokens", 0, "total_tokens", input + output));
 }
 
-/* The response resource of a run; reply NULL: of a failed one. The caller frees the text. */
-static char *make_resource(const struct run *run, const char *reply)
+/* Returns the response resource as JSON text, of a failed run if reply is NULL. The caller frees
+ * it. */
+static char *make_resource(const struct agent_run *run, const char *reply)
 {
     char id[UUID_BYTES + 5];
     char uuid[UUID_BYTES];
@@ -105,7 +118,7 @@ static char *make_resource(const struct run *run, const char *reply)
     json_t *resource = memory_json(json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o}", "id", id,
         "object", "response", "created_at", (json_int_t)(clock_wall_ms() / 1000), "status",
         reply == NULL ? "failed" : "completed", "model", run->model, "output", output, "usage",
-        usage(run->message == NULL ? 0 : strlen(run->message), reply_bytes)));
+        make_usage(run->message == NULL ? 0 : strlen(run->message), reply_bytes)));
     if (reply == NULL)
         json_object_set_new(resource, "error",
             memory_json(json_pack("{s:s, s:s}", "code", "api_error", "message", "internal error")));
@@ -114,12 +127,14 @@ static char *make_resource(const struct run *run, const char *reply)
     return text;
 }
 
-/* Answers with a resource; the run's end is noted first, so that the next of the session, which
- * can only begin when these bytes are out, never seems to overlap. */
-static void answer_resource(struct run *run, unsigned status, const char *reply)
+/*
+ * Answers with a resource. The record is closed first: the session's next run can only begin once
+ * the answer is sent, so the two never seem to overlap.
+ */
+static void answer_resource(struct agent_run *run, unsigned status, const char *reply)
 {
     char *body = make_resource(run, reply);
-    fault_spoil(run->rule, run->exchange, strlen(body));
+    fault_apply(run->rule, run->exchange, strlen(body));
     if (run->rule == NULL || run->rule->cut.kind == CUT_NONE)
         end_record(run, "answered", status);
     exchange_add_header(run->exchange, "Content-Type", content_type);
@@ -127,7 +142,7 @@ static void answer_resource(struct run *run, unsigned status, const char *reply)
     exchange_answer(run->exchange, status, body, strlen(body));
 }
 
-static void answer_by_rule(struct run *run)
+static void answer_by_rule(struct agent_run *run)
 {
     bool drops = run->rule->action == FAULT_DROP || run->rule->action == FAULT_RAW_SOCKET;
     char *failed = make_resource(run, NULL);
@@ -137,8 +152,8 @@ static void answer_by_rule(struct run *run)
     free(failed);
 }
 
-/* The reply with the number of its run behind it. Takes the reply. */
-static char *numbered(const struct run *run, char *reply)
+/* Returns reply, which it takes, with the run's number appended. */
+static char *append_run_number(const struct agent_run *run, char *reply)
 {
     struct text text = {0};
     text_printf(&text, "%s\n\nRun %ju", reply, (uintmax_t)run->record->number);
@@ -146,21 +161,21 @@ static char *numbered(const struct run *run, char *reply)
     return text_take(&text);
 }
 
-static void answer_reply(struct run *run)
+static void answer_reply(struct agent_run *run)
 {
     const struct settings *settings = &run->sandbox->settings;
     char *reply = run->rule != NULL && run->rule->reply != NULL
                       ? memory_copy(run->rule->reply)
                       : agent_reply(run->record->agent, run->message, settings->gateway_chatty);
     if (settings->gateway_numbers)
-        reply = numbered(run, reply);
+        reply = append_run_number(run, reply);
     answer_resource(run, 200, reply);
     free(reply);
 }
 
-static void finish(struct exchange *exchange, void *argument)
+static void finish_run(struct exchange *exchange, void *argument)
 {
-    struct run *run = argument;
+    struct agent_run *run = argument;
     if (exchange_is_gone(exchange)) {
         end_record(run, "aborted", 0);
         exchange_drop(exchange);
@@ -174,17 +189,17 @@ static void finish(struct exchange *exchange, void *argument)
     }
 }
 
-static void wait_for_agent(struct run *run, double latency_ms)
+static void wait_for_agent(struct agent_run *run, double latency_ms)
 {
     const struct fault_rule *rule = run->rule;
     bool hold = rule != NULL && (rule->hold || rule->action == FAULT_HANG);
     fault_pause_begin(&run->pause, &run->sandbox->faults, run->rule, run->exchange, latency_ms,
-        hold, finish, run);
+        hold, finish_run, run);
 }
 
-static struct run *make_run(struct sandbox *sandbox, struct exchange *exchange)
+static struct agent_run *make_run(struct sandbox *sandbox, struct exchange *exchange)
 {
-    struct run *run = memory_new(1, sizeof *run);
+    struct agent_run *run = memory_new(1, sizeof *run);
     run->sandbox = sandbox;
     run->exchange = exchange;
     exchange_on_end(exchange, end_run, run);
@@ -193,13 +208,13 @@ static struct run *make_run(struct sandbox *sandbox, struct exchange *exchange)
 
 static void answer_early(struct exchange *exchange, void *argument)
 {
-    const struct run *run = argument;
+    const struct agent_run *run = argument;
     run->sandbox->recorder.refused++;
     if (exchange_is_gone(exchange) || run->rule->action == FAULT_HANG)
         exchange_drop(exchange);
     else
         fault_answer(run->rule, exchange,
-            "{\"error\":{\"message\":\"made to fail\",\"type\":\"api_error\"}}");
+            "{\"error\":{\"message\":\"injected failure\",\"type\":\"api_error\"}}");
 }
 
 bool gateway_run_begin_early_fault(struct sandbox *sandbox, struct exchange *exchange)
@@ -211,7 +226,7 @@ bool gateway_run_begin_early_fault(struct sandbox *sandbox, struct exchange *exc
                               .session = exchange_header(exchange, "x-openclaw-session-key")});
     if (rule == NULL)
         return false;
-    struct run *run = make_run(sandbox, exchange);
+    struct agent_run *run = make_run(sandbox, exchange);
     run->rule = rule;
     bool hold = rule->hold || rule->action == FAULT_HANG;
     fault_pause_begin(&run->pause, &sandbox->faults, rule, exchange, 0, hold, answer_early, run);
@@ -230,8 +245,8 @@ static char *copy_member(const json_t *body, const char *key)
     return value == NULL ? NULL : memory_copy(value);
 }
 
-/* Notes the run's begin. Takes choice's strings. */
-static void record_run(struct run *run, const json_t *body, struct session_choice *choice)
+/* Opens the run's record. Takes the strings of choice. */
+static void record_run(struct agent_run *run, const json_t *body, struct session_choice *choice)
 {
     const struct exchange *exchange = run->exchange;
     size_t input_bytes = strlen(run->message);
@@ -254,10 +269,10 @@ static void record_run(struct run *run, const json_t *body, struct session_choic
     choice->key = NULL;
     choice->agent = NULL;
     run->record = recorder_begin(&run->sandbox->recorder, &record);
-    note_timing(run, TIMING_ASKED);
+    record_run_timing(run, TIMING_ASKED);
 }
 
-static void start(struct run *run, const json_t *body, struct session_choice *choice)
+static void start_run(struct agent_run *run, const json_t *body, struct session_choice *choice)
 {
     struct sandbox *sandbox = run->sandbox;
     record_run(run, body, choice);
@@ -265,21 +280,21 @@ static void start(struct run *run, const json_t *body, struct session_choice *ch
                                                    .agent = run->record->agent,
                                                    .session = run->record->session,
                                                    .notification = run->record->notification_id});
-    struct text_span said = text_trim(run->message, strlen(run->message));
-    if (choice->status == 500 || said.length_bytes == 0)
+    struct text_span input = text_trim(run->message, strlen(run->message));
+    if (choice->status == 500 || input.length_bytes == 0)
         answer_resource(run, 500, NULL);
     else
         wait_for_agent(run, sandbox->settings.gateway_latency_ms);
 }
 
-static void refuse(struct run *run, unsigned status, const char *message)
+static void refuse_run(struct agent_run *run, unsigned status, const char *message)
 {
     run->sandbox->recorder.refused++;
     gateway_run_refuse(run->exchange, status, "invalid_request_error", message);
 }
 
-/* A body that fits the schema. */
-static void begin_checked(struct run *run, const json_t *body)
+/* Begins a run whose body passed the schema check. */
+static void begin_checked(struct agent_run *run, const json_t *body)
 {
     const struct exchange *exchange = run->exchange;
     run->model = copy_member(body, "model");
@@ -292,13 +307,13 @@ static void begin_checked(struct run *run, const json_t *body)
             .user = json_guard_string(body, "user")},
         &choice);
     if (choice.status == 400)
-        refuse(run, 400, choice.text.data);
+        refuse_run(run, 400, choice.text.data);
     else if (run->message == NULL)
-        refuse(run, 400, "Missing user message in `input`.");
+        refuse_run(run, 400, "Missing user message in `input`.");
     else if (json_is_true(json_object_get(body, "stream")))
-        refuse(run, 400, "stream: the sandbox does not stream");
+        refuse_run(run, 400, "stream: the sandbox does not stream");
     else
-        start(run, body, &choice);
+        start_run(run, body, &choice);
     text_fini(&choice.text);
     free(choice.agent);
     free(choice.key);
@@ -306,11 +321,11 @@ static void begin_checked(struct run *run, const json_t *body)
 
 void gateway_run_begin(struct sandbox *sandbox, struct exchange *exchange)
 {
-    struct run *run = make_run(sandbox, exchange);
+    struct agent_run *run = make_run(sandbox, exchange);
     const struct text *bytes = exchange_body(exchange);
     if (exchange_body_is_too_large(exchange)) {
         exchange_add_header(exchange, "Connection", "close");
-        refuse(run, 413, "Payload too large");
+        refuse_run(run, 413, "Payload too large");
         return;
     }
     json_t *body = NULL;
@@ -320,9 +335,9 @@ void gateway_run_begin(struct sandbox *sandbox, struct exchange *exchange)
     int result =
         json_guard_load(empty ? "{}" : bytes->data, empty ? 2 : bytes->length_bytes, &body, &error);
     if (result != 0)
-        refuse(run, 400, error.text);
+        refuse_run(run, 400, error.text);
     else if (!gateway_schema_check(body, &problem))
-        refuse(run, 400, problem.data);
+        refuse_run(run, 400, problem.data);
     else
         begin_checked(run, body);
     text_fini(&problem);

@@ -1,9 +1,14 @@
+/*
+ * The responses schema of OpenClaw 2026.9.6 as a table. The real gateway validates with zod and
+ * rejects unknown keys, so a request with one field too many fails here as it would there, with
+ * the same text. The members are checked in the order in which zod reports them.
+ */
 #include "gateway_schema.h"
 
 #include "base/json.h"
 #include "memory.h"
 
-enum kind { KIND_STRING, KIND_INPUT, KIND_BOOLEAN, KIND_COUNT, KIND_NUMBER, KIND_TEXTS, KIND_ANY };
+enum kind { KIND_STRING, KIND_INPUT, KIND_BOOLEAN, KIND_COUNT, KIND_NUMBER, KIND_RECORD, KIND_ANY };
 
 struct member {
     const char *name;
@@ -11,7 +16,7 @@ struct member {
     bool required;
 };
 
-/* In the order in which problems are looked for. */
+/* In the order in which they are checked; the first mismatch is reported. */
 static const struct member members[] = {
     {"model", KIND_STRING, true},
     {"input", KIND_INPUT, true},
@@ -24,7 +29,7 @@ static const struct member members[] = {
     {"user", KIND_STRING, false},
     {"temperature", KIND_NUMBER, false},
     {"top_p", KIND_NUMBER, false},
-    {"metadata", KIND_TEXTS, false},
+    {"metadata", KIND_RECORD, false},
     {"store", KIND_BOOLEAN, false},
     {"previous_response_id", KIND_STRING, false},
     {"reasoning", KIND_ANY, false},
@@ -60,11 +65,11 @@ static const char *const expected_names[] = {
     [KIND_BOOLEAN] = "boolean",
     [KIND_COUNT] = "number",
     [KIND_NUMBER] = "number",
-    [KIND_TEXTS] = "record",
+    [KIND_RECORD] = "record",
     [KIND_ANY] = "",
 };
 
-static bool are_texts(const json_t *metadata)
+static bool is_string_record(const json_t *metadata)
 {
     const char *key;
     json_t *value;
@@ -75,7 +80,7 @@ static bool are_texts(const json_t *metadata)
     return json_is_object(metadata);
 }
 
-static bool fits(enum kind kind, const json_t *value)
+static bool has_kind(enum kind kind, const json_t *value)
 {
     double number;
     switch (kind) {
@@ -89,15 +94,15 @@ static bool fits(enum kind kind, const json_t *value)
         return json_guard_number(value, 1, 1e15, &number);
     case KIND_NUMBER:
         return json_is_number(value);
-    case KIND_TEXTS:
-        return are_texts(value);
+    case KIND_RECORD:
+        return is_string_record(value);
     case KIND_ANY:
         break;
     }
     return true;
 }
 
-static void explain(const struct member *member, const json_t *value, struct text *problem)
+static void explain_mismatch(const struct member *member, const json_t *value, struct text *problem)
 {
     text_printf(problem, "%s: ", member->name);
     if (member->kind == KIND_INPUT)
@@ -109,7 +114,7 @@ static void explain(const struct member *member, const json_t *value, struct tex
             expected_names[member->kind], type_name(value));
 }
 
-static bool is_known(const char *name)
+static bool is_known_member(const char *name)
 {
     for (int i = 0; i < MEMBER_COUNT; i++)
         if (strcmp(members[i].name, name) == 0)
@@ -127,15 +132,15 @@ bool gateway_schema_check(const json_t *body, struct text *problem)
         const json_t *value = json_object_get(body, members[i].name);
         if (value == NULL && !members[i].required)
             continue;
-        if (value == NULL || !fits(members[i].kind, value)) {
-            explain(&members[i], value, problem);
+        if (value == NULL || !has_kind(members[i].kind, value)) {
+            explain_mismatch(&members[i], value, problem);
             return false;
         }
     }
     const char *key;
     json_t *value;
     json_object_foreach ((json_t *)body, key, value) {
-        if (is_known(key))
+        if (is_known_member(key))
             continue;
         text_printf(problem, ": Unrecognized key: \"%s\"", key);
         return false;
@@ -143,7 +148,7 @@ bool gateway_schema_check(const json_t *body, struct text *problem)
     return true;
 }
 
-/* The text of a message's content: a string, or parts with text. */
+/* Returns the text of a message's content, a string or an array of parts; the caller frees it. */
 static char *content_text(const json_t *content)
 {
     if (json_is_string(content))

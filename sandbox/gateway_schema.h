@@ -1,4 +1,4 @@
-/* The gateway's strict check of a responses request, and what it reads out of one. */
+/* The gateway's strict validation of responses requests, and the message in them. */
 #ifndef SANDBOX_GATEWAY_SCHEMA_H
 #define SANDBOX_GATEWAY_SCHEMA_H
 
@@ -7,10 +7,10 @@
 
 #include "base/text.h"
 
-/* Whether body fits the schema. If not, what a gateway says is appended to problem. Pure. */
+/* Whether body matches the schema. If not, appends the gateway's error text to problem. Pure. */
 bool gateway_schema_check(const json_t *body, struct text *problem);
 
-/* The last user message of a body that fits, the caller's to free; NULL when it has none. */
+/* Returns the last user message of a valid body, for the caller to free, or NULL without one. */
 char *gateway_schema_message(const json_t *body);
 
 #endif

@@ -1,3 +1,10 @@
+/*
+ * Selects the agent and the session of a responses request as OpenClaw 2026.9.6 does
+ * (docs/protocol.md, "Sessions and agents"): the agent by header, else by model; the session by
+ * its key header, else by user, else a new one. A key of the form agent:ID:... overrides the
+ * agent. Some mistakes are refused with a 400 before the run; others only make the run fail with a
+ * 500, which the runtime has to treat as a run that may have happened.
+ */
 #include "gateway_session.h"
 
 #include <ctype.h>
@@ -18,8 +25,8 @@ json_t *gateway_session_agents(struct sandbox *sandbox)
     return agents;
 }
 
-/* Looks at the board itself rather than at a list of it: this is asked for every request. */
-static bool is_known(struct sandbox *sandbox, const char *agent)
+/* Walks the board rather than building a list of it: this is called for every request. */
+static bool gateway_knows_agent(struct sandbox *sandbox, const char *agent)
 {
     size_t index;
     const json_t *id;
@@ -44,7 +51,7 @@ static size_t count_agents(const struct sandbox *sandbox)
     return sandbox->store.counts[TABLE_AGENTS] + 1;
 }
 
-static char *lower_case(const char *text)
+static char *copy_lower_case(const char *text)
 {
     char *copy = memory_copy(text);
     for (char *at = copy; *at != '\0'; at++)
@@ -52,7 +59,8 @@ static char *lower_case(const char *text)
     return copy;
 }
 
-/* The agent that a model string names: "" for none, NULL when it is not openclaw's. */
+/* Returns the agent that a model string names: "" for none, NULL when it is not an OpenClaw model.
+ */
 static const char *agent_of_model(const char *model)
 {
     static const char *const prefixes[] = {"openclaw:", "openclaw/", "agent:"};
@@ -77,26 +85,27 @@ static bool is_reserved(const char *key)
     return false;
 }
 
-static void refuse(struct session_choice *choice, const char *text)
+static void refuse_choice(struct session_choice *choice, const char *text)
 {
     choice->status = 400;
     text_append(&choice->text, text);
 }
 
-/* Chooses by header and model; false when the request is refused. */
+/* Chooses the agent by header and model; false when the request is refused. */
 static bool choose_agent(
     struct sandbox *sandbox, const struct session_request *request, struct session_choice *choice)
 {
     const char *by_model = agent_of_model(request->model);
     if (by_model == NULL) {
-        refuse(choice, "Invalid `model`. Use `openclaw` or `openclaw/<agentId>`.");
+        refuse_choice(choice, "Invalid `model`. Use `openclaw` or `openclaw/<agentId>`.");
         return false;
     }
     bool by_header = request->agent != NULL && *request->agent != '\0';
-    choice->agent = lower_case(by_header ? request->agent : by_model);
+    choice->agent = copy_lower_case(by_header ? request->agent : by_model);
     if (*choice->agent == '\0' && count_agents(sandbox) > 1) {
-        refuse(choice, "Multiple agents are configured, but this operation has no explicit owner. "
-                       "Select an agent explicitly; pass an agent id or an agent-scoped model.");
+        refuse_choice(choice,
+            "Multiple agents are configured, but this operation has no explicit owner. "
+            "Select an agent explicitly; pass an agent id or an agent-scoped model.");
         return false;
     }
     if (*choice->agent == '\0') {
@@ -105,16 +114,16 @@ static bool choose_agent(
         choice->agent = memory_copy(json_string_value(json_array_get(agents, 0)));
         json_decref(agents);
     }
-    if (is_known(sandbox, choice->agent))
+    if (gateway_knows_agent(sandbox, choice->agent))
         return true;
     struct text text = {0};
     text_printf(&text, "Unknown agent '%s'.", choice->agent);
-    refuse(choice, text.data);
+    refuse_choice(choice, text.data);
     text_fini(&text);
     return false;
 }
 
-/* An agent's own key decides who runs; any other key needs the gateway to have one agent only. */
+/* An agent-scoped key selects the agent; any other key requires a gateway with a single agent. */
 static void choose_by_key(struct sandbox *sandbox, struct session_choice *choice)
 {
     const char *colon =
@@ -122,7 +131,7 @@ static void choose_by_key(struct sandbox *sandbox, struct session_choice *choice
     if (colon != NULL) {
         free(choice->agent);
         choice->agent = memory_copy_bytes(choice->key + 6, (size_t)(colon - (choice->key + 6)));
-        if (!is_known(sandbox, choice->agent))
+        if (!gateway_knows_agent(sandbox, choice->agent))
             choice->status = 500;
         return;
     }
@@ -141,9 +150,10 @@ void gateway_session_choose(
 {
     *choice = (struct session_choice){0};
     bool has_key = request->key != NULL && *request->key != '\0';
-    choice->key = lower_case(has_key ? request->key : "");
+    choice->key = copy_lower_case(has_key ? request->key : "");
     if (has_key && is_reserved(choice->key)) {
-        refuse(choice, "`x-openclaw-session-key` cannot use reserved internal session namespaces.");
+        refuse_choice(
+            choice, "`x-openclaw-session-key` cannot use reserved internal session namespaces.");
         return;
     }
     if (!choose_agent(sandbox, request, choice))

@@ -1,4 +1,4 @@
-/* Which agent a gateway request runs, and in which session. */
+/* Selection of the agent and the session of a gateway request. */
 #ifndef SANDBOX_GATEWAY_SESSION_H
 #define SANDBOX_GATEWAY_SESSION_H
 
@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "sandbox.h"
 
-/* What a request says about it. Borrowed, NULL when absent. */
+/* The parts of a request that select them. Borrowed, NULL when absent. */
 struct session_request {
     const char *key;   /* x-openclaw-session-key */
     const char *agent; /* x-openclaw-agent-id */
@@ -15,7 +15,7 @@ struct session_request {
     const char *user;
 };
 
-/* The answer; owned strings, freed by the caller also after a failure. */
+/* The selection. Its strings are owned and freed by the caller, also after a failure. */
 struct session_choice {
     unsigned status; /* 0: runs; 400: refused with text; 500: the run fails */
     struct text text;
@@ -23,7 +23,7 @@ struct session_choice {
     char *key;
 };
 
-/* Decides as a gateway of release 2026.9.6 does (contract openclaw-gateway, section 6). */
+/* Selects as a gateway of release 2026.9.6 does (docs/protocol.md, "Sessions and agents"). */
 void gateway_session_choose(
     struct sandbox *sandbox, const struct session_request *request, struct session_choice *choice);
 

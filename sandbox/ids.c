@@ -1,3 +1,8 @@
+/*
+ * Ids as Convex makes them: base-32, opaque to clients, but bound to a table. The sandbox encodes
+ * the table in the first two characters, so that it can tell an id of the wrong table from one
+ * whose document is gone without keeping deleted ids.
+ */
 #include "ids.h"
 
 #include <assert.h>
@@ -5,7 +10,7 @@
 
 static const char alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
 
-enum { ID_CHARACTERS = 32, PREFIX_CHARACTERS = 2, FEWEST = 31, MAX = 37 };
+enum { ID_CHARACTERS = 32, PREFIX_CHARACTERS = 2, MIN_CHARACTERS = 31, MAX_CHARACTERS = 37 };
 
 static const struct {
     const char *name;
@@ -43,7 +48,7 @@ void id_generate(enum table table, char id[static ID_BYTES])
 bool id_is_well_formed(const char *text)
 {
     size_t length = strlen(text);
-    return length >= FEWEST && length <= MAX && strspn(text, alphabet) == length;
+    return length >= MIN_CHARACTERS && length <= MAX_CHARACTERS && strspn(text, alphabet) == length;
 }
 
 enum table id_table(const char *id)

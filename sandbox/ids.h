@@ -1,4 +1,4 @@
-/* Document ids that look like the backend's, and tell their table. */
+/* Document ids in the backend's form, which encode their table. */
 #ifndef SANDBOX_IDS_H
 #define SANDBOX_IDS_H
 
@@ -22,13 +22,13 @@ enum { ID_BYTES = 38 };
 /* The table's name as validators print it. */
 const char *table_name(enum table table);
 
-/* Makes a new random id of a table: 32 characters of the backend's base-32 alphabet. */
+/* Generates a random id for a table: 32 characters of the backend's base-32 alphabet. */
 void id_generate(enum table table, char id[static ID_BYTES]);
 
 /* Whether text has an id's form: 31 to 37 characters of 0-9 and a-z without i, l, o and u. */
 bool id_is_well_formed(const char *text);
 
-/* The table that a well-formed id names by its first two characters, else TABLE_COUNT. Pure. */
+/* Returns the table encoded in an id's first two characters; TABLE_COUNT if malformed. Pure. */
 enum table id_table(const char *id);
 
 #endif

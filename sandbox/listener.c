@@ -1,3 +1,7 @@
+/*
+ * Opens the listening socket before libmicrohttpd starts, so that a busy address is reported with
+ * its errno and port 0 can be resolved for the "listening on" line.
+ */
 #include "listener.h"
 
 #include <errno.h>

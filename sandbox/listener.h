@@ -1,4 +1,4 @@
-/* The listening socket. */
+/* The sandbox's listening socket. */
 #ifndef SANDBOX_LISTENER_H
 #define SANDBOX_LISTENER_H
 
@@ -6,12 +6,12 @@
 
 /*
  * Opens a non-blocking, close-on-exec socket that listens on host and port ("0": a free one) and
- * stores it in *descriptor, the caller's to close. ERROR_UNREACHABLE when the address is busy,
- * unknown or not ours.
+ * stores it in *descriptor; the caller closes it. ERROR_UNREACHABLE when the address is in use,
+ * unknown or not local.
  */
 int listener_open(const char *host, const char *port, int *descriptor, struct error *error);
 
-/* The port that a listening socket has, 0 if it cannot be told. */
+/* Returns the port of a listening socket, 0 if it cannot be determined. */
 unsigned listener_port(int descriptor);
 
 #endif

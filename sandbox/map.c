@@ -1,10 +1,14 @@
+/*
+ * A chained hash table that doubles when there is an entry per bucket. It only grows: the
+ * sandbox's tables are filled once and then live until a reset.
+ */
 #include "map.h"
 
 #include <stdint.h>
 
 #include "memory.h"
 
-enum { SMALLEST_BUCKET_COUNT = 64 };
+enum { MIN_BUCKET_COUNT = 64 };
 
 struct map_entry {
     struct map_entry *next;
@@ -22,11 +26,11 @@ static uint64_t hash_of(const char *key)
     return hash;
 }
 
-static void grow(struct map *map)
+static void grow_buckets(struct map *map)
 {
     size_t bucket_count = map->bucket_count * 2;
-    if (bucket_count < SMALLEST_BUCKET_COUNT)
-        bucket_count = SMALLEST_BUCKET_COUNT;
+    if (bucket_count < MIN_BUCKET_COUNT)
+        bucket_count = MIN_BUCKET_COUNT;
     struct map_entry **buckets = memory_new(bucket_count, sizeof(struct map_entry *));
     for (size_t i = 0; i < map->bucket_count; i++) {
         struct map_entry *next;
@@ -41,13 +45,13 @@ static void grow(struct map *map)
     map->bucket_count = bucket_count;
 }
 
-/* Where the pointer to key's entry stands; it points to NULL when there is none. */
-static struct map_entry **find(const struct map *map, const char *key, uint64_t hash)
+/* Returns the link to key's entry, or the NULL link to append it to. */
+static struct map_entry **find_slot(const struct map *map, const char *key, uint64_t hash)
 {
-    struct map_entry **place = &map->buckets[hash % map->bucket_count];
-    while (*place != NULL && ((*place)->hash != hash || strcmp((*place)->key, key) != 0))
-        place = &(*place)->next;
-    return place;
+    struct map_entry **slot = &map->buckets[hash % map->bucket_count];
+    while (*slot != NULL && ((*slot)->hash != hash || strcmp((*slot)->key, key) != 0))
+        slot = &(*slot)->next;
+    return slot;
 }
 
 void map_fini(struct map *map, void (*destroy)(void *value))
@@ -70,35 +74,35 @@ void *map_get(const struct map *map, const char *key)
 {
     if (map->count == 0)
         return NULL;
-    struct map_entry *entry = *find(map, key, hash_of(key));
+    struct map_entry *entry = *find_slot(map, key, hash_of(key));
     return entry == NULL ? NULL : entry->value;
 }
 
 void map_set(struct map *map, const char *key, void *value)
 {
     if (map->count >= map->bucket_count)
-        grow(map);
+        grow_buckets(map);
     uint64_t hash = hash_of(key);
-    struct map_entry **place = find(map, key, hash);
-    if (*place == NULL) {
-        *place = memory_new(1, sizeof **place);
-        (*place)->hash = hash;
-        (*place)->key = memory_copy(key);
+    struct map_entry **slot = find_slot(map, key, hash);
+    if (*slot == NULL) {
+        *slot = memory_new(1, sizeof **slot);
+        (*slot)->hash = hash;
+        (*slot)->key = memory_copy(key);
         map->count++;
     }
-    (*place)->value = value;
+    (*slot)->value = value;
 }
 
 void *map_remove(struct map *map, const char *key)
 {
     if (map->count == 0)
         return NULL;
-    struct map_entry **place = find(map, key, hash_of(key));
-    struct map_entry *entry = *place;
+    struct map_entry **slot = find_slot(map, key, hash_of(key));
+    struct map_entry *entry = *slot;
     if (entry == NULL)
         return NULL;
     void *value = entry->value;
-    *place = entry->next;
+    *slot = entry->next;
     free(entry->key);
     free(entry);
     map->count--;

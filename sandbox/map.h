@@ -1,4 +1,4 @@
-/* A hash map from strings to pointers, for the ids and keys of the store. */
+/* A hash map from strings to pointers. */
 #ifndef SANDBOX_MAP_H
 #define SANDBOX_MAP_H
 
@@ -13,13 +13,13 @@ struct map {
     size_t count;
 };
 
-/* Frees the map; destroy, unless NULL, is called with every value. The map is empty again. */
+/* Frees the map, calling destroy (unless NULL) with every value, and leaves it empty. */
 void map_fini(struct map *map, void (*destroy)(void *value));
 
-/* The value under key, or NULL. */
+/* Returns the value of key, or NULL. */
 void *map_get(const struct map *map, const char *key);
 
-/* Stores value, not NULL, under key; an earlier value is replaced. */
+/* Sets the value of key, which must not be NULL; a previous value is replaced and not freed. */
 void map_set(struct map *map, const char *key, void *value);
 
 /* Removes key and returns its value, or NULL. */

@@ -1,6 +1,10 @@
+/*
+ * Allocation that cannot fail. The sandbox is a test tool: out of memory it aborts, which a test
+ * sees, rather than carry an error path through every handler.
+ */
 #include "memory.h"
 
-static void give_up(void)
+static void abort_out_of_memory(void)
 {
     fputs("mission-control-sandbox: out of memory\n", stderr);
     abort();
@@ -10,7 +14,7 @@ void *memory_new(size_t count, size_t item_bytes)
 {
     void *memory = calloc(count, item_bytes);
     if (memory == NULL)
-        give_up();
+        abort_out_of_memory();
     return memory;
 }
 
@@ -29,7 +33,7 @@ char *memory_copy_bytes(const char *bytes, size_t length_bytes)
 json_t *memory_json(json_t *json)
 {
     if (json == NULL)
-        give_up();
+        abort_out_of_memory();
     return json;
 }
 
@@ -44,6 +48,6 @@ char *memory_json_dump(const json_t *json)
     /* 16 digits print the backend's times with three decimals, and 0.1 as 0.1. */
     char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(16));
     if (text == NULL)
-        give_up();
+        abort_out_of_memory();
     return text;
 }

@@ -1,3 +1,7 @@
+/*
+ * Resolves the mentions in a message as the backend does. Users take precedence over agents of the
+ * same name, each is mentioned at most once, and @all overrides every single mention.
+ */
 #include "mentions.h"
 
 #include <ctype.h>
@@ -11,12 +15,12 @@ struct mention_search {
     json_t *found;
 };
 
-static bool is_word(char byte)
+static bool is_word_character(char byte)
 {
     return isalnum((unsigned char)byte) || byte == '_';
 }
 
-static bool is_same(const char *text, const char *name, size_t length)
+static bool equals_ignoring_case(const char *text, const char *name, size_t length)
 {
     return text != NULL && strlen(text) == length && strncasecmp(text, name, length) == 0;
 }
@@ -24,15 +28,15 @@ static bool is_same(const char *text, const char *name, size_t length)
 static bool user_matches(const struct document *user, const char *name, size_t length)
 {
     const char *email = document_string(user, "email");
-    return is_same(document_string(user, "name"), name, length) ||
+    return equals_ignoring_case(document_string(user, "name"), name, length) ||
            (email != NULL && strcspn(email, "@") == length &&
                strncasecmp(email, name, length) == 0);
 }
 
 static bool agent_matches(const struct document *agent, const char *name, size_t length)
 {
-    return is_same(document_string(agent, "slug"), name, length) ||
-           is_same(document_string(agent, "name"), name, length);
+    return equals_ignoring_case(document_string(agent, "slug"), name, length) ||
+           equals_ignoring_case(document_string(agent, "name"), name, length);
 }
 
 static bool is_of_account(const struct mention_search *search, const struct document *document)
@@ -40,7 +44,7 @@ static bool is_of_account(const struct mention_search *search, const struct docu
     return strcmp(document_string(document, "accountId"), search->account_id) == 0;
 }
 
-static void add(struct mention_search *search, const struct document *document)
+static void add_mention(struct mention_search *search, const struct document *document)
 {
     size_t index;
     json_t *mention;
@@ -54,41 +58,41 @@ static void add(struct mention_search *search, const struct document *document)
                            "name", document_field(document, "name"))));
 }
 
-static void resolve(struct mention_search *search, const char *name, size_t length)
+static void resolve_mention(struct mention_search *search, const char *name, size_t length)
 {
     struct document *document = NULL;
     TAILQ_FOREACH (document, &search->store->tables[TABLE_USERS], siblings) {
         if (is_of_account(search, document) && user_matches(document, name, length)) {
-            add(search, document);
+            add_mention(search, document);
             return;
         }
     }
     TAILQ_FOREACH (document, &search->store->tables[TABLE_AGENTS], siblings) {
         if (is_of_account(search, document) && agent_matches(document, name, length)) {
-            add(search, document);
+            add_mention(search, document);
             return;
         }
     }
 }
 
-static void add_everybody(struct mention_search *search, enum table table, const char *author_id)
+static void mention_all_in(struct mention_search *search, enum table table, const char *author_id)
 {
     struct document *document = NULL;
     TAILQ_FOREACH (document, &search->store->tables[table], siblings) {
         if (is_of_account(search, document) && strcmp(document->id, author_id) != 0)
-            add(search, document);
+            add_mention(search, document);
     }
 }
 
 static bool mentions_all(const char *content)
 {
     for (const char *at = strchr(content, '@'); at != NULL; at = strchr(at + 1, '@'))
-        if (strncasecmp(at + 1, "all", 3) == 0 && !is_word(at[4]))
+        if (strncasecmp(at + 1, "all", 3) == 0 && !is_word_character(at[4]))
             return true;
     return false;
 }
 
-static void resolve_each(struct mention_search *search, const char *content)
+static void resolve_all_mentions(struct mention_search *search, const char *content)
 {
     const char *at = content;
     while ((at = strchr(at, '@')) != NULL) {
@@ -99,13 +103,13 @@ static void resolve_each(struct mention_search *search, const char *content)
             if (end == NULL || end == at + 1)
                 continue;
             name = at + 1;
-            resolve(search, name, (size_t)(end - name));
+            resolve_mention(search, name, (size_t)(end - name));
             at = end + 1;
         } else {
-            while (is_word(*at))
+            while (is_word_character(*at))
                 at++;
             if (at > name)
-                resolve(search, name, (size_t)(at - name));
+                resolve_mention(search, name, (size_t)(at - name));
         }
     }
 }
@@ -115,10 +119,10 @@ json_t *mentions_parse(
 {
     struct mention_search search = {store, account_id, memory_json(json_array())};
     if (mentions_all(content)) {
-        add_everybody(&search, TABLE_USERS, author_id);
-        add_everybody(&search, TABLE_AGENTS, author_id);
+        mention_all_in(&search, TABLE_USERS, author_id);
+        mention_all_in(&search, TABLE_AGENTS, author_id);
     } else {
-        resolve_each(&search, content);
+        resolve_all_mentions(&search, content);
     }
     return search.found;
 }

@@ -1,4 +1,4 @@
-/* Whom a message mentions. */
+/* The mentions in a message. */
 #ifndef SANDBOX_MENTIONS_H
 #define SANDBOX_MENTIONS_H
 
@@ -7,9 +7,9 @@
 #include "store.h"
 
 /*
- * The mentions in content as a new array of {type, id, name}, each user or agent once, in order:
- * `@word` and `@"some words"` of the account's users (display name, or e-mail before the @), else
- * of its agents (slug or name); with @all everybody but the author.
+ * Returns the mentions in content as a new array of {type, id, name}, each user or agent once, in
+ * order: `@word` and `@"some words"` match the account's users (display name, or e-mail before the
+ * @), else its agents (slug or name); @all matches all of them except the author.
  */
 json_t *mentions_parse(
     struct store *store, const char *account_id, const char *author_id, const char *content);

@@ -1,3 +1,8 @@
+/*
+ * Command line and environment. Precedence: option, environment variable, default; account and
+ * token are derived from each other if only one is given. The variables are those of the runtime,
+ * so a shell that is set up for one is set up for both.
+ */
 #include "options.h"
 
 #include <errno.h>
@@ -29,19 +34,19 @@ void options_print_help(void)
     fputs(
         "usage: mission-control-sandbox [options]\n"
         "\n"
-        "A Mission Control backend and an OpenClaw gateway on one local port, to try, test and\n"
-        "measure mission-control-runtime without an account anywhere.\n"
+        "A stand-in for the Mission Control backend and the OpenClaw gateway on one local port,\n"
+        "to try, test and benchmark mission-control-runtime without an account.\n"
         "\n"
         "  --host ADDRESS         address to listen on (default 127.0.0.1)\n"
         "  --port PORT            port to listen on, 0 for a free one (default 3210)\n"
         "  --demo                 start with agents and tasks on the board\n"
         "  --account ID           account id (or ACCOUNT_ID)\n"
         "  --token-file FILE      file with the service token (or SERVICE_TOKEN)\n"
-        "  --gateway-token TOKEN  the gateway's token, default local (or OPENCLAW_GATEWAY_TOKEN)\n"
-        "  --latency-ms N         how long an agent run takes (default 0, with --demo 600)\n"
+        "  --gateway-token TOKEN  gateway token, default local (or OPENCLAW_GATEWAY_TOKEN)\n"
+        "  --latency-ms N         duration of an agent run (default 0, with --demo 600)\n"
         "  --help, --version\n"
         "\n"
-        "A runtime that talks to the sandbox as started without options:\n"
+        "Settings of a runtime that connects to a sandbox started without options:\n"
         "  ACCOUNT_ID=" OPTIONS_DEFAULT_ACCOUNT "\n"
         "  SERVICE_TOKEN=mc_service_" OPTIONS_DEFAULT_ACCOUNT "_" OPTIONS_DEFAULT_SECRET "\n"
         "  CONVEX_URL=http://127.0.0.1:3210\n"
@@ -63,7 +68,7 @@ void options_fini(struct options *options)
     *options = (struct options){0};
 }
 
-static void replace(char **place, const char *value)
+static void replace_string(char **place, const char *value)
 {
     free(*place);
     *place = memory_copy(value);
@@ -73,14 +78,14 @@ static int read_token_file(const char *path, char **token, struct error *error)
 {
     FILE *file = fopen(path, "re");
     if (file == NULL)
-        return error_set_errno(error, ERROR_INVALID, errno, "--token-file %s", path);
+        return error_set_errno(error, ERROR_INVALID, errno, "cannot open --token-file %s", path);
     char line[TOKEN_FILE_LIMIT_BYTES];
     char *got = fgets(line, sizeof line, file);
     fclose(file);
     if (got == NULL)
         return error_set(error, ERROR_INVALID, "--token-file %s is empty", path);
     line[strcspn(line, " \t\r\n")] = '\0';
-    replace(token, line);
+    replace_string(token, line);
     return 0;
 }
 
@@ -105,22 +110,22 @@ static int check_port(const char *port, struct error *error)
         error, ERROR_INVALID, "--port must be a number from 0 to 65535, not \"%s\"", port);
 }
 
-static int read_one(struct options *options, int letter, struct error *error)
+static int read_option(struct options *options, int letter, struct error *error)
 {
     switch (letter) {
     case 'H':
-        replace(&options->host, optarg);
+        replace_string(&options->host, optarg);
         return 0;
     case 'p':
-        replace(&options->port, optarg);
+        replace_string(&options->port, optarg);
         return check_port(optarg, error);
     case 'a':
-        replace(&options->account_id, optarg);
+        replace_string(&options->account_id, optarg);
         return 0;
     case 't':
         return read_token_file(optarg, &options->service_token, error);
     case 'g':
-        replace(&options->gateway_token, optarg);
+        replace_string(&options->gateway_token, optarg);
         return 0;
     case 'l':
         return read_latency(optarg, &options->latency_ms, error);
@@ -138,7 +143,7 @@ static int read_one(struct options *options, int letter, struct error *error)
     }
 }
 
-static void take_environment(char **place, const char *variable)
+static void default_from_environment(char **place, const char *variable)
 {
     const char *value = getenv(variable);
     if (*place == NULL && value != NULL && *value != '\0')
@@ -153,7 +158,7 @@ const char *options_token_secret(const char *service_token)
     return separator == NULL || separator[1] == '\0' ? NULL : separator + 1;
 }
 
-/* Makes account and token out of what was given: each can stand for the other. */
+/* Derives account or token from the other one, then checks that they belong together. */
 static int complete_token(struct options *options, struct error *error)
 {
     if (options->service_token != NULL) {
@@ -177,7 +182,7 @@ static int complete_token(struct options *options, struct error *error)
     }
     size_t length = strlen(options->account_id);
     if (strncmp(options->service_token + sizeof token_prefix - 1, options->account_id, length) != 0)
-        return error_set(error, ERROR_INVALID, "the service token is of another account");
+        return error_set(error, ERROR_INVALID, "the service token belongs to another account");
     return 0;
 }
 
@@ -192,15 +197,15 @@ int options_read(int count, char *const *arguments, struct options *options, str
         if (letter == '?')
             return error_set(
                 error, ERROR_INVALID, "unknown or incomplete option %s", arguments[optind - 1]);
-        int result = read_one(options, letter, error);
+        int result = read_option(options, letter, error);
         if (result != 0)
             return result;
     }
     if (optind < count)
         return error_set(error, ERROR_INVALID, "unexpected argument %s", arguments[optind]);
-    take_environment(&options->account_id, "ACCOUNT_ID");
-    take_environment(&options->service_token, "SERVICE_TOKEN");
-    take_environment(&options->gateway_token, "OPENCLAW_GATEWAY_TOKEN");
+    default_from_environment(&options->account_id, "ACCOUNT_ID");
+    default_from_environment(&options->service_token, "SERVICE_TOKEN");
+    default_from_environment(&options->gateway_token, "OPENCLAW_GATEWAY_TOKEN");
     if (options->gateway_token == NULL)
         options->gateway_token = memory_copy("local");
     if (options->latency_ms < 0)

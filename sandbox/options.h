@@ -15,7 +15,7 @@ struct options {
     char *port;
     char *account_id;
     char *service_token; /* belongs to account_id */
-    char *gateway_token; /* may be empty: any request is let in */
+    char *gateway_token; /* empty: requests need no token */
     double latency_ms;   /* of each agent run; negative: 0, or 600 with demo */
     bool demo;
     bool help;
@@ -23,9 +23,9 @@ struct options {
 };
 
 /*
- * Reads arguments, then ACCOUNT_ID, SERVICE_TOKEN and OPENCLAW_GATEWAY_TOKEN of the environment
- * for what they leave open, then the defaults. ERROR_INVALID says what is wrong with which;
- * options is to be freed in any case.
+ * Reads the arguments; values that they leave open come from ACCOUNT_ID, SERVICE_TOKEN and
+ * OPENCLAW_GATEWAY_TOKEN in the environment, then from the defaults. ERROR_INVALID names the option
+ * and the problem. The caller frees options in any case.
  */
 int options_read(int count, char *const *arguments, struct options *options, struct error *error);
 
@@ -34,8 +34,7 @@ void options_fini(struct options *options);
 /* Prints the help text to standard output. */
 void options_print_help(void);
 
-/* The secret in a token mc_service_{account}_{secret}, borrowed, or NULL if it has not that form.
- */
+/* The secret in a token mc_service_{account}_{secret}, borrowed; NULL if it has another form. */
 const char *options_token_secret(const char *service_token);
 
 #endif

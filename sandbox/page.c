@@ -1,9 +1,14 @@
+/*
+ * The board's web page. Its files are embedded by the assembler, so the program runs from
+ * anywhere; the Makefile names them as dependencies, which .incbin does not. The page gets
+ * everything else from the control API.
+ */
 #include "page.h"
 
 #include "answer.h"
 #include "memory.h"
 
-/* The files, found from the directory that the compiler runs in: the top of the repository. */
+/* Paths are relative to the directory that the compiler runs in, the top of the repository. */
 __asm__(".pushsection .rodata\n"
         "page_html: .incbin \"sandbox/page/index.html\"\n"
         "page_html_end:\n"
@@ -31,7 +36,7 @@ static const struct {
     {"/app.css", "text/css; charset=utf-8", page_style, page_style_end},
 };
 
-static void add_headers(struct exchange *exchange)
+static void add_page_headers(struct exchange *exchange)
 {
     exchange_add_header(exchange, "Content-Security-Policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src "
@@ -56,7 +61,7 @@ void page_begin(struct exchange *exchange)
             return;
         }
         size_t length_bytes = (size_t)(files[i].end - files[i].bytes);
-        add_headers(exchange);
+        add_page_headers(exchange);
         exchange_add_header(exchange, "Content-Type", files[i].type);
         exchange_answer(
             exchange, 200, memory_copy_bytes(files[i].bytes, length_bytes), length_bytes);

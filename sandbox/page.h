@@ -1,10 +1,10 @@
-/* The web page of the board, built into the program. */
+/* The board's web page, embedded in the program. */
 #ifndef SANDBOX_PAGE_H
 #define SANDBOX_PAGE_H
 
 #include "server.h"
 
-/* Answers a request for one of the page's files, and 404 to every other path. */
+/* Answers a request for one of the page's files; any other path gets a 404. */
 void page_begin(struct exchange *exchange);
 
 #endif

@@ -1,3 +1,11 @@
+/*
+ * Records of agent runs, oldest first, with the concurrency at their begin, over all and per
+ * session. Tests use them as ground truth: which agent ran, how often, in which session, and
+ * whether runs of a session overlapped.
+ *
+ * The oldest finished records are dropped beyond RECORDER_CAPACITY; a run in progress is never
+ * dropped, since its exchange holds a pointer to its record.
+ */
 #include "recorder.h"
 
 #include "base/sync.h"
@@ -57,8 +65,8 @@ void recorder_reset(struct recorder *recorder)
     recorder->max_in_flight_session = 0;
 }
 
-/* Forgets the oldest record whose run is over, if there are too many. */
-static void make_room(struct recorder *recorder)
+/* Drops the oldest record of a finished run if the recorder is full. */
+static void evict_oldest(struct recorder *recorder)
 {
     if (recorder->kept < RECORDER_CAPACITY)
         return;
@@ -72,7 +80,7 @@ static void make_room(struct recorder *recorder)
     free_record(oldest);
 }
 
-static struct session *session_of(struct recorder *recorder, const char *key)
+static struct session *find_or_add_session(struct recorder *recorder, const char *key)
 {
     struct session *session = map_get(&recorder->sessions, key);
     if (session == NULL) {
@@ -84,10 +92,10 @@ static struct session *session_of(struct recorder *recorder, const char *key)
 
 struct record *recorder_begin(struct recorder *recorder, struct record *record)
 {
-    make_room(recorder);
+    evict_oldest(recorder);
     struct record *kept = memory_new(1, sizeof *kept);
     *kept = *record;
-    kept->of = session_of(recorder, kept->session);
+    kept->of = find_or_add_session(recorder, kept->session);
     kept->number = ++recorder->runs;
     kept->begun_us = clock_monotonic_us();
     kept->outcome = "under_way";
@@ -138,7 +146,7 @@ static void set_text(json_t *object, const char *key, const char *text)
         json_object_set_new(object, key, memory_json_text(text));
 }
 
-static json_t *describe(const struct record *record)
+static json_t *describe_record(const struct record *record)
 {
     json_t *json = memory_json(json_pack("{s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I}", "number",
         (json_int_t)record->number, "begun_us", (json_int_t)record->begun_us, "ended_us",
@@ -169,7 +177,7 @@ json_t *recorder_describe(const struct recorder *recorder, uint64_t since, uint6
             break;
         if (record->number > since && (agent == NULL || strcmp(agent, record->agent) == 0) &&
             (session == NULL || strcmp(session, record->session) == 0))
-            json_array_append_new(list, describe(record));
+            json_array_append_new(list, describe_record(record));
     }
     return list;
 }

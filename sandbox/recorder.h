@@ -1,4 +1,4 @@
-/* What the gateway was asked, when, and what was under way at the same time. */
+/* Records of the gateway's agent runs: what was sent, when, and what ran concurrently. */
 #ifndef SANDBOX_RECORDER_H
 #define SANDBOX_RECORDER_H
 
@@ -9,7 +9,7 @@
 
 #include "map.h"
 
-/* The last so many requests are kept. */
+/* Number of records that are kept. */
 enum { RECORDER_CAPACITY = 20000 };
 
 TAILQ_HEAD(record_list, record);
@@ -19,8 +19,8 @@ struct record {
     TAILQ_ENTRY(record) link;
     uint64_t number; /* 1, 2, ... in order of arrival */
     int64_t begun_us;
-    int64_t ended_us; /* 0 while under way */
-    char *session;    /* the key that the run was in */
+    int64_t ended_us; /* 0 while in progress */
+    char *session;    /* key of the run's session */
     char *agent;      /* the agent that ran */
     char *openclaw_session;
     char *clawdbot_session;
@@ -29,12 +29,12 @@ struct record {
     char *traceparent;
     char *user;
     char *model;
-    char *input; /* its first bytes */
+    char *input; /* its first bytes, up to gateway_input_bytes */
     size_t input_bytes;
     char *notification_id;
     unsigned status;     /* of the answer, 0: none */
-    const char *outcome; /* under_way, answered, dropped, aborted (the client went away) */
-    unsigned in_flight;  /* at its begin, itself included */
+    const char *outcome; /* under_way, answered, dropped, aborted (the client disconnected) */
+    unsigned in_flight;  /* runs in flight at its begin, itself included */
     unsigned in_flight_session;
     struct session *of; /* private */
 };
@@ -45,8 +45,8 @@ struct recorder {
     size_t kept;
     struct map sessions; /* session key -> struct session */
     uint64_t posts;      /* POST /v1/responses, refused ones included */
-    uint64_t refused;    /* of them, answered before a run */
-    uint64_t probes;     /* of those, with an empty object as the body */
+    uint64_t refused;    /* posts that were answered before a run */
+    uint64_t probes;     /* posts with an empty object as the body */
     uint64_t runs;
     uint64_t deliveries; /* runs whose input names a notification */
     uint64_t answered;
@@ -60,16 +60,16 @@ struct recorder {
 void recorder_init(struct recorder *recorder);
 void recorder_fini(struct recorder *recorder);
 
-/* Forgets what is over and starts counting afresh; runs that are under way go on. */
+/* Drops finished records and resets the counters; runs in progress continue. */
 void recorder_reset(struct recorder *recorder);
 
 /*
- * Takes *record, whose strings the caller has filled in, and notes that its run begins. The result
- * stays valid until recorder_end.
+ * Takes *record, whose strings the caller has filled in, and records the begin of its run. The
+ * result stays valid until recorder_end.
  */
 struct record *recorder_begin(struct recorder *recorder, struct record *record);
 
-/* Notes the end of a run. outcome is a constant string. */
+/* Records the end of a run. outcome is a constant string. */
 void recorder_end(
     struct recorder *recorder, struct record *record, const char *outcome, unsigned status);
 
@@ -77,8 +77,8 @@ void recorder_end(
 json_t *recorder_stats(const struct recorder *recorder);
 
 /*
- * The records with a number above since, at most limit, as a new array; of one agent or session
- * only, when those are not NULL.
+ * Returns at most limit records with a number above since as a new array, only those of agent and
+ * session unless these are NULL.
  */
 json_t *recorder_describe(const struct recorder *recorder, uint64_t since, uint64_t limit,
     const char *agent, const char *session);

@@ -1,3 +1,10 @@
+/*
+ * Dispatches requests by path to backend, gateway, control API and page, and owns the state that
+ * they share. Everything runs in the thread of server_run, so nothing is locked.
+ *
+ * A reset recreates the board but keeps the change counter rising: a page or test that waits for
+ * "change > N" must not miss it.
+ */
 #include "sandbox.h"
 
 #include "answer.h"
@@ -72,7 +79,7 @@ struct document *sandbox_user(struct sandbox *sandbox)
     return TAILQ_FIRST(&sandbox->store.tables[TABLE_USERS]);
 }
 
-static size_t body_limit_bytes(void *context, const char *path)
+static size_t sandbox_body_limit(void *context, const char *path)
 {
     (void)context;
     if (backend_has_path(path))
@@ -80,7 +87,7 @@ static size_t body_limit_bytes(void *context, const char *path)
     return gateway_has_path(path) ? GATEWAY_BODY_LIMIT_BYTES : CONTROL_BODY_LIMIT_BYTES;
 }
 
-static void begin(void *context, struct exchange *exchange)
+static void sandbox_begin(void *context, struct exchange *exchange)
 {
     struct sandbox *sandbox = context;
     const char *path = exchange_path(exchange);
@@ -94,17 +101,17 @@ static void begin(void *context, struct exchange *exchange)
         page_begin(exchange);
 }
 
-static void batch_ended(void *context)
+static void sandbox_batch_ended(void *context)
 {
-    waits_look(context);
+    waits_check(context);
 }
 
 struct server_handler sandbox_handler(struct sandbox *sandbox)
 {
     return (struct server_handler){
         .context = sandbox,
-        .body_limit_bytes = body_limit_bytes,
-        .begin = begin,
-        .batch_ended = batch_ended,
+        .body_limit_bytes = sandbox_body_limit,
+        .begin = sandbox_begin,
+        .batch_ended = sandbox_batch_ended,
     };
 }

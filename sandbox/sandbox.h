@@ -1,4 +1,4 @@
-/* What the roles of the sandbox share. */
+/* The state that the sandbox's roles share. */
 #ifndef SANDBOX_SANDBOX_H
 #define SANDBOX_SANDBOX_H
 
@@ -14,18 +14,18 @@
 #include "timings.h"
 #include "waits.h"
 
-/* What the control API can change while requests come in. */
+/* Settings that the control API can change at run time. */
 struct settings {
     double gateway_latency_ms;
-    bool hide_agents;           /* the list of agents is empty, so that no agent is woken */
+    bool hide_agents;           /* listAgents returns none, so that no agent is woken */
     bool redact;                /* the backend hides error texts, as production deployments do */
     bool gateway_draining;      /* answers 503 gateway_unavailable */
     bool gateway_disabled;      /* the responses endpoint is off: 404 */
-    bool gateway_auth_delay;    /* repeated wrong tokens are answered late */
-    bool gateway_chatty;        /* agents answer colleagues, too, instead of keeping silent */
+    bool gateway_auth_delay;    /* repeated wrong tokens are answered with a delay */
+    bool gateway_chatty;        /* agents also answer colleagues' thread updates */
     bool gateway_numbers;       /* replies end with the number of their run */
-    bool timings;               /* note when each notification passes which point */
-    double gateway_input_bytes; /* of each recorded input that are kept */
+    bool timings;               /* record the timings of each notification (timings.h) */
+    double gateway_input_bytes; /* bytes of each input that the recorder keeps */
     json_t *gateway_agents;     /* array of agent ids, NULL: main and every agent of the board */
 };
 
@@ -38,21 +38,21 @@ struct sandbox {
     struct counts counts;
     struct recorder recorder;
     struct timings timings;
-    uint64_t listed; /* notifications in answers of listUndeliveredNotifications, all together */
+    uint64_t listed; /* total notifications returned by listUndeliveredNotifications */
     struct waits waits;
-    unsigned auth_failures; /* in a row, for gateway_auth_delay */
+    unsigned auth_failures; /* consecutive, for gateway_auth_delay */
     int64_t started_ms;     /* monotonic */
     double last_load_ms;    /* the last createdAt given to a loaded notification */
 };
 
-/* Sets everything up with the board that the options ask for; takes options' strings. */
+/* Initializes the sandbox and its board as the options say; takes the strings of options. */
 void sandbox_init(struct sandbox *sandbox, struct options *options);
 void sandbox_fini(struct sandbox *sandbox);
 
-/* Back to the state after the start; requests that are held go on. */
+/* Restores the initial state; held requests are released. */
 void sandbox_reset(struct sandbox *sandbox);
 
-/* The handler of every request, for server_create. */
+/* Returns the request handler for server_create. */
 struct server_handler sandbox_handler(struct sandbox *sandbox);
 
 /* The first account and its first user; NULL when they were deleted. */

@@ -1,3 +1,18 @@
+/*
+ * An event loop around libmicrohttpd in external epoll mode, in one thread. A request that waits
+ * is suspended in the library and watched here: by a timer heap for its deadline and by an epoll
+ * set of our own for its client's disconnect, which the library does not report for suspended
+ * connections.
+ *
+ * READING -> RUNNING <-> WAITING, RUNNING -> ANSWERED or DROPPED
+ *
+ * A handler or continuation runs in RUNNING and must leave it by exchange_answer, exchange_drop or
+ * exchange_wait before it returns; the connection is suspended after that. An exchange lives from
+ * its header block to exchange_on_completed, which the library calls exactly once for each.
+ *
+ * Loop: poll -> resume disconnected and due exchanges -> MHD_run -> batch_ended. Resumed exchanges
+ * run inside MHD_run.
+ */
 #include "server.h"
 
 #include <assert.h>
@@ -22,10 +37,9 @@ enum {
     CONNECTION_MEMORY_BYTES = 32 * 1024, /* also bounds the header block: 431 beyond it */
     IDLE_TIMEOUT_S = 60,
     BLOCK_BYTES = 16 * 1024,
-    GONE_BATCH = 64,
+    HANGUP_BATCH = 64,
 };
 
-/* READING -> (WAITING <-> RUNNING) -> ANSWERED or DROPPED */
 enum exchange_state { READING, WAITING, RUNNING, ANSWERED, DROPPED };
 
 STAILQ_HEAD(header_list, header);
@@ -49,7 +63,7 @@ struct exchange {
     void (*ended)(void *owner);
     void *owner;
 
-    /* The wait. While suspended, the client's hang-up is watched for. */
+    /* The wait; exclusive with an answer. */
     bool suspended;
     bool gone;
     struct heap_item timer;
@@ -71,9 +85,9 @@ struct server {
     unsigned port;
     int daemon_descriptor;
     int signal_descriptor;
-    int gone_descriptor; /* an epoll set of the sockets of suspended exchanges */
+    int hangup_descriptor; /* an epoll set of the sockets of suspended exchanges */
     struct heap timers;
-    bool has_resumed; /* an exchange that the daemon has not looked at since: do not sleep */
+    bool has_resumed; /* an exchange was resumed since the last MHD_run: do not sleep */
     struct exchange_list suspended;
 };
 
@@ -83,12 +97,12 @@ static int socket_of(const struct exchange *exchange)
         ->connect_fd;
 }
 
-/* Takes the exchange off the server's hands until unsuspend; due_ms as for exchange_wait. */
-static void suspend(struct exchange *exchange, int64_t due_ms)
+/* Suspends the connection until exchange_unsuspend; due_ms as for exchange_wait. */
+static void exchange_suspend(struct exchange *exchange, int64_t due_ms)
 {
     struct server *server = exchange->server;
     struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = exchange};
-    epoll_ctl(server->gone_descriptor, EPOLL_CTL_ADD, socket_of(exchange), &event);
+    epoll_ctl(server->hangup_descriptor, EPOLL_CTL_ADD, socket_of(exchange), &event);
     if (due_ms != SYNC_NO_DEADLINE)
         heap_push(&server->timers, &exchange->timer, due_ms);
     LIST_INSERT_HEAD(&server->suspended, exchange, suspended_link);
@@ -96,14 +110,14 @@ static void suspend(struct exchange *exchange, int64_t due_ms)
     MHD_suspend_connection(exchange->connection);
 }
 
-static void unsuspend(struct exchange *exchange)
+static void exchange_unsuspend(struct exchange *exchange)
 {
     if (!exchange->suspended)
         return;
     struct server *server = exchange->server;
     exchange->suspended = false;
     LIST_REMOVE(exchange, suspended_link);
-    epoll_ctl(server->gone_descriptor, EPOLL_CTL_DEL, socket_of(exchange), NULL);
+    epoll_ctl(server->hangup_descriptor, EPOLL_CTL_DEL, socket_of(exchange), NULL);
     if (exchange->timer.place != 0)
         heap_remove(&server->timers, &exchange->timer);
     MHD_resume_connection(exchange->connection);
@@ -159,7 +173,7 @@ void exchange_wait(
 
 void exchange_resume(struct exchange *exchange)
 {
-    unsuspend(exchange);
+    exchange_unsuspend(exchange);
 }
 
 bool exchange_is_gone(const struct exchange *exchange)
@@ -197,14 +211,14 @@ void exchange_drop(struct exchange *exchange)
 
 void exchange_drop_after_bytes(struct exchange *exchange, const char *bytes, size_t length_bytes)
 {
-    /* What the socket's buffer does not take is lost: the line is closed anyway. */
+    /* Bytes that the socket buffer does not take are lost: the connection is closed anyway. */
     ssize_t sent = send(socket_of(exchange), bytes, length_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)sent;
     exchange_drop(exchange);
 }
 
-/* Gives libmicrohttpd the next part of an answer that drips or is cut. */
-static ssize_t read_part(void *argument, uint64_t position, char *buffer, size_t max)
+/* MHD_ContentReaderCallback: the next part of an answer that is sent in chunks or truncated. */
+static ssize_t read_answer_part(void *argument, uint64_t position, char *buffer, size_t max)
 {
     struct exchange *exchange = argument;
     const struct exchange_cut *cut = &exchange->cut;
@@ -215,12 +229,12 @@ static ssize_t read_part(void *argument, uint64_t position, char *buffer, size_t
     if (exchange->gone || (size == 0 && cut->kind == CUT_CLOSE))
         return MHD_CONTENT_READER_END_WITH_ERROR;
     if (size == 0) {
-        suspend(exchange, SYNC_NO_DEADLINE);
+        exchange_suspend(exchange, SYNC_NO_DEADLINE);
         return 0;
     }
     if (cut->chunk_bytes > 0 && !exchange->chunk_is_due && position > 0) {
         exchange->chunk_is_due = true;
-        suspend(exchange, clock_monotonic_ms() + cut->chunk_ms);
+        exchange_suspend(exchange, clock_monotonic_ms() + cut->chunk_ms);
         return 0;
     }
     exchange->chunk_is_due = false;
@@ -237,7 +251,7 @@ static struct MHD_Response *make_response(struct exchange *exchange)
     bool plain = exchange->cut.kind == CUT_NONE && exchange->cut.chunk_bytes == 0;
     if (!plain)
         return MHD_create_response_from_callback(
-            exchange->answer_bytes, BLOCK_BYTES, read_part, exchange, NULL);
+            exchange->answer_bytes, BLOCK_BYTES, read_answer_part, exchange, NULL);
     char *body = exchange->answer;
     exchange->answer = NULL;
     return MHD_create_response_from_buffer(exchange->answer_bytes, body, MHD_RESPMEM_MUST_FREE);
@@ -256,8 +270,8 @@ static enum MHD_Result queue_answer(struct exchange *exchange)
     return result;
 }
 
-/* Lets the exchange run on, until it waits or is over. */
-static enum MHD_Result proceed(struct exchange *exchange)
+/* Runs the handler or continuation and acts on the state in which it left the exchange. */
+static enum MHD_Result exchange_proceed(struct exchange *exchange)
 {
     exchange->state = RUNNING;
     if (exchange->then == NULL) {
@@ -269,7 +283,7 @@ static enum MHD_Result proceed(struct exchange *exchange)
     }
     switch (exchange->state) {
     case WAITING:
-        suspend(exchange, exchange->timer.due_ms);
+        exchange_suspend(exchange, exchange->timer.due_ms);
         return MHD_YES;
     case ANSWERED:
         return queue_answer(exchange);
@@ -279,12 +293,12 @@ static enum MHD_Result proceed(struct exchange *exchange)
     case RUNNING:
         break;
     }
-    /* Neither answered nor made to wait: the handler is wrong. */
+    /* The handler neither answered nor waited, which is a bug. */
     abort();
 }
 
-/* Too much is read nevertheless: a client that is still sending would not see the answer. */
-static void read_body(struct exchange *exchange, const char *bytes, size_t length_bytes)
+/* An oversized body is read to its end and discarded: a client that sends would miss the answer. */
+static void append_request_body(struct exchange *exchange, const char *bytes, size_t length_bytes)
 {
     size_t room = exchange->body_limit_bytes - exchange->body.length_bytes;
     if (length_bytes > room)
@@ -293,7 +307,7 @@ static void read_body(struct exchange *exchange, const char *bytes, size_t lengt
         text_append_bytes(&exchange->body, bytes, length_bytes);
 }
 
-static enum MHD_Result on_request(void *argument, struct MHD_Connection *connection,
+static enum MHD_Result exchange_on_request(void *argument, struct MHD_Connection *connection,
     const char *url, const char *method, const char *version, const char *upload_data,
     size_t *upload_data_size, void **request)
 {
@@ -310,14 +324,14 @@ static enum MHD_Result on_request(void *argument, struct MHD_Connection *connect
         return MHD_YES;
     }
     if (*upload_data_size > 0) {
-        read_body(exchange, upload_data, *upload_data_size);
+        append_request_body(exchange, upload_data, *upload_data_size);
         *upload_data_size = 0;
         return MHD_YES;
     }
-    return proceed(exchange);
+    return exchange_proceed(exchange);
 }
 
-static void on_completed(void *argument, struct MHD_Connection *connection, void **request,
+static void exchange_on_completed(void *argument, struct MHD_Connection *connection, void **request,
     enum MHD_RequestTerminationCode code)
 {
     (void)argument;
@@ -356,10 +370,11 @@ static int open_signals(struct error *error)
 static int start_daemon(struct server *server, int listening, struct error *error)
 {
     server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-        on_request, server, MHD_OPTION_LISTEN_SOCKET, listening, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_END);
+        exchange_on_request, server, MHD_OPTION_LISTEN_SOCKET, listening,
+        MHD_OPTION_NOTIFY_COMPLETED, exchange_on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)CONNECTION_LIMIT, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
+        MHD_OPTION_END);
     if (server->daemon == NULL)
         return error_set(error, ERROR_SYSTEM, "cannot start the HTTP server");
     server->daemon_descriptor =
@@ -379,15 +394,15 @@ int server_create(const char *host, const char *port, const struct server_handle
     made->signal_descriptor = result = open_signals(error);
     if (result < 0)
         goto err_after_timers;
-    made->gone_descriptor = epoll_create1(EPOLL_CLOEXEC);
-    if (made->gone_descriptor < 0) {
-        result = error_set_errno(error, ERROR_SYSTEM, errno, "cannot make an epoll set");
+    made->hangup_descriptor = epoll_create1(EPOLL_CLOEXEC);
+    if (made->hangup_descriptor < 0) {
+        result = error_set_errno(error, ERROR_SYSTEM, errno, "cannot create an epoll set");
         goto err_after_signals;
     }
     int listening;
     result = listener_open(host, port, &listening, error);
     if (result != 0)
-        goto err_after_gone;
+        goto err_after_epoll;
     made->port = listener_port(listening);
     result = start_daemon(made, listening, error);
     if (result != 0)
@@ -397,8 +412,8 @@ int server_create(const char *host, const char *port, const struct server_handle
 
 err_after_listener:
     close(listening);
-err_after_gone:
-    close(made->gone_descriptor);
+err_after_epoll:
+    close(made->hangup_descriptor);
 err_after_signals:
     close(made->signal_descriptor);
 err_after_timers:
@@ -419,22 +434,22 @@ static void resume_due(struct server *server)
     struct heap_item *first;
     while ((first = heap_first(&server->timers)) != NULL && first->due_ms <= now_ms) {
         size_t offset = offsetof(struct exchange, timer);
-        unsuspend((struct exchange *)(void *)((char *)first - offset));
+        exchange_unsuspend((struct exchange *)(void *)((char *)first - offset));
     }
 }
 
-static void resume_gone(struct server *server)
+static void resume_disconnected(struct server *server)
 {
-    struct epoll_event events[GONE_BATCH];
-    int count = epoll_wait(server->gone_descriptor, events, GONE_BATCH, 0);
+    struct epoll_event events[HANGUP_BATCH];
+    int count = epoll_wait(server->hangup_descriptor, events, HANGUP_BATCH, 0);
     for (int i = 0; i < count; i++) {
         struct exchange *exchange = events[i].data.ptr;
         exchange->gone = true;
-        unsuspend(exchange);
+        exchange_unsuspend(exchange);
     }
 }
 
-/* How long to poll: until the next timer or what the daemon asks for, at most some seconds. */
+/* Time until the next timer of ours or of the library's, at most five seconds. */
 static struct timespec poll_timeout(struct server *server)
 {
     int64_t wait_us = 5000000;
@@ -455,7 +470,7 @@ int server_run(struct server *server, struct error *error)
     struct pollfd polled[] = {
         {.fd = server->daemon_descriptor, .events = POLLIN},
         {.fd = server->signal_descriptor, .events = POLLIN},
-        {.fd = server->gone_descriptor, .events = POLLIN},
+        {.fd = server->hangup_descriptor, .events = POLLIN},
     };
     for (;;) {
         struct timespec timeout = poll_timeout(server);
@@ -464,7 +479,7 @@ int server_run(struct server *server, struct error *error)
         if (polled[1].revents != 0)
             return 0;
         if (polled[2].revents != 0)
-            resume_gone(server);
+            resume_disconnected(server);
         resume_due(server);
         server->has_resumed = false;
         if (MHD_run(server->daemon) != MHD_YES)
@@ -479,9 +494,9 @@ void server_destroy(struct server *server)
         return;
     struct exchange *exchange;
     while ((exchange = LIST_FIRST(&server->suspended)) != NULL)
-        unsuspend(exchange);
+        exchange_unsuspend(exchange);
     MHD_stop_daemon(server->daemon);
-    close(server->gone_descriptor);
+    close(server->hangup_descriptor);
     close(server->signal_descriptor);
     heap_fini(&server->timers);
     free(server);

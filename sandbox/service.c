@@ -1,3 +1,9 @@
+/*
+ * The table of the backend's service actions: name, validator of the arguments, implementation. A
+ * call is validated, then authorized, then run, as with the real backend (docs/protocol.md,
+ * "Backend functions"); so a call with a bad argument and a bad token reports the argument. The
+ * validators are data because their text is part of the error messages (validator.c).
+ */
 #include "service.h"
 
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* The backend's service actions, version 0: what a runtime can call. */
+/* The backend's service actions, version 0: the functions that a runtime can call. */
 #ifndef SANDBOX_SERVICE_H
 #define SANDBOX_SERVICE_H
 
@@ -7,14 +7,14 @@
 #include "sandbox.h"
 #include "validator.h"
 
-/* One call under way. The result is either value or failure. */
+/* A call in progress. Its result is either value or failure. */
 struct service_call {
     struct sandbox *sandbox;
-    const json_t *arguments;  /* have passed the function's validator */
-    struct document *account; /* accountId's */
+    const json_t *arguments;  /* validated before run is called */
+    struct document *account; /* set by service_authorize */
     double now_ms;
     struct text value;   /* the result as JSON; empty: null */
-    struct text failure; /* the error's text as the backend words it, without the request id */
+    struct text failure; /* the backend's error text, without the request id */
 };
 
 struct service_function {
@@ -23,7 +23,7 @@ struct service_function {
     void (*run)(struct service_call *call);
 };
 
-/* All functions; the last has no name. */
+/* All functions, ended by one without a name. */
 extern const struct service_function service_functions[];
 
 /* Their names, NULL-ended. */
@@ -33,8 +33,8 @@ const char *const *service_names(void);
 const struct service_function *service_find(const char *name);
 
 /*
- * Runs a function: validator, token, then the function itself. call's sandbox and arguments are
- * set; the caller frees its texts.
+ * Validates, authorizes and runs a call, whose sandbox and arguments are set. The caller frees its
+ * texts.
  */
 void service_run(const struct service_function *function, struct service_call *call);
 
@@ -42,29 +42,29 @@ void service_run(const struct service_function *function, struct service_call *c
 void service_fail(struct service_call *call, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Makes json, which is taken, the value. */
+/* Sets the value to json; takes the reference. */
 void service_answer(struct service_call *call, json_t *json);
 
-/* Makes {"success": true} the value. */
+/* Sets the value to {"success": true}. */
 void service_answer_success(struct service_call *call);
 
-/* Whether document is of the call's account. */
+/* Whether document belongs to the call's account. */
 bool service_owns(const struct service_call *call, const struct document *document);
 
 /* An argument's string, NULL when absent. Borrowed. */
 const char *service_argument(const struct service_call *call, const char *name);
 
 /*
- * Checks accountId and serviceToken, in the contract's order; sets call->account. On failure the
- * call has failed and false is returned.
+ * Checks accountId and serviceToken in the backend's order and sets call->account. If it returns
+ * false, the call has failed.
  */
 bool service_authorize(struct service_call *call);
 
-/* The hash that an account stores of a token's secret: hexadecimal SHA-256. */
+/* The hash of a token's secret as accounts store it: hexadecimal SHA-256. */
 enum { SERVICE_HASH_BYTES = 65 };
 void service_hash(const char *secret, char hash[static SERVICE_HASH_BYTES]);
 
-/* The functions, each documented in the contract (service-actions-v0, section 2). */
+/* The functions, described in docs/protocol.md, "Backend functions". */
 void service_list_agents(struct service_call *call);
 void service_list_undelivered(struct service_call *call);
 void service_get_notification(struct service_call *call);

@@ -1,10 +1,15 @@
+/*
+ * Authorization of service calls. The checks and their order are the backend's, since the runtime
+ * tells "wrong token" from "wrong account" from "account gone" by the error text of the first that
+ * fails.
+ */
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include "memory.h"
 #include "service.h"
 
-static const char prefix[] = "mc_service_";
+static const char token_prefix[] = "mc_service_";
 
 void service_hash(const char *secret, char hash[static SERVICE_HASH_BYTES])
 {
@@ -16,8 +21,8 @@ void service_hash(const char *secret, char hash[static SERVICE_HASH_BYTES])
         snprintf(hash + (size_t)2 * i, 3, "%02x", digest[i]);
 }
 
-/* Whether secret is the account's; the time it takes tells nothing about the stored hash. */
-static bool is_secret_of(const struct document *account, const char *secret)
+/* Whether secret is the account's; compared in constant time. */
+static bool secret_matches(const struct document *account, const char *secret)
 {
     char hash[SERVICE_HASH_BYTES];
     service_hash(secret, hash);
@@ -26,8 +31,9 @@ static bool is_secret_of(const struct document *account, const char *secret)
            CRYPTO_memcmp(stored, hash, SERVICE_HASH_BYTES - 1) == 0;
 }
 
-/* Checks 4 to 7, for a token of account token_account with that secret. */
-static bool check_account(struct service_call *call, const char *token_account, const char *secret)
+/* Checks the account that a well-formed token names, and its secret. */
+static bool authorize_account(
+    struct service_call *call, const char *token_account, const char *secret)
 {
     const struct store *store = &call->sandbox->store;
     const struct document *account = store_get(store, TABLE_ACCOUNTS, token_account);
@@ -35,7 +41,7 @@ static bool check_account(struct service_call *call, const char *token_account, 
         service_fail(call, "Not found: Account does not exist");
     else if (document_field(account, "serviceTokenHash") == NULL)
         service_fail(call, "Forbidden: Account has no service token configured");
-    else if (!is_secret_of(account, secret))
+    else if (!secret_matches(account, secret))
         service_fail(call, "Invalid service token");
     else if (strcmp(token_account, service_argument(call, "accountId")) != 0)
         service_fail(call, "Forbidden: Service token does not match account");
@@ -47,23 +53,23 @@ static bool check_account(struct service_call *call, const char *token_account, 
 bool service_authorize(struct service_call *call)
 {
     const char *token = service_argument(call, "serviceToken");
-    if (strncmp(token, prefix, sizeof prefix - 1) != 0) {
+    if (strncmp(token, token_prefix, sizeof token_prefix - 1) != 0) {
         service_fail(call, "Invalid service token format");
         return false;
     }
-    const char *account = token + sizeof prefix - 1;
+    const char *account = token + sizeof token_prefix - 1;
     const char *separator = strchr(account, '_');
     if (separator == NULL) {
         service_fail(call, "Invalid service token structure");
         return false;
     }
     char *token_account = memory_copy_bytes(account, (size_t)(separator - account));
-    bool good = false;
+    bool authorized = false;
     if (!store_id_is_of(&call->sandbox->store, TABLE_ACCOUNTS, token_account))
         validator_explain_id(
             &call->sandbox->store, TABLE_ACCOUNTS, ".accountId", token_account, &call->failure);
     else
-        good = check_account(call, token_account, separator + 1);
+        authorized = authorize_account(call, token_account, separator + 1);
     free(token_account);
-    return good;
+    return authorized;
 }

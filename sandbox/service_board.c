@@ -1,3 +1,11 @@
+/*
+ * Service actions on the board: agents, notifications, messages, heartbeats. Listing is cheap
+ * however long the backlog, since the store keeps each account's undelivered notifications in
+ * order and caches their JSON text.
+ *
+ * createMessageFromAgent is idempotent by sourceNotificationId, and markNotificationDelivered by
+ * nature; the runtime's exactly-once delivery rests on both.
+ */
 #include "board.h"
 #include "memory.h"
 #include "service.h"
@@ -48,13 +56,13 @@ void service_list_undelivered(struct service_call *call)
         separator = ",";
         call->sandbox->listed++;
         if (call->sandbox->settings.timings)
-            timings_note(&call->sandbox->timings, notification->id, TIMING_LISTED);
+            timings_record(&call->sandbox->timings, notification->id, TIMING_LISTED);
     }
     text_append(&call->value, "]");
 }
 
-/* The notification of the call, of its account; NULL when there is none, or the call failed. */
-static struct document *notification_of(struct service_call *call)
+/* Returns the call's notification; NULL when it does not exist, or the call has failed. */
+static struct document *find_notification(struct service_call *call)
 {
     struct document *notification = store_get(
         &call->sandbox->store, TABLE_NOTIFICATIONS, service_argument(call, "notificationId"));
@@ -64,7 +72,7 @@ static struct document *notification_of(struct service_call *call)
     return NULL;
 }
 
-static void write_part(
+static void write_context_part(
     struct service_call *call, const char *name, enum table table, const char *id)
 {
     struct document *document = store_get(&call->sandbox->store, table, id);
@@ -77,22 +85,22 @@ static void write_part(
 
 void service_get_notification(struct service_call *call)
 {
-    struct document *notification = notification_of(call);
+    struct document *notification = find_notification(call);
     if (notification == NULL)
         return;
     bool for_agent = strcmp(document_string(notification, "recipientType"), "agent") == 0;
     text_append(&call->value, "{\"notification\":");
     document_write(notification, &call->value);
-    write_part(call, "agent", TABLE_AGENTS,
+    write_context_part(call, "agent", TABLE_AGENTS,
         for_agent ? document_string(notification, "recipientId") : NULL);
-    write_part(call, "task", TABLE_TASKS, document_string(notification, "taskId"));
-    write_part(call, "message", TABLE_MESSAGES, document_string(notification, "messageId"));
+    write_context_part(call, "task", TABLE_TASKS, document_string(notification, "taskId"));
+    write_context_part(call, "message", TABLE_MESSAGES, document_string(notification, "messageId"));
     text_append(&call->value, "}");
 }
 
 void service_mark_delivered(struct service_call *call)
 {
-    struct document *notification = notification_of(call);
+    struct document *notification = find_notification(call);
     if (notification == NULL) {
         if (call->failure.length_bytes == 0)
             service_fail(call, "Not found: Notification does not exist");
@@ -102,8 +110,8 @@ void service_mark_delivered(struct service_call *call)
     service_answer_success(call);
 }
 
-/* The agent of the call, of its account; else the call has failed and NULL is returned. */
-static struct document *agent_of(struct service_call *call)
+/* Returns the call's agent; NULL means that the call has failed. */
+static struct document *find_agent(struct service_call *call)
 {
     struct document *agent =
         store_get(&call->sandbox->store, TABLE_AGENTS, service_argument(call, "agentId"));
@@ -114,7 +122,7 @@ static struct document *agent_of(struct service_call *call)
     return NULL;
 }
 
-static struct document *task_of(struct service_call *call)
+static struct document *find_task(struct service_call *call)
 {
     struct document *task =
         store_get(&call->sandbox->store, TABLE_TASKS, service_argument(call, "taskId"));
@@ -127,8 +135,8 @@ static struct document *task_of(struct service_call *call)
 
 void service_create_message(struct service_call *call)
 {
-    struct document *agent = agent_of(call);
-    struct document *task = agent == NULL ? NULL : task_of(call);
+    struct document *agent = find_agent(call);
+    struct document *task = agent == NULL ? NULL : find_task(call);
     if (task == NULL)
         return;
     struct store *store = &call->sandbox->store;
@@ -146,13 +154,13 @@ void service_create_message(struct service_call *call)
 
 void service_update_heartbeat(struct service_call *call)
 {
-    struct document *agent = agent_of(call);
+    struct document *agent = find_agent(call);
     if (agent == NULL)
         return;
     struct store *store = &call->sandbox->store;
     const char *status = service_argument(call, "status");
     if (strcmp(document_string(agent, "status"), status) != 0)
-        board_note_activity(store, "agent_status_changed", agent, agent, status);
+        board_record_activity(store, "agent_status_changed", agent, agent, status);
     store_set(store, agent, "status", memory_json(json_string(status)));
     store_set(store, agent, "lastHeartbeat", memory_json(json_real(call->now_ms)));
     store_set(store, agent, "currentTaskId",

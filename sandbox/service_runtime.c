@@ -1,11 +1,18 @@
+/*
+ * Service actions of the runtime's supervision (docs/protocol.md, "Supervision"): status reports,
+ * restart requests, upgrades. There is one row per account, created by the first report.
+ *
+ * A pending upgrade ends in one of three ways: recordUpgradeResult, a status report with the
+ * target versions, or a report more than 30 minutes after it was initiated.
+ */
 #include "memory.h"
 #include "service.h"
 
-enum { HISTORY_LENGTH = 10 };
+enum { MAX_HISTORY = 10 };
 
-static const double PENDING_LIMIT_MS = 30.0 * 60 * 1000;
+static const double PENDING_TIMEOUT_MS = 30.0 * 60 * 1000;
 
-static struct document *runtime_row(struct service_call *call)
+static struct document *find_runtime_row(struct service_call *call)
 {
     struct document *row = NULL;
     TAILQ_FOREACH (row, &call->sandbox->store.tables[TABLE_RUNTIMES], siblings) {
@@ -15,27 +22,28 @@ static struct document *runtime_row(struct service_call *call)
     return NULL;
 }
 
-static bool has_text(const char *one, const char *other)
+static bool strings_equal(const char *one, const char *other)
 {
     return one != NULL && other != NULL && strcmp(one, other) == 0;
 }
 
-static const char *text_or(const char *text, const char *otherwise)
+static const char *string_or(const char *text, const char *fallback)
 {
-    return text != NULL ? text : otherwise;
+    return text != NULL ? text : fallback;
 }
 
-static struct document *add_row(struct service_call *call, const char *status, const json_t *config)
+static struct document *add_runtime_row(
+    struct service_call *call, const char *status, const json_t *config)
 {
     const char *version =
-        text_or(json_string_value(json_object_get(config, "runtimeServiceVersion")), "");
+        string_or(json_string_value(json_object_get(config, "runtimeServiceVersion")), "");
     const char *openclaw =
-        text_or(json_string_value(json_object_get(config, "openclawVersion")), "");
+        string_or(json_string_value(json_object_get(config, "openclawVersion")), "");
     json_t *fields = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:O*, s:f, s:f}",
         "accountId", call->account->id, "provider", "digitalocean", "providerId",
-        text_or(json_string_value(json_object_get(config, "dropletId")), ""), "ipAddress",
-        text_or(json_string_value(json_object_get(config, "ipAddress")), ""), "region",
-        text_or(json_string_value(json_object_get(config, "region")), ""), "openclawVersion",
+        string_or(json_string_value(json_object_get(config, "dropletId")), ""), "ipAddress",
+        string_or(json_string_value(json_object_get(config, "ipAddress")), ""), "region",
+        string_or(json_string_value(json_object_get(config, "region")), ""), "openclawVersion",
         openclaw, "runtimeServiceVersion", version, "dockerImageTag",
         *version == '\0' ? "latest" : version, "status", status, "lastHealthCheck",
         json_object_get(config, "lastHealthCheck"), "createdAt", call->now_ms, "updatedAt",
@@ -43,8 +51,9 @@ static struct document *add_row(struct service_call *call, const char *status, c
     return store_insert(&call->sandbox->store, TABLE_RUNTIMES, fields, NULL);
 }
 
-/* Given fields overwrite, missing ones stay, but for lastHealthCheck, which goes. */
-static void change_row(
+/* Fields in config overwrite the row's; absent ones stay, except lastHealthCheck, which is removed.
+ */
+static void update_runtime_row(
     struct service_call *call, struct document *row, const char *status, const json_t *config)
 {
     static const char *const pairs[][2] = {{"dropletId", "providerId"}, {"ipAddress", "ipAddress"},
@@ -62,28 +71,28 @@ static void change_row(
     store_set(store, row, "updatedAt", memory_json(json_real(call->now_ms)));
 }
 
-/* Appends an entry, which is taken, to the row's history, of which the last ten stay. */
-static void remember(struct service_call *call, struct document *row, json_t *entry)
+/* Appends an entry, which it takes, to the row's history; the last MAX_HISTORY are kept. */
+static void append_history(struct service_call *call, struct document *row, json_t *entry)
 {
     json_t *history = json_incref(document_field(row, "upgradeHistory"));
     if (history == NULL)
         history = memory_json(json_array());
     json_array_append_new(history, memory_json(entry));
-    while (json_array_size(history) > HISTORY_LENGTH)
+    while (json_array_size(history) > MAX_HISTORY)
         json_array_remove(history, 0);
     store_set(&call->sandbox->store, row, "upgradeHistory", history);
 }
 
-/* What the row said before a status report, for the history. */
+/* The row's versions before a status report, for the history. */
 struct versions {
     char *openclaw;
     char *runtime;
 };
 
-static void end_pending(struct service_call *call, struct document *row, const json_t *pending,
-    const struct versions *before, const char *status, const char *error)
+static void finish_pending_upgrade(struct service_call *call, struct document *row,
+    const json_t *pending, const struct versions *before, const char *status, const char *error)
 {
-    remember(call, row,
+    append_history(call, row,
         json_pack("{s:s, s:O, s:s, s:O, s:s, s:O, s:f, s:s*, s:O}", "fromOpenclawVersion",
             before->openclaw, "toOpenclawVersion",
             json_object_get(pending, "targetOpenclawVersion"), "fromRuntimeVersion",
@@ -93,8 +102,8 @@ static void end_pending(struct service_call *call, struct document *row, const j
     store_set(&call->sandbox->store, row, "pendingUpgrade", NULL);
 }
 
-static void look_at_pending(struct service_call *call, struct document *row, const json_t *config,
-    const struct versions *before)
+static void settle_pending_upgrade(struct service_call *call, struct document *row,
+    const json_t *config, const struct versions *before)
 {
     const json_t *pending = document_field(row, "pendingUpgrade");
     if (pending == NULL)
@@ -102,11 +111,12 @@ static void look_at_pending(struct service_call *call, struct document *row, con
     const char *openclaw = json_string_value(json_object_get(config, "openclawVersion"));
     const char *runtime = json_string_value(json_object_get(config, "runtimeServiceVersion"));
     double started_ms = json_number_value(json_object_get(pending, "initiatedAt"));
-    if (has_text(openclaw, json_string_value(json_object_get(pending, "targetOpenclawVersion"))) &&
-        has_text(runtime, json_string_value(json_object_get(pending, "targetRuntimeVersion"))))
-        end_pending(call, row, pending, before, "success", NULL);
-    else if (call->now_ms - started_ms > PENDING_LIMIT_MS)
-        end_pending(call, row, pending, before, "failed", "Upgrade timed out");
+    if (strings_equal(
+            openclaw, json_string_value(json_object_get(pending, "targetOpenclawVersion"))) &&
+        strings_equal(runtime, json_string_value(json_object_get(pending, "targetRuntimeVersion"))))
+        finish_pending_upgrade(call, row, pending, before, "success", NULL);
+    else if (call->now_ms - started_ms > PENDING_TIMEOUT_MS)
+        finish_pending_upgrade(call, row, pending, before, "failed", "Upgrade timed out");
 }
 
 void service_update_runtime(struct service_call *call)
@@ -117,14 +127,14 @@ void service_update_runtime(struct service_call *call)
     store_set(store, call->account, "runtimeStatus", memory_json(json_string(status)));
     if (config != NULL)
         store_set(store, call->account, "runtimeConfig", json_incref(config));
-    struct document *row = runtime_row(call);
+    struct document *row = find_runtime_row(call);
     if (row == NULL) {
-        add_row(call, status, config);
+        add_runtime_row(call, status, config);
     } else {
         struct versions before = {memory_copy(document_string(row, "openclawVersion")),
             memory_copy(document_string(row, "runtimeServiceVersion"))};
-        change_row(call, row, status, config);
-        look_at_pending(call, row, config, &before);
+        update_runtime_row(call, row, status, config);
+        settle_pending_upgrade(call, row, config, &before);
         free(before.openclaw);
         free(before.runtime);
     }
@@ -141,13 +151,13 @@ void service_check_restart(struct service_call *call)
 
 void service_get_upgrade(struct service_call *call)
 {
-    const struct document *row = runtime_row(call);
+    const struct document *row = find_runtime_row(call);
     json_t *pending = row == NULL ? NULL : document_field(row, "pendingUpgrade");
     if (pending != NULL)
         service_answer(call, json_incref(pending));
 }
 
-static void store_result(struct service_call *call, struct document *row)
+static void store_upgrade_result(struct service_call *call, struct document *row)
 {
     struct store *store = &call->sandbox->store;
     const char *status = service_argument(call, "status");
@@ -164,7 +174,7 @@ static void store_result(struct service_call *call, struct document *row)
 
 void service_record_upgrade(struct service_call *call)
 {
-    struct document *row = runtime_row(call);
+    struct document *row = find_runtime_row(call);
     if (row != NULL) {
         const json_t *arguments = call->arguments;
         const json_t *pending = document_field(row, "pendingUpgrade");
@@ -179,8 +189,8 @@ void service_record_upgrade(struct service_call *call)
             json_object_get(arguments, "duration"), "error", json_object_get(arguments, "error"),
             "initiatedBy", by == NULL ? "runtime" : json_string_value(by), "startedAt",
             started == NULL ? call->now_ms : json_number_value(started));
-        remember(call, row, entry);
-        store_result(call, row);
+        append_history(call, row, entry);
+        store_upgrade_result(call, row);
     }
     service_answer_success(call);
 }

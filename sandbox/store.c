@@ -1,3 +1,12 @@
+/*
+ * An in-memory document store. Documents are JSON objects in per-table lists, with hash indexes by
+ * id and by source notification, and ordered lists of what the service actions read: the messages
+ * and subscriptions of a task, the undelivered notifications of an account.
+ *
+ * A document's JSON text is cached until the next store_set: a backlog of thousands of
+ * notifications is listed over and over, and serializing it each time would make the sandbox the
+ * bottleneck of every benchmark.
+ */
 #include "store.h"
 
 #include <assert.h>
@@ -5,7 +14,7 @@
 #include "base/sync.h"
 #include "memory.h"
 
-static const double STEP_MS = 0.001;
+static const double CREATION_STEP_MS = 0.001;
 
 void store_init(struct store *store)
 {
@@ -79,7 +88,7 @@ struct document *store_message_by_source(const struct store *store, const char *
     return map_get(&store->by_source, notification_id);
 }
 
-/* Nearly always an append: notifications are made in the order of their createdAt. */
+/* Keeps the list in order of createdAt. Nearly always an append, as notifications come in order. */
 static void insert_undelivered(struct store *store, struct document *notification)
 {
     struct document_list *list =
@@ -96,7 +105,7 @@ static void insert_undelivered(struct store *store, struct document *notificatio
     store->undelivered_count++;
 }
 
-static void append_to(struct document_list *list, struct document *document)
+static void append_to_list(struct document_list *list, struct document *document)
 {
     TAILQ_INSERT_TAIL(list, document, link);
     document->list = list;
@@ -109,12 +118,12 @@ static void index_document(struct store *store, struct document *document)
     const char *recipient = document_string(document, "recipientType");
     switch (document->table) {
     case TABLE_MESSAGES:
-        append_to(&store_thread(store, task_id)->messages, document);
+        append_to_list(&store_thread(store, task_id)->messages, document);
         if (source != NULL)
             map_set(&store->by_source, source, document);
         break;
     case TABLE_SUBSCRIPTIONS:
-        append_to(&store_thread(store, task_id)->subscriptions, document);
+        append_to_list(&store_thread(store, task_id)->subscriptions, document);
         break;
     case TABLE_NOTIFICATIONS:
         if (strcmp(recipient, "agent") == 0 && document_field(document, "deliveredAt") == NULL)
@@ -125,12 +134,12 @@ static void index_document(struct store *store, struct document *document)
     }
 }
 
-/* Milliseconds with three decimals, each later than the one before. */
+/* Returns the current time in milliseconds with three decimals, later than any returned before. */
 static double next_creation_ms(struct store *store)
 {
     double now_ms = (double)clock_wall_ms();
-    if (now_ms < store->last_creation_ms + STEP_MS)
-        now_ms = store->last_creation_ms + STEP_MS;
+    if (now_ms < store->last_creation_ms + CREATION_STEP_MS)
+        now_ms = store->last_creation_ms + CREATION_STEP_MS;
     store->last_creation_ms = now_ms;
     return now_ms;
 }
@@ -166,7 +175,7 @@ bool store_id_is_of(const struct store *store, enum table table, const char *id)
     return document != NULL ? document->table == table : id_table(id) == table;
 }
 
-static void leave_list(struct store *store, struct document *document)
+static void unlink_from_list(struct store *store, struct document *document)
 {
     if (document->list == NULL)
         return;
@@ -178,7 +187,7 @@ static void leave_list(struct store *store, struct document *document)
 
 void store_delete(struct store *store, struct document *document)
 {
-    leave_list(store, document);
+    unlink_from_list(store, document);
     const char *source = document_string(document, "sourceNotificationId");
     if (source != NULL && map_get(&store->by_source, source) == document)
         map_remove(&store->by_source, source);
@@ -204,7 +213,7 @@ void store_mark_delivered(struct store *store, struct document *notification, do
 {
     if (document_field(notification, "deliveredAt") != NULL)
         return;
-    leave_list(store, notification);
+    unlink_from_list(store, notification);
     store_set(store, notification, "deliveredAt", memory_json(json_real(now_ms)));
     if (strcmp(document_string(notification, "recipientType"), "agent") == 0)
         store->delivered_count++;

@@ -1,4 +1,4 @@
-/* The board's documents, with the indexes that keep every service action cheap. */
+/* The board's documents, indexed so that every service action is cheap. */
 #ifndef SANDBOX_STORE_H
 #define SANDBOX_STORE_H
 
@@ -19,18 +19,18 @@ struct document {
     char id[ID_BYTES];
     enum table table;
     json_t *fields;
-    char *dump; /* fields as JSON text, NULL after a change */
+    char *dump; /* cached JSON text of fields, NULL after a change */
     TAILQ_ENTRY(document) siblings;
 
     /*
-     * The one other list that a document can be in: a message or subscription in those of its
-     * task, an undelivered agent notification in those of its account.
+     * The one further list that a document can be in: that of its task for a message or a
+     * subscription, that of its account for an undelivered agent notification.
      */
     TAILQ_ENTRY(document) link;
     struct document_list *list;
 };
 
-/* What hangs on a task id, also when the task itself is gone. */
+/* The documents that refer to a task id, even when the task itself is gone. */
 struct thread {
     struct document_list messages;
     struct document_list subscriptions;
@@ -47,15 +47,15 @@ struct store {
     size_t undelivered_count;
     size_t delivered_count;
     double last_creation_ms;
-    uint64_t changes; /* grows with every change */
+    uint64_t changes; /* incremented by every change */
 };
 
 void store_init(struct store *store);
 void store_fini(struct store *store);
 
 /*
- * Adds a document to table; takes fields, which get _id (id, or a new one when it is NULL) and
- * _creationTime. The result is the store's.
+ * Adds a document to table. Takes fields and adds _id (id, or a generated one if it is NULL) and
+ * _creationTime. The store owns the result.
  */
 struct document *store_insert(
     struct store *store, enum table table, json_t *fields, const char *id);
@@ -63,13 +63,13 @@ struct document *store_insert(
 /* The document of table with that id, or NULL. id may be NULL. */
 struct document *store_get(const struct store *store, enum table table, const char *id);
 
-/* Whether id belongs to table, be there a document or not. */
+/* Whether id is one of table, whether or not the document exists. */
 bool store_id_is_of(const struct store *store, enum table table, const char *id);
 
-/* Removes and frees one document; nothing that refers to it changes. */
+/* Removes and frees one document; references to it are left dangling. */
 void store_delete(struct store *store, struct document *document);
 
-/* Sets deliveredAt, unless it is set. */
+/* Sets deliveredAt unless it is set already. */
 void store_mark_delivered(struct store *store, struct document *notification, double now_ms);
 
 /* The undelivered agent notifications of an account, oldest first. */
@@ -86,7 +86,7 @@ const char *document_string(const struct document *document, const char *key);
 double document_number(const struct document *document, const char *key);
 json_t *document_field(const struct document *document, const char *key);
 
-/* Sets a field; takes value, and removes the field when it is NULL. Indexed fields must stay. */
+/* Sets a field to value, which it takes; NULL removes it. Must not be used on indexed fields. */
 void store_set(struct store *store, struct document *document, const char *key, json_t *value);
 
 /* Appends the document's JSON to text. */

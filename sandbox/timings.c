@@ -1,3 +1,8 @@
+/*
+ * Timestamps of each notification's way through both roles, for the benchmarks: only the sandbox
+ * sees all of them on one clock. The first time of each moment counts, so retries do not hide a
+ * slow first attempt. Off unless the setting timings is on.
+ */
 #include "timings.h"
 
 #include "base/sync.h"
@@ -8,10 +13,10 @@
 struct timing {
     TAILQ_ENTRY(timing) link;
     char id[ID_BYTES];
-    int64_t at_us[TIMING_COUNT]; /* 0: not passed */
+    int64_t at_us[TIMING_COUNT]; /* 0: not reached */
 };
 
-static const char *const names[TIMING_COUNT] = {
+static const char *const moment_names[TIMING_COUNT] = {
     [TIMING_LISTED] = "listed_us",
     [TIMING_CONTEXT] = "context_us",
     [TIMING_CONTEXT_ANSWERED] = "context_answered_us",
@@ -39,8 +44,8 @@ void timings_fini(struct timings *timings)
     map_fini(&timings->by_id, NULL);
 }
 
-/* The timing of a notification, made at its first moment; NULL when there are too many. */
-static struct timing *timing_of(struct timings *timings, const char *id)
+/* Returns the timing of a notification, added on first use; NULL when the table is full. */
+static struct timing *find_or_add_timing(struct timings *timings, const char *id)
 {
     struct timing *timing = map_get(&timings->by_id, id);
     if (timing != NULL || timings->by_id.count >= TIMINGS_CAPACITY)
@@ -52,14 +57,14 @@ static struct timing *timing_of(struct timings *timings, const char *id)
     return timing;
 }
 
-void timings_note(struct timings *timings, const char *id, enum timing_moment moment)
+void timings_record(struct timings *timings, const char *id, enum timing_moment moment)
 {
-    struct timing *timing = id == NULL ? NULL : timing_of(timings, id);
+    struct timing *timing = id == NULL ? NULL : find_or_add_timing(timings, id);
     if (timing != NULL && timing->at_us[moment] == 0)
         timing->at_us[moment] = clock_monotonic_us();
 }
 
-void timings_note_call(
+void timings_record_call(
     struct timings *timings, const char *id, const char *function, bool is_answer)
 {
     static const struct {
@@ -73,7 +78,7 @@ void timings_note_call(
     };
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
         if (strcmp(calls[i].function, function) == 0)
-            timings_note(timings, id, is_answer ? calls[i].answer : calls[i].arrival);
+            timings_record(timings, id, is_answer ? calls[i].answer : calls[i].arrival);
 }
 
 json_t *timings_describe(const struct timings *timings)
@@ -85,7 +90,7 @@ json_t *timings_describe(const struct timings *timings)
         for (int moment = 0; moment < TIMING_COUNT; moment++)
             if (timing->at_us[moment] != 0)
                 json_object_set_new(
-                    json, names[moment], memory_json(json_integer(timing->at_us[moment])));
+                    json, moment_names[moment], memory_json(json_integer(timing->at_us[moment])));
         json_array_append_new(list, json);
     }
     return list;

@@ -1,4 +1,4 @@
-/* When each notification passed which point on its way through both roles, for benchmarks. */
+/* Timestamps of each notification's way through backend and gateway, for benchmarks. */
 #ifndef SANDBOX_TIMINGS_H
 #define SANDBOX_TIMINGS_H
 
@@ -9,12 +9,12 @@
 
 #include "map.h"
 
-/* Of as many notifications, the first ones, the moments are kept. */
+/* Timings are kept of the first notifications only, up to this number. */
 enum { TIMINGS_CAPACITY = 100000 };
 
-/* In the order in which a delivery passes them. Each call has its arrival and its answer. */
+/* In the order of a delivery. Each call has its arrival and its answer. */
 enum timing_moment {
-    TIMING_LISTED, /* the answer that first showed it */
+    TIMING_LISTED, /* first list that contained it */
     TIMING_CONTEXT,
     TIMING_CONTEXT_ANSWERED,
     TIMING_ASKED,
@@ -40,20 +40,22 @@ void timings_init(struct timings *timings);
 void timings_fini(struct timings *timings);
 
 /*
- * Notes that a notification passes moment now, unless it has passed it before. id may be NULL, for
- * requests that are about none.
+ * Records that a notification reaches moment now, unless it has before. id may be NULL, for
+ * requests that are not about a notification.
  */
-void timings_note(struct timings *timings, const char *id, enum timing_moment moment);
+void timings_record(struct timings *timings, const char *id, enum timing_moment moment);
 
 /*
- * Notes the arrival, or with is_answer the answer, of a call of a backend function that is about
- * the notification id. Functions that are no part of a delivery leave no trace.
+ * Records the arrival, or with is_answer the answer, of a backend call about the notification id.
+ * Functions that are not part of a delivery are ignored.
  */
-void timings_note_call(
+void timings_record_call(
     struct timings *timings, const char *id, const char *function, bool is_answer);
 
-/* A new array of {"notification": id, "listed_us": ..., ...}, oldest first; moments not passed are
- * left out. Times are monotonic microseconds. */
+/*
+ * Returns a new array of {"notification": id, "listed_us": ..., ...}, oldest first, without moments
+ * that were not reached. Times are monotonic microseconds.
+ */
 json_t *timings_describe(const struct timings *timings);
 
 #endif

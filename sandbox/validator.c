@@ -1,10 +1,15 @@
+/*
+ * Checks arguments against a validator and writes Convex's ArgumentValidationError, which quotes
+ * both the value and the validator's source text. The runtime must not log the error verbatim: the
+ * value it quotes contains the service token. Tests rely on that.
+ */
 #include "validator.h"
 
 #include "memory.h"
 
-static const char prefix[] = "ArgumentValidationError: ";
+static const char error_prefix[] = "ArgumentValidationError: ";
 
-/* One check under way; path is where in the arguments it stands. */
+/* A check in progress; path is its position within the arguments. */
 struct check {
     const struct store *store;
     struct text *failure;
@@ -21,7 +26,7 @@ static void write_literals(const char *const *literals, struct text *text)
     text_append(text, ")");
 }
 
-/* Writes a validator as its source text, without v.optional. */
+/* Writes a validator's source text, without v.optional. */
 static void write_validator(const struct field *field, struct text *text)
 {
     switch (field->kind) {
@@ -63,7 +68,7 @@ static void write_fields(const struct field *fields, struct text *text)
     text_append(text, "})");
 }
 
-/* Writes a value as the backend does: as JSON, with the keys of objects unquoted. */
+/* Writes a value as the backend does: JSON, but with unquoted object keys. */
 static void write_value(const json_t *value, struct text *text)
 {
     if (!json_is_object(value)) {
@@ -90,9 +95,9 @@ static void write_path(const struct check *check, struct text *text)
         text_printf(text, "Path: %s\n", check->path);
 }
 
-static bool mismatch(struct check *check, const struct field *field, const json_t *value)
+static bool fail_mismatch(struct check *check, const struct field *field, const json_t *value)
 {
-    text_printf(check->failure, "%sValue does not match validator.\n", prefix);
+    text_printf(check->failure, "%sValue does not match validator.\n", error_prefix);
     write_path(check, check->failure);
     text_append(check->failure, "Value: ");
     write_value(value, check->failure);
@@ -112,7 +117,7 @@ static void write_object(
     write_fields(fields, check->failure);
 }
 
-static bool is_known(const struct field *fields, const char *name)
+static bool is_known_field(const struct field *fields, const char *name)
 {
     while (fields->name != NULL && strcmp(fields->name, name) != 0)
         fields++;
@@ -125,9 +130,9 @@ static bool check_member(struct check *check, const struct field *field, const j
 {
     size_t length = strlen(check->path);
     snprintf(check->path + length, sizeof check->path - length, ".%s", field->name);
-    bool good = check_value(check, field, value);
+    bool valid = check_value(check, field, value);
     check->path[length] = '\0';
-    return good;
+    return valid;
 }
 
 static bool check_object(struct check *check, const struct field *fields, const json_t *object)
@@ -140,7 +145,7 @@ static bool check_object(struct check *check, const struct field *fields, const 
             text_printf(check->failure,
                 "%sObject is missing the required field `%s`. Consider wrapping the field "
                 "validator in `v.optional(...)` if this is expected.",
-                prefix, field->name);
+                error_prefix, field->name);
             write_object(check, fields, object);
             return false;
         }
@@ -148,10 +153,10 @@ static bool check_object(struct check *check, const struct field *fields, const 
     const char *key;
     json_t *member;
     json_object_foreach ((json_t *)object, key, member) {
-        if (is_known(fields, key))
+        if (is_known_field(fields, key))
             continue;
         text_printf(check->failure,
-            "%sObject contains extra field `%s` that is not in the validator.", prefix, key);
+            "%sObject contains extra field `%s` that is not in the validator.", error_prefix, key);
         write_object(check, fields, object);
         return false;
     }
@@ -166,9 +171,9 @@ static bool check_array(struct check *check, const struct field *field, const js
     const struct field of = {.name = "", .kind = VALIDATE_OBJECT, .fields = field->fields};
     json_array_foreach (array, index, item) {
         snprintf(check->path + length, sizeof check->path - length, "[%zu]", index);
-        bool good = check_value(check, &of, item);
+        bool valid = check_value(check, &of, item);
         check->path[length] = '\0';
-        if (!good)
+        if (!valid)
             return false;
     }
     return true;
@@ -192,20 +197,20 @@ void validator_explain_id(const struct store *store, enum table table, const cha
         text_printf(failure,
             "%sFound ID \"%s\" from table `%s`, which does not match the table name in validator "
             "`v.id(\"%s\")`.\nPath: %s",
-            prefix, id, table_name(found), table_name(table), path);
+            error_prefix, id, table_name(found), table_name(table), path);
         return;
     }
     struct check check = {.store = store, .failure = failure};
     snprintf(check.path, sizeof check.path, "%s", path);
     json_t *value = memory_json_text(id);
-    mismatch(&check, &(struct field){.name = "", .kind = VALIDATE_ID, .table = table}, value);
+    fail_mismatch(&check, &(struct field){.name = "", .kind = VALIDATE_ID, .table = table}, value);
     json_decref(value);
 }
 
 static bool check_id(struct check *check, const struct field *field, const json_t *value)
 {
     if (!json_is_string(value))
-        return mismatch(check, field, value);
+        return fail_mismatch(check, field, value);
     if (store_id_is_of(check->store, field->table, json_string_value(value)))
         return true;
     validator_explain_id(
@@ -215,19 +220,19 @@ static bool check_id(struct check *check, const struct field *field, const json_
 
 static bool check_value(struct check *check, const struct field *field, const json_t *value)
 {
-    bool good = false;
+    bool valid = false;
     switch (field->kind) {
     case VALIDATE_STRING:
-        good = json_is_string(value);
+        valid = json_is_string(value);
         break;
     case VALIDATE_NUMBER:
-        good = json_is_number(value);
+        valid = json_is_number(value);
         break;
     case VALIDATE_BOOLEAN:
-        good = json_is_boolean(value);
+        valid = json_is_boolean(value);
         break;
     case VALIDATE_UNION:
-        good = is_literal(field, value);
+        valid = is_literal(field, value);
         break;
     case VALIDATE_ID:
         return check_id(check, field, value);
@@ -240,7 +245,7 @@ static bool check_value(struct check *check, const struct field *field, const js
             return check_object(check, field->fields, value);
         break;
     }
-    return good || mismatch(check, field, value);
+    return valid || fail_mismatch(check, field, value);
 }
 
 bool validator_check(const struct store *store, const struct field *fields, const json_t *arguments,

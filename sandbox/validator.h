@@ -1,4 +1,4 @@
-/* Strict checks of a function's arguments, with the backend's wording of what is wrong. */
+/* Strict validation of a function's arguments, with the backend's error texts. */
 #ifndef SANDBOX_VALIDATOR_H
 #define SANDBOX_VALIDATOR_H
 
@@ -28,13 +28,13 @@ struct field {
 };
 
 /*
- * Whether arguments hold exactly the fields of the list, each of its kind. If not, what a backend
- * would say ("ArgumentValidationError: ...") is appended to failure, the arguments included.
+ * Whether arguments contain exactly the fields of the list, each of its kind. If not, appends the
+ * backend's error ("ArgumentValidationError: ..."), which quotes the arguments, to failure.
  */
 bool validator_check(const struct store *store, const struct field *fields, const json_t *arguments,
     struct text *failure);
 
-/* Appends the failure of an id that is not of table, as validator_check words it, for path. */
+/* Appends validator_check's error for an id at path that is not one of table. */
 void validator_explain_id(const struct store *store, enum table table, const char *path,
     const char *id, struct text *failure);
 

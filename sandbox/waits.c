@@ -1,3 +1,10 @@
+/*
+ * Long polls. GET /sandbox/wait is answered when all of its conditions hold, or at its timeout,
+ * with the statistics and whether the conditions were met. Conditions are checked after every
+ * batch of requests (server.h), so a test needs no sleep to wait for an effect.
+ *
+ * Once met a wait stays met, even if a number changes back before the answer is written.
+ */
 #include "waits.h"
 
 #include "answer.h"
@@ -11,7 +18,7 @@ static const double MAX_TIMEOUT_MS = 600000;
 
 enum { CONDITION_LIMIT = 16 };
 
-/* The number that a condition is about; function only matters to calls and ok. */
+/* The number that a condition compares; only "calls" uses function. */
 struct measure {
     const char *name;
     double (*read)(const struct sandbox *sandbox, const char *function);
@@ -29,7 +36,7 @@ struct wait {
     const char *function;
     struct condition conditions[CONDITION_LIMIT];
     int condition_count;
-    bool is_met; /* stays, even if the numbers change before the answer */
+    bool is_met; /* never reset */
 };
 
 static double read_undelivered(const struct sandbox *sandbox, const char *function)
@@ -139,8 +146,8 @@ void waits_init(struct waits *waits)
     TAILQ_INIT(&waits->waiting);
 }
 
-/* "undelivered" holds at or below its number, every other one at or above. */
-static bool holds(const struct wait *wait)
+/* "undelivered" is met at or below its number, every other condition at or above. */
+static bool conditions_hold(const struct wait *wait)
 {
     for (int i = 0; i < wait->condition_count; i++) {
         const struct condition *condition = &wait->conditions[i];
@@ -168,8 +175,8 @@ static void answer_wait(struct exchange *exchange, void *argument)
     answer_json(exchange, 200, answer);
 }
 
-/* Reads a number of the query; false when it is there but is none. */
-static bool read_number(const struct exchange *exchange, const char *name, double *number)
+/* Reads a number from the query; false when it is present but not a number. */
+static bool read_query_number(const struct exchange *exchange, const char *name, double *number)
 {
     const char *text = exchange_query(exchange, name);
     if (text == NULL)
@@ -179,12 +186,12 @@ static bool read_number(const struct exchange *exchange, const char *name, doubl
     return *text != '\0' && *end == '\0' && *number >= 0;
 }
 
-/* Reads the conditions; the name of a bad one is returned, else NULL. */
+/* Reads the conditions. Returns the name of an invalid one, or NULL. */
 static const char *read_conditions(struct wait *wait)
 {
     for (int i = 0; i < MEASURE_COUNT; i++) {
         struct condition condition = {.measure = &measures[i], .number = -1};
-        if (!read_number(wait->exchange, measures[i].name, &condition.number))
+        if (!read_query_number(wait->exchange, measures[i].name, &condition.number))
             return measures[i].name;
         if (condition.number >= 0)
             wait->conditions[wait->condition_count++] = condition;
@@ -201,7 +208,7 @@ void waits_begin(struct sandbox *sandbox, struct exchange *exchange)
     exchange_on_end(exchange, end_wait, wait);
     double timeout_ms = DEFAULT_TIMEOUT_MS;
     const char *bad = read_conditions(wait);
-    if (!read_number(exchange, "timeout_ms", &timeout_ms))
+    if (!read_query_number(exchange, "timeout_ms", &timeout_ms))
         bad = "timeout_ms";
     if (timeout_ms > MAX_TIMEOUT_MS)
         timeout_ms = MAX_TIMEOUT_MS;
@@ -209,17 +216,17 @@ void waits_begin(struct sandbox *sandbox, struct exchange *exchange)
         answer_refusal(exchange, 400, "BadQuery", "%s must be a number", bad);
     else if (wait->condition_count == 0)
         answer_refusal(exchange, 400, "BadQuery", "no condition to wait for");
-    else if ((wait->is_met = holds(wait)))
+    else if ((wait->is_met = conditions_hold(wait)))
         answer_wait(exchange, wait);
     else
         exchange_wait(exchange, clock_monotonic_ms() + (int64_t)timeout_ms, answer_wait, wait);
 }
 
-void waits_look(struct sandbox *sandbox)
+void waits_check(struct sandbox *sandbox)
 {
     struct wait *wait = NULL;
     TAILQ_FOREACH (wait, &sandbox->waits.waiting, link) {
-        if (wait->is_met || !holds(wait))
+        if (wait->is_met || !conditions_hold(wait))
             continue;
         wait->is_met = true;
         exchange_resume(wait->exchange);

@@ -1,4 +1,4 @@
-/* Requests of the control API that wait until something has happened. */
+/* Long polls of the control API: requests that wait for conditions. */
 #ifndef SANDBOX_WAITS_H
 #define SANDBOX_WAITS_H
 
@@ -17,10 +17,10 @@ struct waits {
 
 void waits_init(struct waits *waits);
 
-/* Answers GET /sandbox/wait when the conditions of its query hold, or its time is over. */
+/* Answers GET /sandbox/wait when the conditions of its query are met, or at its timeout. */
 void waits_begin(struct sandbox *sandbox, struct exchange *exchange);
 
-/* Lets those requests go whose conditions hold by now. */
-void waits_look(struct sandbox *sandbox);
+/* Answers the requests whose conditions are met. */
+void waits_check(struct sandbox *sandbox);
 
 #endif

@@ -3,7 +3,7 @@
 const element = (id) => document.getElementById(id);
 const board = { tasks: [], agents: [], users: [], accounts: [], thread: null, task: null };
 
-/* Texts from the board only ever become text nodes. */
+/* Text from the board is only ever inserted as text nodes. */
 function make(tag, className, text) {
   const made = document.createElement(tag);
   if (className) made.className = className;
@@ -11,7 +11,7 @@ function make(tag, className, text) {
   return made;
 }
 
-async function ask(path, body) {
+async function request(path, body) {
   const options = body === undefined ? {} : {
     method: "POST",
     headers: { "Content-Type": "application/json" },
@@ -23,9 +23,9 @@ async function ask(path, body) {
   return value;
 }
 
-function say(error) {
+function showError(error) {
   element("trouble").hidden = !error;
-  element("trouble").textContent = error ? "The sandbox did not answer: " + error.message : "";
+  element("trouble").textContent = error ? "Request to the sandbox failed: " + error.message : "";
 }
 
 function ago(time) {
@@ -51,7 +51,7 @@ function showTasks() {
     button.addEventListener("click", () => {
       board.task = task._id;
       element("thread").replaceChildren();
-      refresh().catch(say);
+      refresh().catch(showError);
     });
     const item = make("li");
     item.append(button);
@@ -70,11 +70,11 @@ function showAgents() {
     return item;
   });
   if (!items.length)
-    items.push(make("li", "", "None. Start the sandbox with --demo to get some."));
+    items.push(make("li", "", "None. Start the sandbox with --demo to create some."));
   element("agents").replaceChildren(...items);
 }
 
-/* Buttons that put a mention into the message; made anew only when the agents change. */
+/* Buttons that insert a mention; rebuilt only when the agents change, to keep the focus. */
 function showMentions() {
   const slugs = board.agents.map((agent) => agent.slug);
   if (element("mentions").dataset.slugs === slugs.join()) return;
@@ -94,7 +94,7 @@ function showMentions() {
 
 function nameOf(id) {
   const found = board.agents.concat(board.users).find((actor) => actor._id === id);
-  return found ? found.name : "somebody who left";
+  return found ? found.name : "unknown";
 }
 
 /* One line: **bold** and mentions stand out, everything else is plain. */
@@ -138,13 +138,13 @@ function showThread() {
 }
 
 async function refresh() {
-  const state = await ask("state?tables=accounts,users,agents,tasks");
+  const state = await request("state?tables=accounts,users,agents,tasks");
   Object.assign(board, state);
   if (!board.tasks.some((task) => task._id === board.task))
     board.task = board.tasks.length ? board.tasks[0]._id : null;
   const task = board.task;
   const thread = task &&
-    await ask("state?tables=messages,notifications&task=" + encodeURIComponent(task));
+    await request("state?tables=messages,notifications&task=" + encodeURIComponent(task));
   if (task !== board.task) return state.change;
   board.thread = thread;
   showRuntime();
@@ -157,16 +157,16 @@ async function refresh() {
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/* Asks the sandbox to answer at the next change, so replies appear by themselves. */
+/* Long-polls for the next change, so replies appear without a reload. */
 async function follow() {
   for (;;) {
     try {
       const change = await refresh();
-      say(null);
-      await ask("wait?timeout_ms=20000&change=" + (change + 1));
+      showError(null);
+      await request("wait?timeout_ms=20000&change=" + (change + 1));
       await sleep(200);
     } catch (error) {
-      say(error);
+      showError(error);
       await sleep(2000);
     }
   }
@@ -177,10 +177,10 @@ element("post").addEventListener("submit", async (event) => {
   const content = element("content").value.trim();
   if (!content || !board.task) return;
   try {
-    await ask("message", { task: board.task, content });
+    await request("message", { task: board.task, content });
     element("content").value = "";
   } catch (error) {
-    say(error);
+    showError(error);
   }
 });
 
@@ -191,13 +191,13 @@ element("content").addEventListener("keydown", (event) => {
 element("new-task").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
-    const made = await ask("seed", { tasks: [{ title: element("title").value }] });
+    const made = await request("seed", { tasks: [{ title: element("title").value }] });
     board.task = made.tasks[0].id;
     element("thread").replaceChildren();
     element("title").value = "";
     await refresh();
   } catch (error) {
-    say(error);
+    showError(error);
   }
 });
 
