@@ -37,7 +37,7 @@ check_link() {
     local document=$1 link=$2 file=${2%%#*} anchor=
     [[ $link == *'#'* ]] && anchor=${link#*#}
     case $link in
-    *://* | mailto:*) return ;;
+    *://* | mailto:*) return 0 ;;
     "#"*) file=$document ;;
     *) file=$(dirname "$document")/$file ;;
     esac
