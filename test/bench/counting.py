@@ -88,13 +88,13 @@ def counts_figures(words, secure):
     note = ", ".join(f"{name} {number:.1f}" for name, number in often[:12])
     instructions, starting = per_delivery(CALLGRIND, callgrind_total, secure)
     heap, _ = per_delivery(DHAT, dhat_totals, secure)
-    return [Figure("counts", f"system calls for one delivery{words}", "", [sum(calls.values())],
+    return [Figure("counts", f"system calls per delivery{words}", "", [sum(calls.values())],
                    note=note, details=dict(often)),
-            Figure("counts", f"instructions for one delivery{words}", "thousands",
+            Figure("counts", f"instructions per delivery{words}", "thousands",
                    [instructions[""] / 1000]),
-            Figure("counts", f"instructions of start and stop{words}", "thousands",
+            Figure("counts", f"instructions for startup and shutdown{words}", "thousands",
                    [starting[""] / 1000]),
-            Figure("counts", f"heap allocations for one delivery{words}", "", [heap["blocks"]],
+            Figure("counts", f"heap allocations per delivery{words}", "", [heap["blocks"]],
                    note=f"{heap['bytes'] / 1024:.0f} KiB")]
 
 

@@ -1,4 +1,4 @@
-"""How long deliveries take, and how much of the processor."""
+"""Delivery times and CPU usage."""
 
 import dataclasses
 import math
@@ -26,7 +26,8 @@ class Load:
         latency = f"{self.latency_ms:g} ms"
         if self.exponential:
             latency = f"exponential {self.latency_ms / 1000:g} s"
-        return f"{self.notifications:,} to {self.agents} agents of {latency}, {self.workers} workers"
+        return (f"{self.notifications:,} to {self.agents} agents, {latency} each, "
+                f"{self.workers} workers")
 
     def ideal_ms(self, world):
         """What the agents alone take: the longest lane's, or that of all by the workers there are."""
@@ -99,11 +100,11 @@ def deliveries(runs):
         figures.append(elapsed("deliveries", load, results, at_most))
         if load.latency_ms == 0:
             rates = [1000 * load.notifications / result.elapsed_ms for result in results]
-            figures.append(Figure("deliveries", "the same as a rate", "deliveries/s", rates,
+            figures.append(Figure("deliveries", "throughput", "deliveries/s", rates,
                                   at_least=1000))
-            figures.append(Figure("deliveries", "of it processor, for 1,000", "s",
+            figures.append(Figure("deliveries", "CPU per 1,000", "s",
                                   [r.cpu_s * 1000 / load.notifications for r in results]))
-        figures.append(Figure("deliveries", "of it listings of each notification", "",
+        figures.append(Figure("deliveries", "times each notification was listed", "",
                               [result.listed for result in results]))
     return figures
 
@@ -137,7 +138,7 @@ def added(runs, scenario="added", words="", secure=None):
     results = [single_deliveries(secure) for _ in range(runs)]
     targets = {} if secure else {"p50": 3, "p99": 15}
     shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-    return [Figure(scenario, f"added to one delivery{words}, {name}", "ms",
+    return [Figure(scenario, f"overhead per delivery{words}, {name}", "ms",
                    [fit.quantile(result, share) for result in results], at_most=targets.get(name))
             for name, share in shares.items()]
 
@@ -158,9 +159,9 @@ def processor_once(load, secure=None):
 def processor(runs, scenario="processor", words="", secure=None):
     load = Load(1000, 20, 50, 20)
     results = [processor_once(load, secure) for _ in range(runs)]
-    return [Figure(scenario, f"processor for 1,000 deliveries{words}", "s",
+    return [Figure(scenario, f"CPU per 1,000 deliveries{words}", "s",
                    [used_s for used_s, _ in results], at_most=None if secure else 0.5),
-            Figure(scenario, f"of it in the kernel{words}", "s",
+            Figure(scenario, f"of which in the kernel{words}", "s",
                    [kernel_s for _, kernel_s in results])]
 
 
@@ -177,9 +178,9 @@ def floor(runs):
     for means, words in (("sockets", "bare sockets"), ("libcurl", "bare libcurl"),
                          ("libraries", "bare libcurl and Jansson")):
         results = [floor_once(load, means) for _ in range(runs)]
-        figures += [Figure("floor", f"processor for 1,000 deliveries by {words}", "s",
+        figures += [Figure("floor", f"CPU per 1,000 deliveries by {words}", "s",
                            [used_s for used_s, _ in results]),
-                    Figure("floor", f"of it in the kernel, {words}", "s",
+                    Figure("floor", f"of which in the kernel, {words}", "s",
                            [kernel_s for _, kernel_s in results])]
     return figures
 
@@ -195,7 +196,7 @@ def secure(runs):
     for what, words in (("backend", ", backend over TLS"), ("both", ", both over TLS")):
         results = [deliver(load, secure=what) for _ in range(runs)]
         figures += [elapsed("tls", load, results, words=words),
-                    Figure("tls", f"of it peak memory{words}", "MiB", [r.peak_mib for r in results]),
+                    Figure("tls", f"peak memory{words}", "MiB", [r.peak_mib for r in results]),
                     *processor(runs, "tls", words, what), *added(runs, "tls", words, what)]
     return figures
 

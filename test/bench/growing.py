@@ -1,4 +1,4 @@
-"""What memory and processor do as the load grows, and as time goes by."""
+"""Memory and CPU usage as the load grows, and over time."""
 
 import os
 import time
@@ -33,18 +33,18 @@ def growth_of(words, unit, xs, values, per, **more):
     slopes = [fit.line(xs, list(run))[0] * per for run in values]
     means = [sum(column) / len(column) for column in zip(*values)]
     shape = ", ".join(f"{x:,}: {mean:.3g}" for x, mean in zip(xs, means))
-    power = f"; grows with power {fit.exponent(xs, means):.2f}" if min(means) > 0 else ""
+    power = f"; exponent {fit.exponent(xs, means):.2f}" if min(means) > 0 else ""
     return Figure("growth", words, unit, slopes, note=shape + power, **more)
 
 
 def growth_with_count(runs):
     loads = [Load(count, 20, 0, 10) for count in COUNTS]
     results = [[deliver(load) for load in loads] for _ in range(runs)]
-    return [growth_of("with N: processor, for each 1,000 more", "s", COUNTS,
+    return [growth_of("growth: CPU per 1,000 more deliveries", "s", COUNTS,
                       [[r.cpu_s for r in run] for run in results], 1000),
-            growth_of("with N: time, for each 1,000 more", "s", COUNTS,
+            growth_of("growth: time per 1,000 more deliveries", "s", COUNTS,
                       [[r.elapsed_ms / 1000 for r in run] for run in results], 1000),
-            growth_of("with N: peak memory, for each 1,000 more", "MiB", COUNTS,
+            growth_of("growth: peak memory per 1,000 more deliveries", "MiB", COUNTS,
                       [[r.peak_mib for r in run] for run in results], 1000)]
 
 
@@ -54,7 +54,7 @@ def growth_with_agents(runs):
     figures = []
     for i, agents in enumerate(AGENTS):
         words = f"1,000 deliveries to {agents:,} agent" + ("s" if agents > 1 else "")
-        figures += [Figure("growth", f"{words}: processor", "s", [r[i].cpu_s for r in results]),
+        figures += [Figure("growth", f"{words}: CPU", "s", [r[i].cpu_s for r in results]),
                     Figure("growth", f"{words}: peak memory", "MiB",
                            [r[i].peak_mib for r in results])]
     return figures
@@ -65,9 +65,9 @@ def growth_with_reply(runs):
     for reply_bytes, count, words in REPLIES:
         load = Load(count, 20, 0, 10)
         results = [deliver(load, reply_bytes=reply_bytes) for _ in range(runs)]
-        figures += [Figure("growth", f"replies of {words}: processor for 1,000", "s",
+        figures += [Figure("growth", f"{words} replies: CPU per 1,000", "s",
                            [result.cpu_s * 1000 / count for result in results]),
-                    Figure("growth", f"replies of {words}: peak memory, 10 workers", "MiB",
+                    Figure("growth", f"{words} replies: peak memory, 10 workers", "MiB",
                            [result.peak_mib for result in results])]
     return figures
 
@@ -109,10 +109,10 @@ def soak(_runs):
     samples = samples[len(samples) // 10:]
     minutes, resident, descriptors = zip(*samples)
     words = f"soak of {SOAK_S:g} s at {SOAK_RATE}/s"
-    return [Figure("soak", f"{words}: growth of memory", "KiB/min",
+    return [Figure("soak", f"{words}: memory growth", "KiB/min",
                    [fit.line(minutes, resident)[0]],
                    note=f"from {resident[0] / KIB:.1f} to {resident[-1] / KIB:.1f} MiB",
                    details={"minutes": minutes, "resident_kib": resident}),
-            Figure("soak", f"{words}: open files at the end", "", [descriptors[-1]],
+            Figure("soak", f"{words}: open files at end", "", [descriptors[-1]],
                    note=f"{min(descriptors)} to {max(descriptors)}"),
-            Figure("soak", f"{words}: processor", "% core", [100 * used_s / SOAK_S])]
+            Figure("soak", f"{words}: CPU", "% core", [100 * used_s / SOAK_S])]

@@ -162,11 +162,11 @@ main() {
     done
     cat "$directory"/scrapes.1.* | grep -xE '[0-9]+' >"$directory/scrapes"
     figure "scrape, median" ms "$(($(pick 50 <"$directory/scrapes")))e-3"
-    figure "scrape, 99th of 100" ms "$(($(pick 99 <"$directory/scrapes")))e-3"
-    figure "scrape, on a core" ms "$(($(awk '{ sum += $1 } END { printf "%.0f", sum }' \
+    figure "scrape, 99th percentile" ms "$(($(pick 99 <"$directory/scrapes")))e-3"
+    figure "scrape, CPU" ms "$(($(awk '{ sum += $1 } END { printf "%.0f", sum }' \
         "$directory/cpu.1") / 1000 / $(wc -l <"$directory/scrapes")))e-3"
     figure "$NOTIFICATIONS deliveries" ms "$(pick 50 <"$directory/without")"
-    figure "$NOTIFICATIONS deliveries, scraped" ms "$(pick 50 <"$directory/with")"
+    figure "$NOTIFICATIONS deliveries while scraped" ms "$(pick 50 <"$directory/with")"
 }
 
 main "$@"

@@ -1,4 +1,4 @@
-"""How soon the runtime works, and what it takes when there is nothing to do."""
+"""Startup time, and resource usage when idle."""
 
 import os
 import socket
@@ -36,9 +36,9 @@ def start_once():
 
 def start(runs):
     results = [start_once() for _ in range(runs)]
-    return [Figure("start", "start to the first poll at the backend", "ms",
+    return [Figure("start", "startup to first poll", "ms",
                    [poll for poll, _ in results], at_most=20),
-            Figure("start", "start to a 200 on /health", "ms", [health for _, health in results])]
+            Figure("start", "startup to 200 on /health", "ms", [health for _, health in results])]
 
 
 def start_idling(agents):
@@ -55,14 +55,14 @@ def idle_figures(agents, worlds):
     at_most = {"cpu": 0.05, "resident": 12} if agents == 20 else {}
     words = f"idle, {agents:,} agent" + ("s" if agents > 1 else "")
     runtimes = [world.runtime for world in worlds]
-    return [Figure("idle", f"{words}: processor", "% core",
+    return [Figure("idle", f"{words}: CPU", "% core",
                    [100 * (runtime.cpu_s() - runtime.idle_from[0]) /
                     (time.monotonic() - runtime.idle_from[1]) for runtime in runtimes],
                    at_most=at_most.get("cpu")),
-            Figure("idle", f"{words}: resident", "MiB",
+            Figure("idle", f"{words}: RSS", "MiB",
                    [runtime.resident_kib() / KIB for runtime in runtimes],
                    at_most=at_most.get("resident")),
-            Figure("idle", f"{words}: of it anonymous", "MiB",
+            Figure("idle", f"{words}: anonymous memory", "MiB",
                    [runtime.anonymous_kib() / KIB for runtime in runtimes])]
 
 
