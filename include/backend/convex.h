@@ -1,4 +1,4 @@
-/* Calls of the backend's functions over Convex's HTTP API (contract convex-wire). */
+/* Calls the backend's functions over HTTP (docs/protocol.md, "Convex HTTP API"). */
 #ifndef BACKEND_CONVEX_H
 #define BACKEND_CONVEX_H
 
@@ -9,72 +9,73 @@
 #include "http/client.h"
 #include "telemetry/metrics.h"
 
-/* One deployment and the account's identity there. Shared by all threads. */
+/* A deployment and the account's credentials there. Shared by all threads. */
 struct convex;
 
-/* Who calls, and for what: one deployment, the calling thread's own client, a trace. Borrowed. */
+/* The caller's side of a call: deployment, the calling thread's own client, trace. Borrowed. */
 struct service {
     struct convex *convex;
     struct http_client *client;
-    const struct trace *trace; /* what the call belongs to; NULL for nothing */
-    bool for_loop;             /* its calls wait for no worker's: places are kept for the loops */
-    const atomic_bool *abort; /* cuts its calls off, too, beside the client's; NULL: nothing does */
+    const struct trace *trace; /* the trace that the call belongs to; NULL for none */
+    bool for_loop;             /* a control loop, for which call slots are reserved */
+    const atomic_bool *abort;  /* aborts its calls in addition to the client's flag; may be NULL */
 };
 
 enum convex_kind {
     CONVEX_PLAIN,
-    CONVEX_LIST, /* the answer may hold many rows */
-    CONVEX_ONCE, /* repeating it does harm (convex-wire, section 6): it gets its own connection */
+    CONVEX_LIST, /* the value may have many rows */
+    CONVEX_ONCE, /* not idempotent; gets a connection of its own, so that libcurl never repeats it
+                  */
 };
 
 enum convex_outcome {
     CONVEX_SUCCESS,
-    CONVEX_UNAVAILABLE,    /* transport, 408, 409, 421, 425, 429, 5xx, or an answer that is no
-                              Convex answer: may pass; the call may or may not have run */
-    CONVEX_FUNCTION_ERROR, /* the function threw; production hides why */
+    CONVEX_UNAVAILABLE,    /* transport failure, 408, 409, 421, 425, 429, 5xx, or not a Convex
+                              response: transient; the call may or may not have run */
+    CONVEX_FUNCTION_ERROR, /* the function threw; production deployments hide why */
     CONVEX_REJECTED,       /* another status: our request or the URL is wrong */
-    CONVEX_ABORTED,        /* the stop cut it off */
+    CONVEX_ABORTED,        /* aborted by shutdown; the call may or may not have run */
 };
 
 /*
- * Copies what it is given. url has no slash at its end. *convex is the caller's and is destroyed
- * after its last call has returned. ERROR_NO_MEMORY.
+ * Creates a client; copies its arguments. url must not end in a slash. The caller destroys *convex
+ * after the last call has returned. ERROR_NO_MEMORY.
  */
 int convex_create(struct convex **convex, const char *url, const char *account_id,
     const char *service_token, struct error *error);
 void convex_destroy(struct convex *convex);
 
-/* How long a call may take instead of a minute; at least 1. While no other thread calls. */
+/* Sets the timeout of a call, a minute by default; at least 1. Not while calls are in flight. */
 void convex_set_timeout(struct convex *convex, int64_t timeout_ms);
 
 /*
- * Exchanges the service token for *token, as secret_exchange (remote/secret.h). Calls that are
- * under way go on with the old one. Any thread; a short lock; cannot fail.
+ * Exchanges the service token for *token, as secret_exchange (base/secret.h). Calls in flight keep
+ * the old one. Any thread; takes a lock briefly; cannot fail.
  */
 bool convex_exchange_token(struct convex *convex, char **token);
 
-/* Where calls are counted and timed; borrowed. Before the first call; without it nowhere. */
+/* Counts and times calls in metrics (borrowed) from now on. To be called before the first call. */
 void convex_set_metrics(struct convex *convex, struct metrics *metrics);
 
-/* The outcome as the metrics name it. Pure. */
+/* The outcome as a label value of the metrics. Pure. */
 const char *convex_outcome_word(enum convex_outcome outcome);
 
-/* The deployment's URL, for messages; the client's own, as long as it lives. Pure. */
+/* The deployment's URL, for messages; borrowed from convex. Pure. */
 const char *convex_url(const struct convex *convex);
 
 /*
- * Calls service/actions:<action> with arguments (an object; the reference is taken, NULL counts as
- * failed memory) to which account and token are added. On CONVEX_SUCCESS *value is a new reference
- * to what the function returned; else *error tells what happened, without secrets. Blocks up to a
- * minute (or the time set), and while 32 other calls run, or 28 for a worker: the smallest plan
- * allows 64 at once. Any thread, each with its own client.
+ * Calls service/actions:<action> with arguments, an object to which account and token are added;
+ * takes the reference, NULL counts as out of memory. On CONVEX_SUCCESS *value is a new reference to
+ * the function's result; otherwise *error says what happened, without secrets. Blocks while 32
+ * other calls are in flight (28 unless for_loop), then up to the timeout. Any thread, each with its
+ * own client.
  */
 enum convex_outcome convex_call(const struct service *service, const char *action,
     json_t *arguments, enum convex_kind kind, json_t **value, struct error *error);
 
 /*
- * Says what an answer of the deployment means: on CONVEX_SUCCESS *value is a new reference, else it
- * is left alone and *error tells why, without secrets. Pure but for memory.
+ * Interprets a deployment's answer. On CONVEX_SUCCESS *value is a new reference; otherwise it is
+ * left alone and *error says why, without secrets. Allocates; otherwise pure.
  */
 enum convex_outcome convex_classify(
     const struct http_response *answer, enum convex_kind kind, json_t **value, struct error *error);

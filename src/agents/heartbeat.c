@@ -129,7 +129,7 @@ static void report_agent_online(const struct heartbeat *heartbeat, struct http_c
     const struct service service = {
         .convex = heartbeat->parts.convex, .client = client, .trace = trace};
     struct error error;
-    enum convex_outcome outcome = service_agent_is_online(&service, agent->id, &error);
+    enum convex_outcome outcome = service_report_agent_online(&service, agent->id, &error);
     if (outcome == CONVEX_SUCCESS) {
         wake_schedule_record_online(heartbeat->parts.schedule, agent->id, clock_monotonic_ms());
     } else if (outcome != CONVEX_ABORTED) {

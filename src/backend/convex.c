@@ -1,3 +1,19 @@
+/*
+ * Calls Convex functions over HTTP: one POST to /api/action for each call, with the account's id
+ * and service token among the arguments (docs/protocol.md, "Convex HTTP API").
+ *
+ * One struct convex is shared by all threads; each brings its own http_client and blocks in its
+ * call. A deployment on the smallest plan runs 64 actions at a time, so at most 32 calls are in
+ * flight. Four of these slots are reserved for the control loops, so that workers stuck in slow
+ * calls cannot keep the poller or the reporter from being heard. Waiting for a slot counts as part
+ * of the call, not of its timeout, and ends when an abort flag is set.
+ *
+ * The outcome tells the caller what may be done next: an unavailable call may or may not have run
+ * and is repeated, since all functions but two are idempotent; those two use CONVEX_ONCE, for which
+ * libcurl must not repeat the request by itself either. A function error may mean anything, because
+ * production deployments hide why a function threw. Error texts quote the deployment only up to
+ * where it echoes our arguments.
+ */
 #include "backend/convex.h"
 
 #include <stdlib.h>
@@ -8,11 +24,11 @@
 #include "base/sync.h"
 
 enum {
-    CALLS_AT_ONCE = 32,
-    CALLS_OF_LOOPS = 4,      /* of these; a loop is one thread and makes one at a time */
-    LOOK_FOR_ABORT_MS = 200, /* while a call waits for its turn */
+    MAX_CALLS = 32,
+    LOOP_CALLS = 4,       /* of these, reserved for the loops; each makes one call at a time */
+    ABORT_CHECK_MS = 200, /* while a call waits for a slot: abort flags signal no condition */
     CALL_TIMEOUT_MS = 60000,
-    ANSWER_LIMIT_BYTES = 20 * 1024 * 1024, /* 16 MiB of value and its envelope */
+    RESPONSE_LIMIT_BYTES = 20 * 1024 * 1024, /* a value of 16 MiB, escaped, in its envelope */
     QUOTE_BYTES = 400,
 };
 
@@ -22,9 +38,9 @@ struct convex {
     char *account_id;
     struct secret *service_token;
     int64_t timeout_ms;
-    struct metrics *metrics; /* NULL: nothing is counted */
+    struct metrics *metrics; /* NULL: calls are not counted */
 
-    /* Guards the calls that are under way. */
+    /* Guards the number of calls in flight. */
     struct mutex lock;
     struct cond call_ended;
     unsigned calls;
@@ -99,7 +115,7 @@ const char *convex_url(const struct convex *convex)
     return convex->url;
 }
 
-static json_t *token_of(const struct convex *convex)
+static json_t *token_as_json(const struct convex *convex)
 {
     struct text token = {0};
     secret_append(convex->service_token, &token);
@@ -108,31 +124,33 @@ static json_t *token_of(const struct convex *convex)
     return json;
 }
 
-/* The request's body, the caller's to free; NULL without memory. Takes the reference. */
-static char *build_body(const struct convex *convex, const char *action, json_t *arguments)
+/* The request's body, for the caller to free; NULL without memory. Takes the reference. */
+static char *build_call_body(const struct convex *convex, const char *action, json_t *arguments)
 {
     json_t *body = json_pack("{s:s+, s:s, s:[o]}", "path", "service/actions:", action, "format",
         "convex_encoded_json", "args", arguments);
     json_t *inner = json_array_get(json_object_get(body, "args"), 0);
     char *dumped = NULL;
     if (json_object_set_new(inner, "accountId", json_string(convex->account_id)) == 0 &&
-        json_object_set_new(inner, "serviceToken", token_of(convex)) == 0)
+        json_object_set_new(inner, "serviceToken", token_as_json(convex)) == 0)
         dumped = json_write(body);
     json_decref(body);
     return dumped;
 }
 
-static bool may_pass(int status)
+/* Whether the same call may succeed later. */
+static bool is_transient_status(int status)
 {
     return status == 408 || status == 409 || status == 421 || status == 425 || status == 429 ||
            status >= 500;
 }
 
 /*
- * A backend or proxy may repeat what it was sent, in which an agent's reply may stand: from there
- * on it is left out, as no reply belongs into a log.
+ * Quotes a backend or proxy up to where it echoes the request, which may hold an agent's reply:
+ * replies do not belong in a log.
  */
-static void quote_words(char quote[static QUOTE_BYTES], const char *bytes, size_t length_bytes)
+static void quote_without_echo(
+    char quote[static QUOTE_BYTES], const char *bytes, size_t length_bytes)
 {
     static const char *const echoes[] = {"Object: ", "\"args\"", "\"content\""};
     for (size_t i = 0; i < sizeof echoes / sizeof echoes[0]; i++) {
@@ -143,17 +161,18 @@ static void quote_words(char quote[static QUOTE_BYTES], const char *bytes, size_
     text_quote(quote, QUOTE_BYTES, bytes, length_bytes);
 }
 
-/* Another status than 200 and 560: {"code","message"}, or whatever a proxy says. */
-static enum convex_outcome explain_status(const struct http_response *answer, struct error *error)
+/* A status other than 200 and 560: {"code","message"}, or whatever a proxy sends. */
+static enum convex_outcome classify_status_error(
+    const struct http_response *answer, struct error *error)
 {
     char quote[QUOTE_BYTES];
-    quote_words(quote, answer->body.bytes, answer->body.length_bytes);
+    quote_without_echo(quote, answer->body.bytes, answer->body.length_bytes);
     error_set(
         error, ERROR_REMOTE, "HTTP %d%s%s", answer->status, quote[0] != '\0' ? ": " : "", quote);
-    return may_pass(answer->status) ? CONVEX_UNAVAILABLE : CONVEX_REJECTED;
+    return is_transient_status(answer->status) ? CONVEX_UNAVAILABLE : CONVEX_REJECTED;
 }
 
-static enum convex_outcome explain_transport(
+static enum convex_outcome classify_transport_failure(
     const struct http_response *answer, struct error *error)
 {
     static const enum error_code codes[] = {
@@ -169,7 +188,7 @@ static enum convex_outcome explain_transport(
     return answer->failure == HTTP_ABORTED ? CONVEX_ABORTED : CONVEX_UNAVAILABLE;
 }
 
-/* The body of a 200 or 560, which carry the same envelope. */
+/* The body of a 200 or 560, which use the same envelope. */
 static enum convex_outcome read_envelope(
     const struct http_response *answer, enum convex_kind kind, json_t **value, struct error *error)
 {
@@ -177,7 +196,7 @@ static enum convex_outcome read_envelope(
     size_t max_values = kind == CONVEX_LIST ? JSON_GUARD_MAX_LIST_VALUES : JSON_GUARD_MAX_VALUES;
     if (json_guard_load_within(
             answer->body.bytes, answer->body.length_bytes, max_values, &envelope, error) != 0) {
-        error_wrap(error, "the answer is no Convex answer");
+        error_wrap(error, "not a Convex response");
         return CONVEX_UNAVAILABLE;
     }
     const char *status = json_guard_string(envelope, "status");
@@ -189,11 +208,12 @@ static enum convex_outcome read_envelope(
     } else if (status != NULL && strcmp(status, "error") == 0) {
         const char *message = json_guard_string(envelope, "errorMessage");
         char quote[QUOTE_BYTES];
-        quote_words(quote, message != NULL ? message : "", message != NULL ? strlen(message) : 0);
+        quote_without_echo(
+            quote, message != NULL ? message : "", message != NULL ? strlen(message) : 0);
         error_set(error, ERROR_REMOTE, "%s", quote);
         outcome = CONVEX_FUNCTION_ERROR;
     } else {
-        error_set(error, ERROR_REMOTE, "the answer is no Convex answer: it has no %s",
+        error_set(error, ERROR_REMOTE, "not a Convex response: %s is missing",
             status == NULL ? "status" : "value");
     }
     json_decref(envelope);
@@ -204,30 +224,28 @@ enum convex_outcome convex_classify(
     const struct http_response *answer, enum convex_kind kind, json_t **value, struct error *error)
 {
     if (answer->failure != HTTP_ANSWERED)
-        return explain_transport(answer, error);
+        return classify_transport_failure(answer, error);
     if (answer->status == 200 || answer->status == 560)
         return read_envelope(answer, kind, value, error);
-    return explain_status(answer, error);
+    return classify_status_error(answer, error);
 }
 
-/* Waits for a turn. False when the stop was faster: those before may hang until their time is up.
- */
-static bool begin_call(const struct service *service)
+/* Blocks until a slot is free and takes it. False when an abort flag was set first. */
+static bool acquire_call_slot(const struct service *service)
 {
     struct convex *convex = service->convex;
-    unsigned max = service->for_loop ? CALLS_AT_ONCE : CALLS_AT_ONCE - CALLS_OF_LOOPS;
+    unsigned max = service->for_loop ? MAX_CALLS : MAX_CALLS - LOOP_CALLS;
     bool aborted;
     mutex_lock(&convex->lock);
     while (!(aborted = http_client_is_aborted(service->client, service->abort)) &&
            convex->calls >= max)
-        cond_wait_until(
-            &convex->call_ended, &convex->lock, clock_monotonic_ms() + LOOK_FOR_ABORT_MS);
+        cond_wait_until(&convex->call_ended, &convex->lock, clock_monotonic_ms() + ABORT_CHECK_MS);
     convex->calls += aborted ? 0 : 1;
     mutex_unlock(&convex->lock);
     return !aborted;
 }
 
-static void end_call(struct convex *convex)
+static void release_call_slot(struct convex *convex)
 {
     mutex_lock(&convex->lock);
     convex->calls--;
@@ -235,7 +253,7 @@ static void end_call(struct convex *convex)
     mutex_unlock(&convex->lock);
 }
 
-static void perform(const struct service *service, const char *body, enum convex_kind kind,
+static void post_call(const struct service *service, const char *body, enum convex_kind kind,
     struct http_response *answer)
 {
     struct convex *convex = service->convex;
@@ -249,21 +267,20 @@ static void perform(const struct service *service, const char *body, enum convex
         .body = body,
         .body_bytes = strlen(body),
         .timeout_ms = convex->timeout_ms,
-        .response_limit_bytes = ANSWER_LIMIT_BYTES,
+        .response_limit_bytes = RESPONSE_LIMIT_BYTES,
         .single_use_connection = kind == CONVEX_ONCE,
         .extra_abort = service->abort,
     };
-    if (!begin_call(service)) {
-        *answer =
-            (struct http_response){.failure = HTTP_ABORTED, .reason = "interrupted by the stop"};
+    if (!acquire_call_slot(service)) {
+        *answer = (struct http_response){.failure = HTTP_ABORTED, .reason = "aborted by shutdown"};
         return;
     }
     http_client_perform(service->client, &request, answer);
-    end_call(convex);
+    release_call_slot(convex);
 }
 
-static void count(const struct convex *convex, const char *action, enum convex_outcome outcome,
-    int64_t duration_us)
+static void record_call(const struct convex *convex, const char *action,
+    enum convex_outcome outcome, int64_t duration_us)
 {
     if (convex->metrics == NULL)
         return;
@@ -274,17 +291,17 @@ static void count(const struct convex *convex, const char *action, enum convex_o
 enum convex_outcome convex_call(const struct service *service, const char *action,
     json_t *arguments, enum convex_kind kind, json_t **value, struct error *error)
 {
-    char *body = build_body(service->convex, action, arguments);
+    char *body = build_call_body(service->convex, action, arguments);
     if (body == NULL) {
         error_set(error, ERROR_NO_MEMORY, "%s: no memory for the request", action);
         return CONVEX_UNAVAILABLE;
     }
     struct http_response answer;
     int64_t began_us = clock_monotonic_us();
-    perform(service, body, kind, &answer);
+    post_call(service, body, kind, &answer);
     free(body);
     enum convex_outcome outcome = convex_classify(&answer, kind, value, error);
-    count(service->convex, action, outcome, clock_monotonic_us() - began_us);
+    record_call(service->convex, action, outcome, clock_monotonic_us() - began_us);
     if (outcome != CONVEX_SUCCESS)
         error_wrap(error, "%s", action);
     return outcome;

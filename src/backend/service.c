@@ -1,3 +1,15 @@
+/*
+ * The backend's functions as typed C calls: one function for each, which packs the arguments, calls
+ * through convex_call and checks the result (docs/protocol.md, "Backend functions").
+ *
+ * A result that lacks something we rely on is CONVEX_UNAVAILABLE, as if no answer had come: the
+ * call is repeated instead of a reply being dropped or a notification being settled on a
+ * half-understood answer. Rows of a list are an exception: a row without usable ids is left out and
+ * counted, because one bad row must not stop all other notifications.
+ *
+ * There is no state here. Every call blocks as convex_call does, from any thread. The *_read
+ * functions are separate from the calls so that unit tests and fuzzers can feed them directly.
+ */
 #include "backend/service.h"
 
 #include <stdlib.h>
@@ -6,14 +18,65 @@
 #include "base/json.h"
 #include "base/text.h"
 
-void notification_page_fini(struct notification_page *page)
+/* In minutes. An interval near 0 would wake an agent without pause, so it counts as missing. */
+static const double DEFAULT_INTERVAL = 5;
+static const double MIN_INTERVAL = 0.001;
+static const double MAX_INTERVAL = 60.0 * 24 * 366;
+
+static bool text_ends_with(const char *text, const char *ending)
 {
-    free(page->rows);
-    *page = (struct notification_page){0};
+    size_t text_bytes = strlen(text);
+    size_t ending_bytes = strlen(ending);
+    return text_bytes >= ending_bytes && strcmp(text + text_bytes - ending_bytes, ending) == 0;
 }
 
-/* False for a row without usable ids: it could not be asked for, nor be written for its agent. */
-static bool read_row(const json_t *item, struct notification_row *row)
+enum service_refusal service_refusal_parse(const char *text)
+{
+    /* The first match counts: a development deployment puts its text after "Server Error". */
+    static const struct {
+        const char *phrase;
+        enum service_refusal refusal;
+    } refusals[] = {
+        {"Invalid service token", REFUSAL_TOKEN_INVALID},
+        {"Account has no service token configured", REFUSAL_TOKEN_NOT_CONFIGURED},
+        {"Service token does not match account", REFUSAL_ACCOUNT_MISMATCH},
+        {"Account does not exist", REFUSAL_ACCOUNT_UNKNOWN},
+        {"ArgumentValidationError", REFUSAL_ARGUMENTS_INVALID},
+        {"Could not find public function", REFUSAL_FUNCTION_UNKNOWN},
+    };
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
+        if (strstr(text, refusals[i].phrase) != NULL)
+            return refusals[i].refusal;
+    return text_ends_with(text, "Server Error") ? REFUSAL_UNEXPLAINED : REFUSAL_NONE;
+}
+
+/* Calls an action whose result carries no information. */
+static enum convex_outcome call_for_effect(const struct service *service, const char *action,
+    json_t *arguments, enum convex_kind kind, struct error *error)
+{
+    json_t *value;
+    enum convex_outcome outcome = convex_call(service, action, arguments, kind, &value, error);
+    if (outcome == CONVEX_SUCCESS)
+        json_decref(value);
+    return outcome;
+}
+
+/* Allocates a row for each item of a list; NULL with *error when value is not a list. */
+static void *alloc_rows(
+    const json_t *value, const char *action, size_t row_bytes, struct error *error)
+{
+    if (!json_is_array(value)) {
+        error_set(error, ERROR_REMOTE, "%s: the result is not an array", action);
+        return NULL;
+    }
+    void *rows = calloc(json_array_size(value) + 1, row_bytes);
+    if (rows == NULL)
+        error_set(
+            error, ERROR_NO_MEMORY, "%s: no memory for %zu rows", action, json_array_size(value));
+    return rows;
+}
+
+static bool read_notification_row(const json_t *item, struct notification_row *row)
 {
     const char *id = json_guard_string(item, "_id");
     const char *agent_id = json_guard_string(item, "recipientId");
@@ -29,26 +92,25 @@ static bool read_row(const json_t *item, struct notification_row *row)
 enum convex_outcome notification_page_read(
     const json_t *value, struct notification_page *page, struct error *error)
 {
-    static const char action[] = "listUndeliveredNotifications";
     *page = (struct notification_page){0};
-    if (!json_is_array(value)) {
-        error_set(error, ERROR_REMOTE, "%s: the answer is no array", action);
+    page->rows = alloc_rows(value, "listUndeliveredNotifications", sizeof *page->rows, error);
+    if (page->rows == NULL)
         return CONVEX_UNAVAILABLE;
-    }
     page->listed = json_array_size(value);
-    page->rows = calloc(page->listed + 1, sizeof *page->rows);
-    if (page->rows == NULL) {
-        error_set(error, ERROR_NO_MEMORY, "%s: no memory for %zu rows", action, page->listed);
-        return CONVEX_UNAVAILABLE;
-    }
     size_t index;
     const json_t *item;
     json_array_foreach (value, index, item) {
-        if (read_row(item, &page->rows[page->count]))
+        if (read_notification_row(item, &page->rows[page->count]))
             page->count++;
     }
     page->refused = page->listed - page->count;
     return CONVEX_SUCCESS;
+}
+
+void notification_page_fini(struct notification_page *page)
+{
+    free(page->rows);
+    *page = (struct notification_page){0};
 }
 
 enum convex_outcome service_list_undelivered(const struct service *service, unsigned limit,
@@ -70,7 +132,7 @@ void delivery_context_fini(struct delivery_context *context)
     *context = (struct delivery_context){0};
 }
 
-bool delivery_context_is_over(const struct delivery_context *context)
+bool delivery_context_has_ended(const struct delivery_context *context)
 {
     return json_is_null(context->value) ||
            json_is_number(json_object_get(context->notification, "deliveredAt"));
@@ -87,17 +149,15 @@ static const json_t *object_or_null(const json_t *parent, const char *key)
     return json_is_object(found) ? found : NULL;
 }
 
-/* Null, and nothing else, says that there is none. */
+/* A missing key is a malformed answer; only an explicit null means that the document is gone. */
 static bool is_object_or_null(const json_t *parent, const char *key)
 {
     const json_t *found = json_object_get(parent, key);
     return json_is_object(found) || json_is_null(found);
 }
 
-static const char get_delivery[] = "getNotificationForDelivery";
-
-/* What is wrong with a context; NULL for nothing. An agent or task that is gone is no defect. */
-static const char *find_defect(const struct delivery_context *context)
+/* The part of a context that is malformed, or NULL. A deleted agent or task is not malformed. */
+static const char *find_malformed_part(const struct delivery_context *context)
 {
     if (json_is_null(context->value))
         return NULL;
@@ -109,6 +169,8 @@ static const char *find_defect(const struct delivery_context *context)
     return needs_task && !is_object_or_null(context->value, "task") ? "task" : NULL;
 }
 
+static const char get_delivery[] = "getNotificationForDelivery";
+
 enum convex_outcome delivery_context_read(
     json_t *value, struct delivery_context *context, struct error *error)
 {
@@ -119,11 +181,11 @@ enum convex_outcome delivery_context_read(
         .task = object_or_null(value, "task"),
         .message = object_or_null(value, "message"),
     };
-    const char *defect = find_defect(context);
-    if (defect == NULL)
+    const char *part = find_malformed_part(context);
+    if (part == NULL)
         return CONVEX_SUCCESS;
     delivery_context_fini(context);
-    error_set(error, ERROR_REMOTE, "%s: the answer holds no proper %s", get_delivery, defect);
+    error_set(error, ERROR_REMOTE, "%s: %s is missing or malformed", get_delivery, part);
     return CONVEX_UNAVAILABLE;
 }
 
@@ -137,22 +199,13 @@ enum convex_outcome service_get_delivery(const struct service *service, const ch
         outcome = delivery_context_read(value, context, error);
     if (outcome != CONVEX_SUCCESS)
         return outcome;
+    /* A cache that mixes answers up would otherwise send one agent's work to another. */
     const char *id = json_guard_string(context->notification, "_id");
     if (id == NULL || strcmp(id, notification_id) == 0)
         return CONVEX_SUCCESS;
     delivery_context_fini(context);
-    error_set(error, ERROR_REMOTE, "%s: the answer is of another notification", get_delivery);
+    error_set(error, ERROR_REMOTE, "%s: the result is for another notification", get_delivery);
     return CONVEX_UNAVAILABLE;
-}
-
-enum convex_outcome service_call_for_effect(const struct service *service, const char *action,
-    json_t *arguments, enum convex_kind kind, struct error *error)
-{
-    json_t *value;
-    enum convex_outcome outcome = convex_call(service, action, arguments, kind, &value, error);
-    if (outcome == CONVEX_SUCCESS)
-        json_decref(value);
-    return outcome;
 }
 
 enum convex_outcome service_create_message(const struct service *service, const char *agent_id,
@@ -166,26 +219,21 @@ enum convex_outcome service_create_message(const struct service *service, const 
         CONVEX_PLAIN, &value, error);
     if (outcome != CONVEX_SUCCESS)
         return outcome;
-    /* The reply is let go of once it is there. */
-    bool is_there = json_guard_string(value, "messageId") != NULL;
+    /* Success makes the caller drop the reply, so the message has to exist for certain. */
+    bool was_created = json_guard_string(value, "messageId") != NULL;
     json_decref(value);
-    if (is_there)
+    if (was_created)
         return CONVEX_SUCCESS;
-    error_set(error, ERROR_REMOTE, "%s: the answer names no message", action);
+    error_set(error, ERROR_REMOTE, "%s: the result has no messageId", action);
     return CONVEX_UNAVAILABLE;
 }
 
 enum convex_outcome service_mark_delivered(
     const struct service *service, const char *notification_id, struct error *error)
 {
-    return service_call_for_effect(service, "markNotificationDelivered",
+    return call_for_effect(service, "markNotificationDelivered",
         json_pack("{s:s}", "notificationId", notification_id), CONVEX_PLAIN, error);
 }
-
-/* In minutes. Next to nothing would wake without end, so that is taken as no number is. */
-static const double DEFAULT_INTERVAL = 5;
-static const double MIN_INTERVAL = 0.001;
-static const double MAX_INTERVAL = 60.0 * 24 * 366;
 
 static void copy_string(char *field, size_t field_bytes, const json_t *object, const char *key)
 {
@@ -196,7 +244,7 @@ static void copy_string(char *field, size_t field_bytes, const json_t *object, c
 static int64_t read_interval_ms(const json_t *item)
 {
     double minutes = json_number_value(json_object_get(item, "heartbeatInterval"));
-    if (!(minutes >= MIN_INTERVAL))
+    if (!(minutes >= MIN_INTERVAL)) /* also true for NaN */
         minutes = DEFAULT_INTERVAL;
     if (minutes > MAX_INTERVAL)
         minutes = MAX_INTERVAL;
@@ -219,17 +267,10 @@ static bool read_agent(const json_t *item, struct agent *agent)
 enum convex_outcome agent_list_read(
     const json_t *value, struct agent_list *list, struct error *error)
 {
-    static const char action[] = "listAgents";
     *list = (struct agent_list){0};
-    if (!json_is_array(value)) {
-        error_set(error, ERROR_REMOTE, "%s: the answer is no array", action);
+    list->agents = alloc_rows(value, "listAgents", sizeof *list->agents, error);
+    if (list->agents == NULL)
         return CONVEX_UNAVAILABLE;
-    }
-    list->agents = calloc(json_array_size(value) + 1, sizeof *list->agents);
-    if (list->agents == NULL) {
-        error_set(error, ERROR_NO_MEMORY, "%s: no memory for the agents", action);
-        return CONVEX_UNAVAILABLE;
-    }
     size_t index;
     const json_t *item;
     json_array_foreach (value, index, item) {
@@ -260,14 +301,14 @@ enum convex_outcome service_list_agents(
     return outcome;
 }
 
-enum convex_outcome service_agent_is_online(
+enum convex_outcome service_report_agent_online(
     const struct service *service, const char *agent_id, struct error *error)
 {
-    return service_call_for_effect(service, "updateAgentHeartbeat",
+    return call_for_effect(service, "updateAgentHeartbeat",
         json_pack("{s:s, s:s}", "agentId", agent_id, "status", "online"), CONVEX_PLAIN, error);
 }
 
-static json_t *pack_report(const struct runtime_report *report)
+static json_t *pack_runtime_report(const struct runtime_report *report)
 {
     return json_pack("{s:s, s:s, s:s, s:I, s:s*, s:s}", "dropletId", report->droplet_id,
         "ipAddress", report->ip_address, "region", report->region, "lastHealthCheck",
@@ -278,10 +319,10 @@ static json_t *pack_report(const struct runtime_report *report)
 enum convex_outcome service_report_status(const struct service *service, const char *status,
     const struct runtime_report *report, struct error *error)
 {
-    json_t *arguments =
-        report != NULL ? json_pack("{s:s, s:o}", "status", status, "config", pack_report(report))
-                       : json_pack("{s:s}", "status", status);
-    return service_call_for_effect(service, "updateRuntimeStatus", arguments, CONVEX_PLAIN, error);
+    json_t *arguments = report != NULL ? json_pack("{s:s, s:o}", "status", status, "config",
+                                             pack_runtime_report(report))
+                                       : json_pack("{s:s}", "status", status);
+    return call_for_effect(service, "updateRuntimeStatus", arguments, CONVEX_PLAIN, error);
 }
 
 enum convex_outcome service_take_restart_request(
@@ -297,6 +338,7 @@ enum convex_outcome service_take_restart_request(
     return CONVEX_SUCCESS;
 }
 
+/* A request that lacks a field could not be acted on or reported, so it counts as none. */
 static void read_upgrade(const json_t *value, struct upgrade *upgrade)
 {
     const char *openclaw = json_guard_string(value, "targetOpenclawVersion");
@@ -332,5 +374,5 @@ enum convex_outcome service_record_upgrade(
         "toOpenclawVersion", result->to_openclaw, "fromRuntimeVersion", result->from_runtime,
         "toRuntimeVersion", result->to_runtime, "duration", (json_int_t)result->duration_ms,
         "error", result->error);
-    return service_call_for_effect(service, "recordUpgradeResult", arguments, CONVEX_ONCE, error);
+    return call_for_effect(service, "recordUpgradeResult", arguments, CONVEX_ONCE, error);
 }

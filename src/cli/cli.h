@@ -71,20 +71,6 @@ enum report_result doctor_rule_clock(int64_t ahead_ms);
  */
 bool doctor_is_near(const struct url *url);
 
-/* Why the backend refused our identity (contract service-actions-v0, section 1). */
-enum token_refusal {
-    REFUSAL_TOKEN_WRONG,
-    REFUSAL_TOKEN_NOT_SET_UP,
-    REFUSAL_OTHER_ACCOUNT, /* the token is good, but another account's */
-    REFUSAL_NO_ACCOUNT,
-    REFUSAL_NO_BACKEND, /* a Convex deployment of something else */
-    REFUSAL_HIDDEN,     /* a production deployment, which tells nobody why */
-    REFUSAL_OTHERWISE,  /* not our identity is the trouble */
-};
-
-/* text is that of the function's error. */
-enum token_refusal token_refusal(const char *text);
-
 /* What the files of the command doctor share. */
 
 enum { DOCTOR_TIMEOUT_MS = 10000 };

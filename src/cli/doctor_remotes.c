@@ -1,7 +1,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "backend/convex.h"
+#include "backend/service.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "cli/cli.h"
@@ -81,26 +81,27 @@ static void fail_hidden(struct doctor *doctor)
 
 static void judge_refusal(struct doctor *doctor, const char *text)
 {
-    switch (token_refusal(text)) {
-    case REFUSAL_TOKEN_WRONG:
+    switch (service_refusal_parse(text)) {
+    case REFUSAL_TOKEN_INVALID:
         fail_token(doctor, "refused: it is wrong or was replaced");
         break;
-    case REFUSAL_TOKEN_NOT_SET_UP:
+    case REFUSAL_TOKEN_NOT_CONFIGURED:
         fail_token(doctor, "refused: the account has none so far");
         break;
-    case REFUSAL_OTHER_ACCOUNT:
+    case REFUSAL_ACCOUNT_MISMATCH:
         fail_other_account(doctor);
         break;
-    case REFUSAL_NO_ACCOUNT:
+    case REFUSAL_ACCOUNT_UNKNOWN:
+    case REFUSAL_ARGUMENTS_INVALID:
         fail_account(doctor);
         break;
-    case REFUSAL_HIDDEN:
+    case REFUSAL_UNEXPLAINED:
         fail_hidden(doctor);
         break;
-    case REFUSAL_NO_BACKEND:
+    case REFUSAL_FUNCTION_UNKNOWN:
         fail_deployment(doctor, url_fix, "it is not one of Mission Control's backends");
         break;
-    case REFUSAL_OTHERWISE:
+    case REFUSAL_NONE:
         fail_deployment(doctor, "look at the deployment's page and its log", text);
         break;
     }
@@ -110,7 +111,7 @@ static void judge_roster(struct doctor *doctor, json_t *value)
 {
     if (!json_is_array(value)) {
         json_decref(value);
-        fail_deployment(doctor, url_fix, "listAgents: the answer is no array");
+        fail_deployment(doctor, url_fix, "listAgents: the result is not an array");
         return;
     }
     doctor->roster = value;

@@ -155,32 +155,6 @@ bool doctor_is_near(const struct url *url)
            url_host_is(url, "host.docker.internal");
 }
 
-static bool ends_with(const char *text, const char *ending)
-{
-    size_t text_bytes = strlen(text);
-    size_t ending_bytes = strlen(ending);
-    return text_bytes >= ending_bytes && strcmp(text + text_bytes - ending_bytes, ending) == 0;
-}
-
-enum token_refusal token_refusal(const char *text)
-{
-    static const struct {
-        const char *words;
-        enum token_refusal refusal;
-    } texts[] = {
-        {"Invalid service token", REFUSAL_TOKEN_WRONG},
-        {"Account has no service token configured", REFUSAL_TOKEN_NOT_SET_UP},
-        {"Service token does not match account", REFUSAL_OTHER_ACCOUNT},
-        {"Account does not exist", REFUSAL_NO_ACCOUNT},
-        {"ArgumentValidationError", REFUSAL_NO_ACCOUNT},
-        {"Could not find public function", REFUSAL_NO_BACKEND},
-    };
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-        if (strstr(text, texts[i].words) != NULL)
-            return texts[i].refusal;
-    return ends_with(text, "Server Error") ? REFUSAL_HIDDEN : REFUSAL_OTHERWISE;
-}
-
 static int refuse(const char *problem)
 {
     fprintf(stderr, "mission-control-runtime: standard output cannot be written: %s\n", problem);

@@ -189,7 +189,7 @@ static struct stage_result judge_failed_stage(struct attempt *attempt, enum entr
     const char *class = attempt_backend_failure(CONVEX_FUNCTION_ERROR);
     bool gone = context->agent == NULL || delivery_context_task_is_gone(context);
     bool marked_by_us = stage == STAGE_REPLIED && attempt->entry->reply_abandoned;
-    if (delivery_context_is_over(context) && !marked_by_us) {
+    if (delivery_context_has_ended(context) && !marked_by_us) {
         if (stage != STAGE_WRITTEN)
             return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, "ended_elsewhere");
         attempt->entry->acked = true; /* only the answer to our own mark was lost */

@@ -126,7 +126,7 @@ static struct stage_result judge_context(struct attempt *attempt)
     const struct delivery_context *context = &attempt->context;
     if (json_is_null(context->value))
         return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, "notification_gone");
-    if (delivery_context_is_over(context))
+    if (delivery_context_has_ended(context))
         return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, "already_delivered");
     if (context->agent == NULL)
         return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, "agent_gone");

@@ -1,7 +1,6 @@
 #include "delivery/poller.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "backend/service.h"
 #include "base/log.h"
@@ -111,20 +110,25 @@ static bool offer_page(struct delivery_poller *poller, const struct notification
     return more;
 }
 
-/* Words that only development deployments let through; a hint, never a decision. */
-static bool names_the_token(const char *text)
+/* Only development deployments say so; a hint for the operator, never a decision. */
+static bool refuses_credentials(const char *text)
 {
-    return strstr(text, "Invalid service token") != NULL ||
-           strstr(text, "Account has no service token configured") != NULL ||
-           strstr(text, "Service token does not match account") != NULL ||
-           strstr(text, "Account does not exist") != NULL;
+    switch (service_refusal_parse(text)) {
+    case REFUSAL_TOKEN_INVALID:
+    case REFUSAL_TOKEN_NOT_CONFIGURED:
+    case REFUSAL_ACCOUNT_MISMATCH:
+    case REFUSAL_ACCOUNT_UNKNOWN:
+        return true;
+    default:
+        return false;
+    }
 }
 
 static void give_hint(
     const struct delivery_poller *poller, enum convex_outcome outcome, const char *text)
 {
     const char *url = convex_url(poller->parts.convex);
-    if (outcome == CONVEX_FUNCTION_ERROR && names_the_token(text))
+    if (outcome == CONVEX_FUNCTION_ERROR && refuses_credentials(text))
         log_error(component,
             "The backend refuses the service token. SERVICE_TOKEN must come from the deployment "
             "%s; generate it again there for this account",

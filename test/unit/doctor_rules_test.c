@@ -1,4 +1,4 @@
-/* The doctor's judgements: clocks, hosts, and the backend's words. */
+/* The doctor's rules: clocks and hosts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -56,32 +56,6 @@ static void test_hosts_that_are_near(void **state)
         expect_near(far[i], false);
 }
 
-static void test_refusals(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        enum token_refusal refusal;
-    } cases[] = {
-        {"Uncaught Error: Invalid service token", REFUSAL_TOKEN_WRONG},
-        {"Uncaught Error: Invalid service token format", REFUSAL_TOKEN_WRONG},
-        {"Forbidden: Account has no service token configured", REFUSAL_TOKEN_NOT_SET_UP},
-        {"Forbidden: Service token does not match account at handler", REFUSAL_OTHER_ACCOUNT},
-        {"Not found: Account does not exist", REFUSAL_NO_ACCOUNT},
-        {"ArgumentValidationError: Value does not match validator.", REFUSAL_NO_ACCOUNT},
-        {"Could not find public function for 'service/actions:listAgents'.", REFUSAL_NO_BACKEND},
-        {"listAgents: [Request ID: 6f1c2a9b03de44aa] Server Error", REFUSAL_HIDDEN},
-        {"[Request ID: 6f] Server Error Uncaught Error: Invalid service token",
-            REFUSAL_TOKEN_WRONG},
-        {"[Request ID: 6f] Server Error Uncaught TypeError: x", REFUSAL_OTHERWISE},
-        {"Cannot run functions while this deployment is paused", REFUSAL_OTHERWISE},
-        {"", REFUSAL_OTHERWISE},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        if (token_refusal(cases[i].text) != cases[i].refusal)
-            fail_msg("%s", cases[i].text);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -89,7 +63,6 @@ int main(void)
         cmocka_unit_test(test_a_slow_answer_is_no_skew),
         cmocka_unit_test(test_limits_of_the_clock),
         cmocka_unit_test(test_hosts_that_are_near),
-        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests_name("doctor_rules", tests, NULL, NULL);
 }

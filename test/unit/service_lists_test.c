@@ -1,4 +1,4 @@
-/* Lists of agents and upgrades as a backend may send them, however wrong. */
+/* What the backend returns, however wrong: lists of agents, upgrades, refusals. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -127,7 +127,7 @@ static void test_what_is_no_list_is_refused(void **state)
         struct error error;
         json_t *value = json_loads(values[i], JSON_DECODE_ANY, NULL);
         assert_int_equal(agent_list_read(value, &list, &error), CONVEX_UNAVAILABLE);
-        assert_string_equal(error.text, "listAgents: the answer is no array");
+        assert_string_equal(error.text, "listAgents: the result is not an array");
         json_decref(value);
     }
 }
@@ -263,9 +263,37 @@ static int stop_library(void **state)
     return 0;
 }
 
+static void test_refusals_are_told_by_their_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum service_refusal refusal;
+    } cases[] = {
+        {"Uncaught Error: Invalid service token", REFUSAL_TOKEN_INVALID},
+        {"Uncaught Error: Invalid service token format", REFUSAL_TOKEN_INVALID},
+        {"Forbidden: Account has no service token configured", REFUSAL_TOKEN_NOT_CONFIGURED},
+        {"Forbidden: Service token does not match account at handler", REFUSAL_ACCOUNT_MISMATCH},
+        {"Not found: Account does not exist", REFUSAL_ACCOUNT_UNKNOWN},
+        {"ArgumentValidationError: Value does not match validator.", REFUSAL_ARGUMENTS_INVALID},
+        {"Could not find public function for 'service/actions:listAgents'.",
+            REFUSAL_FUNCTION_UNKNOWN},
+        {"listAgents: [Request ID: 6f1c2a9b03de44aa] Server Error", REFUSAL_UNEXPLAINED},
+        {"[Request ID: 6f] Server Error Uncaught Error: Invalid service token",
+            REFUSAL_TOKEN_INVALID},
+        {"[Request ID: 6f] Server Error Uncaught TypeError: x", REFUSAL_NONE},
+        {"Cannot run functions while this deployment is paused", REFUSAL_NONE},
+        {"", REFUSAL_NONE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        if (service_refusal_parse(cases[i].text) != cases[i].refusal)
+            fail_msg("%s", cases[i].text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_refusals_are_told_by_their_text),
         cmocka_unit_test(test_whole_agent),
         cmocka_unit_test(test_missing_fields_have_their_defaults),
         cmocka_unit_test(test_impossible_intervals_are_the_default),
