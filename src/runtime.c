@@ -149,8 +149,7 @@ static int create_queue(struct runtime *runtime, struct error *error)
         result = spool_open(&runtime->spool, config->state_dir, config->account_id, error);
     if (result != 0)
         return result;
-    runtime->journal = (struct journal){
-        .spool = runtime->spool, .stats = &runtime->stats, .queue = runtime->queue};
+    runtime->journal = (struct journal){.spool = runtime->spool, .stats = &runtime->stats};
     result =
         journal_restore(runtime->spool, runtime->queue, config->delivery_give_up_after_ms, error);
     if (result == 0)

@@ -10,7 +10,6 @@
 struct journal {
     struct spool *spool;
     struct stats *stats;
-    struct send_queue *queue; /* is told which entries have a record */
 };
 
 /*

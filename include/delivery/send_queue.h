@@ -143,8 +143,11 @@ struct entry *send_queue_take(struct send_queue *queue);
  */
 bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage);
 
-/* Says whether the spool has a record of a taken entry. A short lock. */
-void send_queue_set_recorded(struct send_queue *queue, struct entry *entry, bool recorded);
+/*
+ * Shows at once that the spool has a record of a taken entry, for one that is to be worked on for
+ * long; else its next step shows it. Briefly takes the lock.
+ */
+void send_queue_count_record(struct send_queue *queue, struct entry *entry);
 
 /*
  * Gives a taken entry back, to be taken again at stage after delay_ms (0: at once), or never when

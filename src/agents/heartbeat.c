@@ -30,8 +30,8 @@
 #include "base/log.h"
 #include "base/sync.h"
 #include "base/text.h"
-#include "delivery/entry.h"
 #include "delivery/prompt.h"
+#include "delivery/worker_pool.h"
 
 static const char component[] = "Heartbeat";
 
@@ -171,16 +171,17 @@ static bool send_wake(const struct heartbeat *heartbeat, struct http_client *cli
         .input = input->data,
         .input_bytes = input->length_bytes,
         .timeout_ms = parts->config->gateway_timeout_ms,
-        .trace = &entry->trace,
+        .trace = &entry->work.trace,
     };
     struct gateway_result result;
     /* Before asking the queue, so that a breaker that opens in between invalidates the ticket. */
     uint64_t ticket = breaker_ticket(parts->control->breaker);
     if (!send_queue_advance(parts->queue, entry, STAGE_SENDING))
         return false;
+    activity_enter(entry->work.activity, STAGE_SENDING);
     gateway_send(parts->gateway, client, &message, &result);
     breaker_control_record_send(parts->control, ticket, agent->id, &result);
-    record_wake_result(heartbeat, client, agent, &entry->trace, &result);
+    record_wake_result(heartbeat, client, agent, &entry->work.trace, &result);
     gateway_result_fini(&result);
     return true;
 }
@@ -195,7 +196,7 @@ static bool wake_agent(
     /* The list may have changed since the entry was queued; an agent that is gone is done with. */
     if (!wake_schedule_find(heartbeat->parts.schedule, entry->agent_id, &agent))
         return true;
-    activity_name_agent(entry->activity, agent.slug);
+    activity_name_agent(entry->work.activity, agent.slug);
     bool complete =
         agent_address_make(&address, &heartbeat->parts.router, agent.slug, agent.session_key);
     prompt_build_heartbeat(clock_wall_ms(), &input);
@@ -212,7 +213,7 @@ void heartbeat_run_wake(
     const struct heartbeat_parts *parts = &heartbeat->parts;
     char agent_id[ID_BYTES];
     text_copy(agent_id, sizeof agent_id, entry->agent_id);
-    trace_begin(&entry->trace);
+    trace_begin(&entry->work.trace);
     bool woken = wake_agent(heartbeat, client, entry);
     /* First the queue, then the schedule: the queue refuses a second wake-up of an agent. */
     send_queue_finish(parts->queue, entry, STAGE_SETTLED, 0);

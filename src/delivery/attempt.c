@@ -33,15 +33,21 @@ static const int64_t MAX_TIMEOUT_MS = INT64_C(15) * 60 * 1000;
 
 int64_t attempt_total_ms(const struct attempt *attempt)
 {
-    return (clock_monotonic_us() - attempt->entry->started_us) / 1000;
+    return (clock_monotonic_us() - attempt->entry->work.started_us) / 1000;
 }
 
 struct stage_result attempt_end(
     struct attempt *attempt, enum entry_stage stage, enum entry_outcome verdict, const char *note)
 {
-    attempt->entry->verdict = verdict;
-    attempt->entry->note = note;
+    attempt->entry->work.outcome = verdict;
+    attempt->entry->work.note = note;
     return next_stage(stage);
+}
+
+void attempt_acknowledged(struct attempt *attempt)
+{
+    if (attempt->entry->work.closing == CLOSING_OPEN)
+        attempt->entry->work.closing = CLOSING_ACKNOWLEDGED;
 }
 
 const char attempt_other_failure[] = "other";
@@ -88,7 +94,7 @@ const char *attempt_backend_failure(enum convex_outcome outcome)
 static void count_failure(struct attempt *attempt, const char *class, const struct error *error)
 {
     struct stats *stats = attempt->delivery->stats;
-    attempt->entry->failure_class = class;
+    attempt->entry->work.failure_class = class;
     metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_FAILED, class, NULL, 1);
     stats_delivery_failed(stats, error->text);
 }
@@ -99,13 +105,13 @@ static struct stage_result retry_later(struct attempt *attempt, const char *clas
 {
     const struct config *config = attempt->delivery->config;
     struct entry *entry = attempt->entry;
-    entry->failures++;
+    entry->work.failures++;
     count_failure(attempt, class, error);
-    int64_t delay_ms = backoff_ms(entry->failures + more_doublings,
+    int64_t delay_ms = backoff_ms(entry->work.failures + more_doublings,
         config->delivery_backoff_base_ms, config->delivery_backoff_max_ms, backoff_random_unit());
     if (delay_ms < min_ms)
         delay_ms = min_ms;
-    entry->retry_delay_ms = delay_ms;
+    entry->work.retry_delay_ms = delay_ms;
     log_event(LOG_LEVEL_WARN, component, ATTEMPT_FIELDS(attempt, LOG_NUMBER("retry_ms", delay_ms)),
         "Failed to deliver %s %s", entry->item.id, error->text);
     return (struct stage_result){.stage = stage, .delay_ms = delay_ms > 0 ? delay_ms : 1};
@@ -119,19 +125,20 @@ struct stage_result attempt_retry(
 
 void attempt_clear_failures(struct attempt *attempt)
 {
-    attempt->entry->failures = 0;
-    attempt->entry->failure_class = NULL;
-    attempt->entry->errors = (struct failing){0};
+    attempt->entry->work.failures = 0;
+    attempt->entry->work.failure_class = NULL;
+    attempt->entry->work.errors = (struct failing_time){0};
 }
 
-bool attempt_failing_too_long(struct attempt *attempt, struct failing *failing, int64_t clock_ms)
+bool attempt_failing_too_long(
+    struct attempt *attempt, struct failing_time *failing, int64_t clock_ms)
 {
-    int64_t passed_ms = clock_ms - failing->mark_ms;
-    int64_t tried_ms = attempt->entry->retry_delay_ms + attempt_total_ms(attempt);
+    int64_t passed_ms = clock_ms - failing->counted_ms;
+    int64_t tried_ms = attempt->entry->work.retry_delay_ms + attempt_total_ms(attempt);
     if (failing->going_on && passed_ms > 0)
         failing->total_ms += passed_ms < tried_ms ? passed_ms : tried_ms;
     failing->going_on = true;
-    failing->mark_ms = clock_ms;
+    failing->counted_ms = clock_ms;
     journal_save_failing(&attempt->delivery->journal, attempt->entry);
     return failing->total_ms >= attempt->delivery->config->delivery_give_up_after_ms;
 }
@@ -145,7 +152,7 @@ bool attempt_failing_too_long(struct attempt *attempt, struct failing *failing, 
  */
 static void abandon_reply(struct attempt *attempt)
 {
-    attempt->entry->reply_abandoned = true;
+    attempt->entry->work.reply_abandoned = true;
     journal_save_failing(&attempt->delivery->journal, attempt->entry);
 }
 
@@ -156,16 +163,17 @@ static void abandon_reply(struct attempt *attempt)
 static struct stage_result give_up_at_backend(struct attempt *attempt, enum entry_stage stage)
 {
     struct entry *entry = attempt->entry;
-    entry->note = "refused_for_too_long";
-    entry->verdict = OUTCOME_DEAD;
+    entry->work.note = "refused_for_too_long";
+    entry->work.outcome = OUTCOME_DEAD;
     attempt_clear_failures(attempt);
     if (stage == STAGE_WRITTEN)
         return next_stage(STAGE_SETTLED);
     if (stage == STAGE_KNOWN) {
-        text_copy(entry->failure, sizeof entry->failure, "the backend refused it for too long");
-        return next_stage(entry->task_id[0] != '\0' ? STAGE_NOTIFY_FAILURE : STAGE_SETTLED);
+        text_copy(
+            entry->work.failure, sizeof entry->work.failure, "the backend refused it for too long");
+        return next_stage(entry->work.task_id[0] != '\0' ? STAGE_NOTIFY_FAILURE : STAGE_SETTLED);
     }
-    entry->notice_failed = true;
+    entry->work.closing = CLOSING_UNREPORTED;
     if (stage == STAGE_REPLIED)
         abandon_reply(attempt);
     return next_stage(STAGE_WRITTEN);
@@ -174,7 +182,7 @@ static struct stage_result give_up_at_backend(struct attempt *attempt, enum entr
 /* While polls fail as well, it is not this notification that the backend refuses. */
 static bool backend_refuses_too_long(struct attempt *attempt)
 {
-    struct failing *errors = &attempt->entry->errors;
+    struct failing_time *errors = &attempt->entry->work.errors;
     if (atomic_load(&attempt->delivery->stats->consecutive_poll_failures) > 0) {
         errors->going_on = false;
         return false;
@@ -188,11 +196,11 @@ static struct stage_result judge_failed_stage(struct attempt *attempt, enum entr
 {
     const char *class = attempt_backend_failure(CONVEX_FUNCTION_ERROR);
     bool gone = context->agent == NULL || delivery_context_task_is_gone(context);
-    bool marked_by_us = stage == STAGE_REPLIED && attempt->entry->reply_abandoned;
+    bool marked_by_us = stage == STAGE_REPLIED && attempt->entry->work.reply_abandoned;
     if (delivery_context_has_ended(context) && !marked_by_us) {
         if (stage != STAGE_WRITTEN)
             return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, "ended_elsewhere");
-        attempt->entry->acked = true; /* only the answer to our own mark was lost */
+        attempt_acknowledged(attempt); /* only the answer to our own call was lost */
         return next_stage(STAGE_SETTLED);
     }
     if (stage == STAGE_KNOWN) /* what failed was this same read */
@@ -234,7 +242,7 @@ struct stage_result attempt_call_failed(struct attempt *attempt, enum entry_stag
         return backend_function_failed(attempt, stage, error);
     if (outcome == CONVEX_ABORTED)
         return put_back_at(stage);
-    attempt->entry->errors.going_on = false;
+    attempt->entry->work.errors.going_on = false;
     return attempt_retry(attempt, attempt_backend_failure(outcome), stage, error);
 }
 
@@ -243,15 +251,15 @@ struct stage_result attempt_call_failed(struct attempt *attempt, enum entry_stag
 bool attempt_budget_is_spent(const struct attempt *attempt)
 {
     const struct config *config = attempt->delivery->config;
-    return attempt->entry->runs >= config->delivery_max_runs ||
-           attempt->entry->refusals.total_ms >= config->delivery_give_up_after_ms;
+    return attempt->entry->work.runs >= config->delivery_max_runs ||
+           attempt->entry->work.refusals.total_ms >= config->delivery_give_up_after_ms;
 }
 
 int64_t attempt_timeout_ms(const struct attempt *attempt)
 {
     int64_t set_ms = attempt->delivery->config->gateway_timeout_ms;
     int64_t max_ms = set_ms > MAX_TIMEOUT_MS ? set_ms : MAX_TIMEOUT_MS;
-    return backoff_doubled_ms(set_ms, attempt->entry->timeouts, max_ms);
+    return backoff_doubled_ms(set_ms, attempt->entry->work.timeouts, max_ms);
 }
 
 /* The agent is not asked again; what is left is to say so in the thread. */
@@ -260,7 +268,8 @@ static struct stage_result give_up_on_agent(
 {
     const struct entry *entry = attempt->entry;
     count_failure(attempt, attempt_gateway_failure(result->outcome), &result->error);
-    log_event(LOG_LEVEL_WARN, component, ATTEMPT_FIELDS(attempt, LOG_NUMBER("runs", entry->runs)),
+    log_event(LOG_LEVEL_WARN, component,
+        ATTEMPT_FIELDS(attempt, LOG_NUMBER("runs", entry->work.runs)),
         "Failed to deliver %s for the last time: %s", entry->item.id, result->error.text);
     attempt_clear_failures(attempt);
     return next_stage(STAGE_NOTIFY_FAILURE);
@@ -271,7 +280,7 @@ static struct stage_result agent_run_failed(
     struct attempt *attempt, const char *failure, const struct gateway_result *result)
 {
     const char *class = attempt_gateway_failure(result->outcome);
-    text_copy(attempt->entry->failure, sizeof attempt->entry->failure, failure);
+    text_copy(attempt->entry->work.failure, sizeof attempt->entry->work.failure, failure);
     if (attempt_budget_is_spent(attempt))
         return give_up_on_agent(attempt, result);
     return retry_later(attempt, class, STAGE_KNOWN, DOUBLINGS_AFTER_A_RUN, 0, &result->error);
@@ -286,8 +295,9 @@ static struct stage_result send_refused(
     /* Time in which the breaker let no send pass is not time in which this one was refused. */
     int64_t closed_ms =
         breaker_closed_ms(attempt->delivery->control->breaker, clock_monotonic_ms());
-    text_copy(entry->failure, sizeof entry->failure, "the gateway refused it for too long");
-    if (attempt_failing_too_long(attempt, &entry->refusals, closed_ms))
+    text_copy(
+        entry->work.failure, sizeof entry->work.failure, "the gateway refused it for too long");
+    if (attempt_failing_too_long(attempt, &entry->work.refusals, closed_ms))
         return give_up_on_agent(attempt, result);
     return retry_later(attempt, class, STAGE_KNOWN, 0, result->retry_after_ms, &result->error);
 }
@@ -302,7 +312,7 @@ static struct stage_result send_impossible(
     struct entry *entry = attempt->entry;
     count_failure(attempt, attempt_gateway_failure(result->outcome), &result->error);
     log_event(LOG_LEVEL_WARN, component,
-        ATTEMPT_FIELDS(attempt, LOG_NUMBER("held_back", entry->breaker_trips)),
+        ATTEMPT_FIELDS(attempt, LOG_NUMBER("held_back", entry->work.breaker_trips)),
         "Could not ask about %s: %s", entry->item.id, result->error.text);
     return put_back_at(STAGE_KNOWN);
 }
@@ -315,11 +325,11 @@ static void count_breaker_trips(struct entry *entry, struct gateway_result *resu
 {
     enum { MAX_TRIPS = 3 };
     bool trips = result->outcome == GATEWAY_MISCONFIGURED || result->outcome == GATEWAY_BUSY;
-    entry->breaker_trips = trips ? entry->breaker_trips + 1 : 0;
-    if (entry->breaker_trips > MAX_TRIPS)
+    entry->work.breaker_trips = trips ? entry->work.breaker_trips + 1 : 0;
+    if (entry->work.breaker_trips > MAX_TRIPS)
         result->outcome = GATEWAY_REFUSED;
     if (result->outcome != GATEWAY_REFUSED)
-        entry->refusals.going_on = false;
+        entry->work.refusals.going_on = false;
 }
 
 struct stage_result attempt_send_failed(struct attempt *attempt, struct gateway_result *result)
@@ -333,7 +343,7 @@ struct stage_result attempt_send_failed(struct attempt *attempt, struct gateway_
     case GATEWAY_FAILED_RUN:
         return agent_run_failed(attempt, "the run failed", result);
     case GATEWAY_AMBIGUOUS:
-        attempt->entry->timeouts += result->timed_out ? 1 : 0;
+        attempt->entry->work.timeouts += result->timed_out ? 1 : 0;
         return agent_run_failed(
             attempt, result->timed_out ? "no answer in time" : "the connection was lost", result);
     case GATEWAY_REFUSED:

@@ -39,11 +39,11 @@ static inline struct stage_result put_back_at(enum entry_stage stage)
 /* The fields of every log line about an attempt, followed by those that the line adds. */
 #define ATTEMPT_FIELDS(attempt_, ...)                                \
     LOG_FIELDS(LOG_TEXT("notification", (attempt_)->entry->item.id), \
-        LOG_TEXT("agent", (attempt_)->entry->agent_slug),            \
-        LOG_NUMBER("attempt", (attempt_)->entry->attempts),          \
+        LOG_TEXT("agent", (attempt_)->entry->work.agent_slug),       \
+        LOG_NUMBER("attempt", (attempt_)->entry->work.attempts),     \
         LOG_NUMBER("run_ms", (attempt_)->run_ms),                    \
         LOG_NUMBER("total_ms", attempt_total_ms(attempt_)),          \
-        LOG_TEXT("trace", (attempt_)->entry->trace.id), __VA_ARGS__)
+        LOG_TEXT("trace", (attempt_)->entry->work.trace.id), __VA_ARGS__)
 
 /* How long the attempt has taken so far. */
 int64_t attempt_total_ms(const struct attempt *attempt);
@@ -54,6 +54,9 @@ int64_t attempt_total_ms(const struct attempt *attempt);
  */
 struct stage_result attempt_end(
     struct attempt *attempt, enum entry_stage stage, enum entry_outcome verdict, const char *note);
+
+/* The backend has the notification as delivered; what its thread could not be told stays so. */
+void attempt_acknowledged(struct attempt *attempt);
 
 /*
  * Why an attempt failed, as the metrics name it (base/metric_families.c). What has to do with
@@ -79,7 +82,8 @@ void attempt_clear_failures(struct attempt *attempt);
  * suspended, only the delay that the failure caused counts. Returns true once the sum reaches
  * DELIVERY_GIVE_UP_AFTER_MS. Saves the sum in the spool.
  */
-bool attempt_failing_too_long(struct attempt *attempt, struct failing *failing, int64_t clock_ms);
+bool attempt_failing_too_long(
+    struct attempt *attempt, struct failing_time *failing, int64_t clock_ms);
 
 /*
  * The stage's call to the backend ended with anything but CONVEX_SUCCESS. After an error of the

@@ -27,6 +27,7 @@
 #include "delivery/entry.h"
 #include "delivery/prompt.h"
 #include "delivery/reply.h"
+#include "delivery/worker_pool.h"
 #include "gateway/roster.h"
 
 static const char component[] = "Delivery";
@@ -63,13 +64,14 @@ static struct stage_result run_stage(struct attempt *attempt, enum entry_stage s
 static struct stage_result run_stages(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
-    if (entry->dead_letter_pending)
+    if (entry->work.closing == CLOSING_DEAD_LETTER)
         return next_stage(STAGE_SETTLED);
-    struct stage_result result = run_stage(attempt, entry->stage);
+    struct stage_result result = run_stage(attempt, entry->queue.stage);
     while (result.stage != STAGE_SETTLED && !result.put_back && result.delay_ms == 0) {
         /* Only a send is ever refused: by the breaker, the operator's hold or the shutdown. */
         if (!send_queue_advance(attempt->delivery->queue, entry, result.stage))
             return put_back_at(STAGE_KNOWN);
+        activity_enter(entry->work.activity, result.stage);
         result = run_stage(attempt, result.stage);
     }
     return result;
@@ -80,27 +82,27 @@ void delivery_run(const struct delivery *delivery, struct http_client *client, s
     struct attempt attempt = {
         .delivery = delivery,
         .client = client,
-        .service = {.convex = delivery->convex, .client = client, .trace = &entry->trace},
+        .service = {.convex = delivery->convex, .client = client, .trace = &entry->work.trace},
         .entry = entry,
         .run_ms = -1,
     };
-    entry->started_us = clock_monotonic_us();
-    if (entry->trace.id[0] == '\0')
-        trace_begin(&entry->trace);
-    metrics_observe(&delivery->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->waited_us);
+    entry->work.started_us = clock_monotonic_us();
+    if (entry->work.trace.id[0] == '\0')
+        trace_begin(&entry->work.trace);
+    metrics_observe(&delivery->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->queue.waited_us);
     struct stage_result result = run_stages(&attempt);
     delivery_context_fini(&attempt.context);
     if (result.stage == STAGE_SETTLED && !journal_close(&delivery->journal, entry)) {
-        entry->dead_letter_pending = true;
+        entry->work.closing = CLOSING_DEAD_LETTER;
         result = (struct stage_result){
             .stage = STAGE_WRITTEN, .delay_ms = delivery->config->delivery_backoff_max_ms};
     }
     if (result.stage == STAGE_SETTLED) {
         STOP_POINT("after_spool_remove");
         report_end(&attempt);
-        if (entry->verdict == OUTCOME_DELIVERED && delivery->on_delivered != NULL)
+        if (entry->work.outcome == OUTCOME_DELIVERED && delivery->on_delivered != NULL)
             delivery->on_delivered(
-                delivery->delivered_context, client, entry->agent_id, &entry->trace);
+                delivery->delivered_context, client, entry->agent_id, &entry->work.trace);
     } else {
         journal_release_reply(entry);
     }
@@ -112,9 +114,9 @@ static void remember_context(struct entry *entry, const struct delivery_context 
 {
     const char *slug = json_guard_string(context->agent, "slug");
     const char *task_id = json_guard_string(context->notification, "taskId");
-    text_copy(entry->agent_slug, sizeof entry->agent_slug, slug != NULL ? slug : "");
-    activity_name_agent(entry->activity, entry->agent_slug);
-    text_copy(entry->task_id, sizeof entry->task_id, task_id != NULL ? task_id : "");
+    text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, slug != NULL ? slug : "");
+    activity_name_agent(entry->work.activity, entry->work.agent_slug);
+    text_copy(entry->work.task_id, sizeof entry->work.task_id, task_id != NULL ? task_id : "");
 }
 
 /*
@@ -153,7 +155,7 @@ static struct stage_result stage_known(struct attempt *attempt)
         service_get_delivery(&attempt->service, attempt->entry->item.id, &attempt->context, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_KNOWN, outcome, &error);
-    attempt->entry->errors = (struct failing){0};
+    attempt->entry->work.errors = (struct failing_time){0};
     remember_context(attempt->entry, &attempt->context);
     struct stage_result result = judge_context(attempt);
     /* Before the queue is asked, so that a change of the breaker in between outdates the result. */
@@ -185,8 +187,8 @@ static void count_run(const struct attempt *attempt, int64_t duration_us)
 {
     struct metrics *metrics = &attempt->delivery->stats->metrics;
     const struct entry *entry = attempt->entry;
-    metrics_add(metrics, METRIC_RUNS, entry->runs == 1 ? "first" : "repeat", NULL, 1);
-    metrics_add(metrics, METRIC_AGENT_RUNS, entry->agent_slug, NULL, 1);
+    metrics_add(metrics, METRIC_RUNS, entry->work.runs == 1 ? "first" : "repeat", NULL, 1);
+    metrics_add(metrics, METRIC_AGENT_RUNS, entry->work.agent_slug, NULL, 1);
     metrics_observe(metrics, METRIC_AGENT_RUN, NULL, duration_us);
 }
 
@@ -202,10 +204,11 @@ static void send_to_agent(struct attempt *attempt, const struct agent_address *a
         .input = prompt->data,
         .input_bytes = prompt->length_bytes,
         .timeout_ms = attempt_timeout_ms(attempt),
-        .trace = &entry->trace,
+        .trace = &entry->work.trace,
     };
     int64_t began_us = clock_monotonic_us();
     journal_begin_run(&delivery->journal, entry);
+    send_queue_count_record(delivery->queue, entry);
     STOP_POINT("before_send");
     gateway_send(delivery->gateway, attempt->client, &message, result);
     STOP_POINT("after_send");
@@ -222,11 +225,11 @@ static bool keep_reply(struct attempt *attempt, struct gateway_result *result)
 {
     struct entry *entry = attempt->entry;
     stats_send_ended(attempt->delivery->stats, NULL);
-    if (reply_read(result->body, &entry->reply, &result->error) != 0)
+    if (reply_read(result->body, &entry->work.reply, &result->error) != 0)
         return false;
-    entry->replied_us = clock_monotonic_us();
-    entry->breaker_trips = 0;
-    entry->refusals = (struct failing){0};
+    entry->work.replied_us = clock_monotonic_us();
+    entry->work.breaker_trips = 0;
+    entry->work.refusals = (struct failing_time){0};
     attempt_clear_failures(attempt);
     journal_save_reply(&attempt->delivery->journal, entry);
     STOP_POINT("after_spool");
@@ -268,9 +271,9 @@ static struct stage_result stage_sending(struct attempt *attempt)
 static struct stage_result reply_is_missing(struct attempt *attempt, const struct error *error)
 {
     struct entry *entry = attempt->entry;
-    if (entry->spooled)
+    if (entry->work.record == RECORD_REPLY)
         return attempt_retry(attempt, attempt_other_failure, STAGE_REPLIED, error);
-    text_copy(entry->failure, sizeof entry->failure, "its reply was lost on the disk");
+    text_copy(entry->work.failure, sizeof entry->work.failure, "its reply was lost on the disk");
     return attempt_retry(attempt, attempt_other_failure, STAGE_KNOWN, error);
 }
 
@@ -280,17 +283,17 @@ static struct stage_result stage_replied(struct attempt *attempt)
     const struct delivery *delivery = attempt->delivery;
     struct entry *entry = attempt->entry;
     struct error error;
-    entry->verdict = OUTCOME_DELIVERED;
-    entry->note = NULL;
+    entry->work.outcome = OUTCOME_DELIVERED;
+    entry->work.note = NULL;
     if (journal_load_reply(&delivery->journal, entry, &error) != 0)
         return reply_is_missing(attempt, &error);
-    if (entry->reply[0] == '\0' || entry->task_id[0] == '\0')
+    if (entry->work.reply[0] == '\0' || entry->work.task_id[0] == '\0')
         return next_stage(STAGE_WRITTEN);
     /* A disk that was full when the reply came may have room now. */
-    if (!entry->spooled)
+    if (entry->work.record != RECORD_REPLY)
         journal_save_reply(&delivery->journal, entry);
-    enum convex_outcome outcome = service_create_message(
-        &attempt->service, entry->agent_id, entry->task_id, entry->reply, entry->item.id, &error);
+    enum convex_outcome outcome = service_create_message(&attempt->service, entry->agent_id,
+        entry->work.task_id, entry->work.reply, entry->item.id, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_REPLIED, outcome, &error);
     STOP_POINT("after_create_message");
@@ -307,18 +310,19 @@ static struct stage_result stage_notify_failure(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
     struct error error;
-    entry->verdict = OUTCOME_DEAD;
-    entry->note = entry->failure[0] != '\0' ? entry->failure : "asked before a restart";
-    if (entry->task_id[0] == '\0')
+    entry->work.outcome = OUTCOME_DEAD;
+    entry->work.note =
+        entry->work.failure[0] != '\0' ? entry->work.failure : "asked before a restart";
+    if (entry->work.task_id[0] == '\0')
         return next_stage(STAGE_WRITTEN);
     struct text notice = {0};
-    failure_notice_append(&notice, entry->runs, entry->note);
+    failure_notice_append(&notice, entry->work.runs, entry->work.note);
     if (notice.failed) {
         error_set(&error, ERROR_NO_MEMORY, "no memory for a failure notice");
         return attempt_retry(attempt, attempt_other_failure, STAGE_NOTIFY_FAILURE, &error);
     }
-    enum convex_outcome outcome = service_create_message(
-        &attempt->service, entry->agent_id, entry->task_id, notice.data, entry->item.id, &error);
+    enum convex_outcome outcome = service_create_message(&attempt->service, entry->agent_id,
+        entry->work.task_id, notice.data, entry->item.id, &error);
     text_fini(&notice);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_NOTIFY_FAILURE, outcome, &error);
@@ -335,17 +339,18 @@ static struct stage_result stage_written(struct attempt *attempt)
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_WRITTEN, outcome, &error);
     STOP_POINT("after_mark");
-    attempt->entry->acked = true;
+    attempt_acknowledged(attempt);
     return next_stage(STAGE_SETTLED);
 }
 
 static void count_delivered(struct metrics *metrics, const struct entry *entry)
 {
     int64_t now_us = clock_monotonic_us();
-    int64_t replied_us = entry->replied_us != 0 ? entry->replied_us : entry->known_us;
+    int64_t replied_us =
+        entry->work.replied_us != 0 ? entry->work.replied_us : entry->queue.known_us;
     metrics_add(metrics, METRIC_NOTIFICATIONS_DELIVERED, NULL, NULL, 1);
     metrics_observe(metrics, METRIC_WRITE_BACK, NULL, now_us - replied_us);
-    metrics_observe(metrics, METRIC_DELIVERY, NULL, now_us - entry->known_us);
+    metrics_observe(metrics, METRIC_DELIVERY, NULL, now_us - entry->queue.known_us);
     if (entry->created_at_ms > 0)
         metrics_observe(
             metrics, METRIC_DELIVERY_LAG, NULL, (clock_wall_ms() - entry->created_at_ms) * 1000);
@@ -360,15 +365,15 @@ static void count_end(const struct attempt *attempt)
     };
     const struct entry *entry = attempt->entry;
     struct metrics *metrics = &attempt->delivery->stats->metrics;
-    metrics_add(
-        metrics, METRIC_AGENT_NOTIFICATIONS, entry->agent_slug, outcomes[entry->verdict], 1);
-    if (entry->verdict == OUTCOME_DELIVERED)
+    metrics_add(metrics, METRIC_AGENT_NOTIFICATIONS, entry->work.agent_slug,
+        outcomes[entry->work.outcome], 1);
+    if (entry->work.outcome == OUTCOME_DELIVERED)
         count_delivered(metrics, entry);
-    else if (entry->verdict == OUTCOME_DEAD)
+    else if (entry->work.outcome == OUTCOME_DEAD)
         metrics_add(metrics, METRIC_NOTIFICATIONS_DEAD, NULL, NULL, 1);
     else
         metrics_add(metrics, METRIC_NOTIFICATIONS_SKIPPED,
-            entry->note != NULL ? entry->note : "other", NULL, 1);
+            entry->work.note != NULL ? entry->work.note : "other", NULL, 1);
 }
 
 /* Counts and logs how a settled notification ended. */
@@ -381,7 +386,8 @@ static void report_end(const struct attempt *attempt)
     };
     const struct entry *entry = attempt->entry;
     count_end(attempt);
-    log_event(entry->verdict == OUTCOME_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
-        ATTEMPT_FIELDS(attempt, LOG_TEXT("reason", entry->note != NULL ? entry->note : "replied")),
-        "%s %s", words[entry->verdict], entry->item.id);
+    log_event(entry->work.outcome == OUTCOME_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
+        ATTEMPT_FIELDS(
+            attempt, LOG_TEXT("reason", entry->work.note != NULL ? entry->work.note : "replied")),
+        "%s %s", words[entry->work.outcome], entry->item.id);
 }

@@ -10,11 +10,11 @@ static void add_delivery_locked(
 {
     mutex_assert_held(&queue->lock);
     entry->created_at_ms = created_at_ms;
-    entry->last_page = queue->page;
-    entry->known_us = clock_monotonic_us();
+    entry->queue.last_page = queue->page;
+    entry->queue.known_us = clock_monotonic_us();
     queue_enter_ages_locked(queue, entry);
     id_table_add(&queue->entries, &entry->item);
-    TAILQ_INSERT_TAIL(&queue->all, entry, in_queue);
+    TAILQ_INSERT_TAIL(&queue->all, entry, queue.in_queue);
     queue->held++;
 }
 
@@ -41,7 +41,7 @@ static bool add_row_locked(struct send_queue *queue, const struct offer_row *row
         return false;
     add_delivery_locked(queue, entry, row->created_at_ms);
     const struct prior_runs *prior_runs = find_charge_locked(queue, row->id);
-    entry->runs = prior_runs != NULL ? prior_runs->runs : 0;
+    entry->work.runs = prior_runs != NULL ? prior_runs->runs : 0;
     lane_insert(&queue->ready, entry);
     cond_signal(&queue->work);
     return true;
@@ -54,17 +54,17 @@ bool send_queue_restore(struct send_queue *queue, const struct spool_record *rec
         queue_new_entry_locked(queue, ENTRY_DELIVERY, record->id, record->agent_id);
     if (entry != NULL) {
         add_delivery_locked(queue, entry, record->created_at_ms);
-        entry->stage = replied ? STAGE_REPLIED : STAGE_KNOWN;
-        entry->runs = record->runs;
-        entry->refusals.total_ms = record->failing_ms;
-        entry->errors.total_ms = record->error_ms;
-        entry->timeouts = record->timeouts;
-        queue_set_recorded_locked(queue, entry, true);
-        entry->spooled = replied;
-        entry->reply_abandoned = record->reply_abandoned;
-        text_copy(entry->agent_slug, sizeof entry->agent_slug, record->agent_slug);
-        text_copy(entry->task_id, sizeof entry->task_id, record->task_id);
-        text_copy(entry->failure, sizeof entry->failure, record->failure);
+        entry->queue.stage = replied ? STAGE_REPLIED : STAGE_KNOWN;
+        entry->work.runs = record->runs;
+        entry->work.refusals.total_ms = record->failing_ms;
+        entry->work.errors.total_ms = record->error_ms;
+        entry->work.timeouts = record->timeouts;
+        entry->work.record = replied ? RECORD_REPLY : RECORD_RUN;
+        queue_count_record_locked(queue, entry);
+        entry->work.reply_abandoned = record->reply_abandoned;
+        text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, record->agent_slug);
+        text_copy(entry->work.task_id, sizeof entry->work.task_id, record->task_id);
+        text_copy(entry->work.failure, sizeof entry->work.failure, record->failure);
         lane_insert(&queue->ready, entry);
     }
     queue_publish_gauges_locked(queue);
@@ -83,8 +83,8 @@ int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_
         entry = queue_new_entry_locked(queue, ENTRY_DELIVERY, id, "");
     if (entry != NULL) {
         add_delivery_locked(queue, entry, created_at_ms);
-        entry->stage = STAGE_SETTLED;
-        entry->settled_at_ms = clock_monotonic_ms();
+        entry->queue.stage = STAGE_SETTLED;
+        entry->queue.settled_at_ms = clock_monotonic_ms();
         queue->settled++;
         queue_leave_ages_locked(queue, entry);
         queue_leave_lane_locked(queue, entry, &deferred_free);
@@ -122,7 +122,7 @@ static struct taken_in take_in_rows_locked(struct send_queue *queue, const struc
     for (size_t i = 0; i < offer->count; i++) {
         struct id_item *found = id_table_find(&queue->entries, offer->rows[i].id);
         if (found != NULL)
-            CONTAINER_OF(found, struct entry, item)->last_page = queue->page;
+            CONTAINER_OF(found, struct entry, item)->queue.last_page = queue->page;
         else if (add_row_locked(queue, &offer->rows[i]))
             taken.added++;
         else
@@ -149,11 +149,14 @@ static void drop_unlisted_locked(
     mutex_assert_held(&queue->lock);
     struct entry *next;
     for (struct entry *entry = TAILQ_FIRST(&queue->all); entry != NULL; entry = next) {
-        next = TAILQ_NEXT(entry, in_queue);
-        if (entry->last_page == queue->page || entry->running || !page_covers(offer, entry))
+        next = TAILQ_NEXT(entry, queue.in_queue);
+        if (entry->queue.last_page == queue->page || entry->queue.place == PLACE_WORKER ||
+            !page_covers(offer, entry))
             continue;
-        bool unused = entry->stage == STAGE_KNOWN && entry->runs == 0 && !entry->recorded;
-        bool over = entry->stage == STAGE_SETTLED && entry->settled_at_ms < offer->began_at_ms;
+        bool unused = entry->queue.stage == STAGE_KNOWN && entry->work.runs == 0 &&
+                      entry->work.record == RECORD_NONE;
+        bool over =
+            entry->queue.stage == STAGE_SETTLED && entry->queue.settled_at_ms < offer->began_at_ms;
         if (unused || over)
             queue_forget_locked(queue, entry, deferred_free);
     }
@@ -187,8 +190,8 @@ bool send_queue_wake(struct send_queue *queue, const char *agent_id)
     if (!queue->closed && !queue->held_by_operator && !has_one)
         entry = queue_new_entry_locked(queue, ENTRY_WAKE, agent_id, agent_id);
     if (entry != NULL) {
-        entry->lane->wakes++;
-        TAILQ_INSERT_TAIL(&queue->wakes, entry, in_queue);
+        entry->queue.lane->wakes++;
+        TAILQ_INSERT_TAIL(&queue->wakes, entry, queue.in_queue);
         lane_insert(&queue->ready, entry);
         cond_signal(&queue->work);
     }
@@ -201,8 +204,8 @@ static struct entry *find_ready_wake_locked(const struct send_queue *queue)
 {
     mutex_assert_held(&queue->lock);
     struct entry *entry;
-    TAILQ_FOREACH (entry, &queue->wakes, in_queue)
-        if (entry->ready)
+    TAILQ_FOREACH (entry, &queue->wakes, queue.in_queue)
+        if (entry->queue.place == PLACE_READY)
             break;
     return entry;
 }

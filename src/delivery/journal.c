@@ -23,34 +23,29 @@ static void note_outcome(
         log_info(component, "The spool works again");
 }
 
-static void set_recorded(const struct journal *journal, struct entry *entry, bool recorded)
-{
-    if (entry->recorded != recorded)
-        send_queue_set_recorded(journal->queue, entry, recorded);
-}
-
 static int save(const struct journal *journal, struct entry *entry, bool with_reply)
 {
     struct error error;
     struct spool_record record = {
         .created_at_ms = entry->created_at_ms,
-        .failing_ms = entry->refusals.total_ms,
-        .error_ms = entry->errors.total_ms,
-        .timeouts = entry->timeouts,
-        .runs = entry->runs,
-        .reply_abandoned = entry->reply_abandoned,
-        .reply = with_reply ? entry->reply : NULL,
-        .name_sync = entry->name_sync,
+        .failing_ms = entry->work.refusals.total_ms,
+        .error_ms = entry->work.errors.total_ms,
+        .timeouts = entry->work.timeouts,
+        .runs = entry->work.runs,
+        .reply_abandoned = entry->work.reply_abandoned,
+        .reply = with_reply ? entry->work.reply : NULL,
+        .name_sync = entry->work.name_sync,
     };
     text_copy(record.id, sizeof record.id, entry->item.id);
     text_copy(record.agent_id, sizeof record.agent_id, entry->agent_id);
-    text_copy(record.agent_slug, sizeof record.agent_slug, entry->agent_slug);
-    text_copy(record.task_id, sizeof record.task_id, entry->task_id);
-    text_copy(record.failure, sizeof record.failure, entry->failure);
+    text_copy(record.agent_slug, sizeof record.agent_slug, entry->work.agent_slug);
+    text_copy(record.task_id, sizeof record.task_id, entry->work.task_id);
+    text_copy(record.failure, sizeof record.failure, entry->work.failure);
     int result = spool_save(journal->spool, &record, with_reply, &error);
-    entry->name_sync = record.name_sync;
+    entry->work.name_sync = record.name_sync;
     note_outcome(journal, entry, result, &error);
-    set_recorded(journal, entry, entry->recorded || result == 0);
+    if (result == 0)
+        entry->work.record = record.reply != NULL ? RECORD_REPLY : RECORD_RUN;
     return result;
 }
 
@@ -61,19 +56,20 @@ static void remove_record(const struct journal *journal, struct entry *entry)
     /* That what was never written could be removed does not prove that the disk works. */
     if (result != 0)
         note_outcome(journal, entry, result, &error);
-    set_recorded(journal, entry, entry->recorded && result != 0);
+    else
+        entry->work.record = RECORD_NONE;
 }
 
 void journal_begin_run(const struct journal *journal, struct entry *entry)
 {
-    entry->runs++;
+    entry->work.runs++;
     save(journal, entry, false);
 }
 
 void journal_undo_run(const struct journal *journal, struct entry *entry)
 {
-    entry->runs--;
-    if (entry->runs == 0 && entry->refusals.total_ms == 0)
+    entry->work.runs--;
+    if (entry->work.runs == 0 && entry->work.refusals.total_ms == 0)
         remove_record(journal, entry);
     else
         save(journal, entry, false);
@@ -81,43 +77,41 @@ void journal_undo_run(const struct journal *journal, struct entry *entry)
 
 void journal_save_failing(const struct journal *journal, struct entry *entry)
 {
-    if (entry->spooled && entry->reply == NULL)
+    if (entry->work.record == RECORD_REPLY && entry->work.reply == NULL)
         return;
-    if (save(journal, entry, entry->reply != NULL) == 0)
-        entry->spooled = entry->reply != NULL;
+    save(journal, entry, entry->work.reply != NULL);
 }
 
 void journal_save_reply(const struct journal *journal, struct entry *entry)
 {
-    entry->spooled = save(journal, entry, true) == 0;
+    save(journal, entry, true);
 }
 
 void journal_release_reply(struct entry *entry)
 {
-    if (!entry->spooled)
+    if (entry->work.record != RECORD_REPLY)
         return;
-    free(entry->reply);
-    entry->reply = NULL;
+    free(entry->work.reply);
+    entry->work.reply = NULL;
 }
 
 int journal_load_reply(const struct journal *journal, struct entry *entry, struct error *error)
 {
     struct spool_record record;
-    if (entry->reply != NULL)
+    if (entry->work.reply != NULL)
         return 0;
     int result = spool_load(journal->spool, entry->item.id, &record, error);
     if (result == 0 && record.reply == NULL)
         result = error_set(
             error, ERROR_INVALID, "spool: the record of %s holds no reply", entry->item.id);
     if (result == 0)
-        entry->reply = record.reply;
+        entry->work.reply = record.reply;
     /* A shortage of descriptors or a disk that fails now is no reason to ask the agent again. */
     if (result == ERROR_CLOSED || result == ERROR_INVALID) {
         struct error unused;
         spool_bury(journal->spool, entry->item.id, &unused);
         journal_trim_dead(journal);
-        entry->spooled = false;
-        set_recorded(journal, entry, false);
+        entry->work.record = RECORD_NONE;
     }
     return result;
 }
@@ -125,14 +119,15 @@ int journal_load_reply(const struct journal *journal, struct entry *entry, struc
 /* A reply or a note that nobody could write, or an end that the backend does not know of. */
 static bool is_for_operators(const struct entry *entry)
 {
-    bool has_reply = entry->spooled || entry->reply != NULL;
-    return entry->verdict == OUTCOME_DEAD && (has_reply || entry->notice_failed || !entry->acked);
+    bool has_reply = entry->work.record == RECORD_REPLY || entry->work.reply != NULL;
+    return entry->work.outcome == OUTCOME_DEAD &&
+           (has_reply || entry->work.closing != CLOSING_ACKNOWLEDGED);
 }
 
 static bool bury(const struct journal *journal, struct entry *entry)
 {
     struct error error;
-    if (!entry->spooled && save(journal, entry, entry->reply != NULL) != 0)
+    if (entry->work.record != RECORD_REPLY && save(journal, entry, entry->work.reply != NULL) != 0)
         return false;
     int result = spool_bury(journal->spool, entry->item.id, &error);
     note_outcome(journal, entry, result, &error);
@@ -148,7 +143,7 @@ bool journal_close(const struct journal *journal, struct entry *entry)
 {
     if (is_for_operators(entry))
         return bury(journal, entry);
-    if (entry->recorded)
+    if (entry->work.record != RECORD_NONE)
         remove_record(journal, entry);
     return true;
 }

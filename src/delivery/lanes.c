@@ -11,7 +11,7 @@ static enum work_class class_of(const struct entry *entry)
 {
     if (entry->kind == ENTRY_WAKE)
         return CLASS_WAKE;
-    return entry->stage == STAGE_KNOWN ? CLASS_SEND : CLASS_WRITE_BACK;
+    return entry->queue.stage == STAGE_KNOWN ? CLASS_SEND : CLASS_WRITE_BACK;
 }
 
 void lane_lists_init(struct lane_lists *lists, size_t capacity)
@@ -61,32 +61,32 @@ static bool is_older(const struct entry *one, const struct entry *other)
 
 void lane_insert(struct lane_lists *lists, struct entry *entry)
 {
-    struct lane *lane = entry->lane;
+    struct lane *lane = entry->queue.lane;
     enum work_class class = class_of(entry);
     /* Pages come oldest first, so the place is nearly always at the end. */
     struct entry *before = TAILQ_LAST(&lane->ready[class], entry_list);
     while (before != NULL && is_older(entry, before))
-        before = TAILQ_PREV(before, entry_list, in_lane);
+        before = TAILQ_PREV(before, entry_list, queue.in_lane);
     lists->ready -= ready_work(lists, lane);
     if (before != NULL)
-        TAILQ_INSERT_AFTER(&lane->ready[class], before, entry, in_lane);
+        TAILQ_INSERT_AFTER(&lane->ready[class], before, entry, queue.in_lane);
     else
-        TAILQ_INSERT_HEAD(&lane->ready[class], entry, in_lane);
+        TAILQ_INSERT_HEAD(&lane->ready[class], entry, queue.in_lane);
     lane->ready_count[class]++;
-    entry->ready = true;
-    entry->ready_us = clock_monotonic_us();
+    entry->queue.place = PLACE_READY;
+    entry->queue.ready_us = clock_monotonic_us();
     lists->ready += ready_work(lists, lane);
     relist(lists, lane);
 }
 
 void lane_remove(struct lane_lists *lists, struct entry *entry)
 {
-    struct lane *lane = entry->lane;
+    struct lane *lane = entry->queue.lane;
     enum work_class class = class_of(entry);
     lists->ready -= ready_work(lists, lane);
-    TAILQ_REMOVE(&lane->ready[class], entry, in_lane);
+    TAILQ_REMOVE(&lane->ready[class], entry, queue.in_lane);
     lane->ready_count[class]--;
-    entry->ready = false;
+    entry->queue.place = PLACE_NONE;
     lists->ready += ready_work(lists, lane);
     relist(lists, lane);
 }
@@ -138,7 +138,7 @@ struct entry *queue_new_entry_locked(
         free(entry);
         return NULL;
     }
-    entry->lane = lane;
+    entry->queue.lane = lane;
     lane->entries++;
     return entry;
 }
@@ -148,32 +148,32 @@ void queue_enter_ages_locked(struct send_queue *queue, struct entry *entry)
 {
     mutex_assert_held(&queue->lock);
     int64_t since_ms = entry->created_at_ms > 0 ? entry->created_at_ms : clock_wall_ms();
-    heap_push(&queue->unsettled, &entry->by_age, since_ms);
+    heap_push(&queue->unsettled, &entry->queue.by_age, since_ms);
 }
 
-void queue_set_recorded_locked(struct send_queue *queue, struct entry *entry, bool recorded)
+void queue_count_record_locked(struct send_queue *queue, struct entry *entry)
 {
     mutex_assert_held(&queue->lock);
-    entry->recorded = recorded;
-    bool counted = entry->record_by_age.place != 0;
+    bool recorded = entry->work.record != RECORD_NONE;
+    bool counted = entry->queue.record_by_age.place != 0;
     if (recorded && !counted)
-        heap_push(&queue->recorded, &entry->record_by_age, entry->by_age.due_ms);
+        heap_push(&queue->recorded, &entry->queue.record_by_age, entry->queue.by_age.due_ms);
     else if (!recorded && counted)
-        heap_remove(&queue->recorded, &entry->record_by_age);
+        heap_remove(&queue->recorded, &entry->queue.record_by_age);
 }
 
 void queue_leave_ages_locked(struct send_queue *queue, struct entry *entry)
 {
     mutex_assert_held(&queue->lock);
-    if (entry->by_age.place != 0)
-        heap_remove(&queue->unsettled, &entry->by_age);
-    if (entry->record_by_age.place != 0)
-        heap_remove(&queue->recorded, &entry->record_by_age);
+    if (entry->queue.by_age.place != 0)
+        heap_remove(&queue->unsettled, &entry->queue.by_age);
+    if (entry->queue.record_by_age.place != 0)
+        heap_remove(&queue->recorded, &entry->queue.record_by_age);
 }
 
 static void entry_free(struct entry *entry)
 {
-    free(entry->reply);
+    free(entry->work.reply);
     free(entry);
 }
 
@@ -188,7 +188,7 @@ void deferred_free_run(struct deferred_free *deferred_free)
     struct entry *entry;
     struct lane *lane;
     while ((entry = TAILQ_FIRST(&deferred_free->entries)) != NULL) {
-        TAILQ_REMOVE(&deferred_free->entries, entry, in_queue);
+        TAILQ_REMOVE(&deferred_free->entries, entry, queue.in_queue);
         entry_free(entry);
     }
     while ((lane = TAILQ_FIRST(&deferred_free->lanes)) != NULL) {
@@ -201,10 +201,10 @@ void queue_leave_lane_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
-    struct lane *lane = entry->lane;
+    struct lane *lane = entry->queue.lane;
     if (lane == NULL)
         return;
-    entry->lane = NULL;
+    entry->queue.lane = NULL;
     if (--lane->entries > 0)
         return;
     assert(!lane->busy);
@@ -217,32 +217,32 @@ static void forget_wake_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
-    entry->lane->wakes--;
+    entry->queue.lane->wakes--;
     queue_leave_lane_locked(queue, entry, deferred_free);
-    TAILQ_REMOVE(&queue->wakes, entry, in_queue);
-    TAILQ_INSERT_TAIL(&deferred_free->entries, entry, in_queue);
+    TAILQ_REMOVE(&queue->wakes, entry, queue.in_queue);
+    TAILQ_INSERT_TAIL(&deferred_free->entries, entry, queue.in_queue);
 }
 
 void queue_forget_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
-    assert(!entry->running);
-    if (entry->ready)
+    assert(entry->queue.place != PLACE_WORKER);
+    if (entry->queue.place == PLACE_READY)
         lane_remove(&queue->ready, entry);
     if (entry->kind == ENTRY_WAKE) {
         forget_wake_locked(queue, entry, deferred_free);
         return;
     }
-    if (entry->due.place != 0)
-        heap_remove(&queue->waiting, &entry->due);
-    if (entry->stage == STAGE_SETTLED)
+    if (entry->queue.place == PLACE_WAITING)
+        heap_remove(&queue->waiting, &entry->queue.due);
+    if (entry->queue.stage == STAGE_SETTLED)
         queue->settled--;
     queue_leave_lane_locked(queue, entry, deferred_free);
     queue_leave_ages_locked(queue, entry);
     id_table_remove(&queue->entries, &entry->item);
-    TAILQ_REMOVE(&queue->all, entry, in_queue);
-    TAILQ_INSERT_TAIL(&deferred_free->entries, entry, in_queue);
+    TAILQ_REMOVE(&queue->all, entry, queue.in_queue);
+    TAILQ_INSERT_TAIL(&deferred_free->entries, entry, queue.in_queue);
     queue->held--;
 }
 

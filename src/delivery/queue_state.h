@@ -127,8 +127,8 @@ void deferred_free_run(struct deferred_free *deferred_free);
 /* Shows onlookers what has changed. Before the lock is given back. */
 void queue_publish_gauges_locked(struct send_queue *queue);
 
-/* Notes whether the spool has a record of the entry. */
-void queue_set_recorded_locked(struct send_queue *queue, struct entry *entry, bool recorded);
+/* Counts the entry among those with a record in the spool, or no more, as its worker left it. */
+void queue_count_record_locked(struct send_queue *queue, struct entry *entry);
 
 /* The entry has not ended, or it has: whether it counts among those whose age is shown. */
 void queue_enter_ages_locked(struct send_queue *queue, struct entry *entry);

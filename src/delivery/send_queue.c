@@ -71,7 +71,7 @@ static void make_ready_locked(struct send_queue *queue, struct heap_item *due)
 {
     mutex_assert_held(&queue->lock);
     heap_remove(&queue->waiting, due);
-    lane_insert(&queue->ready, CONTAINER_OF(due, struct entry, due));
+    lane_insert(&queue->ready, CONTAINER_OF(due, struct entry, queue.due));
 }
 
 /* Lets entries whose time has come back into their lanes. */
@@ -106,6 +106,13 @@ static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
     return entry;
 }
 
+/* A worker has it in order to ask its agent, and has not come past that. */
+static bool is_asking(const struct entry *entry)
+{
+    bool before_reply = entry->queue.stage == STAGE_KNOWN || entry->queue.stage == STAGE_SENDING;
+    return entry->queue.place == PLACE_WORKER && before_reply;
+}
+
 static struct entry *take_work_locked(struct send_queue *queue, int64_t now_ms)
 {
     mutex_assert_held(&queue->lock);
@@ -113,13 +120,12 @@ static struct entry *take_work_locked(struct send_queue *queue, int64_t now_ms)
     if (entry == NULL)
         return NULL;
     lane_remove(&queue->ready, entry);
-    lane_set_busy(&queue->ready, entry->lane, true);
-    entry->running = true;
-    entry->waited_us = clock_monotonic_us() - entry->ready_us;
-    entry->asking = entry->kind == ENTRY_WAKE || entry->stage == STAGE_KNOWN;
-    entry->attempts++;
+    lane_set_busy(&queue->ready, entry->queue.lane, true);
+    entry->queue.place = PLACE_WORKER;
+    entry->queue.waited_us = clock_monotonic_us() - entry->queue.ready_us;
+    entry->work.attempts++;
     queue->running++;
-    queue->asking += entry->asking ? 1 : 0;
+    queue->asking += is_asking(entry) ? 1 : 0;
     queue->wakes_running += entry->kind == ENTRY_WAKE ? 1 : 0;
     return entry;
 }
@@ -182,13 +188,11 @@ struct entry *send_queue_take(struct send_queue *queue)
 static void set_stage_locked(struct send_queue *queue, struct entry *entry, enum entry_stage stage)
 {
     mutex_assert_held(&queue->lock);
+    queue->sending -= entry->queue.stage == STAGE_SENDING;
+    queue->asking -= is_asking(entry);
+    entry->queue.stage = stage;
     queue->sending += stage == STAGE_SENDING;
-    queue->sending -= entry->stage == STAGE_SENDING;
-    entry->stage = stage;
-    if (entry->asking && stage != STAGE_KNOWN && stage != STAGE_SENDING) {
-        entry->asking = false;
-        queue->asking--;
-    }
+    queue->asking += is_asking(entry);
     if (queue->sending == 0)
         cond_broadcast(&queue->sends_over);
 }
@@ -196,16 +200,16 @@ static void set_stage_locked(struct send_queue *queue, struct entry *entry, enum
 bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage)
 {
     mutex_lock(&queue->lock);
-    assert(entry->running);
+    assert(entry->queue.place == PLACE_WORKER);
     bool sends = stage == STAGE_SENDING;
     bool allowed = !sends || may_send_locked(queue, queue->sending, clock_monotonic_ms());
     if (allowed)
         set_stage_locked(queue, entry, stage);
+    queue_count_record_locked(queue, entry);
     if (queue->flow.single_flight)
         cond_signal(&queue->work);
+    queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
-    if (allowed)
-        activity_enter(entry->activity, stage);
     return allowed;
 }
 
@@ -213,7 +217,7 @@ static void settle_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
-    entry->settled_at_ms = clock_monotonic_ms();
+    entry->queue.settled_at_ms = clock_monotonic_ms();
     queue->settled++;
     queue->poll_owed = queue->poll_owed || queue->page_was_full;
     queue_leave_ages_locked(queue, entry);
@@ -224,10 +228,13 @@ static void settle_locked(
 static void put_back_locked(struct send_queue *queue, struct entry *entry, int64_t delay_ms)
 {
     mutex_assert_held(&queue->lock);
+    queue_count_record_locked(queue, entry);
     if (delay_ms <= 0)
         lane_insert(&queue->ready, entry);
-    else if (!queue->closed || entry->stage != STAGE_KNOWN)
-        heap_push(&queue->waiting, &entry->due, clock_monotonic_ms() + delay_ms);
+    else if (!queue->closed || entry->queue.stage != STAGE_KNOWN) {
+        heap_push(&queue->waiting, &entry->queue.due, clock_monotonic_ms() + delay_ms);
+        entry->queue.place = PLACE_WAITING;
+    }
 }
 
 /* The end of a wake-up, or where a delivery goes on. */
@@ -237,7 +244,7 @@ static void place_locked(struct send_queue *queue, struct entry *entry, int64_t 
     mutex_assert_held(&queue->lock);
     if (entry->kind == ENTRY_WAKE)
         queue_forget_locked(queue, entry, deferred_free);
-    else if (entry->stage == STAGE_SETTLED)
+    else if (entry->queue.stage == STAGE_SETTLED)
         settle_locked(queue, entry, deferred_free);
     else
         put_back_locked(queue, entry, delay_ms);
@@ -248,21 +255,19 @@ void send_queue_finish(
 {
     assert(stage != STAGE_SENDING);
     bool settled = stage == STAGE_SETTLED;
-    char *reply = settled ? entry->reply : NULL;
+    char *reply = settled ? entry->work.reply : NULL;
     if (settled)
-        entry->reply = NULL;
+        entry->work.reply = NULL;
     struct deferred_free deferred_free;
     deferred_free_init(&deferred_free);
     mutex_lock(&queue->lock);
-    assert(entry->running);
-    entry->running = false;
+    assert(entry->queue.place == PLACE_WORKER);
     set_stage_locked(queue, entry, stage);
-    if (entry->asking)
-        queue->asking--;
-    entry->asking = false;
+    queue->asking -= is_asking(entry);
+    entry->queue.place = PLACE_NONE;
     queue->running--;
     queue->wakes_running -= entry->kind == ENTRY_WAKE ? 1 : 0;
-    lane_set_busy(&queue->ready, entry->lane, false);
+    lane_set_busy(&queue->ready, entry->queue.lane, false);
     place_locked(queue, entry, delay_ms, &deferred_free);
     bool poll_now = queue_takes_poll_locked(queue, false);
     cond_signal(&queue->work);
@@ -411,10 +416,10 @@ void send_queue_snapshot(const struct send_queue *queue, struct send_queue_view 
     };
 }
 
-void send_queue_set_recorded(struct send_queue *queue, struct entry *entry, bool recorded)
+void send_queue_count_record(struct send_queue *queue, struct entry *entry)
 {
     mutex_lock(&queue->lock);
-    queue_set_recorded_locked(queue, entry, recorded);
+    queue_count_record_locked(queue, entry);
     queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
 }
@@ -431,17 +436,17 @@ struct waiting_list {
 static bool add_waiting(void *context, struct heap_item *item)
 {
     struct waiting_list *list = context;
-    const struct entry *entry = CONTAINER_OF(item, struct entry, by_age);
-    if (entry->running)
+    const struct entry *entry = CONTAINER_OF(item, struct entry, queue.by_age);
+    if (entry->queue.place == PLACE_WORKER)
         return true;
     struct send_queue_waiting *place = &list->places[list->count++];
     text_copy(place->id, sizeof place->id, entry->item.id);
     text_copy(place->agent, sizeof place->agent,
-        entry->agent_slug[0] != '\0' ? entry->agent_slug : entry->agent_id);
-    place->stage = entry->stage;
-    place->failure_class = entry->failure_class;
+        entry->work.agent_slug[0] != '\0' ? entry->work.agent_slug : entry->agent_id);
+    place->stage = entry->queue.stage;
+    place->failure_class = entry->work.failure_class;
     place->created_at_ms = entry->created_at_ms;
-    place->due_ms = entry->due.place != 0 ? entry->due.due_ms : 0;
+    place->due_ms = entry->queue.place == PLACE_WAITING ? entry->queue.due.due_ms : 0;
     return list->count < list->max;
 }
 

@@ -181,13 +181,13 @@ void activity_begin(struct activity *activity, struct entry *entry)
     struct activity_view view = {
         .busy = true,
         .kind = entry->kind,
-        .stage = entry->stage,
+        .stage = entry->queue.stage,
         .since_ms = clock_monotonic_ms(),
     };
     text_copy(view.id, sizeof view.id, entry->item.id);
     text_copy(view.agent, sizeof view.agent,
-        entry->agent_slug[0] != '\0' ? entry->agent_slug : entry->agent_id);
-    entry->activity = activity;
+        entry->work.agent_slug[0] != '\0' ? entry->work.agent_slug : entry->agent_id);
+    entry->work.activity = activity;
     set(activity, &view);
 }
 

@@ -37,14 +37,14 @@ static int setup(void **state)
     struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
     PAGE(queue, {"n1", "a1", 1});
     fixture->entry = queue_fixture_take(queue, "n1");
-    fixture->entry->started_us = clock_monotonic_us();
+    fixture->entry->work.started_us = clock_monotonic_us();
     fixture->config.delivery_give_up_after_ms = LIMIT_MS;
     fixture->config.delivery_backoff_base_ms = 1;
     fixture->config.delivery_backoff_max_ms = 1;
     fixture->delivery = (struct delivery){.config = &fixture->config,
         .queue = queue,
         .stats = &fixture->stats,
-        .journal = {.spool = fixture->spool, .stats = &fixture->stats, .queue = queue}};
+        .journal = {.spool = fixture->spool, .stats = &fixture->stats}};
     fixture->attempt = (struct attempt){.delivery = &fixture->delivery, .entry = fixture->entry};
     *state = fixture;
     return 0;
@@ -65,8 +65,8 @@ static int teardown(void **state)
 /* A failure at that time, whose predecessor made it wait. */
 static bool fails_at(struct fixture *fixture, int64_t clock_ms)
 {
-    fixture->entry->retry_delay_ms = PUT_OFF_MS;
-    return attempt_failing_too_long(&fixture->attempt, &fixture->entry->errors, clock_ms);
+    fixture->entry->work.retry_delay_ms = PUT_OFF_MS;
+    return attempt_failing_too_long(&fixture->attempt, &fixture->entry->work.errors, clock_ms);
 }
 
 static void test_failures_add_up(void **state)
@@ -84,7 +84,7 @@ static void test_time_without_a_try_does_not_count(void **state)
     struct fixture *fixture = *state;
     assert_false(fails_at(fixture, START_MS));
     assert_false(fails_at(fixture, START_MS + 100 * LIMIT_MS));
-    assert_in_range(fixture->entry->errors.total_ms, PUT_OFF_MS, PUT_OFF_MS + LIMIT_MS / 2);
+    assert_in_range(fixture->entry->work.errors.total_ms, PUT_OFF_MS, PUT_OFF_MS + LIMIT_MS / 2);
 }
 
 static void test_backend_that_is_away_ends_the_row(void **state)
@@ -95,9 +95,9 @@ static void test_backend_that_is_away_ends_the_row(void **state)
     struct error error;
     error_set(&error, ERROR_REMOTE, "away");
     attempt_call_failed(&fixture->attempt, STAGE_WRITTEN, CONVEX_UNAVAILABLE, &error);
-    int64_t total_ms = fixture->entry->errors.total_ms;
+    int64_t total_ms = fixture->entry->work.errors.total_ms;
     assert_false(fails_at(fixture, START_MS + 2 * PUT_OFF_MS));
-    assert_int_equal(fixture->entry->errors.total_ms, total_ms);
+    assert_int_equal(fixture->entry->work.errors.total_ms, total_ms);
 }
 
 #define ATTEMPT_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

@@ -40,12 +40,11 @@ static int setup(void **state)
     assert_int_equal(spool_open(&fixture->spool, fixture->dir, "account1", NULL), 0);
     fixture->queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
     stats_init(&fixture->stats);
-    fixture->journal = (struct journal){
-        .spool = fixture->spool, .stats = &fixture->stats, .queue = fixture->queue};
+    fixture->journal = (struct journal){.spool = fixture->spool, .stats = &fixture->stats};
     PAGE(fixture->queue, {"n1", "a1", 1});
     fixture->entry = queue_fixture_take(fixture->queue, "n1");
-    text_copy(fixture->entry->agent_slug, ID_BYTES, "jarvis");
-    text_copy(fixture->entry->task_id, ID_BYTES, "t1");
+    text_copy(fixture->entry->work.agent_slug, ID_BYTES, "jarvis");
+    text_copy(fixture->entry->work.task_id, ID_BYTES, "t1");
     *state = fixture;
     return 0;
 }
@@ -85,11 +84,11 @@ static void write_file(const struct fixture *fixture, const char *name, const ch
 /* A reply on disk that is no longer in memory. */
 static void keep_and_release(struct fixture *fixture)
 {
-    fixture->entry->reply = strdup("the reply");
+    fixture->entry->work.reply = strdup("the reply");
     journal_save_reply(&fixture->journal, fixture->entry);
-    assert_true(fixture->entry->spooled);
+    assert_int_equal(fixture->entry->work.record, RECORD_REPLY);
     journal_release_reply(fixture->entry);
-    assert_null(fixture->entry->reply);
+    assert_null(fixture->entry->work.reply);
 }
 
 static void test_reply_is_recalled(void **state)
@@ -98,37 +97,37 @@ static void test_reply_is_recalled(void **state)
     struct error error;
     keep_and_release(fixture);
     assert_int_equal(journal_load_reply(&fixture->journal, fixture->entry, &error), 0);
-    assert_string_equal(fixture->entry->reply, "the reply");
-    assert_true(fixture->entry->spooled);
+    assert_string_equal(fixture->entry->work.reply, "the reply");
+    assert_int_equal(fixture->entry->work.record, RECORD_REPLY);
 }
 
-static void test_damaged_reply_is_given_up(void **state)
+static void test_damaged_reply_is_lost(void **state)
 {
     struct fixture *fixture = *state;
     struct error error;
     keep_and_release(fixture);
     write_file(fixture, "spool/n1.json", "{\"account\":");
     assert_int_equal(journal_load_reply(&fixture->journal, fixture->entry, &error), ERROR_INVALID);
-    assert_false(fixture->entry->spooled);
+    assert_int_not_equal(fixture->entry->work.record, RECORD_REPLY);
     assert_true(exists(fixture, "dead/n1.json"));
 }
 
-static void test_lost_reply_is_given_up(void **state)
+static void test_missing_record_loses_the_reply(void **state)
 {
     struct fixture *fixture = *state;
     struct error error;
     keep_and_release(fixture);
     assert_int_equal(spool_remove(fixture->spool, "n1", NULL), 0);
     assert_int_equal(journal_load_reply(&fixture->journal, fixture->entry, &error), ERROR_CLOSED);
-    assert_false(fixture->entry->spooled);
+    assert_int_not_equal(fixture->entry->work.record, RECORD_REPLY);
 }
 
-static void test_record_without_the_reply_is_given_up(void **state)
+static void test_record_without_the_reply_is_buried(void **state)
 {
     struct fixture *fixture = *state;
     struct error error;
     journal_begin_run(&fixture->journal, fixture->entry);
-    fixture->entry->spooled = true;
+    fixture->entry->work.record = RECORD_REPLY;
     assert_int_equal(journal_load_reply(&fixture->journal, fixture->entry, &error), ERROR_INVALID);
     assert_non_null(strstr(error.text, "holds no reply"));
     assert_true(exists(fixture, "dead/n1.json"));
@@ -147,10 +146,10 @@ static void test_reply_that_cannot_be_read_now_is_kept(void **state)
     int result = journal_load_reply(&fixture->journal, fixture->entry, &error);
     setrlimit(RLIMIT_NOFILE, &before);
     assert_int_equal(result, ERROR_SYSTEM);
-    assert_true(fixture->entry->spooled);
+    assert_int_equal(fixture->entry->work.record, RECORD_REPLY);
     assert_true(exists(fixture, "spool/n1.json"));
     assert_int_equal(journal_load_reply(&fixture->journal, fixture->entry, &error), 0);
-    assert_string_equal(fixture->entry->reply, "the reply");
+    assert_string_equal(fixture->entry->work.reply, "the reply");
 }
 
 static void test_reply_without_memory_for_it_is_kept(void **state)
@@ -162,7 +161,7 @@ static void test_reply_without_memory_for_it_is_kept(void **state)
     int result = journal_load_reply(&fixture->journal, fixture->entry, &error);
     alloc_fault_disarm();
     assert_int_equal(result, ERROR_NO_MEMORY);
-    assert_true(fixture->entry->spooled);
+    assert_int_equal(fixture->entry->work.record, RECORD_REPLY);
     assert_true(exists(fixture, "spool/n1.json"));
 }
 
@@ -174,17 +173,17 @@ static void test_broken_disk_is_noticed_and_its_recovery(void **state)
     snprintf(path, sizeof path, "%s/spool/n1.json.new", fixture->dir);
     assert_int_equal(symlink("/nonexistent/elsewhere", path), 0);
     journal_begin_run(&fixture->journal, fixture->entry);
-    assert_int_equal(fixture->entry->runs, 1);
-    assert_false(fixture->entry->recorded);
+    assert_int_equal(fixture->entry->work.runs, 1);
+    assert_int_equal(fixture->entry->work.record, RECORD_NONE);
     assert_true(atomic_load(&fixture->stats.spool_broken));
-    fixture->entry->reply = strdup("the reply");
+    fixture->entry->work.reply = strdup("the reply");
     journal_save_reply(&fixture->journal, fixture->entry);
-    assert_false(fixture->entry->spooled);
+    assert_int_not_equal(fixture->entry->work.record, RECORD_REPLY);
     journal_release_reply(fixture->entry);
-    assert_non_null(fixture->entry->reply);
+    assert_non_null(fixture->entry->work.reply);
     assert_int_equal(unlink(path), 0);
     journal_save_reply(&fixture->journal, fixture->entry);
-    assert_true(fixture->entry->spooled);
+    assert_int_equal(fixture->entry->work.record, RECORD_REPLY);
     assert_false(atomic_load(&fixture->stats.spool_broken));
 }
 
@@ -194,10 +193,10 @@ static void test_run_that_was_none_leaves_no_record(void **state)
     journal_begin_run(&fixture->journal, fixture->entry);
     assert_true(exists(fixture, "spool/n1.json"));
     journal_undo_run(&fixture->journal, fixture->entry);
-    assert_int_equal(fixture->entry->runs, 0);
-    assert_false(fixture->entry->recorded);
+    assert_int_equal(fixture->entry->work.runs, 0);
+    assert_int_equal(fixture->entry->work.record, RECORD_NONE);
     assert_false(exists(fixture, "spool/n1.json"));
-    fixture->entry->refusals.total_ms = 5;
+    fixture->entry->work.refusals.total_ms = 5;
     journal_begin_run(&fixture->journal, fixture->entry);
     journal_undo_run(&fixture->journal, fixture->entry);
     assert_true(exists(fixture, "spool/n1.json"));
@@ -209,7 +208,7 @@ static void test_end_that_cannot_be_kept_is_no_end(void **state)
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "%s/spool/n1.json.new", fixture->dir);
     assert_int_equal(symlink("/nonexistent/elsewhere", path), 0);
-    fixture->entry->verdict = OUTCOME_DEAD;
+    fixture->entry->work.outcome = OUTCOME_DEAD;
     assert_false(journal_close(&fixture->journal, fixture->entry));
     assert_int_equal(unlink(path), 0);
     assert_true(journal_close(&fixture->journal, fixture->entry));
@@ -222,16 +221,16 @@ static void test_failing_time_is_kept_with_the_reply(void **state)
 {
     struct fixture *fixture = *state;
     struct spool_record record;
-    fixture->entry->reply = strdup("the reply");
+    fixture->entry->work.reply = strdup("the reply");
     journal_save_reply(&fixture->journal, fixture->entry);
-    fixture->entry->errors.total_ms = 1234;
+    fixture->entry->work.errors.total_ms = 1234;
     journal_save_failing(&fixture->journal, fixture->entry);
     assert_int_equal(spool_load(fixture->spool, "n1", &record, NULL), 0);
     assert_string_equal(record.reply, "the reply");
     assert_int_equal(record.error_ms, 1234);
     free(record.reply);
     journal_release_reply(fixture->entry);
-    fixture->entry->errors.total_ms = 5678;
+    fixture->entry->work.errors.total_ms = 5678;
     journal_save_failing(&fixture->journal, fixture->entry);
     assert_int_equal(spool_load(fixture->spool, "n1", &record, NULL), 0);
     assert_string_equal(record.reply, "the reply");
@@ -262,14 +261,14 @@ static void test_run_and_reply_are_taken_up(void **state)
     save(fixture, "asked", NULL);
     assert_int_equal(journal_restore(fixture->spool, fixture->queue, AN_HOUR_MS, NULL), 0);
     struct entry *replied = queue_fixture_take(fixture->queue, "replied");
-    assert_int_equal(replied->stage, STAGE_REPLIED);
-    assert_true(replied->spooled);
+    assert_int_equal(replied->queue.stage, STAGE_REPLIED);
+    assert_int_equal(replied->work.record, RECORD_REPLY);
     struct entry *asked = queue_fixture_take(fixture->queue, "asked");
-    assert_int_equal(asked->stage, STAGE_KNOWN);
-    assert_false(asked->spooled);
-    assert_int_equal(asked->runs, 2);
-    assert_int_equal(asked->refusals.total_ms, 9);
-    assert_string_equal(asked->failure, "no answer in time");
+    assert_int_equal(asked->queue.stage, STAGE_KNOWN);
+    assert_int_not_equal(asked->work.record, RECORD_REPLY);
+    assert_int_equal(asked->work.runs, 2);
+    assert_int_equal(asked->work.refusals.total_ms, 9);
+    assert_string_equal(asked->work.failure, "no answer in time");
     queue_fixture_finish(fixture->queue, replied, STAGE_SETTLED, 0);
     queue_fixture_finish(fixture->queue, asked, STAGE_SETTLED, 0);
 }
@@ -286,8 +285,8 @@ static void test_damaged_record_costs_a_run(void **state)
         PAGE(queue, {"bad", "a", 1}, {"good", "b", 2});
         struct entry *bad = queue_fixture_take(queue, "bad");
         struct entry *good = queue_fixture_take(queue, "good");
-        assert_int_equal(bad->runs, 1);
-        assert_int_equal(good->runs, 0);
+        assert_int_equal(bad->work.runs, 1);
+        assert_int_equal(good->work.runs, 0);
         queue_fixture_finish(queue, bad, STAGE_SETTLED, 0);
         queue_fixture_finish(queue, good, STAGE_SETTLED, 0);
         send_queue_destroy(queue);
@@ -308,7 +307,7 @@ static void test_half_a_reply_costs_the_runs_before_it(void **state)
     assert_true(exists(fixture, "dead/half.json"));
     PAGE(fixture->queue, {"half", "a", 1});
     struct entry *half = queue_fixture_take(fixture->queue, "half");
-    assert_int_equal(half->runs, 2);
+    assert_int_equal(half->work.runs, 2);
     queue_fixture_finish(fixture->queue, half, STAGE_SETTLED, 0);
 }
 
@@ -362,9 +361,9 @@ static void test_dead_record_is_known_as_ended(void **state)
     assert_int_equal(queue_fixture_counts(fixture->queue).settled, 1);
     PAGE(fixture->queue, {"dead", "a", 1}, {"both", "both", 2});
     struct entry *both = queue_fixture_take(fixture->queue, "both");
-    assert_int_equal(both->stage, STAGE_REPLIED);
+    assert_int_equal(both->queue.stage, STAGE_REPLIED);
     assert_int_equal(journal_load_reply(&fixture->journal, both, NULL), 0);
-    assert_string_equal(both->reply, "new");
+    assert_string_equal(both->work.reply, "new");
     assert_int_equal(queue_fixture_counts(fixture->queue).ready, 0);
     queue_fixture_finish(fixture->queue, both, STAGE_SETTLED, 0);
 }
@@ -384,7 +383,7 @@ static int restore_with_fault(const struct fixture *fixture, unsigned number)
         PAGE(queue, {"bad", "a", 9});
         queue_fixture_take_and_settle(queue, "replied");
         struct entry *bad = queue_fixture_take(queue, "bad");
-        assert_int_equal(bad->runs, 1);
+        assert_int_equal(bad->work.runs, 1);
         queue_fixture_finish(queue, bad, STAGE_SETTLED, 0);
     }
     send_queue_destroy(queue);
@@ -416,8 +415,8 @@ static void test_reply_that_has_no_dead_dir_to_go_to_stays(void **state)
 {
     struct fixture *fixture = *state;
     char path[TMP_DIR_BYTES + sizeof "/dead"];
-    fixture->entry->reply = strdup("text");
-    fixture->entry->verdict = OUTCOME_DEAD;
+    fixture->entry->work.reply = strdup("text");
+    fixture->entry->work.outcome = OUTCOME_DEAD;
     snprintf(path, sizeof path, "%s/dead", fixture->dir);
     assert_int_equal(rmdir(path), 0);
     assert_false(journal_close(&fixture->journal, fixture->entry));
@@ -432,9 +431,9 @@ int main(void)
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_reply_is_recalled),
-        TEST(test_damaged_reply_is_given_up),
-        TEST(test_lost_reply_is_given_up),
-        TEST(test_record_without_the_reply_is_given_up),
+        TEST(test_damaged_reply_is_lost),
+        TEST(test_missing_record_loses_the_reply),
+        TEST(test_record_without_the_reply_is_buried),
         TEST(test_reply_that_cannot_be_read_now_is_kept),
         TEST(test_reply_without_memory_for_it_is_kept),
         TEST(test_broken_disk_is_noticed_and_its_recovery),

@@ -100,7 +100,7 @@ static void test_write_back_that_fails_again_is_tried_until_the_deadline(void **
     send_queue_close(queue, clock_monotonic_ms() + AN_HOUR_MS);
     queue_fixture_finish(queue, a1, STAGE_REPLIED, 5);
     a1 = queue_fixture_take(queue, "a1");
-    assert_int_equal(a1->stage, STAGE_REPLIED);
+    assert_int_equal(a1->queue.stage, STAGE_REPLIED);
     queue_fixture_finish(queue, a1, STAGE_REPLIED, TWO_HOURS_MS);
     assert_null(send_queue_take(queue)); /* not due before the deadline */
 }

@@ -339,8 +339,8 @@ static void test_a_damaged_record_costs_a_run(void **state)
     PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
-    assert_int_equal(a1->runs, 1);
-    assert_int_equal(b1->runs, 0);
+    assert_int_equal(a1->work.runs, 1);
+    assert_int_equal(b1->work.runs, 0);
     queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
     queue_fixture_finish(queue, b1, STAGE_SETTLED, 0);
 }

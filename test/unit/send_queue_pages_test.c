@@ -149,7 +149,7 @@ static void test_later_stages_stay_although_unlisted(void **state)
         EMPTY_PAGE(queue);
         assert_int_equal(queue_fixture_counts(queue).ready, 1);
         entry = queue_fixture_take(queue, "n1");
-        assert_int_equal(entry->stage, stages[i]);
+        assert_int_equal(entry->queue.stage, stages[i]);
         queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
         EMPTY_PAGE(queue);
         assert_int_equal(queue_fixture_counts(queue).held, 0);
@@ -162,7 +162,7 @@ static void test_entry_whose_agent_was_asked_stays_although_unlisted(void **stat
     struct send_queue *queue = *state;
     PAGE(queue, {"n1", "a", 1});
     struct entry *entry = queue_fixture_take(queue, "n1");
-    entry->runs = 1;
+    entry->work.runs = 1;
     queue_fixture_finish(queue, entry, STAGE_KNOWN, 0);
     EMPTY_PAGE(queue);
     assert_int_equal(queue_fixture_counts(queue).ready, 1);

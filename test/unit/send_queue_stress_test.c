@@ -93,12 +93,12 @@ static void send(struct stress *stress, const struct entry *entry)
 static enum entry_stage run_stage(struct worker *worker, struct entry *entry)
 {
     struct stress *stress = worker->stress;
-    switch (entry->stage) {
+    switch (entry->queue.stage) {
     case STAGE_KNOWN:
         if (!send_queue_advance(stress->queue, entry, STAGE_SENDING))
             return STAGE_KNOWN;
         send(stress, entry);
-        entry->reply = strdup("reply");
+        entry->work.reply = strdup("reply");
         return STAGE_REPLIED;
     case STAGE_REPLIED:
         return STAGE_WRITTEN;
@@ -115,7 +115,7 @@ static void work_on(struct worker *worker, struct entry *entry)
     atomic_int *at_work = &stress->at_work[number_of(entry) % AGENTS];
     if (atomic_fetch_add(at_work, 1) != 0)
         atomic_fetch_add(&stress->two_of_a_lane, 1);
-    enum entry_stage stage = entry->stage;
+    enum entry_stage stage = entry->queue.stage;
     int64_t delay_ms = 0;
     while (stage != STAGE_SETTLED && delay_ms == 0) {
         if (next_random(&worker->random) % 4 == 0)
@@ -146,7 +146,7 @@ static void *work(void *argument)
         if (entry == NULL)
             return NULL;
         atomic_fetch_add(&stress->taken, 1);
-        if (closed && entry->stage == STAGE_KNOWN)
+        if (closed && entry->queue.stage == STAGE_KNOWN)
             atomic_fetch_add(&stress->sends_after_close, 1);
         work_on(worker, entry);
     }

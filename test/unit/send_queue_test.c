@@ -98,7 +98,7 @@ static void test_write_back_goes_before_an_older_send_of_its_lane(void **state)
     PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2});
     queue_fixture_finish(queue, a2, STAGE_NOTIFY_FAILURE, 0);
     a2 = queue_fixture_take(queue, "a2");
-    assert_int_equal(a2->stage, STAGE_NOTIFY_FAILURE);
+    assert_int_equal(a2->queue.stage, STAGE_NOTIFY_FAILURE);
     queue_fixture_finish(queue, a2, STAGE_SETTLED, 0);
     queue_fixture_take_and_settle(queue, "a1");
 }
@@ -110,19 +110,19 @@ static void test_entry_keeps_what_it_has_from_stage_to_stage(void **state)
     struct entry *entry = queue_fixture_take(queue, "n1");
     assert_string_equal(entry->agent_id, "agent-7");
     assert_int_equal(entry->created_at_ms, 42);
-    assert_int_equal(entry->stage, STAGE_KNOWN);
-    assert_int_equal(entry->attempts, 1);
+    assert_int_equal(entry->queue.stage, STAGE_KNOWN);
+    assert_int_equal(entry->work.attempts, 1);
     assert_true(send_queue_advance(queue, entry, STAGE_SENDING));
-    assert_int_equal(entry->stage, STAGE_SENDING);
+    assert_int_equal(entry->queue.stage, STAGE_SENDING);
     assert_true(send_queue_advance(queue, entry, STAGE_REPLIED));
-    entry->reply = strdup("words");
+    entry->work.reply = strdup("words");
     queue_fixture_finish(queue, entry, STAGE_REPLIED, 0);
     entry = queue_fixture_take(queue, "n1");
-    assert_int_equal(entry->stage, STAGE_REPLIED);
-    assert_string_equal(entry->reply, "words");
-    assert_int_equal(entry->attempts, 2);
+    assert_int_equal(entry->queue.stage, STAGE_REPLIED);
+    assert_string_equal(entry->work.reply, "words");
+    assert_int_equal(entry->work.attempts, 2);
     queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
-    assert_null(entry->reply);
+    assert_null(entry->work.reply);
     assert_int_equal(queue_fixture_counts(queue).settled, 1);
     assert_int_equal(queue_fixture_counts(queue).lanes, 0);
 }
@@ -134,7 +134,7 @@ static void test_destroy_frees_what_is_held(void **state)
     struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
     PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2}, {"b1", "b", 3}, {"c1", "c", 4});
     struct entry *a1 = queue_fixture_take(queue, "a1");
-    a1->reply = strdup("waits");
+    a1->work.reply = strdup("waits");
     queue_fixture_finish(queue, a1, STAGE_REPLIED, AN_HOUR_MS);
     queue_fixture_take_and_settle(queue, "b1");
     send_queue_destroy(queue);
@@ -154,7 +154,7 @@ static void test_waiting_entry_lets_its_lane_go_on_and_comes_back(void **state)
     queue_fixture_take_and_settle(queue, "a2");
     a1 = queue_fixture_take(queue, "a1");
     assert_true(clock_monotonic_ms() >= began_ms + DELAY_MS);
-    assert_int_equal(a1->attempts, 2);
+    assert_int_equal(a1->work.attempts, 2);
     assert_int_equal(queue_fixture_counts(queue).waiting, 0);
     queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
 }
@@ -199,7 +199,7 @@ static void test_held_sends_wait_and_write_backs_go_on(void **state)
     struct entry *a1 = queue_fixture_take(queue, "a1");
     queue_fixture_hold(queue, true);
     assert_false(send_queue_advance(queue, a1, STAGE_SENDING));
-    assert_int_equal(a1->stage, STAGE_KNOWN);
+    assert_int_equal(a1->queue.stage, STAGE_KNOWN);
     assert_true(send_queue_advance(queue, a1, STAGE_WRITTEN));
     queue_fixture_finish(queue, a1, STAGE_WRITTEN, 5);
     a1 = queue_fixture_take(queue, "a1");
@@ -227,16 +227,16 @@ static void test_restored_entries_go_on_at_their_stage(void **state)
     assert_true(send_queue_restore(queue, &replied, true));
     assert_false(PAGE(queue, {"asked", "a", 5}, {"replied", "a", 9}));
     struct entry *entry = queue_fixture_take(queue, "replied");
-    assert_int_equal(entry->stage, STAGE_REPLIED);
-    assert_true(entry->spooled);
-    assert_null(entry->reply);
-    assert_string_equal(entry->agent_slug, "jarvis");
-    assert_string_equal(entry->task_id, "t1");
+    assert_int_equal(entry->queue.stage, STAGE_REPLIED);
+    assert_int_equal(entry->work.record, RECORD_REPLY);
+    assert_null(entry->work.reply);
+    assert_string_equal(entry->work.agent_slug, "jarvis");
+    assert_string_equal(entry->work.task_id, "t1");
     queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
     entry = queue_fixture_take(queue, "asked");
-    assert_int_equal(entry->stage, STAGE_KNOWN);
-    assert_int_equal(entry->runs, 2);
-    assert_false(entry->spooled);
+    assert_int_equal(entry->queue.stage, STAGE_KNOWN);
+    assert_int_equal(entry->work.runs, 2);
+    assert_int_not_equal(entry->work.record, RECORD_REPLY);
     queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
 }
 

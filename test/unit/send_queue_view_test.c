@@ -54,15 +54,17 @@ static void test_records_are_counted_until_they_end(void **state)
     PAGE(queue, {"n1", "a", 1000}, {"n2", "b", 2000});
     struct entry *one = queue_fixture_take(queue, "n1");
     struct entry *two = queue_fixture_take(queue, "n2");
-    send_queue_set_recorded(queue, two, true);
-    send_queue_set_recorded(queue, two, true);
-    assert_true(two->recorded);
+    two->work.record = RECORD_RUN;
+    send_queue_count_record(queue, two);
+    send_queue_count_record(queue, two);
     assert_int_equal(look(queue).recorded, 1);
     assert_int_equal(look(queue).oldest_recorded_ms, 2000);
-    send_queue_set_recorded(queue, one, true);
+    one->work.record = RECORD_RUN;
+    send_queue_count_record(queue, one);
     assert_int_equal(look(queue).oldest_recorded_ms, 1000);
-    send_queue_set_recorded(queue, one, false);
-    assert_false(one->recorded);
+    one->work.record = RECORD_NONE;
+    send_queue_count_record(queue, one);
+    assert_int_equal(one->work.record, RECORD_NONE);
     assert_int_equal(look(queue).oldest_recorded_ms, 2000);
     queue_fixture_finish(queue, one, STAGE_SETTLED, 0);
     queue_fixture_finish(queue, two, STAGE_SETTLED, 0);
@@ -109,15 +111,15 @@ static void test_wait_is_from_ready_to_taken(void **state)
     PAGE(queue, {"n1", "a", 1000});
     let_time_pass();
     struct entry *entry = queue_fixture_take(queue, "n1");
-    assert_true(entry->waited_us >= 1000);
-    int64_t known_us = entry->known_us;
+    assert_true(entry->queue.waited_us >= 1000);
+    int64_t known_us = entry->queue.known_us;
     let_time_pass();
     /* What it did while a worker had it is no wait. */
     queue_fixture_finish(queue, entry, STAGE_REPLIED, 0);
     int64_t given_back_us = clock_monotonic_us();
     entry = queue_fixture_take(queue, "n1");
-    assert_true(entry->ready_us <= given_back_us && entry->ready_us >= known_us + 2000);
-    assert_int_equal(entry->known_us, known_us);
+    assert_true(entry->queue.ready_us <= given_back_us && entry->queue.ready_us >= known_us + 2000);
+    assert_int_equal(entry->queue.known_us, known_us);
     queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
 }
 
@@ -132,8 +134,8 @@ static void test_those_that_wait_are_listed_oldest_first(void **state)
         {"n5", "a", 5000});
     struct entry *one = queue_fixture_take(queue, "n1");
     struct entry *two = queue_fixture_take(queue, "n2");
-    text_copy(two->agent_slug, sizeof two->agent_slug, "jarvis");
-    two->failure_class = "run_failed";
+    text_copy(two->work.agent_slug, sizeof two->work.agent_slug, "jarvis");
+    two->work.failure_class = "run_failed";
     int64_t before_ms = clock_monotonic_ms();
     queue_fixture_finish(queue, two, STAGE_REPLIED, AN_HOUR_MS);
     assert_int_equal(send_queue_list_waiting(queue, list, 3, &total), 3);
