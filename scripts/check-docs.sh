@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# Checks what is written about the project against the project.
+# Checks the documents, and what comments say about files, against the tree.
 #
 # Usage: scripts/check-docs.sh [-h]
 #
-# Every relative link in a *.md file leads to a file, and to a heading if it names one; every script
-# can be run and is named in a document, as is every target of the Makefile and every directory of the
-# sources; nothing is left marked as yet to be done; functions named _locked assert the lock.
+# - Every relative link in a *.md file leads to a file, and to a heading if it names one; every
+#   document is linked to from another one.
+# - Every script is executable and named in a document, as is every target of the Makefile, every
+#   directory of the sources and, in CHANGELOG.md, the version.
+# - Files that documents and comments name exist, as do the functions in docs/architecture.md and
+#   HACKING.md, and the sections that comments refer to ("docs/protocol.md, Gateway answers").
+# - Nothing is left marked as yet to be done; functions named _locked assert the lock.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -27,7 +31,7 @@ links() {
     awk '/^ *```/ { code = !code } !code' "$1" | grep -oE '\]\([^) ]+\)' | sed 's/^](//; s/)$//'
 }
 
-# The names by which a document's headings are linked to.
+# The anchors of a document's headings.
 anchors() {
     awk '/^ *```/ { code = !code } !code' "$1" | sed -n 's/^##* //p' |
         tr '[:upper:]' '[:lower:]' | sed 's/[^a-z0-9 _-]//g; s/ /-/g'
@@ -42,9 +46,9 @@ check_link() {
     *) file=$(dirname "$document")/$file ;;
     esac
     if [[ ! -e $file ]]; then
-        problem "$document: the link to $link leads nowhere"
+        problem "$document: broken link $link"
     elif [[ -n $anchor && $file == *.md ]] && ! anchors "$file" | grep -qxF -- "$anchor"; then
-        problem "$document: $link names a heading that is not there"
+        problem "$document: $link: no such heading"
     fi
 }
 
@@ -57,7 +61,17 @@ check_links() {
     done < <(documents)
 }
 
-# named WORD FILE...: whether WORD stands in one of them as a word of its own.
+# Every document but the README is linked to, or nobody would find it.
+check_reachable() {
+    local document
+    while read -r document; do
+        [[ $document == ./README.md ]] && continue
+        documents | xargs grep -lE "\]\(([^)# ]*/)?${document##*/}[)#]" | grep -qvxF -- "$document" ||
+            problem "$document: no other document links to it"
+    done < <(documents)
+}
+
+# named WORD FILE...: whether WORD is in one of them as a word of its own.
 named() {
     local word=$1
     shift
@@ -70,11 +84,11 @@ check_scripts() {
     for script in scripts/*.sh .ci/run; do
         named "$(basename "$script")" "${all[@]}" || problem "$script: no document names it"
         [[ $script == scripts/*lib.sh ]] && continue
-        [[ -x $script ]] || problem "$script: cannot be run: chmod +x $script"
+        [[ -x $script ]] || problem "$script: is not executable: chmod +x $script"
     done
 }
 
-# The words behind .PHONY, with the lines that it goes on in.
+# The words after .PHONY, with its continuation lines.
 targets() {
     sed -n '/^\.PHONY:/,/[^\\]$/ p' Makefile | sed 's/^\.PHONY://; s/\\$//' | tr -s ' \t' '\n' | grep .
 }
@@ -94,6 +108,90 @@ check_dirs() {
     done
 }
 
+check_version() {
+    local version
+    version=$(cat VERSION)
+    grep -qF "## [$version]" CHANGELOG.md || problem "CHANGELOG.md: has no section [$version]"
+}
+
+# The text of each source file with its comments joined into one line: "FILE<TAB>TEXT".
+sources_with_comments() {
+    git ls-files --cached --others --exclude-standard '*.[ch]' '*.pml' '*.sh' '*.py' '*.mjs' |
+        while read -r source; do
+            [[ -e $source ]] || continue
+            printf '%s\t' "$source"
+            sed -E 's/^ *(\*|#|\/\/)? ?//' "$source" | tr '\n' ' '
+            echo
+        done
+}
+
+# FILE<TAB>NAME for each DIRECTORY/NAME.c or .h that a source or a document names. System headers and
+# the stand-in "folder/name.h" are left out.
+named_files() {
+    git ls-files --cached --others --exclude-standard '*.[ch]' '*.pml' '*.md' Makefile |
+        xargs grep -HoE '<?[A-Za-z_./-]*[a-z_]+/[a-z_]+\.[ch]\b' 2>/dev/null |
+        grep -vE ':(<|sys/|folder/)' | sed 's/:/\t/' | sort -u
+}
+
+exists_somewhere() {
+    local name=$1 directory
+    for directory in . src include test "$2"; do
+        [[ -e $directory/$name ]] && return
+    done
+    return 1
+}
+
+check_named_files() {
+    local source name
+    while IFS=$'\t' read -r source name; do
+        exists_somewhere "$name" "$(dirname "$source")" || problem "$source: there is no $name"
+    done < <(named_files)
+}
+
+# The words of code in a document, such as functions; x_create stands for any.
+code_words() {
+    # shellcheck disable=SC2016 # backquotes are what is looked for
+    awk '/^ *```/ { code = !code } !code' "$1" | grep -oE '`[a-z][a-z0-9]*(_[a-z0-9]+)+`' |
+        tr -d '`' | grep -v '^x_' | sort -u
+}
+
+check_code_words() {
+    local document word
+    for document in docs/architecture.md HACKING.md; do
+        while read -r word; do
+            grep -rqwF -- "$word" src include test scripts Makefile ||
+                git ls-files | grep -qE "/$word\.[a-z]+$" ||
+                problem "$document: \`$word\` is not in the sources"
+        done < <(code_words "$document")
+    done
+}
+
+# FILE<TAB>DOCUMENT<TAB>SECTION for each reference to a section.
+section_references() {
+    sources_with_comments |
+        awk -F '\t' '{
+            text = $2
+            while (match(text, /docs\/[a-z-]+\.md, "?[A-Z][A-Za-z ]*[a-z]/)) {
+                reference = substr(text, RSTART, RLENGTH)
+                split(reference, parts, /, "?/)
+                print $1 "\t" parts[1] "\t" parts[2]
+                text = substr(text, RSTART + RLENGTH)
+            }
+        }'
+}
+
+# A reference may go on with other words, so a heading has to be its beginning.
+check_sections() {
+    local source document section heading found
+    while IFS=$'\t' read -r source document section; do
+        found=
+        while read -r heading; do
+            if [[ $section == "$heading"* ]]; then found=1; fi
+        done < <(sed -n 's/^##* //p' "$document" 2>/dev/null)
+        [[ -n $found ]] || problem "$source: $document has no section \"$section\""
+    done < <(section_references)
+}
+
 check_leftovers() {
     local words
     # Written apart, or this line would be found.
@@ -104,8 +202,8 @@ check_leftovers() {
     fi
 }
 
-# The functions that are named _locked and do not assert that the lock is held, a line each.
-careless() {
+# The functions that are named _locked and do not assert that the lock is held, one per line.
+locked_without_assertion() {
     awk '
         /^[a-z].*_locked\(/ { name = FILENAME ": " $0; asserts = 0 }
         name && /;$/ && !inside { name = "" }
@@ -120,17 +218,22 @@ careless() {
 check_locks() {
     local function
     while read -r function; do
-        problem "$function does not assert its lock, as docs/architecture.md says of all _locked"
-    done < <(careless)
+        problem "$function does not assert its lock, as every _locked function must"
+    done < <(locked_without_assertion)
 }
 
 main() {
     reject_arguments "$@"
     cd "$ROOT"
     check_links
+    check_reachable
     check_scripts
     check_targets
     check_dirs
+    check_version
+    check_named_files
+    check_code_words
+    check_sections
     check_leftovers
     check_locks
     ((problems == 0))
