@@ -171,7 +171,7 @@ section_references() {
     sources_with_comments |
         awk -F '\t' '{
             text = $2
-            while (match(text, /docs\/[a-z-]+\.md, "?[A-Z][A-Za-z ]*[a-z]/)) {
+            while (match(text, /docs\/[a-z-]+\.md, "?[A-Z][A-Za-z ]*[A-Za-z]/)) {
                 reference = substr(text, RSTART, RLENGTH)
                 split(reference, parts, /, "?/)
                 print $1 "\t" parts[1] "\t" parts[2]
