@@ -1,3 +1,21 @@
+/*
+ * A blocking HTTP client on libcurl's multi interface: one transfer at a time per client, one
+ * client per thread. The multi handle keeps the idle connections, and a share handle the TLS
+ * sessions, so that even a connection used once resumes an earlier handshake.
+ *
+ * Two questions decide what happens to a delivery, and both are answered here:
+ *
+ * - Was any byte of the request sent? Only HTTP_NOT_SENT proves that an agent did not run. libcurl
+ *   by itself repeats a POST if a reused connection dies before the first byte of the response, so
+ *   requests that must not run twice set single_use_connection.
+ * - Why did it fail, and in which step? struct http_response carries the failure class, the last
+ *   step begun and a reason for an operator.
+ *
+ * The calling thread blocks in curl_multi_poll, which returns at least every ABORT_CHECK_MS, when
+ * the progress callback checks the abort flags. Each request has an easy handle of its own, a copy
+ * of the one with the fixed options: libcurl 7.88 keeps a pointer to the last header of a response
+ * and, if the next response on that handle begins with a folded line, uses it after it was freed.
+ */
 #include "http/client.h"
 
 #include <assert.h>
@@ -9,38 +27,35 @@
 
 #include "base/sync.h"
 
+static const char aborted[] = "aborted by shutdown";
+
 enum {
     CONNECT_TIMEOUT_MS = 10000,
-    BODY_KEPT_BYTES = 64 * 1024, /* larger buffers are given back before the next request */
+    BODY_KEPT_BYTES = 64 * 1024, /* larger buffers are freed before the next request */
     RETRY_AFTER_LIMIT_S = 24 * 3600,
     CONNECTIONS_KEPT = 2,
-    LOOK_FOR_ABORT_MS = 1000,
+    ABORT_CHECK_MS = 1000,
 };
 
-/*
- * Each request has a handle of its own, a copy of the one with the fixed options: libcurl 7.88
- * remembers a pointer to the last header of an answer and, when the next answer on that handle
- * begins with a folded line, uses the memory, which it has freed by then.
- */
 struct http_client {
-    CURLM *connections; /* kept from request to request */
-    CURLSH *sessions;   /* of TLS, to be resumed by a new connection */
-    CURL *fixed_options;
-    CURL *curl; /* of the request under way, else NULL */
+    CURLM *connections;  /* kept from request to request */
+    CURLSH *sessions;    /* of TLS, resumed by new connections */
+    CURL *fixed_options; /* copied for each request */
+    CURL *curl;          /* of the request in flight, else NULL */
     struct ca_store *store;
     const atomic_bool *abort;
-    const atomic_bool *extra_abort; /* of the request under way */
+    const atomic_bool *extra_abort; /* of the request in flight */
     struct text body;
     size_t body_limit_bytes;
     bool body_too_large;
-    bool tls_begun;
+    bool tls_begun; /* the handshake of the request in flight */
     char reason[CURL_ERROR_SIZE];
 };
 
 int http_client_library_start(struct error *error)
 {
     if (curl_global_init(CURL_GLOBAL_ALL) != CURLE_OK)
-        return error_set(error, ERROR_SYSTEM, "libcurl cannot start");
+        return error_set(error, ERROR_SYSTEM, "cannot initialize libcurl");
     return 0;
 }
 
@@ -49,7 +64,7 @@ void http_client_library_stop(void)
     curl_global_cleanup();
 }
 
-static size_t take_body(char *bytes, size_t size, size_t count, void *context)
+static size_t client_on_body(char *bytes, size_t size, size_t count, void *context)
 {
     struct http_client *client = context;
     size_t length = size * count;
@@ -61,17 +76,17 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *context)
     return client->body.failed ? CURL_WRITEFUNC_ERROR : length;
 }
 
-static bool is_set(const atomic_bool *flag)
+static bool flag_is_set(const atomic_bool *flag)
 {
     return flag != NULL && atomic_load_explicit(flag, memory_order_relaxed);
 }
 
 bool http_client_is_aborted(const struct http_client *client, const atomic_bool *extra_abort)
 {
-    return is_set(client->abort) || is_set(extra_abort);
+    return flag_is_set(client->abort) || flag_is_set(extra_abort);
 }
 
-static int look_for_abort(
+static int client_on_progress(
     void *context, curl_off_t d_total, curl_off_t d_now, curl_off_t u_total, curl_off_t u_now)
 {
     (void)d_total, (void)d_now, (void)u_total, (void)u_now;
@@ -79,7 +94,8 @@ static int look_for_abort(
     return http_client_is_aborted(client, client->extra_abort) ? 1 : 0;
 }
 
-static CURLcode trust_store(CURL *curl, void *ssl_context, void *context)
+/* Called when a TLS handshake is about to begin. */
+static CURLcode client_on_tls(CURL *curl, void *ssl_context, void *context)
 {
     (void)curl;
     struct http_client *client = context;
@@ -88,8 +104,8 @@ static CURLcode trust_store(CURL *curl, void *ssl_context, void *context)
     return CURLE_OK;
 }
 
-/* What is the same for every request. NULL paths keep libcurl from loading the bundle itself. */
-static CURLcode set_fixed_options(struct http_client *client)
+/* The options of every request. NULL paths keep libcurl from loading the CA bundle itself. */
+static CURLcode client_set_fixed_options(struct http_client *client)
 {
     CURL *curl = client->fixed_options;
     CURLcode code = CURLE_OK;
@@ -104,12 +120,12 @@ static CURLcode set_fixed_options(struct http_client *client)
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
     SET(CURLOPT_CAINFO, NULL);
     SET(CURLOPT_CAPATH, NULL);
-    SET(CURLOPT_SSL_CTX_FUNCTION, trust_store);
+    SET(CURLOPT_SSL_CTX_FUNCTION, client_on_tls);
     SET(CURLOPT_SSL_CTX_DATA, client);
-    SET(CURLOPT_WRITEFUNCTION, take_body);
+    SET(CURLOPT_WRITEFUNCTION, client_on_body);
     SET(CURLOPT_WRITEDATA, client);
     SET(CURLOPT_NOPROGRESS, 0L);
-    SET(CURLOPT_XFERINFOFUNCTION, look_for_abort);
+    SET(CURLOPT_XFERINFOFUNCTION, client_on_progress);
     SET(CURLOPT_XFERINFODATA, client);
     SET(CURLOPT_ERRORBUFFER, client->reason);
     SET(CURLOPT_TCP_NODELAY, 1L);
@@ -122,7 +138,7 @@ int http_client_create(struct http_client **client, struct ca_store *store,
 {
     struct http_client *created = calloc(1, sizeof *created);
     if (created == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "no memory for an HTTP client");
+        return error_set(error, ERROR_NO_MEMORY, "out of memory creating an HTTP client");
     created->store = store;
     created->abort = abort;
     created->connections = curl_multi_init();
@@ -134,9 +150,9 @@ int http_client_create(struct http_client **client, struct ca_store *store,
             CURLSHE_OK ||
         curl_multi_setopt(created->connections, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT) !=
             CURLM_OK ||
-        set_fixed_options(created) != CURLE_OK) {
+        client_set_fixed_options(created) != CURLE_OK) {
         http_client_destroy(created);
-        return error_set(error, ERROR_NO_MEMORY, "libcurl cannot make a client");
+        return error_set(error, ERROR_NO_MEMORY, "libcurl cannot create a client");
     }
     *client = created;
     return 0;
@@ -153,7 +169,8 @@ void http_client_destroy(struct http_client *client)
     free(client);
 }
 
-static struct curl_slist *build_headers(const char *const *headers)
+/* NULL when out of memory. */
+static struct curl_slist *client_build_headers(const char *const *headers)
 {
     /* An empty Expect keeps libcurl from waiting a second for "100 Continue". */
     struct curl_slist *list = curl_slist_append(NULL, "Expect:");
@@ -166,7 +183,7 @@ static struct curl_slist *build_headers(const char *const *headers)
     return list;
 }
 
-static CURLcode set_request_options(
+static CURLcode client_set_request_options(
     struct http_client *client, const struct http_request *request, struct curl_slist *headers)
 {
     CURL *curl = client->curl;
@@ -174,7 +191,7 @@ static CURLcode set_request_options(
     long connect_ms = timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS;
     CURLcode code = curl_easy_setopt(curl, CURLOPT_URL, request->url);
 #define SET(option, value) code = code == CURLE_OK ? curl_easy_setopt(curl, option, value) : code
-    /* Copies of a handle do not inherit it. */
+    /* curl_easy_duphandle does not copy it. */
     SET(CURLOPT_SHARE, client->sessions);
     SET(CURLOPT_HTTPHEADER, headers);
     SET(CURLOPT_TIMEOUT_MS, timeout_ms);
@@ -193,7 +210,7 @@ static CURLcode set_request_options(
     return code;
 }
 
-static void reset_body(struct http_client *client, size_t limit_bytes)
+static void client_reset(struct http_client *client, size_t limit_bytes)
 {
     if (client->body.capacity_bytes > BODY_KEPT_BYTES)
         text_fini(&client->body);
@@ -205,8 +222,8 @@ static void reset_body(struct http_client *client, size_t limit_bytes)
 }
 
 /*
- * Seconds from now, or a date. libcurl's own reading takes a number with too many digits for 0, and
- * a date that is over for a time before now.
+ * Seconds from now, or a date. libcurl's own parser reads a number with too many digits as 0, and a
+ * date in the past as a negative time.
  */
 static int64_t retry_after_s(const char *value)
 {
@@ -222,63 +239,64 @@ static int64_t retry_after_s(const char *value)
     return seconds < RETRY_AFTER_LIMIT_S ? seconds : RETRY_AFTER_LIMIT_S;
 }
 
-static void read_retry_after(CURL *curl, struct http_response *answer)
+static void response_read_retry_after(CURL *curl, struct http_response *response)
 {
     struct curl_header *header;
     if (curl_easy_header(curl, "Retry-After", 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
         return;
-    answer->has_retry_after = true;
-    answer->retry_after_ms = retry_after_s(header->value) * 1000;
+    response->has_retry_after = true;
+    response->retry_after_ms = retry_after_s(header->value) * 1000;
 }
 
-static void read_date(CURL *curl, struct http_response *answer)
+static void response_read_date(CURL *curl, struct http_response *response)
 {
     struct curl_header *header;
     if (curl_easy_header(curl, "Date", 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
         return;
     time_t seconds = curl_getdate(header->value, NULL);
-    answer->date_ms = seconds > 0 ? (int64_t)seconds * 1000 : 0;
+    response->date_ms = seconds > 0 ? (int64_t)seconds * 1000 : 0;
 }
 
-/* libcurl notes the time at which each step was over, and 0 until then. */
-static bool is_over(CURL *curl, CURLINFO step)
+/* libcurl records when each step completed, and 0 until then. */
+static bool step_is_done(CURL *curl, CURLINFO step)
 {
     curl_off_t after_us = 0;
     return curl_easy_getinfo(curl, step, &after_us) == CURLE_OK && after_us > 0;
 }
 
-static enum http_step find_step(const struct http_client *client, bool sent)
+/* The last step that was begun. */
+static enum http_step client_find_step(const struct http_client *client, bool sent)
 {
     CURL *curl = client->curl;
-    /* A request to a proxy may have been sent before TLS begins. */
-    if (client->tls_begun && !is_over(curl, CURLINFO_APPCONNECT_TIME_T))
+    /* First, as a CONNECT request may have been sent to a proxy before TLS begins. */
+    if (client->tls_begun && !step_is_done(curl, CURLINFO_APPCONNECT_TIME_T))
         return HTTP_STEP_TLS;
-    if (sent || is_over(curl, CURLINFO_CONNECT_TIME_T))
+    if (sent || step_is_done(curl, CURLINFO_CONNECT_TIME_T))
         return HTTP_STEP_EXCHANGE;
-    return is_over(curl, CURLINFO_NAMELOOKUP_TIME_T) ? HTTP_STEP_CONNECT : HTTP_STEP_LOOKUP;
+    return step_is_done(curl, CURLINFO_NAMELOOKUP_TIME_T) ? HTTP_STEP_CONNECT : HTTP_STEP_LOOKUP;
 }
 
-static void read_peer(CURL *curl, struct http_response *answer)
+static void response_read_peer(CURL *curl, struct http_response *response)
 {
     const char *address = NULL;
     long port = 0;
     if (curl_easy_getinfo(curl, CURLINFO_PRIMARY_IP, &address) != CURLE_OK || address == NULL ||
         address[0] == '\0' || curl_easy_getinfo(curl, CURLINFO_PRIMARY_PORT, &port) != CURLE_OK)
         return;
-    snprintf(answer->peer, sizeof answer->peer, "%s port %ld", address, port);
+    snprintf(response->peer, sizeof response->peer, "%s port %ld", address, port);
 }
 
-/* libcurl takes any number, even a negative one; and 1xx announces an answer, but is none. */
-static bool is_final_status(long status)
+/* libcurl accepts any number, even a negative one; and 1xx only announces a response. */
+static bool status_is_final(long status)
 {
     return status >= 200 && status <= 999;
 }
 
-static enum http_failure classify(
+static enum http_failure client_classify(
     const struct http_client *client, CURLcode code, long status, bool sent)
 {
     if (code == CURLE_OK)
-        return is_final_status(status) ? HTTP_ANSWERED : HTTP_LOST;
+        return status_is_final(status) ? HTTP_ANSWERED : HTTP_LOST;
     if (code == CURLE_ABORTED_BY_CALLBACK)
         return HTTP_ABORTED;
     if (!sent)
@@ -288,48 +306,48 @@ static enum http_failure classify(
     return code == CURLE_OPERATION_TIMEDOUT ? HTTP_TIMED_OUT : HTTP_LOST;
 }
 
-static void explain(const struct http_client *client, const struct http_request *request,
-    CURLcode code, struct http_response *answer)
+static void response_set_reason(const struct http_client *client,
+    const struct http_request *request, CURLcode code, struct http_response *response)
 {
-    if (answer->failure == HTTP_ANSWERED)
+    if (response->failure == HTTP_ANSWERED)
         return;
-    const char *words = client->reason[0] != '\0' ? client->reason : curl_easy_strerror(code);
+    const char *reason = client->reason[0] != '\0' ? client->reason : curl_easy_strerror(code);
     if (code == CURLE_OK)
-        words = "the answer has no proper status";
-    if (answer->failure == HTTP_TOO_LARGE)
-        snprintf(answer->reason, sizeof answer->reason, "the answer is larger than %zu bytes",
+        reason = "invalid HTTP status";
+    if (response->failure == HTTP_TOO_LARGE)
+        snprintf(response->reason, sizeof response->reason, "response larger than %zu bytes",
             request->response_limit_bytes);
-    else if (answer->failure == HTTP_ABORTED)
-        snprintf(answer->reason, sizeof answer->reason, "interrupted by the stop");
+    else if (response->failure == HTTP_ABORTED)
+        text_copy(response->reason, sizeof response->reason, aborted);
     else
-        text_quote(answer->reason, sizeof answer->reason, words, strlen(words));
+        text_quote(response->reason, sizeof response->reason, reason, strlen(reason));
 }
 
-static void read_answer(struct http_client *client, const struct http_request *request,
-    CURLcode code, struct http_response *answer)
+static void client_read_response(struct http_client *client, const struct http_request *request,
+    CURLcode code, struct http_response *response)
 {
     long request_bytes = 0;
     long status = 0;
     curl_easy_getinfo(client->curl, CURLINFO_REQUEST_SIZE, &request_bytes);
     curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
-    answer->sent = request_bytes > 0;
-    answer->status = is_final_status(status) ? (int)status : 0;
-    answer->failure = classify(client, code, status, answer->sent);
-    answer->step = find_step(client, answer->sent);
-    answer->certificate_refused = code == CURLE_PEER_FAILED_VERIFICATION;
-    if (answer->failure == HTTP_ANSWERED)
-        answer->body = (struct text_span){
+    response->sent = request_bytes > 0;
+    response->status = status_is_final(status) ? (int)status : 0;
+    response->failure = client_classify(client, code, status, response->sent);
+    response->step = client_find_step(client, response->sent);
+    response->certificate_refused = code == CURLE_PEER_FAILED_VERIFICATION;
+    if (response->failure == HTTP_ANSWERED)
+        response->body = (struct text_span){
             client->body.data != NULL ? client->body.data : "", client->body.length_bytes};
-    read_retry_after(client->curl, answer);
+    response_read_retry_after(client->curl, response);
     if (request->wants_details) {
-        read_date(client->curl, answer);
-        read_peer(client->curl, answer);
+        response_read_date(client->curl, response);
+        response_read_peer(client->curl, response);
     }
-    explain(client, request, code, answer);
+    response_set_reason(client, request, code, response);
 }
 
-/* Blocks until the transfer is over. */
-static CURLcode transfer(struct http_client *client)
+/* Blocks until the transfer has ended. */
+static CURLcode client_transfer(struct http_client *client)
 {
     CURLM *connections = client->connections;
     int running = 1;
@@ -338,21 +356,22 @@ static CURLcode transfer(struct http_client *client)
     while (code == CURLM_OK && running > 0) {
         code = curl_multi_perform(connections, &running);
         if (code == CURLM_OK && running > 0)
-            code = curl_multi_poll(connections, NULL, 0, LOOK_FOR_ABORT_MS, NULL);
+            code = curl_multi_poll(connections, NULL, 0, ABORT_CHECK_MS, NULL);
     }
     const CURLMsg *ended = curl_multi_info_read(connections, &unread);
     return ended != NULL ? ended->data.result : CURLE_OUT_OF_MEMORY;
 }
 
-static void perform(struct http_client *client, const struct http_request *request,
-    struct curl_slist *headers, struct http_response *answer)
+/* Leaves *response as it is when out of memory before anything was sent. */
+static void client_run(struct http_client *client, const struct http_request *request,
+    struct curl_slist *headers, struct http_response *response)
 {
     client->curl = curl_easy_duphandle(client->fixed_options);
     if (client->curl == NULL)
         return;
-    if (set_request_options(client, request, headers) == CURLE_OK) {
-        answer->reason[0] = '\0';
-        read_answer(client, request, transfer(client), answer);
+    if (client_set_request_options(client, request, headers) == CURLE_OK) {
+        response->reason[0] = '\0';
+        client_read_response(client, request, client_transfer(client), response);
         curl_multi_remove_handle(client->connections, client->curl);
     }
     curl_easy_cleanup(client->curl);
@@ -360,20 +379,20 @@ static void perform(struct http_client *client, const struct http_request *reque
 }
 
 void http_client_perform(
-    struct http_client *client, const struct http_request *request, struct http_response *answer)
+    struct http_client *client, const struct http_request *request, struct http_response *response)
 {
     assert(request->timeout_ms >= 1);
-    *answer = (struct http_response){.failure = HTTP_NO_MEMORY, .reason = "out of memory"};
+    *response = (struct http_response){.failure = HTTP_NO_MEMORY, .reason = "out of memory"};
     if (http_client_is_aborted(client, request->extra_abort)) {
-        answer->failure = HTTP_ABORTED;
-        text_copy(answer->reason, sizeof answer->reason, "interrupted by the stop");
+        response->failure = HTTP_ABORTED;
+        text_copy(response->reason, sizeof response->reason, aborted);
         return;
     }
-    struct curl_slist *headers = build_headers(request->headers);
+    struct curl_slist *headers = client_build_headers(request->headers);
     if (headers == NULL)
         return;
-    reset_body(client, request->response_limit_bytes);
+    client_reset(client, request->response_limit_bytes);
     client->extra_abort = request->extra_abort;
-    perform(client, request, headers, answer);
+    client_run(client, request, headers, response);
     curl_slist_free_all(headers);
 }

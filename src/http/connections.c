@@ -1,10 +1,25 @@
+/*
+ * The listening socket is opened with errors that separate what an operator must correct
+ * (ERROR_INVALID) from what may resolve itself (ERROR_UNREACHABLE), such as a port in use or an
+ * address of an interface that is not up yet; callers retry the latter.
+ *
+ * Accepted connections are bounded in number and in age, since the health server may be exposed and
+ * must not take descriptors from deliveries. At most a quarter of the descriptors may be
+ * connections. Each lives for CONNECTION_LIMIT_MS at most, whatever its client sends meanwhile:
+ * libmicrohttpd's own timeout only limits inactivity. When nearly all are in use a new connection
+ * evicts the oldest, so clients that only hold connections cannot lock out others.
+ *
+ * The list is in order of acceptance, and hence of deadlines. An expired connection is shut down
+ * and leaves the list, but its memory belongs to libmicrohttpd's connection until that is closed,
+ * when the server calls connections_remove.
+ */
 #include "http/connections.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -12,106 +27,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 enum {
     MAX_CONNECTIONS = 1024,
     MIN_CONNECTIONS = 16,
-    /* Of the descriptors that the process may have; the others are for its work. */
-    SHARE_OF_DESCRIPTORS = 4,
-    /* With more than the others a new connection makes the oldest go; this is for those on their
-     * way out. */
-    SHARE_ON_THE_WAY_OUT = 16,
+    /* One in so many of the descriptors that the process may open. */
+    DESCRIPTOR_SHARE = 4,
+    /* One in so many is headroom for connections being closed; beyond it the oldest is evicted. */
+    CLOSING_SHARE = 16,
     CONNECTION_LIMIT_MS = 5000,
+    SERVICE_BYTES = sizeof "65535",
 };
 
-/* A flood of clients must not take the descriptors that work needs. */
-static unsigned max_connections(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return MIN_CONNECTIONS;
-    rlim_t share = limit.rlim_cur / SHARE_OF_DESCRIPTORS;
-    if (share > MAX_CONNECTIONS)
-        return MAX_CONNECTIONS;
-    return share > MIN_CONNECTIONS ? (unsigned)share : MIN_CONNECTIONS;
-}
-
-void connections_init(struct connections *connections)
-{
-    *connections = (struct connections){.max = max_connections()};
-}
-
-static void enlist(struct connections *connections, struct connection *connection)
-{
-    connection->older = connections->newest;
-    if (connections->newest != NULL)
-        connections->newest->newer = connection;
-    else
-        connections->oldest = connection;
-    connections->newest = connection;
-    connections->listed++;
-}
-
-static void delist(struct connections *connections, struct connection *connection)
-{
-    if (connection->older != NULL)
-        connection->older->newer = connection->newer;
-    else
-        connections->oldest = connection->newer;
-    if (connection->newer != NULL)
-        connection->newer->older = connection->older;
-    else
-        connections->newest = connection->older;
-    connections->listed--;
-}
-
-static void expire(struct connections *connections, struct connection *connection)
-{
-    delist(connections, connection);
-    connection->expired = true;
-    shutdown(connection->fd, SHUT_RDWR);
-}
-
-struct connection *connections_add(struct connections *connections, int fd, int64_t now_ms)
-{
-    struct connection *connection = calloc(1, sizeof *connection);
-    if (connection == NULL) {
-        shutdown(fd, SHUT_RDWR);
-        return NULL;
-    }
-    connection->fd = fd;
-    connection->deadline_ms = now_ms + CONNECTION_LIMIT_MS;
-    enlist(connections, connection);
-    if (connections->listed > connections->max - connections->max / SHARE_ON_THE_WAY_OUT)
-        expire(connections, connections->oldest);
-    return connection;
-}
-
-void connections_remove(struct connections *connections, struct connection *connection)
-{
-    if (connection != NULL && !connection->expired)
-        delist(connections, connection);
-    free(connection);
-}
-
-/*
- * The library's own limit is about inactivity: a client that sends a byte now and then would hold
- * its connection for ever.
- */
-void connections_expire_old(struct connections *connections, int64_t now_ms)
-{
-    while (connections->oldest != NULL && connections->oldest->deadline_ms <= now_ms)
-        expire(connections, connections->oldest);
-}
-
-int64_t connections_due_ms(const struct connections *connections)
-{
-    return connections->oldest != NULL ? connections->oldest->deadline_ms : INT64_MAX;
-}
-
-enum { SERVICE_BYTES = sizeof "65535" };
-
-/* localhost is the loopback addresses whether or not a resolver knows it (RFC 6761). */
-static int look_up(const char *host, unsigned port, struct addrinfo **addresses)
+/* localhost means the loopback addresses even if the resolver does not know it (RFC 6761). */
+static int listener_resolve(const char *host, unsigned port, struct addrinfo **addresses)
 {
     bool loopback = strcasecmp(host, "localhost") == 0;
     char service[SERVICE_BYTES];
@@ -125,12 +55,12 @@ static int look_up(const char *host, unsigned port, struct addrinfo **addresses)
 }
 
 /* Returns the socket, or a negative errno value. */
-static int try_address(const struct addrinfo *address)
+static int listener_try(const struct addrinfo *address)
 {
     int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    /* Else a restart would have to wait for the old connections' TIME_WAIT. */
+    /* Otherwise a restart would have to wait for connections of the old process in TIME_WAIT. */
     int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, address->ai_addr, address->ai_addrlen) < 0 || listen(fd, SOMAXCONN) < 0) {
@@ -142,10 +72,11 @@ static int try_address(const struct addrinfo *address)
 }
 
 /*
- * A name like localhost stands for ::1 and 127.0.0.1. Clients that know the name try both, those
- * that have an address written down mostly have the IPv4 one.
+ * IPv4 first: clients that know a name like localhost try both of its addresses, but configured
+ * literals are mostly 127.0.0.1. Returns the socket, or a negative errno value of the first
+ * failure.
  */
-static int try_all(const struct addrinfo *addresses)
+static int listener_try_all(const struct addrinfo *addresses)
 {
     int result = -EADDRNOTAVAIL;
     bool tried = false;
@@ -153,7 +84,7 @@ static int try_all(const struct addrinfo *addresses)
         for (const struct addrinfo *a = addresses; a != NULL; a = a->ai_next) {
             if ((a->ai_family == AF_INET) != (ipv4 == 1))
                 continue;
-            int fd = try_address(a);
+            int fd = listener_try(a);
             if (fd >= 0)
                 return fd;
             if (!tried)
@@ -164,8 +95,8 @@ static int try_all(const struct addrinfo *addresses)
     return result;
 }
 
-/* An address or a resolver that is not there may come yet, as that of a tunnel after a boot. */
-static enum error_code code_of(int reason)
+/* The address of a tunnel, for example, may only appear some time after boot. */
+static enum error_code listener_error_code(int reason)
 {
     switch (reason) {
     case EADDRINUSE:
@@ -177,29 +108,27 @@ static enum error_code code_of(int reason)
     }
 }
 
-/* Whether a resolver may know it one day: names have letters in their last part (RFC 1123, 2.1). */
-static bool may_be_name(const char *host)
+/* Whether the name could resolve later: its last label contains letters (RFC 1123, 2.1). */
+static bool listener_may_be_name(const char *host)
 {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
     const char *dot = strrchr(host, '.');
     const char *last = dot != NULL ? dot + 1 : host;
-    return host[strspn(host, allowed)] == '\0' && host[0] != '.' && strstr(host, "..") == NULL &&
-           strpbrk(last, letters) != NULL;
+    return host[strspn(host, TEXT_LETTERS TEXT_DIGITS "-_.")] == '\0' && host[0] != '.' &&
+           strstr(host, "..") == NULL && strpbrk(last, TEXT_LETTERS) != NULL;
 }
 
-static enum error_code code_of_look_up(int failure, const char *host)
+/* failure is of getaddrinfo. A link-local address may lack its interface until that is up. */
+static enum error_code listener_resolve_error_code(int failure, const char *host)
 {
     if (failure == EAI_MEMORY)
         return ERROR_NO_MEMORY;
-    bool may_come = failure == EAI_AGAIN && may_be_name(host);
+    bool may_resolve_later = failure == EAI_AGAIN && listener_may_be_name(host);
     bool lacks_interface =
         failure == EAI_NONAME && strncasecmp(host, "fe80:", 5) == 0 && strchr(host, '%') != NULL;
-    return may_come || lacks_interface ? ERROR_UNREACHABLE : ERROR_INVALID;
+    return may_resolve_later || lacks_interface ? ERROR_UNREACHABLE : ERROR_INVALID;
 }
 
-static unsigned port_of(int fd)
+static unsigned listener_port(int fd)
 {
     union {
         struct sockaddr any;
@@ -220,20 +149,86 @@ int listener_open(
 {
     assert(port <= 65535);
     struct addrinfo *addresses = NULL;
-    int failure = look_up(host, port, &addresses);
+    int failure = listener_resolve(host, port, &addresses);
     if (failure == EAI_SYSTEM)
         return error_set_errno(error, ERROR_SYSTEM, errno,
             "cannot listen on HEALTH_HOST %s, HEALTH_PORT %u", host, port);
     if (failure != 0)
-        return error_set(error, code_of_look_up(failure, host),
+        return error_set(error, listener_resolve_error_code(failure, host),
             "cannot listen on HEALTH_HOST %s, HEALTH_PORT %u: %s", host, port,
             gai_strerror(failure));
-    int opened = try_all(addresses);
+    int opened = listener_try_all(addresses);
     freeaddrinfo(addresses);
     if (opened < 0)
-        return error_set_errno(error, code_of(-opened), -opened,
+        return error_set_errno(error, listener_error_code(-opened), -opened,
             "cannot listen on HEALTH_HOST %s, HEALTH_PORT %u", host, port);
     *fd = opened;
-    *bound_port = port_of(opened);
+    *bound_port = listener_port(opened);
     return 0;
+}
+
+static unsigned connections_max(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return MIN_CONNECTIONS;
+    rlim_t share = limit.rlim_cur / DESCRIPTOR_SHARE;
+    if (share > MAX_CONNECTIONS)
+        return MAX_CONNECTIONS;
+    return share > MIN_CONNECTIONS ? (unsigned)share : MIN_CONNECTIONS;
+}
+
+void connections_init(struct connections *connections)
+{
+    *connections = (struct connections){.max = connections_max()};
+    TAILQ_INIT(&connections->oldest_first);
+}
+
+static void connections_unlist(struct connections *connections, struct connection *connection)
+{
+    TAILQ_REMOVE(&connections->oldest_first, connection, by_age);
+    connections->listed--;
+}
+
+/* Shutting down wakes libmicrohttpd, which then closes the connection and reports it. */
+static void connections_expire(struct connections *connections, struct connection *connection)
+{
+    connections_unlist(connections, connection);
+    connection->expired = true;
+    shutdown(connection->fd, SHUT_RDWR);
+}
+
+struct connection *connections_add(struct connections *connections, int fd, int64_t now_ms)
+{
+    struct connection *connection = calloc(1, sizeof *connection);
+    if (connection == NULL) {
+        shutdown(fd, SHUT_RDWR);
+        return NULL;
+    }
+    connection->fd = fd;
+    connection->deadline_ms = now_ms + CONNECTION_LIMIT_MS;
+    TAILQ_INSERT_TAIL(&connections->oldest_first, connection, by_age);
+    connections->listed++;
+    if (connections->listed > connections->max - connections->max / CLOSING_SHARE)
+        connections_expire(connections, TAILQ_FIRST(&connections->oldest_first));
+    return connection;
+}
+
+void connections_remove(struct connections *connections, struct connection *connection)
+{
+    if (connection != NULL && !connection->expired)
+        connections_unlist(connections, connection);
+    free(connection);
+}
+
+void connections_expire_old(struct connections *connections, int64_t now_ms)
+{
+    while (connections_due_ms(connections) <= now_ms)
+        connections_expire(connections, TAILQ_FIRST(&connections->oldest_first));
+}
+
+int64_t connections_due_ms(const struct connections *connections)
+{
+    const struct connection *oldest = TAILQ_FIRST(&connections->oldest_first);
+    return oldest != NULL ? oldest->deadline_ms : INT64_MAX;
 }

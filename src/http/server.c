@@ -1,3 +1,17 @@
+/*
+ * libmicrohttpd without its own threads: our thread mc-http polls the library's epoll descriptor
+ * and an eventfd for stopping, expires old connections, runs the ticker and then the library. All
+ * handlers run on that thread, one after the other, so a handler that blocks delays every client
+ * and handlers need no locks among themselves.
+ *
+ * The library calls on_request several times for each request: once with the header, once for each
+ * part of a body, and once more to respond. Only GET and HEAD are served, but a body is read (up to
+ * BODY_BYTES) before the error is sent: closing a socket with unread data sends a reset that may
+ * destroy the response on its way. Memory per connection is fixed by CONNECTION_MEMORY_BYTES.
+ *
+ * Every response closes its connection, which keeps the limits on connections (http/connections.h)
+ * simple: a connection is a request.
+ */
 #include "http/server.h"
 
 #include <assert.h>
@@ -17,48 +31,48 @@
 enum {
     HEADER_BYTES = 8 * 1024,
     /*
-     * The header, the library's list of its fields, and the header of the answer. Over 32 KiB the
-     * library maps it, so that only what is used counts, and goes back at the connection's end.
+     * For the header, the library's list of its fields, and the header of the response. Above 32
+     * KiB the library uses mmap, so only touched pages count, and are returned when it is closed.
      */
     CONNECTION_MEMORY_BYTES = 36 * 1024,
-    /* A body is read, as closing in the middle of it would destroy our answer on its way. */
     BODY_BYTES = 64 * 1024,
 };
 
 struct http_server {
     const struct http_server_route *routes;
-    struct http_server_ticker ticker; /* tick NULL: none */
+    struct http_server_ticker ticker; /* none if tick is NULL */
     unsigned port;
     int stop_fd;
     pthread_t thread;
 
-    /* The rest belongs to the thread from its start to its end. */
+    /* Used only by the thread while it runs. */
     struct MHD_Daemon *daemon;
     int epoll_fd;
     struct connections connections;
     int64_t tick_due_ms;
-    bool closed_some; /* since the flag was last lowered */
+    bool closed_some; /* a connection, since the library last ran */
 };
 
-static int descriptor_of(struct MHD_Connection *handle)
+static int server_connection_fd(struct MHD_Connection *handle)
 {
     return MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 }
 
-static void on_connection(void *argument, struct MHD_Connection *handle, void **context,
+/* The library's connection carries ours as its context, NULL if there was no memory. */
+static void server_on_connection(void *argument, struct MHD_Connection *handle, void **context,
     enum MHD_ConnectionNotificationCode code)
 {
     struct http_server *server = argument;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        *context =
-            connections_add(&server->connections, descriptor_of(handle), clock_monotonic_ms());
+        *context = connections_add(
+            &server->connections, server_connection_fd(handle), clock_monotonic_ms());
         return;
     }
     server->closed_some = true;
     connections_remove(&server->connections, *context);
 }
 
-static void set_error(struct http_server_reply *reply, unsigned status, const char *reason)
+static void reply_set_error(struct http_server_reply *reply, unsigned status, const char *reason)
 {
     reply->status = status;
     reply->content_type = "application/json";
@@ -66,13 +80,13 @@ static void set_error(struct http_server_reply *reply, unsigned status, const ch
     text_printf(&reply->body, "{\"error\":\"%s\"}", reason);
 }
 
-static bool has_method(const char *method)
+static bool server_allows_method(const char *method)
 {
     return strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
 }
 
-static void route(const struct http_server *server, const struct http_server_request *request,
-    struct http_server_reply *reply)
+static void server_route(const struct http_server *server,
+    const struct http_server_request *request, struct http_server_reply *reply)
 {
     for (const struct http_server_route *at = server->routes; at->path != NULL; at++) {
         if (strcmp(at->path, request->path) == 0) {
@@ -80,10 +94,10 @@ static void route(const struct http_server *server, const struct http_server_req
             return;
         }
     }
-    set_error(reply, MHD_HTTP_NOT_FOUND, "no such path");
+    reply_set_error(reply, MHD_HTTP_NOT_FOUND, "no such path");
 }
 
-static enum MHD_Result add_headers(
+static enum MHD_Result reply_add_headers(
     struct MHD_Response *response, const struct http_server_reply *reply)
 {
     const struct {
@@ -104,8 +118,8 @@ static enum MHD_Result add_headers(
     return MHD_YES;
 }
 
-/* Takes the reply's body. MHD_NO drops the connection. */
-static enum MHD_Result send_reply(struct MHD_Connection *handle, struct http_server_reply *reply)
+/* Consumes the reply's body. MHD_NO makes the library close the connection. */
+static enum MHD_Result reply_queue(struct MHD_Connection *handle, struct http_server_reply *reply)
 {
     size_t length_bytes = reply->body.length_bytes;
     char *body = text_take(&reply->body);
@@ -117,65 +131,66 @@ static enum MHD_Result send_reply(struct MHD_Connection *handle, struct http_ser
         free(body);
         return MHD_NO;
     }
-    enum MHD_Result result = add_headers(response, reply);
+    enum MHD_Result result = reply_add_headers(response, reply);
     if (result == MHD_YES)
         result = MHD_queue_response(handle, reply->status, response);
     MHD_destroy_response(response);
     return result;
 }
 
-static size_t header_bytes(struct MHD_Connection *handle)
+static size_t server_header_bytes(struct MHD_Connection *handle)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(handle, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     return info == NULL ? 0 : info->header_size;
 }
 
-/* Whether the query has it, with a value or without. */
-static bool has_argument(struct MHD_Connection *handle, const char *name)
+/* Whether the query has that parameter, with or without a value. */
+static bool server_has_parameter(struct MHD_Connection *handle, const char *name)
 {
     return MHD_lookup_connection_value_n(
                handle, MHD_GET_ARGUMENT_KIND, name, strlen(name), NULL, NULL) == MHD_YES;
 }
 
-static enum MHD_Result answer(const struct http_server *server, struct MHD_Connection *handle,
-    const char *path, const char *method)
+static enum MHD_Result server_respond(const struct http_server *server,
+    struct MHD_Connection *handle, const char *path, const char *method)
 {
     const char *accept =
         MHD_lookup_connection_value(handle, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
     const struct http_server_request request = {
         .path = path,
         .accept = accept == NULL ? "" : accept,
-        .verbose = has_argument(handle, "verbose"),
+        .verbose = server_has_parameter(handle, "verbose"),
     };
     struct http_server_reply reply = {
         .status = MHD_HTTP_OK,
         .content_type = "application/json",
         .content_policy = "default-src 'none'",
     };
-    if (header_bytes(handle) > HEADER_BYTES)
-        set_error(&reply, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, "header over 8 KiB");
-    else if (!has_method(method))
-        set_error(&reply, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
+    if (server_header_bytes(handle) > HEADER_BYTES)
+        reply_set_error(&reply, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, "header over 8 KiB");
+    else if (!server_allows_method(method))
+        reply_set_error(&reply, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
     else
-        route(server, &request, &reply);
+        server_route(server, &request, &reply);
     if (reply.body.failed) {
         text_fini(&reply.body);
-        set_error(&reply, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory");
+        reply_set_error(&reply, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory");
     }
-    return send_reply(handle, &reply);
+    return reply_queue(handle, &reply);
 }
 
-/* Leaves %XX in the path: decoded, "/health%00x" would be "/health". */
-static size_t keep_escapes(void *argument, struct MHD_Connection *handle, char *string)
+/* Leaves %XX in the path: decoded, "/health%00x" would read as "/health". */
+static size_t server_keep_escapes(void *argument, struct MHD_Connection *handle, char *string)
 {
     (void)argument, (void)handle;
     return strlen(string);
 }
 
-/* Called once when the header is there, then for each piece of a body, then once for the answer. */
-static enum MHD_Result on_request(void *argument, struct MHD_Connection *handle, const char *path,
-    const char *method, const char *version, const char *body, size_t *body_bytes, void **context)
+/* Called once for the header, then for each part of a body, then once to respond. */
+static enum MHD_Result server_on_request(void *argument, struct MHD_Connection *handle,
+    const char *path, const char *method, const char *version, const char *body, size_t *body_bytes,
+    void **context)
 {
     (void)version, (void)body, (void)context;
     const union MHD_ConnectionInfo *info =
@@ -188,15 +203,16 @@ static enum MHD_Result on_request(void *argument, struct MHD_Connection *handle,
         return MHD_YES;
     }
     if (*body_bytes == 0)
-        return answer(argument, handle, path, method);
+        return server_respond(argument, handle, path, method);
     connection->body_bytes += *body_bytes;
     *body_bytes = 0;
     return connection->body_bytes <= BODY_BYTES ? MHD_YES : MHD_NO;
 }
 
-static int wait_ms(struct http_server *server)
+/* The timeout for poll: until the library, a connection or the ticker is due; -1 for none. */
+static int server_wait_ms(struct http_server *server)
 {
-    /* A closed connection may have made room to accept again, which only a run finds out. */
+    /* A closed connection may allow accepting again, which the library only checks when it runs. */
     if (server->closed_some)
         return 0;
     int64_t min_ms = INT_MAX;
@@ -213,20 +229,20 @@ static int wait_ms(struct http_server *server)
     return min_ms < 0 ? 0 : (int)min_ms;
 }
 
-/* Returns false when the server is to stop. */
-static bool wait_for_work(struct http_server *server)
+/* Returns false when the server must stop. */
+static bool server_wait(struct http_server *server)
 {
     struct pollfd fds[] = {
         {.fd = server->epoll_fd, .events = POLLIN},
         {.fd = server->stop_fd, .events = POLLIN},
     };
-    int ready = poll(fds, 2, wait_ms(server));
+    int ready = poll(fds, 2, server_wait_ms(server));
     assert(ready >= 0 || errno == EINTR);
     return ready <= 0 || fds[1].revents == 0;
 }
 
-/* Ticks that were missed, as while the process was halted, are left out. */
-static void tick_if_due(struct http_server *server)
+/* Ticks that were missed, e.g. while the process was suspended, are skipped. */
+static void server_tick_if_due(struct http_server *server)
 {
     int64_t interval_ms = server->ticker.interval_ms;
     int64_t late_ms = clock_monotonic_ms() - server->tick_due_ms;
@@ -236,12 +252,12 @@ static void tick_if_due(struct http_server *server)
     server->ticker.tick(server->ticker.tick_context);
 }
 
-static void *serve(void *argument)
+static void *server_main(void *argument)
 {
     struct http_server *server = argument;
-    while (wait_for_work(server)) {
+    while (server_wait(server)) {
         connections_expire_old(&server->connections, clock_monotonic_ms());
-        tick_if_due(server);
+        server_tick_if_due(server);
         server->closed_some = false;
         MHD_run(server->daemon);
     }
@@ -249,16 +265,16 @@ static void *serve(void *argument)
     return NULL;
 }
 
-/* Takes listen_fd, on success for as long as the daemon lives. */
-static int start_daemon(struct http_server *server, int listen_fd, struct error *error)
+/* On success the daemon owns listen_fd. */
+static int server_start_daemon(struct http_server *server, int listen_fd, struct error *error)
 {
-    server->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, server,
+    server->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, server_on_request, server,
         MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, server->connections.max,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_UNESCAPE_CALLBACK,
-        keep_escapes, NULL, MHD_OPTION_END);
+        MHD_OPTION_NOTIFY_CONNECTION, server_on_connection, server, MHD_OPTION_UNESCAPE_CALLBACK,
+        server_keep_escapes, NULL, MHD_OPTION_END);
     if (server->daemon == NULL)
-        return error_set(error, ERROR_SYSTEM, "the HTTP server cannot start");
+        return error_set(error, ERROR_SYSTEM, "cannot start the HTTP server");
     server->epoll_fd = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     return 0;
 }
@@ -267,40 +283,40 @@ int http_server_create(struct http_server **server, const char *host, unsigned p
     const struct http_server_route *routes, const struct http_server_ticker *ticker,
     struct error *error)
 {
-    struct http_server *made = calloc(1, sizeof *made);
-    if (made == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "no memory for the HTTP server");
-    made->routes = routes;
+    struct http_server *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "out of memory starting the HTTP server");
+    created->routes = routes;
     if (ticker != NULL) {
-        made->ticker = *ticker;
-        made->tick_due_ms = clock_monotonic_ms() + ticker->interval_ms;
+        created->ticker = *ticker;
+        created->tick_due_ms = clock_monotonic_ms() + ticker->interval_ms;
     }
-    connections_init(&made->connections);
+    connections_init(&created->connections);
     int listen_fd = -1;
     int result = 0;
-    made->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (made->stop_fd < 0) {
-        result = error_set_errno(error, ERROR_SYSTEM, errno, "the HTTP server cannot start");
+    created->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (created->stop_fd < 0) {
+        result = error_set_errno(error, ERROR_SYSTEM, errno, "cannot start the HTTP server");
         goto err_after_calloc;
     }
-    result = listener_open(host, port, &listen_fd, &made->port, error);
+    result = listener_open(host, port, &listen_fd, &created->port, error);
     if (result != 0)
         goto err_after_eventfd;
-    result = start_daemon(made, listen_fd, error);
+    result = server_start_daemon(created, listen_fd, error);
     if (result != 0)
         goto err_after_eventfd;
-    result = thread_start(&made->thread, "mc-http", serve, made, error);
+    result = thread_start(&created->thread, "mc-http", server_main, created, error);
     if (result != 0)
         goto err_after_daemon;
-    *server = made;
+    *server = created;
     return 0;
 
 err_after_daemon:
-    MHD_stop_daemon(made->daemon);
+    MHD_stop_daemon(created->daemon);
 err_after_eventfd:
-    close(made->stop_fd);
+    close(created->stop_fd);
 err_after_calloc:
-    free(made);
+    free(created);
     return result;
 }
 

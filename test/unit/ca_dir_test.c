@@ -54,7 +54,7 @@ static void add_to_dir(const struct fixture *fixture, const char *name, const ch
 
 static bool is_whole(const struct fixture *fixture)
 {
-    return ca_dir_is_readable(fixture->dir, fixture->bundle);
+    return ca_dir_matches_bundle(fixture->dir, fixture->bundle);
 }
 
 static int teardown(void **state)
@@ -107,8 +107,8 @@ static void test_what_is_not_there(void **state)
     write_file(fixture->bundle, "");
     assert_false(is_whole(fixture));
     write_file(fixture->bundle, "one\n");
-    assert_false(ca_dir_is_readable("/nonexistent/directory", fixture->bundle));
-    assert_false(ca_dir_is_readable(fixture->dir, fixture->dir));
+    assert_false(ca_dir_matches_bundle("/nonexistent/directory", fixture->bundle));
+    assert_false(ca_dir_matches_bundle(fixture->dir, fixture->dir));
 }
 
 int main(void)
