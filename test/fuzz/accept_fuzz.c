@@ -1,4 +1,4 @@
-/* Any string as an Accept header: whoever names JSON first, with full weight, gets JSON. */
+/* Any bytes as an Accept header: a header that begins with application/json always gets JSON. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,4 +1,6 @@
-/* A command line, its arguments ended by NUL bytes: understood as documented, or refused in a line.
+/*
+ * Any command line, its arguments separated by NUL bytes: parsed as documented, or refused with a
+ * one-line error. A second, simpler parser here decides what is valid.
  */
 #include <assert.h>
 #include <stdbool.h>
@@ -11,8 +13,8 @@
 
 enum { MAX_ARGUMENTS = 100 };
 
-/* What has been said so far, read in another way than the program does. */
-struct said {
+/* What has been seen so far. */
+struct parsed {
     int env_files;
     bool json;
     const char *command;
@@ -26,8 +28,8 @@ static bool is_one_of(const char *word, const char *const *words)
     return *words != NULL;
 }
 
-/* How many of the arguments from *argv on belong together, 0 when they are wrong. */
-static int take(char **argv, int left, struct said *said)
+/* Returns how many arguments the one at *argv consists of, 0 if it is invalid. */
+static int consume(char **argv, int left, struct parsed *parsed)
 {
     static const char *const actions[] = {"--help", "-h", "--version", "--check-config", NULL};
     static const char *const commands[] = {"healthcheck", "doctor", "spool", NULL};
@@ -35,30 +37,31 @@ static int take(char **argv, int left, struct said *said)
     if (is_one_of(word, actions))
         return 1;
     if (strcmp(word, "--json") == 0)
-        return (said->json = true);
+        return (parsed->json = true);
     if (strncmp(word, "--env-file=", 11) == 0)
-        return ++said->env_files == 1 && word[11] != '\0';
+        return ++parsed->env_files == 1 && word[11] != '\0';
     if (strcmp(word, "--env-file") == 0)
-        return ++said->env_files == 1 && left > 1 && argv[1][0] != '\0' ? 2 : 0;
-    if (said->command == NULL && is_one_of(word, commands)) {
-        said->command = word;
+        return ++parsed->env_files == 1 && left > 1 && argv[1][0] != '\0' ? 2 : 0;
+    if (parsed->command == NULL && is_one_of(word, commands)) {
+        parsed->command = word;
         return 1;
     }
-    return word[0] != '-' && said->command != NULL && strcmp(said->command, "spool") == 0 &&
-           ++said->words <= ARGUMENTS_MAX_OPERANDS;
+    return word[0] != '-' && parsed->command != NULL && strcmp(parsed->command, "spool") == 0 &&
+           ++parsed->words <= ARGUMENTS_MAX_OPERANDS;
 }
 
-static bool is_right(char **argv, int argc, struct said *said)
+static bool is_valid(char **argv, int argc, struct parsed *parsed)
 {
     for (int at = 1, taken; at < argc; at += taken) {
-        taken = take(argv + at, argc - at, said);
+        taken = consume(argv + at, argc - at, parsed);
         if (taken == 0)
             return false;
     }
-    return !said->json || (said->command != NULL && strcmp(said->command, "healthcheck") != 0);
+    return !parsed->json ||
+           (parsed->command != NULL && strcmp(parsed->command, "healthcheck") != 0);
 }
 
-static bool has(char **argv, int argc, const char *argument)
+static bool has_argument(char **argv, int argc, const char *argument)
 {
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], argument) == 0)
@@ -67,18 +70,18 @@ static bool has(char **argv, int argc, const char *argument)
 }
 
 static void check_accepted(
-    const struct arguments *arguments, const struct said *said, char **argv, int argc)
+    const struct arguments *arguments, const struct parsed *parsed, char **argv, int argc)
 {
     assert(arguments->action >= ARGUMENTS_RUN && arguments->action <= ARGUMENTS_HELP);
-    assert(arguments->operand_count == said->words && arguments->json == said->json);
+    assert(arguments->operand_count == parsed->words && arguments->json == parsed->json);
     for (unsigned i = 0; i < arguments->operand_count; i++)
         assert(arguments->operands[i][0] != '-');
-    assert((arguments->env_file != NULL) == (said->env_files == 1));
+    assert((arguments->env_file != NULL) == (parsed->env_files == 1));
     assert(arguments->env_file == NULL || arguments->env_file[0] != '\0');
     /* An env file's name may look like an action. */
-    if (said->env_files == 0)
+    if (parsed->env_files == 0)
         assert((arguments->action == ARGUMENTS_HELP) ==
-               (has(argv, argc, "--help") || has(argv, argc, "-h")));
+               (has_argument(argv, argc, "--help") || has_argument(argv, argc, "-h")));
 }
 
 static void check_refused(const struct error *error)
@@ -109,10 +112,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct arguments arguments;
     struct error error = {0};
     int result = arguments_parse(argc, argv, &arguments, &error);
-    struct said said = {0};
-    assert((result == 0) == is_right(argv, argc, &said));
+    struct parsed parsed = {0};
+    assert((result == 0) == is_valid(argv, argc, &parsed));
     if (result == 0)
-        check_accepted(&arguments, &said, argv, argc);
+        check_accepted(&arguments, &parsed, argv, argc);
     else
         check_refused(&error);
     free(copy);

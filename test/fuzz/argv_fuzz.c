@@ -1,4 +1,4 @@
-/* Any command line: refused, or split into words that quoted once more give the same words. */
+/* Any command line: refused, or split into words that survive being quoted and split again. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

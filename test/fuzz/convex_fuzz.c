@@ -1,6 +1,7 @@
 /*
- * The first three bytes choose failure and status; the rest is the body. What an answer means has
- * to fit its status, and what a list or a context holds has to be usable as it is.
+ * Any response of the backend: the first three bytes select failure and status, the rest is the
+ * body. The outcome must match the status, and every row of a list and every part of a context that
+ * is accepted must be usable without further checks.
  */
 #include <assert.h>
 #include <stdint.h>
@@ -11,9 +12,9 @@
 
 enum { HEAD_BYTES = 3 };
 
-static const int64_t LATEST_TIME_MS = INT64_C(8640000000000000);
+static const int64_t MAX_TIME_MS = INT64_C(8640000000000000);
 
-static struct http_response answer_of(const uint8_t *data, size_t size)
+static struct http_response response_from(const uint8_t *data, size_t size)
 {
     return (struct http_response){
         .failure = (enum http_failure)(data[0] % (HTTP_NO_MEMORY + 1)),
@@ -24,7 +25,7 @@ static struct http_response answer_of(const uint8_t *data, size_t size)
     };
 }
 
-static bool is_one_of(enum convex_outcome outcome, const struct http_response *answer)
+static bool outcome_fits(enum convex_outcome outcome, const struct http_response *answer)
 {
     int status = answer->status;
     if (answer->failure != HTTP_ANSWERED)
@@ -60,7 +61,7 @@ static void check_page(const json_t *value)
         const struct notification_row *row = &page.rows[i];
         assert(id_is_valid(row->id));
         assert(id_is_valid(row->agent_id));
-        assert(row->created_at_ms >= 0 && row->created_at_ms <= LATEST_TIME_MS);
+        assert(row->created_at_ms >= 0 && row->created_at_ms <= MAX_TIME_MS);
     }
     notification_page_fini(&page);
 }
@@ -86,11 +87,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < HEAD_BYTES)
         return 0;
-    struct http_response answer = answer_of(data, size);
+    struct http_response answer = response_from(data, size);
     struct error error = {0};
     json_t *value = NULL;
     enum convex_outcome outcome = convex_classify(&answer, CONVEX_LIST, &value, &error);
-    assert(is_one_of(outcome, &answer));
+    assert(outcome_fits(outcome, &answer));
     assert((outcome == CONVEX_SUCCESS) == (value != NULL));
     if (outcome != CONVEX_SUCCESS) {
         check_error(&error);

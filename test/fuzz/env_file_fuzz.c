@@ -1,4 +1,4 @@
-/* A .env file of any bytes: variables with proper names, or problems that are said. */
+/* Any bytes as a .env file: variables with valid names, or one-line problems. */
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>

@@ -1,4 +1,7 @@
-/* The first four bytes choose failure, status and Retry-After; the rest is the body. */
+/*
+ * Any response of the gateway: the first four bytes select failure, status and Retry-After, the
+ * rest is the body. Exactly the replies have a body and no error.
+ */
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>
@@ -7,7 +10,7 @@
 
 enum { HEAD_BYTES = 4 };
 
-static struct http_response answer_of(const uint8_t *data, size_t size)
+static struct http_response response_from(const uint8_t *data, size_t size)
 {
     return (struct http_response){
         .failure = (enum http_failure)(data[0] % (HTTP_NO_MEMORY + 1)),
@@ -25,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < HEAD_BYTES)
         return 0;
-    struct http_response answer = answer_of(data, size);
+    struct http_response answer = response_from(data, size);
     struct gateway_result result = {.outcome = GATEWAY_DISABLED};
     gateway_classify(&answer, &result);
     bool replied = result.outcome == GATEWAY_REPLIED;

@@ -1,7 +1,6 @@
 /*
- * The bytes are what a server says, as they are: status line, headers such as Retry-After, body.
- * The client has to come back in time with an answer that is within its limits, and again with the
- * same when it hears it again.
+ * Any bytes as the raw response of a server. The client must return in time, with a response within
+ * its limits, send each request exactly once, and classify the same bytes the same way twice.
  */
 #include <arpa/inet.h>
 #include <assert.h>
@@ -25,18 +24,18 @@ enum {
     MAX_PAUSE_MS = 15 * 60 * 1000,
 };
 
-/* One thread that says the current input to whoever connects. */
-struct talker {
+/* A thread that sends the current input to every client. */
+struct raw_server {
     int listening;
     char url[64];
     struct http_client *client;
-    const uint8_t *data; /* the thread's from a connection's begin to said */
+    const uint8_t *data; /* owned by the thread from a connection's begin to said */
     size_t size;
-    sem_t said;
-    atomic_uint requests; /* so far */
+    sem_t sent_all;
+    atomic_uint requests; /* total */
 };
 
-static void say(int fd, const uint8_t *bytes, size_t size)
+static void send_all(int fd, const uint8_t *bytes, size_t size)
 {
     while (size > 0) {
         ssize_t sent = send(fd, bytes, size, MSG_NOSIGNAL);
@@ -47,57 +46,58 @@ static void say(int fd, const uint8_t *bytes, size_t size)
     }
 }
 
-static void *talk(void *argument)
+static void *serve_raw(void *argument)
 {
-    struct talker *talker = argument;
+    struct raw_server *raw_server = argument;
     char request[REQUEST_BYTES];
     sigset_t all;
-    /* libFuzzer's alarm is for the other thread. */
+    /* libFuzzer's SIGALRM must be handled by the other thread. */
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     for (;;) {
-        int fd = accept(talker->listening, NULL, NULL);
+        int fd = accept(raw_server->listening, NULL, NULL);
         assert(fd >= 0);
-        /* The whole request is a few hundred bytes and comes as one. */
-        atomic_fetch_add(&talker->requests, 1);
+        /* The request is a few hundred bytes and arrives in one segment. */
+        atomic_fetch_add(&raw_server->requests, 1);
         if (recv(fd, request, sizeof request, 0) > 0)
-            say(fd, talker->data, talker->size);
+            send_all(fd, raw_server->data, raw_server->size);
         shutdown(fd, SHUT_WR);
         while (recv(fd, request, sizeof request, 0) > 0)
             continue;
         close(fd);
-        sem_post(&talker->said);
+        sem_post(&raw_server->sent_all);
     }
     return NULL;
 }
 
-static void listen_anywhere(struct talker *talker)
+static void listen_on_free_port(struct raw_server *raw_server)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
-    talker->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(talker->listening, (struct sockaddr *)&address, sizeof address) != 0 ||
-        listen(talker->listening, 16) != 0 ||
-        getsockname(talker->listening, (struct sockaddr *)&address, &length) != 0)
+    raw_server->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(raw_server->listening, (struct sockaddr *)&address, sizeof address) != 0 ||
+        listen(raw_server->listening, 16) != 0 ||
+        getsockname(raw_server->listening, (struct sockaddr *)&address, &length) != 0)
         abort();
-    snprintf(talker->url, sizeof talker->url, "http://127.0.0.1:%u/", ntohs(address.sin_port));
+    snprintf(
+        raw_server->url, sizeof raw_server->url, "http://127.0.0.1:%u/", ntohs(address.sin_port));
 }
 
-static struct talker *the_talker(void)
+static struct raw_server *get_server(void)
 {
-    static struct talker talker;
+    static struct raw_server raw_server;
     static const atomic_bool never = false;
     static struct ca_store *store;
     pthread_t thread;
-    if (talker.client != NULL)
-        return &talker;
-    listen_anywhere(&talker);
-    sem_init(&talker.said, 0, 0);
+    if (raw_server.client != NULL)
+        return &raw_server;
+    listen_on_free_port(&raw_server);
+    sem_init(&raw_server.sent_all, 0, 0);
     if (http_client_library_start(NULL) != 0 || ca_store_create(&store, NULL, NULL) != 0 ||
-        http_client_create(&talker.client, store, &never, NULL) != 0 ||
-        thread_start(&thread, "talker", talk, &talker, NULL) != 0)
+        http_client_create(&raw_server.client, store, &never, NULL) != 0 ||
+        thread_start(&thread, "talker", serve_raw, &raw_server, NULL) != 0)
         abort();
-    return &talker;
+    return &raw_server;
 }
 
 static void check_answer(const struct http_response *answer)
@@ -115,11 +115,11 @@ static void check_answer(const struct http_response *answer)
     assert(answer->has_retry_after || answer->retry_after_ms == 0);
 }
 
-static void ask(struct talker *talker, struct http_response *answer)
+static void request_once(struct raw_server *raw_server, struct http_response *answer)
 {
     static const char *const headers[] = {"Content-Type: application/json", NULL};
     const struct http_request request = {
-        .url = talker->url,
+        .url = raw_server->url,
         .headers = headers,
         .body = "{}",
         .body_bytes = 2,
@@ -128,17 +128,17 @@ static void ask(struct talker *talker, struct http_response *answer)
         .single_use_connection = true,
         .ignore_proxy = true,
     };
-    unsigned before = atomic_load(&talker->requests);
-    http_client_perform(talker->client, &request, answer);
-    /* libFuzzer's alarm interrupts it. */
-    while (sem_wait(&talker->said) != 0)
+    unsigned before = atomic_load(&raw_server->requests);
+    http_client_perform(raw_server->client, &request, answer);
+    /* libFuzzer's SIGALRM interrupts it. */
+    while (sem_wait(&raw_server->sent_all) != 0)
         continue;
-    /* What a client sends twice by itself would run an agent twice. */
-    assert(atomic_load(&talker->requests) == before + 1);
+    /* A client that retried by itself would run an agent twice. */
+    assert(atomic_load(&raw_server->requests) == before + 1);
     check_answer(answer);
 }
 
-static void check_meaning(const struct http_response *answer)
+static void check_classification(const struct http_response *answer)
 {
     struct gateway_result result = {.outcome = GATEWAY_DISABLED};
     gateway_classify(answer, &result);
@@ -151,14 +151,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct talker *talker = the_talker();
+    struct raw_server *raw_server = get_server();
     struct http_response first;
     struct http_response second;
-    talker->size = size;
-    talker->data = data;
-    ask(talker, &first);
-    check_meaning(&first);
-    ask(talker, &second);
+    raw_server->size = size;
+    raw_server->data = data;
+    request_once(raw_server, &first);
+    check_classification(&first);
+    request_once(raw_server, &second);
     assert(first.failure == second.failure && first.status == second.status);
     assert(first.has_retry_after == second.has_retry_after);
     return 0;

@@ -1,6 +1,6 @@
 /*
- * Whatever the bytes: an error, or a value within the limits whose strings are UTF-8, and which is
- * the same when it is written and read again.
+ * Any bytes as JSON: an error, or a value within the limits whose strings are UTF-8 and which
+ * survives being written and read again.
  */
 #include <assert.h>
 #include <stdint.h>
@@ -20,7 +20,7 @@ static void check_string(const char *bytes, size_t length_bytes)
 }
 
 /* Returns the number of values and keys. */
-static size_t check(json_t *value, unsigned depth)
+static size_t check_tree(json_t *value, unsigned depth)
 {
     size_t count = 1;
     size_t index;
@@ -31,13 +31,13 @@ static size_t check(json_t *value, unsigned depth)
     if (json_is_string(value))
         check_string(json_string_value(value), json_string_length(value));
     json_array_foreach (value, index, item)
-        count += check(item, depth + 1);
+        count += check_tree(item, depth + 1);
     json_object_foreach (value, key, item)
-        count += check(item, depth + 1) + 1;
+        count += check_tree(item, depth + 1) + 1;
     return count;
 }
 
-static void write_and_read(const json_t *value)
+static void check_round_trip(const json_t *value)
 {
     json_t *again = NULL;
     char *written = json_write(value);
@@ -58,10 +58,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert((result == 0) == (value != NULL));
     assert(result == error.code);
     if (value != NULL)
-        assert(check(value, json_is_array(value) || json_is_object(value) ? 0 : 1) <=
+        assert(check_tree(value, json_is_array(value) || json_is_object(value) ? 0 : 1) <=
                JSON_GUARD_MAX_VALUES);
     if (json_is_array(value) || json_is_object(value))
-        write_and_read(value);
+        check_round_trip(value);
     json_decref(value);
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * The first byte chooses an option, the rest is its value: it is stored and written out as one
- * would write it, or refused in one line that shows no secret.
+ * Any value for any option (the first byte selects it): stored, so that what is printed for it can
+ * be stored again, or refused with a one-line error that names the option.
  */
 #include <assert.h>
 #include <stdint.h>
@@ -17,7 +17,7 @@ static void check_problem(const struct problem *problem, const struct option *op
     assert(strncmp(problem->text, option->name, strlen(option->name)) == 0);
 }
 
-/* What was stored has to be storable again, as the same. */
+/* A stored value's printed form must parse to the same value. */
 static void check_stored(const struct option *option, struct config *config)
 {
     struct problems problems = {0};

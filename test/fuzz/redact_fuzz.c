@@ -1,4 +1,4 @@
-/* Any text, quoted and redacted: never longer, on one line, and without the known secret. */
+/* Any text, redacted and quoted: never longer, one line of UTF-8, and free of the known secret. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* From the gateway's bytes to the words for the thread. */
+/* Any JSON as the gateway's response: the reply taken from it can be posted as it is. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "delivery/reply.h"
 
-static void check(const char *reply)
+static void check_reply(const char *reply)
 {
     size_t length = strlen(reply);
     assert(length <= REPLY_LIMIT_BYTES);
@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (json_guard_load((const char *)data, size, &body, NULL) != 0)
         return 0;
     assert(reply_read(body, &reply, NULL) == 0);
-    check(reply);
+    check_reply(reply);
     free(reply);
     json_decref(body);
     return 0;

@@ -1,4 +1,5 @@
-/* A spool file of any bytes: damaged, or a record that can be worked with and read again. */
+/* Any bytes as a spool file: corrupt, or a record with valid fields for this account and id only.
+ */
 #include <assert.h>
 #include <limits.h>
 #include <stdint.h>
@@ -10,16 +11,16 @@
 
 static const char account[] = "k57abc";
 static const char id[] = "js1";
-static const int64_t LATEST_TIME_MS = INT64_C(8640000000000000);
+static const int64_t MAX_TIME_MS = INT64_C(8640000000000000);
 
-static void check(const struct spool_record *record)
+static void check_record(const struct spool_record *record)
 {
     assert(strcmp(record->id, id) == 0 && id_is_valid(record->id));
     assert(strlen(record->agent_id) < ID_BYTES);
     assert(strlen(record->agent_slug) < ID_BYTES);
     assert(strlen(record->task_id) < ID_BYTES);
     assert(record->runs <= INT_MAX);
-    assert(record->created_at_ms >= 0 && record->created_at_ms <= LATEST_TIME_MS);
+    assert(record->created_at_ms >= 0 && record->created_at_ms <= MAX_TIME_MS);
     size_t length = record->reply != NULL ? strlen(record->reply) : 0;
     for (size_t at = 0; at < length;) {
         size_t step = text_utf8_length(record->reply + at, length - at);
@@ -39,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(result == 0 || result == ERROR_INVALID);
     assert(result == 0 || record.reply == NULL);
     if (result == 0) {
-        check(&record);
+        check_record(&record);
         struct spool_record other;
         assert(spool_record_parse((const char *)data, size, "k57abd", id, &other, NULL) != 0);
         assert(spool_record_parse((const char *)data, size, account, "js2", &other, NULL) != 0);

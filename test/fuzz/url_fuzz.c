@@ -1,4 +1,4 @@
-/* Any string as a URL: refused with words, or split into parts that lie inside it. */
+/* Any string as a URL: refused with a reason, or split into parts that lie within the string. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

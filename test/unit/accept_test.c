@@ -1,4 +1,4 @@
-/* Who is answered with metrics at /health, by the Accept header that it really sends. */
+/* Content negotiation at /health: which Accept headers of real clients get metrics, which JSON. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +21,7 @@ static void must_get_json(const char *accept)
         fail_msg("metrics for \"%s\"", accept);
 }
 
-static void test_prometheus(void **state)
+static void test_prometheus_gets_metrics(void **state)
 {
     (void)state;
     must_get_metrics("application/openmetrics-text;version=1.0.0,application/openmetrics-text;"
@@ -37,7 +37,7 @@ static void test_prometheus(void **state)
                      "encoding=delimited;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2");
 }
 
-static void test_people_and_programs(void **state)
+static void test_browsers_and_programs_get_json(void **state)
 {
     (void)state;
     must_get_json("");
@@ -62,7 +62,7 @@ static void test_weights_decide(void **state)
     must_get_metrics("TEXT/Plain ; Version=0.0.4 ; Q=0.5 , */* ; q=0.1");
 }
 
-static void test_nonsense(void **state)
+static void test_malformed_headers_are_tolerated(void **state)
 {
     (void)state;
     char many[5000];
@@ -81,10 +81,10 @@ static void test_nonsense(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_prometheus),
-        cmocka_unit_test(test_people_and_programs),
+        cmocka_unit_test(test_prometheus_gets_metrics),
+        cmocka_unit_test(test_browsers_and_programs_get_json),
         cmocka_unit_test(test_weights_decide),
-        cmocka_unit_test(test_nonsense),
+        cmocka_unit_test(test_malformed_headers_are_tolerated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

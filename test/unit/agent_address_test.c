@@ -1,4 +1,4 @@
-/* As whom an agent of the board is asked, and what the gateway's list of agents says about it. */
+/* Addressing of agents: slug and session key, with and without a fallback agent, and the roster. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,8 +26,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* The gateway lists what is in the array, taken over. */
-static void list(struct gateway_roster *roster, json_t *names)
+/* Updates the roster as if the gateway listed these models; takes the reference. */
+static void list_models(struct gateway_roster *roster, json_t *names)
 {
     struct gateway_models models = {.known = true, .list = names};
     assert_non_null(names);
@@ -35,8 +35,8 @@ static void list(struct gateway_roster *roster, json_t *names)
     assert_null(models.list);
 }
 
-static void must_be(const struct agent_router *router, const char *slug, const char *session_key,
-    const char *expected_slug, const char *expected_key)
+static void expect_address(const struct agent_router *router, const char *slug,
+    const char *session_key, const char *expected_slug, const char *expected_key)
 {
     struct agent_address address;
     assert_true(agent_address_make(&address, router, slug, session_key));
@@ -45,35 +45,36 @@ static void must_be(const struct agent_router *router, const char *slug, const c
     agent_address_fini(&address);
 }
 
-static void test_agent_of_the_gateway(void **state)
+static void test_known_agent_keeps_its_session(void **state)
 {
     const struct agent_router router = {.account_id = "acc", .roster = *state};
-    must_be(&router, "jarvis", "agent:jarvis:own", "jarvis", "agent:jarvis:own");
-    must_be(&router, "jarvis", "", "jarvis", "agent:jarvis:acc");
+    expect_address(&router, "jarvis", "agent:jarvis:own", "jarvis", "agent:jarvis:own");
+    expect_address(&router, "jarvis", "", "jarvis", "agent:jarvis:acc");
 }
 
-static void test_unknown_agent_without_a_fallback_is_asked_itself(void **state)
+static void test_unknown_agent_without_fallback_is_addressed_itself(void **state)
 {
     const struct agent_router router = {.account_id = "acc", .roster = *state};
-    list(*state, json_pack("[s]", "openclaw/main"));
-    must_be(&router, "jarvis", "agent:jarvis:own", "jarvis", "agent:jarvis:own");
+    list_models(*state, json_pack("[s]", "openclaw/main"));
+    expect_address(&router, "jarvis", "agent:jarvis:own", "jarvis", "agent:jarvis:own");
 }
 
-/* Each keeps a session of its own, whatever the case of its slug. */
-static void test_fallback_agent(void **state)
+/* Each unknown agent has a session of its own under the fallback, independent of its slug's case.
+ */
+static void test_unknown_agent_uses_the_fallback(void **state)
 {
     const struct agent_router router = {
         .account_id = "Acc", .fallback_agent = "main", .roster = *state};
-    must_be(&router, "jarvis", "", "jarvis", "agent:jarvis:Acc");
-    list(*state, json_pack("[s, s]", "openclaw/main", "openclaw/friday"));
-    must_be(&router, "jarvis", "agent:jarvis:own", "main", "agent:main:jarvis:acc");
-    must_be(&router, "JARVIS", "", "main", "agent:main:jarvis:acc");
-    must_be(&router, "friday", "agent:friday:own", "friday", "agent:friday:own");
-    must_be(&router, "FRIDAY", "agent:friday:own", "FRIDAY", "agent:friday:own");
-    must_be(&router, "", "", "main", "agent:main::acc");
+    expect_address(&router, "jarvis", "", "jarvis", "agent:jarvis:Acc");
+    list_models(*state, json_pack("[s, s]", "openclaw/main", "openclaw/friday"));
+    expect_address(&router, "jarvis", "agent:jarvis:own", "main", "agent:main:jarvis:acc");
+    expect_address(&router, "JARVIS", "", "main", "agent:main:jarvis:acc");
+    expect_address(&router, "friday", "agent:friday:own", "friday", "agent:friday:own");
+    expect_address(&router, "FRIDAY", "agent:friday:own", "FRIDAY", "agent:friday:own");
+    expect_address(&router, "", "", "main", "agent:main::acc");
 }
 
-static void test_documents_of_agents(void **state)
+static void test_address_from_agent_document(void **state)
 {
     const struct agent_router router = {.account_id = "acc", .roster = *state};
     static const struct {
@@ -98,12 +99,12 @@ static void test_documents_of_agents(void **state)
     }
 }
 
-static void test_no_memory_for_an_address(void **state)
+static void test_address_without_memory_fails(void **state)
 {
     const struct agent_router router = {
         .account_id = "acc", .fallback_agent = "main", .roster = *state};
     struct agent_address address;
-    list(*state, json_array());
+    list_models(*state, json_array());
     const char *const keys[] = {"", "own"};
     for (size_t i = 0; i < 2; i++) {
         alloc_fault_arm(1);
@@ -113,20 +114,20 @@ static void test_no_memory_for_an_address(void **state)
     }
 }
 
-static void test_every_agent_is_known_until_the_gateway_says_otherwise(void **state)
+static void test_every_agent_is_known_without_a_roster(void **state)
 {
     assert_true(gateway_roster_has(*state, "anybody"));
-    list(*state, json_array());
+    list_models(*state, json_array());
     assert_false(gateway_roster_has(*state, "anybody"));
     struct gateway_models unsupported = {.unsupported = true};
     gateway_roster_update(*state, &unsupported);
     assert_true(gateway_roster_has(*state, "anybody"));
 }
 
-static void test_names_are_compared_without_case_and_only_as_a_whole(void **state)
+static void test_roster_names_match_whole_and_ignore_case(void **state)
 {
-    list(*state, json_pack("[s, s, s, s, s, s]", "openclaw", "openclaw/Jarvis", "openclaw/jarvis",
-                     "openclaw/jarvis", "openai/friday", "openclaw/"));
+    list_models(*state, json_pack("[s, s, s, s, s, s]", "openclaw", "openclaw/Jarvis",
+                            "openclaw/jarvis", "openclaw/jarvis", "openai/friday", "openclaw/"));
     assert_true(gateway_roster_has(*state, "jarvis"));
     assert_true(gateway_roster_has(*state, "JARVIS"));
     assert_false(gateway_roster_has(*state, "jarvi"));
@@ -154,13 +155,13 @@ int main(void)
     json_guard_start();
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_agent_of_the_gateway),
-        TEST(test_unknown_agent_without_a_fallback_is_asked_itself),
-        TEST(test_fallback_agent),
-        TEST(test_documents_of_agents),
-        TEST(test_no_memory_for_an_address),
-        TEST(test_every_agent_is_known_until_the_gateway_says_otherwise),
-        TEST(test_names_are_compared_without_case_and_only_as_a_whole),
+        TEST(test_known_agent_keeps_its_session),
+        TEST(test_unknown_agent_without_fallback_is_addressed_itself),
+        TEST(test_unknown_agent_uses_the_fallback),
+        TEST(test_address_from_agent_document),
+        TEST(test_address_without_memory_fails),
+        TEST(test_every_agent_is_known_without_a_roster),
+        TEST(test_roster_names_match_whole_and_ignore_case),
         TEST(test_missing_agents_are_copied),
     };
     return cmocka_run_group_tests_name("agent_address", tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /*
- * The N-th allocation fails, for every N until all succeed: each time the code says so, frees what
- * it has, and can be asked again.
+ * Allocation failures: the Nth allocation fails, for every N until all succeed. Each time the code
+ * must report it, free what it holds (the sanitizer checks), and work when called again.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,7 +29,7 @@
 
 enum { ROWS = 40 };
 
-static int failed_is_no_memory(bool failed)
+static int no_memory_if(bool failed)
 {
     return failed ? ERROR_NO_MEMORY : 0;
 }
@@ -47,7 +47,7 @@ static int attempt_text(unsigned number)
     char *taken = text_take(&text);
     assert_int_equal(failed, taken == NULL);
     free(taken);
-    return failed_is_no_memory(failed);
+    return no_memory_if(failed);
 }
 
 static const char answer[] =
@@ -95,38 +95,39 @@ static int attempt_prompt(unsigned number)
     bool failed = text.failed;
     text_fini(&text);
     delivery_context_fini(&context);
-    return failed_is_no_memory(failed);
+    return no_memory_if(failed);
 }
 
-/* What a client that was told to stop before it began is asked to send stays at home. */
-struct stopped {
+/* An HTTP client whose abort flag is set: requests are built but never sent. */
+struct aborted_client {
     struct ca_store *store;
     struct http_client *client;
 };
 
-static void stopped_init(struct stopped *stopped)
+static void aborted_client_init(struct aborted_client *aborted_client)
 {
     static const atomic_bool stop = true;
-    assert_int_equal(ca_store_create(&stopped->store, NULL, NULL), 0);
-    assert_int_equal(http_client_create(&stopped->client, stopped->store, &stop, NULL), 0);
+    assert_int_equal(ca_store_create(&aborted_client->store, NULL, NULL), 0);
+    assert_int_equal(
+        http_client_create(&aborted_client->client, aborted_client->store, &stop, NULL), 0);
 }
 
-static void stopped_fini(struct stopped *stopped)
+static void aborted_client_fini(struct aborted_client *aborted_client)
 {
-    http_client_destroy(stopped->client);
-    ca_store_destroy(stopped->store);
+    http_client_destroy(aborted_client->client);
+    ca_store_destroy(aborted_client->store);
 }
 
 static int attempt_convex_call(unsigned number)
 {
-    struct stopped stopped;
+    struct aborted_client aborted_client;
     struct convex *convex;
     struct error error;
-    stopped_init(&stopped);
+    aborted_client_init(&aborted_client);
     alloc_fault_arm(number);
     int result = convex_create(&convex, "http://127.0.0.1:9", "k57a", "token", &error);
     if (result == 0) {
-        const struct service service = {.convex = convex, .client = stopped.client};
+        const struct service service = {.convex = convex, .client = aborted_client.client};
         enum convex_outcome outcome =
             service_create_message(&service, "jx1", "jd1", "content", "js1", &error);
         assert_int_equal(outcome, alloc_fault_fired() ? CONVEX_UNAVAILABLE : CONVEX_ABORTED);
@@ -135,13 +136,13 @@ static int attempt_convex_call(unsigned number)
         convex_destroy(convex);
     }
     alloc_fault_disarm();
-    stopped_fini(&stopped);
+    aborted_client_fini(&aborted_client);
     return result;
 }
 
 static int attempt_gateway_send(unsigned number)
 {
-    struct stopped stopped;
+    struct aborted_client aborted_client;
     struct gateway *gateway;
     struct gateway_result sent;
     const struct gateway_message message = {.session_key = "agent:jarvis:k57a",
@@ -149,11 +150,11 @@ static int attempt_gateway_send(unsigned number)
         .input = "input",
         .input_bytes = 5,
         .timeout_ms = 1000};
-    stopped_init(&stopped);
+    aborted_client_init(&aborted_client);
     alloc_fault_arm(number);
     int result = gateway_create(&gateway, "http://127.0.0.1:9", "token", NULL);
     if (result == 0) {
-        gateway_send(gateway, stopped.client, &message, &sent);
+        gateway_send(gateway, aborted_client.client, &message, &sent);
         alloc_fault_disarm();
         assert_int_equal(sent.outcome, alloc_fault_fired() ? GATEWAY_UNREACHABLE : GATEWAY_ABORTED);
         assert_false(sent.sent);
@@ -162,7 +163,7 @@ static int attempt_gateway_send(unsigned number)
         gateway_destroy(gateway);
     }
     alloc_fault_disarm();
-    stopped_fini(&stopped);
+    aborted_client_fini(&aborted_client);
     return result;
 }
 
@@ -206,8 +207,8 @@ static int attempt_queue(unsigned number)
     send_queue_offer(queue, &offer);
     alloc_fault_disarm();
     send_queue_counts(queue, &counts);
-    result = failed_is_no_memory(counts.held < ROWS);
-    /* What found no memory is listed again. */
+    result = no_memory_if(counts.held < ROWS);
+    /* Rows that did not fit in memory are offered again by the next poll. */
     send_queue_offer(queue, &offer);
     send_queue_counts(queue, &counts);
     assert_int_equal(counts.held, ROWS);
@@ -226,12 +227,12 @@ static int attempt_restore(unsigned number)
     bool restored = send_queue_restore(queue, &record, true);
     alloc_fault_disarm();
     send_queue_destroy(queue);
-    return failed_is_no_memory(!restored);
+    return no_memory_if(!restored);
 }
 
 static char dir[TMP_DIR_BYTES];
 
-static int make_dir(void **state)
+static int setup_library(void **state)
 {
     (void)state;
     tmp_dir_create(dir);
@@ -239,7 +240,7 @@ static int make_dir(void **state)
     return http_client_library_start(NULL);
 }
 
-static int remove_library(void **state)
+static int teardown_library(void **state)
 {
     (void)state;
     http_client_library_stop();
@@ -247,7 +248,7 @@ static int remove_library(void **state)
     return 0;
 }
 
-static void must_be_there(void *context, struct spool_record *record, const struct error *why)
+static void expect_reply(void *context, struct spool_record *record, const struct error *why)
 {
     assert_null(why);
     assert_string_equal(record->reply, "reply");
@@ -255,7 +256,7 @@ static void must_be_there(void *context, struct spool_record *record, const stru
     ++*(int *)context;
 }
 
-/* A record that there is no memory for is not taken for damaged. */
+/* A record that cannot be read for lack of memory must not be treated as corrupt. */
 static int attempt_spool(unsigned number)
 {
     struct spool *spool;
@@ -275,7 +276,7 @@ static int attempt_spool(unsigned number)
         assert_non_null(loaded.reply);
         assert_string_equal(loaded.reply, "reply");
         free(loaded.reply);
-        result = spool_each(spool, must_be_there, &found, NULL);
+        result = spool_each(spool, expect_reply, &found, NULL);
         assert_int_equal(found, result == 0);
     }
     alloc_fault_disarm();
@@ -283,7 +284,7 @@ static int attempt_spool(unsigned number)
     return result;
 }
 
-static void write_damaged(const char *name)
+static void write_corrupt(const char *name)
 {
     char path[512];
     snprintf(path, sizeof path, "%s/spool/%s", dir, name);
@@ -293,22 +294,22 @@ static void write_damaged(const char *name)
     fclose(file);
 }
 
-/* A reply, a run, a damaged record and a dead letter: each is known, or the start fails. */
+/* An unposted reply, an interrupted run, a corrupt record and a dead letter: all or an error. */
 static int attempt_restore_all(unsigned number)
 {
     struct spool *spool;
     struct send_queue *queue;
     struct send_queue_counts counts;
     char reply[] = "reply";
-    struct spool_record replied = {.id = "js1", .agent_id = "jx1", .reply = reply};
-    struct spool_record asked = {.id = "js2", .agent_id = "jx1", .runs = 1};
+    struct spool_record unposted = {.id = "js1", .agent_id = "jx1", .reply = reply};
+    struct spool_record interrupted = {.id = "js2", .agent_id = "jx1", .runs = 1};
     struct spool_record dead = {.id = "js3", .agent_id = "jx1", .reply = reply};
     assert_int_equal(spool_open(&spool, dir, "k57a", NULL), 0);
-    assert_int_equal(spool_save(spool, &replied, false, NULL), 0);
-    assert_int_equal(spool_save(spool, &asked, false, NULL), 0);
+    assert_int_equal(spool_save(spool, &unposted, false, NULL), 0);
+    assert_int_equal(spool_save(spool, &interrupted, false, NULL), 0);
     assert_int_equal(spool_save(spool, &dead, false, NULL), 0);
     assert_int_equal(spool_bury(spool, "js3", NULL), 0);
-    write_damaged("js4.json");
+    write_corrupt("js4.json");
     assert_int_equal(send_queue_create(&queue, 16, 1, NULL), 0);
     alloc_fault_arm(number);
     int result = journal_restore(spool, queue, 3600000, NULL);
@@ -341,12 +342,12 @@ static int attempt_config(unsigned number)
     int result = config_load(&config, &source, &problems);
     alloc_fault_disarm();
     if (result == 0) {
-        char said[] = "to-the-gateway";
-        redact(said);
-        assert_string_equal(said, "***");
+        char text[] = "to-the-gateway";
+        redact(text);
+        assert_string_equal(text, "***");
         config_fini(&config);
     } else if (problems.failed) {
-        /* It could not even be said. */
+        /* There was no memory for the problem itself. */
         result = ERROR_NO_MEMORY;
     }
     problems_fini(&problems);
@@ -354,25 +355,25 @@ static int attempt_config(unsigned number)
     return result;
 }
 
-#define EXHAUST(name)                      \
+#define SWEEP(name)                        \
     static void test_##name(void **state)  \
     {                                      \
         (void)state;                       \
         alloc_fault_sweep(attempt_##name); \
     }
 
-EXHAUST(text)
-EXHAUST(json)
-EXHAUST(reply)
-EXHAUST(prompt)
-EXHAUST(convex_call)
-EXHAUST(gateway_send)
-EXHAUST(convex_answer)
-EXHAUST(queue)
-EXHAUST(restore)
-EXHAUST(spool)
-EXHAUST(restore_all)
-EXHAUST(config)
+SWEEP(text)
+SWEEP(json)
+SWEEP(reply)
+SWEEP(prompt)
+SWEEP(convex_call)
+SWEEP(gateway_send)
+SWEEP(convex_answer)
+SWEEP(queue)
+SWEEP(restore)
+SWEEP(spool)
+SWEEP(restore_all)
+SWEEP(config)
 
 int main(void)
 {
@@ -390,5 +391,5 @@ int main(void)
         cmocka_unit_test(test_restore_all),
         cmocka_unit_test(test_config),
     };
-    return cmocka_run_group_tests(tests, make_dir, remove_library);
+    return cmocka_run_group_tests(tests, setup_library, teardown_library);
 }

@@ -1,4 +1,4 @@
-/* The command line: what is understood, what is refused, and in which words. */
+/* Command-line parsing: what is accepted, and the error texts of what is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,13 +9,13 @@
 
 #include "config/usage.h"
 
-enum { MAX = 80 };
+enum { MAX_WORDS = 80 };
 
-/* Splits a line at its blanks and parses it as the program's arguments. */
-static int parse(const char *line, struct arguments *arguments, struct error *error)
+/* Splits a line at blanks and parses the words as the program's arguments. */
+static int parse_line(const char *line, struct arguments *arguments, struct error *error)
 {
     static char copy[1024];
-    static char *words[MAX];
+    static char *words[MAX_WORDS];
     int count = 1;
     words[0] = copy;
     text_copy(copy, sizeof copy, "mission-control-runtime ");
@@ -35,7 +35,7 @@ static void expect_action(const char *line, enum arguments_action action)
 {
     struct arguments arguments;
     struct error error;
-    assert_int_equal(parse(line, &arguments, &error), 0);
+    assert_int_equal(parse_line(line, &arguments, &error), 0);
     assert_int_equal(arguments.action, action);
 }
 
@@ -43,7 +43,7 @@ static void expect_refused(const char *line, const char *words)
 {
     struct arguments arguments;
     struct error error;
-    assert_int_equal(parse(line, &arguments, &error), ERROR_INVALID);
+    assert_int_equal(parse_line(line, &arguments, &error), ERROR_INVALID);
     assert_non_null(strstr(error.text, words));
 }
 
@@ -60,12 +60,12 @@ static void test_each_command_and_option_is_known(void **state)
     expect_action("spool list --help", ARGUMENTS_HELP);
 }
 
-static void test_words_follow_spool_only(void **state)
+static void test_operands_follow_spool_only(void **state)
 {
     (void)state;
     struct arguments arguments;
     struct error error;
-    assert_int_equal(parse("spool retry --env-file=/tmp/x one two", &arguments, &error), 0);
+    assert_int_equal(parse_line("spool retry --env-file=/tmp/x one two", &arguments, &error), 0);
     assert_int_equal(arguments.operand_count, 3);
     assert_string_equal(arguments.operands[0], "retry");
     assert_string_equal(arguments.operands[2], "two");
@@ -76,7 +76,7 @@ static void test_words_follow_spool_only(void **state)
     expect_refused("spool --all", "unknown argument \"--all\"");
 }
 
-static void test_too_many_words_are_refused(void **state)
+static void test_too_many_operands_are_refused(void **state)
 {
     (void)state;
     char line[8 * (ARGUMENTS_MAX_OPERANDS + 2)] = "spool";
@@ -85,14 +85,14 @@ static void test_too_many_words_are_refused(void **state)
     expect_refused(line, "at most 64 words");
 }
 
-static void test_json_needs_a_command_that_knows_it(void **state)
+static void test_json_needs_doctor_or_spool(void **state)
 {
     (void)state;
     expect_refused("--json", "--json goes with doctor and spool only");
     expect_refused("healthcheck --json", "--json goes with doctor and spool only");
 }
 
-static void test_env_file_is_given_once_and_whole(void **state)
+static void test_env_file_needs_one_value(void **state)
 {
     (void)state;
     expect_refused("--env-file", "without a file");
@@ -104,10 +104,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_command_and_option_is_known),
-        cmocka_unit_test(test_words_follow_spool_only),
-        cmocka_unit_test(test_too_many_words_are_refused),
-        cmocka_unit_test(test_json_needs_a_command_that_knows_it),
-        cmocka_unit_test(test_env_file_is_given_once_and_whole),
+        cmocka_unit_test(test_operands_follow_spool_only),
+        cmocka_unit_test(test_too_many_operands_are_refused),
+        cmocka_unit_test(test_json_needs_doctor_or_spool),
+        cmocka_unit_test(test_env_file_needs_one_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* A command line in words: what a shell would make of it, without any expansion. */
+/* Splitting of command lines into words: a shell's quoting, without any expansion. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,7 +38,7 @@ static const struct {
     {"\\'a \\\"b \\\\c", {"'a", "\"b", "\\c"}},
     {"\"\\\" \\\\ \\$ \\`\"", {"\" \\ $ `"}},
     {"\"\\a\\n\\'\\ \"", {"\\a\\n\\'\\ "}},
-    /* Nothing is expanded, and no operator is one. */
+    /* No expansions, no operators. */
     {"$HOME ${A} `id` $(id)", {"$HOME", "${A}", "`id`", "$(id)"}},
     {"\"$HOME\" ~ * a?[b] {c,d}", {"$HOME", "~", "*", "a?[b]", "{c,d}"}},
     {"a; b && c|d", {"a;", "b", "&&", "c|d"}},
@@ -47,13 +47,13 @@ static const struct {
     {"gr\xc3\xbc\xc3\x9f \xc2\xa0", {"gr\xc3\xbc\xc3\x9f", "\xc2\xa0"}},
 };
 
-static void test_words(void **state)
+static void test_lines_are_split_like_a_shell_does(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         struct argv words;
         struct error error;
-        /* Memory of exactly its size, so that a read behind it is seen. */
+        /* In a block of exactly its size, so that the sanitizer sees a read past the end. */
         char *line = strdup(good[i].line);
         assert_int_equal(argv_parse(line, &words, &error), 0);
         free(line);
@@ -80,7 +80,7 @@ static const char *const broken[][2] = {
     {"a \\", "ends with a backslash"},
 };
 
-static void test_broken_quoting(void **state)
+static void test_broken_quoting_is_refused(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
@@ -95,8 +95,8 @@ static void test_broken_quoting(void **state)
     }
 }
 
-/* Every length, so that the room for words is seen to suffice. */
-static void test_as_many_words_as_a_line_can_hold(void **state)
+/* One-letter words at every line length: the worst case for the size of the arrays. */
+static void test_maximum_number_of_words_fits(void **state)
 {
     (void)state;
     char line[64];
@@ -114,9 +114,9 @@ static void test_as_many_words_as_a_line_can_hold(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words),
-        cmocka_unit_test(test_broken_quoting),
-        cmocka_unit_test(test_as_many_words_as_a_line_can_hold),
+        cmocka_unit_test(test_lines_are_split_like_a_shell_does),
+        cmocka_unit_test(test_broken_quoting_is_refused),
+        cmocka_unit_test(test_maximum_number_of_words_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

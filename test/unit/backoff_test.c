@@ -1,4 +1,4 @@
-/* The formulas of the doubling and of the backoff, for given random numbers. */
+/* Exponential backoff with jitter: the formulas for given random numbers, and the generator. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 static const double almost_one = 1.0 - 0x1p-53;
 
-static void test_doubling(void **state)
+static void test_doubling_is_capped(void **state)
 {
     (void)state;
     static const struct {
@@ -48,7 +48,7 @@ static void test_doubling(void **state)
     }
 }
 
-static void test_formula(void **state)
+static void test_backoff_follows_the_formula(void **state)
 {
     (void)state;
     static const struct {
@@ -80,8 +80,8 @@ static void test_formula(void **state)
     }
 }
 
-/* Doublings stop at the maximum, however many there would be and however large it is. */
-static void test_nothing_overflows(void **state)
+/* The wait stays within the maximum for any number of failures and any maximum. */
+static void test_backoff_does_not_overflow(void **state)
 {
     (void)state;
     static const int64_t max[] = {1, 300000, INT64_MAX / 2, INT64_MAX / 2 + 1, INT64_MAX};
@@ -97,8 +97,8 @@ static void test_nothing_overflows(void **state)
     assert_true(backoff_ms(UINT_MAX, 5000, 300000, almost_one) == 300000);
 }
 
-/* Waits never shrink from failure to failure and reach the maximum. */
-static void test_waits_grow(void **state)
+/* With a fixed random number, waits grow from failure to failure up to the maximum. */
+static void test_backoff_grows_to_the_maximum(void **state)
 {
     (void)state;
     int64_t before_ms = 0;
@@ -112,7 +112,7 @@ static void test_waits_grow(void **state)
 
 enum { DRAWS = 2000 };
 
-static void *draw(void *argument)
+static void *draw_units(void *argument)
 {
     double *units = argument;
     for (int i = 0; i < DRAWS; i++)
@@ -120,24 +120,24 @@ static void *draw(void *argument)
     return NULL;
 }
 
-/* Two threads draw from [0, 1), all over it, and not the same numbers. */
-static void test_random_units(void **state)
+/* Two threads draw numbers from all of [0, 1), and different ones. */
+static void test_random_units_are_uniform_and_independent(void **state)
 {
     (void)state;
-    static double mine[DRAWS];
-    static double others[DRAWS];
+    static double own_units[DRAWS];
+    static double other_units[DRAWS];
     pthread_t thread;
     struct error error;
-    assert_int_equal(thread_start(&thread, "draw", draw, others, &error), 0);
-    draw(mine);
+    assert_int_equal(thread_start(&thread, "draw", draw_units, other_units, &error), 0);
+    draw_units(own_units);
     thread_join(thread);
     int quarters[4] = {0};
     int same = 0;
     for (int i = 0; i < DRAWS; i++) {
-        assert_true(mine[i] >= 0 && mine[i] < 1);
-        assert_true(others[i] >= 0 && others[i] < 1);
-        quarters[(int)(mine[i] * 4)]++;
-        same += mine[i] == others[i];
+        assert_true(own_units[i] >= 0 && own_units[i] < 1);
+        assert_true(other_units[i] >= 0 && other_units[i] < 1);
+        quarters[(int)(own_units[i] * 4)]++;
+        same += own_units[i] == other_units[i];
     }
     for (int i = 0; i < 4; i++)
         assert_true(quarters[i] > DRAWS / 8);
@@ -147,11 +147,11 @@ static void test_random_units(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_doubling),
-        cmocka_unit_test(test_formula),
-        cmocka_unit_test(test_nothing_overflows),
-        cmocka_unit_test(test_waits_grow),
-        cmocka_unit_test(test_random_units),
+        cmocka_unit_test(test_doubling_is_capped),
+        cmocka_unit_test(test_backoff_follows_the_formula),
+        cmocka_unit_test(test_backoff_does_not_overflow),
+        cmocka_unit_test(test_backoff_grows_to_the_maximum),
+        cmocka_unit_test(test_random_units_are_uniform_and_independent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The gate's judgement: what opens it, what shuts it, when it is probed, and the trickle. */
+/* The circuit breaker: what opens and closes it, its probe schedule, and single-flight mode. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,7 +39,7 @@ static struct gateway_result result_of(enum gateway_outcome outcome, int status)
     return result;
 }
 
-/* The probe that began last, of either kind. */
+/* Ticket of the latest probe, fast and slow. */
 static uint64_t last_ticket[2];
 
 static bool begin_probe(struct breaker *breaker, bool slow_probe, int64_t now_ms)
@@ -51,23 +51,23 @@ static bool begin_probe(struct breaker *breaker, bool slow_probe, int64_t now_ms
     return mine;
 }
 
-/* A probe that begins and ends now. */
-static bool note_probe(
+/* Begins and ends a probe at once. */
+static bool record_probe_now(
     struct breaker *breaker, bool slow_probe, const struct gateway_result *result, int64_t now_ms)
 {
     uint64_t ticket;
-    /* Whether it is its turn does not matter: the ticket is that of the moment. */
+    /* Even if no probe is due, the ticket is set to the present state's. */
     breaker_begin_probe(breaker, slow_probe, INT64_MIN, &ticket);
     return breaker_record_probe(breaker, slow_probe, ticket, result, now_ms);
 }
 
-static bool probe_finds(struct breaker *breaker, enum gateway_outcome outcome, int64_t now_ms)
+static bool probe_ends(struct breaker *breaker, enum gateway_outcome outcome, int64_t now_ms)
 {
     struct gateway_result result = result_of(outcome, 0);
-    return note_probe(breaker, false, &result, now_ms);
+    return record_probe_now(breaker, false, &result, now_ms);
 }
 
-/* A send that begins and ends in the present state. */
+/* Begins and ends a send in the present state. */
 static bool send_ends(
     struct breaker *breaker, const char *agent_id, enum gateway_outcome outcome, int64_t now_ms)
 {
@@ -83,55 +83,55 @@ static enum breaker_state state_of(struct breaker *breaker)
     return view.state;
 }
 
-static void open_gate(struct breaker *breaker)
+static void close_breaker(struct breaker *breaker)
 {
-    probe_finds(breaker, GATEWAY_REPLIED, NOW);
+    probe_ends(breaker, GATEWAY_REPLIED, NOW);
     assert_int_equal(state_of(breaker), BREAKER_CLOSED);
 }
 
-static void test_it_starts_as_suspect_and_a_probe_is_due_at_once(void **state)
+static void test_starts_half_open_with_a_probe_due(void **state)
 {
     struct breaker *breaker = *state;
     assert_int_equal(state_of(breaker), BREAKER_HALF_OPEN);
     assert_int_equal(breaker_probe_due(breaker, false), NOW);
     assert_true(begin_probe(breaker, false, NOW));
     assert_false(begin_probe(breaker, false, NOW));
-    open_gate(breaker);
+    close_breaker(breaker);
     assert_false(begin_probe(breaker, false, NOW + CHECK_MS - 1));
 }
 
-/* Nobody asks the gateway anything: it is looked after all the same. */
-static void test_open_gate_is_checked_when_nothing_is_heard(void **state)
+/* Without any sends, probes detect an outage. */
+static void test_idle_closed_breaker_is_probed(void **state)
 {
     struct breaker *breaker = *state;
     struct gateway_result replied = result_of(GATEWAY_REPLIED, 200);
-    open_gate(breaker);
+    close_breaker(breaker);
     assert_int_equal(breaker_probe_due(breaker, false), NOW + CHECK_MS);
     breaker_record_send(breaker, breaker_ticket(breaker), "a", &replied, NOW + 10);
     assert_int_equal(breaker_probe_due(breaker, false), NOW + 10 + CHECK_MS);
     assert_true(begin_probe(breaker, false, NOW + 10 + CHECK_MS));
     assert_false(begin_probe(breaker, false, NOW + 10 + CHECK_MS));
-    assert_false(probe_finds(breaker, GATEWAY_REPLIED, NOW + 20 + CHECK_MS));
+    assert_false(probe_ends(breaker, GATEWAY_REPLIED, NOW + 20 + CHECK_MS));
     assert_int_equal(breaker_probe_due(breaker, false), NOW + 20 + 2 * CHECK_MS);
-    assert_true(probe_finds(breaker, GATEWAY_UNREACHABLE, NOW + 20 + 2 * CHECK_MS));
+    assert_true(probe_ends(breaker, GATEWAY_UNREACHABLE, NOW + 20 + 2 * CHECK_MS));
     assert_int_equal(state_of(breaker), BREAKER_HALF_OPEN);
 }
 
-static void test_slow_answer_to_a_check_is_waited_for(void **state)
+static void test_idle_probe_that_times_out_is_followed_by_a_slow_one(void **state)
 {
     struct breaker *breaker = *state;
     struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
     silent.timed_out = true;
-    open_gate(breaker);
-    assert_false(note_probe(breaker, false, &silent, NOW + CHECK_MS));
+    close_breaker(breaker);
+    assert_false(record_probe_now(breaker, false, &silent, NOW + CHECK_MS));
     assert_int_equal(state_of(breaker), BREAKER_CLOSED);
     assert_true(begin_probe(breaker, true, NOW + CHECK_MS));
     assert_false(begin_probe(breaker, true, NOW + CHECK_MS));
-    assert_true(note_probe(breaker, true, &silent, NOW + 2 * CHECK_MS));
+    assert_true(record_probe_now(breaker, true, &silent, NOW + 2 * CHECK_MS));
     assert_int_equal(state_of(breaker), BREAKER_HALF_OPEN);
 }
 
-static void test_disabled_stays_shut(void **state)
+static void test_disabled_stays_open(void **state)
 {
     (void)state;
     const struct breaker_settings disabled = {.idle_probe_ms = CHECK_MS};
@@ -145,10 +145,10 @@ static void test_disabled_stays_shut(void **state)
     breaker_destroy(breaker);
 }
 
-static void test_three_unreachable_in_a_row_shut_it(void **state)
+static void test_three_consecutive_unreachable_open_it(void **state)
 {
     struct breaker *breaker = *state;
-    open_gate(breaker);
+    close_breaker(breaker);
     assert_false(send_ends(breaker, "a", GATEWAY_UNREACHABLE, NOW));
     assert_false(send_ends(breaker, "a", GATEWAY_UNREACHABLE, NOW));
     assert_false(send_ends(breaker, "b", GATEWAY_REPLIED, NOW));
@@ -162,7 +162,7 @@ static void test_three_unreachable_in_a_row_shut_it(void **state)
     assert_non_null(strstr(view.reason, "OPENCLAW_GATEWAY_URL"));
 }
 
-static void test_misconfiguration_shuts_it_and_says_what_to_check(void **state)
+static void test_misconfiguration_opens_it_with_a_reason(void **state)
 {
     static const struct {
         int status;
@@ -173,7 +173,7 @@ static void test_misconfiguration_shuts_it_and_says_what_to_check(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct gateway_result result = result_of(GATEWAY_MISCONFIGURED, cases[i].status);
         struct breaker_view view;
-        open_gate(breaker);
+        close_breaker(breaker);
         breaker_record_send(breaker, breaker_ticket(breaker), "a", &result, NOW);
         breaker_snapshot(breaker, &view);
         assert_int_equal(view.state, BREAKER_OPEN);
@@ -181,53 +181,53 @@ static void test_misconfiguration_shuts_it_and_says_what_to_check(void **state)
     }
 }
 
-static void test_no_probe_before_retry_after_is_over(void **state)
+static void test_no_probe_before_retry_after_expires(void **state)
 {
     struct breaker *breaker = *state;
     struct gateway_result busy = result_of(GATEWAY_BUSY, 503);
     busy.retry_after_ms = 60000;
-    open_gate(breaker);
+    close_breaker(breaker);
     assert_true(breaker_record_send(breaker, breaker_ticket(breaker), "a", &busy, NOW));
     assert_int_equal(breaker_probe_due(breaker, false), NOW + 60000);
     assert_false(begin_probe(breaker, false, NOW + 59999));
     assert_true(begin_probe(breaker, false, NOW + 60000));
-    /* The probe may be told to wait, too. */
-    note_probe(breaker, false, &busy, NOW + 60001);
+    /* A probe's Retry-After counts as well. */
+    record_probe_now(breaker, false, &busy, NOW + 60001);
     assert_int_equal(breaker_probe_due(breaker, false), NOW + 120001);
 }
 
-static void test_ambiguous_makes_it_suspect_until_a_probe_decides(void **state)
+static void test_ambiguous_result_makes_it_half_open_until_a_probe(void **state)
 {
     struct breaker *breaker = *state;
-    open_gate(breaker);
+    close_breaker(breaker);
     assert_true(send_ends(breaker, "a", GATEWAY_AMBIGUOUS, NOW));
     assert_int_equal(state_of(breaker), BREAKER_HALF_OPEN);
     assert_int_equal(breaker_probe_due(breaker, false), NOW);
-    assert_true(probe_finds(breaker, GATEWAY_REPLIED, NOW));
+    assert_true(probe_ends(breaker, GATEWAY_REPLIED, NOW));
     assert_int_equal(state_of(breaker), BREAKER_CLOSED);
 }
 
-static void test_only_a_proxys_refusals_make_it_suspect(void **state)
+static void test_only_proxy_errors_make_it_half_open(void **state)
 {
     struct breaker *breaker = *state;
     struct gateway_result refused = result_of(GATEWAY_REFUSED, 500);
-    open_gate(breaker);
+    close_breaker(breaker);
     assert_false(breaker_record_send(breaker, breaker_ticket(breaker), "a", &refused, NOW));
     refused.status = 502;
     assert_true(breaker_record_send(breaker, breaker_ticket(breaker), "a", &refused, NOW));
     assert_int_equal(state_of(breaker), BREAKER_HALF_OPEN);
 }
 
-static void test_results_of_an_earlier_state_do_not_count(void **state)
+static void test_results_of_an_earlier_state_are_ignored(void **state)
 {
     struct breaker *breaker = *state;
     struct gateway_result lost = result_of(GATEWAY_AMBIGUOUS, 0);
     struct gateway_result misconfigured = result_of(GATEWAY_MISCONFIGURED, 401);
-    open_gate(breaker);
+    close_breaker(breaker);
     uint64_t early = breaker_ticket(breaker);
     assert_true(breaker_record_send(breaker, early, "a", &lost, NOW));
     assert_false(breaker_record_send(breaker, early, "b", &lost, NOW));
-    assert_true(probe_finds(breaker, GATEWAY_REPLIED, NOW));
+    assert_true(probe_ends(breaker, GATEWAY_REPLIED, NOW));
     assert_false(breaker_record_send(breaker, early, "c", &misconfigured, NOW));
     assert_int_equal(state_of(breaker), BREAKER_CLOSED);
 }
@@ -239,7 +239,7 @@ static void test_probes_are_spaced_from_250_ms_to_under_2_s(void **state)
     int64_t last_gap_ms = 0;
     for (int i = 0; i < 20; i++) {
         assert_true(begin_probe(breaker, false, now_ms));
-        probe_finds(breaker, GATEWAY_UNREACHABLE, now_ms + 1);
+        probe_ends(breaker, GATEWAY_UNREACHABLE, now_ms + 1);
         int64_t gap_ms = breaker_probe_due(breaker, false) - now_ms;
         assert_in_range(gap_ms, 250, 1900);
         assert_true(gap_ms >= last_gap_ms);
@@ -249,54 +249,55 @@ static void test_probes_are_spaced_from_250_ms_to_under_2_s(void **state)
     assert_true(last_gap_ms > 1000);
 }
 
-/* Also when each opens the gate, and the next send goes wrong at once. */
-static void test_probes_that_open_are_spaced_as_well(void **state)
+/* Even when each probe closes the breaker and the next send fails at once. */
+static void test_successful_probes_are_spaced_as_well(void **state)
 {
     struct breaker *breaker = *state;
     assert_true(begin_probe(breaker, false, NOW));
-    probe_finds(breaker, GATEWAY_REPLIED, NOW + 1);
+    probe_ends(breaker, GATEWAY_REPLIED, NOW + 1);
     assert_true(send_ends(breaker, "a", GATEWAY_AMBIGUOUS, NOW + 2));
     assert_int_equal(breaker_probe_due(breaker, false), NOW + 250);
     assert_false(begin_probe(breaker, false, NOW + 249));
     assert_true(begin_probe(breaker, false, NOW + 250));
-    probe_finds(breaker, GATEWAY_REPLIED, NOW + 251);
+    probe_ends(breaker, GATEWAY_REPLIED, NOW + 251);
     assert_true(send_ends(breaker, "a", GATEWAY_AMBIGUOUS, NOW + 60000));
     assert_int_equal(breaker_probe_due(breaker, false), NOW + 60000);
 }
 
-/* A gateway that is slow is found by the probe that waits long; one at a time. */
-static void test_patient_probe_follows_a_quick_one_without_answer(void **state)
+/* A slow gateway is detected by the probe with the long timeout, of which there is one at a time.
+ */
+static void test_slow_probe_follows_a_fast_one_without_answer(void **state)
 {
     struct breaker *breaker = *state;
     struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
     silent.timed_out = true;
     assert_true(breaker_probe_due(breaker, true) == SYNC_NO_DEADLINE);
     assert_true(begin_probe(breaker, false, NOW));
-    assert_true(note_probe(breaker, false, &silent, NOW + 1500));
+    assert_true(record_probe_now(breaker, false, &silent, NOW + 1500));
     int64_t due_ms = breaker_probe_due(breaker, true);
     assert_int_equal(due_ms, NOW + 250);
     assert_true(begin_probe(breaker, true, NOW + 1500));
     assert_true(breaker_probe_due(breaker, true) == SYNC_NO_DEADLINE);
     struct gateway_result found = result_of(GATEWAY_REPLIED, 400);
-    assert_true(note_probe(breaker, true, &found, NOW + 9000));
+    assert_true(record_probe_now(breaker, true, &found, NOW + 9000));
     assert_int_equal(state_of(breaker), BREAKER_CLOSED);
 }
 
-static void test_a_quick_probe_without_answer_keeps_the_known_reason(void **state)
+static void test_fast_probe_without_answer_keeps_the_reason(void **state)
 {
     struct breaker *breaker = *state;
     struct gateway_result misconfigured = result_of(GATEWAY_MISCONFIGURED, 401);
     struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
     struct breaker_view view;
     silent.timed_out = true;
-    note_probe(breaker, false, &misconfigured, NOW);
-    assert_false(note_probe(breaker, false, &silent, NOW + 1500));
+    record_probe_now(breaker, false, &misconfigured, NOW);
+    assert_false(record_probe_now(breaker, false, &silent, NOW + 1500));
     breaker_snapshot(breaker, &view);
     assert_non_null(strstr(view.reason, "OPENCLAW_GATEWAY_TOKEN"));
 }
 
-/* Begun before the gateway said for how long it is busy, it must not open the gate before. */
-static void test_probe_of_another_time_says_nothing(void **state)
+/* A probe that began before the gateway sent Retry-After must not close the breaker early. */
+static void test_probe_of_an_earlier_state_is_ignored(void **state)
 {
     struct breaker *breaker = *state;
     struct gateway_result busy = result_of(GATEWAY_BUSY, 503);
@@ -304,41 +305,41 @@ static void test_probe_of_another_time_says_nothing(void **state)
     struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
     busy.retry_after_ms = 60000;
     silent.timed_out = true;
-    open_gate(breaker);
+    close_breaker(breaker);
     assert_true(begin_probe(breaker, false, NOW + CHECK_MS));
     breaker_record_send(breaker, breaker_ticket(breaker), "a", &busy, NOW + CHECK_MS);
     assert_false(breaker_record_probe(breaker, false, last_ticket[false], &found, NOW + CHECK_MS));
     assert_int_equal(state_of(breaker), BREAKER_OPEN);
-    /* Nor does the patient one of an outage that is over. */
-    note_probe(breaker, false, &silent, NOW + CHECK_MS + 60000);
+    /* Nor may the slow probe of an outage that has ended open it. */
+    record_probe_now(breaker, false, &silent, NOW + CHECK_MS + 60000);
     assert_true(begin_probe(breaker, true, NOW + CHECK_MS + 70000));
-    assert_true(probe_finds(breaker, GATEWAY_REPLIED, NOW + CHECK_MS + 70001));
+    assert_true(probe_ends(breaker, GATEWAY_REPLIED, NOW + CHECK_MS + 70001));
     assert_false(
         breaker_record_probe(breaker, true, last_ticket[true], &silent, NOW + CHECK_MS + 85000));
     assert_int_equal(state_of(breaker), BREAKER_CLOSED);
 }
 
-static void test_the_same_reason_again_is_no_change(void **state)
+static void test_same_reason_is_not_a_change(void **state)
 {
     struct breaker *breaker = *state;
-    assert_true(probe_finds(breaker, GATEWAY_UNREACHABLE, NOW));
-    assert_false(probe_finds(breaker, GATEWAY_UNREACHABLE, NOW + 250));
-    assert_true(probe_finds(breaker, GATEWAY_MISCONFIGURED, NOW + 500));
+    assert_true(probe_ends(breaker, GATEWAY_UNREACHABLE, NOW));
+    assert_false(probe_ends(breaker, GATEWAY_UNREACHABLE, NOW + 250));
+    assert_true(probe_ends(breaker, GATEWAY_MISCONFIGURED, NOW + 500));
 }
 
-static void test_open_time_stands_still_while_shut(void **state)
+static void test_closed_time_stops_while_open(void **state)
 {
     struct breaker *breaker = *state;
     assert_int_equal(breaker_closed_ms(breaker, NOW + 500), 0);
-    probe_finds(breaker, GATEWAY_REPLIED, NOW + 1000);
+    probe_ends(breaker, GATEWAY_REPLIED, NOW + 1000);
     assert_int_equal(breaker_closed_ms(breaker, NOW + 1700), 700);
     send_ends(breaker, "a", GATEWAY_MISCONFIGURED, NOW + 2000);
     assert_int_equal(breaker_closed_ms(breaker, NOW + AN_HOUR_MS), 1000);
-    probe_finds(breaker, GATEWAY_REPLIED, NOW + AN_HOUR_MS);
+    probe_ends(breaker, GATEWAY_REPLIED, NOW + AN_HOUR_MS);
     assert_int_equal(breaker_closed_ms(breaker, NOW + AN_HOUR_MS + 5), 1005);
 }
 
-static void look_at_trickle(struct breaker *breaker, bool single_flight, int64_t next_send_ms)
+static void expect_single_flight(struct breaker *breaker, bool single_flight, int64_t next_send_ms)
 {
     struct breaker_view view;
     breaker_snapshot(breaker, &view);
@@ -347,112 +348,112 @@ static void look_at_trickle(struct breaker *breaker, bool single_flight, int64_t
         assert_int_equal(view.next_send_ms, next_send_ms);
 }
 
-static void test_failed_runs_of_three_agents_in_a_row_begin_a_trickle(void **state)
+static void test_failed_runs_of_three_agents_begin_single_flight(void **state)
 {
     struct breaker *breaker = *state;
-    open_gate(breaker);
+    close_breaker(breaker);
     send_ends(breaker, "a", GATEWAY_FAILED_RUN, NOW);
     send_ends(breaker, "b", GATEWAY_FAILED_RUN, NOW);
     send_ends(breaker, "a", GATEWAY_FAILED_RUN, NOW);
-    look_at_trickle(breaker, false, 0);
+    expect_single_flight(breaker, false, 0);
     assert_true(send_ends(breaker, "c", GATEWAY_FAILED_RUN, NOW));
-    look_at_trickle(breaker, true, NOW + BASE_MS);
+    expect_single_flight(breaker, true, NOW + BASE_MS);
     assert_int_equal(state_of(breaker), BREAKER_CLOSED);
 }
 
-static void test_a_reply_in_between_breaks_the_row(void **state)
+static void test_reply_resets_the_count_of_failed_runs(void **state)
 {
     struct breaker *breaker = *state;
-    open_gate(breaker);
+    close_breaker(breaker);
     send_ends(breaker, "a", GATEWAY_FAILED_RUN, NOW);
     send_ends(breaker, "b", GATEWAY_FAILED_RUN, NOW);
     send_ends(breaker, "d", GATEWAY_REPLIED, NOW);
     send_ends(breaker, "c", GATEWAY_FAILED_RUN, NOW);
-    look_at_trickle(breaker, false, 0);
+    expect_single_flight(breaker, false, 0);
 }
 
-static void begin_trickle(struct breaker *breaker)
+static void begin_single_flight(struct breaker *breaker)
 {
-    open_gate(breaker);
+    close_breaker(breaker);
     send_ends(breaker, "a", GATEWAY_FAILED_RUN, NOW);
     send_ends(breaker, "b", GATEWAY_FAILED_RUN, NOW);
     send_ends(breaker, "c", GATEWAY_FAILED_RUN, NOW);
 }
 
-static void test_a_trickle_slows_down_to_the_max_gap(void **state)
+static void test_single_flight_slows_down_to_the_maximum_gap(void **state)
 {
     struct breaker *breaker = *state;
-    begin_trickle(breaker);
+    begin_single_flight(breaker);
     const int64_t gaps_ms[] = {2000, 4000, 8000, 8000};
     for (size_t i = 0; i < sizeof gaps_ms / sizeof gaps_ms[0]; i++) {
         send_ends(breaker, "d", GATEWAY_FAILED_RUN, NOW + 1);
-        look_at_trickle(breaker, true, NOW + 1 + gaps_ms[i]);
+        expect_single_flight(breaker, true, NOW + 1 + gaps_ms[i]);
     }
 }
 
-static void test_any_reply_ends_a_trickle(void **state)
+static void test_any_reply_ends_single_flight(void **state)
 {
     struct breaker *breaker = *state;
     struct gateway_result replied = result_of(GATEWAY_REPLIED, 200);
     struct breaker_view view;
-    open_gate(breaker);
+    close_breaker(breaker);
     uint64_t early = breaker_ticket(breaker);
-    begin_trickle(breaker);
-    look_at_trickle(breaker, true, NOW + BASE_MS);
+    begin_single_flight(breaker);
+    expect_single_flight(breaker, true, NOW + BASE_MS);
     assert_true(breaker_record_send(breaker, early, "z", &replied, NOW));
     breaker_snapshot(breaker, &view);
     assert_false(view.single_flight);
     assert_string_equal(view.reason, "");
 }
 
-static void test_failures_from_before_a_trickle_do_not_slow_it(void **state)
+static void test_earlier_failures_do_not_slow_single_flight(void **state)
 {
     struct breaker *breaker = *state;
     struct gateway_result failed = result_of(GATEWAY_FAILED_RUN, 500);
-    open_gate(breaker);
+    close_breaker(breaker);
     uint64_t early = breaker_ticket(breaker);
-    begin_trickle(breaker);
+    begin_single_flight(breaker);
     assert_false(breaker_record_send(breaker, early, "z", &failed, NOW + 10));
-    look_at_trickle(breaker, true, NOW + BASE_MS);
+    expect_single_flight(breaker, true, NOW + BASE_MS);
 }
 
-static void test_a_trickle_outlives_an_outage(void **state)
+static void test_single_flight_survives_an_outage(void **state)
 {
     struct breaker *breaker = *state;
-    begin_trickle(breaker);
+    begin_single_flight(breaker);
     send_ends(breaker, "d", GATEWAY_AMBIGUOUS, NOW + 2000);
     assert_int_equal(state_of(breaker), BREAKER_HALF_OPEN);
-    probe_finds(breaker, GATEWAY_REPLIED, NOW + 3000);
-    look_at_trickle(breaker, true, NOW + 3000 + 2 * BASE_MS);
+    probe_ends(breaker, GATEWAY_REPLIED, NOW + 3000);
+    expect_single_flight(breaker, true, NOW + 3000 + 2 * BASE_MS);
 }
 
 int main(void)
 {
-#define WITH_GATE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define WITH_BREAKER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        WITH_GATE(test_it_starts_as_suspect_and_a_probe_is_due_at_once),
-        WITH_GATE(test_open_gate_is_checked_when_nothing_is_heard),
-        WITH_GATE(test_slow_answer_to_a_check_is_waited_for),
-        cmocka_unit_test(test_disabled_stays_shut),
-        WITH_GATE(test_three_unreachable_in_a_row_shut_it),
-        WITH_GATE(test_misconfiguration_shuts_it_and_says_what_to_check),
-        WITH_GATE(test_no_probe_before_retry_after_is_over),
-        WITH_GATE(test_ambiguous_makes_it_suspect_until_a_probe_decides),
-        WITH_GATE(test_only_a_proxys_refusals_make_it_suspect),
-        WITH_GATE(test_results_of_an_earlier_state_do_not_count),
-        WITH_GATE(test_probes_are_spaced_from_250_ms_to_under_2_s),
-        WITH_GATE(test_probes_that_open_are_spaced_as_well),
-        WITH_GATE(test_patient_probe_follows_a_quick_one_without_answer),
-        WITH_GATE(test_a_quick_probe_without_answer_keeps_the_known_reason),
-        WITH_GATE(test_probe_of_another_time_says_nothing),
-        WITH_GATE(test_the_same_reason_again_is_no_change),
-        WITH_GATE(test_open_time_stands_still_while_shut),
-        WITH_GATE(test_failed_runs_of_three_agents_in_a_row_begin_a_trickle),
-        WITH_GATE(test_a_reply_in_between_breaks_the_row),
-        WITH_GATE(test_a_trickle_slows_down_to_the_max_gap),
-        WITH_GATE(test_any_reply_ends_a_trickle),
-        WITH_GATE(test_failures_from_before_a_trickle_do_not_slow_it),
-        WITH_GATE(test_a_trickle_outlives_an_outage),
+        WITH_BREAKER(test_starts_half_open_with_a_probe_due),
+        WITH_BREAKER(test_idle_closed_breaker_is_probed),
+        WITH_BREAKER(test_idle_probe_that_times_out_is_followed_by_a_slow_one),
+        cmocka_unit_test(test_disabled_stays_open),
+        WITH_BREAKER(test_three_consecutive_unreachable_open_it),
+        WITH_BREAKER(test_misconfiguration_opens_it_with_a_reason),
+        WITH_BREAKER(test_no_probe_before_retry_after_expires),
+        WITH_BREAKER(test_ambiguous_result_makes_it_half_open_until_a_probe),
+        WITH_BREAKER(test_only_proxy_errors_make_it_half_open),
+        WITH_BREAKER(test_results_of_an_earlier_state_are_ignored),
+        WITH_BREAKER(test_probes_are_spaced_from_250_ms_to_under_2_s),
+        WITH_BREAKER(test_successful_probes_are_spaced_as_well),
+        WITH_BREAKER(test_slow_probe_follows_a_fast_one_without_answer),
+        WITH_BREAKER(test_fast_probe_without_answer_keeps_the_reason),
+        WITH_BREAKER(test_probe_of_an_earlier_state_is_ignored),
+        WITH_BREAKER(test_same_reason_is_not_a_change),
+        WITH_BREAKER(test_closed_time_stops_while_open),
+        WITH_BREAKER(test_failed_runs_of_three_agents_begin_single_flight),
+        WITH_BREAKER(test_reply_resets_the_count_of_failed_runs),
+        WITH_BREAKER(test_single_flight_slows_down_to_the_maximum_gap),
+        WITH_BREAKER(test_any_reply_ends_single_flight),
+        WITH_BREAKER(test_earlier_failures_do_not_slow_single_flight),
+        WITH_BREAKER(test_single_flight_survives_an_outage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,3 +1,6 @@
+/*
+ * Whether a directory of hashed certificates can replace a CA bundle: only if it holds all of it.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,7 +35,7 @@ static int setup(void **state)
     return 0;
 }
 
-static void name_path(char *path, const struct fixture *fixture, const char *name)
+static void path_in_dir(char *path, const struct fixture *fixture, const char *name)
 {
     snprintf(path, TMP_DIR_BYTES + 64, "%s/%s", fixture->dir, name);
 }
@@ -48,11 +51,11 @@ static void write_file(const char *path, const char *text)
 static void add_to_dir(const struct fixture *fixture, const char *name, const char *text)
 {
     char path[TMP_DIR_BYTES + 64];
-    name_path(path, fixture, name);
+    path_in_dir(path, fixture, name);
     write_file(path, text);
 }
 
-static bool is_whole(const struct fixture *fixture)
+static bool dir_replaces_bundle(const struct fixture *fixture)
 {
     return ca_dir_matches_bundle(fixture->dir, fixture->bundle);
 }
@@ -65,47 +68,47 @@ static int teardown(void **state)
     return 0;
 }
 
-static void test_dir_with_all_of_the_bundle(void **state)
+static void test_dir_with_the_whole_bundle_is_used(void **state)
 {
     const struct fixture *fixture = *state;
     write_file(fixture->bundle, "one\ntwo\nthree\n");
     add_to_dir(fixture, "0123abcd.0", "one\n");
     add_to_dir(fixture, "0123abcd.1", "two\n");
-    assert_false(is_whole(fixture));
+    assert_false(dir_replaces_bundle(fixture));
     add_to_dir(fixture, "ffffffff.10", "three\n");
-    assert_true(is_whole(fixture));
+    assert_true(dir_replaces_bundle(fixture));
 }
 
-static void test_bundle_that_somebody_replaced(void **state)
+static void test_modified_bundle_is_not_replaced(void **state)
 {
     const struct fixture *fixture = *state;
     add_to_dir(fixture, "0123abcd.0", "one\n");
     add_to_dir(fixture, "0123abcd.1", "two\n");
     write_file(fixture->bundle, "own\n");
-    assert_false(is_whole(fixture));
+    assert_false(dir_replaces_bundle(fixture));
     write_file(fixture->bundle, "one\ntwo\nown\n");
-    assert_false(is_whole(fixture));
+    assert_false(dir_replaces_bundle(fixture));
 }
 
-static void test_names_by_which_nothing_is_found(void **state)
+static void test_files_without_hash_names_do_not_count(void **state)
 {
     const struct fixture *fixture = *state;
     write_file(fixture->bundle, "one\ntwo\n");
     add_to_dir(fixture, "0123abcd.0", "one\n");
     add_to_dir(fixture, "0123abcd.r0", "two\n");
-    assert_false(is_whole(fixture));
+    assert_false(dir_replaces_bundle(fixture));
     add_to_dir(fixture, "0123abcd.", "two\n");
-    assert_false(is_whole(fixture));
+    assert_false(dir_replaces_bundle(fixture));
     add_to_dir(fixture, "own.pem", "two\n");
-    assert_false(is_whole(fixture));
+    assert_false(dir_replaces_bundle(fixture));
 }
 
-static void test_what_is_not_there(void **state)
+static void test_missing_dir_or_bundle_is_not_used(void **state)
 {
     const struct fixture *fixture = *state;
-    assert_false(is_whole(fixture));
+    assert_false(dir_replaces_bundle(fixture));
     write_file(fixture->bundle, "");
-    assert_false(is_whole(fixture));
+    assert_false(dir_replaces_bundle(fixture));
     write_file(fixture->bundle, "one\n");
     assert_false(ca_dir_matches_bundle("/nonexistent/directory", fixture->bundle));
     assert_false(ca_dir_matches_bundle(fixture->dir, fixture->dir));
@@ -114,10 +117,11 @@ static void test_what_is_not_there(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_dir_with_all_of_the_bundle, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_bundle_that_somebody_replaced, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_names_by_which_nothing_is_found, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_what_is_not_there, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dir_with_the_whole_bundle_is_used, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_modified_bundle_is_not_replaced, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_files_without_hash_names_do_not_count, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_missing_dir_or_bundle_is_not_used, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

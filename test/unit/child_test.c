@@ -1,4 +1,7 @@
-/* Children: what they are given, what they are spared, and that none of them stays behind. */
+/*
+ * Child processes: output, exit status, time limits, and the environment, signals and descriptors
+ * that they inherit. No child or descendant survives.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,63 +20,63 @@
 #include "base/sync.h"
 #include "base/text.h"
 
-/* Long for what should take no time, short against the sleeps of the children. */
+/* PROMPT_MS is long for what should take no time, but short against the children's sleeps. */
 enum { LONG_MS = 20000, PROMPT_MS = 10000 };
 
 #define ARGV(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define SHELL(script) ARGV("sh", "-c", script)
 
-struct outcome {
+struct child_result {
     int result;
     char output[4096];
     struct child_exit ended;
     struct error error;
 };
 
-static struct outcome run(const char *const argv[])
+static struct child_result run_to_end(const char *const argv[])
 {
-    struct outcome outcome = {0};
-    outcome.result = child_output(
-        argv, LONG_MS, -1, outcome.output, sizeof outcome.output, &outcome.ended, &outcome.error);
-    return outcome;
+    struct child_result child_result = {0};
+    child_result.result = child_output(argv, LONG_MS, -1, child_result.output,
+        sizeof child_result.output, &child_result.ended, &child_result.error);
+    return child_result;
 }
 
-static void test_output_and_exit_code(void **state)
-{
-    (void)state;
-    struct outcome outcome = run(SHELL("echo hello; echo dropped >&2; exit 3"));
-    assert_int_equal(outcome.result, 0);
-    assert_string_equal(outcome.output, "hello\n");
-    assert_int_equal(outcome.ended.code, 3);
-    assert_int_equal(outcome.ended.signal, 0);
-}
-
-static void test_end_by_signal(void **state)
+static void test_output_and_exit_code_are_returned(void **state)
 {
     (void)state;
-    struct outcome outcome = run(SHELL("kill -TERM $$"));
-    assert_int_equal(outcome.result, 0);
-    assert_int_equal(outcome.ended.code, -1);
-    assert_int_equal(outcome.ended.signal, SIGTERM);
+    struct child_result child_result = run_to_end(SHELL("echo hello; echo dropped >&2; exit 3"));
+    assert_int_equal(child_result.result, 0);
+    assert_string_equal(child_result.output, "hello\n");
+    assert_int_equal(child_result.ended.code, 3);
+    assert_int_equal(child_result.ended.signal, 0);
 }
 
-static void test_no_such_program(void **state)
+static void test_signal_is_returned(void **state)
 {
     (void)state;
-    struct outcome outcome = run(ARGV("no-such-program-here"));
-    assert_int_equal(outcome.result, ERROR_SYSTEM);
-    assert_non_null(strstr(outcome.error.text, "no-such-program-here"));
-    assert_non_null(strstr(outcome.error.text, strerror(ENOENT)));
+    struct child_result child_result = run_to_end(SHELL("kill -TERM $$"));
+    assert_int_equal(child_result.result, 0);
+    assert_int_equal(child_result.ended.code, -1);
+    assert_int_equal(child_result.ended.signal, SIGTERM);
 }
 
-static void test_no_shell_in_between(void **state)
+static void test_missing_program_is_an_error(void **state)
 {
     (void)state;
-    struct outcome outcome = run(ARGV("echo", "$HOME; `id` *"));
-    assert_string_equal(outcome.output, "$HOME; `id` *\n");
+    struct child_result child_result = run_to_end(ARGV("no-such-program-here"));
+    assert_int_equal(child_result.result, ERROR_SYSTEM);
+    assert_non_null(strstr(child_result.error.text, "no-such-program-here"));
+    assert_non_null(strstr(child_result.error.text, strerror(ENOENT)));
 }
 
-static void test_output_that_does_not_fit(void **state)
+static void test_arguments_are_not_expanded(void **state)
+{
+    (void)state;
+    struct child_result child_result = run_to_end(ARGV("echo", "$HOME; `id` *"));
+    assert_string_equal(child_result.output, "$HOME; `id` *\n");
+}
+
+static void test_excess_output_is_dropped(void **state)
 {
     (void)state;
     char output[8];
@@ -85,13 +88,14 @@ static void test_output_that_does_not_fit(void **state)
     assert_int_equal(ended.code, 5);
 }
 
-static void test_output_closed_early(void **state)
+static void test_child_may_close_its_output(void **state)
 {
     (void)state;
-    struct outcome outcome = run(SHELL("echo before; exec >&-; sleep 0.1; exit 4"));
-    assert_int_equal(outcome.result, 0);
-    assert_string_equal(outcome.output, "before\n");
-    assert_int_equal(outcome.ended.code, 4);
+    struct child_result child_result =
+        run_to_end(SHELL("echo before; exec >&-; sleep 0.1; exit 4"));
+    assert_int_equal(child_result.result, 0);
+    assert_string_equal(child_result.output, "before\n");
+    assert_int_equal(child_result.ended.code, 4);
 }
 
 static void must_time_out(const char *const argv[])
@@ -105,7 +109,7 @@ static void must_time_out(const char *const argv[])
     assert_in_range(clock_monotonic_ms() - began_ms, 50, PROMPT_MS);
 }
 
-static void test_time_limit(void **state)
+static void test_time_limit_kills_any_child(void **state)
 {
     (void)state;
     must_time_out(ARGV("sleep", "60"));
@@ -113,7 +117,7 @@ static void test_time_limit(void **state)
     must_time_out(SHELL("trap '' TERM INT; while :; do sleep 60; done"));
 }
 
-static void test_stop_descriptor(void **state)
+static void test_stop_descriptor_interrupts(void **state)
 {
     (void)state;
     char output[16];
@@ -127,7 +131,7 @@ static void test_stop_descriptor(void **state)
     close(stop_fd);
 }
 
-/* Whether the process still runs; a killed one may wait for its new parent to reap it. */
+/* Whether the process still runs; a zombie that init has not reaped yet does not count. */
 static bool is_running(long pid)
 {
     char path[64];
@@ -141,20 +145,20 @@ static bool is_running(long pid)
     return has_line && strstr(line, ") Z ") == NULL;
 }
 
-static void test_nothing_is_left_in_the_background(void **state)
+static void test_background_processes_are_killed(void **state)
 {
     (void)state;
     int64_t began_ms = clock_monotonic_ms();
-    struct outcome outcome = run(SHELL("sleep 60 & echo $!"));
-    assert_int_equal(outcome.result, 0);
-    long pid = strtol(outcome.output, NULL, 10);
+    struct child_result child_result = run_to_end(SHELL("sleep 60 & echo $!"));
+    assert_int_equal(child_result.result, 0);
+    long pid = strtol(child_result.output, NULL, 10);
     assert_true(pid > 1);
     while (is_running(pid) && clock_monotonic_ms() - began_ms < PROMPT_MS)
         poll(NULL, 0, 1);
     assert_false(is_running(pid));
 }
 
-static void test_environment(void **state)
+static void test_environment_has_no_service_token(void **state)
 {
     (void)state;
     setenv("SERVICE_TOKEN", "hidden-one", 1);
@@ -162,17 +166,17 @@ static void test_environment(void **state)
     setenv("BACKUP", "kept as mc_service_k57_hidden-three", 1);
     setenv("OPENCLAW_GATEWAY_TOKEN", "gateway", 1);
     setenv("SERVICE_TOKENS", "other", 1);
-    struct outcome outcome = run(ARGV("env"));
-    assert_int_equal(outcome.result, 0);
-    assert_null(strstr(outcome.output, "hidden-one"));
-    assert_null(strstr(outcome.output, "hidden-two"));
-    assert_null(strstr(outcome.output, "hidden-three"));
-    assert_non_null(strstr(outcome.output, "OPENCLAW_GATEWAY_TOKEN=gateway\n"));
-    assert_non_null(strstr(outcome.output, "SERVICE_TOKENS=other\n"));
-    assert_non_null(strstr(outcome.output, "PATH="));
+    struct child_result child_result = run_to_end(ARGV("env"));
+    assert_int_equal(child_result.result, 0);
+    assert_null(strstr(child_result.output, "hidden-one"));
+    assert_null(strstr(child_result.output, "hidden-two"));
+    assert_null(strstr(child_result.output, "hidden-three"));
+    assert_non_null(strstr(child_result.output, "OPENCLAW_GATEWAY_TOKEN=gateway\n"));
+    assert_non_null(strstr(child_result.output, "SERVICE_TOKENS=other\n"));
+    assert_non_null(strstr(child_result.output, "PATH="));
 }
 
-/* The C library keeps signals 32 and 33 to itself and has every spawned process ignore them. */
+/* glibc reserves signals 32 and 33 and makes every spawned process ignore them. */
 #define LIBRARY_SIGNALS (3ULL << 31)
 
 static unsigned long long signal_set(const char *status, const char *name)
@@ -182,7 +186,7 @@ static unsigned long long signal_set(const char *status, const char *name)
     return strtoull(at + strlen(name), NULL, 16);
 }
 
-static void test_signals_and_descriptors(void **state)
+static void test_signals_are_reset_and_descriptors_closed(void **state)
 {
     (void)state;
     sigset_t blocked, before;
@@ -192,19 +196,20 @@ static void test_signals_and_descriptors(void **state)
     pthread_sigmask(SIG_BLOCK, &blocked, &before);
     signal(SIGPIPE, SIG_IGN);
     int leaking = dup2(STDERR_FILENO, 100);
-    struct outcome outcome = run(ARGV("grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"));
-    struct outcome files = run(SHELL("[ -e /proc/$$/fd/100 ] && echo leaked"));
-    struct outcome input = run(ARGV("readlink", "/proc/self/fd/0"));
+    struct child_result child_result =
+        run_to_end(ARGV("grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"));
+    struct child_result files = run_to_end(SHELL("[ -e /proc/$$/fd/100 ] && echo leaked"));
+    struct child_result input = run_to_end(ARGV("readlink", "/proc/self/fd/0"));
     signal(SIGPIPE, SIG_DFL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     close(leaking);
-    assert_int_equal(signal_set(outcome.output, "SigBlk:"), 0);
-    assert_int_equal(signal_set(outcome.output, "SigIgn:") & ~LIBRARY_SIGNALS, 0);
+    assert_int_equal(signal_set(child_result.output, "SigBlk:"), 0);
+    assert_int_equal(signal_set(child_result.output, "SigIgn:") & ~LIBRARY_SIGNALS, 0);
     assert_string_equal(files.output, "");
     assert_string_equal(input.output, "/dev/null\n");
 }
 
-static void test_small_verbs(void **state)
+static void test_wait_signal_and_reap(void **state)
 {
     (void)state;
     struct child child;
@@ -223,7 +228,7 @@ static void test_small_verbs(void **state)
     close(stop_fd);
 }
 
-static void test_errors_with_output(void **state)
+static void test_stderr_can_be_merged(void **state)
 {
     (void)state;
     struct child child;
@@ -246,13 +251,13 @@ static unsigned count_descriptors(void)
     return count;
 }
 
-static void test_no_descriptor_is_lost(void **state)
+static void test_no_descriptor_leaks(void **state)
 {
     (void)state;
     char output[16];
     unsigned before = count_descriptors();
-    run(ARGV("true"));
-    run(ARGV("no-such-program-here"));
+    run_to_end(ARGV("true"));
+    run_to_end(ARGV("no-such-program-here"));
     child_output(ARGV("sleep", "60"), 1, -1, output, sizeof output, NULL, NULL);
     assert_int_equal(count_descriptors(), before);
 }
@@ -260,20 +265,20 @@ static void test_no_descriptor_is_lost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_output_and_exit_code),
-        cmocka_unit_test(test_end_by_signal),
-        cmocka_unit_test(test_no_such_program),
-        cmocka_unit_test(test_no_shell_in_between),
-        cmocka_unit_test(test_output_that_does_not_fit),
-        cmocka_unit_test(test_output_closed_early),
-        cmocka_unit_test(test_time_limit),
-        cmocka_unit_test(test_stop_descriptor),
-        cmocka_unit_test(test_nothing_is_left_in_the_background),
-        cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_signals_and_descriptors),
-        cmocka_unit_test(test_small_verbs),
-        cmocka_unit_test(test_errors_with_output),
-        cmocka_unit_test(test_no_descriptor_is_lost),
+        cmocka_unit_test(test_output_and_exit_code_are_returned),
+        cmocka_unit_test(test_signal_is_returned),
+        cmocka_unit_test(test_missing_program_is_an_error),
+        cmocka_unit_test(test_arguments_are_not_expanded),
+        cmocka_unit_test(test_excess_output_is_dropped),
+        cmocka_unit_test(test_child_may_close_its_output),
+        cmocka_unit_test(test_time_limit_kills_any_child),
+        cmocka_unit_test(test_stop_descriptor_interrupts),
+        cmocka_unit_test(test_background_processes_are_killed),
+        cmocka_unit_test(test_environment_has_no_service_token),
+        cmocka_unit_test(test_signals_are_reset_and_descriptors_closed),
+        cmocka_unit_test(test_wait_signal_and_reap),
+        cmocka_unit_test(test_stderr_can_be_merged),
+        cmocka_unit_test(test_no_descriptor_leaks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
