@@ -1,5 +1,5 @@
-# The image of mission-control-runtime; docs/docker-compose.md says how to use it. It builds with
-# BuildKit and with the older builder, so it uses nothing that only one of them knows.
+# Image of mission-control-runtime; see docs/docker-compose.md. It builds with BuildKit and with the
+# legacy builder, so it uses only features that both support.
 ARG BASE=debian:bookworm-slim
 
 FROM ${BASE} AS build
@@ -10,13 +10,13 @@ RUN apt-get update -qq -o Acquire::Retries=3 \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY . .
-# The label of the version cannot read the file, so the two are held together here.
+# The version label cannot be read from a file, so check here that the two agree.
 ARG VERSION=0.2.0
 RUN test "$(cat VERSION)" = "$VERSION" \
-    || { echo "VERSION says $(cat VERSION), but the Dockerfile $VERSION: make them one" >&2; exit 1; }
+    || { echo "VERSION says $(cat VERSION), but ARG VERSION in the Dockerfile is $VERSION" >&2; exit 1; }
 ARG REVISION=
 RUN make -j"$(nproc)" WERROR=1 COMMIT="$(printf %.12s "$REVISION")" all
-# Which tests have to pass: check-unit, check (all of them; takes minutes), or nothing.
+# The make target that must pass: check-unit, check (all tests; takes minutes), or empty for none.
 ARG CHECK=check-unit
 RUN if [ -n "$CHECK" ]; then make -j"$(nproc)" "$CHECK"; fi
 RUN strip build/mission-control-runtime build/mission-control-sandbox
@@ -36,7 +36,7 @@ COPY --from=build /source/build/mission-control-runtime /source/build/mission-co
 ARG VERSION=0.2.0
 ARG REVISION=
 LABEL org.opencontainers.image.title="mission-control-runtime" \
-    org.opencontainers.image.description="Carries notifications of a Mission Control board to agents behind an OpenClaw gateway, and their replies back" \
+    org.opencontainers.image.description="Delivers notifications from a Mission Control board to agents behind an OpenClaw gateway and posts their replies" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
 

@@ -1,7 +1,7 @@
 # mission-control-runtime: `make` builds both programs, `make check` runs the tests.
 
 VERSION := $(shell cat VERSION)
-# The commit that --version names; empty outside of a checkout.
+# The commit shown by --version; empty outside a checkout.
 ifndef COMMIT
 COMMIT := $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null)
 endif
@@ -36,7 +36,7 @@ comma := ,
 # What scripts/install-deps.sh unpacks instead of installing it.
 export PATH := $(PATH):$(CURDIR)/build/tools/bin
 
-# Everything of src/ but main, shared by the programs and the tests.
+# All of src/ except main, shared by the programs and the tests.
 CORE_SOURCES := $(sort $(filter-out src/main.c,$(wildcard src/*.c src/*/*.c)))
 BASE_SOURCES := $(sort $(wildcard src/base/*.c))
 SANDBOX_SOURCES := $(sort $(wildcard sandbox/*.c))
@@ -48,7 +48,7 @@ FUZZ_SOURCES := $(sort $(wildcard test/fuzz/*_fuzz.c))
 C_FILES := $(sort $(wildcard src/*.c src/*/*.c src/*.h src/*/*.h include/*/*.h sandbox/*.[ch] tools/*.c \
 	test/*/*.[ch] test/*/*/*.[ch]))
 
-# Where a test can have the runtime killed: these are compiled once more for a program of their own.
+# Sources with points at which a test can kill the runtime; compiled a second time, for a separate program.
 STOPPABLE_SOURCES := $(sort $(shell grep -l 'STOP_POINT."' src/*/*.c))
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -84,7 +84,7 @@ $(STOPPABLE_RUNTIME): $(BUILD)/obj/src/main.o $(STOPPABLE) $(BUILD)/obj/test/lib
 		$(filter-out $(call objects,$(STOPPABLE_SOURCES)),$(CORE))
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
 
-# The pages' files are taken in by the assembler, which names no dependencies.
+# The page files are embedded by the assembler (.incbin), which emits no dependencies.
 $(BUILD)/obj/sandbox/page.o: $(wildcard sandbox/page/*)
 $(BUILD)/obj/src/serve/routes.o build/fuzz/obj/src/serve/routes.o: $(wildcard src/serve/page/*)
 
@@ -92,7 +92,7 @@ $(BUILD)/obj/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(DEFINES) -MMD -MP -c -o $@ $<
 
-# Only main knows the commit, so that a new one does not compile everything again.
+# Only main.o depends on the commit, so a new commit does not rebuild everything.
 $(BUILD)/obj/src/main.o: DEFINES = -DMISSION_CONTROL_COMMIT='"$(COMMIT)"'
 $(BUILD)/obj/src/main.o: $(BUILD)/commit
 
@@ -106,7 +106,7 @@ $(BUILD)/stop-points/obj/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -DMISSION_CONTROL_STOP_POINTS -MMD -MP -c -o $@ $<
 
-# Tests can make these calls fail: test/lib/alloc_fault.h.
+# Calls that tests can make fail; see test/lib/alloc_fault.h.
 TEST_WRAPS := $(addprefix -Wl$(comma)--wrap=,\
 	malloc calloc realloc reallocarray strdup strndup pthread_create)
 
@@ -125,12 +125,12 @@ check-unit: $(UNIT_TESTS) ## run the unit tests
 check-integration: $(PROGRAMS) $(STOPPABLE_RUNTIME) $(INTEGRATION_TESTS) ## run the integration tests
 	MISSION_CONTROL_BUILD=$(BUILD) scripts/run-tests.sh $(INTEGRATION_TESTS)
 
-# ROUNDS kills of the runtime at random moments; SEED, as printed, makes them those of another try.
+# Kills the runtime ROUNDS times at random moments; SEED reproduces the moments of the run that printed it.
 torture: $(PROGRAMS) $(BUILD)/test/integration/faults/kill_test ## kill the runtime ROUNDS times under load; SEED repeats a run
 	MISSION_CONTROL_BUILD=$(BUILD) MISSION_CONTROL_ROUNDS=$(ROUNDS) MISSION_CONTROL_SEED=$(SEED) \
 		$(BUILD)/test/integration/faults/kill_test
 
-# Each sanitizer has its own build directory, so objects never mix. Suppression files stay empty.
+# Each sanitizer has its own build directory, so that objects never mix. There are no suppression files.
 asan: ## run all tests under AddressSanitizer and UBSan
 	ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 \
 	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
@@ -147,8 +147,7 @@ ubsan: ## run all tests under UBSan
 	$(MAKE) BUILD=build/ubsan OPTIMIZE='-O1 -g' HARDENING= \
 		SANITIZE='-fsanitize=undefined -fno-sanitize-recover=all' check
 
-# Which lines and branches of src/ the tests reach. Not optimized, so that lines stay what they are.
-coverage: ## measure which lines and branches the tests reach
+coverage: ## measure line and branch coverage of the tests
 	scripts/coverage.sh
 
 measure: ## measure how readable the code is
@@ -160,10 +159,10 @@ lint: ## run the linters and check the documents
 format: ## format the C code
 	clang-format -i $(C_FILES)
 
-format-check: ## check the format of the C code
+format-check: ## check the formatting of the C code
 	clang-format --dry-run --Werror $(C_FILES)
 
-# Each target runs for FUZZ_SECONDS from its committed corpus; new finds go to the build directory.
+# Each fuzz target starts from its committed corpus; new inputs and crashes go to the build directory.
 FUZZ_CFLAGS := -std=gnu17 -g -O1 -D_GNU_SOURCE -DMISSION_CONTROL_VERSION='"$(VERSION)"' \
 	-include include/base/banned.h -Iinclude -Isrc $(PKG_CFLAGS) -fno-sanitize-recover=all -pthread
 FUZZERS := $(patsubst test/fuzz/%.c,build/fuzz/%,$(FUZZ_SOURCES))
@@ -187,18 +186,18 @@ $(BUILD)/test/bench/floor: $(BUILD)/obj/test/bench/floor.o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
 
-bench: all ## measure speed and memory
+bench: all ## measure throughput, latency and memory
 	scripts/bench.sh
 
 run: $(BUILD)/mission-control-runtime ## run with the settings of .env
-	@test -f .env || { echo "no .env here: cp .env.example .env and fill in ACCOUNT_ID," \
+	@test -f .env || { echo "no .env found: cp .env.example .env and fill in ACCOUNT_ID," \
 		"CONVEX_URL and SERVICE_TOKEN" >&2; exit 78; }
 	$(BUILD)/mission-control-runtime --env-file .env
 
-dev: ## run, and rebuild and restart at each change
+dev: ## run, and rebuild and restart on every change
 	scripts/dev.sh
 
-# Every profile is named, so that nothing is left out that another one started.
+# All profiles are named, so that the containers of every one are found.
 COMPOSE_FILE ?= docker-compose.runtime.yml
 DOCKER ?= docker
 DAEMON ?= 1
@@ -215,8 +214,8 @@ docker-up-openclaw: ## start the runtime with a gateway
 docker-up-sandbox: ## start the demo
 	$(COMPOSE_SETTINGS) PROFILE=sandbox DAEMON=$(DAEMON) scripts/runtime-docker-up.sh
 
-# VOLUMES=1 removes what they keep as well: replies that are not written back yet, the workspace.
-docker-down: ## stop the containers; VOLUMES=1 also removes what they keep
+# VOLUMES=1 also deletes replies that are not written back yet, and the agents' files.
+docker-down: ## stop the containers; VOLUMES=1 also removes their volumes
 	$(COMPOSE_ALL) down --remove-orphans $(if $(filter 1,$(VOLUMES)),--volumes)
 
 docker-logs: ## follow the logs of the containers
@@ -228,7 +227,7 @@ docker-ps: ## list the containers
 docker-upgrade: ## upgrade the containers, or roll back
 	$(COMPOSE_SETTINGS) PROFILE=$(PROFILE) scripts/runtime-upgrade-local.sh
 
-# The manual page and the completion say what --help and the table of options say.
+# The manual page and the completion are generated from the table of options and --help.
 MANUAL := $(BUILD)/mission-control-runtime.8
 COMPLETION := $(BUILD)/mission-control-runtime.bash
 UNITS := mission-control-runtime.service mission-control-runtime@.service
@@ -256,18 +255,18 @@ install: $(BUILD)/mission-control-runtime $(MANUAL) $(COMPLETION) ## install to 
 		chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
 	done
 
-uninstall: ## remove what install put there, with the same PREFIX and DESTDIR
+uninstall: ## remove the installed files, with the same PREFIX and DESTDIR
 	rm -f $(DESTDIR)$(PREFIX)/bin/mission-control-runtime \
 		$(DESTDIR)$(PREFIX)/share/man/man8/mission-control-runtime.8 \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/mission-control-runtime \
 		$(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(UNITS))
 
-# For editors and clang tools. Absolute paths, so it is made where it is used.
+# For editors and clang tools. The paths are absolute, so it cannot be committed.
 export COMPILE_COMMAND = $(CC) $(CFLAGS_ALL)
 COMPILED := $(CORE_SOURCES) src/main.c $(SANDBOX_SOURCES) $(UNIT_SOURCES) $(INTEGRATION_SOURCES) \
 	$(TEST_LIB_SOURCES) $(FUZZ_SOURCES)
 
-compile_commands.json: Makefile $(COMPILED) ## describe how each file is compiled, for editors
+compile_commands.json: Makefile $(COMPILED) ## write compile commands for editors
 	@command=$$(printf '%s' "$$COMPILE_COMMAND" | sed 's/[\\"]/\\&/g'); separator='['; \
 	for file in $(COMPILED); do \
 		printf '%s\n{"directory": "%s", "file": "%s", "command": "%s -c %s"}' "$$separator" \
@@ -275,7 +274,7 @@ compile_commands.json: Makefile $(COMPILED) ## describe how each file is compile
 		separator=,; \
 	done >$@; printf '\n]\n' >>$@
 
-# What a release consists of: the installed files, to be unpacked in /, and their checksum.
+# A release: an archive of the installed files, to be unpacked in /, and its checksum.
 DIST := $(BUILD)/dist
 ARCHIVE := mission-control-runtime-linux-$(shell dpkg --print-architecture 2>/dev/null || uname -m).tar.gz
 

@@ -1,11 +1,11 @@
-// Brings the gateway's configuration in line with the environment, before each start.
+// Updates the gateway's configuration from the environment before each start.
 //
 // Usage: node merge-config.mjs [--print-port]
 //
-// Reads the configuration file, or the template when there is none, sets what the environment
-// decides, fills in what is missing from the template, and writes the file if anything changed.
-// What else the operator wrote there stays. A file that cannot be read is left as it is: status 78.
-// With --print-port it only says on which port the gateway will listen.
+// Reads the configuration file (if there is one), sets everything that the environment determines, adds
+// missing settings from the template, and writes the file if anything has changed. Everything else that
+// the operator configured is kept. An unreadable file is left untouched: exit status 78. --print-port
+// only prints the port on which the gateway will listen.
 
 import fs from "node:fs";
 import { createRequire } from "node:module";
@@ -13,15 +13,15 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 
 import { chooseModels } from "./models.mjs";
-import { ConfigProblem, readSettings } from "./settings.mjs";
+import { ConfigError, readSettings } from "./settings.mjs";
 
-const PROBLEM = 78;
+const EX_CONFIG = 78;
 
 function isObject(value) {
   return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
-// Puts into target what defaults has and target lacks, at every depth.
+// Recursively copies into target the keys of defaults that target lacks.
 export function fillIn(target, defaults) {
   for (const [key, value] of Object.entries(defaults)) {
     if (target[key] === undefined) target[key] = structuredClone(value);
@@ -30,7 +30,7 @@ export function fillIn(target, defaults) {
   return target;
 }
 
-// The object at a path of keys, made where it is missing.
+// Returns the object at a path of keys, creating missing levels.
 function section(config, ...keys) {
   let at = config;
   for (const key of keys) {
@@ -59,7 +59,7 @@ function mergeGateway(config, settings) {
   });
 }
 
-// The gateway starts it when an agent first needs it, and again when it is gone.
+// The gateway starts the browser on demand and restarts it if it dies.
 function mergeBrowser(config, { executable, noSandbox }) {
   if (executable === "") {
     fillIn(section(config, "browser"), { enabled: false });
@@ -77,8 +77,8 @@ function mergeBrowser(config, { executable, noSandbox }) {
   });
 }
 
-// Releases before the keyed form kept a list; ours could not be added to that.
-function takeOverList(agents) {
+// Older releases stored agents as a list instead of by key; mergeAgents handles only the keyed form.
+function convertAgentList(agents) {
   if (!Array.isArray(agents.list)) return;
   const entries = section(agents, "entries");
   for (const { id, ...entry } of agents.list)
@@ -86,9 +86,9 @@ function takeOverList(agents) {
   delete agents.list;
 }
 
-// What start scripts of older releases left, and this release refuses to start with or would wait
-// for in vain: the browser was started beside the gateway then.
-function dropRetired(config) {
+// Removes settings written by older start scripts with which this release fails to start or hangs (it would
+// wait for a browser started outside the gateway).
+function removeObsolete(config) {
   delete config.gateway.controlUi.allowInsecureAuth;
   delete config.browser.attachOnly;
   delete config.browser.profiles?.openclaw?.attachOnly;
@@ -96,14 +96,14 @@ function dropRetired(config) {
     for (const entry of Object.values(config.agents.entries ?? {})) delete entry.default;
 }
 
-// Agents are added and never removed: the gateway keeps their sessions. "main" is always one of
-// them, as a place for agents that the gateway does not know.
+// Adds agents and never removes any, because the gateway keeps their sessions. "main" is always included, as a
+// fallback for agents that the gateway does not know.
 function mergeAgents(config, settings) {
   const agents = section(config, "agents");
   const defaults = section(agents, "defaults");
   if (settings.maxConcurrent !== undefined) defaults.maxConcurrent = settings.maxConcurrent;
   fillIn(defaults, { workspace: path.join(settings.workspaceDir, "main"), maxConcurrent: 10 });
-  takeOverList(agents);
+  convertAgentList(agents);
   if (settings.agents.length === 0) return;
   for (const slug of new Set(["main", ...settings.agents]))
     fillIn(section(agents, "entries", slug), {
@@ -114,44 +114,44 @@ function mergeAgents(config, settings) {
   fillIn(defaults, { systemAgent: { agentId: "main" } });
 }
 
-// The configuration to write: a new object.
+// Returns the configuration to write, as a new object.
 export function merge(config, template, settings) {
   const merged = structuredClone(config);
   mergeGateway(merged, settings);
   mergeBrowser(merged, settings.browser);
   mergeAgents(merged, settings);
   chooseModels(merged, settings);
-  dropRetired(merged);
+  removeObsolete(merged);
   return fillIn(merged, template);
 }
 
-// The gateway allows comments and trailing commas, and brings a reader for them.
+// The gateway accepts comments and trailing commas, and its package includes a parser for them (json5).
 function parse(text) {
   try {
     return JSON.parse(text);
   } catch (error) {
-    const from = process.env.OPENCLAW_PACKAGE_DIR;
-    if (from === undefined) throw error;
-    return createRequire(path.join(from, "package.json"))("json5").parse(text);
+    const packageDir = process.env.OPENCLAW_PACKAGE_DIR;
+    if (packageDir === undefined) throw error;
+    return createRequire(path.join(packageDir, "package.json"))("json5").parse(text);
   }
 }
 
-// The object in a file, or undefined when there is no such file.
+// Returns the object in a file, or undefined if the file does not exist.
 export function readConfig(file) {
   let config;
   try {
     config = parse(fs.readFileSync(file, "utf8"));
   } catch (error) {
     if (error.code === "ENOENT") return undefined;
-    const why = error instanceof SyntaxError ? "is no JSON" : `cannot be read: ${error.code}`;
-    throw new ConfigProblem(`${file} ${why}; mend it or move it away. It was left as it is.`);
+    const reason = error instanceof SyntaxError ? "invalid JSON" : `cannot read the file: ${error.code}`;
+    throw new ConfigError(`${file}: ${reason}; fix the file or move it away. It was left unchanged.`);
   }
   if (!isObject(config))
-    throw new ConfigProblem(`${file} holds no object; mend it or move it away.`);
+    throw new ConfigError(`${file}: not a JSON object; fix the file or move it away.`);
   return config;
 }
 
-// Replaces the file at once, readable for its owner only, and keeps the one before it.
+// Atomically replaces the file, with mode 0600, and keeps a copy of the previous one.
 export function writeConfig(file, config) {
   const temporary = `${file}.new`;
   fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
@@ -173,7 +173,7 @@ function makeWorkspaces(config) {
 function update(settings) {
   const template = readConfig(settings.templatePath);
   if (template === undefined)
-    throw new ConfigProblem(`the template ${settings.templatePath} is not there`);
+    throw new ConfigError(`template ${settings.templatePath} does not exist`);
   const config = readConfig(settings.configPath);
   const merged = merge(config ?? {}, template, settings);
   makeWorkspaces(merged);
@@ -191,13 +191,13 @@ function report(config, settings) {
   console.log(`port: ${settings.port}, bind: ${settings.bind}`);
   if (model === undefined)
     console.warn(
-      "no model provider: set AI_GATEWAY_API_KEY, ANTHROPIC_API_KEY or OPENAI_API_KEY,",
-      "or agents cannot answer",
+      "no model provider: agents cannot respond until AI_GATEWAY_API_KEY, ANTHROPIC_API_KEY or",
+      "OPENAI_API_KEY is set",
     );
   if (settings.token === "local" && settings.bind !== "loopback")
-    console.warn('the token is the default "local": set OPENCLAW_GATEWAY_TOKEN to a secret');
+    console.warn('using the default token "local"; set OPENCLAW_GATEWAY_TOKEN to a secret');
   if (settings.token === "" && settings.bind === "loopback")
-    console.warn("OPENCLAW_GATEWAY_TOKEN is empty: only this machine can reach the gateway");
+    console.warn("OPENCLAW_GATEWAY_TOKEN is empty: the gateway is reachable from this machine only");
 }
 
 function main(argument) {
@@ -206,9 +206,9 @@ function main(argument) {
     if (argument === "--print-port") console.log(settings.port);
     else report(update(settings), settings);
   } catch (error) {
-    if (!(error instanceof ConfigProblem) && error.code === undefined) throw error;
+    if (!(error instanceof ConfigError) && error.code === undefined) throw error;
     console.error(`merge-config: ${error.message}`);
-    process.exitCode = PROBLEM;
+    process.exitCode = EX_CONFIG;
   }
 }
 

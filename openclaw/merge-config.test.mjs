@@ -1,4 +1,4 @@
-// Tests of merge-config.mjs and what it uses: node --test openclaw/
+// Tests of merge-config.mjs and its modules. Run with: node --test openclaw/
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -45,7 +45,7 @@ function merged(config, env) {
   return merge(config, TEMPLATE, settings(env));
 }
 
-// Runs the program itself with an environment of its own.
+// Runs the program as a child process with its own environment.
 function run(env = {}, ...words) {
   return spawnSync(process.execPath, [PROGRAM, ...words], {
     encoding: "utf8",
@@ -53,13 +53,13 @@ function run(env = {}, ...words) {
   });
 }
 
-test("what is there stays, what is missing comes from the template", () => {
+test("fillIn keeps existing values and adds missing ones", () => {
   const target = { a: { b: 1 }, list: [1], nothing: null };
   fillIn(target, { a: { b: 2, c: 3 }, list: [2, 3], nothing: 4, d: { e: 5 } });
   assert.deepEqual(target, { a: { b: 1, c: 3 }, list: [1], nothing: null, d: { e: 5 } });
 });
 
-test("the first start makes a file that only its owner can read", () => {
+test("the first start creates a file readable only by its owner", () => {
   const result = run({ OPENCLAW_GATEWAY_TOKEN: "a-secret" });
   assert.equal(result.status, 0, result.stderr);
   const { gateway, skills } = written();
@@ -74,7 +74,7 @@ test("the first start makes a file that only its owner can read", () => {
   assert.ok(fs.statSync(path.join(home, "workspace", "main")).isDirectory());
 });
 
-test("neither token nor keys are in the output, and no key is in the file", () => {
+test("the output contains no token or key, the file no key", () => {
   const result = run({
     OPENCLAW_GATEWAY_TOKEN: "the-token",
     VERCEL_AI_GATEWAY_API_KEY: "the-key",
@@ -86,13 +86,13 @@ test("neither token nor keys are in the output, and no key is in the file", () =
   assert.doesNotMatch(fs.readFileSync(configFile(), "utf8"), /the-key/);
 });
 
-test("the responses endpoint is switched on again at each start", () => {
+test("the responses endpoint is re-enabled at each start", () => {
   write(JSON.stringify({ gateway: { http: { endpoints: { responses: { enabled: false } } } } }));
   assert.equal(run().status, 0);
   assert.equal(written().gateway.http.endpoints.responses.enabled, true);
 });
 
-test("what the operator wrote stays, and a copy of it, too", () => {
+test("the operator's settings are kept, with a copy of the previous file", () => {
   const own = {
     channels: { x: { y: 1 } },
     skills: { entries: { weather: { enabled: false } } },
@@ -113,7 +113,7 @@ test("what the operator wrote stays, and a copy of it, too", () => {
   assert.equal(fs.statSync(copy).mode & 0o777, 0o600);
 });
 
-test("a second start with the same environment writes nothing", () => {
+test("a second start with the same environment does not rewrite the file", () => {
   const env = { OPENCLAW_AGENTS: "jarvis", ANTHROPIC_API_KEY: "k" };
   assert.equal(run(env).status, 0);
   const before = fs.statSync(configFile());
@@ -125,25 +125,25 @@ test("a second start with the same environment writes nothing", () => {
   assert.ok(!fs.existsSync(`${configFile()}.before-start`));
 });
 
-test("a file that is no JSON ends the start and is left as it is", () => {
+test("invalid JSON stops the start and the file is left unchanged", () => {
   write("{ gateway: ");
   const result = run();
   assert.equal(result.status, 78);
-  assert.match(result.stderr, /openclaw\.json is no JSON; mend it or move it away/);
+  assert.match(result.stderr, /openclaw\.json: invalid JSON; fix the file or move it away/);
   assert.equal(fs.readFileSync(configFile(), "utf8"), "{ gateway: ");
 });
 
-test("a file that holds no object, or cannot be read, ends the start", () => {
+test("a file that is not an object, or is unreadable, stops the start", () => {
   write("[1]");
   assert.equal(run().status, 78);
   fs.rmSync(configFile());
   fs.mkdirSync(configFile());
   const result = run();
   assert.equal(result.status, 78);
-  assert.match(result.stderr, /cannot be read: EISDIR/);
+  assert.match(result.stderr, /cannot read the file: EISDIR/);
 });
 
-test("the token: local when not set, none when set to nothing, or from a file", () => {
+test("the token is local if unset, none if empty, or read from a file", () => {
   assert.equal(settings().token, "local");
   assert.equal(settings({ OPENCLAW_GATEWAY_TOKEN: ` "quoted" ` }).token, "quoted");
   const file = path.join(home, "token");
@@ -154,18 +154,18 @@ test("the token: local when not set, none when set to nothing, or from a file", 
   assert.throws(() => settings({ OPENCLAW_GATEWAY_TOKEN_FILE: `${file}x` }), /ENOENT/);
 });
 
-test("without a token the gateway listens for this machine only, and takes anybody", () => {
+test("without a token the gateway binds to loopback and requires none", () => {
   const config = merged({ gateway: { auth: { token: "old" } } }, { OPENCLAW_GATEWAY_TOKEN: "" });
   assert.equal(config.gateway.bind, "loopback");
   assert.deepEqual(config.gateway.auth, { mode: "none" });
 });
 
-test("only binds that the gateway knows are accepted", () => {
+test("only bind modes that the gateway knows are accepted", () => {
   assert.equal(settings({ OPENCLAW_GATEWAY_BIND: "tailnet" }).bind, "tailnet");
   assert.throws(() => settings({ OPENCLAW_GATEWAY_BIND: "local" }), /OPENCLAW_GATEWAY_BIND "local"/);
 });
 
-test("numbers have to be numbers in their range", () => {
+test("numbers must be integers within their range", () => {
   assert.equal(settings({ OPENCLAW_GATEWAY_PORT: "19000" }).port, 19000);
   for (const port of ["0", "65536", "1e3", "-1", "x"])
     assert.throws(() => settings({ OPENCLAW_GATEWAY_PORT: port }), /OPENCLAW_GATEWAY_PORT/);
@@ -175,7 +175,7 @@ test("numbers have to be numbers in their range", () => {
   assert.ok(!fs.existsSync(configFile()));
 });
 
-test("agents of the environment get an entry and a workspace beside main", () => {
+test("OPENCLAW_AGENTS get an entry and a workspace next to main", () => {
   const { agents } = merged({}, { OPENCLAW_AGENTS: " Jarvis, friday,,jarvis" });
   assert.deepEqual(Object.keys(agents.entries), ["main", "jarvis", "friday"]);
   assert.equal(agents.entries.jarvis.workspace, path.join(home, "workspace", "jarvis"));
@@ -183,25 +183,25 @@ test("agents of the environment get an entry and a workspace beside main", () =>
   assert.equal(agents.defaults.systemAgent.agentId, "main");
 });
 
-test("without OPENCLAW_AGENTS there is one agent, and no owner to name", () => {
+test("without OPENCLAW_AGENTS there are no entries and no ownership", () => {
   const { agents } = merged({});
   assert.equal(agents.entries, undefined);
   assert.equal(agents.ownership, undefined);
 });
 
-test("agents that are there already stay as they are", () => {
+test("existing agents are left unchanged", () => {
   const own = { entries: { jarvis: { workspace: "/own", name: "J" }, old: {} } };
   const { agents } = merged({ agents: own }, { OPENCLAW_AGENTS: "jarvis" });
   assert.deepEqual(agents.entries.jarvis, { workspace: "/own", name: "J" });
   assert.deepEqual(Object.keys(agents.entries).sort(), ["jarvis", "main", "old"]);
 });
 
-test("slugs that would be no directory are refused", () => {
+test("slugs that are not valid directory names are rejected", () => {
   for (const slug of ["../x", "a b", "-x", "é", "a".repeat(65)])
     assert.throws(() => settings({ OPENCLAW_AGENTS: slug }), /OPENCLAW_AGENTS/);
 });
 
-test("what older releases wrote is taken over or dropped", () => {
+test("settings of older releases are converted or removed", () => {
   const config = merged(
     {
       gateway: { controlUi: { allowInsecureAuth: true } },
@@ -217,7 +217,7 @@ test("what older releases wrote is taken over or dropped", () => {
   assert.deepEqual(config.agents.entries.vision, { name: "V" });
 });
 
-test("the model follows the keys: Vercel's before Anthropic's before OpenAI's", () => {
+test("the model is chosen by key: Vercel, then Anthropic, then OpenAI", () => {
   const primary = (env) => merged({}, env).agents.defaults.model?.primary;
   const keys = { OPENAI_API_KEY: "o" };
   assert.equal(primary({}), undefined);
@@ -228,7 +228,7 @@ test("the model follows the keys: Vercel's before Anthropic's before OpenAI's", 
   assert.equal(primary(keys), "ai-gateway/anthropic/claude-haiku-4.5");
 });
 
-test("Vercel's key makes a provider that names the key and does not hold it", () => {
+test("Vercel's provider refers to the key by name and does not contain it", () => {
   const env = { VERCEL_AI_GATEWAY_API_KEY: "v", OPENCLAW_MODEL: "ai-gateway/openai/gpt-6-sol" };
   const config = merged({}, env);
   const provider = config.models.providers["ai-gateway"];
@@ -237,7 +237,7 @@ test("Vercel's key makes a provider that names the key and does not hold it", ()
   assert.equal(config.agents.defaults.model.primary, "ai-gateway/openai/gpt-6-sol");
 });
 
-test("a model chosen for a key that is gone is chosen anew", () => {
+test("a model chosen for a key since removed is replaced", () => {
   const first = merged({}, { ANTHROPIC_API_KEY: "a" });
   const second = merged(first, { OPENAI_API_KEY: "o" });
   assert.equal(second.agents.defaults.model.primary, "openai/gpt-5.4-mini");
@@ -246,14 +246,14 @@ test("a model chosen for a key that is gone is chosen anew", () => {
   });
 });
 
-test("OPENCLAW_MODEL comes before all others and has to name a provider", () => {
+test("OPENCLAW_MODEL overrides all others and must name a provider", () => {
   const own = { agents: { defaults: { model: "mine/model" } } };
   const config = merged(own, { OPENCLAW_MODEL: "fake/echo" });
   assert.equal(config.agents.defaults.model.primary, "fake/echo");
   assert.throws(() => settings({ OPENCLAW_MODEL: "gpt" }), /provider\/model/);
 });
 
-test("a browser is used when it is there", () => {
+test("the browser is enabled if it exists", () => {
   assert.deepEqual(merged({}).browser, { enabled: false });
   const { browser } = merged(
     {},

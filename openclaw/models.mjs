@@ -1,6 +1,6 @@
-// Which model the agents use, by the keys of the model providers that the environment holds.
+// Chooses the agents' model by the API keys in the environment.
 
-// In order of preference. Models are named as the provider's catalogue does.
+// In order of preference. Model names are those of the provider's catalog.
 const PROVIDERS = [
   {
     key: "vercel",
@@ -22,9 +22,9 @@ const PROVIDERS = [
   },
 ];
 
-// The gateway's own plugin for it ("vercel-ai-gateway") is not part of its package. It would be
-// fetched at a start that sees its name or AI_GATEWAY_API_KEY, so this is described as any other
-// compatible endpoint is, under names of its own. The key stays in the environment.
+// The gateway's plugin for Vercel ("vercel-ai-gateway") is not part of its package: it would be downloaded at
+// startup if the configuration named it or AI_GATEWAY_API_KEY were set. So configure a generic compatible
+// endpoint under a different name. The key stays in the environment.
 const VERCEL = {
   baseUrl: "https://ai-gateway.vercel.sh/v1",
   apiKey: "${VERCEL_AI_GATEWAY_API_KEY}",
@@ -45,10 +45,10 @@ function primaryOf(model) {
   return typeof model === "string" ? model : model?.primary;
 }
 
-// Whether the model is one that an earlier start chose, for a provider whose key is gone.
+// Whether an earlier start chose this model for a provider whose key has since been removed.
 function isStale(model, settings) {
-  const gone = PROVIDERS.find(({ primary }) => primary === primaryOf(model));
-  return gone !== undefined && settings.keys[gone.key] === "";
+  const provider = PROVIDERS.find(({ primary }) => primary === primaryOf(model));
+  return provider !== undefined && settings.keys[provider.key] === "";
 }
 
 function addModel(provider, id) {
@@ -57,8 +57,8 @@ function addModel(provider, id) {
     provider.models.push({ ...VERCEL.models[0], id: name, name });
 }
 
-// Without this a model of OpenAI's is run by a plugin that would have to be fetched at each start.
-function keepOnGateway(defaults) {
+// Without this, OpenAI models run in a plugin that the gateway would have to download at every start.
+function useBuiltInRuntime(defaults) {
   const primary = primaryOf(defaults.model) ?? "";
   if (!primary.startsWith("openai/")) return;
   defaults.models ??= {};
@@ -66,7 +66,7 @@ function keepOnGateway(defaults) {
   defaults.models[primary].agentRuntime ??= { id: "openclaw" };
 }
 
-// A model that the operator configured stays, unless OPENCLAW_MODEL names another.
+// Keeps a model that the operator configured, unless OPENCLAW_MODEL names another.
 export function chooseModels(config, settings) {
   const defaults = config.agents.defaults;
   const available = PROVIDERS.filter(({ key }) => settings.keys[key] !== "");
@@ -81,5 +81,5 @@ export function chooseModels(config, settings) {
   if (settings.model !== "") defaults.model = { primary: settings.model };
   else if (defaults.model === undefined && available.length > 0)
     defaults.model = { primary: available[0].primary, fallbacks: available[0].fallbacks };
-  keepOnGateway(defaults);
+  useBuiltInRuntime(defaults);
 }

@@ -1,4 +1,4 @@
-// What the environment says about the gateway's configuration, checked.
+// Reads and validates the environment variables that configure the gateway.
 
 import fs from "node:fs";
 import os from "node:os";
@@ -8,10 +8,10 @@ const AGENT = /^[a-z0-9][a-z0-9_-]{0,63}$/;
 const BINDS = ["auto", "lan", "loopback", "custom", "tailnet"];
 const CHROMIUM = "/usr/bin/chromium";
 
-// A problem that the operator has to mend; its message is made for him and holds no secret.
-export class ConfigProblem extends Error {}
+// An error for the operator to fix; the message is for people and contains no secrets.
+export class ConfigError extends Error {}
 
-// Blanks and one pair of quotes do not count: `docker run --env-file` passes quotes on.
+// Strips blanks and one pair of quotes, because `docker run --env-file` passes quotes through.
 function clean(value) {
   const text = (value ?? "").trim();
   const quoted = /^(["'])(.*)\1$/s.exec(text);
@@ -22,37 +22,37 @@ function readTokenFile(file) {
   try {
     return fs.readFileSync(file, "utf8").trim();
   } catch (error) {
-    throw new ConfigProblem(`OPENCLAW_GATEWAY_TOKEN_FILE cannot be read: ${error.code ?? error}`);
+    throw new ConfigError(`cannot read OPENCLAW_GATEWAY_TOKEN_FILE: ${error.code ?? error}`);
   }
 }
 
-// As the runtime reads it: not set means "local", and set to nothing means that there is none.
+// Same rules as in the runtime: unset means "local", empty means no token.
 function readToken(env) {
   const file = clean(env.OPENCLAW_GATEWAY_TOKEN_FILE);
   if (file !== "") {
     if (clean(env.OPENCLAW_GATEWAY_TOKEN) !== "")
-      throw new ConfigProblem(
-        "OPENCLAW_GATEWAY_TOKEN and OPENCLAW_GATEWAY_TOKEN_FILE are both set; set one of them",
+      throw new ConfigError(
+        "OPENCLAW_GATEWAY_TOKEN and OPENCLAW_GATEWAY_TOKEN_FILE are both set; set only one",
       );
     return readTokenFile(file);
   }
   return env.OPENCLAW_GATEWAY_TOKEN === undefined ? "local" : clean(env.OPENCLAW_GATEWAY_TOKEN);
 }
 
-function readNumber(env, name, lowest, highest) {
+function readNumber(env, name, min, max) {
   const text = clean(env[name]);
   if (text === "") return undefined;
   const number = Number(text);
-  if (!/^[0-9]+$/.test(text) || number < lowest || number > highest)
-    throw new ConfigProblem(`${name} "${text}" is no whole number from ${lowest} to ${highest}`);
+  if (!/^[0-9]+$/.test(text) || number < min || number > max)
+    throw new ConfigError(`${name} "${text}" is not an integer from ${min} to ${max}`);
   return number;
 }
 
-// Without a token only this machine may come in; else the runtime's container has to reach us.
+// Without a token only this machine may connect; otherwise the runtime's container must reach the gateway.
 function readBind(env, token) {
   const bind = clean(env.OPENCLAW_GATEWAY_BIND) || (token === "" ? "loopback" : "lan");
   if (!BINDS.includes(bind))
-    throw new ConfigProblem(`OPENCLAW_GATEWAY_BIND "${bind}" is none of ${BINDS.join(", ")}`);
+    throw new ConfigError(`OPENCLAW_GATEWAY_BIND "${bind}" is not one of ${BINDS.join(", ")}`);
   return bind;
 }
 
@@ -63,8 +63,8 @@ function readAgents(env) {
     .filter((slug) => slug !== "");
   for (const slug of slugs)
     if (!AGENT.test(slug))
-      throw new ConfigProblem(
-        `OPENCLAW_AGENTS: "${slug}" is no slug: letters, digits, - and _, at most 64`,
+      throw new ConfigError(
+        `OPENCLAW_AGENTS: "${slug}" is not a slug (a-z, 0-9, - and _; at most 64 characters)`,
       );
   return [...new Set(slugs)];
 }
@@ -72,7 +72,7 @@ function readAgents(env) {
 function readModel(env) {
   const model = clean(env.OPENCLAW_MODEL);
   if (model !== "" && !/^[^/\s]+\/\S+$/.test(model))
-    throw new ConfigProblem(`OPENCLAW_MODEL "${model}" is not of the form provider/model`);
+    throw new ConfigError(`OPENCLAW_MODEL "${model}" is not in the form provider/model`);
   return model;
 }
 
@@ -84,7 +84,7 @@ function readBrowser(env) {
   };
 }
 
-// All settings of an environment. Throws a ConfigProblem that names the variable.
+// Returns the settings from an environment. Throws a ConfigError that names the invalid variable.
 export function readSettings(env) {
   const home = env.HOME || os.homedir();
   const stateDir = clean(env.OPENCLAW_STATE_DIR) || path.join(home, ".openclaw");

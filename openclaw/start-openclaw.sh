@@ -1,26 +1,27 @@
 #!/usr/bin/env bash
-# Starts the OpenClaw gateway with a configuration that fits the environment.
+# Starts the OpenClaw gateway with a configuration derived from the environment.
 #
 # Usage: start-openclaw.sh
 #
-# Settings are environment variables; docs/gateway.md lists them. Ends with the gateway's status;
-# with 0 when a gateway already answers on the port; with 78 when the configuration is wrong.
+# Settings are environment variables, listed in docs/gateway.md. Exits with the gateway's status, with 0
+# if a gateway already responds on the port, with 78 if the configuration is invalid.
 
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly HERE
 readonly EX_UNAVAILABLE=69
-# The account's secrets are the runtime's, although one .env file may serve both.
-readonly NOT_FOR_AGENTS=(SERVICE_TOKEN SERVICE_TOKEN_FILE CONVEX_URL ACCOUNT_ID ACCOUNT_ID_FILE
+# The runtime's secrets and settings, which may share an .env file with the gateway, and the gateway token,
+# which is in the configuration.
+readonly HIDDEN_FROM_AGENTS=(SERVICE_TOKEN SERVICE_TOKEN_FILE CONVEX_URL ACCOUNT_ID ACCOUNT_ID_FILE
     OPENCLAW_GATEWAY_TOKEN OPENCLAW_GATEWAY_TOKEN_FILE OPENCLAW_GATEWAY_URL)
 
 say() {
     printf 'start-openclaw: %s\n' "$*" >&2
 }
 
-# gateway_answers PORT: whether a gateway is there already.
-gateway_answers() {
+# gateway_responds PORT: whether a gateway is already running there.
+gateway_responds() {
     local line
     { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
     printf 'GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3
@@ -31,18 +32,18 @@ gateway_answers() {
     return 1
 }
 
-# The directory of the package that the command belongs to; its reader of configurations is used.
+# The directory of the openclaw package; merge-config.mjs uses the JSON5 parser in it.
 package_dir() {
     local command
     command=$(command -v openclaw) || {
-        say "there is no openclaw in PATH: npm install -g openclaw"
+        say "openclaw not found in PATH; run npm install -g openclaw"
         exit "$EX_UNAVAILABLE"
     }
     dirname "$(readlink -f "$command")"
 }
 
-# A browser that was killed leaves these, which name a machine that may no longer exist, and the
-# next one would take its profile for one in use. The gateway's own locks need no such help.
+# A killed browser leaves lock files naming a host that may no longer exist, and the next browser would
+# consider the profile in use. The gateway cleans up its own locks.
 remove_browser_locks() {
     local browsers=${OPENCLAW_STATE_DIR:-$HOME/.openclaw}/browser
     [[ -d $browsers ]] || return 0
@@ -50,16 +51,16 @@ remove_browser_locks() {
         -delete
 }
 
-# models.mjs says why it must not have the other one.
-use_one_name_of_vercels_key() {
+# Renames Vercel's key; models.mjs explains why the gateway must not see AI_GATEWAY_API_KEY.
+rename_vercel_key() {
     if [[ -n ${AI_GATEWAY_API_KEY-} ]]; then
         export VERCEL_AI_GATEWAY_API_KEY=${VERCEL_AI_GATEWAY_API_KEY:-$AI_GATEWAY_API_KEY}
     fi
     unset AI_GATEWAY_API_KEY
 }
 
-# As the first process of a container it has to take care of processes that lost their parent.
-become_gateway() {
+# As PID 1 of a container it must reap orphaned processes, hence tini.
+exec_gateway() {
     local command=(openclaw gateway run)
     if (($$ == 1)) && command -v tini >/dev/null; then command=(tini -- "${command[@]}"); fi
     exec "${command[@]}"
@@ -71,16 +72,16 @@ main() {
     OPENCLAW_PACKAGE_DIR=$(package_dir)
     export OPENCLAW_PACKAGE_DIR
     port=$(node "$HERE/merge-config.mjs" --print-port)
-    if gateway_answers "$port"; then
-        say "a gateway already answers on port $port"
+    if gateway_responds "$port"; then
+        say "a gateway already responds on port $port"
         return
     fi
     node "$HERE/merge-config.mjs"
     remove_browser_locks
-    use_one_name_of_vercels_key
-    unset "${NOT_FOR_AGENTS[@]}" OPENCLAW_PACKAGE_DIR
+    rename_vercel_key
+    unset "${HIDDEN_FROM_AGENTS[@]}" OPENCLAW_PACKAGE_DIR
     cd "$HOME"
-    become_gateway
+    exec_gateway
 }
 
 main
