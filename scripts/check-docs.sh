@@ -66,7 +66,8 @@ check_reachable() {
     local document
     while read -r document; do
         [[ $document == ./README.md ]] && continue
-        documents | xargs grep -lE "\]\(([^)# ]*/)?${document##*/}[)#]" | grep -qvxF -- "$document" ||
+        [[ -n $(documents | xargs grep -lE "\]\(([^)# ]*/)?${document##*/}[)#]" |
+            grep -vxF -- "$document") ]] ||
             problem "$document: no other document links to it"
     done < <(documents)
 }
@@ -160,7 +161,7 @@ check_code_words() {
     for document in docs/architecture.md HACKING.md; do
         while read -r word; do
             grep -rqwF -- "$word" src include test scripts Makefile ||
-                git ls-files | grep -qE "/$word\.[a-z]+$" ||
+                [[ -n $(git ls-files "*/$word.*") ]] ||
                 problem "$document: \`$word\` is not in the sources"
         done < <(code_words "$document")
     done
