@@ -1,4 +1,4 @@
-/* Which agents the gateway knows, as it last said; asked by everybody who sends. */
+/* Which agents the gateway has, and the address under which each agent of the board is asked. */
 #ifndef GATEWAY_ROSTER_H
 #define GATEWAY_ROSTER_H
 
@@ -11,47 +11,50 @@
 
 struct gateway_roster;
 
-/* A roster that knows every agent until it is told otherwise. The caller destroys it. */
+/*
+ * Creates a roster that has every agent until it is updated. The caller destroys it.
+ * ERROR_NO_MEMORY.
+ */
 int gateway_roster_create(struct gateway_roster **roster, struct error *error);
 void gateway_roster_destroy(struct gateway_roster *roster);
 
-/* Takes over what the gateway said; *models is empty afterwards. Any thread; a short lock. */
+/*
+ * Replaces the list by *models, which is empty afterwards. This and all functions below: any
+ * thread; takes the lock briefly.
+ */
 void gateway_roster_update(struct gateway_roster *roster, struct gateway_models *models);
 
-/* Keeps the slugs of the account's agents that the gateway lacks; the reference is taken. */
+/* Stores the slugs of the account's agents that the gateway lacks; takes the reference. */
 void gateway_roster_set_missing(struct gateway_roster *roster, json_t *missing);
 
-/* A copy of them, a new reference; NULL without memory. Any thread; a short lock. */
+/* A copy of those slugs, a new reference; NULL without memory. */
 json_t *gateway_roster_missing(struct gateway_roster *roster);
 
-/* Whether the gateway has the agent, or did not say. Any thread; a short lock. */
+/* Whether the gateway has the agent; true while that is not known. */
 bool gateway_roster_has(struct gateway_roster *roster, const char *agent_slug);
 
-/* Under which session key and as which agent of the gateway an agent of the board is asked. */
-
-/* What addresses are made from; borrowed, shared by all workers, only read. */
+/* What addresses are derived from. Borrowed; shared by all workers, read-only. */
 struct agent_router {
     const char *account_id;
     const char *fallback_agent; /* NULL for none */
     struct gateway_roster *roster;
 };
 
-/* The caller ends it with agent_address_fini, whether complete or not. */
+/* Session and agent at the gateway. The caller frees it with agent_address_fini in any case. */
 struct agent_address {
     struct text session_key;
-    char agent_slug[ID_BYTES]; /* as the gateway knows it; "" leaves it to the gateway */
+    char agent_slug[ID_BYTES]; /* at the gateway; "" leaves the agent to its default */
 };
 
 /*
- * Makes the address of an agent: the session key that it is given, or, when that is "", one built
- * as the backend builds it; for an agent that the gateway lacks the fallback agent's, if there is
- * one (contract openclaw-gateway, section 1.2). False without memory. Takes the roster's short
- * lock.
+ * Derives the address of an agent: its session key, or one built as the backend builds it when that
+ * is ""; for an agent that the gateway lacks, one of the fallback agent if there is one
+ * (docs/protocol.md, "Sessions and agents"). False without memory.
  */
 bool agent_address_make(struct agent_address *address, const struct agent_router *router,
     const char *slug, const char *session_key);
 
-/* The same of an agent's document. */
+/* As agent_address_make, from an agent's document. */
 bool agent_address_from_json(
     struct agent_address *address, const struct agent_router *router, const json_t *agent);
 void agent_address_fini(struct agent_address *address);

@@ -1,3 +1,15 @@
+/*
+ * Which agents the gateway has, and as whom an agent of the board is asked there.
+ *
+ * The roster is a copy of the gateway's last model list behind a lock. The agent syncer replaces it
+ * every minute, and a prober right before it closes the circuit; workers read it for each send, the
+ * HTTP server for /health. Until a list has come, and for older releases that have none, every
+ * agent counts as present. Nothing blocks: a new list is fetched outside and swapped in.
+ *
+ * The address of an agent is its slug and its session key (docs/protocol.md, "Sessions and
+ * agents"). An agent that the gateway lacks is sent to the fallback agent if there is one, in a
+ * session of its own that its slug is part of, so that two such agents never share a conversation.
+ */
 #include "gateway/roster.h"
 
 #include <stdlib.h>
@@ -9,14 +21,14 @@ struct gateway_roster {
     /* Guards what follows. */
     struct mutex lock;
     struct gateway_models models;
-    json_t *missing; /* NULL for none */
+    json_t *missing; /* array of slugs; NULL for none */
 };
 
 int gateway_roster_create(struct gateway_roster **roster, struct error *error)
 {
     struct gateway_roster *created = calloc(1, sizeof *created);
     if (created == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway's agents");
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the agent roster");
     mutex_init(&created->lock);
     *roster = created;
     return 0;
@@ -51,7 +63,7 @@ void gateway_roster_set_missing(struct gateway_roster *roster, json_t *missing)
     json_decref(old);
 }
 
-/* Copied under the lock, since Jansson's counts are no way to share an array that is read. */
+/* Copied under the lock: a shared reference would let two threads change Jansson's counts. */
 json_t *gateway_roster_missing(struct gateway_roster *roster)
 {
     mutex_lock(&roster->lock);
@@ -68,8 +80,8 @@ bool gateway_roster_has(struct gateway_roster *roster, const char *agent_slug)
     return has;
 }
 
-/* The gateway lower-cases session keys, so two spellings would be one session. */
-static void lower_case(struct text *text)
+/* The gateway lower-cases keys, so two spellings of a slug are one session. */
+static void text_lower_case(struct text *text)
 {
     for (size_t i = 0; i < text->length_bytes; i++)
         if (text->data[i] >= 'A' && text->data[i] <= 'Z')
@@ -85,7 +97,7 @@ bool agent_address_make(struct agent_address *address, const struct agent_router
     if (fallback != NULL && !gateway_roster_has(router->roster, slug)) {
         text_copy(address->agent_slug, sizeof address->agent_slug, fallback);
         text_printf(&address->session_key, "agent:%s:%s:%s", fallback, slug, router->account_id);
-        lower_case(&address->session_key);
+        text_lower_case(&address->session_key);
     } else if (session_key[0] != '\0') {
         text_append(&address->session_key, session_key);
     } else {

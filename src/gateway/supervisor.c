@@ -1,3 +1,19 @@
+/*
+ * Runs the gateway as a child when OPENCLAW_GATEWAY_COMMAND is set. One thread, mc-gateway, owns
+ * the child and everything about it, so no signal can reach a process that has just been replaced:
+ *
+ *   clear    end a gateway that a killed runtime left behind (gateway.pid), which holds the port
+ *   start    spawn the child as leader of a process group, write gateway.pid
+ *   watch    pass its output to the log, probe its port until that accepts, until the child exits
+ *   end      SIGTERM to what is left of the group, SIGKILL after 10 s, reap, remove gateway.pid
+ *   wait     1 s, doubled up to 60 s with each restart and reset by a run of 60 s; then again
+ *
+ * Shutdown makes stop_fd readable, which leads from watch to end and out of clear and wait. Other
+ * threads only ask for the shutdown or read a copy of the status under the lock.
+ *
+ * The whole group is signalled because the child may be a launcher whose own child is the gateway.
+ * Until its leader is reaped the group's id cannot be reused, so the leader is reaped last.
+ */
 #include "gateway/supervisor.h"
 
 #include <signal.h>
@@ -17,23 +33,23 @@ static const char component[] = "Gateway process";
 static const char output_component[] = "Gateway";
 
 enum {
-    FIRST_WAIT_MS = 1000,
-    MAX_WAIT_MS = 60000,
-    RAN_WELL_MS = 60000,
+    MIN_RESTART_WAIT_MS = 1000,
+    MAX_RESTART_WAIT_MS = 60000,
+    GOOD_RUN_MS = 60000, /* a run this long resets the backoff */
     TERM_LIMIT_MS = 10000,
-    KILL_LIMIT_MS = 1000, /* for the kernel to end what was killed */
-    LOOK_AGAIN_MS = 20,   /* at a group whose leader has ended: nothing tells of its end */
+    KILL_LIMIT_MS = 1000, /* for the kernel to tear down killed processes */
+    GROUP_CHECK_MS = 20,  /* no event announces the end of a group whose leader has exited */
     READ_BYTES = 4096,
-    LAST_READS = 64 /* more than a full pipe */
+    MAX_LAST_READS = 64 /* more than a full pipe holds */
 };
 
 struct gateway_supervisor {
-    /* Never changed once created. */
+    /* Immutable. */
     struct argv command;
     char *state_dir;
-    int stop_fd; /* an eventfd, readable once the stop has begun */
+    int stop_fd; /* an eventfd, readable once shutdown has begun */
 
-    /* The thread's own. */
+    /* Used only by mc-gateway. */
     struct tcp_probe probe;
     struct child child;
     struct line_splitter lines;
@@ -48,7 +64,7 @@ struct gateway_supervisor {
     struct supervisor_status status;
 };
 
-int supervisor_create(struct gateway_supervisor **process, const char *command,
+int supervisor_create(struct gateway_supervisor **supervisor, const char *command,
     const char *gateway_url, const char *state_dir, struct error *error)
 {
     struct url url;
@@ -57,7 +73,7 @@ int supervisor_create(struct gateway_supervisor **process, const char *command,
         return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway's supervisor");
     int result = ERROR_INVALID;
     if (url_parse(gateway_url, &url) != NULL) {
-        error_set(error, ERROR_INVALID, "the URL of the gateway is none");
+        error_set(error, ERROR_INVALID, "invalid gateway URL");
         goto err_after_memory;
     }
     result = argv_parse(command, &created->command, error);
@@ -65,7 +81,7 @@ int supervisor_create(struct gateway_supervisor **process, const char *command,
         goto err_after_memory;
     result = tcp_probe_init(&created->probe, &url, error);
     if (result != 0)
-        goto err_after_words;
+        goto err_after_command;
     created->state_dir = strdup(state_dir);
     created->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     mutex_init(&created->lock);
@@ -73,311 +89,319 @@ int supervisor_create(struct gateway_supervisor **process, const char *command,
         supervisor_destroy(created);
         return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway's supervisor");
     }
-    *process = created;
+    *supervisor = created;
     return 0;
 
-err_after_words:
+err_after_command:
     argv_fini(&created->command);
 err_after_memory:
     free(created);
     return result;
 }
 
-void supervisor_destroy(struct gateway_supervisor *process)
+void supervisor_destroy(struct gateway_supervisor *supervisor)
 {
-    if (process == NULL)
+    if (supervisor == NULL)
         return;
-    mutex_fini(&process->lock);
-    if (process->stop_fd >= 0)
-        close(process->stop_fd);
-    free(process->state_dir);
-    tcp_probe_fini(&process->probe);
-    argv_fini(&process->command);
-    free(process);
+    mutex_fini(&supervisor->lock);
+    if (supervisor->stop_fd >= 0)
+        close(supervisor->stop_fd);
+    free(supervisor->state_dir);
+    tcp_probe_fini(&supervisor->probe);
+    argv_fini(&supervisor->command);
+    free(supervisor);
 }
 
-void supervisor_status(struct gateway_supervisor *process, struct supervisor_status *status)
+void supervisor_status(struct gateway_supervisor *supervisor, struct supervisor_status *status)
 {
-    mutex_lock(&process->lock);
-    *status = process->status;
-    mutex_unlock(&process->lock);
+    mutex_lock(&supervisor->lock);
+    *status = supervisor->status;
+    mutex_unlock(&supervisor->lock);
 }
 
-static void note_start(struct gateway_supervisor *process)
+static void publish_start(struct gateway_supervisor *supervisor)
 {
-    mutex_lock(&process->lock);
-    process->status.pid = process->child.pid;
-    mutex_unlock(&process->lock);
+    mutex_lock(&supervisor->lock);
+    supervisor->status.pid = supervisor->child.pid;
+    mutex_unlock(&supervisor->lock);
 }
 
-static void note_accepting(struct gateway_supervisor *process)
+static void publish_accepting(struct gateway_supervisor *supervisor)
 {
-    mutex_lock(&process->lock);
-    process->status.accepting = true;
-    mutex_unlock(&process->lock);
+    mutex_lock(&supervisor->lock);
+    supervisor->status.accepting = true;
+    mutex_unlock(&supervisor->lock);
 }
 
-static void note_restart(struct gateway_supervisor *process)
+static void publish_restart(struct gateway_supervisor *supervisor)
 {
-    mutex_lock(&process->lock);
-    process->status.restarts++;
-    mutex_unlock(&process->lock);
+    mutex_lock(&supervisor->lock);
+    supervisor->status.restarts++;
+    mutex_unlock(&supervisor->lock);
 }
 
-static void note_exit(struct gateway_supervisor *process, const struct child_exit *ended)
+static void publish_exit(struct gateway_supervisor *supervisor, const struct child_exit *ended)
 {
-    mutex_lock(&process->lock);
-    process->status.pid = 0;
-    process->status.accepting = false;
-    process->status.last_exit = *ended;
-    process->status.last_exit_at_ms = clock_wall_ms();
-    mutex_unlock(&process->lock);
+    mutex_lock(&supervisor->lock);
+    supervisor->status.pid = 0;
+    supervisor->status.accepting = false;
+    supervisor->status.last_exit = *ended;
+    supervisor->status.last_exit_at_ms = clock_wall_ms();
+    mutex_unlock(&supervisor->lock);
 }
 
-/* Whether the stop begins within wait_ms. */
-static bool stops_within(struct gateway_supervisor *process, int64_t wait_ms)
+/* Whether shutdown begins within wait_ms. Blocks until then. */
+static bool stops_within(struct gateway_supervisor *supervisor, int64_t wait_ms)
 {
-    return fd_wait_readable(process->stop_fd, wait_ms);
+    return fd_wait_readable(supervisor->stop_fd, wait_ms);
 }
 
-static void log_line(void *context, const char *line)
+static void log_output_line(void *context, const char *line)
 {
     (void)context;
     log_info(output_component, "%s", line);
 }
 
 /*
- * Passes on what one read brings. False when there is nothing (now, or ever again, which the
- * caller's poll tells). One read only: a child that writes for ever must not keep us from the rest.
+ * Logs what one read returns; false when it returns nothing. One read only, or a child that writes
+ * without pause would keep the thread from noticing anything else.
  */
-static bool pass_on_output(struct gateway_supervisor *process)
+static bool forward_output(struct gateway_supervisor *supervisor)
 {
     char bytes[READ_BYTES];
-    ssize_t got = read(process->child.output_fd, bytes, sizeof bytes);
+    ssize_t got = read(supervisor->child.output_fd, bytes, sizeof bytes);
     if (got > 0)
-        line_splitter_feed(&process->lines, bytes, (size_t)got, log_line, NULL);
+        line_splitter_feed(&supervisor->lines, bytes, (size_t)got, log_output_line, NULL);
     return got > 0;
 }
 
 /*
- * A runtime that is killed between the spawn and the end of this function leaves a child that no
- * record names: about a millisecond at each start. The next runtime's gateway then finds its port
- * taken, which its output and its restarts show. A file written before the spawn could not name it.
+ * A runtime killed between the spawn and the end of this function, about a millisecond, leaves a
+ * child that no record names. The next runtime's gateway then finds its port taken, which shows in
+ * its output and restarts. The file cannot be written earlier, as the pid is not known before.
  */
-static void keep_record(struct gateway_supervisor *process)
+static void save_child_record(struct gateway_supervisor *supervisor)
 {
-    struct gateway_record record;
+    struct child_record record;
     struct error error;
-    if (gateway_record_make(&record, process->child.pid, &error) != 0 ||
-        gateway_record_save(process->state_dir, &record, &error) != 0)
-        log_warn(component, "Should this runtime be killed, nobody will find the gateway: %s",
+    if (child_record_make(&record, supervisor->child.pid, &error) != 0 ||
+        child_record_save(supervisor->state_dir, &record, &error) != 0)
+        log_warn(component, "Cannot write gateway.pid, so a crash would orphan the gateway: %s",
             error.text);
 }
 
-static bool start_child(struct gateway_supervisor *process)
+static bool start_child(struct gateway_supervisor *supervisor)
 {
     struct error error;
-    if (child_start(&process->child, process->command.items, CHILD_STDERR_MERGED, &error) != 0) {
-        log_error(component, "The gateway does not start: %s", error.text);
+    if (child_start(&supervisor->child, supervisor->command.items, CHILD_STDERR_MERGED, &error) !=
+        0) {
+        log_error(component, "Cannot start the gateway: %s", error.text);
         return false;
     }
-    keep_record(process);
-    process->started_at_ms = clock_monotonic_ms();
-    note_start(process);
-    /* Not the arguments: one of them may be a secret that we do not know as one. */
+    save_child_record(supervisor);
+    supervisor->started_at_ms = clock_monotonic_ms();
+    publish_start(supervisor);
+    /* Without the arguments, which may hold a secret that redact() does not know. */
     log_info(
-        component, "Started %s, process %d", process->command.items[0], (int)process->child.pid);
+        component, "Started %s, pid %d", supervisor->command.items[0], (int)supervisor->child.pid);
     return true;
 }
 
-static void look_whether_it_accepts(struct gateway_supervisor *process, bool *accepting)
+static void check_accepting(struct gateway_supervisor *supervisor, bool *accepting)
 {
     int64_t now_ms = clock_monotonic_ms();
-    if (*accepting || !tcp_probe_step(&process->probe, now_ms))
+    if (*accepting || !tcp_probe_step(&supervisor->probe, now_ms))
         return;
     *accepting = true;
-    note_accepting(process);
+    publish_accepting(supervisor);
     log_info(component, "The gateway accepts connections after %lld ms",
-        (long long)(now_ms - process->started_at_ms));
+        (long long)(now_ms - supervisor->started_at_ms));
 }
 
-/* Serves the child until it has ended or the stop begins. */
-static void watch_child(struct gateway_supervisor *process)
+/* Serves the child until it exits or shutdown begins. */
+static void watch_child(struct gateway_supervisor *supervisor)
 {
     bool accepting = false;
     struct pollfd fds[] = {
-        {.fd = process->child.pid_fd, .events = POLLIN},
-        {.fd = process->stop_fd, .events = POLLIN},
-        {.fd = process->child.output_fd, .events = POLLIN},
+        {.fd = supervisor->child.pid_fd, .events = POLLIN},
+        {.fd = supervisor->stop_fd, .events = POLLIN},
+        {.fd = supervisor->child.output_fd, .events = POLLIN},
         {.fd = -1, .events = POLLOUT},
     };
-    tcp_probe_restart(&process->probe);
+    tcp_probe_restart(&supervisor->probe);
     while (fds[0].revents == 0 && fds[1].revents == 0) {
-        look_whether_it_accepts(process, &accepting);
-        fds[3].fd = accepting ? -1 : process->probe.fd;
-        fd_wait(fds, 4, accepting ? SYNC_NO_DEADLINE : process->probe.due_ms);
-        /* A child may close its output and go on. */
-        if (fds[2].revents != 0 && !pass_on_output(process))
+        check_accepting(supervisor, &accepting);
+        fds[3].fd = accepting ? -1 : supervisor->probe.fd;
+        fd_wait(fds, 4, accepting ? SYNC_NO_DEADLINE : supervisor->probe.due_ms);
+        /* A child may close its output and keep running. */
+        if (fds[2].revents != 0 && !forward_output(supervisor))
             fds[2].fd = -1;
     }
 }
 
 /*
- * Waits until nothing of the group runs, passing its output on meanwhile. False when deadline_ms
- * comes first. Not reaped, the leader keeps the group's number ours.
+ * Waits until no process of the group runs, forwarding its output; false when deadline_ms passes
+ * first. The leader is not reaped, so the group's id stays ours.
  */
-static bool wait_for_group(struct gateway_supervisor *process, int64_t deadline_ms)
+static bool wait_for_group(struct gateway_supervisor *supervisor, int64_t deadline_ms)
 {
     struct pollfd fds[] = {
-        {.fd = process->child.pid_fd, .events = POLLIN},
-        {.fd = process->child.output_fd, .events = POLLIN},
+        {.fd = supervisor->child.pid_fd, .events = POLLIN},
+        {.fd = supervisor->child.output_fd, .events = POLLIN},
     };
     for (;;) {
-        bool leader_ended = child_wait(&process->child, 0, -1) == 0;
-        if (leader_ended &&
-            process_group_find(process->child.pid, PROCESS_ANY_SESSION) == PROCESS_GONE)
+        bool leader_exited = child_wait(&supervisor->child, 0, -1) == 0;
+        if (leader_exited &&
+            process_group_find(supervisor->child.pid, PROCESS_ANY_SESSION) == PROCESS_GONE)
             return true;
         int64_t now_ms = clock_monotonic_ms();
         if (now_ms >= deadline_ms)
             return false;
-        int64_t look_at_ms = leader_ended ? now_ms + LOOK_AGAIN_MS : deadline_ms;
-        fds[0].fd = leader_ended ? -1 : process->child.pid_fd;
-        fd_wait(fds, 2, look_at_ms < deadline_ms ? look_at_ms : deadline_ms);
-        if (fds[1].revents != 0 && !pass_on_output(process))
+        int64_t check_at_ms = leader_exited ? now_ms + GROUP_CHECK_MS : deadline_ms;
+        fds[0].fd = leader_exited ? -1 : supervisor->child.pid_fd;
+        fd_wait(fds, 2, check_at_ms < deadline_ms ? check_at_ms : deadline_ms);
+        if (fds[1].revents != 0 && !forward_output(supervisor))
             fds[1].fd = -1;
     }
 }
 
 /*
- * Ends the whole group, whether the leader still runs or not: what a leader leaves behind would
- * hold the port. The real gateway lets requests that run end after SIGTERM.
+ * Ends the whole group even if the leader has exited, since a process that it left behind would
+ * hold the port. After SIGTERM the gateway finishes the runs in flight, hence the long limit.
  */
-static void end_child(struct gateway_supervisor *process, struct child_exit *ended)
+static void end_child(struct gateway_supervisor *supervisor, struct child_exit *ended)
 {
-    struct child *child = &process->child;
+    struct child *child = &supervisor->child;
     child_signal_group(child, SIGTERM);
-    if (!wait_for_group(process, clock_monotonic_ms() + TERM_LIMIT_MS)) {
-        log_warn(component, "The gateway did not end within %d ms of SIGTERM and is killed",
+    if (!wait_for_group(supervisor, clock_monotonic_ms() + TERM_LIMIT_MS)) {
+        log_warn(component, "The gateway did not exit within %d ms of SIGTERM; killing it",
             TERM_LIMIT_MS);
         child_signal_group(child, SIGKILL);
-        wait_for_group(process, clock_monotonic_ms() + KILL_LIMIT_MS);
+        wait_for_group(supervisor, clock_monotonic_ms() + KILL_LIMIT_MS);
     }
-    for (int reads = 0; reads < LAST_READS && pass_on_output(process); reads++)
+    for (int reads = 0; reads < MAX_LAST_READS && forward_output(supervisor); reads++)
         ;
-    line_splitter_end(&process->lines, log_line, NULL);
+    line_splitter_end(&supervisor->lines, log_output_line, NULL);
     child_fini(child, ended);
-    gateway_record_remove(process->state_dir);
+    child_record_remove(supervisor->state_dir);
 }
 
-static void report_exit(const struct child_exit *ended, bool stopping)
+static void log_exit(const struct child_exit *ended, bool stopping)
 {
     enum log_level level = stopping ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR;
     if (ended->signal != 0)
-        log_event(level, component, NULL, "The gateway was ended by signal %d (%s)", ended->signal,
+        log_event(level, component, NULL, "The gateway was killed by signal %d (%s)", ended->signal,
             strsignal(ended->signal));
     else
-        log_event(level, component, NULL, "The gateway ended with status %d", ended->code);
+        log_event(level, component, NULL, "The gateway exited with status %d", ended->code);
 }
 
-/* One child from its start to its end. Returns how long it ran, -1 when it could not be started. */
-static int64_t run_child(struct gateway_supervisor *process)
+/* Runs one child from start to end. Returns how long it ran, -1 when it could not be started. */
+static int64_t run_child(struct gateway_supervisor *supervisor)
 {
     struct child_exit ended;
-    if (!start_child(process))
+    if (!start_child(supervisor))
         return -1;
-    watch_child(process);
-    int64_t ran_ms = clock_monotonic_ms() - process->started_at_ms;
-    end_child(process, &ended);
-    note_exit(process, &ended);
-    report_exit(&ended, stops_within(process, 0));
+    watch_child(supervisor);
+    int64_t ran_ms = clock_monotonic_ms() - supervisor->started_at_ms;
+    end_child(supervisor, &ended);
+    publish_exit(supervisor, &ended);
+    log_exit(&ended, stops_within(supervisor, 0));
     return ran_ms;
 }
 
-/* Its record stays, so that the next start finds it again. */
-static void say_leftover_stays(
-    struct gateway_supervisor *process, const struct gateway_record *record)
+/* The record stays, so that the next start finds the process again. */
+static void log_leftover_stays(
+    struct gateway_supervisor *supervisor, const struct child_record *record)
 {
-    if (stops_within(process, 0))
-        log_warn(component, "Process %d was told to end, and is left to it", (int)record->pid);
-    else
-        log_error(component, "Process %d cannot be ended; no second gateway is started",
+    if (stops_within(supervisor, 0))
+        log_warn(component,
+            "Shutting down; process %d has been sent SIGTERM and may still be running",
             (int)record->pid);
+    else
+        log_error(
+            component, "Cannot end process %d; not starting a second gateway", (int)record->pid);
 }
 
-/* Ends the gateway of an earlier runtime if it still runs. False when it may be left. */
-static bool end_leftover(struct gateway_supervisor *process, const struct gateway_record *record)
+/* Ends the gateway of an earlier runtime if it still runs. False when it may still be running. */
+static bool end_leftover(struct gateway_supervisor *supervisor, const struct child_record *record)
 {
-    enum process_presence presence = gateway_record_check(record);
+    enum process_presence presence = child_record_check(record);
     if (presence == PROCESS_GONE)
         return true;
     if (presence == PROCESS_UNKNOWN) {
         log_warn(component,
-            "Whether process %d, the gateway of an earlier runtime, still runs cannot be seen: "
-            "descriptors or memory are short; no second one is started",
+            "Cannot tell whether the gateway of an earlier runtime (pid %d) is still running (out "
+            "of "
+            "descriptors or memory); not starting another",
             (int)record->pid);
         return false;
     }
-    log_warn(component, "Process %d, the gateway of an earlier runtime, still runs: ending it",
+    log_warn(component, "The gateway of an earlier runtime (pid %d) is still running; ending it",
         (int)record->pid);
-    if (!gateway_record_end(record, TERM_LIMIT_MS, process->stop_fd)) {
-        say_leftover_stays(process, record);
+    if (!child_record_end(record, TERM_LIMIT_MS, supervisor->stop_fd)) {
+        log_leftover_stays(supervisor, record);
         return false;
     }
-    log_info(component, "The gateway of the earlier runtime has ended");
+    log_info(component, "The gateway of the earlier runtime has exited");
     return true;
 }
 
-/* Whether no gateway of an earlier runtime is in the way. */
-static bool clear_leftover(struct gateway_supervisor *process)
+/*
+ * Whether no gateway of an earlier runtime is in the way. A record that cannot be read now keeps
+ * ours from starting, because a second gateway is worse than a late one; a damaged one does not.
+ */
+static bool clear_leftover(struct gateway_supervisor *supervisor)
 {
-    struct gateway_record record;
+    struct child_record record;
     struct error error;
-    int result = gateway_record_load(process->state_dir, &record, &error);
+    int result = child_record_load(supervisor->state_dir, &record, &error);
     if (result == ERROR_CLOSED)
         return true;
     if (result != 0)
-        log_warn(component, "A gateway of an earlier runtime cannot be looked for: %s", error.text);
-    bool cleared = result == ERROR_INVALID || (result == 0 && end_leftover(process, &record));
+        log_warn(component, "Cannot check for a gateway of an earlier runtime: %s", error.text);
+    bool cleared = result == ERROR_INVALID || (result == 0 && end_leftover(supervisor, &record));
     if (cleared)
-        gateway_record_remove(process->state_dir);
+        child_record_remove(supervisor->state_dir);
     return cleared;
 }
 
-static void *supervise(void *argument)
+static void *supervisor_thread(void *argument)
 {
-    struct gateway_supervisor *process = argument;
+    struct gateway_supervisor *supervisor = argument;
     unsigned failures = 0;
-    while (!stops_within(process, 0)) {
-        if (clear_leftover(process) && !stops_within(process, 0) &&
-            run_child(process) >= RAN_WELL_MS)
+    while (!stops_within(supervisor, 0)) {
+        if (clear_leftover(supervisor) && !stops_within(supervisor, 0) &&
+            run_child(supervisor) >= GOOD_RUN_MS)
             failures = 0;
-        int64_t wait_ms = backoff_doubled_ms(FIRST_WAIT_MS, failures++, MAX_WAIT_MS);
-        if (stops_within(process, 0))
+        int64_t wait_ms = backoff_doubled_ms(MIN_RESTART_WAIT_MS, failures++, MAX_RESTART_WAIT_MS);
+        if (stops_within(supervisor, 0))
             break;
-        log_info(component, "The gateway is started again in %lld ms", (long long)wait_ms);
-        if (stops_within(process, wait_ms))
+        log_info(component, "Restarting the gateway in %lld ms", (long long)wait_ms);
+        if (stops_within(supervisor, wait_ms))
             break;
-        note_restart(process);
+        publish_restart(supervisor);
     }
     return NULL;
 }
 
-int supervisor_start(struct gateway_supervisor *process, struct error *error)
+int supervisor_start(struct gateway_supervisor *supervisor, struct error *error)
 {
-    int result = thread_start(&process->thread, "mc-gateway", supervise, process, error);
-    process->started = result == 0;
+    int result =
+        thread_start(&supervisor->thread, "mc-gateway", supervisor_thread, supervisor, error);
+    supervisor->started = result == 0;
     return result;
 }
 
-void supervisor_begin_stop(struct gateway_supervisor *process)
+void supervisor_begin_stop(struct gateway_supervisor *supervisor)
 {
-    eventfd_write(process->stop_fd, 1);
+    eventfd_write(supervisor->stop_fd, 1);
 }
 
-void supervisor_stop(struct gateway_supervisor *process)
+void supervisor_stop(struct gateway_supervisor *supervisor)
 {
-    supervisor_begin_stop(process);
-    if (process->started)
-        thread_join(process->thread);
-    process->started = false;
+    supervisor_begin_stop(supervisor);
+    if (supervisor->started)
+        thread_join(supervisor->thread);
+    supervisor->started = false;
 }

@@ -1,3 +1,12 @@
+/*
+ * Detects the installed OpenClaw version for status reports, without delaying startup: the command
+ * can take seconds (it starts Node.js), so a thread of its own, mc-version, runs it once and exits.
+ * With OPENCLAW_VERSION set there is neither command nor thread.
+ *
+ * The text is written before the atomic flag is set and never changes afterwards, so readers need
+ * no lock. Shutdown kills a running command through stop_fd; the version then stays unknown rather
+ * than being reported as undetectable.
+ */
 #include "gateway/version_probe.h"
 
 #include <assert.h>
@@ -15,7 +24,7 @@
 enum { COMMAND_LIMIT_MS = 10000, OUTPUT_BYTES = 4096 };
 
 struct version_probe {
-    /* Written once, before known is set; read only after it. */
+    /* Written once before known is set, and read only after that. */
     char version[VERSION_PROBE_BYTES];
     atomic_bool known;
 
@@ -29,26 +38,26 @@ static bool is_digit(char byte)
     return byte >= '0' && byte <= '9';
 }
 
-static bool is_word(char byte)
+static bool is_word_byte(char byte)
 {
     return is_digit(byte) || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
            byte == '_';
 }
 
-/* Length of "-1" or "+build.7" at text, 0 when there is none. */
+/* The length of a suffix such as "-1" or "+build.7" at text; 0 when there is none. */
 static size_t suffix_length(const char *text)
 {
-    if ((text[0] != '-' && text[0] != '+') || !is_word(text[1]))
+    if ((text[0] != '-' && text[0] != '+') || !is_word_byte(text[1]))
         return 0;
     size_t length = 1;
-    while (is_word(text[length]) ||
+    while (is_word_byte(text[length]) ||
            ((text[length] == '.' || text[length] == '-' || text[length] == '+') &&
-               is_word(text[length + 1])))
+               is_word_byte(text[length + 1])))
         length++;
     return length;
 }
 
-/* Length of the version that starts at text, 0 when there is none. */
+/* The length of the version that starts at text; 0 when there is none. */
 static size_t version_length(const char *text)
 {
     size_t length = 0;
@@ -56,15 +65,15 @@ static size_t version_length(const char *text)
     while (
         is_digit(text[length]) || (text[length] == '.' && length > 0 && is_digit(text[length + 1])))
         dots += text[length++] == '.';
-    if (dots == 0 || is_word(text[length]))
+    if (dots == 0 || is_word_byte(text[length]))
         return 0;
     return length + suffix_length(text + length);
 }
 
-/* Whether a word may begin behind byte: not inside of another word, path or number. */
+/* Whether a version may begin after byte, and not inside another word, path or number. */
 static bool is_boundary(char byte)
 {
-    return !is_word(byte) && byte != '.' && byte != '-' && byte != '+';
+    return !is_word_byte(byte) && byte != '.' && byte != '-' && byte != '+';
 }
 
 bool version_probe_parse(const char *output, char version[static VERSION_PROBE_BYTES])
@@ -85,7 +94,8 @@ bool version_probe_parse(const char *output, char version[static VERSION_PROBE_B
     return false;
 }
 
-static bool ask(struct version_probe *probe, const char *program, struct error *error)
+static bool run_version_command(
+    struct version_probe *probe, const char *program, struct error *error)
 {
     const char *const argv[] = {program, "--version", NULL};
     char output[OUTPUT_BYTES];
@@ -95,32 +105,32 @@ static bool ask(struct version_probe *probe, const char *program, struct error *
         return false;
     if (version_probe_parse(output, probe->version))
         return true;
-    error_set(error, ERROR_INVALID, "%s --version printed no version", program);
+    error_set(error, ERROR_INVALID, "%s --version did not print a version", program);
     return false;
 }
 
-static void *detect(void *argument)
+static void *version_thread(void *argument)
 {
     struct version_probe *probe = argument;
     struct error first, second;
-    if (!ask(probe, "openclaw", &first) && first.code != ERROR_INTERRUPTED &&
-        !ask(probe, "clawdbot", &second) && second.code != ERROR_INTERRUPTED) {
+    if (!run_version_command(probe, "openclaw", &first) && first.code != ERROR_INTERRUPTED &&
+        !run_version_command(probe, "clawdbot", &second) && second.code != ERROR_INTERRUPTED) {
         text_copy(probe->version, sizeof probe->version, VERSION_PROBE_UNKNOWN);
-        log_info("version", "OpenClaw version unknown (%s; %s); OPENCLAW_VERSION can say it",
+        log_info("version", "OpenClaw version unknown (%s; %s); set OPENCLAW_VERSION to report it",
             first.text, second.text);
     }
-    /* Interrupted by the stop, it stays unknown to those who still ask. */
+    /* Empty only after an interruption by shutdown; then it stays unknown. */
     if (probe->version[0] != '\0')
         atomic_store_explicit(&probe->known, true, memory_order_release);
     return NULL;
 }
 
-static int start_thread(struct version_probe *probe, struct error *error)
+static int start_version_thread(struct version_probe *probe, struct error *error)
 {
     probe->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (probe->stop_fd < 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "cannot start the version detection");
-    int result = thread_start(&probe->thread, "mc-version", detect, probe, error);
+    int result = thread_start(&probe->thread, "mc-version", version_thread, probe, error);
     if (result != 0) {
         close(probe->stop_fd);
         return result;
@@ -131,21 +141,21 @@ static int start_thread(struct version_probe *probe, struct error *error)
 
 int version_probe_start(struct version_probe **probe, const char *configured, struct error *error)
 {
-    struct version_probe *made = calloc(1, sizeof *made);
-    if (made == NULL)
+    struct version_probe *created = calloc(1, sizeof *created);
+    if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the version detection");
-    made->stop_fd = -1;
+    created->stop_fd = -1;
     if (configured != NULL && configured[0] != '\0') {
-        text_copy(made->version, sizeof made->version, configured);
-        atomic_init(&made->known, true);
+        text_copy(created->version, sizeof created->version, configured);
+        atomic_init(&created->known, true);
     } else {
-        int result = start_thread(made, error);
+        int result = start_version_thread(created, error);
         if (result != 0) {
-            free(made);
+            free(created);
             return result;
         }
     }
-    *probe = made;
+    *probe = created;
     return 0;
 }
 

@@ -70,11 +70,11 @@ static int teardown(void **state)
 {
     struct test_env *env = *state;
     char dir[SETTING_BYTES];
-    struct gateway_record record;
+    struct child_record record;
     process_fini(&env->runtime);
     snprintf(dir, sizeof dir, "%s/state", env->dir);
-    if (gateway_record_load(dir, &record, NULL) == 0)
-        gateway_record_end(&record, 1000, -1);
+    if (child_record_load(dir, &record, NULL) == 0)
+        child_record_end(&record, 1000, -1);
     return test_env_teardown(state);
 }
 
@@ -161,7 +161,7 @@ static void test_gateway_is_started_used_and_stopped(void **state)
     test_env_stop_runtime(env);
     assert_false(lives(pid));
     assert_false(has_record(env));
-    test_env_wait_log(env, "The gateway ended with status 0");
+    test_env_wait_log(env, "The gateway exited with status 0");
 }
 
 static void test_no_command_no_child(void **state)
@@ -210,15 +210,15 @@ static void test_killed_child_is_started_again(void **state)
     struct test_env *env = *state;
     pid_t first = start_with(env, WAITING);
     assert_int_equal(kill(first, SIGKILL), 0);
-    test_env_wait_log(env, "The gateway was ended by signal 9");
-    test_env_wait_log(env, "The gateway is started again in 1000 ms");
+    test_env_wait_log(env, "The gateway was killed by signal 9");
+    test_env_wait_log(env, "Restarting the gateway in 1000 ms");
     char started[64];
     int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
     while (pid_of_gateway(env) == 0)
         assert_true(clock_monotonic_ms() < deadline_ms);
     json_t *process = ask_for_process(env);
     pid_t second = (pid_t)json_integer_value(json_object_get(process, "pid"));
-    snprintf(started, sizeof started, "Started sh, process %d\n", (int)second);
+    snprintf(started, sizeof started, "Started sh, pid %d\n", (int)second);
     test_env_wait_log(env, started);
     assert_int_not_equal(first, second);
     assert_int_equal(json_integer_value(json_object_get(process, "restarts")), 1);
@@ -252,7 +252,7 @@ static void test_grandchild_may_outlive_its_parent_during_the_stop(void **state)
     test_env_stop_runtime(env);
     assert_false(lives(pid));
     test_env_wait_log(env, "[Gateway] well ended");
-    test_env_wait_log(env, "The gateway ended with status 5");
+    test_env_wait_log(env, "The gateway exited with status 5");
 }
 
 static void test_child_that_ignores_sigterm_is_killed_after_10_s(void **state)
@@ -264,8 +264,8 @@ static void test_child_that_ignores_sigterm_is_killed_after_10_s(void **state)
     int64_t took_ms = clock_monotonic_ms() - began_ms;
     assert_in_range(took_ms, 10000, 12000 * process_timeout_scale());
     assert_false(lives(pid));
-    test_env_wait_log(env, "did not end within 10000 ms of SIGTERM");
-    test_env_wait_log(env, "The gateway was ended by signal 9");
+    test_env_wait_log(env, "did not exit within 10000 ms of SIGTERM");
+    test_env_wait_log(env, "The gateway was killed by signal 9");
 }
 
 static void test_child_of_a_killed_runtime_is_taken_down(void **state)
@@ -277,7 +277,7 @@ static void test_child_of_a_killed_runtime_is_taken_down(void **state)
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 128 + SIGKILL);
     assert_true(lives(first));
     pid_t second = start_with(env, WAITING);
-    test_env_wait_log(env, "the gateway of an earlier runtime, still runs");
+    test_env_wait_log(env, "The gateway of an earlier runtime (pid ");
     assert_int_not_equal(first, second);
     assert_false(lives(first));
     test_env_stop_runtime(env);
@@ -296,7 +296,7 @@ static void test_damaged_record_stops_nothing(void **state)
     fputs("{\"pid\":1}", file);
     fclose(file);
     pid_t pid = start_with(env, WAITING);
-    test_env_wait_log(env, "cannot be looked for");
+    test_env_wait_log(env, "Cannot check for a gateway of an earlier runtime");
     test_env_stop_runtime(env);
     assert_false(lives(pid));
 }
@@ -307,8 +307,8 @@ static void test_missing_program_is_said_and_tried_again(void **state)
     test_env_start_runtime(
         env, (const char *[]){"OPENCLAW_GATEWAY_COMMAND=no-such-gateway --port 1", NULL});
     test_env_wait_log(
-        env, "does not start: cannot run no-such-gateway: No such file or directory\n");
-    test_env_wait_log(env, "The gateway is started again in 2000 ms");
+        env, "Cannot start the gateway: cannot run no-such-gateway: No such file or directory\n");
+    test_env_wait_log(env, "Restarting the gateway in 2000 ms");
     json_t *process = ask_for_process(env);
     assert_true(json_is_null(json_object_get(process, "pid")));
     assert_true(json_is_null(json_object_get(process, "lastExit")));

@@ -25,7 +25,7 @@ enum { LONG_MS = 20000, NO_STOP = -1 };
 struct fixture {
     char dir[TMP_DIR_BYTES];
     char path[TMP_DIR_BYTES + 16];
-    struct gateway_record record;
+    struct child_record record;
     struct child child;
 };
 
@@ -44,7 +44,7 @@ static int teardown(void **state)
     struct fixture *fixture = *state;
     if (fixture->child.pid != 0)
         child_fini(&fixture->child, NULL);
-    gateway_record_remove(fixture->dir);
+    child_record_remove(fixture->dir);
     int result = rmdir(fixture->dir); /* nothing else is in it */
     tmp_dir_remove(fixture->dir);
     free(fixture);
@@ -57,7 +57,7 @@ static void start(struct fixture *fixture, const char *script)
     const char *const argv[] = {"sh", "-c", script, NULL};
     char word[16];
     assert_int_equal(child_start(&fixture->child, argv, CHILD_STDERR_DROPPED, NULL), 0);
-    assert_int_equal(gateway_record_make(&fixture->record, fixture->child.pid, NULL), 0);
+    assert_int_equal(child_record_make(&fixture->record, fixture->child.pid, NULL), 0);
     /* It says a word once it is ready. */
     int64_t deadline_ms = clock_monotonic_ms() + LONG_MS;
     while (read(fixture->child.output_fd, word, sizeof word) <= 0)
@@ -80,12 +80,12 @@ static void write_file(struct fixture *fixture, const char *content)
 static void test_what_is_saved_is_loaded(void **state)
 {
     struct fixture *fixture = *state;
-    struct gateway_record loaded;
+    struct child_record loaded;
     struct stat status;
-    assert_int_equal(gateway_record_load(fixture->dir, &loaded, NULL), ERROR_CLOSED);
-    assert_int_equal(gateway_record_make(&fixture->record, getpid(), NULL), 0);
-    assert_int_equal(gateway_record_save(fixture->dir, &fixture->record, NULL), 0);
-    assert_int_equal(gateway_record_load(fixture->dir, &loaded, NULL), 0);
+    assert_int_equal(child_record_load(fixture->dir, &loaded, NULL), ERROR_CLOSED);
+    assert_int_equal(child_record_make(&fixture->record, getpid(), NULL), 0);
+    assert_int_equal(child_record_save(fixture->dir, &fixture->record, NULL), 0);
+    assert_int_equal(child_record_load(fixture->dir, &loaded, NULL), 0);
     assert_int_equal(loaded.pid, getpid());
     assert_int_equal(loaded.session, getsid(0));
     assert_int_equal(loaded.start_ticks, fixture->record.start_ticks);
@@ -93,8 +93,8 @@ static void test_what_is_saved_is_loaded(void **state)
     assert_int_equal(strlen(loaded.boot_id), 36);
     assert_int_equal(stat(fixture->path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
-    gateway_record_remove(fixture->dir);
-    assert_int_equal(gateway_record_load(fixture->dir, &loaded, NULL), ERROR_CLOSED);
+    child_record_remove(fixture->dir);
+    assert_int_equal(child_record_load(fixture->dir, &loaded, NULL), ERROR_CLOSED);
 }
 
 #define RECORD(pid, ticks, session) \
@@ -112,15 +112,15 @@ static void test_damaged_files(void **state)
         RECORD("4294967297", "5", "5"), RECORD("\"77\"", "5", "5"), RECORD("77", "-5", "5"),
         RECORD("77", "1e30", "5"), RECORD("77", "5", "-1"), RECORD("77", "null", "5"),
         "{\"pid\":77,\"startTicks\":5,\"session\":5}", LONG_BOOT_ID};
-    struct gateway_record loaded;
+    struct child_record loaded;
     struct error error;
     for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
         write_file(fixture, damaged[i]);
-        assert_int_equal(gateway_record_load(fixture->dir, &loaded, &error), ERROR_INVALID);
+        assert_int_equal(child_record_load(fixture->dir, &loaded, &error), ERROR_INVALID);
         assert_non_null(strstr(error.text, fixture->path));
     }
     write_file(fixture, RECORD("77", "5", "5"));
-    assert_int_equal(gateway_record_load(fixture->dir, &loaded, &error), 0);
+    assert_int_equal(child_record_load(fixture->dir, &loaded, &error), 0);
     assert_int_equal(loaded.pid, 77);
 }
 
@@ -128,8 +128,8 @@ static void test_no_room_for_the_file(void **state)
 {
     struct fixture *fixture = *state;
     struct error error;
-    assert_int_equal(gateway_record_make(&fixture->record, getpid(), NULL), 0);
-    assert_int_equal(gateway_record_save("/nowhere", &fixture->record, &error), ERROR_SYSTEM);
+    assert_int_equal(child_record_make(&fixture->record, getpid(), NULL), 0);
+    assert_int_equal(child_record_save("/nowhere", &fixture->record, &error), ERROR_SYSTEM);
     assert_non_null(strstr(error.text, "/nowhere"));
 }
 
@@ -137,9 +137,9 @@ static void test_leftover_is_ended_with_its_group(void **state)
 {
     struct fixture *fixture = *state;
     start(fixture, "sleep 60 & echo ready; wait");
-    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_RUNNING);
-    assert_true(gateway_record_end(&fixture->record, LONG_MS, NO_STOP));
-    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_GONE);
+    assert_int_equal(child_record_check(&fixture->record), PROCESS_RUNNING);
+    assert_true(child_record_end(&fixture->record, LONG_MS, NO_STOP));
+    assert_int_equal(child_record_check(&fixture->record), PROCESS_GONE);
     assert_true(has_ended(fixture));
 }
 
@@ -148,7 +148,7 @@ static void test_leftover_that_ignores_sigterm_is_killed(void **state)
     struct fixture *fixture = *state;
     struct child_exit ended;
     start(fixture, "trap '' TERM; echo ready; while :; do sleep 60; done");
-    assert_true(gateway_record_end(&fixture->record, 50, NO_STOP));
+    assert_true(child_record_end(&fixture->record, 50, NO_STOP));
     assert_true(has_ended(fixture));
     child_fini(&fixture->child, &ended);
     fixture->child.pid = 0;
@@ -164,9 +164,9 @@ static void test_stop_ends_the_wait(void **state)
     assert_int_equal(pipe(stop), 0);
     assert_int_equal(write(stop[1], "", 1), 1);
     int64_t began_ms = clock_monotonic_ms();
-    assert_false(gateway_record_end(&fixture->record, LONG_MS, stop[0]));
+    assert_false(child_record_end(&fixture->record, LONG_MS, stop[0]));
     assert_true(clock_monotonic_ms() - began_ms < LONG_MS);
-    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_RUNNING);
+    assert_int_equal(child_record_check(&fixture->record), PROCESS_RUNNING);
     close(stop[0]);
     close(stop[1]);
 }
@@ -176,7 +176,7 @@ static void test_rest_of_a_group_is_found(void **state)
 {
     struct fixture *fixture = *state;
     start(fixture, "(trap '' HUP; exec sleep 60) & echo ready; exec sleep 60");
-    struct gateway_record other = fixture->record;
+    struct child_record other = fixture->record;
     other.session++;
     pid_t group = fixture->child.pid;
     kill(group, SIGKILL);
@@ -186,9 +186,9 @@ static void test_rest_of_a_group_is_found(void **state)
     close(fixture->child.pid_fd);
     close(fixture->child.output_fd);
     fixture->child.pid = 0;
-    assert_int_equal(gateway_record_check(&other), PROCESS_GONE);
-    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_RUNNING);
-    assert_true(gateway_record_end(&fixture->record, LONG_MS, NO_STOP));
+    assert_int_equal(child_record_check(&other), PROCESS_GONE);
+    assert_int_equal(child_record_check(&fixture->record), PROCESS_RUNNING);
+    assert_true(child_record_end(&fixture->record, LONG_MS, NO_STOP));
     assert_int_equal(process_group_find(group, PROCESS_ANY_SESSION), PROCESS_GONE);
 }
 
@@ -196,15 +196,15 @@ static void test_others_with_the_same_number_are_left_alone(void **state)
 {
     struct fixture *fixture = *state;
     start(fixture, "echo ready; exec sleep 60");
-    struct gateway_record recycled = fixture->record;
-    struct gateway_record before_restart = fixture->record;
+    struct child_record recycled = fixture->record;
+    struct child_record before_restart = fixture->record;
     recycled.start_ticks--;
     before_restart.boot_id[0] ^= 1;
-    assert_int_equal(gateway_record_check(&recycled), PROCESS_GONE);
-    assert_int_equal(gateway_record_check(&before_restart), PROCESS_GONE);
-    assert_true(gateway_record_end(&recycled, LONG_MS, NO_STOP));
-    assert_true(gateway_record_end(&before_restart, LONG_MS, NO_STOP));
-    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_RUNNING);
+    assert_int_equal(child_record_check(&recycled), PROCESS_GONE);
+    assert_int_equal(child_record_check(&before_restart), PROCESS_GONE);
+    assert_true(child_record_end(&recycled, LONG_MS, NO_STOP));
+    assert_true(child_record_end(&before_restart, LONG_MS, NO_STOP));
+    assert_int_equal(child_record_check(&fixture->record), PROCESS_RUNNING);
     assert_int_equal(child_wait(&fixture->child, clock_monotonic_ms() + 100, -1), ERROR_TIMEOUT);
 }
 
@@ -235,16 +235,16 @@ static void allow_to_open(bool allowed)
 static void test_what_cannot_be_looked_for_is_not_gone(void **state)
 {
     struct fixture *fixture = *state;
-    struct gateway_record loaded;
+    struct child_record loaded;
     struct process_stat stat;
     start(fixture, "echo ready; exec sleep 60");
-    assert_int_equal(gateway_record_save(fixture->dir, &fixture->record, NULL), 0);
+    assert_int_equal(child_record_save(fixture->dir, &fixture->record, NULL), 0);
     allow_to_open(false);
     enum process_presence leader = process_stat_read(fixture->record.pid, &stat);
     enum process_presence group = process_group_find(fixture->record.pid, PROCESS_ANY_SESSION);
-    enum process_presence whole = gateway_record_check(&fixture->record);
-    bool ended = gateway_record_end(&fixture->record, 0, NO_STOP);
-    int result = gateway_record_load(fixture->dir, &loaded, NULL);
+    enum process_presence whole = child_record_check(&fixture->record);
+    bool ended = child_record_end(&fixture->record, 0, NO_STOP);
+    int result = child_record_load(fixture->dir, &loaded, NULL);
     allow_to_open(true);
     assert_int_equal(leader, PROCESS_UNKNOWN);
     assert_int_equal(group, PROCESS_UNKNOWN);
@@ -252,7 +252,7 @@ static void test_what_cannot_be_looked_for_is_not_gone(void **state)
     assert_false(ended);
     assert_int_equal(result, ERROR_SYSTEM);
     /* Nobody was signalled whom we did not see. */
-    assert_int_equal(gateway_record_check(&fixture->record), PROCESS_RUNNING);
+    assert_int_equal(child_record_check(&fixture->record), PROCESS_RUNNING);
 }
 
 int main(void)
