@@ -37,7 +37,6 @@
 #include "gateway/version_probe.h"
 #include "http/ca_store.h"
 #include "http/client.h"
-#include "http/server.h"
 #include "report/reporter.h"
 #include "serve/routes.h"
 #include "spool/spool.h"
@@ -67,7 +66,7 @@ struct runtime {
     struct journal journal;
     struct version_probe *version;
     struct wake_schedule *schedule;
-    struct gateway_supervisor *gateway_supervisor; /* NULL: the gateway is not our child */
+    struct gateway_supervisor *supervisor; /* NULL: the gateway is not our child */
     struct gateway_prober *prober;
     struct breaker_control control;
     struct delivery_poller *poller;
@@ -78,8 +77,7 @@ struct runtime {
     struct loop_guard *guard;
     struct delivery delivery;
     struct worker_pool *workers;
-    struct routes routes;
-    struct http_server *server;
+    struct routes *routes;
     bool complete;             /* everything has been started */
     int64_t deadline_ms;       /* of the stop, for what still runs; monotonic */
     atomic_bool abort_control; /* aborts the control threads' requests, and reads before a send */
@@ -109,8 +107,8 @@ static int create_breaker(struct runtime *runtime, struct error *error)
         .enabled = gateway_is_enabled(runtime->gateway),
         .url = config->gateway_url,
         .idle_probe_ms = config->health_check_interval_ms < MAX_IDLE_PROBE_MS
-                        ? config->health_check_interval_ms
-                        : MAX_IDLE_PROBE_MS,
+                             ? config->health_check_interval_ms
+                             : MAX_IDLE_PROBE_MS,
         .backoff_base_ms = config->delivery_backoff_base_ms,
         .backoff_max_ms = config->delivery_backoff_max_ms,
     };
@@ -134,7 +132,7 @@ static int create_remotes(struct runtime *runtime, struct error *error)
     if (result == 0)
         result = gateway_roster_create(&runtime->roster, error);
     if (result == 0 && config->gateway_command != NULL)
-        result = supervisor_create(&runtime->gateway_supervisor, config->gateway_command,
+        result = supervisor_create(&runtime->supervisor, config->gateway_command,
             config->gateway_url, config->state_dir, error);
     return result;
 }
@@ -325,25 +323,21 @@ static int create_workers(struct runtime *runtime, struct error *error)
     return result;
 }
 
-static int start_server(struct runtime *runtime, struct error *error)
+static int start_routes(struct runtime *runtime, struct error *error)
 {
-    const struct config *config = runtime->config;
-    const struct health_sources health = {
-        .config = config,
+    const struct routes_sources sources = {
+        .config = runtime->config,
         .stats = &runtime->stats,
         .version = runtime->version,
         .breaker = runtime->breaker,
         .roster = runtime->roster,
         .schedule = runtime->schedule,
-        .process = runtime->gateway_supervisor,
+        .supervisor = runtime->supervisor,
+        .queue = runtime->queue,
+        .workers = runtime->workers,
+        .watchdog = &runtime->watchdog,
     };
-    routes_init(&runtime->routes, &health, runtime->queue, runtime->workers, &runtime->watchdog);
-    int result = http_server_create(&runtime->server, config->health_host, config->health_port,
-        runtime->routes.table, &runtime->routes.ticker, error);
-    if (result == 0)
-        log_info("Health", "Listening on %s port %u", config->health_host,
-            http_server_port(runtime->server));
-    return result;
+    return routes_start(&runtime->routes, &sources, error);
 }
 
 static int start_workers(struct runtime *runtime, struct error *error)
@@ -365,9 +359,9 @@ static int start_workers(struct runtime *runtime, struct error *error)
 /* The server answers from here on; the gateway starts before there is work for it. */
 static int start_threads(struct runtime *runtime, struct error *error)
 {
-    int result = start_server(runtime, error);
-    if (result == 0 && runtime->gateway_supervisor != NULL)
-        result = supervisor_start(runtime->gateway_supervisor, error);
+    int result = start_routes(runtime, error);
+    if (result == 0 && runtime->supervisor != NULL)
+        result = supervisor_start(runtime->supervisor, error);
     if (result == 0)
         result = start_workers(runtime, error);
     if (result == 0)
@@ -442,10 +436,10 @@ static void stop_loops(struct runtime *runtime)
  */
 static void begin_stop_of_gateway(struct runtime *runtime)
 {
-    if (runtime->gateway_supervisor == NULL)
+    if (runtime->supervisor == NULL)
         return;
     send_queue_wait_for_sends(runtime->queue, runtime->deadline_ms);
-    supervisor_begin_stop(runtime->gateway_supervisor);
+    supervisor_begin_stop(runtime->supervisor);
 }
 
 /* Runs may finish by themselves until the grace is nearly over; then transfers are aborted. */
@@ -472,9 +466,9 @@ static void stop_threads(struct runtime *runtime)
     stop_loops(runtime);
     if (runtime->workers != NULL)
         stop_workers(runtime);
-    if (runtime->gateway_supervisor != NULL)
-        supervisor_stop(runtime->gateway_supervisor);
-    http_server_destroy(runtime->server);
+    if (runtime->supervisor != NULL)
+        supervisor_stop(runtime->supervisor);
+    routes_stop(runtime->routes);
 }
 
 /* Each of these takes NULL for what was never made. */
@@ -495,7 +489,7 @@ static void destroy_work(struct runtime *runtime)
 
 static void destroy_foundation(struct runtime *runtime)
 {
-    supervisor_destroy(runtime->gateway_supervisor);
+    supervisor_destroy(runtime->supervisor);
     gateway_roster_destroy(runtime->roster);
     breaker_destroy(runtime->breaker);
     gateway_destroy(runtime->gateway);

@@ -1,167 +1,84 @@
+/*
+ * Which path is answered by what. All handlers run on the server's one thread, mc-http, which also
+ * takes the samples for the page's charts between responses; so the ring of samples needs no lock.
+ * A handler never waits for anything that a worker holds for long: it copies what the other modules
+ * publish and builds the body from the copies.
+ *
+ * The files of the page are part of the program, so that it can be served from any machine and
+ * loads nothing from elsewhere, which its Content-Security-Policy enforces.
+ */
 #include "serve/routes.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "base/log.h"
 #include "base/sync.h"
-#include "telemetry/exposition.h"
+#include "http/server.h"
+#include "serve/serve.h"
 
-static void take_sample(void *trend)
-{
-    trend_take(trend, clock_monotonic_ms());
-}
+enum { MAX_ROUTES = 10, UNAVAILABLE = 503 };
 
-void routes_init(struct routes *routes, const struct health_sources *health,
-    struct send_queue *queue, struct worker_pool *workers, const struct watchdog *watchdog)
-{
-    routes->health = *health;
-    routes->metrics = (struct metrics_sources){
-        .config = health->config,
-        .stats = health->stats,
-        .queue = queue,
-        .breaker = health->breaker,
-        .health = &routes->health,
-    };
-    routes->probes = (struct probe_sources){
-        .stats = health->stats,
-        .breaker = health->breaker,
-        .watchdog = watchdog,
-    };
-    routes->status = (struct status_sources){
-        .health = &routes->health,
-        .queue = queue,
-        .workers = workers,
-        .trend = &routes->trend,
-    };
-    trend_init(&routes->trend, &health->stats->metrics, queue, clock_monotonic_ms());
-    routes->ticker = (struct http_server_ticker){
-        .interval_ms = TREND_INTERVAL_MS,
-        .tick = take_sample,
-        .tick_context = &routes->trend,
-    };
-    const struct http_server_route table[ROUTES + 1] = {
-        {"/health", metrics_page_handle_health, &routes->metrics},
-        {"/metrics", metrics_page_handle, &routes->metrics},
-        {"/livez", probes_handle_alive, &routes->probes},
-        {"/readyz", probes_handle_ready, &routes->probes},
-        {"/version", health_handle_version, &routes->health},
-        {"/status", status_handle, &routes->status},
-        {"/", page_handle, (void *)&page_html},
-        {"/page.js", page_handle, (void *)&page_script},
-        {"/page.css", page_handle, (void *)&page_style},
-        {"/icon.svg", page_handle, (void *)&page_icon},
-        {NULL, NULL, NULL},
-    };
-    memcpy(routes->table, table, sizeof table);
-}
-
-enum { RANGE_BYTES = 256 };
-
-/* How exactly a range names JSON; a more exact one overrides what others say (RFC 9110, 12.5.1). */
-enum { NOT_NAMED, ANYTHING, ANY_APPLICATION, BY_NAME };
-
-struct wishes {
-    double metrics;
-    double json;
-    int json_exactness;
+struct routes {
+    struct routes_sources sources;
+    struct trend trend; /* used only by the server's thread */
+    struct http_server_route table[MAX_ROUTES + 1];
+    struct http_server *server;
 };
 
-/* Cuts the next piece off *rest, without blanks at its ends. NULL at the end. */
-static char *next_piece(char **rest, const char *separator)
+static void answer_metrics(
+    void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
-    char *piece = strsep(rest, separator);
-    if (piece == NULL)
-        return NULL;
-    piece += strspn(piece, " \t");
-    size_t length = strlen(piece);
-    while (length > 0 && strchr(" \t", piece[length - 1]) != NULL)
-        length--;
-    piece[length] = '\0';
-    return piece;
+    (void)request;
+    const struct routes *routes = context;
+    reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    metrics_page_append(&reply->body, &routes->sources);
 }
 
-/* From 0 to 1; whatever is no such number is 0. */
-static double read_weight(const char *text)
+/* For people and scrapers alike: a client that prefers metrics to JSON gets metrics. */
+static void answer_health(
+    void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
-    char *end;
-    double weight = strtod(text, &end);
-    bool fits = end != text && *end == '\0' && weight >= 0 && weight <= 1;
-    return fits ? weight : 0;
+    const struct routes *routes = context;
+    if (accept_prefers_metrics(request->accept))
+        answer_metrics(context, request, reply);
+    else
+        health_append(&reply->body, &routes->sources);
 }
 
-static int json_exactness(const char *type)
+static void answer_version(
+    void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
-    if (strcasecmp(type, "application/json") == 0)
-        return BY_NAME;
-    if (strcasecmp(type, "application/*") == 0)
-        return ANY_APPLICATION;
-    return strcmp(type, "*/*") == 0 ? ANYTHING : NOT_NAMED;
+    (void)request;
+    const struct routes *routes = context;
+    health_append_version(&reply->body, &routes->sources);
 }
 
-static void take_range(struct wishes *wishes, char *range)
+static void answer_alive(
+    void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
-    const char *type = next_piece(&range, ";");
-    double weight = 1;
-    bool our_version = false;
-    for (char *parameter; (parameter = next_piece(&range, ";")) != NULL;) {
-        if (strncasecmp(parameter, "q=", 2) == 0)
-            weight = read_weight(parameter + 2);
-        else if (strcasecmp(parameter, "version=0.0.4") == 0)
-            our_version = true;
-    }
-    bool metrics = strcasecmp(type, "application/openmetrics-text") == 0 ||
-                   (our_version && strcasecmp(type, "text/plain") == 0);
-    if (metrics && weight > wishes->metrics)
-        wishes->metrics = weight;
-    int exactness = json_exactness(type);
-    if (exactness > wishes->json_exactness) {
-        wishes->json_exactness = exactness;
-        wishes->json = weight;
-    }
+    const struct routes *routes = context;
+    if (!probes_append_alive(&reply->body, &routes->sources, request->verbose))
+        reply->status = UNAVAILABLE;
 }
 
-bool accept_prefers_metrics(const char *accept)
+static void answer_ready(
+    void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
-    struct wishes wishes = {0};
-    while (*accept != '\0') {
-        char range[RANGE_BYTES];
-        size_t length = strcspn(accept, ",");
-        if (length < sizeof range) {
-            memcpy(range, accept, length);
-            range[length] = '\0';
-            take_range(&wishes, range);
-        }
-        accept += length + (accept[length] == ',');
-    }
-    return wishes.metrics > wishes.json;
+    const struct routes *routes = context;
+    if (!probes_append_ready(&reply->body, &routes->sources, request->verbose))
+        reply->status = UNAVAILABLE;
 }
 
-static int append_piece(const char *bytes, size_t length_bytes, void *context)
+static void answer_status(
+    void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
-    struct text *body = context;
-    text_append_bytes(body, bytes, length_bytes);
-    return body->failed ? -1 : 0;
+    (void)request;
+    const struct routes *routes = context;
+    status_append(&reply->body, &routes->sources, &routes->trend);
 }
 
-void json_body_append(struct text *body, json_t *json, size_t flags)
-{
-    if (json == NULL || json_dump_callback(json, append_piece, body, flags) != 0)
-        body->failed = true;
-    json_decref(json);
-}
-
-json_t *json_body_words(const char *words)
-{
-    char quoted[JSON_BODY_WORDS_BYTES];
-    if (words == NULL || words[0] == '\0')
-        return json_null();
-    text_quote(quoted, sizeof quoted, words, strlen(words));
-    return json_string(quoted);
-}
-
-/* The files, found from the directory that the compiler runs in: the top of the repository. */
+/* Paths are relative to where the compiler runs, the top of the repository. */
 __asm__(".pushsection .rodata\n"
         "status_page_html: .incbin \"src/serve/page/index.html\"\n"
         "status_page_html_end:\n"
@@ -188,15 +105,15 @@ struct page_file {
     const char *end;
 };
 
-const struct page_file page_html = {
+static const struct page_file page_html = {
     "text/html; charset=utf-8", status_page_html, status_page_html_end};
-const struct page_file page_script = {
+static const struct page_file page_script = {
     "text/javascript; charset=utf-8", status_page_script, status_page_script_end};
-const struct page_file page_style = {
+static const struct page_file page_style = {
     "text/css; charset=utf-8", status_page_style, status_page_style_end};
-const struct page_file page_icon = {"image/svg+xml", status_page_icon, status_page_icon_end};
+static const struct page_file page_icon = {"image/svg+xml", status_page_icon, status_page_icon_end};
 
-void page_handle(
+static void answer_page_file(
     void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
     (void)request;
@@ -208,87 +125,61 @@ void page_handle(
     text_append_bytes(&reply->body, file->bytes, (size_t)(file->end - file->bytes));
 }
 
-static void set(struct metrics *metrics, enum metric metric, int64_t number)
+static void take_trend_sample(void *trend)
 {
-    metrics_set(metrics, metric, NULL, number);
+    trend_take(trend, clock_monotonic_ms());
 }
 
-/* What is kept in milliseconds. */
-static void set_ms(struct metrics *metrics, enum metric metric, int64_t time_ms)
+static int listen_for_routes(struct routes *routes, struct error *error)
 {
-    metrics_set(metrics, metric, NULL, time_ms * 1000);
+    const struct config *config = routes->sources.config;
+    const struct http_server_ticker ticker = {
+        .interval_ms = TREND_INTERVAL_MS,
+        .tick = take_trend_sample,
+        .tick_context = &routes->trend,
+    };
+    int result = http_server_create(
+        &routes->server, config->health_host, config->health_port, routes->table, &ticker, error);
+    if (result == 0)
+        log_info("Health", "Listening on %s port %u", config->health_host,
+            http_server_port(routes->server));
+    return result;
 }
 
-/* 0 when there is nothing, or when it is from a clock that is ahead of ours. */
-static void set_age(struct metrics *metrics, enum metric metric, int64_t since_ms)
+int routes_start(struct routes **routes, const struct routes_sources *sources, struct error *error)
 {
-    int64_t now_ms = clock_wall_ms();
-    set_ms(metrics, metric, since_ms != 0 && since_ms < now_ms ? now_ms - since_ms : 0);
+    struct routes *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "out of memory for the HTTP endpoints");
+    created->sources = *sources;
+    trend_init(&created->trend, &sources->stats->metrics, sources->queue, clock_monotonic_ms());
+    const struct http_server_route table[MAX_ROUTES + 1] = {
+        {"/health", answer_health, created},
+        {"/metrics", answer_metrics, created},
+        {"/livez", answer_alive, created},
+        {"/readyz", answer_ready, created},
+        {"/version", answer_version, created},
+        {"/status", answer_status, created},
+        {"/", answer_page_file, (void *)&page_html},
+        {"/page.js", answer_page_file, (void *)&page_script},
+        {"/page.css", answer_page_file, (void *)&page_style},
+        {"/icon.svg", answer_page_file, (void *)&page_icon},
+        {NULL, NULL, NULL},
+    };
+    memcpy(created->table, table, sizeof table);
+    int result = listen_for_routes(created, error);
+    if (result != 0) {
+        free(created);
+        return result;
+    }
+    *routes = created;
+    return 0;
 }
 
-static void update_queue(struct metrics *metrics, const struct metrics_sources *sources)
+void routes_stop(struct routes *routes)
 {
-    struct send_queue_view view;
-    send_queue_snapshot(sources->queue, &view);
-    set(metrics, METRIC_QUEUE_DEPTH, (int64_t)view.ready);
-    set(metrics, METRIC_QUEUE_CAPACITY, sources->config->delivery_queue_capacity);
-    set(metrics, METRIC_QUEUE_WAITING, (int64_t)view.waiting);
-    set(metrics, METRIC_LANES, (int64_t)view.lanes);
-    set(metrics, METRIC_WORKERS, sources->config->delivery_workers);
-    set(metrics, METRIC_WORKERS_BUSY, (int64_t)view.running);
-    set(metrics, METRIC_NOTIFICATIONS_UNDELIVERED, (int64_t)view.undelivered);
-    set_age(metrics, METRIC_OLDEST_UNDELIVERED_AGE, view.oldest_undelivered_ms);
-    set(metrics, METRIC_SPOOL_ENTRIES, (int64_t)view.recorded);
-    set_age(metrics, METRIC_SPOOL_OLDEST_AGE, view.oldest_recorded_ms);
-}
-
-static void update_gateway(struct metrics *metrics, const struct breaker *breaker)
-{
-    const struct metric_label *label = &metric_families[METRIC_GATEWAY_STATE].labels[0];
-    const char *now = breaker_word(breaker);
-    for (size_t i = 0; i < label->count; i++)
-        metrics_set(metrics, METRIC_GATEWAY_STATE, label->values[i],
-            strcmp(label->values[i], now) == 0 ? 1 : 0);
-}
-
-static void update_stats(struct stats *stats)
-{
-    struct metrics *metrics = &stats->metrics;
-    set(metrics, METRIC_NOTIFICATIONS_REFUSED, atomic_load(&stats->refused_ids));
-    set(metrics, METRIC_SENDS_HELD, atomic_load(&stats->held_by_operator) ? 1 : 0);
-    set(metrics, METRIC_SPOOL_BROKEN, atomic_load(&stats->spool_broken) ? 1 : 0);
-    set(metrics, METRIC_DEAD_LETTERS, atomic_load(&stats->dead_files));
-    set(metrics, METRIC_DEAD_LETTER_BYTES, atomic_load(&stats->dead_bytes));
-    set(metrics, METRIC_POLL_FAILURES, atomic_load(&stats->consecutive_poll_failures));
-    set_ms(metrics, METRIC_LAST_POLL, atomic_load(&stats->last_poll_ms));
-    set_ms(metrics, METRIC_LAST_SYNC, atomic_load(&stats->last_sync_ms));
-    set_ms(metrics, METRIC_LAST_REPORT, atomic_load(&stats->last_report_ms));
-}
-
-void metrics_page_append(struct text *body, const struct metrics_sources *sources)
-{
-    struct metrics *metrics = &sources->stats->metrics;
-    update_queue(metrics, sources);
-    update_gateway(metrics, sources->breaker);
-    update_stats(sources->stats);
-    process_metrics_update(metrics);
-    exposition_append(body, metrics);
-}
-
-void metrics_page_handle(
-    void *context, const struct http_server_request *request, struct http_server_reply *reply)
-{
-    (void)request;
-    reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
-    metrics_page_append(&reply->body, context);
-}
-
-void metrics_page_handle_health(
-    void *context, const struct http_server_request *request, struct http_server_reply *reply)
-{
-    struct metrics_sources *sources = context;
-    if (accept_prefers_metrics(request->accept))
-        metrics_page_handle(sources, request, reply);
-    else
-        health_handle(sources->health, request, reply);
+    if (routes == NULL)
+        return;
+    http_server_destroy(routes->server);
+    free(routes);
 }

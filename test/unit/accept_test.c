@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "serve/routes.h"
+#include "serve/serve.h"
 
 static void must_get_metrics(const char *accept)
 {

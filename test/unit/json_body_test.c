@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/secret.h"
-#include "serve/routes.h"
+#include "serve/serve.h"
 
 static void must_become(const char *words, const char *json)
 {

@@ -7,14 +7,14 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
-#include "serve/health.h"
+#include "serve/serve.h"
 
 struct fixture {
     struct stats stats;
     struct breaker *breaker;
     struct loop loop;
     struct watchdog watchdog;
-    struct probe_sources sources;
+    struct routes_sources sources;
     struct text body;
 };
 
@@ -36,7 +36,7 @@ static int setup(void **state)
     assert_non_null(fixture);
     stats_init(&fixture->stats);
     assert_int_equal(breaker_create(&fixture->breaker, &settings, 0, NULL), 0);
-    fixture->sources = (struct probe_sources){
+    fixture->sources = (struct routes_sources){
         .stats = &fixture->stats, .breaker = fixture->breaker, .watchdog = &fixture->watchdog};
     loop_init(&fixture->loop, "mc-poll", NULL, NULL);
     fixture->watchdog = (struct watchdog){.loops = {&fixture->loop}, .count = 1};
@@ -113,7 +113,7 @@ static void test_not_without_the_gateway(void **state)
     atomic_store(&fixture->stats.consecutive_poll_failures, 3);
     must_be_ready(fixture, false, false,
         "{\"status\":\"not ready\",\"failing\":[\"backend\",\"gateway\"],"
-        "\"checks\":{\"backend\":\"the last poll failed\",\"gateway\":\"it lets nobody in\"}}\n");
+        "\"checks\":{\"backend\":\"the last poll failed\",\"gateway\":\"unavailable\"}}\n");
 }
 
 static void test_alive_while_all_threads_show_up(void **state)

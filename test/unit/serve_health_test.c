@@ -12,7 +12,7 @@
 #include "../lib/tmp_dir.h"
 #include "base/secret.h"
 #include "base/sync.h"
-#include "serve/health.h"
+#include "serve/serve.h"
 
 struct fixture {
     struct config config;
@@ -21,7 +21,7 @@ struct fixture {
     struct breaker *breaker;
     struct gateway_roster *roster;
     struct wake_schedule *schedule;
-    struct health_sources sources;
+    struct routes_sources sources;
     struct text body;
 };
 
@@ -49,7 +49,7 @@ static int setup(void **state)
     tell_gate(fixture, &(struct gateway_result){.outcome = GATEWAY_REPLIED, .status = 400});
     assert_int_equal(gateway_roster_create(&fixture->roster, NULL), 0);
     assert_int_equal(wake_schedule_create(&fixture->schedule, NULL), 0);
-    fixture->sources = (struct health_sources){
+    fixture->sources = (struct routes_sources){
         .config = &fixture->config,
         .stats = &fixture->stats,
         .version = fixture->version,
@@ -304,7 +304,7 @@ static void test_gateway_process(void **state)
     char dir[TMP_DIR_BYTES];
     tmp_dir_create(dir);
     int result = supervisor_create(
-        &fixture->sources.process, "sh -c 'exit 3'", "http://127.0.0.1:1", dir, NULL);
+        &fixture->sources.supervisor, "sh -c 'exit 3'", "http://127.0.0.1:1", dir, NULL);
     assert_int_equal(result, 0);
     run_everything(fixture);
     must_have_status(fixture, "degraded");
@@ -315,14 +315,14 @@ static void test_gateway_process(void **state)
                                          "      \"accepting\": false\n"
                                          "    }"));
     int64_t began_ms = clock_wall_ms();
-    assert_int_equal(supervisor_start(fixture->sources.process, NULL), 0);
+    assert_int_equal(supervisor_start(fixture->sources.supervisor, NULL), 0);
     const json_t *last = json_object_get(wait_for_exit(fixture, &json), "lastExit");
     assert_int_equal(json_integer_value(json_object_get(last, "code")), 3);
     assert_true(json_is_null(json_object_get(last, "signal")));
     assert_in_range(json_integer_value(json_object_get(last, "at")), began_ms, clock_wall_ms());
     json_decref(json);
-    supervisor_stop(fixture->sources.process);
-    supervisor_destroy(fixture->sources.process);
+    supervisor_stop(fixture->sources.supervisor);
+    supervisor_destroy(fixture->sources.supervisor);
     assert_int_equal(rmdir(dir), 0); /* nothing is left in it */
 }
 

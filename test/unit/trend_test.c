@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "../lib/queue_fixture.h"
-#include "serve/status.h"
+#include "serve/serve.h"
 #include "telemetry/metrics.h"
 
 enum { MAX_BYTES = 32 * 1024 };

@@ -1,0 +1,166 @@
+/*
+ * The metrics page, and the decision who gets it. Most metrics are counted where things happen, in
+ * struct metrics. The rest are gauges whose value another module keeps anyway, such as the depth of
+ * the queue: these are copied into struct metrics just before each page is written.
+ *
+ * /health serves metrics as well to a client that prefers them. Prometheus sends a long Accept
+ * header with several formats and weights, and ends it with a wildcard, so a wildcard must not
+ * count as a wish for metrics but does count for JSON (RFC 9110, 12.5.1).
+ */
+#include "serve/serve.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/sync.h"
+#include "telemetry/exposition.h"
+
+enum { RANGE_BYTES = 256 };
+
+/* How specifically a range names JSON; the most specific one gives the weight. */
+enum { NOT_NAMED, ANYTHING, ANY_APPLICATION, BY_NAME };
+
+/* Weights from 0 to 1; 0 means not acceptable. */
+struct accept_weights {
+    double metrics;
+    double json;
+    int json_specificity;
+};
+
+/* Splits the next piece off *rest and trims it; NULL at the end. */
+static char *next_accept_piece(char **rest, const char *separator)
+{
+    char *piece = strsep(rest, separator);
+    if (piece == NULL)
+        return NULL;
+    piece += strspn(piece, " \t");
+    size_t length = strlen(piece);
+    while (length > 0 && strchr(" \t", piece[length - 1]) != NULL)
+        length--;
+    piece[length] = '\0';
+    return piece;
+}
+
+/* 0 for anything but a number from 0 to 1. */
+static double read_accept_weight(const char *text)
+{
+    char *end;
+    double weight = strtod(text, &end);
+    bool fits = end != text && *end == '\0' && weight >= 0 && weight <= 1;
+    return fits ? weight : 0;
+}
+
+static int json_specificity_of(const char *type)
+{
+    if (strcasecmp(type, "application/json") == 0)
+        return BY_NAME;
+    if (strcasecmp(type, "application/*") == 0)
+        return ANY_APPLICATION;
+    return strcmp(type, "*/*") == 0 ? ANYTHING : NOT_NAMED;
+}
+
+static void read_accept_range(struct accept_weights *weights, char *range)
+{
+    const char *type = next_accept_piece(&range, ";");
+    double weight = 1;
+    bool our_version = false;
+    for (char *parameter; (parameter = next_accept_piece(&range, ";")) != NULL;) {
+        if (strncasecmp(parameter, "q=", 2) == 0)
+            weight = read_accept_weight(parameter + 2);
+        else if (strcasecmp(parameter, "version=0.0.4") == 0)
+            our_version = true;
+    }
+    bool metrics = strcasecmp(type, "application/openmetrics-text") == 0 ||
+                   (our_version && strcasecmp(type, "text/plain") == 0);
+    if (metrics && weight > weights->metrics)
+        weights->metrics = weight;
+    int specificity = json_specificity_of(type);
+    if (specificity > weights->json_specificity) {
+        weights->json_specificity = specificity;
+        weights->json = weight;
+    }
+}
+
+bool accept_prefers_metrics(const char *accept)
+{
+    struct accept_weights weights = {0};
+    while (*accept != '\0') {
+        char range[RANGE_BYTES];
+        size_t length = strcspn(accept, ",");
+        if (length < sizeof range) {
+            memcpy(range, accept, length);
+            range[length] = '\0';
+            read_accept_range(&weights, range);
+        }
+        accept += length + (accept[length] == ',');
+    }
+    return weights.metrics > weights.json;
+}
+
+static void set_gauge(struct metrics *metrics, enum metric metric, int64_t number)
+{
+    metrics_set(metrics, metric, NULL, number);
+}
+
+/* Families of time have microseconds. */
+static void set_gauge_ms(struct metrics *metrics, enum metric metric, int64_t time_ms)
+{
+    metrics_set(metrics, metric, NULL, time_ms * 1000);
+}
+
+/* 0 if there is nothing, or if the time lies in the future because a clock was set back. */
+static void set_gauge_age(struct metrics *metrics, enum metric metric, int64_t since_ms)
+{
+    int64_t now_ms = clock_wall_ms();
+    set_gauge_ms(metrics, metric, since_ms != 0 && since_ms < now_ms ? now_ms - since_ms : 0);
+}
+
+static void update_queue_gauges(struct metrics *metrics, const struct routes_sources *sources)
+{
+    struct send_queue_view view;
+    send_queue_snapshot(sources->queue, &view);
+    set_gauge(metrics, METRIC_QUEUE_DEPTH, (int64_t)view.ready);
+    set_gauge(metrics, METRIC_QUEUE_CAPACITY, sources->config->delivery_queue_capacity);
+    set_gauge(metrics, METRIC_QUEUE_WAITING, (int64_t)view.waiting);
+    set_gauge(metrics, METRIC_LANES, (int64_t)view.lanes);
+    set_gauge(metrics, METRIC_WORKERS, sources->config->delivery_workers);
+    set_gauge(metrics, METRIC_WORKERS_BUSY, (int64_t)view.running);
+    set_gauge(metrics, METRIC_NOTIFICATIONS_UNDELIVERED, (int64_t)view.undelivered);
+    set_gauge_age(metrics, METRIC_OLDEST_UNDELIVERED_AGE, view.oldest_undelivered_ms);
+    set_gauge(metrics, METRIC_SPOOL_ENTRIES, (int64_t)view.recorded);
+    set_gauge_age(metrics, METRIC_SPOOL_OLDEST_AGE, view.oldest_recorded_ms);
+}
+
+static void update_gateway_gauges(struct metrics *metrics, const struct breaker *breaker)
+{
+    const struct metric_label *label = &metric_families[METRIC_GATEWAY_STATE].labels[0];
+    const char *now = breaker_word(breaker);
+    for (size_t i = 0; i < label->count; i++)
+        metrics_set(metrics, METRIC_GATEWAY_STATE, label->values[i],
+            strcmp(label->values[i], now) == 0 ? 1 : 0);
+}
+
+static void update_stats_gauges(struct stats *stats)
+{
+    struct metrics *metrics = &stats->metrics;
+    set_gauge(metrics, METRIC_NOTIFICATIONS_REFUSED, atomic_load(&stats->refused_ids));
+    set_gauge(metrics, METRIC_SENDS_HELD, atomic_load(&stats->held_by_operator) ? 1 : 0);
+    set_gauge(metrics, METRIC_SPOOL_BROKEN, atomic_load(&stats->spool_broken) ? 1 : 0);
+    set_gauge(metrics, METRIC_DEAD_LETTERS, atomic_load(&stats->dead_files));
+    set_gauge(metrics, METRIC_DEAD_LETTER_BYTES, atomic_load(&stats->dead_bytes));
+    set_gauge(metrics, METRIC_POLL_FAILURES, atomic_load(&stats->consecutive_poll_failures));
+    set_gauge_ms(metrics, METRIC_LAST_POLL, atomic_load(&stats->last_poll_ms));
+    set_gauge_ms(metrics, METRIC_LAST_SYNC, atomic_load(&stats->last_sync_ms));
+    set_gauge_ms(metrics, METRIC_LAST_REPORT, atomic_load(&stats->last_report_ms));
+}
+
+void metrics_page_append(struct text *body, const struct routes_sources *sources)
+{
+    struct metrics *metrics = &sources->stats->metrics;
+    update_queue_gauges(metrics, sources);
+    update_gateway_gauges(metrics, sources->breaker);
+    update_stats_gauges(sources->stats);
+    process_metrics_update(metrics);
+    exposition_append(body, metrics);
+}
