@@ -3,17 +3,16 @@
 #
 # Usage: scripts/check-layers.sh [-h] [DIRECTORY]
 #
-# Every #include "NAME/..." of a file in src/DIR or include/DIR must name DIR itself or a directory
-# that DIR may depend on, by the list below; files directly in src/ may include everything. A header
-# that stands in src/DIR is private: only files of DIR include it. DIRECTORY is the root of the tree
-# to check, by default the one of this script. Prints each violation; the status is 1 if there are
-# any.
+# Every #include "NAME/..." in src/DIR or include/DIR must name DIR itself or a directory that DIR may
+# depend on according to the list below; files directly in src/ may include anything. Headers in
+# src/DIR are private to DIR. DIRECTORY is the root of the tree to check, by default the one that this
+# script is in. Prints every violation and exits with 1 if there are any.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# DIR: the directories it may include. An edge is added here, on purpose, or not at all.
+# "DIR: the directories it may include". Adding a dependency means adding it here, deliberately.
 readonly EDGES=(
     "base:"
     "telemetry: base"
@@ -29,13 +28,13 @@ readonly EDGES=(
     "cli: base config http backend gateway spool"
 )
 
-# file TAB line TAB included header, for every include of a project header below src/ and include/.
+# Prints FILE<TAB>LINE<TAB>HEADER for every quoted #include below src/ and include/.
 list_includes() {
     find src include -name '*.[ch]' -exec grep -HnoE '^ *# *include "[^"]+"' {} + |
         sed -E 's/^([^:]+):([0-9]+): *# *include "([^"]+)"$/\1\t\2\t\3/'
 }
 
-check() {
+check_includes() {
     list_includes | sort | awk -F '\t' -v edges="$(printf '%s\n' "${EDGES[@]}")" '
         function fail(message) { printf "%s:%s: %s\n", $1, $2, message; failed = 1 }
         function exists(path,    line, status) {
@@ -59,7 +58,7 @@ check() {
             if (from != "" && !(from in known))
                 fail("directory " from " is not in the list of scripts/check-layers.sh")
             else if (to == "" && from != "")
-                fail("\"" $3 "\": spell it \"DIRECTORY/" $3 "\"; headers of src/ itself are not for others")
+                fail("\"" $3 "\": write \"DIRECTORY/" $3 "\"; headers directly in src/ are private to it")
             else if (from != "" && from != to && !((from, to) in permitted))
                 fail(from " may not include \"" $3 "\"")
             else if (to != "" && from != to && !exists("include/" $3))
@@ -69,12 +68,9 @@ check() {
 }
 
 main() {
-    case ${1-} in
-    -h | --help) usage && return ;;
-    -*) die_usage "$1" ;;
-    esac
+    if [[ ${1-} == -* ]]; then reject_arguments "$@"; fi
     cd "${1:-$ROOT}"
-    check
+    check_includes
 }
 
 main "$@"

@@ -1,30 +1,29 @@
 #!/usr/bin/env bash
-# Measures how readable the code is by what can be counted, and prints it beside the bounds.
+# Measures countable aspects of the code's readability and prints them next to their limits.
 #
 # Usage: scripts/measure-code.sh [--code | --trace | -v] [-h]
 #
-# --code: files per 1,000 lines of code, share of comments, lengths of functions and files, and
-# types, of src/ and include/. --trace: builds a runtime that records its calls, has it deliver one
-# notification of the sandbox, and counts the functions that the worker goes through from taking the
-# entry to finishing it, the files that these are in, and how often the next call is in another file
-# than the one before; what is in src/base and src/telemetry is not counted. Without an option both.
-# -v lists the calls as well. The concepts that a reader needs for one delivery are a list in
-# docs/architecture.md, counted by hand.
+# --code: files per 1,000 lines of code, comment share, lengths of functions and files, and number of
+# types, in src/ and include/. --trace: builds a runtime that records its calls, lets it deliver one
+# notification from the sandbox, and counts the functions that the worker runs from taking the entry
+# to finishing it, their files, and how often consecutive calls are in different files; src/base and
+# src/telemetry do not count. Default: both. -v also lists the calls. The concepts that a reader needs
+# to follow one delivery are listed in docs/architecture.md and counted by hand.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 readonly TRACED=build/trace
-readonly LIMIT_S=20
+readonly TIMEOUT_S=20
 work=
 sandbox_pid=
 runtime_pid=
 
 clean_up() {
     trap - EXIT
-    if [[ -n $runtime_pid ]]; then stop_process "$runtime_pid" "$LIMIT_S" || true; fi
-    if [[ -n $sandbox_pid ]]; then stop_process "$sandbox_pid" "$LIMIT_S" || true; fi
+    if [[ -n $runtime_pid ]]; then stop_process "$runtime_pid" "$TIMEOUT_S" || true; fi
+    if [[ -n $sandbox_pid ]]; then stop_process "$sandbox_pid" "$TIMEOUT_S" || true; fi
     if [[ -n $work ]]; then rm -rf "$work"; fi
 }
 
@@ -34,7 +33,7 @@ measure_code() {
     python3 tools/measure_code.py code "${files[@]}"
 }
 
-# Not optimized, so that no call is inlined; addresses fixed, so that they need no map.
+# -O0, so that no call is inlined; no PIE, so that addresses can be looked up in the binary.
 build_traced() {
     local object=$TRACED/trace_calls.o
     mkdir -p "$TRACED"
@@ -53,8 +52,8 @@ start_programs() {
     export SERVICE_TOKEN OPENCLAW_GATEWAY_TOKEN
     launch "$work/sandbox.log" "$TRACED/mission-control-sandbox" --demo --port 0 &
     sandbox_pid=$!
-    url=$(wait_for_line "$sandbox_pid" "$work/sandbox.log" "listening on " "$LIMIT_S") ||
-        die "the sandbox does not start"
+    url=$(wait_for_line "$sandbox_pid" "$work/sandbox.log" "listening on " "$TIMEOUT_S") ||
+        die "the sandbox did not start"
     port=${url##*:}
     export CONVEX_URL=http://127.0.0.1:$port OPENCLAW_GATEWAY_URL=http://127.0.0.1:$port
     export STATE_DIR=$work/state HEALTH_PORT=0 DELIVERY_INTERVAL=300
@@ -72,9 +71,9 @@ measure_trace() {
     task=$(http_request GET "$port" "/sandbox/state?tables=tasks" | json_get tasks.0._id)
     http_request POST "$port" /sandbox/message \
         "{\"task\":\"$task\",\"content\":\"@jarvis please look\"}" >/dev/null
-    wait_for_line "$runtime_pid" "$work/runtime.log" "Delivered " "$LIMIT_S" >/dev/null ||
+    wait_for_line "$runtime_pid" "$work/runtime.log" "Delivered " "$TIMEOUT_S" >/dev/null ||
         die "the notification was not delivered: $(tail -n 3 "$work/runtime.log")"
-    stop_process "$runtime_pid" "$LIMIT_S" || die "the runtime did not stop in order"
+    stop_process "$runtime_pid" "$TIMEOUT_S" || die "the runtime did not shut down cleanly"
     runtime_pid=
     python3 tools/measure_code.py trace "$work/trace" "$TRACED/mission-control-runtime" "$@"
 }
@@ -86,8 +85,7 @@ main() {
     -v) measure_code && measure_trace -v ;;
     --code) measure_code ;;
     --trace) measure_trace ;;
-    -h | --help) usage ;;
-    *) die_usage "$1" ;;
+    *) reject_arguments "$@" ;;
     esac
 }
 

@@ -102,7 +102,7 @@ private_header_is_private() {
 other_spelling_is_found() {
     tree_with src/gateway/gateway.c private.h
     fails scripts/check-layers.sh "$work/tree" >"$work/said"
-    grep -F 'spell it "DIRECTORY/private.h"' "$work/said"
+    grep -F 'write "DIRECTORY/private.h"' "$work/said"
 }
 
 main() {
