@@ -63,11 +63,12 @@ check_links() {
 
 # Every document but the README is linked to, or nobody would find it.
 check_reachable() {
-    local document
+    local document linking
     while read -r document; do
         [[ $document == ./README.md ]] && continue
-        [[ -n $(documents | xargs grep -lE "\]\(([^)# ]*/)?${document##*/}[)#]" |
-            grep -vxF -- "$document") ]] ||
+        linking=$(documents | xargs grep -lE "\]\(([^)# ]*/)?${document##*/}[)#]" |
+            grep -vxF -- "$document") || true
+        [[ -n $linking ]] ||
             problem "$document: no other document links to it"
     done < <(documents)
 }
