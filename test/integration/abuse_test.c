@@ -1,4 +1,7 @@
-/* Crowds at the health port: a normal client is served, memory stays, deliveries go on. */
+/*
+ * Hostile clients at the health port: a normal client is still served, memory stays bounded and
+ * deliveries go on.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +11,6 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -25,8 +27,8 @@ enum {
     ABUSE_MS = 10000,
     TICK_MS = 50,
     DRIP_MS = 1000,
-    SERVED_WITHIN_MS = 1000,
-    ASKED_TIMES = 5,
+    MAX_SERVED_MS = 1000,
+    NORMAL_REQUESTS = 5,
     MAX_GROWTH_KIB = 30 * 1024,
     NOTIFICATIONS = 100,
     AGENTS = 10,
@@ -34,9 +36,9 @@ enum {
     ANSWER_BYTES = 8192,
 };
 
-static const char whole_request[] = "GET /health HTTP/1.1\r\nHost: h\r\n\r\n";
+static const char complete_request[] = "GET /health HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/* A member of the crowd: what it says when it has come in, and whether it then drips. */
+/* A hostile client: what it sends on connecting, and whether it then drips a byte a second. */
 struct abuser {
     const char *opening;
     size_t opening_bytes;
@@ -49,10 +51,10 @@ struct crowd {
     size_t count;
     struct abuser members[CROWD];
     int64_t drip_ms; /* when the next byte is due */
-    size_t comings;
+    size_t connects;
 };
 
-static int dial(unsigned port)
+static int connect_nonblocking(unsigned port)
 {
     struct sockaddr_in address = {
         .sin_family = AF_INET,
@@ -67,74 +69,74 @@ static int dial(unsigned port)
     return -1;
 }
 
-static void leave(struct abuser *abuser)
+static void abuser_close(struct abuser *abuser)
 {
-    /* Without the wait after a close, as thousands of them would use up the ports. */
-    static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    /* Reset instead of TIME_WAIT, which would use up the ports after thousands of closes. */
+    static const struct linger reset_on_close = {.l_onoff = 1, .l_linger = 0};
     if (abuser->fd < 0)
         return;
-    setsockopt(abuser->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    setsockopt(abuser->fd, SOL_SOCKET, SO_LINGER, &reset_on_close, sizeof reset_on_close);
     close(abuser->fd);
     abuser->fd = -1;
 }
 
-static void come_in(struct crowd *crowd, struct abuser *abuser)
+static void abuser_connect(struct crowd *crowd, struct abuser *abuser)
 {
-    abuser->fd = dial(crowd->port);
+    abuser->fd = connect_nonblocking(crowd->port);
     if (abuser->fd < 0)
         return;
-    crowd->comings++;
+    crowd->connects++;
     if (abuser->opening_bytes > 0)
         send(abuser->fd, abuser->opening, abuser->opening_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static bool was_thrown_out(const struct abuser *abuser)
+static bool abuser_was_closed(const struct abuser *abuser)
 {
     char bytes[ANSWER_BYTES];
     ssize_t got = recv(abuser->fd, bytes, sizeof bytes, MSG_DONTWAIT);
     return got == 0 || (got < 0 && errno != EAGAIN);
 }
 
-/* Whoever was thrown out is back at the next tick. */
-static void tick(struct crowd *crowd)
+/* A client that the server closed reconnects at the next tick. */
+static void crowd_tick(struct crowd *crowd)
 {
     bool drip = clock_monotonic_ms() >= crowd->drip_ms;
     if (drip)
         crowd->drip_ms = clock_monotonic_ms() + DRIP_MS;
     for (size_t i = 0; i < crowd->count; i++) {
         struct abuser *abuser = &crowd->members[i];
-        if (abuser->fd >= 0 && was_thrown_out(abuser))
-            leave(abuser);
+        if (abuser->fd >= 0 && abuser_was_closed(abuser))
+            abuser_close(abuser);
         if (abuser->fd < 0)
-            come_in(crowd, abuser);
+            abuser_connect(crowd, abuser);
         else if (drip && abuser->drips)
             send(abuser->fd, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
 }
 
-static void disperse(struct crowd *crowd)
+static void crowd_close(struct crowd *crowd)
 {
     for (size_t i = 0; i < crowd->count; i++)
-        leave(&crowd->members[i]);
+        abuser_close(&crowd->members[i]);
 }
 
-/* A normal client, while the crowd goes on; returns how long it waited, or -1. */
-static int64_t ask_amid(struct crowd *crowd)
+/* One normal request while the abuse goes on: how long it took, or -1 if it was not served. */
+static int64_t request_under_load(struct crowd *crowd)
 {
     char answer[ANSWER_BYTES];
     size_t length = 0;
-    bool asked = false;
+    bool sent = false;
     int64_t began_ms = clock_monotonic_ms();
-    int fd = dial(crowd->port);
+    int fd = connect_nonblocking(crowd->port);
     assert_true(fd >= 0);
     while (clock_monotonic_ms() - began_ms < ABUSE_MS) {
-        struct pollfd ready = {.fd = fd, .events = (short)(asked ? POLLIN : POLLOUT)};
+        struct pollfd ready = {.fd = fd, .events = (short)(sent ? POLLIN : POLLOUT)};
         if (poll(&ready, 1, TICK_MS) == 0) {
-            tick(crowd);
+            crowd_tick(crowd);
             continue;
         }
-        if (!asked) {
-            asked = send(fd, whole_request, sizeof whole_request - 1, MSG_NOSIGNAL) > 0;
+        if (!sent) {
+            sent = send(fd, complete_request, sizeof complete_request - 1, MSG_NOSIGNAL) > 0;
             continue;
         }
         ssize_t got = recv(fd, answer + length, sizeof answer - 1 - length, MSG_DONTWAIT);
@@ -148,7 +150,7 @@ static int64_t ask_amid(struct crowd *crowd)
     return served ? clock_monotonic_ms() - began_ms : -1;
 }
 
-static void allow_descriptors(void)
+static void raise_fd_limit(void)
 {
     struct rlimit limit;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -157,58 +159,58 @@ static void allow_descriptors(void)
     assert_true(limit.rlim_max > CROWD + 100);
 }
 
-static size_t crowd_size(size_t count)
+static size_t scale_to_build(size_t count)
 {
     if (process_timeout_scale() == 1)
         return count;
-    print_message("%zu connections in place of %zu: a sanitizer makes the runtime slow\n",
+    print_message("%zu connections instead of %zu: sanitizers slow the runtime down\n",
         count * SMALL_CROWD / CROWD, count);
     return count * SMALL_CROWD / CROWD;
 }
 
 /*
- * Lets the crowd abuse the server for ABUSE_MS, in which deliveries have to be made, and asks as a
- * normal client then, some times. It is the time under abuse that is tested, so it has to pass.
+ * Abuses the server for ABUSE_MS, during which deliveries must be made, then makes a few normal
+ * requests. The time under load is what is tested, so it has to pass in full.
  */
-static void endure(struct test_env *env, struct crowd *crowd, const char *name)
+static void run_abuse(struct test_env *env, struct crowd *crowd, const char *name)
 {
     int64_t slowest_ms = 0;
     test_env_start_runtime(env, NULL);
     crowd->port = env->health_port;
-    assert_true(ask_amid(&(struct crowd){.port = crowd->port}) >= 0);
+    assert_true(request_under_load(&(struct crowd){.port = crowd->port}) >= 0);
     long before_kib = memory_peak_kib(&env->runtime);
     int64_t began_ms = clock_monotonic_ms();
-    tick(crowd);
+    crowd_tick(crowd);
     json_t *rows = board_load(env, NOTIFICATIONS, AGENTS);
     while (clock_monotonic_ms() - began_ms < ABUSE_MS) {
-        tick(crowd);
+        crowd_tick(crowd);
         poll(NULL, 0, TICK_MS);
     }
-    for (int i = 0; i < ASKED_TIMES; i++) {
-        int64_t waited_ms = ask_amid(crowd);
-        if (waited_ms < 0)
+    for (int i = 0; i < NORMAL_REQUESTS; i++) {
+        int64_t took_ms = request_under_load(crowd);
+        if (took_ms < 0)
             fail_msg("%s: a normal client was not served", name);
-        slowest_ms = waited_ms > slowest_ms ? waited_ms : slowest_ms;
+        slowest_ms = took_ms > slowest_ms ? took_ms : slowest_ms;
     }
     long growth_kib = memory_peak_kib(&env->runtime) - before_kib;
-    print_message("%s: %zu connections, %zu comings, a normal client served within %lld ms, memory "
-                  "%+ld KiB\n",
-        name, crowd->count, crowd->comings, (long long)slowest_ms, growth_kib);
-    assert_in_range(slowest_ms, 0, SERVED_WITHIN_MS * process_timeout_scale());
+    print_message("%s: %zu clients, %zu connects, normal requests within %lld ms, memory %+ld "
+                  "KiB\n",
+        name, crowd->count, crowd->connects, (long long)slowest_ms, growth_kib);
+    assert_in_range(slowest_ms, 0, MAX_SERVED_MS * process_timeout_scale());
     assert_int_equal(test_env_stat(env, NULL, "delivered"), NOTIFICATIONS);
     if (memory_is_measurable())
         assert_in_range(growth_kib, 0, MAX_GROWTH_KIB);
-    disperse(crowd);
+    crowd_close(crowd);
     test_env_stop_runtime(env);
     json_decref(rows);
 }
 
-static struct crowd *new_crowd(size_t count, const struct abuser *kinds, size_t kind_count)
+static struct crowd *crowd_create(size_t count, const struct abuser *kinds, size_t kind_count)
 {
     static struct crowd crowd;
-    allow_descriptors();
+    raise_fd_limit();
     memset(&crowd, 0, sizeof crowd);
-    crowd.count = crowd_size(count);
+    crowd.count = scale_to_build(count);
     for (size_t i = 0; i < crowd.count; i++) {
         crowd.members[i] = kinds[i % kind_count];
         crowd.members[i].fd = -1;
@@ -218,27 +220,28 @@ static struct crowd *new_crowd(size_t count, const struct abuser *kinds, size_t 
 
 #define OPENING(text) .opening = (text), .opening_bytes = sizeof(text) - 1
 
-static void test_slow_clients(void **state)
+static void test_slow_clients_do_not_block_a_normal_one(void **state)
 {
     static const struct abuser slow[] = {
         {OPENING("GET /health HTTP/1.1\r\nX-Slow: "), .drips = true}};
-    endure(*state, new_crowd(500, slow, 1), "slow");
+    run_abuse(*state, crowd_create(500, slow, 1), "slow");
 }
 
-/* A request whose header is all of bytes, which it does not end. */
-static void fill_header(char *bytes, size_t size)
+/* Fills all of bytes with a request whose header never ends. */
+static void fill_endless_header(char *bytes, size_t size)
 {
     int begin = snprintf(bytes, size, "GET /health HTTP/1.1\r\nX: ");
     memset(bytes + begin, 'x', size - (size_t)begin);
 }
 
-static void test_every_kind_at_once(void **state)
+static void test_mixed_abuse_does_not_block_a_normal_client(void **state)
 {
-    static char pipelined[PIPELINED * (sizeof whole_request - 1)];
+    static char pipelined[PIPELINED * (sizeof complete_request - 1)];
     static char oversized[ANSWER_BYTES * 2];
     for (size_t i = 0; i < PIPELINED; i++)
-        memcpy(pipelined + i * (sizeof whole_request - 1), whole_request, sizeof whole_request - 1);
-    fill_header(oversized, sizeof oversized);
+        memcpy(pipelined + i * (sizeof complete_request - 1), complete_request,
+            sizeof complete_request - 1);
+    fill_endless_header(oversized, sizeof oversized);
     const struct abuser kinds[] = {
         {OPENING("GET /health HTTP/1.1\r\nX-Slow: "), .drips = true},
         {.drips = false},
@@ -247,17 +250,17 @@ static void test_every_kind_at_once(void **state)
         {OPENING("POST /health HTTP/1.1\r\nHost: h\r\nContent-Length: 9999999\r\n\r\n"),
             .drips = true},
     };
-    endure(*state, new_crowd(CROWD, kinds, sizeof kinds / sizeof kinds[0]), "all kinds");
+    run_abuse(*state, crowd_create(CROWD, kinds, sizeof kinds / sizeof kinds[0]), "mixed");
 }
 
-static void test_oversized_header_is_refused(void **state)
+static void test_oversized_header_gets_431(void **state)
 {
     struct test_env *env = *state;
     static char request[ANSWER_BYTES * 2];
     char answer[ANSWER_BYTES] = "";
     test_env_start_runtime(env, NULL);
-    fill_header(request, sizeof request);
-    int fd = dial(env->health_port);
+    fill_endless_header(request, sizeof request);
+    int fd = connect_nonblocking(env->health_port);
     struct pollfd ready = {.fd = fd, .events = POLLOUT};
     assert_int_equal(poll(&ready, 1, TEST_WAIT_MS), 1);
     assert_int_equal(send(fd, request, sizeof request, MSG_NOSIGNAL), sizeof request);
@@ -273,9 +276,9 @@ static void test_oversized_header_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_slow_clients),
-        TEST_IN_ENV(test_every_kind_at_once),
-        TEST_IN_ENV(test_oversized_header_is_refused),
+        TEST_IN_ENV(test_slow_clients_do_not_block_a_normal_one),
+        TEST_IN_ENV(test_mixed_abuse_does_not_block_a_normal_client),
+        TEST_IN_ENV(test_oversized_header_gets_431),
     };
     return cmocka_run_group_tests_name("abuse", tests, NULL, NULL);
 }

@@ -1,12 +1,12 @@
-/* Outages and refusals of the gateway: nothing is charged for them, and work starts when it is
- * over. */
+/*
+ * The circuit breaker: gateway outages and refusals cost no run, and queued work starts as soon as
+ * they end.
+ */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -17,63 +17,53 @@
 
 enum { RETURN_MS = 2000 };
 
-static void set(struct test_env *env, const char *key, bool value)
+static bool health_has(struct test_env *env, const char *words)
 {
-    board_set(env, json_pack("{s:b}", key, value));
+    return test_env_health_has(env, "/health", words);
 }
 
-/* Whether /health says words, now. */
-static bool health_says(struct test_env *env, const char *words)
-{
-    char *body;
-    assert_int_equal(test_env_health_get(env, "/health", &body), 200);
-    bool found = strstr(body, words) != NULL;
-    free(body);
-    return found;
-}
-
-/* What was queued during an outage starts within the limit once it is over, charged with no run. */
-static void expect_recovery(struct test_env *env, const char *ends, bool value)
+/* Work queued during an outage starts within RETURN_MS of its end and is charged no run. */
+static void expect_recovery(struct test_env *env, const char *flag, bool value)
 {
     int64_t began_ms = clock_monotonic_ms();
-    set(env, ends, value);
+    board_set_flag(env, flag, value);
     test_env_wait(env, "requests=1");
     assert_in_range(clock_monotonic_ms() - began_ms, 0, RETURN_MS);
     test_env_wait(env, "undelivered=0");
     assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
-    assert_true(health_says(env, "\"state\": \"open\""));
+    assert_true(health_has(env, "\"state\": \"open\""));
 }
 
-static void test_endpoint_that_is_switched_off_and_on(void **state)
+static void test_disabled_endpoint_recovers_when_enabled(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    set(env, "gateway_disabled", true);
+    board_set_flag(env, "gateway_disabled", true);
     board_load_one(env, id);
-    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_RUNS=1"));
     test_env_wait(env, "action=listUndeliveredNotifications&calls=4");
-    assert_true(health_says(env, "responses.enabled"));
-    assert_true(health_says(env, "\"degraded\""));
+    assert_true(health_has(env, "responses.enabled"));
+    assert_true(health_has(env, "\"degraded\""));
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 0);
     expect_recovery(env, "gateway_disabled", false);
     test_env_stop_runtime(env);
 }
 
-static void test_gateway_that_drains_and_returns(void **state)
+static void test_draining_gateway_recovers_when_back(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    set(env, "gateway_draining", true);
+    board_set_flag(env, "gateway_draining", true);
     board_load_one(env, id);
-    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_RUNS=1"));
     test_env_wait(env, "posts=2");
-    assert_true(health_says(env, "temporarily unavailable"));
+    assert_true(health_has(env, "temporarily unavailable"));
     expect_recovery(env, "gateway_draining", false);
     test_env_stop_runtime(env);
 }
 
-/* Probes get through and runs do not: that is never counted, and costs nobody else anything. */
-static void refuse_runs_and_deliver(struct test_env *env, int status, const char *header)
+/* Probes succeed while runs are refused: refusals count as no run and delay no other agent. */
+static void expect_refusals_cost_no_run(struct test_env *env, int status, const char *header)
 {
     enum { TIMES = 5 };
     char id[ID_BYTES];
@@ -81,7 +71,7 @@ static void refuse_runs_and_deliver(struct test_env *env, int status, const char
     board_gateway_fault(env,
         json_pack("{s:s, s:i, s:i, s:{s:s}, s:{s:{s:s}}}", "action", "status", "status", status,
             "times", TIMES, "headers", header, "0", "body_json", "error", "message", "not now"));
-    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_RUNS=1"));
     test_env_wait(env, "undelivered=0");
     assert_int_equal(board_requests_for(env, id), TIMES + 1);
     assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
@@ -93,45 +83,45 @@ static void refuse_runs_and_deliver(struct test_env *env, int status, const char
     test_env_stop_runtime(env);
 }
 
-static void test_busy_answers_are_not_counted(void **state)
+static void test_busy_answers_cost_no_run(void **state)
 {
-    refuse_runs_and_deliver(*state, 429, "Retry-After");
+    expect_refusals_cost_no_run(*state, 429, "Retry-After");
 }
 
-static void test_misconfigured_answers_are_not_counted(void **state)
+static void test_misconfigured_answers_cost_no_run(void **state)
 {
-    refuse_runs_and_deliver(*state, 403, "X-Nothing");
+    expect_refusals_cost_no_run(*state, 403, "X-Nothing");
 }
 
-/* The gateway slows a client down that goes on with a wrong token, so it must not be hammered. */
-static void test_wrong_gateway_token_is_said_and_not_hammered(void **state)
+/* The gateway throttles clients that keep sending a wrong token, so probes must back off. */
+static void test_wrong_gateway_token_is_reported_and_backed_off(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
     board_load_one(env, id);
     int64_t began_ms = clock_monotonic_ms();
-    test_env_start_runtime(env, (const char *[]){"OPENCLAW_GATEWAY_TOKEN=not-the-secret", NULL});
+    test_env_start_runtime(env, STRINGS("OPENCLAW_GATEWAY_TOKEN=not-the-secret"));
     test_env_wait_log(env, "check OPENCLAW_GATEWAY_TOKEN; the gateway rejects it");
     test_env_wait(env, "posts=4");
     assert_true(clock_monotonic_ms() - began_ms >= 250 + 500 + 1000);
-    assert_true(health_says(env, "check OPENCLAW_GATEWAY_TOKEN"));
-    assert_false(health_says(env, "not-the-secret"));
+    assert_true(health_has(env, "check OPENCLAW_GATEWAY_TOKEN"));
+    assert_false(health_has(env, "not-the-secret"));
     assert_false(process_has_output(&env->runtime, "not-the-secret"));
     test_env_stop_runtime(env);
 }
 
-/* What answers at that address is no gateway, though it answers: nobody is asked there. */
-static void lead_to_a_web_server(struct test_env *env, int status)
+/* Something answers at the gateway's address but is not a gateway: no agent is run through it. */
+static void expect_no_run_through_web_server(struct test_env *env, int status)
 {
     char id[ID_BYTES];
     board_load_one(env, id);
     board_gateway_fault(env, json_pack("{s:s, s:b, s:i, s:s}", "action", "status", "before_checks",
                                  1, "status", status, "body", "<html>Welcome!</html>"));
-    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_RUNS=1"));
     test_env_wait(env, "posts=4");
     assert_true(
-        health_says(env, "check OPENCLAW_GATEWAY_URL: it does not lead to an OpenClaw gateway"));
-    assert_true(health_says(env, "\"degraded\""));
+        health_has(env, "check OPENCLAW_GATEWAY_URL: it does not lead to an OpenClaw gateway"));
+    assert_true(health_has(env, "\"degraded\""));
     assert_int_equal(board_requests_for(env, id), 0);
     board_clear_faults(env);
     test_env_wait(env, "undelivered=0");
@@ -139,20 +129,20 @@ static void lead_to_a_web_server(struct test_env *env, int status)
     test_env_stop_runtime(env);
 }
 
-static void test_web_server_that_takes_everything_is_no_gateway(void **state)
+static void test_web_server_that_answers_200_is_not_a_gateway(void **state)
 {
-    lead_to_a_web_server(*state, 200);
+    expect_no_run_through_web_server(*state, 200);
 }
 
-static void test_web_server_that_takes_no_posts_is_no_gateway(void **state)
+static void test_web_server_that_answers_405_is_not_a_gateway(void **state)
 {
-    lead_to_a_web_server(*state, 405);
+    expect_no_run_through_web_server(*state, 405);
 }
 
-static void go_through_outage_at_a_proxy(struct test_env *env, int status)
+static void expect_recovery_from_proxy_error(struct test_env *env, int status)
 {
     json_t *rows = board_load(env, 6, 3);
-    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_RUNS=1"));
     test_env_wait(env, "delivered=6");
     board_gateway_fault(env, json_pack("{s:s, s:b, s:i, s:s}", "action", "status", "before_checks",
                                  1, "status", status, "body", "<html>bad gateway</html>"));
@@ -161,7 +151,7 @@ static void go_through_outage_at_a_proxy(struct test_env *env, int status)
     char more[64];
     snprintf(more, sizeof more, "posts=%ld", posts + 5);
     test_env_wait(env, more);
-    assert_true(health_says(env, "\"degraded\""));
+    assert_true(health_has(env, "\"degraded\""));
     int64_t began_ms = clock_monotonic_ms();
     board_clear_faults(env);
     test_env_wait(env, "requests=7");
@@ -172,38 +162,37 @@ static void go_through_outage_at_a_proxy(struct test_env *env, int status)
     json_decref(rows);
 }
 
-/* As a proxy does whose gateway is away: the run that met it is not counted, the rest waits. */
-static void test_proxy_without_its_gateway(void **state)
+/* A proxy in front of a gateway that is down: the run that met the 502 is not counted. */
+static void test_proxy_502_opens_the_breaker(void **state)
 {
-    go_through_outage_at_a_proxy(*state, 502);
+    expect_recovery_from_proxy_error(*state, 502);
 }
 
-/* As networks say it that deliver for others. */
-static void test_network_without_its_gateway(void **state)
+/* The status of a CDN that cannot reach the origin. */
+static void test_cdn_523_opens_the_breaker(void **state)
 {
-    go_through_outage_at_a_proxy(*state, 523);
+    expect_recovery_from_proxy_error(*state, 523);
 }
 
-/* The failing model provider of the gateway: few runs are spent on finding out that it is back. */
-static void test_failing_provider_is_asked_one_agent_at_a_time(void **state)
+/* The gateway's model provider fails: half-open sends spend few runs to find out it is back. */
+static void test_failing_provider_half_opens_the_breaker(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 8, 8));
     board_gateway_fault(
         env, json_pack("{s:s, s:s, s:i}", "name", "provider", "action", "status", "status", 502));
-    test_env_start_runtime(
-        env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=1", "DELIVERY_BACKOFF_BASE_MS=100",
-                 "DELIVERY_BACKOFF_MAX_MS=400", NULL});
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=1",
+                                    "DELIVERY_BACKOFF_BASE_MS=100", "DELIVERY_BACKOFF_MAX_MS=400"));
     test_env_wait_log(env, "One agent is asked at a time");
     test_env_wait(env, "requests=5");
-    assert_true(health_says(env, "\"trickle\""));
-    assert_true(health_says(env, "\"degraded\""));
+    assert_true(health_has(env, "\"trickle\""));
+    assert_true(health_has(env, "\"degraded\""));
     board_clear_faults(env);
     test_env_wait(env, "undelivered=0");
     assert_int_equal(test_env_stat(env, NULL, "replies"), 8);
     json_t *record = test_env_get(env, "/sandbox/gateway");
     const json_t *requests = json_object_get(record, "requests");
-    /* The fourth and fifth: apart, and of agents that had not failed yet. */
+    /* The fourth and fifth are spaced out, and go to agents that have not failed yet. */
     const json_t *third = json_array_get(requests, 2);
     const json_t *fourth = json_array_get(requests, 3);
     const json_t *fifth = json_array_get(requests, 4);
@@ -218,9 +207,8 @@ static void test_failing_provider_is_asked_one_agent_at_a_time(void **state)
     test_env_stop_runtime(env);
 }
 
-/* Of four notifications to two agents the first meets that answer at each try; the others do not.
- */
-static void expect_note_after(struct test_env *env, int status, const char *header)
+/* One of four notifications meets that answer on every attempt; the other three are delivered. */
+static void expect_note_after_endless_refusal(struct test_env *env, int status, const char *header)
 {
     enum { NOTIFICATIONS = 4, AGENTS = 2 };
     json_t *rows = board_load(env, NOTIFICATIONS, AGENTS);
@@ -230,8 +218,7 @@ static void expect_note_after(struct test_env *env, int status, const char *head
         env, json_pack("{s:{s:s}, s:s, s:i, s:{s:s}, s:{s:{s:s}}}", "match", "notification", bad,
                  "action", "status", "status", status, "headers", header, "0", "body_json", "error",
                  "message", "unknown agent @all"));
-    test_env_start_runtime(
-        env, (const char *[]){"DELIVERY_GIVE_UP_AFTER_MS=300", "DELIVERY_MAX_RUNS=1", NULL});
+    test_env_start_runtime(env, STRINGS("DELIVERY_GIVE_UP_AFTER_MS=300", "DELIVERY_MAX_RUNS=1"));
     test_env_wait(env, "undelivered=0");
     json_t *messages = board_documents(env, "messages");
     const json_t *note = board_message_for(messages, bad, &count);
@@ -240,33 +227,32 @@ static void expect_note_after(struct test_env *env, int status, const char *head
     assert_null(strchr(board_string(note, "content"), '@'));
     assert_true(board_requests_for(env, bad) > 1);
     assert_int_equal(test_env_stat(env, NULL, "replies"), NOTIFICATIONS);
-    assert_true(health_says(env, "\"state\": \"open\""));
+    assert_true(health_has(env, "\"state\": \"open\""));
     json_decref(messages);
     test_env_stop_runtime(env);
     json_decref(rows);
 }
 
-static void test_refused_for_too_long_ends_with_a_note(void **state)
+static void test_notification_refused_too_long_ends_with_a_note(void **state)
 {
-    expect_note_after(*state, 400, "X-Nothing");
+    expect_note_after_endless_refusal(*state, 400, "X-Nothing");
 }
 
-/* A limit that only one of them meets shuts out all, but not for long, and that one ends. */
-static void test_busy_for_one_alone_ends_with_a_note(void **state)
+/* A rate limit that only one notification meets opens the breaker for all, but only briefly. */
+static void test_notification_rate_limited_alone_ends_with_a_note(void **state)
 {
-    expect_note_after(*state, 429, "Retry-After");
+    expect_note_after_endless_refusal(*state, 429, "Retry-After");
 }
 
-/* After a run that took too long, the next one gets twice the time. */
-static void test_own_timeout_doubles(void **state)
+/* After our timeout the next attempt gets twice the time. */
+static void test_timeout_doubles_after_a_timeout(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
     board_load_one(env, id);
     board_set(env, json_pack("{s:i}", "gateway_latency_ms", 500));
-    test_env_start_runtime(
-        env, (const char *[]){"OPENCLAW_REQUEST_TIMEOUT_MS=200", "DELIVERY_BACKOFF_BASE_MS=1",
-                 "DELIVERY_BACKOFF_MAX_MS=10", NULL});
+    test_env_start_runtime(env, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=200",
+                                    "DELIVERY_BACKOFF_BASE_MS=1", "DELIVERY_BACKOFF_MAX_MS=10"));
     test_env_wait(env, "undelivered=0");
     assert_int_equal(board_requests_for(env, id), 3);
     assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
@@ -275,24 +261,18 @@ static void test_own_timeout_doubles(void **state)
     test_env_stop_runtime(env);
 }
 
-static void fail_for_ever(struct test_env *env, const char *action)
-{
-    board_backend_fault(
-        env, json_pack("{s:s, s:s}", "action", action, "behaviour", "function_error"));
-}
-
-/* What the backend will not take is kept for the operator, and no agent is asked again for it. */
-static void test_reply_that_is_refused_for_too_long_is_kept(void **state)
+/* A reply that the backend keeps rejecting becomes a dead letter; its agent is not run again. */
+static void test_reply_rejected_too_long_becomes_a_dead_letter(void **state)
 {
     struct test_env *env = *state;
     const char *const settings[] = {"DELIVERY_GIVE_UP_AFTER_MS=200", NULL};
     char id[ID_BYTES];
     board_load_one(env, id);
-    fail_for_ever(env, "createMessageFromAgent");
-    fail_for_ever(env, "markNotificationDelivered");
+    board_fail(env, "createMessageFromAgent", "function_error", -1);
+    board_fail(env, "markNotificationDelivered", "function_error", -1);
     test_env_start_runtime(env, settings);
     test_env_wait_log(env, "it is kept in dead/");
-    assert_true(health_says(env, "\"dead\": 1"));
+    assert_true(health_has(env, "\"dead\": 1"));
     test_env_stop_runtime(env);
     board_clear_faults(env);
     test_env_start_runtime(env, settings);
@@ -306,20 +286,20 @@ static void test_reply_that_is_refused_for_too_long_is_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_endpoint_that_is_switched_off_and_on),
-        TEST_IN_ENV(test_gateway_that_drains_and_returns),
-        TEST_IN_ENV(test_busy_answers_are_not_counted),
-        TEST_IN_ENV(test_misconfigured_answers_are_not_counted),
-        TEST_IN_ENV(test_web_server_that_takes_everything_is_no_gateway),
-        TEST_IN_ENV(test_web_server_that_takes_no_posts_is_no_gateway),
-        TEST_IN_ENV(test_wrong_gateway_token_is_said_and_not_hammered),
-        TEST_IN_ENV(test_proxy_without_its_gateway),
-        TEST_IN_ENV(test_network_without_its_gateway),
-        TEST_IN_ENV(test_failing_provider_is_asked_one_agent_at_a_time),
-        TEST_IN_ENV(test_refused_for_too_long_ends_with_a_note),
-        TEST_IN_ENV(test_busy_for_one_alone_ends_with_a_note),
-        TEST_IN_ENV(test_own_timeout_doubles),
-        TEST_IN_ENV(test_reply_that_is_refused_for_too_long_is_kept),
+        TEST_IN_ENV(test_disabled_endpoint_recovers_when_enabled),
+        TEST_IN_ENV(test_draining_gateway_recovers_when_back),
+        TEST_IN_ENV(test_busy_answers_cost_no_run),
+        TEST_IN_ENV(test_misconfigured_answers_cost_no_run),
+        TEST_IN_ENV(test_web_server_that_answers_200_is_not_a_gateway),
+        TEST_IN_ENV(test_web_server_that_answers_405_is_not_a_gateway),
+        TEST_IN_ENV(test_wrong_gateway_token_is_reported_and_backed_off),
+        TEST_IN_ENV(test_proxy_502_opens_the_breaker),
+        TEST_IN_ENV(test_cdn_523_opens_the_breaker),
+        TEST_IN_ENV(test_failing_provider_half_opens_the_breaker),
+        TEST_IN_ENV(test_notification_refused_too_long_ends_with_a_note),
+        TEST_IN_ENV(test_notification_rate_limited_alone_ends_with_a_note),
+        TEST_IN_ENV(test_timeout_doubles_after_a_timeout),
+        TEST_IN_ENV(test_reply_rejected_too_long_becomes_a_dead_letter),
     };
-    return cmocka_run_group_tests_name("gate", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("breaker", tests, NULL, NULL);
 }

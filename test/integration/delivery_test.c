@@ -1,6 +1,5 @@
-/* The main job: every notification reaches its agent once and its reply the thread once. */
+/* The main path: each notification reaches its agent once, and its reply the thread once. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,7 +13,7 @@
 
 enum { NOTIFICATIONS = 200, AGENTS = 20, IN_FLIGHT_AT_MIN = 15 };
 
-static void check_message(const json_t *messages, const json_t *row)
+static void check_message_of(const json_t *messages, const json_t *row)
 {
     int count;
     const json_t *message = board_message_for(messages, board_string(row, "id"), &count);
@@ -24,8 +23,8 @@ static void check_message(const json_t *messages, const json_t *row)
     assert_string_equal(board_string(message, "taskId"), board_string(row, "task"));
 }
 
-/* The requests of each session came in the order of their notifications. */
-static void check_order(const json_t *requests, const json_t *rows)
+/* Fails unless each session's requests came in the order of its notifications. */
+static void check_session_order(const json_t *requests, const json_t *rows)
 {
     size_t index;
     const json_t *row;
@@ -46,7 +45,7 @@ static void check_order(const json_t *requests, const json_t *rows)
     json_decref(place);
 }
 
-static double number_of(const json_t *object, const char *key)
+static double number_field(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
     if (!json_is_number(value))
@@ -54,37 +53,37 @@ static double number_of(const json_t *object, const char *key)
     return json_number_value(value);
 }
 
-static void test_many_notifications_over_many_agents(void **state)
+static void test_many_notifications_are_delivered_once_and_in_order(void **state)
 {
     struct test_env *env = *state;
     board_gateway_fault(env, json_pack("{s:s, s:i}", "action", "reply", "latency_ms", 50));
     json_t *rows = board_load(env, NOTIFICATIONS, AGENTS);
-    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=20", NULL});
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=20"));
     test_env_wait(env, "delivered=200");
     json_t *messages = board_documents(env, "messages");
     size_t index;
     const json_t *row;
     json_array_foreach (rows, index, row)
-        check_message(messages, row);
+        check_message_of(messages, row);
     json_t *gateway = test_env_get(env, "/sandbox/gateway");
     const json_t *stats = json_object_get(gateway, "stats");
-    assert_int_equal(number_of(stats, "requests"), NOTIFICATIONS);
-    assert_int_equal(number_of(stats, "max_in_flight_per_session"), 1);
-    assert_true(number_of(stats, "max_in_flight") >= IN_FLIGHT_AT_MIN);
-    check_order(json_object_get(gateway, "requests"), rows);
+    assert_int_equal(number_field(stats, "requests"), NOTIFICATIONS);
+    assert_int_equal(number_field(stats, "max_in_flight_per_session"), 1);
+    assert_true(number_field(stats, "max_in_flight") >= IN_FLIGHT_AT_MIN);
+    check_session_order(json_object_get(gateway, "requests"), rows);
     test_env_stop_runtime(env);
     json_decref(gateway);
     json_decref(messages);
     json_decref(rows);
 }
 
-/* A gateway answer and what has to become of it. */
-struct shape {
+/* A gateway answer and the message it must become. */
+struct reply_shape {
     const char *answer;
     const char *message; /* NULL: delivered without a message */
 };
 
-static const struct shape shapes[] = {
+static const struct reply_shape reply_shapes[] = {
     {"{\"output_text\":\"  plain  \"}", "plain"},
     {"{\"status\":\"completed\",\"output\":[{\"type\":\"message\",\"content\":[{\"type\":"
      "\"output_text\",\"text\":\"one\"},{\"type\":\"output_text\",\"text\":\" two \"}]}]}",
@@ -104,9 +103,9 @@ static const struct shape shapes[] = {
     {"{}", NULL},
 };
 
-enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+enum { REPLY_SHAPES = sizeof reply_shapes / sizeof reply_shapes[0] };
 
-static char digit_of(unsigned long bits, int digit, bool padding)
+static char base64_digit(unsigned long bits, int digit, bool padding)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     if (padding)
@@ -114,9 +113,9 @@ static char digit_of(unsigned long bits, int digit, bool padding)
     return digits[(bits >> (18 - 6 * digit)) & 63];
 }
 
-static void answer_with(struct test_env *env, const char *notification_id, const char *body)
+static void set_answer_body(struct test_env *env, const char *notification_id, const char *body)
 {
-    /* Base64, because the bodies hold what JSON cannot carry as it is. */
+    /* Base64, since the bodies hold bytes that JSON cannot carry. */
     char encoded[2048];
     size_t used = 0;
     size_t length = strlen(body);
@@ -127,45 +126,45 @@ static void answer_with(struct test_env *env, const char *notification_id, const
         if (i + 2 < length)
             bits |= (unsigned long)(unsigned char)body[i + 2];
         for (int d = 0; d < 4; d++)
-            encoded[used++] = digit_of(bits, d, i + (size_t)d > length);
+            encoded[used++] = base64_digit(bits, d, i + (size_t)d > length);
     }
     encoded[used] = '\0';
     board_gateway_fault(env, json_pack("{s:{s:s}, s:s, s:s}", "match", "notification",
                                  notification_id, "action", "raw_body", "body_base64", encoded));
 }
 
-static void check_shape(
-    const json_t *messages, const char *notification_id, const struct shape *shape)
+static void check_reply_shape(
+    const json_t *messages, const char *notification_id, const struct reply_shape *reply_shape)
 {
     int count;
     const json_t *message = board_message_for(messages, notification_id, &count);
-    if (shape->message == NULL && count != 0)
-        fail_msg("a message for %s", shape->answer);
-    if (shape->message == NULL)
+    if (reply_shape->message == NULL && count != 0)
+        fail_msg("a message for %s", reply_shape->answer);
+    if (reply_shape->message == NULL)
         return;
     if (count != 1)
-        fail_msg("%d messages for %s", count, shape->answer);
-    assert_string_equal(board_string(message, "content"), shape->message);
+        fail_msg("%d messages for %s", count, reply_shape->answer);
+    assert_string_equal(board_string(message, "content"), reply_shape->message);
 }
 
-static void test_every_reply_shape(void **state)
+static void test_every_reply_shape_becomes_its_text(void **state)
 {
     struct test_env *env = *state;
-    json_t *rows = board_load(env, SHAPES, 5);
-    for (size_t i = 0; i < SHAPES; i++)
-        answer_with(env, board_string(json_array_get(rows, i), "id"), shapes[i].answer);
+    json_t *rows = board_load(env, REPLY_SHAPES, 5);
+    for (size_t i = 0; i < REPLY_SHAPES; i++)
+        set_answer_body(env, board_string(json_array_get(rows, i), "id"), reply_shapes[i].answer);
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "undelivered=0");
     json_t *messages = board_documents(env, "messages");
-    for (size_t i = 0; i < SHAPES; i++)
-        check_shape(messages, board_string(json_array_get(rows, i), "id"), &shapes[i]);
-    assert_int_equal(test_env_stat(env, "gateway", "requests"), SHAPES);
+    for (size_t i = 0; i < REPLY_SHAPES; i++)
+        check_reply_shape(messages, board_string(json_array_get(rows, i), "id"), &reply_shapes[i]);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), REPLY_SHAPES);
     test_env_stop_runtime(env);
     json_decref(messages);
     json_decref(rows);
 }
 
-static void test_long_reply_is_cut_with_a_notice(void **state)
+static void test_long_reply_is_truncated_with_a_notice(void **state)
 {
     struct test_env *env = *state;
     json_t *rows = board_load(env, 1, 1);
@@ -192,7 +191,7 @@ static void test_long_reply_is_cut_with_a_notice(void **state)
     json_decref(rows);
 }
 
-static void test_request_is_what_every_release_accepts(void **state)
+static void test_request_has_the_headers_of_every_release(void **state)
 {
     struct test_env *env = *state;
     json_t *rows = board_load(env, 1, 1);
@@ -214,7 +213,7 @@ static void test_request_is_what_every_release_accepts(void **state)
     json_decref(rows);
 }
 
-static void test_user_message_reaches_the_mentioned_agent(void **state)
+static void test_mention_in_a_message_runs_the_agent(void **state)
 {
     struct test_env *env = *state;
     json_decref(test_env_post(env, "/sandbox/seed",
@@ -233,11 +232,11 @@ static void test_user_message_reaches_the_mentioned_agent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_many_notifications_over_many_agents),
-        TEST_IN_ENV(test_every_reply_shape),
-        TEST_IN_ENV(test_long_reply_is_cut_with_a_notice),
-        TEST_IN_ENV(test_request_is_what_every_release_accepts),
-        TEST_IN_ENV(test_user_message_reaches_the_mentioned_agent),
+        TEST_IN_ENV(test_many_notifications_are_delivered_once_and_in_order),
+        TEST_IN_ENV(test_every_reply_shape_becomes_its_text),
+        TEST_IN_ENV(test_long_reply_is_truncated_with_a_notice),
+        TEST_IN_ENV(test_request_has_the_headers_of_every_release),
+        TEST_IN_ENV(test_mention_in_a_message_runs_the_agent),
     };
     return cmocka_run_group_tests_name("delivery", tests, NULL, NULL);
 }

@@ -1,11 +1,9 @@
-/* What the command doctor says of troubles with the backend, the gateway and the way to them. */
+/* What `doctor` reports when the backend, the gateway or the network between is broken. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -16,54 +14,50 @@
 #include "../lib/stub_server.h"
 #include "../lib/tls_proxy.h"
 
-static void set_sandbox(struct test_env *env, json_t *settings)
-{
-    json_decref(test_env_post(env, "/sandbox/settings", settings));
-}
-
-static void test_gateway_token(void **state)
+static void test_wrong_or_missing_gateway_token_is_found(void **state)
 {
     struct test_env *env = *state;
-    doctor_expect_read_only(env, SETTINGS("OPENCLAW_GATEWAY_TOKEN=" DOCTOR_WRONG_GATEWAY_TOKEN), 1,
-        WORDS("ok    gateway endpoint    enabled\n",
+    doctor_expect_read_only(env, STRINGS("OPENCLAW_GATEWAY_TOKEN=" DOCTOR_WRONG_GATEWAY_TOKEN), 1,
+        STRINGS("ok    gateway endpoint    enabled\n",
             "FAIL  gateway token       refused: it is not the gateway's; fix: set "
             "OPENCLAW_GATEWAY_TOKEN ",
             "skip  gateway agents      because gateway token failed\n"));
-    doctor_expect_read_only(env, SETTINGS("OPENCLAW_GATEWAY_TOKEN="), 1,
-        WORDS("FAIL  gateway token       refused: the gateway wants one, and none is set; fix: "));
+    doctor_expect_read_only(env, STRINGS("OPENCLAW_GATEWAY_TOKEN="), 1,
+        STRINGS(
+            "FAIL  gateway token       refused: the gateway wants one, and none is set; fix: "));
 }
 
-static void test_gateway_states(void **state)
+static void test_disabled_or_draining_gateway_is_found(void **state)
 {
     struct test_env *env = *state;
-    set_sandbox(env, json_pack("{s:b}", "gateway_disabled", 1));
+    board_set(env, json_pack("{s:b}", "gateway_disabled", 1));
     doctor_expect_read_only(env, NULL, 1,
-        WORDS("FAIL  gateway endpoint    there is no /v1/responses (404); fix: set "
-              "gateway.http.endpoints.responses.enabled ",
+        STRINGS("FAIL  gateway endpoint    there is no /v1/responses (404); fix: set "
+                "gateway.http.endpoints.responses.enabled ",
             "skip  gateway token       because gateway endpoint failed\n"));
-    set_sandbox(env, json_pack("{s:b, s:b}", "gateway_disabled", 0, "gateway_draining", 1));
+    board_set(env, json_pack("{s:b, s:b}", "gateway_disabled", 0, "gateway_draining", 1));
     doctor_expect_read_only(env, NULL, 1,
-        WORDS("FAIL  gateway endpoint    OpenClaw gateway returned 503: ", "; fix: wait until "));
-    doctor_expect_read_only(env, SETTINGS("OPENCLAW_GATEWAY_URL="), 0,
-        WORDS("warn  gateway endpoint    disabled on purpose: ", "All is well"));
+        STRINGS("FAIL  gateway endpoint    OpenClaw gateway returned 503: ", "; fix: wait until "));
+    doctor_expect_read_only(env, STRINGS("OPENCLAW_GATEWAY_URL="), 0,
+        STRINGS("warn  gateway endpoint    disabled on purpose: ", "All is well"));
 }
 
-static void test_unknown_agent(void **state)
+static void test_agent_unknown_to_the_gateway_is_found(void **state)
 {
     struct test_env *env = *state;
     doctor_seed_agent(env);
-    set_sandbox(env, json_pack("{s:[s]}", "gateway_agents", "main"));
+    board_set(env, json_pack("{s:[s]}", "gateway_agents", "main"));
     doctor_expect_read_only(env, NULL, 1,
-        WORDS("FAIL  gateway agents      the gateway does not know 1 of the account's agents: "
-              "jarvis; fix: set OPENCLAW_FALLBACK_AGENT or add the agent to the gateway\n"));
-    doctor_expect_read_only(env, SETTINGS("OPENCLAW_FALLBACK_AGENT=main"), 0,
-        WORDS("ok    gateway agents      1 of the account's agents run as main"));
-    doctor_expect_read_only(env, SETTINGS("OPENCLAW_FALLBACK_AGENT=nobody"), 1,
-        WORDS("FAIL  gateway agents      the gateway knows neither 1 of the account's agents nor "
-              "nobody"));
+        STRINGS("FAIL  gateway agents      the gateway does not know 1 of the account's agents: "
+                "jarvis; fix: set OPENCLAW_FALLBACK_AGENT or add the agent to the gateway\n"));
+    doctor_expect_read_only(env, STRINGS("OPENCLAW_FALLBACK_AGENT=main"), 0,
+        STRINGS("ok    gateway agents      1 of the account's agents run as main"));
+    doctor_expect_read_only(env, STRINGS("OPENCLAW_FALLBACK_AGENT=nobody"), 1,
+        STRINGS("FAIL  gateway agents      the gateway knows neither 1 of the account's agents nor "
+                "nobody"));
 }
 
-static void test_nobody_listens(void **state)
+static void test_refused_connections_are_found(void **state)
 {
     struct test_env *env = *state;
     struct stub_server *server = stub_server_start(NULL);
@@ -74,31 +68,31 @@ static void test_nobody_listens(void **state)
     snprintf(gateway_url, sizeof gateway_url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u",
         stub_server_port(server));
     stub_server_stop(server);
-    doctor_expect_read_only(env, SETTINGS(gateway_url), 1,
-        WORDS("ok    gateway name ", "FAIL  gateway connection  http://127.0.0.1:",
+    doctor_expect_read_only(env, STRINGS(gateway_url), 1,
+        STRINGS("ok    gateway name ", "FAIL  gateway connection  http://127.0.0.1:",
             "; fix: start the gateway, or set OPENCLAW_GATEWAY_URL ",
             "skip  gateway TLS         because gateway connection failed\n",
             "skip  gateway agents      because gateway connection failed\n",
             "ok    service token "));
-    doctor_expect_read_only(env, SETTINGS(convex_url), 1,
-        WORDS("FAIL  backend connection  http://127.0.0.1:", "; fix: check CONVEX_URL",
+    doctor_expect_read_only(env, STRINGS(convex_url), 1,
+        STRINGS("FAIL  backend connection  http://127.0.0.1:", "; fix: check CONVEX_URL",
             "skip  service token       because backend connection failed\n", "ok    gateway token ",
             "skip  gateway agents      because reading "));
 }
 
-static void test_unknown_host(void **state)
+static void test_unknown_hosts_are_found(void **state)
 {
     doctor_expect_read_only(*state,
-        SETTINGS("CONVEX_URL=http://nowhere.invalid", "OPENCLAW_GATEWAY_URL=http://no.invalid"), 1,
-        WORDS("FAIL  backend name        http://nowhere.invalid: ",
+        STRINGS("CONVEX_URL=http://nowhere.invalid", "OPENCLAW_GATEWAY_URL=http://no.invalid"), 1,
+        STRINGS("FAIL  backend name        http://nowhere.invalid: ",
             "fix: check the host in CONVEX_URL",
             "skip  backend connection  because backend name failed\n",
             "FAIL  gateway name        http://no.invalid: ",
             "skip  clock               because no server told"));
 }
 
-/* One that takes connections and keeps silent, and a backend whose function never ends. */
-static void test_silence_is_bounded(void **state)
+/* A gateway that accepts and never answers, and a backend function that never returns. */
+static void test_hanging_servers_are_given_up_on(void **state)
 {
     struct test_env *env = *state;
     struct stub_server *server = stub_server_start(NULL);
@@ -106,68 +100,68 @@ static void test_silence_is_bounded(void **state)
     snprintf(gateway_url, sizeof gateway_url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u",
         stub_server_port(server));
     board_backend_fault(env, json_pack("{s:s, s:s}", "action", "listAgents", "behaviour", "hang"));
-    doctor_expect_read_only(env, SETTINGS(gateway_url), 1,
-        WORDS("FAIL  Convex deployment   listAgents: Operation timed out after 10",
+    doctor_expect_read_only(env, STRINGS(gateway_url), 1,
+        STRINGS("FAIL  Convex deployment   listAgents: Operation timed out after 10",
             "ok    gateway connection ",
             "FAIL  gateway endpoint    http://127.0.0.1:", "timed out after 10"));
     stub_server_stop(server);
 }
 
-static void test_service_token(void **state)
+static void test_wrong_service_token_is_found(void **state)
 {
     struct test_env *env = *state;
-    doctor_expect_read_only(env, SETTINGS(DOCTOR_WRONG_TOKEN), 1,
-        WORDS("ok    Convex deployment ",
+    doctor_expect_read_only(env, STRINGS(DOCTOR_WRONG_TOKEN), 1,
+        STRINGS("ok    Convex deployment ",
             "FAIL  service token       refused: it is wrong or was replaced; fix: make a new "
             "service token",
             "skip  account             because service token failed\n"));
-    set_sandbox(env, json_pack("{s:b}", "redact", 1));
-    doctor_expect_read_only(env, SETTINGS(DOCTOR_WRONG_TOKEN), 1,
-        WORDS("FAIL  service token       refused, and the deployment does not say why: ",
+    board_set(env, json_pack("{s:b}", "redact", 1));
+    doctor_expect_read_only(env, STRINGS(DOCTOR_WRONG_TOKEN), 1,
+        STRINGS("FAIL  service token       refused, and the deployment does not say why: ",
             "; fix: check ACCOUNT_ID"));
 }
 
-static void test_account_without_token(void **state)
+static void test_account_without_a_token_is_found(void **state)
 {
     struct test_env *env = *state;
     json_decref(test_env_post(env, "/sandbox/token", json_pack("{s:n}", "secret")));
     doctor_expect_read_only(
-        env, NULL, 1, WORDS("FAIL  service token       refused: the account has none so far"));
+        env, NULL, 1, STRINGS("FAIL  service token       refused: the account has none so far"));
 }
 
-static void test_account(void **state)
+static void test_wrong_account_is_found(void **state)
 {
     struct test_env *env = *state;
     doctor_expect_read_only(env,
-        SETTINGS("ACCOUNT_ID=k5700000000000000000000000000000",
+        STRINGS("ACCOUNT_ID=k5700000000000000000000000000000",
             "SERVICE_TOKEN=mc_service_k5700000000000000000000000000000_" TEST_SECRET),
         1,
-        WORDS("skip  service token       because account failed\n",
+        STRINGS("skip  service token       because account failed\n",
             "FAIL  account             this deployment has no account k57000"));
     board_backend_fault(
         env, json_pack("{s:s, s:s, s:s}", "action", "listAgents", "behaviour", "function_error",
                  "message", "Forbidden: Service token does not match account"));
     doctor_expect_read_only(env, NULL, 1,
-        WORDS("ok    service token       known to the backend\n",
+        STRINGS("ok    service token       known to the backend\n",
             "FAIL  account             the service token is not that of account " TEST_ACCOUNT,
             "; fix: set ACCOUNT_ID and SERVICE_TOKEN to those of one account\n"));
 }
 
-static void test_backend_in_trouble(void **state)
+static void test_failing_backend_is_found(void **state)
 {
     struct test_env *env = *state;
     board_backend_fault(
         env, json_pack("{s:s, s:i, s:i}", "behaviour", "status", "status", 503, "times", 1));
     doctor_expect_read_only(env, NULL, 1,
-        WORDS("FAIL  Convex deployment   listAgents: HTTP 503: ", "try again later\n",
+        STRINGS("FAIL  Convex deployment   listAgents: HTTP 503: ", "try again later\n",
             "skip  service token       because Convex deployment failed\n"));
     board_backend_fault(env, json_pack("{s:s, s:s}", "behaviour", "function_error", "message",
                                  "Cannot run functions while this deployment is paused"));
     doctor_expect_read_only(
-        env, NULL, 1, WORDS("this deployment is paused", "; fix: look at the deployment's"));
+        env, NULL, 1, STRINGS("this deployment is paused", "; fix: look at the deployment's"));
 }
 
-static void test_not_convex_and_the_clock(void **state)
+static void test_other_server_and_wrong_clock_are_found(void **state)
 {
     static const struct {
         int ago_s;
@@ -186,8 +180,8 @@ static void test_not_convex_and_the_clock(void **state)
         struct stub_server *server = stub_server_start(answer);
         snprintf(convex_url, sizeof convex_url, "CONVEX_URL=http://127.0.0.1:%u",
             stub_server_port(server));
-        doctor_expect_read_only(env, SETTINGS(convex_url), 1,
-            WORDS(
+        doctor_expect_read_only(env, STRINGS(convex_url), 1,
+            STRINGS(
                 "FAIL  Convex deployment   listAgents: HTTP 404: No such 1; fix: check CONVEX_URL",
                 cases[i].line,
                 cases[i].ago_s < 0 ? " s behind that of the backend"
@@ -196,50 +190,50 @@ static void test_not_convex_and_the_clock(void **state)
     }
 }
 
-static void test_certificate(void **state)
+static void test_untrusted_certificate_is_found(void **state)
 {
     struct test_env *env = *state;
     struct certificate authority;
     struct certificate leaf;
     char url[64];
     char ca_file[320];
-    unsigned port = (unsigned)strtoul(strrchr(env->url, ':') + 1, NULL, 10);
+    unsigned port = test_env_sandbox_port(env);
     certificate_create(&authority, NULL, true, NULL, false);
     certificate_create(&leaf, &authority, false, "IP:127.0.0.1", false);
     struct tls_proxy *proxy = tls_proxy_start(&leaf, 0, port);
     snprintf(url, sizeof url, "CONVEX_URL=https://127.0.0.1:%u", tls_proxy_port(proxy));
     snprintf(ca_file, sizeof ca_file, "CA_FILE=%s/authority.pem", env->dir);
     certificate_save(&authority, ca_file + strlen("CA_FILE="));
-    doctor_expect_read_only(env, SETTINGS(url), 1,
-        WORDS("ok    backend connection ", "FAIL  backend TLS         https://127.0.0.1:",
+    doctor_expect_read_only(env, STRINGS(url), 1,
+        STRINGS("ok    backend connection ", "FAIL  backend TLS         https://127.0.0.1:",
             "; fix: name a PEM file with the authority of that certificate in CA_FILE",
             "skip  Convex deployment   because backend TLS failed\n"));
-    doctor_expect_read_only(env, SETTINGS(url, ca_file), 0,
-        WORDS("authority.pem\n", "ok    backend TLS         the certificate is trusted\n",
+    doctor_expect_read_only(env, STRINGS(url, ca_file), 0,
+        STRINGS("authority.pem\n", "ok    backend TLS         the certificate is trusted\n",
             "All is well"));
     tls_proxy_stop(proxy);
     certificate_fini(&leaf);
     certificate_fini(&authority);
     snprintf(url, sizeof url, "OPENCLAW_GATEWAY_URL=https://127.0.0.1:%u", port);
-    doctor_expect_read_only(env, SETTINGS(url), 1,
-        WORDS("FAIL  gateway TLS         https://127.0.0.1:", "names a port that speaks TLS"));
+    doctor_expect_read_only(env, STRINGS(url), 1,
+        STRINGS("FAIL  gateway TLS         https://127.0.0.1:", "names a port that speaks TLS"));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_gateway_token),
-        TEST_IN_ENV(test_gateway_states),
-        TEST_IN_ENV(test_unknown_agent),
-        TEST_IN_ENV(test_nobody_listens),
-        TEST_IN_ENV(test_unknown_host),
-        TEST_IN_ENV(test_silence_is_bounded),
-        TEST_IN_ENV(test_service_token),
-        TEST_IN_ENV(test_account_without_token),
-        TEST_IN_ENV(test_account),
-        TEST_IN_ENV(test_backend_in_trouble),
-        TEST_IN_ENV(test_not_convex_and_the_clock),
-        TEST_IN_ENV(test_certificate),
+        TEST_IN_ENV(test_wrong_or_missing_gateway_token_is_found),
+        TEST_IN_ENV(test_disabled_or_draining_gateway_is_found),
+        TEST_IN_ENV(test_agent_unknown_to_the_gateway_is_found),
+        TEST_IN_ENV(test_refused_connections_are_found),
+        TEST_IN_ENV(test_unknown_hosts_are_found),
+        TEST_IN_ENV(test_hanging_servers_are_given_up_on),
+        TEST_IN_ENV(test_wrong_service_token_is_found),
+        TEST_IN_ENV(test_account_without_a_token_is_found),
+        TEST_IN_ENV(test_wrong_account_is_found),
+        TEST_IN_ENV(test_failing_backend_is_found),
+        TEST_IN_ENV(test_other_server_and_wrong_clock_are_found),
+        TEST_IN_ENV(test_untrusted_certificate_is_found),
     };
     return cmocka_run_group_tests_name("doctor_network", tests, NULL, NULL);
 }

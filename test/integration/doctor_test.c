@@ -1,6 +1,5 @@
-/* The command doctor as a whole: its lines and JSON, the state directory, what it leaves alone. */
+/* `doctor` as a whole: its text and JSON, the state directory, and that it changes nothing. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,13 +14,13 @@
 #include "../lib/board.h"
 #include "../lib/doctor.h"
 
-static void test_all_is_well(void **state)
+static void test_healthy_setup_passes_every_check(void **state)
 {
     struct test_env *env = *state;
     char path[300];
     doctor_seed_agent(env);
     doctor_expect_read_only(env, NULL, 0,
-        WORDS("can be made\n", "ok    backend connection  connected to 127.0.0.1 port ",
+        STRINGS("can be made\n", "ok    backend connection  connected to 127.0.0.1 port ",
             "ok    Convex deployment   answers at http://127.0.0.1:",
             "ok    service token       accepted\n", "ok    account             ", " has 1 agent\n",
             "ok    gateway endpoint    enabled\n",
@@ -31,29 +30,29 @@ static void test_all_is_well(void **state)
             "All is well: 19 checks, none failed; warnings: 1.\n"));
     snprintf(path, sizeof path, "%s/state", env->dir);
     assert_int_equal(access(path, F_OK), -1);
-    doctor_expect_read_only(env, SETTINGS("OPENCLAW_REQUEST_TIMEOUT_MS=150000"), 0,
-        WORDS("ok    gateway timeout     150000 ms\n", "warnings: 0.\n"));
+    doctor_expect_read_only(env, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=150000"), 0,
+        STRINGS("ok    gateway timeout     150000 ms\n", "warnings: 0.\n"));
 }
 
-static void test_a_restart_request_stays(void **state)
+static void test_doctor_leaves_a_restart_request_pending(void **state)
 {
     struct test_env *env = *state;
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
-    doctor_expect_read_only(env, NULL, 0, WORDS("All is well"));
+    doctor_expect_read_only(env, NULL, 0, STRINGS("All is well"));
     json_t *accounts = board_documents(env, "accounts");
     assert_true(json_is_number(json_object_get(json_array_get(accounts, 0), "restartRequestedAt")));
     json_decref(accounts);
 }
 
-static void test_wrong_settings_are_said_as_ever(void **state)
+static void test_wrong_settings_are_reported_before_any_check(void **state)
 {
     struct test_env *env = *state;
-    doctor_expect_read_only(env, SETTINGS("HEALTH_PORT=99999"), 78, WORDS("error: HEALTH_PORT "));
+    doctor_expect_read_only(env, STRINGS("HEALTH_PORT=99999"), 78, STRINGS("error: HEALTH_PORT "));
     assert_false(process_has_output(&env->second, "gateway"));
 }
 
-/* For root everything is writable, but a file is no directory for anybody. */
-static void test_state_dir(void **state)
+/* Root can write anywhere, but even for root a file is not a directory. */
+static void test_unusable_state_dir_is_found(void **state)
 {
     struct test_env *env = *state;
     char setting[320];
@@ -61,21 +60,21 @@ static void test_state_dir(void **state)
     char *path = setting + strlen("STATE_DIR=");
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(chmod(path, 0755), 0);
-    doctor_expect_read_only(env, SETTINGS(setting), 0,
-        WORDS("warn  state directory     ", " has mode 0755: ", "; fix: chmod 700 "));
+    doctor_expect_read_only(env, STRINGS(setting), 0,
+        STRINGS("warn  state directory     ", " has mode 0755: ", "; fix: chmod 700 "));
     snprintf(setting, sizeof setting, "STATE_DIR=%s/state/account", env->dir);
     FILE *file = fopen(path, "we");
     assert_non_null(file);
     fputs("k57another", file);
     fclose(file);
-    doctor_expect_read_only(env, SETTINGS(setting), 1,
-        WORDS("FAIL  state directory     ", "/account is not a directory; fix: set STATE_DIR ",
+    doctor_expect_read_only(env, STRINGS(setting), 1,
+        STRINGS("FAIL  state directory     ", "/account is not a directory; fix: set STATE_DIR ",
             "skip  disk space          because state directory failed\n", "ok    service token "));
     doctor_expect_read_only(env, NULL, 1,
-        WORDS("FAIL  state directory     ", " belongs to account k57another, not to "));
+        STRINGS("FAIL  state directory     ", " belongs to account k57another, not to "));
 }
 
-static void test_beside_a_runtime(void **state)
+static void test_doctor_works_beside_a_runtime(void **state)
 {
     struct test_env *env = *state;
     char words[128];
@@ -83,15 +82,16 @@ static void test_beside_a_runtime(void **state)
     snprintf(words, sizeof words,
         "ok    running runtime     process %ld holds the state directory\n",
         (long)env->runtime.pid);
-    doctor_expect_output(env, NULL, (const char *[]){"doctor", NULL}, 0,
-        WORDS(words, "/state can be used\n", "All is well"));
+    doctor_expect_output(
+        env, NULL, STRINGS("doctor"), 0, STRINGS(words, "/state can be used\n", "All is well"));
     test_env_stop_runtime(env);
-    doctor_expect_output(env, NULL, (const char *[]){"doctor", NULL}, 0,
-        WORDS("none: the state directory is free\n"));
+    doctor_expect_output(
+        env, NULL, STRINGS("doctor"), 0, STRINGS("none: the state directory is free\n"));
 }
 
-/* The line that belongs to a check of the JSON; the free space may have changed meanwhile. */
-static void expect_in_lines(const char *lines, const json_t *check)
+/* Fails unless lines has the check's line; its detail is skipped for the free space, which varies.
+ */
+static void expect_line_of_check(const char *lines, const json_t *check)
 {
     char line[1024];
     const char *name = board_string(check, "name");
@@ -104,16 +104,14 @@ static void expect_in_lines(const char *lines, const json_t *check)
     assert_true(json_is_string(json_object_get(check, "fix")) || !failed);
 }
 
-static void test_json_agrees(void **state)
+static void test_json_agrees_with_the_text(void **state)
 {
     struct test_env *env = *state;
     for (int wrong = 0; wrong < 2; wrong++) {
-        const char *const *settings = wrong ? SETTINGS(DOCTOR_WRONG_TOKEN) : NULL;
-        doctor_expect_output(
-            env, settings, (const char *[]){"doctor", NULL}, wrong, WORDS("checks"));
+        const char *const *settings = wrong ? STRINGS(DOCTOR_WRONG_TOKEN) : NULL;
+        doctor_expect_output(env, settings, STRINGS("doctor"), wrong, STRINGS("checks"));
         char *lines = process_output(&env->second);
-        doctor_expect_output(
-            env, settings, (const char *[]){"doctor", "--json", NULL}, wrong, WORDS("checks"));
+        doctor_expect_output(env, settings, STRINGS("doctor", "--json"), wrong, STRINGS("checks"));
         char *output = process_output(&env->second);
         json_t *parsed = json_loads(output, 0, NULL);
         const json_t *checks = json_object_get(parsed, "checks");
@@ -122,7 +120,7 @@ static void test_json_agrees(void **state)
         size_t index;
         const json_t *check;
         json_array_foreach (checks, index, check)
-            expect_in_lines(lines, check);
+            expect_line_of_check(lines, check);
         json_decref(parsed);
         free(output);
         free(lines);
@@ -132,12 +130,12 @@ static void test_json_agrees(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_all_is_well),
-        TEST_IN_ENV(test_a_restart_request_stays),
-        TEST_IN_ENV(test_wrong_settings_are_said_as_ever),
-        TEST_IN_ENV(test_state_dir),
-        TEST_IN_ENV(test_beside_a_runtime),
-        TEST_IN_ENV(test_json_agrees),
+        TEST_IN_ENV(test_healthy_setup_passes_every_check),
+        TEST_IN_ENV(test_doctor_leaves_a_restart_request_pending),
+        TEST_IN_ENV(test_wrong_settings_are_reported_before_any_check),
+        TEST_IN_ENV(test_unusable_state_dir_is_found),
+        TEST_IN_ENV(test_doctor_works_beside_a_runtime),
+        TEST_IN_ENV(test_json_agrees_with_the_text),
     };
     return cmocka_run_group_tests_name("doctor", tests, NULL, NULL);
 }

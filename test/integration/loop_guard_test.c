@@ -1,12 +1,10 @@
-/* Agents that answer each other come to an end, and a thread with several is no storm. */
+/* The loop guard: agents that answer each other stop, and a thread with several does not explode.
+ */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -14,8 +12,8 @@
 
 enum { AGENTS = 3 };
 
-/* A thread with a task, agents named one, two and three, and no assignee. */
-static void seed(struct test_env *env)
+/* A task with a thread, agents one, two and three, and no assignee. */
+static void seed_thread(struct test_env *env)
 {
     json_decref(test_env_post(env, "/sandbox/seed",
         json_pack("{s:[{s:s}, {s:s}, {s:s}], s:[{s:s}]}", "agents", "slug", "one", "slug", "two",
@@ -23,18 +21,18 @@ static void seed(struct test_env *env)
     board_set_flag(env, "gateway_chatty", true);
 }
 
-static void say(struct test_env *env, const char *content)
+static void post_message(struct test_env *env, const char *content)
 {
     json_decref(test_env_post(
         env, "/sandbox/message", json_pack("{s:s, s:s}", "task", "talk", "content", content)));
 }
 
-static void start(struct test_env *env, const char *setting)
+static void start_with_guard(struct test_env *env, const char *setting)
 {
-    test_env_start_runtime(env, (const char *[]){"DELIVERY_INTERVAL=20", setting, NULL});
+    test_env_start_runtime(env, STRINGS("DELIVERY_INTERVAL=20", setting));
 }
 
-/* Waits until polls come back empty, so that nothing is left that could still grow. */
+/* Waits until several polls came back empty, so nothing is left that could cause more runs. */
 static void wait_until_quiet(struct test_env *env)
 {
     char later[128];
@@ -45,89 +43,89 @@ static void wait_until_quiet(struct test_env *env)
     test_env_wait(env, later);
 }
 
-/* Each agent's own answer notifies the two others: the original ran them without end. */
-static void test_one_message_runs_each_subscribed_agent_once(void **state)
+/* Each agent's answer notifies the other two, which would go on without end unguarded. */
+static void test_message_runs_each_subscribed_agent_once(void **state)
 {
     struct test_env *env = *state;
-    seed(env);
-    start(env, "DELIVERY_LOOP_GUARD=on");
-    say(env, "@one @two @three hello");
+    seed_thread(env);
+    start_with_guard(env, "DELIVERY_LOOP_GUARD=on");
+    post_message(env, "@one @two @three hello");
     wait_until_quiet(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), AGENTS);
-    say(env, "and now all who read this");
+    post_message(env, "and now all who read this");
     wait_until_quiet(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 2 * AGENTS);
     assert_int_equal(test_env_stat(env, NULL, "replies"), 2 * AGENTS);
     test_env_stop_runtime(env);
 }
 
-/* Without the guard the same goes on, which is what proves that the guard did it. */
-static void test_without_the_guard_they_go_on(void **state)
+/* The control: without the guard the same thread goes on. */
+static void test_agents_go_on_without_the_guard(void **state)
 {
     struct test_env *env = *state;
-    seed(env);
-    start(env, "DELIVERY_LOOP_GUARD=off");
-    say(env, "@one @two @three hello");
+    seed_thread(env);
+    start_with_guard(env, "DELIVERY_LOOP_GUARD=off");
+    post_message(env, "@one @two @three hello");
     test_env_wait(env, "deliveries=30");
     test_env_stop_runtime(env);
 }
 
-static void let_mention(struct test_env *env, const char *agent, const char *text)
+static void set_agent_reply(struct test_env *env, const char *agent, const char *text)
 {
     board_gateway_fault(env,
         json_pack("{s:{s:s}, s:s, s:s}", "match", "agent", agent, "action", "reply", "text", text));
 }
 
-static void test_agents_that_mention_each_other_stop_at_the_limit(void **state)
+static void test_mutual_mentions_stop_at_max_hops(void **state)
 {
     struct test_env *env = *state;
-    seed(env);
-    let_mention(env, "one", "@two your turn");
-    let_mention(env, "two", "@one your turn");
-    start(env, "DELIVERY_MAX_HOPS=5");
-    say(env, "@one begin");
+    seed_thread(env);
+    set_agent_reply(env, "one", "@two your turn");
+    set_agent_reply(env, "two", "@one your turn");
+    start_with_guard(env, "DELIVERY_MAX_HOPS=5");
+    post_message(env, "@one begin");
     wait_until_quiet(env);
-    /* The person's message, and five hops after it. */
+    /* The user's message and five hops. */
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 6);
     assert_true(process_has_output(&env->runtime, "reason=too_many_hops"));
     test_env_stop_runtime(env);
 }
 
-/* What the guard knew is read from the backend again. */
-static void test_a_chain_is_traced_after_a_restart(void **state)
+/* After a restart the guard reads the chain from the backend. */
+static void test_chain_is_traced_after_a_restart(void **state)
 {
     struct test_env *env = *state;
-    seed(env);
-    let_mention(env, "one", "@two your turn");
-    let_mention(env, "two", "@one your turn");
+    seed_thread(env);
+    set_agent_reply(env, "one", "@two your turn");
+    set_agent_reply(env, "two", "@one your turn");
     board_gateway_fault(
         env, json_pack("{s:{s:s}, s:s}", "match", "agent", "three", "action", "reply"));
-    start(env, "DELIVERY_MAX_HOPS=2");
-    say(env, "@one begin");
+    start_with_guard(env, "DELIVERY_MAX_HOPS=2");
+    post_message(env, "@one begin");
     wait_until_quiet(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 3);
     test_env_stop_runtime(env);
-    /* One hop more is allowed now: the last skipped notification is over, a new one is made. */
+    /* Notify again about the last message: the chain is at its limit already. */
     json_t *messages = board_documents(env, "messages");
     const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
     json_decref(test_env_post(env, "/sandbox/notify",
         json_pack("{s:s, s:s, s:s, s:s}", "agent", "two", "task", "talk", "type", "mention",
             "message", board_string(last, "_id"))));
     json_decref(messages);
-    start(env, "DELIVERY_MAX_HOPS=2");
+    start_with_guard(env, "DELIVERY_MAX_HOPS=2");
     wait_until_quiet(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 3);
     assert_true(process_has_output(&env->runtime, "reason=too_many_hops"));
     test_env_stop_runtime(env);
 }
 
-/* No agent will be asked, so the stop does not wait for it, however long its grace is. */
-static void test_a_stop_cuts_the_tracing_off(void **state)
+/* Tracing a chain precedes a send, so shutdown aborts it however long the grace period is. */
+static void test_shutdown_aborts_the_tracing(void **state)
 {
     struct test_env *env = *state;
-    seed(env);
-    start(env, NULL);
-    say(env, "@one begin");
+    seed_thread(env);
+    start_with_guard(env, NULL);
+    post_message(env, "@one begin");
     wait_until_quiet(env);
     test_env_stop_runtime(env);
     json_t *messages = board_documents(env, "messages");
@@ -138,52 +136,52 @@ static void test_a_stop_cuts_the_tracing_off(void **state)
     board_backend_fault(env, json_pack("{s:{s:s}, s:s}", "match", "notification",
                                  board_string(last, "sourceNotificationId"), "behaviour", "hold"));
     json_decref(messages);
-    start(env, "SHUTDOWN_GRACE_MS=60000");
+    start_with_guard(env, "SHUTDOWN_GRACE_MS=60000");
     test_env_wait(env, "held=1");
     test_env_stop_runtime(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 1);
 }
 
-static void test_an_assignee_is_told_of_a_colleagues_message(void **state)
+static void test_assignee_is_run_for_another_agents_message(void **state)
 {
     struct test_env *env = *state;
-    seed(env);
+    seed_thread(env);
     json_decref(test_env_post(
         env, "/sandbox/assign", json_pack("{s:s, s:s}", "task", "talk", "agent", "two")));
-    start(env, "DELIVERY_LOOP_GUARD=on");
+    start_with_guard(env, "DELIVERY_LOOP_GUARD=on");
     test_env_wait(env, "delivered=1");
-    say(env, "@one please");
+    post_message(env, "@one please");
     wait_until_quiet(env);
-    /* The assignment, the mention of one, and of its answer the assignee, who subscribed by it. */
+    /* The assignment; the message for one and for the subscribed assignee; one's answer for two. */
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 4);
     test_env_stop_runtime(env);
 }
 
-static void test_own_message_is_skipped(void **state)
+static void test_agents_own_message_is_skipped(void **state)
 {
     struct test_env *env = *state;
-    seed(env);
-    let_mention(env, "one", "as @one said");
-    start(env, "DELIVERY_LOOP_GUARD=on");
-    say(env, "@one begin");
+    seed_thread(env);
+    set_agent_reply(env, "one", "as @one said");
+    start_with_guard(env, "DELIVERY_LOOP_GUARD=on");
+    post_message(env, "@one begin");
     wait_until_quiet(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 1);
     assert_true(process_has_output(&env->runtime, "reason=own_message"));
     test_env_stop_runtime(env);
 }
 
-/* The note that an agent did not answer must not set its colleagues to work. */
-static void test_a_note_of_ours_runs_nobody(void **state)
+/* Our note that an agent gave no reply must not run other agents. */
+static void test_note_runs_no_agent(void **state)
 {
     struct test_env *env = *state;
-    seed(env);
+    seed_thread(env);
     json_decref(test_env_post(
         env, "/sandbox/assign", json_pack("{s:s, s:s}", "task", "talk", "agent", "two")));
-    start(env, "DELIVERY_MAX_RUNS=1");
+    start_with_guard(env, "DELIVERY_MAX_RUNS=1");
     test_env_wait(env, "delivered=1");
     board_gateway_fault(
         env, json_pack("{s:{s:s}, s:s}", "match", "agent", "one", "action", "status"));
-    say(env, "@one please");
+    post_message(env, "@one please");
     wait_until_quiet(env);
     assert_true(process_has_output(&env->runtime, "reason=caused_by_a_note"));
     test_env_stop_runtime(env);
@@ -192,14 +190,14 @@ static void test_a_note_of_ours_runs_nobody(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_one_message_runs_each_subscribed_agent_once),
-        TEST_IN_ENV(test_without_the_guard_they_go_on),
-        TEST_IN_ENV(test_agents_that_mention_each_other_stop_at_the_limit),
-        TEST_IN_ENV(test_a_chain_is_traced_after_a_restart),
-        TEST_IN_ENV(test_a_stop_cuts_the_tracing_off),
-        TEST_IN_ENV(test_an_assignee_is_told_of_a_colleagues_message),
-        TEST_IN_ENV(test_own_message_is_skipped),
-        TEST_IN_ENV(test_a_note_of_ours_runs_nobody),
+        TEST_IN_ENV(test_message_runs_each_subscribed_agent_once),
+        TEST_IN_ENV(test_agents_go_on_without_the_guard),
+        TEST_IN_ENV(test_mutual_mentions_stop_at_max_hops),
+        TEST_IN_ENV(test_chain_is_traced_after_a_restart),
+        TEST_IN_ENV(test_shutdown_aborts_the_tracing),
+        TEST_IN_ENV(test_assignee_is_run_for_another_agents_message),
+        TEST_IN_ENV(test_agents_own_message_is_skipped),
+        TEST_IN_ENV(test_note_runs_no_agent),
     };
     return cmocka_run_group_tests_name("loop_guard", tests, NULL, NULL);
 }

@@ -1,5 +1,4 @@
-/* The program as a process: settings, exit codes, signals, the stop. */
-#include <arpa/inet.h>
+/* The runtime as a process: settings, exit codes, signals, shutdown, file descriptors. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -8,52 +7,47 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "../lib/board.h"
+#include "../lib/loopback.h"
 #include "base/sync.h"
 
-static void hold_agents(struct test_env *env)
-{
-    board_hold_agents(env, "agent");
-}
-
-static void test_every_bad_setting_is_said_at_once(void **state)
+static void test_every_bad_setting_is_reported_at_once(void **state)
 {
     struct test_env *env = *state;
     test_env_launch(env, &env->runtime,
-        (const char *[]){"ACCOUNT_ID", "DELIVERY_INTERVAL=30x1", "HEALTH_PORT=99999",
-            "AGENT_SYNC_INTERVAL=-5", "LOG_LEVEL=loud", "LOG_FORMAT=xml", NULL},
+        STRINGS("ACCOUNT_ID", "DELIVERY_INTERVAL=30x1", "HEALTH_PORT=99999",
+            "AGENT_SYNC_INTERVAL=-5", "LOG_LEVEL=loud", "LOG_FORMAT=xml"),
         NULL);
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 78);
-    static const char *const named[] = {"ACCOUNT_ID", "DELIVERY_INTERVAL", "HEALTH_PORT",
+    static const char *const names[] = {"ACCOUNT_ID", "DELIVERY_INTERVAL", "HEALTH_PORT",
         "AGENT_SYNC_INTERVAL", "LOG_LEVEL", "LOG_FORMAT"};
-    for (size_t i = 0; i < sizeof named / sizeof named[0]; i++)
-        test_env_wait_log(env, named[i]);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        test_env_wait_log(env, names[i]);
     assert_false(process_has_output(&env->runtime, TEST_SECRET));
 }
 
-static void test_check_config_shows_no_secret(void **state)
+static void test_check_config_hides_secrets(void **state)
 {
     struct test_env *env = *state;
-    test_env_launch(env, &env->runtime, NULL, (const char *[]){"--check-config", NULL});
+    test_env_launch(env, &env->runtime, NULL, STRINGS("--check-config"));
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
     test_env_wait_log(env, "SERVICE_TOKEN=***");
     assert_false(process_has_output(&env->runtime, TEST_SECRET));
     assert_false(process_has_output(&env->runtime, TEST_GATEWAY_TOKEN));
 }
 
-static void test_unknown_argument_is_a_usage_error(void **state)
+static void test_unknown_argument_exits_64(void **state)
 {
     struct test_env *env = *state;
-    test_env_launch(env, &env->runtime, NULL, (const char *[]){"--frobnicate", NULL});
+    test_env_launch(env, &env->runtime, NULL, STRINGS("--frobnicate"));
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 64);
 }
 
-static void test_env_file_gives_settings(void **state)
+static void test_env_file_yields_to_the_environment(void **state)
 {
     struct test_env *env = *state;
     char path[300];
@@ -62,56 +56,42 @@ static void test_env_file_gives_settings(void **state)
     assert_non_null(file);
     fprintf(file, "# settings\nexport DROPLET_REGION=\"fra1\" # where\nDELIVERY_INTERVAL=1\n");
     fclose(file);
-    /* The environment's own DELIVERY_INTERVAL wins, else the file's would be an error. */
-    test_env_launch(
-        env, &env->runtime, NULL, (const char *[]){"--env-file", path, "--check-config", NULL});
+    /* DELIVERY_INTERVAL=1 of the file would be rejected; the environment takes precedence. */
+    test_env_launch(env, &env->runtime, NULL, STRINGS("--env-file", path, "--check-config"));
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
     test_env_wait_log(env, "DROPLET_REGION=fra1");
     test_env_wait_log(env, "DELIVERY_INTERVAL=200");
 }
 
-static void test_second_runtime_on_a_state_dir_is_refused(void **state)
+static void test_second_runtime_on_a_state_dir_exits_75(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, NULL);
     test_env_launch(env, &env->second, NULL, NULL);
     assert_int_equal(process_wait_exit(&env->second, TEST_WAIT_MS), 75);
-    char holder[64];
-    snprintf(holder, sizeof holder, "process %d", (int)env->runtime.pid);
-    assert_true(process_wait_output(&env->second, holder, TEST_WAIT_MS, NULL, 0));
+    char owner[64];
+    snprintf(owner, sizeof owner, "process %d", (int)env->runtime.pid);
+    assert_true(process_wait_output(&env->second, owner, TEST_WAIT_MS, NULL, 0));
     test_env_stop_runtime(env);
 }
 
-static int listen_somewhere(unsigned *port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(listen(fd, 1), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
-    *port = ntohs(address.sin_port);
-    return fd;
-}
-
-static void test_busy_health_port_is_said(void **state)
+static void test_busy_health_port_exits_69(void **state)
 {
     struct test_env *env = *state;
     unsigned port;
     char setting[64];
-    int fd = listen_somewhere(&port);
+    int fd = loopback_listen(1, &port);
     snprintf(setting, sizeof setting, "HEALTH_PORT=%u", port);
-    test_env_launch(env, &env->runtime, (const char *[]){setting, NULL}, NULL);
+    test_env_launch(env, &env->runtime, STRINGS(setting), NULL);
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 69);
     close(fd);
 }
 
-static void test_stop_lets_a_running_send_end(void **state)
+static void test_shutdown_waits_for_a_run_in_flight(void **state)
 {
     struct test_env *env = *state;
     json_t *rows = board_load(env, 3, 1);
-    hold_agents(env);
+    board_hold_agents(env, "agent");
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "in_flight=1");
     process_signal(&env->runtime, SIGTERM);
@@ -123,12 +103,12 @@ static void test_stop_lets_a_running_send_end(void **state)
     json_decref(rows);
 }
 
-static void test_stop_ends_hung_sends_at_the_grace(void **state)
+static void test_shutdown_aborts_hung_runs_after_the_grace_period(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 8, 8));
-    hold_agents(env);
-    test_env_start_runtime(env, (const char *[]){"SHUTDOWN_GRACE_MS=1500", NULL});
+    board_hold_agents(env, "agent");
+    test_env_start_runtime(env, STRINGS("SHUTDOWN_GRACE_MS=1500"));
     test_env_wait(env, "in_flight=8");
     int64_t began_ms = clock_monotonic_ms();
     process_signal(&env->runtime, SIGTERM);
@@ -136,15 +116,15 @@ static void test_stop_ends_hung_sends_at_the_grace(void **state)
     assert_true(clock_monotonic_ms() - began_ms < (int64_t)3500 * process_timeout_scale());
 }
 
-/* Calls that wait for their turn behind 28 that hang delay no loop, and are no reason to stay. */
-static void test_calls_that_wait_for_their_turn(void **state)
+/* Calls that queue for one of the 28 call slots delay no loop and do not prolong shutdown. */
+static void test_queued_calls_do_not_prolong_shutdown(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 40, 40));
     board_backend_fault(
         env, json_pack("{s:s, s:s}", "action", "createMessageFromAgent", "behaviour", "hang"));
-    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=40",
-                                    "SHUTDOWN_GRACE_MS=1500", "DELIVERY_INTERVAL=10", NULL});
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=40",
+                                    "SHUTDOWN_GRACE_MS=1500", "DELIVERY_INTERVAL=10"));
     test_env_wait(env, "held=28");
     char polls[128];
     snprintf(polls, sizeof polls, "action=listUndeliveredNotifications&calls=%ld",
@@ -156,12 +136,12 @@ static void test_calls_that_wait_for_their_turn(void **state)
     assert_in_range(clock_monotonic_ms() - began_ms, 0, 1500 + 2000);
 }
 
-static void test_second_signal_ends_at_once(void **state)
+static void test_second_signal_exits_at_once(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 1, 1));
-    hold_agents(env);
-    test_env_start_runtime(env, (const char *[]){"SHUTDOWN_GRACE_MS=600000", NULL});
+    board_hold_agents(env, "agent");
+    test_env_start_runtime(env, STRINGS("SHUTDOWN_GRACE_MS=600000"));
     test_env_wait(env, "in_flight=1");
     process_signal(&env->runtime, SIGTERM);
     test_env_wait_log(env, "that are under way");
@@ -169,11 +149,11 @@ static void test_second_signal_ends_at_once(void **state)
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 128 + SIGINT);
 }
 
-static void test_health_and_version(void **state)
+static void test_health_and_version_answer(void **state)
 {
     struct test_env *env = *state;
     char *body;
-    test_env_start_runtime(env, (const char *[]){"DROPLET_ID=d1", "DROPLET_REGION=fra1", NULL});
+    test_env_start_runtime(env, STRINGS("DROPLET_ID=d1", "DROPLET_REGION=fra1"));
     test_env_wait(env, "action=listUndeliveredNotifications&calls=2");
     assert_int_equal(test_env_health_get(env, "/health?x=1", &body), 200);
     assert_non_null(strstr(body, "\"status\": \"healthy\""));
@@ -189,8 +169,8 @@ static void test_health_and_version(void **state)
     test_env_stop_runtime(env);
 }
 
-/* As a careless supervisor starts it: the log is lost then, and goes into no file of ours. */
-static void test_missing_standard_descriptors(void **state)
+/* Started with fds 0-2 closed: the log is lost, and must not end up in one of our files. */
+static void test_closed_standard_fds_do_no_harm(void **state)
 {
     struct test_env *env = *state;
     char path[300];
@@ -215,7 +195,7 @@ static void test_json_log_lines_are_json(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 2, 1));
-    test_env_start_runtime(env, (const char *[]){"LOG_FORMAT=json", NULL});
+    test_env_start_runtime(env, STRINGS("LOG_FORMAT=json"));
     test_env_wait(env, "delivered=2");
     test_env_stop_runtime(env);
     char *output = process_output(&env->runtime);
@@ -235,8 +215,8 @@ static void test_json_log_lines_are_json(void **state)
     free(output);
 }
 
-/* The shell lowers the limit for good and becomes the runtime. */
-static void launch_with_descriptors(struct test_env *env, unsigned max)
+/* Starts the runtime through a shell that lowers its limit on file descriptors. */
+static void launch_with_fd_limit(struct test_env *env, unsigned max)
 {
     char script[64];
     char program[300];
@@ -245,15 +225,15 @@ static void launch_with_descriptors(struct test_env *env, unsigned max)
     snprintf(
         program, sizeof program, "%s/mission-control-runtime", build != NULL ? build : "build");
     env->runtime_program = "../../../../../../../../../../../../bin/sh";
-    test_env_launch(env, &env->runtime, NULL, (const char *[]){"-c", script, program, NULL});
+    test_env_launch(env, &env->runtime, NULL, STRINGS("-c", script, program));
 }
 
-/* Where it can start at all, it can be stopped. */
-static void test_few_descriptors_do_not_keep_it_from_ending(void **state)
+/* With few descriptors it may fail to start, but if it starts it can be stopped. */
+static void test_few_descriptors_do_not_block_shutdown(void **state)
 {
     struct test_env *env = *state;
     for (unsigned max = 20; max <= 36; max += 4) {
-        launch_with_descriptors(env, max);
+        launch_with_fd_limit(env, max);
         bool started =
             process_wait_output(&env->runtime, "started successfully", TEST_WAIT_MS, NULL, 0);
         if (started)
@@ -265,19 +245,19 @@ static void test_few_descriptors_do_not_keep_it_from_ending(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_every_bad_setting_is_said_at_once),
-        TEST_IN_ENV(test_check_config_shows_no_secret),
-        TEST_IN_ENV(test_unknown_argument_is_a_usage_error),
-        TEST_IN_ENV(test_env_file_gives_settings),
-        TEST_IN_ENV(test_second_runtime_on_a_state_dir_is_refused),
-        TEST_IN_ENV(test_busy_health_port_is_said),
-        TEST_IN_ENV(test_stop_lets_a_running_send_end),
-        TEST_IN_ENV(test_stop_ends_hung_sends_at_the_grace),
-        TEST_IN_ENV(test_calls_that_wait_for_their_turn),
-        TEST_IN_ENV(test_second_signal_ends_at_once),
-        TEST_IN_ENV(test_few_descriptors_do_not_keep_it_from_ending),
-        TEST_IN_ENV(test_health_and_version),
-        TEST_IN_ENV(test_missing_standard_descriptors),
+        TEST_IN_ENV(test_every_bad_setting_is_reported_at_once),
+        TEST_IN_ENV(test_check_config_hides_secrets),
+        TEST_IN_ENV(test_unknown_argument_exits_64),
+        TEST_IN_ENV(test_env_file_yields_to_the_environment),
+        TEST_IN_ENV(test_second_runtime_on_a_state_dir_exits_75),
+        TEST_IN_ENV(test_busy_health_port_exits_69),
+        TEST_IN_ENV(test_shutdown_waits_for_a_run_in_flight),
+        TEST_IN_ENV(test_shutdown_aborts_hung_runs_after_the_grace_period),
+        TEST_IN_ENV(test_queued_calls_do_not_prolong_shutdown),
+        TEST_IN_ENV(test_second_signal_exits_at_once),
+        TEST_IN_ENV(test_few_descriptors_do_not_block_shutdown),
+        TEST_IN_ENV(test_health_and_version_answer),
+        TEST_IN_ENV(test_closed_standard_fds_do_no_harm),
         TEST_IN_ENV(test_json_log_lines_are_json),
     };
     return cmocka_run_group_tests_name("process", tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* What Prometheus itself says of the metrics, the rules and the settings that are shipped. */
+/* Checks the metrics and the files in deploy/prometheus with Prometheus itself. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -6,16 +6,13 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
-
-#include <arpa/inet.h>
 #include <jansson.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../lib/board.h"
+#include "../lib/loopback.h"
 #include "../lib/plain_http.h"
 #include "base/sync.h"
 
@@ -26,13 +23,13 @@ static bool has_program(const char *name)
     char command[64];
     struct process process = {0};
     snprintf(command, sizeof command, "command -v %s", name);
-    process_start(&process, (const char *[]){"/bin/sh", "-c", command, NULL}, environ);
+    process_start(&process, STRINGS("/bin/sh", "-c", command), environ);
     bool found = process_wait_exit(&process, CHECK_MS) == 0;
     process_fini(&process);
     return found;
 }
 
-static void need_prometheus(void)
+static void skip_without_prometheus(void)
 {
     if (has_program("prometheus") && has_program("promtool"))
         return;
@@ -40,33 +37,34 @@ static void need_prometheus(void)
     skip();
 }
 
-/* Runs a shell command that has to end with status 0; without_words: and to say nothing. */
-static void must_run(const char *command, bool without_words)
+/* Runs a shell command that must exit 0, and print nothing if silent. */
+static void expect_command(const char *command, bool silent)
 {
     struct process process = {0};
-    process_start(&process, (const char *[]){"/bin/sh", "-c", command, NULL}, environ);
+    process_start(&process, STRINGS("/bin/sh", "-c", command), environ);
     int status = process_wait_exit(&process, CHECK_MS);
-    char *said = process_output(&process);
-    if (status != 0 || (without_words && said[0] != '\0'))
-        fail_msg("%s: status %d: %s", command, status, said);
-    free(said);
+    char *output = process_output(&process);
+    if (status != 0 || (silent && output[0] != '\0'))
+        fail_msg("%s: status %d: %s", command, status, output);
+    free(output);
     process_fini(&process);
 }
 
-static void test_shipped_rules_are_right(void **state)
+static void test_shipped_config_and_rules_pass_promtool(void **state)
 {
     (void)state;
-    need_prometheus();
-    must_run("cd deploy/prometheus && promtool check config prometheus.yml", false);
-    must_run("cd deploy/prometheus && promtool check rules recording-rules.yml alerts.yml", false);
-    must_run("cd deploy/prometheus && promtool test rules rules-test.yml", false);
+    skip_without_prometheus();
+    expect_command("cd deploy/prometheus && promtool check config prometheus.yml", false);
+    expect_command(
+        "cd deploy/prometheus && promtool check rules recording-rules.yml alerts.yml", false);
+    expect_command("cd deploy/prometheus && promtool test rules rules-test.yml", false);
 }
 
-static void test_metrics_pass_the_check(void **state)
+static void test_metrics_pass_promtool(void **state)
 {
     struct test_env *env = *state;
     char command[512];
-    need_prometheus();
+    skip_without_prometheus();
     json_decref(board_load(env, 3, 3));
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "undelivered=0");
@@ -80,24 +78,11 @@ static void test_metrics_pass_the_check(void **state)
     assert_int_equal(fclose(file), 0);
     free(body);
     snprintf(command, sizeof command, "promtool check metrics <%s", path);
-    must_run(command, true);
+    expect_command(command, true);
     test_env_stop_runtime(env);
 }
 
-/* A port that nobody has, for a program that cannot choose one itself. */
-static unsigned find_free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
-    close(fd);
-    return ntohs(address.sin_port);
-}
-
-static void write_settings(const struct test_env *env, const char *path)
+static void write_prometheus_config(const struct test_env *env, const char *path)
 {
     char dir[512];
     FILE *file = fopen(path, "we");
@@ -115,31 +100,31 @@ static void write_settings(const struct test_env *env, const char *path)
     assert_int_equal(fclose(file), 0);
 }
 
-/* Starts Prometheus on a port of its own; tries again when somebody else was faster to take it. */
+/* Starts Prometheus on a free port; tries another when that has been taken meanwhile. */
 static unsigned start_prometheus(struct test_env *env, struct process *prometheus)
 {
     char path[300];
     char command[1200];
     snprintf(path, sizeof path, "%s/prometheus.yml", env->dir);
-    write_settings(env, path);
+    write_prometheus_config(env, path);
     for (int try = 0; try < 3; try++) {
-        unsigned port = find_free_port();
+        unsigned port = loopback_free_port();
         snprintf(command, sizeof command,
             "exec prometheus --config.file=%s --storage.tsdb.path=%s/tsdb "
             "--web.listen-address=127.0.0.1:%u --log.level=info",
             path, env->dir, port);
-        process_start(prometheus, (const char *[]){"/bin/sh", "-c", command, NULL}, environ);
+        process_start(prometheus, STRINGS("/bin/sh", "-c", command), environ);
         if (process_wait_output(prometheus, "ready to receive web requests", CHECK_MS, NULL, 0))
             return port;
         process_dump_output(prometheus, "prometheus");
         process_fini(prometheus);
     }
-    fail_msg("prometheus does not start");
+    fail_msg("prometheus did not start");
     return 0;
 }
 
-/* The value of the one series that a query without blanks finds, or -1. */
-static double ask(unsigned port, const char *query)
+/* The value of the only series that query (URL-encoded) selects, or -1. */
+static double query_value(unsigned port, const char *query)
 {
     struct plain_response answer;
     char path[512];
@@ -157,20 +142,21 @@ static double ask(unsigned port, const char *query)
     return number;
 }
 
-static void await(unsigned port, const char *query, double value)
+static void wait_query(unsigned port, const char *query, double value)
 {
     int64_t deadline_ms = clock_monotonic_ms() + CHECK_MS;
-    while (ask(port, query) != value)
+    while (query_value(port, query) != value)
         if (clock_monotonic_ms() > deadline_ms)
-            fail_msg("Prometheus says %f and not %f of %s", ask(port, query), value, query);
+            fail_msg(
+                "Prometheus has %f, expected %f, for %s", query_value(port, query), value, query);
 }
 
-/* One that scrapes both paths; nothing has to be set for it to be given metrics at /health. */
-static void test_prometheus_scrapes_both_paths(void **state)
+/* Scraping /health needs no setting: Prometheus' Accept header selects the metrics. */
+static void test_prometheus_scrapes_metrics_and_health(void **state)
 {
     struct test_env *env = *state;
     struct process *prometheus = &env->second;
-    need_prometheus();
+    skip_without_prometheus();
     json_decref(board_load(env, 4, 2));
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "undelivered=0");
@@ -179,13 +165,13 @@ static void test_prometheus_scrapes_both_paths(void **state)
     for (size_t i = 0; i < sizeof jobs / sizeof jobs[0]; i++) {
         char query[256];
         snprintf(query, sizeof query, "up%%7Bjob=%%22%s%%22%%7D", jobs[i]);
-        await(port, query, 1);
+        wait_query(port, query, 1);
         snprintf(query, sizeof query,
             "mission_control_notifications_delivered_total%%7Bjob=%%22%s%%22%%7D", jobs[i]);
-        await(port, query, 4);
+        wait_query(port, query, 4);
         snprintf(query, sizeof query,
             "mission_control_agent_run_seconds_count%%7Bjob=%%22%s%%22%%7D", jobs[i]);
-        await(port, query, 4);
+        wait_query(port, query, 4);
     }
     process_signal(prometheus, SIGTERM);
     assert_int_equal(process_wait_exit(prometheus, CHECK_MS), 0);
@@ -195,9 +181,9 @@ static void test_prometheus_scrapes_both_paths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shipped_rules_are_right),
-        TEST_IN_ENV(test_metrics_pass_the_check),
-        TEST_IN_ENV(test_prometheus_scrapes_both_paths),
+        cmocka_unit_test(test_shipped_config_and_rules_pass_promtool),
+        TEST_IN_ENV(test_metrics_pass_promtool),
+        TEST_IN_ENV(test_prometheus_scrapes_metrics_and_health),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name("prometheus", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* What systemd is told over its socket: the start, that all goes on, the stop. */
+/* Messages to systemd over NOTIFY_SOCKET: ready, watchdog, stopping. */
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,8 +18,8 @@
 
 enum { MESSAGE_BYTES = 64 };
 
-/* A socket of that name; with '@' in front in the abstract namespace. */
-static int bind_to(const char *name)
+/* A datagram socket at name; a leading '@' puts it in the abstract namespace. */
+static int bind_notify_socket(const char *name)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t name_bytes = strlen(name);
@@ -34,8 +34,8 @@ static int bind_to(const char *name)
     return fd;
 }
 
-/* The next message; fails the test when none comes. */
-static void receive(int fd, char message[static MESSAGE_BYTES])
+/* Receives the next message; fails the test if none arrives. */
+static void receive_message(int fd, char message[static MESSAGE_BYTES])
 {
     struct pollfd source = {.fd = fd, .events = POLLIN};
     assert_int_equal(poll(&source, 1, TEST_WAIT_MS * process_timeout_scale()), 1);
@@ -44,45 +44,45 @@ static void receive(int fd, char message[static MESSAGE_BYTES])
     message[length] = '\0';
 }
 
-static void must_receive(int fd, const char *expected)
+static void expect_message(int fd, const char *expected)
 {
     char message[MESSAGE_BYTES];
-    receive(fd, message);
+    receive_message(fd, message);
     assert_string_equal(message, expected);
 }
 
-static bool is_empty(int fd)
+static bool is_socket_empty(int fd)
 {
     struct pollfd source = {.fd = fd, .events = POLLIN};
     return poll(&source, 1, 0) == 0;
 }
 
-static void path_setting(
+static void notify_socket_in(
     const struct test_env *env, char path[static 300], char setting[static 320])
 {
     snprintf(path, 300, "%s/notify", env->dir);
     snprintf(setting, 320, "NOTIFY_SOCKET=%s", path);
 }
 
-static void test_start_and_stop_are_told(void **state)
+static void test_startup_and_shutdown_are_notified(void **state)
 {
     struct test_env *env = *state;
     char path[300];
     char setting[320];
-    path_setting(env, path, setting);
-    int fd = bind_to(path);
-    test_env_start_runtime(env, (const char *[]){setting, NULL});
-    must_receive(fd, "READY=1");
+    notify_socket_in(env, path, setting);
+    int fd = bind_notify_socket(path);
+    test_env_start_runtime(env, STRINGS(setting));
+    expect_message(fd, "READY=1");
     test_env_wait(env, "action=listUndeliveredNotifications&calls=4");
-    assert_true(is_empty(fd));
+    assert_true(is_socket_empty(fd));
     test_env_stop_runtime(env);
-    must_receive(fd, "STOPPING=1");
-    assert_true(is_empty(fd));
+    expect_message(fd, "STOPPING=1");
+    assert_true(is_socket_empty(fd));
     close(fd);
 }
 
-/* As often as is asked for, and not behind the stop. */
-static void test_watchdog_in_an_abstract_socket(void **state)
+/* At the interval asked for, and never after STOPPING=1. */
+static void test_watchdog_pings_an_abstract_socket(void **state)
 {
     struct test_env *env = *state;
     char name[64];
@@ -90,38 +90,37 @@ static void test_watchdog_in_an_abstract_socket(void **state)
     char message[MESSAGE_BYTES];
     snprintf(name, sizeof name, "@mission-control-notify-%d", (int)getpid());
     snprintf(setting, sizeof setting, "NOTIFY_SOCKET=%s", name);
-    int fd = bind_to(name);
-    test_env_start_runtime(env, (const char *[]){setting, "WATCHDOG_USEC=200000", NULL});
-    must_receive(fd, "READY=1");
+    int fd = bind_notify_socket(name);
+    test_env_start_runtime(env, STRINGS(setting, "WATCHDOG_USEC=200000"));
+    expect_message(fd, "READY=1");
     for (int i = 0; i < 5; i++)
-        must_receive(fd, "WATCHDOG=1");
+        expect_message(fd, "WATCHDOG=1");
     test_env_stop_runtime(env);
     do
-        receive(fd, message);
+        receive_message(fd, message);
     while (strcmp(message, "WATCHDOG=1") == 0);
     assert_string_equal(message, "STOPPING=1");
-    assert_true(is_empty(fd));
+    assert_true(is_socket_empty(fd));
     close(fd);
 }
 
-static void test_watchdog_of_another_process_is_left_alone(void **state)
+static void test_watchdog_of_another_pid_is_ignored(void **state)
 {
     struct test_env *env = *state;
     char path[300];
     char setting[320];
-    path_setting(env, path, setting);
-    int fd = bind_to(path);
-    test_env_start_runtime(
-        env, (const char *[]){setting, "WATCHDOG_USEC=20000", "WATCHDOG_PID=1", NULL});
-    must_receive(fd, "READY=1");
+    notify_socket_in(env, path, setting);
+    int fd = bind_notify_socket(path);
+    test_env_start_runtime(env, STRINGS(setting, "WATCHDOG_USEC=20000", "WATCHDOG_PID=1"));
+    expect_message(fd, "READY=1");
     test_env_wait(env, "action=listUndeliveredNotifications&calls=4");
     test_env_stop_runtime(env);
-    must_receive(fd, "STOPPING=1");
-    assert_true(is_empty(fd));
+    expect_message(fd, "STOPPING=1");
+    assert_true(is_socket_empty(fd));
     close(fd);
 }
 
-static bool main_blocks(const struct process *process, int number)
+static bool main_thread_blocks(const struct process *process, int number)
 {
     char path[64];
     char line[256];
@@ -136,48 +135,48 @@ static bool main_blocks(const struct process *process, int number)
     return (blocked >> (number - 1) & 1) != 0;
 }
 
-/* A second signal counts from then on, even while the log's reader holds up its first line. */
-static void test_second_signal_counts_once_the_stop_is_told(void **state)
+/* From STOPPING=1 on a second signal kills, even while a stalled log reader blocks the first line.
+ */
+static void test_second_signal_works_from_stopping_on(void **state)
 {
     struct test_env *env = *state;
     char path[300];
     char setting[320];
-    path_setting(env, path, setting);
-    int fd = bind_to(path);
-    test_env_start_runtime(env, (const char *[]){setting, NULL});
-    must_receive(fd, "READY=1");
-    assert_true(main_blocks(&env->runtime, SIGTERM));
+    notify_socket_in(env, path, setting);
+    int fd = bind_notify_socket(path);
+    test_env_start_runtime(env, STRINGS(setting));
+    expect_message(fd, "READY=1");
+    assert_true(main_thread_blocks(&env->runtime, SIGTERM));
     process_stall_output(&env->runtime);
     process_signal(&env->runtime, SIGTERM);
-    must_receive(fd, "STOPPING=1");
-    assert_false(main_blocks(&env->runtime, SIGTERM));
+    expect_message(fd, "STOPPING=1");
+    assert_false(main_thread_blocks(&env->runtime, SIGTERM));
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
     close(fd);
 }
 
-/* Who cannot start is not ready. */
-static void test_failed_start_is_not_told(void **state)
+/* A failed startup must not report READY=1. */
+static void test_failed_startup_is_not_notified(void **state)
 {
     struct test_env *env = *state;
     char path[300];
     char setting[320];
-    path_setting(env, path, setting);
-    int fd = bind_to(path);
-    test_env_launch(
-        env, &env->runtime, (const char *[]){setting, "STATE_DIR=/proc/nonexistent", NULL}, NULL);
+    notify_socket_in(env, path, setting);
+    int fd = bind_notify_socket(path);
+    test_env_launch(env, &env->runtime, STRINGS(setting, "STATE_DIR=/proc/nonexistent"), NULL);
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 78);
-    assert_true(is_empty(fd));
+    assert_true(is_socket_empty(fd));
     close(fd);
 }
 
-static void test_manager_that_is_gone_is_no_reason_to_fail(void **state)
+static void test_missing_notify_socket_does_no_harm(void **state)
 {
     struct test_env *env = *state;
     char path[300];
     char setting[320];
-    path_setting(env, path, setting);
+    notify_socket_in(env, path, setting);
     json_decref(board_load(env, 1, 1));
-    test_env_start_runtime(env, (const char *[]){setting, "WATCHDOG_USEC=2000", NULL});
+    test_env_start_runtime(env, STRINGS(setting, "WATCHDOG_USEC=2000"));
     test_env_wait(env, "delivered=1");
     test_env_stop_runtime(env);
 }
@@ -185,12 +184,12 @@ static void test_manager_that_is_gone_is_no_reason_to_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_start_and_stop_are_told),
-        TEST_IN_ENV(test_watchdog_in_an_abstract_socket),
-        TEST_IN_ENV(test_watchdog_of_another_process_is_left_alone),
-        TEST_IN_ENV(test_second_signal_counts_once_the_stop_is_told),
-        TEST_IN_ENV(test_failed_start_is_not_told),
-        TEST_IN_ENV(test_manager_that_is_gone_is_no_reason_to_fail),
+        TEST_IN_ENV(test_startup_and_shutdown_are_notified),
+        TEST_IN_ENV(test_watchdog_pings_an_abstract_socket),
+        TEST_IN_ENV(test_watchdog_of_another_pid_is_ignored),
+        TEST_IN_ENV(test_second_signal_works_from_stopping_on),
+        TEST_IN_ENV(test_failed_startup_is_not_notified),
+        TEST_IN_ENV(test_missing_notify_socket_does_no_harm),
     };
     return cmocka_run_group_tests_name("service_manager", tests, NULL, NULL);
 }

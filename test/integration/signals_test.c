@@ -1,4 +1,4 @@
-/* What the signals do that do not end the run: settings read again, work told, sends held. */
+/* Signals other than shutdown: SIGHUP reloads, SIGUSR1 dumps workers, SIGUSR2 pauses sends. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,12 +17,12 @@
 #define NEW_SECRET "fedcba9876543210fedcba9876543210"
 #define NEW_TOKEN "mc_service_" TEST_ACCOUNT "_" NEW_SECRET
 
-/* In minutes: of the heartbeats of agents that a test wants to see woken. */
+/* A heartbeat interval in minutes, short enough to see agents woken. */
 static const double SHORT_INTERVAL = 0.005;
 
 enum { PATH_BYTES = 512, LINE_BYTES = 256 };
 
-/* Writes a file of the world, and the assignment that names it into variable. */
+/* Writes a file in the test directory and stores its path. */
 static void write_file(struct test_env *env, const char *name, const char *text, char *path)
 {
     snprintf(path, PATH_BYTES, "%s/%s", env->dir, name);
@@ -37,41 +37,39 @@ static void start_with_token_file(struct test_env *env, const char *token, char 
     char variable[PATH_BYTES + 32];
     write_file(env, "token", token, path);
     snprintf(variable, sizeof variable, "SERVICE_TOKEN_FILE=%s", path);
-    test_env_start_runtime(env, (const char *[]){"SERVICE_TOKEN", variable, NULL});
+    test_env_start_runtime(env, STRINGS("SERVICE_TOKEN", variable));
 }
 
-static void hang_up(struct test_env *env, const char *words)
+static void reload_and_wait_log(struct test_env *env, const char *words)
 {
     process_signal(&env->runtime, SIGHUP);
     test_env_wait_log(env, words);
 }
 
-/* Loads one notification and waits until its agent is held by a rule; its id goes into id. */
-static void hold_one(struct test_env *env, char id[static ID_BYTES])
+/* Loads one notification, copies its id and waits until its agent run is held. */
+static void hold_one_run(struct test_env *env, char id[static ID_BYTES])
 {
     board_hold_agents(env, "held");
-    json_t *rows = board_load(env, 1, 1);
-    text_copy(id, ID_BYTES, board_string(json_array_get(rows, 0), "id"));
-    json_decref(rows);
+    board_load_one(env, id);
     test_env_wait(env, "held=1");
 }
 
-static void test_rotated_service_token_is_taken_over(void **state)
+static void test_sighup_applies_a_rotated_service_token(void **state)
 {
     struct test_env *env = *state;
     char path[PATH_BYTES];
     char id[ID_BYTES];
     start_with_token_file(env, TEST_TOKEN "\n", path);
-    hold_one(env, id);
+    hold_one_run(env, id);
     json_decref(test_env_post(env, "/sandbox/token", json_pack("{s:s}", "secret", NEW_SECRET)));
     write_file(env, "token", NEW_TOKEN "\n", path);
-    hang_up(env, "Reload 1: changed: SERVICE_TOKEN\n");
+    reload_and_wait_log(env, "Reload 1: changed: SERVICE_TOKEN\n");
     board_clear_faults(env);
     test_env_wait(env, "delivered=1&undelivered=0");
     assert_int_equal(board_requests_for(env, id), 1);
     json_decref(board_load(env, 3, 1));
     test_env_wait(env, "delivered=4&undelivered=0");
-    hang_up(env, "Reload 2: changed: nothing\n");
+    reload_and_wait_log(env, "Reload 2: changed: nothing\n");
     test_env_stop_runtime(env);
     assert_false(process_has_output(&env->runtime, NEW_SECRET));
     json_t *rows = board_documents(env, "runtimes");
@@ -79,7 +77,7 @@ static void test_rotated_service_token_is_taken_over(void **state)
     json_decref(rows);
 }
 
-static void test_broken_token_file_changes_nothing(void **state)
+static void test_sighup_with_a_broken_token_file_changes_nothing(void **state)
 {
     static const char *const broken[] = {
         "", "no-token-at-all", ("mc_service_k57other_" NEW_SECRET)};
@@ -90,10 +88,10 @@ static void test_broken_token_file_changes_nothing(void **state)
     for (unsigned i = 0; i < sizeof broken / sizeof broken[0]; i++) {
         write_file(env, "token", broken[i], path);
         snprintf(words, sizeof words, "Reload %u: the settings are wrong (above); the old", i + 1);
-        hang_up(env, words);
+        reload_and_wait_log(env, words);
     }
     assert_int_equal(remove(path), 0);
-    hang_up(env, "Reload 4: the settings are wrong");
+    reload_and_wait_log(env, "Reload 4: the settings are wrong");
     test_env_wait_log(env, "Reload 1: SERVICE_TOKEN_FILE: ");
     test_env_wait_log(env, "Reload 2: Invalid SERVICE_TOKEN format");
     test_env_wait_log(env, "Reload 3: SERVICE_TOKEN account mismatch");
@@ -107,14 +105,13 @@ static void test_broken_token_file_changes_nothing(void **state)
 
 static void start_with_env_file(struct test_env *env, const char *path)
 {
-    test_env_launch(env, &env->runtime,
-        (const char *[]){"OPENCLAW_GATEWAY_TOKEN", "DELIVERY_INTERVAL", NULL},
-        (const char *[]){"--env-file", path, NULL});
+    test_env_launch(env, &env->runtime, STRINGS("OPENCLAW_GATEWAY_TOKEN", "DELIVERY_INTERVAL"),
+        STRINGS("--env-file", path));
     test_env_wait_log(env, "started successfully");
 }
 
-/* One wrong setting keeps the others from being taken over, too. */
-static void test_env_file_is_read_again_as_a_whole(void **state)
+/* One wrong setting rejects the whole reload. */
+static void test_sighup_applies_the_env_file_as_a_whole(void **state)
 {
     struct test_env *env = *state;
     char path[PATH_BYTES];
@@ -125,13 +122,13 @@ static void test_env_file_is_read_again_as_a_whole(void **state)
     write_file(env, "env",
         "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN "\nLOG_LEVEL=loud\nDELIVERY_INTERVAL=200\n",
         path);
-    hang_up(env, "Reload 1: the settings are wrong");
+    reload_and_wait_log(env, "Reload 1: the settings are wrong");
     assert_true(process_has_output(&env->runtime, "Reload 1: LOG_LEVEL \"loud\" is not one of"));
     write_file(env, "env",
         "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN "\nLOG_LEVEL=debug\nDELIVERY_INTERVAL=201\n",
         path);
     assert_false(process_has_output(&env->runtime, "debug [Delivery]"));
-    hang_up(env, "Reload 2: changed: LOG_LEVEL OPENCLAW_GATEWAY_TOKEN\n");
+    reload_and_wait_log(env, "Reload 2: changed: LOG_LEVEL OPENCLAW_GATEWAY_TOKEN\n");
     test_env_wait_log(env, "Reload 2: DELIVERY_INTERVAL has changed; that needs a restart");
     test_env_wait_log(env, "debug [Delivery] Listed");
     test_env_wait(env, "delivered=1&undelivered=0");
@@ -139,7 +136,7 @@ static void test_env_file_is_read_again_as_a_whole(void **state)
     assert_false(process_has_output(&env->runtime, TEST_GATEWAY_TOKEN));
 }
 
-static void write_remotes(struct test_env *env, char *path, const char *account,
+static void write_connection_settings(struct test_env *env, char *path, const char *account,
     const char *service_token, const char *convex_url, const char *gateway_url,
     const char *gateway_token)
 {
@@ -151,7 +148,7 @@ static void write_remotes(struct test_env *env, char *path, const char *account,
     write_file(env, "env", text, path);
 }
 
-static void must_deliver_another(struct test_env *env, int number)
+static void expect_delivery(struct test_env *env, int number)
 {
     char condition[LINE_BYTES];
     json_decref(board_load(env, 1, 1));
@@ -159,8 +156,8 @@ static void must_deliver_another(struct test_env *env, int number)
     test_env_wait(env, condition);
 }
 
-/* Else a secret would go to the old address, or every call fail until the restart. */
-static void test_token_of_another_address_is_not_taken_over(void **state)
+/* Otherwise the old address would get the new secret, or calls would fail until a restart. */
+static void test_sighup_rejects_the_token_of_another_address(void **state)
 {
     static const char other_url[] = "http://127.0.0.1:9";
     static const char other_token[] = "mc_service_k57other_" NEW_SECRET;
@@ -169,37 +166,39 @@ static void test_token_of_another_address_is_not_taken_over(void **state)
     struct test_env *env = *state;
     const char *url = env->url;
     char path[PATH_BYTES];
-    write_remotes(env, path, TEST_ACCOUNT, TEST_TOKEN, url, url, TEST_GATEWAY_TOKEN);
-    test_env_launch(env, &env->runtime, unset, (const char *[]){"--env-file", path, NULL});
+    write_connection_settings(env, path, TEST_ACCOUNT, TEST_TOKEN, url, url, TEST_GATEWAY_TOKEN);
+    test_env_launch(env, &env->runtime, unset, STRINGS("--env-file", path));
     test_env_wait_log(env, "started successfully");
-    write_remotes(env, path, "k57other", other_token, url, url, TEST_GATEWAY_TOKEN);
-    hang_up(env, "Reload 1: changed: nothing\n");
+    write_connection_settings(env, path, "k57other", other_token, url, url, TEST_GATEWAY_TOKEN);
+    reload_and_wait_log(env, "Reload 1: changed: nothing\n");
     test_env_wait_log(env, "Reload 1: ACCOUNT_ID has changed; that needs a restart");
     test_env_wait_log(
         env, "Reload 1: SERVICE_TOKEN belongs to ACCOUNT_ID and CONVEX_URL; it stays");
-    must_deliver_another(env, 1);
-    write_remotes(env, path, TEST_ACCOUNT, NEW_TOKEN, other_url, url, TEST_GATEWAY_TOKEN);
-    hang_up(env, "Reload 2: changed: nothing\n");
+    expect_delivery(env, 1);
+    write_connection_settings(
+        env, path, TEST_ACCOUNT, NEW_TOKEN, other_url, url, TEST_GATEWAY_TOKEN);
+    reload_and_wait_log(env, "Reload 2: changed: nothing\n");
     test_env_wait_log(env, "Reload 2: SERVICE_TOKEN belongs to ");
-    must_deliver_another(env, 2);
-    write_remotes(env, path, TEST_ACCOUNT, NEW_TOKEN, url, other_url, "of-another-gateway");
+    expect_delivery(env, 2);
+    write_connection_settings(
+        env, path, TEST_ACCOUNT, NEW_TOKEN, url, other_url, "of-another-gateway");
     json_decref(test_env_post(env, "/sandbox/token", json_pack("{s:s}", "secret", NEW_SECRET)));
-    hang_up(env, "Reload 3: changed: SERVICE_TOKEN\n");
+    reload_and_wait_log(env, "Reload 3: changed: SERVICE_TOKEN\n");
     test_env_wait_log(
         env, "Reload 3: OPENCLAW_GATEWAY_TOKEN belongs to OPENCLAW_GATEWAY_URL; it stays");
     assert_false(process_has_output(&env->runtime, "Reload 3: SERVICE_TOKEN belongs"));
-    must_deliver_another(env, 3);
+    expect_delivery(env, 3);
     test_env_stop_runtime(env);
 }
 
-static void test_work_is_told(void **state)
+static void test_sigusr1_logs_every_worker(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
     char words[LINE_BYTES];
     char for_ms[32];
-    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=2", NULL});
-    hold_one(env, id);
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=2"));
+    hold_one_run(env, id);
     process_signal(&env->runtime, SIGUSR1);
     test_env_wait_log(env, "info [Runtime] 1 of 2 workers are busy held=1 ");
     snprintf(words, sizeof words, ": delivers %s agent=worker1 stage=sending for_ms=", id);
@@ -213,25 +212,23 @@ static void test_work_is_told(void **state)
     test_env_stop_runtime(env);
 }
 
-static void must_be_held(struct test_env *env, bool held)
+static void expect_paused(struct test_env *env, bool paused)
 {
-    char *body;
-    assert_int_equal(test_env_health_get(env, "/health", &body), 200);
-    assert_non_null(strstr(body, held ? "\"heldByHand\": true" : "\"heldByHand\": false"));
-    free(body);
+    assert_true(test_env_health_has(
+        env, "/health", paused ? "\"heldByHand\": true" : "\"heldByHand\": false"));
 }
 
-/* A run that is under way is no send: its reply is written while the others wait. */
-static void test_sends_are_held_and_released(void **state)
+/* Pausing holds new sends only: the run in flight completes and its reply is written. */
+static void test_sigusr2_pauses_and_resumes_sends(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    test_env_start_runtime(env, (const char *[]){"AGENT_SYNC_INTERVAL=100", NULL});
-    hold_one(env, id);
-    must_be_held(env, false);
+    test_env_start_runtime(env, STRINGS("AGENT_SYNC_INTERVAL=100"));
+    hold_one_run(env, id);
+    expect_paused(env, false);
     process_signal(&env->runtime, SIGUSR2);
     test_env_wait_log(env, "Sends are held by hand");
-    must_be_held(env, true);
+    expect_paused(env, true);
     json_decref(test_env_post(env, "/sandbox/load",
         json_pack("{s:i, s:i, s:f}", "notifications", 3, "agents", 3, "heartbeatInterval",
             SHORT_INTERVAL)));
@@ -239,20 +236,20 @@ static void test_sends_are_held_and_released(void **state)
     board_clear_faults(env);
     test_env_wait(env, "delivered=1");
     test_env_wait_calls(env, "listUndeliveredNotifications", 3);
-    /* Long enough for wake-ups to come due. */
+    /* Enough time for heartbeats to fall due. */
     test_env_wait_calls(env, "listAgents", 10);
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 1);
     process_signal(&env->runtime, SIGUSR2);
     test_env_wait_log(env, "Sends are no longer held by hand");
-    must_be_held(env, false);
+    expect_paused(env, false);
     test_env_wait(env, "delivered=4&undelivered=0");
-    /* The four deliveries, and wake-ups. */
+    /* The four deliveries and two heartbeats. */
     test_env_wait(env, "requests=6");
     test_env_stop_runtime(env);
 }
 
-/* Waits until a pending signal has been taken, so that another one like it is a second one. */
-static void wait_until_taken(const struct process *process, int number)
+/* Waits until a pending signal has been taken, so another like it does not merge with it. */
+static void wait_until_signal_taken(const struct process *process, int number)
 {
     char path[64];
     char line[LINE_BYTES];
@@ -270,22 +267,22 @@ static void wait_until_taken(const struct process *process, int number)
     assert_false(pending);
 }
 
-/* Has the runtime drop lines: before that it would not take the second signal. */
-static void leave_log_unread(struct test_env *env)
+/* Stalls the log reader until lines are dropped; the second signal is not taken before. */
+static void stall_log_reader(struct test_env *env)
 {
     process_stall_output(&env->runtime);
     for (int i = 0; i < 2; i++) {
         process_signal(&env->runtime, SIGUSR1);
-        wait_until_taken(&env->runtime, SIGUSR1);
+        wait_until_signal_taken(&env->runtime, SIGUSR1);
     }
 }
 
-/* Nothing waits for whoever reads the log; what was lost is said once it is read again. */
-static void test_unread_log_holds_nothing_up(void **state)
+/* No thread waits for the log reader; dropped lines are reported once it reads again. */
+static void test_stalled_log_reader_blocks_no_delivery(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, NULL);
-    leave_log_unread(env);
+    stall_log_reader(env);
     json_decref(board_load(env, 40, 40));
     test_env_wait(env, "delivered=40&undelivered=0");
     process_resume_output(&env->runtime);
@@ -295,23 +292,23 @@ static void test_unread_log_holds_nothing_up(void **state)
     test_env_stop_runtime(env);
 }
 
-static void test_unread_log_does_not_hold_up_the_stop(void **state)
+static void test_stalled_log_reader_does_not_block_shutdown(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, NULL);
-    leave_log_unread(env);
+    stall_log_reader(env);
     test_env_stop_runtime(env);
 }
 
-static void test_second_signal_ends_it_though_nobody_reads(void **state)
+static void test_second_signal_exits_with_a_stalled_log_reader(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
     test_env_start_runtime(env, NULL);
-    hold_one(env, id);
-    leave_log_unread(env);
+    hold_one_run(env, id);
+    stall_log_reader(env);
     process_signal(&env->runtime, SIGTERM);
-    wait_until_taken(&env->runtime, SIGTERM);
+    wait_until_signal_taken(&env->runtime, SIGTERM);
     process_signal(&env->runtime, SIGTERM);
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 128 + SIGTERM);
     board_clear_faults(env);
@@ -320,15 +317,15 @@ static void test_second_signal_ends_it_though_nobody_reads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_rotated_service_token_is_taken_over),
-        TEST_IN_ENV(test_broken_token_file_changes_nothing),
-        TEST_IN_ENV(test_env_file_is_read_again_as_a_whole),
-        TEST_IN_ENV(test_token_of_another_address_is_not_taken_over),
-        TEST_IN_ENV(test_work_is_told),
-        TEST_IN_ENV(test_sends_are_held_and_released),
-        TEST_IN_ENV(test_unread_log_holds_nothing_up),
-        TEST_IN_ENV(test_unread_log_does_not_hold_up_the_stop),
-        TEST_IN_ENV(test_second_signal_ends_it_though_nobody_reads),
+        TEST_IN_ENV(test_sighup_applies_a_rotated_service_token),
+        TEST_IN_ENV(test_sighup_with_a_broken_token_file_changes_nothing),
+        TEST_IN_ENV(test_sighup_applies_the_env_file_as_a_whole),
+        TEST_IN_ENV(test_sighup_rejects_the_token_of_another_address),
+        TEST_IN_ENV(test_sigusr1_logs_every_worker),
+        TEST_IN_ENV(test_sigusr2_pauses_and_resumes_sends),
+        TEST_IN_ENV(test_stalled_log_reader_blocks_no_delivery),
+        TEST_IN_ENV(test_stalled_log_reader_does_not_block_shutdown),
+        TEST_IN_ENV(test_second_signal_exits_with_a_stalled_log_reader),
     };
     return cmocka_run_group_tests_name("signals", tests, NULL, NULL);
 }

@@ -1,8 +1,7 @@
-/* The command spool: what it shows, what it changes, and what comes of that. */
+/* `spool list|show|retry|drop`: output, changes on disk, and what the next start makes of them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,25 +23,22 @@ enum { PATH_BYTES = 512 };
 
 static const char escaping_reply[] = "one\ttwo\n\x1B[31mred";
 
-/* Words for the program, ended by NULL. */
-#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
-
-static void path_of(const struct test_env *env, const char *name, char path[static PATH_BYTES])
+static void state_path(const struct test_env *env, const char *name, char path[static PATH_BYTES])
 {
     snprintf(path, PATH_BYTES, "%s/state/%s", env->dir, name);
 }
 
-static bool exists(const struct test_env *env, const char *name)
+static bool state_file_exists(const struct test_env *env, const char *name)
 {
     char path[PATH_BYTES];
-    path_of(env, name, path);
+    state_path(env, name, path);
     return access(path, F_OK) == 0;
 }
 
-static void write_file(const struct test_env *env, const char *name, const char *content)
+static void write_state_file(const struct test_env *env, const char *name, const char *content)
 {
     char path[PATH_BYTES];
-    path_of(env, name, path);
+    state_path(env, name, path);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     assert_int_equal(fputs(content, file) >= 0, 1);
@@ -53,13 +49,13 @@ static struct spool *open_spool(const struct test_env *env, const char *account_
 {
     char path[PATH_BYTES];
     struct spool *spool;
-    path_of(env, "", path);
+    state_path(env, "", path);
     mkdir(path, 0700);
     assert_int_equal(spool_open(&spool, path, account_id, NULL), 0);
     return spool;
 }
 
-static struct spool_record record_of(const char *id, const char *reply)
+static struct spool_record make_record(const char *id, const char *reply)
 {
     struct spool_record record = {.created_at_ms = 1700000000123, .runs = 2};
     text_copy(record.id, sizeof record.id, id);
@@ -71,8 +67,8 @@ static struct spool_record record_of(const char *id, const char *reply)
     return record;
 }
 
-/* Puts the record into spool/ or dead/ and frees its reply. */
-static void keep(const struct test_env *env, struct spool_record *record, bool dead)
+/* Saves the record in spool/ or dead/ and frees its reply. */
+static void save_record(const struct test_env *env, struct spool_record *record, bool dead)
 {
     struct spool *spool = open_spool(env, TEST_ACCOUNT);
     assert_int_equal(spool_save(spool, record, true, NULL), 0);
@@ -82,65 +78,66 @@ static void keep(const struct test_env *env, struct spool_record *record, bool d
     free(record->reply);
 }
 
-static void keep_as(const struct test_env *env, const char *id, const char *reply, bool dead)
+static void save_reply(const struct test_env *env, const char *id, const char *reply, bool dead)
 {
-    struct spool_record record = record_of(id, reply);
-    keep(env, &record, dead);
+    struct spool_record record = make_record(id, reply);
+    save_record(env, &record, dead);
 }
 
-/* One of each state. */
-static void fill(const struct test_env *env)
+/* One record of each state. */
+static void save_one_of_each(const struct test_env *env)
 {
-    keep_as(env, "js_asking", NULL, false);
-    keep_as(env, "js_waiting", "soon", false);
-    keep_as(env, "js_late", escaping_reply, true);
-    keep_as(env, "js_given_up", NULL, true);
-    write_file(env, "dead/js_damaged.json", "{");
+    save_reply(env, "js_asking", NULL, false);
+    save_reply(env, "js_waiting", "soon", false);
+    save_reply(env, "js_late", escaping_reply, true);
+    save_reply(env, "js_given_up", NULL, true);
+    write_state_file(env, "dead/js_damaged.json", "{");
 }
 
-/* Runs the program with these words and returns all it said, the caller's to free. */
-static char *command(struct test_env *env, int status, const char *const words[])
+/* Runs the program with arguments and returns its output, freed by the caller. */
+static char *run_command(struct test_env *env, int status, const char *const arguments[])
 {
-    test_env_launch(env, &env->second, NULL, words);
-    int ended = process_wait_exit(&env->second, TEST_WAIT_MS);
-    /* Never said, so this waits for the end of the output. */
+    test_env_launch(env, &env->second, NULL, arguments);
+    int exit_status = process_wait_exit(&env->second, TEST_WAIT_MS);
+    /* Never printed, so this returns at the end of the output. */
     process_wait_output(&env->second, "\f\f", TEST_WAIT_MS, NULL, 0);
-    if (ended != status) {
+    if (exit_status != status) {
         process_dump_output(&env->second, "spool");
-        fail_msg("exit status %d instead of %d", ended, status);
+        fail_msg("exit status %d, expected %d", exit_status, status);
     }
     return process_output(&env->second);
 }
 
-/* Nor is anything done that could not be said. */
-static void test_an_answer_that_cannot_be_written_is_no_success(void **state)
+/* Nor is a record changed whose result could not be printed. */
+static void test_failed_write_to_stdout_exits_71(void **state)
 {
     struct test_env *env = *state;
-    fill(env);
+    save_one_of_each(env);
     env->redirection = ">/dev/full";
-    free(command(env, EX_OSERR, WORDS("spool", "list")));
-    free(command(env, EX_OSERR, WORDS("spool", "drop", "--json", "js_late")));
-    free(command(env, EX_OSERR, WORDS("spool", "drop", "js_given_up", "js_damaged")));
-    assert_false(exists(env, "dead/js_given_up.json"));
-    assert_true(exists(env, "dead/js_damaged.json"));
+    free(run_command(env, EX_OSERR, STRINGS("spool", "list")));
+    free(run_command(env, EX_OSERR, STRINGS("spool", "drop", "--json", "js_late")));
+    free(run_command(env, EX_OSERR, STRINGS("spool", "drop", "js_given_up", "js_damaged")));
+    assert_false(state_file_exists(env, "dead/js_given_up.json"));
+    assert_true(state_file_exists(env, "dead/js_damaged.json"));
 }
 
-static void expect_said(
-    struct test_env *env, int status, const char *const words[], const char *const said[])
+static void expect_output(
+    struct test_env *env, int status, const char *const arguments[], const char *const words[])
 {
-    char *output = command(env, status, words);
-    for (size_t i = 0; said[i] != NULL; i++)
-        if (strstr(output, said[i]) == NULL)
-            fail_msg("\"%s\" is not in:\n%s", said[i], output);
+    char *output = run_command(env, status, arguments);
+    for (size_t i = 0; words[i] != NULL; i++)
+        if (strstr(output, words[i]) == NULL)
+            fail_msg("\"%s\" is not in:\n%s", words[i], output);
     free(output);
 }
 
 static void test_list_shows_each_state_and_totals(void **state)
 {
     struct test_env *env = *state;
-    fill(env);
-    expect_said(env, 0, WORDS("spool", "list"),
-        WORDS("where  id           agent   state     runs  created", /* as wide as the widest */
+    save_one_of_each(env);
+    expect_output(env, 0, STRINGS("spool", "list"),
+        STRINGS("where  id           agent   state     runs  created", /* columns are as wide as the
+                                                                        widest value */
             "spool  js_asking    jarvis  asking       2  2023-11-14T22:13:20.123Z            -",
             ".123Z            -  status 500\n",
             "spool  js_waiting   jarvis  replied      2  2023-11-14T22:13:20.123Z            4  ",
@@ -149,14 +146,14 @@ static void test_list_shows_each_state_and_totals(void **state)
             "dead   js_late      jarvis  replied      2  ",
             "spool/: 2 records: 1 replied (4 bytes), 1 asking, 0 damaged\n",
             "dead/: 3 records: 1 replied (16 bytes), 1 given up, 1 damaged\n"));
-    assert_false(exists(env, "lock"));
+    assert_false(state_file_exists(env, "lock"));
 }
 
-static void test_list_for_programs(void **state)
+static void test_list_json_has_every_record(void **state)
 {
     struct test_env *env = *state;
-    fill(env);
-    char *output = command(env, 0, WORDS("spool", "--json", "list"));
+    save_one_of_each(env);
+    char *output = run_command(env, 0, STRINGS("spool", "--json", "list"));
     json_t *rows = json_loads(output, 0, NULL);
     assert_int_equal(json_array_size(rows), 5);
     const json_t *late = json_array_get(rows, 4);
@@ -173,26 +170,27 @@ static void test_list_for_programs(void **state)
     free(output);
 }
 
-static void test_show_gives_the_reply_as_it_is(void **state)
+static void test_show_prints_the_reply_verbatim(void **state)
 {
     struct test_env *env = *state;
     char failed[PATH_BYTES];
-    fill(env);
-    path_of(env, "dead/js_damaged.json", failed);
-    expect_said(env, 0, WORDS("spool", "show", "js_late"),
-        WORDS("agent:        jarvis (agent7)\n", "task:         task9\n", "runs:         2\n",
+    save_one_of_each(env);
+    state_path(env, "dead/js_damaged.json", failed);
+    expect_output(env, 0, STRINGS("spool", "show", "js_late"),
+        STRINGS("agent:        jarvis (agent7)\n", "task:         task9\n", "runs:         2\n",
             "reply:        16 bytes\n\none\ttwo\n\x1B[31mred\n"));
-    expect_said(env, 0, WORDS("spool", "show", "js_asking"), WORDS("state:        asking", "none"));
-    expect_said(env, 0, WORDS("spool", "show", "js_damaged"), WORDS("invalid JSON", failed));
-    expect_said(env, 1, WORDS("spool", "show", "js_nowhere"), WORDS("js_nowhere"));
-    char *output = command(env, 0, WORDS("spool", "--json", "show", "js_late"));
+    expect_output(
+        env, 0, STRINGS("spool", "show", "js_asking"), STRINGS("state:        asking", "none"));
+    expect_output(env, 0, STRINGS("spool", "show", "js_damaged"), STRINGS("invalid JSON", failed));
+    expect_output(env, 1, STRINGS("spool", "show", "js_nowhere"), STRINGS("js_nowhere"));
+    char *output = run_command(env, 0, STRINGS("spool", "--json", "show", "js_late"));
     json_t *rows = json_loads(output, 0, NULL);
     assert_string_equal(board_string(json_array_get(rows, 0), "reply"), escaping_reply);
     json_decref(rows);
     free(output);
 }
 
-/* What argv prints when its standard output is a terminal. */
+/* Runs argv with a terminal as its standard output, and collects what it prints. */
 static void run_on_terminal(
     const char *const argv[], char *const environment[], char *output, size_t output_bytes)
 {
@@ -200,7 +198,7 @@ static void run_on_terminal(
     pid_t child;
     int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (master < 0) {
-        print_message("skipped: no terminal can be made here: %s\n", strerror(errno));
+        print_message("skipped: no pty available: %s\n", strerror(errno));
         skip();
     }
     assert_int_equal(grantpt(master), 0);
@@ -222,7 +220,7 @@ static void run_on_terminal(
     assert_int_equal(status, 0);
 }
 
-static void test_show_keeps_a_terminal_from_harm(void **state)
+static void test_show_escapes_the_reply_on_a_terminal(void **state)
 {
     struct test_env *env = *state;
     char program[256];
@@ -232,92 +230,93 @@ static void test_show_keeps_a_terminal_from_harm(void **state)
     char account[] = "ACCOUNT_ID=" TEST_ACCOUNT;
     char token[] = "SERVICE_TOKEN=" TEST_TOKEN;
     char url[] = "CONVEX_URL=http://127.0.0.1:1";
-    fill(env);
+    save_one_of_each(env);
     snprintf(
         program, sizeof program, "%s/mission-control-runtime", build != NULL ? build : "build");
     snprintf(dir, sizeof dir, "STATE_DIR=%s/state", env->dir);
     char *environment[] = {account, token, url, dir, NULL};
-    run_on_terminal(WORDS(program, "spool", "show", "js_late"), environment, output, sizeof output);
+    run_on_terminal(
+        STRINGS(program, "spool", "show", "js_late"), environment, output, sizeof output);
     assert_null(strchr(output, '\x1B'));
     assert_non_null(strstr(output, "\\x1B[31mred"));
     assert_non_null(strstr(output, "one\ttwo"));
 }
 
-static void test_wrong_words_are_usage_errors(void **state)
+static void test_wrong_arguments_exit_64(void **state)
 {
     struct test_env *env = *state;
-    static const char *const right[] = {"list, show ID, retry ID..., drop ID...", NULL};
-    expect_said(env, 64, WORDS("spool"), right);
-    expect_said(env, 64, WORDS("spool", "empty"), right);
-    expect_said(env, 64, WORDS("spool", "list", "js1"), right);
-    expect_said(env, 64, WORDS("spool", "show"), right);
-    expect_said(env, 64, WORDS("spool", "show", "js1", "js2"), right);
-    expect_said(env, 64, WORDS("spool", "retry"), right);
-    expect_said(env, 64, WORDS("spool", "drop"), right);
+    static const char *const usage[] = {"list, show ID, retry ID..., drop ID...", NULL};
+    expect_output(env, 64, STRINGS("spool"), usage);
+    expect_output(env, 64, STRINGS("spool", "empty"), usage);
+    expect_output(env, 64, STRINGS("spool", "list", "js1"), usage);
+    expect_output(env, 64, STRINGS("spool", "show"), usage);
+    expect_output(env, 64, STRINGS("spool", "show", "js1", "js2"), usage);
+    expect_output(env, 64, STRINGS("spool", "retry"), usage);
+    expect_output(env, 64, STRINGS("spool", "drop"), usage);
 }
 
-static void test_dir_that_is_missing_or_anothers(void **state)
+static void test_missing_or_foreign_state_dir_is_refused(void **state)
 {
     struct test_env *env = *state;
-    expect_said(env, 1, WORDS("spool", "list"), WORDS("/state does not exist"));
-    expect_said(env, 1, WORDS("spool", "retry", "js1"), WORDS("/state does not exist"));
-    assert_false(exists(env, ""));
+    expect_output(env, 1, STRINGS("spool", "list"), STRINGS("/state does not exist"));
+    expect_output(env, 1, STRINGS("spool", "retry", "js1"), STRINGS("/state does not exist"));
+    assert_false(state_file_exists(env, ""));
     spool_close(open_spool(env, "another"));
-    expect_said(env, 78, WORDS("spool", "list"), WORDS("belongs to account another"));
-    expect_said(env, 78, WORDS("spool", "drop", "js1"), WORDS("belongs to account another"));
+    expect_output(env, 78, STRINGS("spool", "list"), STRINGS("belongs to account another"));
+    expect_output(env, 78, STRINGS("spool", "drop", "js1"), STRINGS("belongs to account another"));
 }
 
-static void test_beside_a_runtime_one_may_look_only(void **state)
+static void test_only_list_and_show_work_beside_a_runtime(void **state)
 {
     struct test_env *env = *state;
-    char holder[64];
-    keep_as(env, "js_late", "late", true);
+    char owner[64];
+    save_reply(env, "js_late", "late", true);
     test_env_start_runtime(env, NULL);
-    snprintf(holder, sizeof holder, "process %d", (int)env->runtime.pid);
-    expect_said(env, 75, WORDS("spool", "retry", "js_late"), WORDS(holder, "stop that one"));
-    expect_said(env, 75, WORDS("spool", "drop", "js_late"), WORDS(holder, "stop that one"));
-    assert_true(exists(env, "dead/js_late.json"));
-    write_file(env, "spool/js_next.json.new", "a write that goes on");
-    expect_said(env, 0, WORDS("spool", "list"), WORDS("dead   js_late"));
-    expect_said(env, 0, WORDS("spool", "show", "js_late"), WORDS("late"));
-    assert_true(exists(env, "spool/js_next.json.new"));
+    snprintf(owner, sizeof owner, "process %d", (int)env->runtime.pid);
+    expect_output(env, 75, STRINGS("spool", "retry", "js_late"), STRINGS(owner, "stop that one"));
+    expect_output(env, 75, STRINGS("spool", "drop", "js_late"), STRINGS(owner, "stop that one"));
+    assert_true(state_file_exists(env, "dead/js_late.json"));
+    write_state_file(env, "spool/js_next.json.new", "a write that goes on");
+    expect_output(env, 0, STRINGS("spool", "list"), STRINGS("dead   js_late"));
+    expect_output(env, 0, STRINGS("spool", "show", "js_late"), STRINGS("late"));
+    assert_true(state_file_exists(env, "spool/js_next.json.new"));
     test_env_stop_runtime(env);
-    expect_said(env, 0, WORDS("spool", "drop", "js_late"), WORDS("js_late: dropped"));
+    expect_output(env, 0, STRINGS("spool", "drop", "js_late"), STRINGS("js_late: dropped"));
 }
 
 static void test_drop_removes_dead_letters_only(void **state)
 {
     struct test_env *env = *state;
-    fill(env);
-    expect_said(env, 1,
-        WORDS("spool", "drop", "js_nowhere", "js_waiting", "../account", "js_late", "js_given_up",
+    save_one_of_each(env);
+    expect_output(env, 1,
+        STRINGS("spool", "drop", "js_nowhere", "js_waiting", "../account", "js_late", "js_given_up",
             "js_damaged"),
-        WORDS("js_nowhere: neither", "js_waiting: left as it is", "\"../account\" is no id",
+        STRINGS("js_nowhere: neither", "js_waiting: left as it is", "\"../account\" is no id",
             "js_late: dropped; lost is a reply of 16 bytes by jarvis",
             "js_given_up: dropped; it held no reply", "js_damaged: dropped; it was damaged"));
-    assert_true(exists(env, "spool/js_waiting.json"));
-    assert_true(exists(env, "account"));
-    assert_false(exists(env, "dead/js_late.json"));
-    assert_false(exists(env, "dead/js_given_up.json"));
-    assert_false(exists(env, "dead/js_damaged.json"));
+    assert_true(state_file_exists(env, "spool/js_waiting.json"));
+    assert_true(state_file_exists(env, "account"));
+    assert_false(state_file_exists(env, "dead/js_late.json"));
+    assert_false(state_file_exists(env, "dead/js_given_up.json"));
+    assert_false(state_file_exists(env, "dead/js_damaged.json"));
 }
 
-static void test_retry_does_all_that_it_can(void **state)
+static void test_retry_moves_every_record_it_can(void **state)
 {
     struct test_env *env = *state;
     struct spool_record record;
-    fill(env);
-    keep_as(env, "js_waiting", "another", true);
-    keep_as(env, "js_waiting", "soon", false);
-    char *output = command(env, 1,
-        WORDS("spool", "retry", "--json", "js_nowhere", "js_waiting", "js_late", "js_given_up",
+    save_one_of_each(env);
+    save_reply(env, "js_waiting", "another", true);
+    save_reply(env, "js_waiting", "soon", false);
+    char *output = run_command(env, 1,
+        STRINGS("spool", "retry", "--json", "js_nowhere", "js_waiting", "js_late", "js_given_up",
             "js_damaged"));
     json_t *answers = json_loads(output, 0, NULL);
-    static const bool done[] = {false, false, true, true, true};
+    static const bool expected_done[] = {false, false, true, true, true};
     assert_int_equal(json_array_size(answers), 5);
     for (size_t i = 0; i < 5; i++)
         assert_int_equal(
-            json_is_true(json_object_get(json_array_get(answers, i), "done")), done[i]);
+            json_is_true(json_object_get(json_array_get(answers, i), "done")), expected_done[i]);
     json_decref(answers);
     free(output);
     struct spool *spool = open_spool(env, TEST_ACCOUNT);
@@ -329,28 +328,28 @@ static void test_retry_does_all_that_it_can(void **state)
     assert_string_equal(record.reply, "soon");
     free(record.reply);
     spool_close(spool);
-    assert_false(exists(env, "dead/js_late.json"));
-    assert_true(exists(env, "dead/js_waiting.json"));
-    assert_false(exists(env, "dead/js_given_up.json"));
-    assert_false(exists(env, "dead/js_damaged.json"));
+    assert_false(state_file_exists(env, "dead/js_late.json"));
+    assert_true(state_file_exists(env, "dead/js_waiting.json"));
+    assert_false(state_file_exists(env, "dead/js_given_up.json"));
+    assert_false(state_file_exists(env, "dead/js_damaged.json"));
 }
 
-/* A dead record of the only notification of a new board; its id is copied. */
-static void bury_one(struct test_env *env, const char *reply, char id[static ID_BYTES])
+/* Loads one notification, copies its id and makes it a dead letter. */
+static void load_dead_letter(struct test_env *env, const char *reply, char id[static ID_BYTES])
 {
     json_t *rows = board_load(env, 1, 1);
     const json_t *row = json_array_get(rows, 0);
-    struct spool_record record = record_of(board_string(row, "id"), reply);
+    struct spool_record record = make_record(board_string(row, "id"), reply);
     text_copy(id, ID_BYTES, record.id);
     text_copy(record.agent_id, sizeof record.agent_id, board_string(row, "agent"));
     text_copy(record.agent_slug, sizeof record.agent_slug, board_string(row, "slug"));
     text_copy(record.task_id, sizeof record.task_id, board_string(row, "task"));
-    keep(env, &record, true);
+    save_record(env, &record, true);
     json_decref(rows);
 }
 
-/* The runtime knows what is in dead/ as ended. */
-static void start_in_vain(struct test_env *env)
+/* A runtime treats notifications in dead/ as ended and does nothing for them. */
+static void expect_start_does_nothing(struct test_env *env)
 {
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "action=listUndeliveredNotifications&calls=3");
@@ -359,14 +358,15 @@ static void start_in_vain(struct test_env *env)
     assert_int_equal(test_env_stat(env, NULL, "replies"), 0);
 }
 
-static void test_retried_reply_is_written_once_without_asking(void **state)
+static void test_retried_reply_is_written_once_without_a_run(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
     int count;
-    bury_one(env, "the late reply", id);
-    start_in_vain(env);
-    expect_said(env, 0, WORDS("spool", "retry", id), WORDS("the next start writes its reply"));
+    load_dead_letter(env, "the late reply", id);
+    expect_start_does_nothing(env);
+    expect_output(
+        env, 0, STRINGS("spool", "retry", id), STRINGS("the next start writes its reply"));
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "delivered=1");
     test_env_stop_runtime(env);
@@ -378,52 +378,50 @@ static void test_retried_reply_is_written_once_without_asking(void **state)
     assert_string_equal(board_string(message, "content"), "the late reply");
     json_decref(messages);
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 0);
-    expect_said(env, 0, WORDS("spool", "list"), WORDS("spool/: 0 records", "dead/: 0 records"));
+    expect_output(
+        env, 0, STRINGS("spool", "list"), STRINGS("spool/: 0 records", "dead/: 0 records"));
 }
 
-static void test_retry_without_a_reply_has_the_agent_asked(void **state)
+static void test_retry_without_a_reply_runs_the_agent(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    bury_one(env, NULL, id);
-    start_in_vain(env);
-    expect_said(env, 0, WORDS("spool", "retry", id), WORDS("has the agent asked anew"));
+    load_dead_letter(env, NULL, id);
+    expect_start_does_nothing(env);
+    expect_output(env, 0, STRINGS("spool", "retry", id), STRINGS("has the agent asked anew"));
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "delivered=1");
     test_env_stop_runtime(env);
     assert_int_equal(board_requests_for(env, id), 1);
 }
 
-/* What the start itself finds damaged is a dead letter like any other. */
-static void test_health_counts_what_the_start_found_damaged(void **state)
+/* A record found damaged at startup is a dead letter like any other. */
+static void test_health_counts_records_found_damaged_at_startup(void **state)
 {
     struct test_env *env = *state;
-    char *body;
-    keep_as(env, "js_asking", NULL, false);
-    write_file(env, "spool/js_damaged.json", "{");
+    save_reply(env, "js_asking", NULL, false);
+    write_state_file(env, "spool/js_damaged.json", "{");
     test_env_start_runtime(env, NULL);
-    assert_int_equal(test_env_health_get(env, "/health", &body), 200);
-    assert_true(exists(env, "dead/js_damaged.json"));
-    assert_non_null(strstr(body, "\"dead\": 1"));
-    free(body);
+    assert_true(test_env_health_has(env, "/health", "\"dead\": 1"));
+    assert_true(state_file_exists(env, "dead/js_damaged.json"));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_IN_ENV(test_list_shows_each_state_and_totals),
-        TEST_IN_ENV(test_list_for_programs),
-        TEST_IN_ENV(test_an_answer_that_cannot_be_written_is_no_success),
-        TEST_IN_ENV(test_show_gives_the_reply_as_it_is),
-        TEST_IN_ENV(test_show_keeps_a_terminal_from_harm),
-        TEST_IN_ENV(test_wrong_words_are_usage_errors),
-        TEST_IN_ENV(test_dir_that_is_missing_or_anothers),
-        TEST_IN_ENV(test_beside_a_runtime_one_may_look_only),
+        TEST_IN_ENV(test_list_json_has_every_record),
+        TEST_IN_ENV(test_failed_write_to_stdout_exits_71),
+        TEST_IN_ENV(test_show_prints_the_reply_verbatim),
+        TEST_IN_ENV(test_show_escapes_the_reply_on_a_terminal),
+        TEST_IN_ENV(test_wrong_arguments_exit_64),
+        TEST_IN_ENV(test_missing_or_foreign_state_dir_is_refused),
+        TEST_IN_ENV(test_only_list_and_show_work_beside_a_runtime),
         TEST_IN_ENV(test_drop_removes_dead_letters_only),
-        TEST_IN_ENV(test_retry_does_all_that_it_can),
-        TEST_IN_ENV(test_retried_reply_is_written_once_without_asking),
-        TEST_IN_ENV(test_retry_without_a_reply_has_the_agent_asked),
-        TEST_IN_ENV(test_health_counts_what_the_start_found_damaged),
+        TEST_IN_ENV(test_retry_moves_every_record_it_can),
+        TEST_IN_ENV(test_retried_reply_is_written_once_without_a_run),
+        TEST_IN_ENV(test_retry_without_a_reply_runs_the_agent),
+        TEST_IN_ENV(test_health_counts_records_found_damaged_at_startup),
     };
     return cmocka_run_group_tests_name("spool_command", tests, NULL, NULL);
 }

@@ -1,5 +1,4 @@
-/* The page for people and the JSON that it shows: headers, fields, bounds, and what is not in it.
- */
+/* The status page and /status: headers, fields, bounds, and that no secret or reply is in them. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -22,23 +21,10 @@
 #define HOSTILE_SLUG "\"}<script>\\u0000</script>"
 #define REPLY "a reply that is for the thread alone"
 
-enum { MANY = 130, MAX_LISTED = 100 };
+enum { FAILING = 130, MAX_LISTED = 100 };
 
-/* A new reference. */
-static json_t *ask(struct test_env *env)
-{
-    char *body;
-    json_error_t error;
-    assert_int_equal(test_env_health_get(env, "/status", &body), 200);
-    json_t *status = json_loads(body, 0, &error);
-    if (status == NULL)
-        fail_msg("%s in %s", error.text, body);
-    free(body);
-    return status;
-}
-
-/* What stands at path, whose keys and indices are divided by points; borrowed. */
-static json_t *at(json_t *value, const char *path)
+/* The value at path, its keys and indices separated by dots; borrowed. */
+static json_t *value_at(json_t *value, const char *path)
 {
     char keys[128];
     char *rest = keys;
@@ -47,43 +33,44 @@ static json_t *at(json_t *value, const char *path)
         value = json_is_array(value) ? json_array_get(value, strtoul(key, NULL, 10))
                                      : json_object_get(value, key);
     if (value == NULL)
-        fail_msg("there is no %s", path);
+        fail_msg("no %s in /status", path);
     return value;
 }
 
 static json_int_t number_at(json_t *status, const char *path)
 {
-    assert_true(json_is_integer(at(status, path)));
-    return json_integer_value(at(status, path));
+    assert_true(json_is_integer(value_at(status, path)));
+    return json_integer_value(value_at(status, path));
 }
 
 static const char *string_at(json_t *status, const char *path)
 {
-    assert_true(json_is_string(at(status, path)));
-    return json_string_value(at(status, path));
+    assert_true(json_is_string(value_at(status, path)));
+    return json_string_value(value_at(status, path));
 }
 
-/* Waits until the number is as large or the string is the same; a new reference to all. */
-static json_t *await(struct test_env *env, const char *path, json_int_t min, const char *string)
+/* Waits until path is at least min or equals string; a new reference to the whole status. */
+static json_t *wait_status(
+    struct test_env *env, const char *path, json_int_t min, const char *string)
 {
     int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
     for (;;) {
-        json_t *status = ask(env);
-        const json_t *value = at(status, path);
+        json_t *status = test_env_health_json(env, "/status");
+        const json_t *value = value_at(status, path);
         if (string != NULL ? strcmp(json_string_value(value), string) == 0
                            : json_integer_value(value) >= min)
             return status;
         if (clock_monotonic_ms() > deadline_ms) {
             char *text = json_dumps(value, JSON_ENCODE_ANY);
             process_dump_output(&env->runtime, "runtime");
-            fail_msg("%s stays %s", path, text);
+            fail_msg("%s is still %s", path, text);
         }
         json_decref(status);
     }
 }
 
-static void must_answer(struct test_env *env, const char *path, const char *type,
-    const char *policy, const char *beginning)
+static void expect_file(struct test_env *env, const char *path, const char *type,
+    const char *policy, const char *prefix)
 {
     struct plain_response answer;
     plain_http_request(env->health_port, "GET", path, "", &answer);
@@ -92,7 +79,7 @@ static void must_answer(struct test_env *env, const char *path, const char *type
     assert_non_null(strstr(answer.header, policy));
     assert_non_null(strstr(answer.header, "Cache-Control: no-store\r\n"));
     assert_non_null(strstr(answer.header, "X-Content-Type-Options: nosniff\r\n"));
-    assert_memory_equal(answer.body, beginning, strlen(beginning));
+    assert_memory_equal(answer.body, prefix, strlen(prefix));
     plain_response_fini(&answer);
     plain_http_request(env->health_port, "HEAD", path, "", &answer);
     assert_int_equal(answer.status, 200);
@@ -110,19 +97,19 @@ static void test_each_file_has_its_headers(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, NULL);
-    must_answer(env, "/", "Content-Type: text/html; charset=utf-8\r\n", PAGE_POLICY,
+    expect_file(env, "/", "Content-Type: text/html; charset=utf-8\r\n", PAGE_POLICY,
         "<!doctype html>\n<html lang=\"en\">");
-    must_answer(env, "/page.js", "Content-Type: text/javascript; charset=utf-8\r\n", PAGE_POLICY,
+    expect_file(env, "/page.js", "Content-Type: text/javascript; charset=utf-8\r\n", PAGE_POLICY,
         "\"use strict\";");
-    must_answer(
+    expect_file(
         env, "/page.css", "Content-Type: text/css; charset=utf-8\r\n", PAGE_POLICY, ":root {");
-    must_answer(env, "/icon.svg", "Content-Type: image/svg+xml\r\n", PAGE_POLICY, "<svg ");
-    must_answer(env, "/status", "Content-Type: application/json\r\n",
+    expect_file(env, "/icon.svg", "Content-Type: image/svg+xml\r\n", PAGE_POLICY, "<svg ");
+    expect_file(env, "/status", "Content-Type: application/json\r\n",
         "Content-Security-Policy: default-src 'none'\r\n", "{\"state\":\"");
     test_env_stop_runtime(env);
 }
 
-/* Nothing of it comes from elsewhere, and nothing is run or drawn that is not a file of its own. */
+/* The page loads nothing from other hosts, and holds no inline script or style. */
 static void test_page_is_self_contained(void **state)
 {
     static const char *const forbidden[] = {
@@ -133,7 +120,7 @@ static void test_page_is_self_contained(void **state)
     assert_int_equal(test_env_health_get(env, "/", &page), 200);
     for (size_t i = 0; i < sizeof forbidden / sizeof forbidden[0]; i++)
         if (strstr(page, forbidden[i]) != NULL)
-            fail_msg("the page has %s", forbidden[i]);
+            fail_msg("the page contains %s", forbidden[i]);
     assert_non_null(strstr(page, "<noscript>"));
     free(page);
     assert_int_equal(test_env_health_get(env, "/page.js", &page), 200);
@@ -144,34 +131,34 @@ static void test_page_is_self_contained(void **state)
     test_env_stop_runtime(env);
 }
 
-static void test_says_what_happened(void **state)
+static void test_status_shows_completed_work(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 6, 3));
     test_env_start_runtime(env, NULL);
-    json_t *status = await(env, "totals.delivered", 6, NULL);
+    json_t *status = wait_status(env, "totals.delivered", 6, NULL);
     json_decref(status);
-    status = await(env, "state", 0, "healthy");
-    assert_int_equal(json_array_size(at(status, "reasons")), 0);
+    status = wait_status(env, "state", 0, "healthy");
+    assert_int_equal(json_array_size(value_at(status, "reasons")), 0);
     assert_int_equal(number_at(status, "totals.agentRuns"), 6);
     assert_int_equal(number_at(status, "totals.failedAttempts"), 0);
-    assert_int_equal(json_array_size(at(status, "workers")), 10);
+    assert_int_equal(json_array_size(value_at(status, "workers")), 10);
     assert_string_equal(string_at(status, "gateway.state"), "open");
-    assert_true(json_is_null(at(status, "gateway.reason")));
-    assert_true(json_is_null(at(status, "gateway.process")));
-    assert_true(json_is_false(at(status, "spool.broken")));
-    assert_true(json_is_false(at(status, "heldByHand")));
+    assert_true(json_is_null(value_at(status, "gateway.reason")));
+    assert_true(json_is_null(value_at(status, "gateway.process")));
+    assert_true(json_is_false(value_at(status, "spool.broken")));
+    assert_true(json_is_false(value_at(status, "heldByHand")));
     assert_int_equal(number_at(status, "backend.pollFailures"), 0);
     assert_in_range(number_at(status, "backend.lastPollMs"), 0, 60000);
     assert_in_range(number_at(status, "uptimeMs"), 1, 600000);
-    assert_int_equal(json_array_size(at(status, "errors")), 0);
-    assert_int_equal(json_array_size(at(status, "agents.unknownToGateway")), 0);
+    assert_int_equal(json_array_size(value_at(status, "errors")), 0);
+    assert_int_equal(json_array_size(value_at(status, "agents.unknownToGateway")), 0);
     assert_string_equal(string_at(status, "versions.runtimeService"), MISSION_CONTROL_VERSION);
     json_int_t delivered = 0;
-    size_t columns = json_array_size(at(status, "history.columns"));
+    size_t columns = json_array_size(value_at(status, "history.columns"));
     assert_string_equal(string_at(status, "history.columns.1"), "delivered");
-    for (size_t i = 0; i < json_array_size(at(status, "history.samples")); i++) {
-        const json_t *sample = json_array_get(at(status, "history.samples"), i);
+    for (size_t i = 0; i < json_array_size(value_at(status, "history.samples")); i++) {
+        const json_t *sample = json_array_get(value_at(status, "history.samples"), i);
         assert_int_equal(json_array_size(sample), columns);
         delivered += json_integer_value(json_array_get(sample, 1));
     }
@@ -180,88 +167,88 @@ static void test_says_what_happened(void **state)
     test_env_stop_runtime(env);
 }
 
-static json_t *first_busy(json_t *status)
+static json_t *find_busy_worker(json_t *status)
 {
     size_t i;
     json_t *worker;
-    json_array_foreach (at(status, "workers"), i, worker)
+    json_array_foreach (value_at(status, "workers"), i, worker)
         if (json_is_true(json_object_get(worker, "busy")))
             return worker;
     fail_msg("no worker is busy");
     return NULL;
 }
 
-static void test_says_who_works_and_who_waits(void **state)
+static void test_status_shows_busy_workers_and_waiting_work(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 2, 1));
     board_hold_agents(env, "agent");
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "in_flight=1");
-    json_t *status = await(env, "spool.entries", 1, NULL);
-    json_t *worker = first_busy(status);
+    json_t *status = wait_status(env, "spool.entries", 1, NULL);
+    json_t *worker = find_busy_worker(status);
     assert_string_equal(string_at(worker, "agent"), "worker1");
     assert_string_equal(string_at(worker, "stage"), "sending");
     assert_string_equal(string_at(worker, "does"), "delivery");
     assert_in_range(number_at(worker, "forMs"), 0, 600000);
     assert_int_equal(number_at(status, "waiting.total"), 1);
     assert_string_equal(string_at(status, "waiting.oldest.0.stage"), "known");
-    assert_true(json_is_null(at(status, "waiting.oldest.0.lastFailure")));
-    assert_true(json_is_null(at(status, "waiting.oldest.0.nextTryMs")));
+    assert_true(json_is_null(value_at(status, "waiting.oldest.0.lastFailure")));
+    assert_true(json_is_null(value_at(status, "waiting.oldest.0.nextTryMs")));
     assert_in_range(number_at(status, "waiting.oldest.0.ageMs"), 0, 600000);
     json_decref(status);
     process_signal(&env->runtime, SIGUSR2);
-    status = await(env, "state", 0, "held");
-    assert_true(json_is_true(at(status, "heldByHand")));
-    assert_int_equal(json_array_size(at(status, "reasons")), 1);
+    status = wait_status(env, "state", 0, "held");
+    assert_true(json_is_true(value_at(status, "heldByHand")));
+    assert_int_equal(json_array_size(value_at(status, "reasons")), 1);
     json_decref(status);
     process_signal(&env->runtime, SIGUSR2);
     board_clear_faults(env);
-    json_decref(await(env, "totals.delivered", 2, NULL));
+    json_decref(wait_status(env, "totals.delivered", 2, NULL));
     test_env_stop_runtime(env);
 }
 
-static void test_what_failed_is_bounded(void **state)
+static void test_status_bounds_the_lists_of_failures(void **state)
 {
     struct test_env *env = *state;
     board_gateway_fault(
         env, json_pack("{s:s, s:i, s:s}", "action", "status", "status", 400, "body", "no model"));
-    json_decref(board_load(env, MANY, MANY));
-    test_env_start_runtime(env, (const char *[]){"DELIVERY_BACKOFF_BASE_MS=600000",
-                                    "DELIVERY_BACKOFF_MAX_MS=600000", NULL});
-    json_t *status = await(env, "queue.waiting", MANY, NULL);
-    assert_int_equal(number_at(status, "waiting.total"), MANY);
-    assert_int_equal(json_array_size(at(status, "waiting.oldest")), MAX_LISTED);
+    json_decref(board_load(env, FAILING, FAILING));
+    test_env_start_runtime(
+        env, STRINGS("DELIVERY_BACKOFF_BASE_MS=600000", "DELIVERY_BACKOFF_MAX_MS=600000"));
+    json_t *status = wait_status(env, "queue.waiting", FAILING, NULL);
+    assert_int_equal(number_at(status, "waiting.total"), FAILING);
+    assert_int_equal(json_array_size(value_at(status, "waiting.oldest")), MAX_LISTED);
     assert_string_equal(string_at(status, "waiting.oldest.0.lastFailure"), "gateway_refused");
     assert_string_equal(string_at(status, "waiting.oldest.0.agent"), "worker1");
     assert_in_range(number_at(status, "waiting.oldest.0.nextTryMs"), 1, 600000);
-    assert_in_range(json_array_size(at(status, "errors")), 1, 20);
+    assert_in_range(json_array_size(value_at(status, "errors")), 1, 20);
     assert_non_null(strstr(string_at(status, "errors.0.text"), "no model"));
     assert_string_equal(string_at(status, "errors.0.part"), "delivery");
     json_decref(status);
     test_env_stop_runtime(env);
 }
 
-static void test_degraded_has_a_reason(void **state)
+static void test_degraded_status_has_a_reason(void **state)
 {
     struct test_env *env = *state;
     board_set_flag(env, "gateway_disabled", true);
     test_env_start_runtime(env, NULL);
-    json_t *status = await(env, "gateway.state", 0, "shut");
+    json_t *status = wait_status(env, "gateway.state", 0, "shut");
     assert_string_equal(string_at(status, "state"), "degraded");
     assert_non_null(strstr(string_at(status, "reasons.0"), "No agent can be asked: "));
     assert_in_range(number_at(status, "gateway.nextProbeMs"), 0, 60000);
     json_decref(status);
     board_backend_fault(env, json_pack("{s:s, s:s}", "action", "listUndeliveredNotifications",
                                  "behaviour", "function_error"));
-    status = await(env, "backend.pollFailures", 1, NULL);
-    assert_int_equal(json_array_size(at(status, "reasons")), 2);
+    status = wait_status(env, "backend.pollFailures", 1, NULL);
+    assert_int_equal(json_array_size(value_at(status, "reasons")), 2);
     json_decref(status);
     test_env_stop_runtime(env);
 }
 
-/* What an agent is called, and what it answers, is somebody else's. */
-static void test_others_words_are_contained(void **state)
+/* Agent names and replies are untrusted and may hold markup or secrets. */
+static void test_status_escapes_names_and_hides_replies_and_secrets(void **state)
 {
     struct test_env *env = *state;
     char *body;
@@ -277,9 +264,9 @@ static void test_others_words_are_contained(void **state)
         json_pack("{s:s, s:s, s:s}", "agent", string_at(seeded, "agents.0.id"), "task",
             string_at(seeded, "tasks.0.id"), "type", "assignment")));
     test_env_start_runtime(
-        env, (const char *[]){"DELIVERY_BACKOFF_BASE_MS=50", "DELIVERY_BACKOFF_MAX_MS=200", NULL});
-    json_decref(await(env, "totals.agentRuns", 1, NULL));
-    json_t *status = await(env, "queue.waiting", 1, NULL);
+        env, STRINGS("DELIVERY_BACKOFF_BASE_MS=50", "DELIVERY_BACKOFF_MAX_MS=200"));
+    json_decref(wait_status(env, "totals.agentRuns", 1, NULL));
+    json_t *status = wait_status(env, "queue.waiting", 1, NULL);
     assert_string_equal(string_at(status, "waiting.oldest.0.stage"), "replied");
     assert_string_equal(string_at(status, "waiting.oldest.0.agent"), HOSTILE_SLUG);
     json_decref(status);
@@ -293,7 +280,7 @@ static void test_others_words_are_contained(void **state)
     free(body);
     json_decref(seeded);
     board_clear_faults(env);
-    json_decref(await(env, "totals.delivered", 1, NULL));
+    json_decref(wait_status(env, "totals.delivered", 1, NULL));
     test_env_stop_runtime(env);
 }
 
@@ -302,11 +289,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST_IN_ENV(test_each_file_has_its_headers),
         TEST_IN_ENV(test_page_is_self_contained),
-        TEST_IN_ENV(test_says_what_happened),
-        TEST_IN_ENV(test_says_who_works_and_who_waits),
-        TEST_IN_ENV(test_what_failed_is_bounded),
-        TEST_IN_ENV(test_degraded_has_a_reason),
-        TEST_IN_ENV(test_others_words_are_contained),
+        TEST_IN_ENV(test_status_shows_completed_work),
+        TEST_IN_ENV(test_status_shows_busy_workers_and_waiting_work),
+        TEST_IN_ENV(test_status_bounds_the_lists_of_failures),
+        TEST_IN_ENV(test_degraded_status_has_a_reason),
+        TEST_IN_ENV(test_status_escapes_names_and_hides_replies_and_secrets),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name("status", tests, NULL, NULL);
 }

@@ -1,50 +1,49 @@
-/* The stop: what runs comes to its end and is written back, nothing new begins, and it is told. */
+/* Shutdown: runs in flight complete and are written back, no new ones begin, "offline" is sent. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 
 #include <cmocka.h>
 
 #include "../lib/board.h"
 #include "base/sync.h"
 
-static void must_be_told(struct test_env *env, const char *status)
+static void expect_reported_status(struct test_env *env, const char *status)
 {
     json_t *accounts = board_documents(env, "accounts");
     assert_string_equal(board_string(json_array_get(accounts, 0), "runtimeStatus"), status);
     json_decref(accounts);
 }
 
-static void must_end_well(struct test_env *env)
+static void expect_clean_exit(struct test_env *env)
 {
     int status = process_wait_exit(&env->runtime, TEST_WAIT_MS);
     if (status != 0)
         process_dump_output(&env->runtime, "runtime");
     assert_int_equal(status, 0);
-    /* Its last words may come in after its end. */
+    /* The output may be collected after the exit. */
     test_env_wait_log(env, "Shutdown complete");
 }
 
-static void test_send_of_two_seconds_is_written_back(void **state)
+static void test_run_in_flight_is_written_back(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 3, 3));
     board_set(env, json_pack("{s:i}", "gateway_latency_ms", 2000));
-    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=1", NULL});
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=1"));
     test_env_wait(env, "in_flight=1");
     process_signal(&env->runtime, SIGTERM);
-    must_end_well(env);
+    expect_clean_exit(env);
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 1);
     assert_int_equal(test_env_stat(env, "gateway", "answered"), 1);
     assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
     assert_int_equal(test_env_stat(env, NULL, "delivered"), 1);
     assert_int_equal(test_env_stat(env, NULL, "undelivered"), 2);
-    must_be_told(env, "offline");
-    /* The next start does the rest, and nothing twice. */
+    expect_reported_status(env, "offline");
+    /* The next start delivers the rest, and nothing twice. */
     board_set(env, json_pack("{s:i}", "gateway_latency_ms", 0));
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "undelivered=0");
@@ -52,8 +51,8 @@ static void test_send_of_two_seconds_is_written_back(void **state)
     test_env_stop_runtime(env);
 }
 
-/* The reply is here when the signal comes; that the backend is slow then costs it nothing. */
-static void test_write_back_under_way_is_ended(void **state)
+/* The reply arrived before the signal, so shutdown waits for the slow write. */
+static void test_write_in_flight_completes(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 1, 1));
@@ -64,14 +63,14 @@ static void test_write_back_under_way_is_ended(void **state)
     process_signal(&env->runtime, SIGTERM);
     test_env_wait_log(env, "that are under way");
     board_release(env, "write");
-    must_end_well(env);
+    expect_clean_exit(env);
     assert_int_equal(test_env_stat(env, NULL, "delivered"), 1);
     assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 1);
 }
 
-/* No agent will be asked, so nobody waits for what is read before that, nor for its turn to be. */
-static void test_reads_before_a_send_are_cut_off(void **state)
+/* No agent will be run, so reads that precede a send are aborted, even those queued for a slot. */
+static void test_reads_before_a_send_are_aborted(void **state)
 {
     struct test_env *env = *state;
     enum { MAX_MS = 5000, WORKERS = 40, CALLS_AT_ONCE = 28 };
@@ -79,13 +78,13 @@ static void test_reads_before_a_send_are_cut_off(void **state)
     json_decref(board_load(env, WORKERS, WORKERS));
     board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "getNotificationForDelivery",
                                  "behaviour", "hold", "name", "read"));
-    test_env_start_runtime(env,
-        (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=40", "SHUTDOWN_GRACE_MS=60000", NULL});
+    test_env_start_runtime(
+        env, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=40", "SHUTDOWN_GRACE_MS=60000"));
     snprintf(condition, sizeof condition, "held=%d", CALLS_AT_ONCE);
     test_env_wait(env, condition);
     int64_t began_ms = clock_monotonic_ms();
     process_signal(&env->runtime, SIGTERM);
-    must_end_well(env);
+    expect_clean_exit(env);
     assert_in_range(clock_monotonic_ms() - began_ms, 0, MAX_MS * process_timeout_scale());
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 0);
     board_clear_faults(env);
@@ -95,21 +94,21 @@ static void test_reads_before_a_send_are_cut_off(void **state)
     test_env_stop_runtime(env);
 }
 
-/* Neither side answers any more: the process is gone soon after the grace all the same. */
-static void test_everything_hung_ends_soon_after_the_grace(void **state)
+/* Neither side answers: the process still exits soon after the grace period. */
+static void test_hung_servers_do_not_outlast_the_grace_period(void **state)
 {
     struct test_env *env = *state;
     enum { GRACE_MS = 1500, MORE_MS = 2000 };
     json_decref(board_load(env, 12, 12));
     board_gateway_fault(env, json_pack("{s:s}", "action", "hang"));
-    test_env_start_runtime(env, (const char *[]){"SHUTDOWN_GRACE_MS=1500",
-                                    "AGENT_SYNC_INTERVAL=100", "HEALTH_CHECK_INTERVAL=100", NULL});
+    test_env_start_runtime(env,
+        STRINGS("SHUTDOWN_GRACE_MS=1500", "AGENT_SYNC_INTERVAL=100", "HEALTH_CHECK_INTERVAL=100"));
     test_env_wait(env, "in_flight=10");
     board_backend_fault(env, json_pack("{s:s}", "behaviour", "hang"));
     test_env_wait(env, "held=13");
     int64_t began_ms = clock_monotonic_ms();
     process_signal(&env->runtime, SIGTERM);
-    must_end_well(env);
+    expect_clean_exit(env);
     int64_t took_ms = clock_monotonic_ms() - began_ms;
     assert_in_range(took_ms, GRACE_MS - 1000, (GRACE_MS + MORE_MS) * process_timeout_scale());
     assert_true(process_has_output(&env->runtime, "The grace is over"));
@@ -117,32 +116,32 @@ static void test_everything_hung_ends_soon_after_the_grace(void **state)
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 10);
 }
 
-static void test_restart_request_lets_running_sends_end(void **state)
+static void test_restart_request_waits_for_runs_in_flight(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 8, 4));
     board_hold_agents(env, "agent");
-    test_env_start_runtime(env, (const char *[]){"HEALTH_CHECK_INTERVAL=50", NULL});
+    test_env_start_runtime(env, STRINGS("HEALTH_CHECK_INTERVAL=50"));
     test_env_wait(env, "in_flight=4");
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
     test_env_wait_log(env, "that are under way");
     board_release(env, "agent");
-    must_end_well(env);
+    expect_clean_exit(env);
     assert_true(process_has_output(&env->runtime, "A restart is asked for"));
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 4);
     assert_int_equal(test_env_stat(env, NULL, "replies"), 4);
     assert_int_equal(test_env_stat(env, NULL, "delivered"), 4);
-    must_be_told(env, "offline");
+    expect_reported_status(env, "offline");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_send_of_two_seconds_is_written_back),
-        TEST_IN_ENV(test_write_back_under_way_is_ended),
-        TEST_IN_ENV(test_reads_before_a_send_are_cut_off),
-        TEST_IN_ENV(test_everything_hung_ends_soon_after_the_grace),
-        TEST_IN_ENV(test_restart_request_lets_running_sends_end),
+        TEST_IN_ENV(test_run_in_flight_is_written_back),
+        TEST_IN_ENV(test_write_in_flight_completes),
+        TEST_IN_ENV(test_reads_before_a_send_are_aborted),
+        TEST_IN_ENV(test_hung_servers_do_not_outlast_the_grace_period),
+        TEST_IN_ENV(test_restart_request_waits_for_runs_in_flight),
     };
     return cmocka_run_group_tests_name("stop", tests, NULL, NULL);
 }

@@ -1,6 +1,5 @@
-/* The gateway as a child of the runtime: its start, its output, its ends, and what is left of it.
+/* The gateway as a child process: startup, output, crashes, shutdown and leftover process groups.
  */
-#include <arpa/inet.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,64 +8,60 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "../lib/board.h"
+#include "../lib/loopback.h"
 #include "base/process.h"
 #include "base/sync.h"
 #include "gateway/supervisor_record.h"
 
 enum { SETTING_BYTES = 768, RSS_GROWTH_LIMIT_BYTES = 16 * 1024 * 1024 };
 
-/* A gateway that only waits; its shell is the leader of a group of two. */
-#define WAITING "sh -c 'sleep 1000 & echo ready; wait'"
-#define IGNORING_SIGTERM "sh -c 'trap \"\" TERM; echo ready; while :; do sleep 1; done'"
+/* A gateway that only waits; its shell leads a group of two processes. */
+#define WAITING_COMMAND "sh -c 'sleep 1000 & echo ready; wait'"
+#define SIGTERM_IGNORING_COMMAND "sh -c 'trap \"\" TERM; echo ready; while :; do sleep 1; done'"
 
-/* What /health says under gateway.process; a new reference. */
-static json_t *ask_for_process(struct test_env *env)
+/* gateway.process of /health; a new reference. */
+static json_t *get_process_status(struct test_env *env)
 {
-    char *body;
-    assert_int_equal(test_env_health_get(env, "/health", &body), 200);
-    json_t *health = json_loads(body, 0, NULL);
-    free(body);
-    assert_non_null(health);
+    json_t *health = test_env_health_json(env, "/health");
     json_t *process = json_incref(json_object_get(json_object_get(health, "gateway"), "process"));
     json_decref(health);
     return process;
 }
 
-/* The process id in /health, 0 while none runs. */
-static pid_t pid_of_gateway(struct test_env *env)
+/* The gateway's process id in /health, 0 while none runs. */
+static pid_t get_gateway_pid(struct test_env *env)
 {
-    json_t *process = ask_for_process(env);
+    json_t *process = get_process_status(env);
     pid_t pid = (pid_t)json_integer_value(json_object_get(process, "pid"));
     json_decref(process);
     return pid;
 }
 
-static bool lives(pid_t group)
+static bool group_is_alive(pid_t group)
 {
     return process_group_find(group, PROCESS_ANY_SESSION) == PROCESS_RUNNING;
 }
 
-/* Starts the runtime with command as its gateway and returns the child's process id. */
-static pid_t start_with(struct test_env *env, const char *command)
+/* Starts the runtime with command as its gateway and returns the child's pid. */
+static pid_t start_with_command(struct test_env *env, const char *command)
 {
     char setting[SETTING_BYTES];
     snprintf(setting, sizeof setting, "OPENCLAW_GATEWAY_COMMAND=%s", command);
-    test_env_start_runtime(env, (const char *[]){setting, NULL});
+    test_env_start_runtime(env, STRINGS(setting));
     test_env_wait_log(env, "[Gateway process] Started ");
     test_env_wait_log(env, "[Gateway] ready");
-    pid_t pid = pid_of_gateway(env);
-    assert_true(lives(pid));
+    pid_t pid = get_gateway_pid(env);
+    assert_true(group_is_alive(pid));
     return pid;
 }
 
-/* A test that failed leaves a runtime, and that a gateway. */
-static int teardown(void **state)
+/* A failed test leaves a runtime, and with it a gateway. */
+static int teardown_with_child(void **state)
 {
     struct test_env *env = *state;
     char dir[SETTING_BYTES];
@@ -78,35 +73,23 @@ static int teardown(void **state)
     return test_env_teardown(state);
 }
 
-static bool has_record(const struct test_env *env)
+static bool gateway_record_exists(const struct test_env *env)
 {
     char path[SETTING_BYTES];
     snprintf(path, sizeof path, "%s/state/gateway.pid", env->dir);
     return access(path, F_OK) == 0;
 }
 
-static unsigned free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
-    close(fd);
-    return ntohs(address.sin_port);
-}
-
 /*
- * Starts the runtime with a second sandbox as its gateway, and waits until that accepts. *gateway
- * becomes a world through which that sandbox's control API is called.
+ * Starts the runtime with a second sandbox as its gateway, and waits until that accepts
+ * connections. *gateway becomes an environment for calls of that sandbox's control API.
  */
 static void start_with_sandbox(
-    struct test_env *env, struct test_env *gateway, const char *further_setting)
+    struct test_env *env, struct test_env *gateway, const char *extra_setting)
 {
     char command[SETTING_BYTES];
     char url[SETTING_BYTES];
-    unsigned port = free_port();
+    unsigned port = loopback_free_port();
     const char *build = getenv("MISSION_CONTROL_BUILD");
     snprintf(command, sizeof command,
         "OPENCLAW_GATEWAY_COMMAND='%s/mission-control-sandbox' --port %u",
@@ -114,13 +97,13 @@ static void start_with_sandbox(
     snprintf(url, sizeof url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u", port);
     *gateway = (struct test_env){.client = env->client};
     snprintf(gateway->url, sizeof gateway->url, "http://127.0.0.1:%u", port);
-    test_env_start_runtime(env, (const char *[]){command, url, further_setting, NULL});
+    test_env_start_runtime(env, STRINGS(command, url, extra_setting));
     test_env_wait_log(env, "The gateway accepts connections after ");
     test_env_wait_log(env, "[Gateway] listening on http://127.0.0.1:");
 }
 
-/* Undelivered notifications for count agents, one each, whom the gateway knows, too. */
-static void load(struct test_env *env, struct test_env *gateway, int count)
+/* Adds count agents to the board and the gateway, with one undelivered notification each. */
+static void load_for_agents(struct test_env *env, struct test_env *gateway, int count)
 {
     json_t *agents = json_array();
     for (int i = 1; i <= count; i++) {
@@ -132,53 +115,45 @@ static void load(struct test_env *env, struct test_env *gateway, int count)
     json_decref(board_load(env, count, count));
 }
 
-static void hold_agents(struct test_env *gateway)
-{
-    board_gateway_fault(gateway, json_pack("{s:s, s:s}", "action", "hold", "name", "agent"));
-}
-
-static void test_gateway_is_started_used_and_stopped(void **state)
+static void test_gateway_child_is_started_used_and_stopped(void **state)
 {
     struct test_env *env = *state;
     struct test_env gateway;
-    char *body;
     start_with_sandbox(env, &gateway, NULL);
-    json_t *process = ask_for_process(env);
+    json_t *process = get_process_status(env);
     pid_t pid = (pid_t)json_integer_value(json_object_get(process, "pid"));
-    assert_true(lives(pid));
+    assert_true(group_is_alive(pid));
     assert_int_equal(getpgid(pid), pid);
     assert_true(json_is_true(json_object_get(process, "accepting")));
     assert_int_equal(json_integer_value(json_object_get(process, "restarts")), 0);
     assert_true(json_is_null(json_object_get(process, "lastExit")));
     json_decref(process);
-    load(env, &gateway, 5);
+    load_for_agents(env, &gateway, 5);
     test_env_wait(env, "delivered=5");
     assert_int_equal(test_env_stat(&gateway, "gateway", "answered"), 5);
-    assert_int_equal(test_env_health_get(env, "/health", &body), 200);
-    assert_non_null(strstr(body, "\"status\": \"healthy\""));
-    free(body);
-    assert_true(has_record(env));
+    assert_true(test_env_health_has(env, "/health", "\"status\": \"healthy\""));
+    assert_true(gateway_record_exists(env));
     test_env_stop_runtime(env);
-    assert_false(lives(pid));
-    assert_false(has_record(env));
+    assert_false(group_is_alive(pid));
+    assert_false(gateway_record_exists(env));
     test_env_wait_log(env, "The gateway exited with status 0");
 }
 
-static void test_no_command_no_child(void **state)
+static void test_no_command_starts_no_child(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, NULL);
-    json_t *process = ask_for_process(env);
+    json_t *process = get_process_status(env);
     assert_true(json_is_null(process));
     json_decref(process);
     test_env_stop_runtime(env);
     assert_false(process_has_output(&env->runtime, "[Gateway process]"));
 }
 
-static void test_output_is_passed_on(void **state)
+static void test_child_output_is_logged(void **state)
 {
     struct test_env *env = *state;
-    start_with(env,
+    start_with_command(env,
         "sh -c 'echo one; echo \"  two\" >&2; echo; printf \"three\\r\\n\\033[1mfour\\n\";"
         "echo my token $OPENCLAW_GATEWAY_TOKEN; echo ready; exec sleep 1000'");
     test_env_wait_log(env, "info [Gateway] one\n");
@@ -191,32 +166,32 @@ static void test_output_is_passed_on(void **state)
     assert_false(process_has_output(&env->runtime, TEST_GATEWAY_TOKEN));
 }
 
-/* Told apart by the child itself, as the log would hide a token. */
-static void test_child_has_no_service_token(void **state)
+/* The child compares them itself, since the log would redact a token. */
+static void test_child_gets_no_service_token(void **state)
 {
     struct test_env *env = *state;
-    start_with(env, "sh -c 'echo service ${SERVICE_TOKEN:-none};"
-                    "env | grep -c mc_service_;"
-                    "[ \"$OPENCLAW_GATEWAY_TOKEN\" = " TEST_GATEWAY_TOKEN " ] && echo same;"
-                    "echo ready; exec sleep 1000'");
+    start_with_command(env, "sh -c 'echo service ${SERVICE_TOKEN:-none};"
+                            "env | grep -c mc_service_;"
+                            "[ \"$OPENCLAW_GATEWAY_TOKEN\" = " TEST_GATEWAY_TOKEN " ] && echo same;"
+                            "echo ready; exec sleep 1000'");
     test_env_wait_log(env, "[Gateway] service none\n");
     test_env_wait_log(env, "[Gateway] 0\n");
     test_env_wait_log(env, "[Gateway] same\n");
     test_env_stop_runtime(env);
 }
 
-static void test_killed_child_is_started_again(void **state)
+static void test_killed_child_is_restarted(void **state)
 {
     struct test_env *env = *state;
-    pid_t first = start_with(env, WAITING);
+    pid_t first = start_with_command(env, WAITING_COMMAND);
     assert_int_equal(kill(first, SIGKILL), 0);
     test_env_wait_log(env, "The gateway was killed by signal 9");
     test_env_wait_log(env, "Restarting the gateway in 1000 ms");
     char started[64];
     int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
-    while (pid_of_gateway(env) == 0)
+    while (get_gateway_pid(env) == 0)
         assert_true(clock_monotonic_ms() < deadline_ms);
-    json_t *process = ask_for_process(env);
+    json_t *process = get_process_status(env);
     pid_t second = (pid_t)json_integer_value(json_object_get(process, "pid"));
     snprintf(started, sizeof started, "Started sh, pid %d\n", (int)second);
     test_env_wait_log(env, started);
@@ -226,65 +201,65 @@ static void test_killed_child_is_started_again(void **state)
     assert_int_equal(json_integer_value(json_object_get(last, "signal")), SIGKILL);
     assert_true(json_is_null(json_object_get(last, "code")));
     json_decref(process);
-    assert_false(lives(first)); /* nor the sleep that it left behind */
-    assert_true(lives(second));
+    assert_false(group_is_alive(first)); /* nor its leftover sleep */
+    assert_true(group_is_alive(second));
     test_env_stop_runtime(env);
-    assert_false(lives(second));
+    assert_false(group_is_alive(second));
 }
 
-static void test_stop_ends_grandchildren(void **state)
+static void test_shutdown_kills_grandchildren(void **state)
 {
     struct test_env *env = *state;
-    pid_t pid = start_with(env, WAITING);
+    pid_t pid = start_with_command(env, WAITING_COMMAND);
     int64_t began_ms = clock_monotonic_ms();
     test_env_stop_runtime(env);
     assert_true(clock_monotonic_ms() - began_ms < (int64_t)5000 * process_timeout_scale());
-    assert_false(lives(pid));
+    assert_false(group_is_alive(pid));
 }
 
-/* A wrapper that ends at once must not cost the gateway behind it the time to end well. */
-static void test_grandchild_may_outlive_its_parent_during_the_stop(void **state)
+/* A wrapper that exits at once must not shorten the gateway's time to exit cleanly. */
+static void test_grandchild_may_outlive_its_parent_during_shutdown(void **state)
 {
     struct test_env *env = *state;
-    pid_t pid = start_with(env,
-        "sh -c 'trap \"exit 5\" TERM; (trap \"sleep 1; echo well ended; exit\" TERM; echo ready;"
+    pid_t pid = start_with_command(env,
+        "sh -c 'trap \"exit 5\" TERM; (trap \"sleep 1; echo clean exit; exit\" TERM; echo ready;"
         "while :; do sleep 0.1; done) & wait'");
     test_env_stop_runtime(env);
-    assert_false(lives(pid));
-    test_env_wait_log(env, "[Gateway] well ended");
+    assert_false(group_is_alive(pid));
+    test_env_wait_log(env, "[Gateway] clean exit");
     test_env_wait_log(env, "The gateway exited with status 5");
 }
 
 static void test_child_that_ignores_sigterm_is_killed_after_10_s(void **state)
 {
     struct test_env *env = *state;
-    pid_t pid = start_with(env, IGNORING_SIGTERM);
+    pid_t pid = start_with_command(env, SIGTERM_IGNORING_COMMAND);
     int64_t began_ms = clock_monotonic_ms();
     test_env_stop_runtime(env);
     int64_t took_ms = clock_monotonic_ms() - began_ms;
     assert_in_range(took_ms, 10000, 12000 * process_timeout_scale());
-    assert_false(lives(pid));
+    assert_false(group_is_alive(pid));
     test_env_wait_log(env, "did not exit within 10000 ms of SIGTERM");
     test_env_wait_log(env, "The gateway was killed by signal 9");
 }
 
-static void test_child_of_a_killed_runtime_is_taken_down(void **state)
+static void test_orphan_of_a_killed_runtime_is_killed(void **state)
 {
     struct test_env *env = *state;
-    pid_t first = start_with(env, WAITING);
-    assert_true(has_record(env));
+    pid_t first = start_with_command(env, WAITING_COMMAND);
+    assert_true(gateway_record_exists(env));
     process_signal(&env->runtime, SIGKILL);
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 128 + SIGKILL);
-    assert_true(lives(first));
-    pid_t second = start_with(env, WAITING);
+    assert_true(group_is_alive(first));
+    pid_t second = start_with_command(env, WAITING_COMMAND);
     test_env_wait_log(env, "The gateway of an earlier runtime (pid ");
     assert_int_not_equal(first, second);
-    assert_false(lives(first));
+    assert_false(group_is_alive(first));
     test_env_stop_runtime(env);
-    assert_false(lives(second));
+    assert_false(group_is_alive(second));
 }
 
-static void test_damaged_record_stops_nothing(void **state)
+static void test_damaged_gateway_record_does_no_harm(void **state)
 {
     struct test_env *env = *state;
     char path[SETTING_BYTES];
@@ -295,47 +270,42 @@ static void test_damaged_record_stops_nothing(void **state)
     assert_non_null(file);
     fputs("{\"pid\":1}", file);
     fclose(file);
-    pid_t pid = start_with(env, WAITING);
+    pid_t pid = start_with_command(env, WAITING_COMMAND);
     test_env_wait_log(env, "Cannot check for a gateway of an earlier runtime");
     test_env_stop_runtime(env);
-    assert_false(lives(pid));
+    assert_false(group_is_alive(pid));
 }
 
-static void test_missing_program_is_said_and_tried_again(void **state)
+static void test_missing_program_is_reported_and_retried(void **state)
 {
     struct test_env *env = *state;
-    test_env_start_runtime(
-        env, (const char *[]){"OPENCLAW_GATEWAY_COMMAND=no-such-gateway --port 1", NULL});
+    test_env_start_runtime(env, STRINGS("OPENCLAW_GATEWAY_COMMAND=no-such-gateway --port 1"));
     test_env_wait_log(
         env, "Cannot start the gateway: cannot run no-such-gateway: No such file or directory\n");
     test_env_wait_log(env, "Restarting the gateway in 2000 ms");
-    json_t *process = ask_for_process(env);
+    json_t *process = get_process_status(env);
     assert_true(json_is_null(json_object_get(process, "pid")));
     assert_true(json_is_null(json_object_get(process, "lastExit")));
     assert_true(json_is_false(json_object_get(process, "accepting")));
     assert_int_equal(json_integer_value(json_object_get(process, "restarts")), 1);
     json_decref(process);
-    /* The stop does not wait for the backoff. */
+    /* Shutdown does not wait for the backoff. */
     int64_t began_ms = clock_monotonic_ms();
     test_env_stop_runtime(env);
     assert_true(clock_monotonic_ms() - began_ms < (int64_t)1500 * process_timeout_scale());
 }
 
-static void test_broken_quoting_is_a_configuration_error(void **state)
+static void test_broken_quoting_exits_78(void **state)
 {
     struct test_env *env = *state;
-    test_env_launch(
-        env, &env->runtime, (const char *[]){"OPENCLAW_GATEWAY_COMMAND=openclaw 'run", NULL}, NULL);
+    test_env_launch(env, &env->runtime, STRINGS("OPENCLAW_GATEWAY_COMMAND=openclaw 'run"), NULL);
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 78);
     test_env_wait_log(env, "error: OPENCLAW_GATEWAY_COMMAND \"openclaw 'run\" has a ' without");
 }
 
 static json_int_t resident_bytes(struct test_env *env)
 {
-    char *body;
-    assert_int_equal(test_env_health_get(env, "/health", &body), 200);
-    json_t *health = json_loads(body, 0, NULL);
-    free(body);
+    json_t *health = test_env_health_json(env, "/health");
     json_int_t bytes =
         json_integer_value(json_object_get(json_object_get(health, "memory"), "rss"));
     json_decref(health);
@@ -343,23 +313,23 @@ static json_int_t resident_bytes(struct test_env *env)
     return bytes;
 }
 
-static void test_endless_line_costs_nothing(void **state)
+static void test_endless_line_does_not_fill_memory(void **state)
 {
     struct test_env *env = *state;
     char command[SETTING_BYTES];
-    char signal_file[SETTING_BYTES / 2];
-    snprintf(signal_file, sizeof signal_file, "%s/go", env->dir);
+    char go_file[SETTING_BYTES / 2];
+    snprintf(go_file, sizeof go_file, "%s/go", env->dir);
     snprintf(command, sizeof command,
         "sh -c 'echo ready; while [ ! -e %s ]; do sleep 0.05; done;"
-        "head -c 50000000 /dev/zero | tr \"\\\\0\" x; echo; echo over; exec sleep 1000'",
-        signal_file);
-    start_with(env, command);
+        "head -c 50000000 /dev/zero | tr \"\\\\0\" x; echo; echo done; exec sleep 1000'",
+        go_file);
+    start_with_command(env, command);
     json_int_t before_bytes = resident_bytes(env);
-    FILE *file = fopen(signal_file, "w");
+    FILE *file = fopen(go_file, "w");
     assert_non_null(file);
     fclose(file);
     test_env_wait_log(env, "[Gateway] xxxxxxxx");
-    test_env_wait_log(env, "[Gateway] over\n");
+    test_env_wait_log(env, "[Gateway] done\n");
     assert_true(resident_bytes(env) < before_bytes + RSS_GROWTH_LIMIT_BYTES);
     test_env_stop_runtime(env);
     char *output = process_output(&env->runtime);
@@ -367,13 +337,13 @@ static void test_endless_line_costs_nothing(void **state)
     free(output);
 }
 
-static void test_stop_loses_no_running_reply(void **state)
+static void test_shutdown_loses_no_reply_in_flight(void **state)
 {
     struct test_env *env = *state;
     struct test_env gateway;
     start_with_sandbox(env, &gateway, NULL);
-    hold_agents(&gateway);
-    load(env, &gateway, 1);
+    board_hold_agents(&gateway, "agent");
+    load_for_agents(env, &gateway, 1);
     test_env_wait(&gateway, "in_flight=1");
     process_signal(&env->runtime, SIGTERM);
     test_env_wait_log(env, "that are under way");
@@ -383,40 +353,41 @@ static void test_stop_loses_no_running_reply(void **state)
     assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
 }
 
-static void test_hung_sends_do_not_keep_the_gateway_beyond_the_grace(void **state)
+static void test_hung_runs_do_not_keep_the_gateway_past_the_grace_period(void **state)
 {
     struct test_env *env = *state;
     struct test_env gateway;
     start_with_sandbox(env, &gateway, "SHUTDOWN_GRACE_MS=1500");
-    hold_agents(&gateway);
-    load(env, &gateway, 2);
+    board_hold_agents(&gateway, "agent");
+    load_for_agents(env, &gateway, 2);
     test_env_wait(&gateway, "in_flight=2");
-    pid_t pid = pid_of_gateway(env);
+    pid_t pid = get_gateway_pid(env);
     int64_t began_ms = clock_monotonic_ms();
     test_env_stop_runtime(env);
     assert_true(clock_monotonic_ms() - began_ms < (int64_t)3500 * process_timeout_scale());
-    assert_false(lives(pid));
+    assert_false(group_is_alive(pid));
 }
 
 int main(void)
 {
-#define TEST_WITH_CHILD(test) cmocka_unit_test_setup_teardown(test, test_env_setup, teardown)
+#define TEST_WITH_CHILD(test) \
+    cmocka_unit_test_setup_teardown(test, test_env_setup, teardown_with_child)
     const struct CMUnitTest tests[] = {
-        TEST_WITH_CHILD(test_gateway_is_started_used_and_stopped),
-        TEST_WITH_CHILD(test_no_command_no_child),
-        TEST_WITH_CHILD(test_output_is_passed_on),
-        TEST_WITH_CHILD(test_child_has_no_service_token),
-        TEST_WITH_CHILD(test_killed_child_is_started_again),
-        TEST_WITH_CHILD(test_stop_ends_grandchildren),
-        TEST_WITH_CHILD(test_grandchild_may_outlive_its_parent_during_the_stop),
+        TEST_WITH_CHILD(test_gateway_child_is_started_used_and_stopped),
+        TEST_WITH_CHILD(test_no_command_starts_no_child),
+        TEST_WITH_CHILD(test_child_output_is_logged),
+        TEST_WITH_CHILD(test_child_gets_no_service_token),
+        TEST_WITH_CHILD(test_killed_child_is_restarted),
+        TEST_WITH_CHILD(test_shutdown_kills_grandchildren),
+        TEST_WITH_CHILD(test_grandchild_may_outlive_its_parent_during_shutdown),
         TEST_WITH_CHILD(test_child_that_ignores_sigterm_is_killed_after_10_s),
-        TEST_WITH_CHILD(test_child_of_a_killed_runtime_is_taken_down),
-        TEST_WITH_CHILD(test_damaged_record_stops_nothing),
-        TEST_WITH_CHILD(test_missing_program_is_said_and_tried_again),
-        TEST_WITH_CHILD(test_broken_quoting_is_a_configuration_error),
-        TEST_WITH_CHILD(test_endless_line_costs_nothing),
-        TEST_WITH_CHILD(test_stop_loses_no_running_reply),
-        TEST_WITH_CHILD(test_hung_sends_do_not_keep_the_gateway_beyond_the_grace),
+        TEST_WITH_CHILD(test_orphan_of_a_killed_runtime_is_killed),
+        TEST_WITH_CHILD(test_damaged_gateway_record_does_no_harm),
+        TEST_WITH_CHILD(test_missing_program_is_reported_and_retried),
+        TEST_WITH_CHILD(test_broken_quoting_exits_78),
+        TEST_WITH_CHILD(test_endless_line_does_not_fill_memory),
+        TEST_WITH_CHILD(test_shutdown_loses_no_reply_in_flight),
+        TEST_WITH_CHILD(test_hung_runs_do_not_keep_the_gateway_past_the_grace_period),
     };
-    return cmocka_run_group_tests_name("gateway_process", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("supervisor", tests, NULL, NULL);
 }

@@ -1,9 +1,8 @@
-/* The sandbox's account of when a notification passes which point, on which benchmarks rest. */
+/* The sandbox's timestamps of a notification's path, which the benchmarks rely on. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -17,7 +16,7 @@ static void deliver_one(struct test_env *env)
     test_env_stop_runtime(env);
 }
 
-static void test_every_point_is_passed_in_order(void **state)
+static void test_timestamps_are_in_order(void **state)
 {
     static const char *const points[] = {"listed_us", "context_us", "context_answered_us",
         "asked_us", "answered_us", "reply_us", "reply_answered_us", "mark_us", "mark_answered_us"};
@@ -38,7 +37,7 @@ static void test_every_point_is_passed_in_order(void **state)
     assert_true(test_env_stat(env, NULL, "listed") >= 1);
 }
 
-static void test_nothing_is_noted_unless_asked_for(void **state)
+static void test_no_timestamps_unless_enabled(void **state)
 {
     struct test_env *env = *state;
     deliver_one(env);
@@ -50,8 +49,8 @@ static void test_nothing_is_noted_unless_asked_for(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_every_point_is_passed_in_order),
-        TEST_IN_ENV(test_nothing_is_noted_unless_asked_for),
+        TEST_IN_ENV(test_timestamps_are_in_order),
+        TEST_IN_ENV(test_no_timestamps_unless_enabled),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name("timings", tests, NULL, NULL);
 }

@@ -1,26 +1,18 @@
-/* The backend over https: a good chain works, everything else is refused with a clear word. */
+/* TLS: a valid chain works; any other certificate or version is refused with a clear message. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 #include "../lib/board.h"
 #include "../lib/tls_proxy.h"
 
-static unsigned port_of(const char *url)
-{
-    const char *colon = strrchr(url, ':');
-    assert_non_null(colon);
-    return (unsigned)strtoul(colon + 1, NULL, 10);
-}
-
-/* An authority in a file of its own, and a proxy in front of the sandbox. */
-struct tls {
+/* A certificate authority in a CA_FILE, and a TLS proxy in front of the sandbox. */
+struct tls_setup {
     struct certificate authority;
     struct certificate leaf;
     struct tls_proxy *proxy;
@@ -28,66 +20,67 @@ struct tls {
     char ca_file[320];
 };
 
-static void tls_start(struct test_env *env, struct tls *tls, const char *name, bool expired,
-    bool self_signed, int max_version)
+static void tls_setup_start(struct test_env *env, struct tls_setup *tls_setup, const char *name,
+    bool expired, bool self_signed, int max_version)
 {
-    certificate_create(&tls->authority, NULL, true, NULL, false);
-    certificate_create(&tls->leaf, self_signed ? NULL : &tls->authority, false, name, expired);
-    tls->proxy = tls_proxy_start(&tls->leaf, max_version, port_of(env->url));
-    snprintf(tls->convex_url, sizeof tls->convex_url, "CONVEX_URL=https://127.0.0.1:%u",
-        tls_proxy_port(tls->proxy));
+    certificate_create(&tls_setup->authority, NULL, true, NULL, false);
+    certificate_create(
+        &tls_setup->leaf, self_signed ? NULL : &tls_setup->authority, false, name, expired);
+    tls_setup->proxy = tls_proxy_start(&tls_setup->leaf, max_version, test_env_sandbox_port(env));
+    snprintf(tls_setup->convex_url, sizeof tls_setup->convex_url, "CONVEX_URL=https://127.0.0.1:%u",
+        tls_proxy_port(tls_setup->proxy));
     char path[300];
     snprintf(path, sizeof path, "%s/authority.pem", env->dir);
-    certificate_save(&tls->authority, path);
-    snprintf(tls->ca_file, sizeof tls->ca_file, "CA_FILE=%s", path);
+    certificate_save(&tls_setup->authority, path);
+    snprintf(tls_setup->ca_file, sizeof tls_setup->ca_file, "CA_FILE=%s", path);
 }
 
-static void tls_stop(struct tls *tls)
+static void tls_setup_stop(struct tls_setup *tls_setup)
 {
-    tls_proxy_stop(tls->proxy);
-    certificate_fini(&tls->leaf);
-    certificate_fini(&tls->authority);
+    tls_proxy_stop(tls_setup->proxy);
+    certificate_fini(&tls_setup->leaf);
+    certificate_fini(&tls_setup->authority);
 }
 
-static void test_good_chain_delivers(void **state)
+static void test_valid_chain_delivers(void **state)
 {
     struct test_env *env = *state;
-    struct tls tls;
-    tls_start(env, &tls, "IP:127.0.0.1", false, false, 0);
+    struct tls_setup tls_setup;
+    tls_setup_start(env, &tls_setup, "IP:127.0.0.1", false, false, 0);
     json_decref(board_load(env, 5, 2));
-    test_env_start_runtime(env, (const char *[]){tls.convex_url, tls.ca_file, NULL});
+    test_env_start_runtime(env, STRINGS(tls_setup.convex_url, tls_setup.ca_file));
     test_env_wait(env, "delivered=5");
-    assert_true(tls_proxy_handshakes(tls.proxy) > 0);
+    assert_true(tls_proxy_handshakes(tls_setup.proxy) > 0);
     test_env_stop_runtime(env);
-    tls_stop(&tls);
+    tls_setup_stop(&tls_setup);
 }
 
-/* Each run of an agent has a connection of its own, but not a session of its own. */
-static void test_session_of_the_gateway_is_resumed(void **state)
+/* Each agent run opens its own connection, but resumes the TLS session. */
+static void test_gateway_session_is_resumed(void **state)
 {
     enum { RUNS = 6 };
     struct test_env *env = *state;
-    struct tls tls;
+    struct tls_setup tls_setup;
     char gateway_url[128];
-    tls_start(env, &tls, "IP:127.0.0.1", false, false, 0);
+    tls_setup_start(env, &tls_setup, "IP:127.0.0.1", false, false, 0);
     snprintf(gateway_url, sizeof gateway_url, "OPENCLAW_GATEWAY_URL=https://127.0.0.1:%u",
-        tls_proxy_port(tls.proxy));
+        tls_proxy_port(tls_setup.proxy));
     json_decref(board_load(env, RUNS, 1));
-    test_env_start_runtime(env,
-        (const char *[]){gateway_url, tls.ca_file, "DELIVERY_MAX_CONCURRENT_SESSIONS=1", NULL});
+    test_env_start_runtime(
+        env, STRINGS(gateway_url, tls_setup.ca_file, "DELIVERY_MAX_CONCURRENT_SESSIONS=1"));
     test_env_wait(env, "delivered=6");
-    assert_true(tls_proxy_handshakes(tls.proxy) >= RUNS);
-    assert_true(tls_proxy_resumptions(tls.proxy) >= RUNS - 1);
+    assert_true(tls_proxy_handshakes(tls_setup.proxy) >= RUNS);
+    assert_true(tls_proxy_resumptions(tls_setup.proxy) >= RUNS - 1);
     test_env_stop_runtime(env);
-    tls_stop(&tls);
+    tls_setup_stop(&tls_setup);
 }
 
-static void expect_refusal(
+static void expect_tls_refusal(
     struct test_env *env, const char *name, bool expired, bool self_signed, const char *words)
 {
-    struct tls tls;
-    tls_start(env, &tls, name, expired, self_signed, 0);
-    test_env_start_runtime(env, (const char *[]){tls.convex_url, tls.ca_file, NULL});
+    struct tls_setup tls_setup;
+    tls_setup_start(env, &tls_setup, name, expired, self_signed, 0);
+    test_env_start_runtime(env, STRINGS(tls_setup.convex_url, tls_setup.ca_file));
     char rest[512];
     assert_true(
         process_wait_output(&env->runtime, "Poll error: ", TEST_WAIT_MS, rest, sizeof rest));
@@ -95,71 +88,70 @@ static void expect_refusal(
         fail_msg("expected \"%s\" in: %s", words, rest);
     assert_int_equal(test_env_stat(env, "backend", "listUndeliveredNotifications"), 0);
     test_env_stop_runtime(env);
-    tls_stop(&tls);
+    tls_setup_stop(&tls_setup);
 }
 
-static void test_self_signed_is_refused(void **state)
+static void test_self_signed_certificate_is_refused(void **state)
 {
-    expect_refusal(*state, "IP:127.0.0.1", false, true, "self-signed certificate");
+    expect_tls_refusal(*state, "IP:127.0.0.1", false, true, "self-signed certificate");
 }
 
-static void test_expired_is_refused(void **state)
+static void test_expired_certificate_is_refused(void **state)
 {
-    expect_refusal(*state, "IP:127.0.0.1", true, false, "certificate has expired");
+    expect_tls_refusal(*state, "IP:127.0.0.1", true, false, "certificate has expired");
 }
 
 static void test_wrong_host_is_refused(void **state)
 {
-    expect_refusal(*state, "DNS:elsewhere.example", false, false,
+    expect_tls_refusal(*state, "DNS:elsewhere.example", false, false,
         "no alternative certificate subject name matches");
 }
 
 static void test_unknown_authority_is_refused(void **state)
 {
     struct test_env *env = *state;
-    struct tls tls;
+    struct tls_setup tls_setup;
     char rest[512];
-    tls_start(env, &tls, "IP:127.0.0.1", false, false, 0);
-    test_env_start_runtime(env, (const char *[]){tls.convex_url, NULL});
+    tls_setup_start(env, &tls_setup, "IP:127.0.0.1", false, false, 0);
+    test_env_start_runtime(env, STRINGS(tls_setup.convex_url));
     assert_true(
         process_wait_output(&env->runtime, "Poll error: ", TEST_WAIT_MS, rest, sizeof rest));
     assert_non_null(strstr(rest, "unable to get local issuer certificate"));
     test_env_stop_runtime(env);
-    tls_stop(&tls);
+    tls_setup_stop(&tls_setup);
 }
 
-static void test_old_tls_is_refused(void **state)
+static void test_tls_1_1_is_refused(void **state)
 {
     struct test_env *env = *state;
-    struct tls tls;
+    struct tls_setup tls_setup;
     char rest[512];
-    tls_start(env, &tls, "IP:127.0.0.1", false, false, TLS1_1_VERSION);
-    test_env_start_runtime(env, (const char *[]){tls.convex_url, tls.ca_file, NULL});
+    tls_setup_start(env, &tls_setup, "IP:127.0.0.1", false, false, TLS1_1_VERSION);
+    test_env_start_runtime(env, STRINGS(tls_setup.convex_url, tls_setup.ca_file));
     assert_true(
         process_wait_output(&env->runtime, "Poll error: ", TEST_WAIT_MS, rest, sizeof rest));
     assert_non_null(strstr(rest, "protocol version"));
-    assert_int_equal(tls_proxy_handshakes(tls.proxy), 0);
+    assert_int_equal(tls_proxy_handshakes(tls_setup.proxy), 0);
     test_env_stop_runtime(env);
-    tls_stop(&tls);
+    tls_setup_stop(&tls_setup);
 }
 
 static void test_tls_1_2_works(void **state)
 {
     struct test_env *env = *state;
-    struct tls tls;
-    tls_start(env, &tls, "IP:127.0.0.1", false, false, TLS1_2_VERSION);
+    struct tls_setup tls_setup;
+    tls_setup_start(env, &tls_setup, "IP:127.0.0.1", false, false, TLS1_2_VERSION);
     json_decref(board_load(env, 1, 1));
-    test_env_start_runtime(env, (const char *[]){tls.convex_url, tls.ca_file, NULL});
+    test_env_start_runtime(env, STRINGS(tls_setup.convex_url, tls_setup.ca_file));
     test_env_wait(env, "delivered=1");
     test_env_stop_runtime(env);
-    tls_stop(&tls);
+    tls_setup_stop(&tls_setup);
 }
 
-static void test_unreadable_ca_file_is_a_setting_error(void **state)
+static void test_unreadable_ca_file_exits_78(void **state)
 {
     struct test_env *env = *state;
-    test_env_launch(
-        env, &env->runtime, (const char *[]){"CA_FILE=/nowhere/authority.pem", NULL}, NULL);
+    test_env_launch(env, &env->runtime, STRINGS("CA_FILE=/nowhere/authority.pem"), NULL);
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 78);
     test_env_wait_log(env, "CA_FILE");
 }
@@ -167,15 +159,15 @@ static void test_unreadable_ca_file_is_a_setting_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_good_chain_delivers),
-        TEST_IN_ENV(test_session_of_the_gateway_is_resumed),
-        TEST_IN_ENV(test_self_signed_is_refused),
-        TEST_IN_ENV(test_expired_is_refused),
+        TEST_IN_ENV(test_valid_chain_delivers),
+        TEST_IN_ENV(test_gateway_session_is_resumed),
+        TEST_IN_ENV(test_self_signed_certificate_is_refused),
+        TEST_IN_ENV(test_expired_certificate_is_refused),
         TEST_IN_ENV(test_wrong_host_is_refused),
         TEST_IN_ENV(test_unknown_authority_is_refused),
-        TEST_IN_ENV(test_old_tls_is_refused),
+        TEST_IN_ENV(test_tls_1_1_is_refused),
         TEST_IN_ENV(test_tls_1_2_works),
-        TEST_IN_ENV(test_unreadable_ca_file_is_a_setting_error),
+        TEST_IN_ENV(test_unreadable_ca_file_exits_78),
     };
     return cmocka_run_group_tests_name("tls", tests, NULL, NULL);
 }

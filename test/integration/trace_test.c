@@ -1,24 +1,27 @@
-/* The header traceparent: one trace for all requests of a delivery, each with its own span. */
+/* The traceparent header: one trace for all requests of a delivery, a span for each request. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../lib/board.h"
 #include "base/log.h"
 
-static const char lead[] = "00-";
+static const char version_prefix[] = "00-";
 
-enum { PARENT_BYTES = 64, LEAD_BYTES = sizeof lead - 1, ID_DIGITS = TRACE_ID_BYTES - 1 };
+enum {
+    PARENT_BYTES = 64,
+    PREFIX_BYTES = sizeof version_prefix - 1,
+    ID_DIGITS = TRACE_ID_BYTES - 1
+};
 
-/* Copies the header of the last call of a backend function; fails the test if it has none. */
-static void last_call(struct test_env *env, const char *action, char parent[static PARENT_BYTES])
+/* Copies traceparent of the function's last call; fails the test if it is missing or malformed. */
+static void get_last_call(
+    struct test_env *env, const char *action, char parent[static PARENT_BYTES])
 {
     json_t *stats = test_env_get(env, "/sandbox/stats");
     const json_t *backend = json_object_get(stats, "backend");
@@ -27,11 +30,11 @@ static void last_call(struct test_env *env, const char *action, char parent[stat
     text_copy(parent, PARENT_BYTES, board_string(function, "lastTrace"));
     json_decref(stats);
     assert_int_equal(strlen(parent), TRACE_HEADER_BYTES - sizeof "traceparent: ");
-    assert_memory_equal(parent, lead, LEAD_BYTES);
+    assert_memory_equal(parent, version_prefix, PREFIX_BYTES);
     assert_string_equal(parent + strlen(parent) - 3, "-01");
 }
 
-static void last_run(struct test_env *env, char parent[static PARENT_BYTES])
+static void get_last_run(struct test_env *env, char parent[static PARENT_BYTES])
 {
     json_t *record = test_env_get(env, "/sandbox/gateway");
     const json_t *requests = json_object_get(record, "requests");
@@ -40,24 +43,24 @@ static void last_run(struct test_env *env, char parent[static PARENT_BYTES])
     json_decref(record);
 }
 
-/* Whether two headers are of the same trace; in no case are they of the same span. */
-static bool belong_together(const char *first, const char *second)
+/* Whether two headers share a trace; fails the test if they share a span. */
+static bool share_a_trace(const char *first, const char *second)
 {
-    assert_string_not_equal(first + LEAD_BYTES + ID_DIGITS, second + LEAD_BYTES + ID_DIGITS);
-    return memcmp(first, second, LEAD_BYTES + ID_DIGITS) == 0;
+    assert_string_not_equal(first + PREFIX_BYTES + ID_DIGITS, second + PREFIX_BYTES + ID_DIGITS);
+    return memcmp(first, second, PREFIX_BYTES + ID_DIGITS) == 0;
 }
 
-static void must_log(struct test_env *env, const char *words, const char *parent)
+static void expect_log_with_trace(struct test_env *env, const char *words, const char *parent)
 {
     char line[512];
     char field[64];
     assert_true(process_wait_output(&env->runtime, words, TEST_WAIT_MS, line, sizeof line));
-    snprintf(field, sizeof field, " trace=%.*s", ID_DIGITS, parent + LEAD_BYTES);
+    snprintf(field, sizeof field, " trace=%.*s", ID_DIGITS, parent + PREFIX_BYTES);
     if (strstr(line, field) == NULL)
-        fail_msg("no%s in %s%s", field, words, line);
+        fail_msg("expected%s in %s%s", field, words, line);
 }
 
-/* Also when an attempt fails and another goes on where it stopped. */
+/* Even when one attempt fails and another resumes at its stage. */
 static void test_delivery_is_one_trace(void **state)
 {
     struct test_env *env = *state;
@@ -70,19 +73,19 @@ static void test_delivery_is_one_trace(void **state)
     json_decref(board_load(env, 1, 1));
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "undelivered=0");
-    last_run(env, run);
-    last_call(env, "getNotificationForDelivery", context);
-    last_call(env, "createMessageFromAgent", written);
-    last_call(env, "markNotificationDelivered", acked);
-    assert_true(belong_together(context, run));
-    assert_true(belong_together(run, written));
-    assert_true(belong_together(written, acked));
-    must_log(env, "warn [Delivery] Failed to deliver ", run);
-    must_log(env, "info [Delivery] Delivered ", run);
+    get_last_run(env, run);
+    get_last_call(env, "getNotificationForDelivery", context);
+    get_last_call(env, "createMessageFromAgent", written);
+    get_last_call(env, "markNotificationDelivered", acked);
+    assert_true(share_a_trace(context, run));
+    assert_true(share_a_trace(run, written));
+    assert_true(share_a_trace(written, acked));
+    expect_log_with_trace(env, "warn [Delivery] Failed to deliver ", run);
+    expect_log_with_trace(env, "info [Delivery] Delivered ", run);
     test_env_stop_runtime(env);
 }
 
-static void test_other_rounds_have_their_own(void **state)
+static void test_polls_syncs_and_reports_have_their_own_traces(void **state)
 {
     struct test_env *env = *state;
     char first_run[PARENT_BYTES];
@@ -96,29 +99,29 @@ static void test_other_rounds_have_their_own(void **state)
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "undelivered=0");
     test_env_wait(env, "action=updateRuntimeStatus&calls=1");
-    last_run(env, first_run);
-    last_call(env, "listUndeliveredNotifications", poll);
-    last_call(env, "listAgents", sync);
-    last_call(env, "updateRuntimeStatus", report);
-    assert_false(belong_together(poll, first_run));
-    assert_false(belong_together(poll, sync));
-    assert_false(belong_together(poll, report));
-    assert_false(belong_together(sync, report));
+    get_last_run(env, first_run);
+    get_last_call(env, "listUndeliveredNotifications", poll);
+    get_last_call(env, "listAgents", sync);
+    get_last_call(env, "updateRuntimeStatus", report);
+    assert_false(share_a_trace(poll, first_run));
+    assert_false(share_a_trace(poll, sync));
+    assert_false(share_a_trace(poll, report));
+    assert_false(share_a_trace(sync, report));
     json_decref(board_load(env, 1, 1));
     test_env_wait(env, "delivered=2");
-    last_run(env, run);
-    last_call(env, "listUndeliveredNotifications", later_poll);
-    assert_false(belong_together(first_run, run));
-    assert_false(belong_together(poll, later_poll));
+    get_last_run(env, run);
+    get_last_call(env, "listUndeliveredNotifications", later_poll);
+    assert_false(share_a_trace(first_run, run));
+    assert_false(share_a_trace(poll, later_poll));
     test_env_stop_runtime(env);
-    /* An agent that is woken: the run and the report of the agent belong together. */
+    /* A heartbeat: the agent's run and the report that it is online share a trace. */
     test_env_list_agents(env, true);
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "requests=3");
     test_env_wait(env, "action=updateAgentHeartbeat&calls=1");
-    last_run(env, run);
-    last_call(env, "updateAgentHeartbeat", online);
-    assert_true(belong_together(run, online));
+    get_last_run(env, run);
+    get_last_call(env, "updateAgentHeartbeat", online);
+    assert_true(share_a_trace(run, online));
     test_env_stop_runtime(env);
 }
 
@@ -126,7 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_IN_ENV(test_delivery_is_one_trace),
-        TEST_IN_ENV(test_other_rounds_have_their_own),
+        TEST_IN_ENV(test_polls_syncs_and_reports_have_their_own_traces),
     };
     return cmocka_run_group_tests_name("trace", tests, NULL, NULL);
 }

@@ -1,6 +1,5 @@
-/* Wake-ups of many agents, and wake-ups beside deliveries. */
+/* Heartbeats of many agents, and heartbeats that compete with deliveries. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,12 +10,11 @@
 #include <cmocka.h>
 
 #include "../lib/board.h"
-#include "base/json.h"
 #include "base/sync.h"
 
 enum { AGENTS = 40, WAKERS = 6, WORKERS = 4 };
 
-/* Agents PREFIX0, PREFIX1, ... of one interval (in minutes), which are listed from now on. */
+/* Adds agents PREFIX0, PREFIX1, ... with interval in minutes, and lists them from now on. */
 static void seed_agents(struct test_env *env, const char *prefix, int count, double interval)
 {
     json_t *agents = json_array();
@@ -30,23 +28,23 @@ static void seed_agents(struct test_env *env, const char *prefix, int count, dou
     json_decref(test_env_post(env, "/sandbox/seed", json_pack("{s:o}", "agents", agents)));
 }
 
-static double begun_us(const json_t *run)
+static double run_begun_us(const json_t *run)
 {
     return json_number_value(json_object_get(run, "begun_us"));
 }
 
 /*
- * The first wakes of forty agents stand over two fifths of their interval: the one at place n is
- * not woken before n fortieths of that have passed, however slow the machine is.
+ * The first heartbeats of forty agents are spread over two fifths of the interval: agent n is not
+ * woken before n fortieths of that have passed. A lower bound holds on a slow machine as well.
  */
-static void test_forty_agents_do_not_wake_together(void **state)
+static void test_first_heartbeats_are_spread_over_the_interval(void **state)
 {
     struct test_env *env = *state;
     static const double interval = 0.2;
     enum { SPREAD_US = 12 * 1000000 * 2 / 5 };
     seed_agents(env, "agent", AGENTS, interval);
     double started_us = (double)clock_monotonic_us();
-    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=100", NULL});
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=100"));
     test_env_wait(env, "requests=40");
     json_t *record = test_env_get(env, "/sandbox/gateway");
     const json_t *run;
@@ -58,17 +56,17 @@ static void test_forty_agents_do_not_wake_together(void **state)
         if (index < AGENTS)
             assert_false(woken[place]);
         woken[place] = true;
-        assert_true(begun_us(run) - started_us >= SPREAD_US * (double)place / AGENTS);
+        assert_true(run_begun_us(run) - started_us >= SPREAD_US * (double)place / AGENTS);
     }
     json_decref(record);
     test_env_stop_runtime(env);
 }
 
-/* Half of the workers may wait for agents that were merely woken; the others deliver. */
-static void test_wakes_leave_half_of_the_workers_to_deliveries(void **state)
+/* At most half of the workers run heartbeats; the others deliver. */
+static void test_heartbeats_leave_half_of_the_workers_to_deliveries(void **state)
 {
     struct test_env *env = *state;
-    /* The board's first agents, so that the second load is for them as well. */
+    /* These are the board's first agents, so the second load is for them as well. */
     json_decref(board_load(env, WORKERS, WORKERS));
     seed_agents(env, "waker", WAKERS, 0.005);
     for (int i = 0; i < WAKERS; i++) {
@@ -77,63 +75,58 @@ static void test_wakes_leave_half_of_the_workers_to_deliveries(void **state)
         board_gateway_fault(env, json_pack("{s:{s:s}, s:s, s:s}", "match", "agent", slug, "action",
                                      "hold", "name", "wake"));
     }
-    test_env_start_runtime(env, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=4"));
     test_env_wait(env, "held=2");
     json_decref(board_load(env, 3 * WORKERS, WORKERS));
     test_env_wait(env, "undelivered=0&delivered=16");
     assert_int_equal(test_env_stat(env, NULL, "held"), WORKERS / 2);
-    /* They get their turn once the others are back. */
+    /* The queued heartbeats follow once the held ones return. */
     board_clear_faults(env);
     test_env_wait(env, "action=updateAgentHeartbeat&calls=6");
     test_env_stop_runtime(env);
 }
 
-/* Whether /metrics has that line, now. */
-static bool metrics_say(struct test_env *env, const char *line)
+static bool metrics_have(struct test_env *env, const char *line)
 {
-    char *body;
-    assert_int_equal(test_env_health_get(env, "/metrics", &body), 200);
-    bool found = strstr(body, line) != NULL;
-    free(body);
-    return found;
+    return test_env_health_has(env, "/metrics", line);
 }
 
 static void wait_for_metrics(struct test_env *env, const char *line)
 {
-    int64_t limit_ms = clock_monotonic_ms() + TEST_WAIT_MS;
-    while (!metrics_say(env, line))
-        if (clock_monotonic_ms() > limit_ms)
-            fail_msg("the metrics never say: %s", line);
+    int64_t deadline_ms = clock_monotonic_ms() + TEST_WAIT_MS;
+    while (!metrics_have(env, line))
+        if (clock_monotonic_ms() > deadline_ms)
+            fail_msg("/metrics never had: %s", line);
 }
 
 /*
- * Two of six are being woken and the others stand behind them when the gateway shuts everybody out:
- * those are spread anew, not started together at its return.
+ * Two of six heartbeats are in flight and four are queued when the breaker opens. The queued ones
+ * are rescheduled over the interval, so they do not all start when it closes.
  */
-static void test_wakes_that_were_lined_up_are_put_off_by_a_shut_gate(void **state)
+static void test_queued_heartbeats_are_rescheduled_when_the_breaker_opens(void **state)
 {
-    static const char none_put_off[] =
+    static const char none_postponed[] =
         "\nmission_control_heartbeats_total{outcome=\"put_off\"} 0\n";
     struct test_env *env = *state;
     seed_agents(env, "waker", WAKERS, 0.05);
     board_hold_agents(env, "wake");
-    test_env_start_runtime(env,
-        (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", "HEALTH_CHECK_INTERVAL=50", NULL});
+    test_env_start_runtime(
+        env, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=4", "HEALTH_CHECK_INTERVAL=50"));
     test_env_wait(env, "held=2");
     wait_for_metrics(env, "\nmission_control_lanes 6\n");
-    assert_true(metrics_say(env, none_put_off));
+    assert_true(metrics_have(env, none_postponed));
     board_gateway_fault(
         env, json_pack("{s:s, s:b, s:i}", "action", "status", "before_checks", 1, "status", 401));
     wait_for_metrics(env, "\nmission_control_lanes 2\n");
-    assert_false(metrics_say(env, none_put_off));
+    assert_false(metrics_have(env, none_postponed));
     assert_int_equal(test_env_stat(env, NULL, "held"), 2);
     board_clear_faults(env);
     test_env_wait(env, "action=updateAgentHeartbeat&calls=6");
     test_env_stop_runtime(env);
 }
 
-/* It never comes to be woken, since its deliveries go first, and is seen as online all the same. */
-static void test_busy_agent_is_reported_online_once_an_interval(void **state)
+/* Deliveries take precedence over its heartbeats, but the agent is still reported online. */
+static void test_busy_agent_is_reported_online_once_per_interval(void **state)
 {
     struct test_env *env = *state;
     enum { INTERVAL_MS = 600 };
@@ -149,7 +142,7 @@ static void test_busy_agent_is_reported_online_once_an_interval(void **state)
     int64_t elapsed_ms = clock_monotonic_ms() - began_ms;
     const json_t *gateway = json_object_get(stats, "gateway");
     assert_true(json_number_value(json_object_get(stats, "undelivered")) > 0);
-    /* The only wake-up was the one at the start, before there was anything to deliver. */
+    /* At most the first heartbeat was sent, before there was anything to deliver. */
     assert_in_range(json_number_value(json_object_get(gateway, "requests")) -
                         json_number_value(json_object_get(gateway, "deliveries")),
         0, 1);
@@ -161,8 +154,8 @@ static void test_busy_agent_is_reported_online_once_an_interval(void **state)
     test_env_stop_runtime(env);
 }
 
-/* Rows that are no agents are left out and said, and harm no others. */
-static void test_strange_agents_harm_no_others(void **state)
+/* Malformed agent rows are logged and ignored; the valid one keeps its schedule. */
+static void test_malformed_agents_do_not_disturb_others(void **state)
 {
     struct test_env *env = *state;
     board_backend_fault(
@@ -171,7 +164,7 @@ static void test_strange_agents_harm_no_others(void **state)
                  "value", "_id", "jx000000000000000000000000000001", "slug", "main",
                  "heartbeatInterval", 60.0, "_id", "../..", "_id",
                  "jx000000000000000000000000000001", "slug", "main", "heartbeatInterval", 0.005));
-    test_env_start_runtime(env, (const char *[]){"AGENT_SYNC_INTERVAL=50", NULL});
+    test_env_start_runtime(env, STRINGS("AGENT_SYNC_INTERVAL=50"));
     test_env_wait_log(env, "ignoring 2 agents with an invalid _id");
     test_env_wait(env, "action=listAgents&calls=40");
     assert_in_range(test_env_stat(env, "gateway", "requests"), 0, 1);
@@ -181,11 +174,11 @@ static void test_strange_agents_harm_no_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_forty_agents_do_not_wake_together),
-        TEST_IN_ENV(test_wakes_leave_half_of_the_workers_to_deliveries),
-        TEST_IN_ENV(test_wakes_that_were_lined_up_are_put_off_by_a_shut_gate),
-        TEST_IN_ENV(test_busy_agent_is_reported_online_once_an_interval),
-        TEST_IN_ENV(test_strange_agents_harm_no_others),
+        TEST_IN_ENV(test_first_heartbeats_are_spread_over_the_interval),
+        TEST_IN_ENV(test_heartbeats_leave_half_of_the_workers_to_deliveries),
+        TEST_IN_ENV(test_queued_heartbeats_are_rescheduled_when_the_breaker_opens),
+        TEST_IN_ENV(test_busy_agent_is_reported_online_once_per_interval),
+        TEST_IN_ENV(test_malformed_agents_do_not_disturb_others),
     };
     return cmocka_run_group_tests_name("wakes", tests, NULL, NULL);
 }

@@ -8,9 +8,6 @@
 #define DOCTOR_WRONG_TOKEN "SERVICE_TOKEN=mc_service_" TEST_ACCOUNT "_" DOCTOR_WRONG_SECRET
 #define DOCTOR_WRONG_GATEWAY_TOKEN "not-the-gateways-token"
 
-#define SETTINGS(...) ((const char *[]){__VA_ARGS__, NULL})
-#define WORDS(...) ((const char *[]){__VA_ARGS__, NULL})
-
 /*
  * Runs it as the world's second process with settings (as test_env_launch takes them) and
  * arguments, and fails the test unless it ends with status, says each of words (ended by NULL), and

@@ -15,6 +15,9 @@
 
 enum { TEST_WAIT_MS = 15000 };
 
+/* An array of strings ended by NULL: settings, arguments, words to expect. */
+#define STRINGS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
 /* A test of a group, with an environment of its own. */
 #define TEST_IN_ENV(test) cmocka_unit_test_setup_teardown((test), test_env_setup, test_env_teardown)
 

@@ -107,7 +107,7 @@ static void test_run_under_way_is_found(void **state)
     add_good(history);
     add_notification(history, "bad", true);
     add_run(history, "bad", 1, "under_way");
-    must_break(history, &strict, "run 1 is still under way");
+    must_break(history, &strict, "run 1 is still in flight");
 }
 
 static void test_lost_reply_is_found(void **state)
@@ -140,7 +140,7 @@ static void test_runs_over_the_budget_are_found(void **state)
     must_break(history, &lossy, "no message");
     add_run(history, "bad", 3, "answered");
     add_message(history, "bad", "Done.\n\nRun 3");
-    must_break(history, &lossy, "run 3 times, the budget is 2");
+    must_break(history, &lossy, "run 3 times; the budget is 2");
 }
 
 static void test_run_after_an_accepted_reply_is_found(void **state)
@@ -183,7 +183,7 @@ static void test_reply_of_a_run_that_gave_none_is_found(void **state)
     add_notification(history, "bad", true);
     add_run(history, "bad", 1, "dropped");
     add_message(history, "bad", "Done.\n\nRun 1");
-    must_break(history, &strict, "which gave none");
+    must_break(history, &strict, "which was not answered");
 }
 
 static void test_note_needs_leave_and_no_answer(void **state)
@@ -193,7 +193,7 @@ static void test_note_needs_leave_and_no_answer(void **state)
     add_notification(history, "bad", true);
     add_run(history, "bad", 1, "dropped");
     add_message(history, "bad", "**No reply.**");
-    must_break(history, &strict, "is no reply");
+    must_break(history, &strict, "is not a reply");
     must_hold(history, &with_notes);
     add_run(history, "bad", 2, "answered");
     must_break(history, &with_notes, "a note was written");

@@ -6,7 +6,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -14,13 +13,6 @@ enum { SETTINGS = 24, URL_BYTES = 96 };
 
 const struct history_rules fault_env_strict = {.max_runs = FAULT_ENV_MAX_RUNS};
 const struct history_rules fault_env_lossy = {.max_runs = FAULT_ENV_MAX_RUNS, .lost_answers = true};
-
-static unsigned port_of(const char *url)
-{
-    const char *colon = strrchr(url, ':');
-    assert_non_null(colon);
-    return (unsigned)strtoul(colon + 1, NULL, 10);
-}
 
 void fault_env_prepare(struct fault_env *faults)
 {
@@ -37,8 +29,8 @@ int fault_env_setup(void **state)
     void *env;
     assert_int_equal(test_env_setup(&env), 0);
     faults->env = env;
-    faults->backend = fault_proxy_start(port_of(faults->env->url));
-    faults->gateway = fault_proxy_start(port_of(faults->env->url));
+    faults->backend = fault_proxy_start(test_env_sandbox_port(faults->env));
+    faults->gateway = fault_proxy_start(test_env_sandbox_port(faults->env));
     history_init(&faults->history);
     snprintf(faults->state_dir, sizeof faults->state_dir, "%s/state", faults->env->dir);
     fault_env_prepare(faults);
@@ -58,41 +50,46 @@ int fault_env_teardown(void **state)
     return test_env_teardown(&env);
 }
 
-/* The settings by which the proxies are used, and then those given. */
-struct proxied {
+/* The addresses of the proxies, followed by the test's own settings. */
+struct proxy_settings {
     char urls[2][URL_BYTES];
     const char *settings[SETTINGS + 1];
 };
 
-static void add_proxies(
-    const struct fault_env *faults, const char *const settings[], struct proxied *proxied)
+static void add_proxies(const struct fault_env *faults, const char *const settings[],
+    struct proxy_settings *proxy_settings)
 {
     size_t count = 2;
-    *proxied = (struct proxied){0};
-    snprintf(proxied->urls[0], URL_BYTES, "CONVEX_URL=http://127.0.0.1:%u",
+    *proxy_settings = (struct proxy_settings){0};
+    snprintf(proxy_settings->urls[0], URL_BYTES, "CONVEX_URL=http://127.0.0.1:%u",
         fault_proxy_port(faults->backend));
-    snprintf(proxied->urls[1], URL_BYTES, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u",
+    snprintf(proxy_settings->urls[1], URL_BYTES, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u",
         fault_proxy_port(faults->gateway));
-    proxied->settings[0] = proxied->urls[0];
-    proxied->settings[1] = proxied->urls[1];
+    proxy_settings->settings[0] = proxy_settings->urls[0];
+    proxy_settings->settings[1] = proxy_settings->urls[1];
     for (; settings != NULL && *settings != NULL; settings++) {
         assert_true(count < SETTINGS);
-        proxied->settings[count++] = *settings;
+        proxy_settings->settings[count++] = *settings;
     }
+}
+
+void fault_env_load(struct fault_env *faults, int count, int agents)
+{
+    json_decref(board_load(faults->env, count, agents));
 }
 
 void fault_env_start(struct fault_env *faults, const char *const settings[])
 {
-    struct proxied proxied;
-    add_proxies(faults, settings, &proxied);
-    test_env_start_runtime(faults->env, proxied.settings);
+    struct proxy_settings proxy_settings;
+    add_proxies(faults, settings, &proxy_settings);
+    test_env_start_runtime(faults->env, proxy_settings.settings);
 }
 
 void fault_env_launch(struct fault_env *faults, const char *const settings[])
 {
-    struct proxied proxied;
-    add_proxies(faults, settings, &proxied);
-    test_env_launch(faults->env, &faults->env->runtime, proxied.settings, NULL);
+    struct proxy_settings proxy_settings;
+    add_proxies(faults, settings, &proxy_settings);
+    test_env_launch(faults->env, &faults->env->runtime, proxy_settings.settings, NULL);
 }
 
 size_t fault_env_kill_runtime(struct fault_env *faults)
@@ -102,7 +99,7 @@ size_t fault_env_kill_runtime(struct fault_env *faults)
     return history_add_spool(&faults->history, faults->state_dir);
 }
 
-static void collect(struct fault_env *faults)
+static void record_history(struct fault_env *faults)
 {
     struct history *history = &faults->history;
     json_t *gateway = test_env_get(faults->env, "/sandbox/gateway");
@@ -118,7 +115,7 @@ static void collect(struct fault_env *faults)
 void fault_env_check(struct fault_env *faults, const struct history_rules *rules)
 {
     char reason[512];
-    collect(faults);
+    record_history(faults);
     if (history_holds(&faults->history, rules, reason, sizeof reason))
         return;
     process_dump_output(&faults->env->runtime, "runtime");

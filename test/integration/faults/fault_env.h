@@ -1,4 +1,4 @@
-/* A world whose runtime reaches the backend and the gateway through one fault proxy each. */
+/* A test environment whose runtime reaches backend and gateway through a fault proxy each. */
 #ifndef TEST_INTEGRATION_FAULTS_FAULT_ENV_H
 #define TEST_INTEGRATION_FAULTS_FAULT_ENV_H
 
@@ -13,31 +13,34 @@ struct fault_env {
     struct test_env *env;
     struct fault_proxy *backend;
     struct fault_proxy *gateway;
-    struct history history; /* grows by fault_env_kill_runtime */
+    struct history history; /* fault_env_kill_runtime adds to it */
     char state_dir[300];
 };
 
 /*
- * cmocka fixtures: *state becomes a fault world with a running sandbox, proxies without a fault and
- * no runtime, prepared by fault_env_prepare.
+ * cmocka fixtures: *state becomes a fault environment with a running sandbox, proxies without a
+ * fault and no runtime, prepared by fault_env_prepare.
  */
 int fault_env_setup(void **state);
 int fault_env_teardown(void **state);
 
 /*
- * What a sandbox needs after its start and after a reset: replies end with the number of their run,
- * and the list of agents is empty, so that no wake-up takes the place of a delivery.
+ * Needed after the sandbox's start and after a reset: replies end with the number of their run, and
+ * the list of agents is empty, so no heartbeat delays a delivery.
  */
 void fault_env_prepare(struct fault_env *faults);
 
-/* As test_env_start_runtime and test_env_launch (into world->runtime), behind the proxies. */
+/* Loads count notifications for that many agents. */
+void fault_env_load(struct fault_env *faults, int count, int agents);
+
+/* As test_env_start_runtime and test_env_launch (as env->runtime), through the proxies. */
 void fault_env_start(struct fault_env *faults, const char *const settings[]);
 void fault_env_launch(struct fault_env *faults, const char *const settings[]);
 
-/* Kills the runtime and adds what it left in its spool; returns how many records lie there. */
+/* Kills the runtime and adds its spool to the history; returns the number of records in it. */
 size_t fault_env_kill_runtime(struct fault_env *faults);
 
-/* Fails the test unless the history of the board holds, by the sandbox's record of this moment. */
+/* Fails the test unless the history holds for what the sandbox has recorded so far. */
 void fault_env_check(struct fault_env *faults, const struct history_rules *rules);
 
 /*
@@ -46,9 +49,9 @@ void fault_env_check(struct fault_env *faults, const struct history_rules *rules
  */
 void fault_env_settle(struct fault_env *faults, const struct history_rules *rules);
 
-/* Nothing got lost on the way: one run each. */
+/* No answer may be lost: one run each. */
 extern const struct history_rules fault_env_strict;
-/* Answers may have got lost, with runs within the budget. */
+/* Answers may have been lost; repeated runs stay within the budget. */
 extern const struct history_rules fault_env_lossy;
 
 #define TEST_IN_FAULT_ENV(test) \

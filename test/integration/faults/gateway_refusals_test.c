@@ -1,4 +1,4 @@
-/* A gateway that answers and refuses: who waits, who does not, and that nothing of it counts. */
+/* A gateway that answers with errors: none counts as a run, and only those it concerns wait. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,13 +14,8 @@ enum { PROMPT_MS = 5000 };
 
 static const struct history_rules one_run = {.max_runs = 1};
 
-static void load(struct fault_env *faults, int count, int agents)
-{
-    json_decref(board_load(faults->env, count, agents));
-}
-
-/* Answers from before a run, to every POST. */
-static void refuse(struct fault_env *faults, int status, const char *retry_after, int times)
+/* Refuses every POST before a run. */
+static void refuse_posts(struct fault_env *faults, int status, const char *retry_after, int times)
 {
     json_t *rule = json_pack("{s:s, s:b, s:i, s:i, s:s, s:{s:{s:s}}}", "action", "status",
         "before_checks", 1, "status", status, "times", times, "name", "refusal", "body_json",
@@ -30,7 +25,7 @@ static void refuse(struct fault_env *faults, int status, const char *retry_after
     board_gateway_fault(faults->env, rule);
 }
 
-static void test_answers_from_before_a_run_count_nothing(void **state)
+static void test_refusals_before_a_run_cost_no_run(void **state)
 {
     static const struct {
         const char *retry_after;
@@ -39,37 +34,37 @@ static void test_answers_from_before_a_run_count_nothing(void **state)
     } refusals[] = {{NULL, 500, 3}, {NULL, 400, 3}, {NULL, 401, 3}, {NULL, 403, 3}, {NULL, 404, 3},
         {"0", 429, 3}, {"0", 503, 3}, {"1", 429, 2}};
     struct fault_env *faults = *state;
-    fault_env_start(faults, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    fault_env_start(faults, STRINGS("DELIVERY_MAX_RUNS=1"));
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
         long before = test_env_stat(faults->env, "gateway", "refused");
-        refuse(faults, refusals[i].status, refusals[i].retry_after, refusals[i].times);
-        load(faults, 4, 2);
+        refuse_posts(faults, refusals[i].status, refusals[i].retry_after, refusals[i].times);
+        fault_env_load(faults, 4, 2);
         test_env_wait(faults->env, "undelivered=0");
         assert_true(test_env_stat(faults->env, "gateway", "refused") >= before + refusals[i].times);
     }
     fault_env_settle(faults, &one_run);
 }
 
-/* A refusal that is over belongs to the gateway, not to the notification it was met with. */
-static void test_no_send_goes_out_before_the_retry_after_is_over(void **state)
+/* Retry-After applies to the whole gateway, not just to the notification that met it. */
+static void test_no_send_precedes_the_end_of_retry_after(void **state)
 {
     struct fault_env *faults = *state;
-    refuse(faults, 429, "60", -1);
-    load(faults, 40, 8);
-    fault_env_start(faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
+    refuse_posts(faults, 429, "60", -1);
+    fault_env_load(faults, 40, 8);
+    fault_env_start(faults, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=4"));
     test_env_wait(faults->env, "posts=1");
     test_env_wait(faults->env, "action=listUndeliveredNotifications&calls=6");
     assert_true(test_env_stat(faults->env, "gateway", "posts") <= 4);
     test_env_stop_runtime(faults->env);
 }
 
-/* A wrong token is refused by cheap probes only, until it is right. */
-static void test_sends_are_held_while_the_token_is_refused(void **state)
+/* With a wrong token only cheap probes are sent until it is fixed. */
+static void test_refused_token_holds_all_sends(void **state)
 {
     struct fault_env *faults = *state;
-    refuse(faults, 401, NULL, -1);
-    load(faults, 40, 8);
-    fault_env_start(faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4", NULL});
+    refuse_posts(faults, 401, NULL, -1);
+    fault_env_load(faults, 40, 8);
+    fault_env_start(faults, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=4"));
     test_env_wait(faults->env, "posts=1");
     test_env_wait(faults->env, "action=listUndeliveredNotifications&calls=6");
     long posts = test_env_stat(faults->env, "gateway", "posts");
@@ -77,25 +72,24 @@ static void test_sends_are_held_while_the_token_is_refused(void **state)
     test_env_stop_runtime(faults->env);
 }
 
-/* Runs of different agents fail in a row: the provider is to blame, and is tried with care. */
+/* Runs of different agents fail in a row: the provider is to blame, so sends are half-open. */
 static void test_failing_provider_gets_one_run_at_a_time(void **state)
 {
     struct fault_env *faults = *state;
     board_gateway_fault(faults->env, json_pack("{s:s}", "action", "status"));
-    load(faults, 20, 20);
-    fault_env_start(
-        faults, (const char *[]){"DELIVERY_MAX_CONCURRENT_SESSIONS=4",
-                    "DELIVERY_BACKOFF_BASE_MS=10000", "DELIVERY_BACKOFF_MAX_MS=10000", NULL});
+    fault_env_load(faults, 20, 20);
+    fault_env_start(faults, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=4",
+                                "DELIVERY_BACKOFF_BASE_MS=10000", "DELIVERY_BACKOFF_MAX_MS=10000"));
     test_env_wait(faults->env, "deliveries=3");
     test_env_wait(faults->env, "action=listUndeliveredNotifications&calls=8");
     assert_true(test_env_stat(faults->env, "gateway", "deliveries") <= 8);
     test_env_stop_runtime(faults->env);
 }
 
-/* Notifications of agents that are always refused: before others, and more than a page holds. */
+/* Notifications for agents that are always refused, older than all others. */
 static void load_poisoned(struct fault_env *faults, int count, int agents)
 {
-    load(faults, count, agents);
+    fault_env_load(faults, count, agents);
     for (int i = 1; i <= agents; i++) {
         char slug[24];
         snprintf(slug, sizeof slug, "worker%d", i);
@@ -115,14 +109,14 @@ static void load_good(struct fault_env *faults, int count)
             json_pack("{s:s, s:s}", "agent", "good", "task", "Good")));
 }
 
-static void test_poisoned_notifications_do_not_delay_good_ones(void **state)
+static void test_poisoned_notifications_do_not_delay_others(void **state)
 {
     struct fault_env *faults = *state;
     load_poisoned(faults, 600, 12);
     load_good(faults, 10);
     int64_t began_ms = clock_monotonic_ms();
-    fault_env_start(faults,
-        (const char *[]){"DELIVERY_BACKOFF_BASE_MS=500", "DELIVERY_BACKOFF_MAX_MS=2000", NULL});
+    fault_env_start(
+        faults, STRINGS("DELIVERY_BACKOFF_BASE_MS=500", "DELIVERY_BACKOFF_MAX_MS=2000"));
     test_env_wait(faults->env, "delivered=10");
     assert_true(clock_monotonic_ms() - began_ms < (int64_t)PROMPT_MS * process_timeout_scale());
     test_env_wait(faults->env, "posts=610");
@@ -134,11 +128,11 @@ static void test_poisoned_notifications_do_not_delay_good_ones(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_FAULT_ENV(test_answers_from_before_a_run_count_nothing),
-        TEST_IN_FAULT_ENV(test_no_send_goes_out_before_the_retry_after_is_over),
-        TEST_IN_FAULT_ENV(test_sends_are_held_while_the_token_is_refused),
+        TEST_IN_FAULT_ENV(test_refusals_before_a_run_cost_no_run),
+        TEST_IN_FAULT_ENV(test_no_send_precedes_the_end_of_retry_after),
+        TEST_IN_FAULT_ENV(test_refused_token_holds_all_sends),
         TEST_IN_FAULT_ENV(test_failing_provider_gets_one_run_at_a_time),
-        TEST_IN_FAULT_ENV(test_poisoned_notifications_do_not_delay_good_ones),
+        TEST_IN_FAULT_ENV(test_poisoned_notifications_do_not_delay_others),
     };
     return cmocka_run_group_tests_name("gateway_refusals", tests, NULL, NULL);
 }

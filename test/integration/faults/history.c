@@ -5,16 +5,17 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "base/json.h"
 
-/* One notification and what belongs to it; all borrowed. */
+/* One notification with its runs, messages and spooled reply; all borrowed. */
 struct subject {
     const char *id;
-    const json_t *runs;     /* array in the order of their begin, or NULL */
+    const json_t *runs;     /* array in order of start, or NULL */
     const json_t *messages; /* array, or NULL */
     const char *spooled;    /* NULL: no reply was seen in the spool */
     const struct history_rules *rules;
@@ -37,7 +38,7 @@ void history_fini(struct history *history)
     *history = (struct history){0};
 }
 
-static void add_record(struct history *history, const char *dir, const char *name)
+static void add_spooled_reply(struct history *history, const char *dir, const char *name)
 {
     char path[1024];
     snprintf(path, sizeof path, "%s/%s", dir, name);
@@ -62,7 +63,7 @@ size_t history_add_spool(struct history *history, const char *state_dir)
         const char *ending = strstr(file->d_name, ".json");
         if (ending == NULL || strcmp(ending, ".json") != 0)
             continue;
-        add_record(history, path, file->d_name);
+        add_spooled_reply(history, path, file->d_name);
         count++;
     }
     closedir(dir);
@@ -82,19 +83,19 @@ __attribute__((format(printf, 2, 3))) static bool violated(
     return false;
 }
 
-static long number_of(const json_t *run)
+static long run_number(const json_t *run)
 {
     return (long)json_number_value(json_object_get(run, "number"));
 }
 
-static bool is_answered(const json_t *run)
+static bool run_is_answered(const json_t *run)
 {
     const char *outcome = json_guard_string(run, "outcome");
     return outcome != NULL && strcmp(outcome, "answered") == 0 &&
            json_number_value(json_object_get(run, "status")) == 200;
 }
 
-/* The number of the run that a message is the reply of, 0 for a message that is no reply. */
+/* The number of the run whose reply the message is, 0 for a message that is not a reply. */
 static long run_of_message(const char *content)
 {
     static const char mark[] = "\nRun ";
@@ -104,16 +105,16 @@ static long run_of_message(const char *content)
     return found != NULL ? strtol(found + sizeof mark - 1, NULL, 10) : 0;
 }
 
-static bool ended(const struct subject *subject, const json_t *notification)
+static bool has_ended(const struct subject *subject, const json_t *notification)
 {
     if (!json_is_number(json_object_get(notification, "deliveredAt")))
-        return violated(subject, "it has not ended: it is not marked as delivered");
+        return violated(subject, "it is not marked as delivered");
     const json_t *run;
     size_t index;
     json_array_foreach (subject->runs, index, run) {
         const char *outcome = json_guard_string(run, "outcome");
         if (outcome != NULL && strcmp(outcome, "under_way") == 0)
-            return violated(subject, "run %ld is still under way", number_of(run));
+            return violated(subject, "run %ld is still in flight", run_number(run));
     }
     return true;
 }
@@ -122,7 +123,7 @@ static bool runs_fit_the_budget(const struct subject *subject)
 {
     size_t runs = json_array_size(subject->runs);
     if (runs > (size_t)subject->rules->max_runs)
-        return violated(subject, "its agent was run %zu times, the budget is %d", runs,
+        return violated(subject, "its agent was run %zu times; the budget is %d", runs,
             subject->rules->max_runs);
     return true;
 }
@@ -133,7 +134,7 @@ static bool no_answer_was_dropped(const struct subject *subject, bool note)
     const json_t *run;
     size_t index;
     json_array_foreach (subject->runs, index, run)
-        answered += is_answered(run);
+        answered += run_is_answered(run);
     if (subject->rules->lost_answers || answered <= (note ? 0 : 1))
         return true;
     if (note)
@@ -148,15 +149,16 @@ static bool reply_is_of_the_last_run(const struct subject *subject, long number)
     size_t index;
     long last = 0;
     json_array_foreach (subject->runs, index, run) {
-        last = number_of(run) > last ? number_of(run) : last;
-        if (number_of(run) == number)
+        last = run_number(run) > last ? run_number(run) : last;
+        if (run_number(run) == number)
             own = run;
     }
     if (own == NULL)
         return violated(
             subject, "its message is the reply of run %ld, which is not its own", number);
-    if (!is_answered(own))
-        return violated(subject, "its message is the reply of run %ld, which gave none", number);
+    if (!run_is_answered(own))
+        return violated(
+            subject, "its message is the reply of run %ld, which was not answered", number);
     if (number != last)
         return violated(
             subject, "its agent was run again (%ld) after the reply of run %ld", last, number);
@@ -183,15 +185,15 @@ static bool message_fits(const struct subject *subject)
         return violated(subject, "its message has no content");
     long number = run_of_message(content);
     if (number == 0 && !subject->rules->notes)
-        return violated(subject, "its message is no reply: %.60s", content);
+        return violated(subject, "its message is not a reply: %.60s", content);
     if (number != 0 && !reply_is_of_the_last_run(subject, number))
         return false;
     return no_answer_was_dropped(subject, number == 0) &&
            spooled_reply_was_written(subject, content);
 }
 
-/* An object of arrays: the elements whose member key holds the name under which they stand. */
-static json_t *group(const json_t *elements, const char *key)
+/* Groups elements by their string member key: an object of arrays; a new reference. */
+static json_t *group_by(const json_t *elements, const char *key)
 {
     json_t *groups = json_object();
     json_t *element;
@@ -219,8 +221,8 @@ static bool is_for_an_agent(const json_t *notification)
 bool history_holds(const struct history *history, const struct history_rules *rules, char *reason,
     size_t reason_bytes)
 {
-    json_t *runs = group(history->runs, "notification");
-    json_t *messages = group(history->messages, "sourceNotificationId");
+    json_t *runs = group_by(history->runs, "notification");
+    json_t *messages = group_by(history->messages, "sourceNotificationId");
     const json_t *notification;
     size_t index;
     bool holds = true;
@@ -237,7 +239,7 @@ bool history_holds(const struct history *history, const struct history_rules *ru
             .reason = reason,
             .reason_bytes = reason_bytes,
         };
-        holds = ended(&subject, notification) && runs_fit_the_budget(&subject) &&
+        holds = has_ended(&subject, notification) && runs_fit_the_budget(&subject) &&
                 message_fits(&subject);
         if (!holds)
             break;

@@ -1,7 +1,7 @@
 /*
- * The runtime is killed at random moments while new work keeps coming; started again each time, it
- * carries everything to its end. MISSION_CONTROL_ROUNDS says how many times (50), and
- * MISSION_CONTROL_SEED makes the moments those of an earlier try.
+ * Kills the runtime at random moments while new work arrives, restarts it each time, and checks
+ * that everything completes. MISSION_CONTROL_ROUNDS is the number of kills (50);
+ * MISSION_CONTROL_SEED repeats the moments of an earlier run.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +9,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -18,19 +17,20 @@
 #include "fault_env.h"
 
 /*
- * A kill may cost each notification one run, so after KILLS_UNTIL_CHECK kills all of them must end
- * within the default budget of KILLS_UNTIL_CHECK + 1 runs, by a reply and not by a note.
+ * A kill may cost each notification one run, so after KILLS_UNTIL_CHECK kills all of them must
+ * still end within the default budget of KILLS_UNTIL_CHECK + 1 runs, with a reply and not with a
+ * note.
  */
 enum {
     ROUNDS = 50,
     ROUNDS_SANITIZED = 20,
     KILLS_UNTIL_CHECK = FAULT_ENV_MAX_RUNS - 1,
-    STOPS_SHARE = 5, /* there is one stop in order for so many kills */
+    KILLS_PER_SHUTDOWN = 5, /* one clean shutdown per this many kills */
     NOTIFICATIONS = 80,
     AGENTS = 8,
-    LATENCY_MS = 5, /* of an agent */
-    LATEST_KILL_US = 150000,
-    HEADER_BYTES = 115, /* of the backend's answers, and a few more */
+    LATENCY_MS = 5, /* of an agent's run */
+    MAX_KILL_DELAY_US = 150000,
+    HEADER_BYTES = 115, /* at least the header of a backend answer */
     MAX_FAILED_CALLS = 6,
 };
 
@@ -39,40 +39,41 @@ struct rounds {
     unsigned seed;
     unsigned short random[3];
     unsigned with_records; /* kills that found records in the spool */
-    size_t replies;        /* in the spool after a kill */
+    size_t replies;        /* found in the spool after kills */
 };
 
-static unsigned number_from(const char *name, unsigned otherwise)
+static unsigned number_from_env(const char *name, unsigned fallback)
 {
     const char *text = getenv(name);
-    return text != NULL && text[0] != '\0' ? (unsigned)strtoul(text, NULL, 10) : otherwise;
+    return text != NULL && text[0] != '\0' ? (unsigned)strtoul(text, NULL, 10) : fallback;
 }
 
-static void begin(struct rounds *rounds)
+static void rounds_init(struct rounds *rounds)
 {
-    unsigned usual = process_timeout_scale() > 1 ? ROUNDS_SANITIZED : ROUNDS;
+    unsigned default_rounds = process_timeout_scale() > 1 ? ROUNDS_SANITIZED : ROUNDS;
     *rounds = (struct rounds){
-        .count = number_from("MISSION_CONTROL_ROUNDS", usual),
-        .seed = number_from("MISSION_CONTROL_SEED", (unsigned)clock_wall_ms()),
+        .count = number_from_env("MISSION_CONTROL_ROUNDS", default_rounds),
+        .seed = number_from_env("MISSION_CONTROL_SEED", (unsigned)clock_wall_ms()),
     };
     rounds->random[0] = (unsigned short)rounds->seed;
     rounds->random[1] = (unsigned short)(rounds->seed >> 16);
     fprintf(stderr, "%u rounds with MISSION_CONTROL_SEED=%u\n", rounds->count, rounds->seed);
 }
 
-/* The moment of the kill is no condition to be waited for: any may come. */
-static void let_a_moment_pass(struct rounds *rounds)
+/* A random moment is the point of this test, so it sleeps instead of waiting for a condition. */
+static void sleep_random(struct rounds *rounds)
 {
-    int64_t moment_us = (int64_t)nrand48(rounds->random) % LATEST_KILL_US * process_timeout_scale();
-    const struct timespec moment = {
-        .tv_sec = moment_us / 1000000, .tv_nsec = moment_us % 1000000 * 1000};
-    nanosleep(&moment, NULL);
+    int64_t delay_us =
+        (int64_t)nrand48(rounds->random) % MAX_KILL_DELAY_US * process_timeout_scale();
+    const struct timespec delay = {
+        .tv_sec = delay_us / 1000000, .tv_nsec = delay_us % 1000000 * 1000};
+    nanosleep(&delay, NULL);
 }
 
 static const char *const settings[] = {
     "DELIVERY_INTERVAL=20", "DELIVERY_BACKOFF_BASE_MS=1", "DELIVERY_BACKOFF_MAX_MS=20", NULL};
 
-/* Calls of the backend fail now and then, too; that costs no run. */
+/* Some backend calls fail as well, which costs no run. */
 static void fail_some_calls(struct fault_env *faults, struct rounds *rounds)
 {
     static const enum fault_kind kinds[] = {FAULT_NONE, FAULT_RESET, FAULT_RESET_REQUEST,
@@ -90,14 +91,14 @@ static void kill_once(struct fault_env *faults, struct rounds *rounds)
     json_decref(board_load(faults->env, NOTIFICATIONS, AGENTS));
     fail_some_calls(faults, rounds);
     fault_env_launch(faults, settings);
-    let_a_moment_pass(rounds);
+    sleep_random(rounds);
     size_t replies = json_object_size(faults->history.spooled);
     rounds->with_records += fault_env_kill_runtime(faults) > 0;
     rounds->replies += json_object_size(faults->history.spooled) - replies;
 }
 
-/* A new board, so that a thousand rounds do not make it ever slower. */
-static void clear(struct fault_env *faults)
+/* A new board, so that a thousand rounds do not slow it down more and more. */
+static void reset_board(struct fault_env *faults)
 {
     json_decref(test_env_post(faults->env, "/sandbox/reset", json_object()));
     json_object_clear(faults->history.spooled);
@@ -106,35 +107,35 @@ static void clear(struct fault_env *faults)
         json_pack("{s:i}", "gateway_latency_ms", LATENCY_MS * process_timeout_scale()));
 }
 
-static void test_history_holds_after_kills_at_any_moment(void **state)
+static void test_history_holds_after_random_kills(void **state)
 {
     struct fault_env *faults = *state;
     struct rounds rounds;
-    begin(&rounds);
+    rounds_init(&rounds);
     for (unsigned round = 0; round < rounds.count;) {
-        clear(faults);
+        reset_board(faults);
         for (unsigned i = 0; i < KILLS_UNTIL_CHECK && round < rounds.count; i++, round++)
             kill_once(faults, &rounds);
         FAULT(faults->backend, .kind = FAULT_NONE);
         fault_env_start(faults, settings);
         fault_env_settle(faults, &fault_env_lossy);
     }
-    fprintf(stderr, "%u kills met agents at work; %zu replies lay in the spool\n",
+    fprintf(stderr, "%u kills hit runs in flight; %zu replies were in the spool\n",
         rounds.with_records, rounds.replies);
     assert_true(rounds.with_records > 0);
 }
 
-/* A stop in order lets agents end: it costs no run and loses no answer. */
-static void test_history_holds_after_stops_at_any_moment(void **state)
+/* A clean shutdown waits for runs in flight: it costs no run and loses no answer. */
+static void test_history_holds_after_random_shutdowns(void **state)
 {
     struct fault_env *faults = *state;
     struct rounds rounds;
-    begin(&rounds);
-    clear(faults);
-    for (unsigned round = 0; round < rounds.count / STOPS_SHARE; round++) {
+    rounds_init(&rounds);
+    reset_board(faults);
+    for (unsigned round = 0; round < rounds.count / KILLS_PER_SHUTDOWN; round++) {
         json_decref(board_load(faults->env, NOTIFICATIONS, AGENTS));
         fault_env_start(faults, settings);
-        let_a_moment_pass(&rounds);
+        sleep_random(&rounds);
         test_env_stop_runtime(faults->env);
     }
     fault_env_start(faults, settings);
@@ -144,8 +145,8 @@ static void test_history_holds_after_stops_at_any_moment(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_FAULT_ENV(test_history_holds_after_kills_at_any_moment),
-        TEST_IN_FAULT_ENV(test_history_holds_after_stops_at_any_moment),
+        TEST_IN_FAULT_ENV(test_history_holds_after_random_kills),
+        TEST_IN_FAULT_ENV(test_history_holds_after_random_shutdowns),
     };
     return cmocka_run_group_tests_name("kill", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The runtime dies exactly at each boundary between two steps of a delivery, and is started again.
+/* The runtime is killed exactly at each boundary between two stages of a delivery, and restarted.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -6,15 +6,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 
 #include <cmocka.h>
 
 #include "fault_env.h"
 
-enum { NOTIFICATIONS = 5, STOP_AT = 3 /* the notification at which it dies */ };
+enum { NOTIFICATIONS = 5, STOP_AT = 3 /* the notification at which it is killed */ };
 
-static int setup(void **state)
+static int setup_stop_points(void **state)
 {
     int result = fault_env_setup(state);
     if (result == 0)
@@ -22,99 +21,100 @@ static int setup(void **state)
     return result;
 }
 
-/* Loads a lane of notifications and has the runtime die; returns the records in its spool. */
-static size_t die_at(struct fault_env *faults, const char *point, const char *max_runs)
+/* Loads a lane and runs until the kill at point; returns the number of records in the spool. */
+static size_t run_until_killed_at(struct fault_env *faults, const char *point, const char *max_runs)
 {
     char stop_at[64];
     snprintf(stop_at, sizeof stop_at, "MISSION_CONTROL_STOP_AT=%s:%d", point, STOP_AT);
     json_decref(board_load(faults->env, NOTIFICATIONS, 1));
-    fault_env_launch(faults, (const char *[]){stop_at, max_runs, NULL});
+    fault_env_launch(faults, STRINGS(stop_at, max_runs));
     assert_int_equal(process_wait_exit(&faults->env->runtime, TEST_WAIT_MS), 128 + SIGKILL);
     return history_add_spool(&faults->history, faults->state_dir);
 }
 
-/* What one death at a point leaves, and what it costs. */
-struct cost {
+/* What a kill at a point leaves on disk, and how many runs it costs. */
+struct kill_cost {
     const char *point;
-    size_t records; /* in the spool, at the death */
+    size_t records; /* in the spool, after the kill */
     size_t replies;
     long more_runs; /* requests to the agent beyond one for each notification */
 };
 
-static void expect(struct fault_env *faults, const struct cost *cost)
+static void expect_kill_cost(struct fault_env *faults, const struct kill_cost *kill_cost)
 {
-    const struct history_rules rules = {.max_runs = 2, .lost_answers = cost->more_runs > 0};
-    assert_int_equal(die_at(faults, cost->point, "DELIVERY_MAX_RUNS=2"), cost->records);
-    assert_int_equal(json_object_size(faults->history.spooled), cost->replies);
-    fault_env_start(faults, (const char *[]){"DELIVERY_MAX_RUNS=2", NULL});
+    const struct history_rules rules = {.max_runs = 2, .lost_answers = kill_cost->more_runs > 0};
+    assert_int_equal(
+        run_until_killed_at(faults, kill_cost->point, "DELIVERY_MAX_RUNS=2"), kill_cost->records);
+    assert_int_equal(json_object_size(faults->history.spooled), kill_cost->replies);
+    fault_env_start(faults, STRINGS("DELIVERY_MAX_RUNS=2"));
     fault_env_settle(faults, &rules);
     assert_int_equal(
-        test_env_stat(faults->env, "gateway", "deliveries"), NOTIFICATIONS + cost->more_runs);
+        test_env_stat(faults->env, "gateway", "deliveries"), NOTIFICATIONS + kill_cost->more_runs);
 }
 
-static void test_death_before_the_send_asks_once(void **state)
+static void test_kill_before_the_send_costs_no_run(void **state)
 {
-    expect(*state, &(struct cost){"before_send", 1, 0, 0});
+    expect_kill_cost(*state, &(struct kill_cost){"before_send", 1, 0, 0});
 }
 
-static void test_death_before_the_reply_is_kept_asks_again(void **state)
+static void test_kill_before_the_reply_is_spooled_costs_a_run(void **state)
 {
-    expect(*state, &(struct cost){"after_send", 1, 0, 1});
+    expect_kill_cost(*state, &(struct kill_cost){"after_send", 1, 0, 1});
 }
 
-static void test_death_with_the_reply_kept_asks_nobody(void **state)
+static void test_kill_after_the_reply_is_spooled_costs_no_run(void **state)
 {
-    expect(*state, &(struct cost){"after_spool", 1, 1, 0});
+    expect_kill_cost(*state, &(struct kill_cost){"after_spool", 1, 1, 0});
 }
 
-static void test_death_with_the_message_written_writes_no_other(void **state)
+static void test_kill_after_the_message_writes_no_second_one(void **state)
 {
-    expect(*state, &(struct cost){"after_create_message", 1, 1, 0});
+    expect_kill_cost(*state, &(struct kill_cost){"after_create_message", 1, 1, 0});
 }
 
-static void test_death_with_the_mark_set_asks_nobody(void **state)
+static void test_kill_after_the_mark_costs_no_run(void **state)
 {
-    expect(*state, &(struct cost){"after_mark", 1, 1, 0});
+    expect_kill_cost(*state, &(struct kill_cost){"after_mark", 1, 1, 0});
 }
 
-static void test_death_after_the_end_leaves_nothing(void **state)
+static void test_kill_after_the_end_leaves_no_record(void **state)
 {
-    expect(*state, &(struct cost){"after_spool_remove", 0, 0, 0});
+    expect_kill_cost(*state, &(struct kill_cost){"after_spool_remove", 0, 0, 0});
 }
 
-/* A run that was begun counts, whether or not the gateway saw it: with a budget of one it was all.
- */
-static void expect_a_note(struct fault_env *faults, const char *point, long runs)
+/* A run counts once it has been recorded, whether or not the request was sent: budget spent. */
+static void expect_note_after_kill(struct fault_env *faults, const char *point, long runs)
 {
     const struct history_rules rules = {.max_runs = 1, .lost_answers = true, .notes = true};
-    assert_int_equal(die_at(faults, point, "DELIVERY_MAX_RUNS=1"), 1);
-    fault_env_start(faults, (const char *[]){"DELIVERY_MAX_RUNS=1", NULL});
+    assert_int_equal(run_until_killed_at(faults, point, "DELIVERY_MAX_RUNS=1"), 1);
+    fault_env_start(faults, STRINGS("DELIVERY_MAX_RUNS=1"));
     fault_env_settle(faults, &rules);
     assert_int_equal(test_env_stat(faults->env, "gateway", "deliveries"), runs);
 }
 
-static void test_death_before_the_send_spends_the_budget(void **state)
+static void test_kill_before_the_send_spends_the_budget(void **state)
 {
-    expect_a_note(*state, "before_send", NOTIFICATIONS - 1);
+    expect_note_after_kill(*state, "before_send", NOTIFICATIONS - 1);
 }
 
-static void test_death_after_the_send_spends_the_budget(void **state)
+static void test_kill_after_the_send_spends_the_budget(void **state)
 {
-    expect_a_note(*state, "after_send", NOTIFICATIONS);
+    expect_note_after_kill(*state, "after_send", NOTIFICATIONS);
 }
 
 int main(void)
 {
-#define STOPPING(test) cmocka_unit_test_setup_teardown(test, setup, fault_env_teardown)
+#define TEST_WITH_STOP_POINTS(test) \
+    cmocka_unit_test_setup_teardown(test, setup_stop_points, fault_env_teardown)
     const struct CMUnitTest tests[] = {
-        STOPPING(test_death_before_the_send_asks_once),
-        STOPPING(test_death_before_the_reply_is_kept_asks_again),
-        STOPPING(test_death_with_the_reply_kept_asks_nobody),
-        STOPPING(test_death_with_the_message_written_writes_no_other),
-        STOPPING(test_death_with_the_mark_set_asks_nobody),
-        STOPPING(test_death_after_the_end_leaves_nothing),
-        STOPPING(test_death_before_the_send_spends_the_budget),
-        STOPPING(test_death_after_the_send_spends_the_budget),
+        TEST_WITH_STOP_POINTS(test_kill_before_the_send_costs_no_run),
+        TEST_WITH_STOP_POINTS(test_kill_before_the_reply_is_spooled_costs_a_run),
+        TEST_WITH_STOP_POINTS(test_kill_after_the_reply_is_spooled_costs_no_run),
+        TEST_WITH_STOP_POINTS(test_kill_after_the_message_writes_no_second_one),
+        TEST_WITH_STOP_POINTS(test_kill_after_the_mark_costs_no_run),
+        TEST_WITH_STOP_POINTS(test_kill_after_the_end_leaves_no_record),
+        TEST_WITH_STOP_POINTS(test_kill_before_the_send_spends_the_budget),
+        TEST_WITH_STOP_POINTS(test_kill_after_the_send_spends_the_budget),
     };
     return cmocka_run_group_tests_name("stop_point", tests, NULL, NULL);
 }
