@@ -28,15 +28,59 @@ enum entry_stage {
     STAGE_SETTLED,        /* ended; remembered only until the backend stops listing it */
 };
 
-/* The stage as a word: "known", "sending", "replied", "written", "giving_up" or "settled". Pure. */
-const char *entry_stage_word(enum entry_stage stage);
-
 /* How a notification ends. */
 enum entry_outcome {
     OUTCOME_DELIVERED,
     OUTCOME_SKIPPED, /* deliberately not sent */
     OUTCOME_DEAD,    /* given up */
 };
+
+/* Why a notification ended as it did. */
+enum end_reason {
+    REASON_REPLIED, /* delivered; also while it has not ended */
+    /* Skipped, or dead when noticed after its agent was asked. */
+    REASON_NOTIFICATION_GONE,
+    REASON_ALREADY_DELIVERED, /* marked as delivered before its agent was asked */
+    REASON_ENDED_ELSEWHERE,   /* marked or deleted by someone else after that */
+    REASON_AGENT_GONE,
+    REASON_TASK_GONE,
+    /* Skipped by the loop guard (delivery/loop_guard.h). */
+    REASON_OWN_MESSAGE,
+    REASON_CAUSED_BY_NOTICE,
+    REASON_NOT_ASSIGNED,
+    REASON_ANSWERS_UPDATE,
+    REASON_TOO_MANY_HOPS,
+    /* Dead. */
+    REASON_REFUSED_TOO_LONG, /* by the backend */
+    REASON_LAST_FAILURE,     /* as the failure text of the entry says */
+};
+
+/* Why an attempt failed. */
+enum failure_class {
+    FAILURE_NONE, /* it did not */
+    FAILURE_GATEWAY_UNREACHABLE,
+    FAILURE_GATEWAY_MISCONFIGURED,
+    FAILURE_GATEWAY_BUSY,
+    FAILURE_GATEWAY_REFUSED,
+    FAILURE_RUN_FAILED,
+    FAILURE_RUN_AMBIGUOUS, /* the agent may have run or not */
+    FAILURE_BACKEND_UNAVAILABLE,
+    FAILURE_BACKEND_ERROR,
+    FAILURE_BACKEND_REJECTED,
+    FAILURE_OTHER, /* neither the gateway's nor the backend's, such as missing memory */
+};
+
+enum run_kind { RUN_FIRST, RUN_REPEAT };
+
+/*
+ * Their words in metrics, the log and JSON documents; failure_class_word is NULL for FAILURE_NONE.
+ * Static strings. Pure.
+ */
+const char *entry_stage_word(enum entry_stage stage);
+const char *entry_outcome_word(enum entry_outcome outcome);
+const char *end_reason_word(enum end_reason reason);
+const char *failure_class_word(enum failure_class class);
+const char *run_kind_word(enum run_kind kind);
 
 /* Who has been told of the end. Each excludes the others. */
 enum entry_closing {
@@ -88,22 +132,22 @@ struct entry {
         unsigned breaker_trips; /* times in a row that the gateway accepted nobody's request */
         enum entry_outcome outcome;
         enum entry_closing closing;
-        const char *note; /* why it ends other than delivered: fixed words, or failure; or NULL */
+        enum end_reason reason;
         enum entry_record record;
         bool reply_abandoned; /* its reply will not be posted: if it is marked, then by us */
         char *reply;          /* owned; NULL before there is one and while only the spool has it */
         uint64_t name_sync;   /* of its record (spool/spool.h); 0: not written by this process */
         char agent_slug[ID_BYTES];
-        char task_id[ID_BYTES];       /* "" when the notification has no task */
-        char failure[64];             /* how the last run ended, for the notice in the thread */
-        const char *failure_class;    /* of its last failure; NULL: none at this stage */
-        struct failing_time refusals; /* by the gateway, on the clock of closed breaker time */
-        struct failing_time errors;   /* of backend functions, on the monotonic clock */
-        int64_t retry_delay_ms;       /* how long its last failure made it wait */
-        int64_t started_us;           /* when the current attempt began, monotonic */
-        int64_t replied_us;           /* when the reply came; 0: to an earlier process */
-        struct activity *activity;    /* of the worker that has it; NULL outside of a pool */
-        struct trace trace;           /* of all requests for it by this process */
+        char task_id[ID_BYTES];           /* "" when the notification has no task */
+        char failure[64];                 /* how the last run ended, for the notice in the thread */
+        enum failure_class failure_class; /* of its last failure at this stage */
+        struct failing_time refusals;     /* by the gateway, on the clock of closed breaker time */
+        struct failing_time errors;       /* of backend functions, on the monotonic clock */
+        int64_t retry_delay_ms;           /* how long its last failure made it wait */
+        int64_t started_us;               /* when the current attempt began, monotonic */
+        int64_t replied_us;               /* when the reply came; 0: to an earlier process */
+        struct activity *activity;        /* of the worker that has it; NULL outside of a pool */
+        struct trace trace;               /* of all requests for it by this process */
     } work;
 
     /* The queue's, under its lock. The worker that has the entry reads stage and the times. */

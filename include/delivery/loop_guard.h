@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "backend/service.h"
+#include "delivery/entry.h"
 
 /* Notifications whose cause is remembered; the least recently used one goes first. */
 enum { LOOP_GUARD_REMEMBERED = 8192 };
@@ -29,7 +30,7 @@ void loop_guard_destroy(struct loop_guard *guard);
  * block for as many calls as the chain is long, at most max_hops + 1. Any thread.
  */
 enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct service *service,
-    const char *agent_id, const struct delivery_context *context, const char **reason,
+    const char *agent_id, const struct delivery_context *context, enum end_reason *reason,
     struct error *error);
 
 #endif

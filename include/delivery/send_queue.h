@@ -189,9 +189,9 @@ struct send_queue_waiting {
     char id[ID_BYTES];
     char agent[ID_BYTES]; /* its slug, or its id while the slug is not known */
     enum entry_stage stage;
-    const char *failure_class; /* of its last failure, in fixed words; NULL: none at this stage */
-    int64_t created_at_ms;     /* wall clock; 0 when not known */
-    int64_t due_ms;            /* when it is tried again (monotonic); 0: as soon as it can be */
+    enum failure_class failure_class; /* of its last failure at this stage */
+    int64_t created_at_ms;            /* wall clock; 0 when not known */
+    int64_t due_ms; /* when it is tried again (monotonic); 0: as soon as it can be */
 };
 
 /*

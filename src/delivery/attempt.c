@@ -36,11 +36,11 @@ int64_t attempt_total_ms(const struct attempt *attempt)
     return (clock_monotonic_us() - attempt->entry->work.started_us) / 1000;
 }
 
-struct stage_result attempt_end(
-    struct attempt *attempt, enum entry_stage stage, enum entry_outcome verdict, const char *note)
+struct stage_result attempt_end(struct attempt *attempt, enum entry_stage stage,
+    enum entry_outcome outcome, enum end_reason reason)
 {
-    attempt->entry->work.outcome = verdict;
-    attempt->entry->work.note = note;
+    attempt->entry->work.outcome = outcome;
+    attempt->entry->work.reason = reason;
     return next_stage(stage);
 }
 
@@ -50,57 +50,56 @@ void attempt_acknowledged(struct attempt *attempt)
         attempt->entry->work.closing = CLOSING_ACKNOWLEDGED;
 }
 
-const char attempt_other_failure[] = "other";
-
-const char *attempt_gateway_failure(enum gateway_outcome outcome)
+enum failure_class attempt_gateway_failure(enum gateway_outcome outcome)
 {
     switch (outcome) {
     case GATEWAY_UNREACHABLE:
-        return "gateway_unreachable";
+        return FAILURE_GATEWAY_UNREACHABLE;
     case GATEWAY_MISCONFIGURED:
-        return "gateway_misconfigured";
+        return FAILURE_GATEWAY_MISCONFIGURED;
     case GATEWAY_BUSY:
-        return "gateway_busy";
+        return FAILURE_GATEWAY_BUSY;
     case GATEWAY_REFUSED:
-        return "gateway_refused";
+        return FAILURE_GATEWAY_REFUSED;
     case GATEWAY_REPLIED: /* with something that could not be read */
     case GATEWAY_FAILED_RUN:
-        return "run_failed";
+        return FAILURE_RUN_FAILED;
     case GATEWAY_AMBIGUOUS:
-        return "run_ambiguous";
+        return FAILURE_RUN_AMBIGUOUS;
     case GATEWAY_ABORTED:
     case GATEWAY_DISABLED:
         break;
     }
-    return attempt_other_failure;
+    return FAILURE_OTHER;
 }
 
-const char *attempt_backend_failure(enum convex_outcome outcome)
+enum failure_class attempt_backend_failure(enum convex_outcome outcome)
 {
     switch (outcome) {
     case CONVEX_UNAVAILABLE:
-        return "backend_unavailable";
+        return FAILURE_BACKEND_UNAVAILABLE;
     case CONVEX_FUNCTION_ERROR:
-        return "backend_error";
+        return FAILURE_BACKEND_ERROR;
     case CONVEX_REJECTED:
-        return "backend_rejected";
+        return FAILURE_BACKEND_REJECTED;
     case CONVEX_ABORTED:
     case CONVEX_SUCCESS:
         break;
     }
-    return attempt_other_failure;
+    return FAILURE_OTHER;
 }
 
-static void count_failure(struct attempt *attempt, const char *class, const struct error *error)
+static void count_failure(
+    struct attempt *attempt, enum failure_class class, const struct error *error)
 {
     struct stats *stats = attempt->delivery->stats;
     attempt->entry->work.failure_class = class;
-    metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_FAILED, class, NULL, 1);
+    metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_FAILED, failure_class_word(class), NULL, 1);
     stats_delivery_failed(stats, error->text);
 }
 
 /* As attempt_retry; the backoff starts more_doublings further up and is at least min_ms. */
-static struct stage_result retry_later(struct attempt *attempt, const char *class,
+static struct stage_result retry_later(struct attempt *attempt, enum failure_class class,
     enum entry_stage stage, unsigned more_doublings, int64_t min_ms, const struct error *error)
 {
     const struct config *config = attempt->delivery->config;
@@ -117,8 +116,8 @@ static struct stage_result retry_later(struct attempt *attempt, const char *clas
     return (struct stage_result){.stage = stage, .delay_ms = delay_ms > 0 ? delay_ms : 1};
 }
 
-struct stage_result attempt_retry(
-    struct attempt *attempt, const char *class, enum entry_stage stage, const struct error *error)
+struct stage_result attempt_retry(struct attempt *attempt, enum failure_class class,
+    enum entry_stage stage, const struct error *error)
 {
     return retry_later(attempt, class, stage, 0, 0, error);
 }
@@ -126,7 +125,7 @@ struct stage_result attempt_retry(
 void attempt_clear_failures(struct attempt *attempt)
 {
     attempt->entry->work.failures = 0;
-    attempt->entry->work.failure_class = NULL;
+    attempt->entry->work.failure_class = FAILURE_NONE;
     attempt->entry->work.errors = (struct failing_time){0};
 }
 
@@ -163,7 +162,7 @@ static void abandon_reply(struct attempt *attempt)
 static struct stage_result give_up_at_backend(struct attempt *attempt, enum entry_stage stage)
 {
     struct entry *entry = attempt->entry;
-    entry->work.note = "refused_for_too_long";
+    entry->work.reason = REASON_REFUSED_TOO_LONG;
     entry->work.outcome = OUTCOME_DEAD;
     attempt_clear_failures(attempt);
     if (stage == STAGE_WRITTEN)
@@ -194,12 +193,12 @@ static bool backend_refuses_too_long(struct attempt *attempt)
 static struct stage_result judge_failed_stage(struct attempt *attempt, enum entry_stage stage,
     const struct delivery_context *context, const struct error *error)
 {
-    const char *class = attempt_backend_failure(CONVEX_FUNCTION_ERROR);
+    enum failure_class class = attempt_backend_failure(CONVEX_FUNCTION_ERROR);
     bool gone = context->agent == NULL || delivery_context_task_is_gone(context);
     bool marked_by_us = stage == STAGE_REPLIED && attempt->entry->work.reply_abandoned;
     if (delivery_context_has_ended(context) && !marked_by_us) {
         if (stage != STAGE_WRITTEN)
-            return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, "ended_elsewhere");
+            return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_ENDED_ELSEWHERE);
         attempt_acknowledged(attempt); /* only the answer to our own call was lost */
         return next_stage(STAGE_SETTLED);
     }
@@ -209,7 +208,7 @@ static struct stage_result judge_failed_stage(struct attempt *attempt, enum entr
         abandon_reply(attempt);
     if (stage != STAGE_WRITTEN && gone)
         return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_DEAD,
-            context->agent == NULL ? "agent_gone" : "task_gone");
+            context->agent == NULL ? REASON_AGENT_GONE : REASON_TASK_GONE);
     if (backend_refuses_too_long(attempt))
         return give_up_at_backend(attempt, stage);
     return attempt_retry(attempt, class, stage, error);
@@ -279,7 +278,7 @@ static struct stage_result give_up_on_agent(
 static struct stage_result agent_run_failed(
     struct attempt *attempt, const char *failure, const struct gateway_result *result)
 {
-    const char *class = attempt_gateway_failure(result->outcome);
+    enum failure_class class = attempt_gateway_failure(result->outcome);
     text_copy(attempt->entry->work.failure, sizeof attempt->entry->work.failure, failure);
     if (attempt_budget_is_spent(attempt))
         return give_up_on_agent(attempt, result);
@@ -290,7 +289,7 @@ static struct stage_result agent_run_failed(
 static struct stage_result send_refused(
     struct attempt *attempt, const struct gateway_result *result)
 {
-    const char *class = attempt_gateway_failure(result->outcome);
+    enum failure_class class = attempt_gateway_failure(result->outcome);
     struct entry *entry = attempt->entry;
     /* Time in which the breaker let no send pass is not time in which this one was refused. */
     int64_t closed_ms =

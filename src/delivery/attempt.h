@@ -52,26 +52,22 @@ int64_t attempt_total_ms(const struct attempt *attempt);
  * The notification has ended. stage is STAGE_WRITTEN when it still has to be acknowledged, so that
  * it leaves the backend's list, or STAGE_SETTLED.
  */
-struct stage_result attempt_end(
-    struct attempt *attempt, enum entry_stage stage, enum entry_outcome verdict, const char *note);
+struct stage_result attempt_end(struct attempt *attempt, enum entry_stage stage,
+    enum entry_outcome outcome, enum end_reason reason);
 
 /* The backend has the notification as delivered; what its thread could not be told stays so. */
 void attempt_acknowledged(struct attempt *attempt);
 
-/*
- * Why an attempt failed, as the metrics name it (base/metric_families.c). What has to do with
- * neither gateway nor backend, as missing memory, is attempt_other_failure. Pure.
- */
-extern const char attempt_other_failure[];
-const char *attempt_gateway_failure(enum gateway_outcome outcome);
-const char *attempt_backend_failure(enum convex_outcome outcome);
+/* The class of a failure, by how the send or the call ended. Pure. */
+enum failure_class attempt_gateway_failure(enum gateway_outcome outcome);
+enum failure_class attempt_backend_failure(enum convex_outcome outcome);
 
 /*
  * The attempt failed: counts a failure of that class, logs it, and lets the notification resume at
  * stage after the backoff.
  */
-struct stage_result attempt_retry(
-    struct attempt *attempt, const char *class, enum entry_stage stage, const struct error *error);
+struct stage_result attempt_retry(struct attempt *attempt, enum failure_class class,
+    enum entry_stage stage, const struct error *error);
 
 /* The stage has succeeded: its failures no longer count, except the gateway's refusals. */
 void attempt_clear_failures(struct attempt *attempt);

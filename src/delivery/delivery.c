@@ -127,20 +127,20 @@ static struct stage_result judge_context(struct attempt *attempt)
 {
     const struct delivery_context *context = &attempt->context;
     if (json_is_null(context->value))
-        return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, "notification_gone");
+        return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_NOTIFICATION_GONE);
     if (delivery_context_has_ended(context))
-        return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, "already_delivered");
+        return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_ALREADY_DELIVERED);
     if (context->agent == NULL)
-        return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, "agent_gone");
+        return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, REASON_AGENT_GONE);
     if (delivery_context_task_is_gone(context))
-        return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, "task_gone");
-    const char *reason;
+        return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, REASON_TASK_GONE);
+    enum end_reason reason;
     struct error error;
     enum convex_outcome outcome = loop_guard_judge(attempt->delivery->guard, &attempt->service,
         attempt->entry->agent_id, context, &reason, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_KNOWN, outcome, &error);
-    if (reason != NULL)
+    if (reason != REASON_REPLIED)
         return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, reason);
     if (attempt_budget_is_spent(attempt))
         return next_stage(STAGE_NOTIFY_FAILURE);
@@ -187,7 +187,8 @@ static void count_run(const struct attempt *attempt, int64_t duration_us)
 {
     struct metrics *metrics = &attempt->delivery->stats->metrics;
     const struct entry *entry = attempt->entry;
-    metrics_add(metrics, METRIC_RUNS, entry->work.runs == 1 ? "first" : "repeat", NULL, 1);
+    metrics_add(metrics, METRIC_RUNS, run_kind_word(entry->work.runs == 1 ? RUN_FIRST : RUN_REPEAT),
+        NULL, 1);
     metrics_add(metrics, METRIC_AGENT_RUNS, entry->work.agent_slug, NULL, 1);
     metrics_observe(metrics, METRIC_AGENT_RUN, NULL, duration_us);
 }
@@ -259,7 +260,7 @@ static struct stage_result stage_sending(struct attempt *attempt)
     } else {
         struct error error;
         error_set(&error, ERROR_NO_MEMORY, "no memory for the message to the agent");
-        next = attempt_retry(attempt, attempt_other_failure, STAGE_KNOWN, &error);
+        next = attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
     }
     agent_address_fini(&address);
     text_fini(&prompt);
@@ -272,9 +273,9 @@ static struct stage_result reply_is_missing(struct attempt *attempt, const struc
 {
     struct entry *entry = attempt->entry;
     if (entry->work.record == RECORD_REPLY)
-        return attempt_retry(attempt, attempt_other_failure, STAGE_REPLIED, error);
+        return attempt_retry(attempt, FAILURE_OTHER, STAGE_REPLIED, error);
     text_copy(entry->work.failure, sizeof entry->work.failure, "its reply was lost on the disk");
-    return attempt_retry(attempt, attempt_other_failure, STAGE_KNOWN, error);
+    return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, error);
 }
 
 /* Posts the reply. One without words, or without a task to post it in, needs no message. */
@@ -284,7 +285,7 @@ static struct stage_result stage_replied(struct attempt *attempt)
     struct entry *entry = attempt->entry;
     struct error error;
     entry->work.outcome = OUTCOME_DELIVERED;
-    entry->work.note = NULL;
+    entry->work.reason = REASON_REPLIED;
     if (journal_load_reply(&delivery->journal, entry, &error) != 0)
         return reply_is_missing(attempt, &error);
     if (entry->work.reply[0] == '\0' || entry->work.task_id[0] == '\0')
@@ -302,6 +303,12 @@ static struct stage_result stage_replied(struct attempt *attempt)
     return next_stage(STAGE_WRITTEN);
 }
 
+/* How the last run ended, in words for the thread; a run that a restart interrupted has none. */
+static const char *last_failure(const struct entry *entry)
+{
+    return entry->work.failure[0] != '\0' ? entry->work.failure : "asked before a restart";
+}
+
 /*
  * Posts, in our words, why there will be no reply. The notice has the reply's idempotency key, so a
  * thread never gets both, nor the notice twice.
@@ -311,15 +318,14 @@ static struct stage_result stage_notify_failure(struct attempt *attempt)
     struct entry *entry = attempt->entry;
     struct error error;
     entry->work.outcome = OUTCOME_DEAD;
-    entry->work.note =
-        entry->work.failure[0] != '\0' ? entry->work.failure : "asked before a restart";
+    entry->work.reason = REASON_LAST_FAILURE;
     if (entry->work.task_id[0] == '\0')
         return next_stage(STAGE_WRITTEN);
     struct text notice = {0};
-    failure_notice_append(&notice, entry->work.runs, entry->work.note);
+    failure_notice_append(&notice, entry->work.runs, last_failure(entry));
     if (notice.failed) {
         error_set(&error, ERROR_NO_MEMORY, "no memory for a failure notice");
-        return attempt_retry(attempt, attempt_other_failure, STAGE_NOTIFY_FAILURE, &error);
+        return attempt_retry(attempt, FAILURE_OTHER, STAGE_NOTIFY_FAILURE, &error);
     }
     enum convex_outcome outcome = service_create_message(&attempt->service, entry->agent_id,
         entry->work.task_id, notice.data, entry->item.id, &error);
@@ -358,22 +364,17 @@ static void count_delivered(struct metrics *metrics, const struct entry *entry)
 
 static void count_end(const struct attempt *attempt)
 {
-    static const char *const outcomes[] = {
-        [OUTCOME_DELIVERED] = "delivered",
-        [OUTCOME_SKIPPED] = "skipped",
-        [OUTCOME_DEAD] = "dead",
-    };
     const struct entry *entry = attempt->entry;
     struct metrics *metrics = &attempt->delivery->stats->metrics;
     metrics_add(metrics, METRIC_AGENT_NOTIFICATIONS, entry->work.agent_slug,
-        outcomes[entry->work.outcome], 1);
+        entry_outcome_word(entry->work.outcome), 1);
     if (entry->work.outcome == OUTCOME_DELIVERED)
         count_delivered(metrics, entry);
     else if (entry->work.outcome == OUTCOME_DEAD)
         metrics_add(metrics, METRIC_NOTIFICATIONS_DEAD, NULL, NULL, 1);
     else
-        metrics_add(metrics, METRIC_NOTIFICATIONS_SKIPPED,
-            entry->work.note != NULL ? entry->work.note : "other", NULL, 1);
+        metrics_add(
+            metrics, METRIC_NOTIFICATIONS_SKIPPED, end_reason_word(entry->work.reason), NULL, 1);
 }
 
 /* Counts and logs how a settled notification ended. */
@@ -385,9 +386,11 @@ static void report_end(const struct attempt *attempt)
         [OUTCOME_DEAD] = "Given up on",
     };
     const struct entry *entry = attempt->entry;
+    const char *reason = entry->work.reason == REASON_LAST_FAILURE
+                             ? last_failure(entry)
+                             : end_reason_word(entry->work.reason);
     count_end(attempt);
     log_event(entry->work.outcome == OUTCOME_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
-        ATTEMPT_FIELDS(
-            attempt, LOG_TEXT("reason", entry->work.note != NULL ? entry->work.note : "replied")),
-        "%s %s", words[entry->work.outcome], entry->item.id);
+        ATTEMPT_FIELDS(attempt, LOG_TEXT("reason", reason)), "%s %s", words[entry->work.outcome],
+        entry->item.id);
 }

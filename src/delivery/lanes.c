@@ -245,16 +245,3 @@ void queue_forget_locked(
     TAILQ_INSERT_TAIL(&deferred_free->entries, entry, queue.in_queue);
     queue->held--;
 }
-
-const char *entry_stage_word(enum entry_stage stage)
-{
-    static const char *const words[] = {
-        [STAGE_KNOWN] = "known",
-        [STAGE_SENDING] = "sending",
-        [STAGE_REPLIED] = "replied",
-        [STAGE_WRITTEN] = "written",
-        [STAGE_NOTIFY_FAILURE] = "giving_up",
-        [STAGE_SETTLED] = "settled",
-    };
-    return words[stage];
-}

@@ -223,33 +223,31 @@ static bool is_assigned(const struct delivery_context *context, const char *agen
     return false;
 }
 
-/* Why an agent's message must not be delivered; NULL when it may. */
-static const char *judge_agents_message(const struct loop_guard *guard, const char *agent_id,
+/* Why an agent's message must not be delivered, or REASON_REPLIED when it may. */
+static enum end_reason judge_agents_message(const struct loop_guard *guard, const char *agent_id,
     const struct delivery_context *context, const struct cause *source, const struct cause *cause)
 {
     if (cause->thread_update && source->thread_update)
-        return "answers_an_update";
+        return REASON_ANSWERS_UPDATE;
     if (cause->thread_update && !is_assigned(context, agent_id))
-        return "not_assigned";
-    return cause->hops > guard->max_hops ? "too_many_hops" : NULL;
+        return REASON_NOT_ASSIGNED;
+    return cause->hops > guard->max_hops ? REASON_TOO_MANY_HOPS : REASON_REPLIED;
 }
 
 enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct service *service,
-    const char *agent_id, const struct delivery_context *context, const char **reason,
+    const char *agent_id, const struct delivery_context *context, enum end_reason *reason,
     struct error *error)
 {
     struct cause source = {0};
     struct cause cause = {.thread_update = is_thread_update(context)};
-    *reason = NULL;
+    *reason = REASON_REPLIED;
     if (is_by_agent(context)) {
         if (failure_notice_is_ours(context->message))
-            *reason = "caused_by_a_note";
-        if (!guard->enabled || *reason != NULL)
+            *reason = REASON_CAUSED_BY_NOTICE;
+        else if (guard->enabled && is_word(context->message, "authorId", agent_id))
+            *reason = REASON_OWN_MESSAGE;
+        if (!guard->enabled || *reason != REASON_REPLIED)
             return CONVEX_SUCCESS;
-        if (is_word(context->message, "authorId", agent_id)) {
-            *reason = "own_message";
-            return CONVEX_SUCCESS;
-        }
         const char *id = source_of(context);
         if (id != NULL && !recall(guard, id, &source)) {
             enum convex_outcome outcome = walk_back(guard, service, id, &source, error);

@@ -171,7 +171,7 @@ static json_t *json_waiting_entry(
 {
     return json_pack("{s:o, s:o, s:s, s:s?, s:o, s:o}", "id", json_body_words(waiting->id), "agent",
         json_agent_name(sources, waiting->agent), "stage", entry_stage_word(waiting->stage),
-        "lastFailure", waiting->failure_class, "nextTryMs",
+        "lastFailure", failure_class_word(waiting->failure_class), "nextTryMs",
         waiting->due_ms != 0 ? json_until(waiting->due_ms) : json_null(), "ageMs",
         json_ago(waiting->created_at_ms));
 }
