@@ -67,7 +67,7 @@ char *config_fixture_messages(const struct config_fixture *fixture)
     return bytes;
 }
 
-void must_say(const struct config_fixture *fixture, const char *part)
+void must_report(const struct config_fixture *fixture, const char *part)
 {
     char *said = config_fixture_messages(fixture);
     if (strstr(said, part) == NULL)
@@ -86,8 +86,8 @@ void must_load(const struct config_fixture *fixture, int result)
 void must_fail_with(const struct config_fixture *fixture, int result, const char *part)
 {
     assert_int_equal(result, ERROR_INVALID);
-    must_say(fixture, part);
-    must_say(fixture, "error: ");
+    must_report(fixture, part);
+    must_report(fixture, "error: ");
     char *said = config_fixture_messages(fixture);
     if (fixture->problems.count != 1)
         fail_msg("one problem was expected, said:\n%s", said);

@@ -48,7 +48,7 @@ char *config_fixture_messages(const struct config_fixture *fixture);
 
 /* Each fails the test, showing what was said: some line holds part; result is 0 and nothing was
  * said; result is ERROR_INVALID for one reason only, whose line holds part. */
-void must_say(const struct config_fixture *fixture, const char *part);
+void must_report(const struct config_fixture *fixture, const char *part);
 void must_load(const struct config_fixture *fixture, int result);
 void must_fail_with(const struct config_fixture *fixture, int result, const char *part);
 

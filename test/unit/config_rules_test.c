@@ -1,4 +1,4 @@
-/* The rules that single settings have, and those between two of them. */
+/* Rules for single settings, and rules between settings. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 #include "../lib/config_fixture.h"
 
-static void test_service_token(void **state)
+static void test_service_token_must_match_the_account(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const cases[][2] = {
@@ -27,17 +27,17 @@ static void test_service_token(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, cases[i][0]), cases[i][1]);
-        char *said = config_fixture_messages(fixture);
-        assert_null(strstr(said, "9f8e7d6c5b4a"));
-        free(said);
+        char *messages = config_fixture_messages(fixture);
+        assert_null(strstr(messages, "9f8e7d6c5b4a"));
+        free(messages);
     }
-    /* The secret may hold further '_' or be empty (contract runtime-behaviour-v0, 1.1). */
+    /* The secret may contain further '_' or be empty (docs/protocol.md, "Backend functions"). */
     must_load(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN=mc_service_k57abc_"));
     must_load(
         fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN=mc_service_k57abc_a_b_c"));
 }
 
-static void test_account_id(void **state)
+static void test_account_id_must_be_a_safe_name(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const wrong[] = {"../etc", "a/b", "a b", ".", "..", "\xC3\xA4"};
@@ -50,7 +50,7 @@ static void test_account_id(void **state)
     }
 }
 
-static void test_convex_url(void **state)
+static void test_convex_url_must_be_a_deployment(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const wrong[][2] = {
@@ -66,17 +66,17 @@ static void test_convex_url(void **state)
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         must_fail_with(fixture, LOAD(fixture, ACCOUNT, TOKEN, HOME, wrong[i][0]), wrong[i][1]);
-        must_say(fixture, "error: CONVEX_URL ");
-        char *said = config_fixture_messages(fixture);
-        assert_null(strstr(said, "s3cr3t"));
-        free(said);
+        must_report(fixture, "error: CONVEX_URL ");
+        char *messages = config_fixture_messages(fixture);
+        assert_null(strstr(messages, "s3cr3t"));
+        free(messages);
     }
     must_load(fixture, LOAD(fixture, ACCOUNT, TOKEN, HOME, "CONVEX_URL=http://h:3210/convex/"));
     assert_string_equal(fixture->config.convex_url, "http://h:3210/convex");
     must_load(fixture, LOAD(fixture, ACCOUNT, TOKEN, HOME, "CONVEX_URL=https://xconvex.site"));
 }
 
-static void test_gateway_url(void **state)
+static void test_gateway_url_must_be_http_or_empty(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const wrong[] = {"localhost:18789", "ftp://127.0.0.1", "http://", "http:/x",
@@ -95,7 +95,7 @@ static void test_gateway_url(void **state)
     assert_string_equal(fixture->config.gateway_token, "s3cr3t");
 }
 
-static void test_gateway_token_default(void **state)
+static void test_gateway_token_defaults_for_local_gateways_only(void **state)
 {
     struct config_fixture *fixture = *state;
     static const struct {
@@ -125,7 +125,7 @@ static void test_gateway_token_default(void **state)
     }
 }
 
-static void test_gateway_command(void **state)
+static void test_gateway_command_must_be_well_quoted(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const wrong[][2] = {
@@ -143,7 +143,7 @@ static void test_gateway_command(void **state)
     assert_null(fixture->config.gateway_command);
 }
 
-static void test_gateway_command_needs_a_url_of_this_machine(void **state)
+static void test_gateway_command_needs_a_local_url(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const right[] = {"OPENCLAW_GATEWAY_URL=http://localhost:1",
@@ -163,7 +163,7 @@ static void test_gateway_command_needs_a_url_of_this_machine(void **state)
         "OPENCLAW_GATEWAY_URL \"18789\"");
 }
 
-static void test_backoff_and_grace(void **state)
+static void test_backoff_and_grace_default_to_related_settings(void **state)
 {
     struct config_fixture *fixture = *state;
     must_fail_with(fixture,
@@ -176,11 +176,11 @@ static void test_backoff_and_grace(void **state)
     must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_REQUEST_TIMEOUT_MS=3600000"));
     assert_int_equal(fixture->config.shutdown_grace_ms, 3605000);
     assert_int_equal(LOAD(fixture, REQUIRED, "HEALTH_CHECK_INTERVAL=90001"), 0);
-    must_say(fixture, "warning: HEALTH_CHECK_INTERVAL 90001 is long");
+    must_report(fixture, "warning: HEALTH_CHECK_INTERVAL 90001 is long");
     must_load(fixture, LOAD(fixture, REQUIRED, "HEALTH_CHECK_INTERVAL=90000"));
 }
 
-static void test_state_dir(void **state)
+static void test_state_dir_follows_the_environment(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const cases[][3] = {
@@ -201,13 +201,13 @@ static void test_state_dir(void **state)
     must_fail_with(fixture, LOAD(fixture, REQUIRED, "STATE_DIR=~/state"), "only a shell replaces");
 }
 
-static void test_ca_file(void **state)
+static void test_ca_file_must_be_a_file(void **state)
 {
     struct config_fixture *fixture = *state;
     must_fail_with(fixture, LOAD(fixture, REQUIRED, "CA_FILE=/"), "it is a directory");
 }
 
-static void test_health_host(void **state)
+static void test_health_host_must_be_an_address_or_name(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const good[] = {"HEALTH_HOST=0.0.0.0", "HEALTH_HOST=::1",
@@ -225,17 +225,17 @@ int main(void)
 #define TEST(function) \
     cmocka_unit_test_setup_teardown(function, config_fixture_setup, config_fixture_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_service_token),
-        TEST(test_account_id),
-        TEST(test_convex_url),
-        TEST(test_gateway_url),
-        TEST(test_gateway_token_default),
-        TEST(test_gateway_command),
-        TEST(test_gateway_command_needs_a_url_of_this_machine),
-        TEST(test_backoff_and_grace),
-        TEST(test_state_dir),
-        TEST(test_ca_file),
-        TEST(test_health_host),
+        TEST(test_service_token_must_match_the_account),
+        TEST(test_account_id_must_be_a_safe_name),
+        TEST(test_convex_url_must_be_a_deployment),
+        TEST(test_gateway_url_must_be_http_or_empty),
+        TEST(test_gateway_token_defaults_for_local_gateways_only),
+        TEST(test_gateway_command_must_be_well_quoted),
+        TEST(test_gateway_command_needs_a_local_url),
+        TEST(test_backoff_and_grace_default_to_related_settings),
+        TEST(test_state_dir_follows_the_environment),
+        TEST(test_ca_file_must_be_a_file),
+        TEST(test_health_host_must_be_an_address_or_name),
     };
 #undef TEST
     return cmocka_run_group_tests_name("config_rules", tests, NULL, NULL);

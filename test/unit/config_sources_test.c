@@ -1,4 +1,4 @@
-/* Where settings come from: .env files and value files; and what becomes of secrets. */
+/* Sources of settings: environment, .env file and value files; and the secrets in them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 #include "../lib/config_fixture.h"
 #include "base/secret.h"
 
-static void test_env_file_comes_second(void **state)
+static void test_environment_overrides_env_file(void **state)
 {
     struct config_fixture *fixture = *state;
     config_fixture_env_file(fixture,
@@ -25,13 +25,13 @@ static void test_env_file_comes_second(void **state)
     assert_string_equal(config->service_token, TOKEN_VALUE);
     assert_int_equal(config->health_port, 2);
     assert_int_equal(config->delivery_interval_ms, 100);
-    /* Set to nothing in the environment, it is the default again. */
+    /* An empty variable in the environment restores the default. */
     assert_int_equal(config->log_level, LOG_LEVEL_INFO);
     assert_string_equal(config->state_dir, "/home/jo/.local/state/mission-control-runtime/k57abc");
 }
 
-/* What might stand in an unreadable file is not called missing; the rest is still checked. */
-static void test_unreadable_env_file(void **state)
+/* Settings that the unreadable file may contain are not reported missing; others are checked. */
+static void test_unreadable_env_file_is_the_only_problem(void **state)
 {
     struct config_fixture *fixture = *state;
     fixture->has_env_file = true;
@@ -40,7 +40,7 @@ static void test_unreadable_env_file(void **state)
     assert_int_equal(fixture->problems.count, 2);
 }
 
-static void test_broken_env_file_line_is_said_once(void **state)
+static void test_broken_env_file_line_is_reported_once(void **state)
 {
     struct config_fixture *fixture = *state;
     config_fixture_env_file(fixture, "SERVICE_TOKEN='" TOKEN_VALUE "\n", 0600);
@@ -48,19 +48,19 @@ static void test_broken_env_file_line_is_said_once(void **state)
         "/env line 1: a quote is opened and not closed");
 }
 
-static void test_public_env_file(void **state)
+static void test_world_readable_env_file_with_secret_is_warned_of(void **state)
 {
     struct config_fixture *fixture = *state;
     config_fixture_env_file(fixture, TOKEN "\n", 0644);
     assert_int_equal(LOAD(fixture, ACCOUNT, CONVEX, HOME), 0);
     assert_int_equal(fixture->problems.count, 1);
-    must_say(fixture, "warning: ");
-    must_say(fixture, "/env holds a secret and everybody on this machine may read it");
+    must_report(fixture, "warning: ");
+    must_report(fixture, "/env holds a secret and everybody on this machine may read it");
     config_fixture_env_file(fixture, "SERVICE_TOKEN=\n" ACCOUNT "\n", 0644);
     must_load(fixture, LOAD(fixture, REQUIRED));
 }
 
-static void test_values_out_of_files(void **state)
+static void test_values_can_come_from_files(void **state)
 {
     struct config_fixture *fixture = *state;
     char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
@@ -78,7 +78,7 @@ static void test_values_out_of_files(void **state)
     assert_string_equal(fixture->config.gateway_token, "t0k3n");
 }
 
-static void test_value_file_problems(void **state)
+static void test_value_file_problems_are_reported(void **state)
 {
     struct config_fixture *fixture = *state;
     char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
@@ -100,44 +100,44 @@ static void test_value_file_problems(void **state)
         "SERVICE_TOKEN_FILE: cannot read /nowhere/t: No such file or directory");
 }
 
-static void test_near_misses_are_warned_of(void **state)
+static void test_misspelt_names_are_warned_of(void **state)
 {
     struct config_fixture *fixture = *state;
     config_fixture_env_file(
         fixture, "DELIVERY_INTERVALL=1\nANTHROPIC_API_KEY=k3y\nOPENCLAW_CONFIG=1\n", 0600);
     assert_int_equal(LOAD(fixture, REQUIRED, "HEALTH_PROT=1", "PATH=/bin"), 0);
     assert_int_equal(fixture->problems.count, 2);
-    must_say(fixture, "warning: DELIVERY_INTERVALL is not a setting and has no effect; "
-                      "DELIVERY_INTERVAL is one");
-    must_say(fixture, "warning: HEALTH_PROT is not a setting");
+    must_report(fixture, "warning: DELIVERY_INTERVALL is not a setting and has no effect; "
+                         "DELIVERY_INTERVAL is one");
+    must_report(fixture, "warning: HEALTH_PROT is not a setting");
     assert_false(problems_have_error(&fixture->problems));
 }
 
-/* A value for every setting, right or wrong, with a secret in each place where one may be. */
+/* Valid and invalid values, with a secret wherever one can end up. */
 static void test_no_secret_is_printed(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const secrets[] = {"9f8e7d6c5b4a", "g4t3w4y", "p4ssw0rd"};
-    char *said[3];
+    char *messages[3];
     LOAD(fixture, "ACCOUNT_ID=mc_service_k57abc_9f8e7d6c5b4a", TOKEN,
         "CONVEX_URL=https://jo:p4ssw0rd@h", HOME, "OPENCLAW_GATEWAY_TOKEN=g4t3w4y",
         "OPENCLAW_GATEWAY_URL=http://jo:p4ssw0rd/x@h", "HEALTH_PORT=g4t3w4y",
         "LOG_LEVEL=9f8e7d6c5b4a", "DROPLET_ID=9f8e7d6c5b4a\x01", "CA_FILE=/9f8e7d6c5b4a",
         "STATE_DIR=~9f8e7d6c5b4a");
     assert_true(fixture->problems.count >= 8);
-    said[0] = config_fixture_messages(fixture);
+    messages[0] = config_fixture_messages(fixture);
     LOAD(fixture, REQUIRED, "SERVICE_TOKEN_FILE=mc_service_k57abc_9f8e7d6c5b4a");
-    said[1] = config_fixture_messages(fixture);
+    messages[1] = config_fixture_messages(fixture);
     must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN=g4t3w4y",
                            "DROPLET_ID=x-g4t3w4y", "UPGRADE_MODE=mc_service_k57abc_9f8e7d6c5b4a"));
     struct text description = {0};
     config_describe(&fixture->config, &description);
-    said[2] = text_take(&description);
+    messages[2] = text_take(&description);
     for (size_t i = 0; i < 3; i++) {
         for (size_t j = 0; j < 3; j++)
-            if (strstr(said[i], secrets[j]) != NULL)
-                fail_msg("%s in:\n%s", secrets[j], said[i]);
-        free(said[i]);
+            if (strstr(messages[i], secrets[j]) != NULL)
+                fail_msg("%s in:\n%s", secrets[j], messages[i]);
+        free(messages[i]);
     }
 }
 
@@ -156,12 +156,12 @@ static void test_secrets_are_registered(void **state)
     check_redacted("a 9f8e7d6c5b4a b g4t3w4y c", "a *** b *** c");
     must_load(fixture, LOAD(fixture, REQUIRED));
     check_redacted("the local gateway", "the local gateway");
-    /* A load that fails has shown us secrets, too. */
+    /* A load that fails registers its secrets as well. */
     LOAD(fixture, "SERVICE_TOKEN=not-the-f0rm", HOME);
     check_redacted("a not-the-f0rm b", "a *** b");
 }
 
-static void test_description(void **state)
+static void test_description_is_an_env_file(void **state)
 {
     struct config_fixture *fixture = *state;
     char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
@@ -192,7 +192,7 @@ static void test_description(void **state)
     for (const char *at = text.data; (at = strchr(at, '\n')) != NULL; at++)
         count++;
     assert_int_equal(count, CONFIG_OPTIONS);
-    /* It is a .env file again: the same settings come out of it. */
+    /* Loaded as a .env file it gives the same settings. */
     config_fixture_env_file(fixture, text.data, 0600);
     must_load(fixture, LOAD(fixture, TOKEN));
     assert_string_equal(fixture->config.droplet_id, " a #\"$b");
@@ -205,16 +205,16 @@ int main(void)
 #define TEST(function) \
     cmocka_unit_test_setup_teardown(function, config_fixture_setup, config_fixture_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_env_file_comes_second),
-        TEST(test_unreadable_env_file),
-        TEST(test_broken_env_file_line_is_said_once),
-        TEST(test_public_env_file),
-        TEST(test_values_out_of_files),
-        TEST(test_value_file_problems),
-        TEST(test_near_misses_are_warned_of),
+        TEST(test_environment_overrides_env_file),
+        TEST(test_unreadable_env_file_is_the_only_problem),
+        TEST(test_broken_env_file_line_is_reported_once),
+        TEST(test_world_readable_env_file_with_secret_is_warned_of),
+        TEST(test_values_can_come_from_files),
+        TEST(test_value_file_problems_are_reported),
+        TEST(test_misspelt_names_are_warned_of),
         TEST(test_no_secret_is_printed),
         TEST(test_secrets_are_registered),
-        TEST(test_description),
+        TEST(test_description_is_an_env_file),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

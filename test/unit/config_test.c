@@ -1,4 +1,4 @@
-/* The settings' defaults, fields and bounds, and the words for what is wrong with any of them. */
+/* Settings: defaults, fields, bounds, and the error texts for invalid values. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 
 #include "../lib/config_fixture.h"
 
-static void test_defaults(void **state)
+static void test_defaults_need_only_the_required_settings(void **state)
 {
     struct config_fixture *fixture = *state;
     must_load(fixture, LOAD(fixture, REQUIRED));
@@ -44,7 +44,7 @@ static void test_defaults(void **state)
     assert_string_equal(config->upgrade_mode, "exit");
 }
 
-/* Each to its own field: no two rows share one. */
+/* Distinct values, so that two options with the same field would be noticed. */
 static void test_numbers_reach_their_fields(void **state)
 {
     struct config_fixture *fixture = *state;
@@ -67,7 +67,7 @@ static void test_numbers_reach_their_fields(void **state)
     assert_int_equal(config->shutdown_grace_ms, 120);
 }
 
-static void test_texts_reach_their_fields(void **state)
+static void test_strings_reach_their_fields(void **state)
 {
     struct config_fixture *fixture = *state;
     must_load(fixture,
@@ -105,7 +105,7 @@ static void test_empty_counts_as_unset(void **state)
     assert_string_equal(fixture->config.runtime_version, MISSION_CONTROL_VERSION);
 }
 
-static void test_blanks_and_quotes_do_not_count(void **state)
+static void test_blanks_and_quotes_are_stripped(void **state)
 {
     struct config_fixture *fixture = *state;
     must_load(
@@ -121,21 +121,21 @@ static void test_blanks_and_quotes_do_not_count(void **state)
     assert_int_equal(fixture->config.health_port, 80);
 }
 
-static void test_missing_is_said_for_each(void **state)
+static void test_each_missing_setting_is_reported(void **state)
 {
     struct config_fixture *fixture = *state;
     assert_int_equal(LOAD(fixture, HOME), ERROR_INVALID);
     assert_int_equal(fixture->problems.count, 3);
-    must_say(fixture, "error: ACCOUNT_ID is missing");
-    must_say(fixture, "error: CONVEX_URL is missing");
-    must_say(fixture, "error: SERVICE_TOKEN is missing");
-    /* Blank, an empty pair of quotes, and a lone quote are nothing, too. */
+    must_report(fixture, "error: ACCOUNT_ID is missing");
+    must_report(fixture, "error: CONVEX_URL is missing");
+    must_report(fixture, "error: SERVICE_TOKEN is missing");
+    /* Blanks, an empty pair of quotes and a lone quote count as missing. */
     assert_int_equal(
         LOAD(fixture, HOME, "ACCOUNT_ID=  ", "CONVEX_URL=\"\"", "SERVICE_TOKEN='"), ERROR_INVALID);
     assert_int_equal(fixture->problems.count, 3);
 }
 
-static void test_everything_is_said_at_once(void **state)
+static void test_all_problems_are_reported_at_once(void **state)
 {
     struct config_fixture *fixture = *state;
     assert_int_equal(
@@ -144,21 +144,21 @@ static void test_everything_is_said_at_once(void **state)
             "OPENCLAW_GATEWAY_URL=http://far.example", "CA_FILE=/nowhere/ca.pem",
             "OPENCLAW_GATEWAY_TOKEN_FILE=/nowhere/token"),
         ERROR_INVALID);
-    must_say(fixture, "error: ACCOUNT_ID is missing");
-    must_say(fixture,
+    must_report(fixture, "error: ACCOUNT_ID is missing");
+    must_report(fixture,
         "error: CONVEX_URL \"happy-animal-123.convex.cloud\" does not begin with http:// or "
         "https://. Invalid CONVEX_URL. Expected a valid URL like "
         "https://happy-animal-123.convex.cloud.");
-    must_say(fixture, "error: Invalid SERVICE_TOKEN format.");
-    must_say(fixture, "error: HEALTH_PORT \"99999\" is out of range; right is a whole number, "
-                      "0..65535");
-    must_say(fixture, "error: DELIVERY_INTERVAL \"5s\" is not a whole number; right is a whole "
-                      "number without a unit, 10..86400000 ms");
-    must_say(fixture, "error: LOG_LEVEL \"loud\" is not one of the choices; right is one of: "
-                      "debug, info, warn, error");
-    must_say(fixture, "error: CA_FILE \"/nowhere/ca.pem\" cannot be read (No such file or "
-                      "directory)");
-    must_say(fixture, "error: OPENCLAW_GATEWAY_TOKEN_FILE: cannot read /nowhere/token: No such");
+    must_report(fixture, "error: Invalid SERVICE_TOKEN format.");
+    must_report(fixture, "error: HEALTH_PORT \"99999\" is out of range; right is a whole number, "
+                         "0..65535");
+    must_report(fixture, "error: DELIVERY_INTERVAL \"5s\" is not a whole number; right is a whole "
+                         "number without a unit, 10..86400000 ms");
+    must_report(fixture, "error: LOG_LEVEL \"loud\" is not one of the choices; right is one of: "
+                         "debug, info, warn, error");
+    must_report(fixture, "error: CA_FILE \"/nowhere/ca.pem\" cannot be read (No such file or "
+                         "directory)");
+    must_report(fixture, "error: OPENCLAW_GATEWAY_TOKEN_FILE: cannot read /nowhere/token: No such");
     assert_int_equal(fixture->problems.count, 8);
 }
 
@@ -171,13 +171,13 @@ static void test_numbers_are_strict(void **state)
         char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
         snprintf(variable, sizeof variable, "HEALTH_PORT=%s", wrong[i]);
         must_fail_with(fixture, LOAD(fixture, REQUIRED, variable), "HEALTH_PORT \"");
-        must_say(fixture, "0..65535");
+        must_report(fixture, "0..65535");
     }
     must_load(fixture, LOAD(fixture, REQUIRED, "HEALTH_PORT=0065535"));
     assert_int_equal(fixture->config.health_port, 65535);
 }
 
-static void test_bounds(void **state)
+static void test_bounds_are_inclusive(void **state)
 {
     struct config_fixture *fixture = *state;
     static const struct {
@@ -198,7 +198,7 @@ static void test_bounds(void **state)
         }
 }
 
-static void test_choices(void **state)
+static void test_choices_ignore_case(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const levels[] = {"debug", "Info", "WARN", "error"};
@@ -214,7 +214,7 @@ static void test_choices(void **state)
         "LOG_FORMAT \"xml\" is not one of the choices; right is one of: text, json");
 }
 
-static void test_bytes_that_cannot_be_sent(void **state)
+static void test_control_characters_and_broken_utf8_are_refused(void **state)
 {
     struct config_fixture *fixture = *state;
     must_fail_with(fixture, LOAD(fixture, REQUIRED, "DROPLET_ID=\xFF"),
@@ -230,17 +230,17 @@ int main(void)
 #define TEST(function) \
     cmocka_unit_test_setup_teardown(function, config_fixture_setup, config_fixture_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_defaults),
+        TEST(test_defaults_need_only_the_required_settings),
         TEST(test_numbers_reach_their_fields),
-        TEST(test_texts_reach_their_fields),
+        TEST(test_strings_reach_their_fields),
         TEST(test_empty_counts_as_unset),
-        TEST(test_blanks_and_quotes_do_not_count),
-        TEST(test_missing_is_said_for_each),
-        TEST(test_everything_is_said_at_once),
+        TEST(test_blanks_and_quotes_are_stripped),
+        TEST(test_each_missing_setting_is_reported),
+        TEST(test_all_problems_are_reported_at_once),
         TEST(test_numbers_are_strict),
-        TEST(test_bounds),
-        TEST(test_choices),
-        TEST(test_bytes_that_cannot_be_sent),
+        TEST(test_bounds_are_inclusive),
+        TEST(test_choices_ignore_case),
+        TEST(test_control_characters_and_broken_utf8_are_refused),
     };
 #undef TEST
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);

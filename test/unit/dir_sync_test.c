@@ -1,5 +1,7 @@
-/* Which names one sync of a directory has on disk. A sync that must not happen is given no
- * directory. */
+/*
+ * Sharing of directory syncs: which names a completed sync has made durable. With dir_fd -1 a sync
+ * fails, so success proves that none was made.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -12,7 +14,7 @@
 
 #include "base/io.h"
 
-static void test_one_sync_serves_all_names_made_before_it(void **state)
+static void test_one_sync_covers_all_earlier_names(void **state)
 {
     (void)state;
     struct dir_sync sync = {.dir_fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
@@ -28,23 +30,23 @@ static void test_one_sync_serves_all_names_made_before_it(void **state)
     assert_int_equal(errno, EBADF);
 }
 
-static void test_a_name_of_which_nothing_is_known_is_always_synced(void **state)
+static void test_name_without_number_is_always_synced(void **state)
 {
     (void)state;
     struct dir_sync sync = {.dir_fd = -1, .begun = 7, .completed = 7};
     assert_false(dir_sync_ensure(&sync, 0));
 }
 
-static void test_a_sync_under_way_may_have_missed_the_name(void **state)
+static void test_sync_in_progress_does_not_cover_the_name(void **state)
 {
     (void)state;
     struct dir_sync sync = {.dir_fd = -1, .begun = 1};
     uint64_t number = dir_sync_next(&sync);
-    sync.completed = 1; /* the one that was under way ends */
+    sync.completed = 1; /* the sync in progress completes */
     assert_false(dir_sync_ensure(&sync, number));
 }
 
-static void test_a_failed_sync_counts_for_nobody(void **state)
+static void test_failed_sync_covers_no_name(void **state)
 {
     (void)state;
     struct dir_sync sync = {.dir_fd = -1};
@@ -59,10 +61,10 @@ static void test_a_failed_sync_counts_for_nobody(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_sync_serves_all_names_made_before_it),
-        cmocka_unit_test(test_a_name_of_which_nothing_is_known_is_always_synced),
-        cmocka_unit_test(test_a_sync_under_way_may_have_missed_the_name),
-        cmocka_unit_test(test_a_failed_sync_counts_for_nobody),
+        cmocka_unit_test(test_one_sync_covers_all_earlier_names),
+        cmocka_unit_test(test_name_without_number_is_always_synced),
+        cmocka_unit_test(test_sync_in_progress_does_not_cover_the_name),
+        cmocka_unit_test(test_failed_sync_covers_no_name),
     };
     return cmocka_run_group_tests_name("dir_sync", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The doctor's rules: clocks and hosts. */
+/* The doctor's rules: clock skew and local hosts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 
 #include "cli/cli.h"
 
-static void test_a_date_is_cut_to_seconds(void **state)
+static void test_date_header_is_truncated_to_seconds(void **state)
 {
     (void)state;
     assert_int_equal(doctor_clock_ahead_ms(5000, 5000, 5010), 0);
@@ -17,13 +17,13 @@ static void test_a_date_is_cut_to_seconds(void **state)
     assert_int_equal(doctor_clock_ahead_ms(5000, 4000, 4999), -1);
 }
 
-static void test_a_slow_answer_is_no_skew(void **state)
+static void test_slow_response_is_not_skew(void **state)
 {
     (void)state;
     assert_int_equal(doctor_clock_ahead_ms(5000, 1000, 11000), 0);
 }
 
-static void test_limits_of_the_clock(void **state)
+static void test_skew_limits(void **state)
 {
     (void)state;
     assert_int_equal(doctor_rule_clock(0), REPORT_OK);
@@ -34,7 +34,7 @@ static void test_limits_of_the_clock(void **state)
     assert_int_equal(doctor_rule_clock(-300001), REPORT_FAIL);
 }
 
-static void expect_near(const char *string, bool near)
+static void expect_is_near(const char *string, bool near)
 {
     struct url url;
     assert_null(url_parse(string, &url));
@@ -42,7 +42,7 @@ static void expect_near(const char *string, bool near)
         fail_msg("%s", string);
 }
 
-static void test_hosts_that_are_near(void **state)
+static void test_local_hosts_are_near(void **state)
 {
     (void)state;
     static const char *const near[] = {"http://localhost", "http://LOCALHOST:1", "http://127.0.0.1",
@@ -51,18 +51,18 @@ static void test_hosts_that_are_near(void **state)
     static const char *const far[] = {"http://example.com", "http://10.0.0.1", "http://[fe80::1]",
         "http://127.example.com", "http://localhost.example.com", "http://[::ffff:9.9.9.9]"};
     for (size_t i = 0; i < sizeof near / sizeof near[0]; i++)
-        expect_near(near[i], true);
+        expect_is_near(near[i], true);
     for (size_t i = 0; i < sizeof far / sizeof far[0]; i++)
-        expect_near(far[i], false);
+        expect_is_near(far[i], false);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_date_is_cut_to_seconds),
-        cmocka_unit_test(test_a_slow_answer_is_no_skew),
-        cmocka_unit_test(test_limits_of_the_clock),
-        cmocka_unit_test(test_hosts_that_are_near),
+        cmocka_unit_test(test_date_header_is_truncated_to_seconds),
+        cmocka_unit_test(test_slow_response_is_not_skew),
+        cmocka_unit_test(test_skew_limits),
+        cmocka_unit_test(test_local_hosts_are_near),
     };
     return cmocka_run_group_tests_name("doctor_rules", tests, NULL, NULL);
 }

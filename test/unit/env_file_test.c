@@ -1,4 +1,4 @@
-/* The form of a .env file: what is taken, what is refused, and how that is said. */
+/* The syntax of .env files: what is accepted, what is refused, and the error texts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,20 +34,20 @@ static int teardown(void **state)
     return 0;
 }
 
-static int parse(struct fixture *fixture, const char *text)
+static int parse_text(struct fixture *fixture, const char *text)
 {
     return env_file_parse(&fixture->file, "x.env", text, strlen(text), &fixture->problems);
 }
 
-static void check_value(struct fixture *fixture, const char *name, const char *value)
+static void expect_entry(struct fixture *fixture, const char *name, const char *value)
 {
     const struct env_entry *entry = env_file_find(&fixture->file, name);
     assert_true(entry != NULL && entry->value != NULL);
     assert_string_equal(entry->value, value);
 }
 
-/* Each line sets A to the value, and says nothing. */
-static void test_values(void **state)
+/* Each line sets A to the value, without a problem. */
+static void test_values_are_unquoted_and_trimmed(void **state)
 {
     struct fixture *fixture = *state;
     static const char *const cases[][2] = {
@@ -85,28 +85,28 @@ static void test_values(void **state)
         {"A=\xC3\xA4", "\xC3\xA4"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        assert_int_equal(parse(fixture, cases[i][0]), 0);
-        check_value(fixture, "A", cases[i][1]);
+        assert_int_equal(parse_text(fixture, cases[i][0]), 0);
+        expect_entry(fixture, "A", cases[i][1]);
         assert_int_equal(fixture->file.count, 1);
         assert_int_equal(fixture->problems.count, 0);
         env_file_fini(&fixture->file);
     }
 }
 
-static void test_names(void **state)
+static void test_names_are_letters_digits_and_underscores(void **state)
 {
     struct fixture *fixture = *state;
-    assert_int_equal(parse(fixture, "_a1=1\nexport=2\nexports=3\nB_=4"), 0);
-    check_value(fixture, "_a1", "1");
-    check_value(fixture, "export", "2");
-    check_value(fixture, "exports", "3");
-    check_value(fixture, "B_", "4");
+    assert_int_equal(parse_text(fixture, "_a1=1\nexport=2\nexports=3\nB_=4"), 0);
+    expect_entry(fixture, "_a1", "1");
+    expect_entry(fixture, "export", "2");
+    expect_entry(fixture, "exports", "3");
+    expect_entry(fixture, "B_", "4");
     assert_null(env_file_find(&fixture->file, "B"));
     assert_int_equal(fixture->problems.count, 0);
 }
 
-/* Each is an error of line 2 that does not show the line's content; line 3 still counts. */
-static void test_wrong_lines(void **state)
+/* Each is an error on line 2 that does not quote the line; line 3 is still read. */
+static void test_invalid_lines_are_reported_without_content(void **state)
 {
     struct fixture *fixture = *state;
     static const char *const cases[][2] = {
@@ -128,15 +128,15 @@ static void test_wrong_lines(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[128];
         snprintf(text, sizeof text, "X=1\n%s\nZ=3\n", cases[i][0]);
-        assert_int_equal(parse(fixture, text), 0);
+        assert_int_equal(parse_text(fixture, text), 0);
         assert_int_equal(fixture->problems.count, 1);
         const struct problem *problem = &fixture->problems.items[0];
         assert_int_equal(problem->severity, PROBLEM_ERROR);
         assert_non_null(strstr(problem->text, "x.env line 2: "));
         assert_non_null(strstr(problem->text, cases[i][1]));
         assert_null(strstr(problem->text, "s3cr3t"));
-        check_value(fixture, "X", "1");
-        check_value(fixture, "Z", "3");
+        expect_entry(fixture, "X", "1");
+        expect_entry(fixture, "Z", "3");
         const struct env_entry *entry = env_file_find(&fixture->file, "A");
         assert_true(entry == NULL || entry->value == NULL);
         env_file_fini(&fixture->file);
@@ -144,21 +144,21 @@ static void test_wrong_lines(void **state)
     }
 }
 
-/* A setting on a broken line must not look as if nobody had set it. */
-static void test_name_of_broken_line_is_kept(void **state)
+/* A setting on an invalid line must not be reported as missing. */
+static void test_name_of_invalid_line_is_kept(void **state)
 {
     struct fixture *fixture = *state;
-    assert_int_equal(parse(fixture, "A=\"b"), 0);
+    assert_int_equal(parse_text(fixture, "A=\"b"), 0);
     const struct env_entry *entry = env_file_find(&fixture->file, "A");
     assert_non_null(entry);
     assert_null(entry->value);
 }
 
-static void test_later_line_wins_with_warning(void **state)
+static void test_later_line_wins_with_a_warning(void **state)
 {
     struct fixture *fixture = *state;
-    assert_int_equal(parse(fixture, "A=s3cr3t\nB=2\nA=other\n"), 0);
-    check_value(fixture, "A", "other");
+    assert_int_equal(parse_text(fixture, "A=s3cr3t\nB=2\nA=other\n"), 0);
+    expect_entry(fixture, "A", "other");
     assert_int_equal(fixture->file.count, 2);
     assert_int_equal(fixture->problems.count, 1);
     assert_int_equal(fixture->problems.items[0].severity, PROBLEM_WARNING);
@@ -166,17 +166,17 @@ static void test_later_line_wins_with_warning(void **state)
         fixture->problems.items[0].text, "x.env line 3: A was set on line 1 already");
 }
 
-static void test_every_wrong_line_is_said(void **state)
+static void test_every_invalid_line_is_reported(void **state)
 {
     struct fixture *fixture = *state;
-    assert_int_equal(parse(fixture, "a b\nA=1\nB='\nc d\n"), 0);
+    assert_int_equal(parse_text(fixture, "a b\nA=1\nB='\nc d\n"), 0);
     assert_int_equal(fixture->problems.count, 3);
     assert_non_null(strstr(fixture->problems.items[0].text, "line 1"));
     assert_non_null(strstr(fixture->problems.items[1].text, "line 3"));
     assert_non_null(strstr(fixture->problems.items[2].text, "line 4"));
 }
 
-static void test_other_files_are_refused(void **state)
+static void test_binary_text_and_huge_files_are_refused(void **state)
 {
     struct fixture *fixture = *state;
     static const char binary[] = "A=1\n\0B=2";
@@ -190,30 +190,29 @@ static void test_other_files_are_refused(void **state)
     for (int i = 0; i < 1000; i++)
         text_append(&text, "what is this\n");
     problems_fini(&fixture->problems);
-    assert_int_equal(parse(fixture, text.data), ERROR_INVALID);
+    assert_int_equal(parse_text(fixture, text.data), ERROR_INVALID);
     assert_in_range(fixture->problems.count, 2, 30);
 
     text_clear(&text);
     for (int i = 0; i < 5000; i++)
         text_printf(&text, "A%d=\n", i);
-    assert_int_equal(parse(fixture, text.data), ERROR_TOO_LARGE);
+    assert_int_equal(parse_text(fixture, text.data), ERROR_TOO_LARGE);
     text_fini(&text);
 }
 
-static void test_empty_files(void **state)
+static void test_empty_files_are_valid(void **state)
 {
     struct fixture *fixture = *state;
     assert_int_equal(env_file_parse(&fixture->file, "x.env", NULL, 0, &fixture->problems), 0);
-    assert_int_equal(parse(fixture, "\n"), 0);
-    assert_int_equal(parse(fixture, "\xEF\xBB\xBF"), 0);
-    assert_int_equal(parse(fixture, "\r\n\r"), 0);
+    assert_int_equal(parse_text(fixture, "\n"), 0);
+    assert_int_equal(parse_text(fixture, "\xEF\xBB\xBF"), 0);
+    assert_int_equal(parse_text(fixture, "\r\n\r"), 0);
     assert_int_equal(fixture->file.count, 0);
     assert_int_equal(fixture->problems.count, 0);
 }
 
-/* A new file of the given mode in the directory for temporary ones; the caller unlinks and frees.
- */
-static char *make_file(const char *bytes, size_t length_bytes, mode_t mode)
+/* Creates a file with the given mode in TMPDIR; the caller unlinks it and frees the path. */
+static char *make_temporary_file(const char *bytes, size_t length_bytes, mode_t mode)
 {
     const char *dir = getenv("TMPDIR");
     struct text path = {0};
@@ -226,12 +225,12 @@ static char *make_file(const char *bytes, size_t length_bytes, mode_t mode)
     return text_take(&path);
 }
 
-static void test_load(void **state)
+static void test_load_reads_file_and_mode(void **state)
 {
     struct fixture *fixture = *state;
-    char *path = make_file("A=1\n", 4, 0600);
+    char *path = make_temporary_file("A=1\n", 4, 0600);
     assert_int_equal(env_file_load(&fixture->file, path, &fixture->problems), 0);
-    check_value(fixture, "A", "1");
+    expect_entry(fixture, "A", "1");
     assert_false(fixture->file.world_readable);
     assert_int_equal(chmod(path, 0644), 0);
     assert_int_equal(env_file_load(&fixture->file, path, &fixture->problems), 0);
@@ -240,7 +239,7 @@ static void test_load(void **state)
     free(path);
 }
 
-static void test_load_failures_name_the_file(void **state)
+static void test_load_errors_name_the_file(void **state)
 {
     struct fixture *fixture = *state;
     assert_int_equal(
@@ -252,17 +251,17 @@ static void test_load_failures_name_the_file(void **state)
     assert_non_null(strstr(fixture->problems.items[1].text, "Is a directory"));
 }
 
-static void test_size_limit(void **state)
+static void test_size_limit_is_inclusive(void **state)
 {
     struct fixture *fixture = *state;
     char *bytes = malloc(ENV_FILE_BYTES_MAX + 1);
     assert_non_null(bytes);
     memset(bytes, '#', ENV_FILE_BYTES_MAX + 1);
-    char *path = make_file(bytes, ENV_FILE_BYTES_MAX, 0600);
+    char *path = make_temporary_file(bytes, ENV_FILE_BYTES_MAX, 0600);
     assert_int_equal(env_file_load(&fixture->file, path, &fixture->problems), 0);
     unlink(path);
     free(path);
-    path = make_file(bytes, ENV_FILE_BYTES_MAX + 1, 0600);
+    path = make_temporary_file(bytes, ENV_FILE_BYTES_MAX + 1, 0600);
     assert_int_equal(env_file_load(&fixture->file, path, &fixture->problems), ERROR_TOO_LARGE);
     assert_int_equal(fixture->problems.count, 1);
     assert_non_null(strstr(fixture->problems.items[0].text, "larger than 1048576 bytes"));
@@ -275,17 +274,17 @@ int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_values),
-        TEST(test_names),
-        TEST(test_wrong_lines),
-        TEST(test_name_of_broken_line_is_kept),
-        TEST(test_later_line_wins_with_warning),
-        TEST(test_every_wrong_line_is_said),
-        TEST(test_other_files_are_refused),
-        TEST(test_empty_files),
-        TEST(test_load),
-        TEST(test_load_failures_name_the_file),
-        TEST(test_size_limit),
+        TEST(test_values_are_unquoted_and_trimmed),
+        TEST(test_names_are_letters_digits_and_underscores),
+        TEST(test_invalid_lines_are_reported_without_content),
+        TEST(test_name_of_invalid_line_is_kept),
+        TEST(test_later_line_wins_with_a_warning),
+        TEST(test_every_invalid_line_is_reported),
+        TEST(test_binary_text_and_huge_files_are_refused),
+        TEST(test_empty_files_are_valid),
+        TEST(test_load_reads_file_and_mode),
+        TEST(test_load_errors_name_the_file),
+        TEST(test_size_limit_is_inclusive),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

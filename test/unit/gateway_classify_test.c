@@ -1,4 +1,4 @@
-/* What each answer of the gateway means, row by row of the table of failures. */
+/* Classification of the gateway's responses (docs/protocol.md, "Gateway answers"), row by row. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,9 +23,9 @@
     "{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"failed\",\"output\":[]," \
     "\"error\":{\"code\":\"api_error\",\"message\":\"internal error\"}}"
 
-enum { NO_RETRY_AFTER = -1, MAX_MS = 15 * 60 * 1000, A_DAY_MS = 24 * 3600 * 1000 };
+enum { NO_RETRY_AFTER = -1, MAX_PAUSE_MS = 15 * 60 * 1000, DAY_MS = 24 * 3600 * 1000 };
 
-static void classify(
+static void classify_response(
     int status, int64_t retry_after_ms, const char *body, struct gateway_result *result)
 {
     const struct http_response answer = {
@@ -45,7 +45,7 @@ struct row {
     int64_t retry_after_ms;
     const char *body;
     enum gateway_outcome outcome;
-    int64_t wait_ms; /* what retry_after_ms of the result has to be */
+    int64_t wait_ms; /* expected retry_after_ms of the result */
 };
 
 static void check_rows(const struct row *rows, size_t count)
@@ -53,7 +53,7 @@ static void check_rows(const struct row *rows, size_t count)
     for (size_t i = 0; i < count; i++) {
         const struct row *row = &rows[i];
         struct gateway_result result;
-        classify(row->status, row->retry_after_ms, row->body, &result);
+        classify_response(row->status, row->retry_after_ms, row->body, &result);
         if (result.outcome != row->outcome)
             fail_msg("row %zu, %d %s: outcome %d", i, row->status, row->body, (int)result.outcome);
         assert_int_equal(result.retry_after_ms, row->wait_ms);
@@ -70,7 +70,7 @@ static void check_rows(const struct row *rows, size_t count)
     check_rows((const struct row[]){__VA_ARGS__}, \
         sizeof((const struct row[]){__VA_ARGS__}) / sizeof(struct row))
 
-static void test_misconfigured(void **state)
+static void test_wrong_token_path_or_redirect_is_misconfigured(void **state)
 {
     (void)state;
     CHECK_ROWS({401, NO_RETRY_AFTER, UNAUTHORIZED, GATEWAY_MISCONFIGURED, 0},
@@ -83,19 +83,19 @@ static void test_misconfigured(void **state)
         {308, NO_RETRY_AFTER, "{\"object\":\"list\"}", GATEWAY_MISCONFIGURED, 0});
 }
 
-static void test_busy(void **state)
+static void test_retry_after_is_busy(void **state)
 {
     (void)state;
     CHECK_ROWS({503, 1000, DRAINING, GATEWAY_BUSY, 1000},
         {503, NO_RETRY_AFTER, DRAINING, GATEWAY_BUSY, 0}, {503, 0, "", GATEWAY_BUSY, 0},
         {503, 7000, "proxy says no", GATEWAY_BUSY, 7000},
         {429, 30000, "{\"error\":{\"message\":\"slow\"}}", GATEWAY_BUSY, 30000},
-        {503, MAX_MS, DRAINING, GATEWAY_BUSY, MAX_MS},
-        {503, MAX_MS + 1, DRAINING, GATEWAY_BUSY, MAX_MS},
-        {429, A_DAY_MS, "", GATEWAY_BUSY, MAX_MS});
+        {503, MAX_PAUSE_MS, DRAINING, GATEWAY_BUSY, MAX_PAUSE_MS},
+        {503, MAX_PAUSE_MS + 1, DRAINING, GATEWAY_BUSY, MAX_PAUSE_MS},
+        {429, DAY_MS, "", GATEWAY_BUSY, MAX_PAUSE_MS});
 }
 
-static void test_refused(void **state)
+static void test_errors_without_a_run_are_refused(void **state)
 {
     (void)state;
     CHECK_ROWS({400, NO_RETRY_AFTER, BAD_REQUEST, GATEWAY_REFUSED, 0},
@@ -112,8 +112,8 @@ static void test_refused(void **state)
         {500, NO_RETRY_AFTER, "[\"response\"]", GATEWAY_REFUSED, 0});
 }
 
-/* A response resource proves that a run took place, whatever the status says. */
-static void test_failed_run_by_resource(void **state)
+/* A response resource proves that a run took place, whatever the HTTP status. */
+static void test_response_resource_in_an_error_is_a_failed_run(void **state)
 {
     (void)state;
     static const int statuses[] = {301, 400, 401, 403, 404, 408, 422, 429, 500, 502, 503, 529};
@@ -122,7 +122,7 @@ static void test_failed_run_by_resource(void **state)
             {statuses[i], 1000, FAILED, GATEWAY_FAILED_RUN, 0});
 }
 
-static void test_success_that_is_none(void **state)
+static void test_success_without_a_reply_is_a_failed_run(void **state)
 {
     (void)state;
     CHECK_ROWS({200, NO_RETRY_AFTER, FAILED, GATEWAY_FAILED_RUN, 0},
@@ -141,7 +141,7 @@ static void test_success_that_is_none(void **state)
         {200, NO_RETRY_AFTER, "{\"status\":\"completed\"", GATEWAY_FAILED_RUN, 0});
 }
 
-static void test_replied(void **state)
+static void test_completed_resource_is_a_reply(void **state)
 {
     (void)state;
     CHECK_ROWS(
@@ -153,7 +153,7 @@ static void test_replied(void **state)
         {299, 1000, "{\"status\":\"completed\"}", GATEWAY_REPLIED, 0});
 }
 
-static void test_transport(void **state)
+static void test_transport_failures(void **state)
 {
     (void)state;
     static const struct {
@@ -183,34 +183,35 @@ static void test_transport(void **state)
     }
 }
 
-static void test_errors_say_status_and_the_gateways_words(void **state)
+static void test_errors_quote_status_and_message(void **state)
 {
     (void)state;
     struct gateway_result result;
-    classify(400, NO_RETRY_AFTER, BAD_REQUEST, &result);
+    classify_response(400, NO_RETRY_AFTER, BAD_REQUEST, &result);
     assert_string_equal(result.error.text, "OpenClaw gateway returned 400: " BAD_REQUEST);
-    classify(500, NO_RETRY_AFTER, "", &result);
+    classify_response(500, NO_RETRY_AFTER, "", &result);
     assert_string_equal(result.error.text, "OpenClaw gateway returned 500: (no body)");
-    classify(502, NO_RETRY_AFTER, "a\nb\x01\xFF", &result);
+    classify_response(502, NO_RETRY_AFTER, "a\nb\x01\xFF", &result);
     assert_string_equal(result.error.text, "OpenClaw gateway returned 502: a b ?");
-    /* What the agent has said so far is not the gateway's word. */
-    classify(500, NO_RETRY_AFTER,
+    /* The agent's partial output is not quoted as the gateway's error. */
+    classify_response(500, NO_RETRY_AFTER,
         "{\"object\":\"response\",\"output\":[\"hunter2\"],\"error\":{\"message\":\"overloaded\"}}",
         &result);
     assert_string_equal(result.error.text, "OpenClaw gateway returned 500: overloaded");
-    classify(500, NO_RETRY_AFTER, "{\"object\":\"response\",\"output\":[\"hunter2\"]}", &result);
+    classify_response(
+        500, NO_RETRY_AFTER, "{\"object\":\"response\",\"output\":[\"hunter2\"]}", &result);
     assert_null(strstr(result.error.text, "hunter2"));
-    classify(200, NO_RETRY_AFTER, FAILED, &result);
+    classify_response(200, NO_RETRY_AFTER, FAILED, &result);
     assert_string_equal(result.error.text, "the agent's run ended as \"failed\": internal error");
-    classify(200, NO_RETRY_AFTER, "hunter2", &result);
+    classify_response(200, NO_RETRY_AFTER, "hunter2", &result);
     assert_non_null(strstr(result.error.text, "unreadable body"));
     assert_null(strstr(result.error.text, "hunter2"));
 }
 
 #define SECRET "tok-0123456789abcdef0123456789abcdef0123456789abcdef"
 
-/* Wherever a server repeats a secret, also cut in two by the end of what is quoted. */
-static void test_errors_hold_no_secret(void **state)
+/* Wherever a server echoes a secret, even where the end of the quotation splits it. */
+static void test_errors_contain_no_secret(void **state)
 {
     (void)state;
     redact_add_secret(SECRET);
@@ -228,7 +229,7 @@ static void test_errors_hold_no_secret(void **state)
         {200, in_message}, {200, in_status}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct gateway_result result;
-        classify(cases[i].status, NO_RETRY_AFTER, cases[i].body, &result);
+        classify_response(cases[i].status, NO_RETRY_AFTER, cases[i].body, &result);
         if (strstr(result.error.text, "tok-012345") != NULL)
             fail_msg("case %zu: %s", i, result.error.text);
     }
@@ -236,8 +237,8 @@ static void test_errors_hold_no_secret(void **state)
     redact_forget_all();
 }
 
-/* Words of the server are cut between characters, and are fit for one line. */
-static void test_errors_are_one_line_of_text(void **state)
+/* The server's text is truncated between characters and has no control characters. */
+static void test_errors_are_one_line_of_utf8(void **state)
 {
     (void)state;
     struct text wide = {0};
@@ -252,7 +253,7 @@ static void test_errors_are_one_line_of_text(void **state)
     };
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         struct gateway_result result;
-        classify(200, NO_RETRY_AFTER, bodies[i], &result);
+        classify_response(200, NO_RETRY_AFTER, bodies[i], &result);
         const char *text = result.error.text;
         for (size_t at = 0, length = strlen(text); at < length;) {
             size_t step = text_utf8_length(text + at, length - at);
@@ -267,16 +268,16 @@ static void test_errors_are_one_line_of_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_misconfigured),
-        cmocka_unit_test(test_busy),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_failed_run_by_resource),
-        cmocka_unit_test(test_success_that_is_none),
-        cmocka_unit_test(test_replied),
-        cmocka_unit_test(test_transport),
-        cmocka_unit_test(test_errors_say_status_and_the_gateways_words),
-        cmocka_unit_test(test_errors_hold_no_secret),
-        cmocka_unit_test(test_errors_are_one_line_of_text),
+        cmocka_unit_test(test_wrong_token_path_or_redirect_is_misconfigured),
+        cmocka_unit_test(test_retry_after_is_busy),
+        cmocka_unit_test(test_errors_without_a_run_are_refused),
+        cmocka_unit_test(test_response_resource_in_an_error_is_a_failed_run),
+        cmocka_unit_test(test_success_without_a_reply_is_a_failed_run),
+        cmocka_unit_test(test_completed_resource_is_a_reply),
+        cmocka_unit_test(test_transport_failures),
+        cmocka_unit_test(test_errors_quote_status_and_message),
+        cmocka_unit_test(test_errors_contain_no_secret),
+        cmocka_unit_test(test_errors_are_one_line_of_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Messages that cannot be sent as they are: refused before anything goes out. */
+/* Messages with an unsafe slug or session key are refused before anything is sent. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,8 +12,8 @@
 
 enum { MAX_BYTES = 4096 };
 
-/* Sends to a gateway that nobody can reach; whether the message got that far. */
-static bool is_tried(const char *session_key, const char *agent_slug)
+/* Whether a message passes the checks; its send is aborted before it connects. */
+static bool passes_checks(const char *session_key, const char *agent_slug)
 {
     static const atomic_bool stopped = true;
     struct http_client *client;
@@ -36,32 +36,32 @@ static bool is_tried(const char *session_key, const char *agent_slug)
     return result.outcome == GATEWAY_ABORTED;
 }
 
-static void test_line_ends_add_no_headers(void **state)
+static void test_line_breaks_cannot_inject_headers(void **state)
 {
     (void)state;
-    assert_true(is_tried("agent:jarvis:k57a", "jarvis"));
-    assert_true(is_tried("agent:J\xC3\xA9r\xC3\xB4me:k57a", ""));
-    assert_false(is_tried("agent:jarvis\r\nX-Other: 1", "jarvis"));
-    assert_false(is_tried("agent:jarvis", "jar\nvis"));
-    assert_false(is_tried("agent:jarvis", "jar\x7Fvis"));
+    assert_true(passes_checks("agent:jarvis:k57a", "jarvis"));
+    assert_true(passes_checks("agent:J\xC3\xA9r\xC3\xB4me:k57a", ""));
+    assert_false(passes_checks("agent:jarvis\r\nX-Other: 1", "jarvis"));
+    assert_false(passes_checks("agent:jarvis", "jar\nvis"));
+    assert_false(passes_checks("agent:jarvis", "jar\x7Fvis"));
 }
 
-/* One that no gateway takes is no sign that the gateway is away. */
-static void test_endless_session_key_is_refused(void **state)
+/* A key that no gateway accepts must not be taken for an outage. */
+static void test_oversized_session_key_is_refused(void **state)
 {
     (void)state;
     static char key[MAX_BYTES + 2];
     memset(key, 'k', MAX_BYTES);
-    assert_true(is_tried(key, "jarvis"));
+    assert_true(passes_checks(key, "jarvis"));
     key[MAX_BYTES] = 'k';
-    assert_false(is_tried(key, "jarvis"));
+    assert_false(passes_checks(key, "jarvis"));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_line_ends_add_no_headers),
-        cmocka_unit_test(test_endless_session_key_is_refused),
+        cmocka_unit_test(test_line_breaks_cannot_inject_headers),
+        cmocka_unit_test(test_oversized_session_key_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

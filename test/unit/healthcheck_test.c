@@ -1,4 +1,4 @@
-/* Where the healthcheck asks. */
+/* The URL that the healthcheck command requests. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@ static void expect_url(const char *host, unsigned port, const char *expected)
     text_fini(&url);
 }
 
-static void test_names_and_addresses_stay(void **state)
+static void test_names_and_addresses_are_kept(void **state)
 {
     (void)state;
     expect_url("127.0.0.1", 3001, "http://127.0.0.1:3001/health");
@@ -25,7 +25,7 @@ static void test_names_and_addresses_stay(void **state)
     expect_url("10.0.0.7", 65535, "http://10.0.0.7:65535/health");
 }
 
-static void test_all_addresses_are_the_loopback_address(void **state)
+static void test_wildcard_address_becomes_loopback(void **state)
 {
     (void)state;
     expect_url("0.0.0.0", 3001, "http://127.0.0.1:3001/health");
@@ -33,7 +33,7 @@ static void test_all_addresses_are_the_loopback_address(void **state)
     expect_url("0:0:0:0:0:0:0:0", 3001, "http://[::1]:3001/health");
 }
 
-static void test_ipv6_stands_in_brackets(void **state)
+static void test_ipv6_is_bracketed(void **state)
 {
     (void)state;
     expect_url("::1", 3001, "http://[::1]:3001/health");
@@ -43,9 +43,9 @@ static void test_ipv6_stands_in_brackets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names_and_addresses_stay),
-        cmocka_unit_test(test_all_addresses_are_the_loopback_address),
-        cmocka_unit_test(test_ipv6_stands_in_brackets),
+        cmocka_unit_test(test_names_and_addresses_are_kept),
+        cmocka_unit_test(test_wildcard_address_becomes_loopback),
+        cmocka_unit_test(test_ipv6_is_bracketed),
     };
     return cmocka_run_group_tests_name("healthcheck", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The heap of due times, in order after every step. */
+/* The heap of due times: order and invariants after every step. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 enum { ITEMS = 300, STEPS = 5000, DUE_TIMES = 100 };
 
-static void test_empty_heap(void **state)
+static void test_empty_heap_has_no_first(void **state)
 {
     (void)state;
     struct heap heap = {0};
@@ -22,7 +22,7 @@ static void test_empty_heap(void **state)
     heap_fini(&heap);
 }
 
-static void test_items_leave_by_due_time(void **state)
+static void test_items_leave_in_order(void **state)
 {
     (void)state;
     static const int64_t due_ms[] = {5, 3, 9, INT64_MAX, 3, 0, -7, 9, 1};
@@ -43,8 +43,8 @@ static void test_items_leave_by_due_time(void **state)
     heap_fini(&heap);
 }
 
-/* Every item knows its place, and none is due before the one above it. */
-static void check(const struct heap *heap, size_t count)
+/* Every item knows its place, and none is due before its parent. */
+static void check_heap(const struct heap *heap, size_t count)
 {
     assert_int_equal(heap->count, count);
     for (size_t place = 1; place <= count; place++) {
@@ -56,8 +56,8 @@ static void check(const struct heap *heap, size_t count)
     assert_ptr_equal(heap_first(heap), count > 0 ? heap->items[0] : NULL);
 }
 
-/* Pushes and removals at random places, due times with many equals. */
-static void test_random_pushes_and_removals(void **state)
+/* Removals hit random places; many due times are equal. */
+static void test_random_pushes_and_removals_keep_the_order(void **state)
 {
     (void)state;
     static struct heap_item items[ITEMS];
@@ -73,7 +73,7 @@ static void test_random_pushes_and_removals(void **state)
             heap_remove(&heap, item);
             count--;
         }
-        check(&heap, count);
+        check_heap(&heap, count);
     }
     heap_fini(&heap);
 }
@@ -84,15 +84,15 @@ struct visits {
     size_t max;
 };
 
-static bool note_visit(void *context, struct heap_item *item)
+static bool record_visit(void *context, struct heap_item *item)
 {
     struct visits *visits = context;
     visits->due_ms[visits->count++] = item->due_ms;
     return visits->count < visits->max;
 }
 
-/* The first and no others, in order, until there are enough. */
-static void test_visits_go_by_due_time(void **state)
+/* Visits the first items only, in order, until the callback or the limit stops it. */
+static void test_visits_are_in_order_and_bounded(void **state)
 {
     (void)state;
     struct heap_item items[ITEMS] = {0};
@@ -102,27 +102,27 @@ static void test_visits_go_by_due_time(void **state)
         heap_push(&heap, &items[i], (int64_t)i * 7 % ITEMS);
     for (size_t max = 1; max <= ITEMS; max++) {
         struct visits visits = {.max = max};
-        heap_visit(&heap, HEAP_MAX_VISITED, note_visit, &visits);
+        heap_visit(&heap, HEAP_MAX_VISITED, record_visit, &visits);
         assert_int_equal(visits.count, max);
         for (size_t i = 0; i < max; i++)
             assert_int_equal(visits.due_ms[i], i);
     }
     struct visits visits = {.max = ITEMS};
-    heap_visit(&heap, 5, note_visit, &visits);
+    heap_visit(&heap, 5, record_visit, &visits);
     assert_int_equal(visits.count, 5);
-    check(&heap, ITEMS);
+    check_heap(&heap, ITEMS);
     heap_fini(&heap);
-    heap_visit(&heap, 5, note_visit, &visits);
+    heap_visit(&heap, 5, record_visit, &visits);
     assert_int_equal(visits.count, 5);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty_heap),
-        cmocka_unit_test(test_items_leave_by_due_time),
-        cmocka_unit_test(test_random_pushes_and_removals),
-        cmocka_unit_test(test_visits_go_by_due_time),
+        cmocka_unit_test(test_empty_heap_has_no_first),
+        cmocka_unit_test(test_items_leave_in_order),
+        cmocka_unit_test(test_random_pushes_and_removals_keep_the_order),
+        cmocka_unit_test(test_visits_are_in_order_and_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* The checker of histories can fail: each rule against a made-up history that breaks it. */
+/* The history checker of the fault tests detects violations: each rule against a history that
+ * breaks it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -51,7 +52,7 @@ static void add_run(struct history *history, const char *id, int number, const c
     assert_int_equal(json_array_append_new(history->runs, run), 0);
 }
 
-/* A second notification to which nothing is wrong, so that the one at fault has to be found. */
+/* Adds a valid notification, so that the checker has to find the invalid one. */
 static void add_good(struct history *history)
 {
     add_notification(history, "good", true);
@@ -66,7 +67,7 @@ static void must_hold(const struct history *history, const struct history_rules 
         fail_msg("%s", reason);
 }
 
-static void must_break(
+static void must_violate(
     const struct history *history, const struct history_rules *rules, const char *words)
 {
     char reason[256] = "";
@@ -75,7 +76,7 @@ static void must_break(
         fail_msg("\"%s\" does not say \"%s\"", reason, words);
 }
 
-static void test_one_run_one_message_holds(void **state)
+static void test_one_run_with_one_message_is_valid(void **state)
 {
     struct history *history = *state;
     must_hold(history, &strict);
@@ -83,7 +84,7 @@ static void test_one_run_one_message_holds(void **state)
     must_hold(history, &strict);
 }
 
-static void test_notifications_to_users_do_not_count(void **state)
+static void test_notifications_to_users_are_ignored(void **state)
 {
     struct history *history = *state;
     json_array_append_new(
@@ -91,23 +92,23 @@ static void test_notifications_to_users_do_not_count(void **state)
     must_hold(history, &strict);
 }
 
-static void test_notification_without_end_is_found(void **state)
+static void test_undelivered_notification_is_found(void **state)
 {
     struct history *history = *state;
     add_good(history);
     add_notification(history, "bad", false);
     add_run(history, "bad", 1, "answered");
     add_message(history, "bad", "Done.\n\nRun 1");
-    must_break(history, &strict, "not marked");
+    must_violate(history, &strict, "not marked");
 }
 
-static void test_run_under_way_is_found(void **state)
+static void test_run_in_progress_is_found(void **state)
 {
     struct history *history = *state;
     add_good(history);
     add_notification(history, "bad", true);
     add_run(history, "bad", 1, "under_way");
-    must_break(history, &strict, "run 1 is still in flight");
+    must_violate(history, &strict, "run 1 is still in flight");
 }
 
 static void test_lost_reply_is_found(void **state)
@@ -116,7 +117,7 @@ static void test_lost_reply_is_found(void **state)
     add_good(history);
     add_notification(history, "bad", true);
     add_run(history, "bad", 1, "answered");
-    must_break(history, &lossy, "no message");
+    must_violate(history, &lossy, "no message");
 }
 
 static void test_second_message_is_found(void **state)
@@ -127,20 +128,20 @@ static void test_second_message_is_found(void **state)
     add_run(history, "bad", 1, "answered");
     add_message(history, "bad", "Done.\n\nRun 1");
     add_message(history, "bad", "Done.\n\nRun 1");
-    must_break(history, &lossy, "2 messages");
+    must_violate(history, &lossy, "2 messages");
 }
 
-static void test_runs_over_the_budget_are_found(void **state)
+static void test_runs_beyond_the_budget_are_found(void **state)
 {
     struct history *history = *state;
     add_good(history);
     add_notification(history, "bad", true);
     add_run(history, "bad", 1, "aborted");
     add_run(history, "bad", 2, "dropped");
-    must_break(history, &lossy, "no message");
+    must_violate(history, &lossy, "no message");
     add_run(history, "bad", 3, "answered");
     add_message(history, "bad", "Done.\n\nRun 3");
-    must_break(history, &lossy, "run 3 times; the budget is 2");
+    must_violate(history, &lossy, "run 3 times; the budget is 2");
 }
 
 static void test_run_after_an_accepted_reply_is_found(void **state)
@@ -151,10 +152,10 @@ static void test_run_after_an_accepted_reply_is_found(void **state)
     add_run(history, "bad", 1, "answered");
     add_run(history, "bad", 2, "answered");
     add_message(history, "bad", "Done.\n\nRun 1");
-    must_break(history, &lossy, "run again (2) after the reply of run 1");
+    must_violate(history, &lossy, "run again (2) after the reply of run 1");
 }
 
-static void test_second_answer_needs_a_reason(void **state)
+static void test_second_answer_needs_lost_answers(void **state)
 {
     struct history *history = *state;
     add_good(history);
@@ -162,7 +163,7 @@ static void test_second_answer_needs_a_reason(void **state)
     add_run(history, "bad", 1, "answered");
     add_run(history, "bad", 2, "answered");
     add_message(history, "bad", "Done.\n\nRun 2");
-    must_break(history, &strict, "2 runs of its agent were answered");
+    must_violate(history, &strict, "2 runs of its agent were answered");
     must_hold(history, &lossy);
 }
 
@@ -173,33 +174,33 @@ static void test_reply_of_another_notification_is_found(void **state)
     add_notification(history, "bad", true);
     add_run(history, "bad", 1, "answered");
     add_message(history, "bad", "Done.\n\nRun 100");
-    must_break(history, &strict, "not its own");
+    must_violate(history, &strict, "not its own");
 }
 
-static void test_reply_of_a_run_that_gave_none_is_found(void **state)
+static void test_reply_of_an_unanswered_run_is_found(void **state)
 {
     struct history *history = *state;
     add_good(history);
     add_notification(history, "bad", true);
     add_run(history, "bad", 1, "dropped");
     add_message(history, "bad", "Done.\n\nRun 1");
-    must_break(history, &strict, "which was not answered");
+    must_violate(history, &strict, "which was not answered");
 }
 
-static void test_note_needs_leave_and_no_answer(void **state)
+static void test_failure_notice_needs_permission_and_no_answer(void **state)
 {
     struct history *history = *state;
     add_good(history);
     add_notification(history, "bad", true);
     add_run(history, "bad", 1, "dropped");
     add_message(history, "bad", "**No reply.**");
-    must_break(history, &strict, "is not a reply");
+    must_violate(history, &strict, "is not a reply");
     must_hold(history, &with_notes);
     add_run(history, "bad", 2, "answered");
-    must_break(history, &with_notes, "a note was written");
+    must_violate(history, &with_notes, "a note was written");
 }
 
-static void test_spooled_reply_must_be_the_message(void **state)
+static void test_spooled_reply_must_match_the_message(void **state)
 {
     struct history *history = *state;
     add_good(history);
@@ -210,7 +211,7 @@ static void test_spooled_reply_must_be_the_message(void **state)
     json_object_set_new(history->spooled, "bad", json_string("Done.\n\nRun 2"));
     must_hold(history, &lossy);
     json_object_set_new(history->spooled, "bad", json_string("Done.\n\nRun 1"));
-    must_break(history, &lossy, "the reply in the spool (run 1) is not the message (run 2)");
+    must_violate(history, &lossy, "the reply in the spool (run 1) is not the message (run 2)");
 }
 
 static void write_record(const char *dir, const char *name, const char *text)
@@ -223,7 +224,7 @@ static void write_record(const char *dir, const char *name, const char *text)
     fclose(file);
 }
 
-static void test_spool_is_read_once_for_each_reply(void **state)
+static void test_first_spooled_reply_is_kept(void **state)
 {
     struct history *history = *state;
     char dir[TMP_DIR_BYTES];
@@ -247,20 +248,20 @@ int main(void)
 {
 #define WITH_HISTORY(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        WITH_HISTORY(test_one_run_one_message_holds),
-        WITH_HISTORY(test_notifications_to_users_do_not_count),
-        WITH_HISTORY(test_notification_without_end_is_found),
-        WITH_HISTORY(test_run_under_way_is_found),
+        WITH_HISTORY(test_one_run_with_one_message_is_valid),
+        WITH_HISTORY(test_notifications_to_users_are_ignored),
+        WITH_HISTORY(test_undelivered_notification_is_found),
+        WITH_HISTORY(test_run_in_progress_is_found),
         WITH_HISTORY(test_lost_reply_is_found),
         WITH_HISTORY(test_second_message_is_found),
-        WITH_HISTORY(test_runs_over_the_budget_are_found),
+        WITH_HISTORY(test_runs_beyond_the_budget_are_found),
         WITH_HISTORY(test_run_after_an_accepted_reply_is_found),
-        WITH_HISTORY(test_second_answer_needs_a_reason),
+        WITH_HISTORY(test_second_answer_needs_lost_answers),
         WITH_HISTORY(test_reply_of_another_notification_is_found),
-        WITH_HISTORY(test_reply_of_a_run_that_gave_none_is_found),
-        WITH_HISTORY(test_note_needs_leave_and_no_answer),
-        WITH_HISTORY(test_spooled_reply_must_be_the_message),
-        WITH_HISTORY(test_spool_is_read_once_for_each_reply),
+        WITH_HISTORY(test_reply_of_an_unanswered_run_is_found),
+        WITH_HISTORY(test_failure_notice_needs_permission_and_no_answer),
+        WITH_HISTORY(test_spooled_reply_must_match_the_message),
+        WITH_HISTORY(test_first_spooled_reply_is_kept),
     };
     return cmocka_run_group_tests_name("history", tests, NULL, NULL);
 }

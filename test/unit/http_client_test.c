@@ -1,4 +1,4 @@
-/* What the HTTP client makes of the headers of an answer. */
+/* The HTTP client's parsing of Retry-After. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -35,7 +35,7 @@ static void fetch(const char *bytes, struct http_response *answer)
     stub_server_stop(server);
 }
 
-/* The pause that the value of a Retry-After asks for. */
+/* Returns the pause for a Retry-After header with that value. */
 static int64_t pause_ms(const char *value)
 {
     struct http_response answer;
@@ -55,7 +55,7 @@ static int64_t pause_until_ms(time_t seconds_from_now)
     return pause_ms(date);
 }
 
-static void test_retry_after_in_seconds(void **state)
+static void test_retry_after_in_seconds_is_capped_at_a_day(void **state)
 {
     (void)state;
     assert_int_equal(pause_ms("0"), 0);
@@ -66,7 +66,7 @@ static void test_retry_after_in_seconds(void **state)
     assert_int_equal(pause_ms("99999999999999999999999999"), DAY_MS);
 }
 
-static void test_retry_after_as_a_date(void **state)
+static void test_retry_after_as_a_date_is_relative_to_now(void **state)
 {
     (void)state;
     assert_in_range(pause_until_ms(600), 540000, 600000);
@@ -75,7 +75,7 @@ static void test_retry_after_as_a_date(void **state)
     assert_int_equal(pause_ms("Fri, 31 Dec 9999 23:59:59 GMT"), DAY_MS);
 }
 
-static void test_retry_after_that_cannot_be_read(void **state)
+static void test_invalid_retry_after_is_zero(void **state)
 {
     (void)state;
     static const char *const values[] = {"", "soon", "-5", "-99999999999999999999", "\xFF", "0x10"};
@@ -83,7 +83,7 @@ static void test_retry_after_that_cannot_be_read(void **state)
         assert_int_equal(pause_ms(values[i]), 0);
 }
 
-static void test_no_retry_after(void **state)
+static void test_other_headers_are_not_retry_after(void **state)
 {
     (void)state;
     struct http_response answer;
@@ -95,10 +95,10 @@ static void test_no_retry_after(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_retry_after_in_seconds),
-        cmocka_unit_test(test_retry_after_as_a_date),
-        cmocka_unit_test(test_retry_after_that_cannot_be_read),
-        cmocka_unit_test(test_no_retry_after),
+        cmocka_unit_test(test_retry_after_in_seconds_is_capped_at_a_day),
+        cmocka_unit_test(test_retry_after_as_a_date_is_relative_to_now),
+        cmocka_unit_test(test_invalid_retry_after_is_zero),
+        cmocka_unit_test(test_other_headers_are_not_retry_after),
     };
     assert_int_equal(http_client_library_start(NULL), 0);
     int failures = cmocka_run_group_tests_name("http_client", tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* Ids: which are taken, and finding things by them. */
+/* Ids: validity, and the hash table by id. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 #include "base/containers.h"
 
-static void test_which_ids_are_valid(void **state)
+static void test_valid_ids_are_safe_file_names(void **state)
 {
     (void)state;
     char max[ID_BYTES + 1];
@@ -29,8 +29,8 @@ static void test_which_ids_are_valid(void **state)
         assert_false(id_is_valid(wrong[i]));
 }
 
-/* More items than buckets, so that many share one. */
-static void test_items_are_found_until_they_are_removed(void **state)
+/* More items than buckets, so that chains are long. */
+static void test_items_are_found_until_removed(void **state)
 {
     (void)state;
     enum { ITEMS = 1000 };
@@ -54,7 +54,7 @@ static void test_items_are_found_until_they_are_removed(void **state)
     id_table_fini(&table);
 }
 
-static void test_beginnings_and_empty_ids_are_ids_of_their_own(void **state)
+static void test_prefixes_and_empty_ids_are_distinct(void **state)
 {
     (void)state;
     struct id_item items[] = {{.id = ""}, {.id = "a"}, {.id = "ab"}};
@@ -72,9 +72,9 @@ static void test_beginnings_and_empty_ids_are_ids_of_their_own(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_which_ids_are_valid),
-        cmocka_unit_test(test_items_are_found_until_they_are_removed),
-        cmocka_unit_test(test_beginnings_and_empty_ids_are_ids_of_their_own),
+        cmocka_unit_test(test_valid_ids_are_safe_file_names),
+        cmocka_unit_test(test_items_are_found_until_removed),
+        cmocka_unit_test(test_prefixes_and_empty_ids_are_distinct),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Words of others in JSON: what is taken out of them, and what a lack of memory leads to. */
+/* Foreign text in JSON responses: redaction, truncation, and failure without memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 #include "base/secret.h"
 #include "serve/serve.h"
 
-static void must_become(const char *words, const char *json)
+static void expect_words_json(const char *words, const char *json)
 {
     struct text text = {0};
     json_body_append(&text, json_pack("[o]", json_body_words(words)), JSON_COMPACT);
@@ -19,15 +19,15 @@ static void must_become(const char *words, const char *json)
     text_fini(&text);
 }
 
-static void test_words(void **state)
+static void test_words_are_escaped_or_null(void **state)
 {
     (void)state;
-    must_become(NULL, "[null]");
-    must_become("", "[null]");
-    must_become("<b>\"a\\", "[\"<b>\\\"a\\\\\"]");
+    expect_words_json(NULL, "[null]");
+    expect_words_json("", "[null]");
+    expect_words_json("<b>\"a\\", "[\"<b>\\\"a\\\\\"]");
 }
 
-static void test_secrets_and_broken_bytes(void **state)
+static void test_secrets_and_invalid_bytes_are_removed(void **state)
 {
     (void)state;
     redact_add_secret("a-very-secret-token");
@@ -42,7 +42,7 @@ static void test_secrets_and_broken_bytes(void **state)
     redact_forget_all();
 }
 
-static void test_long_words_are_cut(void **state)
+static void test_long_words_are_truncated(void **state)
 {
     (void)state;
     char many[2 * JSON_BODY_WORDS_BYTES];
@@ -53,7 +53,7 @@ static void test_long_words_are_cut(void **state)
     json_decref(words);
 }
 
-static void test_what_could_not_be_built_is_no_body(void **state)
+static void test_missing_value_fails_the_body(void **state)
 {
     (void)state;
     struct text body = {0};
@@ -68,10 +68,10 @@ static void test_what_could_not_be_built_is_no_body(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words),
-        cmocka_unit_test(test_secrets_and_broken_bytes),
-        cmocka_unit_test(test_long_words_are_cut),
-        cmocka_unit_test(test_what_could_not_be_built_is_no_body),
+        cmocka_unit_test(test_words_are_escaped_or_null),
+        cmocka_unit_test(test_secrets_and_invalid_bytes_are_removed),
+        cmocka_unit_test(test_long_words_are_truncated),
+        cmocka_unit_test(test_missing_value_fails_the_body),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* How deep and how large JSON from outside may be, and what happens without memory. */
+/* The JSON guard's limits on depth and number of values, and its behaviour without memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,8 +12,8 @@
 #include "base/json.h"
 #include "base/text.h"
 
-/* depth times open, then close. */
-static char *nested(size_t depth, const char *open, const char *close)
+/* Returns depth times open, a value, then depth times close. */
+static char *make_nested(size_t depth, const char *open, const char *close)
 {
     struct text text = {0};
     for (size_t i = 0; i < depth; i++)
@@ -24,9 +24,9 @@ static char *nested(size_t depth, const char *open, const char *close)
     return text_take(&text);
 }
 
-static void check_depth(size_t depth, const char *open, const char *close, int result)
+static void expect_depth_result(size_t depth, const char *open, const char *close, int result)
 {
-    char *json = nested(depth, open, close);
+    char *json = make_nested(depth, open, close);
     json_t *value;
     assert_int_equal(json_fixture_load(json, strlen(json), &value), result);
     json_decref(value);
@@ -37,19 +37,19 @@ static void test_depth_is_limited(void **state)
 {
     (void)state;
     assert_int_equal(JSON_GUARD_MAX_DEPTH, 64);
-    check_depth(JSON_GUARD_MAX_DEPTH, "[", "]", 0);
-    check_depth(JSON_GUARD_MAX_DEPTH + 1, "[", "]", ERROR_TOO_LARGE);
-    check_depth(JSON_GUARD_MAX_DEPTH, "{\"a\":", "}", 0);
-    check_depth(JSON_GUARD_MAX_DEPTH + 1, "{\"a\":", "}", ERROR_TOO_LARGE);
-    check_depth(JSON_GUARD_MAX_DEPTH / 2 + 1, "[{\"a\":", "}]", ERROR_TOO_LARGE);
-    check_depth(100000, "[", "]", ERROR_TOO_LARGE);
+    expect_depth_result(JSON_GUARD_MAX_DEPTH, "[", "]", 0);
+    expect_depth_result(JSON_GUARD_MAX_DEPTH + 1, "[", "]", ERROR_TOO_LARGE);
+    expect_depth_result(JSON_GUARD_MAX_DEPTH, "{\"a\":", "}", 0);
+    expect_depth_result(JSON_GUARD_MAX_DEPTH + 1, "{\"a\":", "}", ERROR_TOO_LARGE);
+    expect_depth_result(JSON_GUARD_MAX_DEPTH / 2 + 1, "[{\"a\":", "}]", ERROR_TOO_LARGE);
+    expect_depth_result(100000, "[", "]", ERROR_TOO_LARGE);
 }
 
 /* Siblings do not nest, and brackets in strings are text. */
-static void test_depth_counts_only_what_is_open(void **state)
+static void test_depth_counts_open_containers_only(void **state)
 {
     (void)state;
-    char *brackets = nested(500, "[{", "");
+    char *brackets = make_nested(500, "[{", "");
     struct text text = {0};
     text_append(&text, "[[]");
     for (int i = 0; i < 500; i++)
@@ -60,7 +60,7 @@ static void test_depth_counts_only_what_is_open(void **state)
     free(brackets);
 }
 
-/* prefix, then piece with commas between, count times, then suffix. */
+/* Loads prefix, count times piece separated by commas, and suffix. */
 static int load_repeated(const char *prefix, const char *piece, size_t count, const char *suffix)
 {
     struct text text = {0};
@@ -91,7 +91,7 @@ static void test_values_are_limited(void **state)
     assert_int_equal(load_repeated("\"", "[1", MAX, "\""), 0);
 }
 
-static void test_lists_have_more_room(void **state)
+static void test_lists_have_a_higher_limit(void **state)
 {
     (void)state;
     struct text text = {0};
@@ -109,7 +109,7 @@ static void test_lists_have_more_room(void **state)
     text_fini(&text);
 }
 
-static void test_binary_data_is_no_text(void **state)
+static void test_binary_data_is_refused(void **state)
 {
     (void)state;
     enum { MIB = 1024 * 1024 };
@@ -125,10 +125,10 @@ static void test_binary_data_is_no_text(void **state)
     assert_int_equal(json_fixture_load(bytes, sizeof bytes, &value), ERROR_INVALID);
 }
 
-/* Allocations that are still granted to Jansson. */
+/* Number of allocations that Jansson is still granted. */
 static size_t allocations_left;
 
-static void *allocate_while_granted(size_t bytes)
+static void *allocate_if_granted(size_t bytes)
 {
     if (allocations_left == 0)
         return NULL;
@@ -136,13 +136,13 @@ static void *allocate_while_granted(size_t bytes)
     return malloc(bytes);
 }
 
-/* Whichever allocation fails: an error, no value, and nothing leaks. */
-static void test_missing_memory_is_an_error(void **state)
+/* Whichever allocation fails: an error, no value and no leak. */
+static void test_every_failed_allocation_is_an_error(void **state)
 {
     (void)state;
     static const char json[] = "{\"a\":[1,\"text\",{\"b\":null}],\"c\":\"\\ud800\"}";
     int result = ERROR_NO_MEMORY;
-    json_set_alloc_funcs(allocate_while_granted, free);
+    json_set_alloc_funcs(allocate_if_granted, free);
     size_t granted = 0;
     for (; result != 0 && granted < 1000; granted++) {
         json_t *value = NULL;
@@ -159,11 +159,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_depth_is_limited),
-        cmocka_unit_test(test_depth_counts_only_what_is_open),
+        cmocka_unit_test(test_depth_counts_open_containers_only),
         cmocka_unit_test(test_values_are_limited),
-        cmocka_unit_test(test_lists_have_more_room),
-        cmocka_unit_test(test_binary_data_is_no_text),
-        cmocka_unit_test(test_missing_memory_is_an_error),
+        cmocka_unit_test(test_lists_have_a_higher_limit),
+        cmocka_unit_test(test_binary_data_is_refused),
+        cmocka_unit_test(test_every_failed_allocation_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* What of JSON from outside is repaired, what is refused, and how it is read. */
+/* The JSON guard: what it repairs, what it refuses, and the accessors. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,8 +13,8 @@
 
 #define FFFD "\xEF\xBF\xBD"
 
-/* json, a string, becomes exactly the length bytes of text. */
-static void must_be_bytes(const char *json, const char *text, size_t length)
+/* Fails unless json is a string that decodes to exactly the length bytes of text. */
+static void expect_decoded_bytes(const char *json, const char *text, size_t length)
 {
     json_t *value = json_fixture_must_load(json);
     assert_true(json_is_string(value));
@@ -23,12 +23,12 @@ static void must_be_bytes(const char *json, const char *text, size_t length)
     json_decref(value);
 }
 
-static void must_be(const char *json, const char *text)
+static void expect_decoded(const char *json, const char *text)
 {
-    must_be_bytes(json, text, strlen(text));
+    expect_decoded_bytes(json, text, strlen(text));
 }
 
-static void test_surrogates_that_stand_alone_are_replaced(void **state)
+static void test_lone_surrogates_are_replaced(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
@@ -48,7 +48,7 @@ static void test_surrogates_that_stand_alone_are_replaced(void **state)
         {"\"\\\\\\ud800\"", "\\" FFFD},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        must_be(cases[i][0], cases[i][1]);
+        expect_decoded(cases[i][0], cases[i][1]);
 }
 
 /* Each byte that belongs to no character becomes one replacement character. */
@@ -72,10 +72,10 @@ static void test_invalid_bytes_are_replaced_one_by_one(void **state)
         {"\"\xC3\xA4\xE2\x82\xAC\xF4\x8F\xBF\xBF\"", "\xC3\xA4\xE2\x82\xAC\xF4\x8F\xBF\xBF"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        must_be(cases[i][0], cases[i][1]);
+        expect_decoded(cases[i][0], cases[i][1]);
 }
 
-static void test_repairs_reach_keys_and_leave_the_rest_alone(void **state)
+static void test_repairs_include_keys_only_inside_strings(void **state)
 {
     (void)state;
     json_t *value =
@@ -90,10 +90,10 @@ static void test_repairs_reach_keys_and_leave_the_rest_alone(void **state)
     json_fixture_must_refuse("[1,\x80]", ERROR_INVALID);
 }
 
-static void test_nul_escape_stays_inside_strings(void **state)
+static void test_nul_is_allowed_escaped_in_values_only(void **state)
 {
     (void)state;
-    must_be_bytes("\"a\\u0000b\"", "a\0b", 3);
+    expect_decoded_bytes("\"a\\u0000b\"", "a\0b", 3);
     json_fixture_must_refuse("{\"a\\u0000b\":1}", ERROR_INVALID);
     json_t *value;
     assert_int_equal(json_fixture_load("\"a\0b\"", 5, &value), ERROR_INVALID);
@@ -104,13 +104,13 @@ static void test_nul_escape_stays_inside_strings(void **state)
 static void test_byte_order_mark_is_skipped_once(void **state)
 {
     (void)state;
-    must_be("\xEF\xBB\xBF\"x\"", "x");
+    expect_decoded("\xEF\xBB\xBF\"x\"", "x");
     json_fixture_must_refuse("\xEF\xBB\xBF", ERROR_INVALID);
     json_fixture_must_refuse("\xEF\xBB\xBF\xEF\xBB\xBF\"x\"", ERROR_INVALID);
     json_fixture_must_refuse("\xEF\xBB", ERROR_INVALID);
 }
 
-static void test_numbers_are_reals_in_every_form(void **state)
+static void test_all_numbers_become_reals(void **state)
 {
     (void)state;
     static const struct {
@@ -130,7 +130,7 @@ static void test_numbers_are_reals_in_every_form(void **state)
         json_fixture_must_refuse(wrong[i], ERROR_INVALID);
 }
 
-static void test_last_of_duplicate_keys_counts(void **state)
+static void test_last_duplicate_key_wins(void **state)
 {
     (void)state;
     json_t *value = json_fixture_must_load("{\"a\":1,\"b\":2,\"a\":\"last\"}");
@@ -139,7 +139,7 @@ static void test_last_of_duplicate_keys_counts(void **state)
     json_decref(value);
 }
 
-static void test_any_value_may_stand_at_the_top(void **state)
+static void test_any_value_is_allowed_at_the_top(void **state)
 {
     (void)state;
     static const char *const cases[] = {"null", " true ", "false", "\"\"", "[]", "\t{}\r\n", "0"};
@@ -164,7 +164,7 @@ static void test_every_truncation_is_refused(void **state)
     }
 }
 
-static void test_errors_tell_the_place_and_never_the_content(void **state)
+static void test_errors_give_the_line_but_no_content(void **state)
 {
     (void)state;
     struct error error;
@@ -194,7 +194,7 @@ static void test_number_is_checked_against_its_range(void **state)
     json_decref(value);
 }
 
-static void test_time_is_within_what_dates_hold(void **state)
+static void test_time_is_within_javascript_dates(void **state)
 {
     (void)state;
     static const struct {
@@ -237,18 +237,18 @@ static void test_time_is_within_what_dates_hold(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_surrogates_that_stand_alone_are_replaced),
+        cmocka_unit_test(test_lone_surrogates_are_replaced),
         cmocka_unit_test(test_invalid_bytes_are_replaced_one_by_one),
-        cmocka_unit_test(test_repairs_reach_keys_and_leave_the_rest_alone),
-        cmocka_unit_test(test_nul_escape_stays_inside_strings),
+        cmocka_unit_test(test_repairs_include_keys_only_inside_strings),
+        cmocka_unit_test(test_nul_is_allowed_escaped_in_values_only),
         cmocka_unit_test(test_byte_order_mark_is_skipped_once),
-        cmocka_unit_test(test_numbers_are_reals_in_every_form),
-        cmocka_unit_test(test_last_of_duplicate_keys_counts),
-        cmocka_unit_test(test_any_value_may_stand_at_the_top),
+        cmocka_unit_test(test_all_numbers_become_reals),
+        cmocka_unit_test(test_last_duplicate_key_wins),
+        cmocka_unit_test(test_any_value_is_allowed_at_the_top),
         cmocka_unit_test(test_every_truncation_is_refused),
-        cmocka_unit_test(test_errors_tell_the_place_and_never_the_content),
+        cmocka_unit_test(test_errors_give_the_line_but_no_content),
         cmocka_unit_test(test_number_is_checked_against_its_range),
-        cmocka_unit_test(test_time_is_within_what_dates_hold),
+        cmocka_unit_test(test_time_is_within_javascript_dates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

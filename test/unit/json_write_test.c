@@ -1,4 +1,4 @@
-/* What is written is JSON that Jansson reads as the same value. */
+/* The JSON writer: its output, which Jansson must read as the same value. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,8 +12,8 @@
 #include "base/error.h"
 #include "base/json.h"
 
-/* Takes the reference. */
-static void must_become(json_t *json, const char *bytes)
+/* Fails unless json is written as bytes; takes the reference. */
+static void expect_written(json_t *json, const char *bytes)
 {
     char *written = json_write(json);
     assert_non_null(written);
@@ -22,36 +22,36 @@ static void must_become(json_t *json, const char *bytes)
     json_decref(json);
 }
 
-static void test_structure(void **state)
+static void test_containers_and_scalars(void **state)
 {
     (void)state;
-    must_become(json_pack("{}"), "{}");
-    must_become(json_pack("[]"), "[]");
-    must_become(json_pack("[[], {}, [{}]]"), "[[],{},[{}]]");
-    must_become(json_pack("{s:s, s:[i, b, b, n], s:{s:{}}}", "b", "", "a", -7, 1, 0, "c", "d"),
+    expect_written(json_pack("{}"), "{}");
+    expect_written(json_pack("[]"), "[]");
+    expect_written(json_pack("[[], {}, [{}]]"), "[[],{},[{}]]");
+    expect_written(json_pack("{s:s, s:[i, b, b, n], s:{s:{}}}", "b", "", "a", -7, 1, 0, "c", "d"),
         "{\"b\":\"\",\"a\":[-7,true,false,null],\"c\":{\"d\":{}}}");
-    must_become(
+    expect_written(
         json_pack("[I, I]", INT64_MAX, INT64_MIN), "[9223372036854775807,-9223372036854775808]");
-    must_become(json_pack("[f]", 0.5), "[0.5]");
+    expect_written(json_pack("[f]", 0.5), "[0.5]");
 }
 
-static void test_keys_stay_in_their_order_and_are_escaped(void **state)
+static void test_keys_keep_their_order_and_are_escaped(void **state)
 {
     (void)state;
-    must_become(json_pack("{s:i, s:i}", "z\"\n", 1, "a", 2), "{\"z\\\"\\n\":1,\"a\":2}");
+    expect_written(json_pack("{s:i, s:i}", "z\"\n", 1, "a", 2), "{\"z\\\"\\n\":1,\"a\":2}");
 }
 
-static void test_texts(void **state)
+static void test_strings_are_escaped(void **state)
 {
     (void)state;
-    must_become(
+    expect_written(
         json_pack("[s]", "\"\\/\b\f\n\r\t\x7F"), "[\"\\\"\\\\/\\u0008\\u000C\\n\\r\\t\x7F\"]");
-    must_become(json_pack("[s%]", "a\0b", 3), "[\"a\\u0000b\"]");
-    must_become(json_pack("[s]", "gr\xC3\xBC\xC3\x9F \xE2\x82\xAC \xF0\x9F\x98\x80"),
+    expect_written(json_pack("[s%]", "a\0b", 3), "[\"a\\u0000b\"]");
+    expect_written(json_pack("[s]", "gr\xC3\xBC\xC3\x9F \xE2\x82\xAC \xF0\x9F\x98\x80"),
         "[\"gr\xC3\xBC\xC3\x9F \xE2\x82\xAC \xF0\x9F\x98\x80\"]");
 }
 
-static void test_every_character_comes_back(void **state)
+static void test_every_ascii_character_round_trips(void **state)
 {
     (void)state;
     char all[128];
@@ -66,7 +66,7 @@ static void test_every_character_comes_back(void **state)
     free(written);
 }
 
-static void test_a_scalar_or_nothing_is_no_document(void **state)
+static void test_scalar_or_null_is_not_a_document(void **state)
 {
     (void)state;
     json_t *text = json_string("text");
@@ -75,7 +75,7 @@ static void test_a_scalar_or_nothing_is_no_document(void **state)
     json_decref(text);
 }
 
-static int write_in_need(unsigned number)
+static int write_with_fault(unsigned number)
 {
     char text[2000];
     memset(text, 'x', sizeof text);
@@ -89,21 +89,21 @@ static int write_in_need(unsigned number)
     return result;
 }
 
-static void test_nothing_is_left_out_without_memory(void **state)
+static void test_failed_allocation_gives_no_document(void **state)
 {
     (void)state;
-    alloc_fault_sweep(write_in_need);
+    alloc_fault_sweep(write_with_fault);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_structure),
-        cmocka_unit_test(test_keys_stay_in_their_order_and_are_escaped),
-        cmocka_unit_test(test_texts),
-        cmocka_unit_test(test_every_character_comes_back),
-        cmocka_unit_test(test_nothing_is_left_out_without_memory),
-        cmocka_unit_test(test_a_scalar_or_nothing_is_no_document),
+        cmocka_unit_test(test_containers_and_scalars),
+        cmocka_unit_test(test_keys_keep_their_order_and_are_escaped),
+        cmocka_unit_test(test_strings_are_escaped),
+        cmocka_unit_test(test_every_ascii_character_round_trips),
+        cmocka_unit_test(test_failed_allocation_gives_no_document),
+        cmocka_unit_test(test_scalar_or_null_is_not_a_document),
     };
     return cmocka_run_group_tests_name("json_write", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* A stream in pieces of any size becomes the same lines, none longer than allowed. */
+/* Line splitting: independent of how the stream is chunked, with a bound on a line's length. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,29 +10,29 @@
 
 #include "base/text.h"
 
-static void collect(void *context, const char *line)
+static void append_line(void *context, const char *line)
 {
     text_printf(context, "<%s>", line);
 }
 
-/* The lines of bytes, fed in pieces of step bytes each; the caller frees. */
-static char *split(const char *bytes, size_t length_bytes, size_t step)
+/* Returns the lines of bytes when fed in chunks of step bytes; the caller frees it. */
+static char *split_in_steps(const char *bytes, size_t length_bytes, size_t step)
 {
     struct text lines = {0};
     struct line_splitter splitter = {0};
     text_append(&lines, "");
     for (size_t at = 0; at < length_bytes; at += step) {
         size_t left = length_bytes - at;
-        line_splitter_feed(&splitter, bytes + at, left < step ? left : step, collect, &lines);
+        line_splitter_feed(&splitter, bytes + at, left < step ? left : step, append_line, &lines);
     }
-    line_splitter_end(&splitter, collect, &lines);
-    line_splitter_end(&splitter, collect, &lines);
+    line_splitter_end(&splitter, append_line, &lines);
+    line_splitter_end(&splitter, append_line, &lines);
     char *taken = text_take(&lines);
     assert_non_null(taken);
     return taken;
 }
 
-static void test_lines(void **state)
+static void test_lines_do_not_depend_on_the_chunks(void **state)
 {
     (void)state;
 #define BYTES(literal) literal, sizeof(literal) - 1
@@ -50,20 +50,20 @@ static void test_lines(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         for (size_t step = 1; step < 8; step++) {
-            char *lines = split(cases[i].bytes, cases[i].length_bytes, step);
+            char *lines = split_in_steps(cases[i].bytes, cases[i].length_bytes, step);
             assert_string_equal(lines, cases[i].lines);
             free(lines);
         }
 }
 
-static void must_be_long(const char *line, size_t length_bytes)
+static void expect_long_line(const char *line, size_t length_bytes)
 {
     assert_int_equal(line[0], '<');
     assert_int_equal(strspn(line + 1, "x"), length_bytes);
     assert_int_equal(line[length_bytes + 1], '>');
 }
 
-static void test_long_line_is_cut(void **state)
+static void test_long_line_is_truncated(void **state)
 {
     (void)state;
     enum { MORE = 5000 };
@@ -73,15 +73,15 @@ static void test_long_line_is_cut(void **state)
          length += length < LINE_SPLITTER_BYTES + 1 ? 1 : 997) {
         memset(bytes, 'x', length);
         memcpy(bytes + length, end, sizeof end);
-        char *lines = split(bytes, length + strlen(end), 1000);
+        char *lines = split_in_steps(bytes, length + strlen(end), 1000);
         size_t kept = length < LINE_SPLITTER_BYTES ? length : LINE_SPLITTER_BYTES;
-        must_be_long(lines, kept);
+        expect_long_line(lines, kept);
         assert_string_equal(lines + kept + 2, "<next>");
         free(lines);
     }
 }
 
-static void test_line_without_end_comes_once(void **state)
+static void test_endless_line_is_delivered_once(void **state)
 {
     (void)state;
     struct text lines = {0};
@@ -89,13 +89,13 @@ static void test_line_without_end_comes_once(void **state)
     char bytes[1000];
     memset(bytes, 'x', sizeof bytes);
     for (int i = 0; i < 1000; i++)
-        line_splitter_feed(&splitter, bytes, sizeof bytes, collect, &lines);
-    must_be_long(lines.data, LINE_SPLITTER_BYTES);
+        line_splitter_feed(&splitter, bytes, sizeof bytes, append_line, &lines);
+    expect_long_line(lines.data, LINE_SPLITTER_BYTES);
     assert_int_equal(lines.length_bytes, LINE_SPLITTER_BYTES + 2);
-    line_splitter_end(&splitter, collect, &lines);
+    line_splitter_end(&splitter, append_line, &lines);
     assert_int_equal(lines.length_bytes, LINE_SPLITTER_BYTES + 2);
-    /* The next stream begins afresh. */
-    line_splitter_feed(&splitter, "a\n", 2, collect, &lines);
+    /* The next stream starts with a new line. */
+    line_splitter_feed(&splitter, "a\n", 2, append_line, &lines);
     assert_string_equal(lines.data + LINE_SPLITTER_BYTES + 2, "<a>");
     text_fini(&lines);
 }
@@ -103,9 +103,9 @@ static void test_line_without_end_comes_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_long_line_is_cut),
-        cmocka_unit_test(test_line_without_end_comes_once),
+        cmocka_unit_test(test_lines_do_not_depend_on_the_chunks),
+        cmocka_unit_test(test_long_line_is_truncated),
+        cmocka_unit_test(test_endless_line_is_delivered_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

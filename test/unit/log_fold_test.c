@@ -1,4 +1,4 @@
-/* Messages that come again and again are counted: each once, none lost. */
+/* Folding of repeated log messages: each repeat is counted exactly once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,12 +16,12 @@ enum { WINDOW = LOG_FOLD_WINDOW_MS };
 
 static struct log_fold_item ended;
 
-static bool admit(const char *message, int64_t now_ms)
+static bool admit_warning(const char *message, int64_t now_ms)
 {
     return log_fold_admit(LOG_LEVEL_WARN, "Part", message, now_ms, &ended);
 }
 
-static int reset(void **state)
+static int reset_folds(void **state)
 {
     (void)state;
     while (log_fold_take(INT64_MAX, &ended))
@@ -32,10 +32,10 @@ static int reset(void **state)
 static void test_repeats_are_counted_for_a_minute(void **state)
 {
     (void)state;
-    assert_true(admit("broken", 1000));
+    assert_true(admit_warning("broken", 1000));
     assert_true(log_fold_due_ms() == INT64_MAX);
     for (int i = 0; i < 37; i++)
-        assert_false(admit("broken", 1000 + i));
+        assert_false(admit_warning("broken", 1000 + i));
     assert_true(log_fold_due_ms() == 1000 + WINDOW);
     assert_false(log_fold_take(999 + WINDOW, &ended));
     assert_true(log_fold_take(1000 + WINDOW, &ended));
@@ -45,20 +45,20 @@ static void test_repeats_are_counted_for_a_minute(void **state)
     assert_string_equal(ended.message, "broken");
     assert_true(ended.since_ms == 1000);
     assert_false(log_fold_take(INT64_MAX, &ended));
-    assert_true(admit("broken", 1001 + WINDOW));
+    assert_true(admit_warning("broken", 1001 + WINDOW));
 }
 
-static void test_message_that_returns_late_ends_its_minute(void **state)
+static void test_repeat_after_the_window_is_written(void **state)
 {
     (void)state;
-    assert_true(admit("broken", 0));
-    assert_false(admit("broken", WINDOW - 1));
-    assert_true(admit("broken", WINDOW));
+    assert_true(admit_warning("broken", 0));
+    assert_false(admit_warning("broken", WINDOW - 1));
+    assert_true(admit_warning("broken", WINDOW));
     assert_int_equal(ended.repeats, 1);
     assert_false(log_fold_take(INT64_MAX, &ended));
 }
 
-static void test_what_differs_is_not_folded(void **state)
+static void test_different_messages_are_not_folded(void **state)
 {
     (void)state;
     assert_true(log_fold_admit(LOG_LEVEL_WARN, "Part", "broken", 0, &ended));
@@ -68,32 +68,34 @@ static void test_what_differs_is_not_folded(void **state)
     assert_false(log_fold_admit(LOG_LEVEL_ERROR, "Part", "broken", 0, &ended));
 }
 
-/* A message that cannot be remembered as a whole could be taken for another. */
-static void test_numbers_of_the_backends_requests_make_no_difference(void **state)
+/* The backend puts a new request id into each error; messages that differ only in it are repeats.
+ */
+static void test_request_ids_are_ignored(void **state)
 {
     (void)state;
-    assert_true(admit("Poll error: [Request ID: 6f1c2a9b03de44aa] Server Error", 0));
-    assert_false(admit("Poll error: [Request ID: 0000aaaa1111bbbb] Server Error", 1));
-    assert_true(admit("Poll error: [Request ID: 0000aaaa1111bbbb] Another", 2));
-    assert_true(admit("Sync error: [Request ID: 0000aaaa1111bbbb] Server Error", 3));
-    assert_true(admit("Poll error: [Request ID: 6f1c", 4));
-    assert_false(admit("Poll error: [Request ID: 77", 5));
-    assert_true(admit("Poll error: ", 6));
-    assert_true(admit("[Request ID: 1][Request ID: 2]", 7));
-    assert_false(admit("[Request ID: 3][Request ID: 4]", 8));
+    assert_true(admit_warning("Poll error: [Request ID: 6f1c2a9b03de44aa] Server Error", 0));
+    assert_false(admit_warning("Poll error: [Request ID: 0000aaaa1111bbbb] Server Error", 1));
+    assert_true(admit_warning("Poll error: [Request ID: 0000aaaa1111bbbb] Another", 2));
+    assert_true(admit_warning("Sync error: [Request ID: 0000aaaa1111bbbb] Server Error", 3));
+    assert_true(admit_warning("Poll error: [Request ID: 6f1c", 4));
+    assert_false(admit_warning("Poll error: [Request ID: 77", 5));
+    assert_true(admit_warning("Poll error: ", 6));
+    assert_true(admit_warning("[Request ID: 1][Request ID: 2]", 7));
+    assert_false(admit_warning("[Request ID: 3][Request ID: 4]", 8));
 }
 
+/* A message that is stored truncated could be mistaken for another. */
 static void test_long_messages_are_not_folded(void **state)
 {
     (void)state;
     char message[LOG_FOLD_TEXT_BYTES + 1];
     memset(message, 'x', sizeof message);
     message[LOG_FOLD_TEXT_BYTES] = '\0';
-    assert_true(admit(message, 0));
-    assert_true(admit(message, 0));
+    assert_true(admit_warning(message, 0));
+    assert_true(admit_warning(message, 0));
     message[LOG_FOLD_TEXT_BYTES - 1] = '\0';
-    assert_true(admit(message, 0));
-    assert_false(admit(message, 0));
+    assert_true(admit_warning(message, 0));
+    assert_false(admit_warning(message, 0));
     char component[LOG_FOLD_COMPONENT_BYTES + 1];
     memset(component, 'c', sizeof component);
     component[LOG_FOLD_COMPONENT_BYTES] = '\0';
@@ -101,22 +103,22 @@ static void test_long_messages_are_not_folded(void **state)
     assert_true(log_fold_admit(LOG_LEVEL_WARN, component, "broken", 0, &ended));
 }
 
-static void test_the_oldest_ends_when_there_are_too_many(void **state)
+static void test_oldest_is_evicted_when_full(void **state)
 {
     (void)state;
     char message[32];
-    assert_true(admit("first", 0));
-    assert_false(admit("first", 0));
+    assert_true(admit_warning("first", 0));
+    assert_false(admit_warning("first", 0));
     for (int i = 1; i < LOG_FOLD_TEXTS; i++) {
         snprintf(message, sizeof message, "other %d", i);
-        assert_true(admit(message, i));
+        assert_true(admit_warning(message, i));
         assert_int_equal(ended.repeats, 0);
     }
-    assert_true(admit("one more", 100));
+    assert_true(admit_warning("one more", 100));
     assert_int_equal(ended.repeats, 1);
     assert_string_equal(ended.message, "first");
-    assert_true(admit("first", 101));
-    assert_false(admit("one more", 102));
+    assert_true(admit_warning("first", 101));
+    assert_false(admit_warning("one more", 102));
 }
 
 enum { THREADS = 4, ROUNDS = 20000 };
@@ -124,8 +126,8 @@ enum { THREADS = 4, ROUNDS = 20000 };
 static atomic_uint written;
 static atomic_uint counted;
 
-/* More messages than are remembered, so that all ways out are taken. */
-static void *say(void *argument)
+/* More distinct messages than slots, so that every path of eviction is taken. */
+static void *log_repeatedly(void *argument)
 {
     struct log_fold_item own;
     char message[32];
@@ -140,14 +142,14 @@ static void *say(void *argument)
     return argument;
 }
 
-static void test_threads_lose_nothing(void **state)
+static void test_threads_lose_no_message(void **state)
 {
     (void)state;
     pthread_t threads[THREADS];
     atomic_store(&written, 0);
     atomic_store(&counted, 0);
     for (int i = 0; i < THREADS; i++)
-        assert_int_equal(thread_start(&threads[i], "say", say, NULL, NULL), 0);
+        assert_int_equal(thread_start(&threads[i], "say", log_repeatedly, NULL, NULL), 0);
     for (int i = 0; i < THREADS; i++)
         thread_join(threads[i]);
     while (log_fold_take(INT64_MAX, &ended))
@@ -156,18 +158,18 @@ static void test_threads_lose_nothing(void **state)
     assert_true(atomic_load(&counted) > 0);
 }
 
-#define TEST(test) cmocka_unit_test_setup_teardown(test, reset, reset)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, reset_folds, reset_folds)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_repeats_are_counted_for_a_minute),
-        TEST(test_message_that_returns_late_ends_its_minute),
-        TEST(test_what_differs_is_not_folded),
-        TEST(test_numbers_of_the_backends_requests_make_no_difference),
+        TEST(test_repeat_after_the_window_is_written),
+        TEST(test_different_messages_are_not_folded),
+        TEST(test_request_ids_are_ignored),
         TEST(test_long_messages_are_not_folded),
-        TEST(test_the_oldest_ends_when_there_are_too_many),
-        TEST(test_threads_lose_nothing),
+        TEST(test_oldest_is_evicted_when_full),
+        TEST(test_threads_lose_no_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

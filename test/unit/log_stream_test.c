@@ -1,4 +1,4 @@
-/* Readers of the log that stall: nothing waits for ever, and what is lost is said. */
+/* Log readers that stall: no thread blocks indefinitely, and dropped lines are counted. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +21,7 @@
 #include "base/sync.h"
 #include "base/text.h"
 
-/* A test that blocks for ever is ended by SIGALRM. */
+/* A test that blocks is killed by SIGALRM after MAX_S. */
 enum {
     MAX_S = 20,
     LINES = 400,
@@ -31,8 +31,8 @@ enum {
     LINES_OF_THREAD = 300
 };
 
-/* Leads a stream to another descriptor; returns where it led. */
-static int lead(int stream, int fd)
+/* Redirects a standard stream to fd; returns a copy of the original for restore. */
+static int redirect(int stream, int fd)
 {
     fflush(NULL);
     int saved = fcntl(stream, F_DUPFD_CLOEXEC, 10);
@@ -41,14 +41,15 @@ static int lead(int stream, int fd)
     return saved;
 }
 
-static void lead_back(int stream, int saved)
+static void restore(int stream, int saved)
 {
     assert_int_equal(dup2(saved, stream), stream);
     close(saved);
 }
 
-/* Checks that text begins with a line that says words; returns what follows it. */
-static const char *must_be_line(const char *text, const char *words)
+/* Fails unless text begins with a line that, after its time, begins with words; returns the rest.
+ */
+static const char *expect_line(const char *text, const char *words)
 {
     const char *end = strchr(text, '\n');
     assert_non_null(end);
@@ -63,7 +64,7 @@ static bool takes_bytes(int fd)
     return poll(&writable, 1, 0) == 1;
 }
 
-/* A pipe that can take no byte more, without a reader. */
+/* Opens a pipe and fills it. */
 static void open_full_pipe(int ends[2])
 {
     static const char filling[PIPE_BUF] = "";
@@ -72,8 +73,8 @@ static void open_full_pipe(int ends[2])
         assert_true(write(ends[1], filling, sizeof filling) > 0);
 }
 
-/* Adds what can be read now to text, NUL-ended; NULs in it become blanks. */
-static void read_what_is_there(int fd, struct text *text)
+/* Appends all bytes that can be read without blocking to text; NULs become blanks. */
+static void read_available(int fd, struct text *text)
 {
     static char bytes[PIECE_BYTES];
     struct pollfd readable = {.fd = fd, .events = POLLIN};
@@ -89,68 +90,68 @@ static void read_what_is_there(int fd, struct text *text)
             text->data[i] = ' ';
 }
 
-/* The first line waits for a while, the others only look; afterwards it is said how many. */
+/* The first line waits for the pipe, the others are dropped at once; then the count is logged. */
 static void test_full_pipe_does_not_block(void **state)
 {
     (void)state;
     int ends[2];
-    struct text came = {0};
+    struct text output = {0};
     open_full_pipe(ends);
     alarm(MAX_S);
-    int saved = lead(STDOUT_FILENO, ends[1]);
+    int saved = redirect(STDOUT_FILENO, ends[1]);
     int64_t began_ms = clock_monotonic_ms();
     for (int i = 0; i < LINES; i++)
         log_info("A", "nobody reads %d", i);
     int64_t took_ms = clock_monotonic_ms() - began_ms;
     int64_t again_ms = log_write_repeats();
-    read_what_is_there(ends[0], &came);
-    bool quiet = strstr(came.data, "nobody reads") == NULL;
-    text_clear(&came);
+    read_available(ends[0], &output);
+    bool quiet = strstr(output.data, "nobody reads") == NULL;
+    text_clear(&output);
     log_info("A", "somebody reads");
     log_info("A", "and goes on");
-    read_what_is_there(ends[0], &came);
-    lead_back(STDOUT_FILENO, saved);
+    read_available(ends[0], &output);
+    restore(STDOUT_FILENO, saved);
     alarm(0);
     close(ends[0]);
     close(ends[1]);
     assert_in_range(took_ms, LOG_STREAM_WAIT_MS - 100, 5 * LOG_STREAM_WAIT_MS);
     assert_in_range(again_ms, 0, LOG_STREAM_WAIT_MS);
     assert_true(quiet);
-    const char *next = must_be_line(came.data, "warn [Log] dropped 400 lines in ");
-    next = must_be_line(next, "info [A] somebody reads\n");
-    next = must_be_line(next, "info [A] and goes on\n");
+    const char *next = expect_line(output.data, "warn [Log] dropped 400 lines in ");
+    next = expect_line(next, "info [A] somebody reads\n");
+    next = expect_line(next, "info [A] and goes on\n");
     assert_string_equal(next, "");
-    text_fini(&came);
+    text_fini(&output);
 }
 
-/* Without a further line it is said, too; here at the end of the process. */
-static void test_dropped_lines_are_said_at_the_end(void **state)
+/* The count is logged even if no further line follows, here by the flush at exit. */
+static void test_dropped_lines_are_reported_at_exit(void **state)
 {
     (void)state;
     int ends[2];
-    struct text came = {0};
+    struct text output = {0};
     open_full_pipe(ends);
     alarm(MAX_S);
-    int saved = lead(STDERR_FILENO, ends[1]);
+    int saved = redirect(STDERR_FILENO, ends[1]);
     log_error("A", "nobody reads");
-    read_what_is_there(ends[0], &came);
+    read_available(ends[0], &output);
     log_flush();
-    read_what_is_there(ends[0], &came);
+    read_available(ends[0], &output);
     int64_t again_ms = log_write_repeats();
-    lead_back(STDERR_FILENO, saved);
+    restore(STDERR_FILENO, saved);
     alarm(0);
     close(ends[0]);
     close(ends[1]);
-    assert_non_null(strstr(came.data, " warn [Log] dropped 1 line in "));
+    assert_non_null(strstr(output.data, " warn [Log] dropped 1 line in "));
     assert_true(again_ms > LOG_STREAM_WAIT_MS);
-    text_fini(&came);
+    text_fini(&output);
 }
 
 static int open_terminal(int *master)
 {
     *master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (*master < 0) {
-        print_message("skipped: no terminal can be made here: %s\n", strerror(errno));
+        print_message("skipped: no pty available: %s\n", strerror(errno));
         skip();
     }
     assert_true(grantpt(*master) == 0 && unlockpt(*master) == 0);
@@ -159,35 +160,35 @@ static int open_terminal(int *master)
     return terminal;
 }
 
-/* Its buffer ends in the middle of a line: in the blocking mode that it has that would block. */
+/* The terminal's buffer fills up in the middle of a line; the descriptor is in blocking mode. */
 static void test_stopped_terminal_does_not_block(void **state)
 {
     (void)state;
     int master;
     int lines = 0;
-    struct text came = {0};
+    struct text output = {0};
     int terminal = open_terminal(&master);
     alarm(MAX_S);
-    int saved = lead(STDOUT_FILENO, terminal);
+    int saved = redirect(STDOUT_FILENO, terminal);
     while (takes_bytes(STDOUT_FILENO) && lines < MAX_LINES)
         log_info("A", "line %d", lines++);
     log_info("A", "lost");
-    while (came.data == NULL || strstr(came.data, "info [A] again\r\n") == NULL) {
-        read_what_is_there(master, &came);
+    while (output.data == NULL || strstr(output.data, "info [A] again\r\n") == NULL) {
+        read_available(master, &output);
         log_info("A", "again");
     }
-    lead_back(STDOUT_FILENO, saved);
+    restore(STDOUT_FILENO, saved);
     alarm(0);
     close(terminal);
     close(master);
     assert_in_range(lines, 10, MAX_LINES - 1);
-    assert_non_null(strstr(came.data, " warn [Log] dropped "));
-    assert_null(strstr(came.data, "lost"));
-    text_fini(&came);
+    assert_non_null(strstr(output.data, " warn [Log] dropped "));
+    assert_null(strstr(output.data, "lost"));
+    text_fini(&output);
 }
 
-/* Half of a line is there, and no more can be: what follows begins a line of its own. */
-static void test_line_written_in_part_is_ended(void **state)
+/* If only part of a line could be written, the next output starts on a new line. */
+static void test_partial_line_is_terminated(void **state)
 {
     (void)state;
     enum { MAX_BYTES = 40 };
@@ -198,18 +199,18 @@ static void test_line_written_in_part_is_ended(void **state)
     FILE *file = tmpfile();
     assert_non_null(file);
     signal(SIGXFSZ, SIG_IGN);
-    int saved = lead(STDOUT_FILENO, fileno(file));
+    int saved = redirect(STDOUT_FILENO, fileno(file));
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     log_info("A", "does not find room for all of itself");
     log_info("A", "finds none");
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     log_info("A", "again");
-    lead_back(STDOUT_FILENO, saved);
+    restore(STDOUT_FILENO, saved);
     assert_true(pread(fileno(file), bytes, sizeof bytes - 1, 0) > 0);
     fclose(file);
     assert_int_equal(strcspn(bytes, "\n"), MAX_BYTES);
-    const char *next = must_be_line(bytes + MAX_BYTES + 1, "warn [Log] dropped 2 lines in ");
-    next = must_be_line(next, "info [A] again\n");
+    const char *next = expect_line(bytes + MAX_BYTES + 1, "warn [Log] dropped 2 lines in ");
+    next = expect_line(next, "info [A] again\n");
     assert_string_equal(next, "");
 }
 
@@ -220,46 +221,46 @@ static void *log_many(void *argument)
     return NULL;
 }
 
-/* None blocks, none is mixed with another, and each line was either written or is counted. */
+/* No thread blocks, and each line is either written or counted as dropped. */
 static void test_threads_at_a_full_pipe_do_not_block(void **state)
 {
     (void)state;
     int ends[2];
     pthread_t threads[THREADS];
     char words[1501];
-    struct text came = {0};
+    struct text output = {0};
     memset(words, 'x', sizeof words - 1);
     words[sizeof words - 1] = '\0';
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     alarm(MAX_S);
-    int saved = lead(STDOUT_FILENO, ends[1]);
+    int saved = redirect(STDOUT_FILENO, ends[1]);
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(thread_start(&threads[i], "many", log_many, words, NULL), 0);
     for (int i = 0; i < THREADS; i++)
         thread_join(threads[i]);
-    read_what_is_there(ends[0], &came);
+    read_available(ends[0], &output);
     log_flush();
-    lead_back(STDOUT_FILENO, saved);
+    restore(STDOUT_FILENO, saved);
     alarm(0);
     size_t lines = 0;
-    for (const char *at = came.data; (at = strchr(at, '\n')) != NULL; at++)
+    for (const char *at = output.data; (at = strchr(at, '\n')) != NULL; at++)
         lines++;
-    read_what_is_there(ends[0], &came);
+    read_available(ends[0], &output);
     close(ends[0]);
     close(ends[1]);
-    const char *said = strstr(came.data, "dropped ");
+    const char *said = strstr(output.data, "dropped ");
     assert_non_null(said);
     assert_int_equal(strtoul(said + 8, NULL, 10) + lines, THREADS * LINES_OF_THREAD);
-    text_fini(&came);
+    text_fini(&output);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_full_pipe_does_not_block),
-        cmocka_unit_test(test_dropped_lines_are_said_at_the_end),
+        cmocka_unit_test(test_dropped_lines_are_reported_at_exit),
         cmocka_unit_test(test_stopped_terminal_does_not_block),
-        cmocka_unit_test(test_line_written_in_part_is_ended),
+        cmocka_unit_test(test_partial_line_is_terminated),
         cmocka_unit_test(test_threads_at_a_full_pipe_do_not_block),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

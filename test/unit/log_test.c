@@ -1,4 +1,4 @@
-/* Lines as they leave the process, in both forms. */
+/* Log lines as they leave the process, as text and as JSON. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,11 +19,11 @@
 
 enum { LINE_LIMIT_BYTES = 4096, STREAMS = 2 };
 
-/* Standard output and error, led into pipes between begin and end. */
+/* Captures standard output and error through pipes between begin and end. */
 struct capture {
     int saved[STREAMS];
     int pipes[STREAMS][2];
-    char output[STREAMS][16384]; /* what came, NUL-ended */
+    char output[STREAMS][16384]; /* NUL-terminated */
 };
 
 static void capture_begin(struct capture *capture)
@@ -36,7 +36,7 @@ static void capture_begin(struct capture *capture)
     }
 }
 
-/* The pipes hold more than a test writes, so reading afterwards is enough. */
+/* No test writes more than a pipe holds, so reading afterwards is enough. */
 static void capture_end(struct capture *capture)
 {
     for (int i = 0; i < STREAMS; i++) {
@@ -57,7 +57,7 @@ static struct capture capture;
 static const char *const out = capture.output[0];
 static const char *const err = capture.output[1];
 
-static int reset(void **state)
+static int reset_log(void **state)
 {
     (void)state;
     redact_forget_all();
@@ -68,8 +68,8 @@ static int reset(void **state)
     return 0;
 }
 
-/* Checks the time at the start of a text line; returns the rest. */
-static const char *behind_time(const char *line)
+/* Fails unless a text line begins with a time; returns the rest of the line. */
+static const char *after_time(const char *line)
 {
     static const char form[] = "dddd-dd-ddTdd:dd:dd.dddZ ";
     for (size_t i = 0; form[i] != '\0'; i++)
@@ -78,7 +78,7 @@ static const char *behind_time(const char *line)
     return line + strlen(form);
 }
 
-static void must_be_utf8(const char *text)
+static void expect_utf8(const char *text)
 {
     for (size_t at = 0, length = strlen(text); at < length;) {
         size_t step = text_utf8_length(text + at, length - at);
@@ -88,8 +88,8 @@ static void must_be_utf8(const char *text)
     }
 }
 
-/* The only line in text as JSON; the caller frees. */
-static json_t *must_parse(const char *text)
+/* Parses text, which must be a single line, as JSON; returns a new reference. */
+static json_t *parse_only_line(const char *text)
 {
     json_error_t error;
     const char *end = strchr(text, '\n');
@@ -101,14 +101,14 @@ static json_t *must_parse(const char *text)
     return line;
 }
 
-static const char *string_of(const json_t *line, const char *key)
+static const char *line_string(const json_t *line, const char *key)
 {
     const char *value = json_string_value(json_object_get(line, key));
     assert_non_null(value);
     return value;
 }
 
-static void test_levels_choose_stream_and_silence(void **state)
+static void test_level_selects_stream_and_filters(void **state)
 {
     (void)state;
     capture_begin(&capture);
@@ -124,11 +124,11 @@ static void test_levels_choose_stream_and_silence(void **state)
     capture_end(&capture);
     assert_false(info_is_on);
     const char *next = strchr(out, '\n') + 1;
-    assert_true(strncmp(behind_time(out), "info [A] one 1\n", 15) == 0);
-    assert_string_equal(behind_time(next), "debug [D] four\n");
+    assert_true(strncmp(after_time(out), "info [A] one 1\n", 15) == 0);
+    assert_string_equal(after_time(next), "debug [D] four\n");
     next = strchr(err, '\n') + 1;
-    assert_true(strncmp(behind_time(err), "warn [B] two\n", 13) == 0);
-    assert_string_equal(behind_time(next), "error [C] three\n");
+    assert_true(strncmp(after_time(err), "warn [B] two\n", 13) == 0);
+    assert_string_equal(after_time(next), "error [C] three\n");
 }
 
 static void test_text_line_with_fields(void **state)
@@ -140,7 +140,7 @@ static void test_text_line_with_fields(void **state)
             LOG_TEXT("empty", ""), LOG_TEXT("q", "x\"y\\z"), LOG_TEXT("e", "a=b")),
         "Delivered %s", "n1");
     capture_end(&capture);
-    assert_string_equal(behind_time(out),
+    assert_string_equal(after_time(out),
         "info [Delivery] Delivered n1 agent=jarvis run_ms=-5 note=\"a b\" empty=\"\" "
         "q=\"x\\\"y\\\\z\" e=\"a=b\"\n");
 }
@@ -154,19 +154,19 @@ static void test_json_line_with_fields(void **state)
         LOG_FIELDS(LOG_TEXT("agent", "j\"\\\xC3\xA4"), LOG_NUMBER("n", INT64_MIN)), "say \"%s\"",
         "a\\b");
     capture_end(&capture);
-    json_t *line = must_parse(err);
-    assert_string_equal(string_of(line, "level"), "warn");
-    assert_string_equal(string_of(line, "component"), "Delivery");
-    assert_string_equal(string_of(line, "msg"), "say \"a\\b\"");
-    assert_string_equal(string_of(line, "agent"), "j\"\\\xC3\xA4");
+    json_t *line = parse_only_line(err);
+    assert_string_equal(line_string(line, "level"), "warn");
+    assert_string_equal(line_string(line, "component"), "Delivery");
+    assert_string_equal(line_string(line, "msg"), "say \"a\\b\"");
+    assert_string_equal(line_string(line, "agent"), "j\"\\\xC3\xA4");
     assert_true(json_integer_value(json_object_get(line, "n")) == INT64_MIN);
-    assert_int_equal(strlen(string_of(line, "ts")), CLOCK_ISO_BYTES - 1);
+    assert_int_equal(strlen(line_string(line, "ts")), CLOCK_ISO_BYTES - 1);
     assert_int_equal(json_object_size(line), 6);
     json_decref(line);
 }
 
-/* A line end, an escape sequence of a terminal (also in its one-character form), a broken byte. */
-static void test_control_characters_do_not_get_out(void **state)
+/* Line breaks, terminal escape sequences (also as the single character U+009B), invalid bytes. */
+static void test_control_characters_are_not_written(void **state)
 {
     (void)state;
     static const char bad[] = "a\nb\r\tc\x1B[31m\x7F\xFF\xC2\x9B"
@@ -177,18 +177,18 @@ static void test_control_characters_do_not_get_out(void **state)
         capture_begin(&capture);
         log_event(LOG_LEVEL_INFO, "A", LOG_FIELDS(LOG_TEXT("k", bad)), "%s", bad);
         capture_end(&capture);
-        must_be_utf8(out);
+        expect_utf8(out);
         assert_null(strstr(out, "\xC2\x9B"));
         assert_int_equal(strcspn(out, "\n"), strlen(out) - 1);
         for (const char *at = out; at[1] != '\0'; at++)
             assert_true((unsigned char)*at >= ' ' && *at != 0x7F);
     }
-    json_t *line = must_parse(out);
-    assert_string_equal(string_of(line, "msg"), string_of(line, "k"));
+    json_t *line = parse_only_line(out);
+    assert_string_equal(line_string(line, "msg"), line_string(line, "k"));
     json_decref(line);
 }
 
-static void test_secrets_do_not_get_out(void **state)
+static void test_secrets_are_not_written(void **state)
 {
     (void)state;
     redact_add_secret("hunter2hunter2");
@@ -206,8 +206,8 @@ static void test_secrets_do_not_get_out(void **state)
     }
 }
 
-/* A value that the end of the message cuts in two, at every point. */
-static void test_cut_secret_does_not_get_out(void **state)
+/* A secret that the message's maximum length truncates, at every position. */
+static void test_truncated_secret_is_not_written(void **state)
 {
     (void)state;
     redact_add_secret("hunter2-0123456789");
@@ -236,8 +236,8 @@ static void write_long_line(const char *unit)
     text_fini(&words);
 }
 
-/* Whatever has to be left out: one line of at most 4 KiB that can still be read. */
-static void test_long_lines_are_cut_and_stay_readable(void **state)
+/* However much is left out: one valid line of at most 4 KiB. */
+static void test_long_lines_are_truncated_and_stay_valid(void **state)
 {
     (void)state;
     static const char *const units[] = {"x", "\"", "\\", "\xC3\xA4", "\xE2\x82\xAC",
@@ -245,21 +245,21 @@ static void test_long_lines_are_cut_and_stay_readable(void **state)
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
         log_configure(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
         write_long_line(units[i]);
-        must_be_utf8(out);
+        expect_utf8(out);
         assert_in_range(strlen(out), 1000, LINE_LIMIT_BYTES);
         assert_int_equal(strcspn(out, "\n"), strlen(out) - 1);
         log_configure(LOG_LEVEL_INFO, LOG_FORMAT_JSON);
         write_long_line(units[i]);
-        must_be_utf8(out);
+        expect_utf8(out);
         assert_in_range(strlen(out), 1000, LINE_LIMIT_BYTES);
-        json_t *line = must_parse(out);
-        assert_true(strncmp(string_of(line, "msg"), units[i], strlen(units[i])) == 0);
+        json_t *line = parse_only_line(out);
+        assert_true(strncmp(line_string(line, "msg"), units[i], strlen(units[i])) == 0);
         json_decref(line);
     }
 }
 
-/* What repeats is a number in a line of the same kind; info is never folded. */
-static void test_repeated_errors_become_one_line(void **state)
+/* Repeats become one summary line of the same level; info is never folded. */
+static void test_repeated_errors_are_folded(void **state)
 {
     (void)state;
     capture_begin(&capture);
@@ -273,9 +273,9 @@ static void test_repeated_errors_become_one_line(void **state)
     capture_end(&capture);
     assert_in_range(again_ms, 1, 60000);
     const char *second = strchr(err, '\n') + 1;
-    assert_true(strncmp(behind_time(err), "error [Delivery] It broke n=0\n", 30) == 0);
+    assert_true(strncmp(after_time(err), "error [Delivery] It broke n=0\n", 30) == 0);
     static const char summary[] = "error [Delivery] repeated 37 times in ";
-    assert_memory_equal(behind_time(second), summary, strlen(summary));
+    assert_memory_equal(after_time(second), summary, strlen(summary));
     assert_non_null(strstr(second, " s: It broke repeats=37\n"));
     assert_int_equal(strcspn(second, "\n"), strlen(second) - 1);
     size_t lines = 0;
@@ -284,7 +284,7 @@ static void test_repeated_errors_become_one_line(void **state)
     assert_int_equal(lines, 38);
 }
 
-/* A change of the level must not swallow what was counted before. */
+/* Changing the level must not lose the repeats counted before. */
 static void test_level_change_writes_repeats_first(void **state)
 {
     (void)state;
@@ -299,19 +299,19 @@ static void test_level_change_writes_repeats_first(void **state)
     assert_null(strstr(err, "silent"));
 }
 
-#define TEST(test) cmocka_unit_test_setup_teardown(test, reset, reset)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, reset_log, reset_log)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_levels_choose_stream_and_silence),
+        TEST(test_level_selects_stream_and_filters),
         TEST(test_text_line_with_fields),
         TEST(test_json_line_with_fields),
-        TEST(test_control_characters_do_not_get_out),
-        TEST(test_secrets_do_not_get_out),
-        TEST(test_cut_secret_does_not_get_out),
-        TEST(test_long_lines_are_cut_and_stay_readable),
-        TEST(test_repeated_errors_become_one_line),
+        TEST(test_control_characters_are_not_written),
+        TEST(test_secrets_are_not_written),
+        TEST(test_truncated_secret_is_not_written),
+        TEST(test_long_lines_are_truncated_and_stay_valid),
+        TEST(test_repeated_errors_are_folded),
         TEST(test_level_change_writes_repeats_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

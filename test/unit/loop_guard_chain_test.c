@@ -1,4 +1,5 @@
-/* The loop guard asks a backend that forgets, fails and lies about who answered whom. */
+/* The loop guard's walk along a chain of replies, against a backend that forgets, fails and lies.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -15,11 +16,11 @@
 #include "delivery/loop_guard.h"
 #include "http/ca_store.h"
 
-enum { HOPS = 4, NOBODY = -1, ANSWER_BYTES = 1024 };
+enum { HOPS = 4, NONE = -1, ANSWER_BYTES = 1024 };
 
 /*
- * The backend has notifications n0, n1, ...: the message of each answers the one before, and that
- * of the first is a person's.
+ * The backend has notifications n0, n1, ...: the message of each is the reply to the one before,
+ * and the first is a person's message.
  */
 struct fixture {
     struct stub_server *server;
@@ -30,13 +31,13 @@ struct fixture {
     struct loop_guard *guard;
     char answer[ANSWER_BYTES];
     atomic_int calls;
-    atomic_int deleted;  /* number of the one that is gone */
-    atomic_int broken;   /* of the one that is answered with a 503 */
+    atomic_int deleted;  /* number of the notification that does not exist */
+    atomic_int broken;   /* of the one that gets a 503 */
     atomic_int throwing; /* of the one for which the function throws */
-    atomic_int looped;   /* of the one that answers a later one */
+    atomic_int looped;   /* of the one that replies to a later one */
 };
 
-static void print_row(char *row, size_t row_bytes, const struct fixture *fixture, int number)
+static void write_context(char *row, size_t row_bytes, const struct fixture *fixture, int number)
 {
     int source = number == atomic_load(&fixture->looped) ? number + 1 : number - 1;
     if (number == 0)
@@ -51,18 +52,18 @@ static void print_row(char *row, size_t row_bytes, const struct fixture *fixture
             number, source);
 }
 
-static const char *answer(void *context, const char *request)
+static const char *answer_context(void *context, const char *request)
 {
     struct fixture *fixture = context;
     const char *id = strstr(request, "\"notificationId\":\"n");
-    int number = id != NULL ? (int)strtol(id + 19, NULL, 10) : NOBODY;
+    int number = id != NULL ? (int)strtol(id + 19, NULL, 10) : NONE;
     char value[ANSWER_BYTES / 2] = "null";
     const char *status = "200 OK";
     atomic_fetch_add(&fixture->calls, 1);
     if (number == atomic_load(&fixture->broken))
         status = "503 Service Unavailable";
     if (number != atomic_load(&fixture->deleted))
-        print_row(value, sizeof value, fixture, number);
+        write_context(value, sizeof value, fixture, number);
     if (number == atomic_load(&fixture->throwing))
         snprintf(fixture->answer, ANSWER_BYTES,
             "HTTP/1.1 560 \r\nConnection: close\r\n\r\n"
@@ -80,11 +81,11 @@ static int setup(void **state)
     struct fixture *fixture = calloc(1, sizeof *fixture);
     char url[64];
     assert_non_null(fixture);
-    atomic_store(&fixture->deleted, NOBODY);
-    atomic_store(&fixture->broken, NOBODY);
-    atomic_store(&fixture->throwing, NOBODY);
-    atomic_store(&fixture->looped, NOBODY);
-    fixture->server = stub_server_start_with(answer, fixture);
+    atomic_store(&fixture->deleted, NONE);
+    atomic_store(&fixture->broken, NONE);
+    atomic_store(&fixture->throwing, NONE);
+    atomic_store(&fixture->looped, NONE);
+    fixture->server = stub_server_start_with(answer_context, fixture);
     snprintf(url, sizeof url, "http://127.0.0.1:%u", stub_server_port(fixture->server));
     assert_int_equal(http_client_library_start(NULL), 0);
     assert_int_equal(ca_store_create(&fixture->store, NULL, NULL), 0);
@@ -123,60 +124,61 @@ static enum convex_outcome judge_json(
     return outcome;
 }
 
-/* Judges the notification of that number as the backend has it. */
-static enum convex_outcome judge(struct fixture *fixture, int number, enum end_reason *reason)
+/* Judges the notification of that number with the context that the backend has. */
+static enum convex_outcome judge_number(
+    struct fixture *fixture, int number, enum end_reason *reason)
 {
     char row[ANSWER_BYTES / 2];
-    print_row(row, sizeof row, fixture, number);
+    write_context(row, sizeof row, fixture, number);
     return judge_json(fixture, row, reason);
 }
 
 static void must_pass(struct fixture *fixture, int number)
 {
     enum end_reason reason;
-    assert_int_equal(judge(fixture, number, &reason), CONVEX_SUCCESS);
+    assert_int_equal(judge_number(fixture, number, &reason), CONVEX_SUCCESS);
     assert_int_equal(reason, REASON_REPLIED);
 }
 
-static void must_be_too_far(struct fixture *fixture, int number)
+static void must_have_too_many_hops(struct fixture *fixture, int number)
 {
     enum end_reason reason;
-    assert_int_equal(judge(fixture, number, &reason), CONVEX_SUCCESS);
+    assert_int_equal(judge_number(fixture, number, &reason), CONVEX_SUCCESS);
     assert_int_equal(reason, REASON_TOO_MANY_HOPS);
 }
 
-static void test_chain_is_traced_once(void **state)
+static void test_chain_is_walked_once(void **state)
 {
     struct fixture *fixture = *state;
     must_pass(fixture, HOPS);
     assert_int_equal(atomic_load(&fixture->calls), HOPS);
     must_pass(fixture, HOPS);
-    must_be_too_far(fixture, HOPS + 1);
+    must_have_too_many_hops(fixture, HOPS + 1);
     assert_int_equal(atomic_load(&fixture->calls), HOPS);
 }
 
-static void test_long_chain_is_not_traced_to_its_end(void **state)
+static void test_walk_stops_at_the_hop_limit(void **state)
 {
     struct fixture *fixture = *state;
-    must_be_too_far(fixture, 100);
+    must_have_too_many_hops(fixture, 100);
     assert_int_equal(atomic_load(&fixture->calls), HOPS + 1);
 }
 
-/* What was read where the way back was cut off is far from its beginning all the same. */
-static void test_middle_of_a_long_chain_is_too_far_as_well(void **state)
+/* Links read on a walk that hit the limit are cached as too far from the chain's beginning. */
+static void test_middle_of_a_long_chain_has_too_many_hops(void **state)
 {
     struct fixture *fixture = *state;
-    must_be_too_far(fixture, 100);
+    must_have_too_many_hops(fixture, 100);
     for (int number = 99; number >= 95; number--)
-        must_be_too_far(fixture, number);
+        must_have_too_many_hops(fixture, number);
     must_pass(fixture, HOPS);
 }
 
-static void test_chain_in_a_circle_ends(void **state)
+static void test_cycle_ends_at_the_hop_limit(void **state)
 {
     struct fixture *fixture = *state;
     atomic_store(&fixture->looped, 7);
-    must_be_too_far(fixture, 9);
+    must_have_too_many_hops(fixture, 9);
     assert_int_equal(atomic_load(&fixture->calls), HOPS + 1);
 }
 
@@ -185,7 +187,7 @@ static void test_deleted_notification_begins_a_chain(void **state)
     struct fixture *fixture = *state;
     atomic_store(&fixture->deleted, 50);
     must_pass(fixture, 50 + HOPS);
-    must_be_too_far(fixture, 50 + HOPS + 1);
+    must_have_too_many_hops(fixture, 50 + HOPS + 1);
 }
 
 static void test_refused_notification_begins_a_chain(void **state)
@@ -193,36 +195,35 @@ static void test_refused_notification_begins_a_chain(void **state)
     struct fixture *fixture = *state;
     atomic_store(&fixture->throwing, 50);
     must_pass(fixture, 50 + HOPS);
-    must_be_too_far(fixture, 50 + HOPS + 1);
+    must_have_too_many_hops(fixture, 50 + HOPS + 1);
 }
 
-/* A function that throws now may answer later: what was judged meanwhile does not count for ever.
- */
-static void test_refused_notification_is_asked_for_again(void **state)
+/* A function that throws may answer later, so a judgement based on that is not cached. */
+static void test_refused_notification_is_read_again(void **state)
 {
     struct fixture *fixture = *state;
     atomic_store(&fixture->throwing, 2);
     must_pass(fixture, HOPS + 1);
-    atomic_store(&fixture->throwing, NOBODY);
-    must_be_too_far(fixture, HOPS + 1);
-    must_be_too_far(fixture, HOPS + 2);
+    atomic_store(&fixture->throwing, NONE);
+    must_have_too_many_hops(fixture, HOPS + 1);
+    must_have_too_many_hops(fixture, HOPS + 2);
 }
 
-/* Nothing is decided, nor remembered, of a chain that could not be read to its end. */
-static void test_backend_that_fails_in_between(void **state)
+/* A chain that could not be read completely is neither judged nor cached. */
+static void test_backend_failure_decides_and_caches_nothing(void **state)
 {
     struct fixture *fixture = *state;
     enum end_reason reason;
     atomic_store(&fixture->broken, 2);
-    assert_int_equal(judge(fixture, HOPS, &reason), CONVEX_UNAVAILABLE);
+    assert_int_equal(judge_number(fixture, HOPS, &reason), CONVEX_UNAVAILABLE);
     assert_int_equal(reason, REASON_REPLIED);
     assert_int_equal(atomic_load(&fixture->calls), 2);
-    atomic_store(&fixture->broken, NOBODY);
+    atomic_store(&fixture->broken, NONE);
     must_pass(fixture, HOPS);
     assert_int_equal(atomic_load(&fixture->calls), 2 + HOPS);
 }
 
-static void test_sources_that_are_no_ids_are_not_asked_for(void **state)
+static void test_invalid_source_ids_are_not_read(void **state)
 {
     struct fixture *fixture = *state;
     static const char *const sources[] = {"7", "null", "\"\"", "\"../n1\"", "[]"};
@@ -240,7 +241,7 @@ static void test_sources_that_are_no_ids_are_not_asked_for(void **state)
     assert_int_equal(atomic_load(&fixture->calls), 0);
 }
 
-static void judge_persons_message(struct fixture *fixture, const char *id)
+static void judge_user_message(struct fixture *fixture, const char *id)
 {
     char json[ANSWER_BYTES / 2];
     enum end_reason reason;
@@ -253,8 +254,8 @@ static void judge_persons_message(struct fixture *fixture, const char *id)
     assert_int_equal(reason, REASON_REPLIED);
 }
 
-/* A message that answers the one of source; how many calls it takes to judge it. */
-static int calls_to_judge_answer_to(struct fixture *fixture, const char *source)
+/* Returns how many calls it takes to judge a message that replies to the one of source. */
+static int calls_to_judge_reply_to(struct fixture *fixture, const char *source)
 {
     char json[ANSWER_BYTES / 2];
     enum end_reason reason;
@@ -268,20 +269,20 @@ static int calls_to_judge_answer_to(struct fixture *fixture, const char *source)
     return atomic_load(&fixture->calls) - before;
 }
 
-static void test_min_recently_used_one_is_forgotten(void **state)
+static void test_least_recently_used_one_is_evicted(void **state)
 {
     struct fixture *fixture = *state;
     char id[32];
     for (int i = 0; i < LOOP_GUARD_REMEMBERED; i++) {
         snprintf(id, sizeof id, "p%d", i);
-        judge_persons_message(fixture, id);
+        judge_user_message(fixture, id);
     }
-    assert_int_equal(calls_to_judge_answer_to(fixture, "p0"), 0);
-    judge_persons_message(fixture, "new");
-    assert_int_equal(calls_to_judge_answer_to(fixture, "p0"), 0);
-    assert_int_equal(calls_to_judge_answer_to(fixture, "p2"), 0);
-    assert_int_equal(calls_to_judge_answer_to(fixture, "new"), 0);
-    assert_int_equal(calls_to_judge_answer_to(fixture, "p1"), 1);
+    assert_int_equal(calls_to_judge_reply_to(fixture, "p0"), 0);
+    judge_user_message(fixture, "new");
+    assert_int_equal(calls_to_judge_reply_to(fixture, "p0"), 0);
+    assert_int_equal(calls_to_judge_reply_to(fixture, "p2"), 0);
+    assert_int_equal(calls_to_judge_reply_to(fixture, "new"), 0);
+    assert_int_equal(calls_to_judge_reply_to(fixture, "p1"), 1);
 }
 
 int main(void)
@@ -289,16 +290,16 @@ int main(void)
     json_guard_start();
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_chain_is_traced_once),
-        TEST(test_long_chain_is_not_traced_to_its_end),
-        TEST(test_middle_of_a_long_chain_is_too_far_as_well),
-        TEST(test_chain_in_a_circle_ends),
+        TEST(test_chain_is_walked_once),
+        TEST(test_walk_stops_at_the_hop_limit),
+        TEST(test_middle_of_a_long_chain_has_too_many_hops),
+        TEST(test_cycle_ends_at_the_hop_limit),
         TEST(test_deleted_notification_begins_a_chain),
         TEST(test_refused_notification_begins_a_chain),
-        TEST(test_refused_notification_is_asked_for_again),
-        TEST(test_backend_that_fails_in_between),
-        TEST(test_sources_that_are_no_ids_are_not_asked_for),
-        TEST(test_min_recently_used_one_is_forgotten),
+        TEST(test_refused_notification_is_read_again),
+        TEST(test_backend_failure_decides_and_caches_nothing),
+        TEST(test_invalid_source_ids_are_not_read),
+        TEST(test_least_recently_used_one_is_evicted),
     };
     return cmocka_run_group_tests_name("loop_guard_chain", tests, NULL, NULL);
 }

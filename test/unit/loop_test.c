@@ -1,4 +1,4 @@
-/* Loops that wait, are poked, are stopped, and tell whether they are stuck. */
+/* Loops: waits, pokes and stops, and the watchdog's view of a loop that stalls. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 #include "delivery/breaker_control.h"
 #include "http/ca_store.h"
 
-enum { LONG_MS = 3600 * 1000, WAIT_MS = 30000 };
+enum { HOUR_MS = 3600 * 1000, WAIT_MS = 30000 };
 
 static int setup(void **state)
 {
@@ -31,7 +31,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static void test_time_ends_a_wait(void **state)
+static void test_deadline_ends_a_wait(void **state)
 {
     int64_t until_ms = clock_monotonic_ms() + 20;
     assert_true(loop_wait(*state, until_ms, 0));
@@ -43,18 +43,18 @@ static void test_poke_ends_one_wait(void **state)
 {
     int64_t began_ms = clock_monotonic_ms();
     loop_poke(*state);
-    assert_true(loop_wait(*state, began_ms + LONG_MS, 0));
-    assert_true(clock_monotonic_ms() < began_ms + LONG_MS);
+    assert_true(loop_wait(*state, began_ms + HOUR_MS, 0));
+    assert_true(clock_monotonic_ms() < began_ms + HOUR_MS);
     int64_t until_ms = clock_monotonic_ms() + 20;
     assert_true(loop_wait(*state, until_ms, 0));
     assert_true(clock_monotonic_ms() >= until_ms);
 }
 
-static void test_poke_does_not_count_before_its_time(void **state)
+static void test_poke_waits_for_its_earliest_time(void **state)
 {
     int64_t from_ms = clock_monotonic_ms() + 20;
     loop_poke(*state);
-    assert_true(loop_wait(*state, from_ms + LONG_MS, from_ms));
+    assert_true(loop_wait(*state, from_ms + HOUR_MS, from_ms));
     assert_true(clock_monotonic_ms() >= from_ms);
 }
 
@@ -65,8 +65,8 @@ static void test_stop_ends_every_wait(void **state)
         assert_false(loop_wait(*state, SYNC_NO_DEADLINE, INT64_MAX));
 }
 
-/* Busy for longer than any round takes: whoever watches has to notice, and only then. */
-static void test_stuck_round_is_not_alive(void **state)
+/* A loop that is busy for longer than a round may take has stalled, unless it is stopping. */
+static void test_stalled_round_is_not_alive(void **state)
 {
     int64_t now_ms = clock_monotonic_ms();
     assert_true(loop_is_alive(*state, now_ms));
@@ -78,20 +78,20 @@ static void test_stuck_round_is_not_alive(void **state)
     assert_true(loop_is_alive(*state, now_ms + LOOP_MAX_ROUND_MS + 1));
 }
 
-struct waiting {
+struct loop_waiter {
     struct loop *loop;
     int64_t until_ms;
 };
 
-static void *wait_once(void *argument)
+static void *wait_in_loop(void *argument)
 {
-    const struct waiting *waiting = argument;
-    loop_wait(waiting->loop, waiting->until_ms, INT64_MAX);
+    const struct loop_waiter *loop_waiter = argument;
+    loop_wait(loop_waiter->loop, loop_waiter->until_ms, INT64_MAX);
     return NULL;
 }
 
-/* Waits, for a while, until it is seen as alive at_ms or not. */
-static bool becomes(struct loop *loop, int64_t at_ms, bool alive)
+/* Waits, with a time limit, until the loop's liveness as of at_ms is alive; whether it is. */
+static bool wait_until_alive_is(struct loop *loop, int64_t at_ms, bool alive)
 {
     int64_t limit_ms = clock_monotonic_ms() + WAIT_MS;
     while (loop_is_alive(loop, at_ms) != alive && clock_monotonic_ms() < limit_ms)
@@ -99,29 +99,29 @@ static bool becomes(struct loop *loop, int64_t at_ms, bool alive)
     return loop_is_alive(loop, at_ms) == alive;
 }
 
-/* One that waits is alive until some time after the wait was to be over. */
+/* A waiting loop is alive until LOOP_SLACK_MS after the end of its wait. */
 static void test_overdue_wait_is_not_alive(void **state)
 {
-    struct waiting waiting = {.loop = *state, .until_ms = clock_monotonic_ms() + LONG_MS};
+    struct loop_waiter loop_waiter = {.loop = *state, .until_ms = clock_monotonic_ms() + HOUR_MS};
     pthread_t thread;
-    assert_int_equal(thread_start(&thread, "waits", wait_once, &waiting, NULL), 0);
-    assert_true(becomes(*state, waiting.until_ms + LOOP_SLACK_MS, true));
-    assert_false(loop_is_alive(*state, waiting.until_ms + LOOP_SLACK_MS + 1));
+    assert_int_equal(thread_start(&thread, "waits", wait_in_loop, &loop_waiter, NULL), 0);
+    assert_true(wait_until_alive_is(*state, loop_waiter.until_ms + LOOP_SLACK_MS, true));
+    assert_false(loop_is_alive(*state, loop_waiter.until_ms + LOOP_SLACK_MS + 1));
     loop_request_stop(*state);
     thread_join(thread);
 }
 
-static void test_wait_for_ever_is_alive(void **state)
+static void test_indefinite_wait_is_alive(void **state)
 {
-    struct waiting waiting = {.loop = *state, .until_ms = SYNC_NO_DEADLINE};
+    struct loop_waiter loop_waiter = {.loop = *state, .until_ms = SYNC_NO_DEADLINE};
     pthread_t thread;
-    assert_int_equal(thread_start(&thread, "waits", wait_once, &waiting, NULL), 0);
-    assert_true(becomes(*state, INT64_MAX - 1, true));
+    assert_int_equal(thread_start(&thread, "waits", wait_in_loop, &loop_waiter, NULL), 0);
+    assert_true(wait_until_alive_is(*state, INT64_MAX - 1, true));
     loop_request_stop(*state);
     thread_join(thread);
 }
 
-struct probing {
+struct probe_setup {
     struct stub_server *server;
     struct ca_store *store;
     struct gateway *gateway;
@@ -135,103 +135,104 @@ struct probing {
     atomic_bool abort;
 };
 
-/* A gateway that takes connections and says nothing. */
-static void start_probing(struct probing *probing)
+/* Starts a prober against a gateway that accepts connections and never answers. */
+static void probe_setup_start(struct probe_setup *probe_setup)
 {
     static const struct breaker_settings settings = {.enabled = true,
         .url = "http://gateway:18789",
-        .idle_probe_ms = LONG_MS,
+        .idle_probe_ms = HOUR_MS,
         .backoff_base_ms = 1,
         .backoff_max_ms = 1};
     char url[64];
-    probing->server = stub_server_start(NULL);
-    snprintf(url, sizeof url, "http://127.0.0.1:%u", stub_server_port(probing->server));
+    probe_setup->server = stub_server_start(NULL);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", stub_server_port(probe_setup->server));
     assert_int_equal(http_client_library_start(NULL), 0);
-    stats_init(&probing->stats);
-    probing->queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
-    assert_int_equal(ca_store_create(&probing->store, NULL, NULL), 0);
-    assert_int_equal(gateway_create(&probing->gateway, url, "token", NULL), 0);
-    assert_int_equal(breaker_create(&probing->breaker, &settings, clock_monotonic_ms(), NULL), 0);
-    assert_int_equal(gateway_roster_create(&probing->roster, NULL), 0);
+    stats_init(&probe_setup->stats);
+    probe_setup->queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
+    assert_int_equal(ca_store_create(&probe_setup->store, NULL, NULL), 0);
+    assert_int_equal(gateway_create(&probe_setup->gateway, url, "token", NULL), 0);
+    assert_int_equal(
+        breaker_create(&probe_setup->breaker, &settings, clock_monotonic_ms(), NULL), 0);
+    assert_int_equal(gateway_roster_create(&probe_setup->roster, NULL), 0);
     const struct gateway_prober_parts parts = {
-        .gateway = probing->gateway,
-        .control = &probing->control,
-        .roster = probing->roster,
-        .store = probing->store,
-        .abort = &probing->abort,
+        .gateway = probe_setup->gateway,
+        .control = &probe_setup->control,
+        .roster = probe_setup->roster,
+        .store = probe_setup->store,
+        .abort = &probe_setup->abort,
     };
-    assert_int_equal(gateway_prober_create(&probing->prober, &parts, NULL), 0);
-    probing->control = (struct breaker_control){
-        .breaker = probing->breaker,
-        .queue = probing->queue,
-        .stats = &probing->stats,
-        .prober = gateway_prober_loop(probing->prober),
+    assert_int_equal(gateway_prober_create(&probe_setup->prober, &parts, NULL), 0);
+    probe_setup->control = (struct breaker_control){
+        .breaker = probe_setup->breaker,
+        .queue = probe_setup->queue,
+        .stats = &probe_setup->stats,
+        .prober = gateway_prober_loop(probe_setup->prober),
     };
-    probing->watchdog = (struct watchdog){
-        .loops = {gateway_prober_loop(probing->prober), gateway_prober_slow_loop(probing->prober)},
+    probe_setup->watchdog = (struct watchdog){.loops = {gateway_prober_loop(probe_setup->prober),
+                                                  gateway_prober_slow_loop(probe_setup->prober)},
         .count = 2};
-    for (size_t i = 0; i < probing->watchdog.count; i++)
-        assert_int_equal(loop_start(probing->watchdog.loops[i], NULL), 0);
+    for (size_t i = 0; i < probe_setup->watchdog.count; i++)
+        assert_int_equal(loop_start(probe_setup->watchdog.loops[i], NULL), 0);
 }
 
-static void stop_probing(struct probing *probing)
+static void probe_setup_stop(struct probe_setup *probe_setup)
 {
-    atomic_store(&probing->abort, true);
-    for (size_t i = 0; i < probing->watchdog.count; i++)
-        loop_stop(probing->watchdog.loops[i]);
-    gateway_prober_destroy(probing->prober);
-    gateway_roster_destroy(probing->roster);
-    breaker_destroy(probing->breaker);
-    gateway_destroy(probing->gateway);
-    ca_store_destroy(probing->store);
-    send_queue_destroy(probing->queue);
-    stats_fini(&probing->stats);
+    atomic_store(&probe_setup->abort, true);
+    for (size_t i = 0; i < probe_setup->watchdog.count; i++)
+        loop_stop(probe_setup->watchdog.loops[i]);
+    gateway_prober_destroy(probe_setup->prober);
+    gateway_roster_destroy(probe_setup->roster);
+    breaker_destroy(probe_setup->breaker);
+    gateway_destroy(probe_setup->gateway);
+    ca_store_destroy(probe_setup->store);
+    send_queue_destroy(probe_setup->queue);
+    stats_fini(&probe_setup->stats);
     http_client_library_stop();
-    stub_server_stop(probing->server);
+    stub_server_stop(probe_setup->server);
 }
 
-static bool are_alive(const struct probing *probing, int64_t at_ms)
+static bool all_alive(const struct probe_setup *probe_setup, int64_t at_ms)
 {
-    for (size_t i = 0; i < probing->watchdog.count; i++)
-        if (!loop_is_alive(probing->watchdog.loops[i], at_ms))
+    for (size_t i = 0; i < probe_setup->watchdog.count; i++)
+        if (!loop_is_alive(probe_setup->watchdog.loops[i], at_ms))
             return false;
     return true;
 }
 
 /*
- * Each probe of a gateway that never answers ends when the next one is due. However long that goes
- * on, the prober goes round: the time by which it has to show up moves on.
+ * Each probe of a gateway that never answers ends when the next one is due. The prober must
+ * complete its rounds nevertheless, so that its liveness deadline keeps moving.
  */
-static void test_prober_of_a_silent_gateway_is_alive(void **state)
+static void test_prober_of_a_silent_gateway_stays_alive(void **state)
 {
     (void)state;
-    static struct probing probing;
-    enum { ONE_PROBE_MS = 1500, PATIENT_PROBE_MS = 15000 };
+    static struct probe_setup probe_setup;
+    enum { FAST_PROBE_MS = 1500, SLOW_PROBE_MS = 15000 };
     int64_t began_ms = clock_monotonic_ms();
-    start_probing(&probing);
-    int64_t at_ms = began_ms + LOOP_MAX_ROUND_MS + ONE_PROBE_MS - 300;
-    int64_t limit_ms = began_ms + PATIENT_PROBE_MS - 1000;
-    while (!are_alive(&probing, at_ms) && clock_monotonic_ms() < limit_ms)
+    probe_setup_start(&probe_setup);
+    int64_t at_ms = began_ms + LOOP_MAX_ROUND_MS + FAST_PROBE_MS - 300;
+    int64_t limit_ms = began_ms + SLOW_PROBE_MS - 1000;
+    while (!all_alive(&probe_setup, at_ms) && clock_monotonic_ms() < limit_ms)
         usleep(10000);
-    assert_true(are_alive(&probing, at_ms));
+    assert_true(all_alive(&probe_setup, at_ms));
     struct breaker_view view;
-    breaker_snapshot(probing.breaker, &view);
+    breaker_snapshot(probe_setup.breaker, &view);
     assert_int_equal(view.state, BREAKER_OPEN);
-    stop_probing(&probing);
+    probe_setup_stop(&probe_setup);
 }
 
 int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_time_ends_a_wait),
+        TEST(test_deadline_ends_a_wait),
         TEST(test_poke_ends_one_wait),
-        TEST(test_poke_does_not_count_before_its_time),
+        TEST(test_poke_waits_for_its_earliest_time),
         TEST(test_stop_ends_every_wait),
-        TEST(test_stuck_round_is_not_alive),
+        TEST(test_stalled_round_is_not_alive),
         TEST(test_overdue_wait_is_not_alive),
-        TEST(test_wait_for_ever_is_alive),
-        cmocka_unit_test(test_prober_of_a_silent_gateway_is_alive),
+        TEST(test_indefinite_wait_is_alive),
+        cmocka_unit_test(test_prober_of_a_silent_gateway_stays_alive),
     };
     return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Holds the table of metrics, docs/operations.md and deploy/ together. */
+/* The table of metrics, docs/operations.md, the alert rules and the dashboard agree. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,7 +32,7 @@ static char *read_repository_file(const char *path)
     return content.bytes;
 }
 
-/* The values of a label that has one only are of this build. */
+/* A label with a single value has that of this build, which is not documented. */
 static void append_label(struct text *table, const struct metric_label *label)
 {
     text_printf(table, "`%s`", label->name);
@@ -55,7 +55,7 @@ static void append_row(struct text *table, const struct metric_family *family)
     text_append(table, " |\n");
 }
 
-static void test_operations_hold_the_table(void **state)
+static void test_operations_document_every_metric(void **state)
 {
     (void)state;
     char *docs = read_repository_file(operations);
@@ -66,15 +66,15 @@ static void test_operations_hold_the_table(void **state)
     const char *found = strstr(docs, table.data);
     if (found == NULL) {
         fputs(table.data, stderr);
-        fail_msg("%s should hold the table above", operations);
+        fail_msg("%s must contain the table above", operations);
     }
-    /* No further row that the table does not know. */
+    /* The documented table has no further row. */
     assert_int_equal(found[table.length_bytes], '\n');
     text_fini(&table);
     free(docs);
 }
 
-static void test_rows_say_what_they_need(void **state)
+static void test_rows_are_complete(void **state)
 {
     (void)state;
     for (int metric = 0; metric < METRICS; metric++) {
@@ -100,7 +100,7 @@ static bool ends_as_histogram(const char *word, size_t base_bytes)
     return false;
 }
 
-/* Whether there is a series of that name. */
+/* Whether a series of that name is exported. */
 static bool is_series(const char *word)
 {
     for (int metric = 0; metric < METRICS; metric++) {
@@ -123,25 +123,25 @@ static bool is_family(const char *word)
     return false;
 }
 
-static bool begins_with(const char *word, const char *beginning)
+static bool starts_with(const char *word, const char *beginning)
 {
     return strncmp(word, beginning, strlen(beginning)) == 0;
 }
 
-/* A word with a colon is a recording rule, in words of PromQL and nowhere else. */
-static bool is_known(const char *word, const char *rules, bool families)
+/* Whether a name that looks like one of our metrics or recording rules exists. */
+static bool is_known_name(const char *word, const char *rules, bool families)
 {
     char definition[WORD_BYTES + 16];
     if (strstr(word, ":mission_control_") != NULL) {
         snprintf(definition, sizeof definition, "- record: %s\n", word);
         return strstr(rules, definition) != NULL;
     }
-    if (!begins_with(word, "mission_control_") && !begins_with(word, "process_"))
+    if (!starts_with(word, "mission_control_") && !starts_with(word, "process_"))
         return true;
     return is_series(word) || (families && is_family(word));
 }
 
-/* Copies the next name as PromQL writes it; false at the end. */
+/* Copies the next PromQL identifier; false at the end. */
 static bool next_word(const char **at, char word[static WORD_BYTES])
 {
     size_t length = 0;
@@ -155,44 +155,44 @@ static bool next_word(const char **at, char word[static WORD_BYTES])
 }
 
 /*
- * Every name in text exists; families are as good as series where people read. Returns how many of
- * ours there are.
+ * Fails unless every metric named in text exists; with families, a histogram's base name does as
+ * well. Returns how many names of ours there are.
  */
-static size_t must_know_all(const char *path, const char *text, bool families)
+static size_t count_known_names(const char *path, const char *text, bool families)
 {
     char *rules = read_repository_file(recording_rules);
     char word[WORD_BYTES];
     size_t count = 0;
     while (next_word(&text, word)) {
-        if (!is_known(word, rules, families))
-            fail_msg("%s names %s, which is not there", path, word);
+        if (!is_known_name(word, rules, families))
+            fail_msg("%s names %s, which does not exist", path, word);
         count += strstr(word, "mission_control_") != NULL ? 1 : 0;
     }
     free(rules);
     return count;
 }
 
-static void test_rules_name_what_is_there(void **state)
+static void test_rules_use_existing_metrics(void **state)
 {
     (void)state;
     static const char *const paths[] = {
         recording_rules, alerts, "deploy/prometheus/rules-test.yml"};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         char *text = read_repository_file(paths[i]);
-        assert_true(must_know_all(paths[i], text, false) > 5);
+        assert_true(count_known_names(paths[i], text, false) > 5);
         free(text);
     }
 }
 
-static void test_operations_name_what_is_there(void **state)
+static void test_operations_name_existing_metrics(void **state)
 {
     (void)state;
     char *text = read_repository_file(operations);
-    assert_true(must_know_all(operations, text, true) > METRICS / 2);
+    assert_true(count_known_names(operations, text, true) > METRICS / 2);
     free(text);
 }
 
-/* Checks the queries of all panels, variables and annotations. */
+/* Checks the queries of all panels, variables and annotations; returns the number of names. */
 static size_t check_queries(const json_t *json)
 {
     size_t count = 0;
@@ -205,14 +205,14 @@ static size_t check_queries(const json_t *json)
         bool query = strcmp(key, "expr") == 0 || strcmp(key, "query") == 0;
         const char *text = query ? json_string_value(value) : NULL;
         if (text != NULL && strcmp(text, "prometheus") != 0) {
-            count += must_know_all(dashboard, text, false);
+            count += count_known_names(dashboard, text, false);
         }
         count += check_queries(value);
     }
     return count;
 }
 
-static void test_dashboard_names_what_is_there(void **state)
+static void test_dashboard_uses_existing_metrics(void **state)
 {
     (void)state;
     json_error_t error;
@@ -224,7 +224,7 @@ static void test_dashboard_names_what_is_there(void **state)
     json_decref(json);
 }
 
-/* The name behind "- alert: ", and the place to go on from; false at the end. */
+/* Copies the name of the next alert and advances *at; false at the end. */
 static bool next_alert(const char **at, char name[static WORD_BYTES])
 {
     static const char before[] = "- alert: ";
@@ -235,7 +235,7 @@ static bool next_alert(const char **at, char name[static WORD_BYTES])
     return next_word(at, name);
 }
 
-static void test_each_alert_has_a_runbook_and_is_tested(void **state)
+static void test_every_alert_has_a_runbook_and_a_test(void **state)
 {
     (void)state;
     char *rules = read_repository_file(alerts);
@@ -256,7 +256,7 @@ static void test_each_alert_has_a_runbook_and_is_tested(void **state)
             *letter = (char)tolower((unsigned char)*letter);
         snprintf(part, sizeof part, "runbook: docs/operations.md#%s\n", name);
         if (strstr(rules, part) == NULL)
-            fail_msg("no alert leads to its section with %s", part);
+            fail_msg("no alert links to its section with %s", part);
         count++;
     }
     assert_true(count > 10);
@@ -268,12 +268,12 @@ static void test_each_alert_has_a_runbook_and_is_tested(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows_say_what_they_need),
-        cmocka_unit_test(test_operations_hold_the_table),
-        cmocka_unit_test(test_operations_name_what_is_there),
-        cmocka_unit_test(test_rules_name_what_is_there),
-        cmocka_unit_test(test_dashboard_names_what_is_there),
-        cmocka_unit_test(test_each_alert_has_a_runbook_and_is_tested),
+        cmocka_unit_test(test_rows_are_complete),
+        cmocka_unit_test(test_operations_document_every_metric),
+        cmocka_unit_test(test_operations_name_existing_metrics),
+        cmocka_unit_test(test_rules_use_existing_metrics),
+        cmocka_unit_test(test_dashboard_uses_existing_metrics),
+        cmocka_unit_test(test_every_alert_has_a_runbook_and_a_test),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

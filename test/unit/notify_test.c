@@ -1,4 +1,4 @@
-/* What a service manager is told, over a socket that the test holds. */
+/* Notifications to a service manager, over a socket that the test owns. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -21,7 +21,7 @@
 
 enum { DAY_MS = 24 * 3600 * 1000 };
 
-/* A socket's path has to be short, which TMPDIR need not be: path leads through dir_fd. */
+/* TMPDIR may be too long for a socket's path, so path goes through /proc and dir_fd. */
 struct fixture {
     char dir[TMP_DIR_BYTES];
     int dir_fd;
@@ -50,8 +50,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* A socket bound to name of that many bytes, which begins with NUL in the abstract namespace. */
-static int bind_to(const char *name, size_t name_bytes)
+/* Binds a socket to a name, which begins with NUL if it is in the abstract namespace. */
+static int bind_socket(const char *name, size_t name_bytes)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -63,7 +63,7 @@ static int bind_to(const char *name, size_t name_bytes)
     return fd;
 }
 
-static void must_receive(int fd, const char *expected)
+static void expect_message(int fd, const char *expected)
 {
     char message[64];
     ssize_t length = recv(fd, message, sizeof message - 1, MSG_DONTWAIT);
@@ -72,17 +72,17 @@ static void must_receive(int fd, const char *expected)
     assert_string_equal(message, expected);
 }
 
-static void test_path(void **state)
+static void test_message_is_sent_to_a_path(void **state)
 {
     const struct fixture *fixture = *state;
-    int fd = bind_to(fixture->path, strlen(fixture->path));
+    int fd = bind_socket(fixture->path, strlen(fixture->path));
     setenv("NOTIFY_SOCKET", fixture->path, 1);
     notify_send("READY=1", NOTIFY_TIMEOUT_MS);
-    must_receive(fd, "READY=1");
+    expect_message(fd, "READY=1");
     close(fd);
 }
 
-static void test_abstract_name(void **state)
+static void test_message_is_sent_to_an_abstract_name(void **state)
 {
     (void)state;
     char name[64];
@@ -90,14 +90,14 @@ static void test_abstract_name(void **state)
     setenv("NOTIFY_SOCKET", name, 1);
     size_t name_bytes = strlen(name);
     name[0] = '\0';
-    int fd = bind_to(name, name_bytes);
+    int fd = bind_socket(name, name_bytes);
     notify_send("STOPPING=1", 0);
-    must_receive(fd, "STOPPING=1");
+    expect_message(fd, "STOPPING=1");
     close(fd);
 }
 
-/* Neither fails nor blocks, whatever the variable holds. */
-static void test_what_cannot_be_sent_is_left(void **state)
+/* Neither fails nor blocks, whatever the value of the variable. */
+static void test_unusable_socket_is_ignored(void **state)
 {
     const struct fixture *fixture = *state;
     char max[200] = "/";
@@ -112,22 +112,22 @@ static void test_what_cannot_be_sent_is_left(void **state)
     }
 }
 
-static void test_a_manager_that_does_not_read_blocks_nobody(void **state)
+static void test_message_without_timeout_never_blocks(void **state)
 {
     const struct fixture *fixture = *state;
-    int fd = bind_to(fixture->path, strlen(fixture->path));
+    int fd = bind_socket(fixture->path, strlen(fixture->path));
     setenv("NOTIFY_SOCKET", fixture->path, 1);
     for (int i = 0; i < 2000; i++)
         notify_send("WATCHDOG=1", 0);
-    must_receive(fd, "WATCHDOG=1");
+    expect_message(fd, "WATCHDOG=1");
     close(fd);
 }
 
-static void test_a_busy_manager_is_waited_for(void **state)
+static void test_message_with_timeout_waits_for_room(void **state)
 {
     enum { SHORT_MS = 50 };
     const struct fixture *fixture = *state;
-    int fd = bind_to(fixture->path, strlen(fixture->path));
+    int fd = bind_socket(fixture->path, strlen(fixture->path));
     setenv("NOTIFY_SOCKET", fixture->path, 1);
     for (int i = 0; i < 2000; i++)
         notify_send("WATCHDOG=1", 0);
@@ -143,13 +143,13 @@ static void *send_ready(void *unused)
     return unused;
 }
 
-static void test_what_is_waited_for_arrives(void **state)
+static void test_message_with_timeout_arrives(void **state)
 {
     const struct fixture *fixture = *state;
     const struct timeval limit = {.tv_sec = NOTIFY_TIMEOUT_MS / 1000};
     char message[64] = "";
     pthread_t sender;
-    int fd = bind_to(fixture->path, strlen(fixture->path));
+    int fd = bind_socket(fixture->path, strlen(fixture->path));
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setenv("NOTIFY_SOCKET", fixture->path, 1);
     for (int i = 0; i < 2000; i++)
@@ -164,7 +164,7 @@ static void test_what_is_waited_for_arrives(void **state)
     close(fd);
 }
 
-static int64_t watchdog_of(const char *interval_us, const char *pid)
+static int64_t watchdog_ms_for(const char *interval_us, const char *pid)
 {
     unsetenv("WATCHDOG_USEC");
     unsetenv("WATCHDOG_PID");
@@ -175,57 +175,57 @@ static int64_t watchdog_of(const char *interval_us, const char *pid)
     return notify_watchdog_ms();
 }
 
-static void test_half_of_the_watchdogs_time(void **state)
+static void test_watchdog_interval_is_halved(void **state)
 {
     (void)state;
-    assert_int_equal(watchdog_of("30000000", NULL), 15000);
-    assert_int_equal(watchdog_of("200000", NULL), 100);
-    assert_int_equal(watchdog_of("1", NULL), 1);
-    assert_int_equal(watchdog_of("1999", NULL), 1);
+    assert_int_equal(watchdog_ms_for("30000000", NULL), 15000);
+    assert_int_equal(watchdog_ms_for("200000", NULL), 100);
+    assert_int_equal(watchdog_ms_for("1", NULL), 1);
+    assert_int_equal(watchdog_ms_for("1999", NULL), 1);
 }
 
-static void test_no_watchdog(void **state)
+static void test_invalid_watchdog_interval_is_off(void **state)
 {
     (void)state;
     static const char *const none[] = {"", "0", "-5", "soon"};
-    assert_int_equal(watchdog_of(NULL, NULL), 0);
+    assert_int_equal(watchdog_ms_for(NULL, NULL), 0);
     for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
-        assert_int_equal(watchdog_of(none[i], NULL), 0);
+        assert_int_equal(watchdog_ms_for(none[i], NULL), 0);
 }
 
-static void test_watchdog_of_another_process(void **state)
+static void test_watchdog_of_another_process_is_off(void **state)
 {
     (void)state;
     char own[32];
     snprintf(own, sizeof own, "%d", (int)getpid());
-    assert_int_equal(watchdog_of("200000", own), 100);
-    assert_int_equal(watchdog_of("200000", "1"), 0);
-    assert_int_equal(watchdog_of("200000", ""), 0);
-    assert_int_equal(watchdog_of("200000", "me"), 0);
+    assert_int_equal(watchdog_ms_for("200000", own), 100);
+    assert_int_equal(watchdog_ms_for("200000", "1"), 0);
+    assert_int_equal(watchdog_ms_for("200000", ""), 0);
+    assert_int_equal(watchdog_ms_for("200000", "me"), 0);
 }
 
-/* It becomes the time of a poll(2): what an int cannot hold would be no time at all. */
-static void test_very_long_times_are_cut(void **state)
+/* The interval becomes a poll(2) timeout, which is an int: larger values would wrap. */
+static void test_long_watchdog_interval_is_capped(void **state)
 {
     (void)state;
-    assert_int_equal(watchdog_of("8589934592000", NULL), DAY_MS);
-    assert_int_equal(watchdog_of("18446744073709551615", NULL), DAY_MS);
+    assert_int_equal(watchdog_ms_for("8589934592000", NULL), DAY_MS);
+    assert_int_equal(watchdog_ms_for("18446744073709551615", NULL), DAY_MS);
 }
 
 int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_path),
-        TEST(test_abstract_name),
-        TEST(test_what_cannot_be_sent_is_left),
-        TEST(test_a_manager_that_does_not_read_blocks_nobody),
-        TEST(test_a_busy_manager_is_waited_for),
-        TEST(test_what_is_waited_for_arrives),
-        TEST(test_half_of_the_watchdogs_time),
-        TEST(test_no_watchdog),
-        TEST(test_watchdog_of_another_process),
-        TEST(test_very_long_times_are_cut),
+        TEST(test_message_is_sent_to_a_path),
+        TEST(test_message_is_sent_to_an_abstract_name),
+        TEST(test_unusable_socket_is_ignored),
+        TEST(test_message_without_timeout_never_blocks),
+        TEST(test_message_with_timeout_waits_for_room),
+        TEST(test_message_with_timeout_arrives),
+        TEST(test_watchdog_interval_is_halved),
+        TEST(test_invalid_watchdog_interval_is_off),
+        TEST(test_watchdog_of_another_process_is_off),
+        TEST(test_long_watchdog_interval_is_capped),
     };
     return cmocka_run_group_tests_name("notify", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Which names are taken for a misspelt setting. */
+/* Suggestions for misspelt option names. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 
 #include "config/values.h"
 
-static void test_spelling(void **state)
+static void test_closest_name_is_suggested(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
@@ -44,7 +44,7 @@ static void test_spelling(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spelling),
+        cmocka_unit_test(test_closest_name_is_suggested),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
