@@ -1,4 +1,4 @@
-/* Everything that is wrong with the settings, collected so that it is said at once. */
+/* The settings of a runtime: loaded once, checked as a whole, then constant. */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
 
@@ -10,39 +10,41 @@
 #include "base/log.h"
 #include "base/text.h"
 
+/* What is wrong with the settings, collected so that all of it is reported in one run. */
+
 enum problem_severity { PROBLEM_ERROR, PROBLEM_WARNING };
 
-/* text is one line without its end, and free of secrets. */
+/* text is one line without its end, without secrets. */
 struct problem {
     enum problem_severity severity;
     char *text;
 };
 
-/* Zero-initialise it and free it with problems_fini. Used by one thread at a time. */
+/* Zero-initialize it and free it with problems_fini. Used by one thread at a time. */
 struct problems {
     struct problem *items;
     size_t count;
-    bool failed; /* no memory for a problem; counts as an error */
+    bool failed; /* out of memory for a problem; counts as an error */
 };
 
 /*
- * Adds a line. Whatever came from outside stands in it only after text_quote (base/text.h): the
- * line itself is not redacted, as it may have to name the form that a token should have.
+ * Adds a line. Text from outside must have gone through text_quote (base/text.h): the line itself
+ * is not redacted, as it may have to show the form of a token.
  */
 void problems_add(struct problems *problems, enum problem_severity severity, const char *format,
     ...) __attribute__((format(printf, 3, 4)));
 
-/* Whether something stands against starting. */
+/* Whether a problem prevents starting. */
 bool problems_have_error(const struct problems *problems);
 
-/* Writes each as "error: text" or "warning: text", a line each, in the order of adding. */
+/* Writes each as a line "error: text" or "warning: text", in the order of adding. */
 void problems_write(const struct problems *problems, FILE *stream);
 
 void problems_fini(struct problems *problems);
 
-/* The settings of one runtime: read once at start, checked as a whole, then never changed. */
+/* The settings. */
 
-/* The rows of the table of options (config/options.h), in the order in which they are shown. */
+/* The rows of the table of options (config/options.h), in the order of display. */
 enum option_id {
     OPTION_ACCOUNT_ID,
     OPTION_CONVEX_URL,
@@ -87,34 +89,33 @@ enum config_origin {
     CONFIG_FROM_DEFAULT,
     CONFIG_FROM_ENVIRONMENT,
     CONFIG_FROM_ENV_FILE,
-    CONFIG_FROM_VALUE_FILE, /* the file that NAME_FILE names */
+    CONFIG_FROM_VALUE_FILE, /* the file named by NAME_FILE */
 };
 
 /*
- * Every setting, checked. Names and defaults: docs/configuration.md (contract runtime-behaviour-v0,
- * section 1). The structure owns its strings, which are valid UTF-8 without control characters and
- * not NULL unless said otherwise. After config_load it is const for everybody, so any thread may
- * read it. Tokens and log level are those of the start: who uses them has them exchanged
- * (reload.h).
+ * Every setting, checked (docs/configuration.md). Owns its strings, which are valid UTF-8 without
+ * control characters, and not NULL unless stated otherwise. Constant after config_load, so any
+ * thread may read it. Tokens and log level are those at startup; SIGHUP changes them only at their
+ * users (src/reload.h).
  */
 struct config {
     char *account_id;
     char *convex_url; /* http or https, without '/' at its end */
     char *service_token;
-    char *gateway_url;      /* http or https, without '/' at its end; "" is: disabled */
-    char *gateway_token;    /* NULL or "" is: send no Authorization header */
-    char *gateway_command;  /* base/words.h; starts it as our child; NULL is: others run it */
-    char *openclaw_version; /* NULL is: find it out */
-    char *fallback_agent;   /* runs for agents that the gateway lacks; NULL is: none */
+    char *gateway_url;      /* http or https, without '/' at its end; "" if disabled */
+    char *gateway_token;    /* NULL or "": send no Authorization header */
+    char *gateway_command;  /* runs it as our child, see argv_parse; NULL: we do not run it */
+    char *openclaw_version; /* NULL: detect it */
+    char *fallback_agent;   /* runs in place of agents unknown to the gateway; NULL: none */
     char *runtime_version;
     char *health_host;
-    unsigned health_port; /* 0 is: any free port */
+    unsigned health_port; /* 0: any free port */
     int64_t delivery_interval_ms;
     int64_t health_check_interval_ms;
     int64_t agent_sync_interval_ms;
     int64_t delivery_backoff_base_ms;
     int64_t delivery_backoff_max_ms; /* at least the base */
-    int64_t gateway_timeout_ms;      /* OPENCLAW_REQUEST_TIMEOUT_MS: the whole exchange */
+    int64_t gateway_timeout_ms;      /* OPENCLAW_REQUEST_TIMEOUT_MS: for the whole exchange */
     unsigned delivery_workers;       /* DELIVERY_MAX_CONCURRENT_SESSIONS */
     unsigned delivery_max_runs;      /* failed and ambiguous runs of one notification */
     int64_t delivery_give_up_after_ms;
@@ -124,7 +125,7 @@ struct config {
     unsigned delivery_queue_capacity;
     int64_t shutdown_grace_ms;
     char *state_dir; /* without '/' at its end, unless it is the root */
-    char *ca_file;   /* NULL is: the system's authorities */
+    char *ca_file;   /* NULL: only the system's authorities */
     enum log_level log_level;
     enum log_format log_format;
     char *droplet_id;
@@ -132,31 +133,31 @@ struct config {
     char *droplet_region;
     char *upgrade_mode; /* compared with "exit" only */
 
-    /* What config_describe shows beside the values. */
+    /* Shown by config_describe beside the values. */
     enum config_origin origins[CONFIG_OPTIONS];
 };
 
 struct config_source {
-    char *const *environment; /* NAME=value strings, ended by NULL, as environ */
-    const char *env_file;     /* path of a file of further variables; NULL is: none */
+    char *const *environment; /* NAME=value strings, NULL-terminated, like environ */
+    const char *env_file;     /* path of a file with further variables, or NULL */
 };
 
 /*
- * Fills *config from source. What the environment has wins over the file. Adds every problem to
- * *problems: errors, and warnings that stop nothing. Returns 0, ERROR_INVALID when an error was
- * added, or ERROR_NO_MEMORY; then *config holds nothing to free. On success the caller frees with
- * config_fini. Secrets become known to base/redact.h before anything is said about them, also when
- * the load fails. Reads files; called by the main thread alone.
+ * Fills in *config from source, where the environment takes precedence over the file. Adds errors
+ * and warnings to *problems. Returns 0 (also with warnings), ERROR_INVALID if an error was added,
+ * or ERROR_NO_MEMORY; then there is nothing to free. On success the caller frees with config_fini.
+ * Secrets are registered with redact() before anything is reported, even if the load fails. Reads
+ * files; called only by the main thread.
  */
 int config_load(
     struct config *config, const struct config_source *source, struct problems *problems);
 
-/* Frees the strings and zeroes the structure; a zeroed structure is fine. */
+/* Frees the strings and zeroes the structure, which may be zeroed already. */
 void config_fini(struct config *config);
 
 /*
- * Appends the effective settings to *text, one "NAME=value  # origin" a line in the order of the
- * table, in the form that --env-file reads. Secrets are shown as ***.
+ * Appends the effective settings to *text in the order of the table, one line "NAME=value  #
+ * origin" each, which --env-file can read back. Secrets are shown as ***.
  */
 void config_describe(const struct config *config, struct text *text);
 

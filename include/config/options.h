@@ -1,4 +1,4 @@
-/* The table of options: what each setting is called, may be, and is when nobody sets it. */
+/* The table of options: the name, kind, range, default and help text of every setting. */
 #ifndef CONFIG_OPTIONS_H
 #define CONFIG_OPTIONS_H
 
@@ -9,23 +9,24 @@
 #include "base/text.h"
 #include "config/config.h"
 
-/* The kind decides how a value is checked and the type of its field in struct config. */
+/* The kind determines how a value is checked and the type of its field in struct config. */
 enum option_kind {
     OPTION_TEXT,     /* char *: anything but control characters */
-    OPTION_URL,      /* char *: config/url.h, '/' at the end removed */
+    OPTION_URL,      /* char *: see config/url.h; '/' at the end removed */
     OPTION_PATH,     /* char *: '/' at the end removed */
-    OPTION_NUMBER,   /* unsigned: least..most */
-    OPTION_DURATION, /* int64_t: least..most milliseconds */
-    OPTION_CHOICE,   /* an enum: position in choices, read in any case */
+    OPTION_NUMBER,   /* unsigned: min..max */
+    OPTION_DURATION, /* int64_t: min..max milliseconds */
+    OPTION_CHOICE,   /* an enum: the index in choices, case-insensitive */
 };
 
 enum option_flag {
     OPTION_REQUIRED = 1 << 0,
-    OPTION_SECRET = 1 << 1,   /* never printed */
-    OPTION_OR_FILE = 1 << 2,  /* NAME_FILE may name a file that holds the value */
-    OPTION_UNQUOTED = 1 << 3, /* loses one pair of quotes around it, and blanks outside and in */
-    OPTION_RAW = 1 << 4,      /* keeps blanks around it; else they go */
-    OPTION_MAY_BE_EMPTY = 1 << 5, /* an empty value is a value, not an absence */
+    OPTION_SECRET = 1 << 1,  /* never printed */
+    OPTION_OR_FILE = 1 << 2, /* NAME_FILE may name a file that contains the value */
+    OPTION_UNQUOTED =
+        1 << 3, /* one pair of surrounding quotes is removed, with blanks around and in it */
+    OPTION_RAW = 1 << 4,          /* surrounding blanks are kept; otherwise they are removed */
+    OPTION_MAY_BE_EMPTY = 1 << 5, /* an empty value counts as set */
 };
 
 enum option_section {
@@ -46,14 +47,14 @@ struct option {
     unsigned flags;             /* enum option_flag */
     size_t offset;              /* of the field in struct config */
     int64_t min, max;           /* of a number or duration */
-    const char *const *choices; /* of a choice; ended by NULL */
-    const char *fallback;       /* the default as one would write it, or NULL */
-    const char *computed;       /* words for a default that depends on something, or NULL */
-    const char *example;        /* of a value that has no default, or NULL */
+    const char *const *choices; /* of a choice; NULL-terminated */
+    const char *fallback;       /* the default as a user would write it, or NULL */
+    const char *computed;       /* describes a default that depends on other things, or NULL */
+    const char *example;        /* of a value without a fixed default, or NULL */
     const char *help;           /* one line, without a full stop */
 };
 
-/* By enum option_id. */
+/* Indexed by enum option_id. */
 extern const struct option config_options[CONFIG_OPTIONS];
 
 /* The row called name, or NULL. */
@@ -62,17 +63,16 @@ const struct option *option_find(const char *name);
 /* The heading of a section. */
 const char *option_section_title(enum option_section section);
 
-/* What is allowed, e.g. "10..86400000 ms". */
+/* Appends the allowed values, e.g. "10..86400000 ms". */
 void option_append_range(const struct option *option, struct text *text);
 
-/* The section's table in Markdown as docs/configuration.md has it. */
+/* Appends the section's table in Markdown, as in docs/configuration.md. */
 void option_append_markdown(enum option_section section, struct text *text);
 
-/* The option's entry in .env.example: a comment and the assignment, itself a comment if unneeded.
- */
+/* Appends the entry in .env.example: a comment and an assignment, commented out if optional. */
 void option_append_env_example(const struct option *option, struct text *text);
 
-/* The option's entry in --help. */
+/* Appends the entry in --help. */
 void option_append_help(const struct option *option, struct text *text);
 
 #endif

@@ -1,4 +1,4 @@
-/* The command line: what it may say, and the text of --help. */
+/* Parsing the command line, and the text of --help. */
 #ifndef CONFIG_USAGE_H
 #define CONFIG_USAGE_H
 
@@ -19,19 +19,19 @@ enum arguments_action {
 
 enum { ARGUMENTS_MAX_OPERANDS = 64 };
 
-/* Everything is borrowed from argv. */
+/* The parsed command line. All strings are borrowed from argv. */
 struct arguments {
     enum arguments_action action;
-    const char *env_file;                         /* NULL is: none */
-    bool json;                                    /* --json: doctor and spool answer a program */
-    const char *operands[ARGUMENTS_MAX_OPERANDS]; /* what follows "spool" */
+    const char *env_file; /* NULL: none */
+    bool json;            /* --json: output of doctor and spool for programs */
+    const char *operands[ARGUMENTS_MAX_OPERANDS]; /* the arguments of "spool" */
     unsigned operand_count;
 };
 
 /*
- * Reads the arguments as main gets them: options, and one command with its words. Of --help,
- * --version, --check-config and the command the first one in this order counts. Returns 0, or
- * ERROR_INVALID with a line for the user (who should then see exit status 64). Pure.
+ * Parses the arguments of main: options, and one command with its operands. Of --help, --version,
+ * --check-config and the command, the first in this order takes effect. Returns 0, or ERROR_INVALID
+ * with a line for the user, for exit status 64. Pure.
  */
 int arguments_parse(int argc, char **argv, struct arguments *arguments, struct error *error);
 

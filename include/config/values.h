@@ -1,4 +1,4 @@
-/* One value of one option: checked on its own, and kept in its field of struct config. */
+/* Collecting, checking and storing the values of options; rules between them; misspelled names. */
 #ifndef CONFIG_VALUES_H
 #define CONFIG_VALUES_H
 
@@ -9,36 +9,12 @@
 #include "config/env_file.h"
 #include "config/options.h"
 
-enum { OPTION_SHOWN_BYTES = 128 };
-
-/*
- * Checks value by the option's row and stores it in the option's field; a string there is freed
- * first. Returns 0, ERROR_INVALID (said in *problems, the field unchanged) or ERROR_NO_MEMORY.
- */
-int option_store(const struct option *option, const char *value, struct config *config,
-    struct problems *problems);
-
-/*
- * Writes value in quotes and fit for a problem's line; a secret, and a URL that may hold one,
- * only as words about it.
- */
-void option_show(
-    const struct option *option, const char *value, char shown[static OPTION_SHOWN_BYTES]);
-
-/* Appends the option's field as one would write it: nothing for NULL, secrets as they are. */
-void option_append_value(
-    const struct option *option, const struct config *config, struct text *text);
-
-/* The option's field, of an option whose kind has a string. */
-char **option_string(const struct option *option, struct config *config);
-bool option_is_string(const struct option *option);
-
-/* The settings as they were written down, before anybody asks what they mean. */
+/* Settings as they were written, before they are interpreted. */
 
 enum value_state {
-    VALUE_ABSENT,  /* not set, or set to nothing where nothing is no value */
-    VALUE_PRESENT, /* text is it, without the blanks and quotes that do not count */
-    VALUE_WRONG,   /* set to something unusable, which was said */
+    VALUE_ABSENT,  /* not set, or set to an empty value that counts as not set */
+    VALUE_PRESENT, /* text is the value, without the blanks and quotes that do not count */
+    VALUE_WRONG,   /* set to something unusable, which has been reported */
 };
 
 struct value {
@@ -47,7 +23,7 @@ struct value {
     enum config_origin origin;
 };
 
-/* Zero-initialise it and free it with values_fini. Used by one thread at a time. */
+/* Zero-initialize it and free it with values_fini. Used by one thread at a time. */
 struct values {
     char *const *environment; /* borrowed */
     struct env_file env_file;
@@ -55,49 +31,78 @@ struct values {
 };
 
 /*
- * Collects the value of every option from source: the environment, then the env file, each
- * directly or through the file that NAME_FILE names. Every secret is registered with redact
- * (base/redact.h) here. Returns 0 or ERROR_NO_MEMORY; other problems are said and leave the value
- * VALUE_WRONG. When the env file cannot be read, so does every value that could have stood there.
+ * Collects the value of every option from source: the environment, then the env file, each directly
+ * or through the file that NAME_FILE names. Registers every secret with redact() (base/secret.h).
+ * Returns 0 or ERROR_NO_MEMORY; other problems are reported and leave the value VALUE_WRONG. If the
+ * env file cannot be read, so are all values that it might contain. Reads files.
  */
 int values_read(
     struct values *values, const struct config_source *source, struct problems *problems);
 
 /*
- * The variable called name as it was written, or NULL when nobody set it. The environment wins
- * over the env file. Borrowed from values.
+ * The variable called name as it was written, or NULL if it is not set. The environment takes
+ * precedence over the env file. Borrowed from values.
  */
 const char *values_variable(const struct values *values, const char *name);
 
 void values_fini(struct values *values);
 
-/* Names that look like a setting of ours with a slip of the finger. */
+/* One value of one option. */
+
+enum { OPTION_SHOWN_BYTES = 128 };
 
 /*
- * Warns about each variable of the environment and the env file whose name is no setting but
- * nearly one. Other names are nobody's business: a .env file serves the gateway, too.
+ * Checks value against the option's row and stores it in the option's field, freeing a string that
+ * was there. Returns 0, ERROR_INVALID (reported, the field unchanged) or ERROR_NO_MEMORY.
+ */
+int option_store(const struct option *option, const char *value, struct config *config,
+    struct problems *problems);
+
+/*
+ * Writes value, quoted and truncated for display. A secret, or a URL that may contain one, is
+ * replaced by a remark.
+ */
+void option_show(
+    const struct option *option, const char *value, char shown[static OPTION_SHOWN_BYTES]);
+
+/* Adds the error "NAME value text" with the value as option_show has it. Returns ERROR_INVALID. */
+int option_report(const struct option *option, const char *value, struct problems *problems,
+    const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Appends the option's field as a user would write it: nothing for NULL, secrets in plain text. */
+void option_append_value(
+    const struct option *option, const struct config *config, struct text *text);
+
+/* The option's field; only for an option whose kind is stored as a string. */
+char **option_string(const struct option *option, struct config *config);
+bool option_is_string(const struct option *option);
+
+/* Names that look like a misspelled setting. */
+
+/*
+ * Warns about each variable of the environment and the env file whose name is nearly that of a
+ * setting. Other names are ignored: a .env file may serve the gateway as well.
  */
 void option_suggest(const struct values *values, struct problems *problems);
 
 /*
- * The setting that name probably was to be, or NULL when name is a setting or nowhere near one:
- * up to two letters wrong, missing, too many or exchanged with a neighbour, one in a short name.
- * Capitals do not matter. Pure; the result is static.
+ * The setting that was probably meant by name, or NULL if name is a setting or not close to one: up
+ * to two letters wrong, missing, added or transposed, one in a short name. Ignores case. Pure; the
+ * result is static.
  */
 const char *option_closest(const char *name, size_t length_bytes);
 
-/* What the settings must be together, and the defaults that follow from other settings. */
+/* Rules between options, and defaults that depend on other settings. */
 
 /*
- * Registers value, of the option id, with redact, in whole and in its secret part. Returns false
- * without memory.
+ * Registers value, of the option id, with redact(), as a whole and its secret part. Returns false
+ * when out of memory.
  */
 bool rules_register_secret(enum option_id id, const char *value);
 
 /*
- * Checks *config, as stored from *values, and fills what has a computed default. A rule about a
- * value that is wrong by itself says nothing more. Returns 0 or ERROR_NO_MEMORY.
- * (Contract runtime-behaviour-v0, section 1, checks 2 to 7.)
+ * Checks *config, as stored from *values, and fills in computed defaults. Rules skip values that
+ * are wrong by themselves. Returns 0 or ERROR_NO_MEMORY; problems are reported.
  */
 int rules_apply(struct config *config, const struct values *values, struct problems *problems);
 

@@ -1,3 +1,12 @@
+/*
+ * Loading the settings, in three passes over the table of options: collect a text for each option
+ * (config/values.h), check and store it in its field, then apply the rules between options
+ * (config/rules.c). Problems accumulate in a list, so an operator sees all of them at once; the
+ * load succeeds if none of them is an error.
+ *
+ * Afterwards struct config is never modified, so threads read it without a lock. SIGHUP loads a
+ * second one and hands the few settings that can change to their users (src/reload.c).
+ */
 #include "config/config.h"
 
 #include <stdarg.h>
@@ -10,13 +19,65 @@
 #include "config/options.h"
 #include "config/values.h"
 
-static void say_missing(const struct option *option, struct problems *problems)
+static bool problems_append(struct problems *problems, struct problem problem)
 {
-    problems_add(problems, PROBLEM_ERROR,
-        "%s is missing: it is required, and not set or empty; right is a value like %s (%s)",
+    struct problem *items =
+        realloc(problems->items, (problems->count + 1) * sizeof problems->items[0]);
+    if (items == NULL)
+        return false;
+    problems->items = items;
+    items[problems->count++] = problem;
+    return true;
+}
+
+void problems_add(
+    struct problems *problems, enum problem_severity severity, const char *format, ...)
+{
+    struct text line = {0};
+    va_list arguments;
+    va_start(arguments, format);
+    text_vprintf(&line, format, arguments);
+    va_end(arguments);
+    char *text = text_take(&line);
+    if (text == NULL || !problems_append(problems, (struct problem){severity, text})) {
+        free(text);
+        problems->failed = true;
+    }
+}
+
+bool problems_have_error(const struct problems *problems)
+{
+    for (size_t i = 0; i < problems->count; i++)
+        if (problems->items[i].severity == PROBLEM_ERROR)
+            return true;
+    return problems->failed;
+}
+
+void problems_write(const struct problems *problems, FILE *stream)
+{
+    for (size_t i = 0; i < problems->count; i++)
+        fprintf(stream, "%s: %s\n",
+            problems->items[i].severity == PROBLEM_ERROR ? "error" : "warning",
+            problems->items[i].text);
+    if (problems->failed)
+        fprintf(stream, "error: out of memory reporting problems with the settings\n");
+}
+
+void problems_fini(struct problems *problems)
+{
+    for (size_t i = 0; i < problems->count; i++)
+        free(problems->items[i].text);
+    free(problems->items);
+    *problems = (struct problems){0};
+}
+
+static void report_missing(const struct option *option, struct problems *problems)
+{
+    problems_add(problems, PROBLEM_ERROR, "%s is missing; set it to a value like %s (%s)",
         option->name, option->example, option->help);
 }
 
+/* A value that is wrong by itself is marked, so that no rule adds to it. */
 static int store_option(
     struct config *config, struct values *values, enum option_id id, struct problems *problems)
 {
@@ -24,7 +85,7 @@ static int store_option(
     struct value *value = &values->by_option[id];
     config->origins[id] = value->origin;
     if (value->state == VALUE_ABSENT && (option->flags & OPTION_REQUIRED) != 0)
-        say_missing(option, problems);
+        report_missing(option, problems);
     const char *text = value->state == VALUE_PRESENT ? value->text : NULL;
     if (value->state == VALUE_ABSENT)
         text = option->fallback;
@@ -36,7 +97,7 @@ static int store_option(
     return result == ERROR_NO_MEMORY ? result : 0;
 }
 
-static void warn_of_public_file(
+static void warn_about_readable_secrets(
     const struct config_source *source, const struct values *values, struct problems *problems)
 {
     if (!values->env_file.world_readable)
@@ -49,8 +110,7 @@ static void warn_of_public_file(
         char quoted_path[256];
         text_quote(quoted_path, sizeof quoted_path, source->env_file, strlen(source->env_file));
         problems_add(problems, PROBLEM_WARNING,
-            "%s holds a secret and everybody on this machine may read it; chmod 600 it",
-            quoted_path);
+            "%s contains a secret but is readable by all users; chmod 600 it", quoted_path);
         return;
     }
 }
@@ -66,7 +126,7 @@ static int load_values(struct config *config, const struct config_source *source
     if (result != 0)
         return result;
     option_suggest(values, problems);
-    warn_of_public_file(source, values, problems);
+    warn_about_readable_secrets(source, values, problems);
     return problems_have_error(problems) ? ERROR_INVALID : 0;
 }
 
@@ -90,7 +150,7 @@ void config_fini(struct config *config)
     *config = (struct config){0};
 }
 
-/* Whether the env file's reader would take the value for something else if it stood there bare. */
+/* Whether the parser of env files would read the value differently if it were not quoted. */
 static bool needs_quotes(const char *value)
 {
     return value[strcspn(value, "\"'#")] != '\0' || value[0] == ' ' ||
@@ -144,56 +204,4 @@ void config_describe(const struct config *config, struct text *text)
         else
             text_printf(text, "  # %s\n", origins[config->origins[i]]);
     }
-}
-
-static bool append(struct problems *problems, struct problem problem)
-{
-    struct problem *items =
-        realloc(problems->items, (problems->count + 1) * sizeof problems->items[0]);
-    if (items == NULL)
-        return false;
-    problems->items = items;
-    items[problems->count++] = problem;
-    return true;
-}
-
-void problems_add(
-    struct problems *problems, enum problem_severity severity, const char *format, ...)
-{
-    struct text line = {0};
-    va_list arguments;
-    va_start(arguments, format);
-    text_vprintf(&line, format, arguments);
-    va_end(arguments);
-    char *text = text_take(&line);
-    if (text == NULL || !append(problems, (struct problem){severity, text})) {
-        free(text);
-        problems->failed = true;
-    }
-}
-
-bool problems_have_error(const struct problems *problems)
-{
-    for (size_t i = 0; i < problems->count; i++)
-        if (problems->items[i].severity == PROBLEM_ERROR)
-            return true;
-    return problems->failed;
-}
-
-void problems_write(const struct problems *problems, FILE *stream)
-{
-    for (size_t i = 0; i < problems->count; i++)
-        fprintf(stream, "%s: %s\n",
-            problems->items[i].severity == PROBLEM_ERROR ? "error" : "warning",
-            problems->items[i].text);
-    if (problems->failed)
-        fprintf(stream, "error: no memory to say what is wrong with the settings\n");
-}
-
-void problems_fini(struct problems *problems)
-{
-    for (size_t i = 0; i < problems->count; i++)
-        free(problems->items[i].text);
-    free(problems->items);
-    *problems = (struct problems){0};
 }

@@ -1,3 +1,11 @@
+/*
+ * A line-by-line parser for .env files; the header has the grammar, a subset of what other readers
+ * of such files accept. Parsing continues after invalid lines, so that all of them are reported at
+ * once. The name of an invalid value is kept, with a NULL value, so that the setting is not also
+ * reported as missing.
+ *
+ * The content of a line is never reported: it may be a secret.
+ */
 #include "config/env_file.h"
 
 #include <assert.h>
@@ -8,51 +16,45 @@
 #include "base/io.h"
 #include "base/text.h"
 
-/* Beyond these it is some other file, and saying more about it helps nobody. */
-enum { ENTRIES_MAX = 4096, WRONG_LINES_MAX = 20, QUOTED_PATH_BYTES = 256 };
+/* Beyond these it is probably not a .env file, and further reports would not help. */
+enum { MAX_ENTRIES = 4096, MAX_WRONG_LINES = 20, QUOTED_PATH_BYTES = 256 };
 
-/* Where the reading is. at..end is what remains of the line. */
-struct reader {
+/* The parser's position. at..end is the rest of the current line. */
+struct env_reader {
     struct env_file *file;
     struct problems *problems;
-    const char *path; /* fit for printing */
+    const char *path; /* quoted for display */
     unsigned line;
     unsigned wrong_lines;
     const char *at;
     const char *end;
 };
 
-static bool is_blank(char character)
+static bool env_is_blank(char character)
 {
     return character == ' ' || character == '\t';
 }
 
-static bool begins_name(char character)
+static bool env_starts_name(char character)
 {
-    return (character >= 'a' && character <= 'z') || (character >= 'A' && character <= 'Z') ||
-           character == '_';
+    return text_is_letter(character) || character == '_';
 }
 
-static bool continues_name(char character)
+static void env_skip_blanks(struct env_reader *reader)
 {
-    return begins_name(character) || (character >= '0' && character <= '9');
-}
-
-static void skip_blanks(struct reader *reader)
-{
-    while (reader->at < reader->end && is_blank(*reader->at))
+    while (reader->at < reader->end && env_is_blank(*reader->at))
         reader->at++;
 }
 
-/* Says what is wrong with the line. The content stays untold: it may be a secret gone astray. */
-static void complain(struct reader *reader, const char *what)
+/* Reports the current line, without its content. */
+static void env_report_line(struct env_reader *reader, const char *what)
 {
     problems_add(
         reader->problems, PROBLEM_ERROR, "%s line %u: %s", reader->path, reader->line, what);
     reader->wrong_lines++;
 }
 
-static struct env_entry *find_entry(const struct env_file *file, const char *name)
+static struct env_entry *env_find_entry(const struct env_file *file, const char *name)
 {
     for (size_t i = 0; i < file->count; i++)
         if (strcmp(file->entries[i].name, name) == 0)
@@ -60,42 +62,43 @@ static struct env_entry *find_entry(const struct env_file *file, const char *nam
     return NULL;
 }
 
-/* The name at the reader, which then stands behind it; empty when there is none. */
-static struct text_span take_name(struct reader *reader)
+/* Consumes the name at the reader; empty if there is none. */
+static struct text_span env_take_name(struct env_reader *reader)
 {
     const char *start = reader->at;
-    if (reader->at < reader->end && begins_name(*reader->at))
-        while (reader->at < reader->end && continues_name(*reader->at))
+    if (reader->at < reader->end && env_starts_name(*reader->at))
+        while (reader->at < reader->end &&
+               (env_starts_name(*reader->at) || text_is_digit(*reader->at)))
             reader->at++;
     return (struct text_span){start, (size_t)(reader->at - start)};
 }
 
-static void skip_export(struct reader *reader)
+static void env_skip_export(struct env_reader *reader)
 {
     static const char word[] = "export";
     size_t length = sizeof word - 1;
     if ((size_t)(reader->end - reader->at) > length && memcmp(reader->at, word, length) == 0 &&
-        is_blank(reader->at[length])) {
+        env_is_blank(reader->at[length])) {
         reader->at += length;
-        skip_blanks(reader);
+        env_skip_blanks(reader);
     }
 }
 
-static void take_plain(struct reader *reader, struct text *value)
+static void env_take_unquoted(struct env_reader *reader, struct text *value)
 {
     const char *start = reader->at;
     const char *end = start;
-    /* The caller skipped blanks before the value, so a '#' right here follows one or the '='. */
+    /* A '#' at the start is preceded by the '=' or by a blank that the caller skipped. */
     for (; end < reader->end; end++)
-        if (*end == '#' && is_blank(end[-1]))
+        if (*end == '#' && env_is_blank(end[-1]))
             break;
-    while (end > start && is_blank(end[-1]))
+    while (end > start && env_is_blank(end[-1]))
         end--;
     text_append_bytes(value, start, (size_t)(end - start));
 }
 
-/* The character that a backslash and escaped stand for in double quotes, or 0. */
-static char unescape(char escaped)
+/* The character for which a backslash and escaped stand in double quotes, or 0. */
+static char env_unescape(char escaped)
 {
     static const char from[] = "ntr\"\\$";
     static const char to[] = "\n\t\r\"\\$";
@@ -105,33 +108,34 @@ static char unescape(char escaped)
     return to[found - from];
 }
 
-/* The reader stands on the opening quote. Returns what is wrong, or NULL. */
-static const char *take_quoted(struct reader *reader, struct text *value)
+/* Called at the opening quote. Returns what is wrong, or NULL. */
+static const char *env_take_quoted(struct env_reader *reader, struct text *value)
 {
     char quote = *reader->at++;
     while (reader->at < reader->end && *reader->at != quote) {
         char character = *reader->at++;
         if (quote == '"' && character == '\\' && reader->at < reader->end &&
-            unescape(*reader->at) != '\0')
-            character = unescape(*reader->at++);
+            env_unescape(*reader->at) != '\0')
+            character = env_unescape(*reader->at++);
         text_append_bytes(value, &character, 1);
     }
     if (reader->at == reader->end)
-        return "a quote is opened and not closed on the same line";
+        return "unterminated quote (it must end on the same line)";
     reader->at++;
-    const char *behind = reader->at;
-    skip_blanks(reader);
-    bool is_comment = reader->at < reader->end && *reader->at == '#' && reader->at > behind;
+    const char *after_quote = reader->at;
+    env_skip_blanks(reader);
+    bool is_comment = reader->at < reader->end && *reader->at == '#' && reader->at > after_quote;
     return reader->at == reader->end || is_comment ? NULL
-                                                   : "there is text behind the closing quote";
+                                                   : "unexpected text after the closing quote";
 }
 
-static int store(struct reader *reader, char *name, char *value)
+/* Takes ownership of name and value on success. */
+static int env_store(struct env_reader *reader, char *name, char *value)
 {
     struct env_file *file = reader->file;
-    struct env_entry *entry = find_entry(file, name);
+    struct env_entry *entry = env_find_entry(file, name);
     if (entry != NULL) {
-        problems_add(reader->problems, PROBLEM_WARNING, "%s line %u: %s was set on line %u already",
+        problems_add(reader->problems, PROBLEM_WARNING, "%s line %u: %s was already set on line %u",
             reader->path, reader->line, name, entry->line);
         free(entry->name);
         free(entry->value);
@@ -146,20 +150,20 @@ static int store(struct reader *reader, char *name, char *value)
     return 0;
 }
 
-/* Stores name with the value at the reader, or with none when that is wrong. */
-static int take_value(struct reader *reader, struct text_span name)
+/* Stores name with the value at the reader, or with NULL if that is invalid. */
+static int env_take_value(struct env_reader *reader, struct text_span name)
 {
     struct text value = {0};
     const char *wrong = NULL;
     if (reader->at < reader->end && (*reader->at == '"' || *reader->at == '\''))
-        wrong = take_quoted(reader, &value);
+        wrong = env_take_quoted(reader, &value);
     else
-        take_plain(reader, &value);
+        env_take_unquoted(reader, &value);
     char *value_copy = text_take(&value);
     char *name_copy = strndup(name.bytes, name.length_bytes);
     int result = ERROR_NO_MEMORY;
     if (wrong != NULL) {
-        complain(reader, wrong);
+        env_report_line(reader, wrong);
         free(value_copy);
         value_copy = NULL;
     } else if (value_copy == NULL) {
@@ -167,7 +171,7 @@ static int take_value(struct reader *reader, struct text_span name)
     }
     if (name_copy == NULL)
         goto err_copies;
-    result = store(reader, name_copy, value_copy);
+    result = env_store(reader, name_copy, value_copy);
     if (result == 0)
         return 0;
 err_copies:
@@ -176,25 +180,25 @@ err_copies:
     return result;
 }
 
-static int take_line(struct reader *reader)
+static int env_take_line(struct env_reader *reader)
 {
-    skip_blanks(reader);
+    env_skip_blanks(reader);
     if (reader->at == reader->end || *reader->at == '#')
         return 0;
-    skip_export(reader);
-    struct text_span name = take_name(reader);
-    skip_blanks(reader);
+    env_skip_export(reader);
+    struct text_span name = env_take_name(reader);
+    env_skip_blanks(reader);
     if (name.length_bytes == 0 || reader->at == reader->end || *reader->at != '=') {
-        complain(reader, "this is not NAME=value with a name of letters, digits and '_'");
+        env_report_line(reader, "expected NAME=value, with a name of letters, digits and '_'");
         return 0;
     }
     reader->at++;
-    skip_blanks(reader);
-    return take_value(reader, name);
+    env_skip_blanks(reader);
+    return env_take_value(reader, name);
 }
 
-/* The next line without its end; the reader's at and end enclose it. False behind the last one. */
-static bool next_line(struct reader *reader, const char **rest, const char *end)
+/* Moves the reader to the next line, without its end. False after the last one. */
+static bool env_next_line(struct env_reader *reader, const char **rest, const char *end)
 {
     if (*rest == end)
         return false;
@@ -207,7 +211,7 @@ static bool next_line(struct reader *reader, const char **rest, const char *end)
     return true;
 }
 
-static int refuse(struct reader *reader, enum error_code code, const char *what)
+static int env_reject_file(struct env_reader *reader, enum error_code code, const char *what)
 {
     problems_add(reader->problems, PROBLEM_ERROR, "%s %s; is it a .env file?", reader->path, what);
     return code;
@@ -219,21 +223,21 @@ int env_file_parse(struct env_file *file, const char *name, const char *bytes, s
     static const char mark[] = "\xEF\xBB\xBF";
     char path[QUOTED_PATH_BYTES];
     text_quote(path, sizeof path, name, strlen(name));
-    struct reader reader = {.file = file, .problems = problems, .path = path};
+    struct env_reader reader = {.file = file, .problems = problems, .path = path};
     if (length_bytes == 0)
         return 0;
     if (memchr(bytes, '\0', length_bytes) != NULL)
-        return refuse(&reader, ERROR_INVALID, "contains NUL bytes");
+        return env_reject_file(&reader, ERROR_INVALID, "contains NUL bytes");
     const char *rest = bytes;
     if (length_bytes >= 3 && memcmp(bytes, mark, 3) == 0)
         rest += 3;
-    while (next_line(&reader, &rest, bytes + length_bytes)) {
-        if (take_line(&reader) != 0)
+    while (env_next_line(&reader, &rest, bytes + length_bytes)) {
+        if (env_take_line(&reader) != 0)
             return ERROR_NO_MEMORY;
-        if (reader.wrong_lines >= WRONG_LINES_MAX)
-            return refuse(&reader, ERROR_INVALID, "has too many wrong lines");
-        if (file->count >= ENTRIES_MAX)
-            return refuse(&reader, ERROR_TOO_LARGE, "has too many lines");
+        if (reader.wrong_lines >= MAX_WRONG_LINES)
+            return env_reject_file(&reader, ERROR_INVALID, "has too many invalid lines");
+        if (file->count >= MAX_ENTRIES)
+            return env_reject_file(&reader, ERROR_TOO_LARGE, "has too many lines");
     }
     return 0;
 }
@@ -245,7 +249,7 @@ int env_file_load(struct env_file *file, const char *path, struct problems *prob
     int result = file_read(path, ENV_FILE_BYTES_MAX, &content, &error);
     if (result != 0) {
         problems_add(
-            problems, PROBLEM_ERROR, "%s; --env-file wants a readable .env file", error.text);
+            problems, PROBLEM_ERROR, "%s; --env-file needs a readable .env file", error.text);
         return result;
     }
     file->world_readable = content.world_readable;
@@ -256,7 +260,7 @@ int env_file_load(struct env_file *file, const char *path, struct problems *prob
 
 const struct env_entry *env_file_find(const struct env_file *file, const char *name)
 {
-    return find_entry(file, name);
+    return env_find_entry(file, name);
 }
 
 void env_file_fini(struct env_file *file)

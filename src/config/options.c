@@ -1,3 +1,12 @@
+/*
+ * The table of options is the single source for what settings exist. The loader checks and stores
+ * values by it, and --help, .env.example, the tables in docs/configuration.md and the manual page
+ * are generated from it, so a new setting is one row here and one field in struct config.
+ *
+ * The file also finds the option that was meant by a misspelled variable: a variable with a wrong
+ * name would otherwise be silently ignored. Names of options are close to each other, so the
+ * permitted distance is small, and any other variable of the environment stays unmentioned.
+ */
 #include "config/options.h"
 
 #include <ctype.h>
@@ -17,7 +26,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
 static const char *const log_formats[] = {"text", "json", NULL};
 static const char *const switches[] = {"off", "on", NULL};
 
-/* A choice is stored as its position, straight into the field's enum. */
+/* A choice is stored as its index in choices, straight into the field, which is an enum. */
 _Static_assert(sizeof(enum log_level) == sizeof(unsigned), "log_level is read as a choice");
 _Static_assert(sizeof(enum log_format) == sizeof(unsigned), "log_format is read as a choice");
 _Static_assert(sizeof(enum config_switch) == sizeof(unsigned), "a switch is read as a choice");
@@ -158,7 +167,7 @@ const char *option_section_title(enum option_section section)
     return titles[section];
 }
 
-static void append_choices(const struct option *option, struct text *text)
+static void option_append_choices(const struct option *option, struct text *text)
 {
     for (const char *const *choice = option->choices; *choice != NULL; choice++)
         text_printf(text, "%s%s", choice == option->choices ? "" : ", ", *choice);
@@ -183,25 +192,26 @@ void option_append_range(const struct option *option, struct text *text)
         text_printf(text, "%" PRId64 "..%" PRId64 " ms", option->min, option->max);
         return;
     case OPTION_CHOICE:
-        append_choices(option, text);
+        option_append_choices(option, text);
         return;
     }
 }
 
-static const char *default_words(const struct option *option)
+/* The default as displayed. */
+static const char *option_default_text(const struct option *option)
 {
     if (option->fallback != NULL)
         return option->fallback;
     return option->computed != NULL ? option->computed : "required";
 }
 
-static void append_markdown_row(const struct option *option, struct text *text)
+static void option_append_markdown_row(const struct option *option, struct text *text)
 {
     const char *tick = option->fallback != NULL ? "`" : "";
     text_printf(text, "| `%s`", option->name);
     if ((option->flags & OPTION_OR_FILE) != 0)
         text_printf(text, ", `%s_FILE`", option->name);
-    text_printf(text, " | %s%s%s | ", tick, default_words(option), tick);
+    text_printf(text, " | %s%s%s | ", tick, option_default_text(option), tick);
     option_append_range(option, text);
     text_printf(text, " | %s |\n", option->help);
 }
@@ -211,41 +221,40 @@ void option_append_markdown(enum option_section section, struct text *text)
     text_append(text, "| variable | default | values | meaning |\n|---|---|---|---|\n");
     for (size_t i = 0; i < CONFIG_OPTIONS; i++)
         if (config_options[i].section == section)
-            append_markdown_row(&config_options[i], text);
+            option_append_markdown_row(&config_options[i], text);
 }
 
-/* Name=value as one would write it: the default, else an example, else nothing. */
-static void append_assignment(const struct option *option, struct text *text)
+/* NAME=value with the default, else the example, else nothing. */
+static void option_append_assignment(const struct option *option, struct text *text)
 {
     const char *value = option->fallback != NULL ? option->fallback : option->example;
     text_printf(text, "%s=%s", option->name, value != NULL ? value : "");
 }
 
 /* "(10..86400000 ms; default: 5000)" */
-static void append_facts(const struct option *option, struct text *text)
+static void option_append_facts(const struct option *option, struct text *text)
 {
     text_append(text, "(");
     option_append_range(option, text);
     bool is_required = (option->flags & OPTION_REQUIRED) != 0;
-    text_printf(text, "; %s%s)", is_required ? "" : "default: ", default_words(option));
+    text_printf(text, "; %s%s)", is_required ? "" : "default: ", option_default_text(option));
 }
 
 void option_append_env_example(const struct option *option, struct text *text)
 {
     text_printf(text, "# %s ", option->help);
-    append_facts(option, text);
+    option_append_facts(option, text);
     text_append(text, "\n");
-    /* Those that somebody has to look at stand there as assignments (contract ops-v0, section 3).
-     */
-    bool given = option == &config_options[OPTION_HEALTH_PORT] ||
-                 option == &config_options[OPTION_DELIVERY_INTERVAL] ||
-                 option == &config_options[OPTION_HEALTH_CHECK_INTERVAL];
+    /* Settings that operators commonly change are assigned; the others are commented out. */
+    bool is_assigned = option == &config_options[OPTION_HEALTH_PORT] ||
+                       option == &config_options[OPTION_DELIVERY_INTERVAL] ||
+                       option == &config_options[OPTION_HEALTH_CHECK_INTERVAL];
     if ((option->flags & OPTION_REQUIRED) != 0) {
         text_printf(text, "%s=\n", option->name);
         return;
     }
-    text_append(text, given ? "" : "# ");
-    append_assignment(option, text);
+    text_append(text, is_assigned ? "" : "# ");
+    option_append_assignment(option, text);
     text_append(text, "\n");
 }
 
@@ -255,22 +264,22 @@ void option_append_help(const struct option *option, struct text *text)
     if ((option->flags & OPTION_OR_FILE) != 0)
         text_printf(text, ", %s_FILE", option->name);
     text_append(text, " ");
-    append_facts(option, text);
+    option_append_facts(option, text);
     text_printf(text, "\n      %s\n", option->help);
 }
 
 enum { NAME_BYTES = 48, SHORT_NAME_BYTES = 9 };
 
-static size_t min(size_t a, size_t b)
+static size_t min_size(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
 /*
- * Insertions, deletions, replacements and exchanges of neighbours that make b of a (the optimal
- * string alignment distance); both are shorter than NAME_BYTES.
+ * The number of insertions, deletions, replacements and transpositions of neighbors that turn a
+ * into b (optimal string alignment distance); both are shorter than NAME_BYTES.
  */
-static size_t distance(const char *a, const char *b)
+static size_t name_distance(const char *a, const char *b)
 {
     size_t rows[NAME_BYTES][NAME_BYTES];
     size_t a_bytes = strlen(a);
@@ -282,23 +291,23 @@ static size_t distance(const char *a, const char *b)
                 continue;
             }
             size_t replaced = rows[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-            rows[i][j] = min(replaced, min(rows[i - 1][j], rows[i][j - 1]) + 1);
+            rows[i][j] = min_size(replaced, min_size(rows[i - 1][j], rows[i][j - 1]) + 1);
             if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                rows[i][j] = min(rows[i][j], rows[i - 2][j - 2] + 1);
+                rows[i][j] = min_size(rows[i][j], rows[i - 2][j - 2] + 1);
         }
     return rows[a_bytes][b_bytes];
 }
 
-/* Whether upper is near known, and nearer than *best, which then becomes the distance. */
-static bool is_near(const char *upper, const char *known, size_t *best)
+/* Whether upper is close to known, and closer than *best, which is then updated. */
+static bool name_is_closer(const char *upper, const char *known, size_t *best)
 {
     size_t known_bytes = strlen(known);
     size_t upper_bytes = strlen(upper);
     size_t allowed = known_bytes < SHORT_NAME_BYTES ? 1 : 2;
-    /* Each letter more is one step at least; most names are told apart by that alone. */
+    /* Each additional letter costs at least one step, which rules out most names cheaply. */
     if (upper_bytes > known_bytes + allowed || known_bytes > upper_bytes + allowed)
         return false;
-    size_t found = distance(upper, known);
+    size_t found = name_distance(upper, known);
     if (found > allowed || found >= *best)
         return false;
     *best = found;
@@ -321,31 +330,32 @@ const char *option_closest(const char *name, size_t length_bytes)
     for (size_t i = 0; i < CONFIG_OPTIONS + WITH_FILE; i++) {
         const char *known =
             i < CONFIG_OPTIONS ? config_options[i].name : with_file[i - CONFIG_OPTIONS];
+        /* It is a setting, even if it resembles another one. */
         if (strlen(known) == length_bytes && memcmp(known, name, length_bytes) == 0)
             return NULL;
-        if (is_near(upper, known, &best))
+        if (name_is_closer(upper, known, &best))
             nearest = known;
     }
     return nearest;
 }
 
-static void check_name(const char *name, size_t length_bytes, struct problems *problems)
+static void option_suggest_for(const char *name, size_t length_bytes, struct problems *problems)
 {
     const char *meant = option_closest(name, length_bytes);
     if (meant == NULL)
         return;
     char quoted[NAME_BYTES];
     text_quote(quoted, sizeof quoted, name, length_bytes);
-    problems_add(problems, PROBLEM_WARNING, "%s is not a setting and has no effect; %s is one",
-        quoted, meant);
+    problems_add(problems, PROBLEM_WARNING,
+        "%s is not a setting and has no effect; did you mean %s?", quoted, meant);
 }
 
 void option_suggest(const struct values *values, struct problems *problems)
 {
     char *const *at = values->environment;
     for (; at != NULL && *at != NULL; at++)
-        check_name(*at, strcspn(*at, "="), problems);
+        option_suggest_for(*at, strcspn(*at, "="), problems);
     for (size_t i = 0; i < values->env_file.count; i++)
-        check_name(
+        option_suggest_for(
             values->env_file.entries[i].name, strlen(values->env_file.entries[i].name), problems);
 }

@@ -1,3 +1,14 @@
+/*
+ * Rules that concern more than one option, and defaults computed from other settings.
+ *
+ * Every option has already been checked on its own and stored. A rule runs only if the options that
+ * it is about are present and valid (VALUE_PRESENT), so one mistake is not reported twice. Most
+ * rules guard against mistakes that would otherwise surface much later, as failing requests: a
+ * token of another account, the URL of the wrong Convex host, a gateway command whose port cannot
+ * be probed.
+ *
+ * rules_apply reports problems and goes on; it stops only when out of memory.
+ */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -14,23 +25,24 @@
 
 #define TOKEN_PREFIX "mc_service_"
 
-/* The backend shows a runtime as offline that has not reported for so long. */
+/* The backend considers a runtime offline this long after its last report. */
 enum { OFFLINE_AFTER_MS = 90000, GRACE_BEYOND_TIMEOUT_MS = 5000, QUOTED_BYTES = 128 };
 
 static const char default_gateway_token[] = "local";
 
-static bool is_present(const struct values *values, enum option_id id)
+static bool option_is_present(const struct values *values, enum option_id id)
 {
     return values->by_option[id].state == VALUE_PRESENT;
 }
 
-static bool is_absent(const struct values *values, enum option_id id)
+static bool option_is_absent(const struct values *values, enum option_id id)
 {
     return values->by_option[id].state == VALUE_ABSENT;
 }
 
 bool rules_register_secret(enum option_id id, const char *value)
 {
+    /* The well-known default is not a secret, and redacting "local" would garble many texts. */
     if (id == OPTION_OPENCLAW_GATEWAY_TOKEN && strcmp(value, default_gateway_token) == 0)
         return true;
     if (!redact_add_secret(value))
@@ -42,29 +54,24 @@ bool rules_register_secret(enum option_id id, const char *value)
     return account_end == NULL || redact_add_secret(account_end + 1);
 }
 
-/* It becomes the name of a directory, and no id of the backend has anything else in it. */
+/* The id becomes the name of a directory; ids of the backend have no other characters. */
 static void check_account_id(
     const struct config *config, const struct values *values, struct problems *problems)
 {
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
-    if (!is_present(values, OPTION_ACCOUNT_ID))
+    if (!option_is_present(values, OPTION_ACCOUNT_ID))
         return;
     const char *id = config->account_id;
-    if (id[strspn(id, allowed)] == '\0' && id[0] != '.' && strlen(id) <= 128)
+    if (id[strspn(id, TEXT_LETTERS TEXT_DIGITS "_.-")] == '\0' && id[0] != '.' && strlen(id) <= 128)
         return;
-    char shown[OPTION_SHOWN_BYTES];
-    option_show(&config_options[OPTION_ACCOUNT_ID], id, shown);
-    problems_add(problems, PROBLEM_ERROR,
-        "ACCOUNT_ID %s is no account id; right are up to 128 letters, digits, '_', '-' and '.'",
-        shown);
+    option_report(&config_options[OPTION_ACCOUNT_ID], id, problems,
+        "is not an account id; expected up to 128 letters, digits, '_', '-' and '.'");
 }
 
-/* The token's form, and that it is the account's: mc_service_{accountId}_{secret}. */
+/* The form is mc_service_{accountId}_{secret}, and the account must be ours. */
 static void check_service_token(
     const struct config *config, const struct values *values, struct problems *problems)
 {
-    if (!is_present(values, OPTION_SERVICE_TOKEN))
+    if (!option_is_present(values, OPTION_SERVICE_TOKEN))
         return;
     size_t prefix_bytes = strlen(TOKEN_PREFIX);
     if (strncmp(config->service_token, TOKEN_PREFIX, prefix_bytes) != 0) {
@@ -80,7 +87,7 @@ static void check_service_token(
         return;
     }
     size_t account_bytes = (size_t)(account_end - account);
-    if (!is_present(values, OPTION_ACCOUNT_ID) ||
+    if (!option_is_present(values, OPTION_ACCOUNT_ID) ||
         (strlen(config->account_id) == account_bytes &&
             memcmp(config->account_id, account, account_bytes) == 0))
         return;
@@ -94,21 +101,20 @@ static void check_service_token(
         quoted_account, quoted_id);
 }
 
+/* Convex serves functions and HTTP actions on different hosts; see docs/protocol.md, Convex HTTP
+ * API. */
 static void check_convex_url(
     const struct config *config, const struct values *values, struct problems *problems)
 {
     struct url url;
-    if (!is_present(values, OPTION_CONVEX_URL) || url_parse(config->convex_url, &url) != NULL ||
-        !url_host_ends_with(&url, ".convex.site"))
+    if (!option_is_present(values, OPTION_CONVEX_URL) ||
+        url_parse(config->convex_url, &url) != NULL || !url_host_ends_with(&url, ".convex.site"))
         return;
-    char shown[OPTION_SHOWN_BYTES];
-    option_show(&config_options[OPTION_CONVEX_URL], config->convex_url, shown);
-    problems_add(problems, PROBLEM_ERROR,
-        "CONVEX_URL %s is the address for HTTP actions; right is the same deployment's address "
-        "that ends in .convex.cloud",
-        shown);
+    option_report(&config_options[OPTION_CONVEX_URL], config->convex_url, problems,
+        "is the deployment's URL for HTTP actions; expected the one that ends in .convex.cloud");
 }
 
+/* "openclaw-gateway" is the service's name in our Compose file. */
 static bool is_local_gateway(const struct url *url)
 {
     static const char *const hosts[] = {
@@ -119,35 +125,36 @@ static bool is_local_gateway(const struct url *url)
     return false;
 }
 
+/* A local gateway is installed with a well-known token; any other needs one of its own. */
 static int fill_gateway_token(
     struct config *config, const struct values *values, struct problems *problems)
 {
     struct url url;
-    if (!is_absent(values, OPTION_OPENCLAW_GATEWAY_TOKEN) || config->gateway_url == NULL ||
+    if (!option_is_absent(values, OPTION_OPENCLAW_GATEWAY_TOKEN) || config->gateway_url == NULL ||
         config->gateway_url[0] == '\0' || url_parse(config->gateway_url, &url) != NULL)
         return 0;
     if (!is_local_gateway(&url)) {
         problems_add(problems, PROBLEM_ERROR,
             "OPENCLAW_GATEWAY_TOKEN is required for non-local OPENCLAW_GATEWAY_URL. "
-            "Set it to the gateway's token, or to nothing if the gateway wants none.");
+            "Set it to the gateway's token, or to an empty value if the gateway requires none.");
         return 0;
     }
     config->gateway_token = strdup(default_gateway_token);
     return config->gateway_token != NULL ? 0 : ERROR_NO_MEMORY;
 }
 
-/* What is wrong with it as a command, as the end of a sentence that begins with its name. */
-static int check_words(const char *command, struct error *error)
+/* The error completes a sentence that begins with the setting's name and value. */
+static int check_command_line(const char *command, struct error *error)
 {
-    struct argv words;
-    int result = argv_parse(command, &words, error);
-    if (result == 0 && (words.count == 0 || words.items[0][0] == '\0'))
-        result = error_set(error, ERROR_INVALID, "names no program");
-    argv_fini(&words);
+    struct argv argv;
+    int result = argv_parse(command, &argv, error);
+    if (result == 0 && (argv.count == 0 || argv.items[0][0] == '\0'))
+        result = error_set(error, ERROR_INVALID, "does not name a program");
+    argv_fini(&argv);
     return result;
 }
 
-/* Whether the child's port can be looked at without a resolver, which may hang for long. */
+/* The supervisor probes the child's port, without a resolver since that may block for long. */
 static int check_command_url(const char *gateway_url, struct error *error)
 {
     struct url url;
@@ -155,8 +162,8 @@ static int check_command_url(const char *gateway_url, struct error *error)
         return 0;
     if (gateway_url[0] == '\0')
         return error_set(error, ERROR_INVALID,
-            "starts a gateway, but OPENCLAW_GATEWAY_URL is empty, which switches the gateway off; "
-            "set it to where the command listens, or remove the command");
+            "starts a gateway, but OPENCLAW_GATEWAY_URL is empty, which disables the gateway; "
+            "set it to the address that the command listens on, or remove the command");
     if (url_host_is_address(&url) || url_host_is(&url, "localhost"))
         return 0;
     return error_set(error, ERROR_INVALID,
@@ -168,51 +175,50 @@ static int check_gateway_command(
     const struct config *config, const struct values *values, struct problems *problems)
 {
     struct error error;
-    if (!is_present(values, OPTION_OPENCLAW_GATEWAY_COMMAND))
+    if (!option_is_present(values, OPTION_OPENCLAW_GATEWAY_COMMAND))
         return 0;
-    int result = check_words(config->gateway_command, &error);
+    int result = check_command_line(config->gateway_command, &error);
     if (result == 0)
         result = check_command_url(config->gateway_url, &error);
     if (result != ERROR_INVALID)
         return result;
-    char shown[OPTION_SHOWN_BYTES];
-    option_show(&config_options[OPTION_OPENCLAW_GATEWAY_COMMAND], config->gateway_command, shown);
-    problems_add(problems, PROBLEM_ERROR, "OPENCLAW_GATEWAY_COMMAND %s %s", shown, error.text);
+    option_report(&config_options[OPTION_OPENCLAW_GATEWAY_COMMAND], config->gateway_command,
+        problems, "%s", error.text);
     return 0;
 }
 
 static void check_times(
     struct config *config, const struct values *values, struct problems *problems)
 {
-    if (is_absent(values, OPTION_SHUTDOWN_GRACE_MS))
+    if (option_is_absent(values, OPTION_SHUTDOWN_GRACE_MS))
         config->shutdown_grace_ms = config->gateway_timeout_ms + GRACE_BEYOND_TIMEOUT_MS;
     bool is_below = config->delivery_backoff_max_ms < config->delivery_backoff_base_ms;
-    if (is_below && is_absent(values, OPTION_DELIVERY_BACKOFF_MAX_MS))
+    if (is_below && option_is_absent(values, OPTION_DELIVERY_BACKOFF_MAX_MS))
         config->delivery_backoff_max_ms = config->delivery_backoff_base_ms;
-    else if (is_below && is_present(values, OPTION_DELIVERY_BACKOFF_MAX_MS))
+    else if (is_below && option_is_present(values, OPTION_DELIVERY_BACKOFF_MAX_MS))
         problems_add(problems, PROBLEM_ERROR,
-            "DELIVERY_BACKOFF_MAX_MS %" PRId64 " is less than DELIVERY_BACKOFF_BASE_MS; right is "
+            "DELIVERY_BACKOFF_MAX_MS %" PRId64 " is less than DELIVERY_BACKOFF_BASE_MS; expected "
             "%" PRId64 " or more",
             config->delivery_backoff_max_ms, config->delivery_backoff_base_ms);
     if (config->health_check_interval_ms > OFFLINE_AFTER_MS)
         problems_add(problems, PROBLEM_WARNING,
-            "HEALTH_CHECK_INTERVAL %" PRId64 " is long: the backend shows a runtime as offline "
-            "%d ms after its last report",
+            "HEALTH_CHECK_INTERVAL %" PRId64 " is too long: the backend considers a "
+            "runtime offline %d ms after its last report",
             config->health_check_interval_ms, OFFLINE_AFTER_MS);
 }
 
-/* Appends the directory that holds the state when STATE_DIR names none. False: there is none. */
+/* Appends the default of STATE_DIR. False if there is none. */
 static bool append_state_dir(const struct values *values, const char *account_id, struct text *path)
 {
-    const char *of_service = values_variable(values, "STATE_DIRECTORY");
-    if (of_service != NULL && of_service[0] != '\0') {
-        /* systemd separates several with ':' (systemd.exec, "RuntimeDirectory="). */
-        text_append_bytes(path, of_service, strcspn(of_service, ":"));
+    const char *service_dir = values_variable(values, "STATE_DIRECTORY");
+    if (service_dir != NULL && service_dir[0] != '\0') {
+        /* systemd separates several directories by ':'; the first is ours (systemd.exec(5)). */
+        text_append_bytes(path, service_dir, strcspn(service_dir, ":"));
         return true;
     }
     const char *base = values_variable(values, "XDG_STATE_HOME");
     const char *home = values_variable(values, "HOME");
-    /* Paths that are not absolute do not count (XDG Base Directory Specification). */
+    /* Relative paths are ignored, as the XDG Base Directory Specification requires. */
     if (base != NULL && base[0] == '/')
         text_append(path, base);
     else if (home != NULL && home[0] == '/')
@@ -226,13 +232,13 @@ static bool append_state_dir(const struct values *values, const char *account_id
 static int fill_state_dir(
     struct config *config, const struct values *values, struct problems *problems)
 {
-    if (!is_absent(values, OPTION_STATE_DIR) || config->account_id == NULL)
+    if (!option_is_absent(values, OPTION_STATE_DIR) || config->account_id == NULL)
         return 0;
     struct text path = {0};
     if (!append_state_dir(values, config->account_id, &path)) {
         problems_add(problems, PROBLEM_ERROR,
             "STATE_DIR is not set, and there is no HOME to derive it from; set it to a directory "
-            "that the runtime may write to");
+            "that the runtime can write to");
         return 0;
     }
     char *taken = text_take(&path);
@@ -243,24 +249,20 @@ static int fill_state_dir(
     return result == ERROR_NO_MEMORY ? result : 0;
 }
 
-/* What is wrong with the address to listen on; NULL for nothing. A name is asked for at the start.
- */
+/* What is wrong with the address to listen on, or NULL. Names are only resolved at startup. */
 static const char *find_host_fault(const char *host)
 {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
-    static const char digits[] = "0123456789.";
     struct in_addr address;
     size_t rest = strcspn(host, ":%");
     if (host[0] == '[')
-        return "it stands in brackets";
-    if (host[rest] != '\0') /* an address of IPv6; what an interface may be called is its own */
-        return host[rest] == ':' ? NULL : "it is no address";
-    if (host[strspn(host, digits)] == '\0')
-        return inet_aton(host, &address) != 0 ? NULL : "it is no address";
-    for (const char *at = host; *at != '\0'; at++)
-        if (strchr(letters, *at) == NULL && strchr(digits, *at) == NULL)
-            return "no name of a host has such characters";
-    return NULL;
+        return "it is in brackets";
+    /* IPv6, possibly with an interface, whose name may contain anything. */
+    if (host[rest] != '\0')
+        return host[rest] == ':' ? NULL : "not an address";
+    if (host[strspn(host, TEXT_DIGITS ".")] == '\0')
+        return inet_aton(host, &address) != 0 ? NULL : "not an address";
+    bool is_name = host[strspn(host, TEXT_LETTERS TEXT_DIGITS "-_.")] == '\0';
+    return is_name ? NULL : "invalid characters in a host name";
 }
 
 static void check_health_host(const struct config *config, struct problems *problems)
@@ -268,12 +270,10 @@ static void check_health_host(const struct config *config, struct problems *prob
     const char *fault = config->health_host != NULL ? find_host_fault(config->health_host) : NULL;
     if (fault == NULL)
         return;
-    char shown[OPTION_SHOWN_BYTES];
-    option_show(&config_options[OPTION_HEALTH_HOST], config->health_host, shown);
-    problems_add(problems, PROBLEM_ERROR,
-        "HEALTH_HOST %s cannot be listened on (%s); right is an address of this machine, as "
-        "127.0.0.1, 0.0.0.0 or ::, or its name",
-        shown, fault);
+    option_report(&config_options[OPTION_HEALTH_HOST], config->health_host, problems,
+        "cannot be listened on: %s; expected an address of this machine, such as 127.0.0.1, "
+        "0.0.0.0 or ::, or its name",
+        fault);
 }
 
 static void check_ca_file(const struct config *config, struct problems *problems)
@@ -285,18 +285,16 @@ static void check_ca_file(const struct config *config, struct problems *problems
     if (stat(config->ca_file, &status) != 0 || access(config->ca_file, R_OK) != 0)
         wrong = strerror(errno);
     else if (S_ISDIR(status.st_mode))
-        wrong = "it is a directory";
+        wrong = "is a directory";
     if (wrong == NULL)
         return;
-    char shown[OPTION_SHOWN_BYTES];
-    option_show(&config_options[OPTION_CA_FILE], config->ca_file, shown);
-    problems_add(problems, PROBLEM_ERROR,
-        "CA_FILE %s cannot be read (%s); right is a PEM file of certificates", shown, wrong);
+    option_report(&config_options[OPTION_CA_FILE], config->ca_file, problems,
+        "cannot be read: %s; expected a PEM file of certificates", wrong);
 }
 
 static int fill_runtime_version(struct config *config, const struct values *values)
 {
-    if (!is_absent(values, OPTION_RUNTIME_VERSION))
+    if (!option_is_absent(values, OPTION_RUNTIME_VERSION))
         return 0;
     config->runtime_version = strdup(MISSION_CONTROL_VERSION);
     return config->runtime_version != NULL ? 0 : ERROR_NO_MEMORY;

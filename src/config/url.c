@@ -1,3 +1,9 @@
+/*
+ * A strict check of http and https URLs, for settings. A general parser would accept or repair much
+ * that is a mistake in a setting; this one explains what is wrong, and rejects user names, queries
+ * and fragments, since a URL is logged and may not carry a secret. Only the form is checked: no
+ * name is resolved. The result consists of spans into the string, so nothing is allocated.
+ */
 #include "config/url.h"
 
 #include <arpa/inet.h>
@@ -7,24 +13,19 @@
 
 enum { HOST_BYTES_MAX = 253, LABEL_BYTES_MAX = 63, PORT_MAX = 65535 };
 
-static bool is_digit(char character)
+static bool url_is_hex_digit(char character)
 {
-    return character >= '0' && character <= '9';
-}
-
-static bool is_hex_digit(char character)
-{
-    return is_digit(character) || (character >= 'a' && character <= 'f') ||
+    return text_is_digit(character) || (character >= 'a' && character <= 'f') ||
            (character >= 'A' && character <= 'F');
 }
 
-static bool is_host_character(char character)
+static bool url_is_host_character(char character)
 {
-    return is_digit(character) || (character >= 'a' && character <= 'z') ||
-           (character >= 'A' && character <= 'Z') || character == '-' || character == '_' ||
-           character == '.';
+    return text_is_letter(character) || text_is_digit(character) || character == '-' ||
+           character == '_' || character == '.';
 }
 
+/* A trailing dot marks a name as fully qualified and is not part of it. */
 static struct text_span without_last_dot(struct text_span host)
 {
     if (host.length_bytes > 1 && host.bytes[host.length_bytes - 1] == '.')
@@ -32,7 +33,7 @@ static struct text_span without_last_dot(struct text_span host)
     return host;
 }
 
-static bool is_address(int family, struct text_span host)
+static bool host_is_address(int family, struct text_span host)
 {
     char text[INET6_ADDRSTRLEN];
     unsigned char address[sizeof(struct in6_addr)];
@@ -43,44 +44,44 @@ static bool is_address(int family, struct text_span host)
     return inet_pton(family, text, address) == 1;
 }
 
-/* A last label of digits makes it an address for everybody who reads it (WHATWG URL, 3.5). */
-static bool ends_with_number(struct text_span host)
+/* A numeric last label makes every client parse the host as IPv4 (WHATWG URL, 3.5). */
+static bool host_ends_with_number(struct text_span host)
 {
     size_t digits = 0;
-    while (digits < host.length_bytes && is_digit(host.bytes[host.length_bytes - 1 - digits]))
+    while (digits < host.length_bytes && text_is_digit(host.bytes[host.length_bytes - 1 - digits]))
         digits++;
     return digits > 0 &&
            (digits == host.length_bytes || host.bytes[host.length_bytes - 1 - digits] == '.');
 }
 
-static const char *check_name(struct text_span host)
+static const char *url_check_name(struct text_span host)
 {
     if (host.length_bytes == 0)
         return "has no host";
     size_t label_bytes = 0;
     host = without_last_dot(host);
     for (size_t i = 0; i < host.length_bytes; i++) {
-        if (!is_host_character(host.bytes[i]))
-            return "has a host with characters that no host name has";
+        if (!url_is_host_character(host.bytes[i]))
+            return "has invalid characters in its host";
         if (host.bytes[i] == '.' && label_bytes == 0)
-            return "has a host with an empty part between dots";
+            return "has an empty label in its host";
         label_bytes = host.bytes[i] == '.' ? 0 : label_bytes + 1;
         if (label_bytes > LABEL_BYTES_MAX)
-            return "has a host with a part of over 63 characters";
+            return "has a host label of more than 63 characters";
     }
     if (label_bytes == 0 || host.length_bytes > HOST_BYTES_MAX)
-        return "has a host name that cannot exist";
-    if (ends_with_number(host) && !is_address(AF_INET, host))
+        return "has a host name that is too long or incomplete";
+    if (host_ends_with_number(host) && !host_is_address(AF_INET, host))
         return "has a host that is not a valid IPv4 address";
     return NULL;
 }
 
-static const char *parse_port(const char *digits, size_t length, unsigned *port)
+static const char *url_parse_port(const char *digits, size_t length, unsigned *port)
 {
     static const char wrong[] = "has a port that is not a number from 1 to 65535";
     *port = 0;
     for (size_t i = 0; i < length; i++) {
-        if (!is_digit(digits[i]))
+        if (!text_is_digit(digits[i]))
             return wrong;
         *port = *port * 10 + (unsigned)(digits[i] - '0');
         if (*port > PORT_MAX)
@@ -89,11 +90,11 @@ static const char *parse_port(const char *digits, size_t length, unsigned *port)
     return *port == 0 ? wrong : NULL;
 }
 
-/* host, [address], each with or without :port; *url's port stays when none is named. */
-static const char *parse_authority(const char *bytes, size_t length, struct url *url)
+/* host or [address], each with or without :port; without one url->port keeps its default. */
+static const char *url_parse_authority(const char *bytes, size_t length, struct url *url)
 {
     if (memchr(bytes, '@', length) != NULL)
-        return "holds a user name or password, which does not belong there";
+        return "contains a user name or password, which is not allowed";
     const char *end = bytes + length;
     const char *rest;
     const char *wrong = NULL;
@@ -103,36 +104,37 @@ static const char *parse_authority(const char *bytes, size_t length, struct url 
             return "has a '[' without ']'";
         url->host = (struct text_span){bytes + 1, (size_t)(bracket - bytes) - 1};
         rest = bracket + 1;
-        if (!is_address(AF_INET6, url->host))
-            wrong = "has brackets around what is not an IPv6 address";
+        if (!host_is_address(AF_INET6, url->host))
+            wrong = "has brackets around something other than an IPv6 address";
     } else {
         const char *colon = memchr(bytes, ':', length);
         rest = colon == NULL ? end : colon;
         url->host = (struct text_span){bytes, (size_t)(rest - bytes)};
-        wrong = check_name(url->host);
+        wrong = url_check_name(url->host);
     }
     if (wrong != NULL || rest == end)
         return wrong;
     if (*rest != ':')
-        return "has something other than a port behind its ']'";
-    return parse_port(rest + 1, (size_t)(end - rest) - 1, &url->port);
+        return "has something other than a port after its ']'";
+    return url_parse_port(rest + 1, (size_t)(end - rest) - 1, &url->port);
 }
 
-static const char *check_path(const char *path)
+static const char *url_check_path(const char *path)
 {
     for (const char *at = path; *at != '\0'; at++) {
         unsigned char byte = (unsigned char)*at;
         if (byte == '?' || byte == '#')
-            return "has a query or fragment, which does not belong there";
+            return "has a query or fragment, which is not allowed";
         if (byte <= ' ' || byte >= 0x7F || strchr("\"<>\\^`{|}", byte) != NULL)
             return "has characters in its path that must be escaped";
-        if (byte == '%' && !(is_hex_digit(at[1]) && is_hex_digit(at[2])))
+        if (byte == '%' && !(url_is_hex_digit(at[1]) && url_is_hex_digit(at[2])))
             return "has a '%' in its path without two hexadecimal digits";
     }
     return NULL;
 }
 
-static size_t scheme_length(const char *string, struct url *url)
+/* Sets is_https and the default port. 0 for any other scheme. */
+static size_t url_parse_scheme(const char *string, struct url *url)
 {
     static const struct {
         const char *prefix;
@@ -155,13 +157,13 @@ const char *url_parse(const char *string, struct url *url)
     *url = (struct url){0};
     if (strpbrk(string, " \t\r\n\v\f") != NULL)
         return "contains white space";
-    size_t scheme_bytes = scheme_length(string, url);
+    size_t scheme_bytes = url_parse_scheme(string, url);
     if (scheme_bytes == 0)
         return "does not begin with http:// or https://";
     const char *authority = string + scheme_bytes;
     size_t authority_bytes = strcspn(authority, "/?#");
-    const char *wrong = parse_authority(authority, authority_bytes, url);
-    return wrong != NULL ? wrong : check_path(authority + authority_bytes);
+    const char *wrong = url_parse_authority(authority, authority_bytes, url);
+    return wrong != NULL ? wrong : url_check_path(authority + authority_bytes);
 }
 
 bool url_host_is(const struct url *url, const char *name)
@@ -172,7 +174,7 @@ bool url_host_is(const struct url *url, const char *name)
 
 bool url_host_is_address(const struct url *url)
 {
-    return is_address(AF_INET, url->host) || is_address(AF_INET6, url->host);
+    return host_is_address(AF_INET, url->host) || host_is_address(AF_INET6, url->host);
 }
 
 bool url_host_ends_with(const struct url *url, const char *suffix)

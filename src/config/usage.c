@@ -1,3 +1,8 @@
+/*
+ * The command line, parsed by hand: it is small, takes options before and after the command, and
+ * several actions may be given at once. The values of enum arguments_action are in ascending
+ * precedence, so the parser keeps the maximum: "--check-config --help" prints the help.
+ */
 #include "config/usage.h"
 
 #include <string.h>
@@ -17,7 +22,7 @@ static const struct {
 static const struct {
     const char *name;
     enum arguments_action action;
-    bool takes_words;
+    bool takes_operands;
     bool takes_json;
 } commands[] = {
     {"healthcheck", ARGUMENTS_HEALTHCHECK, false, false},
@@ -27,8 +32,8 @@ static const struct {
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
-/* Takes "--env-file FILE" or "--env-file=FILE" at argv[*index]. False: it is something else. */
-static bool take_env_file(int argc, char **argv, int *index, struct arguments *arguments)
+/* Consumes "--env-file FILE" or "--env-file=FILE" at argv[*index]. False if it is not that. */
+static bool usage_take_env_file(int argc, char **argv, int *index, struct arguments *arguments)
 {
     static const char name[] = "--env-file";
     size_t length = sizeof name - 1;
@@ -46,7 +51,7 @@ static bool take_env_file(int argc, char **argv, int *index, struct arguments *a
     return true;
 }
 
-static bool take_action(const char *argument, struct arguments *arguments)
+static bool usage_take_action(const char *argument, struct arguments *arguments)
 {
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
         if (strcmp(argument, actions[i].name) == 0) {
@@ -57,8 +62,8 @@ static bool take_action(const char *argument, struct arguments *arguments)
     return false;
 }
 
-/* The command's place in the table, COMMANDS for a word that is none. */
-static size_t find_command(const char *word)
+/* The index of the command in the table, or COMMANDS. */
+static size_t usage_find_command(const char *word)
 {
     size_t i = 0;
     while (i < COMMANDS && strcmp(word, commands[i].name) != 0)
@@ -66,30 +71,29 @@ static size_t find_command(const char *word)
     return i;
 }
 
-static int unknown_argument(const char *argument, struct error *error)
+static int usage_reject(const char *argument, struct error *error)
 {
     char quoted[80];
     text_quote(quoted, sizeof quoted, argument, strlen(argument));
-    return error_set(
-        error, ERROR_INVALID, "unknown argument \"%s\"; --help shows those that there are", quoted);
+    return error_set(error, ERROR_INVALID, "unknown argument \"%s\"; see --help", quoted);
 }
 
-/* A command, or one of its words. *command is COMMANDS until there is one. */
-static int take_word(
+/* Consumes a command, or one of its operands. *command is COMMANDS until there is a command. */
+static int usage_take_word(
     const char *word, size_t *command, struct arguments *arguments, struct error *error)
 {
     if (*command == COMMANDS) {
-        *command = find_command(word);
+        *command = usage_find_command(word);
         if (word[0] == '-' || *command == COMMANDS)
-            return unknown_argument(word, error);
+            return usage_reject(word, error);
         if (commands[*command].action > arguments->action)
             arguments->action = commands[*command].action;
         return 0;
     }
-    if (word[0] == '-' || !commands[*command].takes_words)
-        return unknown_argument(word, error);
+    if (word[0] == '-' || !commands[*command].takes_operands)
+        return usage_reject(word, error);
     if (arguments->operand_count == ARGUMENTS_MAX_OPERANDS)
-        return error_set(error, ERROR_INVALID, "%s takes at most %d words; give it fewer at a time",
+        return error_set(error, ERROR_INVALID, "%s takes at most %d arguments",
             commands[*command].name, ARGUMENTS_MAX_OPERANDS);
     arguments->operands[arguments->operand_count++] = word;
     return 0;
@@ -101,22 +105,22 @@ int arguments_parse(int argc, char **argv, struct arguments *arguments, struct e
     *arguments = (struct arguments){.action = ARGUMENTS_RUN};
     for (int i = 1; i < argc; i++) {
         bool had_env_file = arguments->env_file != NULL;
-        if (take_env_file(argc, argv, &i, arguments)) {
+        if (usage_take_env_file(argc, argv, &i, arguments)) {
             if (had_env_file)
-                return error_set(error, ERROR_INVALID, "--env-file is given twice; give it once");
+                return error_set(error, ERROR_INVALID, "--env-file is given twice");
             if (arguments->env_file[0] == '\0')
-                return error_set(error, ERROR_INVALID,
-                    "--env-file is given without a file; right is --env-file FILE");
+                return error_set(
+                    error, ERROR_INVALID, "--env-file requires a file, as in --env-file FILE");
         } else if (strcmp(argv[i], "--json") == 0) {
             arguments->json = true;
-        } else if (!take_action(argv[i], arguments)) {
-            int result = take_word(argv[i], &command, arguments, error);
+        } else if (!usage_take_action(argv[i], arguments)) {
+            int result = usage_take_word(argv[i], &command, arguments, error);
             if (result != 0)
                 return result;
         }
     }
     if (arguments->json && (command == COMMANDS || !commands[command].takes_json))
-        return error_set(error, ERROR_INVALID, "--json goes with doctor and spool only");
+        return error_set(error, ERROR_INVALID, "--json is only valid with doctor and spool");
     return 0;
 }
 
@@ -128,18 +132,18 @@ void usage_append(struct text *text)
         "       mission-control-runtime spool [--json] list | show ID | retry ID... | drop ID...\n"
         "       mission-control-runtime --version | --help\n"
         "\n"
-        "Carries work from a Mission Control board to AI agents behind an OpenClaw gateway,\n"
-        "and their replies back. Its settings are environment variables.\n"
+        "Delivers notifications from a Mission Control board to AI agents behind an OpenClaw\n"
+        "gateway, and their replies back. Settings are environment variables.\n"
         "\n"
-        "  --env-file FILE  take the variables that the environment lacks from FILE\n"
-        "  --check-config   check the settings, print them (secrets as ***), and end\n"
-        "  --version        print the version and end\n"
-        "  --help           print this and end\n"
+        "  --env-file FILE  read variables that the environment does not set from FILE\n"
+        "  --check-config   check the settings, print them (secrets as ***), and exit\n"
+        "  --version        print the version and exit\n"
+        "  --help           print this help and exit\n"
         "\n"
-        "  healthcheck      ask the runtime of these settings for /health: exit 0 or 1\n"
+        "  healthcheck      query /health of the runtime with these settings; exit 0 or 1\n"
         "  doctor           check settings, network, gateway and backend without running an agent\n"
-        "  spool            list, show, send again or drop what could not be written back\n"
-        "  --json           doctor and spool: answer in JSON\n");
+        "  spool            list, show, retry or drop replies that could not be written back\n"
+        "  --json           doctor and spool: print JSON\n");
     for (size_t section = 0; section < OPTION_SECTIONS; section++) {
         text_printf(text, "\n%s:\n", option_section_title((enum option_section)section));
         for (size_t i = 0; i < CONFIG_OPTIONS; i++)
@@ -147,9 +151,8 @@ void usage_append(struct text *text)
                 option_append_help(&config_options[i], text);
     }
     text_append(text,
-        "\nExit status: 0 stopped as asked or all well, 1 healthcheck, doctor or spool found "
-        "trouble,\n"
-        "64 wrong arguments, 69 unavailable, 71 the system refused something, 75 the state "
-        "directory\n"
-        "is in use, 78 wrong settings, 128 + n ended by a second signal n.\n");
+        "\nExit status: 0 success or orderly shutdown, 1 healthcheck, doctor or spool found a "
+        "problem,\n"
+        "64 invalid arguments, 69 unavailable, 71 system error, 75 the state directory is in use,\n"
+        "78 invalid settings, 128 + n terminated by a second signal n.\n");
 }

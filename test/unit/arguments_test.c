@@ -82,21 +82,21 @@ static void test_too_many_operands_are_refused(void **state)
     char line[8 * (ARGUMENTS_MAX_OPERANDS + 2)] = "spool";
     for (int i = 0; i <= ARGUMENTS_MAX_OPERANDS; i++)
         text_copy(line + strlen(line), sizeof line - strlen(line), " id");
-    expect_refused(line, "at most 64 words");
+    expect_refused(line, "at most 64 arguments");
 }
 
 static void test_json_needs_doctor_or_spool(void **state)
 {
     (void)state;
-    expect_refused("--json", "--json goes with doctor and spool only");
-    expect_refused("healthcheck --json", "--json goes with doctor and spool only");
+    expect_refused("--json", "--json is only valid with doctor and spool");
+    expect_refused("healthcheck --json", "--json is only valid with doctor and spool");
 }
 
 static void test_env_file_needs_one_value(void **state)
 {
     (void)state;
-    expect_refused("--env-file", "without a file");
-    expect_refused("--env-file= doctor", "without a file");
+    expect_refused("--env-file", "requires a file");
+    expect_refused("--env-file= doctor", "requires a file");
     expect_refused("--env-file a --env-file b", "given twice");
 }
 

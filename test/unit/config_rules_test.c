@@ -54,8 +54,8 @@ static void test_convex_url_must_be_a_deployment(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const wrong[][2] = {
-        {"CONVEX_URL=https://happy.convex.site", "right is the same deployment's address that "
-                                                 "ends in .convex.cloud"},
+        {"CONVEX_URL=https://happy.convex.site", "expected the one that ends in "
+                                                 ".convex.cloud"},
         {"CONVEX_URL=https://happy.CONVEX.site./", ".convex.cloud"},
         {"CONVEX_URL=wss://happy.convex.cloud", "does not begin with http:// or https://"},
         {"CONVEX_URL=https://", "has no host"},
@@ -133,8 +133,8 @@ static void test_gateway_command_must_be_well_quoted(void **state)
             "COMMAND \"openclaw 'gateway\" has an unterminated single"},
         {"OPENCLAW_GATEWAY_COMMAND=openclaw \"gateway", "has an unterminated double quote"},
         {"OPENCLAW_GATEWAY_COMMAND=openclaw \\", "ends with a backslash"},
-        {"OPENCLAW_GATEWAY_COMMAND=''", "names no program"},
-        {"OPENCLAW_GATEWAY_COMMAND=\"\" gateway", "names no program"},
+        {"OPENCLAW_GATEWAY_COMMAND=''", "does not name a program"},
+        {"OPENCLAW_GATEWAY_COMMAND=\"\" gateway", "does not name a program"},
         {"OPENCLAW_GATEWAY_COMMAND=openclaw\ngateway", "contains a control character"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
@@ -168,7 +168,7 @@ static void test_backoff_and_grace_default_to_related_settings(void **state)
     struct config_fixture *fixture = *state;
     must_fail_with(fixture,
         LOAD(fixture, REQUIRED, "DELIVERY_BACKOFF_BASE_MS=200", "DELIVERY_BACKOFF_MAX_MS=100"),
-        "DELIVERY_BACKOFF_MAX_MS 100 is less than DELIVERY_BACKOFF_BASE_MS; right is 200 or more");
+        "DELIVERY_BACKOFF_MAX_MS 100 is less than DELIVERY_BACKOFF_BASE_MS; expected 200 or more");
     must_load(fixture, LOAD(fixture, REQUIRED, "DELIVERY_BACKOFF_BASE_MS=400000"));
     assert_int_equal(fixture->config.delivery_backoff_max_ms, 400000);
     must_fail_with(fixture, LOAD(fixture, REQUIRED, "DELIVERY_BACKOFF_MAX_MS=x"),
@@ -176,7 +176,7 @@ static void test_backoff_and_grace_default_to_related_settings(void **state)
     must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_REQUEST_TIMEOUT_MS=3600000"));
     assert_int_equal(fixture->config.shutdown_grace_ms, 3605000);
     assert_int_equal(LOAD(fixture, REQUIRED, "HEALTH_CHECK_INTERVAL=90001"), 0);
-    must_report(fixture, "warning: HEALTH_CHECK_INTERVAL 90001 is long");
+    must_report(fixture, "warning: HEALTH_CHECK_INTERVAL 90001 is too long");
     must_load(fixture, LOAD(fixture, REQUIRED, "HEALTH_CHECK_INTERVAL=90000"));
 }
 
@@ -198,13 +198,13 @@ static void test_state_dir_follows_the_environment(void **state)
     }
     must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, TOKEN),
         "STATE_DIR is not set, and there is no HOME");
-    must_fail_with(fixture, LOAD(fixture, REQUIRED, "STATE_DIR=~/state"), "only a shell replaces");
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "STATE_DIR=~/state"), "only a shell expands");
 }
 
 static void test_ca_file_must_be_a_file(void **state)
 {
     struct config_fixture *fixture = *state;
-    must_fail_with(fixture, LOAD(fixture, REQUIRED, "CA_FILE=/"), "it is a directory");
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "CA_FILE=/"), "is a directory");
 }
 
 static void test_health_host_must_be_an_address_or_name(void **state)
@@ -217,7 +217,7 @@ static void test_health_host_must_be_an_address_or_name(void **state)
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         must_load(fixture, LOAD(fixture, REQUIRED, good[i]));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        must_fail_with(fixture, LOAD(fixture, REQUIRED, bad[i]), "right is an address of this");
+        must_fail_with(fixture, LOAD(fixture, REQUIRED, bad[i]), "expected an address of this");
 }
 
 int main(void)

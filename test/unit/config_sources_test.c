@@ -44,8 +44,8 @@ static void test_broken_env_file_line_is_reported_once(void **state)
 {
     struct config_fixture *fixture = *state;
     config_fixture_env_file(fixture, "SERVICE_TOKEN='" TOKEN_VALUE "\n", 0600);
-    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME),
-        "/env line 1: a quote is opened and not closed");
+    must_fail_with(
+        fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME), "/env line 1: unterminated quote");
 }
 
 static void test_world_readable_env_file_with_secret_is_warned_of(void **state)
@@ -55,7 +55,7 @@ static void test_world_readable_env_file_with_secret_is_warned_of(void **state)
     assert_int_equal(LOAD(fixture, ACCOUNT, CONVEX, HOME), 0);
     assert_int_equal(fixture->problems.count, 1);
     must_report(fixture, "warning: ");
-    must_report(fixture, "/env holds a secret and everybody on this machine may read it");
+    must_report(fixture, "/env contains a secret but is readable by all users");
     config_fixture_env_file(fixture, "SERVICE_TOKEN=\n" ACCOUNT "\n", 0644);
     must_load(fixture, LOAD(fixture, REQUIRED));
 }
@@ -85,7 +85,7 @@ static void test_value_file_problems_are_reported(void **state)
     static const char zeros[17 * 1024];
     config_fixture_value_file(fixture, "SERVICE_TOKEN", TOKEN_VALUE, strlen(TOKEN_VALUE), variable);
     must_fail_with(fixture, LOAD(fixture, REQUIRED, variable),
-        "SERVICE_TOKEN and SERVICE_TOKEN_FILE are both set; set one of them");
+        "SERVICE_TOKEN and SERVICE_TOKEN_FILE are both set; set only one of them");
     config_fixture_value_file(fixture, "SERVICE_TOKEN", " \n", 2, variable);
     must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable), "/value is empty");
     config_fixture_value_file(fixture, "OPENCLAW_GATEWAY_TOKEN", "", 0, variable);
@@ -108,7 +108,7 @@ static void test_misspelt_names_are_warned_of(void **state)
     assert_int_equal(LOAD(fixture, REQUIRED, "HEALTH_PROT=1", "PATH=/bin"), 0);
     assert_int_equal(fixture->problems.count, 2);
     must_report(fixture, "warning: DELIVERY_INTERVALL is not a setting and has no effect; "
-                         "DELIVERY_INTERVAL is one");
+                         "did you mean DELIVERY_INTERVAL?");
     must_report(fixture, "warning: HEALTH_PROT is not a setting");
     assert_false(problems_have_error(&fixture->problems));
 }

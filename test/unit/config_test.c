@@ -150,14 +150,14 @@ static void test_all_problems_are_reported_at_once(void **state)
         "https://. Invalid CONVEX_URL. Expected a valid URL like "
         "https://happy-animal-123.convex.cloud.");
     must_report(fixture, "error: Invalid SERVICE_TOKEN format.");
-    must_report(fixture, "error: HEALTH_PORT \"99999\" is out of range; right is a whole number, "
+    must_report(fixture, "error: HEALTH_PORT \"99999\" is out of range; expected a whole number, "
                          "0..65535");
-    must_report(fixture, "error: DELIVERY_INTERVAL \"5s\" is not a whole number; right is a whole "
+    must_report(fixture, "error: DELIVERY_INTERVAL \"5s\" is not a whole number; expected a whole "
                          "number without a unit, 10..86400000 ms");
-    must_report(fixture, "error: LOG_LEVEL \"loud\" is not one of the choices; right is one of: "
+    must_report(fixture, "error: LOG_LEVEL \"loud\" is not one of the choices; expected one of: "
                          "debug, info, warn, error");
-    must_report(fixture, "error: CA_FILE \"/nowhere/ca.pem\" cannot be read (No such file or "
-                         "directory)");
+    must_report(fixture, "error: CA_FILE \"/nowhere/ca.pem\" cannot be read: No such file or "
+                         "directory; expected");
     must_report(fixture, "error: OPENCLAW_GATEWAY_TOKEN_FILE: cannot read /nowhere/token: No such");
     assert_int_equal(fixture->problems.count, 8);
 }
@@ -211,7 +211,7 @@ static void test_choices_ignore_case(void **state)
     must_fail_with(fixture, LOAD(fixture, REQUIRED, "LOG_LEVEL=warning"), "LOG_LEVEL \"warning\"");
     must_fail_with(fixture, LOAD(fixture, REQUIRED, "LOG_LEVEL=inf"), "LOG_LEVEL \"inf\"");
     must_fail_with(fixture, LOAD(fixture, REQUIRED, "LOG_FORMAT=xml"),
-        "LOG_FORMAT \"xml\" is not one of the choices; right is one of: text, json");
+        "LOG_FORMAT \"xml\" is not one of the choices; expected one of: text, json");
 }
 
 static void test_control_characters_and_broken_utf8_are_refused(void **state)
@@ -222,7 +222,7 @@ static void test_control_characters_and_broken_utf8_are_refused(void **state)
     must_fail_with(fixture, LOAD(fixture, REQUIRED, "DROPLET_REGION=fra1\r"),
         "DROPLET_REGION \"fra1 \" contains a control character");
     must_fail_with(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN=s3cr3t\r\nX: y"),
-        "OPENCLAW_GATEWAY_TOKEN (a secret, not shown) contains a control character");
+        "OPENCLAW_GATEWAY_TOKEN (secret, not shown) contains a control character");
 }
 
 int main(void)

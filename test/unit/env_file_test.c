@@ -110,20 +110,20 @@ static void test_invalid_lines_are_reported_without_content(void **state)
 {
     struct fixture *fixture = *state;
     static const char *const cases[][2] = {
-        {"s3cr3t", "not NAME=value"},
-        {"s3cr3t value", "not NAME=value"},
-        {"1A=s3cr3t", "not NAME=value"},
-        {"A-B=s3cr3t", "not NAME=value"},
-        {"=s3cr3t", "not NAME=value"},
-        {"export", "not NAME=value"},
-        {"export A", "not NAME=value"},
-        {"A='s3cr3t", "not closed"},
-        {"A=\"s3cr3t", "not closed"},
-        {"A=\"s3cr3t\\\"", "not closed"},
-        {"A=\"s3cr3t\\", "not closed"},
-        {"A='b's3cr3t", "behind the closing quote"},
-        {"A=\"b\" s3cr3t", "behind the closing quote"},
-        {"A=\"b\"#s3cr3t", "behind the closing quote"},
+        {"s3cr3t", "expected NAME=value"},
+        {"s3cr3t value", "expected NAME=value"},
+        {"1A=s3cr3t", "expected NAME=value"},
+        {"A-B=s3cr3t", "expected NAME=value"},
+        {"=s3cr3t", "expected NAME=value"},
+        {"export", "expected NAME=value"},
+        {"export A", "expected NAME=value"},
+        {"A='s3cr3t", "unterminated quote"},
+        {"A=\"s3cr3t", "unterminated quote"},
+        {"A=\"s3cr3t\\\"", "unterminated quote"},
+        {"A=\"s3cr3t\\", "unterminated quote"},
+        {"A='b's3cr3t", "after the closing quote"},
+        {"A=\"b\" s3cr3t", "after the closing quote"},
+        {"A=\"b\"#s3cr3t", "after the closing quote"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[128];
@@ -163,7 +163,7 @@ static void test_later_line_wins_with_a_warning(void **state)
     assert_int_equal(fixture->problems.count, 1);
     assert_int_equal(fixture->problems.items[0].severity, PROBLEM_WARNING);
     assert_string_equal(
-        fixture->problems.items[0].text, "x.env line 3: A was set on line 1 already");
+        fixture->problems.items[0].text, "x.env line 3: A was already set on line 1");
 }
 
 static void test_every_invalid_line_is_reported(void **state)

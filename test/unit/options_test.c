@@ -294,8 +294,8 @@ static void test_wrong_arguments(void **state)
         {"--env-files", NULL, NULL, "unknown argument \"--env-files\""},
         {"mc_service_acc_s3cr3t", NULL, NULL, "unknown argument \"***\""},
         {"", NULL, NULL, "unknown argument \"\""},
-        {"--env-file", NULL, NULL, "without a file"},
-        {"--env-file=", NULL, NULL, "without a file"},
+        {"--env-file", NULL, NULL, "requires a file"},
+        {"--env-file=", NULL, NULL, "requires a file"},
         {"--env-file=a", "--env-file", "b", "given twice"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
