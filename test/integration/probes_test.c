@@ -71,7 +71,7 @@ static void test_not_ready_while_the_breaker_is_open(void **state)
     struct test_env *env = *state;
     board_set_flag(env, "gateway_disabled", true);
     test_env_start_runtime(env, NULL);
-    wait_probe(env, "/readyz", 503, "\"failing\":[\"gateway\"],\"checks\":{\"gateway\":\"it lets");
+    wait_probe(env, "/readyz", 503, "\"failing\":[\"gateway\"],\"checks\":{\"gateway\":\"unavailable");
     assert_true(probe_answers(env, "/readyz?verbose", 503, "\"backend\":\"ok\""));
     board_set_flag(env, "gateway_disabled", false);
     wait_probe(env, "/readyz", 200, "ready");
