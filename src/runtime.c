@@ -495,7 +495,7 @@ static void destroy_foundation(struct runtime *runtime)
     gateway_destroy(runtime->gateway);
     /* A runtime that could not start leaves the word to the one that may be in its way. */
     if (runtime->complete)
-        reporter_say_offline(runtime->convex, runtime->store);
+        reporter_report_offline(runtime->convex, runtime->store);
     convex_destroy(runtime->convex);
     ca_store_destroy(runtime->store);
     if (runtime->stop_fd >= 0)

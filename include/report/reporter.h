@@ -1,7 +1,4 @@
-/*
- * The thread that reports the runtime's health to the backend and asks it for restarts and upgrades
- * (design, section 7; contract runtime-behaviour-v0, section 8).
- */
+/* The thread that reports the runtime's health to the backend and obeys its restart requests. */
 #ifndef REPORT_REPORTER_H
 #define REPORT_REPORTER_H
 
@@ -16,7 +13,7 @@
 
 struct reporter;
 
-/* Borrowed until the loop has been stopped. */
+/* Borrowed until the loop has stopped. */
 struct reporter_parts {
     const struct config *config;
     struct convex *convex;
@@ -24,27 +21,27 @@ struct reporter_parts {
     struct version_probe *version;
     struct ca_store *store;
     struct stats *stats;
-    const atomic_bool *abort; /* ends a request that is under way */
-    int stop_fd;              /* an eventfd, written when the backend wants this process to end */
+    const atomic_bool *abort; /* aborts the request in flight */
+    int stop_fd;              /* an eventfd, written when this process should shut down */
 };
 
-/* A reporter whose thread has not been started. The caller destroys it. ERROR_NO_MEMORY. */
+/* The thread is not started. The caller destroys it. ERROR_NO_MEMORY. */
 int reporter_create(
     struct reporter **reporter, const struct reporter_parts *parts, struct error *error);
 void reporter_destroy(struct reporter *reporter);
 
 /*
- * Its thread, mc-report: the first report goes out once the first probe and poll have ended
- * (2 s at most), then one every HEALTH_CHECK_INTERVAL and at every change. Only where the backend
- * still waits for the result of an upgrade does the first one wait for our version. A poke lets it
- * see whether our health has changed.
+ * Its thread, mc-report. The first report goes out once the first probe and the first poll have
+ * ended, after 2 s at the latest; it waits for our OpenClaw version only if the backend still
+ * expects the result of an upgrade. Then it reports every HEALTH_CHECK_INTERVAL and whenever health
+ * changes, at most once a second. Poke it when health may have changed.
  */
 struct loop *reporter_loop(struct reporter *reporter);
 
 /*
- * Tells the backend that the runtime is offline. For the end of the stop, when nobody else calls
- * it any more; blocks up to a second.
+ * Reports the runtime as offline. The last call of the shutdown, after all threads that use convex;
+ * blocks for up to a second. A failure is logged.
  */
-void reporter_say_offline(struct convex *convex, struct ca_store *store);
+void reporter_report_offline(struct convex *convex, struct ca_store *store);
 
 #endif

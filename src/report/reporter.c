@@ -1,3 +1,16 @@
+/*
+ * Each round of mc-report makes up to five calls to the backend, in this order: the result of an
+ * upgrade (upgrade.c), the health report, and the checks for restart and upgrade requests. A round
+ * whose report fails is repeated with backoff and skips the checks.
+ *
+ * The first report waits until there is something to report, so that the board does not show
+ * "degraded" after every start. Later rounds start every HEALTH_CHECK_INTERVAL, or earlier when
+ * health has changed: stats_changed pokes the loop, and the thread compares the current state with
+ * the one it reported last. CHANGE_GAP_MS bounds how often a flapping state is reported.
+ *
+ * reporter_report_offline runs on the main thread at the end of the shutdown, with its own HTTP
+ * client and without the abort flag, which is set by then.
+ */
 #include "report/reporter.h"
 
 #include <stdlib.h>
@@ -5,16 +18,15 @@
 
 #include "backend/service.h"
 #include "base/log.h"
-#include "base/loop.h"
 #include "base/sync.h"
 #include "delivery/breaker_control.h"
 #include "report/upgrade.h"
 
 enum {
-    FIRST_REPORT_MS = 2000, /* that the first one waits for something to report */
-    VERSION_LOOK_MS = 100,  /* between two looks for our version, when the first waits for it */
-    CHANGE_GAP_MS = 1000,   /* between two reports, however often the condition changes */
-    OFFLINE_MS = 1000,
+    FIRST_REPORT_TIMEOUT_MS = 2000, /* for the first probe and poll to end */
+    VERSION_RETRY_MS = 100,         /* while an upgrade's result waits for our version */
+    CHANGE_GAP_MS = 1000,           /* between the starts of two rounds */
+    OFFLINE_TIMEOUT_MS = 1000,
 };
 
 static const char component[] = "Status";
@@ -24,15 +36,15 @@ struct reporter {
     struct loop loop;
     struct http_client *client;
 
-    /* The thread's own. */
+    /* Used only by the thread. */
     struct trace trace; /* of the current round */
     struct upgrade_state upgrade;
     bool reported;
-    bool last_good;    /* the condition as it was reported last */
-    unsigned failures; /* reports in a row */
+    bool reported_good; /* in the last report */
+    unsigned failures;  /* consecutive */
 };
 
-static struct service service_of(const struct reporter *reporter)
+static struct service reporter_service(const struct reporter *reporter)
 {
     return (struct service){.convex = reporter->parts.convex,
         .client = reporter->client,
@@ -40,7 +52,7 @@ static struct service service_of(const struct reporter *reporter)
         .for_loop = true};
 }
 
-static bool report(struct reporter *reporter, const struct service *service)
+static bool send_report(struct reporter *reporter, const struct service *service)
 {
     const struct config *config = reporter->parts.config;
     char openclaw[VERSION_BYTES];
@@ -60,60 +72,59 @@ static bool report(struct reporter *reporter, const struct service *service)
         service_report_status(service, good ? "online" : "degraded", &report, &error);
     if (outcome == CONVEX_SUCCESS) {
         reporter->reported = true;
-        reporter->last_good = good;
+        reporter->reported_good = good;
         reporter->failures = 0;
         atomic_store(&reporter->parts.stats->last_report_ms, report.at_ms);
     } else if (outcome != CONVEX_ABORTED) {
         reporter->failures++;
-        log_error(component, "Failed to update Convex status: %s", error.text);
+        log_error(component, "failed to report health: %s", error.text);
     }
     return outcome == CONVEX_SUCCESS;
 }
 
-/* After a round that did not come to its report. */
 static int64_t retry_delay_ms(const struct reporter *reporter)
 {
     const struct config *config = reporter->parts.config;
     if (reporter->upgrade.awaits_version)
-        return VERSION_LOOK_MS;
+        return VERSION_RETRY_MS;
     return backoff_ms(reporter->failures + 1, config->delivery_backoff_base_ms,
         config->delivery_backoff_max_ms, backoff_random_unit());
 }
 
-/* One round; returns how long to wait before the next, in milliseconds. */
-static int64_t report_once(struct reporter *reporter)
+/* Returns the delay from the start of this round to the next, in milliseconds. */
+static int64_t run_report_round(struct reporter *reporter)
 {
-    const struct service service = service_of(reporter);
+    const struct service service = reporter_service(reporter);
     int64_t interval_ms = reporter->parts.config->health_check_interval_ms;
     trace_begin(&reporter->trace);
-    if (!upgrade_report_result(&reporter->upgrade, &service) || !report(reporter, &service)) {
+    if (!upgrade_report_result(&reporter->upgrade, &service) || !send_report(reporter, &service)) {
         int64_t delay_ms = retry_delay_ms(reporter);
         return delay_ms < interval_ms ? delay_ms : interval_ms;
     }
-    upgrade_look_for_requests(&reporter->upgrade, &service);
+    upgrade_check_requests(&reporter->upgrade, &service);
     return interval_ms;
 }
 
-static bool is_changed(const struct reporter *reporter)
+static bool has_health_changed(const struct reporter *reporter)
 {
     const struct reporter_parts *parts = &reporter->parts;
     return reporter->reported &&
-           reporter->last_good != runtime_health_is_ok(parts->stats, parts->breaker);
+           reporter->reported_good != runtime_health_is_ok(parts->stats, parts->breaker);
 }
 
-/* False when the loop has to stop. A poke without a change is no reason to report. */
-static bool wait_for_turn(struct reporter *reporter, int64_t began_ms, int64_t until_ms)
+/* False when the loop has to stop. */
+static bool wait_for_next_round(struct reporter *reporter, int64_t began_ms, int64_t until_ms)
 {
     while (loop_wait(&reporter->loop, until_ms, began_ms + CHANGE_GAP_MS))
-        if (clock_monotonic_ms() >= until_ms || is_changed(reporter))
+        if (clock_monotonic_ms() >= until_ms || has_health_changed(reporter))
             return true;
     return false;
 }
 
-static bool wait_for_something_to_report(struct reporter *reporter)
+static bool wait_until_health_is_known(struct reporter *reporter)
 {
     const struct reporter_parts *parts = &reporter->parts;
-    int64_t until_ms = clock_monotonic_ms() + FIRST_REPORT_MS;
+    int64_t until_ms = clock_monotonic_ms() + FIRST_REPORT_TIMEOUT_MS;
     while (
         !runtime_health_is_known(parts->stats, parts->breaker) && clock_monotonic_ms() < until_ms)
         if (!loop_wait(&reporter->loop, until_ms, 0))
@@ -125,15 +136,15 @@ static void *reporter_thread(void *owner)
 {
     struct reporter *reporter = owner;
     upgrade_begin(&reporter->upgrade, &reporter->parts);
-    if (!wait_for_something_to_report(reporter))
+    if (!wait_until_health_is_known(reporter))
         return NULL;
     int64_t began_ms;
     int64_t delay_ms;
     do {
         began_ms = clock_monotonic_ms();
-        delay_ms = report_once(reporter);
+        delay_ms = run_report_round(reporter);
     } while (!reporter->upgrade.stop_requested &&
-             wait_for_turn(reporter, began_ms, began_ms + delay_ms));
+             wait_for_next_round(reporter, began_ms, began_ms + delay_ms));
     return NULL;
 }
 
@@ -142,7 +153,7 @@ int reporter_create(
 {
     struct reporter *created = calloc(1, sizeof *created);
     if (created == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "no memory for the health reporter");
+        return error_set(error, ERROR_NO_MEMORY, "out of memory for the health reporter");
     created->parts = *parts;
     int result = http_client_create(&created->client, parts->store, parts->abort, error);
     if (result != 0) {
@@ -168,7 +179,7 @@ struct loop *reporter_loop(struct reporter *reporter)
     return &reporter->loop;
 }
 
-void reporter_say_offline(struct convex *convex, struct ca_store *store)
+void reporter_report_offline(struct convex *convex, struct ca_store *store)
 {
     static const atomic_bool never;
     struct http_client *client;
@@ -179,8 +190,8 @@ void reporter_say_offline(struct convex *convex, struct ca_store *store)
     trace_begin(&trace);
     const struct service service = {
         .convex = convex, .client = client, .trace = &trace, .for_loop = true};
-    convex_set_timeout(convex, OFFLINE_MS);
+    convex_set_timeout(convex, OFFLINE_TIMEOUT_MS);
     if (service_report_status(&service, "offline", NULL, &error) != CONVEX_SUCCESS)
-        log_warn(component, "Failed to update offline status: %s", error.text);
+        log_warn(component, "failed to report as offline: %s", error.text);
     http_client_destroy(client);
 }

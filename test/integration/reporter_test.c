@@ -138,7 +138,7 @@ static void test_restart_request_shuts_down_once(void **state)
     wait_status(env, "online");
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
     expect_shutdown(env);
-    assert_true(process_has_output(&env->runtime, "A restart is asked for"));
+    assert_true(process_has_output(&env->runtime, "restart requested by the backend"));
     assert_true(status_is(env, "offline"));
     /* The request was cleared, so the next process keeps running. */
     test_env_start_runtime(env, fast_reports);
@@ -270,7 +270,7 @@ static void test_other_strategies_and_modes_are_only_logged(void **state)
     test_env_start_runtime(env, STRINGS("HEALTH_CHECK_INTERVAL=50", "UPGRADE_MODE=none"));
     test_env_wait_log(env, "UPGRADE_MODE is not");
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
-    test_env_wait_log(env, "A restart is asked for; UPGRADE_MODE");
+    test_env_wait_log(env, "ignoring restart request: UPGRADE_MODE");
     test_env_wait_calls(env, "getPendingUpgrade", 3);
     test_env_stop_runtime(env);
 }

@@ -166,16 +166,16 @@ static void test_who_acts_on_a_request_tells_no_result_of_it(void **state)
     struct fixture *fixture = *state;
     struct upgrade_state upgrade;
     upgrade_begin(&upgrade, &fixture->parts);
-    upgrade_look_for_requests(&upgrade, &fixture->service);
+    upgrade_check_requests(&upgrade, &fixture->service);
     assert_int_equal(stops(fixture), 1);
     assert_true(upgrade_report_result(&upgrade, &fixture->service));
     assert_int_equal(atomic_load(&fixture->records), 0);
     /* The next process does. */
     upgrade_begin(&upgrade, &fixture->parts);
-    assert_int_equal(upgrade.memory.initiated_at_ms, INITIATED_AT_MS);
+    assert_int_equal(upgrade.acted_on.initiated_at_ms, INITIATED_AT_MS);
     assert_true(upgrade_report_result(&upgrade, &fixture->service));
     assert_true(upgrade_report_result(&upgrade, &fixture->service));
-    upgrade_look_for_requests(&upgrade, &fixture->service);
+    upgrade_check_requests(&upgrade, &fixture->service);
     assert_int_equal(atomic_load(&fixture->records), 1);
     assert_int_equal(stops(fixture), 1);
 }
