@@ -121,6 +121,38 @@ static void test_indefinite_wait_is_alive(void **state)
     thread_join(thread);
 }
 
+static void test_watchdog_names_the_first_stalled_loop(void **state)
+{
+    (void)state;
+    struct loop loops[3];
+    struct watchdog watchdog = {.count = 3};
+    static const char *const names[] = {"first", "second", "third"};
+    for (size_t i = 0; i < watchdog.count; i++) {
+        loop_init(&loops[i], names[i], NULL, NULL);
+        watchdog.loops[i] = &loops[i];
+    }
+    assert_null(watchdog_find_stalled(&watchdog));
+    int64_t past_ms = clock_monotonic_ms() - LOOP_MAX_ROUND_MS;
+    loops[2].expected_ms = past_ms;
+    assert_string_equal(watchdog_find_stalled(&watchdog), "third");
+    loops[1].expected_ms = past_ms;
+    assert_string_equal(watchdog_find_stalled(&watchdog), "second");
+    /* A loop that is stopping is not expected back at its wait. */
+    loop_request_stop(&loops[1]);
+    assert_string_equal(watchdog_find_stalled(&watchdog), "third");
+    loop_request_stop(&loops[2]);
+    assert_null(watchdog_find_stalled(&watchdog));
+    for (size_t i = 0; i < watchdog.count; i++)
+        loop_fini(&loops[i]);
+}
+
+static void test_empty_watchdog_finds_nothing(void **state)
+{
+    (void)state;
+    const struct watchdog watchdog = {.count = 0};
+    assert_null(watchdog_find_stalled(&watchdog));
+}
+
 struct probe_setup {
     struct stub_server *server;
     struct ca_store *store;
@@ -232,6 +264,8 @@ int main(void)
         TEST(test_stalled_round_is_not_alive),
         TEST(test_overdue_wait_is_not_alive),
         TEST(test_indefinite_wait_is_alive),
+        cmocka_unit_test(test_watchdog_names_the_first_stalled_loop),
+        cmocka_unit_test(test_empty_watchdog_finds_nothing),
         cmocka_unit_test(test_prober_of_a_silent_gateway_stays_alive),
     };
     return cmocka_run_group_tests_name("loop", tests, NULL, NULL);

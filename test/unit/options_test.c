@@ -1,4 +1,4 @@
-/* Holds the table of options, .env.example, docs/configuration.md and --help together. */
+/* The table of options, .env.example, docs/configuration.md and --help agree. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,16 +27,16 @@ static char *read_repository_file(const char *path)
     return content.bytes;
 }
 
-/* Where part stands in whole; the test fails, showing part, if it does not. */
-static const char *must_find(const char *whole, const char *part, const char *path)
+/* Returns where part is in whole; fails the test, printing part, if it is not. */
+static const char *find_or_fail(const char *whole, const char *part, const char *path)
 {
     const char *found = strstr(whole, part);
     if (found == NULL)
-        fail_msg("%s should hold:\n%s", path, part);
+        fail_msg("%s must contain:\n%s", path, part);
     return found;
 }
 
-/* Names, kinds, bounds and defaults, written down a second time: nobody changes them unawares. */
+/* Names, kinds, bounds and defaults a second time, so that no change to them is accidental. */
 static const struct {
     const char *name;
     enum option_kind kind;
@@ -78,7 +78,7 @@ static const struct {
     {"DROPLET_REGION", OPTION_TEXT, "unknown", 0, 0},
 };
 
-static void test_rows_are_those_agreed_on(void **state)
+static void test_rows_match_a_second_list(void **state)
 {
     (void)state;
     assert_int_equal(sizeof expected / sizeof expected[0], CONFIG_OPTIONS);
@@ -97,7 +97,7 @@ static void test_rows_are_those_agreed_on(void **state)
     assert_null(option_find("DELIVERY"));
 }
 
-static void test_every_row_says_what_it_needs(void **state)
+static void test_every_row_is_complete(void **state)
 {
     (void)state;
     for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
@@ -106,14 +106,14 @@ static void test_every_row_says_what_it_needs(void **state)
         assert_non_null(option->help);
         assert_true(strlen(option->help) < 90);
         assert_null(strpbrk(option->help, "|\n"));
-        /* One and only one source for the value that nobody sets. */
+        /* Exactly one source for the value of an option that is not set. */
         assert_int_equal(is_required + (option->fallback != NULL) + (option->computed != NULL), 1);
         assert_true(!is_required || option->example != NULL);
         assert_int_equal(option->kind == OPTION_CHOICE, option->choices != NULL);
     }
 }
 
-static void test_every_default_and_example_is_allowed(void **state)
+static void test_every_default_and_example_is_valid(void **state)
 {
     (void)state;
     struct config config = {0};
@@ -129,7 +129,7 @@ static void test_every_default_and_example_is_allowed(void **state)
     config_fini(&config);
 }
 
-static void test_docs_hold_the_tables(void **state)
+static void test_docs_contain_the_tables(void **state)
 {
     (void)state;
     static const char path[] = "docs/configuration.md";
@@ -138,31 +138,31 @@ static void test_docs_hold_the_tables(void **state)
         struct text table = {0};
         text_printf(&table, "### %s\n\n", option_section_title((enum option_section)section));
         option_append_markdown((enum option_section)section, &table);
-        const char *found = must_find(docs, table.data, path);
-        /* No further row that the table does not know. */
+        const char *found = find_or_fail(docs, table.data, path);
+        /* The documented table has no further row. */
         assert_int_equal(found[table.length_bytes], '\n');
         text_fini(&table);
     }
     free(docs);
 }
 
-static void test_docs_table_has_every_cell(void **state)
+static void test_docs_table_has_all_columns(void **state)
 {
     (void)state;
     struct text table = {0};
     option_append_markdown(SECTION_HEALTH, &table);
-    must_find(table.data,
+    find_or_fail(table.data,
         "| `HEALTH_PORT` | `3001` | 0..65535 | Port the HTTP server listens on; 0 picks a free "
         "port |\n",
         "the rendered table");
     text_clear(&table);
     option_append_markdown(SECTION_BACKEND, &table);
-    must_find(table.data, "| `SERVICE_TOKEN`, `SERVICE_TOKEN_FILE` | required | secret | ",
+    find_or_fail(table.data, "| `SERVICE_TOKEN`, `SERVICE_TOKEN_FILE` | required | secret | ",
         "the rendered table");
     text_fini(&table);
 }
 
-static void test_env_example_holds_every_option(void **state)
+static void test_env_example_lists_every_option(void **state)
 {
     (void)state;
     char *example = read_repository_file(".env.example");
@@ -170,13 +170,13 @@ static void test_env_example_holds_every_option(void **state)
         struct text entry = {0};
         text_append(&entry, "\n");
         option_append_env_example(&config_options[i], &entry);
-        must_find(example, entry.data, ".env.example");
+        find_or_fail(example, entry.data, ".env.example");
         text_fini(&entry);
     }
     free(example);
 }
 
-static bool is_for_others(const char *name)
+static bool is_read_by_others(const char *name)
 {
     static const char *const names[] = {"ANTHROPIC_API_KEY", "OPENAI_API_KEY",
         "VERCEL_AI_GATEWAY_API_KEY", "AI_GATEWAY_API_KEY", "SERVICE_TOKEN_FILE", "COMPOSE_PROFILES",
@@ -188,8 +188,8 @@ static bool is_for_others(const char *name)
     return false;
 }
 
-/* Every NAME= of the file, commented out or not, is one that somebody reads. */
-static void test_env_example_holds_nothing_else(void **state)
+/* Every NAME= in the file, commented out or not, is read by the runtime or by a script. */
+static void test_env_example_lists_nothing_else(void **state)
 {
     (void)state;
     size_t names = 0;
@@ -202,14 +202,14 @@ static void test_env_example_holds_nothing_else(void **state)
             continue;
         name[length] = '\0';
         names++;
-        if (option_find(name) == NULL && !is_for_others(name))
-            fail_msg(".env.example has %s, which nobody reads", name);
+        if (option_find(name) == NULL && !is_read_by_others(name))
+            fail_msg(".env.example has %s, which no program reads", name);
     }
     assert_int_equal(names, CONFIG_OPTIONS + 11);
     free(example);
 }
 
-static void test_env_example_sets_what_must_be_looked_at(void **state)
+static void test_env_example_sets_required_and_common_options(void **state)
 {
     (void)state;
     static const char *const given[][2] = {{"ACCOUNT_ID", ""}, {"CONVEX_URL", ""},
@@ -228,7 +228,7 @@ static void test_env_example_sets_what_must_be_looked_at(void **state)
     env_file_fini(&file);
 }
 
-static void test_help_holds_every_option(void **state)
+static void test_help_lists_every_option(void **state)
 {
     (void)state;
     struct text help = {0};
@@ -236,21 +236,21 @@ static void test_help_holds_every_option(void **state)
     for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
         struct text entry = {0};
         option_append_help(&config_options[i], &entry);
-        must_find(help.data, entry.data, "--help");
-        must_find(entry.data, config_options[i].name, "the entry");
+        find_or_fail(help.data, entry.data, "--help");
+        find_or_fail(entry.data, config_options[i].name, "the entry");
         text_fini(&entry);
     }
     static const char *const others[] = {
         "--env-file FILE", "--check-config", "--version", "--help", "OPENCLAW_GATEWAY_TOKEN_FILE"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        must_find(help.data, others[i], "--help");
-    must_find(help.data,
+        find_or_fail(help.data, others[i], "--help");
+    find_or_fail(help.data,
         "  DELIVERY_INTERVAL (10..86400000 ms; default: 5000)\n      Interval between polls",
         "--help");
     text_fini(&help);
 }
 
-static int parse(
+static int parse_arguments(
     struct arguments *arguments, struct error *error, char *first, char *second, char *third)
 {
     char *argv[] = {(char[]){"mission-control-runtime"}, first, second, third, NULL};
@@ -262,30 +262,31 @@ static int parse(
 
 #define ARGUMENT(text) ((char[]){text})
 
-static void test_arguments(void **state)
+static void test_arguments_select_action_and_env_file(void **state)
 {
     (void)state;
     struct arguments arguments;
     struct error error;
-    assert_int_equal(parse(&arguments, &error, NULL, NULL, NULL), 0);
+    assert_int_equal(parse_arguments(&arguments, &error, NULL, NULL, NULL), 0);
     assert_int_equal(arguments.action, ARGUMENTS_RUN);
     assert_null(arguments.env_file);
-    assert_int_equal(parse(&arguments, &error, ARGUMENT("--env-file"), ARGUMENT("a b"),
+    assert_int_equal(parse_arguments(&arguments, &error, ARGUMENT("--env-file"), ARGUMENT("a b"),
                          ARGUMENT("--check-config")),
         0);
     assert_int_equal(arguments.action, ARGUMENTS_CHECK_CONFIG);
     assert_string_equal(arguments.env_file, "a b");
-    assert_int_equal(parse(&arguments, &error, ARGUMENT("--env-file=.env"), NULL, NULL), 0);
+    assert_int_equal(
+        parse_arguments(&arguments, &error, ARGUMENT("--env-file=.env"), NULL, NULL), 0);
     assert_int_equal(arguments.action, ARGUMENTS_RUN);
     assert_string_equal(arguments.env_file, ".env");
-    assert_int_equal(parse(&arguments, &error, ARGUMENT("--version"), NULL, NULL), 0);
+    assert_int_equal(parse_arguments(&arguments, &error, ARGUMENT("--version"), NULL, NULL), 0);
     assert_int_equal(arguments.action, ARGUMENTS_VERSION);
     assert_int_equal(
-        parse(&arguments, &error, ARGUMENT("-h"), ARGUMENT("--check-config"), NULL), 0);
+        parse_arguments(&arguments, &error, ARGUMENT("-h"), ARGUMENT("--check-config"), NULL), 0);
     assert_int_equal(arguments.action, ARGUMENTS_HELP);
 }
 
-static void test_wrong_arguments(void **state)
+static void test_invalid_arguments_are_named(void **state)
 {
     (void)state;
     static const char *const wrong[][4] = {
@@ -304,8 +305,9 @@ static void test_wrong_arguments(void **state)
             copies[j] = wrong[i][j] != NULL ? strdup(wrong[i][j]) : NULL;
         struct arguments arguments;
         struct error error;
-        assert_int_equal(parse(&arguments, &error, copies[0], copies[1], copies[2]), ERROR_INVALID);
-        must_find(error.text, wrong[i][3], "the error");
+        assert_int_equal(
+            parse_arguments(&arguments, &error, copies[0], copies[1], copies[2]), ERROR_INVALID);
+        find_or_fail(error.text, wrong[i][3], "the error");
         for (size_t j = 0; j < 3; j++)
             free(copies[j]);
     }
@@ -314,17 +316,17 @@ static void test_wrong_arguments(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows_are_those_agreed_on),
-        cmocka_unit_test(test_every_row_says_what_it_needs),
-        cmocka_unit_test(test_every_default_and_example_is_allowed),
-        cmocka_unit_test(test_docs_hold_the_tables),
-        cmocka_unit_test(test_docs_table_has_every_cell),
-        cmocka_unit_test(test_env_example_holds_every_option),
-        cmocka_unit_test(test_env_example_holds_nothing_else),
-        cmocka_unit_test(test_env_example_sets_what_must_be_looked_at),
-        cmocka_unit_test(test_help_holds_every_option),
-        cmocka_unit_test(test_arguments),
-        cmocka_unit_test(test_wrong_arguments),
+        cmocka_unit_test(test_rows_match_a_second_list),
+        cmocka_unit_test(test_every_row_is_complete),
+        cmocka_unit_test(test_every_default_and_example_is_valid),
+        cmocka_unit_test(test_docs_contain_the_tables),
+        cmocka_unit_test(test_docs_table_has_all_columns),
+        cmocka_unit_test(test_env_example_lists_every_option),
+        cmocka_unit_test(test_env_example_lists_nothing_else),
+        cmocka_unit_test(test_env_example_sets_required_and_common_options),
+        cmocka_unit_test(test_help_lists_every_option),
+        cmocka_unit_test(test_arguments_select_action_and_env_file),
+        cmocka_unit_test(test_invalid_arguments_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

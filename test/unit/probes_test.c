@@ -1,4 +1,4 @@
-/* What /livez and /readyz say in each state. */
+/* Responses of /livez and /readyz in each state. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,8 +18,8 @@ struct fixture {
     struct text body;
 };
 
-/* What a probe of the gateway found. */
-static void tell_gate(struct fixture *fixture, enum gateway_outcome outcome, int status)
+/* Records the result of a gateway probe. */
+static void record_probe(struct fixture *fixture, enum gateway_outcome outcome, int status)
 {
     const struct gateway_result result = {.outcome = outcome, .status = status};
     uint64_t ticket;
@@ -27,7 +27,7 @@ static void tell_gate(struct fixture *fixture, enum gateway_outcome outcome, int
     breaker_record_probe(fixture->breaker, false, ticket, &result, 0);
 }
 
-/* All is well, unless a test says otherwise. */
+/* A runtime that is ready and alive. */
 static int setup(void **state)
 {
     const struct breaker_settings settings = {
@@ -40,7 +40,7 @@ static int setup(void **state)
         .stats = &fixture->stats, .breaker = fixture->breaker, .watchdog = &fixture->watchdog};
     loop_init(&fixture->loop, "mc-poll", NULL, NULL);
     fixture->watchdog = (struct watchdog){.loops = {&fixture->loop}, .count = 1};
-    tell_gate(fixture, GATEWAY_REPLIED, 400);
+    record_probe(fixture, GATEWAY_REPLIED, 400);
     atomic_store(&fixture->stats.phase, PHASE_RUNNING);
     atomic_store(&fixture->stats.last_poll_ms, 1700000000000);
     *state = fixture;
@@ -58,65 +58,65 @@ static int teardown(void **state)
     return 0;
 }
 
-static void must_be_ready(struct fixture *fixture, bool ready, bool verbose, const char *body)
+static void expect_ready(struct fixture *fixture, bool ready, bool verbose, const char *body)
 {
     text_clear(&fixture->body);
     assert_int_equal(probes_append_ready(&fixture->body, &fixture->sources, verbose), ready);
     assert_string_equal(fixture->body.data, body);
 }
 
-static void test_ready(void **state)
+static void test_ready_when_all_checks_pass(void **state)
 {
-    must_be_ready(*state, true, false, "{\"status\":\"ready\"}\n");
-    must_be_ready(*state, true, true,
+    expect_ready(*state, true, false, "{\"status\":\"ready\"}\n");
+    expect_ready(*state, true, true,
         "{\"status\":\"ready\","
         "\"checks\":{\"process\":\"ok\",\"backend\":\"ok\",\"gateway\":\"ok\"}}\n");
 }
 
-static void test_not_while_starting_or_stopping(void **state)
+static void test_not_ready_while_starting_or_stopping(void **state)
 {
     struct fixture *fixture = *state;
     atomic_store(&fixture->stats.phase, PHASE_STARTING);
-    must_be_ready(fixture, false, false,
+    expect_ready(fixture, false, false,
         "{\"status\":\"not ready\",\"failing\":[\"process\"],"
         "\"checks\":{\"process\":\"starting\"}}\n");
     atomic_store(&fixture->stats.phase, PHASE_STOPPING);
-    must_be_ready(fixture, false, false,
+    expect_ready(fixture, false, false,
         "{\"status\":\"not ready\",\"failing\":[\"process\"],"
         "\"checks\":{\"process\":\"stopping\"}}\n");
 }
 
-static void test_not_without_the_backend(void **state)
+static void test_not_ready_without_the_backend(void **state)
 {
     struct fixture *fixture = *state;
     atomic_store(&fixture->stats.consecutive_poll_failures, 1);
-    must_be_ready(fixture, false, true,
+    expect_ready(fixture, false, true,
         "{\"status\":\"not ready\",\"failing\":[\"backend\"],"
         "\"checks\":{\"process\":\"ok\",\"backend\":\"the last poll failed\","
         "\"gateway\":\"ok\"}}\n");
     atomic_store(&fixture->stats.consecutive_poll_failures, 0);
     atomic_store(&fixture->stats.last_poll_ms, 0);
-    must_be_ready(fixture, false, false,
+    expect_ready(fixture, false, false,
         "{\"status\":\"not ready\",\"failing\":[\"backend\"],"
         "\"checks\":{\"backend\":\"not polled yet\"}}\n");
 }
 
-static void test_not_without_the_gateway(void **state)
+static void test_not_ready_without_the_gateway(void **state)
 {
     struct fixture *fixture = *state;
     const struct gateway_result lost = {.outcome = GATEWAY_AMBIGUOUS, .sent = true};
     breaker_record_send(fixture->breaker, breaker_ticket(fixture->breaker), "a", &lost, 0);
-    must_be_ready(fixture, false, false,
+    expect_ready(fixture, false, false,
         "{\"status\":\"not ready\",\"failing\":[\"gateway\"],"
         "\"checks\":{\"gateway\":\"being probed\"}}\n");
-    tell_gate(fixture, GATEWAY_UNREACHABLE, 0);
+    record_probe(fixture, GATEWAY_UNREACHABLE, 0);
     atomic_store(&fixture->stats.consecutive_poll_failures, 3);
-    must_be_ready(fixture, false, false,
+    expect_ready(fixture, false, false,
         "{\"status\":\"not ready\",\"failing\":[\"backend\",\"gateway\"],"
         "\"checks\":{\"backend\":\"the last poll failed\",\"gateway\":\"unavailable\"}}\n");
 }
 
-static void test_alive_while_all_threads_show_up(void **state)
+static void test_alive_until_a_thread_stalls(void **state)
 {
     struct fixture *fixture = *state;
     struct text *body = &fixture->body;
@@ -138,11 +138,11 @@ static void test_alive_while_all_threads_show_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SOURCES(test_ready),
-        WITH_SOURCES(test_not_while_starting_or_stopping),
-        WITH_SOURCES(test_not_without_the_backend),
-        WITH_SOURCES(test_not_without_the_gateway),
-        WITH_SOURCES(test_alive_while_all_threads_show_up),
+        WITH_SOURCES(test_ready_when_all_checks_pass),
+        WITH_SOURCES(test_not_ready_while_starting_or_stopping),
+        WITH_SOURCES(test_not_ready_without_the_backend),
+        WITH_SOURCES(test_not_ready_without_the_gateway),
+        WITH_SOURCES(test_alive_until_a_thread_stalls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Lines of /proc/PID/stat, memory, and which processes of a group still run. */
+/* Parsing of /proc/PID/stat, memory figures, and detection of running process groups. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,9 +15,9 @@
 #include "base/process.h"
 #include "base/sync.h"
 
-enum { LONG_MS = 20000 };
+enum { TIMEOUT_MS = 20000 };
 
-static void test_line(void **state)
+static void test_stat_line_is_parsed(void **state)
 {
     (void)state;
     static const char *const names[] = {"(sh)", "(a b)", "(x) R 1 2 3)", "()", "(\xff \n)"};
@@ -39,7 +39,7 @@ static void test_line(void **state)
     }
 }
 
-static void test_no_line(void **state)
+static void test_incomplete_lines_are_refused(void **state)
 {
     (void)state;
     static const char *const wrong[] = {"", "77", "77 (sh", "77 (sh)", "77 (sh) ", "77 (sh) S",
@@ -53,7 +53,7 @@ static void test_no_line(void **state)
     }
 }
 
-static void test_ourselves(void **state)
+static void test_own_process_and_group_are_running(void **state)
 {
     (void)state;
     struct process_stat stat;
@@ -68,8 +68,8 @@ static void test_ourselves(void **state)
     assert_int_equal(process_group_find(INT32_MAX, PROCESS_ANY_SESSION), PROCESS_GONE);
 }
 
-/* The kernel may leave out some pages of each processor. */
-static void test_what_we_take_up(void **state)
+/* The kernel batches the counters per CPU, so some pages may be missing. */
+static void test_memory_figures_grow_with_allocations(void **state)
 {
     (void)state;
     enum { TAKEN_BYTES = 64 * 1024 * 1024, MIN_SEEN_BYTES = TAKEN_BYTES / 2 };
@@ -80,7 +80,7 @@ static void test_what_we_take_up(void **state)
     assert_true(before.threads >= 1);
     void *memory = malloc(TAKEN_BYTES);
     assert_non_null(memory);
-    explicit_bzero(memory, TAKEN_BYTES); /* which no compiler leaves out */
+    explicit_bzero(memory, TAKEN_BYTES); /* touches every page and is not optimized away */
     int64_t after_bytes = process_resident_bytes(getpid());
     assert_int_equal(process_stat_read(getpid(), &after), PROCESS_RUNNING);
     free(memory);
@@ -90,30 +90,30 @@ static void test_what_we_take_up(void **state)
     assert_int_equal(process_resident_bytes(INT32_MAX), 0);
 }
 
-/* Waits for the end of a group whose leader is not reaped, looking again and again. */
-static void must_die(pid_t group)
+/* Polls until no process of the group runs; its leader is not reaped yet. */
+static void wait_until_gone(pid_t group)
 {
-    int64_t deadline_ms = clock_monotonic_ms() + LONG_MS;
+    int64_t deadline_ms = clock_monotonic_ms() + TIMEOUT_MS;
     while (process_group_find(group, PROCESS_ANY_SESSION) != PROCESS_GONE)
         assert_true(clock_monotonic_ms() < deadline_ms);
 }
 
-static void test_member_that_outlives_its_leader(void **state)
+static void test_group_is_running_after_its_leader_exits(void **state)
 {
     (void)state;
     static const char *const argv[] = {"sh", "-c", "sleep 60 & exit 3", NULL};
     struct child child;
     struct child_exit ended;
-    /* Orphans become ours, as they do for process 1. */
+    /* Orphans are reparented to us, as they are to process 1 in a container. */
     assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
     assert_int_equal(child_start(&child, argv, CHILD_STDERR_DROPPED, NULL), 0);
-    assert_int_equal(child_wait(&child, clock_monotonic_ms() + LONG_MS, -1), 0);
+    assert_int_equal(child_wait(&child, clock_monotonic_ms() + TIMEOUT_MS, -1), 0);
     assert_int_equal(process_group_find(child.pid, PROCESS_ANY_SESSION), PROCESS_RUNNING);
     child_signal_group(&child, SIGKILL);
-    must_die(child.pid);
+    wait_until_gone(child.pid);
     child_fini(&child, &ended);
     assert_int_equal(ended.code, 3);
-    /* The orphan was reaped, too. */
+    /* The orphan has been reaped as well. */
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
     assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
 }
@@ -121,11 +121,11 @@ static void test_member_that_outlives_its_leader(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_line),
-        cmocka_unit_test(test_no_line),
-        cmocka_unit_test(test_ourselves),
-        cmocka_unit_test(test_what_we_take_up),
-        cmocka_unit_test(test_member_that_outlives_its_leader),
+        cmocka_unit_test(test_stat_line_is_parsed),
+        cmocka_unit_test(test_incomplete_lines_are_refused),
+        cmocka_unit_test(test_own_process_and_group_are_running),
+        cmocka_unit_test(test_memory_figures_grow_with_allocations),
+        cmocka_unit_test(test_group_is_running_after_its_leader_exits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The text an agent gets for a notification, byte for byte. */
+/* The prompt for a notification, byte for byte. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,18 +28,18 @@
 
 #define HEAD "## Notification: mention\n\n**You were**\n\nLook \xC3\xA4t this\n\n"
 #define TASK_LINE "Task: Ship it (in_progress)\n"
-#define TASK_WORDS "Task description:\nAll of it\n"
-#define MESSAGE_WORDS \
+#define TASK_DESCRIPTION "Task description:\nAll of it\n"
+#define MESSAGE_BLOCK \
     "Latest message:\nPlease look\nhere\n\nMessage author: user (u1)\nMessage ID: m1\n"
 #define TAIL "\n" INSTRUCTION "\n\n---\nNotification ID: n1"
 
-static const json_t *part(const json_t *value, const char *key)
+static const json_t *object_or_null(const json_t *value, const char *key)
 {
     const json_t *found = json_object_get(value, key);
     return json_is_object(found) ? found : NULL;
 }
 
-static void must_build(const char *json, const char *expected)
+static void expect_prompt(const char *json, const char *expected)
 {
     struct error error;
     json_t *value;
@@ -47,10 +47,10 @@ static void must_build(const char *json, const char *expected)
         fail_msg("%s: %s", error.text, json);
     const struct delivery_context context = {
         .value = value,
-        .notification = part(value, "notification"),
-        .agent = part(value, "agent"),
-        .task = part(value, "task"),
-        .message = part(value, "message"),
+        .notification = object_or_null(value, "notification"),
+        .agent = object_or_null(value, "agent"),
+        .task = object_or_null(value, "task"),
+        .message = object_or_null(value, "message"),
     };
     struct text text = {0};
     prompt_build(&context, &text);
@@ -61,83 +61,84 @@ static void must_build(const char *json, const char *expected)
     json_decref(value);
 }
 
-static void test_all_parts(void **state)
+static void test_complete_context(void **state)
 {
     (void)state;
-    must_build(
-        "{" NOTIFICATION "," TASK "," MESSAGE "}", HEAD TASK_LINE TASK_WORDS MESSAGE_WORDS TAIL);
+    expect_prompt("{" NOTIFICATION "," TASK "," MESSAGE "}",
+        HEAD TASK_LINE TASK_DESCRIPTION MESSAGE_BLOCK TAIL);
 }
 
-static void test_no_task(void **state)
+static void test_without_task(void **state)
 {
     (void)state;
-    must_build("{" NOTIFICATION ",\"task\":null," MESSAGE "}", HEAD "\n\n" MESSAGE_WORDS TAIL);
+    expect_prompt("{" NOTIFICATION ",\"task\":null," MESSAGE "}", HEAD "\n\n" MESSAGE_BLOCK TAIL);
 }
 
-static void test_no_description(void **state)
+static void test_without_description(void **state)
 {
     (void)state;
-    must_build("{" NOTIFICATION
-               ",\"task\":{\"title\":\"Ship it\",\"status\":\"in_progress\"}," MESSAGE "}",
-        HEAD TASK_LINE "\n" MESSAGE_WORDS TAIL);
-    must_build("{" NOTIFICATION ",\"task\":{\"title\":\"Ship it\",\"status\":\"in_progress\","
-               "\"description\":\" \\u00a0\\n\"}," MESSAGE "}",
-        HEAD TASK_LINE "\n" MESSAGE_WORDS TAIL);
+    expect_prompt("{" NOTIFICATION
+                  ",\"task\":{\"title\":\"Ship it\",\"status\":\"in_progress\"}," MESSAGE "}",
+        HEAD TASK_LINE "\n" MESSAGE_BLOCK TAIL);
+    expect_prompt("{" NOTIFICATION ",\"task\":{\"title\":\"Ship it\",\"status\":\"in_progress\","
+                  "\"description\":\" \\u00a0\\n\"}," MESSAGE "}",
+        HEAD TASK_LINE "\n" MESSAGE_BLOCK TAIL);
 }
 
-static void test_no_message(void **state)
+static void test_without_message(void **state)
 {
     (void)state;
-    must_build("{" NOTIFICATION "," TASK "}", HEAD TASK_LINE TASK_WORDS "\n" TAIL);
+    expect_prompt("{" NOTIFICATION "," TASK "}", HEAD TASK_LINE TASK_DESCRIPTION "\n" TAIL);
 }
 
 static void test_empty_message(void **state)
 {
     (void)state;
-    static const char expected[] = HEAD TASK_LINE TASK_WORDS
+    static const char expected[] = HEAD TASK_LINE TASK_DESCRIPTION
         "Latest message:\n(empty)\n\nMessage author: agent (a1)\nMessage ID: m2\n" TAIL;
-    must_build("{" NOTIFICATION "," TASK ",\"message\":{\"_id\":\"m2\",\"authorType\":\"agent\","
-               "\"authorId\":\"a1\",\"content\":\" \\ufeff \"}}",
+    expect_prompt("{" NOTIFICATION "," TASK ",\"message\":{\"_id\":\"m2\",\"authorType\":\"agent\","
+                  "\"authorId\":\"a1\",\"content\":\" \\ufeff \"}}",
         expected);
-    must_build("{" NOTIFICATION "," TASK ",\"message\":{\"_id\":\"m2\",\"authorType\":\"agent\","
-               "\"authorId\":\"a1\"}}",
+    expect_prompt("{" NOTIFICATION "," TASK ",\"message\":{\"_id\":\"m2\",\"authorType\":\"agent\","
+                  "\"authorId\":\"a1\"}}",
         expected);
 }
 
-static void test_nothing_but_a_notification(void **state)
+static void test_notification_only(void **state)
 {
     (void)state;
-    must_build("{" NOTIFICATION "}", HEAD "\n\n\n" TAIL);
+    expect_prompt("{" NOTIFICATION "}", HEAD "\n\n\n" TAIL);
 }
 
-/* Fields that are missing or no strings leave nothing; an end of blanks goes. */
-static void test_fields_that_are_missing(void **state)
+/* Missing fields and fields of the wrong type become empty; trailing blanks are trimmed. */
+static void test_missing_fields_become_empty(void **state)
 {
     (void)state;
-    must_build("{\"notification\":{\"title\":5},\"task\":{},\"message\":{}}",
+    expect_prompt("{\"notification\":{\"title\":5},\"task\":{},\"message\":{}}",
         "## Notification: \n\n****\n\n\n\nTask:  ()\n\nLatest message:\n(empty)\n\n"
         "Message author:  ()\nMessage ID: \n\n" INSTRUCTION "\n\n---\nNotification ID:");
 }
 
-/* NULs go, as JSON could carry them but no agent could read them; formats are just text. */
+/* NULs are removed, since no agent could read them; conversion specifiers are plain text. */
 static void test_text_is_taken_literally(void **state)
 {
     (void)state;
-    must_build("{\"notification\":{\"_id\":\"n1\",\"type\":\"%s%n\",\"title\":\"\\u0000a\\u0000b\","
-               "\"body\":\" kept \"}}",
+    expect_prompt(
+        "{\"notification\":{\"_id\":\"n1\",\"type\":\"%s%n\",\"title\":\"\\u0000a\\u0000b\","
+        "\"body\":\" kept \"}}",
         "## Notification: %s%n\n\n**ab**\n\n kept \n\n\n\n\n" TAIL);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_parts),
-        cmocka_unit_test(test_no_task),
-        cmocka_unit_test(test_no_description),
-        cmocka_unit_test(test_no_message),
+        cmocka_unit_test(test_complete_context),
+        cmocka_unit_test(test_without_task),
+        cmocka_unit_test(test_without_description),
+        cmocka_unit_test(test_without_message),
         cmocka_unit_test(test_empty_message),
-        cmocka_unit_test(test_nothing_but_a_notification),
-        cmocka_unit_test(test_fields_that_are_missing),
+        cmocka_unit_test(test_notification_only),
+        cmocka_unit_test(test_missing_fields_become_empty),
         cmocka_unit_test(test_text_is_taken_literally),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

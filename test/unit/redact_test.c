@@ -1,4 +1,4 @@
-/* Secrets leave every text, by value and by the form they are written in. */
+/* Redaction of secrets, by known value and by the syntax around them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,14 +13,14 @@
 
 enum { TEXT_BYTES = 512 };
 
-static int forget(void **state)
+static int reset_secrets(void **state)
 {
     (void)state;
     redact_forget_all();
     return 0;
 }
 
-static void must_become(const char *text, const char *expected)
+static void expect_redacted(const char *text, const char *expected)
 {
     char buffer[TEXT_BYTES];
     snprintf(buffer, sizeof buffer, "%s", text);
@@ -30,32 +30,32 @@ static void must_become(const char *text, const char *expected)
     assert_true(strlen(buffer) <= strlen(text));
 }
 
-static void must_stay(const char *text)
+static void expect_unchanged(const char *text)
 {
-    must_become(text, text);
+    expect_redacted(text, text);
 }
 
-static void test_known_values_go_wherever_they_are(void **state)
+static void test_known_values_are_removed_everywhere(void **state)
 {
     (void)state;
     redact_add_secret("s3cr3t-value");
-    must_become("s3cr3t-value", "***");
-    must_become("as3cr3t-valueb", "a***b");
-    must_become("s3cr3t-values3cr3t-value s3cr3t-value", "****** ***");
-    must_become("{\"x\":\"s3cr3t-value\"}", "{\"x\":\"***\"}");
-    must_become("http://h/?k=s3cr3t-value&b=1", "http://h/?k=***&b=1");
-    must_become("multi\ns3cr3t-value\nline", "multi\n***\nline");
-    must_stay("S3CR3T-VALUE s3cr3t-valu.");
-    must_stay("");
+    expect_redacted("s3cr3t-value", "***");
+    expect_redacted("as3cr3t-valueb", "a***b");
+    expect_redacted("s3cr3t-values3cr3t-value s3cr3t-value", "****** ***");
+    expect_redacted("{\"x\":\"s3cr3t-value\"}", "{\"x\":\"***\"}");
+    expect_redacted("http://h/?k=s3cr3t-value&b=1", "http://h/?k=***&b=1");
+    expect_redacted("multi\ns3cr3t-value\nline", "multi\n***\nline");
+    expect_unchanged("S3CR3T-VALUE s3cr3t-valu.");
+    expect_unchanged("");
 }
 
-static void test_max_known_value_wins(void **state)
+static void test_longest_known_value_wins(void **state)
 {
     (void)state;
     redact_add_secret("common-begin");
     redact_add_secret("common-beginning-and-rest");
-    must_become("x common-beginning-and-rest y", "x *** y");
-    must_become("x common-begin y", "x *** y");
+    expect_redacted("x common-beginning-and-rest y", "x *** y");
+    expect_redacted("x common-begin y", "x *** y");
 }
 
 static void test_short_values_are_not_remembered(void **state)
@@ -63,32 +63,32 @@ static void test_short_values_are_not_remembered(void **state)
     (void)state;
     redact_add_secret("");
     redact_add_secret("local");
-    must_stay("a local gateway");
+    expect_unchanged("a local gateway");
     redact_add_secret("local6");
-    must_become("a local6 gateway", "a *** gateway");
+    expect_redacted("a local6 gateway", "a *** gateway");
 }
 
-static void test_value_that_contains_another(void **state)
+static void test_value_containing_another_is_removed_whole(void **state)
 {
     (void)state;
     redact_add_secret("abcdefghij");
     redact_add_secret("abcdef");
-    must_become("x abcdefghij y abcdef", "x *** y ***");
+    expect_redacted("x abcdefghij y abcdef", "x *** y ***");
 }
 
-/* Six bytes of the beginning are enough to go; fewer tell nothing. */
-static void test_value_cut_by_the_end_of_the_text(void **state)
+/* At least six bytes of a value are removed; a shorter prefix reveals nothing. */
+static void test_value_truncated_at_the_end_is_removed(void **state)
 {
     (void)state;
     redact_add_secret("abcdefghij");
-    must_become("end abcdefghi", "end ***");
-    must_become("end abcdef", "end ***");
-    must_stay("end abcde");
-    must_become("abcdefghi", "***");
-    must_stay("abcdefghi, not at the end");
+    expect_redacted("end abcdefghi", "end ***");
+    expect_redacted("end abcdef", "end ***");
+    expect_unchanged("end abcde");
+    expect_redacted("abcdefghi", "***");
+    expect_unchanged("abcdefghi, not at the end");
 }
 
-static void test_max_recent_values_are_known(void **state)
+static void test_most_recent_values_are_remembered(void **state)
 {
     (void)state;
     char value[32];
@@ -96,12 +96,12 @@ static void test_max_recent_values_are_known(void **state)
         snprintf(value, sizeof value, "<secret-%02d>", i);
         redact_add_secret(value);
     }
-    must_stay("<secret-00>");
-    must_become("<secret-01> <secret-96>", "*** ***");
+    expect_unchanged("<secret-00>");
+    expect_redacted("<secret-01> <secret-96>", "*** ***");
 }
 
-/* A token that is in use is read again and again, and must outlive those that come and go. */
-static void test_adding_again_keeps_a_secret(void **state)
+/* A token in use is registered again at every reload and must not be evicted by rotated ones. */
+static void test_adding_again_refreshes_a_secret(void **state)
 {
     (void)state;
     char value[32];
@@ -111,54 +111,54 @@ static void test_adding_again_keeps_a_secret(void **state)
         redact_add_secret(value);
         redact_add_secret("<kept-secret>");
     }
-    must_become("<kept-secret> <secret-99> <secret-05>", "*** *** ***");
-    must_stay("<secret-04>");
+    expect_redacted("<kept-secret> <secret-99> <secret-05>", "*** *** ***");
+    expect_unchanged("<secret-04>");
 }
 
-/* As an answer of a server quotes it. */
-static void test_known_values_go_from_json_as_well(void **state)
+/* With the escapes of a server that quotes the value in JSON. */
+static void test_known_values_are_removed_from_json(void **state)
 {
     (void)state;
     redact_add_secret("gw/T0k\"en\\x+9&z");
-    must_become("raw gw/T0k\"en\\x+9&z", "raw ***");
-    must_become("{\"token_seen\": \"gw/T0k\\\"en\\\\x+9&z\"}", "{\"token_seen\": \"***\"}");
-    must_become("[\"gw\\/T0k\\\"en\\\\x+9&z\"]", "[\"***\"]");
+    expect_redacted("raw gw/T0k\"en\\x+9&z", "raw ***");
+    expect_redacted("{\"token_seen\": \"gw/T0k\\\"en\\\\x+9&z\"}", "{\"token_seen\": \"***\"}");
+    expect_redacted("[\"gw\\/T0k\\\"en\\\\x+9&z\"]", "[\"***\"]");
 }
 
-static void test_nothing_is_known_after_forgetting(void **state)
+static void test_forgotten_values_are_kept(void **state)
 {
     (void)state;
     redact_add_secret("abcdefghij");
     redact_forget_all();
     redact_forget_all();
-    must_stay("abcdefghij");
+    expect_unchanged("abcdefghij");
 }
 
-static void test_service_tokens_go_by_their_prefix(void **state)
+static void test_service_tokens_are_removed_by_prefix(void **state)
 {
     (void)state;
-    must_become("mc_service_acc_0123", "***");
-    must_become("got mc_service_acc_0123, no", "got ***, no");
-    must_become("\"mc_service_a_b\" mc_service_c_d", "\"***\" ***");
-    must_become("MC_SERVICE_ACC_X", "***");
-    must_become("mc_service_", "***");
-    must_become("path/mc_service_a_b?x", "path/***");
-    must_stay("mc_serv");
+    expect_redacted("mc_service_acc_0123", "***");
+    expect_redacted("got mc_service_acc_0123, no", "got ***, no");
+    expect_redacted("\"mc_service_a_b\" mc_service_c_d", "\"***\" ***");
+    expect_redacted("MC_SERVICE_ACC_X", "***");
+    expect_redacted("mc_service_", "***");
+    expect_redacted("path/mc_service_a_b?x", "path/***");
+    expect_unchanged("mc_serv");
 }
 
-static void test_bearer_values_go(void **state)
+static void test_bearer_values_are_removed(void **state)
 {
     (void)state;
-    must_become("Authorization: Bearer abc.def-1", "Authorization: Bearer ***");
-    must_become("authorization: bearer abc, x", "authorization: bearer ***, x");
-    must_become("{\"a\":\"Bearer abc\"}", "{\"a\":\"Bearer ***\"}");
-    must_become("Bearer a", "Bearer *");
-    must_become("Bearer  abc", "Bearer  ***");
-    must_stay("Bearer ");
-    must_stay("Bearers of news");
+    expect_redacted("Authorization: Bearer abc.def-1", "Authorization: Bearer ***");
+    expect_redacted("authorization: bearer abc, x", "authorization: bearer ***, x");
+    expect_redacted("{\"a\":\"Bearer abc\"}", "{\"a\":\"Bearer ***\"}");
+    expect_redacted("Bearer a", "Bearer *");
+    expect_redacted("Bearer  abc", "Bearer  ***");
+    expect_unchanged("Bearer ");
+    expect_unchanged("Bearers of news");
 }
 
-static void test_named_values_go(void **state)
+static void test_named_values_are_removed(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
@@ -178,50 +178,50 @@ static void test_named_values_go(void **state)
         {"token=token=abc", "token=***"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        must_become(cases[i][0], cases[i][1]);
+        expect_redacted(cases[i][0], cases[i][1]);
 }
 
-static void test_words_that_only_look_like_names_stay(void **state)
+static void test_similar_names_are_unchanged(void **state)
 {
     (void)state;
-    must_stay("the token is wrong");
-    must_stay("tokens=5");
-    must_stay("max_output_tokens: 5");
-    must_stay("mytoken=abc");
-    must_stay("token=");
-    must_stay("token: ");
-    must_stay("token");
-    must_stay("Invalid service token");
+    expect_unchanged("the token is wrong");
+    expect_unchanged("tokens=5");
+    expect_unchanged("max_output_tokens: 5");
+    expect_unchanged("mytoken=abc");
+    expect_unchanged("token=");
+    expect_unchanged("token: ");
+    expect_unchanged("token");
+    expect_unchanged("Invalid service token");
 }
 
-static void test_redacted_text_stays_as_it_is(void **state)
+static void test_redaction_is_idempotent(void **state)
 {
     (void)state;
     redact_add_secret("abcdefghij");
     char text[] = "token=abcdefghij Bearer xyz mc_service_a_b {\"token\":\"q\"} abcdefgh";
     redact(text);
-    must_stay(text);
+    expect_unchanged(text);
 }
 
-#define TEST(test) cmocka_unit_test_setup_teardown(test, forget, forget)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, reset_secrets, reset_secrets)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_known_values_go_wherever_they_are),
-        TEST(test_max_known_value_wins),
+        TEST(test_known_values_are_removed_everywhere),
+        TEST(test_longest_known_value_wins),
         TEST(test_short_values_are_not_remembered),
-        TEST(test_value_that_contains_another),
-        TEST(test_value_cut_by_the_end_of_the_text),
-        TEST(test_max_recent_values_are_known),
-        TEST(test_adding_again_keeps_a_secret),
-        TEST(test_known_values_go_from_json_as_well),
-        TEST(test_nothing_is_known_after_forgetting),
-        TEST(test_service_tokens_go_by_their_prefix),
-        TEST(test_bearer_values_go),
-        TEST(test_named_values_go),
-        TEST(test_words_that_only_look_like_names_stay),
-        TEST(test_redacted_text_stays_as_it_is),
+        TEST(test_value_containing_another_is_removed_whole),
+        TEST(test_value_truncated_at_the_end_is_removed),
+        TEST(test_most_recent_values_are_remembered),
+        TEST(test_adding_again_refreshes_a_secret),
+        TEST(test_known_values_are_removed_from_json),
+        TEST(test_forgotten_values_are_kept),
+        TEST(test_service_tokens_are_removed_by_prefix),
+        TEST(test_bearer_values_are_removed),
+        TEST(test_named_values_are_removed),
+        TEST(test_similar_names_are_unchanged),
+        TEST(test_redaction_is_idempotent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The words of an agent: every shape of an answer, and what becomes of the words. */
+/* Extraction of the reply from a gateway response: response shapes, trimming and truncation. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 #define NBSP "\xC2\xA0"
 #define ZWNBSP "\xEF\xBB\xBF" /* U+FEFF */
 
-/* The reply in a body of json; the caller frees. */
+/* Returns the reply in a response body; the caller frees it. */
 static char *read_reply(const char *json)
 {
     json_t *body;
@@ -48,7 +48,7 @@ static void check_shapes(const struct shape *shapes, size_t count)
     check_shapes((const struct shape[]){__VA_ARGS__}, \
         sizeof((const struct shape[]){__VA_ARGS__}) / sizeof(struct shape))
 
-static void test_the_real_gateways_answer(void **state)
+static void test_real_gateway_response(void **state)
 {
     (void)state;
     CHECK_SHAPES(
@@ -60,7 +60,7 @@ static void test_the_real_gateways_answer(void **state)
             "**Summary** done"});
 }
 
-static void test_output_text_wins(void **state)
+static void test_output_text_takes_precedence(void **state)
 {
     (void)state;
     CHECK_SHAPES({"{\"output_text\":\" a \",\"output\":[{\"text\":\"b\"}],\"text\":\"c\"}", "a"},
@@ -69,7 +69,7 @@ static void test_output_text_wins(void **state)
         {"{\"output_text\":null,\"text\":\"c\"}", "c"});
 }
 
-static void test_output_items(void **state)
+static void test_output_items_are_joined(void **state)
 {
     (void)state;
     CHECK_SHAPES({"{\"output\":[{\"content\":\" a \"},{\"text\":\"b\"}]}", "a\nb"},
@@ -87,7 +87,7 @@ static void test_output_items(void **state)
         {"{\"output\":[{\"content\":{\"output_text\":\"a\"}}]}", ""});
 }
 
-static void test_text_then_content_at_the_top(void **state)
+static void test_text_precedes_content_at_the_top(void **state)
 {
     (void)state;
     CHECK_SHAPES({"{\"text\":\" t \",\"content\":\"c\"}", "t"},
@@ -96,7 +96,7 @@ static void test_text_then_content_at_the_top(void **state)
         {"{\"content\":[1,true,null,{}]}", ""});
 }
 
-static void test_no_reply_at_all(void **state)
+static void test_responses_without_text_are_empty(void **state)
 {
     (void)state;
     CHECK_SHAPES({"null", ""}, {"\"words\"", ""}, {"[]", ""}, {"[{\"text\":\"a\"}]", ""}, {"1", ""},
@@ -104,7 +104,7 @@ static void test_no_reply_at_all(void **state)
         {"{\"id\":\"x\",\"output\":[{\"type\":\"function_call\",\"arguments\":\"{}\"}]}", ""});
 }
 
-static void test_placeholders_are_no_reply(void **state)
+static void test_placeholders_are_empty(void **state)
 {
     (void)state;
     CHECK_SHAPES({"{\"text\":\"No response from OpenClaw.\"}", ""},
@@ -115,7 +115,7 @@ static void test_placeholders_are_no_reply(void **state)
         {"{\"text\":\"no_reply\"}", "no_reply"}, {"{\"text\":\"HEARTBEAT_OK\"}", "HEARTBEAT_OK"});
 }
 
-static void test_white_space_goes_at_both_ends_only(void **state)
+static void test_white_space_is_trimmed_at_both_ends(void **state)
 {
     (void)state;
     CHECK_SHAPES(
@@ -123,18 +123,18 @@ static void test_white_space_goes_at_both_ends_only(void **state)
         {"{\"text\":\"" NBSP ZWNBSP "\",\"content\":\"c\"}", "c"},
         {"{\"text\":\"\\u2028\\u3000\\u00a0\\ufeff\"}", ""},
         {"{\"text\":\"a\\n\\n b\"}", "a\n\n b"},
-        {"{\"text\":\"\\u200b\"}", "\xE2\x80\x8B"}); /* no white space for ECMAScript */
+        {"{\"text\":\"\\u200b\"}", "\xE2\x80\x8B"}); /* not white space in ECMAScript */
 }
 
-static void test_nuls_go_and_uncover_white_space(void **state)
+static void test_nuls_are_removed_before_trimming(void **state)
 {
     (void)state;
     CHECK_SHAPES({"{\"text\":\"a\\u0000b\"}", "ab"}, {"{\"text\":\"\\u0000 a \\u0000\"}", "a"},
         {"{\"text\":\"\\u0000\"}", ""}, {"{\"text\":\"\\u0000\\u00a0\\u0000\"}", ""});
 }
 
-/* {"text": unit, count times} */
-static char *reply_of(const char *unit, size_t count)
+/* Returns the reply for {"text": "..."} with count times unit. */
+static char *repeat_reply(const char *unit, size_t count)
 {
     struct text json = {0};
     text_append(&json, "{\"text\":\"");
@@ -147,19 +147,19 @@ static char *reply_of(const char *unit, size_t count)
     return reply;
 }
 
-static void test_reply_at_the_limit_stays_whole(void **state)
+static void test_reply_at_the_limit_is_kept(void **state)
 {
     (void)state;
-    char *reply = reply_of("x", REPLY_LIMIT_BYTES);
+    char *reply = repeat_reply("x", REPLY_LIMIT_BYTES);
     assert_int_equal(strlen(reply), REPLY_LIMIT_BYTES);
     assert_int_equal(strspn(reply, "x"), REPLY_LIMIT_BYTES);
     free(reply);
 }
 
-static void test_longer_reply_is_cut_and_says_so(void **state)
+static void test_longer_reply_is_truncated_with_a_notice(void **state)
 {
     (void)state;
-    char *reply = reply_of("x", REPLY_LIMIT_BYTES + 1);
+    char *reply = repeat_reply("x", REPLY_LIMIT_BYTES + 1);
     size_t kept = strspn(reply, "x");
     assert_true(strlen(reply) <= REPLY_LIMIT_BYTES);
     assert_true(kept > REPLY_LIMIT_BYTES - 1000);
@@ -168,8 +168,8 @@ static void test_longer_reply_is_cut_and_says_so(void **state)
     free(reply);
 }
 
-/* With characters of 3 and 4 bytes, the cut falls between two of them for every offset. */
-static void test_cut_falls_between_characters(void **state)
+/* With multi-byte characters at every offset, no character is split. */
+static void test_truncation_falls_between_characters(void **state)
 {
     (void)state;
     static const char *const units[] = {"\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xC3\xA4"};
@@ -212,17 +212,17 @@ static void test_deepest_nesting_is_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_real_gateways_answer),
-        cmocka_unit_test(test_output_text_wins),
-        cmocka_unit_test(test_output_items),
-        cmocka_unit_test(test_text_then_content_at_the_top),
-        cmocka_unit_test(test_no_reply_at_all),
-        cmocka_unit_test(test_placeholders_are_no_reply),
-        cmocka_unit_test(test_white_space_goes_at_both_ends_only),
-        cmocka_unit_test(test_nuls_go_and_uncover_white_space),
-        cmocka_unit_test(test_reply_at_the_limit_stays_whole),
-        cmocka_unit_test(test_longer_reply_is_cut_and_says_so),
-        cmocka_unit_test(test_cut_falls_between_characters),
+        cmocka_unit_test(test_real_gateway_response),
+        cmocka_unit_test(test_output_text_takes_precedence),
+        cmocka_unit_test(test_output_items_are_joined),
+        cmocka_unit_test(test_text_precedes_content_at_the_top),
+        cmocka_unit_test(test_responses_without_text_are_empty),
+        cmocka_unit_test(test_placeholders_are_empty),
+        cmocka_unit_test(test_white_space_is_trimmed_at_both_ends),
+        cmocka_unit_test(test_nuls_are_removed_before_trimming),
+        cmocka_unit_test(test_reply_at_the_limit_is_kept),
+        cmocka_unit_test(test_longer_reply_is_truncated_with_a_notice),
+        cmocka_unit_test(test_truncation_falls_between_characters),
         cmocka_unit_test(test_deepest_nesting_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

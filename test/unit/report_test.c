@@ -1,4 +1,4 @@
-/* What a report says, as lines and as JSON, and what it never says. */
+/* The doctor's report: lines, JSON, summary, and redaction. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,21 +14,21 @@
 
 #define SECRET "wMmUprPJ3qiYgJnk"
 
-static void add_some(struct report *report)
+static void add_three_checks(struct report *report)
 {
     report_add(report, "first", REPORT_OK, NULL, "is %d", 1);
     report_add(report, "second", REPORT_WARN, "mend \"it\"", "is not \\ good");
     report_add(report, "third", REPORT_SKIP, NULL, "because");
 }
 
-static void test_lines(void **state)
+static void test_report_as_lines(void **state)
 {
     (void)state;
     char *lines = NULL;
     size_t lines_bytes;
     struct report report = {.lines = open_memstream(&lines, &lines_bytes)};
     FILE *stream = report.lines;
-    add_some(&report);
+    add_three_checks(&report);
     assert_true(report_is_ok(&report));
     report_add(&report, "fourth", REPORT_FAIL, "turn it on", "off");
     assert_false(report_is_ok(&report));
@@ -41,12 +41,12 @@ static void test_lines(void **state)
     report_fini(&report);
 }
 
-static void test_json(void **state)
+static void test_report_as_json(void **state)
 {
     (void)state;
     struct report report = {0};
     struct text text = {0};
-    add_some(&report);
+    add_three_checks(&report);
     report_append_json(&report, &text);
     json_t *parsed = json_loads(text.data, 0, NULL);
     json_t *expected =
@@ -63,12 +63,12 @@ static void test_json(void **state)
     report_fini(&report);
 }
 
-static void test_summary(void **state)
+static void test_summary_counts_failures_and_warnings(void **state)
 {
     (void)state;
     struct report report = {0};
     struct text text = {0};
-    add_some(&report);
+    add_three_checks(&report);
     report_append_summary(&report, &text);
     assert_string_equal(text.data, "All is well: 3 checks, none failed; warnings: 1.\n");
     text_clear(&text);
@@ -79,7 +79,7 @@ static void test_summary(void **state)
     report_fini(&report);
 }
 
-static void test_no_secret(void **state)
+static void test_report_contains_no_secret(void **state)
 {
     (void)state;
     struct report report = {0};
@@ -93,10 +93,10 @@ static void test_no_secret(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_json),
-        cmocka_unit_test(test_summary),
-        cmocka_unit_test(test_no_secret),
+        cmocka_unit_test(test_report_as_lines),
+        cmocka_unit_test(test_report_as_json),
+        cmocka_unit_test(test_summary_counts_failures_and_warnings),
+        cmocka_unit_test(test_report_contains_no_secret),
     };
     return cmocka_run_group_tests_name("report", tests, NULL, NULL);
 }

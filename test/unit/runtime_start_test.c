@@ -1,4 +1,4 @@
-/* A start that fails anywhere: what was started is stopped, freed and closed again. */
+/* A startup that fails at any point stops, frees and closes everything it has started. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,7 +25,7 @@ static char base[TMP_DIR_BYTES];
 static char state_dir[TMP_DIR_BYTES + 32];
 static struct config config;
 
-/* Nobody answers at these addresses, and nobody is needed to start. */
+/* No server listens at these addresses: startup does not depend on any. */
 static int setup(void **state)
 {
     (void)state;
@@ -72,7 +72,7 @@ static int attempt_start(unsigned number)
     return result;
 }
 
-static size_t open_descriptors(void)
+static size_t count_open_descriptors(void)
 {
     size_t count = 0;
     DIR *dir = opendir("/proc/self/fd");
@@ -83,17 +83,17 @@ static size_t open_descriptors(void)
     return count;
 }
 
-static void test_start_that_fails(void **state)
+static void test_failed_start_leaks_nothing(void **state)
 {
     (void)state;
     assert_int_equal(attempt_start(0), 0);
-    size_t before = open_descriptors();
+    size_t before = count_open_descriptors();
     alloc_fault_sweep(attempt_start);
-    assert_int_equal(open_descriptors(), before);
+    assert_int_equal(count_open_descriptors(), before);
 }
 
-/* The gateway is a child in this one, and its thread has not started when the port is refused. */
-static void test_port_in_use(void **state)
+/* With a gateway command, whose supervisor has not been started when the port is refused. */
+static void test_port_in_use_fails_the_start(void **state)
 {
     (void)state;
     struct error error = {0};
@@ -116,8 +116,8 @@ static void test_port_in_use(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_start_that_fails),
-        cmocka_unit_test(test_port_in_use),
+        cmocka_unit_test(test_failed_start_leaks_nothing),
+        cmocka_unit_test(test_port_in_use_fails_the_start),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,4 +1,4 @@
-/* A token that is exchanged while others read it. */
+/* A token that is exchanged while other threads read it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 #include "base/secret.h"
 #include "base/sync.h"
 
-static void must_be(struct secret *secret, const char *value)
+static void expect_secret(struct secret *secret, const char *value)
 {
     struct text text = {0};
     text_append(&text, "=");
@@ -22,11 +22,11 @@ static void must_be(struct secret *secret, const char *value)
     text_fini(&text);
 }
 
-static void test_exchange_tells_of_differences(void **state)
+static void test_exchange_reports_changes(void **state)
 {
     (void)state;
     struct secret *secret = secret_create(NULL);
-    must_be(secret, "");
+    expect_secret(secret, "");
     char *value = strdup("");
     assert_false(secret_exchange(secret, &value));
     assert_null(value);
@@ -34,7 +34,7 @@ static void test_exchange_tells_of_differences(void **state)
     assert_true(secret_exchange(secret, &value));
     assert_string_equal(value, "");
     free(value);
-    must_be(secret, "one");
+    expect_secret(secret, "one");
     value = strdup("one");
     assert_false(secret_exchange(secret, &value));
     free(value);
@@ -42,7 +42,7 @@ static void test_exchange_tells_of_differences(void **state)
     assert_true(secret_exchange(secret, &value));
     assert_string_equal(value, "one");
     free(value);
-    must_be(secret, "");
+    expect_secret(secret, "");
     secret_destroy(secret);
     secret_destroy(NULL);
 }
@@ -50,12 +50,12 @@ static void test_exchange_tells_of_differences(void **state)
 enum { READERS = 3, EXCHANGES = 5000 };
 
 static struct secret *shared;
-static atomic_bool over;
+static atomic_bool done;
 
-/* Every value is of one letter only, so a torn one would show. */
+/* Each value repeats one letter, so a torn one would be noticed. */
 static void *read_values(void *argument)
 {
-    while (!atomic_load(&over)) {
+    while (!atomic_load(&done)) {
         struct text text = {0};
         secret_append(shared, &text);
         assert_int_equal(text.length_bytes, 64);
@@ -66,7 +66,7 @@ static void *read_values(void *argument)
     return argument;
 }
 
-static char *value_of(int number)
+static char *make_value(int number)
 {
     char *value = calloc(65, 1);
     assert_non_null(value);
@@ -74,22 +74,22 @@ static char *value_of(int number)
     return value;
 }
 
-static void test_readers_see_whole_values(void **state)
+static void test_readers_never_see_a_torn_value(void **state)
 {
     (void)state;
     pthread_t threads[READERS];
-    char *value = value_of(0);
+    char *value = make_value(0);
     shared = secret_create(value);
     free(value);
-    atomic_store(&over, false);
+    atomic_store(&done, false);
     for (int i = 0; i < READERS; i++)
         assert_int_equal(thread_start(&threads[i], "read", read_values, NULL, NULL), 0);
     for (int i = 1; i < EXCHANGES; i++) {
-        value = value_of(i);
+        value = make_value(i);
         assert_true(secret_exchange(shared, &value));
         free(value);
     }
-    atomic_store(&over, true);
+    atomic_store(&done, true);
     for (int i = 0; i < READERS; i++)
         thread_join(threads[i]);
     secret_destroy(shared);
@@ -98,8 +98,8 @@ static void test_readers_see_whole_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exchange_tells_of_differences),
-        cmocka_unit_test(test_readers_see_whole_values),
+        cmocka_unit_test(test_exchange_reports_changes),
+        cmocka_unit_test(test_readers_never_see_a_torn_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

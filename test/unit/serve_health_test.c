@@ -1,4 +1,4 @@
-/* What /health and /version say: the keys and their order, the types, and nothing secret. */
+/* Responses of /health and /version: keys in order, types, and no secrets. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,8 +25,8 @@ struct fixture {
     struct text body;
 };
 
-/* What a probe found. */
-static void tell_gate(struct fixture *fixture, const struct gateway_result *result)
+/* Records the result of a gateway probe. */
+static void record_probe(struct fixture *fixture, const struct gateway_result *result)
 {
     uint64_t ticket;
     breaker_begin_probe(fixture->breaker, false, 0, &ticket);
@@ -46,7 +46,7 @@ static int setup(void **state)
     stats_init(&fixture->stats);
     assert_int_equal(version_probe_start(&fixture->version, "2026.9.6", NULL), 0);
     assert_int_equal(breaker_create(&fixture->breaker, &settings, 0, NULL), 0);
-    tell_gate(fixture, &(struct gateway_result){.outcome = GATEWAY_REPLIED, .status = 400});
+    record_probe(fixture, &(struct gateway_result){.outcome = GATEWAY_REPLIED, .status = 400});
     assert_int_equal(gateway_roster_create(&fixture->roster, NULL), 0);
     assert_int_equal(wake_schedule_create(&fixture->schedule, NULL), 0);
     fixture->sources = (struct routes_sources){
@@ -76,8 +76,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* The answer of /health as its text, in the fixture. */
-static const char *ask(struct fixture *fixture)
+/* Returns the body of /health, owned by the fixture. */
+static const char *get_health(struct fixture *fixture)
 {
     text_clear(&fixture->body);
     health_append(&fixture->body, &fixture->sources);
@@ -85,18 +85,18 @@ static const char *ask(struct fixture *fixture)
     return fixture->body.data;
 }
 
-/* The same, parsed; the caller drops the reference. */
-static json_t *ask_json(struct fixture *fixture)
+/* Returns the body of /health parsed; a new reference. */
+static json_t *get_health_json(struct fixture *fixture)
 {
     json_error_t error;
-    json_t *json = json_loads(ask(fixture), 0, &error);
+    json_t *json = json_loads(get_health(fixture), 0, &error);
     assert_non_null(json);
     return json;
 }
 
-static void must_have_status(struct fixture *fixture, const char *status)
+static void expect_status(struct fixture *fixture, const char *status)
 {
-    json_t *json = ask_json(fixture);
+    json_t *json = get_health_json(fixture);
     assert_string_equal(json_string_value(json_object_get(json, "status")), status);
     json_decref(json);
 }
@@ -108,32 +108,32 @@ static void run_everything(struct fixture *fixture)
     atomic_store(&fixture->stats.last_poll_ms, 1700000000000);
 }
 
-static void test_status(void **state)
+static void test_status_is_degraded_while_anything_fails(void **state)
 {
     struct fixture *fixture = *state;
-    must_have_status(fixture, "degraded");
+    expect_status(fixture, "degraded");
     run_everything(fixture);
-    must_have_status(fixture, "healthy");
+    expect_status(fixture, "healthy");
     atomic_store(&fixture->stats.consecutive_poll_failures, 1);
-    must_have_status(fixture, "degraded");
+    expect_status(fixture, "degraded");
     atomic_store(&fixture->stats.consecutive_poll_failures, 0);
     atomic_store(&fixture->stats.spool_broken, true);
-    must_have_status(fixture, "degraded");
+    expect_status(fixture, "degraded");
     atomic_store(&fixture->stats.spool_broken, false);
     atomic_store(&fixture->stats.gateway_running, false);
-    must_have_status(fixture, "degraded");
+    expect_status(fixture, "degraded");
 }
 
-/* The gate decides too, and says why; what a server said stays one line. */
-static void test_gate_shows(void **state)
+/* An open breaker degrades the status and shows its reason, with the server's text on one line. */
+static void test_open_breaker_is_shown(void **state)
 {
     struct fixture *fixture = *state;
     struct gateway_result result = {
         .outcome = GATEWAY_MISCONFIGURED, .status = 401, .error = {.text = "un\nauthorized"}};
     run_everything(fixture);
     breaker_record_send(fixture->breaker, breaker_ticket(fixture->breaker), "a1", &result, 1000);
-    must_have_status(fixture, "degraded");
-    json_t *json = ask_json(fixture);
+    expect_status(fixture, "degraded");
+    json_t *json = get_health_json(fixture);
     const json_t *gateway = json_object_get(json, "gateway");
     assert_string_equal(json_string_value(json_object_get(gateway, "state")), "shut");
     const char *reason = json_string_value(json_object_get(gateway, "reason"));
@@ -142,7 +142,7 @@ static void test_gate_shows(void **state)
     json_decref(json);
 }
 
-/* Replaces the number behind key, which changes from one answer to the next, with 0. */
+/* Replaces the number after key, which varies, with 0. */
 static void zero_number(char *text, const char *key)
 {
     char *at = strstr(text, key);
@@ -154,7 +154,7 @@ static void zero_number(char *text, const char *key)
     memmove(at + 1, at + length, strlen(at + length) + 1);
 }
 
-/* A runtime that has just started, with the numbers that differ between two runs as 0. */
+/* A runtime that has just started, with varying numbers as 0. */
 static const char *const FRESH = "{\n"
                                  "  \"status\": \"healthy\",\n"
                                  "  \"uptime\": 0,\n"
@@ -213,11 +213,11 @@ static const char *const FRESH = "{\n"
                                  "  }\n"
                                  "}";
 
-static void test_exact_text(void **state)
+static void test_fresh_health_is_byte_exact(void **state)
 {
     struct fixture *fixture = *state;
     run_everything(fixture);
-    char *text = strdup(ask(fixture));
+    char *text = strdup(get_health(fixture));
     const char *const changing[] = {
         "\"uptime\": ", "\"rss\": ", "\"heapTotal\": ", "\"heapUsed\": ", "\"timestamp\": "};
     for (size_t i = 0; i < sizeof changing / sizeof changing[0]; i++)
@@ -226,7 +226,7 @@ static void test_exact_text(void **state)
     free(text);
 }
 
-static void test_numbers(void **state)
+static void test_counters_and_times_are_shown(void **state)
 {
     struct fixture *fixture = *state;
     int64_t began_ms = clock_wall_ms();
@@ -238,7 +238,7 @@ static void test_numbers(void **state)
     atomic_store(&fixture->stats.consecutive_poll_failures, 3);
     atomic_store(&fixture->stats.last_poll_ms, 1700000000123);
     stats_send_ended(&fixture->stats, NULL);
-    json_t *json = ask_json(fixture);
+    json_t *json = get_health_json(fixture);
     double uptime = 0;
     json_int_t delivered = 0, failed = 0, failures = 0, polled = 0, sent = 0, rss = 0, now = 0;
     int result = json_unpack(json, "{s:f, s:{s:I}, s:{s:I, s:I, s:I, s:I}, s:{s:I}, s:I}", "uptime",
@@ -263,41 +263,41 @@ static void test_errors_are_shown_without_secrets(void **state)
     redact_add_secret("hunter2-secret");
     stats_delivery_failed(&fixture->stats, "line\nwith hunter2-secret and mc_service_k57_abc");
     stats_send_ended(&fixture->stats, "refused: Bearer abcdef012345 \xff");
-    const char *text = ask(fixture);
+    const char *text = get_health(fixture);
     assert_null(strstr(text, "hunter2"));
     assert_null(strstr(text, "k57_abc"));
     assert_null(strstr(text, "abcdef012345"));
-    json_t *json = ask_json(fixture);
+    json_t *json = get_health_json(fixture);
     const json_t *delivery = json_object_get(json, "delivery");
     const json_t *gateway = json_object_get(json, "gateway");
-    const char *said = json_string_value(json_object_get(delivery, "lastErrorMessage"));
-    assert_non_null(said);
-    assert_memory_equal(said, "line with ", strlen("line with "));
+    const char *message = json_string_value(json_object_get(delivery, "lastErrorMessage"));
+    assert_non_null(message);
+    assert_memory_equal(message, "line with ", strlen("line with "));
     assert_true(json_is_integer(json_object_get(delivery, "lastErrorAt")));
     assert_non_null(
         strstr(json_string_value(json_object_get(gateway, "lastSendError")), "refused"));
     json_decref(json);
 }
 
-static const json_t *ask_for_process(struct fixture *fixture, json_t **json)
+static const json_t *get_process(struct fixture *fixture, json_t **json)
 {
-    *json = ask_json(fixture);
+    *json = get_health_json(fixture);
     return json_object_get(json_object_get(*json, "gateway"), "process");
 }
 
 static const json_t *wait_for_exit(struct fixture *fixture, json_t **json)
 {
     int64_t deadline_ms = clock_monotonic_ms() + 20000;
-    const json_t *process = ask_for_process(fixture, json);
+    const json_t *process = get_process(fixture, json);
     while (json_is_null(json_object_get(process, "lastExit"))) {
         assert_true(clock_monotonic_ms() < deadline_ms);
         json_decref(*json);
-        process = ask_for_process(fixture, json);
+        process = get_process(fixture, json);
     }
     return process;
 }
 
-static void test_gateway_process(void **state)
+static void test_gateway_process_is_shown(void **state)
 {
     struct fixture *fixture = *state;
     json_t *json;
@@ -307,13 +307,13 @@ static void test_gateway_process(void **state)
         &fixture->sources.supervisor, "sh -c 'exit 3'", "http://127.0.0.1:1", dir, NULL);
     assert_int_equal(result, 0);
     run_everything(fixture);
-    must_have_status(fixture, "degraded");
-    assert_non_null(strstr(ask(fixture), "\"process\": {\n"
-                                         "      \"pid\": null,\n"
-                                         "      \"restarts\": 0,\n"
-                                         "      \"lastExit\": null,\n"
-                                         "      \"accepting\": false\n"
-                                         "    }"));
+    expect_status(fixture, "degraded");
+    assert_non_null(strstr(get_health(fixture), "\"process\": {\n"
+                                                "      \"pid\": null,\n"
+                                                "      \"restarts\": 0,\n"
+                                                "      \"lastExit\": null,\n"
+                                                "      \"accepting\": false\n"
+                                                "    }"));
     int64_t began_ms = clock_wall_ms();
     assert_int_equal(supervisor_start(fixture->sources.supervisor, NULL), 0);
     const json_t *last = json_object_get(wait_for_exit(fixture, &json), "lastExit");
@@ -326,7 +326,7 @@ static void test_gateway_process(void **state)
     assert_int_equal(rmdir(dir), 0); /* nothing is left in it */
 }
 
-static void test_version(void **state)
+static void test_version_is_shown(void **state)
 {
     struct fixture *fixture = *state;
     health_append_version(&fixture->body, &fixture->sources);
@@ -341,13 +341,13 @@ static void test_version(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SOURCES(test_status),
-        WITH_SOURCES(test_gate_shows),
-        WITH_SOURCES(test_exact_text),
-        WITH_SOURCES(test_numbers),
+        WITH_SOURCES(test_status_is_degraded_while_anything_fails),
+        WITH_SOURCES(test_open_breaker_is_shown),
+        WITH_SOURCES(test_fresh_health_is_byte_exact),
+        WITH_SOURCES(test_counters_and_times_are_shown),
         WITH_SOURCES(test_errors_are_shown_without_secrets),
-        WITH_SOURCES(test_gateway_process),
-        WITH_SOURCES(test_version),
+        WITH_SOURCES(test_gateway_process_is_shown),
+        WITH_SOURCES(test_version_is_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

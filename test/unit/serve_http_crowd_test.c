@@ -1,4 +1,4 @@
-/* The HTTP server with many clients at once, slow ones among them. */
+/* The HTTP server under many concurrent clients, slow ones among them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +22,7 @@ enum {
     FITTING = 1000,
     MORE_THAN_FIT = 1100,
     CONNECTION_LIMIT = 1024,
-    DESCRIPTORS = 4 * CONNECTION_LIMIT, /* so that a quarter of them is the limit */
+    DESCRIPTORS = 4 * CONNECTION_LIMIT, /* a quarter of them is the server's limit */
     FEW_DESCRIPTORS = 160,
     CROWDS = 6,
     MAX_GROWTH_KIB = 1024,
@@ -30,7 +30,7 @@ enum {
 };
 
 /* Both ends of each connection are in this process. */
-static void allow_descriptors(rlim_t max)
+static void set_descriptor_limit(rlim_t max)
 {
     struct rlimit limit;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -40,11 +40,11 @@ static void allow_descriptors(rlim_t max)
 
 static int setup(void **state)
 {
-    allow_descriptors(DESCRIPTORS);
+    set_descriptor_limit(DESCRIPTORS);
     return http_fixture_setup(state);
 }
 
-static void *ask_often(void *server)
+static void *request_repeatedly(void *server)
 {
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     for (int i = 0; i < 100; i++) {
@@ -54,17 +54,17 @@ static void *ask_often(void *server)
     return NULL;
 }
 
-static void test_many_at_once(void **state)
+static void test_concurrent_clients_are_served(void **state)
 {
     pthread_t threads[8];
     for (size_t i = 0; i < 8; i++)
-        assert_int_equal(thread_start(&threads[i], "client", ask_often, *state, NULL), 0);
+        assert_int_equal(thread_start(&threads[i], "client", request_repeatedly, *state, NULL), 0);
     for (size_t i = 0; i < 8; i++)
         thread_join(threads[i]);
 }
 
-/* Sends one more byte on each line; returns how many are still open. */
-static size_t drip(int *fds, size_t count)
+/* Sends one more byte on each connection; returns how many are still open. */
+static size_t drip_bytes(int *fds, size_t count)
 {
     size_t open = 0;
     for (size_t i = 0; i < count; i++) {
@@ -90,15 +90,15 @@ static void start_dripping(const struct http_server *server, int *fds, size_t fr
     }
 }
 
-/* Whether the server has closed it, or does so within limit_ms. */
-static bool is_ended(int fd, int limit_ms)
+/* Whether the server has closed the connection, or does so within limit_ms. */
+static bool is_closed(int fd, int limit_ms)
 {
     struct pollfd ended = {.fd = fd, .events = POLLIN};
     char byte;
     return poll(&ended, 1, limit_ms) == 1 && recv(fd, &byte, 1, MSG_DONTWAIT) <= 0;
 }
 
-static void test_a_new_client_takes_the_place_of_the_oldest(void **state)
+static void test_new_client_evicts_the_oldest(void **state)
 {
     static int fds[CONNECTION_LIMIT];
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
@@ -108,31 +108,31 @@ static void test_a_new_client_takes_the_place_of_the_oldest(void **state)
     http_fixture_exchange(*state, REQUEST("GET /echo", ""), answer);
     response_must_start_with(answer, "HTTP/1.1 200 ");
     assert_in_range(clock_monotonic_ms() - asked_ms, 0, HTTP_FIXTURE_PROMPT_MS);
-    assert_true(is_ended(fds[0], HTTP_FIXTURE_PROMPT_MS));
+    assert_true(is_closed(fds[0], HTTP_FIXTURE_PROMPT_MS));
     if (clock_monotonic_ms() - began_ms < CONNECTION_AGE_MS)
-        assert_false(is_ended(fds[CONNECTION_LIMIT - 1], 0));
+        assert_false(is_closed(fds[CONNECTION_LIMIT - 1], 0));
     for (size_t i = 0; i < CONNECTION_LIMIT; i++)
         close(fds[i]);
 }
 
-/* A flood leaves the process three quarters of its descriptors. */
-static void test_few_descriptors(void **state)
+/* A flood of clients leaves three quarters of the descriptors to the rest of the process. */
+static void test_flood_uses_a_quarter_of_the_descriptors(void **state)
 {
     int fds[FEW_DESCRIPTORS / 4];
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     http_fixture_teardown(state);
-    allow_descriptors(FEW_DESCRIPTORS);
+    set_descriptor_limit(FEW_DESCRIPTORS);
     assert_int_equal(http_server_create((struct http_server **)state, "127.0.0.1", 0,
                          http_fixture_routes, NULL, NULL),
         0);
-    allow_descriptors(DESCRIPTORS);
+    set_descriptor_limit(DESCRIPTORS);
     int64_t began_ms = clock_monotonic_ms();
     start_dripping(*state, fds, 0, FEW_DESCRIPTORS / 4);
     http_fixture_exchange(*state, REQUEST("GET /echo", ""), answer);
     response_must_start_with(answer, "HTTP/1.1 200 ");
-    assert_true(is_ended(fds[0], HTTP_FIXTURE_PROMPT_MS));
+    assert_true(is_closed(fds[0], HTTP_FIXTURE_PROMPT_MS));
     if (clock_monotonic_ms() - began_ms < CONNECTION_AGE_MS)
-        assert_false(is_ended(fds[FEW_DESCRIPTORS / 4 - 1], 0));
+        assert_false(is_closed(fds[FEW_DESCRIPTORS / 4 - 1], 0));
     for (size_t i = 0; i < FEW_DESCRIPTORS / 4; i++)
         close(fds[i]);
 }
@@ -149,7 +149,7 @@ static long resident_kib(void)
     return strtol(resident, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-static void crowd_in_and_out(const struct http_server *server)
+static void connect_and_close_crowd(const struct http_server *server)
 {
     static int fds[DRIPPING];
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
@@ -157,19 +157,19 @@ static void crowd_in_and_out(const struct http_server *server)
     http_fixture_exchange(server, REQUEST("GET /echo", ""), answer);
     for (size_t i = 0; i < DRIPPING; i++) {
         shutdown(fds[i], SHUT_WR);
-        assert_true(is_ended(fds[i], HTTP_FIXTURE_TIMEOUT_MS));
+        assert_true(is_closed(fds[i], HTTP_FIXTURE_TIMEOUT_MS));
         close(fds[i]);
     }
 }
 
-/* What connections needed goes back to the system, however many there were. */
-static void test_crowds_leave_no_memory_behind(void **state)
+/* The memory of closed connections is returned to the system. */
+static void test_crowds_do_not_grow_memory(void **state)
 {
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     http_fixture_exchange(*state, REQUEST("GET /echo", ""), answer);
     long before_kib = resident_kib();
     for (int i = 0; i < CROWDS; i++)
-        crowd_in_and_out(*state);
+        connect_and_close_crowd(*state);
     http_fixture_exchange(*state, REQUEST("GET /echo", ""), answer);
     long growth_kib = resident_kib() - before_kib;
     print_message("%d crowds of %d: memory %+ld KiB\n", CROWDS, DRIPPING, growth_kib);
@@ -177,7 +177,7 @@ static void test_crowds_leave_no_memory_behind(void **state)
         assert_true(growth_kib < MAX_GROWTH_KIB);
 }
 
-static void test_dripping_clients(void **state)
+static void test_dripping_clients_are_closed_after_5_s(void **state)
 {
     static int fds[MORE_THAN_FIT];
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
@@ -190,18 +190,19 @@ static void test_dripping_clients(void **state)
     assert_in_range(beside_ms, 0, HTTP_FIXTURE_PROMPT_MS);
 
     start_dripping(*state, fds, DRIPPING, MORE_THAN_FIT);
-    int waiting = http_fixture_connect(*state);
-    http_fixture_send(waiting, REQUEST("GET /echo", ""));
-    while (drip(fds, FITTING) > 0 && clock_monotonic_ms() - began_ms < HTTP_FIXTURE_TIMEOUT_MS)
+    int waiting_fd = http_fixture_connect(*state);
+    http_fixture_send(waiting_fd, REQUEST("GET /echo", ""));
+    while (
+        drip_bytes(fds, FITTING) > 0 && clock_monotonic_ms() - began_ms < HTTP_FIXTURE_TIMEOUT_MS)
         poll(NULL, 0, 50);
-    assert_int_equal(drip(fds, FITTING), 0);
+    assert_int_equal(drip_bytes(fds, FITTING), 0);
     assert_true(clock_monotonic_ms() - began_ms >= 5000);
-    http_fixture_receive(waiting, answer);
+    http_fixture_receive(waiting_fd, answer);
     response_must_start_with(answer, "HTTP/1.1 200 ");
     for (size_t i = FITTING; i < MORE_THAN_FIT; i++)
         close(fds[i]);
     print_message(
-        "beside %d dripping clients: answered in %lld ms; %d of them gone after %lld ms\n",
+        "with %d dripping clients: answered in %lld ms; %d of them closed after %lld ms\n",
         DRIPPING, (long long)beside_ms, FITTING, (long long)(clock_monotonic_ms() - began_ms));
 }
 
@@ -210,11 +211,11 @@ static void test_dripping_clients(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_MANY_CLIENTS(test_many_at_once),
-        WITH_MANY_CLIENTS(test_a_new_client_takes_the_place_of_the_oldest),
-        WITH_MANY_CLIENTS(test_few_descriptors),
-        WITH_MANY_CLIENTS(test_crowds_leave_no_memory_behind),
-        WITH_MANY_CLIENTS(test_dripping_clients),
+        WITH_MANY_CLIENTS(test_concurrent_clients_are_served),
+        WITH_MANY_CLIENTS(test_new_client_evicts_the_oldest),
+        WITH_MANY_CLIENTS(test_flood_uses_a_quarter_of_the_descriptors),
+        WITH_MANY_CLIENTS(test_crowds_do_not_grow_memory),
+        WITH_MANY_CLIENTS(test_dripping_clients_are_closed_after_5_s),
     };
     return cmocka_run_group_tests_name("serve_http_crowd", tests, NULL, NULL);
 }

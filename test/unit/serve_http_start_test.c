@@ -1,4 +1,4 @@
-/* The HTTP server from its start to its stop: its address, its ticks, and what is left of it. */
+/* The HTTP server's lifetime: addresses and their errors, ticks, shutdown. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@
 #include "../lib/http_fixture.h"
 #include "base/sync.h"
 
-static void test_busy_port(void **state)
+static void test_busy_port_is_unreachable(void **state)
 {
     struct error error;
     struct http_server *second = NULL;
@@ -30,7 +30,7 @@ static void test_busy_port(void **state)
     response_must_contain(error.text, strerror(EADDRINUSE));
 }
 
-static void test_port_is_free_after_the_stop(void **state)
+static void test_port_is_free_after_shutdown(void **state)
 {
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     struct http_server *server = *state;
@@ -45,7 +45,7 @@ static void test_port_is_free_after_the_stop(void **state)
     }
 }
 
-static void test_stop_with_open_connections(void **state)
+static void test_shutdown_closes_open_connections(void **state)
 {
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     int fds[20];
@@ -64,7 +64,7 @@ static void test_stop_with_open_connections(void **state)
     }
 }
 
-static void test_bad_host(void **state)
+static void test_invalid_hosts_are_refused(void **state)
 {
     (void)state;
     static const char *const hosts[] = {"a..b", "", "999.1.1.1", "1.2.3.4.5", "127.0.0.1:80"};
@@ -78,20 +78,20 @@ static void test_bad_host(void **state)
     }
 }
 
-/* Such an address may come with an interface, as that of a tunnel; it is no wrong setting. */
-static void test_address_that_is_not_there_yet(void **state)
+/* Such an address may appear later with its interface, e.g. a tunnel, so the setting is valid. */
+static void test_missing_address_is_unreachable(void **state)
 {
     (void)state;
     struct error error;
     struct http_server *server = NULL;
-    /* 192.0.2.0/24 is for documentation: nobody's address. */
+    /* 192.0.2.0/24 is reserved for documentation (RFC 5737). */
     int result = http_server_create(&server, "192.0.2.1", 0, http_fixture_routes, NULL, &error);
     assert_int_equal(result, ERROR_UNREACHABLE);
     response_must_contain(error.text, "192.0.2.1");
     response_must_contain(error.text, strerror(EADDRNOTAVAIL));
 }
 
-static void test_hosts(void **state)
+static void test_names_and_wildcards_are_served(void **state)
 {
     (void)state;
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
@@ -116,7 +116,7 @@ static bool has_ipv6(void)
     return bound;
 }
 
-static void test_ipv6(void **state)
+static void test_ipv6_is_served(void **state)
 {
     (void)state;
     if (!has_ipv6()) {
@@ -144,8 +144,8 @@ static void count_tick(void *ticks)
     atomic_fetch_add((atomic_int *)ticks, 1);
 }
 
-/* At its interval and no more often, whether somebody asks meanwhile or not. */
-static void test_it_ticks(void **state)
+/* Ticks come at their interval, not more often, whether or not there are requests. */
+static void test_tick_keeps_its_interval(void **state)
 {
     (void)state;
     enum { INTERVAL_MS = 20, TICKS = 5 };
@@ -170,14 +170,14 @@ static void test_it_ticks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SERVER(test_busy_port),
-        WITH_SERVER(test_port_is_free_after_the_stop),
-        WITH_SERVER(test_stop_with_open_connections),
-        cmocka_unit_test(test_bad_host),
-        cmocka_unit_test(test_address_that_is_not_there_yet),
-        cmocka_unit_test(test_hosts),
-        cmocka_unit_test(test_ipv6),
-        cmocka_unit_test(test_it_ticks),
+        WITH_SERVER(test_busy_port_is_unreachable),
+        WITH_SERVER(test_port_is_free_after_shutdown),
+        WITH_SERVER(test_shutdown_closes_open_connections),
+        cmocka_unit_test(test_invalid_hosts_are_refused),
+        cmocka_unit_test(test_missing_address_is_unreachable),
+        cmocka_unit_test(test_names_and_wildcards_are_served),
+        cmocka_unit_test(test_ipv6_is_served),
+        cmocka_unit_test(test_tick_keeps_its_interval),
     };
     return cmocka_run_group_tests_name("serve_http_start", tests, NULL, NULL);
 }

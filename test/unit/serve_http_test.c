@@ -1,4 +1,4 @@
-/* The HTTP server as plain sockets see it: what it answers, and how much it listens to. */
+/* The HTTP server over plain sockets: responses, headers and limits. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 enum { HEADER_LIMIT_BYTES = 8192 };
 
-static void test_answer(void **state)
+static void test_response_has_body_and_headers(void **state)
 {
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     http_fixture_exchange(
@@ -36,7 +36,7 @@ static void test_query_is_ignored(void **state)
     response_body_must_be(answer, "context|/echo|");
 }
 
-static void test_head(void **state)
+static void test_head_has_no_body(void **state)
 {
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     http_fixture_exchange(*state, REQUEST("HEAD /echo", ""), answer);
@@ -45,7 +45,7 @@ static void test_head(void **state)
     response_body_must_be(answer, "");
 }
 
-static void test_what_the_handler_chooses(void **state)
+static void test_handler_sets_status_type_and_policy(void **state)
 {
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     http_fixture_exchange(*state, REQUEST("GET /page", ""), answer);
@@ -55,7 +55,7 @@ static void test_what_the_handler_chooses(void **state)
     response_body_must_be(answer, "<p>");
 }
 
-static void test_a_half_built_body_is_not_sent(void **state)
+static void test_incomplete_body_is_not_sent(void **state)
 {
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     http_fixture_exchange(*state, REQUEST("GET /memory", ""), answer);
@@ -63,7 +63,7 @@ static void test_a_half_built_body_is_not_sent(void **state)
     response_body_must_be(answer, "{\"error\":\"out of memory\"}");
 }
 
-static void test_unknown_path(void **state)
+static void test_unknown_paths_get_404(void **state)
 {
     static const char *const requests[] = {
         REQUEST("GET /", ""),
@@ -81,7 +81,7 @@ static void test_unknown_path(void **state)
     }
 }
 
-static void test_other_methods(void **state)
+static void test_other_methods_get_405(void **state)
 {
     static const char *const requests[] = {
         REQUEST("POST /echo", "Content-Length: 5\r\n") "hello",
@@ -111,7 +111,7 @@ static void send_body(const struct http_server *server, size_t bytes, char *answ
     text_fini(&request);
 }
 
-static void test_bodies(void **state)
+static void test_large_bodies_are_dropped(void **state)
 {
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     send_body(*state, 60000, answer);
@@ -135,7 +135,7 @@ static void send_header(const struct http_server *server, size_t bytes, char *an
     text_fini(&request);
 }
 
-static void test_header_limit(void **state)
+static void test_header_limit_is_8_kib(void **state)
 {
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     send_header(*state, HEADER_LIMIT_BYTES, answer);
@@ -145,8 +145,8 @@ static void test_header_limit(void **state)
     response_body_must_be(answer, "{\"error\":\"header over 8 KiB\"}");
 }
 
-/* Beyond the connection's memory the library itself refuses, so the client may be cut off. */
-static void test_huge_header(void **state)
+/* Beyond the connection's memory libmicrohttpd itself refuses and may reset the connection. */
+static void test_huge_header_does_not_stop_the_server(void **state)
 {
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     send_header(*state, (size_t)20 * HEADER_LIMIT_BYTES, answer);
@@ -156,7 +156,7 @@ static void test_huge_header(void **state)
     response_must_start_with(answer, "HTTP/1.1 200 ");
 }
 
-static void test_not_http(void **state)
+static void test_other_protocols_are_refused(void **state)
 {
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     http_fixture_exchange(*state, "\x16\x03\x01 hello\r\n\r\n", answer);
@@ -168,17 +168,17 @@ static void test_not_http(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SERVER(test_answer),
+        WITH_SERVER(test_response_has_body_and_headers),
         WITH_SERVER(test_query_is_ignored),
-        WITH_SERVER(test_head),
-        WITH_SERVER(test_what_the_handler_chooses),
-        WITH_SERVER(test_a_half_built_body_is_not_sent),
-        WITH_SERVER(test_unknown_path),
-        WITH_SERVER(test_other_methods),
-        WITH_SERVER(test_bodies),
-        WITH_SERVER(test_header_limit),
-        WITH_SERVER(test_huge_header),
-        WITH_SERVER(test_not_http),
+        WITH_SERVER(test_head_has_no_body),
+        WITH_SERVER(test_handler_sets_status_type_and_policy),
+        WITH_SERVER(test_incomplete_body_is_not_sent),
+        WITH_SERVER(test_unknown_paths_get_404),
+        WITH_SERVER(test_other_methods_get_405),
+        WITH_SERVER(test_large_bodies_are_dropped),
+        WITH_SERVER(test_header_limit_is_8_kib),
+        WITH_SERVER(test_huge_header_does_not_stop_the_server),
+        WITH_SERVER(test_other_protocols_are_refused),
     };
     return cmocka_run_group_tests_name("serve_http", tests, NULL, NULL);
 }
