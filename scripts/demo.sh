@@ -57,7 +57,7 @@ choose_port() {
 
 build() {
     say "Building ..."
-    make -s --no-print-tmp_dir -j"$(cpu_count)" BUILD="$BUILD" all
+    make -s --no-print-directory -j"$(cpu_count)" BUILD="$BUILD" all
 }
 
 # Exports the tokens that both programs share. Not as arguments, which any user can read in ps.
