@@ -23,45 +23,45 @@ readonly WAKES_HELD="-DWAKES=1 -DFAILURES=0 -DNOTIFICATIONS=2"
 # for deadlocks after close. The definitions choose the workload.
 readonly PROPERTIES=(
     "assertions -DFAILURES=2 -DWITHDRAWALS=1 -DHOLDS=0"
-    "one_of_a_lane"
+    "one_per_lane"
     "asked_once -DFAILURES=2"
     "reply_kept"
-    "no_barred_send"
-    "write_backs_end"
-    "nothing_behind_the_deadline"
-    "nobody_oversleeps"
-    "nobody_oversleeps -DWORKERS=3 -DHOLDS=0"
-    "each_ends -DFAILURES=2"
-    "stop_ends"
-    "nobody_oversleeps $WITH_WAKES"
-    "one_of_a_lane $WITH_WAKES"
-    "few_wakes $WITH_WAKES"
-    "stop_ends $WITH_WAKES"
-    "nobody_oversleeps $WAKES_HELD"
-    "one_of_a_lane $WAKES_HELD"
+    "no_forbidden_send"
+    "write_backs_finish"
+    "no_take_after_deadline"
+    "no_missed_wakeup"
+    "no_missed_wakeup -DWORKERS=3 -DHOLDS=0"
+    "every_notification_ends -DFAILURES=2"
+    "shutdown_ends"
+    "no_missed_wakeup $WITH_WAKES"
+    "one_per_lane $WITH_WAKES"
+    "wakes_limited $WITH_WAKES"
+    "shutdown_ends $WITH_WAKES"
+    "no_missed_wakeup $WAKES_HELD"
+    "one_per_lane $WAKES_HELD"
 )
 
 # RULE PROPERTY [DEFINITION...]: the property must fail once the rule is removed from the model.
 readonly BROKEN=(
-    "LANE_BUSY one_of_a_lane"
-    "SETTLED_KNOWN asked_once"
-    "SIGNAL_OF_OFFER each_ends"
-    "SIGNAL_OF_OFFER nobody_oversleeps"
-    "SIGNAL_OF_TAKE nobody_oversleeps -DWORKERS=3 -DHOLDS=0"
-    "BROADCAST_OF_HOLD each_ends"
-    "BROADCAST_OF_CLOSE stop_ends"
-    "BROADCAST_OF_CLOSE assertions"
-    "WAIT_FOR_DUE each_ends"
-    "ADVANCE_ASKS no_barred_send"
-    "CLOSE_LETS_WRITE write_backs_end"
-    "PUT_BACK_AFTER_CLOSE reply_kept"
-    "DRAINED_ASKS_HEAP write_backs_end"
-    "DEADLINE nothing_behind_the_deadline"
-    "LANE_BUSY one_of_a_lane $WITH_WAKES"
-    "FEW_WAKES few_wakes $WITH_WAKES"
-    "SIGNAL_OF_WAKE nobody_oversleeps $WITH_WAKES"
-    "SIGNAL_OF_FINISH nobody_oversleeps $WITH_WAKES"
-    "BROADCAST_OF_HOLD nobody_oversleeps $WAKES_HELD"
+    "LANE_BUSY one_per_lane"
+    "SETTLED_REMEMBERED asked_once"
+    "SIGNAL_ON_OFFER every_notification_ends"
+    "SIGNAL_ON_OFFER no_missed_wakeup"
+    "SIGNAL_ON_TAKE no_missed_wakeup -DWORKERS=3 -DHOLDS=0"
+    "BROADCAST_ON_RESUME every_notification_ends"
+    "BROADCAST_ON_CLOSE shutdown_ends"
+    "BROADCAST_ON_CLOSE assertions"
+    "WAIT_FOR_DUE every_notification_ends"
+    "ADVANCE_CHECKS no_forbidden_send"
+    "CLOSE_ALLOWS_WRITE write_backs_finish"
+    "REQUEUE_AFTER_CLOSE reply_kept"
+    "DRAINED_CHECKS_HEAP write_backs_finish"
+    "DEADLINE no_take_after_deadline"
+    "LANE_BUSY one_per_lane $WITH_WAKES"
+    "WAKE_LIMIT wakes_limited $WITH_WAKES"
+    "SIGNAL_ON_WAKE no_missed_wakeup $WITH_WAKES"
+    "SIGNAL_ON_FINISH no_missed_wakeup $WITH_WAKES"
+    "BROADCAST_ON_RESUME no_missed_wakeup $WAKES_HELD"
 )
 
 # run_spin DIR PROPERTY DEFINITION...: builds the verifier in DIR with $OPTIMIZE and runs it; output in
@@ -71,7 +71,7 @@ run_spin() {
     shift 2
     case $property in
     assertions) search=() flags=(-DSAFETY -DNOCLAIM) ;;
-    each_ends | stop_ends) search=(-a -f -N "$property") ;; # under weak fairness
+    every_notification_ends | shutdown_ends) search=(-a -f -N "$property") ;; # under weak fairness
     *) search=(-a -N "$property") ;;
     esac
     mkdir -p "$dir"

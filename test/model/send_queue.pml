@@ -1,67 +1,68 @@
 /*
- * The protocol of the send queue (src/queue/send_queue.c) between the poller, two workers and the
- * stop, for three notifications in two lanes. scripts/model.sh has Spin go through every
- * interleaving of it.
+ * Model of the send queue's protocol (src/delivery/send_queue.c) between the poller, two workers
+ * and the shutdown, for three notifications in two lanes. scripts/model.sh lets Spin explore every
+ * interleaving.
  *
- * A block that is atomic or a d_step is what the C code does while it holds the queue's lock, or
- * one exchange with a server; the name of its function stands with it. Signals and waits are those
- * of the code, at the same places.
+ * Each atomic or d_step block is what the C code does while holding the queue's lock, or one
+ * exchange with a server, and is named after the C function. Signals and waits are at the same
+ * places as in the code.
  *
- * Where the model is simpler: replied stands for every stage past the send, which the queue does
- * not tell apart either (class_of). Of two lanes with work any may be served, not the one that
- * waits longest. A settled id is forgotten with any page that lacks it; the code is slower to
- * forget. Pages are never cut, and no memory runs out. A run that began succeeds, certainly did not
- * take place, or hangs until the stop. Nobody wakes up without a cause: that could hide a signal
- * that is missing. The poller polls without being asked, so polls that are asked for are not in it.
+ * Simplifications: "replied" stands for every stage after the send, which the queue does not
+ * distinguish either (class_of). If two lanes have work, either may be served, not only the one
+ * that has waited longest. A settled id is forgotten with the first page that lacks it; the code
+ * keeps it longer. Pages are never truncated, and allocations never fail. A run that has begun
+ * succeeds, certainly did not take place, or hangs until the shutdown. There are no spurious
+ * wakeups, since they could hide a missing signal. The poller polls continuously, so requested
+ * polls are not modelled.
  *
- * -DWAKES=N adds N wake-ups of each of the two agents, which stand behind the deliveries of both;
- * MOST_WAKES of them run at a time, and an agent has one at a time. While sends are held, those
- * that stand ready may be taken back; that they are put off is not in it, so they are gone.
+ * -DWAKES=N adds N heartbeats ("wakes") of each of the two agents, with lower priority than the
+ * deliveries of both; at most MAX_WAKES run at a time, and one per agent. While sends are held,
+ * ready wakes may be withdrawn; they are then gone, as rescheduling is not modelled.
  *
- * -DBREAK=RULE leaves out what keeps one rule. scripts/model.sh has Spin find that as well.
+ * -DBREAK=RULE removes one rule of the code. scripts/model.sh checks that Spin detects it.
  */
 #define LANE_BUSY 1
-#define SETTLED_KNOWN 2
-#define SIGNAL_OF_OFFER 3
-#define SIGNAL_OF_TAKE 4
-#define BROADCAST_OF_HOLD 5
-#define BROADCAST_OF_CLOSE 6
+#define SETTLED_REMEMBERED 2
+#define SIGNAL_ON_OFFER 3
+#define SIGNAL_ON_TAKE 4
+#define BROADCAST_ON_RESUME 5
+#define BROADCAST_ON_CLOSE 6
 #define WAIT_FOR_DUE 7
-#define ADVANCE_ASKS 8
-#define CLOSE_LETS_WRITE 9
-#define PUT_BACK_AFTER_CLOSE 10
-#define DRAINED_ASKS_HEAP 11
+#define ADVANCE_CHECKS 8
+#define CLOSE_ALLOWS_WRITE 9
+#define REQUEUE_AFTER_CLOSE 10
+#define DRAINED_CHECKS_HEAP 11
 #define DEADLINE 12
-#define SIGNAL_OF_WAKE 13
-#define SIGNAL_OF_FINISH 14
-#define FEW_WAKES 15
+#define SIGNAL_ON_WAKE 13
+#define SIGNAL_ON_FINISH 14
+#define WAKE_LIMIT 15
 #ifndef BREAK
 #define BREAK 0
 #endif
 #define KEEPS(rule) (BREAK != rule)
 
-/* How much may happen; each makes the check longer. */
+/* Bounds of the state space; each increases the run time. */
 #ifndef FAILURES
 #define FAILURES 1 /* of the backend and the gateway */
 #endif
 #ifndef HOLDS
-#define HOLDS 1 /* times that sends are held */
+#define HOLDS 1 /* how often sends are held */
 #endif
 #ifndef WITHDRAWALS
-#define WITHDRAWALS 0 /* of a notification, by its author */
+#define WITHDRAWALS 0 /* of a notification by its author */
 #endif
 
 #ifndef WAKES
 #define WAKES 0 /* of each agent */
 #endif
-#define MOST_WAKES 1
+#define MAX_WAKES 1
 
 #ifndef WORKERS
 #define WORKERS 2 /* or 3 */
 #endif
 #define LANES 2
 #define ENTRIES 3
-/* Entries 0 and 1 are for one agent, 2 for another; 3 and 4 are the wake-ups of the two. */
+/* Entries 0 and 1 belong to one agent, 2 to the other; 3 and 4 are the wakes of the two. */
 #if WAKES > 0
 #define LANE_OF(entry) ((entry) < ENTRIES -> (entry) / 2 : (entry) - ENTRIES)
 #else
@@ -69,43 +70,43 @@
 #endif
 #define IS_WAKE(entry) (WAKES > 0 && (entry) >= ENTRIES && (entry) < ENTRIES + LANES)
 #ifndef NOTIFICATIONS
-#define NOTIFICATIONS ENTRIES /* that come to exist; the others are never listed */
+#define NOTIFICATIONS ENTRIES /* number that are created; the others are never listed */
 #endif
 #define CAPACITY 2
 #define NO_ENTRY 7
 #define NEVER 7
 
-/* UNKNOWN: not held. PUT_OFF: held, but left to the next start. */
-mtype = { UNKNOWN, READY, WAITING, RUNNING, PUT_OFF, SETTLED };
+/* UNKNOWN: not in the queue. LEFT_OVER: in the queue, but left for the next startup. */
+mtype = { UNKNOWN, READY, WAITING, RUNNING, LEFT_OVER, SETTLED };
 mtype place[ENTRIES] = UNKNOWN;
 bool replied[ENTRIES];
 bool busy[LANES];
 mtype = { NO_WAKE, WAKE_READY, WAKE_RUNNING };
-mtype wake_up[LANES] = NO_WAKE;
+mtype wake_state[LANES] = NO_WAKE;
 byte wakes_running;
 bool sends_held;
 bool closed;
 
-/* Times are ticks from now; what is 0 has come. */
+/* Times are ticks from now; 0 means now. */
 byte due_in[ENTRIES];
 byte deadline_in = NEVER;
 
-/* TAKING: on the way into send_queue_take, or signalled there. ASLEEP: in cond_wait_until. */
+/* TAKING: about to enter send_queue_take, or signalled in it. ASLEEP: in cond_wait_until. */
 mtype = { TAKING, ASLEEP, WORKING, ENDED };
 mtype worker_state[WORKERS] = TAKING;
 byte wake_in[WORKERS] = NEVER;
 
-/* The world outside. */
+/* The environment. */
 byte created;        /* notifications that exist */
 bool gone[ENTRIES];  /* marked as delivered, or withdrawn */
-byte runs[ENTRIES];  /* how often the agent was asked, and may have run */
-bool hangs;          /* the agent of entry 2 does not answer any more */
+byte runs[ENTRIES];  /* how often the agent was asked and may have run */
+bool hangs;          /* the agent of entry 2 has stopped responding */
 byte failures_left = FAILURES;
 
-/* Violations that are seen where they happen. */
-bool barred_send; /* an agent was asked after the close, or while sends were held */
-bool late_take;   /* an entry was handed out behind the deadline */
-bool overslept;   /* a worker sleeps although there is something to do */
+/* Violations, recorded where they happen. */
+bool forbidden_send; /* an agent was asked after close, or while sends were held */
+bool late_take;      /* an entry was handed out after the deadline */
+bool missed_wakeup;  /* a worker sleeps although there is work */
 
 #define EXPIRED (deadline_in == 0)
 #define ANY(holds) (holds(0) || holds(1) || holds(2))
@@ -114,22 +115,22 @@ bool overslept;   /* a worker sleeps although there is something to do */
 
 #define WAITS(entry) (place[entry] == WAITING)
 #define DUE(entry) (WAITS(entry) -> due_in[entry] : NEVER)
-#define NEXT_DUE LESS(DUE(0), LESS(DUE(1), DUE(2))) /* next_due_locked */
+#define NEXT_DUE LESS(DUE(0), LESS(DUE(1), DUE(2))) /* queue_next_due_locked */
 #define COUNT_READY ((place[0] == READY) + (place[1] == READY) + (place[2] == READY))
 
-/* Whether lane_lists_first may be the entry: the oldest of its class in a lane that is not busy. */
+/* Whether lane_lists_first may return the entry: the oldest of its class in an idle lane. */
 #define LISTED(entry, class) \
     (place[entry] == READY && replied[entry] == class && !busy[LANE_OF(entry)])
 #define FIRST(entry, class) (LISTED(entry, class) && !(entry == 1 && LISTED(0, class)))
-#define WRITE_BACK(entry) (FIRST(entry, true) && (!closed || KEEPS(CLOSE_LETS_WRITE)))
+#define WRITE_BACK(entry) (FIRST(entry, true) && (!closed || KEEPS(CLOSE_ALLOWS_WRITE)))
 #define SEND(entry) (FIRST(entry, false) && !closed && !sends_held)
 #define WAKE(lane) \
-    (wake_up[lane] == WAKE_READY && !busy[lane] && !closed && !sends_held && \
-        (wakes_running < MOST_WAKES || !KEEPS(FEW_WAKES)))
+    (wake_state[lane] == WAKE_READY && !busy[lane] && !closed && !sends_held && \
+        (wakes_running < MAX_WAKES || !KEEPS(WAKE_LIMIT)))
 #define ANY_WAKE (WAKES > 0 && (WAKE(0) || WAKE(1)))
 
 /* is_drained_locked */
-#define STILL_DUE(entry) (WAITS(entry) && due_in[entry] < deadline_in && KEEPS(DRAINED_ASKS_HEAP))
+#define STILL_DUE(entry) (WAITS(entry) && due_in[entry] < deadline_in && KEEPS(DRAINED_CHECKS_HEAP))
 #define DRAINED (closed && !ANY(STILL_DUE))
 
 inline wake(worker)
@@ -142,7 +143,7 @@ inline wake(worker)
 #define COUNT_SLEEPERS (SLEEPS(0) + SLEEPS(1) + SLEEPS(2))
 #define NEXT(worker) (((worker) + 1) % WORKERS)
 
-/* Wakes one of those who sleep: the favourite, or else the first behind it. */
+/* Wakes one sleeping worker: the favourite, else the next one after it. */
 inline cond_signal()
 {
     if
@@ -154,7 +155,7 @@ inline cond_signal()
     fi
 }
 
-/* Whom a signal wakes is open: precedes a block with signals. */
+/* A signal may wake any waiter: choose one before each block that contains signals. */
 inline choose_favourite()
 {
     if
@@ -182,14 +183,14 @@ inline wake_due_locked()
     index = 0
 }
 
-/* An entry of the class: of the preferred lane, which may be either, or else of the other one. */
+/* Picks an entry of the class, from the preferred lane if possible, else from the other. */
 #define PICK(class) \
     if \
     :: class(2) && (lane == 1 || !(class(0) || class(1))) -> entry = 2 \
     :: else -> entry = (class(0) -> 0 : 1) \
     fi
 
-inline pick_locked()
+inline take_work_locked()
 {
     if
     :: ANY(WRITE_BACK) -> PICK(WRITE_BACK)
@@ -200,7 +201,7 @@ inline pick_locked()
     fi;
     if
     :: IS_WAKE(entry) ->
-        wake_up[LANE_OF(entry)] = WAKE_RUNNING;
+        wake_state[LANE_OF(entry)] = WAKE_RUNNING;
         wakes_running++;
         busy[LANE_OF(entry)] = KEEPS(LANE_BUSY);
         late_take = EXPIRED
@@ -212,20 +213,20 @@ inline pick_locked()
     fi
 }
 
-/* One turn of the loop in send_queue_take, from one wait to the next. */
+/* One iteration of the loop in send_queue_take, from one wait to the next. */
 inline try_to_take()
 {
     wake(_pid);
     wake_due_locked();
     if
-    :: !EXPIRED || !KEEPS(DEADLINE) -> pick_locked()
+    :: !EXPIRED || !KEEPS(DEADLINE) -> take_work_locked()
     :: else
     fi;
     if
     :: entry != NO_ENTRY ->
         worker_state[_pid] = WORKING;
         if
-        :: NEXT_DUE != NEVER && KEEPS(SIGNAL_OF_TAKE) -> cond_signal()
+        :: NEXT_DUE != NEVER && KEEPS(SIGNAL_ON_TAKE) -> cond_signal()
         :: else
         fi
     :: entry == NO_ENTRY && DRAINED -> worker_state[_pid] = ENDED
@@ -237,7 +238,7 @@ inline try_to_take()
     favourite = 0
 }
 
-/* Ends with an entry, or at the label ended. */
+/* Yields an entry, or jumps to the label "ended". */
 inline send_queue_take()
 {
     atomic {
@@ -257,16 +258,16 @@ inline send_queue_take()
 }
 
 /*
- * The end of send_queue_finish. Of deliveries, what it makes ready the worker itself could take
- * next, so nothing would fail without the signal. A wake-up frees two things at once, the lane and
- * a place among the wake-ups, and the worker can take but one.
+ * The end of send_queue_finish. With deliveries only, the worker itself could take next whatever
+ * this makes ready, so nothing would fail without the signal. But a wake frees two things at once,
+ * its lane and a wake slot, and this worker can use only one of them.
  */
 inline leave()
 {
     busy[LANE_OF(entry)] = false;
     entry = NO_ENTRY;
     if
-    :: KEEPS(SIGNAL_OF_FINISH) -> cond_signal()
+    :: KEEPS(SIGNAL_ON_FINISH) -> cond_signal()
     :: else
     fi;
     favourite = 0;
@@ -279,18 +280,18 @@ inline finish_settled()
     choose_favourite();
     d_step {
         assert(place[entry] == RUNNING);
-        place[entry] = (KEEPS(SETTLED_KNOWN) -> SETTLED : UNKNOWN);
+        place[entry] = (KEEPS(SETTLED_REMEMBERED) -> SETTLED : UNKNOWN);
         leave()
     }
 }
 
-/* send_queue_finish of a wake-up, which is forgotten: the agent's slot is free. */
+/* send_queue_finish of a wake, which is forgotten: the agent's slot becomes free. */
 inline finish_wake()
 {
     choose_favourite();
     d_step {
-        assert(wake_up[LANE_OF(entry)] == WAKE_RUNNING);
-        wake_up[LANE_OF(entry)] = NO_WAKE;
+        assert(wake_state[LANE_OF(entry)] == WAKE_RUNNING);
+        wake_state[LANE_OF(entry)] = NO_WAKE;
         wakes_running--;
         leave()
     }
@@ -303,16 +304,16 @@ inline finish_waiting(delay)
     d_step {
         assert(place[entry] == RUNNING);
         if
-        :: !closed || (replied[entry] && KEEPS(PUT_BACK_AFTER_CLOSE)) ->
+        :: !closed || (replied[entry] && KEEPS(REQUEUE_AFTER_CLOSE)) ->
             place[entry] = WAITING;
             due_in[entry] = delay
-        :: else -> place[entry] = PUT_OFF
+        :: else -> place[entry] = LEFT_OVER
         fi;
         leave()
     }
 }
 
-/* try_again: after a short backoff or a long one */
+/* attempt_retry, after a short or a long backoff */
 inline fail()
 {
     failures_left--;
@@ -322,7 +323,7 @@ inline fail()
     fi
 }
 
-/* run_replied and run_written. What the backend has marked, the worker does not know at once. */
+/* stage_replied and stage_written. The backend marks the notification before the worker knows. */
 inline write_back()
 {
     if
@@ -333,22 +334,22 @@ inline write_back()
 }
 
 /*
- * run_known, with the context that it read, and send_queue_advance to STAGE_SENDING in post. That
- * the notification is gone may be seen or not: that nobody is asked twice must not hang on it.
+ * stage_known with the context it read, and send_queue_advance to STAGE_SENDING. The worker may or
+ * may not notice that the notification is gone: asking only once must not depend on it.
  */
 inline begin_send()
 {
     if
     :: gone[entry] -> goto settle
     :: failures_left > 0 -> fail(); goto take
-    :: (closed || sends_held) && KEEPS(ADVANCE_ASKS) -> finish_waiting(1); goto take
-    :: (!closed && !sends_held) || !KEEPS(ADVANCE_ASKS) ->
+    :: (closed || sends_held) && KEEPS(ADVANCE_CHECKS) -> finish_waiting(1); goto take
+    :: (!closed && !sends_held) || !KEEPS(ADVANCE_CHECKS) ->
         runs[entry]++;
-        barred_send = closed || sends_held
+        forbidden_send = closed || sends_held
     fi
 }
 
-/* A thread of worker_pool.c with deliver_run. They are processes 0 and 1. */
+/* A thread of worker_pool.c running delivery_run. The workers are processes 0 and 1. */
 active [WORKERS] proctype worker()
 {
     byte entry = NO_ENTRY;
@@ -357,7 +358,7 @@ active [WORKERS] proctype worker()
     byte favourite;
 take:
     send_queue_take();
-    atomic { /* wake_run: what is not let through is put off, as is one whose agent fails. */
+    atomic { /* heartbeat_run_wake: a wake that may not be sent is postponed, as is a failed one. */
         if
         :: IS_WAKE(entry) && (closed || sends_held) -> finish_wake(); goto take
         :: IS_WAKE(entry) && !closed && !sends_held -> goto wake_agent
@@ -370,7 +371,7 @@ take:
         :: !replied[entry] -> begin_send()
         fi
     }
-    atomic { /* gateway_send, and after_send with its answer */
+    atomic { /* gateway_send, and what stage_sending does with its result */
         if
         :: replied[entry] = true; write_back()
         :: failures_left > 0 -> runs[entry]--; fail(); goto take
@@ -388,7 +389,7 @@ wake_agent:
         goto take
     }
 hang:
-    atomic { /* stop_workers in runtime.c cuts transfers off behind the deadline. */
+    atomic { /* stop_workers in runtime.c aborts transfers after the deadline. */
         EXPIRED -> finish_waiting(1);
         goto take
     }
@@ -403,7 +404,7 @@ inline add_row_locked()
         place[index] = READY;
         replied[index] = false;
         if
-        :: KEEPS(SIGNAL_OF_OFFER) -> cond_signal()
+        :: KEEPS(SIGNAL_ON_OFFER) -> cond_signal()
         :: else
         fi
     :: else
@@ -444,7 +445,7 @@ active proctype poller()
     do
     :: closed -> break
     :: !closed ->
-        d_step { /* The backend makes up its answer, which is under way from here on. */
+        d_step { /* The backend composes its response, which is in flight from here on. */
             for (index : 0 .. ENTRIES - 1) {
                 listed[index] = index < created && !gone[index]
             }
@@ -458,17 +459,17 @@ active proctype poller()
 }
 
 #if WAKES > 0
-/* send_queue_wake, by the heartbeat scheduler */
+/* send_queue_wake, called by the heartbeat thread */
 inline send_queue_wake(agent)
 {
     atomic {
         choose_favourite();
         d_step {
             if
-            :: !closed && wake_up[agent] == NO_WAKE ->
-                wake_up[agent] = WAKE_READY;
+            :: !closed && wake_state[agent] == NO_WAKE ->
+                wake_state[agent] = WAKE_READY;
                 if
-                :: KEEPS(SIGNAL_OF_WAKE) -> cond_signal()
+                :: KEEPS(SIGNAL_ON_WAKE) -> cond_signal()
                 :: else
                 fi
             :: else
@@ -490,7 +491,7 @@ active proctype scheduler()
 }
 #endif
 
-/* What people do on the board. */
+/* The users of the board. */
 active proctype people()
 {
     byte withdrawn;
@@ -502,24 +503,24 @@ active proctype people()
 }
 
 #if WAKES > 0
-#define TAKE_BACK(agent) \
+#define WITHDRAW(agent) \
     if \
-    :: wake_up[agent] == WAKE_READY -> wake_up[agent] = NO_WAKE \
+    :: wake_state[agent] == WAKE_READY -> wake_state[agent] = NO_WAKE \
     :: else \
     fi
 
-/* send_queue_take_back_wake for all, by the heartbeat scheduler; a suspect gate may open at once. */
-inline take_back_wakes()
+/* send_queue_withdraw_wake for all, by the heartbeat thread, unless the breaker closes at once. */
+inline withdraw_wakes()
 {
     if
-    :: d_step { TAKE_BACK(0); TAKE_BACK(1) }
+    :: d_step { WITHDRAW(0); WITHDRAW(1) }
     :: skip
     fi
 }
 #endif
 
-/* Whoever watches the gateway: send_queue_hold_sends. */
-active proctype watcher()
+/* The circuit breaker and the operator: send_queue_hold. */
+active proctype holder()
 {
     byte held;
     byte favourite;
@@ -527,12 +528,12 @@ active proctype watcher()
     :: held < HOLDS ->
         d_step { held++; sends_held = true; cond_broadcast() }
 #if WAKES > 0
-        take_back_wakes();
+        withdraw_wakes();
 #endif
         d_step {
             sends_held = false;
             if
-            :: KEEPS(BROADCAST_OF_HOLD) -> cond_broadcast()
+            :: KEEPS(BROADCAST_ON_RESUME) -> cond_broadcast()
             :: else
             fi
         }
@@ -540,7 +541,7 @@ active proctype watcher()
     od
 }
 
-/* Moves back what waits, as make_ready_locked; the deadline is chosen. */
+/* Makes all waiting entries ready, like make_ready_locked. */
 inline send_queue_close()
 {
     closed = true;
@@ -552,13 +553,13 @@ inline send_queue_close()
     }
     index = 0;
     if
-    :: KEEPS(BROADCAST_OF_CLOSE) -> cond_broadcast()
+    :: KEEPS(BROADCAST_ON_CLOSE) -> cond_broadcast()
     :: else -> cond_signal()
     fi
 }
 
-/* The main thread, which stops at any moment, or never. */
-active proctype stopper()
+/* The main thread, which shuts down at any moment, or never. */
+active proctype shutdown()
 {
     byte index;
     byte favourite;
@@ -589,7 +590,7 @@ inline tick(time)
     fi
 }
 
-/* Time may pass at any moment, and does as long as anything depends on it. */
+/* Time may pass at any moment, as long as anything depends on it. */
 active proctype clock()
 {
     byte index;
@@ -611,37 +612,38 @@ end:
 }
 
 #define BOTH_AT_WORK (place[0] == RUNNING && place[1] == RUNNING)
-#define AWAKE_AT_WORK(lane, work) (wake_up[lane] == WAKE_RUNNING && (work))
+#define AWAKE_AT_WORK(lane, work) (wake_state[lane] == WAKE_RUNNING && (work))
 #define WAKE_AT_WORK \
     (WAKES > 0 && (AWAKE_AT_WORK(0, place[0] == RUNNING || place[1] == RUNNING) || \
         AWAKE_AT_WORK(1, place[2] == RUNNING)))
-ltl one_of_a_lane { [] !(BOTH_AT_WORK || WAKE_AT_WORK) }
+ltl one_per_lane { [] !(BOTH_AT_WORK || WAKE_AT_WORK) }
 
-ltl few_wakes { [] (wakes_running <= MOST_WAKES) }
+ltl wakes_limited { [] (wakes_running <= MAX_WAKES) }
 
 #define ASKED_ONCE(entry) (runs[entry] <= 1)
 ltl asked_once { [] ALL(ASKED_ONCE) }
 
-ltl no_barred_send { [] !barred_send }
+ltl no_forbidden_send { [] !forbidden_send }
 
-ltl nothing_behind_the_deadline { [] !late_take }
+ltl no_take_after_deadline { [] !late_take }
 
-/* As long as the backend does not have it, a reply has a place where it will be found. */
+/* A reply that the backend does not have yet is in a place where it will be found. */
 #define REPLY_KEPT(entry) \
-    (!replied[entry] || gone[entry] || (place[entry] != UNKNOWN && place[entry] != PUT_OFF))
+    (!replied[entry] || gone[entry] || (place[entry] != UNKNOWN && place[entry] != LEFT_OVER))
 ltl reply_kept { [] ALL(REPLY_KEPT) }
 
-/* A stop that had the time leaves no write-back that was due in that time. */
+/* A shutdown with enough time leaves no write-back that was due within that time. */
 #define HAS_ENDED(worker) ((worker) >= WORKERS || worker_state[worker] == ENDED)
 #define ALL_ENDED ALL(HAS_ENDED)
 #define WRITTEN_BACK(entry) \
     (!replied[entry] || place[entry] == SETTLED || place[entry] == UNKNOWN || \
         (WAITS(entry) && due_in[entry] >= deadline_in))
-ltl write_backs_end { [] (ALL_ENDED && !EXPIRED -> ALL(WRITTEN_BACK)) }
+ltl write_backs_finish { [] (ALL_ENDED && !EXPIRED -> ALL(WRITTEN_BACK)) }
 
 /*
- * If anybody sleeps and nobody is on the way, there is nothing to take, the next due time is
- * watched, and the stop needs no one. A process of its own, as it is too long for a formula.
+ * If a worker sleeps and none is about to take, then there is nothing to take, a worker will wake
+ * at the next due time, and the shutdown is not waiting for one. A process, as it is too long for a
+ * formula.
  */
 #define ON_THE_WAY(worker) \
     ((worker) < WORKERS && (worker_state[worker] == TAKING || wake_in[worker] == 0))
@@ -652,12 +654,12 @@ active proctype guard()
 {
 end:
     ANY(SLEEPS) && !ANY(ON_THE_WAY) && (TAKEABLE || !WATCHED(NEXT_DUE) || DRAINED) ->
-    overslept = true
+    missed_wakeup = true
 }
-ltl nobody_oversleeps { [] !overslept }
+ltl no_missed_wakeup { [] !missed_wakeup }
 
-/* Without a stop each notification ends, even while the agent of another hangs. */
+/* Without a shutdown every notification ends, even while another one's agent hangs. */
 #define ENDS(entry) (gone[entry] || (entry == 2 && hangs))
-ltl each_ends { <> (closed || ALL(ENDS)) }
+ltl every_notification_ends { <> (closed || ALL(ENDS)) }
 
-ltl stop_ends { [] (closed -> <> ALL_ENDED) }
+ltl shutdown_ends { [] (closed -> <> ALL_ENDED) }
