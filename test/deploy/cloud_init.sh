@@ -1,16 +1,15 @@
 #!/usr/bin/env bash
-# What scripts/render-cloud-init.sh makes: valid user data with nothing missing and no secret where
-# others could see it.
+# Tests scripts/render-cloud-init.sh: its user data is valid and complete, and no secret is exposed.
 
 # shellcheck source-path=SCRIPTDIR source=lib/checks.sh
 . "$(dirname "$0")/lib/checks.sh"
 
 readonly ACCOUNT=k57c10vd000000000000000000000000
 readonly TOKEN=mc_service_${ACCOUNT}_very_secret
-readonly MOST_BYTES=16384
+readonly MAX_BYTES=16384
 readonly COMMON=(--account "$ACCOUNT" --convex-url https://a-1.convex.cloud)
 
-# render ARGUMENT...: with the token on standard input; the result is in $work/user-data.
+# render ARGUMENT...: renders $work/user-data, with the token on stdin.
 render() {
     echo "$TOKEN" | scripts/render-cloud-init.sh "${COMMON[@]}" "$@" --output "$work/user-data"
 }
@@ -29,33 +28,33 @@ schema_is_valid() {
     cloud-init schema --config-file "$work/user-data"
 }
 
-size_is_allowed() {
-    (($(stat -c %s "$work/user-data") < MOST_BYTES))
+size_is_within_limit() {
+    (($(stat -c %s "$work/user-data") < MAX_BYTES))
 }
 
-nothing_is_left_open() {
-    lacks '@[A-Z_]+@|^#\[' "$work/user-data"
+no_placeholder_is_left() {
+    expect_no_match '@[A-Z_]+@|^#\[' "$work/user-data"
 }
 
-# embedded PATH: the content of a file that the user data writes.
+# embedded PATH: prints the content of a file that the user data writes.
 embedded() {
     awk -v path="$1" '
-        $1 == "-" && $2 == "path:" { found = $3 == path; inside = 0 }
-        found && inside { if (/^      / || /^$/) print substr($0, 7); else inside = 0 }
-        found && /^    content: \|$/ { inside = 1 }' "$work/user-data"
+        $1 == "-" && $2 == "path:" { found = $3 == path; machine_exec = 0 }
+        found && machine_exec { if (/^      / || /^$/) print substr($0, 7); else machine_exec = 0 }
+        found && /^    content: \|$/ { machine_exec = 1 }' "$work/user-data"
 }
 
-scripts_are_clean() {
+scripts_pass_shellcheck() {
     local name
     for name in machine upgrade setup; do
         embedded "/usr/local/sbin/mission-control-$name" >"$work/mission-control-$name"
         (($(wc -l <"$work/mission-control-$name") > 10))
-        # The settings that it reads are on the machine.
+        # The settings that they source exist on the machine only.
         shellcheck --exclude=SC1091,SC2154 "$work/mission-control-$name"
     done
 }
 
-units_are_clean() {
+units_pass_verify() {
     local name
     for name in machine.service upgrade.service upgrade.timer; do
         embedded "/etc/systemd/system/mission-control-$name" |
@@ -66,19 +65,19 @@ units_are_clean() {
     if ! grep -q . "$work/mission-control-runtime.service"; then
         rm "$work/mission-control-runtime.service"
     fi
-    # The machine installs the engine; where this test runs there may be none.
+    # The machine installs the engine; the host of this test may have none.
     printf '[Unit]\nDescription=Engine\n[Service]\nExecStart=/bin/true\n' >"$work/docker.service"
     systemd-analyze verify --man=no "$work"/mission-control-*.{service,timer} 2>"$work/verify"
     fails grep . "$work/verify"
 }
 
-only_for_the_owner() {
+readable_by_owner_only() {
     [[ $(stat -c %a "$work/user-data") == 600 ]]
 }
 
 token_is_not_an_argument() {
     fails render --service-token "$TOKEN"
-    # What every program that the script starts is called with.
+    # Wrap every program that the script runs, and record its arguments.
     mkdir -p "$work/bin"
     local tool
     for tool in awk base64 rm sed; do
@@ -88,11 +87,11 @@ token_is_not_an_argument() {
     done
     PATH=$work/bin:$PATH render_container
     grep -q native "$work/arguments" || grep -q container "$work/arguments"
-    lacks very_secret "$work/arguments"
-    lacks "$(printf %s "$TOKEN" | base64 -w 0)" "$work/arguments"
+    expect_no_match very_secret "$work/arguments"
+    expect_no_match "$(printf %s "$TOKEN" | base64 -w 0)" "$work/arguments"
 }
 
-token_arrives() {
+tokens_are_embedded() {
     local name
     for name in service_token:"$TOKEN" openclaw_gateway_token:gateway_secret; do
         [[ $(grep -A 3 "/etc/mission-control/${name%%:*}\$" "$work/user-data" |
@@ -100,44 +99,44 @@ token_arrives() {
     done
 }
 
-# refuses WORDS ARGUMENT...: fails with WORDS in what it says.
+# refuses TEXT ARGUMENT...: the script fails with TEXT in its output.
 refuses() {
-    local words=$1
+    local text=$1
     shift
     fails scripts/render-cloud-init.sh "$@" <<<"$TOKEN" >"$work/refused" 2>&1
-    grep -F -- "$words" "$work/refused"
-    lacks very_secret "$work/refused"
+    grep -F -- "$text" "$work/refused"
+    expect_no_match very_secret "$work/refused"
 }
 
-refuses_no_token() {
+refuses_missing_token() {
     fails scripts/render-cloud-init.sh "${COMMON[@]}" --image a </dev/null >"$work/refused" 2>&1
     grep -F "no token found" "$work/refused"
 }
 
-refuses_what_is_wrong() {
+refuses_wrong_arguments() {
     refuses "one of --image and --native" "${COMMON[@]}"
     refuses "one of --image and --native" "${COMMON[@]}" --image a --native https://b
     refuses "--account must be" --account $'k57\nb' --convex-url https://a --image a
     refuses "--convex-url must be" --account "$ACCOUNT" --convex-url ftp://a --image a
     refuses "does not belong to account k57other" --account k57other --convex-url https://a --image a
     refuses "unknown argument" "${COMMON[@]}" --image a --more
-    refuses_no_token
+    refuses_missing_token
 }
 
 check_user_data() {
     local variant=$1
-    check "$variant: it is rendered" "render_$variant"
-    check "$variant: nothing is left open" nothing_is_left_open
-    check "$variant: it is below $MOST_BYTES bytes" size_is_allowed
-    check "$variant: it is for its owner alone" only_for_the_owner
-    if have "cloud-init schema" cloud-init; then
-        check "$variant: cloud-init takes it" schema_is_valid
+    check "$variant: user data is rendered" "render_$variant"
+    check "$variant: no placeholder is left" no_placeholder_is_left
+    check "$variant: it is smaller than $MAX_BYTES bytes" size_is_within_limit
+    check "$variant: only its owner can read it" readable_by_owner_only
+    if has_tools "cloud-init schema" cloud-init; then
+        check "$variant: cloud-init accepts its schema" schema_is_valid
     fi
-    if have "the scripts in it" shellcheck; then
-        check "$variant: the scripts in it are clean" scripts_are_clean
+    if has_tools "its scripts" shellcheck; then
+        check "$variant: shellcheck finds nothing in its scripts" scripts_pass_shellcheck
     fi
-    if have "the units in it" systemd-analyze; then
-        check "$variant: the units in it are clean" units_are_clean
+    if has_tools "its units" systemd-analyze; then
+        check "$variant: systemd-analyze finds nothing in its units" units_pass_verify
     fi
 }
 
@@ -145,9 +144,9 @@ main() {
     cd "$ROOT"
     check_user_data container
     check_user_data native
-    check "tokens arrive" token_arrives
-    check "no token is an argument of any program" token_is_not_an_argument
-    check "what is wrong is refused" refuses_what_is_wrong
+    check "the tokens are embedded" tokens_are_embedded
+    check "no token is passed as an argument" token_is_not_an_argument
+    check "wrong arguments are refused" refuses_wrong_arguments
     finish
 }
 

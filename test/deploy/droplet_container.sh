@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Boots a machine with the user data of the container variant, in a container with systemd that has
-# an engine and a registry of its own, and looks at what came of it. Needs DEPLOY_ENGINE, the command
-# of a container engine; the other variables are those of lib/containers.sh and lib/machine.sh.
+# Boots a machine with the container variant's user data, in a container with systemd, an engine and a
+# registry of its own, and checks the result. Needs DEPLOY_ENGINE, the command of a container engine;
+# the other environment variables are those of lib/containers.sh and lib/machine.sh.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib/containers.sh
@@ -13,9 +13,8 @@ readonly SOURCE=localhost:5000/runtime:latest
 # shellcheck disable=SC2034 # machine.sh reads it
 machine_packages="docker.io docker-registry"
 
-# The engine inside may neither raise its limits nor forward packets. The runtime needs no network
-# of the engine's.
-lay_out_more() {
+# The inner engine can neither raise its limits nor forward packets. The runtime needs no engine network.
+install_extra_files() {
     local unit
     docker save -o "$1/srv/release/runtime.tar" "$IMAGE"
     mkdir -p "$1/etc/docker/registry"
@@ -30,7 +29,7 @@ lay_out_more() {
     done
     cat >"$1/etc/systemd/system/first-release.service" <<END
 [Unit]
-Description=The first release, in the machine's own registry
+Description=Push the first release to the machine's own registry
 Requires=docker.service docker-registry.service
 After=docker.service docker-registry.service
 Before=cloud-final.service
@@ -46,71 +45,71 @@ END
     ln -s ../first-release.service "$1/etc/systemd/system/multi-user.target.wants/"
 }
 
-has_its_user_and_dir() {
-    inside "pid=\$(docker inspect -f '{{.State.Pid}}' mission-control-runtime)
+has_own_user_and_dir() {
+    machine_exec "pid=\$(docker inspect -f '{{.State.Pid}}' mission-control-runtime)
         [[ \$(ps -o uid= -p \$pid) -eq 10001 ]]
         [[ \$(stat -c '%u %a' /var/lib/mission-control-runtime) == '10001 700' ]]
         find /var/lib/mission-control-runtime | grep ."
 }
 
-# With what it kept, whose directory is its own again even if somebody changed that.
-starts_again() {
-    inside "chown root: /var/lib/mission-control-runtime; systemctl restart $UNIT"
+# It keeps its state, and owns the directory again even if that was changed.
+restarts_with_its_state() {
+    machine_exec "chown root: /var/lib/mission-control-runtime; systemctl restart $UNIT"
     runtime_serves
-    has_its_user_and_dir
-    inside "docker kill mission-control-runtime"
-    until_true 30 "(( \$(systemctl show -P NRestarts $UNIT) > 0 ))"
+    has_own_user_and_dir
+    machine_exec "docker kill mission-control-runtime"
+    machine_wait_until 30 "(( \$(systemctl show -P NRestarts $UNIT) > 0 ))"
     runtime_serves
 }
 
-# release LINE: a release that differs from the first one by that line of a Dockerfile.
-release() {
-    inside "printf 'FROM first\n%s\n' '$1' | docker build -q -t $SOURCE - && docker push -q $SOURCE
+# publish_release LINE: publishes a release that adds that Dockerfile line to the first one.
+publish_release() {
+    machine_exec "printf 'FROM first\n%s\n' '$1' | docker build -q -t $SOURCE - && docker push -q $SOURCE
         docker rmi $SOURCE"
 }
 
 current_image() {
-    inside "docker inspect -f '{{.Image}}' mission-control-runtime"
+    machine_exec "docker inspect -f '{{.Image}}' mission-control-runtime"
 }
 
 upgrade() {
-    inside "systemctl start mission-control-upgrade.service"
+    machine_exec "systemctl start mission-control-upgrade.service"
 }
 
 good_release_is_applied() {
     local before
     before=$(current_image)
-    release 'LABEL release=2'
+    publish_release 'LABEL release=2'
     upgrade
     [[ $(current_image) != "$before" ]]
-    inside "curl -fs -o /dev/null $RUNTIME/health"
+    machine_exec "curl -fs -o /dev/null $RUNTIME/health"
 }
 
-# An operator's own port; the images before the previous one go.
-port_is_followed() {
-    inside "echo HEALTH_PORT=3005 >>/etc/mission-control/runtime.env"
-    release 'LABEL release=3'
+# The upgrade probes the operator's own port; images older than the previous one are removed.
+own_port_is_probed() {
+    machine_exec "echo HEALTH_PORT=3005 >>/etc/mission-control/runtime.env"
+    publish_release 'LABEL release=3'
     upgrade
-    inside "curl -fs -o /dev/null http://127.0.0.1:3005/health
+    machine_exec "curl -fs -o /dev/null http://127.0.0.1:3005/health
         sed -i /^HEALTH_PORT=/d /etc/mission-control/runtime.env
         systemctl restart $UNIT
         [[ -z \$(docker images -q --filter dangling=true) ]]"
     runtime_serves
 }
 
-bad_release_is_taken_back() {
+bad_release_is_rolled_back() {
     local kept
     kept=$(current_image)
-    release 'ENTRYPOINT ["/bin/false"]'
+    publish_release 'ENTRYPOINT ["/bin/false"]'
     fails upgrade
     runtime_serves
     [[ $(current_image) == "$kept" ]]
-    # The next look leaves it alone.
+    # The next check skips that release.
     upgrade
 }
 
-stop_is_orderly() {
-    inside "curl -fsS -d '{\"gateway\": [{\"latency_ms\": 5000}]}' $SANDBOX/sandbox/faults
+shutdown_waits_for_run() {
+    machine_exec "curl -fsS -d '{\"gateway\": [{\"latency_ms\": 5000}]}' $SANDBOX/sandbox/faults
         curl -fsS -d '{\"notifications\": 1, \"agents\": 1}' $SANDBOX/sandbox/load
         curl -fsS '$SANDBOX/sandbox/wait?deliveries=1&timeout_ms=20000' | grep -q '\"met\": *true'
         systemctl stop $UNIT
@@ -120,23 +119,23 @@ stop_is_orderly() {
 
 main() {
     cd "$ROOT"
-    if ! engine "the boot of a Droplet with a container"; then finish && return; fi
+    if ! has_engine "booting a Droplet with a container"; then finish && return; fi
     check "the image is built" build_image
-    check "the user data is made" render --image "$SOURCE"
-    check "a machine is built" build_machine
+    check "the user data is rendered" render --image "$SOURCE"
+    check "the machine is built" build_machine
     boot_machine "$work/user-data"
-    check "cloud-init sets it up" booted
+    check "cloud-init completes" wait_for_boot
     all_passed || finish
     check "the runtime serves" runtime_serves
-    check "it has a user and a directory of its own" has_its_user_and_dir
-    check "the machine is known by its metadata" knows_machine
-    check "secrets are files of mode 0600 and nowhere else" secrets_are_kept
+    check "it has its own user and directory" has_own_user_and_dir
+    check "machine id and address come from the metadata" metadata_is_used
+    check "secrets are in files of mode 0600 only" secrets_are_kept
     check "a second setup changes nothing" setup_is_idempotent
-    check "it starts again, after an end by force, too" starts_again
+    check "it restarts with its state, even after a kill" restarts_with_its_state
     check "a good release is applied" good_release_is_applied
-    check "it is asked on the port that is set" port_is_followed
-    check "a bad release is taken back" bad_release_is_taken_back
-    check "a stop waits for the agent at work" stop_is_orderly
+    check "an upgrade probes the configured port" own_port_is_probed
+    check "a bad release is rolled back" bad_release_is_rolled_back
+    check "shutdown waits for the run in flight" shutdown_waits_for_run
     finish
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs ACCOUNTS (50) runtimes on one machine, by the unit for many accounts, against the sandbox,
-# and prints what they take. Needs DEPLOY_ENGINE, the command of a container engine; DEPLOY_BASE may
-# name another base image than debian:bookworm-slim.
+# Runs ACCOUNTS (50) runtimes on one machine with the template unit, against the sandbox, and prints
+# their resource usage. Needs DEPLOY_ENGINE, the command of a container engine; DEPLOY_BASE overrides
+# the base image (debian:bookworm-slim).
 
 # shellcheck source-path=SCRIPTDIR source=lib/checks.sh
 . "$(dirname "$0")/lib/checks.sh"
@@ -11,12 +11,12 @@
 readonly ACCOUNTS=${ACCOUNTS:-50} IDLE_S=30
 readonly SANDBOX=http://127.0.0.1:3210
 
-# on_machine FUNCTION ARGUMENT...: runs a function of this script on the machine.
-on_machine() {
-    inside "ACCOUNTS=$ACCOUNTS SANDBOX=$SANDBOX; $(declare -f account_id process_ids "$1"); $*"
+# machine_call FUNCTION ARGUMENT...: runs a function of this script on the machine.
+machine_call() {
+    machine_exec "ACCOUNTS=$ACCOUNTS SANDBOX=$SANDBOX; $(declare -f account_id process_ids "$1"); $*"
 }
 
-# account_id NUMBER: in the sandbox's alphabet.
+# account_id NUMBER: prints an id in the sandbox's alphabet.
 account_id() {
     printf 'k57f1eet%024d' "$1"
 }
@@ -30,7 +30,7 @@ start_machine() {
     boot_machine "$work/user-data"
 }
 
-# Puts one user, agent and task of each account on the board, and its settings on the machine.
+# Adds each account with an agent to the board, and its settings to the machine.
 set_up_accounts() {
     local i id separator='' accounts='' agents=''
     tar -xzf /srv/release/*.tar.gz -C /
@@ -67,8 +67,8 @@ all_healthy() {
     done
 }
 
-# A user and a state directory each, which no other of them can look into.
-all_apart() {
+# Each has its own user and a state directory that no other can read.
+all_isolated() {
     local pids users
     mapfile -t pids < <(process_ids)
     users=$(ps -o uid= -p "$(IFS=, && echo "${pids[*]}")" | sort -u | grep -vxc ' *0')
@@ -77,7 +77,7 @@ all_apart() {
     (($(stat -c %a /var/lib/private/mission-control/*/ | grep -cx 700) == ACCOUNTS))
 }
 
-# The longest name starts, and a longer one does not, rather than as a user that others are, too.
+# The longest name starts; a longer one must fail rather than share another's user.
 long_name_is_refused() {
     local longest=a234567890123456789012345678 name
     for name in "$longest" "${longest}9"; do
@@ -91,7 +91,7 @@ long_name_is_refused() {
     systemctl reset-failed
 }
 
-each_serves_its_own() {
+each_serves_its_account() {
     local i before
     before=$(curl -fsS "$SANDBOX/sandbox/stats" | grep -oE '"delivered": *[0-9]+' | grep -oE '[0-9]+')
     for ((i = 1; i <= ACCOUNTS; i++)); do
@@ -102,22 +102,23 @@ each_serves_its_own() {
         grep -q '"met": *true'
 }
 
-# One that is killed comes back; the others do not notice.
-one_falls_alone() {
-    local unit others try
+# A killed runtime is restarted; the others are not affected.
+killed_one_restarts_alone() {
+    local unit others deadline_s
     unit=mission-control-runtime@a1.service
     others=$(systemctl show -P InvocationID 'mission-control-runtime@*' | sort)
     systemctl kill --signal=KILL "$unit"
-    for ((try = 0; try < 200; try++)); do
+    deadline_s=$((SECONDS + 20))
+    until (($(systemctl show -P NRestarts "$unit") == 1)) && systemctl is-active --quiet "$unit"; do
+        ((SECONDS < deadline_s))
         sleep 0.1
-        (($(systemctl show -P NRestarts "$unit") == 1)) && systemctl is-active --quiet "$unit" && break
     done
     (($(comm -12 <(echo "$others") \
         <(systemctl show -P InvocationID 'mission-control-runtime@*' | sort) |
         grep -c .) == ACCOUNTS - 1))
 }
 
-# Prints the sums over all of them: memory in KiB, and the time on a processor so far in ms.
+# Prints sums over all of them: memory in KiB, and CPU time so far in ms.
 measure() {
     local pid
     for pid in $(process_ids); do
@@ -129,13 +130,13 @@ measure() {
 
 print_figures() {
     local before rss pss anonymous cpu
-    before=$(on_machine measure | cut -d ' ' -f 4)
-    sleep "$IDLE_S"
-    read -r rss pss anonymous cpu < <(on_machine measure)
+    before=$(machine_call measure | cut -d ' ' -f 4)
+    sleep "$IDLE_S" # the time over which CPU usage is measured
+    read -r rss pss anonymous cpu < <(machine_call measure)
     awk -v n="$ACCOUNTS" -v rss="$rss" -v pss="$pss" -v own="$anonymous" -v cpu="$((cpu - before))" \
         -v seconds="$IDLE_S" 'BEGIN {
-        printf "%d runtimes, idle: %.0f MiB in all (%.1f MiB each; resident with what they share " \
-            "%.1f MiB, anonymous %.1f MiB), %.2f %% of a core in all\n",
+        printf "%d idle runtimes: %.0f MiB PSS (%.1f MiB each; RSS %.1f MiB, " \
+            "anonymous %.1f MiB), %.2f %% of a core in total\n",
             n, pss / 1024, pss / 1024 / n, rss / 1024 / n, own / 1024 / n, cpu / seconds / 10 }'
 }
 
@@ -146,20 +147,20 @@ stop_all() {
 
 main() {
     cd "$ROOT"
-    if ! engine "$ACCOUNTS accounts on one machine"; then finish && return; fi
-    check "a machine is built" build_machine
+    if ! has_engine "$ACCOUNTS accounts on one machine"; then finish && return; fi
+    check "the machine is built" build_machine
     start_machine
-    check "it is up" booted
+    check "it boots" wait_for_boot
     if ((failed > 0)); then finish; fi
-    check "it gets the settings of $ACCOUNTS accounts" on_machine set_up_accounts
-    check "$ACCOUNTS runtimes start" on_machine start_all
-    check "each is healthy" on_machine all_healthy
-    check "each has a user and a directory of its own" on_machine all_apart
-    check "a name that is too long is refused" on_machine long_name_is_refused
-    check "each serves its own account" on_machine each_serves_its_own
-    check "one that is killed comes back alone" on_machine one_falls_alone
+    check "$ACCOUNTS accounts are set up" machine_call set_up_accounts
+    check "$ACCOUNTS runtimes start" machine_call start_all
+    check "each is healthy" machine_call all_healthy
+    check "each has its own user and directory" machine_call all_isolated
+    check "a too long name is refused" machine_call long_name_is_refused
+    check "each serves its own account" machine_call each_serves_its_account
+    check "a killed runtime restarts, the others keep running" machine_call killed_one_restarts_alone
     print_figures
-    check "all stop in order" on_machine stop_all
+    check "all stop cleanly" machine_call stop_all
     finish
 }
 

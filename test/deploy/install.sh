@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# What `make install` installs: files, units, manual page, completion.
+# Tests `make install`: the files, units, manual page and shell completion.
 
 # shellcheck source-path=SCRIPTDIR source=lib/checks.sh
 . "$(dirname "$0")/lib/checks.sh"
 
 readonly UNITS=(mission-control-runtime.service mission-control-runtime@.service)
-readonly MOST_EXPOSURE=1.5 STOP_RESERVE_S=12
+readonly MAX_EXPOSURE=1.5 STOP_RESERVE_S=12
 readonly PAGE_PATH=share/man/man8/mission-control-runtime.8
 readonly COMPLETION_PATH=share/bash-completion/completions/mission-control-runtime
 
@@ -24,10 +24,10 @@ installed_files() {
 uninstall_leaves_nothing() {
     make -s --no-print-directory BUILD="$BUILD" install DESTDIR="$work/removed"
     make -s --no-print-directory BUILD="$BUILD" uninstall DESTDIR="$work/removed"
-    equal "" "$(find "$work/removed" ! -type d)"
+    expect_equal "" "$(find "$work/removed" ! -type d)"
 }
 
-# Where the units find the program, as systemd-analyze looks for it.
+# systemd-analyze requires that the program exists where the units expect it.
 install_elsewhere() {
     make -s --no-print-directory BUILD="$BUILD" install PREFIX="$prefix"
     grep -qx "ExecStart=$prefix/bin/mission-control-runtime" "$prefix/lib/systemd/system/"*@.service
@@ -38,18 +38,18 @@ verify_unit() {
     fails grep . "$work/verify"
 }
 
-# Takes the threshold in tenths.
+# systemd-analyze takes the threshold in tenths.
 verify_exposure() {
-    systemd-analyze security --offline=yes --threshold="${MOST_EXPOSURE/./}" --no-pager \
+    systemd-analyze security --offline=yes --threshold="${MAX_EXPOSURE/./}" --no-pager \
         "deploy/systemd/$1"
 }
 
-# setting UNIT NAME: the value of a line NAME=value.
+# setting UNIT NAME: prints the value of a line NAME=value.
 setting() {
     sed -n "s/^$2=//p" "deploy/systemd/$1"
 }
 
-enough_time_to_stop() {
+stop_timeout_exceeds_grace() {
     local unit timeout_s grace_ms
     grace_ms=$(grep -oE '^# SHUTDOWN_GRACE_MS=[0-9]+' .env.example | cut -d= -f2)
     for unit in "${UNITS[@]}"; do
@@ -58,8 +58,8 @@ enough_time_to_stop() {
     done
 }
 
-# Both units are the same but for what depends on the account.
-same_units() {
+# The units are identical except for what depends on the account.
+units_differ_by_account_only() {
     local name
     for name in "${UNITS[@]}"; do
         sed -e '/^#/d; /^Description=/d; /^User=mc-%i$/d; s|^StateDirectory=.*||' \
@@ -68,7 +68,7 @@ same_units() {
     diff "$work/${UNITS[0]}.body" "$work/${UNITS[1]}.body"
 }
 
-# The settings in the source, read by other means than the generator's.
+# The settings in the source, extracted independently of the generator.
 settings() {
     sed -n 's/^ *\[OPTION_[A-Z_]*\] = {"\([A-Z_]*\)".*/\1/p' src/config/options.c
 }
@@ -84,7 +84,7 @@ page_has_settings() {
     mandoc -T ascii "$page" | col -b >"$work/page.txt"
     (($(settings | wc -l) > 25))
     for name in $(settings); do
-        grep -qE "^ +$name(,|\$|  )" "$work/page.txt" || { say "no $name" && return 1; }
+        grep -qE "^ +$name(,|\$|  )" "$work/page.txt" || { say "$name is missing" && return 1; }
     done
 }
 
@@ -92,11 +92,11 @@ page_has_arguments() {
     local name
     (($(arguments | wc -l) > 5))
     for name in $(arguments); do
-        grep -qE "^ +$name( |\$)" "$work/page.txt" || { say "no $name" && return 1; }
+        grep -qE "^ +$name( |\$)" "$work/page.txt" || { say "$name is missing" && return 1; }
     done
 }
 
-# completions WORD...: what bash would offer for the last word.
+# completions WORD...: prints what bash would offer for the last word.
 completions() {
     bash -c '. "$1"; shift; COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
         _mission_control_runtime; printf "%s\n" "${COMPREPLY[@]}"' bash "$completion" "$@"
@@ -114,16 +114,16 @@ completion_narrows() {
 
 check_units() {
     local unit
-    have "systemd-analyze on the units" systemd-analyze || return 0
+    has_tools "systemd-analyze on the units" systemd-analyze || return 0
     for unit in "${UNITS[@]}"; do
         check "systemd-analyze verify $unit" verify_unit "$unit"
-        check "$unit is exposed $MOST_EXPOSURE at most" verify_exposure "$unit"
+        check "$unit has an exposure of at most $MAX_EXPOSURE" verify_exposure "$unit"
     done
 }
 
 check_page() {
-    have "the manual page" mandoc col || return 0
-    check "the manual page is clean for mandoc" mandoc -T lint -W warning "$page"
+    has_tools "the manual page" mandoc col || return 0
+    check "mandoc finds nothing in the manual page" mandoc -T lint -W warning "$page"
     check "the manual page has every setting" page_has_settings
     check "the manual page has every argument" page_has_arguments
 }
@@ -137,12 +137,12 @@ main() {
     check "make install PREFIX=... adapts the units" install_elsewhere
     check "make uninstall removes all of them" uninstall_leaves_nothing
     check_units
-    check "the units leave time to stop" enough_time_to_stop
-    check "the units differ in the account alone" same_units
+    check "the stop timeouts exceed the grace period" stop_timeout_exceeds_grace
+    check "the units differ only by account" units_differ_by_account_only
     check_page
-    check "the completion is bash" bash -n "$completion"
+    check "the completion is valid bash" bash -n "$completion"
     check "the completion offers every argument" completion_has_arguments
-    check "the completion narrows down" completion_narrows
+    check "the completion narrows by prefix" completion_narrows
     finish
 }
 

@@ -6,8 +6,8 @@
 
 readonly TRIES=30
 
-# A value at the beginning of far more than a pipe holds, so that whoever stops reading there ends
-# the writer.
+# A value at the start of more JSON than a pipe buffers: a reader that stops there would kill the writer
+# with SIGPIPE.
 long_json() {
     local i
     printf '{"first": {"image": "a:1"}'
@@ -23,16 +23,16 @@ early_value_is_found_each_time() {
     ((${#config} > 131072))
     for ((i = 0; i < TRIES; i++)); do
         value=$(json_get first.image <<<"$config")
-        equal a:1 "$value" "try $i"
+        expect_equal a:1 "$value" "try $i"
     done
 }
 
-missing_value_is_nothing() {
-    equal "" "$(json_get second.image <<<'{"first": {"image": "a:1"}}')"
+missing_value_is_empty() {
+    expect_equal "" "$(json_get second.image <<<'{"first": {"image": "a:1"}}')"
 }
 
-# compose_of LINE: a docker whose configuration has that in the runtime's environment.
-compose_of() {
+# make_docker_stub LINE: makes a docker whose Compose configuration has LINE in the runtime's environment.
+make_docker_stub() {
     mkdir -p "$work/bin"
     {
         printf '#!/bin/bash\ncase "$*" in\n*--services) echo runtime ;;\n*json) cat <<"END"\n'
@@ -43,8 +43,8 @@ compose_of() {
     chmod +x "$work/bin/docker"
 }
 
-# settings_are_right: what check_settings says, with the docker of compose_of.
-settings_are_right() {
+# settings_pass: runs check_settings with the docker of make_docker_stub.
+settings_pass() {
     (
         export DOCKER=$work/bin/docker
         PROFILE=
@@ -54,12 +54,12 @@ settings_are_right() {
     )
 }
 
-account_is_seen() {
+account_is_found() {
     local i name
     for name in ACCOUNT_ID ACCOUNT_ID_FILE; do
-        compose_of "\"A\": \"b\", \"$name\": \"k57acme\""
+        make_docker_stub "\"A\": \"b\", \"$name\": \"k57acme\""
         for ((i = 0; i < TRIES; i++)); do
-            settings_are_right
+            settings_pass
         done
     done
 }
@@ -67,14 +67,14 @@ account_is_seen() {
 missing_account_is_named() {
     local settings
     for settings in '' '"ACCOUNT_ID": ""' '"OTHER_ACCOUNT_ID": "k57acme"' '"A": "ACCOUNT_ID\tb"'; do
-        compose_of "$settings"
-        fails settings_are_right 2>"$work/said"
-        grep -F "ACCOUNT_ID is not set" "$work/said"
+        make_docker_stub "$settings"
+        fails settings_pass 2>"$work/output"
+        grep -F "ACCOUNT_ID is not set" "$work/output"
     done
 }
 
-# tree_with INCLUDING HEADER: a tree in which one file includes another's header.
-tree_with() {
+# make_tree FILE HEADER: makes a source tree in which FILE includes HEADER.
+make_tree() {
     rm -rf "$work/tree"
     mkdir -p "$work/tree/src/spool" "$work/tree/src/gateway" "$work/tree/include/gateway"
     touch "$work/tree/include/gateway/public.h" "$work/tree/src/gateway/private.h"
@@ -86,35 +86,35 @@ layers_of_the_project_hold() {
 }
 
 forbidden_include_is_found() {
-    tree_with src/spool/spool.c gateway/public.h
-    fails scripts/check-layers.sh "$work/tree" >"$work/said"
-    grep -Fx 'src/spool/spool.c:1: spool may not include "gateway/public.h"' "$work/said"
+    make_tree src/spool/spool.c gateway/public.h
+    fails scripts/check-layers.sh "$work/tree" >"$work/output"
+    grep -Fx 'src/spool/spool.c:1: spool may not include "gateway/public.h"' "$work/output"
 }
 
 private_header_is_private() {
-    tree_with src/main.c gateway/private.h
-    fails scripts/check-layers.sh "$work/tree" >"$work/said"
-    grep -F '"gateway/private.h" is private to src/gateway' "$work/said"
-    tree_with src/gateway/gateway.c gateway/private.h
+    make_tree src/main.c gateway/private.h
+    fails scripts/check-layers.sh "$work/tree" >"$work/output"
+    grep -F '"gateway/private.h" is private to src/gateway' "$work/output"
+    make_tree src/gateway/gateway.c gateway/private.h
     scripts/check-layers.sh "$work/tree"
 }
 
 other_spelling_is_found() {
-    tree_with src/gateway/gateway.c private.h
-    fails scripts/check-layers.sh "$work/tree" >"$work/said"
-    grep -F 'write "DIRECTORY/private.h"' "$work/said"
+    make_tree src/gateway/gateway.c private.h
+    fails scripts/check-layers.sh "$work/tree" >"$work/output"
+    grep -F 'write "DIRECTORY/private.h"' "$work/output"
 }
 
 main() {
     cd "$ROOT"
-    check "the includes of the project follow the permitted edges" layers_of_the_project_hold
-    check "an include against the edges is found" forbidden_include_is_found
-    check "a private header is refused to others" private_header_is_private
-    check "a second spelling of a header is found" other_spelling_is_found
+    check "the project's includes follow the permitted edges" layers_of_the_project_hold
+    check "a forbidden include is found" forbidden_include_is_found
+    check "a private header is private to its directory" private_header_is_private
+    check "a second spelling of an include is found" other_spelling_is_found
     check "a value is found in JSON of any length" early_value_is_found_each_time
-    check "a value that is not there is nothing" missing_value_is_nothing
-    check "the account is seen in the settings" account_is_seen
-    check "a missing account is named" missing_account_is_named
+    check "a missing value is empty" missing_value_is_empty
+    check "the account is found in the settings" account_is_found
+    check "a missing account is reported" missing_account_is_named
     finish
 }
 

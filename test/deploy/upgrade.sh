@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The profile openclaw of docker-compose.runtime.yml, with the sandbox in the gateway's place, and
-# upgrades: to an image that works and to some that do not. Where no container engine answers it says
-# so and passes. The variables that it obeys are named in test/deploy/lib/containers.sh.
+# Tests the profile openclaw of docker-compose.runtime.yml with the sandbox as its gateway, and upgrades to
+# good and bad images. Passes with a note if no container engine is available. The environment variables
+# are those of test/deploy/lib/containers.sh.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib/containers.sh
@@ -14,10 +14,10 @@ readonly UPGRADE_IMAGE=mission-control-runtime:upgrade-$$
 clean_up() {
     [[ -z ${COMPOSE_FILE-} ]] || make_down >/dev/null 2>&1 || true
     docker rmi -f "$UPGRADE_IMAGE" mission-control-previous:runtime >/dev/null 2>&1 || true
-    forget_work
+    remove_work_dir
 }
 
-# The sandbox plays the backend and the gateway, in the gateway's place; the token is in a file.
+# The sandbox, in the gateway's container, is both backend and gateway; the token is in a file.
 make_env() {
     sed -e "s/^ACCOUNT_ID=.*/ACCOUNT_ID=$SANDBOX_ACCOUNT/" -e "s/^HEALTH_PORT=.*/HEALTH_PORT=$HEALTH_PORT/" \
         -e 's,^CONVEX_URL=.*,CONVEX_URL=http://openclaw-gateway:18789,' \
@@ -25,7 +25,7 @@ make_env() {
     printf 'SERVICE_TOKEN_HOST_FILE=./service_token\nANTHROPIC_API_KEY=%s\n' "$KEY" \
         >>"$work/project/.env"
     printf '%s\n' "$TOKEN" >"$work/project/service_token"
-    cat >"$work/project/stand-in.yml" <<STAND_IN
+    cat >"$work/project/sandbox.yml" <<OVERRIDE
 services:
   openclaw-gateway:
     image: $IMAGE
@@ -34,46 +34,46 @@ services:
     healthcheck:
       test: [CMD, bash, -c, ": <>/dev/tcp/127.0.0.1/18789"]
       interval: 1s
-STAND_IN
-    COMPOSE_FILE+=:$work/project/stand-in.yml
+OVERRIDE
+    COMPOSE_FILE+=:$work/project/sandbox.yml
 }
 
-check_openclaw_comes_up() {
+check_openclaw_starts() {
     PROFILE=openclaw DAEMON=1 BUILD=0 "$ROOT/scripts/runtime-docker-up.sh" | tee "$work/up.log"
-    holds "$(cat "$work/up.log")" "http://127.0.0.1:$HEALTH_PORT/health"
-    holds "$(ask host GET "$HEALTH_PORT" /health)" '"status": "healthy"'
+    expect_contains "$(cat "$work/up.log")" "http://127.0.0.1:$HEALTH_PORT/health"
+    expect_contains "$(network_request host GET "$HEALTH_PORT" /health)" '"status": "healthy"'
 }
 
-check_time_to_stop() {
+check_stop_timeouts() {
     local settings name
     name=$(container runtime)
     settings=$(docker exec "$name" mission-control-runtime --check-config)
-    holds "$settings" $'\nOPENCLAW_REQUEST_TIMEOUT_MS=300000 '
-    holds "$settings" $'\nSHUTDOWN_GRACE_MS=305000 '
-    equal 320 "$(inspect "$name" '{{.Config.StopTimeout}}')" "seconds before it is killed"
+    expect_contains "$settings" $'\nOPENCLAW_REQUEST_TIMEOUT_MS=300000 '
+    expect_contains "$settings" $'\nSHUTDOWN_GRACE_MS=305000 '
+    expect_equal 320 "$(inspect "$name" '{{.Config.StopTimeout}}')" "seconds before it is killed"
 }
 
 check_token_in_file() {
     local settings
     settings=$(docker exec "$(container runtime)" mission-control-runtime --check-config)
-    holds "$settings" $'\nSERVICE_TOKEN=***  # SERVICE_TOKEN_FILE'
-    hides "$(docker inspect "$(container runtime)")" "$TOKEN"
-    hides "$(docker inspect "$(container openclaw-gateway)")" "$TOKEN"
-    holds "$(docker inspect "$(container openclaw-gateway)")" "$KEY"
-    hides "$(docker logs "$(container runtime)" 2>&1)" "$TOKEN"
+    expect_contains "$settings" $'\nSERVICE_TOKEN=***  # SERVICE_TOKEN_FILE'
+    expect_lacks "$(docker inspect "$(container runtime)")" "$TOKEN"
+    expect_lacks "$(docker inspect "$(container openclaw-gateway)")" "$TOKEN"
+    expect_contains "$(docker inspect "$(container openclaw-gateway)")" "$KEY"
+    expect_lacks "$(docker logs "$(container runtime)" 2>&1)" "$TOKEN"
 }
 
-# marked: the upgrade image that the runtime's container was made of says this of itself.
-marked() {
-    inspect "$(inspect "$(container runtime)" '{{.Image}}')" '{{index .Config.Labels "marked"}}'
+# release_in_use: prints the label of the image that the runtime's container uses.
+release_in_use() {
+    inspect "$(inspect "$(container runtime)" '{{.Image}}')" '{{index .Config.Labels "release"}}'
 }
 
-# upgrade_to MARK LINE...: upgrades to what is built of these lines on top of the image.
+# upgrade_to LABEL LINE...: upgrades to the image plus these Dockerfile lines.
 upgrade_to() {
-    local mark=$1
+    local label=$1
     shift
     mkdir -p "$work/project/next"
-    printf '%s\n' "FROM $IMAGE" "LABEL marked=$mark" "$@" >"$work/project/next/Dockerfile"
+    printf '%s\n' "FROM $IMAGE" "LABEL release=$label" "$@" >"$work/project/next/Dockerfile"
     PROFILE="" UPGRADE_TIMEOUT_S=20 "$ROOT/scripts/runtime-upgrade-local.sh" 2>&1
 }
 
@@ -85,48 +85,48 @@ prepare_upgrades() {
 
 check_upgrade() {
     upgrade_to good
-    equal good "$(marked)" "in use"
+    expect_equal good "$(release_in_use)" "in use"
     is_healthy "$(container runtime)"
-    # What it keeps is still there.
+    # Its state is still there.
     docker exec "$(container runtime)" test -e /var/lib/mission-control-runtime/kept
 }
 
-# goes_back LINE...: an upgrade to that fails, and what was there before is in use again.
-goes_back() {
+# rolls_back LINE...: an upgrade with these lines fails and is rolled back.
+rolls_back() {
     fails upgrade_to bad "$@" >"$work/upgrade.log"
-    holds "$(cat "$work/upgrade.log")" "rolled back to the previous images, which are healthy"
-    equal good "$(marked)" "in use"
+    expect_contains "$(cat "$work/upgrade.log")" "rolled back to the previous images, which are healthy"
+    expect_equal good "$(release_in_use)" "in use"
     is_healthy "$(container runtime)"
-    # The next start takes it, too.
-    equal good "$(inspect "$UPGRADE_IMAGE" '{{index .Config.Labels "marked"}}')" "by name"
+    # The next start uses it as well.
+    expect_equal good "$(inspect "$UPGRADE_IMAGE" '{{index .Config.Labels "release"}}')" "by name"
 }
 
 check_failed_build() {
     fails upgrade_to bad 'COPY not-there /' >"$work/upgrade.log"
-    holds "$(cat "$work/upgrade.log")" "the running containers were left alone"
-    equal good "$(marked)" "in use"
+    expect_contains "$(cat "$work/upgrade.log")" "the running containers were left alone"
+    expect_equal good "$(release_in_use)" "in use"
     is_healthy "$(container runtime)"
 }
 
 test_runtime() {
     make_env
-    check "runtime and gateway come up by the script" check_openclaw_comes_up
+    check "the script starts runtime and gateway" check_openclaw_starts
     check "the runtime is hardened" is_hardened runtime
-    check "agent runs may last 300 s, and a stop longer" check_time_to_stop
-    check "the service token comes out of a file, and nobody else sees it" check_token_in_file
+    check "agent runs may take 300 s, and shutdown longer" check_stop_timeouts
+    check "the service token is read from a file and visible nowhere else" check_token_in_file
     check "a message is answered through the profile's gateway" message_is_answered "$GATEWAY_PORT"
     prepare_upgrades
-    check "something is kept" docker exec "$(container runtime)" \
+    check "a file is put into the state directory" docker exec "$(container runtime)" \
         touch /var/lib/mission-control-runtime/kept
     check "an upgrade replaces the image and keeps the state" check_upgrade
-    check "an image that is never healthy is taken back" goes_back \
+    check "an image that never becomes healthy is rolled back" rolls_back \
         'HEALTHCHECK --interval=1s --retries=1 CMD ["/bin/false"]'
-    check "an image that ends at once is taken back" goes_back 'ENTRYPOINT ["/bin/false"]'
+    check "an image that exits at once is rolled back" rolls_back 'ENTRYPOINT ["/bin/false"]'
     check "an image that cannot be built changes nothing" check_failed_build
-    check "after docker-down with VOLUMES=1 nothing stays" check_nothing_stays
+    check "docker-down VOLUMES=1 leaves nothing behind" check_nothing_remains
 }
 
-run() {
+test_upgrade() {
     check "the image is built" build_image
     if all_passed; then test_runtime; fi
 }
@@ -134,5 +134,5 @@ run() {
 trap clean_up EXIT
 skip_without_engine
 use_project
-run
+test_upgrade
 finish

@@ -300,7 +300,7 @@ static void test_broken_quoting_exits_78(void **state)
     struct test_env *env = *state;
     test_env_launch(env, &env->runtime, STRINGS("OPENCLAW_GATEWAY_COMMAND=openclaw 'run"), NULL);
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 78);
-    test_env_wait_log(env, "error: OPENCLAW_GATEWAY_COMMAND \"openclaw 'run\" has a ' without");
+    test_env_wait_log(env, "error: OPENCLAW_GATEWAY_COMMAND \"openclaw 'run\" has an unterminated single quote");
 }
 
 static json_int_t resident_bytes(struct test_env *env)

@@ -1,5 +1,5 @@
-# What the scripts of test/deploy share: counting what passed, failed and was left out. Sourced,
-# never run.
+# Functions shared by the tests in test/deploy: they run checks, count the results and report skips.
+# Source this file, do not run it.
 # shellcheck shell=bash
 
 set -euo pipefail
@@ -11,16 +11,16 @@ passed=0
 failed=0
 work=$(mktemp -d "${TMPDIR:-/tmp}/deploy-test.XXXXXX")
 
-forget_work() {
+remove_work_dir() {
     rm -rf "$work"
 }
-trap forget_work EXIT
+trap remove_work_dir EXIT
 
-# check WHAT COMMAND...: runs COMMAND, counts how it went, and shows its output if it failed.
+# check TITLE COMMAND...: runs COMMAND, counts the result, and prints its output if it failed.
 check() {
-    local what=$1 status
+    local title=$1 status
     shift
-    # Not behind ||, where a failure inside COMMAND would not end it.
+    # Not "COMMAND || ...": set -e would be off inside COMMAND.
     set +e
     (
         set -e
@@ -30,90 +30,91 @@ check() {
     set -e
     if ((status == 0)); then
         passed=$((passed + 1))
-        say "ok: $what"
+        say "ok: $title"
     else
         failed=$((failed + 1))
-        say "FAILED (status $status): $what"
+        say "FAILED (status $status): $title"
         tail -n 30 "$work/check.log" | sed "s/^/    /"
     fi
 }
 
-# skip WHAT REASON
+# skip TITLE REASON: reports what is skipped.
 skip() {
     say "skipped: $1: $2"
 }
 
-# have WHAT TOOL...: whether all tools are there; else says that WHAT is left out.
-have() {
-    local what=$1 tool
+# has_tools TITLE TOOL...: whether all tools are installed; otherwise reports TITLE as skipped.
+has_tools() {
+    local title=$1 tool
     shift
     for tool in "$@"; do
         command -v "$tool" >/dev/null && continue
-        skip "$what" "there is no $tool here"
+        skip "$title" "$tool is not installed"
         return 1
     done
 }
 
-# engine WHAT: whether WHAT can use a container engine: DEPLOY_ENGINE names the command of one that
-# takes docker's arguments. It is asked for by name, as building the machines takes minutes.
-engine() {
+# has_engine TITLE: whether TITLE can use DEPLOY_ENGINE, the command of a container engine that takes
+# docker's arguments. It must be set explicitly, because building the machines takes minutes.
+has_engine() {
     if [[ -z ${DEPLOY_ENGINE-} ]]; then
-        skip "$1" "DEPLOY_ENGINE names no container engine, e.g. docker"
+        skip "$1" "DEPLOY_ENGINE is not set to a container engine, e.g. docker"
     elif ! "$DEPLOY_ENGINE" info >/dev/null 2>&1; then
-        skip "$1" "the engine $DEPLOY_ENGINE does not answer"
+        skip "$1" "$DEPLOY_ENGINE: no container engine is responding"
     else
         return 0
     fi
     return 1
 }
 
-# offered WHAT PACKAGE@VERSION: whether npm has the package for WHAT; else says that it is left out.
-offered() {
+# has_npm_package TITLE PACKAGE@VERSION: whether npm has it; otherwise reports TITLE as skipped.
+has_npm_package() {
     local reason
     reason=$(npm_has "$2") || { skip "$1" "$reason" && return 1; }
 }
 
-# modules WHAT FOLDER PACKAGE@VERSION...: installs these from npm for WHAT, once; else says why not.
-modules() {
-    local what=$1 directory=$2
+# install_modules TITLE DIR PACKAGE@VERSION...: installs npm packages once; otherwise reports TITLE as
+# skipped.
+install_modules() {
+    local title=$1 directory=$2
     shift 2
     [[ -e $directory/complete ]] && return
-    have "$what" node && offered "$what" "$1" || return 1
-    check "npm has what it takes: $*" npm_install "$directory" "$@" --ignore-scripts
+    has_tools "$title" node && has_npm_package "$title" "$1" || return 1
+    check "npm installs $*" npm_install "$directory" "$@" --ignore-scripts
     all_passed && touch "$directory/complete"
 }
 
-# all_passed: so far.
+# all_passed: whether no check has failed so far.
 all_passed() {
     ((failed == 0))
 }
 
-# fails COMMAND...: whether COMMAND fails. A "!" would not end a check that goes on behind it.
+# fails COMMAND...: succeeds if COMMAND fails. "! COMMAND" would not trigger set -e.
 fails() {
     if "$@"; then return 1; fi
 }
 
-# lacks PATTERN FILE: fails, and shows the lines, when FILE has any with PATTERN.
-lacks() {
+# expect_no_match PATTERN FILE: fails, and prints the lines, if any line of FILE matches.
+expect_no_match() {
     fails grep -nE -- "$1" "$2"
 }
 
-# equal WANTED FOUND [WHAT]
-equal() {
-    [[ $1 == "$2" ]] || { say "${3-}: wanted \"$1\", found \"$2\"" && return 1; }
+# expect_equal EXPECTED ACTUAL [NAME]
+expect_equal() {
+    [[ $1 == "$2" ]] || { say "${3-}: expected \"$1\", got \"$2\"" && return 1; }
 }
 
-# holds TEXT PART
-holds() {
-    [[ $1 == *"$2"* ]] || { printf 'missing "%s" in:\n%s\n' "$2" "$1" && return 1; }
+# expect_contains TEXT PART
+expect_contains() {
+    [[ $1 == *"$2"* ]] || { printf 'expected "%s" in:\n%s\n' "$2" "$1" && return 1; }
 }
 
-# hides TEXT PART: the opposite of holds, as lacks is for the lines of a file.
-hides() {
-    [[ $1 != *"$2"* ]] || { printf 'there is "%s" in:\n%s\n' "$2" "$1" && return 1; }
+# expect_lacks TEXT PART: fails if TEXT contains PART.
+expect_lacks() {
+    [[ $1 != *"$2"* ]] || { printf 'unexpected "%s" in:\n%s\n' "$2" "$1" && return 1; }
 }
 
-# The last words of each script.
+# finish: prints the totals; its status is the script's.
 finish() {
     say "$passed passed, $failed failed"
     ((failed == 0))

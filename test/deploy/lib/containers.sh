@@ -1,9 +1,9 @@
-# What the tests of images and of Compose files share. Sourced, never run.
+# Functions shared by the tests of images and Compose files. Source this file, do not run it.
 # shellcheck shell=bash
 #
-# Variables of the environment: DOCKER, or DEPLOY_ENGINE, is the command if it is not docker;
-# DOCKER_BUILD_OPTIONS is for docker build, e.g. --network=host; MISSION_CONTROL_IMAGE is an image to
-# test instead of building one.
+# Environment: DOCKER, or else DEPLOY_ENGINE, is the container engine's command (docker);
+# DOCKER_BUILD_OPTIONS are passed to docker build, e.g. --network=host; MISSION_CONTROL_IMAGE is an
+# image to test instead of building one.
 
 # shellcheck source-path=SCRIPTDIR source=checks.sh
 . "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
@@ -11,13 +11,13 @@
 export DOCKER=${DOCKER:-${DEPLOY_ENGINE:-docker}}
 readonly BASE_IMAGE=debian:bookworm-slim
 IMAGE=${MISSION_CONTROL_IMAGE:-mission-control-runtime:test}
-# The account that the sandbox serves if nobody says otherwise.
+# The account that the sandbox serves by default.
 # shellcheck disable=SC2034
 readonly SANDBOX_ACCOUNT=k57sandb0x0000000000000000000000
 # shellcheck disable=SC2034
 readonly SANDBOX_TOKEN=mc_service_${SANDBOX_ACCOUNT}_sandbox_secret_for_local_use_only
 
-# skip_without_engine: ends the test, with what has passed so far, where there is no engine.
+# skip_without_engine: prints the totals and exits if no container engine is available.
 skip_without_engine() {
     local reason
     if ! reason=$(has_container_engine); then
@@ -43,18 +43,18 @@ is_healthy() {
     [[ $(inspect "$1" '{{.State.Health.Status}}') == healthy ]]
 }
 
-# ask NETWORK METHOD PORT PATH [BODY]: as http_request in scripts/lib.sh, but from inside a network of the
-# engine, which need not be on this machine.
-ask() {
+# network_request NETWORK METHOD PORT PATH [BODY]: as http_request in scripts/lib.sh, but from inside one
+# of the engine's networks; the engine may run on another machine.
+network_request() {
     local network=$1
     shift
     { declare -f http_request && echo "http_request \"\$@\""; } |
         docker run --rm -i --network "$network" "$BASE_IMAGE" bash -s -- "$@"
 }
 
-# --- A project of Compose, in a directory of its own that has no .env ---
+# --- A Compose project in a directory of its own, without a .env ---
 
-# use_project: what the caller has set for containers of his own does not reach those of the test.
+# use_project: unsets the caller's settings for Compose, so they do not leak into the test's project.
 use_project() {
     unset "${!COMPOSE_@}" "${!OPENCLAW_@}" "${!SERVICE_TOKEN@}" "${!GATEWAY_@}" RUNTIME_ENV_FILE \
         STOP_GRACE_PERIOD ANTHROPIC_API_KEY OPENAI_API_KEY PROFILE BUILD DAEMON PRUNE_ON_FAIL
@@ -69,14 +69,14 @@ use_project() {
     { docker volume ls -q && echo none; } >"$work/volumes"
 }
 
-# compose PROFILE ARGUMENT...: PROFILE may be empty.
+# compose PROFILE ARGUMENT...: docker compose with that profile, or with none if it is empty.
 compose() {
     local profile=$1
     shift
     docker compose ${profile:+--profile "$profile"} "$@"
 }
 
-# container SERVICE: its name.
+# container SERVICE: prints its container's name.
 container() {
     echo "$COMPOSE_PROJECT_NAME-$1-1"
 }
@@ -85,45 +85,45 @@ make_down() {
     make -s --no-print-directory -C "$ROOT" COMPOSE_FILE="$COMPOSE_FILE" docker-down VOLUMES=1
 }
 
-# message_is_answered PORT: a message posted on the board there gets its agent's reply.
+# message_is_answered PORT: whether a message on the sandbox's board there gets its agent's reply.
 message_is_answered() {
     local task notification
-    task=$(ask host GET "$1" "/sandbox/state?tables=tasks" | json_get tasks.0._id)
-    notification=$(ask host POST "$1" /sandbox/message \
+    task=$(network_request host GET "$1" "/sandbox/state?tables=tasks" | json_get tasks.0._id)
+    notification=$(network_request host POST "$1" /sandbox/message \
         "{\"task\":\"$task\",\"content\":\"@jarvis please look\"}" | json_get notifications.0)
-    holds "$(ask host GET "$1" "/sandbox/wait?undelivered=0&replies=1&timeout_ms=30000")" '"met":true'
-    holds "$(ask host GET "$1" "/sandbox/state?tables=messages&task=$task" | json_flatten)" \
+    expect_contains "$(network_request host GET "$1" "/sandbox/wait?undelivered=0&replies=1&timeout_ms=30000")" '"met":true'
+    expect_contains "$(network_request host GET "$1" "/sandbox/state?tables=messages&task=$task" | json_flatten)" \
         "sourceNotificationId	$notification"
 }
 
-# is_hardened SERVICE
+# is_hardened SERVICE: whether it runs read-only, unprivileged and with limits.
 is_hardened() {
     local name
     name=$(container "$1")
-    equal true "$(inspect "$name" '{{.HostConfig.ReadonlyRootfs}}')" read-only
-    equal '["ALL"]' "$(inspect "$name" '{{json .HostConfig.CapDrop}}')" "dropped"
-    equal null "$(inspect "$name" '{{json .HostConfig.CapAdd}}')" "added"
-    equal false "$(inspect "$name" '{{.HostConfig.Privileged}}')" privileged
-    equal '["no-new-privileges:true"]' "$(inspect "$name" '{{json .HostConfig.SecurityOpt}}')"
-    equal "512 536870912 2000000000" \
+    expect_equal true "$(inspect "$name" '{{.HostConfig.ReadonlyRootfs}}')" read-only
+    expect_equal '["ALL"]' "$(inspect "$name" '{{json .HostConfig.CapDrop}}')" "dropped"
+    expect_equal null "$(inspect "$name" '{{json .HostConfig.CapAdd}}')" "added"
+    expect_equal false "$(inspect "$name" '{{.HostConfig.Privileged}}')" privileged
+    expect_equal '["no-new-privileges:true"]' "$(inspect "$name" '{{json .HostConfig.SecurityOpt}}')"
+    expect_equal "512 536870912 2000000000" \
         "$(inspect "$name" '{{.HostConfig.PidsLimit}} {{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}')"
-    equal '{"max-file":"5","max-size":"10m"}' \
+    expect_equal '{"max-file":"5","max-size":"10m"}' \
         "$(inspect "$name" '{{json .HostConfig.LogConfig.Config}}')" "log"
-    equal unless-stopped "$(inspect "$name" '{{.HostConfig.RestartPolicy.Name}}')" restart
-    holds "$(inspect "$name" '{{json .HostConfig.Tmpfs}}')" noexec
-    equal 10001:10001 "$(inspect "$name" '{{.Config.User}}')" user
+    expect_equal unless-stopped "$(inspect "$name" '{{.HostConfig.RestartPolicy.Name}}')" restart
+    expect_contains "$(inspect "$name" '{{json .HostConfig.Tmpfs}}')" noexec
+    expect_equal 10001:10001 "$(inspect "$name" '{{.Config.User}}')" user
 }
 
-# left_behind: what the engine still has of the project.
+# left_behind: prints the containers, volumes and networks that remain of the project.
 left_behind() {
     docker ps -a -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME"
     docker volume ls -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME"
     docker network ls -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME"
-    # Those of the image's VOLUME have no label.
+    # Anonymous volumes of the image's VOLUME carry no label.
     docker volume ls -q --filter dangling=true | grep -xE '[0-9a-f]{64}' | grep -vxFf "$work/volumes"
 }
 
-check_nothing_stays() {
+check_nothing_remains() {
     make_down
-    equal "" "$(left_behind || true)" "left behind"
+    expect_equal "" "$(left_behind || true)" "left behind"
 }

@@ -1,5 +1,5 @@
-# A Droplet of the tests: a machine that has been set up by the user data of one variant, and what
-# has to hold whichever it is. Sourced after checks.sh, never run.
+# A test Droplet: a machine set up by the user data of one variant, and the checks that apply to every
+# variant. Source this file after checks.sh, do not run it.
 # shellcheck shell=bash
 # shellcheck source-path=SCRIPTDIR source=machine.sh
 . "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
@@ -8,7 +8,7 @@ readonly ACCOUNT=k57dr0p1et0000000000000000000000
 readonly UNIT=mission-control-runtime.service
 readonly SANDBOX=http://127.0.0.1:3210 RUNTIME=http://127.0.0.1:3001
 
-# render ARGUMENT...: the user data, with the arguments that tell where the runtime comes from.
+# render ARGUMENT...: renders the user data; the arguments say where the runtime comes from.
 render() {
     echo gateway_secret >"$work/gateway_token"
     echo "mc_service_${ACCOUNT}_machine_secret" |
@@ -17,33 +17,33 @@ render() {
             --output "$work/user-data"
 }
 
-# until_true LIMIT_S COMMAND: on the machine, until COMMAND succeeds.
-until_true() {
-    inside "for try in \$(seq $(($1 * 10))); do if $2; then exit; fi; sleep 0.1; done; exit 1"
+# machine_wait_until LIMIT_S COMMAND: repeats COMMAND on the machine until it succeeds; fails on timeout.
+machine_wait_until() {
+    machine_exec "for try in \$(seq $(($1 * 10))); do if $2; then exit; fi; sleep 0.1; done; exit 1"
 }
 
 runtime_serves() {
-    until_true 20 "curl -fs $RUNTIME/health | grep -q '\"status\": \"healthy\"'" ||
-        inside "curl -sS $RUNTIME/health; journalctl -n 30 --no-pager -u $UNIT; exit 1"
+    machine_wait_until 20 "curl -fs $RUNTIME/health | grep -q '\"status\": \"healthy\"'" ||
+        machine_exec "curl -sS $RUNTIME/health; journalctl -n 30 --no-pager -u $UNIT; exit 1"
 }
 
-# From the metadata service, which knows no region.
-knows_machine() {
-    inside "curl -fsS $RUNTIME/version" | tee /dev/stderr | grep -q '"dropletId":"4711".*"region":"unknown"'
-    inside "grep -x DROPLET_IP=203.0.113.7 /run/mission-control/machine.env"
+# The id and the address come from the metadata service, which has no region.
+metadata_is_used() {
+    machine_exec "curl -fsS $RUNTIME/version" | tee /dev/stderr | grep -q '"dropletId":"4711".*"region":"unknown"'
+    machine_exec "grep -x DROPLET_IP=203.0.113.7 /run/mission-control/machine.env"
 }
 
 secrets_are_kept() {
-    inside "[[ \$(stat -c %a /etc/mission-control/*_token | sort -u) == 600 ]]
+    machine_exec "[[ \$(stat -c %a /etc/mission-control/*_token | sort -u) == 600 ]]
         [[ \$(stat -c %a /etc/mission-control/runtime.env) == 600 ]]
         journalctl >/tmp/journal; ps axww >/tmp/processes"
-    fails inside "grep -rlE 'machine_secret|gateway_secret' /etc/systemd/system/mission* /usr/local \
+    fails machine_exec "grep -rlE 'machine_secret|gateway_secret' /etc/systemd/system/mission* /usr/local \
         /tmp/journal /tmp/processes /proc/\$(systemctl show -P MainPID $UNIT)/environ"
 }
 
-# Everything that a setup changes, in one text.
+# Prints everything that a setup changes.
 machine_state() {
-    inside "find /etc /usr/local -type f ! -name '*.gz' -print0 | sort -z | xargs -0 sha256sum
+    machine_exec "find /etc /usr/local -type f ! -name '*.gz' -print0 | sort -z | xargs -0 sha256sum
         find /etc/systemd -type l -printf '%p %l\n' | sort
         stat -c '%n %U %a' /etc/mission-control/*
         nft list ruleset
@@ -52,12 +52,12 @@ machine_state() {
 
 setup_is_idempotent() {
     machine_state >"$work/before"
-    inside /usr/local/sbin/mission-control-setup
+    machine_exec /usr/local/sbin/mission-control-setup
     machine_state >"$work/after"
     (($(wc -l <"$work/before") > 50))
     diff "$work/before" "$work/after"
 }
 
 invocation() {
-    inside "systemctl show -P InvocationID $UNIT"
+    machine_exec "systemctl show -P InvocationID $UNIT"
 }

@@ -1,19 +1,18 @@
-// Checks objects against the schemas that the Kubernetes API and Prometheus' operator publish.
+// Validates objects against the published schemas of the Kubernetes API and the Prometheus operator.
 //
-// Usage: node kubernetes-schema.mjs MODULES_FOLDER <OBJECTS
+// Usage: node kubernetes-schema.mjs MODULES_DIR <OBJECTS
 //
-// MODULES_FOLDER is where npm has installed kubernetes-models and
-// @kubernetes-models/prometheus-operator; OBJECTS is an array in JSON. Says what is wrong with each
-// object; the status is 1 when anything is, or when a kind is unknown.
+// MODULES_DIR is where npm installed kubernetes-models and @kubernetes-models/prometheus-operator;
+// OBJECTS is a JSON array. Prints every problem; exits with 1 if there is one, or an unknown kind.
 
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
-// Where a version of an API is described, e.g. kubernetes-models/apps/v1.
+// The module that describes an API version, e.g. kubernetes-models/apps/v1.
 function moduleOf(apiVersion) {
-  const own = apiVersion.startsWith("monitoring.coreos.com/");
-  const name = own ? "@kubernetes-models/prometheus-operator" : "kubernetes-models";
+  const isOperator = apiVersion.startsWith("monitoring.coreos.com/");
+  const name = isOperator ? "@kubernetes-models/prometheus-operator" : "kubernetes-models";
   return path.resolve(process.argv[2], "node_modules", name, apiVersion, "index.js");
 }
 
@@ -22,7 +21,7 @@ async function problemsOf(object) {
   try {
     models = await import(pathToFileURL(moduleOf(object.apiVersion)));
   } catch {
-    return [`there is no API ${object.apiVersion}`];
+    return [`unknown API ${object.apiVersion}`];
   }
   const Model = models[object.kind];
   if (Model === undefined) return [`${object.apiVersion} has no ${object.kind}`];

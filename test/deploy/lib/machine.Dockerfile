@@ -1,6 +1,5 @@
-# A machine with systemd and cloud-init for the tests of test/deploy, with all packages that a setup
-# would install, so that it needs no network once it runs. Made from the files that machine.sh lays
-# out beside it.
+# A machine with systemd and cloud-init for test/deploy. It already has every package that a setup would
+# install, so it needs no network at run time. machine.sh puts files/ beside this file.
 ARG BASE=debian:bookworm-slim
 FROM $BASE
 ARG PACKAGES=

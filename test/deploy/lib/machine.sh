@@ -1,15 +1,14 @@
-# A machine in a container, with systemd and cloud-init, made from what is built here. Sourced after
-# checks.sh, never run. It has no network but its own, in which it may set up what it wants. A script
-# that needs more on its machine than all others sets machine_packages, and lay_out_more FOLDER, which
-# lays out further files.
+# A machine in a container, with systemd and cloud-init, built from this tree. Source this file after
+# checks.sh, do not run it. The machine has no network but its own, in which it may set up anything. A
+# test that needs more on its machine sets machine_packages and defines install_extra_files DIR.
 #
-# Variables of the environment: DEPLOY_ENGINE is the command of a container engine that takes
-# docker's arguments; DEPLOY_BASE an image to build the machine from, instead of
-# debian:bookworm-slim; DEPLOY_DIST a directory with what `make dist` built, when it was not built here.
+# Environment: DEPLOY_ENGINE is the command of a container engine that takes docker's arguments;
+# DEPLOY_BASE is the base image (debian:bookworm-slim); DEPLOY_DIST is a directory with the output of
+# `make dist`, if that was not built here.
 # shellcheck shell=bash
 
 readonly MACHINE_IMAGE=mission-control-test-machine BOOT_LIMIT_S=300
-# Those that systemd needs inside, less what could reach the host.
+# The capabilities that systemd needs, except those that could affect the host.
 readonly RUN_FLAGS=(--network=none --cgroupns=private --cap-add=ALL --cap-drop=SYS_TIME
     --cap-drop=SYS_MODULE --cap-drop=SYS_RESOURCE --security-opt=seccomp=unconfined
     --security-opt=apparmor=unconfined --tmpfs=/run --tmpfs=/run/lock --tmpfs=/tmp
@@ -17,19 +16,19 @@ readonly RUN_FLAGS=(--network=none --cgroupns=private --cap-add=ALL --cap-drop=S
 machine=
 machine_packages=
 
-# May be replaced.
-lay_out_more() {
+# install_extra_files DIR: does nothing; tests may override it.
+install_extra_files() {
     :
 }
 
 remove_machine() {
     if [[ -n $machine ]]; then "$DEPLOY_ENGINE" rm -f -v "$machine" >/dev/null 2>&1 || true; fi
-    forget_work
+    remove_work_dir
 }
 trap remove_machine EXIT
 
-# files/ of the directory that the image is made from: the release, the sandbox, a metadata service.
-lay_out_files() {
+# install_files DIR: fills DIR/files for the image: the release, the sandbox, a metadata service.
+install_files() {
     local files=$1/files
     if [[ -z ${DEPLOY_DIST-} ]]; then
         make -s --no-print-directory BUILD="$BUILD" dist "$BUILD/mission-control-sandbox"
@@ -45,39 +44,39 @@ lay_out_files() {
 build_machine() {
     local directory=${work:?}/image
     mkdir "$directory"
-    lay_out_files "$directory"
-    lay_out_more "$directory/files"
+    install_files "$directory"
+    install_extra_files "$directory/files"
     cp test/deploy/lib/machine.Dockerfile "$directory/Dockerfile"
     "$DEPLOY_ENGINE" build --network=host ${DEPLOY_BASE:+--build-arg "BASE=$DEPLOY_BASE"} \
         --build-arg "PACKAGES=$machine_packages" --tag "$MACHINE_IMAGE" "$directory"
 }
 
-# boot_machine USER_DATA: starts a machine with that user data. Until it has set itself up.
+# boot_machine USER_DATA: starts a machine with that user data; wait_for_boot waits for its setup.
 boot_machine() {
     mkdir "$work/nocloud"
     cp "$1" "$work/nocloud/user-data"
     echo "instance-id: test-$$" >"$work/nocloud/meta-data"
     machine=$("$DEPLOY_ENGINE" create "${RUN_FLAGS[@]}" "$MACHINE_IMAGE")
-    inside_copy "$work/nocloud/." /var/lib/cloud/seed/nocloud
+    machine_copy "$work/nocloud/." /var/lib/cloud/seed/nocloud
     "$DEPLOY_ENGINE" start "$machine" >/dev/null
 }
 
-# inside_copy FROM TO
-inside_copy() {
+# machine_copy FROM TO: copies into the machine.
+machine_copy() {
     "$DEPLOY_ENGINE" cp "$1" "$machine:$2"
 }
 
-# inside COMMAND: as root's shell on the machine.
-inside() {
+# machine_exec COMMAND: runs COMMAND in a root shell on the machine.
+machine_exec() {
     "$DEPLOY_ENGINE" exec "$machine" bash -euo pipefail -c "$1"
 }
 
-# booted: whether cloud-init ended well; else shows its log.
-booted() {
+# wait_for_boot: waits until cloud-init has finished; fails and prints its log if that failed.
+wait_for_boot() {
     timeout "$BOOT_LIMIT_S" "$DEPLOY_ENGINE" exec "$machine" sh -c '
         until [ -S /run/dbus/system_bus_socket ]; do sleep 0.2; done
         systemctl is-system-running --wait >/dev/null || true
         cloud-init status --wait --long' && return
-    inside 'tail -n 20 /var/log/cloud-init-output.log; systemctl --no-pager --failed; cloud-init schema --system'
+    machine_exec 'tail -n 20 /var/log/cloud-init-output.log; systemctl --no-pager --failed; cloud-init schema --system'
     return 1
 }
