@@ -1,4 +1,4 @@
-/* What a row of checks found: said line by line as they end, or at the end as JSON. */
+/* What the files of the commands share: output, the parts of the doctor, spool listings. */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
@@ -11,130 +11,125 @@
 #include "base/text.h"
 #include "config/config.h"
 #include "config/url.h"
+#include "config/usage.h"
 #include "http/client.h"
 #include "spool/spool.h"
 
-enum report_result { REPORT_OK, REPORT_WARN, REPORT_FAIL, REPORT_SKIP };
-
-/* Its texts are owned, one line each, and free of secrets. */
-struct report_check {
-    const char *name; /* borrowed; a constant */
-    enum report_result result;
-    char *detail;
-    char *fix; /* NULL when there is nothing to do */
-};
-
-enum { REPORT_CHECKS = 32 };
-
-/* Zero-initialise it, with the stream set; freed with report_fini. One thread at a time. */
-struct report {
-    FILE *lines; /* each check is written here as it is added; NULL: not */
-    struct report_check checks[REPORT_CHECKS];
-    size_t count;
-    bool failed; /* no memory for a check: what is there is not all */
-};
-
 /*
- * Adds a check. fix is NULL or what to do, in the imperative and in our words only; it is copied.
- * The format makes the detail, from which secrets are removed (base/redact.h) and in which other
- * people's words were quoted by the caller (text_quote). Writes to the stream, which may block.
+ * Appends value, indented, and a newline; takes the reference. flags are Jansson's. value NULL, or
+ * a lack of memory, makes text fail.
  */
-void report_add(struct report *report, const char *name, enum report_result result, const char *fix,
-    const char *format, ...) __attribute__((format(printf, 5, 6)));
+void text_append_json(struct text *text, json_t *value, size_t flags);
 
-/* Whether nothing failed and everything could be said; warnings and skips are no failures. */
-bool report_is_ok(const struct report *report);
+enum doctor_result { DOCTOR_OK, DOCTOR_WARN, DOCTOR_FAIL, DOCTOR_SKIP };
 
-/* Appends the sum of it all in one line. */
-void report_append_summary(const struct report *report, struct text *text);
+struct doctor_check {
+    const char *name; /* a constant */
+    enum doctor_result result;
+    char *detail; /* owned; one line, without secrets */
+    char *fix;    /* owned; NULL when there is nothing to do */
+};
 
-/* Appends {"ok": ..., "checks": [{"name", "result", "detail", "fix"}]} and a line end. */
-void report_append_json(const struct report *report, struct text *text);
-
-void report_fini(struct report *report);
-
-/* The judgements of the command doctor that need no network. All pure. */
+enum { DOCTOR_MAX_CHECKS = 32 };
 
 /*
- * How far our clock is ahead of a server's (negative: behind), in milliseconds, as far as is
- * certain: the server wrote date_ms, cut to seconds, between our before_ms and after_ms. All are
- * times since 1970.
+ * The doctor's checks so far. Zero-initialize it, with the stream set; freed by doctor_report_fini.
+ * One thread at a time.
+ */
+struct doctor_report {
+    FILE *lines; /* each check is printed here as it is added; NULL: not */
+    struct doctor_check checks[DOCTOR_MAX_CHECKS];
+    size_t count;
+    bool failed; /* out of memory: checks are missing */
+};
+
+/*
+ * Adds a check and prints it. fix is NULL or what to do, in the imperative and in our own words; it
+ * is copied. The format makes the detail, from which secrets are redacted; text of others in it
+ * must have been quoted (text_quote). Blocks as the stream does.
+ */
+void doctor_report_add(struct doctor_report *report, const char *name, enum doctor_result result,
+    const char *fix, const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* Whether no check failed and the report is complete. Warnings and skips are not failures. Pure. */
+bool doctor_report_is_ok(const struct doctor_report *report);
+
+/* Appends a summary in one line. */
+void doctor_report_append_summary(const struct doctor_report *report, struct text *text);
+
+/* Appends {"ok": ..., "checks": [{"name", "result", "detail", "fix"}]} and a newline. */
+void doctor_report_append_json(const struct doctor_report *report, struct text *text);
+
+void doctor_report_fini(struct doctor_report *report);
+
+/*
+ * How far our clock is ahead of a server's (negative: behind), in milliseconds, as far as that is
+ * certain. The server sent date_ms, truncated to seconds, some time between our before_ms and
+ * after_ms. All are times since 1970. Pure.
  */
 int64_t doctor_clock_ahead_ms(int64_t date_ms, int64_t before_ms, int64_t after_ms);
 
-/* A clock that is off by more than 30 s is worth a warning, by more than 5 min a failure. */
-enum report_result doctor_rule_clock(int64_t ahead_ms);
+/* DOCTOR_WARN for a clock that is off by more than 30 s, DOCTOR_FAIL for more than 5 min. Pure. */
+enum doctor_result doctor_judge_clock(int64_t ahead_ms);
 
 /*
- * Whether what is sent to the host stays on this machine or its containers' network, so that it may
- * go unencrypted: localhost, loopback addresses, names without a dot, and host.docker.internal.
+ * Whether traffic to the host stays on this machine or its container network, so that it may go
+ * unencrypted: localhost, loopback addresses, names without a dot, and host.docker.internal. Pure.
  */
-bool doctor_is_near(const struct url *url);
-
-/* What the files of the command doctor share. */
+bool doctor_is_local(const struct url *url);
 
 enum { DOCTOR_TIMEOUT_MS = 10000 };
 
-/* One examination. */
+/* One run of the doctor. */
 struct doctor {
     const struct config *config;
-    struct report report;
+    struct doctor_report report;
     struct http_client *client;
-    json_t *roster;    /* what listAgents returned, an array; NULL when it did not */
-    const char *clock; /* whose clock the times below are of; NULL: nobody told */
-    int64_t date_ms;   /* what it said */
-    int64_t before_ms; /* our clock around that */
+    json_t *agents;           /* the result of listAgents, an array; NULL if it failed */
+    const char *clock_source; /* the server that sent date_ms; NULL: none has */
+    int64_t date_ms;          /* the server's clock, and ours before and after; since 1970 */
+    int64_t before_ms;
     int64_t after_ms;
 };
 
-/* A server to be reached, and what the checks of its steps are called, by enum http_step. */
-struct doctor_side {
-    const char *whose; /* "the backend" */
+/* A server that the runtime needs, and the checks of the way to it. */
+struct doctor_server {
+    const char *title; /* "the backend" */
     const char *url;
-    const char *option;    /* where the URL was set */
-    const char *probe_url; /* of something harmless there */
+    const char *option;    /* where the URL is set */
+    const char *probe_url; /* something harmless to request there */
     bool ignore_proxy;
-    const char *names[HTTP_STEP_EXCHANGE + 1];
+    const char *names[HTTP_STEP_EXCHANGE + 1]; /* of the checks, by enum http_step */
     const char *connect_fix;
     const char *answer_fix;
 };
 
 /*
- * Asks for probe_url and adds a check for each step: name, connection, TLS, and the answer only if
- * it failed. Returns NULL when an answer came, whatever its status, else the name of the check that
- * failed; those behind it were added as skipped.
+ * Requests probe_url and adds a check for each step: name, connection, TLS, and the answer only if
+ * it failed. Returns NULL when an answer came, whatever its status; otherwise the name of the check
+ * that failed, with those after it added as skipped. Blocks up to DOCTOR_TIMEOUT_MS.
  */
-const char *doctor_reach(struct doctor *doctor, const struct doctor_side *side);
+const char *doctor_reach(struct doctor *doctor, const struct doctor_server *server);
 
-/* Adds the checks in names (ended by NULL) as skipped because the check called failed failed. */
+/* Adds the checks in names (NULL-terminated) as skipped because the check called failed failed. */
 void doctor_skip(struct doctor *doctor, const char *const names[], const char *failed);
 
-/* The parts of an examination, in this order. The gateway's looks at the roster. */
-void doctor_check_state(struct doctor *doctor);
+/* The checks of backend and gateway, in this order: the gateway's need doctor->agents. */
 void doctor_check_backend(struct doctor *doctor);
 void doctor_check_gateway(struct doctor *doctor);
 
-/* The verbs of the command spool that only look. */
-
-/* Borrowed. */
-struct spool_listing {
-    struct spool *spool;
-    const char *state_dir;
-    const char *id; /* NULL for list */
-    bool json;
-    bool visible; /* for a terminal: no control characters of a reply reach it */
-};
+/*
+ * `spool list`: appends a table of all records with totals, or a JSON array. Blocks on the disk.
+ * ERROR_SYSTEM, ERROR_NO_MEMORY; text may also fail, which the caller checks.
+ */
+int spool_list_records(struct spool *spool, const struct config *config,
+    const struct arguments *arguments, struct text *text, struct error *error);
 
 /*
- * Appends a table of all records with totals below it, or an array of objects. Blocks for the disk.
- * ERROR_SYSTEM, ERROR_NO_MEMORY; a text that failed is the caller's to notice.
+ * `spool show ID`: appends everything known of one valid id, its reply last; both records if spool/
+ * and dead/ have one. ERROR_CLOSED when neither has, otherwise as spool_list_records.
  */
-int spool_listing_print(const struct spool_listing *look, struct text *out, struct error *error);
-
-/*
- * Appends all that is known of one id, the reply's text last; both records if spool/ and dead/ have
- * one. ERROR_CLOSED when neither has, else as spool_listing_print.
- */
-int spool_listing_show(const struct spool_listing *look, struct text *out, struct error *error);
+int spool_show_record(struct spool *spool, const struct config *config,
+    const struct arguments *arguments, struct text *text, struct error *error);
 
 #endif

@@ -1,3 +1,11 @@
+/*
+ * The command healthcheck: one GET of /health on the runtime that runs with the same settings, for
+ * images without curl. Container engines run it every few seconds, so it has to be cheap and
+ * bounded: plain HTTP without a certificate store, no retries, 5 s at most.
+ *
+ * "degraded" is status 0 as well. The runtime is alive then and keeps retrying by itself;
+ * restarting it would only abort runs.
+ */
 #include <arpa/inet.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -8,24 +16,24 @@
 #include "cli/commands.h"
 #include "http/client.h"
 
-enum { TIMEOUT_MS = 5000, ANSWER_LIMIT_BYTES = 1024 * 1024 };
+enum { TIMEOUT_MS = 5000, RESPONSE_LIMIT_BYTES = 1024 * 1024 };
 
-static const atomic_bool never = false;
+static const atomic_bool never_aborted = false;
 
-static bool means_all_ipv4(const char *host)
+static bool is_any_ipv4(const char *host)
 {
     struct in_addr address;
     return inet_pton(AF_INET, host, &address) == 1 && address.s_addr == htonl(INADDR_ANY);
 }
 
-static bool means_all_ipv6(const char *host)
+static bool is_any_ipv6(const char *host)
 {
     struct in6_addr address;
     return inet_pton(AF_INET6, host, &address) == 1 &&
            memcmp(&address, &in6addr_any, sizeof address) == 0;
 }
 
-/* The zone of a link-local address follows a '%', which a URL has escaped (RFC 6874). */
+/* The zone of a link-local address follows a '%', which has to be escaped in a URL (RFC 6874). */
 static void append_ipv6(struct text *url, const char *host)
 {
     size_t address_bytes = strcspn(host, "%");
@@ -39,9 +47,9 @@ static void append_ipv6(struct text *url, const char *host)
 void healthcheck_append_url(struct text *url, const char *host, unsigned port)
 {
     text_append(url, "http://");
-    if (means_all_ipv4(host))
+    if (is_any_ipv4(host))
         text_append(url, "127.0.0.1");
-    else if (means_all_ipv6(host))
+    else if (is_any_ipv6(host))
         text_append(url, "[::1]");
     else if (strchr(host, ':') != NULL)
         append_ipv6(url, host);
@@ -50,9 +58,9 @@ void healthcheck_append_url(struct text *url, const char *host, unsigned port)
     text_printf(url, ":%u/health", port);
 }
 
-static int refuse(const char *url, const char *words)
+static int report_unhealthy(const char *url, const char *reason)
 {
-    fprintf(stderr, "mission-control-runtime: healthcheck: %s: %s\n", url, words);
+    fprintf(stderr, "mission-control-runtime: healthcheck: %s: %s\n", url, reason);
     return EXIT_FAILURE;
 }
 
@@ -67,28 +75,27 @@ static bool is_degraded(const struct http_response *answer)
     return degraded;
 }
 
-static int judge(const char *url, const struct http_response *answer)
+static int judge_health_answer(const char *url, const struct http_response *answer)
 {
     if (answer->failure != HTTP_ANSWERED)
-        return refuse(url, answer->reason);
+        return report_unhealthy(url, answer->reason);
     if (answer->status != 200) {
-        char words[64];
-        snprintf(words, sizeof words, "answered with status %d, not 200", answer->status);
-        return refuse(url, words);
+        char reason[64];
+        snprintf(reason, sizeof reason, "answered with status %d, not 200", answer->status);
+        return report_unhealthy(url, reason);
     }
     puts(is_degraded(answer) ? "degraded" : "healthy");
     return EXIT_SUCCESS;
 }
 
-/* Plain HTTP only, so that no store of authorities has to be loaded every few seconds. */
-static int ask(const char *url)
+static int request_health(const char *url)
 {
     static const char *const headers[] = {"Accept: application/json", NULL};
     const struct http_request request = {
         .url = url,
         .headers = headers,
         .timeout_ms = TIMEOUT_MS,
-        .response_limit_bytes = ANSWER_LIMIT_BYTES,
+        .response_limit_bytes = RESPONSE_LIMIT_BYTES,
         .single_use_connection = true,
         .ignore_proxy = true,
     };
@@ -96,13 +103,14 @@ static int ask(const char *url)
     struct http_response answer;
     struct error error;
     if (http_client_library_start(&error) != 0)
-        return refuse(url, error.text);
+        return report_unhealthy(url, error.text);
     int status = EXIT_FAILURE;
-    if (http_client_create(&client, NULL, &never, &error) != 0) {
-        refuse(url, error.text);
+    /* Without a certificate store, which takes longer to load than the request takes. */
+    if (http_client_create(&client, NULL, &never_aborted, &error) != 0) {
+        report_unhealthy(url, error.text);
     } else {
         http_client_perform(client, &request, &answer);
-        status = judge(url, &answer);
+        status = judge_health_answer(url, &answer);
         http_client_destroy(client);
     }
     http_client_library_stop();
@@ -112,11 +120,12 @@ static int ask(const char *url)
 int command_healthcheck(const struct config *config)
 {
     if (config->health_port == 0)
-        return refuse("HEALTH_PORT is 0",
-            "the runtime takes any free port, so where to ask cannot be known; set a port");
+        return report_unhealthy("HEALTH_PORT is 0",
+            "the runtime then picks a free port, which cannot be known here; set a port");
     struct text url = {0};
     healthcheck_append_url(&url, config->health_host, config->health_port);
-    int status = url.failed ? refuse("/health", "no memory to ask") : ask(url.data);
+    int status =
+        url.failed ? report_unhealthy("/health", "out of memory") : request_health(url.data);
     text_fini(&url);
     return status;
 }

@@ -1,32 +1,46 @@
+/*
+ * The command spool: lets an operator see what the state directory holds and decide about dead
+ * letters. list and show (in spool_list.c) only read and work beside a running runtime. retry and
+ * drop take the directory's lock for as long as they run, because a runtime keeps the records in
+ * memory as well.
+ *
+ *   retry   moves a reply from dead/ back to spool/, from where the next start posts it; a record
+ *           without a reply is removed, so that the agent is asked again if the notification is
+ *           still listed
+ *   drop    removes a record from dead/ and reports what is lost
+ *
+ * Ids are processed one by one, each reported before the next is touched: a failed id does not hold
+ * up the others, but once output cannot be written nothing more is changed, since nobody would know
+ * of it.
+ */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "spool/spool.h"
 
-/* A record of dead/ that is to be changed. */
-struct letter {
-    struct spool_record record; /* of a damaged one only the id is known */
+enum { QUOTED_ID_BYTES = 80 };
+
+/* A record of dead/ that is to be retried or dropped. */
+struct dead_letter {
+    struct spool_record record; /* if damaged, only the id is known */
     bool damaged;
-    char agent[ID_BYTES]; /* its slug, fit for a line */
+    char agent[ID_BYTES]; /* its slug, quoted */
 };
 
-/* What came of one id, as a line for the operator. */
-typedef char spoken[ERROR_TEXT_BYTES];
+static const char asked_again[] =
+    "if the backend still lists the notification, the agent is asked again after the next start";
 
-static const char asked_anew[] =
-    "if the backend still lists the notification, the next start has the agent asked anew";
+/* Returns 0 with a message for the operator, or an error; then nothing was changed. */
+typedef int spool_change(struct spool *spool, const struct dead_letter *letter,
+    char message[static ERROR_TEXT_BYTES], struct error *error);
 
-/* Returns 0 and says what happened, or an error; then nothing was changed. */
-typedef int change_letter(
-    struct spool *spool, const struct letter *letter, spoken said, struct error *error);
-
-static int retry(struct spool *spool, const struct letter *letter, spoken said, struct error *error)
+static int retry_letter(struct spool *spool, const struct dead_letter *letter,
+    char message[static ERROR_TEXT_BYTES], struct error *error)
 {
     const char *id = letter->record.id;
     const char *reply = letter->record.reply;
@@ -35,64 +49,64 @@ static int retry(struct spool *spool, const struct letter *letter, spoken said, 
     if (result != 0)
         return result;
     if (reply != NULL)
-        snprintf(said, sizeof(spoken),
-            "%s: back in spool/; the next start writes its reply (%zu bytes, by %s) into the "
-            "thread "
-            "without asking the agent",
+        snprintf(message, ERROR_TEXT_BYTES,
+            "%s: back in spool/; the next start posts its reply (%zu bytes, by %s) without asking "
+            "the agent",
             id, strlen(reply), letter->agent);
     else
-        snprintf(said, sizeof(spoken), "%s: removed from dead/, as it is %s; %s", id,
-            letter->damaged ? "damaged" : "without a reply", asked_anew);
+        snprintf(message, ERROR_TEXT_BYTES, "%s: removed from dead/, because it %s; %s", id,
+            letter->damaged ? "is damaged" : "has no reply", asked_again);
     return 0;
 }
 
-static int drop(struct spool *spool, const struct letter *letter, spoken said, struct error *error)
+static int drop_letter(struct spool *spool, const struct dead_letter *letter,
+    char message[static ERROR_TEXT_BYTES], struct error *error)
 {
     const char *id = letter->record.id;
     int result = spool_remove_dead(spool, id, error);
     if (result != 0)
         return result;
     if (letter->damaged)
-        snprintf(said, sizeof(spoken),
-            "%s: dropped; it was damaged, so nobody can say what is lost; %s", id, asked_anew);
+        snprintf(message, ERROR_TEXT_BYTES,
+            "%s: dropped; it was damaged, so what it held is unknown; %s", id, asked_again);
     else if (letter->record.reply == NULL)
-        snprintf(said, sizeof(spoken), "%s: dropped; it held no reply of %s; %s", id, letter->agent,
-            asked_anew);
+        snprintf(message, ERROR_TEXT_BYTES, "%s: dropped; it held no reply by %s; %s", id,
+            letter->agent, asked_again);
     else
-        snprintf(said, sizeof(spoken), "%s: dropped; lost is a reply of %zu bytes by %s; %s", id,
-            strlen(letter->record.reply), letter->agent, asked_anew);
+        snprintf(message, ERROR_TEXT_BYTES, "%s: dropped with a reply of %zu bytes by %s; %s", id,
+            strlen(letter->record.reply), letter->agent, asked_again);
     return 0;
 }
 
-typedef int look_at(const struct spool_listing *look, struct text *out, struct error *error);
-
-/* Either looks or changes. */
-static const struct verb {
+/* A subcommand either reads or changes; the other function is NULL. */
+static const struct subcommand {
     const char *name;
     unsigned min_ids;
     unsigned max_ids;
-    look_at *look;
-    change_letter *change;
-} verbs[] = {
-    {"list", 0, 0, spool_listing_print, NULL},
-    {"show", 1, 1, spool_listing_show, NULL},
-    {"retry", 1, ARGUMENTS_MAX_OPERANDS, NULL, retry},
-    {"drop", 1, ARGUMENTS_MAX_OPERANDS, NULL, drop},
+    int (*read)(struct spool *spool, const struct config *config, const struct arguments *arguments,
+        struct text *text, struct error *error);
+    spool_change *change;
+} subcommands[] = {
+    {"list", 0, 0, spool_list_records, NULL},
+    {"show", 1, 1, spool_show_record, NULL},
+    {"retry", 1, ARGUMENTS_MAX_OPERANDS, NULL, retry_letter},
+    {"drop", 1, ARGUMENTS_MAX_OPERANDS, NULL, drop_letter},
 };
 
-/* The verb that arguments name with as many ids as it takes; NULL if they do not. */
-static const struct verb *find_verb(const struct arguments *arguments)
+/* The subcommand that the operands name, with as many ids as it takes; NULL if there is none. */
+static const struct subcommand *find_subcommand(const struct arguments *arguments)
 {
     if (arguments->operand_count == 0)
         return NULL;
     unsigned ids = arguments->operand_count - 1;
-    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
-        if (strcmp(arguments->operands[0], verbs[i].name) == 0)
-            return ids >= verbs[i].min_ids && ids <= verbs[i].max_ids ? &verbs[i] : NULL;
+    for (size_t i = 0; i < sizeof subcommands / sizeof subcommands[0]; i++)
+        if (strcmp(arguments->operands[0], subcommands[i].name) == 0)
+            return ids >= subcommands[i].min_ids && ids <= subcommands[i].max_ids ? &subcommands[i]
+                                                                                  : NULL;
     return NULL;
 }
 
-static int exit_status_of(enum error_code code)
+static int spool_exit_status(enum error_code code)
 {
     switch (code) {
     case ERROR_CLOSED:
@@ -106,64 +120,55 @@ static int exit_status_of(enum error_code code)
     }
 }
 
-static int refuse(const struct error *error)
+static int report_spool_error(const struct error *error)
 {
     fprintf(stderr, "mission-control-runtime: spool: %s\n", error->text);
-    return exit_status_of(error->code);
+    return spool_exit_status(error->code);
 }
 
-/* An id as it was typed may hold anything; one that is none cannot be the name of a record. */
+/* Ids become file names, so one that is not valid is refused before it gets near a path. */
 static int check_id(const char *id, struct error *error)
 {
-    char quoted[80];
+    char quoted[QUOTED_ID_BYTES];
     if (id_is_valid(id))
         return 0;
     text_quote(quoted, sizeof quoted, id, strlen(id));
-    return error_set(error, ERROR_CLOSED, "\"%s\" is no id of a notification", quoted);
+    return error_set(error, ERROR_CLOSED, "\"%s\" is not a notification id", quoted);
 }
 
-static int look(const struct verb *verb, struct spool *spool, const struct config *config,
-    const struct arguments *arguments)
+static int read_spool(const struct subcommand *subcommand, struct spool *spool,
+    const struct config *config, const struct arguments *arguments)
 {
-    struct text out = {0};
+    struct text text = {0};
     struct error error;
-    const struct spool_listing request = {
-        .spool = spool,
-        .state_dir = config->state_dir,
-        .id = arguments->operand_count > 1 ? arguments->operands[1] : NULL,
-        .json = arguments->json,
-        .visible = isatty(STDOUT_FILENO) == 1,
-    };
-    int result = request.id != NULL ? check_id(request.id, &error) : 0;
+    int result = arguments->operand_count > 1 ? check_id(arguments->operands[1], &error) : 0;
     if (result == 0)
-        result = verb->look(&request, &out, &error);
-    int status = result == 0 ? print_text(&out) : refuse(&error);
-    text_fini(&out);
+        result = subcommand->read(spool, config, arguments, &text, &error);
+    int status = result == 0 ? print_text(&text) : report_spool_error(&error);
+    text_fini(&text);
     return status;
 }
 
-/* Why an id that dead/ does not have cannot be changed. */
-static int explain_absence(struct spool *spool, const char *id, struct error *error)
+/* Why there is no dead letter of that id. */
+static int explain_missing_letter(struct spool *spool, const char *id, struct error *error)
 {
     struct spool_record record;
     struct error unused;
     int result = spool_load(spool, id, &record, &unused);
     free(record.reply);
     if (result == ERROR_CLOSED)
-        return error_set(
-            error, ERROR_CLOSED, "%s: neither spool/ nor dead/ has a record of it", id);
+        return error_set(error, ERROR_CLOSED, "%s: no record in spool/ or dead/", id);
     return error_set(error, ERROR_CLOSED,
-        "%s: left as it is, since it is in spool/, not in dead/: the runtime goes on with it by "
-        "itself",
+        "%s: unchanged: it is in spool/, not in dead/, and the runtime continues with it by itself",
         id);
 }
 
 static int load_letter(
-    struct spool *spool, const char *id, struct letter *letter, struct error *error)
+    struct spool *spool, const char *id, struct dead_letter *letter, struct error *error)
 {
     int result = spool_load_dead(spool, id, &letter->record, error);
     if (result == ERROR_CLOSED)
-        return explain_absence(spool, id, error);
+        return explain_missing_letter(spool, id, error);
     if (result != 0 && result != ERROR_INVALID)
         return result;
     letter->damaged = result != 0;
@@ -173,46 +178,47 @@ static int load_letter(
     return 0;
 }
 
-static int change_one(change_letter *change, struct spool *spool, const char *id, spoken said)
+/* Retries or drops one id; message receives the outcome or the error. */
+static int change_letter(spool_change *change, struct spool *spool, const char *id,
+    char message[static ERROR_TEXT_BYTES])
 {
-    struct letter letter;
+    struct dead_letter letter;
     struct error error;
     int result = check_id(id, &error);
     if (result == 0)
         result = load_letter(spool, id, &letter, &error);
     if (result == 0) {
-        result = change(spool, &letter, said, &error);
+        result = change(spool, &letter, message, &error);
         if (result != 0)
             error_wrap(&error, "%s", id);
         free(letter.record.reply);
     }
     if (result != 0)
-        text_copy(said, sizeof(spoken), error.text);
+        text_copy(message, ERROR_TEXT_BYTES, error.text);
     return result;
 }
 
-/* At once, so that what was done is said even if the process is killed before the next one. */
-static bool tell(json_t *answers, const char *id, bool done, const char *said)
+/* Prints at once, or adds to answers if --json; false when that fails. */
+static bool report_change(json_t *answers, const char *id, bool done, const char *message)
 {
-    char quoted[80];
+    char quoted[QUOTED_ID_BYTES];
     text_quote(quoted, sizeof quoted, id, strlen(id));
     if (answers != NULL)
         return json_array_append_new(answers,
-                   json_pack("{s:s, s:b, s:s}", "id", quoted, "done", done, "text", said)) == 0;
-    fprintf(done ? stdout : stderr, "%s\n", said);
+                   json_pack("{s:s, s:b, s:s}", "id", quoted, "done", done, "text", message)) == 0;
+    fprintf(done ? stdout : stderr, "%s\n", message);
     return !done || print_bytes("", 0) == EX_OK;
 }
 
-/* Once it cannot be said what is done, no more is done. */
-static int change_all(
-    change_letter *change, struct spool *spool, const struct arguments *arguments, json_t *answers)
+static int change_letters(
+    spool_change *change, struct spool *spool, const struct arguments *arguments, json_t *answers)
 {
     int status = EX_OK;
     for (unsigned i = 1; i < arguments->operand_count; i++) {
-        spoken said;
-        bool done = change_one(change, spool, arguments->operands[i], said) == 0;
+        char message[ERROR_TEXT_BYTES];
+        bool done = change_letter(change, spool, arguments->operands[i], message) == 0;
         status = done ? status : EXIT_FAILURE;
-        if (!tell(answers, arguments->operands[i], done, said))
+        if (!report_change(answers, arguments->operands[i], done, message))
             return EX_OSERR;
     }
     return status;
@@ -222,29 +228,24 @@ static int change_all(
 static int print_answers(json_t *answers)
 {
     struct text text = {0};
-    char *dumped = json_dumps(answers, JSON_INDENT(2));
-    text_printf(&text, "%s\n", dumped != NULL ? dumped : "");
-    text.failed = text.failed || dumped == NULL;
+    text_append_json(&text, answers, 0);
     int status = print_text(&text);
-    free(dumped);
     text_fini(&text);
-    json_decref(answers);
     return status;
 }
 
-static int change(const struct verb *verb, struct spool *spool, const struct config *config,
-    const struct arguments *arguments)
+static int change_spool(const struct subcommand *subcommand, struct spool *spool,
+    const struct config *config, const struct arguments *arguments)
 {
     struct state_dir dir;
     struct error error;
     if (state_dir_open(&dir, config->state_dir, &error) != 0) {
         if (error.code == ERROR_LOCKED)
-            error_wrap(
-                &error, "%s is for when no runtime runs, so stop that one first", verb->name);
-        return refuse(&error);
+            error_wrap(&error, "%s needs the runtime stopped", subcommand->name);
+        return report_spool_error(&error);
     }
     json_t *answers = arguments->json ? json_array() : NULL;
-    int status = change_all(verb->change, spool, arguments, answers);
+    int status = change_letters(subcommand->change, spool, arguments, answers);
     state_dir_close(&dir);
     int printed = answers != NULL ? print_answers(answers) : EX_OK;
     return printed != EX_OK ? printed : status;
@@ -252,18 +253,18 @@ static int change(const struct verb *verb, struct spool *spool, const struct con
 
 int command_spool(const struct config *config, const struct arguments *arguments)
 {
-    const struct verb *verb = find_verb(arguments);
+    const struct subcommand *subcommand = find_subcommand(arguments);
     struct spool *spool;
     struct error error;
-    if (verb == NULL) {
-        fprintf(stderr, "mission-control-runtime: spool: right is one of list, show ID, retry "
+    if (subcommand == NULL) {
+        fprintf(stderr, "mission-control-runtime: spool: expected one of list, show ID, retry "
                         "ID..., drop ID...\n");
         return EX_USAGE;
     }
     if (spool_open_existing(&spool, config->state_dir, config->account_id, &error) != 0)
-        return refuse(&error);
-    int status = verb->look != NULL ? look(verb, spool, config, arguments)
-                                    : change(verb, spool, config, arguments);
+        return report_spool_error(&error);
+    int status = subcommand->read != NULL ? read_spool(subcommand, spool, config, arguments)
+                                          : change_spool(subcommand, spool, config, arguments);
     spool_close(spool);
     return status;
 }

@@ -1,7 +1,17 @@
+/*
+ * `spool list` and `spool show`: read the records of spool/ and dead/ and lay them out as a table,
+ * in full, or as JSON. They run beside a live runtime without its lock, so a record may move or
+ * vanish meanwhile: spool/ is read before dead/, and a record that was moved is seen twice rather
+ * than not at all. A damaged record is shown by its id alone.
+ *
+ * Replies are an agent's text. On a terminal their control characters are escaped, so that a reply
+ * cannot move the cursor or change the terminal; a pipe gets them unchanged.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "base/sync.h"
@@ -9,22 +19,22 @@
 
 /* A record as it is shown; of a damaged one only the id is known. */
 struct row {
-    bool dead;
+    bool dead; /* in dead/ rather than spool/ */
     bool damaged;
     bool replied;
     size_t reply_bytes;
-    struct spool_record record; /* its reply is the row's only in show */
+    struct spool_record record; /* without its reply in a list, which may hold thousands of rows */
 };
 
 struct table {
     struct row *rows;
     size_t count;
     size_t capacity;
-    bool dead; /* the directory that is being read */
+    bool dead; /* the directory being read is dead/ */
     bool failed;
 };
 
-static struct row row_of(const struct spool_record *record, bool dead, bool damaged)
+static struct row make_row(const struct spool_record *record, bool dead, bool damaged)
 {
     return (struct row){
         .dead = dead,
@@ -35,12 +45,12 @@ static struct row row_of(const struct spool_record *record, bool dead, bool dama
     };
 }
 
-static const char *place_of(const struct row *row)
+static const char *row_dir(const struct row *row)
 {
     return row->dead ? "dead" : "spool";
 }
 
-static const char *state_of(const struct row *row)
+static const char *row_state(const struct row *row)
 {
     if (row->damaged)
         return "damaged";
@@ -49,10 +59,10 @@ static const char *state_of(const struct row *row)
     return row->dead ? "given up" : "asking";
 }
 
-static void take_row(void *context, struct spool_record *record, const struct error *why)
+static void add_row(void *context, struct spool_record *record, const struct error *why)
 {
     struct table *table = context;
-    struct row row = row_of(record, table->dead, why != NULL);
+    struct row row = make_row(record, table->dead, why != NULL);
     free(record->reply);
     row.record.reply = NULL;
     if (table->count == table->capacity) {
@@ -67,19 +77,19 @@ static void take_row(void *context, struct spool_record *record, const struct er
     table->rows[table->count++] = row;
 }
 
-/* spool/ first: a record that moves on to dead/ meanwhile is then seen at least once. */
+/* spool/ first, so that a record that moves to dead/ meanwhile is seen at least once. */
 static int read_table(struct spool *spool, struct table *table, struct error *error)
 {
-    int result = spool_each(spool, take_row, table, error);
+    int result = spool_each(spool, add_row, table, error);
     table->dead = true;
     if (result == 0)
-        result = spool_each_dead(spool, take_row, table, error);
+        result = spool_each_dead(spool, add_row, table, error);
     if (result == 0 && table->failed)
         result = error_set(error, ERROR_NO_MEMORY, "no memory for the list");
     return result;
 }
 
-/* By directory, then by age; damaged ones, whose age is unknown, stand first. */
+/* By directory, then by age; damaged records, whose age is unknown (0), come first. */
 static int compare_rows(const void *one, const void *other)
 {
     const struct row *left = one;
@@ -91,41 +101,36 @@ static int compare_rows(const void *one, const void *other)
     return strcmp(left->record.id, right->record.id);
 }
 
-static json_t *json_row(const struct row *row)
+static json_t *row_as_json(const struct row *row)
 {
     const struct spool_record *record = &row->record;
     if (row->damaged)
         return json_pack(
-            "{s:s, s:s, s:s}", "where", place_of(row), "id", record->id, "state", state_of(row));
+            "{s:s, s:s, s:s}", "where", row_dir(row), "id", record->id, "state", row_state(row));
     json_t *reply_bytes = row->replied ? json_integer((json_int_t)row->reply_bytes) : json_null();
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:I, s:s, s:o, s:s*}", "where",
-        place_of(row), "id", record->id, "state", state_of(row), "agent", record->agent_slug,
+        row_dir(row), "id", record->id, "state", row_state(row), "agent", record->agent_slug,
         "agentId", record->agent_id, "taskId", record->task_id, "createdAt",
         (json_int_t)record->created_at_ms, "runs", (int)record->runs, "failingMs",
         (json_int_t)record->failing_ms, "failure", record->failure, "replyBytes", reply_bytes,
         "reply", record->reply);
 }
 
-/* A terminal gets no control character of C1 either; JSON itself escapes the others. */
-static int append_json(
-    struct text *out, const struct row *rows, size_t count, bool visible, struct error *error)
+/* JSON escapes C0 control characters anyway; a terminal must not get those of C1 either. */
+static void append_rows_as_json(
+    struct text *text, const struct row *rows, size_t count, bool escape)
 {
     json_t *array = json_array();
-    bool failed = array == NULL;
-    for (size_t i = 0; i < count && !failed; i++)
-        failed = json_array_append_new(array, json_row(&rows[i])) != 0;
-    char *bytes =
-        failed ? NULL : json_dumps(array, JSON_INDENT(2) | (visible ? JSON_ENSURE_ASCII : 0));
-    json_decref(array);
-    if (bytes == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "no memory for the answer");
-    text_append(out, bytes);
-    text_append(out, "\n");
-    free(bytes);
-    return 0;
+    for (size_t i = 0; i < count && array != NULL; i++) {
+        if (json_array_append_new(array, row_as_json(&rows[i])) != 0) {
+            json_decref(array);
+            array = NULL;
+        }
+    }
+    text_append_json(text, array, escape ? JSON_ENSURE_ASCII : 0);
 }
 
-/* A field of a record made fit for one line; "-" when there is nothing in it. */
+/* A field of a record quoted for one line; "-" when it is empty. */
 static void quote_field(char quoted[static ID_BYTES], const char *field)
 {
     text_quote(quoted, ID_BYTES, field, strlen(field));
@@ -133,26 +138,21 @@ static void quote_field(char quoted[static ID_BYTES], const char *field)
         text_copy(quoted, ID_BYTES, "-");
 }
 
-struct widths {
-    int id;
-    int agent;
-};
-
-static struct widths measure(const struct table *table)
+static void measure_columns(const struct table *table, int *id_width, int *agent_width)
 {
-    struct widths widths = {.id = (int)strlen("id"), .agent = (int)strlen("agent")};
+    *id_width = (int)strlen("id");
+    *agent_width = (int)strlen("agent");
     for (size_t i = 0; i < table->count; i++) {
         char agent[ID_BYTES];
         quote_field(agent, table->rows[i].record.agent_slug);
         int id_bytes = (int)strlen(table->rows[i].record.id);
         int agent_bytes = (int)strlen(agent);
-        widths.id = id_bytes > widths.id ? id_bytes : widths.id;
-        widths.agent = agent_bytes > widths.agent ? agent_bytes : widths.agent;
+        *id_width = id_bytes > *id_width ? id_bytes : *id_width;
+        *agent_width = agent_bytes > *agent_width ? agent_bytes : *agent_width;
     }
-    return widths;
 }
 
-static void append_line(struct text *out, const struct row *row, struct widths widths)
+static void append_row(struct text *text, const struct row *row, int id_width, int agent_width)
 {
     const struct spool_record *record = &row->record;
     char agent[ID_BYTES];
@@ -168,11 +168,11 @@ static void append_line(struct text *out, const struct row *row, struct widths w
     }
     if (row->replied)
         snprintf(reply_bytes, sizeof reply_bytes, "%zu", row->reply_bytes);
-    text_printf(out, "%-5s  %-*s  %-*s  %-8s  %4s  %-24s  %11s  %s\n", place_of(row), widths.id,
-        record->id, widths.agent, agent, state_of(row), runs, created, reply_bytes, failure);
+    text_printf(text, "%-5s  %-*s  %-*s  %-8s  %4s  %-24s  %11s  %s\n", row_dir(row), id_width,
+        record->id, agent_width, agent, row_state(row), runs, created, reply_bytes, failure);
 }
 
-static void append_totals(struct text *out, const struct table *table, bool dead)
+static void append_totals(struct text *text, const struct table *table, bool dead)
 {
     size_t records = 0;
     size_t replied = 0;
@@ -187,50 +187,54 @@ static void append_totals(struct text *out, const struct table *table, bool dead
         damaged += row->damaged;
         reply_bytes += row->reply_bytes;
     }
-    text_printf(out, "%s/: %zu record%s: %zu replied (%zu bytes), %zu %s, %zu damaged\n",
+    text_printf(text, "%s/: %zu record%s: %zu replied (%zu bytes), %zu %s, %zu damaged\n",
         dead ? "dead" : "spool", records, records == 1 ? "" : "s", replied, reply_bytes,
         records - replied - damaged, dead ? "given up" : "asking", damaged);
 }
 
-static void append_table(struct text *out, const struct table *table)
+static void append_table(struct text *text, const struct table *table)
 {
-    struct widths widths = measure(table);
+    int id_width;
+    int agent_width;
+    measure_columns(table, &id_width, &agent_width);
     if (table->count > 0)
-        text_printf(out, "%-5s  %-*s  %-*s  %-8s  %4s  %-24s  %11s  %s\n", "where", widths.id, "id",
-            widths.agent, "agent", "state", "runs", "created", "reply bytes", "last failure");
+        text_printf(text, "%-5s  %-*s  %-*s  %-8s  %4s  %-24s  %11s  %s\n", "where", id_width, "id",
+            agent_width, "agent", "state", "runs", "created", "reply bytes", "last failure");
     for (size_t i = 0; i < table->count; i++)
-        append_line(out, &table->rows[i], widths);
-    append_totals(out, table, false);
-    append_totals(out, table, true);
+        append_row(text, &table->rows[i], id_width, agent_width);
+    append_totals(text, table, false);
+    append_totals(text, table, true);
 }
 
-int spool_listing_print(const struct spool_listing *look, struct text *out, struct error *error)
+int spool_list_records(struct spool *spool, const struct config *config,
+    const struct arguments *arguments, struct text *text, struct error *error)
 {
+    (void)config;
     struct table table = {0};
-    int result = read_table(look->spool, &table, error);
+    int result = read_table(spool, &table, error);
     if (result == 0 && table.count > 0)
         qsort(table.rows, table.count, sizeof *table.rows, compare_rows);
-    if (result == 0 && look->json)
-        result = append_json(out, table.rows, table.count, look->visible, error);
+    if (result == 0 && arguments->json)
+        append_rows_as_json(text, table.rows, table.count, isatty(STDOUT_FILENO) == 1);
     else if (result == 0)
-        append_table(out, &table);
+        append_table(text, &table);
     free(table.rows);
     return result;
 }
 
-static void append_reply(struct text *out, const struct row *row, bool visible)
+static void append_reply(struct text *text, const struct row *row, bool escape)
 {
     const char *reply = row->record.reply;
-    text_append(out, "\n");
-    if (visible)
-        text_append_visible(out, reply, row->reply_bytes);
+    text_append(text, "\n");
+    if (escape)
+        text_append_visible(text, reply, row->reply_bytes);
     else
-        text_append_bytes(out, reply, row->reply_bytes);
+        text_append_bytes(text, reply, row->reply_bytes);
     if (row->reply_bytes > 0 && reply[row->reply_bytes - 1] != '\n')
-        text_append(out, "\n");
+        text_append(text, "\n");
 }
 
-static void append_record(struct text *out, const struct row *row, bool visible)
+static void append_details(struct text *text, const struct row *row, bool escape)
 {
     const struct spool_record *record = &row->record;
     char slug[ID_BYTES];
@@ -243,7 +247,7 @@ static void append_record(struct text *out, const struct row *row, bool visible)
     quote_field(task, record->task_id);
     quote_field(failure, record->failure);
     clock_iso(record->created_at_ms, created);
-    text_printf(out,
+    text_printf(text,
         "agent:        %s (%s)\n"
         "task:         %s\n"
         "created:      %s\n"
@@ -252,61 +256,61 @@ static void append_record(struct text *out, const struct row *row, bool visible)
         "last failure: %s\n",
         slug, agent, task, created, record->runs, record->failing_ms, failure);
     if (!row->replied) {
-        text_append(out, "reply:        none\n");
+        text_append(text, "reply:        none\n");
         return;
     }
-    text_printf(out, "reply:        %zu bytes\n", row->reply_bytes);
-    append_reply(out, row, visible);
+    text_printf(text, "reply:        %zu bytes\n", row->reply_bytes);
+    append_reply(text, row, escape);
 }
 
-static void append_shown(const struct spool_listing *look, struct text *out, const struct row *row,
+static void append_record(const struct config *config, struct text *text, const struct row *row,
     const struct error *damage)
 {
-    text_printf(out,
+    text_printf(text,
         "id:           %s\n"
         "file:         %s/%s/%s.json\n"
         "state:        %s\n",
-        row->record.id, look->state_dir, place_of(row), row->record.id, state_of(row));
+        row->record.id, config->state_dir, row_dir(row), row->record.id, row_state(row));
     if (row->damaged)
-        text_printf(out, "damage:       %s\n", damage->text);
+        text_printf(text, "damage:       %s\n", damage->text);
     else
-        append_record(out, row, look->visible);
+        append_details(text, row, isatty(STDOUT_FILENO) == 1);
 }
 
-/* One directory's record of the id; *row is filled unless this fails. A damaged one is no failure.
- */
+/* Loads a record from one of the two directories. A damaged record is a row, not an error. */
 static int load_row(
-    const struct spool_listing *look, bool dead, struct row *row, struct error *error)
+    struct spool *spool, const char *id, bool dead, struct row *row, struct error *error)
 {
     struct spool_record record;
-    int result = dead ? spool_load_dead(look->spool, look->id, &record, error)
-                      : spool_load(look->spool, look->id, &record, error);
+    int result =
+        dead ? spool_load_dead(spool, id, &record, error) : spool_load(spool, id, &record, error);
     if (result != 0 && result != ERROR_INVALID)
         return result;
-    text_copy(record.id, sizeof record.id, look->id);
-    *row = row_of(&record, dead, result != 0);
+    text_copy(record.id, sizeof record.id, id);
+    *row = make_row(&record, dead, result != 0);
     return 0;
 }
 
-int spool_listing_show(const struct spool_listing *look, struct text *out, struct error *error)
+int spool_show_record(struct spool *spool, const struct config *config,
+    const struct arguments *arguments, struct text *text, struct error *error)
 {
+    const char *id = arguments->operands[1];
     struct row rows[2];
     size_t count = 0;
     int result = 0;
     for (int dead = 0; dead < 2 && result == 0; dead++) {
-        int loaded = load_row(look, dead != 0, &rows[count], error);
-        if (loaded == 0 && !look->json) {
-            text_append(out, count > 0 ? "\n" : "");
-            append_shown(look, out, &rows[count], error);
+        int loaded = load_row(spool, id, dead != 0, &rows[count], error);
+        if (loaded == 0 && !arguments->json) {
+            text_append(text, count > 0 ? "\n" : "");
+            append_record(config, text, &rows[count], error);
         }
         count += loaded == 0 ? 1 : 0;
         result = loaded == ERROR_CLOSED ? 0 : loaded;
     }
     if (result == 0 && count == 0)
-        result =
-            error_set(error, ERROR_CLOSED, "neither spool/ nor dead/ has a record of %s", look->id);
-    else if (result == 0 && look->json)
-        result = append_json(out, rows, count, look->visible, error);
+        result = error_set(error, ERROR_CLOSED, "%s: no record in spool/ or dead/", id);
+    else if (result == 0 && arguments->json)
+        append_rows_as_json(text, rows, count, isatty(STDOUT_FILENO) == 1);
     for (size_t i = 0; i < count; i++)
         free(rows[i].record.reply);
     return result;

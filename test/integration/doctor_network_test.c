@@ -24,7 +24,7 @@ static void test_wrong_or_missing_gateway_token_is_found(void **state)
             "skip  gateway agents      because gateway token failed\n"));
     doctor_expect_read_only(env, STRINGS("OPENCLAW_GATEWAY_TOKEN="), 1,
         STRINGS(
-            "FAIL  gateway token       refused: the gateway wants one, and none is set; fix: "));
+            "FAIL  gateway token       refused: the gateway requires one, and none is set; fix: "));
 }
 
 static void test_disabled_or_draining_gateway_is_found(void **state)
@@ -39,7 +39,7 @@ static void test_disabled_or_draining_gateway_is_found(void **state)
     doctor_expect_read_only(env, NULL, 1,
         STRINGS("FAIL  gateway endpoint    OpenClaw gateway returned 503: ", "; fix: wait until "));
     doctor_expect_read_only(env, STRINGS("OPENCLAW_GATEWAY_URL="), 0,
-        STRINGS("warn  gateway endpoint    disabled on purpose: ", "All is well"));
+        STRINGS("warn  gateway endpoint    disabled on purpose: ", "No check failed"));
 }
 
 static void test_agent_unknown_to_the_gateway_is_found(void **state)
@@ -88,7 +88,7 @@ static void test_unknown_hosts_are_found(void **state)
             "fix: check the host in CONVEX_URL",
             "skip  backend connection  because backend name failed\n",
             "FAIL  gateway name        http://no.invalid: ",
-            "skip  clock               because no server told"));
+            "skip  clock               because no server sent"));
 }
 
 /* A gateway that accepts and never answers, and a backend function that never returns. */
@@ -112,7 +112,7 @@ static void test_wrong_service_token_is_found(void **state)
     struct test_env *env = *state;
     doctor_expect_read_only(env, STRINGS(DOCTOR_WRONG_TOKEN), 1,
         STRINGS("ok    Convex deployment ",
-            "FAIL  service token       refused: it is wrong or was replaced; fix: make a new "
+            "FAIL  service token       refused: it is wrong or was replaced; fix: create a new "
             "service token",
             "skip  account             because service token failed\n"));
     board_set(env, json_pack("{s:b}", "redact", 1));
@@ -126,7 +126,7 @@ static void test_account_without_a_token_is_found(void **state)
     struct test_env *env = *state;
     json_decref(test_env_post(env, "/sandbox/token", json_pack("{s:n}", "secret")));
     doctor_expect_read_only(
-        env, NULL, 1, STRINGS("FAIL  service token       refused: the account has none so far"));
+        env, NULL, 1, STRINGS("FAIL  service token       refused: the account has no token yet"));
 }
 
 static void test_wrong_account_is_found(void **state)
@@ -143,8 +143,8 @@ static void test_wrong_account_is_found(void **state)
                  "message", "Forbidden: Service token does not match account"));
     doctor_expect_read_only(env, NULL, 1,
         STRINGS("ok    service token       known to the backend\n",
-            "FAIL  account             the service token is not that of account " TEST_ACCOUNT,
-            "; fix: set ACCOUNT_ID and SERVICE_TOKEN to those of one account\n"));
+            "FAIL  account             the service token does not belong to account " TEST_ACCOUNT,
+            "; fix: set ACCOUNT_ID and SERVICE_TOKEN to those of the same account\n"));
 }
 
 static void test_failing_backend_is_found(void **state)
@@ -158,7 +158,7 @@ static void test_failing_backend_is_found(void **state)
     board_backend_fault(env, json_pack("{s:s, s:s}", "behaviour", "function_error", "message",
                                  "Cannot run functions while this deployment is paused"));
     doctor_expect_read_only(
-        env, NULL, 1, STRINGS("this deployment is paused", "; fix: look at the deployment's"));
+        env, NULL, 1, STRINGS("this deployment is paused", "; fix: check the deployment's"));
 }
 
 static void test_other_server_and_wrong_clock_are_found(void **state)
@@ -206,11 +206,11 @@ static void test_untrusted_certificate_is_found(void **state)
     certificate_save(&authority, ca_file + strlen("CA_FILE="));
     doctor_expect_read_only(env, STRINGS(url), 1,
         STRINGS("ok    backend connection ", "FAIL  backend TLS         https://127.0.0.1:",
-            "; fix: name a PEM file with the authority of that certificate in CA_FILE",
+            "; fix: set CA_FILE to a PEM file with the CA of that certificate",
             "skip  Convex deployment   because backend TLS failed\n"));
     doctor_expect_read_only(env, STRINGS(url, ca_file), 0,
         STRINGS("authority.pem\n", "ok    backend TLS         the certificate is trusted\n",
-            "All is well"));
+            "No check failed"));
     tls_proxy_stop(proxy);
     certificate_fini(&leaf);
     certificate_fini(&authority);

@@ -20,14 +20,14 @@ static void test_healthy_setup_passes_every_check(void **state)
     char path[300];
     doctor_seed_agent(env);
     doctor_expect_read_only(env, NULL, 0,
-        STRINGS("can be made\n", "ok    backend connection  connected to 127.0.0.1 port ",
+        STRINGS("can be created\n", "ok    backend connection  connected to 127.0.0.1 port ",
             "ok    Convex deployment   answers at http://127.0.0.1:",
             "ok    service token       accepted\n", "ok    account             ", " has 1 agent\n",
             "ok    gateway endpoint    enabled\n",
             "ok    gateway token       accepted by http://127.0.0.1:",
             "ok    gateway agents      the gateway knows every",
             "warn  gateway timeout     60000 ms", "ok    clock               agrees with",
-            "All is well: 19 checks, none failed; warnings: 1.\n"));
+            "No check failed; checks: 19, warnings: 1.\n"));
     snprintf(path, sizeof path, "%s/state", env->dir);
     assert_int_equal(access(path, F_OK), -1);
     doctor_expect_read_only(env, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=150000"), 0,
@@ -38,7 +38,7 @@ static void test_doctor_leaves_a_restart_request_pending(void **state)
 {
     struct test_env *env = *state;
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
-    doctor_expect_read_only(env, NULL, 0, STRINGS("All is well"));
+    doctor_expect_read_only(env, NULL, 0, STRINGS("No check failed"));
     json_t *accounts = board_documents(env, "accounts");
     assert_true(json_is_number(json_object_get(json_array_get(accounts, 0), "restartRequestedAt")));
     json_decref(accounts);
@@ -83,7 +83,7 @@ static void test_doctor_works_beside_a_runtime(void **state)
         "ok    running runtime     process %ld holds the state directory\n",
         (long)env->runtime.pid);
     doctor_expect_output(
-        env, NULL, STRINGS("doctor"), 0, STRINGS(words, "/state can be used\n", "All is well"));
+        env, NULL, STRINGS("doctor"), 0, STRINGS(words, "/state can be used\n", "No check failed"));
     test_env_stop_runtime(env);
     doctor_expect_output(
         env, NULL, STRINGS("doctor"), 0, STRINGS("none: the state directory is free\n"));

@@ -51,7 +51,7 @@ static void test_failed_write_to_stdout_is_reported(void **state)
     for (size_t i = 0; i < sizeof arguments / sizeof arguments[0]; i++) {
         test_env_launch(env, &env->runtime, NULL, STRINGS(arguments[i]));
         assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), EX_OSERR);
-        test_env_wait_log(env, "standard output cannot be written: No space left on device");
+        test_env_wait_log(env, "cannot write standard output: No space left on device");
     }
 }
 

@@ -273,8 +273,10 @@ static void test_only_list_and_show_work_beside_a_runtime(void **state)
     save_reply(env, "js_late", "late", true);
     test_env_start_runtime(env, NULL);
     snprintf(owner, sizeof owner, "process %d", (int)env->runtime.pid);
-    expect_output(env, 75, STRINGS("spool", "retry", "js_late"), STRINGS(owner, "stop that one"));
-    expect_output(env, 75, STRINGS("spool", "drop", "js_late"), STRINGS(owner, "stop that one"));
+    expect_output(
+        env, 75, STRINGS("spool", "retry", "js_late"), STRINGS(owner, "needs the runtime stopped"));
+    expect_output(
+        env, 75, STRINGS("spool", "drop", "js_late"), STRINGS(owner, "needs the runtime stopped"));
     assert_true(state_file_exists(env, "dead/js_late.json"));
     write_state_file(env, "spool/js_next.json.new", "a write that goes on");
     expect_output(env, 0, STRINGS("spool", "list"), STRINGS("dead   js_late"));
@@ -291,8 +293,8 @@ static void test_drop_removes_dead_letters_only(void **state)
     expect_output(env, 1,
         STRINGS("spool", "drop", "js_nowhere", "js_waiting", "../account", "js_late", "js_given_up",
             "js_damaged"),
-        STRINGS("js_nowhere: neither", "js_waiting: left as it is", "\"../account\" is no id",
-            "js_late: dropped; lost is a reply of 16 bytes by jarvis",
+        STRINGS("js_nowhere: no record", "js_waiting: unchanged", "\"../account\" is not a",
+            "js_late: dropped with a reply of 16 bytes by jarvis",
             "js_given_up: dropped; it held no reply", "js_damaged: dropped; it was damaged"));
     assert_true(state_file_exists(env, "spool/js_waiting.json"));
     assert_true(state_file_exists(env, "account"));
@@ -365,8 +367,7 @@ static void test_retried_reply_is_written_once_without_a_run(void **state)
     int count;
     load_dead_letter(env, "the late reply", id);
     expect_start_does_nothing(env);
-    expect_output(
-        env, 0, STRINGS("spool", "retry", id), STRINGS("the next start writes its reply"));
+    expect_output(env, 0, STRINGS("spool", "retry", id), STRINGS("the next start posts its reply"));
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "delivered=1");
     test_env_stop_runtime(env);
@@ -388,7 +389,7 @@ static void test_retry_without_a_reply_runs_the_agent(void **state)
     char id[ID_BYTES];
     load_dead_letter(env, NULL, id);
     expect_start_does_nothing(env);
-    expect_output(env, 0, STRINGS("spool", "retry", id), STRINGS("has the agent asked anew"));
+    expect_output(env, 0, STRINGS("spool", "retry", id), STRINGS("the agent is asked again after"));
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "delivered=1");
     test_env_stop_runtime(env);

@@ -26,19 +26,19 @@ static void test_slow_response_is_not_skew(void **state)
 static void test_skew_limits(void **state)
 {
     (void)state;
-    assert_int_equal(doctor_rule_clock(0), REPORT_OK);
-    assert_int_equal(doctor_rule_clock(30000), REPORT_OK);
-    assert_int_equal(doctor_rule_clock(-30001), REPORT_WARN);
-    assert_int_equal(doctor_rule_clock(300000), REPORT_WARN);
-    assert_int_equal(doctor_rule_clock(300001), REPORT_FAIL);
-    assert_int_equal(doctor_rule_clock(-300001), REPORT_FAIL);
+    assert_int_equal(doctor_judge_clock(0), DOCTOR_OK);
+    assert_int_equal(doctor_judge_clock(30000), DOCTOR_OK);
+    assert_int_equal(doctor_judge_clock(-30001), DOCTOR_WARN);
+    assert_int_equal(doctor_judge_clock(300000), DOCTOR_WARN);
+    assert_int_equal(doctor_judge_clock(300001), DOCTOR_FAIL);
+    assert_int_equal(doctor_judge_clock(-300001), DOCTOR_FAIL);
 }
 
 static void expect_is_near(const char *string, bool near)
 {
     struct url url;
     assert_null(url_parse(string, &url));
-    if (doctor_is_near(&url) != near)
+    if (doctor_is_local(&url) != near)
         fail_msg("%s", string);
 }
 
