@@ -445,15 +445,15 @@ static void begin_stop_of_gateway(struct runtime *runtime)
 /* Runs may finish by themselves until the grace is nearly over; then transfers are aborted. */
 static void stop_workers(struct runtime *runtime)
 {
-    struct send_queue_counts counts;
-    send_queue_counts(runtime->queue, &counts);
+    struct send_queue_view counts;
+    send_queue_snapshot(runtime->queue, &counts);
     if (counts.running > 0)
         log_info(component,
             "Waiting up to %lld ms for %zu deliveries and wake-ups that are under way",
             (long long)(runtime->deadline_ms - clock_monotonic_ms()), counts.running);
     begin_stop_of_gateway(runtime);
     if (!worker_pool_wait(runtime->workers, runtime->deadline_ms)) {
-        send_queue_counts(runtime->queue, &counts);
+        send_queue_snapshot(runtime->queue, &counts);
         log_warn(component, "The grace is over: %zu deliveries are cut off", counts.running);
         atomic_store(&runtime->abort_workers, true);
     }
@@ -527,8 +527,8 @@ bool runtime_is_alive(const struct runtime *runtime)
 
 void runtime_log_work(struct runtime *runtime)
 {
-    struct send_queue_counts counts;
-    send_queue_counts(runtime->queue, &counts);
+    struct send_queue_view counts;
+    send_queue_snapshot(runtime->queue, &counts);
     log_event(LOG_LEVEL_INFO, component,
         LOG_FIELDS(LOG_NUMBER("held", (int64_t)counts.held),
             LOG_NUMBER("ready", (int64_t)counts.ready),

@@ -12,8 +12,8 @@
 
 #include <stddef.h>
 
+#include "backend/service.h"
 #include "base/loop.h"
-
 #include "delivery/entry.h"
 #include "spool/spool.h"
 
@@ -24,46 +24,32 @@ enum {
 
 struct send_queue;
 
-/* A row of a page. */
-struct offer_row {
-    const char *id;
-    const char *agent_id;
-    int64_t created_at_ms;
-};
-
 /* One answer of the backend's list. */
 struct offer {
-    const struct offer_row *rows; /* oldest first */
+    const struct notification_row *rows; /* oldest first; borrowed */
     size_t count;
     bool full;           /* the page was cut at its limit: more may follow */
     int64_t began_at_ms; /* when the request was made, monotonic */
 };
 
 /* Whether agents may be asked. A zeroed one lets everything flow. */
-struct send_flow {
+struct send_policy {
     uint64_t version;   /* a flow that is older than the queue's is ignored */
-    bool held;          /* no sends; write-backs go on */
+    bool paused;        /* no sends; write-backs go on */
     bool single_flight; /* one send at a time, and none before next_send_ms (monotonic) */
     int64_t next_send_ms;
 };
 
-struct send_queue_counts {
-    size_t held;
-    size_t ready;
-    size_t running;
-    size_t sending; /* running entries whose request is going out */
-    size_t waiting;
-    size_t settled;
-    size_t lanes;
-};
-
-/* What is shown of the queue without its lock: each number is right, but they may be a moment
- * apart.
+/*
+ * Figures of the queue, readable without its lock: each is right, but they may be a moment apart.
  */
 struct send_queue_view {
-    size_t ready;
-    size_t waiting;
-    size_t running;
+    size_t held;    /* notifications of any stage, settled ones included */
+    size_t ready;   /* at most SEND_QUEUE_READY_OF_LANE of each lane */
+    size_t waiting; /* for their due time */
+    size_t running; /* with a worker, wake-ups included */
+    size_t sending; /* of these, those whose request is going out */
+    size_t settled;
     size_t lanes;
     size_t undelivered;            /* notifications that have not ended */
     size_t recorded;               /* of these, those with a record in the spool */
@@ -158,7 +144,7 @@ void send_queue_finish(
     struct send_queue *queue, struct entry *entry, enum entry_stage stage, int64_t delay_ms);
 
 /* Says whether agents may be asked from now on. Any thread; a short lock. */
-void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow);
+void send_queue_set_policy(struct send_queue *queue, const struct send_policy *policy);
 
 /*
  * Holds sends, beside whatever the flow says, or lets go: while held no agent is asked and no
@@ -178,10 +164,7 @@ void send_queue_close(struct send_queue *queue, int64_t deadline_ms);
  */
 bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms);
 
-/* What the queue holds at this moment, in *counts. Any thread; a short lock. */
-void send_queue_counts(struct send_queue *queue, struct send_queue_counts *counts);
-
-/* For onlookers, who must not hold up a worker. Any thread; takes no lock. */
+/* Copies the figures for observers, who must not hold up a worker. Any thread; takes no lock. */
 void send_queue_snapshot(const struct send_queue *queue, struct send_queue_view *view);
 
 /* A notification that no worker has in hand. */

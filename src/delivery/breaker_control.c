@@ -8,11 +8,11 @@
 
 static const char component[] = "Gateway";
 
-static struct send_flow flow_of(const struct breaker_view *view)
+static struct send_policy policy_of(const struct breaker_view *view)
 {
-    return (struct send_flow){
+    return (struct send_policy){
         .version = view->version,
-        .held = view->state != BREAKER_CLOSED,
+        .paused = view->state != BREAKER_CLOSED,
         .single_flight = view->single_flight,
         .next_send_ms = view->next_send_ms,
     };
@@ -36,8 +36,8 @@ static void publish_change(const struct breaker_control *control)
 {
     struct breaker_view view;
     breaker_snapshot(control->breaker, &view);
-    const struct send_flow flow = flow_of(&view);
-    send_queue_set_flow(control->queue, &flow);
+    const struct send_policy policy = policy_of(&view);
+    send_queue_set_policy(control->queue, &policy);
     say(&view);
     stats_changed(control->stats);
     if (view.state != BREAKER_CLOSED)
@@ -50,8 +50,8 @@ void breaker_control_publish(const struct breaker_control *control)
 {
     struct breaker_view view;
     breaker_snapshot(control->breaker, &view);
-    const struct send_flow flow = flow_of(&view);
-    send_queue_set_flow(control->queue, &flow);
+    const struct send_policy policy = policy_of(&view);
+    send_queue_set_policy(control->queue, &policy);
 }
 
 void breaker_control_hold(const struct breaker_control *control, bool held)

@@ -30,7 +30,7 @@ static struct prior_runs *find_charge_locked(const struct send_queue *queue, con
 }
 
 /* False without room or memory: the backend lists it again. */
-static bool add_row_locked(struct send_queue *queue, const struct offer_row *row)
+static bool add_row_locked(struct send_queue *queue, const struct notification_row *row)
 {
     mutex_assert_held(&queue->lock);
     if (queue->closed || queue->held >= SEND_QUEUE_MAX_HELD ||
@@ -215,7 +215,7 @@ bool send_queue_withdraw_wake(struct send_queue *queue, char agent_id[static ID_
     struct deferred_free deferred_free;
     deferred_free_init(&deferred_free);
     mutex_lock(&queue->lock);
-    struct entry *entry = queue->flow.held ? find_ready_wake_locked(queue) : NULL;
+    struct entry *entry = queue->policy.paused ? find_ready_wake_locked(queue) : NULL;
     if (entry != NULL) {
         text_copy(agent_id, ID_BYTES, entry->agent_id);
         queue_forget_locked(queue, entry, &deferred_free);

@@ -45,8 +45,8 @@ struct delivery_poller {
 static unsigned next_limit(const struct delivery_poller *poller)
 {
     const struct config *config = poller->parts.config;
-    struct send_queue_counts counts;
-    send_queue_counts(poller->parts.queue, &counts);
+    struct send_queue_view counts;
+    send_queue_snapshot(poller->parts.queue, &counts);
     size_t capacity = config->delivery_queue_capacity;
     size_t room = counts.ready < capacity ? capacity - counts.ready : 0;
     size_t known = counts.held + poller->refused;
@@ -78,36 +78,6 @@ static void count_page(struct delivery_poller *poller, const struct notification
         stats_changed(stats);
     poller->failures = 0;
     poller->polled = true;
-}
-
-/* Whether the page was cut, so that the backend may have more. */
-static bool is_full(const struct notification_page *page, unsigned limit)
-{
-    return page->listed >= limit || page->listed >= MIN_CUT_ROWS;
-}
-
-/* Hands the page to the queue; true when the next one should follow at once. */
-static bool offer_page(struct delivery_poller *poller, const struct notification_page *page,
-    unsigned limit, int64_t began_at_ms)
-{
-    struct offer_row *rows = calloc(page->count + 1, sizeof *rows);
-    if (rows == NULL) {
-        log_error(component, "No memory to take in a page of %zu notifications", page->count);
-        return false;
-    }
-    for (size_t i = 0; i < page->count; i++)
-        rows[i] = (struct offer_row){.id = page->rows[i].id,
-            .agent_id = page->rows[i].agent_id,
-            .created_at_ms = page->rows[i].created_at_ms};
-    const struct offer offer = {
-        .rows = rows,
-        .count = page->count,
-        .full = is_full(page, limit),
-        .began_at_ms = began_at_ms,
-    };
-    bool more = send_queue_offer(poller->parts.queue, &offer);
-    free(rows);
-    return more;
 }
 
 /* Only development deployments say so; a hint for the operator, never a decision. */
@@ -185,9 +155,14 @@ static int64_t take_in(struct delivery_poller *poller, const struct notification
 {
     int64_t interval_ms = poller->parts.config->delivery_interval_ms;
     count_page(poller, page);
-    bool more = offer_page(poller, page, limit, began_at_ms);
-    bool grown =
-        page_limit_worked(&poller->page_limit, limit, is_full(page, limit), clock_monotonic_ms());
+    const struct offer offer = {
+        .rows = page->rows,
+        .count = page->count,
+        .full = page->listed >= limit || page->listed >= MIN_CUT_ROWS,
+        .began_at_ms = began_at_ms,
+    };
+    bool more = send_queue_offer(poller->parts.queue, &offer);
+    bool grown = page_limit_worked(&poller->page_limit, limit, offer.full, clock_monotonic_ms());
     if (more)
         return 0;
     /* What is behind the bound need not wait for each of its doublings. */

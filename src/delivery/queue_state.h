@@ -65,9 +65,12 @@ SLIST_HEAD(prior_runs_list, prior_runs);
 
 /* Copies of what the lock guards, brought up to date whenever it is given back. */
 struct gauges {
+    atomic_size_t held;
     atomic_size_t ready;
     atomic_size_t waiting;
     atomic_size_t running;
+    atomic_size_t sending;
+    atomic_size_t settled;
     atomic_size_t lanes;
     atomic_size_t undelivered;
     atomic_size_t recorded;
@@ -107,7 +110,7 @@ struct send_queue {
     int64_t offered_at_ms; /* when the last page came */
     bool page_was_full;    /* it: whatever ends makes room in the next one */
     size_t free_workers;   /* that wait for work */
-    struct send_flow flow;
+    struct send_policy policy;
     bool held_by_operator; /* beside the flow: either holds */
     bool closed;
     int64_t close_deadline_ms;

@@ -89,9 +89,9 @@ static void wake_due_locked(struct send_queue *queue, int64_t now_ms)
 static bool may_send_locked(const struct send_queue *queue, size_t others, int64_t now_ms)
 {
     mutex_assert_held(&queue->lock);
-    if (queue->closed || queue->flow.held || queue->held_by_operator)
+    if (queue->closed || queue->policy.paused || queue->held_by_operator)
         return false;
-    return !queue->flow.single_flight || (others == 0 && now_ms >= queue->flow.next_send_ms);
+    return !queue->policy.single_flight || (others == 0 && now_ms >= queue->policy.next_send_ms);
 }
 
 static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
@@ -146,10 +146,10 @@ int64_t queue_next_due_locked(const struct send_queue *queue, int64_t now_ms)
     mutex_assert_held(&queue->lock);
     const struct heap_item *first = heap_first(&queue->waiting);
     int64_t due_ms = first != NULL ? first->due_ms : SYNC_NO_DEADLINE;
-    bool held = queue->flow.held || queue->held_by_operator;
-    bool turn_comes = queue->flow.single_flight && !held && queue->asking == 0;
-    if (turn_comes && queue->flow.next_send_ms < due_ms && queue->flow.next_send_ms > now_ms)
-        due_ms = queue->flow.next_send_ms;
+    bool held = queue->policy.paused || queue->held_by_operator;
+    bool turn_comes = queue->policy.single_flight && !held && queue->asking == 0;
+    if (turn_comes && queue->policy.next_send_ms < due_ms && queue->policy.next_send_ms > now_ms)
+        due_ms = queue->policy.next_send_ms;
     return due_ms;
 }
 
@@ -177,7 +177,7 @@ struct entry *send_queue_take(struct send_queue *queue)
         queue->free_workers--;
     }
     /* This thread may have been the only one that watched for the next due time. */
-    if (entry != NULL && (queue->waiting.count > 0 || queue->flow.single_flight))
+    if (entry != NULL && (queue->waiting.count > 0 || queue->policy.single_flight))
         cond_signal(&queue->work);
     queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
@@ -206,7 +206,7 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
     if (allowed)
         set_stage_locked(queue, entry, stage);
     queue_count_record_locked(queue, entry);
-    if (queue->flow.single_flight)
+    if (queue->policy.single_flight)
         cond_signal(&queue->work);
     queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
@@ -279,11 +279,11 @@ void send_queue_finish(
         queue_ask_for_poll(queue);
 }
 
-void send_queue_set_flow(struct send_queue *queue, const struct send_flow *flow)
+void send_queue_set_policy(struct send_queue *queue, const struct send_policy *policy)
 {
     mutex_lock(&queue->lock);
-    if (flow->version > queue->flow.version) {
-        queue->flow = *flow;
+    if (policy->version > queue->policy.version) {
+        queue->policy = *policy;
         cond_broadcast(&queue->work);
     }
     mutex_unlock(&queue->lock);
@@ -319,21 +319,6 @@ bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms)
     bool over = queue->sending == 0;
     mutex_unlock(&queue->lock);
     return over;
-}
-
-void send_queue_counts(struct send_queue *queue, struct send_queue_counts *counts)
-{
-    mutex_lock(&queue->lock);
-    *counts = (struct send_queue_counts){
-        .held = queue->held,
-        .ready = queue->ready.ready,
-        .running = queue->running,
-        .waiting = queue->waiting.count,
-        .settled = queue->settled,
-        .sending = queue->sending,
-        .lanes = queue->lane_count,
-    };
-    mutex_unlock(&queue->lock);
 }
 
 /* While all workers are busy, what a poll would find could not be begun; yet it should be known. */
@@ -389,9 +374,12 @@ void queue_publish_gauges_locked(struct send_queue *queue)
 {
     mutex_assert_held(&queue->lock);
     struct gauges *gauges = &queue->gauges;
+    show(&gauges->held, queue->held);
     show(&gauges->ready, queue->ready.ready);
     show(&gauges->waiting, queue->waiting.count);
     show(&gauges->running, queue->running);
+    show(&gauges->sending, queue->sending);
+    show(&gauges->settled, queue->settled);
     show(&gauges->lanes, queue->lane_count);
     show(&gauges->undelivered, queue->unsettled.count);
     show(&gauges->recorded, queue->recorded.count);
@@ -403,9 +391,12 @@ void send_queue_snapshot(const struct send_queue *queue, struct send_queue_view 
 {
     const struct gauges *gauges = &queue->gauges;
     *view = (struct send_queue_view){
+        .held = atomic_load_explicit(&gauges->held, memory_order_relaxed),
         .ready = atomic_load_explicit(&gauges->ready, memory_order_relaxed),
         .waiting = atomic_load_explicit(&gauges->waiting, memory_order_relaxed),
         .running = atomic_load_explicit(&gauges->running, memory_order_relaxed),
+        .sending = atomic_load_explicit(&gauges->sending, memory_order_relaxed),
+        .settled = atomic_load_explicit(&gauges->settled, memory_order_relaxed),
         .lanes = atomic_load_explicit(&gauges->lanes, memory_order_relaxed),
         .undelivered = atomic_load_explicit(&gauges->undelivered, memory_order_relaxed),
         .recorded = atomic_load_explicit(&gauges->recorded, memory_order_relaxed),

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/sync.h"
+#include "base/text.h"
 #include "queue_fixture.h"
 
 /* Never started: it only takes the pokes, each of which a poller would turn into a poll. */
@@ -50,8 +51,17 @@ int queue_fixture_teardown(void **state)
     return 0;
 }
 
+struct notification_row queue_fixture_row(
+    const char *id, const char *agent_id, int64_t created_at_ms)
+{
+    struct notification_row row = {.created_at_ms = created_at_ms};
+    text_copy(row.id, sizeof row.id, id);
+    text_copy(row.agent_id, sizeof row.agent_id, agent_id);
+    return row;
+}
+
 bool queue_fixture_page(
-    struct send_queue *queue, bool full, const struct offer_row *rows, size_t count)
+    struct send_queue *queue, bool full, const struct notification_row *rows, size_t count)
 {
     /* A millisecond ahead of whatever was settled before this call. */
     const struct offer offer = {
@@ -81,17 +91,18 @@ bool queue_fixture_finish(
     return queue_fixture_polls() > before;
 }
 
-void queue_fixture_hold(struct send_queue *queue, bool held)
+void queue_fixture_hold(struct send_queue *queue, bool paused)
 {
     static _Atomic uint64_t version;
-    const struct send_flow flow = {.version = atomic_fetch_add(&version, 1) + 1, .held = held};
-    send_queue_set_flow(queue, &flow);
+    const struct send_policy policy = {
+        .version = atomic_fetch_add(&version, 1) + 1, .paused = paused};
+    send_queue_set_policy(queue, &policy);
 }
 
-struct send_queue_counts queue_fixture_counts(struct send_queue *queue)
+struct send_queue_view queue_fixture_counts(struct send_queue *queue)
 {
-    struct send_queue_counts counts;
-    send_queue_counts(queue, &counts);
+    struct send_queue_view counts;
+    send_queue_snapshot(queue, &counts);
     return counts;
 }
 
@@ -103,7 +114,7 @@ struct many_rows many_rows_create(const char *prefix, const char *agent_id, size
     assert_true(many.rows != NULL && many.ids != NULL);
     for (size_t i = 0; i < count; i++) {
         snprintf(many.ids[i], sizeof many.ids[i], "%s-%zu", prefix, i);
-        many.rows[i] = (struct offer_row){many.ids[i], agent_id, (int64_t)i};
+        many.rows[i] = queue_fixture_row(many.ids[i], agent_id, (int64_t)i);
     }
     return many;
 }

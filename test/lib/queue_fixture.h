@@ -15,13 +15,17 @@ int queue_fixture_teardown(void **state);
  */
 struct send_queue *queue_fixture_create(size_t capacity);
 
+/* A row of a page, for ids that are not literals. */
+struct notification_row queue_fixture_row(
+    const char *id, const char *agent_id, int64_t created_at_ms);
+
 /* The value of send_queue_offer for a page that was asked for just now. */
 bool queue_fixture_page(
-    struct send_queue *queue, bool full, const struct offer_row *rows, size_t count);
+    struct send_queue *queue, bool full, const struct notification_row *rows, size_t count);
 
-#define ROWS(...)                              \
-    ((const struct offer_row[]){__VA_ARGS__}), \
-        sizeof((const struct offer_row[]){__VA_ARGS__}) / sizeof(struct offer_row)
+#define ROWS(...)                                     \
+    ((const struct notification_row[]){__VA_ARGS__}), \
+        sizeof((const struct notification_row[]){__VA_ARGS__}) / sizeof(struct notification_row)
 #define PAGE(queue, ...) queue_fixture_page((queue), false, ROWS(__VA_ARGS__))
 #define FULL_PAGE(queue, ...) queue_fixture_page((queue), true, ROWS(__VA_ARGS__))
 #define EMPTY_PAGE(queue) queue_fixture_page((queue), false, NULL, 0)
@@ -42,11 +46,11 @@ unsigned queue_fixture_polls(void);
 bool queue_fixture_finish(
     struct send_queue *queue, struct entry *entry, enum entry_stage stage, int64_t delay_ms);
 
-struct send_queue_counts queue_fixture_counts(struct send_queue *queue);
+struct send_queue_view queue_fixture_counts(struct send_queue *queue);
 
 /* Rows of one agent with the ids "PREFIX-0" and on, createdAt from 0 on. Freed with _fini. */
 struct many_rows {
-    struct offer_row *rows;
+    struct notification_row *rows;
     char (*ids)[ID_BYTES];
     size_t count;
 };

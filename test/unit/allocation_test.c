@@ -192,12 +192,12 @@ static int attempt_convex_answer(unsigned number)
 static int attempt_queue(unsigned number)
 {
     struct send_queue *queue;
-    struct send_queue_counts counts;
-    char ids[ROWS][ID_BYTES];
-    struct offer_row rows[ROWS];
+    struct send_queue_view counts;
+    struct notification_row rows[ROWS];
     for (size_t i = 0; i < ROWS; i++) {
-        snprintf(ids[i], ID_BYTES, "js%zu", i);
-        rows[i] = (struct offer_row){.id = ids[i], .agent_id = ids[i % 4], .created_at_ms = 1};
+        rows[i] = (struct notification_row){.created_at_ms = 1};
+        snprintf(rows[i].id, ID_BYTES, "js%zu", i);
+        snprintf(rows[i].agent_id, ID_BYTES, "js%zu", i % 4);
     }
     const struct offer offer = {.rows = rows, .count = ROWS};
     alloc_fault_arm(number);
@@ -206,11 +206,11 @@ static int attempt_queue(unsigned number)
         return result;
     send_queue_offer(queue, &offer);
     alloc_fault_disarm();
-    send_queue_counts(queue, &counts);
+    send_queue_snapshot(queue, &counts);
     result = no_memory_if(counts.held < ROWS);
     /* Rows that did not fit in memory are offered again by the next poll. */
     send_queue_offer(queue, &offer);
-    send_queue_counts(queue, &counts);
+    send_queue_snapshot(queue, &counts);
     assert_int_equal(counts.held, ROWS);
     assert_int_equal(counts.ready, ROWS);
     assert_int_equal(counts.lanes, 4);
@@ -299,7 +299,7 @@ static int attempt_restore_all(unsigned number)
 {
     struct spool *spool;
     struct send_queue *queue;
-    struct send_queue_counts counts;
+    struct send_queue_view counts;
     char reply[] = "reply";
     struct spool_record unposted = {.id = "js1", .agent_id = "jx1", .reply = reply};
     struct spool_record interrupted = {.id = "js2", .agent_id = "jx1", .runs = 1};
@@ -314,7 +314,7 @@ static int attempt_restore_all(unsigned number)
     alloc_fault_arm(number);
     int result = journal_restore(spool, queue, 3600000, NULL);
     alloc_fault_disarm();
-    send_queue_counts(queue, &counts);
+    send_queue_snapshot(queue, &counts);
     if (result == 0) {
         assert_int_equal(counts.held, 3);
         assert_int_equal(counts.ready, 2);

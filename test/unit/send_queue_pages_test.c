@@ -11,8 +11,8 @@
 #include "../lib/queue_fixture.h"
 #include "base/sync.h"
 
-static bool page_from(
-    struct send_queue *queue, int64_t began_at_ms, const struct offer_row *rows, size_t count)
+static bool page_from(struct send_queue *queue, int64_t began_at_ms,
+    const struct notification_row *rows, size_t count)
 {
     const struct offer offer = {.rows = rows, .count = count, .began_at_ms = began_at_ms};
     return send_queue_offer(queue, &offer);
@@ -22,7 +22,7 @@ static bool page_from(
 static void test_known_ids_are_not_added_twice(void **state)
 {
     struct send_queue *queue = *state;
-    const struct offer_row rows[] = {
+    const struct notification_row rows[] = {
         {"ready", "a", 9}, {"running", "b", 1}, {"waiting", "c", 2}, {"settled", "d", 3}};
     assert_true(queue_fixture_page(queue, false, rows, 4));
     struct entry *ready = queue_fixture_take(queue, "ready");
@@ -33,7 +33,7 @@ static void test_known_ids_are_not_added_twice(void **state)
     queue_fixture_finish(queue, ready, STAGE_KNOWN, 0);
     assert_false(queue_fixture_page(queue, false, rows, 4));
     assert_false(queue_fixture_page(queue, true, rows, 4));
-    struct send_queue_counts counts = queue_fixture_counts(queue);
+    struct send_queue_view counts = queue_fixture_counts(queue);
     assert_int_equal(counts.held, 4);
     assert_int_equal(counts.ready, 1);
     assert_int_equal(counts.running, 1);
@@ -54,7 +54,7 @@ static void test_id_twice_in_a_page_is_one_entry(void **state)
 static void test_settled_id_outlives_pages_that_began_before(void **state)
 {
     struct send_queue *queue = *state;
-    const struct offer_row row = {"n1", "a", 1};
+    const struct notification_row row = {"n1", "a", 1};
     PAGE(queue, {"n1", "a", 1});
     int64_t before_ms = clock_monotonic_ms();
     queue_fixture_take_and_settle(queue, "n1");
@@ -127,7 +127,7 @@ static void test_whole_page_drops_what_nobody_has_begun_with(void **state)
     queue_fixture_finish(queue, failed, STAGE_KNOWN, AN_HOUR_MS);
     queue_fixture_finish(queue, written, STAGE_WRITTEN, AN_HOUR_MS);
     EMPTY_PAGE(queue);
-    struct send_queue_counts counts = queue_fixture_counts(queue);
+    struct send_queue_view counts = queue_fixture_counts(queue);
     assert_int_equal(counts.held, 2);
     assert_int_equal(counts.ready, 0);
     assert_int_equal(counts.waiting, 1);

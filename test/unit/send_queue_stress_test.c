@@ -153,19 +153,19 @@ static void *work(void *argument)
 }
 
 /* The backend's list: the oldest undelivered ones, up to the limit. */
-static size_t list(struct stress *stress, struct offer_row *rows, size_t limit)
+static size_t list(struct stress *stress, struct notification_row *rows, size_t limit)
 {
     size_t count = 0;
     for (int i = 0; i < NOTIFICATIONS && count < limit; i++) {
         const struct notification *notification = &stress->notifications[i];
         if (!atomic_load(&notification->delivered))
-            rows[count++] = (struct offer_row){notification->id, notification->agent_id, i};
+            rows[count++] = queue_fixture_row(notification->id, notification->agent_id, i);
     }
     return count;
 }
 
 /* Asks for a page, lets others run while the answer is on its way, and hands it over. */
-static void poll_once(struct stress *stress, struct offer_row rows[static NOTIFICATIONS])
+static void poll_once(struct stress *stress, struct notification_row rows[static NOTIFICATIONS])
 {
     size_t limit = PAGE_ROWS + queue_fixture_counts(stress->queue).held;
     if (limit > NOTIFICATIONS)
@@ -222,7 +222,7 @@ static void run_to_the_end(unsigned failures_percent)
 {
     static struct stress stress;
     struct worker workers[WORKERS];
-    struct offer_row rows[NOTIFICATIONS];
+    struct notification_row rows[NOTIFICATIONS];
     stress_init(&stress, failures_percent);
     start_workers(workers, &stress);
     while (atomic_load(&stress.settled) < NOTIFICATIONS)
@@ -232,7 +232,7 @@ static void run_to_the_end(unsigned failures_percent)
     if (failures_percent == 0)
         assert_int_equal(atomic_load(&stress.out_of_order), 0);
     EMPTY_PAGE(stress.queue);
-    struct send_queue_counts counts = queue_fixture_counts(stress.queue);
+    struct send_queue_view counts = queue_fixture_counts(stress.queue);
     assert_int_equal(counts.held, 0);
     assert_int_equal(counts.ready, 0);
     assert_int_equal(counts.waiting, 0);
@@ -259,7 +259,7 @@ static void test_close_in_the_middle_loses_no_reply(void **state)
     (void)state;
     static struct stress stress;
     struct worker workers[WORKERS];
-    struct offer_row rows[NOTIFICATIONS];
+    struct notification_row rows[NOTIFICATIONS];
     unsigned random = SEED;
     for (int round = 0; round < ROUNDS; round++) {
         stress_init(&stress, 20);
@@ -297,7 +297,7 @@ static void *hold_and_release(void *argument)
 static void *poll_on(void *argument)
 {
     struct bystander *bystander = argument;
-    struct offer_row rows[NOTIFICATIONS];
+    struct notification_row rows[NOTIFICATIONS];
     while (!atomic_load(&bystander->stress->stopping)) {
         poll_once(bystander->stress, rows);
         atomic_fetch_add(&bystander->turns, 1);

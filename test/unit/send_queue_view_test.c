@@ -167,7 +167,8 @@ static void test_those_in_hand_are_not_listed(void **state)
     size_t total;
     for (int i = 0; i < IN_HAND; i++) {
         snprintf(agents[i], sizeof agents[i], "agent-%d", i);
-        queue_fixture_page(queue, true, &(struct offer_row){agents[i], agents[i], i + 1}, 1);
+        const struct notification_row row = queue_fixture_row(agents[i], agents[i], i + 1);
+        queue_fixture_page(queue, true, &row, 1);
         in_hand[i] = queue_fixture_take(queue, agents[i]);
     }
     assert_true(send_queue_wake(queue, "sleeper"));

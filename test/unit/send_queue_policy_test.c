@@ -15,9 +15,9 @@
 
 static void trickle_from(struct send_queue *queue, uint64_t version, int64_t next_send_ms)
 {
-    const struct send_flow flow = {
+    const struct send_policy policy = {
         .version = version, .single_flight = true, .next_send_ms = next_send_ms};
-    send_queue_set_flow(queue, &flow);
+    send_queue_set_policy(queue, &policy);
 }
 
 /* Nothing is to be taken: the only work left is behind the flow. A close makes a take return. */
@@ -89,10 +89,10 @@ static void test_a_trickle_stops_entries_that_were_on_their_way(void **state)
 static void test_an_older_flow_is_ignored(void **state)
 {
     struct send_queue *queue = *state;
-    const struct send_flow newer = {.version = 7};
-    const struct send_flow older = {.version = 6, .held = true};
-    send_queue_set_flow(queue, &newer);
-    send_queue_set_flow(queue, &older);
+    const struct send_policy newer = {.version = 7};
+    const struct send_policy older = {.version = 6, .paused = true};
+    send_queue_set_policy(queue, &newer);
+    send_queue_set_policy(queue, &older);
     PAGE(queue, {"a1", "a", 1});
     queue_fixture_take_and_settle(queue, "a1");
 }
@@ -101,18 +101,18 @@ static void test_an_older_flow_is_ignored(void **state)
 static void test_a_hold_by_hand_stands_beside_the_flow(void **state)
 {
     struct send_queue *queue = *state;
-    const struct send_flow held = {.version = 1, .held = true};
-    const struct send_flow free = {.version = 2};
+    const struct send_policy held = {.version = 1, .paused = true};
+    const struct send_policy free = {.version = 2};
     PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2}, {"c1", "c", 3});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
     send_queue_hold(queue, true);
     assert_false(send_queue_advance(queue, a1, STAGE_SENDING));
-    send_queue_set_flow(queue, &held);
+    send_queue_set_policy(queue, &held);
     send_queue_hold(queue, false);
     assert_false(send_queue_advance(queue, a1, STAGE_SENDING));
     send_queue_hold(queue, true);
-    send_queue_set_flow(queue, &free);
+    send_queue_set_policy(queue, &free);
     assert_false(send_queue_advance(queue, a1, STAGE_SENDING));
     queue_fixture_finish(queue, b1, STAGE_REPLIED, 0);
     queue_fixture_take_and_settle(queue, "b1");
@@ -135,7 +135,7 @@ static void wait_until_done(struct send_queue *queue)
 {
     int64_t deadline_ms = clock_monotonic_ms() + WAIT_MS;
     for (;;) {
-        struct send_queue_counts counts = queue_fixture_counts(queue);
+        struct send_queue_view counts = queue_fixture_counts(queue);
         if (counts.ready + counts.running == 0)
             return;
         if (clock_monotonic_ms() > deadline_ms)
@@ -149,12 +149,13 @@ static void test_the_end_of_a_hold_wakes_workers(void **state)
 {
     struct send_queue *queue = *state;
     pthread_t thread;
-    char id[ID_BYTES];
+    struct notification_row row = {.agent_id = "a"};
     assert_int_equal(pthread_create(&thread, NULL, settle_all, queue), 0);
     for (int i = 0; i < HOLDS; i++) {
-        snprintf(id, sizeof id, "a%d", i);
+        snprintf(row.id, sizeof row.id, "a%d", i);
+        row.created_at_ms = i;
         send_queue_hold(queue, true);
-        PAGE(queue, {id, "a", i});
+        queue_fixture_page(queue, false, &row, 1);
         for (int turn = 0; turn < i; turn++)
             sched_yield();
         send_queue_hold(queue, false);
