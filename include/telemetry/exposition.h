@@ -1,4 +1,4 @@
-/* Prometheus' text format, version 0.0.4. */
+/* The body of /metrics: the Prometheus text format, version 0.0.4. */
 #ifndef TELEMETRY_EXPOSITION_H
 #define TELEMETRY_EXPOSITION_H
 
@@ -6,18 +6,19 @@
 #include "telemetry/metrics.h"
 
 /*
- * Appends every family with its help, its type and all its series. Takes no lock. Out of memory
- * sets text->failed. Any thread.
+ * Appends every family with its help, its type and all its series. Takes no lock. text->failed is
+ * set when out of memory. Any thread.
  */
 void exposition_append(struct text *text, const struct metrics *metrics);
 
-/* Appends the help, or the label value, with what the format reserves escaped. */
+/* Append a help text or a label value, with the reserved characters of the format escaped. */
 void exposition_append_help(struct text *text, const char *help);
 void exposition_append_label_value(struct text *text, const char *value);
 
-/* The metrics that every program under Prometheus has: process_*. */
-
-/* Reads what the kernel says of this process. What it does not say stays as it was. */
+/*
+ * Updates the standard process_* metrics from the kernel. Values that cannot be read keep their
+ * last value. Called by one thread at a time; reads /proc.
+ */
 void process_metrics_update(struct metrics *metrics);
 
 #endif

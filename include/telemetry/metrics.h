@@ -1,7 +1,4 @@
-/*
- * What Prometheus is told: a fixed table of families of numbers, and one cell for each number. Who
- * sees an event records it; the server writes all of it out (serve/exposition.h).
- */
+/* Metrics for Prometheus: a fixed table of families, recorded by any thread without a lock. */
 #ifndef TELEMETRY_METRICS_H
 #define TELEMETRY_METRICS_H
 
@@ -63,18 +60,18 @@ enum metric {
 
 enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
-/* What a cell's number stands for. Times are written in seconds. */
+/* The unit of a cell. Times are exported in seconds. */
 enum metric_unit { METRIC_PLAIN, METRIC_MICROSECONDS };
 
 enum {
     METRIC_LABELS = 2,
-    METRICS_AGENTS = 100, /* agents that have a label value of their own; the rest is "other" */
+    METRICS_AGENTS = 100, /* agents with a label value of their own; the others are "other" */
     METRICS_CELLS = 1024,
 };
 
 /*
- * values are all that the label can have; a word that is none of them counts as the last, which is
- * "other" where that can happen. NULL: the agents' slugs, as they come.
+ * values are all that the label can have; any other counts as the last one, which is "other" where
+ * that can happen. NULL: the slugs of the agents, in order of first use.
  */
 struct metric_label {
     const char *name; /* NULL: the family has no such label */
@@ -84,7 +81,7 @@ struct metric_label {
 
 struct metric_family {
     const char *name;
-    const char *help; /* one plain sentence */
+    const char *help; /* one sentence */
     enum metric_type type;
     enum metric_unit unit;
     struct metric_label labels[METRIC_LABELS];
@@ -92,66 +89,63 @@ struct metric_family {
     size_t bound_count;
 };
 
-/* Indexed by enum metric; never changed. */
+/* Indexed by enum metric; constant. */
 extern const struct metric_family metric_families[METRICS];
 
 /*
- * A cell is written with one atomic operation and read without a lock. A histogram's cells are its
- * buckets, each counting what no lower one does, and its sum: an observation is one addition to
- * each of two cells. A reader may see one of the two and not the other, so a sum can be off by what
- * is being recorded at that moment; the count is the sum of the buckets that were read, so count
- * and buckets of one answer always agree.
+ * A cell is written with one atomic operation and read without a lock. The cells of a histogram are
+ * its buckets, each counting only its own range, and its sum: an observation adds to two cells. A
+ * reader may see one of the two additions, so a sum may be off by what is just being recorded; the
+ * count is the sum of the buckets that were read, so count and buckets of one scrape always agree.
  */
 struct metrics {
-    size_t first[METRICS]; /* cell of each family; written by metrics_init */
+    size_t first[METRICS]; /* the first cell of each family; constant after metrics_init */
     atomic_llong cells[METRICS_CELLS];
 
-    /* Held only to add a slug. Those below agents are never changed, so readers need no lock. */
+    /* Held only to add a slug. Slugs before agents are constant, so readers need no lock. */
     struct mutex lock;
     atomic_size_t agents;
     char slugs[METRICS_AGENTS][ID_BYTES];
 };
 
-/* All figures 0. Embedded; before and after every other thread's use. Do not fail or block. */
+/* Embedded. Called before other threads start and after they have ended. Cannot fail. */
 void metrics_init(struct metrics *metrics);
 void metrics_fini(struct metrics *metrics);
 
 /*
- * All of the following: any thread, not blocking. first and second are the values of the family's
- * labels, NULL for a label that it does not have.
+ * The following may be called by any thread and do not block. first and second are the values of
+ * the family's labels, NULL for a label that it does not have.
  */
 
-/* Adds number to a counter. The first time that an agent is named takes a lock for a moment. */
+/* Adds number to a counter. The first use of an agent briefly takes the lock. */
 void metrics_add(struct metrics *metrics, enum metric metric, const char *first, const char *second,
     int64_t number);
 
-/* Sets a gauge, or a counter that somebody else keeps. */
+/* Sets a gauge, or a counter whose total is kept elsewhere. */
 void metrics_set(struct metrics *metrics, enum metric metric, const char *first, int64_t number);
 
-/* Adds a duration to a histogram; a negative one, of a clock that was set back, counts as 0. */
+/* Adds a duration to a histogram; a negative one, after the clock was set back, counts as 0. */
 void metrics_observe(
     struct metrics *metrics, enum metric metric, const char *first, int64_t duration_us);
 
-/* A counter or gauge added up over its labels. */
+/* The sum of a counter or gauge over all label values. */
 int64_t metrics_total(const struct metrics *metrics, enum metric metric);
 
-/* For whoever writes everything out. A family has a series for each combination of values. */
+/* For export: the number of series of a family, one for each combination of label values. */
 size_t metrics_series_count(enum metric metric);
 
-/* A label's value in a series, or NULL when no agent has that place yet. Lives as metrics does. */
+/* A label's value in a series, or NULL if no agent has that place yet. Borrowed from metrics. */
 const char *metrics_label_value(
     const struct metrics *metrics, enum metric metric, size_t series, size_t label);
 
-/* One cell of a series: 0, but for a histogram bucket 0 to bound_count (no bound), then the sum. */
+/* One cell of a series: 0; for a histogram, bucket 0 to bound_count (no bound), then the sum. */
 int64_t metrics_cell(const struct metrics *metrics, enum metric metric, size_t series, size_t cell);
 
-/* Quantiles of what a histogram has counted. */
-
 /*
- * The duration that share (0 to 1) of the observations do not exceed, taken as spread evenly over
- * their bucket. counts has bound_count + 1 places, each counting what no lower one does; bounds_us
- * ascend. What lies above the last bound is taken to be that bound. -1 when nothing was counted.
- * Pure.
+ * The duration that a share (0 to 1) of the observations do not exceed, assuming that they are
+ * spread evenly over their bucket. counts has bound_count + 1 places, each counting only its own
+ * range; bounds_us ascend. Observations above the last bound count as that bound. -1 if there are
+ * none. Pure.
  */
 int64_t histogram_quantile_us(
     const int64_t *bounds_us, size_t bound_count, const int64_t *counts, double share);

@@ -1,3 +1,14 @@
+/*
+ * The body of /metrics in the Prometheus text format, version 0.0.4, written family by family from
+ * the cells without a lock. A histogram's buckets become cumulative here, and its count is the sum
+ * of the buckets just read, so both always agree. Series of agents that do not exist yet are
+ * omitted; all others are written even if they are 0, so that rates have a start.
+ *
+ * The standard process_* metrics belong to the table as well. They are read from the kernel into
+ * their cells right before a scrape; a value that cannot be read keeps its last one.
+ *
+ * Everything runs on the thread of the HTTP server.
+ */
 #include "telemetry/exposition.h"
 
 #include <dirent.h>
@@ -8,7 +19,7 @@
 
 #include "base/process.h"
 
-static void append_escaped(struct text *text, const char *string, const char *reserved)
+static void exposition_append_escaped(struct text *text, const char *string, const char *reserved)
 {
     for (const char *at = string; *at != '\0'; at++) {
         if (*at == '\n')
@@ -22,15 +33,17 @@ static void append_escaped(struct text *text, const char *string, const char *re
 
 void exposition_append_help(struct text *text, const char *help)
 {
-    append_escaped(text, help, "\\");
+    exposition_append_escaped(text, help, "\\");
 }
 
 void exposition_append_label_value(struct text *text, const char *value)
 {
-    append_escaped(text, value, "\\\"");
+    exposition_append_escaped(text, value, "\\\"");
 }
 
-static void append_label(struct text *text, char *separator, const char *name, const char *value)
+/* *separator is '{' before the first label and ',' afterwards. */
+static void exposition_append_label(
+    struct text *text, char *separator, const char *name, const char *value)
 {
     text_printf(text, "%c%s=\"", *separator, name);
     exposition_append_label_value(text, value);
@@ -38,22 +51,22 @@ static void append_label(struct text *text, char *separator, const char *name, c
     *separator = ',';
 }
 
-/* le is the bucket's label, NULL for everything but a bucket. */
-static void append_labels(struct text *text, const struct metrics *metrics, enum metric metric,
-    size_t series, const char *le)
+/* le is the upper bound of a bucket; NULL for everything else. */
+static void exposition_append_labels(struct text *text, const struct metrics *metrics,
+    enum metric metric, size_t series, const char *le)
 {
     const struct metric_label *labels = metric_families[metric].labels;
     char separator = '{';
     for (size_t i = 0; i < METRIC_LABELS; i++)
         if (labels[i].name != NULL)
-            append_label(
+            exposition_append_label(
                 text, &separator, labels[i].name, metrics_label_value(metrics, metric, series, i));
     if (le != NULL)
-        append_label(text, &separator, "le", le);
+        exposition_append_label(text, &separator, "le", le);
     text_append(text, separator == ',' ? "} " : " ");
 }
 
-static void append_number(struct text *text, enum metric_unit unit, int64_t number)
+static void exposition_append_number(struct text *text, enum metric_unit unit, int64_t number)
 {
     if (unit == METRIC_PLAIN)
         text_printf(text, "%lld\n", (long long)number);
@@ -61,15 +74,16 @@ static void append_number(struct text *text, enum metric_unit unit, int64_t numb
         text_printf(text, "%.6f\n", (double)number / 1e6);
 }
 
-static void append_value(
+static void exposition_append_value(
     struct text *text, const struct metrics *metrics, enum metric metric, size_t series)
 {
     text_append(text, metric_families[metric].name);
-    append_labels(text, metrics, metric, series, NULL);
-    append_number(text, metric_families[metric].unit, metrics_cell(metrics, metric, series, 0));
+    exposition_append_labels(text, metrics, metric, series, NULL);
+    exposition_append_number(
+        text, metric_families[metric].unit, metrics_cell(metrics, metric, series, 0));
 }
 
-static void append_histogram(
+static void exposition_append_histogram(
     struct text *text, const struct metrics *metrics, enum metric metric, size_t series)
 {
     const struct metric_family *family = &metric_families[metric];
@@ -80,20 +94,20 @@ static void append_histogram(
             snprintf(le, sizeof le, "%g", (double)family->bounds_us[bucket] / 1e6);
         count += metrics_cell(metrics, metric, series, bucket);
         text_printf(text, "%s_bucket", family->name);
-        append_labels(text, metrics, metric, series, le);
-        append_number(text, METRIC_PLAIN, count);
+        exposition_append_labels(text, metrics, metric, series, le);
+        exposition_append_number(text, METRIC_PLAIN, count);
     }
     text_printf(text, "%s_sum", family->name);
-    append_labels(text, metrics, metric, series, NULL);
-    append_number(
+    exposition_append_labels(text, metrics, metric, series, NULL);
+    exposition_append_number(
         text, family->unit, metrics_cell(metrics, metric, series, family->bound_count + 1));
     text_printf(text, "%s_count", family->name);
-    append_labels(text, metrics, metric, series, NULL);
-    append_number(text, METRIC_PLAIN, count);
+    exposition_append_labels(text, metrics, metric, series, NULL);
+    exposition_append_number(text, METRIC_PLAIN, count);
 }
 
-/* Whether each of its labels has a value: the places of agents yet to come have none. */
-static bool is_in_use(const struct metrics *metrics, enum metric metric, size_t series)
+/* False for a series of a place that no agent has yet. */
+static bool series_is_in_use(const struct metrics *metrics, enum metric metric, size_t series)
 {
     const struct metric_label *labels = metric_families[metric].labels;
     for (size_t i = 0; i < METRIC_LABELS; i++)
@@ -102,7 +116,8 @@ static bool is_in_use(const struct metrics *metrics, enum metric metric, size_t 
     return true;
 }
 
-static void append_family(struct text *text, const struct metrics *metrics, enum metric metric)
+static void exposition_append_family(
+    struct text *text, const struct metrics *metrics, enum metric metric)
 {
     static const char *const types[] = {
         [METRIC_COUNTER] = "counter",
@@ -115,52 +130,52 @@ static void append_family(struct text *text, const struct metrics *metrics, enum
     exposition_append_help(text, family->help);
     text_printf(text, "\n# TYPE %s %s\n", family->name, types[family->type]);
     for (size_t series = 0; series < count; series++) {
-        if (!is_in_use(metrics, metric, series))
+        if (!series_is_in_use(metrics, metric, series))
             continue;
         if (family->type == METRIC_HISTOGRAM)
-            append_histogram(text, metrics, metric, series);
+            exposition_append_histogram(text, metrics, metric, series);
         else
-            append_value(text, metrics, metric, series);
+            exposition_append_value(text, metrics, metric, series);
     }
 }
 
 void exposition_append(struct text *text, const struct metrics *metrics)
 {
     for (int metric = 0; metric < METRICS; metric++)
-        append_family(text, metrics, (enum metric)metric);
+        exposition_append_family(text, metrics, (enum metric)metric);
 }
 
-enum { MICROSECONDS = 1000 * 1000 };
+enum { US_PER_S = 1000 * 1000 };
 
-static int64_t microseconds(struct timeval time)
+static int64_t timeval_us(struct timeval time)
 {
-    return (int64_t)time.tv_sec * MICROSECONDS + time.tv_usec;
+    return (int64_t)time.tv_sec * US_PER_S + time.tv_usec;
 }
 
-static void update_cpu(struct metrics *metrics)
+static void process_update_cpu(struct metrics *metrics)
 {
     struct rusage usage;
     if (getrusage(RUSAGE_SELF, &usage) == 0)
         metrics_set(metrics, METRIC_PROCESS_CPU, NULL,
-            microseconds(usage.ru_utime) + microseconds(usage.ru_stime));
+            timeval_us(usage.ru_utime) + timeval_us(usage.ru_stime));
 }
 
-static int64_t limit_of(const struct rlimit *limit)
+static int64_t process_limit(const struct rlimit *limit)
 {
     return limit->rlim_cur == RLIM_INFINITY ? -1 : (int64_t)limit->rlim_cur;
 }
 
-static void update_limits(struct metrics *metrics)
+static void process_update_limits(struct metrics *metrics)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
-        metrics_set(metrics, METRIC_PROCESS_MAX_FDS, NULL, limit_of(&limit));
+        metrics_set(metrics, METRIC_PROCESS_MAX_FDS, NULL, process_limit(&limit));
     if (getrlimit(RLIMIT_AS, &limit) == 0)
-        metrics_set(metrics, METRIC_PROCESS_VIRTUAL_MAX_BYTES, NULL, limit_of(&limit));
+        metrics_set(metrics, METRIC_PROCESS_VIRTUAL_MAX_BYTES, NULL, process_limit(&limit));
 }
 
-/* Without the descriptor that the listing itself needs. */
-static void update_open_fds(struct metrics *metrics)
+/* Does not count the descriptor of the listing itself. */
+static void process_update_open_fds(struct metrics *metrics)
 {
     DIR *dir = opendir("/proc/self/fd");
     int64_t count = -1;
@@ -172,20 +187,20 @@ static void update_open_fds(struct metrics *metrics)
     metrics_set(metrics, METRIC_PROCESS_OPEN_FDS, NULL, count);
 }
 
-/* In Unix time; 0 when the clocks cannot be read. */
-static int64_t start_time_us(int64_t start_ticks)
+/* In Unix time; 0 if the clocks cannot be read. */
+static int64_t process_start_time_us(int64_t start_ticks)
 {
     struct timespec now;
     struct timespec since_start;
     if (clock_gettime(CLOCK_REALTIME, &now) != 0 ||
         clock_gettime(CLOCK_BOOTTIME, &since_start) != 0)
         return 0;
-    int64_t boot_us = (int64_t)(now.tv_sec - since_start.tv_sec) * MICROSECONDS +
+    int64_t boot_us = (int64_t)(now.tv_sec - since_start.tv_sec) * US_PER_S +
                       (now.tv_nsec - since_start.tv_nsec) / 1000;
-    return boot_us + start_ticks * (MICROSECONDS / sysconf(_SC_CLK_TCK));
+    return boot_us + start_ticks * (US_PER_S / sysconf(_SC_CLK_TCK));
 }
 
-static void update_stat(struct metrics *metrics)
+static void process_update_stat(struct metrics *metrics)
 {
     struct process_stat stat;
     if (process_stat_read(getpid(), &stat) != PROCESS_RUNNING)
@@ -193,15 +208,16 @@ static void update_stat(struct metrics *metrics)
     metrics_set(metrics, METRIC_PROCESS_THREADS, NULL, stat.threads);
     metrics_set(metrics, METRIC_PROCESS_VIRTUAL_BYTES, NULL, stat.virtual_bytes);
     metrics_set(metrics, METRIC_PROCESS_RESIDENT_BYTES, NULL, stat.resident_bytes);
-    /* Once: a clock that is set later does not change when the process began. */
+    /* Computed once, so that setting the wall clock later does not move the start. */
     if (metrics_cell(metrics, METRIC_PROCESS_START_TIME, 0, 0) == 0)
-        metrics_set(metrics, METRIC_PROCESS_START_TIME, NULL, start_time_us(stat.start_ticks));
+        metrics_set(
+            metrics, METRIC_PROCESS_START_TIME, NULL, process_start_time_us(stat.start_ticks));
 }
 
 void process_metrics_update(struct metrics *metrics)
 {
-    update_cpu(metrics);
-    update_limits(metrics);
-    update_open_fds(metrics);
-    update_stat(metrics);
+    process_update_cpu(metrics);
+    process_update_limits(metrics);
+    process_update_open_fds(metrics);
+    process_update_stat(metrics);
 }

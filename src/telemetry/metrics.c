@@ -1,197 +1,23 @@
+/*
+ * A fixed table of metric families, and one array with a cell for every number that they can have.
+ * The values of all labels are known in advance, except the agents, for which METRICS_AGENTS places
+ * are reserved; so recording is an index computation and an atomic addition, without allocation,
+ * and the size of a scrape is bounded.
+ *
+ * A family's cells are its series one after the other; a series is one cell, or for a histogram its
+ * buckets (each counting only its own range), the one without a bound, and the sum. The series of
+ * label values i and j is i * (number of values of the second label) + j.
+ *
+ * Only adding an agent takes the lock. Readers see an agent's slug completely before the count that
+ * includes it (release and acquire on metrics->agents), and slugs never change. Scrapes read cells
+ * one by one while other threads write: they are monotonic, but not a snapshot.
+ */
 #include "telemetry/metrics.h"
 
 #include <assert.h>
 #include <string.h>
 
 #include "base/text.h"
-
-static const char other[] = "other";
-static const char unnamed[] = "unknown";
-
-static size_t cells_of_series(const struct metric_family *family)
-{
-    return family->type == METRIC_HISTOGRAM ? family->bound_count + 2 : 1;
-}
-
-static size_t value_count(const struct metric_label *label)
-{
-    if (label->name == NULL)
-        return 1;
-    return label->values != NULL ? label->count : METRICS_AGENTS + 1;
-}
-
-size_t metrics_series_count(enum metric metric)
-{
-    size_t count = 1;
-    for (size_t i = 0; i < METRIC_LABELS; i++)
-        count *= value_count(&metric_families[metric].labels[i]);
-    return count;
-}
-
-void metrics_init(struct metrics *metrics)
-{
-    size_t cells = 0;
-    memset(metrics, 0, sizeof *metrics);
-    mutex_init(&metrics->lock);
-    for (int metric = 0; metric < METRICS; metric++) {
-        metrics->first[metric] = cells;
-        cells +=
-            metrics_series_count((enum metric)metric) * cells_of_series(&metric_families[metric]);
-    }
-    assert(cells <= METRICS_CELLS);
-    atomic_store(&metrics->cells[metrics->first[METRIC_BUILD_INFO]], 1);
-}
-
-void metrics_fini(struct metrics *metrics)
-{
-    mutex_fini(&metrics->lock);
-}
-
-/* Returns count when there is none. */
-static size_t find_agent(const struct metrics *metrics, size_t count, const char *slug)
-{
-    size_t place = 0;
-    while (place < count && strcmp(metrics->slugs[place], slug) != 0)
-        place++;
-    return place;
-}
-
-static size_t add_agent(struct metrics *metrics, const char *slug)
-{
-    mutex_lock(&metrics->lock);
-    size_t count = atomic_load_explicit(&metrics->agents, memory_order_relaxed);
-    size_t place = find_agent(metrics, count, slug);
-    if (place == count && count < METRICS_AGENTS) {
-        text_copy(metrics->slugs[place], ID_BYTES, slug);
-        /* Who sees the number sees the slug. */
-        atomic_store_explicit(&metrics->agents, count + 1, memory_order_release);
-    }
-    mutex_unlock(&metrics->lock);
-    return place;
-}
-
-/* METRICS_AGENTS for those that have no place of their own. */
-static size_t place_of_agent(struct metrics *metrics, const char *slug)
-{
-    char known[ID_BYTES];
-    text_copy(known, sizeof known, slug[0] != '\0' ? slug : unnamed);
-    if (strcmp(known, other) == 0)
-        return METRICS_AGENTS;
-    size_t count = atomic_load_explicit(&metrics->agents, memory_order_acquire);
-    size_t place = find_agent(metrics, count, known);
-    return place < count || count == METRICS_AGENTS ? place : add_agent(metrics, known);
-}
-
-static size_t place_of_value(
-    struct metrics *metrics, const struct metric_label *label, const char *value)
-{
-    assert((value == NULL) == (label->name == NULL));
-    if (value == NULL)
-        return 0;
-    if (label->values == NULL)
-        return place_of_agent(metrics, value);
-    size_t place = 0;
-    while (place + 1 < label->count && strcmp(label->values[place], value) != 0)
-        place++;
-    return place;
-}
-
-static atomic_llong *cells_of(
-    struct metrics *metrics, enum metric metric, const char *first, const char *second)
-{
-    const struct metric_family *family = &metric_families[metric];
-    size_t series = place_of_value(metrics, &family->labels[0], first);
-    series = series * value_count(&family->labels[1]) +
-             place_of_value(metrics, &family->labels[1], second);
-    return &metrics->cells[metrics->first[metric] + series * cells_of_series(family)];
-}
-
-static void add_to(atomic_llong *cell, int64_t number)
-{
-    atomic_fetch_add_explicit(cell, number, memory_order_relaxed);
-}
-
-void metrics_add(struct metrics *metrics, enum metric metric, const char *first, const char *second,
-    int64_t number)
-{
-    assert(metric_families[metric].type == METRIC_COUNTER);
-    add_to(cells_of(metrics, metric, first, second), number);
-}
-
-void metrics_set(struct metrics *metrics, enum metric metric, const char *first, int64_t number)
-{
-    assert(metric_families[metric].type != METRIC_HISTOGRAM);
-    atomic_store_explicit(cells_of(metrics, metric, first, NULL), number, memory_order_relaxed);
-}
-
-void metrics_observe(
-    struct metrics *metrics, enum metric metric, const char *first, int64_t duration_us)
-{
-    const struct metric_family *family = &metric_families[metric];
-    assert(family->type == METRIC_HISTOGRAM);
-    atomic_llong *cells = cells_of(metrics, metric, first, NULL);
-    size_t bucket = 0;
-    while (bucket < family->bound_count && duration_us > family->bounds_us[bucket])
-        bucket++;
-    add_to(&cells[bucket], 1);
-    add_to(&cells[family->bound_count + 1], duration_us > 0 ? duration_us : 0);
-}
-
-int64_t metrics_cell(const struct metrics *metrics, enum metric metric, size_t series, size_t cell)
-{
-    size_t start = metrics->first[metric] + series * cells_of_series(&metric_families[metric]);
-    return atomic_load_explicit(&metrics->cells[start + cell], memory_order_relaxed);
-}
-
-int64_t metrics_total(const struct metrics *metrics, enum metric metric)
-{
-    int64_t total = 0;
-    size_t count = metrics_series_count(metric);
-    for (size_t series = 0; series < count; series++)
-        total += metrics_cell(metrics, metric, series, 0);
-    return total;
-}
-
-static const char *agent_at(const struct metrics *metrics, size_t place)
-{
-    size_t count = atomic_load_explicit(&metrics->agents, memory_order_acquire);
-    if (place < count)
-        return metrics->slugs[place];
-    return place == METRICS_AGENTS ? other : NULL;
-}
-
-const char *metrics_label_value(
-    const struct metrics *metrics, enum metric metric, size_t series, size_t label)
-{
-    const struct metric_label *labels = metric_families[metric].labels;
-    size_t seconds = value_count(&labels[1]);
-    size_t place = label == 0 ? series / seconds : series % seconds;
-    if (labels[label].values != NULL)
-        return labels[label].values[place];
-    return agent_at(metrics, place);
-}
-
-int64_t histogram_quantile_us(
-    const int64_t *bounds_us, size_t bound_count, const int64_t *counts, double share)
-{
-    int64_t total = 0;
-    for (size_t i = 0; i <= bound_count; i++)
-        total += counts[i];
-    if (total == 0)
-        return -1;
-    double rank = share * (double)total;
-    double below = 0;
-    int64_t lower_us = 0;
-    for (size_t i = 0; i < bound_count; i++) {
-        double within = (double)counts[i];
-        if (counts[i] > 0 && below + within >= rank)
-            return lower_us +
-                   (int64_t)((double)(bounds_us[i] - lower_us) * (rank - below) / within);
-        below += within;
-        lower_us = bounds_us[i];
-    }
-    return lower_us;
-}
 
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 #define LABEL(label, list)                                         \
@@ -205,12 +31,12 @@ int64_t histogram_quantile_us(
 #define SECONDS(number) ((int64_t)((number)*1000000 + 0.5))
 #define BUCKETS(list) .bounds_us = (list), .bound_count = COUNT_OF(list)
 
-/* What is waited for here takes from a moment to a quarter of an hour. */
+/* Agent runs and deliveries take from milliseconds to a quarter of an hour. */
 static const int64_t work_bounds_us[] = {SECONDS(0.05), SECONDS(0.1), SECONDS(0.25), SECONDS(0.5),
     SECONDS(1), SECONDS(2.5), SECONDS(5), SECONDS(10), SECONDS(30), SECONDS(60), SECONDS(120),
     SECONDS(300), SECONDS(600), SECONDS(900)};
 
-/* A request is given up after a minute. */
+/* Requests to the backend time out after a minute. */
 static const int64_t request_bounds_us[] = {SECONDS(0.01), SECONDS(0.025), SECONDS(0.05),
     SECONDS(0.1), SECONDS(0.25), SECONDS(0.5), SECONDS(1), SECONDS(2.5), SECONDS(5), SECONDS(10),
     SECONDS(30), SECONDS(60)};
@@ -259,99 +85,96 @@ static const char *const gateway_states[] = {"open", "trickle", "suspect", "shut
     }
 
 const struct metric_family metric_families[METRICS] = {
-    [METRIC_BUILD_INFO] =
-        GAUGE("build_info", .help = "Always 1; the labels say which program this is.",
-            .labels = {LABEL("version", versions), LABEL("compiler", compilers)}),
+    [METRIC_BUILD_INFO] = GAUGE("build_info", .help = "Always 1; the labels identify the build.",
+        .labels = {LABEL("version", versions), LABEL("compiler", compilers)}),
 
     [METRIC_NOTIFICATIONS_LISTED] = COUNTER("notifications_listed",
-        .help = "Rows in the answers to polls; what stays undelivered is listed again."),
+        .help = "Rows returned by polls; undelivered notifications are listed again by each poll."),
     [METRIC_NOTIFICATIONS_DELIVERED] = COUNTER("notifications_delivered",
-        .help = "Notifications whose agent answered and that are marked as delivered."),
+        .help = "Notifications whose agent answered and that were marked as delivered."),
     [METRIC_NOTIFICATIONS_SKIPPED] = COUNTER("notifications_skipped",
-        .help = "Notifications that ended without their agent being asked or its reply being used.",
+        .help = "Notifications that ended without an agent run, or without using its reply.",
         .labels = {LABEL("reason", skip_reasons)}),
     [METRIC_NOTIFICATIONS_FAILED] = COUNTER("notifications_failed",
-        .help = "Attempts that failed; the notification is tried again or given up on.",
+        .help = "Failed attempts; the notification is retried or abandoned.",
         .labels = {LABEL("class", failure_classes)}),
     [METRIC_NOTIFICATIONS_DEAD] =
-        COUNTER("notifications_dead", .help = "Notifications that were given up on."),
+        COUNTER("notifications_dead", .help = "Notifications that were abandoned as dead letters."),
     [METRIC_NOTIFICATIONS_UNDELIVERED] = GAUGE("notifications_undelivered",
-        .help = "Notifications that this process knows and that have not ended."),
+        .help = "Notifications held by this process that have not ended."),
     [METRIC_NOTIFICATIONS_REFUSED] = GAUGE("notifications_refused",
-        .help = "Rows of the last poll without a usable id; they cannot be delivered."),
+        .help = "Rows of the last poll without a valid id, which cannot be delivered."),
     [METRIC_OLDEST_UNDELIVERED_AGE] = TIME_GAUGE("oldest_undelivered_age",
-        .help = "Time since the oldest notification that has not ended was created, 0 for none."),
+        .help = "Age of the oldest notification that has not ended, 0 if there is none."),
 
-    [METRIC_RUNS] =
-        COUNTER("runs", .help = "Agent runs for notifications that took place, or may have.",
-            .labels = {LABEL("kind", run_kinds)}),
+    [METRIC_RUNS] = COUNTER("runs",
+        .help = "Agent runs for notifications that took place or may have taken place.",
+        .labels = {LABEL("kind", run_kinds)}),
     [METRIC_AGENT_RUNS] = COUNTER("agent_runs",
-        .help = "The same runs by agent; agents after the first 100 are \"other\".",
+        .help = "Agent runs by agent; agents after the first 100 are \"other\".",
         .labels = {AGENT}),
     [METRIC_AGENT_NOTIFICATIONS] = COUNTER("agent_notifications",
         .help = "Notifications that ended, by agent; agents after the first 100 are \"other\".",
         .labels = {AGENT, LABEL("outcome", ends)}),
     [METRIC_QUEUE_WAIT] = HISTOGRAM("queue_wait",
-        .help = "How long a notification that could be worked on waited for a worker.",
-        BUCKETS(work_bounds_us)),
+        .help = "Time that ready notifications waited for a worker.", BUCKETS(work_bounds_us)),
     [METRIC_AGENT_RUN] = HISTOGRAM("agent_run",
-        .help = "How long an agent took to answer, or to fail.", BUCKETS(work_bounds_us)),
+        .help = "Duration of agent runs, failed ones included.", BUCKETS(work_bounds_us)),
     [METRIC_WRITE_BACK] = HISTOGRAM("write_back",
         .help = "Time from an agent's reply until its notification was marked as delivered.",
         BUCKETS(work_bounds_us)),
     [METRIC_DELIVERY] = HISTOGRAM("delivery",
-        .help = "Time from when this process knew of a notification until it was delivered.",
+        .help = "Time from when this process learned of a notification until it was delivered.",
         BUCKETS(work_bounds_us)),
     [METRIC_DELIVERY_LAG] = HISTOGRAM("delivery_lag",
-        .help = "Time from when a notification was created until it was delivered.",
+        .help = "Time from the creation of a notification until it was delivered.",
         BUCKETS(work_bounds_us)),
     [METRIC_HEARTBEATS] = COUNTER("heartbeats",
-        .help = "Wake-ups by how they ended; report_failed is counted on top of one that worked.",
+        .help = "Wake-ups by outcome; report_failed is counted in addition to a successful one.",
         .labels = {LABEL("outcome", heartbeat_outcomes)}),
 
     [METRIC_CONVEX_REQUESTS] =
-        COUNTER("convex_requests", .help = "Calls of the backend's functions by how they ended.",
+        COUNTER("convex_requests", .help = "Calls of backend functions by outcome.",
             .labels = {LABEL("action", actions), LABEL("outcome", call_outcomes)}),
     [METRIC_CONVEX_REQUEST] = HISTOGRAM("convex_request",
-        .help = "How long calls of the backend's functions took, the wait for a turn included.",
+        .help = "Duration of calls of backend functions, including the wait for a slot.",
         .labels = {LABEL("action", actions)}, BUCKETS(request_bounds_us)),
 
-    [METRIC_QUEUE_DEPTH] = GAUGE("queue_depth",
-        .help =
-            "Work that is ready for a worker, of each agent at most 32, or half of the capacity."),
-    [METRIC_QUEUE_CAPACITY] = GAUGE("queue_capacity",
-        .help = "Depth of the queue from which on no more notifications are taken in."),
+    [METRIC_QUEUE_DEPTH] =
+        GAUGE("queue_depth", .help = "Entries ready for a worker; each agent counts for at most "
+                                     "32, or half of the capacity."),
+    [METRIC_QUEUE_CAPACITY] =
+        GAUGE("queue_capacity", .help = "Depth at which the queue accepts no more notifications."),
     [METRIC_QUEUE_WAITING] = GAUGE(
         "queue_waiting", .help = "Notifications that failed and wait for their next attempt."),
     [METRIC_LANES] =
-        GAUGE("lanes", .help = "Agents that have work here; each does one thing at a time."),
-    [METRIC_WORKERS] = GAUGE("workers", .help = "Threads that deliver and wake."),
-    [METRIC_WORKERS_BUSY] = GAUGE("workers_busy", .help = "Workers that have something to do."),
+        GAUGE("lanes", .help = "Agents with entries in the queue; each runs one at a time."),
+    [METRIC_WORKERS] = GAUGE("workers", .help = "Worker threads."),
+    [METRIC_WORKERS_BUSY] = GAUGE("workers_busy", .help = "Workers that are processing an entry."),
     [METRIC_GATEWAY_STATE] = GAUGE("gateway_state",
-        .help = "1 for the state that the way to the gateway is in, 0 for the others.",
+        .help = "1 for the current state of the circuit breaker, 0 for the others.",
         .labels = {LABEL("state", gateway_states)}),
 
     [METRIC_SENDS_HELD] =
-        GAUGE("sends_held", .help = "1 while an operator holds all sends, else 0."),
+        GAUGE("sends_held", .help = "1 while an operator has paused all sends, else 0."),
 
     [METRIC_SPOOL_ENTRIES] = GAUGE("spool_entries",
-        .help = "Records in the spool: agents being asked, replies not yet written back."),
+        .help = "Records in the spool: runs in flight and replies not yet written back."),
     [METRIC_SPOOL_OLDEST_AGE] = TIME_GAUGE("spool_oldest_age",
-        .help = "Time since the oldest notification with such a record was created, 0 for none."),
+        .help = "Age of the oldest notification with a record in the spool, 0 if there is none."),
     [METRIC_SPOOL_BROKEN] =
-        GAUGE("spool_broken", .help = "1 when the last write to the spool failed, else 0."),
+        GAUGE("spool_broken", .help = "1 if the last write to the spool failed, else 0."),
     [METRIC_DEAD_LETTERS] = GAUGE("dead_letters", .help = "Records in dead/."),
     [METRIC_DEAD_LETTER_BYTES] =
-        GAUGE("dead_letter_bytes", .help = "Size of the records in dead/."),
+        GAUGE("dead_letter_bytes", .help = "Total size of the records in dead/."),
 
-    [METRIC_LAST_POLL] = TIME_GAUGE(
-        "last_poll_timestamp", .help = "When the last good poll ended, in Unix time; 0 for never."),
-    [METRIC_LAST_SYNC] = TIME_GAUGE("last_sync_timestamp",
-        .help = "When the agents were last read, in Unix time; 0 for never."),
+    [METRIC_LAST_POLL] = TIME_GAUGE("last_poll_timestamp",
+        .help = "Unix time at which the last successful poll ended, 0 if none has."),
+    [METRIC_LAST_SYNC] = TIME_GAUGE(
+        "last_sync_timestamp", .help = "Unix time at which the agents were last read, 0 if never."),
     [METRIC_LAST_REPORT] = TIME_GAUGE("last_report_timestamp",
-        .help = "When the backend last took a status report, in Unix time; 0 for never."),
-    [METRIC_POLL_FAILURES] =
-        GAUGE("poll_failures", .help = "Polls that failed since the last good one."),
+        .help = "Unix time at which the backend last accepted a status report, 0 if never."),
+    [METRIC_POLL_FAILURES] = GAUGE("poll_failures", .help = "Consecutive polls that have failed."),
 
     [METRIC_PROCESS_CPU] = PROCESS("cpu_seconds_total", METRIC_COUNTER, METRIC_MICROSECONDS,
         .help = "Total user and system CPU time spent in seconds."),
@@ -371,3 +194,197 @@ const struct metric_family metric_families[METRICS] = {
     [METRIC_PROCESS_THREADS] =
         PROCESS("threads", METRIC_GAUGE, METRIC_PLAIN, .help = "Number of threads of the process."),
 };
+
+static const char other_agent[] = "other";
+static const char unknown_agent[] = "unknown";
+
+static size_t family_cells_per_series(const struct metric_family *family)
+{
+    return family->type == METRIC_HISTOGRAM ? family->bound_count + 2 : 1;
+}
+
+/* A label that the family does not have counts as one value. */
+static size_t label_value_count(const struct metric_label *label)
+{
+    if (label->name == NULL)
+        return 1;
+    return label->values != NULL ? label->count : METRICS_AGENTS + 1;
+}
+
+size_t metrics_series_count(enum metric metric)
+{
+    size_t count = 1;
+    for (size_t i = 0; i < METRIC_LABELS; i++)
+        count *= label_value_count(&metric_families[metric].labels[i]);
+    return count;
+}
+
+void metrics_init(struct metrics *metrics)
+{
+    size_t cells = 0;
+    memset(metrics, 0, sizeof *metrics);
+    mutex_init(&metrics->lock);
+    for (int metric = 0; metric < METRICS; metric++) {
+        metrics->first[metric] = cells;
+        cells += metrics_series_count((enum metric)metric) *
+                 family_cells_per_series(&metric_families[metric]);
+    }
+    assert(cells <= METRICS_CELLS);
+    atomic_store(&metrics->cells[metrics->first[METRIC_BUILD_INFO]], 1);
+}
+
+void metrics_fini(struct metrics *metrics)
+{
+    mutex_fini(&metrics->lock);
+}
+
+/* The place of slug among the first count, or count. */
+static size_t metrics_find_agent(const struct metrics *metrics, size_t count, const char *slug)
+{
+    size_t place = 0;
+    while (place < count && strcmp(metrics->slugs[place], slug) != 0)
+        place++;
+    return place;
+}
+
+static size_t metrics_add_agent(struct metrics *metrics, const char *slug)
+{
+    mutex_lock(&metrics->lock);
+    size_t count = atomic_load_explicit(&metrics->agents, memory_order_relaxed);
+    size_t place = metrics_find_agent(metrics, count, slug);
+    if (place == count && count < METRICS_AGENTS) {
+        text_copy(metrics->slugs[place], ID_BYTES, slug);
+        /* A reader that sees the new count also sees the slug. */
+        atomic_store_explicit(&metrics->agents, count + 1, memory_order_release);
+    }
+    mutex_unlock(&metrics->lock);
+    return place;
+}
+
+/* METRICS_AGENTS for agents without a place of their own. */
+static size_t metrics_agent_place(struct metrics *metrics, const char *slug)
+{
+    char known[ID_BYTES];
+    text_copy(known, sizeof known, slug[0] != '\0' ? slug : unknown_agent);
+    if (strcmp(known, other_agent) == 0)
+        return METRICS_AGENTS;
+    size_t count = atomic_load_explicit(&metrics->agents, memory_order_acquire);
+    size_t place = metrics_find_agent(metrics, count, known);
+    return place < count || count == METRICS_AGENTS ? place : metrics_add_agent(metrics, known);
+}
+
+/* An unknown value counts as the last one, "other" where that can happen. */
+static size_t label_place(
+    struct metrics *metrics, const struct metric_label *label, const char *value)
+{
+    assert((value == NULL) == (label->name == NULL));
+    if (value == NULL)
+        return 0;
+    if (label->values == NULL)
+        return metrics_agent_place(metrics, value);
+    size_t place = 0;
+    while (place + 1 < label->count && strcmp(label->values[place], value) != 0)
+        place++;
+    return place;
+}
+
+/* The cells of the series with these label values. */
+static atomic_llong *metrics_series(
+    struct metrics *metrics, enum metric metric, const char *first, const char *second)
+{
+    const struct metric_family *family = &metric_families[metric];
+    size_t series = label_place(metrics, &family->labels[0], first);
+    series = series * label_value_count(&family->labels[1]) +
+             label_place(metrics, &family->labels[1], second);
+    return &metrics->cells[metrics->first[metric] + series * family_cells_per_series(family)];
+}
+
+static void cell_add(atomic_llong *cell, int64_t number)
+{
+    atomic_fetch_add_explicit(cell, number, memory_order_relaxed);
+}
+
+void metrics_add(struct metrics *metrics, enum metric metric, const char *first, const char *second,
+    int64_t number)
+{
+    assert(metric_families[metric].type == METRIC_COUNTER);
+    cell_add(metrics_series(metrics, metric, first, second), number);
+}
+
+void metrics_set(struct metrics *metrics, enum metric metric, const char *first, int64_t number)
+{
+    assert(metric_families[metric].type != METRIC_HISTOGRAM);
+    atomic_store_explicit(
+        metrics_series(metrics, metric, first, NULL), number, memory_order_relaxed);
+}
+
+void metrics_observe(
+    struct metrics *metrics, enum metric metric, const char *first, int64_t duration_us)
+{
+    const struct metric_family *family = &metric_families[metric];
+    assert(family->type == METRIC_HISTOGRAM);
+    atomic_llong *cells = metrics_series(metrics, metric, first, NULL);
+    size_t bucket = 0;
+    while (bucket < family->bound_count && duration_us > family->bounds_us[bucket])
+        bucket++;
+    cell_add(&cells[bucket], 1);
+    cell_add(&cells[family->bound_count + 1], duration_us > 0 ? duration_us : 0);
+}
+
+int64_t metrics_cell(const struct metrics *metrics, enum metric metric, size_t series, size_t cell)
+{
+    size_t start =
+        metrics->first[metric] + series * family_cells_per_series(&metric_families[metric]);
+    return atomic_load_explicit(&metrics->cells[start + cell], memory_order_relaxed);
+}
+
+int64_t metrics_total(const struct metrics *metrics, enum metric metric)
+{
+    int64_t total = 0;
+    size_t count = metrics_series_count(metric);
+    for (size_t series = 0; series < count; series++)
+        total += metrics_cell(metrics, metric, series, 0);
+    return total;
+}
+
+static const char *metrics_agent_at(const struct metrics *metrics, size_t place)
+{
+    size_t count = atomic_load_explicit(&metrics->agents, memory_order_acquire);
+    if (place < count)
+        return metrics->slugs[place];
+    return place == METRICS_AGENTS ? other_agent : NULL;
+}
+
+const char *metrics_label_value(
+    const struct metrics *metrics, enum metric metric, size_t series, size_t label)
+{
+    const struct metric_label *labels = metric_families[metric].labels;
+    size_t second_values = label_value_count(&labels[1]);
+    size_t place = label == 0 ? series / second_values : series % second_values;
+    if (labels[label].values != NULL)
+        return labels[label].values[place];
+    return metrics_agent_at(metrics, place);
+}
+
+int64_t histogram_quantile_us(
+    const int64_t *bounds_us, size_t bound_count, const int64_t *counts, double share)
+{
+    int64_t total = 0;
+    for (size_t i = 0; i <= bound_count; i++)
+        total += counts[i];
+    if (total == 0)
+        return -1;
+    /* Find the bucket that holds the observation of that rank and interpolate within it. */
+    double rank = share * (double)total;
+    double below = 0;
+    int64_t lower_us = 0;
+    for (size_t i = 0; i < bound_count; i++) {
+        double within = (double)counts[i];
+        if (counts[i] > 0 && below + within >= rank)
+            return lower_us +
+                   (int64_t)((double)(bounds_us[i] - lower_us) * (rank - below) / within);
+        below += within;
+        lower_us = bounds_us[i];
+    }
+    return lower_us;
+}

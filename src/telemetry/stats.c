@@ -1,3 +1,12 @@
+/*
+ * State that several threads record and the HTTP server reports: plain atomics for single values,
+ * and a lock for the texts of errors. Recording never waits for a reader beyond copying a text.
+ *
+ * Errors are kept twice. One slot for each source holds the last error, which /health shows and,
+ * for sends and syncs, the next success clears. The list of recent errors is for people: it holds
+ * the last STATS_RECENT distinct ones, an error that recurs moves to the front with its count, and
+ * nothing clears it.
+ */
 #include "telemetry/stats.h"
 
 #include <stdlib.h>
@@ -20,17 +29,24 @@ void stats_fini(struct stats *stats)
     metrics_fini(&stats->metrics);
 }
 
-static void note(struct stats *stats, struct stats_error *slot, const char *text)
+static void stats_record_last(struct stats *stats, struct stats_error *slot, const char *text)
 {
-    struct stats_error noted = {.at_ms = clock_wall_ms()};
-    text_copy(noted.text, sizeof noted.text, text);
+    struct stats_error recorded = {.at_ms = clock_wall_ms()};
+    text_copy(recorded.text, sizeof recorded.text, text);
     mutex_lock(&stats->lock);
-    *slot = noted;
+    *slot = recorded;
     mutex_unlock(&stats->lock);
 }
 
-/* The place that has these words already, else that of the words that were said the longest ago. */
-static struct stats_recent *find_place_locked(
+static void stats_clear_last(struct stats *stats, struct stats_error *slot)
+{
+    mutex_lock(&stats->lock);
+    *slot = (struct stats_error){0};
+    mutex_unlock(&stats->lock);
+}
+
+/* The place that already has this error; otherwise the least recently used one, overwritten. */
+static struct stats_recent *stats_recent_place_locked(
     struct stats *stats, const char *part, const char *text)
 {
     mutex_assert_held(&stats->lock);
@@ -47,13 +63,14 @@ static struct stats_recent *find_place_locked(
     return oldest;
 }
 
-static void list(struct stats *stats, const char *part, const char *text)
+static void stats_record_recent(struct stats *stats, const char *part, const char *text)
 {
+    /* Truncated first, as it is compared with texts that were. */
     char cut[STATS_TEXT_BYTES];
     int64_t now_ms = clock_wall_ms();
     text_copy(cut, sizeof cut, text);
     mutex_lock(&stats->lock);
-    struct stats_recent *place = find_place_locked(stats, part, cut);
+    struct stats_recent *place = stats_recent_place_locked(stats, part, cut);
     place->at_ms = now_ms;
     place->count++;
     mutex_unlock(&stats->lock);
@@ -61,38 +78,34 @@ static void list(struct stats *stats, const char *part, const char *text)
 
 void stats_delivery_failed(struct stats *stats, const char *text)
 {
-    note(stats, &stats->delivery_error, text);
-    list(stats, "delivery", text);
+    stats_record_last(stats, &stats->errors.delivery, text);
+    stats_record_recent(stats, "delivery", text);
 }
 
 void stats_wake_failed(struct stats *stats, const char *text)
 {
-    list(stats, "wake-up", text);
+    stats_record_recent(stats, "wake-up", text);
 }
 
 void stats_send_ended(struct stats *stats, const char *text)
 {
     if (text != NULL) {
-        note(stats, &stats->send_error, text);
+        stats_record_last(stats, &stats->errors.send, text);
         return;
     }
     atomic_store(&stats->last_send_ms, clock_wall_ms());
-    mutex_lock(&stats->lock);
-    stats->send_error = (struct stats_error){0};
-    mutex_unlock(&stats->lock);
+    stats_clear_last(stats, &stats->errors.send);
 }
 
 void stats_sync_ended(struct stats *stats, const char *text)
 {
     if (text != NULL) {
-        note(stats, &stats->sync_error, text);
-        list(stats, "agents", text);
+        stats_record_last(stats, &stats->errors.sync, text);
+        stats_record_recent(stats, "agents", text);
         return;
     }
     atomic_store(&stats->last_sync_ms, clock_wall_ms());
-    mutex_lock(&stats->lock);
-    stats->sync_error = (struct stats_error){0};
-    mutex_unlock(&stats->lock);
+    stats_clear_last(stats, &stats->errors.sync);
 }
 
 void stats_changed(struct stats *stats)
@@ -104,13 +117,11 @@ void stats_changed(struct stats *stats)
 void stats_errors(struct stats *stats, struct stats_errors *errors)
 {
     mutex_lock(&stats->lock);
-    errors->delivery = stats->delivery_error;
-    errors->send = stats->send_error;
-    errors->sync = stats->sync_error;
+    *errors = stats->errors;
     mutex_unlock(&stats->lock);
 }
 
-static int newest_first(const void *left, const void *right)
+static int compare_newest_first(const void *left, const void *right)
 {
     int64_t left_ms = ((const struct stats_recent *)left)->at_ms;
     int64_t right_ms = ((const struct stats_recent *)right)->at_ms;
@@ -123,7 +134,7 @@ size_t stats_recent(struct stats *stats, struct stats_recent *list)
     mutex_lock(&stats->lock);
     memcpy(list, stats->recent, sizeof stats->recent);
     mutex_unlock(&stats->lock);
-    qsort(list, STATS_RECENT, sizeof list[0], newest_first);
+    qsort(list, STATS_RECENT, sizeof list[0], compare_newest_first);
     while (count < STATS_RECENT && list[count].at_ms != 0)
         count++;
     return count;

@@ -84,7 +84,7 @@ static void test_families_have_help_and_type(void **state)
     metrics_add(&fixture->metrics, METRIC_NOTIFICATIONS_DEAD, NULL, NULL, 4);
     must_expose(fixture,
         "\n# HELP mission_control_notifications_dead_total Notifications that were "
-        "given up on.\n# TYPE mission_control_notifications_dead_total counter\n"
+        "abandoned as dead letters.\n# TYPE mission_control_notifications_dead_total counter\n"
         "mission_control_notifications_dead_total 4\n");
     must_expose(fixture, "# TYPE mission_control_lanes gauge\n");
     must_expose(fixture, "# TYPE mission_control_agent_run_seconds histogram\n");
