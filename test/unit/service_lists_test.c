@@ -1,4 +1,4 @@
-/* What the backend returns, however wrong: lists of agents, upgrades, refusals. */
+/* Agent lists, upgrades, restart requests and refusals of the backend, valid and malformed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +28,7 @@ static struct agent_list read_list(const char *json)
     return list;
 }
 
-static void test_whole_agent(void **state)
+static void test_agent_is_read(void **state)
 {
     (void)state;
     struct agent_list list = read_list(
@@ -44,7 +44,7 @@ static void test_whole_agent(void **state)
     agent_list_fini(&list);
 }
 
-static void test_missing_fields_have_their_defaults(void **state)
+static void test_missing_fields_get_defaults(void **state)
 {
     (void)state;
     struct agent_list list =
@@ -59,8 +59,8 @@ static void test_missing_fields_have_their_defaults(void **state)
     agent_list_fini(&list);
 }
 
-/* None may wake without end, nor overflow a time. */
-static void test_impossible_intervals_are_the_default(void **state)
+/* No interval may wake an agent continuously or overflow a time. */
+static void test_invalid_intervals_get_the_default(void **state)
 {
     (void)state;
     static const char *const intervals[] = {
@@ -74,7 +74,7 @@ static void test_impossible_intervals_are_the_default(void **state)
     }
 }
 
-static void test_intervals_at_the_limits(void **state)
+static void test_intervals_are_capped_at_a_year(void **state)
 {
     (void)state;
     struct agent_list list = read_list("[{\"_id\":\"a\",\"heartbeatInterval\":0.001},"
@@ -82,13 +82,13 @@ static void test_intervals_at_the_limits(void **state)
                                        "{\"_id\":\"c\",\"heartbeatInterval\":527041},"
                                        "{\"_id\":\"d\",\"heartbeatInterval\":1e300}]");
     assert_int_equal(list.agents[0].heartbeat_interval_ms, 60);
-    /* Who is to be woken hardly ever is not woken every five minutes. */
+    /* A huge interval is capped, not replaced by the default of five minutes. */
     for (size_t i = 1; i < 4; i++)
         assert_int_equal(list.agents[i].heartbeat_interval_ms, INT64_C(366) * 24 * 3600 * 1000);
     agent_list_fini(&list);
 }
 
-static void test_rows_without_an_id_are_left_out(void **state)
+static void test_rows_without_a_valid_id_are_refused(void **state)
 {
     (void)state;
     struct agent_list list = read_list(
@@ -101,7 +101,7 @@ static void test_rows_without_an_id_are_left_out(void **state)
     agent_list_fini(&list);
 }
 
-static void test_long_texts_are_cut(void **state)
+static void test_long_strings_are_truncated(void **state)
 {
     (void)state;
     char text[1000];
@@ -118,7 +118,7 @@ static void test_long_texts_are_cut(void **state)
     agent_list_fini(&list);
 }
 
-static void test_what_is_no_list_is_refused(void **state)
+static void test_other_values_are_not_a_list(void **state)
 {
     (void)state;
     static const char *const values[] = {"null", "{}", "7", "\"[]\"", "true"};
@@ -132,7 +132,7 @@ static void test_what_is_no_list_is_refused(void **state)
     }
 }
 
-static void test_no_memory_for_a_list(void **state)
+static void test_list_without_memory_is_unavailable(void **state)
 {
     (void)state;
     struct agent_list list;
@@ -145,7 +145,7 @@ static void test_no_memory_for_a_list(void **state)
     json_decref(value);
 }
 
-/* A backend whose every function returns the same. */
+/* A backend whose functions all return the same value. */
 struct backend {
     struct stub_server *server;
     struct ca_store *store;
@@ -192,7 +192,7 @@ static struct upgrade read_upgrade(const char *value)
     "{\"targetOpenclawVersion\":" openclaw ",\"targetRuntimeVersion\":" runtime \
     ",\"initiatedAt\":" at ",\"strategy\":" strategy "}"
 
-static void test_whole_upgrade(void **state)
+static void test_upgrade_is_read(void **state)
 {
     (void)state;
     struct upgrade upgrade =
@@ -203,8 +203,8 @@ static void test_whole_upgrade(void **state)
     assert_int_equal(upgrade.initiated_at_ms, 1795240507221);
 }
 
-/* Nothing is done about a request that is not whole. */
-static void test_damaged_upgrade_is_none(void **state)
+/* An upgrade with an invalid field is treated as none. */
+static void test_malformed_upgrade_is_ignored(void **state)
 {
     (void)state;
     static const char *const values[] = {
@@ -227,8 +227,8 @@ static void test_damaged_upgrade_is_none(void **state)
     }
 }
 
-/* It is taken by being asked for, so only a clear yes counts. */
-static void test_restart_request_is_exactly_true(void **state)
+/* Asking clears the request on the backend, so only an explicit true counts. */
+static void test_restart_request_must_be_true(void **state)
 {
     (void)state;
     static const struct {
@@ -249,21 +249,21 @@ static void test_restart_request_is_exactly_true(void **state)
     }
 }
 
-static int start_library(void **state)
+static int setup_libraries(void **state)
 {
     (void)state;
     json_guard_start();
     return http_client_library_start(NULL);
 }
 
-static int stop_library(void **state)
+static int teardown_libraries(void **state)
 {
     (void)state;
     http_client_library_stop();
     return 0;
 }
 
-static void test_refusals_are_told_by_their_text(void **state)
+static void test_refusals_are_recognized_by_their_text(void **state)
 {
     (void)state;
     static const struct {
@@ -293,18 +293,18 @@ static void test_refusals_are_told_by_their_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals_are_told_by_their_text),
-        cmocka_unit_test(test_whole_agent),
-        cmocka_unit_test(test_missing_fields_have_their_defaults),
-        cmocka_unit_test(test_impossible_intervals_are_the_default),
-        cmocka_unit_test(test_intervals_at_the_limits),
-        cmocka_unit_test(test_rows_without_an_id_are_left_out),
-        cmocka_unit_test(test_long_texts_are_cut),
-        cmocka_unit_test(test_what_is_no_list_is_refused),
-        cmocka_unit_test(test_no_memory_for_a_list),
-        cmocka_unit_test(test_whole_upgrade),
-        cmocka_unit_test(test_damaged_upgrade_is_none),
-        cmocka_unit_test(test_restart_request_is_exactly_true),
+        cmocka_unit_test(test_refusals_are_recognized_by_their_text),
+        cmocka_unit_test(test_agent_is_read),
+        cmocka_unit_test(test_missing_fields_get_defaults),
+        cmocka_unit_test(test_invalid_intervals_get_the_default),
+        cmocka_unit_test(test_intervals_are_capped_at_a_year),
+        cmocka_unit_test(test_rows_without_a_valid_id_are_refused),
+        cmocka_unit_test(test_long_strings_are_truncated),
+        cmocka_unit_test(test_other_values_are_not_a_list),
+        cmocka_unit_test(test_list_without_memory_is_unavailable),
+        cmocka_unit_test(test_upgrade_is_read),
+        cmocka_unit_test(test_malformed_upgrade_is_ignored),
+        cmocka_unit_test(test_restart_request_must_be_true),
     };
-    return cmocka_run_group_tests_name("service_lists", tests, start_library, stop_library);
+    return cmocka_run_group_tests_name("service_lists", tests, setup_libraries, teardown_libraries);
 }

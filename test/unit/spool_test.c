@@ -1,4 +1,4 @@
-/* Records of the spool: written, replaced, read and removed, and what damage does to them. */
+/* Spool records: write, replace, read and remove; crash and corruption cases. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 
 #include "../lib/spool_fixture.h"
 
-static void test_record_comes_back_as_it_was(void **state)
+static void test_record_round_trips(void **state)
 {
     struct spool_fixture *fixture = *state;
     char reply[] = "**Summary**\n\"quoted\" \xC3\xA9\xE2\x82\xAC";
@@ -35,7 +35,7 @@ static void test_record_comes_back_as_it_was(void **state)
     free(loaded.reply);
 }
 
-static void test_record_without_reply_is_not_one_with_an_empty_reply(void **state)
+static void test_missing_and_empty_replies_are_distinct(void **state)
 {
     struct spool_fixture *fixture = *state;
     char empty[] = "";
@@ -75,7 +75,7 @@ static ino_t inode_of(const struct spool_fixture *fixture, const char *name)
     return status.st_ino;
 }
 
-static void test_reply_is_added_to_the_record_of_its_run(void **state)
+static void test_reply_is_written_into_its_record(void **state)
 {
     struct spool_fixture *fixture = *state;
     char reply[] = "done, \"reply\":";
@@ -92,8 +92,8 @@ static void test_reply_is_added_to_the_record_of_its_run(void **state)
     free(loaded.reply);
 }
 
-/* What the disk has is of another run, whose record was longer or shorter, or has a reply. */
-static void test_reply_is_not_added_to_another_record(void **state)
+/* The record on disk is of a different run, with a different length, or already has a reply. */
+static void test_reply_replaces_a_different_record(void **state)
 {
     struct spool_fixture *fixture = *state;
     char first[] = "a long first reply";
@@ -112,8 +112,8 @@ static void test_reply_is_not_added_to_another_record(void **state)
     free(loaded.reply);
 }
 
-/* Files that may grow to so many bytes stand for a disk that is full then. */
-static void limit_files(rlim_t bytes, struct rlimit *before)
+/* Simulates a full disk: files may grow up to this size only. */
+static void limit_file_size(rlim_t bytes, struct rlimit *before)
 {
     assert_int_equal(getrlimit(RLIMIT_FSIZE, before), 0);
     const struct rlimit limit = {.rlim_cur = bytes, .rlim_max = before->rlim_max};
@@ -121,7 +121,7 @@ static void limit_files(rlim_t bytes, struct rlimit *before)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
-static void test_reply_that_finds_no_room_leaves_the_record(void **state)
+static void test_reply_on_a_full_disk_keeps_the_record(void **state)
 {
     struct spool_fixture *fixture = *state;
     char reply[1024];
@@ -133,7 +133,7 @@ static void test_reply_that_finds_no_room_leaves_the_record(void **state)
     reply[sizeof reply - 1] = '\0';
     assert_int_equal(spool_save(fixture->spool, &record, false, NULL), 0);
     record.reply = reply;
-    limit_files(512, &before);
+    limit_file_size(512, &before);
     int result = spool_save(fixture->spool, &record, true, &error);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     assert_int_equal(result, ERROR_SYSTEM);
@@ -142,15 +142,15 @@ static void test_reply_that_finds_no_room_leaves_the_record(void **state)
     assert_int_equal(loaded.runs, 2);
 }
 
-static void take_runs(void *context, struct spool_record *record, const struct error *why)
+static void copy_runs(void *context, struct spool_record *record, const struct error *why)
 {
     assert_non_null(why);
     assert_null(record->reply);
     *(unsigned *)context = record->runs;
 }
 
-/* The machine stopped when the new bytes, but not the new length, or the reverse, were on disk. */
-static void test_reply_of_which_nothing_was_written_is_none(void **state)
+/* The machine crashed with the new bytes but not the new length on disk, or the reverse. */
+static void test_unwritten_reply_is_absent(void **state)
 {
     struct spool_fixture *fixture = *state;
     static const struct {
@@ -178,7 +178,7 @@ static void test_reply_of_which_nothing_was_written_is_none(void **state)
     }
 }
 
-static void test_runs_of_a_half_written_reply_are_known(void **state)
+static void test_partial_reply_keeps_the_runs(void **state)
 {
     struct spool_fixture *fixture = *state;
     char reply[] = "a reply that the machine did not write whole";
@@ -190,21 +190,21 @@ static void test_runs_of_a_half_written_reply_are_known(void **state)
     spool_fixture_path(fixture, "spool/n1.json", path);
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(truncate(path, status.st_size - 20), 0);
-    assert_int_equal(spool_each(fixture->spool, take_runs, &runs, NULL), 0);
+    assert_int_equal(spool_each(fixture->spool, copy_runs, &runs, NULL), 0);
     assert_int_equal(runs, 2);
     assert_int_equal(truncate(path, 40), 0);
-    assert_int_equal(spool_each(fixture->spool, take_runs, &runs, NULL), 0);
+    assert_int_equal(spool_each(fixture->spool, copy_runs, &runs, NULL), 0);
     assert_int_equal(runs, 0);
 }
 
-/* One sync of the directory has the names of all records on disk that were written before it. */
+/* One directory sync makes the names of all records durable that were created before it. */
 static void test_names_are_synced_together(void **state)
 {
     struct spool_fixture *fixture = *state;
     char reply[] = "a reply";
     static const struct {
         const char *id;
-        uint64_t syncs; /* begun once its reply is saved */
+        uint64_t syncs; /* total after its reply is saved */
     } replies[] = {{"n1", 1}, {"n2", 1}, {"n3", 2}, {"n4", 2}};
     struct spool_record records[4];
     for (size_t i = 0; i < 4; i++) {
@@ -229,7 +229,7 @@ static void test_names_are_synced_together(void **state)
     assert_int_equal(spool_syncs(fixture->spool), 3);
 }
 
-/* A directory in the temporary file's place fails the write for root, too. */
+/* A directory in place of the temporary file makes the write fail even for root. */
 static void test_failed_write_keeps_the_old_record(void **state)
 {
     struct spool_fixture *fixture = *state;
@@ -249,7 +249,7 @@ static void test_failed_write_keeps_the_old_record(void **state)
     assert_int_equal(loaded.runs, 2);
 }
 
-static void test_remove_and_absent(void **state)
+static void test_removing_an_absent_record_succeeds(void **state)
 {
     struct spool_fixture *fixture = *state;
     struct spool_record record = spool_fixture_record("n1", NULL);
@@ -260,10 +260,10 @@ static void test_remove_and_absent(void **state)
     assert_int_equal(spool_load(fixture->spool, "n1", &record, &error), ERROR_CLOSED);
 }
 
-static void test_damaged_records_are_refused(void **state)
+static void test_corrupt_records_are_refused(void **state)
 {
     struct spool_fixture *fixture = *state;
-    static const char *const damaged[] = {"", "{", "[]", "null", "{\"account\":\"account1\"}",
+    static const char *const corrupt[] = {"", "{", "[]", "null", "{\"account\":\"account1\"}",
         "{\"account\":\"account2\",\"id\":\"n1\",\"agent\":\"a\",\"slug\":\"s\",\"task\":\"\","
         "\"createdAt\":1,\"runs\":1}",
         "{\"account\":\"account1\",\"id\":\"other\",\"agent\":\"a\",\"slug\":\"s\",\"task\":\"\","
@@ -272,8 +272,8 @@ static void test_damaged_records_are_refused(void **state)
         "\"createdAt\":1,\"runs\":-1}"};
     struct spool_record record;
     struct error error;
-    for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
-        spool_fixture_write(fixture, "spool/n1.json", damaged[i]);
+    for (size_t i = 0; i < sizeof corrupt / sizeof corrupt[0]; i++) {
+        spool_fixture_write(fixture, "spool/n1.json", corrupt[i]);
         assert_int_equal(spool_load(fixture->spool, "n1", &record, &error), ERROR_INVALID);
         assert_non_null(strstr(error.text, "n1.json"));
     }
@@ -297,18 +297,18 @@ static void test_huge_and_special_files_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SPOOL(test_record_comes_back_as_it_was),
-        WITH_SPOOL(test_record_without_reply_is_not_one_with_an_empty_reply),
+        WITH_SPOOL(test_record_round_trips),
+        WITH_SPOOL(test_missing_and_empty_replies_are_distinct),
         WITH_SPOOL(test_later_save_replaces_earlier),
-        WITH_SPOOL(test_reply_is_added_to_the_record_of_its_run),
-        WITH_SPOOL(test_reply_is_not_added_to_another_record),
-        WITH_SPOOL(test_reply_that_finds_no_room_leaves_the_record),
-        WITH_SPOOL(test_reply_of_which_nothing_was_written_is_none),
-        WITH_SPOOL(test_runs_of_a_half_written_reply_are_known),
+        WITH_SPOOL(test_reply_is_written_into_its_record),
+        WITH_SPOOL(test_reply_replaces_a_different_record),
+        WITH_SPOOL(test_reply_on_a_full_disk_keeps_the_record),
+        WITH_SPOOL(test_unwritten_reply_is_absent),
+        WITH_SPOOL(test_partial_reply_keeps_the_runs),
         WITH_SPOOL(test_names_are_synced_together),
         WITH_SPOOL(test_failed_write_keeps_the_old_record),
-        WITH_SPOOL(test_remove_and_absent),
-        WITH_SPOOL(test_damaged_records_are_refused),
+        WITH_SPOOL(test_removing_an_absent_record_succeeds),
+        WITH_SPOOL(test_corrupt_records_are_refused),
         WITH_SPOOL(test_huge_and_special_files_are_refused),
     };
     return cmocka_run_group_tests_name("spool", tests, NULL, NULL);

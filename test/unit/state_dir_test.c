@@ -1,4 +1,4 @@
-/* The directory that outlives the process, and the lock that keeps a second runtime out. */
+/* The state directory and its lock, which excludes a second runtime. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,7 +52,7 @@ static mode_t mode_of(const char *path)
     return status.st_mode & 0777;
 }
 
-static void test_dir_is_made_for_its_owner_only(void **state)
+static void test_dir_is_created_private(void **state)
 {
     struct fixture *fixture = *state;
     struct state_dir dir;
@@ -71,7 +71,7 @@ static void test_dir_is_made_for_its_owner_only(void **state)
     state_dir_close(&dir);
 }
 
-static void test_second_runtime_is_told_who_has_it(void **state)
+static void test_second_runtime_gets_the_holders_pid(void **state)
 {
     struct fixture *fixture = *state;
     struct state_dir first;
@@ -91,7 +91,7 @@ static void test_second_runtime_is_told_who_has_it(void **state)
     state_dir_close(&second);
 }
 
-static void test_holder_can_be_asked_for(void **state)
+static void test_holder_is_reported(void **state)
 {
     struct fixture *fixture = *state;
     struct state_dir dir;
@@ -110,7 +110,7 @@ static void test_holder_can_be_asked_for(void **state)
     state_dir_close(&dir);
 }
 
-/* A runtime that was killed leaves no lock behind. */
+/* A killed runtime leaves no lock. */
 static void test_lock_ends_with_its_process(void **state)
 {
     struct fixture *fixture = *state;
@@ -126,7 +126,7 @@ static void test_lock_ends_with_its_process(void **state)
     state_dir_close(&dir);
 }
 
-static void test_paths_that_can_be_no_dir(void **state)
+static void test_unusable_paths_are_refused(void **state)
 {
     struct fixture *fixture = *state;
     struct state_dir dir;
@@ -147,7 +147,7 @@ static void test_paths_that_can_be_no_dir(void **state)
     assert_int_equal(state_dir_open(&dir, max, &fixture->error), ERROR_INVALID);
 }
 
-/* Following a link could empty somebody else's file. */
+/* Following a symlink could truncate a file elsewhere. */
 static void test_lock_that_is_a_link_is_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -166,38 +166,38 @@ static void test_lock_that_is_a_link_is_refused(void **state)
     assert_int_equal(status.st_size, 1);
 }
 
-struct looker {
+struct lock_poller {
     const char *path;
-    atomic_int looks;
-    atomic_bool over;
+    atomic_int polls;
+    atomic_bool done;
 };
 
-static void *look_again_and_again(void *context)
+static void *poll_lock(void *context)
 {
-    struct looker *looker = context;
+    struct lock_poller *lock_poller = context;
     char holder[32];
-    while (!atomic_load(&looker->over)) {
-        state_dir_is_held(looker->path, holder, sizeof holder);
-        atomic_fetch_add(&looker->looks, 1);
+    while (!atomic_load(&lock_poller->done)) {
+        state_dir_is_held(lock_poller->path, holder, sizeof holder);
+        atomic_fetch_add(&lock_poller->polls, 1);
     }
     return NULL;
 }
 
-static void test_those_who_only_look_keep_nobody_out(void **state)
+static void test_lock_queries_do_not_block_a_start(void **state)
 {
     struct fixture *fixture = *state;
-    struct looker looker = {.path = fixture->path};
+    struct lock_poller lock_poller = {.path = fixture->path};
     struct state_dir dir;
     pthread_t thread;
     int refused = 0;
     assert_int_equal(state_dir_open(&dir, fixture->path, &fixture->error), 0);
     state_dir_close(&dir);
-    assert_int_equal(pthread_create(&thread, NULL, look_again_and_again, &looker), 0);
-    while (atomic_load(&looker.looks) < 50000 && refused == 0) {
+    assert_int_equal(pthread_create(&thread, NULL, poll_lock, &lock_poller), 0);
+    while (atomic_load(&lock_poller.polls) < 50000 && refused == 0) {
         refused += state_dir_open(&dir, fixture->path, &fixture->error) != 0;
         state_dir_close(&dir);
     }
-    atomic_store(&looker.over, true);
+    atomic_store(&lock_poller.done, true);
     pthread_join(thread, NULL);
     assert_int_equal(refused, 0);
 }
@@ -207,12 +207,12 @@ static void test_those_who_only_look_keep_nobody_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_dir_is_made_for_its_owner_only),
-        TEST(test_second_runtime_is_told_who_has_it),
-        TEST(test_holder_can_be_asked_for),
-        TEST(test_those_who_only_look_keep_nobody_out),
+        TEST(test_dir_is_created_private),
+        TEST(test_second_runtime_gets_the_holders_pid),
+        TEST(test_holder_is_reported),
+        TEST(test_lock_queries_do_not_block_a_start),
         TEST(test_lock_ends_with_its_process),
-        TEST(test_paths_that_can_be_no_dir),
+        TEST(test_unusable_paths_are_refused),
         TEST(test_lock_that_is_a_link_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

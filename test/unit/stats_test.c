@@ -1,4 +1,4 @@
-/* The list of the last errors: what is in it, how often, in which order, and for how long. */
+/* The list of recent errors: contents, counts, order and eviction. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,15 +27,15 @@ static int teardown(void **state)
     return 0;
 }
 
-/* What follows is said in a later millisecond. */
-static void let_time_pass(void)
+/* Waits until the wall clock's next millisecond, so that times are distinct. */
+static void wait_for_next_ms(void)
 {
     int64_t now_ms = clock_wall_ms();
     while (clock_wall_ms() == now_ms)
         continue;
 }
 
-static void test_none_at_first(void **state)
+static void test_list_is_empty_at_first(void **state)
 {
     (void)state;
     struct stats_recent list[STATS_RECENT];
@@ -45,15 +45,15 @@ static void test_none_at_first(void **state)
     assert_int_equal(stats_recent(&stats, list), 0);
 }
 
-static void test_each_part_has_its_errors_and_repeats_count(void **state)
+static void test_errors_are_listed_by_part_and_counted(void **state)
 {
     (void)state;
     struct stats_recent list[STATS_RECENT];
     stats_delivery_failed(&stats, "no answer");
     stats_delivery_failed(&stats, "no answer");
-    let_time_pass();
+    wait_for_next_ms();
     stats_sync_ended(&stats, "no answer");
-    let_time_pass();
+    wait_for_next_ms();
     stats_wake_failed(&stats, "refused");
     assert_int_equal(stats_recent(&stats, list), 3);
     assert_string_equal(list[0].part, "wake-up");
@@ -64,47 +64,47 @@ static void test_each_part_has_its_errors_and_repeats_count(void **state)
     assert_string_equal(list[2].part, "delivery");
     assert_string_equal(list[2].text, "no answer");
     assert_int_equal(list[2].count, 2);
-    let_time_pass();
+    wait_for_next_ms();
     stats_delivery_failed(&stats, "no answer");
     assert_int_equal(stats_recent(&stats, list), 3);
     assert_string_equal(list[0].part, "delivery");
     assert_int_equal(list[0].count, 3);
 }
 
-static void test_the_one_said_max_ago_makes_room(void **state)
+static void test_least_recent_error_is_evicted(void **state)
 {
     (void)state;
     struct stats_recent list[STATS_RECENT];
-    char words[32];
+    char message[32];
     for (int i = 0; i < STATS_RECENT + 5; i++) {
-        let_time_pass();
-        snprintf(words, sizeof words, "error %d", i);
-        stats_delivery_failed(&stats, words);
-        stats_delivery_failed(&stats, "one that goes on");
+        wait_for_next_ms();
+        snprintf(message, sizeof message, "error %d", i);
+        stats_delivery_failed(&stats, message);
+        stats_delivery_failed(&stats, "repeated error");
     }
     assert_int_equal(stats_recent(&stats, list), STATS_RECENT);
-    int going_on = 0;
+    int repeated = 0;
     for (int i = 0; i < STATS_RECENT; i++) {
-        if (strcmp(list[i].text, "one that goes on") == 0)
-            going_on += (int)list[i].count;
+        if (strcmp(list[i].text, "repeated error") == 0)
+            repeated += (int)list[i].count;
         else if (strncmp(list[i].text, "error ", 6) != 0)
-            fail_msg("\"%s\" was never said", list[i].text);
+            fail_msg("\"%s\" was never recorded", list[i].text);
         assert_string_not_equal(list[i].text, "error 0");
         assert_string_not_equal(list[i].text, "error 5");
         assert_true(i == 0 || list[i].at_ms <= list[i - 1].at_ms);
     }
-    assert_int_equal(going_on, STATS_RECENT + 5);
+    assert_int_equal(repeated, STATS_RECENT + 5);
 }
 
-static void test_long_words_are_cut_and_still_count_as_one(void **state)
+static void test_long_errors_are_truncated_and_counted(void **state)
 {
     (void)state;
     struct stats_recent list[STATS_RECENT];
-    char words[2 * STATS_TEXT_BYTES];
-    memset(words, 'a', sizeof words - 1);
-    words[sizeof words - 1] = '\0';
-    stats_delivery_failed(&stats, words);
-    stats_delivery_failed(&stats, words);
+    char message[2 * STATS_TEXT_BYTES];
+    memset(message, 'a', sizeof message - 1);
+    message[sizeof message - 1] = '\0';
+    stats_delivery_failed(&stats, message);
+    stats_delivery_failed(&stats, message);
     assert_int_equal(stats_recent(&stats, list), 1);
     assert_int_equal(list[0].count, 2);
     assert_int_equal(strlen(list[0].text), STATS_TEXT_BYTES - 1);
@@ -115,10 +115,10 @@ static void test_long_words_are_cut_and_still_count_as_one(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_STATS(test_none_at_first),
-        WITH_STATS(test_each_part_has_its_errors_and_repeats_count),
-        WITH_STATS(test_the_one_said_max_ago_makes_room),
-        WITH_STATS(test_long_words_are_cut_and_still_count_as_one),
+        WITH_STATS(test_list_is_empty_at_first),
+        WITH_STATS(test_errors_are_listed_by_part_and_counted),
+        WITH_STATS(test_least_recent_error_is_evicted),
+        WITH_STATS(test_long_errors_are_truncated_and_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

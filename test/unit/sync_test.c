@@ -1,4 +1,4 @@
-/* Threads, their names, and waits that end. */
+/* Threads, their names, and waits with deadlines. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,64 +9,65 @@
 
 #include "base/sync.h"
 
-static void *end_at_once(void *argument)
+static void *return_argument(void *argument)
 {
     return argument;
 }
 
-/* Whether the thread is still there when it is given its name is up to chance. */
-static void test_threads_may_end_at_once(void **state)
+/* Naming races with the thread's end, so it is tried many times. */
+static void test_threads_may_end_before_they_are_named(void **state)
 {
     enum { THREADS = 3000 };
     (void)state;
     struct error error;
     for (int i = 0; i < THREADS; i++) {
         pthread_t thread;
-        assert_int_equal(thread_start(&thread, "short", end_at_once, NULL, &error), 0);
+        assert_int_equal(thread_start(&thread, "short", return_argument, NULL, &error), 0);
         thread_join(thread);
     }
 }
 
-/* A thread that stays until it is let go. */
-struct stayer {
+/* A thread that runs until it is released. */
+struct waiter {
     struct mutex lock;
     struct cond changed;
-    bool may_go;
+    bool released;
 };
 
-static void *stay(void *argument)
+static void *wait_until_released(void *argument)
 {
-    struct stayer *stayer = argument;
-    mutex_lock(&stayer->lock);
-    while (!stayer->may_go)
-        cond_wait(&stayer->changed, &stayer->lock);
-    mutex_assert_held(&stayer->lock);
-    mutex_unlock(&stayer->lock);
+    struct waiter *waiter = argument;
+    mutex_lock(&waiter->lock);
+    while (!waiter->released)
+        cond_wait(&waiter->changed, &waiter->lock);
+    mutex_assert_held(&waiter->lock);
+    mutex_unlock(&waiter->lock);
     return NULL;
 }
 
-static void test_thread_has_its_name(void **state)
+static void test_thread_is_named(void **state)
 {
     (void)state;
-    struct stayer stayer = {.may_go = false};
+    struct waiter waiter = {.released = false};
     struct error error;
     pthread_t thread;
     char name[16];
-    mutex_init(&stayer.lock);
-    cond_init(&stayer.changed);
-    assert_int_equal(thread_start(&thread, "fifteen-bytes-x", stay, &stayer, &error), 0);
+    mutex_init(&waiter.lock);
+    cond_init(&waiter.changed);
+    assert_int_equal(
+        thread_start(&thread, "fifteen-bytes-x", wait_until_released, &waiter, &error), 0);
     assert_int_equal(pthread_getname_np(thread, name, sizeof name), 0);
     assert_string_equal(name, "fifteen-bytes-x");
-    mutex_lock(&stayer.lock);
-    stayer.may_go = true;
-    cond_broadcast(&stayer.changed);
-    mutex_unlock(&stayer.lock);
+    mutex_lock(&waiter.lock);
+    waiter.released = true;
+    cond_broadcast(&waiter.changed);
+    mutex_unlock(&waiter.lock);
     thread_join(thread);
-    cond_fini(&stayer.changed);
-    mutex_fini(&stayer.lock);
+    cond_fini(&waiter.changed);
+    mutex_fini(&waiter.lock);
 }
 
-static void test_wait_ends_at_its_deadline_and_not_before(void **state)
+static void test_wait_ends_at_its_deadline(void **state)
 {
     (void)state;
     struct mutex lock;
@@ -89,9 +90,9 @@ static void test_wait_ends_at_its_deadline_and_not_before(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_threads_may_end_at_once),
-        cmocka_unit_test(test_thread_has_its_name),
-        cmocka_unit_test(test_wait_ends_at_its_deadline_and_not_before),
+        cmocka_unit_test(test_threads_may_end_before_they_are_named),
+        cmocka_unit_test(test_thread_is_named),
+        cmocka_unit_test(test_wait_ends_at_its_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Tries to connect that never block: refused, accepted, and on both addresses of localhost. */
+/* The non-blocking connection probe: accepted, refused, and on both addresses of localhost. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,9 +14,9 @@
 #include "gateway/supervisor_record.h"
 #include "http/connections.h"
 
-enum { LONG_MS = 20000 };
+enum { TIMEOUT_MS = 20000 };
 
-static void init(struct tcp_probe *probe, const char *host, unsigned port)
+static void init_probe(struct tcp_probe *probe, const char *host, unsigned port)
 {
     char string[64];
     struct url url;
@@ -25,7 +25,7 @@ static void init(struct tcp_probe *probe, const char *host, unsigned port)
     assert_int_equal(tcp_probe_init(probe, &url, NULL), 0);
 }
 
-/* Steps until a connection was accepted or limit_ms are over, as its owner would. */
+/* Steps as the supervisor does, until a connection is accepted or for limit_ms. */
 static bool step_until(struct tcp_probe *probe, int64_t limit_ms)
 {
     int64_t deadline_ms = clock_monotonic_ms() + limit_ms;
@@ -50,7 +50,7 @@ static int listen_on(const char *host, unsigned port, unsigned *bound_port)
     return fd;
 }
 
-static void test_accepted(void **state)
+static void test_listening_port_is_accepted(void **state)
 {
     (void)state;
     static const char *const hosts[] = {"127.0.0.1", "localhost", "0.0.0.0"};
@@ -58,48 +58,48 @@ static void test_accepted(void **state)
         struct tcp_probe probe;
         unsigned port;
         int listener = listen_on("127.0.0.1", 0, &port);
-        init(&probe, hosts[i], port);
-        assert_true(step_until(&probe, LONG_MS));
+        init_probe(&probe, hosts[i], port);
+        assert_true(step_until(&probe, TIMEOUT_MS));
         assert_int_equal(probe.fd, -1);
         tcp_probe_fini(&probe);
         close(listener);
     }
 }
 
-static void test_refused_until_somebody_listens(void **state)
+static void test_probe_repeats_until_the_port_listens(void **state)
 {
     (void)state;
     struct tcp_probe probe;
     unsigned port;
     close(listen_on("127.0.0.1", 0, &port));
-    init(&probe, "localhost", port);
+    init_probe(&probe, "localhost", port);
     assert_false(step_until(&probe, 100));
     assert_true(probe.wait_ms > 20);
     int listener = listen_on("127.0.0.1", port, &port);
-    assert_true(step_until(&probe, LONG_MS));
+    assert_true(step_until(&probe, TIMEOUT_MS));
     tcp_probe_restart(&probe);
     assert_int_equal(probe.wait_ms, 20);
-    assert_true(step_until(&probe, LONG_MS));
+    assert_true(step_until(&probe, TIMEOUT_MS));
     tcp_probe_fini(&probe);
     close(listener);
 }
 
-/* An address that never answers (RFC 5737), or that cannot be reached, is tried again and again. */
-static void test_no_answer_does_not_block(void **state)
+/* 192.0.2.1 is reserved (RFC 5737): it never answers, or is unreachable; both are retried. */
+static void test_unanswered_probe_does_not_block(void **state)
 {
     (void)state;
     struct tcp_probe probe;
-    init(&probe, "192.0.2.1", 9);
+    init_probe(&probe, "192.0.2.1", 9);
     int64_t began_ms = clock_monotonic_ms();
     assert_false(tcp_probe_step(&probe, began_ms));
     assert_false(tcp_probe_step(&probe, began_ms + 2000));
     assert_true(clock_monotonic_ms() - began_ms < 1000);
-    assert_int_equal(probe.fd, -1); /* given up, or refused */
+    assert_int_equal(probe.fd, -1); /* timed out or refused */
     tcp_probe_fini(&probe);
     assert_int_equal(probe.fd, -1);
 }
 
-static void test_names_are_not_looked_up(void **state)
+static void test_host_names_are_refused(void **state)
 {
     (void)state;
     struct tcp_probe probe;
@@ -111,10 +111,10 @@ static void test_names_are_not_looked_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_refused_until_somebody_listens),
-        cmocka_unit_test(test_no_answer_does_not_block),
-        cmocka_unit_test(test_names_are_not_looked_up),
+        cmocka_unit_test(test_listening_port_is_accepted),
+        cmocka_unit_test(test_probe_repeats_until_the_port_listens),
+        cmocka_unit_test(test_unanswered_probe_does_not_block),
+        cmocka_unit_test(test_host_names_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

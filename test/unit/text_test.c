@@ -1,4 +1,4 @@
-/* Growing text, cuts between characters, white space, and what is fit for a line. */
+/* Growing strings, UTF-8 truncation, trimming, and quoting for log lines. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 #include "base/secret.h"
 #include "base/text.h"
 
-static void test_text_grows_and_stays_ended(void **state)
+static void test_text_grows_and_stays_terminated(void **state)
 {
     (void)state;
     struct text text = {0};
@@ -48,8 +48,8 @@ static void test_take_moves_the_memory(void **state)
     free(words);
 }
 
-/* No machine has that much memory; the bytes are never looked at. */
-static void test_failed_append_spoils_the_whole(void **state)
+/* No machine has that much memory, so the bytes are never read. */
+static void test_failed_append_fails_the_whole_text(void **state)
 {
     (void)state;
     volatile size_t far_too_many = SIZE_MAX / 2;
@@ -110,7 +110,7 @@ static void test_length_of_utf8_characters(void **state)
             fail_msg("case %zu", i);
 }
 
-static void must_trim(const char *text, const char *expected)
+static void expect_trimmed(const char *text, const char *expected)
 {
     struct text_span trimmed = text_trim(text, strlen(text));
     if (trimmed.length_bytes != strlen(expected) ||
@@ -118,7 +118,7 @@ static void must_trim(const char *text, const char *expected)
         fail_msg("\"%s\" became \"%.*s\"", text, (int)trimmed.length_bytes, trimmed.bytes);
 }
 
-static void test_trim_takes_every_blank_of_ecmascript(void **state)
+static void test_trim_removes_ecmascript_white_space(void **state)
 {
     (void)state;
     static const char *const blanks[] = {" ", "\t", "\n", "\v", "\f", "\r", "\xC2\xA0",
@@ -129,25 +129,25 @@ static void test_trim_takes_every_blank_of_ecmascript(void **state)
         text_printf(&text, "%s%sa%sb%s %s", blanks[i], blanks[i], blanks[i], blanks[i], blanks[i]);
         struct text inner = {0};
         text_printf(&inner, "a%sb", blanks[i]);
-        must_trim(text.data, inner.data);
-        must_trim(blanks[i], "");
+        expect_trimmed(text.data, inner.data);
+        expect_trimmed(blanks[i], "");
         text_fini(&text);
         text_fini(&inner);
     }
 }
 
-static void test_trim_leaves_everything_else(void **state)
+static void test_trim_keeps_everything_else(void **state)
 {
     (void)state;
     static const char *const kept[] = {"a", "\x08", "\x0E", "\x1C", "\x7F", "\xC2\x85", "\xC2\xA1",
         "\xE2\x80\x8B", "\xE2\x81\xA0", "\xE1\xA0\x8E", "\xEF\xBB\xBE", "\xA0", "\xE3\x80",
         "\xF0\x9F\x98\x80", "\xE9\xBB\xBF"};
     for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
-        must_trim(kept[i], kept[i]);
-    must_trim("", "");
+        expect_trimmed(kept[i], kept[i]);
+    expect_trimmed("", "");
 }
 
-static void test_cut_falls_between_characters(void **state)
+static void test_truncation_keeps_whole_characters(void **state)
 {
     (void)state;
     static const char text[] = "a\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80z"; /* 1, 2, 3, 4, 1 bytes */
@@ -171,7 +171,7 @@ static void test_copy_is_bounded(void **state)
     assert_true(text_copy(small, 1, ""));
 }
 
-static void must_quote(const char *bytes, size_t length, size_t room, const char *expected)
+static void expect_quoted(const char *bytes, size_t length, size_t room, const char *expected)
 {
     char quote[64];
     memset(quote, '#', sizeof quote);
@@ -180,39 +180,39 @@ static void must_quote(const char *bytes, size_t length, size_t room, const char
     assert_int_equal(quote[room], '#');
 }
 
-static void test_quote_is_fit_for_a_line(void **state)
+static void test_quote_is_one_line_of_utf8(void **state)
 {
     (void)state;
-    must_quote("a\nb\tc\0d\x1B\x7F", 9, 40, "a b c d  ");
-    must_quote("\x80"
-               "a\xC3(\xED\xA0\x80",
+    expect_quoted("a\nb\tc\0d\x1B\x7F", 9, 40, "a b c d  ");
+    expect_quoted("\x80"
+                  "a\xC3(\xED\xA0\x80",
         7, 40, "?a?(???");
-    must_quote("\xC2\x80\xC2\x9F\xC2\xA0", 6, 40, "??\xC2\xA0");
-    must_quote("\xE2\x82\xAC\xF0\x9F\x98\x80", 7, 40, "\xE2\x82\xAC\xF0\x9F\x98\x80");
-    must_quote("", 0, 40, "");
+    expect_quoted("\xC2\x80\xC2\x9F\xC2\xA0", 6, 40, "??\xC2\xA0");
+    expect_quoted("\xE2\x82\xAC\xF0\x9F\x98\x80", 7, 40, "\xE2\x82\xAC\xF0\x9F\x98\x80");
+    expect_quoted("", 0, 40, "");
 }
 
-static void test_quote_keeps_to_its_room(void **state)
+static void test_quote_fits_its_buffer(void **state)
 {
     (void)state;
-    must_quote("abcdef", 6, 7, "abcdef");
-    must_quote("abcdef", 6, 6, "abcde");
-    must_quote("abcdef", 6, 1, "");
-    must_quote("ab\xE2\x82\xAC", 5, 6, "ab\xE2\x82\xAC");
-    must_quote("ab\xE2\x82\xAC", 5, 5, "ab");
+    expect_quoted("abcdef", 6, 7, "abcdef");
+    expect_quoted("abcdef", 6, 6, "abcde");
+    expect_quoted("abcdef", 6, 1, "");
+    expect_quoted("ab\xE2\x82\xAC", 5, 6, "ab\xE2\x82\xAC");
+    expect_quoted("ab\xE2\x82\xAC", 5, 5, "ab");
 }
 
-static void test_quote_holds_no_secret(void **state)
+static void test_quote_is_redacted(void **state)
 {
     (void)state;
     redact_add_secret("hunter2hunter2");
-    must_quote("xx hunter2hunter2 yy", 20, 40, "xx *** yy");
-    must_quote("xx hunter2hunter2 yy", 20, 12, "xx ***");
-    must_quote("token=abc\n", 10, 40, "token=*** ");
+    expect_quoted("xx hunter2hunter2 yy", 20, 40, "xx *** yy");
+    expect_quoted("xx hunter2hunter2 yy", 20, 12, "xx ***");
+    expect_quoted("token=abc\n", 10, 40, "token=*** ");
     redact_forget_all();
 }
 
-static void test_visible_text_holds_no_control_character(void **state)
+static void test_visible_text_escapes_control_characters(void **state)
 {
     (void)state;
     struct text text = {0};
@@ -226,18 +226,18 @@ static void test_visible_text_holds_no_control_character(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text_grows_and_stays_ended),
+        cmocka_unit_test(test_text_grows_and_stays_terminated),
         cmocka_unit_test(test_take_moves_the_memory),
-        cmocka_unit_test(test_failed_append_spoils_the_whole),
+        cmocka_unit_test(test_failed_append_fails_the_whole_text),
         cmocka_unit_test(test_length_of_utf8_characters),
-        cmocka_unit_test(test_trim_takes_every_blank_of_ecmascript),
-        cmocka_unit_test(test_trim_leaves_everything_else),
-        cmocka_unit_test(test_cut_falls_between_characters),
+        cmocka_unit_test(test_trim_removes_ecmascript_white_space),
+        cmocka_unit_test(test_trim_keeps_everything_else),
+        cmocka_unit_test(test_truncation_keeps_whole_characters),
         cmocka_unit_test(test_copy_is_bounded),
-        cmocka_unit_test(test_quote_is_fit_for_a_line),
-        cmocka_unit_test(test_quote_keeps_to_its_room),
-        cmocka_unit_test(test_quote_holds_no_secret),
-        cmocka_unit_test(test_visible_text_holds_no_control_character),
+        cmocka_unit_test(test_quote_is_one_line_of_utf8),
+        cmocka_unit_test(test_quote_fits_its_buffer),
+        cmocka_unit_test(test_quote_is_redacted),
+        cmocka_unit_test(test_visible_text_escapes_control_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The header traceparent, as W3C Trace Context wants it. */
+/* The traceparent header of W3C Trace Context. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,8 +9,8 @@
 
 #include "base/log.h"
 
-/* In form, 'x' stands for a lower-case hexadecimal digit. */
-static void must_have_form(const char *text, const char *form)
+/* In form, 'x' matches a lower-case hexadecimal digit. */
+static void expect_form(const char *text, const char *form)
 {
     assert_int_equal(strlen(text), strlen(form));
     for (size_t i = 0; form[i] != '\0'; i++)
@@ -18,19 +18,19 @@ static void must_have_form(const char *text, const char *form)
             fail_msg("not of the form %s: %s", form, text);
 }
 
-static void test_form(void **state)
+static void test_header_has_the_w3c_form(void **state)
 {
     (void)state;
     struct trace trace = {.id = ""};
     char header[TRACE_HEADER_BYTES];
     trace_begin(&trace);
-    must_have_form(trace.id, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+    expect_form(trace.id, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
     assert_true(trace_header(&trace, header));
-    must_have_form(header, "traceparent: 00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-01");
+    expect_form(header, "traceparent: 00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-01");
     assert_memory_equal(header + strlen("traceparent: 00-"), trace.id, strlen(trace.id));
 }
 
-static void test_requests_share_the_trace_alone(void **state)
+static void test_requests_share_the_trace_id_only(void **state)
 {
     (void)state;
     struct trace trace;
@@ -47,7 +47,7 @@ static void test_requests_share_the_trace_alone(void **state)
     assert_memory_not_equal(first + shared_bytes, second + shared_bytes, 16);
 }
 
-static void test_no_trace_no_header(void **state)
+static void test_without_trace_there_is_no_header(void **state)
 {
     (void)state;
     static const struct trace none = {.id = ""};
@@ -60,9 +60,9 @@ static void test_no_trace_no_header(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_form),
-        cmocka_unit_test(test_requests_share_the_trace_alone),
-        cmocka_unit_test(test_no_trace_no_header),
+        cmocka_unit_test(test_header_has_the_w3c_form),
+        cmocka_unit_test(test_requests_share_the_trace_id_only),
+        cmocka_unit_test(test_without_trace_there_is_no_header),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The last half hour: what goes into a sample, which samples stay, and the quantiles in them. */
+/* The charts' last half hour: contents of samples, eviction, and quantiles. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@ static int64_t quantile(int64_t a, int64_t b, int64_t c, int64_t d, double share
     return histogram_quantile_us(bounds_us, 3, (const int64_t[]){a, b, c, d}, share);
 }
 
-static void test_quantiles(void **state)
+static void test_quantiles_are_interpolated(void **state)
 {
     (void)state;
     assert_int_equal(quantile(0, 0, 0, 0, 0.5), -1);
@@ -33,7 +33,7 @@ static void test_quantiles(void **state)
     assert_int_equal(quantile(0, 3, 0, 0, 0), 1000);
 }
 
-static void test_what_is_above_all_bounds_is_taken_for_the_last(void **state)
+static void test_quantile_above_all_bounds_is_the_last_bound(void **state)
 {
     (void)state;
     assert_int_equal(quantile(0, 0, 0, 7, 0.5), 10000);
@@ -69,34 +69,34 @@ static int teardown(void **state)
     return 0;
 }
 
-static void delivery(struct fixture *fixture, int count, int64_t took_us)
+static void record_deliveries(struct fixture *fixture, int count, int64_t took_us)
 {
     metrics_add(&fixture->metrics, METRIC_NOTIFICATIONS_DELIVERED, NULL, NULL, count);
     for (int i = 0; i < count; i++)
         metrics_observe(&fixture->metrics, METRIC_DELIVERY, NULL, took_us);
 }
 
-static void take(struct fixture *fixture)
+static void take_sample(struct fixture *fixture)
 {
     fixture->now_ms += TREND_INTERVAL_MS;
     trend_take(&fixture->trend, fixture->now_ms);
 }
 
-static void test_a_sample_holds_what_its_interval_brought(void **state)
+static void test_sample_covers_its_interval_only(void **state)
 {
     struct fixture *fixture = *state;
-    delivery(fixture, 4, 200000);
-    take(fixture);
-    delivery(fixture, 10, 20000000);
+    record_deliveries(fixture, 4, 200000);
+    take_sample(fixture);
+    record_deliveries(fixture, 10, 20000000);
     metrics_add(&fixture->metrics, METRIC_NOTIFICATIONS_FAILED, "run_failed", NULL, 3);
     metrics_add(&fixture->metrics, METRIC_NOTIFICATIONS_FAILED, "gateway_busy", NULL, 2);
     PAGE(fixture->queue, {"n1", "a", 1}, {"n2", "a", 2}, {"n3", "b", 3});
     struct entry *entry = queue_fixture_take(fixture->queue, "n1");
     queue_fixture_finish(fixture->queue, entry, STAGE_KNOWN, AN_HOUR_MS);
     struct entry *busy = queue_fixture_take(fixture->queue, "n3");
-    take(fixture);
+    take_sample(fixture);
     queue_fixture_finish(fixture->queue, busy, STAGE_SETTLED, 0);
-    take(fixture);
+    take_sample(fixture);
     assert_int_equal(fixture->trend.count, 3);
     const struct trend_sample *first = trend_at(&fixture->trend, 0);
     assert_int_equal(first->lasted_ms, TREND_INTERVAL_MS);
@@ -119,35 +119,35 @@ static void test_a_sample_holds_what_its_interval_brought(void **state)
     assert_int_equal(third->p95_ms, -1);
 }
 
-static void test_a_look_changes_nothing(void **state)
+static void test_peeking_changes_nothing(void **state)
 {
     struct fixture *fixture = *state;
     struct trend_sample sample;
-    delivery(fixture, 2, 1000);
+    record_deliveries(fixture, 2, 1000);
     trend_peek(&fixture->trend, fixture->now_ms + 400, &sample);
     assert_int_equal(sample.lasted_ms, 400);
     assert_int_equal(sample.delivered, 2);
     assert_int_equal(fixture->trend.count, 0);
-    take(fixture);
+    take_sample(fixture);
     assert_int_equal(trend_at(&fixture->trend, 0)->delivered, 2);
     trend_peek(&fixture->trend, fixture->now_ms, &sample);
     assert_int_equal(sample.delivered, 0);
 }
 
-/* The n-th interval brings n deliveries, so each sample says which it is. */
-static void test_the_oldest_make_room(void **state)
+/* The nth interval has n deliveries, which identifies its sample. */
+static void test_oldest_samples_are_overwritten(void **state)
 {
     struct fixture *fixture = *state;
     for (int i = 1; i <= TREND_SAMPLES; i++) {
-        delivery(fixture, i, 1000);
-        take(fixture);
+        record_deliveries(fixture, i, 1000);
+        take_sample(fixture);
         assert_int_equal(fixture->trend.count, i);
         assert_int_equal(trend_at(&fixture->trend, 0)->delivered, 1);
         assert_int_equal(trend_at(&fixture->trend, (size_t)i - 1)->delivered, i);
     }
     for (int i = TREND_SAMPLES + 1; i <= 2 * TREND_SAMPLES + 3; i++) {
-        delivery(fixture, i, 1000);
-        take(fixture);
+        record_deliveries(fixture, i, 1000);
+        take_sample(fixture);
         assert_int_equal(fixture->trend.count, TREND_SAMPLES);
         for (int at = 0; at < TREND_SAMPLES; at++)
             assert_int_equal(
@@ -155,7 +155,7 @@ static void test_the_oldest_make_room(void **state)
     }
 }
 
-static void test_it_covers_half_an_hour_in_little_memory(void **state)
+static void test_trend_covers_half_an_hour_in_32_kib(void **state)
 {
     (void)state;
     assert_int_equal(TREND_SAMPLES * TREND_INTERVAL_MS, 30 * 60 * 1000);
@@ -167,12 +167,12 @@ static void test_it_covers_half_an_hour_in_little_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_quantiles),
-        cmocka_unit_test(test_what_is_above_all_bounds_is_taken_for_the_last),
-        WITH_TREND(test_a_sample_holds_what_its_interval_brought),
-        WITH_TREND(test_a_look_changes_nothing),
-        WITH_TREND(test_the_oldest_make_room),
-        cmocka_unit_test(test_it_covers_half_an_hour_in_little_memory),
+        cmocka_unit_test(test_quantiles_are_interpolated),
+        cmocka_unit_test(test_quantile_above_all_bounds_is_the_last_bound),
+        WITH_TREND(test_sample_covers_its_interval_only),
+        WITH_TREND(test_peeking_changes_nothing),
+        WITH_TREND(test_oldest_samples_are_overwritten),
+        cmocka_unit_test(test_trend_covers_half_an_hour_in_32_kib),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

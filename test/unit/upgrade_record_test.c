@@ -1,4 +1,4 @@
-/* What is remembered of an upgrade across a restart, and files that are replaced whole. */
+/* The upgrade record that survives a restart, and atomic replacement of files. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -31,7 +31,7 @@ static int setup(void **state)
     return 0;
 }
 
-static void path_of(char path[static PATH_BYTES], const char *name)
+static void path_in_dir(char path[static PATH_BYTES], const char *name)
 {
     snprintf(path, PATH_BYTES, "%s/%s", dir, name);
 }
@@ -43,63 +43,63 @@ static int teardown(void **state)
     return 0;
 }
 
-static void put(const char *name, const char *content)
+static void write_in_dir(const char *name, const char *content)
 {
     char path[PATH_BYTES];
-    path_of(path, name);
+    path_in_dir(path, name);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fputs(content, file);
     assert_int_equal(fclose(file), 0);
 }
 
-static bool exists(const char *name)
+static bool exists_in_dir(const char *name)
 {
     char path[PATH_BYTES];
-    path_of(path, name);
+    path_in_dir(path, name);
     return access(path, F_OK) == 0;
 }
 
-static const struct upgrade_record some = {
+static const struct upgrade_record sample_record = {
     .initiated_at_ms = 1795240507221, .from_openclaw = "2026.9.6", .from_runtime = "0.2.0"};
 
-static void must_be_empty(void)
+static void expect_empty_record(void)
 {
-    struct upgrade_record memory = some;
-    upgrade_record_load(dir, &memory);
-    assert_int_equal(memory.initiated_at_ms, 0);
-    assert_string_equal(memory.from_openclaw, "");
-    assert_string_equal(memory.from_runtime, "");
+    struct upgrade_record record = sample_record;
+    upgrade_record_load(dir, &record);
+    assert_int_equal(record.initiated_at_ms, 0);
+    assert_string_equal(record.from_openclaw, "");
+    assert_string_equal(record.from_runtime, "");
 }
 
-static void test_what_was_saved_is_loaded(void **state)
+static void test_saved_record_is_loaded(void **state)
 {
     (void)state;
-    struct upgrade_record memory;
+    struct upgrade_record record;
     struct stat status;
     char path[PATH_BYTES];
-    assert_int_equal(upgrade_record_save(dir, &some, NULL), 0);
-    upgrade_record_load(dir, &memory);
-    assert_memory_equal(&memory, &some, sizeof memory);
-    assert_false(exists("upgrade.json.new"));
-    path_of(path, "upgrade.json");
+    assert_int_equal(upgrade_record_save(dir, &sample_record, NULL), 0);
+    upgrade_record_load(dir, &record);
+    assert_memory_equal(&record, &sample_record, sizeof record);
+    assert_false(exists_in_dir("upgrade.json.new"));
+    path_in_dir(path, "upgrade.json");
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
 }
 
-static void test_missing_file_is_an_empty_memory(void **state)
+static void test_missing_file_is_an_empty_record(void **state)
 {
     (void)state;
-    struct upgrade_record memory = some;
-    must_be_empty();
-    upgrade_record_load("/nonexistent", &memory);
-    assert_int_equal(memory.initiated_at_ms, 0);
+    struct upgrade_record record = sample_record;
+    expect_empty_record();
+    upgrade_record_load("/nonexistent", &record);
+    assert_int_equal(record.initiated_at_ms, 0);
 }
 
-static void test_damaged_file_is_an_empty_memory(void **state)
+static void test_corrupt_file_is_an_empty_record(void **state)
 {
     (void)state;
-    static const char *const damaged[] = {
+    static const char *const corrupt[] = {
         "",
         "{",
         "[]",
@@ -113,13 +113,13 @@ static void test_damaged_file_is_an_empty_memory(void **state)
         "{\"initiatedAt\":1,\"fromOpenclaw\":7,\"fromRuntime\":\"b\"}",
         "{\"initiatedAt\":1,\"fromOpenclaw\":\"a\",\"fromRuntime\":null}",
     };
-    for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
-        put("upgrade.json", damaged[i]);
-        must_be_empty();
+    for (size_t i = 0; i < sizeof corrupt / sizeof corrupt[0]; i++) {
+        write_in_dir("upgrade.json", corrupt[i]);
+        expect_empty_record();
     }
 }
 
-static void test_file_that_is_too_large_is_an_empty_memory(void **state)
+static void test_oversized_file_is_an_empty_record(void **state)
 {
     (void)state;
     char content[8192];
@@ -127,82 +127,82 @@ static void test_file_that_is_too_large_is_an_empty_memory(void **state)
         "{\"initiatedAt\":1,\"fromOpenclaw\":\"a\",\"fromRuntime\":\"b\"}");
     memset(content + length, ' ', sizeof content - (size_t)length - 1);
     content[sizeof content - 1] = '\0';
-    put("upgrade.json", content);
-    must_be_empty();
+    write_in_dir("upgrade.json", content);
+    expect_empty_record();
 }
 
-static void test_long_versions_are_cut(void **state)
+static void test_long_versions_are_truncated(void **state)
 {
     (void)state;
     char content[1024];
     char version[301];
-    struct upgrade_record memory;
+    struct upgrade_record record;
     memset(version, 'v', sizeof version - 1);
     version[sizeof version - 1] = '\0';
     snprintf(content, sizeof content,
         "{\"initiatedAt\":1,\"fromOpenclaw\":\"%s\",\"fromRuntime\":\"b\"}", version);
-    put("upgrade.json", content);
-    upgrade_record_load(dir, &memory);
-    assert_int_equal(memory.initiated_at_ms, 1);
-    assert_int_equal(strlen(memory.from_openclaw), VERSION_BYTES - 1);
+    write_in_dir("upgrade.json", content);
+    upgrade_record_load(dir, &record);
+    assert_int_equal(record.initiated_at_ms, 1);
+    assert_int_equal(strlen(record.from_openclaw), VERSION_BYTES - 1);
 }
 
-static void test_what_cannot_be_saved_is_said(void **state)
+static void test_failed_save_is_reported(void **state)
 {
     (void)state;
     struct error error;
     char path[PATH_BYTES];
-    assert_int_equal(upgrade_record_save("/nonexistent", &some, &error), ERROR_SYSTEM);
+    assert_int_equal(upgrade_record_save("/nonexistent", &sample_record, &error), ERROR_SYSTEM);
     assert_non_null(strstr(error.text, "/nonexistent"));
-    /* A directory in the file's place, so that the last step fails, also for root. */
-    path_of(path, "upgrade.json");
+    /* A directory in place of the file makes the final rename fail even for root. */
+    path_in_dir(path, "upgrade.json");
     assert_int_equal(mkdir(path, 0700), 0);
-    assert_int_equal(upgrade_record_save(dir, &some, &error), ERROR_SYSTEM);
+    assert_int_equal(upgrade_record_save(dir, &sample_record, &error), ERROR_SYSTEM);
     assert_non_null(strstr(error.text, "cannot write upgrade.json: "));
-    assert_false(exists("upgrade.json.new"));
-    must_be_empty();
+    assert_false(exists_in_dir("upgrade.json.new"));
+    expect_empty_record();
 }
 
 static int save_with_fault(unsigned number)
 {
     struct error error;
     alloc_fault_arm(number);
-    int result = upgrade_record_save(dir, &some, &error);
+    int result = upgrade_record_save(dir, &sample_record, &error);
     alloc_fault_disarm();
     return result;
 }
 
-static void test_save_without_memory(void **state)
+static void test_save_without_memory_fails(void **state)
 {
     (void)state;
     alloc_fault_sweep(save_with_fault);
 }
 
-/* A name for the temporary file that leads elsewhere must not be written through. */
-static void test_replace_follows_no_link(void **state)
+/* A symlink in place of the temporary file must not be written through. */
+static void test_replace_does_not_follow_symlinks(void **state)
 {
     (void)state;
     struct error error;
     char path[PATH_BYTES];
     char other[PATH_BYTES];
-    put("other", "kept");
-    path_of(other, "other");
-    path_of(path, "upgrade.json.new");
+    write_in_dir("other", "kept");
+    path_in_dir(other, "other");
+    path_in_dir(path, "upgrade.json.new");
     assert_int_equal(symlink(other, path), 0);
-    assert_int_equal(upgrade_record_save(dir, &some, &error), ERROR_SYSTEM);
+    assert_int_equal(upgrade_record_save(dir, &sample_record, &error), ERROR_SYSTEM);
     assert_non_null(strstr(error.text, "cannot create upgrade.json.new: "));
     struct stat status;
     assert_int_equal(stat(other, &status), 0);
     assert_int_equal(status.st_size, strlen("kept"));
 }
 
-/* RLIMIT_FSIZE is a full disk: the old content stays, and nothing is left beside it. */
-static void test_replace_on_a_full_disk(void **state)
+/* RLIMIT_FSIZE simulates a full disk: the old content is kept and the temporary file removed. */
+static void test_replace_on_a_full_disk_keeps_the_old_file(void **state)
 {
     (void)state;
     struct error error;
     struct rlimit before;
-    put("other", "old");
+    write_in_dir("other", "old");
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(fd >= 0);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -213,7 +213,7 @@ static void test_replace_on_a_full_disk(void **state)
     setrlimit(RLIMIT_FSIZE, &before);
     assert_int_equal(result, ERROR_SYSTEM);
     assert_string_equal(error.text, "cannot write other: File too large");
-    assert_false(exists("other.new"));
+    assert_false(exists_in_dir("other.new"));
     struct stat status;
     assert_int_equal(fstatat(fd, "other", &status, 0), 0);
     assert_int_equal(status.st_size, 3);
@@ -225,15 +225,15 @@ int main(void)
     json_guard_start();
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_what_was_saved_is_loaded),
-        TEST(test_missing_file_is_an_empty_memory),
-        TEST(test_damaged_file_is_an_empty_memory),
-        TEST(test_file_that_is_too_large_is_an_empty_memory),
-        TEST(test_long_versions_are_cut),
-        TEST(test_what_cannot_be_saved_is_said),
-        TEST(test_save_without_memory),
-        TEST(test_replace_follows_no_link),
-        TEST(test_replace_on_a_full_disk),
+        TEST(test_saved_record_is_loaded),
+        TEST(test_missing_file_is_an_empty_record),
+        TEST(test_corrupt_file_is_an_empty_record),
+        TEST(test_oversized_file_is_an_empty_record),
+        TEST(test_long_versions_are_truncated),
+        TEST(test_failed_save_is_reported),
+        TEST(test_save_without_memory_fails),
+        TEST(test_replace_does_not_follow_symlinks),
+        TEST(test_replace_on_a_full_disk_keeps_the_old_file),
     };
     return cmocka_run_group_tests_name("upgrade_record", tests, NULL, NULL);
 }

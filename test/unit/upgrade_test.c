@@ -1,4 +1,4 @@
-/* What one process tells of an upgrade, and when: of its own none, of an earlier one's the end. */
+/* Reporting of upgrade results: by the process after the one that acted on the request, once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,12 +23,12 @@
 enum {
     INITIATED_AT_MS = 1700000000,
     WAIT_MS = 15000,
-    LONG_MS = 2 * WAIT_MS,
+    LONG_INTERVAL_MS = 2 * WAIT_MS,
     ABSENCE_MS = 400,
     PATH_BYTES = TMP_DIR_BYTES + 32,
 };
 
-/* A backend in whose answers the upgrade to 2 stays pending, whatever it is told. */
+/* A backend on which the upgrade to 2.0 stays pending, whatever is reported. */
 struct fixture {
     char dir[TMP_DIR_BYTES];
     struct config config;
@@ -42,16 +42,16 @@ struct fixture {
     struct reporter_parts parts;
     struct service service;
     atomic_bool abort;
-    atomic_uint asks; /* for what is pending */
+    atomic_uint pending_reads; /* calls of getPendingUpgrade */
     atomic_uint records;
     atomic_uint records_before_reports;
     atomic_uint reports;
     int stop_fd;
     uint64_t stops;
-    int said_fd; /* what the program openclaw reads */
+    int version_fd; /* the FIFO that the program openclaw reads */
 };
 
-static const char *answer(void *context, const char *request)
+static const char *answer_call(void *context, const char *request)
 {
     struct fixture *fixture = context;
     static const char nothing[] = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
@@ -61,7 +61,7 @@ static const char *answer(void *context, const char *request)
         "{\"status\":\"success\",\"value\":{\"targetOpenclawVersion\":\"2.0\","
         "\"targetRuntimeVersion\":\"2.0\",\"strategy\":\"immediate\",\"initiatedAt\":1700000000}}";
     if (strstr(request, "getPendingUpgrade") != NULL) {
-        atomic_fetch_add(&fixture->asks, 1);
+        atomic_fetch_add(&fixture->pending_reads, 1);
         return pending;
     }
     if (strstr(request, "recordUpgradeResult") != NULL) {
@@ -74,8 +74,8 @@ static const char *answer(void *context, const char *request)
     return nothing;
 }
 
-/* How often the stop was asked for so far. Nobody acts on it, as if main were slow. */
-static uint64_t stops(struct fixture *fixture)
+/* Returns how often shutdown was requested. No thread acts on it, as if main were slow. */
+static uint64_t count_stop_requests(struct fixture *fixture)
 {
     eventfd_t more = 0;
     if (eventfd_read(fixture->stop_fd, &more) == 0)
@@ -83,7 +83,7 @@ static uint64_t stops(struct fixture *fixture)
     return fixture->stops;
 }
 
-static void describe(struct fixture *fixture)
+static void init_config_and_parts(struct fixture *fixture)
 {
     fixture->config = (struct config){
         .state_dir = fixture->dir,
@@ -118,7 +118,7 @@ static int setup(void **state)
     tmp_dir_create(fixture->dir);
     fixture->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     assert_true(fixture->stop_fd >= 0);
-    fixture->server = stub_server_start_with(answer, fixture);
+    fixture->server = stub_server_start_with(answer_call, fixture);
     snprintf(url, sizeof url, "http://127.0.0.1:%u", stub_server_port(fixture->server));
     assert_int_equal(http_client_library_start(NULL), 0);
     stats_init(&fixture->stats);
@@ -129,7 +129,7 @@ static int setup(void **state)
     assert_int_equal(
         http_client_create(&fixture->client, fixture->store, &fixture->abort, NULL), 0);
     atomic_store(&fixture->stats.last_poll_ms, 1);
-    describe(fixture);
+    init_config_and_parts(fixture);
     *state = fixture;
     return 0;
 }
@@ -151,8 +151,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Whether the count is that large within limit_ms. */
-static bool comes_to(atomic_uint *count, unsigned min, int64_t limit_ms)
+/* Whether the count reaches min within limit_ms. */
+static bool reaches(atomic_uint *count, unsigned min, int64_t limit_ms)
 {
     int64_t deadline_ms = clock_monotonic_ms() + limit_ms;
     while (atomic_load(count) < min && clock_monotonic_ms() < deadline_ms)
@@ -160,27 +160,28 @@ static bool comes_to(atomic_uint *count, unsigned min, int64_t limit_ms)
     return atomic_load(count) >= min;
 }
 
-/* It would be that it has failed, as the versions are still the old ones. */
-static void test_who_acts_on_a_request_tells_no_result_of_it(void **state)
+/* The process that acts on a request would report a failure, since it still runs the old version.
+ */
+static void test_result_is_reported_by_the_next_process(void **state)
 {
     struct fixture *fixture = *state;
     struct upgrade_state upgrade;
     upgrade_begin(&upgrade, &fixture->parts);
     upgrade_check_requests(&upgrade, &fixture->service);
-    assert_int_equal(stops(fixture), 1);
+    assert_int_equal(count_stop_requests(fixture), 1);
     assert_true(upgrade_report_result(&upgrade, &fixture->service));
     assert_int_equal(atomic_load(&fixture->records), 0);
-    /* The next process does. */
+    /* The next process reports the result. */
     upgrade_begin(&upgrade, &fixture->parts);
     assert_int_equal(upgrade.acted_on.initiated_at_ms, INITIATED_AT_MS);
     assert_true(upgrade_report_result(&upgrade, &fixture->service));
     assert_true(upgrade_report_result(&upgrade, &fixture->service));
     upgrade_check_requests(&upgrade, &fixture->service);
     assert_int_equal(atomic_load(&fixture->records), 1);
-    assert_int_equal(stops(fixture), 1);
+    assert_int_equal(count_stop_requests(fixture), 1);
 }
 
-static void test_reporter_goes_no_further_round_once_it_asked_for_the_stop(void **state)
+static void test_reporter_stops_after_it_requested_shutdown(void **state)
 {
     struct fixture *fixture = *state;
     struct reporter *reporter;
@@ -188,16 +189,16 @@ static void test_reporter_goes_no_further_round_once_it_asked_for_the_stop(void 
     assert_int_equal(loop_start(reporter_loop(reporter), NULL), 0);
     struct pollfd asked = {.fd = fixture->stop_fd, .events = POLLIN};
     assert_int_equal(poll(&asked, 1, WAIT_MS), 1);
-    assert_false(comes_to(&fixture->reports, 2, ABSENCE_MS));
+    assert_false(reaches(&fixture->reports, 2, ABSENCE_MS));
     assert_true(loop_is_alive(reporter_loop(reporter), clock_monotonic_ms()));
     loop_stop(reporter_loop(reporter));
     reporter_destroy(reporter);
     assert_int_equal(atomic_load(&fixture->records), 0);
-    assert_int_equal(stops(fixture), 1);
+    assert_int_equal(count_stop_requests(fixture), 1);
 }
 
-/* In place of the version, a program that says none before the test does (know_version). */
-static void forget_version(struct fixture *fixture)
+/* Replaces the version probe by one whose program blocks until release_version_probe. */
+static void block_version_probe(struct fixture *fixture)
 {
     char path[PATH_BYTES];
     const char *found = getenv("PATH");
@@ -215,46 +216,46 @@ static void forget_version(struct fixture *fixture)
     fixture->parts.version = fixture->version;
     char version[VERSION_PROBE_BYTES];
     assert_false(version_probe_get(fixture->version, version, sizeof version));
-    /* The program is looked up by the probe's thread; it is there once somebody reads. */
+    /* open() returns once the program reads the FIFO; from then on the probe does not need PATH. */
     snprintf(path, sizeof path, "%s/said", fixture->dir);
-    fixture->said_fd = open(path, O_WRONLY | O_CLOEXEC);
-    assert_true(fixture->said_fd >= 0);
+    fixture->version_fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fixture->version_fd >= 0);
     setenv("PATH", path_before, 1);
     free(path_before);
 }
 
-static void know_version(struct fixture *fixture)
+static void release_version_probe(struct fixture *fixture)
 {
     char version[VERSION_PROBE_BYTES];
     int64_t deadline_ms = clock_monotonic_ms() + WAIT_MS;
-    assert_true(dprintf(fixture->said_fd, "1.5\n") > 0);
-    close(fixture->said_fd);
+    assert_true(dprintf(fixture->version_fd, "1.5\n") > 0);
+    close(fixture->version_fd);
     while (!version_probe_get(fixture->version, version, sizeof version) &&
            clock_monotonic_ms() < deadline_ms)
         poll(NULL, 0, 1);
     assert_true(version_probe_get(fixture->version, version, sizeof version));
 }
 
-/* What an earlier process acted on. */
-static void remember(const struct fixture *fixture, int64_t initiated_at_ms)
+/* Saves the record of a request that an earlier process acted on. */
+static void save_earlier_request(const struct fixture *fixture, int64_t initiated_at_ms)
 {
     const struct upgrade_record memory = {
         .initiated_at_ms = initiated_at_ms, .from_openclaw = "0.9", .from_runtime = "0.9"};
     assert_int_equal(upgrade_record_save(fixture->dir, &memory, NULL), 0);
 }
 
-/* As after any upgrade that ended long ago, since its memory stays. */
-static void test_report_waits_for_no_version_when_no_result_is_owed(void **state)
+/* As after every upgrade that ended long ago, since its record is kept. */
+static void test_report_does_not_wait_for_the_version_without_a_result(void **state)
 {
     struct fixture *fixture = *state;
     struct upgrade_state upgrade;
-    remember(fixture, INITIATED_AT_MS - 1);
-    forget_version(fixture);
+    save_earlier_request(fixture, INITIATED_AT_MS - 1);
+    block_version_probe(fixture);
     upgrade_begin(&upgrade, &fixture->parts);
     assert_true(upgrade_report_result(&upgrade, &fixture->service));
     assert_true(upgrade_report_result(&upgrade, &fixture->service));
-    assert_int_equal(atomic_load(&fixture->asks), 1);
-    know_version(fixture);
+    assert_int_equal(atomic_load(&fixture->pending_reads), 1);
+    release_version_probe(fixture);
     assert_true(upgrade_report_result(&upgrade, &fixture->service));
     assert_int_equal(atomic_load(&fixture->records), 0);
 }
@@ -263,37 +264,37 @@ static void test_owed_result_waits_for_the_version(void **state)
 {
     struct fixture *fixture = *state;
     struct upgrade_state upgrade;
-    remember(fixture, INITIATED_AT_MS);
-    forget_version(fixture);
+    save_earlier_request(fixture, INITIATED_AT_MS);
+    block_version_probe(fixture);
     upgrade_begin(&upgrade, &fixture->parts);
     for (int i = 0; i < 20; i++)
         assert_false(upgrade_report_result(&upgrade, &fixture->service));
     assert_true(upgrade.awaits_version);
-    assert_int_equal(atomic_load(&fixture->asks), 1);
+    assert_int_equal(atomic_load(&fixture->pending_reads), 1);
     assert_int_equal(atomic_load(&fixture->records), 0);
-    know_version(fixture);
+    release_version_probe(fixture);
     assert_true(upgrade_report_result(&upgrade, &fixture->service));
     assert_true(upgrade_report_result(&upgrade, &fixture->service));
     assert_int_equal(atomic_load(&fixture->records), 1);
 }
 
-/* The report follows the version at once, and the result comes before it. */
+/* Once the version is known, the result is reported at once, and the first report after it. */
 static void test_first_report_follows_the_owed_result(void **state)
 {
     struct fixture *fixture = *state;
     struct reporter *reporter;
-    fixture->config.delivery_backoff_base_ms = LONG_MS;
-    fixture->config.delivery_backoff_max_ms = LONG_MS;
-    fixture->config.health_check_interval_ms = LONG_MS;
-    remember(fixture, INITIATED_AT_MS);
-    forget_version(fixture);
+    fixture->config.delivery_backoff_base_ms = LONG_INTERVAL_MS;
+    fixture->config.delivery_backoff_max_ms = LONG_INTERVAL_MS;
+    fixture->config.health_check_interval_ms = LONG_INTERVAL_MS;
+    save_earlier_request(fixture, INITIATED_AT_MS);
+    block_version_probe(fixture);
     assert_int_equal(reporter_create(&reporter, &fixture->parts, NULL), 0);
     assert_int_equal(loop_start(reporter_loop(reporter), NULL), 0);
-    assert_true(comes_to(&fixture->asks, 1, WAIT_MS));
+    assert_true(reaches(&fixture->pending_reads, 1, WAIT_MS));
     assert_int_equal(atomic_load(&fixture->reports), 0);
-    know_version(fixture);
+    release_version_probe(fixture);
     int64_t known_ms = clock_monotonic_ms();
-    assert_true(comes_to(&fixture->reports, 1, WAIT_MS));
+    assert_true(reaches(&fixture->reports, 1, WAIT_MS));
     assert_true(clock_monotonic_ms() - known_ms < WAIT_MS / 3);
     assert_int_equal(atomic_load(&fixture->records_before_reports), 1);
     loop_stop(reporter_loop(reporter));
@@ -304,9 +305,9 @@ int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_who_acts_on_a_request_tells_no_result_of_it),
-        TEST(test_reporter_goes_no_further_round_once_it_asked_for_the_stop),
-        TEST(test_report_waits_for_no_version_when_no_result_is_owed),
+        TEST(test_result_is_reported_by_the_next_process),
+        TEST(test_reporter_stops_after_it_requested_shutdown),
+        TEST(test_report_does_not_wait_for_the_version_without_a_result),
         TEST(test_owed_result_waits_for_the_version),
         TEST(test_first_report_follows_the_owed_result),
     };

@@ -1,4 +1,4 @@
-/* Which URLs are taken, what is read out of them, and why others are refused. */
+/* URL parsing: the parts of valid URLs, and the reasons for refusing others. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 
 #include "config/url.h"
 
-static void test_urls_that_are_right(void **state)
+static void test_valid_urls_are_split(void **state)
 {
     (void)state;
     static const struct {
@@ -37,7 +37,7 @@ static void test_urls_that_are_right(void **state)
     }
 }
 
-static void test_urls_that_are_wrong(void **state)
+static void test_invalid_urls_are_refused_with_a_reason(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
@@ -90,7 +90,7 @@ static void test_urls_that_are_wrong(void **state)
         struct url url;
         const char *wrong = url_parse(cases[i][0], &url);
         if (wrong == NULL || strstr(wrong, cases[i][1]) == NULL)
-            fail_msg("%s: %s", cases[i][0], wrong != NULL ? wrong : "was taken");
+            fail_msg("%s: %s", cases[i][0], wrong != NULL ? wrong : "accepted");
     }
     char long_label[100] = "http://";
     memset(long_label + 7, 'a', 64);
@@ -103,8 +103,8 @@ static void test_urls_that_are_wrong(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_urls_that_are_right),
-        cmocka_unit_test(test_urls_that_are_wrong),
+        cmocka_unit_test(test_valid_urls_are_split),
+        cmocka_unit_test(test_invalid_urls_are_refused_with_a_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Which OpenClaw version is found, in what programs print and in which program is asked. */
+/* The OpenClaw version: which program is run, and what its output is parsed to. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,9 +14,9 @@
 #include "base/sync.h"
 #include "gateway/version_probe.h"
 
-enum { LONG_MS = 20000, PATH_BYTES = TMP_DIR_BYTES + 32 };
+enum { TIMEOUT_MS = 20000, PATH_BYTES = TMP_DIR_BYTES + 32 };
 
-/* A temporary directory that is all of PATH, so only the programs put there are found. */
+/* PATH is a temporary directory, so only programs created there are found. */
 struct fixture {
     char dir[TMP_DIR_BYTES];
     char *path_before;
@@ -59,19 +59,19 @@ static int teardown(void **state)
     return 0;
 }
 
-static void must_find(const char *configured, const char *version)
+static void expect_version(const char *configured, const char *version)
 {
     struct version_probe *probe = NULL;
     char found[VERSION_PROBE_BYTES] = "";
     assert_int_equal(version_probe_start(&probe, configured, NULL), 0);
-    int64_t deadline_ms = clock_monotonic_ms() + LONG_MS;
+    int64_t deadline_ms = clock_monotonic_ms() + TIMEOUT_MS;
     while (!version_probe_get(probe, found, sizeof found) && clock_monotonic_ms() < deadline_ms)
         poll(NULL, 0, 1);
     version_probe_stop(probe);
     assert_string_equal(found, version);
 }
 
-static void test_configured(void **state)
+static void test_configured_version_needs_no_program(void **state)
 {
     add_program(*state, "openclaw", "echo 1.2.3");
     struct version_probe *probe = NULL;
@@ -80,55 +80,55 @@ static void test_configured(void **state)
     assert_true(version_probe_get(probe, found, sizeof found));
     assert_string_equal(found, "my build");
     version_probe_stop(probe);
-    must_find("", "1.2.3");
+    expect_version("", "1.2.3");
 }
 
-static void test_openclaw_goes_first(void **state)
+static void test_openclaw_is_preferred(void **state)
 {
     add_program(*state, "openclaw", "[ \"$*\" = --version ] && echo 'OpenClaw 2026.9.6 (eb377ac)'");
     add_program(*state, "clawdbot", "echo 1.1.1");
-    must_find(NULL, "2026.9.6");
+    expect_version(NULL, "2026.9.6");
 }
 
-static void test_clawdbot_when_there_is_no_openclaw(void **state)
+static void test_clawdbot_is_run_without_openclaw(void **state)
 {
     add_program(*state, "clawdbot", "echo 2026.1.24-3");
-    must_find(NULL, "2026.1.24-3");
+    expect_version(NULL, "2026.1.24-3");
 }
 
-static void test_clawdbot_when_openclaw_says_nothing(void **state)
+static void test_clawdbot_is_run_if_openclaw_fails(void **state)
 {
     add_program(*state, "openclaw", "echo 9.9.9 >&2; exit 1");
     add_program(*state, "clawdbot", "echo 2026.1.24-3");
-    must_find(NULL, "2026.1.24-3");
+    expect_version(NULL, "2026.1.24-3");
 }
 
-static void test_unknown(void **state)
+static void test_version_is_unknown_without_output(void **state)
 {
-    must_find(NULL, "unknown");
+    expect_version(NULL, "unknown");
     add_program(*state, "openclaw", "echo no version here");
-    must_find(NULL, "unknown");
+    expect_version(NULL, "unknown");
 }
 
-static void test_stop_while_a_program_hangs(void **state)
+static void test_stop_kills_a_hanging_program(void **state)
 {
-    char asked[PATH_BYTES];
-    path_in(*state, "asked", asked);
+    char started[PATH_BYTES];
+    path_in(*state, "asked", started);
     add_program(*state, "openclaw", "echo 1.2.3; : > \"${0%/*}/asked\"; exec /bin/sleep 60");
     struct version_probe *probe = NULL;
     char found[VERSION_PROBE_BYTES];
     assert_int_equal(version_probe_start(&probe, NULL, NULL), 0);
     int64_t began_ms = clock_monotonic_ms();
-    while (access(asked, F_OK) != 0 && clock_monotonic_ms() - began_ms < LONG_MS)
+    while (access(started, F_OK) != 0 && clock_monotonic_ms() - began_ms < TIMEOUT_MS)
         poll(NULL, 0, 1);
-    assert_int_equal(access(asked, F_OK), 0);
+    assert_int_equal(access(started, F_OK), 0);
     assert_false(version_probe_get(probe, found, sizeof found));
     began_ms = clock_monotonic_ms();
     version_probe_stop(probe);
     assert_in_range(clock_monotonic_ms() - began_ms, 0, 5000);
 }
 
-static void test_stop_at_once(void **state)
+static void test_stop_right_after_the_start(void **state)
 {
     add_program(*state, "openclaw", "exec /bin/sleep 60");
     for (int i = 0; i < 20; i++) {
@@ -139,7 +139,7 @@ static void test_stop_at_once(void **state)
     version_probe_stop(NULL);
 }
 
-static void test_what_looks_like_a_version(void **state)
+static void test_versions_are_found_in_output(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
@@ -162,7 +162,7 @@ static void test_what_looks_like_a_version(void **state)
     }
 }
 
-static void test_what_does_not(void **state)
+static void test_other_output_is_not_a_version(void **state)
 {
     (void)state;
     static const char *const cases[] = {"", "\n", "unknown", "17", "v", "v3", ".5", "1.", "1..2",
@@ -174,7 +174,7 @@ static void test_what_does_not(void **state)
     }
 }
 
-static void test_long_version_is_cut(void **state)
+static void test_long_version_is_truncated(void **state)
 {
     (void)state;
     char output[512];
@@ -191,16 +191,16 @@ static void test_long_version_is_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_PATH(test_configured),
-        WITH_PATH(test_openclaw_goes_first),
-        WITH_PATH(test_clawdbot_when_there_is_no_openclaw),
-        WITH_PATH(test_clawdbot_when_openclaw_says_nothing),
-        WITH_PATH(test_unknown),
-        WITH_PATH(test_stop_while_a_program_hangs),
-        WITH_PATH(test_stop_at_once),
-        cmocka_unit_test(test_what_looks_like_a_version),
-        cmocka_unit_test(test_what_does_not),
-        cmocka_unit_test(test_long_version_is_cut),
+        WITH_PATH(test_configured_version_needs_no_program),
+        WITH_PATH(test_openclaw_is_preferred),
+        WITH_PATH(test_clawdbot_is_run_without_openclaw),
+        WITH_PATH(test_clawdbot_is_run_if_openclaw_fails),
+        WITH_PATH(test_version_is_unknown_without_output),
+        WITH_PATH(test_stop_kills_a_hanging_program),
+        WITH_PATH(test_stop_right_after_the_start),
+        cmocka_unit_test(test_versions_are_found_in_output),
+        cmocka_unit_test(test_other_output_is_not_a_version),
+        cmocka_unit_test(test_long_version_is_truncated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

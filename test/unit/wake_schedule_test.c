@@ -1,4 +1,4 @@
-/* When agents are woken, with a clock that the test owns. */
+/* The wake-up schedule, with a clock that the test controls. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,7 +31,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct agent agent_of(const char *id, int64_t interval_ms)
+static struct agent make_agent(const char *id, int64_t interval_ms)
 {
     struct agent agent = {.heartbeat_interval_ms = interval_ms};
     text_copy(agent.id, sizeof agent.id, id);
@@ -39,7 +39,7 @@ static struct agent agent_of(const char *id, int64_t interval_ms)
     return agent;
 }
 
-/* count agents a0, a1, ... */
+/* Updates the schedule with count agents a0, a1, ... */
 static struct wake_changes list_agents(
     struct wake_schedule *schedule, size_t count, int64_t interval_ms, int64_t now_ms)
 {
@@ -48,14 +48,14 @@ static struct wake_changes list_agents(
     for (size_t i = 0; i < count; i++) {
         char id[ID_BYTES];
         snprintf(id, sizeof id, "a%zu", i);
-        agents[i] = agent_of(id, interval_ms);
+        agents[i] = make_agent(id, interval_ms);
     }
     const struct agent_list list = {.agents = agents, .count = count};
     assert_int_equal(wake_schedule_update(schedule, &list, now_ms, &changes, NULL), 0);
     return changes;
 }
 
-static struct wake_changes list_one(
+static struct wake_changes list_agent(
     struct wake_schedule *schedule, const struct agent *agent, int64_t now_ms)
 {
     struct wake_changes changes;
@@ -65,7 +65,7 @@ static struct wake_changes list_one(
     return changes;
 }
 
-/* The time from now_ms on at which the next agent is due; it is out then. -1: nobody ever. */
+/* Takes the next due agent; returns when it is due, now_ms at the earliest, or -1 if none is. */
 static int64_t next_due(struct wake_schedule *schedule, int64_t now_ms, char id[static ID_BYTES])
 {
     int64_t next_ms;
@@ -77,7 +77,7 @@ static int64_t next_due(struct wake_schedule *schedule, int64_t now_ms, char id[
     return next_ms;
 }
 
-static void test_one_agent_alone_wakes_at_once(void **state)
+static void test_single_agent_is_woken_at_once(void **state)
 {
     char id[ID_BYTES];
     list_agents(*state, 1, MINUTE_MS, START);
@@ -86,8 +86,8 @@ static void test_one_agent_alone_wakes_at_once(void **state)
     assert_int_equal(next_due(*state, START, id), -1);
 }
 
-/* Forty agents of 15 minutes: spread over two minutes, in order, at most 2 s off their place. */
-static void test_many_agents_are_spread_at_the_start(void **state)
+/* 40 agents with 15 minutes are spread over two minutes, in order, with at most 2 s of jitter. */
+static void test_many_agents_are_spread_at_startup(void **state)
 {
     enum { AGENTS = 40, SPREAD_MS = 2 * 60 * 1000 };
     int64_t now_ms = START;
@@ -102,7 +102,7 @@ static void test_many_agents_are_spread_at_the_start(void **state)
     assert_int_equal(next_due(*state, now_ms, id), -1);
 }
 
-static void test_short_intervals_are_spread_over_less(void **state)
+static void test_short_intervals_are_spread_over_less_time(void **state)
 {
     char id[ID_BYTES];
     int64_t now_ms = START;
@@ -112,7 +112,7 @@ static void test_short_intervals_are_spread_over_less(void **state)
     assert_in_range(now_ms - START, 0, 400 + 1000);
 }
 
-static void test_next_wake_is_an_interval_and_a_bit_later(void **state)
+static void test_next_wake_is_an_interval_plus_jitter_later(void **state)
 {
     char id[ID_BYTES];
     list_agents(*state, 1, 5 * MINUTE_MS, START);
@@ -126,7 +126,7 @@ static void test_next_wake_is_an_interval_and_a_bit_later(void **state)
     }
 }
 
-static void test_fractions_of_a_minute_have_short_extras(void **state)
+static void test_short_intervals_have_short_jitter(void **state)
 {
     char id[ID_BYTES];
     list_agents(*state, 1, 600, START);
@@ -135,7 +135,7 @@ static void test_fractions_of_a_minute_have_short_extras(void **state)
     assert_in_range(next_due(*state, START, id) - START, 600, 1200);
 }
 
-static void test_an_agent_that_is_out_is_not_due(void **state)
+static void test_agent_being_woken_is_not_due(void **state)
 {
     char id[ID_BYTES];
     int64_t next_ms;
@@ -145,7 +145,7 @@ static void test_an_agent_that_is_out_is_not_due(void **state)
     assert_true(next_ms == SYNC_NO_DEADLINE);
 }
 
-static void test_agents_that_come_later_wake_soon(void **state)
+static void test_new_agents_are_woken_soon(void **state)
 {
     char id[ID_BYTES];
     list_agents(*state, 1, 15 * MINUTE_MS, START);
@@ -157,8 +157,8 @@ static void test_agents_that_come_later_wake_soon(void **state)
         assert_in_range(next_due(*state, START + MINUTE_MS, id) - START - MINUTE_MS, 0, 2000);
 }
 
-/* The first list is a start, even when it is empty; and however late it comes. */
-static void test_agents_after_an_empty_list_come_later(void **state)
+/* Only the first list spreads its agents, even if it is empty and however late it comes. */
+static void test_agents_after_an_empty_list_count_as_new(void **state)
 {
     char id[ID_BYTES];
     list_agents(*state, 0, 0, START);
@@ -167,7 +167,7 @@ static void test_agents_after_an_empty_list_come_later(void **state)
         assert_in_range(next_due(*state, START, id) - START, 0, 2000);
 }
 
-static void test_removed_agents_are_woken_no_more(void **state)
+static void test_removed_agents_are_not_woken(void **state)
 {
     char id[ID_BYTES];
     list_agents(*state, 3, MINUTE_MS, START);
@@ -177,20 +177,20 @@ static void test_removed_agents_are_woken_no_more(void **state)
     next_due(*state, START, id);
     assert_string_equal(id, "a0");
     assert_int_equal(next_due(*state, START, id), -1);
-    /* One that was out when it was removed stays away. */
+    /* An agent that was removed while being woken is not rescheduled. */
     list_agents(*state, 0, 0, START);
     wake_schedule_done(*state, id, START);
     assert_int_equal(next_due(*state, START, id), -1);
 }
 
-static void test_new_data_counts_at_once(void **state)
+static void test_changed_fields_apply_at_once(void **state)
 {
-    struct agent agent = agent_of("a0", MINUTE_MS);
+    struct agent agent = make_agent("a0", MINUTE_MS);
     struct agent found;
-    list_one(*state, &agent, START);
+    list_agent(*state, &agent, START);
     text_copy(agent.name, sizeof agent.name, "Renamed");
     text_copy(agent.session_key, sizeof agent.session_key, "agent:other:key");
-    struct wake_changes changes = list_one(*state, &agent, START);
+    struct wake_changes changes = list_agent(*state, &agent, START);
     assert_int_equal(changes.added + changes.removed, 0);
     assert_true(wake_schedule_find(*state, "a0", &found));
     assert_string_equal(found.name, "Renamed");
@@ -198,7 +198,7 @@ static void test_new_data_counts_at_once(void **state)
     assert_false(wake_schedule_find(*state, "a1", &found));
 }
 
-static void test_changed_interval_reschedules_one_that_waits(void **state)
+static void test_changed_interval_reschedules_a_waiting_agent(void **state)
 {
     char id[ID_BYTES];
     list_agents(*state, 1, 60 * MINUTE_MS, START);
@@ -206,13 +206,13 @@ static void test_changed_interval_reschedules_one_that_waits(void **state)
     wake_schedule_done(*state, id, START);
     list_agents(*state, 1, MINUTE_MS, START + 5);
     assert_in_range(next_due(*state, START + 5, id) - START - 5, 0, 2000);
-    /* The same list again changes nothing. */
+    /* An unchanged list does not reschedule. */
     wake_schedule_done(*state, id, START + 5);
     list_agents(*state, 1, MINUTE_MS, START + 6);
     assert_true(next_due(*state, START + 6, id) >= START + 5 + MINUTE_MS);
 }
 
-static void test_changed_interval_while_out_leaves_one_schedule(void **state)
+static void test_changed_interval_during_a_wake_keeps_one_schedule(void **state)
 {
     char id[ID_BYTES];
     list_agents(*state, 1, 60 * MINUTE_MS, START);
@@ -225,8 +225,9 @@ static void test_changed_interval_while_out_leaves_one_schedule(void **state)
     assert_int_equal(next_due(*state, due_ms, id), -1);
 }
 
-/* Removed and back while its old wake-up still runs: the end of that one must not double it. */
-static void test_agent_that_came_back_has_one_schedule(void **state)
+/* Removed and listed again while its old wake-up runs: the end of that must not schedule it twice.
+ */
+static void test_agent_listed_again_has_one_schedule(void **state)
 {
     char id[ID_BYTES];
     list_agents(*state, 1, MINUTE_MS, START);
@@ -239,7 +240,7 @@ static void test_agent_that_came_back_has_one_schedule(void **state)
     assert_int_equal(next_due(*state, due_ms, id), -1);
 }
 
-static void test_put_off_agents_come_back_apart(void **state)
+static void test_postponed_agents_are_spread(void **state)
 {
     enum { AGENTS = 40 };
     char id[ID_BYTES];
@@ -262,7 +263,7 @@ static void test_put_off_agents_come_back_apart(void **state)
     assert_in_range(last_ms - first_ms, 10000, 2 * MINUTE_MS + 2000);
 }
 
-static void test_after_a_long_sleep_they_are_spread_again(void **state)
+static void test_overdue_agents_are_spread_after_suspend(void **state)
 {
     enum { AGENTS = 40 };
     char id[ID_BYTES];
@@ -280,7 +281,7 @@ static void test_busy_agent_is_reported_once_per_interval(void **state)
 {
     char id[ID_BYTES];
     list_agents(*state, 1, 5 * MINUTE_MS, START);
-    /* Not due yet: the wake-up itself will report it. */
+    /* Not due yet: the wake-up itself reports the agent online. */
     next_due(*state, START, id);
     wake_schedule_record_online(*state, id, START);
     wake_schedule_done(*state, id, START);
@@ -293,11 +294,11 @@ static void test_busy_agent_is_reported_once_per_interval(void **state)
     assert_false(wake_schedule_owes_report(*state, "a9", START));
 }
 
-/* Of two with the same id the first counts, at every list anew. */
-static void test_agent_that_is_listed_twice_is_one(void **state)
+/* Of two agents with the same id the first counts, in every list. */
+static void test_agent_listed_twice_counts_once(void **state)
 {
     char id[ID_BYTES];
-    struct agent agents[2] = {agent_of("a0", 5 * MINUTE_MS), agent_of("a0", MINUTE_MS)};
+    struct agent agents[2] = {make_agent("a0", 5 * MINUTE_MS), make_agent("a0", MINUTE_MS)};
     const struct agent_list list = {.agents = agents, .count = 2};
     struct wake_changes changes;
     struct agent found;
@@ -320,23 +321,23 @@ int main(void)
 {
 #define WITH_SCHEDULE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        WITH_SCHEDULE(test_one_agent_alone_wakes_at_once),
-        WITH_SCHEDULE(test_many_agents_are_spread_at_the_start),
-        WITH_SCHEDULE(test_short_intervals_are_spread_over_less),
-        WITH_SCHEDULE(test_next_wake_is_an_interval_and_a_bit_later),
-        WITH_SCHEDULE(test_fractions_of_a_minute_have_short_extras),
-        WITH_SCHEDULE(test_an_agent_that_is_out_is_not_due),
-        WITH_SCHEDULE(test_agents_that_come_later_wake_soon),
-        WITH_SCHEDULE(test_agents_after_an_empty_list_come_later),
-        WITH_SCHEDULE(test_removed_agents_are_woken_no_more),
-        WITH_SCHEDULE(test_new_data_counts_at_once),
-        WITH_SCHEDULE(test_changed_interval_reschedules_one_that_waits),
-        WITH_SCHEDULE(test_changed_interval_while_out_leaves_one_schedule),
-        WITH_SCHEDULE(test_agent_that_came_back_has_one_schedule),
-        WITH_SCHEDULE(test_put_off_agents_come_back_apart),
-        WITH_SCHEDULE(test_after_a_long_sleep_they_are_spread_again),
+        WITH_SCHEDULE(test_single_agent_is_woken_at_once),
+        WITH_SCHEDULE(test_many_agents_are_spread_at_startup),
+        WITH_SCHEDULE(test_short_intervals_are_spread_over_less_time),
+        WITH_SCHEDULE(test_next_wake_is_an_interval_plus_jitter_later),
+        WITH_SCHEDULE(test_short_intervals_have_short_jitter),
+        WITH_SCHEDULE(test_agent_being_woken_is_not_due),
+        WITH_SCHEDULE(test_new_agents_are_woken_soon),
+        WITH_SCHEDULE(test_agents_after_an_empty_list_count_as_new),
+        WITH_SCHEDULE(test_removed_agents_are_not_woken),
+        WITH_SCHEDULE(test_changed_fields_apply_at_once),
+        WITH_SCHEDULE(test_changed_interval_reschedules_a_waiting_agent),
+        WITH_SCHEDULE(test_changed_interval_during_a_wake_keeps_one_schedule),
+        WITH_SCHEDULE(test_agent_listed_again_has_one_schedule),
+        WITH_SCHEDULE(test_postponed_agents_are_spread),
+        WITH_SCHEDULE(test_overdue_agents_are_spread_after_suspend),
         WITH_SCHEDULE(test_busy_agent_is_reported_once_per_interval),
-        WITH_SCHEDULE(test_agent_that_is_listed_twice_is_one),
+        WITH_SCHEDULE(test_agent_listed_twice_counts_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
