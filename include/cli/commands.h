@@ -1,4 +1,4 @@
-/* What the program does instead of running: the commands doctor, healthcheck and spool. */
+/* The commands that run instead of the daemon: doctor, healthcheck and spool. */
 #ifndef CLI_COMMANDS_H
 #define CLI_COMMANDS_H
 

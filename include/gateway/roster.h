@@ -33,7 +33,7 @@ json_t *gateway_roster_missing(struct gateway_roster *roster);
 /* Whether the gateway has the agent; true while that is not known. */
 bool gateway_roster_has(struct gateway_roster *roster, const char *agent_slug);
 
-/* What addresses are derived from. Borrowed; shared by all workers, read-only. */
+/* The inputs of an address besides the agent. Borrowed; shared by all workers, read-only. */
 struct agent_router {
     const char *account_id;
     const char *fallback_agent; /* NULL for none */

@@ -69,6 +69,7 @@ static void *alloc_rows(
         error_set(error, ERROR_REMOTE, "%s: the result is not an array", action);
         return NULL;
     }
+    /* One more, because calloc of nothing may return NULL. */
     void *rows = calloc(json_array_size(value) + 1, row_bytes);
     if (rows == NULL)
         error_set(
@@ -84,6 +85,7 @@ static bool read_notification_row(const json_t *item, struct notification_row *r
         return false;
     text_copy(row->id, sizeof row->id, id);
     text_copy(row->agent_id, sizeof row->agent_id, agent_id);
+    /* Stays 0, for unknown, if it cannot be read: it only orders notifications. */
     row->created_at_ms = 0;
     json_guard_time_ms(item, "createdAt", 0, &row->created_at_ms);
     return true;
@@ -213,6 +215,8 @@ enum convex_outcome service_create_message(const struct service *service, const 
 {
     static const char action[] = "createMessageFromAgent";
     json_t *value;
+    /* The backend deduplicates by sourceNotificationId, so repeating after a lost answer is safe.
+     */
     enum convex_outcome outcome = convex_call(service, action,
         json_pack("{s:s, s:s, s:s, s:s}", "taskId", task_id, "agentId", agent_id, "content",
             content, "sourceNotificationId", notification_id),
@@ -308,6 +312,7 @@ enum convex_outcome service_report_agent_online(
         json_pack("{s:s, s:s}", "agentId", agent_id, "status", "online"), CONVEX_PLAIN, error);
 }
 
+/* An unknown version is left out ("*"): the function accepts an absent field but no null. */
 static json_t *pack_runtime_report(const struct runtime_report *report)
 {
     return json_pack("{s:s, s:s, s:s, s:I, s:s*, s:s}", "dropletId", report->droplet_id,
@@ -329,6 +334,7 @@ enum convex_outcome service_take_restart_request(
     const struct service *service, bool *requested, struct error *error)
 {
     json_t *value;
+    /* ONCE: the function clears what it returns, so a repetition would lose the request. */
     enum convex_outcome outcome = convex_call(
         service, "checkAndClearRestartRequested", json_object(), CONVEX_ONCE, &value, error);
     if (outcome != CONVEX_SUCCESS)
@@ -374,5 +380,6 @@ enum convex_outcome service_record_upgrade(
         "toOpenclawVersion", result->to_openclaw, "fromRuntimeVersion", result->from_runtime,
         "toRuntimeVersion", result->to_runtime, "duration", (json_int_t)result->duration_ms,
         "error", result->error);
+    /* ONCE: each call appends to a history. */
     return call_for_effect(service, "recordUpgradeResult", arguments, CONVEX_ONCE, error);
 }

@@ -1,4 +1,4 @@
-/* What the files of the commands share: output, the parts of the doctor, spool listings. */
+/* Shared by the files of the commands: output, the parts of the doctor, spool listings. */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 

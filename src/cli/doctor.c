@@ -64,7 +64,7 @@ static void cut_to_existing(char *path)
     }
 }
 
-/* What keeps existing, the part of the directory's path that exists, from being used, or NULL. */
+/* The reason why existing, the part of the path that exists, cannot be used, or NULL. */
 static const char *find_dir_obstacle(const char *existing, const struct stat *status)
 {
     if (!S_ISDIR(status->st_mode))
@@ -104,6 +104,7 @@ static bool check_dir(struct doctor *doctor, const char *existing)
             &doctor->report, dir_check, DOCTOR_FAIL, writable_fix, "%s %s", existing, obstacle);
         return false;
     }
+    /* A directory that does not exist is created by the runtime, with mode 0700. */
     if (strcmp(existing, path) != 0)
         doctor_report_add(&doctor->report, dir_check, DOCTOR_OK, NULL, "%s can be created", path);
     else if (!check_dir_owner(doctor))
@@ -136,6 +137,7 @@ static void check_space(struct doctor *doctor, const char *path)
         "%llu MiB free for %s%s", free_mib, path, has_inodes ? "" : ", but no inodes");
 }
 
+/* A held directory is not a failure: the doctor may run beside the runtime. */
 static void check_holder(struct doctor *doctor)
 {
     char holder[32];
@@ -166,6 +168,7 @@ static void check_state_dir(struct doctor *doctor)
 
 int64_t doctor_clock_ahead_ms(int64_t date_ms, int64_t before_ms, int64_t after_ms)
 {
+    /* The server's clock read date_ms to latest_ms at some time between before_ms and after_ms. */
     int64_t latest_ms = date_ms + DATE_STEP_MS - 1;
     if (before_ms > latest_ms)
         return before_ms - latest_ms;
@@ -266,6 +269,7 @@ static void report_tls(
     }
 }
 
+/* The last step, the exchange, is reported by the checks of the server itself. */
 static void report_step(struct doctor *doctor, const struct doctor_server *server,
     enum http_step step, const struct url *url, const struct http_response *answer)
 {
@@ -305,7 +309,7 @@ const char *doctor_reach(struct doctor *doctor, const struct doctor_server *serv
 {
     struct url url;
     struct http_response answer;
-    url_parse(server->url, &url);
+    url_parse(server->url, &url); /* cannot fail: the configuration has checked it */
     request_probe_url(doctor, server, &answer);
     enum http_step last = answer.step;
     for (int step = HTTP_STEP_LOOKUP; step < (int)last; step++)
@@ -318,6 +322,7 @@ const char *doctor_reach(struct doctor *doctor, const struct doctor_server *serv
     return server->names[last];
 }
 
+/* The authorities come first, since without them no https:// server can be checked. */
 static void check_network(struct doctor *doctor)
 {
     static const char name[] = "TLS authorities";
@@ -342,6 +347,7 @@ static void check_network(struct doctor *doctor)
     ca_store_destroy(store);
 }
 
+/* Reaching this point means that the settings are valid: otherwise main has ended with 78. */
 static void run_checks(struct doctor *doctor)
 {
     struct error error;

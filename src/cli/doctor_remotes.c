@@ -45,6 +45,7 @@ static void skip_check(struct doctor *doctor, const char *name, const char *fail
     doctor_skip(doctor, (const char *const[]){name, NULL}, failed);
 }
 
+/* Also for a refusal: a deployment that refuses has answered. */
 static void pass_deployment(struct doctor *doctor)
 {
     doctor_report_add(&doctor->report, deployment_check, DOCTOR_OK, NULL, "answers at %s",
@@ -67,6 +68,7 @@ static void fail_service_token(struct doctor *doctor, const char *detail)
     skip_check(doctor, account_check, service_token_check);
 }
 
+/* Without the account the token cannot be judged. */
 static void fail_account(struct doctor *doctor)
 {
     pass_deployment(doctor);
@@ -98,6 +100,7 @@ static void fail_hidden(struct doctor *doctor)
     skip_check(doctor, account_check, service_token_check);
 }
 
+/* Only hints are derived from the text; see service_refusal_parse. */
 static void report_refusal(struct doctor *doctor, const char *text)
 {
     switch (service_refusal_parse(text)) {
@@ -126,6 +129,7 @@ static void report_refusal(struct doctor *doctor, const char *text)
     }
 }
 
+/* Takes the reference. */
 static void accept_agents(struct doctor *doctor, json_t *value)
 {
     if (!json_is_array(value)) {
@@ -167,6 +171,7 @@ static void check_credentials(struct doctor *doctor, struct convex *convex)
     }
 }
 
+/* Returns the name of the check that failed, or NULL. */
 static const char *reach_backend(struct doctor *doctor)
 {
     struct text probe_url = {0};
@@ -175,6 +180,7 @@ static const char *reach_backend(struct doctor *doctor)
         .title = "the backend",
         .url = doctor->config->convex_url,
         .option = "CONVEX_URL",
+        /* Without memory the plain URL will do: any HTTP answer counts. */
         .probe_url = probe_url.failed ? doctor->config->convex_url : probe_url.data,
         .names = {"backend name", "backend connection", "backend TLS", deployment_check},
         .connect_fix = "check CONVEX_URL, and that no firewall or proxy blocks this machine",
@@ -205,6 +211,7 @@ void doctor_check_backend(struct doctor *doctor)
     convex_destroy(convex);
 }
 
+/* Returns the name of the check that failed, or NULL. */
 static const char *reach_gateway(struct doctor *doctor)
 {
     struct text probe_url = {0};
@@ -232,6 +239,7 @@ static const char *fail_endpoint(struct doctor *doctor, const char *fix, const c
     return endpoint_check;
 }
 
+/* A gateway that refuses the token has the endpoint enabled. */
 static const char *fail_gateway_token(struct doctor *doctor)
 {
     const char *set = doctor->config->gateway_token;
@@ -243,6 +251,10 @@ static const char *fail_gateway_token(struct doctor *doctor)
     return gateway_token_check;
 }
 
+/*
+ * Interprets the status of an answer to {} (docs/protocol.md, "OpenClaw gateway"). Returns the name
+ * of the check that failed, or NULL.
+ */
 static const char *report_probe_status(struct doctor *doctor, const struct gateway_result *result)
 {
     switch (result->status) {
@@ -293,6 +305,7 @@ static size_t list_missing(
         const char *slug = json_guard_string(agent, "slug");
         if (slug == NULL || gateway_models_have(models, slug))
             continue;
+        /* Slugs come from the board and may hold anything. */
         char quoted[SLUG_BYTES];
         text_quote(quoted, sizeof quoted, slug, strlen(slug));
         if (missing < MAX_NAMED_AGENTS)
@@ -320,6 +333,7 @@ static void check_fallback(
             fallback);
 }
 
+/* A missing agent is a failure, since notifications to it could not be delivered. */
 static void check_agents(struct doctor *doctor, const struct gateway *gateway)
 {
     struct gateway_models models;

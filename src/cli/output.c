@@ -1,6 +1,6 @@
 /*
- * What the commands print. Standard output is often a pipe or a file, so every write is checked and
- * flushed: a command whose answer did not get out must not end with status 0.
+ * The output of the commands. Standard output is often a pipe or a file, so every write is checked
+ * and flushed: a command whose answer did not get out must not end with status 0.
  *
  * The doctor's report collects checks in the order in which they are made. For people each one is
  * printed as it is added, because the next may take seconds, with a summary at the end; for

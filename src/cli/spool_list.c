@@ -50,6 +50,7 @@ static const char *row_dir(const struct row *row)
     return row->dead ? "dead" : "spool";
 }
 
+/* The words of the JSON form as well. */
 static const char *row_state(const struct row *row)
 {
     if (row->damaged)
@@ -59,6 +60,8 @@ static const char *row_state(const struct row *row)
     return row->dead ? "given up" : "asking";
 }
 
+/* A spool_found callback. One failed allocation makes the whole list fail: it must not look
+ * complete. */
 static void add_row(void *context, struct spool_record *record, const struct error *why)
 {
     struct table *table = context;
@@ -138,6 +141,7 @@ static void quote_field(char quoted[static ID_BYTES], const char *field)
         text_copy(quoted, ID_BYTES, "-");
 }
 
+/* Ids and slugs vary in length; the other columns have fixed widths. */
 static void measure_columns(const struct table *table, int *id_width, int *agent_width)
 {
     *id_width = (int)strlen("id");
@@ -172,6 +176,7 @@ static void append_row(struct text *text, const struct row *row, int id_width, i
         record->id, agent_width, agent, row_state(row), runs, created, reply_bytes, failure);
 }
 
+/* One line for each directory, also when it is empty. */
 static void append_totals(struct text *text, const struct table *table, bool dead)
 {
     size_t records = 0;
@@ -222,7 +227,7 @@ int spool_list_records(struct spool *spool, const struct config *config,
     return result;
 }
 
-static void append_reply(struct text *text, const struct row *row, bool escape)
+static void append_reply_text(struct text *text, const struct row *row, bool escape)
 {
     const char *reply = row->record.reply;
     text_append(text, "\n");
@@ -230,10 +235,12 @@ static void append_reply(struct text *text, const struct row *row, bool escape)
         text_append_visible(text, reply, row->reply_bytes);
     else
         text_append_bytes(text, reply, row->reply_bytes);
+    /* The shell prompt should begin on a line of its own. */
     if (row->reply_bytes > 0 && reply[row->reply_bytes - 1] != '\n')
         text_append(text, "\n");
 }
 
+/* The reply comes last, because it may be long. */
 static void append_details(struct text *text, const struct row *row, bool escape)
 {
     const struct spool_record *record = &row->record;
@@ -260,7 +267,7 @@ static void append_details(struct text *text, const struct row *row, bool escape
         return;
     }
     text_printf(text, "reply:        %zu bytes\n", row->reply_bytes);
-    append_reply(text, row, escape);
+    append_reply_text(text, row, escape);
 }
 
 static void append_record(const struct config *config, struct text *text, const struct row *row,

@@ -67,7 +67,7 @@ struct breaker {
     int64_t closed_before_ms;        /* total of the earlier closed periods */
 };
 
-/* The published words name the way for sends, not the circuit: "open" is a closed circuit. */
+/* The published words say whether sends may pass, hence "open" for a closed circuit. */
 const char *breaker_view_word(const struct breaker_view *view)
 {
     static const char *const words[] = {
@@ -150,8 +150,8 @@ int64_t breaker_closed_ms(struct breaker *breaker, int64_t now_ms)
 
 /*
  * When an outage is probed first. A suspicion is checked at once, unless the probe that closed the
- * circuit was only just made: a circuit that flaps must not be probed without pause. A known outage
- * gets a moment to pass.
+ * circuit was sent only moments ago: a circuit that flaps must not be probed without pause. A known
+ * outage gets a moment to pass.
  */
 static int64_t first_probe_ms_locked(
     const struct breaker *breaker, enum breaker_state state, int64_t now_ms)
@@ -238,7 +238,7 @@ static void record_reply_locked(struct breaker *breaker)
         breaker->view.reason[0] = '\0';
 }
 
-/* What an operator should check, for statuses that point to a wrong configuration. */
+/* The hint for a status that points to a wrong configuration. */
 static const char *misconfiguration_hint(int status)
 {
     switch (status) {
@@ -255,7 +255,7 @@ static const char *misconfiguration_hint(int status)
     }
 }
 
-/* Why that result opens the circuit, with what to do about it. */
+/* The reason for opening the circuit after that result, with advice where there is some. */
 static void explain_opening(const struct breaker *breaker, const struct gateway_result *result,
     char reason[static BREAKER_REASON_BYTES])
 {
@@ -421,8 +421,8 @@ static void record_probe_locked(
         open_circuit_locked(breaker, result, now_ms);
         return;
     }
-    /* Slow does not mean down: the reason for being open stands until a slow probe timed out as
-     * well. */
+    /* Slow is not down: an open circuit keeps its reason until a slow probe has timed out as well.
+     */
     breaker->slow_probe_wanted = !slow_probe || breaker->slow_probe_wanted;
     if (breaker->view.state == BREAKER_HALF_OPEN || slow_probe)
         open_circuit_locked(breaker, result, now_ms);

@@ -1,7 +1,7 @@
 /*
- * What an answer of the gateway to a send means, as one of enum gateway_outcome
- * (docs/protocol.md, "Gateway answers"). The question behind every rule is whether an agent may
- * have run, because a run that did not take place may be repeated freely and one that did may not:
+ * Interprets the gateway's answers to sends as one of enum gateway_outcome (docs/protocol.md,
+ * "Gateway answers"). The question that every rule has to settle is whether an agent may have run,
+ * because a run that did not take place may be repeated freely and one that did may not:
  *
  *   nothing was sent                      no run: unreachable
  *   sent, but no answer                   may have run: ambiguous
@@ -61,8 +61,7 @@ static void quote_string(char *quote, size_t quote_bytes, const json_t *object, 
     text_quote(quote, quote_bytes, value != NULL ? value : "", value != NULL ? strlen(value) : 0);
 }
 
-/* Of a response resource only the error: the rest is what the agent wrote, which no log may hold.
- */
+/* Of a response resource only the error: logs must not hold what an agent wrote. */
 static void quote_answer(
     char *quote, size_t quote_bytes, const struct http_response *answer, const json_t *body)
 {

@@ -8,8 +8,8 @@
  *
  * A run costs money and has side effects, so a send goes out exactly once: each request opens a
  * connection of its own, because libcurl repeats a POST by itself when a reused connection dies
- * before the first byte of the answer. There are no retries here; classify.c says what an answer
- * means, and the callers decide what follows (delivery/attempt.c for sends, gateway/breaker.c for
+ * before the first byte of the answer. There are no retries here; classify.c interprets the answer,
+ * and the callers decide what follows (delivery/attempt.c for sends, gateway/breaker.c for
  * probes).
  *
  * struct gateway is immutable except for the token, which SIGHUP may replace. Workers, probers, the
@@ -281,7 +281,7 @@ static bool is_no_gateway(const struct http_response *answer)
     return !is_object;
 }
 
-/* What the outcome of a send would have been, read as that of a probe. */
+/* Translates the outcome that a send would have had into that of a probe. */
 static enum gateway_outcome probe_outcome(
     const struct http_response *answer, enum gateway_outcome outcome)
 {
@@ -327,7 +327,7 @@ static json_t *read_model_ids(const struct http_response *answer)
     const json_t *item;
     json_array_foreach (data, index, item) {
         const char *id = json_guard_string(item, "id");
-        /* An incomplete list would make agents look missing, so it counts as none. */
+        /* An incomplete list would make agents look missing, so it is dropped. */
         if (ids != NULL && id != NULL && json_array_append_new(ids, json_string(id)) != 0) {
             json_decref(ids);
             ids = NULL;

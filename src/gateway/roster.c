@@ -18,7 +18,7 @@
 #include "base/sync.h"
 
 struct gateway_roster {
-    /* Guards what follows. */
+    /* Guards the fields below. */
     struct mutex lock;
     struct gateway_models models;
     json_t *missing; /* array of slugs; NULL for none */

@@ -136,6 +136,7 @@ void child_record_remove(const char *state_dir)
 
 enum process_presence child_record_check(const struct child_record *record)
 {
+    /* Every uncertainty is PROCESS_UNKNOWN: a wrong "gone" would start a second gateway. */
     char boot_id[CHILD_RECORD_BOOT_BYTES];
     struct process_stat stat;
     if (read_boot_id(boot_id, NULL) != 0)
@@ -236,6 +237,7 @@ static void postpone_attempt(struct tcp_probe *probe, int64_t now_ms)
         probe->wait_ms *= 2;
 }
 
+/* True if the connection was accepted at once, as may happen on loopback. */
 static bool begin_attempt(struct tcp_probe *probe, int64_t now_ms)
 {
     const struct addrinfo *address = probe->next;
@@ -251,6 +253,7 @@ static bool begin_attempt(struct tcp_probe *probe, int64_t now_ms)
     return false;
 }
 
+/* True if the connection has been accepted; a failed or overdue attempt is given up. */
 static bool continue_attempt(struct tcp_probe *probe, int64_t now_ms)
 {
     struct pollfd ready = {.fd = probe->fd, .events = POLLOUT};

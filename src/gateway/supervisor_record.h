@@ -1,6 +1,6 @@
 /*
- * What the supervisor finds out about a gateway process from the outside: whether one that an
- * earlier runtime recorded still runs, and whether its port accepts connections.
+ * The supervisor's view of a gateway process from the outside: whether one that an earlier runtime
+ * recorded still runs, and whether its port accepts connections.
  */
 #ifndef GATEWAY_SUPERVISOR_RECORD_H
 #define GATEWAY_SUPERVISOR_RECORD_H
