@@ -1,3 +1,15 @@
+/*
+ * SIGHUP: read the settings again and take over what can change while the runtime runs, which is
+ * the log level and the two tokens. If any setting is invalid, nothing changes. Everything else is
+ * compared with the settings of the startup and only reported.
+ *
+ * A token is a secret of one account at one address. If that account or address has changed as
+ * well, the new token must not be sent to the old address, where it is at best refused and at worst
+ * disclosed, so the old token is kept until the restart.
+ *
+ * The settings of the startup stay constant for all threads: convex and gateway each have a lock
+ * for their token, and the log level is atomic. Runs on the main thread only.
+ */
 #include "reload.h"
 
 #include <stdlib.h>
@@ -8,10 +20,10 @@
 
 static const char component[] = "Reload";
 
-/* Numbers the reloads: what two of them say alike is not a repetition. */
+/* In every message, so that the log does not fold the same messages of two reloads into one. */
 static unsigned reloads;
 
-static void say_problems(const struct problems *problems)
+static void log_problems(const struct problems *problems)
 {
     for (size_t i = 0; i < problems->count; i++) {
         const struct problem *problem = &problems->items[i];
@@ -22,13 +34,13 @@ static void say_problems(const struct problems *problems)
     }
 }
 
-static bool is_taken_over(size_t id)
+static bool is_reloadable(size_t id)
 {
     return id == OPTION_LOG_LEVEL || id == OPTION_SERVICE_TOKEN ||
            id == OPTION_OPENCLAW_GATEWAY_TOKEN;
 }
 
-static bool differs(
+static bool option_value_differs(
     const struct option *option, const struct config *config, const struct config *fresh)
 {
     struct text old = {0};
@@ -45,11 +57,12 @@ static bool differs(
 static bool option_differs(
     enum option_id id, const struct config *config, const struct config *fresh)
 {
-    return differs(&config_options[id], config, fresh);
+    return option_value_differs(&config_options[id], config, fresh);
 }
 
-/* The tokens that are for the account and the addresses that stay until the restart. */
-static struct runtime_tokens find_usable(const struct config *config, const struct config *fresh)
+/* The tokens whose account and address have not changed. */
+static struct runtime_tokens find_usable_tokens(
+    const struct config *config, const struct config *fresh)
 {
     return (struct runtime_tokens){
         .service = !option_differs(OPTION_ACCOUNT_ID, config, fresh) &&
@@ -58,29 +71,29 @@ static struct runtime_tokens find_usable(const struct config *config, const stru
     };
 }
 
-static void say_what_needs_a_restart(const struct config *config, const struct config *fresh)
+static void warn_of_restart_options(const struct config *config, const struct config *fresh)
 {
     for (size_t i = 0; i < CONFIG_OPTIONS; i++)
-        if (!is_taken_over(i) && differs(&config_options[i], config, fresh))
-            log_warn(component, "Reload %u: %s has changed; that needs a restart", reloads,
+        if (!is_reloadable(i) && option_value_differs(&config_options[i], config, fresh))
+            log_warn(component, "Reload %u: %s has changed, which requires a restart", reloads,
                 config_options[i].name);
 }
 
-static void say_what_stays(const struct runtime_tokens *usable)
+static void warn_of_kept_tokens(const struct runtime_tokens *usable)
 {
     if (!usable->service)
         log_warn(component,
-            "Reload %u: SERVICE_TOKEN belongs to ACCOUNT_ID and CONVEX_URL; it stays as it was "
-            "until the restart",
+            "Reload %u: keeping the old SERVICE_TOKEN until the restart, since ACCOUNT_ID or "
+            "CONVEX_URL has changed",
             reloads);
     if (!usable->gateway)
         log_warn(component,
-            "Reload %u: OPENCLAW_GATEWAY_TOKEN belongs to OPENCLAW_GATEWAY_URL; it stays as it was "
-            "until the restart",
+            "Reload %u: keeping the old OPENCLAW_GATEWAY_TOKEN until the restart, since "
+            "OPENCLAW_GATEWAY_URL has changed",
             reloads);
 }
 
-static void say_changes(const struct runtime_tokens *tokens, bool level_changed)
+static void log_reloaded(const struct runtime_tokens *tokens, bool level_changed)
 {
     const char *const none = tokens->service || tokens->gateway || level_changed ? "" : " nothing";
     log_info(component, "Reload %u: changed:%s%s%s%s", reloads, none,
@@ -88,17 +101,21 @@ static void say_changes(const struct runtime_tokens *tokens, bool level_changed)
         tokens->gateway ? " OPENCLAW_GATEWAY_TOKEN" : "");
 }
 
-/* Said at whichever level lets more through, so that quieter logs begin with a word about it. */
-static void take_over(struct runtime *runtime, const struct config *config, struct config *fresh)
+/*
+ * The report is logged at the more verbose of the two levels, so that it shows in either case:
+ * a lower threshold is set before it, a higher one after it.
+ */
+static void apply_settings(
+    struct runtime *runtime, const struct config *config, struct config *fresh)
 {
-    const struct runtime_tokens usable = find_usable(config, fresh);
-    say_what_needs_a_restart(config, fresh);
-    say_what_stays(&usable);
+    const struct runtime_tokens usable = find_usable_tokens(config, fresh);
+    warn_of_restart_options(config, fresh);
+    warn_of_kept_tokens(&usable);
     const struct runtime_tokens tokens = runtime_exchange_tokens(runtime, usable, fresh);
     enum log_level before = log_level_now();
     if (fresh->log_level < before)
         log_set_level(fresh->log_level);
-    say_changes(&tokens, before != fresh->log_level);
+    log_reloaded(&tokens, before != fresh->log_level);
     if (fresh->log_level > before)
         log_set_level(fresh->log_level);
 }
@@ -110,13 +127,13 @@ void reload_settings(
     struct problems problems = {0};
     reloads++;
     int result = config_load(&fresh, source, &problems);
-    say_problems(&problems);
+    log_problems(&problems);
     problems_fini(&problems);
     if (result != 0) {
-        log_error(component, "Reload %u: the settings are wrong (above); the old ones stay%s",
-            reloads, result == ERROR_NO_MEMORY ? ", there is no memory" : "");
+        log_error(component, "Reload %u: %s; keeping the old settings", reloads,
+            result == ERROR_NO_MEMORY ? "out of memory" : "invalid settings (see above)");
         return;
     }
-    take_over(runtime, config, &fresh);
+    apply_settings(runtime, config, &fresh);
     config_fini(&fresh);
 }

@@ -1,4 +1,4 @@
-/* Reads the settings again while the runtime runs, for what can change without a restart. */
+/* Reloading of the settings that can change without a restart. */
 #ifndef RELOAD_H
 #define RELOAD_H
 
@@ -6,12 +6,10 @@
 #include "runtime.h"
 
 /*
- * Reads source as at the start and, if nothing is wrong with any setting, takes over LOG_LEVEL,
- * SERVICE_TOKEN and OPENCLAW_GATEWAY_TOKEN; else all stay as they are. A token stays, too, when the
- * account or the URL that it belongs to differs from that of config, the settings of the start:
- * those need a restart. Logs what is wrong, what has changed, and what needs that restart.
- * Requests that are under way end with the token that they began with. Reads files, so it blocks as
- * they do. Only the main thread.
+ * Reads source as at startup and, if all settings are valid, applies LOG_LEVEL, SERVICE_TOKEN and
+ * OPENCLAW_GATEWAY_TOKEN. A token is kept if the account or URL that it belongs to differs from
+ * config, the settings of the startup. Logs problems, changes, and settings that require a restart.
+ * Requests in flight finish with the old token. Blocks for files. Main thread only.
  */
 void reload_settings(
     struct runtime *runtime, const struct config *config, const struct config_source *source);

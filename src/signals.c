@@ -1,3 +1,16 @@
+/*
+ * All signals are blocked before any thread starts and are read from a signalfd by the main thread,
+ * which has nothing else to do while the runtime runs. So there is no handler, and nothing has to
+ * be async-signal-safe, until the shutdown begins.
+ *
+ * During the shutdown the main thread is busy joining threads and cannot read the signalfd. Then a
+ * handler takes over SIGTERM and SIGINT, which does nothing but exit: a second signal means that
+ * the operator does not want to wait. The handler is installed before the first line about the
+ * shutdown is logged, because a full pipe can delay that line by a second.
+ *
+ * The main loop also does the periodic work: it writes the log's repeat counts and pings systemd's
+ * watchdog, the latter only while no control thread has stalled.
+ */
 #include "signals.h"
 
 #include <errno.h>
@@ -13,10 +26,10 @@
 #include "base/sync.h"
 #include "reload.h"
 
-static void read_settings_again(const struct signals_targets *targets)
+static void handle_reload(const struct signals_targets *targets)
 {
     char state[64];
-    /* systemd takes the reload for done when it hears READY=1 with a later time (sd_notify(3)). */
+    /* By this time systemd recognizes the READY=1 below as the end of the reload (sd_notify(3)). */
     snprintf(
         state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_monotonic_us());
     notify_send(state, NOTIFY_TIMEOUT_MS);
@@ -24,24 +37,24 @@ static void read_settings_again(const struct signals_targets *targets)
     notify_send("READY=1", NOTIFY_TIMEOUT_MS);
 }
 
-static void log_work(const struct signals_targets *targets)
+static void handle_worker_dump(const struct signals_targets *targets)
 {
     runtime_log_work(targets->runtime);
 }
 
-static void toggle_hold(const struct signals_targets *targets)
+static void handle_toggle_hold(const struct signals_targets *targets)
 {
     runtime_toggle_hold(targets->runtime);
 }
 
-/* What each signal does that does not end the run. */
+/* The signals that do not end the run. */
 static const struct signal_action {
     int number;
     void (*act)(const struct signals_targets *targets);
 } signal_actions[] = {
-    {SIGHUP, read_settings_again},
-    {SIGUSR1, log_work},
-    {SIGUSR2, toggle_hold},
+    {SIGHUP, handle_reload},
+    {SIGUSR1, handle_worker_dump},
+    {SIGUSR2, handle_toggle_hold},
 };
 
 enum { SIGNAL_ACTIONS = sizeof signal_actions / sizeof signal_actions[0] };
@@ -58,7 +71,7 @@ void signals_block(void)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
-    /* If it were inherited as ignored, the kernel would reap our children before we do. */
+    /* If SIGCHLD is inherited as ignored, the kernel reaps our children before we can. */
     signal(SIGCHLD, SIG_DFL);
 }
 
@@ -70,12 +83,12 @@ int signals_open(int *fd, struct error *error)
         sigaddset(&waited_for, signal_actions[i].number);
     *fd = signalfd(-1, &waited_for, SFD_CLOEXEC);
     if (*fd < 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "no descriptor for signals");
+        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot create a signalfd");
     return 0;
 }
 
-/* False when the signal has no action: it ends the run. */
-static bool act_on_signal(const struct signals_targets *targets, int number)
+/* False for a signal that ends the run. */
+static bool handle_signal(const struct signals_targets *targets, int number)
 {
     for (size_t i = 0; i < SIGNAL_ACTIONS; i++)
         if (signal_actions[i].number == number) {
@@ -85,8 +98,8 @@ static bool act_on_signal(const struct signals_targets *targets, int number)
     return false;
 }
 
-/* Does what is due by the clock; how long it may be until the next time, in milliseconds. */
-static int do_what_is_due(struct runtime *runtime)
+/* Returns the time until it has to be called again, in milliseconds. */
+static int do_periodic_work(struct runtime *runtime)
 {
     int64_t watchdog_ms = notify_watchdog_ms();
     int64_t wait_ms = log_write_repeats();
@@ -103,36 +116,36 @@ int signals_wait_for_end(int fd, const struct signals_targets *targets)
     };
     struct signalfd_siginfo info = {0};
     for (;;) {
-        if (poll(sources, 2, do_what_is_due(targets->runtime)) <= 0)
+        if (poll(sources, 2, do_periodic_work(targets->runtime)) <= 0)
             continue;
         if (sources[0].revents == 0)
             break;
         if (read(fd, &info, sizeof info) == sizeof info &&
-            !act_on_signal(targets, (int)info.ssi_signo))
+            !handle_signal(targets, (int)info.ssi_signo))
             break;
     }
     return sources[0].revents != 0 ? (int)info.ssi_signo : 0;
 }
 
-/* The stop that the backend asked for leaves a supervisor its first signal: it means that stop. */
-static volatile sig_atomic_t signals_that_change_nothing;
+/* How many SIGTERM or SIGINT are ignored before one exits. */
+static volatile sig_atomic_t ignored_signals;
 
-static void exit_at_once(int number)
+static void exit_immediately(int number)
 {
-    if (signals_that_change_nothing > 0) {
-        signals_that_change_nothing--;
+    if (ignored_signals > 0) {
+        ignored_signals--;
         return;
     }
-    /* Past every hook: what is still open belongs to the stop that is being cut short. */
+    /* Not exit(): its hooks would race with the threads that are being stopped. */
     syscall(SYS_exit_group, 128 + number);
 }
 
 void signals_watch_for_second(bool first_came)
 {
     sigset_t ending;
-    signals_that_change_nothing = first_came ? 0 : 1;
+    ignored_signals = first_came ? 0 : 1;
     fill_ending_signals(&ending);
-    struct sigaction action = {.sa_handler = exit_at_once};
+    struct sigaction action = {.sa_handler = exit_immediately};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     pthread_sigmask(SIG_UNBLOCK, &ending, NULL);

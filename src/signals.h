@@ -1,4 +1,4 @@
-/* What the signals do between the start and the end of the runtime. Only the main thread. */
+/* Signal handling from startup to exit. Main thread only. */
 #ifndef SIGNALS_H
 #define SIGNALS_H
 
@@ -11,31 +11,31 @@
 /* What signals act on; borrowed. */
 struct signals_targets {
     struct runtime *runtime;
-    const struct config *config;        /* the settings of the start */
+    const struct config *config;        /* the settings of the startup */
     const struct config_source *source; /* where SIGHUP reads them again */
 };
 
-/* Blocks all signals, before any thread starts: every thread inherits that. */
+/* Blocks all signals. Before any thread starts, since threads inherit the mask. */
 void signals_block(void);
 
 /*
  * Opens the descriptor that signals_wait_for_end reads; the caller closes it. Signals must be
- * blocked; those that came before wait. Before the threads, which may use up the descriptors:
- * nothing else would end the process. ERROR_SYSTEM.
+ * blocked; those that are pending are read from it. Call it before the threads start: if they used
+ * up all descriptors first, no signal could end the process. ERROR_SYSTEM.
  */
 int signals_open(int *fd, struct error *error);
 
 /*
- * Acts on SIGHUP, SIGUSR1 and SIGUSR2 and does what is due by the clock (the log's counts,
- * systemd's watchdog), until something ends the run: returns SIGTERM or SIGINT, or 0 when the
- * runtime itself asks for it. Blocks until then.
+ * Handles SIGHUP, SIGUSR1 and SIGUSR2 and does the periodic work (the log's repeat counts,
+ * systemd's watchdog) until the shutdown: returns SIGTERM or SIGINT, or 0 when the backend has
+ * requested it. Blocks until then.
  */
 int signals_wait_for_end(int fd, const struct signals_targets *targets);
 
 /*
- * From here on SIGTERM or SIGINT ends the process at once with 128 + its number, whatever it is
- * doing; the other signals stay blocked. Unless a signal was the first to ask for the stop
- * (first_came), one changes nothing: a supervisor's, which means that very stop.
+ * From here on SIGTERM or SIGINT exits at once with 128 + its number, whatever the process is
+ * doing; the other signals stay blocked. If the shutdown was not requested by a signal
+ * (first_came is false), the first one is ignored: it is the supervisor's for this very shutdown.
  */
 void signals_watch_for_second(bool first_came);
 

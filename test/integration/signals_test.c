@@ -87,11 +87,12 @@ static void test_sighup_with_a_broken_token_file_changes_nothing(void **state)
     start_with_token_file(env, TEST_TOKEN, path);
     for (unsigned i = 0; i < sizeof broken / sizeof broken[0]; i++) {
         write_file(env, "token", broken[i], path);
-        snprintf(words, sizeof words, "Reload %u: the settings are wrong (above); the old", i + 1);
+        snprintf(
+            words, sizeof words, "Reload %u: invalid settings (see above); keeping the", i + 1);
         reload_and_wait_log(env, words);
     }
     assert_int_equal(remove(path), 0);
-    reload_and_wait_log(env, "Reload 4: the settings are wrong");
+    reload_and_wait_log(env, "Reload 4: invalid settings");
     test_env_wait_log(env, "Reload 1: SERVICE_TOKEN_FILE: ");
     test_env_wait_log(env, "Reload 2: Invalid SERVICE_TOKEN format");
     test_env_wait_log(env, "Reload 3: SERVICE_TOKEN account mismatch");
@@ -122,14 +123,14 @@ static void test_sighup_applies_the_env_file_as_a_whole(void **state)
     write_file(env, "env",
         "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN "\nLOG_LEVEL=loud\nDELIVERY_INTERVAL=200\n",
         path);
-    reload_and_wait_log(env, "Reload 1: the settings are wrong");
+    reload_and_wait_log(env, "Reload 1: invalid settings");
     assert_true(process_has_output(&env->runtime, "Reload 1: LOG_LEVEL \"loud\" is not one of"));
     write_file(env, "env",
         "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN "\nLOG_LEVEL=debug\nDELIVERY_INTERVAL=201\n",
         path);
     assert_false(process_has_output(&env->runtime, "debug [Delivery]"));
     reload_and_wait_log(env, "Reload 2: changed: LOG_LEVEL OPENCLAW_GATEWAY_TOKEN\n");
-    test_env_wait_log(env, "Reload 2: DELIVERY_INTERVAL has changed; that needs a restart");
+    test_env_wait_log(env, "Reload 2: DELIVERY_INTERVAL has changed, which requires a restart");
     test_env_wait_log(env, "debug [Delivery] Listed");
     test_env_wait(env, "delivered=1&undelivered=0");
     test_env_stop_runtime(env);
@@ -171,22 +172,20 @@ static void test_sighup_rejects_the_token_of_another_address(void **state)
     test_env_wait_log(env, "started successfully");
     write_connection_settings(env, path, "k57other", other_token, url, url, TEST_GATEWAY_TOKEN);
     reload_and_wait_log(env, "Reload 1: changed: nothing\n");
-    test_env_wait_log(env, "Reload 1: ACCOUNT_ID has changed; that needs a restart");
-    test_env_wait_log(
-        env, "Reload 1: SERVICE_TOKEN belongs to ACCOUNT_ID and CONVEX_URL; it stays");
+    test_env_wait_log(env, "Reload 1: ACCOUNT_ID has changed, which requires a restart");
+    test_env_wait_log(env, "Reload 1: keeping the old SERVICE_TOKEN until the restart");
     expect_delivery(env, 1);
     write_connection_settings(
         env, path, TEST_ACCOUNT, NEW_TOKEN, other_url, url, TEST_GATEWAY_TOKEN);
     reload_and_wait_log(env, "Reload 2: changed: nothing\n");
-    test_env_wait_log(env, "Reload 2: SERVICE_TOKEN belongs to ");
+    test_env_wait_log(env, "Reload 2: keeping the old SERVICE_TOKEN");
     expect_delivery(env, 2);
     write_connection_settings(
         env, path, TEST_ACCOUNT, NEW_TOKEN, url, other_url, "of-another-gateway");
     json_decref(test_env_post(env, "/sandbox/token", json_pack("{s:s}", "secret", NEW_SECRET)));
     reload_and_wait_log(env, "Reload 3: changed: SERVICE_TOKEN\n");
-    test_env_wait_log(
-        env, "Reload 3: OPENCLAW_GATEWAY_TOKEN belongs to OPENCLAW_GATEWAY_URL; it stays");
-    assert_false(process_has_output(&env->runtime, "Reload 3: SERVICE_TOKEN belongs"));
+    test_env_wait_log(env, "Reload 3: keeping the old OPENCLAW_GATEWAY_TOKEN until the restart");
+    assert_false(process_has_output(&env->runtime, "Reload 3: keeping the old SERVICE_TOKEN"));
     expect_delivery(env, 3);
     test_env_stop_runtime(env);
 }
