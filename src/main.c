@@ -1,3 +1,11 @@
+/*
+ * From the arguments to an exit status. Every action but --help and --version loads the settings
+ * first and prints what is wrong with them; then it either runs the runtime until a signal or the
+ * backend ends it, or executes one command (src/cli) and exits.
+ *
+ * What has to happen before anything else opens a file, allocates or starts a thread is done here:
+ * the standard descriptors, malloc's and Jansson's process-wide settings, and the signal mask.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -19,8 +27,6 @@
 #include "runtime.h"
 #include "signals.h"
 
-/* Arguments and settings: starts the runtime, waits for its end, stops it. Or does as told. */
-
 /* The commit that was built; "" when it is not known. Set by the Makefile. */
 #ifndef MISSION_CONTROL_COMMIT
 #define MISSION_CONTROL_COMMIT ""
@@ -29,9 +35,9 @@
 static const char component[] = "Runtime";
 
 /*
- * Many arenas would keep memory of threads that mostly wait. Large buffers come from the system and
- * go back to it, always: left alone, malloc keeps them for itself once one was freed, and copies
- * them to grow.
+ * Two arenas, because each one retains memory and our threads mostly wait. A fixed mmap threshold,
+ * because glibc raises it after the first large buffer is freed; later ones would then come from
+ * the heap, stay there, and be copied to grow.
  */
 enum { MALLOC_ARENAS = 2, LARGE_BUFFER_BYTES = 128 * 1024 };
 
@@ -45,7 +51,7 @@ static void raise_descriptor_limit(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void announce(const struct config *config)
+static void log_startup(const struct config *config)
 {
     log_info(component, "=== Mission Control Runtime Service ===");
     log_info(component, "Account ID: %s", config->account_id);
@@ -72,7 +78,7 @@ static int exit_status_of(int code)
     }
 }
 
-/* Runs the runtime from its start to its end; returns the exit status. */
+/* Returns the exit status. */
 static int run_with_signals(
     const struct config *config, const struct config_source *source, int signal_fd)
 {
@@ -87,25 +93,25 @@ static int run_with_signals(
     notify_send("READY=1", NOTIFY_TIMEOUT_MS);
     const struct signals_targets targets = {.runtime = runtime, .config = config, .source = source};
     int number = signals_wait_for_end(signal_fd, &targets);
-    /* Before anything that could take time, as a line of the log can. */
+    /* Before anything that can block, including a line of the log. */
     signals_watch_for_second(number != 0);
     notify_send("STOPPING=1", 0);
     log_info(component, "Shutting down... (%s)",
         number == SIGTERM  ? "SIGTERM"
         : number == SIGINT ? "SIGINT"
-                           : "asked for by the backend");
+                           : "requested by the backend");
     runtime_stop(runtime);
     log_info(component, "Shutdown complete");
     return EX_OK;
 }
 
-static int run(const struct config *config, const struct config_source *source)
+static int run_runtime(const struct config *config, const struct config_source *source)
 {
     int signal_fd;
     struct error error;
     signals_block();
     raise_descriptor_limit();
-    announce(config);
+    log_startup(config);
     if (signals_open(&signal_fd, &error) != 0) {
         log_error(component, "Fatal error: %s", error.text);
         return EX_OSERR;
@@ -115,8 +121,8 @@ static int run(const struct config *config, const struct config_source *source)
     return status;
 }
 
-/* Frees the text. */
-static int print(struct text *text)
+/* Prints and frees the text. */
+static int print_and_free(struct text *text)
 {
     int status = print_text(text);
     text_fini(text);
@@ -127,14 +133,14 @@ static int print_settings(const struct config *config)
 {
     struct text text = {0};
     config_describe(config, &text);
-    return print(&text);
+    return print_and_free(&text);
 }
 
 static int print_usage(void)
 {
     struct text text = {0};
     usage_append(&text);
-    return print(&text);
+    return print_and_free(&text);
 }
 
 static int print_version(void)
@@ -144,13 +150,13 @@ static int print_version(void)
     if (sizeof MISSION_CONTROL_COMMIT > 1)
         text_append(&text, " (" MISSION_CONTROL_COMMIT ")");
     text_append(&text, "\n");
-    return print(&text);
+    return print_and_free(&text);
 }
 
-static int act(const struct arguments *arguments, const struct config *config,
+static int run_action(const struct arguments *arguments, const struct config *config,
     const struct config_source *source)
 {
-    /* Else the other side could end the process by closing a line that is being written to. */
+    /* A peer that closes its connection must not kill the process. */
     signal(SIGPIPE, SIG_IGN);
     switch (arguments->action) {
     case ARGUMENTS_CHECK_CONFIG:
@@ -162,12 +168,11 @@ static int act(const struct arguments *arguments, const struct config *config,
     case ARGUMENTS_SPOOL:
         return command_spool(config, arguments);
     default:
-        return run(config, source);
+        return run_runtime(config, source);
     }
 }
 
-/* Loads the settings, says what is wrong with them, and acts on them if nothing is. */
-static int with_config(const struct arguments *arguments)
+static int run_with_config(const struct arguments *arguments)
 {
     const struct config_source source = {.environment = environ, .env_file = arguments->env_file};
     struct config config;
@@ -178,15 +183,12 @@ static int with_config(const struct arguments *arguments)
     if (result != 0)
         return result == ERROR_NO_MEMORY ? EX_OSERR : EX_CONFIG;
     log_configure(config.log_level, config.log_format);
-    result = act(arguments, &config, &source);
+    result = run_action(arguments, &config, &source);
     config_fini(&config);
     return result;
 }
 
-/*
- * A standard descriptor that we were not given would be that of the next file that is opened, and
- * the log would be written into it.
- */
+/* If fd 0-2 were closed, the next open() would reuse one, and the log would be written into it. */
 static void fill_standard_descriptors(void)
 {
     int fd;
@@ -214,7 +216,7 @@ int main(int argc, char **argv)
         return print_usage();
     if (arguments.action == ARGUMENTS_VERSION)
         return print_version();
-    int status = with_config(&arguments);
+    int status = run_with_config(&arguments);
     log_flush();
     redact_forget_all();
     return status;

@@ -1,15 +1,25 @@
 /*
- * How the program starts and stops. runtime_start makes everything before any thread runs, because
- * the threads poke one another; then it starts the gateway (if it is our child), the workers and
- * the control threads. runtime_stop goes the other way and copes with whatever was made so far, so
- * a start that fails half-way is undone by the same calls.
+ * Startup and shutdown of everything. runtime_start has two phases: first it creates all modules,
+ * since threads hold pointers to each other's loops, then it starts the threads, from the HTTP
+ * server (so that probes are answered) to the loops that bring in work. runtime_stop undoes both in
+ * reverse order. Every destroy function accepts NULL and every stop function a thread that never
+ * started, so a startup that fails half-way is undone by the same calls.
  *
- * The order of the stop is what keeps replies: control threads end first (their requests are
- * aborted at once, through abort_control), then the workers, which may finish running sends and
- * all write-backs until deadline_ms before abort_workers cuts them off. The backend hears
- * "offline" when nothing else speaks to it any more.
+ * The order of the shutdown is what keeps replies (docs/architecture.md, Startup and shutdown):
  *
- * All functions are called by the main thread, except runtime_is_alive.
+ *     queue closed, abort_control set   no new sends; reads for a send and all polls are aborted
+ *     control threads joined            nothing brings in work any more
+ *     gateway child gets SIGTERM        once no agent run is in flight
+ *     workers finish                    runs and write-backs, until deadline_ms
+ *     abort_workers set                 aborts what is still in flight; workers joined
+ *     gateway child, HTTP server        joined
+ *     backend told "offline"            when no thread can report "online" any more
+ *
+ * What was aborted is in the spool or still undelivered at the backend, and resumes at the next
+ * startup. deadline_ms is SHUTDOWN_GRACE_MS less the time that a transfer takes to notice an abort.
+ *
+ * All functions run on the main thread, except runtime_is_alive. Everything that threads share was
+ * set before they started, is atomic, or has its own lock.
  */
 #include "runtime.h"
 
@@ -42,7 +52,7 @@
 #include "spool/spool.h"
 #include "telemetry/stats.h"
 
-/* How long a transfer may take to notice that it is aborted. */
+/* Upper bound on the time a transfer takes to notice that it is aborted. */
 enum { ABORT_MS = 1000 };
 
 /* Upper bound on the probe interval of an idle gateway. */
@@ -55,12 +65,13 @@ struct runtime {
     struct stats stats;
     struct state_dir state_dir;
     bool curl_started;
-    int stop_fd; /* eventfd: the backend wants this process to end */
+    int stop_fd; /* eventfd: the backend has requested a restart or an upgrade */
     struct ca_store *store;
     struct convex *convex;
     struct gateway *gateway;
     struct breaker *breaker;
     struct gateway_roster *roster;
+    struct agent_router router;
     struct send_queue *queue;
     struct spool *spool;
     struct journal journal;
@@ -78,10 +89,10 @@ struct runtime {
     struct delivery delivery;
     struct worker_pool *workers;
     struct routes *routes;
-    bool complete;             /* everything has been started */
-    int64_t deadline_ms;       /* of the stop, for what still runs; monotonic */
-    atomic_bool abort_control; /* aborts the control threads' requests, and reads before a send */
-    atomic_bool abort_workers; /* aborts all others */
+    bool complete;             /* the startup has succeeded */
+    int64_t deadline_ms;       /* of the shutdown, for work in flight; monotonic */
+    atomic_bool abort_control; /* aborts requests of control threads, and reads before a send */
+    atomic_bool abort_workers; /* aborts all other requests */
 };
 
 static int create_foundation(struct runtime *runtime, struct error *error)
@@ -96,7 +107,7 @@ static int create_foundation(struct runtime *runtime, struct error *error)
     runtime->curl_started = true;
     runtime->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (runtime->stop_fd < 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "no descriptor for a stop request");
+        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot create an eventfd");
     return ca_store_create(&runtime->store, config->ca_file, error);
 }
 
@@ -131,13 +142,18 @@ static int create_remotes(struct runtime *runtime, struct error *error)
         result = create_breaker(runtime, error);
     if (result == 0)
         result = gateway_roster_create(&runtime->roster, error);
+    runtime->router = (struct agent_router){
+        .account_id = config->account_id,
+        .fallback_agent = config->fallback_agent,
+        .roster = runtime->roster,
+    };
     if (result == 0 && config->gateway_command != NULL)
         result = supervisor_create(&runtime->supervisor, config->gateway_command,
             config->gateway_url, config->state_dir, error);
     return result;
 }
 
-/* The queue, filled with what an earlier process left in the spool. */
+/* Restores the spool before any worker runs: the queue must know every reply that is on disk. */
 static int create_queue(struct runtime *runtime, struct error *error)
 {
     const struct config *config = runtime->config;
@@ -194,16 +210,6 @@ static int create_poller(struct runtime *runtime, struct error *error)
     return result;
 }
 
-/* How agents are addressed, for deliveries and wake-ups alike. */
-static struct agent_router router_of(const struct runtime *runtime)
-{
-    return (struct agent_router){
-        .account_id = runtime->config->account_id,
-        .fallback_agent = runtime->config->fallback_agent,
-        .roster = runtime->roster,
-    };
-}
-
 static int create_agents(struct runtime *runtime, struct error *error)
 {
     const struct heartbeat_parts heartbeat = {
@@ -213,7 +219,7 @@ static int create_agents(struct runtime *runtime, struct error *error)
         .convex = runtime->convex,
         .gateway = runtime->gateway,
         .control = &runtime->control,
-        .router = router_of(runtime),
+        .router = runtime->router,
         .stats = &runtime->stats,
     };
     int result = heartbeat_create(&runtime->heartbeat, &heartbeat, error);
@@ -251,7 +257,7 @@ static int create_reporter(struct runtime *runtime, struct error *error)
     return result;
 }
 
-/* The control threads, none of which runs yet: they know one another. */
+/* None of the threads runs yet: they poke each other through the pointers set here. */
 static int create_loops(struct runtime *runtime, struct error *error)
 {
     int result = version_probe_start(&runtime->version, runtime->config->openclaw_version, error);
@@ -268,15 +274,15 @@ static int create_loops(struct runtime *runtime, struct error *error)
     if (result != 0)
         return result;
     runtime->watchdog = (struct watchdog){
-        .loops = {delivery_poller_loop(runtime->poller), gateway_prober_loop(runtime->prober),
-            gateway_prober_slow_loop(runtime->prober), heartbeat_loop(runtime->heartbeat),
+        .loops = {gateway_prober_loop(runtime->prober), gateway_prober_slow_loop(runtime->prober),
+            delivery_poller_loop(runtime->poller), heartbeat_loop(runtime->heartbeat),
             agent_sync_loop(runtime->agents), reporter_loop(runtime->reporter)},
         .count = 6,
     };
     return 0;
 }
 
-/* A worker_run: deliveries and wake-ups share the queue and nothing else. */
+/* A worker_run. */
 static void run_entry(void *context, struct http_client *client, struct entry *entry)
 {
     struct runtime *runtime = context;
@@ -295,7 +301,7 @@ static void describe_delivery(struct runtime *runtime)
         .gateway = runtime->gateway,
         .control = &runtime->control,
         .guard = runtime->guard,
-        .router = router_of(runtime),
+        .router = runtime->router,
         .stats = &runtime->stats,
         .journal = runtime->journal,
         .stopping = &runtime->abort_control,
@@ -356,7 +362,7 @@ static int start_workers(struct runtime *runtime, struct error *error)
     return result;
 }
 
-/* The server answers from here on; the gateway starts before there is work for it. */
+/* The gateway before the workers, and both before the loops that bring in work. */
 static int start_threads(struct runtime *runtime, struct error *error)
 {
     int result = start_routes(runtime, error);
@@ -364,18 +370,8 @@ static int start_threads(struct runtime *runtime, struct error *error)
         result = supervisor_start(runtime->supervisor, error);
     if (result == 0)
         result = start_workers(runtime, error);
-    if (result == 0)
-        result = loop_start(gateway_prober_loop(runtime->prober), error);
-    if (result == 0)
-        result = loop_start(gateway_prober_slow_loop(runtime->prober), error);
-    if (result == 0)
-        result = loop_start(delivery_poller_loop(runtime->poller), error);
-    if (result == 0)
-        result = loop_start(heartbeat_loop(runtime->heartbeat), error);
-    if (result == 0)
-        result = loop_start(agent_sync_loop(runtime->agents), error);
-    if (result == 0)
-        result = loop_start(reporter_loop(runtime->reporter), error);
+    for (size_t i = 0; result == 0 && i < runtime->watchdog.count; i++)
+        result = loop_start(runtime->watchdog.loops[i], error);
     return result;
 }
 
@@ -383,7 +379,7 @@ int runtime_start(struct runtime **runtime, const struct config *config, struct 
 {
     struct runtime *created = calloc(1, sizeof *created);
     if (created == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "no memory to start");
+        return error_set(error, ERROR_NO_MEMORY, "out of memory");
     created->config = config;
     created->state_dir.lock_fd = -1;
     created->stop_fd = -1;
@@ -409,7 +405,7 @@ int runtime_start(struct runtime **runtime, const struct config *config, struct 
     return 0;
 }
 
-/* Takes effect everywhere at once, before one thing after the other is stopped. */
+/* Takes effect in all threads at once; after that they are joined one by one. */
 static void begin_stop(struct runtime *runtime)
 {
     int64_t grace_ms = runtime->config->shutdown_grace_ms - ABORT_MS;
@@ -429,12 +425,12 @@ static void stop_loops(struct runtime *runtime)
 }
 
 /*
- * The gateway is told to end at the first moment at which no reply can be lost by it: when no agent
- * is being asked any more, or when the runs that are left are aborted anyway. Not earlier, since
- * only some gateways let running requests end after SIGTERM; not later, so that it ends while
- * replies are still written back, and the grace is exceeded only by a gateway that takes its time.
+ * Sends SIGTERM to the gateway at the first moment at which no reply can be lost: when no agent run
+ * is in flight, or when the remaining ones are aborted anyway. Not earlier, since not every gateway
+ * finishes requests after SIGTERM; not later, so that it exits while replies are still being
+ * written back and only a slow gateway exceeds the grace period.
  */
-static void begin_stop_of_gateway(struct runtime *runtime)
+static void begin_gateway_stop(struct runtime *runtime)
 {
     if (runtime->supervisor == NULL)
         return;
@@ -442,19 +438,18 @@ static void begin_stop_of_gateway(struct runtime *runtime)
     supervisor_begin_stop(runtime->supervisor);
 }
 
-/* Runs may finish by themselves until the grace is nearly over; then transfers are aborted. */
 static void stop_workers(struct runtime *runtime)
 {
     struct send_queue_view counts;
     send_queue_snapshot(runtime->queue, &counts);
     if (counts.running > 0)
-        log_info(component,
-            "Waiting up to %lld ms for %zu deliveries and wake-ups that are under way",
+        log_info(component, "waiting up to %lld ms for %zu deliveries and wake-ups in flight",
             (long long)(runtime->deadline_ms - clock_monotonic_ms()), counts.running);
-    begin_stop_of_gateway(runtime);
+    begin_gateway_stop(runtime);
     if (!worker_pool_wait(runtime->workers, runtime->deadline_ms)) {
         send_queue_snapshot(runtime->queue, &counts);
-        log_warn(component, "The grace is over: %zu deliveries are cut off", counts.running);
+        log_warn(
+            component, "shutdown grace period expired; aborting %zu deliveries", counts.running);
         atomic_store(&runtime->abort_workers, true);
     }
     worker_pool_stop(runtime->workers);
@@ -471,8 +466,7 @@ static void stop_threads(struct runtime *runtime)
     routes_stop(runtime->routes);
 }
 
-/* Each of these takes NULL for what was never made. */
-static void destroy_work(struct runtime *runtime)
+static void destroy_modules(struct runtime *runtime)
 {
     worker_pool_destroy(runtime->workers);
     loop_guard_destroy(runtime->guard);
@@ -493,7 +487,7 @@ static void destroy_foundation(struct runtime *runtime)
     gateway_roster_destroy(runtime->roster);
     breaker_destroy(runtime->breaker);
     gateway_destroy(runtime->gateway);
-    /* A runtime that could not start leaves the word to the one that may be in its way. */
+    /* A runtime that failed to start must not report for the one that may hold its place. */
     if (runtime->complete)
         reporter_report_offline(runtime->convex, runtime->store);
     convex_destroy(runtime->convex);
@@ -510,7 +504,7 @@ void runtime_stop(struct runtime *runtime)
 {
     begin_stop(runtime);
     stop_threads(runtime);
-    destroy_work(runtime);
+    destroy_modules(runtime);
     destroy_foundation(runtime);
     free(runtime);
 }

@@ -199,7 +199,7 @@ check_restart_request() {
     name=$(container sandbox-runtime)
     sandbox POST restart '{}'
     wait_until 60 has_restarted "$name"
-    expect_contains "$(docker logs "$name" 2>&1)" "Shutting down... (asked for by the backend)"
+    expect_contains "$(docker logs "$name" 2>&1)" "Shutting down... (requested by the backend)"
     expect_equal 1 "$(inspect "$name" '{{.RestartCount}}')" restarts
 }
 

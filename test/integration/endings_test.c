@@ -156,8 +156,8 @@ static void test_signal_during_a_requested_restart_aborts_nothing(void **state)
     test_env_start_runtime(env, STRINGS("HEALTH_CHECK_INTERVAL=50"));
     test_env_wait(env, "held=1");
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
-    test_env_wait_log(env, "Shutting down... (asked for by the backend)");
-    test_env_wait_log(env, "that are under way");
+    test_env_wait_log(env, "Shutting down... (requested by the backend)");
+    test_env_wait_log(env, "wake-ups in flight");
     process_signal(&env->runtime, SIGTERM);
     board_release(env, "agent");
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
@@ -174,7 +174,7 @@ static void test_second_signal_during_a_requested_restart_exits_at_once(void **s
     test_env_start_runtime(env, STRINGS("HEALTH_CHECK_INTERVAL=50"));
     test_env_wait(env, "held=1");
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
-    test_env_wait_log(env, "that are under way");
+    test_env_wait_log(env, "wake-ups in flight");
     process_signal(&env->runtime, SIGTERM);
     process_signal(&env->runtime, SIGINT);
     /* If both are pending at once, the kernel delivers the lower number first. */

@@ -71,7 +71,8 @@ static void test_not_ready_while_the_breaker_is_open(void **state)
     struct test_env *env = *state;
     board_set_flag(env, "gateway_disabled", true);
     test_env_start_runtime(env, NULL);
-    wait_probe(env, "/readyz", 503, "\"failing\":[\"gateway\"],\"checks\":{\"gateway\":\"unavailable");
+    wait_probe(
+        env, "/readyz", 503, "\"failing\":[\"gateway\"],\"checks\":{\"gateway\":\"unavailable");
     assert_true(probe_answers(env, "/readyz?verbose", 503, "\"backend\":\"ok\""));
     board_set_flag(env, "gateway_disabled", false);
     wait_probe(env, "/readyz", 200, "ready");
@@ -89,7 +90,7 @@ static void test_not_ready_from_the_start_of_shutdown(void **state)
     process_signal(&env->runtime, SIGTERM);
     wait_probe(
         env, "/readyz", 503, "\"failing\":[\"process\"],\"checks\":{\"process\":\"stopping\"}");
-    test_env_wait_log(env, "that are under way");
+    test_env_wait_log(env, "wake-ups in flight");
     for (int i = 0; i < 20; i++)
         assert_true(probe_answers(env, "/livez", 200, "alive"));
     assert_true(probe_answers(env, "/metrics", 200, "\nmission_control_workers_busy 1\n"));

@@ -95,7 +95,7 @@ static void test_shutdown_waits_for_a_run_in_flight(void **state)
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "in_flight=1");
     process_signal(&env->runtime, SIGTERM);
-    test_env_wait_log(env, "that are under way");
+    test_env_wait_log(env, "wake-ups in flight");
     board_release(env, "agent");
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 1);
@@ -144,7 +144,7 @@ static void test_second_signal_exits_at_once(void **state)
     test_env_start_runtime(env, STRINGS("SHUTDOWN_GRACE_MS=600000"));
     test_env_wait(env, "in_flight=1");
     process_signal(&env->runtime, SIGTERM);
-    test_env_wait_log(env, "that are under way");
+    test_env_wait_log(env, "wake-ups in flight");
     process_signal(&env->runtime, SIGINT);
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 128 + SIGINT);
 }

@@ -61,7 +61,7 @@ static void test_write_in_flight_completes(void **state)
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "held=1");
     process_signal(&env->runtime, SIGTERM);
-    test_env_wait_log(env, "that are under way");
+    test_env_wait_log(env, "wake-ups in flight");
     board_release(env, "write");
     expect_clean_exit(env);
     assert_int_equal(test_env_stat(env, NULL, "delivered"), 1);
@@ -111,7 +111,7 @@ static void test_hung_servers_do_not_outlast_the_grace_period(void **state)
     expect_clean_exit(env);
     int64_t took_ms = clock_monotonic_ms() - began_ms;
     assert_in_range(took_ms, GRACE_MS - 1000, (GRACE_MS + MORE_MS) * process_timeout_scale());
-    assert_true(process_has_output(&env->runtime, "The grace is over"));
+    assert_true(process_has_output(&env->runtime, "shutdown grace period expired"));
     assert_true(process_has_output(&env->runtime, "failed to report as offline"));
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 10);
 }
@@ -124,7 +124,7 @@ static void test_restart_request_waits_for_runs_in_flight(void **state)
     test_env_start_runtime(env, STRINGS("HEALTH_CHECK_INTERVAL=50"));
     test_env_wait(env, "in_flight=4");
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
-    test_env_wait_log(env, "that are under way");
+    test_env_wait_log(env, "wake-ups in flight");
     board_release(env, "agent");
     expect_clean_exit(env);
     assert_true(process_has_output(&env->runtime, "restart requested by the backend"));

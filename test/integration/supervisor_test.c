@@ -300,7 +300,8 @@ static void test_broken_quoting_exits_78(void **state)
     struct test_env *env = *state;
     test_env_launch(env, &env->runtime, STRINGS("OPENCLAW_GATEWAY_COMMAND=openclaw 'run"), NULL);
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 78);
-    test_env_wait_log(env, "error: OPENCLAW_GATEWAY_COMMAND \"openclaw 'run\" has an unterminated single quote");
+    test_env_wait_log(
+        env, "error: OPENCLAW_GATEWAY_COMMAND \"openclaw 'run\" has an unterminated single quote");
 }
 
 static json_int_t resident_bytes(struct test_env *env)
@@ -346,7 +347,7 @@ static void test_shutdown_loses_no_reply_in_flight(void **state)
     load_for_agents(env, &gateway, 1);
     test_env_wait(&gateway, "in_flight=1");
     process_signal(&env->runtime, SIGTERM);
-    test_env_wait_log(env, "that are under way");
+    test_env_wait_log(env, "wake-ups in flight");
     board_release(&gateway, "agent");
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
     assert_int_equal(test_env_stat(env, NULL, "delivered"), 1);
