@@ -4,10 +4,11 @@
  * handlers run on that thread, one after the other, so a handler that blocks delays every client
  * and handlers need no locks among themselves.
  *
- * The library calls on_request several times for each request: once with the header, once for each
- * part of a body, and once more to respond. Only GET and HEAD are served, but a body is read (up to
- * BODY_BYTES) before the error is sent: closing a socket with unread data sends a reset that may
- * destroy the response on its way. Memory per connection is fixed by CONNECTION_MEMORY_BYTES.
+ * The library calls server_on_request several times for each request: once with the header, once
+ * for each part of a body, and once more to respond. Only GET and HEAD are served, but a body is
+ * read (up to BODY_BYTES) before the error is sent: closing a socket with unread data sends a reset
+ * that may destroy the response on its way. Memory per connection is fixed by
+ * CONNECTION_MEMORY_BYTES.
  *
  * Every response closes its connection, which keeps the limits on connections (http/connections.h)
  * simple: a connection is a request.
