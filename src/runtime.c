@@ -320,8 +320,8 @@ static int create_workers(struct runtime *runtime, struct error *error)
         .store = runtime->store,
         .abort = &runtime->abort_workers,
     };
-    int result = loop_guard_create(&runtime->guard, config->delivery_loop_guard == CONFIG_ON,
-        config->delivery_max_hops, error);
+    int result = loop_guard_create(
+        &runtime->guard, config->delivery_loop_guard != 0, config->delivery_max_hops, error);
     if (result == 0)
         result = worker_pool_create(&runtime->workers, &parts, config->delivery_workers, error);
     if (result == 0)

@@ -1,4 +1,4 @@
-/* Included before everything else: calls that overflow, or hide state or errors, do not compile. */
+/* Included before everything else: poisons functions that overflow, or hide state or errors. */
 #ifndef BASE_BANNED_H
 #define BASE_BANNED_H
 
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* clang refuses to poison what _FORTIFY_SOURCE has made a macro; gcc sees every build first. */
+/* clang cannot poison names that _FORTIFY_SOURCE defines as macros; every build also uses gcc. */
 #ifndef __clang__
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok gets atoi atol system popen
 #endif

@@ -82,8 +82,6 @@ enum option_id {
     CONFIG_OPTIONS,
 };
 
-enum config_switch { CONFIG_OFF, CONFIG_ON };
-
 /* Where the value of a setting came from. */
 enum config_origin {
     CONFIG_FROM_DEFAULT,
@@ -119,7 +117,7 @@ struct config {
     unsigned delivery_workers;       /* DELIVERY_MAX_CONCURRENT_SESSIONS */
     unsigned delivery_max_runs;      /* failed and ambiguous runs of one notification */
     int64_t delivery_give_up_after_ms;
-    enum config_switch delivery_loop_guard;
+    unsigned delivery_loop_guard; /* 1 if on, else 0 */
     unsigned delivery_max_hops;
     unsigned delivery_list_limit;
     unsigned delivery_queue_capacity;

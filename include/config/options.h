@@ -19,7 +19,7 @@ enum option_kind {
     OPTION_CHOICE,   /* an enum: the index in choices, case-insensitive */
 };
 
-enum option_flag {
+enum {
     OPTION_REQUIRED = 1 << 0,
     OPTION_SECRET = 1 << 1,  /* never printed */
     OPTION_OR_FILE = 1 << 2, /* NAME_FILE may name a file that contains the value */
@@ -44,7 +44,7 @@ struct option {
     const char *name;
     enum option_section section;
     enum option_kind kind;
-    unsigned flags;             /* enum option_flag */
+    unsigned flags;             /* of OPTION_REQUIRED and the like */
     size_t offset;              /* of the field in struct config */
     int64_t min, max;           /* of a number or duration */
     const char *const *choices; /* of a choice; NULL-terminated */

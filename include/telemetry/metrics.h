@@ -3,6 +3,7 @@
 #define TELEMETRY_METRICS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -60,9 +61,6 @@ enum metric {
 
 enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
-/* The unit of a cell. Times are exported in seconds. */
-enum metric_unit { METRIC_PLAIN, METRIC_MICROSECONDS };
-
 enum {
     METRIC_LABELS = 2,
     METRICS_AGENTS = 100, /* agents with a label value of their own; the others are "other" */
@@ -83,7 +81,7 @@ struct metric_family {
     const char *name;
     const char *help; /* one sentence */
     enum metric_type type;
-    enum metric_unit unit;
+    bool is_time; /* cells count microseconds, and are exported in seconds */
     struct metric_label labels[METRIC_LABELS];
     const int64_t *bounds_us; /* of a histogram: the upper bounds of its buckets, ascending */
     size_t bound_count;

@@ -29,7 +29,7 @@ struct stats_recent {
 enum { STATS_RECENT = 20 };
 
 /* The phase of the runtime as a whole. */
-enum stats_phase { PHASE_STARTING, PHASE_RUNNING, PHASE_STOPPING };
+enum { PHASE_STARTING, PHASE_RUNNING, PHASE_STOPPING };
 
 /* The last error of each source. */
 struct stats_errors {
@@ -45,7 +45,7 @@ struct stats_errors {
 struct stats {
     int64_t started_monotonic_ms;
     struct metrics metrics;
-    atomic_int phase; /* enum stats_phase */
+    atomic_int phase; /* one of PHASE_STARTING and the like */
     atomic_bool delivery_running;
     atomic_bool gateway_running; /* a gateway is configured and the workers run */
     atomic_llong last_poll_ms;   /* the end of the last successful poll */

@@ -100,39 +100,38 @@ void heap_remove(struct heap *heap, struct heap_item *item)
         heap_sift_down(heap, last, place);
 }
 
-/* Places whose parents have been visited, sorted with the item due first at the end. */
-struct frontier {
-    size_t places[HEAP_MAX_VISITED + 1];
-    size_t count;
-};
-
-static void frontier_add(struct frontier *frontier, const struct heap *heap, size_t place)
+/*
+ * Inserts place, if the heap has it, into the count places of the frontier, which are sorted with
+ * the item due first at the end. Returns the new count.
+ */
+static size_t heap_frontier_add(
+    const struct heap *heap, size_t *frontier, size_t count, size_t place)
 {
     if (place > heap->count)
-        return;
-    size_t at = frontier->count++;
+        return count;
+    size_t at = count;
     int64_t due_ms = heap->items[place - 1]->due_ms;
-    while (at > 0 && heap->items[frontier->places[at - 1] - 1]->due_ms < due_ms) {
-        frontier->places[at] = frontier->places[at - 1];
+    while (at > 0 && heap->items[frontier[at - 1] - 1]->due_ms < due_ms) {
+        frontier[at] = frontier[at - 1];
         at--;
     }
-    frontier->places[at] = place;
+    frontier[at] = place;
+    return count + 1;
 }
 
 void heap_visit(const struct heap *heap, size_t count,
     bool (*visit)(void *context, struct heap_item *item), void *context)
 {
     assert(count <= HEAP_MAX_VISITED);
-    struct frontier frontier;
-    frontier.count = 0;
-    frontier_add(&frontier, heap, 1);
     /* Each visit removes one place and adds at most two, so the array cannot overflow. */
-    for (size_t visited = 0; visited < count && frontier.count > 0; visited++) {
-        size_t place = frontier.places[--frontier.count];
+    size_t frontier[HEAP_MAX_VISITED + 1];
+    size_t waiting = heap_frontier_add(heap, frontier, 0, 1);
+    for (size_t visited = 0; visited < count && waiting > 0; visited++) {
+        size_t place = frontier[--waiting];
         if (!visit(context, heap->items[place - 1]))
             return;
-        frontier_add(&frontier, heap, place * 2);
-        frontier_add(&frontier, heap, place * 2 + 1);
+        waiting = heap_frontier_add(heap, frontier, waiting, place * 2);
+        waiting = heap_frontier_add(heap, frontier, waiting, place * 2 + 1);
     }
 }
 

@@ -1,5 +1,5 @@
 /*
- * Jansson does the parsing; this file stands before and after it.
+ * Jansson does the parsing; this file prepares its input and reads its results.
  *
  * Before: one pass over the bytes (struct json_scan) rejects documents whose nesting or number of
  * values would exhaust the stack or the memory, since a small text can become a large tree, and
@@ -11,7 +11,7 @@
  * replaces json_dumps, which handles a text character by character and silently omits object keys
  * when memory runs out; a reply that was shortened like that would be posted.
  *
- * Everything is pure but for memory, so any thread may call it on its own values.
+ * Nothing is shared except a thread-local flag, so any thread may work on its own values.
  */
 #include "base/json.h"
 

@@ -1,14 +1,14 @@
 /*
  * Two things stand between a finished line and its stream.
  *
- * The streams. A log that nobody reads must not stop deliveries, so a line waits for its stream for
- * LOG_STREAM_WAIT_MS at most; then it is dropped and counted (struct log_gap), and the lines after
- * it do not wait at all until the stream accepts bytes again. Before the next line goes out, a line
- * reports the gap. We never set O_NONBLOCK on descriptors 0 to 2, because that is a flag of the
- * open file, which a parent shell or another process shares; so a write must not be started unless
- * poll says it will not block. That only holds if no other thread writes in between: writers take
- * turns (turn_taken), for both streams together since they may be one pipe. The lock is
- * held only to change the turn and the counters, never during a write.
+ * The streams. A log that is not being read must not stop deliveries, so a line waits for its
+ * stream for LOG_STREAM_WAIT_MS at most; then it is dropped and counted (struct log_gap), and the
+ * lines after it do not wait at all until the stream accepts bytes again. Before the next line goes
+ * out, a line reports the gap. We never set O_NONBLOCK on descriptors 0 to 2, because that is a
+ * flag of the open file, which a parent shell or another process shares; so a write must not be
+ * started unless poll says it will not block. That only holds if no other thread writes in between:
+ * writers take turns (turn_taken), for both streams together since they may be one pipe. The lock
+ * is held only to change the turn and the counters, never during a write.
  *
  * Folding. A warning that recurs within LOG_FOLD_WINDOW_MS is counted and not written. A small
  * table, oldest first, remembers the last LOG_FOLD_TEXTS messages; an item leaves it when its

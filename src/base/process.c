@@ -209,27 +209,23 @@ void child_fini(struct child *child, struct child_exit *ended)
     *child = (struct child){.pid_fd = -1, .output_fd = -1};
 }
 
-/* Keeps the first bytes of a child's output and drops the rest. */
-struct output_buffer {
-    char *bytes;
-    size_t length_bytes;
-    size_t capacity_bytes;
-};
-
-/* One read, so that a child that writes without end still meets its deadline. */
-static bool output_read_some(int fd, struct output_buffer *buffer)
+/*
+ * One read, so that a child that writes without end still meets its deadline. Appends to output up
+ * to its capacity and drops the rest. False at the end of the output, or if none is ready.
+ */
+static bool output_read_some(int fd, char *output, size_t capacity, size_t *length)
 {
     char dropped[4096];
-    size_t room_bytes = buffer->capacity_bytes - buffer->length_bytes;
-    ssize_t got = room_bytes > 0 ? read(fd, buffer->bytes + buffer->length_bytes, room_bytes)
-                                 : read(fd, dropped, sizeof dropped);
-    if (got > 0 && room_bytes > 0)
-        buffer->length_bytes += (size_t)got;
+    bool has_room = *length < capacity;
+    ssize_t got = has_room ? read(fd, output + *length, capacity - *length)
+                           : read(fd, dropped, sizeof dropped);
+    if (got > 0 && has_room)
+        *length += (size_t)got;
     return got > 0;
 }
 
-static int output_collect(
-    const struct child *child, int64_t deadline_ms, int stop_fd, struct output_buffer *buffer)
+static int output_collect(const struct child *child, int64_t deadline_ms, int stop_fd, char *output,
+    size_t capacity, size_t *length)
 {
     struct pollfd fds[] = {
         {.fd = child->pid_fd, .events = POLLIN},
@@ -244,12 +240,11 @@ static int output_collect(
         if (fds[0].revents != 0)
             break;
         /* End of file: the child may have closed its output and still run. */
-        if (!output_read_some(child->output_fd, buffer))
+        if (!output_read_some(child->output_fd, output, capacity, length))
             fds[2].fd = -1;
     }
     /* The child has exited; read what is left in the pipe. */
-    while (
-        buffer->length_bytes < buffer->capacity_bytes && output_read_some(child->output_fd, buffer))
+    while (*length < capacity && output_read_some(child->output_fd, output, capacity, length))
         ;
     return 0;
 }
@@ -258,14 +253,15 @@ int child_output(const char *const argv[], int64_t timeout_ms, int stop_fd, char
     size_t output_bytes, struct child_exit *ended, struct error *error)
 {
     assert(timeout_ms >= 1 && output_bytes >= 1);
-    struct output_buffer buffer = {.bytes = output, .capacity_bytes = output_bytes - 1};
+    size_t length = 0;
     struct child child;
     int result = child_start(&child, argv, CHILD_STDERR_DROPPED, error);
     if (result != 0)
         return result;
-    result = output_collect(&child, clock_monotonic_ms() + timeout_ms, stop_fd, &buffer);
+    result = output_collect(
+        &child, clock_monotonic_ms() + timeout_ms, stop_fd, output, output_bytes - 1, &length);
     child_fini(&child, ended);
-    output[buffer.length_bytes] = '\0';
+    output[length] = '\0';
     if (result == ERROR_TIMEOUT)
         error_set(
             error, ERROR_TIMEOUT, "%s did not exit within %lld ms", argv[0], (long long)timeout_ms);

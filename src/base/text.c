@@ -8,7 +8,7 @@
  * - Functions on UTF-8 truncate only between characters and accept exactly what RFC 3629 allows;
  *   trimming follows ECMAScript, because the backend compares texts that JavaScript trimmed.
  * - text_quote and text_append_visible make foreign text harmless for a log line or a terminal.
- * - The line splitter and argv_parse cut a stream into lines and a command line into arguments,
+ * - The line splitter and argv_parse split a stream into lines and a command line into arguments,
  *   the former in constant memory whatever a child writes.
  *
  * Nothing here blocks or locks, except text_quote for the list of secrets.
@@ -83,6 +83,7 @@ void text_append(struct text *text, const char *string)
 
 void text_vprintf(struct text *text, const char *format, va_list arguments)
 {
+    /* vsnprintf consumes its arguments; the second pass needs a copy. */
     va_list again;
     va_copy(again, arguments);
     int needed = vsnprintf(NULL, 0, format, arguments);
@@ -198,6 +199,7 @@ size_t text_utf8_cut(const char *bytes, size_t length_bytes, size_t limit_bytes)
 {
     if (length_bytes <= limit_bytes)
         return length_bytes;
+    /* Steps back over continuation bytes, but no further than a character is long. */
     size_t cut = limit_bytes;
     while (cut > 0 && limit_bytes - cut < 4 && ((unsigned char)bytes[cut] & 0xC0) == 0x80)
         cut--;
@@ -231,6 +233,7 @@ void text_quote(char *destination, size_t destination_bytes, const char *bytes, 
     for (size_t at = 0; at < length_bytes;) {
         size_t step = text_utf8_length(bytes + at, length_bytes - at);
         bool printable = is_printable(bytes + at, step);
+        /* Each byte that is not printed becomes one character, so the text never gets longer. */
         size_t wide = printable ? step : 1;
         if (used + wide >= destination_bytes)
             break;
@@ -242,7 +245,7 @@ void text_quote(char *destination, size_t destination_bytes, const char *bytes, 
         at += step > 0 ? step : 1;
     }
     destination[used] = '\0';
-    /* After truncation: redact() also recognizes a secret that was cut in two. */
+    /* After truncation: redact() also recognizes a secret that was split. */
     redact(destination);
 }
 

@@ -71,6 +71,7 @@ void problems_fini(struct problems *problems)
     *problems = (struct problems){0};
 }
 
+/* Names the option's purpose, as the operator may see the name for the first time. */
 static void report_missing(const struct option *option, struct problems *problems)
 {
     problems_add(problems, PROBLEM_ERROR, "%s is missing; set it to a value like %s (%s)",
@@ -97,6 +98,7 @@ static int store_option(
     return result == ERROR_NO_MEMORY ? result : 0;
 }
 
+/* Once for the file, however many secrets it contains. */
 static void warn_about_readable_secrets(
     const struct config_source *source, const struct values *values, struct problems *problems)
 {
@@ -115,6 +117,7 @@ static void warn_about_readable_secrets(
     }
 }
 
+/* Collect, store, apply the rules; then the warnings, which need the complete values. */
 static int load_values(struct config *config, const struct config_source *source,
     struct values *values, struct problems *problems)
 {
@@ -157,6 +160,7 @@ static bool needs_quotes(const char *value)
            (value[0] != '\0' && value[strlen(value) - 1] == ' ');
 }
 
+/* In the double quotes of env files, where only these characters need a backslash. */
 static void append_quoted(struct text *text, const char *value)
 {
     text_append(text, "\"");
@@ -178,6 +182,7 @@ static void describe_value(
         text->failed = true;
         return;
     }
+    /* A secret may also have been put into a setting that is not one, such as a command. */
     redact(value);
     if ((option->flags & OPTION_SECRET) != 0)
         text_append(text, value[0] != '\0' ? "***" : "");

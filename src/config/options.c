@@ -29,8 +29,6 @@ static const char *const switches[] = {"off", "on", NULL};
 /* A choice is stored as its index in choices, straight into the field, which is an enum. */
 _Static_assert(sizeof(enum log_level) == sizeof(unsigned), "log_level is read as a choice");
 _Static_assert(sizeof(enum log_format) == sizeof(unsigned), "log_format is read as a choice");
-_Static_assert(sizeof(enum config_switch) == sizeof(unsigned), "a switch is read as a choice");
-_Static_assert(CONFIG_OFF == 0 && CONFIG_ON == 1, "the order of switches");
 _Static_assert(LOG_LEVEL_DEBUG == 0 && LOG_LEVEL_ERROR == 3, "the order of log_levels");
 _Static_assert(LOG_FORMAT_TEXT == 0 && LOG_FORMAT_JSON == 1, "the order of log_formats");
 
@@ -231,7 +229,7 @@ static void option_append_assignment(const struct option *option, struct text *t
     text_printf(text, "%s=%s", option->name, value != NULL ? value : "");
 }
 
-/* "(10..86400000 ms; default: 5000)" */
+/* E.g. "(10..86400000 ms; default: 5000)". */
 static void option_append_facts(const struct option *option, struct text *text)
 {
     text_append(text, "(");
@@ -268,6 +266,7 @@ void option_append_help(const struct option *option, struct text *text)
     text_printf(text, "\n      %s\n", option->help);
 }
 
+/* Longer than any option's name; a short name allows one mistake instead of two. */
 enum { NAME_BYTES = 48, SHORT_NAME_BYTES = 9 };
 
 static size_t min_size(size_t a, size_t b)
@@ -316,6 +315,7 @@ static bool name_is_closer(const char *upper, const char *known, size_t *best)
 
 const char *option_closest(const char *name, size_t length_bytes)
 {
+    /* Every option with OPTION_OR_FILE. */
     static const char *const with_file[] = {
         "ACCOUNT_ID_FILE", "SERVICE_TOKEN_FILE", "OPENCLAW_GATEWAY_TOKEN_FILE"};
     enum { WITH_FILE = sizeof with_file / sizeof with_file[0] };

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+/* The limits of DNS names (RFC 1035, 2.3.4). */
 enum { HOST_BYTES_MAX = 253, LABEL_BYTES_MAX = 63, PORT_MAX = 65535 };
 
 static bool url_is_hex_digit(char character)
@@ -19,6 +20,7 @@ static bool url_is_hex_digit(char character)
            (character >= 'A' && character <= 'F');
 }
 
+/* Includes the underscore, which names of Compose services may contain. */
 static bool url_is_host_character(char character)
 {
     return text_is_letter(character) || text_is_digit(character) || character == '-' ||
@@ -33,6 +35,7 @@ static struct text_span without_last_dot(struct text_span host)
     return host;
 }
 
+/* inet_pton needs a string, and the host is followed by the rest of the URL. */
 static bool host_is_address(int family, struct text_span host)
 {
     char text[INET6_ADDRSTRLEN];
@@ -119,6 +122,7 @@ static const char *url_parse_authority(const char *bytes, size_t length, struct 
     return url_parse_port(rest + 1, (size_t)(end - rest) - 1, &url->port);
 }
 
+/* Stricter than needed to send the request: what must be escaped is usually a typing error. */
 static const char *url_check_path(const char *path)
 {
     for (const char *at = path; *at != '\0'; at++) {

@@ -46,11 +46,13 @@ static bool usage_take_env_file(int argc, char **argv, int *index, struct argume
     }
     if (argument[length] != '\0')
         return false;
+    /* An empty path stands for a missing one, which the caller reports. */
     *index += 1;
     arguments->env_file = *index < argc ? argv[*index] : "";
     return true;
 }
 
+/* Of several actions the one of highest precedence is kept. */
 static bool usage_take_action(const char *argument, struct arguments *arguments)
 {
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
@@ -71,6 +73,7 @@ static size_t usage_find_command(const char *word)
     return i;
 }
 
+/* Quoted and redacted: someone may pass a token by mistake. */
 static int usage_reject(const char *argument, struct error *error)
 {
     char quoted[80];

@@ -29,25 +29,19 @@
 
 enum { VALUE_FILE_BYTES_MAX = 16 * 1024, FILE_NAME_BYTES = 64 };
 
-/* A variable as found. text is borrowed; NULL if it is not set or its line in the file is invalid.
- */
-struct variable {
-    const char *text;
-    enum config_origin origin;
-    bool is_wrong;
-};
-
-static struct variable values_find_variable(const struct values *values, const char *name)
+/* A variable as it was written; unlike in the values of options, the text is borrowed. */
+static struct value values_find_variable(const struct values *values, const char *name)
 {
     size_t length = strlen(name);
     char *const *at = values->environment;
     for (; at != NULL && *at != NULL; at++)
         if (strncmp(*at, name, length) == 0 && (*at)[length] == '=')
-            return (struct variable){*at + length + 1, CONFIG_FROM_ENVIRONMENT, false};
+            return (struct value){VALUE_PRESENT, *at + length + 1, CONFIG_FROM_ENVIRONMENT};
     const struct env_entry *entry = env_file_find(&values->env_file, name);
     if (entry == NULL)
-        return (struct variable){NULL, CONFIG_FROM_DEFAULT, false};
-    return (struct variable){entry->value, CONFIG_FROM_ENV_FILE, entry->value == NULL};
+        return (struct value){.state = VALUE_ABSENT};
+    return (struct value){
+        entry->value != NULL ? VALUE_PRESENT : VALUE_WRONG, entry->value, CONFIG_FROM_ENV_FILE};
 }
 
 const char *values_variable(const struct values *values, const char *name)
@@ -66,6 +60,7 @@ static struct text_span value_normalize(const struct option *option, const char 
     char first = span.bytes[0];
     if ((first != '"' && first != '\'') || span.bytes[span.length_bytes - 1] != first)
         return span;
+    /* A lone quote opens and closes nothing: an empty value. */
     if (span.length_bytes == 1)
         return (struct text_span){span.bytes, 0};
     return text_trim(span.bytes + 1, span.length_bytes - 2);
@@ -90,6 +85,7 @@ static int value_set_text(
     return 0;
 }
 
+/* The problem has been reported, and no rule or default applies to the option any more. */
 static int value_set_wrong(struct values *values, enum option_id id)
 {
     free(values->by_option[id].text);
@@ -111,6 +107,7 @@ static int value_set_from_file(struct values *values, enum option_id id, const c
             file_name, error.text);
         return value_set_wrong(values, id);
     }
+    /* A value with a NUL byte would be silently truncated. */
     bool is_text = strlen(content.bytes) == content.length_bytes;
     if (is_text)
         result = value_set_text(values, id, content.bytes, CONFIG_FROM_VALUE_FILE);
@@ -126,7 +123,7 @@ static int value_set_from_file(struct values *values, enum option_id id, const c
 }
 
 /* An empty NAME beside NAME_FILE is not a conflict: Compose files set variables to "". */
-static bool variable_is_nonempty(const struct option *option, struct variable variable)
+static bool variable_is_nonempty(const struct option *option, struct value variable)
 {
     return variable.text != NULL && value_normalize(option, variable.text).length_bytes > 0;
 }
@@ -134,13 +131,13 @@ static bool variable_is_nonempty(const struct option *option, struct variable va
 static int values_read_option(struct values *values, enum option_id id, struct problems *problems)
 {
     const struct option *option = &config_options[id];
-    struct variable direct = values_find_variable(values, option->name);
-    struct variable file = {0};
+    struct value direct = values_find_variable(values, option->name);
+    struct value file = {0};
     char file_name[FILE_NAME_BYTES];
     snprintf(file_name, sizeof file_name, "%s_FILE", option->name);
     if ((option->flags & OPTION_OR_FILE) != 0)
         file = values_find_variable(values, file_name);
-    if (direct.is_wrong || file.is_wrong)
+    if (direct.state == VALUE_WRONG || file.state == VALUE_WRONG)
         return value_set_wrong(values, id);
     int result = 0;
     if (direct.text != NULL)

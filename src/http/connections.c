@@ -32,9 +32,10 @@
 enum {
     MAX_CONNECTIONS = 1024,
     MIN_CONNECTIONS = 16,
-    /* One in so many of the descriptors that the process may open. */
+    /* One in this many of the descriptors that the process may open. */
     DESCRIPTOR_SHARE = 4,
-    /* One in so many is headroom for connections being closed; beyond it the oldest is evicted. */
+    /* One in this many is headroom for connections being closed; beyond it the oldest is evicted.
+     */
     CLOSING_SHARE = 16,
     CONNECTION_LIMIT_MS = 5000,
     SERVICE_BYTES = sizeof "65535",

@@ -66,12 +66,12 @@ static void exposition_append_labels(struct text *text, const struct metrics *me
     text_append(text, separator == ',' ? "} " : " ");
 }
 
-static void exposition_append_number(struct text *text, enum metric_unit unit, int64_t number)
+static void exposition_append_number(struct text *text, bool is_time, int64_t number)
 {
-    if (unit == METRIC_PLAIN)
-        text_printf(text, "%lld\n", (long long)number);
-    else
+    if (is_time)
         text_printf(text, "%.6f\n", (double)number / 1e6);
+    else
+        text_printf(text, "%lld\n", (long long)number);
 }
 
 static void exposition_append_value(
@@ -80,7 +80,7 @@ static void exposition_append_value(
     text_append(text, metric_families[metric].name);
     exposition_append_labels(text, metrics, metric, series, NULL);
     exposition_append_number(
-        text, metric_families[metric].unit, metrics_cell(metrics, metric, series, 0));
+        text, metric_families[metric].is_time, metrics_cell(metrics, metric, series, 0));
 }
 
 static void exposition_append_histogram(
@@ -95,15 +95,15 @@ static void exposition_append_histogram(
         count += metrics_cell(metrics, metric, series, bucket);
         text_printf(text, "%s_bucket", family->name);
         exposition_append_labels(text, metrics, metric, series, le);
-        exposition_append_number(text, METRIC_PLAIN, count);
+        exposition_append_number(text, false, count);
     }
     text_printf(text, "%s_sum", family->name);
     exposition_append_labels(text, metrics, metric, series, NULL);
     exposition_append_number(
-        text, family->unit, metrics_cell(metrics, metric, series, family->bound_count + 1));
+        text, family->is_time, metrics_cell(metrics, metric, series, family->bound_count + 1));
     text_printf(text, "%s_count", family->name);
     exposition_append_labels(text, metrics, metric, series, NULL);
-    exposition_append_number(text, METRIC_PLAIN, count);
+    exposition_append_number(text, false, count);
 }
 
 /* False for a series of a place that no agent has yet. */

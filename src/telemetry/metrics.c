@@ -69,19 +69,19 @@ static const char *const gateway_states[] = {"open", "trickle", "suspect", "shut
     {                                                                            \
         .name = "mission_control_" short_name, .type = METRIC_GAUGE, __VA_ARGS__ \
     }
-#define TIME_GAUGE(short_name, ...)                                             \
-    {                                                                           \
-        .name = "mission_control_" short_name "_seconds", .type = METRIC_GAUGE, \
-        .unit = METRIC_MICROSECONDS, __VA_ARGS__                                \
+#define TIME_GAUGE(short_name, ...)                                                              \
+    {                                                                                            \
+        .name = "mission_control_" short_name "_seconds", .type = METRIC_GAUGE, .is_time = true, \
+        __VA_ARGS__                                                                              \
     }
 #define HISTOGRAM(short_name, ...)                                                  \
     {                                                                               \
         .name = "mission_control_" short_name "_seconds", .type = METRIC_HISTOGRAM, \
-        .unit = METRIC_MICROSECONDS, __VA_ARGS__                                    \
+        .is_time = true, __VA_ARGS__                                                \
     }
-#define PROCESS(short_name, kind, what, ...)                                       \
-    {                                                                              \
-        .name = "process_" short_name, .type = (kind), .unit = (what), __VA_ARGS__ \
+#define PROCESS(short_name, kind, ...)                             \
+    {                                                              \
+        .name = "process_" short_name, .type = (kind), __VA_ARGS__ \
     }
 
 const struct metric_family metric_families[METRICS] = {
@@ -176,28 +176,28 @@ const struct metric_family metric_families[METRICS] = {
         .help = "Unix time at which the backend last accepted a status report, 0 if never."),
     [METRIC_POLL_FAILURES] = GAUGE("poll_failures", .help = "Consecutive polls that have failed."),
 
-    [METRIC_PROCESS_CPU] = PROCESS("cpu_seconds_total", METRIC_COUNTER, METRIC_MICROSECONDS,
+    [METRIC_PROCESS_CPU] = PROCESS("cpu_seconds_total", METRIC_COUNTER, .is_time = true,
         .help = "Total user and system CPU time spent in seconds."),
     [METRIC_PROCESS_OPEN_FDS] =
-        PROCESS("open_fds", METRIC_GAUGE, METRIC_PLAIN, .help = "Number of open file descriptors."),
-    [METRIC_PROCESS_MAX_FDS] = PROCESS(
-        "max_fds", METRIC_GAUGE, METRIC_PLAIN, .help = "Maximum number of open file descriptors."),
-    [METRIC_PROCESS_VIRTUAL_BYTES] = PROCESS("virtual_memory_bytes", METRIC_GAUGE, METRIC_PLAIN,
-        .help = "Virtual memory size in bytes."),
-    [METRIC_PROCESS_VIRTUAL_MAX_BYTES] =
-        PROCESS("virtual_memory_max_bytes", METRIC_GAUGE, METRIC_PLAIN,
-            .help = "Maximum amount of virtual memory available in bytes, -1 for no limit."),
-    [METRIC_PROCESS_RESIDENT_BYTES] = PROCESS("resident_memory_bytes", METRIC_GAUGE, METRIC_PLAIN,
-        .help = "Resident memory size in bytes."),
-    [METRIC_PROCESS_START_TIME] = PROCESS("start_time_seconds", METRIC_GAUGE, METRIC_MICROSECONDS,
+        PROCESS("open_fds", METRIC_GAUGE, .help = "Number of open file descriptors."),
+    [METRIC_PROCESS_MAX_FDS] =
+        PROCESS("max_fds", METRIC_GAUGE, .help = "Maximum number of open file descriptors."),
+    [METRIC_PROCESS_VIRTUAL_BYTES] =
+        PROCESS("virtual_memory_bytes", METRIC_GAUGE, .help = "Virtual memory size in bytes."),
+    [METRIC_PROCESS_VIRTUAL_MAX_BYTES] = PROCESS("virtual_memory_max_bytes", METRIC_GAUGE,
+        .help = "Maximum amount of virtual memory available in bytes, -1 for no limit."),
+    [METRIC_PROCESS_RESIDENT_BYTES] =
+        PROCESS("resident_memory_bytes", METRIC_GAUGE, .help = "Resident memory size in bytes."),
+    [METRIC_PROCESS_START_TIME] = PROCESS("start_time_seconds", METRIC_GAUGE, .is_time = true,
         .help = "Start time of the process since unix epoch in seconds."),
     [METRIC_PROCESS_THREADS] =
-        PROCESS("threads", METRIC_GAUGE, METRIC_PLAIN, .help = "Number of threads of the process."),
+        PROCESS("threads", METRIC_GAUGE, .help = "Number of threads of the process."),
 };
 
 static const char other_agent[] = "other";
 static const char unknown_agent[] = "unknown";
 
+/* A histogram has a bucket for each bound, one without a bound, and the sum. */
 static size_t family_cells_per_series(const struct metric_family *family)
 {
     return family->type == METRIC_HISTOGRAM ? family->bound_count + 2 : 1;
@@ -230,6 +230,7 @@ void metrics_init(struct metrics *metrics)
                  family_cells_per_series(&metric_families[metric]);
     }
     assert(cells <= METRICS_CELLS);
+    /* The value is constant; the labels carry the information. */
     atomic_store(&metrics->cells[metrics->first[METRIC_BUILD_INFO]], 1);
 }
 
@@ -266,8 +267,10 @@ static size_t metrics_agent_place(struct metrics *metrics, const char *slug)
 {
     char known[ID_BYTES];
     text_copy(known, sizeof known, slug[0] != '\0' ? slug : unknown_agent);
+    /* An agent that is really called "other" shares the series of the rest. */
     if (strcmp(known, other_agent) == 0)
         return METRICS_AGENTS;
+    /* Without the lock first: after its first use an agent is always found here. */
     size_t count = atomic_load_explicit(&metrics->agents, memory_order_acquire);
     size_t place = metrics_find_agent(metrics, count, known);
     return place < count || count == METRICS_AGENTS ? place : metrics_add_agent(metrics, known);
@@ -299,6 +302,7 @@ static atomic_llong *metrics_series(
     return &metrics->cells[metrics->first[metric] + series * family_cells_per_series(family)];
 }
 
+/* Relaxed: cells are independent of each other, and a scrape needs no order between them. */
 static void cell_add(atomic_llong *cell, int64_t number)
 {
     atomic_fetch_add_explicit(cell, number, memory_order_relaxed);
