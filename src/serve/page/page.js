@@ -1,14 +1,20 @@
 "use strict";
 
-const EVERY_MS = 2000;
-const LIMIT_MS = 5000;
+/*
+ * Polls /status and shows it. Nothing is kept between two responses except the last one, so the page
+ * recovers by itself from anything that happens to the runtime, including a restart. It does not
+ * poll while it is hidden.
+ */
+
+const POLL_INTERVAL_MS = 2000;
+const RESPONSE_TIMEOUT_MS = 5000;
 const MINUTE_MS = 60 * 1000;
 const WINDOW_MS = 30 * MINUTE_MS;
 
 const element = (id) => document.getElementById(id);
-const seen = { status: null, at: 0, timer: 0, asking: false };
+const seen = { status: null, at: 0, timer: 0, polling: false };
 
-/* Texts from the runtime only ever become text nodes. */
+/* Text from the runtime only ever becomes a text node, never markup. */
 function make(tag, className, text) {
   const made = document.createElement(tag);
   if (className) made.className = className;
@@ -23,7 +29,7 @@ function draw(tag, attributes, text) {
   return made;
 }
 
-/* What did not change is left alone, so that nobody is told of it again. */
+/* Unchanged text is not written, so that a screen reader does not announce it again. */
 function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -41,7 +47,7 @@ function short(number) {
   return String(Number(number.toPrecision(2)));
 }
 
-/* A duration in at most two units. */
+/* A duration in at most two units, such as "3 min 20 s". */
 function span(ms) {
   if (ms < 1000) return Math.round(ms) + " ms";
   if (ms < 9950) return (ms / 1000).toFixed(1) + " s";
@@ -54,7 +60,7 @@ function span(ms) {
   return Math.floor(seconds / size) + " " + unit + (rest ? " " + rest + " " + parts[first + 1][1] : "");
 }
 
-/* In one unit. */
+/* The same in one unit. */
 function roughly(ms) {
   return span(ms).replace(/^(\S+ \S+) .*/, "$1");
 }
@@ -73,11 +79,11 @@ function bytes(number) {
 const words = (name) => name.replace(/_/g, " ");
 
 const STATES = {
-  healthy: ["Healthy", "Notifications are delivered."],
-  degraded: ["Degraded", "Something keeps notifications from being delivered:"],
-  held: ["Held by hand", "Everything works, but no agent is asked:"],
+  healthy: ["Healthy", "Notifications are being delivered."],
+  degraded: ["Degraded", "Notifications are delayed or not delivered:"],
+  held: ["Sends paused", "Everything works, but no agent is being asked:"],
   starting: ["Starting", "The runtime is not ready yet."],
-  stopping: ["Stopping", "What is under way may end; nothing new begins."],
+  stopping: ["Stopping", "Work in flight is being finished; nothing new is started."],
 };
 
 const STAGES = {
@@ -104,12 +110,12 @@ function showState(status) {
 
 function showUnreachable(why) {
   element("state").dataset.state = "unreachable";
-  write(element("state-word"), "No answer");
+  write(element("state-word"), "No response");
   write(element("state-line"), seen.status
-    ? why + " What is shown below is from when it last told its state."
+    ? why + " The data below is from its last response."
     : why);
   element("reasons").hidden = true;
-  document.title = "No answer - Mission Control runtime";
+  document.title = "No response - Mission Control runtime";
 }
 
 function showSeen() {
@@ -120,7 +126,7 @@ function showSeen() {
     : "up for " + span(seen.status.uptimeMs).replace(/\.\d/, "") + ", updated " + new Date(seen.at).toLocaleTimeString());
 }
 
-/* The samples as objects, each with how long ago its middle was. */
+/* The samples as objects, each with the age of its middle. */
 function readHistory(history) {
   let end = 0;
   const samples = history.samples.slice().reverse().map((row) => {
@@ -132,7 +138,7 @@ function readHistory(history) {
   return samples.reverse().filter((sample) => sample.agoMs <= WINDOW_MS);
 }
 
-/* Samples put together to minutes, the last of which ends now. */
+/* The samples combined into minutes, the last of which ends now. */
 function toMinutes(samples) {
   const minutes = [];
   let open = null;
@@ -148,16 +154,16 @@ function toMinutes(samples) {
   return minutes.reverse();
 }
 
-/* Of what took longer than that, the runtime tells no more than this. */
-function half(last, longestMs) {
+/* longestMs is the last bound of the histogram: longer times are not known more precisely. */
+function medianText(last, longestMs) {
   return last.p50Ms < longestMs ? span(last.p50Ms) : "over " + span(longestMs);
 }
 
-function most(last, longestMs) {
-  return last.p95Ms < longestMs ? "95 % within " + span(last.p95Ms) : "5 % and more take over " + span(longestMs);
+function p95Text(last, longestMs) {
+  return last.p95Ms < longestMs ? "95 % within " + span(last.p95Ms) : "at least 5 % take over " + span(longestMs);
 }
 
-/* Of what is younger than ten seconds, no more is told than if it were as old. */
+/* An interval shorter than ten seconds counts as ten, or one delivery would look like a high rate. */
 const perMinute = (name) => (sample) => (sample[name] * MINUTE_MS) / Math.max(sample.lastedMs, 10000);
 const inSeconds = (name) => (sample) => (sample[name] === null ? null : sample[name] / 1000);
 const plain = (name) => (sample) => sample[name];
@@ -169,10 +175,10 @@ const CHARTS = [
   },
   {
     id: "latency", title: "Time to deliver", unit: "seconds", empty: "nothing delivered yet", gaps: true,
-    series: [["half within", inSeconds("p50Ms")], ["95 % within", inSeconds("p95Ms")]],
+    series: [["median", inSeconds("p50Ms")], ["95th percentile", inSeconds("p95Ms")]],
   },
   {
-    id: "queue", title: "Queue", unit: "notifications", empty: "nothing has waited",
+    id: "queue", title: "Queue", unit: "notifications", empty: "the queue was empty",
     series: [["ready for a worker", plain("ready")], ["waiting after a failure", plain("waiting")]],
   },
   {
@@ -183,7 +189,7 @@ const CHARTS = [
 
 const NAMES = ["one", "two"];
 
-/* The least round number that is not below the highest value. */
+/* The smallest round number that is not below the highest value. */
 function ceiling(highest, whole) {
   const step = 10 ** Math.floor(Math.log10(Math.max(highest, 1e-3)));
   const found = [1, 2, 4, 6, 8, 10].find((factor) => factor * step >= highest * 0.999999) * step;
@@ -204,7 +210,7 @@ function axes(svg, box, top, unit) {
   }
 }
 
-/* Runs of points that belong together: two minutes without a value end one. */
+/* Splits the points where there is no value for two minutes: a line must not bridge a gap. */
 function runs(points) {
   const found = [];
   let last = Infinity;
@@ -237,7 +243,7 @@ function drawSeries(svg, box, points, top, name, gaps) {
   }
 }
 
-/* What the picture shows, in words. */
+/* The chart in words, for its label and caption. */
 function summary(chart, all) {
   return chart.series.map(([label], i) => {
     const values = all[i].map((point) => point.value).filter((value) => value !== null);
@@ -294,8 +300,8 @@ function showTiles(status, samples) {
   const tiles = [
     ["Delivered", count(totals.delivered), "", count(sum("delivered")) + " in 30 min"],
     ["Rate", short(rate), "per min", "over the last minute"],
-    ["Time to deliver", last ? half(last, longestMs) : "-", "", last ? most(last, longestMs) : "nothing delivered yet"],
-    ["Undelivered", count(queue.undelivered), "", queue.undelivered ? "oldest: " + roughly(queue.oldestMs || 0) : "nothing waits"],
+    ["Time to deliver", last ? medianText(last, longestMs) : "-", "", last ? p95Text(last, longestMs) : "nothing delivered yet"],
+    ["Undelivered", count(queue.undelivered), "", queue.undelivered ? "oldest: " + roughly(queue.oldestMs || 0) : "none waiting"],
     ["Workers", String(busy), "of " + status.workers.length + " busy", plural(queue.lanes, "agent has", "agents have") + " work"],
     ["Given up on", count(totals.dead), "", plural(spool.dead, "dead letter", "dead letters") + " kept"],
   ];
@@ -308,7 +314,7 @@ function showTiles(status, samples) {
   }));
 }
 
-/* cells are texts; the one at heading names the row, those in numbers are set to the right. */
+/* cells are texts; heading is the index of the row header, numbers those to align right. */
 function row(cells, heading, numbers, className) {
   const made = make("tr", className);
   made.append(...cells.map((cell, i) => {
@@ -321,12 +327,12 @@ function row(cells, heading, numbers, className) {
 
 function nextTry(entry, status) {
   if (entry.nextTryMs !== null) return entry.nextTryMs ? "in " + span(entry.nextTryMs) : "now";
-  if (entry.stage !== "known") return "in its turn";
-  if (status.heldByHand) return "when sends are released";
-  return ["open", "trickle"].includes(status.gateway.state) ? "in its turn" : "when the gateway answers";
+  if (entry.stage !== "known") return "queued";
+  if (status.heldByHand) return "when sends are resumed";
+  return ["open", "trickle"].includes(status.gateway.state) ? "queued" : "when the gateway is available";
 }
 
-/* The keyboard reaches a region for what of it cannot be seen, and passes over one that shows all. */
+/* A region can be focused, and so scrolled with the keyboard, only if it has something to scroll. */
 function showRegion(region) {
   const scrolls = region.scrollWidth > region.clientWidth || region.scrollHeight > region.clientHeight;
   if (scrolls) region.tabIndex = 0;
@@ -346,7 +352,7 @@ function showTable(id, caption, rows) {
 function showWaiting(status) {
   const { total, oldest } = status.waiting;
   const caption = !total ? "None." : total > oldest.length
-    ? "The oldest " + oldest.length + " of " + count(total) + "." : count(total) + ", the oldest first.";
+    ? "The oldest " + oldest.length + " of " + count(total) + "." : count(total) + ", oldest first.";
   showTable("waiting", caption, oldest.map((entry) => row([
     entry.agent, STAGES[entry.stage] || entry.stage, entry.lastFailure ? words(entry.lastFailure) : "none",
     nextTry(entry, status), entry.ageMs === null ? "unknown" : roughly(entry.ageMs),
@@ -380,7 +386,7 @@ function showErrors(errors) {
   showRegion(element("errors").parentNode);
 }
 
-/* facts are [label, text, wrong]; one without a text is left out. */
+/* facts are [label, text, wrong]; those with the text null are left out. */
 function showFacts(id, facts) {
   element(id).replaceChildren(...facts.filter(([, text]) => text !== null).flatMap(
     ([label, text, wrong]) => [make("dt", "", label), make("dd", wrong ? "wrong" : "", text)]));
@@ -388,32 +394,33 @@ function showFacts(id, facts) {
 
 function showParts(status) {
   const { gateway, spool, backend, agents, versions } = status;
-  const gate = { open: "open: agents can be asked", trickle: "open, one send at a time", suspect: "suspect: being probed", shut: "shut: no agent is asked" };
+  /* In /status the words are those of a gate, which is open when agents can be asked. */
+  const breaker = { open: "closed, agents can be asked", trickle: "closed, one send at a time", suspect: "half-open, being probed", shut: "open, no agent is asked" };
   const process = gateway.process;
   showFacts("gateway", [
-    ["Gate", gate[gateway.state] || gateway.state, gateway.state !== "open"],
+    ["Circuit breaker", breaker[gateway.state] || gateway.state, gateway.state !== "open"],
     ["Since", ago(gateway.forMs)],
     ["Reason", gateway.reason],
-    ["By hand", status.heldByHand ? "sends are held" : "not held", status.heldByHand],
+    ["Sends", status.heldByHand ? "paused by an operator" : "not paused", status.heldByHand],
     ["Next probe", gateway.nextProbeMs === null ? null : gateway.nextProbeMs ? "in " + span(gateway.nextProbeMs) : "now"],
     ["Next send", gateway.nextSendMs === null ? null : "in " + span(gateway.nextSendMs)],
     ["Last send", ago(gateway.lastSendMs)],
-    ["Process", process && (process.accepting ? "runs" : "accepts no connections") + ", " + plural(process.restarts, "restart", "restarts"), process && !process.accepting],
+    ["Process", process && (process.accepting ? "running" : "not accepting connections") + ", " + plural(process.restarts, "restart", "restarts"), process && !process.accepting],
   ]);
   showFacts("spool", [
-    ["State directory", spool.broken ? "cannot be written" : "works", spool.broken],
+    ["State directory", spool.broken ? "not writable" : "writable", spool.broken],
     ["Records", count(spool.entries)],
     ["Oldest", spool.entries ? span(spool.oldestMs || 0) + " old" : null],
     ["Dead letters", spool.dead ? count(spool.dead) + " (" + bytes(spool.deadBytes) + ")" : "none", spool.dead > 0],
-    ["Runs", plural(status.totals.agentRuns, "agent run", "agent runs") + " since the start"],
+    ["Runs", plural(status.totals.agentRuns, "agent run", "agent runs") + " since startup"],
     ["Skipped", plural(status.totals.skipped, "notification", "notifications")],
   ]);
   showFacts("backend", [
-    ["Last good poll", ago(backend.lastPollMs), backend.pollFailures > 0],
+    ["Last successful poll", ago(backend.lastPollMs), backend.pollFailures > 0],
     ["Failed polls", backend.pollFailures ? count(backend.pollFailures) + " in a row" : "none", backend.pollFailures > 0],
     ["Last agent sync", ago(backend.lastSyncMs)],
     ["Last report", ago(backend.lastReportMs)],
-    ["Agents to wake", count(agents.scheduled)],
+    ["Scheduled agents", count(agents.scheduled)],
     ["Unknown to the gateway", agents.unknownTotal ? agents.unknownToGateway.join(", ") +
       (agents.unknownTotal > agents.unknownToGateway.length ? " and others" : "") : "none", agents.unknownTotal > 0],
   ]);
@@ -437,36 +444,36 @@ function show(status) {
   showParts(status);
 }
 
-class NoAnswer extends Error {}
+class NoResponse extends Error {}
 
-async function ask() {
+async function fetchStatus() {
   const stop = new AbortController();
-  const limit = setTimeout(() => stop.abort(), LIMIT_MS);
+  const limit = setTimeout(() => stop.abort(), RESPONSE_TIMEOUT_MS);
   try {
     const answer = await fetch("/status", { signal: stop.signal, cache: "no-store" });
-    if (!answer.ok) throw new NoAnswer("The runtime answers with status " + answer.status + ".");
+    if (!answer.ok) throw new NoResponse("The runtime responded with status " + answer.status + ".");
     return await answer.json();
   } catch (error) {
-    throw error instanceof NoAnswer ? error : new NoAnswer("The runtime does not answer.");
+    throw error instanceof NoResponse ? error : new NoResponse("The runtime does not respond.");
   } finally {
     clearTimeout(limit);
   }
 }
 
 async function refresh() {
-  if (seen.asking || document.hidden) return;
-  seen.asking = true;
+  if (seen.polling || document.hidden) return;
+  seen.polling = true;
   clearTimeout(seen.timer);
   try {
-    const status = await ask();
+    const status = await fetchStatus();
     Object.assign(seen, { status, at: Date.now() });
     show(status);
   } catch (error) {
-    showUnreachable(error instanceof NoAnswer ? error.message : "This page is of another version than the runtime: load it again.");
+    showUnreachable(error instanceof NoResponse ? error.message : "This page belongs to another version of the runtime. Reload it.");
     showSeen();
   } finally {
-    seen.asking = false;
-    if (!document.hidden) seen.timer = setTimeout(refresh, EVERY_MS);
+    seen.polling = false;
+    if (!document.hidden) seen.timer = setTimeout(refresh, POLL_INTERVAL_MS);
   }
 }
 
