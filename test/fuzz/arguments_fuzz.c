@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/utf8.h"
 #include "base/text.h"
 #include "config/usage.h"
 
@@ -88,11 +89,7 @@ static void check_refused(const struct error *error)
 {
     size_t length = strlen(error->text);
     assert(error->code == ERROR_INVALID && length > 0);
-    for (size_t at = 0; at < length;) {
-        size_t step = text_utf8_length(error->text + at, length - at);
-        assert(step > 0 && (unsigned char)error->text[at] >= ' ' && error->text[at] != 0x7F);
-        at += step;
-    }
+    assert(utf8_is_one_line(error->text, length));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -7,17 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/utf8.h"
 #include "base/json.h"
 #include "base/text.h"
-
-static void check_string(const char *bytes, size_t length_bytes)
-{
-    for (size_t at = 0; at < length_bytes;) {
-        size_t step = text_utf8_length(bytes + at, length_bytes - at);
-        assert(step > 0);
-        at += step;
-    }
-}
 
 /* Returns the number of values and keys. */
 static size_t check_tree(json_t *value, unsigned depth)
@@ -29,7 +21,7 @@ static size_t check_tree(json_t *value, unsigned depth)
     assert(depth <= JSON_GUARD_MAX_DEPTH);
     assert(!json_is_integer(value));
     if (json_is_string(value))
-        check_string(json_string_value(value), json_string_length(value));
+        assert(utf8_is_valid(json_string_value(value), json_string_length(value)));
     json_array_foreach (value, index, item)
         count += check_tree(item, depth + 1);
     json_object_foreach (value, key, item)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/utf8.h"
 #include "base/secret.h"
 #include "base/text.h"
 
@@ -29,11 +30,7 @@ static void check_quote(const uint8_t *data, size_t size, size_t room)
     size_t length = strlen(quote);
     assert(length < room);
     assert(strstr(quote, secret) == NULL);
-    for (size_t at = 0; at < length;) {
-        size_t step = text_utf8_length(quote + at, length - at);
-        assert(step > 0 && (unsigned char)quote[at] >= ' ' && quote[at] != 0x7F);
-        at += step;
-    }
+    assert(utf8_is_one_line(quote, length));
     free(quote);
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/utf8.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "delivery/reply.h"
@@ -14,11 +15,7 @@ static void check_reply(const char *reply)
     assert(length <= REPLY_LIMIT_BYTES);
     assert(text_trim(reply, length).length_bytes == length);
     assert(strcmp(reply, "NO_REPLY") != 0);
-    for (size_t at = 0; at < length;) {
-        size_t step = text_utf8_length(reply + at, length - at);
-        assert(step > 0);
-        at += step;
-    }
+    assert(utf8_is_valid(reply, length));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

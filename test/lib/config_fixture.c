@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/secret.h"
+#include "test_file.h"
 
 enum { VARIABLES_MAX = 16 };
 
@@ -95,18 +96,9 @@ void must_fail_with(const struct config_fixture *fixture, int result, const char
     assert_null(fixture->config.account_id);
 }
 
-static void write_file(const char *path, const char *bytes, size_t length_bytes, mode_t mode)
-{
-    int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    assert_true(descriptor >= 0);
-    assert_int_equal(write(descriptor, bytes, length_bytes), length_bytes);
-    assert_int_equal(fchmod(descriptor, mode), 0);
-    close(descriptor);
-}
-
 void config_fixture_env_file(struct config_fixture *fixture, const char *text, mode_t mode)
 {
-    write_file(fixture->env_file, text, strlen(text), mode);
+    test_file_write_bytes(fixture->env_file, text, strlen(text), mode);
     fixture->has_env_file = true;
 }
 
@@ -115,6 +107,6 @@ void config_fixture_value_file(struct config_fixture *fixture, const char *name,
 {
     char path[CONFIG_FIXTURE_PATH_BYTES];
     snprintf(path, sizeof path, "%s/value", fixture->dir);
-    write_file(path, bytes, length_bytes, 0644);
+    test_file_write_bytes(path, bytes, length_bytes, 0644);
     snprintf(variable, CONFIG_FIXTURE_VARIABLE_BYTES, "%s_FILE=%s", name, path);
 }

@@ -13,6 +13,7 @@
 
 #include "base/sync.h"
 #include "fault_conn.h"
+#include "loopback.h"
 #include "process.h"
 
 enum { LINES = 256, WAIT_MS = 15000, FIXED_FDS = 2 };
@@ -40,9 +41,7 @@ struct fault_proxy {
 static int bind_to(unsigned port)
 {
     static const int yes = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET,
-        .sin_port = htons((uint16_t)port),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = loopback_address(port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes), 0);
@@ -58,25 +57,12 @@ static unsigned port_of(int fd)
     return ntohs(address.sin_port);
 }
 
-static int connect_to(unsigned port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET,
-        .sin_port = htons((uint16_t)port),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
-        return fd;
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
 static void accept_line(struct fault_proxy *proxy)
 {
     int client_fd = accept4(proxy->listen_fd, NULL, NULL, SOCK_CLOEXEC);
     if (client_fd < 0)
         return;
-    int target_fd = connect_to(proxy->target_port);
+    int target_fd = loopback_connect(proxy->target_port);
     if (target_fd < 0) {
         close(client_fd);
         return;

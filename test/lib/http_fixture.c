@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/sync.h"
+#include "loopback.h"
 
 static void echo(
     void *context, const struct http_server_request *request, struct http_server_reply *reply)
@@ -65,14 +66,8 @@ int http_fixture_teardown(void **state)
 
 int http_fixture_connect(const struct http_server *server)
 {
-    struct sockaddr_in address = {
-        .sin_family = AF_INET,
-        .sin_port = htons((uint16_t)http_server_port(server)),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-    };
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = loopback_connect(http_server_port(server));
     assert_true(fd >= 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     return fd;
 }
 

@@ -38,6 +38,16 @@ int loopback_listen(int backlog, unsigned *port)
     return fd;
 }
 
+int loopback_connect(unsigned port)
+{
+    struct sockaddr_in address = loopback_address(port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
 unsigned loopback_free_port(void)
 {
     unsigned port;

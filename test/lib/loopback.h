@@ -1,4 +1,4 @@
-/* Listening sockets on free ports of 127.0.0.1. */
+/* Sockets on 127.0.0.1. */
 #ifndef TEST_LIB_LOOPBACK_H
 #define TEST_LIB_LOOPBACK_H
 
@@ -11,6 +11,9 @@ struct sockaddr_in loopback_address(unsigned port);
  * Fails the test when there is none.
  */
 int loopback_listen(int backlog, unsigned *port);
+
+/* Returns a connected socket, which the caller closes; -1 when the connection fails. */
+int loopback_connect(unsigned port);
 
 /*
  * A port that was free a moment ago, for a program that cannot choose one itself. Another process

@@ -15,22 +15,17 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "loopback.h"
 #include "process.h"
 
 enum { LIMIT_S = 15 };
 
 static int dial(unsigned port)
 {
-    const struct sockaddr_in address = {
-        .sin_family = AF_INET,
-        .sin_port = htons((uint16_t)port),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-    };
     const struct timeval limit = {.tv_sec = (time_t)LIMIT_S * process_timeout_scale()};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = loopback_connect(port);
     assert_true(fd >= 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
     return fd;
 }
 

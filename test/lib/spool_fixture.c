@@ -6,11 +6,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "test_file.h"
 
 int spool_fixture_setup(void **state)
 {
@@ -51,10 +52,7 @@ void spool_fixture_write(const struct spool_fixture *fixture, const char *name, 
 {
     char path[SPOOL_FIXTURE_PATH_BYTES];
     spool_fixture_path(fixture, name, path);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, content, strlen(content)), (ssize_t)strlen(content));
-    close(fd);
+    test_file_write(path, content);
 }
 
 bool spool_fixture_exists(const struct spool_fixture *fixture, const char *name)

@@ -37,17 +37,6 @@ struct tls_proxy {
     unsigned link_count; /* the accepting thread's, read after it was joined */
 };
 
-static int connect_to(unsigned port)
-{
-    struct sockaddr_in address = loopback_address(port);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
-        return fd;
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
 /* Moves bytes both ways until one side ends or the proxy stops. */
 static void relay(const struct link *link, SSL *tls, int target_fd)
 {
@@ -82,7 +71,7 @@ static void *serve(void *argument)
     if (SSL_accept(tls) == 1) {
         atomic_fetch_add(&link->proxy->handshakes, 1);
         atomic_fetch_add(&link->proxy->resumptions, (unsigned)SSL_session_reused(tls));
-        target_fd = connect_to(link->proxy->target_port);
+        target_fd = loopback_connect(link->proxy->target_port);
     }
     if (target_fd >= 0) {
         relay(link, tls, target_fd);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "../lib/alloc_fault.h"
+#include "../lib/test_file.h"
 #include "../lib/tmp_dir.h"
 #include "backend/service.h"
 #include "base/json.h"
@@ -288,10 +289,7 @@ static void write_corrupt(const char *name)
 {
     char path[512];
     snprintf(path, sizeof path, "%s/spool/%s", dir, name);
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
-    fputs("{", file);
-    fclose(file);
+    test_file_write(path, "{");
 }
 
 /* An unposted reply, an interrupted run, a corrupt record and a dead letter: all or an error. */

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../lib/test_file.h"
 #include "../lib/tmp_dir.h"
 #include "http/ca_store.h"
 
@@ -40,19 +41,11 @@ static void path_in_dir(char *path, const struct fixture *fixture, const char *n
     snprintf(path, TMP_DIR_BYTES + 64, "%s/%s", fixture->dir, name);
 }
 
-static void write_file(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
 static void add_to_dir(const struct fixture *fixture, const char *name, const char *text)
 {
     char path[TMP_DIR_BYTES + 64];
     path_in_dir(path, fixture, name);
-    write_file(path, text);
+    test_file_write(path, text);
 }
 
 static bool dir_replaces_bundle(const struct fixture *fixture)
@@ -71,7 +64,7 @@ static int teardown(void **state)
 static void test_dir_with_the_whole_bundle_is_used(void **state)
 {
     const struct fixture *fixture = *state;
-    write_file(fixture->bundle, "one\ntwo\nthree\n");
+    test_file_write(fixture->bundle, "one\ntwo\nthree\n");
     add_to_dir(fixture, "0123abcd.0", "one\n");
     add_to_dir(fixture, "0123abcd.1", "two\n");
     assert_false(dir_replaces_bundle(fixture));
@@ -84,16 +77,16 @@ static void test_modified_bundle_is_not_replaced(void **state)
     const struct fixture *fixture = *state;
     add_to_dir(fixture, "0123abcd.0", "one\n");
     add_to_dir(fixture, "0123abcd.1", "two\n");
-    write_file(fixture->bundle, "own\n");
+    test_file_write(fixture->bundle, "own\n");
     assert_false(dir_replaces_bundle(fixture));
-    write_file(fixture->bundle, "one\ntwo\nown\n");
+    test_file_write(fixture->bundle, "one\ntwo\nown\n");
     assert_false(dir_replaces_bundle(fixture));
 }
 
 static void test_files_without_hash_names_do_not_count(void **state)
 {
     const struct fixture *fixture = *state;
-    write_file(fixture->bundle, "one\ntwo\n");
+    test_file_write(fixture->bundle, "one\ntwo\n");
     add_to_dir(fixture, "0123abcd.0", "one\n");
     add_to_dir(fixture, "0123abcd.r0", "two\n");
     assert_false(dir_replaces_bundle(fixture));
@@ -107,9 +100,9 @@ static void test_missing_dir_or_bundle_is_not_used(void **state)
 {
     const struct fixture *fixture = *state;
     assert_false(dir_replaces_bundle(fixture));
-    write_file(fixture->bundle, "");
+    test_file_write(fixture->bundle, "");
     assert_false(dir_replaces_bundle(fixture));
-    write_file(fixture->bundle, "one\n");
+    test_file_write(fixture->bundle, "one\n");
     assert_false(ca_dir_matches_bundle("/nonexistent/directory", fixture->bundle));
     assert_false(ca_dir_matches_bundle(fixture->dir, fixture->dir));
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "../integration/faults/history.h"
+#include "../lib/test_file.h"
 #include "../lib/tmp_dir.h"
 
 static const struct history_rules strict = {.max_runs = 2};
@@ -218,10 +219,7 @@ static void write_record(const char *dir, const char *name, const char *text)
 {
     char path[TMP_DIR_BYTES + 32];
     snprintf(path, sizeof path, "%s/spool/%s", dir, name);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
+    test_file_write(path, text);
 }
 
 static void test_first_spooled_reply_is_kept(void **state)

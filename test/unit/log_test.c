@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../lib/utf8.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/sync.h"
@@ -80,12 +81,8 @@ static const char *after_time(const char *line)
 
 static void expect_utf8(const char *text)
 {
-    for (size_t at = 0, length = strlen(text); at < length;) {
-        size_t step = text_utf8_length(text + at, length - at);
-        if (step == 0)
-            fail_msg("byte %zu of %zu is not UTF-8", at, length);
-        at += step;
-    }
+    if (!utf8_is_valid(text, strlen(text)))
+        fail_msg("not UTF-8: %s", text);
 }
 
 /* Parses text, which must be a single line, as JSON; returns a new reference. */

@@ -11,26 +11,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/test_file.h"
 #include "base/io.h"
 #include "base/text.h"
 #include "telemetry/metrics.h"
 
-enum { FILE_BYTES_MAX = 1024 * 1024, WORD_BYTES = 256 };
+enum { WORD_BYTES = 256 };
 
 static const char operations[] = "docs/operations.md";
 static const char alerts[] = "deploy/prometheus/alerts.yml";
 static const char recording_rules[] = "deploy/prometheus/recording-rules.yml";
 static const char dashboard[] = "deploy/grafana/mission-control-runtime.json";
-
-/* A file of the repository, in which the tests run. */
-static char *read_repository_file(const char *path)
-{
-    struct file_content content;
-    struct error error;
-    if (file_read(path, FILE_BYTES_MAX, &content, &error) != 0)
-        fail_msg("%s", error.text);
-    return content.bytes;
-}
 
 /* A label with a single value has that of this build, which is not documented. */
 static void append_label(struct text *table, const struct metric_label *label)
@@ -58,7 +49,7 @@ static void append_row(struct text *table, const struct metric_family *family)
 static void test_operations_document_every_metric(void **state)
 {
     (void)state;
-    char *docs = read_repository_file(operations);
+    char *docs = test_file_read(operations);
     struct text table = {0};
     text_append(&table, "| metric | type | meaning | labels |\n|---|---|---|---|\n");
     for (int metric = 0; metric < METRICS; metric++)
@@ -160,7 +151,7 @@ static bool next_word(const char **at, char word[static WORD_BYTES])
  */
 static size_t count_known_names(const char *path, const char *text, bool families)
 {
-    char *rules = read_repository_file(recording_rules);
+    char *rules = test_file_read(recording_rules);
     char word[WORD_BYTES];
     size_t count = 0;
     while (next_word(&text, word)) {
@@ -178,7 +169,7 @@ static void test_rules_use_existing_metrics(void **state)
     static const char *const paths[] = {
         recording_rules, alerts, "deploy/prometheus/rules-test.yml"};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        char *text = read_repository_file(paths[i]);
+        char *text = test_file_read(paths[i]);
         assert_true(count_known_names(paths[i], text, false) > 5);
         free(text);
     }
@@ -187,7 +178,7 @@ static void test_rules_use_existing_metrics(void **state)
 static void test_operations_name_existing_metrics(void **state)
 {
     (void)state;
-    char *text = read_repository_file(operations);
+    char *text = test_file_read(operations);
     assert_true(count_known_names(operations, text, true) > METRICS / 2);
     free(text);
 }
@@ -238,9 +229,9 @@ static bool next_alert(const char **at, char name[static WORD_BYTES])
 static void test_every_alert_has_a_runbook_and_a_test(void **state)
 {
     (void)state;
-    char *rules = read_repository_file(alerts);
-    char *docs = read_repository_file(operations);
-    char *tests = read_repository_file("deploy/prometheus/rules-test.yml");
+    char *rules = test_file_read(alerts);
+    char *docs = test_file_read(operations);
+    char *tests = test_file_read("deploy/prometheus/rules-test.yml");
     const char *at = rules;
     char name[WORD_BYTES];
     char part[WORD_BYTES + 32];

@@ -8,24 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/test_file.h"
 #include "base/io.h"
 #include "config/config.h"
 #include "config/env_file.h"
 #include "config/options.h"
 #include "config/usage.h"
 #include "config/values.h"
-
-enum { FILE_BYTES_MAX = 256 * 1024 };
-
-/* A file of the repository, in which the tests run. */
-static char *read_repository_file(const char *path)
-{
-    struct file_content content;
-    struct error error;
-    if (file_read(path, FILE_BYTES_MAX, &content, &error) != 0)
-        fail_msg("%s", error.text);
-    return content.bytes;
-}
 
 /* Returns where part is in whole; fails the test, printing part, if it is not. */
 static const char *find_or_fail(const char *whole, const char *part, const char *path)
@@ -133,7 +122,7 @@ static void test_docs_contain_the_tables(void **state)
 {
     (void)state;
     static const char path[] = "docs/configuration.md";
-    char *docs = read_repository_file(path);
+    char *docs = test_file_read(path);
     for (size_t section = 0; section < OPTION_SECTIONS; section++) {
         struct text table = {0};
         text_printf(&table, "### %s\n\n", option_section_title((enum option_section)section));
@@ -165,7 +154,7 @@ static void test_docs_table_has_all_columns(void **state)
 static void test_env_example_lists_every_option(void **state)
 {
     (void)state;
-    char *example = read_repository_file(".env.example");
+    char *example = test_file_read(".env.example");
     for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
         struct text entry = {0};
         text_append(&entry, "\n");
@@ -193,7 +182,7 @@ static void test_env_example_lists_nothing_else(void **state)
 {
     (void)state;
     size_t names = 0;
-    char *example = read_repository_file(".env.example");
+    char *example = test_file_read(".env.example");
     char *rest = example;
     for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
         char *name = line + (strncmp(line, "# ", 2) == 0 ? 2 : 0);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "../lib/alloc_fault.h"
+#include "../lib/loopback.h"
 #include "../lib/tmp_dir.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -98,13 +99,9 @@ static void test_port_in_use_fails_the_start(void **state)
     (void)state;
     struct error error = {0};
     struct runtime *runtime = NULL;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(fd, (const struct sockaddr *)&address, length), 0);
-    assert_int_equal(listen(fd, 1), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
-    config.health_port = ntohs(address.sin_port);
+    unsigned port;
+    int fd = loopback_listen(1, &port);
+    config.health_port = port;
     config.gateway_command = strdup("true");
     free(config.gateway_url);
     config.gateway_url = strdup("http://127.0.0.1:9");

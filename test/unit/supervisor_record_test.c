@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../lib/test_file.h"
 #include "../lib/tmp_dir.h"
 #include "base/process.h"
 #include "base/sync.h"
@@ -69,14 +70,6 @@ static bool has_ended(struct fixture *fixture)
     return child_wait(&fixture->child, 0, -1) == 0;
 }
 
-static void write_record_file(struct fixture *fixture, const char *content)
-{
-    FILE *file = fopen(fixture->path, "w");
-    assert_non_null(file);
-    fputs(content, file);
-    fclose(file);
-}
-
 static void test_saved_record_is_loaded(void **state)
 {
     struct fixture *fixture = *state;
@@ -115,11 +108,11 @@ static void test_corrupt_records_are_refused(void **state)
     struct child_record loaded;
     struct error error;
     for (size_t i = 0; i < sizeof corrupt / sizeof corrupt[0]; i++) {
-        write_record_file(fixture, corrupt[i]);
+        test_file_write(fixture->path, corrupt[i]);
         assert_int_equal(child_record_load(fixture->dir, &loaded, &error), ERROR_INVALID);
         assert_non_null(strstr(error.text, fixture->path));
     }
-    write_record_file(fixture, RECORD("77", "5", "5"));
+    test_file_write(fixture->path, RECORD("77", "5", "5"));
     assert_int_equal(child_record_load(fixture->dir, &loaded, &error), 0);
     assert_int_equal(loaded.pid, 77);
 }

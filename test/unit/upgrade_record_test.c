@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "../lib/alloc_fault.h"
+#include "../lib/test_file.h"
 #include "../lib/tmp_dir.h"
 #include "base/io.h"
 #include "base/json.h"
@@ -47,10 +48,7 @@ static void write_in_dir(const char *name, const char *content)
 {
     char path[PATH_BYTES];
     path_in_dir(path, name);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs(content, file);
-    assert_int_equal(fclose(file), 0);
+    test_file_write(path, content);
 }
 
 static bool exists_in_dir(const char *name)
