@@ -1,3 +1,11 @@
+/*
+ * Allocation faults. Test programs are linked with --wrap (Makefile), which sends every call from
+ * this project's objects to the wrappers below; calls inside shared libraries are not affected.
+ * The countdown is thread-local, so threads that the tested code starts never fail by accident.
+ *
+ * alloc_fault_sweep repeats an operation with the first, second, ... call failing until one run
+ * has no failure, so that every error path is taken once.
+ */
 #include "alloc_fault.h"
 
 #include <setjmp.h>
@@ -14,9 +22,9 @@
 
 enum { MAX_CALLS = 10000 };
 
-/* Calls until one fails; 0: none does. */
+/* Calls left until one fails; 0: none fails. */
 static _Thread_local unsigned countdown;
-static _Thread_local enum error_code struck;
+static _Thread_local enum error_code fired_code;
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -35,55 +43,54 @@ char *__wrap_strndup(const char *string, size_t max);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
     void *(*run)(void *argument), void *argument);
 
-static bool strikes(enum error_code code)
+static bool fires(enum error_code code)
 {
     if (countdown == 0 || --countdown > 0)
         return false;
-    struck = code;
+    fired_code = code;
     return true;
 }
 
 void *__wrap_malloc(size_t size)
 {
-    return strikes(ERROR_NO_MEMORY) ? NULL : __real_malloc(size);
+    return fires(ERROR_NO_MEMORY) ? NULL : __real_malloc(size);
 }
 
 void *__wrap_calloc(size_t count, size_t size)
 {
-    return strikes(ERROR_NO_MEMORY) ? NULL : __real_calloc(count, size);
+    return fires(ERROR_NO_MEMORY) ? NULL : __real_calloc(count, size);
 }
 
 void *__wrap_realloc(void *memory, size_t size)
 {
-    return strikes(ERROR_NO_MEMORY) ? NULL : __real_realloc(memory, size);
+    return fires(ERROR_NO_MEMORY) ? NULL : __real_realloc(memory, size);
 }
 
 void *__wrap_reallocarray(void *memory, size_t count, size_t size)
 {
-    return strikes(ERROR_NO_MEMORY) ? NULL : __real_reallocarray(memory, count, size);
+    return fires(ERROR_NO_MEMORY) ? NULL : __real_reallocarray(memory, count, size);
 }
 
 char *__wrap_strdup(const char *string)
 {
-    return strikes(ERROR_NO_MEMORY) ? NULL : __real_strdup(string);
+    return fires(ERROR_NO_MEMORY) ? NULL : __real_strdup(string);
 }
 
 char *__wrap_strndup(const char *string, size_t max)
 {
-    return strikes(ERROR_NO_MEMORY) ? NULL : __real_strndup(string, max);
+    return fires(ERROR_NO_MEMORY) ? NULL : __real_strndup(string, max);
 }
 
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
     void *(*run)(void *argument), void *argument)
 {
-    return strikes(ERROR_SYSTEM) ? EAGAIN
-                                 : __real_pthread_create(thread, attributes, run, argument);
+    return fires(ERROR_SYSTEM) ? EAGAIN : __real_pthread_create(thread, attributes, run, argument);
 }
 
 void alloc_fault_arm(unsigned number)
 {
     countdown = number;
-    struck = 0;
+    fired_code = 0;
 }
 
 void alloc_fault_disarm(void)
@@ -93,7 +100,7 @@ void alloc_fault_disarm(void)
 
 bool alloc_fault_fired(void)
 {
-    return struck != 0;
+    return fired_code != 0;
 }
 
 void alloc_fault_sweep(int (*attempt)(unsigned number))
@@ -102,9 +109,10 @@ void alloc_fault_sweep(int (*attempt)(unsigned number))
     for (;; number++) {
         assert_true(number < MAX_CALLS);
         int result = attempt(number);
-        if (result != (int)struck)
-            fail_msg("call %u failed with %d, and the result is %d", number, (int)struck, result);
-        if (struck == 0)
+        if (result != (int)fired_code)
+            fail_msg(
+                "call %u failed with %d, but the result was %d", number, (int)fired_code, result);
+        if (fired_code == 0)
             break;
     }
     print_message("%u calls\n", number - 1);

@@ -1,20 +1,20 @@
-/* Lets the N-th allocation, or start of a thread, fail. */
+/* Makes the Nth allocation or thread creation fail. */
 #ifndef TEST_LIB_ALLOC_FAULT_H
 #define TEST_LIB_ALLOC_FAULT_H
 
 #include <stdbool.h>
 
 /*
- * From now on the number-th call by this thread of malloc, calloc, realloc, reallocarray, strdup,
- * strndup or pthread_create in the code of this project (and Jansson, after json_guard_start)
- * fails, once. Test programs are linked with --wrap for them; see the Makefile.
+ * Arms the fault: the number-th call from now by this thread of malloc, calloc, realloc,
+ * reallocarray, strdup, strndup or pthread_create in this project's code (and in Jansson, after
+ * json_guard_start) fails, once. 0 disarms it.
  */
 void alloc_fault_arm(unsigned number);
 
-/* From now on none fails. */
+/* Disarms the fault; whether it fired is kept. */
 void alloc_fault_disarm(void);
 
-/* Whether one has failed since alloc_fault_arm. */
+/* Whether a call has failed since alloc_fault_arm. */
 bool alloc_fault_fired(void);
 
 /*

@@ -1,3 +1,7 @@
+/*
+ * Thin wrappers of the sandbox's control API (docs/sandbox.md). Every call is synchronous: when it
+ * returns, the board has changed.
+ */
 #include "board.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* What the integration tests do with the sandbox's board and its two roles. */
+/* Operations of integration tests on the sandbox: its board, its faults, its records. */
 #ifndef TEST_LIB_BOARD_H
 #define TEST_LIB_BOARD_H
 
@@ -20,7 +20,7 @@ void board_set(struct test_env *env, json_t *settings);
 /* Changes a setting that is on or off. */
 void board_set_flag(struct test_env *env, const char *key, bool value);
 
-/* Adds a rule for the gateway's agents, or for a backend function; the reference is taken. */
+/* Adds a fault rule for the gateway, or for a backend function; takes the reference. */
 void board_gateway_fault(struct test_env *env, json_t *rule);
 void board_backend_fault(struct test_env *env, json_t *rule);
 
@@ -30,22 +30,22 @@ void board_fail(struct test_env *env, const char *function, const char *behaviou
 /* Has the gateway hold all agent runs until board_release of that name. */
 void board_hold_agents(struct test_env *env, const char *name);
 
-/* Drops all rules and lets go what they hold. */
+/* Removes all fault rules and releases what they hold. */
 void board_clear_faults(struct test_env *env);
 
-/* Lets the requests go that the rule of that name holds. */
+/* Releases the requests that rules of that name hold. */
 void board_release(struct test_env *env, const char *name);
 
 /* The documents of one table of /sandbox/state; a new reference. */
 json_t *board_documents(struct test_env *env, const char *table);
 
-/* The message written for a notification, borrowed from messages, or NULL; *count says how many. */
+/* The last message with that source, borrowed from messages, or NULL; *count: number of them. */
 const json_t *board_message_for(const json_t *messages, const char *notification_id, int *count);
 
-/* Gateway requests so far for one notification. */
+/* Number of agent runs so far for one notification. */
 int board_requests_for(struct test_env *env, const char *notification_id);
 
-/* A string of an object; fails the test when it is not there. */
+/* A string of an object; fails the test when it is missing. */
 const char *board_string(const json_t *object, const char *key);
 
 #endif

@@ -1,3 +1,7 @@
+/*
+ * Certificates with P-256 keys, created at run time, so no key is in the repository and none
+ * expires.
+ */
 #include "certificate.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* Keys and certificates made for one test: an authority and leaves, good and bad. */
+/* Keys and certificates generated for one test: authorities and leaves, valid and invalid. */
 #ifndef TEST_LIB_CERTIFICATE_H
 #define TEST_LIB_CERTIFICATE_H
 
@@ -12,10 +12,10 @@ struct certificate {
 };
 
 /*
- * A certificate for name (a subject alternative name as OpenSSL writes it, such as
- * "IP:127.0.0.1"), valid from an hour ago to an hour from now, or expired a minute ago. Signed by
- * issuer, or by itself when that is NULL; authority makes it one that may sign. Fails the test when
- * it cannot be made. Freed with certificate_fini.
+ * Creates a certificate for name (a subject alternative name in OpenSSL's syntax, such as
+ * "IP:127.0.0.1"; may be NULL), valid from an hour ago to an hour from now, or expired a minute
+ * ago. Signed by issuer, or self-signed if that is NULL; authority makes it a CA. Fails the test
+ * when it cannot. Freed with certificate_fini.
  */
 void certificate_create(struct certificate *certificate, const struct certificate *issuer,
     bool authority, const char *name, bool expired);

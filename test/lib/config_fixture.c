@@ -1,3 +1,7 @@
+/*
+ * Loads settings from a list of variables and captures the problems. Registered secrets are
+ * forgotten around each load, since they are global and would leak from one test into the next.
+ */
 #include "config_fixture.h"
 
 #include <setjmp.h>
@@ -70,18 +74,18 @@ char *config_fixture_messages(const struct config_fixture *fixture)
 
 void must_report(const struct config_fixture *fixture, const char *part)
 {
-    char *said = config_fixture_messages(fixture);
-    if (strstr(said, part) == NULL)
-        fail_msg("missing: %s\nsaid:\n%s", part, said);
-    free(said);
+    char *messages = config_fixture_messages(fixture);
+    if (strstr(messages, part) == NULL)
+        fail_msg("missing: %s\nproblems:\n%s", part, messages);
+    free(messages);
 }
 
 void must_load(const struct config_fixture *fixture, int result)
 {
-    char *said = config_fixture_messages(fixture);
+    char *messages = config_fixture_messages(fixture);
     if (result != 0 || fixture->problems.count != 0)
-        fail_msg("result %d, said:\n%s", result, said);
-    free(said);
+        fail_msg("result %d, problems:\n%s", result, messages);
+    free(messages);
 }
 
 void must_fail_with(const struct config_fixture *fixture, int result, const char *part)
@@ -89,10 +93,10 @@ void must_fail_with(const struct config_fixture *fixture, int result, const char
     assert_int_equal(result, ERROR_INVALID);
     must_report(fixture, part);
     must_report(fixture, "error: ");
-    char *said = config_fixture_messages(fixture);
+    char *messages = config_fixture_messages(fixture);
     if (fixture->problems.count != 1)
-        fail_msg("one problem was expected, said:\n%s", said);
-    free(said);
+        fail_msg("expected one problem:\n%s", messages);
+    free(messages);
     assert_null(fixture->config.account_id);
 }
 

@@ -1,4 +1,4 @@
-/* Settings loaded from a list of variables, and what was said about them. */
+/* Settings loaded from a list of variables, and the problems reported. */
 #ifndef TEST_LIB_CONFIG_FIXTURE_H
 #define TEST_LIB_CONFIG_FIXTURE_H
 
@@ -22,7 +22,7 @@ enum {
     CONFIG_FIXTURE_VARIABLE_BYTES = CONFIG_FIXTURE_PATH_BYTES + 64
 };
 
-/* env_file lies in directory, a temporary one, and is read when has_env_file is set. */
+/* env_file is a path in dir, a temporary directory; it is read if has_env_file is set. */
 struct config_fixture {
     struct config config;
     struct problems problems;
@@ -36,26 +36,28 @@ int config_fixture_setup(void **state);
 int config_fixture_teardown(void **state);
 
 /*
- * config_load from the variables, which end with NULL, in place of what was loaded before. Secrets
- * known until then are forgotten.
+ * Replaces the settings by those of the NULL-terminated variables; returns config_load's result.
+ * Forgets all secrets first.
  */
 int config_fixture_load(struct config_fixture *fixture, const char *const *variables);
 
 #define LOAD(fixture, ...) config_fixture_load(fixture, (const char *const[]){__VA_ARGS__, NULL})
 
-/* All problems as they are written out; the caller frees. */
+/* Returns all problems as they are printed; the caller frees it. */
 char *config_fixture_messages(const struct config_fixture *fixture);
 
-/* Each fails the test, showing what was said: some line holds part; result is 0 and nothing was
- * said; result is ERROR_INVALID for one reason only, whose line holds part. */
+/*
+ * Each fails the test, printing the problems, unless: some problem contains part; result is 0
+ * without problems; result is ERROR_INVALID with exactly one problem, which contains part.
+ */
 void must_report(const struct config_fixture *fixture, const char *part);
 void must_load(const struct config_fixture *fixture, int result);
 void must_fail_with(const struct config_fixture *fixture, int result, const char *part);
 
-/* Makes text the content of the env file, with mode, and has it read from now on. */
+/* Writes the env file with that mode; later loads read it. */
 void config_fixture_env_file(struct config_fixture *fixture, const char *text, mode_t mode);
 
-/* Makes a file with the bytes in it, and in variable "NAME_FILE=path" for it. */
+/* Writes a file with the bytes and sets variable to "NAME_FILE=path" for it. */
 void config_fixture_value_file(struct config_fixture *fixture, const char *name, const char *bytes,
     size_t length_bytes, char variable[static CONFIG_FIXTURE_VARIABLE_BYTES]);
 

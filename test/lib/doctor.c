@@ -1,3 +1,7 @@
+/*
+ * Runs of mission-control-runtime doctor. Every output is also searched for the secrets of the
+ * environment.
+ */
 #include "doctor.h"
 
 #include <setjmp.h>
@@ -7,7 +11,7 @@
 
 #include <cmocka.h>
 
-/* Two requests that hang take twenty seconds. */
+/* Two requests that time out take 20 s. */
 enum { DOCTOR_WAIT_MS = 40000 };
 
 void doctor_expect_output(struct test_env *env, const char *const settings[],

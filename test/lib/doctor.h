@@ -1,4 +1,4 @@
-/* Runs the command doctor in a world and looks at what it says, and at what it leaves alone. */
+/* Runs of the doctor command, with checks of its output and of what it must not do. */
 #ifndef TEST_LIB_DOCTOR_H
 #define TEST_LIB_DOCTOR_H
 
@@ -9,16 +9,16 @@
 #define DOCTOR_WRONG_GATEWAY_TOKEN "not-the-gateways-token"
 
 /*
- * Runs it as the world's second process with settings (as test_env_launch takes them) and
- * arguments, and fails the test unless it ends with status, says each of words (ended by NULL), and
- * says neither a secret of the world's nor one of the above.
+ * Runs the doctor as the environment's second process with settings (as for test_env_launch) and
+ * arguments. Fails the test unless it exits with status, prints each of the NULL-terminated words,
+ * and prints none of the secrets, neither the environment's nor those above.
  */
 void doctor_expect_output(struct test_env *env, const char *const settings[],
     const char *const arguments[], int status, const char *const words[]);
 
 /*
- * As doctor_expect_output in lines, while no runtime runs: fails the test also when an agent ran,
- * or the backend was asked for more than a look.
+ * As doctor_expect_output without arguments, while no runtime runs. Also fails the test when an
+ * agent ran or a backend function with side effects was called.
  */
 void doctor_expect_read_only(
     struct test_env *env, const char *const settings[], int status, const char *const words[]);

@@ -1,3 +1,8 @@
+/*
+ * One proxied connection. Exchanges are told apart by direction: a client's bytes after a target's
+ * begin a new one, whose fault is taken when its first request bytes match. Everything runs in the
+ * proxy's thread; only the fault switch is shared, under its lock.
+ */
 #include "fault_conn.h"
 
 #include <string.h>
@@ -8,58 +13,58 @@
 
 enum { PIECE_BYTES = 16384 };
 
-static void reset(int fd)
+static void set_reset_on_close(int fd)
 {
     static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
-void fault_conn_close(struct fault_conn *line, bool by_reset)
+void fault_conn_close(struct fault_conn *conn, bool by_reset)
 {
     if (by_reset) {
-        reset(line->client_fd);
-        reset(line->target_fd);
+        set_reset_on_close(conn->client_fd);
+        set_reset_on_close(conn->target_fd);
     }
-    close(line->client_fd);
-    close(line->target_fd);
-    line->closed = true;
+    close(conn->client_fd);
+    close(conn->target_fd);
+    conn->closed = true;
 }
 
-static void count_hit(struct fault_switch *faults, struct fault_conn *line)
+static void count_hit(struct fault_switch *faults, struct fault_conn *conn)
 {
-    if (line->hit)
+    if (conn->hit)
         return;
-    line->hit = true;
+    conn->hit = true;
     mutex_lock(&faults->lock);
-    faults->hits[line->fault.kind]++;
+    faults->hits[conn->fault.kind]++;
     cond_broadcast(&faults->changed);
     mutex_unlock(&faults->lock);
 }
 
-/* The exchange gets the fault that is in force, if the request is one that it is meant for. */
+/* Assigns the current fault to the exchange if the request matches it. */
 static void take_fault(
-    struct fault_switch *faults, struct fault_conn *line, const char *bytes, size_t length)
+    struct fault_switch *faults, struct fault_conn *conn, const char *bytes, size_t length)
 {
     mutex_lock(&faults->lock);
     struct fault *fault = &faults->fault;
     if (fault->kind != FAULT_NONE && (fault->match == NULL || memmem(bytes, length, fault->match,
                                                                   strlen(fault->match)) != NULL)) {
-        line->fault = *fault;
+        conn->fault = *fault;
         if (fault->times > 0 && --fault->times == 0)
             fault->kind = FAULT_NONE;
     }
     mutex_unlock(&faults->lock);
 }
 
-static void begin_exchange(struct fault_conn *line)
+static void begin_exchange(struct fault_conn *conn)
 {
-    line->fault = (struct fault){0};
-    line->answering = line->hit = false;
-    line->request_bytes = line->answer_bytes = 0;
-    line->answer_from_ms = 0;
+    conn->fault = (struct fault){0};
+    conn->answering = conn->hit = false;
+    conn->request_bytes = conn->answer_bytes = 0;
+    conn->answer_from_ms = 0;
 }
 
-static bool pass_on(int fd, const char *bytes, size_t length)
+static bool forward(int fd, const char *bytes, size_t length)
 {
     while (length > 0) {
         ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
@@ -71,111 +76,112 @@ static bool pass_on(int fd, const char *bytes, size_t length)
     return true;
 }
 
-static size_t until(size_t limit_bytes, size_t passed_bytes)
+static size_t bytes_until(size_t limit_bytes, size_t passed_bytes)
 {
     return limit_bytes > passed_bytes ? limit_bytes - passed_bytes : 0;
 }
 
-static void pass_request(
-    struct fault_switch *faults, struct fault_conn *line, const char *bytes, size_t length)
+static void forward_request(
+    struct fault_switch *faults, struct fault_conn *conn, const char *bytes, size_t length)
 {
-    size_t rest = until(line->fault.after_bytes, line->request_bytes);
-    line->request_bytes += length;
-    switch (line->fault.kind) {
+    size_t rest = bytes_until(conn->fault.after_bytes, conn->request_bytes);
+    conn->request_bytes += length;
+    switch (conn->fault.kind) {
     case FAULT_RESET_REQUEST:
         if (length <= rest)
             break;
-        pass_on(line->target_fd, bytes, rest);
-        count_hit(faults, line);
-        fault_conn_close(line, true);
+        forward(conn->target_fd, bytes, rest);
+        count_hit(faults, conn);
+        fault_conn_close(conn, true);
         return;
     case FAULT_REFUSE:
     case FAULT_RESET:
-        count_hit(faults, line);
-        fault_conn_close(line, true);
+        count_hit(faults, conn);
+        fault_conn_close(conn, true);
         return;
     case FAULT_HANG:
-        count_hit(faults, line);
+        count_hit(faults, conn);
         return;
     default:
         break;
     }
-    if (!pass_on(line->target_fd, bytes, length))
-        fault_conn_close(line, true);
+    if (!forward(conn->target_fd, bytes, length))
+        fault_conn_close(conn, true);
 }
 
-void fault_conn_read_client(struct fault_conn *line, struct fault_switch *faults)
+void fault_conn_read_client(struct fault_conn *conn, struct fault_switch *faults)
 {
     char bytes[PIECE_BYTES];
-    ssize_t length = recv(line->client_fd, bytes, sizeof bytes, 0);
+    ssize_t length = recv(conn->client_fd, bytes, sizeof bytes, 0);
     if (length <= 0) {
-        fault_conn_close(line, length < 0);
+        fault_conn_close(conn, length < 0);
         return;
     }
-    if (line->answering)
-        begin_exchange(line);
-    if (line->fault.kind == FAULT_NONE)
-        take_fault(faults, line, bytes, (size_t)length);
-    pass_request(faults, line, bytes, (size_t)length);
+    if (conn->answering)
+        begin_exchange(conn);
+    if (conn->fault.kind == FAULT_NONE)
+        take_fault(faults, conn, bytes, (size_t)length);
+    forward_request(faults, conn, bytes, (size_t)length);
 }
 
-static void spoil(struct fault_switch *faults, struct fault_conn *line, char *bytes, size_t length)
+static void corrupt_bytes(
+    struct fault_switch *faults, struct fault_conn *conn, char *bytes, size_t length)
 {
-    for (size_t i = until(line->fault.after_bytes, line->answer_bytes); i < length; i++) {
+    for (size_t i = bytes_until(conn->fault.after_bytes, conn->answer_bytes); i < length; i++) {
         bytes[i] = (char)~bytes[i];
-        count_hit(faults, line);
+        count_hit(faults, conn);
     }
 }
 
-static void pass_answer(
-    struct fault_switch *faults, struct fault_conn *line, char *bytes, size_t length)
+static void forward_answer(
+    struct fault_switch *faults, struct fault_conn *conn, char *bytes, size_t length)
 {
-    enum fault_kind kind = line->fault.kind;
-    size_t rest = until(line->fault.after_bytes, line->answer_bytes);
+    enum fault_kind kind = conn->fault.kind;
+    size_t rest = bytes_until(conn->fault.after_bytes, conn->answer_bytes);
     if ((kind == FAULT_CUT_ANSWER || kind == FAULT_RESET_ANSWER) && length > rest) {
-        pass_on(line->client_fd, bytes, rest);
-        count_hit(faults, line);
-        fault_conn_close(line, kind == FAULT_RESET_ANSWER);
+        forward(conn->client_fd, bytes, rest);
+        count_hit(faults, conn);
+        fault_conn_close(conn, kind == FAULT_RESET_ANSWER);
         return;
     }
     if (kind == FAULT_CORRUPT_ANSWER)
-        spoil(faults, line, bytes, length);
-    line->answer_bytes += length;
-    line->answering = true;
-    if (!pass_on(line->client_fd, bytes, length))
-        fault_conn_close(line, true);
+        corrupt_bytes(faults, conn, bytes, length);
+    conn->answer_bytes += length;
+    conn->answering = true;
+    if (!forward(conn->client_fd, bytes, length))
+        fault_conn_close(conn, true);
 }
 
-/* Whether the answer, of which bytes are there, may come back now. */
-static bool may_answer(struct fault_switch *faults, struct fault_conn *line)
+/* Whether the answer, which has begun to arrive, may be forwarded now. */
+static bool may_answer(struct fault_switch *faults, struct fault_conn *conn)
 {
-    if (line->fault.kind != FAULT_DELAY_ANSWER)
+    if (conn->fault.kind != FAULT_DELAY_ANSWER)
         return true;
-    if (line->answer_from_ms == 0) {
-        line->answer_from_ms = clock_monotonic_ms() + line->fault.delay_ms;
-        count_hit(faults, line);
+    if (conn->answer_from_ms == 0) {
+        conn->answer_from_ms = clock_monotonic_ms() + conn->fault.delay_ms;
+        count_hit(faults, conn);
     }
-    return clock_monotonic_ms() >= line->answer_from_ms;
+    return clock_monotonic_ms() >= conn->answer_from_ms;
 }
 
-void fault_conn_read_target(struct fault_conn *line, struct fault_switch *faults)
+void fault_conn_read_target(struct fault_conn *conn, struct fault_switch *faults)
 {
     char bytes[PIECE_BYTES];
-    if (!may_answer(faults, line))
+    if (!may_answer(faults, conn))
         return;
-    ssize_t length = recv(line->target_fd, bytes, sizeof bytes, 0);
+    ssize_t length = recv(conn->target_fd, bytes, sizeof bytes, 0);
     if (length <= 0)
-        fault_conn_close(line, length < 0);
+        fault_conn_close(conn, length < 0);
     else
-        pass_answer(faults, line, bytes, (size_t)length);
+        forward_answer(faults, conn, bytes, (size_t)length);
 }
 
-void fault_conn_watch(const struct fault_conn *line, struct pollfd fds[static 2], int *timeout_ms)
+void fault_conn_watch(const struct fault_conn *conn, struct pollfd fds[static 2], int *timeout_ms)
 {
-    bool silent = line->fault.kind == FAULT_HANG && line->hit;
-    int64_t rest_ms = line->answer_from_ms - clock_monotonic_ms();
-    fds[0] = (struct pollfd){.fd = line->client_fd, .events = POLLIN};
-    fds[1] = (struct pollfd){.fd = silent || rest_ms > 0 ? -1 : line->target_fd, .events = POLLIN};
+    bool silent = conn->fault.kind == FAULT_HANG && conn->hit;
+    int64_t rest_ms = conn->answer_from_ms - clock_monotonic_ms();
+    fds[0] = (struct pollfd){.fd = conn->client_fd, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = silent || rest_ms > 0 ? -1 : conn->target_fd, .events = POLLIN};
     if (rest_ms > 0 && (*timeout_ms < 0 || rest_ms < *timeout_ms))
         *timeout_ms = (int)rest_ms;
 }

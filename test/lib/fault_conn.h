@@ -1,4 +1,4 @@
-/* One connection through a fault proxy, and what its faults do to it. Used by the proxy only. */
+/* A connection through the fault proxy and the fault applied to it. Used by the proxy only. */
 #ifndef TEST_LIB_FAULT_CONN_H
 #define TEST_LIB_FAULT_CONN_H
 
@@ -8,7 +8,7 @@
 #include "base/sync.h"
 #include "fault_proxy.h"
 
-/* The fault in force, and the exchanges that each kind has changed. */
+/* The current fault, and the number of exchanges that each kind has affected. */
 struct fault_switch {
     /* Guards the fields below. */
     struct mutex lock;
@@ -17,33 +17,33 @@ struct fault_switch {
     unsigned hits[FAULT_KINDS];
 };
 
-/* A client's connection and the one to the target that was made for it. */
+/* A client's connection and its counterpart to the target. */
 struct fault_conn {
     int client_fd;
     int target_fd;
-    struct fault fault; /* of the exchange under way */
+    struct fault fault; /* of the current exchange */
     bool answering;     /* the last bytes came from the target */
     bool hit;
     bool closed;
-    size_t request_bytes; /* of the exchange under way, as answer_bytes */
+    size_t request_bytes; /* of the current exchange, as answer_bytes */
     size_t answer_bytes;
     int64_t answer_from_ms; /* 0: the answer has not begun */
 };
 
 /*
- * Reads what has come from one side and passes it on, as far as the fault of the exchange lets it;
- * the line may be closed afterwards. Block while the other side takes nothing.
+ * Forward available bytes from one side, as far as the exchange's fault permits; the connection may
+ * be closed afterwards. They block while the other side does not read.
  */
-void fault_conn_read_client(struct fault_conn *line, struct fault_switch *faults);
-void fault_conn_read_target(struct fault_conn *line, struct fault_switch *faults);
+void fault_conn_read_client(struct fault_conn *conn, struct fault_switch *faults);
+void fault_conn_read_target(struct fault_conn *conn, struct fault_switch *faults);
 
-/* Closes both connections, in order or with a reset. */
-void fault_conn_close(struct fault_conn *line, bool by_reset);
+/* Closes both connections, normally or with a TCP reset. */
+void fault_conn_close(struct fault_conn *conn, bool by_reset);
 
 /*
- * What to poll for: the client first, then the target, which is left out as long as its answer is
- * put off or never to come. Lowers *timeout_ms (-1: none) to when the answer may go on.
+ * Sets what to poll: the client, then the target unless its answer is delayed or suppressed. Lowers
+ * *timeout_ms (-1: none) to the end of the delay.
  */
-void fault_conn_watch(const struct fault_conn *line, struct pollfd fds[static 2], int *timeout_ms);
+void fault_conn_watch(const struct fault_conn *conn, struct pollfd fds[static 2], int *timeout_ms);
 
 #endif

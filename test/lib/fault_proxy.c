@@ -1,3 +1,11 @@
+/*
+ * A TCP proxy in one thread. Callers change the fault switch under its lock and then wait until
+ * the thread has acted on it (ask_locked), so that a fault is in force when fault_proxy_set
+ * returns.
+ *
+ * FAULT_REFUSE closes the listening socket. A second socket, bound with SO_REUSEPORT but not
+ * listening, keeps the port reserved meanwhile.
+ */
 #include "fault_proxy.h"
 
 #include <arpa/inet.h>
@@ -16,25 +24,25 @@
 #include "loopback.h"
 #include "process.h"
 
-enum { LINES = 256, WAIT_MS = 15000, FIXED_FDS = 2 };
+enum { MAX_CONNS = 256, WAIT_MS = 15000, FIXED_FDS = 2 };
 
 struct fault_proxy {
     unsigned port;
     unsigned target_port;
-    int reserved_fd; /* keeps the port while nobody listens on it */
+    int reserved_fd; /* keeps the port while listen_fd is closed */
     int wake_fd;
     pthread_t thread;
 
     /* The thread's own. */
     int listen_fd; /* -1 while connections are refused */
-    struct fault_conn lines[LINES];
-    size_t line_count;
+    struct fault_conn conns[MAX_CONNS];
+    size_t conn_count;
 
     struct fault_switch faults;
 
     /* Guarded by the lock of faults. */
-    bool asked; /* for the thread to take notice of the fault, or of the two below */
-    bool drop_lines;
+    bool requested; /* the thread has yet to act on the fault or on the two below */
+    bool drop_conns;
     bool stop;
 };
 
@@ -57,7 +65,7 @@ static unsigned port_of(int fd)
     return ntohs(address.sin_port);
 }
 
-static void accept_line(struct fault_proxy *proxy)
+static void accept_conn(struct fault_proxy *proxy)
 {
     int client_fd = accept4(proxy->listen_fd, NULL, NULL, SOCK_CLOEXEC);
     if (client_fd < 0)
@@ -67,22 +75,22 @@ static void accept_line(struct fault_proxy *proxy)
         close(client_fd);
         return;
     }
-    proxy->lines[proxy->line_count++] =
+    proxy->conns[proxy->conn_count++] =
         (struct fault_conn){.client_fd = client_fd, .target_fd = target_fd};
 }
 
-static void drop_lines(struct fault_proxy *proxy)
+static void drop_conns(struct fault_proxy *proxy)
 {
-    for (size_t i = 0; i < proxy->line_count; i++)
-        fault_conn_close(&proxy->lines[i], true);
-    proxy->line_count = 0;
+    for (size_t i = 0; i < proxy->conn_count; i++)
+        fault_conn_close(&proxy->conns[i], true);
+    proxy->conn_count = 0;
 }
 
-static void forget_closed(struct fault_proxy *proxy)
+static void remove_closed(struct fault_proxy *proxy)
 {
-    for (size_t i = 0; i < proxy->line_count;)
-        if (proxy->lines[i].closed)
-            proxy->lines[i] = proxy->lines[--proxy->line_count];
+    for (size_t i = 0; i < proxy->conn_count;)
+        if (proxy->conns[i].closed)
+            proxy->conns[i] = proxy->conns[--proxy->conn_count];
         else
             i++;
 }
@@ -91,72 +99,72 @@ static void set_listening(struct fault_proxy *proxy, bool listening)
 {
     if (listening && proxy->listen_fd < 0) {
         proxy->listen_fd = bind_to(proxy->port);
-        assert_int_equal(listen(proxy->listen_fd, LINES), 0);
+        assert_int_equal(listen(proxy->listen_fd, MAX_CONNS), 0);
     } else if (!listening && proxy->listen_fd >= 0) {
         close(proxy->listen_fd);
         proxy->listen_fd = -1;
     }
 }
 
-/* Does what was asked for since the last look; false at the stop. */
-static bool obey(struct fault_proxy *proxy)
+/* Acts on the requests since the last call; returns false when the thread must end. */
+static bool act_on_requests(struct fault_proxy *proxy)
 {
     mutex_lock(&proxy->faults.lock);
     bool stop = proxy->stop;
-    bool drop = proxy->drop_lines || stop;
+    bool drop = proxy->drop_conns || stop;
     bool refuse = proxy->faults.fault.kind == FAULT_REFUSE || stop;
     mutex_unlock(&proxy->faults.lock);
     set_listening(proxy, !refuse);
     if (drop)
-        drop_lines(proxy);
+        drop_conns(proxy);
     mutex_lock(&proxy->faults.lock);
-    proxy->asked = proxy->drop_lines = false;
+    proxy->requested = proxy->drop_conns = false;
     cond_broadcast(&proxy->faults.changed);
     mutex_unlock(&proxy->faults.lock);
     return !stop;
 }
 
-static void serve_lines(struct fault_proxy *proxy, const struct pollfd *fds, size_t count)
+static void serve_conns(struct fault_proxy *proxy, const struct pollfd *fds, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        struct fault_conn *line = &proxy->lines[i];
+        struct fault_conn *conn = &proxy->conns[i];
         if (fds[2 * i].revents != 0)
-            fault_conn_read_client(line, &proxy->faults);
-        if (!line->closed && fds[2 * i + 1].revents != 0)
-            fault_conn_read_target(line, &proxy->faults);
+            fault_conn_read_client(conn, &proxy->faults);
+        if (!conn->closed && fds[2 * i + 1].revents != 0)
+            fault_conn_read_target(conn, &proxy->faults);
     }
-    forget_closed(proxy);
+    remove_closed(proxy);
 }
 
-static void *run(void *argument)
+static void *run_proxy(void *argument)
 {
     struct fault_proxy *proxy = argument;
-    struct pollfd fds[FIXED_FDS + 2 * LINES];
-    while (obey(proxy)) {
+    struct pollfd fds[FIXED_FDS + 2 * MAX_CONNS];
+    while (act_on_requests(proxy)) {
         int timeout_ms = -1;
-        size_t count = proxy->line_count;
+        size_t count = proxy->conn_count;
         fds[0] = (struct pollfd){.fd = proxy->wake_fd, .events = POLLIN};
-        fds[1] = (struct pollfd){.fd = count < LINES ? proxy->listen_fd : -1, .events = POLLIN};
+        fds[1] = (struct pollfd){.fd = count < MAX_CONNS ? proxy->listen_fd : -1, .events = POLLIN};
         for (size_t i = 0; i < count; i++)
-            fault_conn_watch(&proxy->lines[i], &fds[FIXED_FDS + 2 * i], &timeout_ms);
+            fault_conn_watch(&proxy->conns[i], &fds[FIXED_FDS + 2 * i], &timeout_ms);
         poll(fds, FIXED_FDS + 2 * count, timeout_ms);
         eventfd_t unused;
         if (fds[0].revents != 0)
             eventfd_read(proxy->wake_fd, &unused);
-        serve_lines(proxy, &fds[FIXED_FDS], count);
+        serve_conns(proxy, &fds[FIXED_FDS], count);
         if (fds[1].revents != 0)
-            accept_line(proxy);
+            accept_conn(proxy);
     }
     return NULL;
 }
 
 /* Waits until the thread has acted on what was set under the lock. */
-static void ask_locked(struct fault_proxy *proxy)
+static void request_and_wait_locked(struct fault_proxy *proxy)
 {
     mutex_assert_held(&proxy->faults.lock);
-    proxy->asked = true;
+    proxy->requested = true;
     eventfd_write(proxy->wake_fd, 1);
-    while (proxy->asked)
+    while (proxy->requested)
         cond_wait(&proxy->faults.changed, &proxy->faults.lock);
 }
 
@@ -172,9 +180,9 @@ struct fault_proxy *fault_proxy_start(unsigned target_port)
     assert_true(proxy->wake_fd >= 0);
     mutex_init(&proxy->faults.lock);
     cond_init(&proxy->faults.changed);
-    /* Not left to the thread: who is told the port may connect at once. */
+    /* Not left to the thread: the caller may connect as soon as it knows the port. */
     set_listening(proxy, true);
-    assert_int_equal(thread_start(&proxy->thread, "fault-proxy", run, proxy, NULL), 0);
+    assert_int_equal(thread_start(&proxy->thread, "fault-proxy", run_proxy, proxy, NULL), 0);
     return proxy;
 }
 
@@ -182,7 +190,7 @@ void fault_proxy_stop(struct fault_proxy *proxy)
 {
     mutex_lock(&proxy->faults.lock);
     proxy->stop = true;
-    ask_locked(proxy);
+    request_and_wait_locked(proxy);
     mutex_unlock(&proxy->faults.lock);
     thread_join(proxy->thread);
     close(proxy->reserved_fd);
@@ -201,15 +209,15 @@ void fault_proxy_set(struct fault_proxy *proxy, const struct fault *fault)
 {
     mutex_lock(&proxy->faults.lock);
     proxy->faults.fault = *fault;
-    ask_locked(proxy);
+    request_and_wait_locked(proxy);
     mutex_unlock(&proxy->faults.lock);
 }
 
 void fault_proxy_drop_connections(struct fault_proxy *proxy)
 {
     mutex_lock(&proxy->faults.lock);
-    proxy->drop_lines = true;
-    ask_locked(proxy);
+    proxy->drop_conns = true;
+    request_and_wait_locked(proxy);
     mutex_unlock(&proxy->faults.lock);
 }
 
@@ -231,5 +239,5 @@ void fault_proxy_wait_hits(struct fault_proxy *proxy, enum fault_kind kind, unsi
     unsigned found = proxy->faults.hits[kind];
     mutex_unlock(&proxy->faults.lock);
     if (found < hits)
-        fail_msg("the fault was hit %u times instead of %u", found, hits);
+        fail_msg("the fault was hit %u times, expected %u", found, hits);
 }

@@ -1,3 +1,7 @@
+/*
+ * A real http_server with three routes, and clients over plain sockets, so that tests control
+ * every byte of a request and see every byte of a response.
+ */
 #include "http_fixture.h"
 
 #include <setjmp.h>
@@ -15,13 +19,13 @@
 #include "base/sync.h"
 #include "loopback.h"
 
-static void echo(
+static void route_echo(
     void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
     text_printf(&reply->body, "%s|%s|%s", (const char *)context, request->path, request->accept);
 }
 
-static void answer_page(
+static void route_page(
     void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
     (void)context, (void)request;
@@ -31,7 +35,7 @@ static void answer_page(
     text_append(&reply->body, "<p>");
 }
 
-static void run_out_of_memory(
+static void route_out_of_memory(
     void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
     (void)context, (void)request;
@@ -42,9 +46,9 @@ static void run_out_of_memory(
 static char echo_context[] = "context";
 
 const struct http_server_route http_fixture_routes[] = {
-    {"/echo", echo, echo_context},
-    {"/page", answer_page, NULL},
-    {"/memory", run_out_of_memory, NULL},
+    {"/echo", route_echo, echo_context},
+    {"/page", route_page, NULL},
+    {"/memory", route_out_of_memory, NULL},
     {NULL, NULL, NULL},
 };
 
@@ -119,7 +123,7 @@ void response_must_contain(const char *answer, const char *part)
 void response_must_start_with(const char *answer, const char *part)
 {
     if (strncmp(answer, part, strlen(part)) != 0)
-        fail_msg("no \"%s\" at the start of:\n%s", part, answer);
+        fail_msg("does not begin with \"%s\":\n%s", part, answer);
 }
 
 void response_body_must_be(const char *answer, const char *part)

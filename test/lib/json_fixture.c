@@ -1,3 +1,7 @@
+/*
+ * Every text is copied into a block of exactly its size first, so that AddressSanitizer reports a
+ * read past its end.
+ */
 #include "json_fixture.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* JSON handed to the guard from memory of exactly its size. */
+/* Loading of JSON through the guard from a block of exactly its size. */
 #ifndef TEST_LIB_JSON_FIXTURE_H
 #define TEST_LIB_JSON_FIXTURE_H
 
@@ -6,12 +6,12 @@
 #include <stddef.h>
 
 /*
- * json_guard_load from memory that ends where the JSON ends, so that a read behind it is seen by
- * the sanitizer. Fails the test unless code, value and error agree; *value is NULL after an error.
+ * Calls json_guard_load on a copy that ends where the JSON ends. Fails the test unless result,
+ * value and error are consistent; *value is NULL after an error.
  */
 int json_fixture_load(const char *bytes, size_t length_bytes, json_t **value);
 
-/* Each fails the test when json is refused, or is not refused with code. */
+/* Fail the test if json is refused, or if it is not refused with code. */
 json_t *json_fixture_must_load(const char *json);
 void json_fixture_must_refuse(const char *json, int code);
 

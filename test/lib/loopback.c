@@ -1,3 +1,6 @@
+/*
+ * Loopback sockets, bound to port 0 so that tests can run in parallel.
+ */
 #include "loopback.h"
 
 #include <setjmp.h>

@@ -1,3 +1,6 @@
+/*
+ * Peak memory from /proc/PID/status. The kernel keeps the peak, so it can be read after the load.
+ */
 #include "memory.h"
 
 #include <setjmp.h>
@@ -31,6 +34,6 @@ bool memory_is_measurable(void)
 {
     if (process_timeout_scale() == 1)
         return true;
-    print_message("memory is not measured: the sanitizer's own would be counted, too\n");
+    print_message("memory is not measured: a sanitizer's own memory would be included\n");
     return false;
 }

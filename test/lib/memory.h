@@ -1,4 +1,4 @@
-/* How much memory a program under test has used. */
+/* Memory use of a program under test. */
 #ifndef TEST_LIB_MEMORY_H
 #define TEST_LIB_MEMORY_H
 
@@ -6,10 +6,10 @@
 
 #include "process.h"
 
-/* The most resident memory so far, in KiB (VmHWM). Fails the test when the process is not there. */
+/* Peak resident memory in KiB (VmHWM). Fails the test when the process does not exist. */
 long memory_peak_kib(const struct process *process);
 
-/* Whether numbers of memory mean something in this build: not under a sanitizer, and it says so. */
+/* Whether memory figures are meaningful in this build; prints a message if not (sanitizers). */
 bool memory_is_measurable(void);
 
 #endif

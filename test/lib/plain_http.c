@@ -1,3 +1,6 @@
+/*
+ * A minimal HTTP client over a plain socket, for tests that check the exact bytes of a response.
+ */
 #include "plain_http.h"
 
 #include <setjmp.h>
@@ -20,7 +23,7 @@
 
 enum { LIMIT_S = 15 };
 
-static int dial(unsigned port)
+static int connect_with_timeout(unsigned port)
 {
     const struct timeval limit = {.tv_sec = (time_t)LIMIT_S * process_timeout_scale()};
     int fd = loopback_connect(port);
@@ -29,7 +32,7 @@ static int dial(unsigned port)
     return fd;
 }
 
-static char *read_all(int fd)
+static char *read_to_end(int fd)
 {
     struct text text = {0};
     char bytes[4096];
@@ -47,11 +50,11 @@ void plain_http_request(unsigned port, const char *method, const char *path, con
 {
     struct text request = {0};
     text_printf(&request, "%s %s HTTP/1.1\r\nHost: h\r\n%s\r\n", method, path, headers);
-    int fd = dial(port);
+    int fd = connect_with_timeout(port);
     ssize_t sent = send(fd, request.data, request.length_bytes, MSG_NOSIGNAL);
     assert_int_equal(sent, request.length_bytes);
     text_fini(&request);
-    answer->header = read_all(fd);
+    answer->header = read_to_end(fd);
     close(fd);
     char *end = strstr(answer->header, "\r\n\r\n");
     assert_non_null(end);

@@ -1,16 +1,16 @@
-/* One request over a plain socket, for tests that look at the bytes of the answer. */
+/* An HTTP request over a plain socket, for tests that check the bytes of the response. */
 #ifndef TEST_LIB_PLAIN_HTTP_H
 #define TEST_LIB_PLAIN_HTTP_H
 
 struct plain_response {
     int status;
-    char *header;     /* with the status line, NUL-ended */
-    const char *body; /* NUL-ended, behind the header in the same memory */
+    char *header;     /* status line and headers, NUL-terminated */
+    const char *body; /* NUL-terminated; in the same allocation as header */
 };
 
 /*
- * Asks 127.0.0.1:port and reads until it closes. headers are whole lines, "" for none. Fails the
- * test when there is no answer in time. The caller ends *answer with plain_response_fini.
+ * Sends a request to 127.0.0.1:port and reads until the server closes. headers are complete lines,
+ * "" for none. Fails the test when there is no response in time. Freed with plain_response_fini.
  */
 void plain_http_request(unsigned port, const char *method, const char *path, const char *headers,
     struct plain_response *answer);

@@ -1,3 +1,12 @@
+/*
+ * A program under test. A reader thread collects its output, standard output and error through one
+ * pipe in the order written; waits for output are waits on a condition variable, so tests need no
+ * sleeps. The exit is awaited through a pidfd, so a test can wait with a time limit without
+ * reaping by accident.
+ *
+ * process_stall_output keeps the reader from reading and fills the pipe, which is what a stalled
+ * log consumer looks like to the program.
+ */
 #include "process.h"
 
 #include <fcntl.h>
@@ -29,7 +38,7 @@ int process_timeout_scale(void)
 #endif
 }
 
-/* Without the NULs of process_stall_output, as what comes is searched as a string. */
+/* Leaves out the NULs of process_stall_output, since the output is searched as a string. */
 static void append_locked(struct process *process, const char *bytes, size_t length)
 {
     mutex_assert_held(&process->lock);
@@ -38,7 +47,7 @@ static void append_locked(struct process *process, const char *bytes, size_t len
             text_append_bytes(&process->output, &bytes[i], 1);
 }
 
-static void *collect(void *argument)
+static void *collect_output(void *argument)
 {
     struct process *process = argument;
     char bytes[4096];
@@ -58,7 +67,7 @@ static void *collect(void *argument)
     return NULL;
 }
 
-static void spawn(
+static void spawn_program(
     struct process *process, const char *const argv[], char *const environment[], int write_end)
 {
     posix_spawn_file_actions_t actions;
@@ -85,7 +94,7 @@ void process_start(struct process *process, const char *const argv[], char *cons
     int ends[2];
     memset(process, 0, sizeof *process);
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    spawn(process, argv, environment, ends[1]);
+    spawn_program(process, argv, environment, ends[1]);
     close(ends[1]);
     process->output_fd = ends[0];
     process->pid_fd = pidfd_open(process->pid, 0);
@@ -93,10 +102,10 @@ void process_start(struct process *process, const char *const argv[], char *cons
     mutex_init(&process->lock);
     cond_init(&process->changed);
     process->running = true;
-    assert_int_equal(thread_start(&process->reader, "output", collect, process, NULL), 0);
+    assert_int_equal(thread_start(&process->reader, "output", collect_output, process, NULL), 0);
 }
 
-static const char *find_work_locked(struct process *process, const char *words)
+static const char *find_output_locked(struct process *process, const char *words)
 {
     mutex_assert_held(&process->lock);
     return process->output.data != NULL ? strstr(process->output.data, words) : NULL;
@@ -109,7 +118,7 @@ static void copy_line(const char *line, char *copy, size_t copy_bytes)
     snprintf(copy, copy_bytes, "%.*s", (int)strcspn(line, "\n"), line);
 }
 
-/* A line counts once it is whole, so that its rest can be copied. */
+/* A match counts once its line is complete, so that the rest of the line can be copied. */
 bool process_wait_output(
     struct process *process, const char *words, int timeout_ms, char *rest, size_t rest_bytes)
 {
@@ -117,7 +126,7 @@ bool process_wait_output(
     const char *found;
     bool waiting = true;
     mutex_lock(&process->lock);
-    while ((found = find_work_locked(process, words)) == NULL || strchr(found, '\n') == NULL) {
+    while ((found = find_output_locked(process, words)) == NULL || strchr(found, '\n') == NULL) {
         if (process->closed || !waiting)
             break;
         waiting = cond_wait_until(&process->changed, &process->lock, deadline_ms);
@@ -131,9 +140,9 @@ bool process_wait_output(
 bool process_has_output(struct process *process, const char *words)
 {
     mutex_lock(&process->lock);
-    bool said = find_work_locked(process, words) != NULL;
+    bool found = find_output_locked(process, words) != NULL;
     mutex_unlock(&process->lock);
-    return said;
+    return found;
 }
 
 static void set_stalled(struct process *process, bool stalled)
@@ -146,7 +155,7 @@ static void set_stalled(struct process *process, bool stalled)
 
 void process_stall_output(struct process *process)
 {
-    static const char last_read[] = "(from here on nobody reads)\n";
+    static const char last_read[] = "(the reader stalls here)\n";
     static const char filling[4096] = "";
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)process->pid, STDOUT_FILENO);

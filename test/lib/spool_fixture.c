@@ -1,3 +1,6 @@
+/*
+ * A spool in a temporary directory, and the files in it by their relative names.
+ */
 #include "spool_fixture.h"
 
 #include <setjmp.h>
@@ -64,8 +67,8 @@ bool spool_fixture_exists(const struct spool_fixture *fixture, const char *name)
 
 void spool_fixture_count(void *context, struct spool_record *record, const struct error *why)
 {
-    struct spool_fixture_counts *census = context;
-    census->whole += why == NULL ? 1 : 0;
-    census->damaged += why != NULL ? 1 : 0;
+    struct spool_fixture_counts *counts = context;
+    counts->intact += why == NULL ? 1 : 0;
+    counts->corrupt += why != NULL ? 1 : 0;
     free(record->reply);
 }

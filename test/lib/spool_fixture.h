@@ -1,4 +1,4 @@
-/* A spool of account1 in a directory of its own, for one test, and what lies in that directory. */
+/* A spool of account1 in a temporary directory, and access to the files in it. */
 #ifndef TEST_LIB_SPOOL_FIXTURE_H
 #define TEST_LIB_SPOOL_FIXTURE_H
 
@@ -21,7 +21,7 @@ int spool_fixture_teardown(void **state);
 #define WITH_SPOOL(test) \
     cmocka_unit_test_setup_teardown(test, spool_fixture_setup, spool_fixture_teardown)
 
-/* A record of two runs, with a reply unless that is NULL, which stays the caller's. */
+/* Returns a record with two runs and reply, which is borrowed and may be NULL. */
 struct spool_record spool_fixture_record(const char *id, char *reply);
 
 /* name is relative to the directory, such as "spool/n1.json". */
@@ -31,13 +31,13 @@ void spool_fixture_write(
     const struct spool_fixture *fixture, const char *name, const char *content);
 bool spool_fixture_exists(const struct spool_fixture *fixture, const char *name);
 
-/* How many records of each kind a listing found. */
+/* Number of records of each kind in a listing. */
 struct spool_fixture_counts {
-    int whole;
-    int damaged;
+    int intact;
+    int corrupt;
 };
 
-/* A spool_found that counts in its context, a struct spool_fixture_counts. */
+/* A spool_found callback that counts in its context, a struct spool_fixture_counts. */
 void spool_fixture_count(void *context, struct spool_record *record, const struct error *why);
 
 #endif

@@ -1,3 +1,8 @@
+/*
+ * Stop points: linked into a second build of the runtime (Makefile), which kills itself with
+ * SIGKILL when it reaches the point named by MISSION_CONTROL_STOP_AT for the given time. So a test
+ * can crash the runtime between any two steps of a delivery.
+ */
 #define MISSION_CONTROL_STOP_POINTS
 #include "base/stop_point.h"
 

@@ -1,19 +1,20 @@
-/* A server on a free port of 127.0.0.1 that says the same to everybody, or nothing at all. */
+/* A server on a free port of 127.0.0.1 with a canned response, or with none at all. */
 #ifndef TEST_LIB_STUB_SERVER_H
 #define TEST_LIB_STUB_SERVER_H
 
 struct stub_server;
 
 /*
- * Starts a server that reads what a client sends first, answers with answer (bytes as they go over
- * the line; borrowed) and closes. With NULL it takes connections and keeps silent. Fails the test
- * when it cannot start. Ended by stub_server_stop.
+ * Starts a server that reads a request, answers with the raw bytes of answer (borrowed) and closes.
+ * With NULL it accepts connections and never answers. Fails the test when it cannot start. Ended by
+ * stub_server_stop.
  */
 struct stub_server *stub_server_start(const char *answer);
 
 /*
- * The same with an answer for each request, which answer_to makes of its bytes (ended by NUL) in
- * the server's thread; borrowed until the next call. NULL closes without a word.
+ * The same with an answer per request: answer_to is called in the server's thread with the
+ * request's bytes, NUL-terminated; its result is borrowed until the next call. NULL closes without
+ * an answer.
  */
 typedef const char *stub_server_answer(void *context, const char *request);
 struct stub_server *stub_server_start_with(stub_server_answer *answer_to, void *context);

@@ -1,3 +1,8 @@
+/*
+ * The environment of an integration test: a sandbox on a port of its own and a runtime connected
+ * to it, started from the build directory with a minimal environment. Intervals are shortened so
+ * that polls and retries take milliseconds.
+ */
 #include "test_env.h"
 
 #include <setjmp.h>
@@ -21,7 +26,7 @@ enum {
     ANSWER_LIMIT_BYTES = 64 << 20
 };
 
-static const atomic_bool never = false;
+static const atomic_bool never_abort = false;
 
 /* Settings under construction; later ones win. */
 struct environment {
@@ -56,7 +61,7 @@ static void set_variable(struct environment *environment, const char *assignment
         environment->count++;
 }
 
-__attribute__((format(printf, 2, 3))) static void set_format(
+__attribute__((format(printf, 2, 3))) static void set_variable_format(
     struct environment *environment, const char *format, ...)
 {
     char assignment[VARIABLE_BYTES];
@@ -75,15 +80,15 @@ static char **finish_environment(struct environment *environment)
     return environment->pointers;
 }
 
-/* What every program gets: the search path and how sanitizers are to behave. */
-static void set_common(struct environment *environment)
+/* Variables for every program: the search path and the sanitizers' options. */
+static void set_common_variables(struct environment *environment)
 {
     static const char *const passed_on[] = {
         "PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
     memset(environment, 0, sizeof *environment);
     for (size_t i = 0; i < sizeof passed_on / sizeof passed_on[0]; i++)
         if (getenv(passed_on[i]) != NULL)
-            set_format(environment, "%s=%s", passed_on[i], getenv(passed_on[i]));
+            set_variable_format(environment, "%s=%s", passed_on[i], getenv(passed_on[i]));
 }
 
 static void program_path(char *path, size_t path_bytes, const char *program)
@@ -97,7 +102,7 @@ static void start_sandbox(struct test_env *env)
     struct environment *environment = calloc(1, sizeof *environment);
     assert_non_null(environment);
     char path[256];
-    set_common(environment);
+    set_common_variables(environment);
     set_variable(environment, "ACCOUNT_ID=" TEST_ACCOUNT);
     set_variable(environment, "SERVICE_TOKEN=" TEST_TOKEN);
     set_variable(environment, "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN);
@@ -108,15 +113,15 @@ static void start_sandbox(struct test_env *env)
     char rest[128];
     if (!process_wait_output(&env->sandbox, "listening on ", TEST_WAIT_MS, rest, sizeof rest)) {
         process_dump_output(&env->sandbox, "sandbox");
-        fail_msg("the sandbox does not start");
+        fail_msg("the sandbox did not start");
     }
     snprintf(env->url, sizeof env->url, "%s", rest);
 }
 
-void test_env_list_agents(struct test_env *env, bool gauges)
+void test_env_list_agents(struct test_env *env, bool listed)
 {
     json_decref(
-        test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "hide_agents", !gauges)));
+        test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "hide_agents", !listed)));
 }
 
 int test_env_setup(void **state)
@@ -127,7 +132,7 @@ int test_env_setup(void **state)
     tmp_dir_create(env->dir);
     assert_int_equal(http_client_library_start(NULL), 0);
     assert_int_equal(ca_store_create(&env->store, NULL, NULL), 0);
-    assert_int_equal(http_client_create(&env->client, env->store, &never, NULL), 0);
+    assert_int_equal(http_client_create(&env->client, env->store, &never_abort, NULL), 0);
     start_sandbox(env);
     test_env_list_agents(env, false);
     *state = env;
@@ -152,24 +157,24 @@ int test_env_teardown(void **state)
     return status;
 }
 
-static void set_runtime(struct environment *environment, const struct test_env *env)
+static void set_runtime_variables(struct environment *environment, const struct test_env *env)
 {
-    set_common(environment);
+    set_common_variables(environment);
     set_variable(environment, "ACCOUNT_ID=" TEST_ACCOUNT);
     set_variable(environment, "SERVICE_TOKEN=" TEST_TOKEN);
-    set_format(environment, "CONVEX_URL=%s", env->url);
-    set_format(environment, "OPENCLAW_GATEWAY_URL=%s", env->url);
+    set_variable_format(environment, "CONVEX_URL=%s", env->url);
+    set_variable_format(environment, "OPENCLAW_GATEWAY_URL=%s", env->url);
     set_variable(environment, "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN);
     set_variable(environment, "OPENCLAW_VERSION=2026.9.6");
     set_variable(environment, "HEALTH_PORT=0");
     set_variable(environment, "DELIVERY_INTERVAL=200");
     set_variable(environment, "DELIVERY_BACKOFF_BASE_MS=20");
     set_variable(environment, "DELIVERY_BACKOFF_MAX_MS=200");
-    set_format(environment, "STATE_DIR=%s/state", env->dir);
+    set_variable_format(environment, "STATE_DIR=%s/state", env->dir);
 }
 
-/* How the program at path is started; returns how many words of argv that takes. */
-static size_t begin_argv(const struct test_env *env, const char *path, const char *argv[])
+/* Puts the words that start the program at path into argv; returns their number. */
+static size_t start_argv(const struct test_env *env, const char *path, const char *argv[])
 {
     static char script[128];
     size_t count = 0;
@@ -191,8 +196,8 @@ void test_env_launch(struct test_env *env, struct process *process, const char *
     assert_non_null(environment);
     char path[256];
     const char *argv[MAX_ARGUMENTS + 5] = {NULL};
-    size_t count = begin_argv(env, path, argv);
-    set_runtime(environment, env);
+    size_t count = start_argv(env, path, argv);
+    set_runtime_variables(environment, env);
     for (size_t i = 0; settings != NULL && settings[i] != NULL; i++)
         set_variable(environment, settings[i]);
     for (size_t i = 0; arguments != NULL && arguments[i] != NULL && i < MAX_ARGUMENTS; i++)
@@ -211,7 +216,7 @@ void test_env_start_runtime(struct test_env *env, const char *const settings[])
     if (!process_wait_output(
             &env->runtime, "Listening on 127.0.0.1 port ", TEST_WAIT_MS, rest, sizeof rest)) {
         process_dump_output(&env->runtime, "runtime");
-        fail_msg("the runtime does not start");
+        fail_msg("the runtime did not start");
     }
     env->health_port = (unsigned)strtoul(rest, NULL, 10);
     test_env_wait_log(env, "started successfully");
@@ -226,7 +231,7 @@ void test_env_stop_runtime(struct test_env *env)
     assert_int_equal(status, 0);
 }
 
-static void perform(
+static void perform_request(
     struct test_env *env, const char *url, const char *body, struct http_response *answer)
 {
     static const char *const headers[] = {"Content-Type: application/json", NULL};
@@ -242,19 +247,19 @@ static void perform(
     http_client_perform(env->client, &request, answer);
 }
 
-static json_t *call(struct test_env *env, const char *path, const char *body)
+static json_t *call_control_api(struct test_env *env, const char *path, const char *body)
 {
     char url[512];
     struct http_response answer;
     json_t *value;
     snprintf(url, sizeof url, "%s%s", env->url, path);
-    perform(env, url, body, &answer);
+    perform_request(env, url, body, &answer);
     if (answer.failure != HTTP_ANSWERED || answer.status != 200) {
         process_dump_output(&env->sandbox, "sandbox");
         fail_msg("%s: status %d, %s %.*s", path, answer.status, answer.reason,
             (int)answer.body.length_bytes, answer.body.bytes);
     }
-    /* The control API answers more values than json_guard would take from a stranger. */
+    /* Not json_guard: the control API returns more values than that accepts. */
     value = json_loadb(answer.body.bytes, answer.body.length_bytes, JSON_ALLOW_NUL, NULL);
     assert_non_null(value);
     return value;
@@ -262,7 +267,7 @@ static json_t *call(struct test_env *env, const char *path, const char *body)
 
 json_t *test_env_get(struct test_env *env, const char *path)
 {
-    return call(env, path, NULL);
+    return call_control_api(env, path, NULL);
 }
 
 json_t *test_env_post(struct test_env *env, const char *path, json_t *body)
@@ -271,7 +276,7 @@ json_t *test_env_post(struct test_env *env, const char *path, json_t *body)
     char *text = json_dumps(body, JSON_COMPACT);
     json_decref(body);
     assert_non_null(text);
-    json_t *value = call(env, path, text);
+    json_t *value = call_control_api(env, path, text);
     free(text);
     return value;
 }
@@ -293,7 +298,7 @@ int test_env_health_get(struct test_env *env, const char *path, char **body)
     char url[128];
     struct http_response answer;
     snprintf(url, sizeof url, "http://127.0.0.1:%u%s", env->health_port, path);
-    perform(env, url, NULL, &answer);
+    perform_request(env, url, NULL, &answer);
     assert_int_equal(answer.failure, HTTP_ANSWERED);
     *body = strndup(answer.body.bytes, answer.body.length_bytes);
     assert_non_null(*body);
@@ -348,7 +353,7 @@ void test_env_wait(struct test_env *env, const char *condition)
     json_decref(answer);
     if (!met) {
         process_dump_output(&env->runtime, "runtime");
-        fail_msg("waited in vain for %s", condition);
+        fail_msg("timed out waiting for %s", condition);
     }
 }
 

@@ -1,4 +1,4 @@
-/* A sandbox and a runtime that talk to each other, in a directory of their own, for one test. */
+/* A sandbox and a runtime connected to it, in a temporary directory, for one test. */
 #ifndef TEST_LIB_TEST_ENV_H
 #define TEST_LIB_TEST_ENV_H
 
@@ -23,12 +23,12 @@ enum { TEST_WAIT_MS = 15000 };
 
 struct test_env {
     char dir[TMP_DIR_BYTES];
-    char url[128];               /* of the sandbox, without a slash at its end */
+    char url[128];               /* of the sandbox, without a trailing slash */
     const char *runtime_program; /* in the build directory; NULL: mission-control-runtime */
-    const char *redirection;     /* a shell's, of what is launched, as ">/dev/full"; NULL: none */
+    const char *redirection;     /* shell redirection for launched programs, e.g. ">/dev/full" */
     struct process sandbox;
     struct process runtime;
-    struct process second; /* another runtime beside it */
+    struct process second; /* another runtime, or a command */
     unsigned health_port;
     struct ca_store *store;
     struct http_client *client;
@@ -41,41 +41,43 @@ struct test_env {
 int test_env_setup(void **state);
 
 /*
- * Ends the programs and removes the directory. Fails the test when the sandbox does not end with
+ * Ends the programs and removes the directory. Fails the test when the sandbox does not exit with
  * status 0.
  */
 int test_env_teardown(void **state);
 
 /* Whether the sandbox lists the agents that it has. */
-void test_env_list_agents(struct test_env *env, bool gauges);
+void test_env_list_agents(struct test_env *env, bool listed);
 
 /*
- * Starts the runtime with settings that fit the sandbox, overridden and completed by settings
- * (NAME=value strings ended by NULL, or NULL; NAME alone removes it), and waits until it serves.
+ * Starts the runtime with settings for the sandbox, overridden by settings (NULL-terminated
+ * NAME=value strings, or NULL; NAME alone removes one), and waits until it has started.
  */
 void test_env_start_runtime(struct test_env *env, const char *const settings[]);
 
 /*
- * As test_env_start_runtime without waiting, with further arguments (ended by NULL, or NULL), in
- * *process, which is one of the world's.
+ * As test_env_start_runtime without waiting, with arguments (NULL-terminated, or NULL), as
+ * *process, which is runtime or second of env.
  */
 void test_env_launch(struct test_env *env, struct process *process, const char *const settings[],
     const char *const arguments[]);
 
-/* SIGTERM; fails the test unless it ends with status 0 within its grace. */
+/* Sends SIGTERM; fails the test unless the runtime exits with status 0 in time. */
 void test_env_stop_runtime(struct test_env *env);
 
-/* Calls of the sandbox's control API; a new reference; fail the test on anything but a 200. */
+/* Call the sandbox's control API; return a new reference; fail the test unless the status is 200.
+ */
 json_t *test_env_get(struct test_env *env, const char *path);
 json_t *test_env_post(struct test_env *env, const char *path, json_t *body);
 
 /*
- * A number of /sandbox/stats: at the top (part NULL), in "gateway", or in "backend", where key is
- * an action and the number that of its calls.
+ * A number from /sandbox/stats: at the top (part NULL), in "gateway", or in "backend", where key is
+ * a function and the number that of its calls. 0 if absent.
  */
 long test_env_stat(struct test_env *env, const char *part, const char *key);
 
-/* GET on the runtime's own server: its status, with the body in *body (freed by the caller). */
+/* GET on the runtime's HTTP server: returns the status and stores the body, for the caller to free.
+ */
 int test_env_health_get(struct test_env *env, const char *path, char **body);
 
 /* As test_env_health_get; fail the test on anything but a 200. The JSON is a new reference. */
@@ -84,10 +86,10 @@ json_t *test_env_health_json(struct test_env *env, const char *path);
 
 unsigned test_env_sandbox_port(const struct test_env *env);
 
-/* Whether condition comes true in the timeout_ms that it names. */
+/* Whether condition (a query of /sandbox/wait with timeout_ms) is met before its timeout. */
 bool test_env_check(struct test_env *env, const char *condition);
 
-/* Fails the test unless condition (a query of /sandbox/wait) comes true in TEST_WAIT_MS. */
+/* Fails the test unless condition (a query of /sandbox/wait) is met within TEST_WAIT_MS. */
 void test_env_wait(struct test_env *env, const char *condition);
 
 /* Waits until the backend function has been called more times from now on; fails as above. */

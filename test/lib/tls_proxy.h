@@ -1,5 +1,4 @@
-/* A TLS terminator on a free port of 127.0.0.1 that passes what it decrypts on to a plain server.
- */
+/* A TLS terminator on a free port of 127.0.0.1 in front of a plain server. */
 #ifndef TEST_LIB_TLS_PROXY_H
 #define TEST_LIB_TLS_PROXY_H
 
@@ -8,17 +7,17 @@
 struct tls_proxy;
 
 /*
- * Starts a terminator with leaf as its certificate, speaking at most max_version (such as
- * TLS1_2_VERSION; 0: any), in front of target_port of 127.0.0.1. Ended by tls_proxy_stop.
+ * Starts a terminator for target_port of 127.0.0.1 with leaf as its certificate and at most
+ * max_version (such as TLS1_2_VERSION; 0: any). Ended by tls_proxy_stop.
  */
 struct tls_proxy *tls_proxy_start(
     const struct certificate *leaf, int max_version, unsigned target_port);
 unsigned tls_proxy_port(const struct tls_proxy *proxy);
 
-/* Completed handshakes so far. */
+/* Number of completed handshakes. */
 unsigned tls_proxy_handshakes(const struct tls_proxy *proxy);
 
-/* How many of them went on with the session of an earlier one. */
+/* Number of handshakes that resumed a session. */
 unsigned tls_proxy_resumptions(const struct tls_proxy *proxy);
 
 void tls_proxy_stop(struct tls_proxy *proxy);

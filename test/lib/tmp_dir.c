@@ -1,3 +1,6 @@
+/*
+ * Temporary directories. Removal is best effort and follows no symlinks.
+ */
 #include "tmp_dir.h"
 
 #include <setjmp.h>

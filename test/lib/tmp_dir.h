@@ -5,15 +5,14 @@
 enum { TMP_DIR_BYTES = 256 };
 
 /*
- * Makes an empty directory of mode 0700 in TMPDIR (/tmp when that is not set), which
- * scripts/run-tests.sh removes behind each program, and writes its path. Fails the test when it
- * cannot be made.
+ * Creates an empty directory with mode 0700 in TMPDIR (default /tmp), which scripts/run-tests.sh
+ * removes after each program, and writes its path. Fails the test when it cannot.
  */
 void tmp_dir_create(char path[static TMP_DIR_BYTES]);
 
 /*
- * Removes the directory and all that is in it, and follows no links. What cannot be removed stays:
- * for teardowns, which must not hide what the test itself has to say.
+ * Removes the directory with its content without following symlinks. Errors are ignored: it is for
+ * teardowns, which must not hide the failure of the test itself.
  */
 void tmp_dir_remove(const char *path);
 

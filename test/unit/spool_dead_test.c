@@ -39,8 +39,8 @@ static void test_dead_record_can_be_read_and_exhumed(void **state)
     assert_int_equal(spool_bury(fixture->spool, "n1", NULL), 0);
     spool_fixture_write(fixture, "dead/n2.json", "{");
     assert_int_equal(spool_each_dead(fixture->spool, spool_fixture_count, &counts, NULL), 0);
-    assert_int_equal(counts.whole, 1);
-    assert_int_equal(counts.damaged, 1);
+    assert_int_equal(counts.intact, 1);
+    assert_int_equal(counts.corrupt, 1);
     assert_int_equal(spool_load_dead(fixture->spool, "n1", &loaded, NULL), 0);
     assert_string_equal(loaded.reply, "late");
     free(loaded.reply);

@@ -82,8 +82,8 @@ static void test_listing_finds_all_and_removes_temporaries(void **state)
     spool_fixture_write(fixture, "spool/n3.json", "{\"acc");
     spool_fixture_write(fixture, "spool/n4.json.new", "half");
     assert_int_equal(spool_each(fixture->spool, spool_fixture_count, &counts, NULL), 0);
-    assert_int_equal(counts.whole, 2);
-    assert_int_equal(counts.damaged, 1);
+    assert_int_equal(counts.intact, 2);
+    assert_int_equal(counts.corrupt, 1);
     assert_false(spool_fixture_exists(fixture, "spool/n4.json.new"));
 }
 
@@ -114,8 +114,8 @@ static void test_record_removed_during_listing_is_skipped(void **state)
         assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
     }
     assert_int_equal(spool_each(fixture->spool, remove_all, &removing_lister, NULL), 0);
-    assert_int_equal(removing_lister.counts.whole, 1);
-    assert_int_equal(removing_lister.counts.damaged, 0);
+    assert_int_equal(removing_lister.counts.intact, 1);
+    assert_int_equal(removing_lister.counts.corrupt, 0);
 }
 
 static void test_opening_existing_creates_nothing(void **state)
@@ -148,7 +148,7 @@ static void test_opening_existing_keeps_temporaries(void **state)
     assert_int_equal(spool_open_existing(&existing, fixture->dir, "account1", NULL), 0);
     assert_int_equal(spool_each(existing, spool_fixture_count, &counts, NULL), 0);
     spool_close(existing);
-    assert_int_equal(counts.whole, 1);
+    assert_int_equal(counts.intact, 1);
     assert_true(spool_fixture_exists(fixture, "spool/n4.json.new"));
 }
 
