@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* clang cannot poison names that _FORTIFY_SOURCE defines as macros; every build also uses gcc. */
+/* clang cannot poison names that _FORTIFY_SOURCE defines as macros; gcc checks the same code. */
 #ifndef __clang__
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok gets atoi atol system popen
 #endif
