@@ -1,4 +1,4 @@
-"""Figures that do not depend on how busy the machine is: calls, instructions, allocations."""
+"""Figures that do not depend on the load of the machine: calls, instructions, allocations."""
 
 import pathlib
 import re
@@ -6,66 +6,67 @@ import shutil
 
 from delivering import Load, prepare
 from report import Figure
-from world import Trouble, World, wait_until
+from harness import Harness, MeasurementError, wait_until
 
 COUNTS = (200, 400)
-# What the last runs wrote, for a closer look.
-KEPT = pathlib.Path("bench")
+# Where the tools' output of the last runs is kept.
+OUTPUT_DIR = pathlib.Path("bench")
 
 
 def run_under(count, wrapper, output, secure):
     """
-    Delivers count notifications under a tool; output(world) is what it counted. The first poll lists
-    them all and the next ones are held: how often the runtime polls depends on how slow it is made.
+    Delivers count notifications under a tool and returns its counts, read by output(harness). The
+    first poll lists them all and later ones are held, since their number depends on how much the
+    tool slows the runtime down.
     """
     polls = {"action": "listUndeliveredNotifications"}
-    with World(secure=secure) as world:
-        world.ask("POST", "/sandbox/faults",
+    with Harness(secure=secure) as harness:
+        harness.request("POST", "/sandbox/faults",
                   {"backend": [{**polls, "times": 1}, {**polls, "behaviour": "hold"}]})
         load = Load(count, 20, 0, 10)
-        prepare(world, load)
-        command = [word.format(directory=world.directory) for word in wrapper]
-        runtime = world.start_runtime(load.workers, wrapper=command, DELIVERY_LIST_LIMIT=500)
-        world.wait(delivered=count)
+        prepare(harness, load)
+        command = [word.format(directory=harness.directory) for word in wrapper]
+        runtime = harness.start_runtime(load.workers, wrapper=command, DELIVERY_LIST_LIMIT=500)
+        harness.wait(delivered=count)
         runtime.stop()
-        return output(world)
+        return output(harness)
 
 
-def keep(world, path, name):
-    KEPT.mkdir(exist_ok=True)
-    shutil.copy(path, KEPT / (f"tls-{world.secure}-{name}" if world.secure else name))
+def keep_output(harness, path, name):
+    OUTPUT_DIR.mkdir(exist_ok=True)
+    shutil.copy(path, OUTPUT_DIR / (f"tls-{harness.secure}-{name}" if harness.secure else name))
 
 
-def strace_summary(world):
-    summary = world.directory / "strace"
+def strace_summary(harness):
+    summary = harness.directory / "strace"
     wait_until("the summary of strace", 20,
                lambda: summary.exists() and " total" in summary.read_text())
-    keep(world, summary, "strace.txt")
+    keep_output(harness, summary, "strace.txt")
     rows = re.findall(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", summary.read_text(), re.M)
     return {name: int(calls) for calls, name in rows if name != "total"}
 
 
-def callgrind_total(world):
-    [output] = world.directory.glob("callgrind.*")
-    keep(world, output, "callgrind.out")
+def callgrind_total(harness):
+    [output] = harness.directory.glob("callgrind.*")
+    keep_output(harness, output, "callgrind.out")
     found = re.search(r"^(?:summary|totals): (\d+)", output.read_text(), re.M)
     if found is None:
-        raise Trouble("callgrind wrote no total")
+        raise MeasurementError("no total in the output of callgrind")
     return {"": int(found[1])}
 
 
-def dhat_totals(world):
-    [output] = world.directory.glob("dhat.*")
-    keep(world, output, "dhat.json")
+def dhat_totals(harness):
+    [output] = harness.directory.glob("dhat.*")
+    keep_output(harness, output, "dhat.json")
     found = re.search(r"Total: +([\d,]+) bytes in ([\d,]+) blocks",
-                      world.runtime.log.read_text(errors="replace"))
+                      harness.runtime.log.read_text(errors="replace"))
     if found is None:
-        raise Trouble("dhat wrote no total")
+        raise MeasurementError("no total in the output of dhat")
     return {name: int(number.replace(",", "")) for name, number in
             zip(("bytes", "blocks"), found.groups())}
 
 
-# -D: strace watches from aside, so that the process that was started is the runtime itself.
+# -D: strace runs as a detached grandchild, so the process we started is the runtime itself.
 STRACE = ("strace", "-D", "-f", "-c", "-o", "{directory}/strace")
 CALLGRIND = ("valgrind", "--tool=callgrind", "--callgrind-out-file={directory}/callgrind.out")
 DHAT = ("valgrind", "--tool=dhat", "--dhat-out-file={directory}/dhat.json")
@@ -73,32 +74,32 @@ DHAT = ("valgrind", "--tool=dhat", "--dhat-out-file={directory}/dhat.json")
 
 def per_delivery(wrapper, output, secure=None):
     """
-    By name: what a delivery more costs, as the difference of two runs, and what none at all would,
-    which is start and stop.
+    By name: the cost of one more delivery, as the difference of two runs, and the cost of none,
+    which is startup and shutdown.
     """
-    less, more = (run_under(count, wrapper, output, secure) for count in COUNTS)
+    fewer, more = (run_under(count, wrapper, output, secure) for count in COUNTS)
     step = COUNTS[1] - COUNTS[0]
-    each = {name: (number - less.get(name, 0)) / step for name, number in more.items()}
+    each = {name: (number - fewer.get(name, 0)) / step for name, number in more.items()}
     return each, {name: more[name] - COUNTS[1] * number for name, number in each.items()}
 
 
 def counts_figures(words, secure):
     calls, _ = per_delivery(STRACE, strace_summary, secure)
-    often = sorted(calls.items(), key=lambda item: -item[1])
-    note = ", ".join(f"{name} {number:.1f}" for name, number in often[:12])
-    instructions, starting = per_delivery(CALLGRIND, callgrind_total, secure)
+    by_count = sorted(calls.items(), key=lambda item: -item[1])
+    note = ", ".join(f"{name} {number:.1f}" for name, number in by_count[:12])
+    instructions, baseline = per_delivery(CALLGRIND, callgrind_total, secure)
     heap, _ = per_delivery(DHAT, dhat_totals, secure)
     return [Figure("counts", f"system calls per delivery{words}", "", [sum(calls.values())],
-                   note=note, details=dict(often)),
+                   note=note, details=dict(by_count)),
             Figure("counts", f"instructions per delivery{words}", "thousands",
                    [instructions[""] / 1000]),
             Figure("counts", f"instructions for startup and shutdown{words}", "thousands",
-                   [starting[""] / 1000]),
+                   [baseline[""] / 1000]),
             Figure("counts", f"heap allocations per delivery{words}", "", [heap["blocks"]],
                    note=f"{heap['bytes'] / 1024:.0f} KiB")]
 
 
 def counts(_runs):
-    """One run each: the numbers hardly differ."""
+    """One run each, since the numbers hardly vary."""
     return (counts_figures("", None) + counts_figures(", backend over TLS", "backend") +
             counts_figures(", both over TLS", "both"))

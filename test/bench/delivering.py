@@ -6,7 +6,7 @@ import statistics
 
 import fit
 from report import Figure
-from world import KIB, World, now_us
+from harness import KIB, Harness, now_us
 
 SINGLES = 300
 SINGLE_LATENCY_MS = 10
@@ -14,7 +14,7 @@ SINGLE_LATENCY_MS = 10
 
 @dataclasses.dataclass
 class Load:
-    """N notifications to S agents of some latency; exponential ones have it as their mean."""
+    """notifications spread over agents with a fixed latency, or exponential with that mean."""
 
     notifications: int
     agents: int
@@ -29,13 +29,13 @@ class Load:
         return (f"{self.notifications:,} to {self.agents} agents, {latency} each, "
                 f"{self.workers} workers")
 
-    def ideal_ms(self, world):
-        """What the agents alone take: the longest lane's, or that of all by the workers there are."""
+    def ideal_ms(self, harness):
+        """The time that the agents alone take: the longest lane, given the number of workers."""
         if not self.exponential:
             turns = math.ceil(self.agents / self.workers)
             return math.ceil(self.notifications / self.agents) * turns * self.latency_ms
         lanes = {}
-        for run in world.ask("GET", "/sandbox/gateway")["requests"]:
+        for run in harness.request("GET", "/sandbox/gateway")["requests"]:
             took_ms = (run["ended_us"] - run["begun_us"]) / 1000
             lanes[run["agent"]] = lanes.get(run["agent"], 0) + took_ms
         return max(lanes.values())
@@ -50,27 +50,27 @@ class Result:
     listed: float  # times that a notification was listed, on average
 
 
-def prepare(world, load, reply_bytes=0):
+def prepare(harness, load, reply_bytes=0):
     rule = {}
     if load.exponential:
         rule["latency_exponential_ms"] = load.latency_ms
     if reply_bytes > 0:
         rule["text"] = "All is well. " * (reply_bytes // 13)
     if rule:
-        world.ask("POST", "/sandbox/faults", {"gateway": [rule]})
-    world.load(load.notifications, load.agents)
+        harness.request("POST", "/sandbox/faults", {"gateway": [rule]})
+    harness.load(load.notifications, load.agents)
 
 
 def deliver(load, secure=None, reply_bytes=0, **settings):
     """
-    One run. The notifications stand on the board when the runtime starts, so that no wait for the
-    next poll is measured; its start is.
+    One run. The notifications are on the board before the runtime starts, so the result includes
+    startup but no wait for a poll.
     """
-    with World(0 if load.exponential else load.latency_ms, secure=secure) as world:
-        prepare(world, load, reply_bytes)
-        runtime = world.start_runtime(load.workers, **settings)
-        answer = world.wait(delivered=load.notifications)
-        result = Result((answer["now_us"] - runtime.started_us) / 1000, load.ideal_ms(world),
+    with Harness(0 if load.exponential else load.latency_ms, secure=secure) as harness:
+        prepare(harness, load, reply_bytes)
+        runtime = harness.start_runtime(load.workers, **settings)
+        answer = harness.wait(delivered=load.notifications)
+        result = Result((answer["now_us"] - runtime.started_us) / 1000, load.ideal_ms(harness),
                         runtime.cpu_s(), runtime.peak_kib() / KIB,
                         answer["listed"] / load.notifications)
         runtime.stop()
@@ -111,8 +111,8 @@ def deliveries(runs):
 
 def added_us(timing):
     """
-    What one delivery took between the answer that listed it and the arrival of its mark, without
-    the time in which backend or agent had the word.
+    Our own time in one delivery, from the answer that listed it to the arrival of its mark: the
+    times that the backend and the agent took are left out.
     """
     return (timing["context_us"] - timing["listed_us"] +
             timing["asked_us"] - timing["context_answered_us"] +
@@ -121,15 +121,15 @@ def added_us(timing):
 
 
 def single_deliveries(secure=None):
-    """Milliseconds added to each of a stream of deliveries, of which one is under way at a time."""
-    with World(SINGLE_LATENCY_MS, secure=secure) as world:
-        world.ask("POST", "/sandbox/settings", {"timings": True})
-        runtime = world.start_runtime(DELIVERY_INTERVAL=10)
-        world.settle()
+    """Our own milliseconds in each of a series of deliveries, one in flight at a time."""
+    with Harness(SINGLE_LATENCY_MS, secure=secure) as harness:
+        harness.request("POST", "/sandbox/settings", {"timings": True})
+        runtime = harness.start_runtime(DELIVERY_INTERVAL=10)
+        harness.settle()
         for done in range(SINGLES):
-            world.load(1, 1)
-            world.wait(delivered=done + 1)
-        timings = world.timings()
+            harness.load(1, 1)
+            harness.wait(delivered=done + 1)
+        timings = harness.timings()
         runtime.stop()
     return [added_us(timing) / 1000 for timing in timings]
 
@@ -144,13 +144,13 @@ def added(runs, scenario="added", words="", secure=None):
 
 
 def processor_once(load, secure=None):
-    """Seconds of the processor, and of those in the kernel, for the load alone, not the start."""
-    with World(load.latency_ms, secure=secure) as world:
-        runtime = world.start_runtime(load.workers)
-        world.settle()
+    """CPU seconds, total and in the kernel, for the load alone without startup."""
+    with Harness(load.latency_ms, secure=secure) as harness:
+        runtime = harness.start_runtime(load.workers)
+        harness.settle()
         before_s, kernel_before_s = runtime.cpu_s(), runtime.kernel_s()
-        world.load(load.notifications, load.agents)
-        world.wait(delivered=load.notifications)
+        harness.load(load.notifications, load.agents)
+        harness.wait(delivered=load.notifications)
         used_s, kernel_s = runtime.cpu_s() - before_s, runtime.kernel_s() - kernel_before_s
         runtime.stop()
     return used_s, kernel_s
@@ -165,19 +165,19 @@ def processor(runs, scenario="processor", words="", secure=None):
                    [kernel_s for _, kernel_s in results])]
 
 
-def floor_once(load, means):
-    with World(load.latency_ms) as world:
-        world.load(load.notifications, load.agents)
-        return world.run_floor(means)
+def floor_once(load, variant):
+    with Harness(load.latency_ms) as harness:
+        harness.load(load.notifications, load.agents)
+        return harness.run_floor(variant)
 
 
 def floor(runs):
-    """What the load of processor costs a program that does nothing but its exchanges and files."""
+    """The load of processor(), by a program that does nothing but the exchanges and files."""
     load = Load(1000, 20, 50, 20)
     figures = []
-    for means, words in (("sockets", "bare sockets"), ("libcurl", "bare libcurl"),
+    for variant, words in (("sockets", "bare sockets"), ("libcurl", "bare libcurl"),
                          ("libraries", "bare libcurl and Jansson")):
-        results = [floor_once(load, means) for _ in range(runs)]
+        results = [floor_once(load, variant) for _ in range(runs)]
         figures += [Figure("floor", f"CPU per 1,000 deliveries by {words}", "s",
                            [used_s for used_s, _ in results]),
                     Figure("floor", f"of which in the kernel, {words}", "s",
@@ -187,17 +187,17 @@ def floor(runs):
 
 def secure(runs):
     """
-    The main figures with the backend, then with the gateway as well behind TLS, and the system's
-    authorities loaded. The targets are not held against them: the server's share of TLS is done on
-    the same cores.
+    The main figures with TLS to the backend, then to the gateway as well, and with the system's CA
+    certificates loaded. They have no targets: the server's half of TLS runs on the same cores.
     """
     load, _ = LOADS[0]
     figures = []
-    for what, words in (("backend", ", backend over TLS"), ("both", ", both over TLS")):
-        results = [deliver(load, secure=what) for _ in range(runs)]
+    for endpoints, words in (("backend", ", backend over TLS"), ("both", ", both over TLS")):
+        results = [deliver(load, secure=endpoints) for _ in range(runs)]
         figures += [elapsed("tls", load, results, words=words),
                     Figure("tls", f"peak memory{words}", "MiB", [r.peak_mib for r in results]),
-                    *processor(runs, "tls", words, what), *added(runs, "tls", words, what)]
+                    *processor(runs, "tls", words, endpoints),
+                    *added(runs, "tls", words, endpoints)]
     return figures
 
 
@@ -206,24 +206,24 @@ CHAIN = 5
 
 def chain_once():
     """
-    Milliseconds from the poll that shows the first agent's notification to the last one's reply.
+    Milliseconds from the poll that lists the first agent's notification to the last reply.
     """
     names = [f"link{i + 1}" for i in range(CHAIN)]
-    with World() as world:
-        world.ask("POST", "/sandbox/settings", {"timings": True})
-        world.ask("POST", "/sandbox/seed", {"agents": [{"slug": name} for name in names],
+    with Harness() as harness:
+        harness.request("POST", "/sandbox/settings", {"timings": True})
+        harness.request("POST", "/sandbox/seed", {"agents": [{"slug": name} for name in names],
                                             "tasks": [{"title": "chain"}]})
         rules = [{"match": {"agent": name}, "text": f"Done. @{follower}, please go on."}
                  for name, follower in zip(names, names[1:])]
-        world.ask("POST", "/sandbox/faults", {"gateway": rules})
-        runtime = world.start_runtime(DELIVERY_INTERVAL=5000)
-        world.settle()
-        world.ask("POST", "/sandbox/message",
+        harness.request("POST", "/sandbox/faults", {"gateway": rules})
+        runtime = harness.start_runtime(DELIVERY_INTERVAL=5000)
+        harness.settle()
+        harness.request("POST", "/sandbox/message",
                   {"task": "chain", "content": f"@{names[0]}, please begin."})
-        world.wait(replies=CHAIN, limit_s=120)
-        replied = sorted(timing["reply_answered_us"] for timing in world.timings()
+        harness.wait(replies=CHAIN, limit_s=120)
+        replied = sorted(timing["reply_answered_us"] for timing in harness.timings()
                          if "reply_answered_us" in timing)
-        listed_us = min(timing["listed_us"] for timing in world.timings())
+        listed_us = min(timing["listed_us"] for timing in harness.timings())
         runtime.stop()
     return (replied[CHAIN - 1] - listed_us) / 1000
 

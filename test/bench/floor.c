@@ -1,14 +1,14 @@
 /*
- * What a delivery costs when nothing is done but its four exchanges and its spool file: the least
- * that any program could do with that means on this machine. Delivers all that the sandbox lists,
- * a thread for each agent, and prints the processor's seconds for 1,000, in all and in the kernel.
+ * The lower bound for the cost of a delivery on this machine: its four HTTP exchanges and its spool
+ * file, and nothing else. Delivers everything that the sandbox lists, with a thread per agent, and
+ * prints the CPU seconds per 1,000 deliveries, total and in the kernel.
  *
- * Usage: floor sockets|libcurl|libraries PORT FOLDER
+ * Usage: floor sockets|libcurl|libraries PORT DIR
  *
- * "sockets" writes and reads by itself, and looks for the end of an answer only; "libcurl" has
- * libcurl do that; with "libraries" Jansson reads each answer as well. None of them builds JSON,
- * keeps a queue, checks or logs anything, or is fit for anything else.
- * ACCOUNT_ID, SERVICE_TOKEN and OPENCLAW_GATEWAY_TOKEN are read from the environment.
+ * "sockets" reads and writes sockets itself and only finds the end of an answer; "libcurl" uses
+ * libcurl for that; "libraries" also parses each answer with Jansson. There is no queue, no JSON
+ * building, no checks and no log: this is a yardstick, not a runtime.
+ * ACCOUNT_ID, SERVICE_TOKEN and OPENCLAW_GATEWAY_TOKEN come from the environment.
  */
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -25,10 +25,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { AGENTS = 256, BYTES = 8192, WORDS_BYTES = 300 };
+enum { AGENTS = 256, BYTES = 8192, FILLER_BYTES = 300 };
 
-static const char header[] = "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n%s"
-                             "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n";
+static const char request_format[] =
+    "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n%s"
+    "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n";
 
 struct agent {
     pthread_t thread;
@@ -36,7 +37,7 @@ struct agent {
     char slug[65];
     char authorization[256];
     int socket;    /* to the backend; -1: not connected */
-    CURL *backend; /* the same for libcurl */
+    CURL *backend; /* the same with libcurl */
     CURL *gateway;
     char answer[BYTES * 8];
     size_t answer_bytes;
@@ -47,7 +48,7 @@ static bool reads_json;
 static int port;
 static int dir_fd;
 static json_t *list;
-static char words[WORDS_BYTES + 1];
+static char filler[FILLER_BYTES + 1];
 static struct agent agents[AGENTS];
 static size_t agent_count;
 
@@ -64,12 +65,12 @@ static int connect_to_sandbox(void)
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
-        die("the sandbox does not listen");
+        die("cannot connect to the sandbox");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return fd;
 }
 
-/* Until the length that the header names is there. */
+/* Reads until Content-Length bytes of body have arrived. */
 static void read_answer(struct agent *agent, int fd)
 {
     size_t used = 0;
@@ -77,7 +78,7 @@ static void read_answer(struct agent *agent, int fd)
     while (used < needed) {
         ssize_t got = recv(fd, agent->answer + used, sizeof agent->answer - 1 - used, 0);
         if (got <= 0)
-            die("an answer ended early");
+            die("truncated answer");
         used += (size_t)got;
         agent->answer[used] = '\0';
         const char *end = strstr(agent->answer, "\r\n\r\n");
@@ -95,20 +96,20 @@ static void exchange_by_sockets(struct agent *agent, bool gateway, const char *b
     char authorization[sizeof agent->authorization + 2] = "";
     if (gateway)
         snprintf(authorization, sizeof authorization, "%s\r\n", agent->authorization);
-    int head = snprintf(request, sizeof request, header, gateway ? "/v1/responses" : "/api/action",
-        authorization, strlen(body));
+    int head = snprintf(request, sizeof request, request_format,
+        gateway ? "/v1/responses" : "/api/action", authorization, strlen(body));
     memcpy(request + head, body, strlen(body));
     if (agent->socket < 0)
         agent->socket = connect_to_sandbox();
     int fd = gateway ? connect_to_sandbox() : agent->socket;
     if (send(fd, request, (size_t)head + strlen(body), MSG_NOSIGNAL) < 0)
-        die("a request could not be sent");
+        die("cannot send a request");
     read_answer(agent, fd);
     if (gateway)
         close(fd);
 }
 
-static size_t take(char *bytes, size_t size, size_t count, void *context)
+static size_t append_body(char *bytes, size_t size, size_t count, void *context)
 {
     struct agent *agent = context;
     if (agent->answer_bytes + count * size >= sizeof agent->answer)
@@ -130,7 +131,7 @@ static CURL *make_handle(struct agent *agent, const char *path, bool fresh)
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, append_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, agent);
     curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
     curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, fresh ? 1L : 0L);
@@ -149,12 +150,12 @@ static void exchange_by_libcurl(struct agent *agent, bool gateway, const char *b
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
     if (curl_easy_perform(curl) != CURLE_OK ||
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status) != CURLE_OK || status != 200)
-        die("an exchange failed");
+        die("exchange failed");
     if (!reads_json)
         return;
     json_t *answer = json_loadb(agent->answer, agent->answer_bytes, 0, NULL);
     if (answer == NULL)
-        die("an answer is no JSON");
+        die("invalid JSON in an answer");
     json_decref(answer);
 }
 
@@ -171,22 +172,22 @@ static void exchange(struct agent *agent, bool gateway, const char *format, ...)
         exchange_by_sockets(agent, gateway, body);
 }
 
-/* An action's body; the format's arguments are its own and then account and token. */
+/* The body of an action: a format for its own arguments, then account and token. */
 #define CALL(action, arguments)                                   \
     "{\"path\":\"service/actions:" action                         \
     "\",\"format\":\"convex_encoded_json\",\"args\":[{" arguments \
     "\"accountId\":\"%s\",\"serviceToken\":\"%s\"}]}"
 
-/* From the answer that names the agent. */
+/* Extracts the agent's slug from the context. */
 static void read_slug(struct agent *agent)
 {
     static const char key[] = "\"slug\":\"";
     const char *slug = strstr(agent->answer, key);
     if (slug == NULL || sscanf(slug + sizeof key - 1, "%64[^\"]", agent->slug) != 1)
-        die("a notification has no agent");
+        die("no agent in the context");
 }
 
-static void delivery(struct agent *agent, const char *id, const char *task_id)
+static void deliver_one(struct agent *agent, const char *id, const char *task_id)
 {
     char name[128];
     char temporary[sizeof name + 8];
@@ -198,37 +199,37 @@ static void delivery(struct agent *agent, const char *id, const char *task_id)
     snprintf(name, sizeof name, "%s.json", id);
     snprintf(temporary, sizeof temporary, "%s.new", name);
     int fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || pwrite(fd, words, WORDS_BYTES, 0) != WORDS_BYTES ||
+    if (fd < 0 || pwrite(fd, filler, FILLER_BYTES, 0) != FILLER_BYTES ||
         renameat(dir_fd, temporary, dir_fd, name) != 0)
-        die("a file could not be written");
+        die("cannot write a spool file");
     exchange(agent, true, "{\"model\":\"openclaw:%s\",\"input\":\"%s\",\"user\":\"%s\"}",
-        agent->slug, words, agent->slug);
-    if (pwrite(fd, words, WORDS_BYTES, WORDS_BYTES) != WORDS_BYTES || fsync(fd) != 0)
-        die("a file could not be synced");
+        agent->slug, filler, agent->slug);
+    if (pwrite(fd, filler, FILLER_BYTES, FILLER_BYTES) != FILLER_BYTES || fsync(fd) != 0)
+        die("cannot sync a spool file");
     close(fd);
     exchange(agent, false,
         CALL("createMessageFromAgent", "\"taskId\":\"%s\",\"agentId\":\"%s\",\"content\":\"%s\","
                                        "\"sourceNotificationId\":\"%s\","),
-        task_id, agent->id, words, id, account, token);
+        task_id, agent->id, filler, id, account, token);
     exchange(agent, false, CALL("markNotificationDelivered", "\"notificationId\":\"%s\","), id,
         account, token);
     unlinkat(dir_fd, name, 0);
 }
 
-static const char *string_of(const json_t *row, const char *key)
+static const char *string_field(const json_t *row, const char *key)
 {
     const char *value = json_string_value(json_object_get(row, key));
     return value != NULL ? value : "";
 }
 
-static void *work(void *argument)
+static void *deliver_all_of_agent(void *argument)
 {
     struct agent *agent = argument;
     size_t i;
     const json_t *row;
     json_array_foreach (list, i, row)
-        if (strcmp(string_of(row, "recipientId"), agent->id) == 0)
-            delivery(agent, string_of(row, "_id"), string_of(row, "taskId"));
+        if (strcmp(string_field(row, "recipientId"), agent->id) == 0)
+            deliver_one(agent, string_field(row, "_id"), string_field(row, "taskId"));
     return NULL;
 }
 
@@ -265,11 +266,11 @@ static void read_list(void)
     size_t i;
     const json_t *row;
     json_array_foreach (list, i, row)
-        add_agent(string_of(row, "recipientId"));
+        add_agent(string_field(row, "recipientId"));
     curl_easy_cleanup(curl);
 }
 
-static double seconds(struct timeval time)
+static double to_seconds(struct timeval time)
 {
     return (double)time.tv_sec + (double)time.tv_usec / 1e6;
 }
@@ -279,25 +280,25 @@ int main(int argc, char **argv)
     struct rusage before;
     struct rusage after;
     if (argc != 4)
-        die("usage: floor sockets|libcurl|libraries PORT FOLDER");
+        die("usage: floor sockets|libcurl|libraries PORT DIR");
     reads_json = strcmp(argv[1], "libraries") == 0;
     by_libcurl = reads_json || strcmp(argv[1], "libcurl") == 0;
     port = (int)strtol(argv[2], NULL, 10);
     dir_fd = open(argv[3], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    memset(words, 'w', WORDS_BYTES);
+    memset(filler, 'w', FILLER_BYTES);
     curl_global_init(CURL_GLOBAL_ALL);
     read_list();
     if (dir_fd < 0 || json_array_size(list) == 0)
-        die("there is no such directory, or nothing to deliver");
+        die("cannot open the directory, or nothing to deliver");
     getrusage(RUSAGE_SELF, &before);
     for (size_t i = 0; i < agent_count; i++)
-        if (pthread_create(&agents[i].thread, NULL, work, &agents[i]) != 0)
-            die("no thread");
+        if (pthread_create(&agents[i].thread, NULL, deliver_all_of_agent, &agents[i]) != 0)
+            die("cannot start a thread");
     for (size_t i = 0; i < agent_count; i++)
         pthread_join(agents[i].thread, NULL);
     getrusage(RUSAGE_SELF, &after);
-    double kernel_s = seconds(after.ru_stime) - seconds(before.ru_stime);
-    double all_s = kernel_s + seconds(after.ru_utime) - seconds(before.ru_utime);
+    double kernel_s = to_seconds(after.ru_stime) - to_seconds(before.ru_stime);
+    double all_s = kernel_s + to_seconds(after.ru_utime) - to_seconds(before.ru_utime);
     double thousands = (double)json_array_size(list) / 1000;
     printf("%.3f %.3f\n", all_s / thousands, kernel_s / thousands);
     return 0;

@@ -6,7 +6,7 @@ import time
 import fit
 from delivering import Load, deliver
 from report import Figure
-from world import KIB, World
+from harness import KIB, Harness
 
 SOAK_S = float(os.environ.get("BENCH_SOAK_S", "600"))
 SOAK_RATE = 50
@@ -18,7 +18,7 @@ REPLIES = ((1000, 400, "1 KB"), (100000, 400, "100 KB"), (1000000, 100, "1 MB"))
 
 
 def memory(runs):
-    """The most memory that was resident while all workers had something to do."""
+    """Peak resident memory while all workers are busy."""
     figures = []
     for workers in (10, 64, 256):
         load = Load(max(1000, 10 * workers), workers, 50, workers)
@@ -29,12 +29,12 @@ def memory(runs):
 
 
 def growth_of(words, unit, xs, values, per, **more):
-    """values[run][i] at xs[i]: a row of slopes, with the power of growth beside it."""
+    """values[run][i] belongs to xs[i]: a figure of the slopes, with the exponent in its note."""
     slopes = [fit.line(xs, list(run))[0] * per for run in values]
     means = [sum(column) / len(column) for column in zip(*values)]
     shape = ", ".join(f"{x:,}: {mean:.3g}" for x, mean in zip(xs, means))
-    power = f"; exponent {fit.exponent(xs, means):.2f}" if min(means) > 0 else ""
-    return Figure("growth", words, unit, slopes, note=shape + power, **more)
+    growth_note = f"; exponent {fit.exponent(xs, means):.2f}" if min(means) > 0 else ""
+    return Figure("growth", words, unit, slopes, note=shape + growth_note, **more)
 
 
 def growth_with_count(runs):
@@ -76,34 +76,34 @@ def growth(runs):
     return growth_with_count(runs) + growth_with_agents(runs) + growth_with_reply(runs)
 
 
-def soak_samples(world, runtime):
-    """(minutes, resident KiB, descriptors) while SOAK_RATE notifications come each second."""
+def soak_samples(harness, runtime):
+    """(minutes, resident KiB, descriptors) while SOAK_RATE notifications arrive per second."""
     samples = []
     loaded = SOAK_WARM_UP
     began = time.monotonic()
     sample_every_s = max(1, int(SOAK_S / 120))
     for second in range(int(SOAK_S)):
         time.sleep(max(0, began + second - time.monotonic()))
-        world.load(SOAK_RATE, 20)
+        harness.load(SOAK_RATE, 20)
         loaded += SOAK_RATE
         if second % sample_every_s == 0:
             samples.append(((time.monotonic() - began) / 60, runtime.resident_kib(),
                             runtime.descriptors()))
-    world.wait(delivered=loaded, limit_s=60)
+    harness.wait(delivered=loaded, limit_s=60)
     return samples
 
 
 def soak(_runs):
     """
-    One run, after as many deliveries as fill every table of a fixed size. The first tenth of the
-    samples is left out.
+    One run, after enough deliveries to fill every table of fixed size. The first tenth of the
+    samples is dropped.
     """
-    with World(latency_ms=50) as world:
-        world.load(SOAK_WARM_UP, 20)
-        runtime = world.start_runtime(workers=20)
-        world.wait(delivered=SOAK_WARM_UP)
+    with Harness(latency_ms=50) as harness:
+        harness.load(SOAK_WARM_UP, 20)
+        runtime = harness.start_runtime(workers=20)
+        harness.wait(delivered=SOAK_WARM_UP)
         before_s = runtime.cpu_s()
-        samples = soak_samples(world, runtime)
+        samples = soak_samples(harness, runtime)
         used_s = runtime.cpu_s() - before_s
         runtime.stop()
     samples = samples[len(samples) // 10:]

@@ -1,4 +1,4 @@
-"""The figures of a benchmark: their medians, targets, table and file."""
+"""Benchmark figures: medians and targets, printed as a table, Markdown or JSON."""
 
 import dataclasses
 import json
@@ -8,8 +8,8 @@ import statistics
 @dataclasses.dataclass
 class Figure:
     """
-    One row of the table. runs holds the result of each run, ideals what each would be if nothing
-    but the agents took time (one number stands for all). at_most and at_least are the target.
+    One row of the table. runs has the result of each run; ideals has what each would be if only the
+    agents took time (a single number applies to all). at_most or at_least is the target.
     """
 
     scenario: str
@@ -29,7 +29,7 @@ class Figure:
         return None if not self.ideals else statistics.median(self.ideals)
 
     def ratio(self):
-        """The median of the runs' own ratios: ideals may differ from run to run."""
+        """The median of the ratios per run, since ideals may differ between runs."""
         if not self.ideals:
             return None
         ideals = self.ideals * len(self.runs) if len(self.ideals) == 1 else self.ideals
@@ -48,7 +48,7 @@ class Figure:
 
 
 def digits(value):
-    """Three digits that count, or all before the point."""
+    """Three significant digits, or the whole integer part."""
     if value is None:
         return "-"
     if abs(value) >= 100:
@@ -56,7 +56,7 @@ def digits(value):
     return f"{value:.3g}"
 
 
-def target_words(figure):
+def target_text(figure):
     if figure["at_most"] is not None:
         return f"at most {digits(figure['at_most'])}"
     if figure["at_least"] is not None:
@@ -64,7 +64,7 @@ def target_words(figure):
     return "-"
 
 
-def met_words(figure):
+def met_text(figure):
     return {None: "-", True: "met", False: "not met"}[figure["met"]]
 
 
@@ -74,12 +74,12 @@ HEADINGS = ["measurement", "unit", "median", "ideal", "ratio", "target", "", "ru
 def cells(figure):
     runs = [digits(run) for run in figure["runs"]]
     return [figure["name"], figure["unit"], digits(figure["median"]), digits(figure["ideal"]),
-            digits(figure["ratio"]), target_words(figure), met_words(figure), " ".join(runs),
+            digits(figure["ratio"]), target_text(figure), met_text(figure), " ".join(runs),
             figure["note"]]
 
 
 def table(results):
-    """For a terminal."""
+    """The results for a terminal."""
     rows = [HEADINGS] + [cells(figure) for figure in results["figures"]]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
     lines = []
@@ -91,7 +91,7 @@ def table(results):
 
 
 def markdown(results):
-    """For docs/performance.md."""
+    """The results for docs/performance.md."""
     machine = results["machine"]
     lines = [f"Version {results['version']} on {machine['processor']}, cores "
              f"{machine['cores_used']} of {machine['cores']}, {machine['system']}, state on "

@@ -1,4 +1,4 @@
-"""Runs the scenarios and writes what they found. Called by scripts/bench.sh, which says more."""
+"""Runs the scenarios and writes the results. Called by scripts/bench.sh; see there."""
 
 import datetime
 import json
@@ -15,7 +15,7 @@ import delivering
 import growing
 import report
 import starting
-from world import Trouble
+from harness import MeasurementError
 
 RESULTS = pathlib.Path("bench/results.json")
 SCRAPE = pathlib.Path("test/bench/scrape.sh")
@@ -23,15 +23,15 @@ SCRAPE = pathlib.Path("test/bench/scrape.sh")
 
 def scrape(runs):
     """
-    The metrics page under load, by a script of its own: for each figure it prints a line with name,
-    unit and number, separated by tabs.
+    Scraping /metrics under load. scrape.sh prints a line for each figure: name, unit and number,
+    separated by tabs.
     """
     found = {}
     for _ in range(runs if SCRAPE.exists() else 0):
-        ended = subprocess.run([SCRAPE], check=False, text=True, stdout=subprocess.PIPE)
-        if ended.returncode != 0:
-            raise Trouble(f"{SCRAPE.name} ended with status {ended.returncode}")
-        for line in ended.stdout.splitlines():
+        finished = subprocess.run([SCRAPE], check=False, text=True, stdout=subprocess.PIPE)
+        if finished.returncode != 0:
+            raise MeasurementError(f"{SCRAPE.name}: exit status {finished.returncode}")
+        for line in finished.stdout.splitlines():
             name, unit, number = line.split("\t")
             found.setdefault((name, unit), []).append(float(number))
     return [report.Figure("scrape", name, unit, values) for (name, unit), values in found.items()]
@@ -54,12 +54,13 @@ SCENARIOS = {
 }
 
 
-def chosen():
-    """The scenarios that BENCH_ONLY names, separated by commas; else all but what is skipped."""
+def selected_scenarios():
+    """The scenarios in BENCH_ONLY (comma-separated); by default all, less those to skip."""
     names = [name for name in os.environ.get("BENCH_ONLY", "").split(",") if name]
     unknown = [name for name in names if name not in SCENARIOS]
     if unknown:
-        sys.exit(f"bench.sh: there is no scenario {', '.join(unknown)}: {', '.join(SCENARIOS)}")
+        sys.exit(f"bench.sh: unknown scenario {', '.join(unknown)}; "
+                 f"expected {', '.join(SCENARIOS)}")
     if names:
         return names
     return [name for name in SCENARIOS
@@ -83,7 +84,7 @@ def system_name():
     return platform.freedesktop_os_release()["PRETTY_NAME"] + ", Linux " + platform.release()
 
 
-def about(runs):
+def describe_run(runs):
     return {
         "version": pathlib.Path("VERSION").read_text().strip(),
         "at": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -104,8 +105,8 @@ def about(runs):
 
 def measure():
     runs = int(os.environ.get("BENCH_RUNS", "3"))
-    results = {**about(runs), "figures": []}
-    for name in chosen():
+    results = {**describe_run(runs), "figures": []}
+    for name in selected_scenarios():
         began = time.monotonic()
         for figure in SCENARIOS[name](runs):
             results["figures"].append(figure.as_json())
@@ -115,15 +116,15 @@ def measure():
 
 
 def main():
-    # Ends by way of the exits of all that runs, which stop the programs.
+    # SystemExit unwinds the context managers, which stop the programs.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if len(sys.argv) == 3 and sys.argv[1] == "--markdown":
         print(report.markdown(json.loads(pathlib.Path(sys.argv[2]).read_text())))
         return
     try:
         print(report.table(measure()))
-    except Trouble as trouble:
-        sys.exit(f"bench.sh: {trouble}")
+    except MeasurementError as error:
+        sys.exit(f"bench.sh: {error}")
     print(f"\nWritten to {RESULTS}.")
 
 

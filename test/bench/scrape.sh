@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# Measures what a scrape of /metrics takes under full load, and what it costs the deliveries.
+# Measures how long a scrape of /metrics takes under full load, and how much it slows deliveries.
 #
 # Usage: test/bench/scrape.sh [-h]
 #
-# Takes the programs in BUILD (build). Delivers SCRAPE_NOTIFICATIONS (3000) as fast as it goes,
-# SCRAPE_RUNS (3) times without and as often with ten scrapes a second, in turn, and prints medians,
-# and the time on a core that a scrape costs the runtime: name, unit and number, separated by tabs.
-# The limits that the project sets itself: 5 ms for a scrape, and no difference between both times
-# that stands out from that between runs. Another program on the same cores makes the numbers
-# worthless. This measures; it does not judge.
+# Uses the programs in BUILD (build). Delivers SCRAPE_NOTIFICATIONS (3000) as fast as possible, SCRAPE_RUNS
+# (3) times without and with ten scrapes a second, alternately, and prints the medians and the CPU time of a
+# scrape: name, unit and number, separated by tabs. Targets: 5 ms per scrape, and no difference between the
+# two delivery times beyond the noise. Other programs on the same cores invalidate the numbers. It only
+# measures; missed targets do not change the exit status.
 
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -26,8 +25,8 @@ runtime_pid=
 scraper_pid=
 port=
 health_port=
-runtime_on=()
-others_on=()
+runtime_taskset=()
+others_taskset=()
 
 fail() {
     warn "scrape.sh: $*"
@@ -48,15 +47,15 @@ clean_up() {
     if [[ -n $directory ]]; then rm -rf "$directory"; fi
 }
 
-# With two cores or more the runtime has one of its own.
-choose_cores() {
+# Gives the runtime a core of its own if there are at least two.
+pin_cores() {
     local cores
     command -v taskset >/dev/null || return 0
-    # Those that this script may use, in words like "0-2,5".
+    # taskset prints the permitted cores like "0-2,5".
     mapfile -t cores < <(taskset -cp $$ | sed 's/.*: //' | tr ',' '\n' | tr '-' ' ' |
         while read -r first last; do seq "$first" "${last:-$first}"; done)
     if ((${#cores[@]} >= 2)); then
-        others_on=(taskset -c "${cores[0]}") runtime_on=(taskset -c "${cores[1]}")
+        others_taskset=(taskset -c "${cores[0]}") runtime_taskset=(taskset -c "${cores[1]}")
     fi
 }
 
@@ -71,10 +70,10 @@ set_secrets() {
 start_sandbox() {
     local url
     rm -f "$directory/sandbox.log"
-    launch "$directory/sandbox.log" "${others_on[@]}" "$BUILD/mission-control-sandbox" --port 0 --latency-ms 0 &
+    launch "$directory/sandbox.log" "${others_taskset[@]}" "$BUILD/mission-control-sandbox" --port 0 --latency-ms 0 &
     sandbox_pid=$!
     url=$(wait_for_line "$sandbox_pid" "$directory/sandbox.log" "listening on " "$START_LIMIT_S") ||
-        fail "the sandbox does not start"
+        fail "the sandbox failed to start"
     port=${url##*:}
     http_request POST "$port" /sandbox/settings '{"hide_agents":true}' >/dev/null
     http_request POST "$port" /sandbox/load \
@@ -85,16 +84,16 @@ start_runtime() {
     export CONVEX_URL=http://127.0.0.1:$port OPENCLAW_GATEWAY_URL=http://127.0.0.1:$port
     export STATE_DIR=$directory/state
     rm -rf "$directory/state" "$directory/runtime.log"
-    launch "$directory/runtime.log" "${runtime_on[@]}" "$BUILD/mission-control-runtime" &
+    launch "$directory/runtime.log" "${runtime_taskset[@]}" "$BUILD/mission-control-runtime" &
     runtime_pid=$!
     health_port=$(wait_for_line "$runtime_pid" "$directory/runtime.log" \
-        "Listening on 127.0.0.1 port " "$START_LIMIT_S") || fail "the runtime does not start"
+        "Listening on 127.0.0.1 port " "$START_LIMIT_S") || fail "the runtime failed to start"
 }
 
-# start_scraper NUMBER SCRAPES: writes the microseconds of each scrape, a line each, until it is
-# ended. With SCRAPES 0 it only is there, so that its own start costs both kinds of runs the same.
+# start_scraper NUMBER SCRAPES: writes the duration of each scrape in microseconds, one per line, until it is
+# killed. With SCRAPES 0 it idles, so both kinds of runs bear the cost of starting it.
 start_scraper() {
-    launch "$directory/scrapes.$2.$1" "${others_on[@]}" python3 -u -c '
+    launch "$directory/scrapes.$2.$1" "${others_taskset[@]}" python3 -u -c '
 import http.client, sys, time
 while int(sys.argv[2]) == 0:
     time.sleep(0.1)
@@ -111,7 +110,7 @@ while True:
     scraper_pid=$!
 }
 
-# Nanoseconds that the thread which answers has had a core.
+# Prints the CPU time of the HTTP server's thread in nanoseconds.
 server_cpu_ns() {
     local task
     for task in /proc/"$runtime_pid"/task/*; do
@@ -119,28 +118,28 @@ server_cpu_ns() {
     done
 }
 
-# run NUMBER SCRAPES: sets value to the milliseconds that all deliveries took.
-run() {
+# measure_run NUMBER SCRAPES: sets took_ms to the time that all deliveries took.
+measure_run() {
     local began_ms answer
     start_sandbox
     began_ms=$(now_ms)
     start_runtime
     start_scraper "$1" "$2"
     answer=$(http_request GET "$port" "/sandbox/wait?delivered=$NOTIFICATIONS&timeout_ms=$WAIT_LIMIT_MS")
-    value=$(($(now_ms) - began_ms))
-    [[ $(json_get met <<<"$answer") == true ]] || fail "the deliveries did not end in time"
+    took_ms=$(($(now_ms) - began_ms))
+    [[ $(json_get met <<<"$answer") == true ]] || fail "the deliveries did not complete in time"
     server_cpu_ns >>"$directory/cpu.$2"
     stop_all
 }
 
-# pick PERCENT: of the numbers on standard input, a line each.
-pick() {
+# percentile PERCENT: prints that percentile of the numbers on stdin, one per line.
+percentile() {
     sort -n | awk -v percent="$1" '{ all[NR] = $1 }
         END { at = int(NR * percent / 100 + 0.999999); print all[at < 1 ? 1 : at] + 0 }'
 }
 
-# figure NAME UNIT NUMBER: a line of the result.
-figure() {
+# print_figure NAME UNIT NUMBER: prints a line of the result.
+print_figure() {
     printf '%s\t%s\t%g\n' "$1" "$2" "$3"
 }
 
@@ -148,25 +147,25 @@ main() {
     local i
     reject_arguments "$@"
     cd "$ROOT"
-    command -v python3 >/dev/null || fail "python3 is missing"
+    command -v python3 >/dev/null || fail "python3 is not installed"
     trap clean_up EXIT
     trap 'exit 130' INT TERM HUP
     directory=$(mktemp -d)
     set_secrets
-    choose_cores
+    pin_cores
     for ((i = 1; i <= RUNS; i++)); do
-        run "$i" 0
-        echo "$value" >>"$directory/without"
-        run "$i" 1
-        echo "$value" >>"$directory/with"
+        measure_run "$i" 0
+        echo "$took_ms" >>"$directory/without"
+        measure_run "$i" 1
+        echo "$took_ms" >>"$directory/with"
     done
     cat "$directory"/scrapes.1.* | grep -xE '[0-9]+' >"$directory/scrapes"
-    figure "scrape, median" ms "$(($(pick 50 <"$directory/scrapes")))e-3"
-    figure "scrape, 99th percentile" ms "$(($(pick 99 <"$directory/scrapes")))e-3"
-    figure "scrape, CPU" ms "$(($(awk '{ sum += $1 } END { printf "%.0f", sum }' \
+    print_figure "scrape, median" ms "$(($(percentile 50 <"$directory/scrapes")))e-3"
+    print_figure "scrape, 99th percentile" ms "$(($(percentile 99 <"$directory/scrapes")))e-3"
+    print_figure "scrape, CPU" ms "$(($(awk '{ sum += $1 } END { printf "%.0f", sum }' \
         "$directory/cpu.1") / 1000 / $(wc -l <"$directory/scrapes")))e-3"
-    figure "$NOTIFICATIONS deliveries" ms "$(pick 50 <"$directory/without")"
-    figure "$NOTIFICATIONS deliveries while scraped" ms "$(pick 50 <"$directory/with")"
+    print_figure "$NOTIFICATIONS deliveries" ms "$(percentile 50 <"$directory/without")"
+    print_figure "$NOTIFICATIONS deliveries while scraped" ms "$(percentile 50 <"$directory/with")"
 }
 
 main "$@"

@@ -1,4 +1,4 @@
-"""Makes the PNG files of Chromium small: each has few colours, which a palette can hold."""
+"""Shrinks Chromium's PNG files: they have few colours, so a palette suffices."""
 
 import collections
 import struct
@@ -20,13 +20,13 @@ def _chunk(kind, data):
 
 
 def _paeth(left, above, corner):
-    guess = left + above - corner
-    ways = (abs(guess - left), abs(guess - above), abs(guess - corner))
-    return (left, above, corner)[ways.index(min(ways))]
+    estimate = left + above - corner
+    distances = (abs(estimate - left), abs(estimate - above), abs(estimate - corner))
+    return (left, above, corner)[distances.index(min(distances))]
 
 
 def _rows(raw, width, height, size):
-    """The rows of bytes that were filtered (PNG, section 9)."""
+    """Yields the rows with their filters undone (PNG specification, section 9)."""
     above = bytes(width * size)
     for y in range(height):
         start = y * (width * size + 1)
@@ -42,25 +42,25 @@ def _rows(raw, width, height, size):
 
 
 def _nearest(pixel, colours):
-    return min(colours, key=lambda one: sum((a - b) ** 2 for a, b in zip(pixel, one)))
+    return min(colours, key=lambda colour: sum((a - b) ** 2 for a, b in zip(pixel, colour)))
 
 
 def shrink(data):
-    """The same picture in at most 256 colours: the rare ones become the nearest of the others."""
+    """The same image in at most 256 colours; rare colours become the nearest frequent one."""
     parts = list(_chunks(data))
     width, height, depth, kind = struct.unpack(">IIBB", parts[0][1][:10])
-    assert depth == 8 and kind in (2, 6), "not a picture of Chromium"
+    assert depth == 8 and kind in (2, 6), "not a PNG from Chromium"
     size = 3 if kind == 2 else 4
     raw = zlib.decompress(b"".join(body for name, body in parts if name == b"IDAT"))
     rows = [[bytes(row[i:i + 3]) for i in range(0, len(row), size)]
             for row in _rows(raw, width, height, size)]
     counts = collections.Counter(pixel for row in rows for pixel in row)
     palette = [pixel for pixel, _ in counts.most_common(256)]
-    numbers = {pixel: number for number, pixel in enumerate(palette)}
+    indices = {pixel: index for index, pixel in enumerate(palette)}
     for pixel in counts:
-        if pixel not in numbers:
-            numbers[pixel] = numbers[_nearest(pixel, palette)]
-    packed = b"".join(b"\0" + bytes(numbers[pixel] for pixel in row) for row in rows)
+        if pixel not in indices:
+            indices[pixel] = indices[_nearest(pixel, palette)]
+    packed = b"".join(b"\0" + bytes(indices[pixel] for pixel in row) for row in rows)
     return (SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))
             + _chunk(b"PLTE", b"".join(palette)) + _chunk(b"IDAT", zlib.compress(packed, 9))
             + _chunk(b"IEND", b""))

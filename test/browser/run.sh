@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Looks at the page for people with a browser: Chromium without a window, driven by ChromeDriver.
+# Tests the status page in headless Chromium, driven by ChromeDriver.
 #
-# Usage: test/browser/run.sh [--screenshots FOLDER] [-h]
+# Usage: test/browser/run.sh [--screenshots DIR] [-h]
 #
-# Needs the programs in BUILD (build), which make all makes; without a Chromium and its ChromeDriver
-# it says that it was skipped. Each case says ok or FAILED; the last line counts them, and the
-# status is 1 when one failed. With --screenshots there are no cases: half an hour of work, in two
-# minutes, is shown to the browser, and what it shows goes to FOLDER.
+# Needs the programs in BUILD (build), built by make all; skipped if Chromium or ChromeDriver is not
+# installed. Prints ok or FAILED for each test and the totals at the end; exits with 1 if one failed.
+# With --screenshots it runs no tests but half an hour of work, twenty times as fast, and writes pictures
+# of the page to DIR.
 
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -30,12 +30,12 @@ skip() {
 main() {
     local script=page_test.py directory=() browser
     case ${1-} in
-    --screenshots) script=screenshots.py directory=("$(realpath "${2:?a directory is missing}")") ;;
+    --screenshots) script=screenshots.py directory=("$(realpath "${2:?--screenshots needs a directory}")") ;;
     *) reject_arguments "$@" ;;
     esac
-    browser=$(find_browser) || skip "there is no Chromium here"
-    command -v chromedriver >/dev/null || skip "there is no ChromeDriver here"
-    command -v python3 >/dev/null || skip "there is no python3 here"
+    browser=$(find_browser) || skip "Chromium is not installed"
+    command -v chromedriver >/dev/null || skip "ChromeDriver is not installed"
+    command -v python3 >/dev/null || skip "python3 is not installed"
     PYTHONDONTWRITEBYTECODE=1 exec python3 "$ROOT/test/browser/$script" "$BUILD" "$browser" \
         "${directory[@]}"
 }

@@ -1,7 +1,7 @@
-"""Takes the pictures of the page that are in docs/. Usage: screenshots.py BUILD CHROMIUM FOLDER
+"""Takes the screenshots of the status page for docs/. Usage: screenshots.py BUILD CHROMIUM DIR
 
-All clocks but the browser's run twenty times as fast, so that the charts show half an hour after a
-minute and a half.
+All clocks except the browser's run twenty times as fast, so the charts show half an hour
+after a minute and a half.
 """
 
 import math
@@ -12,38 +12,38 @@ import threading
 import time
 
 import png
+from harness import Harness, wait_for
 from webdriver import Browser
-from world import World
 
 SPEED = 20
 HALF_AN_HOUR_S = 31 * 60
-MOST_BYTES = 200000
-PICTURES = [("light", 1200), ("dark", 1200), ("phone", 390)]
+MAX_BYTES = 200000
+SCREENSHOTS = [("light", 1200), ("dark", 1200), ("phone", 390)]
 AGENTS = ["jarvis", "friday", "edith", "vision", "karen", "homer"]
 SLOW = {"latency_ms": 1200, "latency_exponential_ms": 2500}
 
 
-class Work:
-    """Notifications that come and go, from a thread of its own until end()."""
+class Workload:
+    """Creates notifications in a thread of its own until end()."""
 
-    def __init__(self, world):
-        self.world = world
+    def __init__(self, harness):
+        self.harness = harness
         self.began = time.monotonic()
         self.ended = threading.Event()
         self.random = random.Random(7)
-        # Each has a task of its own, or all would hear of each other's replies.
-        self.tasks = {agent: world.post(world.board, "seed", {"tasks": [{"title": agent}]})
+        # A task each, or every agent would be notified of the others' replies.
+        self.tasks = {agent: harness.post(harness.board, "seed", {"tasks": [{"title": agent}]})
                       ["tasks"][0]["id"] for agent in AGENTS}
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
-    def gone_s(self):
+    def elapsed_s(self):
         return (time.monotonic() - self.began) * SPEED
 
     def _run(self):
-        while not self.ended.wait(0.25 + 0.15 * math.sin(self.gone_s() / 170)):
+        while not self.ended.wait(0.25 + 0.15 * math.sin(self.elapsed_s() / 170)):
             agent = self.random.choice(AGENTS)
-            self.world.post(self.world.board, "notify", {
+            self.harness.post(self.harness.board, "notify", {
                 "agent": agent, "task": self.tasks[agent], "type": "assignment"})
 
     def end(self):
@@ -51,41 +51,52 @@ class Work:
         self.thread.join()
 
 
-def set_faults(world, *rules):
-    world.post(world.gateway, "faults/clear", {})
-    world.post(world.gateway, "faults", {"gateway": [*rules, SLOW]})
+def set_faults(harness, *rules):
+    harness.post(harness.gateway, "faults/clear", {})
+    harness.post(harness.gateway, "faults", {"gateway": [*rules, SLOW]})
 
 
-def work_for_half_an_hour(world, work):
-    """With a gateway that fails now and then in the middle of it, and two agents in the end: one
-    that does not come to an end, and one that is not set up."""
-    while work.gone_s() < 1000:
+def run_half_an_hour(harness, workload):
+    """One agent fails a few times in the middle; at the end one hangs and another is refused."""
+    while workload.elapsed_s() < 1000:
         time.sleep(0.1)
-    set_faults(world, {
+    set_faults(harness, {
         "match": {"agent": "karen"}, "action": "status", "status": 500, "times": 5, "body_json": {
         "object": "response", "status": "failed", "error": {"message": "the model is overloaded"}}})
-    while work.gone_s() < HALF_AN_HOUR_S - 100:
+    while workload.elapsed_s() < HALF_AN_HOUR_S - 100:
         time.sleep(0.1)
-    set_faults(world, {"match": {"agent": "edith"}, "action": "hold"}, {
+    set_faults(harness, {"match": {"agent": "edith"}, "action": "hold"}, {
         "match": {"agent": "vision"}, "action": "status", "status": 400,
         "body": "the model of this agent is not set up"})
-    while work.gone_s() < HALF_AN_HOUR_S:
+    while workload.elapsed_s() < HALF_AN_HOUR_S:
         time.sleep(0.1)
 
 
-def take(browser, world, directory):
+def wait_for_redraw(browser):
+    """Waits for two more polls of the page, so that the first of them has been drawn."""
+    before = browser.run("return window.answered")
+    wait_for(lambda: browser.run("return window.answered") >= before + 2, "the page does not poll")
+    wait_for(lambda: browser.run("return document.getAnimations().length") == 0,
+             "the animation did not end")
+
+
+def take_screenshots(browser, harness, directory):
     pictures = []
-    browser.open(world.page())
-    for name, width in PICTURES:
+    browser.open(harness.page())
+    browser.run("""
+        window.answered = 0;
+        const originalFetch = window.fetch;
+        window.fetch = (...all) => originalFetch(...all).finally(() => window.answered++);""")
+    for name, width in SCREENSHOTS:
         path = os.path.join(directory, "status-page-%s.png" % name)
         browser.set_scheme("dark" if name == "dark" else "light")
         browser.set_width(width)
-        time.sleep(2.5)
+        wait_for_redraw(browser)
         pictures.append((path, browser.screenshot()))
     for path, picture in pictures:
         small = png.shrink(picture)
         print("%s: %d bytes" % (path, len(small)), flush=True)
-        if len(small) > MOST_BYTES:
+        if len(small) > MAX_BYTES:
             raise RuntimeError("%s is too large" % path)
         with open(path, "wb") as file:
             file.write(small)
@@ -93,23 +104,23 @@ def take(browser, world, directory):
 
 def main():
     build, program, directory = sys.argv[1:]
-    world = World(build, AGENTS, SPEED, False, {
+    harness = Harness(build, AGENTS, SPEED, False, {
         "DELIVERY_INTERVAL": "4000", "OPENCLAW_REQUEST_TIMEOUT_MS": "600000"})
     try:
-        set_faults(world)
-        world.start_runtime()
-        work = Work(world)
+        set_faults(harness)
+        harness.start_runtime()
+        workload = Workload(harness)
         try:
-            work_for_half_an_hour(world, work)
+            run_half_an_hour(harness, workload)
             browser = Browser(program)
             try:
-                take(browser, world, directory)
+                take_screenshots(browser, harness, directory)
             finally:
                 browser.close()
         finally:
-            work.end()
+            workload.end()
     finally:
-        world.close()
+        harness.close()
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A browser that a test drives: Chromium through ChromeDriver, spoken to over WebDriver."""
+"""Drives Chromium through ChromeDriver with the WebDriver protocol."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
 class Browser:
-    """Chromium without a window, ended by close()."""
+    """A headless Chromium, ended by close()."""
 
     def __init__(self, program):
         self.profile = tempfile.TemporaryDirectory(prefix="mission-control-browser-")
@@ -28,12 +28,12 @@ class Browser:
                      "--no-first-run", "--hide-scrollbars", "--user-data-dir=" + self.profile.name,
                      "--window-size=1200,900"],
         }
-        # The sandbox of Chromium refuses root, as whom a container's tests run.
+        # Chromium's sandbox does not work for root, as which tests in containers run.
         if os.geteuid() == 0:
             options["args"].append("--no-sandbox")
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-        self.base += "/session/" + made["sessionId"]
+        capabilities = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
+        self.base += "/session/" + session["sessionId"]
 
     def _port(self):
         deadline = time.monotonic() + LIMIT_S
@@ -43,7 +43,7 @@ class Browser:
                 if "started successfully on port" in line:
                     return int(line.rstrip(". \n").rsplit(" ", 1)[1])
             time.sleep(0.02)
-        raise RuntimeError("ChromeDriver does not start")
+        raise RuntimeError("ChromeDriver failed to start")
 
     def _call(self, method, path, body=None):
         data = None if body is None else json.dumps(body).encode()
@@ -67,21 +67,21 @@ class Browser:
         self._call("POST", "/url", {"url": url})
 
     def run(self, script, *arguments):
-        """What a function body returns in the page."""
+        """Runs script as a function body in the page and returns its result."""
         return self._call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
     def devtools(self, command, **parameters):
         return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def console(self):
-        """What was logged since the last call, violations of the page's policy included."""
+        """Console messages since the last call, including policy violations."""
         return self._call("POST", "/se/log", {"type": "browser"})
 
     def text(self, selector):
         return self.run("return document.querySelector(arguments[0]).innerText", selector)
 
     def accessible(self, selector):
-        """The role and the name of an element, as assistive technology gets them."""
+        """The role and the name of an element as exposed to assistive technology."""
         found = self._call("POST", "/element", {"using": "css selector", "value": selector})
         path = "/element/" + found[ELEMENT]
         return self._call("GET", path + "/computedrole"), self._call("GET", path + "/computedlabel")
@@ -95,7 +95,7 @@ class Browser:
                       deviceScaleFactor=1, mobile=width < 500)
 
     def screenshot(self):
-        """The whole page, however long it is, as a PNG."""
+        """The whole page at its full height as a PNG."""
         size = self.devtools("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         shot = self.devtools(

@@ -1,4 +1,4 @@
-// Prints the gateway's template with what keeps a test local and quiet, and with the stand-in of
+// Prints the gateway's template with settings that keep a test local and quiet, and with the stub in
 // provider.mjs as its model provider.
 //
 // Usage: node make-template.mjs TEMPLATE PROVIDER_URL LOG_FILE
@@ -9,7 +9,7 @@ const [templateFile, providerUrl, logFile] = process.argv.slice(2);
 const template = JSON.parse(fs.readFileSync(templateFile, "utf8"));
 const provider = {
   baseUrl: `${providerUrl}/v1`,
-  apiKey: "sk-nobody-checks",
+  apiKey: "sk-unchecked",
   api: "openai-completions",
   models: [{ id: "echo", name: "Echo", input: ["text"], contextWindow: 200000, maxTokens: 8192 }],
 };

@@ -1,17 +1,17 @@
-// Stands in for a model provider: chat completions as OpenAI's, answered by rule.
+// A stub of a model provider: OpenAI chat completions with canned answers.
 //
-// Usage: node provider.mjs [HOST PORT]     (prints "listening on http://HOST:PORT"; without
-//        arguments it is any free port of 127.0.0.1)
+// Usage: node provider.mjs [HOST PORT]     (a free port of 127.0.0.1 by default; prints "listening on
+//        http://HOST:PORT")
 //
-// POST /mode {"delay_ms": N, "failures": N}   how late answers come; how many calls fail with 400
+// POST /mode {"delay_ms": N, "failures": N}   delay of answers; number of calls to fail with 400
 // GET /calls    {"calls": [{"notification", "session", "state": "waits", "answered" or "gone"}]}
-// GET /wait?notification=ID    as /calls, once a call for it waits; 504 after 60 s
+// GET /wait?notification=ID    as /calls, once a call for it is waiting; 504 after 60 s
 
 import http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const WAIT_MS = 60000;
-// The gateway's own words to the model, which may come behind the message.
+// The gateway's own context for the model, which may follow the message.
 const OWN_CONTEXT = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>";
 const mode = { delay_ms: 0, failures: 0 };
 const calls = [];
@@ -21,7 +21,7 @@ function textOf(message) {
   return (message.content ?? []).map((part) => part.text ?? "").join("");
 }
 
-// What the gateway put into the prompt: whose session it is, and what the runtime asked last.
+// Extracts the session and the latest notification from the prompt.
 function readCall(body) {
   const all = body.messages.map(textOf).join("\n");
   const asked = body.messages.filter(({ role }) => role === "user").map(textOf);
@@ -65,7 +65,7 @@ async function complete(response, body) {
   if (mode.failures > 0) {
     mode.failures--;
     call.state = "answered";
-    sendJson(response, 400, { error: { message: "refused on purpose", type: "invalid" } });
+    sendJson(response, 400, { error: { message: "made to fail", type: "invalid" } });
     return;
   }
   await sleep(mode.delay_ms, undefined, { signal: gone.signal }).catch(() => {});

@@ -1,5 +1,5 @@
-# The real gateway, a stand-in for its model provider, a sandbox as backend and the runtime, for
-# run.sh. Sourced, never run; needs scripts/lib.sh.
+# Starts and stops what run.sh tests: a real gateway, a stub of its model provider, a sandbox as the
+# backend, and the runtime. Source this file after scripts/lib.sh, do not run it.
 # shellcheck shell=bash
 
 OPENCLAW_VERSION=$(sed -n 's/^ARG OPENCLAW_VERSION=//p' "$ROOT/openclaw/Dockerfile")
@@ -7,9 +7,9 @@ readonly OPENCLAW_VERSION
 readonly NODE_VERSION=24
 readonly GATEWAY_CACHE=$ROOT/build/gateway
 readonly START_LIMIT_S=90 STOP_LIMIT_S=30
-# An id as the backend makes them.
+# An id in the backend's format.
 readonly ACCOUNT=k57gatewayacc0xnt000000000000000
-# What a bare child's environment must hold to keep a gateway from calling home.
+# Environment that keeps the gateway from calling home.
 readonly QUIET=(OPENCLAW_NO_AUTO_UPDATE=1 OPENCLAW_DISABLE_BONJOUR=1 OPENCLAW_SKIP_CHANNELS=1
     OPENCLAW_SKIP_CRON=1 OPENCLAW_SKIP_CANVAS_HOST=1 OPENCLAW_SKIP_GMAIL_WATCHER=1
     OPENCLAW_OFFLINE=1 OPENCLAW_TELEMETRY=0 DO_NOT_TRACK=1 NO_COLOR=1)
@@ -26,14 +26,14 @@ health_port=
 gateway_token=
 service_token=
 
-# Whether the release can be had: it is here already, or a registry offers it.
-gateway_is_in_reach() {
+# gateway_is_available: whether the release is installed already or npm has it.
+gateway_is_available() {
     local reason
     [[ -e $GATEWAY_CACHE/$OPENCLAW_VERSION.complete ]] && return 0
     reason=$(npm_has "openclaw@$OPENCLAW_VERSION") || { say "skipped: $reason" && return 1; }
 }
 
-# The gateway wants a newer Node than Debian's, which npm has, too.
+# The gateway needs a newer Node than Debian's; npm provides that as well.
 install_gateway() {
     local node=$GATEWAY_CACHE/node gateway=$GATEWAY_CACHE/openclaw
     PATH=$node/node_modules/node/bin:$gateway/node_modules/.bin:$PATH
@@ -55,7 +55,7 @@ start_provider() {
     launch "$directory/provider.log" node "$ROOT/test/gateway/provider.mjs" &
     provider_pid=$!
     url=$(wait_for_line "$provider_pid" "$directory/provider.log" "listening on " "$START_LIMIT_S") ||
-        die "the model provider does not start"
+        die "the model provider failed to start"
     provider_port=${url##*:}
 }
 
@@ -65,11 +65,11 @@ start_sandbox() {
     launch "$directory/sandbox.log" "$BUILD/mission-control-sandbox" --port 0 &
     sandbox_pid=$!
     url=$(wait_for_line "$sandbox_pid" "$directory/sandbox.log" "listening on " "$START_LIMIT_S") ||
-        die "the sandbox does not start"
+        die "the sandbox failed to start"
     sandbox_port=${url##*:}
 }
 
-# The settings that start-openclaw.sh reads, as exported variables.
+# Exports the settings that start-openclaw.sh reads.
 set_gateway_environment() {
     gateway_port=$(free_port)
     node "$ROOT/test/gateway/make-template.mjs" "$ROOT/openclaw/openclaw.template.json" \
@@ -83,7 +83,7 @@ set_gateway_environment() {
     mkdir -p "$HOME"
 }
 
-# start_gateway [COMMAND...]: returns at once; ready_gateway waits.
+# start_gateway [COMMAND...]: returns at once; wait_for_gateway waits until it is ready.
 start_gateway() {
     local command=("$@")
     if (($# == 0)); then command=("$ROOT/openclaw/start-openclaw.sh"); fi
@@ -96,11 +96,11 @@ gateway_is_ready() {
     http_request GET "$gateway_port" /readyz >/dev/null 2>&1
 }
 
-ready_gateway() {
+wait_for_gateway() {
     wait_until "$START_LIMIT_S" gateway_is_ready
 }
 
-# Its log is kept, since the next one begins anew.
+# The log is appended to gateways.log, since the next gateway truncates it.
 stop_gateway() {
     local pid=$gateway_pid
     gateway_pid=
@@ -108,7 +108,7 @@ stop_gateway() {
     if [[ -f $directory/gateway.log ]]; then cat "$directory/gateway.log" >>"$directory/gateways.log"; fi
 }
 
-# start_runtime [NAME=VALUE...]: with quick intervals, so that tests need not be patient.
+# start_runtime [NAME=VALUE...]: starts it with short intervals and these settings.
 start_runtime() {
     launch "$directory/runtime.log" env "CONVEX_URL=http://127.0.0.1:$sandbox_port" \
         "OPENCLAW_GATEWAY_URL=http://127.0.0.1:$gateway_port" "STATE_DIR=$directory/state" \
@@ -118,10 +118,10 @@ start_runtime() {
         "$@" "$BUILD/mission-control-runtime" &
     runtime_pid=$!
     health_port=$(wait_for_line "$runtime_pid" "$directory/runtime.log" \
-        "Listening on 127.0.0.1 port " "$START_LIMIT_S") || die "the runtime does not start"
+        "Listening on 127.0.0.1 port " "$START_LIMIT_S") || die "the runtime failed to start"
 }
 
-# Fails unless it ends as asked.
+# stop_runtime: fails unless it exits with status 0.
 stop_runtime() {
     local pid=$runtime_pid status=0
     runtime_pid=
@@ -131,25 +131,25 @@ stop_runtime() {
     return "$status"
 }
 
-# health PATH: one value of the runtime's /health.
+# health PATH: prints one value of the runtime's /health.
 health() {
     http_request GET "$health_port" /health | json_get "$1"
 }
 
-# health_says PATH PATTERN: whether the value matches, a shell pattern.
-health_says() {
+# health_matches PATH PATTERN: whether the value matches the shell pattern.
+health_matches() {
     local value
     value=$(health "$1") || return 1
     # shellcheck disable=SC2053
     [[ $value == $2 ]]
 }
 
-# set_mode DELAY_MS FAILURES: of the model provider.
+# set_mode DELAY_MS FAILURES: how late the model provider answers, and how many calls it fails.
 set_mode() {
     http_request POST "$provider_port" /mode "{\"delay_ms\":$1,\"failures\":$2}" >/dev/null
 }
 
-# calls_for NOTIFICATION: lines "session state" of the provider's calls for it.
+# calls_for NOTIFICATION: prints a line "session state" for each of the model's calls for it.
 calls_for() {
     http_request GET "$provider_port" /calls | json_flatten | awk -F '\t' -v wanted="$1" '
         $1 ~ /\.notification$/ { mine = $2 == wanted }
@@ -157,7 +157,7 @@ calls_for() {
         $1 ~ /\.state$/ && mine { print session, $2 }'
 }
 
-set_up_world() {
+setup_harness() {
     directory=$(mktemp -d "${TMPDIR:-/tmp}/mission-control-gateway.XXXXXX")
     gateway_token=$(random_hex 16)
     service_token=mc_service_${ACCOUNT}_$(random_hex 16)
@@ -167,7 +167,7 @@ set_up_world() {
     set_gateway_environment
 }
 
-tear_down_world() {
+teardown_harness() {
     trap - EXIT INT TERM HUP
     stop_runtime || true
     stop_gateway

@@ -1,4 +1,4 @@
-"""A sandbox for the board, another for the gateway, and a runtime between them."""
+"""A test harness: sandboxes as backend and gateway, and a runtime between them."""
 
 import glob
 import json
@@ -15,13 +15,28 @@ SECRET = "0123456789abcdef0123456789abcdef"
 GATEWAY_TOKEN = "gateway-secret-for-tests"
 
 
+def wait_for(condition, message):
+    """Returns the first true value of condition; RuntimeErrors meanwhile count as false."""
+    deadline = time.monotonic() + LIMIT_S
+    last = None
+    while time.monotonic() < deadline:
+        try:
+            last = condition()
+            if last:
+                return last
+        except RuntimeError as error:
+            last = error
+        time.sleep(0.05)
+    raise RuntimeError("%s (last: %r)" % (message, last))
+
+
 def get(url):
     with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:
         return answer.read().decode()
 
 
 class Program:
-    """A program whose standard output says in one line that it is ready, and where."""
+    """A program that prints a line with its port once it is ready."""
 
     def __init__(self, arguments, environment, ready):
         self.log = tempfile.NamedTemporaryFile("w+")
@@ -38,7 +53,7 @@ class Program:
                         return int(line.split(ready)[1].split("/")[0].split(":")[-1])
             time.sleep(0.02)
         with open(self.log.name, encoding="utf-8") as log:
-            raise RuntimeError("a program does not start: " + log.read())
+            raise RuntimeError("program failed to start: " + log.read())
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -50,16 +65,16 @@ class Program:
         return self.process.returncode
 
 
-class World:
-    """Ended by close(). The agents have the slugs that are given; while they are hidden, nobody
-    wakes them. With a speed the clocks of all its programs run so many times as fast as others."""
+class Harness:
+    """Ended by close(). agents are slugs; while they are hidden, no heartbeats are sent to them. The
+    clocks of all its programs run speed times as fast as the system's."""
 
     def __init__(self, build, agents, speed=1, hidden=True, settings=None):
         self.build = build
         self.agents = agents
         self.speed = speed
         self.began = time.monotonic()
-        self.directory = tempfile.TemporaryDirectory(prefix="mission-control-world-")
+        self.directory = tempfile.TemporaryDirectory(prefix="mission-control-test-")
         self.environment = {
             "PATH": os.environ["PATH"],
             "ACCOUNT_ID": ACCOUNT,
@@ -88,17 +103,17 @@ class World:
 
     def _launch(self, ready, environment, name, *arguments):
         if self.speed != 1:
-            # A clock goes fast from its program's start on: those that start late are put forward.
-            ahead_s = (time.monotonic() - self.began) * (self.speed - 1)
+            # A clock runs fast from its program's start, so later programs start with an offset.
+            offset_s = (time.monotonic() - self.began) * (self.speed - 1)
             [library] = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
             environment = dict(environment, LD_PRELOAD=library,
-                               FAKETIME="+%.3f x%d" % (ahead_s, self.speed))
+                               FAKETIME="+%.3f x%d" % (offset_s, self.speed))
         program = Program([self.build + "/" + name, *arguments], environment, ready)
         self.programs.append(program)
         return program
 
     def start_gateway(self):
-        """On the port that it had before, if it was there before."""
+        """Reuses the port of the previous gateway, if there was one."""
         self.gateway = self._start_sandbox(self.gateway.port if self.gateway else 0)
 
     def start_runtime(self):
@@ -126,7 +141,7 @@ class World:
     def load(self, notifications, agents):
         self.post(self.board, "load", {"notifications": notifications, "agents": agents})
 
-    def hold_sends(self):
+    def toggle_pause(self):
         self.runtime.signal(signal.SIGUSR2)
 
     def close(self):

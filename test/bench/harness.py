@@ -1,4 +1,4 @@
-"""A sandbox and a runtime on this machine, and what the kernel says about the runtime."""
+"""Runs a sandbox and a runtime, and reads the runtime's resource usage from the kernel."""
 
 import contextlib
 import http.client
@@ -21,32 +21,32 @@ STOP_LIMIT_S = 60
 KIB = 1024
 
 
-class Trouble(Exception):
-    """A measurement that could not be taken."""
+class MeasurementError(Exception):
+    """A measurement failed."""
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
 
 
 def now_us():
-    """The clock that the sandbox's times are on."""
+    """The clock of the sandbox's timestamps."""
     return time.monotonic_ns() // 1000
 
 
-def wait_until(what, limit_s, condition):
+def wait_until(event, limit_s, condition):
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         if condition():
             return
         time.sleep(0.01)
-    raise Trouble(f"{what} did not happen in {limit_s} s")
+    raise MeasurementError(f"{event} did not happen within {limit_s} s")
 
 
 class Process:
-    """The runtime, seen from outside."""
+    """A process and its resource usage."""
 
     def __init__(self, command, environment, log):
         self.log = log
@@ -58,11 +58,11 @@ class Process:
         self.pid = self.child.pid
 
     def cpu_s(self):
-        """Seconds that all its threads, ended ones included, have had a core."""
+        """CPU time of all its threads, including exited ones."""
         return time.clock_gettime((~self.pid << 3) | 2)
 
     def kernel_s(self):
-        """Of those the seconds in the kernel, to a hundredth."""
+        """CPU time spent in the kernel, in steps of 10 ms."""
         fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[12]) / os.sysconf("SC_CLK_TCK")
 
@@ -70,7 +70,7 @@ class Process:
         for line in pathlib.Path(f"/proc/{self.pid}/{file}").read_text().splitlines():
             if line.startswith(field + ":"):
                 return int(line.split()[1])
-        raise Trouble(f"/proc/{self.pid}/{file} has no {field}")
+        raise MeasurementError(f"/proc/{self.pid}/{file} has no {field}")
 
     def peak_kib(self):
         return self._number("status", "VmHWM")
@@ -88,7 +88,7 @@ class Process:
         return self.child.poll() is None
 
     def stop(self):
-        """Ends it as a supervisor would; Trouble when it does not end with status 0."""
+        """Stops it as a supervisor would; raises MeasurementError unless it exits with status 0."""
         if self.is_running():
             self.child.terminate()
         try:
@@ -98,18 +98,18 @@ class Process:
             self.child.wait()
             status = "killed"
         if status != 0:
-            words = self.log.read_text(errors="replace")[-2000:]
-            raise Trouble(f"{self.log.name} ended with {status}:\n{words}")
+            text = self.log.read_text(errors="replace")[-2000:]
+            raise MeasurementError(f"{self.log.name}: exit status {status}:\n{text}")
 
 
-class World:
+class Harness:
     """
-    An empty board with agents of latency_ms. Used as a context manager. Nobody is woken unless
-    show_agents is given; secure names what is reached over TLS: "backend", or "both" of backend and
-    gateway.
+    An empty board whose agents answer after latency_ms; a context manager. No heartbeats are sent
+    unless list_agents is set. secure says what is reached over TLS: "backend", or "both" backend
+    and gateway.
     """
 
-    def __init__(self, latency_ms=0, show_agents=False, secure=None):
+    def __init__(self, latency_ms=0, list_agents=False, secure=None):
         self.secure = secure
         self.stack = contextlib.ExitStack()
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="bench-"))
@@ -122,8 +122,8 @@ class World:
         except BaseException:
             self.stack.close()
             raise
-        if not show_agents:
-            self.ask("POST", "/sandbox/settings", {"hide_agents": True})
+        if not list_agents:
+            self.request("POST", "/sandbox/settings", {"hide_agents": True})
 
     def __enter__(self):
         return self
@@ -143,14 +143,14 @@ class World:
         return process
 
     def _start_sandbox(self, latency_ms):
-        words = "listening on "
+        text = "listening on "
         sandbox = self._spawn("sandbox.log", str(BUILD / "mission-control-sandbox"), "--port", "0",
                               "--latency-ms", str(latency_ms))
-        wait_until("the sandbox's start", 20, lambda: words in sandbox.log.read_text())
+        wait_until("startup of the sandbox", 20, lambda: text in sandbox.log.read_text())
         self.port = int(sandbox.log.read_text().strip().rpartition(":")[2])
 
     def _start_tls(self):
-        """A TLS server with a certificate of its own before the sandbox."""
+        """Starts a TLS proxy with a self-signed certificate in front of the sandbox."""
         self.certificate = self.directory / "certificate.pem"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
                         "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=bench",
@@ -165,40 +165,40 @@ class World:
             f"cert = {self.certificate}\nkey = {self.directory / 'key.pem'}\n"
             "TIMEOUTclose = 0\nsocket = l:TCP_NODELAY=1\nsocket = r:TCP_NODELAY=1\n")
         self._spawn("stunnel.log", shutil.which("stunnel4") or "stunnel", str(settings))
-        wait_until("the start of stunnel", 20, self._has_tls)
+        wait_until("startup of stunnel", 20, self._has_tls)
 
     def _has_tls(self):
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.tls_port)) == 0
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.tls_port)) == 0
 
-    def ask(self, method, path, body=None):
-        """One request to the sandbox's control API; its answer."""
+    def request(self, method, path, body=None):
+        """Sends a request to the sandbox's control API and returns its answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_LIMIT_S + 10)
         connection.request(method, path, None if body is None else json.dumps(body))
         answer = connection.getresponse()
         text = answer.read()
         connection.close()
         if answer.status != 200:
-            raise Trouble(f"{method} {path}: {answer.status} {text[:200]!r}")
+            raise MeasurementError(f"{method} {path}: {answer.status} {text[:200]!r}")
         return json.loads(text)
 
     def wait(self, limit_s=WAIT_LIMIT_S, **conditions):
-        """Until the conditions of GET /sandbox/wait hold; the statistics of that moment."""
+        """Waits until the conditions of GET /sandbox/wait hold; returns the statistics then."""
         query = "&".join(f"{name}={value}" for name, value in conditions.items())
-        answer = self.ask("GET", f"/sandbox/wait?{query}&timeout_ms={limit_s * 1000}")
+        answer = self.request("GET", f"/sandbox/wait?{query}&timeout_ms={limit_s * 1000}")
         if not answer["met"]:
-            words = self.runtime.log.read_text(errors="replace")[-2000:] if self.runtime else ""
-            raise Trouble(f"{query} was not reached in {limit_s} s\n{words}")
+            text = self.runtime.log.read_text(errors="replace")[-2000:] if self.runtime else ""
+            raise MeasurementError(f"{query} was not reached within {limit_s} s\n{text}")
         return answer
 
     def load(self, notifications, agents):
-        self.ask("POST", "/sandbox/load", {"notifications": notifications, "agents": agents})
+        self.request("POST", "/sandbox/load", {"notifications": notifications, "agents": agents})
 
     def timings(self):
-        return self.ask("GET", "/sandbox/timings")["timings"]
+        return self.request("GET", "/sandbox/timings")["timings"]
 
     def start_runtime(self, workers=10, wrapper=(), health_port=0, **settings):
-        """Starts the runtime, every other setting at its default; wrapper runs it."""
+        """Starts the runtime, under wrapper, with all other settings at their defaults."""
         gateway_url = url = f"http://127.0.0.1:{self.port}"
         environment = {"PATH": os.environ["PATH"], "ACCOUNT_ID": ACCOUNT,
                        "SERVICE_TOKEN": SERVICE_TOKEN, "OPENCLAW_GATEWAY_TOKEN": GATEWAY_TOKEN,
@@ -216,21 +216,21 @@ class World:
         self.runtime = Process(command, environment, self.directory / "runtime.log")
         return self.runtime
 
-    def run_floor(self, means):
-        """Delivers what is listed by the floor; seconds of the processor and of the kernel."""
+    def run_floor(self, variant):
+        """Delivers what is listed with floor.c; returns CPU seconds, total and in the kernel."""
         state = self.directory / "floor"
         state.mkdir()
         environment = {"PATH": os.environ["PATH"], "ACCOUNT_ID": ACCOUNT,
                        "SERVICE_TOKEN": SERVICE_TOKEN, "OPENCLAW_GATEWAY_TOKEN": GATEWAY_TOKEN}
-        ended = subprocess.run([BUILD / "test/bench/floor", means, str(self.port), state],
+        finished = subprocess.run([BUILD / "test/bench/floor", variant, str(self.port), state],
                                env=environment, check=False, capture_output=True, text=True)
-        if ended.returncode != 0:
-            raise Trouble(f"the floor: {ended.stderr.strip()}")
-        used_s, kernel_s = ended.stdout.split()
+        if finished.returncode != 0:
+            raise MeasurementError(f"floor: {finished.stderr.strip()}")
+        used_s, kernel_s = finished.stdout.split()
         return float(used_s), float(kernel_s)
 
     def settle(self, pause_s=1):
-        """Until the runtime has polled, and what a start brings with it is over."""
+        """Waits for the first poll and report, then pauses so that startup work is not measured."""
         self.wait(action="listUndeliveredNotifications", calls=1)
         self.wait(action="updateRuntimeStatus", calls=1)
         time.sleep(pause_s)
