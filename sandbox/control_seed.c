@@ -114,7 +114,7 @@ static struct document **load_tasks(struct sandbox *sandbox, size_t count)
     return tasks;
 }
 
-/* Stores a message by the user for a mention to refer to. It notifies nobody by itself. */
+/* Stores a message by the user for a mention to refer to. It creates no notification by itself. */
 static struct document *load_message(
     struct sandbox *sandbox, const struct document *task, size_t number)
 {

@@ -1,7 +1,7 @@
 /*
  * Ids as Convex makes them: base-32, opaque to clients, but bound to a table. The sandbox encodes
- * the table in the first two characters, so that it can tell an id of the wrong table from one
- * whose document is gone without keeping deleted ids.
+ * the table in the first two characters, so that it can distinguish an id of the wrong table from
+ * one whose document is gone without keeping deleted ids.
  */
 #include "ids.h"
 

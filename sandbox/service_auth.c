@@ -1,6 +1,6 @@
 /*
  * Authorization of service calls. The checks and their order are the backend's, since the runtime
- * tells "wrong token" from "wrong account" from "account gone" by the error text of the first that
+ * distinguishes wrong token, wrong account and deleted account by the error text of the first that
  * fails.
  */
 #include <openssl/crypto.h>

@@ -29,7 +29,7 @@ struct raw_server {
     int listening;
     char url[64];
     struct http_client *client;
-    const uint8_t *data; /* owned by the thread from a connection's begin to said */
+    const uint8_t *data; /* owned by the thread from a connection's begin until it posts sent_all */
     size_t size;
     sem_t sent_all;
     atomic_uint requests; /* total */

@@ -18,10 +18,9 @@ void alloc_fault_disarm(void);
 bool alloc_fault_fired(void);
 
 /*
- * Runs attempt for each number from 1 on until no call fails any more. attempt calls
- * alloc_fault_arm(number) before and alloc_fault_disarm behind what it tests, and returns the code
- * of that, which must be ERROR_NO_MEMORY when a call failed (or ERROR_SYSTEM, when it was the start
- * of a thread), and then 0.
+ * Calls attempt with 1, 2, ... until no call fails. attempt brackets the tested operation with
+ * alloc_fault_arm(number) and alloc_fault_disarm and returns its result, which must be
+ * ERROR_NO_MEMORY if an allocation failed, ERROR_SYSTEM if the creation of a thread did, else 0.
  */
 void alloc_fault_sweep(int (*attempt)(unsigned number));
 

@@ -7,8 +7,8 @@
 struct sockaddr_in loopback_address(unsigned port);
 
 /*
- * Returns a socket that listens on a free port, which is stored in *port; the caller closes it.
- * Fails the test when there is none.
+ * Returns a socket that listens on a free port and stores the port; the caller closes it. Fails the
+ * test when it cannot.
  */
 int loopback_listen(int backlog, unsigned *port);
 

@@ -1,4 +1,4 @@
-/* Reporting of upgrade results: by the process after the one that acted on the request, once. */
+/* Upgrade results are reported once, by the process that follows the requested restart. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
