@@ -1,4 +1,8 @@
-/* Writes the manual page or the bash completion, from what --help and the table of options say. */
+/*
+ * Build-time generator of the manual page and the bash completion. Both come from the text of
+ * --help and from the table of options, so that they cannot contradict the program: arguments and
+ * commands are parsed out of the help text, settings are read from the table.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -8,7 +12,7 @@
 
 enum { MAX_WORD_BYTES = 64 };
 
-/* The lines of --help between the first paragraph and the settings: "  NAME...  what it does". */
+/* An iterator over the arguments in --help: lines "  NAME...  meaning" before the settings. */
 struct usage_lines {
     struct text help;
     char *next;
@@ -21,7 +25,7 @@ static void usage_lines_start(struct usage_lines *lines)
     lines->next = lines->help.failed ? NULL : lines->help.data;
 }
 
-/* The next argument's name and what it does, both inside the help; false after the last one. */
+/* *name and *meaning point into the help text. False after the last argument. */
 static bool usage_lines_next(struct usage_lines *lines, char **name, char **meaning)
 {
     char last_heading[MAX_WORD_BYTES];
@@ -40,7 +44,7 @@ static bool usage_lines_next(struct usage_lines *lines, char **name, char **mean
     return false;
 }
 
-/* Text as roff shows it unchanged. */
+/* Escapes text for roff. */
 static void print_roff(const char *text)
 {
     if (*text == '.' || *text == '\'')
@@ -55,7 +59,7 @@ static void print_roff(const char *text)
     }
 }
 
-static void print_entry(const char *name, const char *meaning)
+static void print_argument(const char *name, const char *meaning)
 {
     fputs(".TP\n.B ", stdout);
     print_roff(name);
@@ -87,7 +91,7 @@ static void print_setting(const struct option *option)
 
 static void print_settings(void)
 {
-    fputs(".SH ENVIRONMENT\nEach setting is a variable of the environment.\n", stdout);
+    fputs(".SH ENVIRONMENT\nEach setting is an environment variable.\n", stdout);
     for (size_t section = 0; section < OPTION_SECTIONS; section++) {
         printf(".SS %s\n", option_section_title((enum option_section)section));
         for (size_t i = 0; i < CONFIG_OPTIONS; i++)
@@ -108,25 +112,25 @@ static void print_manual(const char *date)
         ".SH SYNOPSIS\n.B mission-control-runtime\n"
         "[\\fB\\-\\-env\\-file\\fR \\fIFILE\\fR] [\\fIOPTION\\fR | \\fICOMMAND\\fR]\n"
         ".SH DESCRIPTION\n"
-        "Carries the notifications of one account of a Mission Control board to AI agents behind\n"
+        "Carries the notifications of one account of a Mission Control board to AI agents at\n"
         "an OpenClaw gateway, and their replies back. Without a command it runs until SIGTERM or\n"
-        "SIGINT, and tells systemd when it is ready, alive and stopping. An account is served by\n"
-        "one runtime at a time.\n"
+        "SIGINT, and notifies systemd when it is ready, alive and stopping. Only one runtime may\n"
+        "serve an account at a time.\n"
         ".SH OPTIONS AND COMMANDS\n",
         stdout);
     usage_lines_start(&lines);
     while (usage_lines_next(&lines, &name, &meaning))
-        print_entry(name, meaning);
+        print_argument(name, meaning);
     text_fini(&lines.help);
     print_settings();
-    fputs(
-        ".SH FILES\n.TP\n.I /etc/mission-control/\nSettings and tokens that the shipped units "
-        "read.\n"
-        ".SH EXIT STATUS\n"
-        "0 stopped as asked or all is well; 1 a command found trouble; 64 wrong arguments; 69\n"
-        "something needed is not available; 71 the system refused something; 75 the state directory\n"
-        "is in use; 78 wrong settings; 128 + n ended by a second signal n.\n"
-        ".SH SEE ALSO\n.BR systemd.service (5)\n",
+    fputs(".SH FILES\n.TP\n.I /etc/mission-control/\nSettings and tokens read by the shipped "
+          "systemd units.\n"
+          ".SH EXIT STATUS\n"
+          "0 success or orderly shutdown; 1 a command found a problem; 64 invalid arguments; 69 a\n"
+          "required service or port is unavailable; 71 operating system error; 75 the state "
+          "directory\n"
+          "is in use; 78 invalid settings; 128 + n terminated by a second signal n.\n"
+          ".SH SEE ALSO\n.BR systemd.service (5)\n",
         stdout);
 }
 

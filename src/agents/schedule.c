@@ -157,7 +157,7 @@ static void update_row_locked(
 }
 
 /* Agents of the first list are spread by their position among count; later ones are due soon. */
-static void add_row_locked(
+static void insert_row_locked(
     struct wake_schedule *schedule, struct row *row, size_t position, size_t count, int64_t now_ms)
 {
     mutex_assert_held(&schedule->lock);
@@ -209,7 +209,7 @@ static size_t merge_list_locked(struct wake_schedule *schedule, const struct age
                 update_row_locked(schedule, known, &row->agent, now_ms);
             TAILQ_INSERT_TAIL(left, row, in_all);
         } else {
-            add_row_locked(schedule, row, i, list->count, now_ms);
+            insert_row_locked(schedule, row, i, list->count, now_ms);
             added++;
         }
     }

@@ -33,6 +33,7 @@ struct health_snapshot {
     struct supervisor_status child;
 };
 
+/* Everything the judgement depends on, read once. */
 static void take_health_snapshot(struct health_snapshot *seen, const struct routes_sources *sources)
 {
     struct stats *stats = sources->stats;
@@ -247,6 +248,7 @@ static struct probe_check check_process(const struct stats *stats)
     return (struct probe_check){"process", troubles[atomic_load(&stats->phase)]};
 }
 
+/* A poll proves more than a connection: it needs the account, the token and the functions. */
 static struct probe_check check_backend(const struct stats *stats)
 {
     const char *trouble = NULL;
@@ -257,6 +259,7 @@ static struct probe_check check_backend(const struct stats *stats)
     return (struct probe_check){"backend", trouble};
 }
 
+/* From breaker_word, an atomic copy of the state: takes no lock. */
 static struct probe_check check_gateway(const struct breaker *breaker)
 {
     const char *state = breaker_word(breaker);

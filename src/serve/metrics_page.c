@@ -1,7 +1,7 @@
 /*
- * The metrics page, and the decision who gets it. Most metrics are counted where things happen, in
- * struct metrics. The rest are gauges whose value another module keeps anyway, such as the depth of
- * the queue: these are copied into struct metrics just before each page is written.
+ * The metrics page, and the decision which clients get it. Most metrics are counted where things
+ * happen, in struct metrics. The rest are gauges whose value another module keeps anyway, such as
+ * the depth of the queue: these are copied into struct metrics just before each page is written.
  *
  * /health serves metrics as well to a client that prefers them. Prometheus sends a long Accept
  * header with several formats and weights, and ends it with a wildcard, so a wildcard must not

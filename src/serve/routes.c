@@ -54,7 +54,7 @@ static void answer_version(
     health_append_version(&reply->body, &routes->sources);
 }
 
-static void answer_alive(
+static void answer_livez(
     void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
     const struct routes *routes = context;
@@ -62,7 +62,7 @@ static void answer_alive(
         reply->status = UNAVAILABLE;
 }
 
-static void answer_ready(
+static void answer_readyz(
     void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
     const struct routes *routes = context;
@@ -156,8 +156,8 @@ int routes_start(struct routes **routes, const struct routes_sources *sources, s
     const struct http_server_route table[MAX_ROUTES + 1] = {
         {"/health", answer_health, created},
         {"/metrics", answer_metrics, created},
-        {"/livez", answer_alive, created},
-        {"/readyz", answer_ready, created},
+        {"/livez", answer_livez, created},
+        {"/readyz", answer_readyz, created},
         {"/version", answer_version, created},
         {"/status", answer_status, created},
         {"/", answer_page_file, (void *)&page_html},

@@ -2,15 +2,17 @@
  * /status, which is all that the page shows: the state in a word and the reasons for it in
  * sentences, what waits and what each worker does, and the history behind the charts.
  *
- * The history is a ring of 180 samples, one for every 10 s, of which each holds what an interval
- * brought: the difference between the counters now and at the end of the last one (trend_mark),
- * quantiles from the differences of the histogram's buckets, and the queue's gauges. It is written
- * and read by the HTTP server's thread only and takes no lock; the counters are atomic.
+ * The history is a ring of 180 samples, one per 10 s. A sample holds the difference between the
+ * counters at the end of its interval and at the end of the one before (trend_mark), quantiles from
+ * the differences of the histogram's buckets, and the queue's gauges. It is written and read by the
+ * HTTP server's thread only and takes no lock; the counters are atomic.
  *
  * Every other part of the response copies what its module publishes, under that module's own lock
  * and one at a time, so the parts may differ by what happened in between. That does not matter to a
- * person, for whom the page is; what must agree, the word, the reasons and heldByHand, is built
- * from the same reading of that flag.
+ * person; what must agree, heldByHand with the state and the reasons, comes from one reading.
+ *
+ * A part that cannot be built is NULL. json_pack then drops the other parts and returns NULL as
+ * well, so that a shortage of memory ends in a 500 and leaks nothing.
  */
 #include "serve/serve.h"
 
@@ -51,6 +53,7 @@ static int32_t trend_max_ms(void)
     return clamp_int32(family->bounds_us[family->bound_count - 1] / 1000);
 }
 
+/* -1 if nothing was delivered. */
 static int32_t delivery_quantile_ms(const int64_t *counts, double share)
 {
     const struct metric_family *family = &metric_families[METRIC_DELIVERY];
@@ -58,6 +61,7 @@ static int32_t delivery_quantile_ms(const int64_t *counts, double share)
     return found_us < 0 ? -1 : clamp_int32(found_us / 1000);
 }
 
+/* The queue's gauges are those of now, which is the end of the interval. */
 static void fill_trend_sample(struct trend_sample *sample, const struct trend *trend,
     const struct trend_mark *begin, const struct trend_mark *end)
 {
@@ -255,6 +259,7 @@ static json_t *json_agents(const struct routes_sources *sources)
         "unknownToGateway", names);
 }
 
+/* A row in the order of "columns", since keys would make up most of the response. */
 static json_t *json_trend_sample(const struct trend_sample *sample)
 {
     return json_pack("[i, i, i, o, o, i, i, i]", sample->lasted_ms, sample->delivered,
@@ -277,8 +282,10 @@ static json_t *json_history(const struct trend *trend)
         "delivered", "failed", "p50Ms", "p95Ms", "ready", "waiting", "busy", "samples", samples);
 }
 
+/* One sentence for the page: a prefix of ours and the reason of the breaker. */
 enum { SENTENCE_BYTES = BREAKER_REASON_BYTES + 64 };
 
+/* A degraded runtime is "degraded" even if sends are paused: the outage is the worse news. */
 static const char *state_word(const struct routes_sources *sources, bool held_by_operator)
 {
     int phase = atomic_load(&sources->stats->phase);

@@ -1,5 +1,5 @@
 /*
- * STATE_DIR belongs to one account for good and to one runtime at a time. Two files say so:
+ * STATE_DIR belongs to one account for good and to one runtime at a time, by means of two files:
  *
  * - "lock" is held with flock(2) from startup to exit. The kernel releases it when the process
  *   ends in whatever way, so a lock never outlives its holder. The pid in it is only for messages.
