@@ -1,5 +1,4 @@
-/* What a worker does with a notification: ask its agent, write the reply into the thread, mark it.
- */
+/* What a worker does with a notification: asks its agent, posts the reply, acknowledges it. */
 #ifndef DELIVERY_DELIVERY_H
 #define DELIVERY_DELIVERY_H
 
@@ -13,7 +12,7 @@
 #include "gateway/roster.h"
 #include "telemetry/stats.h"
 
-/* Borrowed parts, shared by all workers; only read. */
+/* Everything that deliveries need. Borrowed; shared by all workers, only read. */
 struct delivery {
     const struct config *config;
     struct send_queue *queue;
@@ -24,18 +23,18 @@ struct delivery {
     struct agent_router router;
     struct stats *stats;
     struct journal journal;
-    /* No agent is asked from then on, so what is read before that is cut off. NULL: never. */
+    /* Once true no agent is asked, so requests that precede a send are aborted. NULL: never. */
     const atomic_bool *stopping;
-    /* Called after each delivery, on the worker that made it; may block. NULL: nobody. */
+    /* Called after each delivery, on the worker that made it; may block. NULL: none. */
     void (*on_delivered)(void *delivered_context, struct http_client *client, const char *agent_id,
         const struct trace *trace);
     void *delivered_context;
 };
 
 /*
- * For entries of kind ENTRY_DELIVERY: works entry from its stage towards its end and gives it back
- * to the queue. A stage that fails leaves the entry waiting, to go on at that stage. Blocks for as
- * long as the agent takes. Workers only, each with its own client.
+ * Takes an entry of kind ENTRY_DELIVERY from its stage as far as it gets and returns it to the
+ * queue: settled, or waiting to resume at the stage that failed. Blocks for as long as the agent
+ * takes. Workers only, each with its own client.
  */
 void delivery_run(const struct delivery *delivery, struct http_client *client, struct entry *entry);
 

@@ -22,7 +22,7 @@ struct delivery_poller_parts {
     struct convex *convex;
     struct ca_store *store;
     struct stats *stats;
-    const atomic_bool *abort; /* ends a request that is under way */
+    const atomic_bool *abort; /* once true, a request in flight ends within a second */
 };
 
 /* A poller whose thread has not been started. The caller destroys it. ERROR_NO_MEMORY. */
@@ -31,42 +31,40 @@ int delivery_poller_create(struct delivery_poller **poller,
 void delivery_poller_destroy(struct delivery_poller *poller);
 
 /*
- * Its thread, mc-poll, which polls at once. A poke asks for a poll soon, at most one in 100 ms;
- * it is never lost, since it is used up before the request begins.
+ * Its thread, mc-poll, which polls as soon as it starts. A poke requests a poll soon, at most every
+ * 100 ms; it is never lost, since it is consumed before the request begins.
  */
 struct loop *delivery_poller_loop(struct delivery_poller *poller);
 
 /*
- * How many rows a page of the backend's list may be asked for. Rows differ in size and an answer
- * has its limit, ours or the backend's, which nobody knows in rows: it is found by trying. Times
- * are arguments, so that tests own the clock.
+ * How many rows a page may be asked for. Rows differ in size, and a response has its limit, ours or
+ * the backend's, which cannot be told in rows: it is found by trying. Only the poller's thread uses
+ * it; times are arguments, so that tests own the clock.
  */
+struct page_limit {
+    unsigned max_rows;     /* of the next page; SEND_QUEUE_MAX_HELD is not a limit */
+    bool is_grown;         /* by the last good page, and not tried since */
+    int64_t grows_from_ms; /* not before: the last attempt to grow has failed */
+};
 
 enum { PAGE_LIMIT_PAUSE_MS = 60 * 1000 };
 
-/* All of it is the poller's thread's. */
-struct page_limit {
-    unsigned max_rows;     /* of the next page; SEND_QUEUE_MAX_HELD is no bound */
-    bool is_grown;         /* by the last good page, and not tried since */
-    int64_t grows_from_ms; /* not before: the last try to grow has failed */
-};
-
-/* Without a bound of its own. Cannot fail. */
+/* Unlimited. Cannot fail. */
 void page_limit_init(struct page_limit *limit);
 
-/* The limit of the next page when wanted rows (1 at least) are wanted: 1 at least. Pure. */
+/* How many rows to ask for when wanted (1 at least) are wanted: 1 at least. Pure. */
 unsigned page_limit_rows(const struct page_limit *limit, size_t wanted);
 
 /*
- * A page of up to rows failed, and may have been too large: the next is half of that. If it was
- * larger than a good one just before, the next try to grow is PAGE_LIMIT_PAUSE_MS away, since it is
- * a failed poll as likely as not.
+ * A page of up to rows failed, and may have been too large: the limit becomes half of that. If the
+ * limit had just grown, the next attempt to grow is PAGE_LIMIT_PAUSE_MS away, because it costs a
+ * failed poll as likely as not.
  */
 void page_limit_failed(struct page_limit *limit, unsigned rows, int64_t now_ms);
 
 /*
- * A page of up to rows was good; full says that it was cut there. The bound doubles, or goes when
- * it is none any more. True when the next page may show what the bound hid from this one.
+ * A page of up to rows succeeded; full says that it was cut off there. If that was the limit, the
+ * limit doubles, or ends. True when the next page may show what this one could not.
  */
 bool page_limit_worked(struct page_limit *limit, unsigned rows, bool full, int64_t now_ms);
 

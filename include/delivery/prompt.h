@@ -1,4 +1,4 @@
-/* The text that an agent is sent for a notification. */
+/* The texts that the runtime writes: messages to agents, and the notice about a failed run. */
 #ifndef DELIVERY_PROMPT_H
 #define DELIVERY_PROMPT_H
 
@@ -9,26 +9,23 @@
 #include "base/text.h"
 
 /*
- * Appends the delivery message for context to *text, trimmed at both ends (contract
- * runtime-behaviour-v0, section 4); text->failed tells of missing memory. Pure; any thread.
+ * All of these append to *text, which tells by text->failed that memory ran out. Their wording is
+ * part of the interface (docs/protocol.md, Message and notification rules). Any thread; pure.
  */
+
+/* The message to an agent about the notification of context, trimmed at both ends. */
 void prompt_build(const struct delivery_context *context, struct text *text);
 
-/*
- * Appends the message that wakes an agent (contract runtime-behaviour-v0, section 6.5). wall_ms is
- * the time that it is told.
- */
+/* The message that wakes an agent; wall_ms is the time that it is told. */
 void prompt_build_heartbeat(int64_t wall_ms, struct text *text);
 
-/* The one message that the runtime itself writes: that an agent was given up on. */
-
 /*
- * Appends the note for an agent that was asked runs times. reason is one of our own few words: no
- * text of a server and no "@", which would mention somebody.
+ * The notice in a thread that its agent was asked runs times in vain. reason is one of our own
+ * fixed phrases: no text of a server, and no "@", which would mention someone.
  */
 void failure_notice_append(struct text *text, unsigned runs, const char *reason);
 
-/* Whether a message (a JSON object or NULL) is such a note, of this process or an earlier one. */
+/* Whether a message (a JSON object or NULL) is such a notice, by this process or an earlier one. */
 bool failure_notice_is_ours(const json_t *message);
 
 #endif

@@ -4,94 +4,84 @@
 
 #include <stdatomic.h>
 
+#include "base/sync.h"
 #include "delivery/entry.h"
 #include "delivery/send_queue.h"
 #include "http/client.h"
 
-struct activity_view;
-struct worker_pool;
-
-/* What a worker does with an entry it took; ends with send_queue_finish. May block for minutes. */
-typedef void worker_run(void *context, struct http_client *client, struct entry *entry);
-
-/* What the workers work with; all borrowed until the pool is destroyed. */
-struct worker_pool_parts {
-    struct send_queue *queue;
-    worker_run *run;
-    void *context; /* handed to run */
-    struct ca_store *store;
-    const atomic_bool *abort; /* their transfers stop within a second once it is true */
-};
-
-/*
- * A pool of count workers (1..256) that do not run yet. The caller destroys it after
- * its last use, when they have been stopped. ERROR_NO_MEMORY.
- */
-int worker_pool_create(struct worker_pool **pool, const struct worker_pool_parts *parts,
-    unsigned count, struct error *error);
-void worker_pool_destroy(struct worker_pool *pool);
-
-/*
- * Starts the workers, named mc-send-01 and on. Returns 0, ERROR_NO_MEMORY or ERROR_SYSTEM; then
- * those that were started run, until worker_pool_stop.
- */
-int worker_pool_start(struct worker_pool *pool, struct error *error);
-
-/*
- * Copies what the worker of that number (1 and on) does; false when there is none. Any thread,
- * whether workers run or not; a short lock.
- */
-bool worker_pool_snapshot(struct worker_pool *pool, unsigned number, struct activity_view *view);
-
-/*
- * Logs a line for each worker: what it works on, at which stage, and for how long. Any thread,
- * while the pool is there; blocks as the log does.
- */
-void worker_pool_log(struct worker_pool *pool);
-
-/*
- * Waits until all workers have ended, which they do once the queue is closed and their work is
- * done, or until deadline_ms (monotonic). Returns false when some still work.
- */
-bool worker_pool_wait(struct worker_pool *pool, int64_t deadline_ms);
-
-/* Waits for the workers to end. */
-void worker_pool_stop(struct worker_pool *pool);
-
-/* What a worker is doing at the moment, for those who ask while it works. */
-
+/* What a worker is doing at one moment. */
 struct activity_view {
-    bool busy; /* false: everything but since_ms says nothing */
+    bool busy; /* if false, only since_ms means anything */
     enum entry_kind kind;
     enum entry_stage stage;
     char id[ID_BYTES];    /* of the notification, or of the agent that is woken */
     char agent[ID_BYTES]; /* its slug, or its id while the slug is not known */
-    int64_t since_ms;     /* when it came to this stage, or became idle; monotonic */
+    int64_t since_ms;     /* when it entered this stage, or became idle; monotonic */
 };
 
-/* Embedded in its worker. Written by the worker's thread, read by any, each under a brief lock. */
+/* Published by a worker for observers, who may read it at any time. */
 struct activity {
     /* Guards view. */
     struct mutex lock;
     struct activity_view view;
 };
 
-/* An idle worker's. */
-void activity_init(struct activity *activity);
-void activity_fini(struct activity *activity);
-
-/* The worker has taken entry, and says through it what follows. */
-void activity_begin(struct activity *activity, struct entry *entry);
-
-/* The entry that it runs comes to stage, or turns out to be the agent's of that slug. NULL: none.
+/*
+ * For the function that works on an entry, with entry->work.activity (NULL does nothing): the entry
+ * has entered a stage, and its agent has that slug ("": not known). Briefly takes a lock.
  */
-void activity_enter(struct activity *activity, enum entry_stage stage);
-void activity_name_agent(struct activity *activity, const char *slug);
+void activity_enter(struct activity *activity, enum entry_stage stage, const char *agent_slug);
 
-/* The worker is idle; what it ran is no longer its own. */
-void activity_end(struct activity *activity);
+struct worker_pool;
 
-/* What the worker does at this moment, in *view. Any thread; a short lock. */
-void activity_snapshot(struct activity *activity, struct activity_view *view);
+/*
+ * Works on a taken entry and ends with send_queue_finish. Called on a worker's thread with its
+ * client. May block for minutes.
+ */
+typedef void worker_run(void *context, struct http_client *client, struct entry *entry);
+
+/* All borrowed until the pool is destroyed. */
+struct worker_pool_parts {
+    struct send_queue *queue;
+    worker_run *run;
+    void *context; /* passed to run */
+    struct ca_store *store;
+    const atomic_bool *abort; /* once true, the workers' transfers end within a second */
+};
+
+/*
+ * A pool of count workers (1 to 256) that have not been started. The caller destroys it after its
+ * last use, when they have been stopped. ERROR_NO_MEMORY.
+ */
+int worker_pool_create(struct worker_pool **pool, const struct worker_pool_parts *parts,
+    unsigned count, struct error *error);
+void worker_pool_destroy(struct worker_pool *pool);
+
+/*
+ * Starts the workers, named mc-send-01 and on. Returns 0, ERROR_NO_MEMORY or ERROR_SYSTEM; those
+ * started before the error run until worker_pool_stop.
+ */
+int worker_pool_start(struct worker_pool *pool, struct error *error);
+
+/*
+ * Copies what the worker of that number (from 1) is doing; false when there is none. Any thread,
+ * whether workers run or not. Briefly takes that worker's lock.
+ */
+bool worker_pool_snapshot(struct worker_pool *pool, unsigned number, struct activity_view *view);
+
+/*
+ * Logs a line for each worker: what it works on, at which stage, and for how long. Any thread;
+ * blocks as the log does.
+ */
+void worker_pool_log(struct worker_pool *pool);
+
+/*
+ * Waits until all workers have ended, which they do once the queue is closed and has nothing left
+ * for them, or until deadline_ms (monotonic). False when some are still working.
+ */
+bool worker_pool_wait(struct worker_pool *pool, int64_t deadline_ms);
+
+/* Waits for the workers to end, however long that takes, and joins them. */
+void worker_pool_stop(struct worker_pool *pool);
 
 #endif

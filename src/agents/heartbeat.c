@@ -178,7 +178,7 @@ static bool send_wake(const struct heartbeat *heartbeat, struct http_client *cli
     uint64_t ticket = breaker_ticket(parts->control->breaker);
     if (!send_queue_advance(parts->queue, entry, STAGE_SENDING))
         return false;
-    activity_enter(entry->work.activity, STAGE_SENDING);
+    activity_enter(entry->work.activity, STAGE_SENDING, agent->slug);
     gateway_send(parts->gateway, client, &message, &result);
     breaker_control_record_send(parts->control, ticket, agent->id, &result);
     record_wake_result(heartbeat, client, agent, &entry->work.trace, &result);
@@ -196,7 +196,6 @@ static bool wake_agent(
     /* The list may have changed since the entry was queued; an agent that is gone is done with. */
     if (!wake_schedule_find(heartbeat->parts.schedule, entry->agent_id, &agent))
         return true;
-    activity_name_agent(entry->work.activity, agent.slug);
     bool complete =
         agent_address_make(&address, &heartbeat->parts.router, agent.slug, agent.session_key);
     prompt_build_heartbeat(clock_wall_ms(), &input);

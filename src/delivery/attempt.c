@@ -28,26 +28,12 @@ static const char component[] = "Delivery";
 /* A run that failed may have cost money and left traces, so the next one waits longer. */
 enum { DOUBLINGS_AFTER_A_RUN = 4 };
 
-/* However often our own timeout passes, no run is waited for longer, unless the option is. */
-static const int64_t MAX_TIMEOUT_MS = INT64_C(15) * 60 * 1000;
-
-int64_t attempt_total_ms(const struct attempt *attempt)
-{
-    return (clock_monotonic_us() - attempt->entry->work.started_us) / 1000;
-}
-
 struct stage_result attempt_end(struct attempt *attempt, enum entry_stage stage,
     enum entry_outcome outcome, enum end_reason reason)
 {
     attempt->entry->work.outcome = outcome;
     attempt->entry->work.reason = reason;
     return next_stage(stage);
-}
-
-void attempt_acknowledged(struct attempt *attempt)
-{
-    if (attempt->entry->work.closing == CLOSING_OPEN)
-        attempt->entry->work.closing = CLOSING_ACKNOWLEDGED;
 }
 
 enum failure_class attempt_gateway_failure(enum gateway_outcome outcome)
@@ -120,13 +106,6 @@ struct stage_result attempt_retry(struct attempt *attempt, enum failure_class cl
     enum entry_stage stage, const struct error *error)
 {
     return retry_later(attempt, class, stage, 0, 0, error);
-}
-
-void attempt_clear_failures(struct attempt *attempt)
-{
-    attempt->entry->work.failures = 0;
-    attempt->entry->work.failure_class = FAILURE_NONE;
-    attempt->entry->work.errors = (struct failing_time){0};
 }
 
 bool attempt_failing_too_long(
@@ -246,20 +225,6 @@ struct stage_result attempt_call_failed(struct attempt *attempt, enum entry_stag
 }
 
 /* The gateway's failures. */
-
-bool attempt_budget_is_spent(const struct attempt *attempt)
-{
-    const struct config *config = attempt->delivery->config;
-    return attempt->entry->work.runs >= config->delivery_max_runs ||
-           attempt->entry->work.refusals.total_ms >= config->delivery_give_up_after_ms;
-}
-
-int64_t attempt_timeout_ms(const struct attempt *attempt)
-{
-    int64_t set_ms = attempt->delivery->config->gateway_timeout_ms;
-    int64_t max_ms = set_ms > MAX_TIMEOUT_MS ? set_ms : MAX_TIMEOUT_MS;
-    return backoff_doubled_ms(set_ms, attempt->entry->work.timeouts, max_ms);
-}
 
 /* The agent is not asked again; what is left is to say so in the thread. */
 static struct stage_result give_up_on_agent(

@@ -4,6 +4,7 @@
 
 #include "backend/service.h"
 #include "base/log.h"
+#include "base/sync.h"
 #include "delivery/delivery.h"
 
 /* Lives in the worker's frame, from send_queue_take to send_queue_finish. */
@@ -46,7 +47,10 @@ static inline struct stage_result put_back_at(enum entry_stage stage)
         LOG_TEXT("trace", (attempt_)->entry->work.trace.id), __VA_ARGS__)
 
 /* How long the attempt has taken so far. */
-int64_t attempt_total_ms(const struct attempt *attempt);
+static inline int64_t attempt_total_ms(const struct attempt *attempt)
+{
+    return (clock_monotonic_us() - attempt->entry->work.started_us) / 1000;
+}
 
 /*
  * The notification has ended. stage is STAGE_WRITTEN when it still has to be acknowledged, so that
@@ -56,7 +60,11 @@ struct stage_result attempt_end(struct attempt *attempt, enum entry_stage stage,
     enum entry_outcome outcome, enum end_reason reason);
 
 /* The backend has the notification as delivered; what its thread could not be told stays so. */
-void attempt_acknowledged(struct attempt *attempt);
+static inline void attempt_acknowledged(struct attempt *attempt)
+{
+    if (attempt->entry->work.closing == CLOSING_OPEN)
+        attempt->entry->work.closing = CLOSING_ACKNOWLEDGED;
+}
 
 /* The class of a failure, by how the send or the call ended. Pure. */
 enum failure_class attempt_gateway_failure(enum gateway_outcome outcome);
@@ -70,7 +78,12 @@ struct stage_result attempt_retry(struct attempt *attempt, enum failure_class cl
     enum entry_stage stage, const struct error *error);
 
 /* The stage has succeeded: its failures no longer count, except the gateway's refusals. */
-void attempt_clear_failures(struct attempt *attempt);
+static inline void attempt_clear_failures(struct attempt *attempt)
+{
+    attempt->entry->work.failures = 0;
+    attempt->entry->work.failure_class = FAILURE_NONE;
+    attempt->entry->work.errors = (struct failing_time){0};
+}
 
 /*
  * Adds the time since the last failure of this kind, which is one of the entry's, on that kind's
@@ -97,9 +110,11 @@ struct stage_result attempt_call_failed(struct attempt *attempt, enum entry_stag
 struct stage_result attempt_send_failed(struct attempt *attempt, struct gateway_result *result);
 
 /* Whether no further run is allowed: too many took place, or the gateway refused for too long. */
-bool attempt_budget_is_spent(const struct attempt *attempt);
-
-/* How long to wait for the agent: twice as long after each run that we stopped waiting for. */
-int64_t attempt_timeout_ms(const struct attempt *attempt);
+static inline bool attempt_budget_is_spent(const struct attempt *attempt)
+{
+    const struct config *config = attempt->delivery->config;
+    return attempt->entry->work.runs >= config->delivery_max_runs ||
+           attempt->entry->work.refusals.total_ms >= config->delivery_give_up_after_ms;
+}
 
 #endif

@@ -1,3 +1,23 @@
+/*
+ * Connects the circuit breaker (gateway/breaker.h), which only judges, to everything that depends
+ * on its judgement. Three parts:
+ *
+ * - Results come in: workers record how sends ended, the probers how probes ended. If one changes
+ *   the breaker's state, the new state goes out: to the send queue as its policy, to the log, to
+ *   the health reporter, to the probers (when it is not closed) and to the heartbeat scheduler
+ *   (when it has opened, so that it postpones queued wake-ups). Changes may be published by several
+ *   threads at once; the version in the policy keeps an older one from replacing a newer.
+ *
+ * - Probers: two threads ask a gateway whose breaker is not closed whether it is back. mc-probe
+ *   waits 1.5 s for an answer, so it sees a gateway that returns quickly; mc-probe-slow waits 15 s,
+ *   so a slow gateway is also found, a few seconds later. The slow one gets its turn only after a
+ *   quick probe had no answer in time; the breaker decides whose turn it is (breaker_begin_probe).
+ *
+ * - Runtime health: whether the runtime does its work, as /health and the reports tell it.
+ *
+ * The breaker, the queue and the stats have their own locks, each held briefly and never two at a
+ * time. Only the probers' requests block.
+ */
 #include "delivery/breaker_control.h"
 
 #include <stdlib.h>
@@ -8,37 +28,39 @@
 
 static const char component[] = "Gateway";
 
-static struct send_policy policy_of(const struct breaker_view *view)
-{
-    return (struct send_policy){
-        .version = view->version,
-        .paused = view->state != BREAKER_CLOSED,
-        .single_flight = view->single_flight,
-        .next_send_ms = view->next_send_ms,
-    };
-}
-
-static void say(const struct breaker_view *view)
+static void log_state(const struct breaker_view *view)
 {
     int64_t wait_ms = view->next_send_ms - clock_monotonic_ms();
     if (view->state == BREAKER_OPEN)
-        log_error(component, "No agent is asked for now: %s", view->reason);
+        log_error(component, "gateway unavailable, sends paused: %s", view->reason);
     else if (view->state == BREAKER_HALF_OPEN)
-        log_debug(component, "Being probed: %s", view->reason);
+        log_debug(component, "probing the gateway: %s", view->reason);
     else if (view->single_flight)
         log_event(LOG_LEVEL_WARN, component, LOG_FIELDS(LOG_NUMBER("next_send_ms", wait_ms)),
-            "One agent is asked at a time: %s", view->reason);
+            "one send at a time: %s", view->reason);
     else
-        log_info(component, "The gateway answers: agents can be asked");
+        log_info(component, "gateway available, sends allowed");
+}
+
+/* Publishes the state to the queue, and returns it. */
+static struct breaker_view publish_policy(const struct breaker_control *control)
+{
+    struct breaker_view view;
+    breaker_snapshot(control->breaker, &view);
+    const struct send_policy policy = {
+        .version = view.version,
+        .paused = view.state != BREAKER_CLOSED,
+        .single_flight = view.single_flight,
+        .next_send_ms = view.next_send_ms,
+    };
+    send_queue_set_policy(control->queue, &policy);
+    return view;
 }
 
 static void publish_change(const struct breaker_control *control)
 {
-    struct breaker_view view;
-    breaker_snapshot(control->breaker, &view);
-    const struct send_policy policy = policy_of(&view);
-    send_queue_set_policy(control->queue, &policy);
-    say(&view);
+    struct breaker_view view = publish_policy(control);
+    log_state(&view);
     stats_changed(control->stats);
     if (view.state != BREAKER_CLOSED)
         loop_poke(control->prober);
@@ -48,18 +70,15 @@ static void publish_change(const struct breaker_control *control)
 
 void breaker_control_publish(const struct breaker_control *control)
 {
-    struct breaker_view view;
-    breaker_snapshot(control->breaker, &view);
-    const struct send_policy policy = policy_of(&view);
-    send_queue_set_policy(control->queue, &policy);
+    publish_policy(control);
 }
 
 void breaker_control_hold(const struct breaker_control *control, bool held)
 {
     send_queue_hold(control->queue, held);
     atomic_store(&control->stats->held_by_operator, held);
-    log_info(component, held ? "Sends are held by hand: no agent is asked until they are released"
-                             : "Sends are no longer held by hand");
+    log_info(component,
+        held ? "sends paused by operator (SIGUSR2)" : "sends resumed by operator (SIGUSR2)");
 }
 
 void breaker_control_record_send(const struct breaker_control *control, uint64_t ticket,
@@ -76,15 +95,17 @@ void breaker_control_record_probe(const struct breaker_control *control, bool sl
         publish_change(control);
 }
 
+/* The probers. */
+
 enum { QUICK, SLOW, THREADS };
 
-/* Work waits meanwhile. The syncer has more patience. */
+/* Short, because sends wait meanwhile; the agent syncer asks again with more time. */
 enum { MODELS_TIMEOUT_MS = 400 };
 
 static const struct {
     const char *name;
     int64_t timeout_ms;
-} kinds[THREADS] = {
+} probe_kinds[THREADS] = {
     [QUICK] = {"mc-probe", 1500},
     [SLOW] = {"mc-probe-slow", 15000},
 };
@@ -101,8 +122,8 @@ struct gateway_prober {
     struct probing_thread threads[THREADS];
 };
 
-/* Before the gate opens: who is sent as the fallback agent depends on whom the gateway knows. */
-static void learn_agents(struct probing_thread *thread, const struct trace *trace)
+/* Before sends resume: which of them go to the fallback agent depends on the agents it knows. */
+static void update_roster(struct probing_thread *thread, const struct trace *trace)
 {
     const struct gateway_prober_parts *parts = &thread->prober->parts;
     struct gateway_models models;
@@ -112,15 +133,16 @@ static void learn_agents(struct probing_thread *thread, const struct trace *trac
     gateway_models_fini(&models);
 }
 
-static void probe(struct probing_thread *thread, uint64_t ticket)
+static void run_probe(struct probing_thread *thread, uint64_t ticket)
 {
     const struct gateway_prober_parts *parts = &thread->prober->parts;
     struct trace trace;
     struct gateway_result result;
     trace_begin(&trace);
-    gateway_probe(parts->gateway, thread->client, kinds[thread->kind].timeout_ms, &trace, &result);
+    gateway_probe(
+        parts->gateway, thread->client, probe_kinds[thread->kind].timeout_ms, &trace, &result);
     if (result.outcome == GATEWAY_REPLIED)
-        learn_agents(thread, &trace);
+        update_roster(thread, &trace);
     breaker_control_record_probe(parts->control, thread->kind == SLOW, ticket, &result);
     gateway_result_fini(&result);
 }
@@ -131,18 +153,18 @@ static void *probe_thread(void *owner)
     struct breaker *breaker = thread->prober->parts.control->breaker;
     bool slow_probe = thread->kind == SLOW;
     uint64_t ticket;
-    /* Each probe is a round: behind one that found no answer the next is due at once, for ever. */
+    /* Only loop_wait notices a stop, and while probes get no answer the next is due at once. */
     do {
         if (breaker_begin_probe(breaker, slow_probe, clock_monotonic_ms(), &ticket))
-            probe(thread, ticket);
+            run_probe(thread, ticket);
         if (!slow_probe)
             loop_poke(&thread->prober->threads[SLOW].loop);
     } while (loop_wait(&thread->loop, breaker_probe_due(breaker, slow_probe), 0));
     return NULL;
 }
 
-/* The first count threads. */
-static void close_threads(struct gateway_prober *prober, int count)
+/* Ends the first count threads, which are not running. */
+static void close_probing_threads(struct gateway_prober *prober, int count)
 {
     for (int kind = 0; kind < count; kind++) {
         loop_fini(&prober->threads[kind].loop);
@@ -163,11 +185,11 @@ int gateway_prober_create(
         thread->kind = kind;
         int result = http_client_create(&thread->client, parts->store, parts->abort, error);
         if (result != 0) {
-            close_threads(created, kind);
+            close_probing_threads(created, kind);
             free(created);
             return result;
         }
-        loop_init(&thread->loop, kinds[kind].name, probe_thread, thread);
+        loop_init(&thread->loop, probe_kinds[kind].name, probe_thread, thread);
     }
     *prober = created;
     return 0;
@@ -177,7 +199,7 @@ void gateway_prober_destroy(struct gateway_prober *prober)
 {
     if (prober == NULL)
         return;
-    close_threads(prober, THREADS);
+    close_probing_threads(prober, THREADS);
     free(prober);
 }
 
@@ -190,6 +212,8 @@ struct loop *gateway_prober_slow_loop(struct gateway_prober *prober)
 {
     return &prober->threads[SLOW].loop;
 }
+
+/* Runtime health. */
 
 bool runtime_health_from(const struct breaker_view *breaker, long long last_poll_ms,
     unsigned poll_failures, bool spool_broken)

@@ -32,6 +32,9 @@
 
 static const char component[] = "Delivery";
 
+/* However often our own timeout passes, no run is waited for longer, unless the option is. */
+static const int64_t MAX_RUN_TIMEOUT_MS = INT64_C(15) * 60 * 1000;
+
 static struct stage_result stage_known(struct attempt *attempt);
 static struct stage_result stage_sending(struct attempt *attempt);
 static struct stage_result stage_replied(struct attempt *attempt);
@@ -71,7 +74,7 @@ static struct stage_result run_stages(struct attempt *attempt)
         /* Only a send is ever refused: by the breaker, the operator's hold or the shutdown. */
         if (!send_queue_advance(attempt->delivery->queue, entry, result.stage))
             return put_back_at(STAGE_KNOWN);
-        activity_enter(entry->work.activity, result.stage);
+        activity_enter(entry->work.activity, result.stage, entry->work.agent_slug);
         result = run_stage(attempt, result.stage);
     }
     return result;
@@ -115,7 +118,6 @@ static void remember_context(struct entry *entry, const struct delivery_context 
     const char *slug = json_guard_string(context->agent, "slug");
     const char *task_id = json_guard_string(context->notification, "taskId");
     text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, slug != NULL ? slug : "");
-    activity_name_agent(entry->work.activity, entry->work.agent_slug);
     text_copy(entry->work.task_id, sizeof entry->work.task_id, task_id != NULL ? task_id : "");
 }
 
@@ -193,6 +195,14 @@ static void count_run(const struct attempt *attempt, int64_t duration_us)
     metrics_observe(metrics, METRIC_AGENT_RUN, NULL, duration_us);
 }
 
+/* How long to wait for the agent: twice as long after each run that we stopped waiting for. */
+static int64_t run_timeout_ms(const struct attempt *attempt)
+{
+    int64_t set_ms = attempt->delivery->config->gateway_timeout_ms;
+    int64_t max_ms = set_ms > MAX_RUN_TIMEOUT_MS ? set_ms : MAX_RUN_TIMEOUT_MS;
+    return backoff_doubled_ms(set_ms, attempt->entry->work.timeouts, max_ms);
+}
+
 /* One request to the agent, which counts as a run unless the answer proves that there was none. */
 static void send_to_agent(struct attempt *attempt, const struct agent_address *address,
     const struct text *prompt, struct gateway_result *result)
@@ -204,7 +214,7 @@ static void send_to_agent(struct attempt *attempt, const struct agent_address *a
         .agent_slug = address->agent_slug,
         .input = prompt->data,
         .input_bytes = prompt->length_bytes,
-        .timeout_ms = attempt_timeout_ms(attempt),
+        .timeout_ms = run_timeout_ms(attempt),
         .trace = &entry->work.trace,
     };
     int64_t began_us = clock_monotonic_us();

@@ -1,3 +1,24 @@
+/*
+ * What comes into the send queue: pages of the backend's list, wake-ups, and, before the workers
+ * start, what an earlier process left in the spool.
+ *
+ * Pages are snapshots that may be out of date when they arrive. Three rules make that harmless:
+ *
+ * - An id that is known is never taken in again, whatever its stage, so its agent is not asked
+ *   twice. Ids that have settled stay known for this reason alone.
+ * - A settled id is forgotten only when a page lacks it whose request began after it was settled.
+ * - A known id that a page lacks is dropped only if nothing has been done for it: no run, no
+ *   record, no worker. Later stages always run to their end.
+ *
+ * A page that was cut off says nothing about younger notifications (page_covers). There is a bound
+ * on what is held and on what is ready; rows beyond it are left with the backend, which lists them
+ * again.
+ *
+ * The functions are called by the poller, the heartbeat scheduler and the starting thread; each
+ * takes the lock once.
+ */
+#include "delivery/send_queue.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,18 +39,17 @@ static void add_delivery_locked(
     queue->held++;
 }
 
-/* Few files are ever damaged, so the list is short. */
-static struct prior_runs *find_charge_locked(const struct send_queue *queue, const char *id)
+/* Records are rarely damaged, so the list is short. */
+static struct prior_runs *find_prior_runs_locked(const struct send_queue *queue, const char *id)
 {
     mutex_assert_held(&queue->lock);
-    struct prior_runs *prior_runs;
-    SLIST_FOREACH(prior_runs, &queue->prior_runs, next)
-    if (strcmp(prior_runs->id, id) == 0)
-        break;
+    struct prior_runs *prior_runs = SLIST_FIRST(&queue->prior_runs);
+    while (prior_runs != NULL && strcmp(prior_runs->id, id) != 0)
+        prior_runs = SLIST_NEXT(prior_runs, next);
     return prior_runs;
 }
 
-/* False without room or memory: the backend lists it again. */
+/* False without room or memory: the backend will list it again. */
 static bool add_row_locked(struct send_queue *queue, const struct notification_row *row)
 {
     mutex_assert_held(&queue->lock);
@@ -40,7 +60,7 @@ static bool add_row_locked(struct send_queue *queue, const struct notification_r
     if (entry == NULL)
         return false;
     add_delivery_locked(queue, entry, row->created_at_ms);
-    const struct prior_runs *prior_runs = find_charge_locked(queue, row->id);
+    const struct prior_runs *prior_runs = find_prior_runs_locked(queue, row->id);
     entry->work.runs = prior_runs != NULL ? prior_runs->runs : 0;
     lane_insert(&queue->ready, entry);
     cond_signal(&queue->work);
@@ -110,31 +130,28 @@ bool send_queue_add_prior_runs(struct send_queue *queue, const char *id, unsigne
     return true;
 }
 
-struct taken_in {
-    size_t added;
-    size_t left; /* unknown ids for which there was no room */
-};
-
-static struct taken_in take_in_rows_locked(struct send_queue *queue, const struct offer *offer)
+/* Returns how many rows became entries; *left is how many unknown ones found no room. */
+static size_t take_in_rows_locked(struct send_queue *queue, const struct offer *offer, size_t *left)
 {
     mutex_assert_held(&queue->lock);
-    struct taken_in taken = {0};
+    size_t added = 0;
+    *left = 0;
     for (size_t i = 0; i < offer->count; i++) {
         struct id_item *found = id_table_find(&queue->entries, offer->rows[i].id);
         if (found != NULL)
             CONTAINER_OF(found, struct entry, item)->queue.last_page = queue->page;
         else if (add_row_locked(queue, &offer->rows[i]))
-            taken.added++;
+            added++;
         else
-            taken.left++;
+            (*left)++;
     }
-    return taken;
+    return added;
 }
 
 /*
- * Whether the page would have listed the entry if the backend still had it as undelivered: a page
- * that was cut says nothing of what is younger than its last row, and nothing at all when none of
- * its rows could be read.
+ * Whether the page would list the entry if the backend still had it as undelivered. A page that was
+ * cut off says nothing about what is younger than its last row, and nothing at all when none of its
+ * rows could be read.
  */
 static bool page_covers(const struct offer *offer, const struct entry *entry)
 {
@@ -155,9 +172,9 @@ static void drop_unlisted_locked(
             continue;
         bool unused = entry->queue.stage == STAGE_KNOWN && entry->work.runs == 0 &&
                       entry->work.record == RECORD_NONE;
-        bool over =
+        bool forgettable =
             entry->queue.stage == STAGE_SETTLED && entry->queue.settled_at_ms < offer->began_at_ms;
-        if (unused || over)
+        if (unused || forgettable)
             queue_forget_locked(queue, entry, deferred_free);
     }
 }
@@ -170,11 +187,12 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
     queue->page++;
     queue->offered_at_ms = clock_monotonic_ms();
     queue->page_was_full = offer->full;
-    struct taken_in taken = take_in_rows_locked(queue, offer);
+    size_t left;
+    size_t added = take_in_rows_locked(queue, offer, &left);
     drop_unlisted_locked(queue, offer, &deferred_free);
-    bool more = taken.added > 0 && queue_is_low_locked(queue);
-    /* A full page of what is known already is the same again until some of it has ended. */
-    queue->backend_has_more = !more && ((offer->full && taken.added > 0) || taken.left > 0);
+    bool more = added > 0 && queue_is_low_locked(queue);
+    /* A full page of known ids would be the same again until some of them have ended. */
+    queue->backend_has_more = !more && ((offer->full && added > 0) || left > 0);
     queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
     deferred_free_run(&deferred_free);

@@ -1,3 +1,22 @@
+/*
+ * What the spool knows about an entry follows its life (delivery.c):
+ *
+ *   no record --begin_run--> run counted --save_reply--> with the reply --close--> no record
+ *       ^                       |    |                        |
+ *       '------undo_run---------'    '-------- close ---------+--> dead/, if given up and untold
+ *
+ * A run is counted before its request goes out, without a sync: the page cache survives the end of
+ * the process, and a machine that loses power may at worst repeat a run. A reply is synced before
+ * it is posted, because it cannot be obtained again.
+ *
+ * The disk is not allowed to stop deliveries. When a write fails the entry continues from memory;
+ * only a reply that must not be lost keeps the entry in the queue (journal_close). The first
+ * failure and the recovery are logged, not what is between.
+ *
+ * At startup journal_restore reads the records back into the queue. It is strict where the rest is
+ * lenient: a record that cannot be read at this moment stops the startup, since an agent that the
+ * queue does not know to have run would be run again.
+ */
 #include "delivery/journal.h"
 
 #include <stdlib.h>
@@ -7,8 +26,8 @@
 
 static const char component[] = "Spool";
 
-/* Says the first failure and the recovery, not each. */
-static void note_outcome(
+/* Logs the first failure and the recovery, not each. */
+static void record_outcome(
     const struct journal *journal, const struct entry *entry, int result, const struct error *error)
 {
     bool was_broken = atomic_exchange(&journal->stats->spool_broken, result != 0);
@@ -16,14 +35,15 @@ static void note_outcome(
         stats_changed(journal->stats);
     if (result != 0 && !was_broken)
         log_event(LOG_LEVEL_ERROR, component, LOG_FIELDS(LOG_TEXT("notification", entry->item.id)),
-            "%s; going on without the spool: until it works again, a crash may repeat a run or "
+            "%s; continuing without the spool: until it works again, a crash may repeat a run or "
             "lose a reply",
             error->text);
     else if (result == 0 && was_broken)
-        log_info(component, "The spool works again");
+        log_info(component, "the spool works again");
 }
 
-static int save(const struct journal *journal, struct entry *entry, bool with_reply)
+/* Writes the entry's record in place of the one that the spool has; 0 or a negative error code. */
+static int save_record(const struct journal *journal, struct entry *entry, bool with_reply)
 {
     struct error error;
     struct spool_record record = {
@@ -43,7 +63,7 @@ static int save(const struct journal *journal, struct entry *entry, bool with_re
     text_copy(record.failure, sizeof record.failure, entry->work.failure);
     int result = spool_save(journal->spool, &record, with_reply, &error);
     entry->work.name_sync = record.name_sync;
-    note_outcome(journal, entry, result, &error);
+    record_outcome(journal, entry, result, &error);
     if (result == 0)
         entry->work.record = record.reply != NULL ? RECORD_REPLY : RECORD_RUN;
     return result;
@@ -53,9 +73,9 @@ static void remove_record(const struct journal *journal, struct entry *entry)
 {
     struct error error;
     int result = spool_remove(journal->spool, entry->item.id, &error);
-    /* That what was never written could be removed does not prove that the disk works. */
+    /* Success proves nothing about the disk: there may have been nothing to remove. */
     if (result != 0)
-        note_outcome(journal, entry, result, &error);
+        record_outcome(journal, entry, result, &error);
     else
         entry->work.record = RECORD_NONE;
 }
@@ -63,7 +83,7 @@ static void remove_record(const struct journal *journal, struct entry *entry)
 void journal_begin_run(const struct journal *journal, struct entry *entry)
 {
     entry->work.runs++;
-    save(journal, entry, false);
+    save_record(journal, entry, false);
 }
 
 void journal_undo_run(const struct journal *journal, struct entry *entry)
@@ -72,19 +92,19 @@ void journal_undo_run(const struct journal *journal, struct entry *entry)
     if (entry->work.runs == 0 && entry->work.refusals.total_ms == 0)
         remove_record(journal, entry);
     else
-        save(journal, entry, false);
+        save_record(journal, entry, false);
 }
 
 void journal_save_failing(const struct journal *journal, struct entry *entry)
 {
     if (entry->work.record == RECORD_REPLY && entry->work.reply == NULL)
         return;
-    save(journal, entry, entry->work.reply != NULL);
+    save_record(journal, entry, entry->work.reply != NULL);
 }
 
 void journal_save_reply(const struct journal *journal, struct entry *entry)
 {
-    save(journal, entry, true);
+    save_record(journal, entry, true);
 }
 
 void journal_release_reply(struct entry *entry)
@@ -106,7 +126,7 @@ int journal_load_reply(const struct journal *journal, struct entry *entry, struc
             error, ERROR_INVALID, "spool: the record of %s holds no reply", entry->item.id);
     if (result == 0)
         entry->work.reply = record.reply;
-    /* A shortage of descriptors or a disk that fails now is no reason to ask the agent again. */
+    /* Out of descriptors, or a disk that fails now, is not a reason to ask the agent again. */
     if (result == ERROR_CLOSED || result == ERROR_INVALID) {
         struct error unused;
         spool_bury(journal->spool, entry->item.id, &unused);
@@ -116,49 +136,49 @@ int journal_load_reply(const struct journal *journal, struct entry *entry, struc
     return result;
 }
 
-/* A reply or a note that nobody could write, or an end that the backend does not know of. */
-static bool is_for_operators(const struct entry *entry)
+/* Whether the thread or the backend lacks something that only the record can tell an operator. */
+static bool is_dead_letter(const struct entry *entry)
 {
     bool has_reply = entry->work.record == RECORD_REPLY || entry->work.reply != NULL;
     return entry->work.outcome == OUTCOME_DEAD &&
            (has_reply || entry->work.closing != CLOSING_ACKNOWLEDGED);
 }
 
-static bool bury(const struct journal *journal, struct entry *entry)
+static bool bury_record(const struct journal *journal, struct entry *entry)
 {
     struct error error;
-    if (entry->work.record != RECORD_REPLY && save(journal, entry, entry->work.reply != NULL) != 0)
+    if (entry->work.record != RECORD_REPLY &&
+        save_record(journal, entry, entry->work.reply != NULL) != 0)
         return false;
     int result = spool_bury(journal->spool, entry->item.id, &error);
-    note_outcome(journal, entry, result, &error);
+    record_outcome(journal, entry, result, &error);
     if (result != 0)
         return false;
     journal_trim_dead(journal);
-    log_error(component, "What is to be written for %s could not be; it is kept in dead/",
-        entry->item.id);
+    log_error(component, "could not post the reply for %s; moved to dead/", entry->item.id);
     return true;
 }
 
 bool journal_close(const struct journal *journal, struct entry *entry)
 {
-    if (is_for_operators(entry))
-        return bury(journal, entry);
+    if (is_dead_letter(entry))
+        return bury_record(journal, entry);
     if (entry->work.record != RECORD_NONE)
         remove_record(journal, entry);
     return true;
 }
 
-static void say_trimmed(void *context, const char *id)
+static void log_trimmed(void *context, const char *id)
 {
     (void)context;
-    log_error(component, "dead/ is full: the record of %s, its oldest, was removed", id);
+    log_error(component, "dead/ is full: removed its oldest record, of %s", id);
 }
 
 void journal_trim_dead(const struct journal *journal)
 {
     struct error error;
     struct spool_usage usage;
-    if (spool_trim_dead(journal->spool, &usage, say_trimmed, NULL, &error) != 0) {
+    if (spool_trim_dead(journal->spool, &usage, log_trimmed, NULL, &error) != 0) {
         log_error(component, "%s", error.text);
         return;
     }
@@ -166,7 +186,7 @@ void journal_trim_dead(const struct journal *journal)
     atomic_store(&journal->stats->dead_bytes, usage.bytes);
 }
 
-/* What one pass over the spool found. */
+/* What journal_restore has found so far. */
 struct restored {
     struct spool *spool;
     struct send_queue *queue;
@@ -175,20 +195,20 @@ struct restored {
     size_t runs;
     size_t damaged;
     size_t dead;
-    bool incomplete;     /* what is not in the queue would be sent again, so there is no going on */
-    struct error unread; /* the same, of a record that cannot be read now; code is 0 without one */
+    bool incomplete;     /* the queue lacks some of it for want of memory */
+    struct error unread; /* of a record that cannot be read now; code 0 without one */
 };
 
 static void bury_damaged(struct restored *restored, const char *id)
 {
     struct error error;
     restored->damaged++;
-    log_error(component, "The record of %s is damaged; it is kept in dead/", id);
+    log_error(component, "the record of %s is damaged; moved to dead/", id);
     if (spool_bury(restored->spool, id, &error) != 0)
         log_error(component, "%s", error.text);
 }
 
-static void take_up(void *context, struct spool_record *record, const struct error *why)
+static void restore_record(void *context, struct spool_record *record, const struct error *why)
 {
     struct restored *restored = context;
     if (why != NULL && why->code == ERROR_SYSTEM) {
@@ -200,7 +220,7 @@ static void take_up(void *context, struct spool_record *record, const struct err
         return;
     }
     bool replied = record->reply != NULL;
-    /* Who was given up on and is back was sent again by an operator: it has all its time. */
+    /* Given up before, so an operator has put it back: it has all its time again. */
     if (record->error_ms >= restored->give_up_after_ms)
         record->error_ms = 0;
     if (!send_queue_restore(restored->queue, record, replied))
@@ -210,9 +230,11 @@ static void take_up(void *context, struct spool_record *record, const struct err
     free(record->reply);
 }
 
-/* What cannot be read now may be whole, so its agent is not asked again; nothing else hangs on it.
+/*
+ * A record that cannot be read now may be intact, so its agent is not asked again; a damaged one
+ * counts as a run, of which the spool may hold another record.
  */
-static void take_note_of_dead(void *context, struct spool_record *record, const struct error *why)
+static void restore_dead_record(void *context, struct spool_record *record, const struct error *why)
 {
     struct restored *restored = context;
     int remembered = 0;
@@ -237,24 +259,23 @@ int journal_restore(
 {
     struct restored restored = {
         .spool = spool, .queue = queue, .give_up_after_ms = give_up_after_ms};
-    int result = spool_each(spool, take_up, &restored, error);
+    int result = spool_each(spool, restore_record, &restored, error);
     if (result == 0)
-        result = spool_each_dead(spool, take_note_of_dead, &restored, error);
+        result = spool_each_dead(spool, restore_dead_record, &restored, error);
     if (result == 0 && restored.unread.code != 0)
         result = error_set(error, restored.unread.code, "%s", restored.unread.text);
     if (result == 0 && restored.incomplete)
-        result = error_set(error, ERROR_NO_MEMORY, "no memory to take up what the spool holds");
+        result = error_set(error, ERROR_NO_MEMORY, "no memory for what the spool holds");
     if (result != 0)
         return result;
     if (restored.replies + restored.runs + restored.damaged > 0)
         log_info(component,
-            "From an earlier run: %zu replies to write, %zu agents that were being asked, %zu "
-            "damaged",
+            "recovered from spool: %zu unposted replies, %zu interrupted runs, %zu corrupt records",
             restored.replies, restored.runs, restored.damaged);
     if (restored.dead > 0)
         log_error(component,
-            "dead/ holds %zu notifications that nobody could be told of; look with: "
-            "mission-control-runtime spool list",
+            "dead/ holds %zu undeliverable notifications; see them with: mission-control-runtime "
+            "spool list",
             restored.dead);
     return 0;
 }

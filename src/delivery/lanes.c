@@ -1,3 +1,19 @@
+/*
+ * The lists that the send queue is made of, and how entries and lanes come into them and leave.
+ *
+ * A lane is an agent with entries. It keeps those that are ready in one list for each class of
+ * work, oldest first. A lane that is not busy stands in lane_lists once for each class that it has
+ * ready entries of; relist() derives that from its state after every change, so a lane with a
+ * worker is never found. Lanes are served in turn: one that becomes free goes to the end of its
+ * lists.
+ *
+ * "ready" counts deliveries that could be handed out, of each lane at most max_of_lane: a single
+ * agent with a long backlog must not look like enough work for all workers, or the poller would not
+ * fetch what is there for others.
+ *
+ * Everything here runs with the queue's lock held. Nothing is freed under it: what leaves goes to a
+ * deferred_free, which the caller runs after it has released the lock.
+ */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -7,7 +23,7 @@
 #include "delivery/queue_state.h"
 #include "delivery/send_queue.h"
 
-static enum work_class class_of(const struct entry *entry)
+static enum work_class work_class_of(const struct entry *entry)
 {
     if (entry->kind == ENTRY_WAKE)
         return CLASS_WAKE;
@@ -16,7 +32,7 @@ static enum work_class class_of(const struct entry *entry)
 
 void lane_lists_init(struct lane_lists *lists, size_t capacity)
 {
-    /* Half, which is no reason to poll for more at once (queue_is_low_locked). */
+    /* Below half of the capacity another page is welcome (queue_is_low_locked). */
     size_t share = (capacity + 1) / 2;
     for (int class = 0; class < CLASS_COUNT; class ++)
         TAILQ_INIT(&lists->lists[class]);
@@ -24,18 +40,7 @@ void lane_lists_init(struct lane_lists *lists, size_t capacity)
     lists->max_of_lane = share < SEND_QUEUE_READY_OF_LANE ? share : SEND_QUEUE_READY_OF_LANE;
 }
 
-struct lane *lane_create(const char *id)
-{
-    struct lane *lane = calloc(1, sizeof *lane);
-    if (lane == NULL)
-        return NULL;
-    text_copy(lane->item.id, sizeof lane->item.id, id);
-    for (int class = 0; class < CLASS_COUNT; class ++)
-        TAILQ_INIT(&lane->ready[class]);
-    return lane;
-}
-
-/* Makes the lane's membership in the lists follow from its state. */
+/* Puts the lane into the lists that its state calls for, and out of the others. */
 static void relist(struct lane_lists *lists, struct lane *lane)
 {
     for (int class = 0; class < CLASS_COUNT; class ++) {
@@ -48,6 +53,7 @@ static void relist(struct lane_lists *lists, struct lane *lane)
     }
 }
 
+/* What the lane contributes to lists->ready. */
 static size_t ready_work(const struct lane_lists *lists, const struct lane *lane)
 {
     size_t ready = lane->ready_count[CLASS_WRITE_BACK] + lane->ready_count[CLASS_SEND];
@@ -62,8 +68,8 @@ static bool is_older(const struct entry *one, const struct entry *other)
 void lane_insert(struct lane_lists *lists, struct entry *entry)
 {
     struct lane *lane = entry->queue.lane;
-    enum work_class class = class_of(entry);
-    /* Pages come oldest first, so the place is nearly always at the end. */
+    enum work_class class = work_class_of(entry);
+    /* Pages come oldest first, so its place is nearly always at the end. */
     struct entry *before = TAILQ_LAST(&lane->ready[class], entry_list);
     while (before != NULL && is_older(entry, before))
         before = TAILQ_PREV(before, entry_list, queue.in_lane);
@@ -82,7 +88,7 @@ void lane_insert(struct lane_lists *lists, struct entry *entry)
 void lane_remove(struct lane_lists *lists, struct entry *entry)
 {
     struct lane *lane = entry->queue.lane;
-    enum work_class class = class_of(entry);
+    enum work_class class = work_class_of(entry);
     lists->ready -= ready_work(lists, lane);
     TAILQ_REMOVE(&lane->ready[class], entry, queue.in_lane);
     lane->ready_count[class]--;
@@ -103,17 +109,19 @@ struct entry *lane_lists_first(const struct lane_lists *lists, enum work_class c
     return lane != NULL ? TAILQ_FIRST(&lane->ready[class]) : NULL;
 }
 
-/* How entries and lanes come into the queue and go for good. */
-
+/* NULL without memory. */
 static struct lane *find_or_add_lane_locked(struct send_queue *queue, const char *agent_id)
 {
     mutex_assert_held(&queue->lock);
     struct id_item *found = id_table_find(&queue->lanes, agent_id);
     if (found != NULL)
         return CONTAINER_OF(found, struct lane, item);
-    struct lane *lane = lane_create(agent_id);
+    struct lane *lane = calloc(1, sizeof *lane);
     if (lane == NULL)
         return NULL;
+    text_copy(lane->item.id, sizeof lane->item.id, agent_id);
+    for (int class = 0; class < CLASS_COUNT; class ++)
+        TAILQ_INIT(&lane->ready[class]);
     id_table_add(&queue->lanes, &lane->item);
     queue->lane_count++;
     return lane;
@@ -123,6 +131,7 @@ struct entry *queue_new_entry_locked(
     struct send_queue *queue, enum entry_kind kind, const char *id, const char *agent_id)
 {
     mutex_assert_held(&queue->lock);
+    /* Room in every heap now, so that later moves between them cannot fail. */
     if (heap_reserve(&queue->waiting, queue->held + 1, NULL) != 0 ||
         heap_reserve(&queue->unsettled, queue->held + 1, NULL) != 0 ||
         heap_reserve(&queue->recorded, queue->held + 1, NULL) != 0)
@@ -143,7 +152,7 @@ struct entry *queue_new_entry_locked(
     return entry;
 }
 
-/* A row without a readable createdAt is as old as this process has known it. */
+/* A notification without a readable createdAt is as old as this process has known it. */
 void queue_enter_ages_locked(struct send_queue *queue, struct entry *entry)
 {
     mutex_assert_held(&queue->lock);

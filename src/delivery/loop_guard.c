@@ -1,3 +1,22 @@
+/*
+ * Agents that mention or assign each other could answer each other without end, each run costing
+ * money. Every notification has a chain of causes: it was caused by a message; if an agent wrote
+ * that message, it answered an earlier notification (sourceNotificationId), and so on back to a
+ * person. The guard limits what a notification may be the end of:
+ *
+ * - a message of the agent itself, or our own failure notice: never delivered to an agent;
+ * - an agent's message seen as a thread update: only to assignees of the task, and not if it
+ *   answered a thread update itself;
+ * - a chain of more than max_hops agents in a row: ends.
+ *
+ * What is known of a notification (struct cause) is remembered when it is judged, so the next one
+ * of the chain needs a lookup only. After a restart, or once the least recently used ones have been
+ * dropped, walk_back reads the chain from the backend. A chain that cannot be read to its end gets
+ * the benefit of the doubt: its hops are a lower bound, and are not remembered unless that alone is
+ * too many.
+ *
+ * Workers call it in parallel. The lock guards the memory only and is never held during a request.
+ */
 #include "delivery/loop_guard.h"
 
 #include <stdlib.h>
@@ -9,10 +28,10 @@
 #include "base/sync.h"
 #include "delivery/prompt.h"
 
-/* What is to be known of a notification to judge those that its answer causes. */
+/* What has to be known of a notification to judge those that its answer causes. */
 struct cause {
     bool thread_update;
-    bool unsure;   /* the way back could not be read to its end: there may be more hops */
+    bool unsure;   /* the chain could not be read to its end: there may be more hops */
     unsigned hops; /* between agents, up to this notification */
 };
 
@@ -68,7 +87,7 @@ void loop_guard_destroy(struct loop_guard *guard)
     free(guard);
 }
 
-static bool recall(struct loop_guard *guard, const char *id, struct cause *cause)
+static bool recall_cause(struct loop_guard *guard, const char *id, struct cause *cause)
 {
     mutex_lock(&guard->lock);
     struct id_item *found = id_table_find(&guard->table, id);
@@ -82,8 +101,8 @@ static bool recall(struct loop_guard *guard, const char *id, struct cause *cause
     return found != NULL;
 }
 
-/* Takes fresh in, or only its cause if the id is there; returns what is to be freed, or NULL. */
-static struct remembered *take_in_locked(struct loop_guard *guard, struct remembered *fresh)
+/* Adds fresh, or only its cause if the id is known; returns what has to be freed, or NULL. */
+static struct remembered *add_remembered_locked(struct loop_guard *guard, struct remembered *fresh)
 {
     mutex_assert_held(&guard->lock);
     struct id_item *found = id_table_find(&guard->table, fresh->item.id);
@@ -105,10 +124,10 @@ static struct remembered *take_in_locked(struct loop_guard *guard, struct rememb
 }
 
 /*
- * Of a chain that could not be read to its end, a number may be too low, but not one over the
- * limit. Without memory nothing is remembered; in either case the backend is asked again.
+ * An uncertain cause is remembered only if its hops are already too many: else they may be more
+ * than that, and asking the backend again may tell. Without memory nothing is remembered.
  */
-static void remember(struct loop_guard *guard, const char *id, const struct cause *cause)
+static void remember_cause(struct loop_guard *guard, const char *id, const struct cause *cause)
 {
     if (cause->unsure && cause->hops <= guard->max_hops)
         return;
@@ -118,12 +137,12 @@ static void remember(struct loop_guard *guard, const char *id, const struct caus
     text_copy(fresh->item.id, sizeof fresh->item.id, id);
     fresh->cause = *cause;
     mutex_lock(&guard->lock);
-    struct remembered *left = take_in_locked(guard, fresh);
+    struct remembered *left = add_remembered_locked(guard, fresh);
     mutex_unlock(&guard->lock);
     free(left);
 }
 
-static bool is_word(const json_t *object, const char *key, const char *word)
+static bool field_is(const json_t *object, const char *key, const char *word)
 {
     const char *found = json_guard_string(object, key);
     return found != NULL && strcmp(found, word) == 0;
@@ -131,32 +150,33 @@ static bool is_word(const json_t *object, const char *key, const char *word)
 
 static bool is_thread_update(const struct delivery_context *context)
 {
-    return is_word(context->notification, "type", "thread_update");
+    return field_is(context->notification, "type", "thread_update");
 }
 
 static bool is_by_agent(const struct delivery_context *context)
 {
-    return is_word(context->message, "authorType", "agent");
+    return field_is(context->message, "authorType", "agent");
 }
 
-/* The notification that the message answered; NULL when it answered none. */
+/* The id of the notification that the message answered; NULL when it answered none. */
 static const char *source_of(const struct delivery_context *context)
 {
     const char *id = json_guard_string(context->message, "sourceNotificationId");
     return is_by_agent(context) && id != NULL && id_is_valid(id) ? id : NULL;
 }
 
-/* One notification of a chain, on the way back to who began it. */
+/* One notification of a chain, on the way back to its beginning. */
 struct link {
     char id[ID_BYTES];
     bool thread_update;
     bool by_agent;
-    bool unsure; /* the backend would not say, for now or for ever */
+    bool unsure; /* the backend failed to tell, now or permanently */
 };
 
 /*
- * Reads the notification into *link and the id of what its message answered into next, "" when the
- * chain ends here: a person began it, the backend no longer has it, or it would not say.
+ * Reads the notification link->id into *link, and into next the id of what its message answered: ""
+ * when the chain ends here, because a person began it, the backend has deleted it, or its function
+ * fails for it.
  */
 static enum convex_outcome read_link(const struct service *service, struct link *link,
     char next[static ID_BYTES], struct error *error)
@@ -178,7 +198,7 @@ static enum convex_outcome read_link(const struct service *service, struct link 
     return CONVEX_SUCCESS;
 }
 
-/* Goes back from id, at most to where the chain is too long anyway, and remembers what it read. */
+/* Reads the chain back from id, at most until it is too long anyway, and remembers its causes. */
 static enum convex_outcome walk_back(struct loop_guard *guard, const struct service *service,
     const char *id, struct cause *cause, struct error *error)
 {
@@ -193,7 +213,7 @@ static enum convex_outcome walk_back(struct loop_guard *guard, const struct serv
     *cause = (struct cause){0};
     text_copy(next, sizeof next, id);
     while (outcome == CONVEX_SUCCESS && next[0] != '\0' && count <= guard->max_hops &&
-           !recall(guard, next, cause)) {
+           !recall_cause(guard, next, cause)) {
         text_copy(links[count].id, ID_BYTES, next);
         outcome = read_link(service, &links[count], next, error);
         count++;
@@ -206,7 +226,7 @@ static enum convex_outcome walk_back(struct loop_guard *guard, const struct serv
             .unsure = cause->unsure || links[count].unsure,
             .hops = links[count].by_agent ? cause->hops + 1 : 0,
         };
-        remember(guard, links[count].id, cause);
+        remember_cause(guard, links[count].id, cause);
     }
     free(links);
     return outcome;
@@ -244,12 +264,12 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
     if (is_by_agent(context)) {
         if (failure_notice_is_ours(context->message))
             *reason = REASON_CAUSED_BY_NOTICE;
-        else if (guard->enabled && is_word(context->message, "authorId", agent_id))
+        else if (guard->enabled && field_is(context->message, "authorId", agent_id))
             *reason = REASON_OWN_MESSAGE;
         if (!guard->enabled || *reason != REASON_REPLIED)
             return CONVEX_SUCCESS;
         const char *id = source_of(context);
-        if (id != NULL && !recall(guard, id, &source)) {
+        if (id != NULL && !recall_cause(guard, id, &source)) {
             enum convex_outcome outcome = walk_back(guard, service, id, &source, error);
             if (outcome != CONVEX_SUCCESS)
                 return outcome;
@@ -260,6 +280,6 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
     }
     const char *own_id = json_guard_string(context->notification, "_id");
     if (guard->enabled && own_id != NULL && id_is_valid(own_id))
-        remember(guard, own_id, &cause);
+        remember_cause(guard, own_id, &cause);
     return CONVEX_SUCCESS;
 }

@@ -1,3 +1,19 @@
+/*
+ * mc-poll asks the backend for the oldest undelivered notifications and offers them to the send
+ * queue. It polls every DELIVERY_INTERVAL; at once while pages bring something new and too little
+ * is ready; and soon when poked, which the queue does when a worker is about to run dry or a posted
+ * message may have caused notifications. Failed polls are backed off, and pokes do not shorten
+ * that.
+ *
+ * What the queue holds stays in the backend's list, oldest first, until it is acknowledged, so a
+ * page has to be large enough to reach past it (next_limit). How large a response may be is not
+ * known in advance: it depends on the size of rows and on limits of the backend and of ours. When a
+ * page fails in a way that its size may explain, the next one is half as large; when a page of
+ * limited size is full, the limit doubles again (struct page_limit).
+ *
+ * The thread owns all its state. It reads the queue's figures without a lock and takes the queue's
+ * lock only to offer a page; it blocks in the request and in loop_wait.
+ */
 #include "delivery/poller.h"
 
 #include <stdlib.h>
@@ -8,12 +24,12 @@
 #include "base/sync.h"
 #include "delivery/send_queue.h"
 
-/* A newer backend cuts pages at 500 rows whatever it is asked for. */
+/* Newer backends cut pages off at 500 rows whatever they are asked for. */
 enum { MIN_CUT_ROWS = 500 };
 
 /*
- * Between the beginnings of two polls when workers ask for the second. A row costs about 15 us of
- * this thread's time to read and the backend some, too, so a long list is asked for less often.
+ * Between the beginnings of two polls when a poke asks for the second. Reading a row takes about
+ * 15 us here, and some time at the backend, so a long list is requested less often.
  */
 enum { POKE_GAP_MS = 100, ROWS_OF_A_MS_MORE = 4 };
 
@@ -24,39 +40,68 @@ struct delivery_poller {
     struct loop loop;
     struct http_client *client;
 
-    /* The thread's own. */
+    /* Only of the thread. */
     struct page_limit page_limit;
-    unsigned failures; /* polls in a row */
-    size_t listed;     /* rows of the last page */
-    size_t refused;    /* of them those that nothing can be done with */
-    bool polled;       /* a poll has worked */
-    bool said_refused; /* ids that are no ids are said once, not at each poll */
+    unsigned failures;   /* polls in a row */
+    size_t listed;       /* rows of the last page */
+    size_t refused;      /* of these, those without valid ids */
+    bool polled;         /* a poll has succeeded */
+    bool logged_refused; /* invalid ids are logged once, not at each poll */
 };
 
+void page_limit_init(struct page_limit *limit)
+{
+    *limit = (struct page_limit){.max_rows = SEND_QUEUE_MAX_HELD};
+}
+
+unsigned page_limit_rows(const struct page_limit *limit, size_t wanted)
+{
+    return wanted < limit->max_rows ? (unsigned)wanted : limit->max_rows;
+}
+
+void page_limit_failed(struct page_limit *limit, unsigned rows, int64_t now_ms)
+{
+    limit->max_rows = rows > 1 ? rows / 2 : 1;
+    limit->grows_from_ms = limit->is_grown ? now_ms + PAGE_LIMIT_PAUSE_MS : now_ms;
+    limit->is_grown = false;
+}
+
+bool page_limit_worked(struct page_limit *limit, unsigned rows, bool full, int64_t now_ms)
+{
+    unsigned before = limit->max_rows;
+    bool binds = full && rows == before;
+    limit->is_grown = binds && before < SEND_QUEUE_MAX_HELD && now_ms >= limit->grows_from_ms;
+    if (!binds || (limit->is_grown && before > SEND_QUEUE_MAX_HELD / 2))
+        limit->max_rows = SEND_QUEUE_MAX_HELD;
+    else if (limit->is_grown)
+        limit->max_rows = 2 * before;
+    return limit->is_grown;
+}
+
 /*
- * What is held stays in the backend's list, the oldest of it first, and so do rows without usable
- * ids, for ever; new ones are behind that many. As each page lists these again, the new ones asked
- * for are as many, too, as far as there is room: a backlog is then taken in with as many rows as it
- * has, and not with their square.
+ * What the queue holds, and rows without valid ids, come first in the backend's list, so a page has
+ * to be larger than that to bring anything new. As every page lists these again, it asks for as
+ * many new ones as well, as far as there is room: a backlog of n is then read with about n rows in
+ * all, rather than n squared.
  *
- * What cannot be answered is asked for in smaller pages. What was delivered has left the list, so
- * even a page of fewer rows than are held brings new ones, or ends the holding of settled ids.
+ * Under the page limit a page may be smaller than what is held. It still makes progress: what has
+ * been delivered left the list, so it shows new rows, or that settled ids can be forgotten.
  */
 static unsigned next_limit(const struct delivery_poller *poller)
 {
     const struct config *config = poller->parts.config;
-    struct send_queue_view counts;
-    send_queue_snapshot(poller->parts.queue, &counts);
+    struct send_queue_view view;
+    send_queue_snapshot(poller->parts.queue, &view);
     size_t capacity = config->delivery_queue_capacity;
-    size_t room = counts.ready < capacity ? capacity - counts.ready : 0;
-    size_t known = counts.held + poller->refused;
+    size_t room = view.ready < capacity ? capacity - view.ready : 0;
+    size_t known = view.held + poller->refused;
     size_t fresh = known < room ? known : room;
     if (fresh < config->delivery_list_limit)
         fresh = config->delivery_list_limit;
     return page_limit_rows(&poller->page_limit, known + fresh);
 }
 
-static void count_page(struct delivery_poller *poller, const struct notification_page *page)
+static void record_good_page(struct delivery_poller *poller, const struct notification_page *page)
 {
     struct stats *stats = poller->parts.stats;
     poller->listed = page->listed;
@@ -66,12 +111,12 @@ static void count_page(struct delivery_poller *poller, const struct notification
     metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_LISTED, NULL, NULL, (int64_t)page->listed);
     log_debug(component, "Listed %zu undelivered notifications", page->listed);
     atomic_store(&stats->refused_ids, (long long)page->refused);
-    if (page->refused > 0 && !poller->said_refused)
+    if (page->refused > 0 && !poller->logged_refused)
         log_error(component,
-            "%zu listed notifications have an _id or a recipientId that is not 1 to 64 characters "
-            "of [A-Za-z0-9_-]; they cannot be delivered",
+            "ignoring %zu notifications: their _id or recipientId is not 1 to 64 characters of "
+            "[A-Za-z0-9_-]",
             page->refused);
-    poller->said_refused = page->refused > 0;
+    poller->logged_refused = page->refused > 0;
     if (poller->failures > 0)
         log_info(component, "Polling works again after %u failed polls", poller->failures);
     if (poller->failures > 0 || !poller->polled)
@@ -94,7 +139,7 @@ static bool refuses_credentials(const char *text)
     }
 }
 
-static void give_hint(
+static void log_hint(
     const struct delivery_poller *poller, enum convex_outcome outcome, const char *text)
 {
     const char *url = convex_url(poller->parts.convex);
@@ -105,7 +150,8 @@ static void give_hint(
             url);
     else if (outcome == CONVEX_FUNCTION_ERROR)
         log_error(component,
-            "If this goes on: check that SERVICE_TOKEN and ACCOUNT_ID belong to the deployment %s, "
+            "If this persists, check that SERVICE_TOKEN and ACCOUNT_ID belong to the deployment "
+            "%s, "
             "and that it is not paused or over its plan's limits",
             url);
     else if (outcome == CONVEX_REJECTED)
@@ -113,10 +159,10 @@ static void give_hint(
 }
 
 /*
- * Whether a smaller page may fare better: the answer was too large for us or for the backend, whose
+ * Whether a smaller page may succeed: the response was too large for us or for the backend, whose
  * function then fails, or it took too long.
  */
-static bool may_be_too_large(enum convex_outcome outcome, const struct error *error)
+static bool page_may_be_too_large(enum convex_outcome outcome, const struct error *error)
 {
     return outcome == CONVEX_FUNCTION_ERROR || error->code == ERROR_TOO_LARGE ||
            error->code == ERROR_TIMEOUT || error->code == ERROR_NO_MEMORY;
@@ -127,7 +173,7 @@ static int64_t poll_failed(struct delivery_poller *poller, unsigned limit,
 {
     const struct config *config = poller->parts.config;
     poller->failures++;
-    if (may_be_too_large(outcome, error))
+    if (page_may_be_too_large(outcome, error))
         page_limit_failed(&poller->page_limit, limit, clock_monotonic_ms());
     atomic_store(&poller->parts.stats->consecutive_poll_failures, poller->failures);
     stats_delivery_failed(poller->parts.stats, error->text);
@@ -137,10 +183,10 @@ static int64_t poll_failed(struct delivery_poller *poller, unsigned limit,
         LOG_FIELDS(LOG_NUMBER("failures", poller->failures), LOG_NUMBER("limit", limit),
             LOG_NUMBER("retry_ms", delay_ms)),
         "Poll error: %s", error->text);
-    if (poller->failures == 1)
+    if (poller->failures == 1) {
         stats_changed(poller->parts.stats);
-    if (poller->failures == 1)
-        give_hint(poller, outcome, error->text);
+        log_hint(poller, outcome, error->text);
+    }
     return delay_ms;
 }
 
@@ -149,12 +195,12 @@ static int64_t poke_gap_ms(const struct delivery_poller *poller)
     return POKE_GAP_MS + (int64_t)(poller->listed / ROWS_OF_A_MS_MORE);
 }
 
-/* What a good page leads to; returns how long to wait before the next, in milliseconds. */
-static int64_t take_in(struct delivery_poller *poller, const struct notification_page *page,
+/* Offers a page to the queue; returns how long to wait before the next poll, in milliseconds. */
+static int64_t offer_page(struct delivery_poller *poller, const struct notification_page *page,
     unsigned limit, int64_t began_at_ms)
 {
     int64_t interval_ms = poller->parts.config->delivery_interval_ms;
-    count_page(poller, page);
+    record_good_page(poller, page);
     const struct offer offer = {
         .rows = page->rows,
         .count = page->count,
@@ -165,11 +211,11 @@ static int64_t take_in(struct delivery_poller *poller, const struct notification
     bool grown = page_limit_worked(&poller->page_limit, limit, offer.full, clock_monotonic_ms());
     if (more)
         return 0;
-    /* What is behind the bound need not wait for each of its doublings. */
+    /* What the limit hid from this page need not wait an interval for each doubling. */
     return grown && poke_gap_ms(poller) < interval_ms ? poke_gap_ms(poller) : interval_ms;
 }
 
-/* One poll; returns how long to wait before the next, in milliseconds. */
+/* Returns how long to wait before the next poll, in milliseconds. */
 static int64_t poll_once(struct delivery_poller *poller)
 {
     struct trace trace;
@@ -187,7 +233,7 @@ static int64_t poll_once(struct delivery_poller *poller)
         return poller->parts.config->delivery_interval_ms;
     if (outcome != CONVEX_SUCCESS)
         return poll_failed(poller, limit, outcome, &error);
-    int64_t delay_ms = take_in(poller, &page, limit, began_at_ms);
+    int64_t delay_ms = offer_page(poller, &page, limit, began_at_ms);
     notification_page_fini(&page);
     return delay_ms;
 }
@@ -202,7 +248,7 @@ static void *poller_thread(void *owner)
     do {
         began_at_ms = clock_monotonic_ms();
         delay_ms = poll_once(poller);
-        /* A failing backend is not asked more often because workers poke. */
+        /* Pokes do not make a failing backend be asked more often. */
         poke_from_ms = poller->failures > 0 ? INT64_MAX : began_at_ms + poke_gap_ms(poller);
     } while (loop_wait(&poller->loop, clock_monotonic_ms() + delay_ms, poke_from_ms));
     atomic_store(&poller->parts.stats->delivery_running, false);
@@ -239,33 +285,4 @@ void delivery_poller_destroy(struct delivery_poller *poller)
 struct loop *delivery_poller_loop(struct delivery_poller *poller)
 {
     return &poller->loop;
-}
-
-void page_limit_init(struct page_limit *limit)
-{
-    *limit = (struct page_limit){.max_rows = SEND_QUEUE_MAX_HELD};
-}
-
-unsigned page_limit_rows(const struct page_limit *limit, size_t wanted)
-{
-    return wanted < limit->max_rows ? (unsigned)wanted : limit->max_rows;
-}
-
-void page_limit_failed(struct page_limit *limit, unsigned rows, int64_t now_ms)
-{
-    limit->max_rows = rows > 1 ? rows / 2 : 1;
-    limit->grows_from_ms = limit->is_grown ? now_ms + PAGE_LIMIT_PAUSE_MS : now_ms;
-    limit->is_grown = false;
-}
-
-bool page_limit_worked(struct page_limit *limit, unsigned rows, bool full, int64_t now_ms)
-{
-    unsigned before = limit->max_rows;
-    bool binds = full && rows == before;
-    limit->is_grown = binds && before < SEND_QUEUE_MAX_HELD && now_ms >= limit->grows_from_ms;
-    if (!binds || (limit->is_grown && before > SEND_QUEUE_MAX_HELD / 2))
-        limit->max_rows = SEND_QUEUE_MAX_HELD;
-    else if (limit->is_grown)
-        limit->max_rows = 2 * before;
-    return limit->is_grown;
 }

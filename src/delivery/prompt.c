@@ -1,3 +1,11 @@
+/*
+ * The texts are assembled from fixed parts and fields of the context. Fields are people's and
+ * agents' words: they are copied as they are, except for NULs, which JSON strings may hold and the
+ * gateway does not accept. A missing part leaves its line empty, so that the layout stays the same.
+ *
+ * A failure notice is recognized by how it begins, also after a restart: agents are not asked about
+ * the notifications that it causes (loop_guard.c).
+ */
 #include "delivery/prompt.h"
 
 #include <string.h>
@@ -10,8 +18,7 @@ static const char instruction[] =
     "required sections from AGENTS.md (**Summary**, **Work done**, **Artifacts**, "
     "**Risks / blockers**, **Next step**, **Sources**) and keep it concise.";
 
-/* Appends bytes without the NULs that JSON strings may hold. */
-static void append_clean(struct text *text, const char *bytes, size_t length_bytes)
+static void append_without_nuls(struct text *text, const char *bytes, size_t length_bytes)
 {
     while (length_bytes > 0) {
         const char *nul = memchr(bytes, '\0', length_bytes);
@@ -27,7 +34,7 @@ static void append_field(struct text *text, const json_t *object, const char *ke
 {
     const json_t *value = json_object_get(object, key);
     if (json_is_string(value))
-        append_clean(text, json_string_value(value), json_string_length(value));
+        append_without_nuls(text, json_string_value(value), json_string_length(value));
 }
 
 static struct text_span trimmed_field(const json_t *object, const char *key)
@@ -38,7 +45,6 @@ static struct text_span trimmed_field(const json_t *object, const char *key)
     return text_trim(json_string_value(value), json_string_length(value));
 }
 
-/* An absent task or description leaves its line empty. */
 static void append_task(struct text *text, const json_t *task)
 {
     if (task != NULL) {
@@ -52,7 +58,7 @@ static void append_task(struct text *text, const json_t *task)
     struct text_span description = trimmed_field(task, "description");
     if (description.length_bytes > 0) {
         text_append(text, "Task description:\n");
-        append_clean(text, description.bytes, description.length_bytes);
+        append_without_nuls(text, description.bytes, description.length_bytes);
     }
     text_append(text, "\n");
 }
@@ -63,7 +69,7 @@ static void append_message(struct text *text, const json_t *message)
         struct text_span content = trimmed_field(message, "content");
         text_append(text, "Latest message:\n");
         if (content.length_bytes > 0)
-            append_clean(text, content.bytes, content.length_bytes);
+            append_without_nuls(text, content.bytes, content.length_bytes);
         else
             text_append(text, "(empty)");
         text_append(text, "\n\nMessage author: ");
@@ -114,21 +120,21 @@ void prompt_build_heartbeat(int64_t wall_ms, struct text *text)
         now);
 }
 
-/* Also how a note is known again after a restart, so it stays as it is. */
-static const char beginning[] = "**No reply.** The agent was asked ";
+/* Notices in existing threads begin like this, so it must never change. */
+static const char notice_beginning[] = "**No reply.** The agent was asked ";
 
 void failure_notice_append(struct text *text, unsigned runs, const char *reason)
 {
-    text_append(text, beginning);
+    text_append(text, notice_beginning);
     text_printf(text,
-        "%u %s about this notification, without an answer to post (%s). It will not be asked %s"
-        "by itself; post in this thread to ask it%s.",
+        "%u %s about this notification, without an answer to post (%s). It will not be asked "
+        "%sautomatically; post in this thread to ask it%s.",
         runs, runs == 1 ? "time" : "times", reason, runs > 0 ? "again " : "",
-        runs > 0 ? " anew" : "");
+        runs > 0 ? " again" : "");
 }
 
 bool failure_notice_is_ours(const json_t *message)
 {
     const char *content = json_guard_string(message, "content");
-    return content != NULL && strncmp(content, beginning, sizeof beginning - 1) == 0;
+    return content != NULL && strncmp(content, notice_beginning, sizeof notice_beginning - 1) == 0;
 }

@@ -1,3 +1,12 @@
+/*
+ * Agents answer through several layers of software, so the text may be in several places of the
+ * response: output_text, the output items, text, or content, each of them a string, an array of
+ * parts, or an object with text or content. The first place that holds any text counts. Pieces are
+ * trimmed and joined by newlines.
+ *
+ * The result is what the backend can store: without NULs, and at most REPLY_LIMIT_BYTES long. A
+ * placeholder that the gateway sends for an empty answer counts as empty.
+ */
 #include "delivery/reply.h"
 
 #include <stdbool.h>
@@ -8,7 +17,7 @@
 static const char *const placeholders[] = {
     "No response from OpenClaw.", "No response from Clawdbot.", "NO_REPLY"};
 
-/* Appends value to the pieces found so far, one a line, if it is a string with more than blanks. */
+/* Appends value on a line of its own, if it is a string with more than white space. */
 static bool collect_string(const json_t *value, struct text *found)
 {
     if (!json_is_string(value))
@@ -22,17 +31,17 @@ static bool collect_string(const json_t *value, struct text *found)
     return true;
 }
 
-/* A string, an array of such, or an object with text and content. json_guard bounds the depth. */
-static void collect(const json_t *value, struct text *found)
+/* Any of the forms that text comes in. The recursion is as deep as json_guard allows. */
+static void collect_text(const json_t *value, struct text *found)
 {
     size_t index;
     const json_t *item;
     if (json_is_array(value)) {
         json_array_foreach (value, index, item)
-            collect(item, found);
+            collect_text(item, found);
     } else if (json_is_object(value)) {
         collect_string(json_object_get(value, "text"), found);
-        collect(json_object_get(value, "content"), found);
+        collect_text(json_object_get(value, "content"), found);
     } else {
         collect_string(value, found);
     }
@@ -43,12 +52,11 @@ static void collect_output(const json_t *output, struct text *found)
     size_t index;
     const json_t *item;
     json_array_foreach (output, index, item) {
-        collect(json_object_get(item, "content"), found);
+        collect_text(json_object_get(item, "content"), found);
         collect_string(json_object_get(item, "text"), found);
     }
 }
 
-/* The first place that holds text counts; the others are not looked at. */
 static void find_text(const json_t *body, struct text *found)
 {
     if (collect_string(json_object_get(body, "output_text"), found))
@@ -56,10 +64,9 @@ static void find_text(const json_t *body, struct text *found)
     collect_output(json_object_get(body, "output"), found);
     if (found->length_bytes > 0 || collect_string(json_object_get(body, "text"), found))
         return;
-    collect(json_object_get(body, "content"), found);
+    collect_text(json_object_get(body, "content"), found);
 }
 
-/* NULs cannot be stored by the backend. */
 static void remove_nuls(struct text *text)
 {
     size_t kept = 0;
@@ -70,7 +77,7 @@ static void remove_nuls(struct text *text)
     text->data[kept] = '\0';
 }
 
-static void trim(struct text *text)
+static void trim_text(struct text *text)
 {
     struct text_span trimmed = text_trim(text->data, text->length_bytes);
     memmove(text->data, trimmed.bytes, trimmed.length_bytes);
@@ -105,7 +112,7 @@ int reply_read(const json_t *body, char **reply, struct error *error)
     text_append(&found, "");
     if (!found.failed) {
         remove_nuls(&found);
-        trim(&found);
+        trim_text(&found);
         if (is_placeholder(found.data))
             text_clear(&found);
         cut_to_limit(&found);

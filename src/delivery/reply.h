@@ -1,4 +1,4 @@
-/* The words of an agent, taken from the gateway's answer and made fit for the thread. */
+/* An agent's reply, extracted from the gateway's response. */
 #ifndef DELIVERY_REPLY_H
 #define DELIVERY_REPLY_H
 
@@ -6,14 +6,14 @@
 
 #include "base/error.h"
 
-/* What the backend accepts with room to spare: a document is limited to 1 MiB. */
+/* The backend limits a document to 1 MiB; this leaves room for its other fields. */
 enum { REPLY_LIMIT_BYTES = 900000 };
 
 /*
- * Finds the reply in body, any JSON value (contract runtime-behaviour-v0, section 5, "Response text
- * extraction"): trimmed, without NULs, cut to REPLY_LIMIT_BYTES at a character with a visible
- * notice. *reply is a NUL-ended string, the caller's to free: "" when the agent said nothing, which
- * includes the gateway's own placeholders (openclaw-gateway, section 1.3). ERROR_NO_MEMORY. Pure.
+ * Extracts the reply from body, any JSON value (docs/protocol.md, Gateway answers): trimmed,
+ * without NULs, cut at a character to REPLY_LIMIT_BYTES with a visible notice. *reply is
+ * NUL-terminated, the caller's to free; "" when the agent said nothing, or the gateway sent one of
+ * its placeholders. ERROR_NO_MEMORY. Pure.
  */
 int reply_read(const json_t *body, char **reply, struct error *error);
 

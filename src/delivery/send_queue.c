@@ -1,3 +1,27 @@
+/*
+ * The send queue's work: handing out entries, moving them between stages, taking them back. What
+ * comes in is in intake.c, the lists that it is kept in are in lanes.c.
+ *
+ * An entry is at exactly one place (enum entry_place):
+ *
+ *   READY --take--> WORKER --finish--> NONE (settled)
+ *     ^               |  '--finish with a delay--> WAITING --due or close--> READY
+ *     '---finish------'
+ *
+ * Workers block in send_queue_take only; all else holds the lock for a few microseconds. The rules
+ * that the lock protects, which test/model/send_queue.pml checks in every interleaving:
+ *
+ * - A lane has at most one entry with a worker, so an agent is never asked twice at once.
+ * - An agent is asked only if the policy, the operator's hold and the close allowed it at that
+ *   moment: take asks first, to keep workers free, and advance asks again, because both can change
+ *   while the worker reads the context.
+ * - A settled entry stays known until the backend has stopped listing it (intake.c).
+ * - Whoever makes something takeable signals; a worker that leaves with an entry passes the signal
+ *   on, because it may have been the only one watching for the next due time.
+ *
+ * The backend is polled early when that pays: workers run dry, or a message was posted that may
+ * have caused notifications. The poller is poked after the lock is released.
+ */
 #include "delivery/send_queue.h"
 
 #include <assert.h>
@@ -61,10 +85,66 @@ void send_queue_destroy(struct send_queue *queue)
     free(queue);
 }
 
+static void set_gauge(atomic_size_t *gauge, size_t number)
+{
+    atomic_store_explicit(gauge, number, memory_order_relaxed);
+}
+
+static void set_oldest(atomic_llong *gauge, const struct heap *heap)
+{
+    const struct heap_item *oldest = heap_first(heap);
+    atomic_store_explicit(gauge, oldest != NULL ? oldest->due_ms : 0, memory_order_relaxed);
+}
+
+void queue_publish_gauges_locked(struct send_queue *queue)
+{
+    mutex_assert_held(&queue->lock);
+    struct gauges *gauges = &queue->gauges;
+    set_gauge(&gauges->held, queue->held);
+    set_gauge(&gauges->ready, queue->ready.ready);
+    set_gauge(&gauges->waiting, queue->waiting.count);
+    set_gauge(&gauges->running, queue->running);
+    set_gauge(&gauges->sending, queue->sending);
+    set_gauge(&gauges->settled, queue->settled);
+    set_gauge(&gauges->lanes, queue->lane_count);
+    set_gauge(&gauges->undelivered, queue->unsettled.count);
+    set_gauge(&gauges->recorded, queue->recorded.count);
+    set_oldest(&gauges->oldest_undelivered_ms, &queue->unsettled);
+    set_oldest(&gauges->oldest_recorded_ms, &queue->recorded);
+}
+
 bool queue_is_low_locked(const struct send_queue *queue)
 {
     mutex_assert_held(&queue->lock);
     return queue->ready.ready < (queue->capacity + 1) / 2;
+}
+
+/* While all workers are busy a new page could not be begun, but this late it should be known. */
+enum { MAX_OWED_MS = 1000 };
+
+/*
+ * Whether to ask for a page now, which is then no longer owed: because ready work has run low while
+ * the backend had more, or because something new is expected and a worker is idle or about to be
+ * (runs_dry), or the last page is old. The caller pokes the poller after it releases the lock.
+ */
+static bool claim_poll_locked(struct send_queue *queue, bool runs_dry)
+{
+    mutex_assert_held(&queue->lock);
+    bool is_time = runs_dry || queue->free_workers > 0 ||
+                   clock_monotonic_ms() - queue->offered_at_ms >= MAX_OWED_MS;
+    bool owed = queue->poll_owed && is_time;
+    bool low = queue->backend_has_more && queue_is_low_locked(queue);
+    if (!owed && !low)
+        return false;
+    queue->poll_owed = false;
+    queue->backend_has_more = false;
+    return true;
+}
+
+static void ask_for_poll(const struct send_queue *queue)
+{
+    if (queue->poller != NULL)
+        loop_poke(queue->poller);
 }
 
 static void make_ready_locked(struct send_queue *queue, struct heap_item *due)
@@ -74,7 +154,7 @@ static void make_ready_locked(struct send_queue *queue, struct heap_item *due)
     lane_insert(&queue->ready, CONTAINER_OF(due, struct entry, queue.due));
 }
 
-/* Lets entries whose time has come back into their lanes. */
+/* Returns entries whose time has come to their lanes. */
 static void wake_due_locked(struct send_queue *queue, int64_t now_ms)
 {
     mutex_assert_held(&queue->lock);
@@ -85,7 +165,7 @@ static void wake_due_locked(struct send_queue *queue, int64_t now_ms)
     }
 }
 
-/* Whether an agent may be asked now, when others of them are being asked. */
+/* Whether an agent may be asked now, while that many others are being asked. */
 static bool may_send_locked(const struct send_queue *queue, size_t others, int64_t now_ms)
 {
     mutex_assert_held(&queue->lock);
@@ -106,7 +186,7 @@ static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
     return entry;
 }
 
-/* A worker has it in order to ask its agent, and has not come past that. */
+/* A worker has taken it to ask its agent, and has no answer yet. */
 static bool is_asking(const struct entry *entry)
 {
     bool before_reply = entry->queue.stage == STAGE_KNOWN || entry->queue.stage == STAGE_SENDING;
@@ -130,7 +210,7 @@ static struct entry *take_work_locked(struct send_queue *queue, int64_t now_ms)
     return entry;
 }
 
-/* Once closed, the heap holds only entries past the send stage. */
+/* Once closed, the heap holds only entries past the sending stage. */
 static bool is_drained_locked(const struct send_queue *queue, int64_t now_ms)
 {
     mutex_assert_held(&queue->lock);
@@ -165,9 +245,9 @@ struct entry *send_queue_take(struct send_queue *queue)
             entry = take_work_locked(queue, now_ms);
         if (entry != NULL || is_drained_locked(queue, now_ms))
             break;
-        if (queue_takes_poll_locked(queue, true)) {
+        if (claim_poll_locked(queue, true)) {
             mutex_unlock(&queue->lock);
-            queue_ask_for_poll(queue);
+            ask_for_poll(queue);
             mutex_lock(&queue->lock);
             continue;
         }
@@ -176,7 +256,7 @@ struct entry *send_queue_take(struct send_queue *queue)
         cond_wait_until(&queue->work, &queue->lock, queue_next_due_locked(queue, now_ms));
         queue->free_workers--;
     }
-    /* This thread may have been the only one that watched for the next due time. */
+    /* This thread may have been the only one to watch for the next due time. */
     if (entry != NULL && (queue->waiting.count > 0 || queue->policy.single_flight))
         cond_signal(&queue->work);
     queue_publish_gauges_locked(queue);
@@ -184,7 +264,7 @@ struct entry *send_queue_take(struct send_queue *queue)
     return entry;
 }
 
-/* Moves a running entry from its stage to another, and keeps the counts of those that ask. */
+/* Moves a taken entry to another stage and keeps the counts of those that ask. */
 static void set_stage_locked(struct send_queue *queue, struct entry *entry, enum entry_stage stage)
 {
     mutex_assert_held(&queue->lock);
@@ -224,8 +304,8 @@ static void settle_locked(
     queue_leave_lane_locked(queue, entry, deferred_free);
 }
 
-/* Where an unsettled entry stands until a worker takes it again. */
-static void put_back_locked(struct send_queue *queue, struct entry *entry, int64_t delay_ms)
+/* Where an unsettled entry is until a worker takes it again; after the close, sends nowhere. */
+static void requeue_locked(struct send_queue *queue, struct entry *entry, int64_t delay_ms)
 {
     mutex_assert_held(&queue->lock);
     queue_count_record_locked(queue, entry);
@@ -237,7 +317,7 @@ static void put_back_locked(struct send_queue *queue, struct entry *entry, int64
     }
 }
 
-/* The end of a wake-up, or where a delivery goes on. */
+/* Where an entry goes when its worker returns it; a wake-up is forgotten. */
 static void place_locked(struct send_queue *queue, struct entry *entry, int64_t delay_ms,
     struct deferred_free *deferred_free)
 {
@@ -247,7 +327,7 @@ static void place_locked(struct send_queue *queue, struct entry *entry, int64_t 
     else if (entry->queue.stage == STAGE_SETTLED)
         settle_locked(queue, entry, deferred_free);
     else
-        put_back_locked(queue, entry, delay_ms);
+        requeue_locked(queue, entry, delay_ms);
 }
 
 void send_queue_finish(
@@ -269,14 +349,14 @@ void send_queue_finish(
     queue->wakes_running -= entry->kind == ENTRY_WAKE ? 1 : 0;
     lane_set_busy(&queue->ready, entry->queue.lane, false);
     place_locked(queue, entry, delay_ms, &deferred_free);
-    bool poll_now = queue_takes_poll_locked(queue, false);
+    bool poll_now = claim_poll_locked(queue, false);
     cond_signal(&queue->work);
     queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
     deferred_free_run(&deferred_free);
     free(reply);
     if (poll_now)
-        queue_ask_for_poll(queue);
+        ask_for_poll(queue);
 }
 
 void send_queue_set_policy(struct send_queue *queue, const struct send_policy *policy)
@@ -321,70 +401,19 @@ bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms)
     return over;
 }
 
-/* While all workers are busy, what a poll would find could not be begun; yet it should be known. */
-enum { MAX_OWED_MS = 1000 };
-
 void send_queue_set_poller(struct send_queue *queue, struct loop *poller)
 {
     queue->poller = poller;
-}
-
-bool queue_takes_poll_locked(struct send_queue *queue, bool runs_dry)
-{
-    mutex_assert_held(&queue->lock);
-    bool is_time = runs_dry || queue->free_workers > 0 ||
-                   clock_monotonic_ms() - queue->offered_at_ms >= MAX_OWED_MS;
-    bool owed = queue->poll_owed && is_time;
-    bool low = queue->backend_has_more && queue_is_low_locked(queue);
-    if (!owed && !low)
-        return false;
-    queue->poll_owed = false;
-    queue->backend_has_more = false;
-    return true;
-}
-
-void queue_ask_for_poll(const struct send_queue *queue)
-{
-    if (queue->poller != NULL)
-        loop_poke(queue->poller);
 }
 
 void send_queue_expect_more(struct send_queue *queue)
 {
     mutex_lock(&queue->lock);
     queue->poll_owed = true;
-    bool poll_now = queue_takes_poll_locked(queue, false);
+    bool poll_now = claim_poll_locked(queue, false);
     mutex_unlock(&queue->lock);
     if (poll_now)
-        queue_ask_for_poll(queue);
-}
-
-static void show(atomic_size_t *gauges, size_t number)
-{
-    atomic_store_explicit(gauges, number, memory_order_relaxed);
-}
-
-static void show_oldest(atomic_llong *gauges, const struct heap *heap)
-{
-    const struct heap_item *oldest = heap_first(heap);
-    atomic_store_explicit(gauges, oldest != NULL ? oldest->due_ms : 0, memory_order_relaxed);
-}
-
-void queue_publish_gauges_locked(struct send_queue *queue)
-{
-    mutex_assert_held(&queue->lock);
-    struct gauges *gauges = &queue->gauges;
-    show(&gauges->held, queue->held);
-    show(&gauges->ready, queue->ready.ready);
-    show(&gauges->waiting, queue->waiting.count);
-    show(&gauges->running, queue->running);
-    show(&gauges->sending, queue->sending);
-    show(&gauges->settled, queue->settled);
-    show(&gauges->lanes, queue->lane_count);
-    show(&gauges->undelivered, queue->unsettled.count);
-    show(&gauges->recorded, queue->recorded.count);
-    show_oldest(&gauges->oldest_undelivered_ms, &queue->unsettled);
-    show_oldest(&gauges->oldest_recorded_ms, &queue->recorded);
+        ask_for_poll(queue);
 }
 
 void send_queue_snapshot(const struct send_queue *queue, struct send_queue_view *view)
@@ -415,8 +444,8 @@ void send_queue_count_record(struct send_queue *queue, struct entry *entry)
     mutex_unlock(&queue->lock);
 }
 
-/* Workers, of which there are 256 at most, may have the oldest in hand. */
-enum { MAX_LOOKED_AT = SEND_QUEUE_MAX_LISTED + 256 };
+/* The at most 256 workers may have taken the oldest ones. */
+enum { MAX_VISITED = SEND_QUEUE_MAX_LISTED + 256 };
 
 struct waiting_list {
     struct send_queue_waiting *places;
@@ -424,7 +453,7 @@ struct waiting_list {
     size_t max;
 };
 
-static bool add_waiting(void *context, struct heap_item *item)
+static bool list_if_waiting(void *context, struct heap_item *item)
 {
     struct waiting_list *list = context;
     const struct entry *entry = CONTAINER_OF(item, struct entry, queue.by_age);
@@ -447,7 +476,7 @@ size_t send_queue_list_waiting(
     assert(max > 0 && max <= SEND_QUEUE_MAX_LISTED);
     struct waiting_list list = {.places = waiting, .max = max};
     mutex_lock(&queue->lock);
-    heap_visit(&queue->unsettled, MAX_LOOKED_AT, add_waiting, &list);
+    heap_visit(&queue->unsettled, MAX_VISITED, list_if_waiting, &list);
     *total = queue->unsettled.count - (queue->running - queue->wakes_running);
     mutex_unlock(&queue->lock);
     return list.count;

@@ -1,3 +1,16 @@
+/*
+ * Each worker loops: take an entry from the send queue (the only place where it blocks idle), let
+ * run() do everything that the entry needs, which ends with giving it back. Workers share nothing
+ * but the queue; each has its own HTTP client, because a libcurl handle belongs to one thread.
+ *
+ * A worker ends when send_queue_take returns NULL, after the close. alive counts those that have
+ * not, so that the shutdown can wait for them with a deadline and abort their transfers when it
+ * passes; pthread_join has no deadline. Threads are never cancelled or detached.
+ *
+ * A worker may be in the same request for minutes, so it publishes what it is doing as a small copy
+ * under a lock of its own: /health and SIGUSR1 read that instead of the entry, which is the
+ * worker's alone.
+ */
 #include "delivery/worker_pool.h"
 
 #include <stdio.h>
@@ -21,9 +34,9 @@ struct worker_pool {
     /* Never changed once workers run. */
     struct worker_pool_parts parts;
     unsigned count;
-    unsigned started; /* by the thread that starts and stops them */
+    unsigned started; /* only of the thread that starts and stops them */
 
-    /* Guards alive. */
+    /* Guards alive: workers whose thread has not returned. */
     struct mutex lock;
     struct cond ended;
     unsigned alive;
@@ -31,7 +44,48 @@ struct worker_pool {
     struct worker workers[];
 };
 
-static void count_alive(struct worker_pool *pool, int change)
+static void activity_set(struct activity *activity, const struct activity_view *view)
+{
+    mutex_lock(&activity->lock);
+    activity->view = *view;
+    mutex_unlock(&activity->lock);
+}
+
+static void activity_begin(struct activity *activity, struct entry *entry)
+{
+    struct activity_view view = {
+        .busy = true,
+        .kind = entry->kind,
+        .stage = entry->queue.stage,
+        .since_ms = clock_monotonic_ms(),
+    };
+    text_copy(view.id, sizeof view.id, entry->item.id);
+    text_copy(view.agent, sizeof view.agent,
+        entry->work.agent_slug[0] != '\0' ? entry->work.agent_slug : entry->agent_id);
+    entry->work.activity = activity;
+    activity_set(activity, &view);
+}
+
+void activity_enter(struct activity *activity, enum entry_stage stage, const char *agent_slug)
+{
+    if (activity == NULL)
+        return;
+    int64_t now_ms = clock_monotonic_ms();
+    mutex_lock(&activity->lock);
+    activity->view.stage = stage;
+    activity->view.since_ms = now_ms;
+    if (agent_slug[0] != '\0')
+        text_copy(activity->view.agent, sizeof activity->view.agent, agent_slug);
+    mutex_unlock(&activity->lock);
+}
+
+static void activity_end(struct activity *activity)
+{
+    const struct activity_view idle = {.since_ms = clock_monotonic_ms()};
+    activity_set(activity, &idle);
+}
+
+static void change_alive(struct worker_pool *pool, int change)
 {
     mutex_lock(&pool->lock);
     pool->alive += (unsigned)change;
@@ -39,7 +93,7 @@ static void count_alive(struct worker_pool *pool, int change)
     mutex_unlock(&pool->lock);
 }
 
-static void *work(void *argument)
+static void *worker_thread(void *argument)
 {
     struct worker *worker = argument;
     struct worker_pool *pool = worker->pool;
@@ -49,7 +103,7 @@ static void *work(void *argument)
         pool->parts.run(pool->parts.context, worker->client, entry);
         activity_end(&worker->activity);
     }
-    count_alive(pool, -1);
+    change_alive(pool, -1);
     return NULL;
 }
 
@@ -61,10 +115,10 @@ static int start_worker(struct worker_pool *pool, unsigned number, struct error 
     int result = http_client_create(&worker->client, pool->parts.store, pool->parts.abort, error);
     if (result != 0)
         return result;
-    count_alive(pool, 1);
-    result = thread_start(&worker->thread, name, work, worker, error);
+    change_alive(pool, 1);
+    result = thread_start(&worker->thread, name, worker_thread, worker, error);
     if (result != 0) {
-        count_alive(pool, -1);
+        change_alive(pool, -1);
         http_client_destroy(worker->client);
     }
     return result;
@@ -83,7 +137,8 @@ int worker_pool_create(struct worker_pool **pool, const struct worker_pool_parts
     cond_init(&created->ended);
     for (unsigned i = 0; i < count; i++) {
         created->workers[i].pool = created;
-        activity_init(&created->workers[i].activity);
+        mutex_init(&created->workers[i].activity.lock);
+        activity_end(&created->workers[i].activity);
     }
     *pool = created;
     return 0;
@@ -94,7 +149,7 @@ void worker_pool_destroy(struct worker_pool *pool)
     if (pool == NULL)
         return;
     for (unsigned i = 0; i < pool->count; i++)
-        activity_fini(&pool->workers[i].activity);
+        mutex_fini(&pool->workers[i].activity.lock);
     cond_fini(&pool->ended);
     mutex_fini(&pool->lock);
     free(pool);
@@ -108,7 +163,7 @@ int worker_pool_start(struct worker_pool *pool, struct error *error)
     return result;
 }
 
-static void log_busy(unsigned number, const struct activity_view *view, int64_t for_ms)
+static void log_busy_worker(unsigned number, const struct activity_view *view, int64_t for_ms)
 {
     bool wakes = view->kind == ENTRY_WAKE;
     log_event(LOG_LEVEL_INFO, component,
@@ -121,7 +176,10 @@ bool worker_pool_snapshot(struct worker_pool *pool, unsigned number, struct acti
 {
     if (number < 1 || number > pool->count)
         return false;
-    activity_snapshot(&pool->workers[number - 1].activity, view);
+    struct activity *activity = &pool->workers[number - 1].activity;
+    mutex_lock(&activity->lock);
+    *view = activity->view;
+    mutex_unlock(&activity->lock);
     return true;
 }
 
@@ -131,7 +189,7 @@ void worker_pool_log(struct worker_pool *pool)
     for (unsigned number = 1; worker_pool_snapshot(pool, number, &view); number++) {
         int64_t for_ms = clock_monotonic_ms() - view.since_ms;
         if (view.busy)
-            log_busy(number, &view, for_ms);
+            log_busy_worker(number, &view, for_ms);
         else
             log_event(LOG_LEVEL_INFO, component, LOG_FIELDS(LOG_NUMBER("for_ms", for_ms)),
                 "Worker %u: idle", number);
@@ -156,70 +214,4 @@ void worker_pool_stop(struct worker_pool *pool)
         thread_join(worker->thread);
         http_client_destroy(worker->client);
     }
-}
-
-static void set(struct activity *activity, const struct activity_view *view)
-{
-    mutex_lock(&activity->lock);
-    activity->view = *view;
-    mutex_unlock(&activity->lock);
-}
-
-void activity_init(struct activity *activity)
-{
-    mutex_init(&activity->lock);
-    activity_end(activity);
-}
-
-void activity_fini(struct activity *activity)
-{
-    mutex_fini(&activity->lock);
-}
-
-void activity_begin(struct activity *activity, struct entry *entry)
-{
-    struct activity_view view = {
-        .busy = true,
-        .kind = entry->kind,
-        .stage = entry->queue.stage,
-        .since_ms = clock_monotonic_ms(),
-    };
-    text_copy(view.id, sizeof view.id, entry->item.id);
-    text_copy(view.agent, sizeof view.agent,
-        entry->work.agent_slug[0] != '\0' ? entry->work.agent_slug : entry->agent_id);
-    entry->work.activity = activity;
-    set(activity, &view);
-}
-
-void activity_enter(struct activity *activity, enum entry_stage stage)
-{
-    if (activity == NULL)
-        return;
-    int64_t now_ms = clock_monotonic_ms();
-    mutex_lock(&activity->lock);
-    activity->view.stage = stage;
-    activity->view.since_ms = now_ms;
-    mutex_unlock(&activity->lock);
-}
-
-void activity_name_agent(struct activity *activity, const char *slug)
-{
-    if (activity == NULL || slug[0] == '\0')
-        return;
-    mutex_lock(&activity->lock);
-    text_copy(activity->view.agent, sizeof activity->view.agent, slug);
-    mutex_unlock(&activity->lock);
-}
-
-void activity_end(struct activity *activity)
-{
-    const struct activity_view idle = {.since_ms = clock_monotonic_ms()};
-    set(activity, &idle);
-}
-
-void activity_snapshot(struct activity *activity, struct activity_view *view)
-{
-    mutex_lock(&activity->lock);
-    *view = activity->view;
-    mutex_unlock(&activity->lock);
 }

@@ -169,13 +169,13 @@ check_runtime_without_gateway() {
         CONVEX_URL=http://sandbox:3210 "HEALTH_PORT=$HEALTH_PORT" >"$work/project/.env"
     compose "" up --no-build -d --wait
     wait_until 30 reports_no_gateway "$name"
-    docker logs "$name" 2>&1 | grep "No agent is asked for now"
+    docker logs "$name" 2>&1 | grep "gateway unavailable, sends paused"
     compose "" rm -f -s -v runtime
     rm "$work/project/.env"
 }
 
 reports_no_gateway() {
-    docker logs "$1" 2>&1 | grep -E "No agent is asked for now: .*openclaw-gateway.*OPENCLAW_GATEWAY_URL"
+    docker logs "$1" 2>&1 | grep -E "gateway unavailable, sends paused: .*openclaw-gateway.*OPENCLAW_GATEWAY_URL"
 }
 
 sandbox() {

@@ -183,7 +183,7 @@ static void test_failing_provider_half_opens_the_breaker(void **state)
         env, json_pack("{s:s, s:s, s:i}", "name", "provider", "action", "status", "status", 502));
     test_env_start_runtime(env, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=1",
                                     "DELIVERY_BACKOFF_BASE_MS=100", "DELIVERY_BACKOFF_MAX_MS=400"));
-    test_env_wait_log(env, "One agent is asked at a time");
+    test_env_wait_log(env, "one send at a time");
     test_env_wait(env, "requests=5");
     assert_true(health_has(env, "\"trickle\""));
     assert_true(health_has(env, "\"degraded\""));
@@ -271,7 +271,7 @@ static void test_reply_rejected_too_long_becomes_a_dead_letter(void **state)
     board_fail(env, "createMessageFromAgent", "function_error", -1);
     board_fail(env, "markNotificationDelivered", "function_error", -1);
     test_env_start_runtime(env, settings);
-    test_env_wait_log(env, "it is kept in dead/");
+    test_env_wait_log(env, "moved to dead/");
     assert_true(health_has(env, "\"dead\": 1"));
     test_env_stop_runtime(env);
     board_clear_faults(env);

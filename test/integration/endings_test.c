@@ -60,7 +60,7 @@ static void test_unreadable_notification_becomes_a_dead_letter(void **state)
     board_load_one(env, id);
     board_fail(env, "getNotificationForDelivery", "function_error", -1);
     test_env_start_runtime(env, STRINGS("DELIVERY_GIVE_UP_AFTER_MS=200"));
-    test_env_wait_log(env, "it is kept in dead/");
+    test_env_wait_log(env, "moved to dead/");
     assert_int_equal(test_env_stat(env, NULL, "undelivered"), 1);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 0);
     test_env_stop_runtime(env);
@@ -140,7 +140,7 @@ static void test_reply_survives_a_failed_move_to_dead(void **state)
     test_env_wait_log(env, "cannot move");
     test_env_wait(env, "undelivered=0");
     assert_int_equal(rmdir(path), 0);
-    test_env_wait_log(env, "it is kept in dead/");
+    test_env_wait_log(env, "moved to dead/");
     assert_int_equal(access(path, F_OK), 0);
     assert_int_equal(board_requests_for(env, id), 1);
     test_env_stop_runtime(env);

@@ -118,7 +118,7 @@ static void test_sighup_applies_the_env_file_as_a_whole(void **state)
     char path[PATH_BYTES];
     write_file(env, "env", "OPENCLAW_GATEWAY_TOKEN=wrong-for-now\nDELIVERY_INTERVAL=200\n", path);
     start_with_env_file(env, path);
-    test_env_wait_log(env, "No agent is asked for now");
+    test_env_wait_log(env, "gateway unavailable, sends paused");
     json_decref(board_load(env, 1, 1));
     write_file(env, "env",
         "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN "\nLOG_LEVEL=loud\nDELIVERY_INTERVAL=200\n",
@@ -226,7 +226,7 @@ static void test_sigusr2_pauses_and_resumes_sends(void **state)
     hold_one_run(env, id);
     expect_paused(env, false);
     process_signal(&env->runtime, SIGUSR2);
-    test_env_wait_log(env, "Sends are held by hand");
+    test_env_wait_log(env, "sends paused by operator");
     expect_paused(env, true);
     json_decref(test_env_post(env, "/sandbox/load",
         json_pack("{s:i, s:i, s:f}", "notifications", 3, "agents", 3, "heartbeatInterval",
@@ -239,7 +239,7 @@ static void test_sigusr2_pauses_and_resumes_sends(void **state)
     test_env_wait_calls(env, "listAgents", 10);
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 1);
     process_signal(&env->runtime, SIGUSR2);
-    test_env_wait_log(env, "Sends are no longer held by hand");
+    test_env_wait_log(env, "sends resumed by operator");
     expect_paused(env, false);
     test_env_wait(env, "delivered=4&undelivered=0");
     /* The four deliveries and two heartbeats. */

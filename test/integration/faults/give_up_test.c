@@ -80,7 +80,7 @@ static void retry_dead_letter(struct fault_env *faults, const char *id)
 
 static void expect_moved_to_dead(struct fault_env *faults, const char *id)
 {
-    test_env_wait_log(faults->env, "it is kept in dead/");
+    test_env_wait_log(faults->env, "moved to dead/");
     test_env_stop_runtime(faults->env);
     expect_dead_letter(faults, id);
 }

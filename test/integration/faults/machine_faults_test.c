@@ -237,7 +237,7 @@ static void test_full_disk_degrades_health_until_there_is_room(void **state)
     fault_env_load(faults, 12, 4);
     test_env_wait(faults->env, "undelivered=0");
     assert_true(test_env_health_has(faults->env, "/health", "\"degraded\""));
-    assert_false(process_has_output(&faults->env->runtime, "The spool works again"));
+    assert_false(process_has_output(&faults->env->runtime, "the spool works again"));
     empty_disk(faults);
     fault_env_load(faults, 4, 4);
     test_env_wait(faults->env, "undelivered=0");
@@ -280,7 +280,7 @@ static void test_reply_is_saved_once_there_is_room(void **state)
     struct process *runtime = &faults->env->runtime;
     assert_true(process_wait_output(runtime, "No space left on device", TEST_WAIT_MS, NULL, 0));
     empty_disk(faults);
-    assert_true(process_wait_output(runtime, "The spool works again", TEST_WAIT_MS, NULL, 0));
+    assert_true(process_wait_output(runtime, "the spool works again", TEST_WAIT_MS, NULL, 0));
     assert_int_equal(fault_env_kill_runtime(faults), 1);
     FAULT(faults->backend, .kind = FAULT_NONE);
     fault_env_start(faults, NULL);
