@@ -1,7 +1,7 @@
 /*
  * A TCP proxy in one thread. Callers change the fault switch under its lock and then wait until
- * the thread has acted on it (ask_locked), so that a fault is in force when fault_proxy_set
- * returns.
+ * the thread has acted on it (request_and_wait_locked), so that a fault is in force when
+ * fault_proxy_set returns.
  *
  * FAULT_REFUSE closes the listening socket. A second socket, bound with SO_REUSEPORT but not
  * listening, keeps the port reserved meanwhile.
