@@ -1,15 +1,16 @@
 /*
- * The life of a notification, as the worker that has taken it from the send queue lives it:
+ * The life of a notification, on the worker that has taken it from the send queue:
  *
- *   known -> sending -> replied -> written -> settled
- *     |         |                     ^
- *     '---------+--> notify failure --'
+ *   known --> sending --> replied --> written --> settled
+ *     | \         \                    ^ ^
+ *     |  '---------'-> notify failure --' |
+ *     '------------- skipped -------------'
  *
  * Each stage is one function, in that order below; it does one step that may block and returns
  * which stage follows. A stage that fails returns itself with a delay (or known, when the agent has
  * to be asked again): the entry goes back to the queue and a worker resumes it there later. How
- * failures are weighed is in attempt.c. Nothing here holds a lock; the entry's work fields belong
- * to this worker until send_queue_finish.
+ * failures are weighed is in attempt.c. Nothing here holds a lock; the entry's work part belongs to
+ * this worker until send_queue_finish.
  *
  * The order of effects is what makes a reply safe against a crash at any point: the run is counted
  * in the spool before the request goes out, the reply is on disk before it is posted, it is posted
@@ -40,7 +41,7 @@ static struct stage_result stage_sending(struct attempt *attempt);
 static struct stage_result stage_replied(struct attempt *attempt);
 static struct stage_result stage_notify_failure(struct attempt *attempt);
 static struct stage_result stage_written(struct attempt *attempt);
-static void report_end(const struct attempt *attempt);
+static struct stage_result stage_settled(struct attempt *attempt);
 
 static struct stage_result run_stage(struct attempt *attempt, enum entry_stage stage)
 {
@@ -60,15 +61,15 @@ static struct stage_result run_stage(struct attempt *attempt, enum entry_stage s
     case STAGE_SETTLED:
         break;
     }
-    return next_stage(STAGE_SETTLED);
+    return stage_settled(attempt);
 }
 
-/* Runs stages until one has to wait, is put back, or settles the notification. */
+/* Runs stages until one has to wait, is put back, or the notification is settled. */
 static struct stage_result run_stages(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
     if (entry->work.closing == CLOSING_DEAD_LETTER)
-        return next_stage(STAGE_SETTLED);
+        return run_stage(attempt, STAGE_SETTLED);
     struct stage_result result = run_stage(attempt, entry->queue.stage);
     while (result.stage != STAGE_SETTLED && !result.put_back && result.delay_ms == 0) {
         /* Only a send is ever refused: by the breaker, the operator's hold or the shutdown. */
@@ -77,7 +78,8 @@ static struct stage_result run_stages(struct attempt *attempt)
         activity_enter(entry->work.activity, result.stage, entry->work.agent_slug);
         result = run_stage(attempt, result.stage);
     }
-    return result;
+    /* The queue settles the entry in send_queue_finish, together with its lane. */
+    return result.stage == STAGE_SETTLED ? run_stage(attempt, STAGE_SETTLED) : result;
 }
 
 void delivery_run(const struct delivery *delivery, struct http_client *client, struct entry *entry)
@@ -95,24 +97,12 @@ void delivery_run(const struct delivery *delivery, struct http_client *client, s
     metrics_observe(&delivery->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->queue.waited_us);
     struct stage_result result = run_stages(&attempt);
     delivery_context_fini(&attempt.context);
-    if (result.stage == STAGE_SETTLED && !journal_close(&delivery->journal, entry)) {
-        entry->work.closing = CLOSING_DEAD_LETTER;
-        result = (struct stage_result){
-            .stage = STAGE_WRITTEN, .delay_ms = delivery->config->delivery_backoff_max_ms};
-    }
-    if (result.stage == STAGE_SETTLED) {
-        STOP_POINT("after_spool_remove");
-        report_end(&attempt);
-        if (entry->work.outcome == OUTCOME_DELIVERED && delivery->on_delivered != NULL)
-            delivery->on_delivered(
-                delivery->delivered_context, client, entry->agent_id, &entry->work.trace);
-    } else {
+    if (result.stage != STAGE_SETTLED)
         journal_release_reply(entry);
-    }
     send_queue_finish(delivery->queue, entry, result.stage, result.delay_ms);
 }
 
-/* Keeps what later stages, also after a restart, need of the context. */
+/* Keeps what later stages need of the context, also after a restart. */
 static void remember_context(struct entry *entry, const struct delivery_context *context)
 {
     const char *slug = json_guard_string(context->agent, "slug");
@@ -231,7 +221,7 @@ static void send_to_agent(struct attempt *attempt, const struct agent_address *a
         count_run(attempt, duration_us);
 }
 
-/* Reads the reply out of the answer and puts it on disk. False, with result->error, without it. */
+/* Extracts the reply from the answer and puts it on disk. False with result->error if it fails. */
 static bool keep_reply(struct attempt *attempt, struct gateway_result *result)
 {
     struct entry *entry = attempt->entry;
@@ -278,7 +268,7 @@ static struct stage_result stage_sending(struct attempt *attempt)
     return next;
 }
 
-/* The reply cannot be read from the spool: now, or never again, which costs another run. */
+/* The reply cannot be read from the spool: at the moment, or for good, which costs another run. */
 static struct stage_result reply_is_missing(struct attempt *attempt, const struct error *error)
 {
     struct entry *entry = attempt->entry;
@@ -403,4 +393,22 @@ static void report_end(const struct attempt *attempt)
     log_event(entry->work.outcome == OUTCOME_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
         ATTEMPT_FIELDS(attempt, LOG_TEXT("reason", reason)), "%s %s", words[entry->work.outcome],
         entry->item.id);
+}
+
+/* Ends the notification, or only tries to: without its dead letter an operator would miss it. */
+static struct stage_result stage_settled(struct attempt *attempt)
+{
+    const struct delivery *delivery = attempt->delivery;
+    struct entry *entry = attempt->entry;
+    if (!journal_close(&delivery->journal, entry)) {
+        entry->work.closing = CLOSING_DEAD_LETTER;
+        return (struct stage_result){
+            .stage = STAGE_WRITTEN, .delay_ms = delivery->config->delivery_backoff_max_ms};
+    }
+    STOP_POINT("after_spool_remove");
+    report_end(attempt);
+    if (entry->work.outcome == OUTCOME_DELIVERED && delivery->on_delivered != NULL)
+        delivery->on_delivered(
+            delivery->delivered_context, attempt->client, entry->agent_id, &entry->work.trace);
+    return next_stage(STAGE_SETTLED);
 }

@@ -8,7 +8,7 @@
  * places as in the code.
  *
  * Simplifications: "replied" stands for every stage after the send, which the queue does not
- * distinguish either (class_of). If two lanes have work, either may be served, not only the one
+ * distinguish either (work_class_of). If two lanes have work, either may be served, not only the one
  * that has waited longest. A settled id is forgotten with the first page that lacks it; the code
  * keeps it longer. Pages are never truncated, and allocations never fail. A run that has begun
  * succeeds, certainly did not take place, or hangs until the shutdown. There are no spurious
@@ -297,7 +297,7 @@ inline finish_wake()
     }
 }
 
-/* send_queue_finish with a delay: put_back_locked */
+/* send_queue_finish with a delay: requeue_locked */
 inline finish_waiting(delay)
 {
     choose_favourite();
