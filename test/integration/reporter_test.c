@@ -34,7 +34,7 @@ static bool status_is(struct test_env *env, const char *status)
 }
 
 /* Waits until the backend has that status, for TEST_WAIT_MS at most. */
-static void wait_status(struct test_env *env, const char *status)
+static void wait_reported_status(struct test_env *env, const char *status)
 {
     int64_t deadline_ms = clock_monotonic_ms() + TEST_WAIT_MS;
     while (!status_is(env, status)) {
@@ -64,7 +64,7 @@ static void test_status_is_reported_at_startup_and_shutdown(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, STRINGS("DROPLET_ID=d-7", "DROPLET_REGION=fra1"));
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     json_t *runtime = first_document(env, "runtimes");
     assert_string_equal(board_string(runtime, "providerId"), "d-7");
     assert_string_equal(board_string(runtime, "region"), "fra1");
@@ -79,17 +79,17 @@ static void test_status_changes_are_reported_at_once(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, NULL);
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "listUndeliveredNotifications",
                                  "behaviour", "status", "name", "poll"));
-    wait_status(env, "degraded");
+    wait_reported_status(env, "degraded");
     board_clear_faults(env);
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     board_set_flag(env, "gateway_disabled", true);
     json_decref(board_load(env, 1, 1));
-    wait_status(env, "degraded");
+    wait_reported_status(env, "degraded");
     board_set_flag(env, "gateway_disabled", false);
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     test_env_stop_runtime(env);
 }
 
@@ -98,11 +98,11 @@ static void test_idle_runtime_notices_a_gateway_outage(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, fast_reports);
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     board_set_flag(env, "gateway_draining", true);
-    wait_status(env, "degraded");
+    wait_reported_status(env, "degraded");
     board_set_flag(env, "gateway_draining", false);
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     test_env_stop_runtime(env);
 }
 
@@ -111,9 +111,9 @@ static void test_startup_without_the_gateway_is_degraded(void **state)
     struct test_env *env = *state;
     board_set_flag(env, "gateway_draining", true);
     test_env_start_runtime(env, NULL);
-    wait_status(env, "degraded");
+    wait_reported_status(env, "degraded");
     board_set_flag(env, "gateway_draining", false);
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     test_env_stop_runtime(env);
 }
 
@@ -127,7 +127,7 @@ static void test_startup_without_the_backend_recovers(void **state)
     assert_true(test_env_health_has(env, "/health", "\"degraded\""));
     board_clear_faults(env);
     test_env_wait(env, "undelivered=0");
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     test_env_stop_runtime(env);
 }
 
@@ -135,7 +135,7 @@ static void test_restart_request_shuts_down_once(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, fast_reports);
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
     expect_shutdown(env);
     assert_true(process_has_output(&env->runtime, "restart requested by the backend"));
@@ -151,7 +151,7 @@ static void test_upgrade_without_effect_restarts_once_and_fails(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, fast_reports);
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     request_upgrade(env, "immediate");
     expect_shutdown(env);
     test_env_start_runtime(env, fast_reports);
@@ -172,7 +172,7 @@ static void test_effective_upgrade_is_reported_as_success(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, fast_reports);
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     request_upgrade(env, "immediate");
     expect_shutdown(env);
     test_env_start_runtime(env,
@@ -194,13 +194,13 @@ static void test_pending_upgrade_restarts_once(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, fast_reports);
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     request_upgrade(env, "immediate");
     expect_shutdown(env);
     board_backend_fault(env,
         json_pack("{s:s, s:s}", "action", "recordUpgradeResult", "behaviour", "function_error"));
     test_env_start_runtime(env, fast_reports);
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     test_env_wait_calls(env, "getPendingUpgrade", 4);
     test_env_stop_runtime(env);
 }
@@ -210,13 +210,13 @@ static void test_upgrade_result_is_sent_once_if_its_answer_is_lost(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, fast_reports);
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     request_upgrade(env, "immediate");
     expect_shutdown(env);
     board_backend_fault(env, json_pack("{s:s, s:s, s:i}", "action", "recordUpgradeResult",
                                  "behaviour", "drop_after", "times", 1));
     test_env_start_runtime(env, fast_reports);
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     test_env_wait_calls(env, "getPendingUpgrade", 2);
     assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 1);
     test_env_stop_runtime(env);
@@ -244,7 +244,7 @@ static void test_old_upgrade_does_not_delay_the_first_report(void **state)
     struct test_env *env = *state;
     char path[TMP_DIR_BYTES + sizeof "PATH=/bin"];
     test_env_start_runtime(env, fast_reports);
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     request_upgrade(env, "immediate");
     expect_shutdown(env);
     test_env_start_runtime(env, fast_reports);
@@ -252,7 +252,7 @@ static void test_old_upgrade_does_not_delay_the_first_report(void **state)
     test_env_stop_runtime(env);
     add_silent_openclaw(env, path);
     test_env_start_runtime(env, STRINGS(path, "OPENCLAW_VERSION"));
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     assert_false(process_has_output(&env->runtime, "OpenClaw version unknown"));
     assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 1);
     test_env_stop_runtime(env);
@@ -262,7 +262,7 @@ static void test_other_strategies_and_modes_are_only_logged(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, fast_reports);
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     request_upgrade(env, "rolling");
     test_env_wait_calls(env, "getPendingUpgrade", 3);
     test_env_stop_runtime(env);
@@ -281,7 +281,7 @@ static void test_unknown_version_is_reported_empty(void **state)
     struct test_env *env = *state;
     test_env_start_runtime(
         env, STRINGS("HEALTH_CHECK_INTERVAL=50", "PATH=/nonexistent", "OPENCLAW_VERSION"));
-    wait_status(env, "online");
+    wait_reported_status(env, "online");
     json_t *runtime = first_document(env, "runtimes");
     assert_string_equal(board_string(runtime, "openclawVersion"), "");
     json_decref(runtime);

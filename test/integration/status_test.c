@@ -50,7 +50,7 @@ static const char *string_at(json_t *status, const char *path)
 }
 
 /* Waits until path is at least min or equals string; a new reference to the whole status. */
-static json_t *wait_status(
+static json_t *wait_status_value(
     struct test_env *env, const char *path, json_int_t min, const char *string)
 {
     int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
@@ -136,9 +136,9 @@ static void test_status_shows_completed_work(void **state)
     struct test_env *env = *state;
     json_decref(board_load(env, 6, 3));
     test_env_start_runtime(env, NULL);
-    json_t *status = wait_status(env, "totals.delivered", 6, NULL);
+    json_t *status = wait_status_value(env, "totals.delivered", 6, NULL);
     json_decref(status);
-    status = wait_status(env, "state", 0, "healthy");
+    status = wait_status_value(env, "state", 0, "healthy");
     assert_int_equal(json_array_size(value_at(status, "reasons")), 0);
     assert_int_equal(number_at(status, "totals.agentRuns"), 6);
     assert_int_equal(number_at(status, "totals.failedAttempts"), 0);
@@ -185,7 +185,7 @@ static void test_status_shows_busy_workers_and_waiting_work(void **state)
     board_hold_agents(env, "agent");
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "in_flight=1");
-    json_t *status = wait_status(env, "spool.entries", 1, NULL);
+    json_t *status = wait_status_value(env, "spool.entries", 1, NULL);
     json_t *worker = find_busy_worker(status);
     assert_string_equal(string_at(worker, "agent"), "worker1");
     assert_string_equal(string_at(worker, "stage"), "sending");
@@ -198,13 +198,13 @@ static void test_status_shows_busy_workers_and_waiting_work(void **state)
     assert_in_range(number_at(status, "waiting.oldest.0.ageMs"), 0, 600000);
     json_decref(status);
     process_signal(&env->runtime, SIGUSR2);
-    status = wait_status(env, "state", 0, "held");
+    status = wait_status_value(env, "state", 0, "held");
     assert_true(json_is_true(value_at(status, "heldByHand")));
     assert_int_equal(json_array_size(value_at(status, "reasons")), 1);
     json_decref(status);
     process_signal(&env->runtime, SIGUSR2);
     board_clear_faults(env);
-    json_decref(wait_status(env, "totals.delivered", 2, NULL));
+    json_decref(wait_status_value(env, "totals.delivered", 2, NULL));
     test_env_stop_runtime(env);
 }
 
@@ -216,7 +216,7 @@ static void test_status_bounds_the_lists_of_failures(void **state)
     json_decref(board_load(env, FAILING, FAILING));
     test_env_start_runtime(
         env, STRINGS("DELIVERY_BACKOFF_BASE_MS=600000", "DELIVERY_BACKOFF_MAX_MS=600000"));
-    json_t *status = wait_status(env, "queue.waiting", FAILING, NULL);
+    json_t *status = wait_status_value(env, "queue.waiting", FAILING, NULL);
     assert_int_equal(number_at(status, "waiting.total"), FAILING);
     assert_int_equal(json_array_size(value_at(status, "waiting.oldest")), MAX_LISTED);
     assert_string_equal(string_at(status, "waiting.oldest.0.lastFailure"), "gateway_refused");
@@ -234,14 +234,14 @@ static void test_degraded_status_has_a_reason(void **state)
     struct test_env *env = *state;
     board_set_flag(env, "gateway_disabled", true);
     test_env_start_runtime(env, NULL);
-    json_t *status = wait_status(env, "gateway.state", 0, "shut");
+    json_t *status = wait_status_value(env, "gateway.state", 0, "shut");
     assert_string_equal(string_at(status, "state"), "degraded");
     assert_non_null(strstr(string_at(status, "reasons.0"), "No agent can be asked: "));
     assert_in_range(number_at(status, "gateway.nextProbeMs"), 0, 60000);
     json_decref(status);
     board_backend_fault(env, json_pack("{s:s, s:s}", "action", "listUndeliveredNotifications",
                                  "behaviour", "function_error"));
-    status = wait_status(env, "backend.pollFailures", 1, NULL);
+    status = wait_status_value(env, "backend.pollFailures", 1, NULL);
     assert_int_equal(json_array_size(value_at(status, "reasons")), 2);
     json_decref(status);
     test_env_stop_runtime(env);
@@ -265,8 +265,8 @@ static void test_status_escapes_names_and_hides_replies_and_secrets(void **state
             string_at(seeded, "tasks.0.id"), "type", "assignment")));
     test_env_start_runtime(
         env, STRINGS("DELIVERY_BACKOFF_BASE_MS=50", "DELIVERY_BACKOFF_MAX_MS=200"));
-    json_decref(wait_status(env, "totals.agentRuns", 1, NULL));
-    json_t *status = wait_status(env, "queue.waiting", 1, NULL);
+    json_decref(wait_status_value(env, "totals.agentRuns", 1, NULL));
+    json_t *status = wait_status_value(env, "queue.waiting", 1, NULL);
     assert_string_equal(string_at(status, "waiting.oldest.0.stage"), "replied");
     assert_string_equal(string_at(status, "waiting.oldest.0.agent"), HOSTILE_SLUG);
     json_decref(status);
@@ -280,7 +280,7 @@ static void test_status_escapes_names_and_hides_replies_and_secrets(void **state
     free(body);
     json_decref(seeded);
     board_clear_faults(env);
-    json_decref(wait_status(env, "totals.delivered", 1, NULL));
+    json_decref(wait_status_value(env, "totals.delivered", 1, NULL));
     test_env_stop_runtime(env);
 }
 

@@ -194,5 +194,5 @@ int main(void)
         TEST_IN_ENV(test_signal_during_a_requested_restart_aborts_nothing),
         TEST_IN_ENV(test_second_signal_during_a_requested_restart_exits_at_once),
     };
-    return cmocka_run_group_tests_name("endings", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("outcomes", tests, NULL, NULL);
 }

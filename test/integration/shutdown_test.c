@@ -143,5 +143,5 @@ int main(void)
         TEST_IN_ENV(test_hung_servers_do_not_outlast_the_grace_period),
         TEST_IN_ENV(test_restart_request_waits_for_runs_in_flight),
     };
-    return cmocka_run_group_tests_name("stop", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("shutdown", tests, NULL, NULL);
 }

@@ -180,5 +180,5 @@ int main(void)
         TEST_IN_ENV(test_busy_agent_is_reported_online_once_per_interval),
         TEST_IN_ENV(test_malformed_agents_do_not_disturb_others),
     };
-    return cmocka_run_group_tests_name("wakes", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("heartbeats", tests, NULL, NULL);
 }
