@@ -3,7 +3,8 @@
  *
  * Before: one pass over the bytes (struct json_scan) rejects documents whose nesting or number of
  * values would exhaust the stack or the memory, since a small text can become a large tree, and
- * repairs what Jansson would reject a whole reply for: invalid UTF-8 and lone surrogates. A valid
+ * repairs what Jansson would reject a whole reply for: invalid UTF-8, lone surrogates, and numbers
+ * that no double holds (RFC 8259, section 6, leaves their range to us), which become null. A valid
  * document, by far the usual case, is not copied: json_scan_replace starts a copy on the first
  * repair. The scan does not validate; what is not JSON is left to Jansson.
  *
@@ -123,10 +124,47 @@ static void json_scan_string(struct json_scan *scan)
     }
 }
 
+/* Whether the number, which may be any text of a number's characters, is beyond all doubles. */
+static bool json_overflows(const char *bytes, size_t length_bytes)
+{
+    struct text number = {0};
+    char *end;
+    text_append_bytes(&number, bytes, length_bytes);
+    text_append(&number, "");
+    if (number.failed)
+        return false;
+    bool overflows = isinf(strtod(number.data, &end)) && end == number.data + number.length_bytes;
+    text_fini(&number);
+    return overflows;
+}
+
+/*
+ * From the second character of a number to its end. What is no number, as one with a leading zero,
+ * is left to Jansson.
+ */
+static void json_scan_number(struct json_scan *scan)
+{
+    enum { MAX_SAFE_BYTES = 300 }; /* that many digits alone cannot overflow */
+    size_t begin = scan->at - 1;
+    bool has_exponent = false;
+    size_t end = scan->at;
+    for (; end < scan->length_bytes && strchr("0123456789+-.eE", scan->bytes[end]) != NULL &&
+           scan->bytes[end] != '\0';
+         end++)
+        has_exponent = has_exponent || (scan->bytes[end] | 0x20) == 'e';
+    scan->at = end;
+    if ((!has_exponent && end - begin <= MAX_SAFE_BYTES) || scan->bytes[begin] == '0' ||
+        !json_overflows(scan->bytes + begin, end - begin))
+        return;
+    scan->at = begin;
+    json_scan_replace(scan, end - begin, "null");
+}
+
 /* One token outside strings: counts values and tracks the depth. */
 static void json_scan_token(struct json_scan *scan)
 {
-    switch (scan->bytes[scan->at++]) {
+    char byte = scan->bytes[scan->at++];
+    switch (byte) {
     case '{':
     case '[':
         scan->values++;
@@ -149,6 +187,8 @@ static void json_scan_token(struct json_scan *scan)
         break;
     default:
         scan->values += !scan->in_scalar;
+        if (!scan->in_scalar && (byte == '-' || (byte >= '0' && byte <= '9')))
+            json_scan_number(scan);
         scan->in_scalar = true;
         return;
     }
