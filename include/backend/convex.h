@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "http/client.h"
 #include "telemetry/metrics.h"
 
@@ -56,6 +57,15 @@ bool convex_exchange_token(struct convex *convex, char **token);
 
 /* Counts and times calls in metrics (borrowed) from now on. To be called before the first call. */
 void convex_set_metrics(struct convex *convex, struct metrics *metrics);
+
+/*
+ * Names the loop to poke when a call succeeds after one that found the backend unavailable; it must
+ * outlive the calls. To be called before the first call.
+ */
+void convex_on_recovery(struct convex *convex, struct loop *loop);
+
+/* When a call of any thread last succeeded, monotonic; 0 if none has. Any thread. */
+int64_t convex_succeeded_ms(const struct convex *convex);
 
 /* The outcome as a label value of the metrics. Pure. */
 const char *convex_outcome_word(enum convex_outcome outcome);

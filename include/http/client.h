@@ -26,6 +26,11 @@ struct http_request {
      * dies before the first byte of the response, so requests that must not run twice set this.
      */
     bool single_use_connection;
+    /*
+     * How long bytes that we sent may go unacknowledged before the connection counts as dead
+     * (TCP_USER_TIMEOUT); 0 leaves it to the system. For a kept connection the first request's.
+     */
+    int64_t user_timeout_ms;
     bool ignore_proxy;  /* otherwise http_proxy, https_proxy and no_proxy apply */
     bool wants_details; /* fills in the fields of the response marked as details */
     /* Aborts the request once true, like the flag of the client; outlives it. NULL: none. */
@@ -72,6 +77,9 @@ void http_client_library_stop(void);
 int http_client_create(struct http_client **client, struct ca_store *store,
     const atomic_bool *abort, struct error *error);
 void http_client_destroy(struct http_client *client);
+
+/* Closes the idle connections: the next request makes a new one. Between requests. */
+void http_client_close_connections(struct http_client *client);
 
 /* Whether the client's abort flag or extra_abort (NULL: none) is set. Any thread. */
 bool http_client_is_aborted(const struct http_client *client, const atomic_bool *extra_abort);

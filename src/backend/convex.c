@@ -13,6 +13,10 @@
  * libcurl must not repeat the request by itself either. A function error may mean anything, because
  * production deployments hide why a function threw. Error texts quote the deployment only up to
  * where it echoes our arguments.
+ *
+ * A kept connection may lead to one broken host of many, so an answer that is not the backend's own
+ * closes it. The first success after a failure, of whoever called, wakes the poller, which would
+ * otherwise sleep through the rest of its backoff.
  */
 #include "backend/convex.h"
 
@@ -28,6 +32,7 @@ enum {
     LOOP_CALLS = 4,       /* of these, reserved for the loops; each makes one call at a time */
     ABORT_CHECK_MS = 200, /* while a call waits for a slot: abort flags signal no condition */
     CALL_TIMEOUT_MS = 60000,
+    USER_TIMEOUT_MS = 15000, /* the most that a connection which died silently may cost */
     RESPONSE_LIMIT_BYTES = 20 * 1024 * 1024, /* a value of 16 MiB, escaped, in its envelope */
     QUOTE_BYTES = 400,
 };
@@ -38,7 +43,10 @@ struct convex {
     char *account_id;
     struct secret *service_token;
     int64_t timeout_ms;
-    struct metrics *metrics; /* NULL: calls are not counted */
+    struct metrics *metrics;   /* NULL: calls are not counted */
+    struct loop *on_recovery;  /* poked when a call succeeds after one failed; NULL: none */
+    atomic_bool failing;       /* the last call to end found the backend unavailable */
+    atomic_llong succeeded_ms; /* when a call last succeeded, monotonic; 0: none has */
 
     /* Guards the number of calls in flight. */
     struct mutex lock;
@@ -269,6 +277,7 @@ static void post_call(const struct service *service, const char *body, enum conv
         .timeout_ms = convex->timeout_ms,
         .response_limit_bytes = RESPONSE_LIMIT_BYTES,
         .single_use_connection = kind == CONVEX_ONCE,
+        .user_timeout_ms = USER_TIMEOUT_MS,
         .extra_abort = service->abort,
     };
     if (!acquire_call_slot(service)) {
@@ -288,6 +297,33 @@ static void record_call(const struct convex *convex, const char *action,
     metrics_observe(convex->metrics, METRIC_CONVEX_REQUEST, action, duration_us);
 }
 
+/* What the outcome of one call means for later ones. */
+static void learn_from_call(
+    const struct service *service, enum convex_outcome outcome, const struct http_response *answer)
+{
+    struct convex *convex = service->convex;
+    if (outcome == CONVEX_SUCCESS) {
+        atomic_store(&convex->succeeded_ms, clock_monotonic_ms());
+        if (atomic_exchange(&convex->failing, false) && convex->on_recovery != NULL)
+            loop_poke(convex->on_recovery);
+    } else if (outcome == CONVEX_UNAVAILABLE) {
+        atomic_store(&convex->failing, true);
+        /* The error may be that of a proxy or a host which a new connection would not reach. */
+        if (answer->failure == HTTP_ANSWERED)
+            http_client_close_connections(service->client);
+    }
+}
+
+int64_t convex_succeeded_ms(const struct convex *convex)
+{
+    return atomic_load(&convex->succeeded_ms);
+}
+
+void convex_on_recovery(struct convex *convex, struct loop *loop)
+{
+    convex->on_recovery = loop;
+}
+
 enum convex_outcome convex_call(const struct service *service, const char *action,
     json_t *arguments, enum convex_kind kind, json_t **value, struct error *error)
 {
@@ -302,6 +338,7 @@ enum convex_outcome convex_call(const struct service *service, const char *actio
     free(body);
     enum convex_outcome outcome = convex_classify(&answer, kind, value, error);
     record_call(service->convex, action, outcome, clock_monotonic_us() - began_us);
+    learn_from_call(service, outcome, &answer);
     if (outcome != CONVEX_SUCCESS)
         error_wrap(error, "%s", action);
     return outcome;

@@ -11,19 +11,29 @@
  * - Why did it fail, and in which step? struct http_response carries the failure class, the last
  *   step begun and a reason for an operator.
  *
- * The calling thread blocks in curl_multi_poll, which returns at least every ABORT_CHECK_MS, when
- * the progress callback checks the abort flags. Each request has an easy handle of its own, a copy
- * of the one with the fixed options: libcurl 7.88 keeps a pointer to the last header of a response
- * and, if the next response on that handle begins with a folded line, uses it after it was freed.
+ * The calling thread blocks in curl_multi_poll, which returns at least every ABORT_CHECK_MS for a
+ * look at the abort flags. Deadlines and aborts are this file's, not libcurl's: it checks its
+ * timers before it reads, so a response that arrived while the process was stopped or starved would
+ * be thrown away unread. Here a request ends early only once nothing more is in the socket.
+ *
+ * Names are looked up for each new connection: a cached address may by now be somebody else's, who
+ * would get the token. Connections that are kept have a longest life for the same reason, and keep
+ * alive probes (RFC 9293, section 3.8.4) that a silent NAT between us and a long run needs. Each
+ * request has an easy handle of its own, a copy of the one with the fixed options: libcurl 7.88
+ * keeps a pointer to the last header of a response and, if the next response on that handle begins
+ * with a folded line, uses it after it was freed.
  */
 #include "http/client.h"
 
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/sync.h"
 
@@ -35,6 +45,10 @@ enum {
     RETRY_AFTER_LIMIT_S = 24 * 3600,
     CONNECTIONS_KEPT = 2,
     ABORT_CHECK_MS = 1000,
+    OVERTIME_MS = 1000, /* to read what is in the socket at the deadline */
+    KEEP_ALIVE_S = 30,
+    KEEP_ALIVE_GAP_S = 10,
+    MAX_CONNECTION_AGE_S = 60,
 };
 
 struct http_client {
@@ -47,6 +61,7 @@ struct http_client {
     const atomic_bool *extra_abort; /* of the request in flight */
     struct text body;
     size_t body_limit_bytes;
+    unsigned user_timeout_ms; /* of connections that are made for the request in flight; 0: none */
     bool body_too_large;
     bool tls_begun; /* the handshake of the request in flight */
     char reason[CURL_ERROR_SIZE];
@@ -86,12 +101,15 @@ bool http_client_is_aborted(const struct http_client *client, const atomic_bool 
     return flag_is_set(client->abort) || flag_is_set(extra_abort);
 }
 
-static int client_on_progress(
-    void *context, curl_off_t d_total, curl_off_t d_now, curl_off_t u_total, curl_off_t u_now)
+/* Called for each new socket, before it connects. A failure only means a later notice. */
+static int client_on_socket(void *context, curl_socket_t fd, curlsocktype purpose)
 {
-    (void)d_total, (void)d_now, (void)u_total, (void)u_now;
     const struct http_client *client = context;
-    return http_client_is_aborted(client, client->extra_abort) ? 1 : 0;
+    (void)purpose;
+    if (client->user_timeout_ms > 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &client->user_timeout_ms,
+            sizeof client->user_timeout_ms);
+    return CURL_SOCKOPT_OK;
 }
 
 /* Called when a TLS handshake is about to begin. */
@@ -124,13 +142,27 @@ static CURLcode client_set_fixed_options(struct http_client *client)
     SET(CURLOPT_SSL_CTX_DATA, client);
     SET(CURLOPT_WRITEFUNCTION, client_on_body);
     SET(CURLOPT_WRITEDATA, client);
-    SET(CURLOPT_NOPROGRESS, 0L);
-    SET(CURLOPT_XFERINFOFUNCTION, client_on_progress);
-    SET(CURLOPT_XFERINFODATA, client);
+    SET(CURLOPT_SOCKOPTFUNCTION, client_on_socket);
+    SET(CURLOPT_SOCKOPTDATA, client);
     SET(CURLOPT_ERRORBUFFER, client->reason);
     SET(CURLOPT_TCP_NODELAY, 1L);
+    SET(CURLOPT_TCP_KEEPALIVE, 1L);
+    SET(CURLOPT_TCP_KEEPIDLE, (long)KEEP_ALIVE_S);
+    SET(CURLOPT_TCP_KEEPINTVL, (long)KEEP_ALIVE_GAP_S);
+    SET(CURLOPT_DNS_CACHE_TIMEOUT, 0L);
 #undef SET
     return code;
+}
+
+/* A new set of connections; NULL when out of memory. */
+static CURLM *create_connections(void)
+{
+    CURLM *connections = curl_multi_init();
+    if (connections == NULL ||
+        curl_multi_setopt(connections, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT) == CURLM_OK)
+        return connections;
+    curl_multi_cleanup(connections);
+    return NULL;
 }
 
 int http_client_create(struct http_client **client, struct ca_store *store,
@@ -141,21 +173,28 @@ int http_client_create(struct http_client **client, struct ca_store *store,
         return error_set(error, ERROR_NO_MEMORY, "out of memory creating an HTTP client");
     created->store = store;
     created->abort = abort;
-    created->connections = curl_multi_init();
+    created->connections = create_connections();
     created->fixed_options = curl_easy_init();
     created->sessions = curl_share_init();
     if (created->connections == NULL || created->fixed_options == NULL ||
         created->sessions == NULL ||
         curl_share_setopt(created->sessions, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) !=
             CURLSHE_OK ||
-        curl_multi_setopt(created->connections, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT) !=
-            CURLM_OK ||
         client_set_fixed_options(created) != CURLE_OK) {
         http_client_destroy(created);
         return error_set(error, ERROR_NO_MEMORY, "libcurl cannot create a client");
     }
     *client = created;
     return 0;
+}
+
+void http_client_close_connections(struct http_client *client)
+{
+    CURLM *connections = create_connections();
+    if (connections == NULL)
+        return;
+    curl_multi_cleanup(client->connections);
+    client->connections = connections;
 }
 
 void http_client_destroy(struct http_client *client)
@@ -183,6 +222,12 @@ static struct curl_slist *client_build_headers(const char *const *headers)
     return list;
 }
 
+/* Spread, so that the connections of many workers do not all end at once. */
+static long connection_age_s(void)
+{
+    return MAX_CONNECTION_AGE_S - (long)(backoff_random_unit() * (MAX_CONNECTION_AGE_S / 4));
+}
+
 static CURLcode client_set_request_options(
     struct http_client *client, const struct http_request *request, struct curl_slist *headers)
 {
@@ -194,8 +239,8 @@ static CURLcode client_set_request_options(
     /* curl_easy_duphandle does not copy it. */
     SET(CURLOPT_SHARE, client->sessions);
     SET(CURLOPT_HTTPHEADER, headers);
-    SET(CURLOPT_TIMEOUT_MS, timeout_ms);
     SET(CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
+    SET(CURLOPT_MAXLIFETIME_CONN, connection_age_s());
     SET(CURLOPT_FRESH_CONNECT, request->single_use_connection ? 1L : 0L);
     SET(CURLOPT_FORBID_REUSE, request->single_use_connection ? 1L : 0L);
     SET(CURLOPT_NOPROXY, request->ignore_proxy ? "*" : NULL);
@@ -210,12 +255,14 @@ static CURLcode client_set_request_options(
     return code;
 }
 
-static void client_reset(struct http_client *client, size_t limit_bytes)
+static void client_reset(struct http_client *client, const struct http_request *request)
 {
     if (client->body.capacity_bytes > BODY_KEPT_BYTES)
         text_fini(&client->body);
     text_clear(&client->body);
-    client->body_limit_bytes = limit_bytes;
+    client->body_limit_bytes = request->response_limit_bytes;
+    client->extra_abort = request->extra_abort;
+    client->user_timeout_ms = (unsigned)request->user_timeout_ms;
     client->body_too_large = false;
     client->tls_begun = false;
     client->reason[0] = '\0';
@@ -346,20 +393,58 @@ static void client_read_response(struct http_client *client, const struct http_r
     response_set_reason(client, request, code, response);
 }
 
-/* Blocks until the transfer has ended. */
-static CURLcode client_transfer(struct http_client *client)
+/* Why the transfer should end now, or CURLE_OK. */
+static CURLcode client_should_end(const struct http_client *client, int64_t deadline_ms)
 {
-    CURLM *connections = client->connections;
+    if (http_client_is_aborted(client, client->extra_abort))
+        return CURLE_ABORTED_BY_CALLBACK;
+    return clock_monotonic_ms() >= deadline_ms ? CURLE_OPERATION_TIMEDOUT : CURLE_OK;
+}
+
+/*
+ * Waits for the transfer. False when it has to end, with the reason in *why: its time has come and
+ * nothing is in the socket, or reading what was there has taken OVERTIME_MS.
+ */
+static bool client_wait(
+    struct http_client *client, int64_t deadline_ms, int64_t *overtime_ms, CURLcode *why)
+{
+    int active = 0;
+    *why = client_should_end(client, deadline_ms);
+    int64_t now_ms = clock_monotonic_ms();
+    if (*why == CURLE_OK) {
+        int64_t left_ms = deadline_ms - now_ms;
+        int wait_ms = left_ms < ABORT_CHECK_MS ? (int)left_ms : ABORT_CHECK_MS;
+        curl_multi_poll(client->connections, NULL, 0, wait_ms, NULL);
+        return true;
+    }
+    if (*overtime_ms == 0)
+        *overtime_ms = now_ms + OVERTIME_MS;
+    curl_multi_poll(client->connections, NULL, 0, 0, &active);
+    return active > 0 && now_ms < *overtime_ms;
+}
+
+/* Blocks until the transfer has ended, or is to end. */
+static CURLcode client_transfer(struct http_client *client, int64_t timeout_ms)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
+    int64_t overtime_ms = 0;
     int running = 1;
     int unread = 0;
-    CURLMcode code = curl_multi_add_handle(connections, client->curl);
+    CURLcode why = CURLE_OK;
+    CURLMcode code = curl_multi_add_handle(client->connections, client->curl);
     while (code == CURLM_OK && running > 0) {
-        code = curl_multi_perform(connections, &running);
-        if (code == CURLM_OK && running > 0)
-            code = curl_multi_poll(connections, NULL, 0, ABORT_CHECK_MS, NULL);
+        code = curl_multi_perform(client->connections, &running);
+        if (code == CURLM_OK && running > 0 &&
+            !client_wait(client, deadline_ms, &overtime_ms, &why))
+            break;
     }
-    const CURLMsg *ended = curl_multi_info_read(connections, &unread);
-    return ended != NULL ? ended->data.result : CURLE_OUT_OF_MEMORY;
+    const CURLMsg *ended = curl_multi_info_read(client->connections, &unread);
+    if (ended != NULL)
+        return ended->data.result;
+    if (why == CURLE_OPERATION_TIMEDOUT)
+        snprintf(client->reason, sizeof client->reason, "timed out after %lld ms",
+            (long long)timeout_ms);
+    return why != CURLE_OK ? why : CURLE_OUT_OF_MEMORY;
 }
 
 /* Leaves *response as it is when out of memory before anything was sent. */
@@ -371,7 +456,8 @@ static void client_run(struct http_client *client, const struct http_request *re
         return;
     if (client_set_request_options(client, request, headers) == CURLE_OK) {
         response->reason[0] = '\0';
-        client_read_response(client, request, client_transfer(client), response);
+        CURLcode code = client_transfer(client, request->timeout_ms);
+        client_read_response(client, request, code, response);
         curl_multi_remove_handle(client->connections, client->curl);
     }
     curl_easy_cleanup(client->curl);
@@ -391,8 +477,7 @@ void http_client_perform(
     struct curl_slist *headers = client_build_headers(request->headers);
     if (headers == NULL)
         return;
-    client_reset(client, request->response_limit_bytes);
-    client->extra_abort = request->extra_abort;
+    client_reset(client, request);
     client_run(client, request, headers, response);
     curl_slist_free_all(headers);
 }

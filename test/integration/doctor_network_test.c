@@ -101,7 +101,7 @@ static void test_hanging_servers_are_given_up_on(void **state)
         stub_server_port(server));
     board_backend_fault(env, json_pack("{s:s, s:s}", "action", "listAgents", "behaviour", "hang"));
     doctor_expect_read_only(env, STRINGS(gateway_url), 1,
-        STRINGS("FAIL  Convex deployment   listAgents: Operation timed out after 10",
+        STRINGS("FAIL  Convex deployment   listAgents: timed out after 10",
             "ok    gateway connection ",
             "FAIL  gateway endpoint    http://127.0.0.1:", "timed out after 10"));
     stub_server_stop(server);
