@@ -16,11 +16,11 @@ enum gateway_outcome {
     GATEWAY_REPLIED,       /* the run completed; body is set */
     GATEWAY_DISABLED,      /* no gateway is configured */
     GATEWAY_UNREACHABLE,   /* not a byte of the request went out */
-    GATEWAY_MISCONFIGURED, /* 401, 403, 404 or a redirect: token, URL or endpoint is wrong */
+    GATEWAY_MISCONFIGURED, /* token, URL or endpoint is wrong; for retry_after_ms if that is set */
     GATEWAY_BUSY,          /* draining or rate-limited, for retry_after_ms */
-    GATEWAY_REFUSED,       /* another error that was reported before a run began */
+    GATEWAY_REFUSED,       /* this request was refused before a run began */
     GATEWAY_FAILED_RUN,    /* the agent ran and failed, or its answer cannot be read */
-    GATEWAY_AMBIGUOUS,     /* the request went out and no answer came: the agent may have run */
+    GATEWAY_AMBIGUOUS,     /* the request went out, and nothing proves that the agent did not run */
     GATEWAY_ABORTED,       /* aborted by shutdown; sent tells whether the agent may have run */
 };
 
@@ -38,6 +38,7 @@ struct gateway_result {
     enum gateway_outcome outcome;
     json_t *body; /* owned; NULL unless GATEWAY_REPLIED */
     int64_t retry_after_ms;
+    bool incomplete; /* GATEWAY_REPLIED with a run that ended before its time */
     bool timed_out;
     bool sent;
     int status;         /* of the answer; 0 when there was none */
@@ -79,12 +80,6 @@ void gateway_send(const struct gateway *gateway, struct http_client *client,
 void gateway_classify(const struct http_response *answer, struct gateway_result *result);
 
 /*
- * Whether a proxy reports with this status that the server it forwards to is down: those of RFC
- * 9110 (502 to 504) and those that content delivery networks added. Pure.
- */
-bool gateway_status_is_proxy_error(int status);
-
-/*
  * Posts an empty object to the endpoint for runs, with the token, and fills *result as gateway_send
  * does; no agent runs. GATEWAY_REPLIED means that the gateway accepts our requests (it answers 400,
  * as a rule), GATEWAY_UNREACHABLE also that no answer came in time; result->body stays NULL. trace
@@ -92,6 +87,27 @@ bool gateway_status_is_proxy_error(int status);
  */
 void gateway_probe(const struct gateway *gateway, struct http_client *client, int64_t timeout_ms,
     const struct trace *trace, struct gateway_result *result);
+
+/* Which releases differ in what matters to us (docs/protocol.md, "OpenClaw gateway"). */
+enum gateway_generation {
+    GATEWAY_UNKNOWN, /* not asked yet, or no clear answer */
+    GATEWAY_OLD,     /* sends a failed model call as the agent's words */
+    GATEWAY_CURRENT, /* answers a failed model call with a failed run */
+};
+
+enum { GATEWAY_RELEASE_BYTES = 64 };
+
+struct gateway_release {
+    enum gateway_generation generation;
+    char version[GATEWAY_RELEASE_BYTES]; /* "" while it is not known */
+};
+
+/*
+ * Asks GET /startupz, which only current releases answer, and fills *release. trace may be NULL.
+ * Blocks up to timeout_ms. Any thread, each with its own client.
+ */
+void gateway_release_fetch(const struct gateway *gateway, struct http_client *client,
+    int64_t timeout_ms, const struct trace *trace, struct gateway_release *release);
 
 /* The agents that the gateway has. */
 struct gateway_models {

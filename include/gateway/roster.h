@@ -33,6 +33,11 @@ json_t *gateway_roster_missing(struct gateway_roster *roster);
 /* Whether the gateway has the agent; true while that is not known. */
 bool gateway_roster_has(struct gateway_roster *roster, const char *agent_slug);
 
+/* Stores which release the gateway is, and tells it; GATEWAY_UNKNOWN until the first call. */
+void gateway_roster_set_release(
+    struct gateway_roster *roster, const struct gateway_release *release);
+struct gateway_release gateway_roster_release(struct gateway_roster *roster);
+
 /* The inputs of an address besides the agent. Borrowed; shared by all workers, read-only. */
 struct agent_router {
     const char *account_id;

@@ -6,8 +6,8 @@
  *   start -> half-open     or open for good when no gateway is configured
  *   closed -> open         a send was answered "misconfigured" or "busy", or the third in a row
  *                          reached nothing
- *   closed -> half-open    a send went out and got no answer, a proxy answered in place of the
- *                          gateway, or the probe of an idle gateway failed
+ *   closed -> half-open    a send went out and nothing proves that no agent ran, or the probe of
+ *                          an idle gateway failed
  *   half-open -> open      a probe failed
  *   any -> closed          a probe was answered
  *
@@ -243,11 +243,11 @@ static const char *misconfiguration_hint(int status)
 {
     switch (status) {
     case 401:
+    case 429:
         /* Not ": the gateway...", as redact() would take what follows a colon for the token. */
         return "check OPENCLAW_GATEWAY_TOKEN; the gateway rejects it";
-    case 403:
-        return "the gateway, or a proxy in front of it, denies access to this runtime";
     case 404:
+    case 405:
         return "check OPENCLAW_GATEWAY_URL and that the gateway's responses endpoint is enabled "
                "(gateway.http.endpoints.responses.enabled)";
     default:
@@ -315,11 +315,6 @@ static void record_current_send_locked(struct breaker *breaker, const char *agen
         record_failed_run_locked(breaker, agent_id, now_ms);
         break;
     case GATEWAY_REFUSED:
-        breaker->unreachable_sends = 0;
-        /* A proxy answers like this while the gateway it forwards to is down. */
-        if (gateway_status_is_proxy_error(result->status))
-            enter_locked(breaker, BREAKER_HALF_OPEN, result->error.text, now_ms);
-        break;
     case GATEWAY_REPLIED:
         breaker->unreachable_sends = 0;
         break;

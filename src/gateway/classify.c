@@ -4,9 +4,14 @@
  * because a run that did not take place may be repeated freely and one that did may not:
  *
  *   nothing was sent                      no run: unreachable
- *   sent, but no answer                   may have run: ambiguous
- *   an error without a response resource  rejected before a run: misconfigured, busy or refused
+ *   the gateway's own words for a refusal no run: misconfigured, busy or refused
  *   a response resource, or a 2xx         a run took place: replied or failed run
+ *   no answer, or any other               may have run: ambiguous
+ *
+ * A proxy in front of the gateway answers in its place when it loses patience with a run, so
+ * neither a status alone nor the shape of an error proves anything: only a status with the words
+ * that the gateway uses for it counts as a refusal, and the few statuses that any server sends
+ * before it takes a request.
  *
  * Pure functions, called by workers and probers on their own answers. Bytes from the gateway go
  * into messages only through text_quote, which removes secrets and control characters.
@@ -22,11 +27,17 @@ enum { QUOTE_BYTES = 400, STATUS_QUOTE_BYTES = 33 };
 /* A longer Retry-After is not believed: work would wait for hours because of one bad header. */
 static const int64_t MAX_RETRY_AFTER_MS = INT64_C(15) * 60 * 1000;
 
-/* Whether the gateway itself reports that it is draining, with or without a Retry-After. */
-static bool is_draining(const json_t *body)
+/* Whether the body is {"error": {key: word, ...}, ...}. */
+static bool error_says(const json_t *body, const char *key, const char *word)
 {
-    const char *code = json_guard_string(json_object_get(body, "error"), "code");
-    return code != NULL && strcmp(code, "gateway_unavailable") == 0;
+    const char *value = json_guard_string(json_object_get(body, "error"), key);
+    return value != NULL && strcmp(value, word) == 0;
+}
+
+static bool body_is_text(const struct http_response *answer, const char *text)
+{
+    struct text_span body = text_trim(answer->body.bytes, answer->body.length_bytes);
+    return body.length_bytes == strlen(text) && memcmp(body.bytes, text, body.length_bytes) == 0;
 }
 
 /* A response resource proves that a run took place; a bare error was sent before one began. */
@@ -36,23 +47,47 @@ static bool is_response_resource(const json_t *body)
     return object != NULL && strcmp(object, "response") == 0;
 }
 
-bool gateway_status_is_proxy_error(int status)
+/* Token, endpoint or address is wrong: the gateway's words for it, or a redirect. */
+static bool is_misconfigured(const struct http_response *answer, const json_t *body)
 {
-    return (status >= 502 && status <= 504) || (status >= 520 && status <= 527) || status == 530;
+    switch (answer->status) {
+    case 401:
+        return error_says(body, "type", "unauthorized");
+    case 404:
+        return body_is_text(answer, "Not Found");
+    case 405:
+        return true;
+    case 429: /* too many wrong tokens from our address */
+        return error_says(body, "type", "rate_limited");
+    default:
+        return answer->status >= 300 && answer->status < 400;
+    }
+}
+
+static bool is_busy(const struct http_response *answer, const json_t *body)
+{
+    return answer->status == 429 ||
+           (answer->status == 503 &&
+               (answer->has_retry_after || error_says(body, "code", "gateway_unavailable")));
+}
+
+/* Statuses that a server sends before it passes a request on, whoever sends them. */
+static bool is_refused(int status)
+{
+    return status == 400 || status == 411 || status == 413 || status == 414 || status == 415 ||
+           status == 431;
 }
 
 static enum gateway_outcome classify_error_status(
     const struct http_response *answer, const json_t *body)
 {
-    int status = answer->status;
     if (is_response_resource(body))
         return GATEWAY_FAILED_RUN;
-    if (status == 401 || status == 403 || status == 404 || (status >= 300 && status < 400))
+    if (is_misconfigured(answer, body))
         return GATEWAY_MISCONFIGURED;
-    if ((status == 503 && is_draining(body)) ||
-        ((status == 503 || status == 429) && answer->has_retry_after))
+    if (is_busy(answer, body))
         return GATEWAY_BUSY;
-    return GATEWAY_REFUSED;
+    return is_refused(answer->status) ? GATEWAY_REFUSED : GATEWAY_AMBIGUOUS;
 }
 
 static void quote_string(char *quote, size_t quote_bytes, const json_t *object, const char *key)
@@ -80,7 +115,7 @@ static void classify_status(const struct http_response *answer, struct gateway_r
     result->outcome = classify_error_status(answer, body);
     quote_answer(quote, sizeof quote, answer, body);
     json_decref(body);
-    if (result->outcome == GATEWAY_BUSY)
+    if (result->outcome == GATEWAY_BUSY || result->outcome == GATEWAY_MISCONFIGURED)
         result->retry_after_ms = answer->retry_after_ms < MAX_RETRY_AFTER_MS
                                      ? answer->retry_after_ms
                                      : MAX_RETRY_AFTER_MS;
@@ -96,7 +131,14 @@ static bool run_failed(const json_t *body)
     const json_t *error = json_object_get(body, "error");
     if (status == NULL)
         return json_is_object(error) || json_is_string(error);
-    return word == NULL || strcmp(word, "completed") != 0;
+    return word == NULL || (strcmp(word, "completed") != 0 && strcmp(word, "incomplete") != 0);
+}
+
+/* A page in place of JSON comes from something in between, which knows nothing of the run. */
+static bool is_html(const struct http_response *answer)
+{
+    struct text_span body = text_trim(answer->body.bytes, answer->body.length_bytes);
+    return body.length_bytes > 0 && body.bytes[0] == '<';
 }
 
 static void explain_failed_run(const json_t *body, struct gateway_result *result)
@@ -120,7 +162,7 @@ static void classify_success(const struct http_response *answer, struct gateway_
         read = error_set(&why, ERROR_INVALID, "not a JSON object");
     if (read != 0) {
         json_decref(body);
-        result->outcome = GATEWAY_FAILED_RUN;
+        result->outcome = is_html(answer) ? GATEWAY_AMBIGUOUS : GATEWAY_FAILED_RUN;
         error_set(&result->error, ERROR_REMOTE,
             "OpenClaw gateway returned %d with an unreadable body: %s", answer->status, why.text);
         return;
@@ -130,7 +172,9 @@ static void classify_success(const struct http_response *answer, struct gateway_
         json_decref(body);
         return;
     }
+    const char *status = json_guard_string(body, "status");
     result->outcome = GATEWAY_REPLIED;
+    result->incomplete = status != NULL && strcmp(status, "incomplete") == 0;
     result->body = body;
 }
 

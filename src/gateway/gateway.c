@@ -1,10 +1,11 @@
 /*
- * The HTTP client for the OpenClaw gateway. Three requests exist:
+ * The HTTP client for the OpenClaw gateway. Four requests exist:
  *
  *   send     POST /v1/responses with a message; runs an agent, answered when the run has ended
  *   probe    POST /v1/responses with {}; the gateway rejects it after checking the token, so a 400
  *            proves that gateway, endpoint and token are good without running anything
  *   models   GET /v1/models; lists the agents that the gateway has
+ *   release  GET /startupz; tells the release, if it is one that has this path
  *
  * A run costs money and has side effects, so a send goes out exactly once: each request opens a
  * connection of its own, because libcurl repeats a POST by itself when a reused connection dies
@@ -29,10 +30,10 @@ enum {
     RUN_RESPONSE_LIMIT_BYTES = 8 * 1024 * 1024,
     PROBE_RESPONSE_LIMIT_BYTES = 1024 * 1024,
     MAX_HEADERS = 8,
+    /* Long enough for a network to come back: what is lost here is a run that was paid for. */
+    USER_TIMEOUT_MS = 120 * 1000,
     /* Gateways take 16 KiB of headers in all; session key and slug each go into two of them. */
     MAX_HEADER_VALUE_BYTES = 4096,
-    /* A proxy that takes longer to report a failure may have waited for a run. */
-    MAX_REFUSAL_MS = 3000,
 };
 
 static const char model_prefix[] = "openclaw/";
@@ -40,6 +41,7 @@ static const char model_prefix[] = "openclaw/";
 struct gateway {
     char *responses_url; /* NULL when disabled */
     char *models_url;    /* NULL when disabled */
+    char *startup_url;   /* NULL when disabled */
     struct secret *token;
 };
 
@@ -48,10 +50,14 @@ static bool set_endpoints(struct gateway *gateway, const char *url)
     struct text responses = {0};
     struct text models = {0};
     text_printf(&responses, "%s/v1/responses", url);
+    struct text startup = {0};
     text_printf(&models, "%s/v1/models", url);
+    text_printf(&startup, "%s/startupz", url);
     gateway->responses_url = text_take(&responses);
     gateway->models_url = text_take(&models);
-    return gateway->responses_url != NULL && gateway->models_url != NULL;
+    gateway->startup_url = text_take(&startup);
+    return gateway->responses_url != NULL && gateway->models_url != NULL &&
+           gateway->startup_url != NULL;
 }
 
 int gateway_create(
@@ -78,6 +84,7 @@ void gateway_destroy(struct gateway *gateway)
         return;
     free(gateway->responses_url);
     free(gateway->models_url);
+    free(gateway->startup_url);
     secret_destroy(gateway->token);
     free(gateway);
 }
@@ -152,6 +159,7 @@ static void perform_gateway_request(struct http_client *client, struct http_requ
     request->headers = headers;
     request->body_bytes = request->body != NULL ? strlen(request->body) : 0;
     request->single_use_connection = true;
+    request->user_timeout_ms = USER_TIMEOUT_MS;
     request->ignore_proxy = true; /* a proxy would see the token */
     http_client_perform(client, request, answer);
     text_fini(lines);
@@ -184,15 +192,6 @@ static bool fits_header(const char *value)
     return length_bytes <= MAX_HEADER_VALUE_BYTES;
 }
 
-/*
- * Whether a proxy's error may hide a run: after a while it may mean that the proxy gave up waiting
- * for an agent at work. Not so for a 503, which a draining gateway sends itself.
- */
-static bool may_hide_run(int status, int64_t after_ms)
-{
-    return gateway_status_is_proxy_error(status) && status != 503 && after_ms > MAX_REFUSAL_MS;
-}
-
 static void post_message(const struct gateway *gateway, struct http_client *client,
     const struct gateway_message *message, const char *body, struct gateway_result *result)
 {
@@ -205,12 +204,8 @@ static void post_message(const struct gateway *gateway, struct http_client *clie
     };
     struct http_response answer;
     append_headers(gateway, message, message->trace, &lines);
-    int64_t began_ms = clock_monotonic_ms();
     perform_gateway_request(client, &request, &lines, &answer);
     gateway_classify(&answer, result);
-    if (result->outcome == GATEWAY_REFUSED &&
-        may_hide_run(answer.status, clock_monotonic_ms() - began_ms))
-        result->outcome = GATEWAY_AMBIGUOUS;
     if (result->timed_out)
         error_set(&result->error, ERROR_TIMEOUT,
             "OpenClaw gateway request failed: OpenClaw gateway request timed out after %lldms",
@@ -264,36 +259,35 @@ static void inquire(const struct gateway *gateway, struct http_client *client, i
     perform_gateway_request(client, &request, &lines, answer);
 }
 
-/*
- * Whether the answer to a probe proves that the URL leads to something else, such as a web server
- * that accepts everything: every gateway takes a POST there, and answers {} with JSON.
- */
-static bool is_no_gateway(const struct http_response *answer)
+/* Whether the answer is JSON as a gateway sends it: an object, for a 400 one that explains. */
+static bool is_gateway_json(const struct http_response *answer)
 {
     json_t *body = NULL;
-    if (answer->status == 405 || answer->failure == HTTP_TOO_LARGE)
-        return true;
-    if (answer->status < 200 || answer->status >= 300)
+    if (answer->failure != HTTP_ANSWERED)
         return false;
     json_guard_load(answer->body.bytes, answer->body.length_bytes, &body, NULL);
-    bool is_object = json_is_object(body);
+    bool is_json = json_is_object(body) &&
+                   (answer->status != 400 || json_is_object(json_object_get(body, "error")));
     json_decref(body);
-    return !is_object;
+    return is_json;
 }
 
-/* Translates the outcome that a send would have had into that of a probe. */
+/*
+ * What the outcome of a send would have been, read as that of a probe. Nothing can have run, so an
+ * unclear answer only means that the gateway could not be heard; one that no gateway gives, such as
+ * a page with status 200, that the URL leads to something else.
+ */
 static enum gateway_outcome probe_outcome(
     const struct http_response *answer, enum gateway_outcome outcome)
 {
+    bool succeeded = answer->status >= 200 && answer->status < 300;
     switch (outcome) {
-    case GATEWAY_AMBIGUOUS: /* nothing can have run, so all that counts is the missing answer */
-        return GATEWAY_UNREACHABLE;
     case GATEWAY_REFUSED:
-        if (gateway_status_is_proxy_error(answer->status))
-            return GATEWAY_UNREACHABLE;
-        return is_no_gateway(answer) ? GATEWAY_MISCONFIGURED : GATEWAY_REPLIED;
     case GATEWAY_FAILED_RUN:
-        return is_no_gateway(answer) ? GATEWAY_MISCONFIGURED : GATEWAY_REPLIED;
+        return is_gateway_json(answer) ? GATEWAY_REPLIED : GATEWAY_MISCONFIGURED;
+    case GATEWAY_AMBIGUOUS:
+        return answer->failure == HTTP_ANSWERED && succeeded ? GATEWAY_MISCONFIGURED
+                                                             : GATEWAY_UNREACHABLE;
     default:
         return outcome;
     }
@@ -313,6 +307,29 @@ void gateway_probe(const struct gateway *gateway, struct http_client *client, in
     gateway_classify(&answer, result);
     gateway_result_fini(result);
     result->outcome = probe_outcome(&answer, result->outcome);
+}
+
+void gateway_release_fetch(const struct gateway *gateway, struct http_client *client,
+    int64_t timeout_ms, const struct trace *trace, struct gateway_release *release)
+{
+    *release = (struct gateway_release){0};
+    if (!gateway_is_enabled(gateway))
+        return;
+    struct http_response answer;
+    json_t *body = NULL;
+    inquire(gateway, client, timeout_ms, trace, gateway->startup_url, NULL, &answer);
+    if (answer.failure != HTTP_ANSWERED)
+        return;
+    json_guard_load(answer.body.bytes, answer.body.length_bytes, &body, NULL);
+    const char *version = json_guard_string(body, "version");
+    /* While it starts it answers 503 with the same body. */
+    if (json_guard_string(body, "status") != NULL)
+        release->generation = GATEWAY_CURRENT;
+    else if (answer.status == 404)
+        release->generation = GATEWAY_OLD;
+    if (release->generation == GATEWAY_CURRENT && version != NULL)
+        text_copy(release->version, sizeof release->version, version);
+    json_decref(body);
 }
 
 /* The ids in an answer of the models endpoint, an array; NULL when it is not a model list. */

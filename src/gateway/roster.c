@@ -22,6 +22,7 @@ struct gateway_roster {
     struct mutex lock;
     struct gateway_models models;
     json_t *missing; /* array of slugs; NULL for none */
+    struct gateway_release release;
 };
 
 int gateway_roster_create(struct gateway_roster **roster, struct error *error)
@@ -52,6 +53,22 @@ void gateway_roster_update(struct gateway_roster *roster, struct gateway_models 
     mutex_unlock(&roster->lock);
     *models = (struct gateway_models){0};
     gateway_models_fini(&old);
+}
+
+void gateway_roster_set_release(
+    struct gateway_roster *roster, const struct gateway_release *release)
+{
+    mutex_lock(&roster->lock);
+    roster->release = *release;
+    mutex_unlock(&roster->lock);
+}
+
+struct gateway_release gateway_roster_release(struct gateway_roster *roster)
+{
+    mutex_lock(&roster->lock);
+    struct gateway_release release = roster->release;
+    mutex_unlock(&roster->lock);
+    return release;
 }
 
 void gateway_roster_set_missing(struct gateway_roster *roster, json_t *missing)

@@ -68,9 +68,10 @@ static void expect_refusals_cost_no_run(struct test_env *env, int status, const 
     enum { TIMES = 5 };
     char id[ID_BYTES];
     board_load_one(env, id);
-    board_gateway_fault(env,
-        json_pack("{s:s, s:i, s:i, s:{s:s}, s:{s:{s:s}}}", "action", "status", "status", status,
-            "times", TIMES, "headers", header, "0", "body_json", "error", "message", "not now"));
+    board_gateway_fault(
+        env, json_pack("{s:s, s:i, s:i, s:{s:s}, s:{s:{s:s, s:s}}}", "action", "status", "status",
+                 status, "times", TIMES, "headers", header, "0", "body_json", "error", "message",
+                 "not now", "type", "unauthorized"));
     test_env_start_runtime(env, STRINGS("DELIVERY_MAX_RUNS=1"));
     test_env_wait(env, "undelivered=0");
     assert_int_equal(board_requests_for(env, id), TIMES + 1);
@@ -90,7 +91,7 @@ static void test_busy_answers_cost_no_run(void **state)
 
 static void test_misconfigured_answers_cost_no_run(void **state)
 {
-    expect_refusals_cost_no_run(*state, 403, "X-Nothing");
+    expect_refusals_cost_no_run(*state, 401, "X-Nothing");
 }
 
 /* The gateway throttles clients that keep sending a wrong token, so probes must back off. */
@@ -111,7 +112,7 @@ static void test_wrong_gateway_token_is_reported_and_backed_off(void **state)
 }
 
 /* Something answers at the gateway's address but is not a gateway: no agent is run through it. */
-static void expect_no_run_through_web_server(struct test_env *env, int status)
+static void expect_no_run_through_web_server(struct test_env *env, int status, const char *advice)
 {
     char id[ID_BYTES];
     board_load_one(env, id);
@@ -119,8 +120,7 @@ static void expect_no_run_through_web_server(struct test_env *env, int status)
                                  1, "status", status, "body", "<html>Welcome!</html>"));
     test_env_start_runtime(env, STRINGS("DELIVERY_MAX_RUNS=1"));
     test_env_wait(env, "posts=4");
-    assert_true(
-        health_has(env, "check OPENCLAW_GATEWAY_URL: it does not lead to an OpenClaw gateway"));
+    assert_true(health_has(env, advice));
     assert_true(health_has(env, "\"degraded\""));
     assert_int_equal(board_requests_for(env, id), 0);
     board_clear_faults(env);
@@ -131,12 +131,47 @@ static void expect_no_run_through_web_server(struct test_env *env, int status)
 
 static void test_web_server_that_answers_200_is_not_a_gateway(void **state)
 {
-    expect_no_run_through_web_server(*state, 200);
+    expect_no_run_through_web_server(
+        *state, 200, "check OPENCLAW_GATEWAY_URL: it does not lead to an OpenClaw gateway");
 }
 
 static void test_web_server_that_answers_405_is_not_a_gateway(void **state)
 {
-    expect_no_run_through_web_server(*state, 405);
+    expect_no_run_through_web_server(*state, 405, "gateway.http.endpoints.responses.enabled");
+}
+
+/* A proxy that loses patience answers although the agent runs: each such answer counts as a run. */
+static void expect_unclear_answers_to_count(struct test_env *env, int status)
+{
+    char id[ID_BYTES];
+    board_load_one(env, id);
+    board_gateway_fault(env, json_pack("{s:s, s:i, s:s}", "action", "raw_body", "status",
+                                 status, "body", "<html>Gateway Time-out</html>"));
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_RUNS=2"));
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(board_requests_for(env, id), 2);
+    json_t *messages = board_documents(env, "messages");
+    int count;
+    const json_t *message = board_message_for(messages, id, &count);
+    assert_int_equal(count, 1);
+    assert_non_null(strstr(board_string(message, "content"), "was asked 2 times"));
+    json_decref(messages);
+    test_env_stop_runtime(env);
+}
+
+static void test_gateway_timeouts_of_a_proxy_count_as_runs(void **state)
+{
+    expect_unclear_answers_to_count(*state, 504);
+}
+
+static void test_pages_with_status_200_count_as_runs(void **state)
+{
+    expect_unclear_answers_to_count(*state, 200);
+}
+
+static void test_errors_without_the_gateways_words_count_as_runs(void **state)
+{
+    expect_unclear_answers_to_count(*state, 403);
 }
 
 static void expect_recovery_from_proxy_error(struct test_env *env, int status)
@@ -292,6 +327,9 @@ int main(void)
         TEST_IN_ENV(test_misconfigured_answers_cost_no_run),
         TEST_IN_ENV(test_web_server_that_answers_200_is_not_a_gateway),
         TEST_IN_ENV(test_web_server_that_answers_405_is_not_a_gateway),
+        TEST_IN_ENV(test_gateway_timeouts_of_a_proxy_count_as_runs),
+        TEST_IN_ENV(test_pages_with_status_200_count_as_runs),
+        TEST_IN_ENV(test_errors_without_the_gateways_words_count_as_runs),
         TEST_IN_ENV(test_wrong_gateway_token_is_reported_and_backed_off),
         TEST_IN_ENV(test_proxy_502_opens_the_breaker),
         TEST_IN_ENV(test_cdn_523_opens_the_breaker),

@@ -167,8 +167,9 @@ static void test_misconfiguration_opens_it_with_a_reason(void **state)
     static const struct {
         int status;
         const char *words;
-    } cases[] = {{401, "OPENCLAW_GATEWAY_TOKEN"}, {403, "denies access to this runtime"},
-        {404, "responses.enabled"}, {302, "does not lead to an OpenClaw gateway"}};
+    } cases[] = {{401, "OPENCLAW_GATEWAY_TOKEN"}, {429, "OPENCLAW_GATEWAY_TOKEN"},
+        {404, "responses.enabled"}, {405, "responses.enabled"},
+        {302, "does not lead to an OpenClaw gateway"}};
     struct breaker *breaker = *state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct gateway_result result = result_of(GATEWAY_MISCONFIGURED, cases[i].status);
@@ -207,14 +208,14 @@ static void test_ambiguous_result_makes_it_half_open_until_a_probe(void **state)
     assert_int_equal(state_of(breaker), BREAKER_CLOSED);
 }
 
-static void test_only_proxy_errors_make_it_half_open(void **state)
+static void test_refusals_do_not_change_it_and_unclear_answers_do(void **state)
 {
     struct breaker *breaker = *state;
-    struct gateway_result refused = result_of(GATEWAY_REFUSED, 500);
+    struct gateway_result refused = result_of(GATEWAY_REFUSED, 400);
+    struct gateway_result unclear = result_of(GATEWAY_AMBIGUOUS, 504);
     close_breaker(breaker);
     assert_false(breaker_record_send(breaker, breaker_ticket(breaker), "a", &refused, NOW));
-    refused.status = 502;
-    assert_true(breaker_record_send(breaker, breaker_ticket(breaker), "a", &refused, NOW));
+    assert_true(breaker_record_send(breaker, breaker_ticket(breaker), "a", &unclear, NOW));
     assert_int_equal(state_of(breaker), BREAKER_HALF_OPEN);
 }
 
@@ -439,7 +440,7 @@ int main(void)
         WITH_BREAKER(test_misconfiguration_opens_it_with_a_reason),
         WITH_BREAKER(test_no_probe_before_retry_after_expires),
         WITH_BREAKER(test_ambiguous_result_makes_it_half_open_until_a_probe),
-        WITH_BREAKER(test_only_proxy_errors_make_it_half_open),
+        WITH_BREAKER(test_refusals_do_not_change_it_and_unclear_answers_do),
         WITH_BREAKER(test_results_of_an_earlier_state_are_ignored),
         WITH_BREAKER(test_probes_are_spaced_from_250_ms_to_under_2_s),
         WITH_BREAKER(test_successful_probes_are_spaced_as_well),

@@ -14,6 +14,9 @@
 #include "gateway/gateway.h"
 
 #define UNAUTHORIZED "{\"error\":{\"message\":\"Unauthorized\",\"type\":\"unauthorized\"}}"
+#define RATE_LIMITED                                                                 \
+    "{\"error\":{\"message\":\"Too many failed authentication attempts.\",\"type\":" \
+    "\"rate_limited\"}}"
 #define BAD_REQUEST                                       \
     "{\"error\":{\"message\":\"Unknown agent 'ghost'.\"," \
     "\"type\":\"invalid_request_error\"}}"
@@ -75,10 +78,11 @@ static void test_wrong_token_path_or_redirect_is_misconfigured(void **state)
 {
     (void)state;
     CHECK_ROWS({401, NO_RETRY_AFTER, UNAUTHORIZED, GATEWAY_MISCONFIGURED, 0},
-        {401, NO_RETRY_AFTER, "", GATEWAY_MISCONFIGURED, 0},
-        {401, 5000, UNAUTHORIZED, GATEWAY_MISCONFIGURED, 0},
-        {403, NO_RETRY_AFTER, "no", GATEWAY_MISCONFIGURED, 0},
+        {401, 5000, UNAUTHORIZED, GATEWAY_MISCONFIGURED, 5000},
+        {429, 300000, RATE_LIMITED, GATEWAY_MISCONFIGURED, 300000},
         {404, NO_RETRY_AFTER, "Not Found", GATEWAY_MISCONFIGURED, 0},
+        {404, NO_RETRY_AFTER, "Not Found\n", GATEWAY_MISCONFIGURED, 0},
+        {405, NO_RETRY_AFTER, "Method Not Allowed", GATEWAY_MISCONFIGURED, 0},
         {301, NO_RETRY_AFTER, "", GATEWAY_MISCONFIGURED, 0},
         {302, NO_RETRY_AFTER, "<html>login</html>", GATEWAY_MISCONFIGURED, 0},
         {308, NO_RETRY_AFTER, "{\"object\":\"list\"}", GATEWAY_MISCONFIGURED, 0});
@@ -93,24 +97,41 @@ static void test_retry_after_is_busy(void **state)
         {429, 30000, "{\"error\":{\"message\":\"slow\"}}", GATEWAY_BUSY, 30000},
         {503, MAX_PAUSE_MS, DRAINING, GATEWAY_BUSY, MAX_PAUSE_MS},
         {503, MAX_PAUSE_MS + 1, DRAINING, GATEWAY_BUSY, MAX_PAUSE_MS},
-        {429, DAY_MS, "", GATEWAY_BUSY, MAX_PAUSE_MS});
+        {429, DAY_MS, "", GATEWAY_BUSY, MAX_PAUSE_MS},
+        {429, NO_RETRY_AFTER, BAD_REQUEST, GATEWAY_BUSY, 0});
 }
 
-static void test_errors_without_a_run_are_refused(void **state)
+/* Sent before a request is taken, by whatever stands in front as well. */
+static void test_errors_from_before_a_run_are_refused(void **state)
 {
     (void)state;
     CHECK_ROWS({400, NO_RETRY_AFTER, BAD_REQUEST, GATEWAY_REFUSED, 0},
-        {405, NO_RETRY_AFTER, "Method Not Allowed", GATEWAY_REFUSED, 0},
-        {408, NO_RETRY_AFTER, "Request body timeout", GATEWAY_REFUSED, 0},
+        {400, NO_RETRY_AFTER, "<html>Bad Request</html>", GATEWAY_REFUSED, 0},
+        {411, NO_RETRY_AFTER, "", GATEWAY_REFUSED, 0},
         {413, NO_RETRY_AFTER, BAD_REQUEST, GATEWAY_REFUSED, 0},
-        {429, NO_RETRY_AFTER, BAD_REQUEST, GATEWAY_REFUSED, 0},
-        {431, NO_RETRY_AFTER, "", GATEWAY_REFUSED, 0},
-        {500, NO_RETRY_AFTER, "oops", GATEWAY_REFUSED, 0}, {500, 9000, "oops", GATEWAY_REFUSED, 0},
-        {502, 9000, "", GATEWAY_REFUSED, 0}, {503, NO_RETRY_AFTER, "", GATEWAY_REFUSED, 0},
-        {503, NO_RETRY_AFTER, UNAUTHORIZED, GATEWAY_REFUSED, 0},
-        {500, NO_RETRY_AFTER, DRAINING, GATEWAY_REFUSED, 0},
-        {500, NO_RETRY_AFTER, "{\"object\":5}", GATEWAY_REFUSED, 0},
-        {500, NO_RETRY_AFTER, "[\"response\"]", GATEWAY_REFUSED, 0});
+        {414, NO_RETRY_AFTER, "", GATEWAY_REFUSED, 0},
+        {415, NO_RETRY_AFTER, "", GATEWAY_REFUSED, 0},
+        {431, NO_RETRY_AFTER, "", GATEWAY_REFUSED, 0});
+}
+
+/* The shape of a gateway's error proves nothing: proxies and model gateways use it as well. */
+static void test_any_other_answer_is_ambiguous(void **state)
+{
+    (void)state;
+    static const int statuses[] = {401, 402, 403, 404, 406, 408, 409, 422, 425, 451, 499, 500, 502,
+        503, 504, 520, 524, 530, 599};
+    static const char *const bodies[] = {"", "oops", "<html>504 Gateway Time-out</html>",
+        "{\"error\":{\"message\":\"timeout\",\"type\":\"api_error\"}}", "{\"object\":5}",
+        "[\"response\"]", BAD_REQUEST};
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)
+        for (size_t j = 0; j < sizeof bodies / sizeof bodies[0]; j++)
+            CHECK_ROWS({statuses[i], NO_RETRY_AFTER, bodies[j], GATEWAY_AMBIGUOUS, 0});
+    CHECK_ROWS({500, 9000, "oops", GATEWAY_AMBIGUOUS, 0},
+        {500, NO_RETRY_AFTER, DRAINING, GATEWAY_AMBIGUOUS, 0},
+        {503, NO_RETRY_AFTER, UNAUTHORIZED, GATEWAY_AMBIGUOUS, 0},
+        {404, NO_RETRY_AFTER, "<h1>Not Found</h1>", GATEWAY_AMBIGUOUS, 0},
+        {200, NO_RETRY_AFTER, "<html>", GATEWAY_AMBIGUOUS, 0},
+        {200, NO_RETRY_AFTER, " \n<!doctype html>", GATEWAY_AMBIGUOUS, 0});
 }
 
 /* A response resource proves that a run took place, whatever the HTTP status. */
@@ -127,12 +148,10 @@ static void test_success_without_a_reply_is_a_failed_run(void **state)
 {
     (void)state;
     CHECK_ROWS({200, NO_RETRY_AFTER, FAILED, GATEWAY_FAILED_RUN, 0},
-        {200, NO_RETRY_AFTER, "{\"status\":\"incomplete\"}", GATEWAY_FAILED_RUN, 0},
         {200, NO_RETRY_AFTER, "{\"status\":\"Completed\"}", GATEWAY_FAILED_RUN, 0},
         {200, NO_RETRY_AFTER, "{\"status\":null}", GATEWAY_FAILED_RUN, 0},
         {200, NO_RETRY_AFTER, "{\"status\":1}", GATEWAY_FAILED_RUN, 0},
         {200, NO_RETRY_AFTER, "", GATEWAY_FAILED_RUN, 0},
-        {200, NO_RETRY_AFTER, "<html>", GATEWAY_FAILED_RUN, 0},
         {204, NO_RETRY_AFTER, "", GATEWAY_FAILED_RUN, 0},
         {200, NO_RETRY_AFTER, "[]", GATEWAY_FAILED_RUN, 0},
         {200, NO_RETRY_AFTER, "null", GATEWAY_FAILED_RUN, 0},
@@ -152,6 +171,21 @@ static void test_completed_resource_is_a_reply(void **state)
         {200, NO_RETRY_AFTER, "{\"error\":null}", GATEWAY_REPLIED, 0},
         {201, NO_RETRY_AFTER, "{\"status\":\"completed\",\"x\":\"\\ud800\"}", GATEWAY_REPLIED, 0},
         {299, 1000, "{\"status\":\"completed\"}", GATEWAY_REPLIED, 0});
+}
+
+/* Whether there is a text decides what it becomes: delivery/reply.h. */
+static void test_incomplete_resource_is_told(void **state)
+{
+    (void)state;
+    struct gateway_result result;
+    classify_response(
+        200, NO_RETRY_AFTER, "{\"status\":\"incomplete\",\"output_text\":\"a\"}", &result);
+    assert_int_equal(result.outcome, GATEWAY_REPLIED);
+    assert_true(result.incomplete);
+    gateway_result_fini(&result);
+    classify_response(200, NO_RETRY_AFTER, "{\"status\":\"completed\"}", &result);
+    assert_false(result.incomplete);
+    gateway_result_fini(&result);
 }
 
 static void test_transport_failures(void **state)
@@ -267,7 +301,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wrong_token_path_or_redirect_is_misconfigured),
         cmocka_unit_test(test_retry_after_is_busy),
-        cmocka_unit_test(test_errors_without_a_run_are_refused),
+        cmocka_unit_test(test_errors_from_before_a_run_are_refused),
+        cmocka_unit_test(test_any_other_answer_is_ambiguous),
+        cmocka_unit_test(test_incomplete_resource_is_told),
         cmocka_unit_test(test_response_resource_in_an_error_is_a_failed_run),
         cmocka_unit_test(test_success_without_a_reply_is_a_failed_run),
         cmocka_unit_test(test_completed_resource_is_a_reply),

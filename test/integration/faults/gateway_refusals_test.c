@@ -17,9 +17,14 @@ static const struct history_rules one_run = {.max_runs = 1};
 /* Refuses every POST before a run. */
 static void refuse_posts(struct fault_env *faults, int status, const char *retry_after, int times)
 {
-    json_t *rule = json_pack("{s:s, s:b, s:i, s:i, s:s, s:{s:{s:s}}}", "action", "status",
-        "before_checks", 1, "status", status, "times", times, "name", "refusal", "body_json",
-        "error", "message", "made to fail");
+    json_t *rule = json_pack("{s:s, s:b, s:i, s:i, s:s}", "action", "status", "before_checks", 1,
+        "status", status, "times", times, "name", "refusal");
+    if (status == 404)
+        json_object_set_new(rule, "body", json_string("Not Found"));
+    else
+        json_object_set_new(rule, "body_json",
+            json_pack("{s:{s:s, s:s}}", "error", "message", "made to fail", "type",
+                status == 401 ? "unauthorized" : "invalid_request_error"));
     if (retry_after != NULL)
         json_object_set_new(rule, "headers", json_pack("{s:s}", "Retry-After", retry_after));
     board_gateway_fault(faults->env, rule);
@@ -31,7 +36,7 @@ static void test_refusals_before_a_run_cost_no_run(void **state)
         const char *retry_after;
         int status;
         int times;
-    } refusals[] = {{NULL, 500, 3}, {NULL, 400, 3}, {NULL, 401, 3}, {NULL, 403, 3}, {NULL, 404, 3},
+    } refusals[] = {{NULL, 413, 3}, {NULL, 400, 3}, {NULL, 401, 3}, {NULL, 405, 3}, {NULL, 404, 3},
         {"0", 429, 3}, {"0", 503, 3}, {"1", 429, 2}};
     struct fault_env *faults = *state;
     fault_env_start(faults, STRINGS("DELIVERY_MAX_RUNS=1"));
@@ -95,7 +100,7 @@ static void load_poisoned(struct fault_env *faults, int count, int agents)
         snprintf(slug, sizeof slug, "worker%d", i);
         board_gateway_fault(
             faults->env, json_pack("{s:{s:s}, s:s, s:b, s:i, s:s, s:{s:{s:s}}}", "match", "agent",
-                             slug, "action", "status", "before_checks", 1, "status", 500, "name",
+                             slug, "action", "status", "before_checks", 1, "status", 400, "name",
                              "poison", "body_json", "error", "message", "made to fail"));
     }
 }

@@ -141,7 +141,7 @@ static void test_agent_refused_too_long_ends_with_a_note(void **state)
     struct target target = load_target(faults);
     board_gateway_fault(
         faults->env, json_pack("{s:{s:s}, s:s, s:b, s:i, s:{s:{s:s}}}", "match", "agent", "worker1",
-                         "action", "status", "before_checks", 1, "status", 500, "body_json",
+                         "action", "status", "before_checks", 1, "status", 400, "body_json",
                          "error", "message", "made to fail"));
     fault_env_start(faults, STRINGS("DELIVERY_GIVE_UP_AFTER_MS=1000"));
     fault_env_settle(faults, &(struct history_rules){.max_runs = 0, .notes = true});
