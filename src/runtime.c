@@ -219,6 +219,7 @@ static int create_agents(struct runtime *runtime, struct error *error)
         .convex = runtime->convex,
         .gateway = runtime->gateway,
         .control = &runtime->control,
+        .stopping = &runtime->abort_control,
         .router = runtime->router,
         .stats = &runtime->stats,
     };

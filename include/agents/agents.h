@@ -83,6 +83,7 @@ struct heartbeat_parts {
     struct convex *convex;
     const struct gateway *gateway;
     const struct breaker_control *control;
+    const atomic_bool *stopping; /* aborts reports to the backend */
     struct agent_router router;
     struct stats *stats;
 };

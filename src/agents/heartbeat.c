@@ -31,6 +31,7 @@
 #include "base/sync.h"
 #include "base/text.h"
 #include "delivery/prompt.h"
+#include "delivery/reply.h"
 #include "delivery/worker_pool.h"
 
 static const char component[] = "Heartbeat";
@@ -127,7 +128,11 @@ static void report_agent_online(const struct heartbeat *heartbeat, struct http_c
     const struct agent *agent, const struct trace *trace)
 {
     const struct service service = {
-        .convex = heartbeat->parts.convex, .client = client, .trace = trace};
+        .convex = heartbeat->parts.convex,
+        .client = client,
+        .trace = trace,
+        .abort = heartbeat->parts.stopping,
+    };
     struct error error;
     enum convex_outcome outcome = service_report_agent_online(&service, agent->id, &error);
     if (outcome == CONVEX_SUCCESS) {
@@ -138,29 +143,57 @@ static void report_agent_online(const struct heartbeat *heartbeat, struct http_c
     }
 }
 
-static void record_wake_result(const struct heartbeat *heartbeat, struct http_client *client,
-    const struct agent *agent, const struct trace *trace, const struct gateway_result *result)
+/* Turns an error that the gateway sent as the agent's words into a failed run. */
+static void check_wake_reply(const struct heartbeat *heartbeat, struct gateway_result *result)
+{
+    const struct reply_context context = {
+        .is_wake_up = true,
+        .incomplete = result->incomplete,
+        .generation = gateway_roster_release(heartbeat->parts.router.roster).generation,
+    };
+    struct reply reply;
+    if (result->outcome != GATEWAY_REPLIED ||
+        reply_read(result->body, &context, &reply, &result->error) != 0)
+        return;
+    if (reply.kind == REPLY_PROVIDER_ERROR) {
+        result->outcome = GATEWAY_FAILED_RUN;
+        error_set(&result->error, ERROR_REMOTE,
+            "the gateway passed on an error of its model provider as the agent's words");
+    }
+    free(reply.text);
+}
+
+/* Returns whether the agent is to be reported as online. */
+static bool record_wake_result(const struct heartbeat *heartbeat, const struct agent *agent,
+    const struct trace *trace, const struct gateway_result *result)
 {
     struct stats *stats = heartbeat->parts.stats;
     if (result->outcome == GATEWAY_ABORTED) {
         count_wake(heartbeat, "aborted");
-        return;
+        return false;
     }
     stats_send_ended(stats, result->outcome == GATEWAY_REPLIED ? NULL : result->error.text);
     if (result->outcome != GATEWAY_REPLIED) {
         count_wake(heartbeat, "failed");
         record_wake_failure(heartbeat, "woken", agent, trace, &result->error);
-        return;
+        return false;
     }
     count_wake(heartbeat, "woken");
     log_event(LOG_LEVEL_DEBUG, component,
         LOG_FIELDS(LOG_TEXT("agent", agent->slug), LOG_TEXT("trace", trace->id)), "woke %s",
         agent->name);
-    report_agent_online(heartbeat, client, agent, trace);
+    return true;
 }
 
-/* False when the queue does not let the wake-up go out now: sends are held, or it is closed. */
-static bool send_wake(const struct heartbeat *heartbeat, struct http_client *client,
+/* How a wake-up ended. */
+enum wake_end {
+    WAKE_POSTPONED, /* it did not take place */
+    WAKE_DONE,
+    WAKE_ANSWERED, /* and the backend is to hear of it */
+};
+
+/* Postpones it when the queue does not let it go out now: sends are held, or it is closed. */
+static enum wake_end send_wake(const struct heartbeat *heartbeat, struct http_client *client,
     struct entry *entry, const struct agent *agent, const struct agent_address *address,
     const struct text *input)
 {
@@ -177,33 +210,34 @@ static bool send_wake(const struct heartbeat *heartbeat, struct http_client *cli
     /* Before asking the queue, so that a breaker that opens in between invalidates the ticket. */
     uint64_t ticket = breaker_ticket(parts->control->breaker);
     if (!send_queue_advance(parts->queue, entry, STAGE_SENDING))
-        return false;
+        return WAKE_POSTPONED;
     activity_enter(entry->work.activity, STAGE_SENDING, agent->slug);
     gateway_send(parts->gateway, client, &message, &result);
+    check_wake_reply(heartbeat, &result);
     breaker_control_record_send(parts->control, ticket, agent->id, &result);
-    record_wake_result(heartbeat, client, agent, &entry->work.trace, &result);
+    bool answered = record_wake_result(heartbeat, agent, &entry->work.trace, &result);
     gateway_result_fini(&result);
-    return true;
+    return answered ? WAKE_ANSWERED : WAKE_DONE;
 }
 
-/* False when the wake-up did not take place and has to be postponed. */
-static bool wake_agent(
-    const struct heartbeat *heartbeat, struct http_client *client, struct entry *entry)
+/* Fills in *agent unless the wake-up is done because the account no longer has the agent. */
+static enum wake_end wake_agent(const struct heartbeat *heartbeat, struct http_client *client,
+    struct entry *entry, struct agent *agent)
 {
-    struct agent agent;
     struct agent_address address;
     struct text input = {0};
     /* The list may have changed since the entry was queued; an agent that is gone is done with. */
-    if (!wake_schedule_find(heartbeat->parts.schedule, entry->agent_id, &agent))
-        return true;
+    if (!wake_schedule_find(heartbeat->parts.schedule, entry->agent_id, agent))
+        return WAKE_DONE;
     bool complete =
-        agent_address_make(&address, &heartbeat->parts.router, agent.slug, agent.session_key);
+        agent_address_make(&address, &heartbeat->parts.router, agent->slug, agent->session_key);
     prompt_build_heartbeat(clock_wall_ms(), &input);
-    bool woken =
-        complete && !input.failed && send_wake(heartbeat, client, entry, &agent, &address, &input);
+    enum wake_end end = WAKE_POSTPONED;
+    if (complete && !input.failed)
+        end = send_wake(heartbeat, client, entry, agent, &address, &input);
     agent_address_fini(&address);
     text_fini(&input);
-    return woken;
+    return end;
 }
 
 void heartbeat_run_wake(
@@ -211,16 +245,21 @@ void heartbeat_run_wake(
 {
     const struct heartbeat_parts *parts = &heartbeat->parts;
     char agent_id[ID_BYTES];
+    struct agent agent;
     text_copy(agent_id, sizeof agent_id, entry->agent_id);
     trace_begin(&entry->work.trace);
-    bool woken = wake_agent(heartbeat, client, entry);
+    const struct trace trace = entry->work.trace;
+    enum wake_end end = wake_agent(heartbeat, client, entry, &agent);
     /* First the queue, then the schedule: the queue refuses a second wake-up of an agent. */
     send_queue_finish(parts->queue, entry, STAGE_SETTLED, 0);
-    if (woken)
-        wake_schedule_done(parts->schedule, agent_id, clock_monotonic_ms());
-    else
+    if (end == WAKE_POSTPONED)
         postpone_wake(heartbeat, agent_id);
+    else
+        wake_schedule_done(parts->schedule, agent_id, clock_monotonic_ms());
     loop_poke(&heartbeat->loop);
+    /* Last, as it may block: neither the agent's lane nor its next wake-up waits for it. */
+    if (end == WAKE_ANSWERED)
+        report_agent_online(heartbeat, client, &agent, &trace);
 }
 
 void heartbeat_after_delivery(

@@ -20,6 +20,8 @@
  */
 #include "delivery/attempt.h"
 
+#include <stdio.h>
+
 #include "base/log.h"
 #include "base/sync.h"
 
@@ -250,6 +252,21 @@ static struct stage_result agent_run_failed(
     return retry_later(attempt, class, STAGE_KNOWN, DOUBLINGS_AFTER_A_RUN, 0, &result->error);
 }
 
+/* Without an answer that proves anything, it counts as a run. */
+static struct stage_result agent_may_have_run(
+    struct attempt *attempt, const struct gateway_result *result)
+{
+    char failure[48];
+    if (result->timed_out)
+        text_copy(failure, sizeof failure, "no answer in time");
+    else if (result->status != 0)
+        snprintf(failure, sizeof failure, "unclear answer with status %d", result->status);
+    else
+        text_copy(failure, sizeof failure, "the connection was lost");
+    attempt->entry->work.timeouts += result->timed_out ? 1 : 0;
+    return agent_run_failed(attempt, failure, result);
+}
+
 /* The gateway refuses this request, but accepts others. */
 static struct stage_result send_refused(
     struct attempt *attempt, const struct gateway_result *result)
@@ -307,9 +324,7 @@ struct stage_result attempt_send_failed(struct attempt *attempt, struct gateway_
     case GATEWAY_FAILED_RUN:
         return agent_run_failed(attempt, "the run failed", result);
     case GATEWAY_AMBIGUOUS:
-        attempt->entry->work.timeouts += result->timed_out ? 1 : 0;
-        return agent_run_failed(
-            attempt, result->timed_out ? "no answer in time" : "the connection was lost", result);
+        return agent_may_have_run(attempt, result);
     case GATEWAY_REFUSED:
         return send_refused(attempt, result);
     case GATEWAY_UNREACHABLE:

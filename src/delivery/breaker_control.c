@@ -131,6 +131,10 @@ static void update_roster(struct probing_thread *thread, const struct trace *tra
     if (models.known || models.unsupported)
         gateway_roster_update(parts->roster, &models);
     gateway_models_fini(&models);
+    struct gateway_release release;
+    gateway_release_fetch(parts->gateway, thread->client, MODELS_TIMEOUT_MS, trace, &release);
+    if (release.generation != GATEWAY_UNKNOWN)
+        gateway_roster_set_release(parts->roster, &release);
 }
 
 static void run_probe(struct probing_thread *thread, uint64_t ticket)

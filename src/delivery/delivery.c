@@ -20,6 +20,8 @@
  */
 #include "delivery/delivery.h"
 
+#include <stdlib.h>
+
 #include "base/json.h"
 #include "base/log.h"
 #include "base/stop_point.h"
@@ -97,9 +99,16 @@ void delivery_run(const struct delivery *delivery, struct http_client *client, s
     metrics_observe(&delivery->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->queue.waited_us);
     struct stage_result result = run_stages(&attempt);
     delivery_context_fini(&attempt.context);
+    bool delivered = result.stage == STAGE_SETTLED && entry->work.outcome == OUTCOME_DELIVERED;
+    const struct trace trace = entry->work.trace;
+    char agent_id[ID_BYTES];
+    text_copy(agent_id, sizeof agent_id, entry->agent_id);
     if (result.stage != STAGE_SETTLED)
         journal_release_reply(entry);
     send_queue_finish(delivery->queue, entry, result.stage, result.delay_ms);
+    /* Only now, as it may block: the agent's next notification need not wait for it. */
+    if (delivered && delivery->on_delivered != NULL)
+        delivery->on_delivered(delivery->delivered_context, client, agent_id, &trace);
 }
 
 /* Keeps what later stages need of the context, also after a restart. */
@@ -221,13 +230,37 @@ static void send_to_agent(struct attempt *attempt, const struct agent_address *a
         count_run(attempt, duration_us);
 }
 
-/* Extracts the reply from the answer and puts it on disk. False with result->error if it fails. */
+/* Whether the agent has ended its run, with words or without; otherwise result is a failed run. */
+static bool reply_is_usable(const struct reply *reply, struct gateway_result *result)
+{
+    if (reply->kind == REPLY_PROVIDER_ERROR)
+        error_set(&result->error, ERROR_REMOTE,
+            "the gateway passed on an error of its model provider as the agent's words");
+    else if (reply->kind == REPLY_BLANK && result->incomplete)
+        error_set(&result->error, ERROR_REMOTE, "the agent's run ended as \"incomplete\"");
+    else
+        return true;
+    result->outcome = GATEWAY_FAILED_RUN;
+    return false;
+}
+
+/* Reads the reply out of the answer and puts it on disk. False, with result->error, without it. */
 static bool keep_reply(struct attempt *attempt, struct gateway_result *result)
 {
     struct entry *entry = attempt->entry;
-    stats_send_ended(attempt->delivery->stats, NULL);
-    if (reply_read(result->body, &entry->work.reply, &result->error) != 0)
+    const struct reply_context context = {
+        .incomplete = result->incomplete,
+        .generation = gateway_roster_release(attempt->delivery->router.roster).generation,
+    };
+    struct reply reply;
+    if (reply_read(result->body, &context, &reply, &result->error) != 0)
         return false;
+    if (!reply_is_usable(&reply, result)) {
+        free(reply.text);
+        return false;
+    }
+    stats_send_ended(attempt->delivery->stats, NULL);
+    entry->work.reply = reply.text;
     entry->work.replied_us = clock_monotonic_us();
     entry->work.breaker_trips = 0;
     entry->work.refusals = (struct failing_time){0};
@@ -288,6 +321,8 @@ static struct stage_result stage_replied(struct attempt *attempt)
     entry->work.reason = REASON_REPLIED;
     if (journal_load_reply(&delivery->journal, entry, &error) != 0)
         return reply_is_missing(attempt, &error);
+    if (entry->work.reply[0] == '\0')
+        entry->work.reason = REASON_SILENT;
     if (entry->work.reply[0] == '\0' || entry->work.task_id[0] == '\0')
         return next_stage(STAGE_WRITTEN);
     /* A disk that was full when the reply came may have room now. */
@@ -355,6 +390,8 @@ static void count_delivered(struct metrics *metrics, const struct entry *entry)
     int64_t replied_us =
         entry->work.replied_us != 0 ? entry->work.replied_us : entry->queue.known_us;
     metrics_add(metrics, METRIC_NOTIFICATIONS_DELIVERED, NULL, NULL, 1);
+    if (entry->work.reason == REASON_SILENT)
+        metrics_add(metrics, METRIC_NOTIFICATIONS_SILENT, NULL, NULL, 1);
     metrics_observe(metrics, METRIC_WRITE_BACK, NULL, now_us - replied_us);
     metrics_observe(metrics, METRIC_DELIVERY, NULL, now_us - entry->queue.known_us);
     if (entry->created_at_ms > 0)
@@ -407,8 +444,5 @@ static struct stage_result stage_settled(struct attempt *attempt)
     }
     STOP_POINT("after_spool_remove");
     report_end(attempt);
-    if (entry->work.outcome == OUTCOME_DELIVERED && delivery->on_delivered != NULL)
-        delivery->on_delivered(
-            delivery->delivered_context, attempt->client, entry->agent_id, &entry->work.trace);
     return next_stage(STAGE_SETTLED);
 }

@@ -43,6 +43,7 @@ const char *end_reason_word(enum end_reason reason)
 {
     static const char *const words[] = {
         [REASON_REPLIED] = "replied",
+        [REASON_SILENT] = "silent",
         [REASON_NOTIFICATION_GONE] = "notification_gone",
         [REASON_ALREADY_DELIVERED] = "already_delivered",
         [REASON_ENDED_ELSEWHERE] = "ended_elsewhere",

@@ -71,13 +71,14 @@ static int attempt_json(unsigned number)
 static int attempt_reply(unsigned number)
 {
     json_t *body;
-    char *reply;
+    const struct reply_context context = {.generation = GATEWAY_OLD};
+    struct reply reply;
     assert_int_equal(json_guard_load(answer, sizeof answer - 1, &body, NULL), 0);
     alloc_fault_arm(number);
-    int result = reply_read(body, &reply, NULL);
+    int result = reply_read(body, &context, &reply, NULL);
     alloc_fault_disarm();
-    assert_int_equal(result == 0, reply != NULL);
-    free(reply);
+    assert_int_equal(result == 0, reply.text != NULL);
+    free(reply.text);
     json_decref(body);
     return result;
 }
