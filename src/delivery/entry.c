@@ -5,16 +5,7 @@
  */
 #include "delivery/entry.h"
 
-#include <assert.h>
 #include <stddef.h>
-
-#define WORD_AT(words, index) word_at((words), sizeof(words) / sizeof(words)[0], (size_t)(index))
-
-static const char *word_at(const char *const *words, size_t count, size_t index)
-{
-    assert(index < count);
-    return words[index];
-}
 
 const char *entry_stage_word(enum entry_stage stage)
 {
@@ -26,7 +17,7 @@ const char *entry_stage_word(enum entry_stage stage)
         [STAGE_NOTIFY_FAILURE] = "giving_up",
         [STAGE_SETTLED] = "settled",
     };
-    return WORD_AT(words, stage);
+    return words[stage];
 }
 
 const char *entry_outcome_word(enum entry_outcome outcome)
@@ -36,7 +27,7 @@ const char *entry_outcome_word(enum entry_outcome outcome)
         [OUTCOME_SKIPPED] = "skipped",
         [OUTCOME_DEAD] = "dead",
     };
-    return WORD_AT(words, outcome);
+    return words[outcome];
 }
 
 const char *end_reason_word(enum end_reason reason)
@@ -57,7 +48,7 @@ const char *end_reason_word(enum end_reason reason)
         [REASON_REFUSED_TOO_LONG] = "refused_for_too_long",
         [REASON_LAST_FAILURE] = "last_failure",
     };
-    return WORD_AT(words, reason);
+    return words[reason];
 }
 
 const char *failure_class_word(enum failure_class class)
@@ -75,7 +66,7 @@ const char *failure_class_word(enum failure_class class)
         [FAILURE_BACKEND_REJECTED] = "backend_rejected",
         [FAILURE_OTHER] = "other",
     };
-    return WORD_AT(words, class);
+    return words[class];
 }
 
 const char *run_kind_word(enum run_kind kind)
@@ -84,5 +75,5 @@ const char *run_kind_word(enum run_kind kind)
         [RUN_FIRST] = "first",
         [RUN_REPEAT] = "repeat",
     };
-    return WORD_AT(words, kind);
+    return words[kind];
 }

@@ -33,7 +33,9 @@ static void add_delivery_locked(
     entry->created_at_ms = created_at_ms;
     entry->queue.last_page = queue->page;
     entry->queue.known_us = clock_monotonic_us();
-    queue_enter_ages_locked(queue, entry);
+    /* Without a readable createdAt it is as old as this process has known it. */
+    int64_t since_ms = created_at_ms > 0 ? created_at_ms : clock_wall_ms();
+    heap_push(&queue->unsettled, &entry->queue.by_age, since_ms);
     id_table_add(&queue->entries, &entry->item);
     TAILQ_INSERT_TAIL(&queue->all, entry, queue.in_queue);
     queue->held++;

@@ -152,34 +152,6 @@ struct entry *queue_new_entry_locked(
     return entry;
 }
 
-/* A notification without a readable createdAt is as old as this process has known it. */
-void queue_enter_ages_locked(struct send_queue *queue, struct entry *entry)
-{
-    mutex_assert_held(&queue->lock);
-    int64_t since_ms = entry->created_at_ms > 0 ? entry->created_at_ms : clock_wall_ms();
-    heap_push(&queue->unsettled, &entry->queue.by_age, since_ms);
-}
-
-void queue_count_record_locked(struct send_queue *queue, struct entry *entry)
-{
-    mutex_assert_held(&queue->lock);
-    bool recorded = entry->work.record != RECORD_NONE;
-    bool counted = entry->queue.record_by_age.place != 0;
-    if (recorded && !counted)
-        heap_push(&queue->recorded, &entry->queue.record_by_age, entry->queue.by_age.due_ms);
-    else if (!recorded && counted)
-        heap_remove(&queue->recorded, &entry->queue.record_by_age);
-}
-
-void queue_leave_ages_locked(struct send_queue *queue, struct entry *entry)
-{
-    mutex_assert_held(&queue->lock);
-    if (entry->queue.by_age.place != 0)
-        heap_remove(&queue->unsettled, &entry->queue.by_age);
-    if (entry->queue.record_by_age.place != 0)
-        heap_remove(&queue->recorded, &entry->queue.record_by_age);
-}
-
 static void entry_free(struct entry *entry)
 {
     free(entry->work.reply);

@@ -126,8 +126,7 @@ void queue_publish_gauges_locked(struct send_queue *queue);
 /* Makes the entry count among those with a record in the spool, or not, as its worker left it. */
 void queue_count_record_locked(struct send_queue *queue, struct entry *entry);
 
-/* The entry has not ended, or has: whether its age counts. */
-void queue_enter_ages_locked(struct send_queue *queue, struct entry *entry);
+/* The entry has ended, so its age no longer counts. */
 void queue_leave_ages_locked(struct send_queue *queue, struct entry *entry);
 
 /*

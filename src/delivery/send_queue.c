@@ -85,6 +85,26 @@ void send_queue_destroy(struct send_queue *queue)
     free(queue);
 }
 
+void queue_count_record_locked(struct send_queue *queue, struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    bool recorded = entry->work.record != RECORD_NONE;
+    bool counted = entry->queue.record_by_age.place != 0;
+    if (recorded && !counted)
+        heap_push(&queue->recorded, &entry->queue.record_by_age, entry->queue.by_age.due_ms);
+    else if (!recorded && counted)
+        heap_remove(&queue->recorded, &entry->queue.record_by_age);
+}
+
+void queue_leave_ages_locked(struct send_queue *queue, struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    if (entry->queue.by_age.place != 0)
+        heap_remove(&queue->unsettled, &entry->queue.by_age);
+    if (entry->queue.record_by_age.place != 0)
+        heap_remove(&queue->recorded, &entry->queue.record_by_age);
+}
+
 static void set_gauge(atomic_size_t *gauge, size_t number)
 {
     atomic_store_explicit(gauge, number, memory_order_relaxed);
@@ -281,8 +301,8 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
 {
     mutex_lock(&queue->lock);
     assert(entry->queue.place == PLACE_WORKER);
-    bool sends = stage == STAGE_SENDING;
-    bool allowed = !sends || may_send_locked(queue, queue->sending, clock_monotonic_ms());
+    bool allowed =
+        stage != STAGE_SENDING || may_send_locked(queue, queue->sending, clock_monotonic_ms());
     if (allowed)
         set_stage_locked(queue, entry, stage);
     queue_count_record_locked(queue, entry);
@@ -359,6 +379,11 @@ void send_queue_finish(
         ask_for_poll(queue);
 }
 
+void send_queue_set_poller(struct send_queue *queue, struct loop *poller)
+{
+    queue->poller = poller;
+}
+
 void send_queue_set_policy(struct send_queue *queue, const struct send_policy *policy)
 {
     mutex_lock(&queue->lock);
@@ -401,11 +426,6 @@ bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms)
     return over;
 }
 
-void send_queue_set_poller(struct send_queue *queue, struct loop *poller)
-{
-    queue->poller = poller;
-}
-
 void send_queue_expect_more(struct send_queue *queue)
 {
     mutex_lock(&queue->lock);
@@ -420,19 +440,17 @@ void send_queue_snapshot(const struct send_queue *queue, struct send_queue_view 
 {
     const struct gauges *gauges = &queue->gauges;
     *view = (struct send_queue_view){
-        .held = atomic_load_explicit(&gauges->held, memory_order_relaxed),
-        .ready = atomic_load_explicit(&gauges->ready, memory_order_relaxed),
-        .waiting = atomic_load_explicit(&gauges->waiting, memory_order_relaxed),
-        .running = atomic_load_explicit(&gauges->running, memory_order_relaxed),
-        .sending = atomic_load_explicit(&gauges->sending, memory_order_relaxed),
-        .settled = atomic_load_explicit(&gauges->settled, memory_order_relaxed),
-        .lanes = atomic_load_explicit(&gauges->lanes, memory_order_relaxed),
-        .undelivered = atomic_load_explicit(&gauges->undelivered, memory_order_relaxed),
-        .recorded = atomic_load_explicit(&gauges->recorded, memory_order_relaxed),
-        .oldest_undelivered_ms =
-            atomic_load_explicit(&gauges->oldest_undelivered_ms, memory_order_relaxed),
-        .oldest_recorded_ms =
-            atomic_load_explicit(&gauges->oldest_recorded_ms, memory_order_relaxed),
+        .held = atomic_load(&gauges->held),
+        .ready = atomic_load(&gauges->ready),
+        .waiting = atomic_load(&gauges->waiting),
+        .running = atomic_load(&gauges->running),
+        .sending = atomic_load(&gauges->sending),
+        .settled = atomic_load(&gauges->settled),
+        .lanes = atomic_load(&gauges->lanes),
+        .undelivered = atomic_load(&gauges->undelivered),
+        .recorded = atomic_load(&gauges->recorded),
+        .oldest_undelivered_ms = atomic_load(&gauges->oldest_undelivered_ms),
+        .oldest_recorded_ms = atomic_load(&gauges->oldest_recorded_ms),
     };
 }
 
