@@ -91,14 +91,10 @@ static size_t client_on_body(char *bytes, size_t size, size_t count, void *conte
     return client->body.failed ? CURL_WRITEFUNC_ERROR : length;
 }
 
-static bool flag_is_set(const atomic_bool *flag)
-{
-    return flag != NULL && atomic_load_explicit(flag, memory_order_relaxed);
-}
-
 bool http_client_is_aborted(const struct http_client *client, const atomic_bool *extra_abort)
 {
-    return flag_is_set(client->abort) || flag_is_set(extra_abort);
+    return atomic_load_explicit(client->abort, memory_order_relaxed) ||
+           (extra_abort != NULL && atomic_load_explicit(extra_abort, memory_order_relaxed));
 }
 
 /* Called for each new socket, before it connects. A failure only means a later notice. */
@@ -222,17 +218,13 @@ static struct curl_slist *client_build_headers(const char *const *headers)
     return list;
 }
 
-/* Spread, so that the connections of many workers do not all end at once. */
-static long connection_age_s(void)
-{
-    return MAX_CONNECTION_AGE_S - (long)(backoff_random_unit() * (MAX_CONNECTION_AGE_S / 4));
-}
-
 static CURLcode client_set_request_options(
     struct http_client *client, const struct http_request *request, struct curl_slist *headers)
 {
     CURL *curl = client->curl;
     long timeout_ms = (long)request->timeout_ms;
+    /* Spread, so that the connections of many workers do not all end at once. */
+    long age_s = MAX_CONNECTION_AGE_S - (long)(backoff_random_unit() * (MAX_CONNECTION_AGE_S / 4));
     long connect_ms = timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS;
     CURLcode code = curl_easy_setopt(curl, CURLOPT_URL, request->url);
 #define SET(option, value) code = code == CURLE_OK ? curl_easy_setopt(curl, option, value) : code
@@ -240,7 +232,7 @@ static CURLcode client_set_request_options(
     SET(CURLOPT_SHARE, client->sessions);
     SET(CURLOPT_HTTPHEADER, headers);
     SET(CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
-    SET(CURLOPT_MAXLIFETIME_CONN, connection_age_s());
+    SET(CURLOPT_MAXLIFETIME_CONN, age_s);
     SET(CURLOPT_FRESH_CONNECT, request->single_use_connection ? 1L : 0L);
     SET(CURLOPT_FORBID_REUSE, request->single_use_connection ? 1L : 0L);
     SET(CURLOPT_NOPROXY, request->ignore_proxy ? "*" : NULL);
@@ -356,8 +348,6 @@ static enum http_failure client_classify(
 static void response_set_reason(const struct http_client *client,
     const struct http_request *request, CURLcode code, struct http_response *response)
 {
-    if (response->failure == HTTP_ANSWERED)
-        return;
     const char *reason = client->reason[0] != '\0' ? client->reason : curl_easy_strerror(code);
     if (code == CURLE_OK)
         reason = "invalid HTTP status";
@@ -390,15 +380,8 @@ static void client_read_response(struct http_client *client, const struct http_r
         response_read_date(client->curl, response);
         response_read_peer(client->curl, response);
     }
-    response_set_reason(client, request, code, response);
-}
-
-/* Why the transfer should end now, or CURLE_OK. */
-static CURLcode client_should_end(const struct http_client *client, int64_t deadline_ms)
-{
-    if (http_client_is_aborted(client, client->extra_abort))
-        return CURLE_ABORTED_BY_CALLBACK;
-    return clock_monotonic_ms() >= deadline_ms ? CURLE_OPERATION_TIMEDOUT : CURLE_OK;
+    if (response->failure != HTTP_ANSWERED)
+        response_set_reason(client, request, code, response);
 }
 
 /*
@@ -409,8 +392,12 @@ static bool client_wait(
     struct http_client *client, int64_t deadline_ms, int64_t *overtime_ms, CURLcode *why)
 {
     int active = 0;
-    *why = client_should_end(client, deadline_ms);
     int64_t now_ms = clock_monotonic_ms();
+    *why = CURLE_OK;
+    if (http_client_is_aborted(client, client->extra_abort))
+        *why = CURLE_ABORTED_BY_CALLBACK;
+    else if (now_ms >= deadline_ms)
+        *why = CURLE_OPERATION_TIMEDOUT;
     if (*why == CURLE_OK) {
         int64_t left_ms = deadline_ms - now_ms;
         int wait_ms = left_ms < ABORT_CHECK_MS ? (int)left_ms : ABORT_CHECK_MS;
