@@ -19,8 +19,10 @@ enum { QUOTE_LIMIT_BYTES = 280 };
 
 static const char no_response[] = "No response from OpenClaw.";
 
-/* Returns the text after the last occurrence of marker, up to end or the end of input; owned, NULL
- * when there is no marker. The last one counts because a message may quote an earlier prompt. */
+/*
+ * Returns the text after the last occurrence of marker, up to end or the end of input; owned, NULL
+ * when there is no marker. The last one counts because a message may quote an earlier prompt.
+ */
 static char *extract_between(const char *input, const char *marker, const char *end)
 {
     const char *start = NULL;
@@ -105,6 +107,7 @@ static bool is_written_by(const struct agent_input *agent_input, const char *typ
     return agent_input->author != NULL && strncmp(agent_input->author, type, strlen(type)) == 0;
 }
 
+/* Writes the six sections that the prompt requires. */
 static void write_reply(struct text *reply, const struct agent_input *agent_input,
     const char *agent, const char *colleague)
 {

@@ -13,8 +13,10 @@
  */
 char *agent_reply(const char *agent, const char *input, bool chatty);
 
-/* Returns the value after the last "Notification ID: " of an input, for the caller to free, or
- * NULL. */
+/*
+ * Returns the value after the last "Notification ID: " of an input, for the caller to free, or
+ * NULL.
+ */
 char *agent_notification_id(const char *input);
 
 #endif

@@ -52,6 +52,7 @@ static void backend_call_end(void *owner)
     free(call);
 }
 
+/* With redact, only the request id is left, as in production. */
 static void write_function_error(const struct backend_call *call, struct text *text)
 {
     uint64_t request_id = 0;
@@ -161,6 +162,7 @@ static void match_call_rule(struct backend_call *call)
     call->rule = faults_match(&call->sandbox->faults, &subject);
 }
 
+/* Counts the call before any fault, so that tests see calls that were never answered. */
 static void begin_function(struct backend_call *call)
 {
     call->count = counts_of(&call->sandbox->counts, call->function->name);

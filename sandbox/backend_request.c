@@ -56,6 +56,7 @@ static bool parse_version(const char *text, unsigned version[static 3])
     return *text == '\0' || *text == '-' || *text == '+';
 }
 
+/* Accepts NAME-VERSION with any name; npm clients up to 0.19.1 are refused as too old. */
 static bool check_client_version(const char *client, struct refusal *refusal)
 {
     unsigned version[3];
@@ -74,6 +75,10 @@ static bool check_client_version(const char *client, struct refusal *refusal)
     return true;
 }
 
+/*
+ * The service token travels in the arguments; an Authorization header is for users, of which there
+ * are none.
+ */
 static bool check_authorization(const char *authorization, struct refusal *refusal)
 {
     if (authorization == NULL)
@@ -160,6 +165,9 @@ static bool has_plain_values(const json_t *value)
     return true;
 }
 
+/*
+ * "args" is an object or an array of one; the format is checked later, after the function has run.
+ */
 static bool read_call_arguments(
     const json_t *body, struct function_call *call, struct refusal *refusal)
 {

@@ -152,6 +152,7 @@ static void subscribe_mentioned(
     }
 }
 
+/* Mentioned users and agents are subscribed before anyone is notified, and get one notification. */
 struct document *board_post(struct store *store, const struct new_message *from)
 {
     const char *account_id = document_string(from->task, "accountId");

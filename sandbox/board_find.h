@@ -6,7 +6,8 @@
 
 #include "sandbox.h"
 
-/* Returns the document of table with name as its id, slug, name or title; NULL when there is none.
+/*
+ * Returns the document of table with name as its id, slug, name or title; NULL when there is none.
  */
 struct document *board_find(const struct store *store, enum table table, const char *name);
 

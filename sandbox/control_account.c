@@ -10,7 +10,8 @@
 #include "memory.h"
 #include "service.h"
 
-/* Returns the account that body names, by default the first; NULL with exchange answered if none.
+/*
+ * Returns the account that body names, by default the first; NULL with exchange answered if none.
  */
 static struct document *find_account(
     struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
@@ -144,6 +145,7 @@ static bool apply_setting_named(struct settings *settings, const char *name, jso
     return false;
 }
 
+/* Settings before an invalid one stay applied. A successful answer lists all settings. */
 void control_settings(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     const struct settings *settings = &sandbox->settings;

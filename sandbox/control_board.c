@@ -32,6 +32,7 @@ static struct document *message_author(struct sandbox *sandbox, const json_t *bo
     return user != NULL ? user : board_find(&sandbox->store, TABLE_AGENTS, name);
 }
 
+/* Returns the ids of the notifications that the message created: those appended to the table. */
 void control_message(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     struct document *task = find_or_refuse(sandbox, exchange, body, "task", TABLE_TASKS);
@@ -192,6 +193,7 @@ static bool may_set_field(const struct document *document, const char *key, cons
     return true;
 }
 
+/* Checks all fields before it sets any, so that a refused request changes nothing. */
 void control_set(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     const char *id = json_guard_string(body, "id");

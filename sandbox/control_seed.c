@@ -78,7 +78,8 @@ void control_seed(struct sandbox *sandbox, struct exchange *exchange, const json
             "tasks", tasks));
 }
 
-/* Returns the first count agents of the first account, creating missing ones. The caller frees it.
+/*
+ * Returns the first count agents of the first account, creating missing ones. The caller frees it.
  */
 static struct document **load_agents(struct sandbox *sandbox, size_t count, const json_t *body)
 {

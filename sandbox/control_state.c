@@ -58,6 +58,7 @@ static void write_table(
     text_append(text, "]");
 }
 
+/* Concatenates the cached text of the documents; no JSON tree of all of them is built. */
 void control_answer_state(struct sandbox *sandbox, struct exchange *exchange)
 {
     const char *tables = exchange_query(exchange, "tables");

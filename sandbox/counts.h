@@ -34,8 +34,10 @@ struct count *counts_of(struct counts *counts, const char *name);
 /* How often a function was called; NULL: all functions together. */
 int64_t counts_calls(const struct counts *counts, const char *name);
 
-/* A new object {name: {calls, ok, errors, faults, lastAt, firstUs, lastTrace}} of the functions in
- * names. */
+/*
+ * A new object {name: {calls, ok, errors, faults, lastAt, firstUs, lastTrace}} of the functions in
+ * names.
+ */
 json_t *counts_describe(const struct counts *counts, const char *const *names);
 
 #endif

@@ -26,6 +26,7 @@ struct action {
     bool hold_after;
 };
 
+/* "runs" has no meaning here: an agent run that was recorded counts as having happened. */
 static const struct action gateway_actions[] = {
     {.name = "reply"},
     {.name = "hold", .hold = true},
@@ -41,6 +42,7 @@ static const struct action gateway_actions[] = {
     {.name = NULL},
 };
 
+/* The suffixes _before and _after tell whether the function runs before the fault. */
 static const struct action backend_actions[] = {
     {.name = "delay", .runs = true},
     {.name = "hold", .runs = true, .hold = true},

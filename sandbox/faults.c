@@ -50,6 +50,7 @@ static int read_rule_list(struct faults *read, const json_t *rules, enum fault_s
     return 0;
 }
 
+/* Reads all rules into a list of their own first, so that an invalid one adds none. */
 int faults_add(struct faults *faults, const json_t *rules, struct error *error)
 {
     struct faults read;
@@ -149,6 +150,7 @@ static void pause_continue(struct exchange *exchange, void *argument)
     pause->then(exchange, pause->argument);
 }
 
+/* Ends by faults_release or by the client's disconnect; there is no deadline. */
 static void pause_hold(struct exchange *exchange, struct fault_pause *pause)
 {
     pause->is_held = true;

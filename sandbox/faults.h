@@ -92,7 +92,8 @@ size_t faults_release(struct faults *faults, const char *name, double count);
 /* The rules as a new JSON array, with their hits and uses left. */
 json_t *faults_describe(const struct faults *faults);
 
-/* Returns the first matching rule with uses left, and uses it once; release with fault_rule_unref.
+/*
+ * Returns the first matching rule with uses left, and uses it once; release with fault_rule_unref.
  */
 struct fault_rule *faults_match(struct faults *faults, const struct fault_subject *subject);
 

@@ -82,6 +82,7 @@ static void answer_draining(struct exchange *exchange)
             "service_unavailable", "code", "gateway_unavailable"));
 }
 
+/* The runtime's probe: an empty object, which is refused after the token was checked. */
 static bool is_empty_object(const struct text *body)
 {
     struct text_span span = text_trim(body->data == NULL ? "" : body->data, body->length_bytes);

@@ -96,8 +96,10 @@ static json_t *make_usage(size_t input_bytes, size_t output_bytes)
         output, "output_tokens_details", "reasoning_tokens", 0, "total_tokens", input + output));
 }
 
-/* Returns the response resource as JSON text, of a failed run if reply is NULL. The caller frees
- * it. */
+/*
+ * Returns the response resource as JSON text, of a failed run if reply is NULL. The caller frees
+ * it.
+ */
 static char *make_resource(const struct agent_run *run, const char *reply)
 {
     char id[UUID_BYTES + 5];
@@ -173,6 +175,7 @@ static void answer_reply(struct agent_run *run)
     free(reply);
 }
 
+/* Ends the pause. A client that disconnected meanwhile aborted the run. */
 static void finish_run(struct exchange *exchange, void *argument)
 {
     struct agent_run *run = argument;
@@ -319,6 +322,7 @@ static void begin_checked(struct agent_run *run, const json_t *body)
     free(choice.key);
 }
 
+/* Checks in the order of the real gateway: size, JSON, schema, session and agent. */
 void gateway_run_begin(struct sandbox *sandbox, struct exchange *exchange)
 {
     struct agent_run *run = make_run(sandbox, exchange);

@@ -3,7 +3,7 @@
  * (docs/protocol.md, "Sessions and agents"): the agent by header, else by model; the session by
  * its key header, else by user, else a new one. A key of the form agent:ID:... overrides the
  * agent. Some mistakes are refused with a 400 before the run; others only make the run fail with a
- * 500, which the runtime has to treat as a run that may have happened.
+ * 500, which the runtime must count as a failed run.
  */
 #include "gateway_session.h"
 
@@ -59,7 +59,8 @@ static char *copy_lower_case(const char *text)
     return copy;
 }
 
-/* Returns the agent that a model string names: "" for none, NULL when it is not an OpenClaw model.
+/*
+ * Returns the agent that a model string names: "" for none, NULL when it is not an OpenClaw model.
  */
 static const char *agent_of_model(const char *model)
 {

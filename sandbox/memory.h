@@ -20,7 +20,8 @@ json_t *memory_json(json_t *json);
 /* Returns untrusted text as a new JSON string; text that is not UTF-8 becomes "(not UTF-8)". */
 json_t *memory_json_text(const char *text);
 
-/* Serializes json compactly, with numbers as the backend prints them (50.0). The caller frees it.
+/*
+ * Serializes json compactly, with numbers as the backend prints them (50.0). The caller frees it.
  */
 char *memory_json_dump(const json_t *json);
 

@@ -58,6 +58,7 @@ static void add_mention(struct mention_search *search, const struct document *do
                            "name", document_field(document, "name"))));
 }
 
+/* Users first, then agents; a name that matches none is not a mention. */
 static void resolve_mention(struct mention_search *search, const char *name, size_t length)
 {
     struct document *document = NULL;

@@ -150,6 +150,7 @@ static void default_from_environment(char **place, const char *variable)
         *place = memory_copy(value);
 }
 
+/* Account ids contain no '_', so the first one after the prefix ends the account. */
 const char *options_token_secret(const char *service_token)
 {
     if (strncmp(service_token, token_prefix, sizeof token_prefix - 1) != 0)

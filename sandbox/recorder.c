@@ -47,6 +47,7 @@ void recorder_fini(struct recorder *recorder)
     map_fini(&recorder->sessions, free);
 }
 
+/* Sessions are kept: runs in progress count in them. */
 void recorder_reset(struct recorder *recorder)
 {
     struct record *next;

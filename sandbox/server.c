@@ -307,6 +307,10 @@ static void append_request_body(struct exchange *exchange, const char *bytes, si
         text_append_bytes(&exchange->body, bytes, length_bytes);
 }
 
+/*
+ * MHD_AccessHandlerCallback. Called once with the header block, then with each part of the body,
+ * then without data when the request is complete and again after each resumption.
+ */
 static enum MHD_Result exchange_on_request(void *argument, struct MHD_Connection *connection,
     const char *url, const char *method, const char *version, const char *upload_data,
     size_t *upload_data_size, void **request)
@@ -331,6 +335,7 @@ static enum MHD_Result exchange_on_request(void *argument, struct MHD_Connection
     return exchange_proceed(exchange);
 }
 
+/* MHD_RequestCompletedCallback: also called when the connection breaks or the daemon stops. */
 static void exchange_on_completed(void *argument, struct MHD_Connection *connection, void **request,
     enum MHD_RequestTerminationCode code)
 {
@@ -428,6 +433,7 @@ unsigned server_port(const struct server *server)
     return server->port;
 }
 
+/* The heap item is embedded in its exchange. */
 static void resume_due(struct server *server)
 {
     int64_t now_ms = clock_monotonic_ms();
@@ -488,6 +494,7 @@ int server_run(struct server *server, struct error *error)
     }
 }
 
+/* MHD_stop_daemon must not be called while connections are suspended. */
 void server_destroy(struct server *server)
 {
     if (server == NULL)

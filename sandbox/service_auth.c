@@ -1,7 +1,7 @@
 /*
- * Authorization of service calls. The checks and their order are the backend's, since the runtime
- * distinguishes wrong token, wrong account and deleted account by the error text of the first that
- * fails.
+ * Authorization of service calls, with the checks, order and texts of the backend
+ * (docs/protocol.md, "Backend functions"). The doctor takes the text of the first failing check as
+ * a hint for the operator; with the setting redact the texts are hidden, as in production.
  */
 #include <openssl/crypto.h>
 #include <openssl/evp.h>

@@ -39,6 +39,7 @@ void service_list_agents(struct service_call *call)
     free((void *)found);
 }
 
+/* A limit below 1 returns none, as the backend does; without one it is 100. */
 void service_list_undelivered(struct service_call *call)
 {
     const json_t *given = json_object_get(call->arguments, "limit");
@@ -83,6 +84,7 @@ static void write_context_part(
         document_write(document, &call->value);
 }
 
+/* Parts whose documents are gone are null; a notification that is gone is null as a whole. */
 void service_get_notification(struct service_call *call)
 {
     struct document *notification = find_notification(call);
@@ -133,6 +135,7 @@ static struct document *find_task(struct service_call *call)
     return NULL;
 }
 
+/* A second call with the same source returns the message of the first and has no other effect. */
 void service_create_message(struct service_call *call)
 {
     struct document *agent = find_agent(call);

@@ -51,7 +51,8 @@ static struct document *add_runtime_row(
     return store_insert(&call->sandbox->store, TABLE_RUNTIMES, fields, NULL);
 }
 
-/* Fields in config overwrite the row's; absent ones stay, except lastHealthCheck, which is removed.
+/*
+ * Fields in config overwrite the row's; absent ones stay, except lastHealthCheck, which is removed.
  */
 static void update_runtime_row(
     struct service_call *call, struct document *row, const char *status, const json_t *config)
@@ -141,6 +142,7 @@ void service_update_runtime(struct service_call *call)
     service_answer_success(call);
 }
 
+/* Reading the request clears it, so each is returned once. */
 void service_check_restart(struct service_call *call)
 {
     bool requested = document_field(call->account, "restartRequestedAt") != NULL;
@@ -172,6 +174,7 @@ static void store_upgrade_result(struct service_call *call, struct document *row
     store_set(store, row, "pendingUpgrade", NULL);
 }
 
+/* Succeeds without a row: a runtime may report before its first status. */
 void service_record_upgrade(struct service_call *call)
 {
     struct document *row = find_runtime_row(call);

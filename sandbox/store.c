@@ -111,6 +111,7 @@ static void append_to_list(struct document_list *list, struct document *document
     document->list = list;
 }
 
+/* Adds a document to the lists and maps of its table; unlink_from_list and store_delete undo it. */
 static void index_document(struct store *store, struct document *document)
 {
     const char *task_id = document_string(document, "taskId");

@@ -135,6 +135,7 @@ static bool check_member(struct check *check, const struct field *field, const j
     return valid;
 }
 
+/* Fields are checked in the order of the validator, extra ones last. */
 static bool check_object(struct check *check, const struct field *fields, const json_t *object)
 {
     for (const struct field *field = fields; field->name != NULL; field++) {

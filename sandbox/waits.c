@@ -199,6 +199,7 @@ static const char *read_conditions(struct wait *wait)
     return NULL;
 }
 
+/* Registered even if it is answered at once, since end_wait removes it in any case. */
 void waits_begin(struct sandbox *sandbox, struct exchange *exchange)
 {
     struct wait *wait = memory_new(1, sizeof *wait);

@@ -1,4 +1,5 @@
-/* Any bytes as a spool file: corrupt, or a record with valid fields for this account and id only.
+/*
+ * Any bytes as a spool file: corrupt, or a record with valid fields for this account and id only.
  */
 #include <assert.h>
 #include <limits.h>

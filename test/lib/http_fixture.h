@@ -39,8 +39,10 @@ void http_fixture_receive(int fd, char answer[static HTTP_FIXTURE_RESPONSE_BYTES
 void http_fixture_exchange(const struct http_server *server, const char *request,
     char answer[static HTTP_FIXTURE_RESPONSE_BYTES]);
 
-/* Each fails the test, printing the response, unless it contains part, begins with part, or has
- * part as its body. */
+/*
+ * Each fails the test, printing the response, unless it contains part, begins with part, or has
+ * part as its body.
+ */
 void response_must_contain(const char *answer, const char *part);
 void response_must_start_with(const char *answer, const char *part);
 void response_body_must_be(const char *answer, const char *part);

@@ -49,7 +49,8 @@ char *process_output(struct process *process);
 
 void process_signal(const struct process *process, int number);
 
-/* Returns the exit status (128 + n after signal n), or -1 if the program still runs at the timeout.
+/*
+ * Returns the exit status (128 + n after signal n), or -1 if the program still runs at the timeout.
  */
 int process_wait_exit(struct process *process, int timeout_ms);
 

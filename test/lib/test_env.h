@@ -65,7 +65,8 @@ void test_env_launch(struct test_env *env, struct process *process, const char *
 /* Sends SIGTERM; fails the test unless the runtime exits with status 0 in time. */
 void test_env_stop_runtime(struct test_env *env);
 
-/* Call the sandbox's control API; return a new reference; fail the test unless the status is 200.
+/*
+ * Call the sandbox's control API; return a new reference; fail the test unless the status is 200.
  */
 json_t *test_env_get(struct test_env *env, const char *path);
 json_t *test_env_post(struct test_env *env, const char *path, json_t *body);
@@ -76,7 +77,8 @@ json_t *test_env_post(struct test_env *env, const char *path, json_t *body);
  */
 long test_env_stat(struct test_env *env, const char *part, const char *key);
 
-/* GET on the runtime's HTTP server: returns the status and stores the body, for the caller to free.
+/*
+ * GET on the runtime's HTTP server: returns the status and stores the body, for the caller to free.
  */
 int test_env_health_get(struct test_env *env, const char *path, char **body);
 

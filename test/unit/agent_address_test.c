@@ -59,7 +59,8 @@ static void test_unknown_agent_without_fallback_is_addressed_itself(void **state
     expect_address(&router, "jarvis", "agent:jarvis:own", "jarvis", "agent:jarvis:own");
 }
 
-/* Each unknown agent has a session of its own under the fallback, independent of its slug's case.
+/*
+ * Each unknown agent has a session of its own under the fallback, independent of its slug's case.
  */
 static void test_unknown_agent_uses_the_fallback(void **state)
 {

@@ -1,4 +1,7 @@
-/* Exponential backoff with jitter: the formulas for given random numbers, and the generator. */
+/*
+ * Exponential backoff with jitter: the formulas for given random numbers, and the generator. The
+ * random number is an argument of the formula, so its results are exact.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

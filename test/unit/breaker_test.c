@@ -1,4 +1,9 @@
-/* The circuit breaker: what opens and closes it, its probe schedule, and single-flight mode. */
+/*
+ * The circuit breaker: what opens and closes it, its probe schedule, and single-flight mode. The
+ * breaker takes the time as an argument, so the tests pass times instead of waiting. A result
+ * counts only with a ticket of the present state; record_probe_now and send_ends take theirs at
+ * once, tests of late results keep an earlier one.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -265,7 +270,8 @@ static void test_successful_probes_are_spaced_as_well(void **state)
     assert_int_equal(breaker_probe_due(breaker, false), NOW + 60000);
 }
 
-/* A slow gateway is detected by the probe with the long timeout, of which there is one at a time.
+/*
+ * A slow gateway is detected by the probe with the long timeout, of which there is one at a time.
  */
 static void test_slow_probe_follows_a_fast_one_without_answer(void **state)
 {

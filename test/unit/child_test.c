@@ -1,6 +1,7 @@
 /*
  * Child processes: output, exit status, time limits, and the environment, signals and descriptors
- * that they inherit. No child or descendant survives.
+ * that they inherit. No child or descendant survives. Time limits are asserted as ranges whose
+ * upper end, PROMPT_MS, is far below the children's sleep of 60 s, so that slow machines pass.
  */
 #include <setjmp.h>
 #include <stdarg.h>

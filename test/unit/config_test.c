@@ -1,4 +1,7 @@
-/* Settings: defaults, fields, bounds, and the error texts for invalid values. */
+/*
+ * Settings: defaults, fields, bounds, and the error texts for invalid values. must_fail_with
+ * demands exactly one problem, so that one mistake is not reported twice.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

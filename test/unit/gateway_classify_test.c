@@ -1,4 +1,8 @@
-/* Classification of the gateway's responses (docs/protocol.md, "Gateway answers"), row by row. */
+/*
+ * Classification of the gateway's responses, row by row of docs/protocol.md, "Gateway answers".
+ * The tests decide which results may be retried: a row in the wrong class would run an agent twice
+ * or lose a reply.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,8 @@
-/* The history checker of the fault tests detects violations: each rule against a history that
- * breaks it. */
+/*
+ * The history checker of the fault tests detects violations: each rule against a history that
+ * breaks it, next to a valid notification. Without this, a checker that accepts everything would
+ * pass every fault test.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,7 @@
-/* The JSON guard: what it repairs, what it refuses, and the accessors. */
+/*
+ * The JSON guard: what it repairs, what it refuses, and the accessors. Every text is loaded from a
+ * block of exactly its size (json_fixture).
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

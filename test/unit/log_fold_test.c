@@ -68,7 +68,8 @@ static void test_different_messages_are_not_folded(void **state)
     assert_false(log_fold_admit(LOG_LEVEL_ERROR, "Part", "broken", 0, &ended));
 }
 
-/* The backend puts a new request id into each error; messages that differ only in it are repeats.
+/*
+ * The backend puts a new request id into each error; messages that differ only in it are repeats.
  */
 static void test_request_ids_are_ignored(void **state)
 {

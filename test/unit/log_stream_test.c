@@ -1,4 +1,8 @@
-/* Log readers that stall: no thread blocks indefinitely, and dropped lines are counted. */
+/*
+ * Log readers that stall: no thread blocks indefinitely, and dropped lines are counted. Standard
+ * output or error is redirected to a pipe, a terminal or a file that takes no more bytes;
+ * assertions come after it is restored, since cmocka prints to the same streams.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -47,7 +51,8 @@ static void restore(int stream, int saved)
     close(saved);
 }
 
-/* Fails unless text begins with a line that, after its time, begins with words; returns the rest.
+/*
+ * Fails unless text begins with a line that, after its time, begins with words; returns the rest.
  */
 static const char *expect_line(const char *text, const char *words)
 {

@@ -1,4 +1,7 @@
-/* Log lines as they leave the process, as text and as JSON. */
+/*
+ * Log lines as they leave the process, as text and as JSON. Both streams are captured through
+ * pipes; assertions come after the capture, since cmocka prints to the same streams.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

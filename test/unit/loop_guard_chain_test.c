@@ -1,4 +1,7 @@
-/* The loop guard's walk along a chain of replies, against a backend that forgets, fails and lies.
+/*
+ * The loop guard's walk along a chain of replies, against a backend that forgets, fails and lies.
+ * The backend is a stub that computes each notification from its number; the number of its calls
+ * shows what the guard has cached.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,7 @@
-/* Loops: waits, pokes and stops, and the watchdog's view of a loop that stalls. */
+/*
+ * Loops: waits, pokes and stops, and the watchdog's view of a loop that stalls. Liveness is a
+ * question about a time, so tests ask about times in the future instead of waiting for a stall.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,8 @@
-/* The table of metrics, docs/operations.md, the alert rules and the dashboard agree. */
+/*
+ * The table of metrics, docs/operations.md, the alert rules and the dashboard agree. Names are
+ * found as words, wherever a file uses PromQL, so that a renamed or removed metric cannot stay in
+ * an alert unnoticed.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

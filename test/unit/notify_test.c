@@ -1,4 +1,7 @@
-/* Notifications to a service manager, over a socket that the test owns. */
+/*
+ * Notifications to a service manager, over a socket that the test owns. A full socket simulates a
+ * manager that does not read.
+ */
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,4 +1,8 @@
-/* The table of options, .env.example, docs/configuration.md and --help agree. */
+/*
+ * The table of options, .env.example, docs/configuration.md and --help agree. The documents
+ * contain tables that the program renders; a test that fails prints the text that the file must
+ * contain.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

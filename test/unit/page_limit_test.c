@@ -1,4 +1,7 @@
-/* The poller's page size: halved when a page fails, doubled while pages succeed. */
+/*
+ * The poller's page size: halved when a page fails, doubled while pages succeed. The backend here
+ * has unlimited rows but fails on pages above a size, as the real one does on large rows.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,6 @@
-/* The prompt for a notification, byte for byte. */
+/*
+ * The prompt for a notification, byte for byte (docs/protocol.md, "Message and notification rules").
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,7 @@
-/* Redaction of secrets, by known value and by the syntax around them. */
+/*
+ * Redaction of secrets, by known value and by the syntax around them. Text is edited in place, so
+ * it must never grow; expect_redacted checks that in every case.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,7 @@
-/* Extraction of the reply from a gateway response: response shapes, trimming and truncation. */
+/*
+ * Extraction of the reply from a gateway response: response shapes, trimming and truncation.
+ * Releases of the gateway nest the text differently; each shape has a row.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

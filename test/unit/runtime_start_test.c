@@ -1,4 +1,8 @@
-/* A startup that fails at any point stops, frees and closes everything it has started. */
+/*
+ * A startup that fails at any point stops, frees and closes everything it has started. The
+ * allocation sweep runs the whole startup once per allocation and thread, under the sanitizers'
+ * leak checks.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

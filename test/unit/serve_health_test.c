@@ -1,4 +1,7 @@
-/* Responses of /health and /version: keys in order, types, and no secrets. */
+/*
+ * Responses of /health and /version: keys in order, types, and no secrets. The sources are real
+ * objects without threads, whose state the tests set.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,8 @@
-/* The HTTP server under many concurrent clients, slow ones among them. */
+/*
+ * The HTTP server under many concurrent clients, slow ones among them. Client and server sockets
+ * are in one process, so its descriptor limit is raised. A client "drips" when it sends a header
+ * byte by byte without ever completing it.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,8 @@
-/* Spool records: write, replace, read and remove; crash and corruption cases. */
+/*
+ * Spool records: write, replace, read and remove; crash and corruption cases. Crashes are
+ * simulated by editing the files as a machine that stopped would have left them, full disks by
+ * RLIMIT_FSIZE.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,7 @@
-/* The state directory and its lock, which excludes a second runtime. */
+/*
+ * The state directory and its lock, which excludes a second runtime. flock(2) belongs to the open
+ * file description, so one process can hold the lock and contend for it.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

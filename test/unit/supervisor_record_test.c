@@ -1,4 +1,7 @@
-/* The record of the gateway child: saving, loading, and ending only the process that it names. */
+/*
+ * The record of the gateway child: saving, loading, and ending only the process that it names.
+ * Real process groups stand in for a leftover gateway: sleeping shells in groups of their own.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,8 @@
-/* Upgrade results are reported once, by the process that follows the requested restart. */
+/*
+ * Upgrade results are reported once, by the process that follows the requested restart. A new
+ * process is simulated by upgrade_begin on the same state directory; the version probe runs a
+ * script that blocks until the test lets it print a version.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -160,7 +164,8 @@ static bool reaches(atomic_uint *count, unsigned min, int64_t limit_ms)
     return atomic_load(count) >= min;
 }
 
-/* The process that acts on a request would report a failure, since it still runs the old version.
+/*
+ * The process that acts on a request would report a failure, since it still runs the old version.
  */
 static void test_result_is_reported_by_the_next_process(void **state)
 {

@@ -1,4 +1,7 @@
-/* The wake-up schedule, with a clock that the test controls. */
+/*
+ * The wake-up schedule, with a clock that the test controls. Spreading and jitter are random, so
+ * tests assert ranges.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -225,7 +228,8 @@ static void test_changed_interval_during_a_wake_keeps_one_schedule(void **state)
     assert_int_equal(next_due(*state, due_ms, id), -1);
 }
 
-/* Removed and listed again while its old wake-up runs: the end of that must not schedule it twice.
+/*
+ * Removed and listed again while its old wake-up runs: the end of that must not schedule it twice.
  */
 static void test_agent_listed_again_has_one_schedule(void **state)
 {
