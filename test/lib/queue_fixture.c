@@ -12,7 +12,7 @@
 #include "base/text.h"
 #include "queue_fixture.h"
 
-/* Never started: it only takes the pokes, each of which a poller would turn into a poll. */
+/* Never started; it only collects pokes, each of which would make a poller poll. */
 static struct loop poller;
 static unsigned polls;
 
@@ -44,7 +44,7 @@ int queue_fixture_setup(void **state)
 
 int queue_fixture_teardown(void **state)
 {
-    /* A failed test leaves entries with their taker; its own words are to be seen, not those. */
+    /* After a failed test entries are still taken; destroying the queue would hide its message. */
     if (queue_fixture_counts(*state).running > 0)
         return -1;
     send_queue_destroy(*state);
@@ -63,7 +63,7 @@ struct notification_row queue_fixture_row(
 bool queue_fixture_page(
     struct send_queue *queue, bool full, const struct notification_row *rows, size_t count)
 {
-    /* A millisecond ahead of whatever was settled before this call. */
+    /* A millisecond after anything that was settled before this call. */
     const struct offer offer = {
         .rows = rows, .count = count, .full = full, .began_at_ms = clock_monotonic_ms() + 1};
     return send_queue_offer(queue, &offer);
@@ -91,7 +91,7 @@ bool queue_fixture_finish(
     return queue_fixture_polls() > before;
 }
 
-void queue_fixture_hold(struct send_queue *queue, bool paused)
+void queue_fixture_pause(struct send_queue *queue, bool paused)
 {
     static _Atomic uint64_t version;
     const struct send_policy policy = {

@@ -1,4 +1,4 @@
-/* A send queue, pages for it, and takes that have to bring a certain entry. */
+/* A send queue, pages for it, and takes that must return a certain entry. */
 #ifndef TEST_LIB_QUEUE_FIXTURE_H
 #define TEST_LIB_QUEUE_FIXTURE_H
 
@@ -19,7 +19,7 @@ struct send_queue *queue_fixture_create(size_t capacity);
 struct notification_row queue_fixture_row(
     const char *id, const char *agent_id, int64_t created_at_ms);
 
-/* The value of send_queue_offer for a page that was asked for just now. */
+/* Offers a page requested just now; returns what send_queue_offer does. */
 bool queue_fixture_page(
     struct send_queue *queue, bool full, const struct notification_row *rows, size_t count);
 
@@ -30,8 +30,8 @@ bool queue_fixture_page(
 #define FULL_PAGE(queue, ...) queue_fixture_page((queue), true, ROWS(__VA_ARGS__))
 #define EMPTY_PAGE(queue) queue_fixture_page((queue), false, NULL, 0)
 
-/* Holds the queue's sends, or lets them flow. */
-void queue_fixture_hold(struct send_queue *queue, bool held);
+/* Pauses the queue's sends by a policy, or allows them. */
+void queue_fixture_pause(struct send_queue *queue, bool held);
 
 /* Takes an entry; fails the test unless it is the one called id. */
 struct entry *queue_fixture_take(struct send_queue *queue, const char *id);
@@ -39,10 +39,10 @@ struct entry *queue_fixture_take(struct send_queue *queue, const char *id);
 /* Takes the entry called id and settles it. */
 void queue_fixture_take_and_settle(struct send_queue *queue, const char *id);
 
-/* Polls that any queue of this fixture has asked for. */
+/* How many polls the queues of this fixture have asked for. */
 unsigned queue_fixture_polls(void);
 
-/* send_queue_finish; whether a poll was asked for meanwhile. */
+/* As send_queue_finish; returns whether it asked for a poll. */
 bool queue_fixture_finish(
     struct send_queue *queue, struct entry *entry, enum entry_stage stage, int64_t delay_ms);
 

@@ -1,4 +1,4 @@
-/* For how long something fails before it is given up. */
+/* For how long something may fail before it is given up. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +14,7 @@
 
 enum { LIMIT_MS = 1000, PUT_OFF_MS = 300 };
 
-/* A clock that the tests set; of real time next to nothing passes. */
+/* The tests set the clock; hardly any real time passes. */
 enum { START_MS = 5000 };
 
 struct fixture {
@@ -62,7 +62,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* A failure at that time, whose predecessor made it wait. */
+/* Records a failure at that time, after a delay by the one before. */
 static bool fails_at(struct fixture *fixture, int64_t clock_ms)
 {
     fixture->entry->work.retry_delay_ms = PUT_OFF_MS;
@@ -78,8 +78,8 @@ static void test_failures_add_up(void **state)
     assert_true(fails_at(*state, START_MS + 4 * PUT_OFF_MS));
 }
 
-/* As while sends are held, the backend is away, or the whole process stands still. */
-static void test_time_without_a_try_does_not_count(void **state)
+/* As while sends are held, the backend is down, or the process is suspended. */
+static void test_time_without_attempts_does_not_count(void **state)
 {
     struct fixture *fixture = *state;
     assert_false(fails_at(fixture, START_MS));
@@ -87,7 +87,7 @@ static void test_time_without_a_try_does_not_count(void **state)
     assert_in_range(fixture->entry->work.errors.total_ms, PUT_OFF_MS, PUT_OFF_MS + LIMIT_MS / 2);
 }
 
-static void test_backend_that_is_away_ends_the_row(void **state)
+static void test_unavailable_backend_interrupts_failing_time(void **state)
 {
     struct fixture *fixture = *state;
     assert_false(fails_at(fixture, START_MS));
@@ -106,8 +106,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ATTEMPT_TEST(test_failures_add_up),
-        ATTEMPT_TEST(test_time_without_a_try_does_not_count),
-        ATTEMPT_TEST(test_backend_that_is_away_ends_the_row),
+        ATTEMPT_TEST(test_time_without_attempts_does_not_count),
+        ATTEMPT_TEST(test_unavailable_backend_interrupts_failing_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

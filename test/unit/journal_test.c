@@ -1,5 +1,4 @@
-/* What a worker does with the spool when the disk or the record fails, and what a start takes up.
- */
+/* The journal when the disk or a record fails, and what a start restores. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,7 +53,7 @@ static int teardown(void **state)
     struct fixture *fixture = *state;
     queue_fixture_finish(fixture->queue, fixture->entry, STAGE_SETTLED, 0);
     tmp_dir_remove(fixture->dir);
-    /* A failed test leaves entries with their taker; its own words are to be seen, not those. */
+    /* After a failed test entries are still taken; destroying the queue would hide its message. */
     if (queue_fixture_counts(fixture->queue).running > 0)
         return -1;
     send_queue_destroy(fixture->queue);
@@ -81,7 +80,7 @@ static void write_file(const struct fixture *fixture, const char *name, const ch
     assert_int_equal(fclose(file), 0);
 }
 
-/* A reply on disk that is no longer in memory. */
+/* Puts a reply on disk and frees it in memory. */
 static void keep_and_release(struct fixture *fixture)
 {
     fixture->entry->work.reply = strdup("the reply");
@@ -91,7 +90,7 @@ static void keep_and_release(struct fixture *fixture)
     assert_null(fixture->entry->work.reply);
 }
 
-static void test_reply_is_recalled(void **state)
+static void test_reply_is_loaded_again(void **state)
 {
     struct fixture *fixture = *state;
     struct error error;
@@ -133,7 +132,7 @@ static void test_record_without_the_reply_is_buried(void **state)
     assert_true(exists(fixture, "dead/n1.json"));
 }
 
-/* The reply is there: the agent must not be asked again because it cannot be read this moment. */
+/* The reply exists, so a failure to read it now must not get the agent asked again. */
 static void test_reply_that_cannot_be_read_now_is_kept(void **state)
 {
     struct fixture *fixture = *state;
@@ -165,8 +164,8 @@ static void test_reply_without_memory_for_it_is_kept(void **state)
     assert_true(exists(fixture, "spool/n1.json"));
 }
 
-/* Said and counted, and over with the next write that works; the entry goes on without a record. */
-static void test_broken_disk_is_noticed_and_its_recovery(void **state)
+/* Until the next successful write; the entry continues without a record. */
+static void test_broken_disk_and_its_recovery_are_noticed(void **state)
 {
     struct fixture *fixture = *state;
     char path[PATH_BYTES];
@@ -187,7 +186,7 @@ static void test_broken_disk_is_noticed_and_its_recovery(void **state)
     assert_false(atomic_load(&fixture->stats.spool_broken));
 }
 
-static void test_run_that_was_none_leaves_no_record(void **state)
+static void test_undone_run_leaves_no_record(void **state)
 {
     struct fixture *fixture = *state;
     journal_begin_run(&fixture->journal, fixture->entry);
@@ -202,7 +201,7 @@ static void test_run_that_was_none_leaves_no_record(void **state)
     assert_true(exists(fixture, "spool/n1.json"));
 }
 
-static void test_end_that_cannot_be_kept_is_no_end(void **state)
+static void test_close_fails_while_the_record_cannot_be_kept(void **state)
 {
     struct fixture *fixture = *state;
     char path[PATH_BYTES];
@@ -216,7 +215,7 @@ static void test_end_that_cannot_be_kept_is_no_end(void **state)
     assert_int_equal(atomic_load(&fixture->stats.dead_files), 1);
 }
 
-/* A reply that is on disk stays there with what is written beside it. */
+/* Saving the failing time does not lose a reply on disk. */
 static void test_failing_time_is_kept_with_the_reply(void **state)
 {
     struct fixture *fixture = *state;
@@ -254,7 +253,7 @@ static void save(struct fixture *fixture, const char *id, char *reply)
     assert_int_equal(spool_save(fixture->spool, &record, false, NULL), 0);
 }
 
-static void test_run_and_reply_are_taken_up(void **state)
+static void test_runs_and_replies_are_restored(void **state)
 {
     struct fixture *fixture = *state;
     save(fixture, "replied", "text");
@@ -273,7 +272,7 @@ static void test_run_and_reply_are_taken_up(void **state)
     queue_fixture_finish(fixture->queue, asked, STAGE_SETTLED, 0);
 }
 
-/* A damaged record moves to dead/ and costs its notification one run, also at the next start. */
+/* A damaged record moves to dead/ and counts as a run, at later starts as well. */
 static void test_damaged_record_costs_a_run(void **state)
 {
     struct fixture *fixture = *state;
@@ -293,8 +292,8 @@ static void test_damaged_record_costs_a_run(void **state)
     }
 }
 
-/* Half a reply is no reply, but the runs before it are known all the same. */
-static void test_half_a_reply_costs_the_runs_before_it(void **state)
+/* The runs before a truncated reply are still known. */
+static void test_truncated_reply_costs_the_runs_before_it(void **state)
 {
     struct fixture *fixture = *state;
     save(fixture, "half", "a reply that was cut off");
@@ -311,7 +310,7 @@ static void test_half_a_reply_costs_the_runs_before_it(void **state)
     queue_fixture_finish(fixture->queue, half, STAGE_SETTLED, 0);
 }
 
-/* As journal_restore, with one descriptor left: for the directory, and none for a file in it. */
+/* As journal_restore with one descriptor left: for the directory, but no file in it. */
 static int restore_unable_to_read(const struct fixture *fixture, struct error *error)
 {
     struct rlimit before;
@@ -325,8 +324,8 @@ static int restore_unable_to_read(const struct fixture *fixture, struct error *e
     return result;
 }
 
-/* It may be whole: taken for damaged, its agent would be asked once more. */
-static void test_record_that_cannot_be_read_now_stops_the_start(void **state)
+/* It may be intact: treated as damaged, its agent would be asked again. */
+static void test_unreadable_record_stops_the_startup(void **state)
 {
     struct fixture *fixture = *state;
     struct error error;
@@ -336,8 +335,8 @@ static void test_record_that_cannot_be_read_now_stops_the_start(void **state)
     assert_true(exists(fixture, "spool/unread.json"));
 }
 
-/* Its name is enough to know that it has ended. */
-static void test_dead_record_that_cannot_be_read_now_is_known_as_ended(void **state)
+/* Its name is enough to know that it was given up. */
+static void test_unreadable_dead_record_is_settled(void **state)
 {
     struct fixture *fixture = *state;
     save(fixture, "unread", "a reply");
@@ -348,8 +347,8 @@ static void test_dead_record_that_cannot_be_read_now_is_known_as_ended(void **st
     assert_int_equal(queue_fixture_counts(fixture->queue).ready, 0);
 }
 
-/* What nobody could be told of is not asked about again; what is in both directories goes on. */
-static void test_dead_record_is_known_as_ended(void **state)
+/* Dead letters are not asked about again; one that is in both directories resumes. */
+static void test_dead_record_is_settled(void **state)
 {
     struct fixture *fixture = *state;
     save(fixture, "dead", "text");
@@ -368,8 +367,7 @@ static void test_dead_record_is_known_as_ended(void **state)
     queue_fixture_finish(fixture->queue, both, STAGE_SETTLED, 0);
 }
 
-/* Whether the queue knows what journal_restore had to tell it, with the number-th call failing.
- */
+/* Restores with the number-th allocation failing; if that succeeds, all must be known. */
 static int restore_with_fault(const struct fixture *fixture, unsigned number)
 {
     struct error error;
@@ -390,8 +388,8 @@ static int restore_with_fault(const struct fixture *fixture, unsigned number)
     return result;
 }
 
-/* Nothing may be sent by a queue that does not know all; a line of the log may be missing. */
-static void test_start_without_memory_fails(void **state)
+/* A queue that lacks an entry must not be used; a missing log line does not matter. */
+static void test_restore_without_memory_fails(void **state)
 {
     struct fixture *fixture = *state;
     save(fixture, "replied", "text");
@@ -410,8 +408,8 @@ static void test_start_without_memory_fails(void **state)
     assert_true(exists(fixture, "dead/dead.json"));
 }
 
-/* dead/ may be removed by a person while the runtime runs. */
-static void test_reply_that_has_no_dead_dir_to_go_to_stays(void **state)
+/* Someone may remove dead/ while the runtime runs. */
+static void test_reply_stays_without_a_dead_directory(void **state)
 {
     struct fixture *fixture = *state;
     char path[TMP_DIR_BYTES + sizeof "/dead"];
@@ -430,24 +428,24 @@ int main(void)
     json_guard_start();
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_reply_is_recalled),
+        TEST(test_reply_is_loaded_again),
         TEST(test_damaged_reply_is_lost),
         TEST(test_missing_record_loses_the_reply),
         TEST(test_record_without_the_reply_is_buried),
         TEST(test_reply_that_cannot_be_read_now_is_kept),
         TEST(test_reply_without_memory_for_it_is_kept),
-        TEST(test_broken_disk_is_noticed_and_its_recovery),
-        TEST(test_run_that_was_none_leaves_no_record),
-        TEST(test_end_that_cannot_be_kept_is_no_end),
+        TEST(test_broken_disk_and_its_recovery_are_noticed),
+        TEST(test_undone_run_leaves_no_record),
+        TEST(test_close_fails_while_the_record_cannot_be_kept),
         TEST(test_failing_time_is_kept_with_the_reply),
-        TEST(test_run_and_reply_are_taken_up),
+        TEST(test_runs_and_replies_are_restored),
         TEST(test_damaged_record_costs_a_run),
-        TEST(test_half_a_reply_costs_the_runs_before_it),
-        TEST(test_record_that_cannot_be_read_now_stops_the_start),
-        TEST(test_dead_record_that_cannot_be_read_now_is_known_as_ended),
-        TEST(test_dead_record_is_known_as_ended),
-        TEST(test_reply_that_has_no_dead_dir_to_go_to_stays),
-        TEST(test_start_without_memory_fails),
+        TEST(test_truncated_reply_costs_the_runs_before_it),
+        TEST(test_unreadable_record_stops_the_startup),
+        TEST(test_unreadable_dead_record_is_settled),
+        TEST(test_dead_record_is_settled),
+        TEST(test_reply_stays_without_a_dead_directory),
+        TEST(test_restore_without_memory_fails),
     };
     return cmocka_run_group_tests_name("journal", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The end of the send queue, and what wakes those who wait for work. */
+/* Closing the send queue, and what wakes blocked takers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,8 +29,8 @@ static void test_no_sends_after_the_close(void **state)
     assert_null(send_queue_take(queue));
 }
 
-/* A send that was cut short stays in the backend's list for the next start. */
-static void test_failed_send_is_not_waited_for_after_the_close(void **state)
+/* An aborted send stays in the backend's list for the next process. */
+static void test_failed_send_is_not_retried_after_the_close(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"a1", "a", 1});
@@ -67,7 +67,7 @@ static void *wait_for_sends(void *argument)
     return over ? queue : NULL;
 }
 
-static void test_sends_are_waited_for_and_write_backs_not(void **state)
+static void test_wait_for_sends_ignores_write_backs(void **state)
 {
     struct send_queue *queue = *state;
     pthread_t thread;
@@ -92,7 +92,7 @@ static void test_sends_are_waited_for_and_write_backs_not(void **state)
     assert_true(send_queue_wait_for_sends(queue, clock_monotonic_ms()));
 }
 
-static void test_write_back_that_fails_again_is_tried_until_the_deadline(void **state)
+static void test_failing_write_back_is_retried_until_the_deadline(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"a1", "a", 1});
@@ -105,7 +105,7 @@ static void test_write_back_that_fails_again_is_tried_until_the_deadline(void **
     assert_null(send_queue_take(queue)); /* not due before the deadline */
 }
 
-static void test_nothing_is_handed_out_behind_the_deadline(void **state)
+static void test_nothing_is_handed_out_after_the_deadline(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2});
@@ -116,7 +116,7 @@ static void test_nothing_is_handed_out_behind_the_deadline(void **state)
     assert_int_equal(queue_fixture_counts(queue).held, 2);
 }
 
-static void test_entry_that_was_running_at_the_close_goes_on_to_its_end(void **state)
+static void test_entry_taken_before_the_close_runs_to_its_end(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"a1", "a", 1});
@@ -147,7 +147,7 @@ static void *take_once(void *argument)
     return NULL;
 }
 
-/* Whether the kernel says that the thread sleeps, which a taker does only for want of work. */
+/* Whether the thread is asleep as the kernel sees it; a taker sleeps only without work. */
 static bool sleeps(int tid)
 {
     char path[64];
@@ -161,7 +161,7 @@ static bool sleeps(int tid)
     return name_end != NULL && strncmp(name_end, ") S", 3) == 0;
 }
 
-/* Starts takers on an empty queue; all of them wait for work when this returns. */
+/* Starts takers on an empty queue; all are blocked when this returns. */
 static void start_takers(struct taker *takers, size_t count, struct send_queue *queue)
 {
     struct error error;
@@ -183,7 +183,7 @@ static struct entry *join_taker(struct taker *taker, const char *id)
     return taker->got;
 }
 
-static void test_close_sends_everybody_home(void **state)
+static void test_close_ends_all_blocked_takers(void **state)
 {
     enum { TAKERS = 6 };
     struct send_queue *queue = *state;
@@ -196,7 +196,7 @@ static void test_close_sends_everybody_home(void **state)
     }
 }
 
-static void test_waiting_taker_gets_what_a_page_brings(void **state)
+static void test_blocked_taker_gets_a_new_entry(void **state)
 {
     struct send_queue *queue = *state;
     struct taker taker;
@@ -205,7 +205,7 @@ static void test_waiting_taker_gets_what_a_page_brings(void **state)
     queue_fixture_finish(queue, join_taker(&taker, "a1"), STAGE_SETTLED, 0);
 }
 
-static void test_waiting_taker_gets_the_next_of_a_lane_that_becomes_free(void **state)
+static void test_blocked_taker_gets_the_next_entry_of_a_freed_lane(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2});
@@ -216,19 +216,19 @@ static void test_waiting_taker_gets_the_next_of_a_lane_that_becomes_free(void **
     queue_fixture_finish(queue, join_taker(&taker, "a2"), STAGE_SETTLED, 0);
 }
 
-static void test_waiting_taker_gets_what_was_held(void **state)
+static void test_blocked_taker_gets_what_was_paused(void **state)
 {
     struct send_queue *queue = *state;
-    queue_fixture_hold(queue, true);
+    queue_fixture_pause(queue, true);
     PAGE(queue, {"a1", "a", 1});
     struct taker taker;
     start_takers(&taker, 1, queue);
-    queue_fixture_hold(queue, false);
+    queue_fixture_pause(queue, false);
     queue_fixture_finish(queue, join_taker(&taker, "a1"), STAGE_SETTLED, 0);
 }
 
-/* A taker that sleeps until a far due time has to hear of a nearer one. */
-static void test_waiting_taker_hears_of_an_earlier_due_time(void **state)
+/* A taker that sleeps until a distant due time has to notice an earlier one. */
+static void test_blocked_taker_notices_an_earlier_due_time(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2});
@@ -241,7 +241,7 @@ static void test_waiting_taker_hears_of_an_earlier_due_time(void **state)
     queue_fixture_finish(queue, join_taker(&taker, "b1"), STAGE_SETTLED, 0);
 }
 
-static void test_each_of_several_takers_gets_one_of_several(void **state)
+static void test_each_blocked_taker_gets_an_entry(void **state)
 {
     enum { TAKERS = 3 };
     struct send_queue *queue = *state;
@@ -264,18 +264,18 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         QUEUE_TEST(test_no_sends_after_the_close),
-        QUEUE_TEST(test_failed_send_is_not_waited_for_after_the_close),
+        QUEUE_TEST(test_failed_send_is_not_retried_after_the_close),
         QUEUE_TEST(test_write_backs_go_out_at_once_after_the_close),
-        QUEUE_TEST(test_sends_are_waited_for_and_write_backs_not),
-        QUEUE_TEST(test_write_back_that_fails_again_is_tried_until_the_deadline),
-        QUEUE_TEST(test_nothing_is_handed_out_behind_the_deadline),
-        QUEUE_TEST(test_entry_that_was_running_at_the_close_goes_on_to_its_end),
-        QUEUE_TEST(test_close_sends_everybody_home),
-        QUEUE_TEST(test_waiting_taker_gets_what_a_page_brings),
-        QUEUE_TEST(test_waiting_taker_gets_the_next_of_a_lane_that_becomes_free),
-        QUEUE_TEST(test_waiting_taker_gets_what_was_held),
-        QUEUE_TEST(test_waiting_taker_hears_of_an_earlier_due_time),
-        QUEUE_TEST(test_each_of_several_takers_gets_one_of_several),
+        QUEUE_TEST(test_wait_for_sends_ignores_write_backs),
+        QUEUE_TEST(test_failing_write_back_is_retried_until_the_deadline),
+        QUEUE_TEST(test_nothing_is_handed_out_after_the_deadline),
+        QUEUE_TEST(test_entry_taken_before_the_close_runs_to_its_end),
+        QUEUE_TEST(test_close_ends_all_blocked_takers),
+        QUEUE_TEST(test_blocked_taker_gets_a_new_entry),
+        QUEUE_TEST(test_blocked_taker_gets_the_next_entry_of_a_freed_lane),
+        QUEUE_TEST(test_blocked_taker_gets_what_was_paused),
+        QUEUE_TEST(test_blocked_taker_notices_an_earlier_due_time),
+        QUEUE_TEST(test_each_blocked_taker_gets_an_entry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

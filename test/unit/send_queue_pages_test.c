@@ -18,7 +18,7 @@ static bool page_from(struct send_queue *queue, int64_t began_at_ms,
     return send_queue_offer(queue, &offer);
 }
 
-/* In whatever state an entry is, another page with its id adds nothing. */
+/* Whatever state an entry is in, another page with its id adds nothing. */
 static void test_known_ids_are_not_added_twice(void **state)
 {
     struct send_queue *queue = *state;
@@ -43,15 +43,15 @@ static void test_known_ids_are_not_added_twice(void **state)
     queue_fixture_finish(queue, running, STAGE_SETTLED, 0);
 }
 
-static void test_id_twice_in_a_page_is_one_entry(void **state)
+static void test_id_listed_twice_is_one_entry(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"n1", "a", 1}, {"n1", "a", 1});
     assert_int_equal(queue_fixture_counts(queue).held, 1);
 }
 
-/* The answer of a list call that was under way while n1 was settled runs no agent again. */
-static void test_settled_id_outlives_pages_that_began_before(void **state)
+/* A response that was under way while n1 was settled must not run an agent again. */
+static void test_settled_id_survives_pages_requested_before(void **state)
 {
     struct send_queue *queue = *state;
     const struct notification_row row = {"n1", "a", 1};
@@ -80,8 +80,8 @@ static void test_settled_id_is_forgotten_by_a_later_page_without_it(void **state
     queue_fixture_take_and_settle(queue, "n1");
 }
 
-/* A page cut at createdAt 20 says nothing of what is as old or younger. */
-static void test_cut_page_drops_only_what_is_older_than_its_last_row(void **state)
+/* A page truncated at createdAt 20 says nothing about what is as old or younger. */
+static void test_truncated_page_drops_only_what_is_older_than_its_last_row(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"at10", "a", 10}, {"at19", "b", 19}, {"at20", "c", 20}, {"at21", "d", 21});
@@ -93,7 +93,7 @@ static void test_cut_page_drops_only_what_is_older_than_its_last_row(void **stat
     assert_int_equal(queue_fixture_counts(queue).lanes, 0);
 }
 
-static void test_cut_page_forgets_no_settled_id_behind_its_end(void **state)
+static void test_truncated_page_keeps_settled_ids_after_its_end(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"old", "a", 1}, {"young", "b", 30});
@@ -115,7 +115,7 @@ static void test_full_page_without_usable_rows_drops_nothing(void **state)
     assert_int_equal(queue_fixture_counts(queue).settled, 1);
 }
 
-static void test_whole_page_drops_what_nobody_has_begun_with(void **state)
+static void test_complete_page_drops_untouched_entries(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"fresh", "a", 9}, {"failed", "b", 1}, {"running", "c", 2}, {"written", "d", 3});
@@ -137,8 +137,8 @@ static void test_whole_page_drops_what_nobody_has_begun_with(void **state)
     assert_int_equal(queue_fixture_counts(queue).held, 1);
 }
 
-/* Every stage behind the send runs to its end, whatever the list says. */
-static void test_later_stages_stay_although_unlisted(void **state)
+/* Every stage after the send runs to its end, whatever the list says. */
+static void test_later_stages_stay_when_unlisted(void **state)
 {
     static const enum entry_stage stages[] = {STAGE_REPLIED, STAGE_WRITTEN, STAGE_NOTIFY_FAILURE};
     struct send_queue *queue = *state;
@@ -156,8 +156,8 @@ static void test_later_stages_stay_although_unlisted(void **state)
     }
 }
 
-/* An agent that was asked may have done its work: its notification is seen to the end. */
-static void test_entry_whose_agent_was_asked_stays_although_unlisted(void **state)
+/* An agent that was asked may have done its work, so its notification runs to its end. */
+static void test_entry_whose_agent_was_asked_stays_when_unlisted(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"n1", "a", 1});
@@ -169,7 +169,7 @@ static void test_entry_whose_agent_was_asked_stays_although_unlisted(void **stat
     queue_fixture_take_and_settle(queue, "n1");
 }
 
-static void test_page_says_more_while_it_brings_news_and_work_is_low(void **state)
+static void test_offer_wants_more_while_rows_are_new_and_work_is_low(void **state)
 {
     (void)state;
     struct send_queue *queue = queue_fixture_create(4);
@@ -181,8 +181,8 @@ static void test_page_says_more_while_it_brings_news_and_work_is_low(void **stat
     send_queue_destroy(queue);
 }
 
-/* What found no room is asked for once ready work has run low, and then only once. */
-static void test_finish_says_when_a_poll_would_help(void **state)
+/* Rows that found no room are polled for when ready work runs low, and only once. */
+static void test_finish_polls_when_ready_work_runs_low(void **state)
 {
     (void)state;
     struct send_queue *queue = queue_fixture_create(4);
@@ -198,7 +198,7 @@ static void test_finish_says_when_a_poll_would_help(void **state)
     send_queue_destroy(queue);
 }
 
-static void test_finish_after_a_cut_page_asks_for_more(void **state)
+static void test_finish_polls_after_a_truncated_page(void **state)
 {
     (void)state;
     struct send_queue *queue = queue_fixture_create(2);
@@ -208,8 +208,8 @@ static void test_finish_after_a_cut_page_asks_for_more(void **state)
     send_queue_destroy(queue);
 }
 
-/* As of hundreds that wait for their next try: the next page would only be the same. */
-static void test_finish_after_a_cut_page_of_known_ones_asks_for_nothing(void **state)
+/* As with hundreds that wait for a retry: the next page would be the same. */
+static void test_finish_does_not_poll_after_a_truncated_page_of_known_ids(void **state)
 {
     (void)state;
     struct send_queue *queue = queue_fixture_create(2);
@@ -220,7 +220,7 @@ static void test_finish_after_a_cut_page_of_known_ones_asks_for_nothing(void **s
     send_queue_destroy(queue);
 }
 
-static void test_finish_after_a_whole_page_asks_for_nothing(void **state)
+static void test_finish_does_not_poll_after_a_complete_page(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"n1", "a", 1});
@@ -229,8 +229,8 @@ static void test_finish_after_a_whole_page_asks_for_nothing(void **state)
     assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
 }
 
-/* One lane with a backlog neither fills the queue nor keeps other lanes out. */
-static void test_ready_work_counts_32_of_a_lane(void **state)
+/* One lane with a backlog neither fills the queue nor keeps others out. */
+static void test_at_most_32_entries_of_a_lane_count_as_ready(void **state)
 {
     (void)state;
     struct send_queue *queue = queue_fixture_create(128);
@@ -255,7 +255,7 @@ static void test_ready_work_counts_32_of_a_lane(void **state)
     send_queue_destroy(queue);
 }
 
-/* A small queue, too, has room beside the backlog of one agent. */
+/* Even a small queue has room beside the backlog of one agent. */
 static void test_small_queue_has_room_for_other_lanes(void **state)
 {
     (void)state;
@@ -269,13 +269,13 @@ static void test_small_queue_has_room_for_other_lanes(void **state)
     send_queue_destroy(queue);
 }
 
-static void test_queue_never_holds_more_than_its_bound(void **state)
+static void test_queue_never_holds_more_than_its_limit(void **state)
 {
     struct send_queue *queue = *state;
     struct many_rows many = many_rows_create("n", "a", SEND_QUEUE_MAX_HELD + 1);
     queue_fixture_page(queue, true, many.rows, many.count);
     assert_int_equal(queue_fixture_counts(queue).held, SEND_QUEUE_MAX_HELD);
-    /* Settled ones count, too, until a page lets them go; then the rest finds room. */
+    /* Settled ones count until a page forgets them; then the rest finds room. */
     queue_fixture_take_and_settle(queue, many.ids[0]);
     queue_fixture_page(queue, true, many.rows + 1, SEND_QUEUE_MAX_HELD);
     assert_int_equal(queue_fixture_counts(queue).held, SEND_QUEUE_MAX_HELD - 1);
@@ -291,23 +291,23 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         QUEUE_TEST(test_known_ids_are_not_added_twice),
-        QUEUE_TEST(test_id_twice_in_a_page_is_one_entry),
-        QUEUE_TEST(test_settled_id_outlives_pages_that_began_before),
+        QUEUE_TEST(test_id_listed_twice_is_one_entry),
+        QUEUE_TEST(test_settled_id_survives_pages_requested_before),
         QUEUE_TEST(test_settled_id_is_forgotten_by_a_later_page_without_it),
-        QUEUE_TEST(test_cut_page_drops_only_what_is_older_than_its_last_row),
-        QUEUE_TEST(test_cut_page_forgets_no_settled_id_behind_its_end),
+        QUEUE_TEST(test_truncated_page_drops_only_what_is_older_than_its_last_row),
+        QUEUE_TEST(test_truncated_page_keeps_settled_ids_after_its_end),
         QUEUE_TEST(test_full_page_without_usable_rows_drops_nothing),
-        QUEUE_TEST(test_whole_page_drops_what_nobody_has_begun_with),
-        QUEUE_TEST(test_later_stages_stay_although_unlisted),
-        QUEUE_TEST(test_entry_whose_agent_was_asked_stays_although_unlisted),
-        cmocka_unit_test(test_page_says_more_while_it_brings_news_and_work_is_low),
-        cmocka_unit_test(test_finish_says_when_a_poll_would_help),
-        cmocka_unit_test(test_finish_after_a_cut_page_asks_for_more),
-        cmocka_unit_test(test_finish_after_a_cut_page_of_known_ones_asks_for_nothing),
-        QUEUE_TEST(test_finish_after_a_whole_page_asks_for_nothing),
-        cmocka_unit_test(test_ready_work_counts_32_of_a_lane),
+        QUEUE_TEST(test_complete_page_drops_untouched_entries),
+        QUEUE_TEST(test_later_stages_stay_when_unlisted),
+        QUEUE_TEST(test_entry_whose_agent_was_asked_stays_when_unlisted),
+        cmocka_unit_test(test_offer_wants_more_while_rows_are_new_and_work_is_low),
+        cmocka_unit_test(test_finish_polls_when_ready_work_runs_low),
+        cmocka_unit_test(test_finish_polls_after_a_truncated_page),
+        cmocka_unit_test(test_finish_does_not_poll_after_a_truncated_page_of_known_ids),
+        QUEUE_TEST(test_finish_does_not_poll_after_a_complete_page),
+        cmocka_unit_test(test_at_most_32_entries_of_a_lane_count_as_ready),
         cmocka_unit_test(test_small_queue_has_room_for_other_lanes),
-        QUEUE_TEST(test_queue_never_holds_more_than_its_bound),
+        QUEUE_TEST(test_queue_never_holds_more_than_its_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The flow of sends, wake-ups behind deliveries, and what is known from before the start. */
+/* The policy for sends, the operator's hold, wake-ups, and what earlier processes left. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,29 +13,29 @@
 #include "base/sync.h"
 #include "delivery/queue_state.h"
 
-static void trickle_from(struct send_queue *queue, uint64_t version, int64_t next_send_ms)
+static void single_flight_from(struct send_queue *queue, uint64_t version, int64_t next_send_ms)
 {
     const struct send_policy policy = {
         .version = version, .single_flight = true, .next_send_ms = next_send_ms};
     send_queue_set_policy(queue, &policy);
 }
 
-/* Nothing is to be taken: the only work left is behind the flow. A close makes a take return. */
-static void must_be_quiet(struct send_queue *queue)
+/* All that is left may not be sent, so nothing is handed out. The close makes take return. */
+static void must_hand_out_nothing(struct send_queue *queue)
 {
     send_queue_close(queue, clock_monotonic_ms());
     assert_null(send_queue_take(queue));
 }
 
-static void test_a_trickle_sends_one_at_a_time(void **state)
+static void test_single_flight_sends_one_at_a_time(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2});
-    trickle_from(queue, 1, 0);
+    single_flight_from(queue, 1, 0);
     struct entry *a1 = queue_fixture_take(queue, "a1");
     assert_true(send_queue_advance(queue, a1, STAGE_SENDING));
     assert_int_equal(queue_fixture_counts(queue).sending, 1);
-    /* Past its send, the next may go. */
+    /* Once it is past its send, the next may go. */
     assert_true(send_queue_advance(queue, a1, STAGE_REPLIED));
     struct entry *b1 = queue_fixture_take(queue, "b1");
     assert_int_equal(queue_fixture_counts(queue).sending, 0);
@@ -43,42 +43,42 @@ static void test_a_trickle_sends_one_at_a_time(void **state)
     queue_fixture_finish(queue, b1, STAGE_SETTLED, 0);
 }
 
-static void test_a_trickle_waits_for_its_time(void **state)
+static void test_single_flight_waits_for_its_next_send(void **state)
 {
     struct send_queue *queue = *state;
     enum { GAP_MS = 60 };
     PAGE(queue, {"a1", "a", 1});
     int64_t began_ms = clock_monotonic_ms();
-    trickle_from(queue, 1, began_ms + GAP_MS);
+    single_flight_from(queue, 1, began_ms + GAP_MS);
     struct entry *a1 = queue_fixture_take(queue, "a1");
     assert_true(clock_monotonic_ms() >= began_ms + GAP_MS);
     queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
 }
 
-/* The clock may go on between the look for work and the wait for it. */
-static void test_a_turn_that_came_after_the_look_is_waited_for(void **state)
+/* The clock may advance between the search for work and the wait for it. */
+static void test_next_send_that_comes_due_before_the_wait_is_not_missed(void **state)
 {
     struct send_queue *queue = *state;
     int64_t turn_ms = clock_monotonic_ms();
-    trickle_from(queue, 1, turn_ms);
+    single_flight_from(queue, 1, turn_ms);
     mutex_lock(&queue->lock);
-    int64_t due_after_an_early_look_ms = queue_next_due_locked(queue, turn_ms - 1);
-    int64_t due_after_a_look_in_time_ms = queue_next_due_locked(queue, turn_ms);
+    int64_t due_before_turn_ms = queue_next_due_locked(queue, turn_ms - 1);
+    int64_t due_at_turn_ms = queue_next_due_locked(queue, turn_ms);
     mutex_unlock(&queue->lock);
-    assert_int_equal(due_after_an_early_look_ms, turn_ms);
-    assert_int_equal(due_after_a_look_in_time_ms, SYNC_NO_DEADLINE);
+    assert_int_equal(due_before_turn_ms, turn_ms);
+    assert_int_equal(due_at_turn_ms, SYNC_NO_DEADLINE);
 }
 
-/* An entry that was taken before the trickle began asks nobody in it. */
-static void test_a_trickle_stops_entries_that_were_on_their_way(void **state)
+/* An entry taken before single flight began is also subject to it. */
+static void test_single_flight_stops_entries_taken_before_it(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
-    trickle_from(queue, 1, clock_monotonic_ms() + AN_HOUR_MS);
+    single_flight_from(queue, 1, clock_monotonic_ms() + AN_HOUR_MS);
     assert_false(send_queue_advance(queue, a1, STAGE_SENDING));
-    trickle_from(queue, 2, 0);
+    single_flight_from(queue, 2, 0);
     assert_true(send_queue_advance(queue, a1, STAGE_SENDING));
     assert_false(send_queue_advance(queue, b1, STAGE_SENDING));
     queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
@@ -86,7 +86,7 @@ static void test_a_trickle_stops_entries_that_were_on_their_way(void **state)
     queue_fixture_take_and_settle(queue, "b1");
 }
 
-static void test_an_older_flow_is_ignored(void **state)
+static void test_older_policy_is_ignored(void **state)
 {
     struct send_queue *queue = *state;
     const struct send_policy newer = {.version = 7};
@@ -97,8 +97,8 @@ static void test_an_older_flow_is_ignored(void **state)
     queue_fixture_take_and_settle(queue, "a1");
 }
 
-/* Either of the two holds alone; write-backs heed neither. */
-static void test_a_hold_by_hand_stands_beside_the_flow(void **state)
+/* Either one alone stops sends; neither stops write-backs. */
+static void test_hold_and_policy_are_independent(void **state)
 {
     struct send_queue *queue = *state;
     const struct send_policy held = {.version = 1, .paused = true};
@@ -144,8 +144,8 @@ static void wait_until_done(struct send_queue *queue)
     }
 }
 
-/* A worker that waits meanwhile is told; so often that it does wait in some of the holds. */
-static void test_the_end_of_a_hold_wakes_workers(void **state)
+/* A blocked worker is woken; repeated often enough for it to block during some holds. */
+static void test_release_of_a_hold_wakes_workers(void **state)
 {
     struct send_queue *queue = *state;
     pthread_t thread;
@@ -164,8 +164,8 @@ static void test_the_end_of_a_hold_wakes_workers(void **state)
     assert_int_equal(pthread_join(thread, NULL), 0);
 }
 
-/* They would all start together once the hold is over. */
-static void test_no_wake_lines_up_while_held_by_hand(void **state)
+/* They would all start at once when the hold ends. */
+static void test_no_wake_up_is_queued_during_a_hold(void **state)
 {
     struct send_queue *queue = *state;
     send_queue_hold(queue, true);
@@ -173,7 +173,7 @@ static void test_no_wake_lines_up_while_held_by_hand(void **state)
     send_queue_hold(queue, false);
     assert_true(send_queue_wake(queue, "a"));
     send_queue_hold(queue, true);
-    must_be_quiet(queue);
+    must_hand_out_nothing(queue);
 }
 
 static struct entry *take_wake(struct send_queue *queue, const char *agent_id)
@@ -183,7 +183,7 @@ static struct entry *take_wake(struct send_queue *queue, const char *agent_id)
     return entry;
 }
 
-static void test_wake_goes_behind_deliveries(void **state)
+static void test_wake_up_comes_after_deliveries(void **state)
 {
     struct send_queue *queue = *state;
     assert_true(send_queue_wake(queue, "a"));
@@ -195,18 +195,18 @@ static void test_wake_goes_behind_deliveries(void **state)
     queue_fixture_finish(queue, take_wake(queue, "a"), STAGE_SETTLED, 0);
 }
 
-static void test_wake_is_on_its_agents_lane(void **state)
+static void test_wake_up_is_in_its_agents_lane(void **state)
 {
     struct send_queue *queue = *state;
     assert_true(send_queue_wake(queue, "a"));
     struct entry *wake = take_wake(queue, "a");
     PAGE(queue, {"a1", "a", 1});
-    must_be_quiet(queue);
+    must_hand_out_nothing(queue);
     assert_int_equal(queue_fixture_counts(queue).ready, 1);
     queue_fixture_finish(queue, wake, STAGE_SETTLED, 0);
 }
 
-static void test_an_agent_has_one_wake_at_a_time(void **state)
+static void test_agent_has_one_wake_up_at_a_time(void **state)
 {
     struct send_queue *queue = *state;
     assert_true(send_queue_wake(queue, "a"));
@@ -217,7 +217,7 @@ static void test_an_agent_has_one_wake_at_a_time(void **state)
     assert_true(send_queue_wake(queue, "a"));
 }
 
-static void test_wakes_leave_workers_for_deliveries(void **state)
+static void test_wake_ups_leave_workers_for_deliveries(void **state)
 {
     struct send_queue *queue = *state;
     struct entry *wakes[QUEUE_FIXTURE_MAX_WAKES];
@@ -228,7 +228,7 @@ static void test_wakes_leave_workers_for_deliveries(void **state)
     for (int i = 0; i < QUEUE_FIXTURE_MAX_WAKES; i++)
         wakes[i] = take_wake(queue, agents[i]);
     PAGE(queue, {"d1", "d", 1});
-    /* It comes back in a moment: until then there are workers, and no work for them. */
+    /* It is due in a moment; until then there is no work for the worker. */
     struct entry *d1 = queue_fixture_take(queue, "d1");
     queue_fixture_finish(queue, d1, STAGE_KNOWN, 30);
     queue_fixture_take_and_settle(queue, "d1");
@@ -238,7 +238,7 @@ static void test_wakes_leave_workers_for_deliveries(void **state)
     queue_fixture_finish(queue, third, STAGE_SETTLED, 0);
 }
 
-static void test_wakes_are_outside_the_bound_and_untouched_by_pages(void **state)
+static void test_wake_ups_ignore_the_capacity_and_pages(void **state)
 {
     (void)state;
     struct send_queue *queue = queue_fixture_create(1);
@@ -252,17 +252,17 @@ static void test_wakes_are_outside_the_bound_and_untouched_by_pages(void **state
     send_queue_destroy(queue);
 }
 
-static void test_held_and_closed_queues_wake_nobody(void **state)
+static void test_paused_or_closed_queue_hands_out_no_wake_up(void **state)
 {
     struct send_queue *queue = *state;
     send_queue_wake(queue, "a");
-    queue_fixture_hold(queue, true);
-    must_be_quiet(queue);
+    queue_fixture_pause(queue, true);
+    must_hand_out_nothing(queue);
     assert_false(send_queue_wake(queue, "b"));
 }
 
-/* All of them would start together when the gate opens. What a worker has stays with it. */
-static void test_ready_wakes_are_taken_back_from_a_held_flow(void **state)
+/* All would start at once when the breaker closes. One that a worker has is not withdrawn. */
+static void test_ready_wake_ups_can_be_withdrawn_while_paused(void **state)
 {
     struct send_queue *queue = *state;
     char agent_id[ID_BYTES];
@@ -271,22 +271,22 @@ static void test_ready_wakes_are_taken_back_from_a_held_flow(void **state)
     send_queue_wake(queue, "c");
     struct entry *a = take_wake(queue, "a");
     PAGE(queue, {"b1", "b", 1});
-    queue_fixture_hold(queue, true);
+    queue_fixture_pause(queue, true);
     assert_true(send_queue_withdraw_wake(queue, agent_id));
     assert_string_equal(agent_id, "b");
     assert_true(send_queue_withdraw_wake(queue, agent_id));
     assert_string_equal(agent_id, "c");
     assert_false(send_queue_withdraw_wake(queue, agent_id));
-    /* The lane of b has its delivery, that of a its worker; that of c is gone. */
+    /* The lane of b still has its delivery, that of a its worker; that of c is gone. */
     assert_int_equal(queue_fixture_counts(queue).lanes, 2);
-    queue_fixture_hold(queue, false);
+    queue_fixture_pause(queue, false);
     queue_fixture_take_and_settle(queue, "b1");
     queue_fixture_finish(queue, a, STAGE_SETTLED, 0);
     assert_true(send_queue_wake(queue, "c"));
     queue_fixture_finish(queue, take_wake(queue, "c"), STAGE_SETTLED, 0);
 }
 
-static void test_wakes_are_not_taken_back_from_others(void **state)
+static void test_wake_ups_cannot_be_withdrawn_unless_paused(void **state)
 {
     struct send_queue *queue = *state;
     char agent_id[ID_BYTES];
@@ -298,7 +298,7 @@ static void test_wakes_are_not_taken_back_from_others(void **state)
     queue_fixture_finish(queue, take_wake(queue, "a"), STAGE_SETTLED, 0);
 }
 
-static void test_what_dead_holds_is_not_sent(void **state)
+static void test_id_remembered_as_settled_is_not_sent(void **state)
 {
     struct send_queue *queue = *state;
     assert_int_equal(send_queue_remember_settled(queue, "a1", 1), 1);
@@ -312,7 +312,7 @@ static void test_what_dead_holds_is_not_sent(void **state)
 
 /* A page that was cut before its place says nothing of it; dropped, it would be sent when listed.
  */
-static void test_what_dead_holds_outlives_pages_that_end_before_it(void **state)
+static void test_id_remembered_as_settled_survives_pages_that_end_before_it(void **state)
 {
     struct send_queue *queue = *state;
     assert_int_equal(send_queue_remember_settled(queue, "late", 50), 1);
@@ -321,10 +321,10 @@ static void test_what_dead_holds_outlives_pages_that_end_before_it(void **state)
     PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2}, {"late", "a", 50});
     queue_fixture_take_and_settle(queue, "a1");
     queue_fixture_take_and_settle(queue, "a2");
-    must_be_quiet(queue);
+    must_hand_out_nothing(queue);
 }
 
-static void test_a_put_back_entry_keeps_its_place(void **state)
+static void test_put_back_entry_keeps_its_position(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2});
@@ -333,7 +333,7 @@ static void test_a_put_back_entry_keeps_its_place(void **state)
     queue_fixture_take_and_settle(queue, "a2");
 }
 
-static void test_a_damaged_record_costs_a_run(void **state)
+static void test_prior_runs_are_added(void **state)
 {
     struct send_queue *queue = *state;
     assert_true(send_queue_add_prior_runs(queue, "a1", 1));
@@ -352,26 +352,26 @@ static void test_a_damaged_record_costs_a_run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        QUEUE_TEST(test_a_trickle_sends_one_at_a_time),
-        QUEUE_TEST(test_a_trickle_waits_for_its_time),
-        QUEUE_TEST(test_a_turn_that_came_after_the_look_is_waited_for),
-        QUEUE_TEST(test_a_trickle_stops_entries_that_were_on_their_way),
-        QUEUE_TEST(test_an_older_flow_is_ignored),
-        QUEUE_TEST(test_a_hold_by_hand_stands_beside_the_flow),
-        QUEUE_TEST(test_the_end_of_a_hold_wakes_workers),
-        QUEUE_TEST(test_no_wake_lines_up_while_held_by_hand),
-        QUEUE_TEST(test_wake_goes_behind_deliveries),
-        QUEUE_TEST(test_wake_is_on_its_agents_lane),
-        QUEUE_TEST(test_an_agent_has_one_wake_at_a_time),
-        QUEUE_TEST(test_wakes_leave_workers_for_deliveries),
-        cmocka_unit_test(test_wakes_are_outside_the_bound_and_untouched_by_pages),
-        QUEUE_TEST(test_held_and_closed_queues_wake_nobody),
-        QUEUE_TEST(test_ready_wakes_are_taken_back_from_a_held_flow),
-        QUEUE_TEST(test_wakes_are_not_taken_back_from_others),
-        QUEUE_TEST(test_what_dead_holds_is_not_sent),
-        QUEUE_TEST(test_what_dead_holds_outlives_pages_that_end_before_it),
-        QUEUE_TEST(test_a_put_back_entry_keeps_its_place),
-        QUEUE_TEST(test_a_damaged_record_costs_a_run),
+        QUEUE_TEST(test_single_flight_sends_one_at_a_time),
+        QUEUE_TEST(test_single_flight_waits_for_its_next_send),
+        QUEUE_TEST(test_next_send_that_comes_due_before_the_wait_is_not_missed),
+        QUEUE_TEST(test_single_flight_stops_entries_taken_before_it),
+        QUEUE_TEST(test_older_policy_is_ignored),
+        QUEUE_TEST(test_hold_and_policy_are_independent),
+        QUEUE_TEST(test_release_of_a_hold_wakes_workers),
+        QUEUE_TEST(test_no_wake_up_is_queued_during_a_hold),
+        QUEUE_TEST(test_wake_up_comes_after_deliveries),
+        QUEUE_TEST(test_wake_up_is_in_its_agents_lane),
+        QUEUE_TEST(test_agent_has_one_wake_up_at_a_time),
+        QUEUE_TEST(test_wake_ups_leave_workers_for_deliveries),
+        cmocka_unit_test(test_wake_ups_ignore_the_capacity_and_pages),
+        QUEUE_TEST(test_paused_or_closed_queue_hands_out_no_wake_up),
+        QUEUE_TEST(test_ready_wake_ups_can_be_withdrawn_while_paused),
+        QUEUE_TEST(test_wake_ups_cannot_be_withdrawn_unless_paused),
+        QUEUE_TEST(test_id_remembered_as_settled_is_not_sent),
+        QUEUE_TEST(test_id_remembered_as_settled_survives_pages_that_end_before_it),
+        QUEUE_TEST(test_put_back_entry_keeps_its_position),
+        QUEUE_TEST(test_prior_runs_are_added),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* When something new that the backend may list is worth a poll. */
+/* When something new in the backend's list is worth a poll. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@ static void set_age_of_page(struct send_queue *queue, int64_t age_ms)
     mutex_unlock(&queue->lock);
 }
 
-/* Whether a poll is asked for as soon as more is expected. */
+/* Whether send_queue_expect_more asks for a poll at once. */
 static bool expect_more(struct send_queue *queue)
 {
     unsigned before = queue_fixture_polls();
@@ -54,7 +54,7 @@ static bool has_free_worker(struct send_queue *queue)
     return has;
 }
 
-/* A worker that finds nothing, and waits. */
+/* A worker that finds nothing and blocks. */
 static struct taker start_free_worker(struct send_queue *queue)
 {
     struct taker taker = {.queue = queue};
@@ -75,7 +75,7 @@ static void end_free_worker(const struct taker *taker)
     assert_int_equal(taker->queue->free_workers, 0);
 }
 
-static void test_busy_workers_are_no_reason_to_poll(void **state)
+static void test_no_poll_while_all_workers_are_busy(void **state)
 {
     struct send_queue *queue = *state;
     struct entry *entry = take_one_of_two(queue);
@@ -83,11 +83,8 @@ static void test_busy_workers_are_no_reason_to_poll(void **state)
     assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
 }
 
-/*
- * What could not be polled for at once is when a worker finds nothing, and then only once: also
- * when two of them have seen the last ready entry, which one gets.
- */
-static void test_the_worker_that_runs_dry_asks_for_the_poll(void **state)
+/* A poll that was owed is asked for by the worker that finds nothing, once even if two do. */
+static void test_worker_that_runs_dry_polls(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"n1", "a", 1}, {"n2", "b", 2}, {"n3", "c", 3});
@@ -106,7 +103,7 @@ static void test_the_worker_that_runs_dry_asks_for_the_poll(void **state)
     assert_int_equal(queue_fixture_polls(), before + 1);
 }
 
-static void test_nothing_expected_is_not_polled_for(void **state)
+static void test_no_poll_when_nothing_is_expected(void **state)
 {
     struct send_queue *queue = *state;
     struct entry *entry = take_one_of_two(queue);
@@ -118,7 +115,7 @@ static void test_nothing_expected_is_not_polled_for(void **state)
     end_free_worker(&taker);
 }
 
-static void test_an_old_page_is_reason_enough(void **state)
+static void test_old_page_is_enough_to_poll(void **state)
 {
     struct send_queue *queue = *state;
     struct entry *entry = take_one_of_two(queue);
@@ -132,7 +129,7 @@ static void test_an_old_page_is_reason_enough(void **state)
     assert_true(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
 }
 
-static void test_a_free_worker_is_worth_a_poll(void **state)
+static void test_idle_worker_is_enough_to_poll(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"n1", "a", 1});
@@ -144,8 +141,8 @@ static void test_a_free_worker_is_worth_a_poll(void **state)
     end_free_worker(&taker);
 }
 
-/* Where a backend cuts its pages, what ends lets another one in. */
-static void test_an_end_behind_a_full_page_is_worth_a_poll(void **state)
+/* If the backend truncates its pages, each settled entry makes room for another. */
+static void test_settling_after_a_full_page_polls(void **state)
 {
     struct send_queue *queue = *state;
     FULL_PAGE(queue, {"n1", "a", 1}, {"n2", "b", 2});
@@ -161,8 +158,8 @@ static void test_an_end_behind_a_full_page_is_worth_a_poll(void **state)
     assert_true(end_asked);
 }
 
-/* The end of a wake-up does not use up the word that the backend had more. */
-static void test_the_end_of_a_wake_up_asks_for_more(void **state)
+/* A finished wake-up does not lose that the backend had more. */
+static void test_finished_wake_up_polls_too(void **state)
 {
     (void)state;
     struct send_queue *queue = queue_fixture_create(2);
@@ -181,13 +178,13 @@ static void test_the_end_of_a_wake_up_asks_for_more(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_QUEUE(test_busy_workers_are_no_reason_to_poll),
-        WITH_QUEUE(test_the_worker_that_runs_dry_asks_for_the_poll),
-        WITH_QUEUE(test_nothing_expected_is_not_polled_for),
-        WITH_QUEUE(test_an_old_page_is_reason_enough),
-        WITH_QUEUE(test_a_free_worker_is_worth_a_poll),
-        WITH_QUEUE(test_an_end_behind_a_full_page_is_worth_a_poll),
-        cmocka_unit_test(test_the_end_of_a_wake_up_asks_for_more),
+        WITH_QUEUE(test_no_poll_while_all_workers_are_busy),
+        WITH_QUEUE(test_worker_that_runs_dry_polls),
+        WITH_QUEUE(test_no_poll_when_nothing_is_expected),
+        WITH_QUEUE(test_old_page_is_enough_to_poll),
+        WITH_QUEUE(test_idle_worker_is_enough_to_poll),
+        WITH_QUEUE(test_settling_after_a_full_page_polls),
+        cmocka_unit_test(test_finished_wake_up_polls_too),
     };
     return cmocka_run_group_tests_name("send_queue_polls", tests, NULL, NULL);
 }

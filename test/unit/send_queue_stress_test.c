@@ -36,7 +36,7 @@ struct stress {
     atomic_bool stopping;
     atomic_int at_work[AGENTS];
     atomic_int last_sent[AGENTS]; /* number of the last notification sent */
-    /* Violations; the main thread looks at them once all others ended. */
+    /* Violations; read by the main thread once all others have ended. */
     atomic_uint two_of_a_lane;
     atomic_uint out_of_order;
     atomic_uint sends_after_close;
@@ -108,7 +108,7 @@ static enum entry_stage run_stage(struct worker *worker, struct entry *entry)
     }
 }
 
-/* As a worker of the runtime: stage after stage until one fails, or is interrupted. */
+/* Like a worker of the runtime: stage after stage until one fails or is refused. */
 static void work_on(struct worker *worker, struct entry *entry)
 {
     struct stress *stress = worker->stress;
@@ -164,7 +164,7 @@ static size_t list(struct stress *stress, struct notification_row *rows, size_t 
     return count;
 }
 
-/* Asks for a page, lets others run while the answer is on its way, and hands it over. */
+/* Requests a page, lets others run while the response is under way, and offers it. */
 static void poll_once(struct stress *stress, struct notification_row rows[static NOTIFICATIONS])
 {
     size_t limit = PAGE_ROWS + queue_fixture_counts(stress->queue).held;
@@ -196,10 +196,7 @@ static void close_and_join(struct stress *stress, struct worker *workers, int64_
         thread_join(workers[i].thread);
 }
 
-/*
- * What holds at any end; returns how many were sent. in_time: the stop left time for the
- * write-backs.
- */
+/* Checks what must hold at any end; in_time: the close left time for write-backs. Returns sends. */
 static unsigned check_end(struct stress *stress, bool in_time)
 {
     unsigned sent = 0;
@@ -246,14 +243,14 @@ static void test_each_is_sent_once_and_in_order_when_all_goes_well(void **state)
     run_to_the_end(0);
 }
 
-static void test_each_is_sent_once_although_stages_fail(void **state)
+static void test_each_is_sent_once_when_stages_fail(void **state)
 {
     (void)state;
     run_to_the_end(30);
 }
 
-/* The close falls into the work at another point each time; every reply is still written back. */
-static void test_close_in_the_middle_loses_no_reply(void **state)
+/* The close comes at a different point each time; every reply is still written back. */
+static void test_close_loses_no_reply(void **state)
 {
     enum { ROUNDS = 30 };
     (void)state;
@@ -274,7 +271,7 @@ static void test_close_in_the_middle_loses_no_reply(void **state)
     }
 }
 
-/* A thread that does one thing again and again until the close. */
+/* A thread that repeats one thing until the close. */
 struct bystander {
     struct stress *stress;
     pthread_t thread;
@@ -285,9 +282,9 @@ static void *hold_and_release(void *argument)
 {
     struct bystander *bystander = argument;
     while (!atomic_load(&bystander->stress->stopping)) {
-        queue_fixture_hold(bystander->stress->queue, true);
+        queue_fixture_pause(bystander->stress->queue, true);
         sched_yield();
-        queue_fixture_hold(bystander->stress->queue, false);
+        queue_fixture_pause(bystander->stress->queue, false);
         atomic_fetch_add(&bystander->turns, 1);
         sched_yield();
     }
@@ -305,7 +302,7 @@ static void *poll_on(void *argument)
     return NULL;
 }
 
-/* A new queue and a close at a moment that random chooses, while everything else goes on. */
+/* A new queue and a close at a random moment, while everything else goes on. */
 static void race_once(struct stress *stress, unsigned *random)
 {
     struct worker workers[WORKERS];
@@ -349,8 +346,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_is_sent_once_and_in_order_when_all_goes_well),
-        cmocka_unit_test(test_each_is_sent_once_although_stages_fail),
-        cmocka_unit_test(test_close_in_the_middle_loses_no_reply),
+        cmocka_unit_test(test_each_is_sent_once_when_stages_fail),
+        cmocka_unit_test(test_close_loses_no_reply),
         cmocka_unit_test(test_close_races_with_pages_takes_finishes_and_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* Lanes, their order, stages and due times: what is taken when. */
+/* Lanes, their order, stages and due times: what is handed out when. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 #include "../lib/queue_fixture.h"
 #include "base/sync.h"
 
-static void test_lane_goes_by_created_at_not_by_arrival(void **state)
+static void test_lane_is_ordered_by_created_at(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"n5", "a", 5}, {"n3", "a", 3});
@@ -51,7 +51,7 @@ static void test_lane_runs_one_entry_at_a_time(void **state)
     assert_int_equal(queue_fixture_counts(queue).running, 0);
 }
 
-/* An older entry that arrives meanwhile waits for the running one, too. */
+/* An older entry that arrives meanwhile also waits for the running one. */
 static void test_older_entry_does_not_overtake_a_running_one(void **state)
 {
     struct send_queue *queue = *state;
@@ -89,7 +89,7 @@ static void test_write_backs_go_before_sends(void **state)
     queue_fixture_take_and_settle(queue, "c2");
 }
 
-/* Also inside a lane: the reply to a younger one is not kept back by an older one. */
+/* Also within a lane: an older send does not delay the reply to a younger one. */
 static void test_write_back_goes_before_an_older_send_of_its_lane(void **state)
 {
     struct send_queue *queue = *state;
@@ -103,7 +103,7 @@ static void test_write_back_goes_before_an_older_send_of_its_lane(void **state)
     queue_fixture_take_and_settle(queue, "a1");
 }
 
-static void test_entry_keeps_what_it_has_from_stage_to_stage(void **state)
+static void test_entry_keeps_its_work_from_stage_to_stage(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"n1", "agent-7", 42});
@@ -127,7 +127,7 @@ static void test_entry_keeps_what_it_has_from_stage_to_stage(void **state)
     assert_int_equal(queue_fixture_counts(queue).lanes, 0);
 }
 
-/* Entries with replies that nobody finished are freed with the queue (seen by the leak check). */
+/* Unfinished entries with replies are freed with the queue (the leak check sees it). */
 static void test_destroy_frees_what_is_held(void **state)
 {
     (void)state;
@@ -141,7 +141,7 @@ static void test_destroy_frees_what_is_held(void **state)
     send_queue_destroy(NULL);
 }
 
-static void test_waiting_entry_lets_its_lane_go_on_and_comes_back(void **state)
+static void test_waiting_entry_does_not_block_its_lane(void **state)
 {
     enum { DELAY_MS = 30 };
     struct send_queue *queue = *state;
@@ -159,8 +159,8 @@ static void test_waiting_entry_lets_its_lane_go_on_and_comes_back(void **state)
     queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
 }
 
-/* All may become due before the first is taken, so the write-back is the first. */
-static void test_waiting_entries_come_back_in_the_order_of_their_due_times(void **state)
+/* All may become due before the first take, so the write-back comes first. */
+static void test_waiting_entries_return_in_due_order(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2}, {"c1", "c", 3});
@@ -182,7 +182,7 @@ static void test_due_entry_returns_to_the_head_of_its_lane(void **state)
     PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2}, {"a3", "a", 3}, {"b1", "b", 4});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
-    /* Long enough for a2 to be taken before it, also on a machine that is busy. */
+    /* Long enough for a2 to be taken before it, even on a busy machine. */
     queue_fixture_finish(queue, a1, STAGE_KNOWN, 300);
     struct entry *a2 = queue_fixture_take(queue, "a2");
     queue_fixture_finish(queue, b1, STAGE_KNOWN, 301);
@@ -192,27 +192,27 @@ static void test_due_entry_returns_to_the_head_of_its_lane(void **state)
     queue_fixture_take_and_settle(queue, "a3");
 }
 
-static void test_held_sends_wait_and_write_backs_go_on(void **state)
+static void test_write_backs_continue_while_sends_are_paused(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2});
     struct entry *a1 = queue_fixture_take(queue, "a1");
-    queue_fixture_hold(queue, true);
+    queue_fixture_pause(queue, true);
     assert_false(send_queue_advance(queue, a1, STAGE_SENDING));
     assert_int_equal(a1->queue.stage, STAGE_KNOWN);
     assert_true(send_queue_advance(queue, a1, STAGE_WRITTEN));
     queue_fixture_finish(queue, a1, STAGE_WRITTEN, 5);
     a1 = queue_fixture_take(queue, "a1");
     assert_int_equal(queue_fixture_counts(queue).ready, 1);
-    queue_fixture_hold(queue, false);
+    queue_fixture_pause(queue, false);
     struct entry *b1 = queue_fixture_take(queue, "b1");
     assert_true(send_queue_advance(queue, b1, STAGE_SENDING));
     queue_fixture_finish(queue, b1, STAGE_SETTLED, 0);
     queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
 }
 
-/* What an earlier process left behind goes on where it stood, replies first. */
-static void test_restored_entries_go_on_at_their_stage(void **state)
+/* What an earlier process left resumes at its stage, replies first. */
+static void test_restored_entries_resume_at_their_stage(void **state)
 {
     struct send_queue *queue = *state;
     const struct spool_record asked = {
@@ -246,20 +246,20 @@ static void test_restored_entries_go_on_at_their_stage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        QUEUE_TEST(test_lane_goes_by_created_at_not_by_arrival),
+        QUEUE_TEST(test_lane_is_ordered_by_created_at),
         QUEUE_TEST(test_equal_times_keep_the_order_of_the_page),
         QUEUE_TEST(test_lane_runs_one_entry_at_a_time),
         QUEUE_TEST(test_older_entry_does_not_overtake_a_running_one),
         QUEUE_TEST(test_lanes_take_turns),
         QUEUE_TEST(test_write_backs_go_before_sends),
         QUEUE_TEST(test_write_back_goes_before_an_older_send_of_its_lane),
-        QUEUE_TEST(test_entry_keeps_what_it_has_from_stage_to_stage),
+        QUEUE_TEST(test_entry_keeps_its_work_from_stage_to_stage),
         cmocka_unit_test(test_destroy_frees_what_is_held),
-        QUEUE_TEST(test_waiting_entry_lets_its_lane_go_on_and_comes_back),
-        QUEUE_TEST(test_waiting_entries_come_back_in_the_order_of_their_due_times),
+        QUEUE_TEST(test_waiting_entry_does_not_block_its_lane),
+        QUEUE_TEST(test_waiting_entries_return_in_due_order),
         QUEUE_TEST(test_due_entry_returns_to_the_head_of_its_lane),
-        QUEUE_TEST(test_held_sends_wait_and_write_backs_go_on),
-        QUEUE_TEST(test_restored_entries_go_on_at_their_stage),
+        QUEUE_TEST(test_write_backs_continue_while_sends_are_paused),
+        QUEUE_TEST(test_restored_entries_resume_at_their_stage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* What onlookers see of the send queue without its lock, and what entries say of their waits. */
+/* What observers see of the send queue without its lock, and how waits are measured. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -72,7 +72,7 @@ static void test_records_are_counted_until_they_end(void **state)
     assert_int_equal(look(queue).oldest_recorded_ms, 0);
 }
 
-static void test_what_the_spool_brought_is_seen(void **state)
+static void test_restored_entries_are_counted(void **state)
 {
     struct send_queue *queue = *state;
     const struct spool_record record = {
@@ -88,7 +88,7 @@ static void test_what_the_spool_brought_is_seen(void **state)
 }
 
 /* A row whose createdAt cannot be read must not look as old as 1970. */
-static void test_missing_time_is_that_of_the_listing(void **state)
+static void test_missing_created_at_is_when_it_was_listed(void **state)
 {
     struct send_queue *queue = *state;
     int64_t began_ms = clock_wall_ms();
@@ -105,7 +105,7 @@ static void let_time_pass(void)
         continue;
 }
 
-static void test_wait_is_from_ready_to_taken(void **state)
+static void test_wait_is_measured_from_ready_to_taken(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"n1", "a", 1000});
@@ -114,7 +114,7 @@ static void test_wait_is_from_ready_to_taken(void **state)
     assert_true(entry->queue.waited_us >= 1000);
     int64_t known_us = entry->queue.known_us;
     let_time_pass();
-    /* What it did while a worker had it is no wait. */
+    /* Time with a worker does not count as waiting. */
     queue_fixture_finish(queue, entry, STAGE_REPLIED, 0);
     int64_t given_back_us = clock_monotonic_us();
     entry = queue_fixture_take(queue, "n1");
@@ -123,7 +123,7 @@ static void test_wait_is_from_ready_to_taken(void **state)
     queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
 }
 
-static void test_those_that_wait_are_listed_oldest_first(void **state)
+static void test_waiting_entries_are_listed_oldest_first(void **state)
 {
     struct send_queue *queue = *state;
     struct send_queue_waiting list[3];
@@ -156,8 +156,8 @@ static void test_those_that_wait_are_listed_oldest_first(void **state)
     assert_int_equal(total, 4);
 }
 
-/* Many of the oldest in hand hide no others; wake-ups are none of them. */
-static void test_those_in_hand_are_not_listed(void **state)
+/* Even if workers have many of the oldest, all others are listed; wake-ups never are. */
+static void test_taken_entries_are_not_listed(void **state)
 {
     enum { IN_HAND = 256, MAX = SEND_QUEUE_MAX_LISTED };
     struct send_queue *queue = *state;
@@ -194,11 +194,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_QUEUE(test_view_follows_each_step),
         WITH_QUEUE(test_records_are_counted_until_they_end),
-        WITH_QUEUE(test_what_the_spool_brought_is_seen),
-        WITH_QUEUE(test_missing_time_is_that_of_the_listing),
-        WITH_QUEUE(test_wait_is_from_ready_to_taken),
-        WITH_QUEUE(test_those_that_wait_are_listed_oldest_first),
-        WITH_QUEUE(test_those_in_hand_are_not_listed),
+        WITH_QUEUE(test_restored_entries_are_counted),
+        WITH_QUEUE(test_missing_created_at_is_when_it_was_listed),
+        WITH_QUEUE(test_wait_is_measured_from_ready_to_taken),
+        WITH_QUEUE(test_waiting_entries_are_listed_oldest_first),
+        WITH_QUEUE(test_taken_entries_are_not_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
