@@ -205,9 +205,11 @@ static int create_poller(struct runtime *runtime, struct error *error)
         .abort = &runtime->abort_control,
     };
     int result = delivery_poller_create(&runtime->poller, &parts, error);
-    if (result == 0)
-        send_queue_set_poller(runtime->queue, delivery_poller_loop(runtime->poller));
-    return result;
+    if (result != 0)
+        return result;
+    send_queue_set_poller(runtime->queue, delivery_poller_loop(runtime->poller));
+    convex_on_recovery(runtime->convex, delivery_poller_loop(runtime->poller));
+    return 0;
 }
 
 static int create_agents(struct runtime *runtime, struct error *error)
@@ -469,6 +471,9 @@ static void stop_threads(struct runtime *runtime)
 
 static void destroy_modules(struct runtime *runtime)
 {
+    /* The last report is made after the poller has gone. */
+    if (runtime->convex != NULL)
+        convex_on_recovery(runtime->convex, NULL);
     worker_pool_destroy(runtime->workers);
     loop_guard_destroy(runtime->guard);
     reporter_destroy(runtime->reporter);

@@ -59,13 +59,13 @@ bool convex_exchange_token(struct convex *convex, char **token);
 void convex_set_metrics(struct convex *convex, struct metrics *metrics);
 
 /*
- * Names the loop to poke when a call succeeds after one that found the backend unavailable; it must
- * outlive the calls. To be called before the first call.
+ * Names the loop to poke when a call succeeds after one that found the backend unavailable; NULL:
+ * none. It must outlive the calls. Only while no other thread makes calls.
  */
 void convex_on_recovery(struct convex *convex, struct loop *loop);
 
-/* When a call of any thread last succeeded, monotonic; 0 if none has. Any thread. */
-int64_t convex_succeeded_ms(const struct convex *convex);
+/* Whether no call has succeeded since one found the backend unavailable. Any thread. */
+bool convex_is_failing(const struct convex *convex);
 
 /* The outcome as a label value of the metrics. Pure. */
 const char *convex_outcome_word(enum convex_outcome outcome);

@@ -43,10 +43,9 @@ struct convex {
     char *account_id;
     struct secret *service_token;
     int64_t timeout_ms;
-    struct metrics *metrics;   /* NULL: calls are not counted */
-    struct loop *on_recovery;  /* poked when a call succeeds after one failed; NULL: none */
-    atomic_bool failing;       /* the last call to end found the backend unavailable */
-    atomic_llong succeeded_ms; /* when a call last succeeded, monotonic; 0: none has */
+    struct metrics *metrics;  /* NULL: calls are not counted */
+    struct loop *on_recovery; /* poked when a call succeeds after one failed; NULL: none */
+    atomic_bool failing;      /* the last call to end found the backend unavailable */
 
     /* Guards the number of calls in flight. */
     struct mutex lock;
@@ -303,7 +302,6 @@ static void learn_from_call(
 {
     struct convex *convex = service->convex;
     if (outcome == CONVEX_SUCCESS) {
-        atomic_store(&convex->succeeded_ms, clock_monotonic_ms());
         if (atomic_exchange(&convex->failing, false) && convex->on_recovery != NULL)
             loop_poke(convex->on_recovery);
     } else if (outcome == CONVEX_UNAVAILABLE) {
@@ -314,9 +312,9 @@ static void learn_from_call(
     }
 }
 
-int64_t convex_succeeded_ms(const struct convex *convex)
+bool convex_is_failing(const struct convex *convex)
 {
-    return atomic_load(&convex->succeeded_ms);
+    return atomic_load(&convex->failing);
 }
 
 void convex_on_recovery(struct convex *convex, struct loop *loop)

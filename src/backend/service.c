@@ -224,7 +224,8 @@ enum convex_outcome service_create_message(const struct service *service, const 
     if (outcome != CONVEX_SUCCESS)
         return outcome;
     /* Success makes the caller drop the reply, so the message has to exist for certain. */
-    bool was_created = json_guard_string(value, "messageId") != NULL;
+    const char *message_id = json_guard_string(value, "messageId");
+    bool was_created = message_id != NULL && message_id[0] != '\0';
     json_decref(value);
     if (was_created)
         return CONVEX_SUCCESS;
@@ -235,8 +236,18 @@ enum convex_outcome service_create_message(const struct service *service, const 
 enum convex_outcome service_mark_delivered(
     const struct service *service, const char *notification_id, struct error *error)
 {
-    return call_for_effect(service, "markNotificationDelivered",
-        json_pack("{s:s}", "notificationId", notification_id), CONVEX_PLAIN, error);
+    static const char action[] = "markNotificationDelivered";
+    json_t *value;
+    enum convex_outcome outcome = convex_call(service, action,
+        json_pack("{s:s}", "notificationId", notification_id), CONVEX_PLAIN, &value, error);
+    if (outcome != CONVEX_SUCCESS)
+        return outcome;
+    bool was_marked = json_is_true(json_object_get(value, "success"));
+    json_decref(value);
+    if (was_marked)
+        return CONVEX_SUCCESS;
+    error_set(error, ERROR_REMOTE, "%s: the result does not confirm success", action);
+    return CONVEX_UNAVAILABLE;
 }
 
 static void copy_string(char *field, size_t field_bytes, const json_t *object, const char *key)

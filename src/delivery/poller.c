@@ -2,8 +2,10 @@
  * mc-poll asks the backend for the oldest undelivered notifications and offers them to the send
  * queue. It polls every DELIVERY_INTERVAL; at once while pages bring something new and too little
  * is ready; and soon when poked, which the queue does when a worker is about to run dry or a posted
- * message may have caused notifications. Failed polls are backed off, and pokes do not shorten
- * that.
+ * message may have caused notifications. Failed polls are backed off. Pokes do not shorten that,
+ * unless the backend was away and a call of any thread shows that it is back (src/backend/convex.c
+ * pokes, too). If polls fail nevertheless, that shortcut grows longer each time, so that a backend
+ * on which only the list fails is left in peace.
  *
  * What the queue holds stays in the backend's list, oldest first, until it is acknowledged, so a
  * page has to be large enough to reach past it (next_limit). How large a response may be is not
@@ -33,6 +35,9 @@ enum { MIN_CUT_ROWS = 500 };
  */
 enum { POKE_GAP_MS = 100, ROWS_OF_A_MS_MORE = 4 };
 
+/* Between a failed poll and the first that is made because another call has succeeded. */
+enum { RECOVERY_GAP_MS = 500 };
+
 static const char component[] = "Delivery";
 
 struct delivery_poller {
@@ -42,11 +47,13 @@ struct delivery_poller {
 
     /* Only of the thread. */
     struct page_limit page_limit;
-    unsigned failures;   /* polls in a row */
-    size_t listed;       /* rows of the last page */
-    size_t refused;      /* of these, those without valid ids */
-    bool polled;         /* a poll has succeeded */
-    bool logged_refused; /* invalid ids are logged once, not at each poll */
+    unsigned failures;    /* polls in a row */
+    unsigned recoveries;  /* of these, those made because another call had succeeded */
+    bool is_backend_away; /* the last poll failed as any other call would have */
+    size_t listed;        /* rows of the last page */
+    size_t refused;       /* of these, those without valid ids */
+    bool polled;          /* a poll has succeeded */
+    bool logged_refused;  /* invalid ids are logged once, not at each poll */
 };
 
 void page_limit_init(struct page_limit *limit)
@@ -122,6 +129,8 @@ static void record_good_page(struct delivery_poller *poller, const struct notifi
     if (poller->failures > 0 || !poller->polled)
         stats_changed(stats);
     poller->failures = 0;
+    poller->recoveries = 0;
+    poller->is_backend_away = false;
     poller->polled = true;
 }
 
@@ -173,6 +182,7 @@ static int64_t poll_failed(struct delivery_poller *poller, unsigned limit,
 {
     const struct config *config = poller->parts.config;
     poller->failures++;
+    poller->is_backend_away = outcome == CONVEX_UNAVAILABLE && error->code != ERROR_TOO_LARGE;
     if (page_may_be_too_large(outcome, error))
         page_limit_failed(&poller->page_limit, limit, clock_monotonic_ms());
     atomic_store(&poller->parts.stats->consecutive_poll_failures, poller->failures);
@@ -238,19 +248,40 @@ static int64_t poll_once(struct delivery_poller *poller)
     return delay_ms;
 }
 
+/*
+ * Waits for the next poll; false when the loop must stop. While polls fail, a poke ends the wait
+ * only if the backend is no longer away; the one that says so cannot be missed, because whether it
+ * is away is asked after each.
+ */
+static bool poller_wait(struct delivery_poller *poller, int64_t began_at_ms, int64_t delay_ms)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    int64_t until_ms = now_ms + delay_ms;
+    int64_t poke_from_ms = began_at_ms + poke_gap_ms(poller);
+    if (poller->failures == 0)
+        return loop_wait(&poller->loop, until_ms, poke_from_ms);
+    poke_from_ms = INT64_MAX;
+    if (poller->is_backend_away)
+        poke_from_ms = now_ms + backoff_doubled_ms(RECOVERY_GAP_MS, poller->recoveries, delay_ms);
+    do {
+        if (!loop_wait(&poller->loop, until_ms, poke_from_ms))
+            return false;
+        now_ms = clock_monotonic_ms();
+    } while (now_ms < until_ms && convex_is_failing(poller->parts.convex));
+    poller->recoveries += now_ms < until_ms ? 1 : 0;
+    return true;
+}
+
 static void *poller_thread(void *owner)
 {
     struct delivery_poller *poller = owner;
     atomic_store(&poller->parts.stats->delivery_running, true);
     int64_t began_at_ms;
     int64_t delay_ms;
-    int64_t poke_from_ms;
     do {
         began_at_ms = clock_monotonic_ms();
         delay_ms = poll_once(poller);
-        /* Pokes do not make a failing backend be asked more often. */
-        poke_from_ms = poller->failures > 0 ? INT64_MAX : began_at_ms + poke_gap_ms(poller);
-    } while (loop_wait(&poller->loop, clock_monotonic_ms() + delay_ms, poke_from_ms));
+    } while (poller_wait(poller, began_at_ms, delay_ms));
     atomic_store(&poller->parts.stats->delivery_running, false);
     return NULL;
 }

@@ -142,6 +142,38 @@ static void test_failed_list_is_polled_again(void **state)
     expect_one_run_despite_failures_of(*state, "listUndeliveredNotifications");
 }
 
+/* A backoff of up to 12 hours, which only the success of a report can end. */
+static void test_first_success_of_any_call_ends_the_backoff_of_polls(void **state)
+{
+    struct test_env *env = *state;
+    char id[ID_BYTES];
+    board_load_one(env, id);
+    board_backend_fault(env, json_pack("{s:s, s:i}", "behaviour", "status", "status", 503));
+    test_env_start_runtime(
+        env, STRINGS("HEALTH_CHECK_INTERVAL=200", "DELIVERY_BACKOFF_BASE_MS=43200000",
+                 "DELIVERY_BACKOFF_MAX_MS=43200000"));
+    test_env_wait_log(env, "Poll error: ");
+    board_clear_faults(env);
+    test_env_wait(env, "undelivered=0");
+    test_env_wait_log(env, "Polling works again after ");
+    test_env_stop_runtime(env);
+}
+
+/* If only the list fails, the calls that succeed must not undo its backoff. */
+static void test_polls_that_fail_alone_are_backed_off(void **state)
+{
+    enum { REPORTS = 60, MAX_POLLS = 6 }; /* at 0, 0.5, 1.5, 3.5, 7.5 and 15.5 s */
+    struct test_env *env = *state;
+    board_fail(env, "listUndeliveredNotifications", "status", -1);
+    test_env_start_runtime(
+        env, STRINGS("HEALTH_CHECK_INTERVAL=50", "DELIVERY_BACKOFF_BASE_MS=43200000",
+                 "DELIVERY_BACKOFF_MAX_MS=43200000"));
+    test_env_wait_calls(env, "listUndeliveredNotifications", 2);
+    test_env_wait_calls(env, "updateRuntimeStatus", REPORTS);
+    assert_in_range(test_env_stat(env, "backend", "listUndeliveredNotifications"), 2, MAX_POLLS);
+    test_env_stop_runtime(env);
+}
+
 static void test_killed_runtime_keeps_the_reply(void **state)
 {
     struct test_env *env = *state;
@@ -258,6 +290,8 @@ int main(void)
         TEST_IN_ENV(test_failed_mark_starts_no_second_run),
         TEST_IN_ENV(test_failed_context_is_read_again),
         TEST_IN_ENV(test_failed_list_is_polled_again),
+        TEST_IN_ENV(test_first_success_of_any_call_ends_the_backoff_of_polls),
+        TEST_IN_ENV(test_polls_that_fail_alone_are_backed_off),
         TEST_IN_ENV(test_killed_runtime_keeps_the_reply),
         TEST_IN_ENV(test_notifications_of_a_deleted_agent_or_task_are_skipped),
         TEST_IN_ENV(test_thousands_of_stuck_notifications_can_be_listed),
