@@ -175,6 +175,14 @@ test("numbers must be integers within their range", () => {
   assert.ok(!fs.existsSync(configFile()));
 });
 
+test("the address of a Kubernetes Service is not the port", () => {
+  for (const value of ["tcp://10.96.0.7:18789", "udp://10.96.0.7:1", '"sctp://[fd00::7]:1"'])
+    assert.equal(settings({ OPENCLAW_GATEWAY_PORT: value }).port, 18789);
+  assert.throws(() => settings({ OPENCLAW_GATEWAY_PORT: "http://x:1" }), /OPENCLAW_GATEWAY_PORT/);
+  const result = run({ OPENCLAW_GATEWAY_PORT: "tcp://10.96.0.7:18789" }, "--print-port");
+  assert.equal(result.stdout, "18789\n");
+});
+
 test("OPENCLAW_AGENTS get an entry and a workspace next to main", () => {
   const { agents } = merged({}, { OPENCLAW_AGENTS: " Jarvis, friday,,jarvis" });
   assert.deepEqual(Object.keys(agents.entries), ["main", "jarvis", "friday"]);

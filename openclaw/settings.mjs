@@ -39,6 +39,12 @@ function readToken(env) {
   return env.OPENCLAW_GATEWAY_TOKEN === undefined ? "local" : clean(env.OPENCLAW_GATEWAY_TOKEN);
 }
 
+// Whether it is the address of a Kubernetes Service: one named "openclaw-gateway" puts
+// OPENCLAW_GATEWAY_PORT=tcp://10.96.0.7:18789 into every container of its namespace.
+export function isServiceLink(value) {
+  return /^(tcp|udp|sctp):\/\//.test(clean(value));
+}
+
 function readNumber(env, name, min, max) {
   const text = clean(env[name]);
   if (text === "") return undefined;
@@ -46,6 +52,12 @@ function readNumber(env, name, min, max) {
   if (!/^[0-9]+$/.test(text) || number < min || number > max)
     throw new ConfigError(`${name} "${text}" is not an integer from ${min} to ${max}`);
   return number;
+}
+
+function readPort(env) {
+  const name = "OPENCLAW_GATEWAY_PORT";
+  const fallback = 18789;
+  return isServiceLink(env[name]) ? fallback : (readNumber(env, name, 1, 65535) ?? fallback);
 }
 
 // Without a token only this machine may connect; otherwise the runtime's container must reach the gateway.
@@ -97,7 +109,7 @@ export function readSettings(env) {
     workspaceDir: clean(env.OPENCLAW_WORKSPACE_DIR) || path.join(home, "workspace"),
     token,
     bind: readBind(env, token),
-    port: readNumber(env, "OPENCLAW_GATEWAY_PORT", 1, 65535) ?? 18789,
+    port: readPort(env),
     maxConcurrent: readNumber(env, "OPENCLAW_MAX_CONCURRENT", 1, 256),
     agents: readAgents(env),
     model: readModel(env),

@@ -51,6 +51,14 @@ remove_browser_locks() {
         -delete
 }
 
+# A Kubernetes Service named "openclaw-gateway" sets the variable to its address; the gateway also reads it.
+ignore_service_link() {
+    if [[ ${OPENCLAW_GATEWAY_PORT-} =~ ^(tcp|udp|sctp):// ]]; then
+        say "OPENCLAW_GATEWAY_PORT $OPENCLAW_GATEWAY_PORT is ignored: Kubernetes sets it to the address of a Service"
+        unset OPENCLAW_GATEWAY_PORT
+    fi
+}
+
 # Renames Vercel's key; models.mjs explains why the gateway must not see AI_GATEWAY_API_KEY.
 rename_vercel_key() {
     if [[ -n ${AI_GATEWAY_API_KEY-} ]]; then
@@ -69,6 +77,7 @@ exec_gateway() {
 main() {
     local port
     umask 077
+    ignore_service_link
     OPENCLAW_PACKAGE_DIR=$(package_dir)
     export OPENCLAW_PACKAGE_DIR
     port=$(node "$HERE/merge-config.mjs" --print-port)

@@ -9,7 +9,7 @@
 
 enum { ENV_FILE_BYTES_MAX = 1024 * 1024 };
 
-/* One variable. value is NULL if its line was invalid, which has been reported. */
+/* One variable. value is NULL if its line was invalid, which was reported if it is a setting. */
 struct env_entry {
     char *name;
     char *value;
@@ -25,17 +25,18 @@ struct env_file {
 
 /*
  * Reads the file at path, at most ENV_FILE_BYTES_MAX long, and adds its variables to *file. Invalid
- * lines are reported with path and line number, but never with their content, which may be a
- * misplaced secret. Returns 0, even if lines were invalid. If the file cannot be used, which is
- * also reported: ERROR_SYSTEM, ERROR_TOO_LARGE (also for 4,096 variables), ERROR_INVALID (NUL
- * bytes, or 20 invalid lines) or ERROR_NO_MEMORY.
+ * lines that concern a setting are reported with path and line number, but never with their
+ * content, which may be a misplaced secret; other invalid lines are skipped. Returns 0, even if
+ * lines were invalid. If the file cannot be used, which is also reported: ERROR_SYSTEM,
+ * ERROR_TOO_LARGE (also for 4,096 variables), ERROR_INVALID (NUL bytes, UTF-16, 20 reported lines,
+ * or nothing but skipped ones) or ERROR_NO_MEMORY.
  */
 int env_file_load(struct env_file *file, const char *path, struct problems *problems);
 
 /*
  * As env_file_load, from length_bytes of memory; name is reported as the path. The format:
  *   - NAME=value, with optional blanks around both, a name of letters, digits and '_', and an
- *     optional "export" before it; the last line for a name wins, with a warning
+ *     optional "export" before it; the last line for a name wins, with a warning for a setting
  *   - empty lines and lines that begin with '#' are skipped
  *   - an unquoted value ends at a '#' that follows a blank, or at the end of the line
  *   - 'single quotes' are literal; "double quotes" know the escapes \n \t \r \" \\ \$, and keep a

@@ -60,6 +60,9 @@ extern const struct option config_options[CONFIG_OPTIONS];
 /* The row called name, or NULL. */
 const struct option *option_find(const char *name);
 
+/* Whether it is the name of a setting, or NAME_FILE of one that may be read from a file. Pure. */
+bool option_owns_name(const char *name, size_t length_bytes);
+
 /* The heading of a section. */
 const char *option_section_title(enum option_section section);
 

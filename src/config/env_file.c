@@ -1,8 +1,12 @@
 /*
  * A line-by-line parser for .env files; the header has the grammar, a subset of what other readers
- * of such files accept. Parsing continues after invalid lines, so that all of them are reported at
- * once. The name of an invalid value is kept, with a NULL value, so that the setting is not also
- * reported as missing.
+ * of such files accept. Other programs read the same file and have a grammar of their own, so a
+ * line is only judged if it is about one of our settings: it assigns one, or would if it were
+ * valid. Any other invalid line is skipped without a word. A quoted value of another program that
+ * spans lines is such a sequence of lines: each is judged on its own.
+ *
+ * Parsing continues after invalid lines, so that all of them are reported at once. The name of an
+ * invalid value is kept, with a NULL value, so that the setting is not also reported as missing.
  *
  * The content of a line is never reported: it may be a secret.
  */
@@ -15,6 +19,7 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "config/options.h"
 
 /* Beyond these it is probably not a .env file, and further reports would not help. */
 enum { MAX_ENTRIES = 4096, MAX_WRONG_LINES = 20, QUOTED_PATH_BYTES = 256 };
@@ -26,6 +31,7 @@ struct env_reader {
     const char *path; /* quoted for display */
     unsigned line;
     unsigned wrong_lines;
+    unsigned skipped_lines; /* invalid, but about no setting of ours */
     const char *at;
     const char *end;
 };
@@ -135,8 +141,10 @@ static int env_store(struct env_reader *reader, char *name, char *value)
     struct env_file *file = reader->file;
     struct env_entry *entry = env_find_entry(file, name);
     if (entry != NULL) {
-        problems_add(reader->problems, PROBLEM_WARNING, "%s line %u: %s was already set on line %u",
-            reader->path, reader->line, name, entry->line);
+        if (option_owns_name(name, strlen(name)))
+            problems_add(reader->problems, PROBLEM_WARNING,
+                "%s line %u: %s was already set on line %u", reader->path, reader->line, name,
+                entry->line);
         free(entry->name);
         free(entry->value);
         *entry = (struct env_entry){name, value, reader->line};
@@ -163,7 +171,8 @@ static int env_take_value(struct env_reader *reader, struct text_span name)
     char *name_copy = strndup(name.bytes, name.length_bytes);
     int result = ERROR_NO_MEMORY;
     if (wrong != NULL) {
-        env_report_line(reader, wrong);
+        if (option_owns_name(name.bytes, name.length_bytes))
+            env_report_line(reader, wrong);
         free(value_copy);
         value_copy = NULL;
     } else if (value_copy == NULL) {
@@ -180,16 +189,52 @@ err_copies:
     return result;
 }
 
+/* Part of a name in any program's sense: "my-var" and "spring.x" are names, too. */
+static bool env_continues_name(char character)
+{
+    return env_starts_name(character) || text_is_digit(character) || character == '-' ||
+           character == '.';
+}
+
+/*
+ * Whether a line that is not NAME=value is about one of our settings: its name is the first word
+ * ("NAME: value", "NAME"), or the word before the first '=' ("set NAME=value", or NAME after a
+ * blank that is not ASCII). A comment of another style (';') is not.
+ */
+static bool env_line_concerns_us(const char *line, const char *end)
+{
+    if (*line == ';')
+        return false;
+    const char *word_end = line;
+    while (word_end < end && env_continues_name(*word_end))
+        word_end++;
+    if (option_owns_name(line, (size_t)(word_end - line)))
+        return true;
+    const char *stop = memchr(line, '=', (size_t)(end - line));
+    if (stop == NULL)
+        return false;
+    while (stop > line && env_is_blank(stop[-1]))
+        stop--;
+    const char *start = stop;
+    while (start > line && env_continues_name(start[-1]))
+        start--;
+    return option_owns_name(start, (size_t)(stop - start));
+}
+
 static int env_take_line(struct env_reader *reader)
 {
     env_skip_blanks(reader);
     if (reader->at == reader->end || *reader->at == '#')
         return 0;
+    const char *line = reader->at;
     env_skip_export(reader);
     struct text_span name = env_take_name(reader);
     env_skip_blanks(reader);
     if (name.length_bytes == 0 || reader->at == reader->end || *reader->at != '=') {
-        env_report_line(reader, "expected NAME=value, with a name of letters, digits and '_'");
+        if (env_line_concerns_us(line, reader->end))
+            env_report_line(reader, "expected NAME=value, with a name of letters, digits and '_'");
+        else
+            reader->skipped_lines++;
         return 0;
     }
     reader->at++;
@@ -217,6 +262,13 @@ static int env_reject_file(struct env_reader *reader, enum error_code code, cons
     return code;
 }
 
+/* Whether the bytes begin with the byte order mark of UTF-16, as some editors write it. */
+static bool env_is_utf16(const char *bytes, size_t length_bytes)
+{
+    return length_bytes >= 2 &&
+           (memcmp(bytes, "\xFF\xFE", 2) == 0 || memcmp(bytes, "\xFE\xFF", 2) == 0);
+}
+
 int env_file_parse(struct env_file *file, const char *name, const char *bytes, size_t length_bytes,
     struct problems *problems)
 {
@@ -226,6 +278,8 @@ int env_file_parse(struct env_file *file, const char *name, const char *bytes, s
     struct env_reader reader = {.file = file, .problems = problems, .path = path};
     if (length_bytes == 0)
         return 0;
+    if (env_is_utf16(bytes, length_bytes))
+        return env_reject_file(&reader, ERROR_INVALID, "is UTF-16 text, not UTF-8");
     if (memchr(bytes, '\0', length_bytes) != NULL)
         return env_reject_file(&reader, ERROR_INVALID, "contains NUL bytes");
     const char *rest = bytes;
@@ -239,6 +293,8 @@ int env_file_parse(struct env_file *file, const char *name, const char *bytes, s
         if (file->count >= MAX_ENTRIES)
             return env_reject_file(&reader, ERROR_TOO_LARGE, "has too many lines");
     }
+    if (file->count == 0 && reader.wrong_lines == 0 && reader.skipped_lines > 0)
+        return env_reject_file(&reader, ERROR_INVALID, "has no line of the form NAME=value");
     return 0;
 }
 

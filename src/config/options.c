@@ -151,6 +151,24 @@ const struct option *option_find(const char *name)
     return NULL;
 }
 
+bool option_owns_name(const char *name, size_t length_bytes)
+{
+    static const char suffix[] = "_FILE";
+    for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
+        const struct option *option = &config_options[i];
+        size_t own_bytes = strlen(option->name);
+        if (length_bytes < own_bytes || memcmp(name, option->name, own_bytes) != 0)
+            continue;
+        if (length_bytes == own_bytes)
+            return true;
+        if ((option->flags & OPTION_OR_FILE) != 0 &&
+            length_bytes == own_bytes + sizeof suffix - 1 &&
+            memcmp(name + own_bytes, suffix, sizeof suffix - 1) == 0)
+            return true;
+    }
+    return false;
+}
+
 const char *option_section_title(enum option_section section)
 {
     static const char *const titles[OPTION_SECTIONS] = {

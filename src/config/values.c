@@ -29,14 +29,54 @@
 
 enum { VALUE_FILE_BYTES_MAX = 16 * 1024, FILE_NAME_BYTES = 64 };
 
+/*
+ * Whether the variable is the address of a Kubernetes Service. For a Service named "health",
+ * Kubernetes puts HEALTH_PORT=tcp://10.96.0.9:3001 into every container of the namespace.
+ */
+static bool variable_is_service_link(const char *name, const char *value)
+{
+    static const char suffix[] = "_PORT";
+    size_t name_bytes = strlen(name);
+    size_t suffix_bytes = sizeof suffix - 1;
+    if (name_bytes < suffix_bytes || strcmp(name + name_bytes - suffix_bytes, suffix) != 0)
+        return false;
+    return strncmp(value, "tcp://", 6) == 0 || strncmp(value, "udp://", 6) == 0 ||
+           strncmp(value, "sctp://", 7) == 0;
+}
+
+/* The variable's text in the environment, or NULL. Borrowed. */
+static char *environment_find(char *const *environment, const char *name)
+{
+    size_t length = strlen(name);
+    for (char *const *at = environment; at != NULL && *at != NULL; at++)
+        if (strncmp(*at, name, length) == 0 && (*at)[length] == '=')
+            return *at + length + 1;
+    return NULL;
+}
+
+/* Nobody set these for us, so they are not errors; but who did mean a port must learn why not. */
+static void values_warn_of_service_links(const struct values *values, struct problems *problems)
+{
+    for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
+        const struct option *option = &config_options[i];
+        const char *text = environment_find(values->environment, option->name);
+        if (text == NULL || !variable_is_service_link(option->name, text))
+            continue;
+        char shown[OPTION_SHOWN_BYTES];
+        option_show(option, text, shown);
+        problems_add(problems, PROBLEM_WARNING,
+            "%s %s is ignored: Kubernetes sets it to the address of a Service; "
+            "enableServiceLinks: false in the pod's spec prevents this",
+            option->name, shown);
+    }
+}
+
 /* A variable as it was written; unlike in the values of options, the text is borrowed. */
 static struct value values_find_variable(const struct values *values, const char *name)
 {
-    size_t length = strlen(name);
-    char *const *at = values->environment;
-    for (; at != NULL && *at != NULL; at++)
-        if (strncmp(*at, name, length) == 0 && (*at)[length] == '=')
-            return (struct value){VALUE_PRESENT, *at + length + 1, CONFIG_FROM_ENVIRONMENT};
+    char *text = environment_find(values->environment, name);
+    if (text != NULL && !variable_is_service_link(name, text))
+        return (struct value){VALUE_PRESENT, text, CONFIG_FROM_ENVIRONMENT};
     const struct env_entry *entry = env_file_find(&values->env_file, name);
     if (entry == NULL)
         return (struct value){.state = VALUE_ABSENT};
@@ -162,6 +202,7 @@ int values_read(
         result = env_file_load(&values->env_file, source->env_file, problems);
     if (result == ERROR_NO_MEMORY)
         return result;
+    values_warn_of_service_links(values, problems);
     bool is_complete = result == 0;
     for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
         result = values_read_option(values, (enum option_id)i, problems);

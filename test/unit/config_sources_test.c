@@ -40,6 +40,30 @@ static void test_unreadable_env_file_is_the_only_problem(void **state)
     assert_int_equal(fixture->problems.count, 2);
 }
 
+/* Kubernetes puts such variables into each container; they are no attempt to set the port. */
+static void test_service_links_of_kubernetes_are_ignored(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const links[] = {"HEALTH_PORT=tcp://10.96.0.9:3001",
+        "HEALTH_PORT=udp://10.96.0.9:3001", "HEALTH_PORT=sctp://[fd00::9]:1"};
+    for (size_t i = 0; i < sizeof links / sizeof links[0]; i++) {
+        assert_int_equal(
+            LOAD(fixture, REQUIRED, links[i], "HEALTH_SERVICE_HOST=10.96.0.9",
+                "HEALTH_SERVICE_PORT=3001", "HEALTH_PORT_3001_TCP=tcp://10.96.0.9:3001",
+                "OPENCLAW_GATEWAY_PORT=tcp://10.96.0.7:18789"),
+            0);
+        assert_int_equal(fixture->config.health_port, 3001);
+        assert_int_equal(fixture->problems.count, 1);
+        must_report(fixture, "warning: HEALTH_PORT \"");
+        must_report(fixture, "is ignored: Kubernetes sets it to the address of a Service");
+    }
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "HEALTH_PORT=http://10.96.0.9:3001"),
+        "HEALTH_PORT \"http://10.96.0.9:3001\" is not a whole number");
+    config_fixture_env_file(fixture, "HEALTH_PORT=3005\n", 0600);
+    assert_int_equal(LOAD(fixture, REQUIRED, links[0]), 0);
+    assert_int_equal(fixture->config.health_port, 3005);
+}
+
 static void test_broken_env_file_line_is_reported_once(void **state)
 {
     struct config_fixture *fixture = *state;
@@ -207,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_environment_overrides_env_file),
         TEST(test_unreadable_env_file_is_the_only_problem),
+        TEST(test_service_links_of_kubernetes_are_ignored),
         TEST(test_broken_env_file_line_is_reported_once),
         TEST(test_world_readable_env_file_with_secret_is_warned_of),
         TEST(test_values_can_come_from_files),

@@ -105,25 +105,27 @@ static void test_names_are_letters_digits_and_underscores(void **state)
     assert_int_equal(fixture->problems.count, 0);
 }
 
-/* Each is an error on line 2 that does not quote the line; line 3 is still read. */
+/* About a setting, each is an error on line 2 that does not quote the line; line 3 is still read.
+ */
 static void test_invalid_lines_are_reported_without_content(void **state)
 {
     struct fixture *fixture = *state;
     static const char *const cases[][2] = {
-        {"s3cr3t", "expected NAME=value"},
-        {"s3cr3t value", "expected NAME=value"},
-        {"1A=s3cr3t", "expected NAME=value"},
-        {"A-B=s3cr3t", "expected NAME=value"},
-        {"=s3cr3t", "expected NAME=value"},
-        {"export", "expected NAME=value"},
-        {"export A", "expected NAME=value"},
-        {"A='s3cr3t", "unterminated quote"},
-        {"A=\"s3cr3t", "unterminated quote"},
-        {"A=\"s3cr3t\\\"", "unterminated quote"},
-        {"A=\"s3cr3t\\", "unterminated quote"},
-        {"A='b's3cr3t", "after the closing quote"},
-        {"A=\"b\" s3cr3t", "after the closing quote"},
-        {"A=\"b\"#s3cr3t", "after the closing quote"},
+        {"LOG_LEVEL", "expected NAME=value"},
+        {"LOG_LEVEL: s3cr3t", "expected NAME=value"},
+        {"LOG_LEVEL s3cr3t", "expected NAME=value"},
+        {"set LOG_LEVEL=s3cr3t", "expected NAME=value"},
+        {"$env:LOG_LEVEL = s3cr3t", "expected NAME=value"},
+        {"declare -x LOG_LEVEL=s3cr3t", "expected NAME=value"},
+        {"\xC2\xA0LOG_LEVEL=s3cr3t", "expected NAME=value"},
+        {"SERVICE_TOKEN_FILE s3cr3t", "expected NAME=value"},
+        {"LOG_LEVEL='s3cr3t", "unterminated quote"},
+        {"LOG_LEVEL=\"s3cr3t", "unterminated quote"},
+        {"LOG_LEVEL=\"s3cr3t\\\"", "unterminated quote"},
+        {"LOG_LEVEL=\"s3cr3t\\", "unterminated quote"},
+        {"LOG_LEVEL='b's3cr3t", "after the closing quote"},
+        {"LOG_LEVEL=\"b\" s3cr3t", "after the closing quote"},
+        {"LOG_LEVEL=\"b\"#s3cr3t", "after the closing quote"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[128];
@@ -137,7 +139,7 @@ static void test_invalid_lines_are_reported_without_content(void **state)
         assert_null(strstr(problem->text, "s3cr3t"));
         expect_entry(fixture, "X", "1");
         expect_entry(fixture, "Z", "3");
-        const struct env_entry *entry = env_file_find(&fixture->file, "A");
+        const struct env_entry *entry = env_file_find(&fixture->file, "LOG_LEVEL");
         assert_true(entry == NULL || entry->value == NULL);
         env_file_fini(&fixture->file);
         problems_fini(&fixture->problems);
@@ -148,28 +150,68 @@ static void test_invalid_lines_are_reported_without_content(void **state)
 static void test_name_of_invalid_line_is_kept(void **state)
 {
     struct fixture *fixture = *state;
-    assert_int_equal(parse_text(fixture, "A=\"b"), 0);
-    const struct env_entry *entry = env_file_find(&fixture->file, "A");
+    assert_int_equal(parse_text(fixture, "LOG_LEVEL=\"b"), 0);
+    const struct env_entry *entry = env_file_find(&fixture->file, "LOG_LEVEL");
     assert_non_null(entry);
     assert_null(entry->value);
+}
+
+/* None of our settings is on them, so no line is worth a word; A and Z are still read. */
+static void test_lines_of_other_programs_are_left_alone(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const cases[] = {
+        "my-var=1",
+        "spring.log_level=1",
+        "my-LOG_LEVEL=1",
+        "LOG_LEVEL.x=1",
+        "XLOG_LEVEL: 1",
+        "LOG_LEVEL_FILE: 1",
+        "; LOG_LEVEL=debug",
+        "// a comment",
+        "=1",
+        "1B=1",
+        "export",
+        "export NODE_ENV",
+        "NODE_ENV",
+        "NODE_ENV: test",
+        "set NODE_ENV=test",
+        "KEY=\"-----BEGIN KEY-----\nMIIEv+/=\nAg==\n-----END KEY-----\"",
+        "KEY='it'\\''s'",
+        "KEY=\"x\"#note",
+        "KEY=one\\\ntwo",
+        "KEY=1\nKEY=2",
+        "[section]",
+        "\xE2\x80\x9C",
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "A=1\n%s\nZ=3\n", cases[i]);
+        assert_int_equal(parse_text(fixture, text), 0);
+        if (fixture->problems.count != 0)
+            fail_msg("\"%s\": %s", cases[i], fixture->problems.items[0].text);
+        expect_entry(fixture, "A", "1");
+        expect_entry(fixture, "Z", "3");
+        env_file_fini(&fixture->file);
+    }
 }
 
 static void test_later_line_wins_with_a_warning(void **state)
 {
     struct fixture *fixture = *state;
-    assert_int_equal(parse_text(fixture, "A=s3cr3t\nB=2\nA=other\n"), 0);
-    expect_entry(fixture, "A", "other");
+    assert_int_equal(parse_text(fixture, "LOG_LEVEL=s3cr3t\nB=2\nLOG_LEVEL=other\n"), 0);
+    expect_entry(fixture, "LOG_LEVEL", "other");
     assert_int_equal(fixture->file.count, 2);
     assert_int_equal(fixture->problems.count, 1);
     assert_int_equal(fixture->problems.items[0].severity, PROBLEM_WARNING);
     assert_string_equal(
-        fixture->problems.items[0].text, "x.env line 3: A was already set on line 1");
+        fixture->problems.items[0].text, "x.env line 3: LOG_LEVEL was already set on line 1");
 }
 
 static void test_every_invalid_line_is_reported(void **state)
 {
     struct fixture *fixture = *state;
-    assert_int_equal(parse_text(fixture, "a b\nA=1\nB='\nc d\n"), 0);
+    assert_int_equal(parse_text(fixture, "LOG_LEVEL b\nA=1\nLOG_FORMAT='\nSTATE_DIR\n"), 0);
     assert_int_equal(fixture->problems.count, 3);
     assert_non_null(strstr(fixture->problems.items[0].text, "line 1"));
     assert_non_null(strstr(fixture->problems.items[1].text, "line 3"));
@@ -186,9 +228,27 @@ static void test_binary_text_and_huge_files_are_refused(void **state)
     assert_non_null(strstr(fixture->problems.items[0].text, "NUL"));
     assert_int_equal(fixture->file.count, 0);
 
+    problems_fini(&fixture->problems);
+    static const char utf16[] = "\xFF\xFE"
+                                "A\0=\0"
+                                "1\0";
+    assert_int_equal(
+        env_file_parse(&fixture->file, "x.env", utf16, sizeof utf16 - 1, &fixture->problems),
+        ERROR_INVALID);
+    assert_non_null(strstr(fixture->problems.items[0].text, "is UTF-16 text, not UTF-8"));
+
     struct text text = {0};
     for (int i = 0; i < 1000; i++)
         text_append(&text, "what is this\n");
+    problems_fini(&fixture->problems);
+    assert_int_equal(parse_text(fixture, text.data), ERROR_INVALID);
+    assert_int_equal(fixture->problems.count, 1);
+    assert_string_equal(fixture->problems.items[0].text,
+        "x.env has no line of the form NAME=value; is it a .env file?");
+
+    text_clear(&text);
+    for (int i = 0; i < 1000; i++)
+        text_append(&text, "LOG_LEVEL is this\n");
     problems_fini(&fixture->problems);
     assert_int_equal(parse_text(fixture, text.data), ERROR_INVALID);
     assert_in_range(fixture->problems.count, 2, 30);
@@ -277,6 +337,7 @@ int main(void)
         TEST(test_values_are_unquoted_and_trimmed),
         TEST(test_names_are_letters_digits_and_underscores),
         TEST(test_invalid_lines_are_reported_without_content),
+        TEST(test_lines_of_other_programs_are_left_alone),
         TEST(test_name_of_invalid_line_is_kept),
         TEST(test_later_line_wins_with_a_warning),
         TEST(test_every_invalid_line_is_reported),
