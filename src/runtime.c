@@ -249,6 +249,7 @@ static int create_reporter(struct runtime *runtime, struct error *error)
         .convex = runtime->convex,
         .breaker = runtime->breaker,
         .version = runtime->version,
+        .roster = runtime->roster,
         .store = runtime->store,
         .stats = &runtime->stats,
         .abort = &runtime->abort_control,

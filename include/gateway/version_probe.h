@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "gateway/roster.h"
 
 /* Room for any version, including the NUL; a longer one is cut. */
 enum { VERSION_PROBE_BYTES = 128 };
@@ -30,6 +31,14 @@ int version_probe_start(struct version_probe **probe, const char *configured, st
  * changes. Any thread; does not block.
  */
 bool version_probe_get(const struct version_probe *probe, char *buffer, size_t bytes);
+
+/*
+ * As version_probe_get, but if no program here could tell the version, it is the release that the
+ * gateway itself reports, if any, which may become known later. roster may be NULL. Any thread;
+ * briefly takes the roster's lock.
+ */
+bool version_probe_get_any(
+    const struct version_probe *probe, struct gateway_roster *roster, char *buffer, size_t bytes);
 
 /* Kills a command that is still running, joins the thread and frees probe; NULL is allowed. */
 void version_probe_stop(struct version_probe *probe);

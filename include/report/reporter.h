@@ -19,6 +19,7 @@ struct reporter_parts {
     struct convex *convex;
     struct breaker *breaker;
     struct version_probe *version;
+    struct gateway_roster *roster; /* may be NULL */
     struct ca_store *store;
     struct stats *stats;
     const atomic_bool *abort; /* aborts the request in flight */

@@ -267,10 +267,12 @@ static const char *report_probe_status(struct doctor *doctor, const struct gatew
     case 403:
         return fail_gateway_token(doctor);
     case 404:
+    case 405: /* of the control UI, which catches every path while the endpoint is off */
         return fail_endpoint(doctor,
             "set gateway.http.endpoints.responses.enabled to true in the gateway's settings and "
             "restart it; if it is, check OPENCLAW_GATEWAY_URL",
-            "there is no /v1/responses (404)");
+            result->status == 404 ? "there is no /v1/responses (404)"
+                                  : "there is no POST /v1/responses (405)");
     case 429:
     case 503:
         return fail_endpoint(

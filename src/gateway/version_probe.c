@@ -1,7 +1,8 @@
 /*
  * Detects the installed OpenClaw version for status reports, without delaying startup: the command
  * can take seconds (it starts Node.js), so a thread of its own, mc-version, runs it once and exits.
- * With OPENCLAW_VERSION set there is neither command nor thread.
+ * With OPENCLAW_VERSION set there is neither command nor thread. Where no such program is installed,
+ * since the gateway runs elsewhere, the release that the gateway itself told stands in.
  *
  * The text is written before the atomic flag is set and never changes afterwards, so readers need
  * no lock. Shutdown kills a running command through stop_fd; the version then stays unknown rather
@@ -33,15 +34,9 @@ struct version_probe {
     int stop_fd; /* an eventfd, -1 without a thread */
 };
 
-static bool is_digit(char byte)
-{
-    return byte >= '0' && byte <= '9';
-}
-
 static bool is_word_byte(char byte)
 {
-    return is_digit(byte) || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
-           byte == '_';
+    return text_is_digit(byte) || text_is_letter(byte) || byte == '_';
 }
 
 /* The length of a suffix such as "-1" or "+build.7" at text; 0 when there is none. */
@@ -62,8 +57,8 @@ static size_t version_length(const char *text)
 {
     size_t length = 0;
     unsigned dots = 0;
-    while (
-        is_digit(text[length]) || (text[length] == '.' && length > 0 && is_digit(text[length + 1])))
+    while (text_is_digit(text[length]) ||
+           (text[length] == '.' && length > 0 && text_is_digit(text[length + 1])))
         dots += text[length++] == '.';
     if (dots == 0 || is_word_byte(text[length]))
         return 0;
@@ -164,6 +159,19 @@ bool version_probe_get(const struct version_probe *probe, char *buffer, size_t b
     if (!atomic_load_explicit(&probe->known, memory_order_acquire))
         return false;
     text_copy(buffer, bytes, probe->version);
+    return true;
+}
+
+bool version_probe_get_any(
+    const struct version_probe *probe, struct gateway_roster *roster, char *buffer, size_t bytes)
+{
+    if (!version_probe_get(probe, buffer, bytes))
+        return false;
+    if (roster == NULL || strcmp(buffer, VERSION_PROBE_UNKNOWN) != 0)
+        return true;
+    struct gateway_release release = gateway_roster_release(roster);
+    if (release.version[0] != '\0')
+        text_copy(buffer, bytes, release.version);
     return true;
 }
 

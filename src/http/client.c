@@ -266,6 +266,8 @@ static void client_reset(struct http_client *client, const struct http_request *
  */
 static int64_t retry_after_s(const char *value)
 {
+    /* Of a folded header that begins with an empty line, libcurl keeps the line end. */
+    value += strspn(value, " \t\r\n");
     if (*value >= '0' && *value <= '9') {
         errno = 0;
         long long seconds = strtoll(value, NULL, 10);

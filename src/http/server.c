@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -153,13 +154,29 @@ static bool server_has_parameter(struct MHD_Connection *handle, const char *name
                handle, MHD_GET_ARGUMENT_KIND, name, strlen(name), NULL, NULL) == MHD_YES;
 }
 
+/*
+ * The path of a request target. A client that takes us for a proxy sends the absolute form,
+ * http://host/path, which every server has to accept (RFC 9112, section 3.2.2); the authority is
+ * not compared, as a Host header is not. The library has already removed the query.
+ */
+static const char *server_target_path(const char *target)
+{
+    size_t scheme_bytes = strncasecmp(target, "http://", 7) == 0    ? 7
+                          : strncasecmp(target, "https://", 8) == 0 ? 8
+                                                                    : 0;
+    if (scheme_bytes == 0)
+        return target;
+    const char *path = strchr(target + scheme_bytes, '/');
+    return path != NULL ? path : "/";
+}
+
 static enum MHD_Result server_respond(const struct http_server *server,
-    struct MHD_Connection *handle, const char *path, const char *method)
+    struct MHD_Connection *handle, const char *target, const char *method)
 {
     const char *accept =
         MHD_lookup_connection_value(handle, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
     const struct http_server_request request = {
-        .path = path,
+        .path = server_target_path(target),
         .accept = accept == NULL ? "" : accept,
         .verbose = server_has_parameter(handle, "verbose"),
     };
@@ -305,7 +322,7 @@ int http_server_create(struct http_server **server, const char *host, unsigned p
         goto err_after_eventfd;
     result = server_start_daemon(created, listen_fd, error);
     if (result != 0)
-        goto err_after_eventfd;
+        goto err_after_listener;
     result = thread_start(&created->thread, "mc-http", server_main, created, error);
     if (result != 0)
         goto err_after_daemon;
@@ -313,7 +330,11 @@ int http_server_create(struct http_server **server, const char *host, unsigned p
     return 0;
 
 err_after_daemon:
+    /* Also closes the listener. */
     MHD_stop_daemon(created->daemon);
+    goto err_after_eventfd;
+err_after_listener:
+    close(listen_fd);
 err_after_eventfd:
     close(created->stop_fd);
 err_after_calloc:

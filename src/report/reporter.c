@@ -56,7 +56,8 @@ static bool send_report(struct reporter *reporter, const struct service *service
 {
     const struct config *config = reporter->parts.config;
     char openclaw[VERSION_BYTES];
-    bool known = version_probe_get(reporter->parts.version, openclaw, sizeof openclaw) &&
+    bool known = version_probe_get_any(
+                     reporter->parts.version, reporter->parts.roster, openclaw, sizeof openclaw) &&
                  strcmp(openclaw, VERSION_PROBE_UNKNOWN) != 0;
     bool good = runtime_health_is_ok(reporter->parts.stats, reporter->parts.breaker);
     const struct runtime_report report = {

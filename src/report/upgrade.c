@@ -102,7 +102,8 @@ static bool get_openclaw_version(
     const struct upgrade_state *state, char version[static VERSION_BYTES])
 {
     version[0] = '\0';
-    return version_probe_get(state->parts->version, version, VERSION_BYTES);
+    return version_probe_get_any(
+        state->parts->version, state->parts->roster, version, VERSION_BYTES);
 }
 
 static bool obeys_requests(const struct upgrade_state *state)

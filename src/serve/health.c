@@ -93,7 +93,7 @@ static json_t *json_last_error(const struct stats_error *error)
 static json_t *json_openclaw_version(const struct routes_sources *sources)
 {
     char version[VERSION_PROBE_BYTES];
-    bool known = version_probe_get(sources->version, version, sizeof version);
+    bool known = version_probe_get_any(sources->version, sources->roster, version, sizeof version);
     return json_body_words(known ? version : VERSION_PROBE_UNKNOWN);
 }
 

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "../lib/board.h"
+#include "../lib/stub_server.h"
 #include "base/containers.h"
 #include "base/sync.h"
 
@@ -140,13 +141,46 @@ static void test_web_server_that_answers_405_is_not_a_gateway(void **state)
     expect_no_run_through_web_server(*state, 405, "gateway.http.endpoints.responses.enabled");
 }
 
+/* A release whose control UI catches every path: the page for a GET, 405 for a POST. */
+static const char *answer_as_control_ui(void *context, const char *request)
+{
+    (void)context;
+    return strncmp(request, "GET ", 4) == 0
+               ? "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<!doctype html>"
+               : "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain\r\n\r\n"
+                 "Method Not Allowed";
+}
+
+/* Its page in place of the list of models says nothing about which agents there are. */
+static void test_control_ui_is_a_disabled_endpoint_of_known_agents(void **state)
+{
+    struct test_env *env = *state;
+    static const char setting[] = "gateway.http.endpoints.responses.enabled";
+    char id[ID_BYTES];
+    char url[96];
+    struct stub_server *gateway = stub_server_start_with(answer_as_control_ui, NULL);
+    snprintf(
+        url, sizeof url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u", stub_server_port(gateway));
+    board_load_one(env, id);
+    test_env_list_agents(env, true);
+    test_env_start_runtime(
+        env, STRINGS(url, "OPENCLAW_FALLBACK_AGENT=main", "AGENT_SYNC_INTERVAL=50"));
+    test_env_wait_log(env, setting);
+    test_env_wait_calls(env, "listAgents", 3);
+    assert_true(health_has(env, setting));
+    assert_true(test_env_health_has(env, "/status", setting));
+    assert_true(health_has(env, "\"unknownToGateway\": []"));
+    test_env_stop_runtime(env);
+    stub_server_stop(gateway);
+}
+
 /* A proxy that loses patience answers although the agent runs: each such answer counts as a run. */
 static void expect_unclear_answers_to_count(struct test_env *env, int status)
 {
     char id[ID_BYTES];
     board_load_one(env, id);
-    board_gateway_fault(env, json_pack("{s:s, s:i, s:s}", "action", "raw_body", "status",
-                                 status, "body", "<html>Gateway Time-out</html>"));
+    board_gateway_fault(env, json_pack("{s:s, s:i, s:s}", "action", "raw_body", "status", status,
+                                 "body", "<html>Gateway Time-out</html>"));
     test_env_start_runtime(env, STRINGS("DELIVERY_MAX_RUNS=2"));
     test_env_wait(env, "undelivered=0");
     assert_int_equal(board_requests_for(env, id), 2);
@@ -327,6 +361,7 @@ int main(void)
         TEST_IN_ENV(test_misconfigured_answers_cost_no_run),
         TEST_IN_ENV(test_web_server_that_answers_200_is_not_a_gateway),
         TEST_IN_ENV(test_web_server_that_answers_405_is_not_a_gateway),
+        TEST_IN_ENV(test_control_ui_is_a_disabled_endpoint_of_known_agents),
         TEST_IN_ENV(test_gateway_timeouts_of_a_proxy_count_as_runs),
         TEST_IN_ENV(test_pages_with_status_200_count_as_runs),
         TEST_IN_ENV(test_errors_without_the_gateways_words_count_as_runs),

@@ -42,6 +42,31 @@ static void test_disabled_or_draining_gateway_is_found(void **state)
         STRINGS("warn  gateway endpoint    disabled on purpose: ", "No check failed"));
 }
 
+/* The control UI of a gateway whose endpoint is off: it serves its page for every GET. */
+static const char *answer_as_control_ui(void *context, const char *request)
+{
+    (void)context;
+    return strncmp(request, "GET ", 4) == 0
+               ? "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<!doctype html>"
+               : "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain\r\n\r\n"
+                 "Method Not Allowed";
+}
+
+static void test_control_ui_in_place_of_the_endpoint_is_found(void **state)
+{
+    struct test_env *env = *state;
+    char url[96];
+    struct stub_server *gateway = stub_server_start_with(answer_as_control_ui, NULL);
+    snprintf(
+        url, sizeof url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u", stub_server_port(gateway));
+    doctor_seed_agent(env);
+    doctor_expect_read_only(env, STRINGS(url), 1,
+        STRINGS("FAIL  gateway endpoint    there is no POST /v1/responses (405); fix: set "
+                "gateway.http.endpoints.responses.enabled ",
+            "skip  gateway agents      because gateway endpoint failed\n"));
+    stub_server_stop(gateway);
+}
+
 static void test_agent_unknown_to_the_gateway_is_found(void **state)
 {
     struct test_env *env = *state;
@@ -224,6 +249,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST_IN_ENV(test_wrong_or_missing_gateway_token_is_found),
         TEST_IN_ENV(test_disabled_or_draining_gateway_is_found),
+        TEST_IN_ENV(test_control_ui_in_place_of_the_endpoint_is_found),
         TEST_IN_ENV(test_agent_unknown_to_the_gateway_is_found),
         TEST_IN_ENV(test_refused_connections_are_found),
         TEST_IN_ENV(test_unknown_hosts_are_found),

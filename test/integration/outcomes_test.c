@@ -36,6 +36,68 @@ static void expect_content(struct test_env *env, const char *id, const char *wor
     json_decref(messages);
 }
 
+#define MESSAGE(text)                                                                      \
+    "{\"type\":\"message\",\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\"," \
+    "\"text\":\"" text "\"}]}"
+
+/* The gateway's answer to that notification. */
+static void answer_with_output(struct test_env *env, const char *id, const char *items)
+{
+    json_t *output = json_loads(items, 0, NULL);
+    assert_non_null(output);
+    board_gateway_fault(
+        env, json_pack("{s:{s:s}, s:s, s:{s:s, s:s, s:s, s:o}}", "match", "notification", id,
+                 "action", "raw_body", "body_json", "id", "resp_1", "object", "response", "status",
+                 "completed", "output", output));
+}
+
+/* All other shapes are those of test/unit/reply_test.c. */
+static void test_only_what_agents_say_to_people_is_posted(void **state)
+{
+    static const struct {
+        const char *items;
+        const char *posted; /* NULL: nothing */
+    } shapes[] = {
+        {"[{\"type\":\"reasoning\",\"summary\":[{\"type\":\"summary_text\",\"text\":\"SECRET\"}],"
+         "\"content\":[{\"type\":\"reasoning_text\",\"text\":\"SECRET\"}]}," MESSAGE("Seen.") "]",
+            "Seen."},
+        {"[{\"type\":\"message\",\"role\":\"assistant\",\"phase\":\"commentary\",\"content\":[{"
+         "\"type\":"
+         "\"output_text\",\"text\":\"Let me look.\"}]}," MESSAGE("Final.") "]",
+            "Final."},
+        {"[{\"type\":\"message\",\"role\":\"assistant\",\"content\":[{\"type\":\"refusal\","
+         "\"refusal\":\"I cannot.\"}]}]",
+            "I cannot."},
+        {"[" MESSAGE("Nothing new.\\n\\nNO_REPLY") "]", "Nothing new."},
+        {"[" MESSAGE("**no_reply.**") "]", NULL},
+        {"[" MESSAGE("HEARTBEAT_OK") "]", NULL},
+        {"[" MESSAGE("@ada No response from OpenClaw.") "]", NULL},
+    };
+    enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+    struct test_env *env = *state;
+    int count;
+    json_t *rows = board_load(env, SHAPES, SHAPES);
+    for (size_t i = 0; i < SHAPES; i++)
+        answer_with_output(env, board_string(json_array_get(rows, i), "id"), shapes[i].items);
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_RUNS=1"));
+    test_env_wait(env, "undelivered=0");
+    json_t *messages = board_documents(env, "messages");
+    for (size_t i = 0; i < SHAPES; i++) {
+        const json_t *message =
+            board_message_for(messages, board_string(json_array_get(rows, i), "id"), &count);
+        assert_int_equal(count, shapes[i].posted != NULL);
+        if (shapes[i].posted != NULL)
+            assert_string_equal(board_string(message, "content"), shapes[i].posted);
+    }
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), SHAPES);
+    assert_true(
+        test_env_health_has(env, "/metrics", "mission_control_notifications_silent_total 3\n"));
+    test_env_wait_log(env, "reason=silent");
+    json_decref(messages);
+    json_decref(rows);
+    test_env_stop_runtime(env);
+}
+
 /* Gateway refusals and backend errors have separate give-up deadlines, which must not mix. */
 static void test_refusal_and_error_deadlines_do_not_mix(void **state)
 {
@@ -185,6 +247,7 @@ static void test_second_signal_during_a_requested_restart_exits_at_once(void **s
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST_IN_ENV(test_only_what_agents_say_to_people_is_posted),
         TEST_IN_ENV(test_refusal_and_error_deadlines_do_not_mix),
         TEST_IN_ENV(test_unreadable_notification_becomes_a_dead_letter),
         TEST_IN_ENV(test_notification_unreadable_after_a_refusal_ends_with_a_note),

@@ -74,6 +74,22 @@ static void test_status_is_reported_at_startup_and_shutdown(void **state)
     assert_true(status_is(env, "offline"));
 }
 
+/* No openclaw is installed here; the gateway tells its release (GET /startupz). */
+static void test_release_of_the_gateway_is_reported_as_the_version(void **state)
+{
+    struct test_env *env = *state;
+    char path[TMP_DIR_BYTES + sizeof "PATH=/bin"];
+    snprintf(path, sizeof path, "PATH=%s/bin", env->dir);
+    test_env_start_runtime(env, STRINGS("HEALTH_CHECK_INTERVAL=50", "OPENCLAW_VERSION", path));
+    wait_reported_status(env, "online");
+    test_env_wait_calls(env, "updateRuntimeStatus", 2);
+    assert_true(test_env_health_has(env, "/health", "\"openclaw\": \"2026.9.6\""));
+    json_t *runtime = first_document(env, "runtimes");
+    assert_string_equal(board_string(runtime, "openclawVersion"), "2026.9.6");
+    json_decref(runtime);
+    test_env_stop_runtime(env);
+}
+
 /* The interval is a minute, so only the change itself can have triggered the report. */
 static void test_status_changes_are_reported_at_once(void **state)
 {
@@ -292,6 +308,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_IN_ENV(test_status_is_reported_at_startup_and_shutdown),
+        TEST_IN_ENV(test_release_of_the_gateway_is_reported_as_the_version),
         TEST_IN_ENV(test_status_changes_are_reported_at_once),
         TEST_IN_ENV(test_idle_runtime_notices_a_gateway_outage),
         TEST_IN_ENV(test_startup_without_the_gateway_is_degraded),

@@ -300,6 +300,22 @@ static void test_errors_are_one_line_of_utf8(void **state)
     text_fini(&wide);
 }
 
+/* RFC 8259, section 7: a control character in a string is escaped, so this is not JSON. */
+static void test_raw_nul_in_a_response_is_a_failed_run(void **state)
+{
+    (void)state;
+    static const char body[] =
+        "{\"object\":\"response\",\"status\":\"completed\",\"output\":[{\"type\":\"message\","
+        "\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\"a\0b\"}]}]}";
+    const struct http_response answer = {
+        .failure = HTTP_ANSWERED, .status = 200, .sent = true, .body = {body, sizeof body - 1}};
+    struct gateway_result result = {.outcome = GATEWAY_DISABLED};
+    gateway_classify(&answer, &result);
+    assert_int_equal(result.outcome, GATEWAY_FAILED_RUN);
+    assert_null(result.body);
+    gateway_result_fini(&result);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_errors_quote_status_and_message),
         cmocka_unit_test(test_errors_contain_no_secret),
         cmocka_unit_test(test_errors_are_one_line_of_utf8),
+        cmocka_unit_test(test_raw_nul_in_a_response_is_a_failed_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The HTTP client's parsing of Retry-After. */
+/* The HTTP client's reading of response headers: Retry-After, folds, and responses before 200. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -92,6 +92,32 @@ static void test_other_headers_are_not_retry_after(void **state)
     assert_int_equal(answer.retry_after_ms, 0);
 }
 
+/* RFC 8297: a final response follows. */
+static void test_early_hints_come_before_the_response(void **state)
+{
+    (void)state;
+    struct http_response answer;
+    fetch("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nRetry-After: 9\r\n\r\n"
+          "HTTP/1.1 103 Early Hints\r\n\r\n"
+          "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        &answer);
+    assert_int_equal(answer.status, 200);
+    assert_false(answer.has_retry_after);
+}
+
+/* RFC 9112, section 5.2: a client reads a fold as blanks. */
+static void test_folded_headers_are_one_line(void **state)
+{
+    (void)state;
+    struct http_response answer;
+    fetch("HTTP/1.1 503 Busy\r\nX-Note: one\r\n two\r\nRetry-After:\r\n\t7\r\n"
+          "Content-Length: 0\r\n\r\n",
+        &answer);
+    assert_int_equal(answer.status, 503);
+    assert_true(answer.has_retry_after);
+    assert_int_equal(answer.retry_after_ms, 7000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -99,6 +125,8 @@ int main(void)
         cmocka_unit_test(test_retry_after_as_a_date_is_relative_to_now),
         cmocka_unit_test(test_invalid_retry_after_is_zero),
         cmocka_unit_test(test_other_headers_are_not_retry_after),
+        cmocka_unit_test(test_early_hints_come_before_the_response),
+        cmocka_unit_test(test_folded_headers_are_one_line),
     };
     assert_int_equal(http_client_library_start(NULL), 0);
     int failures = cmocka_run_group_tests_name("http_client", tests, NULL, NULL);

@@ -36,6 +36,52 @@ static void test_query_is_ignored(void **state)
     response_body_must_be(answer, "context|/echo|");
 }
 
+/* RFC 9112, section 3.2.2: as sent by a client that is configured to use us as a proxy. */
+static void test_absolute_targets_are_answered(void **state)
+{
+    static const char *const requests[] = {
+        REQUEST("GET http://127.0.0.1:3001/echo", ""),
+        REQUEST("GET HTTP://example.com/echo?a=/nope", ""),
+        REQUEST("GET https://[::1]:8443/echo", ""),
+        REQUEST("GET http:///echo", ""),
+    };
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
+    for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
+        http_fixture_exchange(*state, requests[i], answer);
+        response_must_start_with(answer, "HTTP/1.1 200 ");
+        response_body_must_be(answer, "context|/echo|");
+    }
+    static const char *const unknown[] = {
+        REQUEST("GET http://127.0.0.1:3001", ""),
+        REQUEST("GET http://127.0.0.1:3001?x", ""),
+        REQUEST("GET ftp://127.0.0.1/echo", ""),
+        REQUEST("GET http:/echo", ""),
+        REQUEST("GET /http://127.0.0.1/echo", ""),
+    };
+    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
+        http_fixture_exchange(*state, unknown[i], answer);
+        response_must_start_with(answer, "HTTP/1.1 404 ");
+    }
+    http_fixture_exchange(*state, REQUEST("POST http://127.0.0.1:3001/echo", ""), answer);
+    response_must_start_with(answer, "HTTP/1.1 405 ");
+}
+
+/* Obsolete since RFC 7230. libmicrohttpd 0.9.75 reads a folded value as empty; the request is
+ * served. */
+static void test_folded_headers_do_no_harm(void **state)
+{
+    static const char *const requests[] = {
+        REQUEST("GET /echo", "X-Note: one\r\n two\r\n\tthree\r\nAccept: a/b\r\n"),
+        REQUEST("GET /echo", "Accept: a/b\r\nX-Note:\r\n two\r\n"),
+    };
+    for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
+        char answer[HTTP_FIXTURE_RESPONSE_BYTES];
+        http_fixture_exchange(*state, requests[i], answer);
+        response_must_start_with(answer, "HTTP/1.1 200 ");
+        response_body_must_be(answer, "context|/echo|a/b");
+    }
+}
+
 static void test_head_has_no_body(void **state)
 {
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
@@ -170,6 +216,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SERVER(test_response_has_body_and_headers),
         WITH_SERVER(test_query_is_ignored),
+        WITH_SERVER(test_absolute_targets_are_answered),
+        WITH_SERVER(test_folded_headers_do_no_harm),
         WITH_SERVER(test_head_has_no_body),
         WITH_SERVER(test_handler_sets_status_type_and_policy),
         WITH_SERVER(test_incomplete_body_is_not_sent),

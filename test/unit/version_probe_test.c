@@ -139,6 +139,31 @@ static void test_stop_right_after_the_start(void **state)
     version_probe_stop(NULL);
 }
 
+/* No program is installed beside a gateway in another container, which tells its release itself. */
+static void test_release_of_the_gateway_is_the_last_resort(void **state)
+{
+    (void)state;
+    struct gateway_roster *roster;
+    struct version_probe *probe;
+    char version[VERSION_PROBE_BYTES];
+    const struct gateway_release release = {GATEWAY_CURRENT, "2026.9.6"};
+    assert_int_equal(gateway_roster_create(&roster, NULL), 0);
+    assert_int_equal(version_probe_start(&probe, VERSION_PROBE_UNKNOWN, NULL), 0);
+    assert_true(version_probe_get_any(probe, roster, version, sizeof version));
+    assert_string_equal(version, VERSION_PROBE_UNKNOWN);
+    gateway_roster_set_release(roster, &release);
+    assert_true(version_probe_get_any(probe, roster, version, sizeof version));
+    assert_string_equal(version, "2026.9.6");
+    assert_true(version_probe_get_any(probe, NULL, version, sizeof version));
+    assert_string_equal(version, VERSION_PROBE_UNKNOWN);
+    version_probe_stop(probe);
+    assert_int_equal(version_probe_start(&probe, "2026.2.19", NULL), 0);
+    assert_true(version_probe_get_any(probe, roster, version, sizeof version));
+    assert_string_equal(version, "2026.2.19");
+    version_probe_stop(probe);
+    gateway_roster_destroy(roster);
+}
+
 static void test_versions_are_found_in_output(void **state)
 {
     (void)state;
@@ -198,6 +223,7 @@ int main(void)
         WITH_PATH(test_version_is_unknown_without_output),
         WITH_PATH(test_stop_kills_a_hanging_program),
         WITH_PATH(test_stop_right_after_the_start),
+        cmocka_unit_test(test_release_of_the_gateway_is_the_last_resort),
         cmocka_unit_test(test_versions_are_found_in_output),
         cmocka_unit_test(test_other_output_is_not_a_version),
         cmocka_unit_test(test_long_version_is_truncated),
