@@ -83,7 +83,7 @@ const char *end_reason_word(enum end_reason reason);
 const char *failure_class_word(enum failure_class class);
 const char *run_kind_word(enum run_kind kind);
 
-/* Who has been told of the end. Each excludes the others. */
+/* To what extent the end has been reported. Each excludes the others. */
 enum entry_closing {
     CLOSING_OPEN,         /* not acknowledged */
     CLOSING_UNREPORTED,   /* its thread could not be told: acknowledging it does not change that */
@@ -130,7 +130,7 @@ struct entry {
         unsigned failures;      /* in a row at this stage, for the backoff */
         unsigned runs;          /* requests sent to the agent, including by earlier processes */
         unsigned timeouts;      /* runs that took longer than we waited */
-        unsigned breaker_trips; /* times in a row that the gateway accepted nobody's request */
+        unsigned breaker_trips; /* times in a row that the gateway took no requests at all */
         enum entry_outcome outcome;
         enum entry_closing closing;
         enum end_reason reason;

@@ -63,7 +63,7 @@ unsigned page_limit_rows(const struct page_limit *limit, size_t wanted);
 void page_limit_failed(struct page_limit *limit, unsigned rows, int64_t now_ms);
 
 /*
- * A page of up to rows succeeded; full says that it was cut off there. If that was the limit, the
+ * A page of up to rows succeeded; full says that it was truncated there. If that was the limit, the
  * limit doubles, or ends. True when the next page may show what this one could not.
  */
 bool page_limit_worked(struct page_limit *limit, unsigned rows, bool full, int64_t now_ms);

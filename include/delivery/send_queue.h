@@ -30,7 +30,7 @@ struct send_queue;
 struct offer {
     const struct notification_row *rows; /* oldest first; borrowed */
     size_t count;
-    bool full;           /* the page was cut off at its limit: more may follow */
+    bool full;           /* the page was truncated at its limit: more may follow */
     int64_t began_at_ms; /* when the request was made, monotonic */
 };
 
@@ -128,7 +128,7 @@ bool send_queue_wake(struct send_queue *queue, const char *agent_id);
 
 /*
  * Removes a wake-up that no worker has taken, if the policy pauses sends: otherwise all of them
- * would start at the moment it stops doing so. True with the agent's id in agent_id, who may be
+ * would start at the moment it stops doing so. True with the agent's id in agent_id, which may be
  * woken again; false when there is none or sends are not paused.
  */
 bool send_queue_withdraw_wake(struct send_queue *queue, char agent_id[static ID_BYTES]);

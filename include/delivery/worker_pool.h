@@ -19,7 +19,7 @@ struct activity_view {
     int64_t since_ms;     /* when it entered this stage, or became idle; monotonic */
 };
 
-/* Published by a worker for observers, who may read it at any time. */
+/* Published by a worker for observers, which may read it at any time. */
 struct activity {
     /* Guards view. */
     struct mutex lock;

@@ -5,7 +5,7 @@
  * The gateway (attempt_send_failed). A run that failed, or of which nothing is known, has used up
  * one of DELIVERY_MAX_RUNS; the next waits for the backoff, or the failure is reported in the
  * thread once the budget is spent. A refusal of this one request costs no run but is bounded in
- * time. When the gateway takes nobody's requests, the notification is put back uncounted: the
+ * time. When the gateway takes no requests at all, the notification is put back uncounted: the
  * breaker decides when sends resume.
  *
  * The backend (attempt_call_failed). While it is unreachable the stage is retried indefinitely. An

@@ -10,7 +10,7 @@
  * - A known id that a page lacks is dropped only if nothing has been done for it: no run, no
  *   record, no worker. Later stages always run to their end.
  *
- * A page that was cut off says nothing about younger notifications (page_covers). There is a bound
+ * A truncated page says nothing about younger notifications (page_covers). There is a bound
  * on what is held and on what is ready; rows beyond it are left with the backend, which lists them
  * again.
  *
@@ -151,9 +151,9 @@ static size_t take_in_rows_locked(struct send_queue *queue, const struct offer *
 }
 
 /*
- * Whether the page would list the entry if the backend still had it as undelivered. A page that was
- * cut off says nothing about what is younger than its last row, and nothing at all when none of its
- * rows could be read.
+ * Whether the page would list the entry if the backend still had it as undelivered. A
+ * truncated page says nothing about what is younger than its last row, and nothing at all when none
+ * of its rows could be read.
  */
 static bool page_covers(const struct offer *offer, const struct entry *entry)
 {

@@ -2,7 +2,7 @@
  * The lists that the send queue is made of, and how entries and lanes come into them and leave.
  *
  * A lane is an agent with entries. It keeps those that are ready in one list for each class of
- * work, oldest first. A lane that is not busy stands in lane_lists once for each class that it has
+ * work, oldest first. A lane that is not busy is in lane_lists once for each class that it has
  * ready entries of; relist() derives that from its state after every change, so a lane with a
  * worker is never found. Lanes are served in turn: one that becomes free goes to the end of its
  * lists.

@@ -26,7 +26,7 @@
 #include "base/sync.h"
 #include "delivery/send_queue.h"
 
-/* Newer backends cut pages off at 500 rows whatever they are asked for. */
+/* Newer backends truncate pages at 500 rows whatever they are asked for. */
 enum { MIN_CUT_ROWS = 500 };
 
 /*

@@ -19,8 +19,8 @@
  * - Whoever makes something takeable signals; a worker that leaves with an entry passes the signal
  *   on, because it may have been the only one watching for the next due time.
  *
- * The backend is polled early when that pays: workers run dry, or a message was posted that may
- * have caused notifications. The poller is poked after the lock is released.
+ * The poller is poked, after the lock is released, when an early poll pays: workers run dry, or a
+ * message was posted that may have caused notifications.
  */
 #include "delivery/send_queue.h"
 
@@ -152,9 +152,8 @@ static bool claim_poll_locked(struct send_queue *queue, bool runs_dry)
     mutex_assert_held(&queue->lock);
     bool is_time = runs_dry || queue->free_workers > 0 ||
                    clock_monotonic_ms() - queue->offered_at_ms >= MAX_OWED_MS;
-    bool owed = queue->poll_owed && is_time;
     bool low = queue->backend_has_more && queue_is_low_locked(queue);
-    if (!owed && !low)
+    if (!low && !(queue->poll_owed && is_time))
         return false;
     queue->poll_owed = false;
     queue->backend_has_more = false;
@@ -167,6 +166,7 @@ static void ask_for_poll(const struct send_queue *queue)
         loop_poke(queue->poller);
 }
 
+/* Moves an entry from the heap of due times to its lane. */
 static void make_ready_locked(struct send_queue *queue, struct heap_item *due)
 {
     mutex_assert_held(&queue->lock);
@@ -174,7 +174,6 @@ static void make_ready_locked(struct send_queue *queue, struct heap_item *due)
     lane_insert(&queue->ready, CONTAINER_OF(due, struct entry, queue.due));
 }
 
-/* Returns entries whose time has come to their lanes. */
 static void wake_due_locked(struct send_queue *queue, int64_t now_ms)
 {
     mutex_assert_held(&queue->lock);
@@ -299,8 +298,8 @@ static void set_stage_locked(struct send_queue *queue, struct entry *entry, enum
 
 bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage)
 {
-    mutex_lock(&queue->lock);
     assert(entry->queue.place == PLACE_WORKER);
+    mutex_lock(&queue->lock);
     bool allowed =
         stage != STAGE_SENDING || may_send_locked(queue, queue->sending, clock_monotonic_ms());
     if (allowed)
