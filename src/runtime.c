@@ -247,7 +247,10 @@ static int create_reporter(struct runtime *runtime, struct error *error)
     const struct reporter_parts parts = {
         .config = runtime->config,
         .convex = runtime->convex,
-        .breaker = runtime->breaker,
+        .health = {.stats = &runtime->stats,
+            .breaker = runtime->breaker,
+            .queue = runtime->queue,
+            .supervisor = runtime->supervisor},
         .version = runtime->version,
         .roster = runtime->roster,
         .store = runtime->store,

@@ -1,7 +1,6 @@
 /*
  * Applies the circuit breaker's state to the send queue, the probers, the heartbeat scheduler and
- * the log, and judges from it whether the runtime is healthy (docs/architecture.md, The circuit
- * breaker).
+ * the log (docs/architecture.md, The circuit breaker).
  */
 #ifndef DELIVERY_BREAKER_CONTROL_H
 #define DELIVERY_BREAKER_CONTROL_H
@@ -67,24 +66,5 @@ void gateway_prober_destroy(struct gateway_prober *prober);
  */
 struct loop *gateway_prober_loop(struct gateway_prober *prober);
 struct loop *gateway_prober_slow_loop(struct gateway_prober *prober);
-
-/* Runtime health: the one judgement that /health and the reports share. */
-
-/*
- * True while the breaker is closed and not limited to single flight, the last poll succeeded, and
- * so did the last write to the spool. False before the first poll. Any thread; briefly takes the
- * breaker's lock.
- */
-bool runtime_health_is_ok(struct stats *stats, struct breaker *breaker);
-
-/* The same, of values read before; last_poll_ms is 0 before the first successful poll. Pure. */
-bool runtime_health_from(const struct breaker_view *breaker, long long last_poll_ms,
-    unsigned poll_failures, bool spool_broken);
-
-/*
- * Whether the first probe and the first poll have ended, successfully or not. Any thread; briefly
- * takes the breaker's lock.
- */
-bool runtime_health_is_known(struct stats *stats, struct breaker *breaker);
 
 #endif

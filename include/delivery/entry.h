@@ -142,6 +142,7 @@ struct entry {
         char task_id[ID_BYTES];           /* "" when the notification has no task */
         char failure[64];                 /* how the last run ended, for the notice in the thread */
         enum failure_class failure_class; /* of its last failure at this stage */
+        bool agent_unknown;               /* the gateway lacked its agent when it was last asked */
         struct failing_time refusals;     /* by the gateway, on the clock of closed breaker time */
         struct failing_time errors;       /* of backend functions, on the monotonic clock */
         int64_t retry_delay_ms;           /* how long its last failure made it wait */
@@ -161,9 +162,10 @@ struct entry {
         int64_t settled_at_ms;
         uint64_t last_page; /* number of the last page that listed it */
         struct lane *lane;
-        struct heap_item due;           /* in the heap while PLACE_WAITING */
-        struct heap_item by_age;        /* among those that have not ended, by createdAt */
-        struct heap_item record_by_age; /* of these, among those with a record in the spool */
+        struct heap_item due;            /* in the heap while PLACE_WAITING */
+        struct heap_item by_age;         /* among those that have not ended, by createdAt */
+        struct heap_item record_by_age;  /* of these, among those with a record in the spool */
+        struct heap_item failing_by_age; /* of these, among those whose last attempt failed */
         TAILQ_ENTRY(entry) in_lane;
         TAILQ_ENTRY(entry) in_queue;
     } queue;

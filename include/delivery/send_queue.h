@@ -51,10 +51,13 @@ struct send_queue_view {
     size_t sending;                /* of these, those whose request is in flight */
     size_t settled;                /* ended, but possibly still listed by the backend */
     size_t lanes;                  /* agents with entries */
+    size_t agents_with_work;       /* of these, those with notifications */
+    size_t unknown_agents;         /* of these, those that the gateway lacked when last asked */
     size_t undelivered;            /* notifications that have not ended */
     size_t recorded;               /* of these, those with a record in the spool */
     int64_t oldest_undelivered_ms; /* createdAt, wall clock; 0 for none */
     int64_t oldest_recorded_ms;
+    int64_t oldest_failing_ms; /* of those whose last attempt failed */
 };
 
 /* A notification that no worker has taken. */

@@ -7,7 +7,7 @@
 #include "backend/convex.h"
 #include "base/loop.h"
 #include "config/config.h"
-#include "gateway/breaker.h"
+#include "delivery/runtime_health.h"
 #include "gateway/version_probe.h"
 #include "telemetry/stats.h"
 
@@ -17,7 +17,7 @@ struct reporter;
 struct reporter_parts {
     const struct config *config;
     struct convex *convex;
-    struct breaker *breaker;
+    struct runtime_health_sources health;
     struct version_probe *version;
     struct gateway_roster *roster; /* may be NULL */
     struct ca_store *store;

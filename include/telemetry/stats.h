@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/containers.h"
 #include "base/loop.h"
 #include "base/sync.h"
 #include "telemetry/metrics.h"
@@ -38,6 +39,25 @@ struct stats_errors {
     struct stats_error sync; /* cleared by the next successful sync */
 };
 
+/* Agents of the last attempts to deliver: enough to tell one broken agent from an outage. */
+enum { STATS_AGENTS = 64 };
+
+struct stats_agent {
+    char id[ID_BYTES];
+    int64_t at_ms; /* of its last attempt (monotonic); 0: the place is free */
+    bool failed;   /* that attempt */
+};
+
+/* Attempts to deliver since the last one that succeeded, and what follows from them. */
+struct stats_attempts_view {
+    size_t failed;          /* attempts */
+    size_t failing_agents;  /* whose last attempt is one of these */
+    int64_t since_ms;       /* when the last one succeeded (monotonic); 0: never */
+    size_t working_agents;  /* delivered to in the last five minutes and not failing since */
+    int64_t last_failed_ms; /* monotonic; 0: none */
+    bool none_succeeds;     /* stats_attempts_judge */
+};
+
 /*
  * Atomics are written by the thread that observes the event and read by any thread. Times are
  * wall-clock milliseconds, 0 for never.
@@ -62,14 +82,17 @@ struct stats {
     atomic_llong sync_added;   /* by the last sync */
     atomic_llong sync_removed;
     atomic_llong last_report_ms; /* the end of the last successful report */
+    atomic_bool reported_good;   /* what it said; false before the first */
 
     /* Set before other threads start. */
     struct loop *reporter;
 
-    /* Guards the errors below. */
+    /* Guards everything below. */
     struct mutex lock;
     struct stats_errors errors;
     struct stats_recent recent[STATS_RECENT];
+    struct stats_agent agents[STATS_AGENTS];
+    struct stats_attempts_view attempts; /* the agents' counts are computed when asked for */
 };
 
 /* Embedded. Called before other threads start and after they have ended. Cannot fail. */
@@ -88,6 +111,24 @@ void stats_wake_failed(struct stats *stats, const char *text);
 
 /* Records the end of a sync of the agents; text is NULL for success. Any thread; takes the lock. */
 void stats_sync_ended(struct stats *stats, const char *text);
+
+/*
+ * Records how an attempt to deliver a notification to that agent ended: any failure, at any stage,
+ * or a delivery. now_ms is monotonic. Any thread; briefly takes the lock.
+ */
+void stats_attempt_failed(struct stats *stats, const char *agent_id, int64_t now_ms);
+void stats_attempt_succeeded(struct stats *stats, const char *agent_id, int64_t now_ms);
+
+/*
+ * Judges whether deliveries succeed at all, given how many agents have work
+ * (delivery/runtime_health.h), and copies the counts. Any thread; briefly takes the lock.
+ */
+void stats_attempts_judge(
+    struct stats *stats, size_t agents_with_work, int64_t now_ms, struct stats_attempts_view *view);
+
+/* The same from counts; counts->none_succeeds is the judgement before. Pure. */
+bool stats_none_succeeds(
+    const struct stats_attempts_view *counts, size_t agents_with_work, int64_t now_ms);
 
 /* Makes the reporter send a report soon, as health may have changed. Any thread; briefly locks. */
 void stats_changed(struct stats *stats);

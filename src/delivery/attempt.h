@@ -16,6 +16,7 @@ struct attempt {
     struct delivery_context context; /* from the known stage to the end of the sending stage */
     uint64_t ticket;                 /* the breaker's, from before the queue allowed the send */
     int64_t run_ms;                  /* how long the agent took, -1 when it was not asked */
+    bool failed;                     /* a failure was counted */
 };
 
 /* What a stage leads to. */

@@ -1,6 +1,6 @@
 /*
  * Connects the circuit breaker (gateway/breaker.h), which only judges, to everything that depends
- * on its judgement. Three parts:
+ * on its judgement. Two parts:
  *
  * - Results come in: workers record how sends ended, the probers how probes ended. If one changes
  *   the breaker's state, the new state goes out: to the send queue as its policy, to the log, to
@@ -12,8 +12,6 @@
  *   waits 1.5 s for an answer, so it sees a gateway that returns quickly; mc-probe-slow waits 15 s,
  *   so a slow gateway is also found, a few seconds later. The slow one gets its turn only after a
  *   quick probe had no answer in time; the breaker decides whose turn it is (breaker_begin_probe).
- *
- * - Runtime health: whether the runtime does its work, as /health and the reports tell it.
  *
  * The breaker, the queue and the stats have their own locks, each held briefly and never two at a
  * time. Only the probers' requests block.
@@ -215,30 +213,4 @@ struct loop *gateway_prober_loop(struct gateway_prober *prober)
 struct loop *gateway_prober_slow_loop(struct gateway_prober *prober)
 {
     return &prober->threads[SLOW].loop;
-}
-
-/* Runtime health. */
-
-bool runtime_health_from(const struct breaker_view *breaker, long long last_poll_ms,
-    unsigned poll_failures, bool spool_broken)
-{
-    return breaker->state == BREAKER_CLOSED && !breaker->single_flight && last_poll_ms != 0 &&
-           poll_failures == 0 && !spool_broken;
-}
-
-bool runtime_health_is_ok(struct stats *stats, struct breaker *breaker)
-{
-    struct breaker_view view;
-    breaker_snapshot(breaker, &view);
-    return runtime_health_from(&view, atomic_load(&stats->last_poll_ms),
-        atomic_load(&stats->consecutive_poll_failures), atomic_load(&stats->spool_broken));
-}
-
-bool runtime_health_is_known(struct stats *stats, struct breaker *breaker)
-{
-    struct breaker_view view;
-    breaker_snapshot(breaker, &view);
-    bool polled = atomic_load(&stats->last_poll_ms) != 0 ||
-                  atomic_load(&stats->consecutive_poll_failures) != 0;
-    return view.state != BREAKER_HALF_OPEN && polled;
 }

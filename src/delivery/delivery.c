@@ -84,6 +84,20 @@ static struct stage_result run_stages(struct attempt *attempt)
     return result.stage == STAGE_SETTLED ? run_stage(attempt, STAGE_SETTLED) : result;
 }
 
+/*
+ * Once the queue has the entry back: the attempt counts for the runtime's health, and the reporter
+ * compares that with what it reported. A run that failed for the last time is settled and failed.
+ */
+static void count_for_health(struct stats *stats, const char *agent_id, bool failed, bool delivered)
+{
+    if (failed)
+        stats_attempt_failed(stats, agent_id, clock_monotonic_ms());
+    else if (delivered)
+        stats_attempt_succeeded(stats, agent_id, clock_monotonic_ms());
+    if (failed || !atomic_load(&stats->reported_good))
+        stats_changed(stats);
+}
+
 void delivery_run(const struct delivery *delivery, struct http_client *client, struct entry *entry)
 {
     struct attempt attempt = {
@@ -106,6 +120,7 @@ void delivery_run(const struct delivery *delivery, struct http_client *client, s
     if (result.stage != STAGE_SETTLED)
         journal_release_reply(entry);
     send_queue_finish(delivery->queue, entry, result.stage, result.delay_ms);
+    count_for_health(delivery->stats, agent_id, attempt.failed, delivered);
     /* Only now, as it may block: the agent's next notification need not wait for it. */
     if (delivered && delivery->on_delivered != NULL)
         delivery->on_delivered(delivery->delivered_context, client, agent_id, &trace);
@@ -278,6 +293,9 @@ static struct stage_result stage_sending(struct attempt *attempt)
     struct text prompt = {0};
     struct stage_result next;
     bool complete = agent_address_from_json(&address, &delivery->router, attempt->context.agent);
+    attempt->entry->work.agent_unknown =
+        delivery->router.fallback_agent == NULL &&
+        !gateway_roster_has(delivery->router.roster, attempt->entry->work.agent_slug);
     prompt_build(&attempt->context, &prompt);
     if (complete && !prompt.failed) {
         struct gateway_result result;

@@ -134,7 +134,8 @@ struct entry *queue_new_entry_locked(
     /* Room in every heap now, so that later moves between them cannot fail. */
     if (heap_reserve(&queue->waiting, queue->held + 1, NULL) != 0 ||
         heap_reserve(&queue->unsettled, queue->held + 1, NULL) != 0 ||
-        heap_reserve(&queue->recorded, queue->held + 1, NULL) != 0)
+        heap_reserve(&queue->recorded, queue->held + 1, NULL) != 0 ||
+        heap_reserve(&queue->failing, queue->held + 1, NULL) != 0)
         return NULL;
     struct entry *entry = calloc(1, sizeof *entry);
     if (entry == NULL)
@@ -149,6 +150,8 @@ struct entry *queue_new_entry_locked(
     }
     entry->queue.lane = lane;
     lane->entries++;
+    if (kind == ENTRY_DELIVERY && lane->deliveries++ == 0)
+        queue->agents_with_work++;
     return entry;
 }
 
@@ -186,6 +189,10 @@ void queue_leave_lane_locked(
     if (lane == NULL)
         return;
     entry->queue.lane = NULL;
+    if (entry->kind == ENTRY_DELIVERY && --lane->deliveries == 0) {
+        queue_set_unknown_locked(queue, lane, false);
+        queue->agents_with_work--;
+    }
     if (--lane->entries > 0)
         return;
     assert(!lane->busy);

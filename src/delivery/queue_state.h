@@ -21,6 +21,8 @@ struct lane {
     bool busy;                            /* a worker has one of its entries */
     size_t entries;                       /* in this lane: ready, waiting or taken */
     size_t wakes;                         /* of these, wake-ups: 0 or 1 */
+    size_t deliveries;                    /* of these, notifications */
+    bool unknown;                         /* the gateway lacked the agent when it was last asked */
     struct entry_list ready[CLASS_COUNT]; /* oldest createdAt first */
     size_t ready_count[CLASS_COUNT];
     bool listed[CLASS_COUNT]; /* in lane_lists; true only if not busy and with ready entries */
@@ -65,10 +67,13 @@ struct gauges {
     atomic_size_t sending;
     atomic_size_t settled;
     atomic_size_t lanes;
+    atomic_size_t agents_with_work;
+    atomic_size_t unknown_agents;
     atomic_size_t undelivered;
     atomic_size_t recorded;
     atomic_llong oldest_undelivered_ms;
     atomic_llong oldest_recorded_ms;
+    atomic_llong oldest_failing_ms;
 };
 
 struct send_queue {
@@ -90,6 +95,7 @@ struct send_queue {
     struct heap waiting;   /* PLACE_WAITING, by due time */
     struct heap unsettled; /* deliveries by createdAt */
     struct heap recorded;  /* of these, those with a record in the spool */
+    struct heap failing;   /* of these, those whose last attempt failed */
     size_t held;           /* length of all */
     size_t running;        /* PLACE_WORKER */
     size_t asking;         /* of these, those taken to be sent and not past that stage */
@@ -97,12 +103,14 @@ struct send_queue {
     size_t wakes_running;
     size_t settled;
     size_t lane_count;
-    uint64_t page;         /* number of the page being taken in */
-    bool backend_has_more; /* at its last page there was more than there was room for */
-    bool poll_owed;        /* a page with something new is expected and not asked for yet */
-    int64_t offered_at_ms; /* when the last page came */
-    bool page_was_full;    /* it: whatever ends makes room in the next one */
-    size_t free_workers;   /* blocked in send_queue_take */
+    size_t agents_with_work; /* lanes with deliveries */
+    size_t unknown_agents;   /* of these, those whose agent the gateway lacks */
+    uint64_t page;           /* number of the page being taken in */
+    bool backend_has_more;   /* at its last page there was more than there was room for */
+    bool poll_owed;          /* a page with something new is expected and not asked for yet */
+    int64_t offered_at_ms;   /* when the last page came */
+    bool page_was_full;      /* it: whatever ends makes room in the next one */
+    size_t free_workers;     /* blocked in send_queue_take */
     struct send_policy policy;
     bool held_by_operator; /* in addition to the policy */
     bool closed;
@@ -125,6 +133,9 @@ void queue_publish_gauges_locked(struct send_queue *queue);
 
 /* Makes the entry count among those with a record in the spool, or not, as its worker left it. */
 void queue_count_record_locked(struct send_queue *queue, struct entry *entry);
+
+/* Whether the gateway lacks the lane's agent, as far as its last attempt showed. */
+void queue_set_unknown_locked(struct send_queue *queue, struct lane *lane, bool unknown);
 
 /* The entry has ended, so its age no longer counts. */
 void queue_leave_ages_locked(struct send_queue *queue, struct entry *entry);

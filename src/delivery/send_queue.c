@@ -79,6 +79,7 @@ void send_queue_destroy(struct send_queue *queue)
     heap_fini(&queue->waiting);
     heap_fini(&queue->unsettled);
     heap_fini(&queue->recorded);
+    heap_fini(&queue->failing);
     cond_fini(&queue->sends_over);
     cond_fini(&queue->work);
     mutex_fini(&queue->lock);
@@ -96,6 +97,31 @@ void queue_count_record_locked(struct send_queue *queue, struct entry *entry)
         heap_remove(&queue->recorded, &entry->queue.record_by_age);
 }
 
+void queue_set_unknown_locked(struct send_queue *queue, struct lane *lane, bool unknown)
+{
+    mutex_assert_held(&queue->lock);
+    queue->unknown_agents -= lane->unknown;
+    lane->unknown = unknown;
+    queue->unknown_agents += lane->unknown;
+}
+
+/* Whether the entry counts as failing, and its agent as unknown, after a worker has returned it. */
+static void count_failing_locked(struct send_queue *queue, struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    bool settled = entry->queue.stage == STAGE_SETTLED;
+    bool failing = !settled && entry->work.failure_class != FAILURE_NONE;
+    bool counted = entry->queue.failing_by_age.place != 0;
+    if (failing && !counted)
+        heap_push(&queue->failing, &entry->queue.failing_by_age, entry->queue.by_age.due_ms);
+    else if (!failing && counted)
+        heap_remove(&queue->failing, &entry->queue.failing_by_age);
+    if (failing)
+        queue_set_unknown_locked(queue, entry->queue.lane, entry->work.agent_unknown);
+    else if (settled && entry->work.outcome == OUTCOME_DELIVERED)
+        queue_set_unknown_locked(queue, entry->queue.lane, false);
+}
+
 void queue_leave_ages_locked(struct send_queue *queue, struct entry *entry)
 {
     mutex_assert_held(&queue->lock);
@@ -103,6 +129,8 @@ void queue_leave_ages_locked(struct send_queue *queue, struct entry *entry)
         heap_remove(&queue->unsettled, &entry->queue.by_age);
     if (entry->queue.record_by_age.place != 0)
         heap_remove(&queue->recorded, &entry->queue.record_by_age);
+    if (entry->queue.failing_by_age.place != 0)
+        heap_remove(&queue->failing, &entry->queue.failing_by_age);
 }
 
 static void set_gauge(atomic_size_t *gauge, size_t number)
@@ -127,10 +155,13 @@ void queue_publish_gauges_locked(struct send_queue *queue)
     set_gauge(&gauges->sending, queue->sending);
     set_gauge(&gauges->settled, queue->settled);
     set_gauge(&gauges->lanes, queue->lane_count);
+    set_gauge(&gauges->agents_with_work, queue->agents_with_work);
+    set_gauge(&gauges->unknown_agents, queue->unknown_agents);
     set_gauge(&gauges->undelivered, queue->unsettled.count);
     set_gauge(&gauges->recorded, queue->recorded.count);
     set_oldest(&gauges->oldest_undelivered_ms, &queue->unsettled);
     set_oldest(&gauges->oldest_recorded_ms, &queue->recorded);
+    set_oldest(&gauges->oldest_failing_ms, &queue->failing);
 }
 
 bool queue_is_low_locked(const struct send_queue *queue)
@@ -343,10 +374,13 @@ static void place_locked(struct send_queue *queue, struct entry *entry, int64_t 
     mutex_assert_held(&queue->lock);
     if (entry->kind == ENTRY_WAKE)
         queue_forget_locked(queue, entry, deferred_free);
-    else if (entry->queue.stage == STAGE_SETTLED)
-        settle_locked(queue, entry, deferred_free);
-    else
-        requeue_locked(queue, entry, delay_ms);
+    else {
+        count_failing_locked(queue, entry);
+        if (entry->queue.stage == STAGE_SETTLED)
+            settle_locked(queue, entry, deferred_free);
+        else
+            requeue_locked(queue, entry, delay_ms);
+    }
 }
 
 void send_queue_finish(
@@ -446,10 +480,13 @@ void send_queue_snapshot(const struct send_queue *queue, struct send_queue_view 
         .sending = atomic_load(&gauges->sending),
         .settled = atomic_load(&gauges->settled),
         .lanes = atomic_load(&gauges->lanes),
+        .agents_with_work = atomic_load(&gauges->agents_with_work),
+        .unknown_agents = atomic_load(&gauges->unknown_agents),
         .undelivered = atomic_load(&gauges->undelivered),
         .recorded = atomic_load(&gauges->recorded),
         .oldest_undelivered_ms = atomic_load(&gauges->oldest_undelivered_ms),
         .oldest_recorded_ms = atomic_load(&gauges->oldest_recorded_ms),
+        .oldest_failing_ms = atomic_load(&gauges->oldest_failing_ms),
     };
 }
 

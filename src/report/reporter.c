@@ -19,7 +19,7 @@
 #include "backend/service.h"
 #include "base/log.h"
 #include "base/sync.h"
-#include "delivery/breaker_control.h"
+#include "delivery/runtime_health.h"
 #include "report/upgrade.h"
 
 enum {
@@ -52,6 +52,13 @@ static struct service reporter_service(const struct reporter *reporter)
         .for_loop = true};
 }
 
+static bool is_health_good(const struct reporter *reporter)
+{
+    struct runtime_health health;
+    runtime_health_read(&health, &reporter->parts.health);
+    return runtime_health_is_good(&health);
+}
+
 static bool send_report(struct reporter *reporter, const struct service *service)
 {
     const struct config *config = reporter->parts.config;
@@ -59,7 +66,7 @@ static bool send_report(struct reporter *reporter, const struct service *service
     bool known = version_probe_get_any(
                      reporter->parts.version, reporter->parts.roster, openclaw, sizeof openclaw) &&
                  strcmp(openclaw, VERSION_PROBE_UNKNOWN) != 0;
-    bool good = runtime_health_is_ok(reporter->parts.stats, reporter->parts.breaker);
+    bool good = is_health_good(reporter);
     const struct runtime_report report = {
         .droplet_id = config->droplet_id,
         .ip_address = config->droplet_ip,
@@ -74,6 +81,7 @@ static bool send_report(struct reporter *reporter, const struct service *service
     if (outcome == CONVEX_SUCCESS) {
         reporter->reported = true;
         reporter->reported_good = good;
+        atomic_store(&reporter->parts.stats->reported_good, good);
         reporter->failures = 0;
         atomic_store(&reporter->parts.stats->last_report_ms, report.at_ms);
     } else if (outcome != CONVEX_ABORTED) {
@@ -108,9 +116,7 @@ static int64_t run_report_round(struct reporter *reporter)
 
 static bool has_health_changed(const struct reporter *reporter)
 {
-    const struct reporter_parts *parts = &reporter->parts;
-    return reporter->reported &&
-           reporter->reported_good != runtime_health_is_ok(parts->stats, parts->breaker);
+    return reporter->reported && reporter->reported_good != is_health_good(reporter);
 }
 
 /* False when the loop has to stop. */
@@ -124,10 +130,8 @@ static bool wait_for_next_round(struct reporter *reporter, int64_t began_ms, int
 
 static bool wait_until_health_is_known(struct reporter *reporter)
 {
-    const struct reporter_parts *parts = &reporter->parts;
     int64_t until_ms = clock_monotonic_ms() + FIRST_REPORT_TIMEOUT_MS;
-    while (
-        !runtime_health_is_known(parts->stats, parts->breaker) && clock_monotonic_ms() < until_ms)
+    while (!runtime_health_is_known(&reporter->parts.health) && clock_monotonic_ms() < until_ms)
         if (!loop_wait(&reporter->loop, until_ms, 0))
             return false;
     return true;

@@ -3,7 +3,9 @@
  *
  * - /health, for monitoring: always 200, "healthy" or "degraded" in the body, with everything that
  *   went into it. "degraded" means that notifications are delivered late or not at all.
- * - /readyz, for load balancers and deployments: 503 whenever notifications cannot be delivered.
+ * - /readyz, for load balancers and deployments: 503 whenever notifications cannot be delivered for
+ *   want of a backend or gateway. Failing agents never fail it, as they also fail the release that
+ *   a deployment would go back to; the verbose form tells them as /health does.
  * - /livez, for supervisors: 503 only if a control thread has stalled, which does not heal. An
  *   outage of backend or gateway must never fail it, or the restart would make the outage worse.
  *
@@ -20,41 +22,7 @@
 
 #include "base/process.h"
 #include "base/sync.h"
-#include "delivery/breaker_control.h"
-
-struct health_snapshot {
-    bool gateway_running;
-    bool delivery_running;
-    bool spool_broken;
-    unsigned poll_failures;
-    long long last_poll_ms; /* wall clock, 0: none yet */
-    struct breaker_view breaker;
-    bool has_child; /* the gateway is our child */
-    struct supervisor_status child;
-};
-
-/* Everything the judgement depends on, read once. */
-static void take_health_snapshot(struct health_snapshot *seen, const struct routes_sources *sources)
-{
-    struct stats *stats = sources->stats;
-    seen->gateway_running = atomic_load(&stats->gateway_running);
-    seen->delivery_running = atomic_load(&stats->delivery_running);
-    seen->spool_broken = atomic_load(&stats->spool_broken);
-    seen->poll_failures = atomic_load(&stats->consecutive_poll_failures);
-    seen->last_poll_ms = atomic_load(&stats->last_poll_ms);
-    breaker_snapshot(sources->breaker, &seen->breaker);
-    seen->has_child = sources->supervisor != NULL;
-    if (seen->has_child)
-        supervisor_status(sources->supervisor, &seen->child);
-}
-
-static bool is_snapshot_healthy(const struct health_snapshot *seen)
-{
-    return seen->gateway_running && seen->delivery_running &&
-           runtime_health_from(
-               &seen->breaker, seen->last_poll_ms, seen->poll_failures, seen->spool_broken) &&
-           (!seen->has_child || seen->child.accepting);
-}
+#include "delivery/runtime_health.h"
 
 static int append_json_bytes(const char *bytes, size_t length_bytes, void *context)
 {
@@ -122,7 +90,7 @@ static json_t *json_child_exit(const struct supervisor_status *child)
 }
 
 /* Null when the gateway is not our child. */
-static json_t *json_health_process(const struct health_snapshot *seen)
+static json_t *json_health_process(const struct runtime_health *seen)
 {
     const struct supervisor_status *child = &seen->child;
     if (!seen->has_child)
@@ -134,7 +102,7 @@ static json_t *json_health_process(const struct health_snapshot *seen)
 }
 
 static json_t *json_health_gateway(const struct routes_sources *sources,
-    const struct health_snapshot *seen, const struct stats_errors *errors)
+    const struct runtime_health *seen, const struct stats_errors *errors)
 {
     struct stats *stats = sources->stats;
     return json_pack("{s:b, s:I, s:o, s:o, s:s, s:o, s:b, s:o}", "running", seen->gateway_running,
@@ -146,7 +114,7 @@ static json_t *json_health_gateway(const struct routes_sources *sources,
 }
 
 static json_t *json_health_delivery(
-    struct stats *stats, const struct health_snapshot *seen, const struct stats_errors *errors)
+    struct stats *stats, const struct runtime_health *seen, const struct stats_errors *errors)
 {
     return json_pack("{s:b, s:o, s:I, s:I, s:I, s:o, s:o}", "running", seen->delivery_running,
         "lastDelivery", json_time_or_null(seen->last_poll_ms), "delivered",
@@ -157,7 +125,7 @@ static json_t *json_health_delivery(
         json_last_error(&errors->delivery));
 }
 
-static json_t *json_health_spool(struct stats *stats, const struct health_snapshot *seen)
+static json_t *json_health_spool(struct stats *stats, const struct runtime_health *seen)
 {
     return json_pack("{s:b, s:I, s:I}", "broken", seen->spool_broken, "dead",
         (json_int_t)atomic_load(&stats->dead_files), "deadBytes",
@@ -197,27 +165,42 @@ static double uptime_s(const struct stats *stats)
     return (double)(clock_monotonic_ms() - stats->started_monotonic_ms) / 1000;
 }
 
-bool health_is_good(const struct routes_sources *sources)
+void health_read(struct runtime_health *health, const struct routes_sources *sources)
 {
-    struct health_snapshot seen;
-    take_health_snapshot(&seen, sources);
-    return is_snapshot_healthy(&seen);
+    const struct runtime_health_sources from = {
+        .stats = sources->stats,
+        .breaker = sources->breaker,
+        .queue = sources->queue,
+        .supervisor = sources->supervisor,
+    };
+    runtime_health_read(health, &from);
+}
+
+/* Why the runtime is degraded; null while it is healthy. */
+static json_t *json_health_reason(const struct runtime_health *seen)
+{
+    struct text reason = {0};
+    runtime_health_append_reason(&reason, seen);
+    json_t *json = reason.failed ? NULL : json_body_words(reason.data);
+    text_fini(&reason);
+    return json;
 }
 
 void health_append(struct text *body, const struct routes_sources *sources)
 {
-    struct health_snapshot seen;
+    struct runtime_health seen;
     struct stats_errors errors;
-    take_health_snapshot(&seen, sources);
+    health_read(&seen, sources);
     stats_errors(sources->stats, &errors);
-    json_t *json = json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "status",
-        is_snapshot_healthy(&seen) ? "healthy" : "degraded", "uptime", uptime_s(sources->stats),
-        "versions", json_body_versions(sources), "infrastructure",
+    json_t *json = json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o}",
+        "status", runtime_health_is_good(&seen) ? "healthy" : "degraded", "uptime",
+        uptime_s(sources->stats), "versions", json_body_versions(sources), "infrastructure",
         json_infrastructure(sources->config), "gateway",
         json_health_gateway(sources, &seen, &errors), "delivery",
         json_health_delivery(sources->stats, &seen, &errors), "heartbeat", json_heartbeat(sources),
         "agentSync", json_agent_sync(sources, &errors), "memory", json_memory(), "timestamp",
-        (json_int_t)clock_wall_ms(), "spool", json_health_spool(sources->stats, &seen));
+        (json_int_t)clock_wall_ms(), "spool", json_health_spool(sources->stats, &seen), "reason",
+        json_health_reason(&seen));
     json_body_append(body, json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
 }
 
@@ -236,6 +219,7 @@ enum { READY_CHECKS = 3 };
 struct probe_check {
     const char *name;
     const char *trouble; /* NULL: passed */
+    bool detail;         /* only told, never a reason to fail */
 };
 
 static struct probe_check check_process(const struct stats *stats)
@@ -245,7 +229,7 @@ static struct probe_check check_process(const struct stats *stats)
         [PHASE_RUNNING] = NULL,
         [PHASE_STOPPING] = "stopping",
     };
-    return (struct probe_check){"process", troubles[atomic_load(&stats->phase)]};
+    return (struct probe_check){"process", troubles[atomic_load(&stats->phase)], false};
 }
 
 /* A poll proves more than a connection: it needs the account, the token and the functions. */
@@ -256,7 +240,7 @@ static struct probe_check check_backend(const struct stats *stats)
         trouble = "the last poll failed";
     else if (atomic_load(&stats->last_poll_ms) == 0)
         trouble = "not polled yet";
-    return (struct probe_check){"backend", trouble};
+    return (struct probe_check){"backend", trouble, false};
 }
 
 /* From breaker_word, an atomic copy of the state: takes no lock. */
@@ -268,13 +252,13 @@ static struct probe_check check_gateway(const struct breaker *breaker)
         trouble = "unavailable";
     else if (strcmp(state, "suspect") == 0)
         trouble = "being probed";
-    return (struct probe_check){"gateway", trouble};
+    return (struct probe_check){"gateway", trouble, false};
 }
 
 static bool all_checks_pass(const struct probe_check *checks, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (checks[i].trouble != NULL)
+        if (checks[i].trouble != NULL && !checks[i].detail)
             return false;
     return true;
 }
@@ -284,7 +268,7 @@ static void append_failing_names(struct text *body, const struct probe_check *ch
     const char *separator = "";
     text_append(body, ",\"failing\":[");
     for (size_t i = 0; i < count; i++) {
-        if (checks[i].trouble == NULL)
+        if (checks[i].trouble == NULL || checks[i].detail)
             continue;
         text_printf(body, "%s\"%s\"", separator, checks[i].name);
         separator = ",";
@@ -298,7 +282,7 @@ static void append_check_results(
     const char *separator = "";
     text_append(body, ",\"checks\":{");
     for (size_t i = 0; i < count; i++) {
-        if (checks[i].trouble == NULL && !verbose)
+        if ((checks[i].trouble == NULL || checks[i].detail) && !verbose)
             continue;
         text_printf(body, "%s\"%s\":\"%s\"", separator, checks[i].name,
             checks[i].trouble != NULL ? checks[i].trouble : "ok");
@@ -326,16 +310,37 @@ bool probes_append_alive(struct text *body, const struct routes_sources *sources
     const char *name = watchdog_find_stalled(sources->watchdog);
     if (name != NULL)
         snprintf(stalled, sizeof stalled, "%s thread stalled", name);
-    const struct probe_check checks[] = {{"threads", name != NULL ? stalled : NULL}};
+    const struct probe_check checks[] = {{"threads", name != NULL ? stalled : NULL, false}};
     return append_probe(body, "alive", checks, 1, verbose);
+}
+
+/* What /health says of the deliveries themselves: sentences of ours, without quotes. */
+static struct probe_check check_deliveries(struct text *words, const struct routes_sources *sources)
+{
+    struct runtime_health health;
+    const char *separator = "";
+    health_read(&health, sources);
+    for (int trouble = TROUBLE_NO_DELIVERY; trouble < TROUBLE_COUNT; trouble++) {
+        if (!runtime_health_has(&health, (enum health_trouble)trouble))
+            continue;
+        text_append(words, separator);
+        runtime_health_append_sentence(words, &health, (enum health_trouble)trouble);
+        separator = "; ";
+    }
+    return (struct probe_check){"deliveries", words->data, .detail = true};
 }
 
 bool probes_append_ready(struct text *body, const struct routes_sources *sources, bool verbose)
 {
-    const struct probe_check checks[READY_CHECKS] = {
+    struct text words = {0};
+    struct probe_check checks[READY_CHECKS + 1] = {
         check_process(sources->stats),
         check_backend(sources->stats),
         check_gateway(sources->breaker),
     };
-    return append_probe(body, "ready", checks, READY_CHECKS, verbose);
+    if (verbose)
+        checks[READY_CHECKS] = check_deliveries(&words, sources);
+    bool ready = append_probe(body, "ready", checks, READY_CHECKS + (verbose ? 1 : 0), verbose);
+    text_fini(&words);
+    return ready;
 }

@@ -155,12 +155,22 @@ static void update_stats_gauges(struct stats *stats)
     set_gauge_ms(metrics, METRIC_LAST_REPORT, atomic_load(&stats->last_report_ms));
 }
 
+static void update_health_gauges(struct metrics *metrics, const struct routes_sources *sources)
+{
+    struct runtime_health health;
+    health_read(&health, sources);
+    for (int trouble = 0; trouble < TROUBLE_COUNT; trouble++)
+        metrics_set(metrics, METRIC_DEGRADED, runtime_health_label((enum health_trouble)trouble),
+            runtime_health_has(&health, (enum health_trouble)trouble) ? 1 : 0);
+}
+
 void metrics_page_append(struct text *body, const struct routes_sources *sources)
 {
     struct metrics *metrics = &sources->stats->metrics;
     update_queue_gauges(metrics, sources);
     update_gateway_gauges(metrics, sources->breaker);
     update_stats_gauges(sources->stats);
+    update_health_gauges(metrics, sources);
     process_metrics_update(metrics);
     exposition_append(body, metrics);
 }

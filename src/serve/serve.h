@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/text.h"
+#include "delivery/runtime_health.h"
 #include "serve/routes.h"
 #include "telemetry/metrics.h"
 
@@ -33,8 +34,8 @@ json_t *json_body_words(const char *words);
 /* The member "versions" of /health and /status. A new reference. */
 json_t *json_body_versions(const struct routes_sources *sources);
 
-/* Whether /health says "healthy" now. Any thread. */
-bool health_is_good(const struct routes_sources *sources);
+/* Reads what /health judges by. Any thread; briefly takes locks. */
+void health_read(struct runtime_health *health, const struct routes_sources *sources);
 
 /* The body of /health: indented JSON with a fixed order of keys. */
 void health_append(struct text *body, const struct routes_sources *sources);
@@ -51,7 +52,7 @@ bool probes_append_alive(struct text *body, const struct routes_sources *sources
 /*
  * The body of /readyz, and whether notifications can be delivered now: the runtime is neither
  * starting nor stopping, the last poll succeeded and the circuit breaker is closed. verbose as
- * above.
+ * above; it also tells what /health says of the deliveries.
  */
 bool probes_append_ready(struct text *body, const struct routes_sources *sources, bool verbose);
 

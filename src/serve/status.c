@@ -282,71 +282,40 @@ static json_t *json_history(const struct trend *trend)
         "delivered", "failed", "p50Ms", "p95Ms", "ready", "waiting", "busy", "samples", samples);
 }
 
-/* One sentence for the page: a prefix of ours and the reason of the breaker. */
-enum { SENTENCE_BYTES = BREAKER_REASON_BYTES + 64 };
-
 /* A degraded runtime is "degraded" even if sends are paused: the outage is the worse news. */
-static const char *state_word(const struct routes_sources *sources, bool held_by_operator)
+static const char *state_word(
+    const struct stats *stats, const struct runtime_health *health, bool held_by_operator)
 {
-    int phase = atomic_load(&sources->stats->phase);
+    int phase = atomic_load(&stats->phase);
     if (phase == PHASE_STARTING)
         return "starting";
     if (phase == PHASE_STOPPING)
         return "stopping";
-    if (!health_is_good(sources))
+    if (!runtime_health_is_good(health))
         return "degraded";
     return held_by_operator ? "held" : "healthy";
 }
 
-static void add_reason(json_t *reasons, const char *words)
+static void add_trouble(
+    json_t *reasons, const struct runtime_health *health, enum health_trouble trouble)
 {
-    json_array_append_new(reasons, json_body_words(words));
+    struct text sentence = {0};
+    runtime_health_append_sentence(&sentence, health, trouble);
+    if (!sentence.failed)
+        json_array_append_new(reasons, json_body_words(sentence.data));
+    text_fini(&sentence);
 }
 
-static void add_gateway_reason(json_t *reasons, const struct routes_sources *sources)
+/* The operator's hold, and the sentences that /health has as its reason. */
+static json_t *state_reasons(const struct runtime_health *health, bool held_by_operator)
 {
-    struct breaker_view breaker;
-    char sentence[SENTENCE_BYTES];
-    breaker_snapshot(sources->breaker, &breaker);
-    if (breaker.state == BREAKER_CLOSED && !breaker.single_flight)
-        return;
-    snprintf(sentence, sizeof sentence, "%s: %s",
-        breaker.state == BREAKER_CLOSED ? "Sends are limited to one at a time"
-                                        : "No agent can be asked",
-        breaker.reason);
-    add_reason(reasons, sentence);
-}
-
-static void add_process_reason(json_t *reasons, const struct routes_sources *sources)
-{
-    struct supervisor_status status;
-    if (sources->supervisor == NULL)
-        return;
-    supervisor_status(sources->supervisor, &status);
-    if (!status.accepting)
-        add_reason(reasons, "The gateway process does not accept connections yet");
-}
-
-static void add_backend_reason(json_t *reasons, struct stats *stats)
-{
-    /* Without a number, so that a screen reader does not announce it again after every failure. */
-    if (atomic_load(&stats->consecutive_poll_failures) > 0)
-        add_reason(reasons, "The backend cannot be polled");
-    else if (atomic_load(&stats->last_poll_ms) == 0)
-        add_reason(reasons, "The backend has not answered a poll yet");
-}
-
-static json_t *state_reasons(const struct routes_sources *sources, bool held_by_operator)
-{
-    struct stats *stats = sources->stats;
     json_t *reasons = json_array();
     if (held_by_operator)
-        add_reason(reasons, "Sends are paused by an operator; SIGUSR2 resumes them");
-    add_gateway_reason(reasons, sources);
-    add_process_reason(reasons, sources);
-    add_backend_reason(reasons, stats);
-    if (atomic_load(&stats->spool_broken))
-        add_reason(reasons, "The state directory cannot be written");
+        json_array_append_new(
+            reasons, json_body_words("Sends are paused by an operator; SIGUSR2 resumes them"));
+    for (int trouble = 0; trouble < TROUBLE_COUNT; trouble++)
+        if (runtime_health_has(health, (enum health_trouble)trouble))
+            add_trouble(reasons, health, (enum health_trouble)trouble);
     return reasons;
 }
 
@@ -355,13 +324,15 @@ void status_append(
 {
     struct stats *stats = sources->stats;
     struct send_queue_view view;
+    struct runtime_health health;
     send_queue_snapshot(sources->queue, &view);
+    health_read(&health, sources);
     bool held_by_operator = atomic_load(&stats->held_by_operator);
     json_t *json =
         json_pack("{s:s, s:o, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
                   "s:o}",
-            "state", state_word(sources, held_by_operator), "reasons",
-            state_reasons(sources, held_by_operator), "heldByHand", held_by_operator, "uptimeMs",
+            "state", state_word(stats, &health, held_by_operator), "reasons",
+            state_reasons(&health, held_by_operator), "heldByHand", held_by_operator, "uptimeMs",
             (json_int_t)(clock_monotonic_ms() - stats->started_monotonic_ms), "versions",
             json_body_versions(sources), "totals", json_totals(&stats->metrics), "queue",
             json_queue(&view, sources->config), "workers", json_workers(sources), "waiting",

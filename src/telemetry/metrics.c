@@ -60,6 +60,8 @@ static const char *const actions[] = {"listUndeliveredNotifications", "getNotifi
 static const char *const call_outcomes[] = {
     "success", "unavailable", "function_error", "rejected", "aborted"};
 static const char *const gateway_states[] = {"open", "trickle", "suspect", "shut"};
+static const char *const health_reasons[] = {"not_running", "gateway", "gateway_process", "backend",
+    "spool", "no_delivery", "unknown_agents", "old_failures"};
 
 #define COUNTER(short_name, ...)                                                            \
     {                                                                                       \
@@ -156,6 +158,9 @@ const struct metric_family metric_families[METRICS] = {
     [METRIC_GATEWAY_STATE] = GAUGE("gateway_state",
         .help = "1 for the current state of the circuit breaker, 0 for the others.",
         .labels = {LABEL("state", gateway_states)}),
+    [METRIC_DEGRADED] = GAUGE("degraded",
+        .help = "1 for each reason for which /health says degraded, 0 for the others.",
+        .labels = {LABEL("reason", health_reasons)}),
 
     [METRIC_SENDS_HELD] =
         GAUGE("sends_held", .help = "1 while an operator has paused all sends, else 0."),

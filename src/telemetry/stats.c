@@ -6,6 +6,9 @@
  * for sends and syncs, the next success clears. The list of recent errors is for people: it holds
  * the last STATS_RECENT distinct ones, an error that recurs moves to the front with its count, and
  * nothing clears it.
+ *
+ * Of attempts to deliver it keeps the count since the last success, and how the last attempt of
+ * each of the last STATS_AGENTS agents ended. From these follows whether deliveries succeed at all.
  */
 #include "telemetry/stats.h"
 
@@ -106,6 +109,82 @@ void stats_sync_ended(struct stats *stats, const char *text)
     }
     atomic_store(&stats->last_sync_ms, clock_wall_ms());
     stats_clear_last(stats, &stats->errors.sync);
+}
+
+/* Attempts to deliver. */
+
+enum { MIN_ATTEMPTS = 5, WORKING_FOR_MS = 5 * 60 * 1000, FAILING_FOR_MS = 15 * 60 * 1000 };
+
+/* The agent's place; otherwise the one with the oldest attempt. */
+static struct stats_agent *find_agent_place_locked(struct stats *stats, const char *agent_id)
+{
+    mutex_assert_held(&stats->lock);
+    struct stats_agent *oldest = &stats->agents[0];
+    for (size_t i = 0; i < STATS_AGENTS; i++) {
+        struct stats_agent *place = &stats->agents[i];
+        if (place->at_ms != 0 && strcmp(place->id, agent_id) == 0)
+            return place;
+        if (place->at_ms < oldest->at_ms)
+            oldest = place;
+    }
+    return oldest;
+}
+
+static void record_attempt_locked(
+    struct stats *stats, const char *agent_id, bool failed, int64_t now_ms)
+{
+    mutex_assert_held(&stats->lock);
+    struct stats_agent *place = find_agent_place_locked(stats, agent_id);
+    text_copy(place->id, sizeof place->id, agent_id);
+    place->at_ms = now_ms;
+    place->failed = failed;
+}
+
+void stats_attempt_failed(struct stats *stats, const char *agent_id, int64_t now_ms)
+{
+    mutex_lock(&stats->lock);
+    record_attempt_locked(stats, agent_id, true, now_ms);
+    stats->attempts.failed++;
+    stats->attempts.last_failed_ms = now_ms;
+    mutex_unlock(&stats->lock);
+}
+
+void stats_attempt_succeeded(struct stats *stats, const char *agent_id, int64_t now_ms)
+{
+    mutex_lock(&stats->lock);
+    record_attempt_locked(stats, agent_id, false, now_ms);
+    stats->attempts = (struct stats_attempts_view){.since_ms = now_ms};
+    mutex_unlock(&stats->lock);
+}
+
+bool stats_none_succeeds(
+    const struct stats_attempts_view *counts, size_t agents_with_work, int64_t now_ms)
+{
+    size_t needed = agents_with_work < MIN_ATTEMPTS ? agents_with_work : MIN_ATTEMPTS;
+    bool stale = agents_with_work == 0 && now_ms - counts->last_failed_ms >= FAILING_FOR_MS;
+    if (counts->failed < MIN_ATTEMPTS || stale)
+        return false;
+    return counts->none_succeeds ||
+           (counts->failing_agents >= needed && counts->failing_agents > counts->working_agents);
+}
+
+void stats_attempts_judge(
+    struct stats *stats, size_t agents_with_work, int64_t now_ms, struct stats_attempts_view *view)
+{
+    mutex_lock(&stats->lock);
+    struct stats_attempts_view *counts = &stats->attempts;
+    counts->failing_agents = 0;
+    counts->working_agents = 0;
+    for (size_t i = 0; i < STATS_AGENTS; i++) {
+        const struct stats_agent *agent = &stats->agents[i];
+        if (agent->at_ms == 0)
+            continue;
+        counts->failing_agents += agent->failed && agent->at_ms >= counts->since_ms;
+        counts->working_agents += !agent->failed && now_ms - agent->at_ms < WORKING_FOR_MS;
+    }
+    counts->none_succeeds = stats_none_succeeds(counts, agents_with_work, now_ms);
+    *view = *counts;
+    mutex_unlock(&stats->lock);
 }
 
 void stats_changed(struct stats *stats)

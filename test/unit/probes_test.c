@@ -70,7 +70,8 @@ static void test_ready_when_all_checks_pass(void **state)
     expect_ready(*state, true, false, "{\"status\":\"ready\"}\n");
     expect_ready(*state, true, true,
         "{\"status\":\"ready\","
-        "\"checks\":{\"process\":\"ok\",\"backend\":\"ok\",\"gateway\":\"ok\"}}\n");
+        "\"checks\":{\"process\":\"ok\",\"backend\":\"ok\",\"gateway\":\"ok\",\"deliveries\":"
+        "\"ok\"}}\n");
 }
 
 static void test_not_ready_while_starting_or_stopping(void **state)
@@ -93,7 +94,7 @@ static void test_not_ready_without_the_backend(void **state)
     expect_ready(fixture, false, true,
         "{\"status\":\"not ready\",\"failing\":[\"backend\"],"
         "\"checks\":{\"process\":\"ok\",\"backend\":\"the last poll failed\","
-        "\"gateway\":\"ok\"}}\n");
+        "\"gateway\":\"ok\",\"deliveries\":\"ok\"}}\n");
     atomic_store(&fixture->stats.consecutive_poll_failures, 0);
     atomic_store(&fixture->stats.last_poll_ms, 0);
     expect_ready(fixture, false, false,

@@ -213,7 +213,8 @@ static const char *const FRESH = "{\n"
                                  "    \"broken\": false,\n"
                                  "    \"dead\": 0,\n"
                                  "    \"deadBytes\": 0\n"
-                                 "  }\n"
+                                 "  },\n"
+                                 "  \"reason\": null\n"
                                  "}";
 
 static void test_fresh_health_is_byte_exact(void **state)

@@ -86,6 +86,8 @@ const STATES = {
   stopping: ["Stopping", "Work in flight is being finished; nothing new is started."],
 };
 
+const NOTHING_DELIVERED = "Backend and gateway answer. No notification has been delivered since the start.";
+
 const STAGES = {
   known: "to be asked",
   sending: "being asked",
@@ -96,7 +98,8 @@ const STAGES = {
 };
 
 function showState(status) {
-  const [word, line] = STATES[status.state] || [status.state, ""];
+  const [word, usual] = STATES[status.state] || [status.state, ""];
+  const line = status.state === "healthy" && !status.totals.delivered ? NOTHING_DELIVERED : usual;
   element("state").dataset.state = status.state in STATES ? status.state : "unknown";
   write(element("state-word"), word);
   write(element("state-line"), line);

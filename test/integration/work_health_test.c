@@ -1,0 +1,189 @@
+/* Health tells whether work gets done: deliveries that all fail, whatever connections say. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../lib/board.h"
+#include "base/sync.h"
+
+#define NONE_SUCCEEDS "No delivery succeeds: every attempt of the agents that have work has failed"
+#define UNKNOWN_AGENTS "The gateway knows none of the agents that have work"
+#define OLD_FAILURES "A notification is undelivered for over 5 minutes and its attempts fail"
+
+#define FAST                                                                               \
+    "DELIVERY_BACKOFF_BASE_MS=20", "DELIVERY_BACKOFF_MAX_MS=200", "DELIVERY_INTERVAL=200", \
+        "DELIVERY_MAX_RUNS=50", "HEALTH_CHECK_INTERVAL=60000"
+
+/* Waits until the body of path has the words, or lacks them. */
+static void wait_words(struct test_env *env, const char *path, const char *words, bool present)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
+    while (test_env_health_has(env, path, words) != present) {
+        if (clock_monotonic_ms() > deadline_ms) {
+            process_dump_output(&env->runtime, "runtime");
+            fail_msg("%s: \"%s\" is %s", path, words, present ? "not there" : "still there");
+        }
+        usleep(10000);
+    }
+}
+
+static bool status_is(struct test_env *env, const char *status)
+{
+    json_t *runtimes = board_documents(env, "runtimes");
+    const char *found = json_string_value(json_object_get(json_array_get(runtimes, 0), "status"));
+    bool same = found != NULL && strcmp(found, status) == 0;
+    json_decref(runtimes);
+    return same;
+}
+
+static void wait_reported_status(struct test_env *env, const char *status)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
+    while (!status_is(env, status)) {
+        if (clock_monotonic_ms() > deadline_ms)
+            fail_msg("the board does not show %s", status);
+        usleep(10000);
+    }
+}
+
+/* /health, the page, /readyz, the metrics and the board say the same. */
+static void expect_trouble(struct test_env *env, const char *reason, const char *label)
+{
+    char series[96];
+    snprintf(series, sizeof series, "mission_control_degraded{reason=\"%s\"} 1\n", label);
+    wait_words(env, "/health", reason, true);
+    assert_true(test_env_health_has(env, "/health", "\"status\": \"degraded\""));
+    wait_words(env, "/status", reason, true);
+    assert_true(test_env_health_has(env, "/status", "{\"state\":\"degraded\""));
+    char *body;
+    int status = test_env_health_get(env, "/readyz?verbose", &body);
+    assert_true(status == 200 || status == 503);
+    assert_non_null(strstr(body, reason));
+    free(body);
+    wait_words(env, "/metrics", series, true);
+    wait_reported_status(env, "degraded");
+}
+
+static void expect_recovery(struct test_env *env)
+{
+    wait_words(env, "/health", "\"status\": \"healthy\"", true);
+    assert_true(test_env_health_has(env, "/health", "\"reason\": null\n"));
+    wait_words(env, "/status", "\"reasons\":[]", true);
+    wait_words(env, "/readyz?verbose", "\"deliveries\":\"ok\"", true);
+    wait_words(env, "/metrics", "mission_control_degraded{reason=\"no_delivery\"} 0\n", true);
+    wait_reported_status(env, "online");
+}
+
+static void test_every_attempt_is_refused(void **state)
+{
+    struct test_env *env = *state;
+    test_env_start_runtime(env, STRINGS(FAST));
+    wait_words(env, "/health", "\"status\": \"healthy\"", true);
+    wait_reported_status(env, "online");
+    board_gateway_fault(
+        env, json_pack("{s:s, s:i, s:s}", "action", "status", "status", 403, "body", "Forbidden"));
+    json_decref(board_load(env, 5, 5));
+    expect_trouble(env, NONE_SUCCEEDS, "no_delivery");
+    assert_true(test_env_health_has(env, "/health", "\"delivered\": 0"));
+    assert_true(test_env_stat(env, "gateway", "requests") < 50);
+    board_clear_faults(env);
+    test_env_wait(env, "delivered=5");
+    expect_recovery(env);
+    test_env_stop_runtime(env);
+}
+
+static void test_every_attempt_times_out(void **state)
+{
+    struct test_env *env = *state;
+    board_gateway_fault(env, json_pack("{s:s}", "action", "hang"));
+    json_decref(board_load(env, 5, 5));
+    test_env_start_runtime(env, STRINGS(FAST, "OPENCLAW_REQUEST_TIMEOUT_MS=1000"));
+    expect_trouble(env, NONE_SUCCEEDS, "no_delivery");
+    board_clear_faults(env);
+    test_env_wait(env, "delivered=5");
+    expect_recovery(env);
+    test_env_stop_runtime(env);
+}
+
+static void wait_failed_attempts(struct test_env *env, json_int_t count)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
+    json_int_t failed = 0;
+    while (failed < count) {
+        json_t *health = test_env_health_json(env, "/health");
+        assert_int_equal(json_unpack(health, "{s:{s:I}}", "delivery", "failed", &failed), 0);
+        json_decref(health);
+        if (clock_monotonic_ms() > deadline_ms)
+            fail_msg("only %lld attempts have failed", (long long)failed);
+        usleep(10000);
+    }
+}
+
+/* A single agent that fails among others that are delivered to is not an outage. */
+static void test_one_failing_agent_is_no_outage(void **state)
+{
+    struct test_env *env = *state;
+    json_t *rows = board_load(env, 4, 4);
+    test_env_start_runtime(env, STRINGS(FAST));
+    test_env_wait(env, "delivered=4");
+    board_gateway_fault(
+        env, json_pack("{s:{s:s}, s:s, s:i, s:{s:{s:s, s:s}}}", "match", "agent",
+                 board_string(json_array_get(rows, 0), "slug"), "action", "status", "status", 400,
+                 "body_json", "error", "type", "invalid_request_error", "message", "no"));
+    json_decref(rows);
+    json_decref(board_load(env, 1, 4));
+    wait_failed_attempts(env, 8);
+    assert_true(test_env_health_has(env, "/health", "\"status\": \"healthy\""));
+    test_env_stop_runtime(env);
+}
+
+static void test_agents_unknown_to_the_gateway(void **state)
+{
+    struct test_env *env = *state;
+    board_set(env, json_pack("{s:[s]}", "gateway_agents", "main"));
+    json_decref(board_load(env, 2, 2));
+    test_env_start_runtime(env, STRINGS(FAST, "DELIVERY_MAX_RUNS=2"));
+    expect_trouble(env, UNKNOWN_AGENTS, "unknown_agents");
+    test_env_stop_runtime(env);
+}
+
+/* One attempt that fails is enough once its notification is that old; success ends it at once. */
+static void test_old_notification_that_fails(void **state)
+{
+    struct test_env *env = *state;
+    json_t *rows = board_load(env, 1, 1);
+    const json_t *row = json_array_get(rows, 0);
+    board_gateway_fault(
+        env, json_pack("{s:s, s:i, s:s}", "action", "status", "status", 403, "body", "Forbidden"));
+    json_decref(test_env_post(env, "/sandbox/notify",
+        json_pack("{s:o, s:o, s:I}", "agent", json_incref(json_object_get(row, "slug")), "task",
+            json_incref(json_object_get(row, "task")), "createdAt",
+            (json_int_t)(clock_wall_ms() - 301 * 1000))));
+    json_decref(rows);
+    test_env_start_runtime(env, STRINGS(FAST));
+    expect_trouble(env, OLD_FAILURES, "old_failures");
+    board_clear_faults(env);
+    test_env_wait(env, "delivered=2");
+    expect_recovery(env);
+    test_env_stop_runtime(env);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST_IN_ENV(test_every_attempt_is_refused),
+        TEST_IN_ENV(test_every_attempt_times_out),
+        TEST_IN_ENV(test_one_failing_agent_is_no_outage),
+        TEST_IN_ENV(test_agents_unknown_to_the_gateway),
+        TEST_IN_ENV(test_old_notification_that_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
