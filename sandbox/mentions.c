@@ -1,6 +1,7 @@
 /*
  * Resolves the mentions in a message as the backend does. Users take precedence over agents of the
- * same name, each is mentioned at most once, and @all overrides every single mention.
+ * same name, and @all overrides every single mention. Each spelling counts once, not each entity:
+ * a message that names an agent by its slug and by its name mentions it twice.
  */
 #include "mentions.h"
 
@@ -13,6 +14,7 @@ struct mention_search {
     struct store *store;
     const char *account_id;
     json_t *found;
+    json_t *spellings; /* those resolved so far, in lower case, as the keys of an object */
 };
 
 static bool is_word_character(char byte)
@@ -46,21 +48,29 @@ static bool is_of_account(const struct mention_search *search, const struct docu
 
 static void add_mention(struct mention_search *search, const struct document *document)
 {
-    size_t index;
-    json_t *mention;
-    json_array_foreach (search->found, index, mention) {
-        if (strcmp(json_string_value(json_object_get(mention, "id")), document->id) == 0)
-            return;
-    }
     const char *type = document->table == TABLE_USERS ? "user" : "agent";
     json_array_append_new(
         search->found, memory_json(json_pack("{s:s, s:s, s:O}", "type", type, "id", document->id,
                            "name", document_field(document, "name"))));
 }
 
+/* Whether the message has not named anyone in this way before, letter case aside. */
+static bool is_new_spelling(struct mention_search *search, const char *name, size_t length)
+{
+    char *spelling = memory_new(length + 1, 1);
+    for (size_t i = 0; i < length; i++)
+        spelling[i] = (char)tolower((unsigned char)name[i]);
+    bool is_new = json_object_get(search->spellings, spelling) == NULL;
+    json_object_set_new(search->spellings, spelling, json_true());
+    free(spelling);
+    return is_new;
+}
+
 /* Users first, then agents; a name that matches none is not a mention. */
 static void resolve_mention(struct mention_search *search, const char *name, size_t length)
 {
+    if (!is_new_spelling(search, name, length))
+        return;
     struct document *document = NULL;
     TAILQ_FOREACH (document, &search->store->tables[TABLE_USERS], siblings) {
         if (is_of_account(search, document) && user_matches(document, name, length)) {
@@ -118,12 +128,14 @@ static void resolve_all_mentions(struct mention_search *search, const char *cont
 json_t *mentions_parse(
     struct store *store, const char *account_id, const char *author_id, const char *content)
 {
-    struct mention_search search = {store, account_id, memory_json(json_array())};
+    struct mention_search search = {
+        store, account_id, memory_json(json_array()), memory_json(json_object())};
     if (mentions_all(content)) {
         mention_all_in(&search, TABLE_USERS, author_id);
         mention_all_in(&search, TABLE_AGENTS, author_id);
     } else {
         resolve_all_mentions(&search, content);
     }
+    json_decref(search.spellings);
     return search.found;
 }

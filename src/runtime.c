@@ -327,8 +327,13 @@ static int create_workers(struct runtime *runtime, struct error *error)
         .store = runtime->store,
         .abort = &runtime->abort_workers,
     };
-    int result = loop_guard_create(
-        &runtime->guard, config->delivery_loop_guard != 0, config->delivery_max_hops, error);
+    const struct loop_guard_settings guard_settings = {
+        .enabled = config->delivery_loop_guard != 0,
+        .max_hops = config->delivery_max_hops,
+        .max_agent_runs = config->delivery_max_agent_runs,
+        .state_dir = config->state_dir,
+    };
+    int result = loop_guard_create(&runtime->guard, &guard_settings, error);
     if (result == 0)
         result = worker_pool_create(&runtime->workers, &parts, config->delivery_workers, error);
     if (result == 0)

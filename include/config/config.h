@@ -64,6 +64,7 @@ enum option_id {
     OPTION_DELIVERY_GIVE_UP_AFTER_MS,
     OPTION_DELIVERY_LOOP_GUARD,
     OPTION_DELIVERY_MAX_HOPS,
+    OPTION_DELIVERY_MAX_AGENT_RUNS,
     OPTION_DELIVERY_BACKOFF_BASE_MS,
     OPTION_DELIVERY_BACKOFF_MAX_MS,
     OPTION_AGENT_SYNC_INTERVAL,
@@ -119,6 +120,7 @@ struct config {
     int64_t delivery_give_up_after_ms;
     unsigned delivery_loop_guard; /* 1 if on, else 0 */
     unsigned delivery_max_hops;
+    unsigned delivery_max_agent_runs; /* of one cause, and of one task since a person wrote */
     unsigned delivery_list_limit;
     unsigned delivery_queue_capacity;
     int64_t shutdown_grace_ms;

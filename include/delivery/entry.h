@@ -51,6 +51,8 @@ enum end_reason {
     REASON_NOT_ASSIGNED,
     REASON_ANSWERS_UPDATE,
     REASON_TOO_MANY_HOPS,
+    REASON_SAME_MESSAGE,
+    REASON_TOO_MANY_AGENT_RUNS,
     /* Dead. */
     REASON_REFUSED_TOO_LONG, /* by the backend */
     REASON_LAST_FAILURE,     /* as the failure text of the entry says */

@@ -15,22 +15,48 @@ enum { LOOP_GUARD_REMEMBERED = 8192 };
 
 struct loop_guard;
 
-/*
- * A guard that allows chains of max_hops agent-to-agent hops; when not enabled it stops only what
- * our own failure notices cause. The caller destroys it. ERROR_NO_MEMORY.
- */
-int loop_guard_create(
-    struct loop_guard **guard, bool enabled, unsigned max_hops, struct error *error);
-void loop_guard_destroy(struct loop_guard *guard);
+struct loop_guard_settings {
+    bool enabled;            /* if not, it stops only what our own notices cause */
+    unsigned max_hops;       /* agents that may answer each other in a row */
+    unsigned max_agent_runs; /* runs that one root, or one task, may lead to */
+    const char *state_dir;   /* where their counts are kept; NULL: nowhere */
+};
 
 /*
- * Judges the notification of context, which is for agent_id: *reason becomes why it has to be
- * skipped, or REASON_REPLIED if it may be delivered. Returns CONVEX_SUCCESS, or with *error why the
- * backend could not be asked; never CONVEX_FUNCTION_ERROR, which counts as the end of the chain.
- * Any thread. May block for a request for each notification of the chain, at most max_hops + 1.
+ * Reads the counts in state_dir; the directory's lock is held while the guard exists. Blocks for
+ * the disk. The caller destroys it, which saves the counts. ERROR_NO_MEMORY.
+ */
+int loop_guard_create(
+    struct loop_guard **guard, const struct loop_guard_settings *settings, struct error *error);
+void loop_guard_destroy(struct loop_guard *guard);
+
+/* What the guard decided about a notification. */
+struct loop_verdict {
+    enum end_reason reason; /* why it has to be skipped, or REASON_REPLIED if it may be sent */
+    bool note_due;          /* skipped, and its thread has to be told (limit_note_append) */
+    bool counted;           /* its run is counted, so take it back if there was certainly none */
+    char root[ID_BYTES];    /* what it is counted under, and the task, "" for none */
+    char task_id[ID_BYTES];
+    char notification_id[ID_BYTES];
+};
+
+/*
+ * Judges the notification of context, which is for agent_id. Returns CONVEX_SUCCESS with *verdict,
+ * or with *error why the backend could not be asked; never CONVEX_FUNCTION_ERROR, which counts as
+ * the end of the chain. Any thread. May block for a request for each notification of the chain, at
+ * most max_hops + 1.
  */
 enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct service *service,
-    const char *agent_id, const struct delivery_context *context, enum end_reason *reason,
+    const char *agent_id, const struct delivery_context *context, struct loop_verdict *verdict,
     struct error *error);
+
+/* The run has not taken place: takes back its count, if there is one. Any thread. */
+void loop_guard_take_back(struct loop_guard *guard, struct loop_verdict *verdict);
+
+/* The note could not be posted, for good: the next notification that is skipped may try. */
+void loop_guard_forget_note(struct loop_guard *guard, const struct loop_verdict *verdict);
+
+/* Saves the counts now and then, at most once a second. Any thread; may block for the disk. */
+void loop_guard_save(struct loop_guard *guard);
 
 #endif

@@ -25,7 +25,13 @@ void prompt_build_heartbeat(int64_t wall_ms, struct text *text);
  */
 void failure_notice_append(struct text *text, unsigned runs, const char *reason);
 
-/* Whether a message (a JSON object or NULL) is such a notice, by this process or an earlier one. */
-bool failure_notice_is_ours(const json_t *message);
+/*
+ * The note in a thread that its agents have used up the max_runs runs that they may cause among
+ * themselves, and go on only when a person writes.
+ */
+void limit_note_append(struct text *text, unsigned max_runs);
+
+/* Whether a message (a JSON object or NULL) is one of both, by this process or an earlier one. */
+bool notice_is_ours(const json_t *message);
 
 #endif

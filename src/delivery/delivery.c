@@ -113,6 +113,7 @@ void delivery_run(const struct delivery *delivery, struct http_client *client, s
     metrics_observe(&delivery->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->queue.waited_us);
     struct stage_result result = run_stages(&attempt);
     delivery_context_fini(&attempt.context);
+    loop_guard_take_back(delivery->guard, &attempt.verdict);
     bool delivered = result.stage == STAGE_SETTLED && entry->work.outcome == OUTCOME_DELIVERED;
     const struct trace trace = entry->work.trace;
     char agent_id[ID_BYTES];
@@ -121,7 +122,8 @@ void delivery_run(const struct delivery *delivery, struct http_client *client, s
         journal_release_reply(entry);
     send_queue_finish(delivery->queue, entry, result.stage, result.delay_ms);
     count_for_health(delivery->stats, agent_id, attempt.failed, delivered);
-    /* Only now, as it may block: the agent's next notification need not wait for it. */
+    /* Only now, as both may block: the agent's next notification need not wait for it. */
+    loop_guard_save(delivery->guard);
     if (delivered && delivery->on_delivered != NULL)
         delivery->on_delivered(delivery->delivered_context, client, agent_id, &trace);
 }
@@ -133,6 +135,35 @@ static void remember_context(struct entry *entry, const struct delivery_context 
     const char *task_id = json_guard_string(context->notification, "taskId");
     text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, slug != NULL ? slug : "");
     text_copy(entry->work.task_id, sizeof entry->work.task_id, task_id != NULL ? task_id : "");
+}
+
+/*
+ * The agents of the thread have used up their runs, and this notification is the first that is
+ * skipped for it: asks a person to go on, in our words. It has the reply's idempotency key, so it
+ * is posted once, however often the call is repeated.
+ */
+static struct stage_result post_limit_note(struct attempt *attempt)
+{
+    const struct delivery *delivery = attempt->delivery;
+    struct entry *entry = attempt->entry;
+    struct error error;
+    struct text note = {0};
+    limit_note_append(&note, delivery->config->delivery_max_agent_runs);
+    if (note.failed) {
+        error_set(&error, ERROR_NO_MEMORY, "no memory for a note about the limit of agent runs");
+        return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
+    }
+    enum convex_outcome outcome = service_create_message(
+        &attempt->service, entry->agent_id, entry->work.task_id, note.data, entry->item.id, &error);
+    text_fini(&note);
+    if (outcome == CONVEX_FUNCTION_ERROR) {
+        loop_guard_forget_note(delivery->guard, &attempt->verdict);
+        log_warn(component, "could not post that agents have reached their limit of runs: %s",
+            error.text);
+    } else if (outcome != CONVEX_SUCCESS) {
+        return attempt_call_failed(attempt, STAGE_KNOWN, outcome, &error);
+    }
+    return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, attempt->verdict.reason);
 }
 
 /*
@@ -150,14 +181,15 @@ static struct stage_result judge_context(struct attempt *attempt)
         return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, REASON_AGENT_GONE);
     if (delivery_context_task_is_gone(context))
         return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, REASON_TASK_GONE);
-    enum end_reason reason;
     struct error error;
     enum convex_outcome outcome = loop_guard_judge(attempt->delivery->guard, &attempt->service,
-        attempt->entry->agent_id, context, &reason, &error);
+        attempt->entry->agent_id, context, &attempt->verdict, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_KNOWN, outcome, &error);
-    if (reason != REASON_REPLIED)
-        return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, reason);
+    if (attempt->verdict.note_due)
+        return post_limit_note(attempt);
+    if (attempt->verdict.reason != REASON_REPLIED)
+        return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, attempt->verdict.reason);
     if (attempt_budget_is_spent(attempt))
         return next_stage(STAGE_NOTIFY_FAILURE);
     return next_stage(STAGE_SENDING);
@@ -239,10 +271,12 @@ static void send_to_agent(struct attempt *attempt, const struct agent_address *a
     STOP_POINT("after_send");
     int64_t duration_us = clock_monotonic_us() - began_us;
     attempt->run_ms = duration_us / 1000;
-    if (certainly_no_run(result))
+    if (certainly_no_run(result)) {
         journal_undo_run(&delivery->journal, entry);
-    else
-        count_run(attempt, duration_us);
+        return;
+    }
+    count_run(attempt, duration_us);
+    attempt->verdict.counted = false; /* not to be taken back */
 }
 
 /* Whether the agent has ended its run, with words or without; otherwise result is a failed run. */

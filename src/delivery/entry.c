@@ -45,6 +45,8 @@ const char *end_reason_word(enum end_reason reason)
         [REASON_NOT_ASSIGNED] = "not_assigned",
         [REASON_ANSWERS_UPDATE] = "answers_an_update",
         [REASON_TOO_MANY_HOPS] = "too_many_hops",
+        [REASON_SAME_MESSAGE] = "same_message",
+        [REASON_TOO_MANY_AGENT_RUNS] = "too_many_agent_runs",
         [REASON_REFUSED_TOO_LONG] = "refused_for_too_long",
         [REASON_LAST_FAILURE] = "last_failure",
     };

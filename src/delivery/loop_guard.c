@@ -4,16 +4,22 @@
  * that message, it answered an earlier notification (sourceNotificationId), and so on back to a
  * person. The guard limits what a notification may be the end of:
  *
- * - a message of the agent itself, or our own failure notice: never delivered to an agent;
+ * - a message of the agent itself, or our own notice: never delivered to an agent;
  * - an agent's message seen as a thread update: only to assignees of the task, and not if it
  *   answered a thread update itself;
- * - a chain of more than max_hops agents in a row: ends.
+ * - a chain of more than max_hops agents in a row: ends;
+ * - more runs than one root or one task may lead to, or a second run for the same message: see
+ *   agent_runs.c, which the guard asks last, so that only what would be sent is counted.
  *
  * What is known of a notification (struct cause) is remembered when it is judged, so the next one
  * of the chain needs a lookup only. After a restart, or once the least recently used ones have been
  * dropped, walk_back reads the chain from the backend. A chain that cannot be read to its end gets
  * the benefit of the doubt: its hops are a lower bound, and are not remembered unless that alone is
  * too many.
+ *
+ * The root of a chain is the message by which a person began it, or its first notification if a
+ * person caused that in another way, as by an assignment. A message that an agent wrote on its own
+ * is a root as well.
  *
  * Workers call it in parallel. The lock guards the memory only and is never held during a request.
  */
@@ -26,6 +32,7 @@
 #include "base/containers.h"
 #include "base/json.h"
 #include "base/sync.h"
+#include "delivery/agent_runs.h"
 #include "delivery/prompt.h"
 
 /* What has to be known of a notification to judge those that its answer causes. */
@@ -33,6 +40,7 @@ struct cause {
     bool thread_update;
     bool unsure;   /* the chain could not be read to its end: there may be more hops */
     unsigned hops; /* between agents, up to this notification */
+    char root[ID_BYTES];
 };
 
 struct remembered {
@@ -44,8 +52,9 @@ struct remembered {
 TAILQ_HEAD(remembered_list, remembered);
 
 struct loop_guard {
-    bool enabled; /* this and the next: never changed */
+    bool enabled; /* this and the next two: never changed */
     unsigned max_hops;
+    struct agent_runs *runs;
 
     /* Guards everything below. */
     struct mutex lock;
@@ -55,16 +64,19 @@ struct loop_guard {
 };
 
 int loop_guard_create(
-    struct loop_guard **guard, bool enabled, unsigned max_hops, struct error *error)
+    struct loop_guard **guard, const struct loop_guard_settings *settings, struct error *error)
 {
     struct loop_guard *created = calloc(1, sizeof *created);
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the loop guard");
-    created->enabled = enabled;
-    created->max_hops = max_hops;
+    created->enabled = settings->enabled;
+    created->max_hops = settings->max_hops;
     TAILQ_INIT(&created->order);
     mutex_init(&created->lock);
     int result = id_table_init(&created->table, LOOP_GUARD_REMEMBERED, error);
+    if (result == 0)
+        result =
+            agent_runs_create(&created->runs, settings->max_agent_runs, settings->state_dir, error);
     if (result != 0) {
         loop_guard_destroy(created);
         return result;
@@ -83,6 +95,7 @@ void loop_guard_destroy(struct loop_guard *guard)
         free(first);
     }
     id_table_fini(&guard->table);
+    agent_runs_destroy(guard->runs);
     mutex_fini(&guard->lock);
     free(guard);
 }
@@ -158,11 +171,25 @@ static bool is_by_agent(const struct delivery_context *context)
     return field_is(context->message, "authorType", "agent");
 }
 
+/* object[key] if it is a valid id, else NULL. */
+static const char *id_field(const json_t *object, const char *key)
+{
+    const char *id = json_guard_string(object, key);
+    return id != NULL && id_is_valid(id) ? id : NULL;
+}
+
 /* The id of the notification that the message answered; NULL when it answered none. */
 static const char *source_of(const struct delivery_context *context)
 {
-    const char *id = json_guard_string(context->message, "sourceNotificationId");
-    return is_by_agent(context) && id != NULL && id_is_valid(id) ? id : NULL;
+    return is_by_agent(context) ? id_field(context->message, "sourceNotificationId") : NULL;
+}
+
+/* The root of a chain that begins with this notification, of that id. */
+static void copy_root(
+    char root[static ID_BYTES], const struct delivery_context *context, const char *notification_id)
+{
+    const char *message_id = id_field(context->message, "_id");
+    text_copy(root, ID_BYTES, message_id != NULL ? message_id : notification_id);
 }
 
 /* One notification of a chain, on the way back to its beginning. */
@@ -170,7 +197,8 @@ struct link {
     char id[ID_BYTES];
     bool thread_update;
     bool by_agent;
-    bool unsure; /* the backend failed to tell, now or permanently */
+    bool unsure;         /* the backend failed to tell, now or permanently */
+    char root[ID_BYTES]; /* if the chain begins here, else "" */
 };
 
 /*
@@ -183,6 +211,7 @@ static enum convex_outcome read_link(const struct service *service, struct link 
 {
     struct delivery_context context;
     next[0] = '\0';
+    text_copy(link->root, sizeof link->root, link->id);
     enum convex_outcome outcome = service_get_delivery(service, link->id, &context, error);
     link->unsure = outcome == CONVEX_FUNCTION_ERROR;
     if (link->unsure)
@@ -192,8 +221,12 @@ static enum convex_outcome read_link(const struct service *service, struct link 
     const char *source = source_of(&context);
     link->thread_update = is_thread_update(&context);
     link->by_agent = is_by_agent(&context);
-    if (source != NULL)
+    if (source != NULL) {
         text_copy(next, ID_BYTES, source);
+        link->root[0] = '\0';
+    } else {
+        copy_root(link->root, &context, link->id);
+    }
     delivery_context_fini(&context);
     return CONVEX_SUCCESS;
 }
@@ -209,6 +242,7 @@ static enum convex_outcome walk_back(struct loop_guard *guard, const struct serv
     }
     enum convex_outcome outcome = CONVEX_SUCCESS;
     char next[ID_BYTES];
+    char root[ID_BYTES];
     unsigned count = 0;
     *cause = (struct cause){0};
     text_copy(next, sizeof next, id);
@@ -220,12 +254,15 @@ static enum convex_outcome walk_back(struct loop_guard *guard, const struct serv
     }
     if (next[0] != '\0' && count > guard->max_hops)
         cause->unsure = true;
+    text_copy(root, sizeof root, cause->root[0] != '\0' ? cause->root : next);
     while (outcome == CONVEX_SUCCESS && count-- > 0) {
         *cause = (struct cause){
             .thread_update = links[count].thread_update,
             .unsure = cause->unsure || links[count].unsure,
             .hops = links[count].by_agent ? cause->hops + 1 : 0,
         };
+        text_copy(cause->root, ID_BYTES, links[count].root[0] != '\0' ? links[count].root : root);
+        text_copy(root, sizeof root, cause->root);
         remember_cause(guard, links[count].id, cause);
     }
     free(links);
@@ -254,32 +291,89 @@ static enum end_reason judge_agents_message(const struct loop_guard *guard, cons
     return cause->hops > guard->max_hops ? REASON_TOO_MANY_HOPS : REASON_REPLIED;
 }
 
+/* Asks for a run, which only what is not skipped for another reason does. */
+static void claim_run(struct loop_guard *guard, const char *agent_id,
+    const struct delivery_context *context, struct loop_verdict *verdict)
+{
+    const char *task_id = id_field(context->notification, "taskId");
+    bool by_agent = is_by_agent(context);
+    struct agent_run run = {
+        .notification_id = verdict->notification_id,
+        .agent_id = agent_id,
+        .message_id = id_field(context->message, "_id"),
+        .root = verdict->root,
+        .task_id = task_id,
+        .by_agent = by_agent,
+    };
+    if (!by_agent && context->message != NULL)
+        json_guard_time_ms(context->message, "createdAt", 0, &run.person_wrote_ms);
+    if (task_id != NULL)
+        text_copy(verdict->task_id, sizeof verdict->task_id, task_id);
+    verdict->reason = agent_runs_claim(guard->runs, &run, clock_wall_ms(), &verdict->note_due);
+    verdict->counted = verdict->reason == REASON_REPLIED;
+}
+
+/* Why an agent's message is skipped without regard to what came before it. */
+static enum end_reason judge_author(
+    const struct loop_guard *guard, const char *agent_id, const struct delivery_context *context)
+{
+    if (!is_by_agent(context))
+        return REASON_REPLIED;
+    if (notice_is_ours(context->message))
+        return REASON_CAUSED_BY_NOTICE;
+    if (guard->enabled && field_is(context->message, "authorId", agent_id))
+        return REASON_OWN_MESSAGE;
+    return REASON_REPLIED;
+}
+
 enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct service *service,
-    const char *agent_id, const struct delivery_context *context, enum end_reason *reason,
+    const char *agent_id, const struct delivery_context *context, struct loop_verdict *verdict,
     struct error *error)
 {
     struct cause source = {0};
     struct cause cause = {.thread_update = is_thread_update(context)};
-    *reason = REASON_REPLIED;
+    const char *own_id = id_field(context->notification, "_id");
+    *verdict = (struct loop_verdict){.reason = judge_author(guard, agent_id, context)};
+    if (!guard->enabled || verdict->reason != REASON_REPLIED)
+        return CONVEX_SUCCESS;
+    const char *id = source_of(context);
+    if (id != NULL && !recall_cause(guard, id, &source)) {
+        enum convex_outcome outcome = walk_back(guard, service, id, &source, error);
+        if (outcome != CONVEX_SUCCESS)
+            return outcome;
+    }
     if (is_by_agent(context)) {
-        if (failure_notice_is_ours(context->message))
-            *reason = REASON_CAUSED_BY_NOTICE;
-        else if (guard->enabled && field_is(context->message, "authorId", agent_id))
-            *reason = REASON_OWN_MESSAGE;
-        if (!guard->enabled || *reason != REASON_REPLIED)
-            return CONVEX_SUCCESS;
-        const char *id = source_of(context);
-        if (id != NULL && !recall_cause(guard, id, &source)) {
-            enum convex_outcome outcome = walk_back(guard, service, id, &source, error);
-            if (outcome != CONVEX_SUCCESS)
-                return outcome;
-        }
         cause.hops = source.hops + 1;
         cause.unsure = source.unsure;
-        *reason = judge_agents_message(guard, agent_id, context, &source, &cause);
+        verdict->reason = judge_agents_message(guard, agent_id, context, &source, &cause);
     }
-    const char *own_id = json_guard_string(context->notification, "_id");
-    if (guard->enabled && own_id != NULL && id_is_valid(own_id))
-        remember_cause(guard, own_id, &cause);
+    if (own_id == NULL)
+        return CONVEX_SUCCESS;
+    if (id != NULL)
+        text_copy(cause.root, sizeof cause.root, source.root);
+    else
+        copy_root(cause.root, context, own_id);
+    text_copy(verdict->root, sizeof verdict->root, cause.root);
+    text_copy(verdict->notification_id, sizeof verdict->notification_id, own_id);
+    remember_cause(guard, own_id, &cause);
+    if (verdict->reason == REASON_REPLIED)
+        claim_run(guard, agent_id, context, verdict);
     return CONVEX_SUCCESS;
+}
+
+void loop_guard_take_back(struct loop_guard *guard, struct loop_verdict *verdict)
+{
+    if (verdict->counted)
+        agent_runs_take_back(guard->runs, verdict->root, verdict->task_id);
+    verdict->counted = false;
+}
+
+void loop_guard_forget_note(struct loop_guard *guard, const struct loop_verdict *verdict)
+{
+    agent_runs_forget_note(guard->runs, verdict->root, verdict->task_id, verdict->notification_id);
+}
+
+void loop_guard_save(struct loop_guard *guard)
+{
+    agent_runs_save(guard->runs, clock_monotonic_ms(), false);
 }

@@ -3,8 +3,8 @@
  * agents' words: they are copied as they are, except for NULs, which JSON strings may hold and the
  * gateway does not accept. A missing part leaves its line empty, so that the layout stays the same.
  *
- * A failure notice is recognized by how it begins, also after a restart: agents are not asked about
- * the notifications that it causes (loop_guard.c).
+ * Our notices are recognized by how they begin, also after a restart: agents are not asked about
+ * the notifications that they cause (loop_guard.c).
  */
 #include "delivery/prompt.h"
 
@@ -122,6 +122,7 @@ void prompt_build_heartbeat(int64_t wall_ms, struct text *text)
 
 /* Notices in existing threads begin like this, so it must never change. */
 static const char notice_beginning[] = "**No reply.** The agent was asked ";
+static const char limit_note_beginning[] = "**Agents stopped.** They have run ";
 
 void failure_notice_append(struct text *text, unsigned runs, const char *reason)
 {
@@ -133,8 +134,24 @@ void failure_notice_append(struct text *text, unsigned runs, const char *reason)
         runs > 0 ? " again" : "");
 }
 
-bool failure_notice_is_ours(const json_t *message)
+void limit_note_append(struct text *text, unsigned max_runs)
+{
+    text_append(text, limit_note_beginning);
+    text_printf(text,
+        "%u %s for each other here since a person last wrote, which is the limit "
+        "(DELIVERY_MAX_AGENT_RUNS). They do not answer each other any further; post in this "
+        "thread to let them go on.",
+        max_runs, max_runs == 1 ? "time" : "times");
+}
+
+static bool begins_with(const char *text, const char *beginning)
+{
+    return strncmp(text, beginning, strlen(beginning)) == 0;
+}
+
+bool notice_is_ours(const json_t *message)
 {
     const char *content = json_guard_string(message, "content");
-    return content != NULL && strncmp(content, notice_beginning, sizeof notice_beginning - 1) == 0;
+    return content != NULL &&
+           (begins_with(content, notice_beginning) || begins_with(content, limit_note_beginning));
 }

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -187,6 +188,119 @@ static void test_note_runs_no_agent(void **state)
     test_env_stop_runtime(env);
 }
 
+/* Agents that mention both others in every reply, which no limit on the length of a chain ends. */
+static void set_mutual_replies(struct test_env *env)
+{
+    set_agent_reply(env, "one", "@two @three go on");
+    set_agent_reply(env, "two", "@one @three go on");
+    set_agent_reply(env, "three", "@one @two go on");
+}
+
+/* Number of messages in which the runtime asks a person to go on. */
+static int count_limit_notes(struct test_env *env)
+{
+    static const char beginning[] = "**Agents stopped.** ";
+    json_t *messages = board_documents(env, "messages");
+    size_t index;
+    const json_t *message;
+    int count = 0;
+    json_array_foreach (messages, index, message)
+        count += strncmp(board_string(message, "content"), beginning, sizeof beginning - 1) == 0;
+    json_decref(messages);
+    return count;
+}
+
+static void must_have_run(struct test_env *env, long runs, int notes)
+{
+    wait_until_quiet(env);
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), runs);
+    assert_int_equal(count_limit_notes(env), notes);
+}
+
+/* Depth alone does not end it: each reply causes two more. */
+static void test_breadth_stops_at_max_agent_runs(void **state)
+{
+    struct test_env *env = *state;
+    seed_thread(env);
+    set_mutual_replies(env);
+    start_with_guard(env, "DELIVERY_MAX_AGENT_RUNS=12");
+    post_message(env, "@one begin");
+    must_have_run(env, 12, 1);
+    assert_true(process_has_output(&env->runtime, "reason=too_many_agent_runs"));
+    /* A person writes: as many again, and one more note. */
+    post_message(env, "@two go on, please");
+    must_have_run(env, 24, 2);
+    test_env_stop_runtime(env);
+}
+
+/* What people cause themselves is never skipped, however many agents it runs. */
+static void test_person_is_heard_over_the_budget(void **state)
+{
+    struct test_env *env = *state;
+    seed_thread(env);
+    set_mutual_replies(env);
+    start_with_guard(env, "DELIVERY_MAX_AGENT_RUNS=1");
+    post_message(env, "@one @two @three begin");
+    must_have_run(env, AGENTS, 1);
+    json_decref(test_env_post(
+        env, "/sandbox/assign", json_pack("{s:s, s:s}", "task", "talk", "agent", "two")));
+    must_have_run(env, AGENTS + 1, 1);
+    test_env_stop_runtime(env);
+}
+
+/* Notifies an agent again of the last reply of an agent, for which none has been run. */
+static void repeat_last_notification(struct test_env *env)
+{
+    json_t *messages = board_documents(env, "messages");
+    const json_t *last = NULL;
+    size_t index;
+    const json_t *message;
+    json_array_foreach (messages, index, message)
+        if (strncmp(board_string(message, "content"), "@two @three", 11) == 0)
+            last = message;
+    assert_non_null(last);
+    json_decref(test_env_post(env, "/sandbox/notify",
+        json_pack("{s:s, s:s, s:s, s:s}", "agent", "two", "task", "talk", "type", "mention",
+            "message", board_string(last, "_id"))));
+    json_decref(messages);
+}
+
+/* The counts outlive the process, and so does the knowledge of the note. */
+static void test_budget_outlives_a_restart(void **state)
+{
+    struct test_env *env = *state;
+    seed_thread(env);
+    set_mutual_replies(env);
+    start_with_guard(env, "DELIVERY_MAX_AGENT_RUNS=12");
+    post_message(env, "@one begin");
+    must_have_run(env, 12, 1);
+    test_env_stop_runtime(env);
+    repeat_last_notification(env);
+    start_with_guard(env, "DELIVERY_MAX_AGENT_RUNS=12");
+    must_have_run(env, 12, 1);
+    assert_true(process_has_output(&env->runtime, "reason=too_many_agent_runs"));
+    post_message(env, "@two go on, please");
+    must_have_run(env, 24, 2);
+    test_env_stop_runtime(env);
+}
+
+/* The backend notifies an agent twice when one message names it in two spellings. */
+static void test_message_runs_an_agent_once(void **state)
+{
+    struct test_env *env = *state;
+    json_decref(test_env_post(env, "/sandbox/seed",
+        json_pack("{s:[{s:s, s:s}], s:[{s:s}]}", "agents", "slug", "fri", "name", "Friday Two",
+            "tasks", "title", "talk")));
+    start_with_guard(env, "DELIVERY_LOOP_GUARD=on");
+    post_message(env, "@fri @\"Friday Two\" @FRI hello");
+    test_env_wait(env, "delivered=2");
+    wait_until_quiet(env);
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 1);
+    assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
+    assert_true(process_has_output(&env->runtime, "reason=same_message"));
+    test_env_stop_runtime(env);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +312,10 @@ int main(void)
         TEST_IN_ENV(test_assignee_is_run_for_another_agents_message),
         TEST_IN_ENV(test_agents_own_message_is_skipped),
         TEST_IN_ENV(test_note_runs_no_agent),
+        TEST_IN_ENV(test_breadth_stops_at_max_agent_runs),
+        TEST_IN_ENV(test_person_is_heard_over_the_budget),
+        TEST_IN_ENV(test_budget_outlives_a_restart),
+        TEST_IN_ENV(test_message_runs_an_agent_once),
     };
     return cmocka_run_group_tests_name("loop_guard", tests, NULL, NULL);
 }

@@ -19,7 +19,7 @@
 #include "delivery/loop_guard.h"
 #include "http/ca_store.h"
 
-enum { HOPS = 4, NONE = -1, ANSWER_BYTES = 1024 };
+enum { HOPS = 4, RUNS = 1000, NONE = -1, ANSWER_BYTES = 1024 };
 
 /*
  * The backend has notifications n0, n1, ...: the message of each is the reply to the one before,
@@ -32,6 +32,7 @@ struct fixture {
     struct convex *convex;
     struct service service;
     struct loop_guard *guard;
+    struct loop_verdict verdict; /* the last one */
     char answer[ANSWER_BYTES];
     atomic_int calls;
     atomic_int deleted;  /* number of the notification that does not exist */
@@ -94,7 +95,9 @@ static int setup(void **state)
     assert_int_equal(ca_store_create(&fixture->store, NULL, NULL), 0);
     assert_int_equal(http_client_create(&fixture->client, fixture->store, &never, NULL), 0);
     assert_int_equal(convex_create(&fixture->convex, url, "account", "token", NULL), 0);
-    assert_int_equal(loop_guard_create(&fixture->guard, true, HOPS, NULL), 0);
+    const struct loop_guard_settings settings = {
+        .enabled = true, .max_hops = HOPS, .max_agent_runs = RUNS};
+    assert_int_equal(loop_guard_create(&fixture->guard, &settings, NULL), 0);
     fixture->service = (struct service){.convex = fixture->convex, .client = fixture->client};
     *state = fixture;
     return 0;
@@ -121,9 +124,11 @@ static enum convex_outcome judge_json(
     struct error error;
     assert_int_equal(json_guard_load(json, strlen(json), &value, NULL), 0);
     assert_int_equal(delivery_context_read(value, &context, NULL), CONVEX_SUCCESS);
+    struct loop_verdict *verdict = &fixture->verdict;
     enum convex_outcome outcome =
-        loop_guard_judge(fixture->guard, &fixture->service, "me", &context, reason, &error);
+        loop_guard_judge(fixture->guard, &fixture->service, "me", &context, verdict, &error);
     delivery_context_fini(&context);
+    *reason = verdict->reason;
     return outcome;
 }
 
@@ -244,6 +249,59 @@ static void test_invalid_source_ids_are_not_read(void **state)
     assert_int_equal(atomic_load(&fixture->calls), 0);
 }
 
+/* All of a chain are counted under its beginning, whether it was watched or read back. */
+static void test_chain_is_counted_under_its_root(void **state)
+{
+    struct fixture *fixture = *state;
+    must_pass(fixture, 3);
+    assert_true(fixture->verdict.counted);
+    assert_string_equal(fixture->verdict.root, "n0");
+    must_pass(fixture, 1);
+    assert_string_equal(fixture->verdict.root, "n0");
+    must_pass(fixture, 0);
+    assert_string_equal(fixture->verdict.root, "n0");
+    must_pass(fixture, 4);
+    assert_string_equal(fixture->verdict.root, "n0");
+    must_have_too_many_hops(fixture, HOPS + 1);
+    assert_false(fixture->verdict.counted);
+}
+
+/* A person's message is the root, so all agents that it notifies share one count. */
+static void test_message_of_a_person_is_the_root(void **state)
+{
+    struct fixture *fixture = *state;
+    enum end_reason reason;
+    judge_json(fixture,
+        "{\"notification\":{\"_id\":\"x\",\"type\":\"mention\",\"taskId\":\"t\"},\"agent\":null,"
+        "\"task\":{},\"message\":{\"_id\":\"m\",\"authorType\":\"user\",\"createdAt\":5}}",
+        &reason);
+    assert_int_equal(reason, REASON_REPLIED);
+    assert_string_equal(fixture->verdict.root, "m");
+    assert_string_equal(fixture->verdict.task_id, "t");
+    judge_json(fixture,
+        "{\"notification\":{\"_id\":\"y\",\"type\":\"mention\"},\"agent\":null,\"message\":{"
+        "\"_id\":\"m2\",\"authorType\":\"agent\",\"sourceNotificationId\":\"x\"}}",
+        &reason);
+    assert_string_equal(fixture->verdict.root, "m");
+    judge_json(fixture,
+        "{\"notification\":{\"_id\":\"z\",\"type\":\"mention\"},\"agent\":null,\"message\":{"
+        "\"_id\":\"m2\",\"authorType\":\"agent\",\"sourceNotificationId\":\"x\"}}",
+        &reason);
+    assert_int_equal(reason, REASON_SAME_MESSAGE);
+    assert_int_equal(atomic_load(&fixture->calls), 0);
+}
+
+/* A chain whose beginning is deleted still has one root. */
+static void test_deleted_notification_is_the_root(void **state)
+{
+    struct fixture *fixture = *state;
+    atomic_store(&fixture->deleted, 50);
+    must_pass(fixture, 52);
+    assert_string_equal(fixture->verdict.root, "n50");
+    must_pass(fixture, 51);
+    assert_string_equal(fixture->verdict.root, "n50");
+}
+
 static void judge_user_message(struct fixture *fixture, const char *id)
 {
     char json[ANSWER_BYTES / 2];
@@ -302,6 +360,9 @@ int main(void)
         TEST(test_refused_notification_is_read_again),
         TEST(test_backend_failure_decides_and_caches_nothing),
         TEST(test_invalid_source_ids_are_not_read),
+        TEST(test_chain_is_counted_under_its_root),
+        TEST(test_message_of_a_person_is_the_root),
+        TEST(test_deleted_notification_is_the_root),
         TEST(test_least_recently_used_one_is_evicted),
     };
     return cmocka_run_group_tests_name("loop_guard_chain", tests, NULL, NULL);

@@ -131,6 +131,28 @@ static void test_text_is_taken_literally(void **state)
         "## Notification: %s%n\n\n**ab**\n\n kept \n\n\n\n\n" TAIL);
 }
 
+/* Whatever the numbers: agents must not be run for what we write, nor mentioned in it. */
+static void test_notices_are_recognized(void **state)
+{
+    (void)state;
+    for (unsigned number = 0; number < 3; number++) {
+        struct text texts[2] = {0};
+        failure_notice_append(&texts[0], number, "no answer in time");
+        limit_note_append(&texts[1], number);
+        for (size_t i = 0; i < 2; i++) {
+            json_t *message = json_pack("{s:s}", "content", texts[i].data);
+            assert_true(notice_is_ours(message));
+            assert_null(strchr(texts[i].data, '@'));
+            json_decref(message);
+            text_fini(&texts[i]);
+        }
+    }
+    json_t *other = json_pack("{s:s}", "content", "Agents stopped.");
+    assert_false(notice_is_ours(other));
+    assert_false(notice_is_ours(NULL));
+    json_decref(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +164,7 @@ int main(void)
         cmocka_unit_test(test_notification_only),
         cmocka_unit_test(test_missing_fields_become_empty),
         cmocka_unit_test(test_text_is_taken_literally),
+        cmocka_unit_test(test_notices_are_recognized),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,255 @@
+/*
+ * The length of a chain of agents that answer each other is bounded by the loop guard, but three
+ * agents that each mention the other two double the number of runs with every step. So runs are
+ * counted, too, under two ids: the root, which is the person's message or assignment that began the
+ * chain, and the task, since a person last wrote there. A run that a person causes directly counts
+ * but always takes place; one that an agent causes takes place only while both counts are below the
+ * limit.
+ *
+ * A run is counted when it is decided, under the lock, so a burst of notifications on many workers
+ * cannot exceed the limit; a run that certainly did not take place is taken back. Half of each
+ * count is forgiven each day, so that a thread nobody looks at comes back to life by itself.
+ *
+ * The first notification that is skipped for this reason has to say so in the thread. It holds the
+ * note of its root and of its task by its id: it may ask again, as after a failed call or a
+ * restart, and is told again that the note is due, while all others are not. A person's message
+ * resets the task, so there is at most one note between two messages of people.
+ *
+ * The same message may notify an agent twice, since backends resolve mentions by spelling. The pair
+ * of message and agent is claimed by the first notification; later ones are skipped.
+ *
+ * All of this is lost without harm: a lost count allows more runs, a lost pair one run.
+ * agent_runs_file.c keeps it over restarts.
+ */
+#include "delivery/agent_runs.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int tally_lru_init(struct tally_lru *lru, struct error *error)
+{
+    TAILQ_INIT(&lru->order);
+    /* Pages that are never used cost no memory. */
+    lru->slots = calloc(AGENT_RUNS_REMEMBERED, sizeof *lru->slots);
+    if (lru->slots == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory to count agent runs");
+    return id_table_init(&lru->table, AGENT_RUNS_REMEMBERED, error);
+}
+
+static void tally_lru_fini(struct tally_lru *lru)
+{
+    id_table_fini(&lru->table);
+    free(lru->slots);
+}
+
+static struct run_tally *tally_lru_find(struct tally_lru *lru, const char *id)
+{
+    struct id_item *found = id_table_find(&lru->table, id);
+    return found != NULL ? CONTAINER_OF(found, struct run_tally, item) : NULL;
+}
+
+struct run_tally *tally_lru_use(struct tally_lru *lru, const char *id)
+{
+    struct run_tally *tally = tally_lru_find(lru, id);
+    if (tally != NULL) {
+        TAILQ_REMOVE(&lru->order, tally, in_order);
+    } else {
+        if (lru->used < AGENT_RUNS_REMEMBERED) {
+            tally = &lru->slots[lru->used++];
+        } else {
+            tally = TAILQ_FIRST(&lru->order);
+            TAILQ_REMOVE(&lru->order, tally, in_order);
+            id_table_remove(&lru->table, &tally->item);
+        }
+        *tally = (struct run_tally){0};
+        text_copy(tally->item.id, sizeof tally->item.id, id);
+        id_table_add(&lru->table, &tally->item);
+    }
+    TAILQ_INSERT_TAIL(&lru->order, tally, in_order);
+    return tally;
+}
+
+int agent_runs_create(
+    struct agent_runs **runs, unsigned max_runs, const char *state_dir, struct error *error)
+{
+    struct agent_runs *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory to count agent runs");
+    created->max_runs = max_runs;
+    created->dir_fd = -1;
+    mutex_init(&created->lock);
+    int result = tally_lru_init(&created->counts, error);
+    if (result == 0)
+        result = tally_lru_init(&created->pairs, error);
+    if (result != 0) {
+        agent_runs_destroy(created);
+        return result;
+    }
+    if (state_dir != NULL) {
+        created->dir_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        agent_runs_load(created, state_dir);
+    }
+    *runs = created;
+    return 0;
+}
+
+void agent_runs_destroy(struct agent_runs *runs)
+{
+    if (runs == NULL)
+        return;
+    agent_runs_save(runs, 0, true);
+    if (runs->dir_fd >= 0)
+        close(runs->dir_fd);
+    tally_lru_fini(&runs->counts);
+    tally_lru_fini(&runs->pairs);
+    mutex_fini(&runs->lock);
+    free(runs);
+}
+
+/* FNV-1a, 64 bits. */
+static uint64_t hash_id(const char *id)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (; *id != '\0'; id++)
+        hash = (hash ^ (unsigned char)*id) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+/* Two ids do not fit into the key of a table, but a hash of each does. */
+static void write_pair_key(char key[static ID_BYTES], const struct agent_run *run)
+{
+    snprintf(key, ID_BYTES, "%016" PRIx64 "%016" PRIx64, hash_id(run->message_id),
+        hash_id(run->agent_id));
+}
+
+/* Applies the days that have passed. A clock that was set back starts the day again. */
+static void forgive_runs(struct run_tally *count, int64_t wall_ms)
+{
+    if (count->runs == 0 || wall_ms < count->since_ms)
+        count->since_ms = wall_ms;
+    int64_t days = (wall_ms - count->since_ms) / AGENT_RUNS_HALF_MS;
+    count->runs = days < 32 ? count->runs >> days : 0;
+    count->since_ms += days * AGENT_RUNS_HALF_MS;
+}
+
+/* The count under that id, up to date. */
+static struct run_tally *use_count_locked(struct agent_runs *runs, const char *id, int64_t wall_ms)
+{
+    mutex_assert_held(&runs->lock);
+    struct run_tally *count = tally_lru_use(&runs->counts, id);
+    forgive_runs(count, wall_ms);
+    return count;
+}
+
+/* A person's message, seen for the first time, gives the agents of its task a fresh start. */
+static void reset_task(struct run_tally *task, const struct agent_run *run)
+{
+    if (run->person_wrote_ms <= task->person_ms)
+        return;
+    task->person_ms = run->person_wrote_ms;
+    task->runs = 0;
+    task->holder[0] = '\0';
+}
+
+/* Whether the note about root and task falls to this notification, which then holds both. */
+static bool take_note(struct run_tally *root, struct run_tally *task, const char *notification_id)
+{
+    if (task == NULL || (root->holder[0] != '\0' && strcmp(root->holder, notification_id) != 0) ||
+        (task->holder[0] != '\0' && strcmp(task->holder, notification_id) != 0))
+        return false;
+    text_copy(root->holder, sizeof root->holder, notification_id);
+    text_copy(task->holder, sizeof task->holder, notification_id);
+    return true;
+}
+
+static enum end_reason claim_counts_locked(
+    struct agent_runs *runs, const struct agent_run *run, int64_t wall_ms, bool *note_due)
+{
+    mutex_assert_held(&runs->lock);
+    struct run_tally *root = use_count_locked(runs, run->root, wall_ms);
+    struct run_tally *task =
+        run->task_id != NULL ? use_count_locked(runs, run->task_id, wall_ms) : NULL;
+    runs->changed = true;
+    if (task != NULL)
+        reset_task(task, run);
+    if (run->by_agent &&
+        (root->runs >= runs->max_runs || (task != NULL && task->runs >= runs->max_runs))) {
+        *note_due = take_note(root, task, run->notification_id);
+        return REASON_TOO_MANY_AGENT_RUNS;
+    }
+    root->runs++;
+    if (task != NULL)
+        task->runs++;
+    return REASON_REPLIED;
+}
+
+static enum end_reason claim_locked(
+    struct agent_runs *runs, const struct agent_run *run, int64_t wall_ms, bool *note_due)
+{
+    mutex_assert_held(&runs->lock);
+    if (run->message_id == NULL)
+        return claim_counts_locked(runs, run, wall_ms, note_due);
+    char key[ID_BYTES];
+    write_pair_key(key, run);
+    struct run_tally *pair = tally_lru_find(&runs->pairs, key);
+    if (pair != NULL && strcmp(pair->holder, run->notification_id) != 0)
+        return REASON_SAME_MESSAGE;
+    enum end_reason reason = claim_counts_locked(runs, run, wall_ms, note_due);
+    if (reason != REASON_REPLIED)
+        return reason;
+    pair = tally_lru_use(&runs->pairs, key);
+    pair->since_ms = wall_ms;
+    text_copy(pair->holder, sizeof pair->holder, run->notification_id);
+    return REASON_REPLIED;
+}
+
+enum end_reason agent_runs_claim(
+    struct agent_runs *runs, const struct agent_run *run, int64_t wall_ms, bool *note_due)
+{
+    *note_due = false;
+    mutex_lock(&runs->lock);
+    enum end_reason reason = claim_locked(runs, run, wall_ms, note_due);
+    mutex_unlock(&runs->lock);
+    return reason;
+}
+
+/* The count may have been dropped, or reset by a person, since it was taken. */
+static void take_back_locked(struct agent_runs *runs, const char *id)
+{
+    mutex_assert_held(&runs->lock);
+    struct run_tally *count = tally_lru_find(&runs->counts, id);
+    if (count != NULL && count->runs > 0)
+        count->runs--;
+}
+
+void agent_runs_take_back(struct agent_runs *runs, const char *root, const char *task_id)
+{
+    mutex_lock(&runs->lock);
+    take_back_locked(runs, root);
+    take_back_locked(runs, task_id);
+    runs->changed = true;
+    mutex_unlock(&runs->lock);
+}
+
+static void forget_holder_locked(
+    struct agent_runs *runs, const char *id, const char *notification_id)
+{
+    mutex_assert_held(&runs->lock);
+    struct run_tally *count = tally_lru_find(&runs->counts, id);
+    if (count != NULL && strcmp(count->holder, notification_id) == 0)
+        count->holder[0] = '\0';
+}
+
+void agent_runs_forget_note(
+    struct agent_runs *runs, const char *root, const char *task_id, const char *notification_id)
+{
+    mutex_lock(&runs->lock);
+    forget_holder_locked(runs, root, notification_id);
+    forget_holder_locked(runs, task_id, notification_id);
+    runs->changed = true;
+    mutex_unlock(&runs->lock);
+}
