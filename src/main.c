@@ -41,14 +41,26 @@ static const char component[] = "Runtime";
  */
 enum { MALLOC_ARENAS = 2, LARGE_BUFFER_BYTES = 128 * 1024 };
 
+/* What a worker may have open at a time, and what all else may; a quarter goes to the HTTP server.
+ */
+enum { DESCRIPTORS_PER_WORKER = 8, DESCRIPTORS_BESIDE = 64 };
+
 /* The health server's connections, up to 1,024, must not use up what the workers need. */
-static void raise_descriptor_limit(void)
+static void raise_descriptor_limit(const struct config *config)
 {
+    rlim_t needed =
+        (DESCRIPTORS_BESIDE + DESCRIPTORS_PER_WORKER * config->delivery_workers) / 3 * 4;
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < needed)
+        log_warn(component,
+            "the limit of %llu open files is low for %u agents at a time; allow %llu or more "
+            "(LimitNOFILE, ulimit -n)",
+            (unsigned long long)limit.rlim_cur, config->delivery_workers,
+            (unsigned long long)needed);
 }
 
 static void log_startup(const struct config *config)
@@ -110,7 +122,7 @@ static int run_runtime(const struct config *config, const struct config_source *
     int signal_fd;
     struct error error;
     signals_block();
-    raise_descriptor_limit();
+    raise_descriptor_limit(config);
     log_startup(config);
     if (signals_open(&signal_fd, &error) != 0) {
         log_error(component, "Fatal error: %s", error.text);

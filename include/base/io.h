@@ -84,4 +84,10 @@ int fd_wait(struct pollfd *fds, nfds_t count, int64_t deadline_ms);
  */
 bool fd_wait_readable(int fd, int64_t wait_ms);
 
+/*
+ * EMFILE or ENFILE if no descriptor can be opened at the moment, else 0. For naming the cause after
+ * a failure: other threads may open or close some at any time. Any thread; does not block.
+ */
+int fd_find_shortage(void);
+
 #endif

@@ -61,6 +61,7 @@ struct http_response {
     bool has_retry_after;       /* whether the header was present */
     int64_t retry_after_ms;     /* from now, a day at most; 0 if it could not be parsed */
     int64_t date_ms;            /* detail: the Date header, since 1970; 0 without one */
+    bool short_of_descriptors;  /* nothing was sent, as this process or machine has too few */
     bool certificate_refused;   /* nothing was sent because of the peer's certificate */
     char peer[HTTP_PEER_BYTES]; /* detail: "address port number" of the peer or the proxy */
     char reason[ERROR_TEXT_BYTES]; /* what went wrong, for an operator; "" if HTTP_ANSWERED */

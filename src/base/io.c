@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -207,4 +208,14 @@ bool fd_wait_readable(int fd, int64_t wait_ms)
 {
     struct pollfd readable = {.fd = fd, .events = POLLIN};
     return fd_wait(&readable, 1, clock_monotonic_ms() + wait_ms) > 0;
+}
+
+int fd_find_shortage(void)
+{
+    int fd = eventfd(0, EFD_CLOEXEC);
+    if (fd >= 0) {
+        close(fd);
+        return 0;
+    }
+    return errno == EMFILE || errno == ENFILE ? errno : 0;
 }

@@ -265,6 +265,9 @@ static void explain_opening(const struct breaker *breaker, const struct gateway_
     if (result->outcome == GATEWAY_MISCONFIGURED)
         snprintf(
             reason, BREAKER_REASON_BYTES, "%s (%s)", misconfiguration_hint(result->status), cause);
+    else if (result->outcome == GATEWAY_UNREACHABLE && result->error.code == ERROR_SYSTEM)
+        snprintf(reason, BREAKER_REASON_BYTES,
+            "raise this process's limit of open files (LimitNOFILE, ulimit -n) (%s)", cause);
     else if (result->outcome == GATEWAY_UNREACHABLE && result->status == 0)
         snprintf(reason, BREAKER_REASON_BYTES,
             "start the gateway at %.128s, or set OPENCLAW_GATEWAY_URL to its address (%s)",

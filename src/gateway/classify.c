@@ -191,7 +191,9 @@ static void classify_transport(const struct http_response *answer, struct gatewa
     result->outcome = outcomes[answer->failure];
     result->timed_out = answer->failure == HTTP_TIMED_OUT;
     error_set(&result->error,
-        answer->failure == HTTP_NO_MEMORY ? ERROR_NO_MEMORY : ERROR_UNREACHABLE,
+        answer->failure == HTTP_NO_MEMORY ? ERROR_NO_MEMORY
+        : answer->short_of_descriptors    ? ERROR_SYSTEM
+                                          : ERROR_UNREACHABLE,
         "OpenClaw gateway request failed: %s", answer->reason);
 }
 

@@ -1,8 +1,8 @@
 /*
  * Detects the installed OpenClaw version for status reports, without delaying startup: the command
  * can take seconds (it starts Node.js), so a thread of its own, mc-version, runs it once and exits.
- * With OPENCLAW_VERSION set there is neither command nor thread. Where no such program is installed,
- * since the gateway runs elsewhere, the release that the gateway itself told stands in.
+ * With OPENCLAW_VERSION set there is neither command nor thread. Where no such program is
+ * installed, since the gateway runs elsewhere, the release that the gateway itself told stands in.
  *
  * The text is written before the atomic flag is set and never changes afterwards, so readers need
  * no lock. Shutdown kills a running command through stop_fd; the version then stays unknown rather

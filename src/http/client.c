@@ -35,6 +35,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/io.h"
 #include "base/sync.h"
 
 static const char aborted[] = "aborted by shutdown";
@@ -63,7 +64,8 @@ struct http_client {
     size_t body_limit_bytes;
     unsigned user_timeout_ms; /* of connections that are made for the request in flight; 0: none */
     bool body_too_large;
-    bool tls_begun; /* the handshake of the request in flight */
+    int socket_error; /* errno of a socket that the request in flight could not open, else 0 */
+    bool tls_begun;   /* the handshake of the request in flight */
     char reason[CURL_ERROR_SIZE];
 };
 
@@ -95,6 +97,17 @@ bool http_client_is_aborted(const struct http_client *client, const atomic_bool 
 {
     return atomic_load_explicit(client->abort, memory_order_relaxed) ||
            (extra_abort != NULL && atomic_load_explicit(extra_abort, memory_order_relaxed));
+}
+
+/* Opens a socket as libcurl does, which only reports a failure as "couldn't connect". */
+static curl_socket_t client_on_open(
+    void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct http_client *client = context;
+    (void)purpose;
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    client->socket_error = fd < 0 ? errno : 0;
+    return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
 /* Called for each new socket, before it connects. A failure only means a later notice. */
@@ -138,6 +151,8 @@ static CURLcode client_set_fixed_options(struct http_client *client)
     SET(CURLOPT_SSL_CTX_DATA, client);
     SET(CURLOPT_WRITEFUNCTION, client_on_body);
     SET(CURLOPT_WRITEDATA, client);
+    SET(CURLOPT_OPENSOCKETFUNCTION, client_on_open);
+    SET(CURLOPT_OPENSOCKETDATA, client);
     SET(CURLOPT_SOCKOPTFUNCTION, client_on_socket);
     SET(CURLOPT_SOCKOPTDATA, client);
     SET(CURLOPT_ERRORBUFFER, client->reason);
@@ -256,6 +271,7 @@ static void client_reset(struct http_client *client, const struct http_request *
     client->extra_abort = request->extra_abort;
     client->user_timeout_ms = (unsigned)request->user_timeout_ms;
     client->body_too_large = false;
+    client->socket_error = 0;
     client->tls_begun = false;
     client->reason[0] = '\0';
 }
@@ -362,6 +378,15 @@ static void response_set_reason(const struct http_client *client,
         text_quote(response->reason, sizeof response->reason, reason, strlen(reason));
 }
 
+/* EMFILE or ENFILE if that is why the request was not sent, else 0. A resolver does not say. */
+static int client_find_shortage(const struct http_client *client, enum http_step step)
+{
+    if (step == HTTP_STEP_LOOKUP)
+        return fd_find_shortage();
+    return client->socket_error == EMFILE || client->socket_error == ENFILE ? client->socket_error
+                                                                            : 0;
+}
+
 static void client_read_response(struct http_client *client, const struct http_request *request,
     CURLcode code, struct http_response *response)
 {
@@ -384,6 +409,12 @@ static void client_read_response(struct http_client *client, const struct http_r
     }
     if (response->failure != HTTP_ANSWERED)
         response_set_reason(client, request, code, response);
+    int shortage =
+        response->failure == HTTP_NOT_SENT ? client_find_shortage(client, response->step) : 0;
+    response->short_of_descriptors = shortage != 0;
+    if (shortage != 0)
+        snprintf(response->reason, sizeof response->reason, "cannot open a socket: %s",
+            strerrordesc_np(shortage));
 }
 
 /*

@@ -27,6 +27,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/io.h"
+#include "base/log.h"
 #include "base/sync.h"
 #include "http/connections.h"
 
@@ -38,6 +40,7 @@ enum {
      */
     CONNECTION_MEMORY_BYTES = 36 * 1024,
     BODY_BYTES = 64 * 1024,
+    STARVED_WAIT_MS = 200, /* between attempts to accept while there are no descriptors */
 };
 
 struct http_server {
@@ -49,6 +52,7 @@ struct http_server {
 
     /* Used only by the thread while it runs. */
     struct MHD_Daemon *daemon;
+    int listen_fd; /* the daemon's */
     int epoll_fd;
     struct connections connections;
     int64_t tick_due_ms;
@@ -247,6 +251,20 @@ static int server_wait_ms(struct http_server *server)
     return min_ms < 0 ? 0 : (int)min_ms;
 }
 
+/*
+ * Without a descriptor to accept with, and no connection whose end could free one, the library
+ * would try again at once and forever. The clients wait in the listener's backlog meanwhile.
+ */
+static bool server_is_starved(const struct http_server *server)
+{
+    if (server->connections.listed > 0 || !fd_wait_readable(server->listen_fd, 0))
+        return false;
+    int shortage = fd_find_shortage();
+    if (shortage != 0)
+        log_warn("Health", "cannot accept connections: %s", strerrordesc_np(shortage));
+    return shortage != 0;
+}
+
 /* Returns false when the server must stop. */
 static bool server_wait(struct http_server *server)
 {
@@ -254,6 +272,8 @@ static bool server_wait(struct http_server *server)
         {.fd = server->epoll_fd, .events = POLLIN},
         {.fd = server->stop_fd, .events = POLLIN},
     };
+    if (server_is_starved(server) && fd_wait_readable(server->stop_fd, STARVED_WAIT_MS))
+        return false;
     int ready = poll(fds, 2, server_wait_ms(server));
     assert(ready >= 0 || errno == EINTR);
     return ready <= 0 || fds[1].revents == 0;
@@ -293,6 +313,7 @@ static int server_start_daemon(struct http_server *server, int listen_fd, struct
         server_keep_escapes, NULL, MHD_OPTION_END);
     if (server->daemon == NULL)
         return error_set(error, ERROR_SYSTEM, "cannot start the HTTP server");
+    server->listen_fd = listen_fd;
     server->epoll_fd = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -242,6 +243,58 @@ static void test_few_descriptors_do_not_block_shutdown(void **state)
     }
 }
 
+/* A limit below the lowest free number: everything that is open stays, and nothing can be opened.
+ */
+static void allow_new_descriptors(const struct process *process, bool allowed)
+{
+    struct rlimit limit;
+    assert_int_equal(prlimit(process->pid, RLIMIT_NOFILE, NULL, &limit), 0);
+    limit.rlim_cur = allowed ? limit.rlim_max : 3;
+    assert_int_equal(prlimit(process->pid, RLIMIT_NOFILE, &limit, NULL), 0);
+}
+
+/* Processor time of the process so far, in clock ticks. */
+static long processor_ticks(const struct process *process)
+{
+    char path[64];
+    char line[1024];
+    unsigned long user = 0;
+    unsigned long kernel = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)process->pid);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(line, sizeof line, file));
+    fclose(file);
+    assert_int_equal(sscanf(strrchr(line, ')'),
+                         ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &kernel),
+        2);
+    return (long)(user + kernel);
+}
+
+/* Without descriptors the cause is named, no loop spins, and work resumes when there are some. */
+static void test_shortage_of_descriptors_is_named(void **state)
+{
+    struct test_env *env = *state;
+    test_env_start_runtime(
+        env, STRINGS("DELIVERY_BACKOFF_BASE_MS=50", "DELIVERY_BACKOFF_MAX_MS=200"));
+    test_env_wait(env, "action=listUndeliveredNotifications&calls=2");
+    allow_new_descriptors(&env->runtime, false);
+    int client = loopback_connect(env->health_port);
+    json_decref(board_load(env, 1, 1));
+    test_env_wait_log(env, "cannot open a socket: Too many open files");
+    test_env_wait_log(env, "cannot accept connections: Too many open files");
+    long before = processor_ticks(&env->runtime);
+    sleep(1);
+    assert_in_range(processor_ticks(&env->runtime) - before, 0, sysconf(_SC_CLK_TCK) / 4);
+    assert_false(process_has_output(&env->runtime, "Couldn't connect to server"));
+    assert_false(process_has_output(&env->runtime, "start the gateway at"));
+    allow_new_descriptors(&env->runtime, true);
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 1);
+    close(client);
+    test_env_stop_runtime(env);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +309,7 @@ int main(void)
         TEST_IN_ENV(test_queued_calls_do_not_prolong_shutdown),
         TEST_IN_ENV(test_second_signal_exits_at_once),
         TEST_IN_ENV(test_few_descriptors_do_not_block_shutdown),
+        TEST_IN_ENV(test_shortage_of_descriptors_is_named),
         TEST_IN_ENV(test_health_and_version_answer),
         TEST_IN_ENV(test_closed_standard_fds_do_no_harm),
         TEST_IN_ENV(test_json_log_lines_are_json),
