@@ -162,6 +162,7 @@ static void perform_gateway_request(struct http_client *client, struct http_requ
     request->user_timeout_ms = USER_TIMEOUT_MS;
     request->ignore_proxy = true; /* a proxy would see the token */
     http_client_perform(client, request, answer);
+    request->headers = NULL;
     text_fini(lines);
 }
 

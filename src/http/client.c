@@ -239,7 +239,7 @@ static CURLcode client_set_request_options(
     CURL *curl = client->curl;
     long timeout_ms = (long)request->timeout_ms;
     /* Spread, so that the connections of many workers do not all end at once. */
-    long age_s = MAX_CONNECTION_AGE_S - (long)(backoff_random_unit() * (MAX_CONNECTION_AGE_S / 4));
+    long age_s = MAX_CONNECTION_AGE_S - (long)(backoff_random_unit() * MAX_CONNECTION_AGE_S / 4);
     long connect_ms = timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS;
     CURLcode code = curl_easy_setopt(curl, CURLOPT_URL, request->url);
 #define SET(option, value) code = code == CURLE_OK ? curl_easy_setopt(curl, option, value) : code

@@ -31,7 +31,7 @@ bool queue_fixture_page(
 #define EMPTY_PAGE(queue) queue_fixture_page((queue), false, NULL, 0)
 
 /* Pauses the queue's sends by a policy, or allows them. */
-void queue_fixture_pause(struct send_queue *queue, bool held);
+void queue_fixture_pause(struct send_queue *queue, bool paused);
 
 /* Takes an entry; fails the test unless it is the one called id. */
 struct entry *queue_fixture_take(struct send_queue *queue, const char *id);

@@ -126,7 +126,7 @@ static void test_any_other_answer_is_ambiguous(void **state)
         503, 504, 520, 524, 530, 599};
     static const char *const bodies[] = {"", "oops", "<html>504 Gateway Time-out</html>",
         "{\"error\":{\"message\":\"timeout\",\"type\":\"api_error\"}}", "{\"object\":5}",
-        "[\"response\"]", BAD_REQUEST};
+        "[\"response\"]", "{\"error\":{\"type\":\"invalid_request_error\"}}"};
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)
         for (size_t j = 0; j < sizeof bodies / sizeof bodies[0]; j++)
             CHECK_ROWS({statuses[i], NO_RETRY_AFTER, bodies[j], GATEWAY_AMBIGUOUS, 0});

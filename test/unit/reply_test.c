@@ -258,9 +258,7 @@ static void test_provider_errors_of_old_gateways_are_no_replies(void **state)
     (void)state;
     static const char *const errors[] = {"HTTP 400: fake provider error 400",
         "\xE2\x9A\xA0\xEF\xB8\x8F API rate limit reached. Please try again later.",
-        "\xE2\x9A\xA0\xEF\xB8\x8F acme (m1) returned a billing error \xE2\x80\x94 your API key has "
-        "run "
-        "out of credits or has an insufficient balance.",
+        "\xE2\x9A\xA0\xEF\xB8\x8F acme (m1) returned a billing error: add credits.",
         "Connection error.", "LLM request timed out.",
         "The AI service is temporarily overloaded. Please try again in a moment.",
         "Context overflow: prompt too large for the model. Try again."};
