@@ -164,8 +164,8 @@ static int create_queue(struct runtime *runtime, struct error *error)
     if (result != 0)
         return result;
     runtime->journal = (struct journal){.spool = runtime->spool, .stats = &runtime->stats};
-    result =
-        journal_restore(runtime->spool, runtime->queue, config->delivery_give_up_after_ms, error);
+    result = journal_restore(
+        &runtime->journal, runtime->queue, config->delivery_give_up_after_ms, error);
     if (result == 0)
         journal_trim_dead(&runtime->journal);
     return result;

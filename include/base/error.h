@@ -14,6 +14,7 @@ enum error_code {
     ERROR_REMOTE = -8,      /* rejected by the peer */
     ERROR_CLOSED = -9,      /* does not exist, or has been closed */
     ERROR_LOCKED = -10,     /* held by another process */
+    ERROR_NEWER = -11,      /* in a format that only a newer release reads */
 };
 
 enum { ERROR_TEXT_BYTES = 640 };

@@ -1,9 +1,8 @@
-/* Reading and atomically replacing small files, shared directory syncs, and polling descriptors. */
+/* Reading and atomically replacing small files, syncing directories, polling descriptors. */
 #ifndef BASE_IO_H
 #define BASE_IO_H
 
 #include <poll.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -38,37 +37,10 @@ int file_replace(int dir_fd, const char *name, const char *bytes, size_t length_
     struct error *error);
 
 /*
- * Overwrites old_end, everything in the file after its first kept_bytes, by new_end, and syncs the
- * file. Returns false, with the file unchanged, if it does not exist, is not a regular file, has
- * another length, or cannot be written. Not atomic: if the machine or the disk fails meanwhile, a
- * part of new_end may be on disk. Blocks on the disk.
+ * Syncs the directory at path, so that the names created in it survive a power failure. False with
+ * errno set. Blocks on the disk. Any thread.
  */
-bool file_replace_end(
-    int dir_fd, const char *name, size_t kept_bytes, const char *old_end, const char *new_end);
-
-/*
- * The syncs of one directory, numbered from 1 as they begin: one that begins after a name was
- * created has it on disk when it completes. Initialize it with the directory's descriptor, which
- * the caller keeps.
- */
-struct dir_sync {
-    int dir_fd;
-    _Atomic uint64_t begun;
-    _Atomic uint64_t completed; /* the highest number that succeeded */
-};
-
-/*
- * Called after a name was created, renamed or removed. Returns the number, at least 1, of the next
- * sync, which will cover it. Any thread.
- */
-uint64_t dir_sync_next(const struct dir_sync *sync);
-
-/*
- * Ensures that a sync of that number or a later one has completed: syncs, blocking on the disk,
- * unless one has. Number 0 means unknown and always syncs. False with errno set if the directory
- * cannot be synced. Any thread.
- */
-bool dir_sync_ensure(struct dir_sync *sync, uint64_t number);
+bool dir_sync(const char *path);
 
 /*
  * Blocks until one of the fds is ready or deadline_ms on the monotonic clock has passed

@@ -139,7 +139,6 @@ struct entry {
         enum entry_record record;
         bool reply_abandoned; /* its reply will not be posted: if it is marked, then by us */
         char *reply;          /* owned; NULL before there is one and while only the spool has it */
-        uint64_t name_sync;   /* of its record (spool/spool.h); 0: not written by this process */
         char agent_slug[ID_BYTES];
         char task_id[ID_BYTES];           /* "" when the notification has no task */
         char failure[64];                 /* how the last run ended, for the notice in the thread */

@@ -34,8 +34,8 @@ void journal_save_reply(const struct journal *journal, struct entry *entry);
 void journal_release_reply(struct entry *entry);
 
 /*
- * Makes sure that entry->work.reply is in memory. ERROR_NO_MEMORY or ERROR_SYSTEM when it cannot be
- * read now; ERROR_CLOSED or ERROR_INVALID when the record is gone, or damaged and now in dead/: the
+ * Makes sure that entry->work.reply is in memory. ERROR_NO_MEMORY, ERROR_SYSTEM or ERROR_NEWER when
+ * it cannot be read now; ERROR_CLOSED or ERROR_INVALID when the record is gone, or damaged and now in dead/: the
  * reply is lost and the agent has to be asked again.
  */
 int journal_load_reply(const struct journal *journal, struct entry *entry, struct error *error);
@@ -53,12 +53,14 @@ void journal_trim_dead(const struct journal *journal);
 /*
  * Puts every record of the spool into the queue at the stage that it had reached. A damaged one
  * moves to dead/ and counts as one run. Notifications in dead/ are remembered as settled, so that
- * their agents are not asked again. Logs what it found. Only before the workers start.
+ * their agents are not asked again. So are those whose record is from a newer release: it stays
+ * where it is, untouched, and is counted in stats->newer_records. Logs what it found. Only before
+ * the workers start.
  *
  * ERROR_SYSTEM when the spool or one of its records cannot be read now, ERROR_NO_MEMORY. After an
  * error nothing may be sent, since the queue does not know everything.
  */
-int journal_restore(
-    struct spool *spool, struct send_queue *queue, int64_t give_up_after_ms, struct error *error);
+int journal_restore(const struct journal *journal, struct send_queue *queue,
+    int64_t give_up_after_ms, struct error *error);
 
 #endif

@@ -25,27 +25,19 @@ struct spool_record {
     unsigned timeouts;  /* runs that exceeded their timeout */
     unsigned runs;      /* requests to the agent that were begun, including the current one */
     char failure[SPOOL_FAILURE_BYTES]; /* how the last run failed; "" if none has */
-    char *reply;        /* NULL until the agent has answered; owned by whoever holds the record */
-    uint64_t name_sync; /* the sync that has its file's name on disk (dir_sync); not in the file */
+    char *reply; /* NULL until the agent has answered; owned by whoever holds the record */
 };
 
-/* The member that a record with a reply has in place of the final "}" of one without it. */
-#define SPOOL_RECORD_REPLY ",\"reply\":"
-
 /*
- * Parses a record, which must be complete and belong to that account and id. A record whose reply
- * was not written at all when the machine stopped is a valid record without a reply. On failure
- * record->reply is NULL and record->runs is the number of runs if only the reply is damaged, else
- * 0. *error is set on failure, has no code on success, and may be NULL. ERROR_INVALID,
- * ERROR_NO_MEMORY. Pure, apart from allocating.
+ * Parses a record, which must be complete and belong to that account and id. On failure
+ * record->reply is NULL and *error, which may be NULL, is set: ERROR_INVALID for a damaged record,
+ * ERROR_NEWER for one in the format of a newer release, ERROR_NO_MEMORY. Pure, apart from
+ * allocating.
  */
 int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
     const char *id, struct spool_record *record, struct error *error);
 
-/*
- * The record as NUL-terminated JSON, for the caller to free; NULL when out of memory. With and
- * without a reply it is the same up to SPOOL_RECORD_REPLY, which appears nowhere else in it.
- */
+/* The record as NUL-terminated JSON, for the caller to free; NULL when out of memory. */
 char *spool_record_write(const struct spool_record *record, const char *account_id);
 
 struct spool;
@@ -73,22 +65,19 @@ int spool_open_existing(
 /* Frees it, once no other thread uses it; syncs nothing. NULL does nothing. */
 void spool_close(struct spool *spool);
 
-/* How many syncs of STATE_DIR/spool have begun since it was opened. Any thread. */
-uint64_t spool_syncs(const struct spool *spool);
-
 /*
- * Writes the record over the one that exists for its id. durable, for a record with a reply: file
- * and directory are synced when this returns; otherwise the record survives the process but not the
- * machine. record->name_sync is set on success and must be what the last spool_save of that id set
- * it to, or 0: that lets one sync of the directory serve many names. Blocks for the disk.
- * ERROR_SYSTEM when it cannot be written (the old record stays, unless the disk fails),
+ * Writes the record over the one that exists for its id, as a new file. durable: on disk when this
+ * returns (file and directory are synced); otherwise the record survives the process but not the
+ * machine. Blocks for the disk. ERROR_SYSTEM when it cannot be written (the old record stays),
  * ERROR_NO_MEMORY. Any thread, but one at a time per id.
  */
-int spool_save(struct spool *spool, struct spool_record *record, bool durable, struct error *error);
+int spool_save(
+    struct spool *spool, const struct spool_record *record, bool durable, struct error *error);
 
 /*
  * Reads the record of id; the caller frees record->reply. ERROR_CLOSED when there is none,
- * ERROR_INVALID when it is damaged, ERROR_SYSTEM, ERROR_NO_MEMORY. This and everything below: any
+ * ERROR_INVALID when it is damaged, ERROR_NEWER when a newer release wrote it, ERROR_SYSTEM,
+ * ERROR_NO_MEMORY. This and everything below: any
  * thread, but one at a time per id; blocks for the disk.
  */
 int spool_load(
@@ -117,8 +106,8 @@ int spool_remove_dead(struct spool *spool, const char *id, struct error *error);
 
 /*
  * Takes ownership of record->reply. why is NULL for a complete record. Otherwise only record->id is
- * set, and record->runs if the reply alone is damaged; why->code is ERROR_INVALID for a damaged
- * record and ERROR_SYSTEM for one that cannot be read now and may be intact.
+ * set; why->code is ERROR_INVALID for a damaged record, ERROR_NEWER for one of a newer release, and
+ * ERROR_SYSTEM for one that cannot be read now and may be intact.
  */
 typedef void spool_found(void *context, struct spool_record *record, const struct error *why);
 

@@ -73,6 +73,7 @@ struct stats {
     atomic_bool spool_broken; /* the last write to the spool failed */
     atomic_llong dead_files;  /* records in dead/ */
     atomic_llong dead_bytes;
+    atomic_llong newer_records; /* in the spool or dead/ at startup, of a newer release */
     atomic_uint consecutive_poll_failures;
     atomic_llong last_send_ms;
     atomic_bool held_by_operator; /* sends are paused (SIGUSR2) */

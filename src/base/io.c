@@ -3,14 +3,7 @@
  *
  * file_read takes whole small files and pipes (a secret may come from a process substitution).
  * file_replace makes a file appear whole or not at all: write under a temporary name, optionally
- * fsync, rename, fsync the directory. file_replace_end overwrites the tail of a file in place,
- * which costs half of that; it suits a record whose old tail can be told from a torn new one.
- *
- * dir_sync amortizes the fsync of a directory. An fsync covers all names created before it began,
- * so syncs are numbered as they begin: a caller takes the number of the next sync after creating
- * its name, and need not sync itself if one of that number or later has already completed. Workers
- * that finish together thereby share one sync. Both counters are atomic; there is no lock, so two
- * threads may sync at once, which is harmless.
+ * fsync, rename, fsync the directory.
  *
  * fd_wait is poll(2) with an absolute monotonic deadline, retried when a signal interrupts it.
  */
@@ -97,16 +90,15 @@ int file_read(
     return result;
 }
 
-static bool file_write_at(int fd, const char *bytes, size_t length_bytes, size_t offset)
+static bool file_write(int fd, const char *bytes, size_t length_bytes)
 {
     while (length_bytes > 0) {
-        ssize_t written = pwrite(fd, bytes, length_bytes, (off_t)offset);
+        ssize_t written = write(fd, bytes, length_bytes);
         if (written < 0 && errno == EINTR)
             continue;
         if (written <= 0)
             return false;
         bytes += written;
-        offset += (size_t)written;
         length_bytes -= (size_t)written;
     }
     return true;
@@ -120,7 +112,7 @@ int file_replace(int dir_fd, const char *name, const char *bytes, size_t length_
     int fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "cannot create %s", temporary);
-    bool written = file_write_at(fd, bytes, length_bytes, 0) && (!durable || fsync(fd) == 0);
+    bool written = file_write(fd, bytes, length_bytes) && (!durable || fsync(fd) == 0);
     int failure = errno;
     close(fd);
     if (written && renameat(dir_fd, temporary, dir_fd, name) == 0 &&
@@ -131,55 +123,16 @@ int file_replace(int dir_fd, const char *name, const char *bytes, size_t length_
     return error_set_errno(error, ERROR_SYSTEM, failure, "cannot write %s", name);
 }
 
-/* Not ours to overwrite unless it is exactly the file that was written before. */
-static bool file_has_length(int fd, size_t length_bytes)
+bool dir_sync(const char *path)
 {
-    struct stat found;
-    return fstat(fd, &found) == 0 && S_ISREG(found.st_mode) &&
-           (size_t)found.st_size == length_bytes;
-}
-
-bool file_replace_end(
-    int dir_fd, const char *name, size_t kept_bytes, const char *old_end, const char *new_end)
-{
-    size_t old_bytes = strlen(old_end);
-    int fd = openat(dir_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return false;
-    bool fits = file_has_length(fd, kept_bytes + old_bytes);
-    bool written =
-        fits && file_write_at(fd, new_end, strlen(new_end), kept_bytes) && fsync(fd) == 0;
-    /* If this fails as well, the tail is lost: there is nothing left to try. */
-    bool restored = fits && !written && file_write_at(fd, old_end, old_bytes, kept_bytes) &&
-                    ftruncate(fd, (off_t)(kept_bytes + old_bytes)) == 0;
-    (void)restored;
+    bool synced = fsync(fd) == 0;
+    int failure = errno;
     close(fd);
-    return written;
-}
-
-uint64_t dir_sync_next(const struct dir_sync *sync)
-{
-    return atomic_load(&sync->begun) + 1;
-}
-
-/* Raises completed to number, unless a later sync has raised it further. */
-static void dir_sync_complete(struct dir_sync *sync, uint64_t number)
-{
-    uint64_t completed = atomic_load(&sync->completed);
-    while (
-        completed < number && !atomic_compare_exchange_weak(&sync->completed, &completed, number))
-        continue;
-}
-
-bool dir_sync_ensure(struct dir_sync *sync, uint64_t number)
-{
-    if (number != 0 && atomic_load(&sync->completed) >= number)
-        return true;
-    uint64_t own = atomic_fetch_add(&sync->begun, 1) + 1;
-    if (fsync(sync->dir_fd) != 0)
-        return false;
-    dir_sync_complete(sync, own);
-    return true;
+    errno = failure;
+    return synced;
 }
 
 /* The timeout for poll; INT_MAX stands for anything longer, after which fd_wait polls again. */

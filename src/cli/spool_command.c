@@ -6,7 +6,7 @@
  *
  *   retry   moves a reply from dead/ back to spool/, from where the next start posts it; a record
  *           without a reply is removed, so that the agent is asked again if the notification is
- *           still listed
+ *           still listed; a record of a newer release, which may hold a reply, stays
  *   drop    removes a record from dead/ and reports what is lost
  *
  * Ids are processed one by one, each reported before the next is touched: a failed id does not hold
@@ -27,9 +27,9 @@ enum { QUOTED_ID_BYTES = 80 };
 
 /* A record of dead/ that is to be retried or dropped. */
 struct dead_letter {
-    struct spool_record record; /* if damaged, only the id is known */
-    bool damaged;
-    char agent[ID_BYTES]; /* its slug, quoted */
+    struct spool_record record;
+    enum error_code unreadable; /* 0, or why only its id is known */
+    char agent[ID_BYTES];       /* its slug, quoted */
 };
 
 static const char asked_again[] =
@@ -44,6 +44,9 @@ static int retry_letter(struct spool *spool, const struct dead_letter *letter,
 {
     const char *id = letter->record.id;
     const char *reply = letter->record.reply;
+    if (letter->unreadable == ERROR_NEWER)
+        return error_set(error, ERROR_NEWER,
+            "unchanged: it was written by a newer release; retry it with that release");
     int result =
         reply != NULL ? spool_exhume(spool, id, error) : spool_remove_dead(spool, id, error);
     if (result != 0)
@@ -55,7 +58,7 @@ static int retry_letter(struct spool *spool, const struct dead_letter *letter,
             id, strlen(reply), letter->agent);
     else
         snprintf(message, ERROR_TEXT_BYTES, "%s: removed from dead/, because it %s; %s", id,
-            letter->damaged ? "is damaged" : "has no reply", asked_again);
+            letter->unreadable != 0 ? "is damaged" : "has no reply", asked_again);
     return 0;
 }
 
@@ -66,9 +69,11 @@ static int drop_letter(struct spool *spool, const struct dead_letter *letter,
     int result = spool_remove_dead(spool, id, error);
     if (result != 0)
         return result;
-    if (letter->damaged)
+    if (letter->unreadable != 0)
         snprintf(message, ERROR_TEXT_BYTES,
-            "%s: dropped; it was damaged, so what it held is unknown; %s", id, asked_again);
+            "%s: dropped; it was %s, so what it held is unknown; %s", id,
+            letter->unreadable == ERROR_NEWER ? "written by a newer release" : "damaged",
+            asked_again);
     else if (letter->record.reply == NULL)
         snprintf(message, ERROR_TEXT_BYTES, "%s: dropped; it held no reply by %s; %s", id,
             letter->agent, asked_again);
@@ -158,6 +163,12 @@ static int explain_missing_letter(struct spool *spool, const char *id, struct er
     free(record.reply);
     if (result == ERROR_CLOSED)
         return error_set(error, ERROR_CLOSED, "%s: no record in spool/ or dead/", id);
+    if (result == ERROR_NEWER)
+        return error_set(error, ERROR_CLOSED,
+            "%s: unchanged: it is in spool/, not in dead/, and was written by a newer release, "
+            "which "
+            "will continue with it",
+            id);
     return error_set(error, ERROR_CLOSED,
         "%s: unchanged: it is in spool/, not in dead/, and the runtime continues with it by itself",
         id);
@@ -169,9 +180,9 @@ static int load_letter(
     int result = spool_load_dead(spool, id, &letter->record, error);
     if (result == ERROR_CLOSED)
         return explain_missing_letter(spool, id, error);
-    if (result != 0 && result != ERROR_INVALID)
+    if (result != 0 && result != ERROR_INVALID && result != ERROR_NEWER)
         return result;
-    letter->damaged = result != 0;
+    letter->unreadable = result;
     text_copy(letter->record.id, sizeof letter->record.id, id);
     text_quote(letter->agent, sizeof letter->agent, letter->record.agent_slug,
         strlen(letter->record.agent_slug));

@@ -2,7 +2,7 @@
  * `spool list` and `spool show`: read the records of spool/ and dead/ and lay them out as a table,
  * in full, or as JSON. They run beside a live runtime without its lock, so a record may move or
  * vanish meanwhile: spool/ is read before dead/, and a record that was moved is seen twice rather
- * than not at all. A damaged record is shown by its id alone.
+ * than not at all. A damaged record, or one of a newer release, is shown by its id alone.
  *
  * Replies are an agent's text. On a terminal their control characters are escaped, so that a reply
  * cannot move the cursor or change the terminal; a pipe gets them unchanged.
@@ -17,10 +17,10 @@
 #include "base/sync.h"
 #include "cli/cli.h"
 
-/* A record as it is shown; of a damaged one only the id is known. */
+/* A record as it is shown. */
 struct row {
-    bool dead; /* in dead/ rather than spool/ */
-    bool damaged;
+    bool dead;                  /* in dead/ rather than spool/ */
+    enum error_code unreadable; /* 0, or why only its id is known */
     bool replied;
     size_t reply_bytes;
     struct spool_record record; /* without its reply in a list, which may hold thousands of rows */
@@ -34,13 +34,13 @@ struct table {
     bool failed;
 };
 
-static struct row make_row(const struct spool_record *record, bool dead, bool damaged)
+static struct row make_row(const struct spool_record *record, bool dead, enum error_code unreadable)
 {
     return (struct row){
         .dead = dead,
-        .damaged = damaged,
-        .replied = !damaged && record->reply != NULL,
-        .reply_bytes = !damaged && record->reply != NULL ? strlen(record->reply) : 0,
+        .unreadable = unreadable,
+        .replied = record->reply != NULL,
+        .reply_bytes = record->reply != NULL ? strlen(record->reply) : 0,
         .record = *record,
     };
 }
@@ -53,8 +53,8 @@ static const char *row_dir(const struct row *row)
 /* The words of the JSON form as well. */
 static const char *row_state(const struct row *row)
 {
-    if (row->damaged)
-        return "damaged";
+    if (row->unreadable != 0)
+        return row->unreadable == ERROR_NEWER ? "newer release" : "damaged";
     if (row->replied)
         return "replied";
     return row->dead ? "given up" : "asking";
@@ -65,7 +65,7 @@ static const char *row_state(const struct row *row)
 static void add_row(void *context, struct spool_record *record, const struct error *why)
 {
     struct table *table = context;
-    struct row row = make_row(record, table->dead, why != NULL);
+    struct row row = make_row(record, table->dead, why != NULL ? why->code : 0);
     free(record->reply);
     row.record.reply = NULL;
     if (table->count == table->capacity) {
@@ -92,7 +92,7 @@ static int read_table(struct spool *spool, struct table *table, struct error *er
     return result;
 }
 
-/* By directory, then by age; damaged records, whose age is unknown (0), come first. */
+/* By directory, then by age; records whose age is unknown (0) come first. */
 static int compare_rows(const void *one, const void *other)
 {
     const struct row *left = one;
@@ -107,7 +107,7 @@ static int compare_rows(const void *one, const void *other)
 static json_t *row_as_json(const struct row *row)
 {
     const struct spool_record *record = &row->record;
-    if (row->damaged)
+    if (row->unreadable != 0)
         return json_pack(
             "{s:s, s:s, s:s}", "where", row_dir(row), "id", record->id, "state", row_state(row));
     json_t *reply_bytes = row->replied ? json_integer((json_int_t)row->reply_bytes) : json_null();
@@ -141,22 +141,34 @@ static void quote_field(char quoted[static ID_BYTES], const char *field)
         text_copy(quoted, ID_BYTES, "-");
 }
 
-/* Ids and slugs vary in length; the other columns have fixed widths. */
-static void measure_columns(const struct table *table, int *id_width, int *agent_width)
+/* Of the columns that vary in width. */
+struct widths {
+    int id;
+    int agent;
+    int state;
+};
+
+static void widen(int *width, const char *value)
 {
-    *id_width = (int)strlen("id");
-    *agent_width = (int)strlen("agent");
+    int bytes = (int)strlen(value);
+    *width = bytes > *width ? bytes : *width;
+}
+
+static struct widths measure_columns(const struct table *table)
+{
+    struct widths widths = {
+        .id = (int)strlen("id"), .agent = (int)strlen("agent"), .state = (int)strlen("given up")};
     for (size_t i = 0; i < table->count; i++) {
         char agent[ID_BYTES];
         quote_field(agent, table->rows[i].record.agent_slug);
-        int id_bytes = (int)strlen(table->rows[i].record.id);
-        int agent_bytes = (int)strlen(agent);
-        *id_width = id_bytes > *id_width ? id_bytes : *id_width;
-        *agent_width = agent_bytes > *agent_width ? agent_bytes : *agent_width;
+        widen(&widths.id, table->rows[i].record.id);
+        widen(&widths.agent, agent);
+        widen(&widths.state, row_state(&table->rows[i]));
     }
+    return widths;
 }
 
-static void append_row(struct text *text, const struct row *row, int id_width, int agent_width)
+static void append_row(struct text *text, const struct row *row, const struct widths *widths)
 {
     const struct spool_record *record = &row->record;
     char agent[ID_BYTES];
@@ -166,14 +178,15 @@ static void append_row(struct text *text, const struct row *row, int id_width, i
     char reply_bytes[24] = "-";
     quote_field(agent, record->agent_slug);
     quote_field(failure, record->failure);
-    if (!row->damaged) {
+    if (row->unreadable == 0) {
         clock_iso(record->created_at_ms, created);
         snprintf(runs, sizeof runs, "%u", record->runs);
     }
     if (row->replied)
         snprintf(reply_bytes, sizeof reply_bytes, "%zu", row->reply_bytes);
-    text_printf(text, "%-5s  %-*s  %-*s  %-8s  %4s  %-24s  %11s  %s\n", row_dir(row), id_width,
-        record->id, agent_width, agent, row_state(row), runs, created, reply_bytes, failure);
+    text_printf(text, "%-5s  %-*s  %-*s  %-*s  %4s  %-24s  %11s  %s\n", row_dir(row), widths->id,
+        record->id, widths->agent, agent, widths->state, row_state(row), runs, created, reply_bytes,
+        failure);
 }
 
 /* One line for each directory, also when it is empty. */
@@ -182,6 +195,7 @@ static void append_totals(struct text *text, const struct table *table, bool dea
     size_t records = 0;
     size_t replied = 0;
     size_t damaged = 0;
+    size_t newer = 0;
     size_t reply_bytes = 0;
     for (size_t i = 0; i < table->count; i++) {
         const struct row *row = &table->rows[i];
@@ -189,24 +203,27 @@ static void append_totals(struct text *text, const struct table *table, bool dea
             continue;
         records++;
         replied += row->replied;
-        damaged += row->damaged;
+        newer += row->unreadable == ERROR_NEWER;
+        damaged += row->unreadable != 0 && row->unreadable != ERROR_NEWER;
         reply_bytes += row->reply_bytes;
     }
-    text_printf(text, "%s/: %zu record%s: %zu replied (%zu bytes), %zu %s, %zu damaged\n",
+    text_printf(text, "%s/: %zu record%s: %zu replied (%zu bytes), %zu %s, %zu damaged",
         dead ? "dead" : "spool", records, records == 1 ? "" : "s", replied, reply_bytes,
-        records - replied - damaged, dead ? "given up" : "asking", damaged);
+        records - replied - damaged - newer, dead ? "given up" : "asking", damaged);
+    if (newer > 0)
+        text_printf(text, ", %zu of a newer release", newer);
+    text_append(text, "\n");
 }
 
 static void append_table(struct text *text, const struct table *table)
 {
-    int id_width;
-    int agent_width;
-    measure_columns(table, &id_width, &agent_width);
+    struct widths widths = measure_columns(table);
     if (table->count > 0)
-        text_printf(text, "%-5s  %-*s  %-*s  %-8s  %4s  %-24s  %11s  %s\n", "where", id_width, "id",
-            agent_width, "agent", "state", "runs", "created", "reply bytes", "last failure");
+        text_printf(text, "%-5s  %-*s  %-*s  %-*s  %4s  %-24s  %11s  %s\n", "where", widths.id,
+            "id", widths.agent, "agent", widths.state, "state", "runs", "created", "reply bytes",
+            "last failure");
     for (size_t i = 0; i < table->count; i++)
-        append_row(text, &table->rows[i], id_width, agent_width);
+        append_row(text, &table->rows[i], &widths);
     append_totals(text, table, false);
     append_totals(text, table, true);
 }
@@ -271,30 +288,32 @@ static void append_details(struct text *text, const struct row *row, bool escape
 }
 
 static void append_record(const struct config *config, struct text *text, const struct row *row,
-    const struct error *damage)
+    const struct error *unreadable)
 {
     text_printf(text,
         "id:           %s\n"
         "file:         %s/%s/%s.json\n"
         "state:        %s\n",
         row->record.id, config->state_dir, row_dir(row), row->record.id, row_state(row));
-    if (row->damaged)
-        text_printf(text, "damage:       %s\n", damage->text);
+    if (row->unreadable != 0)
+        text_printf(text, "%s       %s\n",
+            row->unreadable == ERROR_NEWER ? "reason:" : "damage:", unreadable->text);
     else
         append_details(text, row, isatty(STDOUT_FILENO) == 1);
 }
 
-/* Loads a record from one of the two directories. A damaged record is a row, not an error. */
+/* Loads a record from one of the two directories. A record that cannot be read is a row, not an
+ * error. */
 static int load_row(
     struct spool *spool, const char *id, bool dead, struct row *row, struct error *error)
 {
     struct spool_record record;
     int result =
         dead ? spool_load_dead(spool, id, &record, error) : spool_load(spool, id, &record, error);
-    if (result != 0 && result != ERROR_INVALID)
+    if (result != 0 && result != ERROR_INVALID && result != ERROR_NEWER)
         return result;
     text_copy(record.id, sizeof record.id, id);
-    *row = make_row(&record, dead, result != 0);
+    *row = make_row(&record, dead, result);
     return 0;
 }
 

@@ -15,7 +15,8 @@
  *
  * At startup journal_restore reads the records back into the queue. It is strict where the rest is
  * lenient: a record that cannot be read at this moment stops the startup, since an agent that the
- * queue does not know to have run would be run again.
+ * queue does not know to have run would be run again. A record of a newer release is left where it
+ * is and its notification is not delivered, because after a rollback it may hold a reply.
  */
 #include "delivery/journal.h"
 
@@ -54,7 +55,6 @@ static int save_record(const struct journal *journal, struct entry *entry, bool 
         .runs = entry->work.runs,
         .reply_abandoned = entry->work.reply_abandoned,
         .reply = with_reply ? entry->work.reply : NULL,
-        .name_sync = entry->work.name_sync,
     };
     text_copy(record.id, sizeof record.id, entry->item.id);
     text_copy(record.agent_id, sizeof record.agent_id, entry->agent_id);
@@ -62,7 +62,6 @@ static int save_record(const struct journal *journal, struct entry *entry, bool 
     text_copy(record.task_id, sizeof record.task_id, entry->work.task_id);
     text_copy(record.failure, sizeof record.failure, entry->work.failure);
     int result = spool_save(journal->spool, &record, with_reply, &error);
-    entry->work.name_sync = record.name_sync;
     record_outcome(journal, entry, result, &error);
     if (result == 0)
         entry->work.record = record.reply != NULL ? RECORD_REPLY : RECORD_RUN;
@@ -195,8 +194,10 @@ struct restored {
     size_t runs;
     size_t damaged;
     size_t dead;
-    bool incomplete;     /* the queue lacks some of it for want of memory */
-    struct error unread; /* of a record that cannot be read now; code 0 without one */
+    size_t newer;            /* records of a newer release, in either directory */
+    char newer_id[ID_BYTES]; /* one of them */
+    bool incomplete;         /* the queue lacks some of it for want of memory */
+    struct error unread;     /* of a record that cannot be read now; code 0 without one */
 };
 
 static void bury_damaged(struct restored *restored, const char *id)
@@ -208,11 +209,27 @@ static void bury_damaged(struct restored *restored, const char *id)
         log_error(component, "%s", error.text);
 }
 
+/*
+ * A newer release wrote it, before a rollback. What it holds is unknown, perhaps a reply, so it
+ * stays where it is and its agent is not asked.
+ */
+static void leave_newer(struct restored *restored, const char *id)
+{
+    restored->newer++;
+    text_copy(restored->newer_id, sizeof restored->newer_id, id);
+    if (send_queue_remember_settled(restored->queue, id, INT64_MAX) < 0)
+        restored->incomplete = true;
+}
+
 static void restore_record(void *context, struct spool_record *record, const struct error *why)
 {
     struct restored *restored = context;
     if (why != NULL && why->code == ERROR_SYSTEM) {
         restored->unread = *why;
+        return;
+    }
+    if (why != NULL && why->code == ERROR_NEWER) {
+        leave_newer(restored, record->id);
         return;
     }
     if (why != NULL) {
@@ -238,14 +255,17 @@ static void restore_dead_record(void *context, struct spool_record *record, cons
 {
     struct restored *restored = context;
     int remembered = 0;
+    if (why != NULL && why->code == ERROR_NEWER) {
+        leave_newer(restored, record->id);
+        return;
+    }
     bool damaged = why != NULL && why->code != ERROR_SYSTEM;
     if (why != NULL && !damaged)
         log_error(component, "dead/: %s", why->text);
     if (!damaged)
         remembered = send_queue_remember_settled(
             restored->queue, record->id, why == NULL ? record->created_at_ms : INT64_MAX);
-    else if (!send_queue_add_prior_runs(
-                 restored->queue, record->id, record->runs > 0 ? record->runs : 1))
+    else if (!send_queue_add_prior_runs(restored->queue, record->id, 1))
         remembered = ERROR_NO_MEMORY;
     if (remembered < 0)
         restored->incomplete = true;
@@ -254,28 +274,40 @@ static void restore_dead_record(void *context, struct spool_record *record, cons
     free(record->reply);
 }
 
-int journal_restore(
-    struct spool *spool, struct send_queue *queue, int64_t give_up_after_ms, struct error *error)
+static void log_restored(const struct restored *restored)
+{
+    if (restored->replies + restored->runs + restored->damaged > 0)
+        log_info(component,
+            "recovered from spool: %zu unposted replies, %zu interrupted runs, %zu corrupt records",
+            restored->replies, restored->runs, restored->damaged);
+    if (restored->newer > 0)
+        log_error(component,
+            "%zu records are from a newer release, one of them of %s; they are left as they are "
+            "and "
+            "their notifications are not delivered until that release runs again",
+            restored->newer, restored->newer_id);
+    if (restored->dead > 0)
+        log_error(component,
+            "dead/ holds %zu undeliverable notifications; see them with: mission-control-runtime "
+            "spool list",
+            restored->dead);
+}
+
+int journal_restore(const struct journal *journal, struct send_queue *queue,
+    int64_t give_up_after_ms, struct error *error)
 {
     struct restored restored = {
-        .spool = spool, .queue = queue, .give_up_after_ms = give_up_after_ms};
-    int result = spool_each(spool, restore_record, &restored, error);
+        .spool = journal->spool, .queue = queue, .give_up_after_ms = give_up_after_ms};
+    int result = spool_each(journal->spool, restore_record, &restored, error);
     if (result == 0)
-        result = spool_each_dead(spool, restore_dead_record, &restored, error);
+        result = spool_each_dead(journal->spool, restore_dead_record, &restored, error);
     if (result == 0 && restored.unread.code != 0)
         result = error_set(error, restored.unread.code, "%s", restored.unread.text);
     if (result == 0 && restored.incomplete)
         result = error_set(error, ERROR_NO_MEMORY, "no memory for what the spool holds");
     if (result != 0)
         return result;
-    if (restored.replies + restored.runs + restored.damaged > 0)
-        log_info(component,
-            "recovered from spool: %zu unposted replies, %zu interrupted runs, %zu corrupt records",
-            restored.replies, restored.runs, restored.damaged);
-    if (restored.dead > 0)
-        log_error(component,
-            "dead/ holds %zu undeliverable notifications; see them with: mission-control-runtime "
-            "spool list",
-            restored.dead);
+    atomic_store(&journal->stats->newer_records, (long long)restored.newer);
+    log_restored(&restored);
     return 0;
 }

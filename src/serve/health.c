@@ -127,9 +127,10 @@ static json_t *json_health_delivery(
 
 static json_t *json_health_spool(struct stats *stats, const struct runtime_health *seen)
 {
-    return json_pack("{s:b, s:I, s:I}", "broken", seen->spool_broken, "dead",
+    return json_pack("{s:b, s:I, s:I, s:I}", "broken", seen->spool_broken, "dead",
         (json_int_t)atomic_load(&stats->dead_files), "deadBytes",
-        (json_int_t)atomic_load(&stats->dead_bytes));
+        (json_int_t)atomic_load(&stats->dead_bytes), "newer",
+        (json_int_t)atomic_load(&stats->newer_records));
 }
 
 static json_t *json_heartbeat(const struct routes_sources *sources)

@@ -1,15 +1,11 @@
 /*
- * A record is one flat JSON object. The order of its members matters: "reply" is the last one, so a
- * record without a reply becomes one with it by replacing its final "}" with ,"reply":"..."}.
+ * A record is one flat JSON object. Its "version" is that of the format: it rises when a release
+ * writes something that an earlier one would misread, and a release leaves records of a higher
+ * version alone (ERROR_NEWER), because after a rollback they may hold replies. Records without a
+ * version are from before there was one; they are read as version 1. An additional member that may
+ * be ignored does not need a new version.
  *
- * A machine that stops while that happens can leave the file at its new length with NULs at its
- * end, at its old length, or with a prefix of the new bytes. Parsing therefore has two steps: the
- * whole text; and if that is not a record, the text before the reply. If that is a record and not a
- * single byte of the reply's value is there, the reply was never written and the run is resumed.
- * If part of the value is there, the record is damaged, but its number of runs is still known: the
- * agent must not be asked again as if it had never been.
- *
- * Members that older versions did not write are optional.
+ * Members that older releases did not write are optional.
  */
 #include "spool/spool.h"
 
@@ -21,14 +17,18 @@
 #include "base/json.h"
 #include "base/text.h"
 
+/* See the top. */
+enum { FORMAT_VERSION = 1 };
+
 char *spool_record_write(const struct spool_record *record, const char *account_id)
 {
-    json_t *document = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:b, s:s}",
-        "account", account_id, "id", record->id, "agent", record->agent_id, "slug",
-        record->agent_slug, "task", record->task_id, "createdAt", (json_int_t)record->created_at_ms,
-        "failingMs", (json_int_t)record->failing_ms, "errorMs", (json_int_t)record->error_ms,
-        "timeouts", (int)record->timeouts, "runs", (int)record->runs, "givenUp",
-        record->reply_abandoned, "failure", record->failure);
+    json_t *document =
+        json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:b, s:s}", "version",
+            FORMAT_VERSION, "account", account_id, "id", record->id, "agent", record->agent_id,
+            "slug", record->agent_slug, "task", record->task_id, "createdAt",
+            (json_int_t)record->created_at_ms, "failingMs", (json_int_t)record->failing_ms,
+            "errorMs", (json_int_t)record->error_ms, "timeouts", (int)record->timeouts, "runs",
+            (int)record->runs, "givenUp", record->reply_abandoned, "failure", record->failure);
     char *bytes = NULL;
     /* Not with "s*" above: json_pack drops an optional member silently when out of memory. */
     if (record->reply == NULL ||
@@ -77,75 +77,43 @@ static bool read_record_fields(
     return true;
 }
 
-static int parse_complete(const char *bytes, size_t length_bytes, const char *account_id,
-    const char *id, struct spool_record *record, struct error *error)
-{
-    json_t *document = NULL;
-    *record = (struct spool_record){0};
-    int result = json_guard_load(bytes, length_bytes, &document, error);
-    if (result == 0 && !read_record_fields(document, account_id, id, record))
-        result = error_set(error, ERROR_INVALID, "not a record of this account");
-    const char *reply = result == 0 ? json_guard_string(document, "reply") : NULL;
-    if (reply != NULL && (record->reply = strdup(reply)) == NULL)
-        result = error_set(error, ERROR_NO_MEMORY, "out of memory for a reply");
-    json_decref(document);
-    return result == ERROR_NO_MEMORY || result == 0 ? result : ERROR_INVALID;
-}
-
 /*
- * The length of a damaged record up to where its reply begins, without a closing brace.
- * *half_reply: the file contains the whole SPOOL_RECORD_REPLY, so part of the reply may follow.
- * Bytes that never reached the disk are either missing or NULs, and SPOOL_RECORD_REPLY itself may
- * be incomplete.
+ * Releases before version 1 wrote no version and no "stage". Anything beyond what this release
+ * knows is a newer layout, of which nothing else can be judged, not even whose it is.
  */
-static size_t bytes_before_reply(const char *bytes, size_t length_bytes, bool *half_reply)
+static bool is_newer_format(const json_t *document)
 {
-    static const char begin[] = SPOOL_RECORD_REPLY;
-    size_t begin_bytes = sizeof begin - 1;
-    const char *reply = memmem(bytes, length_bytes, begin, begin_bytes);
-    *half_reply = reply != NULL;
-    if (reply != NULL)
-        return (size_t)(reply - bytes);
-    while (length_bytes > 0 && bytes[length_bytes - 1] == '\0')
-        length_bytes--;
-    for (size_t part = begin_bytes - 1; part > 0; part--)
-        if (length_bytes >= part && memcmp(bytes + length_bytes - part, begin, part) == 0)
-            return length_bytes - part;
-    return length_bytes > 0 && bytes[length_bytes - 1] == '}' ? length_bytes - 1 : length_bytes;
+    double version;
+    const json_t *value = json_object_get(document, "version");
+    if (json_object_get(document, "stage") != NULL)
+        return true;
+    return value != NULL && !json_guard_number(value, INT_MIN, FORMAT_VERSION, &version);
 }
 
-/* Parses the part before the reply of a record that is not complete. */
-static int parse_before_reply(const char *bytes, size_t length_bytes, const char *account_id,
-    const char *id, struct spool_record *record)
+static int read_document(const json_t *document, const char *account_id, const char *id,
+    struct spool_record *record, struct error *error)
 {
-    bool half_reply;
-    struct error unused;
-    struct text before = {0};
-    size_t kept_bytes = bytes_before_reply(bytes, length_bytes, &half_reply);
-    text_append_bytes(&before, bytes, kept_bytes);
-    text_append(&before, "}");
-    int result = ERROR_NO_MEMORY;
-    if (!before.failed)
-        result = parse_complete(before.data, before.length_bytes, account_id, id, record, &unused);
-    text_fini(&before);
-    if (result == 0 && !half_reply)
-        return 0;
-    unsigned runs = result == 0 ? record->runs : 0;
-    if (result == 0)
-        free(record->reply);
-    *record = (struct spool_record){.runs = runs};
-    return result == 0 ? ERROR_INVALID : result;
+    if (is_newer_format(document))
+        return error_set(error, ERROR_NEWER,
+            "written by a newer release; this one reads format version %d", FORMAT_VERSION);
+    if (!read_record_fields(document, account_id, id, record))
+        return error_set(error, ERROR_INVALID, "not a record of this account");
+    const char *reply = json_guard_string(document, "reply");
+    if (reply != NULL && (record->reply = strdup(reply)) == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "out of memory for a reply");
+    return 0;
 }
 
 int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
     const char *id, struct spool_record *record, struct error *error)
 {
-    int result = parse_complete(bytes, length_bytes, account_id, id, record, error);
-    if (result == ERROR_INVALID)
-        result = parse_before_reply(bytes, length_bytes, account_id, id, record);
-    if (result == ERROR_NO_MEMORY)
-        error_set(error, result, "out of memory");
-    if (result == 0 && error != NULL)
-        *error = (struct error){0};
+    json_t *document = NULL;
+    *record = (struct spool_record){0};
+    int result = json_guard_load(bytes, length_bytes, &document, error);
+    if (result == 0)
+        result = read_document(document, account_id, id, record, error);
+    else if (result != ERROR_NO_MEMORY)
+        result = ERROR_INVALID;
+    json_decref(document);
     return result;
 }

@@ -11,18 +11,11 @@
  * the machine, and the page cache does. A reply is synced before it is first posted, because from
  * then on only this file can tell whether the agent has answered.
  *
- * A second new file per delivery would cost half as much again as everything else the kernel does
- * for it. So the reply is appended in place: it overwrites the closing brace of the run's record,
- * brings its own, and is synced. A power failure in that moment leaves half a reply, in which
- * spool_record_parse still finds the number of runs, or none of it, which is the record of the run.
- * If the file on disk is not what the reply fits onto, a new file replaces it.
- *
- * A file's name is on disk only after a sync of its directory. dir_sync numbers those syncs, so
- * that one of them serves every name that was made before it began (record->name_sync).
+ * Each save is a new file that is renamed over the old one (file_replace). So a power failure while
+ * a reply is being written leaves the record of the run, and its count.
  *
  * There is no lock: a record is used by one thread at a time, the worker that has its entry, and
- * everything shared is constant after spool_open, except for the atomic counters in dir_sync. All
- * functions block for the disk.
+ * everything shared is constant after spool_open. All functions block for the disk.
  */
 #include "spool/spool.h"
 
@@ -50,7 +43,6 @@ typedef char record_name[ID_BYTES + sizeof suffix];
 
 struct spool {
     int dir_fd;
-    struct dir_sync sync; /* of dir_fd */
     int dead_fd;
     char *account_id;
     bool keeps_temporaries; /* a runtime may be writing them */
@@ -98,7 +90,6 @@ static int open_spool_dirs(struct spool **spool, const char *state_dir, const ch
         result = error_set(error, ERROR_NO_MEMORY, "out of memory for the spool");
     if (result == 0)
         result = open_spool_dir(state_dir, "spool", &created->dir_fd, error);
-    created->sync.dir_fd = created->dir_fd;
     if (result == 0)
         result = open_spool_dir(state_dir, "dead", &created->dead_fd, error);
     if (result != 0) {
@@ -117,6 +108,9 @@ int spool_open(
         result = make_spool_dir(state_dir, "spool", error);
     if (result == 0)
         result = make_spool_dir(state_dir, "dead", error);
+    /* Always, since an earlier process may have been killed after creating them. */
+    if (result == 0 && !dir_sync(state_dir))
+        result = error_set_errno(error, ERROR_SYSTEM, errno, "cannot sync %s", state_dir);
     if (result != 0)
         return result;
     return open_spool_dirs(spool, state_dir, account_id, false, error);
@@ -146,47 +140,20 @@ void spool_close(struct spool *spool)
     free(spool);
 }
 
-uint64_t spool_syncs(const struct spool *spool)
-{
-    return spool->sync.begun;
-}
-
 static void record_name_of(record_name name, const char *id)
 {
     snprintf(name, sizeof(record_name), "%s%s", id, suffix);
 }
 
-/*
- * Appends the reply to the record that the run left. False when that is not possible; the record is
- * then unchanged, or damaged if the disk fails even to restore it, and must be replaced.
- */
-static bool append_reply(struct spool *spool, const char *name, const char *text, uint64_t sync)
-{
-    const char *reply = strstr(text, SPOOL_RECORD_REPLY);
-    return reply != NULL &&
-           file_replace_end(spool->dir_fd, name, (size_t)(reply - text), "}", reply) &&
-           dir_sync_ensure(&spool->sync, sync);
-}
-
-static int replace_record(struct spool *spool, const char *name, const char *text, bool durable,
-    uint64_t *name_sync, struct error *error)
-{
-    int result = file_replace(spool->dir_fd, name, text, strlen(text), durable, error);
-    if (result == 0)
-        *name_sync = dir_sync_next(&spool->sync);
-    return result;
-}
-
-int spool_save(struct spool *spool, struct spool_record *record, bool durable, struct error *error)
+int spool_save(
+    struct spool *spool, const struct spool_record *record, bool durable, struct error *error)
 {
     record_name name;
-    int result = 0;
     record_name_of(name, record->id);
     char *text = spool_record_write(record, spool->account_id);
     if (text == NULL)
         return error_set(error, ERROR_NO_MEMORY, "out of memory for a spool record");
-    if (!durable || !append_reply(spool, name, text, record->name_sync))
-        result = replace_record(spool, name, text, durable, &record->name_sync, error);
+    int result = file_replace(spool->dir_fd, name, text, strlen(text), durable, error);
     if (result != 0)
         error_wrap(error, "spool");
     free(text);

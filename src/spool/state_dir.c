@@ -34,9 +34,20 @@ enum {
     LOCK_RETRY_MS = 5,
 };
 
+/* Creates the directory and syncs its parent; path does not end in a slash if it is new. */
 static bool make_state_dir(const char *path)
 {
-    return mkdir(path, 0700) == 0 || errno == EEXIST;
+    char parent[PATH_MAX];
+    if (mkdir(path, 0700) != 0)
+        return errno == EEXIST;
+    text_copy(parent, sizeof parent, path);
+    char *slash = strrchr(parent, '/');
+    if (slash != NULL)
+        slash[slash == parent ? 1 : 0] = '\0';
+    /* Best effort: a parent that may be written to but not read cannot be synced. */
+    bool synced = dir_sync(slash != NULL ? parent : ".");
+    (void)synced;
+    return true;
 }
 
 /* mkdir -p. A parent that cannot be created shows when the last directory is checked. */

@@ -299,6 +299,7 @@ static int attempt_restore_all(unsigned number)
     struct spool *spool;
     struct send_queue *queue;
     struct send_queue_view counts;
+    static struct stats stats;
     char reply[] = "reply";
     struct spool_record unposted = {.id = "js1", .agent_id = "jx1", .reply = reply};
     struct spool_record interrupted = {.id = "js2", .agent_id = "jx1", .runs = 1};
@@ -311,7 +312,8 @@ static int attempt_restore_all(unsigned number)
     write_corrupt("js4.json");
     assert_int_equal(send_queue_create(&queue, 16, 1, NULL), 0);
     alloc_fault_arm(number);
-    int result = journal_restore(spool, queue, 3600000, NULL);
+    int result =
+        journal_restore(&(struct journal){.spool = spool, .stats = &stats}, queue, 3600000, NULL);
     alloc_fault_disarm();
     send_queue_snapshot(queue, &counts);
     if (result == 0) {

@@ -258,7 +258,7 @@ static void test_runs_and_replies_are_restored(void **state)
     struct fixture *fixture = *state;
     save(fixture, "replied", "text");
     save(fixture, "asked", NULL);
-    assert_int_equal(journal_restore(fixture->spool, fixture->queue, AN_HOUR_MS, NULL), 0);
+    assert_int_equal(journal_restore(&fixture->journal, fixture->queue, AN_HOUR_MS, NULL), 0);
     struct entry *replied = queue_fixture_take(fixture->queue, "replied");
     assert_int_equal(replied->queue.stage, STAGE_REPLIED);
     assert_int_equal(replied->work.record, RECORD_REPLY);
@@ -279,7 +279,7 @@ static void test_damaged_record_costs_a_run(void **state)
     write_file(fixture, "spool/bad.json", "{}");
     for (int start = 0; start < 2; start++) {
         struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
-        assert_int_equal(journal_restore(fixture->spool, queue, AN_HOUR_MS, NULL), 0);
+        assert_int_equal(journal_restore(&fixture->journal, queue, AN_HOUR_MS, NULL), 0);
         assert_true(exists(fixture, "dead/bad.json"));
         PAGE(queue, {"bad", "a", 1}, {"good", "b", 2});
         struct entry *bad = queue_fixture_take(queue, "bad");
@@ -292,26 +292,56 @@ static void test_damaged_record_costs_a_run(void **state)
     }
 }
 
-/* The runs before a truncated reply are still known. */
-static void test_truncated_reply_costs_the_runs_before_it(void **state)
+static const char newer_record[] = "{\"version\":2,\"whose\":[\"account1\"],\"said\":\"a reply\"}";
+
+static void expect_newer_record(const struct fixture *fixture, const char *name)
+{
+    char path[PATH_BYTES];
+    char bytes[sizeof newer_record + 1] = "";
+    snprintf(path, sizeof path, "%s/%s", fixture->dir, name);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fread(bytes, 1, sizeof bytes, file), sizeof newer_record - 1);
+    assert_int_equal(fclose(file), 0);
+    assert_string_equal(bytes, newer_record);
+}
+
+/* After a rollback: its reply must survive until the newer release runs again. */
+static void test_newer_record_is_left_alone(void **state)
 {
     struct fixture *fixture = *state;
-    save(fixture, "half", "a reply that was cut off");
-    char path[512];
-    snprintf(path, sizeof path, "%s/spool/half.json", fixture->dir);
-    struct stat status;
-    assert_int_equal(stat(path, &status), 0);
-    assert_int_equal(truncate(path, status.st_size - 5), 0);
-    assert_int_equal(journal_restore(fixture->spool, fixture->queue, AN_HOUR_MS, NULL), 0);
-    assert_true(exists(fixture, "dead/half.json"));
-    PAGE(fixture->queue, {"half", "a", 1});
-    struct entry *half = queue_fixture_take(fixture->queue, "half");
-    assert_int_equal(half->work.runs, 2);
-    queue_fixture_finish(fixture->queue, half, STAGE_SETTLED, 0);
+    write_file(fixture, "spool/newer.json", newer_record);
+    write_file(fixture, "dead/newer_dead.json", newer_record);
+    write_file(fixture, "spool/bad.json", "{\"version\":1}");
+    for (int start = 0; start < 2; start++) {
+        struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
+        assert_int_equal(journal_restore(&fixture->journal, queue, AN_HOUR_MS, NULL), 0);
+        assert_int_equal(atomic_load(&fixture->stats.newer_records), 2);
+        for (int page = 0; page < 2; page++)
+            PAGE(queue, {"newer", "a", 1}, {"newer_dead", "b", 2});
+        assert_int_equal(queue_fixture_counts(queue).ready, 0);
+        assert_int_equal(queue_fixture_counts(queue).settled, 2);
+        send_queue_destroy(queue);
+    }
+    expect_newer_record(fixture, "spool/newer.json");
+    expect_newer_record(fixture, "dead/newer_dead.json");
+    assert_true(exists(fixture, "dead/bad.json"));
+}
+
+/* A release that was started beside this one: what it wrote is not damaged. */
+static void test_newer_record_of_an_entry_is_not_buried(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    keep_and_release(fixture);
+    write_file(fixture, "spool/n1.json", newer_record);
+    assert_int_equal(journal_load_reply(&fixture->journal, fixture->entry, &error), ERROR_NEWER);
+    assert_int_equal(fixture->entry->work.record, RECORD_REPLY);
+    expect_newer_record(fixture, "spool/n1.json");
 }
 
 /* As journal_restore with one descriptor left: for the directory, but no file in it. */
-static int restore_unable_to_read(const struct fixture *fixture, struct error *error)
+static int restore_unable_to_read(struct fixture *fixture, struct error *error)
 {
     struct rlimit before;
     int next = dup(STDIN_FILENO);
@@ -319,7 +349,7 @@ static int restore_unable_to_read(const struct fixture *fixture, struct error *e
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     const struct rlimit one = {.rlim_cur = (rlim_t)next + 1, .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &one), 0);
-    int result = journal_restore(fixture->spool, fixture->queue, AN_HOUR_MS, error);
+    int result = journal_restore(&fixture->journal, fixture->queue, AN_HOUR_MS, error);
     setrlimit(RLIMIT_NOFILE, &before);
     return result;
 }
@@ -356,7 +386,7 @@ static void test_dead_record_is_settled(void **state)
     assert_int_equal(spool_bury(fixture->spool, "dead", NULL), 0);
     assert_int_equal(spool_bury(fixture->spool, "both", NULL), 0);
     save(fixture, "both", "new");
-    assert_int_equal(journal_restore(fixture->spool, fixture->queue, AN_HOUR_MS, NULL), 0);
+    assert_int_equal(journal_restore(&fixture->journal, fixture->queue, AN_HOUR_MS, NULL), 0);
     assert_int_equal(queue_fixture_counts(fixture->queue).settled, 1);
     PAGE(fixture->queue, {"dead", "a", 1}, {"both", "both", 2});
     struct entry *both = queue_fixture_take(fixture->queue, "both");
@@ -368,12 +398,12 @@ static void test_dead_record_is_settled(void **state)
 }
 
 /* Restores with the number-th allocation failing; if that succeeds, all must be known. */
-static int restore_with_fault(const struct fixture *fixture, unsigned number)
+static int restore_with_fault(struct fixture *fixture, unsigned number)
 {
     struct error error;
     struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
     alloc_fault_arm(number);
-    int result = journal_restore(fixture->spool, queue, AN_HOUR_MS, &error);
+    int result = journal_restore(&fixture->journal, queue, AN_HOUR_MS, &error);
     alloc_fault_disarm();
     if (result == 0) {
         assert_int_equal(queue_fixture_counts(queue).held, 2);
@@ -440,7 +470,8 @@ int main(void)
         TEST(test_failing_time_is_kept_with_the_reply),
         TEST(test_runs_and_replies_are_restored),
         TEST(test_damaged_record_costs_a_run),
-        TEST(test_truncated_reply_costs_the_runs_before_it),
+        TEST(test_newer_record_is_left_alone),
+        TEST(test_newer_record_of_an_entry_is_not_buried),
         TEST(test_unreadable_record_stops_the_startup),
         TEST(test_unreadable_dead_record_is_settled),
         TEST(test_dead_record_is_settled),

@@ -8,9 +8,60 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../lib/spool_fixture.h"
+
+/* The directories that were synced, in order, each followed by the names in it at that moment. */
+static char synced[4096];
+
+/* In place of the C library's: notes what is synced. */
+int fsync(int fd)
+{
+    static const char *const names[] = {"a", "b", "spool", "dead"};
+    char link[64];
+    char path[256] = "";
+    struct stat status;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    assert_true(readlink(link, path, sizeof path - 1) > 0);
+    size_t length = strlen(synced);
+    snprintf(synced + length, sizeof synced - length, "%s:", path);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        length = strlen(synced);
+        if (fstatat(fd, names[i], &status, 0) == 0)
+            snprintf(synced + length, sizeof synced - length, " %s", names[i]);
+    }
+    length = strlen(synced);
+    snprintf(synced + length, sizeof synced - length, "\n");
+    return (int)syscall(SYS_fsync, fd);
+}
+
+static void expect_synced(const char *dir, const char *path, const char *names)
+{
+    char line[256];
+    snprintf(line, sizeof line, "%s%s:%s\n", dir, path, names);
+    if (strstr(synced, line) == NULL)
+        fail_msg("not synced: %s in:\n%s", line, synced);
+}
+
+/* A power failure must not take the directories away again in which replies have been synced. */
+static void test_new_directories_are_on_disk(void **state)
+{
+    struct spool_fixture *fixture = *state;
+    char path[SPOOL_FIXTURE_PATH_BYTES];
+    struct state_dir dir;
+    struct spool *spool;
+    spool_fixture_path(fixture, "a/b", path);
+    synced[0] = '\0';
+    assert_int_equal(state_dir_open(&dir, path, NULL), 0);
+    expect_synced(fixture->dir, "", " a spool dead");
+    expect_synced(fixture->dir, "/a", " b");
+    assert_int_equal(spool_open(&spool, path, "account1", NULL), 0);
+    expect_synced(path, "", " spool dead");
+    spool_close(spool);
+    state_dir_close(&dir);
+}
 
 static void test_files_are_private(void **state)
 {
@@ -155,6 +206,7 @@ static void test_opening_existing_keeps_temporaries(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH_SPOOL(test_new_directories_are_on_disk),
         WITH_SPOOL(test_files_are_private),
         WITH_SPOOL(test_dir_of_another_account_is_refused),
         WITH_SPOOL(test_dir_with_unreadable_owner_is_refused),

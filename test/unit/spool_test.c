@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../lib/spool_fixture.h"
@@ -70,38 +71,12 @@ static void test_later_save_replaces_earlier(void **state)
     assert_false(spool_fixture_exists(fixture, "spool/n1.json.new"));
 }
 
-static ino_t inode_of(const struct spool_fixture *fixture, const char *name)
-{
-    struct stat status;
-    char path[SPOOL_FIXTURE_PATH_BYTES];
-    spool_fixture_path(fixture, name, path);
-    assert_int_equal(stat(path, &status), 0);
-    return status.st_ino;
-}
-
-static void test_reply_is_written_into_its_record(void **state)
-{
-    struct spool_fixture *fixture = *state;
-    char reply[] = "done, \"reply\":";
-    struct spool_record record = spool_fixture_record("n1", NULL);
-    struct spool_record loaded;
-    assert_int_equal(spool_save(fixture->spool, &record, false, NULL), 0);
-    ino_t before = inode_of(fixture, "spool/n1.json");
-    record.reply = reply;
-    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
-    assert_int_equal(inode_of(fixture, "spool/n1.json"), before);
-    assert_int_equal(spool_load(fixture->spool, "n1", &loaded, NULL), 0);
-    assert_string_equal(loaded.reply, reply);
-    assert_int_equal(loaded.runs, 2);
-    free(loaded.reply);
-}
-
-/* The record on disk is of a different run, with a different length, or already has a reply. */
+/* Whatever was there before, the last save counts. */
 static void test_reply_replaces_a_different_record(void **state)
 {
     struct spool_fixture *fixture = *state;
     char first[] = "a long first reply";
-    char reply[] = "done";
+    char reply[] = "done, \"reply\":";
     struct spool_record record = spool_fixture_record("n1", NULL);
     struct spool_record loaded;
     assert_int_equal(spool_save(fixture->spool, &record, false, NULL), 0);
@@ -125,6 +100,25 @@ static void limit_file_size(rlim_t bytes, struct rlimit *before)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
+/* Saves the record and dies of SIGXFSZ once the file has this length. */
+_Noreturn static void save_until_killed(
+    struct spool *spool, struct spool_record *record, rlim_t bytes)
+{
+    struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
+    signal(SIGXFSZ, SIG_DFL);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    spool_save(spool, record, true, NULL);
+    _exit(0);
+}
+
+static void expect_killed(pid_t process)
+{
+    int status;
+    assert_int_equal(waitpid(process, &status, 0), process);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGXFSZ);
+}
+
 static void test_reply_on_a_full_disk_keeps_the_record(void **state)
 {
     struct spool_fixture *fixture = *state;
@@ -146,91 +140,32 @@ static void test_reply_on_a_full_disk_keeps_the_record(void **state)
     assert_int_equal(loaded.runs, 2);
 }
 
-static void copy_runs(void *context, struct spool_record *record, const struct error *why)
-{
-    assert_non_null(why);
-    assert_null(record->reply);
-    *(unsigned *)context = record->runs;
-}
-
-/* The machine crashed with the new bytes but not the new length on disk, or the reverse. */
-static void test_unwritten_reply_is_absent(void **state)
-{
-    struct spool_fixture *fixture = *state;
-    static const struct {
-        const char *bytes;
-        size_t length_bytes;
-    } ends[] = {{",", 1}, {",\"rep", 5}, {"}\0\0\0", 4}, {",\0\0\0", 4}, {"\0", 1}};
-    char path[SPOOL_FIXTURE_PATH_BYTES];
-    struct stat status;
-    struct spool_record loaded;
-    struct spool_record record = spool_fixture_record("n1", NULL);
-    spool_fixture_path(fixture, "spool/n1.json", path);
-    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
-        assert_int_equal(spool_save(fixture->spool, &record, false, NULL), 0);
-        assert_int_equal(stat(path, &status), 0);
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
-        assert_int_equal(pwrite(fd, ends[i].bytes, ends[i].length_bytes, status.st_size - 1),
-            (ssize_t)ends[i].length_bytes);
-        close(fd);
-        struct error error = {0};
-        assert_int_equal(spool_load(fixture->spool, "n1", &loaded, &error), 0);
-        assert_int_equal(error.code, 0);
-        assert_null(loaded.reply);
-        assert_int_equal(loaded.runs, 2);
-        assert_string_equal(loaded.agent_id, "agent7");
-    }
-}
-
-static void test_partial_reply_keeps_the_runs(void **state)
+/*
+ * Stops after every byte of the write of a reply, as a machine may that loses power: until the
+ * whole reply is on disk under its name, the record of the run is.
+ */
+static void test_reply_stopped_at_any_byte_keeps_the_runs(void **state)
 {
     struct spool_fixture *fixture = *state;
     char reply[] = "a reply that the machine did not write whole";
-    char path[SPOOL_FIXTURE_PATH_BYTES];
-    struct stat status;
-    unsigned runs = 0;
-    struct spool_record record = spool_fixture_record("n1", reply);
-    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
-    spool_fixture_path(fixture, "spool/n1.json", path);
-    assert_int_equal(stat(path, &status), 0);
-    assert_int_equal(truncate(path, status.st_size - 20), 0);
-    assert_int_equal(spool_each(fixture->spool, copy_runs, &runs, NULL), 0);
-    assert_int_equal(runs, 2);
-    assert_int_equal(truncate(path, 40), 0);
-    assert_int_equal(spool_each(fixture->spool, copy_runs, &runs, NULL), 0);
-    assert_int_equal(runs, 0);
-}
-
-/* One directory sync makes the names of all records durable that were created before it. */
-static void test_names_are_synced_together(void **state)
-{
-    struct spool_fixture *fixture = *state;
-    char reply[] = "a reply";
-    static const struct {
-        const char *id;
-        uint64_t syncs; /* total after its reply is saved */
-    } replies[] = {{"n1", 1}, {"n2", 1}, {"n3", 2}, {"n4", 2}};
-    struct spool_record records[4];
-    for (size_t i = 0; i < 4; i++) {
-        records[i] = spool_fixture_record(replies[i].id, NULL);
-        /* The last two are written after the reply of the first. */
-        if (i < 2)
-            assert_int_equal(spool_save(fixture->spool, &records[i], false, NULL), 0);
+    struct spool_record record = spool_fixture_record("n1", NULL);
+    struct error error;
+    record.reply = reply;
+    char *text = spool_record_write(&record, "account1");
+    for (rlim_t bytes = 0; bytes < strlen(text); bytes++) {
+        struct spool_record loaded;
+        record.reply = NULL;
+        assert_int_equal(spool_save(fixture->spool, &record, false, NULL), 0);
+        record.reply = reply;
+        pid_t writer = fork();
+        if (writer == 0)
+            save_until_killed(fixture->spool, &record, bytes);
+        expect_killed(writer);
+        assert_int_equal(spool_load(fixture->spool, "n1", &loaded, &error), 0);
+        assert_null(loaded.reply);
+        assert_int_equal(loaded.runs, 2);
     }
-    for (size_t i = 0; i < 4; i++) {
-        records[i].reply = reply;
-        assert_int_equal(spool_save(fixture->spool, &records[i], true, NULL), 0);
-        assert_int_equal(spool_syncs(fixture->spool), replies[i].syncs);
-        records[i].reply = NULL;
-        for (size_t later = 2; later < 4 && i == 1; later++)
-            assert_int_equal(spool_save(fixture->spool, &records[later], false, NULL), 0);
-    }
-    struct spool_record restored = spool_fixture_record("n5", NULL);
-    assert_int_equal(spool_save(fixture->spool, &restored, false, NULL), 0);
-    restored.name_sync = 0;
-    restored.reply = reply;
-    assert_int_equal(spool_save(fixture->spool, &restored, true, NULL), 0);
-    assert_int_equal(spool_syncs(fixture->spool), 3);
+    free(text);
 }
 
 /* A directory in place of the temporary file makes the write fail even for root. */
@@ -283,6 +218,78 @@ static void test_corrupt_records_are_refused(void **state)
     }
 }
 
+/* Byte for byte what the last release without a format version wrote. */
+static void test_record_of_the_previous_release_is_read(void **state)
+{
+    struct spool_fixture *fixture = *state;
+    struct spool_record record;
+    spool_fixture_write(fixture, "spool/n1.json",
+        "{\"account\":\"account1\",\"id\":\"n1\",\"agent\":\"agent7\",\"slug\":\"jarvis\",\"task\":"
+        "\"task9\",\"createdAt\":1700000000123,\"failingMs\":11,\"errorMs\":12,\"timeouts\":1,"
+        "\"runs\":3,\"givenUp\":true,\"failure\":\"status 500\"}");
+    assert_int_equal(spool_load(fixture->spool, "n1", &record, NULL), 0);
+    assert_null(record.reply);
+    assert_string_equal(record.agent_id, "agent7");
+    assert_string_equal(record.agent_slug, "jarvis");
+    assert_string_equal(record.task_id, "task9");
+    assert_string_equal(record.failure, "status 500");
+    assert_int_equal(record.created_at_ms, 1700000000123);
+    assert_int_equal(record.failing_ms, 11);
+    assert_int_equal(record.error_ms, 12);
+    assert_int_equal(record.timeouts, 1);
+    assert_int_equal(record.runs, 3);
+    assert_true(record.reply_abandoned);
+    spool_fixture_write(fixture, "spool/n2.json",
+        "{\"account\":\"account1\",\"id\":\"n2\",\"agent\":\"agent7\",\"slug\":\"jarvis\",\"task\":"
+        "\"\",\"createdAt\":1,\"failingMs\":0,\"errorMs\":0,\"timeouts\":0,\"runs\":1,\"givenUp\":"
+        "false,\"failure\":\"\",\"reply\":\"line\\n\\\"quoted\\\" \xC3\xA9\"}");
+    assert_int_equal(spool_load(fixture->spool, "n2", &record, NULL), 0);
+    assert_string_equal(record.reply, "line\n\"quoted\" \xC3\xA9");
+    free(record.reply);
+}
+
+static void test_record_is_written_with_its_format_version(void **state)
+{
+    (void)state;
+    struct spool_record record = spool_fixture_record("n1", NULL);
+    char *text = spool_record_write(&record, "account1");
+    assert_int_equal(strncmp(text, "{\"version\":1,\"account\":", 23), 0);
+    free(text);
+}
+
+/* Of a newer format nothing is known, neither whose it is nor whether there is a reply. */
+static void test_record_of_a_newer_release_is_not_damaged(void **state)
+{
+    struct spool_fixture *fixture = *state;
+#define KNOWN_MEMBERS                                                                      \
+    "\"account\":\"account1\",\"id\":\"n1\",\"agent\":\"a\",\"slug\":\"s\",\"task\":\"\"," \
+    "\"createdAt\":1,"                                                                     \
+    "\"runs\":1"
+    static const struct {
+        const char *text;
+        int result;
+    } cases[] = {
+        {"{\"version\":2}", ERROR_NEWER},
+        {"{\"version\":2," KNOWN_MEMBERS "}", ERROR_NEWER},
+        {"{\"version\":1.5," KNOWN_MEMBERS "}", ERROR_NEWER},
+        {"{\"version\":\"2026.2\"," KNOWN_MEMBERS "}", ERROR_NEWER},
+        {"{\"version\":1e400," KNOWN_MEMBERS "}", ERROR_NEWER},
+        {"{\"version\":1," KNOWN_MEMBERS ",\"stage\":\"streaming\"}", ERROR_NEWER},
+        {"{\"version\":1," KNOWN_MEMBERS ",\"hint\":\"may be ignored\"}", 0},
+        {"{\"version\":1}", ERROR_INVALID},
+        {"{\"version\":2", ERROR_INVALID},
+        {"[2]", ERROR_INVALID},
+    };
+#undef KNOWN_MEMBERS
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct spool_record record;
+        struct error error;
+        spool_fixture_write(fixture, "spool/n1.json", cases[i].text);
+        assert_int_equal(spool_load(fixture->spool, "n1", &record, &error), cases[i].result);
+        assert_null(record.reply);
+    }
+}
+
 static void test_huge_and_special_files_are_refused(void **state)
 {
     struct spool_fixture *fixture = *state;
@@ -304,15 +311,15 @@ int main(void)
         WITH_SPOOL(test_record_round_trips),
         WITH_SPOOL(test_missing_and_empty_replies_are_distinct),
         WITH_SPOOL(test_later_save_replaces_earlier),
-        WITH_SPOOL(test_reply_is_written_into_its_record),
         WITH_SPOOL(test_reply_replaces_a_different_record),
         WITH_SPOOL(test_reply_on_a_full_disk_keeps_the_record),
-        WITH_SPOOL(test_unwritten_reply_is_absent),
-        WITH_SPOOL(test_partial_reply_keeps_the_runs),
-        WITH_SPOOL(test_names_are_synced_together),
+        WITH_SPOOL(test_reply_stopped_at_any_byte_keeps_the_runs),
         WITH_SPOOL(test_failed_write_keeps_the_old_record),
         WITH_SPOOL(test_removing_an_absent_record_succeeds),
         WITH_SPOOL(test_corrupt_records_are_refused),
+        WITH_SPOOL(test_record_of_the_previous_release_is_read),
+        WITH_SPOOL(test_record_is_written_with_its_format_version),
+        WITH_SPOOL(test_record_of_a_newer_release_is_not_damaged),
         WITH_SPOOL(test_huge_and_special_files_are_refused),
     };
     return cmocka_run_group_tests_name("spool", tests, NULL, NULL);
