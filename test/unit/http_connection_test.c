@@ -1,0 +1,182 @@
+/* The HTTP client's connections: names looked up for each, keep-alive probes, how long data may go
+ * unacknowledged, and what closes one that is kept. */
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../lib/loopback.h"
+#include "../lib/stub_server.h"
+#include "base/sync.h"
+#include "http/client.h"
+
+enum { LIMIT_BYTES = 4096, USER_TIMEOUT_MS = 7000, MAX_FDS = 256 };
+
+static const char answer_bytes[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/* The address of every name, which the tests change, and how often it was asked for. */
+static atomic_uint name_address;
+static atomic_uint lookups;
+
+/* In place of the C library's, also for libcurl, which calls it in a thread of its own. */
+int getaddrinfo(const char *restrict node, const char *restrict service,
+    const struct addrinfo *restrict hints, struct addrinfo **restrict found)
+{
+    (void)node;
+    struct addrinfo *info = calloc(1, sizeof *info);
+    struct sockaddr_in *address = calloc(1, sizeof *address);
+    if (info == NULL || address == NULL) {
+        free(info);
+        free(address);
+        return EAI_MEMORY;
+    }
+    atomic_fetch_add(&lookups, 1);
+    address->sin_family = AF_INET;
+    address->sin_port = htons(service != NULL ? (uint16_t)strtoul(service, NULL, 10) : 0);
+    address->sin_addr.s_addr = htonl(atomic_load(&name_address));
+    info->ai_family = AF_INET;
+    info->ai_socktype = hints != NULL ? hints->ai_socktype : SOCK_STREAM;
+    info->ai_addrlen = sizeof *address;
+    info->ai_addr = (struct sockaddr *)address;
+    *found = info;
+    return 0;
+}
+
+void freeaddrinfo(struct addrinfo *info)
+{
+    if (info != NULL)
+        free(info->ai_addr);
+    free(info);
+}
+
+/* A server that closes each connection after its answer; all on 127.0.0.1. */
+static void fetch(struct http_client *client, const char *host, unsigned port, bool single_use,
+    struct http_response *response)
+{
+    static const char *const headers[] = {NULL};
+    char url[64];
+    snprintf(url, sizeof url, "http://%s:%u/", host, port);
+    const struct http_request request = {.url = url,
+        .headers = headers,
+        .timeout_ms = 10000,
+        .response_limit_bytes = LIMIT_BYTES,
+        .single_use_connection = single_use,
+        .user_timeout_ms = USER_TIMEOUT_MS,
+        .ignore_proxy = true,
+        .wants_details = true};
+    http_client_perform(client, &request, response);
+}
+
+static struct http_client *create_client(void)
+{
+    static const atomic_bool never = false;
+    struct http_client *client;
+    assert_int_equal(http_client_create(&client, NULL, &never, NULL), 0);
+    return client;
+}
+
+/* What a cached address would cost: nobody listens at the first one any more. */
+static void test_name_is_looked_up_for_each_connection(void **state)
+{
+    (void)state;
+    struct http_response response;
+    struct stub_server *server = stub_server_start(answer_bytes);
+    struct http_client *client = create_client();
+    unsigned before = atomic_load(&lookups);
+    atomic_store(&name_address, INADDR_LOOPBACK + 1);
+    fetch(client, "moving.test", stub_server_port(server), true, &response);
+    assert_int_equal(response.failure, HTTP_NOT_SENT);
+    atomic_store(&name_address, INADDR_LOOPBACK);
+    fetch(client, "moving.test", stub_server_port(server), true, &response);
+    assert_int_equal(response.failure, HTTP_ANSWERED);
+    atomic_store(&name_address, INADDR_LOOPBACK + 1);
+    fetch(client, "moving.test", stub_server_port(server), true, &response);
+    assert_int_equal(response.failure, HTTP_NOT_SENT);
+    assert_int_equal(atomic_load(&lookups) - before, 3);
+    http_client_destroy(client);
+    stub_server_stop(server);
+}
+
+/* The descriptor of this process that is connected to the port, or -1. */
+static int find_connection_to(unsigned port)
+{
+    for (int fd = 0; fd < MAX_FDS; fd++) {
+        struct sockaddr_in peer;
+        socklen_t length = sizeof peer;
+        if (getpeername(fd, (struct sockaddr *)&peer, &length) == 0 && peer.sin_family == AF_INET &&
+            ntohs(peer.sin_port) == port)
+            return fd;
+    }
+    return -1;
+}
+
+static int socket_option(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t length = sizeof value;
+    assert_int_equal(getsockopt(fd, level, name, &value, &length), 0);
+    return value;
+}
+
+struct socket_options {
+    unsigned port;
+    int keep_alive;
+    int idle_s;
+    int gap_s;
+    int user_timeout_ms;
+};
+
+/* Looks at the client's end while its request is in flight. */
+static const char *note_options(void *context, const char *request)
+{
+    (void)request;
+    struct socket_options *options = context;
+    int fd = find_connection_to(options->port);
+    assert_true(fd >= 0);
+    options->keep_alive = socket_option(fd, SOL_SOCKET, SO_KEEPALIVE);
+    options->idle_s = socket_option(fd, IPPROTO_TCP, TCP_KEEPIDLE);
+    options->gap_s = socket_option(fd, IPPROTO_TCP, TCP_KEEPINTVL);
+    options->user_timeout_ms = socket_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT);
+    return answer_bytes;
+}
+
+static void test_connections_are_probed_and_given_up_when_silent(void **state)
+{
+    (void)state;
+    struct http_response response;
+    struct socket_options options = {0};
+    struct stub_server *server = stub_server_start_with(note_options, &options);
+    struct http_client *client = create_client();
+    options.port = stub_server_port(server);
+    fetch(client, "127.0.0.1", options.port, true, &response);
+    assert_int_equal(response.failure, HTTP_ANSWERED);
+    assert_int_equal(options.keep_alive, 1);
+    assert_int_equal(options.idle_s, 30);
+    assert_in_range(options.gap_s, 1, 30);
+    assert_int_equal(options.user_timeout_ms, USER_TIMEOUT_MS);
+    http_client_destroy(client);
+    stub_server_stop(server);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_name_is_looked_up_for_each_connection),
+        cmocka_unit_test(test_connections_are_probed_and_given_up_when_silent),
+    };
+    assert_int_equal(http_client_library_start(NULL), 0);
+    int failures = cmocka_run_group_tests_name("http_connection", tests, NULL, NULL);
+    http_client_library_stop();
+    return failures;
+}
