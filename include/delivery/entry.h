@@ -157,9 +157,10 @@ struct entry {
     struct {
         enum entry_stage stage;
         enum entry_place place;
-        int64_t known_us;  /* when the queue learned of it, monotonic */
-        int64_t ready_us;  /* when it last became ready */
-        int64_t waited_us; /* from then until a worker took it */
+        int64_t known_us;        /* when the queue learned of it, monotonic */
+        int64_t ready_us;        /* when it last became ready */
+        int64_t waited_us;       /* from then until a worker took it */
+        int64_t overdue_from_ms; /* of a wake-up: when it goes before sends, monotonic */
         int64_t settled_at_ms;
         uint64_t last_page; /* number of the last page that listed it */
         struct lane *lane;

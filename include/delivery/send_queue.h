@@ -123,11 +123,12 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer);
 void send_queue_expect_more(struct send_queue *queue);
 
 /*
- * Queues a wake-up of an agent, after its deliveries and not counted against the capacity. False
- * when the agent has one already, running or not, when the queue is closed or held
- * (send_queue_hold), or without memory.
+ * Queues a wake-up of an agent, after all deliveries and not counted against the capacity. Once it
+ * has waited for max_wait_ms, every other agent that is asked may be one whose wake-up goes before
+ * deliveries. False when the agent has one already, running or not, when the queue is closed or
+ * held (send_queue_hold), or without memory.
  */
-bool send_queue_wake(struct send_queue *queue, const char *agent_id);
+bool send_queue_wake(struct send_queue *queue, const char *agent_id, int64_t max_wait_ms);
 
 /*
  * Removes a wake-up that no worker has taken, if the policy pauses sends: otherwise all of them
@@ -140,8 +141,8 @@ bool send_queue_withdraw_wake(struct send_queue *queue, char agent_id[static ID_
 
 /*
  * The next entry to work on, the caller's until send_queue_finish: write-backs first, then sends,
- * then wake-ups. Blocks until there is one; NULL once the queue is closed and has nothing left to
- * hand out.
+ * then wake-ups (but see send_queue_wake). Blocks until there is one; NULL once the queue is closed
+ * and has nothing left to hand out.
  */
 struct entry *send_queue_take(struct send_queue *queue);
 

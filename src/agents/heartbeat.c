@@ -66,9 +66,17 @@ static void withdraw_queued_wakes(struct heartbeat *heartbeat)
         postpone_wake(heartbeat, agent_id);
 }
 
+/*
+ * With the interval that passes before a wake-up is due, and its jitter, half an interval of
+ * waiting for deliveries keeps an agent within two intervals.
+ */
 static void queue_due_wake(struct heartbeat *heartbeat, const char *agent_id)
 {
-    if (is_breaker_open(heartbeat) || !send_queue_wake(heartbeat->parts.queue, agent_id))
+    struct agent agent = {0};
+    wake_schedule_find(heartbeat->parts.schedule, agent_id, &agent);
+    int64_t max_wait_ms = agent.heartbeat_interval_ms / 2;
+    if (is_breaker_open(heartbeat) ||
+        !send_queue_wake(heartbeat->parts.queue, agent_id, max_wait_ms))
         postpone_wake(heartbeat, agent_id);
 }
 

@@ -201,7 +201,7 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
     return more;
 }
 
-bool send_queue_wake(struct send_queue *queue, const char *agent_id)
+bool send_queue_wake(struct send_queue *queue, const char *agent_id, int64_t max_wait_ms)
 {
     struct entry *entry = NULL;
     mutex_lock(&queue->lock);
@@ -211,6 +211,7 @@ bool send_queue_wake(struct send_queue *queue, const char *agent_id)
         entry = queue_new_entry_locked(queue, ENTRY_WAKE, agent_id, agent_id);
     if (entry != NULL) {
         entry->queue.lane->wakes++;
+        entry->queue.overdue_from_ms = clock_monotonic_ms() + max_wait_ms;
         TAILQ_INSERT_TAIL(&queue->wakes, entry, queue.in_queue);
         lane_insert(&queue->ready, entry);
         cond_signal(&queue->work);

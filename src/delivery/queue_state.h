@@ -101,6 +101,7 @@ struct send_queue {
     size_t asking;         /* of these, those taken to be sent and not past that stage */
     size_t sending;        /* of these, those whose request is in flight */
     size_t wakes_running;
+    bool wake_was_last; /* of what was taken to ask an agent: a wake-up */
     size_t settled;
     size_t lane_count;
     size_t agents_with_work; /* lanes with deliveries */

@@ -224,13 +224,32 @@ static bool may_send_locked(const struct send_queue *queue, size_t others, int64
     return !queue->policy.single_flight || (others == 0 && now_ms >= queue->policy.next_send_ms);
 }
 
+/*
+ * A wake-up that has waited for too long goes before sends, or a constant backlog would leave its
+ * agent asleep for good; but not twice in a row, so that sends keep half of what there is.
+ */
+static struct entry *find_overdue_wake_locked(const struct send_queue *queue, int64_t now_ms)
+{
+    mutex_assert_held(&queue->lock);
+    struct entry *entry;
+    if (queue->wake_was_last || queue->wakes_running >= queue->max_wakes)
+        return NULL;
+    TAILQ_FOREACH (entry, &queue->wakes, queue.in_queue)
+        if (entry->queue.place == PLACE_READY && !entry->queue.lane->busy &&
+            entry->queue.overdue_from_ms <= now_ms)
+            break;
+    return entry;
+}
+
 static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
 {
     mutex_assert_held(&queue->lock);
     struct entry *entry = lane_lists_first(&queue->ready, CLASS_WRITE_BACK);
     if (entry != NULL || !may_send_locked(queue, queue->asking, now_ms))
         return entry;
-    entry = lane_lists_first(&queue->ready, CLASS_SEND);
+    entry = find_overdue_wake_locked(queue, now_ms);
+    if (entry == NULL)
+        entry = lane_lists_first(&queue->ready, CLASS_SEND);
     if (entry == NULL && queue->wakes_running < queue->max_wakes)
         entry = lane_lists_first(&queue->ready, CLASS_WAKE);
     return entry;
@@ -257,6 +276,8 @@ static struct entry *take_work_locked(struct send_queue *queue, int64_t now_ms)
     queue->running++;
     queue->asking += is_asking(entry) ? 1 : 0;
     queue->wakes_running += entry->kind == ENTRY_WAKE ? 1 : 0;
+    if (is_asking(entry))
+        queue->wake_was_last = entry->kind == ENTRY_WAKE;
     return entry;
 }
 

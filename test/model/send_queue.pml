@@ -16,8 +16,9 @@
  * polls are not modelled.
  *
  * -DWAKES=N adds N heartbeats ("wakes") of each of the two agents, with lower priority than the
- * deliveries of both; at most MAX_WAKES run at a time, and one per agent. While sends are held,
- * ready wakes may be withdrawn; they are then gone, as rescheduling is not modelled.
+ * deliveries of both unless they are overdue, which they may be at any time; at most MAX_WAKES run
+ * at a time, and one per agent. While sends are held, ready wakes may be withdrawn; they are then
+ * gone, as rescheduling is not modelled.
  *
  * -DBREAK=RULE removes one rule of the code. scripts/model.sh checks that Spin detects it.
  */
@@ -194,8 +195,8 @@ inline take_work_locked()
 {
     if
     :: ANY(WRITE_BACK) -> PICK(WRITE_BACK)
-    :: !ANY(WRITE_BACK) && ANY(SEND) -> PICK(SEND)
-    :: !ANY(WRITE_BACK) && !ANY(SEND) && ANY_WAKE ->
+    :: !ANY(WRITE_BACK) && ANY(SEND) && !(overdue && ANY_WAKE) -> PICK(SEND)
+    :: !ANY(WRITE_BACK) && ANY_WAKE && (overdue || !ANY(SEND)) ->
         entry = ENTRIES + (lane == 1 && WAKE(1) || !WAKE(0) -> 1 : 0)
     :: else
     fi;
@@ -235,6 +236,7 @@ inline try_to_take()
         wake_in[_pid] = (KEEPS(WAIT_FOR_DUE) -> NEXT_DUE : NEVER)
     fi;
     lane = 0;
+    overdue = false;
     favourite = 0
 }
 
@@ -246,6 +248,10 @@ inline send_queue_take()
         if
         :: lane = 0
         :: lane = 1
+        fi;
+        if
+        :: overdue = false
+        :: ANY_WAKE && ANY(SEND) -> overdue = true
         fi;
         choose_favourite();
         d_step { try_to_take() }
@@ -355,6 +361,7 @@ active [WORKERS] proctype worker()
     byte entry = NO_ENTRY;
     byte index;
     bit lane;
+    bool overdue;
     byte favourite;
 take:
     send_queue_take();

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -169,9 +170,9 @@ static void test_no_wake_up_is_queued_during_a_hold(void **state)
 {
     struct send_queue *queue = *state;
     send_queue_hold(queue, true);
-    assert_false(send_queue_wake(queue, "a"));
+    assert_false(send_queue_wake(queue, "a", AN_HOUR_MS));
     send_queue_hold(queue, false);
-    assert_true(send_queue_wake(queue, "a"));
+    assert_true(send_queue_wake(queue, "a", AN_HOUR_MS));
     send_queue_hold(queue, true);
     must_hand_out_nothing(queue);
 }
@@ -186,7 +187,7 @@ static struct entry *take_wake(struct send_queue *queue, const char *agent_id)
 static void test_wake_up_comes_after_deliveries(void **state)
 {
     struct send_queue *queue = *state;
-    assert_true(send_queue_wake(queue, "a"));
+    assert_true(send_queue_wake(queue, "a", AN_HOUR_MS));
     PAGE(queue, {"b1", "b", 1}, {"a1", "a", 2});
     struct entry *b1 = queue_fixture_take(queue, "b1");
     struct entry *a1 = queue_fixture_take(queue, "a1");
@@ -195,10 +196,64 @@ static void test_wake_up_comes_after_deliveries(void **state)
     queue_fixture_finish(queue, take_wake(queue, "a"), STAGE_SETTLED, 0);
 }
 
+/* Without waiting it goes after both; a send has its turn between two wake-ups. */
+static void test_overdue_wake_ups_take_turns_with_sends(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"x1", "x", 1}, {"x2", "x", 2}, {"x3", "x", 3}, {"x4", "x", 4});
+    assert_true(send_queue_wake(queue, "later", AN_HOUR_MS));
+    assert_true(send_queue_wake(queue, "a", 0));
+    assert_true(send_queue_wake(queue, "b", 0));
+    queue_fixture_finish(queue, take_wake(queue, "a"), STAGE_SETTLED, 0);
+    queue_fixture_take_and_settle(queue, "x1");
+    queue_fixture_finish(queue, take_wake(queue, "b"), STAGE_SETTLED, 0);
+    queue_fixture_take_and_settle(queue, "x2");
+    queue_fixture_take_and_settle(queue, "x3");
+    queue_fixture_take_and_settle(queue, "x4");
+    queue_fixture_finish(queue, take_wake(queue, "later"), STAGE_SETTLED, 0);
+}
+
+static void test_wake_up_becomes_overdue_while_it_waits(void **state)
+{
+    enum { MAX_WAIT_MS = 200 };
+    struct send_queue *queue = *state;
+    PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2}, {"a3", "a", 3});
+    assert_true(send_queue_wake(queue, "a", MAX_WAIT_MS));
+    queue_fixture_take_and_settle(queue, "a1");
+    struct entry *a2 = queue_fixture_take(queue, "a2");
+    poll(NULL, 0, MAX_WAIT_MS + 1);
+    queue_fixture_finish(queue, a2, STAGE_SETTLED, 0);
+    queue_fixture_finish(queue, take_wake(queue, "a"), STAGE_SETTLED, 0);
+    queue_fixture_take_and_settle(queue, "a3");
+}
+
+/* Neither the lane rule nor the share of the workers yields to it. */
+static void test_overdue_wake_up_waits_for_its_lane_and_for_other_wake_ups(void **state)
+{
+    struct send_queue *queue = *state;
+    struct entry *wakes[QUEUE_FIXTURE_MAX_WAKES];
+    PAGE(queue, {"a1", "a", 1}, {"x1", "x", 2}, {"y1", "y", 3}, {"z1", "z", 4});
+    struct entry *a1 = queue_fixture_take(queue, "a1");
+    assert_true(send_queue_wake(queue, "a", 0));
+    queue_fixture_take_and_settle(queue, "x1");
+    queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
+    wakes[0] = take_wake(queue, "a");
+    assert_true(send_queue_wake(queue, "b", 0));
+    assert_true(send_queue_wake(queue, "c", 0));
+    queue_fixture_take_and_settle(queue, "y1");
+    wakes[1] = take_wake(queue, "b");
+    queue_fixture_take_and_settle(queue, "z1");
+    PAGE(queue, {"z2", "z", 5});
+    queue_fixture_take_and_settle(queue, "z2");
+    for (size_t i = 0; i < QUEUE_FIXTURE_MAX_WAKES; i++)
+        queue_fixture_finish(queue, wakes[i], STAGE_SETTLED, 0);
+    queue_fixture_finish(queue, take_wake(queue, "c"), STAGE_SETTLED, 0);
+}
+
 static void test_wake_up_is_in_its_agents_lane(void **state)
 {
     struct send_queue *queue = *state;
-    assert_true(send_queue_wake(queue, "a"));
+    assert_true(send_queue_wake(queue, "a", AN_HOUR_MS));
     struct entry *wake = take_wake(queue, "a");
     PAGE(queue, {"a1", "a", 1});
     must_hand_out_nothing(queue);
@@ -209,12 +264,12 @@ static void test_wake_up_is_in_its_agents_lane(void **state)
 static void test_agent_has_one_wake_up_at_a_time(void **state)
 {
     struct send_queue *queue = *state;
-    assert_true(send_queue_wake(queue, "a"));
-    assert_false(send_queue_wake(queue, "a"));
+    assert_true(send_queue_wake(queue, "a", AN_HOUR_MS));
+    assert_false(send_queue_wake(queue, "a", AN_HOUR_MS));
     struct entry *wake = take_wake(queue, "a");
-    assert_false(send_queue_wake(queue, "a"));
+    assert_false(send_queue_wake(queue, "a", AN_HOUR_MS));
     queue_fixture_finish(queue, wake, STAGE_SETTLED, 0);
-    assert_true(send_queue_wake(queue, "a"));
+    assert_true(send_queue_wake(queue, "a", AN_HOUR_MS));
 }
 
 static void test_wake_ups_leave_workers_for_deliveries(void **state)
@@ -222,9 +277,9 @@ static void test_wake_ups_leave_workers_for_deliveries(void **state)
     struct send_queue *queue = *state;
     struct entry *wakes[QUEUE_FIXTURE_MAX_WAKES];
     static const char *const agents[QUEUE_FIXTURE_MAX_WAKES] = {"a", "b"};
-    send_queue_wake(queue, "a");
-    send_queue_wake(queue, "b");
-    send_queue_wake(queue, "c");
+    send_queue_wake(queue, "a", AN_HOUR_MS);
+    send_queue_wake(queue, "b", AN_HOUR_MS);
+    send_queue_wake(queue, "c", AN_HOUR_MS);
     for (int i = 0; i < QUEUE_FIXTURE_MAX_WAKES; i++)
         wakes[i] = take_wake(queue, agents[i]);
     PAGE(queue, {"d1", "d", 1});
@@ -242,8 +297,8 @@ static void test_wake_ups_ignore_the_capacity_and_pages(void **state)
 {
     (void)state;
     struct send_queue *queue = queue_fixture_create(1);
-    assert_true(send_queue_wake(queue, "a"));
-    assert_true(send_queue_wake(queue, "b"));
+    assert_true(send_queue_wake(queue, "a", AN_HOUR_MS));
+    assert_true(send_queue_wake(queue, "b", AN_HOUR_MS));
     assert_int_equal(queue_fixture_counts(queue).ready, 0);
     PAGE(queue, {"c1", "c", 1});
     EMPTY_PAGE(queue);
@@ -255,10 +310,10 @@ static void test_wake_ups_ignore_the_capacity_and_pages(void **state)
 static void test_paused_or_closed_queue_hands_out_no_wake_up(void **state)
 {
     struct send_queue *queue = *state;
-    send_queue_wake(queue, "a");
+    send_queue_wake(queue, "a", AN_HOUR_MS);
     queue_fixture_pause(queue, true);
     must_hand_out_nothing(queue);
-    assert_false(send_queue_wake(queue, "b"));
+    assert_false(send_queue_wake(queue, "b", AN_HOUR_MS));
 }
 
 /* All would start at once when the breaker closes. One that a worker has is not withdrawn. */
@@ -266,9 +321,9 @@ static void test_ready_wake_ups_can_be_withdrawn_while_paused(void **state)
 {
     struct send_queue *queue = *state;
     char agent_id[ID_BYTES];
-    send_queue_wake(queue, "a");
-    send_queue_wake(queue, "b");
-    send_queue_wake(queue, "c");
+    send_queue_wake(queue, "a", AN_HOUR_MS);
+    send_queue_wake(queue, "b", AN_HOUR_MS);
+    send_queue_wake(queue, "c", AN_HOUR_MS);
     struct entry *a = take_wake(queue, "a");
     PAGE(queue, {"b1", "b", 1});
     queue_fixture_pause(queue, true);
@@ -282,7 +337,7 @@ static void test_ready_wake_ups_can_be_withdrawn_while_paused(void **state)
     queue_fixture_pause(queue, false);
     queue_fixture_take_and_settle(queue, "b1");
     queue_fixture_finish(queue, a, STAGE_SETTLED, 0);
-    assert_true(send_queue_wake(queue, "c"));
+    assert_true(send_queue_wake(queue, "c", AN_HOUR_MS));
     queue_fixture_finish(queue, take_wake(queue, "c"), STAGE_SETTLED, 0);
 }
 
@@ -290,7 +345,7 @@ static void test_wake_ups_cannot_be_withdrawn_unless_paused(void **state)
 {
     struct send_queue *queue = *state;
     char agent_id[ID_BYTES];
-    send_queue_wake(queue, "a");
+    send_queue_wake(queue, "a", AN_HOUR_MS);
     assert_false(send_queue_withdraw_wake(queue, agent_id));
     send_queue_hold(queue, true);
     assert_false(send_queue_withdraw_wake(queue, agent_id));
@@ -361,6 +416,9 @@ int main(void)
         QUEUE_TEST(test_release_of_a_hold_wakes_workers),
         QUEUE_TEST(test_no_wake_up_is_queued_during_a_hold),
         QUEUE_TEST(test_wake_up_comes_after_deliveries),
+        QUEUE_TEST(test_overdue_wake_ups_take_turns_with_sends),
+        QUEUE_TEST(test_wake_up_becomes_overdue_while_it_waits),
+        QUEUE_TEST(test_overdue_wake_up_waits_for_its_lane_and_for_other_wake_ups),
         QUEUE_TEST(test_wake_up_is_in_its_agents_lane),
         QUEUE_TEST(test_agent_has_one_wake_up_at_a_time),
         QUEUE_TEST(test_wake_ups_leave_workers_for_deliveries),

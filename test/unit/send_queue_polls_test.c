@@ -164,7 +164,7 @@ static void test_finished_wake_up_polls_too(void **state)
     (void)state;
     struct send_queue *queue = queue_fixture_create(2);
     assert_false(FULL_PAGE(queue, {"n1", "a", 1})); /* half of the capacity stands ready */
-    assert_true(send_queue_wake(queue, "b"));
+    assert_true(send_queue_wake(queue, "b", AN_HOUR_MS));
     struct entry *delivery = queue_fixture_take(queue, "n1");
     struct entry *wake = queue_fixture_take(queue, "b");
     assert_true(queue_fixture_finish(queue, wake, STAGE_SETTLED, 0));

@@ -171,7 +171,7 @@ static void test_taken_entries_are_not_listed(void **state)
         queue_fixture_page(queue, true, &row, 1);
         in_hand[i] = queue_fixture_take(queue, agents[i]);
     }
-    assert_true(send_queue_wake(queue, "sleeper"));
+    assert_true(send_queue_wake(queue, "sleeper", AN_HOUR_MS));
     in_hand[IN_HAND] = queue_fixture_take(queue, "sleeper");
     struct many_rows many = many_rows_create("n", "busy", MAX + 50);
     for (size_t i = 0; i < many.count; i++)
