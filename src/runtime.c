@@ -232,6 +232,7 @@ static int create_agents(struct runtime *runtime, struct error *error)
         .config = runtime->config,
         .convex = runtime->convex,
         .gateway = runtime->gateway,
+        .breaker = runtime->breaker,
         .roster = runtime->roster,
         .schedule = runtime->schedule,
         .store = runtime->store,
@@ -281,10 +282,10 @@ static int create_loops(struct runtime *runtime, struct error *error)
     if (result != 0)
         return result;
     runtime->watchdog = (struct watchdog){
-        .loops = {gateway_prober_loop(runtime->prober), gateway_prober_slow_loop(runtime->prober),
-            delivery_poller_loop(runtime->poller), heartbeat_loop(runtime->heartbeat),
-            agent_sync_loop(runtime->agents), reporter_loop(runtime->reporter)},
-        .count = 6,
+        .loops = {gateway_prober_loop(runtime->prober), delivery_poller_loop(runtime->poller),
+            heartbeat_loop(runtime->heartbeat), agent_sync_loop(runtime->agents),
+            reporter_loop(runtime->reporter)},
+        .count = 5,
     };
     return 0;
 }
@@ -555,9 +556,12 @@ void runtime_toggle_hold(struct runtime *runtime)
 struct runtime_tokens runtime_exchange_tokens(
     struct runtime *runtime, struct runtime_tokens wanted, struct config *fresh)
 {
-    return (struct runtime_tokens){
+    const struct runtime_tokens exchanged = {
         .service = wanted.service && convex_exchange_token(runtime->convex, &fresh->service_token),
         .gateway =
             wanted.gateway && gateway_exchange_token(runtime->gateway, &fresh->gateway_token),
     };
+    if (exchanged.gateway)
+        breaker_control_token_changed(&runtime->control);
+    return exchanged;
 }

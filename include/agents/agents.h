@@ -120,6 +120,7 @@ struct agent_sync_parts {
     const struct config *config;
     struct convex *convex;
     const struct gateway *gateway;
+    struct breaker *breaker;
     struct gateway_roster *roster;
     struct wake_schedule *schedule;
     struct ca_store *store;

@@ -1,5 +1,5 @@
 /*
- * Applies the circuit breaker's state to the send queue, the probers, the heartbeat scheduler and
+ * Applies the circuit breaker's state to the send queue, the prober, the heartbeat scheduler and
  * the log (docs/architecture.md, The circuit breaker).
  */
 #ifndef DELIVERY_BREAKER_CONTROL_H
@@ -38,14 +38,17 @@ void breaker_control_hold(const struct breaker_control *control, bool held);
  */
 void breaker_control_record_send(const struct breaker_control *control, uint64_t ticket,
     const char *agent_id, const struct gateway_result *result);
-void breaker_control_record_probe(const struct breaker_control *control, bool slow_probe,
-    uint64_t ticket, const struct gateway_result *result);
+void breaker_control_record_probe(
+    const struct breaker_control *control, uint64_t ticket, const struct gateway_result *result);
 
-/* The threads that ask the gateway, while the breaker is not closed, whether it is back. */
+/* As breaker_token_changed, and has the gateway probed. Any thread; does not block. */
+void breaker_control_token_changed(const struct breaker_control *control);
+
+/* The thread that asks the gateway, while the breaker is not closed, whether it is back. */
 
 struct gateway_prober;
 
-/* Borrowed until the loops have been stopped. */
+/* Borrowed until the loop has been stopped. */
 struct gateway_prober_parts {
     const struct gateway *gateway;
     const struct breaker_control *control;
@@ -54,17 +57,12 @@ struct gateway_prober_parts {
     const atomic_bool *abort; /* once true, a probe in flight ends within a second */
 };
 
-/* A prober whose threads have not been started. The caller destroys it. ERROR_NO_MEMORY. */
+/* A prober whose thread has not been started. The caller destroys it. ERROR_NO_MEMORY. */
 int gateway_prober_create(
     struct gateway_prober **prober, const struct gateway_prober_parts *parts, struct error *error);
 void gateway_prober_destroy(struct gateway_prober *prober);
 
-/*
- * Its threads: mc-probe waits briefly for an answer, to see a gateway soon that returns;
- * mc-probe-slow waits long, to see one that is slow. A poke of the first makes both check whether a
- * probe is due.
- */
+/* Its thread, mc-probe. A poke makes it check whether a probe is due. */
 struct loop *gateway_prober_loop(struct gateway_prober *prober);
-struct loop *gateway_prober_slow_loop(struct gateway_prober *prober);
 
 #endif

@@ -75,25 +75,34 @@ bool breaker_record_send(struct breaker *breaker, uint64_t ticket, const char *a
     const struct gateway_result *result, int64_t now_ms);
 
 /*
- * When the next probe is due; SYNC_NO_DEADLINE while none is needed. slow_probe asks for the one
- * with the long timeout, which is due only after a quick one timed out. While the circuit is closed
- * a probe is due only if no send has got an answer for idle_probe_ms.
+ * When the next probe is due; SYNC_NO_DEADLINE while none is needed. While the circuit is closed a
+ * probe is due only if no send has got an answer for idle_probe_ms.
  */
-int64_t breaker_probe_due(struct breaker *breaker, bool slow_probe);
+int64_t breaker_probe_due(struct breaker *breaker);
+
+struct breaker_probe {
+    uint64_t ticket;    /* for breaker_record_probe */
+    int64_t timeout_ms; /* 1.5 s to 15 s, longer after probes that got no answer in time */
+};
+
+/* Begins the probe that is due and fills *probe; false when none is. One thread only. */
+bool breaker_begin_probe(struct breaker *breaker, int64_t now_ms, struct breaker_probe *probe);
 
 /*
- * Claims the probe that is due and sets *ticket for breaker_record_probe. False when another thread
- * has claimed it or none is due any more.
+ * Records how a probe ended; ignored if the circuit has closed, or ceased to be closed, or the
+ * token has changed since the ticket was taken. Returns whether the view has changed.
  */
-bool breaker_begin_probe(
-    struct breaker *breaker, bool slow_probe, int64_t now_ms, uint64_t *ticket);
+bool breaker_record_probe(
+    struct breaker *breaker, uint64_t ticket, const struct gateway_result *result, int64_t now_ms);
+
+/* The gateway's token has been exchanged: a refused one is tried again at once. */
+void breaker_token_changed(struct breaker *breaker, int64_t now_ms);
 
 /*
- * Records how a probe ended; ignored if the circuit has closed, or ceased to be closed, since the
- * ticket was taken. Returns whether the view has changed.
+ * Whether the gateway's last word was that it refuses the token. It locks out an address that keeps
+ * trying, so nobody but the prober should ask meanwhile.
  */
-bool breaker_record_probe(struct breaker *breaker, bool slow_probe, uint64_t ticket,
-    const struct gateway_result *result, int64_t now_ms);
+bool breaker_token_is_refused(struct breaker *breaker);
 
 /* Total milliseconds in which the circuit was closed: the clock for DELIVERY_GIVE_UP_AFTER_MS. */
 int64_t breaker_closed_ms(struct breaker *breaker, int64_t now_ms);

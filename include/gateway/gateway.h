@@ -39,7 +39,7 @@ struct gateway_result {
     json_t *body; /* owned; NULL unless GATEWAY_REPLIED */
     int64_t retry_after_ms;
     bool incomplete; /* GATEWAY_REPLIED with a run that ended before its time */
-    bool timed_out;
+    bool timed_out;  /* after something was sent; of a probe, also before that */
     bool sent;
     int status;         /* of the answer; 0 when there was none */
     struct error error; /* why it is not GATEWAY_REPLIED; holds no secrets */

@@ -57,6 +57,7 @@ struct http_response {
     enum http_step step;        /* the last one begun; on failure, the one that did not succeed */
     int status;                 /* 0 if there was no response */
     struct text_span body;      /* in the client's memory, valid until its next request */
+    bool timed_out;             /* the time for it, or for connecting, was over */
     bool sent;                  /* whether any byte of the request was sent */
     bool has_retry_after;       /* whether the header was present */
     int64_t retry_after_ms;     /* from now, a day at most; 0 if it could not be parsed */

@@ -5,7 +5,8 @@
  *
  * The two halves fail independently. If the list cannot be read, the schedule stays as it is and
  * the round is retried with backoff, at the latest after the normal interval. If the gateway does
- * not answer or does not list its agents, the roster keeps what it last knew. A warning about
+ * not answer or does not list its agents, the roster keeps what it last knew; while it refuses the
+ * token it is not asked. A warning about
  * unknown agents or invalid ids is logged when their number changes, not in every round.
  *
  * The counters in struct agent_sync belong to this thread. abort aborts the request in flight at
@@ -46,6 +47,9 @@ static json_t *find_missing_slugs(struct agent_sync *sync, const struct agent_li
 
 static void compare_with_gateway(struct agent_sync *sync, const struct agent_list *list)
 {
+    /* The prober tries a refused token, rarely; each further try brings a lockout closer. */
+    if (breaker_token_is_refused(sync->parts.breaker))
+        return;
     struct gateway_models models;
     gateway_models_fetch(
         sync->parts.gateway, sync->client, MODELS_TIMEOUT_MS, &sync->trace, &models);

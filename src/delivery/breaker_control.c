@@ -2,19 +2,17 @@
  * Connects the circuit breaker (gateway/breaker.h), which only judges, to everything that depends
  * on its judgement. Two parts:
  *
- * - Results come in: workers record how sends ended, the probers how probes ended. If one changes
+ * - Results come in: workers record how sends ended, the prober how probes ended. If one changes
  *   the breaker's state, the new state goes out: to the send queue as its policy, to the log, to
- *   the health reporter, to the probers (when it is not closed) and to the heartbeat scheduler
+ *   the health reporter, to the prober (when it is not closed) and to the heartbeat scheduler
  *   (when it has opened, so that it postpones queued wake-ups). Changes may be published by several
  *   threads at once; the version in the policy keeps an older one from replacing a newer.
  *
- * - Probers: two threads ask a gateway whose breaker is not closed whether it is back. mc-probe
- *   waits 1.5 s for an answer, so it sees a gateway that returns quickly; mc-probe-slow waits 15 s,
- *   so a slow gateway is also found, a few seconds later. The slow one gets its turn only after a
- *   quick probe had no answer in time; the breaker decides whose turn it is (breaker_begin_probe).
+ * - Prober: mc-probe asks a gateway whose breaker is not closed, or of which nothing was heard for
+ *   long, whether it accepts us. The breaker decides when, and how long an answer may take.
  *
  * The breaker, the queue and the stats have their own locks, each held briefly and never two at a
- * time. Only the probers' requests block.
+ * time. Only the prober's requests block.
  */
 #include "delivery/breaker_control.h"
 
@@ -86,92 +84,69 @@ void breaker_control_record_send(const struct breaker_control *control, uint64_t
         publish_change(control);
 }
 
-void breaker_control_record_probe(const struct breaker_control *control, bool slow_probe,
-    uint64_t ticket, const struct gateway_result *result)
+void breaker_control_record_probe(
+    const struct breaker_control *control, uint64_t ticket, const struct gateway_result *result)
 {
-    if (breaker_record_probe(control->breaker, slow_probe, ticket, result, clock_monotonic_ms()))
+    if (breaker_record_probe(control->breaker, ticket, result, clock_monotonic_ms()))
         publish_change(control);
 }
 
-/* The probers. */
+void breaker_control_token_changed(const struct breaker_control *control)
+{
+    breaker_token_changed(control->breaker, clock_monotonic_ms());
+    loop_poke(control->prober);
+}
 
-enum { QUICK, SLOW, THREADS };
+/* The prober. */
 
 /* Short, because sends wait meanwhile; the agent syncer asks again with more time. */
 enum { MODELS_TIMEOUT_MS = 400 };
 
-static const struct {
-    const char *name;
-    int64_t timeout_ms;
-} probe_kinds[THREADS] = {
-    [QUICK] = {"mc-probe", 1500},
-    [SLOW] = {"mc-probe-slow", 15000},
-};
-
-struct probing_thread {
-    struct gateway_prober *prober;
-    int kind;
+struct gateway_prober {
+    struct gateway_prober_parts parts;
     struct loop loop;
     struct http_client *client;
 };
 
-struct gateway_prober {
-    struct gateway_prober_parts parts;
-    struct probing_thread threads[THREADS];
-};
-
 /* Before sends resume: which of them go to the fallback agent depends on the agents it knows. */
-static void update_roster(struct probing_thread *thread, const struct trace *trace)
+static void update_roster(const struct gateway_prober *prober, const struct trace *trace)
 {
-    const struct gateway_prober_parts *parts = &thread->prober->parts;
+    const struct gateway_prober_parts *parts = &prober->parts;
     struct gateway_models models;
-    gateway_models_fetch(parts->gateway, thread->client, MODELS_TIMEOUT_MS, trace, &models);
+    gateway_models_fetch(parts->gateway, prober->client, MODELS_TIMEOUT_MS, trace, &models);
     if (models.known || models.unsupported)
         gateway_roster_update(parts->roster, &models);
     gateway_models_fini(&models);
     struct gateway_release release;
-    gateway_release_fetch(parts->gateway, thread->client, MODELS_TIMEOUT_MS, trace, &release);
+    gateway_release_fetch(parts->gateway, prober->client, MODELS_TIMEOUT_MS, trace, &release);
     if (release.generation != GATEWAY_UNKNOWN)
         gateway_roster_set_release(parts->roster, &release);
 }
 
-static void run_probe(struct probing_thread *thread, uint64_t ticket)
+static void run_probe(const struct gateway_prober *prober, const struct breaker_probe *probe)
 {
-    const struct gateway_prober_parts *parts = &thread->prober->parts;
+    const struct gateway_prober_parts *parts = &prober->parts;
     struct trace trace;
     struct gateway_result result;
     trace_begin(&trace);
-    gateway_probe(
-        parts->gateway, thread->client, probe_kinds[thread->kind].timeout_ms, &trace, &result);
+    gateway_probe(parts->gateway, prober->client, probe->timeout_ms, &trace, &result);
     if (result.outcome == GATEWAY_REPLIED)
-        update_roster(thread, &trace);
-    breaker_control_record_probe(parts->control, thread->kind == SLOW, ticket, &result);
+        update_roster(prober, &trace);
+    breaker_control_record_probe(parts->control, probe->ticket, &result);
     gateway_result_fini(&result);
 }
 
 static void *probe_thread(void *owner)
 {
-    struct probing_thread *thread = owner;
-    struct breaker *breaker = thread->prober->parts.control->breaker;
-    bool slow_probe = thread->kind == SLOW;
-    uint64_t ticket;
+    struct gateway_prober *prober = owner;
+    struct breaker *breaker = prober->parts.control->breaker;
+    struct breaker_probe probe;
     /* Only loop_wait notices a stop, and while probes get no answer the next is due at once. */
     do {
-        if (breaker_begin_probe(breaker, slow_probe, clock_monotonic_ms(), &ticket))
-            run_probe(thread, ticket);
-        if (!slow_probe)
-            loop_poke(&thread->prober->threads[SLOW].loop);
-    } while (loop_wait(&thread->loop, breaker_probe_due(breaker, slow_probe), 0));
+        if (breaker_begin_probe(breaker, clock_monotonic_ms(), &probe))
+            run_probe(prober, &probe);
+    } while (loop_wait(&prober->loop, breaker_probe_due(breaker), 0));
     return NULL;
-}
-
-/* Ends the first count threads, which are not running. */
-static void close_probing_threads(struct gateway_prober *prober, int count)
-{
-    for (int kind = 0; kind < count; kind++) {
-        loop_fini(&prober->threads[kind].loop);
-        http_client_destroy(prober->threads[kind].client);
-    }
 }
 
 int gateway_prober_create(
@@ -181,18 +156,12 @@ int gateway_prober_create(
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway prober");
     created->parts = *parts;
-    for (int kind = 0; kind < THREADS; kind++) {
-        struct probing_thread *thread = &created->threads[kind];
-        thread->prober = created;
-        thread->kind = kind;
-        int result = http_client_create(&thread->client, parts->store, parts->abort, error);
-        if (result != 0) {
-            close_probing_threads(created, kind);
-            free(created);
-            return result;
-        }
-        loop_init(&thread->loop, probe_kinds[kind].name, probe_thread, thread);
+    int result = http_client_create(&created->client, parts->store, parts->abort, error);
+    if (result != 0) {
+        free(created);
+        return result;
     }
+    loop_init(&created->loop, "mc-probe", probe_thread, created);
     *prober = created;
     return 0;
 }
@@ -201,16 +170,12 @@ void gateway_prober_destroy(struct gateway_prober *prober)
 {
     if (prober == NULL)
         return;
-    close_probing_threads(prober, THREADS);
+    loop_fini(&prober->loop);
+    http_client_destroy(prober->client);
     free(prober);
 }
 
 struct loop *gateway_prober_loop(struct gateway_prober *prober)
 {
-    return &prober->threads[QUICK].loop;
-}
-
-struct loop *gateway_prober_slow_loop(struct gateway_prober *prober)
-{
-    return &prober->threads[SLOW].loop;
+    return &prober->loop;
 }

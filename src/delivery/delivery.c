@@ -267,7 +267,11 @@ static void send_to_agent(struct attempt *attempt, const struct agent_address *a
     journal_begin_run(&delivery->journal, entry);
     send_queue_count_record(delivery->queue, entry);
     STOP_POINT("before_send");
-    gateway_send(delivery->gateway, attempt->client, &message, result);
+    /* Allowed before the disk was written: a breaker that has opened since then stops it. */
+    if (breaker_ticket(delivery->control->breaker) != attempt->ticket)
+        *result = (struct gateway_result){.outcome = GATEWAY_ABORTED};
+    else
+        gateway_send(delivery->gateway, attempt->client, &message, result);
     STOP_POINT("after_send");
     int64_t duration_us = clock_monotonic_us() - began_us;
     attempt->run_ms = duration_us / 1000;

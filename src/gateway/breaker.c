@@ -11,8 +11,11 @@
  *   half-open -> open      a probe failed
  *   any -> closed          a probe was answered
  *
- * A quick probe notices a returning gateway early; a slow one, due only after a quick one timed
- * out, tells a slow gateway from a dead one. Single-flight is a mode beside the state: after failed
+ * A probe waits 1.5 s for its answer, and longer after each that came to nothing, up to 15 s: so a
+ * gateway that returns is noticed early, and one that is slow is found as well. A refused token is
+ * tried rarely, because the gateway locks out an address after ten wrong tokens in a minute, even
+ * for the right one: at least 30 s apart, with as little patience as possible, and at once when the
+ * token has been exchanged. Single-flight is a mode beside the state: after failed
  * runs of three agents without a reply in between the model provider is suspected, and sends go out
  * one at a time with a growing gap. It outlives outages; any reply ends it.
  *
@@ -20,9 +23,9 @@
  * first: a send counts only within its epoch, which every change of state or mode ends, a probe
  * only within its outage. A reply is good news at any time.
  *
- * Workers (mc-send-NN) record sends, mc-probe and mc-probe-slow record probes, any thread takes
- * snapshots. No I/O happens here and the time is an argument; delivery/breaker_control.c applies
- * each change to the queue, the probers and the log.
+ * Workers (mc-send-NN) record sends, mc-probe records probes, any thread takes snapshots. No I/O
+ * happens here and the time is an argument; delivery/breaker_control.c applies each change to the
+ * queue, the probers and the log.
  */
 #include "gateway/breaker.h"
 
@@ -40,6 +43,12 @@ enum {
     FAILED_AGENTS_TO_SINGLE_FLIGHT = 3,
     MIN_PROBE_GAP_MS = 250,
     MAX_PROBE_GAP_MS = 1500, /* queued work has to start within 2 s of the gateway's return */
+    MIN_PATIENCE_MS = 1500,
+    MAX_PATIENCE_MS = 15000,
+    /* The gateway allows ten wrong tokens in a minute. */
+    TOKEN_PROBE_GAP_MS = 30 * 1000,
+    TOKEN_BURST = 8, /* refusals at a time after which all of them have to be forgotten first */
+    TOKEN_BURST_GAP_MS = 65 * 1000,
 };
 
 static const char provider_trouble[] =
@@ -59,7 +68,11 @@ struct breaker {
     int64_t next_probe_ms;      /* while the circuit is not closed */
     int64_t last_heard_ms;      /* the gateway's last answer, or the start of an idle probe */
     unsigned probes;            /* in this outage; widens the gap between them */
-    bool slow_probe_wanted;     /* a quick probe timed out and no slow one has begun since */
+    int64_t probe_began_ms;     /* the latest */
+    unsigned silent_probes;     /* without an answer in time; they make the next more patient */
+    bool idle_probe_failed;     /* the latest, of a closed circuit, had no answer in time */
+    bool token_refused;         /* the gateway's last word */
+    unsigned token_refusals;    /* since the last probe began */
     /* Distinct agents whose runs failed since the last reply; a single broken agent counts once. */
     char failed_agents[FAILED_AGENTS_TO_SINGLE_FLIGHT][ID_BYTES];
     unsigned failed_agent_count;
@@ -170,7 +183,7 @@ static void enter_locked(
     breaker->closed_before_ms = closed_ms_locked(breaker, now_ms);
     if (breaker->view.state == BREAKER_CLOSED) {
         breaker->probes = 0;
-        breaker->slow_probe_wanted = false;
+        breaker->idle_probe_failed = false;
         breaker->next_probe_ms = first_probe_ms_locked(breaker, state, now_ms);
     }
     if ((breaker->view.state == BREAKER_CLOSED) != (state == BREAKER_CLOSED))
@@ -276,6 +289,24 @@ static void explain_opening(const struct breaker *breaker, const struct gateway_
         text_copy(reason, BREAKER_REASON_BYTES, cause);
 }
 
+/* Whether it is the token that the gateway refuses, or our address for trying it too often. */
+static bool refuses_token(const struct gateway_result *result)
+{
+    return result->outcome == GATEWAY_MISCONFIGURED &&
+           (result->status == 401 || result->status == 429);
+}
+
+/* Postpones the next probe: the gateway must not see the refused token often. */
+static void record_token_refusal_locked(struct breaker *breaker, int64_t now_ms)
+{
+    mutex_assert_held(&breaker->lock);
+    breaker->token_refused = true;
+    breaker->token_refusals++;
+    int64_t gap_ms =
+        breaker->token_refusals > TOKEN_BURST ? TOKEN_BURST_GAP_MS : TOKEN_PROBE_GAP_MS;
+    breaker->next_probe_ms = now_ms + gap_ms;
+}
+
 /* An open circuit whose reason stays the same is left alone, so that nothing is logged again. */
 static void open_circuit_locked(
     struct breaker *breaker, const struct gateway_result *result, int64_t now_ms)
@@ -284,8 +315,15 @@ static void open_circuit_locked(
     char reason[BREAKER_REASON_BYTES];
     explain_opening(breaker, result, reason);
     bool same = breaker->view.state == BREAKER_OPEN && strcmp(breaker->view.reason, reason) == 0;
-    if (!same)
+    /* That the address is locked out follows from the refused token, which is what to repair. */
+    bool follows = breaker->token_refused && refuses_token(result) && result->status == 429 &&
+                   breaker->view.state == BREAKER_OPEN;
+    if (!same && !follows)
         enter_locked(breaker, BREAKER_OPEN, reason, now_ms);
+    if (refuses_token(result))
+        record_token_refusal_locked(breaker, now_ms);
+    else if (result->status != 0)
+        breaker->token_refused = false;
     if (result->outcome == GATEWAY_BUSY && breaker->next_probe_ms < now_ms + result->retry_after_ms)
         breaker->next_probe_ms = now_ms + result->retry_after_ms;
 }
@@ -339,43 +377,60 @@ bool breaker_record_send(struct breaker *breaker, uint64_t ticket, const char *a
     /* A stale send would blame the gateway as it is now for what it was then. */
     if (ticket == breaker->epoch && breaker->view.state == BREAKER_CLOSED)
         record_current_send_locked(breaker, agent_id, result, now_ms);
+    else if (ticket + 1 == breaker->epoch && breaker->token_refused && refuses_token(result))
+        record_token_refusal_locked(breaker, now_ms);
     return commit_and_unlock(breaker, version);
 }
 
-static int64_t probe_due_locked(const struct breaker *breaker, bool slow_probe)
+static int64_t probe_due_locked(const struct breaker *breaker)
 {
     mutex_assert_held(&breaker->lock);
-    if (!breaker->settings.enabled || (slow_probe && !breaker->slow_probe_wanted))
+    if (!breaker->settings.enabled)
         return SYNC_NO_DEADLINE;
     if (breaker->view.state != BREAKER_CLOSED)
         return breaker->next_probe_ms;
-    return slow_probe ? breaker->last_heard_ms
-                      : breaker->last_heard_ms + breaker->settings.idle_probe_ms;
+    /* An idle gateway that was silent gets its more patient probe at once. */
+    return breaker->idle_probe_failed ? breaker->last_heard_ms
+                                      : breaker->last_heard_ms + breaker->settings.idle_probe_ms;
 }
 
-int64_t breaker_probe_due(struct breaker *breaker, bool slow_probe)
+int64_t breaker_probe_due(struct breaker *breaker)
 {
     mutex_lock(&breaker->lock);
-    int64_t due_ms = probe_due_locked(breaker, slow_probe);
+    int64_t due_ms = probe_due_locked(breaker);
     mutex_unlock(&breaker->lock);
     return due_ms;
 }
 
-bool breaker_begin_probe(struct breaker *breaker, bool slow_probe, int64_t now_ms, uint64_t *ticket)
+/* Waiting longer for the answer to a refused token only delays the attempt with the right one. */
+static int64_t patience_ms_locked(const struct breaker *breaker)
+{
+    mutex_assert_held(&breaker->lock);
+    if (breaker->token_refused)
+        return MIN_PATIENCE_MS;
+    return backoff_doubled_ms(MIN_PATIENCE_MS, 2 * breaker->silent_probes, MAX_PATIENCE_MS);
+}
+
+bool breaker_begin_probe(struct breaker *breaker, int64_t now_ms, struct breaker_probe *probe)
 {
     mutex_lock(&breaker->lock);
-    bool mine = now_ms >= probe_due_locked(breaker, slow_probe);
-    /* Moving the due time here makes a second prober that wakes for the same probe skip it. */
-    if (mine && breaker->view.state == BREAKER_CLOSED)
-        breaker->last_heard_ms = now_ms;
-    else if (mine)
-        breaker->next_probe_ms =
-            now_ms + backoff_doubled_ms(MIN_PROBE_GAP_MS, breaker->probes++, MAX_PROBE_GAP_MS);
-    if (mine && slow_probe)
-        breaker->slow_probe_wanted = false;
-    *ticket = breaker->outage;
+    bool due = now_ms >= probe_due_locked(breaker);
+    if (due) {
+        breaker->probe_began_ms = now_ms;
+        breaker->token_refusals = 0;
+        breaker->idle_probe_failed = false;
+        if (breaker->view.state == BREAKER_CLOSED)
+            breaker->last_heard_ms = now_ms;
+        else
+            breaker->next_probe_ms =
+                now_ms + (breaker->token_refused ? TOKEN_PROBE_GAP_MS
+                                                 : backoff_doubled_ms(MIN_PROBE_GAP_MS,
+                                                       breaker->probes++, MAX_PROBE_GAP_MS));
+    }
+    *probe = (struct breaker_probe){
+        .ticket = breaker->outage, .timeout_ms = patience_ms_locked(breaker)};
     mutex_unlock(&breaker->lock);
-    return mine;
+    return due;
 }
 
 static void close_circuit_locked(struct breaker *breaker, int64_t now_ms)
@@ -387,51 +442,82 @@ static void close_circuit_locked(struct breaker *breaker, int64_t now_ms)
         delay_next_send_locked(breaker, now_ms);
 }
 
-/* The probe of an idle gateway timing out is not an outage yet: the slow probe decides. */
-static void record_idle_probe_locked(
-    struct breaker *breaker, bool slow_probe, const struct gateway_result *result, int64_t now_ms)
+/* The next probe waits longer if this one had no answer in time. Returns whether it can. */
+static bool adapt_patience_locked(
+    struct breaker *breaker, const struct gateway_result *result, int64_t now_ms)
 {
     mutex_assert_held(&breaker->lock);
+    bool was_patient = patience_ms_locked(breaker) >= MAX_PATIENCE_MS;
+    if (result->timed_out && !was_patient)
+        breaker->silent_probes++;
+    else if (!result->timed_out && now_ms - breaker->probe_began_ms < MIN_PATIENCE_MS)
+        breaker->silent_probes = 0;
+    return !was_patient;
+}
+
+/* The probe of an idle gateway timing out is not an outage yet: the most patient one decides. */
+static void record_idle_probe_locked(
+    struct breaker *breaker, const struct gateway_result *result, int64_t now_ms)
+{
+    mutex_assert_held(&breaker->lock);
+    bool can_wait_longer = adapt_patience_locked(breaker, result, now_ms);
+    breaker->idle_probe_failed = result->timed_out && can_wait_longer;
     if (result->outcome == GATEWAY_REPLIED)
         breaker->last_heard_ms = now_ms;
-    else if (result->timed_out && !slow_probe)
-        breaker->slow_probe_wanted = true;
-    else
+    else if (!breaker->idle_probe_failed)
         enter_locked(breaker, BREAKER_HALF_OPEN, result->error.text, now_ms);
 }
 
 static void record_probe_locked(
-    struct breaker *breaker, bool slow_probe, const struct gateway_result *result, int64_t now_ms)
+    struct breaker *breaker, const struct gateway_result *result, int64_t now_ms)
 {
     mutex_assert_held(&breaker->lock);
     if (result->outcome == GATEWAY_ABORTED)
         return;
     if (breaker->view.state == BREAKER_CLOSED) {
-        record_idle_probe_locked(breaker, slow_probe, result, now_ms);
+        record_idle_probe_locked(breaker, result, now_ms);
         return;
     }
+    bool can_wait_longer = adapt_patience_locked(breaker, result, now_ms);
+    /* Slow is not down: an open circuit keeps its reason until the most patient probe was silent,
+       and the reason of a refused token even then: the gateway delays its answers to those. */
+    bool keeps_reason = result->timed_out && breaker->view.state == BREAKER_OPEN &&
+                        (can_wait_longer || breaker->token_refused);
     if (result->outcome == GATEWAY_REPLIED) {
         breaker->last_heard_ms = now_ms;
+        breaker->token_refused = false;
         close_circuit_locked(breaker, now_ms);
-        return;
-    }
-    if (!result->timed_out) {
+    } else if (!keeps_reason) {
         open_circuit_locked(breaker, result, now_ms);
-        return;
     }
-    /* Slow is not down: an open circuit keeps its reason until a slow probe has timed out as well.
-     */
-    breaker->slow_probe_wanted = !slow_probe || breaker->slow_probe_wanted;
-    if (breaker->view.state == BREAKER_HALF_OPEN || slow_probe)
-        open_circuit_locked(breaker, result, now_ms);
 }
 
-bool breaker_record_probe(struct breaker *breaker, bool slow_probe, uint64_t ticket,
-    const struct gateway_result *result, int64_t now_ms)
+bool breaker_record_probe(
+    struct breaker *breaker, uint64_t ticket, const struct gateway_result *result, int64_t now_ms)
 {
     mutex_lock(&breaker->lock);
     uint64_t version = breaker->view.version;
     if (ticket == breaker->outage)
-        record_probe_locked(breaker, slow_probe, result, now_ms);
+        record_probe_locked(breaker, result, now_ms);
     return commit_and_unlock(breaker, version);
+}
+
+void breaker_token_changed(struct breaker *breaker, int64_t now_ms)
+{
+    mutex_lock(&breaker->lock);
+    /* Answers to the old token no longer count, nor do those of a probe in flight. */
+    breaker->epoch++;
+    breaker->outage++;
+    if (breaker->token_refused)
+        breaker->next_probe_ms = now_ms;
+    breaker->token_refused = false;
+    mutex_unlock(&breaker->lock);
+}
+
+bool breaker_token_is_refused(struct breaker *breaker)
+{
+    mutex_lock(&breaker->lock);
+    bool refused = breaker->token_refused;
+    mutex_unlock(&breaker->lock);
+    return refused;
 }

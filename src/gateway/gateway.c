@@ -308,6 +308,8 @@ void gateway_probe(const struct gateway *gateway, struct http_client *client, in
     gateway_classify(&answer, result);
     gateway_result_fini(result);
     result->outcome = probe_outcome(&answer, result->outcome);
+    /* Also of a connection that was slow to come about: such a gateway may only be slow. */
+    result->timed_out = answer.timed_out;
 }
 
 void gateway_release_fetch(const struct gateway *gateway, struct http_client *client,

@@ -41,7 +41,7 @@
 static const char aborted[] = "aborted by shutdown";
 
 enum {
-    CONNECT_TIMEOUT_MS = 10000,
+    CONNECT_TIMEOUT_MS = 15000,
     BODY_KEPT_BYTES = 64 * 1024, /* larger buffers are freed before the next request */
     RETRY_AFTER_LIMIT_S = 24 * 3600,
     CONNECTIONS_KEPT = 2,
@@ -396,6 +396,7 @@ static void client_read_response(struct http_client *client, const struct http_r
     curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
     response->sent = request_bytes > 0;
     response->status = status_is_final(status) ? (int)status : 0;
+    response->timed_out = code == CURLE_OPERATION_TIMEDOUT;
     response->failure = client_classify(client, code, status, response->sent);
     response->step = client_find_step(client, response->sent);
     response->certificate_refused = code == CURLE_PEER_FAILED_VERIFICATION;

@@ -218,7 +218,7 @@ static json_t *json_status_gateway(const struct routes_sources *sources)
 {
     struct breaker_view breaker;
     breaker_snapshot(sources->breaker, &breaker);
-    int64_t probe_ms = breaker_probe_due(sources->breaker, false);
+    int64_t probe_ms = breaker_probe_due(sources->breaker);
     return json_pack("{s:s, s:o, s:I, s:o, s:o, s:o, s:o}", "state", breaker_view_word(&breaker),
         "reason", json_body_words(breaker.reason), "forMs",
         (json_int_t)(clock_monotonic_ms() - breaker.since_ms), "nextProbeMs",

@@ -3,6 +3,7 @@
  * they end.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,7 +13,9 @@
 #include <cmocka.h>
 
 #include "../lib/board.h"
+#include "../lib/fault_proxy.h"
 #include "../lib/stub_server.h"
+#include "../lib/test_file.h"
 #include "base/containers.h"
 #include "base/sync.h"
 
@@ -92,24 +95,56 @@ static void test_busy_answers_cost_no_run(void **state)
 
 static void test_misconfigured_answers_cost_no_run(void **state)
 {
-    expect_refusals_cost_no_run(*state, 401, "X-Nothing");
+    expect_refusals_cost_no_run(*state, 405, "X-Nothing");
 }
 
-/* The gateway throttles clients that keep sending a wrong token, so probes must back off. */
-static void test_wrong_gateway_token_is_reported_and_backed_off(void **state)
+/*
+ * The gateway locks out an address that tries wrong tokens, even for the right one. Prober, agent
+ * sync and sends together stay far below its limit, and a corrected token works at once.
+ */
+static void test_wrong_gateway_token_is_tried_rarely(void **state)
 {
     struct test_env *env = *state;
+    char path[TMP_DIR_BYTES + 16];
+    char setting[TMP_DIR_BYTES + 64];
     char id[ID_BYTES];
+    snprintf(path, sizeof path, "%s/token", env->dir);
+    snprintf(setting, sizeof setting, "OPENCLAW_GATEWAY_TOKEN_FILE=%s", path);
+    test_file_write(path, "not-the-secret");
     board_load_one(env, id);
-    int64_t began_ms = clock_monotonic_ms();
-    test_env_start_runtime(env, STRINGS("OPENCLAW_GATEWAY_TOKEN=not-the-secret"));
+    test_env_start_runtime(
+        env, STRINGS("OPENCLAW_GATEWAY_TOKEN", setting, "AGENT_SYNC_INTERVAL=1000"));
     test_env_wait_log(env, "check OPENCLAW_GATEWAY_TOKEN; the gateway rejects it");
-    test_env_wait(env, "posts=4");
-    assert_true(clock_monotonic_ms() - began_ms >= 250 + 500 + 1000);
+    test_env_wait(env, "action=listAgents&calls=4");
+    assert_in_range(test_env_stat(env, "gateway", "refused"), 1, 3);
     assert_true(health_has(env, "check OPENCLAW_GATEWAY_TOKEN"));
     assert_false(health_has(env, "not-the-secret"));
     assert_false(process_has_output(&env->runtime, "not-the-secret"));
+    test_file_write(path, TEST_GATEWAY_TOKEN);
+    int64_t began_ms = clock_monotonic_ms();
+    process_signal(&env->runtime, SIGHUP);
+    test_env_wait(env, "undelivered=0");
+    assert_in_range(clock_monotonic_ms() - began_ms, 0, RETURN_MS);
     test_env_stop_runtime(env);
+}
+
+/* Slow is not away: it is found by a probe that waits longer. */
+static void test_slow_gateway_is_used(void **state)
+{
+    struct test_env *env = *state;
+    char setting[64];
+    char id[ID_BYTES];
+    struct fault_proxy *proxy = fault_proxy_start(test_env_sandbox_port(env));
+    FAULT(proxy, .kind = FAULT_DELAY_ANSWER, .delay_ms = 2000);
+    snprintf(setting, sizeof setting, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u",
+        fault_proxy_port(proxy));
+    board_load_one(env, id);
+    test_env_start_runtime(env, STRINGS(setting));
+    test_env_wait(env, "undelivered=0");
+    assert_true(fault_proxy_hits(proxy, FAULT_DELAY_ANSWER) >= 3);
+    assert_int_equal(board_requests_for(env, id), 1);
+    test_env_stop_runtime(env);
+    fault_proxy_stop(proxy);
 }
 
 /* Something answers at the gateway's address but is not a gateway: no agent is run through it. */
@@ -365,7 +400,8 @@ int main(void)
         TEST_IN_ENV(test_gateway_timeouts_of_a_proxy_count_as_runs),
         TEST_IN_ENV(test_pages_with_status_200_count_as_runs),
         TEST_IN_ENV(test_errors_without_the_gateways_words_count_as_runs),
-        TEST_IN_ENV(test_wrong_gateway_token_is_reported_and_backed_off),
+        TEST_IN_ENV(test_wrong_gateway_token_is_tried_rarely),
+        TEST_IN_ENV(test_slow_gateway_is_used),
         TEST_IN_ENV(test_proxy_502_opens_the_breaker),
         TEST_IN_ENV(test_cdn_523_opens_the_breaker),
         TEST_IN_ENV(test_failing_provider_half_opens_the_breaker),

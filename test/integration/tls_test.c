@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "../lib/board.h"
+#include "../lib/fault_proxy.h"
 #include "../lib/tls_proxy.h"
 
 /* A certificate authority in a CA_FILE, and a TLS proxy in front of the sandbox. */
@@ -52,6 +53,28 @@ static void test_valid_chain_delivers(void **state)
     test_env_wait(env, "delivered=5");
     assert_true(tls_proxy_handshakes(tls_setup.proxy) > 0);
     test_env_stop_runtime(env);
+    tls_setup_stop(&tls_setup);
+}
+
+/* A handshake of 2 s is slow, not an outage: a probe that waits longer gets through. */
+static void test_slow_handshake_delivers(void **state)
+{
+    struct test_env *env = *state;
+    struct tls_setup tls_setup;
+    char gateway_url[128];
+    char id[ID_BYTES];
+    tls_setup_start(env, &tls_setup, "IP:127.0.0.1", false, false, 0);
+    struct fault_proxy *slow = fault_proxy_start(tls_proxy_port(tls_setup.proxy));
+    FAULT(slow, .kind = FAULT_DELAY_ANSWER, .delay_ms = 2000);
+    snprintf(gateway_url, sizeof gateway_url, "OPENCLAW_GATEWAY_URL=https://127.0.0.1:%u",
+        fault_proxy_port(slow));
+    board_load_one(env, id);
+    test_env_start_runtime(env, STRINGS(gateway_url, tls_setup.ca_file));
+    test_env_wait(env, "undelivered=0");
+    assert_true(fault_proxy_hits(slow, FAULT_DELAY_ANSWER) >= 3);
+    assert_int_equal(board_requests_for(env, id), 1);
+    test_env_stop_runtime(env);
+    fault_proxy_stop(slow);
     tls_setup_stop(&tls_setup);
 }
 
@@ -160,6 +183,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_IN_ENV(test_valid_chain_delivers),
+        TEST_IN_ENV(test_slow_handshake_delivers),
         TEST_IN_ENV(test_gateway_session_is_resumed),
         TEST_IN_ENV(test_self_signed_certificate_is_refused),
         TEST_IN_ENV(test_expired_certificate_is_refused),

@@ -44,32 +44,32 @@ static struct gateway_result result_of(enum gateway_outcome outcome, int status)
     return result;
 }
 
-/* Ticket of the latest probe, fast and slow. */
-static uint64_t last_ticket[2];
+/* The latest that was due. */
+static struct breaker_probe last_probe;
 
-static bool begin_probe(struct breaker *breaker, bool slow_probe, int64_t now_ms)
+static bool begin_probe(struct breaker *breaker, int64_t now_ms)
 {
-    uint64_t ticket;
-    bool mine = breaker_begin_probe(breaker, slow_probe, now_ms, &ticket);
-    if (mine)
-        last_ticket[slow_probe] = ticket;
-    return mine;
+    struct breaker_probe probe;
+    bool due = breaker_begin_probe(breaker, now_ms, &probe);
+    if (due)
+        last_probe = probe;
+    return due;
 }
 
 /* Begins and ends a probe at once. */
 static bool record_probe_now(
-    struct breaker *breaker, bool slow_probe, const struct gateway_result *result, int64_t now_ms)
+    struct breaker *breaker, const struct gateway_result *result, int64_t now_ms)
 {
-    uint64_t ticket;
+    struct breaker_probe probe;
     /* Even if no probe is due, the ticket is set to the present state's. */
-    breaker_begin_probe(breaker, slow_probe, INT64_MIN, &ticket);
-    return breaker_record_probe(breaker, slow_probe, ticket, result, now_ms);
+    breaker_begin_probe(breaker, INT64_MIN, &probe);
+    return breaker_record_probe(breaker, probe.ticket, result, now_ms);
 }
 
 static bool probe_ends(struct breaker *breaker, enum gateway_outcome outcome, int64_t now_ms)
 {
     struct gateway_result result = result_of(outcome, 0);
-    return record_probe_now(breaker, false, &result, now_ms);
+    return record_probe_now(breaker, &result, now_ms);
 }
 
 /* Begins and ends a send in the present state. */
@@ -98,11 +98,11 @@ static void test_starts_half_open_with_a_probe_due(void **state)
 {
     struct breaker *breaker = *state;
     assert_int_equal(state_of(breaker), BREAKER_HALF_OPEN);
-    assert_int_equal(breaker_probe_due(breaker, false), NOW);
-    assert_true(begin_probe(breaker, false, NOW));
-    assert_false(begin_probe(breaker, false, NOW));
+    assert_int_equal(breaker_probe_due(breaker), NOW);
+    assert_true(begin_probe(breaker, NOW));
+    assert_false(begin_probe(breaker, NOW));
     close_breaker(breaker);
-    assert_false(begin_probe(breaker, false, NOW + CHECK_MS - 1));
+    assert_false(begin_probe(breaker, NOW + CHECK_MS - 1));
 }
 
 /* Without any sends, probes detect an outage. */
@@ -111,28 +111,33 @@ static void test_idle_closed_breaker_is_probed(void **state)
     struct breaker *breaker = *state;
     struct gateway_result replied = result_of(GATEWAY_REPLIED, 200);
     close_breaker(breaker);
-    assert_int_equal(breaker_probe_due(breaker, false), NOW + CHECK_MS);
+    assert_int_equal(breaker_probe_due(breaker), NOW + CHECK_MS);
     breaker_record_send(breaker, breaker_ticket(breaker), "a", &replied, NOW + 10);
-    assert_int_equal(breaker_probe_due(breaker, false), NOW + 10 + CHECK_MS);
-    assert_true(begin_probe(breaker, false, NOW + 10 + CHECK_MS));
-    assert_false(begin_probe(breaker, false, NOW + 10 + CHECK_MS));
+    assert_int_equal(breaker_probe_due(breaker), NOW + 10 + CHECK_MS);
+    assert_true(begin_probe(breaker, NOW + 10 + CHECK_MS));
+    assert_false(begin_probe(breaker, NOW + 10 + CHECK_MS));
     assert_false(probe_ends(breaker, GATEWAY_REPLIED, NOW + 20 + CHECK_MS));
-    assert_int_equal(breaker_probe_due(breaker, false), NOW + 20 + 2 * CHECK_MS);
+    assert_int_equal(breaker_probe_due(breaker), NOW + 20 + 2 * CHECK_MS);
     assert_true(probe_ends(breaker, GATEWAY_UNREACHABLE, NOW + 20 + 2 * CHECK_MS));
     assert_int_equal(state_of(breaker), BREAKER_HALF_OPEN);
 }
 
-static void test_idle_probe_that_times_out_is_followed_by_a_slow_one(void **state)
+static void test_idle_probe_that_times_out_is_followed_by_patient_ones(void **state)
 {
     struct breaker *breaker = *state;
     struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
+    int64_t now_ms = NOW + CHECK_MS;
     silent.timed_out = true;
     close_breaker(breaker);
-    assert_false(record_probe_now(breaker, false, &silent, NOW + CHECK_MS));
-    assert_int_equal(state_of(breaker), BREAKER_CLOSED);
-    assert_true(begin_probe(breaker, true, NOW + CHECK_MS));
-    assert_false(begin_probe(breaker, true, NOW + CHECK_MS));
-    assert_true(record_probe_now(breaker, true, &silent, NOW + 2 * CHECK_MS));
+    const int64_t patience_ms[] = {1500, 6000, 15000};
+    for (size_t i = 0; i < sizeof patience_ms / sizeof patience_ms[0]; i++) {
+        assert_int_equal(state_of(breaker), BREAKER_CLOSED);
+        assert_true(begin_probe(breaker, now_ms));
+        assert_int_equal(last_probe.timeout_ms, patience_ms[i]);
+        assert_false(begin_probe(breaker, now_ms));
+        now_ms += patience_ms[i];
+        breaker_record_probe(breaker, last_probe.ticket, &silent, now_ms);
+    }
     assert_int_equal(state_of(breaker), BREAKER_HALF_OPEN);
 }
 
@@ -146,7 +151,7 @@ static void test_disabled_stays_open(void **state)
     breaker_snapshot(breaker, &view);
     assert_int_equal(view.state, BREAKER_OPEN);
     assert_non_null(strstr(view.reason, "OPENCLAW_GATEWAY_URL"));
-    assert_true(breaker_probe_due(breaker, false) == SYNC_NO_DEADLINE);
+    assert_true(breaker_probe_due(breaker) == SYNC_NO_DEADLINE);
     breaker_destroy(breaker);
 }
 
@@ -194,12 +199,12 @@ static void test_no_probe_before_retry_after_expires(void **state)
     busy.retry_after_ms = 60000;
     close_breaker(breaker);
     assert_true(breaker_record_send(breaker, breaker_ticket(breaker), "a", &busy, NOW));
-    assert_int_equal(breaker_probe_due(breaker, false), NOW + 60000);
-    assert_false(begin_probe(breaker, false, NOW + 59999));
-    assert_true(begin_probe(breaker, false, NOW + 60000));
+    assert_int_equal(breaker_probe_due(breaker), NOW + 60000);
+    assert_false(begin_probe(breaker, NOW + 59999));
+    assert_true(begin_probe(breaker, NOW + 60000));
     /* A probe's Retry-After counts as well. */
-    record_probe_now(breaker, false, &busy, NOW + 60001);
-    assert_int_equal(breaker_probe_due(breaker, false), NOW + 120001);
+    record_probe_now(breaker, &busy, NOW + 60001);
+    assert_int_equal(breaker_probe_due(breaker), NOW + 120001);
 }
 
 static void test_ambiguous_result_makes_it_half_open_until_a_probe(void **state)
@@ -208,7 +213,7 @@ static void test_ambiguous_result_makes_it_half_open_until_a_probe(void **state)
     close_breaker(breaker);
     assert_true(send_ends(breaker, "a", GATEWAY_AMBIGUOUS, NOW));
     assert_int_equal(state_of(breaker), BREAKER_HALF_OPEN);
-    assert_int_equal(breaker_probe_due(breaker, false), NOW);
+    assert_int_equal(breaker_probe_due(breaker), NOW);
     assert_true(probe_ends(breaker, GATEWAY_REPLIED, NOW));
     assert_int_equal(state_of(breaker), BREAKER_CLOSED);
 }
@@ -244,9 +249,9 @@ static void test_probes_are_spaced_from_250_ms_to_under_2_s(void **state)
     int64_t now_ms = NOW;
     int64_t last_gap_ms = 0;
     for (int i = 0; i < 20; i++) {
-        assert_true(begin_probe(breaker, false, now_ms));
+        assert_true(begin_probe(breaker, now_ms));
         probe_ends(breaker, GATEWAY_UNREACHABLE, now_ms + 1);
-        int64_t gap_ms = breaker_probe_due(breaker, false) - now_ms;
+        int64_t gap_ms = breaker_probe_due(breaker) - now_ms;
         assert_in_range(gap_ms, 250, 1900);
         assert_true(gap_ms >= last_gap_ms);
         last_gap_ms = gap_ms;
@@ -259,35 +264,118 @@ static void test_probes_are_spaced_from_250_ms_to_under_2_s(void **state)
 static void test_successful_probes_are_spaced_as_well(void **state)
 {
     struct breaker *breaker = *state;
-    assert_true(begin_probe(breaker, false, NOW));
+    assert_true(begin_probe(breaker, NOW));
     probe_ends(breaker, GATEWAY_REPLIED, NOW + 1);
     assert_true(send_ends(breaker, "a", GATEWAY_AMBIGUOUS, NOW + 2));
-    assert_int_equal(breaker_probe_due(breaker, false), NOW + 250);
-    assert_false(begin_probe(breaker, false, NOW + 249));
-    assert_true(begin_probe(breaker, false, NOW + 250));
+    assert_int_equal(breaker_probe_due(breaker), NOW + 250);
+    assert_false(begin_probe(breaker, NOW + 249));
+    assert_true(begin_probe(breaker, NOW + 250));
     probe_ends(breaker, GATEWAY_REPLIED, NOW + 251);
     assert_true(send_ends(breaker, "a", GATEWAY_AMBIGUOUS, NOW + 60000));
-    assert_int_equal(breaker_probe_due(breaker, false), NOW + 60000);
+    assert_int_equal(breaker_probe_due(breaker), NOW + 60000);
 }
 
-/*
- * A slow gateway is detected by the probe with the long timeout, of which there is one at a time.
- */
-static void test_slow_probe_follows_a_fast_one_without_answer(void **state)
+/* However slow each step is, it is found by a probe that waits longer than the one before. */
+static void test_probes_without_an_answer_get_patient(void **state)
 {
     struct breaker *breaker = *state;
     struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
-    silent.timed_out = true;
-    assert_true(breaker_probe_due(breaker, true) == SYNC_NO_DEADLINE);
-    assert_true(begin_probe(breaker, false, NOW));
-    assert_true(record_probe_now(breaker, false, &silent, NOW + 1500));
-    int64_t due_ms = breaker_probe_due(breaker, true);
-    assert_int_equal(due_ms, NOW + 250);
-    assert_true(begin_probe(breaker, true, NOW + 1500));
-    assert_true(breaker_probe_due(breaker, true) == SYNC_NO_DEADLINE);
     struct gateway_result found = result_of(GATEWAY_REPLIED, 400);
-    assert_true(record_probe_now(breaker, true, &found, NOW + 9000));
+    int64_t now_ms = NOW;
+    silent.timed_out = true;
+    const int64_t patience_ms[] = {1500, 6000, 15000, 15000};
+    for (size_t i = 0; i < sizeof patience_ms / sizeof patience_ms[0]; i++) {
+        assert_true(begin_probe(breaker, now_ms));
+        assert_int_equal(last_probe.timeout_ms, patience_ms[i]);
+        now_ms += patience_ms[i];
+        breaker_record_probe(breaker, last_probe.ticket, &silent, now_ms);
+        /* At once: its gap passed while it waited. */
+        assert_true(breaker_probe_due(breaker) <= now_ms);
+    }
+    assert_true(begin_probe(breaker, now_ms));
+    assert_true(breaker_record_probe(breaker, last_probe.ticket, &found, now_ms + 10000));
     assert_int_equal(state_of(breaker), BREAKER_CLOSED);
+    /* It is as slow in the next outage; one that answers quickly needs no patience. */
+    send_ends(breaker, "a", GATEWAY_AMBIGUOUS, now_ms + 20000);
+    assert_true(begin_probe(breaker, now_ms + 20000));
+    assert_int_equal(last_probe.timeout_ms, 15000);
+    assert_true(breaker_record_probe(breaker, last_probe.ticket, &found, now_ms + 20001));
+    send_ends(breaker, "a", GATEWAY_AMBIGUOUS, now_ms + 30000);
+    assert_true(begin_probe(breaker, now_ms + 30000));
+    assert_int_equal(last_probe.timeout_ms, 1500);
+}
+
+static struct gateway_result token_refused(int status)
+{
+    return result_of(GATEWAY_MISCONFIGURED, status);
+}
+
+/* Ten wrong tokens in a minute lock out the address, also for the right one. */
+static void test_a_refused_token_is_probed_every_30_s(void **state)
+{
+    struct breaker *breaker = *state;
+    struct gateway_result refused = token_refused(401);
+    struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
+    silent.timed_out = true;
+    record_probe_now(breaker, &refused, NOW);
+    assert_true(breaker_token_is_refused(breaker));
+    assert_int_equal(breaker_probe_due(breaker), NOW + 30000);
+    assert_true(begin_probe(breaker, NOW + 30000));
+    /* The gateway delays its answers to wrong tokens. */
+    assert_int_equal(last_probe.timeout_ms, 1500);
+    assert_false(breaker_record_probe(breaker, last_probe.ticket, &silent, NOW + 31500));
+    assert_int_equal(breaker_probe_due(breaker), NOW + 60000);
+    assert_true(begin_probe(breaker, NOW + 60000));
+    assert_int_equal(last_probe.timeout_ms, 1500);
+}
+
+static void test_an_exchanged_token_is_probed_at_once(void **state)
+{
+    struct breaker *breaker = *state;
+    struct gateway_result refused = token_refused(401);
+    struct gateway_result found = result_of(GATEWAY_REPLIED, 400);
+    record_probe_now(breaker, &refused, NOW);
+    assert_true(begin_probe(breaker, NOW + 30000));
+    breaker_token_changed(breaker, NOW + 30100);
+    assert_false(breaker_token_is_refused(breaker));
+    /* The answer to the old one says nothing about it. */
+    assert_false(breaker_record_probe(breaker, last_probe.ticket, &refused, NOW + 30200));
+    assert_int_equal(breaker_probe_due(breaker), NOW + 30100);
+    assert_true(begin_probe(breaker, NOW + 30200));
+    assert_true(breaker_record_probe(breaker, last_probe.ticket, &found, NOW + 30300));
+    assert_int_equal(state_of(breaker), BREAKER_CLOSED);
+}
+
+/* With the next probe they must not be more than ten in a minute. */
+static void test_many_refusals_at_once_postpone_the_probe(void **state)
+{
+    struct breaker *breaker = *state;
+    struct gateway_result refused = token_refused(401);
+    close_breaker(breaker);
+    uint64_t ticket = breaker_ticket(breaker);
+    for (int i = 0; i < 9; i++)
+        breaker_record_send(breaker, ticket, "a", &refused, NOW + i);
+    assert_true(breaker_probe_due(breaker) > NOW + 60000);
+}
+
+static void test_reason_of_a_refused_token_stays(void **state)
+{
+    struct breaker *breaker = *state;
+    struct gateway_result refused = token_refused(401);
+    struct gateway_result locked_out = token_refused(429);
+    struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
+    struct breaker_view before;
+    struct breaker_view after;
+    silent.timed_out = true;
+    record_probe_now(breaker, &refused, NOW);
+    breaker_snapshot(breaker, &before);
+    for (int i = 1; i <= 5; i++) {
+        assert_false(record_probe_now(breaker, &silent, NOW + i * 60000));
+        assert_false(record_probe_now(breaker, &locked_out, NOW + i * 60000 + 30000));
+    }
+    breaker_snapshot(breaker, &after);
+    assert_string_equal(after.reason, before.reason);
+    assert_non_null(strstr(after.reason, "OPENCLAW_GATEWAY_TOKEN"));
 }
 
 static void test_fast_probe_without_answer_keeps_the_reason(void **state)
@@ -297,8 +385,8 @@ static void test_fast_probe_without_answer_keeps_the_reason(void **state)
     struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
     struct breaker_view view;
     silent.timed_out = true;
-    record_probe_now(breaker, false, &misconfigured, NOW);
-    assert_false(record_probe_now(breaker, false, &silent, NOW + 1500));
+    record_probe_now(breaker, &misconfigured, NOW);
+    assert_false(record_probe_now(breaker, &silent, NOW + 1500));
     breaker_snapshot(breaker, &view);
     assert_non_null(strstr(view.reason, "OPENCLAW_GATEWAY_TOKEN"));
 }
@@ -309,21 +397,12 @@ static void test_probe_of_an_earlier_state_is_ignored(void **state)
     struct breaker *breaker = *state;
     struct gateway_result busy = result_of(GATEWAY_BUSY, 503);
     struct gateway_result found = result_of(GATEWAY_REPLIED, 400);
-    struct gateway_result silent = result_of(GATEWAY_UNREACHABLE, 0);
     busy.retry_after_ms = 60000;
-    silent.timed_out = true;
     close_breaker(breaker);
-    assert_true(begin_probe(breaker, false, NOW + CHECK_MS));
+    assert_true(begin_probe(breaker, NOW + CHECK_MS));
     breaker_record_send(breaker, breaker_ticket(breaker), "a", &busy, NOW + CHECK_MS);
-    assert_false(breaker_record_probe(breaker, false, last_ticket[false], &found, NOW + CHECK_MS));
+    assert_false(breaker_record_probe(breaker, last_probe.ticket, &found, NOW + CHECK_MS));
     assert_int_equal(state_of(breaker), BREAKER_OPEN);
-    /* Nor may the slow probe of an outage that has ended open it. */
-    record_probe_now(breaker, false, &silent, NOW + CHECK_MS + 60000);
-    assert_true(begin_probe(breaker, true, NOW + CHECK_MS + 70000));
-    assert_true(probe_ends(breaker, GATEWAY_REPLIED, NOW + CHECK_MS + 70001));
-    assert_false(
-        breaker_record_probe(breaker, true, last_ticket[true], &silent, NOW + CHECK_MS + 85000));
-    assert_int_equal(state_of(breaker), BREAKER_CLOSED);
 }
 
 static void test_same_reason_is_not_a_change(void **state)
@@ -440,7 +519,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_BREAKER(test_starts_half_open_with_a_probe_due),
         WITH_BREAKER(test_idle_closed_breaker_is_probed),
-        WITH_BREAKER(test_idle_probe_that_times_out_is_followed_by_a_slow_one),
+        WITH_BREAKER(test_idle_probe_that_times_out_is_followed_by_patient_ones),
         cmocka_unit_test(test_disabled_stays_open),
         WITH_BREAKER(test_three_consecutive_unreachable_open_it),
         WITH_BREAKER(test_misconfiguration_opens_it_with_a_reason),
@@ -450,7 +529,11 @@ int main(void)
         WITH_BREAKER(test_results_of_an_earlier_state_are_ignored),
         WITH_BREAKER(test_probes_are_spaced_from_250_ms_to_under_2_s),
         WITH_BREAKER(test_successful_probes_are_spaced_as_well),
-        WITH_BREAKER(test_slow_probe_follows_a_fast_one_without_answer),
+        WITH_BREAKER(test_probes_without_an_answer_get_patient),
+        WITH_BREAKER(test_a_refused_token_is_probed_every_30_s),
+        WITH_BREAKER(test_an_exchanged_token_is_probed_at_once),
+        WITH_BREAKER(test_many_refusals_at_once_postpone_the_probe),
+        WITH_BREAKER(test_reason_of_a_refused_token_stays),
         WITH_BREAKER(test_fast_probe_without_answer_keeps_the_reason),
         WITH_BREAKER(test_probe_of_an_earlier_state_is_ignored),
         WITH_BREAKER(test_same_reason_is_not_a_change),

@@ -22,9 +22,9 @@ struct fixture {
 static void record_probe(struct fixture *fixture, enum gateway_outcome outcome, int status)
 {
     const struct gateway_result result = {.outcome = outcome, .status = status};
-    uint64_t ticket;
-    breaker_begin_probe(fixture->breaker, false, 0, &ticket);
-    breaker_record_probe(fixture->breaker, false, ticket, &result, 0);
+    struct breaker_probe probe;
+    breaker_begin_probe(fixture->breaker, 0, &probe);
+    breaker_record_probe(fixture->breaker, probe.ticket, &result, 0);
 }
 
 /* A runtime that is ready and alive. */

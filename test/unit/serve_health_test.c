@@ -31,9 +31,9 @@ struct fixture {
 /* Records the result of a gateway probe. */
 static void record_probe(struct fixture *fixture, const struct gateway_result *result)
 {
-    uint64_t ticket;
-    breaker_begin_probe(fixture->breaker, false, 0, &ticket);
-    breaker_record_probe(fixture->breaker, false, ticket, result, 0);
+    struct breaker_probe probe;
+    breaker_begin_probe(fixture->breaker, 0, &probe);
+    breaker_record_probe(fixture->breaker, probe.ticket, result, 0);
 }
 
 static int setup(void **state)
