@@ -284,6 +284,65 @@ static void test_budget_outlives_a_restart(void **state)
     test_env_stop_runtime(env);
 }
 
+/* The backend is away when the note is due: the same notification posts it later, once. */
+static void test_note_is_posted_when_the_backend_is_back(void **state)
+{
+    struct test_env *env = *state;
+    seed_thread(env);
+    set_mutual_replies(env);
+    board_backend_fault(
+        env, json_pack("{s:s, s:s, s:i, s:{s:s}}", "action", "createMessageFromAgent", "behaviour",
+                 "status", "times", 2, "match", "agent", "two"));
+    board_backend_fault(
+        env, json_pack("{s:s, s:s, s:i, s:{s:s}}", "action", "createMessageFromAgent", "behaviour",
+                 "drop_after", "times", 2, "match", "agent", "three"));
+    test_env_start_runtime(env, STRINGS("DELIVERY_INTERVAL=20", "DELIVERY_MAX_AGENT_RUNS=1",
+                                    "DELIVERY_BACKOFF_BASE_MS=1", "DELIVERY_BACKOFF_MAX_MS=10"));
+    post_message(env, "@one begin");
+    must_have_run(env, 1, 1);
+    test_env_stop_runtime(env);
+}
+
+/* The backend's function refuses the note: the next notification that is skipped posts it. */
+static void test_refused_note_is_left_to_the_next_one(void **state)
+{
+    struct test_env *env = *state;
+    seed_thread(env);
+    set_agent_reply(env, "one", "@two go on");
+    board_backend_fault(
+        env, json_pack("{s:s, s:s, s:i, s:{s:s}}", "action", "createMessageFromAgent", "behaviour",
+                 "function_error", "times", 1, "match", "agent", "two"));
+    start_with_guard(env, "DELIVERY_MAX_AGENT_RUNS=1");
+    post_message(env, "@one begin");
+    must_have_run(env, 1, 0);
+    assert_true(process_has_output(&env->runtime, "reached their limit of runs"));
+    json_t *messages = board_documents(env, "messages");
+    const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
+    json_decref(test_env_post(env, "/sandbox/notify",
+        json_pack("{s:s, s:s, s:s, s:s}", "agent", "three", "task", "talk", "type", "mention",
+            "message", board_string(last, "_id"))));
+    json_decref(messages);
+    must_have_run(env, 1, 1);
+    test_env_stop_runtime(env);
+}
+
+/* A send that the gateway certainly did not run costs nothing of the limit. */
+static void test_refused_sends_use_up_no_runs(void **state)
+{
+    struct test_env *env = *state;
+    seed_thread(env);
+    set_agent_reply(env, "one", "@two go on");
+    board_gateway_fault(
+        env, json_pack("{s:{s:s}, s:s, s:i, s:i, s:b, s:{s:{s:s, s:s}}}", "match", "agent", "two",
+                 "action", "status", "times", 3, "status", 400, "before_checks", true, "body_json",
+                 "error", "message", "no", "type", "invalid_request_error"));
+    test_env_start_runtime(env, STRINGS("DELIVERY_INTERVAL=20", "DELIVERY_MAX_AGENT_RUNS=2",
+                                    "DELIVERY_BACKOFF_BASE_MS=1", "DELIVERY_BACKOFF_MAX_MS=10"));
+    post_message(env, "@one begin");
+    must_have_run(env, 2, 0);
+    test_env_stop_runtime(env);
+}
+
 /* The backend notifies an agent twice when one message names it in two spellings. */
 static void test_message_runs_an_agent_once(void **state)
 {
@@ -315,6 +374,9 @@ int main(void)
         TEST_IN_ENV(test_breadth_stops_at_max_agent_runs),
         TEST_IN_ENV(test_person_is_heard_over_the_budget),
         TEST_IN_ENV(test_budget_outlives_a_restart),
+        TEST_IN_ENV(test_note_is_posted_when_the_backend_is_back),
+        TEST_IN_ENV(test_refused_note_is_left_to_the_next_one),
+        TEST_IN_ENV(test_refused_sends_use_up_no_runs),
         TEST_IN_ENV(test_message_runs_an_agent_once),
     };
     return cmocka_run_group_tests_name("loop_guard", tests, NULL, NULL);
