@@ -57,7 +57,7 @@ start_runtime() {
 
 stop_runtime() {
     [[ -n $runtime_pid ]] || return 0
-    stop_process "$runtime_pid" "$STOP_TIMEOUT_S"
+    stop_process "$runtime_pid" "$STOP_TIMEOUT_S" || log "it exited with status $?"
     runtime_pid=
 }
 

@@ -24,6 +24,7 @@
 #include "cli/commands.h"
 #include "config/config.h"
 #include "config/usage.h"
+#include "init.h"
 #include "runtime.h"
 #include "signals.h"
 
@@ -120,15 +121,18 @@ static int run_with_signals(
 static int run_runtime(const struct config *config, const struct config_source *source)
 {
     int signal_fd;
+    int status;
     struct error error;
     signals_block();
+    if (init_run(&status))
+        return status;
     raise_descriptor_limit(config);
     log_startup(config);
     if (signals_open(&signal_fd, &error) != 0) {
         log_error(component, "Fatal error: %s", error.text);
         return EX_OSERR;
     }
-    int status = run_with_signals(config, source, signal_fd);
+    status = run_with_signals(config, source, signal_fd);
     close(signal_fd);
     return status;
 }

@@ -1,5 +1,7 @@
 /* The gateway as a child process: startup, output, crashes, shutdown and leftover process groups.
  */
+#include <dirent.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -369,6 +371,49 @@ static void test_hung_runs_do_not_keep_the_gateway_past_the_grace_period(void **
     assert_false(group_is_alive(pid));
 }
 
+/* How many children of that process have ended and were not reaped. */
+static int count_zombies(pid_t parent)
+{
+    int zombies = 0;
+    DIR *processes = opendir("/proc");
+    assert_non_null(processes);
+    const struct dirent *entry;
+    while ((entry = readdir(processes)) != NULL) {
+        char path[sizeof "/proc//stat" + sizeof entry->d_name];
+        char line[512];
+        char state = 0;
+        int its_parent = 0;
+        snprintf(path, sizeof path, "/proc/%s/stat", entry->d_name);
+        FILE *file = entry->d_name[0] >= '0' && entry->d_name[0] <= '9' ? fopen(path, "r") : NULL;
+        if (file == NULL)
+            continue;
+        if (fgets(line, sizeof line, file) != NULL &&
+            sscanf(strrchr(line, ')'), ") %c %d", &state, &its_parent) == 2)
+            zombies += state == 'Z' && its_parent == parent;
+        fclose(file);
+    }
+    closedir(processes);
+    return zombies;
+}
+
+/* As in a container without an init: what the gateway's tools leave behind is reaped. */
+static void test_process_1_reaps_orphans(void **state)
+{
+    struct test_env *env = *state;
+    if (!process_isolate_next()) {
+        print_message("skipped: cannot create a PID namespace here: %s\n", strerror(errno));
+        skip();
+    }
+    test_env_start_runtime(env,
+        STRINGS(
+            "OPENCLAW_GATEWAY_COMMAND=sh -c 'for i in 1 2 3 4 5; do (setsid sleep 0.1 &); done; "
+            "echo ready; exec sleep 1000'"));
+    test_env_wait_log(env, "[Gateway] ready");
+    sleep(1);
+    assert_int_equal(count_zombies(env->runtime.pid), 0);
+    test_env_stop_runtime(env);
+}
+
 int main(void)
 {
 #define TEST_WITH_CHILD(test) \
@@ -387,6 +432,7 @@ int main(void)
         TEST_WITH_CHILD(test_missing_program_is_reported_and_retried),
         TEST_WITH_CHILD(test_broken_quoting_exits_78),
         TEST_WITH_CHILD(test_endless_line_does_not_fill_memory),
+        TEST_WITH_CHILD(test_process_1_reaps_orphans),
         TEST_WITH_CHILD(test_shutdown_loses_no_reply_in_flight),
         TEST_WITH_CHILD(test_hung_runs_do_not_keep_the_gateway_past_the_grace_period),
     };

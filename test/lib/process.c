@@ -9,8 +9,10 @@
  */
 #include "process.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -89,12 +91,41 @@ static void spawn_program(
         fail_msg("cannot start %s: %s", argv[0], strerror(result));
 }
 
+/* That of this process, to return to after the next start; -1: the next one shares ours. */
+static int own_pid_namespace = -1;
+
+bool process_isolate_next(void)
+{
+    int fd = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    if (unshare(CLONE_NEWPID) != 0) {
+        int reason = errno;
+        close(fd);
+        errno = reason;
+        return false;
+    }
+    own_pid_namespace = fd;
+    return true;
+}
+
+/* Also because no thread can be started in between. */
+static void return_to_own_namespace(void)
+{
+    if (own_pid_namespace < 0)
+        return;
+    assert_int_equal(setns(own_pid_namespace, CLONE_NEWPID), 0);
+    close(own_pid_namespace);
+    own_pid_namespace = -1;
+}
+
 void process_start(struct process *process, const char *const argv[], char *const environment[])
 {
     int ends[2];
     memset(process, 0, sizeof *process);
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     spawn_program(process, argv, environment, ends[1]);
+    return_to_own_namespace();
     close(ends[1]);
     process->output_fd = ends[0];
     process->pid_fd = pidfd_open(process->pid, 0);

@@ -24,6 +24,12 @@ struct process {
 };
 
 /*
+ * Makes the next program that is started process 1 of a PID namespace of its own. False with errno
+ * set where that is not possible. This process can start no threads until then.
+ */
+bool process_isolate_next(void);
+
+/*
  * Starts argv (NULL-terminated, argv[0] is a path) with environment (NULL-terminated NAME=value
  * strings). Fails the test when it cannot. Released by process_fini.
  */
