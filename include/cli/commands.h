@@ -13,7 +13,7 @@
  * result with a fix, a line each or, with json, as one object. Runs no agent and changes nothing,
  * so it is safe beside a running runtime. Returns the exit status: 0 when no check failed,
  * otherwise 1, or 71 when the report cannot be printed. Blocks up to a minute: at most five
- * requests with a timeout of 10 s each.
+ * requests with a timeout of 10 s each, and one of 5 s to a running runtime.
  */
 int command_doctor(const struct config *config, bool json);
 

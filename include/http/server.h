@@ -61,6 +61,12 @@ int http_server_create(struct http_server **server, const char *host, unsigned p
     const struct http_server_route *routes, const struct http_server_ticker *ticker,
     struct error *error);
 
+/*
+ * Whether http_server_create could listen there now: 0, or its error. Listens on nothing, so it is
+ * in nobody's way. Blocks while a name is resolved.
+ */
+int http_server_check_address(const char *host, unsigned port, struct error *error);
+
 /* The port that the server listens on. Any thread. */
 unsigned http_server_port(const struct http_server *server);
 

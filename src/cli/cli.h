@@ -86,6 +86,7 @@ struct doctor {
     struct doctor_report report;
     struct http_client *client;
     json_t *agents;           /* the result of listAgents, an array; NULL if it failed */
+    json_t *runtime;          /* /health of the runtime that holds the state directory, or NULL */
     const char *clock_source; /* the server that sent date_ms; NULL: none has */
     int64_t date_ms;          /* the server's clock, and ours before and after; since 1970 */
     int64_t before_ms;
@@ -113,6 +114,13 @@ const char *doctor_reach(struct doctor *doctor, const struct doctor_server *serv
 
 /* Adds the checks in names (NULL-terminated) as skipped because the check called failed failed. */
 void doctor_skip(struct doctor *doctor, const char *const names[], const char *failed);
+
+/*
+ * The checks of the HTTP server's address, which also finds a runtime that is running, and of the
+ * gateway's command if one is set. The first blocks while a name is resolved, and up to 5 s.
+ */
+void doctor_check_address(struct doctor *doctor);
+void doctor_check_command(struct doctor *doctor);
 
 /* The checks of backend and gateway, in this order: the gateway's need doctor->agents. */
 void doctor_check_backend(struct doctor *doctor);

@@ -1,14 +1,14 @@
 /*
  * The command doctor: runs one check after the other, from the machine outwards, and reports each
  * with a fix. This file has the order of the checks, those of the machine (state directory, free
- * space, a running runtime, clock) and the steps on the way to a server; doctor_remotes.c has what
- * the two servers answer.
+ * space, a running runtime, clock) and the steps on the way to a server; doctor_startup.c has what
+ * the runtime needs to start, doctor_remotes.c what the two servers answer.
  *
  * A check that depends on a failed one is skipped with the reason, so that one cause shows up as
  * one failure. The doctor must be safe to run beside a live runtime: it creates nothing in the
  * state directory, takes no lock for longer than a look, and makes no request that runs an agent or
  * changes the board. There is no thread of its own; every request has a timeout of 10 s, and there
- * are at most five.
+ * are at most five, and one of 5 s to a runtime that is running.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -359,6 +359,8 @@ static void run_checks(struct doctor *doctor)
         doctor_report_add(&doctor->report, "network", DOCTOR_FAIL, NULL, "%s", error.text);
         return;
     }
+    doctor_check_address(doctor);
+    doctor_check_command(doctor);
     check_network(doctor);
     http_client_library_stop();
 }
@@ -376,6 +378,7 @@ int command_doctor(const struct config *config, bool json)
     int status = doctor_report_is_ok(&doctor.report) ? EXIT_SUCCESS : EXIT_FAILURE;
     text_fini(&text);
     json_decref(doctor.agents);
+    json_decref(doctor.runtime);
     doctor_report_fini(&doctor.report);
     return printed != EX_OK ? printed : status;
 }

@@ -11,12 +11,14 @@
  * checked although nothing failed yet, because one that is too short costs runs later.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "backend/service.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "config/options.h"
 #include "gateway/gateway.h"
 
 /* The gateway retries a failing model provider for up to 142 s before it answers. */
@@ -251,6 +253,28 @@ static const char *fail_gateway_token(struct doctor *doctor)
     return gateway_token_check;
 }
 
+/* What the running runtime says about the gateway's token when it is the one refused, or NULL. */
+static const char *running_runtime_on_token(const struct doctor *doctor)
+{
+    const json_t *gateway = json_object_get(doctor->runtime, "gateway");
+    const char *reason = json_guard_string(gateway, "reason");
+    bool names_token = reason != NULL && strstr(reason, "check OPENCLAW_GATEWAY_TOKEN") != NULL;
+    return names_token ? reason : NULL;
+}
+
+/* The gateway has refused the token too often to look at it now, from us or from a runtime. */
+static const char *fail_locked_out(struct doctor *doctor, const char *detail)
+{
+    char quoted[256];
+    text_quote(quoted, sizeof quoted, detail, strlen(detail));
+    add_check(doctor, endpoint_check, DOCTOR_OK, NULL, "enabled");
+    doctor_report_add(&doctor->report, gateway_token_check, DOCTOR_FAIL,
+        "set OPENCLAW_GATEWAY_TOKEN to the gateway's gateway.auth.token and restart the runtime; "
+        "the gateway takes it again up to 5 minutes after the last refusal",
+        "refused before: %s", quoted);
+    return gateway_token_check;
+}
+
 /*
  * Interprets the status of an answer to {} (docs/protocol.md, "OpenClaw gateway"). Returns the name
  * of the check that failed, or NULL.
@@ -274,6 +298,11 @@ static const char *report_probe_status(struct doctor *doctor, const struct gatew
             result->status == 404 ? "there is no /v1/responses (404)"
                                   : "there is no POST /v1/responses (405)");
     case 429:
+        /* Its limit for wrong tokens; any other limit has other words. */
+        if (result->outcome == GATEWAY_MISCONFIGURED)
+            return fail_locked_out(doctor, result->error.text);
+        return fail_endpoint(
+            doctor, "wait until the gateway is ready and try again", result->error.text);
     case 503:
         return fail_endpoint(
             doctor, "wait until the gateway is ready and try again", result->error.text);
@@ -291,8 +320,12 @@ static const char *check_endpoint(struct doctor *doctor, const struct gateway *g
 {
     struct gateway_result result;
     gateway_probe(gateway, doctor->client, DOCTOR_TIMEOUT_MS, NULL, &result);
+    const char *known = running_runtime_on_token(doctor);
     if (result.status != 0)
         return report_probe_status(doctor, &result);
+    /* A gateway makes those wait who try wrong tokens. */
+    if (known != NULL)
+        return fail_locked_out(doctor, known);
     return fail_endpoint(doctor, "restart the gateway and check its log", result.error.text);
 }
 
@@ -366,7 +399,13 @@ static void check_agents(struct doctor *doctor, const struct gateway *gateway)
 static void check_timeout(struct doctor *doctor)
 {
     int64_t timeout_ms = doctor->config->gateway_timeout_ms;
-    if (timeout_ms >= MIN_TIMEOUT_MS)
+    const struct option *option = &config_options[OPTION_OPENCLAW_REQUEST_TIMEOUT_MS];
+    if (timeout_ms == strtoll(option->fallback, NULL, 10))
+        doctor_report_add(&doctor->report, timeout_check, DOCTOR_OK, NULL,
+            "%" PRId64
+            " ms, the default; 300000 waits for runs whose model provider fails at first",
+            timeout_ms);
+    else if (timeout_ms >= MIN_TIMEOUT_MS)
         doctor_report_add(
             &doctor->report, timeout_check, DOCTOR_OK, NULL, "%" PRId64 " ms", timeout_ms);
     else

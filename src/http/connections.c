@@ -55,8 +55,11 @@ static int listener_resolve(const char *host, unsigned port, struct addrinfo **a
     return getaddrinfo(loopback ? NULL : host, service, &hints, addresses);
 }
 
-/* Returns the socket, or a negative errno value. */
-static int listener_try(const struct addrinfo *address)
+/*
+ * Returns the socket, or a negative errno value. With SO_REUSEADDR a socket that is only bound does
+ * not keep others from listening.
+ */
+static int listener_try(const struct addrinfo *address, bool only_bind)
 {
     int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -64,7 +67,8 @@ static int listener_try(const struct addrinfo *address)
     /* Otherwise a restart would have to wait for connections of the old process in TIME_WAIT. */
     int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, address->ai_addr, address->ai_addrlen) < 0 || listen(fd, SOMAXCONN) < 0) {
+    if (bind(fd, address->ai_addr, address->ai_addrlen) < 0 ||
+        (!only_bind && listen(fd, SOMAXCONN) < 0)) {
         int reason = errno;
         close(fd);
         return -reason;
@@ -77,7 +81,7 @@ static int listener_try(const struct addrinfo *address)
  * literals are mostly 127.0.0.1. Returns the socket, or a negative errno value of the first
  * failure.
  */
-static int listener_try_all(const struct addrinfo *addresses)
+static int listener_try_all(const struct addrinfo *addresses, bool only_bind)
 {
     int result = -EADDRNOTAVAIL;
     bool tried = false;
@@ -85,7 +89,7 @@ static int listener_try_all(const struct addrinfo *addresses)
         for (const struct addrinfo *a = addresses; a != NULL; a = a->ai_next) {
             if ((a->ai_family == AF_INET) != (ipv4 == 1))
                 continue;
-            int fd = listener_try(a);
+            int fd = listener_try(a, only_bind);
             if (fd >= 0)
                 return fd;
             if (!tried)
@@ -145,8 +149,8 @@ static unsigned listener_port(int fd)
         address.any.sa_family == AF_INET6 ? address.ipv6.sin6_port : address.ipv4.sin_port);
 }
 
-int listener_open(
-    const char *host, unsigned port, int *fd, unsigned *bound_port, struct error *error)
+/* Returns a socket that listens, or is only bound; or an error. */
+static int listener_bind(const char *host, unsigned port, bool only_bind, struct error *error)
 {
     assert(port <= 65535);
     struct addrinfo *addresses = NULL;
@@ -158,13 +162,31 @@ int listener_open(
         return error_set(error, listener_resolve_error_code(failure, host),
             "cannot listen on HEALTH_HOST %s, HEALTH_PORT %u: %s", host, port,
             gai_strerror(failure));
-    int opened = listener_try_all(addresses);
+    int opened = listener_try_all(addresses, only_bind);
     freeaddrinfo(addresses);
     if (opened < 0)
         return error_set_errno(error, listener_error_code(-opened), -opened,
             "cannot listen on HEALTH_HOST %s, HEALTH_PORT %u", host, port);
+    return opened;
+}
+
+int listener_open(
+    const char *host, unsigned port, int *fd, unsigned *bound_port, struct error *error)
+{
+    int opened = listener_bind(host, port, false, error);
+    if (opened < 0)
+        return opened;
     *fd = opened;
     *bound_port = listener_port(opened);
+    return 0;
+}
+
+int listener_check(const char *host, unsigned port, struct error *error)
+{
+    int bound = listener_bind(host, port, true, error);
+    if (bound < 0)
+        return bound;
+    close(bound);
     return 0;
 }
 

@@ -20,6 +20,9 @@
 int listener_open(
     const char *host, unsigned port, int *fd, unsigned *bound_port, struct error *error);
 
+/* Whether listener_open would succeed now, without listening: 0, or its error. Any thread. */
+int listener_check(const char *host, unsigned port, struct error *error);
+
 /* From accept to close; carries one request, as every response closes the connection. */
 struct connection {
     TAILQ_ENTRY(connection) by_age;

@@ -363,6 +363,11 @@ err_after_calloc:
     return result;
 }
 
+int http_server_check_address(const char *host, unsigned port, struct error *error)
+{
+    return listener_check(host, port, error);
+}
+
 unsigned http_server_port(const struct http_server *server)
 {
     return server->port;

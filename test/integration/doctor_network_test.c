@@ -27,6 +27,21 @@ static void test_wrong_or_missing_gateway_token_is_found(void **state)
             "FAIL  gateway token       refused: the gateway requires one, and none is set; fix: "));
 }
 
+/* After too many wrong tokens from an address the gateway refuses all of them alike. */
+static void test_lockout_after_wrong_tokens_is_found(void **state)
+{
+    struct test_env *env = *state;
+    board_gateway_fault(env,
+        json_pack("{s:b, s:s, s:i, s:{s:s}, s:{s:{s:s, s:s}}}", "before_checks", true, "action",
+            "status", "status", 429, "headers", "Retry-After", "300", "body_json", "error",
+            "message", "Too many failed authentication attempts. Please try again later.", "type",
+            "rate_limited"));
+    doctor_expect_read_only(env, NULL, 1,
+        STRINGS("ok    gateway endpoint    enabled\n",
+            "FAIL  gateway token       refused before: ", "Too many failed authentication attempts",
+            "; fix: set OPENCLAW_GATEWAY_TOKEN ", "skip  gateway agents "));
+}
+
 static void test_disabled_or_draining_gateway_is_found(void **state)
 {
     struct test_env *env = *state;
@@ -248,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_IN_ENV(test_wrong_or_missing_gateway_token_is_found),
+        TEST_IN_ENV(test_lockout_after_wrong_tokens_is_found),
         TEST_IN_ENV(test_disabled_or_draining_gateway_is_found),
         TEST_IN_ENV(test_control_ui_in_place_of_the_endpoint_is_found),
         TEST_IN_ENV(test_agent_unknown_to_the_gateway_is_found),

@@ -26,12 +26,16 @@ static void test_healthy_setup_passes_every_check(void **state)
             "ok    gateway endpoint    enabled\n",
             "ok    gateway token       accepted by http://127.0.0.1:",
             "ok    gateway agents      the gateway knows every",
-            "warn  gateway timeout     60000 ms", "ok    clock               agrees with",
-            "No check failed; checks: 19, warnings: 1.\n"));
+            "ok    gateway timeout     60000 ms, the default; ",
+            "ok    health address      127.0.0.1 port 0 can be listened on\n",
+            "ok    clock               agrees with",
+            "No check failed; checks: 20, warnings: 0.\n"));
     snprintf(path, sizeof path, "%s/state", env->dir);
     assert_int_equal(access(path, F_OK), -1);
     doctor_expect_read_only(env, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=150000"), 0,
         STRINGS("ok    gateway timeout     150000 ms\n", "warnings: 0.\n"));
+    doctor_expect_read_only(env, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=100000"), 0,
+        STRINGS("warn  gateway timeout     100000 ms: ", "warnings: 1.\n"));
 }
 
 static void test_doctor_leaves_a_restart_request_pending(void **state)
@@ -89,6 +93,57 @@ static void test_doctor_works_beside_a_runtime(void **state)
         env, NULL, STRINGS("doctor"), 0, STRINGS("none: the state directory is free\n"));
 }
 
+static void test_health_address_that_cannot_be_used_is_found(void **state)
+{
+    struct test_env *env = *state;
+    char port[32];
+    snprintf(port, sizeof port, "HEALTH_PORT=%u", test_env_sandbox_port(env));
+    doctor_expect_read_only(env, STRINGS(port), 1,
+        STRINGS("FAIL  health address      cannot listen on HEALTH_HOST 127.0.0.1, HEALTH_PORT ",
+            "Address already in use; fix: set HEALTH_HOST "));
+    doctor_expect_read_only(env, STRINGS("HEALTH_HOST=no.invalid"), 1,
+        STRINGS("FAIL  health address      cannot listen on HEALTH_HOST no.invalid, "));
+    doctor_expect_read_only(env, STRINGS("HEALTH_HOST=192.0.2.1"), 1,
+        STRINGS("FAIL  health address      ", "Cannot assign requested address; fix: "));
+}
+
+/* The port is the running runtime's own, unless that has another state directory. */
+static void test_port_of_the_running_runtime_is_fine(void **state)
+{
+    struct test_env *env = *state;
+    char port[32];
+    char other[320];
+    test_env_start_runtime(env, NULL);
+    snprintf(port, sizeof port, "HEALTH_PORT=%u", env->health_port);
+    snprintf(other, sizeof other, "STATE_DIR=%s/other", env->dir);
+    doctor_expect_output(env, STRINGS(port), STRINGS("doctor"), 0,
+        STRINGS("ok    health address      the running runtime answers at 127.0.0.1 port "));
+    doctor_expect_output(env, STRINGS(port, other), STRINGS("doctor"), 1,
+        STRINGS("FAIL  health address      ", "Address already in use"));
+    /* Any other server at that port is not the runtime. */
+    snprintf(port, sizeof port, "HEALTH_PORT=%u", test_env_sandbox_port(env));
+    doctor_expect_output(env, STRINGS(port), STRINGS("doctor"), 1,
+        STRINGS("FAIL  health address      ", "Address already in use"));
+    test_env_stop_runtime(env);
+}
+
+static void test_gateway_command_that_cannot_be_run_is_found(void **state)
+{
+    struct test_env *env = *state;
+    doctor_expect_read_only(env, STRINGS("OPENCLAW_GATEWAY_COMMAND=no-such-program run"), 1,
+        STRINGS(
+            "FAIL  gateway command     no-such-program cannot be run (No such file or directory); "
+            "fix: set OPENCLAW_GATEWAY_COMMAND "));
+    doctor_expect_read_only(env, STRINGS("OPENCLAW_GATEWAY_COMMAND=/etc/passwd"), 1,
+        STRINGS("FAIL  gateway command     /etc/passwd cannot be run (Permission denied)"));
+    doctor_expect_read_only(env, STRINGS("OPENCLAW_GATEWAY_COMMAND=/etc"), 1,
+        STRINGS("FAIL  gateway command     /etc cannot be run ("));
+    doctor_expect_read_only(env, STRINGS("OPENCLAW_GATEWAY_COMMAND=sh -c 'exit 3'"), 0,
+        STRINGS("ok    gateway command     sh can be run\n"));
+    doctor_expect_read_only(env, STRINGS("OPENCLAW_GATEWAY_COMMAND=sh -c x", "PATH=/nowhere:"), 1,
+        STRINGS("FAIL  gateway command     sh cannot be run (No such file or directory)"));
+}
+
 /* Fails unless lines has the check's line; its detail is skipped for the free space, which varies.
  */
 static void expect_line_of_check(const char *lines, const json_t *check)
@@ -116,7 +171,7 @@ static void test_json_agrees_with_the_text(void **state)
         json_t *parsed = json_loads(output, 0, NULL);
         const json_t *checks = json_object_get(parsed, "checks");
         assert_int_equal(json_is_true(json_object_get(parsed, "ok")), !wrong);
-        assert_int_equal(json_array_size(checks), 19);
+        assert_int_equal(json_array_size(checks), 20);
         size_t index;
         const json_t *check;
         json_array_foreach (checks, index, check)
@@ -135,6 +190,9 @@ int main(void)
         TEST_IN_ENV(test_wrong_settings_are_reported_before_any_check),
         TEST_IN_ENV(test_unusable_state_dir_is_found),
         TEST_IN_ENV(test_doctor_works_beside_a_runtime),
+        TEST_IN_ENV(test_health_address_that_cannot_be_used_is_found),
+        TEST_IN_ENV(test_port_of_the_running_runtime_is_fine),
+        TEST_IN_ENV(test_gateway_command_that_cannot_be_run_is_found),
         TEST_IN_ENV(test_json_agrees_with_the_text),
     };
     return cmocka_run_group_tests_name("doctor", tests, NULL, NULL);
