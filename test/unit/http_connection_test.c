@@ -18,6 +18,7 @@
 
 #include "../lib/loopback.h"
 #include "../lib/stub_server.h"
+#include "backend/service.h"
 #include "base/sync.h"
 #include "http/client.h"
 
@@ -169,11 +170,61 @@ static void test_connections_are_probed_and_given_up_when_silent(void **state)
     stub_server_stop(server);
 }
 
+/*
+ * A backend's edge that keeps connections open: the first answers one call, and from then on gives
+ * the error of a misdirected request, while later ones work. Ends after the second.
+ */
+static void *serve_sticky(void *argument)
+{
+    static const char good[] = "HTTP/1.1 200 OK\r\nContent-Length: 45\r\n\r\n"
+                               "{\"status\":\"success\",\"value\":{\"success\":true}}";
+    static const char bad[] = "HTTP/1.1 421 Misdirected Request\r\nContent-Length: 2\r\n\r\n{}";
+    const int *listen_fd = argument;
+    char request[4096];
+    for (unsigned connection = 0; connection < 2; connection++) {
+        int fd = accept4(*listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        const char *answer = good;
+        while (read(fd, request, sizeof request) > 0) {
+            (void)!write(fd, answer, strlen(answer));
+            answer = connection == 0 ? bad : good;
+        }
+        close(fd);
+    }
+    return NULL;
+}
+
+static void test_connection_to_the_backend_is_closed_after_its_error(void **state)
+{
+    (void)state;
+    unsigned port;
+    pthread_t thread;
+    char url[64];
+    struct convex *convex;
+    struct error error;
+    int listen_fd = loopback_listen(2, &port);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", port);
+    struct http_client *client = create_client();
+    assert_int_equal(convex_create(&convex, url, "account", "token", &error), 0);
+    assert_int_equal(thread_start(&thread, "edge", serve_sticky, &listen_fd, NULL), 0);
+    const struct service service = {.convex = convex, .client = client};
+    assert_int_equal(service_mark_delivered(&service, "n1", &error), CONVEX_SUCCESS);
+    assert_false(convex_is_failing(convex));
+    assert_int_equal(service_mark_delivered(&service, "n2", &error), CONVEX_UNAVAILABLE);
+    assert_true(convex_is_failing(convex));
+    assert_int_equal(service_mark_delivered(&service, "n2", &error), CONVEX_SUCCESS);
+    assert_false(convex_is_failing(convex));
+    http_client_destroy(client);
+    thread_join(thread);
+    convex_destroy(convex);
+    close(listen_fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_name_is_looked_up_for_each_connection),
         cmocka_unit_test(test_connections_are_probed_and_given_up_when_silent),
+        cmocka_unit_test(test_connection_to_the_backend_is_closed_after_its_error),
     };
     assert_int_equal(http_client_library_start(NULL), 0);
     int failures = cmocka_run_group_tests_name("http_connection", tests, NULL, NULL);

@@ -71,6 +71,22 @@ static void test_stopped_runtime_keeps_answers_that_arrived(void **state)
     fault_env_settle(faults, &fault_env_strict);
 }
 
+/* The answers have arrived before it resumes past their deadlines: they are used. */
+static void test_answers_that_arrived_are_used_after_the_timeout(void **state)
+{
+    struct fault_env *faults = *state;
+    fault_env_load(faults, 8, 4);
+    hold_agents(faults, 4);
+    fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=2000"));
+    test_env_wait(faults->env, "held=4");
+    stop_process(&faults->env->runtime);
+    board_release(faults->env, "agents");
+    test_env_wait(faults->env, "answered=4");
+    wait_for_time(faults, 2500);
+    process_signal(&faults->env->runtime, SIGCONT);
+    fault_env_settle(faults, &fault_env_strict);
+}
+
 /* It resumes past every deadline: the budget holds whether the answer or the timeout wins. */
 static void test_runtime_stopped_past_its_timeouts_keeps_the_budget(void **state)
 {
@@ -292,6 +308,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_IN_FAULT_ENV(test_stopped_runtime_keeps_answers_that_arrived),
+        TEST_IN_FAULT_ENV(test_answers_that_arrived_are_used_after_the_timeout),
         TEST_IN_FAULT_ENV(test_runtime_stopped_past_its_timeouts_keeps_the_budget),
         TEST_IN_FAULT_ENV(test_second_runtime_does_not_disturb_the_first),
         TEST_IN_FAULT_ENV(test_clock_jump_of_a_day_delays_nothing),
