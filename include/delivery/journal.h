@@ -35,8 +35,8 @@ void journal_release_reply(struct entry *entry);
 
 /*
  * Makes sure that entry->work.reply is in memory. ERROR_NO_MEMORY, ERROR_SYSTEM or ERROR_NEWER when
- * it cannot be read now; ERROR_CLOSED or ERROR_INVALID when the record is gone, or damaged and now in dead/: the
- * reply is lost and the agent has to be asked again.
+ * it cannot be read now; ERROR_CLOSED or ERROR_INVALID when the record is gone, or damaged and now
+ * in dead/: the reply is lost and the agent has to be asked again.
  */
 int journal_load_reply(const struct journal *journal, struct entry *entry, struct error *error);
 

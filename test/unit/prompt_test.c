@@ -1,5 +1,6 @@
 /*
- * The prompt for a notification, byte for byte (docs/protocol.md, "Message and notification rules").
+ * The prompt for a notification, byte for byte (docs/protocol.md, "Message and notification
+ * rules").
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -36,8 +36,8 @@ static void test_refusals_before_a_run_cost_no_run(void **state)
         const char *retry_after;
         int status;
         int times;
-    } refusals[] = {{NULL, 413, 3}, {NULL, 400, 3}, {NULL, 405, 3}, {NULL, 404, 3},
-        {"0", 429, 3}, {"0", 503, 3}, {"1", 429, 2}};
+    } refusals[] = {{NULL, 413, 3}, {NULL, 400, 3}, {NULL, 405, 3}, {NULL, 404, 3}, {"0", 429, 3},
+        {"0", 503, 3}, {"1", 429, 2}};
     struct fault_env *faults = *state;
     fault_env_start(faults, STRINGS("DELIVERY_MAX_RUNS=1"));
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
