@@ -9,11 +9,13 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "../lib/board.h"
 #include "../lib/fault_proxy.h"
+#include "../lib/loopback.h"
 #include "../lib/stub_server.h"
 #include "../lib/test_file.h"
 #include "base/containers.h"
@@ -233,6 +235,52 @@ static void test_gateway_timeouts_of_a_proxy_count_as_runs(void **state)
     expect_unclear_answers_to_count(*state, 504);
 }
 
+/* A reverse proxy before the sandbox's gateway. It drops what it forwarded when the test ends. */
+struct impatient_proxy {
+    unsigned gateway_port;
+    int forwarded[16];
+    unsigned forwarded_count;
+};
+
+/* Forwards a run, and gives up on it at once: the run goes on. Answers probes itself. */
+static const char *answer_as_impatient_proxy(void *context, const char *request)
+{
+    struct impatient_proxy *proxy = context;
+    if (strncmp(request, "POST ", 5) != 0)
+        return "HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nNot Found";
+    if (strstr(request, "\"input\"") == NULL)
+        return "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n\r\n"
+               "{\"error\":{\"message\":\"model: Required\",\"type\":\"invalid_request_error\"}}";
+    int fd = loopback_connect(proxy->gateway_port);
+    assert_true(fd >= 0 && proxy->forwarded_count < 16);
+    assert_true(write(fd, request, strlen(request)) == (ssize_t)strlen(request));
+    proxy->forwarded[proxy->forwarded_count++] = fd;
+    return "HTTP/1.1 504 Gateway Time-out\r\nContent-Type: text/html\r\n\r\n"
+           "<html><head><title>504 Gateway Time-out</title></head></html>";
+}
+
+/* With the default budget of four runs. */
+static void test_runs_that_a_proxy_gives_up_on_are_within_the_budget(void **state)
+{
+    struct test_env *env = *state;
+    char id[ID_BYTES];
+    char url[96];
+    struct impatient_proxy proxy = {.gateway_port = test_env_sandbox_port(env)};
+    struct stub_server *server = stub_server_start_with(answer_as_impatient_proxy, &proxy);
+    snprintf(url, sizeof url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u", stub_server_port(server));
+    board_set(env, json_pack("{s:i}", "gateway_latency_ms", 300));
+    board_load_one(env, id);
+    test_env_start_runtime(env, STRINGS(url, "DELIVERY_MAX_RUNS"));
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(proxy.forwarded_count, 4);
+    test_env_wait(env, "requests=4");
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 4);
+    test_env_stop_runtime(env);
+    stub_server_stop(server);
+    for (unsigned i = 0; i < proxy.forwarded_count; i++)
+        close(proxy.forwarded[i]);
+}
+
 static void test_pages_with_status_200_count_as_runs(void **state)
 {
     expect_unclear_answers_to_count(*state, 200);
@@ -398,6 +446,7 @@ int main(void)
         TEST_IN_ENV(test_web_server_that_answers_405_is_not_a_gateway),
         TEST_IN_ENV(test_control_ui_is_a_disabled_endpoint_of_known_agents),
         TEST_IN_ENV(test_gateway_timeouts_of_a_proxy_count_as_runs),
+        TEST_IN_ENV(test_runs_that_a_proxy_gives_up_on_are_within_the_budget),
         TEST_IN_ENV(test_pages_with_status_200_count_as_runs),
         TEST_IN_ENV(test_errors_without_the_gateways_words_count_as_runs),
         TEST_IN_ENV(test_wrong_gateway_token_is_tried_rarely),
