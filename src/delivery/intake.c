@@ -7,6 +7,8 @@
  * - An id that is known is never taken in again, whatever its stage, so its agent is not asked
  *   twice. Ids that have settled stay known for this reason alone.
  * - A settled id is forgotten only when a page lacks it whose request began after it was settled.
+ *   One that was settled because its context said that it is gone, and that such a page still
+ * lists, is not gone: it becomes a new entry.
  * - A known id that a page lacks is dropped only if nothing has been done for it: no run, no
  *   record, no worker. Later stages always run to their end.
  *
@@ -22,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/sync.h"
 #include "base/text.h"
 #include "delivery/queue_state.h"
@@ -51,19 +54,26 @@ static struct prior_runs *find_prior_runs_locked(const struct send_queue *queue,
     return prior_runs;
 }
 
-/* False without room or memory: the backend will list it again. */
-static bool add_row_locked(struct send_queue *queue, const struct notification_row *row)
+static bool has_room_locked(const struct send_queue *queue)
 {
     mutex_assert_held(&queue->lock);
-    if (queue->closed || queue->held >= SEND_QUEUE_MAX_HELD ||
-        queue->ready.ready >= queue->capacity)
+    return !queue->closed && queue->held < SEND_QUEUE_MAX_HELD &&
+           queue->ready.ready < queue->capacity;
+}
+
+/* runs: earlier ones by this process. False without room or memory: it will be listed again. */
+static bool add_row_locked(
+    struct send_queue *queue, const struct notification_row *row, unsigned runs)
+{
+    mutex_assert_held(&queue->lock);
+    if (!has_room_locked(queue))
         return false;
     struct entry *entry = queue_new_entry_locked(queue, ENTRY_DELIVERY, row->id, row->agent_id);
     if (entry == NULL)
         return false;
     add_delivery_locked(queue, entry, row->created_at_ms);
     const struct prior_runs *prior_runs = find_prior_runs_locked(queue, row->id);
-    entry->work.runs = prior_runs != NULL ? prior_runs->runs : 0;
+    entry->work.runs = runs > 0 || prior_runs == NULL ? runs : prior_runs->runs;
     lane_insert(&queue->ready, entry);
     cond_signal(&queue->work);
     return true;
@@ -132,22 +142,57 @@ bool send_queue_add_prior_runs(struct send_queue *queue, const char *id, unsigne
     return true;
 }
 
-/* Returns how many rows became entries; *left is how many unknown ones found no room. */
-static size_t take_in_rows_locked(struct send_queue *queue, const struct offer *offer, size_t *left)
+/* Not at each poll, should the backend go on to contradict itself. */
+enum { REOPEN_AFTER_MS = 5000 };
+
+/* Settled as gone, without the backend being told, although it listed it later than that. */
+static bool is_wrongly_gone(const struct offer *offer, const struct entry *entry)
+{
+    return entry->queue.stage == STAGE_SETTLED && entry->queue.place == PLACE_NONE &&
+           entry->work.outcome == OUTCOME_SKIPPED &&
+           entry->work.reason == REASON_NOTIFICATION_GONE &&
+           entry->queue.settled_at_ms + REOPEN_AFTER_MS < offer->began_at_ms;
+}
+
+/* What becomes of the rows of a page. */
+struct intake {
+    size_t added;    /* became entries */
+    size_t left;     /* unknown ones that found no room */
+    size_t reopened; /* had been settled as gone */
+};
+
+/* A row whose id is known. Its agent may have run before it was settled, which still counts. */
+static void take_in_known_locked(struct send_queue *queue, const struct offer *offer, size_t row,
+    struct entry *entry, struct intake *intake, struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
-    size_t added = 0;
-    *left = 0;
+    entry->queue.last_page = queue->page;
+    if (!is_wrongly_gone(offer, entry) || !has_room_locked(queue))
+        return;
+    unsigned runs = entry->work.runs;
+    queue_forget_locked(queue, entry, deferred_free);
+    if (add_row_locked(queue, &offer->rows[row], runs))
+        intake->reopened++;
+    else
+        intake->left++;
+}
+
+static struct intake take_in_rows_locked(
+    struct send_queue *queue, const struct offer *offer, struct deferred_free *deferred_free)
+{
+    mutex_assert_held(&queue->lock);
+    struct intake intake = {0};
     for (size_t i = 0; i < offer->count; i++) {
         struct id_item *found = id_table_find(&queue->entries, offer->rows[i].id);
         if (found != NULL)
-            CONTAINER_OF(found, struct entry, item)->queue.last_page = queue->page;
-        else if (add_row_locked(queue, &offer->rows[i]))
-            added++;
+            take_in_known_locked(
+                queue, offer, i, CONTAINER_OF(found, struct entry, item), &intake, deferred_free);
+        else if (add_row_locked(queue, &offer->rows[i], 0))
+            intake.added++;
         else
-            (*left)++;
+            intake.left++;
     }
-    return added;
+    return intake;
 }
 
 /*
@@ -189,15 +234,18 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
     queue->page++;
     queue->offered_at_ms = clock_monotonic_ms();
     queue->page_was_full = offer->full;
-    size_t left;
-    size_t added = take_in_rows_locked(queue, offer, &left);
+    struct intake intake = take_in_rows_locked(queue, offer, &deferred_free);
     drop_unlisted_locked(queue, offer, &deferred_free);
-    bool more = added > 0 && queue_is_low_locked(queue);
+    bool more = intake.added > 0 && queue_is_low_locked(queue);
     /* A full page of known ids would be the same again until some of them have ended. */
-    queue->backend_has_more = !more && ((offer->full && added > 0) || left > 0);
+    queue->backend_has_more = !more && ((offer->full && intake.added > 0) || intake.left > 0);
     queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
     deferred_free_run(&deferred_free);
+    if (intake.reopened > 0)
+        log_warn("Delivery",
+            "%zu notifications without a context are still listed; reading their contexts again",
+            intake.reopened);
     return more;
 }
 

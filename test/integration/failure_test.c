@@ -142,6 +142,22 @@ static void test_failed_list_is_polled_again(void **state)
     expect_one_run_despite_failures_of(*state, "listUndeliveredNotifications");
 }
 
+/* A replica that lags behind, for example: the list has the notification, its context is null. */
+static void test_listed_notification_with_a_null_context_is_read_again(void **state)
+{
+    struct test_env *env = *state;
+    char id[ID_BYTES];
+    board_load_one(env, id);
+    board_backend_fault(env, json_pack("{s:s, s:s, s:i, s:s, s:i}", "action",
+                                 "getNotificationForDelivery", "behaviour", "status", "status", 200,
+                                 "body", "{\"status\":\"success\",\"value\":null}", "times", 1));
+    test_env_start_runtime(env, NULL);
+    test_env_wait_log(env, "notifications without a context are still listed");
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(board_requests_for(env, id), 1);
+    test_env_stop_runtime(env);
+}
+
 /* A backoff of up to 12 hours, which only the success of a report can end. */
 static void test_first_success_of_any_call_ends_the_backoff_of_polls(void **state)
 {
@@ -290,6 +306,7 @@ int main(void)
         TEST_IN_ENV(test_failed_mark_starts_no_second_run),
         TEST_IN_ENV(test_failed_context_is_read_again),
         TEST_IN_ENV(test_failed_list_is_polled_again),
+        TEST_IN_ENV(test_listed_notification_with_a_null_context_is_read_again),
         TEST_IN_ENV(test_first_success_of_any_call_ends_the_backoff_of_polls),
         TEST_IN_ENV(test_polls_that_fail_alone_are_backed_off),
         TEST_IN_ENV(test_killed_runtime_keeps_the_reply),

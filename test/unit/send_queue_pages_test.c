@@ -284,6 +284,49 @@ static void test_queue_never_holds_more_than_its_limit(void **state)
     many_rows_fini(&many);
 }
 
+/* A page that was asked for so much later than now. */
+static void offer_later(struct send_queue *queue, int64_t later_ms, const char *id)
+{
+    const struct notification_row row = queue_fixture_row(id, "a", 1);
+    const struct offer offer = {
+        .rows = &row, .count = 1, .began_at_ms = clock_monotonic_ms() + later_ms};
+    assert_false(send_queue_offer(queue, &offer));
+}
+
+static void take_and_settle_as(struct send_queue *queue, const char *id, enum end_reason reason)
+{
+    struct entry *entry = queue_fixture_take(queue, id);
+    entry->work.outcome = OUTCOME_SKIPPED;
+    entry->work.reason = reason;
+    entry->work.runs++;
+    queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
+}
+
+static void test_id_settled_as_gone_and_still_listed_is_taken_in_again(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", 1});
+    take_and_settle_as(queue, "n1", REASON_NOTIFICATION_GONE);
+    offer_later(queue, 1, "n1"); /* too early */
+    assert_int_equal(queue_fixture_counts(queue).ready, 0);
+    offer_later(queue, AN_HOUR_MS, "n1");
+    assert_int_equal(queue_fixture_counts(queue).ready, 1);
+    assert_int_equal(queue_fixture_counts(queue).settled, 0);
+    struct entry *entry = queue_fixture_take(queue, "n1");
+    assert_int_equal(entry->work.runs, 1);
+    queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
+}
+
+static void test_id_settled_otherwise_stays_settled_while_listed(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", 1});
+    take_and_settle_as(queue, "n1", REASON_ALREADY_DELIVERED);
+    offer_later(queue, AN_HOUR_MS, "n1");
+    assert_int_equal(queue_fixture_counts(queue).ready, 0);
+    assert_int_equal(queue_fixture_counts(queue).settled, 1);
+}
+
 #define QUEUE_TEST(test) \
     cmocka_unit_test_setup_teardown(test, queue_fixture_setup, queue_fixture_teardown)
 
@@ -308,6 +351,8 @@ int main(void)
         cmocka_unit_test(test_at_most_32_entries_of_a_lane_count_as_ready),
         cmocka_unit_test(test_small_queue_has_room_for_other_lanes),
         QUEUE_TEST(test_queue_never_holds_more_than_its_limit),
+        QUEUE_TEST(test_id_settled_as_gone_and_still_listed_is_taken_in_again),
+        QUEUE_TEST(test_id_settled_otherwise_stays_settled_while_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
