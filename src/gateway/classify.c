@@ -200,7 +200,8 @@ static void classify_transport(const struct http_response *answer, struct gatewa
 void gateway_classify(const struct http_response *answer, struct gateway_result *result)
 {
     result->sent = answer->sent;
-    result->status = answer->status;
+    /* An answer that was cut off has no status that could be relied on. */
+    result->status = answer->failure == HTTP_ANSWERED ? answer->status : 0;
     if (answer->failure != HTTP_ANSWERED)
         classify_transport(answer, result);
     else if (answer->status >= 200 && answer->status < 300)
