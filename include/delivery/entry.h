@@ -146,6 +146,7 @@ struct entry {
         bool agent_unknown;               /* the gateway lacked its agent when it was last asked */
         struct failing_time refusals;     /* by the gateway, on the clock of closed breaker time */
         struct failing_time errors;       /* of backend functions, on the monotonic clock */
+        int64_t lane_pause_ms;            /* after send_queue_finish nothing of its lane is sent */
         int64_t retry_delay_ms;           /* how long its last failure made it wait */
         int64_t started_us;               /* when the current attempt began, monotonic */
         int64_t replied_us;               /* when the reply came; 0: to an earlier process */

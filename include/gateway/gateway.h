@@ -17,7 +17,7 @@ enum gateway_outcome {
     GATEWAY_DISABLED,      /* no gateway is configured */
     GATEWAY_UNREACHABLE,   /* not a byte of the request went out */
     GATEWAY_MISCONFIGURED, /* token, URL or endpoint is wrong; for retry_after_ms if that is set */
-    GATEWAY_BUSY,          /* draining or rate-limited, for retry_after_ms */
+    GATEWAY_BUSY,          /* draining, or this agent is rate-limited, for retry_after_ms */
     GATEWAY_REFUSED,       /* this request was refused before a run began */
     GATEWAY_FAILED_RUN,    /* the agent ran and failed, or its answer cannot be read */
     GATEWAY_AMBIGUOUS,     /* the request went out, and nothing proves that the agent did not run */
@@ -38,6 +38,7 @@ struct gateway_result {
     enum gateway_outcome outcome;
     json_t *body; /* owned; NULL unless GATEWAY_REPLIED */
     int64_t retry_after_ms;
+    bool draining;   /* GATEWAY_BUSY for everybody, not just for this agent */
     bool incomplete; /* GATEWAY_REPLIED with a run that ended before its time */
     bool timed_out;  /* after something was sent; of a probe, also before that */
     bool sent;

@@ -268,7 +268,7 @@ static struct stage_result agent_may_have_run(
     return agent_run_failed(attempt, failure, result);
 }
 
-/* The gateway refuses this request, but accepts others. */
+/* The gateway refuses this request, or this agent's for now, but accepts others. */
 static struct stage_result send_refused(
     struct attempt *attempt, const struct gateway_result *result)
 {
@@ -306,11 +306,13 @@ static struct stage_result send_impossible(
 static void count_breaker_trips(struct entry *entry, struct gateway_result *result)
 {
     enum { MAX_TRIPS = 3 };
-    bool trips = result->outcome == GATEWAY_MISCONFIGURED || result->outcome == GATEWAY_BUSY;
+    bool trips = result->outcome == GATEWAY_MISCONFIGURED || result->draining;
     entry->work.breaker_trips = trips ? entry->work.breaker_trips + 1 : 0;
     if (entry->work.breaker_trips > MAX_TRIPS)
         result->outcome = GATEWAY_REFUSED;
-    if (result->outcome != GATEWAY_REFUSED)
+    bool only_this = result->outcome == GATEWAY_REFUSED ||
+                     (result->outcome == GATEWAY_BUSY && !result->draining);
+    if (!only_this)
         entry->work.refusals.going_on = false;
 }
 
@@ -319,6 +321,9 @@ struct stage_result attempt_send_failed(struct attempt *attempt, struct gateway_
     if (result->outcome != GATEWAY_REPLIED && result->outcome != GATEWAY_ABORTED)
         stats_send_ended(attempt->delivery->stats, result->error.text);
     count_breaker_trips(attempt->entry, result);
+    /* The agent's session is rate-limited, so its other notifications would be refused as well. */
+    if (result->outcome == GATEWAY_BUSY)
+        attempt->entry->work.lane_pause_ms = result->retry_after_ms;
     switch (result->outcome) {
     case GATEWAY_REPLIED:
         return agent_run_failed(attempt, "its reply could not be read", result);
@@ -328,9 +333,10 @@ struct stage_result attempt_send_failed(struct attempt *attempt, struct gateway_
         return agent_may_have_run(attempt, result);
     case GATEWAY_REFUSED:
         return send_refused(attempt, result);
+    case GATEWAY_BUSY:
+        return result->draining ? send_impossible(attempt, result) : send_refused(attempt, result);
     case GATEWAY_UNREACHABLE:
     case GATEWAY_MISCONFIGURED:
-    case GATEWAY_BUSY:
         return send_impossible(attempt, result);
     case GATEWAY_ABORTED:
     case GATEWAY_DISABLED:

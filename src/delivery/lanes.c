@@ -56,7 +56,8 @@ static void relist(struct lane_lists *lists, struct lane *lane)
 /* What the lane contributes to lists->ready. */
 static size_t ready_work(const struct lane_lists *lists, const struct lane *lane)
 {
-    size_t ready = lane->ready_count[CLASS_WRITE_BACK] + lane->ready_count[CLASS_SEND];
+    size_t sends = lane->paused_until_ms == 0 ? lane->ready_count[CLASS_SEND] : 0;
+    size_t ready = lane->ready_count[CLASS_WRITE_BACK] + sends;
     return ready < lists->max_of_lane ? ready : lists->max_of_lane;
 }
 
@@ -103,10 +104,32 @@ void lane_set_busy(struct lane_lists *lists, struct lane *lane, bool busy)
     relist(lists, lane);
 }
 
-struct entry *lane_lists_first(const struct lane_lists *lists, enum work_class class)
+static void set_paused_until(struct lane_lists *lists, struct lane *lane, int64_t until_ms)
 {
-    const struct lane *lane = TAILQ_FIRST(&lists->lists[class]);
-    return lane != NULL ? TAILQ_FIRST(&lane->ready[class]) : NULL;
+    lists->ready -= ready_work(lists, lane);
+    lane->paused_until_ms = until_ms;
+    lists->ready += ready_work(lists, lane);
+}
+
+void lane_pause(struct lane_lists *lists, struct lane *lane, int64_t until_ms)
+{
+    if (until_ms > lane->paused_until_ms)
+        set_paused_until(lists, lane, until_ms);
+}
+
+struct entry *lane_lists_first(
+    struct lane_lists *lists, enum work_class class, int64_t now_ms, int64_t *resume_ms)
+{
+    struct lane *lane;
+    TAILQ_FOREACH (lane, &lists->lists[class], in_list[class]) {
+        if (lane->paused_until_ms != 0 && now_ms >= lane->paused_until_ms)
+            set_paused_until(lists, lane, 0);
+        if (lane->paused_until_ms == 0 || class == CLASS_WRITE_BACK)
+            return TAILQ_FIRST(&lane->ready[class]);
+        if (lane->paused_until_ms < *resume_ms)
+            *resume_ms = lane->paused_until_ms;
+    }
+    return NULL;
 }
 
 /* NULL without memory. */

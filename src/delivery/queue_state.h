@@ -18,6 +18,7 @@ TAILQ_HEAD(lane_list, lane);
 /* An agent's entries. Exists while it has any. All fields are under the queue's lock. */
 struct lane {
     struct id_item item;                  /* the agent's id */
+    int64_t paused_until_ms;              /* no sends before (monotonic); 0: none is to wait */
     bool busy;                            /* a worker has one of its entries */
     size_t entries;                       /* in this lane: ready, waiting or taken */
     size_t wakes;                         /* of these, wake-ups: 0 or 1 */
@@ -46,8 +47,16 @@ void lane_remove(struct lane_lists *lists, struct entry *entry);
 /* Marks a lane as busy or free; a busy one is in no list. */
 void lane_set_busy(struct lane_lists *lists, struct lane *lane, bool busy);
 
-/* The oldest entry of the lane that has waited longest for this class, or NULL. */
-struct entry *lane_lists_first(const struct lane_lists *lists, enum work_class class);
+/* Keeps the lane's sends and wake-ups, which then do not count as ready, until a monotonic time. */
+void lane_pause(struct lane_lists *lists, struct lane *lane, int64_t until_ms);
+
+/*
+ * The oldest entry of the lane that has waited longest for this class, or NULL. Lanes that are
+ * paused at now_ms are passed over for all but write-backs, and *resume_ms is lowered to when the
+ * first of them may be served.
+ */
+struct entry *lane_lists_first(
+    struct lane_lists *lists, enum work_class class, int64_t now_ms, int64_t *resume_ms);
 
 /* Runs that a notification has cost before it is listed. */
 struct prior_runs {
@@ -111,6 +120,7 @@ struct send_queue {
     bool poll_owed;          /* a page with something new is expected and not asked for yet */
     int64_t offered_at_ms;   /* when the last page came */
     bool page_was_full;      /* it: whatever ends makes room in the next one */
+    int64_t resume_ms;       /* when the first paused lane may be served, as the last take saw it */
     size_t free_workers;     /* blocked in send_queue_take */
     struct send_policy policy;
     bool held_by_operator; /* in addition to the policy */

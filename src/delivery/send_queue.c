@@ -39,6 +39,7 @@ int send_queue_create(
         return error_set(error, ERROR_NO_MEMORY, "no memory for the send queue");
     created->capacity = capacity;
     created->max_wakes = max_wakes;
+    created->resume_ms = SYNC_NO_DEADLINE;
     mutex_init(&created->lock);
     cond_init(&created->work);
     cond_init(&created->sends_over);
@@ -236,6 +237,7 @@ static struct entry *find_overdue_wake_locked(const struct send_queue *queue, in
         return NULL;
     TAILQ_FOREACH (entry, &queue->wakes, queue.in_queue)
         if (entry->queue.place == PLACE_READY && !entry->queue.lane->busy &&
+            entry->queue.lane->paused_until_ms <= now_ms &&
             entry->queue.overdue_from_ms <= now_ms)
             break;
     return entry;
@@ -244,14 +246,16 @@ static struct entry *find_overdue_wake_locked(const struct send_queue *queue, in
 static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
 {
     mutex_assert_held(&queue->lock);
-    struct entry *entry = lane_lists_first(&queue->ready, CLASS_WRITE_BACK);
+    int64_t *resume_ms = &queue->resume_ms;
+    *resume_ms = SYNC_NO_DEADLINE;
+    struct entry *entry = lane_lists_first(&queue->ready, CLASS_WRITE_BACK, now_ms, resume_ms);
     if (entry != NULL || !may_send_locked(queue, queue->asking, now_ms))
         return entry;
     entry = find_overdue_wake_locked(queue, now_ms);
     if (entry == NULL)
-        entry = lane_lists_first(&queue->ready, CLASS_SEND);
+        entry = lane_lists_first(&queue->ready, CLASS_SEND, now_ms, resume_ms);
     if (entry == NULL && queue->wakes_running < queue->max_wakes)
-        entry = lane_lists_first(&queue->ready, CLASS_WAKE);
+        entry = lane_lists_first(&queue->ready, CLASS_WAKE, now_ms, resume_ms);
     return entry;
 }
 
@@ -297,6 +301,8 @@ int64_t queue_next_due_locked(const struct send_queue *queue, int64_t now_ms)
     mutex_assert_held(&queue->lock);
     const struct heap_item *first = heap_first(&queue->waiting);
     int64_t due_ms = first != NULL ? first->due_ms : SYNC_NO_DEADLINE;
+    if (queue->resume_ms < due_ms)
+        due_ms = queue->resume_ms;
     bool held = queue->policy.paused || queue->held_by_operator;
     bool turn_comes = queue->policy.single_flight && !held && queue->asking == 0;
     if (turn_comes && queue->policy.next_send_ms < due_ms && queue->policy.next_send_ms > now_ms)
@@ -328,7 +334,8 @@ struct entry *send_queue_take(struct send_queue *queue)
         queue->free_workers--;
     }
     /* This thread may have been the only one to watch for the next due time. */
-    if (entry != NULL && (queue->waiting.count > 0 || queue->policy.single_flight))
+    if (entry != NULL && (queue->waiting.count > 0 || queue->policy.single_flight ||
+                             queue->resume_ms != SYNC_NO_DEADLINE))
         cond_signal(&queue->work);
     queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
@@ -421,6 +428,10 @@ void send_queue_finish(
     entry->queue.place = PLACE_NONE;
     queue->running--;
     queue->wakes_running -= entry->kind == ENTRY_WAKE ? 1 : 0;
+    if (entry->work.lane_pause_ms > 0)
+        lane_pause(
+            &queue->ready, entry->queue.lane, clock_monotonic_ms() + entry->work.lane_pause_ms);
+    entry->work.lane_pause_ms = 0;
     lane_set_busy(&queue->ready, entry->queue.lane, false);
     place_locked(queue, entry, delay_ms, &deferred_free);
     bool poll_now = claim_poll_locked(queue, false);

@@ -4,8 +4,8 @@
  * known). Sends pass only while it is closed; while it is not, probes find out when they may again.
  *
  *   start -> half-open     or open for good when no gateway is configured
- *   closed -> open         a send was answered "misconfigured" or "busy", or the third in a row
- *                          reached nothing
+ *   closed -> open         a send was answered "misconfigured", the gateway is draining, or the
+ *                          third send in a row reached nothing
  *   closed -> half-open    a send went out and nothing proves that no agent ran, or the probe of
  *                          an idle gateway failed
  *   half-open -> open      a probe failed
@@ -324,8 +324,6 @@ static void open_circuit_locked(
         record_token_refusal_locked(breaker, now_ms);
     else if (result->status != 0)
         breaker->token_refused = false;
-    if (result->outcome == GATEWAY_BUSY && breaker->next_probe_ms < now_ms + result->retry_after_ms)
-        breaker->next_probe_ms = now_ms + result->retry_after_ms;
 }
 
 static void record_unreachable_locked(
@@ -345,8 +343,13 @@ static void record_current_send_locked(struct breaker *breaker, const char *agen
     case GATEWAY_UNREACHABLE:
         record_unreachable_locked(breaker, result, now_ms);
         break;
-    case GATEWAY_MISCONFIGURED:
     case GATEWAY_BUSY:
+        /* An agent's own rate limit is its lane's affair. */
+        breaker->unreachable_sends = 0;
+        if (result->draining)
+            open_circuit_locked(breaker, result, now_ms);
+        break;
+    case GATEWAY_MISCONFIGURED:
         open_circuit_locked(breaker, result, now_ms);
         break;
     case GATEWAY_AMBIGUOUS:

@@ -64,11 +64,15 @@ static bool is_misconfigured(const struct http_response *answer, const json_t *b
     }
 }
 
+static bool is_draining(const struct http_response *answer, const json_t *body)
+{
+    return answer->status == 503 && error_says(body, "code", "gateway_unavailable");
+}
+
 static bool is_busy(const struct http_response *answer, const json_t *body)
 {
-    return answer->status == 429 ||
-           (answer->status == 503 &&
-               (answer->has_retry_after || error_says(body, "code", "gateway_unavailable")));
+    return answer->status == 429 || (answer->status == 503 && answer->has_retry_after) ||
+           is_draining(answer, body);
 }
 
 /* Statuses that a server sends before it passes a request on, whoever sends them. */
@@ -113,6 +117,7 @@ static void classify_status(const struct http_response *answer, struct gateway_r
     if (json_guard_load(answer->body.bytes, answer->body.length_bytes, &body, NULL) != 0)
         body = NULL;
     result->outcome = classify_error_status(answer, body);
+    result->draining = result->outcome == GATEWAY_BUSY && is_draining(answer, body);
     quote_answer(quote, sizeof quote, answer, body);
     json_decref(body);
     if (result->outcome == GATEWAY_BUSY || result->outcome == GATEWAY_MISCONFIGURED)

@@ -192,19 +192,18 @@ static void test_misconfiguration_opens_it_with_a_reason(void **state)
     }
 }
 
-static void test_no_probe_before_retry_after_expires(void **state)
+/* Only a draining gateway is everybody's; probes find out when it is back. */
+static void test_only_a_draining_gateway_opens_it(void **state)
 {
     struct breaker *breaker = *state;
-    struct gateway_result busy = result_of(GATEWAY_BUSY, 503);
+    struct gateway_result busy = result_of(GATEWAY_BUSY, 429);
     busy.retry_after_ms = 60000;
     close_breaker(breaker);
-    assert_true(breaker_record_send(breaker, breaker_ticket(breaker), "a", &busy, NOW));
-    assert_int_equal(breaker_probe_due(breaker), NOW + 60000);
-    assert_false(begin_probe(breaker, NOW + 59999));
-    assert_true(begin_probe(breaker, NOW + 60000));
-    /* A probe's Retry-After counts as well. */
-    record_probe_now(breaker, &busy, NOW + 60001);
-    assert_int_equal(breaker_probe_due(breaker), NOW + 120001);
+    assert_false(breaker_record_send(breaker, breaker_ticket(breaker), "a", &busy, NOW + 1000));
+    busy.draining = true;
+    assert_true(breaker_record_send(breaker, breaker_ticket(breaker), "a", &busy, NOW + 1000));
+    assert_int_equal(state_of(breaker), BREAKER_OPEN);
+    assert_int_equal(breaker_probe_due(breaker), NOW + 1250);
 }
 
 static void test_ambiguous_result_makes_it_half_open_until_a_probe(void **state)
@@ -397,7 +396,7 @@ static void test_probe_of_an_earlier_state_is_ignored(void **state)
     struct breaker *breaker = *state;
     struct gateway_result busy = result_of(GATEWAY_BUSY, 503);
     struct gateway_result found = result_of(GATEWAY_REPLIED, 400);
-    busy.retry_after_ms = 60000;
+    busy.draining = true;
     close_breaker(breaker);
     assert_true(begin_probe(breaker, NOW + CHECK_MS));
     breaker_record_send(breaker, breaker_ticket(breaker), "a", &busy, NOW + CHECK_MS);
@@ -523,7 +522,7 @@ int main(void)
         cmocka_unit_test(test_disabled_stays_open),
         WITH_BREAKER(test_three_consecutive_unreachable_open_it),
         WITH_BREAKER(test_misconfiguration_opens_it_with_a_reason),
-        WITH_BREAKER(test_no_probe_before_retry_after_expires),
+        WITH_BREAKER(test_only_a_draining_gateway_opens_it),
         WITH_BREAKER(test_ambiguous_result_makes_it_half_open_until_a_probe),
         WITH_BREAKER(test_refusals_do_not_change_it_and_unclear_answers_do),
         WITH_BREAKER(test_results_of_an_earlier_state_are_ignored),

@@ -177,6 +177,37 @@ static void test_no_wake_up_is_queued_during_a_hold(void **state)
     must_hand_out_nothing(queue);
 }
 
+/* The agent of the lane is rate-limited: nothing else of it is sent, and all others are. */
+static void test_a_paused_lane_waits_alone(void **state)
+{
+    struct send_queue *queue = *state;
+    enum { PAUSE_MS = 80 };
+    PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2}, {"b1", "b", 3});
+    struct entry *a1 = queue_fixture_take(queue, "a1");
+    a1->work.lane_pause_ms = PAUSE_MS;
+    int64_t began_ms = clock_monotonic_ms();
+    queue_fixture_finish(queue, a1, STAGE_KNOWN, AN_HOUR_MS);
+    assert_int_equal(queue_fixture_counts(queue).ready, 1);
+    queue_fixture_take_and_settle(queue, "b1");
+    assert_true(clock_monotonic_ms() - began_ms < PAUSE_MS);
+    /* It comes by itself: nobody signals the end of the pause. */
+    queue_fixture_take_and_settle(queue, "a2");
+    assert_true(clock_monotonic_ms() - began_ms >= PAUSE_MS);
+}
+
+/* The reply of one of its notifications is posted meanwhile. */
+static void test_a_paused_lane_writes_back(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2});
+    struct entry *a1 = queue_fixture_take(queue, "a1");
+    a1->work.lane_pause_ms = AN_HOUR_MS;
+    queue_fixture_finish(queue, a1, STAGE_REPLIED, 0);
+    queue_fixture_take_and_settle(queue, "a1");
+    send_queue_close(queue, clock_monotonic_ms());
+    assert_null(send_queue_take(queue));
+}
+
 static struct entry *take_wake(struct send_queue *queue, const char *agent_id)
 {
     struct entry *entry = queue_fixture_take(queue, agent_id);
@@ -407,6 +438,8 @@ static void test_prior_runs_are_added(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        QUEUE_TEST(test_a_paused_lane_waits_alone),
+        QUEUE_TEST(test_a_paused_lane_writes_back),
         QUEUE_TEST(test_single_flight_sends_one_at_a_time),
         QUEUE_TEST(test_single_flight_waits_for_its_next_send),
         QUEUE_TEST(test_next_send_that_comes_due_before_the_wait_is_not_missed),

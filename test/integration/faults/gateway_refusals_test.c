@@ -50,16 +50,20 @@ static void test_refusals_before_a_run_cost_no_run(void **state)
     fault_env_settle(faults, &one_run);
 }
 
-/* Retry-After applies to the whole gateway, not just to the notification that met it. */
-static void test_no_send_precedes_the_end_of_retry_after(void **state)
+/* Retry-After is for the agent that met it: it waits, with all that it has, and nobody else does.
+ */
+static void test_rate_limited_agent_waits_alone(void **state)
 {
     struct fault_env *faults = *state;
-    refuse_posts(faults, 429, "60", -1);
+    board_gateway_fault(
+        faults->env, json_pack("{s:{s:s}, s:s, s:i, s:{s:s}, s:{s:{s:s}}}", "match", "agent",
+                         "worker1", "action", "status", "status", 429, "headers", "Retry-After",
+                         "60", "body_json", "error", "message", "made to fail"));
     fault_env_load(faults, 40, 8);
-    fault_env_start(faults, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=4"));
-    test_env_wait(faults->env, "posts=1");
-    test_env_wait(faults->env, "action=listUndeliveredNotifications&calls=6");
-    assert_true(test_env_stat(faults->env, "gateway", "posts") <= 4);
+    fault_env_start(faults, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=4", "DELIVERY_MAX_RUNS=1"));
+    test_env_wait(faults->env, "delivered=35");
+    test_env_wait(faults->env, "action=listUndeliveredNotifications&calls=8");
+    assert_int_equal(test_env_stat(faults->env, "gateway", "deliveries"), 36);
     test_env_stop_runtime(faults->env);
 }
 
@@ -133,7 +137,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_IN_FAULT_ENV(test_refusals_before_a_run_cost_no_run),
-        TEST_IN_FAULT_ENV(test_no_send_precedes_the_end_of_retry_after),
+        TEST_IN_FAULT_ENV(test_rate_limited_agent_waits_alone),
         TEST_IN_FAULT_ENV(test_refused_token_holds_all_sends),
         TEST_IN_FAULT_ENV(test_failing_provider_gets_one_run_at_a_time),
         TEST_IN_FAULT_ENV(test_poisoned_notifications_do_not_delay_others),
