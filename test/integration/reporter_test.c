@@ -291,13 +291,16 @@ static void test_other_strategies_and_modes_are_only_logged(void **state)
     test_env_stop_runtime(env);
 }
 
-/* Until OpenClaw's version is known it is neither reported nor compared. */
+/*
+ * Until OpenClaw's version is known it is neither reported nor compared. Without a gateway, which
+ * would tell its release.
+ */
 static void test_unknown_version_is_reported_empty(void **state)
 {
     struct test_env *env = *state;
-    test_env_start_runtime(
-        env, STRINGS("HEALTH_CHECK_INTERVAL=50", "PATH=/nonexistent", "OPENCLAW_VERSION"));
-    wait_reported_status(env, "online");
+    test_env_start_runtime(env, STRINGS("HEALTH_CHECK_INTERVAL=50", "PATH=/nonexistent",
+                                    "OPENCLAW_VERSION", "OPENCLAW_GATEWAY_URL="));
+    wait_reported_status(env, "degraded");
     json_t *runtime = first_document(env, "runtimes");
     assert_string_equal(board_string(runtime, "openclawVersion"), "");
     json_decref(runtime);
