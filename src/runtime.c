@@ -290,16 +290,6 @@ static int create_loops(struct runtime *runtime, struct error *error)
     return 0;
 }
 
-/* A worker_run. */
-static void run_entry(void *context, struct http_client *client, struct entry *entry)
-{
-    struct runtime *runtime = context;
-    if (entry->kind == ENTRY_WAKE)
-        heartbeat_run_wake(runtime->heartbeat, client, entry);
-    else
-        delivery_run(&runtime->delivery, client, entry);
-}
-
 static void describe_delivery(struct runtime *runtime)
 {
     runtime->delivery = (struct delivery){
@@ -323,8 +313,8 @@ static int create_workers(struct runtime *runtime, struct error *error)
     const struct config *config = runtime->config;
     const struct worker_pool_parts parts = {
         .queue = runtime->queue,
-        .run = run_entry,
-        .context = runtime,
+        .run = {[ENTRY_DELIVERY] = delivery_run, [ENTRY_WAKE] = heartbeat_run_wake},
+        .contexts = {[ENTRY_DELIVERY] = &runtime->delivery, [ENTRY_WAKE] = runtime->heartbeat},
         .store = runtime->store,
         .abort = &runtime->abort_workers,
     };

@@ -99,10 +99,9 @@ struct loop *heartbeat_loop(struct heartbeat *heartbeat);
 /*
  * Performs an entry of kind ENTRY_WAKE: asks the agent to check for work, reports it as online,
  * finishes the entry and puts the agent back into the schedule. Blocks for as long as the agent
- * takes. Workers only, each with its own client.
+ * takes. Workers only, each with its own client. A worker_run; context is the struct heartbeat.
  */
-void heartbeat_run_wake(
-    struct heartbeat *heartbeat, struct http_client *client, struct entry *entry);
+void heartbeat_run_wake(void *context, struct http_client *client, struct entry *entry);
 
 /*
  * Reports an agent as online that is kept from being woken by its deliveries, once per interval.

@@ -34,8 +34,8 @@ struct delivery {
 /*
  * Takes an entry of kind ENTRY_DELIVERY from its stage as far as it gets and returns it to the
  * queue: settled, or waiting to resume at the stage that failed. Blocks for as long as the agent
- * takes. Workers only, each with its own client.
+ * takes. Workers only, each with its own client. A worker_run; context is the struct delivery.
  */
-void delivery_run(const struct delivery *delivery, struct http_client *client, struct entry *entry);
+void delivery_run(void *context, struct http_client *client, struct entry *entry);
 
 #endif

@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/sync.h"
 
-enum entry_kind { ENTRY_DELIVERY, ENTRY_WAKE };
+enum entry_kind { ENTRY_DELIVERY, ENTRY_WAKE, ENTRY_KINDS };
 
 /*
  * How far a notification has come; one stage follows another as told in src/delivery/delivery.c. A
@@ -76,14 +76,14 @@ enum failure_class {
 enum run_kind { RUN_FIRST, RUN_REPEAT };
 
 /*
- * Their words in metrics, the log and JSON documents; failure_class_word is NULL for FAILURE_NONE.
- * Static strings. Pure.
+ * Their words in metrics, the log and JSON documents; NULL for FAILURE_NONE. Indexed by
+ * the enums' values.
  */
-const char *entry_stage_word(enum entry_stage stage);
-const char *entry_outcome_word(enum entry_outcome outcome);
-const char *end_reason_word(enum end_reason reason);
-const char *failure_class_word(enum failure_class class);
-const char *run_kind_word(enum run_kind kind);
+extern const char *const entry_stage_words[];
+extern const char *const entry_outcome_words[];
+extern const char *const end_reason_words[];
+extern const char *const failure_class_words[];
+extern const char *const run_kind_words[];
 
 /* To what extent the end has been reported. Each excludes the others. */
 enum entry_closing {

@@ -43,8 +43,8 @@ typedef void worker_run(void *context, struct http_client *client, struct entry 
 /* All borrowed until the pool is destroyed. */
 struct worker_pool_parts {
     struct send_queue *queue;
-    worker_run *run;
-    void *context; /* passed to run */
+    worker_run *run[ENTRY_KINDS]; /* what to do with an entry of each kind */
+    void *contexts[ENTRY_KINDS];  /* passed to it */
     struct ca_store *store;
     const atomic_bool *abort; /* once true, the workers' transfers end within a second */
 };

@@ -248,9 +248,9 @@ static enum wake_end wake_agent(const struct heartbeat *heartbeat, struct http_c
     return end;
 }
 
-void heartbeat_run_wake(
-    struct heartbeat *heartbeat, struct http_client *client, struct entry *entry)
+void heartbeat_run_wake(void *context, struct http_client *client, struct entry *entry)
 {
+    struct heartbeat *heartbeat = context;
     const struct heartbeat_parts *parts = &heartbeat->parts;
     char agent_id[ID_BYTES];
     struct agent agent;

@@ -83,7 +83,7 @@ static void count_failure(
     struct stats *stats = attempt->delivery->stats;
     attempt->entry->work.failure_class = class;
     attempt->failed = true;
-    metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_FAILED, failure_class_word(class), NULL, 1);
+    metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_FAILED, failure_class_words[class], NULL, 1);
     stats_delivery_failed(stats, error->text);
 }
 

@@ -98,8 +98,9 @@ static void count_for_health(struct stats *stats, const char *agent_id, bool fai
         stats_changed(stats);
 }
 
-void delivery_run(const struct delivery *delivery, struct http_client *client, struct entry *entry)
+void delivery_run(void *context, struct http_client *client, struct entry *entry)
 {
+    const struct delivery *delivery = context;
     struct attempt attempt = {
         .delivery = delivery,
         .client = client,
@@ -235,8 +236,8 @@ static void count_run(const struct attempt *attempt, int64_t duration_us)
 {
     struct metrics *metrics = &attempt->delivery->stats->metrics;
     const struct entry *entry = attempt->entry;
-    metrics_add(metrics, METRIC_RUNS, run_kind_word(entry->work.runs == 1 ? RUN_FIRST : RUN_REPEAT),
-        NULL, 1);
+    metrics_add(metrics, METRIC_RUNS,
+        run_kind_words[entry->work.runs == 1 ? RUN_FIRST : RUN_REPEAT], NULL, 1);
     metrics_add(metrics, METRIC_AGENT_RUNS, entry->work.agent_slug, NULL, 1);
     metrics_observe(metrics, METRIC_AGENT_RUN, NULL, duration_us);
 }
@@ -460,14 +461,14 @@ static void count_end(const struct attempt *attempt)
     const struct entry *entry = attempt->entry;
     struct metrics *metrics = &attempt->delivery->stats->metrics;
     metrics_add(metrics, METRIC_AGENT_NOTIFICATIONS, entry->work.agent_slug,
-        entry_outcome_word(entry->work.outcome), 1);
+        entry_outcome_words[entry->work.outcome], 1);
     if (entry->work.outcome == OUTCOME_DELIVERED)
         count_delivered(metrics, entry);
     else if (entry->work.outcome == OUTCOME_DEAD)
         metrics_add(metrics, METRIC_NOTIFICATIONS_DEAD, NULL, NULL, 1);
     else
         metrics_add(
-            metrics, METRIC_NOTIFICATIONS_SKIPPED, end_reason_word(entry->work.reason), NULL, 1);
+            metrics, METRIC_NOTIFICATIONS_SKIPPED, end_reason_words[entry->work.reason], NULL, 1);
 }
 
 /* Counts and logs how a settled notification ended. */
@@ -481,7 +482,7 @@ static void report_end(const struct attempt *attempt)
     const struct entry *entry = attempt->entry;
     const char *reason = entry->work.reason == REASON_LAST_FAILURE
                              ? last_failure(entry)
-                             : end_reason_word(entry->work.reason);
+                             : end_reason_words[entry->work.reason];
     count_end(attempt);
     log_event(entry->work.outcome == OUTCOME_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
         ATTEMPT_FIELDS(attempt, LOG_TEXT("reason", reason)), "%s %s", words[entry->work.outcome],

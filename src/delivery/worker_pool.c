@@ -100,7 +100,7 @@ static void *worker_thread(void *argument)
     struct entry *entry;
     while ((entry = send_queue_take(pool->parts.queue)) != NULL) {
         activity_begin(&worker->activity, entry);
-        pool->parts.run(pool->parts.context, worker->client, entry);
+        pool->parts.run[entry->kind](pool->parts.contexts[entry->kind], worker->client, entry);
         activity_end(&worker->activity);
     }
     change_alive(pool, -1);
@@ -167,8 +167,8 @@ static void log_busy_worker(unsigned number, const struct activity_view *view, i
 {
     bool wakes = view->kind == ENTRY_WAKE;
     log_event(LOG_LEVEL_INFO, component,
-        LOG_FIELDS(LOG_TEXT("agent", view->agent), LOG_TEXT("stage", entry_stage_word(view->stage)),
-            LOG_NUMBER("for_ms", for_ms)),
+        LOG_FIELDS(LOG_TEXT("agent", view->agent),
+            LOG_TEXT("stage", entry_stage_words[view->stage]), LOG_NUMBER("for_ms", for_ms)),
         "Worker %u: %s %s", number, wakes ? "wakes agent" : "delivers", view->id);
 }
 

@@ -157,7 +157,7 @@ static json_t *json_worker(
         return json_pack("{s:i, s:b, s:I}", "number", (int)number, "busy", false, "forMs", for_ms);
     return json_pack("{s:i, s:b, s:s, s:o, s:s, s:I}", "number", (int)number, "busy", true, "does",
         view->kind == ENTRY_WAKE ? "wake-up" : "delivery", "agent",
-        json_agent_name(sources, view->agent), "stage", entry_stage_word(view->stage), "forMs",
+        json_agent_name(sources, view->agent), "stage", entry_stage_words[view->stage], "forMs",
         for_ms);
 }
 
@@ -174,8 +174,8 @@ static json_t *json_waiting_entry(
     const struct routes_sources *sources, const struct send_queue_waiting *waiting)
 {
     return json_pack("{s:o, s:o, s:s, s:s?, s:o, s:o}", "id", json_body_words(waiting->id), "agent",
-        json_agent_name(sources, waiting->agent), "stage", entry_stage_word(waiting->stage),
-        "lastFailure", failure_class_word(waiting->failure_class), "nextTryMs",
+        json_agent_name(sources, waiting->agent), "stage", entry_stage_words[waiting->stage],
+        "lastFailure", failure_class_words[waiting->failure_class], "nextTryMs",
         waiting->due_ms != 0 ? json_until(waiting->due_ms) : json_null(), "ageMs",
         json_ago(waiting->created_at_ms));
 }

@@ -14,6 +14,14 @@
  * Each save is a new file that is renamed over the old one (file_replace). So a power failure while
  * a reply is being written leaves the record of the run, and its count.
  *
+ * A record is one flat JSON object. Its "version" is that of the format: it rises when a release
+ * writes something that an earlier one would misread, and a release leaves records of a higher
+ * version alone (ERROR_NEWER), because after a rollback they may hold replies. Records without a
+ * version are from before there was one; they are read as version 1. An additional member that may
+ * be ignored does not need a new version.
+ *
+ * Members that older releases did not write are optional.
+ *
  * There is no lock: a record is used by one thread at a time, the worker that has its entry, and
  * everything shared is constant after spool_open. All functions block for the disk.
  */
@@ -31,10 +39,111 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "base/text.h"
 
 /* The gateway's largest response with every byte escaped (6 for 1), and the other members. */
 enum { RECORD_LIMIT_BYTES = 49 * 1024 * 1024 };
+
+enum { FORMAT_VERSION = 1 };
+
+char *spool_record_write(const struct spool_record *record, const char *account_id)
+{
+    json_t *document =
+        json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:b, s:s}", "version",
+            FORMAT_VERSION, "account", account_id, "id", record->id, "agent", record->agent_id,
+            "slug", record->agent_slug, "task", record->task_id, "createdAt",
+            (json_int_t)record->created_at_ms, "failingMs", (json_int_t)record->failing_ms,
+            "errorMs", (json_int_t)record->error_ms, "timeouts", (int)record->timeouts, "runs",
+            (int)record->runs, "givenUp", record->reply_abandoned, "failure", record->failure);
+    char *bytes = NULL;
+    /* Not with "s*" above: json_pack drops an optional member silently when out of memory. */
+    if (record->reply == NULL ||
+        json_object_set_new(document, "reply", json_string(record->reply)) == 0)
+        bytes = json_write(document);
+    json_decref(document);
+    return bytes;
+}
+
+static bool copy_id_field(char field[static ID_BYTES], const json_t *document, const char *key)
+{
+    const char *value = json_guard_string(document, key);
+    return value != NULL && text_copy(field, ID_BYTES, value);
+}
+
+/* record is all zeros, which are the defaults of optional members. */
+static bool read_record_numbers(const json_t *document, struct spool_record *record)
+{
+    double runs;
+    double timeouts = 0;
+    if (!json_guard_time_ms(document, "createdAt", 0, &record->created_at_ms) ||
+        !json_guard_number(json_object_get(document, "runs"), 0, INT_MAX, &runs))
+        return false;
+    json_guard_time_ms(document, "failingMs", 0, &record->failing_ms);
+    json_guard_time_ms(document, "errorMs", 0, &record->error_ms);
+    json_guard_number(json_object_get(document, "timeouts"), 0, INT_MAX, &timeouts);
+    record->timeouts = (unsigned)timeouts;
+    record->runs = (unsigned)runs;
+    return true;
+}
+
+/* False when the document is not a complete record of this account and id. */
+static bool read_record_fields(
+    const json_t *document, const char *account_id, const char *id, struct spool_record *record)
+{
+    const char *account = json_guard_string(document, "account");
+    const char *failure = json_guard_string(document, "failure");
+    if (account == NULL || strcmp(account, account_id) != 0 ||
+        !copy_id_field(record->id, document, "id") || strcmp(record->id, id) != 0 ||
+        !copy_id_field(record->agent_id, document, "agent") ||
+        !copy_id_field(record->agent_slug, document, "slug") ||
+        !copy_id_field(record->task_id, document, "task") || !read_record_numbers(document, record))
+        return false;
+    record->reply_abandoned = json_is_true(json_object_get(document, "givenUp"));
+    text_copy(record->failure, sizeof record->failure, failure != NULL ? failure : "");
+    return true;
+}
+
+/*
+ * Releases before version 1 wrote no version and no "stage". Anything beyond what this release
+ * knows is a newer layout, of which nothing else can be judged, not even whose it is.
+ */
+static bool is_newer_format(const json_t *document)
+{
+    double version;
+    const json_t *value = json_object_get(document, "version");
+    if (json_object_get(document, "stage") != NULL)
+        return true;
+    return value != NULL && !json_guard_number(value, INT_MIN, FORMAT_VERSION, &version);
+}
+
+static int read_document(const json_t *document, const char *account_id, const char *id,
+    struct spool_record *record, struct error *error)
+{
+    if (is_newer_format(document))
+        return error_set(error, ERROR_NEWER,
+            "written by a newer release; this one reads format version %d", FORMAT_VERSION);
+    if (!read_record_fields(document, account_id, id, record))
+        return error_set(error, ERROR_INVALID, "not a record of this account");
+    const char *reply = json_guard_string(document, "reply");
+    if (reply != NULL && (record->reply = strdup(reply)) == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "out of memory for a reply");
+    return 0;
+}
+
+int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
+    const char *id, struct spool_record *record, struct error *error)
+{
+    json_t *document = NULL;
+    *record = (struct spool_record){0};
+    int result = json_guard_load(bytes, length_bytes, &document, error);
+    if (result == 0)
+        result = read_document(document, account_id, id, record, error);
+    else if (result != ERROR_NO_MEMORY)
+        result = ERROR_INVALID;
+    json_decref(document);
+    return result;
+}
 
 static const char suffix[] = ".json";
 static const char temporary_suffix[] = ".json" FILE_REPLACE_SUFFIX;

@@ -28,7 +28,7 @@ static void test_reasons_to_skip_are_those_of_the_metric(void **state)
     size_t place = 0;
     for (int reason = REASON_NOTIFICATION_GONE; reason < REASON_REFUSED_TOO_LONG; reason++)
         must_be_value(
-            METRIC_NOTIFICATIONS_SKIPPED, 0, place++, end_reason_word((enum end_reason)reason));
+            METRIC_NOTIFICATIONS_SKIPPED, 0, place++, end_reason_words[(enum end_reason)reason]);
     must_be_value(METRIC_NOTIFICATIONS_SKIPPED, 0, place++, "other");
     assert_int_equal(place, value_count(METRIC_NOTIFICATIONS_SKIPPED, 0));
 }
@@ -37,10 +37,10 @@ static void test_failure_classes_are_those_of_the_metric(void **state)
 {
     (void)state;
     size_t place = 0;
-    assert_null(failure_class_word(FAILURE_NONE));
+    assert_null(failure_class_words[FAILURE_NONE]);
     for (int class = FAILURE_NONE + 1; class <= FAILURE_OTHER; class ++)
         must_be_value(METRIC_NOTIFICATIONS_FAILED, 0, place++,
-            failure_class_word((enum failure_class) class));
+            failure_class_words[(enum failure_class) class]);
     assert_int_equal(place, value_count(METRIC_NOTIFICATIONS_FAILED, 0));
 }
 
@@ -49,7 +49,7 @@ static void test_outcomes_are_those_of_the_metric(void **state)
     (void)state;
     for (int outcome = OUTCOME_DELIVERED; outcome <= OUTCOME_DEAD; outcome++)
         must_be_value(METRIC_AGENT_NOTIFICATIONS, 1, (size_t)outcome,
-            entry_outcome_word((enum entry_outcome)outcome));
+            entry_outcome_words[(enum entry_outcome)outcome]);
     assert_int_equal(value_count(METRIC_AGENT_NOTIFICATIONS, 1), OUTCOME_DEAD + 1);
 }
 
@@ -57,7 +57,7 @@ static void test_kinds_of_runs_are_those_of_the_metric(void **state)
 {
     (void)state;
     for (int kind = RUN_FIRST; kind <= RUN_REPEAT; kind++)
-        must_be_value(METRIC_RUNS, 0, (size_t)kind, run_kind_word((enum run_kind)kind));
+        must_be_value(METRIC_RUNS, 0, (size_t)kind, run_kind_words[(enum run_kind)kind]);
     assert_int_equal(value_count(METRIC_RUNS, 0), RUN_REPEAT + 1);
 }
 
@@ -83,9 +83,9 @@ static void test_every_stage_has_a_word(void **state)
 {
     (void)state;
     for (int stage = STAGE_KNOWN; stage <= STAGE_SETTLED; stage++)
-        assert_non_null(entry_stage_word((enum entry_stage)stage));
-    assert_string_equal(entry_stage_word(STAGE_NOTIFY_FAILURE), "giving_up");
-    assert_string_equal(end_reason_word(REASON_REFUSED_TOO_LONG), "refused_for_too_long");
+        assert_non_null(entry_stage_words[(enum entry_stage)stage]);
+    assert_string_equal(entry_stage_words[STAGE_NOTIFY_FAILURE], "giving_up");
+    assert_string_equal(end_reason_words[REASON_REFUSED_TOO_LONG], "refused_for_too_long");
 }
 
 int main(void)
