@@ -71,7 +71,6 @@ struct runtime {
     struct gateway *gateway;
     struct breaker *breaker;
     struct gateway_roster *roster;
-    struct agent_router router;
     struct send_queue *queue;
     struct spool *spool;
     struct journal journal;
@@ -142,11 +141,6 @@ static int create_remotes(struct runtime *runtime, struct error *error)
         result = create_breaker(runtime, error);
     if (result == 0)
         result = gateway_roster_create(&runtime->roster, error);
-    runtime->router = (struct agent_router){
-        .account_id = config->account_id,
-        .fallback_agent = config->fallback_agent,
-        .roster = runtime->roster,
-    };
     if (result == 0 && config->gateway_command != NULL)
         result = supervisor_create(&runtime->supervisor, config->gateway_command,
             config->gateway_url, config->state_dir, error);
@@ -222,7 +216,7 @@ static int create_agents(struct runtime *runtime, struct error *error)
         .gateway = runtime->gateway,
         .control = &runtime->control,
         .stopping = &runtime->abort_control,
-        .router = runtime->router,
+        .roster = runtime->roster,
         .stats = &runtime->stats,
     };
     int result = heartbeat_create(&runtime->heartbeat, &heartbeat, error);
@@ -248,10 +242,9 @@ static int create_reporter(struct runtime *runtime, struct error *error)
     const struct reporter_parts parts = {
         .config = runtime->config,
         .convex = runtime->convex,
-        .health = {.stats = &runtime->stats,
-            .breaker = runtime->breaker,
-            .queue = runtime->queue,
-            .supervisor = runtime->supervisor},
+        .breaker = runtime->breaker,
+        .queue = runtime->queue,
+        .supervisor = runtime->supervisor,
         .version = runtime->version,
         .roster = runtime->roster,
         .store = runtime->store,
@@ -299,7 +292,7 @@ static void describe_delivery(struct runtime *runtime)
         .gateway = runtime->gateway,
         .control = &runtime->control,
         .guard = runtime->guard,
-        .router = runtime->router,
+        .roster = runtime->roster,
         .stats = &runtime->stats,
         .journal = runtime->journal,
         .stopping = &runtime->abort_control,

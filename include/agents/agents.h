@@ -84,7 +84,7 @@ struct heartbeat_parts {
     const struct gateway *gateway;
     const struct breaker_control *control;
     const atomic_bool *stopping; /* aborts reports to the backend */
-    struct agent_router router;
+    struct gateway_roster *roster;
     struct stats *stats;
 };
 

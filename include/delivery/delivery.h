@@ -20,7 +20,7 @@ struct delivery {
     struct gateway *gateway;
     const struct breaker_control *control;
     struct loop_guard *guard;
-    struct agent_router router;
+    struct gateway_roster *roster;
     struct stats *stats;
     struct journal journal;
     /* Once true no agent is asked, so requests that precede a send are aborted. NULL: never. */

@@ -30,15 +30,7 @@ enum health_trouble {
 
 enum { HEALTH_MIN_ATTEMPTS = 5, HEALTH_MAX_AGE_MS = 5 * 60 * 1000 };
 
-/* What the judgement depends on; borrowed. */
-struct runtime_health_sources {
-    struct stats *stats;
-    struct breaker *breaker;
-    const struct send_queue *queue;
-    struct gateway_supervisor *supervisor; /* NULL: the gateway is not our child */
-};
-
-/* The same, read once. Times of notifications are on the wall clock. */
+/* What the judgement depends on, read once. Times of notifications are on the wall clock. */
 struct runtime_health {
     bool gateway_running;
     bool delivery_running;
@@ -55,10 +47,12 @@ struct runtime_health {
     int64_t now_ms;
 };
 
-/* Reads everything that the judgement depends on. Any thread; briefly takes locks, one at a time.
+/*
+ * Reads everything that the judgement depends on. queue may be NULL; so is supervisor when the
+ * gateway is not our child. Any thread; briefly takes locks, one at a time.
  */
-void runtime_health_read(
-    struct runtime_health *health, const struct runtime_health_sources *sources);
+void runtime_health_read(struct runtime_health *health, struct stats *stats,
+    struct breaker *breaker, const struct send_queue *queue, struct gateway_supervisor *supervisor);
 
 /* Whether one kind of trouble is there. Pure. */
 bool runtime_health_has(const struct runtime_health *health, enum health_trouble trouble);
@@ -84,6 +78,6 @@ void runtime_health_append_reason(struct text *text, const struct runtime_health
  * Whether the first probe and the first poll have ended, successfully or not. Any thread; briefly
  * takes the breaker's lock.
  */
-bool runtime_health_is_known(const struct runtime_health_sources *sources);
+bool runtime_health_is_known(const struct stats *stats, struct breaker *breaker);
 
 #endif

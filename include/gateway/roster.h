@@ -7,6 +7,7 @@
 
 #include "base/containers.h"
 #include "base/text.h"
+#include "config/config.h"
 #include "gateway/gateway.h"
 
 struct gateway_roster;
@@ -38,13 +39,6 @@ void gateway_roster_set_release(
     struct gateway_roster *roster, const struct gateway_release *release);
 struct gateway_release gateway_roster_release(struct gateway_roster *roster);
 
-/* The inputs of an address besides the agent. Borrowed; shared by all workers, read-only. */
-struct agent_router {
-    const char *account_id;
-    const char *fallback_agent; /* NULL for none */
-    struct gateway_roster *roster;
-};
-
 /* Session and agent at the gateway. The caller frees it with agent_address_fini in any case. */
 struct agent_address {
     struct text session_key;
@@ -53,15 +47,15 @@ struct agent_address {
 
 /*
  * Derives the address of an agent: its session key, or one built as the backend builds it when that
- * is ""; for an agent that the gateway lacks, one of the fallback agent if there is one
+ * is ""; for an agent that the gateway lacks, one of the fallback agent if config has one
  * (docs/protocol.md, "Sessions and agents"). False without memory.
  */
-bool agent_address_make(struct agent_address *address, const struct agent_router *router,
-    const char *slug, const char *session_key);
+bool agent_address_make(struct agent_address *address, const struct config *config,
+    struct gateway_roster *roster, const char *slug, const char *session_key);
 
 /* As agent_address_make, from an agent's document. */
-bool agent_address_from_json(
-    struct agent_address *address, const struct agent_router *router, const json_t *agent);
+bool agent_address_from_json(struct agent_address *address, const struct config *config,
+    struct gateway_roster *roster, const json_t *agent);
 void agent_address_fini(struct agent_address *address);
 
 #endif

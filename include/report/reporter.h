@@ -17,7 +17,9 @@ struct reporter;
 struct reporter_parts {
     const struct config *config;
     struct convex *convex;
-    struct runtime_health_sources health;
+    struct breaker *breaker;
+    const struct send_queue *queue;
+    struct gateway_supervisor *supervisor; /* NULL: the gateway is not our child */
     struct version_probe *version;
     struct gateway_roster *roster; /* may be NULL */
     struct ca_store *store;

@@ -61,8 +61,6 @@ enum metric {
     METRICS
 };
 
-enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
-
 enum {
     METRIC_LABELS = 2,
     METRICS_AGENTS = 100, /* agents with a label value of their own; the others are "other" */
@@ -82,7 +80,7 @@ struct metric_label {
 struct metric_family {
     const char *name;
     const char *help; /* one sentence */
-    enum metric_type type;
+    enum { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM } type;
     bool is_time; /* cells count microseconds, and are exported in seconds */
     struct metric_label labels[METRIC_LABELS];
     const int64_t *bounds_us; /* of a histogram: the upper bounds of its buckets, ascending */

@@ -13,16 +13,10 @@
 
 enum { STATS_TEXT_BYTES = 512 };
 
-/* The last error of one source, with its wall-clock time. at_ms is 0 if there is none. */
+/* An error: the last one of its source, or one of the last distinct ones. */
 struct stats_error {
-    int64_t at_ms;
-    char text[STATS_TEXT_BYTES];
-};
-
-/* One of the last distinct errors. */
-struct stats_recent {
-    int64_t at_ms;    /* when it last occurred (wall clock); 0 if the place is free */
-    int64_t count;    /* occurrences since it entered the list */
+    int64_t at_ms;    /* when it last occurred (wall clock); 0 if there is none */
+    int64_t count;    /* occurrences since it entered the list of distinct ones */
     const char *part; /* its source; static */
     char text[STATS_TEXT_BYTES];
 };
@@ -32,21 +26,16 @@ enum { STATS_RECENT = 20 };
 /* The phase of the runtime as a whole. */
 enum { PHASE_STARTING, PHASE_RUNNING, PHASE_STOPPING };
 
-/* The last error of each source. */
-struct stats_errors {
-    struct stats_error delivery;
-    struct stats_error send; /* cleared by the next successful send */
-    struct stats_error sync; /* cleared by the next successful sync */
+/* The sources whose last error is kept. */
+enum {
+    STATS_DELIVERY,
+    STATS_SEND, /* cleared by the next successful send */
+    STATS_SYNC, /* cleared by the next successful sync */
+    STATS_SOURCES
 };
 
 /* Agents of the last attempts to deliver: enough to tell one broken agent from an outage. */
 enum { STATS_AGENTS = 64 };
-
-struct stats_agent {
-    char id[ID_BYTES];
-    int64_t at_ms; /* of its last attempt (monotonic); 0: the place is free */
-    bool failed;   /* that attempt */
-};
 
 /* Attempts to deliver since the last one that succeeded, and what follows from them. */
 struct stats_attempts_view {
@@ -90,9 +79,13 @@ struct stats {
 
     /* Guards everything below. */
     struct mutex lock;
-    struct stats_errors errors;
-    struct stats_recent recent[STATS_RECENT];
-    struct stats_agent agents[STATS_AGENTS];
+    struct stats_error errors[STATS_SOURCES]; /* the last of each source */
+    struct stats_error recent[STATS_RECENT];
+    struct {
+        char id[ID_BYTES];
+        int64_t at_ms; /* of its last attempt (monotonic); 0: the place is free */
+        bool failed;   /* that attempt */
+    } agents[STATS_AGENTS];
     struct stats_attempts_view attempts; /* the agents' counts are computed when asked for */
 };
 
@@ -135,12 +128,12 @@ bool stats_none_succeeds(
 void stats_changed(struct stats *stats);
 
 /* Copies the last error of each source. Any thread; briefly takes the lock. */
-void stats_errors(struct stats *stats, struct stats_errors *errors);
+void stats_errors(struct stats *stats, struct stats_error errors[static STATS_SOURCES]);
 
 /*
  * Copies the last distinct errors, newest first, into list, which has STATS_RECENT places, and
  * returns their number. Any thread; briefly takes the lock.
  */
-size_t stats_recent(struct stats *stats, struct stats_recent *list);
+size_t stats_recent(struct stats *stats, struct stats_error *list);
 
 #endif

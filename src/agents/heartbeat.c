@@ -157,7 +157,7 @@ static void check_wake_reply(const struct heartbeat *heartbeat, struct gateway_r
     const struct reply_context context = {
         .is_wake_up = true,
         .incomplete = result->incomplete,
-        .generation = gateway_roster_release(heartbeat->parts.router.roster).generation,
+        .generation = gateway_roster_release(heartbeat->parts.roster).generation,
     };
     struct reply reply;
     if (result->outcome != GATEWAY_REPLIED ||
@@ -237,8 +237,8 @@ static enum wake_end wake_agent(const struct heartbeat *heartbeat, struct http_c
     /* The list may have changed since the entry was queued; an agent that is gone is done with. */
     if (!wake_schedule_find(heartbeat->parts.schedule, entry->agent_id, agent))
         return WAKE_DONE;
-    bool complete =
-        agent_address_make(&address, &heartbeat->parts.router, agent->slug, agent->session_key);
+    bool complete = agent_address_make(&address, heartbeat->parts.config, heartbeat->parts.roster,
+        agent->slug, agent->session_key);
     prompt_build_heartbeat(clock_wall_ms(), &input);
     enum wake_end end = WAKE_POSTPONED;
     if (complete && !input.failed)

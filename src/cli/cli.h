@@ -23,13 +23,6 @@ void text_append_json(struct text *text, json_t *value, size_t flags);
 
 enum doctor_result { DOCTOR_OK, DOCTOR_WARN, DOCTOR_FAIL, DOCTOR_SKIP };
 
-struct doctor_check {
-    const char *name; /* a constant */
-    enum doctor_result result;
-    char *detail; /* owned; one line, without secrets */
-    char *fix;    /* owned; NULL when there is nothing to do */
-};
-
 enum { DOCTOR_MAX_CHECKS = 32 };
 
 /*
@@ -38,7 +31,12 @@ enum { DOCTOR_MAX_CHECKS = 32 };
  */
 struct doctor_report {
     FILE *lines; /* each check is printed here as it is added; NULL: not */
-    struct doctor_check checks[DOCTOR_MAX_CHECKS];
+    struct {
+        const char *name; /* a constant */
+        enum doctor_result result;
+        char *detail; /* owned; one line, without secrets */
+        char *fix;    /* owned; NULL when there is nothing to do */
+    } checks[DOCTOR_MAX_CHECKS];
     size_t count;
     bool failed; /* out of memory: checks are missing */
 };

@@ -54,7 +54,8 @@ void text_append_json(struct text *text, json_t *value, size_t flags)
     free(dumped);
 }
 
-static void print_check(FILE *lines, const struct doctor_check *check)
+static void print_check(
+    FILE *lines, const char *name, enum doctor_result result, const char *detail, const char *fix)
 {
     static const char *const marks[] = {
         [DOCTOR_OK] = "ok",
@@ -62,9 +63,9 @@ static void print_check(FILE *lines, const struct doctor_check *check)
         [DOCTOR_FAIL] = "FAIL", /* upper case, to be seen at a glance */
         [DOCTOR_SKIP] = "skip",
     };
-    fprintf(lines, "%-4s  %-18s  %s", marks[check->result], check->name, check->detail);
-    if (check->fix != NULL)
-        fprintf(lines, "; fix: %s", check->fix);
+    fprintf(lines, "%-4s  %-18s  %s", marks[result], name, detail);
+    if (fix != NULL)
+        fprintf(lines, "; fix: %s", fix);
     fputc('\n', lines);
     fflush(lines);
 }
@@ -72,26 +73,28 @@ static void print_check(FILE *lines, const struct doctor_check *check)
 void doctor_report_add(struct doctor_report *report, const char *name, enum doctor_result result,
     const char *fix, const char *format, ...)
 {
-    struct text detail = {0};
+    struct text text = {0};
     va_list arguments;
     assert(report->count < DOCTOR_MAX_CHECKS);
     va_start(arguments, format);
-    text_vprintf(&detail, format, arguments);
+    text_vprintf(&text, format, arguments);
     va_end(arguments);
-    struct doctor_check check = {.name = name,
-        .result = result,
-        .detail = text_take(&detail),
-        .fix = fix != NULL ? strdup(fix) : NULL};
-    if (check.detail == NULL || (fix != NULL && check.fix == NULL)) {
-        free(check.detail);
-        free(check.fix);
+    char *detail = text_take(&text);
+    char *fix_copy = fix != NULL ? strdup(fix) : NULL;
+    if (detail == NULL || (fix != NULL && fix_copy == NULL)) {
+        free(detail);
+        free(fix_copy);
         report->failed = true;
         return;
     }
-    redact(check.detail);
-    report->checks[report->count++] = check;
+    redact(detail);
+    size_t i = report->count++;
+    report->checks[i].name = name;
+    report->checks[i].result = result;
+    report->checks[i].detail = detail;
+    report->checks[i].fix = fix_copy;
     if (report->lines != NULL)
-        print_check(report->lines, &check);
+        print_check(report->lines, name, result, detail, fix);
 }
 
 static size_t count_results(const struct doctor_report *report, enum doctor_result result)
@@ -129,10 +132,10 @@ void doctor_report_append_json(const struct doctor_report *report, struct text *
     };
     json_t *checks = json_array();
     for (size_t i = 0; i < report->count; i++) {
-        const struct doctor_check *check = &report->checks[i];
         json_array_append_new(
-            checks, json_pack("{s:s, s:s, s:s, s:s?}", "name", check->name, "result",
-                        words[check->result], "detail", check->detail, "fix", check->fix));
+            checks, json_pack("{s:s, s:s, s:s, s:s?}", "name", report->checks[i].name, "result",
+                        words[report->checks[i].result], "detail", report->checks[i].detail, "fix",
+                        report->checks[i].fix));
     }
     /* Appending fails without memory; an object that lacks a check would look complete. */
     bool complete = json_array_size(checks) == report->count;

@@ -32,6 +32,10 @@ struct table {
     size_t capacity;
     bool dead; /* the directory being read is dead/ */
     bool failed;
+    /* Of the columns that vary in width, once they are measured. */
+    int id_width;
+    int agent_width;
+    int state_width;
 };
 
 static struct row make_row(const struct spool_record *record, bool dead, enum error_code unreadable)
@@ -141,34 +145,27 @@ static void quote_field(char quoted[static ID_BYTES], const char *field)
         text_copy(quoted, ID_BYTES, "-");
 }
 
-/* Of the columns that vary in width. */
-struct widths {
-    int id;
-    int agent;
-    int state;
-};
-
 static void widen(int *width, const char *value)
 {
     int bytes = (int)strlen(value);
     *width = bytes > *width ? bytes : *width;
 }
 
-static struct widths measure_columns(const struct table *table)
+static void measure_columns(struct table *table)
 {
-    struct widths widths = {
-        .id = (int)strlen("id"), .agent = (int)strlen("agent"), .state = (int)strlen("given up")};
+    table->id_width = (int)strlen("id");
+    table->agent_width = (int)strlen("agent");
+    table->state_width = (int)strlen("given up");
     for (size_t i = 0; i < table->count; i++) {
         char agent[ID_BYTES];
         quote_field(agent, table->rows[i].record.agent_slug);
-        widen(&widths.id, table->rows[i].record.id);
-        widen(&widths.agent, agent);
-        widen(&widths.state, row_state(&table->rows[i]));
+        widen(&table->id_width, table->rows[i].record.id);
+        widen(&table->agent_width, agent);
+        widen(&table->state_width, row_state(&table->rows[i]));
     }
-    return widths;
 }
 
-static void append_row(struct text *text, const struct row *row, const struct widths *widths)
+static void append_row(struct text *text, const struct row *row, const struct table *table)
 {
     const struct spool_record *record = &row->record;
     char agent[ID_BYTES];
@@ -184,9 +181,9 @@ static void append_row(struct text *text, const struct row *row, const struct wi
     }
     if (row->replied)
         snprintf(reply_bytes, sizeof reply_bytes, "%zu", row->reply_bytes);
-    text_printf(text, "%-5s  %-*s  %-*s  %-*s  %4s  %-24s  %11s  %s\n", row_dir(row), widths->id,
-        record->id, widths->agent, agent, widths->state, row_state(row), runs, created, reply_bytes,
-        failure);
+    text_printf(text, "%-5s  %-*s  %-*s  %-*s  %4s  %-24s  %11s  %s\n", row_dir(row),
+        table->id_width, record->id, table->agent_width, agent, table->state_width, row_state(row),
+        runs, created, reply_bytes, failure);
 }
 
 /* One line for each directory, also when it is empty. */
@@ -215,15 +212,15 @@ static void append_totals(struct text *text, const struct table *table, bool dea
     text_append(text, "\n");
 }
 
-static void append_table(struct text *text, const struct table *table)
+static void append_table(struct text *text, struct table *table)
 {
-    struct widths widths = measure_columns(table);
+    measure_columns(table);
     if (table->count > 0)
-        text_printf(text, "%-5s  %-*s  %-*s  %-*s  %4s  %-24s  %11s  %s\n", "where", widths.id,
-            "id", widths.agent, "agent", widths.state, "state", "runs", "created", "reply bytes",
-            "last failure");
+        text_printf(text, "%-5s  %-*s  %-*s  %-*s  %4s  %-24s  %11s  %s\n", "where",
+            table->id_width, "id", table->agent_width, "agent", table->state_width, "state", "runs",
+            "created", "reply bytes", "last failure");
     for (size_t i = 0; i < table->count; i++)
-        append_row(text, &table->rows[i], &widths);
+        append_row(text, &table->rows[i], table);
     append_totals(text, table, false);
     append_totals(text, table, true);
 }

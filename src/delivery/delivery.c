@@ -304,7 +304,7 @@ static bool keep_reply(struct attempt *attempt, struct gateway_result *result)
     struct entry *entry = attempt->entry;
     const struct reply_context context = {
         .incomplete = result->incomplete,
-        .generation = gateway_roster_release(attempt->delivery->router.roster).generation,
+        .generation = gateway_roster_release(attempt->delivery->roster).generation,
     };
     struct reply reply;
     if (reply_read(result->body, &context, &reply, &result->error) != 0)
@@ -331,10 +331,11 @@ static struct stage_result stage_sending(struct attempt *attempt)
     struct agent_address address;
     struct text prompt = {0};
     struct stage_result next;
-    bool complete = agent_address_from_json(&address, &delivery->router, attempt->context.agent);
+    bool complete = agent_address_from_json(
+        &address, delivery->config, delivery->roster, attempt->context.agent);
     attempt->entry->work.agent_unknown =
-        delivery->router.fallback_agent == NULL &&
-        !gateway_roster_has(delivery->router.roster, attempt->entry->work.agent_slug);
+        delivery->config->fallback_agent == NULL &&
+        !gateway_roster_has(delivery->roster, attempt->entry->work.agent_slug);
     prompt_build(&attempt->context, &prompt);
     if (complete && !prompt.failed) {
         struct gateway_result result;

@@ -26,13 +26,11 @@
 #include "base/json.h"
 #include "base/text.h"
 
-/* A phrase that agents or gateways use for silence, as lower-case words. */
-struct phrase {
+/* Phrases that agents or gateways use for silence, as lower-case words. */
+static const struct {
     const char *words;
     bool is_token; /* written by the agent to be silent; alone on the last line it is dropped */
-};
-
-static const struct phrase silence_phrases[] = {
+} silence_phrases[] = {
     {"no_reply", true},
     {"heartbeat_ok", true},
     {"no_", true},

@@ -21,29 +21,28 @@
 
 #include "base/sync.h"
 
-void runtime_health_read(
-    struct runtime_health *health, const struct runtime_health_sources *sources)
+void runtime_health_read(struct runtime_health *health, struct stats *stats,
+    struct breaker *breaker, const struct send_queue *queue, struct gateway_supervisor *supervisor)
 {
-    struct stats *stats = sources->stats;
-    struct send_queue_view queue = {0};
-    if (sources->queue != NULL)
-        send_queue_snapshot(sources->queue, &queue);
+    struct send_queue_view view = {0};
+    if (queue != NULL)
+        send_queue_snapshot(queue, &view);
     *health = (struct runtime_health){
         .gateway_running = atomic_load(&stats->gateway_running),
         .delivery_running = atomic_load(&stats->delivery_running),
         .spool_broken = atomic_load(&stats->spool_broken),
         .poll_failures = atomic_load(&stats->consecutive_poll_failures),
         .last_poll_ms = atomic_load(&stats->last_poll_ms),
-        .has_child = sources->supervisor != NULL,
-        .agents_with_work = queue.agents_with_work,
-        .unknown_agents = queue.unknown_agents,
-        .oldest_failing_ms = queue.oldest_failing_ms,
+        .has_child = supervisor != NULL,
+        .agents_with_work = view.agents_with_work,
+        .unknown_agents = view.unknown_agents,
+        .oldest_failing_ms = view.oldest_failing_ms,
         .now_ms = clock_wall_ms(),
     };
-    stats_attempts_judge(stats, queue.agents_with_work, clock_monotonic_ms(), &health->attempts);
-    breaker_snapshot(sources->breaker, &health->breaker);
+    stats_attempts_judge(stats, view.agents_with_work, clock_monotonic_ms(), &health->attempts);
+    breaker_snapshot(breaker, &health->breaker);
     if (health->has_child)
-        supervisor_status(sources->supervisor, &health->child);
+        supervisor_status(supervisor, &health->child);
 }
 
 bool runtime_health_has(const struct runtime_health *health, enum health_trouble trouble)
@@ -140,11 +139,10 @@ void runtime_health_append_reason(struct text *text, const struct runtime_health
     }
 }
 
-bool runtime_health_is_known(const struct runtime_health_sources *sources)
+bool runtime_health_is_known(const struct stats *stats, struct breaker *breaker)
 {
-    const struct stats *stats = sources->stats;
     struct breaker_view view;
-    breaker_snapshot(sources->breaker, &view);
+    breaker_snapshot(breaker, &view);
     bool polled = atomic_load(&stats->last_poll_ms) != 0 ||
                   atomic_load(&stats->consecutive_poll_failures) != 0;
     return view.state != BREAKER_HALF_OPEN && polled;

@@ -105,31 +105,31 @@ static void text_lower_case(struct text *text)
             text->data[i] = (char)(text->data[i] - 'A' + 'a');
 }
 
-bool agent_address_make(struct agent_address *address, const struct agent_router *router,
-    const char *slug, const char *session_key)
+bool agent_address_make(struct agent_address *address, const struct config *config,
+    struct gateway_roster *roster, const char *slug, const char *session_key)
 {
-    const char *fallback = router->fallback_agent;
+    const char *fallback = config->fallback_agent;
     *address = (struct agent_address){0};
     text_copy(address->agent_slug, sizeof address->agent_slug, slug);
-    if (fallback != NULL && !gateway_roster_has(router->roster, slug)) {
+    if (fallback != NULL && !gateway_roster_has(roster, slug)) {
         text_copy(address->agent_slug, sizeof address->agent_slug, fallback);
-        text_printf(&address->session_key, "agent:%s:%s:%s", fallback, slug, router->account_id);
+        text_printf(&address->session_key, "agent:%s:%s:%s", fallback, slug, config->account_id);
         text_lower_case(&address->session_key);
     } else if (session_key[0] != '\0') {
         text_append(&address->session_key, session_key);
     } else {
-        text_printf(&address->session_key, "agent:%s:%s", slug, router->account_id);
+        text_printf(&address->session_key, "agent:%s:%s", slug, config->account_id);
     }
     return !address->session_key.failed;
 }
 
-bool agent_address_from_json(
-    struct agent_address *address, const struct agent_router *router, const json_t *agent)
+bool agent_address_from_json(struct agent_address *address, const struct config *config,
+    struct gateway_roster *roster, const json_t *agent)
 {
     const char *slug = json_guard_string(agent, "slug");
     const char *session_key = json_guard_string(agent, "sessionKey");
     return agent_address_make(
-        address, router, slug != NULL ? slug : "", session_key != NULL ? session_key : "");
+        address, config, roster, slug != NULL ? slug : "", session_key != NULL ? session_key : "");
 }
 
 void agent_address_fini(struct agent_address *address)

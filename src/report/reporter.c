@@ -54,8 +54,9 @@ static struct service reporter_service(const struct reporter *reporter)
 
 static bool is_health_good(const struct reporter *reporter)
 {
+    const struct reporter_parts *parts = &reporter->parts;
     struct runtime_health health;
-    runtime_health_read(&health, &reporter->parts.health);
+    runtime_health_read(&health, parts->stats, parts->breaker, parts->queue, parts->supervisor);
     return runtime_health_is_good(&health);
 }
 
@@ -131,7 +132,8 @@ static bool wait_for_next_round(struct reporter *reporter, int64_t began_ms, int
 static bool wait_until_health_is_known(struct reporter *reporter)
 {
     int64_t until_ms = clock_monotonic_ms() + FIRST_REPORT_TIMEOUT_MS;
-    while (!runtime_health_is_known(&reporter->parts.health) && clock_monotonic_ms() < until_ms)
+    while (!runtime_health_is_known(reporter->parts.stats, reporter->parts.breaker) &&
+           clock_monotonic_ms() < until_ms)
         if (!loop_wait(&reporter->loop, until_ms, 0))
             return false;
     return true;

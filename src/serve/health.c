@@ -102,27 +102,27 @@ static json_t *json_health_process(const struct runtime_health *seen)
 }
 
 static json_t *json_health_gateway(const struct routes_sources *sources,
-    const struct runtime_health *seen, const struct stats_errors *errors)
+    const struct runtime_health *seen, const struct stats_error *errors)
 {
     struct stats *stats = sources->stats;
     return json_pack("{s:b, s:I, s:o, s:o, s:s, s:o, s:b, s:o}", "running", seen->gateway_running,
         "sessions", (json_int_t)wake_schedule_count(sources->schedule), "lastSendAt",
         json_time_or_null(atomic_load(&stats->last_send_ms)), "lastSendError",
-        json_last_error(&errors->send), "state", breaker_view_word(&seen->breaker), "reason",
+        json_last_error(&errors[STATS_SEND]), "state", breaker_view_word(&seen->breaker), "reason",
         json_body_words(seen->breaker.reason), "heldByHand", atomic_load(&stats->held_by_operator),
         "process", json_health_process(seen));
 }
 
 static json_t *json_health_delivery(
-    struct stats *stats, const struct runtime_health *seen, const struct stats_errors *errors)
+    struct stats *stats, const struct runtime_health *seen, const struct stats_error *errors)
 {
     return json_pack("{s:b, s:o, s:I, s:I, s:I, s:o, s:o}", "running", seen->delivery_running,
         "lastDelivery", json_time_or_null(seen->last_poll_ms), "delivered",
         (json_int_t)metrics_total(&stats->metrics, METRIC_NOTIFICATIONS_DELIVERED), "failed",
         (json_int_t)metrics_total(&stats->metrics, METRIC_NOTIFICATIONS_FAILED),
         "consecutiveFailures", (json_int_t)seen->poll_failures, "lastErrorAt",
-        json_time_or_null(errors->delivery.at_ms), "lastErrorMessage",
-        json_last_error(&errors->delivery));
+        json_time_or_null(errors[STATS_DELIVERY].at_ms), "lastErrorMessage",
+        json_last_error(&errors[STATS_DELIVERY]));
 }
 
 static json_t *json_health_spool(struct stats *stats, const struct runtime_health *seen)
@@ -140,13 +140,14 @@ static json_t *json_heartbeat(const struct routes_sources *sources)
 }
 
 static json_t *json_agent_sync(
-    const struct routes_sources *sources, const struct stats_errors *errors)
+    const struct routes_sources *sources, const struct stats_error *errors)
 {
     struct stats *stats = sources->stats;
     return json_pack("{s:b, s:o, s:o, s:I, s:I, s:o}", "running", atomic_load(&stats->sync_running),
         "lastSyncAt", json_time_or_null(atomic_load(&stats->last_sync_ms)), "lastError",
-        json_last_error(&errors->sync), "addedCount", (json_int_t)atomic_load(&stats->sync_added),
-        "removedCount", (json_int_t)atomic_load(&stats->sync_removed), "unknownToGateway",
+        json_last_error(&errors[STATS_SYNC]), "addedCount",
+        (json_int_t)atomic_load(&stats->sync_added), "removedCount",
+        (json_int_t)atomic_load(&stats->sync_removed), "unknownToGateway",
         gateway_roster_missing(sources->roster));
 }
 
@@ -168,13 +169,8 @@ static double uptime_s(const struct stats *stats)
 
 void health_read(struct runtime_health *health, const struct routes_sources *sources)
 {
-    const struct runtime_health_sources from = {
-        .stats = sources->stats,
-        .breaker = sources->breaker,
-        .queue = sources->queue,
-        .supervisor = sources->supervisor,
-    };
-    runtime_health_read(health, &from);
+    runtime_health_read(
+        health, sources->stats, sources->breaker, sources->queue, sources->supervisor);
 }
 
 /* Why the runtime is degraded; null while it is healthy. */
@@ -190,16 +186,16 @@ static json_t *json_health_reason(const struct runtime_health *seen)
 void health_append(struct text *body, const struct routes_sources *sources)
 {
     struct runtime_health seen;
-    struct stats_errors errors;
+    struct stats_error errors[STATS_SOURCES];
     health_read(&seen, sources);
-    stats_errors(sources->stats, &errors);
+    stats_errors(sources->stats, errors);
     json_t *json = json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o}",
         "status", runtime_health_is_good(&seen) ? "healthy" : "degraded", "uptime",
         uptime_s(sources->stats), "versions", json_body_versions(sources), "infrastructure",
         json_infrastructure(sources->config), "gateway",
-        json_health_gateway(sources, &seen, &errors), "delivery",
-        json_health_delivery(sources->stats, &seen, &errors), "heartbeat", json_heartbeat(sources),
-        "agentSync", json_agent_sync(sources, &errors), "memory", json_memory(), "timestamp",
+        json_health_gateway(sources, &seen, errors), "delivery",
+        json_health_delivery(sources->stats, &seen, errors), "heartbeat", json_heartbeat(sources),
+        "agentSync", json_agent_sync(sources, errors), "memory", json_memory(), "timestamp",
         (json_int_t)clock_wall_ms(), "spool", json_health_spool(sources->stats, &seen), "reason",
         json_health_reason(&seen));
     json_body_append(body, json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));

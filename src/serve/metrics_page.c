@@ -21,13 +21,6 @@ enum { RANGE_BYTES = 256 };
 /* How specifically a range names JSON; the most specific one gives the weight. */
 enum { NOT_NAMED, ANYTHING, ANY_APPLICATION, BY_NAME };
 
-/* Weights from 0 to 1; 0 means not acceptable. */
-struct accept_weights {
-    double metrics;
-    double json;
-    int json_specificity;
-};
-
 /* Splits the next piece off *rest and trims it; NULL at the end. */
 static char *next_accept_piece(char **rest, const char *separator)
 {
@@ -60,7 +53,9 @@ static int json_specificity_of(const char *type)
     return strcmp(type, "*/*") == 0 ? ANYTHING : NOT_NAMED;
 }
 
-static void read_accept_range(struct accept_weights *weights, char *range)
+/* Raises the weights, which are from 0 to 1 (0: not acceptable), to those of one range. */
+static void read_accept_range(
+    char *range, double *metrics_weight, double *json_weight, int *json_specificity)
 {
     const char *type = next_accept_piece(&range, ";");
     double weight = 1;
@@ -73,29 +68,31 @@ static void read_accept_range(struct accept_weights *weights, char *range)
     }
     bool metrics = strcasecmp(type, "application/openmetrics-text") == 0 ||
                    (our_version && strcasecmp(type, "text/plain") == 0);
-    if (metrics && weight > weights->metrics)
-        weights->metrics = weight;
+    if (metrics && weight > *metrics_weight)
+        *metrics_weight = weight;
     int specificity = json_specificity_of(type);
-    if (specificity > weights->json_specificity) {
-        weights->json_specificity = specificity;
-        weights->json = weight;
+    if (specificity > *json_specificity) {
+        *json_specificity = specificity;
+        *json_weight = weight;
     }
 }
 
 bool accept_prefers_metrics(const char *accept)
 {
-    struct accept_weights weights = {0};
+    double metrics = 0;
+    double json = 0;
+    int json_specificity = NOT_NAMED;
     while (*accept != '\0') {
         char range[RANGE_BYTES];
         size_t length = strcspn(accept, ",");
         if (length < sizeof range) {
             memcpy(range, accept, length);
             range[length] = '\0';
-            read_accept_range(&weights, range);
+            read_accept_range(range, &metrics, &json, &json_specificity);
         }
         accept += length + (accept[length] == ',');
     }
-    return weights.metrics > weights.json;
+    return metrics > json;
 }
 
 static void set_gauge(struct metrics *metrics, enum metric metric, int64_t number)

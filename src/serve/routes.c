@@ -99,30 +99,34 @@ extern const char status_page_style_end[];
 extern const char status_page_icon[];
 extern const char status_page_icon_end[];
 
-struct page_file {
+static const struct {
+    const char *path;
     const char *content_type;
     const char *bytes;
     const char *end;
+} page_files[] = {
+    {"/", "text/html; charset=utf-8", status_page_html, status_page_html_end},
+    {"/page.js", "text/javascript; charset=utf-8", status_page_script, status_page_script_end},
+    {"/page.css", "text/css; charset=utf-8", status_page_style, status_page_style_end},
+    {"/icon.svg", "image/svg+xml", status_page_icon, status_page_icon_end},
 };
 
-static const struct page_file page_html = {
-    "text/html; charset=utf-8", status_page_html, status_page_html_end};
-static const struct page_file page_script = {
-    "text/javascript; charset=utf-8", status_page_script, status_page_script_end};
-static const struct page_file page_style = {
-    "text/css; charset=utf-8", status_page_style, status_page_style_end};
-static const struct page_file page_icon = {"image/svg+xml", status_page_icon, status_page_icon_end};
+enum { PAGE_FILES = sizeof page_files / sizeof page_files[0] };
 
 static void answer_page_file(
     void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
-    (void)request;
-    const struct page_file *file = context;
-    reply->content_type = file->content_type;
+    (void)context;
+    size_t i = 0;
+    /* The last one needs no comparison: only the paths of the table are routed here. */
+    while (i < PAGE_FILES - 1 && strcmp(page_files[i].path, request->path) != 0)
+        i++;
+    reply->content_type = page_files[i].content_type;
     reply->content_policy =
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
         "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    text_append_bytes(&reply->body, file->bytes, (size_t)(file->end - file->bytes));
+    text_append_bytes(
+        &reply->body, page_files[i].bytes, (size_t)(page_files[i].end - page_files[i].bytes));
 }
 
 static void take_trend_sample(void *trend)
@@ -160,10 +164,10 @@ int routes_start(struct routes **routes, const struct routes_sources *sources, s
         {"/readyz", answer_readyz, created},
         {"/version", answer_version, created},
         {"/status", answer_status, created},
-        {"/", answer_page_file, (void *)&page_html},
-        {"/page.js", answer_page_file, (void *)&page_script},
-        {"/page.css", answer_page_file, (void *)&page_style},
-        {"/icon.svg", answer_page_file, (void *)&page_icon},
+        {"/", answer_page_file, NULL},
+        {"/page.js", answer_page_file, NULL},
+        {"/page.css", answer_page_file, NULL},
+        {"/icon.svg", answer_page_file, NULL},
         {NULL, NULL, NULL},
     };
     memcpy(created->table, table, sizeof table);

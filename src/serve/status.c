@@ -193,7 +193,7 @@ static json_t *json_waiting(const struct routes_sources *sources)
 
 static json_t *json_recent_errors(struct stats *stats)
 {
-    struct stats_recent recent[STATS_RECENT];
+    struct stats_error recent[STATS_RECENT];
     json_t *list = json_array();
     size_t count = stats_recent(stats, recent);
     for (size_t i = 0; i < count; i++)

@@ -32,9 +32,10 @@ void stats_fini(struct stats *stats)
     metrics_fini(&stats->metrics);
 }
 
-static void stats_record_last(struct stats *stats, struct stats_error *slot, const char *text)
+static void stats_record_last(
+    struct stats *stats, struct stats_error *slot, const char *part, const char *text)
 {
-    struct stats_error recorded = {.at_ms = clock_wall_ms()};
+    struct stats_error recorded = {.at_ms = clock_wall_ms(), .count = 1, .part = part};
     text_copy(recorded.text, sizeof recorded.text, text);
     mutex_lock(&stats->lock);
     *slot = recorded;
@@ -49,19 +50,19 @@ static void stats_clear_last(struct stats *stats, struct stats_error *slot)
 }
 
 /* The place that already has this error; otherwise the least recently used one, overwritten. */
-static struct stats_recent *stats_recent_place_locked(
+static struct stats_error *stats_recent_place_locked(
     struct stats *stats, const char *part, const char *text)
 {
     mutex_assert_held(&stats->lock);
-    struct stats_recent *oldest = &stats->recent[0];
+    struct stats_error *oldest = &stats->recent[0];
     for (size_t i = 0; i < STATS_RECENT; i++) {
-        struct stats_recent *place = &stats->recent[i];
+        struct stats_error *place = &stats->recent[i];
         if (place->at_ms != 0 && strcmp(place->part, part) == 0 && strcmp(place->text, text) == 0)
             return place;
         if (place->at_ms < oldest->at_ms)
             oldest = place;
     }
-    *oldest = (struct stats_recent){.part = part};
+    *oldest = (struct stats_error){.part = part};
     text_copy(oldest->text, sizeof oldest->text, text);
     return oldest;
 }
@@ -73,7 +74,7 @@ static void stats_record_recent(struct stats *stats, const char *part, const cha
     int64_t now_ms = clock_wall_ms();
     text_copy(cut, sizeof cut, text);
     mutex_lock(&stats->lock);
-    struct stats_recent *place = stats_recent_place_locked(stats, part, cut);
+    struct stats_error *place = stats_recent_place_locked(stats, part, cut);
     place->at_ms = now_ms;
     place->count++;
     mutex_unlock(&stats->lock);
@@ -81,7 +82,7 @@ static void stats_record_recent(struct stats *stats, const char *part, const cha
 
 void stats_delivery_failed(struct stats *stats, const char *text)
 {
-    stats_record_last(stats, &stats->errors.delivery, text);
+    stats_record_last(stats, &stats->errors[STATS_DELIVERY], "delivery", text);
     stats_record_recent(stats, "delivery", text);
 }
 
@@ -93,39 +94,38 @@ void stats_wake_failed(struct stats *stats, const char *text)
 void stats_send_ended(struct stats *stats, const char *text)
 {
     if (text != NULL) {
-        stats_record_last(stats, &stats->errors.send, text);
+        stats_record_last(stats, &stats->errors[STATS_SEND], "send", text);
         return;
     }
     atomic_store(&stats->last_send_ms, clock_wall_ms());
-    stats_clear_last(stats, &stats->errors.send);
+    stats_clear_last(stats, &stats->errors[STATS_SEND]);
 }
 
 void stats_sync_ended(struct stats *stats, const char *text)
 {
     if (text != NULL) {
-        stats_record_last(stats, &stats->errors.sync, text);
+        stats_record_last(stats, &stats->errors[STATS_SYNC], "agents", text);
         stats_record_recent(stats, "agents", text);
         return;
     }
     atomic_store(&stats->last_sync_ms, clock_wall_ms());
-    stats_clear_last(stats, &stats->errors.sync);
+    stats_clear_last(stats, &stats->errors[STATS_SYNC]);
 }
 
 /* Attempts to deliver. */
 
 enum { MIN_ATTEMPTS = 5, WORKING_FOR_MS = 5 * 60 * 1000, FAILING_FOR_MS = 15 * 60 * 1000 };
 
-/* The agent's place; otherwise the one with the oldest attempt. */
-static struct stats_agent *find_agent_place_locked(struct stats *stats, const char *agent_id)
+/* The index of the agent's place; otherwise of the one with the oldest attempt. */
+static size_t find_agent_place_locked(const struct stats *stats, const char *agent_id)
 {
     mutex_assert_held(&stats->lock);
-    struct stats_agent *oldest = &stats->agents[0];
+    size_t oldest = 0;
     for (size_t i = 0; i < STATS_AGENTS; i++) {
-        struct stats_agent *place = &stats->agents[i];
-        if (place->at_ms != 0 && strcmp(place->id, agent_id) == 0)
-            return place;
-        if (place->at_ms < oldest->at_ms)
-            oldest = place;
+        if (stats->agents[i].at_ms != 0 && strcmp(stats->agents[i].id, agent_id) == 0)
+            return i;
+        if (stats->agents[i].at_ms < stats->agents[oldest].at_ms)
+            oldest = i;
     }
     return oldest;
 }
@@ -134,10 +134,10 @@ static void record_attempt_locked(
     struct stats *stats, const char *agent_id, bool failed, int64_t now_ms)
 {
     mutex_assert_held(&stats->lock);
-    struct stats_agent *place = find_agent_place_locked(stats, agent_id);
-    text_copy(place->id, sizeof place->id, agent_id);
-    place->at_ms = now_ms;
-    place->failed = failed;
+    size_t place = find_agent_place_locked(stats, agent_id);
+    text_copy(stats->agents[place].id, sizeof stats->agents[place].id, agent_id);
+    stats->agents[place].at_ms = now_ms;
+    stats->agents[place].failed = failed;
 }
 
 void stats_attempt_failed(struct stats *stats, const char *agent_id, int64_t now_ms)
@@ -176,11 +176,12 @@ void stats_attempts_judge(
     counts->failing_agents = 0;
     counts->working_agents = 0;
     for (size_t i = 0; i < STATS_AGENTS; i++) {
-        const struct stats_agent *agent = &stats->agents[i];
-        if (agent->at_ms == 0)
+        bool failed = stats->agents[i].failed;
+        int64_t at_ms = stats->agents[i].at_ms;
+        if (at_ms == 0)
             continue;
-        counts->failing_agents += agent->failed && agent->at_ms >= counts->since_ms;
-        counts->working_agents += !agent->failed && now_ms - agent->at_ms < WORKING_FOR_MS;
+        counts->failing_agents += failed && at_ms >= counts->since_ms;
+        counts->working_agents += !failed && now_ms - at_ms < WORKING_FOR_MS;
     }
     counts->none_succeeds = stats_none_succeeds(counts, agents_with_work, now_ms);
     *view = *counts;
@@ -193,21 +194,21 @@ void stats_changed(struct stats *stats)
         loop_poke(stats->reporter);
 }
 
-void stats_errors(struct stats *stats, struct stats_errors *errors)
+void stats_errors(struct stats *stats, struct stats_error errors[static STATS_SOURCES])
 {
     mutex_lock(&stats->lock);
-    *errors = stats->errors;
+    memcpy(errors, stats->errors, sizeof stats->errors);
     mutex_unlock(&stats->lock);
 }
 
 static int compare_newest_first(const void *left, const void *right)
 {
-    int64_t left_ms = ((const struct stats_recent *)left)->at_ms;
-    int64_t right_ms = ((const struct stats_recent *)right)->at_ms;
+    int64_t left_ms = ((const struct stats_error *)left)->at_ms;
+    int64_t right_ms = ((const struct stats_error *)right)->at_ms;
     return (left_ms < right_ms) - (left_ms > right_ms);
 }
 
-size_t stats_recent(struct stats *stats, struct stats_recent *list)
+size_t stats_recent(struct stats *stats, struct stats_error *list)
 {
     size_t count = 0;
     mutex_lock(&stats->lock);

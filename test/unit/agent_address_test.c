@@ -35,11 +35,11 @@ static void list_models(struct gateway_roster *roster, json_t *names)
     assert_null(models.list);
 }
 
-static void expect_address(const struct agent_router *router, const char *slug,
-    const char *session_key, const char *expected_slug, const char *expected_key)
+static void expect_address(const struct config *config, struct gateway_roster *roster,
+    const char *slug, const char *session_key, const char *expected_slug, const char *expected_key)
 {
     struct agent_address address;
-    assert_true(agent_address_make(&address, router, slug, session_key));
+    assert_true(agent_address_make(&address, config, roster, slug, session_key));
     assert_string_equal(address.agent_slug, expected_slug);
     assert_string_equal(address.session_key.data, expected_key);
     agent_address_fini(&address);
@@ -47,16 +47,16 @@ static void expect_address(const struct agent_router *router, const char *slug,
 
 static void test_known_agent_keeps_its_session(void **state)
 {
-    const struct agent_router router = {.account_id = "acc", .roster = *state};
-    expect_address(&router, "jarvis", "agent:jarvis:own", "jarvis", "agent:jarvis:own");
-    expect_address(&router, "jarvis", "", "jarvis", "agent:jarvis:acc");
+    const struct config config = {.account_id = "acc"};
+    expect_address(&config, *state, "jarvis", "agent:jarvis:own", "jarvis", "agent:jarvis:own");
+    expect_address(&config, *state, "jarvis", "", "jarvis", "agent:jarvis:acc");
 }
 
 static void test_unknown_agent_without_fallback_is_addressed_itself(void **state)
 {
-    const struct agent_router router = {.account_id = "acc", .roster = *state};
+    const struct config config = {.account_id = "acc"};
     list_models(*state, json_pack("[s]", "openclaw/main"));
-    expect_address(&router, "jarvis", "agent:jarvis:own", "jarvis", "agent:jarvis:own");
+    expect_address(&config, *state, "jarvis", "agent:jarvis:own", "jarvis", "agent:jarvis:own");
 }
 
 /*
@@ -64,20 +64,19 @@ static void test_unknown_agent_without_fallback_is_addressed_itself(void **state
  */
 static void test_unknown_agent_uses_the_fallback(void **state)
 {
-    const struct agent_router router = {
-        .account_id = "Acc", .fallback_agent = "main", .roster = *state};
-    expect_address(&router, "jarvis", "", "jarvis", "agent:jarvis:Acc");
+    const struct config config = {.account_id = "Acc", .fallback_agent = "main"};
+    expect_address(&config, *state, "jarvis", "", "jarvis", "agent:jarvis:Acc");
     list_models(*state, json_pack("[s, s]", "openclaw/main", "openclaw/friday"));
-    expect_address(&router, "jarvis", "agent:jarvis:own", "main", "agent:main:jarvis:acc");
-    expect_address(&router, "JARVIS", "", "main", "agent:main:jarvis:acc");
-    expect_address(&router, "friday", "agent:friday:own", "friday", "agent:friday:own");
-    expect_address(&router, "FRIDAY", "agent:friday:own", "FRIDAY", "agent:friday:own");
-    expect_address(&router, "", "", "main", "agent:main::acc");
+    expect_address(&config, *state, "jarvis", "agent:jarvis:own", "main", "agent:main:jarvis:acc");
+    expect_address(&config, *state, "JARVIS", "", "main", "agent:main:jarvis:acc");
+    expect_address(&config, *state, "friday", "agent:friday:own", "friday", "agent:friday:own");
+    expect_address(&config, *state, "FRIDAY", "agent:friday:own", "FRIDAY", "agent:friday:own");
+    expect_address(&config, *state, "", "", "main", "agent:main::acc");
 }
 
 static void test_address_from_agent_document(void **state)
 {
-    const struct agent_router router = {.account_id = "acc", .roster = *state};
+    const struct config config = {.account_id = "acc"};
     static const struct {
         const char *json;
         const char *slug;
@@ -92,7 +91,7 @@ static void test_address_from_agent_document(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct agent_address address;
         json_t *agent = json_loads(cases[i].json, 0, NULL);
-        assert_true(agent_address_from_json(&address, &router, agent));
+        assert_true(agent_address_from_json(&address, &config, *state, agent));
         assert_string_equal(address.agent_slug, cases[i].slug);
         assert_string_equal(address.session_key.data, cases[i].key);
         agent_address_fini(&address);
@@ -102,14 +101,13 @@ static void test_address_from_agent_document(void **state)
 
 static void test_address_without_memory_fails(void **state)
 {
-    const struct agent_router router = {
-        .account_id = "acc", .fallback_agent = "main", .roster = *state};
+    const struct config config = {.account_id = "acc", .fallback_agent = "main"};
     struct agent_address address;
     list_models(*state, json_array());
     const char *const keys[] = {"", "own"};
     for (size_t i = 0; i < 2; i++) {
         alloc_fault_arm(1);
-        assert_false(agent_address_make(&address, &router, "jarvis", keys[i]));
+        assert_false(agent_address_make(&address, &config, *state, "jarvis", keys[i]));
         alloc_fault_disarm();
         agent_address_fini(&address);
     }

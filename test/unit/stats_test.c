@@ -38,7 +38,7 @@ static void wait_for_next_ms(void)
 static void test_list_is_empty_at_first(void **state)
 {
     (void)state;
-    struct stats_recent list[STATS_RECENT];
+    struct stats_error list[STATS_RECENT];
     assert_int_equal(stats_recent(&stats, list), 0);
     stats_send_ended(&stats, NULL);
     stats_sync_ended(&stats, NULL);
@@ -48,7 +48,7 @@ static void test_list_is_empty_at_first(void **state)
 static void test_errors_are_listed_by_part_and_counted(void **state)
 {
     (void)state;
-    struct stats_recent list[STATS_RECENT];
+    struct stats_error list[STATS_RECENT];
     stats_delivery_failed(&stats, "no answer");
     stats_delivery_failed(&stats, "no answer");
     wait_for_next_ms();
@@ -74,7 +74,7 @@ static void test_errors_are_listed_by_part_and_counted(void **state)
 static void test_least_recent_error_is_evicted(void **state)
 {
     (void)state;
-    struct stats_recent list[STATS_RECENT];
+    struct stats_error list[STATS_RECENT];
     char message[32];
     for (int i = 0; i < STATS_RECENT + 5; i++) {
         wait_for_next_ms();
@@ -99,7 +99,7 @@ static void test_least_recent_error_is_evicted(void **state)
 static void test_long_errors_are_truncated_and_counted(void **state)
 {
     (void)state;
-    struct stats_recent list[STATS_RECENT];
+    struct stats_error list[STATS_RECENT];
     char message[2 * STATS_TEXT_BYTES];
     memset(message, 'a', sizeof message - 1);
     message[sizeof message - 1] = '\0';

@@ -103,7 +103,7 @@ static void init_config_and_parts(struct fixture *fixture)
     fixture->parts = (struct reporter_parts){
         .config = &fixture->config,
         .convex = fixture->convex,
-        .health = {.stats = &fixture->stats, .breaker = fixture->breaker},
+        .breaker = fixture->breaker,
         .version = fixture->version,
         .store = fixture->store,
         .stats = &fixture->stats,
