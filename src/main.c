@@ -92,8 +92,7 @@ static int exit_status_of(int code)
 }
 
 /* Returns the exit status. */
-static int run_with_signals(
-    const struct config *config, const struct config_source *source, int signal_fd)
+static int run_with_signals(const struct config *config, const char *env_file, int signal_fd)
 {
     struct runtime *runtime;
     struct error error;
@@ -104,7 +103,8 @@ static int run_with_signals(
     }
     log_info(component, "Runtime service started successfully");
     notify_send("READY=1", NOTIFY_TIMEOUT_MS);
-    const struct signals_targets targets = {.runtime = runtime, .config = config, .source = source};
+    const struct signals_targets targets = {
+        .runtime = runtime, .config = config, .env_file = env_file};
     int number = signals_wait_for_end(signal_fd, &targets);
     /* Before anything that can block, including a line of the log. */
     signals_watch_for_second(number != 0);
@@ -118,7 +118,7 @@ static int run_with_signals(
     return EX_OK;
 }
 
-static int run_runtime(const struct config *config, const struct config_source *source)
+static int run_runtime(const struct config *config, const char *env_file)
 {
     int signal_fd;
     int status;
@@ -132,7 +132,7 @@ static int run_runtime(const struct config *config, const struct config_source *
         log_error(component, "Fatal error: %s", error.text);
         return EX_OSERR;
     }
-    status = run_with_signals(config, source, signal_fd);
+    status = run_with_signals(config, env_file, signal_fd);
     close(signal_fd);
     return status;
 }
@@ -169,8 +169,7 @@ static int print_version(void)
     return print_and_free(&text);
 }
 
-static int run_action(const struct arguments *arguments, const struct config *config,
-    const struct config_source *source)
+static int run_action(const struct arguments *arguments, const struct config *config)
 {
     /* A peer that closes its connection must not kill the process. */
     signal(SIGPIPE, SIG_IGN);
@@ -184,22 +183,21 @@ static int run_action(const struct arguments *arguments, const struct config *co
     case ARGUMENTS_SPOOL:
         return command_spool(config, arguments);
     default:
-        return run_runtime(config, source);
+        return run_runtime(config, arguments->env_file);
     }
 }
 
 static int run_with_config(const struct arguments *arguments)
 {
-    const struct config_source source = {.environment = environ, .env_file = arguments->env_file};
     struct config config;
     struct problems problems = {0};
-    int result = config_load(&config, &source, &problems);
+    int result = config_load(&config, environ, arguments->env_file, &problems);
     problems_write(&problems, stderr);
     problems_fini(&problems);
     if (result != 0)
         return result == ERROR_NO_MEMORY ? EX_OSERR : EX_CONFIG;
     log_configure(config.log_level, config.log_format);
-    result = run_action(arguments, &config, &source);
+    result = run_action(arguments, &config);
     config_fini(&config);
     return result;
 }

@@ -12,6 +12,8 @@
  */
 #include "reload.h"
 
+#include <unistd.h>
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,11 +28,11 @@ static unsigned reloads;
 static void log_problems(const struct problems *problems)
 {
     for (size_t i = 0; i < problems->count; i++) {
-        const struct problem *problem = &problems->items[i];
-        if (problem->severity == PROBLEM_ERROR)
-            log_error(component, "Reload %u: %s", reloads, problem->text);
+        const char *text = problems->items[i].text;
+        if (problems->items[i].severity == PROBLEM_ERROR)
+            log_error(component, "Reload %u: %s", reloads, text);
         else
-            log_warn(component, "Reload %u: %s", reloads, problem->text);
+            log_warn(component, "Reload %u: %s", reloads, text);
     }
 }
 
@@ -120,13 +122,12 @@ static void apply_settings(
         log_set_level(fresh->log_level);
 }
 
-void reload_settings(
-    struct runtime *runtime, const struct config *config, const struct config_source *source)
+void reload_settings(struct runtime *runtime, const struct config *config, const char *env_file)
 {
     struct config fresh;
     struct problems problems = {0};
     reloads++;
-    int result = config_load(&fresh, source, &problems);
+    int result = config_load(&fresh, environ, env_file, &problems);
     log_problems(&problems);
     problems_fini(&problems);
     if (result != 0) {

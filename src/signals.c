@@ -33,7 +33,7 @@ static void handle_reload(const struct signals_targets *targets)
     snprintf(
         state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_monotonic_us());
     notify_send(state, NOTIFY_TIMEOUT_MS);
-    reload_settings(targets->runtime, targets->config, targets->source);
+    reload_settings(targets->runtime, targets->config, targets->env_file);
     notify_send("READY=1", NOTIFY_TIMEOUT_MS);
 }
 

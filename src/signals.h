@@ -11,8 +11,8 @@
 /* What signals act on; borrowed. */
 struct signals_targets {
     struct runtime *runtime;
-    const struct config *config;        /* the settings of the startup */
-    const struct config_source *source; /* where SIGHUP reads them again */
+    const struct config *config; /* the settings of the startup */
+    const char *env_file;        /* read again by SIGHUP, with the environment; NULL: none */
 };
 
 /* Blocks all signals. Before any thread starts, since threads inherit the mask. */

@@ -8,20 +8,17 @@
 #include <stdint.h>
 
 #include "base/error.h"
-
-struct file_content {
-    char *bytes; /* the caller frees it; a NUL follows the last byte */
-    size_t length_bytes;
-    bool world_readable; /* a regular file that every user of the machine can read */
-};
+#include "base/text.h"
 
 /*
- * Reads the whole file at path, a regular file or a pipe; a pipe without a writer reads as empty.
+ * Reads the whole file at path, a regular file or a pipe, into the uninitialized *content, whose
+ * data is then never NULL; a pipe without a writer reads as empty. *world_readable, unless NULL, is
+ * whether it is a regular file that every user of the machine can read.
  * Errors: ERROR_SYSTEM, ERROR_TOO_LARGE for more than limit_bytes, ERROR_NO_MEMORY; the text names
  * the path, and there is nothing to free. Blocks as the file does. Any thread.
  */
-int file_read(
-    const char *path, size_t limit_bytes, struct file_content *content, struct error *error);
+int file_read(const char *path, size_t limit_bytes, struct text *content, bool *world_readable,
+    struct error *error);
 
 /* The suffix of a file that is being written; an interrupted write leaves such a file behind. */
 #define FILE_REPLACE_SUFFIX ".new"

@@ -14,15 +14,12 @@
 
 enum problem_severity { PROBLEM_ERROR, PROBLEM_WARNING };
 
-/* text is one line without its end, without secrets. */
-struct problem {
-    enum problem_severity severity;
-    char *text;
-};
-
 /* Zero-initialize it and free it with problems_fini. Used by one thread at a time. */
 struct problems {
-    struct problem *items;
+    struct {
+        enum problem_severity severity;
+        char *text; /* one line without its end, without secrets */
+    } * items;
     size_t count;
     bool failed; /* out of memory for a problem; counts as an error */
 };
@@ -137,20 +134,16 @@ struct config {
     enum config_origin origins[CONFIG_OPTIONS];
 };
 
-struct config_source {
-    char *const *environment; /* NAME=value strings, NULL-terminated, like environ */
-    const char *env_file;     /* path of a file with further variables, or NULL */
-};
-
 /*
- * Fills in *config from source, where the environment takes precedence over the file. Adds errors
- * and warnings to *problems. Returns 0 (also with warnings), ERROR_INVALID if an error was added,
- * or ERROR_NO_MEMORY; then there is nothing to free. On success the caller frees with config_fini.
- * Secrets are registered with redact() before anything is reported, even if the load fails. Reads
- * files; called only by the main thread.
+ * Fills in *config from environment (NAME=value strings, NULL-terminated, like environ) and
+ * env_file (path of a file with further variables, or NULL); the environment takes precedence. Adds
+ * errors and warnings to *problems. Returns 0 (also with warnings), ERROR_INVALID if an error was
+ * added, or ERROR_NO_MEMORY; then there is nothing to free. On success the caller frees with
+ * config_fini. Secrets are registered with redact() before anything is reported, even if the load
+ * fails. Reads files; called only by the main thread.
  */
-int config_load(
-    struct config *config, const struct config_source *source, struct problems *problems);
+int config_load(struct config *config, char *const *environment, const char *env_file,
+    struct problems *problems);
 
 /* Frees the strings and zeroes the structure, which may be zeroed already. */
 void config_fini(struct config *config);

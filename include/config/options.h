@@ -9,16 +9,6 @@
 #include "base/text.h"
 #include "config/config.h"
 
-/* The kind determines how a value is checked and the type of its field in struct config. */
-enum option_kind {
-    OPTION_TEXT,     /* char *: anything but control characters */
-    OPTION_URL,      /* char *: see config/url.h; '/' at the end removed */
-    OPTION_PATH,     /* char *: '/' at the end removed */
-    OPTION_NUMBER,   /* unsigned: min..max */
-    OPTION_DURATION, /* int64_t: min..max milliseconds */
-    OPTION_CHOICE,   /* an enum: the index in choices, case-insensitive */
-};
-
 enum {
     OPTION_REQUIRED = 1 << 0,
     OPTION_SECRET = 1 << 1,  /* never printed */
@@ -29,7 +19,7 @@ enum {
     OPTION_MAY_BE_EMPTY = 1 << 5, /* an empty value counts as set */
 };
 
-enum option_section {
+enum {
     SECTION_BACKEND,
     SECTION_GATEWAY,
     SECTION_DELIVERY,
@@ -42,8 +32,16 @@ enum option_section {
 
 struct option {
     const char *name;
-    enum option_section section;
-    enum option_kind kind;
+    unsigned section; /* SECTION_BACKEND or the like */
+    /* Determines how a value is checked and the type of its field in struct config. */
+    enum {
+        OPTION_TEXT,     /* char *: anything but control characters */
+        OPTION_URL,      /* char *: see config/url.h; '/' at the end removed */
+        OPTION_PATH,     /* char *: '/' at the end removed */
+        OPTION_NUMBER,   /* unsigned: min..max */
+        OPTION_DURATION, /* int64_t: min..max milliseconds */
+        OPTION_CHOICE,   /* an enum: the index in choices, case-insensitive */
+    } kind;
     unsigned flags;             /* of OPTION_REQUIRED and the like */
     size_t offset;              /* of the field in struct config */
     int64_t min, max;           /* of a number or duration */
@@ -63,14 +61,14 @@ const struct option *option_find(const char *name);
 /* Whether it is the name of a setting, or NAME_FILE of one that may be read from a file. Pure. */
 bool option_owns_name(const char *name, size_t length_bytes);
 
-/* The heading of a section. */
-const char *option_section_title(enum option_section section);
+/* The heading of a section (SECTION_BACKEND or the like). */
+const char *option_section_title(unsigned section);
 
 /* Appends the allowed values, e.g. "10..86400000 ms". */
 void option_append_range(const struct option *option, struct text *text);
 
 /* Appends the section's table in Markdown, as in docs/configuration.md. */
-void option_append_markdown(enum option_section section, struct text *text);
+void option_append_markdown(unsigned section, struct text *text);
 
 /* Appends the entry in .env.example: a comment and an assignment, commented out if optional. */
 void option_append_env_example(const struct option *option, struct text *text);

@@ -11,14 +11,12 @@
 
 /* Settings as they were written, before they are interpreted. */
 
-enum value_state {
-    VALUE_ABSENT,  /* not set, or set to an empty value that counts as not set */
-    VALUE_PRESENT, /* text is the value, without the blanks and quotes that do not count */
-    VALUE_WRONG,   /* set to something unusable, which has been reported */
-};
-
 struct value {
-    enum value_state state;
+    enum {
+        VALUE_ABSENT,  /* not set, or set to an empty value that counts as not set */
+        VALUE_PRESENT, /* text is the value, without the blanks and quotes that do not count */
+        VALUE_WRONG,   /* set to something unusable, which has been reported */
+    } state;
     char *text; /* NULL unless present */
     enum config_origin origin;
 };
@@ -31,13 +29,14 @@ struct values {
 };
 
 /*
- * Collects the value of every option from source: the environment, then the env file, each directly
- * or through the file that NAME_FILE names. Registers every secret with redact() (base/secret.h).
- * Returns 0 or ERROR_NO_MEMORY; other problems are reported and leave the value VALUE_WRONG. If the
- * env file cannot be read, so are all values that it might contain. Reads files.
+ * Collects the value of every option: from the environment, then the env file (NULL: none), each
+ * directly or through the file that NAME_FILE names. Registers every secret with redact()
+ * (base/secret.h). Returns 0 or ERROR_NO_MEMORY; other problems are reported and leave the value
+ * VALUE_WRONG. If the env file cannot be read, so are all values that it might contain. Reads
+ * files.
  */
-int values_read(
-    struct values *values, const struct config_source *source, struct problems *problems);
+int values_read(struct values *values, char *const *environment, const char *env_file,
+    struct problems *problems);
 
 /*
  * The variable called name as it was written, or NULL if it is not set. The environment takes

@@ -44,7 +44,7 @@ static ssize_t file_read_fully(int descriptor, char *bytes, size_t size)
 }
 
 static int file_read_descriptor(int descriptor, const char *quoted_path, size_t limit_bytes,
-    struct file_content *content, struct error *error)
+    struct text *content, bool *world_readable, struct error *error)
 {
     struct stat status;
     if (fstat(descriptor, &status) != 0)
@@ -65,14 +65,15 @@ static int file_read_descriptor(int descriptor, const char *quoted_path, size_t 
         return result;
     }
     bytes[length] = '\0';
-    content->bytes = bytes;
-    content->length_bytes = (size_t)length;
-    content->world_readable = S_ISREG(status.st_mode) && (status.st_mode & S_IROTH) != 0;
+    *content = (struct text){
+        .data = bytes, .length_bytes = (size_t)length, .capacity_bytes = limit_bytes + 2};
+    if (world_readable != NULL)
+        *world_readable = S_ISREG(status.st_mode) && (status.st_mode & S_IROTH) != 0;
     return 0;
 }
 
-int file_read(
-    const char *path, size_t limit_bytes, struct file_content *content, struct error *error)
+int file_read(const char *path, size_t limit_bytes, struct text *content, bool *world_readable,
+    struct error *error)
 {
     assert(limit_bytes < SIZE_MAX / 2);
     char quoted_path[QUOTED_PATH_BYTES];
@@ -85,7 +86,8 @@ int file_read(
             close(descriptor);
         return ERROR_SYSTEM;
     }
-    int result = file_read_descriptor(descriptor, quoted_path, limit_bytes, content, error);
+    int result =
+        file_read_descriptor(descriptor, quoted_path, limit_bytes, content, world_readable, error);
     close(descriptor);
     return result;
 }

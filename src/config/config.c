@@ -19,14 +19,14 @@
 #include "config/options.h"
 #include "config/values.h"
 
-static bool problems_append(struct problems *problems, struct problem problem)
+static bool problems_append(struct problems *problems, enum problem_severity severity, char *text)
 {
-    struct problem *items =
-        realloc(problems->items, (problems->count + 1) * sizeof problems->items[0]);
+    void *items = realloc(problems->items, (problems->count + 1) * sizeof problems->items[0]);
     if (items == NULL)
         return false;
     problems->items = items;
-    items[problems->count++] = problem;
+    problems->items[problems->count].severity = severity;
+    problems->items[problems->count++].text = text;
     return true;
 }
 
@@ -39,7 +39,7 @@ void problems_add(
     text_vprintf(&line, format, arguments);
     va_end(arguments);
     char *text = text_take(&line);
-    if (text == NULL || !problems_append(problems, (struct problem){severity, text})) {
+    if (text == NULL || !problems_append(problems, severity, text)) {
         free(text);
         problems->failed = true;
     }
@@ -100,7 +100,7 @@ static int store_option(
 
 /* Once for the file, however many secrets it contains. */
 static void warn_about_readable_secrets(
-    const struct config_source *source, const struct values *values, struct problems *problems)
+    const char *path, const struct values *values, struct problems *problems)
 {
     if (!values->env_file.world_readable)
         return;
@@ -110,7 +110,7 @@ static void warn_about_readable_secrets(
             entry->value == NULL || entry->value[0] == '\0')
             continue;
         char quoted_path[256];
-        text_quote(quoted_path, sizeof quoted_path, source->env_file, strlen(source->env_file));
+        text_quote(quoted_path, sizeof quoted_path, path, strlen(path));
         problems_add(problems, PROBLEM_WARNING,
             "%s contains a secret but is readable by all users; chmod 600 it", quoted_path);
         return;
@@ -118,10 +118,10 @@ static void warn_about_readable_secrets(
 }
 
 /* Collect, store, apply the rules; then the warnings, which need the complete values. */
-static int load_values(struct config *config, const struct config_source *source,
+static int load_values(struct config *config, char *const *environment, const char *env_file,
     struct values *values, struct problems *problems)
 {
-    int result = values_read(values, source, problems);
+    int result = values_read(values, environment, env_file, problems);
     for (size_t i = 0; i < CONFIG_OPTIONS && result == 0; i++)
         result = store_option(config, values, (enum option_id)i, problems);
     if (result == 0)
@@ -129,16 +129,16 @@ static int load_values(struct config *config, const struct config_source *source
     if (result != 0)
         return result;
     option_suggest(values, problems);
-    warn_about_readable_secrets(source, values, problems);
+    warn_about_readable_secrets(env_file, values, problems);
     return problems_have_error(problems) ? ERROR_INVALID : 0;
 }
 
-int config_load(
-    struct config *config, const struct config_source *source, struct problems *problems)
+int config_load(struct config *config, char *const *environment, const char *env_file,
+    struct problems *problems)
 {
     *config = (struct config){0};
     struct values values = {0};
-    int result = load_values(config, source, &values, problems);
+    int result = load_values(config, environment, env_file, &values, problems);
     values_fini(&values);
     if (result != 0)
         config_fini(config);

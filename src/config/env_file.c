@@ -300,17 +300,16 @@ int env_file_parse(struct env_file *file, const char *name, const char *bytes, s
 
 int env_file_load(struct env_file *file, const char *path, struct problems *problems)
 {
-    struct file_content content;
+    struct text content;
     struct error error;
-    int result = file_read(path, ENV_FILE_BYTES_MAX, &content, &error);
+    int result = file_read(path, ENV_FILE_BYTES_MAX, &content, &file->world_readable, &error);
     if (result != 0) {
         problems_add(
             problems, PROBLEM_ERROR, "%s; --env-file needs a readable .env file", error.text);
         return result;
     }
-    file->world_readable = content.world_readable;
-    result = env_file_parse(file, path, content.bytes, content.length_bytes, problems);
-    free(content.bytes);
+    result = env_file_parse(file, path, content.data, content.length_bytes, problems);
+    text_fini(&content);
     return result;
 }
 

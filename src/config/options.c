@@ -172,7 +172,7 @@ bool option_owns_name(const char *name, size_t length_bytes)
     return false;
 }
 
-const char *option_section_title(enum option_section section)
+const char *option_section_title(unsigned section)
 {
     static const char *const titles[OPTION_SECTIONS] = {
         [SECTION_BACKEND] = "Account and backend",
@@ -235,7 +235,7 @@ static void option_append_markdown_row(const struct option *option, struct text 
     text_printf(text, " | %s |\n", option->help);
 }
 
-void option_append_markdown(enum option_section section, struct text *text)
+void option_append_markdown(unsigned section, struct text *text)
 {
     text_append(text, "| variable | default | values | meaning |\n|---|---|---|---|\n");
     for (size_t i = 0; i < CONFIG_OPTIONS; i++)

@@ -147,10 +147,10 @@ void usage_append(struct text *text)
         "  doctor           check settings, network, gateway and backend without running an agent\n"
         "  spool            list, show, retry or drop replies that could not be written back\n"
         "  --json           doctor and spool: print JSON\n");
-    for (size_t section = 0; section < OPTION_SECTIONS; section++) {
-        text_printf(text, "\n%s:\n", option_section_title((enum option_section)section));
+    for (unsigned section = 0; section < OPTION_SECTIONS; section++) {
+        text_printf(text, "\n%s:\n", option_section_title(section));
         for (size_t i = 0; i < CONFIG_OPTIONS; i++)
-            if (config_options[i].section == (enum option_section)section)
+            if (config_options[i].section == section)
                 option_append_help(&config_options[i], text);
     }
     text_append(text,

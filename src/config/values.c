@@ -137,9 +137,9 @@ static int value_set_wrong(struct values *values, enum option_id id)
 static int value_set_from_file(struct values *values, enum option_id id, const char *file_name,
     const char *path, struct problems *problems)
 {
-    struct file_content content;
+    struct text content;
     struct error error;
-    int result = file_read(path, VALUE_FILE_BYTES_MAX, &content, &error);
+    int result = file_read(path, VALUE_FILE_BYTES_MAX, &content, NULL, &error);
     if (result == ERROR_NO_MEMORY)
         return result;
     if (result != 0) {
@@ -148,10 +148,10 @@ static int value_set_from_file(struct values *values, enum option_id id, const c
         return value_set_wrong(values, id);
     }
     /* A value with a NUL byte would be silently truncated. */
-    bool is_text = strlen(content.bytes) == content.length_bytes;
+    bool is_text = strlen(content.data) == content.length_bytes;
     if (is_text)
-        result = value_set_text(values, id, content.bytes, CONFIG_FROM_VALUE_FILE);
-    free(content.bytes);
+        result = value_set_text(values, id, content.data, CONFIG_FROM_VALUE_FILE);
+    text_fini(&content);
     const struct value *value = &values->by_option[id];
     if (result != 0 || (value->state == VALUE_PRESENT && value->text[0] != '\0'))
         return result;
@@ -193,13 +193,13 @@ static int values_read_option(struct values *values, enum option_id id, struct p
     return 0;
 }
 
-int values_read(
-    struct values *values, const struct config_source *source, struct problems *problems)
+int values_read(struct values *values, char *const *environment, const char *env_file,
+    struct problems *problems)
 {
-    values->environment = source->environment;
+    values->environment = environment;
     int result = 0;
-    if (source->env_file != NULL)
-        result = env_file_load(&values->env_file, source->env_file, problems);
+    if (env_file != NULL)
+        result = env_file_load(&values->env_file, env_file, problems);
     if (result == ERROR_NO_MEMORY)
         return result;
     values_warn_of_service_links(values, problems);

@@ -39,34 +39,31 @@ enum {
 
 /* Writing. */
 
-/* A copy of what the file gets. */
-struct snapshot {
-    struct run_tally *rows; /* the counts, then the pairs */
-    size_t capacity;
-    size_t counts;
-    size_t total;
-};
-
-static void copy_rows_locked(struct agent_runs *runs, struct snapshot *copy)
+/* Copies what the file gets to rows: the counts, whose number is *counts, then the pairs. */
+static size_t copy_rows_locked(
+    struct agent_runs *runs, struct run_tally *rows, size_t capacity, size_t *counts)
 {
     mutex_assert_held(&runs->lock);
     const struct run_tally *tally;
-    runs->changed = copy->capacity < runs->counts.used + runs->pairs.used;
+    size_t total = 0;
+    runs->changed = capacity < runs->counts.used + runs->pairs.used;
     TAILQ_FOREACH (tally, &runs->counts.order, in_order)
-        if (copy->total < copy->capacity)
-            copy->rows[copy->total++] = *tally;
-    copy->counts = copy->total;
+        if (total < capacity)
+            rows[total++] = *tally;
+    *counts = total;
     TAILQ_FOREACH (tally, &runs->pairs.order, in_order)
-        if (copy->total < copy->capacity)
-            copy->rows[copy->total++] = *tally;
+        if (total < capacity)
+            rows[total++] = *tally;
+    return total;
 }
 
-static void format_rows(const struct snapshot *copy, int64_t wall_ms, struct text *text)
+static void format_rows(
+    const struct run_tally *rows, size_t counts, size_t total, int64_t wall_ms, struct text *text)
 {
     int64_t oldest_ms = wall_ms - AGENT_RUNS_HALF_MS;
     const char *separator = "";
     text_printf(text, "{\"version\":%d,\n\"runs\":[", FORMAT_VERSION);
-    for (const struct run_tally *row = copy->rows; row < copy->rows + copy->counts; row++) {
+    for (const struct run_tally *row = rows; row < rows + counts; row++) {
         if (row->runs == 0 && row->person_ms < oldest_ms)
             continue;
         text_printf(text, "%s\n[\"%s\",%u,%lld,%lld,\"%s\"]", separator, row->item.id, row->runs,
@@ -75,8 +72,8 @@ static void format_rows(const struct snapshot *copy, int64_t wall_ms, struct tex
     }
     text_append(text, "],\n\"messages\":[");
     separator = "";
-    for (size_t i = copy->counts; i < copy->total; i++) {
-        const struct run_tally *row = &copy->rows[i];
+    for (size_t i = counts; i < total; i++) {
+        const struct run_tally *row = &rows[i];
         if (row->since_ms < oldest_ms)
             continue;
         text_printf(text, "%s\n[\"%s\",\"%s\",%lld]", separator, row->item.id, row->holder,
@@ -115,18 +112,19 @@ void agent_runs_save(struct agent_runs *runs, int64_t monotonic_ms, bool now)
 {
     struct error error;
     struct text text = {0};
-    struct snapshot copy = {0};
-    if (runs->dir_fd < 0 || !begin_save(runs, monotonic_ms, now, &copy.capacity))
+    size_t capacity = 0;
+    size_t counts = 0;
+    if (runs->dir_fd < 0 || !begin_save(runs, monotonic_ms, now, &capacity))
         return;
-    copy.rows = calloc(copy.capacity + 1, sizeof *copy.rows);
-    if (copy.rows != NULL) {
+    struct run_tally *rows = calloc(capacity + 1, sizeof *rows);
+    if (rows != NULL) {
         mutex_lock(&runs->lock);
-        copy_rows_locked(runs, &copy);
+        size_t total = copy_rows_locked(runs, rows, capacity, &counts);
         mutex_unlock(&runs->lock);
-        format_rows(&copy, clock_wall_ms(), &text);
+        format_rows(rows, counts, total, clock_wall_ms(), &text);
     }
     int result = 0;
-    if (copy.rows == NULL || text.failed)
+    if (rows == NULL || text.failed)
         result = error_set(&error, ERROR_NO_MEMORY, "no memory to save the counts of agent runs");
     else
         result = file_replace(runs->dir_fd, file_name, text.data, text.length_bytes, false, &error);
@@ -134,7 +132,7 @@ void agent_runs_save(struct agent_runs *runs, int64_t monotonic_ms, bool now)
     if (result != 0 && !was_broken)
         log_warn(
             component, "%s; a restart would forget how many runs agents have caused", error.text);
-    free(copy.rows);
+    free(rows);
     text_fini(&text);
 }
 
@@ -213,15 +211,15 @@ void agent_runs_load(struct agent_runs *runs, const char *state_dir)
 {
     char path[PATH_MAX];
     struct error error = {0};
-    struct file_content content;
+    struct text content;
     json_t *document = NULL;
     if (runs->dir_fd < 0 || faccessat(runs->dir_fd, file_name, F_OK, 0) != 0)
         return;
     snprintf(path, sizeof path, "%s/%s", state_dir, file_name);
-    int result = file_read(path, MAX_FILE_BYTES, &content, &error);
+    int result = file_read(path, MAX_FILE_BYTES, &content, NULL, &error);
     if (result == 0) {
-        result = json_guard_load(content.bytes, content.length_bytes, &document, &error);
-        free(content.bytes);
+        result = json_guard_load(content.data, content.length_bytes, &document, &error);
+        text_fini(&content);
     }
     if (result == 0 && !read_document(runs, document))
         error_set(&error, ERROR_INVALID, "not in the format of this release");

@@ -50,13 +50,13 @@ static const char boot_id_path[] = "/proc/sys/kernel/random/boot_id";
 
 static int read_boot_id(char boot_id[static CHILD_RECORD_BOOT_BYTES], struct error *error)
 {
-    struct file_content content;
-    int result = file_read(boot_id_path, FILE_BYTES_MAX, &content, error);
+    struct text content;
+    int result = file_read(boot_id_path, FILE_BYTES_MAX, &content, NULL, error);
     if (result != 0)
         return result;
-    content.bytes[strcspn(content.bytes, "\n")] = '\0';
-    text_copy(boot_id, CHILD_RECORD_BOOT_BYTES, content.bytes);
-    free(content.bytes);
+    content.data[strcspn(content.data, "\n")] = '\0';
+    text_copy(boot_id, CHILD_RECORD_BOOT_BYTES, content.data);
+    text_fini(&content);
     return 0;
 }
 
@@ -109,18 +109,18 @@ static bool parse_record(const json_t *document, struct child_record *record)
 int child_record_load(const char *state_dir, struct child_record *record, struct error *error)
 {
     char path[PATH_MAX];
-    struct file_content content;
+    struct text content;
     json_t *document = NULL;
     record_path(state_dir, path);
     if (access(path, F_OK) != 0 && errno == ENOENT)
         return error_set(error, ERROR_CLOSED, "%s does not exist", path);
-    int result = file_read(path, FILE_BYTES_MAX, &content, error);
+    int result = file_read(path, FILE_BYTES_MAX, &content, NULL, error);
     if (result == ERROR_TOO_LARGE)
         return error_set(error, ERROR_INVALID, "%s is too large for a process record", path);
     if (result != 0)
         return result;
-    result = json_guard_load(content.bytes, content.length_bytes, &document, error);
-    free(content.bytes);
+    result = json_guard_load(content.data, content.length_bytes, &document, error);
+    text_fini(&content);
     if (result != ERROR_NO_MEMORY && (result != 0 || !parse_record(document, record)))
         result = error_set(error, ERROR_INVALID, "%s is not a process record", path);
     json_decref(document);

@@ -58,17 +58,17 @@ static void read_upgrade_record(const json_t *document, struct upgrade_record *r
 void upgrade_record_load(const char *state_dir, struct upgrade_record *record)
 {
     char path[PATH_MAX];
-    struct file_content content;
+    struct text content;
     json_t *document;
     *record = (struct upgrade_record){0};
     snprintf(path, sizeof path, "%s/%s", state_dir, record_name);
-    if (file_read(path, MAX_RECORD_BYTES, &content, NULL) != 0)
+    if (file_read(path, MAX_RECORD_BYTES, &content, NULL, NULL) != 0)
         return;
-    if (json_guard_load(content.bytes, content.length_bytes, &document, NULL) == 0) {
+    if (json_guard_load(content.data, content.length_bytes, &document, NULL) == 0) {
         read_upgrade_record(document, record);
         json_decref(document);
     }
-    free(content.bytes);
+    text_fini(&content);
 }
 
 int upgrade_record_save(

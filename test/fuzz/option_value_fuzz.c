@@ -10,11 +10,12 @@
 #include "base/error.h"
 #include "config/values.h"
 
-static void check_problem(const struct problem *problem, const struct option *option)
+static void check_problem(const struct problems *problems, const struct option *option)
 {
-    assert(problem->severity == PROBLEM_ERROR);
-    assert(strchr(problem->text, '\n') == NULL);
-    assert(strncmp(problem->text, option->name, strlen(option->name)) == 0);
+    const char *text = problems->items[0].text;
+    assert(problems->items[0].severity == PROBLEM_ERROR);
+    assert(strchr(text, '\n') == NULL);
+    assert(strncmp(text, option->name, strlen(option->name)) == 0);
 }
 
 /* A stored value's printed form must parse to the same value. */
@@ -51,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (result == 0)
         check_stored(option, &config);
     else
-        check_problem(&problems.items[0], option);
+        check_problem(&problems, option);
     problems_fini(&problems);
     config_fini(&config);
     free(value);

@@ -53,9 +53,8 @@ int config_fixture_load(struct config_fixture *fixture, const char *const *varia
     config_fini(&fixture->config);
     problems_fini(&fixture->problems);
     redact_forget_all();
-    struct config_source source = {
-        .environment = environment, .env_file = fixture->has_env_file ? fixture->env_file : NULL};
-    int result = config_load(&fixture->config, &source, &fixture->problems);
+    const char *env_file = fixture->has_env_file ? fixture->env_file : NULL;
+    int result = config_load(&fixture->config, environment, env_file, &fixture->problems);
     for (size_t i = 0; i < count; i++)
         free(environment[i]);
     return result;

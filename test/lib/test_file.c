@@ -32,9 +32,9 @@ void test_file_write_bytes(const char *path, const char *bytes, size_t length_by
 
 char *test_file_read(const char *path)
 {
-    struct file_content content;
+    struct text content;
     struct error error;
-    if (file_read(path, READ_LIMIT_BYTES, &content, &error) != 0)
+    if (file_read(path, READ_LIMIT_BYTES, &content, NULL, &error) != 0)
         fail_msg("%s", error.text);
-    return content.bytes;
+    return content.data;
 }

@@ -335,12 +335,11 @@ static int attempt_config(unsigned number)
     static char wrong[] = "HEALTH_PORTS=1";
     static char state_dir[] = "STATE_DIR=/tmp/x";
     char *const environment[] = {account, url, token, gateway_token, wrong, state_dir, NULL};
-    const struct config_source source = {.environment = environment};
     struct config config;
     struct problems problems = {0};
     redact_forget_all();
     alloc_fault_arm(number);
-    int result = config_load(&config, &source, &problems);
+    int result = config_load(&config, environment, NULL, &problems);
     alloc_fault_disarm();
     if (result == 0) {
         char text[] = "to-the-gateway";

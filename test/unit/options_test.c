@@ -32,7 +32,7 @@ static const char *find_or_fail(const char *whole, const char *part, const char 
 /* Names, kinds, bounds and defaults a second time, so that no change to them is accidental. */
 static const struct {
     const char *name;
-    enum option_kind kind;
+    unsigned kind;
     const char *fallback;
     int64_t min, max;
 } expected[] = {
@@ -128,10 +128,10 @@ static void test_docs_contain_the_tables(void **state)
     (void)state;
     static const char path[] = "docs/configuration.md";
     char *docs = test_file_read(path);
-    for (size_t section = 0; section < OPTION_SECTIONS; section++) {
+    for (unsigned section = 0; section < OPTION_SECTIONS; section++) {
         struct text table = {0};
-        text_printf(&table, "### %s\n\n", option_section_title((enum option_section)section));
-        option_append_markdown((enum option_section)section, &table);
+        text_printf(&table, "### %s\n\n", option_section_title(section));
+        option_append_markdown(section, &table);
         const char *found = find_or_fail(docs, table.data, path);
         /* The documented table has no further row. */
         assert_int_equal(found[table.length_bytes], '\n');

@@ -45,9 +45,8 @@ static int setup(void **state)
     static char grace[] = "SHUTDOWN_GRACE_MS=1000";
     char *const environment[] = {
         account, url, token, gateway, version, port, grace, state_dir, NULL};
-    const struct config_source source = {.environment = environment};
     struct problems problems = {0};
-    int result = config_load(&config, &source, &problems);
+    int result = config_load(&config, environment, NULL, &problems);
     problems_write(&problems, stderr);
     problems_fini(&problems);
     json_guard_start();
