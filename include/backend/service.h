@@ -8,6 +8,7 @@
 
 #include "backend/convex.h"
 #include "base/containers.h"
+#include "config/config.h"
 
 /*
  * Why a function refused the call, as far as its error says. Production deployments do not say, so
@@ -134,16 +135,6 @@ enum convex_outcome service_report_agent_online(
 
 enum { VERSION_BYTES = 128, STRATEGY_BYTES = 32 };
 
-/* The configuration sent with a status report. All of it is borrowed. */
-struct runtime_report {
-    const char *droplet_id;
-    const char *ip_address;
-    const char *region;
-    const char *openclaw_version; /* NULL while unknown: left out */
-    const char *runtime_version;
-    int64_t at_ms; /* wall clock */
-};
-
 /* A request of the operator to upgrade. */
 struct upgrade {
     char openclaw[VERSION_BYTES]; /* the targets */
@@ -162,9 +153,12 @@ struct upgrade_result {
     const char *error; /* NULL on success */
 };
 
-/* Replaces the stored status, and the configuration unless report is NULL. Idempotent. */
+/*
+ * Replaces the stored status and, unless config is NULL, what is known of this runtime: machine and
+ * versions, as of now. openclaw_version is NULL while unknown. Idempotent.
+ */
 enum convex_outcome service_report_status(const struct service *service, const char *status,
-    const struct runtime_report *report, struct error *error);
+    const struct config *config, const char *openclaw_version, struct error *error);
 
 /* Takes a pending restart request. Reported only once, so a lost answer loses the request. */
 enum convex_outcome service_take_restart_request(

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/sync.h"
 #include "base/text.h"
 
 /* In minutes. An interval near 0 would wake an agent without pause, so it counts as missing. */
@@ -324,19 +325,19 @@ enum convex_outcome service_report_agent_online(
 }
 
 /* An unknown version is left out ("*"): the function accepts an absent field but no null. */
-static json_t *pack_runtime_report(const struct runtime_report *report)
+static json_t *pack_runtime_report(const struct config *config, const char *openclaw_version)
 {
-    return json_pack("{s:s, s:s, s:s, s:I, s:s*, s:s}", "dropletId", report->droplet_id,
-        "ipAddress", report->ip_address, "region", report->region, "lastHealthCheck",
-        (json_int_t)report->at_ms, "openclawVersion", report->openclaw_version,
-        "runtimeServiceVersion", report->runtime_version);
+    return json_pack("{s:s, s:s, s:s, s:I, s:s*, s:s}", "dropletId", config->droplet_id,
+        "ipAddress", config->droplet_ip, "region", config->droplet_region, "lastHealthCheck",
+        (json_int_t)clock_wall_ms(), "openclawVersion", openclaw_version, "runtimeServiceVersion",
+        config->runtime_version);
 }
 
 enum convex_outcome service_report_status(const struct service *service, const char *status,
-    const struct runtime_report *report, struct error *error)
+    const struct config *config, const char *openclaw_version, struct error *error)
 {
-    json_t *arguments = report != NULL ? json_pack("{s:s, s:o}", "status", status, "config",
-                                             pack_runtime_report(report))
+    json_t *arguments = config != NULL ? json_pack("{s:s, s:o}", "status", status, "config",
+                                             pack_runtime_report(config, openclaw_version))
                                        : json_pack("{s:s}", "status", status);
     return call_for_effect(service, "updateRuntimeStatus", arguments, CONVEX_PLAIN, error);
 }

@@ -62,29 +62,21 @@ static bool is_health_good(const struct reporter *reporter)
 
 static bool send_report(struct reporter *reporter, const struct service *service)
 {
-    const struct config *config = reporter->parts.config;
     char openclaw[VERSION_BYTES];
     bool known = version_probe_get_any(
                      reporter->parts.version, reporter->parts.roster, openclaw, sizeof openclaw) &&
                  strcmp(openclaw, VERSION_PROBE_UNKNOWN) != 0;
     bool good = is_health_good(reporter);
-    const struct runtime_report report = {
-        .droplet_id = config->droplet_id,
-        .ip_address = config->droplet_ip,
-        .region = config->droplet_region,
-        .openclaw_version = known ? openclaw : NULL,
-        .runtime_version = config->runtime_version,
-        .at_ms = clock_wall_ms(),
-    };
+    int64_t now_ms = clock_wall_ms();
     struct error error;
-    enum convex_outcome outcome =
-        service_report_status(service, good ? "online" : "degraded", &report, &error);
+    enum convex_outcome outcome = service_report_status(service, good ? "online" : "degraded",
+        reporter->parts.config, known ? openclaw : NULL, &error);
     if (outcome == CONVEX_SUCCESS) {
         reporter->reported = true;
         reporter->reported_good = good;
         atomic_store(&reporter->parts.stats->reported_good, good);
         reporter->failures = 0;
-        atomic_store(&reporter->parts.stats->last_report_ms, report.at_ms);
+        atomic_store(&reporter->parts.stats->last_report_ms, now_ms);
     } else if (outcome != CONVEX_ABORTED) {
         reporter->failures++;
         log_error(component, "failed to report health: %s", error.text);
@@ -198,7 +190,7 @@ void reporter_report_offline(struct convex *convex, struct ca_store *store)
     const struct service service = {
         .convex = convex, .client = client, .trace = &trace, .for_loop = true};
     convex_set_timeout(convex, OFFLINE_TIMEOUT_MS);
-    if (service_report_status(&service, "offline", NULL, &error) != CONVEX_SUCCESS)
+    if (service_report_status(&service, "offline", NULL, NULL, &error) != CONVEX_SUCCESS)
         log_warn(component, "failed to report as offline: %s", error.text);
     http_client_destroy(client);
 }
