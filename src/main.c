@@ -103,9 +103,7 @@ static int run_with_signals(const struct config *config, const char *env_file, i
     }
     log_info(component, "Runtime service started successfully");
     notify_send("READY=1", NOTIFY_TIMEOUT_MS);
-    const struct signals_targets targets = {
-        .runtime = runtime, .config = config, .env_file = env_file};
-    int number = signals_wait_for_end(signal_fd, &targets);
+    int number = signals_wait_for_end(signal_fd, runtime, config, env_file);
     /* Before anything that can block, including a line of the log. */
     signals_watch_for_second(number != 0);
     notify_send("STOPPING=1", 0);
@@ -196,7 +194,7 @@ static int run_with_config(const struct arguments *arguments)
     problems_fini(&problems);
     if (result != 0)
         return result == ERROR_NO_MEMORY ? EX_OSERR : EX_CONFIG;
-    log_configure(config.log_level, config.log_format);
+    log_configure(config.log_level, config.log_as_json == 1);
     result = run_action(arguments, &config);
     config_fini(&config);
     return result;

@@ -63,14 +63,15 @@ static bool option_differs(
 }
 
 /* The tokens whose account and address have not changed. */
-static struct runtime_tokens find_usable_tokens(
-    const struct config *config, const struct config *fresh)
+static unsigned find_usable_tokens(const struct config *config, const struct config *fresh)
 {
-    return (struct runtime_tokens){
-        .service = !option_differs(OPTION_ACCOUNT_ID, config, fresh) &&
-                   !option_differs(OPTION_CONVEX_URL, config, fresh),
-        .gateway = !option_differs(OPTION_OPENCLAW_GATEWAY_URL, config, fresh),
-    };
+    unsigned usable = 0;
+    if (!option_differs(OPTION_ACCOUNT_ID, config, fresh) &&
+        !option_differs(OPTION_CONVEX_URL, config, fresh))
+        usable |= TOKEN_SERVICE;
+    if (!option_differs(OPTION_OPENCLAW_GATEWAY_URL, config, fresh))
+        usable |= TOKEN_GATEWAY;
+    return usable;
 }
 
 static void warn_of_restart_options(const struct config *config, const struct config *fresh)
@@ -81,26 +82,26 @@ static void warn_of_restart_options(const struct config *config, const struct co
                 config_options[i].name);
 }
 
-static void warn_of_kept_tokens(const struct runtime_tokens *usable)
+static void warn_of_kept_tokens(unsigned usable)
 {
-    if (!usable->service)
+    if ((usable & TOKEN_SERVICE) == 0)
         log_warn(component,
             "Reload %u: keeping the old SERVICE_TOKEN until the restart, since ACCOUNT_ID or "
             "CONVEX_URL has changed",
             reloads);
-    if (!usable->gateway)
+    if ((usable & TOKEN_GATEWAY) == 0)
         log_warn(component,
             "Reload %u: keeping the old OPENCLAW_GATEWAY_TOKEN until the restart, since "
             "OPENCLAW_GATEWAY_URL has changed",
             reloads);
 }
 
-static void log_reloaded(const struct runtime_tokens *tokens, bool level_changed)
+static void log_reloaded(unsigned tokens, bool level_changed)
 {
-    const char *const none = tokens->service || tokens->gateway || level_changed ? "" : " nothing";
+    const char *const none = tokens != 0 || level_changed ? "" : " nothing";
     log_info(component, "Reload %u: changed:%s%s%s%s", reloads, none,
-        level_changed ? " LOG_LEVEL" : "", tokens->service ? " SERVICE_TOKEN" : "",
-        tokens->gateway ? " OPENCLAW_GATEWAY_TOKEN" : "");
+        level_changed ? " LOG_LEVEL" : "", (tokens & TOKEN_SERVICE) != 0 ? " SERVICE_TOKEN" : "",
+        (tokens & TOKEN_GATEWAY) != 0 ? " OPENCLAW_GATEWAY_TOKEN" : "");
 }
 
 /*
@@ -110,14 +111,14 @@ static void log_reloaded(const struct runtime_tokens *tokens, bool level_changed
 static void apply_settings(
     struct runtime *runtime, const struct config *config, struct config *fresh)
 {
-    const struct runtime_tokens usable = find_usable_tokens(config, fresh);
+    unsigned usable = find_usable_tokens(config, fresh);
     warn_of_restart_options(config, fresh);
-    warn_of_kept_tokens(&usable);
-    const struct runtime_tokens tokens = runtime_exchange_tokens(runtime, usable, fresh);
+    warn_of_kept_tokens(usable);
+    unsigned tokens = runtime_exchange_tokens(runtime, usable, fresh);
     enum log_level before = log_level_now();
     if (fresh->log_level < before)
         log_set_level(fresh->log_level);
-    log_reloaded(&tokens, before != fresh->log_level);
+    log_reloaded(tokens, before != fresh->log_level);
     if (fresh->log_level > before)
         log_set_level(fresh->log_level);
 }

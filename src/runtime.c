@@ -536,15 +536,16 @@ void runtime_toggle_hold(struct runtime *runtime)
     breaker_control_hold(&runtime->control, !atomic_load(&runtime->stats.held_by_operator));
 }
 
-struct runtime_tokens runtime_exchange_tokens(
-    struct runtime *runtime, struct runtime_tokens wanted, struct config *fresh)
+unsigned runtime_exchange_tokens(struct runtime *runtime, unsigned wanted, struct config *fresh)
 {
-    const struct runtime_tokens exchanged = {
-        .service = wanted.service && convex_exchange_token(runtime->convex, &fresh->service_token),
-        .gateway =
-            wanted.gateway && gateway_exchange_token(runtime->gateway, &fresh->gateway_token),
-    };
-    if (exchanged.gateway)
+    unsigned changed = 0;
+    if ((wanted & TOKEN_SERVICE) != 0 &&
+        convex_exchange_token(runtime->convex, &fresh->service_token))
+        changed |= TOKEN_SERVICE;
+    if ((wanted & TOKEN_GATEWAY) != 0 &&
+        gateway_exchange_token(runtime->gateway, &fresh->gateway_token))
+        changed |= TOKEN_GATEWAY;
+    if ((changed & TOKEN_GATEWAY) != 0)
         breaker_control_token_changed(&runtime->control);
-    return exchanged;
+    return changed;
 }

@@ -31,11 +31,8 @@ void runtime_log_work(struct runtime *runtime);
 /* Pauses all sends and wake-ups, or resumes them. Briefly takes locks. */
 void runtime_toggle_hold(struct runtime *runtime);
 
-/* A subset of the tokens. */
-struct runtime_tokens {
-    bool service;
-    bool gateway;
-};
+/* The tokens; a set of them is an unsigned. */
+enum { TOKEN_SERVICE = 1 << 0, TOKEN_GATEWAY = 1 << 1 };
 
 /*
  * Swaps the wanted tokens with those of *fresh: requests from now on use the new ones, and the old
@@ -43,8 +40,7 @@ struct runtime_tokens {
  * registered with redact_add_secret. Returns which ones differ from before. Briefly takes locks;
  * cannot fail.
  */
-struct runtime_tokens runtime_exchange_tokens(
-    struct runtime *runtime, struct runtime_tokens wanted, struct config *fresh);
+unsigned runtime_exchange_tokens(struct runtime *runtime, unsigned wanted, struct config *fresh);
 
 /*
  * Stops and frees everything. Blocks for SHUTDOWN_GRACE_MS and a second at most: new sends are

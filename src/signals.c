@@ -26,38 +26,17 @@
 #include "base/sync.h"
 #include "reload.h"
 
-static void handle_reload(const struct signals_targets *targets)
+static void handle_reload(
+    struct runtime *runtime, const struct config *config, const char *env_file)
 {
     char state[64];
     /* By this time systemd recognizes the READY=1 below as the end of the reload (sd_notify(3)). */
     snprintf(
         state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_monotonic_us());
     notify_send(state, NOTIFY_TIMEOUT_MS);
-    reload_settings(targets->runtime, targets->config, targets->env_file);
+    reload_settings(runtime, config, env_file);
     notify_send("READY=1", NOTIFY_TIMEOUT_MS);
 }
-
-static void handle_worker_dump(const struct signals_targets *targets)
-{
-    runtime_log_work(targets->runtime);
-}
-
-static void handle_toggle_hold(const struct signals_targets *targets)
-{
-    runtime_toggle_hold(targets->runtime);
-}
-
-/* The signals that do not end the run. */
-static const struct signal_action {
-    int number;
-    void (*act)(const struct signals_targets *targets);
-} signal_actions[] = {
-    {SIGHUP, handle_reload},
-    {SIGUSR1, handle_worker_dump},
-    {SIGUSR2, handle_toggle_hold},
-};
-
-enum { SIGNAL_ACTIONS = sizeof signal_actions / sizeof signal_actions[0] };
 
 static void fill_ending_signals(sigset_t *ending)
 {
@@ -79,8 +58,9 @@ int signals_open(int *fd, struct error *error)
 {
     sigset_t waited_for;
     fill_ending_signals(&waited_for);
-    for (size_t i = 0; i < SIGNAL_ACTIONS; i++)
-        sigaddset(&waited_for, signal_actions[i].number);
+    sigaddset(&waited_for, SIGHUP);
+    sigaddset(&waited_for, SIGUSR1);
+    sigaddset(&waited_for, SIGUSR2);
     *fd = signalfd(-1, &waited_for, SFD_CLOEXEC);
     if (*fd < 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "cannot create a signalfd");
@@ -88,14 +68,22 @@ int signals_open(int *fd, struct error *error)
 }
 
 /* False for a signal that ends the run. */
-static bool handle_signal(const struct signals_targets *targets, int number)
+static bool handle_signal(
+    int number, struct runtime *runtime, const struct config *config, const char *env_file)
 {
-    for (size_t i = 0; i < SIGNAL_ACTIONS; i++)
-        if (signal_actions[i].number == number) {
-            signal_actions[i].act(targets);
-            return true;
-        }
-    return false;
+    switch (number) {
+    case SIGHUP:
+        handle_reload(runtime, config, env_file);
+        return true;
+    case SIGUSR1:
+        runtime_log_work(runtime);
+        return true;
+    case SIGUSR2:
+        runtime_toggle_hold(runtime);
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* Returns the time until it has to be called again, in milliseconds. */
@@ -108,20 +96,21 @@ static int do_periodic_work(struct runtime *runtime)
     return (int)(watchdog_ms > 0 && watchdog_ms < wait_ms ? watchdog_ms : wait_ms);
 }
 
-int signals_wait_for_end(int fd, const struct signals_targets *targets)
+int signals_wait_for_end(
+    int fd, struct runtime *runtime, const struct config *config, const char *env_file)
 {
     struct pollfd sources[] = {
         {.fd = fd, .events = POLLIN},
-        {.fd = runtime_stop_fd(targets->runtime), .events = POLLIN},
+        {.fd = runtime_stop_fd(runtime), .events = POLLIN},
     };
     struct signalfd_siginfo info = {0};
     for (;;) {
-        if (poll(sources, 2, do_periodic_work(targets->runtime)) <= 0)
+        if (poll(sources, 2, do_periodic_work(runtime)) <= 0)
             continue;
         if (sources[0].revents == 0)
             break;
         if (read(fd, &info, sizeof info) == sizeof info &&
-            !handle_signal(targets, (int)info.ssi_signo))
+            !handle_signal((int)info.ssi_signo, runtime, config, env_file))
             break;
     }
     return sources[0].revents != 0 ? (int)info.ssi_signo : 0;

@@ -8,13 +8,6 @@
 #include "config/config.h"
 #include "runtime.h"
 
-/* What signals act on; borrowed. */
-struct signals_targets {
-    struct runtime *runtime;
-    const struct config *config; /* the settings of the startup */
-    const char *env_file;        /* read again by SIGHUP, with the environment; NULL: none */
-};
-
 /* Blocks all signals. Before any thread starts, since threads inherit the mask. */
 void signals_block(void);
 
@@ -28,9 +21,11 @@ int signals_open(int *fd, struct error *error);
 /*
  * Handles SIGHUP, SIGUSR1 and SIGUSR2 and does the periodic work (the log's repeat counts,
  * systemd's watchdog) until the shutdown: returns SIGTERM or SIGINT, or 0 when the backend has
- * requested it. Blocks until then.
+ * requested it. config is the settings of the startup; SIGHUP reads env_file (NULL: none) again,
+ * with the environment. Blocks until then.
  */
-int signals_wait_for_end(int fd, const struct signals_targets *targets);
+int signals_wait_for_end(
+    int fd, struct runtime *runtime, const struct config *config, const char *env_file);
 
 /*
  * From here on SIGTERM or SIGINT exits at once with 128 + its number, whatever the process is

@@ -6,7 +6,6 @@
 #include <stdint.h>
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
-enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 /* A key and its value: text, or number if text is NULL. */
 struct log_field {
@@ -20,10 +19,10 @@ struct log_field {
 #define LOG_FIELDS(...) ((const struct log_field[]){__VA_ARGS__, {(void *)0, (void *)0, 0}})
 
 /*
- * Sets the least level that is logged and the format. Debug and info go to standard output, warn
- * and error to standard error. The default is info, as text. Any thread.
+ * Sets the least level that is logged and the format: JSON or text. Debug and info go to standard
+ * output, warn and error to standard error. The default is info, as text. Any thread.
  */
-void log_configure(enum log_level level, enum log_format format);
+void log_configure(enum log_level level, bool as_json);
 bool log_is_on(enum log_level level);
 
 /* Reads or changes the level alone, while other threads log. Any thread. */

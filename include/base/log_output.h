@@ -15,14 +15,12 @@ enum {
     LOG_STREAM_WAIT_MS = 1000     /* how long a line waits for its stream */
 };
 
-/* Consecutive lines that were dropped because a stream accepted no bytes. */
-struct log_gap {
-    uint64_t lines;
-    int64_t since_ms; /* when the first was dropped, monotonic */
-};
-
-/* Formats the line that reports a gap, with its end; returns its length. Must not log. */
-typedef size_t log_gap_format(const struct log_gap *gap, char line[static LOG_STREAM_LINE_BYTES]);
+/*
+ * Formats the line that reports a gap, with its end: consecutive lines that were dropped, the first
+ * at since_ms (monotonic), because a stream accepted no bytes. Returns its length. Must not log.
+ */
+typedef size_t log_gap_format(
+    uint64_t lines, int64_t since_ms, char line[static LOG_STREAM_LINE_BYTES]);
 
 /*
  * Writes a line of at most LOG_STREAM_LINE_BYTES, including its end, and before it the report of a

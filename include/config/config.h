@@ -124,7 +124,7 @@ struct config {
     char *state_dir; /* without '/' at its end, unless it is the root */
     char *ca_file;   /* NULL: only the system's authorities */
     enum log_level log_level;
-    enum log_format log_format;
+    unsigned log_as_json; /* LOG_FORMAT: 1 if JSON, else 0 */
     char *droplet_id;
     char *droplet_ip;
     char *droplet_region;

@@ -40,7 +40,7 @@ struct option {
         OPTION_PATH,     /* char *: '/' at the end removed */
         OPTION_NUMBER,   /* unsigned: min..max */
         OPTION_DURATION, /* int64_t: min..max milliseconds */
-        OPTION_CHOICE,   /* an enum: the index in choices, case-insensitive */
+        OPTION_CHOICE,   /* unsigned or an enum: the index in choices, case-insensitive */
     } kind;
     unsigned flags;             /* of OPTION_REQUIRED and the like */
     size_t offset;              /* of the field in struct config */

@@ -7,21 +7,20 @@
 #include "base/error.h"
 #include "base/text.h"
 
-enum arguments_action {
-    ARGUMENTS_RUN,
-    ARGUMENTS_HEALTHCHECK,
-    ARGUMENTS_DOCTOR,
-    ARGUMENTS_SPOOL,
-    ARGUMENTS_CHECK_CONFIG,
-    ARGUMENTS_VERSION,
-    ARGUMENTS_HELP,
-};
-
 enum { ARGUMENTS_MAX_OPERANDS = 64 };
 
 /* The parsed command line. All strings are borrowed from argv. */
 struct arguments {
-    enum arguments_action action;
+    /* In ascending precedence. */
+    enum {
+        ARGUMENTS_RUN,
+        ARGUMENTS_HEALTHCHECK,
+        ARGUMENTS_DOCTOR,
+        ARGUMENTS_SPOOL,
+        ARGUMENTS_CHECK_CONFIG,
+        ARGUMENTS_VERSION,
+        ARGUMENTS_HELP,
+    } action;
     const char *env_file; /* NULL: none */
     bool json;            /* --json: output of doctor and spool for programs */
     const char *operands[ARGUMENTS_MAX_OPERANDS]; /* the arguments of "spool" */

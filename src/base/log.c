@@ -37,7 +37,7 @@ enum { MESSAGE_BYTES = 3072, LINE_BYTES = LOG_STREAM_LINE_BYTES, VALUE_BYTES = 6
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static atomic_int current_level = LOG_LEVEL_INFO;
-static atomic_int current_format = LOG_FORMAT_TEXT;
+static atomic_bool current_json;
 
 /* A line being built. What does not fit is left out, with room kept for closing it. */
 struct line {
@@ -45,10 +45,10 @@ struct line {
     size_t used;
 };
 
-void log_configure(enum log_level level, enum log_format format)
+void log_configure(enum log_level level, bool as_json)
 {
     atomic_store(&current_level, (int)level);
-    atomic_store(&current_format, (int)format);
+    atomic_store(&current_json, as_json);
 }
 
 enum log_level log_level_now(void)
@@ -157,7 +157,7 @@ static void line_build_json(struct line *line, enum log_level level, const char 
 static void line_build(struct line *line, enum log_level level, const char *component,
     const char *message, const struct log_field *fields)
 {
-    bool json = atomic_load(&current_format) == LOG_FORMAT_JSON;
+    bool json = atomic_load(&current_json);
     char time[CLOCK_ISO_BYTES];
     clock_iso(clock_wall_ms(), time);
     line_put(line, json ? "{\"ts\":\"" : "");
@@ -170,16 +170,16 @@ static void line_build(struct line *line, enum log_level level, const char *comp
 }
 
 /* Implements log_gap_format. */
-static size_t log_format_gap(const struct log_gap *gap, char bytes[static LINE_BYTES])
+static size_t log_format_gap(uint64_t lines, int64_t since_ms, char bytes[static LINE_BYTES])
 {
     char message[128];
     struct line line = {.used = 0};
-    int64_t passed_ms = clock_monotonic_ms() - gap->since_ms;
+    int64_t passed_ms = clock_monotonic_ms() - since_ms;
     snprintf(message, sizeof message,
-        "dropped %" PRIu64 " line%s in %" PRId64 " s: the stream did not accept writes", gap->lines,
-        gap->lines == 1 ? "" : "s", (passed_ms + 999) / 1000);
-    line_build(&line, LOG_LEVEL_WARN, "Log", message,
-        LOG_FIELDS(LOG_NUMBER("dropped", (int64_t)gap->lines)));
+        "dropped %" PRIu64 " line%s in %" PRId64 " s: the stream did not accept writes", lines,
+        lines == 1 ? "" : "s", (passed_ms + 999) / 1000);
+    line_build(
+        &line, LOG_LEVEL_WARN, "Log", message, LOG_FIELDS(LOG_NUMBER("dropped", (int64_t)lines)));
     memcpy(bytes, line.bytes, line.used);
     return line.used;
 }

@@ -2,7 +2,7 @@
  * Two things stand between a finished line and its stream.
  *
  * The streams. A log that is not being read must not stop deliveries, so a line waits for its
- * stream for LOG_STREAM_WAIT_MS at most; then it is dropped and counted (struct log_gap), and the
+ * stream for LOG_STREAM_WAIT_MS at most; then it is dropped and counted (gaps), and the
  * lines after it do not wait at all until the stream accepts bytes again. Before the next line goes
  * out, a line reports the gap. We never set O_NONBLOCK on descriptors 0 to 2, because that is a
  * flag of the open file, which a parent shell or another process shares; so a write must not be
@@ -44,7 +44,10 @@ static const int descriptors[LOG_STREAMS] = {
 
 /* Guards gaps and turn_taken. */
 static struct mutex stream_lock = MUTEX_INITIALIZER;
-static struct log_gap gaps[LOG_STREAMS];
+static struct {
+    uint64_t lines;   /* dropped one after the other */
+    int64_t since_ms; /* when the first was dropped, monotonic */
+} gaps[LOG_STREAMS];
 static bool turn_taken;
 static struct cond turn_released;
 static pthread_once_t turn_cond_once = PTHREAD_ONCE_INIT;
@@ -158,12 +161,14 @@ static bool stream_put(
     return written == length;
 }
 
-static struct log_gap gap_snapshot(enum log_stream stream)
+/* Returns the number of lines. */
+static uint64_t gap_snapshot(enum log_stream stream, int64_t *since_ms)
 {
     mutex_lock(&stream_lock);
-    struct log_gap gap = gaps[stream];
+    uint64_t lines = gaps[stream].lines;
+    *since_ms = gaps[stream].since_ms;
     mutex_unlock(&stream_lock);
-    return gap;
+    return lines;
 }
 
 static void gap_add_line(enum log_stream stream)
@@ -188,21 +193,23 @@ static void gap_subtract(enum log_stream stream, uint64_t lines)
 static bool stream_report_gap(enum log_stream stream, int64_t deadline_ms, log_gap_format *format)
 {
     static char line[LOG_STREAM_LINE_BYTES]; /* guarded by the turn; too large for every stack */
-    struct log_gap gap = gap_snapshot(stream);
+    int64_t since_ms;
+    uint64_t lines = gap_snapshot(stream, &since_ms);
     if (line_incomplete[stream] && !stream_put(stream, "\n", 1, deadline_ms))
         return false;
-    if (gap.lines == 0)
+    if (lines == 0)
         return true;
-    if (!stream_put(stream, line, format(&gap, line), deadline_ms))
+    if (!stream_put(stream, line, format(lines, since_ms, line), deadline_ms))
         return false;
-    gap_subtract(stream, gap.lines);
+    gap_subtract(stream, lines);
     return true;
 }
 
 void log_stream_write(
     enum log_stream stream, const char *line, size_t length_bytes, log_gap_format *format)
 {
-    bool stalled = gap_snapshot(stream).lines > 0;
+    int64_t since_ms;
+    bool stalled = gap_snapshot(stream, &since_ms) > 0;
     int64_t deadline_ms = clock_monotonic_ms() + (stalled ? 0 : LOG_STREAM_WAIT_MS);
     bool written = false;
     if (turn_acquire_writable(stream, deadline_ms)) {
@@ -217,15 +224,16 @@ void log_stream_write(
 bool log_stream_flush_gaps(log_gap_format *format)
 {
     bool all_reported = true;
+    int64_t since_ms;
     for (enum log_stream stream = 0; stream < LOG_STREAMS; stream++) {
         int64_t now_ms = clock_monotonic_ms();
-        if (gap_snapshot(stream).lines == 0)
+        if (gap_snapshot(stream, &since_ms) == 0)
             continue;
         if (turn_acquire_writable(stream, now_ms)) {
             stream_report_gap(stream, now_ms, format);
             turn_release();
         }
-        all_reported = all_reported && gap_snapshot(stream).lines == 0;
+        all_reported = all_reported && gap_snapshot(stream, &since_ms) == 0;
     }
     return all_reported;
 }

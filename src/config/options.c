@@ -26,11 +26,9 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
 static const char *const log_formats[] = {"text", "json", NULL};
 static const char *const switches[] = {"off", "on", NULL};
 
-/* A choice is stored as its index in choices, straight into the field, which is an enum. */
+/* A choice is stored as its index in choices, straight into the field, an unsigned or an enum. */
 _Static_assert(sizeof(enum log_level) == sizeof(unsigned), "log_level is read as a choice");
-_Static_assert(sizeof(enum log_format) == sizeof(unsigned), "log_format is read as a choice");
 _Static_assert(LOG_LEVEL_DEBUG == 0 && LOG_LEVEL_ERROR == 3, "the order of log_levels");
-_Static_assert(LOG_FORMAT_TEXT == 0 && LOG_FORMAT_JSON == 1, "the order of log_formats");
 
 const struct option config_options[CONFIG_OPTIONS] = {
     [OPTION_ACCOUNT_ID] = {"ACCOUNT_ID", SECTION_BACKEND, OPTION_TEXT,
@@ -135,7 +133,7 @@ const struct option config_options[CONFIG_OPTIONS] = {
         .help = "How long a shutdown waits for agent runs in progress"},
     [OPTION_LOG_LEVEL] = {"LOG_LEVEL", SECTION_PROCESS, OPTION_CHOICE, 0, FIELD(log_level),
         .choices = log_levels, .fallback = "info", .help = "Minimum severity to log"},
-    [OPTION_LOG_FORMAT] = {"LOG_FORMAT", SECTION_PROCESS, OPTION_CHOICE, 0, FIELD(log_format),
+    [OPTION_LOG_FORMAT] = {"LOG_FORMAT", SECTION_PROCESS, OPTION_CHOICE, 0, FIELD(log_as_json),
         .choices = log_formats, .fallback = "text", .help = "text for people, json for machines"},
 
     [OPTION_DROPLET_ID] = {"DROPLET_ID", SECTION_MACHINE, OPTION_TEXT, OPTION_RAW,

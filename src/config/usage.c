@@ -1,6 +1,6 @@
 /*
  * The command line, parsed by hand: it is small, takes options before and after the command, and
- * several actions may be given at once. The values of enum arguments_action are in ascending
+ * several actions may be given at once. The actions of struct arguments are in ascending
  * precedence, so the parser keeps the maximum: "--check-config --help" prints the help.
  */
 #include "config/usage.h"
@@ -11,7 +11,7 @@
 
 static const struct {
     const char *name;
-    enum arguments_action action;
+    unsigned action; /* of struct arguments */
 } actions[] = {
     {"--help", ARGUMENTS_HELP},
     {"-h", ARGUMENTS_HELP},
@@ -21,7 +21,7 @@ static const struct {
 
 static const struct {
     const char *name;
-    enum arguments_action action;
+    unsigned action; /* of struct arguments */
     bool takes_operands;
     bool takes_json;
 } commands[] = {

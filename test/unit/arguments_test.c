@@ -31,7 +31,7 @@ static int parse_line(const char *line, struct arguments *arguments, struct erro
     return arguments_parse(count, words, arguments, error);
 }
 
-static void expect_action(const char *line, enum arguments_action action)
+static void expect_action(const char *line, unsigned action)
 {
     struct arguments arguments;
     struct error error;

@@ -40,7 +40,7 @@ static void test_defaults_need_only_the_required_settings(void **state)
     assert_string_equal(config->state_dir, "/home/jo/.local/state/mission-control-runtime/k57abc");
     assert_null(config->ca_file);
     assert_int_equal(config->log_level, LOG_LEVEL_INFO);
-    assert_int_equal(config->log_format, LOG_FORMAT_TEXT);
+    assert_int_equal(config->log_as_json, 0);
     assert_string_equal(config->droplet_id, "unknown");
     assert_string_equal(config->droplet_ip, "unknown");
     assert_string_equal(config->droplet_region, "unknown");
@@ -83,7 +83,7 @@ static void test_strings_reach_their_fields(void **state)
     assert_string_equal(config->runtime_version, " 9 ");
     assert_string_equal(config->health_host, "::");
     assert_int_equal(config->log_level, LOG_LEVEL_WARN);
-    assert_int_equal(config->log_format, LOG_FORMAT_JSON);
+    assert_int_equal(config->log_as_json, 1);
     assert_string_equal(config->droplet_id, " 1");
     assert_string_equal(config->droplet_ip, "2");
     assert_string_equal(config->droplet_region, "\"3\"");

@@ -68,7 +68,7 @@ static int reset_log(void **state)
     capture_begin(&capture);
     log_flush();
     capture_end(&capture);
-    log_configure(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    log_configure(LOG_LEVEL_INFO, false);
     return 0;
 }
 
@@ -116,10 +116,10 @@ static void test_level_selects_stream_and_filters(void **state)
     log_info("A", "one %d", 1);
     log_warn("B", "two");
     log_error("C", "three");
-    log_configure(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
+    log_configure(LOG_LEVEL_ERROR, false);
     log_warn("B", "not shown");
     bool info_is_on = log_is_on(LOG_LEVEL_INFO);
-    log_configure(LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT);
+    log_configure(LOG_LEVEL_DEBUG, false);
     log_debug("D", "four");
     capture_end(&capture);
     assert_false(info_is_on);
@@ -148,7 +148,7 @@ static void test_text_line_with_fields(void **state)
 static void test_json_line_with_fields(void **state)
 {
     (void)state;
-    log_configure(LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+    log_configure(LOG_LEVEL_INFO, true);
     capture_begin(&capture);
     log_event(LOG_LEVEL_WARN, "Delivery",
         LOG_FIELDS(LOG_TEXT("agent", "j\"\\\xC3\xA4"), LOG_NUMBER("n", INT64_MIN)), "say \"%s\"",
@@ -171,9 +171,8 @@ static void test_control_characters_are_not_written(void **state)
     (void)state;
     static const char bad[] = "a\nb\r\tc\x1B[31m\x7F\xFF\xC2\x9B"
                               "31m";
-    static const enum log_format formats[] = {LOG_FORMAT_TEXT, LOG_FORMAT_JSON};
-    for (size_t i = 0; i < 2; i++) {
-        log_configure(LOG_LEVEL_INFO, formats[i]);
+    for (int as_json = 0; as_json < 2; as_json++) {
+        log_configure(LOG_LEVEL_INFO, as_json == 1);
         capture_begin(&capture);
         log_event(LOG_LEVEL_INFO, "A", LOG_FIELDS(LOG_TEXT("k", bad)), "%s", bad);
         capture_end(&capture);
@@ -192,9 +191,8 @@ static void test_secrets_are_not_written(void **state)
 {
     (void)state;
     redact_add_secret("hunter2hunter2");
-    static const enum log_format formats[] = {LOG_FORMAT_TEXT, LOG_FORMAT_JSON};
-    for (size_t i = 0; i < 2; i++) {
-        log_configure(LOG_LEVEL_INFO, formats[i]);
+    for (int as_json = 0; as_json < 2; as_json++) {
+        log_configure(LOG_LEVEL_INFO, as_json == 1);
         capture_begin(&capture);
         log_event(LOG_LEVEL_INFO, "A",
             LOG_FIELDS(LOG_TEXT("k", "hunter2hunter2"), LOG_TEXT("j", "Bearer abc0")),
@@ -243,12 +241,12 @@ static void test_long_lines_are_truncated_and_stay_valid(void **state)
     static const char *const units[] = {"x", "\"", "\\", "\xC3\xA4", "\xE2\x82\xAC",
         "\xF0\x9F\x98\x80", "\"\xC3\xA4", "\"\"\xE2\x82\xAC", "\\\xF0\x9F\x98\x80"};
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        log_configure(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+        log_configure(LOG_LEVEL_INFO, false);
         write_long_line(units[i]);
         expect_utf8(out);
         assert_in_range(strlen(out), 1000, LINE_LIMIT_BYTES);
         assert_int_equal(strcspn(out, "\n"), strlen(out) - 1);
-        log_configure(LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+        log_configure(LOG_LEVEL_INFO, true);
         write_long_line(units[i]);
         expect_utf8(out);
         assert_in_range(strlen(out), 1000, LINE_LIMIT_BYTES);
