@@ -237,8 +237,7 @@ static struct entry *find_overdue_wake_locked(const struct send_queue *queue, in
         return NULL;
     TAILQ_FOREACH (entry, &queue->wakes, queue.in_queue)
         if (entry->queue.place == PLACE_READY && !entry->queue.lane->busy &&
-            entry->queue.lane->paused_until_ms <= now_ms &&
-            entry->queue.overdue_from_ms <= now_ms)
+            entry->queue.lane->paused_until_ms <= now_ms && entry->queue.overdue_from_ms <= now_ms)
             break;
     return entry;
 }
