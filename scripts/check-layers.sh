@@ -18,7 +18,7 @@ readonly EDGES=(
     "telemetry: base"
     "config: base"
     "http: base"
-    "backend: base telemetry http"
+    "backend: base telemetry config http"
     "gateway: base config http"
     "spool: base"
     "delivery: base telemetry config http backend gateway spool"

@@ -21,7 +21,7 @@ enum gateway_outcome {
     GATEWAY_REFUSED,       /* this request was refused before a run began */
     GATEWAY_FAILED_RUN,    /* the agent ran and failed, or its answer cannot be read */
     GATEWAY_AMBIGUOUS,     /* the request went out, and nothing proves that the agent did not run */
-    GATEWAY_ABORTED,       /* aborted by shutdown; sent tells whether the agent may have run */
+    GATEWAY_ABORTED,       /* by the shutdown, or a breaker that has opened; see sent for a run */
 };
 
 /* A message to an agent's session. All of it is borrowed. */

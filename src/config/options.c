@@ -1,7 +1,8 @@
 /*
  * The table of options is the single source for what settings exist. The loader checks and stores
- * values by it, and --help, .env.example, the tables in docs/configuration.md and the manual page
- * are generated from it, so a new setting is one row here and one field in struct config.
+ * values by it, --help and the manual page are rendered from it, and test/unit/options_test.c holds
+ * .env.example and docs/configuration.md to it. A new setting is an id and a field in config.h, a
+ * row here, and a row in that test.
  *
  * The file also finds the option that was meant by a misspelled variable: a variable with a wrong
  * name would otherwise be silently ignored. Names of options are close to each other, so the

@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "delivery/entry.h"
 
-/* Causes, and pairs of message and agent, that are remembered; the least recently used go first. */
+/* Counts, and pairs of message and agent, that are kept; the least recently used go first. */
 enum { AGENT_RUNS_REMEMBERED = 8192 };
 
 /* Half of each count is forgiven after this time, by the wall clock. */

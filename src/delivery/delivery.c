@@ -2,9 +2,10 @@
  * The life of a notification, on the worker that has taken it from the send queue:
  *
  *   known --> sending --> replied --> written --> settled
- *     | \         \                    ^ ^
- *     |  '---------'-> notify failure --' |
- *     '------------- skipped -------------'
+ *     | \         \                    ^ ^         ^
+ *     |  '---------'-> notify failure --' |         |
+ *     |------------- skipped -------------'         |
+ *     '------------- ended elsewhere ---------------'
  *
  * Each stage is one function, in that order below; it does one step that may block and returns
  * which stage follows. A stage that fails returns itself with a delay (or known, when the agent has

@@ -8,7 +8,7 @@
  *   twice. Ids that have settled stay known for this reason alone.
  * - A settled id is forgotten only when a page lacks it whose request began after it was settled.
  *   One that was settled because its context said that it is gone, and that such a page still
- * lists, is not gone: it becomes a new entry.
+ *   lists, is not gone: it becomes a new entry.
  * - A known id that a page lacks is dropped only if nothing has been done for it: no run, no
  *   record, no worker. Later stages always run to their end.
  *

@@ -154,7 +154,8 @@ static bool bury_record(const struct journal *journal, struct entry *entry)
     if (result != 0)
         return false;
     journal_trim_dead(journal);
-    log_error(component, "could not post the reply for %s; moved to dead/", entry->item.id);
+    log_error(
+        component, "could not report the end of %s to the board; moved to dead/", entry->item.id);
     return true;
 }
 

@@ -104,7 +104,7 @@ static const struct {
         "The gateway knows none of the agents that have work; add them to the gateway or set "
         "OPENCLAW_FALLBACK_AGENT"},
     [TROUBLE_OLD_FAILURES] = {"old_failures",
-        "A notification is undelivered for over 5 minutes and its attempts fail"},
+        "A notification has been undelivered for over 5 minutes, and its attempts fail"},
 };
 
 const char *runtime_health_label(enum health_trouble trouble)

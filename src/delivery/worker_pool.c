@@ -8,7 +8,7 @@
  * passes; pthread_join has no deadline. Threads are never cancelled or detached.
  *
  * A worker may be in the same request for minutes, so it publishes what it is doing as a small copy
- * under a lock of its own: /health and SIGUSR1 read that instead of the entry, which is the
+ * under a lock of its own: /status and SIGUSR1 read that instead of the entry, which is the
  * worker's alone.
  */
 #include "delivery/worker_pool.h"

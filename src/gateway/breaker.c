@@ -9,15 +9,16 @@
  *   closed -> half-open    a send went out and nothing proves that no agent ran, or the probe of
  *                          an idle gateway failed
  *   half-open -> open      a probe failed
- *   any -> closed          a probe was answered
+ *   any -> closed          a probe was accepted
  *
  * A probe waits 1.5 s for its answer, and longer after each that came to nothing, up to 15 s: so a
  * gateway that returns is noticed early, and one that is slow is found as well. A refused token is
  * tried rarely, because the gateway locks out an address after ten wrong tokens in a minute, even
- * for the right one: at least 30 s apart, with as little patience as possible, and at once when the
- * token has been exchanged. Single-flight is a mode beside the state: after failed
- * runs of three agents without a reply in between the model provider is suspected, and sends go out
- * one at a time with a growing gap. It outlives outages; any reply ends it.
+ * for the right one: at least 30 s apart (65 s after a burst of refusals), with the shortest
+ * timeout, and at once when SIGHUP has replaced the token. Single-flight is a mode beside the
+ * state: after failed runs of three agents without a reply in between the model provider is
+ * suspected, and sends go out one at a time with a growing gap. It outlives outages; any reply ends
+ * it.
  *
  * A result may arrive long after the state in which its request began, so callers take a ticket
  * first: a send counts only within its epoch, which every change of state or mode ends, a probe

@@ -5,7 +5,7 @@
  *
  *   nothing was sent                      no run: unreachable
  *   the gateway's own words for a refusal no run: misconfigured, busy or refused
- *   a response resource, or a 2xx         a run took place: replied or failed run
+ *   a response resource, or a 2xx of JSON a run took place: replied or failed run
  *   no answer, or any other               may have run: ambiguous
  *
  * A proxy in front of the gateway answers in its place when it loses patience with a run, so

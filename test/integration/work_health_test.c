@@ -16,7 +16,7 @@
 
 #define NONE_SUCCEEDS "No delivery succeeds: every attempt of the agents that have work has failed"
 #define UNKNOWN_AGENTS "The gateway knows none of the agents that have work"
-#define OLD_FAILURES "A notification is undelivered for over 5 minutes and its attempts fail"
+#define OLD_FAILURES "A notification has been undelivered for over 5 minutes, and its attempts fail"
 
 #define FAST                                                                               \
     "DELIVERY_BACKOFF_BASE_MS=20", "DELIVERY_BACKOFF_MAX_MS=200", "DELIVERY_INTERVAL=200", \

@@ -102,7 +102,7 @@ static void test_old_notification_counts_only_while_it_fails(void **state)
     expect_reason(&health, "");
     health.oldest_failing_ms--;
     expect_reason(
-        &health, "A notification is undelivered for over 5 minutes and its attempts fail");
+        &health, "A notification has been undelivered for over 5 minutes, and its attempts fail");
     health.oldest_failing_ms = 0;
     expect_reason(&health, "");
 }
