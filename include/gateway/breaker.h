@@ -68,7 +68,8 @@ const char *breaker_word(const struct breaker *breaker);
 uint64_t breaker_ticket(struct breaker *breaker);
 
 /*
- * Records how a send to agent_id ended. If the state or mode has changed since the ticket was taken
+ * Records how a send to agent_id ended; NULL for a wake-up, whose failed run is no sign of trouble
+ * with the model provider. If the state or mode has changed since the ticket was taken
  * only a reply counts: it ends single-flight. Returns whether the view has changed.
  */
 bool breaker_record_send(struct breaker *breaker, uint64_t ticket, const char *agent_id,

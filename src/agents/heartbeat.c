@@ -222,7 +222,7 @@ static enum wake_end send_wake(const struct heartbeat *heartbeat, struct http_cl
     activity_enter(entry->work.activity, STAGE_SENDING, agent->slug);
     gateway_send(parts->gateway, client, &message, &result);
     check_wake_reply(heartbeat, &result);
-    breaker_control_record_send(parts->control, ticket, agent->id, &result);
+    breaker_control_record_send(parts->control, ticket, NULL, &result);
     bool answered = record_wake_result(heartbeat, agent, &entry->work.trace, &result);
     gateway_result_fini(&result);
     return answered ? WAKE_ANSWERED : WAKE_DONE;

@@ -231,6 +231,9 @@ static void record_failed_run_locked(struct breaker *breaker, const char *agent_
 {
     mutex_assert_held(&breaker->lock);
     breaker->unreachable_sends = 0;
+    /* A wake-up that fails is no reason to hold up what people wait for. */
+    if (agent_id == NULL)
+        return;
     add_failed_agent_locked(breaker, agent_id);
     if (breaker->failed_agent_count < FAILED_AGENTS_TO_SINGLE_FLIGHT)
         return;

@@ -446,6 +446,17 @@ static void test_failed_runs_of_three_agents_begin_single_flight(void **state)
     assert_int_equal(state_of(breaker), BREAKER_CLOSED);
 }
 
+static void test_failed_wake_ups_are_no_provider_trouble(void **state)
+{
+    struct breaker *breaker = *state;
+    close_breaker(breaker);
+    for (int i = 0; i < 10; i++)
+        assert_false(send_ends(breaker, NULL, GATEWAY_FAILED_RUN, NOW));
+    send_ends(breaker, "a", GATEWAY_FAILED_RUN, NOW);
+    send_ends(breaker, "b", GATEWAY_FAILED_RUN, NOW);
+    expect_single_flight(breaker, false, 0);
+}
+
 static void test_reply_resets_the_count_of_failed_runs(void **state)
 {
     struct breaker *breaker = *state;
@@ -538,6 +549,7 @@ int main(void)
         WITH_BREAKER(test_same_reason_is_not_a_change),
         WITH_BREAKER(test_closed_time_stops_while_open),
         WITH_BREAKER(test_failed_runs_of_three_agents_begin_single_flight),
+        WITH_BREAKER(test_failed_wake_ups_are_no_provider_trouble),
         WITH_BREAKER(test_reply_resets_the_count_of_failed_runs),
         WITH_BREAKER(test_single_flight_slows_down_to_the_maximum_gap),
         WITH_BREAKER(test_any_reply_ends_single_flight),
