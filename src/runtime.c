@@ -119,8 +119,6 @@ static int create_breaker(struct runtime *runtime, struct error *error)
         .idle_probe_ms = config->health_check_interval_ms < MAX_IDLE_PROBE_MS
                              ? config->health_check_interval_ms
                              : MAX_IDLE_PROBE_MS,
-        .backoff_base_ms = config->delivery_backoff_base_ms,
-        .backoff_max_ms = config->delivery_backoff_max_ms,
     };
     if (!settings.enabled)
         stats_send_ended(&runtime->stats,

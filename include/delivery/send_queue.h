@@ -20,6 +20,7 @@
 
 enum {
     SEND_QUEUE_MAX_HELD = 8000,    /* entries of any stage, settled ones included */
+    SEND_QUEUE_LIMITED_SENDS = 3,  /* at a time, while sends are limited */
     SEND_QUEUE_READY_OF_LANE = 32, /* of one lane no more count as ready, nor half the capacity */
     SEND_QUEUE_MAX_LISTED = 128    /* by one send_queue_list_waiting */
 };
@@ -36,10 +37,9 @@ struct offer {
 
 /* Whether agents may be asked, as the circuit breaker sees it. A zeroed one allows everything. */
 struct send_policy {
-    uint64_t version;     /* a policy older than the queue's is ignored */
-    bool paused;          /* no sends and no wake-ups; write-backs continue */
-    bool single_flight;   /* one send at a time, and none before next_send_ms */
-    int64_t next_send_ms; /* monotonic */
+    uint64_t version; /* a policy older than the queue's is ignored */
+    bool paused;      /* no sends and no wake-ups; write-backs continue */
+    bool limited;     /* at most SEND_QUEUE_LIMITED_SENDS at a time */
 };
 
 /* Figures of the queue. Each is exact, but together they may be a moment apart. */

@@ -22,21 +22,18 @@ enum { BREAKER_REASON_BYTES = 512 };
 struct breaker_view {
     uint64_t version; /* grows with every change of the fields below */
     enum breaker_state state;
-    bool single_flight;   /* one send at a time: the model provider is in trouble */
-    int64_t next_send_ms; /* in single-flight, the earliest next send (monotonic) */
-    int64_t since_ms;     /* when the state began (monotonic) */
-    /* Why the circuit is not closed, or why single-flight, and what to check; "" otherwise. */
+    bool limited;     /* few sends at a time: the model provider is in trouble */
+    int64_t since_ms; /* when the state began (monotonic) */
+    /* Why the circuit is not closed, or why limited, and what to check; "" otherwise. */
     char reason[BREAKER_REASON_BYTES];
 };
 
 struct breaker;
 
 struct breaker_settings {
-    bool enabled;            /* false: open for good, no probes */
-    const char *url;         /* the gateway's, quoted in reasons; outlives the breaker */
-    int64_t idle_probe_ms;   /* closed and no answer for this long: probe */
-    int64_t backoff_base_ms; /* the gap between sends in single-flight grows from this */
-    int64_t backoff_max_ms;  /* to this */
+    bool enabled;          /* false: open for good, no probes */
+    const char *url;       /* the gateway's, quoted in reasons; outlives the breaker */
+    int64_t idle_probe_ms; /* closed and no answer for this long: probe */
 };
 
 /*
@@ -57,7 +54,7 @@ void breaker_snapshot(struct breaker *breaker, struct breaker_view *view);
 
 /*
  * The state as published in /health, /status and the metrics: "open" (closed circuit), "trickle"
- * (closed, single-flight), "suspect" (half-open) or "shut" (open). Pure.
+ * (closed, limited), "suspect" (half-open) or "shut" (open). Pure.
  */
 const char *breaker_view_word(const struct breaker_view *view);
 
@@ -70,7 +67,7 @@ uint64_t breaker_ticket(struct breaker *breaker);
 /*
  * Records how a send to agent_id ended; NULL for a wake-up, whose failed run is no sign of trouble
  * with the model provider. If the state or mode has changed since the ticket was taken
- * only a reply counts: it ends single-flight. Returns whether the view has changed.
+ * only a reply counts: it ends the limit. Returns whether the view has changed.
  */
 bool breaker_record_send(struct breaker *breaker, uint64_t ticket, const char *agent_id,
     const struct gateway_result *result, int64_t now_ms);

@@ -26,14 +26,12 @@ static const char component[] = "Gateway";
 
 static void log_state(const struct breaker_view *view)
 {
-    int64_t wait_ms = view->next_send_ms - clock_monotonic_ms();
     if (view->state == BREAKER_OPEN)
         log_error(component, "gateway unavailable, sends paused: %s", view->reason);
     else if (view->state == BREAKER_HALF_OPEN)
         log_debug(component, "probing the gateway: %s", view->reason);
-    else if (view->single_flight)
-        log_event(LOG_LEVEL_WARN, component, LOG_FIELDS(LOG_NUMBER("next_send_ms", wait_ms)),
-            "one send at a time: %s", view->reason);
+    else if (view->limited)
+        log_warn(component, "%d sends at a time: %s", SEND_QUEUE_LIMITED_SENDS, view->reason);
     else
         log_info(component, "gateway available, sends allowed");
 }
@@ -46,8 +44,7 @@ static struct breaker_view publish_policy(const struct breaker_control *control)
     const struct send_policy policy = {
         .version = view.version,
         .paused = view.state != BREAKER_CLOSED,
-        .single_flight = view.single_flight,
-        .next_send_ms = view.next_send_ms,
+        .limited = view.limited,
     };
     send_queue_set_policy(control->queue, &policy);
     return view;

@@ -167,10 +167,10 @@ void queue_leave_lane_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);
 
 /*
- * When a take that found nothing at now_ms (monotonic) may find something without a signal: an
- * entry becomes due, or single flight allows the next send. SYNC_NO_DEADLINE for never.
+ * When a take that found nothing may find something without a signal (monotonic): an entry becomes
+ * due, or the pause of a lane ends. SYNC_NO_DEADLINE for never.
  */
-int64_t queue_next_due_locked(const struct send_queue *queue, int64_t now_ms);
+int64_t queue_next_due_locked(const struct send_queue *queue);
 
 /* Whether so little work is ready that another page is welcome. */
 bool queue_is_low_locked(const struct send_queue *queue);

@@ -53,7 +53,7 @@ bool runtime_health_has(const struct runtime_health *health, enum health_trouble
         return (!health->gateway_running || !health->delivery_running) &&
                !runtime_health_has(health, TROUBLE_GATEWAY);
     case TROUBLE_GATEWAY:
-        return health->breaker.state != BREAKER_CLOSED || health->breaker.single_flight;
+        return health->breaker.state != BREAKER_CLOSED || health->breaker.limited;
     case TROUBLE_PROCESS:
         return health->has_child && !health->child.accepting;
     case TROUBLE_BACKEND:
@@ -117,7 +117,7 @@ void runtime_health_append_sentence(
 {
     if (trouble == TROUBLE_GATEWAY)
         text_printf(text, "%s: %s",
-            health->breaker.state == BREAKER_CLOSED ? "Sends are limited to one at a time"
+            health->breaker.state == BREAKER_CLOSED ? "Sends are limited to three at a time"
                                                     : "No agent can be asked",
             health->breaker.reason);
     else if (trouble == TROUBLE_BACKEND)

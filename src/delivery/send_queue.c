@@ -217,12 +217,12 @@ static void wake_due_locked(struct send_queue *queue, int64_t now_ms)
 }
 
 /* Whether an agent may be asked now, while that many others are being asked. */
-static bool may_send_locked(const struct send_queue *queue, size_t others, int64_t now_ms)
+static bool may_send_locked(const struct send_queue *queue, size_t others)
 {
     mutex_assert_held(&queue->lock);
     if (queue->closed || queue->policy.paused || queue->held_by_operator)
         return false;
-    return !queue->policy.single_flight || (others == 0 && now_ms >= queue->policy.next_send_ms);
+    return !queue->policy.limited || others < SEND_QUEUE_LIMITED_SENDS;
 }
 
 /*
@@ -248,7 +248,7 @@ static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
     int64_t *resume_ms = &queue->resume_ms;
     *resume_ms = SYNC_NO_DEADLINE;
     struct entry *entry = lane_lists_first(&queue->ready, CLASS_WRITE_BACK, now_ms, resume_ms);
-    if (entry != NULL || !may_send_locked(queue, queue->asking, now_ms))
+    if (entry != NULL || !may_send_locked(queue, queue->asking))
         return entry;
     entry = find_overdue_wake_locked(queue, now_ms);
     if (entry == NULL)
@@ -295,17 +295,13 @@ static bool is_drained_locked(const struct send_queue *queue, int64_t now_ms)
            first->due_ms >= queue->close_deadline_ms;
 }
 
-int64_t queue_next_due_locked(const struct send_queue *queue, int64_t now_ms)
+int64_t queue_next_due_locked(const struct send_queue *queue)
 {
     mutex_assert_held(&queue->lock);
     const struct heap_item *first = heap_first(&queue->waiting);
     int64_t due_ms = first != NULL ? first->due_ms : SYNC_NO_DEADLINE;
     if (queue->resume_ms < due_ms)
         due_ms = queue->resume_ms;
-    bool held = queue->policy.paused || queue->held_by_operator;
-    bool turn_comes = queue->policy.single_flight && !held && queue->asking == 0;
-    if (turn_comes && queue->policy.next_send_ms < due_ms && queue->policy.next_send_ms > now_ms)
-        due_ms = queue->policy.next_send_ms;
     return due_ms;
 }
 
@@ -329,12 +325,12 @@ struct entry *send_queue_take(struct send_queue *queue)
         }
         queue_publish_gauges_locked(queue);
         queue->free_workers++;
-        cond_wait_until(&queue->work, &queue->lock, queue_next_due_locked(queue, now_ms));
+        cond_wait_until(&queue->work, &queue->lock, queue_next_due_locked(queue));
         queue->free_workers--;
     }
     /* This thread may have been the only one to watch for the next due time. */
-    if (entry != NULL && (queue->waiting.count > 0 || queue->policy.single_flight ||
-                             queue->resume_ms != SYNC_NO_DEADLINE))
+    if (entry != NULL &&
+        (queue->waiting.count > 0 || queue->policy.limited || queue->resume_ms != SYNC_NO_DEADLINE))
         cond_signal(&queue->work);
     queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
@@ -358,12 +354,11 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
 {
     assert(entry->queue.place == PLACE_WORKER);
     mutex_lock(&queue->lock);
-    bool allowed =
-        stage != STAGE_SENDING || may_send_locked(queue, queue->sending, clock_monotonic_ms());
+    bool allowed = stage != STAGE_SENDING || may_send_locked(queue, queue->sending);
     if (allowed)
         set_stage_locked(queue, entry, stage);
     queue_count_record_locked(queue, entry);
-    if (queue->policy.single_flight)
+    if (queue->policy.limited)
         cond_signal(&queue->work);
     queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);

@@ -15,10 +15,12 @@
  * gateway that returns is noticed early, and one that is slow is found as well. A refused token is
  * tried rarely, because the gateway locks out an address after ten wrong tokens in a minute, even
  * for the right one: at least 30 s apart (65 s after a burst of refusals), with the shortest
- * timeout, and at once when SIGHUP has replaced the token. Single-flight is a mode beside the
- * state: after failed runs of three agents without a reply in between the model provider is
- * suspected, and sends go out one at a time with a growing gap. It outlives outages; any reply ends
- * it.
+ * timeout, and at once when SIGHUP has replaced the token.
+ *
+ * The limit is a mode beside the state: after failed runs of three agents without a reply in
+ * between the model provider is suspected, and only a few sends go out at a time. It outlives
+ * outages. Any reply ends it, so agents that are broken by themselves do not hold up the others for
+ * long.
  *
  * A result may arrive long after the state in which its request began, so callers take a ticket
  * first: a send counts only within its epoch, which every change of state or mode ends, a probe
@@ -41,7 +43,7 @@
 
 enum {
     UNREACHABLE_TO_OPEN = 3, /* in a row; a single refused connection may be a gateway restart */
-    FAILED_AGENTS_TO_SINGLE_FLIGHT = 3,
+    FAILED_AGENTS_TO_LIMIT = 3,
     MIN_PROBE_GAP_MS = 250,
     MAX_PROBE_GAP_MS = 1500, /* queued work has to start within 2 s of the gateway's return */
     MIN_PATIENCE_MS = 1500,
@@ -75,10 +77,9 @@ struct breaker {
     bool token_refused;         /* the gateway's last word */
     unsigned token_refusals;    /* since the last probe began */
     /* Distinct agents whose runs failed since the last reply; a single broken agent counts once. */
-    char failed_agents[FAILED_AGENTS_TO_SINGLE_FLIGHT][ID_BYTES];
+    char failed_agents[FAILED_AGENTS_TO_LIMIT][ID_BYTES];
     unsigned failed_agent_count;
-    unsigned single_flight_failures; /* in this mode; widens the gap between sends */
-    int64_t closed_before_ms;        /* total of the earlier closed periods */
+    int64_t closed_before_ms; /* total of the earlier closed periods */
 };
 
 /* The published words say whether sends may pass, hence "open" for a closed circuit. */
@@ -86,7 +87,7 @@ const char *breaker_view_word(const struct breaker_view *view)
 {
     static const char *const words[] = {
         [BREAKER_CLOSED] = "open", [BREAKER_HALF_OPEN] = "suspect", [BREAKER_OPEN] = "shut"};
-    return view->state == BREAKER_CLOSED && view->single_flight ? "trickle" : words[view->state];
+    return view->state == BREAKER_CLOSED && view->limited ? "trickle" : words[view->state];
 }
 
 int breaker_create(struct breaker **breaker, const struct breaker_settings *settings,
@@ -197,24 +198,13 @@ static void enter_locked(
     text_copy(breaker->view.reason, sizeof breaker->view.reason, reason);
 }
 
-/* Each failure doubles the gap to the next send. No jitter: one runtime is no thundering herd. */
-static void delay_next_send_locked(struct breaker *breaker, int64_t now_ms)
+static void begin_limit_locked(struct breaker *breaker)
 {
     mutex_assert_held(&breaker->lock);
-    int64_t gap_ms = backoff_doubled_ms(breaker->settings.backoff_base_ms,
-        breaker->single_flight_failures, breaker->settings.backoff_max_ms);
-    breaker->single_flight_failures++;
-    breaker->view.next_send_ms = now_ms + gap_ms;
+    breaker->view.limited = true;
     breaker->view.version++;
-    text_copy(breaker->view.reason, sizeof breaker->view.reason, provider_trouble);
-}
-
-static void begin_single_flight_locked(struct breaker *breaker)
-{
-    mutex_assert_held(&breaker->lock);
-    breaker->view.single_flight = true;
-    breaker->single_flight_failures = 0;
     breaker->epoch++;
+    text_copy(breaker->view.reason, sizeof breaker->view.reason, provider_trouble);
 }
 
 static void add_failed_agent_locked(struct breaker *breaker, const char *agent_id)
@@ -223,11 +213,11 @@ static void add_failed_agent_locked(struct breaker *breaker, const char *agent_i
     for (unsigned i = 0; i < breaker->failed_agent_count; i++)
         if (strcmp(breaker->failed_agents[i], agent_id) == 0)
             return;
-    if (breaker->failed_agent_count < FAILED_AGENTS_TO_SINGLE_FLIGHT)
+    if (breaker->failed_agent_count < FAILED_AGENTS_TO_LIMIT)
         text_copy(breaker->failed_agents[breaker->failed_agent_count++], ID_BYTES, agent_id);
 }
 
-static void record_failed_run_locked(struct breaker *breaker, const char *agent_id, int64_t now_ms)
+static void record_failed_run_locked(struct breaker *breaker, const char *agent_id)
 {
     mutex_assert_held(&breaker->lock);
     breaker->unreachable_sends = 0;
@@ -235,20 +225,17 @@ static void record_failed_run_locked(struct breaker *breaker, const char *agent_
     if (agent_id == NULL)
         return;
     add_failed_agent_locked(breaker, agent_id);
-    if (breaker->failed_agent_count < FAILED_AGENTS_TO_SINGLE_FLIGHT)
-        return;
-    if (!breaker->view.single_flight)
-        begin_single_flight_locked(breaker);
-    delay_next_send_locked(breaker, now_ms);
+    if (breaker->failed_agent_count == FAILED_AGENTS_TO_LIMIT && !breaker->view.limited)
+        begin_limit_locked(breaker);
 }
 
 static void record_reply_locked(struct breaker *breaker)
 {
     mutex_assert_held(&breaker->lock);
     breaker->failed_agent_count = 0;
-    if (!breaker->view.single_flight)
+    if (!breaker->view.limited)
         return;
-    breaker->view.single_flight = false;
+    breaker->view.limited = false;
     breaker->view.version++;
     breaker->epoch++;
     if (breaker->view.state == BREAKER_CLOSED)
@@ -360,7 +347,7 @@ static void record_current_send_locked(struct breaker *breaker, const char *agen
         enter_locked(breaker, BREAKER_HALF_OPEN, result->error.text, now_ms);
         break;
     case GATEWAY_FAILED_RUN:
-        record_failed_run_locked(breaker, agent_id, now_ms);
+        record_failed_run_locked(breaker, agent_id);
         break;
     case GATEWAY_REFUSED:
     case GATEWAY_REPLIED:
@@ -443,10 +430,8 @@ bool breaker_begin_probe(struct breaker *breaker, int64_t now_ms, struct breaker
 static void close_circuit_locked(struct breaker *breaker, int64_t now_ms)
 {
     mutex_assert_held(&breaker->lock);
-    enter_locked(breaker, BREAKER_CLOSED, "", now_ms);
     /* A probe runs no agent, so it says nothing about the model provider. */
-    if (breaker->view.single_flight)
-        delay_next_send_locked(breaker, now_ms);
+    enter_locked(breaker, BREAKER_CLOSED, breaker->view.limited ? provider_trouble : "", now_ms);
 }
 
 /* The next probe waits longer if this one had no answer in time. Returns whether it can. */

@@ -223,8 +223,7 @@ static json_t *json_status_gateway(const struct routes_sources *sources)
         "reason", json_body_words(breaker.reason), "forMs",
         (json_int_t)(clock_monotonic_ms() - breaker.since_ms), "nextProbeMs",
         probe_ms != SYNC_NO_DEADLINE ? json_until(probe_ms) : json_null(), "nextSendMs",
-        breaker.single_flight ? json_until(breaker.next_send_ms) : json_null(), "lastSendMs",
-        json_ago(atomic_load(&sources->stats->last_send_ms)), "process",
+        json_null(), "lastSendMs", json_ago(atomic_load(&sources->stats->last_send_ms)), "process",
         json_status_process(sources->supervisor));
 }
 

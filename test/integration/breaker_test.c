@@ -326,36 +326,22 @@ static void test_cdn_523_opens_the_breaker(void **state)
     expect_recovery_from_proxy_error(*state, 523);
 }
 
-/* The gateway's model provider fails: half-open sends spend few runs to find out it is back. */
-static void test_failing_provider_half_opens_the_breaker(void **state)
+/* The gateway's model provider fails: few sends at a time find out when it is back. */
+static void test_failing_provider_limits_the_sends(void **state)
 {
     struct test_env *env = *state;
     json_decref(board_load(env, 8, 8));
     board_gateway_fault(
         env, json_pack("{s:s, s:s, s:i}", "name", "provider", "action", "status", "status", 502));
-    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=1",
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=8",
                                     "DELIVERY_BACKOFF_BASE_MS=100", "DELIVERY_BACKOFF_MAX_MS=400"));
-    test_env_wait_log(env, "one send at a time");
-    test_env_wait(env, "requests=5");
+    test_env_wait_log(env, "3 sends at a time");
     assert_true(health_has(env, "\"trickle\""));
     assert_true(health_has(env, "\"degraded\""));
     board_clear_faults(env);
     test_env_wait(env, "undelivered=0");
     assert_int_equal(test_env_stat(env, NULL, "replies"), 8);
-    json_t *record = test_env_get(env, "/sandbox/gateway");
-    const json_t *requests = json_object_get(record, "requests");
-    /* The fourth and fifth are spaced out, and go to agents that have not failed yet. */
-    const json_t *third = json_array_get(requests, 2);
-    const json_t *fourth = json_array_get(requests, 3);
-    const json_t *fifth = json_array_get(requests, 4);
-    assert_true(json_number_value(json_object_get(fourth, "begun_us")) -
-                    json_number_value(json_object_get(third, "ended_us")) >=
-                90000);
-    assert_true(json_number_value(json_object_get(fifth, "begun_us")) -
-                    json_number_value(json_object_get(fourth, "ended_us")) >=
-                180000);
-    assert_string_not_equal(board_string(fourth, "agent"), board_string(fifth, "agent"));
-    json_decref(record);
+    assert_true(health_has(env, "\"open\""));
     test_env_stop_runtime(env);
 }
 
@@ -453,7 +439,7 @@ int main(void)
         TEST_IN_ENV(test_slow_gateway_is_used),
         TEST_IN_ENV(test_proxy_502_opens_the_breaker),
         TEST_IN_ENV(test_cdn_523_opens_the_breaker),
-        TEST_IN_ENV(test_failing_provider_half_opens_the_breaker),
+        TEST_IN_ENV(test_failing_provider_limits_the_sends),
         TEST_IN_ENV(test_notification_refused_too_long_ends_with_a_note),
         TEST_IN_ENV(test_notification_rate_limited_alone_ends_with_a_note),
         TEST_IN_ENV(test_timeout_doubles_after_a_timeout),

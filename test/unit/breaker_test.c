@@ -1,5 +1,5 @@
 /*
- * The circuit breaker: what opens and closes it, its probe schedule, and single-flight mode. The
+ * The circuit breaker: what opens and closes it, its probe schedule, and the limit on sends. The
  * breaker takes the time as an argument, so the tests pass times instead of waiting. A result
  * counts only with a ticket of the present state; record_probe_now and send_ends take theirs at
  * once, tests of late results keep an earlier one.
@@ -17,11 +17,8 @@
 
 enum { BASE_MS = 1000, CHECK_MS = 30000, MAX_MS = 8000, NOW = 100000, AN_HOUR_MS = 3600000 };
 
-static const struct breaker_settings settings = {.enabled = true,
-    .url = "http://gateway:18789",
-    .idle_probe_ms = CHECK_MS,
-    .backoff_base_ms = BASE_MS,
-    .backoff_max_ms = MAX_MS};
+static const struct breaker_settings settings = {
+    .enabled = true, .url = "http://gateway:18789", .idle_probe_ms = CHECK_MS};
 
 static int setup(void **state)
 {
@@ -424,25 +421,25 @@ static void test_closed_time_stops_while_open(void **state)
     assert_int_equal(breaker_closed_ms(breaker, NOW + AN_HOUR_MS + 5), 1005);
 }
 
-static void expect_single_flight(struct breaker *breaker, bool single_flight, int64_t next_send_ms)
+static void expect_limited(struct breaker *breaker, bool limited)
 {
     struct breaker_view view;
     breaker_snapshot(breaker, &view);
-    assert_int_equal(view.single_flight, single_flight);
-    if (single_flight)
-        assert_int_equal(view.next_send_ms, next_send_ms);
+    assert_int_equal(view.limited, limited);
+    if (limited)
+        assert_non_null(strstr(view.reason, "model provider"));
 }
 
-static void test_failed_runs_of_three_agents_begin_single_flight(void **state)
+static void test_failed_runs_of_three_agents_begin_limit(void **state)
 {
     struct breaker *breaker = *state;
     close_breaker(breaker);
     send_ends(breaker, "a", GATEWAY_FAILED_RUN, NOW);
     send_ends(breaker, "b", GATEWAY_FAILED_RUN, NOW);
     send_ends(breaker, "a", GATEWAY_FAILED_RUN, NOW);
-    expect_single_flight(breaker, false, 0);
+    expect_limited(breaker, false);
     assert_true(send_ends(breaker, "c", GATEWAY_FAILED_RUN, NOW));
-    expect_single_flight(breaker, true, NOW + BASE_MS);
+    expect_limited(breaker, true);
     assert_int_equal(state_of(breaker), BREAKER_CLOSED);
 }
 
@@ -454,7 +451,7 @@ static void test_failed_wake_ups_are_no_provider_trouble(void **state)
         assert_false(send_ends(breaker, NULL, GATEWAY_FAILED_RUN, NOW));
     send_ends(breaker, "a", GATEWAY_FAILED_RUN, NOW);
     send_ends(breaker, "b", GATEWAY_FAILED_RUN, NOW);
-    expect_single_flight(breaker, false, 0);
+    expect_limited(breaker, false);
 }
 
 static void test_reply_resets_the_count_of_failed_runs(void **state)
@@ -465,10 +462,10 @@ static void test_reply_resets_the_count_of_failed_runs(void **state)
     send_ends(breaker, "b", GATEWAY_FAILED_RUN, NOW);
     send_ends(breaker, "d", GATEWAY_REPLIED, NOW);
     send_ends(breaker, "c", GATEWAY_FAILED_RUN, NOW);
-    expect_single_flight(breaker, false, 0);
+    expect_limited(breaker, false);
 }
 
-static void begin_single_flight(struct breaker *breaker)
+static void begin_limit(struct breaker *breaker)
 {
     close_breaker(breaker);
     send_ends(breaker, "a", GATEWAY_FAILED_RUN, NOW);
@@ -476,51 +473,29 @@ static void begin_single_flight(struct breaker *breaker)
     send_ends(breaker, "c", GATEWAY_FAILED_RUN, NOW);
 }
 
-static void test_single_flight_slows_down_to_the_maximum_gap(void **state)
-{
-    struct breaker *breaker = *state;
-    begin_single_flight(breaker);
-    const int64_t gaps_ms[] = {2000, 4000, 8000, 8000};
-    for (size_t i = 0; i < sizeof gaps_ms / sizeof gaps_ms[0]; i++) {
-        send_ends(breaker, "d", GATEWAY_FAILED_RUN, NOW + 1);
-        expect_single_flight(breaker, true, NOW + 1 + gaps_ms[i]);
-    }
-}
-
-static void test_any_reply_ends_single_flight(void **state)
+static void test_any_reply_ends_the_limit(void **state)
 {
     struct breaker *breaker = *state;
     struct gateway_result replied = result_of(GATEWAY_REPLIED, 200);
     struct breaker_view view;
     close_breaker(breaker);
     uint64_t early = breaker_ticket(breaker);
-    begin_single_flight(breaker);
-    expect_single_flight(breaker, true, NOW + BASE_MS);
+    begin_limit(breaker);
+    expect_limited(breaker, true);
     assert_true(breaker_record_send(breaker, early, "z", &replied, NOW));
     breaker_snapshot(breaker, &view);
-    assert_false(view.single_flight);
+    assert_false(view.limited);
     assert_string_equal(view.reason, "");
 }
 
-static void test_earlier_failures_do_not_slow_single_flight(void **state)
+static void test_limit_survives_an_outage(void **state)
 {
     struct breaker *breaker = *state;
-    struct gateway_result failed = result_of(GATEWAY_FAILED_RUN, 500);
-    close_breaker(breaker);
-    uint64_t early = breaker_ticket(breaker);
-    begin_single_flight(breaker);
-    assert_false(breaker_record_send(breaker, early, "z", &failed, NOW + 10));
-    expect_single_flight(breaker, true, NOW + BASE_MS);
-}
-
-static void test_single_flight_survives_an_outage(void **state)
-{
-    struct breaker *breaker = *state;
-    begin_single_flight(breaker);
+    begin_limit(breaker);
     send_ends(breaker, "d", GATEWAY_AMBIGUOUS, NOW + 2000);
     assert_int_equal(state_of(breaker), BREAKER_HALF_OPEN);
     probe_ends(breaker, GATEWAY_REPLIED, NOW + 3000);
-    expect_single_flight(breaker, true, NOW + 3000 + 2 * BASE_MS);
+    expect_limited(breaker, true);
 }
 
 int main(void)
@@ -548,13 +523,11 @@ int main(void)
         WITH_BREAKER(test_probe_of_an_earlier_state_is_ignored),
         WITH_BREAKER(test_same_reason_is_not_a_change),
         WITH_BREAKER(test_closed_time_stops_while_open),
-        WITH_BREAKER(test_failed_runs_of_three_agents_begin_single_flight),
+        WITH_BREAKER(test_failed_runs_of_three_agents_begin_limit),
         WITH_BREAKER(test_failed_wake_ups_are_no_provider_trouble),
         WITH_BREAKER(test_reply_resets_the_count_of_failed_runs),
-        WITH_BREAKER(test_single_flight_slows_down_to_the_maximum_gap),
-        WITH_BREAKER(test_any_reply_ends_single_flight),
-        WITH_BREAKER(test_earlier_failures_do_not_slow_single_flight),
-        WITH_BREAKER(test_single_flight_survives_an_outage),
+        WITH_BREAKER(test_any_reply_ends_the_limit),
+        WITH_BREAKER(test_limit_survives_an_outage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

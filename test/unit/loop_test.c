@@ -173,11 +173,8 @@ struct probe_setup {
 /* Starts a prober against a gateway that accepts connections and never answers. */
 static void probe_setup_start(struct probe_setup *probe_setup)
 {
-    static const struct breaker_settings settings = {.enabled = true,
-        .url = "http://gateway:18789",
-        .idle_probe_ms = HOUR_MS,
-        .backoff_base_ms = 1,
-        .backoff_max_ms = 1};
+    static const struct breaker_settings settings = {
+        .enabled = true, .url = "http://gateway:18789", .idle_probe_ms = HOUR_MS};
     char url[64];
     probe_setup->server = stub_server_start(NULL);
     snprintf(url, sizeof url, "http://127.0.0.1:%u", stub_server_port(probe_setup->server));
@@ -189,20 +186,16 @@ static void probe_setup_start(struct probe_setup *probe_setup)
     assert_int_equal(
         breaker_create(&probe_setup->breaker, &settings, clock_monotonic_ms(), NULL), 0);
     assert_int_equal(gateway_roster_create(&probe_setup->roster, NULL), 0);
-    const struct gateway_prober_parts parts = {
-        .gateway = probe_setup->gateway,
+    const struct gateway_prober_parts parts = {.gateway = probe_setup->gateway,
         .control = &probe_setup->control,
         .roster = probe_setup->roster,
         .store = probe_setup->store,
-        .abort = &probe_setup->abort,
-    };
+        .abort = &probe_setup->abort};
     assert_int_equal(gateway_prober_create(&probe_setup->prober, &parts, NULL), 0);
-    probe_setup->control = (struct breaker_control){
-        .breaker = probe_setup->breaker,
+    probe_setup->control = (struct breaker_control){.breaker = probe_setup->breaker,
         .queue = probe_setup->queue,
         .stats = &probe_setup->stats,
-        .prober = gateway_prober_loop(probe_setup->prober),
-    };
+        .prober = gateway_prober_loop(probe_setup->prober)};
     probe_setup->watchdog =
         (struct watchdog){.loops = {gateway_prober_loop(probe_setup->prober)}, .count = 1};
     for (size_t i = 0; i < probe_setup->watchdog.count; i++)
@@ -258,17 +251,12 @@ static void test_prober_of_a_silent_gateway_stays_alive(void **state)
 int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        TEST(test_deadline_ends_a_wait),
-        TEST(test_poke_ends_one_wait),
-        TEST(test_poke_waits_for_its_earliest_time),
-        TEST(test_stop_ends_every_wait),
-        TEST(test_stalled_round_is_not_alive),
-        TEST(test_overdue_wait_is_not_alive),
-        TEST(test_indefinite_wait_is_alive),
+    const struct CMUnitTest tests[] = {TEST(test_deadline_ends_a_wait),
+        TEST(test_poke_ends_one_wait), TEST(test_poke_waits_for_its_earliest_time),
+        TEST(test_stop_ends_every_wait), TEST(test_stalled_round_is_not_alive),
+        TEST(test_overdue_wait_is_not_alive), TEST(test_indefinite_wait_is_alive),
         cmocka_unit_test(test_watchdog_names_the_first_stalled_loop),
         cmocka_unit_test(test_empty_watchdog_finds_nothing),
-        cmocka_unit_test(test_prober_of_a_silent_gateway_stays_alive),
-    };
+        cmocka_unit_test(test_prober_of_a_silent_gateway_stays_alive)};
     return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
 }

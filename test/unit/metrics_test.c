@@ -180,10 +180,10 @@ static void test_all_outcomes_are_label_values(void **state)
         expect_label_value(
             METRIC_CONVEX_REQUESTS, 1, convex_outcome_word((enum convex_outcome)outcome));
     for (int breaker = BREAKER_CLOSED; breaker <= BREAKER_OPEN; breaker++)
-        for (int single_flight = 0; single_flight <= 1; single_flight++)
+        for (int limited = 0; limited <= 1; limited++)
             expect_label_value(METRIC_GATEWAY_STATE, 0,
                 breaker_view_word(&(struct breaker_view){
-                    .state = (enum breaker_state)breaker, .single_flight = single_flight}));
+                    .state = (enum breaker_state)breaker, .limited = limited}));
 }
 
 static void *record_many(void *argument)

@@ -62,9 +62,9 @@ static void test_each_trouble_has_a_reason(void **state)
     expect_reason(&health, "No agent can be asked: refused; The backend cannot be polled; "
                            "The state directory cannot be written");
     health = healthy();
-    health.breaker.single_flight = true;
+    health.breaker.limited = true;
     snprintf(health.breaker.reason, sizeof health.breaker.reason, "runs fail");
-    expect_reason(&health, "Sends are limited to one at a time: runs fail");
+    expect_reason(&health, "Sends are limited to three at a time: runs fail");
     health = healthy();
     health.last_poll_ms = 0;
     expect_reason(&health, "The backend has not answered a poll yet");

@@ -14,10 +14,9 @@
 #include "base/sync.h"
 #include "delivery/queue_state.h"
 
-static void single_flight_from(struct send_queue *queue, uint64_t version, int64_t next_send_ms)
+static void limit_sends(struct send_queue *queue, uint64_t version)
 {
-    const struct send_policy policy = {
-        .version = version, .single_flight = true, .next_send_ms = next_send_ms};
+    const struct send_policy policy = {.version = version, .limited = true};
     send_queue_set_policy(queue, &policy);
 }
 
@@ -28,63 +27,44 @@ static void must_hand_out_nothing(struct send_queue *queue)
     assert_null(send_queue_take(queue));
 }
 
-static void test_single_flight_sends_one_at_a_time(void **state)
+static void test_limit_sends_three_at_a_time(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2});
-    single_flight_from(queue, 1, 0);
+    PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2}, {"c1", "c", 3}, {"d1", "d", 4});
+    limit_sends(queue, 1);
     struct entry *a1 = queue_fixture_take(queue, "a1");
-    assert_true(send_queue_advance(queue, a1, STAGE_SENDING));
-    assert_int_equal(queue_fixture_counts(queue).sending, 1);
-    /* Once it is past its send, the next may go. */
-    assert_true(send_queue_advance(queue, a1, STAGE_REPLIED));
     struct entry *b1 = queue_fixture_take(queue, "b1");
-    assert_int_equal(queue_fixture_counts(queue).sending, 0);
+    struct entry *c1 = queue_fixture_take(queue, "c1");
+    assert_true(send_queue_advance(queue, a1, STAGE_SENDING));
+    assert_true(send_queue_advance(queue, b1, STAGE_SENDING));
+    assert_true(send_queue_advance(queue, c1, STAGE_SENDING));
+    assert_int_equal(queue_fixture_counts(queue).sending, 3);
+    /* Once one is past its send, the next may go. */
+    assert_true(send_queue_advance(queue, a1, STAGE_REPLIED));
+    struct entry *d1 = queue_fixture_take(queue, "d1");
+    assert_true(send_queue_advance(queue, d1, STAGE_SENDING));
     queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
     queue_fixture_finish(queue, b1, STAGE_SETTLED, 0);
+    queue_fixture_finish(queue, c1, STAGE_SETTLED, 0);
+    queue_fixture_finish(queue, d1, STAGE_SETTLED, 0);
 }
 
-static void test_single_flight_waits_for_its_next_send(void **state)
+/* Entries taken before the limit began are also subject to it. */
+static void test_limit_stops_entries_taken_before_it(void **state)
 {
     struct send_queue *queue = *state;
-    enum { GAP_MS = 60 };
-    PAGE(queue, {"a1", "a", 1});
-    int64_t began_ms = clock_monotonic_ms();
-    single_flight_from(queue, 1, began_ms + GAP_MS);
-    struct entry *a1 = queue_fixture_take(queue, "a1");
-    assert_true(clock_monotonic_ms() >= began_ms + GAP_MS);
-    queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
-}
-
-/* The clock may advance between the search for work and the wait for it. */
-static void test_next_send_that_comes_due_before_the_wait_is_not_missed(void **state)
-{
-    struct send_queue *queue = *state;
-    int64_t turn_ms = clock_monotonic_ms();
-    single_flight_from(queue, 1, turn_ms);
-    mutex_lock(&queue->lock);
-    int64_t due_before_turn_ms = queue_next_due_locked(queue, turn_ms - 1);
-    int64_t due_at_turn_ms = queue_next_due_locked(queue, turn_ms);
-    mutex_unlock(&queue->lock);
-    assert_int_equal(due_before_turn_ms, turn_ms);
-    assert_int_equal(due_at_turn_ms, SYNC_NO_DEADLINE);
-}
-
-/* An entry taken before single flight began is also subject to it. */
-static void test_single_flight_stops_entries_taken_before_it(void **state)
-{
-    struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2});
-    struct entry *a1 = queue_fixture_take(queue, "a1");
-    struct entry *b1 = queue_fixture_take(queue, "b1");
-    single_flight_from(queue, 1, clock_monotonic_ms() + AN_HOUR_MS);
-    assert_false(send_queue_advance(queue, a1, STAGE_SENDING));
-    single_flight_from(queue, 2, 0);
-    assert_true(send_queue_advance(queue, a1, STAGE_SENDING));
-    assert_false(send_queue_advance(queue, b1, STAGE_SENDING));
-    queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
-    queue_fixture_finish(queue, b1, STAGE_KNOWN, 0);
-    queue_fixture_take_and_settle(queue, "b1");
+    static const char *const ids[] = {"a1", "b1", "c1", "d1"};
+    struct entry *entries[4];
+    PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2}, {"c1", "c", 3}, {"d1", "d", 4});
+    for (size_t i = 0; i < 4; i++)
+        entries[i] = queue_fixture_take(queue, ids[i]);
+    limit_sends(queue, 1);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(send_queue_advance(queue, entries[i], STAGE_SENDING), i < 3);
+    for (size_t i = 0; i < 3; i++)
+        queue_fixture_finish(queue, entries[i], STAGE_SETTLED, 0);
+    queue_fixture_finish(queue, entries[3], STAGE_KNOWN, 0);
+    queue_fixture_take_and_settle(queue, "d1");
 }
 
 static void test_older_policy_is_ignored(void **state)
@@ -440,10 +420,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         QUEUE_TEST(test_a_paused_lane_waits_alone),
         QUEUE_TEST(test_a_paused_lane_writes_back),
-        QUEUE_TEST(test_single_flight_sends_one_at_a_time),
-        QUEUE_TEST(test_single_flight_waits_for_its_next_send),
-        QUEUE_TEST(test_next_send_that_comes_due_before_the_wait_is_not_missed),
-        QUEUE_TEST(test_single_flight_stops_entries_taken_before_it),
+        QUEUE_TEST(test_limit_sends_three_at_a_time),
+        QUEUE_TEST(test_limit_stops_entries_taken_before_it),
         QUEUE_TEST(test_older_policy_is_ignored),
         QUEUE_TEST(test_hold_and_policy_are_independent),
         QUEUE_TEST(test_release_of_a_hold_wakes_workers),
