@@ -50,7 +50,7 @@ enum { DESCRIPTORS_PER_WORKER = 8, DESCRIPTORS_BESIDE = 64 };
 static void raise_descriptor_limit(const struct config *config)
 {
     rlim_t needed =
-        (DESCRIPTORS_BESIDE + DESCRIPTORS_PER_WORKER * config->delivery_workers) / 3 * 4;
+        (DESCRIPTORS_BESIDE + (rlim_t)DESCRIPTORS_PER_WORKER * config->delivery_workers) / 3 * 4;
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;

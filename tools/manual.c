@@ -92,10 +92,10 @@ static void print_setting(const struct option *option)
 static void print_settings(void)
 {
     fputs(".SH ENVIRONMENT\nEach setting is an environment variable.\n", stdout);
-    for (size_t section = 0; section < OPTION_SECTIONS; section++) {
-        printf(".SS %s\n", option_section_title((enum option_section)section));
+    for (unsigned section = 0; section < OPTION_SECTIONS; section++) {
+        printf(".SS %s\n", option_section_title(section));
         for (size_t i = 0; i < CONFIG_OPTIONS; i++)
-            if (config_options[i].section == (enum option_section)section)
+            if (config_options[i].section == section)
                 print_setting(&config_options[i]);
     }
 }

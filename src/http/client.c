@@ -106,8 +106,11 @@ static curl_socket_t client_on_open(
     struct http_client *client = context;
     (void)purpose;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-    client->socket_error = fd < 0 ? errno : 0;
-    return fd < 0 ? CURL_SOCKET_BAD : fd;
+    client->socket_error = 0;
+    if (fd >= 0)
+        return fd;
+    client->socket_error = errno;
+    return CURL_SOCKET_BAD;
 }
 
 /* Called for each new socket, before it connects. A failure only means a later notice. */

@@ -355,6 +355,8 @@ static void load_dead_letter(struct test_env *env, const char *reply, char id[st
 static void test_records_of_a_newer_release_are_shown_and_kept(void **state)
 {
     struct test_env *env = *state;
+    static const char dead_line[] =
+        "dead/: 4 records: 1 replied (16 bytes), 1 given up, 1 damaged, 1 of a newer release\n";
     save_one_of_each(env);
     write_state_file(env, "spool/js_newer.json", newer_record);
     write_state_file(env, "dead/js_newest.json", newer_record);
@@ -362,8 +364,7 @@ static void test_records_of_a_newer_release_are_shown_and_kept(void **state)
         STRINGS("spool  js_newer     -       newer release     -  -  ",
             "dead   js_newest    -       newer release     -  -  ",
             "spool/: 3 records: 1 replied (4 bytes), 1 asking, 0 damaged, 1 of a newer release\n",
-            "dead/: 4 records: 1 replied (16 bytes), 1 given up, 1 damaged, 1 of a newer "
-            "release\n"));
+            dead_line));
     expect_output(env, 0, STRINGS("spool", "list", "--json"),
         STRINGS("\"id\": \"js_newer\",\n    \"state\": \"newer release\""));
     expect_output(env, 0, STRINGS("spool", "show", "js_newer"),

@@ -381,15 +381,14 @@ static int count_zombies(pid_t parent)
     while ((entry = readdir(processes)) != NULL) {
         char path[sizeof "/proc//stat" + sizeof entry->d_name];
         char line[512];
-        char state = 0;
-        int its_parent = 0;
         snprintf(path, sizeof path, "/proc/%s/stat", entry->d_name);
         FILE *file = entry->d_name[0] >= '0' && entry->d_name[0] <= '9' ? fopen(path, "r") : NULL;
         if (file == NULL)
             continue;
-        if (fgets(line, sizeof line, file) != NULL &&
-            sscanf(strrchr(line, ')'), ") %c %d", &state, &its_parent) == 2)
-            zombies += state == 'Z' && its_parent == parent;
+        /* "PID (NAME) STATE PARENT ..." (proc(5)) */
+        const char *name_end = fgets(line, sizeof line, file) != NULL ? strrchr(line, ')') : NULL;
+        if (name_end != NULL && strlen(name_end) > 4)
+            zombies += name_end[2] == 'Z' && strtol(name_end + 4, NULL, 10) == parent;
         fclose(file);
     }
     closedir(processes);

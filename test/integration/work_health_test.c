@@ -166,7 +166,7 @@ static void test_old_notification_that_fails(void **state)
     json_decref(test_env_post(env, "/sandbox/notify",
         json_pack("{s:o, s:o, s:I}", "agent", json_incref(json_object_get(row, "slug")), "task",
             json_incref(json_object_get(row, "task")), "createdAt",
-            (json_int_t)(clock_wall_ms() - 301 * 1000))));
+            (json_int_t)(clock_wall_ms() - INT64_C(301) * 1000))));
     json_decref(rows);
     test_env_start_runtime(env, STRINGS(FAST));
     expect_trouble(env, OLD_FAILURES, "old_failures");

@@ -31,8 +31,12 @@ static atomic_uint name_address;
 static atomic_uint lookups;
 
 /* In place of the C library's, also for libcurl, which calls it in a thread of its own. */
-int getaddrinfo(const char *restrict node, const char *restrict service,
-    const struct addrinfo *restrict hints, struct addrinfo **restrict found)
+int fake_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+    struct addrinfo **found) __asm__("getaddrinfo");
+void fake_freeaddrinfo(struct addrinfo *info) __asm__("freeaddrinfo");
+
+int fake_getaddrinfo(
+    const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found)
 {
     (void)node;
     struct addrinfo *info = calloc(1, sizeof *info);
@@ -54,7 +58,7 @@ int getaddrinfo(const char *restrict node, const char *restrict service,
     return 0;
 }
 
-void freeaddrinfo(struct addrinfo *info)
+void fake_freeaddrinfo(struct addrinfo *info)
 {
     if (info != NULL)
         free(info->ai_addr);
@@ -113,7 +117,7 @@ static void test_name_is_looked_up_for_each_connection(void **state)
 static int find_connection_to(unsigned port)
 {
     for (int fd = 0; fd < MAX_FDS; fd++) {
-        struct sockaddr_in peer;
+        struct sockaddr_in peer = {0};
         socklen_t length = sizeof peer;
         if (getpeername(fd, (struct sockaddr *)&peer, &length) == 0 && peer.sin_family == AF_INET &&
             ntohs(peer.sin_port) == port)

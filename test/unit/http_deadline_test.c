@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <poll.h>
 
 #include "../lib/loopback.h"
 #include "../lib/stub_server.h"
@@ -83,7 +84,7 @@ static enum http_failure fetch_while_stopped(bool abort_on_continue)
         _exit(EXIT_ANSWERED + (int)response.failure);
     }
     atomic_store(&client_pid, pid);
-    usleep(2 * TIMEOUT_MS * 1000);
+    poll(NULL, 0, 2 * TIMEOUT_MS);
     int status;
     kill(pid, SIGCONT);
     assert_int_equal(waitpid(pid, &status, 0), pid);

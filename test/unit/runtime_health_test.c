@@ -211,7 +211,7 @@ static void test_many_agents(void **state)
         snprintf(agent, sizeof agent, "a%d", i);
         stats_attempt_failed(&stats, agent, NOW_MS + 1000 + i);
     }
-    assert_true(none_succeeds(3 * STATS_AGENTS, NOW_MS + 2000));
+    assert_true(none_succeeds((size_t)3 * STATS_AGENTS, NOW_MS + 2000));
 }
 
 #define STATS_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
