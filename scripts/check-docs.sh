@@ -61,7 +61,7 @@ check_links() {
     done < <(documents)
 }
 
-# Every document but the README is linked to, or nobody would find it.
+# Every document except the README must be linked from another, or readers would not find it.
 check_reachable() {
     local document linking
     while read -r document; do

@@ -14,7 +14,6 @@
 
 #include <unistd.h>
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "config/options.h"

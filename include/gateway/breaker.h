@@ -97,8 +97,8 @@ bool breaker_record_probe(
 void breaker_token_changed(struct breaker *breaker, int64_t now_ms);
 
 /*
- * Whether the gateway's last word was that it refuses the token. It locks out an address that keeps
- * trying, so nobody but the prober should ask meanwhile.
+ * Whether the gateway's latest answer refused the token. It locks out an address that keeps trying,
+ * so meanwhile only the prober should send requests.
  */
 bool breaker_token_is_refused(struct breaker *breaker);
 

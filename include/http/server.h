@@ -62,8 +62,8 @@ int http_server_create(struct http_server **server, const char *host, unsigned p
     struct error *error);
 
 /*
- * Whether http_server_create could listen there now: 0, or its error. Listens on nothing, so it is
- * in nobody's way. Blocks while a name is resolved.
+ * Whether http_server_create could listen there now: 0, or its error. The address is bound but
+ * never listened on, so no client can connect meanwhile. Blocks while a name is resolved.
  */
 int http_server_check_address(const char *host, unsigned port, struct error *error);
 

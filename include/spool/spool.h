@@ -12,7 +12,7 @@
 
 enum { SPOOL_FAILURE_BYTES = 64 };
 
-/* What is known of one notification whose agent was asked. */
+/* The record of one notification whose agent has been asked. */
 struct spool_record {
     char id[ID_BYTES]; /* of the notification; valid (id_is_valid) */
     char agent_id[ID_BYTES];

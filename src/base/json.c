@@ -139,8 +139,8 @@ static bool json_overflows(const char *bytes, size_t length_bytes)
 }
 
 /*
- * From the second character of a number to its end. What is no number, as one with a leading zero,
- * is left to Jansson.
+ * From the second character of a number to its end. Jansson rejects what is not a valid number,
+ * such as one with a leading zero.
  */
 static void json_scan_number(struct json_scan *scan)
 {

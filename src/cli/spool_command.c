@@ -10,8 +10,8 @@
  *   drop    removes a record from dead/ and reports what is lost
  *
  * Ids are processed one by one, each reported before the next is touched: a failed id does not hold
- * up the others, but once output cannot be written nothing more is changed, since nobody would know
- * of it.
+ * up the others, but once output cannot be written nothing more is changed, because the operator
+ * would not see it.
  */
 #include <jansson.h>
 #include <stdio.h>

@@ -17,7 +17,6 @@
 #include "serve/serve.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/sync.h"
