@@ -178,16 +178,6 @@ static void test_web_server_that_answers_405_is_not_a_gateway(void **state)
     expect_no_run_through_web_server(*state, 405, "gateway.http.endpoints.responses.enabled");
 }
 
-/* A release whose control UI catches every path: the page for a GET, 405 for a POST. */
-static const char *answer_as_control_ui(void *context, const char *request)
-{
-    (void)context;
-    return strncmp(request, "GET ", 4) == 0
-               ? "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<!doctype html>"
-               : "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain\r\n\r\n"
-                 "Method Not Allowed";
-}
-
 /* Its page in place of the list of models says nothing about which agents there are. */
 static void test_control_ui_is_a_disabled_endpoint_of_known_agents(void **state)
 {
@@ -195,7 +185,7 @@ static void test_control_ui_is_a_disabled_endpoint_of_known_agents(void **state)
     static const char setting[] = "gateway.http.endpoints.responses.enabled";
     char id[ID_BYTES];
     char url[96];
-    struct stub_server *gateway = stub_server_start_with(answer_as_control_ui, NULL);
+    struct stub_server *gateway = stub_server_start_control_ui();
     snprintf(
         url, sizeof url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u", stub_server_port(gateway));
     board_load_one(env, id);

@@ -57,21 +57,11 @@ static void test_disabled_or_draining_gateway_is_found(void **state)
         STRINGS("warn  gateway endpoint    disabled on purpose: ", "No check failed"));
 }
 
-/* The control UI of a gateway whose endpoint is off: it serves its page for every GET. */
-static const char *answer_as_control_ui(void *context, const char *request)
-{
-    (void)context;
-    return strncmp(request, "GET ", 4) == 0
-               ? "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<!doctype html>"
-               : "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain\r\n\r\n"
-                 "Method Not Allowed";
-}
-
 static void test_control_ui_in_place_of_the_endpoint_is_found(void **state)
 {
     struct test_env *env = *state;
     char url[96];
-    struct stub_server *gateway = stub_server_start_with(answer_as_control_ui, NULL);
+    struct stub_server *gateway = stub_server_start_control_ui();
     snprintf(
         url, sizeof url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u", stub_server_port(gateway));
     doctor_seed_agent(env);

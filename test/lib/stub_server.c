@@ -91,6 +91,20 @@ struct stub_server *stub_server_start_with(stub_server_answer *answer_to, void *
     return start_server(NULL, answer_to, context);
 }
 
+static const char *answer_as_control_ui(void *context, const char *request)
+{
+    (void)context;
+    return strncmp(request, "GET ", 4) == 0
+               ? "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<!doctype html>"
+               : "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain\r\n\r\n"
+                 "Method Not Allowed";
+}
+
+struct stub_server *stub_server_start_control_ui(void)
+{
+    return stub_server_start_with(answer_as_control_ui, NULL);
+}
+
 unsigned stub_server_port(const struct stub_server *server)
 {
     return server->port;

@@ -18,6 +18,10 @@ struct stub_server *stub_server_start(const char *answer);
  */
 typedef const char *stub_server_answer(void *context, const char *request);
 struct stub_server *stub_server_start_with(stub_server_answer *answer_to, void *context);
+
+/* A gateway whose endpoint is off: its control UI serves a page for every GET, 405 otherwise. */
+struct stub_server *stub_server_start_control_ui(void);
+
 unsigned stub_server_port(const struct stub_server *server);
 void stub_server_stop(struct stub_server *server);
 

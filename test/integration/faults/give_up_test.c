@@ -29,6 +29,16 @@ static struct target load_target(struct fault_env *faults)
     return target;
 }
 
+/* The agent replies, but is no longer there when the reply is posted. */
+static void start_and_delete_agent_during_run(struct fault_env *faults, const char *agent)
+{
+    board_hold_agents(faults->env, "agent");
+    fault_env_start(faults, NULL);
+    test_env_wait(faults->env, "held=1");
+    json_decref(test_env_post(faults->env, "/sandbox/delete", json_pack("{s:s}", "id", agent)));
+    board_release(faults->env, "agent");
+}
+
 static void expect_dead_letter(struct fault_env *faults, const char *id)
 {
     char path[512];
@@ -45,12 +55,7 @@ static void test_reply_of_a_deleted_agent_becomes_a_dead_letter(void **state)
 {
     struct fault_env *faults = *state;
     struct target target = load_target(faults);
-    board_hold_agents(faults->env, "agent");
-    fault_env_start(faults, NULL);
-    test_env_wait(faults->env, "held=1");
-    json_decref(
-        test_env_post(faults->env, "/sandbox/delete", json_pack("{s:s}", "id", target.agent)));
-    board_release(faults->env, "agent");
+    start_and_delete_agent_during_run(faults, target.agent);
     test_env_wait(faults->env, "undelivered=0");
     test_env_stop_runtime(faults->env);
     assert_int_equal(board_requests_for(faults->env, target.id), 1);
@@ -109,12 +114,7 @@ static void test_retried_reply_of_a_deleted_agent_stays_a_dead_letter(void **sta
 {
     struct fault_env *faults = *state;
     struct target target = load_target(faults);
-    board_hold_agents(faults->env, "agent");
-    fault_env_start(faults, NULL);
-    test_env_wait(faults->env, "held=1");
-    json_decref(
-        test_env_post(faults->env, "/sandbox/delete", json_pack("{s:s}", "id", target.agent)));
-    board_release(faults->env, "agent");
+    start_and_delete_agent_during_run(faults, target.agent);
     expect_moved_to_dead(faults, target.id);
     retry_dead_letter(faults, target.id);
     fault_env_start(faults, NULL);
