@@ -223,6 +223,8 @@ static enum wake_end send_wake(const struct heartbeat *heartbeat, struct http_cl
     gateway_send(parts->gateway, client, &message, &result);
     check_wake_reply(heartbeat, &result);
     breaker_control_record_send(parts->control, ticket, NULL, &result);
+    if (result.outcome == GATEWAY_BUSY)
+        entry->work.lane_pause_ms = result.retry_after_ms;
     bool answered = record_wake_result(heartbeat, agent, &entry->work.trace, &result);
     gateway_result_fini(&result);
     return answered ? WAKE_ANSWERED : WAKE_DONE;

@@ -366,7 +366,7 @@ static void test_notification_refused_too_long_ends_with_a_note(void **state)
     expect_note_after_endless_refusal(*state, 400, "X-Nothing");
 }
 
-/* A rate limit that only one notification meets opens the breaker for all, but only briefly. */
+/* A rate limit that only one notification meets holds up its own agent alone. */
 static void test_notification_rate_limited_alone_ends_with_a_note(void **state)
 {
     expect_note_after_endless_refusal(*state, 429, "Retry-After");

@@ -197,6 +197,28 @@ static void test_malformed_agents_do_not_disturb_others(void **state)
     test_env_stop_runtime(env);
 }
 
+/* The limit is on the agent's session, so what waits behind the wake-up would be refused as well.
+ */
+static void test_rate_limited_wake_up_pauses_its_agent(void **state)
+{
+    struct test_env *env = *state;
+    seed_agents(env, "waker", 1, 0.005);
+    board_gateway_fault(env, json_pack("{s:s, s:b, s:s, s:i, s:{s:s}, s:{s:{s:s}}}", "name", "wake",
+                                 "hold", 1, "action", "status", "status", 429, "headers",
+                                 "Retry-After", "60", "body_json", "error", "message", "slow"));
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "held=1");
+    json_t *rows = board_load(env, 1, 1);
+    wait_for_metrics(env, "\nmission_control_notifications_undelivered 1\n");
+    board_release(env, "wake");
+    test_env_wait_log(env, "slow");
+    test_env_wait_calls(env, "listUndeliveredNotifications", 3);
+    assert_int_equal(board_requests_for(env, board_string(json_array_get(rows, 0), "id")), 0);
+    assert_int_equal(test_env_stat(env, NULL, "held"), 0);
+    json_decref(rows);
+    test_env_stop_runtime(env);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +228,7 @@ int main(void)
         TEST_IN_ENV(test_busy_agent_is_reported_online_once_per_interval),
         TEST_IN_ENV(test_constant_backlog_does_not_keep_agents_asleep),
         TEST_IN_ENV(test_malformed_agents_do_not_disturb_others),
+        TEST_IN_ENV(test_rate_limited_wake_up_pauses_its_agent),
     };
     return cmocka_run_group_tests_name("heartbeats", tests, NULL, NULL);
 }
