@@ -23,7 +23,7 @@ problem() {
 }
 
 documents() {
-    find . \( -path ./build -o -path ./.git \) -prune -o -name '*.md' -print | sort
+    project_files -name '*.md'
 }
 
 # The targets of the links of a document, code blocks left out, a line each.
@@ -65,7 +65,7 @@ check_links() {
 check_reachable() {
     local document linking
     while read -r document; do
-        [[ $document == ./README.md ]] && continue
+        [[ $document == README.md ]] && continue
         linking=$(documents | xargs grep -lE "\]\(([^)# ]*/)?${document##*/}[)#]" |
             grep -vxF -- "$document") || true
         [[ -n $linking ]] ||
@@ -118,9 +118,8 @@ check_version() {
 
 # The text of each source file with its comments joined into one line: "FILE<TAB>TEXT".
 sources_with_comments() {
-    git ls-files --cached --others --exclude-standard '*.[ch]' '*.pml' '*.sh' '*.py' '*.mjs' |
+    project_files -name '*.[ch]' -o -name '*.pml' -o -name '*.sh' -o -name '*.py' -o -name '*.mjs' |
         while read -r source; do
-            [[ -e $source ]] || continue
             printf '%s\t' "$source"
             sed -E 's/^ *(\*|#|\/\/)? ?//' "$source" | tr '\n' ' '
             echo
@@ -130,7 +129,7 @@ sources_with_comments() {
 # FILE<TAB>NAME for each DIRECTORY/NAME.c or .h that a source or a document names. System headers and
 # the stand-in "folder/name.h" are left out.
 named_files() {
-    git ls-files --cached --others --exclude-standard '*.[ch]' '*.pml' '*.md' Makefile |
+    project_files -name '*.[ch]' -o -name '*.pml' -o -name '*.md' -o -path ./Makefile |
         xargs grep -HoE '<?[A-Za-z_./-]*[a-z_]+/[a-z_]+\.[ch]\b' 2>/dev/null |
         grep -vE ':(<|sys/|folder/)' | sed 's/:/\t/' | sort -u
 }
@@ -162,7 +161,7 @@ check_code_words() {
     for document in docs/architecture.md HACKING.md; do
         while read -r word; do
             grep -rqwF -- "$word" src include test scripts Makefile ||
-                [[ -n $(git ls-files "*/$word.*") ]] ||
+                [[ -n $(project_files -name "$word.*") ]] ||
                 problem "$document: \`$word\` is not in the sources"
         done < <(code_words "$document")
     done

@@ -49,6 +49,13 @@ make_variable() {
     make -s --no-print-directory "$@" --eval="print-variable: ; @printf '%s\n' \$($name)" print-variable
 }
 
+# project_files EXPRESSION...: the files of the project that match an expression of find, sorted; what is
+# built or kept on this machine only (.gitignore) is left out. Needs no git, so it works on an archive.
+project_files() {
+    find . \( -path ./.git -o -path ./build -o -path ./.demo -o -path ./bench -o -path ./secrets \) -prune \
+        -o -type f \( "$@" \) -printf '%P\n' | sort
+}
+
 cpu_count() {
     nproc 2>/dev/null || echo 1
 }

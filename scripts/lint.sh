@@ -71,12 +71,6 @@ run_clang_format() {
     clang-format --dry-run --Werror "${c_files[@]}"
 }
 
-# Shell scripts, including those in .ci, which have no suffix.
-find_scripts() {
-    find . \( -path ./build -o -path ./.git -o -path ./.demo \) -prune -o -type f \
-        \( -name '*.sh' -o -path './.ci/*' \) -print | sort
-}
-
 lint_c() {
     local c_files=() sources=()
     mapfile -t c_files < <(make_variable C_FILES)
@@ -94,18 +88,14 @@ lint_c() {
 
 lint_scripts() {
     local scripts=()
-    mapfile -t scripts < <(find_scripts)
+    # Those in .ci have no suffix.
+    mapfile -t scripts < <(project_files -name '*.sh' -o -path './.ci/*')
     run_check shellcheck "${#scripts[@]} files" shellcheck "${scripts[@]}"
-}
-
-find_yaml() {
-    find . \( -path ./build -o -path ./.git -o -path ./.demo \) -prune -o -type f \
-        \( -name '*.yaml' -o -name '*.yml' -o -name .yamllint \) -print | sort
 }
 
 lint_yaml() {
     local files=()
-    mapfile -t files < <(find_yaml)
+    mapfile -t files < <(project_files -name '*.yaml' -o -name '*.yml' -o -name .yamllint)
     run_check yamllint "${#files[@]} files" yamllint --strict "${files[@]}"
 }
 
