@@ -109,11 +109,13 @@ def read_trace(trace_path, program):
 
 
 def one_delivery(records):
-    """The calls of the worker that delivered: from its taking of the entry to its finishing it."""
+    """The calls of the worker that delivered: from its taking of the entry to its finishing it.
+
+    It may have waited before, so it is the last look for work that counts."""
     thread, end = next((record[0], i) for i, record in enumerate(records)
                        if record[2] == "delivery_run" and record[1])
     calls = [record for record in records[:end] if record[0] == thread]
-    start = max(i for i, call in enumerate(calls) if call[2] == "send_queue_take" and not call[1])
+    start = max(i for i, call in enumerate(calls) if call[2] == "find_work_locked" and not call[1])
     return [(function, path) for _, leaving, function, path in calls[start:] if not leaving]
 
 

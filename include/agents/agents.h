@@ -62,9 +62,11 @@ void wake_schedule_record_online(struct wake_schedule *schedule, const char *id,
 
 /*
  * Whether an agent that has just made a delivery should be reported as online: it is waiting to be
- * woken, too busy for that, and was not reported for an interval. Counts as reported if true.
+ * woken, too busy for that, and was not reported for an interval. If true, it counts as reported
+ * and *agent is filled in.
  */
-bool wake_schedule_owes_report(struct wake_schedule *schedule, const char *id, int64_t now_ms);
+bool wake_schedule_owes_report(
+    struct wake_schedule *schedule, const char *id, int64_t now_ms, struct agent *agent);
 
 /* Copies an agent as the last list had it. False when it is not in that list. */
 bool wake_schedule_find(struct wake_schedule *schedule, const char *id, struct agent *agent);

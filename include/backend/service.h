@@ -58,6 +58,8 @@ struct delivery_context {
     const json_t *agent;   /* NULL when deleted */
     const json_t *task;    /* NULL when deleted or there is none */
     const json_t *message; /* likewise */
+    bool has_ended;        /* the notification is gone or has been marked as delivered */
+    bool task_is_gone;     /* it names a task that has been deleted */
 };
 
 /*
@@ -68,12 +70,6 @@ struct delivery_context {
 enum convex_outcome delivery_context_read(
     json_t *value, struct delivery_context *context, struct error *error);
 void delivery_context_fini(struct delivery_context *context);
-
-/* Whether the notification is gone or has been marked as delivered. Pure. */
-bool delivery_context_has_ended(const struct delivery_context *context);
-
-/* Whether the notification names a task that has been deleted. Pure. */
-bool delivery_context_task_is_gone(const struct delivery_context *context);
 
 /*
  * All calls below block as convex_call does and return its outcome; on anything but CONVEX_SUCCESS

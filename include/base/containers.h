@@ -41,6 +41,9 @@ struct heap_item *heap_first(const struct heap *heap);
 /* Removes item from the heap that it is in. O(log n). */
 void heap_remove(struct heap *heap, struct heap_item *item);
 
+/* Has the item in the heap, with that due time if it was not there yet, or not. O(log n). */
+void heap_keep(struct heap *heap, struct heap_item *item, bool wanted, int64_t due_ms);
+
 /*
  * Calls visit for up to count items (at most HEAP_MAX_VISITED) in the order of their due times,
  * until it returns false. The heap is unchanged; the cost depends on count, not on the heap's size.

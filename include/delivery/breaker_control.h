@@ -33,13 +33,10 @@ void breaker_control_publish(const struct breaker_control *control);
 void breaker_control_hold(const struct breaker_control *control, bool held);
 
 /*
- * As breaker_record_send and breaker_record_probe; publishes and logs a change of state. Any
- * thread; block only as the log does.
+ * To be called when breaker_record_send or breaker_record_probe has changed the breaker: publishes
+ * and logs its state. Any thread; blocks only as the log does.
  */
-void breaker_control_record_send(const struct breaker_control *control, uint64_t ticket,
-    const char *agent_id, const struct gateway_result *result);
-void breaker_control_record_probe(
-    const struct breaker_control *control, uint64_t ticket, const struct gateway_result *result);
+void breaker_control_apply(const struct breaker_control *control);
 
 /* As breaker_token_changed, and has the gateway probed. Any thread; does not block. */
 void breaker_control_token_changed(const struct breaker_control *control);

@@ -150,11 +150,10 @@ struct entry {
         int64_t retry_delay_ms;           /* how long its last failure made it wait */
         int64_t started_us;               /* when the current attempt began, monotonic */
         int64_t replied_us;               /* when the reply came; 0: to an earlier process */
-        struct activity *activity;        /* of the worker that has it; NULL outside of a pool */
         struct trace trace;               /* of all requests for it by this process */
     } work;
 
-    /* The queue's, under its lock. The worker that has the entry reads stage and the times. */
+    /* The queue's, under its lock. The worker that has the entry reads stage, ticket and times. */
     struct {
         enum entry_stage stage;
         enum entry_place place;
@@ -164,7 +163,9 @@ struct entry {
         int64_t overdue_from_ms; /* of a wake-up: when it goes before sends, monotonic */
         int64_t settled_at_ms;
         uint64_t last_page; /* number of the last page that listed it */
+        uint64_t ticket;    /* version of the policy under which its send was allowed */
         struct lane *lane;
+        struct activity *activity;       /* of the worker that has it; NULL: none to keep */
         struct heap_item due;            /* in the heap while PLACE_WAITING */
         struct heap_item by_age;         /* among those that have not ended, by createdAt */
         struct heap_item record_by_age;  /* of these, among those with a record in the spool */

@@ -52,7 +52,7 @@ struct runtime_health {
  * gateway is not our child. Any thread; briefly takes locks, one at a time.
  */
 void runtime_health_read(struct runtime_health *health, struct stats *stats,
-    struct breaker *breaker, const struct send_queue *queue, struct gateway_supervisor *supervisor);
+    struct breaker *breaker, struct send_queue *queue, struct gateway_supervisor *supervisor);
 
 /* Whether one kind of trouble is there. Pure. */
 bool runtime_health_has(const struct runtime_health *health, enum health_trouble trouble);

@@ -37,12 +37,12 @@ struct offer {
 
 /* Whether agents may be asked, as the circuit breaker sees it. A zeroed one allows everything. */
 struct send_policy {
-    uint64_t version; /* a policy older than the queue's is ignored */
+    uint64_t version; /* the breaker's; a policy older than the queue's is ignored */
     bool paused;      /* no sends and no wake-ups; write-backs continue */
     bool limited;     /* at most SEND_QUEUE_LIMITED_SENDS at a time */
 };
 
-/* Figures of the queue. Each is exact, but together they may be a moment apart. */
+/* Figures of the queue. */
 struct send_queue_view {
     size_t held;                   /* notifications of any stage, settled ones included */
     size_t ready;                  /* at most SEND_QUEUE_READY_OF_LANE of each lane */
@@ -58,6 +58,16 @@ struct send_queue_view {
     int64_t oldest_undelivered_ms; /* createdAt, wall clock; 0 for none */
     int64_t oldest_recorded_ms;
     int64_t oldest_failing_ms; /* of those whose last attempt failed */
+};
+
+/* What a worker is doing at one moment. */
+struct activity {
+    bool busy; /* if false, only since_ms means anything */
+    enum entry_kind kind;
+    enum entry_stage stage;
+    char id[ID_BYTES];    /* of the notification, or of the agent that is woken */
+    char agent[ID_BYTES]; /* its slug, or its id while the slug is not known */
+    int64_t since_ms;     /* when it entered this stage, or became idle; monotonic */
 };
 
 /* A notification that no worker has taken. */
@@ -116,13 +126,6 @@ bool send_queue_add_prior_runs(struct send_queue *queue, const char *id, unsigne
 bool send_queue_offer(struct send_queue *queue, const struct offer *offer);
 
 /*
- * Tells that the backend may list something new, because a message was posted. A page is asked for
- * at once if a worker is idle; else by the next worker to become idle, or once the last page is a
- * second old.
- */
-void send_queue_expect_more(struct send_queue *queue);
-
-/*
  * Queues a wake-up of an agent, after all deliveries and not counted against the capacity. Once it
  * has waited for max_wait_ms, every other agent that is asked may be one whose wake-up goes before
  * deliveries. False when the agent has one already, running or not, when the queue is closed or
@@ -142,21 +145,18 @@ bool send_queue_withdraw_wake(struct send_queue *queue, char agent_id[static ID_
 /*
  * The next entry to work on, the caller's until send_queue_finish: write-backs first, then sends,
  * then wake-ups (but see send_queue_wake). Blocks until there is one; NULL once the queue is closed
- * and has nothing left to hand out.
+ * and has nothing left to hand out. *activity (NULL: none) is the caller's; until the entry is
+ * finished the queue keeps in it what is being done, under its lock. May poke the poller.
  */
-struct entry *send_queue_take(struct send_queue *queue);
+struct entry *send_queue_take(struct send_queue *queue, struct activity *activity);
 
 /*
  * Moves a taken entry to the next stage. False, and nothing changes, when that is STAGE_SENDING and
- * the policy, the operator's hold or the close forbids it.
+ * the policy, the operator's hold or the close forbids it; else entry->queue.ticket tells under
+ * which policy it was allowed. From STAGE_REPLIED with REASON_REPLIED, a message was posted, which
+ * may have caused notifications: so may poke the poller.
  */
 bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage);
-
-/*
- * Counts at once that the spool has a record of a taken entry (entry->work.record); otherwise its
- * next step does. For the one step that may take minutes.
- */
-void send_queue_count_record(struct send_queue *queue, struct entry *entry);
 
 /*
  * Returns a taken entry, to be handed out again at stage after delay_ms (0: at once), or never when
@@ -192,8 +192,12 @@ bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms);
 
 /* Observing it. */
 
-/* Copies the figures. Takes no lock, so observers never hold up a worker. */
-void send_queue_snapshot(const struct send_queue *queue, struct send_queue_view *view);
+/* Copies the figures as they are together at one moment. */
+void send_queue_snapshot(struct send_queue *queue, struct send_queue_view *view);
+
+/* Copies what the worker that took an entry with this activity is doing, or since when nothing. */
+void send_queue_read_activity(
+    struct send_queue *queue, const struct activity *activity, struct activity *copy);
 
 /*
  * Copies at most max (1 to SEND_QUEUE_MAX_LISTED) notifications that no worker has taken, oldest

@@ -9,29 +9,6 @@
 #include "delivery/send_queue.h"
 #include "http/client.h"
 
-/* What a worker is doing at one moment. */
-struct activity_view {
-    bool busy; /* if false, only since_ms means anything */
-    enum entry_kind kind;
-    enum entry_stage stage;
-    char id[ID_BYTES];    /* of the notification, or of the agent that is woken */
-    char agent[ID_BYTES]; /* its slug, or its id while the slug is not known */
-    int64_t since_ms;     /* when it entered this stage, or became idle; monotonic */
-};
-
-/* Published by a worker for observers, which may read it at any time. */
-struct activity {
-    /* Guards view. */
-    struct mutex lock;
-    struct activity_view view;
-};
-
-/*
- * For the function that works on an entry, with entry->work.activity (NULL does nothing): the entry
- * has entered a stage, and its agent has that slug ("": not known). Briefly takes a lock.
- */
-void activity_enter(struct activity *activity, enum entry_stage stage, const char *agent_slug);
-
 struct worker_pool;
 
 /*
@@ -65,9 +42,9 @@ int worker_pool_start(struct worker_pool *pool, struct error *error);
 
 /*
  * Copies what the worker of that number (from 1) is doing; false when there is none. Any thread,
- * whether workers run or not. Briefly takes that worker's lock.
+ * whether workers run or not. Briefly takes the queue's lock.
  */
-bool worker_pool_snapshot(struct worker_pool *pool, unsigned number, struct activity_view *view);
+bool worker_pool_snapshot(struct worker_pool *pool, unsigned number, struct activity *activity);
 
 /*
  * Logs a line for each worker: what it works on, at which stage, and for how long. Any thread;

@@ -20,7 +20,7 @@ enum { BREAKER_REASON_BYTES = 512 };
 
 /* A snapshot of the breaker. */
 struct breaker_view {
-    uint64_t version; /* grows with every change of the fields below */
+    uint64_t version; /* grows with every change of the fields below, or of the token */
     enum breaker_state state;
     bool limited;     /* few sends at a time: the model provider is in trouble */
     int64_t since_ms; /* when the state began (monotonic) */
@@ -61,13 +61,10 @@ const char *breaker_view_word(const struct breaker_view *view);
 /* The word for the present state. Takes no lock. */
 const char *breaker_word(const struct breaker *breaker);
 
-/* To be taken before a send begins, and handed to breaker_record_send with its result. */
-uint64_t breaker_ticket(struct breaker *breaker);
-
 /*
  * Records how a send to agent_id ended; NULL for a wake-up, whose failed run is no sign of trouble
- * with the model provider. If the state or mode has changed since the ticket was taken
- * only a reply counts: it ends the limit. Returns whether the view has changed.
+ * with the model provider. ticket: version of the view that allowed the send. If it is no longer
+ * the present one only a reply counts: it ends the limit. Returns whether the view has changed.
  */
 bool breaker_record_send(struct breaker *breaker, uint64_t ticket, const char *agent_id,
     const struct gateway_result *result, int64_t now_ms);

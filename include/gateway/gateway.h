@@ -36,7 +36,7 @@ struct gateway_message {
 
 struct gateway_result {
     enum gateway_outcome outcome;
-    json_t *body; /* owned; NULL unless GATEWAY_REPLIED */
+    json_t *body; /* the caller's; NULL unless GATEWAY_REPLIED */
     int64_t retry_after_ms;
     bool draining;   /* GATEWAY_BUSY for everybody, not just for this agent */
     bool incomplete; /* GATEWAY_REPLIED with a run that ended before its time */
@@ -45,9 +45,6 @@ struct gateway_result {
     int status;         /* of the answer; 0 when there was none */
     struct error error; /* why it is not GATEWAY_REPLIED; holds no secrets */
 };
-
-/* Frees the body; may be called twice. */
-void gateway_result_fini(struct gateway_result *result);
 
 /*
  * Creates a client; copies its arguments. url "" creates one that is disabled; with token NULL or
@@ -67,7 +64,7 @@ bool gateway_is_enabled(const struct gateway *gateway);
 bool gateway_exchange_token(struct gateway *gateway, char **token);
 
 /*
- * Posts one message and fills *result, which the caller ends with gateway_result_fini. At most one
+ * Posts one message and fills *result, whose body the caller releases. At most one
  * request goes out, whatever happens. Blocks until answer, timeout or abort. Any thread, each with
  * its own client.
  */
@@ -125,8 +122,5 @@ struct gateway_models {
 void gateway_models_fetch(const struct gateway *gateway, struct http_client *client,
     int64_t timeout_ms, const struct trace *trace, struct gateway_models *models);
 void gateway_models_fini(struct gateway_models *models);
-
-/* Whether the gateway has the agent, ignoring case; true when there is no list. Pure. */
-bool gateway_models_have(const struct gateway_models *models, const char *agent_slug);
 
 #endif

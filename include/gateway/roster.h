@@ -31,6 +31,9 @@ void gateway_roster_set_missing(struct gateway_roster *roster, json_t *missing);
 /* A copy of those slugs, a new reference; NULL without memory. */
 json_t *gateway_roster_missing(struct gateway_roster *roster);
 
+/* Whether the gateway has the agent, ignoring case; true when there is no list. Pure. */
+bool gateway_models_have(const struct gateway_models *models, const char *agent_slug);
+
 /* Whether the gateway has the agent; true while that is not known. */
 bool gateway_roster_has(struct gateway_roster *roster, const char *agent_slug);
 
@@ -39,23 +42,20 @@ void gateway_roster_set_release(
     struct gateway_roster *roster, const struct gateway_release *release);
 struct gateway_release gateway_roster_release(struct gateway_roster *roster);
 
-/* Session and agent at the gateway. The caller frees it with agent_address_fini in any case. */
+/* As whom an agent of the board is asked at the gateway. The caller ends session_key. */
 struct agent_address {
     struct text session_key;
     char agent_slug[ID_BYTES]; /* at the gateway; "" leaves the agent to its default */
+    bool unknown;              /* the gateway lacks the agent, and no other stands in for it */
+    enum gateway_generation generation; /* of the gateway, as far as known */
 };
 
 /*
  * Derives the address of an agent: its session key, or one built as the backend builds it when that
- * is ""; for an agent that the gateway lacks, one of the fallback agent if config has one
+ * is NULL or ""; for an agent that the gateway lacks, one of the fallback agent if config has one
  * (docs/protocol.md, "Sessions and agents"). False without memory.
  */
 bool agent_address_make(struct agent_address *address, const struct config *config,
     struct gateway_roster *roster, const char *slug, const char *session_key);
-
-/* As agent_address_make, from an agent's document. */
-bool agent_address_from_json(struct agent_address *address, const struct config *config,
-    struct gateway_roster *roster, const json_t *agent);
-void agent_address_fini(struct agent_address *address);
 
 #endif

@@ -18,7 +18,7 @@ struct reporter_parts {
     const struct config *config;
     struct convex *convex;
     struct breaker *breaker;
-    const struct send_queue *queue;
+    struct send_queue *queue;
     struct gateway_supervisor *supervisor; /* NULL: the gateway is not our child */
     struct version_probe *version;
     struct gateway_roster *roster; /* may be NULL */

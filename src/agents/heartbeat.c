@@ -132,7 +132,8 @@ static void record_wake_failure(const struct heartbeat *heartbeat, const char *w
         "%s could not be %s: %s", agent->name, what, error->text);
 }
 
-static void report_agent_online(const struct heartbeat *heartbeat, struct http_client *client,
+/* Returns whether the backend knows now. */
+static bool report_agent_online(const struct heartbeat *heartbeat, struct http_client *client,
     const struct agent *agent, const struct trace *trace)
 {
     const struct service service = {
@@ -143,21 +144,20 @@ static void report_agent_online(const struct heartbeat *heartbeat, struct http_c
     };
     struct error error;
     enum convex_outcome outcome = service_report_agent_online(&service, agent->id, &error);
-    if (outcome == CONVEX_SUCCESS) {
-        wake_schedule_record_online(heartbeat->parts.schedule, agent->id, clock_monotonic_ms());
-    } else if (outcome != CONVEX_ABORTED) {
+    if (outcome != CONVEX_SUCCESS && outcome != CONVEX_ABORTED) {
         count_wake(heartbeat, "report_failed");
         record_wake_failure(heartbeat, "reported as online", agent, trace, &error);
     }
+    return outcome == CONVEX_SUCCESS;
 }
 
 /* Turns an error that the gateway sent as the agent's words into a failed run. */
-static void check_wake_reply(const struct heartbeat *heartbeat, struct gateway_result *result)
+static void check_wake_reply(enum gateway_generation generation, struct gateway_result *result)
 {
     const struct reply_context context = {
         .is_wake_up = true,
         .incomplete = result->incomplete,
-        .generation = gateway_roster_release(heartbeat->parts.roster).generation,
+        .generation = generation,
     };
     struct reply reply;
     if (result->outcome != GATEWAY_REPLIED ||
@@ -215,18 +215,17 @@ static enum wake_end send_wake(const struct heartbeat *heartbeat, struct http_cl
         .trace = &entry->work.trace,
     };
     struct gateway_result result;
-    /* Before asking the queue, so that a breaker that opens in between invalidates the ticket. */
-    uint64_t ticket = breaker_ticket(parts->control->breaker);
     if (!send_queue_advance(parts->queue, entry, STAGE_SENDING))
         return WAKE_POSTPONED;
-    activity_enter(entry->work.activity, STAGE_SENDING, agent->slug);
     gateway_send(parts->gateway, client, &message, &result);
-    check_wake_reply(heartbeat, &result);
-    breaker_control_record_send(parts->control, ticket, NULL, &result);
+    check_wake_reply(address->generation, &result);
+    if (breaker_record_send(
+            parts->control->breaker, entry->queue.ticket, NULL, &result, clock_monotonic_ms()))
+        breaker_control_apply(parts->control);
     if (result.outcome == GATEWAY_BUSY)
         entry->work.lane_pause_ms = result.retry_after_ms;
     bool answered = record_wake_result(heartbeat, agent, &entry->work.trace, &result);
-    gateway_result_fini(&result);
+    json_decref(result.body);
     return answered ? WAKE_ANSWERED : WAKE_DONE;
 }
 
@@ -239,13 +238,14 @@ static enum wake_end wake_agent(const struct heartbeat *heartbeat, struct http_c
     /* The list may have changed since the entry was queued; an agent that is gone is done with. */
     if (!wake_schedule_find(heartbeat->parts.schedule, entry->agent_id, agent))
         return WAKE_DONE;
+    text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, agent->slug);
     bool complete = agent_address_make(&address, heartbeat->parts.config, heartbeat->parts.roster,
         agent->slug, agent->session_key);
     prompt_build_heartbeat(clock_wall_ms(), &input);
     enum wake_end end = WAKE_POSTPONED;
     if (complete && !input.failed)
         end = send_wake(heartbeat, client, entry, agent, &address, &input);
-    agent_address_fini(&address);
+    text_fini(&address.session_key);
     text_fini(&input);
     return end;
 }
@@ -268,17 +268,16 @@ void heartbeat_run_wake(void *context, struct http_client *client, struct entry 
         wake_schedule_done(parts->schedule, agent_id, clock_monotonic_ms());
     loop_poke(&heartbeat->loop);
     /* Last, as it may block: neither the agent's lane nor its next wake-up waits for it. */
-    if (end == WAKE_ANSWERED)
-        report_agent_online(heartbeat, client, &agent, &trace);
+    if (end == WAKE_ANSWERED && report_agent_online(heartbeat, client, &agent, &trace))
+        wake_schedule_record_online(parts->schedule, agent_id, clock_monotonic_ms());
 }
 
 void heartbeat_after_delivery(
     void *context, struct http_client *client, const char *agent_id, const struct trace *trace)
 {
     const struct heartbeat *heartbeat = context;
-    struct wake_schedule *schedule = heartbeat->parts.schedule;
     struct agent agent;
-    if (wake_schedule_owes_report(schedule, agent_id, clock_monotonic_ms()) &&
-        wake_schedule_find(schedule, agent_id, &agent))
+    if (wake_schedule_owes_report(
+            heartbeat->parts.schedule, agent_id, clock_monotonic_ms(), &agent))
         report_agent_online(heartbeat, client, &agent, trace);
 }

@@ -317,15 +317,18 @@ void wake_schedule_record_online(struct wake_schedule *schedule, const char *id,
     mutex_unlock(&schedule->lock);
 }
 
-bool wake_schedule_owes_report(struct wake_schedule *schedule, const char *id, int64_t now_ms)
+bool wake_schedule_owes_report(
+    struct wake_schedule *schedule, const char *id, int64_t now_ms, struct agent *agent)
 {
     mutex_lock(&schedule->lock);
     struct row *row = find_row_locked(schedule, id);
     bool owes =
         row != NULL && is_row_out(row) &&
         (row->online_ms == 0 || now_ms - row->online_ms >= row->agent.heartbeat_interval_ms);
-    if (owes)
+    if (owes) {
         row->online_ms = now_ms;
+        *agent = row->agent;
+    }
     mutex_unlock(&schedule->lock);
     return owes;
 }

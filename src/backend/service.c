@@ -135,41 +135,37 @@ void delivery_context_fini(struct delivery_context *context)
     *context = (struct delivery_context){0};
 }
 
-bool delivery_context_has_ended(const struct delivery_context *context)
+/*
+ * Stores the object value[key], or NULL if there is none. A missing key that is required is a
+ * malformed answer, hence false; only an explicit null means that the document is gone.
+ */
+static bool read_part(const json_t *value, const char *key, bool required, const json_t **part)
 {
-    return json_is_null(context->value) ||
-           json_is_number(json_object_get(context->notification, "deliveredAt"));
-}
-
-bool delivery_context_task_is_gone(const struct delivery_context *context)
-{
-    return context->task == NULL && json_guard_string(context->notification, "taskId") != NULL;
-}
-
-static const json_t *object_or_null(const json_t *parent, const char *key)
-{
-    const json_t *found = json_object_get(parent, key);
-    return json_is_object(found) ? found : NULL;
-}
-
-/* A missing key is a malformed answer; only an explicit null means that the document is gone. */
-static bool is_object_or_null(const json_t *parent, const char *key)
-{
-    const json_t *found = json_object_get(parent, key);
-    return json_is_object(found) || json_is_null(found);
+    const json_t *found = json_object_get(value, key);
+    *part = json_is_object(found) ? found : NULL;
+    return *part != NULL || !required || json_is_null(found);
 }
 
 /* The part of a context that is malformed, or NULL. A deleted agent or task is not malformed. */
-static const char *find_malformed_part(const struct delivery_context *context)
+static const char *read_parts(struct delivery_context *context)
 {
-    if (json_is_null(context->value))
+    const json_t *value = context->value;
+    if (json_is_null(value)) {
+        context->has_ended = true;
         return NULL;
+    }
+    read_part(value, "message", false, &context->message);
+    read_part(value, "notification", false, &context->notification);
     if (context->notification == NULL)
         return "notification";
-    if (!is_object_or_null(context->value, "agent"))
+    if (!read_part(value, "agent", true, &context->agent))
         return "agent";
-    bool needs_task = json_guard_string(context->notification, "taskId") != NULL;
-    return needs_task && !is_object_or_null(context->value, "task") ? "task" : NULL;
+    bool has_task = json_guard_string(context->notification, "taskId") != NULL;
+    if (!read_part(value, "task", has_task, &context->task))
+        return "task";
+    context->has_ended = json_is_number(json_object_get(context->notification, "deliveredAt"));
+    context->task_is_gone = has_task && context->task == NULL;
+    return NULL;
 }
 
 static const char get_delivery[] = "getNotificationForDelivery";
@@ -177,14 +173,8 @@ static const char get_delivery[] = "getNotificationForDelivery";
 enum convex_outcome delivery_context_read(
     json_t *value, struct delivery_context *context, struct error *error)
 {
-    *context = (struct delivery_context){
-        .value = value,
-        .notification = object_or_null(value, "notification"),
-        .agent = object_or_null(value, "agent"),
-        .task = object_or_null(value, "task"),
-        .message = object_or_null(value, "message"),
-    };
-    const char *part = find_malformed_part(context);
+    *context = (struct delivery_context){.value = value};
+    const char *part = read_parts(context);
     if (part == NULL)
         return CONVEX_SUCCESS;
     delivery_context_fini(context);

@@ -100,6 +100,14 @@ void heap_remove(struct heap *heap, struct heap_item *item)
         heap_sift_down(heap, last, place);
 }
 
+void heap_keep(struct heap *heap, struct heap_item *item, bool wanted, int64_t due_ms)
+{
+    if (wanted && item->place == 0)
+        heap_push(heap, item, due_ms);
+    else if (!wanted && item->place != 0)
+        heap_remove(heap, item);
+}
+
 /*
  * Inserts place, if the heap has it, into the count places of the frontier, which are sorted with
  * the item due first at the end. Returns the new count.

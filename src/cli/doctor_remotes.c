@@ -20,6 +20,7 @@
 #include "cli/cli.h"
 #include "config/options.h"
 #include "gateway/gateway.h"
+#include "gateway/roster.h"
 
 /* The gateway retries a failing model provider for up to 142 s before it answers. */
 enum { MIN_TIMEOUT_MS = 150000, MAX_NAMED_AGENTS = 10, SLUG_BYTES = 64 };

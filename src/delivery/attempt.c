@@ -176,9 +176,9 @@ static struct stage_result judge_failed_stage(struct attempt *attempt, enum entr
     const struct delivery_context *context, const struct error *error)
 {
     enum failure_class class = attempt_backend_failure(CONVEX_FUNCTION_ERROR);
-    bool gone = context->agent == NULL || delivery_context_task_is_gone(context);
+    bool gone = context->agent == NULL || context->task_is_gone;
     bool marked_by_us = stage == STAGE_REPLIED && attempt->entry->work.reply_abandoned;
-    if (delivery_context_has_ended(context) && !marked_by_us) {
+    if (context->has_ended && !marked_by_us) {
         if (stage != STAGE_WRITTEN)
             return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_ENDED_ELSEWHERE);
         attempt_acknowledged(attempt); /* only the answer to our own call was lost */

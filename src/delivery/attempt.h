@@ -13,8 +13,7 @@ struct attempt {
     struct http_client *client;
     struct service service;
     struct entry *entry;
-    struct delivery_context context; /* from the known stage to the end of the sending stage */
-    uint64_t ticket;                 /* the breaker's, from before the queue allowed the send */
+    struct delivery_context context; /* from the known stage on */
     struct loop_verdict verdict;     /* of the loop guard, from the known stage on */
     int64_t run_ms;                  /* how long the agent took, -1 when it was not asked */
     bool failed;                     /* a failure was counted */

@@ -50,7 +50,7 @@ static struct breaker_view publish_policy(const struct breaker_control *control)
     return view;
 }
 
-static void publish_change(const struct breaker_control *control)
+void breaker_control_apply(const struct breaker_control *control)
 {
     struct breaker_view view = publish_policy(control);
     log_state(&view);
@@ -74,23 +74,10 @@ void breaker_control_hold(const struct breaker_control *control, bool held)
         held ? "sends paused by operator (SIGUSR2)" : "sends resumed by operator (SIGUSR2)");
 }
 
-void breaker_control_record_send(const struct breaker_control *control, uint64_t ticket,
-    const char *agent_id, const struct gateway_result *result)
-{
-    if (breaker_record_send(control->breaker, ticket, agent_id, result, clock_monotonic_ms()))
-        publish_change(control);
-}
-
-void breaker_control_record_probe(
-    const struct breaker_control *control, uint64_t ticket, const struct gateway_result *result)
-{
-    if (breaker_record_probe(control->breaker, ticket, result, clock_monotonic_ms()))
-        publish_change(control);
-}
-
 void breaker_control_token_changed(const struct breaker_control *control)
 {
     breaker_token_changed(control->breaker, clock_monotonic_ms());
+    publish_policy(control);
     loop_poke(control->prober);
 }
 
@@ -129,8 +116,8 @@ static void run_probe(const struct gateway_prober *prober, const struct breaker_
     gateway_probe(parts->gateway, prober->client, probe->timeout_ms, &trace, &result);
     if (result.outcome == GATEWAY_REPLIED)
         update_roster(prober, &trace);
-    breaker_control_record_probe(parts->control, probe->ticket, &result);
-    gateway_result_fini(&result);
+    if (breaker_record_probe(parts->control->breaker, probe->ticket, &result, clock_monotonic_ms()))
+        breaker_control_apply(parts->control);
 }
 
 static void *probe_thread(void *owner)

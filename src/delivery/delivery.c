@@ -31,7 +31,6 @@
 #include "delivery/entry.h"
 #include "delivery/prompt.h"
 #include "delivery/reply.h"
-#include "delivery/worker_pool.h"
 #include "gateway/roster.h"
 
 static const char component[] = "Delivery";
@@ -67,6 +66,13 @@ static struct stage_result run_stage(struct attempt *attempt, enum entry_stage s
     return stage_settled(attempt);
 }
 
+/* Only a send is ever refused: by the breaker, the operator's hold or the shutdown. */
+static struct stage_result send_not_allowed(struct attempt *attempt)
+{
+    journal_undo_run(&attempt->delivery->journal, attempt->entry);
+    return put_back_at(STAGE_KNOWN);
+}
+
 /* Runs stages until one has to wait, is put back, or the notification is settled. */
 static struct stage_result run_stages(struct attempt *attempt)
 {
@@ -75,10 +81,8 @@ static struct stage_result run_stages(struct attempt *attempt)
         return run_stage(attempt, STAGE_SETTLED);
     struct stage_result result = run_stage(attempt, entry->queue.stage);
     while (result.stage != STAGE_SETTLED && !result.put_back && result.delay_ms == 0) {
-        /* Only a send is ever refused: by the breaker, the operator's hold or the shutdown. */
         if (!send_queue_advance(attempt->delivery->queue, entry, result.stage))
-            return put_back_at(STAGE_KNOWN);
-        activity_enter(entry->work.activity, result.stage, entry->work.agent_slug);
+            return send_not_allowed(attempt);
         result = run_stage(attempt, result.stage);
     }
     /* The queue settles the entry in send_queue_finish, together with its lane. */
@@ -115,7 +119,8 @@ void delivery_run(void *context, struct http_client *client, struct entry *entry
     metrics_observe(&delivery->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->queue.waited_us);
     struct stage_result result = run_stages(&attempt);
     delivery_context_fini(&attempt.context);
-    loop_guard_take_back(delivery->guard, &attempt.verdict);
+    if (attempt.verdict.counted)
+        loop_guard_take_back(delivery->guard, &attempt.verdict);
     bool delivered = result.stage == STAGE_SETTLED && entry->work.outcome == OUTCOME_DELIVERED;
     const struct trace trace = entry->work.trace;
     char agent_id[ID_BYTES];
@@ -177,11 +182,11 @@ static struct stage_result judge_context(struct attempt *attempt)
     const struct delivery_context *context = &attempt->context;
     if (json_is_null(context->value))
         return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_NOTIFICATION_GONE);
-    if (delivery_context_has_ended(context))
+    if (context->has_ended)
         return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_ALREADY_DELIVERED);
     if (context->agent == NULL)
         return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, REASON_AGENT_GONE);
-    if (delivery_context_task_is_gone(context))
+    if (context->task_is_gone)
         return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, REASON_TASK_GONE);
     struct error error;
     enum convex_outcome outcome = loop_guard_judge(attempt->delivery->guard, &attempt->service,
@@ -208,8 +213,9 @@ static struct stage_result stage_known(struct attempt *attempt)
     attempt->entry->work.errors = (struct failing_time){0};
     remember_context(attempt->entry, &attempt->context);
     struct stage_result result = judge_context(attempt);
-    /* Before the queue is asked, so that a change of the breaker in between outdates the result. */
-    attempt->ticket = breaker_ticket(attempt->delivery->control->breaker);
+    /* Counted first, so that nothing lies between the queue's permission and the request. */
+    if (result.stage == STAGE_SENDING)
+        journal_begin_run(&attempt->delivery->journal, attempt->entry);
     return result;
 }
 
@@ -251,7 +257,8 @@ static int64_t run_timeout_ms(const struct attempt *attempt)
     return backoff_doubled_ms(set_ms, attempt->entry->work.timeouts, max_ms);
 }
 
-/* One request to the agent, which counts as a run unless the answer proves that there was none. */
+/* One request to the agent, whose run stays counted unless the answer proves that there was none.
+ */
 static void send_to_agent(struct attempt *attempt, const struct agent_address *address,
     const struct text *prompt, struct gateway_result *result)
 {
@@ -266,14 +273,8 @@ static void send_to_agent(struct attempt *attempt, const struct agent_address *a
         .trace = &entry->work.trace,
     };
     int64_t began_us = clock_monotonic_us();
-    journal_begin_run(&delivery->journal, entry);
-    send_queue_count_record(delivery->queue, entry);
     STOP_POINT("before_send");
-    /* Allowed before the disk was written: a breaker that has opened since then stops it. */
-    if (breaker_ticket(delivery->control->breaker) != attempt->ticket)
-        *result = (struct gateway_result){.outcome = GATEWAY_ABORTED};
-    else
-        gateway_send(delivery->gateway, attempt->client, &message, result);
+    gateway_send(delivery->gateway, attempt->client, &message, result);
     STOP_POINT("after_send");
     int64_t duration_us = clock_monotonic_us() - began_us;
     attempt->run_ms = duration_us / 1000;
@@ -300,12 +301,13 @@ static bool reply_is_usable(const struct reply *reply, struct gateway_result *re
 }
 
 /* Reads the reply out of the answer and puts it on disk. False, with result->error, without it. */
-static bool keep_reply(struct attempt *attempt, struct gateway_result *result)
+static bool keep_reply(
+    struct attempt *attempt, enum gateway_generation generation, struct gateway_result *result)
 {
     struct entry *entry = attempt->entry;
     const struct reply_context context = {
         .incomplete = result->incomplete,
-        .generation = gateway_roster_release(attempt->delivery->roster).generation,
+        .generation = generation,
     };
     struct reply reply;
     if (reply_read(result->body, &context, &reply, &result->error) != 0)
@@ -329,34 +331,35 @@ static bool keep_reply(struct attempt *attempt, struct gateway_result *result)
 static struct stage_result stage_sending(struct attempt *attempt)
 {
     const struct delivery *delivery = attempt->delivery;
+    struct entry *entry = attempt->entry;
     struct agent_address address;
     struct text prompt = {0};
     struct stage_result next;
-    bool complete = agent_address_from_json(
-        &address, delivery->config, delivery->roster, attempt->context.agent);
-    attempt->entry->work.agent_unknown =
-        delivery->config->fallback_agent == NULL &&
-        !gateway_roster_has(delivery->roster, attempt->entry->work.agent_slug);
+    const char *session_key = json_guard_string(attempt->context.agent, "sessionKey");
+    bool complete = agent_address_make(
+        &address, delivery->config, delivery->roster, entry->work.agent_slug, session_key);
+    entry->work.agent_unknown = address.unknown;
     prompt_build(&attempt->context, &prompt);
     if (complete && !prompt.failed) {
         struct gateway_result result;
         send_to_agent(attempt, &address, &prompt, &result);
         /* The reply goes to disk before anything else that could take time. */
-        if (result.outcome == GATEWAY_REPLIED && keep_reply(attempt, &result))
+        if (result.outcome == GATEWAY_REPLIED && keep_reply(attempt, address.generation, &result))
             next = next_stage(STAGE_REPLIED);
         else
             next = attempt_send_failed(attempt, &result);
-        breaker_control_record_send(
-            delivery->control, attempt->ticket, attempt->entry->agent_id, &result);
-        gateway_result_fini(&result);
+        json_decref(result.body);
+        if (breaker_record_send(delivery->control->breaker, entry->queue.ticket, entry->agent_id,
+                &result, clock_monotonic_ms()))
+            breaker_control_apply(delivery->control);
     } else {
         struct error error;
         error_set(&error, ERROR_NO_MEMORY, "no memory for the message to the agent");
+        journal_undo_run(&delivery->journal, entry);
         next = attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
     }
-    agent_address_fini(&address);
+    text_fini(&address.session_key);
     text_fini(&prompt);
-    delivery_context_fini(&attempt->context);
     return next;
 }
 
@@ -378,7 +381,7 @@ static struct stage_result stage_replied(struct attempt *attempt)
     struct error error;
     entry->work.outcome = OUTCOME_DELIVERED;
     entry->work.reason = REASON_REPLIED;
-    if (journal_load_reply(&delivery->journal, entry, &error) != 0)
+    if (entry->work.reply == NULL && journal_load_reply(&delivery->journal, entry, &error) != 0)
         return reply_is_missing(attempt, &error);
     if (entry->work.reply[0] == '\0')
         entry->work.reason = REASON_SILENT;
@@ -393,7 +396,6 @@ static struct stage_result stage_replied(struct attempt *attempt)
         return attempt_call_failed(attempt, STAGE_REPLIED, outcome, &error);
     STOP_POINT("after_create_message");
     attempt_clear_failures(attempt);
-    send_queue_expect_more(delivery->queue);
     return next_stage(STAGE_WRITTEN);
 }
 

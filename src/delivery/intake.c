@@ -45,7 +45,7 @@ static void add_delivery_locked(
 }
 
 /* Records are rarely damaged, so the list is short. */
-static struct prior_runs *find_prior_runs_locked(const struct send_queue *queue, const char *id)
+static struct prior_runs *find_prior_runs_locked(struct send_queue *queue, const char *id)
 {
     mutex_assert_held(&queue->lock);
     struct prior_runs *prior_runs = SLIST_FIRST(&queue->prior_runs);
@@ -54,11 +54,10 @@ static struct prior_runs *find_prior_runs_locked(const struct send_queue *queue,
     return prior_runs;
 }
 
-static bool has_room_locked(const struct send_queue *queue)
+static bool has_room_locked(struct send_queue *queue)
 {
     mutex_assert_held(&queue->lock);
-    return !queue->closed && queue->held < SEND_QUEUE_MAX_HELD &&
-           queue->ready.ready < queue->capacity;
+    return !queue->closed && queue->held < SEND_QUEUE_MAX_HELD && queue->ready < queue->capacity;
 }
 
 /* runs: earlier ones by this process. False without room or memory: it will be listed again. */
@@ -74,8 +73,7 @@ static bool add_row_locked(
     add_delivery_locked(queue, entry, row->created_at_ms);
     const struct prior_runs *prior_runs = find_prior_runs_locked(queue, row->id);
     entry->work.runs = runs > 0 || prior_runs == NULL ? runs : prior_runs->runs;
-    lane_insert(&queue->ready, entry);
-    cond_signal(&queue->work);
+    queue_add_ready_locked(queue, entry);
     return true;
 }
 
@@ -92,14 +90,13 @@ bool send_queue_restore(struct send_queue *queue, const struct spool_record *rec
         entry->work.errors.total_ms = record->error_ms;
         entry->work.timeouts = record->timeouts;
         entry->work.record = replied ? RECORD_REPLY : RECORD_RUN;
-        queue_count_record_locked(queue, entry);
+        queue_count_ages_locked(queue, entry, true);
         entry->work.reply_abandoned = record->reply_abandoned;
         text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, record->agent_slug);
         text_copy(entry->work.task_id, sizeof entry->work.task_id, record->task_id);
         text_copy(entry->work.failure, sizeof entry->work.failure, record->failure);
-        lane_insert(&queue->ready, entry);
+        queue_add_ready_locked(queue, entry);
     }
-    queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
     return entry != NULL;
 }
@@ -118,10 +115,9 @@ int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_
         entry->queue.stage = STAGE_SETTLED;
         entry->queue.settled_at_ms = clock_monotonic_ms();
         queue->settled++;
-        queue_leave_ages_locked(queue, entry);
+        queue_count_ages_locked(queue, entry, false);
         queue_leave_lane_locked(queue, entry, &deferred_free);
     }
-    queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
     deferred_free_run(&deferred_free);
     if (known)
@@ -232,14 +228,13 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
     deferred_free_init(&deferred_free);
     mutex_lock(&queue->lock);
     queue->page++;
-    queue->offered_at_ms = clock_monotonic_ms();
     queue->page_was_full = offer->full;
     struct intake intake = take_in_rows_locked(queue, offer, &deferred_free);
     drop_unlisted_locked(queue, offer, &deferred_free);
     bool more = intake.added > 0 && queue_is_low_locked(queue);
     /* A full page of known ids would be the same again until some of them have ended. */
-    queue->backend_has_more = !more && ((offer->full && intake.added > 0) || intake.left > 0);
-    queue_publish_gauges_locked(queue);
+    if (!more && ((offer->full && intake.added > 0) || intake.left > 0))
+        queue->poll_owed = true;
     mutex_unlock(&queue->lock);
     deferred_free_run(&deferred_free);
     if (intake.reopened > 0)
@@ -261,15 +256,13 @@ bool send_queue_wake(struct send_queue *queue, const char *agent_id, int64_t max
         entry->queue.lane->wakes++;
         entry->queue.overdue_from_ms = clock_monotonic_ms() + max_wait_ms;
         TAILQ_INSERT_TAIL(&queue->wakes, entry, queue.in_queue);
-        lane_insert(&queue->ready, entry);
-        cond_signal(&queue->work);
+        queue_add_ready_locked(queue, entry);
     }
-    queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
     return entry != NULL;
 }
 
-static struct entry *find_ready_wake_locked(const struct send_queue *queue)
+static struct entry *find_ready_wake_locked(struct send_queue *queue)
 {
     mutex_assert_held(&queue->lock);
     struct entry *entry;
@@ -289,7 +282,6 @@ bool send_queue_withdraw_wake(struct send_queue *queue, char agent_id[static ID_
         text_copy(agent_id, ID_BYTES, entry->agent_id);
         queue_forget_locked(queue, entry, &deferred_free);
     }
-    queue_publish_gauges_locked(queue);
     mutex_unlock(&queue->lock);
     deferred_free_run(&deferred_free);
     return entry != NULL;

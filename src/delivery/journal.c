@@ -117,8 +117,6 @@ void journal_release_reply(struct entry *entry)
 int journal_load_reply(const struct journal *journal, struct entry *entry, struct error *error)
 {
     struct spool_record record;
-    if (entry->work.reply != NULL)
-        return 0;
     int result = spool_load(journal->spool, entry->item.id, &record, error);
     if (result == 0 && record.reply == NULL)
         result = error_set(

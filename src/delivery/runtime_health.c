@@ -22,7 +22,7 @@
 #include "base/sync.h"
 
 void runtime_health_read(struct runtime_health *health, struct stats *stats,
-    struct breaker *breaker, const struct send_queue *queue, struct gateway_supervisor *supervisor)
+    struct breaker *breaker, struct send_queue *queue, struct gateway_supervisor *supervisor)
 {
     struct send_queue_view view = {0};
     if (queue != NULL)

@@ -7,9 +7,8 @@
  * not, so that the shutdown can wait for them with a deadline and abort their transfers when it
  * passes; pthread_join has no deadline. Threads are never cancelled or detached.
  *
- * A worker may be in the same request for minutes, so it publishes what it is doing as a small copy
- * under a lock of its own: /status and SIGUSR1 read that instead of the entry, which is the
- * worker's alone.
+ * A worker may be in the same request for minutes, so each has an activity, which the queue keeps
+ * up to date: /status and SIGUSR1 read that instead of the entry, which is the worker's alone.
  */
 #include "delivery/worker_pool.h"
 
@@ -44,47 +43,6 @@ struct worker_pool {
     struct worker workers[];
 };
 
-static void activity_set(struct activity *activity, const struct activity_view *view)
-{
-    mutex_lock(&activity->lock);
-    activity->view = *view;
-    mutex_unlock(&activity->lock);
-}
-
-static void activity_begin(struct activity *activity, struct entry *entry)
-{
-    struct activity_view view = {
-        .busy = true,
-        .kind = entry->kind,
-        .stage = entry->queue.stage,
-        .since_ms = clock_monotonic_ms(),
-    };
-    text_copy(view.id, sizeof view.id, entry->item.id);
-    text_copy(view.agent, sizeof view.agent,
-        entry->work.agent_slug[0] != '\0' ? entry->work.agent_slug : entry->agent_id);
-    entry->work.activity = activity;
-    activity_set(activity, &view);
-}
-
-void activity_enter(struct activity *activity, enum entry_stage stage, const char *agent_slug)
-{
-    if (activity == NULL)
-        return;
-    int64_t now_ms = clock_monotonic_ms();
-    mutex_lock(&activity->lock);
-    activity->view.stage = stage;
-    activity->view.since_ms = now_ms;
-    if (agent_slug[0] != '\0')
-        text_copy(activity->view.agent, sizeof activity->view.agent, agent_slug);
-    mutex_unlock(&activity->lock);
-}
-
-static void activity_end(struct activity *activity)
-{
-    const struct activity_view idle = {.since_ms = clock_monotonic_ms()};
-    activity_set(activity, &idle);
-}
-
 static void change_alive(struct worker_pool *pool, int change)
 {
     mutex_lock(&pool->lock);
@@ -98,11 +56,8 @@ static void *worker_thread(void *argument)
     struct worker *worker = argument;
     struct worker_pool *pool = worker->pool;
     struct entry *entry;
-    while ((entry = send_queue_take(pool->parts.queue)) != NULL) {
-        activity_begin(&worker->activity, entry);
+    while ((entry = send_queue_take(pool->parts.queue, &worker->activity)) != NULL)
         pool->parts.run[entry->kind](pool->parts.contexts[entry->kind], worker->client, entry);
-        activity_end(&worker->activity);
-    }
     change_alive(pool, -1);
     return NULL;
 }
@@ -137,8 +92,7 @@ int worker_pool_create(struct worker_pool **pool, const struct worker_pool_parts
     cond_init(&created->ended);
     for (unsigned i = 0; i < count; i++) {
         created->workers[i].pool = created;
-        mutex_init(&created->workers[i].activity.lock);
-        activity_end(&created->workers[i].activity);
+        created->workers[i].activity.since_ms = clock_monotonic_ms();
     }
     *pool = created;
     return 0;
@@ -148,8 +102,6 @@ void worker_pool_destroy(struct worker_pool *pool)
 {
     if (pool == NULL)
         return;
-    for (unsigned i = 0; i < pool->count; i++)
-        mutex_fini(&pool->workers[i].activity.lock);
     cond_fini(&pool->ended);
     mutex_fini(&pool->lock);
     free(pool);
@@ -163,33 +115,30 @@ int worker_pool_start(struct worker_pool *pool, struct error *error)
     return result;
 }
 
-static void log_busy_worker(unsigned number, const struct activity_view *view, int64_t for_ms)
+static void log_busy_worker(unsigned number, const struct activity *activity, int64_t for_ms)
 {
-    bool wakes = view->kind == ENTRY_WAKE;
+    bool wakes = activity->kind == ENTRY_WAKE;
     log_event(LOG_LEVEL_INFO, component,
-        LOG_FIELDS(LOG_TEXT("agent", view->agent),
-            LOG_TEXT("stage", entry_stage_words[view->stage]), LOG_NUMBER("for_ms", for_ms)),
-        "Worker %u: %s %s", number, wakes ? "wakes agent" : "delivers", view->id);
+        LOG_FIELDS(LOG_TEXT("agent", activity->agent),
+            LOG_TEXT("stage", entry_stage_words[activity->stage]), LOG_NUMBER("for_ms", for_ms)),
+        "Worker %u: %s %s", number, wakes ? "wakes agent" : "delivers", activity->id);
 }
 
-bool worker_pool_snapshot(struct worker_pool *pool, unsigned number, struct activity_view *view)
+bool worker_pool_snapshot(struct worker_pool *pool, unsigned number, struct activity *activity)
 {
     if (number < 1 || number > pool->count)
         return false;
-    struct activity *activity = &pool->workers[number - 1].activity;
-    mutex_lock(&activity->lock);
-    *view = activity->view;
-    mutex_unlock(&activity->lock);
+    send_queue_read_activity(pool->parts.queue, &pool->workers[number - 1].activity, activity);
     return true;
 }
 
 void worker_pool_log(struct worker_pool *pool)
 {
-    struct activity_view view;
-    for (unsigned number = 1; worker_pool_snapshot(pool, number, &view); number++) {
-        int64_t for_ms = clock_monotonic_ms() - view.since_ms;
-        if (view.busy)
-            log_busy_worker(number, &view, for_ms);
+    struct activity activity;
+    for (unsigned number = 1; worker_pool_snapshot(pool, number, &activity); number++) {
+        int64_t for_ms = clock_monotonic_ms() - activity.since_ms;
+        if (activity.busy)
+            log_busy_worker(number, &activity, for_ms);
         else
             log_event(LOG_LEVEL_INFO, component, LOG_FIELDS(LOG_NUMBER("for_ms", for_ms)),
                 "Worker %u: idle", number);

@@ -22,9 +22,9 @@
  * outages. Any reply ends it, so agents that are broken by themselves do not hold up the others for
  * long.
  *
- * A result may arrive long after the state in which its request began, so callers take a ticket
- * first: a send counts only within its epoch, which every change of state or mode ends, a probe
- * only within its outage. A reply is good news at any time.
+ * A result may arrive long after the state in which its request began. So a send counts only if the
+ * version under which it was allowed, its ticket, is the present one, and every change of state or
+ * mode ends a version; a probe counts only within its outage. A reply is good news at any time.
  *
  * Workers (mc-send-NN) record sends, mc-probe records probes, any thread takes snapshots. No I/O
  * happens here and the time is an argument; delivery/breaker_control.c applies each change to the
@@ -65,7 +65,6 @@ struct breaker {
     /* Guards everything below. */
     struct mutex lock;
     struct breaker_view view;
-    uint64_t epoch;  /* the send ticket; changes with every state or mode */
     uint64_t outage; /* the probe ticket; changes when the circuit closes or ceases to be closed */
     unsigned unreachable_sends; /* in a row */
     int64_t next_probe_ms;      /* while the circuit is not closed */
@@ -140,14 +139,6 @@ static bool commit_and_unlock(struct breaker *breaker, uint64_t version)
     return changed;
 }
 
-uint64_t breaker_ticket(struct breaker *breaker)
-{
-    mutex_lock(&breaker->lock);
-    uint64_t ticket = breaker->epoch;
-    mutex_unlock(&breaker->lock);
-    return ticket;
-}
-
 static int64_t closed_ms_locked(const struct breaker *breaker, int64_t now_ms)
 {
     mutex_assert_held(&breaker->lock);
@@ -193,7 +184,6 @@ static void enter_locked(
     breaker->view.state = state;
     breaker->view.since_ms = now_ms;
     breaker->view.version++;
-    breaker->epoch++;
     breaker->unreachable_sends = 0;
     text_copy(breaker->view.reason, sizeof breaker->view.reason, reason);
 }
@@ -203,7 +193,6 @@ static void begin_limit_locked(struct breaker *breaker)
     mutex_assert_held(&breaker->lock);
     breaker->view.limited = true;
     breaker->view.version++;
-    breaker->epoch++;
     text_copy(breaker->view.reason, sizeof breaker->view.reason, provider_trouble);
 }
 
@@ -237,7 +226,6 @@ static void record_reply_locked(struct breaker *breaker)
         return;
     breaker->view.limited = false;
     breaker->view.version++;
-    breaker->epoch++;
     if (breaker->view.state == BREAKER_CLOSED)
         breaker->view.reason[0] = '\0';
 }
@@ -369,9 +357,9 @@ bool breaker_record_send(struct breaker *breaker, uint64_t ticket, const char *a
     if (result->outcome == GATEWAY_REPLIED)
         record_reply_locked(breaker);
     /* A stale send would blame the gateway as it is now for what it was then. */
-    if (ticket == breaker->epoch && breaker->view.state == BREAKER_CLOSED)
+    if (ticket == breaker->view.version && breaker->view.state == BREAKER_CLOSED)
         record_current_send_locked(breaker, agent_id, result, now_ms);
-    else if (ticket + 1 == breaker->epoch && breaker->token_refused && refuses_token(result))
+    else if (ticket + 1 == breaker->view.version && breaker->token_refused && refuses_token(result))
         record_token_refusal_locked(breaker, now_ms);
     return commit_and_unlock(breaker, version);
 }
@@ -498,7 +486,7 @@ void breaker_token_changed(struct breaker *breaker, int64_t now_ms)
 {
     mutex_lock(&breaker->lock);
     /* Answers to the old token no longer count, nor do those of a probe in flight. */
-    breaker->epoch++;
+    breaker->view.version++;
     breaker->outage++;
     if (breaker->token_refused)
         breaker->next_probe_ms = now_ms;

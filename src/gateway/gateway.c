@@ -36,8 +36,6 @@ enum {
     MAX_HEADER_VALUE_BYTES = 4096,
 };
 
-static const char model_prefix[] = "openclaw/";
-
 struct gateway {
     char *responses_url; /* NULL when disabled */
     char *models_url;    /* NULL when disabled */
@@ -97,12 +95,6 @@ bool gateway_is_enabled(const struct gateway *gateway)
 bool gateway_exchange_token(struct gateway *gateway, char **token)
 {
     return secret_exchange(gateway->token, token);
-}
-
-void gateway_result_fini(struct gateway_result *result)
-{
-    json_decref(result->body);
-    result->body = NULL;
 }
 
 /* Appends the header line; nothing without a token. */
@@ -306,7 +298,8 @@ void gateway_probe(const struct gateway *gateway, struct http_client *client, in
     struct http_response answer;
     inquire(gateway, client, timeout_ms, trace, gateway->responses_url, "{}", &answer);
     gateway_classify(&answer, result);
-    gateway_result_fini(result);
+    json_decref(result->body);
+    result->body = NULL;
     result->outcome = probe_outcome(&answer, result->outcome);
     /* Also of a connection that was slow to come about: such a gateway may only be slow. */
     result->timed_out = answer.timed_out;
@@ -375,19 +368,4 @@ void gateway_models_fini(struct gateway_models *models)
 {
     json_decref(models->list);
     *models = (struct gateway_models){0};
-}
-
-bool gateway_models_have(const struct gateway_models *models, const char *agent_slug)
-{
-    size_t index;
-    const json_t *item;
-    if (!models->known)
-        return true;
-    json_array_foreach (models->list, index, item) {
-        const char *id = json_string_value(item);
-        if (strncmp(id, model_prefix, sizeof model_prefix - 1) == 0 &&
-            strcasecmp(id + sizeof model_prefix - 1, agent_slug) == 0)
-            return true;
-    }
-    return false;
 }

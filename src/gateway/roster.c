@@ -13,9 +13,13 @@
 #include "gateway/roster.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
 #include "base/json.h"
 #include "base/sync.h"
+
+static const char model_prefix[] = "openclaw/";
 
 struct gateway_roster {
     /* Guards the fields below. */
@@ -89,6 +93,21 @@ json_t *gateway_roster_missing(struct gateway_roster *roster)
     return copy;
 }
 
+bool gateway_models_have(const struct gateway_models *models, const char *agent_slug)
+{
+    size_t index;
+    const json_t *item;
+    if (!models->known)
+        return true;
+    json_array_foreach (models->list, index, item) {
+        const char *id = json_string_value(item);
+        if (strncmp(id, model_prefix, sizeof model_prefix - 1) == 0 &&
+            strcasecmp(id + sizeof model_prefix - 1, agent_slug) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool gateway_roster_has(struct gateway_roster *roster, const char *agent_slug)
 {
     mutex_lock(&roster->lock);
@@ -110,29 +129,20 @@ bool agent_address_make(struct agent_address *address, const struct config *conf
 {
     const char *fallback = config->fallback_agent;
     *address = (struct agent_address){0};
+    mutex_lock(&roster->lock);
+    address->unknown = !gateway_models_have(&roster->models, slug);
+    address->generation = roster->release.generation;
+    mutex_unlock(&roster->lock);
     text_copy(address->agent_slug, sizeof address->agent_slug, slug);
-    if (fallback != NULL && !gateway_roster_has(roster, slug)) {
+    if (fallback != NULL && address->unknown) {
+        address->unknown = false;
         text_copy(address->agent_slug, sizeof address->agent_slug, fallback);
         text_printf(&address->session_key, "agent:%s:%s:%s", fallback, slug, config->account_id);
         text_lower_case(&address->session_key);
-    } else if (session_key[0] != '\0') {
+    } else if (session_key != NULL && session_key[0] != '\0') {
         text_append(&address->session_key, session_key);
     } else {
         text_printf(&address->session_key, "agent:%s:%s", slug, config->account_id);
     }
     return !address->session_key.failed;
-}
-
-bool agent_address_from_json(struct agent_address *address, const struct config *config,
-    struct gateway_roster *roster, const json_t *agent)
-{
-    const char *slug = json_guard_string(agent, "slug");
-    const char *session_key = json_guard_string(agent, "sessionKey");
-    return agent_address_make(
-        address, config, roster, slug != NULL ? slug : "", session_key != NULL ? session_key : "");
-}
-
-void agent_address_fini(struct agent_address *address)
-{
-    text_fini(&address->session_key);
 }

@@ -102,12 +102,12 @@ struct trend {
     size_t count;           /* at most TREND_SAMPLES */
     struct trend_mark mark; /* at the end of the last sample */
     const struct metrics *metrics;
-    const struct send_queue *queue;
+    struct send_queue *queue;
 };
 
 /* An empty ring, whose first interval begins now (monotonic). The rest is borrowed. */
-void trend_init(struct trend *trend, const struct metrics *metrics, const struct send_queue *queue,
-    int64_t now_ms);
+void trend_init(
+    struct trend *trend, const struct metrics *metrics, struct send_queue *queue, int64_t now_ms);
 
 /* Ends the interval; a full ring drops its oldest sample. */
 void trend_take(struct trend *trend, int64_t now_ms);

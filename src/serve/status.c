@@ -30,8 +30,8 @@ static void read_trend_mark(struct trend_mark *mark, const struct metrics *metri
         mark->buckets[i] = metrics_cell(metrics, METRIC_DELIVERY, 0, i);
 }
 
-void trend_init(struct trend *trend, const struct metrics *metrics, const struct send_queue *queue,
-    int64_t now_ms)
+void trend_init(
+    struct trend *trend, const struct metrics *metrics, struct send_queue *queue, int64_t now_ms)
 {
     assert(metric_families[METRIC_DELIVERY].bound_count + 1 == TREND_BUCKETS);
     memset(trend, 0, sizeof *trend);
@@ -149,7 +149,7 @@ static json_t *json_agent_name(const struct routes_sources *sources, const char 
 }
 
 static json_t *json_worker(
-    const struct routes_sources *sources, unsigned number, const struct activity_view *view)
+    const struct routes_sources *sources, unsigned number, const struct activity *view)
 {
     json_int_t for_ms = clock_monotonic_ms() - view->since_ms;
     if (!view->busy)
@@ -163,7 +163,7 @@ static json_t *json_worker(
 static json_t *json_workers(const struct routes_sources *sources)
 {
     json_t *list = json_array();
-    struct activity_view view;
+    struct activity view;
     for (unsigned number = 1; worker_pool_snapshot(sources->workers, number, &view); number++)
         json_array_append_new(list, json_worker(sources, number, &view));
     return list;

@@ -38,6 +38,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(strlen(result.error.text) < sizeof result.error.text);
     assert(result.retry_after_ms >= 0 && result.retry_after_ms <= 900000);
     assert(!replied || (answer.status < 300 && answer.failure == HTTP_ANSWERED));
-    gateway_result_fini(&result);
+    json_decref(result.body);
     return 0;
 }

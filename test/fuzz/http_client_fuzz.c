@@ -144,7 +144,7 @@ static void check_classification(const struct http_response *answer)
     gateway_classify(answer, &result);
     assert(result.outcome != GATEWAY_DISABLED && result.outcome != GATEWAY_UNREACHABLE);
     assert(result.retry_after_ms >= 0 && result.retry_after_ms <= MAX_PAUSE_MS);
-    gateway_result_fini(&result);
+    json_decref(result.body);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -71,7 +71,7 @@ bool queue_fixture_page(
 
 struct entry *queue_fixture_take(struct send_queue *queue, const char *id)
 {
-    struct entry *entry = send_queue_take(queue);
+    struct entry *entry = send_queue_take(queue, NULL);
     assert_non_null(entry);
     assert_string_equal(entry->item.id, id);
     return entry;

@@ -42,7 +42,7 @@ static void expect_address(const struct config *config, struct gateway_roster *r
     assert_true(agent_address_make(&address, config, roster, slug, session_key));
     assert_string_equal(address.agent_slug, expected_slug);
     assert_string_equal(address.session_key.data, expected_key);
-    agent_address_fini(&address);
+    text_fini(&address.session_key);
 }
 
 static void test_known_agent_keeps_its_session(void **state)
@@ -50,6 +50,7 @@ static void test_known_agent_keeps_its_session(void **state)
     const struct config config = {.account_id = "acc"};
     expect_address(&config, *state, "jarvis", "agent:jarvis:own", "jarvis", "agent:jarvis:own");
     expect_address(&config, *state, "jarvis", "", "jarvis", "agent:jarvis:acc");
+    expect_address(&config, *state, "jarvis", NULL, "jarvis", "agent:jarvis:acc");
 }
 
 static void test_unknown_agent_without_fallback_is_addressed_itself(void **state)
@@ -74,31 +75,6 @@ static void test_unknown_agent_uses_the_fallback(void **state)
     expect_address(&config, *state, "", "", "main", "agent:main::acc");
 }
 
-static void test_address_from_agent_document(void **state)
-{
-    const struct config config = {.account_id = "acc"};
-    static const struct {
-        const char *json;
-        const char *slug;
-        const char *key;
-    } cases[] = {
-        {"{\"slug\":\"a\",\"sessionKey\":\"k\"}", "a", "k"},
-        {"{\"slug\":\"a\"}", "a", "agent:a:acc"},
-        {"{\"slug\":\"a\",\"sessionKey\":\"\"}", "a", "agent:a:acc"},
-        {"{\"slug\":\"a\",\"sessionKey\":7}", "a", "agent:a:acc"},
-        {"{\"slug\":[],\"sessionKey\":\"k\"}", "", "k"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct agent_address address;
-        json_t *agent = json_loads(cases[i].json, 0, NULL);
-        assert_true(agent_address_from_json(&address, &config, *state, agent));
-        assert_string_equal(address.agent_slug, cases[i].slug);
-        assert_string_equal(address.session_key.data, cases[i].key);
-        agent_address_fini(&address);
-        json_decref(agent);
-    }
-}
-
 static void test_address_without_memory_fails(void **state)
 {
     const struct config config = {.account_id = "acc", .fallback_agent = "main"};
@@ -109,7 +85,7 @@ static void test_address_without_memory_fails(void **state)
         alloc_fault_arm(1);
         assert_false(agent_address_make(&address, &config, *state, "jarvis", keys[i]));
         alloc_fault_disarm();
-        agent_address_fini(&address);
+        text_fini(&address.session_key);
     }
 }
 
@@ -157,7 +133,6 @@ int main(void)
         TEST(test_known_agent_keeps_its_session),
         TEST(test_unknown_agent_without_fallback_is_addressed_itself),
         TEST(test_unknown_agent_uses_the_fallback),
-        TEST(test_address_from_agent_document),
         TEST(test_address_without_memory_fails),
         TEST(test_every_agent_is_known_without_a_roster),
         TEST(test_roster_names_match_whole_and_ignore_case),

@@ -161,7 +161,7 @@ static int attempt_gateway_send(unsigned number)
         assert_int_equal(sent.outcome, alloc_fault_fired() ? GATEWAY_UNREACHABLE : GATEWAY_ABORTED);
         assert_false(sent.sent);
         result = alloc_fault_fired() ? (int)sent.error.code : 0;
-        gateway_result_fini(&sent);
+        json_decref(sent.body);
         gateway_destroy(gateway);
     }
     alloc_fault_disarm();

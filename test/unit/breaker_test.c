@@ -10,6 +10,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+#include "../lib/ticket.h"
 #include <string.h>
 
 #include "base/sync.h"
@@ -74,7 +76,7 @@ static bool send_ends(
     struct breaker *breaker, const char *agent_id, enum gateway_outcome outcome, int64_t now_ms)
 {
     struct gateway_result result = result_of(outcome, 0);
-    uint64_t ticket = breaker_ticket(breaker);
+    uint64_t ticket = ticket_of(breaker);
     return breaker_record_send(breaker, ticket, agent_id, &result, now_ms);
 }
 
@@ -109,7 +111,7 @@ static void test_idle_closed_breaker_is_probed(void **state)
     struct gateway_result replied = result_of(GATEWAY_REPLIED, 200);
     close_breaker(breaker);
     assert_int_equal(breaker_probe_due(breaker), NOW + CHECK_MS);
-    breaker_record_send(breaker, breaker_ticket(breaker), "a", &replied, NOW + 10);
+    breaker_record_send(breaker, ticket_of(breaker), "a", &replied, NOW + 10);
     assert_int_equal(breaker_probe_due(breaker), NOW + 10 + CHECK_MS);
     assert_true(begin_probe(breaker, NOW + 10 + CHECK_MS));
     assert_false(begin_probe(breaker, NOW + 10 + CHECK_MS));
@@ -182,7 +184,7 @@ static void test_misconfiguration_opens_it_with_a_reason(void **state)
         struct gateway_result result = result_of(GATEWAY_MISCONFIGURED, cases[i].status);
         struct breaker_view view;
         close_breaker(breaker);
-        breaker_record_send(breaker, breaker_ticket(breaker), "a", &result, NOW);
+        breaker_record_send(breaker, ticket_of(breaker), "a", &result, NOW);
         breaker_snapshot(breaker, &view);
         assert_int_equal(view.state, BREAKER_OPEN);
         assert_non_null(strstr(view.reason, cases[i].words));
@@ -196,9 +198,9 @@ static void test_only_a_draining_gateway_opens_it(void **state)
     struct gateway_result busy = result_of(GATEWAY_BUSY, 429);
     busy.retry_after_ms = 60000;
     close_breaker(breaker);
-    assert_false(breaker_record_send(breaker, breaker_ticket(breaker), "a", &busy, NOW + 1000));
+    assert_false(breaker_record_send(breaker, ticket_of(breaker), "a", &busy, NOW + 1000));
     busy.draining = true;
-    assert_true(breaker_record_send(breaker, breaker_ticket(breaker), "a", &busy, NOW + 1000));
+    assert_true(breaker_record_send(breaker, ticket_of(breaker), "a", &busy, NOW + 1000));
     assert_int_equal(state_of(breaker), BREAKER_OPEN);
     assert_int_equal(breaker_probe_due(breaker), NOW + 1250);
 }
@@ -220,8 +222,8 @@ static void test_refusals_do_not_change_it_and_unclear_answers_do(void **state)
     struct gateway_result refused = result_of(GATEWAY_REFUSED, 400);
     struct gateway_result unclear = result_of(GATEWAY_AMBIGUOUS, 504);
     close_breaker(breaker);
-    assert_false(breaker_record_send(breaker, breaker_ticket(breaker), "a", &refused, NOW));
-    assert_true(breaker_record_send(breaker, breaker_ticket(breaker), "a", &unclear, NOW));
+    assert_false(breaker_record_send(breaker, ticket_of(breaker), "a", &refused, NOW));
+    assert_true(breaker_record_send(breaker, ticket_of(breaker), "a", &unclear, NOW));
     assert_int_equal(state_of(breaker), BREAKER_HALF_OPEN);
 }
 
@@ -231,7 +233,7 @@ static void test_results_of_an_earlier_state_are_ignored(void **state)
     struct gateway_result lost = result_of(GATEWAY_AMBIGUOUS, 0);
     struct gateway_result misconfigured = result_of(GATEWAY_MISCONFIGURED, 401);
     close_breaker(breaker);
-    uint64_t early = breaker_ticket(breaker);
+    uint64_t early = ticket_of(breaker);
     assert_true(breaker_record_send(breaker, early, "a", &lost, NOW));
     assert_false(breaker_record_send(breaker, early, "b", &lost, NOW));
     assert_true(probe_ends(breaker, GATEWAY_REPLIED, NOW));
@@ -348,7 +350,7 @@ static void test_many_refusals_at_once_postpone_the_probe(void **state)
     struct breaker *breaker = *state;
     struct gateway_result refused = token_refused(401);
     close_breaker(breaker);
-    uint64_t ticket = breaker_ticket(breaker);
+    uint64_t ticket = ticket_of(breaker);
     for (int i = 0; i < 9; i++)
         breaker_record_send(breaker, ticket, "a", &refused, NOW + i);
     assert_true(breaker_probe_due(breaker) > NOW + 60000);
@@ -396,7 +398,7 @@ static void test_probe_of_an_earlier_state_is_ignored(void **state)
     busy.draining = true;
     close_breaker(breaker);
     assert_true(begin_probe(breaker, NOW + CHECK_MS));
-    breaker_record_send(breaker, breaker_ticket(breaker), "a", &busy, NOW + CHECK_MS);
+    breaker_record_send(breaker, ticket_of(breaker), "a", &busy, NOW + CHECK_MS);
     assert_false(breaker_record_probe(breaker, last_probe.ticket, &found, NOW + CHECK_MS));
     assert_int_equal(state_of(breaker), BREAKER_OPEN);
 }
@@ -479,7 +481,7 @@ static void test_any_reply_ends_the_limit(void **state)
     struct gateway_result replied = result_of(GATEWAY_REPLIED, 200);
     struct breaker_view view;
     close_breaker(breaker);
-    uint64_t early = breaker_ticket(breaker);
+    uint64_t early = ticket_of(breaker);
     begin_limit(breaker);
     expect_limited(breaker, true);
     assert_true(breaker_record_send(breaker, early, "z", &replied, NOW));

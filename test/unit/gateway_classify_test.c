@@ -69,8 +69,7 @@ static void check_rows(const struct row *rows, size_t count)
         assert_true((result.error.text[0] == '\0') == (row->outcome == GATEWAY_REPLIED));
         assert_true(result.sent);
         assert_false(result.timed_out);
-        gateway_result_fini(&result);
-        assert_null(result.body);
+        json_decref(result.body);
     }
 }
 
@@ -186,10 +185,10 @@ static void test_incomplete_resource_is_told(void **state)
         200, NO_RETRY_AFTER, "{\"status\":\"incomplete\",\"output_text\":\"a\"}", &result);
     assert_int_equal(result.outcome, GATEWAY_REPLIED);
     assert_true(result.incomplete);
-    gateway_result_fini(&result);
+    json_decref(result.body);
     classify_response(200, NO_RETRY_AFTER, "{\"status\":\"completed\"}", &result);
     assert_false(result.incomplete);
-    gateway_result_fini(&result);
+    json_decref(result.body);
 }
 
 static void test_transport_failures(void **state)
@@ -217,7 +216,6 @@ static void test_transport_failures(void **state)
         assert_int_equal(result.outcome, rows[i].outcome);
         assert_int_equal(result.sent, rows[i].sent);
         assert_int_equal(result.timed_out, rows[i].timed_out);
-        assert_null(result.body);
         assert_string_equal(result.error.text, "OpenClaw gateway request failed: the words");
     }
 }
@@ -313,7 +311,7 @@ static void test_raw_nul_in_a_response_is_a_failed_run(void **state)
     gateway_classify(&answer, &result);
     assert_int_equal(result.outcome, GATEWAY_FAILED_RUN);
     assert_null(result.body);
-    gateway_result_fini(&result);
+    json_decref(result.body);
 }
 
 int main(void)

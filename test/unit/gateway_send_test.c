@@ -30,7 +30,7 @@ static bool passes_checks(const char *session_key, const char *agent_slug)
     assert_true(result.outcome == GATEWAY_ABORTED || result.outcome == GATEWAY_REFUSED);
     if (result.outcome == GATEWAY_REFUSED)
         assert_non_null(strstr(result.error.text, "slug or session key"));
-    gateway_result_fini(&result);
+    json_decref(result.body);
     gateway_destroy(gateway);
     http_client_destroy(client);
     return result.outcome == GATEWAY_ABORTED;

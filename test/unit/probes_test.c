@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+#include "../lib/ticket.h"
 #include <stdlib.h>
 
 #include "serve/serve.h"
@@ -106,7 +108,7 @@ static void test_not_ready_without_the_gateway(void **state)
 {
     struct fixture *fixture = *state;
     const struct gateway_result lost = {.outcome = GATEWAY_AMBIGUOUS, .sent = true};
-    breaker_record_send(fixture->breaker, breaker_ticket(fixture->breaker), "a", &lost, 0);
+    breaker_record_send(fixture->breaker, ticket_of(fixture->breaker), "a", &lost, 0);
     expect_ready(fixture, false, false,
         "{\"status\":\"not ready\",\"failing\":[\"gateway\"],"
         "\"checks\":{\"gateway\":\"being probed\"}}\n");

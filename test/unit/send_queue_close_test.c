@@ -23,10 +23,10 @@ static void test_no_sends_after_the_close(void **state)
     send_queue_close(queue, clock_monotonic_ms() + AN_HOUR_MS);
     assert_false(send_queue_advance(queue, a1, STAGE_SENDING));
     queue_fixture_finish(queue, a1, STAGE_KNOWN, 0);
-    assert_null(send_queue_take(queue));
+    assert_null(send_queue_take(queue, NULL));
     assert_false(PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2}, {"c1", "c", 3}));
     assert_int_equal(queue_fixture_counts(queue).held, 2);
-    assert_null(send_queue_take(queue));
+    assert_null(send_queue_take(queue, NULL));
 }
 
 /* An aborted send stays in the backend's list for the next process. */
@@ -39,7 +39,7 @@ static void test_failed_send_is_not_retried_after_the_close(void **state)
     send_queue_close(queue, clock_monotonic_ms() + AN_HOUR_MS);
     queue_fixture_finish(queue, a1, STAGE_KNOWN, 1);
     assert_int_equal(queue_fixture_counts(queue).waiting, 0);
-    assert_null(send_queue_take(queue));
+    assert_null(send_queue_take(queue, NULL));
 }
 
 static void test_write_backs_go_out_at_once_after_the_close(void **state)
@@ -56,7 +56,7 @@ static void test_write_backs_go_out_at_once_after_the_close(void **state)
     assert_int_equal(queue_fixture_counts(queue).waiting, 0);
     queue_fixture_take_and_settle(queue, "c1");
     queue_fixture_take_and_settle(queue, "a1");
-    assert_null(send_queue_take(queue));
+    assert_null(send_queue_take(queue, NULL));
     assert_int_equal(queue_fixture_counts(queue).settled, 2);
 }
 
@@ -102,7 +102,7 @@ static void test_failing_write_back_is_retried_until_the_deadline(void **state)
     a1 = queue_fixture_take(queue, "a1");
     assert_int_equal(a1->queue.stage, STAGE_REPLIED);
     queue_fixture_finish(queue, a1, STAGE_REPLIED, TWO_HOURS_MS);
-    assert_null(send_queue_take(queue)); /* not due before the deadline */
+    assert_null(send_queue_take(queue, NULL)); /* not due before the deadline */
 }
 
 static void test_nothing_is_handed_out_after_the_deadline(void **state)
@@ -112,7 +112,7 @@ static void test_nothing_is_handed_out_after_the_deadline(void **state)
     struct entry *a1 = queue_fixture_take(queue, "a1");
     queue_fixture_finish(queue, a1, STAGE_REPLIED, 0);
     send_queue_close(queue, clock_monotonic_ms());
-    assert_null(send_queue_take(queue));
+    assert_null(send_queue_take(queue, NULL));
     assert_int_equal(queue_fixture_counts(queue).held, 2);
 }
 
@@ -123,12 +123,12 @@ static void test_entry_taken_before_the_close_runs_to_its_end(void **state)
     struct entry *a1 = queue_fixture_take(queue, "a1");
     assert_true(send_queue_advance(queue, a1, STAGE_SENDING));
     send_queue_close(queue, clock_monotonic_ms() + AN_HOUR_MS);
-    assert_null(send_queue_take(queue)); /* another worker finds nothing to do */
+    assert_null(send_queue_take(queue, NULL)); /* another worker finds nothing to do */
     assert_true(send_queue_advance(queue, a1, STAGE_REPLIED));
     assert_true(send_queue_advance(queue, a1, STAGE_WRITTEN));
     queue_fixture_finish(queue, a1, STAGE_WRITTEN, 0);
     queue_fixture_take_and_settle(queue, "a1");
-    assert_null(send_queue_take(queue));
+    assert_null(send_queue_take(queue, NULL));
 }
 
 /* A thread that takes once; got is read after the join. */
@@ -143,7 +143,7 @@ static void *take_once(void *argument)
 {
     struct taker *taker = argument;
     atomic_store(&taker->tid, gettid());
-    taker->got = send_queue_take(taker->queue);
+    taker->got = send_queue_take(taker->queue, NULL);
     return NULL;
 }
 

@@ -182,41 +182,35 @@ static void test_offer_wants_more_while_rows_are_new_and_work_is_low(void **stat
 }
 
 /* Rows that found no room are polled for when ready work runs low, and only once. */
-static void test_finish_polls_when_ready_work_runs_low(void **state)
+static void test_taking_polls_when_ready_work_runs_low(void **state)
 {
     (void)state;
     struct send_queue *queue = queue_fixture_create(4);
     assert_false(PAGE(queue, {"n1", "a", 1}, {"n2", "b", 2}, {"n3", "c", 3}, {"n4", "d", 4},
         {"n5", "e", 5}, {"n6", "f", 6}));
     assert_int_equal(queue_fixture_counts(queue).held, 4);
-    static const bool helps[] = {false, false, true, false};
+    static const bool polls[] = {false, false, true, false};
     static const char *const ids[] = {"n1", "n2", "n3", "n4"};
     for (size_t i = 0; i < 4; i++) {
+        unsigned before = queue_fixture_polls();
         struct entry *entry = queue_fixture_take(queue, ids[i]);
-        assert_int_equal(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0), helps[i]);
+        assert_int_equal(queue_fixture_polls() - before, polls[i]);
+        assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
     }
     send_queue_destroy(queue);
 }
 
-static void test_finish_polls_after_a_truncated_page(void **state)
-{
-    (void)state;
-    struct send_queue *queue = queue_fixture_create(2);
-    assert_false(FULL_PAGE(queue, {"n1", "a", 1})); /* half of the capacity stands ready */
-    struct entry *entry = queue_fixture_take(queue, "n1");
-    assert_true(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
-    send_queue_destroy(queue);
-}
-
 /* As with hundreds that wait for a retry: the next page would be the same. */
-static void test_finish_does_not_poll_after_a_truncated_page_of_known_ids(void **state)
+static void test_no_poll_after_a_truncated_page_of_known_ids(void **state)
 {
     (void)state;
     struct send_queue *queue = queue_fixture_create(2);
     assert_false(FULL_PAGE(queue, {"n1", "a", 1}));
-    assert_false(FULL_PAGE(queue, {"n1", "a", 1}));
     struct entry *entry = queue_fixture_take(queue, "n1");
-    assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
+    unsigned before = queue_fixture_polls();
+    assert_false(FULL_PAGE(queue, {"n1", "a", 1}));
+    assert_false(queue_fixture_finish(queue, entry, STAGE_KNOWN, AN_HOUR_MS));
+    assert_int_equal(queue_fixture_polls(), before);
     send_queue_destroy(queue);
 }
 
@@ -344,9 +338,8 @@ int main(void)
         QUEUE_TEST(test_later_stages_stay_when_unlisted),
         QUEUE_TEST(test_entry_whose_agent_was_asked_stays_when_unlisted),
         cmocka_unit_test(test_offer_wants_more_while_rows_are_new_and_work_is_low),
-        cmocka_unit_test(test_finish_polls_when_ready_work_runs_low),
-        cmocka_unit_test(test_finish_polls_after_a_truncated_page),
-        cmocka_unit_test(test_finish_does_not_poll_after_a_truncated_page_of_known_ids),
+        cmocka_unit_test(test_taking_polls_when_ready_work_runs_low),
+        cmocka_unit_test(test_no_poll_after_a_truncated_page_of_known_ids),
         QUEUE_TEST(test_finish_does_not_poll_after_a_complete_page),
         cmocka_unit_test(test_at_most_32_entries_of_a_lane_count_as_ready),
         cmocka_unit_test(test_small_queue_has_room_for_other_lanes),

@@ -24,7 +24,7 @@ static void limit_sends(struct send_queue *queue, uint64_t version)
 static void must_hand_out_nothing(struct send_queue *queue)
 {
     send_queue_close(queue, clock_monotonic_ms());
-    assert_null(send_queue_take(queue));
+    assert_null(send_queue_take(queue, NULL));
 }
 
 static void test_limit_sends_three_at_a_time(void **state)
@@ -108,7 +108,7 @@ enum { HOLDS = 200, WAIT_MS = 10000 };
 static void *settle_all(void *queue)
 {
     for (int i = 0; i < HOLDS; i++)
-        queue_fixture_finish(queue, send_queue_take(queue), STAGE_SETTLED, 0);
+        queue_fixture_finish(queue, send_queue_take(queue, NULL), STAGE_SETTLED, 0);
     return NULL;
 }
 
@@ -185,7 +185,7 @@ static void test_a_paused_lane_writes_back(void **state)
     queue_fixture_finish(queue, a1, STAGE_REPLIED, 0);
     queue_fixture_take_and_settle(queue, "a1");
     send_queue_close(queue, clock_monotonic_ms());
-    assert_null(send_queue_take(queue));
+    assert_null(send_queue_take(queue, NULL));
 }
 
 static struct entry *take_wake(struct send_queue *queue, const char *agent_id)

@@ -142,7 +142,7 @@ static void *work(void *argument)
     struct entry *entry;
     for (;;) {
         bool closed = atomic_load(&stress->stopping);
-        entry = send_queue_take(stress->queue);
+        entry = send_queue_take(stress->queue, NULL);
         if (entry == NULL)
             return NULL;
         atomic_fetch_add(&stress->taken, 1);
@@ -266,7 +266,7 @@ static void test_close_loses_no_reply(void **state)
         close_and_join(&stress, workers, AN_HOUR_MS);
         check_end(&stress, true);
         poll_once(&stress, rows);
-        assert_null(send_queue_take(stress.queue));
+        assert_null(send_queue_take(stress.queue, NULL));
         send_queue_destroy(stress.queue);
     }
 }
@@ -322,7 +322,7 @@ static void race_once(struct stress *stress, unsigned *random)
     thread_join(poller.thread);
     thread_join(holder.thread);
     check_end(stress, in_time);
-    assert_null(send_queue_take(stress->queue));
+    assert_null(send_queue_take(stress->queue, NULL));
     send_queue_destroy(stress->queue);
 }
 

@@ -12,7 +12,7 @@
 #include "base/sync.h"
 #include "base/text.h"
 
-static struct send_queue_view look(const struct send_queue *queue)
+static struct send_queue_view look(struct send_queue *queue)
 {
     struct send_queue_view view;
     send_queue_snapshot(queue, &view);
@@ -55,16 +55,14 @@ static void test_records_are_counted_until_they_end(void **state)
     struct entry *one = queue_fixture_take(queue, "n1");
     struct entry *two = queue_fixture_take(queue, "n2");
     two->work.record = RECORD_RUN;
-    send_queue_count_record(queue, two);
-    send_queue_count_record(queue, two);
+    assert_true(send_queue_advance(queue, two, STAGE_SENDING));
     assert_int_equal(look(queue).recorded, 1);
     assert_int_equal(look(queue).oldest_recorded_ms, 2000);
     one->work.record = RECORD_RUN;
-    send_queue_count_record(queue, one);
+    assert_true(send_queue_advance(queue, one, STAGE_SENDING));
     assert_int_equal(look(queue).oldest_recorded_ms, 1000);
     one->work.record = RECORD_NONE;
-    send_queue_count_record(queue, one);
-    assert_int_equal(one->work.record, RECORD_NONE);
+    assert_true(send_queue_advance(queue, one, STAGE_REPLIED));
     assert_int_equal(look(queue).oldest_recorded_ms, 2000);
     queue_fixture_finish(queue, one, STAGE_SETTLED, 0);
     queue_fixture_finish(queue, two, STAGE_SETTLED, 0);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../lib/ticket.h"
 #include "../lib/tmp_dir.h"
 #include "base/secret.h"
 #include "base/sync.h"
@@ -134,7 +135,7 @@ static void test_open_breaker_is_shown(void **state)
     struct gateway_result result = {
         .outcome = GATEWAY_MISCONFIGURED, .status = 401, .error = {.text = "un\nauthorized"}};
     run_everything(fixture);
-    breaker_record_send(fixture->breaker, breaker_ticket(fixture->breaker), "a1", &result, 1000);
+    breaker_record_send(fixture->breaker, ticket_of(fixture->breaker), "a1", &result, 1000);
     expect_status(fixture, "degraded");
     json_t *json = get_health_json(fixture);
     const json_t *gateway = json_object_get(json, "gateway");

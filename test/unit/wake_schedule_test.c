@@ -281,6 +281,14 @@ static void test_overdue_agents_are_spread_after_suspend(void **state)
     assert_true(next_ms > now_ms);
 }
 
+static bool owes_report(struct wake_schedule *schedule, const char *id, int64_t now_ms)
+{
+    struct agent agent = {0};
+    bool owes = wake_schedule_owes_report(schedule, id, now_ms, &agent);
+    assert_string_equal(agent.id, owes ? id : "");
+    return owes;
+}
+
 static void test_busy_agent_is_reported_once_per_interval(void **state)
 {
     char id[ID_BYTES];
@@ -289,13 +297,13 @@ static void test_busy_agent_is_reported_once_per_interval(void **state)
     next_due(*state, START, id);
     wake_schedule_record_online(*state, id, START);
     wake_schedule_done(*state, id, START);
-    assert_false(wake_schedule_owes_report(*state, id, START + 6 * MINUTE_MS));
+    assert_false(owes_report(*state, id, START + 6 * MINUTE_MS));
     next_due(*state, START, id);
-    assert_false(wake_schedule_owes_report(*state, id, START + MINUTE_MS));
-    assert_true(wake_schedule_owes_report(*state, id, START + 6 * MINUTE_MS));
-    assert_false(wake_schedule_owes_report(*state, id, START + 7 * MINUTE_MS));
-    assert_true(wake_schedule_owes_report(*state, id, START + 11 * MINUTE_MS));
-    assert_false(wake_schedule_owes_report(*state, "a9", START));
+    assert_false(owes_report(*state, id, START + MINUTE_MS));
+    assert_true(owes_report(*state, id, START + 6 * MINUTE_MS));
+    assert_false(owes_report(*state, id, START + 7 * MINUTE_MS));
+    assert_true(owes_report(*state, id, START + 11 * MINUTE_MS));
+    assert_false(owes_report(*state, "a9", START));
 }
 
 /* Of two agents with the same id the first counts, in every list. */

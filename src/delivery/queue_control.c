@@ -1,0 +1,304 @@
+/*
+ * Everything about the send queue that is not its work: making and freeing it and its members, the
+ * switches that stop and start sends, the close, and what observers see.
+ *
+ * Nothing is freed under the lock: what leaves the queue goes to a deferred_free, which the caller
+ * runs after it has released the lock.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/sync.h"
+#include "base/text.h"
+#include "delivery/queue_state.h"
+#include "delivery/send_queue.h"
+
+int send_queue_create(
+    struct send_queue **queue, size_t capacity, size_t max_wakes, struct error *error)
+{
+    struct send_queue *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "no memory for the send queue");
+    /* Below half of the capacity another page is welcome (queue_is_low_locked). */
+    size_t half = (capacity + 1) / 2;
+    created->capacity = capacity;
+    created->max_ready_of_lane = half < SEND_QUEUE_READY_OF_LANE ? half : SEND_QUEUE_READY_OF_LANE;
+    created->max_wakes = max_wakes;
+    created->resume_ms = SYNC_NO_DEADLINE;
+    mutex_init(&created->lock);
+    cond_init(&created->work);
+    cond_init(&created->sends_over);
+    TAILQ_INIT(&created->all);
+    TAILQ_INIT(&created->wakes);
+    SLIST_INIT(&created->prior_runs);
+    for (int class = 0; class < CLASS_COUNT; class ++)
+        TAILQ_INIT(&created->ready_lanes[class]);
+    if (id_table_init(&created->entries, SEND_QUEUE_MAX_HELD, error) != 0 ||
+        id_table_init(&created->lanes, SEND_QUEUE_MAX_HELD / 8, error) != 0) {
+        send_queue_destroy(created);
+        return ERROR_NO_MEMORY;
+    }
+    *queue = created;
+    return 0;
+}
+
+void send_queue_destroy(struct send_queue *queue)
+{
+    if (queue == NULL)
+        return;
+    struct deferred_free deferred_free;
+    struct entry *entry;
+    struct prior_runs *prior_runs;
+    deferred_free_init(&deferred_free);
+    mutex_lock(&queue->lock);
+    while ((entry = TAILQ_FIRST(&queue->all)) != NULL)
+        queue_forget_locked(queue, entry, &deferred_free);
+    while ((entry = TAILQ_FIRST(&queue->wakes)) != NULL)
+        queue_forget_locked(queue, entry, &deferred_free);
+    mutex_unlock(&queue->lock);
+    deferred_free_run(&deferred_free);
+    while ((prior_runs = SLIST_FIRST(&queue->prior_runs)) != NULL) {
+        SLIST_REMOVE_HEAD(&queue->prior_runs, next);
+        free(prior_runs);
+    }
+    id_table_fini(&queue->entries);
+    id_table_fini(&queue->lanes);
+    heap_fini(&queue->waiting);
+    heap_fini(&queue->unsettled);
+    heap_fini(&queue->recorded);
+    heap_fini(&queue->failing);
+    cond_fini(&queue->sends_over);
+    cond_fini(&queue->work);
+    mutex_fini(&queue->lock);
+    free(queue);
+}
+
+/* Members. */
+
+/* NULL without memory. */
+static struct lane *find_or_add_lane_locked(struct send_queue *queue, const char *agent_id)
+{
+    mutex_assert_held(&queue->lock);
+    struct id_item *found = id_table_find(&queue->lanes, agent_id);
+    if (found != NULL)
+        return CONTAINER_OF(found, struct lane, item);
+    struct lane *lane = calloc(1, sizeof *lane);
+    if (lane == NULL)
+        return NULL;
+    text_copy(lane->item.id, sizeof lane->item.id, agent_id);
+    for (int class = 0; class < CLASS_COUNT; class ++)
+        TAILQ_INIT(&lane->ready_entries[class]);
+    id_table_add(&queue->lanes, &lane->item);
+    queue->lane_count++;
+    return lane;
+}
+
+struct entry *queue_new_entry_locked(
+    struct send_queue *queue, enum entry_kind kind, const char *id, const char *agent_id)
+{
+    mutex_assert_held(&queue->lock);
+    /* Room in every heap now, so that later moves between them cannot fail. */
+    if (heap_reserve(&queue->waiting, queue->held + 1, NULL) != 0 ||
+        heap_reserve(&queue->unsettled, queue->held + 1, NULL) != 0 ||
+        heap_reserve(&queue->recorded, queue->held + 1, NULL) != 0 ||
+        heap_reserve(&queue->failing, queue->held + 1, NULL) != 0)
+        return NULL;
+    struct entry *entry = calloc(1, sizeof *entry);
+    if (entry == NULL)
+        return NULL;
+    entry->kind = kind;
+    text_copy(entry->item.id, sizeof entry->item.id, id);
+    text_copy(entry->agent_id, sizeof entry->agent_id, agent_id);
+    struct lane *lane = find_or_add_lane_locked(queue, entry->agent_id);
+    if (lane == NULL) {
+        free(entry);
+        return NULL;
+    }
+    entry->queue.lane = lane;
+    lane->entries++;
+    if (kind == ENTRY_DELIVERY && lane->deliveries++ == 0)
+        queue->agents_with_work++;
+    return entry;
+}
+
+static void entry_free(struct entry *entry)
+{
+    free(entry->work.reply);
+    free(entry);
+}
+
+void deferred_free_init(struct deferred_free *deferred_free)
+{
+    TAILQ_INIT(&deferred_free->entries);
+    TAILQ_INIT(&deferred_free->lanes);
+}
+
+void deferred_free_run(struct deferred_free *deferred_free)
+{
+    struct entry *entry;
+    struct lane *lane;
+    while ((entry = TAILQ_FIRST(&deferred_free->entries)) != NULL) {
+        TAILQ_REMOVE(&deferred_free->entries, entry, queue.in_queue);
+        entry_free(entry);
+    }
+    while ((lane = TAILQ_FIRST(&deferred_free->lanes)) != NULL) {
+        TAILQ_REMOVE(&deferred_free->lanes, lane, in_list[0]);
+        free(lane);
+    }
+}
+
+static void forget_wake_locked(
+    struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
+{
+    mutex_assert_held(&queue->lock);
+    entry->queue.lane->wakes--;
+    queue_leave_lane_locked(queue, entry, deferred_free);
+    TAILQ_REMOVE(&queue->wakes, entry, queue.in_queue);
+    TAILQ_INSERT_TAIL(&deferred_free->entries, entry, queue.in_queue);
+}
+
+void queue_forget_locked(
+    struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
+{
+    mutex_assert_held(&queue->lock);
+    assert(entry->queue.place != PLACE_WORKER);
+    if (entry->queue.place == PLACE_READY)
+        queue_remove_ready_locked(queue, entry);
+    if (entry->kind == ENTRY_WAKE) {
+        forget_wake_locked(queue, entry, deferred_free);
+        return;
+    }
+    if (entry->queue.place == PLACE_WAITING)
+        heap_remove(&queue->waiting, &entry->queue.due);
+    if (entry->queue.stage == STAGE_SETTLED)
+        queue->settled--;
+    queue_leave_lane_locked(queue, entry, deferred_free);
+    queue_count_ages_locked(queue, entry, false);
+    id_table_remove(&queue->entries, &entry->item);
+    TAILQ_REMOVE(&queue->all, entry, queue.in_queue);
+    TAILQ_INSERT_TAIL(&deferred_free->entries, entry, queue.in_queue);
+    queue->held--;
+}
+
+/* Switches. */
+
+void send_queue_set_poller(struct send_queue *queue, struct loop *poller)
+{
+    queue->poller = poller;
+}
+
+void send_queue_set_policy(struct send_queue *queue, const struct send_policy *policy)
+{
+    mutex_lock(&queue->lock);
+    if (policy->version > queue->policy.version) {
+        queue->policy = *policy;
+        cond_broadcast(&queue->work);
+    }
+    mutex_unlock(&queue->lock);
+}
+
+void send_queue_hold(struct send_queue *queue, bool held)
+{
+    mutex_lock(&queue->lock);
+    queue->held_by_operator = held;
+    cond_broadcast(&queue->work);
+    mutex_unlock(&queue->lock);
+}
+
+void send_queue_close(struct send_queue *queue, int64_t deadline_ms)
+{
+    mutex_lock(&queue->lock);
+    queue->closed = true;
+    queue->close_deadline_ms = deadline_ms;
+    queue_wake_due_locked(queue, INT64_MAX);
+    cond_broadcast(&queue->work);
+    mutex_unlock(&queue->lock);
+}
+
+bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms)
+{
+    bool in_time = true;
+    mutex_lock(&queue->lock);
+    while (queue->sending > 0 && in_time)
+        in_time = cond_wait_until(&queue->sends_over, &queue->lock, deadline_ms);
+    bool over = queue->sending == 0;
+    mutex_unlock(&queue->lock);
+    return over;
+}
+
+/* Observers. */
+
+/* 0 for an empty one. */
+static int64_t first_due_ms(const struct heap *heap)
+{
+    const struct heap_item *first = heap_first(heap);
+    return first != NULL ? first->due_ms : 0;
+}
+
+void send_queue_snapshot(struct send_queue *queue, struct send_queue_view *view)
+{
+    mutex_lock(&queue->lock);
+    *view = (struct send_queue_view){
+        .held = queue->held,
+        .ready = queue->ready,
+        .waiting = queue->waiting.count,
+        .running = queue->running,
+        .sending = queue->sending,
+        .settled = queue->settled,
+        .lanes = queue->lane_count,
+        .agents_with_work = queue->agents_with_work,
+        .unknown_agents = queue->unknown_agents,
+        .undelivered = queue->unsettled.count,
+        .recorded = queue->recorded.count,
+        .oldest_undelivered_ms = first_due_ms(&queue->unsettled),
+        .oldest_recorded_ms = first_due_ms(&queue->recorded),
+        .oldest_failing_ms = first_due_ms(&queue->failing),
+    };
+    mutex_unlock(&queue->lock);
+}
+
+void send_queue_read_activity(
+    struct send_queue *queue, const struct activity *activity, struct activity *copy)
+{
+    mutex_lock(&queue->lock);
+    *copy = *activity;
+    mutex_unlock(&queue->lock);
+}
+
+/* The at most 256 workers may have taken the oldest ones. */
+enum { MAX_VISITED = SEND_QUEUE_MAX_LISTED + 256 };
+
+struct waiting_list {
+    struct send_queue_waiting *places;
+    size_t count;
+    size_t max;
+};
+
+static bool list_if_waiting(void *context, struct heap_item *item)
+{
+    struct waiting_list *list = context;
+    const struct entry *entry = CONTAINER_OF(item, struct entry, queue.by_age);
+    if (entry->queue.place == PLACE_WORKER)
+        return true;
+    struct send_queue_waiting *place = &list->places[list->count++];
+    text_copy(place->id, sizeof place->id, entry->item.id);
+    text_copy(place->agent, sizeof place->agent,
+        entry->work.agent_slug[0] != '\0' ? entry->work.agent_slug : entry->agent_id);
+    place->stage = entry->queue.stage;
+    place->failure_class = entry->work.failure_class;
+    place->created_at_ms = entry->created_at_ms;
+    place->due_ms = entry->queue.place == PLACE_WAITING ? entry->queue.due.due_ms : 0;
+    return list->count < list->max;
+}
+
+size_t send_queue_list_waiting(
+    struct send_queue *queue, struct send_queue_waiting *waiting, size_t max, size_t *total)
+{
+    assert(max > 0 && max <= SEND_QUEUE_MAX_LISTED);
+    struct waiting_list list = {.places = waiting, .max = max};
+    mutex_lock(&queue->lock);
+    heap_visit(&queue->unsettled, MAX_VISITED, list_if_waiting, &list);
+    *total = queue->unsettled.count - (queue->running - queue->wakes_running);
+    mutex_unlock(&queue->lock);
+    return list.count;
+}
