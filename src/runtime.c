@@ -186,11 +186,24 @@ static int create_prober(struct runtime *runtime, struct error *error)
     return 0;
 }
 
+static int create_guard(struct runtime *runtime, struct error *error)
+{
+    const struct config *config = runtime->config;
+    const struct loop_guard_settings settings = {
+        .enabled = config->delivery_loop_guard != 0,
+        .max_hops = config->delivery_max_hops,
+        .max_agent_runs = config->delivery_max_agent_runs,
+        .state_dir = config->state_dir,
+    };
+    return loop_guard_create(&runtime->guard, &settings, error);
+}
+
 static int create_poller(struct runtime *runtime, struct error *error)
 {
     const struct delivery_poller_parts parts = {
         .config = runtime->config,
         .queue = runtime->queue,
+        .guard = runtime->guard,
         .convex = runtime->convex,
         .store = runtime->store,
         .stats = &runtime->stats,
@@ -267,6 +280,8 @@ static int create_loops(struct runtime *runtime, struct error *error)
     if (result == 0)
         result = create_prober(runtime, error);
     if (result == 0)
+        result = create_guard(runtime, error);
+    if (result == 0)
         result = create_poller(runtime, error);
     if (result == 0)
         result = create_reporter(runtime, error);
@@ -301,7 +316,6 @@ static void describe_delivery(struct runtime *runtime)
 
 static int create_workers(struct runtime *runtime, struct error *error)
 {
-    const struct config *config = runtime->config;
     const struct worker_pool_parts parts = {
         .queue = runtime->queue,
         .run = {[ENTRY_DELIVERY] = delivery_run, [ENTRY_WAKE] = heartbeat_run_wake},
@@ -309,15 +323,8 @@ static int create_workers(struct runtime *runtime, struct error *error)
         .store = runtime->store,
         .abort = &runtime->abort_workers,
     };
-    const struct loop_guard_settings guard_settings = {
-        .enabled = config->delivery_loop_guard != 0,
-        .max_hops = config->delivery_max_hops,
-        .max_agent_runs = config->delivery_max_agent_runs,
-        .state_dir = config->state_dir,
-    };
-    int result = loop_guard_create(&runtime->guard, &guard_settings, error);
-    if (result == 0)
-        result = worker_pool_create(&runtime->workers, &parts, config->delivery_workers, error);
+    int result =
+        worker_pool_create(&runtime->workers, &parts, runtime->config->delivery_workers, error);
     if (result == 0)
         describe_delivery(runtime);
     return result;

@@ -67,8 +67,8 @@ void convex_on_recovery(struct convex *convex, struct loop *loop);
 /* Whether no call has succeeded since one found the backend unavailable. Any thread. */
 bool convex_is_failing(const struct convex *convex);
 
-/* The outcome as a label value of the metrics. Pure. */
-const char *convex_outcome_word(enum convex_outcome outcome);
+/* The outcomes as label values of the metrics. */
+extern const char *const convex_outcome_words[];
 
 /* The deployment's URL, for messages; borrowed from convex. Pure. */
 const char *convex_url(const struct convex *convex);

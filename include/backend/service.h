@@ -60,6 +60,8 @@ struct delivery_context {
     const json_t *message; /* likewise */
     bool has_ended;        /* the notification is gone or has been marked as delivered */
     bool task_is_gone;     /* it names a task that has been deleted */
+    bool is_thread_update; /* its agent follows the thread, and was not mentioned or assigned */
+    bool by_agent;         /* its message was written by an agent */
 };
 
 /*

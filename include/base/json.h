@@ -51,6 +51,12 @@ bool json_guard_time_ms(const json_t *object, const char *key, int64_t min_ms, i
 /* object[key] if it is a string, else NULL. Borrowed from object, which may be NULL. */
 const char *json_guard_string(const json_t *object, const char *key);
 
+/* object[key] if it is an id of the backend (base/containers.h), else NULL. Borrowed likewise. */
+const char *json_guard_id(const json_t *object, const char *key);
+
+/* Whether object[key] is that word; if it is no string, whether absent is. */
+bool json_guard_is(const json_t *object, const char *key, const char *word, const char *absent);
+
 /*
  * Returns an object or array as compact JSON, which the caller frees; NULL when out of memory or
  * when json is NULL. Keys keep the order in which they were set; only the characters that RFC 8259

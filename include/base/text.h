@@ -30,6 +30,9 @@ void text_clear(struct text *text);
 /* Append a copy of their argument, which must not be part of the text itself. */
 void text_append(struct text *text, const char *string);
 void text_append_bytes(struct text *text, const char *bytes, size_t length_bytes);
+
+/* Appends all bytes but the NULs, which would end a string for those that read it as one. */
+void text_append_without_nuls(struct text *text, const char *bytes, size_t length_bytes);
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_vprintf(struct text *text, const char *format, va_list arguments)
     __attribute__((format(printf, 2, 0)));

@@ -56,7 +56,7 @@ void loop_guard_take_back(struct loop_guard *guard, struct loop_verdict *verdict
 /* The note could not be posted, for good: the next notification that is skipped may try. */
 void loop_guard_forget_note(struct loop_guard *guard, const struct loop_verdict *verdict);
 
-/* Saves the counts now and then, at most once a second. Any thread; may block for the disk. */
+/* Saves the counts now and then, at most once a second. One thread; may block for the disk. */
 void loop_guard_save(struct loop_guard *guard);
 
 #endif

@@ -19,6 +19,7 @@ struct delivery_poller;
 struct delivery_poller_parts {
     const struct config *config;
     struct send_queue *queue;
+    struct loop_guard *guard; /* saves its counts */
     struct convex *convex;
     struct ca_store *store;
     struct stats *stats;

@@ -58,9 +58,6 @@ void breaker_snapshot(struct breaker *breaker, struct breaker_view *view);
  */
 const char *breaker_view_word(const struct breaker_view *view);
 
-/* The word for the present state. Takes no lock. */
-const char *breaker_word(const struct breaker *breaker);
-
 /*
  * Records how a send to agent_id ended; NULL for a wake-up, whose failed run is no sign of trouble
  * with the model provider. ticket: version of the view that allowed the send. If it is no longer

@@ -105,17 +105,13 @@ void convex_set_metrics(struct convex *convex, struct metrics *metrics)
     convex->metrics = metrics;
 }
 
-const char *convex_outcome_word(enum convex_outcome outcome)
-{
-    static const char *const words[] = {
-        [CONVEX_SUCCESS] = "success",
-        [CONVEX_UNAVAILABLE] = "unavailable",
-        [CONVEX_FUNCTION_ERROR] = "function_error",
-        [CONVEX_REJECTED] = "rejected",
-        [CONVEX_ABORTED] = "aborted",
-    };
-    return words[outcome];
-}
+const char *const convex_outcome_words[] = {
+    [CONVEX_SUCCESS] = "success",
+    [CONVEX_UNAVAILABLE] = "unavailable",
+    [CONVEX_FUNCTION_ERROR] = "function_error",
+    [CONVEX_REJECTED] = "rejected",
+    [CONVEX_ABORTED] = "aborted",
+};
 
 const char *convex_url(const struct convex *convex)
 {
@@ -252,14 +248,6 @@ static bool acquire_call_slot(const struct service *service)
     return !aborted;
 }
 
-static void release_call_slot(struct convex *convex)
-{
-    mutex_lock(&convex->lock);
-    convex->calls--;
-    cond_signal(&convex->call_ended);
-    mutex_unlock(&convex->lock);
-}
-
 static void post_call(const struct service *service, const char *body, enum convex_kind kind,
     struct http_response *answer)
 {
@@ -284,7 +272,10 @@ static void post_call(const struct service *service, const char *body, enum conv
         return;
     }
     http_client_perform(service->client, &request, answer);
-    release_call_slot(convex);
+    mutex_lock(&convex->lock);
+    convex->calls--;
+    cond_signal(&convex->call_ended);
+    mutex_unlock(&convex->lock);
 }
 
 static void record_call(const struct convex *convex, const char *action,
@@ -292,7 +283,7 @@ static void record_call(const struct convex *convex, const char *action,
 {
     if (convex->metrics == NULL)
         return;
-    metrics_add(convex->metrics, METRIC_CONVEX_REQUESTS, action, convex_outcome_word(outcome), 1);
+    metrics_add(convex->metrics, METRIC_CONVEX_REQUESTS, action, convex_outcome_words[outcome], 1);
     metrics_observe(convex->metrics, METRIC_CONVEX_REQUEST, action, duration_us);
 }
 

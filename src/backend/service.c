@@ -80,9 +80,9 @@ static void *alloc_rows(
 
 static bool read_notification_row(const json_t *item, struct notification_row *row)
 {
-    const char *id = json_guard_string(item, "_id");
-    const char *agent_id = json_guard_string(item, "recipientId");
-    if (id == NULL || !id_is_valid(id) || agent_id == NULL || !id_is_valid(agent_id))
+    const char *id = json_guard_id(item, "_id");
+    const char *agent_id = json_guard_id(item, "recipientId");
+    if (id == NULL || agent_id == NULL)
         return false;
     text_copy(row->id, sizeof row->id, id);
     text_copy(row->agent_id, sizeof row->agent_id, agent_id);
@@ -165,6 +165,8 @@ static const char *read_parts(struct delivery_context *context)
         return "task";
     context->has_ended = json_is_number(json_object_get(context->notification, "deliveredAt"));
     context->task_is_gone = has_task && context->task == NULL;
+    context->is_thread_update = json_guard_is(context->notification, "type", "thread_update", "");
+    context->by_agent = json_guard_is(context->message, "authorType", "agent", "");
     return NULL;
 }
 
@@ -259,8 +261,7 @@ static int64_t read_interval_ms(const json_t *item)
 
 static bool read_agent(const json_t *item, struct agent *agent)
 {
-    const char *id = json_guard_string(item, "_id");
-    if (id == NULL || !id_is_valid(id))
+    if (json_guard_id(item, "_id") == NULL)
         return false;
     copy_string(agent->id, sizeof agent->id, item, "_id");
     copy_string(agent->slug, sizeof agent->slug, item, "slug");

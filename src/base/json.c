@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/containers.h"
 #include "base/text.h"
 
 /* How much longer repairs may make a text; beyond that it is not text but binary data. */
@@ -292,6 +293,18 @@ bool json_guard_time_ms(const json_t *object, const char *key, int64_t min_ms, i
 const char *json_guard_string(const json_t *object, const char *key)
 {
     return json_string_value(json_object_get(object, key));
+}
+
+const char *json_guard_id(const json_t *object, const char *key)
+{
+    const char *id = json_guard_string(object, key);
+    return id != NULL && id_is_valid(id) ? id : NULL;
+}
+
+bool json_guard_is(const json_t *object, const char *key, const char *word, const char *absent)
+{
+    const char *value = json_guard_string(object, key);
+    return strcmp(value != NULL ? value : absent, word) == 0;
 }
 
 static void json_write_escape(struct text *text, unsigned char byte)

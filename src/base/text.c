@@ -76,6 +76,18 @@ void text_append_bytes(struct text *text, const char *bytes, size_t length_bytes
     text->data[text->length_bytes] = '\0';
 }
 
+void text_append_without_nuls(struct text *text, const char *bytes, size_t length_bytes)
+{
+    while (length_bytes > 0) {
+        const char *nul = memchr(bytes, '\0', length_bytes);
+        size_t piece = nul != NULL ? (size_t)(nul - bytes) : length_bytes;
+        text_append_bytes(text, bytes, piece);
+        piece += nul != NULL;
+        bytes += piece;
+        length_bytes -= piece;
+    }
+}
+
 void text_append(struct text *text, const char *string)
 {
     text_append_bytes(text, string, strlen(string));

@@ -173,7 +173,7 @@ static enum end_reason claim_counts_locked(
     struct run_tally *root = use_count_locked(runs, run->root, wall_ms);
     struct run_tally *task =
         run->task_id != NULL ? use_count_locked(runs, run->task_id, wall_ms) : NULL;
-    runs->changed = true;
+    atomic_store(&runs->changed, true);
     if (task != NULL)
         reset_task(task, run);
     if (run->by_agent &&
@@ -231,7 +231,7 @@ void agent_runs_take_back(struct agent_runs *runs, const char *root, const char 
     mutex_lock(&runs->lock);
     take_back_locked(runs, root);
     take_back_locked(runs, task_id);
-    runs->changed = true;
+    atomic_store(&runs->changed, true);
     mutex_unlock(&runs->lock);
 }
 
@@ -250,6 +250,6 @@ void agent_runs_forget_note(
     mutex_lock(&runs->lock);
     forget_holder_locked(runs, root, notification_id);
     forget_holder_locked(runs, task_id, notification_id);
-    runs->changed = true;
+    atomic_store(&runs->changed, true);
     mutex_unlock(&runs->lock);
 }

@@ -2,6 +2,7 @@
 #ifndef DELIVERY_AGENT_RUNS_H
 #define DELIVERY_AGENT_RUNS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -48,9 +49,10 @@ struct agent_runs {
     struct mutex lock;
     struct tally_lru counts;
     struct tally_lru pairs;
-    bool changed; /* since the file was written */
-    bool saving;  /* a thread is writing the file */
-    bool broken;  /* the last write failed */
+    atomic_bool changed; /* since the file was last written; read without the lock */
+
+    /* Only of the thread that saves. */
+    bool broken; /* the last write failed */
     int64_t next_save_ms;
 };
 
@@ -92,7 +94,8 @@ void agent_runs_forget_note(
 
 /*
  * Writes the file if something has changed and the last write was long enough ago: a second, and
- * one more for every 64 KiB, so that it costs next to nothing. now: at once. Blocks for the disk.
+ * one more for every 64 KiB, so that it costs next to nothing. now: at once. One thread at a time;
+ * blocks for the disk.
  */
 void agent_runs_save(struct agent_runs *runs, int64_t monotonic_ms, bool now);
 

@@ -9,10 +9,9 @@
  * (id_is_valid). Counts that are forgiven and pairs older than a day are left out, so the file is
  * small; it is replaced atomically but not synced, because its loss does no harm.
  *
- * Workers call agent_runs_save after a delivery, so one of them writes now and then. The rows are
- * copied under the lock, formatted and written without it; meanwhile others only mark the counts as
- * changed. A file that is damaged or not ours is logged at startup, ignored, and replaced by the
- * next save.
+ * The poller's thread writes the file now and then. The rows are copied under the lock, formatted
+ * and written without it; meanwhile workers only mark the counts as changed. A file that is damaged
+ * or not ours is logged at startup, ignored, and replaced by the next save.
  */
 #include "delivery/agent_runs.h"
 
@@ -44,7 +43,8 @@ static size_t copy_rows_locked(
     mutex_assert_held(&runs->lock);
     const struct run_tally *tally;
     size_t total = 0;
-    runs->changed = capacity < runs->counts.used + runs->pairs.used;
+    if (capacity < runs->counts.used + runs->pairs.used)
+        atomic_store(&runs->changed, true);
     TAILQ_FOREACH (tally, &runs->counts.order, in_order)
         if (total < capacity)
             rows[total++] = *tally;
@@ -81,55 +81,47 @@ static void format_rows(
     text_append(text, "]}\n");
 }
 
-/* Takes the right to write the file, if it is due; *capacity: how many rows there are. */
-static bool begin_save(struct agent_runs *runs, int64_t monotonic_ms, bool now, size_t *capacity)
+/* Copies the rows, as copy_rows_locked, into an array for the caller to free; NULL without memory.
+ */
+static struct run_tally *copy_rows(struct agent_runs *runs, size_t *total, size_t *counts)
 {
     mutex_lock(&runs->lock);
-    bool due = runs->changed && !runs->saving && (now || monotonic_ms >= runs->next_save_ms);
-    if (due)
-        runs->saving = true;
-    *capacity = runs->counts.used + runs->pairs.used;
+    size_t capacity = runs->counts.used + runs->pairs.used;
     mutex_unlock(&runs->lock);
-    return due;
-}
-
-/* Returns whether the file could be written before, as far as is known. */
-static bool end_save(struct agent_runs *runs, int64_t monotonic_ms, size_t bytes, bool written)
-{
+    struct run_tally *rows = calloc(capacity + 1, sizeof *rows);
+    if (rows == NULL)
+        return NULL;
     mutex_lock(&runs->lock);
-    bool was_broken = runs->broken;
-    runs->broken = !written;
-    runs->changed = runs->changed || !written;
-    runs->saving = false;
-    runs->next_save_ms = monotonic_ms + SAVE_INTERVAL_MS + (int64_t)bytes * 1000 / BYTES_PER_SECOND;
+    *total = copy_rows_locked(runs, rows, capacity, counts);
     mutex_unlock(&runs->lock);
-    return was_broken;
+    return rows;
 }
 
 void agent_runs_save(struct agent_runs *runs, int64_t monotonic_ms, bool now)
 {
     struct error error;
     struct text text = {0};
-    size_t capacity = 0;
+    size_t total = 0;
     size_t counts = 0;
-    if (runs->dir_fd < 0 || !begin_save(runs, monotonic_ms, now, &capacity))
+    bool due = now || monotonic_ms >= runs->next_save_ms;
+    if (runs->dir_fd < 0 || !due || !atomic_exchange(&runs->changed, false))
         return;
-    struct run_tally *rows = calloc(capacity + 1, sizeof *rows);
-    if (rows != NULL) {
-        mutex_lock(&runs->lock);
-        size_t total = copy_rows_locked(runs, rows, capacity, &counts);
-        mutex_unlock(&runs->lock);
+    struct run_tally *rows = copy_rows(runs, &total, &counts);
+    if (rows != NULL)
         format_rows(rows, counts, total, clock_wall_ms(), &text);
-    }
     int result = 0;
     if (rows == NULL || text.failed)
         result = error_set(&error, ERROR_NO_MEMORY, "no memory to save the counts of agent runs");
     else
         result = file_replace(runs->dir_fd, file_name, text.data, text.length_bytes, false, &error);
-    bool was_broken = end_save(runs, monotonic_ms, text.length_bytes, result == 0);
-    if (result != 0 && !was_broken)
+    if (result != 0)
+        atomic_store(&runs->changed, true);
+    if (result != 0 && !runs->broken)
         log_warn(
             component, "%s; a restart would forget how many runs agents have caused", error.text);
+    runs->broken = result != 0;
+    runs->next_save_ms =
+        monotonic_ms + SAVE_INTERVAL_MS + (int64_t)text.length_bytes * 1000 / BYTES_PER_SECOND;
     free(rows);
     text_fini(&text);
 }

@@ -30,12 +30,12 @@ static const char component[] = "Delivery";
 /* A run that failed may have cost money and left traces, so the next one waits longer. */
 enum { DOUBLINGS_AFTER_A_RUN = 4 };
 
-struct stage_result attempt_end(struct attempt *attempt, enum entry_stage stage,
+enum entry_stage attempt_end(struct attempt *attempt, enum entry_stage stage,
     enum entry_outcome outcome, enum end_reason reason)
 {
     attempt->entry->work.outcome = outcome;
     attempt->entry->work.reason = reason;
-    return next_stage(stage);
+    return stage;
 }
 
 enum failure_class attempt_gateway_failure(enum gateway_outcome outcome)
@@ -88,7 +88,7 @@ static void count_failure(
 }
 
 /* As attempt_retry; the backoff starts more_doublings further up and is at least min_ms. */
-static struct stage_result retry_later(struct attempt *attempt, enum failure_class class,
+static enum entry_stage retry_later(struct attempt *attempt, enum failure_class class,
     enum entry_stage stage, unsigned more_doublings, int64_t min_ms, const struct error *error)
 {
     const struct config *config = attempt->delivery->config;
@@ -102,20 +102,29 @@ static struct stage_result retry_later(struct attempt *attempt, enum failure_cla
     entry->work.retry_delay_ms = delay_ms;
     log_event(LOG_LEVEL_WARN, component, ATTEMPT_FIELDS(attempt, LOG_NUMBER("retry_ms", delay_ms)),
         "Failed to deliver %s %s", entry->item.id, error->text);
-    return (struct stage_result){.stage = stage, .delay_ms = delay_ms > 0 ? delay_ms : 1};
+    attempt->delay_ms = delay_ms > 0 ? delay_ms : 1;
+    return stage;
 }
 
-struct stage_result attempt_retry(struct attempt *attempt, enum failure_class class,
+enum entry_stage attempt_retry(struct attempt *attempt, enum failure_class class,
     enum entry_stage stage, const struct error *error)
 {
     return retry_later(attempt, class, stage, 0, 0, error);
+}
+
+/* Nothing has failed, so nothing is counted, and the entry keeps its place in its lane. */
+static enum entry_stage put_back(struct attempt *attempt, enum entry_stage stage)
+{
+    attempt->put_back = true;
+    return stage;
 }
 
 bool attempt_failing_too_long(
     struct attempt *attempt, struct failing_time *failing, int64_t clock_ms)
 {
     int64_t passed_ms = clock_ms - failing->counted_ms;
-    int64_t tried_ms = attempt->entry->work.retry_delay_ms + attempt_total_ms(attempt);
+    int64_t total_ms = (clock_monotonic_us() - attempt->entry->work.started_us) / 1000;
+    int64_t tried_ms = attempt->entry->work.retry_delay_ms + total_ms;
     if (failing->going_on && passed_ms > 0)
         failing->total_ms += passed_ms < tried_ms ? passed_ms : tried_ms;
     failing->going_on = true;
@@ -141,23 +150,22 @@ static void abandon_reply(struct attempt *attempt)
  * The backend has refused the stage for too long, which ends the notification. Whatever it could
  * not be told goes to dead/: the reply, the notice, or that the notification has ended.
  */
-static struct stage_result give_up_at_backend(struct attempt *attempt, enum entry_stage stage)
+static enum entry_stage give_up_at_backend(struct attempt *attempt, enum entry_stage stage)
 {
     struct entry *entry = attempt->entry;
     entry->work.reason = REASON_REFUSED_TOO_LONG;
     entry->work.outcome = OUTCOME_DEAD;
-    attempt_clear_failures(attempt);
     if (stage == STAGE_WRITTEN)
-        return next_stage(STAGE_SETTLED);
+        return STAGE_SETTLED;
     if (stage == STAGE_KNOWN) {
         text_copy(
             entry->work.failure, sizeof entry->work.failure, "the backend refused it for too long");
-        return next_stage(entry->work.task_id[0] != '\0' ? STAGE_NOTIFY_FAILURE : STAGE_SETTLED);
+        return entry->work.task_id[0] != '\0' ? STAGE_NOTIFY_FAILURE : STAGE_SETTLED;
     }
     entry->work.closing = CLOSING_UNREPORTED;
     if (stage == STAGE_REPLIED)
         abandon_reply(attempt);
-    return next_stage(STAGE_WRITTEN);
+    return STAGE_WRITTEN;
 }
 
 /* While polls fail as well, it is not this notification that the backend refuses. */
@@ -172,7 +180,7 @@ static bool backend_refuses_too_long(struct attempt *attempt)
 }
 
 /* The stage failed although the context can be read: what does the context say about it? */
-static struct stage_result judge_failed_stage(struct attempt *attempt, enum entry_stage stage,
+static enum entry_stage judge_failed_stage(struct attempt *attempt, enum entry_stage stage,
     const struct delivery_context *context, const struct error *error)
 {
     enum failure_class class = attempt_backend_failure(CONVEX_FUNCTION_ERROR);
@@ -181,8 +189,10 @@ static struct stage_result judge_failed_stage(struct attempt *attempt, enum entr
     if (context->has_ended && !marked_by_us) {
         if (stage != STAGE_WRITTEN)
             return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_ENDED_ELSEWHERE);
-        attempt_acknowledged(attempt); /* only the answer to our own call was lost */
-        return next_stage(STAGE_SETTLED);
+        /* Only the answer to our own call was lost. */
+        if (attempt->entry->work.closing == CLOSING_OPEN)
+            attempt->entry->work.closing = CLOSING_ACKNOWLEDGED;
+        return STAGE_SETTLED;
     }
     if (stage == STAGE_KNOWN) /* what failed was this same read */
         return attempt_retry(attempt, class, stage, error);
@@ -200,7 +210,7 @@ static struct stage_result judge_failed_stage(struct attempt *attempt, enum entr
  * The text of a function error proves nothing (production deployments hide it), so the context is
  * read to see what became of the notification.
  */
-static struct stage_result backend_function_failed(
+static enum entry_stage backend_function_failed(
     struct attempt *attempt, enum entry_stage stage, const struct error *error)
 {
     struct delivery_context context;
@@ -211,18 +221,18 @@ static struct stage_result backend_function_failed(
         return give_up_at_backend(attempt, stage);
     if (outcome != CONVEX_SUCCESS)
         return attempt_retry(attempt, attempt_backend_failure(CONVEX_FUNCTION_ERROR), stage, error);
-    struct stage_result result = judge_failed_stage(attempt, stage, &context, error);
+    enum entry_stage next = judge_failed_stage(attempt, stage, &context, error);
     delivery_context_fini(&context);
-    return result;
+    return next;
 }
 
-struct stage_result attempt_call_failed(struct attempt *attempt, enum entry_stage stage,
+enum entry_stage attempt_call_failed(struct attempt *attempt, enum entry_stage stage,
     enum convex_outcome outcome, const struct error *error)
 {
     if (outcome == CONVEX_FUNCTION_ERROR)
         return backend_function_failed(attempt, stage, error);
     if (outcome == CONVEX_ABORTED)
-        return put_back_at(stage);
+        return put_back(attempt, stage);
     attempt->entry->work.errors.going_on = false;
     return attempt_retry(attempt, attempt_backend_failure(outcome), stage, error);
 }
@@ -230,7 +240,7 @@ struct stage_result attempt_call_failed(struct attempt *attempt, enum entry_stag
 /* The gateway's failures. */
 
 /* The agent is not asked again; what is left is to say so in the thread. */
-static struct stage_result give_up_on_agent(
+static enum entry_stage give_up_on_agent(
     struct attempt *attempt, const struct gateway_result *result)
 {
     const struct entry *entry = attempt->entry;
@@ -238,23 +248,22 @@ static struct stage_result give_up_on_agent(
     log_event(LOG_LEVEL_WARN, component,
         ATTEMPT_FIELDS(attempt, LOG_NUMBER("runs", entry->work.runs)),
         "Failed to deliver %s for the last time: %s", entry->item.id, result->error.text);
-    attempt_clear_failures(attempt);
-    return next_stage(STAGE_NOTIFY_FAILURE);
+    return STAGE_NOTIFY_FAILURE;
 }
 
-/* A run failed, or may have: another follows as long as the budget lasts. */
-static struct stage_result agent_run_failed(
+/* A run failed, or may have: another follows as long as there may be one. */
+static enum entry_stage agent_run_failed(
     struct attempt *attempt, const char *failure, const struct gateway_result *result)
 {
     enum failure_class class = attempt_gateway_failure(result->outcome);
     text_copy(attempt->entry->work.failure, sizeof attempt->entry->work.failure, failure);
-    if (attempt_budget_is_spent(attempt))
+    if (attempt->entry->work.runs >= attempt->delivery->config->delivery_max_runs)
         return give_up_on_agent(attempt, result);
     return retry_later(attempt, class, STAGE_KNOWN, DOUBLINGS_AFTER_A_RUN, 0, &result->error);
 }
 
 /* Without an answer that proves anything, it counts as a run. */
-static struct stage_result agent_may_have_run(
+static enum entry_stage agent_may_have_run(
     struct attempt *attempt, const struct gateway_result *result)
 {
     char failure[48];
@@ -269,8 +278,7 @@ static struct stage_result agent_may_have_run(
 }
 
 /* The gateway refuses this request, or this agent's for now, but accepts others. */
-static struct stage_result send_refused(
-    struct attempt *attempt, const struct gateway_result *result)
+static enum entry_stage send_refused(struct attempt *attempt, const struct gateway_result *result)
 {
     enum failure_class class = attempt_gateway_failure(result->outcome);
     struct entry *entry = attempt->entry;
@@ -288,7 +296,7 @@ static struct stage_result send_refused(
  * The gateway takes no requests at all. The breaker knows when it does again, so nothing is counted
  * against the entry, which stays at the front of its lane.
  */
-static struct stage_result send_impossible(
+static enum entry_stage send_impossible(
     struct attempt *attempt, const struct gateway_result *result)
 {
     struct entry *entry = attempt->entry;
@@ -296,7 +304,7 @@ static struct stage_result send_impossible(
     log_event(LOG_LEVEL_WARN, component,
         ATTEMPT_FIELDS(attempt, LOG_NUMBER("held_back", entry->work.breaker_trips)),
         "Could not ask about %s: %s", entry->item.id, result->error.text);
-    return put_back_at(STAGE_KNOWN);
+    return put_back(attempt, STAGE_KNOWN);
 }
 
 /*
@@ -316,7 +324,7 @@ static void count_breaker_trips(struct entry *entry, struct gateway_result *resu
         entry->work.refusals.going_on = false;
 }
 
-struct stage_result attempt_send_failed(struct attempt *attempt, struct gateway_result *result)
+enum entry_stage attempt_send_failed(struct attempt *attempt, struct gateway_result *result)
 {
     if (result->outcome != GATEWAY_REPLIED && result->outcome != GATEWAY_ABORTED)
         stats_send_ended(attempt->delivery->stats, result->error.text);
@@ -342,5 +350,5 @@ struct stage_result attempt_send_failed(struct attempt *attempt, struct gateway_
     case GATEWAY_DISABLED:
         break;
     }
-    return put_back_at(STAGE_KNOWN);
+    return put_back(attempt, STAGE_KNOWN);
 }

@@ -38,14 +38,14 @@ static const char component[] = "Delivery";
 /* However often our own timeout passes, no run is waited for longer, unless the option is. */
 static const int64_t MAX_RUN_TIMEOUT_MS = INT64_C(15) * 60 * 1000;
 
-static struct stage_result stage_known(struct attempt *attempt);
-static struct stage_result stage_sending(struct attempt *attempt);
-static struct stage_result stage_replied(struct attempt *attempt);
-static struct stage_result stage_notify_failure(struct attempt *attempt);
-static struct stage_result stage_written(struct attempt *attempt);
-static struct stage_result stage_settled(struct attempt *attempt);
+static enum entry_stage stage_known(struct attempt *attempt);
+static enum entry_stage stage_sending(struct attempt *attempt);
+static enum entry_stage stage_replied(struct attempt *attempt);
+static enum entry_stage stage_notify_failure(struct attempt *attempt);
+static enum entry_stage stage_written(struct attempt *attempt);
+static enum entry_stage stage_settled(struct attempt *attempt);
 
-static struct stage_result run_stage(struct attempt *attempt, enum entry_stage stage)
+static enum entry_stage run_stage(struct attempt *attempt, enum entry_stage stage)
 {
     /* Shutdown aborts reads that precede a send; write-backs have until the end of the grace. */
     attempt->service.abort = stage == STAGE_KNOWN ? attempt->delivery->stopping : NULL;
@@ -67,26 +67,37 @@ static struct stage_result run_stage(struct attempt *attempt, enum entry_stage s
 }
 
 /* Only a send is ever refused: by the breaker, the operator's hold or the shutdown. */
-static struct stage_result send_not_allowed(struct attempt *attempt)
+static enum entry_stage send_not_allowed(struct attempt *attempt)
 {
     journal_undo_run(&attempt->delivery->journal, attempt->entry);
-    return put_back_at(STAGE_KNOWN);
+    attempt->put_back = true;
+    return STAGE_KNOWN;
+}
+
+/* A stage is over, and its failures with it; before the send they are those of earlier sends. */
+static void clear_failures(struct entry *entry)
+{
+    entry->work.failures = 0;
+    entry->work.failure_class = FAILURE_NONE;
+    entry->work.errors = (struct failing_time){0};
 }
 
 /* Runs stages until one has to wait, is put back, or the notification is settled. */
-static struct stage_result run_stages(struct attempt *attempt)
+static enum entry_stage run_stages(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
     if (entry->work.closing == CLOSING_DEAD_LETTER)
         return run_stage(attempt, STAGE_SETTLED);
-    struct stage_result result = run_stage(attempt, entry->queue.stage);
-    while (result.stage != STAGE_SETTLED && !result.put_back && result.delay_ms == 0) {
-        if (!send_queue_advance(attempt->delivery->queue, entry, result.stage))
+    enum entry_stage stage = run_stage(attempt, entry->queue.stage);
+    while (stage != STAGE_SETTLED && !attempt->put_back && attempt->delay_ms == 0) {
+        if (stage != STAGE_SENDING)
+            clear_failures(entry);
+        if (!send_queue_advance(attempt->delivery->queue, entry, stage))
             return send_not_allowed(attempt);
-        result = run_stage(attempt, result.stage);
+        stage = run_stage(attempt, stage);
     }
     /* The queue settles the entry in send_queue_finish, together with its lane. */
-    return result.stage == STAGE_SETTLED ? run_stage(attempt, STAGE_SETTLED) : result;
+    return stage == STAGE_SETTLED ? run_stage(attempt, STAGE_SETTLED) : stage;
 }
 
 /*
@@ -117,20 +128,19 @@ void delivery_run(void *context, struct http_client *client, struct entry *entry
     if (entry->work.trace.id[0] == '\0')
         trace_begin(&entry->work.trace);
     metrics_observe(&delivery->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->queue.waited_us);
-    struct stage_result result = run_stages(&attempt);
+    enum entry_stage stage = run_stages(&attempt);
     delivery_context_fini(&attempt.context);
     if (attempt.verdict.counted)
         loop_guard_take_back(delivery->guard, &attempt.verdict);
-    bool delivered = result.stage == STAGE_SETTLED && entry->work.outcome == OUTCOME_DELIVERED;
+    bool delivered = stage == STAGE_SETTLED && entry->work.outcome == OUTCOME_DELIVERED;
     const struct trace trace = entry->work.trace;
     char agent_id[ID_BYTES];
     text_copy(agent_id, sizeof agent_id, entry->agent_id);
-    if (result.stage != STAGE_SETTLED)
+    if (stage != STAGE_SETTLED)
         journal_release_reply(entry);
-    send_queue_finish(delivery->queue, entry, result.stage, result.delay_ms);
+    send_queue_finish(delivery->queue, entry, stage, attempt.delay_ms);
     count_for_health(delivery->stats, agent_id, attempt.failed, delivered);
-    /* Only now, as both may block: the agent's next notification need not wait for it. */
-    loop_guard_save(delivery->guard);
+    /* Only now, as it may block: the agent's next notification need not wait for it. */
     if (delivered && delivery->on_delivered != NULL)
         delivery->on_delivered(delivery->delivered_context, client, agent_id, &trace);
 }
@@ -149,7 +159,7 @@ static void remember_context(struct entry *entry, const struct delivery_context 
  * skipped for it: asks a person to go on, in our words. It has the reply's idempotency key, so it
  * is posted once, however often the call is repeated.
  */
-static struct stage_result post_limit_note(struct attempt *attempt)
+static enum entry_stage post_limit_note(struct attempt *attempt)
 {
     const struct delivery *delivery = attempt->delivery;
     struct entry *entry = attempt->entry;
@@ -177,7 +187,7 @@ static struct stage_result post_limit_note(struct attempt *attempt)
  * Decides from the context whether the agent is asked. A notification that has ended elsewhere is
  * settled; one that is skipped is acknowledged, so that it leaves the backend's list.
  */
-static struct stage_result judge_context(struct attempt *attempt)
+static enum entry_stage judge_context(struct attempt *attempt)
 {
     const struct delivery_context *context = &attempt->context;
     if (json_is_null(context->value))
@@ -197,13 +207,15 @@ static struct stage_result judge_context(struct attempt *attempt)
         return post_limit_note(attempt);
     if (attempt->verdict.reason != REASON_REPLIED)
         return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, attempt->verdict.reason);
-    if (attempt_budget_is_spent(attempt))
-        return next_stage(STAGE_NOTIFY_FAILURE);
-    return next_stage(STAGE_SENDING);
+    /* Spent by an earlier process. */
+    const struct config *config = attempt->delivery->config;
+    bool spent = attempt->entry->work.runs >= config->delivery_max_runs ||
+                 attempt->entry->work.refusals.total_ms >= config->delivery_give_up_after_ms;
+    return spent ? STAGE_NOTIFY_FAILURE : STAGE_SENDING;
 }
 
 /* Reads the notification's context and decides whether its agent is asked. */
-static struct stage_result stage_known(struct attempt *attempt)
+static enum entry_stage stage_known(struct attempt *attempt)
 {
     struct error error;
     enum convex_outcome outcome =
@@ -212,11 +224,11 @@ static struct stage_result stage_known(struct attempt *attempt)
         return attempt_call_failed(attempt, STAGE_KNOWN, outcome, &error);
     attempt->entry->work.errors = (struct failing_time){0};
     remember_context(attempt->entry, &attempt->context);
-    struct stage_result result = judge_context(attempt);
+    enum entry_stage stage = judge_context(attempt);
     /* Counted first, so that nothing lies between the queue's permission and the request. */
-    if (result.stage == STAGE_SENDING)
+    if (stage == STAGE_SENDING)
         journal_begin_run(&attempt->delivery->journal, attempt->entry);
-    return result;
+    return stage;
 }
 
 /* Whether the answer, or its absence, proves that the agent did not run. */
@@ -321,20 +333,19 @@ static bool keep_reply(
     entry->work.replied_us = clock_monotonic_us();
     entry->work.breaker_trips = 0;
     entry->work.refusals = (struct failing_time){0};
-    attempt_clear_failures(attempt);
     journal_save_reply(&attempt->delivery->journal, entry);
     STOP_POINT("after_spool");
     return true;
 }
 
 /* Asks the agent, with the context that the known stage has read. */
-static struct stage_result stage_sending(struct attempt *attempt)
+static enum entry_stage stage_sending(struct attempt *attempt)
 {
     const struct delivery *delivery = attempt->delivery;
     struct entry *entry = attempt->entry;
     struct agent_address address;
     struct text prompt = {0};
-    struct stage_result next;
+    enum entry_stage next;
     const char *session_key = json_guard_string(attempt->context.agent, "sessionKey");
     bool complete = agent_address_make(
         &address, delivery->config, delivery->roster, entry->work.agent_slug, session_key);
@@ -345,7 +356,7 @@ static struct stage_result stage_sending(struct attempt *attempt)
         send_to_agent(attempt, &address, &prompt, &result);
         /* The reply goes to disk before anything else that could take time. */
         if (result.outcome == GATEWAY_REPLIED && keep_reply(attempt, address.generation, &result))
-            next = next_stage(STAGE_REPLIED);
+            next = STAGE_REPLIED;
         else
             next = attempt_send_failed(attempt, &result);
         json_decref(result.body);
@@ -364,7 +375,7 @@ static struct stage_result stage_sending(struct attempt *attempt)
 }
 
 /* The reply cannot be read from the spool: at the moment, or for good, which costs another run. */
-static struct stage_result reply_is_missing(struct attempt *attempt, const struct error *error)
+static enum entry_stage reply_is_missing(struct attempt *attempt, const struct error *error)
 {
     struct entry *entry = attempt->entry;
     if (entry->work.record == RECORD_REPLY)
@@ -374,7 +385,7 @@ static struct stage_result reply_is_missing(struct attempt *attempt, const struc
 }
 
 /* Posts the reply. One without words, or without a task to post it in, needs no message. */
-static struct stage_result stage_replied(struct attempt *attempt)
+static enum entry_stage stage_replied(struct attempt *attempt)
 {
     const struct delivery *delivery = attempt->delivery;
     struct entry *entry = attempt->entry;
@@ -386,7 +397,7 @@ static struct stage_result stage_replied(struct attempt *attempt)
     if (entry->work.reply[0] == '\0')
         entry->work.reason = REASON_SILENT;
     if (entry->work.reply[0] == '\0' || entry->work.task_id[0] == '\0')
-        return next_stage(STAGE_WRITTEN);
+        return STAGE_WRITTEN;
     /* A disk that was full when the reply came may have room now. */
     if (entry->work.record != RECORD_REPLY)
         journal_save_reply(&delivery->journal, entry);
@@ -395,8 +406,7 @@ static struct stage_result stage_replied(struct attempt *attempt)
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_REPLIED, outcome, &error);
     STOP_POINT("after_create_message");
-    attempt_clear_failures(attempt);
-    return next_stage(STAGE_WRITTEN);
+    return STAGE_WRITTEN;
 }
 
 /* How the last run ended, in words for the thread; a run that a restart interrupted has none. */
@@ -409,14 +419,14 @@ static const char *last_failure(const struct entry *entry)
  * Posts, in our words, why there will be no reply. The notice has the reply's idempotency key, so a
  * thread never gets both, nor the notice twice.
  */
-static struct stage_result stage_notify_failure(struct attempt *attempt)
+static enum entry_stage stage_notify_failure(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
     struct error error;
     entry->work.outcome = OUTCOME_DEAD;
     entry->work.reason = REASON_LAST_FAILURE;
     if (entry->work.task_id[0] == '\0')
-        return next_stage(STAGE_WRITTEN);
+        return STAGE_WRITTEN;
     struct text notice = {0};
     failure_notice_append(&notice, entry->work.runs, last_failure(entry));
     if (notice.failed) {
@@ -428,12 +438,11 @@ static struct stage_result stage_notify_failure(struct attempt *attempt)
     text_fini(&notice);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_NOTIFY_FAILURE, outcome, &error);
-    attempt_clear_failures(attempt);
-    return next_stage(STAGE_WRITTEN);
+    return STAGE_WRITTEN;
 }
 
 /* Acknowledges the notification, so that it leaves the backend's list. */
-static struct stage_result stage_written(struct attempt *attempt)
+static enum entry_stage stage_written(struct attempt *attempt)
 {
     struct error error;
     enum convex_outcome outcome =
@@ -441,8 +450,10 @@ static struct stage_result stage_written(struct attempt *attempt)
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_WRITTEN, outcome, &error);
     STOP_POINT("after_mark");
-    attempt_acknowledged(attempt);
-    return next_stage(STAGE_SETTLED);
+    /* What its thread could not be told stays so. */
+    if (attempt->entry->work.closing == CLOSING_OPEN)
+        attempt->entry->work.closing = CLOSING_ACKNOWLEDGED;
+    return STAGE_SETTLED;
 }
 
 static void count_delivered(struct metrics *metrics, const struct entry *entry)
@@ -494,16 +505,16 @@ static void report_end(const struct attempt *attempt)
 }
 
 /* Ends the notification, or only tries to: without its dead letter an operator would miss it. */
-static struct stage_result stage_settled(struct attempt *attempt)
+static enum entry_stage stage_settled(struct attempt *attempt)
 {
     const struct delivery *delivery = attempt->delivery;
     struct entry *entry = attempt->entry;
     if (!journal_close(&delivery->journal, entry)) {
         entry->work.closing = CLOSING_DEAD_LETTER;
-        return (struct stage_result){
-            .stage = STAGE_WRITTEN, .delay_ms = delivery->config->delivery_backoff_max_ms};
+        attempt->delay_ms = delivery->config->delivery_backoff_max_ms;
+        return STAGE_WRITTEN;
     }
     STOP_POINT("after_spool_remove");
     report_end(attempt);
-    return next_stage(STAGE_SETTLED);
+    return STAGE_SETTLED;
 }

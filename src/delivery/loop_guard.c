@@ -155,40 +155,17 @@ static void remember_cause(struct loop_guard *guard, const char *id, const struc
     free(left);
 }
 
-static bool field_is(const json_t *object, const char *key, const char *word)
-{
-    const char *found = json_guard_string(object, key);
-    return found != NULL && strcmp(found, word) == 0;
-}
-
-static bool is_thread_update(const struct delivery_context *context)
-{
-    return field_is(context->notification, "type", "thread_update");
-}
-
-static bool is_by_agent(const struct delivery_context *context)
-{
-    return field_is(context->message, "authorType", "agent");
-}
-
-/* object[key] if it is a valid id, else NULL. */
-static const char *id_field(const json_t *object, const char *key)
-{
-    const char *id = json_guard_string(object, key);
-    return id != NULL && id_is_valid(id) ? id : NULL;
-}
-
 /* The id of the notification that the message answered; NULL when it answered none. */
 static const char *source_of(const struct delivery_context *context)
 {
-    return is_by_agent(context) ? id_field(context->message, "sourceNotificationId") : NULL;
+    return context->by_agent ? json_guard_id(context->message, "sourceNotificationId") : NULL;
 }
 
 /* The root of a chain that begins with this notification, of that id. */
 static void copy_root(
     char root[static ID_BYTES], const struct delivery_context *context, const char *notification_id)
 {
-    const char *message_id = id_field(context->message, "_id");
+    const char *message_id = json_guard_id(context->message, "_id");
     text_copy(root, ID_BYTES, message_id != NULL ? message_id : notification_id);
 }
 
@@ -219,8 +196,8 @@ static enum convex_outcome read_link(const struct service *service, struct link 
     if (outcome != CONVEX_SUCCESS)
         return outcome;
     const char *source = source_of(&context);
-    link->thread_update = is_thread_update(&context);
-    link->by_agent = is_by_agent(&context);
+    link->thread_update = context.is_thread_update;
+    link->by_agent = context.by_agent;
     if (source != NULL) {
         text_copy(next, ID_BYTES, source);
         link->root[0] = '\0';
@@ -295,17 +272,16 @@ static enum end_reason judge_agents_message(const struct loop_guard *guard, cons
 static void claim_run(struct loop_guard *guard, const char *agent_id,
     const struct delivery_context *context, struct loop_verdict *verdict)
 {
-    const char *task_id = id_field(context->notification, "taskId");
-    bool by_agent = is_by_agent(context);
+    const char *task_id = json_guard_id(context->notification, "taskId");
     struct agent_run run = {
         .notification_id = verdict->notification_id,
         .agent_id = agent_id,
-        .message_id = id_field(context->message, "_id"),
+        .message_id = json_guard_id(context->message, "_id"),
         .root = verdict->root,
         .task_id = task_id,
-        .by_agent = by_agent,
+        .by_agent = context->by_agent,
     };
-    if (!by_agent && context->message != NULL)
+    if (!context->by_agent && context->message != NULL)
         json_guard_time_ms(context->message, "createdAt", 0, &run.person_wrote_ms);
     if (task_id != NULL)
         text_copy(verdict->task_id, sizeof verdict->task_id, task_id);
@@ -317,11 +293,11 @@ static void claim_run(struct loop_guard *guard, const char *agent_id,
 static enum end_reason judge_author(
     const struct loop_guard *guard, const char *agent_id, const struct delivery_context *context)
 {
-    if (!is_by_agent(context))
+    if (!context->by_agent)
         return REASON_REPLIED;
     if (notice_is_ours(context->message))
         return REASON_CAUSED_BY_NOTICE;
-    if (guard->enabled && field_is(context->message, "authorId", agent_id))
+    if (guard->enabled && json_guard_is(context->message, "authorId", agent_id, ""))
         return REASON_OWN_MESSAGE;
     return REASON_REPLIED;
 }
@@ -331,8 +307,8 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
     struct error *error)
 {
     struct cause source = {0};
-    struct cause cause = {.thread_update = is_thread_update(context)};
-    const char *own_id = id_field(context->notification, "_id");
+    struct cause cause = {.thread_update = context->is_thread_update};
+    const char *own_id = json_guard_id(context->notification, "_id");
     *verdict = (struct loop_verdict){.reason = judge_author(guard, agent_id, context)};
     if (!guard->enabled || verdict->reason != REASON_REPLIED)
         return CONVEX_SUCCESS;
@@ -342,7 +318,7 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
         if (outcome != CONVEX_SUCCESS)
             return outcome;
     }
-    if (is_by_agent(context)) {
+    if (context->by_agent) {
         cause.hops = source.hops + 1;
         cause.unsure = source.unsure;
         verdict->reason = judge_agents_message(guard, agent_id, context, &source, &cause);

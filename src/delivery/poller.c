@@ -13,6 +13,9 @@
  * page fails in a way that its size may explain, the next one is half as large; when a page of
  * limited size is full, the limit doubles again (struct page_limit).
  *
+ * After each poll it saves the loop guard's counts, as it is the one thread of the folder whose
+ * delays hold up nobody's reply.
+ *
  * The thread owns all its state. It reads the queue's figures without a lock and takes the queue's
  * lock only to offer a page; it blocks in the request and in loop_wait.
  */
@@ -24,6 +27,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/sync.h"
+#include "delivery/loop_guard.h"
 #include "delivery/send_queue.h"
 
 /* Newer backends truncate pages at 500 rows whatever they are asked for. */
@@ -281,6 +285,7 @@ static void *poller_thread(void *owner)
     do {
         began_at_ms = clock_monotonic_ms();
         delay_ms = poll_once(poller);
+        loop_guard_save(poller->parts.guard);
     } while (poller_wait(poller, began_at_ms, delay_ms));
     atomic_store(&poller->parts.stats->delivery_running, false);
     return NULL;

@@ -18,23 +18,11 @@ static const char instruction[] =
     "required sections from AGENTS.md (**Summary**, **Work done**, **Artifacts**, "
     "**Risks / blockers**, **Next step**, **Sources**) and keep it concise.";
 
-static void append_without_nuls(struct text *text, const char *bytes, size_t length_bytes)
-{
-    while (length_bytes > 0) {
-        const char *nul = memchr(bytes, '\0', length_bytes);
-        size_t piece = nul != NULL ? (size_t)(nul - bytes) : length_bytes;
-        text_append_bytes(text, bytes, piece);
-        piece += nul != NULL;
-        bytes += piece;
-        length_bytes -= piece;
-    }
-}
-
 static void append_field(struct text *text, const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
     if (json_is_string(value))
-        append_without_nuls(text, json_string_value(value), json_string_length(value));
+        text_append_without_nuls(text, json_string_value(value), json_string_length(value));
 }
 
 static struct text_span trimmed_field(const json_t *object, const char *key)
@@ -58,7 +46,7 @@ static void append_task(struct text *text, const json_t *task)
     struct text_span description = trimmed_field(task, "description");
     if (description.length_bytes > 0) {
         text_append(text, "Task description:\n");
-        append_without_nuls(text, description.bytes, description.length_bytes);
+        text_append_without_nuls(text, description.bytes, description.length_bytes);
     }
     text_append(text, "\n");
 }
@@ -69,7 +57,7 @@ static void append_message(struct text *text, const json_t *message)
         struct text_span content = trimmed_field(message, "content");
         text_append(text, "Latest message:\n");
         if (content.length_bytes > 0)
-            append_without_nuls(text, content.bytes, content.length_bytes);
+            text_append_without_nuls(text, content.bytes, content.length_bytes);
         else
             text_append(text, "(empty)");
         text_append(text, "\n\nMessage author: ");

@@ -121,32 +121,6 @@ struct entry *queue_new_entry_locked(
     return entry;
 }
 
-static void entry_free(struct entry *entry)
-{
-    free(entry->work.reply);
-    free(entry);
-}
-
-void deferred_free_init(struct deferred_free *deferred_free)
-{
-    TAILQ_INIT(&deferred_free->entries);
-    TAILQ_INIT(&deferred_free->lanes);
-}
-
-void deferred_free_run(struct deferred_free *deferred_free)
-{
-    struct entry *entry;
-    struct lane *lane;
-    while ((entry = TAILQ_FIRST(&deferred_free->entries)) != NULL) {
-        TAILQ_REMOVE(&deferred_free->entries, entry, queue.in_queue);
-        entry_free(entry);
-    }
-    while ((lane = TAILQ_FIRST(&deferred_free->lanes)) != NULL) {
-        TAILQ_REMOVE(&deferred_free->lanes, lane, in_list[0]);
-        free(lane);
-    }
-}
-
 static void forget_wake_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
 {

@@ -60,12 +60,6 @@ static const char *const provider_errors[] = {
     "Message ordering conflict - please try again.",
 };
 
-static bool is_word(const json_t *object, const char *key, const char *absent, const char *word)
-{
-    const char *value = json_guard_string(object, key);
-    return strcmp(value != NULL ? value : absent, word) == 0;
-}
-
 /* Appends value to the pieces found so far, one a line, if it is a string with more than blanks. */
 static bool collect_string(const json_t *value, struct text *found)
 {
@@ -76,7 +70,8 @@ static bool collect_string(const json_t *value, struct text *found)
         return false;
     if (found->length_bytes > 0)
         text_append(found, "\n");
-    text_append_bytes(found, trimmed.bytes, trimmed.length_bytes);
+    /* NULs cannot be stored by the backend. */
+    text_append_without_nuls(found, trimmed.bytes, trimmed.length_bytes);
     return true;
 }
 
@@ -94,19 +89,19 @@ static void collect_content(const json_t *content, struct text *found)
         collect_string(content, found);
     } else if (!json_is_object(content)) {
         return;
-    } else if (is_word(content, "type", "text", "text") ||
-               is_word(content, "type", "", "output_text")) {
+    } else if (json_guard_is(content, "type", "text", "text") ||
+               json_guard_is(content, "type", "output_text", "")) {
         collect_string(json_object_get(content, "text"), found);
         collect_content(json_object_get(content, "content"), found);
-    } else if (is_word(content, "type", "", "refusal")) {
+    } else if (json_guard_is(content, "type", "refusal", "")) {
         collect_string(json_object_get(content, "refusal"), found);
     }
 }
 
 static bool is_agents_message(const json_t *item)
 {
-    return is_word(item, "type", "message", "message") &&
-           is_word(item, "role", "assistant", "assistant");
+    return json_guard_is(item, "type", "message", "message") &&
+           json_guard_is(item, "role", "assistant", "assistant");
 }
 
 /* The messages of one phase: commentary or, with final set, all others. */
@@ -115,7 +110,7 @@ static void collect_messages(const json_t *output, bool final, struct text *foun
     size_t index;
     const json_t *item;
     json_array_foreach (output, index, item) {
-        if (!is_agents_message(item) || is_word(item, "phase", "", "commentary") == final)
+        if (!is_agents_message(item) || json_guard_is(item, "phase", "commentary", "") == final)
             continue;
         collect_content(json_object_get(item, "content"), found);
         collect_string(json_object_get(item, "text"), found);
@@ -127,7 +122,7 @@ static bool has_tool_calls(const json_t *output)
     size_t index;
     const json_t *item;
     json_array_foreach (output, index, item)
-        if (is_word(item, "type", "", "function_call"))
+        if (json_guard_is(item, "type", "function_call", ""))
             return true;
     return false;
 }
@@ -144,17 +139,6 @@ static void find_text(const json_t *body, struct text *found)
         collect_messages(output, false, found);
     if (found->length_bytes == 0 && !collect_string(json_object_get(body, "text"), found))
         collect_content(json_object_get(body, "content"), found);
-}
-
-/* NULs cannot be stored by the backend. */
-static void remove_nuls(struct text *text)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < text->length_bytes; i++)
-        if (text->data[i] != '\0')
-            text->data[kept++] = text->data[i];
-    text->length_bytes = kept;
-    text->data[kept] = '\0';
 }
 
 /* Makes length_bytes from begin the whole text, trimmed. */
@@ -405,7 +389,6 @@ static void cut_to_limit(struct text *text, bool incomplete)
 static enum reply_kind classify_text(
     const json_t *body, const struct reply_context *context, struct text *text)
 {
-    remove_nuls(text);
     keep_span(text, text->data, text->length_bytes);
     remove_reasoning(text);
     const struct text_span span = {text->data, text->length_bytes};

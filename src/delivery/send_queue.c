@@ -354,6 +354,27 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
 
 /* Taking back. */
 
+void deferred_free_init(struct deferred_free *deferred_free)
+{
+    TAILQ_INIT(&deferred_free->entries);
+    TAILQ_INIT(&deferred_free->lanes);
+}
+
+void deferred_free_run(struct deferred_free *deferred_free)
+{
+    struct entry *entry;
+    struct lane *lane;
+    while ((entry = TAILQ_FIRST(&deferred_free->entries)) != NULL) {
+        TAILQ_REMOVE(&deferred_free->entries, entry, queue.in_queue);
+        free(entry->work.reply);
+        free(entry);
+    }
+    while ((lane = TAILQ_FIRST(&deferred_free->lanes)) != NULL) {
+        TAILQ_REMOVE(&deferred_free->lanes, lane, in_list[0]);
+        free(lane);
+    }
+}
+
 void queue_set_unknown_locked(struct send_queue *queue, struct lane *lane, bool unknown)
 {
     mutex_assert_held(&queue->lock);

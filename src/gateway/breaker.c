@@ -32,7 +32,6 @@
  */
 #include "gateway/breaker.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +59,6 @@ static const char provider_trouble[] =
 
 struct breaker {
     struct breaker_settings settings; /* immutable */
-    const char *_Atomic word;         /* copy of the view's word, so that a scrape takes no lock */
 
     /* Guards everything below. */
     struct mutex lock;
@@ -104,7 +102,6 @@ int breaker_create(struct breaker **breaker, const struct breaker_settings *sett
         settings->enabled
             ? "the gateway has not been probed yet"
             : "OpenClaw gateway URL is not set (OPENCLAW_GATEWAY_URL); it is disabled");
-    atomic_init(&created->word, breaker_view_word(&created->view));
     mutex_init(&created->lock);
     *breaker = created;
     return 0;
@@ -123,20 +120,6 @@ void breaker_snapshot(struct breaker *breaker, struct breaker_view *view)
     mutex_lock(&breaker->lock);
     *view = breaker->view;
     mutex_unlock(&breaker->lock);
-}
-
-const char *breaker_word(const struct breaker *breaker)
-{
-    return atomic_load(&breaker->word);
-}
-
-/* Publishes the word and releases the lock. Returns whether the view changed since version. */
-static bool commit_and_unlock(struct breaker *breaker, uint64_t version)
-{
-    bool changed = breaker->view.version != version;
-    atomic_store(&breaker->word, breaker_view_word(&breaker->view));
-    mutex_unlock(&breaker->lock);
-    return changed;
 }
 
 static int64_t closed_ms_locked(const struct breaker *breaker, int64_t now_ms)
@@ -361,7 +344,9 @@ bool breaker_record_send(struct breaker *breaker, uint64_t ticket, const char *a
         record_current_send_locked(breaker, agent_id, result, now_ms);
     else if (ticket + 1 == breaker->view.version && breaker->token_refused && refuses_token(result))
         record_token_refusal_locked(breaker, now_ms);
-    return commit_and_unlock(breaker, version);
+    bool changed = breaker->view.version != version;
+    mutex_unlock(&breaker->lock);
+    return changed;
 }
 
 static int64_t probe_due_locked(const struct breaker *breaker)
@@ -479,7 +464,9 @@ bool breaker_record_probe(
     uint64_t version = breaker->view.version;
     if (ticket == breaker->outage)
         record_probe_locked(breaker, result, now_ms);
-    return commit_and_unlock(breaker, version);
+    bool changed = breaker->view.version != version;
+    mutex_unlock(&breaker->lock);
+    return changed;
 }
 
 void breaker_token_changed(struct breaker *breaker, int64_t now_ms)

@@ -217,7 +217,7 @@ void gateway_send(const struct gateway *gateway, struct http_client *client,
     const struct gateway_message *message, struct gateway_result *result)
 {
     *result = (struct gateway_result){0};
-    if (!gateway_is_enabled(gateway)) {
+    if (gateway->responses_url == NULL) {
         fail_unsent(result, GATEWAY_DISABLED, ERROR_CLOSED,
             "OpenClaw gateway URL is not set (OPENCLAW_GATEWAY_URL); cannot send to session");
         return;

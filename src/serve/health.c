@@ -240,16 +240,14 @@ static struct probe_check check_backend(const struct stats *stats)
     return (struct probe_check){"backend", trouble, false};
 }
 
-/* From breaker_word, an atomic copy of the state: takes no lock. */
-static struct probe_check check_gateway(const struct breaker *breaker)
+static struct probe_check check_gateway(struct breaker *breaker)
 {
-    const char *state = breaker_word(breaker);
-    const char *trouble = NULL;
-    if (strcmp(state, "shut") == 0)
-        trouble = "unavailable";
-    else if (strcmp(state, "suspect") == 0)
-        trouble = "being probed";
-    return (struct probe_check){"gateway", trouble, false};
+    static const char *const troubles[] = {[BREAKER_CLOSED] = NULL,
+        [BREAKER_HALF_OPEN] = "being probed",
+        [BREAKER_OPEN] = "unavailable"};
+    struct breaker_view view;
+    breaker_snapshot(breaker, &view);
+    return (struct probe_check){"gateway", troubles[view.state], false};
 }
 
 static bool all_checks_pass(const struct probe_check *checks, size_t count)

@@ -129,10 +129,12 @@ static void update_queue_gauges(struct metrics *metrics, const struct routes_sou
     set_gauge_age(metrics, METRIC_SPOOL_OLDEST_AGE, view.oldest_recorded_ms);
 }
 
-static void update_gateway_gauges(struct metrics *metrics, const struct breaker *breaker)
+static void update_gateway_gauges(struct metrics *metrics, struct breaker *breaker)
 {
+    struct breaker_view view;
+    breaker_snapshot(breaker, &view);
     const struct metric_label *label = &metric_families[METRIC_GATEWAY_STATE].labels[0];
-    const char *now = breaker_word(breaker);
+    const char *now = breaker_view_word(&view);
     for (size_t i = 0; i < label->count; i++)
         metrics_set(metrics, METRIC_GATEWAY_STATE, label->values[i],
             strcmp(label->values[i], now) == 0 ? 1 : 0);

@@ -177,8 +177,7 @@ static void test_all_outcomes_are_label_values(void **state)
 {
     (void)state;
     for (int outcome = CONVEX_SUCCESS; outcome <= CONVEX_ABORTED; outcome++)
-        expect_label_value(
-            METRIC_CONVEX_REQUESTS, 1, convex_outcome_word((enum convex_outcome)outcome));
+        expect_label_value(METRIC_CONVEX_REQUESTS, 1, convex_outcome_words[outcome]);
     for (int breaker = BREAKER_CLOSED; breaker <= BREAKER_OPEN; breaker++)
         for (int limited = 0; limited <= 1; limited++)
             expect_label_value(METRIC_GATEWAY_STATE, 0,
