@@ -132,7 +132,8 @@ void delivery_run(void *context, struct http_client *client, struct entry *entry
     delivery_context_fini(&attempt.context);
     if (attempt.verdict.counted)
         loop_guard_take_back(delivery->guard, &attempt.verdict);
-    bool delivered = stage == STAGE_SETTLED && entry->work.outcome == OUTCOME_DELIVERED;
+    bool delivered = stage == STAGE_SETTLED && entry->work.outcome == OUTCOME_DELIVERED &&
+                     entry->work.reopened == 0;
     const struct trace trace = entry->work.trace;
     char agent_id[ID_BYTES];
     text_copy(agent_id, sizeof agent_id, entry->agent_id);
@@ -504,11 +505,16 @@ static void report_end(const struct attempt *attempt)
         entry->item.id);
 }
 
-/* Ends the notification, or only tries to: without its dead letter an operator would miss it. */
+/*
+ * Ends the notification, or only tries to: without its dead letter an operator would miss it. What
+ * had ended before, and was only acknowledged again, is not counted twice.
+ */
 static enum entry_stage stage_settled(struct attempt *attempt)
 {
     const struct delivery *delivery = attempt->delivery;
     struct entry *entry = attempt->entry;
+    if (entry->work.reopened > 0)
+        return STAGE_SETTLED;
     if (!journal_close(&delivery->journal, entry)) {
         entry->work.closing = CLOSING_DEAD_LETTER;
         attempt->delay_ms = delivery->config->delivery_backoff_max_ms;

@@ -7,8 +7,8 @@
  * - An id that is known is never taken in again, whatever its stage, so its agent is not asked
  *   twice. Ids that have settled stay known for this reason alone.
  * - A settled id is forgotten only when a page lacks it whose request began after it was settled.
- *   One that was settled because its context said that it is gone, and that such a page still
- *   lists, is not gone: it becomes a new entry.
+ *   One that such a page still lists a while later has not ended for the backend: if its context
+ *   said that it is gone, it becomes a new entry; else it is acknowledged again.
  * - A known id that a page lacks is dropped only if nothing has been done for it: no run, no
  *   record, no worker. Later stages always run to their end.
  *
@@ -28,6 +28,8 @@
 #include "base/sync.h"
 #include "base/text.h"
 #include "delivery/queue_state.h"
+
+static const char component[] = "Delivery";
 
 static void add_delivery_locked(
     struct send_queue *queue, struct entry *entry, int64_t created_at_ms)
@@ -138,39 +140,72 @@ bool send_queue_add_prior_runs(struct send_queue *queue, const char *id, unsigne
     return true;
 }
 
-/* Not at each poll, should the backend go on to contradict itself. */
-enum { REOPEN_AFTER_MS = 5000 };
+/* Not at each poll, should the backend go on to contradict itself: twice as late each time. */
+enum { REOPEN_AFTER_MS = 5000, MAX_REOPEN_AFTER_MS = 320 * 1000 };
 
-/* Settled as gone, without the backend being told, although it listed it later than that. */
-static bool is_wrongly_gone(const struct offer *offer, const struct entry *entry)
+/*
+ * Whether the backend still lists what we have settled. Not what an earlier process settled, whose
+ * end is for an operator to read in the spool.
+ */
+static bool is_listed_in_spite_of_its_end(const struct offer *offer, const struct entry *entry)
 {
-    return entry->queue.stage == STAGE_SETTLED && entry->queue.place == PLACE_NONE &&
-           entry->work.outcome == OUTCOME_SKIPPED &&
-           entry->work.reason == REASON_NOTIFICATION_GONE &&
-           entry->queue.settled_at_ms + REOPEN_AFTER_MS < offer->began_at_ms;
+    if (entry->queue.stage != STAGE_SETTLED || entry->queue.place != PLACE_NONE ||
+        entry->work.attempts == 0)
+        return false;
+    int64_t after_ms =
+        backoff_doubled_ms(REOPEN_AFTER_MS, entry->work.reopened, MAX_REOPEN_AFTER_MS);
+    return entry->queue.settled_at_ms + after_ms < offer->began_at_ms;
 }
 
 /* What becomes of the rows of a page. */
 struct intake {
-    size_t added;    /* became entries */
-    size_t left;     /* unknown ones that found no room */
-    size_t reopened; /* had been settled as gone */
+    size_t added;        /* became entries */
+    size_t left;         /* unknown ones that found no room */
+    size_t reopened;     /* had been settled as gone */
+    size_t acknowledged; /* had been settled otherwise, and are to be acknowledged again */
 };
 
-/* A row whose id is known. Its agent may have run before it was settled, which still counts. */
+/* A row of something gone. Its agent may have run before it was settled, which still counts. */
+static void take_in_again_locked(struct send_queue *queue, const struct notification_row *row,
+    struct entry *entry, struct intake *intake, struct deferred_free *deferred_free)
+{
+    mutex_assert_held(&queue->lock);
+    unsigned runs = entry->work.runs;
+    if (!has_room_locked(queue))
+        return;
+    queue_forget_locked(queue, entry, deferred_free);
+    if (add_row_locked(queue, row, runs))
+        intake->reopened++;
+    else
+        intake->left++;
+}
+
+/* Brings a settled entry back for its acknowledgement alone. False without memory. */
+static bool acknowledge_again_locked(struct send_queue *queue, struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    if (!queue_join_lane_locked(queue, entry))
+        return false;
+    queue->settled--;
+    entry->queue.stage = STAGE_WRITTEN;
+    entry->work.reopened++;
+    queue_count_ages_locked(queue, entry, true);
+    queue_add_ready_locked(queue, entry);
+    return true;
+}
+
+/* A row whose id is known. */
 static void take_in_known_locked(struct send_queue *queue, const struct offer *offer, size_t row,
     struct entry *entry, struct intake *intake, struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
     entry->queue.last_page = queue->page;
-    if (!is_wrongly_gone(offer, entry) || !has_room_locked(queue))
+    if (!is_listed_in_spite_of_its_end(offer, entry))
         return;
-    unsigned runs = entry->work.runs;
-    queue_forget_locked(queue, entry, deferred_free);
-    if (add_row_locked(queue, &offer->rows[row], runs))
-        intake->reopened++;
-    else
-        intake->left++;
+    if (entry->work.reason == REASON_NOTIFICATION_GONE)
+        take_in_again_locked(queue, &offer->rows[row], entry, intake, deferred_free);
+    else if (acknowledge_again_locked(queue, entry))
+        intake->acknowledged++;
 }
 
 static struct intake take_in_rows_locked(
@@ -222,6 +257,18 @@ static void drop_unlisted_locked(
     }
 }
 
+static void log_contradictions(const struct intake *intake)
+{
+    if (intake->reopened > 0)
+        log_warn(component,
+            "%zu notifications without a context are still listed; reading their contexts again",
+            intake->reopened);
+    if (intake->acknowledged > 0)
+        log_warn(component,
+            "%zu notifications that have ended are still listed; marking them as delivered again",
+            intake->acknowledged);
+}
+
 bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
 {
     struct deferred_free deferred_free;
@@ -237,10 +284,7 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
         queue->poll_owed = true;
     mutex_unlock(&queue->lock);
     deferred_free_run(&deferred_free);
-    if (intake.reopened > 0)
-        log_warn("Delivery",
-            "%zu notifications without a context are still listed; reading their contexts again",
-            intake.reopened);
+    log_contradictions(&intake);
     return more;
 }
 

@@ -93,6 +93,19 @@ static struct lane *find_or_add_lane_locked(struct send_queue *queue, const char
     return lane;
 }
 
+bool queue_join_lane_locked(struct send_queue *queue, struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    struct lane *lane = find_or_add_lane_locked(queue, entry->agent_id);
+    if (lane == NULL)
+        return false;
+    entry->queue.lane = lane;
+    lane->entries++;
+    if (entry->kind == ENTRY_DELIVERY && lane->deliveries++ == 0)
+        queue->agents_with_work++;
+    return true;
+}
+
 struct entry *queue_new_entry_locked(
     struct send_queue *queue, enum entry_kind kind, const char *id, const char *agent_id)
 {
@@ -109,15 +122,10 @@ struct entry *queue_new_entry_locked(
     entry->kind = kind;
     text_copy(entry->item.id, sizeof entry->item.id, id);
     text_copy(entry->agent_id, sizeof entry->agent_id, agent_id);
-    struct lane *lane = find_or_add_lane_locked(queue, entry->agent_id);
-    if (lane == NULL) {
+    if (!queue_join_lane_locked(queue, entry)) {
         free(entry);
         return NULL;
     }
-    entry->queue.lane = lane;
-    lane->entries++;
-    if (kind == ENTRY_DELIVERY && lane->deliveries++ == 0)
-        queue->agents_with_work++;
     return entry;
 }
 

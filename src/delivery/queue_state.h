@@ -115,6 +115,9 @@ void queue_set_unknown_locked(struct send_queue *queue, struct lane *lane, bool 
 struct entry *queue_new_entry_locked(
     struct send_queue *queue, enum entry_kind kind, const char *id, const char *agent_id);
 
+/* Counts the entry in its agent's lane, which is made if need be. False without memory. */
+bool queue_join_lane_locked(struct send_queue *queue, struct entry *entry);
+
 /* Removes an entry that no worker has from every list, table and lane, to be freed. */
 void queue_forget_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);

@@ -158,6 +158,26 @@ static void test_listed_notification_with_a_null_context_is_read_again(void **st
     test_env_stop_runtime(env);
 }
 
+/* The mark was confirmed and lost: without another the notification would be listed for ever. */
+static void test_listed_notification_that_was_marked_is_marked_again(void **state)
+{
+    struct test_env *env = *state;
+    char id[ID_BYTES];
+    board_load_one(env, id);
+    board_backend_fault(
+        env, json_pack("{s:s, s:s, s:i, s:s, s:i}", "action", "markNotificationDelivered",
+                 "behaviour", "status", "status", 200, "body",
+                 "{\"status\":\"success\",\"value\":{\"success\":true}}", "times", 1));
+    test_env_start_runtime(env, NULL);
+    test_env_wait_log(env, "1 notifications that have ended are still listed");
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(board_requests_for(env, id), 1);
+    assert_int_equal(count_messages_for(env, id), 1);
+    assert_true(test_env_health_has(
+        env, "/metrics", "\nmission_control_notifications_delivered_total 1\n"));
+    test_env_stop_runtime(env);
+}
+
 /* A backoff of up to 12 hours, which only the success of a report can end. */
 static void test_first_success_of_any_call_ends_the_backoff_of_polls(void **state)
 {
@@ -307,6 +327,7 @@ int main(void)
         TEST_IN_ENV(test_failed_context_is_read_again),
         TEST_IN_ENV(test_failed_list_is_polled_again),
         TEST_IN_ENV(test_listed_notification_with_a_null_context_is_read_again),
+        TEST_IN_ENV(test_listed_notification_that_was_marked_is_marked_again),
         TEST_IN_ENV(test_first_success_of_any_call_ends_the_backoff_of_polls),
         TEST_IN_ENV(test_polls_that_fail_alone_are_backed_off),
         TEST_IN_ENV(test_killed_runtime_keeps_the_reply),
