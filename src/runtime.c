@@ -149,8 +149,13 @@ static int create_remotes(struct runtime *runtime, struct error *error)
 static int create_queue(struct runtime *runtime, struct error *error)
 {
     const struct config *config = runtime->config;
-    int result = send_queue_create(&runtime->queue, config->delivery_queue_capacity,
-        (config->delivery_workers + 1) / 2, error);
+    const struct send_queue_settings settings = {
+        .capacity = config->delivery_queue_capacity,
+        .max_wakes = (config->delivery_workers + 1) / 2,
+        .min_lane_gap_ms = config->delivery_backoff_base_ms,
+        .max_lane_gap_ms = config->delivery_backoff_max_ms,
+    };
+    int result = send_queue_create(&runtime->queue, &settings, error);
     if (result == 0)
         result = spool_open(&runtime->spool, config->state_dir, config->account_id, error);
     if (result != 0)

@@ -93,6 +93,13 @@ enum entry_closing {
     CLOSING_DEAD_LETTER,  /* all that is left is to move its record to dead/, which failed before */
 };
 
+/* How the agent's run of the present attempt ended. */
+enum run_end {
+    RUN_END_NONE, /* there was none, or nothing is known of it */
+    RUN_END_REPLIED,
+    RUN_END_FAILED,
+};
+
 /* What the spool has of it. */
 enum entry_record {
     RECORD_NONE,
@@ -148,6 +155,7 @@ struct entry {
         struct failing_time refusals;     /* by the gateway, on the clock of closed breaker time */
         struct failing_time errors;       /* of backend functions, on the monotonic clock */
         int64_t lane_pause_ms;            /* after send_queue_finish nothing of its lane is sent */
+        enum run_end run_end;             /* send_queue_finish tells the lane, and resets it */
         int64_t retry_delay_ms;           /* how long its last failure made it wait */
         int64_t started_us;               /* when the current attempt began, monotonic */
         int64_t replied_us;               /* when the reply came; 0: to an earlier process */

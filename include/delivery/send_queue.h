@@ -21,6 +21,7 @@
 enum {
     SEND_QUEUE_MAX_HELD = 8000,    /* entries of any stage, settled ones included */
     SEND_QUEUE_LIMITED_SENDS = 3,  /* at a time, while sends are limited */
+    SEND_QUEUE_FAILING_LANES = 3,  /* from this many on, each of them sends rarely */
     SEND_QUEUE_READY_OF_LANE = 32, /* of one lane no more count as ready, nor half the capacity */
     SEND_QUEUE_MAX_LISTED = 128    /* by one send_queue_list_waiting */
 };
@@ -80,12 +81,16 @@ struct send_queue_waiting {
     int64_t due_ms;                   /* when it is retried (monotonic); 0: as soon as possible */
 };
 
-/*
- * A queue that accepts new notifications while fewer than capacity are ready, and lets max_wakes
- * wake-ups run at a time. The caller destroys it once no thread uses it. ERROR_NO_MEMORY.
- */
+struct send_queue_settings {
+    size_t capacity;         /* new notifications are accepted while fewer are ready; at least 1 */
+    size_t max_wakes;        /* wake-ups that run at a time */
+    int64_t min_lane_gap_ms; /* between the sends of a lane whose runs fail, as those of others */
+    int64_t max_lane_gap_ms; /* this long after many failed runs in a row */
+};
+
+/* The caller destroys the queue once no thread uses it. ERROR_NO_MEMORY. */
 int send_queue_create(
-    struct send_queue **queue, size_t capacity, size_t max_wakes, struct error *error);
+    struct send_queue **queue, const struct send_queue_settings *settings, struct error *error);
 void send_queue_destroy(struct send_queue *queue);
 
 /* Filling the queue. */

@@ -224,6 +224,9 @@ static enum wake_end send_wake(const struct heartbeat *heartbeat, struct http_cl
         breaker_control_apply(parts->control);
     if (result.outcome == GATEWAY_BUSY)
         entry->work.lane_pause_ms = result.retry_after_ms;
+    /* One that failed holds up nothing that people wait for. */
+    if (result.outcome == GATEWAY_REPLIED)
+        entry->work.run_end = RUN_END_REPLIED;
     bool answered = record_wake_result(heartbeat, agent, &entry->work.trace, &result);
     json_decref(result.body);
     return answered ? WAKE_ANSWERED : WAKE_DONE;

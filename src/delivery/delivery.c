@@ -360,6 +360,8 @@ static enum entry_stage stage_sending(struct attempt *attempt)
             next = STAGE_REPLIED;
         else
             next = attempt_send_failed(attempt, &result);
+        if (next == STAGE_REPLIED || result.outcome == GATEWAY_FAILED_RUN)
+            entry->work.run_end = next == STAGE_REPLIED ? RUN_END_REPLIED : RUN_END_FAILED;
         json_decref(result.body);
         if (breaker_record_send(delivery->control->breaker, entry->queue.ticket, entry->agent_id,
                 &result, clock_monotonic_ms()))

@@ -59,7 +59,8 @@ static struct prior_runs *find_prior_runs_locked(struct send_queue *queue, const
 static bool has_room_locked(struct send_queue *queue)
 {
     mutex_assert_held(&queue->lock);
-    return !queue->closed && queue->held < SEND_QUEUE_MAX_HELD && queue->ready < queue->capacity;
+    return !queue->closed && queue->held < SEND_QUEUE_MAX_HELD &&
+           queue->ready < queue->settings.capacity;
 }
 
 /* runs: earlier ones by this process. False without room or memory: it will be listed again. */

@@ -14,16 +14,15 @@
 #include "delivery/send_queue.h"
 
 int send_queue_create(
-    struct send_queue **queue, size_t capacity, size_t max_wakes, struct error *error)
+    struct send_queue **queue, const struct send_queue_settings *settings, struct error *error)
 {
     struct send_queue *created = calloc(1, sizeof *created);
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the send queue");
     /* Below half of the capacity another page is welcome (queue_is_low_locked). */
-    size_t half = (capacity + 1) / 2;
-    created->capacity = capacity;
+    size_t half = (settings->capacity + 1) / 2;
+    created->settings = *settings;
     created->max_ready_of_lane = half < SEND_QUEUE_READY_OF_LANE ? half : SEND_QUEUE_READY_OF_LANE;
-    created->max_wakes = max_wakes;
     created->resume_ms = SYNC_NO_DEADLINE;
     mutex_init(&created->lock);
     cond_init(&created->work);

@@ -19,6 +19,7 @@ struct lane {
     int64_t paused_until_ms; /* no sends before (monotonic); 0: none is to wait */
     bool busy;               /* a worker has one of its entries */
     bool unknown;            /* the gateway lacked the agent when it was last asked */
+    unsigned failed_runs;    /* of notifications, in a row */
     size_t entries;          /* in this lane: ready, waiting or taken */
     size_t wakes;            /* of these, wake-ups: 0 or 1 */
     size_t deliveries;       /* of these, notifications */
@@ -40,9 +41,8 @@ SLIST_HEAD(prior_runs_list, prior_runs);
 
 struct send_queue {
     /* Never changed once workers run. */
-    size_t capacity;
+    struct send_queue_settings settings;
     size_t max_ready_of_lane;
-    size_t max_wakes;
     struct loop *poller; /* poked without the lock; NULL: none */
 
     /* Guards everything below, and the queue's part of every entry, lane and activity. */
@@ -70,6 +70,7 @@ struct send_queue {
     size_t lane_count;
     size_t agents_with_work; /* lanes with deliveries */
     size_t unknown_agents;   /* of these, those whose agent the gateway lacks */
+    size_t failing_lanes;    /* those whose last run failed */
     uint64_t page;           /* number of the page being taken in */
     bool page_was_full;      /* the last one: whatever ends makes room in the next */
     bool poll_owed;          /* a page with something new is expected and not asked for yet */

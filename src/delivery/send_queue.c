@@ -132,7 +132,7 @@ static struct entry *first_ready_locked(
 bool queue_is_low_locked(struct send_queue *queue)
 {
     mutex_assert_held(&queue->lock);
-    return queue->ready < (queue->capacity + 1) / 2;
+    return queue->ready < (queue->settings.capacity + 1) / 2;
 }
 
 /*
@@ -177,7 +177,7 @@ static struct entry *find_overdue_wake_locked(struct send_queue *queue, int64_t 
 {
     mutex_assert_held(&queue->lock);
     struct entry *entry;
-    if (queue->wake_was_last || queue->wakes_running >= queue->max_wakes)
+    if (queue->wake_was_last || queue->wakes_running >= queue->settings.max_wakes)
         return NULL;
     TAILQ_FOREACH (entry, &queue->wakes, queue.in_queue)
         if (entry->queue.place == PLACE_READY && !entry->queue.lane->busy &&
@@ -196,7 +196,7 @@ static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
     entry = find_overdue_wake_locked(queue, now_ms);
     if (entry == NULL)
         entry = first_ready_locked(queue, CLASS_SEND, now_ms);
-    if (entry == NULL && queue->wakes_running < queue->max_wakes)
+    if (entry == NULL && queue->wakes_running < queue->settings.max_wakes)
         entry = first_ready_locked(queue, CLASS_WAKE, now_ms);
     return entry;
 }
@@ -398,6 +398,7 @@ void queue_leave_lane_locked(
     if (--lane->entries > 0)
         return;
     assert(!lane->busy);
+    queue->failing_lanes -= lane->failed_runs > 0;
     id_table_remove(&queue->lanes, &lane->item);
     queue->lane_count--;
     TAILQ_INSERT_TAIL(&deferred_free->lanes, lane, in_list[0]);
@@ -429,6 +430,35 @@ static void requeue_locked(struct send_queue *queue, struct entry *entry, int64_
     }
 }
 
+static void pause_lane_locked(struct send_queue *queue, struct lane *lane, int64_t pause_ms)
+{
+    mutex_assert_held(&queue->lock);
+    int64_t until_ms = clock_monotonic_ms() + pause_ms;
+    if (pause_ms > 0 && until_ms > lane->paused_until_ms)
+        lane->paused_until_ms = until_ms;
+}
+
+/*
+ * One agent whose runs fail is its own affair, for which its notifications have their backoff. When
+ * several do, something that they share is at fault, so each of these lanes also keeps its distance
+ * between notifications, until a run of its own succeeds. Lanes without failures flow meanwhile.
+ */
+static void record_run_locked(struct send_queue *queue, struct lane *lane, struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    const struct send_queue_settings *settings = &queue->settings;
+    if (entry->work.run_end == RUN_END_NONE)
+        return;
+    queue->failing_lanes -= lane->failed_runs > 0;
+    lane->failed_runs = entry->work.run_end == RUN_END_FAILED ? lane->failed_runs + 1 : 0;
+    queue->failing_lanes += lane->failed_runs > 0;
+    entry->work.run_end = RUN_END_NONE;
+    if (lane->failed_runs > 0 && queue->failing_lanes >= SEND_QUEUE_FAILING_LANES)
+        pause_lane_locked(queue, lane,
+            backoff_doubled_ms(
+                settings->min_lane_gap_ms, lane->failed_runs - 1, settings->max_lane_gap_ms));
+}
+
 /* The worker no longer has the entry, and its lane is free. */
 static void leave_worker_locked(struct send_queue *queue, struct entry *entry)
 {
@@ -441,10 +471,9 @@ static void leave_worker_locked(struct send_queue *queue, struct entry *entry)
     if (entry->queue.activity != NULL)
         *entry->queue.activity = (struct activity){.since_ms = clock_monotonic_ms()};
     entry->queue.activity = NULL;
-    int64_t until_ms = clock_monotonic_ms() + entry->work.lane_pause_ms;
-    if (entry->work.lane_pause_ms > 0 && until_ms > lane->paused_until_ms)
-        lane->paused_until_ms = until_ms;
+    pause_lane_locked(queue, lane, entry->work.lane_pause_ms);
     entry->work.lane_pause_ms = 0;
+    record_run_locked(queue, lane, entry);
     lane->busy = false;
     lane_changed_locked(queue, lane);
 }

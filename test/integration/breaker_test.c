@@ -372,6 +372,33 @@ static void test_notification_rate_limited_alone_ends_with_a_note(void **state)
     expect_note_after_endless_refusal(*state, 429, "Retry-After");
 }
 
+/*
+ * Each run of three agents fails. The fourth's replies show that not all is lost, so it flows; the
+ * other three, of which each has ten notifications, send rarely instead of wasting thirty runs.
+ */
+static void test_agents_that_fail_together_send_rarely(void **state)
+{
+    enum { NOTIFICATIONS = 40, AGENTS = 4, OF_EACH = NOTIFICATIONS / AGENTS };
+    struct test_env *env = *state;
+    json_decref(board_load(env, NOTIFICATIONS, AGENTS));
+    board_set(env, json_pack("{s:i}", "gateway_latency_ms", 50));
+    for (int i = 1; i < AGENTS; i++) {
+        char slug[16];
+        snprintf(slug, sizeof slug, "worker%d", i);
+        board_gateway_fault(
+            env, json_pack("{s:{s:s}, s:s, s:i, s:{s:s, s:s, s:{s:s}}}", "match", "agent", slug,
+                     "action", "status", "status", 500, "body_json", "object", "response", "status",
+                     "failed", "error", "message", "the model provider is away"));
+    }
+    test_env_start_runtime(env, STRINGS("DELIVERY_BACKOFF_BASE_MS=3600000",
+                                    "DELIVERY_BACKOFF_MAX_MS=3600000", "DELIVERY_WORKERS=4"));
+    test_env_wait(env, "delivered=10");
+    long failed_runs = test_env_stat(env, "gateway", "deliveries") - OF_EACH;
+    if (failed_runs > 3 * (AGENTS - 1))
+        fail_msg("%ld runs failed", failed_runs);
+    test_env_stop_runtime(env);
+}
+
 /* After our timeout the next attempt gets twice the time. */
 static void test_timeout_doubles_after_a_timeout(void **state)
 {
@@ -432,6 +459,7 @@ int main(void)
         TEST_IN_ENV(test_failing_provider_limits_the_sends),
         TEST_IN_ENV(test_notification_refused_too_long_ends_with_a_note),
         TEST_IN_ENV(test_notification_rate_limited_alone_ends_with_a_note),
+        TEST_IN_ENV(test_agents_that_fail_together_send_rarely),
         TEST_IN_ENV(test_timeout_doubles_after_a_timeout),
         TEST_IN_ENV(test_reply_rejected_too_long_becomes_a_dead_letter),
     };

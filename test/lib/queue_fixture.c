@@ -29,7 +29,11 @@ struct send_queue *queue_fixture_create(size_t capacity)
 {
     struct send_queue *queue = NULL;
     struct error error;
-    assert_int_equal(send_queue_create(&queue, capacity, QUEUE_FIXTURE_MAX_WAKES, &error), 0);
+    const struct send_queue_settings settings = {.capacity = capacity,
+        .max_wakes = QUEUE_FIXTURE_MAX_WAKES,
+        .min_lane_gap_ms = AN_HOUR_MS,
+        .max_lane_gap_ms = AN_HOUR_MS};
+    assert_int_equal(send_queue_create(&queue, &settings, &error), 0);
     if (poller.name == NULL)
         loop_init(&poller, "polls", NULL, NULL);
     send_queue_set_poller(queue, &poller);

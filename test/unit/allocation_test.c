@@ -203,7 +203,8 @@ static int attempt_queue(unsigned number)
     }
     const struct offer offer = {.rows = rows, .count = ROWS};
     alloc_fault_arm(number);
-    int result = send_queue_create(&queue, ROWS, 1, NULL);
+    int result = send_queue_create(
+        &queue, &(struct send_queue_settings){.capacity = ROWS, .max_wakes = 1}, NULL);
     if (result != 0)
         return result;
     send_queue_offer(queue, &offer);
@@ -224,7 +225,9 @@ static int attempt_restore(unsigned number)
 {
     struct send_queue *queue;
     const struct spool_record record = {.id = "js1", .agent_id = "jx1", .runs = 1};
-    assert_int_equal(send_queue_create(&queue, 16, 1, NULL), 0);
+    assert_int_equal(send_queue_create(&queue,
+                         &(struct send_queue_settings){.capacity = 16, .max_wakes = 1}, NULL),
+        0);
     alloc_fault_arm(number);
     bool restored = send_queue_restore(queue, &record, true);
     alloc_fault_disarm();
@@ -310,7 +313,9 @@ static int attempt_restore_all(unsigned number)
     assert_int_equal(spool_save(spool, &dead, false, NULL), 0);
     assert_int_equal(spool_bury(spool, "js3", NULL), 0);
     write_corrupt("js4.json");
-    assert_int_equal(send_queue_create(&queue, 16, 1, NULL), 0);
+    assert_int_equal(send_queue_create(&queue,
+                         &(struct send_queue_settings){.capacity = 16, .max_wakes = 1}, NULL),
+        0);
     alloc_fault_arm(number);
     int result =
         journal_restore(&(struct journal){.spool = spool, .stats = &stats}, queue, 3600000, NULL);

@@ -49,6 +49,47 @@ static void test_limit_sends_three_at_a_time(void **state)
     queue_fixture_finish(queue, d1, STAGE_SETTLED, 0);
 }
 
+static void run_ends(struct send_queue *queue, const char *id, enum run_end end)
+{
+    struct entry *entry = queue_fixture_take(queue, id);
+    assert_true(send_queue_advance(queue, entry, STAGE_SENDING));
+    entry->work.run_end = end;
+    queue_fixture_finish(queue, entry, STAGE_KNOWN, AN_HOUR_MS);
+}
+
+/* The third agent whose run fails has to keep its distance; the fourth, without history, flows. */
+static void test_lanes_that_fail_with_others_send_rarely(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2}, {"c1", "c", 3}, {"a2", "a", 4}, {"b2", "b", 5},
+        {"c2", "c", 6}, {"d1", "d", 7}, {"d2", "d", 8}, {"a3", "a", 9}, {"b3", "b", 10});
+    run_ends(queue, "a1", RUN_END_FAILED);
+    run_ends(queue, "b1", RUN_END_FAILED);
+    run_ends(queue, "c1", RUN_END_FAILED);
+    run_ends(queue, "d1", RUN_END_REPLIED);
+    run_ends(queue, "a2", RUN_END_FAILED);
+    run_ends(queue, "b2", RUN_END_REPLIED);
+    run_ends(queue, "d2", RUN_END_REPLIED);
+    run_ends(queue, "b3", RUN_END_NONE);
+    assert_int_equal(queue->failing_lanes, 2);
+    must_hand_out_nothing(queue); /* c2 and a3 are left */
+    assert_int_equal(queue_fixture_counts(queue).held, 10);
+}
+
+/* As before, without two others: an agent's failures are its own affair. */
+static void test_lane_that_fails_alone_sends_on(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"a1", "a", 1}, {"b1", "b", 2}, {"a2", "a", 4}, {"b2", "b", 5}, {"a3", "a", 6});
+    run_ends(queue, "a1", RUN_END_FAILED);
+    run_ends(queue, "b1", RUN_END_FAILED);
+    run_ends(queue, "a2", RUN_END_FAILED);
+    run_ends(queue, "b2", RUN_END_FAILED);
+    run_ends(queue, "a3", RUN_END_FAILED);
+    assert_int_equal(queue->failing_lanes, 2);
+    EMPTY_PAGE(queue);
+}
+
 /* Entries taken before the limit began are also subject to it. */
 static void test_limit_stops_entries_taken_before_it(void **state)
 {
@@ -422,6 +463,8 @@ int main(void)
         QUEUE_TEST(test_a_paused_lane_writes_back),
         QUEUE_TEST(test_limit_sends_three_at_a_time),
         QUEUE_TEST(test_limit_stops_entries_taken_before_it),
+        QUEUE_TEST(test_lanes_that_fail_with_others_send_rarely),
+        QUEUE_TEST(test_lane_that_fails_alone_sends_on),
         QUEUE_TEST(test_older_policy_is_ignored),
         QUEUE_TEST(test_hold_and_policy_are_independent),
         QUEUE_TEST(test_release_of_a_hold_wakes_workers),
