@@ -17,11 +17,14 @@
  * be thrown away unread. Here a request ends early only once nothing more is in the socket.
  *
  * Names are looked up for each new connection: a cached address may by now be somebody else's, who
- * would get the token. Connections that are kept have a longest life for the same reason, and keep
- * alive probes (RFC 9293, section 3.8.4) that a silent NAT between us and a long run needs. Each
- * request has an easy handle of its own, a copy of the one with the fixed options: libcurl 7.88
- * keeps a pointer to the last header of a response and, if the next response on that handle begins
- * with a folded line, uses it after it was freed.
+ * would get the token. libcurl only reports that it needs a name (client_on_lookup), which ends
+ * that transfer; the next one is told the addresses (CURLOPT_RESOLVE). Its own threads would leave
+ * one behind for each request that a resolver does not answer (names.c, lookups.c). Connections
+ * that are kept have a longest life for the same reason, and keep alive probes (RFC 9293,
+ * section 3.8.4) that a silent NAT between us and a long run needs. Each request has an easy handle
+ * of its own, a copy of the one with the fixed options: libcurl 7.88 keeps a pointer to the last
+ * header of a response and, if the next response on that handle begins with a folded line, uses it
+ * after it was freed.
  */
 #include "http/client.h"
 
@@ -37,6 +40,7 @@
 
 #include "base/io.h"
 #include "base/sync.h"
+#include "http/names.h"
 
 static const char aborted[] = "aborted by shutdown";
 
@@ -56,16 +60,24 @@ struct http_client {
     CURLM *connections;  /* kept from request to request */
     CURLSH *sessions;    /* of TLS, resumed by new connections */
     CURL *fixed_options; /* copied for each request */
-    CURL *curl;          /* of the request in flight, else NULL */
     struct ca_store *store;
     const atomic_bool *abort;
-    const atomic_bool *extra_abort; /* of the request in flight */
+
+    /* The rest is of the request in flight. */
+    const atomic_bool *extra_abort;
+    int64_t timeout_ms;
+    int64_t deadline_ms;
+    int64_t connect_until_ms;     /* from the lookup of a name to the end of the TLS handshake */
+    CURL *curl;                   /* NULL while there is no request */
+    struct names names;           /* that it may need */
+    struct curl_slist *addresses; /* of these, as far as they are known; libcurl has it */
+    bool name_wanted;             /* the transfer ended because it needs one of them */
     struct text body;
     size_t body_limit_bytes;
-    unsigned user_timeout_ms; /* of connections that are made for the request in flight; 0: none */
+    unsigned user_timeout_ms; /* of connections that are made for it; 0: none */
     bool body_too_large;
-    int socket_error; /* errno of a socket that the request in flight could not open, else 0 */
-    bool tls_begun;   /* the handshake of the request in flight */
+    int socket_error; /* errno of a socket that it could not open, else 0 */
+    bool tls_begun;   /* its handshake */
     char reason[CURL_ERROR_SIZE];
 };
 
@@ -97,6 +109,18 @@ bool http_client_is_aborted(const struct http_client *client, const atomic_bool 
 {
     return atomic_load_explicit(client->abort, memory_order_relaxed) ||
            (extra_abort != NULL && atomic_load_explicit(extra_abort, memory_order_relaxed));
+}
+
+/*
+ * Called before libcurl looks a name up. While there are names whose addresses we can give it, the
+ * transfer ends here, to be repeated once client_look_up has found them.
+ */
+static int client_on_lookup(void *resolver, void *reserved, void *context)
+{
+    struct http_client *client = context;
+    (void)resolver, (void)reserved;
+    client->name_wanted = names_are_missing(&client->names);
+    return client->name_wanted ? 1 : 0;
 }
 
 /* Opens a socket as libcurl does, which only reports a failure as "couldn't connect". */
@@ -154,6 +178,8 @@ static CURLcode client_set_fixed_options(struct http_client *client)
     SET(CURLOPT_SSL_CTX_DATA, client);
     SET(CURLOPT_WRITEFUNCTION, client_on_body);
     SET(CURLOPT_WRITEDATA, client);
+    SET(CURLOPT_RESOLVER_START_FUNCTION, client_on_lookup);
+    SET(CURLOPT_RESOLVER_START_DATA, client);
     SET(CURLOPT_OPENSOCKETFUNCTION, client_on_open);
     SET(CURLOPT_OPENSOCKETDATA, client);
     SET(CURLOPT_SOCKOPTFUNCTION, client_on_socket);
@@ -219,6 +245,7 @@ void http_client_destroy(struct http_client *client)
     curl_multi_cleanup(client->connections);
     curl_share_cleanup(client->sessions);
     text_fini(&client->body);
+    names_fini(&client->names);
     free(client);
 }
 
@@ -240,16 +267,13 @@ static CURLcode client_set_request_options(
     struct http_client *client, const struct http_request *request, struct curl_slist *headers)
 {
     CURL *curl = client->curl;
-    long timeout_ms = (long)request->timeout_ms;
     /* Spread, so that the connections of many workers do not all end at once. */
     long age_s = MAX_CONNECTION_AGE_S - (long)(backoff_random_unit() * MAX_CONNECTION_AGE_S / 4);
-    long connect_ms = timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS;
     CURLcode code = curl_easy_setopt(curl, CURLOPT_URL, request->url);
 #define SET(option, value) code = code == CURLE_OK ? curl_easy_setopt(curl, option, value) : code
     /* curl_easy_duphandle does not copy it. */
     SET(CURLOPT_SHARE, client->sessions);
     SET(CURLOPT_HTTPHEADER, headers);
-    SET(CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
     SET(CURLOPT_MAXLIFETIME_CONN, age_s);
     SET(CURLOPT_FRESH_CONNECT, request->single_use_connection ? 1L : 0L);
     SET(CURLOPT_FORBID_REUSE, request->single_use_connection ? 1L : 0L);
@@ -272,11 +296,17 @@ static void client_reset(struct http_client *client, const struct http_request *
     text_clear(&client->body);
     client->body_limit_bytes = request->response_limit_bytes;
     client->extra_abort = request->extra_abort;
+    client->timeout_ms = request->timeout_ms;
+    client->deadline_ms = clock_monotonic_ms() + request->timeout_ms;
+    client->connect_until_ms = request->timeout_ms > CONNECT_TIMEOUT_MS
+                                   ? client->deadline_ms - request->timeout_ms + CONNECT_TIMEOUT_MS
+                                   : client->deadline_ms;
     client->user_timeout_ms = (unsigned)request->user_timeout_ms;
     client->body_too_large = false;
     client->socket_error = 0;
     client->tls_begun = false;
     client->reason[0] = '\0';
+    names_find(&client->names, request->url, request->ignore_proxy);
 }
 
 /*
@@ -425,18 +455,17 @@ static void client_read_response(struct http_client *client, const struct http_r
  * Waits for the transfer. False when it has to end, with the reason in *why: its time has come and
  * nothing is in the socket, or reading what was there has taken OVERTIME_MS.
  */
-static bool client_wait(
-    struct http_client *client, int64_t deadline_ms, int64_t *overtime_ms, CURLcode *why)
+static bool client_wait(struct http_client *client, int64_t *overtime_ms, CURLcode *why)
 {
     int active = 0;
     int64_t now_ms = clock_monotonic_ms();
     *why = CURLE_OK;
     if (http_client_is_aborted(client, client->extra_abort))
         *why = CURLE_ABORTED_BY_CALLBACK;
-    else if (now_ms >= deadline_ms)
+    else if (now_ms >= client->deadline_ms)
         *why = CURLE_OPERATION_TIMEDOUT;
     if (*why == CURLE_OK) {
-        int64_t left_ms = deadline_ms - now_ms;
+        int64_t left_ms = client->deadline_ms - now_ms;
         int wait_ms = left_ms < ABORT_CHECK_MS ? (int)left_ms : ABORT_CHECK_MS;
         curl_multi_poll(client->connections, NULL, 0, wait_ms, NULL);
         return true;
@@ -448,9 +477,8 @@ static bool client_wait(
 }
 
 /* Blocks until the transfer has ended, or is to end. */
-static CURLcode client_transfer(struct http_client *client, int64_t timeout_ms)
+static CURLcode client_transfer(struct http_client *client)
 {
-    int64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
     int64_t overtime_ms = 0;
     int running = 1;
     int unread = 0;
@@ -458,8 +486,7 @@ static CURLcode client_transfer(struct http_client *client, int64_t timeout_ms)
     CURLMcode code = curl_multi_add_handle(client->connections, client->curl);
     while (code == CURLM_OK && running > 0) {
         code = curl_multi_perform(client->connections, &running);
-        if (code == CURLM_OK && running > 0 &&
-            !client_wait(client, deadline_ms, &overtime_ms, &why))
+        if (code == CURLM_OK && running > 0 && !client_wait(client, &overtime_ms, &why))
             break;
     }
     const CURLMsg *ended = curl_multi_info_read(client->connections, &unread);
@@ -467,8 +494,78 @@ static CURLcode client_transfer(struct http_client *client, int64_t timeout_ms)
         return ended->data.result;
     if (why == CURLE_OPERATION_TIMEDOUT)
         snprintf(client->reason, sizeof client->reason, "timed out after %lld ms",
-            (long long)timeout_ms);
+            (long long)client->timeout_ms);
     return why != CURLE_OK ? why : CURLE_OUT_OF_MEMORY;
+}
+
+static bool client_wait_is_aborted(const void *context)
+{
+    const struct http_client *client = context;
+    return http_client_is_aborted(client, client->extra_abort);
+}
+
+/* Looks up one of the names that the request may need. Blocks as connecting does. */
+static CURLcode client_look_up(struct http_client *client)
+{
+    struct error error;
+    int result = names_look_up(
+        &client->names, client->connect_until_ms, client_wait_is_aborted, client, &error);
+    if (result != 0)
+        text_copy(client->reason, sizeof client->reason, error.text);
+    if (result == ERROR_INTERRUPTED)
+        return CURLE_ABORTED_BY_CALLBACK;
+    if (result == ERROR_TIMEOUT)
+        return CURLE_OPERATION_TIMEDOUT;
+    return result == 0 ? CURLE_OK : CURLE_COULDNT_RESOLVE_HOST;
+}
+
+/* Replaces what libcurl is told of the addresses of the names. */
+static CURLcode client_set_addresses(struct http_client *client)
+{
+    struct text entry = {0};
+    CURLcode code = CURLE_OK;
+    curl_slist_free_all(client->addresses);
+    client->addresses = NULL;
+    for (unsigned i = 0; i < client->names.count && code == CURLE_OK; i++) {
+        text_clear(&entry);
+        names_write(&client->names.items[i], &entry);
+        struct curl_slist *longer =
+            entry.failed ? NULL : curl_slist_append(client->addresses, entry.data);
+        if (longer == NULL)
+            code = CURLE_OUT_OF_MEMORY;
+        else
+            client->addresses = longer;
+    }
+    text_fini(&entry);
+    return code == CURLE_OK ? curl_easy_setopt(client->curl, CURLOPT_RESOLVE, client->addresses)
+                            : code;
+}
+
+/* One transfer, with the addresses that are known. */
+static CURLcode client_try(struct http_client *client)
+{
+    int64_t left_ms = client->connect_until_ms - clock_monotonic_ms();
+    CURLcode code = client_set_addresses(client);
+    client->name_wanted = false;
+    if (code == CURLE_OK)
+        code = curl_easy_setopt(
+            client->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)(left_ms > 1 ? left_ms : 1));
+    return code == CURLE_OK ? client_transfer(client) : code;
+}
+
+/* Repeats the transfer with each name that it needs; nothing is sent before the last. */
+static CURLcode client_exchange(struct http_client *client)
+{
+    CURLcode code = client_try(client);
+    while (client->name_wanted) {
+        curl_multi_remove_handle(client->connections, client->curl);
+        client->reason[0] = '\0';
+        code = client_look_up(client);
+        if (code != CURLE_OK)
+            break;
+        code = client_try(client);
+    }
+    return code;
 }
 
 /* Leaves *response as it is when out of memory before anything was sent. */
@@ -480,12 +577,14 @@ static void client_run(struct http_client *client, const struct http_request *re
         return;
     if (client_set_request_options(client, request, headers) == CURLE_OK) {
         response->reason[0] = '\0';
-        CURLcode code = client_transfer(client, request->timeout_ms);
+        CURLcode code = client_exchange(client);
         client_read_response(client, request, code, response);
         curl_multi_remove_handle(client->connections, client->curl);
     }
     curl_easy_cleanup(client->curl);
     client->curl = NULL;
+    curl_slist_free_all(client->addresses);
+    client->addresses = NULL;
 }
 
 void http_client_perform(

@@ -1,6 +1,5 @@
-/* The HTTP client's connections: names looked up for each, keep-alive probes, how long data may go
- * unacknowledged, and what closes one that is kept. */
-#include <netdb.h>
+/* The HTTP client's connections: keep-alive probes, how long data may go unacknowledged, and what
+ * closes one that is kept. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <setjmp.h>
@@ -26,60 +25,18 @@ enum { LIMIT_BYTES = 4096, USER_TIMEOUT_MS = 7000, MAX_FDS = 256 };
 
 static const char answer_bytes[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/* The address of every name, which the tests change, and how often it was asked for. */
-static atomic_uint name_address;
-static atomic_uint lookups;
-
-/* In place of the C library's, also for libcurl, which calls it in a thread of its own. */
-int fake_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
-    struct addrinfo **found) __asm__("getaddrinfo");
-void fake_freeaddrinfo(struct addrinfo *info) __asm__("freeaddrinfo");
-
-int fake_getaddrinfo(
-    const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found)
-{
-    (void)node;
-    struct addrinfo *info = calloc(1, sizeof *info);
-    struct sockaddr_in *address = calloc(1, sizeof *address);
-    if (info == NULL || address == NULL) {
-        free(info);
-        free(address);
-        return EAI_MEMORY;
-    }
-    atomic_fetch_add(&lookups, 1);
-    address->sin_family = AF_INET;
-    address->sin_port = htons(service != NULL ? (uint16_t)strtoul(service, NULL, 10) : 0);
-    address->sin_addr.s_addr = htonl(atomic_load(&name_address));
-    info->ai_family = AF_INET;
-    info->ai_socktype = hints != NULL ? hints->ai_socktype : SOCK_STREAM;
-    info->ai_addrlen = sizeof *address;
-    info->ai_addr = (struct sockaddr *)address;
-    *found = info;
-    return 0;
-}
-
-void fake_freeaddrinfo(struct addrinfo *info)
-{
-    if (info != NULL)
-        free(info->ai_addr);
-    free(info);
-}
-
-/* A server that closes each connection after its answer; all on 127.0.0.1. */
-static void fetch(struct http_client *client, const char *host, unsigned port, bool single_use,
-    struct http_response *response)
+static void fetch(struct http_client *client, unsigned port, struct http_response *response)
 {
     static const char *const headers[] = {NULL};
     char url[64];
-    snprintf(url, sizeof url, "http://%s:%u/", host, port);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/", port);
     const struct http_request request = {.url = url,
         .headers = headers,
         .timeout_ms = 10000,
         .response_limit_bytes = LIMIT_BYTES,
-        .single_use_connection = single_use,
+        .single_use_connection = true,
         .user_timeout_ms = USER_TIMEOUT_MS,
-        .ignore_proxy = true,
-        .wants_details = true};
+        .ignore_proxy = true};
     http_client_perform(client, &request, response);
 }
 
@@ -89,28 +46,6 @@ static struct http_client *create_client(void)
     struct http_client *client;
     assert_int_equal(http_client_create(&client, NULL, &never, NULL), 0);
     return client;
-}
-
-/* What a cached address would cost: nobody listens at the first one any more. */
-static void test_name_is_looked_up_for_each_connection(void **state)
-{
-    (void)state;
-    struct http_response response;
-    struct stub_server *server = stub_server_start(answer_bytes);
-    struct http_client *client = create_client();
-    unsigned before = atomic_load(&lookups);
-    atomic_store(&name_address, INADDR_LOOPBACK + 1);
-    fetch(client, "moving.test", stub_server_port(server), true, &response);
-    assert_int_equal(response.failure, HTTP_NOT_SENT);
-    atomic_store(&name_address, INADDR_LOOPBACK);
-    fetch(client, "moving.test", stub_server_port(server), true, &response);
-    assert_int_equal(response.failure, HTTP_ANSWERED);
-    atomic_store(&name_address, INADDR_LOOPBACK + 1);
-    fetch(client, "moving.test", stub_server_port(server), true, &response);
-    assert_int_equal(response.failure, HTTP_NOT_SENT);
-    assert_int_equal(atomic_load(&lookups) - before, 3);
-    http_client_destroy(client);
-    stub_server_stop(server);
 }
 
 /* The descriptor of this process that is connected to the port, or -1. */
@@ -164,7 +99,7 @@ static void test_connections_are_probed_and_given_up_when_silent(void **state)
     struct stub_server *server = stub_server_start_with(note_options, &options);
     struct http_client *client = create_client();
     options.port = stub_server_port(server);
-    fetch(client, "127.0.0.1", options.port, true, &response);
+    fetch(client, options.port, &response);
     assert_int_equal(response.failure, HTTP_ANSWERED);
     assert_int_equal(options.keep_alive, 1);
     assert_int_equal(options.idle_s, 30);
@@ -226,7 +161,6 @@ static void test_connection_to_the_backend_is_closed_after_its_error(void **stat
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_name_is_looked_up_for_each_connection),
         cmocka_unit_test(test_connections_are_probed_and_given_up_when_silent),
         cmocka_unit_test(test_connection_to_the_backend_is_closed_after_its_error),
     };
