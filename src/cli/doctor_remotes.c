@@ -7,8 +7,10 @@
  * is kept for the gateway's checks.
  *
  * Gateway: the probe that the runtime itself uses (POST {}, which runs no agent) tests endpoint and
- * token; then the agents of the account are looked up in the gateway's model list. The timeout is
- * checked although nothing failed yet, because one that is too short costs runs later.
+ * token. A gateway that has seen too many wrong tokens tells nobody whether one is right, so then
+ * the reason is the one that a running runtime has kept, if there is one. After that the agents of
+ * the account are looked up in the gateway's model list. The timeout is checked although nothing
+ * failed yet, because one that is too short costs runs later.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -23,7 +25,7 @@
 #include "gateway/roster.h"
 
 /* The gateway retries a failing model provider for up to 142 s before it answers. */
-enum { MIN_TIMEOUT_MS = 150000, MAX_NAMED_AGENTS = 10, SLUG_BYTES = 64 };
+enum { MIN_TIMEOUT_MS = 150000, MAX_NAMED_AGENTS = 10, SLUG_BYTES = 64, WAIT_BYTES = 64 };
 
 static const char deployment_check[] = "Convex deployment";
 static const char service_token_check[] = "service token";
@@ -263,16 +265,45 @@ static const char *running_runtime_on_token(const struct doctor *doctor)
     return names_token ? reason : NULL;
 }
 
-/* The gateway has refused the token too often to look at it now, from us or from a runtime. */
-static const char *fail_locked_out(struct doctor *doctor, const char *detail)
+/* Whether the gateway refuses every token from this address, after too many wrong ones. */
+static bool is_locked_out(const struct gateway_result *result)
 {
-    char quoted[256];
-    text_quote(quoted, sizeof quoted, detail, strlen(detail));
-    add_check(doctor, endpoint_check, DOCTOR_OK, NULL, "enabled");
-    doctor_report_add(&doctor->report, gateway_token_check, DOCTOR_FAIL,
+    return result->status == 429 && result->outcome == GATEWAY_MISCONFIGURED;
+}
+
+/* The reason is the running runtime's; a try of ours only met what follows from it. */
+static const char *fail_token_of_runtime(
+    struct doctor *doctor, const char *reason, const struct gateway_result *result)
+{
+    char quoted[ERROR_TEXT_BYTES];
+    char fix[256];
+    char wait[WAIT_BYTES] = "up to 5 minutes after the last refusal";
+    if (result->retry_after_ms > 0)
+        snprintf(wait, sizeof wait, "in %" PRId64 " s", result->retry_after_ms / 1000);
+    text_quote(quoted, sizeof quoted, reason, strlen(reason));
+    snprintf(fix, sizeof fix,
         "set OPENCLAW_GATEWAY_TOKEN to the gateway's gateway.auth.token and restart the runtime; "
-        "the gateway takes it again up to 5 minutes after the last refusal",
-        "refused before: %s", quoted);
+        "the gateway takes it again %s",
+        wait);
+    add_check(doctor, endpoint_check, DOCTOR_OK, NULL, "enabled");
+    doctor_report_add(&doctor->report, gateway_token_check, DOCTOR_FAIL, fix,
+        "the running runtime reports: %s", quoted);
+    return gateway_token_check;
+}
+
+static const char *fail_locked_out(struct doctor *doctor, const struct gateway_result *result)
+{
+    char fix[256];
+    char wait[WAIT_BYTES] = "up to 5 minutes";
+    if (result->retry_after_ms > 0)
+        snprintf(wait, sizeof wait, "%" PRId64 " s", result->retry_after_ms / 1000);
+    snprintf(fix, sizeof fix,
+        "stop what uses a wrong token from here, wait %s, and run the doctor again", wait);
+    add_check(doctor, endpoint_check, DOCTOR_OK, NULL, "enabled");
+    doctor_report_add(&doctor->report, gateway_token_check, DOCTOR_FAIL, fix,
+        "not checked: the gateway has locked out this address after too many wrong tokens and "
+        "refuses even the right one for now (%s)",
+        result->error.text);
     return gateway_token_check;
 }
 
@@ -299,9 +330,8 @@ static const char *report_probe_status(struct doctor *doctor, const struct gatew
             result->status == 404 ? "there is no /v1/responses (404)"
                                   : "there is no POST /v1/responses (405)");
     case 429:
-        /* Its limit for wrong tokens; any other limit has other words. */
-        if (result->outcome == GATEWAY_MISCONFIGURED)
-            return fail_locked_out(doctor, result->error.text);
+        if (is_locked_out(result))
+            return fail_locked_out(doctor, result);
         return fail_endpoint(
             doctor, "wait until the gateway is ready and try again", result->error.text);
     case 503:
@@ -322,11 +352,11 @@ static const char *check_endpoint(struct doctor *doctor, const struct gateway *g
     struct gateway_result result;
     gateway_probe(gateway, doctor->client, DOCTOR_TIMEOUT_MS, NULL, &result);
     const char *known = running_runtime_on_token(doctor);
+    /* A gateway makes those wait who try wrong tokens, or locks them out. */
+    if (known != NULL && (result.status == 0 || is_locked_out(&result)))
+        return fail_token_of_runtime(doctor, known, &result);
     if (result.status != 0)
         return report_probe_status(doctor, &result);
-    /* A gateway makes those wait who try wrong tokens. */
-    if (known != NULL)
-        return fail_locked_out(doctor, known);
     return fail_endpoint(doctor, "restart the gateway and check its log", result.error.text);
 }
 

@@ -218,9 +218,11 @@ static const char *misconfiguration_hint(int status)
 {
     switch (status) {
     case 401:
-    case 429:
         /* Not ": the gateway...", as redact() would take what follows a colon for the token. */
         return "check OPENCLAW_GATEWAY_TOKEN; the gateway rejects it";
+    case 429:
+        return "check OPENCLAW_GATEWAY_TOKEN; the gateway has locked out this address after too "
+               "many wrong tokens and refuses even the right one for now";
     case 404:
     case 405:
         return "check OPENCLAW_GATEWAY_URL and that the gateway's responses endpoint is enabled "

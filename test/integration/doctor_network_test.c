@@ -27,19 +27,64 @@ static void test_wrong_or_missing_gateway_token_is_found(void **state)
             "FAIL  gateway token       refused: the gateway requires one, and none is set; fix: "));
 }
 
-/* After too many wrong tokens from an address the gateway refuses all of them alike. */
-static void test_lockout_after_wrong_tokens_is_found(void **state)
+/* As the gateway answers an address with too many wrong tokens, whatever token it sends. */
+static void lock_out(struct test_env *env, const char *header)
+{
+    board_gateway_fault(
+        env, json_pack("{s:b, s:s, s:i, s:{s:s}, s:{s:{s:s, s:s}}}", "before_checks", true,
+                 "action", "status", "status", 429, "headers", header, "290", "body_json", "error",
+                 "message", "Too many failed authentication attempts. Please try again later.",
+                 "type", "rate_limited"));
+}
+
+/* The token of these settings is the right one. */
+static void test_lockout_after_wrong_tokens_is_explained(void **state)
 {
     struct test_env *env = *state;
-    board_gateway_fault(env,
-        json_pack("{s:b, s:s, s:i, s:{s:s}, s:{s:{s:s, s:s}}}", "before_checks", true, "action",
-            "status", "status", 429, "headers", "Retry-After", "300", "body_json", "error",
-            "message", "Too many failed authentication attempts. Please try again later.", "type",
-            "rate_limited"));
+    static const char detail[] =
+        "FAIL  gateway token       not checked: the gateway has locked out this address after too "
+        "many wrong tokens and refuses even the right one for now (OpenClaw gateway returned 429";
+    lock_out(env, "Retry-After");
     doctor_expect_read_only(env, NULL, 1,
-        STRINGS("ok    gateway endpoint    enabled\n",
-            "FAIL  gateway token       refused before: ", "Too many failed authentication attempts",
-            "; fix: set OPENCLAW_GATEWAY_TOKEN ", "skip  gateway agents "));
+        STRINGS("ok    gateway endpoint    enabled\n", detail,
+            "; fix: stop what uses a wrong token from here, wait 290 s, and run the doctor again",
+            "skip  gateway agents      because gateway token failed\n"));
+    board_clear_faults(env);
+    lock_out(env, "X-Nothing");
+    doctor_expect_read_only(env, NULL, 1, STRINGS(detail, ", wait up to 5 minutes, and run"));
+}
+
+/* Fails the test unless the doctor repeats the reason that the running runtime gives. */
+static void expect_reason_of_runtime(struct test_env *env, const char *words)
+{
+    char port[32];
+    char line[1024];
+    json_t *health = test_env_health_json(env, "/health");
+    const char *reason = board_string(json_object_get(health, "gateway"), "reason");
+    assert_non_null(strstr(reason, words));
+    snprintf(line, sizeof line,
+        "FAIL  gateway token       the running runtime reports: %s; fix: ", reason);
+    snprintf(port, sizeof port, "HEALTH_PORT=%u", env->health_port);
+    doctor_expect_output(env, STRINGS(port, "OPENCLAW_GATEWAY_TOKEN=" DOCTOR_WRONG_GATEWAY_TOKEN),
+        STRINGS("doctor"), 1,
+        STRINGS(line, "set OPENCLAW_GATEWAY_TOKEN to the gateway's gateway.auth.token",
+            "takes it again in 290 s", "skip  gateway agents "));
+    json_decref(health);
+}
+
+static void test_lockout_is_explained_as_by_the_running_runtime(void **state)
+{
+    struct test_env *env = *state;
+    test_env_start_runtime(env, STRINGS("OPENCLAW_GATEWAY_TOKEN=" DOCTOR_WRONG_GATEWAY_TOKEN));
+    test_env_wait_log(env, "check OPENCLAW_GATEWAY_TOKEN");
+    lock_out(env, "Retry-After");
+    expect_reason_of_runtime(env, "the gateway rejects it (OpenClaw gateway returned 401");
+    test_env_stop_runtime(env);
+    /* The next runtime never sees the refusal that the lockout follows from. */
+    test_env_start_runtime(env, STRINGS("OPENCLAW_GATEWAY_TOKEN=" DOCTOR_WRONG_GATEWAY_TOKEN));
+    test_env_wait_log(env, "check OPENCLAW_GATEWAY_TOKEN");
+    expect_reason_of_runtime(env, "has locked out this address after too many wrong tokens");
+    test_env_stop_runtime(env);
 }
 
 static void test_disabled_or_draining_gateway_is_found(void **state)
@@ -253,7 +298,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_IN_ENV(test_wrong_or_missing_gateway_token_is_found),
-        TEST_IN_ENV(test_lockout_after_wrong_tokens_is_found),
+        TEST_IN_ENV(test_lockout_after_wrong_tokens_is_explained),
+        TEST_IN_ENV(test_lockout_is_explained_as_by_the_running_runtime),
         TEST_IN_ENV(test_disabled_or_draining_gateway_is_found),
         TEST_IN_ENV(test_control_ui_in_place_of_the_endpoint_is_found),
         TEST_IN_ENV(test_agent_unknown_to_the_gateway_is_found),
