@@ -116,6 +116,57 @@ static void test_hung_servers_do_not_outlast_the_grace_period(void **state)
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 10);
 }
 
+enum { STOPPED_AGENTS = 8 };
+
+/* Answers are in the sockets when the runtime, stopped meanwhile, finds its grace period expired.
+ */
+static void shut_down_while_suspended(struct test_env *env, const char *held)
+{
+    process_signal(&env->runtime, SIGTERM);
+    test_env_wait_log(env, "wake-ups in flight");
+    process_suspend(&env->runtime);
+    board_release(env, held);
+    /* Nobody delivers, so this only lets the grace period pass. */
+    assert_false(test_env_check(env, "delivered=1000&timeout_ms=2500"));
+    process_signal(&env->runtime, SIGCONT);
+    expect_clean_exit(env);
+}
+
+static void test_replies_that_arrived_within_the_grace_period_are_kept(void **state)
+{
+    struct test_env *env = *state;
+    json_decref(board_load(env, STOPPED_AGENTS, STOPPED_AGENTS));
+    board_hold_agents(env, "agent");
+    test_env_start_runtime(env, STRINGS("SHUTDOWN_GRACE_MS=3000"));
+    test_env_wait(env, "in_flight=8");
+    shut_down_while_suspended(env, "agent");
+    assert_int_equal(test_env_stat(env, "gateway", "answered"), STOPPED_AGENTS);
+    board_clear_faults(env);
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "undelivered=0");
+    test_env_stop_runtime(env);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), STOPPED_AGENTS);
+    assert_int_equal(test_env_stat(env, NULL, "replies"), STOPPED_AGENTS);
+}
+
+/* The last call of a delivery: an answer that is not read has the next start repeat the last two.
+ */
+static void test_marks_answered_within_the_grace_period_are_not_repeated(void **state)
+{
+    struct test_env *env = *state;
+    json_decref(board_load(env, STOPPED_AGENTS, STOPPED_AGENTS));
+    board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "markNotificationDelivered",
+                                 "behaviour", "hold_after", "name", "mark"));
+    test_env_start_runtime(env, STRINGS("SHUTDOWN_GRACE_MS=3000"));
+    test_env_wait(env, "held=8");
+    shut_down_while_suspended(env, "mark");
+    board_clear_faults(env);
+    test_env_start_runtime(env, NULL);
+    test_env_stop_runtime(env);
+    assert_int_equal(test_env_stat(env, "backend", "markNotificationDelivered"), STOPPED_AGENTS);
+    assert_int_equal(test_env_stat(env, "backend", "createMessageFromAgent"), STOPPED_AGENTS);
+}
+
 static void test_restart_request_waits_for_runs_in_flight(void **state)
 {
     struct test_env *env = *state;
@@ -141,6 +192,8 @@ int main(void)
         TEST_IN_ENV(test_write_in_flight_completes),
         TEST_IN_ENV(test_reads_before_a_send_are_aborted),
         TEST_IN_ENV(test_hung_servers_do_not_outlast_the_grace_period),
+        TEST_IN_ENV(test_replies_that_arrived_within_the_grace_period_are_kept),
+        TEST_IN_ENV(test_marks_answered_within_the_grace_period_are_not_repeated),
         TEST_IN_ENV(test_restart_request_waits_for_runs_in_flight),
     };
     return cmocka_run_group_tests_name("shutdown", tests, NULL, NULL);

@@ -219,6 +219,14 @@ void process_signal(const struct process *process, int number)
     assert_int_equal(kill(process->pid, number), 0);
 }
 
+void process_suspend(const struct process *process)
+{
+    int status = 0;
+    process_signal(process, SIGSTOP);
+    assert_int_equal(waitpid(process->pid, &status, WUNTRACED), process->pid);
+    assert_true(WIFSTOPPED(status));
+}
+
 int process_wait_exit(struct process *process, int timeout_ms)
 {
     struct pollfd ended = {.fd = process->pid_fd, .events = POLLIN};

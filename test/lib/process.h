@@ -55,6 +55,9 @@ char *process_output(struct process *process);
 
 void process_signal(const struct process *process, int number);
 
+/* Sends SIGSTOP and waits until the whole process has stopped; SIGCONT resumes it. */
+void process_suspend(const struct process *process);
+
 /*
  * Returns the exit status (128 + n after signal n), or -1 if the program still runs at the timeout.
  */

@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,14 +38,6 @@ static void hold_agents_with_long_replies(struct fault_env *faults, int times)
                                          "agents", "times", times, "text", text));
 }
 
-static void stop_process(const struct process *process)
-{
-    int status = 0;
-    process_signal(process, SIGSTOP);
-    assert_int_equal(waitpid(process->pid, &status, WUNTRACED), process->pid);
-    assert_true(WIFSTOPPED(status));
-}
-
 /* Lets time pass for a stopped process: waits for a condition that never comes true. */
 static void wait_for_time(struct fault_env *faults, int time_ms)
 {
@@ -62,7 +53,7 @@ static void test_stopped_runtime_keeps_answers_that_arrived(void **state)
     hold_agents(faults, 4);
     fault_env_start(faults, NULL);
     test_env_wait(faults->env, "held=4");
-    stop_process(&faults->env->runtime);
+    process_suspend(&faults->env->runtime);
     board_release(faults->env, "agents");
     test_env_wait(faults->env, "answered=4");
     wait_for_time(faults, 300);
@@ -79,7 +70,7 @@ static void test_answers_that_arrived_are_used_after_the_timeout(void **state)
     hold_agents(faults, 4);
     fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=2000"));
     test_env_wait(faults->env, "held=4");
-    stop_process(&faults->env->runtime);
+    process_suspend(&faults->env->runtime);
     board_release(faults->env, "agents");
     test_env_wait(faults->env, "answered=4");
     wait_for_time(faults, 2500);
@@ -95,7 +86,7 @@ static void test_runtime_stopped_past_its_timeouts_keeps_the_budget(void **state
     hold_agents(faults, 4);
     fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=500"));
     test_env_wait(faults->env, "held=4");
-    stop_process(&faults->env->runtime);
+    process_suspend(&faults->env->runtime);
     wait_for_time(faults, 1000);
     board_release(faults->env, "agents");
     process_signal(&faults->env->runtime, SIGCONT);
