@@ -88,8 +88,9 @@ bool http_client_is_aborted(const struct http_client *client, const atomic_bool 
 
 /*
  * Performs the request and fills in *response. Blocks until the response is complete, timeout_ms
- * has passed or an abort flag is set. HTTP/1.1; TLS 1.2 or later with certificates always verified;
- * redirects are not followed.
+ * has passed or an abort flag is set. A name lookup that is not answered by then goes on without
+ * it; with two of them overdue (http/lookups.h), further requests for that name fail at once.
+ * HTTP/1.1; TLS 1.2 or later with certificates always verified; redirects are not followed.
  */
 void http_client_perform(
     struct http_client *client, const struct http_request *request, struct http_response *response);

@@ -55,13 +55,14 @@ static struct addrinfo *create_info(int family, const char *service)
 {
     struct addrinfo *info = calloc(1, sizeof *info);
     struct sockaddr_in6 *address = calloc(1, sizeof *address);
-    assert_true(info != NULL && address != NULL);
+    if (info == NULL || address == NULL)
+        abort();
     /* Family and port are in the same place as in a struct sockaddr_in. */
     address->sin6_family = (sa_family_t)family;
     address->sin6_port = htons(service != NULL ? (uint16_t)strtoul(service, NULL, 10) : 0);
     info->ai_family = family;
     info->ai_socktype = SOCK_STREAM;
-    info->ai_addrlen = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    info->ai_addrlen = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof *address;
     info->ai_addr = (struct sockaddr *)address;
     return info;
 }
@@ -289,7 +290,10 @@ static void test_addresses_of_both_families_are_tried(void **state)
     stub_server_stop(server);
 }
 
-/* Its interface cannot be handed over, so libcurl gets it from the resolver itself. */
+/*
+ * Its interface cannot be handed over, so libcurl gets it from the resolver itself: recent releases
+ * ask for each family.
+ */
 static void test_link_local_address_is_left_to_libcurl(void **state)
 {
     (void)state;
@@ -297,7 +301,7 @@ static void test_link_local_address_is_left_to_libcurl(void **state)
     fetch("scoped.test", 1, &response);
     assert_int_equal(response.failure, HTTP_NOT_SENT);
     assert_int_equal(response.step, HTTP_STEP_CONNECT);
-    assert_int_equal(lookup_count(), 2);
+    assert_in_range(lookup_count(), 2, 3);
 }
 
 static void test_literals_are_not_looked_up(void **state)
@@ -372,7 +376,7 @@ static void test_third_lookup_of_a_name_fails_at_once(void **state)
     struct http_response response;
     int64_t now_ms = clock_monotonic_ms();
     struct stub_server *server = stub_server_start(answer_bytes);
-    struct lookup *first = lookup_join("hang-3.test", now_ms - 2 * LOOKUP_OVERDUE_MS, &error);
+    struct lookup *first = lookup_join("hang-3.test", now_ms - 2L * LOOKUP_OVERDUE_MS, &error);
     struct lookup *second = lookup_join("hang-3.test", now_ms - LOOKUP_OVERDUE_MS, &error);
     assert_true(first != NULL && second != NULL && first != second);
     for (unsigned i = 0; i < TRIES; i++) {
