@@ -7,7 +7,8 @@
 # types, in src/ and include/. --trace: builds a runtime that records its calls, lets it deliver one
 # notification from the sandbox, and counts the functions that the worker runs from taking the entry
 # to finishing it, their files, and how often consecutive calls are in different files; src/base and
-# src/telemetry do not count. Default: both. -v also lists the calls. The concepts that a reader needs
+# src/telemetry do not count. The agent is one that is not due to be woken, as in nearly all
+# deliveries: one that waits for its wake-up is also reported as online, once in its interval. Default: both. -v also lists the calls. The concepts that a reader needs
 # to follow one delivery are listed in docs/architecture.md and counted by hand.
 
 set -euo pipefail
@@ -70,7 +71,7 @@ measure_trace() {
     start_programs
     task=$(http_request GET "$port" "/sandbox/state?tables=tasks" | json_get tasks.0._id)
     http_request POST "$port" /sandbox/message \
-        "{\"task\":\"$task\",\"content\":\"@jarvis please look\"}" >/dev/null
+        "{\"task\":\"$task\",\"content\":\"@friday please look\"}" >/dev/null
     wait_for_line "$runtime_pid" "$work/runtime.log" "Delivered " "$TIMEOUT_S" >/dev/null ||
         die "the notification was not delivered: $(tail -n 3 "$work/runtime.log")"
     stop_process "$runtime_pid" "$TIMEOUT_S" || die "the runtime did not shut down cleanly"

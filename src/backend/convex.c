@@ -118,15 +118,6 @@ const char *convex_url(const struct convex *convex)
     return convex->url;
 }
 
-static json_t *token_as_json(const struct convex *convex)
-{
-    struct text token = {0};
-    secret_append(convex->service_token, &token);
-    json_t *json = token.failed ? NULL : json_string(token.data);
-    text_fini(&token);
-    return json;
-}
-
 /* The request's body, for the caller to free; NULL without memory. Takes the reference. */
 static char *build_call_body(const struct convex *convex, const char *action, json_t *arguments)
 {
@@ -134,9 +125,13 @@ static char *build_call_body(const struct convex *convex, const char *action, js
         "convex_encoded_json", "args", arguments);
     json_t *inner = json_array_get(json_object_get(body, "args"), 0);
     char *dumped = NULL;
-    if (json_object_set_new(inner, "accountId", json_string(convex->account_id)) == 0 &&
-        json_object_set_new(inner, "serviceToken", token_as_json(convex)) == 0)
+    struct text token = {0};
+    secret_append(convex->service_token, &token);
+    if (!token.failed &&
+        json_object_set_new(inner, "accountId", json_string(convex->account_id)) == 0 &&
+        json_object_set_new(inner, "serviceToken", json_string(token.data)) == 0)
         dumped = json_write(body);
+    text_fini(&token);
     json_decref(body);
     return dumped;
 }

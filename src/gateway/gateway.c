@@ -97,18 +97,6 @@ bool gateway_exchange_token(struct gateway *gateway, char **token)
     return secret_exchange(gateway->token, token);
 }
 
-/* Appends the header line; nothing without a token. */
-static void append_authorization(const struct gateway *gateway, struct text *lines)
-{
-    struct text token = {0};
-    secret_append(gateway->token, &token);
-    if (token.failed)
-        lines->failed = true;
-    else if (token.length_bytes > 0)
-        text_printf(lines, "Authorization: Bearer %s\n", token.data);
-    text_fini(&token);
-}
-
 /*
  * Appends the header lines of a request, each ended by '\n'; message is NULL unless it is a send.
  * Old gateways know the clawdbot names, new ones the openclaw names.
@@ -117,6 +105,7 @@ static void append_headers(const struct gateway *gateway, const struct gateway_m
     const struct trace *trace, struct text *lines)
 {
     char trace_line[TRACE_HEADER_BYTES];
+    struct text token = {0};
     text_append(lines, "Content-Type: application/json\n");
     if (message != NULL) {
         const char *key = message->session_key;
@@ -125,7 +114,11 @@ static void append_headers(const struct gateway *gateway, const struct gateway_m
         if (slug[0] != '\0')
             text_printf(lines, "x-openclaw-agent-id: %s\nx-clawdbot-agent-id: %s\n", slug, slug);
     }
-    append_authorization(gateway, lines);
+    secret_append(gateway->token, &token);
+    if (token.length_bytes > 0)
+        text_printf(lines, "Authorization: Bearer %s\n", token.data);
+    lines->failed = lines->failed || token.failed;
+    text_fini(&token);
     if (trace_header(trace, trace_line))
         text_printf(lines, "%s\n", trace_line);
 }

@@ -64,8 +64,7 @@ struct http_client {
     const atomic_bool *abort;
 
     /* The rest is of the request in flight. */
-    const atomic_bool *extra_abort;
-    int64_t timeout_ms;
+    const struct http_request *request;
     int64_t deadline_ms;
     int64_t connect_until_ms;     /* from the lookup of a name to the end of the TLS handshake */
     CURL *curl;                   /* NULL while there is no request */
@@ -73,8 +72,6 @@ struct http_client {
     struct curl_slist *addresses; /* of these, as far as they are known; libcurl has it */
     bool name_wanted;             /* the transfer ended because it needs one of them */
     struct text body;
-    size_t body_limit_bytes;
-    unsigned user_timeout_ms; /* of connections that are made for it; 0: none */
     bool body_too_large;
     int socket_error; /* errno of a socket that it could not open, else 0 */
     bool tls_begun;   /* its handshake */
@@ -97,7 +94,7 @@ static size_t client_on_body(char *bytes, size_t size, size_t count, void *conte
 {
     struct http_client *client = context;
     size_t length = size * count;
-    if (length > client->body_limit_bytes - client->body.length_bytes) {
+    if (length > client->request->response_limit_bytes - client->body.length_bytes) {
         client->body_too_large = true;
         return CURL_WRITEFUNC_ERROR;
     }
@@ -119,7 +116,7 @@ static int client_on_lookup(void *resolver, void *reserved, void *context)
 {
     struct http_client *client = context;
     (void)resolver, (void)reserved;
-    client->name_wanted = names_are_missing(&client->names);
+    client->name_wanted = client->names.count > 0 && names_are_missing(&client->names);
     return client->name_wanted ? 1 : 0;
 }
 
@@ -142,9 +139,9 @@ static int client_on_socket(void *context, curl_socket_t fd, curlsocktype purpos
 {
     const struct http_client *client = context;
     (void)purpose;
-    if (client->user_timeout_ms > 0)
-        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &client->user_timeout_ms,
-            sizeof client->user_timeout_ms);
+    unsigned user_timeout_ms = (unsigned)client->request->user_timeout_ms;
+    if (user_timeout_ms > 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
     return CURL_SOCKOPT_OK;
 }
 
@@ -263,9 +260,9 @@ static struct curl_slist *client_build_headers(const char *const *headers)
     return list;
 }
 
-static CURLcode client_set_request_options(
-    struct http_client *client, const struct http_request *request, struct curl_slist *headers)
+static CURLcode client_set_request_options(struct http_client *client, struct curl_slist *headers)
 {
+    const struct http_request *request = client->request;
     CURL *curl = client->curl;
     /* Spread, so that the connections of many workers do not all end at once. */
     long age_s = MAX_CONNECTION_AGE_S - (long)(backoff_random_unit() * MAX_CONNECTION_AGE_S / 4);
@@ -287,26 +284,6 @@ static CURLcode client_set_request_options(
     }
 #undef SET
     return code;
-}
-
-static void client_reset(struct http_client *client, const struct http_request *request)
-{
-    if (client->body.capacity_bytes > BODY_KEPT_BYTES)
-        text_fini(&client->body);
-    text_clear(&client->body);
-    client->body_limit_bytes = request->response_limit_bytes;
-    client->extra_abort = request->extra_abort;
-    client->timeout_ms = request->timeout_ms;
-    client->deadline_ms = clock_monotonic_ms() + request->timeout_ms;
-    client->connect_until_ms = request->timeout_ms > CONNECT_TIMEOUT_MS
-                                   ? client->deadline_ms - request->timeout_ms + CONNECT_TIMEOUT_MS
-                                   : client->deadline_ms;
-    client->user_timeout_ms = (unsigned)request->user_timeout_ms;
-    client->body_too_large = false;
-    client->socket_error = 0;
-    client->tls_begun = false;
-    client->reason[0] = '\0';
-    names_find(&client->names, request->url, request->ignore_proxy);
 }
 
 /*
@@ -376,17 +353,11 @@ static void response_read_peer(CURL *curl, struct http_response *response)
     snprintf(response->peer, sizeof response->peer, "%s port %ld", address, port);
 }
 
-/* libcurl accepts any number, even a negative one; and 1xx only announces a response. */
-static bool status_is_final(long status)
-{
-    return status >= 200 && status <= 999;
-}
-
 static enum http_failure client_classify(
-    const struct http_client *client, CURLcode code, long status, bool sent)
+    const struct http_client *client, CURLcode code, bool answered, bool sent)
 {
     if (code == CURLE_OK)
-        return status_is_final(status) ? HTTP_ANSWERED : HTTP_LOST;
+        return answered ? HTTP_ANSWERED : HTTP_LOST;
     if (code == CURLE_ABORTED_BY_CALLBACK)
         return HTTP_ABORTED;
     if (!sent)
@@ -396,15 +367,15 @@ static enum http_failure client_classify(
     return code == CURLE_OPERATION_TIMEDOUT ? HTTP_TIMED_OUT : HTTP_LOST;
 }
 
-static void response_set_reason(const struct http_client *client,
-    const struct http_request *request, CURLcode code, struct http_response *response)
+static void response_set_reason(
+    const struct http_client *client, CURLcode code, struct http_response *response)
 {
     const char *reason = client->reason[0] != '\0' ? client->reason : curl_easy_strerror(code);
     if (code == CURLE_OK)
         reason = "invalid HTTP status";
     if (response->failure == HTTP_TOO_LARGE)
         snprintf(response->reason, sizeof response->reason, "response larger than %zu bytes",
-            request->response_limit_bytes);
+            client->request->response_limit_bytes);
     else if (response->failure == HTTP_ABORTED)
         text_copy(response->reason, sizeof response->reason, aborted);
     else
@@ -420,29 +391,30 @@ static int client_find_shortage(const struct http_client *client, enum http_step
                                                                             : 0;
 }
 
-static void client_read_response(struct http_client *client, const struct http_request *request,
-    CURLcode code, struct http_response *response)
+static void client_read_response(
+    struct http_client *client, CURLcode code, struct http_response *response)
 {
     long request_bytes = 0;
     long status = 0;
     curl_easy_getinfo(client->curl, CURLINFO_REQUEST_SIZE, &request_bytes);
     curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
     response->sent = request_bytes > 0;
-    response->status = status_is_final(status) ? (int)status : 0;
+    /* libcurl accepts any number, even a negative one; and 1xx only announces a response. */
+    response->status = status >= 200 && status <= 999 ? (int)status : 0;
     response->timed_out = code == CURLE_OPERATION_TIMEDOUT;
-    response->failure = client_classify(client, code, status, response->sent);
+    response->failure = client_classify(client, code, response->status != 0, response->sent);
     response->step = client_find_step(client, response->sent);
     response->certificate_refused = code == CURLE_PEER_FAILED_VERIFICATION;
     if (response->failure == HTTP_ANSWERED)
         response->body = (struct text_span){
             client->body.data != NULL ? client->body.data : "", client->body.length_bytes};
     response_read_retry_after(client->curl, response);
-    if (request->wants_details) {
+    if (client->request->wants_details) {
         response_read_date(client->curl, response);
         response_read_peer(client->curl, response);
     }
     if (response->failure != HTTP_ANSWERED)
-        response_set_reason(client, request, code, response);
+        response_set_reason(client, code, response);
     int shortage =
         response->failure == HTTP_NOT_SENT ? client_find_shortage(client, response->step) : 0;
     response->short_of_descriptors = shortage != 0;
@@ -460,7 +432,7 @@ static bool client_wait(struct http_client *client, int64_t *overtime_ms, CURLco
     int active = 0;
     int64_t now_ms = clock_monotonic_ms();
     *why = CURLE_OK;
-    if (http_client_is_aborted(client, client->extra_abort))
+    if (http_client_is_aborted(client, client->request->extra_abort))
         *why = CURLE_ABORTED_BY_CALLBACK;
     else if (now_ms >= client->deadline_ms)
         *why = CURLE_OPERATION_TIMEDOUT;
@@ -494,14 +466,14 @@ static CURLcode client_transfer(struct http_client *client)
         return ended->data.result;
     if (why == CURLE_OPERATION_TIMEDOUT)
         snprintf(client->reason, sizeof client->reason, "timed out after %lld ms",
-            (long long)client->timeout_ms);
+            (long long)client->request->timeout_ms);
     return why != CURLE_OK ? why : CURLE_OUT_OF_MEMORY;
 }
 
 static bool client_wait_is_aborted(const void *context)
 {
     const struct http_client *client = context;
-    return http_client_is_aborted(client, client->extra_abort);
+    return http_client_is_aborted(client, client->request->extra_abort);
 }
 
 /* Looks up one of the names that the request may need. Blocks as connecting does. */
@@ -545,7 +517,7 @@ static CURLcode client_set_addresses(struct http_client *client)
 static CURLcode client_try(struct http_client *client)
 {
     int64_t left_ms = client->connect_until_ms - clock_monotonic_ms();
-    CURLcode code = client_set_addresses(client);
+    CURLcode code = client->names.count > 0 ? client_set_addresses(client) : CURLE_OK;
     client->name_wanted = false;
     if (code == CURLE_OK)
         code = curl_easy_setopt(
@@ -569,16 +541,16 @@ static CURLcode client_exchange(struct http_client *client)
 }
 
 /* Leaves *response as it is when out of memory before anything was sent. */
-static void client_run(struct http_client *client, const struct http_request *request,
-    struct curl_slist *headers, struct http_response *response)
+static void client_run(
+    struct http_client *client, struct curl_slist *headers, struct http_response *response)
 {
     client->curl = curl_easy_duphandle(client->fixed_options);
     if (client->curl == NULL)
         return;
-    if (client_set_request_options(client, request, headers) == CURLE_OK) {
+    if (client_set_request_options(client, headers) == CURLE_OK) {
         response->reason[0] = '\0';
         CURLcode code = client_exchange(client);
-        client_read_response(client, request, code, response);
+        client_read_response(client, code, response);
         curl_multi_remove_handle(client->connections, client->curl);
     }
     curl_easy_cleanup(client->curl);
@@ -600,7 +572,20 @@ void http_client_perform(
     struct curl_slist *headers = client_build_headers(request->headers);
     if (headers == NULL)
         return;
-    client_reset(client, request);
-    client_run(client, request, headers, response);
+    int64_t now_ms = clock_monotonic_ms();
+    int64_t connect_ms =
+        request->timeout_ms < CONNECT_TIMEOUT_MS ? request->timeout_ms : CONNECT_TIMEOUT_MS;
+    if (client->body.capacity_bytes > BODY_KEPT_BYTES)
+        text_fini(&client->body);
+    text_clear(&client->body);
+    client->request = request;
+    client->deadline_ms = now_ms + request->timeout_ms;
+    client->connect_until_ms = now_ms + connect_ms;
+    names_find(&client->names, request->url, request->ignore_proxy);
+    client->body_too_large = false;
+    client->socket_error = 0;
+    client->tls_begun = false;
+    client->reason[0] = '\0';
+    client_run(client, headers, response);
     curl_slist_free_all(headers);
 }

@@ -39,25 +39,6 @@ static bool is_local_name(const char *name)
            (length == local_length || name[length - local_length - 1] == '.');
 }
 
-/* What needs no lookup. */
-static void fill_in_literal(struct peer_name *item)
-{
-    struct in_addr address;
-    const char *addresses = NULL;
-    if (inet_pton(AF_INET, item->name, &address) == 1)
-        addresses = item->name;
-    else if (is_local_name(item->name))
-        addresses = local_addresses;
-    item->is_known = addresses != NULL;
-    if (addresses != NULL)
-        text_append(&item->addresses, addresses);
-}
-
-static bool is_scheme(const char *url, const char *scheme)
-{
-    return strncasecmp(url, scheme, strlen(scheme)) == 0;
-}
-
 /* Reads [scheme://][user:password@]host[:port][/path]. False if it is anything else. */
 static bool read_item(struct peer_name *item, const char *url, unsigned default_port)
 {
@@ -75,8 +56,13 @@ static bool read_item(struct peer_name *item, const char *url, unsigned default_
     item->port = host[length] == ':' ? (unsigned)strtoul(host + length + 1, NULL, 10) : 0;
     if (item->port == 0)
         item->port = default_port;
+    struct in_addr address;
     text_clear(&item->addresses);
-    fill_in_literal(item);
+    if (inet_pton(AF_INET, item->name, &address) == 1)
+        text_append(&item->addresses, item->name);
+    else if (is_local_name(item->name))
+        text_append(&item->addresses, local_addresses);
+    item->is_known = item->addresses.length_bytes > 0;
     return true;
 }
 
@@ -97,13 +83,13 @@ static const char *find_proxy(bool is_https)
 
 void names_find(struct names *names, const char *url, bool ignore_proxy)
 {
-    bool is_https = is_scheme(url, "https://");
+    bool is_https = strncasecmp(url, "https://", 8) == 0;
     const char *proxy = ignore_proxy ? NULL : find_proxy(is_https);
     names->count = 0;
     names->failure.code = 0;
     unsigned count = 0;
     if (proxy != NULL && !read_item(&names->items[count++], proxy,
-                             is_scheme(proxy, "https://") ? HTTPS_PORT : PROXY_PORT))
+                             strncasecmp(proxy, "https://", 8) == 0 ? HTTPS_PORT : PROXY_PORT))
         return;
     if (!read_item(&names->items[count++], url, is_https ? HTTPS_PORT : HTTP_PORT))
         return;
@@ -122,7 +108,7 @@ static struct peer_name *find_unknown(struct names *names)
 
 bool names_are_missing(const struct names *names)
 {
-    bool missing = names->count > 0 && names->failure.code != 0;
+    bool missing = names->failure.code != 0;
     for (unsigned i = 0; i < names->count; i++)
         missing = missing || !names->items[i].is_known;
     return missing;

@@ -36,7 +36,7 @@ void names_fini(struct names *names);
  */
 void names_find(struct names *names, const char *url, bool ignore_proxy);
 
-/* Whether a name has not been looked up, or a lookup has failed. Pure. */
+/* Whether one of them (count > 0) has not been looked up, or a lookup has failed. Pure. */
 bool names_are_missing(const struct names *names);
 
 /* Whether the wait for a lookup is to end. */
