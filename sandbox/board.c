@@ -8,11 +8,16 @@
  */
 #include "board.h"
 
+#include "account.h"
+#include "activity.h"
 #include "base/sync.h"
+#include "id_list.h"
 #include "memory.h"
 #include "mentions.h"
+#include "task_status.h"
+#include "thread_rules.h"
 
-static const char *actor_kind(const struct document *actor)
+const char *board_actor_kind(const struct document *actor)
 {
     return actor->table == TABLE_USERS ? "user" : "agent";
 }
@@ -25,9 +30,13 @@ json_t *board_now(void)
 void board_record_activity(struct store *store, const char *type, const struct document *actor,
     const struct document *target, const char *summary)
 {
+    if (store->version == BACKEND_V1) {
+        activity_record(store, type, actor, target, NULL);
+        return;
+    }
     store_insert(store, TABLE_ACTIVITIES,
         json_pack("{s:O, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "accountId",
-            document_field(actor, "accountId"), "type", type, "actorType", actor_kind(actor),
+            document_field(actor, "accountId"), "type", type, "actorType", board_actor_kind(actor),
             "actorId", actor->id, "targetType", table_name(target->table), "targetId", target->id,
             "summary", summary, "createdAt", board_now()),
         NULL);
@@ -41,7 +50,7 @@ struct document *board_notify(struct store *store, const struct new_notification
     const struct document *message = notification->message;
     json_t *fields = json_pack("{s:O, s:s, s:s, s:s, s:s, s:s*, s:s, s:s, s:o}", "accountId",
         document_field(notification->recipient, "accountId"), "type", notification->type,
-        "recipientType", actor_kind(notification->recipient), "recipientId",
+        "recipientType", board_actor_kind(notification->recipient), "recipientId",
         notification->recipient->id, "taskId", notification->task->id, "messageId",
         message == NULL ? NULL : message->id, "title", notification->title, "body",
         notification->body, "createdAt", created);
@@ -106,12 +115,21 @@ static void notify_of_message(struct store *store, struct document *message,
     text_printf(&body,
         mentioned ? "You were mentioned in task \"%s\"" : "New message in task \"%s\"",
         document_string(from->task, "title"));
-    board_notify(store, &(struct new_notification){.type = mentioned ? "mention" : "thread_update",
-                            .recipient = recipient,
-                            .task = from->task,
-                            .message = message,
-                            .title = title.data,
-                            .body = body.data});
+    const struct new_notification notification = {
+        .type = mentioned ? "mention" : "thread_update",
+        .recipient = recipient,
+        .task = from->task,
+        .message = message,
+        .title = title.data,
+        .body = body.data,
+    };
+    const struct document *patched = NULL;
+    if (store->version == BACKEND_V1 && !mentioned)
+        patched = thread_rules_coalesce(store, &notification);
+    if (patched == NULL)
+        board_notify(store, &notification);
+    else if (from->patched != NULL)
+        json_array_append_new(from->patched, memory_json(json_string(patched->id)));
     text_fini(&title);
     text_fini(&body);
 }
@@ -124,7 +142,9 @@ static void notify_mentioned(struct store *store, struct document *message,
     json_array_foreach (mentions, index, mention) {
         struct document *recipient =
             find_actor(store, json_string_value(json_object_get(mention, "id")));
-        if (recipient != NULL && wants_mention(recipient, from->author))
+        if (recipient == NULL || !wants_mention(recipient, from->author))
+            continue;
+        if (store->version == BACKEND_V0 || thread_rules_allow_mention(from, recipient))
             notify_of_message(store, message, from, recipient, true);
     }
 }
@@ -136,7 +156,10 @@ static void notify_subscribers(struct store *store, struct document *message,
     TAILQ_FOREACH (subscription, &store_thread(store, from->task->id)->subscriptions, link) {
         const char *id = document_string(subscription, "subscriberId");
         struct document *recipient = find_actor(store, id);
-        if (recipient != NULL && recipient != from->author && !is_mentioned(mentions, id))
+        if (recipient == NULL || recipient == from->author || is_mentioned(mentions, id))
+            continue;
+        if (store->version == BACKEND_V0 ||
+            thread_rules_allow_update(store, from, mentions, recipient))
             notify_of_message(store, message, from, recipient, false);
     }
 }
@@ -152,19 +175,29 @@ static void subscribe_mentioned(
     }
 }
 
+static void touch_task(struct store *store, struct document *task)
+{
+    store_set(store, task, "updatedAt", board_now());
+    store_set(store, task, "lastMessageAt", board_now());
+}
+
 /* Mentioned users and agents are subscribed before anyone is notified, and get one notification. */
 struct document *board_post(struct store *store, const struct new_message *from)
 {
     const char *account_id = document_string(from->task, "accountId");
     json_t *mentions =
-        mentions_parse(store, account_id, from->author->id, json_string_value(from->content));
+        store->version == BACKEND_V1
+            ? thread_rules_mentions(store, from)
+            : mentions_parse(store, account_id, from->author->id, json_string_value(from->content));
     json_t *fields = json_pack("{s:s, s:s, s:s, s:s, s:O, s:O, s:O*, s:s*, s:o}", "accountId",
-        account_id, "taskId", from->task->id, "authorType", actor_kind(from->author), "authorId",
-        from->author->id, "content", from->content, "mentions", mentions, "attachments",
+        account_id, "taskId", from->task->id, "authorType", board_actor_kind(from->author),
+        "authorId", from->author->id, "content", from->content, "mentions", mentions, "attachments",
         from->attachments, "sourceNotificationId", from->source, "createdAt", board_now());
     struct document *message = store_insert(store, TABLE_MESSAGES, fields, NULL);
-    subscribe_actor(store, from->task, actor_kind(from->author), from->author->id);
+    subscribe_actor(store, from->task, board_actor_kind(from->author), from->author->id);
     subscribe_mentioned(store, from->task, mentions);
+    if (store->version == BACKEND_V1)
+        touch_task(store, from->task);
     board_record_activity(store, "message_created", from->author, from->task, "posted a message");
     notify_mentioned(store, message, from, mentions);
     notify_subscribers(store, message, from, mentions);
@@ -172,19 +205,13 @@ struct document *board_post(struct store *store, const struct new_message *from)
     return message;
 }
 
-struct document *board_assign(
-    struct store *store, struct document *task, struct document *agent, const struct document *user)
+struct document *board_notify_assigned(struct store *store, struct document *task,
+    struct document *agent, const struct document *actor)
 {
-    json_t *assigned = json_incref(document_field(task, "assignedAgentIds"));
-    json_array_append_new(assigned, memory_json(json_string(agent->id)));
-    store_set(store, task, "assignedAgentIds", assigned);
-    if (strcmp(document_string(task, "status"), "inbox") == 0)
-        store_set(store, task, "status", memory_json(json_string("assigned")));
-    store_set(store, task, "updatedAt", board_now());
     struct text title = {0};
     struct text body = {0};
     text_printf(
-        &title, "%s assigned you", user == NULL ? "Somebody" : document_string(user, "name"));
+        &title, "%s assigned you", actor == NULL ? "Somebody" : document_string(actor, "name"));
     text_printf(&body, "You were assigned to task \"%s\"", document_string(task, "title"));
     struct document *notification =
         board_notify(store, &(struct new_notification){.type = "assignment",
@@ -197,22 +224,65 @@ struct document *board_assign(
     return notification;
 }
 
-void board_set_task_status(
-    struct store *store, struct document *task, const char *status, const struct document *user)
+void board_subscribe(
+    struct store *store, const struct document *task, const struct document *subscriber)
 {
-    store_set(store, task, "status", memory_json_text(status));
+    subscribe_actor(store, task, board_actor_kind(subscriber), subscriber->id);
+}
+
+void board_unsubscribe(struct store *store, const char *task_id, const char *subscriber_id)
+{
+    struct document *next;
+    struct document_list *list = &store_thread(store, task_id)->subscriptions;
+    for (struct document *at = TAILQ_FIRST(list); at != NULL; at = next) {
+        next = TAILQ_NEXT(at, link);
+        if (strcmp(document_string(at, "subscriberId"), subscriber_id) == 0)
+            store_delete(store, at);
+    }
+}
+
+void board_follow_assigned(
+    struct store *store, const struct document *task, const struct document *agent)
+{
+    board_subscribe(store, task, agent);
+    const struct document *orchestrator = store_get(
+        store, TABLE_AGENTS, account_orchestrator(store, document_string(task, "accountId")));
+    if (orchestrator != NULL)
+        board_subscribe(store, task, orchestrator);
+}
+
+struct document *board_assign(struct store *store, struct document *task, struct document *agent,
+    const struct document *actor)
+{
+    bool is_v1 = store->version == BACKEND_V1;
+    if (is_v1 && id_list_contains(document_field(task, "assignedAgentIds"), agent->id))
+        return NULL;
+    json_t *assigned = json_incref(document_field(task, "assignedAgentIds"));
+    json_array_append_new(assigned, memory_json(json_string(agent->id)));
+    store_set(store, task, "assignedAgentIds", assigned);
+    if (strcmp(document_string(task, "status"), "inbox") == 0)
+        store_set(store, task, "status", memory_json(json_string("assigned")));
     store_set(store, task, "updatedAt", board_now());
+    if (is_v1)
+        board_follow_assigned(store, task, agent);
+    return board_notify_assigned(store, task, agent, actor);
+}
+
+void board_notify_status(struct store *store, const struct document *task,
+    const struct document *actor, const struct document *except)
+{
+    const char *status = document_string(task, "status");
     struct text title = {0};
     struct text body = {0};
     text_printf(&title, "Task status changed to %s", status);
     text_printf(&body, "%s changed \"%s\" to %s",
-        user == NULL ? "Somebody" : document_string(user, "name"), document_string(task, "title"),
+        actor == NULL ? "Somebody" : document_string(actor, "name"), document_string(task, "title"),
         status);
     size_t index;
     const json_t *id;
     json_array_foreach (document_field(task, "assignedAgentIds"), index, id) {
         struct document *agent = store_get(store, TABLE_AGENTS, json_string_value(id));
-        if (agent != NULL)
+        if (agent != NULL && agent != except)
             board_notify(store, &(struct new_notification){.type = "status_change",
                                     .recipient = agent,
                                     .task = task,
@@ -221,4 +291,20 @@ void board_set_task_status(
     }
     text_fini(&title);
     text_fini(&body);
+}
+
+void board_set_task_status(struct store *store, struct document *task, const char *status,
+    const char *reason, const struct document *actor)
+{
+    if (store->version == BACKEND_V1) {
+        json_t *meta = memory_json(json_pack(
+            "{s:O, s:s}", "oldStatus", document_field(task, "status"), "newStatus", status));
+        task_status_store(store, task, status, reason);
+        activity_record(store, "task_status_changed", actor, task, meta);
+        board_notify_status(store, task, actor, actor);
+        return;
+    }
+    store_set(store, task, "status", memory_json_text(status));
+    store_set(store, task, "updatedAt", board_now());
+    board_notify_status(store, task, actor, NULL);
 }

@@ -9,10 +9,15 @@
 struct new_message {
     struct document *author; /* a user or an agent */
     struct document *task;
-    json_t *content;     /* a string; borrowed, referenced by the message */
-    json_t *attachments; /* or NULL; borrowed, referenced by the message */
-    const char *source;  /* sourceNotificationId or NULL */
+    json_t *content;      /* a string; borrowed, referenced by the message */
+    json_t *attachments;  /* or NULL; borrowed, referenced by the message */
+    const char *source;   /* sourceNotificationId or NULL */
+    bool suppress_agents; /* version 1: notify no agents */
+    json_t *patched;      /* NULL, or gets the ids of notifications patched instead of added */
 };
+
+/* "user" or "agent". */
+const char *board_actor_kind(const struct document *actor);
 
 /* The current time as a new JSON number, in milliseconds. */
 json_t *board_now(void);
@@ -27,8 +32,8 @@ struct document *board_post(struct store *store, const struct new_message *from)
 struct new_notification {
     const char *type;
     struct document *recipient; /* a user or an agent; its account is the notification's */
-    struct document *task;
-    struct document *message; /* or NULL */
+    const struct document *task;
+    const struct document *message; /* or NULL */
     const char *title;
     const char *body;
     double created_ms; /* 0: now */
@@ -37,13 +42,40 @@ struct new_notification {
 /* Stores a notification and returns it; owned by the store. */
 struct document *board_notify(struct store *store, const struct new_notification *notification);
 
-/* Assigns an agent to a task on behalf of user (NULL: "Somebody"); returns its notification. */
-struct document *board_assign(struct store *store, struct document *task, struct document *agent,
-    const struct document *user);
+/* Makes a user or an agent follow the task's thread. */
+void board_subscribe(
+    struct store *store, const struct document *task, const struct document *subscriber);
 
-/* Changes a task's status on behalf of user (or NULL) and notifies the assigned agents. */
-void board_set_task_status(
-    struct store *store, struct document *task, const char *status, const struct document *user);
+/* Version 1: makes an agent that is assigned now, and the orchestrator, follow the task's thread.
+ */
+void board_follow_assigned(
+    struct store *store, const struct document *task, const struct document *agent);
+
+/* Ends following a thread. */
+void board_unsubscribe(struct store *store, const char *task_id, const char *subscriber_id);
+
+/*
+ * Assigns an agent to a task on behalf of actor, a user or an agent (NULL: "Somebody"), and moves
+ * the task out of the inbox. Returns the agent's notification; NULL if it is assigned already,
+ * which only version 1 notices. In version 1 the agent and the orchestrator then follow the thread.
+ */
+struct document *board_assign(struct store *store, struct document *task, struct document *agent,
+    const struct document *actor);
+
+/*
+ * Changes a task's status on behalf of actor (or NULL) and notifies the assigned agents, in version
+ * 1 except for the actor. reason is that of being blocked, NULL for none; version 1 only.
+ */
+void board_set_task_status(struct store *store, struct document *task, const char *status,
+    const char *reason, const struct document *actor);
+
+/* Notifies the assigned agents other than except (or NULL) that actor changed the status. */
+void board_notify_status(struct store *store, const struct document *task,
+    const struct document *actor, const struct document *except);
+
+/* Notifies an agent that actor (NULL: "Somebody") assigned it; returns the notification. */
+struct document *board_notify_assigned(struct store *store, struct document *task,
+    struct document *agent, const struct document *actor);
 
 /* Records an activity of actor on target. */
 void board_record_activity(struct store *store, const char *type, const struct document *actor,

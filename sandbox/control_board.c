@@ -80,7 +80,7 @@ void control_status(struct sandbox *sandbox, struct exchange *exchange, const js
         answer_refusal(exchange, 400, "BadValue", "status must be a string");
         return;
     }
-    board_set_task_status(&sandbox->store, task, status, sandbox_user(sandbox));
+    board_set_task_status(&sandbox->store, task, status, NULL, sandbox_user(sandbox));
     answer_json(exchange, 200, json_pack("{s:s}", "id", task->id));
 }
 

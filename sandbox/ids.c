@@ -25,6 +25,11 @@ static const struct {
     [TABLE_SUBSCRIPTIONS] = {"subscriptions", "ms"},
     [TABLE_ACTIVITIES] = {"activities", "q9"},
     [TABLE_RUNTIMES] = {"runtimes", "rt"},
+    [TABLE_SESSIONS] = {"sessions", "mh"},
+    [TABLE_DOCUMENTS] = {"documents", "kd"},
+    [TABLE_SKILLS] = {"skills", "mk"},
+    [TABLE_UPLOADS] = {"uploads", "mp"},
+    [TABLE_STORAGE] = {"_storage", "kg"},
 };
 
 const char *table_name(enum table table)

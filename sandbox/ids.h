@@ -14,6 +14,12 @@ enum table {
     TABLE_SUBSCRIPTIONS,
     TABLE_ACTIVITIES,
     TABLE_RUNTIMES,
+    TABLE_COUNT_V0, /* the tables above exist in both versions, those below in version 1 */
+    TABLE_SESSIONS = TABLE_COUNT_V0,
+    TABLE_DOCUMENTS,
+    TABLE_SKILLS,
+    TABLE_UPLOADS,
+    TABLE_STORAGE,
     TABLE_COUNT, /* also stands for "no table" */
 };
 

@@ -95,7 +95,7 @@ static void mention_all_in(struct mention_search *search, enum table table, cons
     }
 }
 
-static bool mentions_all(const char *content)
+bool mentions_all(const char *content)
 {
     for (const char *at = strchr(content, '@'); at != NULL; at = strchr(at + 1, '@'))
         if (strncasecmp(at + 1, "all", 3) == 0 && !is_word_character(at[4]))

@@ -23,6 +23,7 @@ static const struct option names[] = {
     {"token-file", required_argument, NULL, 't'},
     {"gateway-token", required_argument, NULL, 'g'},
     {"latency-ms", required_argument, NULL, 'l'},
+    {"backend", required_argument, NULL, 'b'},
     {"demo", no_argument, NULL, 'd'},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'v'},
@@ -39,6 +40,7 @@ void options_print_help(void)
         "\n"
         "  --host ADDRESS         address to listen on (default 127.0.0.1)\n"
         "  --port PORT            port to listen on, 0 for a free one (default 3210)\n"
+        "  --backend VERSION      version of the backend, v0 or v1 (default v0)\n"
         "  --demo                 start with agents and tasks on the board\n"
         "  --account ID           account id (or ACCOUNT_ID)\n"
         "  --token-file FILE      file with the service token (or SERVICE_TOKEN)\n"
@@ -100,6 +102,19 @@ static int read_latency(const char *text, double *latency_ms, struct error *erro
     return 0;
 }
 
+const char *options_backend_name(enum backend_version version)
+{
+    return version == BACKEND_V1 ? "v1" : "v0";
+}
+
+static int read_backend(const char *text, enum backend_version *version, struct error *error)
+{
+    *version = strcmp(text, "v1") == 0 ? BACKEND_V1 : BACKEND_V0;
+    if (strcmp(text, options_backend_name(*version)) == 0)
+        return 0;
+    return error_set(error, ERROR_INVALID, "--backend must be v0 or v1, not \"%s\"", text);
+}
+
 static int check_port(const char *port, struct error *error)
 {
     size_t length = strlen(port);
@@ -129,6 +144,8 @@ static int read_option(struct options *options, int letter, struct error *error)
         return 0;
     case 'l':
         return read_latency(optarg, &options->latency_ms, error);
+    case 'b':
+        return read_backend(optarg, &options->backend, error);
     case 'd':
         options->demo = true;
         return 0;

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "version.h"
 
 #define OPTIONS_DEFAULT_ACCOUNT "k57sandb0x0000000000000000000000"
 #define OPTIONS_DEFAULT_SECRET "sandbox_secret_for_local_use_only"
@@ -17,6 +18,7 @@ struct options {
     char *service_token; /* belongs to account_id */
     char *gateway_token; /* empty: requests need no token */
     double latency_ms;   /* of each agent run; negative: 0, or 600 with demo */
+    enum backend_version backend;
     bool demo;
     bool help;
     bool version;
@@ -30,6 +32,9 @@ struct options {
 int options_read(int count, char *const *arguments, struct options *options, struct error *error);
 
 void options_fini(struct options *options);
+
+/* "v0" or "v1". */
+const char *options_backend_name(enum backend_version version);
 
 /* Prints the help text to standard output. */
 void options_print_help(void);

@@ -32,7 +32,7 @@ void sandbox_init(struct sandbox *sandbox, struct options *options)
     *sandbox = (struct sandbox){.options = *options, .started_ms = clock_monotonic_ms()};
     *options = (struct options){0};
     use_default_settings(sandbox);
-    store_init(&sandbox->store);
+    store_init(&sandbox->store, sandbox->options.backend);
     faults_init(&sandbox->faults);
     recorder_init(&sandbox->recorder);
     timings_init(&sandbox->timings);
@@ -58,7 +58,7 @@ void sandbox_reset(struct sandbox *sandbox)
     json_decref(sandbox->settings.gateway_agents);
     use_default_settings(sandbox);
     store_fini(&sandbox->store);
-    store_init(&sandbox->store);
+    store_init(&sandbox->store, sandbox->options.backend);
     sandbox->store.changes = changes;
     recorder_reset(&sandbox->recorder);
     timings_fini(&sandbox->timings);

@@ -16,9 +16,9 @@
 
 static const double CREATION_STEP_MS = 0.001;
 
-void store_init(struct store *store)
+void store_init(struct store *store, enum backend_version version)
 {
-    *store = (struct store){0};
+    *store = (struct store){.version = version};
     for (int table = 0; table < TABLE_COUNT; table++)
         TAILQ_INIT(&store->tables[table]);
 }
@@ -41,6 +41,7 @@ void store_fini(struct store *store)
     }
     map_fini(&store->by_id, NULL);
     map_fini(&store->by_source, NULL);
+    map_fini(&store->sessions, NULL);
     map_fini(&store->threads, free);
     map_fini(&store->undelivered, free);
 }
@@ -88,6 +89,38 @@ struct document *store_message_by_source(const struct store *store, const char *
     return map_get(&store->by_source, notification_id);
 }
 
+enum { SESSION_KEY_BYTES = 2 * ID_BYTES };
+
+static void write_session_key(
+    char key[static SESSION_KEY_BYTES], const char *agent_id, const char *task_id)
+{
+    snprintf(key, SESSION_KEY_BYTES, "%s/%s", agent_id, task_id == NULL ? "" : task_id);
+}
+
+struct document *store_latest_session(
+    const struct store *store, const char *agent_id, const char *task_id)
+{
+    char key[SESSION_KEY_BYTES];
+    write_session_key(key, agent_id, task_id);
+    return map_get(&store->sessions, key);
+}
+
+static void index_session(struct store *store, struct document *session)
+{
+    char key[SESSION_KEY_BYTES];
+    write_session_key(key, document_string(session, "agentId"), document_string(session, "taskId"));
+    map_set(&store->sessions, key, session);
+}
+
+/* A session is deleted by tests only, so an earlier generation is not looked for. */
+static void unindex_session(struct store *store, const struct document *session)
+{
+    char key[SESSION_KEY_BYTES];
+    write_session_key(key, document_string(session, "agentId"), document_string(session, "taskId"));
+    if (map_get(&store->sessions, key) == session)
+        map_remove(&store->sessions, key);
+}
+
 /* Keeps the list in order of createdAt. Nearly always an append, as notifications come in order. */
 static void insert_undelivered(struct store *store, struct document *notification)
 {
@@ -130,6 +163,9 @@ static void index_document(struct store *store, struct document *document)
         if (strcmp(recipient, "agent") == 0 && document_field(document, "deliveredAt") == NULL)
             insert_undelivered(store, document);
         break;
+    case TABLE_SESSIONS:
+        index_session(store, document);
+        break;
     default:
         break;
     }
@@ -170,10 +206,21 @@ struct document *store_get(const struct store *store, enum table table, const ch
     return document != NULL && document->table == table ? document : NULL;
 }
 
-bool store_id_is_of(const struct store *store, enum table table, const char *id)
+enum table store_table_count(const struct store *store)
+{
+    return store->version == BACKEND_V1 ? TABLE_COUNT : TABLE_COUNT_V0;
+}
+
+enum table store_id_table(const struct store *store, const char *id)
 {
     const struct document *document = map_get(&store->by_id, id);
-    return document != NULL ? document->table == table : id_table(id) == table;
+    enum table table = document != NULL ? document->table : id_table(id);
+    return table < store_table_count(store) ? table : TABLE_COUNT;
+}
+
+bool store_id_is_of(const struct store *store, enum table table, const char *id)
+{
+    return store_id_table(store, id) == table;
 }
 
 static void unlink_from_list(struct store *store, struct document *document)
@@ -189,6 +236,8 @@ static void unlink_from_list(struct store *store, struct document *document)
 void store_delete(struct store *store, struct document *document)
 {
     unlink_from_list(store, document);
+    if (document->table == TABLE_SESSIONS)
+        unindex_session(store, document);
     const char *source = document_string(document, "sourceNotificationId");
     if (source != NULL && map_get(&store->by_source, source) == document)
         map_remove(&store->by_source, source);
@@ -218,6 +267,15 @@ void store_mark_delivered(struct store *store, struct document *notification, do
     store_set(store, notification, "deliveredAt", memory_json(json_real(now_ms)));
     if (strcmp(document_string(notification, "recipientType"), "agent") == 0)
         store->delivered_count++;
+}
+
+void store_set_created(struct store *store, struct document *notification, double created_ms)
+{
+    bool is_undelivered = notification->list != NULL;
+    unlink_from_list(store, notification);
+    store_set(store, notification, "createdAt", memory_json(json_real(created_ms)));
+    if (is_undelivered)
+        insert_undelivered(store, notification);
 }
 
 void document_write(struct document *document, struct text *text)

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "ids.h"
 #include "map.h"
+#include "version.h"
 
 TAILQ_HEAD(document_list, document);
 
@@ -38,11 +39,13 @@ struct thread {
 
 /* Used by the server's thread only. */
 struct store {
+    enum backend_version version; /* which tables there are, and whose rules change them */
     struct document_list tables[TABLE_COUNT];
     size_t counts[TABLE_COUNT];
     struct map by_id;
     struct map by_source;   /* sourceNotificationId -> message */
     struct map threads;     /* task id -> struct thread */
+    struct map sessions;    /* agent id and task id -> its latest session */
     struct map undelivered; /* account id -> struct document_list, oldest createdAt first */
     size_t undelivered_count;
     size_t delivered_count;
@@ -50,7 +53,7 @@ struct store {
     uint64_t changes; /* incremented by every change */
 };
 
-void store_init(struct store *store);
+void store_init(struct store *store, enum backend_version version);
 void store_fini(struct store *store);
 
 /*
@@ -63,6 +66,12 @@ struct document *store_insert(
 /* The document of table with that id, or NULL. id may be NULL. */
 struct document *store_get(const struct store *store, enum table table, const char *id);
 
+/* The number of tables that the version has: those before it in enum table. */
+enum table store_table_count(const struct store *store);
+
+/* The table that an id belongs to, whether or not the document exists; TABLE_COUNT for none. */
+enum table store_id_table(const struct store *store, const char *id);
+
 /* Whether id is one of table, whether or not the document exists. */
 bool store_id_is_of(const struct store *store, enum table table, const char *id);
 
@@ -72,6 +81,9 @@ void store_delete(struct store *store, struct document *document);
 /* Sets deliveredAt unless it is set already. */
 void store_mark_delivered(struct store *store, struct document *notification, double now_ms);
 
+/* Sets a notification's createdAt, and with it its place in the list of undelivered ones. */
+void store_set_created(struct store *store, struct document *notification, double created_ms);
+
 /* The undelivered agent notifications of an account, oldest first. */
 struct document_list *store_undelivered(struct store *store, const char *account_id);
 
@@ -80,6 +92,10 @@ struct thread *store_thread(struct store *store, const char *task_id);
 
 /* The message that answers a notification, or NULL. */
 struct document *store_message_by_source(const struct store *store, const char *notification_id);
+
+/* The session opened last by an agent for a task (NULL: none), or NULL. */
+struct document *store_latest_session(
+    const struct store *store, const char *agent_id, const char *task_id);
 
 /* A field's text (NULL when absent), a field's number (0 when absent), and the field itself. */
 const char *document_string(const struct document *document, const char *key);
