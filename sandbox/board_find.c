@@ -4,13 +4,17 @@
  */
 #include "board_find.h"
 
+#include "account.h"
 #include "base/json.h"
 #include "board.h"
+#include "control.h"
 #include "memory.h"
+#include "seed_v1.h"
 #include "service.h"
 
 static const double HEARTBEAT_MINUTES = 15;
 static const double DEFAULT_PRIORITY = 3;
+static const double DEFAULT_TEMPERATURE = 0.7;
 
 struct document *board_find(const struct store *store, enum table table, const char *name)
 {
@@ -63,6 +67,13 @@ static struct document *insert_with_defaults(
     return store_insert(&sandbox->store, table, defaults, NULL);
 }
 
+/* The configuration that the board gives new agents in version 1, with all flags of its own. */
+static json_t *default_agent_config(void)
+{
+    return memory_json(json_pack("{s:s, s:f, s:[], s:o}", "model", "minimax-m2.5", "temperature",
+        DEFAULT_TEMPERATURE, "skillIds", "behaviorFlags", account_default_flags()));
+}
+
 struct document *board_make_agent(struct sandbox *sandbox, const json_t *json)
 {
     const char *account_id = account_id_for(sandbox, json);
@@ -73,13 +84,28 @@ struct document *board_make_agent(struct sandbox *sandbox, const json_t *json)
     if (slug == NULL)
         slug = made_slug.data;
     text_printf(&session, "agent:%s:%s", slug, account_id);
-    json_t *defaults = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:o}", "accountId",
-        account_id, "name", slug, "slug", slug, "role", "Helper", "sessionKey", session.data,
-        "status", "offline", "heartbeatInterval", HEARTBEAT_MINUTES, "createdAt", board_now());
+    bool is_v1 = sandbox->store.version == BACKEND_V1;
+    json_t *defaults =
+        json_pack("{s:s, s:s, s:s, s:s, s:s*, s:s, s:f, s:o}", "accountId", account_id, "name",
+            slug, "slug", slug, "role", "Helper", "sessionKey", is_v1 ? NULL : session.data,
+            "status", "offline", "heartbeatInterval", HEARTBEAT_MINUTES, "createdAt", board_now());
+    if (is_v1)
+        json_object_set_new(defaults, "openclawConfig", default_agent_config());
     struct document *agent = insert_with_defaults(sandbox, TABLE_AGENTS, defaults, json);
     text_fini(&made_slug);
     text_fini(&session);
     return agent;
+}
+
+static void subscribe_assigned(struct store *store, const struct document *task)
+{
+    size_t index;
+    const json_t *id;
+    json_array_foreach (document_field(task, "assignedAgentIds"), index, id) {
+        const struct document *agent = store_get(store, TABLE_AGENTS, json_string_value(id));
+        if (agent != NULL)
+            board_follow_assigned(store, task, agent);
+    }
 }
 
 struct document *board_make_task(struct sandbox *sandbox, const json_t *json)
@@ -92,7 +118,29 @@ struct document *board_make_task(struct sandbox *sandbox, const json_t *json)
         "priority", DEFAULT_PRIORITY, "assignedUserIds", "assignedAgentIds", "labels", "createdBy",
         user == NULL ? "system" : user->id, "createdAt", board_now(), "updatedAt", board_now());
     text_fini(&title);
-    return insert_with_defaults(sandbox, TABLE_TASKS, defaults, json);
+    struct document *task = insert_with_defaults(sandbox, TABLE_TASKS, defaults, json);
+    if (sandbox->store.version == BACKEND_V1)
+        subscribe_assigned(&sandbox->store, task);
+    return task;
+}
+
+struct document *board_make_document(struct sandbox *sandbox, const json_t *json)
+{
+    const struct document *user = sandbox_user(sandbox);
+    json_t *defaults = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:o, s:o}", "accountId",
+        account_id_for(sandbox, json), "title", "Untitled", "content", "", "type", "note",
+        "authorType", "user", "authorId", user == NULL ? "system" : user->id, "version", 1.0,
+        "createdAt", board_now(), "updatedAt", board_now());
+    return insert_with_defaults(sandbox, TABLE_DOCUMENTS, defaults, json);
+}
+
+struct document *board_make_skill(struct sandbox *sandbox, const json_t *json)
+{
+    const char *slug = control_string(json, "slug", "skill");
+    json_t *defaults =
+        json_pack("{s:s, s:s, s:s, s:b, s:o}", "accountId", account_id_for(sandbox, json), "name",
+            slug, "slug", slug, "isEnabled", 1, "createdAt", board_now());
+    return insert_with_defaults(sandbox, TABLE_SKILLS, defaults, json);
 }
 
 struct document *board_make_user(struct sandbox *sandbox, const json_t *json)
@@ -111,6 +159,8 @@ struct document *board_make_account(
     json_t *fields = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s*}", "name", name, "slug", "sandbox",
         "plan", "free", "runtimeStatus", "offline", "createdAt", board_now(), "serviceTokenHash",
         secret == NULL ? NULL : hash);
+    if (sandbox->store.version == BACKEND_V1)
+        json_object_set_new(memory_json(fields), "settings", memory_json(json_object()));
     return store_insert(&sandbox->store, TABLE_ACCOUNTS, fields, id);
 }
 
@@ -153,6 +203,8 @@ void board_make_default(struct sandbox *sandbox)
     json_t *nothing = memory_json(json_object());
     board_make_user(sandbox, nothing);
     json_decref(nothing);
-    if (sandbox->options.demo)
+    if (sandbox->options.demo && sandbox->store.version == BACKEND_V1)
+        seed_v1_demo(sandbox);
+    else if (sandbox->options.demo)
         make_demo(sandbox);
 }

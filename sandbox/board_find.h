@@ -12,12 +12,14 @@
 struct document *board_find(const struct store *store, enum table table, const char *name);
 
 /*
- * Creates an agent, a task or a user from the fields in json; absent ones get defaults. "account"
- * selects an account other than the first.
+ * Creates an agent, a task, a user, or in version 1 a document or a skill, from the fields in json;
+ * absent ones get defaults. "account" selects an account other than the first.
  */
 struct document *board_make_agent(struct sandbox *sandbox, const json_t *json);
 struct document *board_make_task(struct sandbox *sandbox, const json_t *json);
 struct document *board_make_user(struct sandbox *sandbox, const json_t *json);
+struct document *board_make_document(struct sandbox *sandbox, const json_t *json);
+struct document *board_make_skill(struct sandbox *sandbox, const json_t *json);
 
 /* Whether value may replace a field's current value (NULL: none): a type never changes. */
 bool board_accepts(const json_t *is, const json_t *value);

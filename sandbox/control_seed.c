@@ -14,6 +14,7 @@
 #include "board_find.h"
 #include "control.h"
 #include "memory.h"
+#include "seed_v1.h"
 
 enum { LOAD_LIMIT = 200000, AGENT_LIMIT = 5000 };
 
@@ -56,7 +57,8 @@ static json_t *seed_each(struct sandbox *sandbox, const json_t *seeds, const cha
 
 static struct document *make_assigned_task(struct sandbox *sandbox, const json_t *seed)
 {
-    struct document *task = board_make_task(sandbox, seed);
+    bool is_v1 = sandbox->store.version == BACKEND_V1;
+    struct document *task = is_v1 ? seed_v1_task(sandbox, seed) : board_make_task(sandbox, seed);
     size_t index;
     const json_t *name;
     json_array_foreach (json_object_get(seed, "assign"), index, name) {
@@ -71,11 +73,20 @@ void control_seed(struct sandbox *sandbox, struct exchange *exchange, const json
 {
     json_t *accounts = seed_accounts(sandbox, json_object_get(body, "accounts"));
     json_t *users = seed_each(sandbox, json_object_get(body, "users"), "name", board_make_user);
-    json_t *agents = seed_each(sandbox, json_object_get(body, "agents"), "slug", board_make_agent);
+    bool is_v1 = sandbox->store.version == BACKEND_V1;
+    json_t *skills = NULL;
+    json_t *documents = NULL;
+    if (is_v1)
+        skills = seed_each(sandbox, json_object_get(body, "skills"), "slug", board_make_skill);
+    json_t *agents = seed_each(
+        sandbox, json_object_get(body, "agents"), "slug", is_v1 ? seed_v1_agent : board_make_agent);
     json_t *tasks = seed_each(sandbox, json_object_get(body, "tasks"), "title", make_assigned_task);
+    if (is_v1)
+        documents =
+            seed_each(sandbox, json_object_get(body, "documents"), "title", seed_v1_document);
     answer_json(exchange, 200,
-        json_pack("{s:o, s:o, s:o, s:o}", "accounts", accounts, "users", users, "agents", agents,
-            "tasks", tasks));
+        json_pack("{s:o, s:o, s:o, s:o, s:o*, s:o*}", "accounts", accounts, "users", users,
+            "agents", agents, "tasks", tasks, "skills", skills, "documents", documents));
 }
 
 /*

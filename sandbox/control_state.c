@@ -18,7 +18,7 @@ json_t *control_stats(const struct sandbox *sandbox)
         "messages", (json_int_t)store->counts[TABLE_MESSAGES], "replies",
         (json_int_t)store->by_source.count, "held", (json_int_t)sandbox->faults.held_count,
         "listed", (json_int_t)sandbox->listed, "gateway", recorder_stats(&sandbox->recorder),
-        "backend", counts_describe(&sandbox->counts, service_names())));
+        "backend", counts_describe(&sandbox->counts, service_names(store->version))));
 }
 
 /* Whether name is in a comma-separated list; NULL lists everything. */
@@ -65,7 +65,7 @@ void control_answer_state(struct sandbox *sandbox, struct exchange *exchange)
     const char *task_id = exchange_query(exchange, "task");
     struct text text = {0};
     text_printf(&text, "{\"change\":%ju", (uintmax_t)sandbox->store.changes);
-    for (int table = 0; table < TABLE_COUNT; table++)
+    for (int table = 0; table < (int)store_table_count(&sandbox->store); table++)
         if (is_listed(tables, table_name((enum table)table)))
             write_table(&sandbox->store, (enum table)table, task_id, &text);
     text_append(&text, "}");
@@ -91,8 +91,9 @@ void control_answer_info(struct sandbox *sandbox, struct exchange *exchange)
 {
     const struct document *user = sandbox_user(sandbox);
     answer_json(exchange, 200,
-        json_pack("{s:s, s:s, s:s, s:s, s:s*, s:b}", "version", MISSION_CONTROL_VERSION, "account",
-            sandbox->options.account_id, "service_token", sandbox->options.service_token,
+        json_pack("{s:s, s:s, s:s, s:s, s:s*, s:b, s:s}", "version", MISSION_CONTROL_VERSION,
+            "account", sandbox->options.account_id, "service_token", sandbox->options.service_token,
             "gateway_token", sandbox->options.gateway_token, "user", user == NULL ? NULL : user->id,
-            "demo", (int)sandbox->options.demo));
+            "demo", (int)sandbox->options.demo, "backend",
+            options_backend_name(sandbox->options.backend)));
 }

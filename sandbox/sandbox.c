@@ -15,6 +15,7 @@
 #include "gateway.h"
 #include "memory.h"
 #include "page.h"
+#include "presence.h"
 #include "service.h"
 
 static const double KEPT_INPUT_BYTES = 4096;
@@ -29,7 +30,8 @@ static void use_default_settings(struct sandbox *sandbox)
 
 void sandbox_init(struct sandbox *sandbox, struct options *options)
 {
-    *sandbox = (struct sandbox){.options = *options, .started_ms = clock_monotonic_ms()};
+    *sandbox = (struct sandbox){
+        .options = *options, .started_ms = clock_monotonic_ms(), .swept_ms = clock_monotonic_ms()};
     *options = (struct options){0};
     use_default_settings(sandbox);
     store_init(&sandbox->store, sandbox->options.backend);
@@ -63,7 +65,7 @@ void sandbox_reset(struct sandbox *sandbox)
     recorder_reset(&sandbox->recorder);
     timings_fini(&sandbox->timings);
     timings_init(&sandbox->timings);
-    counts_reset(&sandbox->counts, service_names());
+    counts_reset(&sandbox->counts, service_names(sandbox->options.backend));
     sandbox->auth_failures = 0;
     sandbox->listed = 0;
     board_make_default(sandbox);
@@ -103,6 +105,7 @@ static void sandbox_begin(void *context, struct exchange *exchange)
 
 static void sandbox_batch_ended(void *context)
 {
+    presence_sweep_if_due(context);
     waits_check(context);
 }
 

@@ -42,6 +42,7 @@ struct sandbox {
     struct waits waits;
     unsigned auth_failures; /* consecutive, for gateway_auth_delay */
     int64_t started_ms;     /* monotonic */
+    int64_t swept_ms;       /* monotonic, the last presence_sweep_if_due */
     double last_load_ms;    /* the last createdAt given to a loaded notification */
 };
 

@@ -1,4 +1,4 @@
-/* The backend's service actions, version 0: the functions that a runtime can call. */
+/* The backend's service actions: the functions that a runtime can call. */
 #ifndef SANDBOX_SERVICE_H
 #define SANDBOX_SERVICE_H
 
@@ -23,14 +23,15 @@ struct service_function {
     void (*run)(struct service_call *call);
 };
 
-/* All functions, ended by one without a name. */
-extern const struct service_function service_functions[];
+/* The functions of each version, ended by one without a name. */
+extern const struct service_function service_functions_v0[];
+extern const struct service_function service_functions_v1[];
 
-/* Their names, NULL-ended. */
-const char *const *service_names(void);
+/* The names of a version's functions, NULL-ended. */
+const char *const *service_names(enum backend_version version);
 
-/* The function called name, or NULL. */
-const struct service_function *service_find(const char *name);
+/* The version's function called name, or NULL. */
+const struct service_function *service_find(enum backend_version version, const char *name);
 
 /*
  * Validates, authorizes and runs a call, whose sandbox and arguments are set. The caller frees its
@@ -48,11 +49,28 @@ void service_answer(struct service_call *call, json_t *json);
 /* Sets the value to {"success": true}. */
 void service_answer_success(struct service_call *call);
 
+/* Whether the call is to version 1. */
+bool service_is_v1(const struct service_call *call);
+
 /* Whether document belongs to the call's account. */
 bool service_owns(const struct service_call *call, const struct document *document);
 
 /* An argument's string, NULL when absent. Borrowed. */
 const char *service_argument(const struct service_call *call, const char *name);
+
+/*
+ * The agent that agentId, or another argument, names, and the task that taskId names; NULL means
+ * that the call has failed, as there is none in the account.
+ */
+struct document *service_agent(struct service_call *call);
+struct document *service_agent_in(struct service_call *call, const char *argument);
+struct document *service_task(struct service_call *call);
+
+/* The row of the account's runtime, NULL before its first report. */
+struct document *service_runtime_row(struct service_call *call);
+
+/* Sets the value to the account's undelivered notifications, at most limit. */
+void service_write_undelivered(struct service_call *call, double limit);
 
 /*
  * Checks accountId and serviceToken in the backend's order and sets call->account. If it returns
@@ -64,7 +82,10 @@ bool service_authorize(struct service_call *call);
 enum { SERVICE_HASH_BYTES = 65 };
 void service_hash(const char *secret, char hash[static SERVICE_HASH_BYTES]);
 
-/* The functions, described in docs/protocol.md, "Backend functions". */
+/*
+ * The functions of version 0, described in docs/protocol.md, "Backend functions". Those on
+ * heartbeats, restarts, upgrades and the status are the same in version 1, or part of its own.
+ */
 void service_list_agents(struct service_call *call);
 void service_list_undelivered(struct service_call *call);
 void service_get_notification(struct service_call *call);

@@ -8,6 +8,9 @@
 
 #include "memory.h"
 #include "service.h"
+#include "utf16.h"
+
+enum { MAX_TOKEN_UNITS = 512 };
 
 static const char token_prefix[] = "mc_service_";
 
@@ -53,6 +56,10 @@ static bool authorize_account(
 bool service_authorize(struct service_call *call)
 {
     const char *token = service_argument(call, "serviceToken");
+    if (service_is_v1(call) && utf16_length(token) > MAX_TOKEN_UNITS) {
+        service_fail(call, "Invalid service token");
+        return false;
+    }
     if (strncmp(token, token_prefix, sizeof token_prefix - 1) != 0) {
         service_fail(call, "Invalid service token format");
         return false;

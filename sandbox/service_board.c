@@ -8,42 +8,30 @@
  */
 #include "board.h"
 #include "memory.h"
+#include "rows.h"
 #include "service.h"
 
 static const double DEFAULT_LIMIT = 100;
 
-/* Appends the documents as a JSON array. */
-static void write_list(struct text *text, struct document **documents, size_t count)
-{
-    text_append(text, "[");
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            text_append(text, ",");
-        document_write(documents[i], text);
-    }
-    text_append(text, "]");
-}
-
 void service_list_agents(struct service_call *call)
 {
-    struct store *store = &call->sandbox->store;
-    struct document **found =
-        memory_new(store->counts[TABLE_AGENTS] + 1, sizeof(struct document *));
-    size_t count = 0;
-    struct document *agent = NULL;
-    TAILQ_FOREACH (agent, &store->tables[TABLE_AGENTS], siblings) {
-        if (service_owns(call, agent) && !call->sandbox->settings.hide_agents)
-            found[count++] = agent;
-    }
-    write_list(&call->value, found, count);
-    free((void *)found);
+    const struct store *store = &call->sandbox->store;
+    struct rows agents = {0};
+    if (!call->sandbox->settings.hide_agents)
+        rows_add_account(&agents, store, TABLE_AGENTS, call->account->id);
+    rows_write(&agents, &call->value);
+    rows_fini(&agents);
 }
 
 /* A limit below 1 returns none, as the backend does; without one it is 100. */
 void service_list_undelivered(struct service_call *call)
 {
     const json_t *given = json_object_get(call->arguments, "limit");
-    double limit = given == NULL ? DEFAULT_LIMIT : json_number_value(given);
+    service_write_undelivered(call, given == NULL ? DEFAULT_LIMIT : json_number_value(given));
+}
+
+void service_write_undelivered(struct service_call *call, double limit)
+{
     size_t left = call->sandbox->store.undelivered_count;
     if (limit < (double)left)
         left = limit < 1 ? 0 : (size_t)limit;
@@ -112,11 +100,15 @@ void service_mark_delivered(struct service_call *call)
     service_answer_success(call);
 }
 
-/* Returns the call's agent; NULL means that the call has failed. */
-static struct document *find_agent(struct service_call *call)
+struct document *service_agent(struct service_call *call)
+{
+    return service_agent_in(call, "agentId");
+}
+
+struct document *service_agent_in(struct service_call *call, const char *argument)
 {
     struct document *agent =
-        store_get(&call->sandbox->store, TABLE_AGENTS, service_argument(call, "agentId"));
+        store_get(&call->sandbox->store, TABLE_AGENTS, service_argument(call, argument));
     if (agent != NULL && service_owns(call, agent))
         return agent;
     service_fail(call, agent == NULL ? "Not found: Agent does not exist"
@@ -124,7 +116,7 @@ static struct document *find_agent(struct service_call *call)
     return NULL;
 }
 
-static struct document *find_task(struct service_call *call)
+struct document *service_task(struct service_call *call)
 {
     struct document *task =
         store_get(&call->sandbox->store, TABLE_TASKS, service_argument(call, "taskId"));
@@ -138,8 +130,8 @@ static struct document *find_task(struct service_call *call)
 /* A second call with the same source returns the message of the first and has no other effect. */
 void service_create_message(struct service_call *call)
 {
-    struct document *agent = find_agent(call);
-    struct document *task = agent == NULL ? NULL : find_task(call);
+    struct document *agent = service_agent(call);
+    struct document *task = agent == NULL ? NULL : service_task(call);
     if (task == NULL)
         return;
     struct store *store = &call->sandbox->store;
@@ -157,7 +149,7 @@ void service_create_message(struct service_call *call)
 
 void service_update_heartbeat(struct service_call *call)
 {
-    struct document *agent = find_agent(call);
+    struct document *agent = service_agent(call);
     if (agent == NULL)
         return;
     struct store *store = &call->sandbox->store;

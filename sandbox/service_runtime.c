@@ -12,7 +12,7 @@ enum { MAX_HISTORY = 10 };
 
 static const double PENDING_TIMEOUT_MS = 30.0 * 60 * 1000;
 
-static struct document *find_runtime_row(struct service_call *call)
+struct document *service_runtime_row(struct service_call *call)
 {
     struct document *row = NULL;
     TAILQ_FOREACH (row, &call->sandbox->store.tables[TABLE_RUNTIMES], siblings) {
@@ -68,6 +68,9 @@ static void update_runtime_row(
     }
     store_set(
         store, row, "lastHealthCheck", json_incref(json_object_get(config, "lastHealthCheck")));
+    json_t *version = json_object_get(config, "runtimeServiceVersion");
+    if (service_is_v1(call) && version != NULL)
+        store_set(store, row, "dockerImageTag", json_incref(version));
     store_set(store, row, "status", memory_json(json_string(status)));
     store_set(store, row, "updatedAt", memory_json(json_real(call->now_ms)));
 }
@@ -128,7 +131,7 @@ void service_update_runtime(struct service_call *call)
     store_set(store, call->account, "runtimeStatus", memory_json(json_string(status)));
     if (config != NULL)
         store_set(store, call->account, "runtimeConfig", json_incref(config));
-    struct document *row = find_runtime_row(call);
+    struct document *row = service_runtime_row(call);
     if (row == NULL) {
         add_runtime_row(call, status, config);
     } else {
@@ -153,7 +156,7 @@ void service_check_restart(struct service_call *call)
 
 void service_get_upgrade(struct service_call *call)
 {
-    const struct document *row = find_runtime_row(call);
+    const struct document *row = service_runtime_row(call);
     json_t *pending = row == NULL ? NULL : document_field(row, "pendingUpgrade");
     if (pending != NULL)
         service_answer(call, json_incref(pending));
@@ -177,7 +180,7 @@ static void store_upgrade_result(struct service_call *call, struct document *row
 /* Succeeds without a row: a runtime may report before its first status. */
 void service_record_upgrade(struct service_call *call)
 {
-    struct document *row = find_runtime_row(call);
+    struct document *row = service_runtime_row(call);
     if (row != NULL) {
         const json_t *arguments = call->arguments;
         const json_t *pending = document_field(row, "pendingUpgrade");

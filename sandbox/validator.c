@@ -47,7 +47,7 @@ static void write_validator(const struct field *field, struct text *text)
         break;
     case VALIDATE_ARRAY:
         text_append(text, "v.array(");
-        write_fields(field->fields, text);
+        write_validator(field->item, text);
         text_append(text, ")");
         break;
     case VALIDATE_OBJECT:
@@ -169,10 +169,9 @@ static bool check_array(struct check *check, const struct field *field, const js
     size_t length = strlen(check->path);
     size_t index;
     const json_t *item;
-    const struct field of = {.name = "", .kind = VALIDATE_OBJECT, .fields = field->fields};
     json_array_foreach (array, index, item) {
         snprintf(check->path + length, sizeof check->path - length, "[%zu]", index);
-        bool valid = check_value(check, &of, item);
+        bool valid = check_value(check, field->item, item);
         check->path[length] = '\0';
         if (!valid)
             return false;
@@ -192,8 +191,7 @@ static bool is_literal(const struct field *field, const json_t *value)
 void validator_explain_id(const struct store *store, enum table table, const char *path,
     const char *id, struct text *failure)
 {
-    const struct document *document = map_get(&store->by_id, id);
-    enum table found = document != NULL ? document->table : id_table(id);
+    enum table found = store_id_table(store, id);
     if (found != TABLE_COUNT) {
         text_printf(failure,
             "%sFound ID \"%s\" from table `%s`, which does not match the table name in validator "

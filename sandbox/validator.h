@@ -14,7 +14,7 @@ enum validator_kind {
     VALIDATE_BOOLEAN,
     VALIDATE_ID,     /* of table */
     VALIDATE_UNION,  /* of the literals */
-    VALIDATE_ARRAY,  /* of objects with fields */
+    VALIDATE_ARRAY,  /* of items */
     VALIDATE_OBJECT, /* with fields */
 };
 
@@ -25,6 +25,7 @@ struct field {
     enum table table;
     const char *const *literals; /* NULL-ended */
     const struct field *fields;
+    const struct field *item; /* of an array; its name is not used */
 };
 
 /*
