@@ -107,7 +107,9 @@ static void start_sandbox(struct test_env *env)
     set_variable(environment, "SERVICE_TOKEN=" TEST_TOKEN);
     set_variable(environment, "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN);
     program_path(path, sizeof path, "mission-control-sandbox");
-    const char *const argv[] = {path, "--port", "0", NULL};
+    const char *backend = env->options.backend;
+    const char *const argv[] = {
+        path, "--port", "0", backend != NULL ? "--backend" : NULL, backend, NULL};
     process_start(&env->sandbox, argv, finish_environment(environment));
     free(environment);
     char rest[128];
@@ -128,6 +130,8 @@ int test_env_setup(void **state)
 {
     struct test_env *env = calloc(1, sizeof *env);
     assert_non_null(env);
+    if (*state != NULL)
+        env->options = *(const struct test_env_options *)*state;
     signal(SIGPIPE, SIG_IGN);
     tmp_dir_create(env->dir);
     assert_int_equal(http_client_library_start(NULL), 0);
@@ -139,11 +143,32 @@ int test_env_setup(void **state)
     return 0;
 }
 
+/* Prints the runs that began while another one of their session was in flight; returns how many. */
+static int report_overlaps(struct test_env *env)
+{
+    json_t *gateway = test_env_get(env, "/sandbox/gateway");
+    int overlaps = 0;
+    size_t index;
+    const json_t *run;
+    json_array_foreach (json_object_get(gateway, "requests"), index, run) {
+        double in_flight = json_number_value(json_object_get(run, "in_flight_session"));
+        if (in_flight <= 1)
+            continue;
+        overlaps++;
+        print_error("run %.0f overlaps another run of its session %s\n",
+            json_number_value(json_object_get(run, "number")), json_guard_string(run, "session"));
+    }
+    json_decref(gateway);
+    return overlaps;
+}
+
 int test_env_teardown(void **state)
 {
     struct test_env *env = *state;
     process_fini(&env->second);
     process_fini(&env->runtime);
+    bool is_v1 = env->options.backend != NULL && strcmp(env->options.backend, "v1") == 0;
+    int overlaps = is_v1 && !env->options.may_overlap ? report_overlaps(env) : 0;
     process_signal(&env->sandbox, SIGTERM);
     int status = process_wait_exit(&env->sandbox, TEST_WAIT_MS);
     if (status != 0)
@@ -154,7 +179,7 @@ int test_env_teardown(void **state)
     http_client_library_stop();
     tmp_dir_remove(env->dir);
     free(env);
-    return status;
+    return status != 0 ? status : overlaps;
 }
 
 static void set_runtime_variables(struct environment *environment, const struct test_env *env)

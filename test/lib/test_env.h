@@ -21,7 +21,21 @@ enum { TEST_WAIT_MS = 15000 };
 /* A test of a group, with an environment of its own. */
 #define TEST_IN_ENV(test) cmocka_unit_test_setup_teardown((test), test_env_setup, test_env_teardown)
 
+/*
+ * The same with options, fields of struct test_env_options:
+ * TEST_IN_ENV_WITH(test_x, .backend = "v1").
+ */
+#define TEST_IN_ENV_WITH(test, ...)           \
+    cmocka_unit_test_prestate_setup_teardown( \
+        (test), test_env_setup, test_env_teardown, (&(struct test_env_options){__VA_ARGS__}))
+
+struct test_env_options {
+    const char *backend; /* version that the sandbox plays; NULL: its default */
+    bool may_overlap;    /* runs of one session may overlap; see test_env_teardown */
+};
+
 struct test_env {
+    struct test_env_options options;
     char dir[TMP_DIR_BYTES];
     char url[128];               /* of the sandbox, without a trailing slash */
     const char *runtime_program; /* in the build directory; NULL: mission-control-runtime */
@@ -35,14 +49,16 @@ struct test_env {
 };
 
 /*
- * cmocka fixtures: a fresh environment with a running sandbox and no runtime, in *state. The
- * sandbox lists no agents, so no agent is woken and all agent runs are deliveries. Ignores SIGPIPE.
+ * cmocka fixtures: a fresh environment with a running sandbox and no runtime, in *state, which
+ * points to the options before (NULL: none). The sandbox lists no agents, so no agent is woken and
+ * all agent runs are deliveries. Ignores SIGPIPE.
  */
 int test_env_setup(void **state);
 
 /*
  * Ends the programs and removes the directory. Fails the test when the sandbox does not exit with
- * status 0.
+ * status 0, and on version 1, where the sessions are the backend's, when two runs of one session
+ * overlapped.
  */
 int test_env_teardown(void **state);
 

@@ -26,7 +26,7 @@ int fault_env_setup(void **state)
 {
     struct fault_env *faults = calloc(1, sizeof *faults);
     assert_non_null(faults);
-    void *env;
+    void *env = *state;
     assert_int_equal(test_env_setup(&env), 0);
     faults->env = env;
     faults->backend = fault_proxy_start(test_env_sandbox_port(faults->env));
