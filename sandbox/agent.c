@@ -1,7 +1,8 @@
 /*
  * The simulated agent: a pure function from an input to a reply. It reads the fields that the
- * runtime's prompts have by the lines that introduce them ("## Notification: ", "Task: ", ...), so
- * a prompt that loses one of them shows up as a poorer reply on the board.
+ * runtime's prompts have by the lines that introduce them ("## Notification: ", "Task: ", ...), in
+ * the forms of both backend versions, so a prompt that loses one of them shows up as a poorer reply
+ * on the board.
  *
  * It never answers a colleague's plain thread update: two agents that did would answer each other
  * without end. The gateway's setting gateway_chatty lifts that, for the tests of the runtime's
@@ -63,6 +64,17 @@ static char *find_colleague(const char *message, const char *agent)
     return NULL;
 }
 
+/* Returns the content of the message in the prompt of version 1, owned, or NULL. */
+static char *extract_message_v1(const char *input)
+{
+    char *block = extract_between(input, "\n===== LATEST THREAD MESSAGE START =====\n",
+        "\n===== LATEST THREAD MESSAGE END =====");
+    char *message =
+        block == NULL ? NULL : extract_between(block, "\nMessage content:\n", "\n=====");
+    free(block);
+    return message;
+}
+
 /* The fields of a notification prompt. Strings are owned, NULL when absent. */
 struct agent_input {
     char *type;
@@ -77,6 +89,8 @@ static void parse_input(const char *input, struct agent_input *agent_input)
     agent_input->type = extract_between(input, "## Notification: ", "\n");
     agent_input->task = extract_between(input, "\nTask: ", "\n");
     agent_input->message = extract_between(input, "\nLatest message:\n", "\n\nMessage author:");
+    if (agent_input->message == NULL)
+        agent_input->message = extract_message_v1(input);
     agent_input->author = extract_between(input, "\nMessage author: ", "\n");
     agent_input->notification_id = agent_notification_id(input);
 }

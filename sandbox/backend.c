@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "base/sync.h"
 #include "memory.h"
+#include "rule_post.h"
 #include "service.h"
 
 /* A function call in progress; freed when its exchange ends. */
@@ -28,9 +29,10 @@ struct backend_call {
     struct function_call call;
     const struct service_function *function;
     struct count *count;
+    uint64_t number; /* in the call log; 0 for none */
+    bool ran;
     struct fault_rule *rule;
     struct fault_pause pause;
-    bool ran;
     struct text value;
     struct text failure;
 };
@@ -41,9 +43,18 @@ bool backend_has_path(const char *path)
            strcmp(path, "/instance_version") == 0;
 }
 
+/* What the function did, whether or not the answer arrived. */
+static const char *call_outcome(const struct backend_call *call)
+{
+    if (call->failure.length_bytes > 0)
+        return "error";
+    return call->ran ? "ok" : "not_run";
+}
+
 static void backend_call_end(void *owner)
 {
     struct backend_call *call = owner;
+    call_log_end(&call->sandbox->call_log, call->number, call_outcome(call));
     fault_pause_end(&call->pause);
     fault_rule_unref(call->rule);
     function_call_fini(&call->call);
@@ -105,6 +116,7 @@ static void answer_call(struct exchange *exchange, void *argument)
     struct backend_call *call = argument;
     const struct fault_rule *rule = call->rule;
     record_call_timing(call, true);
+    call_log_end(&call->sandbox->call_log, call->number, call_outcome(call));
     if (rule != NULL && rule->action == FAULT_HANG)
         exchange_drop(exchange);
     else if (rule != NULL && rule->action != FAULT_REPLY && rule->action != FAULT_FUNCTION_ERROR)
@@ -123,6 +135,7 @@ static void run_function(struct backend_call *call)
 {
     struct service_call service = {.sandbox = call->sandbox, .arguments = call->call.arguments};
     service_run(call->function, &service);
+    call->ran = true;
     call->value = service.value;
     call->failure = service.failure;
     if (call->failure.length_bytes > 0)
@@ -136,8 +149,10 @@ static void run_call(struct exchange *exchange, void *argument)
 {
     struct backend_call *call = argument;
     const struct fault_rule *rule = call->rule;
+    rule_post(call->sandbox, call->rule, FAULT_BEFORE, call_notification(call));
     if (rule == NULL || rule->runs)
         run_function(call);
+    rule_post(call->sandbox, call->rule, FAULT_AFTER, call_notification(call));
     if (rule != NULL && rule->action == FAULT_FUNCTION_ERROR) {
         text_printf(&call->failure, "Uncaught Error: %s",
             rule->reply == NULL ? "injected failure" : rule->reply);
@@ -167,6 +182,8 @@ static void begin_function(struct backend_call *call)
 {
     call->count = counts_of(&call->sandbox->counts, call->function->name);
     call->count->calls++;
+    call->number =
+        call_log_begin(&call->sandbox->call_log, call->function->name, call->call.arguments);
     call->count->last_ms = clock_wall_ms();
     if (call->count->first_us == 0)
         call->count->first_us = clock_monotonic_us();

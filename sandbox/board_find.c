@@ -34,6 +34,14 @@ struct document *board_find(const struct store *store, enum table table, const c
     return NULL;
 }
 
+struct document *board_author(struct sandbox *sandbox, const char *name)
+{
+    if (name == NULL)
+        return sandbox_user(sandbox);
+    struct document *user = board_find(&sandbox->store, TABLE_USERS, name);
+    return user != NULL ? user : board_find(&sandbox->store, TABLE_AGENTS, name);
+}
+
 /* Returns the id of the account that json names, by default the first. */
 static const char *account_id_for(struct sandbox *sandbox, const json_t *json)
 {

@@ -21,6 +21,9 @@ struct document *board_make_user(struct sandbox *sandbox, const json_t *json);
 struct document *board_make_document(struct sandbox *sandbox, const json_t *json);
 struct document *board_make_skill(struct sandbox *sandbox, const json_t *json);
 
+/* The user, else the agent, with that name as in board_find; the first user if it is NULL. */
+struct document *board_author(struct sandbox *sandbox, const char *name);
+
 /* Whether value may replace a field's current value (NULL: none): a type never changes. */
 bool board_accepts(const json_t *is, const json_t *value);
 

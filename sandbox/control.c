@@ -45,6 +45,12 @@ static void handle_info(struct sandbox *sandbox, struct exchange *exchange, cons
     control_answer_info(sandbox, exchange);
 }
 
+static void handle_calls(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    (void)body;
+    control_answer_calls(sandbox, exchange);
+}
+
 static void handle_timings(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     (void)body;
@@ -106,6 +112,7 @@ static const struct {
     {"GET", "/sandbox/stats", handle_stats},
     {"GET", "/sandbox/state", handle_state},
     {"GET", "/sandbox/gateway", handle_gateway},
+    {"GET", "/sandbox/calls", handle_calls},
     {"GET", "/sandbox/timings", handle_timings},
     {"GET", "/sandbox/wait", handle_wait},
     {"GET", "/sandbox/faults", handle_faults},
@@ -120,6 +127,8 @@ static const struct {
     {"POST", "/sandbox/assign", control_assign},
     {"POST", "/sandbox/status", control_status},
     {"POST", "/sandbox/notify", control_notify},
+    {"POST", "/sandbox/request", control_request},
+    {"POST", "/sandbox/sweep", control_sweep},
     {"POST", "/sandbox/delete", control_delete},
     {"POST", "/sandbox/set", control_set},
     {"POST", "/sandbox/token", control_token},

@@ -24,6 +24,8 @@ control_function control_message;
 control_function control_assign;
 control_function control_status;
 control_function control_notify;
+control_function control_request;
+control_function control_sweep;
 control_function control_delete;
 control_function control_set;
 control_function control_token;

@@ -10,6 +10,7 @@
 #include "board_find.h"
 #include "control.h"
 #include "memory.h"
+#include "task_status.h"
 
 /* Returns the document that body[key] names; NULL with exchange answered when there is none. */
 static struct document *find_or_refuse(struct sandbox *sandbox, struct exchange *exchange,
@@ -22,23 +23,16 @@ static struct document *find_or_refuse(struct sandbox *sandbox, struct exchange 
     return document;
 }
 
-/* Returns the user or agent that body.author names, by default the first user. */
-static struct document *message_author(struct sandbox *sandbox, const json_t *body)
-{
-    const char *name = json_guard_string(body, "author");
-    if (name == NULL)
-        return sandbox_user(sandbox);
-    struct document *user = board_find(&sandbox->store, TABLE_USERS, name);
-    return user != NULL ? user : board_find(&sandbox->store, TABLE_AGENTS, name);
-}
-
-/* Returns the ids of the notifications that the message created: those appended to the table. */
+/*
+ * Returns the ids of the notifications that the message created, which are those appended to the
+ * table, and in version 1 of those that it patched.
+ */
 void control_message(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     struct document *task = find_or_refuse(sandbox, exchange, body, "task", TABLE_TASKS);
     if (task == NULL)
         return;
-    struct document *author = message_author(sandbox, body);
+    struct document *author = board_author(sandbox, json_guard_string(body, "author"));
     json_t *content = json_object_get(body, "content");
     if (author == NULL || !json_is_string(content)) {
         answer_refusal(exchange, 400, "BadValue", "author must exist, content must be a string");
@@ -46,16 +40,19 @@ void control_message(struct sandbox *sandbox, struct exchange *exchange, const j
     }
     const struct document *before =
         TAILQ_LAST(&sandbox->store.tables[TABLE_NOTIFICATIONS], document_list);
-    const struct document *message = board_post(
-        &sandbox->store, &(struct new_message){.author = author, .task = task, .content = content});
+    json_t *patched = sandbox->store.version == BACKEND_V1 ? memory_json(json_array()) : NULL;
+    const struct document *message = board_post(&sandbox->store,
+        &(struct new_message){
+            .author = author, .task = task, .content = content, .patched = patched});
     json_t *notifications = memory_json(json_array());
     const struct document *made = before == NULL
                                       ? TAILQ_FIRST(&sandbox->store.tables[TABLE_NOTIFICATIONS])
                                       : TAILQ_NEXT(before, siblings);
     for (; made != NULL; made = TAILQ_NEXT(made, siblings))
         json_array_append_new(notifications, memory_json(json_string(made->id)));
-    answer_json(
-        exchange, 200, json_pack("{s:s, s:o}", "id", message->id, "notifications", notifications));
+    answer_json(exchange, 200,
+        json_pack("{s:s, s:o, s:o*}", "id", message->id, "notifications", notifications, "patched",
+            patched));
 }
 
 void control_assign(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
@@ -67,7 +64,14 @@ void control_assign(struct sandbox *sandbox, struct exchange *exchange, const js
         return;
     const struct document *notification =
         board_assign(&sandbox->store, task, agent, sandbox_user(sandbox));
-    answer_json(exchange, 200, json_pack("{s:s}", "notification", notification->id));
+    answer_json(exchange, 200,
+        json_pack("{s:s?}", "notification", notification == NULL ? NULL : notification->id));
+}
+
+/* Version 1 keeps to the statuses that it has; version 0 takes any, for tests of unknown ones. */
+static bool accepts_status(const struct sandbox *sandbox, const char *status)
+{
+    return sandbox->store.version == BACKEND_V0 || task_status_is_in(task_statuses, status);
 }
 
 void control_status(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
@@ -80,7 +84,12 @@ void control_status(struct sandbox *sandbox, struct exchange *exchange, const js
         answer_refusal(exchange, 400, "BadValue", "status must be a string");
         return;
     }
-    board_set_task_status(&sandbox->store, task, status, NULL, sandbox_user(sandbox));
+    if (!accepts_status(sandbox, status)) {
+        answer_refusal(exchange, 400, "BadValue", "%s is not a status of a task", status);
+        return;
+    }
+    board_set_task_status(
+        &sandbox->store, task, status, json_guard_string(body, "reason"), sandbox_user(sandbox));
     answer_json(exchange, 200, json_pack("{s:s}", "id", task->id));
 }
 

@@ -78,6 +78,14 @@ static uint64_t query_number(const struct exchange *exchange, const char *name, 
     return text == NULL ? fallback : strtoull(text, NULL, 10);
 }
 
+void control_answer_calls(struct sandbox *sandbox, struct exchange *exchange)
+{
+    answer_json(exchange, 200,
+        json_pack("{s:o}", "calls",
+            call_log_describe(&sandbox->call_log, query_number(exchange, "since", 0),
+                exchange_query(exchange, "action"), exchange_query(exchange, "notification"))));
+}
+
 void control_answer_gateway(struct sandbox *sandbox, struct exchange *exchange)
 {
     json_t *requests = recorder_describe(&sandbox->recorder, query_number(exchange, "since", 0),

@@ -65,7 +65,9 @@ static const struct action backend_actions[] = {
 static const char *const known_keys[] = {"name", "match", "times", "latency_ms",
     "latency_exponential_ms", "hold", "action", "behaviour", "status", "headers", "body",
     "body_json", "body_base64", "body_repeat", "message", "text", "before_checks", "chunk_bytes",
-    "chunk_ms", NULL};
+    "chunk_ms", "post", NULL};
+
+static const char *const known_post_keys[] = {"when", "task", "content", "author", NULL};
 
 static const char *const known_matches[] = {"any", "agent", "session", "notification", NULL};
 
@@ -191,6 +193,22 @@ static int read_rule_body(const json_t *json, struct fault_rule *rule, struct er
     return result != 0 ? result : repeat_body(json, rule, error);
 }
 
+static int read_rule_post(const json_t *json, struct fault_rule *rule, struct error *error)
+{
+    json_t *post = json_object_get(json, "post");
+    const char *when = json_guard_string(post, "when");
+    int result = refuse_unknown_keys(post, known_post_keys, error);
+    if (post == NULL || result != 0)
+        return result;
+    if (json_guard_string(post, "content") == NULL)
+        return error_set(error, ERROR_INVALID, "post needs content, a string");
+    if (when != NULL && strcmp(when, "before") != 0 && strcmp(when, "after") != 0)
+        return error_set(error, ERROR_INVALID, "when must be before or after, not %s", when);
+    rule->post_moment = when != NULL && strcmp(when, "before") == 0 ? FAULT_BEFORE : FAULT_AFTER;
+    rule->post = json_incref(post);
+    return 0;
+}
+
 static int read_rule_headers(const json_t *json, struct fault_rule *rule, struct error *error)
 {
     json_t *headers = json_object_get(json, "headers");
@@ -237,6 +255,8 @@ static int read_rule(const json_t *json, struct fault_rule *rule, struct error *
         result = read_rule_body(json, rule, error);
     if (result == 0)
         result = read_rule_headers(json, rule, error);
+    if (result == 0)
+        result = read_rule_post(json, rule, error);
     rule->name = copy_string(json, "name");
     rule->reply = copy_string(json, rule->side == FAULT_GATEWAY ? "text" : "message");
     rule->before_checks = json_is_true(json_object_get(json, "before_checks"));
@@ -266,6 +286,7 @@ void fault_rule_unref(struct fault_rule *rule)
     if (rule == NULL || --rule->references > 0)
         return;
     json_decref(rule->headers);
+    json_decref(rule->post);
     free(rule->name);
     free(rule->agent);
     free(rule->session);

@@ -111,9 +111,12 @@ json_t *faults_describe(const struct faults *faults)
     json_t *list = memory_json(json_array());
     const struct fault_rule *rule = NULL;
     TAILQ_FOREACH (rule, &faults->rules, link) {
-        json_array_append_new(list, memory_json(json_pack("{s:s, s:s*, s:f, s:f}", "side",
-                                        rule->side == FAULT_GATEWAY ? "gateway" : "backend", "name",
-                                        rule->name, "hits", rule->hits, "times", rule->times)));
+        json_t *json = memory_json(json_pack("{s:s, s:s*, s:f, s:f}", "side",
+            rule->side == FAULT_GATEWAY ? "gateway" : "backend", "name", rule->name, "hits",
+            rule->hits, "times", rule->times));
+        if (rule->post != NULL)
+            json_object_set_new(json, "posted", memory_json(json_real(rule->posted)));
+        json_array_append_new(list, json);
     }
     return list;
 }

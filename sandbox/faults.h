@@ -21,6 +21,9 @@ enum fault_action {
     FAULT_RAW_SOCKET,     /* the body is sent as is, without HTTP, and the connection closed */
 };
 
+/* When a rule acts besides what it does to the request: before or after what the request does. */
+enum fault_moment { FAULT_BEFORE, FAULT_AFTER };
+
 /* A rule, reference-counted: requests keep theirs while rules are replaced. */
 struct fault_rule {
     TAILQ_ENTRY(fault_rule) link;
@@ -49,6 +52,9 @@ struct fault_rule {
     size_t body_bytes;
     char *reply; /* gateway: the agent's text, NULL: its own */
     struct exchange_cut cut;
+    json_t *post; /* a message to post (rule_post.h), or NULL */
+    enum fault_moment post_moment;
+    double posted;    /* messages so far */
     bool cut_in_half; /* cut at half of the body instead of cut.at_bytes */
 };
 

@@ -23,6 +23,7 @@
 #include "gateway_schema.h"
 #include "gateway_session.h"
 #include "memory.h"
+#include "rule_post.h"
 
 enum { UUID_BYTES = 37, BYTES_PER_TOKEN = 4 };
 
@@ -182,7 +183,10 @@ static void finish_run(struct exchange *exchange, void *argument)
     if (exchange_is_gone(exchange)) {
         end_record(run, "aborted", 0);
         exchange_drop(exchange);
-    } else if (run->rule != NULL && run->rule->action == FAULT_HANG) {
+        return;
+    }
+    rule_post(run->sandbox, run->rule, FAULT_AFTER, run->record->notification_id);
+    if (run->rule != NULL && run->rule->action == FAULT_HANG) {
         end_record(run, "dropped", 0);
         exchange_drop(exchange);
     } else if (run->rule != NULL && run->rule->action != FAULT_REPLY) {
@@ -248,6 +252,22 @@ static char *copy_member(const json_t *body, const char *key)
     return value == NULL ? NULL : memory_copy(value);
 }
 
+/* The names of the tools that a request offers, in either of their forms; NULL for none. */
+static json_t *tool_names(const json_t *tools)
+{
+    if (!json_is_array(tools))
+        return NULL;
+    json_t *names = memory_json(json_array());
+    size_t index;
+    const json_t *tool;
+    json_array_foreach (tools, index, tool) {
+        const json_t *nested = json_object_get(tool, "function");
+        const char *name = json_guard_string(nested != NULL ? nested : tool, "name");
+        json_array_append_new(names, memory_json_text(name == NULL ? "" : name));
+    }
+    return names;
+}
+
 /* Opens the run's record. Takes the strings of choice. */
 static void record_run(struct agent_run *run, const json_t *body, struct session_choice *choice)
 {
@@ -266,6 +286,8 @@ static void record_run(struct agent_run *run, const json_t *body, struct session
         .user = copy_member(body, "user"),
         .model = copy_member(body, "model"),
         .input = memory_copy_bytes(run->message, kept_bytes),
+        .instructions = copy_member(body, "instructions"),
+        .tools = tool_names(json_object_get(body, "tools")),
         .input_bytes = input_bytes,
         .notification_id = agent_notification_id(run->message),
     };
@@ -283,6 +305,7 @@ static void start_run(struct agent_run *run, const json_t *body, struct session_
                                                    .agent = run->record->agent,
                                                    .session = run->record->session,
                                                    .notification = run->record->notification_id});
+    rule_post(sandbox, run->rule, FAULT_BEFORE, run->record->notification_id);
     struct text_span input = text_trim(run->message, strlen(run->message));
     if (choice->status == 500 || input.length_bytes == 0)
         answer_resource(run, 500, NULL);

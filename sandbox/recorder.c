@@ -33,6 +33,8 @@ static void free_record(struct record *record)
     free(record->user);
     free(record->model);
     free(record->input);
+    free(record->instructions);
+    json_decref(record->tools);
     free(record->notification_id);
     free(record);
 }
@@ -165,6 +167,9 @@ static json_t *describe_record(const struct record *record)
     set_text(json, "model", record->model);
     set_text(json, "input", record->input);
     set_text(json, "notification", record->notification_id);
+    set_text(json, "instructions", record->instructions);
+    if (record->tools != NULL)
+        json_object_set(json, "tools", record->tools);
     return json;
 }
 

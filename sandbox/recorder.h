@@ -31,6 +31,8 @@ struct record {
     char *model;
     char *input; /* its first bytes, up to gateway_input_bytes */
     size_t input_bytes;
+    char *instructions;
+    json_t *tools; /* names */
     char *notification_id;
     unsigned status;     /* of the answer, 0: none */
     const char *outcome; /* under_way, answered, dropped, aborted (the client disconnected) */

@@ -49,6 +49,7 @@ void sandbox_fini(struct sandbox *sandbox)
     faults_fini(&sandbox->faults);
     recorder_fini(&sandbox->recorder);
     timings_fini(&sandbox->timings);
+    call_log_fini(&sandbox->call_log);
     counts_fini(&sandbox->counts);
     options_fini(&sandbox->options);
 }
@@ -65,6 +66,7 @@ void sandbox_reset(struct sandbox *sandbox)
     recorder_reset(&sandbox->recorder);
     timings_fini(&sandbox->timings);
     timings_init(&sandbox->timings);
+    call_log_fini(&sandbox->call_log);
     counts_reset(&sandbox->counts, service_names(sandbox->options.backend));
     sandbox->auth_failures = 0;
     sandbox->listed = 0;

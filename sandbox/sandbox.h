@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "call_log.h"
 #include "counts.h"
 #include "faults.h"
 #include "options.h"
@@ -36,6 +37,7 @@ struct sandbox {
     struct store store;
     struct faults faults;
     struct counts counts;
+    struct call_log call_log;
     struct recorder recorder;
     struct timings timings;
     uint64_t listed; /* total notifications returned by listUndeliveredNotifications */

@@ -51,6 +51,20 @@ static double read_delivered(const struct sandbox *sandbox, const char *function
     return (double)sandbox->store.delivered_count;
 }
 
+/* Notifications that were read and are neither delivered nor ended: what people see as typing. */
+static double read_typing(const struct sandbox *sandbox, const char *function)
+{
+    (void)function;
+    double count = 0;
+    const struct document *notification = NULL;
+    TAILQ_FOREACH (notification, &sandbox->store.tables[TABLE_NOTIFICATIONS], siblings) {
+        count += document_field(notification, "readAt") != NULL &&
+                 document_field(notification, "deliveredAt") == NULL &&
+                 document_field(notification, "deliveryEndedAt") == NULL;
+    }
+    return count;
+}
+
 static double read_messages(const struct sandbox *sandbox, const char *function)
 {
     (void)function;
@@ -124,6 +138,7 @@ static double read_calls(const struct sandbox *sandbox, const char *function)
 
 static const struct measure measures[] = {
     {"undelivered", read_undelivered},
+    {"typing", read_typing},
     {"delivered", read_delivered},
     {"messages", read_messages},
     {"replies", read_replies},
@@ -146,14 +161,19 @@ void waits_init(struct waits *waits)
     TAILQ_INIT(&waits->waiting);
 }
 
-/* "undelivered" is met at or below its number, every other condition at or above. */
+static bool is_upper_bound(const struct measure *measure)
+{
+    return measure->read == read_undelivered || measure->read == read_typing;
+}
+
+/* Upper bounds are met at or below their number, all other conditions at or above. */
 static bool conditions_hold(const struct wait *wait)
 {
     for (int i = 0; i < wait->condition_count; i++) {
         const struct condition *condition = &wait->conditions[i];
         double is = condition->measure->read(wait->sandbox, wait->function);
-        bool good = condition->measure->read == read_undelivered ? is <= condition->number
-                                                                 : is >= condition->number;
+        bool good =
+            is_upper_bound(condition->measure) ? is <= condition->number : is >= condition->number;
         if (!good)
             return false;
     }
