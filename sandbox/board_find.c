@@ -54,7 +54,8 @@ static const char *account_id_for(struct sandbox *sandbox, const json_t *json)
 
 bool board_accepts(const json_t *is, const json_t *value)
 {
-    return is == NULL || json_typeof(is) == json_typeof(value);
+    return is == NULL || json_typeof(is) == json_typeof(value) ||
+           (json_is_boolean(is) && json_is_boolean(value));
 }
 
 /* Overrides the defaults with every member of json that has the same type. */
