@@ -107,9 +107,16 @@ static void start_sandbox(struct test_env *env)
     set_variable(environment, "SERVICE_TOKEN=" TEST_TOKEN);
     set_variable(environment, "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN);
     program_path(path, sizeof path, "mission-control-sandbox");
-    const char *backend = env->options.backend;
-    const char *const argv[] = {
-        path, "--port", "0", backend != NULL ? "--backend" : NULL, backend, NULL};
+    const char *argv[8] = {path, "--port", "0"};
+    size_t count = 3;
+    if (env->options.backend != NULL) {
+        argv[count++] = "--backend";
+        argv[count++] = env->options.backend;
+    }
+    if (env->options.demo) {
+        argv[count++] = "--demo";
+        argv[count++] = "--latency-ms=0";
+    }
     process_start(&env->sandbox, argv, finish_environment(environment));
     free(environment);
     char rest[128];

@@ -31,6 +31,7 @@ enum { TEST_WAIT_MS = 15000 };
 
 struct test_env_options {
     const char *backend; /* version that the sandbox plays; NULL: its default */
+    bool demo;           /* the board is that of --demo */
     bool may_overlap;    /* runs of one session may overlap; see test_env_teardown */
 };
 
