@@ -42,14 +42,28 @@ static bool belongs_to_task(struct document *document, const char *task_id)
     return strcmp(document->id, task_id) == 0 || (of != NULL && strcmp(of, task_id) == 0);
 }
 
+/* Which documents a request asks for. */
+struct state_filter {
+    const char *tables;  /* NULL: all */
+    const char *task_id; /* NULL: those of all tasks */
+    bool undelivered;    /* no notifications that are delivered */
+};
+
+static bool passes_filter(const struct state_filter *filter, struct document *document)
+{
+    bool delivered =
+        document->table == TABLE_NOTIFICATIONS && document_field(document, "deliveredAt") != NULL;
+    return belongs_to_task(document, filter->task_id) && !(filter->undelivered && delivered);
+}
+
 static void write_table(
-    struct store *store, enum table table, const char *task_id, struct text *text)
+    struct store *store, enum table table, const struct state_filter *filter, struct text *text)
 {
     const char *separator = "";
     struct document *document = NULL;
     text_printf(text, ",\"%s\":[", table_name(table));
     TAILQ_FOREACH (document, &store->tables[table], siblings) {
-        if (!belongs_to_task(document, task_id))
+        if (!passes_filter(filter, document))
             continue;
         text_append(text, separator);
         document_write(document, text);
@@ -61,13 +75,14 @@ static void write_table(
 /* Concatenates the cached text of the documents; no JSON tree of all of them is built. */
 void control_answer_state(struct sandbox *sandbox, struct exchange *exchange)
 {
-    const char *tables = exchange_query(exchange, "tables");
-    const char *task_id = exchange_query(exchange, "task");
+    const struct state_filter filter = {.tables = exchange_query(exchange, "tables"),
+        .task_id = exchange_query(exchange, "task"),
+        .undelivered = exchange_query(exchange, "undelivered") != NULL};
     struct text text = {0};
     text_printf(&text, "{\"change\":%ju", (uintmax_t)sandbox->store.changes);
     for (int table = 0; table < (int)store_table_count(&sandbox->store); table++)
-        if (is_listed(tables, table_name((enum table)table)))
-            write_table(&sandbox->store, (enum table)table, task_id, &text);
+        if (is_listed(filter.tables, table_name((enum table)table)))
+            write_table(&sandbox->store, (enum table)table, &filter, &text);
     text_append(&text, "}");
     answer_json_text(exchange, 200, &text);
 }

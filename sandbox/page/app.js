@@ -1,7 +1,9 @@
 "use strict";
 
 const element = (id) => document.getElementById(id);
-const board = { tasks: [], agents: [], users: [], accounts: [], thread: null, task: null };
+const board = {
+  tasks: [], agents: [], users: [], accounts: [], notifications: [], thread: null, task: null,
+};
 
 /* Text from the board is only ever inserted as text nodes. */
 function make(tag, className, text) {
@@ -42,24 +44,63 @@ function showRuntime() {
   element("runtime").className = "badge " + status;
 }
 
-function showTasks() {
-  const items = board.tasks.map((task) => {
-    const button = make("button", "", task.title);
-    button.type = "button";
-    button.append(make("small", "", task.status.replace("_", " ")));
-    button.setAttribute("aria-current", String(task._id === board.task));
-    button.addEventListener("click", () => {
-      board.task = task._id;
-      element("thread").replaceChildren();
-      refresh().catch(showError);
-    });
-    const item = make("li");
-    item.append(button);
-    return item;
+/* In the order of a task's life; a status that is not listed gets a column at the end. */
+const STATUSES = ["inbox", "assigned", "in_progress", "review", "blocked", "done", "archived"];
+const RARE = ["archived"];
+
+function isTyping(notification) {
+  return notification.readAt && !notification.deliveredAt && !notification.deliveryEndedAt;
+}
+
+/* The names of the agents with such a notification for the task, each once. */
+function namesOfWaiting(task, condition) {
+  const names = board.notifications
+    .filter((one) => one.taskId === task && one.recipientType === "agent" && condition(one))
+    .map((one) => nameOf(one.recipientId));
+  return [...new Set(names)];
+}
+
+function makeCard(task) {
+  const button = make("button", "", task.title);
+  button.type = "button";
+  button.dataset.id = task._id;
+  button.setAttribute("aria-current", String(task._id === board.task));
+  if (task.assignedAgentIds.length)
+    button.append(make("small", "", task.assignedAgentIds.map(nameOf).join(", ")));
+  const typing = namesOfWaiting(task._id, isTyping);
+  if (typing.length) button.append(make("small", "typing", typing.join(", ") + " typing ..."));
+  button.addEventListener("click", () => {
+    board.task = task._id;
+    element("thread").replaceChildren();
+    refresh().catch(showError);
   });
-  const at = [...element("tasks").querySelectorAll("button")].indexOf(document.activeElement);
-  element("tasks").replaceChildren(...items);
-  if (at >= 0 && items[at]) items[at].firstChild.focus();
+  const item = make("li");
+  item.append(button);
+  return item;
+}
+
+function makeColumn(status) {
+  const tasks = board.tasks.filter((task) => task.status === status);
+  const column = make("section");
+  const heading = make("h2", "", status.replace("_", " ") + " ");
+  heading.id = "status-" + status;
+  heading.append(make("small", "", String(tasks.length)));
+  column.setAttribute("aria-labelledby", heading.id);
+  const list = make("ul");
+  list.append(...tasks.map(makeCard));
+  column.append(heading, list);
+  return column;
+}
+
+function showTasks() {
+  const used = new Set(board.tasks.map((task) => task.status));
+  const statuses = STATUSES.filter((status) => used.has(status) || !RARE.includes(status));
+  const columns = statuses.concat([...used].filter((status) => !STATUSES.includes(status)));
+  const focused = element("tasks").contains(document.activeElement)
+    ? document.activeElement.dataset.id : null;
+  element("tasks").replaceChildren(...columns.map(makeColumn));
+  const again = focused && element("tasks").querySelector('button[data-id="' + focused + '"]');
+  if (again) again.focus();
 }
 
 function showAgents() {
@@ -130,21 +171,22 @@ function showThread() {
   const fresh = messages.filter((message) => !shown.has(message._id));
   list.append(...fresh.map(makeMessage));
   if (fresh.length) list.lastElementChild.scrollIntoView({ block: "nearest" });
-  const waiting = (task && board.thread ? board.thread.notifications : [])
-    .filter((one) => one.recipientType === "agent" && !one.deliveredAt)
-    .map((one) => nameOf(one.recipientId));
-  element("waiting").textContent =
-    waiting.length ? "Waiting for " + [...new Set(waiting)].join(", ") + " ..." : "";
+  const typing = task ? namesOfWaiting(task._id, isTyping) : [];
+  const waiting = task ? namesOfWaiting(task._id, (one) => !isTyping(one)) : [];
+  element("waiting").textContent = [
+    typing.length ? "Typing: " + typing.join(", ") + " ..." : "",
+    waiting.length ? "Waiting for " + waiting.join(", ") + " ..." : "",
+  ].join(" ").trim();
 }
 
 async function refresh() {
-  const state = await request("state?tables=accounts,users,agents,tasks");
+  const state = await request("state?tables=accounts,users,agents,tasks,notifications&undelivered=1");
   Object.assign(board, state);
   if (!board.tasks.some((task) => task._id === board.task))
     board.task = board.tasks.length ? board.tasks[0]._id : null;
   const task = board.task;
   const thread = task &&
-    await request("state?tables=messages,notifications&task=" + encodeURIComponent(task));
+    await request("state?tables=messages&task=" + encodeURIComponent(task));
   if (task !== board.task) return state.change;
   board.thread = thread;
   showRuntime();

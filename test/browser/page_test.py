@@ -161,9 +161,9 @@ def test_narrow_page_does_not_overflow(browser, harness):
     browser.set_width(1200)
 
 
-def check_contrasts(browser, scheme):
+def check_contrasts(browser, scheme, texts=60):
     found = browser.run(CONTRASTS)
-    expect(len(found) > 60, "only %d texts were checked" % len(found))
+    expect(len(found) > texts, "only %d texts were checked" % len(found))
     low = sorted(pair for pair in found if pair[0] < 4.5)
     expect(not low, "contrasts below 4.5 in the %s scheme: %s" % (scheme, low[:5]))
 
@@ -276,29 +276,34 @@ def test_page_contains_no_secret(browser, harness):
         expect(secret not in text, "the page contains " + secret)
 
 
+def run_tests(functions, program, harness):
+    """Runs the functions called test_... in a browser, with harness as their second argument."""
+    failed = 0
+    tests = [test for name, test in functions.items() if name.startswith("test_")]
+    browser = Browser(program)
+    try:
+        for test in tests:
+            name = test.__name__[5:].replace("_", " ")
+            try:
+                test(browser, harness)
+                print("ok      " + name, flush=True)
+            except (Failure, RuntimeError) as failure:
+                failed += 1
+                print("FAILED  %s: %s" % (name, failure), flush=True)
+    finally:
+        browser.close()
+    print("%d passed, %d failed" % (len(tests) - failed, failed))
+    return 1 if failed else 0
+
+
 def main():
     build, program = sys.argv[1:]
-    failed = 0
     harness = Harness(build, ["worker1", "worker2", "worker3"])
     try:
         harness.start_runtime()
-        browser = Browser(program)
-        try:
-            tests = [test for name, test in globals().items() if name.startswith("test_")]
-            for test in tests:
-                name = test.__name__[5:].replace("_", " ")
-                try:
-                    test(browser, harness)
-                    print("ok      " + name, flush=True)
-                except (Failure, RuntimeError) as failure:
-                    failed += 1
-                    print("FAILED  %s: %s" % (name, failure), flush=True)
-        finally:
-            browser.close()
+        return run_tests(globals(), program, harness)
     finally:
         harness.close()
-    print("%d passed, %d failed" % (len(tests) - failed, failed))
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests the status page in headless Chromium, driven by ChromeDriver.
+# Tests the status page and the sandbox's board in headless Chromium, driven by ChromeDriver.
 #
 # Usage: test/browser/run.sh [--screenshots DIR] [-h]
 #
@@ -28,16 +28,20 @@ skip() {
 }
 
 main() {
-    local script=page_test.py directory=() browser
+    local directory='' browser status=0
     case ${1-} in
-    --screenshots) script=screenshots.py directory=("$(realpath "${2:?--screenshots needs a directory}")") ;;
+    --screenshots) directory=$(realpath "${2:?--screenshots needs a directory}") ;;
     *) reject_arguments "$@" ;;
     esac
     browser=$(find_browser) || skip "Chromium is not installed"
     command -v chromedriver >/dev/null || skip "ChromeDriver is not installed"
     command -v python3 >/dev/null || skip "python3 is not installed"
-    PYTHONDONTWRITEBYTECODE=1 exec python3 "$ROOT/test/browser/$script" "$BUILD" "$browser" \
-        "${directory[@]}"
+    export PYTHONDONTWRITEBYTECODE=1
+    cd "$ROOT/test/browser"
+    if [[ -n $directory ]]; then exec python3 screenshots.py "$BUILD" "$browser" "$directory"; fi
+    python3 page_test.py "$BUILD" "$browser" || status=1
+    python3 board_test.py "$BUILD" "$browser" || status=1
+    exit "$status"
 }
 
 main "$@"
