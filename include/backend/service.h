@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "backend/convex.h"
+#include "backend/delivery_context.h"
 #include "base/containers.h"
 #include "config/config.h"
 
@@ -50,28 +51,6 @@ struct notification_page {
 enum convex_outcome notification_page_read(
     const json_t *value, struct notification_page *page, struct error *error);
 void notification_page_fini(struct notification_page *page);
-
-/* Everything the backend knows of one notification. All but value is borrowed from value. */
-struct delivery_context {
-    json_t *value; /* owned; JSON null when the notification is gone */
-    const json_t *notification;
-    const json_t *agent;   /* NULL when deleted */
-    const json_t *task;    /* NULL when deleted or there is none */
-    const json_t *message; /* likewise */
-    bool has_ended;        /* the notification is gone or has been marked as delivered */
-    bool task_is_gone;     /* it names a task that has been deleted */
-    bool is_thread_update; /* its agent follows the thread, and was not mentioned or assigned */
-    bool by_agent;         /* its message was written by an agent */
-};
-
-/*
- * Reads the result of getNotificationForDelivery; takes the reference in any case. CONVEX_SUCCESS,
- * or CONVEX_UNAVAILABLE with *error set and nothing to free: value is not null and lacks a part.
- * Pure.
- */
-enum convex_outcome delivery_context_read(
-    json_t *value, struct delivery_context *context, struct error *error);
-void delivery_context_fini(struct delivery_context *context);
 
 /*
  * All calls below block as convex_call does and return its outcome; on anything but CONVEX_SUCCESS

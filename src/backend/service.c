@@ -129,66 +129,12 @@ enum convex_outcome service_list_undelivered(const struct service *service, unsi
     return outcome;
 }
 
-void delivery_context_fini(struct delivery_context *context)
-{
-    json_decref(context->value);
-    *context = (struct delivery_context){0};
-}
-
-/*
- * Stores the object value[key], or NULL if there is none. A missing key that is required is a
- * malformed answer, hence false; only an explicit null means that the document is gone.
- */
-static bool read_part(const json_t *value, const char *key, bool required, const json_t **part)
-{
-    const json_t *found = json_object_get(value, key);
-    *part = json_is_object(found) ? found : NULL;
-    return *part != NULL || !required || json_is_null(found);
-}
-
-/* The part of a context that is malformed, or NULL. A deleted agent or task is not malformed. */
-static const char *read_parts(struct delivery_context *context)
-{
-    const json_t *value = context->value;
-    if (json_is_null(value)) {
-        context->has_ended = true;
-        return NULL;
-    }
-    read_part(value, "message", false, &context->message);
-    read_part(value, "notification", false, &context->notification);
-    if (context->notification == NULL)
-        return "notification";
-    if (!read_part(value, "agent", true, &context->agent))
-        return "agent";
-    bool has_task = json_guard_string(context->notification, "taskId") != NULL;
-    if (!read_part(value, "task", has_task, &context->task))
-        return "task";
-    context->has_ended = json_is_number(json_object_get(context->notification, "deliveredAt"));
-    context->task_is_gone = has_task && context->task == NULL;
-    context->is_thread_update = json_guard_is(context->notification, "type", "thread_update", "");
-    context->by_agent = json_guard_is(context->message, "authorType", "agent", "");
-    return NULL;
-}
-
-static const char get_delivery[] = "getNotificationForDelivery";
-
-enum convex_outcome delivery_context_read(
-    json_t *value, struct delivery_context *context, struct error *error)
-{
-    *context = (struct delivery_context){.value = value};
-    const char *part = read_parts(context);
-    if (part == NULL)
-        return CONVEX_SUCCESS;
-    delivery_context_fini(context);
-    error_set(error, ERROR_REMOTE, "%s: %s is missing or malformed", get_delivery, part);
-    return CONVEX_UNAVAILABLE;
-}
-
 enum convex_outcome service_get_delivery(const struct service *service, const char *notification_id,
     struct delivery_context *context, struct error *error)
 {
+    static const char action[] = "getNotificationForDelivery";
     json_t *value;
-    enum convex_outcome outcome = convex_call(service, get_delivery,
+    enum convex_outcome outcome = convex_call(service, action,
         json_pack("{s:s}", "notificationId", notification_id), CONVEX_PLAIN, &value, error);
     if (outcome == CONVEX_SUCCESS)
         outcome = delivery_context_read(value, context, error);
@@ -199,7 +145,7 @@ enum convex_outcome service_get_delivery(const struct service *service, const ch
     if (id == NULL || strcmp(id, notification_id) == 0)
         return CONVEX_SUCCESS;
     delivery_context_fini(context);
-    error_set(error, ERROR_REMOTE, "%s: the result is for another notification", get_delivery);
+    error_set(error, ERROR_REMOTE, "%s: the result is for another notification", action);
     return CONVEX_UNAVAILABLE;
 }
 

@@ -158,7 +158,8 @@ static void remember_cause(struct loop_guard *guard, const char *id, const struc
 /* The id of the notification that the message answered; NULL when it answered none. */
 static const char *source_of(const struct delivery_context *context)
 {
-    return context->by_agent ? json_guard_id(context->message, "sourceNotificationId") : NULL;
+    return context->author == AUTHOR_AGENT ? json_guard_id(context->message, "sourceNotificationId")
+                                           : NULL;
 }
 
 /* The root of a chain that begins with this notification, of that id. */
@@ -196,8 +197,8 @@ static enum convex_outcome read_link(const struct service *service, struct link 
     if (outcome != CONVEX_SUCCESS)
         return outcome;
     const char *source = source_of(&context);
-    link->thread_update = context.is_thread_update;
-    link->by_agent = context.by_agent;
+    link->thread_update = context.type == NOTIFICATION_THREAD_UPDATE;
+    link->by_agent = context.author == AUTHOR_AGENT;
     if (source != NULL) {
         text_copy(next, ID_BYTES, source);
         link->root[0] = '\0';
@@ -246,24 +247,13 @@ static enum convex_outcome walk_back(struct loop_guard *guard, const struct serv
     return outcome;
 }
 
-static bool is_assigned(const struct delivery_context *context, const char *agent_id)
-{
-    size_t index;
-    const json_t *item;
-    json_array_foreach (json_object_get(context->task, "assignedAgentIds"), index, item) {
-        if (json_is_string(item) && strcmp(json_string_value(item), agent_id) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* Why an agent's message must not be delivered, or REASON_REPLIED when it may. */
 static enum end_reason judge_agents_message(const struct loop_guard *guard, const char *agent_id,
     const struct delivery_context *context, const struct cause *source, const struct cause *cause)
 {
     if (cause->thread_update && source->thread_update)
         return REASON_ANSWERS_UPDATE;
-    if (cause->thread_update && !is_assigned(context, agent_id))
+    if (cause->thread_update && !delivery_context_is_assigned(context, agent_id))
         return REASON_NOT_ASSIGNED;
     return cause->hops > guard->max_hops ? REASON_TOO_MANY_HOPS : REASON_REPLIED;
 }
@@ -279,9 +269,9 @@ static void claim_run(struct loop_guard *guard, const char *agent_id,
         .message_id = json_guard_id(context->message, "_id"),
         .root = verdict->root,
         .task_id = task_id,
-        .by_agent = context->by_agent,
+        .by_agent = context->author == AUTHOR_AGENT,
     };
-    if (!context->by_agent && context->message != NULL)
+    if (context->author != AUTHOR_AGENT && context->message != NULL)
         json_guard_time_ms(context->message, "createdAt", 0, &run.person_wrote_ms);
     if (task_id != NULL)
         text_copy(verdict->task_id, sizeof verdict->task_id, task_id);
@@ -293,7 +283,7 @@ static void claim_run(struct loop_guard *guard, const char *agent_id,
 static enum end_reason judge_author(
     const struct loop_guard *guard, const char *agent_id, const struct delivery_context *context)
 {
-    if (!context->by_agent)
+    if (context->author != AUTHOR_AGENT)
         return REASON_REPLIED;
     if (notice_is_ours(context->message))
         return REASON_CAUSED_BY_NOTICE;
@@ -307,7 +297,7 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
     struct error *error)
 {
     struct cause source = {0};
-    struct cause cause = {.thread_update = context->is_thread_update};
+    struct cause cause = {.thread_update = context->type == NOTIFICATION_THREAD_UPDATE};
     const char *own_id = json_guard_id(context->notification, "_id");
     *verdict = (struct loop_verdict){.reason = judge_author(guard, agent_id, context)};
     if (!guard->enabled || verdict->reason != REASON_REPLIED)
@@ -318,7 +308,7 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
         if (outcome != CONVEX_SUCCESS)
             return outcome;
     }
-    if (context->by_agent) {
+    if (context->author == AUTHOR_AGENT) {
         cause.hops = source.hops + 1;
         cause.unsure = source.unsure;
         verdict->reason = judge_agents_message(guard, agent_id, context, &source, &cause);

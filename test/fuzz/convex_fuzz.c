@@ -78,6 +78,9 @@ static void check_context(json_t *value)
     assert(context.agent == NULL || json_is_object(context.agent));
     assert(context.task == NULL || json_is_object(context.task));
     assert(context.message == NULL || json_is_object(context.message));
+    assert(
+        context.version == BACKEND_V1 || (context.thread == NULL && context.session_key == NULL));
+    assert(context.version != BACKEND_V1 || json_is_array(context.thread));
     delivery_context_fini(&context);
 }
 
