@@ -37,6 +37,9 @@ void text_printf(struct text *text, const char *format, ...) __attribute__((form
 void text_vprintf(struct text *text, const char *format, va_list arguments)
     __attribute__((format(printf, 2, 0)));
 
+/* The same, with the letters of ASCII in lower case. */
+void text_append_lower_case(struct text *text, const char *bytes, size_t length_bytes);
+
 /*
  * Hands the memory, NUL-terminated, to the caller to free, and resets the text. An empty text gives
  * an empty string. NULL if an append failed; then everything is freed.

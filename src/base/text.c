@@ -93,6 +93,15 @@ void text_append(struct text *text, const char *string)
     text_append_bytes(text, string, strlen(string));
 }
 
+void text_append_lower_case(struct text *text, const char *bytes, size_t length_bytes)
+{
+    size_t from = text->length_bytes;
+    text_append_bytes(text, bytes, length_bytes);
+    for (size_t i = from; i < text->length_bytes; i++)
+        if (text->data[i] >= 'A' && text->data[i] <= 'Z')
+            text->data[i] = (char)(text->data[i] - 'A' + 'a');
+}
+
 void text_vprintf(struct text *text, const char *format, va_list arguments)
 {
     /* vsnprintf consumes its arguments; the second pass needs a copy. */

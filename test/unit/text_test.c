@@ -33,6 +33,17 @@ static void test_text_grows_and_stays_terminated(void **state)
     assert_null(text.data);
 }
 
+/* Whatever the locale, and nothing but what is appended. */
+static void test_lower_case_is_that_of_ascii(void **state)
+{
+    (void)state;
+    struct text text = {0};
+    text_append(&text, "Key ");
+    text_append_lower_case(&text, "AZ@[`az{\xC3\x84", 10);
+    assert_string_equal(text.data, "Key az@[`az{\xC3\x84");
+    text_fini(&text);
+}
+
 static void test_take_moves_the_memory(void **state)
 {
     (void)state;
@@ -227,6 +238,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text_grows_and_stays_terminated),
+        cmocka_unit_test(test_lower_case_is_that_of_ascii),
         cmocka_unit_test(test_take_moves_the_memory),
         cmocka_unit_test(test_failed_append_fails_the_whole_text),
         cmocka_unit_test(test_length_of_utf8_characters),

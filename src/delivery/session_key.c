@@ -1,0 +1,146 @@
+/*
+ * A v1 backend names sessions by task and generation and puts the agent in the middle:
+ *
+ *   task:{task}:agent:{slug}:{account}:v{n}      deliveries
+ *   system:agent:{slug}:{account}:v{n}           wake-ups, and notifications without a task
+ *
+ * Gateways route by a key's beginning, so on the wire the agent comes first:
+ *
+ *   agent:{slug}:task:{task}:{account}:v{n}      agent:{slug}:system:{account}:v{n}
+ *   agent:{fallback}:{slug}:task:...             when the fallback agent answers for it
+ *
+ * The slug on the wire is the agent's current one, not the one that the session was opened with:
+ * the gateway knows only that one. A key of another form is kept whole behind the agent. All of it
+ * is in lower case, as gateways make it so anyway: two spellings would be one session.
+ *
+ * Keys of different agents must never meet. They can only if a slug is a word that stands in that
+ * place in other keys, holds a separator, or is another agent's, so such slugs are not used.
+ */
+#include "delivery/session_key.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* The parts of a backend's key that the wire key keeps; all point into the key. */
+struct session_parts {
+    struct text_span subject; /* "task:{task}" or "system" */
+    struct text_span rest;    /* "{account}:v{n}" */
+};
+
+static bool is_generation(const char *text)
+{
+    size_t digits = text[0] == 'v' ? strspn(text + 1, TEXT_DIGITS) : 0;
+    return digits > 0 && text[1 + digits] == '\0';
+}
+
+/* The last ':' in the length_bytes before end, or NULL when nothing follows or precedes it. */
+static const char *last_separator(const char *begin, const char *end)
+{
+    const char *found = memrchr(begin, ':', (size_t)(end - begin));
+    return found != NULL && found > begin && found + 1 < end ? found : NULL;
+}
+
+/* How many bytes of a key its subject takes; 0 when it has none. */
+static size_t subject_bytes(const char *key)
+{
+    static const char task[] = "task:";
+    static const char system_session[] = "system";
+    size_t prefix = sizeof task - 1;
+    if (strncmp(key, task, prefix) == 0) {
+        size_t id = strcspn(key + prefix, ":");
+        return id > 0 ? prefix + id : 0;
+    }
+    prefix = sizeof system_session - 1;
+    return strncmp(key, system_session, prefix) == 0 ? prefix : 0;
+}
+
+/* Takes a key of the backend's form apart. A slug may hold separators, so that ends are found
+ * first. */
+static bool parse_key(const char *key, struct session_parts *parts)
+{
+    static const char agent[] = ":agent:";
+    size_t subject = subject_bytes(key);
+    if (subject == 0 || strncmp(key + subject, agent, sizeof agent - 1) != 0)
+        return false;
+    const char *slug = key + subject + sizeof agent - 1;
+    const char *end = slug + strlen(slug);
+    const char *generation = last_separator(slug, end);
+    if (generation == NULL || !is_generation(generation + 1))
+        return false;
+    const char *account = last_separator(slug, generation);
+    if (account == NULL)
+        return false;
+    *parts = (struct session_parts){
+        .subject = {key, subject},
+        .rest = {account + 1, (size_t)(end - account) - 1},
+    };
+    return true;
+}
+
+static void append_part(struct text *wire, const char *bytes, size_t length_bytes)
+{
+    text_append(wire, ":");
+    text_append_lower_case(wire, bytes, length_bytes);
+}
+
+void session_key_append(
+    struct text *wire, const char *backend_key, const char *slug, const char *fallback_agent)
+{
+    struct session_parts parts;
+    text_append(wire, "agent");
+    if (fallback_agent != NULL)
+        append_part(wire, fallback_agent, strlen(fallback_agent));
+    append_part(wire, slug, strlen(slug));
+    if (parse_key(backend_key, &parts)) {
+        append_part(wire, parts.subject.bytes, parts.subject.length_bytes);
+        append_part(wire, parts.rest.bytes, parts.rest.length_bytes);
+    } else {
+        append_part(wire, backend_key, strlen(backend_key));
+    }
+}
+
+const char *const slug_problem_words[] = {
+    [SLUG_USABLE] = NULL,
+    [SLUG_MALFORMED] = "malformed",
+    [SLUG_RESERVED] = "reserved",
+    [SLUG_SHARED] = "shared",
+};
+
+static bool is_malformed(const char *slug)
+{
+    for (const char *at = slug; *at != '\0'; at++)
+        if (*at <= ' ' || *at > '~' || strchr(":~", *at) != NULL)
+            return true;
+    return slug[0] == '\0';
+}
+
+bool slugs_are_same(const char *one, const char *other)
+{
+    return strcasecmp(one, other) == 0;
+}
+
+enum slug_problem slug_check(const char *slug, const char *fallback_agent)
+{
+    /* Where a slug stands in a key, other keys have these. */
+    static const char *const reserved[] = {"task", "system", "subagent", "cron", "acp"};
+    /* The gateway's own agent, under which the fallback's sessions are. */
+    static const char gateway_agent[] = "main";
+    if (is_malformed(slug))
+        return SLUG_MALFORMED;
+    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
+        if (slugs_are_same(slug, reserved[i]))
+            return SLUG_RESERVED;
+    bool serves_others = fallback_agent != NULL && slugs_are_same(fallback_agent, gateway_agent);
+    return serves_others && slugs_are_same(slug, gateway_agent) ? SLUG_RESERVED : SLUG_USABLE;
+}
+
+enum slug_problem slug_check_among(
+    const struct agent_list *agents, size_t index, const char *fallback_agent)
+{
+    const char *slug = agents->agents[index].slug;
+    enum slug_problem problem = slug_check(slug, fallback_agent);
+    for (size_t i = 0; problem == SLUG_USABLE && i < agents->count; i++)
+        if (i != index && slugs_are_same(slug, agents->agents[i].slug))
+            problem = SLUG_SHARED;
+    return problem;
+}
