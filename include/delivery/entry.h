@@ -53,6 +53,13 @@ enum end_reason {
     REASON_TOO_MANY_HOPS,
     REASON_SAME_MESSAGE,
     REASON_TOO_MANY_AGENT_RUNS,
+    /* Skipped by the policy for v1 (src/delivery/policy.c), which also uses some of the above. */
+    REASON_NOT_ORCHESTRATOR,
+    REASON_TASK_AT_REST,   /* an update of the thread of a task that is done or blocked */
+    REASON_STATUS_AT_REST, /* a change of status to done or blocked */
+    REASON_NOT_REVIEWER,
+    REASON_STALE_UPDATE, /* the person has written again since */
+    REASON_NO_SESSION_KEY,
     /* Dead. */
     REASON_REFUSED_TOO_LONG, /* by the backend */
     REASON_LAST_FAILURE,     /* as the failure text of the entry says */

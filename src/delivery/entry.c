@@ -37,6 +37,12 @@ const char *const end_reason_words[] = {
     [REASON_TOO_MANY_HOPS] = "too_many_hops",
     [REASON_SAME_MESSAGE] = "same_message",
     [REASON_TOO_MANY_AGENT_RUNS] = "too_many_agent_runs",
+    [REASON_NOT_ORCHESTRATOR] = "not_the_orchestrator",
+    [REASON_TASK_AT_REST] = "task_at_rest",
+    [REASON_STATUS_AT_REST] = "status_at_rest",
+    [REASON_NOT_REVIEWER] = "not_a_reviewer",
+    [REASON_STALE_UPDATE] = "stale_update",
+    [REASON_NO_SESSION_KEY] = "no_session_key",
     [REASON_REFUSED_TOO_LONG] = "refused_for_too_long",
     [REASON_LAST_FAILURE] = "last_failure",
 };

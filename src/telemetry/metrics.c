@@ -45,7 +45,9 @@ static const char *const versions[] = {MISSION_CONTROL_VERSION};
 static const char *const compilers[] = {__VERSION__};
 static const char *const skip_reasons[] = {"notification_gone", "already_delivered",
     "ended_elsewhere", "agent_gone", "task_gone", "own_message", "caused_by_a_note", "not_assigned",
-    "answers_an_update", "too_many_hops", "same_message", "too_many_agent_runs", "other"};
+    "answers_an_update", "too_many_hops", "same_message", "too_many_agent_runs",
+    "not_the_orchestrator", "task_at_rest", "status_at_rest", "not_a_reviewer", "stale_update",
+    "no_session_key", "other"};
 static const char *const failure_classes[] = {"gateway_unreachable", "gateway_misconfigured",
     "gateway_busy", "gateway_refused", "run_failed", "run_ambiguous", "backend_unavailable",
     "backend_error", "backend_rejected", "other"};
