@@ -37,8 +37,9 @@ enum entry_outcome {
 
 /* Why a notification ended as it did. */
 enum end_reason {
-    REASON_REPLIED, /* delivered; also while it has not ended */
-    REASON_SILENT,  /* delivered, and the agent chose to say nothing */
+    REASON_REPLIED,    /* delivered; also while it has not ended */
+    REASON_SILENT,     /* delivered, and the agent chose to say nothing */
+    REASON_UNANSWERED, /* delivered, although it was due an answer and every one was empty */
     /* Skipped, or dead when noticed after its agent was asked. */
     REASON_NOTIFICATION_GONE,
     REASON_ALREADY_DELIVERED, /* marked as delivered before its agent was asked */

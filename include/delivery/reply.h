@@ -14,6 +14,7 @@ enum { REPLY_LIMIT_BYTES = 900000 };
 enum reply_kind {
     REPLY_TEXT,           /* to be posted */
     REPLY_SILENT,         /* the agent chose to say nothing; final */
+    REPLY_PLACEHOLDER,    /* the gateway's words for an answer without text */
     REPLY_BLANK,          /* no text at all */
     REPLY_PROVIDER_ERROR, /* a failed call of the model provider, sent as the agent's words */
 };

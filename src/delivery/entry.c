@@ -25,6 +25,7 @@ const char *const entry_outcome_words[] = {
 const char *const end_reason_words[] = {
     [REASON_REPLIED] = "replied",
     [REASON_SILENT] = "silent",
+    [REASON_UNANSWERED] = "unanswered",
     [REASON_NOTIFICATION_GONE] = "notification_gone",
     [REASON_ALREADY_DELIVERED] = "already_delivered",
     [REASON_ENDED_ELSEWHERE] = "ended_elsewhere",

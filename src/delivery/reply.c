@@ -263,34 +263,38 @@ static size_t match_phrase(const char *words, const char *phrase)
     return words[length_bytes] == '\0' ? length_bytes : 0;
 }
 
-/* Whether words are silence phrases and nothing else; with tokens_only no placeholders. */
-static bool are_silence(const char *words, bool tokens_only)
+/*
+ * The kind of silence that the words are if they are silence phrases and nothing else, with
+ * tokens_only no placeholders; otherwise REPLY_TEXT. One token makes it the agent's choice.
+ */
+static enum reply_kind judge_words(const char *words, bool tokens_only)
 {
-    bool found = false;
+    enum reply_kind kind = REPLY_TEXT;
     while (*words != '\0') {
         size_t taken = match_phrase(words, heartbeat_preamble);
         for (size_t i = 0; taken == 0 && i < sizeof silence_phrases / sizeof silence_phrases[0];
              i++) {
             if (silence_phrases[i].is_token || !tokens_only)
                 taken = match_phrase(words, silence_phrases[i].words);
-            found = found || taken > 0;
+            if (taken > 0 && kind != REPLY_SILENT)
+                kind = silence_phrases[i].is_token ? REPLY_SILENT : REPLY_PLACEHOLDER;
         }
         if (taken == 0)
-            return false;
+            return REPLY_TEXT;
         words += taken;
     }
-    return found;
+    return kind;
 }
 
-/* Whether the span, which is of text, is silence; sets text->failed without memory. */
-static bool is_silence(struct text *text, struct text_span span, bool tokens_only)
+/* Judges the words of span, which is of text; sets text->failed without memory. */
+static enum reply_kind judge_span(struct text *text, struct text_span span, bool tokens_only)
 {
     struct text words = {0};
     split_words(span, &words);
-    bool silent = !words.failed && are_silence(words.data, tokens_only);
+    enum reply_kind kind = words.failed ? REPLY_TEXT : judge_words(words.data, tokens_only);
     text->failed = text->failed || words.failed;
     text_fini(&words);
-    return silent;
+    return kind;
 }
 
 /* In a wake-up the token may stand anywhere: agents like to explain why all is well. */
@@ -319,7 +323,7 @@ static void drop_silent_tail(struct text *text)
             return;
         size_t before_bytes = (size_t)(end - text->data);
         const struct text_span line = {end + 1, text->length_bytes - before_bytes - 1};
-        if (!is_silence(text, line, true))
+        if (judge_span(text, line, true) == REPLY_TEXT)
             return;
         keep_span(text, text->data, before_bytes);
     }
@@ -394,8 +398,11 @@ static enum reply_kind classify_text(
     const struct text_span span = {text->data, text->length_bytes};
     if (text->length_bytes == 0)
         return REPLY_BLANK;
-    if (is_silence(text, span, false) || (context->is_wake_up && holds_heartbeat_token(text)))
+    if (context->is_wake_up && holds_heartbeat_token(text))
         return REPLY_SILENT;
+    enum reply_kind silence = judge_span(text, span, false);
+    if (silence != REPLY_TEXT)
+        return silence;
     if (is_provider_error(body, text->data, context->generation))
         return REPLY_PROVIDER_ERROR;
     drop_silent_tail(text);

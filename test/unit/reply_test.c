@@ -159,11 +159,21 @@ static void test_silence_is_known_in_any_dress(void **state)
         "<think>should I answer? no</think>\nNO_REPLY", "<THINKING>hm</THINKING> HEARTBEAT_OK",
         "\xF0\x9F\xA4\xAB NO_REPLY", "\xE2\x9C\x85 HEARTBEAT_OK \xE2\x80\x94",
         "{\"action\":\"NO_REPLY\"}", "Loading context for heartbeat...\nHEARTBEAT_OK",
-        "No response from OpenClaw.", "No response from Clawdbot.", "No response from agent.",
-        "No reply from agent.", "@ada No response from OpenClaw.", "*No response from OpenClaw*",
-        "NO_REPLY\xE2\x80\x8B"};
+        "NO_REPLY\xE2\x80\x8B", "NO_REPLY No response from OpenClaw.",
+        "No response from agent.\nHEARTBEAT_OK"};
     for (size_t i = 0; i < sizeof silent / sizeof silent[0]; i++)
         must_be(silent[i], REPLY_SILENT, "");
+}
+
+static void test_placeholders_are_no_choice_of_the_agent(void **state)
+{
+    (void)state;
+    static const char *const placeholders[] = {"No response from OpenClaw.",
+        "No response from Clawdbot.", "No response from agent.", "No reply from agent.",
+        "@ada No response from OpenClaw.", "*No response from OpenClaw*",
+        "No response from OpenClaw. No reply from agent."};
+    for (size_t i = 0; i < sizeof placeholders / sizeof placeholders[0]; i++)
+        must_be(placeholders[i], REPLY_PLACEHOLDER, "");
 }
 
 static void test_words_about_silence_are_posted(void **state)
@@ -405,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_longer_reply_is_truncated_with_a_notice),
         cmocka_unit_test(test_truncation_falls_between_characters),
         cmocka_unit_test(test_silence_is_known_in_any_dress),
+        cmocka_unit_test(test_placeholders_are_no_choice_of_the_agent),
         cmocka_unit_test(test_words_about_silence_are_posted),
         cmocka_unit_test(test_silent_last_line_is_dropped),
         cmocka_unit_test(test_reasoning_in_front_is_not_posted),
