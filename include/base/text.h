@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -64,6 +65,9 @@ bool text_is_letter(char character);
  */
 struct text_span text_trim(const char *bytes, size_t length_bytes);
 
+/* The length in bytes of the white space character, as above, at the start of bytes; 0: none. */
+size_t text_blank_length(const char *bytes, size_t available_bytes);
+
 /* The largest length <= limit_bytes that does not split a UTF-8 character. */
 size_t text_utf8_cut(const char *bytes, size_t length_bytes, size_t limit_bytes);
 
@@ -72,6 +76,15 @@ size_t text_utf8_cut(const char *bytes, size_t length_bytes, size_t limit_bytes)
  * overlong forms, surrogates and code points above U+10FFFF are not (RFC 3629).
  */
 size_t text_utf8_length(const char *bytes, size_t available_bytes);
+
+/* The code point of the valid UTF-8 character of length_bytes bytes (1..4) at bytes. */
+uint32_t text_utf8_point(const char *bytes, size_t length_bytes);
+
+/*
+ * The length in bytes of the longest beginning that has at most limit_units UTF-16 units, in which
+ * JavaScript counts: one for each character, two for those above U+FFFF. Never splits a character.
+ */
+size_t text_utf16_cut(const char *bytes, size_t length_bytes, size_t limit_units);
 
 /*
  * Copies string into destination of destination_bytes bytes, truncated at a character boundary if

@@ -169,6 +169,29 @@ size_t text_utf8_length(const char *bytes, size_t available_bytes)
     return length;
 }
 
+uint32_t text_utf8_point(const char *bytes, size_t length_bytes)
+{
+    static const unsigned char masks[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
+    uint32_t point = (unsigned char)bytes[0] & masks[length_bytes];
+    for (size_t i = 1; i < length_bytes; i++)
+        point = point << 6 | ((unsigned char)bytes[i] & 0x3F);
+    return point;
+}
+
+size_t text_utf16_cut(const char *bytes, size_t length_bytes, size_t limit_units)
+{
+    size_t at = 0;
+    size_t units = 0;
+    while (at < length_bytes) {
+        size_t step = text_utf8_length(bytes + at, length_bytes - at);
+        units += step == 4 ? 2 : 1;
+        if (units > limit_units)
+            break;
+        at += step > 0 ? step : 1;
+    }
+    return at;
+}
+
 static bool is_ascii_blank(unsigned char byte)
 {
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
@@ -184,14 +207,14 @@ static bool is_wide_blank(const unsigned char *b)
                                         code == 0x205F || code == 0x3000 || code == 0xFEFF);
 }
 
-/* The length of the white space character at the start of the bytes, or 0. */
-static size_t leading_blank(const unsigned char *b, size_t length)
+size_t text_blank_length(const char *bytes, size_t available_bytes)
 {
-    if (length >= 1 && is_ascii_blank(b[0]))
+    const unsigned char *b = (const unsigned char *)bytes;
+    if (available_bytes >= 1 && is_ascii_blank(b[0]))
         return 1;
-    if (length >= 2 && b[0] == 0xC2 && b[1] == 0xA0)
+    if (available_bytes >= 2 && b[0] == 0xC2 && b[1] == 0xA0)
         return 2;
-    return length >= 3 && is_wide_blank(b) ? 3 : 0;
+    return available_bytes >= 3 && is_wide_blank(b) ? 3 : 0;
 }
 
 static size_t trailing_blank(const unsigned char *b, size_t length)
@@ -205,15 +228,14 @@ static size_t trailing_blank(const unsigned char *b, size_t length)
 
 struct text_span text_trim(const char *bytes, size_t length_bytes)
 {
-    const unsigned char *b = (const unsigned char *)bytes;
     size_t step;
-    while ((step = leading_blank(b, length_bytes)) > 0) {
-        b += step;
+    while ((step = text_blank_length(bytes, length_bytes)) > 0) {
+        bytes += step;
         length_bytes -= step;
     }
-    while ((step = trailing_blank(b, length_bytes)) > 0)
+    while ((step = trailing_blank((const unsigned char *)bytes, length_bytes)) > 0)
         length_bytes -= step;
-    return (struct text_span){(const char *)b, length_bytes};
+    return (struct text_span){bytes, length_bytes};
 }
 
 size_t text_utf8_cut(const char *bytes, size_t length_bytes, size_t limit_bytes)

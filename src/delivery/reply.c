@@ -179,10 +179,7 @@ static bool is_decoration(const char *bytes, size_t length_bytes)
         {0xBF, 0xBF}, {0x2000, 0x206F}, {0x2190, 0x2BFF}, {0x3000, 0x3003}, {0x3008, 0x3020},
         {0xFE00, 0xFE0F}, {0xFEFF, 0xFEFF}, {0xFF01, 0xFF0F}, {0x1F000, 0x1FAFF},
         {0xE0000, 0xE007F}};
-    static const unsigned char masks[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
-    uint32_t point = (unsigned char)bytes[0] & masks[length_bytes];
-    for (size_t i = 1; i < length_bytes; i++)
-        point = point << 6 | ((unsigned char)bytes[i] & 0x3F);
+    uint32_t point = text_utf8_point(bytes, length_bytes);
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
         if (point >= blocks[i].first && point <= blocks[i].last)
             return true;

@@ -167,6 +167,27 @@ static void test_truncation_keeps_whole_characters(void **state)
         assert_int_equal(text_utf8_cut(text, strlen(text), limit), cuts[limit]);
 }
 
+/* As JavaScript's length counts; a character that would pass the limit is left out whole. */
+static void test_limits_in_utf16_units_keep_whole_characters(void **state)
+{
+    (void)state;
+    static const char text[] = "a\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80z"; /* 1, 1, 1, 2, 1 units */
+    static const size_t cuts[] = {0, 1, 3, 6, 6, 10, 11, 11};
+    for (size_t limit = 0; limit < sizeof cuts / sizeof cuts[0]; limit++)
+        assert_int_equal(text_utf16_cut(text, strlen(text), limit), cuts[limit]);
+    assert_int_equal(text_utf16_cut("\xFF\xFE", 2, 1), 1);
+    assert_int_equal(text_utf16_cut("", 0, 5), 0);
+}
+
+static void test_code_points_of_characters(void **state)
+{
+    (void)state;
+    assert_int_equal(text_utf8_point("z", 1), 'z');
+    assert_int_equal(text_utf8_point("\xC3\xA4", 2), 0xE4);
+    assert_int_equal(text_utf8_point("\xE2\x82\xAC", 3), 0x20AC);
+    assert_int_equal(text_utf8_point("\xF4\x8F\xBF\xBF", 4), 0x10FFFF);
+}
+
 static void test_copy_is_bounded(void **state)
 {
     (void)state;
@@ -245,6 +266,8 @@ int main(void)
         cmocka_unit_test(test_trim_removes_ecmascript_white_space),
         cmocka_unit_test(test_trim_keeps_everything_else),
         cmocka_unit_test(test_truncation_keeps_whole_characters),
+        cmocka_unit_test(test_limits_in_utf16_units_keep_whole_characters),
+        cmocka_unit_test(test_code_points_of_characters),
         cmocka_unit_test(test_copy_is_bounded),
         cmocka_unit_test(test_quote_is_one_line_of_utf8),
         cmocka_unit_test(test_quote_fits_its_buffer),
