@@ -219,6 +219,15 @@ void framing_end(struct text *text, enum prompt_block block)
     text_printf(text, "===== %s END =====\n", block_names[block]);
 }
 
+void framing_trim_end(struct text *text)
+{
+    if (text->failed)
+        return;
+    struct text_span kept = text_trim(text->data, text->length_bytes);
+    text->length_bytes = (size_t)(kept.bytes - text->data) + kept.length_bytes;
+    text->data[text->length_bytes] = '\0';
+}
+
 /* How many characters that look like "=" are at the front of span. */
 static size_t count_double_bars(struct text_span span)
 {

@@ -48,6 +48,9 @@ extern const char *const prompt_labels[];
 void framing_begin(struct text *text, enum prompt_block block);
 void framing_end(struct text *text, enum prompt_block block);
 
+/* Removes white space at the end of the whole text. */
+void framing_trim_end(struct text *text);
+
 /* No limit to the length of words. */
 #define FRAMING_NO_LIMIT SIZE_MAX
 

@@ -1,0 +1,17 @@
+/* The input of a run: a notification of a v1 backend, with what belongs to it. */
+#ifndef PROMPT_INPUT_H
+#define PROMPT_INPUT_H
+
+#include "backend/delivery_context.h"
+#include "base/text.h"
+#include "prompt/run.h"
+
+/*
+ * Appends the notification of context, its task, thread and people (docs/protocol.md, "What an
+ * agent is told"), trimmed at both ends. context is of v1 and has not ended. text->failed tells
+ * that memory ran out. Pure.
+ */
+void input_append(
+    struct text *text, const struct delivery_context *context, const struct prompt_run *run);
+
+#endif
