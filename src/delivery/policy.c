@@ -105,7 +105,7 @@ enum end_reason policy_judge(const struct delivery_context *context, const char 
     assert(context->version == BACKEND_V1);
     if (context->agent == NULL)
         return REASON_AGENT_GONE;
-    if (delivery_context_task_is_gone(context))
+    if (context->task_is_gone)
         return REASON_TASK_GONE;
     enum end_reason reason = judge_by_type(context, agent_id);
     if (reason != REASON_REPLIED)
