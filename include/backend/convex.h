@@ -11,6 +11,7 @@
 #include "telemetry/metrics.h"
 
 /* A deployment and the account's credentials there. Shared by all threads. */
+struct backend_version_state;
 struct convex;
 
 /* The caller's side of a call: deployment, the calling thread's own client, trace. Borrowed. */
@@ -20,6 +21,7 @@ struct service {
     const struct trace *trace; /* the trace that the call belongs to; NULL for none */
     bool for_loop;             /* a control loop, for which call slots are reserved */
     const atomic_bool *abort;  /* aborts its calls in addition to the client's flag; may be NULL */
+    int64_t timeout_ms;        /* of each call; 0: the deployment's (convex_set_timeout) */
 };
 
 enum convex_kind {
@@ -66,6 +68,12 @@ void convex_on_recovery(struct convex *convex, struct loop *loop);
 
 /* Whether no call has succeeded since one found the backend unavailable. Any thread. */
 bool convex_is_failing(const struct convex *convex);
+
+/*
+ * Which version of the backend this deployment is, as far as its answers have shown. Belongs to
+ * convex; any thread.
+ */
+struct backend_version_state *convex_version(struct convex *convex);
 
 /* The outcomes as label values of the metrics. */
 extern const char *const convex_outcome_words[];

@@ -66,16 +66,42 @@ enum convex_outcome service_list_undelivered(const struct service *service, unsi
 enum convex_outcome service_get_delivery(const struct service *service, const char *notification_id,
     struct delivery_context *context, struct error *error);
 
-/*
- * Posts content to the task's thread. Idempotent by notification_id, the idempotency key: the first
- * message stays, and the content of later calls is dropped.
- */
-enum convex_outcome service_create_message(const struct service *service, const char *agent_id,
-    const char *task_id, const char *content, const char *notification_id, struct error *error);
+/* A message to a task's thread. */
+struct new_message {
+    const char *agent_id; /* its author */
+    const char *task_id;
+    const char *content;
+    /*
+     * The notification that it answers, which is its idempotency key: the first message stays, and
+     * the content of later calls is dropped. NULL: none, so each call posts a message.
+     */
+    const char *notification_id;
+};
+
+/* Posts a message; idempotent if it has a key. */
+enum convex_outcome service_create_message(
+    const struct service *service, const struct new_message *message, struct error *error);
 
 /* Takes the notification off the list. Idempotent. */
 enum convex_outcome service_mark_delivered(
     const struct service *service, const char *notification_id, struct error *error);
+
+/*
+ * The next three exist in version 1 of the backend only, and must not be called before it was seen
+ * (convex_version). After a function error of any of them the version is in doubt.
+ */
+
+/* The board shows the recipient as typing until the notification is delivered or has ended. */
+enum convex_outcome service_mark_read(
+    const struct service *service, const char *notification_id, struct error *error);
+
+/* It is no longer shown as typing; the notification stays undelivered. Idempotent. */
+enum convex_outcome service_mark_delivery_ended(
+    const struct service *service, const char *notification_id, struct error *error);
+
+/* Moves a task that is "assigned" to "in_progress"; one of another status stays. Idempotent. */
+enum convex_outcome service_begin_task(const struct service *service, const char *agent_id,
+    const char *task_id, struct error *error);
 
 enum { AGENT_NAME_BYTES = 128, AGENT_KEY_BYTES = 256 };
 
@@ -84,7 +110,8 @@ struct agent {
     char id[ID_BYTES];
     char slug[ID_BYTES];
     char name[AGENT_NAME_BYTES];
-    char session_key[AGENT_KEY_BYTES]; /* "" when the backend gives none */
+    char session_key[AGENT_KEY_BYTES]; /* as the backend names it; "" when it gives none */
+    enum backend_version version;      /* of the backend that lists it */
     int64_t heartbeat_interval_ms;     /* 5 minutes when the backend gives none */
 };
 
@@ -102,7 +129,7 @@ enum convex_outcome agent_list_read(
     const json_t *value, struct agent_list *list, struct error *error);
 void agent_list_fini(struct agent_list *list);
 
-/* Lists the account's agents. */
+/* Lists the account's agents, which also shows the backend's version. */
 enum convex_outcome service_list_agents(
     const struct service *service, struct agent_list *list, struct error *error);
 

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/backend_version.h"
 #include "base/json.h"
 #include "base/secret.h"
 #include "base/sync.h"
@@ -46,6 +47,7 @@ struct convex {
     struct metrics *metrics;  /* NULL: calls are not counted */
     struct loop *on_recovery; /* poked when a call succeeds after one failed; NULL: none */
     atomic_bool failing;      /* the last call to end found the backend unavailable */
+    struct backend_version_state version;
 
     /* Guards the number of calls in flight. */
     struct mutex lock;
@@ -62,6 +64,7 @@ int convex_create(struct convex **convex, const char *url, const char *account_i
     mutex_init(&created->lock);
     cond_init(&created->call_ended);
     created->timeout_ms = CALL_TIMEOUT_MS;
+    backend_version_init(&created->version, BACKEND_UNKNOWN);
     created->url = strdup(url);
     created->account_id = strdup(account_id);
     created->service_token = secret_create(service_token);
@@ -256,7 +259,7 @@ static void post_call(const struct service *service, const char *body, enum conv
         .headers = headers,
         .body = body,
         .body_bytes = strlen(body),
-        .timeout_ms = convex->timeout_ms,
+        .timeout_ms = service->timeout_ms != 0 ? service->timeout_ms : convex->timeout_ms,
         .response_limit_bytes = RESPONSE_LIMIT_BYTES,
         .single_use_connection = kind == CONVEX_ONCE,
         .user_timeout_ms = USER_TIMEOUT_MS,
@@ -296,6 +299,11 @@ static void learn_from_call(
         if (answer->failure == HTTP_ANSWERED)
             http_client_close_connections(service->client);
     }
+}
+
+struct backend_version_state *convex_version(struct convex *convex)
+{
+    return &convex->version;
 }
 
 bool convex_is_failing(const struct convex *convex)

@@ -15,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/backend_version.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/sync.h"
 #include "base/text.h"
 
@@ -49,6 +51,26 @@ enum service_refusal service_refusal_parse(const char *text)
         if (strstr(text, refusals[i].phrase) != NULL)
             return refusals[i].refusal;
     return text_ends_with(text, "Server Error") ? REFUSAL_UNEXPLAINED : REFUSAL_NONE;
+}
+
+static bool is_v1(const struct service *service)
+{
+    return backend_version_get(convex_version(service->convex)) == BACKEND_V1;
+}
+
+/* Takes in which version an answer shows, and logs a change. */
+static void see_version(const struct service *service, enum backend_version version)
+{
+    if (backend_version_see(convex_version(service->convex), version))
+        log_info("Backend", "The backend is version %s", backend_version_words[version]);
+}
+
+/* As production deployments hide why a function failed, it may be that v1 is gone. */
+static enum convex_outcome doubt_v1(const struct service *service, enum convex_outcome outcome)
+{
+    if (outcome == CONVEX_FUNCTION_ERROR)
+        backend_version_doubt(convex_version(service->convex));
+    return outcome;
 }
 
 /* Calls an action whose result carries no information. */
@@ -140,6 +162,7 @@ enum convex_outcome service_get_delivery(const struct service *service, const ch
         outcome = delivery_context_read(value, context, error);
     if (outcome != CONVEX_SUCCESS)
         return outcome;
+    see_version(service, context->version);
     /* A cache that mixes answers up would otherwise send one agent's work to another. */
     const char *id = json_guard_string(context->notification, "_id");
     if (id == NULL || strcmp(id, notification_id) == 0)
@@ -149,17 +172,35 @@ enum convex_outcome service_get_delivery(const struct service *service, const ch
     return CONVEX_UNAVAILABLE;
 }
 
-enum convex_outcome service_create_message(const struct service *service, const char *agent_id,
-    const char *task_id, const char *content, const char *notification_id, struct error *error)
+/* NULL without memory. */
+static json_t *pack_message(const struct new_message *message, bool is_v1_call)
+{
+    json_t *arguments = json_pack("{s:s, s:s, s:s}", "taskId", message->task_id, "agentId",
+        message->agent_id, "content", message->content);
+    /* Not with "s*" above: json_pack drops an optional member silently when out of memory. */
+    bool complete =
+        message->notification_id == NULL || json_object_set_new(arguments, "sourceNotificationId",
+                                                json_string(message->notification_id)) == 0;
+    /* Agents hear of each other's messages on both versions, but v1 has to be told. */
+    if (complete && is_v1_call)
+        complete = json_object_set_new(arguments, "suppressAgentNotifications", json_false()) == 0;
+    if (complete)
+        return arguments;
+    json_decref(arguments);
+    return NULL;
+}
+
+enum convex_outcome service_create_message(
+    const struct service *service, const struct new_message *message, struct error *error)
 {
     static const char action[] = "createMessageFromAgent";
+    bool is_v1_call = is_v1(service);
     json_t *value;
-    /* The backend deduplicates by sourceNotificationId, so repeating after a lost answer is safe.
-     */
-    enum convex_outcome outcome = convex_call(service, action,
-        json_pack("{s:s, s:s, s:s, s:s}", "taskId", task_id, "agentId", agent_id, "content",
-            content, "sourceNotificationId", notification_id),
-        CONVEX_PLAIN, &value, error);
+    json_t *arguments = pack_message(message, is_v1_call);
+    enum convex_kind kind = message->notification_id != NULL ? CONVEX_PLAIN : CONVEX_ONCE;
+    enum convex_outcome outcome = convex_call(service, action, arguments, kind, &value, error);
+    if (is_v1_call)
+        doubt_v1(service, outcome);
     if (outcome != CONVEX_SUCCESS)
         return outcome;
     /* Success makes the caller drop the reply, so the message has to exist for certain. */
@@ -172,10 +213,10 @@ enum convex_outcome service_create_message(const struct service *service, const 
     return CONVEX_UNAVAILABLE;
 }
 
-enum convex_outcome service_mark_delivered(
-    const struct service *service, const char *notification_id, struct error *error)
+/* Calls a function that answers {success: true} for a notification. */
+static enum convex_outcome mark_notification(const struct service *service, const char *action,
+    const char *notification_id, struct error *error)
 {
-    static const char action[] = "markNotificationDelivered";
     json_t *value;
     enum convex_outcome outcome = convex_call(service, action,
         json_pack("{s:s}", "notificationId", notification_id), CONVEX_PLAIN, &value, error);
@@ -187,6 +228,36 @@ enum convex_outcome service_mark_delivered(
         return CONVEX_SUCCESS;
     error_set(error, ERROR_REMOTE, "%s: the result does not confirm success", action);
     return CONVEX_UNAVAILABLE;
+}
+
+enum convex_outcome service_mark_delivered(
+    const struct service *service, const char *notification_id, struct error *error)
+{
+    return mark_notification(service, "markNotificationDelivered", notification_id, error);
+}
+
+enum convex_outcome service_mark_read(
+    const struct service *service, const char *notification_id, struct error *error)
+{
+    return doubt_v1(
+        service, mark_notification(service, "markNotificationRead", notification_id, error));
+}
+
+enum convex_outcome service_mark_delivery_ended(
+    const struct service *service, const char *notification_id, struct error *error)
+{
+    return doubt_v1(service,
+        mark_notification(service, "markNotificationDeliveryEnded", notification_id, error));
+}
+
+enum convex_outcome service_begin_task(
+    const struct service *service, const char *agent_id, const char *task_id, struct error *error)
+{
+    return doubt_v1(
+        service, call_for_effect(service, "updateTaskStatusFromAgent",
+                     json_pack("{s:s, s:s, s:s, s:s}", "taskId", task_id, "agentId", agent_id,
+                         "status", "in_progress", "expectedStatus", "assigned"),
+                     CONVEX_PLAIN, error));
 }
 
 static void copy_string(char *field, size_t field_bytes, const json_t *object, const char *key)
@@ -212,7 +283,10 @@ static bool read_agent(const json_t *item, struct agent *agent)
     copy_string(agent->id, sizeof agent->id, item, "_id");
     copy_string(agent->slug, sizeof agent->slug, item, "slug");
     copy_string(agent->name, sizeof agent->name, item, "name");
-    copy_string(agent->session_key, sizeof agent->session_key, item, "sessionKey");
+    bool is_v1 = json_guard_string(item, "systemSessionKey") != NULL;
+    agent->version = is_v1 ? BACKEND_V1 : BACKEND_V0;
+    copy_string(agent->session_key, sizeof agent->session_key, item,
+        is_v1 ? "systemSessionKey" : "sessionKey");
     agent->heartbeat_interval_ms = read_interval_ms(item);
     return true;
 }
@@ -241,6 +315,21 @@ void agent_list_fini(struct agent_list *list)
     *list = (struct agent_list){0};
 }
 
+/*
+ * An account without agents does not show the version. The one function that is called before v1
+ * was seen, right after a list that came, tells: v0 does not have it.
+ */
+static void ask_for_orchestrator(const struct service *service)
+{
+    json_t *value = NULL;
+    struct error unused;
+    enum convex_outcome outcome = convex_call(
+        service, "getOrchestratorAgentId", json_object(), CONVEX_PLAIN, &value, &unused);
+    see_version(service, backend_version_of_orchestrator(outcome, value));
+    if (outcome == CONVEX_SUCCESS)
+        json_decref(value);
+}
+
 enum convex_outcome service_list_agents(
     const struct service *service, struct agent_list *list, struct error *error)
 {
@@ -250,7 +339,12 @@ enum convex_outcome service_list_agents(
     if (outcome != CONVEX_SUCCESS)
         return outcome;
     outcome = agent_list_read(value, list, error);
+    enum backend_version version = backend_version_of_agents(value);
+    bool is_empty = json_is_array(value) && json_array_size(value) == 0;
     json_decref(value);
+    see_version(service, version);
+    if (is_empty && outcome == CONVEX_SUCCESS)
+        ask_for_orchestrator(service);
     return outcome;
 }
 

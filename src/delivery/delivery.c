@@ -155,6 +155,20 @@ static void remember_context(struct entry *entry, const struct delivery_context 
     text_copy(entry->work.task_id, sizeof entry->work.task_id, task_id != NULL ? task_id : "");
 }
 
+/* Posts content in the entry's thread. Its key is the notification, so repeating it is safe. */
+static enum convex_outcome post_message(
+    const struct attempt *attempt, const char *content, struct error *error)
+{
+    const struct entry *entry = attempt->entry;
+    const struct new_message message = {
+        .agent_id = entry->agent_id,
+        .task_id = entry->work.task_id,
+        .content = content,
+        .notification_id = entry->item.id,
+    };
+    return service_create_message(&attempt->service, &message, error);
+}
+
 /*
  * The agents of the thread have used up their runs, and this notification is the first that is
  * skipped for it: asks a person to go on, in our words. It has the reply's idempotency key, so it
@@ -163,7 +177,6 @@ static void remember_context(struct entry *entry, const struct delivery_context 
 static enum entry_stage post_limit_note(struct attempt *attempt)
 {
     const struct delivery *delivery = attempt->delivery;
-    struct entry *entry = attempt->entry;
     struct error error;
     struct text note = {0};
     limit_note_append(&note, delivery->config->delivery_max_agent_runs);
@@ -171,8 +184,7 @@ static enum entry_stage post_limit_note(struct attempt *attempt)
         error_set(&error, ERROR_NO_MEMORY, "no memory for a note about the limit of agent runs");
         return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
     }
-    enum convex_outcome outcome = service_create_message(
-        &attempt->service, entry->agent_id, entry->work.task_id, note.data, entry->item.id, &error);
+    enum convex_outcome outcome = post_message(attempt, note.data, &error);
     text_fini(&note);
     if (outcome == CONVEX_FUNCTION_ERROR) {
         loop_guard_forget_note(delivery->guard, &attempt->verdict);
@@ -404,8 +416,7 @@ static enum entry_stage stage_replied(struct attempt *attempt)
     /* A disk that was full when the reply came may have room now. */
     if (entry->work.record != RECORD_REPLY)
         journal_save_reply(&delivery->journal, entry);
-    enum convex_outcome outcome = service_create_message(&attempt->service, entry->agent_id,
-        entry->work.task_id, entry->work.reply, entry->item.id, &error);
+    enum convex_outcome outcome = post_message(attempt, entry->work.reply, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_REPLIED, outcome, &error);
     STOP_POINT("after_create_message");
@@ -436,8 +447,7 @@ static enum entry_stage stage_notify_failure(struct attempt *attempt)
         error_set(&error, ERROR_NO_MEMORY, "no memory for a failure notice");
         return attempt_retry(attempt, FAILURE_OTHER, STAGE_NOTIFY_FAILURE, &error);
     }
-    enum convex_outcome outcome = service_create_message(&attempt->service, entry->agent_id,
-        entry->work.task_id, notice.data, entry->item.id, &error);
+    enum convex_outcome outcome = post_message(attempt, notice.data, &error);
     text_fini(&notice);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_NOTIFY_FAILURE, outcome, &error);

@@ -58,7 +58,8 @@ static const char *const heartbeat_outcomes[] = {
 static const char *const actions[] = {"listUndeliveredNotifications", "getNotificationForDelivery",
     "createMessageFromAgent", "markNotificationDelivered", "listAgents", "updateAgentHeartbeat",
     "updateRuntimeStatus", "checkAndClearRestartRequested", "getPendingUpgrade",
-    "recordUpgradeResult", "other"};
+    "recordUpgradeResult", "markNotificationRead", "markNotificationDeliveryEnded",
+    "updateTaskStatusFromAgent", "getOrchestratorAgentId", "other"};
 static const char *const call_outcomes[] = {
     "success", "unavailable", "function_error", "rejected", "aborted"};
 static const char *const gateway_states[] = {"open", "trickle", "suspect", "shut"};

@@ -130,8 +130,12 @@ static int attempt_convex_call(unsigned number)
     int result = convex_create(&convex, "http://127.0.0.1:9", "k57a", "token", &error);
     if (result == 0) {
         const struct service service = {.convex = convex, .client = aborted_client.client};
-        enum convex_outcome outcome =
-            service_create_message(&service, "jx1", "jd1", "content", "js1", &error);
+        enum convex_outcome outcome = service_create_message(&service,
+            &(struct new_message){.agent_id = "jx1",
+                .task_id = "jd1",
+                .content = "content",
+                .notification_id = "js1"},
+            &error);
         assert_int_equal(outcome, alloc_fault_fired() ? CONVEX_UNAVAILABLE : CONVEX_ABORTED);
         result = alloc_fault_fired() ? (int)error.code : 0;
         alloc_fault_disarm();

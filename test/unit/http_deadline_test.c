@@ -64,8 +64,12 @@ static int write_back_outcome(unsigned port)
     assert_int_equal(http_client_create(&service.client, NULL, &aborted, NULL), 0);
     assert_int_equal(convex_create(&service.convex, url, "account", "token", &error), 0);
     convex_set_timeout(service.convex, TIMEOUT_MS);
-    enum convex_outcome outcome =
-        service_create_message(&service, "agent", "task", "words", "notification", &error);
+    enum convex_outcome outcome = service_create_message(&service,
+        &(struct new_message){.agent_id = "agent",
+            .task_id = "task",
+            .content = "words",
+            .notification_id = "notification"},
+        &error);
     convex_destroy(service.convex);
     http_client_destroy(service.client);
     return (int)outcome;
