@@ -22,7 +22,7 @@ const char *const *service_names(enum backend_version version)
 {
     static const char *names[2][MAX_FUNCTIONS + 1];
     const struct service_function *functions = functions_of(version);
-    for (size_t i = 0; functions[i].name != NULL && i < MAX_FUNCTIONS; i++)
+    for (size_t i = 0; i < MAX_FUNCTIONS && functions[i].name != NULL; i++)
         names[version][i] = functions[i].name;
     return names[version];
 }

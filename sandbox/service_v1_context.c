@@ -142,7 +142,7 @@ static void add_agents(struct service_call *call, const struct context *context,
     struct rows agents = {0};
     rows_add_account(&agents, &call->sandbox->store, TABLE_AGENTS, call->account->id);
     if (agents.count > 1)
-        qsort((void *)agents.items, agents.count, sizeof *agents.items, compare_agents);
+        qsort((void *)agents.items, agents.count, sizeof(struct document *), compare_agents);
     const json_t *assigned =
         context->task == NULL ? NULL : document_field(context->task, "assignedAgentIds");
     json_object_set_new(json, "mentionableAgents", describe_agents(&agents, true, NULL));

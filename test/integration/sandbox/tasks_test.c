@@ -37,38 +37,39 @@ static void seed_task(struct test_env *env, const char *status, bool assigned)
 /* updateTaskStatusFromAgent by the orchestrator: from a status, what it asks, what comes of it. */
 static const struct {
     const char *from;
-    bool assigned;
     const char *ask;    /* status, and further arguments */
     const char *status; /* after the call */
+    const char *error;  /* NULL: success */
+    bool assigned;
     bool changed;
-    const char *error; /* NULL: success */
 } changes[] = {
-    {"assigned", true, "'status':'in_progress'", "in_progress", true, NULL},
-    {"assigned", true, "'status':'review'", "review", true, NULL},
-    {"assigned", true, "'status':'blocked','blockedReason':'x'", "blocked", true, NULL},
-    {"assigned", true, "'status':'blocked','blockedReason':'  '", "blocked", true, NULL},
-    {"assigned", true, "'status':'blocked'", "assigned", false,
-        "Invalid status change: Cannot move to 'blocked' without providing a reason"},
-    {"assigned", false, "'status':'review'", "assigned", false,
-        "Invalid status change: Cannot move to 'in_progress' without at least one assignee"},
-    {"assigned", true, "'status':'done'", "assigned", false,
-        "Forbidden: Task must be in review before marking done"},
-    {"assigned", true, "'status':'inbox'", "assigned", false,
-        "Invalid status: must be in_progress, review, done, or blocked"},
-    {"in_progress", true, "'status':'in_progress'", "in_progress", false, NULL},
-    {"in_progress", true, "'status':'review','expectedStatus':'assigned'", "in_progress", false,
-        NULL},
-    {"in_progress", true, "'status':'review','expectedStatus':'in_progress'", "review", true, NULL},
-    {"review", true, "'status':'done'", "done", true, NULL},
-    {"review", true, "'status':'in_progress'", "in_progress", true, NULL},
-    {"blocked", true, "'status':'review'", "review", true, NULL},
-    {"inbox", false, "'status':'in_progress'", "inbox", false,
-        "Invalid transition: Cannot move from 'inbox' to 'in_progress'"},
-    {"done", true, "'status':'done'", "done", false, NULL},
-    {"done", true, "'status':'review'", "done", false,
-        "Invalid transition: Cannot move from 'done' to 'review'"},
-    {"archived", true, "'status':'in_progress'", "archived", false,
-        "Invalid transition: Cannot move from 'archived' to 'in_progress'"},
+    {"assigned", "'status':'in_progress'", "in_progress", NULL, true, true},
+    {"assigned", "'status':'review'", "review", NULL, true, true},
+    {"assigned", "'status':'blocked','blockedReason':'x'", "blocked", NULL, true, true},
+    {"assigned", "'status':'blocked','blockedReason':'  '", "blocked", NULL, true, true},
+    {"assigned", "'status':'blocked'", "assigned",
+        "Invalid status change: Cannot move to 'blocked' without providing a reason", true, false},
+    {"assigned", "'status':'review'", "assigned",
+        "Invalid status change: Cannot move to 'in_progress' without at least one assignee", false,
+        false},
+    {"assigned", "'status':'done'", "assigned",
+        "Forbidden: Task must be in review before marking done", true, false},
+    {"assigned", "'status':'inbox'", "assigned",
+        "Invalid status: must be in_progress, review, done, or blocked", true, false},
+    {"in_progress", "'status':'in_progress'", "in_progress", NULL, true, false},
+    {"in_progress", "'status':'review','expectedStatus':'assigned'", "in_progress", NULL, true,
+        false},
+    {"in_progress", "'status':'review','expectedStatus':'in_progress'", "review", NULL, true, true},
+    {"review", "'status':'done'", "done", NULL, true, true},
+    {"review", "'status':'in_progress'", "in_progress", NULL, true, true},
+    {"blocked", "'status':'review'", "review", NULL, true, true},
+    {"inbox", "'status':'in_progress'", "inbox",
+        "Invalid transition: Cannot move from 'inbox' to 'in_progress'", false, false},
+    {"done", "'status':'done'", "done", NULL, true, false},
+    {"done", "'status':'review'", "done", "Invalid transition: Cannot move from 'done' to 'review'",
+        true, false},
+    {"archived", "'status':'in_progress'", "archived",
+        "Invalid transition: Cannot move from 'archived' to 'in_progress'", true, false},
 };
 
 static void expect_status(struct test_env *env, const char *title, const char *status)
