@@ -152,11 +152,22 @@ static bool needs_no_answer(const struct agent_input *agent_input)
            strcmp(agent_input->type, "thread_update") == 0;
 }
 
+/* What an agent says once its calls of tools have results, which it quotes. */
+static char *reply_to_results(const char *input)
+{
+    struct text reply = {0};
+    text_append(&reply, "Done. ");
+    write_quote(&reply, input);
+    return text_take(&reply);
+}
+
 char *agent_reply(const char *agent, const char *input, bool chatty)
 {
     struct text_span trimmed = text_trim(input, strlen(input));
     if (trimmed.length_bytes >= 12 && strncmp(trimmed.bytes, "## Heartbeat", 12) == 0)
         return memory_copy("HEARTBEAT_OK");
+    if (strncmp(input, "Tool:", 5) == 0)
+        return reply_to_results(input);
     struct agent_input agent_input = {0};
     parse_input(input, &agent_input);
     struct text reply = {0};

@@ -65,7 +65,7 @@ static const struct action backend_actions[] = {
 static const char *const known_keys[] = {"name", "match", "times", "latency_ms",
     "latency_exponential_ms", "hold", "action", "behaviour", "status", "headers", "body",
     "body_json", "body_base64", "body_repeat", "message", "text", "before_checks", "chunk_bytes",
-    "chunk_ms", "post", NULL};
+    "chunk_ms", "post", "calls", NULL};
 
 static const char *const known_post_keys[] = {"when", "task", "content", "author", NULL};
 
@@ -209,6 +209,23 @@ static int read_rule_post(const json_t *json, struct fault_rule *rule, struct er
     return 0;
 }
 
+static int read_rule_calls(const json_t *json, struct fault_rule *rule, struct error *error)
+{
+    json_t *calls = json_object_get(json, "calls");
+    size_t index;
+    const json_t *call;
+    if (calls == NULL)
+        return 0;
+    if (rule->side != FAULT_GATEWAY || !json_is_array(calls))
+        return error_set(error, ERROR_INVALID, "calls must be an array, in a rule of the gateway");
+    json_array_foreach (calls, index, call) {
+        if (json_guard_string(call, "name") == NULL)
+            return error_set(error, ERROR_INVALID, "call %zu needs a name", index + 1);
+    }
+    rule->calls = json_incref(calls);
+    return 0;
+}
+
 static int read_rule_headers(const json_t *json, struct fault_rule *rule, struct error *error)
 {
     json_t *headers = json_object_get(json, "headers");
@@ -257,6 +274,8 @@ static int read_rule(const json_t *json, struct fault_rule *rule, struct error *
         result = read_rule_headers(json, rule, error);
     if (result == 0)
         result = read_rule_post(json, rule, error);
+    if (result == 0)
+        result = read_rule_calls(json, rule, error);
     rule->name = copy_string(json, "name");
     rule->reply = copy_string(json, rule->side == FAULT_GATEWAY ? "text" : "message");
     rule->before_checks = json_is_true(json_object_get(json, "before_checks"));
@@ -287,6 +306,7 @@ void fault_rule_unref(struct fault_rule *rule)
         return;
     json_decref(rule->headers);
     json_decref(rule->post);
+    json_decref(rule->calls);
     free(rule->name);
     free(rule->agent);
     free(rule->session);

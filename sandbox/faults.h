@@ -50,7 +50,8 @@ struct fault_rule {
     json_t *headers;
     char *body; /* NULL: the default one */
     size_t body_bytes;
-    char *reply; /* gateway: the agent's text, NULL: its own */
+    char *reply;   /* gateway: the agent's text, NULL: its own */
+    json_t *calls; /* gateway: calls of tools in place of a reply, NULL: none */
     struct exchange_cut cut;
     json_t *post; /* a message to post (rule_post.h), or NULL */
     enum fault_moment post_moment;

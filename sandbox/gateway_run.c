@@ -22,6 +22,7 @@
 #include "gateway.h"
 #include "gateway_schema.h"
 #include "gateway_session.h"
+#include "gateway_tools.h"
 #include "memory.h"
 #include "rule_post.h"
 
@@ -97,6 +98,32 @@ static json_t *make_usage(size_t input_bytes, size_t output_bytes)
         output, "output_tokens_details", "reasoning_tokens", 0, "total_tokens", input + output));
 }
 
+static void append_text(json_t *output, const char *reply, const char *phase)
+{
+    char uuid[UUID_BYTES];
+    char message_id[UUID_BYTES + 4];
+    make_uuid(uuid);
+    snprintf(message_id, sizeof message_id, "msg_%s", uuid);
+    json_array_append_new(output,
+        memory_json(json_pack("{s:s, s:s, s:s, s:[{s:s, s:o}], s:s, s:s}", "type", "message", "id",
+            message_id, "role", "assistant", "content", "type", "output_text", "text",
+            memory_json_text(reply), "phase", phase, "status", "completed")));
+}
+
+/* The output of a run: the reply, or the calls that its rule makes, after what it says to them. */
+static json_t *make_output(const struct agent_run *run, const char *reply)
+{
+    json_t *output = memory_json(json_array());
+    const json_t *calls = run->rule == NULL ? NULL : run->rule->calls;
+    if (reply != NULL && calls == NULL)
+        append_text(output, reply, "final_answer");
+    else if (reply != NULL && run->rule->reply != NULL)
+        append_text(output, reply, "commentary");
+    if (reply != NULL)
+        gateway_tools_append_calls(output, calls);
+    return output;
+}
+
 /*
  * Returns the response resource as JSON text, of a failed run if reply is NULL. The caller frees
  * it.
@@ -107,20 +134,11 @@ static char *make_resource(const struct agent_run *run, const char *reply)
     char uuid[UUID_BYTES];
     make_uuid(uuid);
     snprintf(id, sizeof id, "resp_%s", uuid);
-    json_t *output = memory_json(json_array());
     size_t reply_bytes = reply == NULL ? 0 : strlen(reply);
-    if (reply != NULL) {
-        char message_id[UUID_BYTES + 4];
-        make_uuid(uuid);
-        snprintf(message_id, sizeof message_id, "msg_%s", uuid);
-        json_array_append_new(output,
-            memory_json(json_pack("{s:s, s:s, s:s, s:[{s:s, s:o}], s:s, s:s}", "type", "message",
-                "id", message_id, "role", "assistant", "content", "type", "output_text", "text",
-                memory_json_text(reply), "phase", "final_answer", "status", "completed")));
-    }
     json_t *resource = memory_json(json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o}", "id", id,
         "object", "response", "created_at", (json_int_t)(clock_wall_ms() / 1000), "status",
-        reply == NULL ? "failed" : "completed", "model", run->model, "output", output, "usage",
+        reply == NULL ? "failed" : "completed", "model", run->model, "output",
+        make_output(run, reply), "usage",
         make_usage(run->message == NULL ? 0 : strlen(run->message), reply_bytes)));
     if (reply == NULL)
         json_object_set_new(resource, "error",
@@ -252,22 +270,6 @@ static char *copy_member(const json_t *body, const char *key)
     return value == NULL ? NULL : memory_copy(value);
 }
 
-/* The names of the tools that a request offers, in either of their forms; NULL for none. */
-static json_t *tool_names(const json_t *tools)
-{
-    if (!json_is_array(tools))
-        return NULL;
-    json_t *names = memory_json(json_array());
-    size_t index;
-    const json_t *tool;
-    json_array_foreach (tools, index, tool) {
-        const json_t *nested = json_object_get(tool, "function");
-        const char *name = json_guard_string(nested != NULL ? nested : tool, "name");
-        json_array_append_new(names, memory_json_text(name == NULL ? "" : name));
-    }
-    return names;
-}
-
 /* Opens the run's record. Takes the strings of choice. */
 static void record_run(struct agent_run *run, const json_t *body, struct session_choice *choice)
 {
@@ -287,8 +289,9 @@ static void record_run(struct agent_run *run, const json_t *body, struct session
         .model = copy_member(body, "model"),
         .input = memory_copy_bytes(run->message, kept_bytes),
         .instructions = copy_member(body, "instructions"),
-        .tools = tool_names(json_object_get(body, "tools")),
+        .tools = gateway_tools_names(json_object_get(body, "tools")),
         .input_bytes = input_bytes,
+        .results = gateway_tools_results(json_object_get(body, "input")),
         .notification_id = agent_notification_id(run->message),
     };
     choice->key = NULL;
@@ -319,6 +322,16 @@ static void refuse_run(struct agent_run *run, unsigned status, const char *messa
     gateway_run_refuse(run->exchange, status, "invalid_request_error", message);
 }
 
+/* Unlike other refusals this is a failed response, though no agent ran. */
+static void refuse_tools(struct agent_run *run)
+{
+    run->sandbox->recorder.refused++;
+    answer_json(run->exchange, 400,
+        json_pack("{s:s, s:s, s:[], s:{s:s, s:s}}", "object", "response", "status", "failed",
+            "output", "error", "code", "invalid_request_error", "message",
+            "invalid tool configuration"));
+}
+
 /* Begins a run whose body passed the schema check. */
 static void begin_checked(struct agent_run *run, const json_t *body)
 {
@@ -336,6 +349,8 @@ static void begin_checked(struct agent_run *run, const json_t *body)
         refuse_run(run, 400, choice.text.data);
     else if (run->message == NULL)
         refuse_run(run, 400, "Missing user message in `input`.");
+    else if (gateway_tools_collide(json_object_get(body, "tools")))
+        refuse_tools(run);
     else if (json_is_true(json_object_get(body, "stream")))
         refuse_run(run, 400, "stream: the sandbox does not stream");
     else

@@ -6,9 +6,18 @@
 #include "gateway_schema.h"
 
 #include "base/json.h"
+#include "gateway_tools.h"
 #include "memory.h"
 
-enum kind { KIND_STRING, KIND_INPUT, KIND_BOOLEAN, KIND_COUNT, KIND_NUMBER, KIND_RECORD, KIND_ANY };
+enum kind {
+    KIND_STRING,
+    KIND_INPUT,
+    KIND_BOOLEAN,
+    KIND_COUNT,
+    KIND_NUMBER,
+    KIND_RECORD,
+    KIND_ANY,
+};
 
 struct member {
     const char *name;
@@ -137,6 +146,10 @@ bool gateway_schema_check(const json_t *body, struct text *problem)
             return false;
         }
     }
+    const json_t *tools = json_object_get(body, "tools");
+    if (!gateway_tools_check_results(json_object_get(body, "input"), problem) ||
+        (tools != NULL && !gateway_tools_check(tools, problem)))
+        return false;
     const char *key;
     json_t *value;
     json_object_foreach ((json_t *)body, key, value) {
@@ -164,6 +177,20 @@ static char *content_text(const json_t *content)
     return text_take(&text);
 }
 
+/*
+ * Returns the message with the result of a call as another line, as the agent sees it. Takes
+ * message, which may be NULL.
+ */
+static char *append_result(char *message, const json_t *item)
+{
+    struct text text = {0};
+    text_printf(&text, "%s%sTool:%s: %s", message == NULL ? "" : message,
+        message == NULL ? "" : "\n", json_guard_string(item, "call_id"),
+        json_guard_string(item, "output"));
+    free(message);
+    return text_take(&text);
+}
+
 char *gateway_schema_message(const json_t *body)
 {
     const json_t *input = json_object_get(body, "input");
@@ -173,6 +200,8 @@ char *gateway_schema_message(const json_t *body)
     size_t index;
     const json_t *item;
     json_array_foreach (input, index, item) {
+        if (gateway_tools_is_result(item))
+            message = append_result(message, item);
         const char *role = json_guard_string(item, "role");
         if (role == NULL || strcmp(role, "user") != 0)
             continue;

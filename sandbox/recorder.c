@@ -35,6 +35,7 @@ static void free_record(struct record *record)
     free(record->input);
     free(record->instructions);
     json_decref(record->tools);
+    json_decref(record->results);
     free(record->notification_id);
     free(record);
 }
@@ -170,6 +171,8 @@ static json_t *describe_record(const struct record *record)
     set_text(json, "instructions", record->instructions);
     if (record->tools != NULL)
         json_object_set(json, "tools", record->tools);
+    if (record->results != NULL)
+        json_object_set(json, "results", record->results);
     return json;
 }
 

@@ -32,7 +32,8 @@ struct record {
     char *input; /* its first bytes, up to gateway_input_bytes */
     size_t input_bytes;
     char *instructions;
-    json_t *tools; /* names */
+    json_t *tools;   /* names of those that were offered */
+    json_t *results; /* of calls, {call_id, output} */
     char *notification_id;
     unsigned status;     /* of the answer, 0: none */
     const char *outcome; /* under_way, answered, dropped, aborted (the client disconnected) */
