@@ -1,4 +1,4 @@
-/* Calls of the sandbox's backend functions, for tests of the sandbox itself. */
+/* Calls of the backend functions and the control API of a sandbox, in a compact form. */
 #ifndef TEST_LIB_BACKEND_CALL_H
 #define TEST_LIB_BACKEND_CALL_H
 
