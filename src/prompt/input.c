@@ -144,13 +144,18 @@ static void append_documents(struct text *text, const struct delivery_context *c
     append_document(text, LABEL_GLOBAL, context->briefing_doc, "content");
 }
 
+static bool is_list_character(char character)
+{
+    return character != '\0' && strchr("\",;()", character) != NULL;
+}
+
 /* A word as it is; in quotes when it has blanks, or characters that a list of names has. */
 static void append_name(struct text *text, struct text_span name)
 {
     bool quoted = name.length_bytes == 0;
     for (size_t i = 0; i < name.length_bytes; i++)
         quoted = quoted || text_blank_length(name.bytes + i, name.length_bytes - i) > 0 ||
-                 memchr("\",;()", name.bytes[i], 5) != NULL;
+                 is_list_character(name.bytes[i]);
     text_append(text, quoted ? "\"" : "");
     framing_append_line(text, name, FRAMING_NO_LIMIT);
     text_append(text, quoted ? "\"" : "");

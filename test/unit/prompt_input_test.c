@@ -223,12 +223,18 @@ static void test_input_is_trimmed_at_its_end(void **state)
 static void test_nothing_is_promised_without_access(void **state)
 {
     (void)state;
-    static const char *const contexts[] = {"", "{\"notification\":{\"type\":\"assignment\"}}",
+    static const char review[] =
         "{\"task\":{\"status\":\"review\"},\"effectiveBehaviorFlags\":{\"canMarkDone\":true,"
-        "\"canCreateTasks\":true}}",
-        "{\"task\":{\"status\":\"blocked\"}}", "{\"task\":{\"status\":\"done\"}}",
+        "\"canReviewTasks\":true,\"canCreateTasks\":true}}";
+    static const char *const contexts[] = {
+        "",
+        "{\"notification\":{\"type\":\"assignment\"}}",
+        review,
+        "{\"task\":{\"status\":\"blocked\"}}",
+        "{\"task\":{\"status\":\"done\"}}",
         "{\"orchestratorAgentId\":\"a1\"}",
-        "{\"orchestratorAgentId\":\"a1\",\"task\":{\"labels\":[\"system:orchestrator-chat\"]}}"};
+        "{\"orchestratorAgentId\":\"a1\",\"task\":{\"labels\":[\"system:orchestrator-chat\"]}}",
+    };
     static const char *const promises[] = {"POST", "http", "HTTP", "x-openclaw", "/agent/",
         "tool_call", "task_", "document_upsert", "response_request", "NO_REPLY"};
     for (size_t i = 0; i < sizeof contexts / sizeof contexts[0]; i++) {
