@@ -92,17 +92,17 @@ struct seen {
 
 static char resemblance(uint32_t point)
 {
-    if (point == 0 || IS_IN(point, invisible))
-        return '\0';
-    if (IS_IN(point, double_bars))
-        return '=';
-    if (IS_IN(point, dashes))
-        return '-';
     if (point >= 0xFF01 && point <= 0xFF5E)
         point -= 0xFF01 - '!';
     if (point >= 'A' && point <= 'Z')
         return (char)(point - 'A' + 'a');
-    return point < 0x80 ? (char)point : '?';
+    if (point >= ' ' && point < 0x7F)
+        return (char)point;
+    if (point == 0 || IS_IN(point, invisible))
+        return '\0';
+    if (IS_IN(point, double_bars))
+        return '=';
+    return IS_IN(point, dashes) ? '-' : '?';
 }
 
 /* The character at the front of span, which is not empty. */
@@ -297,8 +297,10 @@ bool framing_append_lines(
     bool more = true;
     while (more) {
         append_one_of_lines(text, take_line(&rest, &more));
-        if (more)
-            text_printf(text, "\n%s", indent);
+        if (more) {
+            text_append(text, "\n");
+            text_append(text, indent);
+        }
     }
     if (was_cut)
         text_append(text, ellipsis);
