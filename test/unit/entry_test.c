@@ -79,9 +79,11 @@ static void test_each_failed_outcome_has_a_class(void **state)
     }
 }
 
-static void test_every_stage_has_a_word(void **state)
+static void test_every_stage_and_reason_has_a_word(void **state)
 {
     (void)state;
+    for (int reason = REASON_REPLIED; reason <= REASON_LAST_FAILURE; reason++)
+        assert_non_null(end_reason_words[(enum end_reason)reason]);
     for (int stage = STAGE_KNOWN; stage <= STAGE_SETTLED; stage++)
         assert_non_null(entry_stage_words[(enum entry_stage)stage]);
     assert_string_equal(entry_stage_words[STAGE_NOTIFY_FAILURE], "giving_up");
@@ -96,7 +98,7 @@ int main(void)
         cmocka_unit_test(test_outcomes_are_those_of_the_metric),
         cmocka_unit_test(test_kinds_of_runs_are_those_of_the_metric),
         cmocka_unit_test(test_each_failed_outcome_has_a_class),
-        cmocka_unit_test(test_every_stage_has_a_word),
+        cmocka_unit_test(test_every_stage_and_reason_has_a_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
