@@ -33,7 +33,8 @@ enum service_refusal service_refusal_parse(const char *text);
 struct notification_row {
     char id[ID_BYTES];
     char agent_id[ID_BYTES];
-    int64_t created_at_ms; /* wall clock; 0 when it cannot be read */
+    int64_t created_at_ms;  /* wall clock; 0 when it cannot be read */
+    char task_id[ID_BYTES]; /* "" for none */
 };
 
 struct notification_page {
@@ -100,8 +101,8 @@ enum convex_outcome service_mark_delivery_ended(
     const struct service *service, const char *notification_id, struct error *error);
 
 /* Moves a task that is "assigned" to "in_progress"; one of another status stays. Idempotent. */
-enum convex_outcome service_begin_task(const struct service *service, const char *agent_id,
-    const char *task_id, struct error *error);
+enum convex_outcome service_begin_task(
+    const struct service *service, const char *agent_id, const char *task_id, struct error *error);
 
 enum { AGENT_NAME_BYTES = 128, AGENT_KEY_BYTES = 256 };
 

@@ -59,6 +59,12 @@ enum { ID_BYTES = 65 }; /* 64 characters and the NUL */
 /* Whether text is 1 to 64 characters of [A-Za-z0-9_-]. Pure. */
 bool id_is_valid(const char *text);
 
+/*
+ * Writes a key that stands for two ids, which together do not fit into one: a hash of each, so two
+ * pairs share a key with a probability of 2^-128. Pure.
+ */
+void id_pair_key(char key[static ID_BYTES], const char *one, const char *other);
+
 /* A hash table by id over items embedded in their owners' structures. Allocates only in init. */
 
 /* Embedded. id is set before id_table_add and must not change while the item is in a table. */

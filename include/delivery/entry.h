@@ -136,9 +136,10 @@ struct failing_time {
 struct entry {
     /* Never changed once the queue has it. */
     enum entry_kind kind;
-    struct id_item item;     /* the notification's id, or the agent's of a wake-up */
-    char agent_id[ID_BYTES]; /* names the lane */
-    int64_t created_at_ms;   /* wall clock; 0 when not known */
+    struct id_item item; /* the notification's id, or the agent's of a wake-up */
+    char agent_id[ID_BYTES];
+    char task_id[ID_BYTES]; /* as it was listed; "" for none */
+    int64_t created_at_ms;  /* wall clock; 0 when not known */
 
     /* The worker's that has taken the entry; while no worker has it, read under the queue's lock.
      */
@@ -156,7 +157,7 @@ struct entry {
         bool reply_abandoned; /* its reply will not be posted: if it is marked, then by us */
         char *reply;          /* owned; NULL before there is one and while only the spool has it */
         char agent_slug[ID_BYTES];
-        char task_id[ID_BYTES];           /* "" when the notification has no task */
+        char task_id[ID_BYTES];           /* of its thread; "" when it has none */
         char failure[64];                 /* how the last run ended, for the notice in the thread */
         enum failure_class failure_class; /* of its last failure at this stage */
         bool agent_unknown;               /* the gateway lacked its agent when it was last asked */

@@ -1,8 +1,8 @@
 /*
  * All undelivered notifications that this process knows, in one structure under one lock, and the
  * agents to wake. The poller offers pages of the backend's list; a worker takes an entry, owns its
- * work part while it does the blocking work, and finishes it. A lane is an agent: its entries are
- * handed out one at a time, oldest first, while lanes run in parallel.
+ * work part while it does the blocking work, and finishes it. A lane is an agent, or a session of
+ * one: its entries are handed out one at a time, oldest first, while lanes run in parallel.
  *
  * All that belongs together changes together under the lock, so there is no moment at which an
  * entry could be run twice or be lost (docs/architecture.md, The send queue). Unless noted, a
@@ -172,6 +172,13 @@ void send_queue_finish(
     struct send_queue *queue, struct entry *entry, enum entry_stage stage, int64_t delay_ms);
 
 /* Controlling sends. */
+
+/*
+ * Makes lanes of sessions, an agent and a task each, so that one agent may work on several tasks at
+ * once; or, initially, of agents. What waits changes lanes now, what a worker has when it is
+ * returned; until then it is not sent.
+ */
+void send_queue_use_session_lanes(struct send_queue *queue, bool wanted);
 
 /* Sets whether agents may be asked from now on. */
 void send_queue_set_policy(struct send_queue *queue, const struct send_policy *policy);

@@ -108,6 +108,8 @@ static bool read_notification_row(const json_t *item, struct notification_row *r
         return false;
     text_copy(row->id, sizeof row->id, id);
     text_copy(row->agent_id, sizeof row->agent_id, agent_id);
+    const char *task_id = json_guard_id(item, "taskId");
+    text_copy(row->task_id, sizeof row->task_id, task_id != NULL ? task_id : "");
     /* Stays 0, for unknown, if it cannot be read: it only orders notifications. */
     row->created_at_ms = 0;
     json_guard_time_ms(item, "createdAt", 0, &row->created_at_ms);

@@ -15,7 +15,9 @@
 #include "base/containers.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -169,12 +171,22 @@ void id_table_fini(struct id_table *table)
 }
 
 /* FNV-1a, unseeded: the ids are assigned by the backend, not chosen by its users. */
-static struct id_item **id_bucket(const struct id_table *table, const char *id)
+static uint64_t id_hash(const char *id)
 {
     uint64_t hash = UINT64_C(14695981039346656037);
     for (; *id != '\0'; id++)
         hash = (hash ^ (unsigned char)*id) * UINT64_C(1099511628211);
-    return &table->buckets[hash & (table->bucket_count - 1)];
+    return hash;
+}
+
+void id_pair_key(char key[static ID_BYTES], const char *one, const char *other)
+{
+    snprintf(key, ID_BYTES, "%016" PRIx64 "%016" PRIx64, id_hash(one), id_hash(other));
+}
+
+static struct id_item **id_bucket(const struct id_table *table, const char *id)
+{
+    return &table->buckets[id_hash(id) & (table->bucket_count - 1)];
 }
 
 struct id_item *id_table_find(const struct id_table *table, const char *id)

@@ -111,21 +111,6 @@ void agent_runs_destroy(struct agent_runs *runs)
 }
 
 /* FNV-1a, 64 bits. */
-static uint64_t hash_id(const char *id)
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (; *id != '\0'; id++)
-        hash = (hash ^ (unsigned char)*id) * UINT64_C(0x100000001b3);
-    return hash;
-}
-
-/* Two ids do not fit into the key of a table, but a hash of each does. */
-static void write_pair_key(char key[static ID_BYTES], const struct agent_run *run)
-{
-    snprintf(key, ID_BYTES, "%016" PRIx64 "%016" PRIx64, hash_id(run->message_id),
-        hash_id(run->agent_id));
-}
-
 /* Applies the days that have passed. A clock that was set back starts the day again. */
 static void forgive_runs(struct run_tally *count, int64_t wall_ms)
 {
@@ -194,7 +179,7 @@ static enum end_reason claim_locked(
     if (run->message_id == NULL)
         return claim_counts_locked(runs, run, wall_ms, note_due);
     char key[ID_BYTES];
-    write_pair_key(key, run);
+    id_pair_key(key, run->message_id, run->agent_id);
     struct run_tally *pair = tally_lru_find(&runs->pairs, key);
     if (pair != NULL && strcmp(pair->holder, run->notification_id) != 0)
         return REASON_SAME_MESSAGE;

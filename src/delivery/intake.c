@@ -70,7 +70,8 @@ static bool add_row_locked(
     mutex_assert_held(&queue->lock);
     if (!has_room_locked(queue))
         return false;
-    struct entry *entry = queue_new_entry_locked(queue, ENTRY_DELIVERY, row->id, row->agent_id);
+    struct entry *entry =
+        queue_new_entry_locked(queue, ENTRY_DELIVERY, row->id, row->agent_id, row->task_id);
     if (entry == NULL)
         return false;
     add_delivery_locked(queue, entry, row->created_at_ms);
@@ -83,8 +84,8 @@ static bool add_row_locked(
 bool send_queue_restore(struct send_queue *queue, const struct spool_record *record, bool replied)
 {
     mutex_lock(&queue->lock);
-    struct entry *entry =
-        queue_new_entry_locked(queue, ENTRY_DELIVERY, record->id, record->agent_id);
+    struct entry *entry = queue_new_entry_locked(
+        queue, ENTRY_DELIVERY, record->id, record->agent_id, record->task_id);
     if (entry != NULL) {
         add_delivery_locked(queue, entry, record->created_at_ms);
         entry->queue.stage = replied ? STAGE_REPLIED : STAGE_KNOWN;
@@ -112,7 +113,7 @@ int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_
     struct entry *entry = NULL;
     bool known = id_table_find(&queue->entries, id) != NULL;
     if (!known)
-        entry = queue_new_entry_locked(queue, ENTRY_DELIVERY, id, "");
+        entry = queue_new_entry_locked(queue, ENTRY_DELIVERY, id, "", "");
     if (entry != NULL) {
         add_delivery_locked(queue, entry, created_at_ms);
         entry->queue.stage = STAGE_SETTLED;
@@ -296,7 +297,7 @@ bool send_queue_wake(struct send_queue *queue, const char *agent_id, int64_t max
     struct id_item *found = id_table_find(&queue->lanes, agent_id);
     bool has_one = found != NULL && CONTAINER_OF(found, struct lane, item)->wakes > 0;
     if (!queue->closed && !queue->held_by_operator && !has_one)
-        entry = queue_new_entry_locked(queue, ENTRY_WAKE, agent_id, agent_id);
+        entry = queue_new_entry_locked(queue, ENTRY_WAKE, agent_id, agent_id, "");
     if (entry != NULL) {
         entry->queue.lane->wakes++;
         entry->queue.overdue_from_ms = clock_monotonic_ms() + max_wait_ms;

@@ -6,7 +6,9 @@
  * runs after it has released the lock.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/sync.h"
 #include "base/text.h"
@@ -33,7 +35,8 @@ int send_queue_create(
     for (int class = 0; class < CLASS_COUNT; class ++)
         TAILQ_INIT(&created->ready_lanes[class]);
     if (id_table_init(&created->entries, SEND_QUEUE_MAX_HELD, error) != 0 ||
-        id_table_init(&created->lanes, SEND_QUEUE_MAX_HELD / 8, error) != 0) {
+        id_table_init(&created->lanes, SEND_QUEUE_MAX_HELD / 8, error) != 0 ||
+        id_table_init(&created->agents, SEND_QUEUE_MAX_HELD / 8, error) != 0) {
         send_queue_destroy(created);
         return ERROR_NO_MEMORY;
     }
@@ -62,6 +65,7 @@ void send_queue_destroy(struct send_queue *queue)
     }
     id_table_fini(&queue->entries);
     id_table_fini(&queue->lanes);
+    id_table_fini(&queue->agents);
     heap_fini(&queue->waiting);
     heap_fini(&queue->unsettled);
     heap_fini(&queue->recorded);
@@ -75,16 +79,37 @@ void send_queue_destroy(struct send_queue *queue)
 /* Members. */
 
 /* NULL without memory. */
-static struct lane *find_or_add_lane_locked(struct send_queue *queue, const char *agent_id)
+static struct lane_agent *find_or_add_agent_locked(struct send_queue *queue, const char *agent_id)
 {
     mutex_assert_held(&queue->lock);
-    struct id_item *found = id_table_find(&queue->lanes, agent_id);
+    struct id_item *found = id_table_find(&queue->agents, agent_id);
+    if (found != NULL)
+        return CONTAINER_OF(found, struct lane_agent, item);
+    struct lane_agent *agent = calloc(1, sizeof *agent);
+    if (agent == NULL)
+        return NULL;
+    text_copy(agent->item.id, sizeof agent->item.id, agent_id);
+    id_table_add(&queue->agents, &agent->item);
+    return agent;
+}
+
+/* NULL without memory; then an agent may be left without lanes until its next one is made. */
+static struct lane *find_or_add_lane_locked(
+    struct send_queue *queue, const char *id, const char *agent_id)
+{
+    mutex_assert_held(&queue->lock);
+    struct id_item *found = id_table_find(&queue->lanes, id);
     if (found != NULL)
         return CONTAINER_OF(found, struct lane, item);
     struct lane *lane = calloc(1, sizeof *lane);
-    if (lane == NULL)
+    struct lane_agent *agent = lane != NULL ? find_or_add_agent_locked(queue, agent_id) : NULL;
+    if (agent == NULL) {
+        free(lane);
         return NULL;
-    text_copy(lane->item.id, sizeof lane->item.id, agent_id);
+    }
+    text_copy(lane->item.id, sizeof lane->item.id, id);
+    lane->agent = agent;
+    agent->lanes++;
     for (int class = 0; class < CLASS_COUNT; class ++)
         TAILQ_INIT(&lane->ready_entries[class]);
     id_table_add(&queue->lanes, &lane->item);
@@ -92,21 +117,66 @@ static struct lane *find_or_add_lane_locked(struct send_queue *queue, const char
     return lane;
 }
 
+/* The id of the lane that the entry belongs to; the "~" keeps pairs apart from agents' ids. */
+static void write_lane_id_locked(
+    const struct send_queue *queue, const struct entry *entry, char id[static ID_BYTES])
+{
+    mutex_assert_held(&queue->lock);
+    char pair[ID_BYTES];
+    if (!queue->session_lanes || entry->task_id[0] == '\0') {
+        text_copy(id, ID_BYTES, entry->agent_id);
+        return;
+    }
+    id_pair_key(pair, entry->agent_id, entry->task_id);
+    snprintf(id, ID_BYTES, "~%.63s", pair);
+}
+
 bool queue_join_lane_locked(struct send_queue *queue, struct entry *entry)
 {
     mutex_assert_held(&queue->lock);
-    struct lane *lane = find_or_add_lane_locked(queue, entry->agent_id);
+    char id[ID_BYTES];
+    write_lane_id_locked(queue, entry, id);
+    struct lane *lane = find_or_add_lane_locked(queue, id, entry->agent_id);
     if (lane == NULL)
         return false;
     entry->queue.lane = lane;
     lane->entries++;
-    if (entry->kind == ENTRY_DELIVERY && lane->deliveries++ == 0)
+    if (entry->kind == ENTRY_DELIVERY && lane->agent->deliveries++ == 0)
         queue->agents_with_work++;
     return true;
 }
 
-struct entry *queue_new_entry_locked(
-    struct send_queue *queue, enum entry_kind kind, const char *id, const char *agent_id)
+bool queue_is_in_lane_locked(struct send_queue *queue, const struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    char id[ID_BYTES];
+    write_lane_id_locked(queue, entry, id);
+    return strcmp(entry->queue.lane->item.id, id) == 0;
+}
+
+void queue_move_to_lane_locked(
+    struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
+{
+    mutex_assert_held(&queue->lock);
+    struct lane *old_lane = entry->queue.lane;
+    bool is_ready = entry->queue.place == PLACE_READY;
+    if (queue_is_in_lane_locked(queue, entry))
+        return;
+    if (is_ready)
+        queue_remove_ready_locked(queue, entry);
+    /* First into the new lane, so that its agent stays. */
+    if (queue_join_lane_locked(queue, entry)) {
+        struct lane *lane = entry->queue.lane;
+        entry->queue.lane = old_lane;
+        queue_leave_lane_locked(queue, entry, deferred_free);
+        entry->queue.lane = lane;
+    }
+    if (is_ready)
+        queue_add_ready_locked(queue, entry);
+}
+
+struct entry *queue_new_entry_locked(struct send_queue *queue, enum entry_kind kind, const char *id,
+    const char *agent_id, const char *task_id)
 {
     mutex_assert_held(&queue->lock);
     /* Room in every heap now, so that later moves between them cannot fail. */
@@ -121,6 +191,7 @@ struct entry *queue_new_entry_locked(
     entry->kind = kind;
     text_copy(entry->item.id, sizeof entry->item.id, id);
     text_copy(entry->agent_id, sizeof entry->agent_id, agent_id);
+    text_copy(entry->task_id, sizeof entry->task_id, task_id);
     if (!queue_join_lane_locked(queue, entry)) {
         free(entry);
         return NULL;
@@ -166,6 +237,23 @@ void queue_forget_locked(
 void send_queue_set_poller(struct send_queue *queue, struct loop *poller)
 {
     queue->poller = poller;
+}
+
+void send_queue_use_session_lanes(struct send_queue *queue, bool wanted)
+{
+    struct deferred_free deferred_free;
+    struct entry *entry;
+    deferred_free_init(&deferred_free);
+    mutex_lock(&queue->lock);
+    if (queue->session_lanes != wanted) {
+        queue->session_lanes = wanted;
+        TAILQ_FOREACH (entry, &queue->all, queue.in_queue)
+            if (entry->queue.lane != NULL && entry->queue.place != PLACE_WORKER)
+                queue_move_to_lane_locked(queue, entry, &deferred_free);
+        cond_broadcast(&queue->work);
+    }
+    mutex_unlock(&queue->lock);
+    deferred_free_run(&deferred_free);
 }
 
 void send_queue_set_policy(struct send_queue *queue, const struct send_policy *policy)

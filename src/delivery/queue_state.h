@@ -13,16 +13,27 @@ enum work_class { CLASS_WRITE_BACK, CLASS_SEND, CLASS_WAKE, CLASS_COUNT };
 TAILQ_HEAD(entry_list, entry);
 TAILQ_HEAD(lane_list, lane);
 
-/* An agent's entries. Exists while it has any. All fields are under the queue's lock. */
+/* An agent with lanes. All fields, of lanes as well, are under the queue's lock. */
+struct lane_agent {
+    struct id_item item; /* its id */
+    size_t lanes;
+    size_t deliveries; /* its notifications that have not ended */
+    bool unknown;      /* the gateway lacked the agent when it was last asked */
+};
+
+/*
+ * Entries that are handed out one at a time: those of an agent, or with session lanes those of an
+ * agent and a task, whose session they share. Wake-ups, and notifications without a task, share the
+ * agent's own session, and so always its own lane. Exists while it has entries.
+ */
 struct lane {
-    struct id_item item;     /* the agent's id */
+    struct id_item item; /* the agent's id, or that of agent and task (write_lane_id_locked) */
+    struct lane_agent *agent;
     int64_t paused_until_ms; /* no sends before (monotonic); 0: none is to wait */
     bool busy;               /* a worker has one of its entries */
-    bool unknown;            /* the gateway lacked the agent when it was last asked */
     unsigned failed_runs;    /* of notifications, in a row */
     size_t entries;          /* in this lane: ready, waiting or taken */
     size_t wakes;            /* of these, wake-ups: 0 or 1 */
-    size_t deliveries;       /* of these, notifications */
     size_t ready;            /* what it contributes to the queue's ready */
     struct entry_list ready_entries[CLASS_COUNT]; /* oldest createdAt first */
     size_t ready_count[CLASS_COUNT];
@@ -51,6 +62,8 @@ struct send_queue {
     struct cond sends_over; /* signalled when sending becomes 0 */
     struct id_table entries;
     struct id_table lanes;
+    struct id_table agents;
+    bool session_lanes;
     struct prior_runs_list prior_runs;
     struct entry_list all; /* deliveries */
     struct entry_list wakes;
@@ -68,7 +81,7 @@ struct send_queue {
     bool wake_was_last; /* of what was taken to ask an agent: a wake-up */
     size_t settled;
     size_t lane_count;
-    size_t agents_with_work; /* lanes with deliveries */
+    size_t agents_with_work; /* with deliveries */
     size_t unknown_agents;   /* of these, those whose agent the gateway lacks */
     size_t failing_lanes;    /* those whose last run failed */
     uint64_t page;           /* number of the page being taken in */
@@ -86,6 +99,7 @@ struct send_queue {
 struct deferred_free {
     struct entry_list entries;
     struct lane_list lanes;
+    struct id_item *agents; /* linked by next */
 };
 
 void deferred_free_init(struct deferred_free *deferred_free);
@@ -106,18 +120,25 @@ void queue_wake_due_locked(struct send_queue *queue, int64_t now_ms);
  */
 void queue_count_ages_locked(struct send_queue *queue, struct entry *entry, bool open);
 
-/* Whether the gateway lacks the lane's agent, as far as its last attempt showed. */
-void queue_set_unknown_locked(struct send_queue *queue, struct lane *lane, bool unknown);
+/* Whether the gateway lacks the agent, as far as its last attempt showed. */
+void queue_set_unknown_locked(struct send_queue *queue, struct lane_agent *agent, bool unknown);
 
 /*
  * A new entry that counts in the agent's lane but is ready nowhere yet and in no list; NULL without
  * memory.
  */
-struct entry *queue_new_entry_locked(
-    struct send_queue *queue, enum entry_kind kind, const char *id, const char *agent_id);
+struct entry *queue_new_entry_locked(struct send_queue *queue, enum entry_kind kind, const char *id,
+    const char *agent_id, const char *task_id);
 
-/* Counts the entry in its agent's lane, which is made if need be. False without memory. */
+/* Counts the entry in its lane, which is made if need be. False without memory. */
 bool queue_join_lane_locked(struct send_queue *queue, struct entry *entry);
+
+/* Whether the entry is in the lane that it belongs to since the kind of lanes last changed. */
+bool queue_is_in_lane_locked(struct send_queue *queue, const struct entry *entry);
+
+/* Moves the entry, which no worker has, to that lane. Without memory it stays where it is. */
+void queue_move_to_lane_locked(
+    struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);
 
 /* Removes an entry that no worker has from every list, table and lane, to be freed. */
 void queue_forget_locked(

@@ -8,18 +8,20 @@
  *     ^               |  '--finish with a delay--> WAITING --due or close--> READY
  *     '---finish------'
  *
- * A lane is an agent with entries. It keeps those that are ready in one list for each class of
- * work, oldest first. A lane that is not busy is in the queue's list of a class if it has ready
- * entries of it; lane_changed_locked derives that after every change, so a lane with a worker is
- * never found. Lanes are served in turn: one that becomes free goes to the end of its lists.
+ * A lane is an agent with entries, or with session lanes an agent and a task. It keeps those that
+ * are ready in one list for each class of work, oldest first. A lane that is not busy is in the
+ * queue's list of a class if it has ready entries of it; lane_changed_locked derives that after
+ * every change, so a lane with a worker is never found. Lanes are served in turn: one that becomes
+ * free goes to the end of its lists.
  *
  * Workers block in send_queue_take only; all else holds the lock for a few microseconds. The rules
  * that the lock protects, which test/model/send_queue.pml checks in every interleaving:
  *
- * - A lane has at most one entry with a worker, so an agent is never asked twice at once.
+ * - A lane has at most one entry with a worker, so no session is sent two messages at once.
  * - An agent is asked only if the policy, the operator's hold and the close allowed it at that
  *   moment: take asks first, to keep workers free, and advance asks again, because both can change
- *   while the worker reads the context.
+ *   while the worker reads the context. So can the kind of lanes: an entry that turns out to be in
+ *   another lane than it belongs to is not sent, and changes lanes when it is returned.
  * - A settled entry stays known until the backend has stopped listing it (intake.c).
  * - Whoever makes something takeable signals; a worker that leaves with an entry passes the signal
  *   on, because it may have been the only one watching for the next due time.
@@ -334,7 +336,8 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
 {
     assert(entry->queue.place == PLACE_WORKER);
     mutex_lock(&queue->lock);
-    bool allowed = stage != STAGE_SENDING || may_send_locked(queue, queue->sending);
+    bool allowed = stage != STAGE_SENDING || (may_send_locked(queue, queue->sending) &&
+                                                 queue_is_in_lane_locked(queue, entry));
     /* The message that was posted may have caused notifications. */
     if (entry->queue.stage == STAGE_REPLIED && entry->work.reason == REASON_REPLIED)
         queue->poll_owed = true;
@@ -358,6 +361,7 @@ void deferred_free_init(struct deferred_free *deferred_free)
 {
     TAILQ_INIT(&deferred_free->entries);
     TAILQ_INIT(&deferred_free->lanes);
+    deferred_free->agents = NULL;
 }
 
 void deferred_free_run(struct deferred_free *deferred_free)
@@ -373,14 +377,19 @@ void deferred_free_run(struct deferred_free *deferred_free)
         TAILQ_REMOVE(&deferred_free->lanes, lane, in_list[0]);
         free(lane);
     }
+    while (deferred_free->agents != NULL) {
+        struct id_item *agent = deferred_free->agents;
+        deferred_free->agents = agent->next;
+        free(CONTAINER_OF(agent, struct lane_agent, item));
+    }
 }
 
-void queue_set_unknown_locked(struct send_queue *queue, struct lane *lane, bool unknown)
+void queue_set_unknown_locked(struct send_queue *queue, struct lane_agent *agent, bool unknown)
 {
     mutex_assert_held(&queue->lock);
-    queue->unknown_agents -= lane->unknown;
-    lane->unknown = unknown;
-    queue->unknown_agents += lane->unknown;
+    queue->unknown_agents -= agent->unknown;
+    agent->unknown = unknown;
+    queue->unknown_agents += agent->unknown;
 }
 
 void queue_leave_lane_locked(
@@ -390,9 +399,10 @@ void queue_leave_lane_locked(
     struct lane *lane = entry->queue.lane;
     if (lane == NULL)
         return;
+    struct lane_agent *agent = lane->agent;
     entry->queue.lane = NULL;
-    if (entry->kind == ENTRY_DELIVERY && --lane->deliveries == 0) {
-        queue_set_unknown_locked(queue, lane, false);
+    if (entry->kind == ENTRY_DELIVERY && --agent->deliveries == 0) {
+        queue_set_unknown_locked(queue, agent, false);
         queue->agents_with_work--;
     }
     if (--lane->entries > 0)
@@ -402,6 +412,11 @@ void queue_leave_lane_locked(
     id_table_remove(&queue->lanes, &lane->item);
     queue->lane_count--;
     TAILQ_INSERT_TAIL(&deferred_free->lanes, lane, in_list[0]);
+    if (--agent->lanes > 0)
+        return;
+    id_table_remove(&queue->agents, &agent->item);
+    agent->item.next = deferred_free->agents;
+    deferred_free->agents = &agent->item;
 }
 
 static void settle_locked(
@@ -409,7 +424,7 @@ static void settle_locked(
 {
     mutex_assert_held(&queue->lock);
     if (entry->work.outcome == OUTCOME_DELIVERED)
-        queue_set_unknown_locked(queue, entry->queue.lane, false);
+        queue_set_unknown_locked(queue, entry->queue.lane->agent, false);
     entry->queue.settled_at_ms = clock_monotonic_ms();
     queue->settled++;
     queue->poll_owed = queue->poll_owed || queue->page_was_full;
@@ -417,11 +432,13 @@ static void settle_locked(
 }
 
 /* Where an unsettled entry is until a worker takes it again; after the close, sends nowhere. */
-static void requeue_locked(struct send_queue *queue, struct entry *entry, int64_t delay_ms)
+static void requeue_locked(struct send_queue *queue, struct entry *entry, int64_t delay_ms,
+    struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
+    queue_move_to_lane_locked(queue, entry, deferred_free);
     if (entry->work.failure_class != FAILURE_NONE)
-        queue_set_unknown_locked(queue, entry->queue.lane, entry->work.agent_unknown);
+        queue_set_unknown_locked(queue, entry->queue.lane->agent, entry->work.agent_unknown);
     if (delay_ms <= 0)
         queue_add_ready_locked(queue, entry);
     else if (!queue->closed || entry->queue.stage != STAGE_KNOWN) {
@@ -497,7 +514,7 @@ void send_queue_finish(
     else if (settled)
         settle_locked(queue, entry, &deferred_free);
     else
-        requeue_locked(queue, entry, delay_ms);
+        requeue_locked(queue, entry, delay_ms, &deferred_free);
     bool poll_now = claim_poll_locked(queue, queue->idle_workers > 0);
     cond_signal(&queue->work);
     mutex_unlock(&queue->lock);

@@ -72,7 +72,7 @@ static int setup_small(void **state)
 static void test_no_poll_while_enough_is_ready(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1}, {"n2", "b", 2});
+    PAGE(queue, {"n1", "a", 1, ""}, {"n2", "b", 2, ""});
     struct entry *first = queue_fixture_take(queue, "n1");
     assert_false(post(queue, first));
     assert_false(queue_fixture_finish(queue, first, STAGE_SETTLED, 0));
@@ -85,7 +85,7 @@ static void test_no_poll_while_enough_is_ready(void **state)
 static void test_posting_polls_when_little_is_ready(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1});
+    PAGE(queue, {"n1", "a", 1, ""});
     struct entry *entry = queue_fixture_take(queue, "n1");
     assert_true(post(queue, entry));
     assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
@@ -94,7 +94,7 @@ static void test_posting_polls_when_little_is_ready(void **state)
 static void test_silence_does_not_poll(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1});
+    PAGE(queue, {"n1", "a", 1, ""});
     struct entry *entry = queue_fixture_take(queue, "n1");
     entry->work.reason = REASON_SILENT;
     assert_false(post(queue, entry));
@@ -105,7 +105,7 @@ static void test_silence_does_not_poll(void **state)
 static void test_idle_worker_is_enough_to_poll(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1}, {"n2", "a", 2});
+    PAGE(queue, {"n1", "a", 1, ""}, {"n2", "a", 2, ""});
     struct entry *running = queue_fixture_take(queue, "n1");
     struct taker taker = start_idle_worker(queue);
     assert_true(post(queue, running));
@@ -118,7 +118,7 @@ static void test_idle_worker_is_enough_to_poll(void **state)
 static void test_worker_that_runs_dry_polls(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1}, {"n2", "a", 2});
+    PAGE(queue, {"n1", "a", 1, ""}, {"n2", "a", 2, ""});
     struct entry *running = queue_fixture_take(queue, "n1");
     assert_false(post(queue, running));
     unsigned before = queue_fixture_polls();
@@ -133,7 +133,7 @@ static void test_worker_that_runs_dry_polls(void **state)
 static void test_no_poll_when_nothing_is_expected(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1}, {"n2", "b", 2});
+    PAGE(queue, {"n1", "a", 1, ""}, {"n2", "b", 2, ""});
     struct entry *entry = queue_fixture_take(queue, "n1");
     queue_fixture_take_and_settle(queue, "n2");
     unsigned before = queue_fixture_polls();
@@ -147,8 +147,8 @@ static void test_no_poll_when_nothing_is_expected(void **state)
 static void test_settling_after_a_full_page_polls(void **state)
 {
     struct send_queue *queue = *state;
-    FULL_PAGE(queue, {"n1", "a", 1}, {"n2", "b", 2});
-    FULL_PAGE(queue, {"n1", "a", 1}, {"n2", "b", 2});
+    FULL_PAGE(queue, {"n1", "a", 1, ""}, {"n2", "b", 2, ""});
+    FULL_PAGE(queue, {"n1", "a", 1, ""}, {"n2", "b", 2, ""});
     struct entry *first = queue_fixture_take(queue, "n1");
     struct entry *second = queue_fixture_take(queue, "n2");
     assert_false(queue_fixture_finish(queue, first, STAGE_KNOWN, AN_HOUR_MS));
@@ -159,7 +159,7 @@ static void test_settling_after_a_full_page_polls(void **state)
 static void test_taking_after_a_full_page_polls(void **state)
 {
     struct send_queue *queue = *state;
-    assert_false(FULL_PAGE(queue, {"n1", "a", 1}));
+    assert_false(FULL_PAGE(queue, {"n1", "a", 1, ""}));
     unsigned before = queue_fixture_polls();
     struct entry *delivery = queue_fixture_take(queue, "n1");
     assert_int_equal(queue_fixture_polls(), before + 1);
