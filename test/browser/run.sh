@@ -6,7 +6,7 @@
 # Needs the programs in BUILD (build), built by make all; skipped if Chromium or ChromeDriver is not
 # installed. Prints ok or FAILED for each test and the totals at the end; exits with 1 if one failed.
 # With --screenshots it runs no tests but half an hour of work, twenty times as fast, and writes pictures
-# of the page to DIR.
+# of the page to DIR; this needs libfaketime and takes two to three minutes.
 
 set -euo pipefail
 # shellcheck source=scripts/lib.sh

@@ -1,7 +1,9 @@
 """Takes the screenshots of the status page for docs/. Usage: screenshots.py BUILD CHROMIUM DIR
 
 All clocks except the browser's run twenty times as fast, so the charts show half an hour
-after a minute and a half.
+after a minute and a half. At the end of it one agent's requests begin to be refused: the
+first picture shows the page while it still says healthy, the others once it says degraded,
+which it does when a notification has been failing for five minutes.
 """
 
 import math
@@ -18,7 +20,8 @@ from webdriver import Browser
 SPEED = 20
 HALF_AN_HOUR_S = 31 * 60
 MAX_BYTES = 200000
-SCREENSHOTS = [("light", 1200), ("dark", 1200), ("phone", 390)]
+# Name, width in pixels, and the state that the page says the runtime is in.
+SCREENSHOTS = [("light", 1200, "healthy"), ("dark", 1200, "degraded"), ("phone", 390, "degraded")]
 AGENTS = ["jarvis", "friday", "edith", "vision", "karen", "homer"]
 SLOW = {"latency_ms": 1200, "latency_exponential_ms": 2500}
 
@@ -72,6 +75,15 @@ def run_half_an_hour(harness, workload):
         time.sleep(0.1)
 
 
+def open_page(browser, harness):
+    """Opens the page, which from then on counts its polls."""
+    browser.open(harness.page())
+    browser.run("""
+        window.answered = 0;
+        const originalFetch = window.fetch;
+        window.fetch = (...all) => originalFetch(...all).finally(() => window.answered++);""")
+
+
 def wait_for_redraw(browser):
     """Waits for two more polls of the page, so that the first of them has been drawn."""
     before = browser.run("return window.answered")
@@ -80,19 +92,21 @@ def wait_for_redraw(browser):
              "the animation did not end")
 
 
-def take_screenshots(browser, harness, directory):
+def state_of_page(browser):
+    return browser.run("return document.getElementById('state').dataset.state")
+
+
+def take_screenshots(browser, directory):
     pictures = []
-    browser.open(harness.page())
-    browser.run("""
-        window.answered = 0;
-        const originalFetch = window.fetch;
-        window.fetch = (...all) => originalFetch(...all).finally(() => window.answered++);""")
-    for name, width in SCREENSHOTS:
+    for name, width, state in SCREENSHOTS:
         path = os.path.join(directory, "status-page-%s.png" % name)
+        wait_for(lambda: state_of_page(browser) == state, "the page is not %s" % state)
         browser.set_scheme("dark" if name == "dark" else "light")
         browser.set_width(width)
         wait_for_redraw(browser)
         pictures.append((path, browser.screenshot()))
+        if state_of_page(browser) != state:
+            raise RuntimeError("the page was no longer %s in %s" % (state, path))
     for path, picture in pictures:
         small = png.shrink(picture)
         print("%s: %d bytes" % (path, len(small)), flush=True)
@@ -102,6 +116,16 @@ def take_screenshots(browser, harness, directory):
             file.write(small)
 
 
+def work_and_take_screenshots(browser, harness, directory):
+    open_page(browser, harness)
+    workload = Workload(harness)
+    try:
+        run_half_an_hour(harness, workload)
+        take_screenshots(browser, directory)
+    finally:
+        workload.end()
+
+
 def main():
     build, program, directory = sys.argv[1:]
     harness = Harness(build, AGENTS, SPEED, False, {
@@ -109,16 +133,12 @@ def main():
     try:
         set_faults(harness)
         harness.start_runtime()
-        workload = Workload(harness)
+        # Before the work begins: the seconds that it takes to start are minutes for the runtime.
+        browser = Browser(program)
         try:
-            run_half_an_hour(harness, workload)
-            browser = Browser(program)
-            try:
-                take_screenshots(browser, harness, directory)
-            finally:
-                browser.close()
+            work_and_take_screenshots(browser, harness, directory)
         finally:
-            workload.end()
+            browser.close()
     finally:
         harness.close()
     return 0
