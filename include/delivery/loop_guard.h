@@ -1,6 +1,6 @@
 /*
- * Keeps agents from answering each other without end (docs/architecture.md, The life of a
- * notification).
+ * Keeps agents from answering each other without end (docs/architecture.md, Agents that answer each
+ * other).
  */
 #ifndef DELIVERY_LOOP_GUARD_H
 #define DELIVERY_LOOP_GUARD_H

@@ -18,7 +18,7 @@
 /* What can be wrong, in the order in which it is told. Several may be true at once. */
 enum health_trouble {
     TROUBLE_NOT_RUNNING, /* the workers or the poller do not run, though the breaker is closed */
-    TROUBLE_GATEWAY,     /* the breaker is not closed, or limited to single flight */
+    TROUBLE_GATEWAY,     /* the breaker is not closed, or limits sends */
     TROUBLE_PROCESS,     /* the gateway is our child and does not accept connections */
     TROUBLE_BACKEND,     /* the last poll failed, or none has succeeded yet */
     TROUBLE_SPOOL,       /* the last write to the spool failed */

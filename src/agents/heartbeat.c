@@ -17,8 +17,8 @@
  * While the breaker is half-open nothing is postponed: a probe decides within seconds, and until
  * then the queue holds them.
  *
- * An agent that always has deliveries is never woken, because its deliveries come first in its
- * lane. After a delivery it is reported as online instead.
+ * Deliveries come first in an agent's lane, until its wake-up has waited for half of its interval
+ * (send_queue.c). While it waits, a delivery reports the agent as online in its place.
  *
  * Everything in struct heartbeat is constant while threads run; the schedule, the queue and the
  * breaker have their own locks.

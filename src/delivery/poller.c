@@ -92,8 +92,8 @@ bool page_limit_worked(struct page_limit *limit, unsigned rows, bool full, int64
 /*
  * What the queue holds, and rows without valid ids, come first in the backend's list, so a page has
  * to be larger than that to bring anything new. As every page lists these again, it asks for as
- * many new ones as well, as far as there is room: a backlog of n is then read with about n rows in
- * all, rather than n squared.
+ * many new ones as well, as far as there is room: a backlog of n is then read with about 2 n rows
+ * in all; with the same number of new ones in each page it would grow with n squared.
  *
  * Under the page limit a page may be smaller than what is held. It still makes progress: what has
  * been delivered left the list, so it shows new rows, or that settled ids can be forgotten.
