@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include "../lib/spool_fixture.h"
+#include "../lib/test_file.h"
 
 static void test_record_round_trips(void **state)
 {
@@ -257,6 +259,61 @@ static void test_record_is_written_with_its_format_version(void **state)
     free(text);
 }
 
+/* Whether the record is damaged without that member. */
+static bool is_required(const json_t *document, const char *member)
+{
+    struct spool_record record;
+    json_t *shorter = json_deep_copy(document);
+    json_object_del(shorter, member);
+    char *text = json_dumps(shorter, 0);
+    int result = spool_record_parse(text, strlen(text), "account1", "n1", &record, NULL);
+    free(record.reply);
+    free(text);
+    json_decref(shorter);
+    return result == ERROR_INVALID;
+}
+
+/* Fails unless the row of a table begins with the member, its version and what its lack means. */
+static void expect_member_row(const char *row, const json_t *document, const char *member)
+{
+    char beginning[64];
+    char *rest;
+    snprintf(beginning, sizeof beginning, "| `%s` | ", member);
+    if (strncmp(row, beginning, strlen(beginning)) != 0)
+        fail_msg("docs/architecture.md, The spool: expected the row of %s", member);
+    long since = strtol(row + strlen(beginning), &rest, 10);
+    assert_in_range(since, 1, json_integer_value(json_object_get(document, "version")));
+    bool says_damaged = strncmp(rest, " | damaged | ", strlen(" | damaged | ")) == 0;
+    if (says_damaged != is_required(document, member))
+        fail_msg("docs/architecture.md, The spool: wrong about a record without %s", member);
+}
+
+static void test_every_member_is_documented(void **state)
+{
+    (void)state;
+    static const char head[] =
+        "| member | since version | if missing | meaning |\n|---|---|---|---|\n";
+    char reply[] = "done";
+    struct spool_record record = spool_fixture_record("n1", reply);
+    char *docs = test_file_read("docs/architecture.md");
+    char *text = spool_record_write(&record, "account1");
+    json_t *document = json_loads(text, 0, NULL);
+    const char *row = strstr(docs, head);
+    const char *member;
+    const json_t *unused;
+    assert_non_null(row);
+    row += strlen(head);
+    json_object_foreach (document, member, unused) {
+        expect_member_row(row, document, member);
+        row = strchr(row, '\n') + 1;
+    }
+    /* No further row. */
+    assert_int_equal(*row, '\n');
+    json_decref(document);
+    free(text);
+    free(docs);
+}
+
 /* Of a newer format nothing is known, neither whose it is nor whether there is a reply. */
 static void test_record_of_a_newer_release_is_not_damaged(void **state)
 {
@@ -319,6 +376,7 @@ int main(void)
         WITH_SPOOL(test_corrupt_records_are_refused),
         WITH_SPOOL(test_record_of_the_previous_release_is_read),
         WITH_SPOOL(test_record_is_written_with_its_format_version),
+        WITH_SPOOL(test_every_member_is_documented),
         WITH_SPOOL(test_record_of_a_newer_release_is_not_damaged),
         WITH_SPOOL(test_huge_and_special_files_are_refused),
     };
