@@ -9,6 +9,8 @@
 #   directory of the sources and, in CHANGELOG.md, the version.
 # - Files that documents and comments name exist, as do the functions in docs/architecture.md and
 #   HACKING.md, and the sections that comments refer to ("docs/protocol.md, Gateway answers").
+# - In a row of a table of these two that names files, all of them exist, and its functions are
+#   defined in one of them.
 # - Nothing is left marked as yet to be done; functions named _locked assert the lock.
 
 set -euo pipefail
@@ -167,6 +169,46 @@ check_code_words() {
     done
 }
 
+# The paths of a text, such as `delivery/poller.c`.
+quoted_paths() {
+    # shellcheck disable=SC2016 # backquotes are what is looked for
+    grep -oE '`[a-z][A-Za-z_/-]*/[A-Za-z_-]+\.[a-z]+`' | tr -d '`'
+}
+
+# Where a path is that may lack src or include; fails if it is nowhere.
+full_path() {
+    local directory
+    for directory in . src include; do
+        [[ -e $directory/$1 ]] && echo "$directory/$1" && return
+    done
+    return 1
+}
+
+check_row() {
+    local document=$1 row=$2 path file name files=()
+    while read -r path; do
+        if file=$(full_path "$path"); then
+            files+=("$file")
+        else
+            problem "$document: there is no $path"
+        fi
+    done < <(quoted_paths <<<"$row")
+    ((${#files[@]} > 0)) || return 0
+    while read -r name; do
+        grep -qE "^[a-z].*\b$name\(" "${files[@]}" ||
+            problem "$document: no function \`$name\` in ${files[*]}"
+    done < <(code_words <(echo "$row"))
+}
+
+check_rows() {
+    local document row
+    for document in docs/architecture.md HACKING.md; do
+        while read -r row; do
+            check_row "$document" "$row"
+        done < <(grep '^| .*/' "$document")
+    done
+}
+
 # FILE<TAB>DOCUMENT<TAB>SECTION for each reference to a section.
 section_references() {
     sources_with_comments |
@@ -234,6 +276,7 @@ main() {
     check_version
     check_named_files
     check_code_words
+    check_rows
     check_sections
     check_leftovers
     check_locks
