@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -37,4 +39,14 @@ char *test_file_read(const char *path)
     if (file_read(path, READ_LIMIT_BYTES, &content, NULL, &error) != 0)
         fail_msg("%s", error.text);
     return content.data;
+}
+
+void test_file_expect_row(const char *path, const char *word)
+{
+    char beginning[128];
+    char *text = test_file_read(path);
+    snprintf(beginning, sizeof beginning, "\n| `%s` | ", word);
+    if (strstr(text, beginning) == NULL)
+        fail_msg("%s: no table has a row of `%s`", path, word);
+    free(text);
 }

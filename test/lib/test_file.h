@@ -17,4 +17,7 @@ void test_file_write_bytes(const char *path, const char *bytes, size_t length_by
  */
 char *test_file_read(const char *path);
 
+/* Fails unless a table of that document has a row that begins with `word`. */
+void test_file_expect_row(const char *path, const char *word);
+
 #endif

@@ -1,4 +1,4 @@
-/* The words of deliveries are the label values of their metrics, one for one. */
+/* The words of deliveries are the label values of their metrics, one for one, and documented. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/test_file.h"
 #include "delivery/attempt.h"
 #include "telemetry/metrics.h"
 
@@ -31,6 +32,13 @@ static void test_reasons_to_skip_are_those_of_the_metric(void **state)
             METRIC_NOTIFICATIONS_SKIPPED, 0, place++, end_reason_words[(enum end_reason)reason]);
     must_be_value(METRIC_NOTIFICATIONS_SKIPPED, 0, place++, "other");
     assert_int_equal(place, value_count(METRIC_NOTIFICATIONS_SKIPPED, 0));
+}
+
+static void test_rules_of_the_loop_guard_are_documented(void **state)
+{
+    (void)state;
+    for (int reason = REASON_OWN_MESSAGE; reason <= REASON_TOO_MANY_AGENT_RUNS; reason++)
+        test_file_expect_row("docs/architecture.md", end_reason_words[(enum end_reason)reason]);
 }
 
 static void test_failure_classes_are_those_of_the_metric(void **state)
@@ -94,6 +102,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reasons_to_skip_are_those_of_the_metric),
+        cmocka_unit_test(test_rules_of_the_loop_guard_are_documented),
         cmocka_unit_test(test_failure_classes_are_those_of_the_metric),
         cmocka_unit_test(test_outcomes_are_those_of_the_metric),
         cmocka_unit_test(test_kinds_of_runs_are_those_of_the_metric),

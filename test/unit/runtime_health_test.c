@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/test_file.h"
 #include "delivery/runtime_health.h"
 
 enum { MINUTE_MS = 60 * 1000, NOW_MS = 100 * MINUTE_MS };
@@ -214,6 +215,18 @@ static void test_many_agents(void **state)
     assert_true(none_succeeds((size_t)3 * STATS_AGENTS, NOW_MS + 2000));
 }
 
+static void test_labels_are_those_of_the_metric_and_documented(void **state)
+{
+    (void)state;
+    const struct metric_label *reasons = &metric_families[METRIC_DEGRADED].labels[0];
+    assert_int_equal(reasons->count, TROUBLE_COUNT);
+    for (size_t i = 0; i < TROUBLE_COUNT; i++) {
+        const char *label = runtime_health_label((enum health_trouble)i);
+        assert_string_equal(label, reasons->values[i]);
+        test_file_expect_row("docs/architecture.md", label);
+    }
+}
+
 #define STATS_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -222,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_each_trouble_has_a_reason),
         cmocka_unit_test(test_unknown_agents_count_when_all_are),
         cmocka_unit_test(test_old_notification_counts_only_while_it_fails),
+        cmocka_unit_test(test_labels_are_those_of_the_metric_and_documented),
         STATS_TEST(test_five_failed_attempts_without_a_success),
         STATS_TEST(test_one_agent_does_not_speak_for_all),
         STATS_TEST(test_five_agents_speak_for_many),
