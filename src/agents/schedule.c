@@ -7,8 +7,8 @@
  * back does nothing.
  *
  * The due times are chosen so that the gateway never gets a burst: agents are spread by position
- * after startup, at random after they were postponed or the machine was suspended, and by a jitter
- * of up to 30 s in normal operation.
+ * after startup, at random after they were postponed or the process was paused, and by a jitter of
+ * up to 30 s in normal operation.
  *
  * Nothing is allocated or freed under the lock: an update builds its rows before, reserves room in
  * the heap once, and frees the rows left over afterwards.
@@ -246,7 +246,7 @@ static struct row *first_due_locked(const struct wake_schedule *schedule)
     return first != NULL ? CONTAINER_OF(first, struct row, due) : NULL;
 }
 
-/* After the machine was suspended every agent is overdue at once: spread them as at startup. */
+/* After the process or its virtual machine was paused every agent may be overdue: spread them. */
 static void spread_overdue_locked(struct wake_schedule *schedule, int64_t now_ms)
 {
     mutex_assert_held(&schedule->lock);
