@@ -74,6 +74,9 @@ static void log_startup(const struct config *config)
     else
         log_info(component, "Runtime Service v%s, OpenClaw version being detected",
             config->runtime_version);
+    if (config->origins[OPTION_DELIVERY_CONTEXT_FETCH_BATCH_SIZE] != CONFIG_FROM_DEFAULT)
+        log_info(component, "DELIVERY_CONTEXT_FETCH_BATCH_SIZE has no effect: each worker reads "
+                            "the context of the notification that it handles");
 }
 
 static int exit_status_of(int code)

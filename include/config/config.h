@@ -47,15 +47,22 @@ enum option_id {
     OPTION_CONVEX_URL,
     OPTION_SERVICE_TOKEN,
     OPTION_CA_FILE,
+    OPTION_BACKEND_VERSION,
     OPTION_OPENCLAW_GATEWAY_URL,
     OPTION_OPENCLAW_GATEWAY_TOKEN,
     OPTION_OPENCLAW_GATEWAY_COMMAND,
     OPTION_OPENCLAW_REQUEST_TIMEOUT_MS,
     OPTION_OPENCLAW_VERSION,
     OPTION_OPENCLAW_FALLBACK_AGENT,
+    OPTION_OPENCLAW_CLIENT_TOOLS_ENABLED,
+    OPTION_OPENCLAW_PROFILE_SYNC,
+    OPTION_OPENCLAW_WORKSPACE_ROOT,
     OPTION_DELIVERY_INTERVAL,
     OPTION_DELIVERY_MAX_CONCURRENT_SESSIONS,
+    OPTION_DELIVERY_LANES,
+    OPTION_DELIVERY_STREAM_TIMEOUT_MS,
     OPTION_DELIVERY_LIST_LIMIT,
+    OPTION_DELIVERY_CONTEXT_FETCH_BATCH_SIZE,
     OPTION_DELIVERY_QUEUE_CAPACITY,
     OPTION_DELIVERY_MAX_RUNS,
     OPTION_DELIVERY_GIVE_UP_AFTER_MS,
@@ -70,6 +77,7 @@ enum option_id {
     OPTION_RUNTIME_VERSION,
     OPTION_HEALTH_HOST,
     OPTION_HEALTH_PORT,
+    OPTION_TASK_STATUS_BASE_URL,
     OPTION_STATE_DIR,
     OPTION_SHUTDOWN_GRACE_MS,
     OPTION_LOG_LEVEL,
@@ -78,6 +86,20 @@ enum option_id {
     OPTION_DROPLET_IP,
     OPTION_DROPLET_REGION,
     CONFIG_OPTIONS,
+};
+
+/* BACKEND_VERSION: the version of the backend to go by. */
+enum backend_pin {
+    BACKEND_PIN_AUTO, /* the one that its answers show */
+    BACKEND_PIN_V0,
+    BACKEND_PIN_V1,
+};
+
+/* DELIVERY_LANES: what runs one notification at a time. */
+enum delivery_lanes {
+    LANES_AUTO,    /* as is usual for the version of the backend */
+    LANES_AGENT,   /* an agent, whatever the task */
+    LANES_SESSION, /* an agent's session for one task */
 };
 
 /* Where the value of a setting came from. */
@@ -98,14 +120,19 @@ struct config {
     char *account_id;
     char *convex_url; /* http or https, without '/' at its end */
     char *service_token;
+    enum backend_pin backend_pin;
     char *gateway_url;      /* http or https, without '/' at its end; "" if disabled */
     char *gateway_token;    /* NULL or "": send no Authorization header */
     char *gateway_command;  /* runs it as our child, see argv_parse; NULL: we do not run it */
     char *openclaw_version; /* NULL: detect it */
     char *fallback_agent;   /* runs in place of agents unknown to the gateway; NULL: none */
+    bool client_tools_enabled;
+    bool profile_sync;
+    char *workspace_root; /* absolute, and not the root of the file system */
     char *runtime_version;
     char *health_host;
-    unsigned health_port; /* 0: any free port */
+    unsigned health_port;       /* 0: any free port */
+    char *task_status_base_url; /* NULL: the HTTP server's own address */
     int64_t delivery_interval_ms;
     int64_t health_check_interval_ms;
     int64_t agent_sync_interval_ms;
@@ -113,12 +140,15 @@ struct config {
     int64_t delivery_backoff_max_ms; /* at least the base */
     int64_t gateway_timeout_ms;      /* OPENCLAW_REQUEST_TIMEOUT_MS: for the whole exchange */
     unsigned delivery_workers;       /* DELIVERY_MAX_CONCURRENT_SESSIONS */
-    unsigned delivery_max_runs;      /* failed and ambiguous runs of one notification */
+    enum delivery_lanes delivery_lanes;
+    int64_t delivery_stream_timeout_ms; /* of one delivery with all rounds of tool calls */
+    unsigned delivery_max_runs;         /* failed and ambiguous runs of one notification */
     int64_t delivery_give_up_after_ms;
     unsigned delivery_loop_guard; /* 1 if on, else 0 */
     unsigned delivery_max_hops;
     unsigned delivery_max_agent_runs; /* of one cause, and of one task since a person wrote */
     unsigned delivery_list_limit;
+    unsigned delivery_context_fetch_batch_size; /* has no effect */
     unsigned delivery_queue_capacity;
     int64_t shutdown_grace_ms;
     char *state_dir; /* without '/' at its end, unless it is the root */

@@ -41,6 +41,7 @@ struct option {
         OPTION_NUMBER,   /* unsigned: min..max */
         OPTION_DURATION, /* int64_t: min..max milliseconds */
         OPTION_CHOICE,   /* unsigned or an enum: the index in choices, case-insensitive */
+        OPTION_BOOLEAN,  /* bool: true, yes, on or 1, or their opposites, case-insensitive */
     } kind;
     unsigned flags;             /* of OPTION_REQUIRED and the like */
     size_t offset;              /* of the field in struct config */

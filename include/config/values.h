@@ -50,6 +50,9 @@ void values_fini(struct values *values);
 
 enum { OPTION_SHOWN_BYTES = 128 };
 
+/* The range of DELIVERY_STREAM_TIMEOUT_MS, which its computed default keeps to as well. */
+enum { STREAM_TIMEOUT_MIN_MS = 5000, STREAM_TIMEOUT_MAX_MS = 3600000 };
+
 /*
  * Checks value against the option's row and stores it in the option's field, freeing a string that
  * was there. Returns 0, ERROR_INVALID (reported, the field unchanged) or ERROR_NO_MEMORY.

@@ -26,10 +26,14 @@ enum { HOUR_MS = 3600000, TWO_HOURS_MS = 7200000, DAY_MS = 86400000 };
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
 static const char *const switches[] = {"off", "on", NULL};
+static const char *const backend_versions[] = {"auto", "v0", "v1", NULL};
+static const char *const lane_kinds[] = {"auto", "agent", "session", NULL};
 
 /* A choice is stored as its index in choices, straight into the field, an unsigned or an enum. */
 _Static_assert(sizeof(enum log_level) == sizeof(unsigned), "log_level is read as a choice");
 _Static_assert(LOG_LEVEL_DEBUG == 0 && LOG_LEVEL_ERROR == 3, "the order of log_levels");
+_Static_assert(BACKEND_PIN_AUTO == 0 && BACKEND_PIN_V1 == 2, "the order of backend_versions");
+_Static_assert(LANES_AUTO == 0 && LANES_SESSION == 2, "the order of lane_kinds");
 
 const struct option config_options[CONFIG_OPTIONS] = {
     [OPTION_ACCOUNT_ID] = {"ACCOUNT_ID", SECTION_BACKEND, OPTION_TEXT,
@@ -47,6 +51,9 @@ const struct option config_options[CONFIG_OPTIONS] = {
     [OPTION_CA_FILE] = {"CA_FILE", SECTION_BACKEND, OPTION_PATH, 0, FIELD(ca_file),
         .computed = "system CAs only", .example = "/etc/ssl/private-ca.pem",
         .help = "PEM file of CA certificates to trust in addition to the system's"},
+    [OPTION_BACKEND_VERSION] = {"BACKEND_VERSION", SECTION_BACKEND, OPTION_CHOICE, 0,
+        FIELD(backend_pin), .choices = backend_versions, .fallback = "auto",
+        .help = "Version of the backend; auto: the one that its answers show"},
 
     [OPTION_OPENCLAW_GATEWAY_URL] = {"OPENCLAW_GATEWAY_URL", SECTION_GATEWAY, OPTION_URL,
         OPTION_UNQUOTED | OPTION_MAY_BE_EMPTY, FIELD(gateway_url),
@@ -69,6 +76,15 @@ const struct option config_options[CONFIG_OPTIONS] = {
     [OPTION_OPENCLAW_FALLBACK_AGENT] = {"OPENCLAW_FALLBACK_AGENT", SECTION_GATEWAY, OPTION_TEXT, 0,
         FIELD(fallback_agent), .computed = "none", .example = "main",
         .help = "Gateway agent to use for agents that the gateway does not know"},
+    [OPTION_OPENCLAW_CLIENT_TOOLS_ENABLED] = {"OPENCLAW_CLIENT_TOOLS_ENABLED", SECTION_GATEWAY,
+        OPTION_BOOLEAN, OPTION_UNQUOTED, FIELD(client_tools_enabled), .fallback = "true",
+        .help = "Whether to offer agents tools to work on the board; no effect yet"},
+    [OPTION_OPENCLAW_PROFILE_SYNC] = {"OPENCLAW_PROFILE_SYNC", SECTION_GATEWAY, OPTION_BOOLEAN,
+        OPTION_UNQUOTED, FIELD(profile_sync), .fallback = "false",
+        .help = "Whether to write agents' profiles from the board to their files; no effect yet"},
+    [OPTION_OPENCLAW_WORKSPACE_ROOT] = {"OPENCLAW_WORKSPACE_ROOT", SECTION_GATEWAY, OPTION_PATH,
+        OPTION_UNQUOTED, FIELD(workspace_root), .fallback = "/root/clawd/agents",
+        .help = "Directory of the agents' workspaces; no effect yet"},
 
     [OPTION_DELIVERY_INTERVAL] = {"DELIVERY_INTERVAL", SECTION_DELIVERY, OPTION_DURATION, 0,
         FIELD(delivery_interval_ms), 10, DAY_MS, .fallback = "5000",
@@ -76,9 +92,19 @@ const struct option config_options[CONFIG_OPTIONS] = {
     [OPTION_DELIVERY_MAX_CONCURRENT_SESSIONS] = {"DELIVERY_MAX_CONCURRENT_SESSIONS",
         SECTION_DELIVERY, OPTION_NUMBER, 0, FIELD(delivery_workers), 1, 256, .fallback = "10",
         .help = "Maximum number of agents running at the same time"},
+    [OPTION_DELIVERY_LANES] = {"DELIVERY_LANES", SECTION_DELIVERY, OPTION_CHOICE, 0,
+        FIELD(delivery_lanes), .choices = lane_kinds, .fallback = "auto",
+        .help = "What runs one notification at a time: an agent, or its session for a task"},
+    [OPTION_DELIVERY_STREAM_TIMEOUT_MS] = {"DELIVERY_STREAM_TIMEOUT_MS", SECTION_DELIVERY,
+        OPTION_DURATION, 0, FIELD(delivery_stream_timeout_ms), STREAM_TIMEOUT_MIN_MS,
+        STREAM_TIMEOUT_MAX_MS, .computed = "2 x OPENCLAW_REQUEST_TIMEOUT_MS", .example = "120000",
+        .help = "Limit of one delivery with all rounds of tool calls; no effect yet"},
     [OPTION_DELIVERY_LIST_LIMIT] = {"DELIVERY_LIST_LIMIT", SECTION_DELIVERY, OPTION_NUMBER, 0,
         FIELD(delivery_list_limit), 1, 500, .fallback = "50",
         .help = "Minimum number of new notifications to request per poll"},
+    [OPTION_DELIVERY_CONTEXT_FETCH_BATCH_SIZE] = {"DELIVERY_CONTEXT_FETCH_BATCH_SIZE",
+        SECTION_DELIVERY, OPTION_NUMBER, 0, FIELD(delivery_context_fetch_batch_size), 1, 50,
+        .fallback = "15", .help = "Accepted for compatibility; has no effect"},
     [OPTION_DELIVERY_QUEUE_CAPACITY] = {"DELIVERY_QUEUE_CAPACITY", SECTION_DELIVERY, OPTION_NUMBER,
         0, FIELD(delivery_queue_capacity), 16, 65536, .fallback = "1024",
         .help = "Maximum number of ready notifications held in memory"},
@@ -123,6 +149,10 @@ const struct option config_options[CONFIG_OPTIONS] = {
         .help = "Address the HTTP server listens on; 0.0.0.0 means all interfaces"},
     [OPTION_HEALTH_PORT] = {"HEALTH_PORT", SECTION_HEALTH, OPTION_NUMBER, 0, FIELD(health_port), 0,
         65535, .fallback = "3001", .help = "Port the HTTP server listens on; 0 picks a free port"},
+    [OPTION_TASK_STATUS_BASE_URL] = {"TASK_STATUS_BASE_URL", SECTION_HEALTH, OPTION_URL,
+        OPTION_UNQUOTED, FIELD(task_status_base_url), .computed = "the HTTP server's address",
+        .example = "http://runtime:3001",
+        .help = "URL under which agents reach the HTTP server; no effect yet"},
 
     [OPTION_STATE_DIR] = {"STATE_DIR", SECTION_PROCESS, OPTION_PATH, 0, FIELD(state_dir),
         .computed = "$STATE_DIRECTORY, else under ~/.local/state",
@@ -211,6 +241,9 @@ void option_append_range(const struct option *option, struct text *text)
         return;
     case OPTION_CHOICE:
         option_append_choices(option, text);
+        return;
+    case OPTION_BOOLEAN:
+        text_append(text, "true, false, yes, no, on, off, 1, 0");
         return;
     }
 }

@@ -187,9 +187,23 @@ static int check_gateway_command(
     return 0;
 }
 
+/* Within the setting's range, so that the effective settings can be read back. */
+static void fill_stream_timeout(struct config *config, const struct values *values)
+{
+    if (!option_is_absent(values, OPTION_DELIVERY_STREAM_TIMEOUT_MS))
+        return;
+    int64_t timeout_ms = 2 * config->gateway_timeout_ms;
+    if (timeout_ms < STREAM_TIMEOUT_MIN_MS)
+        timeout_ms = STREAM_TIMEOUT_MIN_MS;
+    if (timeout_ms > STREAM_TIMEOUT_MAX_MS)
+        timeout_ms = STREAM_TIMEOUT_MAX_MS;
+    config->delivery_stream_timeout_ms = timeout_ms;
+}
+
 static void check_times(
     struct config *config, const struct values *values, struct problems *problems)
 {
+    fill_stream_timeout(config, values);
     if (option_is_absent(values, OPTION_SHUTDOWN_GRACE_MS))
         config->shutdown_grace_ms = config->gateway_timeout_ms + GRACE_BEYOND_TIMEOUT_MS;
     bool is_below = config->delivery_backoff_max_ms < config->delivery_backoff_base_ms;
@@ -292,6 +306,17 @@ static void check_ca_file(const struct config *config, struct problems *problems
         "cannot be read: %s; expected a PEM file of certificates", wrong);
 }
 
+/* A relative path would depend on where the program was started. */
+static void check_workspace_root(const struct config *config, struct problems *problems)
+{
+    const char *root = config->workspace_root;
+    if (root == NULL || (root[0] == '/' && root[1] != '\0'))
+        return;
+    option_report(&config_options[OPTION_OPENCLAW_WORKSPACE_ROOT], root, problems,
+        "cannot hold the agents' workspaces; expected an absolute path of a directory other than "
+        "/, such as /root/clawd/agents");
+}
+
 static int fill_runtime_version(struct config *config, const struct values *values)
 {
     if (!option_is_absent(values, OPTION_RUNTIME_VERSION))
@@ -307,6 +332,7 @@ int rules_apply(struct config *config, const struct values *values, struct probl
     check_convex_url(config, values, problems);
     check_ca_file(config, problems);
     check_health_host(config, problems);
+    check_workspace_root(config, problems);
     int result = fill_gateway_token(config, values, problems);
     if (result == 0)
         result = check_gateway_command(config, values, problems);

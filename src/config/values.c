@@ -315,6 +315,19 @@ static int option_store_choice(const struct option *option, const char *value,
     return option_reject(option, value, "is not one of the choices", "one of: ", problems);
 }
 
+static int option_store_boolean(const struct option *option, const char *value,
+    struct config *config, struct problems *problems)
+{
+    /* In pairs of false and true. */
+    static const char *const words[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcasecmp(words[i], value) == 0) {
+            *(bool *)((char *)config + option->offset) = i % 2 == 1;
+            return 0;
+        }
+    return option_reject(option, value, "is neither true nor false", "one of: ", problems);
+}
+
 /* What is wrong with the bytes, or NULL: strings end up in JSON and in HTTP headers. */
 static const char *option_find_bad_bytes(const char *value)
 {
@@ -383,6 +396,8 @@ int option_store(const struct option *option, const char *value, struct config *
         return option_store_number(option, value, config, problems);
     if (option->kind == OPTION_CHOICE)
         return option_store_choice(option, value, config, problems);
+    if (option->kind == OPTION_BOOLEAN)
+        return option_store_boolean(option, value, config, problems);
     return option_store_string(option, value, config, problems);
 }
 
@@ -396,6 +411,8 @@ void option_append_value(
         text_printf(text, "%" PRId64, *(const int64_t *)field);
     else if (option->kind == OPTION_CHOICE)
         text_append(text, option->choices[*(const unsigned *)field]);
+    else if (option->kind == OPTION_BOOLEAN)
+        text_append(text, *(const bool *)field ? "true" : "false");
     else if (*(char *const *)field != NULL)
         text_append(text, *(char *const *)field);
 }

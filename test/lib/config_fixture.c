@@ -19,7 +19,7 @@
 #include "base/secret.h"
 #include "test_file.h"
 
-enum { VARIABLES_MAX = 16 };
+enum { VARIABLES_MAX = 24 };
 
 int config_fixture_setup(void **state)
 {

@@ -180,6 +180,48 @@ static void test_backoff_and_grace_default_to_related_settings(void **state)
     must_load(fixture, LOAD(fixture, REQUIRED, "HEALTH_CHECK_INTERVAL=90000"));
 }
 
+static void test_stream_timeout_defaults_to_two_runs(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const struct {
+        const char *timeout;
+        int64_t expected_ms;
+    } cases[] = {{"OPENCLAW_REQUEST_TIMEOUT_MS=300000", 600000},
+        {"OPENCLAW_REQUEST_TIMEOUT_MS=100", 5000},
+        {"OPENCLAW_REQUEST_TIMEOUT_MS=3600000", 3600000}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        must_load(fixture, LOAD(fixture, REQUIRED, cases[i].timeout));
+        assert_int_equal(fixture->config.delivery_stream_timeout_ms, cases[i].expected_ms);
+    }
+    must_load(fixture, LOAD(fixture, REQUIRED, "DELIVERY_STREAM_TIMEOUT_MS=7000"));
+    assert_int_equal(fixture->config.delivery_stream_timeout_ms, 7000);
+}
+
+static void test_workspace_root_must_be_an_absolute_path(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const wrong[] = {"OPENCLAW_WORKSPACE_ROOT=agents",
+        "OPENCLAW_WORKSPACE_ROOT=./agents", "OPENCLAW_WORKSPACE_ROOT=/",
+        "OPENCLAW_WORKSPACE_ROOT=//"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        must_fail_with(fixture, LOAD(fixture, REQUIRED, wrong[i]), "expected an absolute path");
+    must_fail_with(
+        fixture, LOAD(fixture, REQUIRED, "OPENCLAW_WORKSPACE_ROOT=~/a"), "only a shell expands");
+}
+
+static void test_task_status_base_url_must_be_http(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const wrong[] = {
+        "runtime:3000", "ftp://runtime", "http://", "http://h/?a=b"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char variable[80];
+        snprintf(variable, sizeof variable, "TASK_STATUS_BASE_URL=%s", wrong[i]);
+        must_fail_with(fixture, LOAD(fixture, REQUIRED, variable),
+            "Invalid TASK_STATUS_BASE_URL. Expected a valid URL like http://runtime:3001.");
+    }
+}
+
 static void test_state_dir_follows_the_environment(void **state)
 {
     struct config_fixture *fixture = *state;
@@ -233,6 +275,9 @@ int main(void)
         TEST(test_gateway_command_must_be_well_quoted),
         TEST(test_gateway_command_needs_a_local_url),
         TEST(test_backoff_and_grace_default_to_related_settings),
+        TEST(test_stream_timeout_defaults_to_two_runs),
+        TEST(test_workspace_root_must_be_an_absolute_path),
+        TEST(test_task_status_base_url_must_be_http),
         TEST(test_state_dir_follows_the_environment),
         TEST(test_ca_file_must_be_a_file),
         TEST(test_health_host_must_be_an_address_or_name),

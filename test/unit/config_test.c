@@ -45,6 +45,14 @@ static void test_defaults_need_only_the_required_settings(void **state)
     assert_string_equal(config->droplet_ip, "unknown");
     assert_string_equal(config->droplet_region, "unknown");
     assert_string_equal(config->upgrade_mode, "exit");
+    assert_int_equal(config->backend_pin, BACKEND_PIN_AUTO);
+    assert_int_equal(config->delivery_lanes, LANES_AUTO);
+    assert_int_equal(config->delivery_stream_timeout_ms, 120000);
+    assert_int_equal(config->delivery_context_fetch_batch_size, 15);
+    assert_true(config->client_tools_enabled);
+    assert_false(config->profile_sync);
+    assert_string_equal(config->workspace_root, "/root/clawd/agents");
+    assert_null(config->task_status_base_url);
 }
 
 /* Distinct values, so that two options with the same field would be noticed. */
@@ -55,7 +63,8 @@ static void test_numbers_reach_their_fields(void **state)
         LOAD(fixture, REQUIRED, "HEALTH_PORT=0", "DELIVERY_INTERVAL=11", "HEALTH_CHECK_INTERVAL=12",
             "AGENT_SYNC_INTERVAL=13", "DELIVERY_BACKOFF_BASE_MS=14", "DELIVERY_BACKOFF_MAX_MS=15",
             "OPENCLAW_REQUEST_TIMEOUT_MS=116", "DELIVERY_MAX_CONCURRENT_SESSIONS=17",
-            "DELIVERY_LIST_LIMIT=18", "DELIVERY_QUEUE_CAPACITY=19", "SHUTDOWN_GRACE_MS=120"));
+            "DELIVERY_LIST_LIMIT=18", "DELIVERY_QUEUE_CAPACITY=19", "SHUTDOWN_GRACE_MS=120",
+            "DELIVERY_CONTEXT_FETCH_BATCH_SIZE=21", "DELIVERY_STREAM_TIMEOUT_MS=5022"));
     const struct config *config = &fixture->config;
     assert_int_equal(config->health_port, 0);
     assert_int_equal(config->delivery_interval_ms, 11);
@@ -68,6 +77,8 @@ static void test_numbers_reach_their_fields(void **state)
     assert_int_equal(config->delivery_list_limit, 18);
     assert_int_equal(config->delivery_queue_capacity, 19);
     assert_int_equal(config->shutdown_grace_ms, 120);
+    assert_int_equal(config->delivery_context_fetch_batch_size, 21);
+    assert_int_equal(config->delivery_stream_timeout_ms, 5022);
 }
 
 static void test_strings_reach_their_fields(void **state)
@@ -77,7 +88,9 @@ static void test_strings_reach_their_fields(void **state)
         LOAD(fixture, REQUIRED, "OPENCLAW_VERSION= 2026.2.19 ", "RUNTIME_VERSION= 9 ",
             "HEALTH_HOST=::", "LOG_LEVEL=WARN", "LOG_FORMAT=json", "DROPLET_ID= 1", "DROPLET_IP=2",
             "DROPLET_REGION=\"3\"", "UPGRADE_MODE= Exit", "STATE_DIR=/srv/state/",
-            "CA_FILE=/dev/null", "OPENCLAW_GATEWAY_COMMAND= openclaw gateway '--port' 1 "));
+            "CA_FILE=/dev/null", "OPENCLAW_GATEWAY_COMMAND= openclaw gateway '--port' 1 ",
+            "OPENCLAW_WORKSPACE_ROOT='/srv/agents/'",
+            "TASK_STATUS_BASE_URL=\"http://runtime:3/\""));
     const struct config *config = &fixture->config;
     assert_string_equal(config->openclaw_version, "2026.2.19");
     assert_string_equal(config->runtime_version, " 9 ");
@@ -91,6 +104,8 @@ static void test_strings_reach_their_fields(void **state)
     assert_string_equal(config->state_dir, "/srv/state");
     assert_string_equal(config->ca_file, "/dev/null");
     assert_string_equal(config->gateway_command, "openclaw gateway '--port' 1");
+    assert_string_equal(config->workspace_root, "/srv/agents");
+    assert_string_equal(config->task_status_base_url, "http://runtime:3");
 }
 
 static void test_empty_counts_as_unset(void **state)
@@ -189,7 +204,8 @@ static void test_bounds_are_inclusive(void **state)
     } bounds[] = {{"DELIVERY_MAX_CONCURRENT_SESSIONS", 1, 256}, {"DELIVERY_LIST_LIMIT", 1, 500},
         {"DELIVERY_QUEUE_CAPACITY", 16, 65536}, {"DELIVERY_INTERVAL", 10, 86400000},
         {"AGENT_SYNC_INTERVAL", 10, 86400000}, {"OPENCLAW_REQUEST_TIMEOUT_MS", 100, 3600000},
-        {"SHUTDOWN_GRACE_MS", 100, 7200000}};
+        {"SHUTDOWN_GRACE_MS", 100, 7200000}, {"DELIVERY_STREAM_TIMEOUT_MS", 5000, 3600000},
+        {"DELIVERY_CONTEXT_FETCH_BATCH_SIZE", 1, 50}};
     for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++)
         for (int64_t off = 0; off <= 1; off++) {
             char low[80];
@@ -215,6 +231,41 @@ static void test_choices_ignore_case(void **state)
     must_fail_with(fixture, LOAD(fixture, REQUIRED, "LOG_LEVEL=inf"), "LOG_LEVEL \"inf\"");
     must_fail_with(fixture, LOAD(fixture, REQUIRED, "LOG_FORMAT=xml"),
         "LOG_FORMAT \"xml\" is not one of the choices; expected one of: text, json");
+}
+
+static void test_version_and_lanes_are_choices(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_load(fixture, LOAD(fixture, REQUIRED, "BACKEND_VERSION=V1", "DELIVERY_LANES=session"));
+    assert_int_equal(fixture->config.backend_pin, BACKEND_PIN_V1);
+    assert_int_equal(fixture->config.delivery_lanes, LANES_SESSION);
+    must_load(fixture, LOAD(fixture, REQUIRED, "BACKEND_VERSION=v0", "DELIVERY_LANES=agent"));
+    assert_int_equal(fixture->config.backend_pin, BACKEND_PIN_V0);
+    assert_int_equal(fixture->config.delivery_lanes, LANES_AGENT);
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "BACKEND_VERSION=1"),
+        "BACKEND_VERSION \"1\" is not one of the choices; expected one of: auto, v0, v1");
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "DELIVERY_LANES=task"),
+        "expected one of: auto, agent, session");
+}
+
+static void test_booleans_are_strict(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const words[] = {"false", "true", "NO", "Yes", "off", "ON", "0", "\"1\""};
+    static const char *const wrong[] = {"2", "enabled", "y", "truefalse", "-1"};
+    char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        snprintf(variable, sizeof variable, "OPENCLAW_PROFILE_SYNC= %s ", words[i]);
+        must_load(fixture, LOAD(fixture, REQUIRED, variable));
+        assert_int_equal(fixture->config.profile_sync, i % 2);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        snprintf(variable, sizeof variable, "OPENCLAW_CLIENT_TOOLS_ENABLED=%s", wrong[i]);
+        must_fail_with(fixture, LOAD(fixture, REQUIRED, variable),
+            "is neither true nor false; expected one of: true, false, yes, no, on, off, 1, 0");
+    }
+    must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_CLIENT_TOOLS_ENABLED="));
+    assert_true(fixture->config.client_tools_enabled);
 }
 
 static void test_control_characters_and_broken_utf8_are_refused(void **state)
@@ -243,6 +294,8 @@ int main(void)
         TEST(test_numbers_are_strict),
         TEST(test_bounds_are_inclusive),
         TEST(test_choices_ignore_case),
+        TEST(test_version_and_lanes_are_choices),
+        TEST(test_booleans_are_strict),
         TEST(test_control_characters_and_broken_utf8_are_refused),
     };
 #undef TEST
