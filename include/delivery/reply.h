@@ -11,6 +11,9 @@
 /* What the backend accepts with room to spare: a document is limited to 1 MiB. */
 enum { REPLY_LIMIT_BYTES = 900000 };
 
+/* What a v1 backend accepts in a message, in UTF-16 units. */
+enum { REPLY_V1_LIMIT_UNITS = 100000 };
+
 enum reply_kind {
     REPLY_TEXT,           /* to be posted */
     REPLY_SILENT,         /* the agent chose to say nothing; final */
@@ -21,8 +24,9 @@ enum reply_kind {
 
 /* How an answer is to be read. */
 struct reply_context {
-    bool is_wake_up; /* HEARTBEAT_OK as a word anywhere in the text is silence */
-    bool incomplete; /* the run ended before its time; a text gets a notice that it was cut */
+    bool is_wake_up;  /* HEARTBEAT_OK as a word anywhere in the text is silence */
+    bool incomplete;  /* the run ended before its time; a text gets a notice that it was cut */
+    size_t max_units; /* a longer text is cut, in UTF-16 units; 0: only the limit in bytes counts */
     enum gateway_generation generation;
 };
 

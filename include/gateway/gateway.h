@@ -27,7 +27,8 @@ enum gateway_outcome {
 /* A message to an agent's session. All of it is borrowed. */
 struct gateway_message {
     const char *session_key;
-    const char *agent_slug; /* "" leaves the agent to the gateway's default */
+    const char *agent_slug;   /* "" leaves the agent to the gateway's default */
+    const char *instructions; /* NULL: none, which is not "" */
     const char *input;
     size_t input_bytes;
     int64_t timeout_ms;        /* from the call to the last byte of the answer */

@@ -24,6 +24,7 @@
 
 #include "base/log.h"
 #include "base/sync.h"
+#include "delivery/delivery_v1.h"
 
 static const char component[] = "Delivery";
 
@@ -186,7 +187,13 @@ static enum entry_stage judge_failed_stage(struct attempt *attempt, enum entry_s
     enum failure_class class = attempt_backend_failure(CONVEX_FUNCTION_ERROR);
     bool gone = context->agent == NULL || context->task_is_gone;
     bool marked_by_us = stage == STAGE_REPLIED && attempt->entry->work.reply_abandoned;
-    if (context->has_ended && !marked_by_us) {
+    /* One that is answered again has been marked by us, which proves nothing before it is again. */
+    bool is_marked =
+        context->has_ended && (stage == STAGE_WRITTEN || !attempt->entry->work.answers_again);
+    bool has_ended = is_marked || json_is_null(context->value);
+    if (stage == STAGE_WRITTEN && is_marked && v1_takes_newer_message(attempt, context))
+        return STAGE_KNOWN;
+    if (has_ended && !marked_by_us) {
         if (stage != STAGE_WRITTEN)
             return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_ENDED_ELSEWHERE);
         /* Only the answer to our own call was lost. */

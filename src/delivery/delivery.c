@@ -22,15 +22,18 @@
 #include "delivery/delivery.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/json.h"
 #include "base/log.h"
 #include "base/stop_point.h"
 #include "base/sync.h"
 #include "delivery/attempt.h"
+#include "delivery/delivery_v1.h"
 #include "delivery/entry.h"
 #include "delivery/prompt.h"
 #include "delivery/reply.h"
+#include "delivery/session_key.h"
 #include "gateway/roster.h"
 
 static const char component[] = "Delivery";
@@ -132,6 +135,8 @@ void delivery_run(void *context, struct http_client *client, struct entry *entry
     delivery_context_fini(&attempt.context);
     if (attempt.verdict.counted)
         loop_guard_take_back(delivery->guard, &attempt.verdict);
+    if (stage != STAGE_SETTLED || entry->work.closing != CLOSING_ACKNOWLEDGED)
+        v1_end_typing(&attempt);
     bool delivered = stage == STAGE_SETTLED && entry->work.outcome == OUTCOME_DELIVERED &&
                      entry->work.reopened == 0;
     const struct trace trace = entry->work.trace;
@@ -147,19 +152,25 @@ void delivery_run(void *context, struct http_client *client, struct entry *entry
 }
 
 /* Keeps what later stages need of the context, also after a restart. */
-static void remember_context(struct entry *entry, const struct delivery_context *context)
+static void remember_context(struct attempt *attempt)
 {
+    struct entry *entry = attempt->entry;
+    const struct delivery_context *context = &attempt->context;
     const char *slug = json_guard_string(context->agent, "slug");
     const char *task_id = json_guard_string(context->notification, "taskId");
     text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, slug != NULL ? slug : "");
     text_copy(entry->work.task_id, sizeof entry->work.task_id, task_id != NULL ? task_id : "");
+    if (context->version == BACKEND_V1)
+        v1_remember_context(attempt);
 }
 
 /* Posts content in the entry's thread. Its key is the notification, so repeating it is safe. */
 static enum convex_outcome post_message(
-    const struct attempt *attempt, const char *content, struct error *error)
+    struct attempt *attempt, const char *content, struct error *error)
 {
     const struct entry *entry = attempt->entry;
+    if (entry->work.answers_again)
+        return v1_post_without_key(attempt, content, error);
     const struct new_message message = {
         .agent_id = entry->agent_id,
         .task_id = entry->work.task_id,
@@ -205,13 +216,20 @@ static enum entry_stage judge_context(struct attempt *attempt)
     const struct delivery_context *context = &attempt->context;
     if (json_is_null(context->value))
         return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_NOTIFICATION_GONE);
-    if (context->has_ended)
+    if (context->has_ended && !attempt->entry->work.answers_again)
         return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_ALREADY_DELIVERED);
     if (context->agent == NULL)
         return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, REASON_AGENT_GONE);
     if (context->task_is_gone)
         return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, REASON_TASK_GONE);
     struct error error;
+    if (context->version == BACKEND_V1) {
+        enum end_reason reason = v1_judge(attempt);
+        if (reason != REASON_REPLIED)
+            return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, reason);
+        if (v1_slug_is_unusable(attempt, &error))
+            return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
+    }
     enum convex_outcome outcome = loop_guard_judge(attempt->delivery->guard, &attempt->service,
         attempt->entry->agent_id, context, &attempt->verdict, &error);
     if (outcome != CONVEX_SUCCESS)
@@ -231,16 +249,20 @@ static enum entry_stage judge_context(struct attempt *attempt)
 static enum entry_stage stage_known(struct attempt *attempt)
 {
     struct error error;
+    const struct delivery *delivery = attempt->delivery;
+    delivery_context_fini(&attempt->context);
     enum convex_outcome outcome =
         service_get_delivery(&attempt->service, attempt->entry->item.id, &attempt->context, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_KNOWN, outcome, &error);
+    if (delivery->config->delivery_lanes == LANES_AUTO && !json_is_null(attempt->context.value))
+        send_queue_use_session_lanes(delivery->queue, attempt->context.version == BACKEND_V1);
     attempt->entry->work.errors = (struct failing_time){0};
-    remember_context(attempt->entry, &attempt->context);
+    remember_context(attempt);
     enum entry_stage stage = judge_context(attempt);
     /* Counted first, so that nothing lies between the queue's permission and the request. */
     if (stage == STAGE_SENDING)
-        journal_begin_run(&attempt->delivery->journal, attempt->entry);
+        journal_begin_run(&delivery->journal, attempt->entry);
     return stage;
 }
 
@@ -285,15 +307,16 @@ static int64_t run_timeout_ms(const struct attempt *attempt)
 /* One request to the agent, whose run stays counted unless the answer proves that there was none.
  */
 static void send_to_agent(struct attempt *attempt, const struct agent_address *address,
-    const struct text *prompt, struct gateway_result *result)
+    const struct text *instructions, const struct text *input, struct gateway_result *result)
 {
     const struct delivery *delivery = attempt->delivery;
     struct entry *entry = attempt->entry;
     const struct gateway_message message = {
         .session_key = address->session_key.data,
         .agent_slug = address->agent_slug,
-        .input = prompt->data,
-        .input_bytes = prompt->length_bytes,
+        .instructions = instructions->data,
+        .input = input->data,
+        .input_bytes = input->length_bytes,
         .timeout_ms = run_timeout_ms(attempt),
         .trace = &entry->work.trace,
     };
@@ -311,81 +334,127 @@ static void send_to_agent(struct attempt *attempt, const struct agent_address *a
     attempt->verdict.counted = false; /* not to be taken back */
 }
 
-/* Whether the agent has ended its run, with words or without; otherwise result is a failed run. */
-static bool reply_is_usable(const struct reply *reply, struct gateway_result *result)
+/* What becomes of a reply of that kind. On v0 an answer without words is taken for silence. */
+static enum answer_fate judge_reply(struct attempt *attempt, enum reply_kind kind, bool incomplete)
 {
-    if (reply->kind == REPLY_PROVIDER_ERROR)
-        error_set(&result->error, ERROR_REMOTE,
-            "the gateway passed on an error of its model provider as the agent's words");
-    else if (reply->kind == REPLY_BLANK && result->incomplete)
-        error_set(&result->error, ERROR_REMOTE, "the agent's run ended as \"incomplete\"");
-    else
-        return true;
-    result->outcome = GATEWAY_FAILED_RUN;
-    return false;
+    if (attempt->context.version == BACKEND_V1)
+        return v1_judge_reply(attempt, kind, incomplete);
+    if (kind == REPLY_PROVIDER_ERROR || (kind == REPLY_BLANK && incomplete))
+        return ANSWER_FAILED_RUN;
+    return kind == REPLY_TEXT ? ANSWER_POST : ANSWER_SILENCE;
 }
 
-/* Reads the reply out of the answer and puts it on disk. False, with result->error, without it. */
-static bool keep_reply(
-    struct attempt *attempt, enum gateway_generation generation, struct gateway_result *result)
+/* Puts the reply, of which there may be none, on disk. */
+static void keep_reply(struct attempt *attempt, char *reply)
 {
     struct entry *entry = attempt->entry;
-    const struct reply_context context = {
-        .incomplete = result->incomplete,
-        .generation = generation,
-    };
-    struct reply reply;
-    if (reply_read(result->body, &context, &reply, &result->error) != 0)
-        return false;
-    if (!reply_is_usable(&reply, result)) {
-        free(reply.text);
-        return false;
-    }
     stats_send_ended(attempt->delivery->stats, NULL);
-    entry->work.reply = reply.text;
+    entry->work.reply = reply;
     entry->work.replied_us = clock_monotonic_us();
     entry->work.breaker_trips = 0;
     entry->work.refusals = (struct failing_time){0};
     journal_save_reply(&attempt->delivery->journal, entry);
     STOP_POINT("after_spool");
-    return true;
+}
+
+/* Reads the reply out of an answer and decides what follows from it. */
+static enum entry_stage take_reply(
+    struct attempt *attempt, enum gateway_generation generation, struct gateway_result *result)
+{
+    const struct reply_context context = {
+        .incomplete = result->incomplete,
+        .generation = generation,
+        .max_units = attempt->context.version == BACKEND_V1 ? REPLY_V1_LIMIT_UNITS : 0,
+    };
+    struct reply reply;
+    if (reply_read(result->body, &context, &reply, &result->error) != 0)
+        return attempt_send_failed(attempt, result);
+    switch (judge_reply(attempt, reply.kind, result->incomplete)) {
+    case ANSWER_POST:
+    case ANSWER_SILENCE:
+    case ANSWER_UNANSWERED:
+        keep_reply(attempt, reply.text);
+        return STAGE_REPLIED;
+    case ANSWER_ASK_AGAIN:
+        free(reply.text);
+        error_set(&result->error, ERROR_REMOTE, "the agent's answer was empty");
+        return attempt_retry(attempt, FAILURE_RUN_FAILED, STAGE_KNOWN, &result->error);
+    case ANSWER_FAILED_RUN:
+        break;
+    }
+    free(reply.text);
+    error_set(&result->error, ERROR_REMOTE,
+        reply.kind == REPLY_PROVIDER_ERROR
+            ? "the gateway passed on an error of its model provider as the agent's words"
+            : "the agent's run ended as \"incomplete\"");
+    result->outcome = GATEWAY_FAILED_RUN;
+    return attempt_send_failed(attempt, result);
+}
+
+/* One request, and what follows from its result. */
+static enum entry_stage ask_agent(struct attempt *attempt, const struct agent_address *address,
+    const struct text *instructions, const struct text *input)
+{
+    const struct delivery *delivery = attempt->delivery;
+    struct entry *entry = attempt->entry;
+    struct gateway_result result;
+    if (attempt->context.version == BACKEND_V1)
+        v1_begin_typing(attempt);
+    send_to_agent(attempt, address, instructions, input, &result);
+    /* The reply goes to disk before anything else that could take time. */
+    enum entry_stage next = result.outcome == GATEWAY_REPLIED
+                                ? take_reply(attempt, address->generation, &result)
+                                : attempt_send_failed(attempt, &result);
+    if (next == STAGE_REPLIED || result.outcome == GATEWAY_FAILED_RUN)
+        entry->work.run_end = next == STAGE_REPLIED ? RUN_END_REPLIED : RUN_END_FAILED;
+    json_decref(result.body);
+    if (breaker_record_send(delivery->control->breaker, entry->queue.ticket, entry->agent_id,
+            &result, clock_monotonic_ms()))
+        breaker_control_apply(delivery->control);
+    return next;
+}
+
+/* As whom the agent is asked. False without memory. */
+static bool find_address(struct attempt *attempt, struct agent_address *address)
+{
+    const struct delivery *delivery = attempt->delivery;
+    const char *slug = attempt->entry->work.agent_slug;
+    const char *session_key = json_guard_string(attempt->context.agent, "sessionKey");
+    if (!agent_address_make(address, delivery->config, delivery->roster, slug, session_key))
+        return false;
+    attempt->entry->work.agent_unknown = address->unknown;
+    if (attempt->context.version != BACKEND_V1)
+        return true;
+    bool stands_in = strcmp(address->agent_slug, slug) != 0;
+    text_clear(&address->session_key);
+    session_key_append(&address->session_key, attempt->context.session_key, slug,
+        stands_in ? address->agent_slug : NULL);
+    return !address->session_key.failed;
 }
 
 /* Asks the agent, with the context that the known stage has read. */
 static enum entry_stage stage_sending(struct attempt *attempt)
 {
-    const struct delivery *delivery = attempt->delivery;
-    struct entry *entry = attempt->entry;
     struct agent_address address;
-    struct text prompt = {0};
+    struct text instructions = {0};
+    struct text input = {0};
     enum entry_stage next;
-    const char *session_key = json_guard_string(attempt->context.agent, "sessionKey");
-    bool complete = agent_address_make(
-        &address, delivery->config, delivery->roster, entry->work.agent_slug, session_key);
-    entry->work.agent_unknown = address.unknown;
-    prompt_build(&attempt->context, &prompt);
-    if (complete && !prompt.failed) {
-        struct gateway_result result;
-        send_to_agent(attempt, &address, &prompt, &result);
-        /* The reply goes to disk before anything else that could take time. */
-        if (result.outcome == GATEWAY_REPLIED && keep_reply(attempt, address.generation, &result))
-            next = STAGE_REPLIED;
-        else
-            next = attempt_send_failed(attempt, &result);
-        if (next == STAGE_REPLIED || result.outcome == GATEWAY_FAILED_RUN)
-            entry->work.run_end = next == STAGE_REPLIED ? RUN_END_REPLIED : RUN_END_FAILED;
-        json_decref(result.body);
-        if (breaker_record_send(delivery->control->breaker, entry->queue.ticket, entry->agent_id,
-                &result, clock_monotonic_ms()))
-            breaker_control_apply(delivery->control);
+    bool complete = find_address(attempt, &address);
+    if (attempt->context.version == BACKEND_V1)
+        v1_append_message(attempt, &instructions, &input);
+    else
+        prompt_build(&attempt->context, &input);
+    if (complete && !instructions.failed && !input.failed) {
+        next = ask_agent(attempt, &address, &instructions, &input);
     } else {
         struct error error;
         error_set(&error, ERROR_NO_MEMORY, "no memory for the message to the agent");
-        journal_undo_run(&delivery->journal, entry);
+        journal_undo_run(&attempt->delivery->journal, attempt->entry);
         next = attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
     }
     text_fini(&address.session_key);
-    text_fini(&prompt);
+    text_fini(&instructions);
+    text_fini(&input);
     return next;
 }
 
@@ -410,7 +479,7 @@ static enum entry_stage stage_replied(struct attempt *attempt)
     if (entry->work.reply == NULL && journal_load_reply(&delivery->journal, entry, &error) != 0)
         return reply_is_missing(attempt, &error);
     if (entry->work.reply[0] == '\0')
-        entry->work.reason = REASON_SILENT;
+        entry->work.reason = entry->work.unanswered ? REASON_UNANSWERED : REASON_SILENT;
     if (entry->work.reply[0] == '\0' || entry->work.task_id[0] == '\0')
         return STAGE_WRITTEN;
     /* A disk that was full when the reply came may have room now. */
@@ -420,6 +489,7 @@ static enum entry_stage stage_replied(struct attempt *attempt)
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_REPLIED, outcome, &error);
     STOP_POINT("after_create_message");
+    v1_begin_task(attempt);
     return STAGE_WRITTEN;
 }
 
@@ -454,19 +524,33 @@ static enum entry_stage stage_notify_failure(struct attempt *attempt)
     return STAGE_WRITTEN;
 }
 
+/* A notification that could be changed until now may be about a newer message by now. */
+static enum entry_stage look_after_mark(struct attempt *attempt)
+{
+    struct error error;
+    struct delivery_context context;
+    enum convex_outcome outcome =
+        service_get_delivery(&attempt->service, attempt->entry->item.id, &context, &error);
+    if (outcome != CONVEX_SUCCESS)
+        return attempt_call_failed(attempt, STAGE_WRITTEN, outcome, &error);
+    bool goes_on = v1_takes_newer_message(attempt, &context);
+    delivery_context_fini(&context);
+    return goes_on ? STAGE_KNOWN : STAGE_SETTLED;
+}
+
 /* Acknowledges the notification, so that it leaves the backend's list. */
 static enum entry_stage stage_written(struct attempt *attempt)
 {
     struct error error;
-    enum convex_outcome outcome =
-        service_mark_delivered(&attempt->service, attempt->entry->item.id, &error);
+    struct entry *entry = attempt->entry;
+    enum convex_outcome outcome = service_mark_delivered(&attempt->service, entry->item.id, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_WRITTEN, outcome, &error);
     STOP_POINT("after_mark");
     /* What its thread could not be told stays so. */
-    if (attempt->entry->work.closing == CLOSING_OPEN)
-        attempt->entry->work.closing = CLOSING_ACKNOWLEDGED;
-    return STAGE_SETTLED;
+    if (entry->work.closing == CLOSING_OPEN)
+        entry->work.closing = CLOSING_ACKNOWLEDGED;
+    return entry->work.may_be_changed ? look_after_mark(attempt) : STAGE_SETTLED;
 }
 
 static void count_delivered(struct metrics *metrics, const struct entry *entry)

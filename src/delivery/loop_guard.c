@@ -247,15 +247,49 @@ static enum convex_outcome walk_back(struct loop_guard *guard, const struct serv
     return outcome;
 }
 
+/*
+ * What is not remembered of a chain on v1 counts as its beginning: its context tells what kind of
+ * notification the message answered, which is what the rules there go by, and the number of runs is
+ * bounded per task as well.
+ */
+static void begin_chain_at(const char *id, struct cause *source)
+{
+    *source = (struct cause){.unsure = true};
+    text_copy(source->root, sizeof source->root, id);
+}
+
 /* Why an agent's message must not be delivered, or REASON_REPLIED when it may. */
 static enum end_reason judge_agents_message(const struct loop_guard *guard, const char *agent_id,
     const struct delivery_context *context, const struct cause *source, const struct cause *cause)
 {
-    if (cause->thread_update && source->thread_update)
+    /* On v1 the policy has judged who is told of whose messages. */
+    bool is_v0_update = cause->thread_update && context->version != BACKEND_V1;
+    if (is_v0_update && source->thread_update)
         return REASON_ANSWERS_UPDATE;
-    if (cause->thread_update && !delivery_context_is_assigned(context, agent_id))
+    if (is_v0_update && !delivery_context_is_assigned(context, agent_id))
         return REASON_NOT_ASSIGNED;
     return cause->hops > guard->max_hops ? REASON_TOO_MANY_HOPS : REASON_REPLIED;
+}
+
+/*
+ * When the last message of a person that the context shows was written; 0: it shows none. On v1 an
+ * agent's message may have taken the place of a person's in the notification, but not in the
+ * thread.
+ */
+static int64_t person_wrote_ms(const struct delivery_context *context)
+{
+    int64_t newest_ms = 0;
+    size_t index;
+    const json_t *item;
+    if (context->author != AUTHOR_AGENT && context->message != NULL)
+        json_guard_time_ms(context->message, "createdAt", 0, &newest_ms);
+    json_array_foreach (context->thread, index, item) {
+        int64_t created_ms = 0;
+        if (json_guard_is(item, "authorType", "user", "") &&
+            json_guard_time_ms(item, "createdAt", 0, &created_ms) && created_ms > newest_ms)
+            newest_ms = created_ms;
+    }
+    return newest_ms;
 }
 
 /* Asks for a run, which only what is not skipped for another reason does. */
@@ -271,8 +305,7 @@ static void claim_run(struct loop_guard *guard, const char *agent_id,
         .task_id = task_id,
         .by_agent = context->author == AUTHOR_AGENT,
     };
-    if (context->author != AUTHOR_AGENT && context->message != NULL)
-        json_guard_time_ms(context->message, "createdAt", 0, &run.person_wrote_ms);
+    run.person_wrote_ms = person_wrote_ms(context);
     if (task_id != NULL)
         text_copy(verdict->task_id, sizeof verdict->task_id, task_id);
     verdict->reason = agent_runs_claim(guard->runs, &run, clock_wall_ms(), &verdict->note_due);
@@ -304,9 +337,13 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
         return CONVEX_SUCCESS;
     const char *id = source_of(context);
     if (id != NULL && !recall_cause(guard, id, &source)) {
-        enum convex_outcome outcome = walk_back(guard, service, id, &source, error);
-        if (outcome != CONVEX_SUCCESS)
-            return outcome;
+        if (context->version == BACKEND_V1) {
+            begin_chain_at(id, &source);
+        } else {
+            enum convex_outcome outcome = walk_back(guard, service, id, &source, error);
+            if (outcome != CONVEX_SUCCESS)
+                return outcome;
+        }
     }
     if (context->author == AUTHOR_AGENT) {
         cause.hops = source.hops + 1;

@@ -371,11 +371,15 @@ static bool is_provider_error(
 }
 
 /* Ends the text with notice, cut so that both fit. */
-static void cut_to_limit(struct text *text, bool incomplete)
+static void cut_to_limit(struct text *text, bool incomplete, size_t max_units)
 {
     enum { NOTICE_ROOM_BYTES = 200 };
     size_t whole = text->length_bytes;
-    if (whole > REPLY_LIMIT_BYTES - (incomplete ? NOTICE_ROOM_BYTES : 0)) {
+    if (max_units > 0 && text_utf16_cut(text->data, whole, max_units) < whole) {
+        text->length_bytes = text_utf16_cut(text->data, whole, max_units - NOTICE_ROOM_BYTES);
+        text_printf(
+            text, "\n\n[This reply was cut: the task thread takes %zu characters.]", max_units);
+    } else if (whole > REPLY_LIMIT_BYTES - (incomplete ? NOTICE_ROOM_BYTES : 0)) {
         text->length_bytes =
             text_utf8_cut(text->data, whole, REPLY_LIMIT_BYTES - NOTICE_ROOM_BYTES);
         text_printf(text,
@@ -403,7 +407,7 @@ static enum reply_kind classify_text(
     if (is_provider_error(body, text->data, context->generation))
         return REPLY_PROVIDER_ERROR;
     drop_silent_tail(text);
-    cut_to_limit(text, context->incomplete);
+    cut_to_limit(text, context->incomplete, context->max_units);
     return REPLY_TEXT;
 }
 

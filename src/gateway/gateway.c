@@ -163,7 +163,10 @@ static char *build_run_body(const struct gateway_message *message)
     json_t *body = json_pack("{s:s, s:s%, s:b, s:s}", "model", model.data, "input", message->input,
         message->input_bytes, "stream", 0, "user", message->session_key);
     text_fini(&model);
-    char *dumped = json_write(body);
+    char *dumped = NULL;
+    if (message->instructions == NULL ||
+        json_object_set_new(body, "instructions", json_string(message->instructions)) == 0)
+        dumped = json_write(body);
     json_decref(body);
     return dumped;
 }

@@ -1,0 +1,237 @@
+/*
+ * A v1 backend has sessions for tasks, shows who is typing, and changes notifications after it has
+ * listed them. What follows from that for a delivery is here; the stages are in delivery.c.
+ *
+ * Typing. The board shows an agent as typing from markNotificationRead until the notification is
+ * delivered, or until markNotificationDeliveryEnded. Both are courtesies: they may delay a delivery
+ * by five seconds each, but never fail it. The second follows the first on the same thread, so a
+ * late "read" cannot undo an "ended" that came after it.
+ *
+ * Newer messages. A thread update that has not been delivered is changed to a newer message of its
+ * thread instead of being followed by a second one, also while its agent is at work; to mark it as
+ * delivered then would swallow that message. So after the mark, when it can change no more, the
+ * context is read once more (stage_written). If it names another message than the one that was
+ * answered, the entry begins again with that one, although the notification counts as delivered:
+ *
+ *   ... written --mark, look--> settled
+ *                    '--newer message--> known (answers_again) --> ... --> written --look--> ...
+ *
+ * The record stays in the spool until the look has found nothing new, so a crash at any point leads
+ * back to it. The notification's key is spent on the first reply, so those that follow are posted
+ * without one, each only after the thread was read and does not hold it yet.
+ */
+#include "delivery/delivery_v1.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/backend_version.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "delivery/policy.h"
+#include "delivery/session_key.h"
+#include "prompt/input.h"
+#include "prompt/instructions.h"
+
+static const char component[] = "Delivery";
+
+enum {
+    COURTESY_TIMEOUT_MS = 5000, /* of calls that the delivery does not need */
+    THREAD_CONTENT_UNITS = 2000 /* of a message in the thread; what is longer ends in "…" */
+};
+
+static bool backend_is_v1(const struct attempt *attempt)
+{
+    return backend_version_get(convex_version(attempt->delivery->convex)) == BACKEND_V1;
+}
+
+/* The message that the notification is about; NULL when it is about none. */
+static const char *message_id_of(const struct delivery_context *context)
+{
+    return json_guard_id(context->notification, "messageId");
+}
+
+/* By the backend's clock, so that it can be compared with what is posted later. */
+static int64_t newest_in_thread_ms(const struct delivery_context *context)
+{
+    int64_t newest_ms = 0;
+    size_t index;
+    const json_t *item;
+    json_array_foreach (context->thread, index, item) {
+        int64_t created_ms;
+        if (json_guard_time_ms(item, "createdAt", 0, &created_ms) && created_ms > newest_ms)
+            newest_ms = created_ms;
+    }
+    return newest_ms;
+}
+
+void v1_remember_context(struct attempt *attempt)
+{
+    struct entry *entry = attempt->entry;
+    const struct delivery_context *context = &attempt->context;
+    const char *message_id = message_id_of(context);
+    text_copy(entry->work.message_id, sizeof entry->work.message_id,
+        message_id != NULL ? message_id : "");
+    entry->work.thread_until_ms = newest_in_thread_ms(context);
+    entry->work.may_be_changed = context->type == NOTIFICATION_THREAD_UPDATE;
+    entry->work.begins_task = context->type == NOTIFICATION_ASSIGNMENT &&
+                              context->task_status == TASK_ASSIGNED &&
+                              context->flags.can_modify_task_status;
+}
+
+enum end_reason v1_judge(const struct attempt *attempt)
+{
+    return policy_judge(&attempt->context, attempt->entry->agent_id);
+}
+
+bool v1_slug_is_unusable(const struct attempt *attempt, struct error *error)
+{
+    const char *slug = attempt->entry->work.agent_slug;
+    enum slug_problem problem = slug_check(slug, attempt->delivery->config->fallback_agent);
+    if (problem == SLUG_USABLE)
+        return false;
+    error_set(error, ERROR_INVALID,
+        "the agent cannot be asked under its slug \"%s\", which is %s; give it another", slug,
+        slug_problem_words[problem]);
+    return true;
+}
+
+void v1_append_message(const struct attempt *attempt, struct text *instructions, struct text *input)
+{
+    const struct prompt_run run = {
+        .agent_id = attempt->entry->agent_id,
+        .last_answer_empty = attempt->entry->work.empty_answers > 0,
+    };
+    instructions_append(instructions, &attempt->context, &run);
+    input_append(input, &attempt->context, &run);
+}
+
+enum answer_fate v1_judge_reply(struct attempt *attempt, enum reply_kind kind, bool incomplete)
+{
+    struct entry *entry = attempt->entry;
+    unsigned max_runs = attempt->delivery->config->delivery_max_runs;
+    const struct answer answer = {
+        .kind = kind,
+        .incomplete = incomplete,
+        .empty_before = entry->work.empty_answers,
+        .runs_left = entry->work.runs < max_runs ? max_runs - entry->work.runs : 0,
+    };
+    enum answer_fate fate = no_response_judge(&attempt->context, &answer);
+    entry->work.empty_answers = fate == ANSWER_ASK_AGAIN ? entry->work.empty_answers + 1 : 0;
+    entry->work.unanswered = fate == ANSWER_UNANSWERED;
+    return fate;
+}
+
+/* A call that may fail, and that neither a slow backend nor the shutdown may draw out. */
+static struct service courtesy(const struct attempt *attempt)
+{
+    struct service service = attempt->service;
+    service.timeout_ms = COURTESY_TIMEOUT_MS;
+    return service;
+}
+
+static void log_courtesy(
+    const struct attempt *attempt, enum convex_outcome outcome, const struct error *error)
+{
+    if (outcome != CONVEX_SUCCESS)
+        log_event(LOG_LEVEL_WARN, component,
+            ATTEMPT_FIELDS(attempt, LOG_TEXT("error", error->text)),
+            "The board was not told about %s; it is delivered all the same",
+            attempt->entry->item.id);
+}
+
+void v1_begin_typing(struct attempt *attempt)
+{
+    struct error error;
+    struct service service = courtesy(attempt);
+    service.abort = attempt->delivery->stopping;
+    attempt->entry->work.typing = true;
+    log_courtesy(attempt, service_mark_read(&service, attempt->entry->item.id, &error), &error);
+}
+
+void v1_end_typing(struct attempt *attempt)
+{
+    struct error error;
+    struct service service = courtesy(attempt);
+    if (!attempt->entry->work.typing || !backend_is_v1(attempt))
+        return;
+    service.abort = NULL;
+    attempt->entry->work.typing = false;
+    log_courtesy(
+        attempt, service_mark_delivery_ended(&service, attempt->entry->item.id, &error), &error);
+}
+
+/* Whether a thread shows content as this, cut at its limit. */
+static bool is_shown_as(const char *content, const char *shown)
+{
+    size_t bytes = text_utf16_cut(content, strlen(content), THREAD_CONTENT_UNITS);
+    return strncmp(content, shown, bytes) == 0 &&
+           (content[bytes] != '\0' ? strcmp(shown + bytes, "…") == 0 : shown[bytes] == '\0');
+}
+
+/* Whether the agent has posted content since the thread was read for the run. */
+static bool thread_has(
+    const struct attempt *attempt, const struct delivery_context *context, const char *content)
+{
+    size_t index;
+    const json_t *item;
+    json_array_foreach (context->thread, index, item) {
+        int64_t created_ms = 0;
+        const char *shown = json_guard_string(item, "content");
+        json_guard_time_ms(item, "createdAt", 0, &created_ms);
+        if (created_ms > attempt->entry->work.thread_until_ms && shown != NULL &&
+            json_guard_is(item, "authorId", attempt->entry->agent_id, "") &&
+            is_shown_as(content, shown))
+            return true;
+    }
+    return false;
+}
+
+enum convex_outcome v1_post_without_key(
+    struct attempt *attempt, const char *content, struct error *error)
+{
+    const struct entry *entry = attempt->entry;
+    struct delivery_context context;
+    const struct new_message message = {
+        .agent_id = entry->agent_id, .task_id = entry->work.task_id, .content = content};
+    enum convex_outcome outcome =
+        service_get_delivery(&attempt->service, entry->item.id, &context, error);
+    if (outcome != CONVEX_SUCCESS)
+        return outcome;
+    bool posted = thread_has(attempt, &context, content);
+    delivery_context_fini(&context);
+    return posted ? CONVEX_SUCCESS : service_create_message(&attempt->service, &message, error);
+}
+
+void v1_begin_task(struct attempt *attempt)
+{
+    struct entry *entry = attempt->entry;
+    struct error error;
+    const struct service service = courtesy(attempt);
+    if (!entry->work.begins_task || !backend_is_v1(attempt))
+        return;
+    entry->work.begins_task = false;
+    log_courtesy(attempt,
+        service_begin_task(&service, entry->agent_id, entry->work.task_id, &error), &error);
+}
+
+bool v1_takes_newer_message(struct attempt *attempt, const struct delivery_context *context)
+{
+    struct entry *entry = attempt->entry;
+    const char *message_id = message_id_of(context);
+    if (!entry->work.may_be_changed || message_id == NULL ||
+        strcmp(message_id, entry->work.message_id) == 0)
+        return false;
+    log_event(LOG_LEVEL_INFO, component, ATTEMPT_FIELDS(attempt, LOG_TEXT("message", message_id)),
+        "%s was changed to a newer message while it was delivered; answering that as well",
+        entry->item.id);
+    free(entry->work.reply);
+    entry->work.reply = NULL;
+    entry->work.answers_again = true;
+    entry->work.closing = CLOSING_OPEN;
+    entry->work.runs = 0;
+    entry->work.timeouts = 0;
+    entry->work.empty_answers = 0;
+    entry->work.refusals = (struct failing_time){0};
+    return true;
+}

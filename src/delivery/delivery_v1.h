@@ -1,0 +1,63 @@
+/* What a delivery does beyond its stages when the backend is version 1. */
+#ifndef DELIVERY_DELIVERY_V1_H
+#define DELIVERY_DELIVERY_V1_H
+
+#include <stdbool.h>
+
+#include "base/text.h"
+#include "delivery/attempt.h"
+#include "delivery/no_response.h"
+
+/*
+ * All of these belong to one attempt and run on its worker. Those with a context need one of v1;
+ * the others do nothing while the backend is not known to be v1.
+ */
+
+/* Keeps what later stages need of the context, also after a restart. */
+void v1_remember_context(struct attempt *attempt);
+
+/*
+ * Why the agent of the context is not asked, or REASON_REPLIED: the loop guard may still object.
+ * Pure.
+ */
+enum end_reason v1_judge(const struct attempt *attempt);
+
+/*
+ * Whether the agent's slug would make it share a session with others, so that it must not be asked
+ * before it has another; *error says what is wrong with it. Pure.
+ */
+bool v1_slug_is_unusable(const struct attempt *attempt, struct error *error);
+
+/* Appends what the agent is told. text->failed tells that memory ran out. */
+void v1_append_message(
+    const struct attempt *attempt, struct text *instructions, struct text *input);
+
+/* Decides what becomes of a reply of that kind, and counts it if it is to be asked for again. */
+enum answer_fate v1_judge_reply(struct attempt *attempt, enum reply_kind kind, bool incomplete);
+
+/* Shows the agent as typing; blocks for 5 s at most, and never fails the delivery. */
+void v1_begin_typing(struct attempt *attempt);
+
+/*
+ * No longer shows it, if it does: the notification waits, or has ended undelivered. Blocks and
+ * fails as v1_begin_typing does.
+ */
+void v1_end_typing(struct attempt *attempt);
+
+/*
+ * Posts content although the notification's key is spent: not if the thread has it already. As
+ * service_create_message; blocks for the read of the thread as well.
+ */
+enum convex_outcome v1_post_without_key(
+    struct attempt *attempt, const char *content, struct error *error);
+
+/* The acknowledgement of an assignment has been posted: its task is in progress. Best effort. */
+void v1_begin_task(struct attempt *attempt);
+
+/*
+ * Whether the notification names a newer message than the one that was answered, or skipped, when
+ * it was marked as delivered. If so, prepares the entry for answering that one, too.
+ */
+bool v1_takes_newer_message(struct attempt *attempt, const struct delivery_context *context);
+
+#endif
