@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "agents/agents.h"
+#include "backend/backend_version.h"
 #include "backend/convex.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -134,6 +135,7 @@ static int create_remotes(struct runtime *runtime, struct error *error)
     if (result != 0)
         return result;
     convex_set_metrics(runtime->convex, &runtime->stats.metrics);
+    convex_pin_version(runtime->convex, config->backend_pin);
     result = gateway_create(&runtime->gateway, config->gateway_url, config->gateway_token, error);
     if (result == 0)
         result = create_breaker(runtime, error);
@@ -269,9 +271,11 @@ static int create_reporter(struct runtime *runtime, struct error *error)
         .stop_fd = runtime->stop_fd,
     };
     int result = reporter_create(&runtime->reporter, &parts, error);
-    if (result == 0)
-        runtime->stats.reporter = reporter_loop(runtime->reporter);
-    return result;
+    if (result != 0)
+        return result;
+    runtime->stats.reporter = reporter_loop(runtime->reporter);
+    backend_version_on_change(convex_version(runtime->convex), reporter_loop(runtime->reporter));
+    return 0;
 }
 
 /* None of the threads runs yet: they poke each other through the pointers set here. */

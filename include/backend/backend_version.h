@@ -39,17 +39,28 @@ enum backend_version backend_version_of_orchestrator(
  */
 struct backend_version_state {
     enum backend_version pinned; /* by the operator; BACKEND_UNKNOWN: go by what is seen */
+    struct loop *on_change;      /* poked when the version seen changes; NULL: none */
     _Atomic unsigned seen;       /* an enum backend_version, and whether it is in doubt */
 };
 
 /* Call before any other thread uses the state. It needs no freeing. */
 void backend_version_init(struct backend_version_state *state, enum backend_version pinned);
 
+/* Names the loop to poke when the version seen changes. Call likewise; the loop outlives the use.
+ */
+void backend_version_on_change(struct backend_version_state *state, struct loop *loop);
+
 /*
  * The version to go by: the pinned one, else the last one seen unless that is in doubt. Only what
  * BACKEND_V1 is returned for may be sent functions and arguments that are new in it.
  */
 enum backend_version backend_version_get(const struct backend_version_state *state);
+
+/*
+ * The same for what is right for both versions, or nearly: in doubt the last one seen, as a doubt
+ * seldom proves right.
+ */
+enum backend_version backend_version_likely(const struct backend_version_state *state);
 
 /* The last version seen, in doubt or not, whatever is pinned. */
 enum backend_version backend_version_last_seen(const struct backend_version_state *state);

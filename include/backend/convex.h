@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "config/config.h"
 #include "http/client.h"
 #include "telemetry/metrics.h"
 
@@ -68,6 +69,12 @@ void convex_on_recovery(struct convex *convex, struct loop *loop);
 
 /* Whether no call has succeeded since one found the backend unavailable. Any thread. */
 bool convex_is_failing(const struct convex *convex);
+
+/*
+ * Makes everything go by that version of the backend, whatever its answers show. Before the first
+ * call.
+ */
+void convex_pin_version(struct convex *convex, enum backend_pin pin);
 
 /*
  * Which version of the backend this deployment is, as far as its answers have shown. Belongs to

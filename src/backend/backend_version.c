@@ -57,7 +57,13 @@ enum backend_version backend_version_of_orchestrator(
 void backend_version_init(struct backend_version_state *state, enum backend_version pinned)
 {
     state->pinned = pinned;
+    state->on_change = NULL;
     atomic_init(&state->seen, BACKEND_UNKNOWN);
+}
+
+void backend_version_on_change(struct backend_version_state *state, struct loop *loop)
+{
+    state->on_change = loop;
 }
 
 enum backend_version backend_version_get(const struct backend_version_state *state)
@@ -66,6 +72,11 @@ enum backend_version backend_version_get(const struct backend_version_state *sta
     if (state->pinned != BACKEND_UNKNOWN)
         return state->pinned;
     return (seen & DOUBT_BIT) != 0 ? BACKEND_UNKNOWN : (enum backend_version)seen;
+}
+
+enum backend_version backend_version_likely(const struct backend_version_state *state)
+{
+    return state->pinned != BACKEND_UNKNOWN ? state->pinned : backend_version_last_seen(state);
 }
 
 enum backend_version backend_version_last_seen(const struct backend_version_state *state)
@@ -78,7 +89,10 @@ bool backend_version_see(struct backend_version_state *state, enum backend_versi
     if (version == BACKEND_UNKNOWN)
         return false;
     unsigned before = atomic_exchange(&state->seen, version);
-    return (before & ~(unsigned)DOUBT_BIT) != version;
+    bool has_changed = (before & ~(unsigned)DOUBT_BIT) != version;
+    if (has_changed && state->on_change != NULL)
+        loop_poke(state->on_change);
+    return has_changed;
 }
 
 void backend_version_doubt(struct backend_version_state *state)

@@ -306,6 +306,16 @@ struct backend_version_state *convex_version(struct convex *convex)
     return &convex->version;
 }
 
+void convex_pin_version(struct convex *convex, enum backend_pin pin)
+{
+    static const enum backend_version versions[] = {
+        [BACKEND_PIN_AUTO] = BACKEND_UNKNOWN,
+        [BACKEND_PIN_V0] = BACKEND_V0,
+        [BACKEND_PIN_V1] = BACKEND_V1,
+    };
+    backend_version_init(&convex->version, versions[pin]);
+}
+
 bool convex_is_failing(const struct convex *convex)
 {
     return atomic_load(&convex->failing);

@@ -61,8 +61,16 @@ static bool is_v1(const struct service *service)
 /* Takes in which version an answer shows, and logs a change. */
 static void see_version(const struct service *service, enum backend_version version)
 {
-    if (backend_version_see(convex_version(service->convex), version))
-        log_info("Backend", "The backend is version %s", backend_version_words[version]);
+    static const char component[] = "Backend";
+    struct backend_version_state *state = convex_version(service->convex);
+    if (!backend_version_see(state, version))
+        return;
+    log_info(component, "The backend is version %s", backend_version_words[version]);
+    if (backend_version_mismatches(state))
+        log_error(component,
+            "The backend is version %s, but BACKEND_VERSION=%s is set; remove the setting, or "
+            "deliveries may fail",
+            backend_version_words[version], backend_version_words[state->pinned]);
 }
 
 /* As production deployments hide why a function failed, it may be that v1 is gone. */

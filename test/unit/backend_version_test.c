@@ -131,6 +131,42 @@ static void test_pinned_version_wins_over_what_is_seen(void **state)
     assert_false(backend_version_mismatches(&version));
 }
 
+/* What is only likely survives a doubt, and a pin overrides it. */
+static void test_likely_version_survives_a_doubt(void **state)
+{
+    (void)state;
+    struct backend_version_state version;
+    backend_version_init(&version, BACKEND_UNKNOWN);
+    assert_int_equal(backend_version_likely(&version), BACKEND_UNKNOWN);
+    backend_version_see(&version, BACKEND_V1);
+    backend_version_doubt(&version);
+    assert_int_equal(backend_version_likely(&version), BACKEND_V1);
+    backend_version_init(&version, BACKEND_V0);
+    backend_version_see(&version, BACKEND_V1);
+    assert_int_equal(backend_version_likely(&version), BACKEND_V0);
+}
+
+/* The loop's thread is not started: what counts is which changes set its flag. */
+static void test_each_change_pokes_the_loop(void **state)
+{
+    (void)state;
+    struct loop loop;
+    struct backend_version_state version;
+    loop_init(&loop, "mc-test", NULL, NULL);
+    backend_version_init(&version, BACKEND_UNKNOWN);
+    backend_version_on_change(&version, &loop);
+    backend_version_see(&version, BACKEND_UNKNOWN);
+    assert_false(loop.poked);
+    backend_version_see(&version, BACKEND_V0);
+    assert_true(loop.poked);
+    loop.poked = false;
+    backend_version_see(&version, BACKEND_V0);
+    assert_false(loop.poked);
+    backend_version_see(&version, BACKEND_V1);
+    assert_true(loop.poked);
+    loop_fini(&loop);
+}
+
 static void test_each_version_has_a_word(void **state)
 {
     (void)state;
@@ -148,6 +184,8 @@ int main(void)
         cmocka_unit_test(test_each_change_is_reported_once),
         cmocka_unit_test(test_doubt_lasts_until_the_next_answer),
         cmocka_unit_test(test_pinned_version_wins_over_what_is_seen),
+        cmocka_unit_test(test_likely_version_survives_a_doubt),
+        cmocka_unit_test(test_each_change_pokes_the_loop),
         cmocka_unit_test(test_each_version_has_a_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
