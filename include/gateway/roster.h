@@ -31,6 +31,18 @@ void gateway_roster_set_missing(struct gateway_roster *roster, json_t *missing);
 /* A copy of those slugs, a new reference; NULL without memory. */
 json_t *gateway_roster_missing(struct gateway_roster *roster);
 
+/*
+ * Stores which of the account's agents have a slug under which they must not be asked on v1: an
+ * array of {slug, problem}; takes the reference, NULL for none.
+ */
+void gateway_roster_set_unusable(struct gateway_roster *roster, json_t *unusable);
+
+/* A copy of that array, a new reference; NULL without memory. */
+json_t *gateway_roster_unusable(struct gateway_roster *roster);
+
+/* Whether the slug, in whatever case, is one of those. */
+bool gateway_roster_is_unusable(struct gateway_roster *roster, const char *agent_slug);
+
 /* Whether the gateway has the agent, ignoring case; true when there is no list. Pure. */
 bool gateway_models_have(const struct gateway_models *models, const char *agent_slug);
 
@@ -47,8 +59,16 @@ struct agent_address {
     struct text session_key;
     char agent_slug[ID_BYTES]; /* at the gateway; "" leaves the agent to its default */
     bool unknown;              /* the gateway lacks the agent, and no other stands in for it */
+    bool unusable;             /* another agent could be in that session: it must not be used */
     enum gateway_generation generation; /* of the gateway, as far as known */
 };
+
+/*
+ * Fills in all of the address but session_key, which is empty. Returns whether the fallback agent
+ * stands in for the agent.
+ */
+bool agent_address_begin(struct agent_address *address, const struct config *config,
+    struct gateway_roster *roster, const char *slug);
 
 /*
  * Derives the address of an agent: its session key, or one built as the backend builds it when that

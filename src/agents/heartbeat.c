@@ -17,6 +17,9 @@
  * While the breaker is half-open nothing is postponed: a probe decides within seconds, and until
  * then the queue holds them.
  *
+ * On v1 of the backend the message goes to the session that the backend keeps for the agent outside
+ * of tasks. An agent whose slug is not usable there is not woken: its turn passes.
+ *
  * Deliveries come first in an agent's lane, until its wake-up has waited for half of its interval
  * (send_queue.c). While it waits, a delivery reports the agent as online in its place.
  *
@@ -30,6 +33,7 @@
 #include "base/log.h"
 #include "base/sync.h"
 #include "base/text.h"
+#include "delivery/agent_address.h"
 #include "delivery/prompt.h"
 #include "delivery/reply.h"
 #include "delivery/worker_pool.h"
@@ -232,6 +236,13 @@ static enum wake_end send_wake(const struct heartbeat *heartbeat, struct http_cl
     return answered ? WAKE_ANSWERED : WAKE_DONE;
 }
 
+/* An agent that could be in another's session is not asked; mc-agents has said so in the log. */
+static enum wake_end refuse_wake(const struct heartbeat *heartbeat)
+{
+    count_wake(heartbeat, "unusable_slug");
+    return WAKE_DONE;
+}
+
 /* Fills in *agent unless the wake-up is done because the account no longer has the agent. */
 static enum wake_end wake_agent(const struct heartbeat *heartbeat, struct http_client *client,
     struct entry *entry, struct agent *agent)
@@ -242,11 +253,13 @@ static enum wake_end wake_agent(const struct heartbeat *heartbeat, struct http_c
     if (!wake_schedule_find(heartbeat->parts.schedule, entry->agent_id, agent))
         return WAKE_DONE;
     text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, agent->slug);
-    bool complete = agent_address_make(&address, heartbeat->parts.config, heartbeat->parts.roster,
-        agent->slug, agent->session_key);
+    bool complete = session_address_make(&address, heartbeat->parts.config, heartbeat->parts.roster,
+        agent->version, agent->slug, agent->session_key);
     prompt_build_heartbeat(clock_wall_ms(), &input);
     enum wake_end end = WAKE_POSTPONED;
-    if (complete && !input.failed)
+    if (address.unusable)
+        end = refuse_wake(heartbeat);
+    else if (complete && !input.failed)
         end = send_wake(heartbeat, client, entry, agent, &address, &input);
     text_fini(&address.session_key);
     text_fini(&input);

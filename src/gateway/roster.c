@@ -25,7 +25,8 @@ struct gateway_roster {
     /* Guards the fields below. */
     struct mutex lock;
     struct gateway_models models;
-    json_t *missing; /* array of slugs; NULL for none */
+    json_t *missing;  /* array of slugs; NULL for none */
+    json_t *unusable; /* array of {slug, problem}; NULL for none */
     struct gateway_release release;
 };
 
@@ -45,6 +46,7 @@ void gateway_roster_destroy(struct gateway_roster *roster)
         return;
     gateway_models_fini(&roster->models);
     json_decref(roster->missing);
+    json_decref(roster->unusable);
     mutex_fini(&roster->lock);
     free(roster);
 }
@@ -75,22 +77,56 @@ struct gateway_release gateway_roster_release(struct gateway_roster *roster)
     return release;
 }
 
-void gateway_roster_set_missing(struct gateway_roster *roster, json_t *missing)
+static void replace_list(struct gateway_roster *roster, json_t **place, json_t *list)
 {
     mutex_lock(&roster->lock);
-    json_t *old = roster->missing;
-    roster->missing = missing;
+    json_t *old = *place;
+    *place = list;
     mutex_unlock(&roster->lock);
     json_decref(old);
 }
 
 /* Copied under the lock: a shared reference would let two threads change Jansson's counts. */
-json_t *gateway_roster_missing(struct gateway_roster *roster)
+static json_t *copy_list(struct gateway_roster *roster, json_t *const *place)
 {
     mutex_lock(&roster->lock);
-    json_t *copy = roster->missing != NULL ? json_deep_copy(roster->missing) : json_array();
+    json_t *copy = *place != NULL ? json_deep_copy(*place) : json_array();
     mutex_unlock(&roster->lock);
     return copy;
+}
+
+void gateway_roster_set_missing(struct gateway_roster *roster, json_t *missing)
+{
+    replace_list(roster, &roster->missing, missing);
+}
+
+json_t *gateway_roster_missing(struct gateway_roster *roster)
+{
+    return copy_list(roster, &roster->missing);
+}
+
+void gateway_roster_set_unusable(struct gateway_roster *roster, json_t *unusable)
+{
+    replace_list(roster, &roster->unusable, unusable);
+}
+
+json_t *gateway_roster_unusable(struct gateway_roster *roster)
+{
+    return copy_list(roster, &roster->unusable);
+}
+
+bool gateway_roster_is_unusable(struct gateway_roster *roster, const char *agent_slug)
+{
+    bool found = false;
+    size_t index;
+    const json_t *item;
+    mutex_lock(&roster->lock);
+    json_array_foreach (roster->unusable, index, item) {
+        const char *slug = json_string_value(json_object_get(item, "slug"));
+        found = found || (slug != NULL && strcasecmp(slug, agent_slug) == 0);
+    }
+    mutex_unlock(&roster->lock);
+    return found;
 }
 
 bool gateway_models_have(const struct gateway_models *models, const char *agent_slug)
@@ -124,19 +160,27 @@ static void text_lower_case(struct text *text)
             text->data[i] = (char)(text->data[i] - 'A' + 'a');
 }
 
-bool agent_address_make(struct agent_address *address, const struct config *config,
-    struct gateway_roster *roster, const char *slug, const char *session_key)
+bool agent_address_begin(struct agent_address *address, const struct config *config,
+    struct gateway_roster *roster, const char *slug)
 {
-    const char *fallback = config->fallback_agent;
     *address = (struct agent_address){0};
     mutex_lock(&roster->lock);
     address->unknown = !gateway_models_have(&roster->models, slug);
     address->generation = roster->release.generation;
     mutex_unlock(&roster->lock);
-    text_copy(address->agent_slug, sizeof address->agent_slug, slug);
-    if (fallback != NULL && address->unknown) {
+    bool stands_in = address->unknown && config->fallback_agent != NULL;
+    text_copy(
+        address->agent_slug, sizeof address->agent_slug, stands_in ? config->fallback_agent : slug);
+    if (stands_in)
         address->unknown = false;
-        text_copy(address->agent_slug, sizeof address->agent_slug, fallback);
+    return stands_in;
+}
+
+bool agent_address_make(struct agent_address *address, const struct config *config,
+    struct gateway_roster *roster, const char *slug, const char *session_key)
+{
+    const char *fallback = config->fallback_agent;
+    if (agent_address_begin(address, config, roster, slug)) {
         text_printf(&address->session_key, "agent:%s:%s:%s", fallback, slug, config->account_id);
         text_lower_case(&address->session_key);
     } else if (session_key != NULL && session_key[0] != '\0') {

@@ -54,7 +54,7 @@ static const char *const failure_classes[] = {"gateway_unreachable", "gateway_mi
 static const char *const run_kinds[] = {"first", "repeat"};
 static const char *const ends[] = {"delivered", "skipped", "dead"};
 static const char *const heartbeat_outcomes[] = {
-    "woken", "failed", "report_failed", "put_off", "aborted"};
+    "woken", "failed", "report_failed", "put_off", "aborted", "unusable_slug"};
 static const char *const actions[] = {"listUndeliveredNotifications", "getNotificationForDelivery",
     "createMessageFromAgent", "markNotificationDelivered", "listAgents", "updateAgentHeartbeat",
     "updateRuntimeStatus", "checkAndClearRestartRequested", "getPendingUpgrade",

@@ -10,6 +10,7 @@
 
 #include "../lib/alloc_fault.h"
 #include "base/json.h"
+#include "delivery/agent_address.h"
 #include "gateway/roster.h"
 
 static int setup(void **state)
@@ -125,6 +126,77 @@ static void test_missing_agents_are_copied(void **state)
     json_decref(copy);
 }
 
+static void expect_session(const struct config *config, struct gateway_roster *roster,
+    enum backend_version version, const char *session_key, const char *expected_slug,
+    const char *expected_key)
+{
+    struct agent_address address;
+    assert_true(session_address_make(&address, config, roster, version, "Jarvis", session_key));
+    assert_string_equal(address.agent_slug, expected_slug);
+    assert_string_equal(address.session_key.data, expected_key);
+    assert_false(address.unusable);
+    text_fini(&address.session_key);
+}
+
+/* On v0, and without a key, nothing is different from agent_address_make. */
+static void test_sessions_follow_the_backends_version(void **state)
+{
+    static const char system_key[] = "system:agent:jarvis:Acc:v1";
+    static const char task_key[] = "task:jd1:agent:old:Acc:v2";
+    const struct config config = {.account_id = "Acc", .fallback_agent = "main"};
+    expect_session(&config, *state, BACKEND_V0, system_key, "Jarvis", system_key);
+    expect_session(&config, *state, BACKEND_UNKNOWN, "own", "Jarvis", "own");
+    expect_session(&config, *state, BACKEND_V1, "", "Jarvis", "agent:Jarvis:Acc");
+    expect_session(&config, *state, BACKEND_V1, NULL, "Jarvis", "agent:Jarvis:Acc");
+    expect_session(&config, *state, BACKEND_V1, system_key, "Jarvis", "agent:jarvis:system:acc:v1");
+    expect_session(&config, *state, BACKEND_V1, task_key, "Jarvis", "agent:jarvis:task:jd1:acc:v2");
+    list_models(*state, json_pack("[s]", "openclaw/main"));
+    expect_session(&config, *state, BACKEND_V0, system_key, "main", "agent:main:jarvis:acc");
+    expect_session(
+        &config, *state, BACKEND_V1, system_key, "main", "agent:main:jarvis:system:acc:v1");
+}
+
+static bool is_unusable(
+    struct gateway_roster *roster, enum backend_version version, const char *slug)
+{
+    static const struct config config = {.account_id = "acc", .fallback_agent = "main"};
+    struct agent_address address;
+    assert_true(
+        session_address_make(&address, &config, roster, version, slug, "system:agent:x:acc:v1"));
+    text_fini(&address.session_key);
+    return address.unusable;
+}
+
+static void test_alike_slugs_are_unusable_on_v1(void **state)
+{
+    assert_false(is_unusable(*state, BACKEND_V1, "jarvis"));
+    assert_true(is_unusable(*state, BACKEND_V1, "Task"));
+    assert_true(is_unusable(*state, BACKEND_V1, "main"));
+    assert_false(is_unusable(*state, BACKEND_V0, "main"));
+    gateway_roster_set_unusable(
+        *state, json_pack("[{s:s, s:s}, {s:s, s:s}]", "slug", "Jarvis", "problem", "shared", "slug",
+                    "jarvis", "problem", "shared"));
+    assert_true(is_unusable(*state, BACKEND_V1, "JARVIS"));
+    assert_false(is_unusable(*state, BACKEND_V1, "friday"));
+    assert_false(is_unusable(*state, BACKEND_V0, "jarvis"));
+    json_t *copy = gateway_roster_unusable(*state);
+    gateway_roster_set_unusable(*state, NULL);
+    assert_int_equal(json_array_size(copy), 2);
+    json_decref(copy);
+    assert_false(is_unusable(*state, BACKEND_V1, "jarvis"));
+}
+
+static void test_session_without_memory_fails(void **state)
+{
+    const struct config config = {.account_id = "acc"};
+    struct agent_address address;
+    alloc_fault_arm(1);
+    assert_false(session_address_make(
+        &address, &config, *state, BACKEND_V1, "jarvis", "system:agent:jarvis:acc:v1"));
+    alloc_fault_disarm();
+    text_fini(&address.session_key);
+}
+
 int main(void)
 {
     json_guard_start();
@@ -137,6 +209,9 @@ int main(void)
         TEST(test_every_agent_is_known_without_a_roster),
         TEST(test_roster_names_match_whole_and_ignore_case),
         TEST(test_missing_agents_are_copied),
+        TEST(test_sessions_follow_the_backends_version),
+        TEST(test_alike_slugs_are_unusable_on_v1),
+        TEST(test_session_without_memory_fails),
     };
     return cmocka_run_group_tests_name("agent_address", tests, NULL, NULL);
 }
