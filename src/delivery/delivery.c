@@ -22,18 +22,17 @@
 #include "delivery/delivery.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/json.h"
 #include "base/log.h"
 #include "base/stop_point.h"
 #include "base/sync.h"
+#include "delivery/agent_address.h"
 #include "delivery/attempt.h"
 #include "delivery/delivery_v1.h"
 #include "delivery/entry.h"
 #include "delivery/prompt.h"
 #include "delivery/reply.h"
-#include "delivery/session_key.h"
 #include "gateway/roster.h"
 
 static const char component[] = "Delivery";
@@ -418,18 +417,14 @@ static enum entry_stage ask_agent(struct attempt *attempt, const struct agent_ad
 static bool find_address(struct attempt *attempt, struct agent_address *address)
 {
     const struct delivery *delivery = attempt->delivery;
-    const char *slug = attempt->entry->work.agent_slug;
-    const char *session_key = json_guard_string(attempt->context.agent, "sessionKey");
-    if (!agent_address_make(address, delivery->config, delivery->roster, slug, session_key))
-        return false;
+    const struct delivery_context *context = &attempt->context;
+    const char *session_key = context->version == BACKEND_V1
+                                  ? context->session_key
+                                  : json_guard_string(context->agent, "sessionKey");
+    bool complete = session_address_make(address, delivery->config, delivery->roster,
+        context->version, attempt->entry->work.agent_slug, session_key);
     attempt->entry->work.agent_unknown = address->unknown;
-    if (attempt->context.version != BACKEND_V1)
-        return true;
-    bool stands_in = strcmp(address->agent_slug, slug) != 0;
-    text_clear(&address->session_key);
-    session_key_append(&address->session_key, attempt->context.session_key, slug,
-        stands_in ? address->agent_slug : NULL);
-    return !address->session_key.failed;
+    return complete;
 }
 
 /* Asks the agent, with the context that the known stage has read. */

@@ -87,7 +87,10 @@ enum end_reason v1_judge(const struct attempt *attempt)
 bool v1_slug_is_unusable(const struct attempt *attempt, struct error *error)
 {
     const char *slug = attempt->entry->work.agent_slug;
-    enum slug_problem problem = slug_check(slug, attempt->delivery->config->fallback_agent);
+    const struct delivery *delivery = attempt->delivery;
+    enum slug_problem problem = slug_check(slug, delivery->config->fallback_agent);
+    if (problem == SLUG_USABLE && gateway_roster_is_unusable(delivery->roster, slug))
+        problem = SLUG_SHARED;
     if (problem == SLUG_USABLE)
         return false;
     error_set(error, ERROR_INVALID,

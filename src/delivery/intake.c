@@ -96,6 +96,13 @@ bool send_queue_restore(struct send_queue *queue, const struct spool_record *rec
         entry->work.record = replied ? RECORD_REPLY : RECORD_RUN;
         queue_count_ages_locked(queue, entry, true);
         entry->work.reply_abandoned = record->reply_abandoned;
+        entry->work.thread_until_ms = record->thread_until_ms;
+        entry->work.may_be_changed = record->may_be_changed;
+        entry->work.answers_again = record->answers_again;
+        entry->work.begins_task = record->begins_task;
+        entry->work.empty_answers = record->empty_answers;
+        entry->work.typing = record->runs > 0; /* as an earlier process may have left it */
+        text_copy(entry->work.message_id, sizeof entry->work.message_id, record->message_id);
         text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, record->agent_slug);
         text_copy(entry->work.task_id, sizeof entry->work.task_id, record->task_id);
         text_copy(entry->work.failure, sizeof entry->work.failure, record->failure);

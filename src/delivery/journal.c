@@ -54,8 +54,14 @@ static int save_record(const struct journal *journal, struct entry *entry, bool 
         .timeouts = entry->work.timeouts,
         .runs = entry->work.runs,
         .reply_abandoned = entry->work.reply_abandoned,
+        .thread_until_ms = entry->work.thread_until_ms,
+        .may_be_changed = entry->work.may_be_changed,
+        .answers_again = entry->work.answers_again,
+        .begins_task = entry->work.begins_task,
+        .empty_answers = entry->work.empty_answers,
         .reply = with_reply ? entry->work.reply : NULL,
     };
+    text_copy(record.message_id, sizeof record.message_id, entry->work.message_id);
     text_copy(record.id, sizeof record.id, entry->item.id);
     text_copy(record.agent_id, sizeof record.agent_id, entry->agent_id);
     text_copy(record.agent_slug, sizeof record.agent_slug, entry->work.agent_slug);

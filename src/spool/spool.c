@@ -45,22 +45,37 @@
 /* The gateway's largest response with every byte escaped (6 for 1), and the other members. */
 enum { RECORD_LIMIT_BYTES = 49 * 1024 * 1024 };
 
-enum { FORMAT_VERSION = 1 };
+/* Records without what version 2 added are written as version 1, for the releases that know that.
+ */
+enum { FORMAT_VERSION = 2, FIRST_VERSION = 1 };
+
+static bool is_of_v1_backend(const struct spool_record *record)
+{
+    return record->message_id[0] != '\0' || record->may_be_changed || record->answers_again ||
+           record->begins_task || record->empty_answers > 0;
+}
 
 char *spool_record_write(const struct spool_record *record, const char *account_id)
 {
-    json_t *document =
-        json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:b, s:s}", "version",
-            FORMAT_VERSION, "account", account_id, "id", record->id, "agent", record->agent_id,
-            "slug", record->agent_slug, "task", record->task_id, "createdAt",
-            (json_int_t)record->created_at_ms, "failingMs", (json_int_t)record->failing_ms,
-            "errorMs", (json_int_t)record->error_ms, "timeouts", (int)record->timeouts, "runs",
-            (int)record->runs, "givenUp", record->reply_abandoned, "failure", record->failure);
-    char *bytes = NULL;
+    bool is_v1 = is_of_v1_backend(record);
+    json_t *document = json_pack(
+        "{s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:b, s:s}", "version",
+        is_v1 ? FORMAT_VERSION : FIRST_VERSION, "account", account_id, "id", record->id, "agent",
+        record->agent_id, "slug", record->agent_slug, "task", record->task_id, "createdAt",
+        (json_int_t)record->created_at_ms, "failingMs", (json_int_t)record->failing_ms, "errorMs",
+        (json_int_t)record->error_ms, "timeouts", (int)record->timeouts, "runs", (int)record->runs,
+        "givenUp", record->reply_abandoned, "failure", record->failure);
+    bool complete = document != NULL;
+    if (complete && is_v1)
+        complete = json_object_update_new(document,
+                       json_pack("{s:s, s:I, s:b, s:b, s:b, s:i}", "message", record->message_id,
+                           "threadUntil", (json_int_t)record->thread_until_ms, "mayBeChanged",
+                           record->may_be_changed, "again", record->answers_again, "beginsTask",
+                           record->begins_task, "emptyAnswers", (int)record->empty_answers)) == 0;
     /* Not with "s*" above: json_pack drops an optional member silently when out of memory. */
-    if (record->reply == NULL ||
-        json_object_set_new(document, "reply", json_string(record->reply)) == 0)
-        bytes = json_write(document);
+    if (complete && record->reply != NULL)
+        complete = json_object_set_new(document, "reply", json_string(record->reply)) == 0;
+    char *bytes = complete ? json_write(document) : NULL;
     json_decref(document);
     return bytes;
 }
@@ -87,6 +102,20 @@ static bool read_record_numbers(const json_t *document, struct spool_record *rec
     return true;
 }
 
+/* All optional: records of a v0 backend have none of them. */
+static void read_v1_members(const json_t *document, struct spool_record *record)
+{
+    double empty_answers = 0;
+    const char *message_id = json_guard_id(document, "message");
+    text_copy(record->message_id, sizeof record->message_id, message_id != NULL ? message_id : "");
+    json_guard_time_ms(document, "threadUntil", 0, &record->thread_until_ms);
+    record->may_be_changed = json_is_true(json_object_get(document, "mayBeChanged"));
+    record->answers_again = json_is_true(json_object_get(document, "again"));
+    record->begins_task = json_is_true(json_object_get(document, "beginsTask"));
+    json_guard_number(json_object_get(document, "emptyAnswers"), 0, INT_MAX, &empty_answers);
+    record->empty_answers = (unsigned)empty_answers;
+}
+
 /* False when the document is not a complete record of this account and id. */
 static bool read_record_fields(
     const json_t *document, const char *account_id, const char *id, struct spool_record *record)
@@ -100,6 +129,7 @@ static bool read_record_fields(
         !copy_id_field(record->task_id, document, "task") || !read_record_numbers(document, record))
         return false;
     record->reply_abandoned = json_is_true(json_object_get(document, "givenUp"));
+    read_v1_members(document, record);
     text_copy(record->failure, sizeof record->failure, failure != NULL ? failure : "");
     return true;
 }

@@ -292,7 +292,7 @@ static void test_damaged_record_costs_a_run(void **state)
     }
 }
 
-static const char newer_record[] = "{\"version\":2,\"whose\":[\"account1\"],\"said\":\"a reply\"}";
+static const char newer_record[] = "{\"version\":3,\"whose\":[\"account1\"],\"said\":\"a reply\"}";
 
 static void expect_newer_record(const struct fixture *fixture, const char *name)
 {
