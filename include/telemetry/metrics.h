@@ -11,10 +11,11 @@
 #include "base/sync.h"
 
 enum metric {
-    METRIC_BUILD_INFO,
+    METRIC_BUILD_INFO, /* backend; the others have one value */
     METRIC_NOTIFICATIONS_LISTED,
     METRIC_NOTIFICATIONS_DELIVERED,
     METRIC_NOTIFICATIONS_SILENT,
+    METRIC_NO_RESPONSE,           /* outcome */
     METRIC_NOTIFICATIONS_SKIPPED, /* reason */
     METRIC_NOTIFICATIONS_FAILED,  /* class */
     METRIC_NOTIFICATIONS_DEAD,
@@ -62,7 +63,7 @@ enum metric {
 };
 
 enum {
-    METRIC_LABELS = 2,
+    METRIC_LABELS = 3,
     METRICS_AGENTS = 100, /* agents with a label value of their own; the others are "other" */
     METRICS_CELLS = 1024,
 };
@@ -81,7 +82,8 @@ struct metric_family {
     const char *name;
     const char *help; /* one sentence */
     enum { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM } type;
-    bool is_time; /* cells count microseconds, and are exported in seconds */
+    bool is_time;      /* cells count microseconds, and are exported in seconds */
+    bool only_current; /* series that are 0 are not exported */
     struct metric_label labels[METRIC_LABELS];
     const int64_t *bounds_us; /* of a histogram: the upper bounds of its buckets, ascending */
     size_t bound_count;
@@ -112,7 +114,7 @@ void metrics_fini(struct metrics *metrics);
 
 /*
  * The following may be called by any thread and do not block. first and second are the values of
- * the family's labels, NULL for a label that it does not have.
+ * the family's labels, NULL for a label that it does not have. A third label has one value.
  */
 
 /* Adds number to a counter. The first use of an agent briefly takes the lock. */
@@ -125,6 +127,12 @@ void metrics_set(struct metrics *metrics, enum metric metric, const char *first,
 /* Adds a duration to a histogram; a negative one, after the clock was set back, counts as 0. */
 void metrics_observe(
     struct metrics *metrics, enum metric metric, const char *first, int64_t duration_us);
+
+/*
+ * A counter or gauge with that value of its first label, which is not an agent, summed over the
+ * values of the others. 0 for a value that the label does not have.
+ */
+int64_t metrics_value(const struct metrics *metrics, enum metric metric, const char *first);
 
 /* The sum of a counter or gauge over all label values. */
 int64_t metrics_total(const struct metrics *metrics, enum metric metric);

@@ -106,10 +106,12 @@ static void exposition_append_histogram(
     exposition_append_number(text, false, count);
 }
 
-/* False for a series of a place that no agent has yet. */
+/* False for a series of a place that no agent has yet, or that is not the current one. */
 static bool series_is_in_use(const struct metrics *metrics, enum metric metric, size_t series)
 {
     const struct metric_label *labels = metric_families[metric].labels;
+    if (metric_families[metric].only_current && metrics_cell(metrics, metric, series, 0) == 0)
+        return false;
     for (size_t i = 0; i < METRIC_LABELS; i++)
         if (labels[i].name != NULL && metrics_label_value(metrics, metric, series, i) == NULL)
             return false;

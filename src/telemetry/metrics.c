@@ -5,8 +5,9 @@
  * and the size of a scrape is bounded.
  *
  * A family's cells are its series one after the other; a series is one cell, or for a histogram its
- * buckets (each counting only its own range), the one without a bound, and the sum. The series of
- * label values i and j is i * (number of values of the second label) + j.
+ * buckets (each counting only its own range), the one without a bound, and the sum. Series are
+ * numbered like a number whose digits are the places of the labels' values, the last one counting
+ * fastest.
  *
  * Only adding an agent takes the lock. Readers see an agent's slug completely before the count that
  * includes it (release and acquire on metrics->agents), and slugs never change. Scrapes read cells
@@ -43,6 +44,8 @@ static const int64_t request_bounds_us[] = {SECONDS(0.01), SECONDS(0.025), SECON
 
 static const char *const versions[] = {MISSION_CONTROL_VERSION};
 static const char *const compilers[] = {__VERSION__};
+static const char *const backend_versions[] = {"unknown", "v0", "v1"};
+static const char *const no_response_outcomes[] = {"skipped", "retries_exhausted"};
 static const char *const skip_reasons[] = {"notification_gone", "already_delivered",
     "ended_elsewhere", "agent_gone", "task_gone", "own_message", "caused_by_a_note", "not_assigned",
     "answers_an_update", "too_many_hops", "same_message", "too_many_agent_runs",
@@ -90,8 +93,11 @@ static const char *const health_reasons[] = {"not_running", "gateway", "gateway_
     }
 
 const struct metric_family metric_families[METRICS] = {
-    [METRIC_BUILD_INFO] = GAUGE("build_info", .help = "Always 1; the labels identify the build.",
-        .labels = {LABEL("version", versions), LABEL("compiler", compilers)}),
+    [METRIC_BUILD_INFO] = GAUGE("build_info",
+        .help = "Always 1; the labels identify the build and the version of the backend.",
+        .labels = {LABEL("backend", backend_versions), LABEL("version", versions),
+            LABEL("compiler", compilers)},
+        .only_current = true),
 
     [METRIC_NOTIFICATIONS_LISTED] = COUNTER("notifications_listed",
         .help = "Rows returned by polls; undelivered notifications are listed again by each poll."),
@@ -99,6 +105,10 @@ const struct metric_family metric_families[METRICS] = {
         .help = "Notifications whose agent answered and that were marked as delivered."),
     [METRIC_NOTIFICATIONS_SILENT] = COUNTER("notifications_silent",
         .help = "Delivered notifications whose agent chose to say nothing; nothing was posted."),
+    [METRIC_NO_RESPONSE] = COUNTER("notifications_no_response",
+        .help = "Notifications whose agent gave no answer: none was needed, or retries were used "
+                "up.",
+        .labels = {LABEL("outcome", no_response_outcomes)}),
     [METRIC_NOTIFICATIONS_SKIPPED] = COUNTER("notifications_skipped",
         .help = "Notifications that ended without an agent run, or without using its reply.",
         .labels = {LABEL("reason", skip_reasons)}),
@@ -241,7 +251,7 @@ void metrics_init(struct metrics *metrics)
     }
     assert(cells <= METRICS_CELLS);
     /* The value is constant; the labels carry the information. */
-    atomic_store(&metrics->cells[metrics->first[METRIC_BUILD_INFO]], 1);
+    metrics_set(metrics, METRIC_BUILD_INFO, backend_versions[0], 1);
 }
 
 void metrics_fini(struct metrics *metrics)
@@ -290,9 +300,11 @@ static size_t metrics_agent_place(struct metrics *metrics, const char *slug)
 static size_t label_place(
     struct metrics *metrics, const struct metric_label *label, const char *value)
 {
-    assert((value == NULL) == (label->name == NULL));
-    if (value == NULL)
+    if (value == NULL) {
+        assert(label_value_count(label) == 1);
         return 0;
+    }
+    assert(label->name != NULL);
     if (label->values == NULL)
         return metrics_agent_place(metrics, value);
     size_t place = 0;
@@ -306,9 +318,11 @@ static atomic_llong *metrics_series(
     struct metrics *metrics, enum metric metric, const char *first, const char *second)
 {
     const struct metric_family *family = &metric_families[metric];
-    size_t series = label_place(metrics, &family->labels[0], first);
-    series = series * label_value_count(&family->labels[1]) +
-             label_place(metrics, &family->labels[1], second);
+    const char *const values[METRIC_LABELS] = {first, second};
+    size_t series = 0;
+    for (size_t i = 0; i < METRIC_LABELS; i++)
+        series = series * label_value_count(&family->labels[i]) +
+                 label_place(metrics, &family->labels[i], values[i]);
     return &metrics->cells[metrics->first[metric] + series * family_cells_per_series(family)];
 }
 
@@ -352,6 +366,16 @@ int64_t metrics_cell(const struct metrics *metrics, enum metric metric, size_t s
     return atomic_load_explicit(&metrics->cells[start + cell], memory_order_relaxed);
 }
 
+int64_t metrics_value(const struct metrics *metrics, enum metric metric, const char *first)
+{
+    int64_t total = 0;
+    size_t count = metrics_series_count(metric);
+    for (size_t series = 0; series < count; series++)
+        if (strcmp(metrics_label_value(metrics, metric, series, 0), first) == 0)
+            total += metrics_cell(metrics, metric, series, 0);
+    return total;
+}
+
 int64_t metrics_total(const struct metrics *metrics, enum metric metric)
 {
     int64_t total = 0;
@@ -373,8 +397,9 @@ const char *metrics_label_value(
     const struct metrics *metrics, enum metric metric, size_t series, size_t label)
 {
     const struct metric_label *labels = metric_families[metric].labels;
-    size_t second_values = label_value_count(&labels[1]);
-    size_t place = label == 0 ? series / second_values : series % second_values;
+    for (size_t i = METRIC_LABELS - 1; i > label; i--)
+        series /= label_value_count(&labels[i]);
+    size_t place = series % label_value_count(&labels[label]);
     if (labels[label].values != NULL)
         return labels[label].values[place];
     return metrics_agent_at(metrics, place);

@@ -88,7 +88,36 @@ static void test_families_have_help_and_type(void **state)
         "mission_control_notifications_dead_total 4\n");
     must_expose(fixture, "# TYPE mission_control_lanes gauge\n");
     must_expose(fixture, "# TYPE mission_control_agent_run_seconds histogram\n");
-    must_expose(fixture, "mission_control_build_info{version=\"" MISSION_CONTROL_VERSION "\",");
+}
+
+/* Queries join other metrics with the build, for which it must have one series. */
+static void test_build_has_only_its_current_series(void **state)
+{
+    struct fixture *fixture = *state;
+    must_expose(fixture,
+        "\nmission_control_build_info{backend=\"unknown\",version=\"" MISSION_CONTROL_VERSION
+        "\",compiler=\"");
+    metrics_set(&fixture->metrics, METRIC_BUILD_INFO, "unknown", 0);
+    metrics_set(&fixture->metrics, METRIC_BUILD_INFO, "v1", 1);
+    must_expose(fixture, " gauge\nmission_control_build_info{backend=\"v1\",");
+    must_expose(fixture, "} 1\n# HELP mission_control_notifications_listed_total");
+    assert_int_equal(metrics_value(&fixture->metrics, METRIC_BUILD_INFO, "v1"), 1);
+    assert_int_equal(metrics_value(&fixture->metrics, METRIC_BUILD_INFO, "v0"), 0);
+    assert_int_equal(metrics_value(&fixture->metrics, METRIC_BUILD_INFO, "v2"), 0);
+    assert_int_equal(metrics_total(&fixture->metrics, METRIC_BUILD_INFO), 1);
+}
+
+static void test_value_sums_over_the_other_labels(void **state)
+{
+    struct fixture *fixture = *state;
+    struct metrics *metrics = &fixture->metrics;
+    metrics_add(metrics, METRIC_CONVEX_REQUESTS, "listAgents", "success", 3);
+    metrics_add(metrics, METRIC_CONVEX_REQUESTS, "listAgents", "aborted", 4);
+    metrics_add(metrics, METRIC_CONVEX_REQUESTS, "updateRuntimeStatus", "success", 5);
+    assert_int_equal(metrics_value(metrics, METRIC_CONVEX_REQUESTS, "listAgents"), 7);
+    metrics_add(metrics, METRIC_NO_RESPONSE, "retries_exhausted", NULL, 2);
+    assert_int_equal(metrics_value(metrics, METRIC_NO_RESPONSE, "skipped"), 0);
+    assert_int_equal(metrics_value(metrics, METRIC_NO_RESPONSE, "retries_exhausted"), 2);
 }
 
 static void test_times_are_exposed_in_seconds(void **state)
@@ -238,6 +267,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_METRICS(test_counters_add_up_by_label),
         WITH_METRICS(test_families_have_help_and_type),
+        WITH_METRICS(test_build_has_only_its_current_series),
+        WITH_METRICS(test_value_sums_over_the_other_labels),
         WITH_METRICS(test_times_are_exposed_in_seconds),
         WITH_METRICS(test_durations_fall_into_their_buckets),
         WITH_METRICS(test_number_of_agents_is_bounded),
