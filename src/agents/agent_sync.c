@@ -7,7 +7,8 @@
  * the round is retried with backoff, at the latest after the normal interval. If the gateway does
  * not answer or does not list its agents, the roster keeps what it last knew; while it refuses the
  * token it is not asked. A warning about
- * unknown agents or invalid ids is logged when their number changes, not in every round.
+ * unknown agents or invalid ids is logged when their number changes, not in every round, and one
+ * about slugs that are not usable on v1 when the list of them changes.
  *
  * The counters in struct agent_sync belong to this thread. abort aborts the request in flight at
  * shutdown; an aborted round is neither a success nor a failure.
@@ -15,11 +16,14 @@
 #include "agents/agents.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "backend/backend_version.h"
 #include "base/log.h"
 #include "base/sync.h"
+#include "delivery/session_key.h"
 
-enum { MODELS_TIMEOUT_MS = 5000 };
+enum { MODELS_TIMEOUT_MS = 5000, MAX_NAMED_SLUGS = 5, QUOTED_BYTES = 80 };
 
 static const char component[] = "AgentSync";
 
@@ -32,6 +36,7 @@ struct agent_sync {
     unsigned failures;  /* consecutive */
     size_t missing;     /* agents unknown to the gateway in the last round */
     size_t refused;     /* agents of the last list without a valid id */
+    json_t *unusable;   /* the slugs that the log has last reported as unusable; NULL: none */
     struct trace trace; /* of the current round */
 };
 
@@ -67,6 +72,67 @@ static void compare_with_gateway(struct agent_sync *sync, const struct agent_lis
             fallback != NULL ? fallback : "");
     sync->missing = count;
     json_decref(missing);
+}
+
+/* Those under which an agent must not be asked on v1, as {slug, problem}; NULL without memory. */
+static json_t *find_unusable_slugs(const struct agent_sync *sync, const struct agent_list *list)
+{
+    json_t *unusable = json_array();
+    for (size_t i = 0; i < list->count; i++) {
+        enum slug_problem problem = slug_check_among(list, i, sync->parts.config->fallback_agent);
+        if (problem != SLUG_USABLE)
+            json_array_append_new(unusable, json_pack("{s:s, s:s}", "slug", list->agents[i].slug,
+                                                "problem", slug_problem_words[problem]));
+    }
+    return unusable;
+}
+
+static void append_slug_problems(struct text *names, const json_t *unusable)
+{
+    size_t index;
+    const json_t *item;
+    json_array_foreach (unusable, index, item) {
+        char quoted[QUOTED_BYTES];
+        const char *slug = json_string_value(json_object_get(item, "slug"));
+        if (index == MAX_NAMED_SLUGS) {
+            text_append(names, ", ...");
+            return;
+        }
+        text_quote(quoted, sizeof quoted, slug, strlen(slug));
+        text_printf(names, "%s\"%s\" (%s)", index > 0 ? ", " : "", quoted,
+            json_string_value(json_object_get(item, "problem")));
+    }
+}
+
+static void log_unusable_slugs(
+    struct agent_sync *sync, const struct agent_list *list, json_t *unusable)
+{
+    struct text names = {0};
+    size_t before = json_array_size(sync->unusable);
+    if (json_array_size(unusable) > 0) {
+        append_slug_problems(&names, unusable);
+        log_warn(component,
+            "%zu of %zu agents are not asked, because their slugs could lead into sessions of "
+            "other agents: %s; give them other slugs on the board",
+            json_array_size(unusable), list->count, names.failed ? "..." : names.data);
+    } else if (before > 0) {
+        log_info(component, "the slugs of all agents are usable again");
+    }
+    text_fini(&names);
+    json_decref(sync->unusable);
+    sync->unusable = json_incref(unusable);
+}
+
+/* The roster always has them, for the moment at which the backend becomes v1. */
+static void check_slugs(struct agent_sync *sync, const struct agent_list *list)
+{
+    json_t *unusable = find_unusable_slugs(sync, list);
+    bool is_v1 = backend_version_likely(convex_version(sync->parts.convex)) == BACKEND_V1;
+    /* A copy: what the roster has is released under its lock, by whatever thread. */
+    gateway_roster_set_unusable(sync->parts.roster, json_deep_copy(unusable));
+    if (is_v1 && !json_equal(unusable, sync->unusable))
+        log_unusable_slugs(sync, list, unusable);
+    json_decref(unusable);
 }
 
 static void log_wake_changes(const struct wake_changes *changes)
@@ -131,6 +197,8 @@ static int64_t sync_once(struct agent_sync *sync)
     if (outcome != CONVEX_SUCCESS)
         return record_sync_failure(sync, &error);
     int64_t delay_ms = interval_ms;
+    /* Before the schedule has new agents, which may be woken at once. */
+    check_slugs(sync, &list);
     if (apply_agent_list(sync, &list, &error) != 0)
         delay_ms = record_sync_failure(sync, &error);
     compare_with_gateway(sync, &list);
@@ -175,6 +243,7 @@ void agent_sync_destroy(struct agent_sync *sync)
         return;
     loop_fini(&sync->loop);
     http_client_destroy(sync->client);
+    json_decref(sync->unusable);
     free(sync);
 }
 

@@ -23,8 +23,7 @@ static json_t *first_run(struct test_env *env)
 
 static void add_agent(struct test_env *env, const char *slug)
 {
-    backend_set_up(
-        env, "seed", "{'agents': [{'slug': '%s', 'heartbeatInterval': 0.005}]}", slug);
+    backend_set_up(env, "seed", "{'agents': [{'slug': '%s', 'heartbeatInterval': 0.005}]}", slug);
     test_env_list_agents(env, true);
 }
 
@@ -59,11 +58,60 @@ static void test_wake_up_on_v0_is_for_the_agents_one_session(void **state)
     test_env_stop_runtime(env);
 }
 
+static void add_alike_agents(struct test_env *env)
+{
+    backend_set_up(env, "seed",
+        "{'agents': [{'slug': 'jarvis', 'heartbeatInterval': 0.005}, "
+        "{'slug': 'JARVIS', 'heartbeatInterval': 0.005}, "
+        "{'slug': 'task', 'heartbeatInterval': 0.005}, "
+        "{'slug': 'friday', 'heartbeatInterval': 0.005}]}");
+    test_env_list_agents(env, true);
+}
+
+static size_t count_runs_of(struct test_env *env, const char *slug)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/sandbox/gateway?agent=%s", slug);
+    json_t *record = test_env_get(env, path);
+    size_t count = json_array_size(json_object_get(record, "requests"));
+    json_decref(record);
+    return count;
+}
+
+/* Their sessions would be one, or those of a task; the others go on. */
+static void test_alike_agents_are_not_woken_on_v1(void **state)
+{
+    struct test_env *env = *state;
+    add_alike_agents(env);
+    test_env_start_runtime(env, NULL);
+    test_env_wait_log(env, "3 of 4 agents are not asked, because their slugs could lead into "
+                           "sessions of other agents: \"jarvis\" (shared), \"JARVIS\" (shared), "
+                           "\"task\" (reserved)");
+    test_env_wait(env, "requests=3");
+    assert_true(count_runs_of(env, "friday") >= 3);
+    assert_int_equal(count_runs_of(env, "jarvis"), 0);
+    assert_int_equal(count_runs_of(env, "JARVIS"), 0);
+    assert_int_equal(count_runs_of(env, "task"), 0);
+    test_env_stop_runtime(env);
+}
+
+static void test_alike_agents_are_woken_on_v0(void **state)
+{
+    struct test_env *env = *state;
+    add_alike_agents(env);
+    test_env_start_runtime(env, NULL);
+    test_env_wait_calls(env, "updateAgentHeartbeat", 8);
+    assert_true(count_runs_of(env, "task") > 0);
+    test_env_stop_runtime(env);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_IN_ENV_WITH(test_wake_up_on_v1_is_for_the_system_session, .backend = "v1"),
         TEST_IN_ENV(test_wake_up_on_v0_is_for_the_agents_one_session),
+        TEST_IN_ENV_WITH(test_alike_agents_are_not_woken_on_v1, .backend = "v1"),
+        TEST_IN_ENV(test_alike_agents_are_woken_on_v0),
     };
     return cmocka_run_group_tests_name("backend_version", tests, NULL, NULL);
 }
