@@ -25,7 +25,7 @@ readonly EDGES=(
     "delivery: base telemetry config http backend gateway spool prompt"
     "agents: base telemetry config backend gateway delivery"
     "report: base telemetry config backend gateway delivery"
-    "serve: base telemetry config http gateway delivery agents"
+    "serve: base telemetry config http backend gateway delivery agents"
     "cli: base config http backend gateway spool"
 )
 

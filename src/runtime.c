@@ -344,6 +344,7 @@ static int start_routes(struct runtime *runtime, struct error *error)
     const struct routes_sources sources = {
         .config = runtime->config,
         .stats = &runtime->stats,
+        .convex = runtime->convex,
         .version = runtime->version,
         .breaker = runtime->breaker,
         .roster = runtime->roster,

@@ -59,6 +59,10 @@ enum { ID_BYTES = 65 }; /* 64 characters and the NUL */
 /* Whether text is 1 to 64 characters of [A-Za-z0-9_-]. Pure. */
 bool id_is_valid(const char *text);
 
+/* A number that stands for the text, spread evenly over its range; not against chosen texts. Pure.
+ */
+uint64_t id_hash(const char *id);
+
 /*
  * Writes a key that stands for two ids, which together do not fit into one: a hash of each, so two
  * pairs share a key with a probability of 2^-128. Pure.

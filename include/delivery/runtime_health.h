@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backend/backend_version.h"
 #include "base/text.h"
 #include "delivery/send_queue.h"
 #include "gateway/breaker.h"
@@ -21,10 +22,12 @@ enum health_trouble {
     TROUBLE_GATEWAY,     /* the breaker is not closed, or limits sends */
     TROUBLE_PROCESS,     /* the gateway is our child and does not accept connections */
     TROUBLE_BACKEND,     /* the last poll failed, or none has succeeded yet */
-    TROUBLE_SPOOL,       /* the last write to the spool failed */
-    TROUBLE_NO_DELIVERY, /* no delivery has succeeded since five attempts */
+    TROUBLE_BACKEND_VERSION, /* it is another one than the one that the operator has pinned */
+    TROUBLE_SPOOL,           /* the last write to the spool failed */
+    TROUBLE_NO_DELIVERY,     /* no delivery has succeeded since five attempts */
     TROUBLE_UNKNOWN_AGENTS,
     TROUBLE_OLD_FAILURES, /* a notification whose attempts fail is over five minutes old */
+    TROUBLE_LIST_FULL,    /* the backend may have notifications that it does not list */
     TROUBLE_COUNT,
 };
 
@@ -35,6 +38,9 @@ struct runtime_health {
     bool gateway_running;
     bool delivery_running;
     bool spool_broken;
+    bool list_full;
+    enum backend_version pinned_version; /* BACKEND_UNKNOWN: none */
+    enum backend_version seen_version;   /* the last one seen */
     unsigned poll_failures;
     long long last_poll_ms; /* 0: none yet */
     struct breaker_view breaker;
@@ -47,24 +53,25 @@ struct runtime_health {
     int64_t now_ms;
 };
 
-/*
- * Reads everything that the judgement depends on. queue may be NULL; so is supervisor when the
- * gateway is not our child. Any thread; briefly takes locks, one at a time.
+/* Where that is read from; borrowed. */
+struct runtime_health_sources {
+    struct stats *stats;
+    struct breaker *breaker;
+    struct send_queue *queue;              /* may be NULL */
+    struct gateway_supervisor *supervisor; /* NULL: the gateway is not our child */
+    struct convex *convex;                 /* may be NULL */
+};
+
+/* Reads everything that the judgement depends on. Any thread; briefly takes locks, one at a time.
  */
-void runtime_health_read(struct runtime_health *health, struct stats *stats,
-    struct breaker *breaker, struct send_queue *queue, struct gateway_supervisor *supervisor);
+void runtime_health_read(
+    struct runtime_health *health, const struct runtime_health_sources *sources);
 
 /* Whether one kind of trouble is there. Pure. */
 bool runtime_health_has(const struct runtime_health *health, enum health_trouble trouble);
 
 /* Whether there is no trouble: "healthy", "online". Pure. */
 bool runtime_health_is_good(const struct runtime_health *health);
-
-/*
- * Whether the deliveries themselves are in trouble (the last three kinds), whatever the state of
- * gateway and backend. Pure.
- */
-bool runtime_health_work_fails(const struct runtime_health *health);
 
 /* A trouble in a sentence without its full stop, and as a label of metrics. Pure. */
 void runtime_health_append_sentence(

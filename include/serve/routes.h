@@ -4,6 +4,7 @@
 #define SERVE_ROUTES_H
 
 #include "agents/agents.h"
+#include "backend/convex.h"
 #include "base/loop.h"
 #include "config/config.h"
 #include "delivery/send_queue.h"
@@ -18,6 +19,7 @@
 struct routes_sources {
     const struct config *config;
     struct stats *stats;
+    struct convex *convex;
     struct version_probe *version;
     struct breaker *breaker;
     struct gateway_roster *roster;

@@ -59,6 +59,7 @@ struct stats {
     atomic_bool gateway_running; /* a gateway is configured and the workers run */
     atomic_llong last_poll_ms;   /* the end of the last successful poll */
     atomic_llong refused_ids;
+    atomic_bool list_full;    /* the backend may have notifications beyond those that it lists */
     atomic_bool spool_broken; /* the last write to the spool failed */
     atomic_llong dead_files;  /* records in dead/ */
     atomic_llong dead_bytes;

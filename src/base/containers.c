@@ -171,7 +171,7 @@ void id_table_fini(struct id_table *table)
 }
 
 /* FNV-1a, unseeded: the ids are assigned by the backend, not chosen by its users. */
-static uint64_t id_hash(const char *id)
+uint64_t id_hash(const char *id)
 {
     uint64_t hash = UINT64_C(14695981039346656037);
     for (; *id != '\0'; id++)

@@ -13,6 +13,9 @@
  * page fails in a way that its size may explain, the next one is half as large; when a page of
  * limited size is full, the limit doubles again (struct page_limit).
  *
+ * A v1 backend lists 500 rows at most, the oldest. Should that many be stuck, it hides all others,
+ * which no poll can change; so it is a trouble that health reports (find_hidden_rows).
+ *
  * After each poll it saves the loop guard's counts, as it is the one thread of the folder whose
  * delays hold up nobody's reply.
  *
@@ -23,6 +26,7 @@
 
 #include <stdlib.h>
 
+#include "backend/backend_version.h"
 #include "backend/service.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -30,7 +34,7 @@
 #include "delivery/loop_guard.h"
 #include "delivery/send_queue.h"
 
-/* Newer backends truncate pages at 500 rows whatever they are asked for. */
+/* A v1 backend truncates pages at 500 rows whatever it is asked for. */
 enum { MIN_CUT_ROWS = 500 };
 
 /*
@@ -55,6 +59,7 @@ struct delivery_poller {
     unsigned recoveries;  /* of these, those made because another call had succeeded */
     bool is_backend_away; /* the last poll failed as any other call would have */
     size_t listed;        /* rows of the last page */
+    uint64_t digest;      /* of the ids in it, in whatever order */
     size_t refused;       /* of these, those without valid ids */
     bool polled;          /* a poll has succeeded */
     bool logged_refused;  /* invalid ids are logged once, not at each poll */
@@ -209,12 +214,53 @@ static int64_t poke_gap_ms(const struct delivery_poller *poller)
     return POKE_GAP_MS + (int64_t)(poller->listed / ROWS_OF_A_MS_MORE);
 }
 
+/* Equal for pages with the same ids. */
+static uint64_t page_digest(const struct notification_page *page)
+{
+    uint64_t digest = 0;
+    for (size_t i = 0; i < page->count; i++)
+        digest += id_hash(page->rows[i].id);
+    return digest;
+}
+
+/*
+ * A v1 backend hides what does not fit on a page. While pages bring something new, that is only a
+ * matter of time; two equal pages show that it is not. It is over only when a page is not full, as
+ * it would otherwise come and go with each notification that ends.
+ */
+static void find_hidden_rows(
+    struct delivery_poller *poller, const struct notification_page *page, unsigned limit)
+{
+    struct stats *stats = poller->parts.stats;
+    struct send_queue_view view;
+    uint64_t digest = page_digest(page);
+    bool is_same = digest == poller->digest;
+    bool was_full = atomic_load(&stats->list_full);
+    bool is_cut = backend_version_likely(convex_version(poller->parts.convex)) == BACKEND_V1 &&
+                  page->listed >= MIN_CUT_ROWS && limit > page->listed;
+    poller->digest = digest;
+    send_queue_snapshot(poller->parts.queue, &view);
+    bool is_full = is_cut && (was_full || (is_same && view.held >= MIN_CUT_ROWS));
+    if (is_full == was_full)
+        return;
+    atomic_store(&stats->list_full, is_full);
+    stats_changed(stats);
+    if (is_full)
+        log_warn(component,
+            "%zu notifications are undelivered, and the backend lists no more: newer ones are not "
+            "seen until some of these have ended",
+            page->listed);
+    else
+        log_info(component, "The backend lists all undelivered notifications again");
+}
+
 /* Offers a page to the queue; returns how long to wait before the next poll, in milliseconds. */
 static int64_t offer_page(struct delivery_poller *poller, const struct notification_page *page,
     unsigned limit, int64_t began_at_ms)
 {
     int64_t interval_ms = poller->parts.config->delivery_interval_ms;
     record_good_page(poller, page);
+    find_hidden_rows(poller, page, limit);
     const struct offer offer = {
         .rows = page->rows,
         .count = page->count,

@@ -21,28 +21,35 @@
 
 #include "base/sync.h"
 
-void runtime_health_read(struct runtime_health *health, struct stats *stats,
-    struct breaker *breaker, struct send_queue *queue, struct gateway_supervisor *supervisor)
+void runtime_health_read(
+    struct runtime_health *health, const struct runtime_health_sources *sources)
 {
+    struct stats *stats = sources->stats;
     struct send_queue_view view = {0};
-    if (queue != NULL)
-        send_queue_snapshot(queue, &view);
+    if (sources->queue != NULL)
+        send_queue_snapshot(sources->queue, &view);
     *health = (struct runtime_health){
         .gateway_running = atomic_load(&stats->gateway_running),
         .delivery_running = atomic_load(&stats->delivery_running),
         .spool_broken = atomic_load(&stats->spool_broken),
+        .list_full = atomic_load(&stats->list_full),
         .poll_failures = atomic_load(&stats->consecutive_poll_failures),
         .last_poll_ms = atomic_load(&stats->last_poll_ms),
-        .has_child = supervisor != NULL,
+        .has_child = sources->supervisor != NULL,
         .agents_with_work = view.agents_with_work,
         .unknown_agents = view.unknown_agents,
         .oldest_failing_ms = view.oldest_failing_ms,
         .now_ms = clock_wall_ms(),
     };
+    if (sources->convex != NULL) {
+        const struct backend_version_state *version = convex_version(sources->convex);
+        health->pinned_version = version->pinned;
+        health->seen_version = backend_version_last_seen(version);
+    }
     stats_attempts_judge(stats, view.agents_with_work, clock_monotonic_ms(), &health->attempts);
-    breaker_snapshot(breaker, &health->breaker);
+    breaker_snapshot(sources->breaker, &health->breaker);
     if (health->has_child)
-        supervisor_status(supervisor, &health->child);
+        supervisor_status(sources->supervisor, &health->child);
 }
 
 bool runtime_health_has(const struct runtime_health *health, enum health_trouble trouble)
@@ -58,6 +65,10 @@ bool runtime_health_has(const struct runtime_health *health, enum health_trouble
         return health->has_child && !health->child.accepting;
     case TROUBLE_BACKEND:
         return health->poll_failures > 0 || health->last_poll_ms == 0;
+    case TROUBLE_BACKEND_VERSION:
+        return health->pinned_version != BACKEND_UNKNOWN &&
+               health->seen_version != BACKEND_UNKNOWN &&
+               health->seen_version != health->pinned_version;
     case TROUBLE_SPOOL:
         return health->spool_broken;
     case TROUBLE_NO_DELIVERY:
@@ -67,6 +78,8 @@ bool runtime_health_has(const struct runtime_health *health, enum health_trouble
     case TROUBLE_OLD_FAILURES:
         return health->oldest_failing_ms != 0 &&
                health->now_ms - health->oldest_failing_ms > HEALTH_MAX_AGE_MS;
+    case TROUBLE_LIST_FULL:
+        return health->list_full;
     case TROUBLE_COUNT:
         break;
     }
@@ -81,13 +94,6 @@ bool runtime_health_is_good(const struct runtime_health *health)
     return true;
 }
 
-bool runtime_health_work_fails(const struct runtime_health *health)
-{
-    return runtime_health_has(health, TROUBLE_NO_DELIVERY) ||
-           runtime_health_has(health, TROUBLE_UNKNOWN_AGENTS) ||
-           runtime_health_has(health, TROUBLE_OLD_FAILURES);
-}
-
 /* Without numbers, so that a screen reader does not announce a sentence again at each attempt. */
 static const struct {
     const char *label;
@@ -97,6 +103,7 @@ static const struct {
     [TROUBLE_GATEWAY] = {"gateway", NULL},
     [TROUBLE_PROCESS] = {"gateway_process", "The gateway process does not accept connections yet"},
     [TROUBLE_BACKEND] = {"backend", NULL},
+    [TROUBLE_BACKEND_VERSION] = {"backend_version", NULL},
     [TROUBLE_SPOOL] = {"spool", "The state directory cannot be written"},
     [TROUBLE_NO_DELIVERY] = {"no_delivery",
         "No delivery succeeds: every attempt of the agents that have work has failed"},
@@ -105,6 +112,9 @@ static const struct {
         "OPENCLAW_FALLBACK_AGENT"},
     [TROUBLE_OLD_FAILURES] = {"old_failures",
         "A notification has been undelivered for over 5 minutes, and its attempts fail"},
+    [TROUBLE_LIST_FULL] = {"list_full",
+        "500 notifications are undelivered, and the backend lists no more: newer ones are not seen "
+        "until some of these have ended"},
 };
 
 const char *runtime_health_label(enum health_trouble trouble)
@@ -123,6 +133,10 @@ void runtime_health_append_sentence(
     else if (trouble == TROUBLE_BACKEND)
         text_append(text, health->poll_failures > 0 ? "The backend cannot be polled"
                                                     : "The backend has not answered a poll yet");
+    else if (trouble == TROUBLE_BACKEND_VERSION)
+        text_printf(text, "The backend is version %s, but BACKEND_VERSION=%s is set",
+            backend_version_words[health->seen_version],
+            backend_version_words[health->pinned_version]);
     else
         text_append(text, troubles[trouble].sentence);
 }

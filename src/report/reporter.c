@@ -55,8 +55,15 @@ static struct service reporter_service(const struct reporter *reporter)
 static bool is_health_good(const struct reporter *reporter)
 {
     const struct reporter_parts *parts = &reporter->parts;
+    const struct runtime_health_sources sources = {
+        .stats = parts->stats,
+        .breaker = parts->breaker,
+        .queue = parts->queue,
+        .supervisor = parts->supervisor,
+        .convex = parts->convex,
+    };
     struct runtime_health health;
-    runtime_health_read(&health, parts->stats, parts->breaker, parts->queue, parts->supervisor);
+    runtime_health_read(&health, &sources);
     return runtime_health_is_good(&health);
 }
 

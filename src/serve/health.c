@@ -169,8 +169,14 @@ static double uptime_s(const struct stats *stats)
 
 void health_read(struct runtime_health *health, const struct routes_sources *sources)
 {
-    runtime_health_read(
-        health, sources->stats, sources->breaker, sources->queue, sources->supervisor);
+    const struct runtime_health_sources parts = {
+        .stats = sources->stats,
+        .breaker = sources->breaker,
+        .queue = sources->queue,
+        .supervisor = sources->supervisor,
+        .convex = sources->convex,
+    };
+    runtime_health_read(health, &parts);
 }
 
 /* Why the runtime is degraded; null while it is healthy. */

@@ -67,7 +67,7 @@ static const char *const call_outcomes[] = {
     "success", "unavailable", "function_error", "rejected", "aborted"};
 static const char *const gateway_states[] = {"open", "trickle", "suspect", "shut"};
 static const char *const health_reasons[] = {"not_running", "gateway", "gateway_process", "backend",
-    "spool", "no_delivery", "unknown_agents", "old_failures"};
+    "backend_version", "spool", "no_delivery", "unknown_agents", "old_failures", "list_full"};
 
 #define COUNTER(short_name, ...)                                                            \
     {                                                                                       \

@@ -105,6 +105,21 @@ static void test_alike_agents_are_woken_on_v0(void **state)
     test_env_stop_runtime(env);
 }
 
+/* The pin decides what is sent, and health says that it is wrong until it is right. */
+static void test_pin_against_the_backends_version_degrades(void **state)
+{
+    struct test_env *env = *state;
+    static const char sentence[] = "The backend is version v1, but BACKEND_VERSION=v0 is set";
+    add_agent(env, "jarvis");
+    test_env_start_runtime(env, STRINGS("BACKEND_VERSION=v0"));
+    test_env_wait_log(env, sentence);
+    assert_true(test_env_health_has(env, "/health", sentence));
+    assert_true(test_env_health_has(env, "/health", "\"status\": \"degraded\""));
+    assert_true(test_env_health_has(
+        env, "/metrics", "mission_control_degraded{reason=\"backend_version\"} 1\n"));
+    test_env_stop_runtime(env);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +127,7 @@ int main(void)
         TEST_IN_ENV(test_wake_up_on_v0_is_for_the_agents_one_session),
         TEST_IN_ENV_WITH(test_alike_agents_are_not_woken_on_v1, .backend = "v1"),
         TEST_IN_ENV(test_alike_agents_are_woken_on_v0),
+        TEST_IN_ENV_WITH(test_pin_against_the_backends_version_degrades, .backend = "v1"),
     };
     return cmocka_run_group_tests_name("backend_version", tests, NULL, NULL);
 }

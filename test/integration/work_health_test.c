@@ -18,6 +18,8 @@
 #define UNKNOWN_AGENTS "The gateway knows none of the agents that have work"
 #define OLD_FAILURES "A notification has been undelivered for over 5 minutes, and its attempts fail"
 
+#define LIST_FULL "500 notifications are undelivered, and the backend lists no more"
+
 #define FAST                                                                               \
     "DELIVERY_BACKOFF_BASE_MS=20", "DELIVERY_BACKOFF_MAX_MS=200", "DELIVERY_INTERVAL=200", \
         "DELIVERY_MAX_RUNS=50", "HEALTH_CHECK_INTERVAL=60000"
@@ -176,10 +178,42 @@ static void test_old_notification_that_fails(void **state)
     test_env_stop_runtime(env);
 }
 
+/* Whatever agents hold, the backend lists the oldest 500: the newest one is not seen. */
+static void test_list_hides_what_does_not_fit(void **state)
+{
+    struct test_env *env = *state;
+    board_hold_agents(env, "stuck");
+    json_decref(board_load(env, 501, 1));
+    test_env_start_runtime(env, STRINGS(FAST));
+    expect_trouble(env, LIST_FULL, "list_full");
+    wait_words(env, "/metrics", "mission_control_notifications_undelivered 500\n", true);
+    board_clear_faults(env);
+    test_env_wait(env, "delivered=501");
+    expect_recovery(env);
+    test_env_stop_runtime(env);
+}
+
+/* v0 lists as many as it is asked for, so nothing is hidden. */
+static void test_list_of_v0_hides_nothing(void **state)
+{
+    struct test_env *env = *state;
+    board_hold_agents(env, "stuck");
+    json_decref(board_load(env, 501, 1));
+    test_env_start_runtime(env, STRINGS(FAST));
+    wait_words(env, "/metrics", "mission_control_notifications_undelivered 501\n", true);
+    test_env_wait_calls(env, "listUndeliveredNotifications", 3);
+    assert_true(
+        test_env_health_has(env, "/metrics", "mission_control_degraded{reason=\"list_full\"} 0\n"));
+    board_clear_faults(env);
+    test_env_stop_runtime(env);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_IN_ENV(test_every_attempt_is_refused),
+        TEST_IN_ENV_WITH(test_list_hides_what_does_not_fit, .backend = "v1"),
+        TEST_IN_ENV(test_list_of_v0_hides_nothing),
         TEST_IN_ENV(test_every_attempt_times_out),
         TEST_IN_ENV(test_one_failing_agent_is_no_outage),
         TEST_IN_ENV(test_agents_unknown_to_the_gateway),

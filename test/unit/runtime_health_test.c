@@ -76,6 +76,18 @@ static void test_each_trouble_has_a_reason(void **state)
     health.gateway_running = false;
     expect_reason(&health, "Deliveries are not running");
     health = healthy();
+    health.pinned_version = BACKEND_V1;
+    expect_reason(&health, "");
+    health.seen_version = BACKEND_V1;
+    expect_reason(&health, "");
+    health.seen_version = BACKEND_V0;
+    expect_reason(&health, "The backend is version v0, but BACKEND_VERSION=v1 is set");
+    health.pinned_version = BACKEND_UNKNOWN;
+    expect_reason(&health, "");
+    health.list_full = true;
+    expect_reason(&health, "500 notifications are undelivered, and the backend lists no more: "
+                           "newer ones are not seen until some of these have ended");
+    health = healthy();
     health.attempts.none_succeeds = true;
     expect_reason(
         &health, "No delivery succeeds: every attempt of the agents that have work has failed");
