@@ -81,11 +81,19 @@ struct breaker_probe {
 bool breaker_begin_probe(struct breaker *breaker, int64_t now_ms, struct breaker_probe *probe);
 
 /*
- * Records how a probe ended; ignored if the circuit has closed, or ceased to be closed, or the
- * token has changed since the ticket was taken. Returns whether the view has changed.
+ * Records how a probe ended; ignored if the circuit has closed, or ceased to be closed, the token
+ * has changed, or breaker_suspect was called since the ticket was taken. Returns whether the view
+ * has changed.
  */
 bool breaker_record_probe(
     struct breaker *breaker, uint64_t ticket, const struct gateway_result *result, int64_t now_ms);
+
+/*
+ * The gateway is in doubt for that reason: a closed circuit becomes half-open, a probe in flight no
+ * longer counts, and the next one is due at once, unless the token is refused. is_new: it is a new
+ * process, which has forgotten what it refused. Returns whether the view has changed.
+ */
+bool breaker_suspect(struct breaker *breaker, const char *reason, bool is_new, int64_t now_ms);
 
 /* The gateway's token has been exchanged: a refused one is tried again at once. */
 void breaker_token_changed(struct breaker *breaker, int64_t now_ms);

@@ -6,8 +6,8 @@
  *   start -> half-open     or open for good when no gateway is configured
  *   closed -> open         a send was answered "misconfigured", the gateway is draining, or the
  *                          third send in a row reached nothing
- *   closed -> half-open    a send went out and nothing proves that no agent ran, or the probe of
- *                          an idle gateway failed
+ *   closed -> half-open    a send went out and nothing proves that no agent ran, the probe of an
+ *                          idle gateway failed, or its process, our child, has ended or is new
  *   half-open -> open      a probe failed
  *   any -> closed          a probe was accepted
  *
@@ -15,7 +15,7 @@
  * gateway that returns is noticed early, and one that is slow is found as well. A refused token is
  * tried rarely, because the gateway locks out an address after ten wrong tokens in a minute, even
  * for the right one: at least 30 s apart (65 s after a burst of refusals), with the shortest
- * timeout, and at once when SIGHUP has replaced the token.
+ * timeout, and at once when SIGHUP has replaced the token or the gateway is a new process.
  *
  * The limit is a mode beside the state: after failed runs of three agents without a reply in
  * between the model provider is suspected, and only a few sends go out at a time. It outlives
@@ -24,11 +24,12 @@
  *
  * A result may arrive long after the state in which its request began. So a send counts only if the
  * version under which it was allowed, its ticket, is the present one, and every change of state or
- * mode ends a version; a probe counts only within its outage. A reply is good news at any time.
+ * mode ends a version; a probe counts only within its outage, and only for the process that it
+ * asked. A reply is good news at any time.
  *
- * Workers (mc-send-NN) record sends, mc-probe records probes, any thread takes snapshots. No I/O
- * happens here and the time is an argument; delivery/breaker_control.c applies each change to the
- * queue, the probers and the log.
+ * Workers (mc-send-NN) record sends, mc-probe records probes, mc-gateway what becomes of the
+ * gateway's process, any thread takes snapshots. No I/O happens here and the time is an argument;
+ * delivery/breaker_control.c applies each change to the queue, the probers and the log.
  */
 #include "gateway/breaker.h"
 
@@ -63,7 +64,8 @@ struct breaker {
     /* Guards everything below. */
     struct mutex lock;
     struct breaker_view view;
-    uint64_t outage; /* the probe ticket; changes when the circuit closes or ceases to be closed */
+    /* The probe ticket: changes when the circuit closes, ceases to be closed, or is suspected. */
+    uint64_t outage;
     unsigned unreachable_sends; /* in a row */
     int64_t next_probe_ms;      /* while the circuit is not closed */
     int64_t last_heard_ms;      /* the gateway's last answer, or the start of an idle probe */
@@ -469,6 +471,21 @@ bool breaker_record_probe(
     bool changed = breaker->view.version != version;
     mutex_unlock(&breaker->lock);
     return changed;
+}
+
+bool breaker_suspect(struct breaker *breaker, const char *reason, bool is_new, int64_t now_ms)
+{
+    mutex_lock(&breaker->lock);
+    bool was_closed = breaker->view.state == BREAKER_CLOSED;
+    breaker->outage++;
+    if (is_new)
+        breaker->token_refused = false;
+    if (was_closed)
+        enter_locked(breaker, BREAKER_HALF_OPEN, reason, now_ms);
+    if (!breaker->token_refused)
+        breaker->next_probe_ms = now_ms;
+    mutex_unlock(&breaker->lock);
+    return was_closed;
 }
 
 void breaker_token_changed(struct breaker *breaker, int64_t now_ms)

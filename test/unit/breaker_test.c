@@ -345,6 +345,74 @@ static void test_an_exchanged_token_is_probed_at_once(void **state)
 }
 
 /* With the next probe they must not be more than ten in a minute. */
+static void test_suspicion_pauses_a_closed_circuit_until_a_probe(void **state)
+{
+    struct breaker *breaker = *state;
+    struct breaker_view view;
+    struct gateway_result unreachable = result_of(GATEWAY_UNREACHABLE, 0);
+    close_breaker(breaker);
+    uint64_t early = ticket_of(breaker);
+    assert_true(breaker_suspect(breaker, "it has exited", false, NOW + 10));
+    breaker_snapshot(breaker, &view);
+    assert_int_equal(view.state, BREAKER_HALF_OPEN);
+    assert_string_equal(view.reason, "it has exited");
+    assert_false(breaker_record_send(breaker, early, "a", &unreachable, NOW + 10));
+    assert_true(begin_probe(breaker, NOW + 10));
+    assert_true(probe_ends(breaker, GATEWAY_REPLIED, NOW + 11));
+    assert_int_equal(state_of(breaker), BREAKER_CLOSED);
+}
+
+/* Neither state changes, but each has the gateway asked anew at once. */
+static void test_suspicion_of_a_circuit_that_is_not_closed_has_it_probed(void **state)
+{
+    struct breaker *breaker = *state;
+    assert_true(begin_probe(breaker, NOW));
+    assert_false(breaker_suspect(breaker, "it is new", true, NOW + 1));
+    assert_int_equal(state_of(breaker), BREAKER_HALF_OPEN);
+    assert_true(begin_probe(breaker, NOW + 1));
+    assert_true(probe_ends(breaker, GATEWAY_UNREACHABLE, NOW + 2));
+    assert_true(breaker_probe_due(breaker) > NOW + 3);
+    assert_false(breaker_suspect(breaker, "it has exited", false, NOW + 3));
+    assert_int_equal(state_of(breaker), BREAKER_OPEN);
+    assert_true(begin_probe(breaker, NOW + 3));
+}
+
+static void test_answer_from_before_the_suspicion_is_ignored(void **state)
+{
+    struct breaker *breaker = *state;
+    struct gateway_result replied = result_of(GATEWAY_REPLIED, 400);
+    assert_true(begin_probe(breaker, NOW));
+    breaker_suspect(breaker, "it is new", true, NOW + 1);
+    assert_false(breaker_record_probe(breaker, last_probe.ticket, &replied, NOW + 2));
+    assert_int_equal(state_of(breaker), BREAKER_HALF_OPEN);
+}
+
+/* Only a new process has forgotten how often it was tried. */
+static void test_a_new_process_is_tried_again_with_a_refused_token(void **state)
+{
+    struct breaker *breaker = *state;
+    struct gateway_result refused = result_of(GATEWAY_MISCONFIGURED, 401);
+    record_probe_now(breaker, &refused, NOW);
+    breaker_suspect(breaker, "it has exited", false, NOW + 1);
+    assert_true(breaker_token_is_refused(breaker));
+    assert_int_equal(breaker_probe_due(breaker), NOW + 30000);
+    breaker_suspect(breaker, "it is new", true, NOW + 2);
+    assert_false(breaker_token_is_refused(breaker));
+    assert_true(begin_probe(breaker, NOW + 2));
+    assert_true(breaker_probe_due(breaker) <= NOW + 2 + 1500); /* while it is starting */
+}
+
+static void test_a_disabled_gateway_is_no_suspect(void **state)
+{
+    (void)state;
+    const struct breaker_settings disabled = {.idle_probe_ms = CHECK_MS};
+    struct breaker *breaker;
+    assert_int_equal(breaker_create(&breaker, &disabled, NOW, NULL), 0);
+    assert_false(breaker_suspect(breaker, "it is new", true, NOW));
+    assert_int_equal(breaker_probe_due(breaker), SYNC_NO_DEADLINE);
+    breaker_destroy(breaker);
+}
+
 static void test_many_refusals_at_once_postpone_the_probe(void **state)
 {
     struct breaker *breaker = *state;
@@ -519,6 +587,11 @@ int main(void)
         WITH_BREAKER(test_probes_without_an_answer_get_patient),
         WITH_BREAKER(test_a_refused_token_is_probed_every_30_s),
         WITH_BREAKER(test_an_exchanged_token_is_probed_at_once),
+        WITH_BREAKER(test_suspicion_pauses_a_closed_circuit_until_a_probe),
+        WITH_BREAKER(test_suspicion_of_a_circuit_that_is_not_closed_has_it_probed),
+        WITH_BREAKER(test_answer_from_before_the_suspicion_is_ignored),
+        WITH_BREAKER(test_a_new_process_is_tried_again_with_a_refused_token),
+        cmocka_unit_test(test_a_disabled_gateway_is_no_suspect),
         WITH_BREAKER(test_many_refusals_at_once_postpone_the_probe),
         WITH_BREAKER(test_reason_of_a_refused_token_stays),
         WITH_BREAKER(test_fast_probe_without_answer_keeps_the_reason),
