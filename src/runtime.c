@@ -127,6 +127,17 @@ static int create_breaker(struct runtime *runtime, struct error *error)
     return breaker_create(&runtime->breaker, &settings, clock_monotonic_ms(), error);
 }
 
+static int create_supervisor(struct runtime *runtime, struct error *error)
+{
+    const struct supervisor_settings settings = {
+        .command = runtime->config->gateway_command,
+        .state_dir = runtime->config->state_dir,
+        .on_change = breaker_control_child_changed,
+        .context = &runtime->control,
+    };
+    return supervisor_create(&runtime->supervisor, &settings, error);
+}
+
 static int create_remotes(struct runtime *runtime, struct error *error)
 {
     const struct config *config = runtime->config;
@@ -142,8 +153,7 @@ static int create_remotes(struct runtime *runtime, struct error *error)
     if (result == 0)
         result = gateway_roster_create(&runtime->roster, error);
     if (result == 0 && config->gateway_command != NULL)
-        result = supervisor_create(&runtime->supervisor, config->gateway_command,
-            config->gateway_url, config->state_dir, error);
+        result = create_supervisor(runtime, error);
     return result;
 }
 
@@ -175,6 +185,7 @@ static int create_prober(struct runtime *runtime, struct error *error)
     const struct gateway_prober_parts parts = {
         .gateway = runtime->gateway,
         .control = &runtime->control,
+        .supervisor = runtime->supervisor,
         .roster = runtime->roster,
         .store = runtime->store,
         .abort = &runtime->abort_control,

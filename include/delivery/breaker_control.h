@@ -12,6 +12,7 @@
 #include "delivery/send_queue.h"
 #include "gateway/breaker.h"
 #include "gateway/roster.h"
+#include "gateway/supervisor.h"
 #include "telemetry/stats.h"
 
 /* Borrowed; shared by all threads, only read. */
@@ -33,13 +34,20 @@ void breaker_control_publish(const struct breaker_control *control);
 void breaker_control_hold(const struct breaker_control *control, bool held);
 
 /*
- * To be called when breaker_record_send or breaker_record_probe has changed the breaker: publishes
- * and logs its state. Any thread; blocks only as the log does.
+ * To be called when breaker_record_send, breaker_record_probe or breaker_suspect has changed the
+ * breaker: publishes and logs its state. Any thread; blocks only as the log does.
  */
 void breaker_control_apply(const struct breaker_control *control);
 
 /* As breaker_token_changed, and has the gateway probed. Any thread; does not block. */
 void breaker_control_token_changed(const struct breaker_control *control);
+
+/*
+ * The gateway, our child, has been started or else has exited, as supervisor_settings.on_change:
+ * sends wait until a probe of the new one is accepted. control is a struct breaker_control. Any
+ * thread; blocks only as the log does.
+ */
+void breaker_control_child_changed(void *control, bool started);
 
 /* The thread that asks the gateway, while the breaker is not closed, whether it is back. */
 
@@ -49,6 +57,7 @@ struct gateway_prober;
 struct gateway_prober_parts {
     const struct gateway *gateway;
     const struct breaker_control *control;
+    struct gateway_supervisor *supervisor; /* told of each answer; NULL: not our child */
     struct gateway_roster *roster;
     struct ca_store *store;
     const atomic_bool *abort; /* once true, a probe in flight ends within a second */

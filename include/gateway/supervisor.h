@@ -17,18 +17,28 @@ struct gateway_supervisor;
 struct supervisor_status {
     pid_t pid;               /* 0 while no child runs */
     unsigned restarts;       /* attempts to start it after the first */
-    bool accepting;          /* its port has accepted a connection since it was started */
+    bool accepting;          /* it has answered a request since it was started */
     int64_t last_exit_at_ms; /* wall clock; 0 until a child has exited */
     struct child_exit last_exit;
 };
 
+struct supervisor_settings {
+    const char *command;   /* see argv_parse; as the configuration checks it */
+    const char *state_dir; /* where gateway.pid goes */
+    /*
+     * Called by mc-gateway as soon as a child has been started, or has exited or is to end, so that
+     * requests can be held back until the next one answers. Blocks at most as the log does.
+     */
+    void (*on_change)(void *context, bool started);
+    void *context;
+};
+
 /*
- * Creates a supervisor for command (see argv_parse) and the host and port of gateway_url, both as
- * the configuration checks them; state_dir is where gateway.pid goes. Starts nothing yet. Returns
- * 0, ERROR_INVALID or ERROR_NO_MEMORY. The caller destroys it once it has been stopped.
+ * Creates a supervisor; copies the strings. Starts nothing yet. Returns 0, ERROR_INVALID or
+ * ERROR_NO_MEMORY. The caller destroys it once it has been stopped.
  */
-int supervisor_create(struct gateway_supervisor **supervisor, const char *command,
-    const char *gateway_url, const char *state_dir, struct error *error);
+int supervisor_create(struct gateway_supervisor **supervisor,
+    const struct supervisor_settings *settings, struct error *error);
 void supervisor_destroy(struct gateway_supervisor *supervisor);
 
 /*
@@ -50,6 +60,13 @@ void supervisor_begin_stop(struct gateway_supervisor *supervisor);
  * that called supervisor_start.
  */
 void supervisor_stop(struct gateway_supervisor *supervisor);
+
+/*
+ * The gateway has answered a request that began at asked_ms (monotonic). If that was after the
+ * start of the child that runs now, the child accepts connections, which is logged once. Any
+ * thread; takes the lock briefly; blocks only as the log does.
+ */
+void supervisor_record_answer(struct gateway_supervisor *supervisor, int64_t asked_ms);
 
 /* Copies the present status. Any thread; takes the lock briefly. */
 void supervisor_status(struct gateway_supervisor *supervisor, struct supervisor_status *status);

@@ -2,14 +2,16 @@
  * Connects the circuit breaker (gateway/breaker.h), which only judges, to everything that depends
  * on its judgement. Two parts:
  *
- * - Results come in: workers record how sends ended, the prober how probes ended. If one changes
- *   the breaker's state, the new state goes out: to the send queue as its policy, to the log, to
+ * - Results come in: workers record how sends ended, the prober how probes ended, the supervisor
+ *   that its child has been started or has exited. If one changes the breaker's state, the new
+ *   state goes out: to the send queue as its policy, to the log, to
  *   the health reporter, to the prober (when it is not closed) and to the heartbeat scheduler
  *   (when it has opened, so that it postpones queued wake-ups). Changes may be published by several
  *   threads at once; the version in the policy keeps an older one from replacing a newer.
  *
  * - Prober: mc-probe asks a gateway whose breaker is not closed, or of which nothing was heard for
- *   long, whether it accepts us. The breaker decides when, and how long an answer may take.
+ *   long, whether it accepts us. The breaker decides when, and how long an answer may take. As the
+ *   circuit is never closed when a child starts, the first answer of each child is to a probe.
  *
  * The breaker, the queue and the stats have their own locks, each held briefly and never two at a
  * time. Only the prober's requests block.
@@ -81,6 +83,17 @@ void breaker_control_token_changed(const struct breaker_control *control)
     loop_poke(control->prober);
 }
 
+void breaker_control_child_changed(void *control, bool started)
+{
+    const struct breaker_control *changed = control;
+    const char *reason =
+        started ? "the gateway process has just been started" : "the gateway process has exited";
+    if (breaker_suspect(changed->breaker, reason, started, clock_monotonic_ms()))
+        breaker_control_apply(changed);
+    else
+        loop_poke(changed->prober);
+}
+
 /* The prober. */
 
 /* Short, because sends wait meanwhile; the agent syncer asks again with more time. */
@@ -112,8 +125,11 @@ static void run_probe(const struct gateway_prober *prober, const struct breaker_
     const struct gateway_prober_parts *parts = &prober->parts;
     struct trace trace;
     struct gateway_result result;
+    int64_t began_ms = clock_monotonic_ms();
     trace_begin(&trace);
     gateway_probe(parts->gateway, prober->client, probe->timeout_ms, &trace, &result);
+    if (result.status != 0 && parts->supervisor != NULL)
+        supervisor_record_answer(parts->supervisor, began_ms);
     if (result.outcome == GATEWAY_REPLIED)
         update_roster(prober, &trace);
     if (breaker_record_probe(parts->control->breaker, probe->ticket, &result, clock_monotonic_ms()))

@@ -4,12 +4,14 @@
  *
  *   clear    end a gateway that a killed runtime left behind (gateway.pid), which holds the port
  *   start    spawn the child as leader of a process group, write gateway.pid
- *   watch    pass its output to the log, probe its port until that accepts, until the child exits
+ *   watch    pass its output to the log until it exits
  *   end      SIGTERM to what is left of the group, SIGKILL after 10 s, reap, remove gateway.pid
  *   wait     1 s, doubled up to 60 s with each restart and reset by a run of 60 s; then again
  *
  * Shutdown makes stop_fd readable, which leads from watch to end and out of clear and wait. Other
- * threads only ask for the shutdown or read a copy of the status under the lock.
+ * threads only ask for the shutdown, read a copy of the status under the lock, or tell that the
+ * gateway has answered them. Nothing is asked from here: on_change has the gateway probed when a
+ * child has been started or has exited, by the thread that does so anyway (mc-probe).
  *
  * The whole group is signalled because the child may be a launcher whose own child is the gateway.
  * Until its leader is reaped the group's id cannot be reused, so the leader is reaped last.
@@ -48,41 +50,38 @@ struct gateway_supervisor {
     struct argv command;
     char *state_dir;
     int stop_fd; /* an eventfd, readable once shutdown has begun */
+    void (*on_change)(void *context, bool started);
+    void *context;
 
     /* Used only by mc-gateway. */
-    struct tcp_probe probe;
     struct child child;
     struct line_splitter lines;
-    int64_t started_at_ms; /* monotonic */
 
     /* Used only by the thread that starts and stops the supervisor. */
     pthread_t thread;
     bool started;
 
-    /* Guards the status. */
+    /* Guards everything below. */
     struct mutex lock;
     struct supervisor_status status;
+    int64_t answers_from_ms; /* the running child's start, monotonic; SYNC_NO_DEADLINE: none runs */
 };
 
-int supervisor_create(struct gateway_supervisor **supervisor, const char *command,
-    const char *gateway_url, const char *state_dir, struct error *error)
+int supervisor_create(struct gateway_supervisor **supervisor,
+    const struct supervisor_settings *settings, struct error *error)
 {
-    struct url url;
     struct gateway_supervisor *created = calloc(1, sizeof *created);
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway's supervisor");
-    int result = ERROR_INVALID;
-    if (url_parse(gateway_url, &url) != NULL) {
-        error_set(error, ERROR_INVALID, "invalid gateway URL");
-        goto err_after_memory;
+    int result = argv_parse(settings->command, &created->command, error);
+    if (result != 0) {
+        free(created);
+        return result;
     }
-    result = argv_parse(command, &created->command, error);
-    if (result != 0)
-        goto err_after_memory;
-    result = tcp_probe_init(&created->probe, &url, error);
-    if (result != 0)
-        goto err_after_command;
-    created->state_dir = strdup(state_dir);
+    created->on_change = settings->on_change;
+    created->context = settings->context;
+    created->answers_from_ms = SYNC_NO_DEADLINE;
+    created->state_dir = strdup(settings->state_dir);
     created->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     mutex_init(&created->lock);
     if (created->state_dir == NULL || created->stop_fd < 0) {
@@ -91,12 +90,6 @@ int supervisor_create(struct gateway_supervisor **supervisor, const char *comman
     }
     *supervisor = created;
     return 0;
-
-err_after_command:
-    argv_fini(&created->command);
-err_after_memory:
-    free(created);
-    return result;
 }
 
 void supervisor_destroy(struct gateway_supervisor *supervisor)
@@ -107,7 +100,6 @@ void supervisor_destroy(struct gateway_supervisor *supervisor)
     if (supervisor->stop_fd >= 0)
         close(supervisor->stop_fd);
     free(supervisor->state_dir);
-    tcp_probe_fini(&supervisor->probe);
     argv_fini(&supervisor->command);
     free(supervisor);
 }
@@ -119,18 +111,36 @@ void supervisor_status(struct gateway_supervisor *supervisor, struct supervisor_
     mutex_unlock(&supervisor->lock);
 }
 
-static void publish_start(struct gateway_supervisor *supervisor)
+void supervisor_record_answer(struct gateway_supervisor *supervisor, int64_t asked_ms)
+{
+    mutex_lock(&supervisor->lock);
+    int64_t started_ms = supervisor->answers_from_ms;
+    bool is_first = asked_ms > started_ms && !supervisor->status.accepting;
+    if (is_first)
+        supervisor->status.accepting = true;
+    mutex_unlock(&supervisor->lock);
+    if (is_first)
+        log_info(component, "The gateway accepts connections after %lld ms",
+            (long long)(clock_monotonic_ms() - started_ms));
+}
+
+static void publish_start(struct gateway_supervisor *supervisor, int64_t started_ms)
 {
     mutex_lock(&supervisor->lock);
     supervisor->status.pid = supervisor->child.pid;
+    supervisor->answers_from_ms = started_ms;
     mutex_unlock(&supervisor->lock);
+    supervisor->on_change(supervisor->context, true);
 }
 
-static void publish_accepting(struct gateway_supervisor *supervisor)
+/* Before the child is reaped, since that can take until the last process of its group has ended. */
+static void publish_end(struct gateway_supervisor *supervisor)
 {
     mutex_lock(&supervisor->lock);
-    supervisor->status.accepting = true;
+    supervisor->status.accepting = false;
+    supervisor->answers_from_ms = SYNC_NO_DEADLINE;
     mutex_unlock(&supervisor->lock);
+    supervisor->on_change(supervisor->context, false);
 }
 
 static void publish_restart(struct gateway_supervisor *supervisor)
@@ -144,7 +154,6 @@ static void publish_exit(struct gateway_supervisor *supervisor, const struct chi
 {
     mutex_lock(&supervisor->lock);
     supervisor->status.pid = 0;
-    supervisor->status.accepting = false;
     supervisor->status.last_exit = *ended;
     supervisor->status.last_exit_at_ms = clock_wall_ms();
     mutex_unlock(&supervisor->lock);
@@ -190,7 +199,7 @@ static void save_child_record(struct gateway_supervisor *supervisor)
             error.text);
 }
 
-static bool start_child(struct gateway_supervisor *supervisor)
+static bool start_child(struct gateway_supervisor *supervisor, int64_t *started_ms)
 {
     struct error error;
     if (child_start(&supervisor->child, supervisor->command.items, CHILD_STDERR_MERGED, &error) !=
@@ -198,41 +207,25 @@ static bool start_child(struct gateway_supervisor *supervisor)
         log_error(component, "Cannot start the gateway: %s", error.text);
         return false;
     }
+    *started_ms = clock_monotonic_ms();
     save_child_record(supervisor);
-    supervisor->started_at_ms = clock_monotonic_ms();
-    publish_start(supervisor);
+    publish_start(supervisor, *started_ms);
     /* Without the arguments, which may hold a secret that redact() does not know. */
     log_info(
         component, "Started %s, pid %d", supervisor->command.items[0], (int)supervisor->child.pid);
     return true;
 }
 
-static void check_accepting(struct gateway_supervisor *supervisor, bool *accepting)
-{
-    int64_t now_ms = clock_monotonic_ms();
-    if (*accepting || !tcp_probe_step(&supervisor->probe, now_ms))
-        return;
-    *accepting = true;
-    publish_accepting(supervisor);
-    log_info(component, "The gateway accepts connections after %lld ms",
-        (long long)(now_ms - supervisor->started_at_ms));
-}
-
 /* Serves the child until it exits or shutdown begins. */
 static void watch_child(struct gateway_supervisor *supervisor)
 {
-    bool accepting = false;
     struct pollfd fds[] = {
         {.fd = supervisor->child.pid_fd, .events = POLLIN},
         {.fd = supervisor->stop_fd, .events = POLLIN},
         {.fd = supervisor->child.output_fd, .events = POLLIN},
-        {.fd = -1, .events = POLLOUT},
     };
-    tcp_probe_restart(&supervisor->probe);
     while (fds[0].revents == 0 && fds[1].revents == 0) {
-        check_accepting(supervisor, &accepting);
-        fds[3].fd = accepting ? -1 : supervisor->probe.fd;
-        fd_wait(fds, 4, accepting ? SYNC_NO_DEADLINE : supervisor->probe.due_ms);
+        fd_wait(fds, 3, SYNC_NO_DEADLINE);
         /* A child may close its output and keep running. */
         if (fds[2].revents != 0 && !forward_output(supervisor))
             fds[2].fd = -1;
@@ -300,10 +293,12 @@ static void log_exit(const struct child_exit *ended, bool stopping)
 static int64_t run_child(struct gateway_supervisor *supervisor)
 {
     struct child_exit ended;
-    if (!start_child(supervisor))
+    int64_t started_ms;
+    if (!start_child(supervisor, &started_ms))
         return -1;
     watch_child(supervisor);
-    int64_t ran_ms = clock_monotonic_ms() - supervisor->started_at_ms;
+    int64_t ran_ms = clock_monotonic_ms() - started_ms;
+    publish_end(supervisor);
     end_child(supervisor, &ended);
     publish_exit(supervisor, &ended);
     log_exit(&ended, stops_within(supervisor, 0));

@@ -1,14 +1,8 @@
 /*
- * How the supervisor sees a gateway process from the outside, where its child handle does not help.
- *
  * The record, STATE_DIR/gateway.pid, outlives a runtime that is killed. The next one reads it
  * before it starts a gateway, since the old one would hold the port. Pids are reused, so nothing is
  * signalled unless boot, pid, start time and, for a group without leader, session all match. As the
  * process is then not our child, nothing announces its exit; it is polled.
- *
- * The TCP probe tells when the gateway accepts connections, which takes it 10 to 60 s. One attempt
- * is in progress at a time: it ends by an answer or after a second; the addresses of localhost take
- * turns, and each round waits twice as long as the one before, up to a second.
  *
  * Everything here runs in mc-gateway. Only child_record_end blocks.
  */
@@ -18,10 +12,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -34,12 +26,7 @@ enum {
     FILE_BYTES_MAX = 1024,
     CONTENT_BYTES = 256,
     KILL_LIMIT_MS = 1000, /* for the kernel to tear down killed processes */
-    GONE_CHECK_MS = 20,
-    MIN_ROUND_WAIT_MS = 20,
-    MAX_ROUND_WAIT_MS = 1000,
-    ATTEMPT_LIMIT_MS = 1000,
-    HOST_BYTES = sizeof "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255",
-    SERVICE_BYTES = sizeof "65535"
+    GONE_CHECK_MS = 20
 };
 
 /* 2^53: numbers in JSON are exact up to here. */
@@ -180,99 +167,4 @@ bool child_record_end(const struct child_record *record, int64_t limit_ms, int s
     if (signal_and_wait(record, SIGTERM, limit_ms, stop_fd))
         return true;
     return !fd_wait_readable(stop_fd, 0) && signal_and_wait(record, SIGKILL, KILL_LIMIT_MS, -1);
-}
-
-int tcp_probe_init(struct tcp_probe *probe, const struct url *url, struct error *error)
-{
-    const struct addrinfo hints = {
-        .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
-    bool is_local = url_host_is(url, "localhost");
-    char host[HOST_BYTES] = "";
-    char service[SERVICE_BYTES];
-    *probe = (struct tcp_probe){.fd = -1, .wait_ms = MIN_ROUND_WAIT_MS};
-    if (url->host.length_bytes < sizeof host)
-        memcpy(host, url->host.bytes, url->host.length_bytes);
-    snprintf(service, sizeof service, "%u", url->port & 0xFFFF);
-    int failure = getaddrinfo(is_local ? NULL : host, service, &hints, &probe->addresses);
-    if (failure != 0)
-        return error_set(error, failure == EAI_MEMORY ? ERROR_NO_MEMORY : ERROR_INVALID,
-            "cannot use the gateway's address: %s", gai_strerror(failure));
-    probe->next = probe->addresses;
-    return 0;
-}
-
-static void close_attempt(struct tcp_probe *probe)
-{
-    if (probe->fd >= 0)
-        close(probe->fd);
-    probe->fd = -1;
-}
-
-void tcp_probe_fini(struct tcp_probe *probe)
-{
-    close_attempt(probe);
-    freeaddrinfo(probe->addresses);
-    *probe = (struct tcp_probe){.fd = -1};
-}
-
-void tcp_probe_restart(struct tcp_probe *probe)
-{
-    close_attempt(probe);
-    probe->next = probe->addresses;
-    probe->due_ms = 0;
-    probe->wait_ms = MIN_ROUND_WAIT_MS;
-}
-
-/* Goes on to the next address, or after the last one waits for the next round. */
-static void postpone_attempt(struct tcp_probe *probe, int64_t now_ms)
-{
-    close_attempt(probe);
-    probe->due_ms = now_ms;
-    probe->next = probe->next->ai_next;
-    if (probe->next != NULL)
-        return;
-    probe->next = probe->addresses;
-    probe->due_ms = now_ms + probe->wait_ms;
-    if (probe->wait_ms < MAX_ROUND_WAIT_MS)
-        probe->wait_ms *= 2;
-}
-
-/* True if the connection was accepted at once, as may happen on loopback. */
-static bool begin_attempt(struct tcp_probe *probe, int64_t now_ms)
-{
-    const struct addrinfo *address = probe->next;
-    probe->fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (probe->fd >= 0 && connect(probe->fd, address->ai_addr, address->ai_addrlen) == 0) {
-        close_attempt(probe);
-        return true;
-    }
-    if (probe->fd >= 0 && errno == EINPROGRESS)
-        probe->due_ms = now_ms + ATTEMPT_LIMIT_MS;
-    else
-        postpone_attempt(probe, now_ms);
-    return false;
-}
-
-/* True if the connection has been accepted; a failed or overdue attempt is given up. */
-static bool continue_attempt(struct tcp_probe *probe, int64_t now_ms)
-{
-    struct pollfd ready = {.fd = probe->fd, .events = POLLOUT};
-    int reason = 0;
-    socklen_t length = sizeof reason;
-    bool ended = poll(&ready, 1, 0) == 1;
-    if (ended && getsockopt(probe->fd, SOL_SOCKET, SO_ERROR, &reason, &length) == 0 &&
-        reason == 0) {
-        close_attempt(probe);
-        return true;
-    }
-    if (ended || now_ms >= probe->due_ms)
-        postpone_attempt(probe, now_ms);
-    return false;
-}
-
-bool tcp_probe_step(struct tcp_probe *probe, int64_t now_ms)
-{
-    if (probe->fd >= 0)
-        return continue_attempt(probe, now_ms);
-    return now_ms >= probe->due_ms && begin_attempt(probe, now_ms);
 }

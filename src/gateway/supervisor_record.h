@@ -1,18 +1,14 @@
-/*
- * The supervisor's view of a gateway process from the outside: whether one that an earlier runtime
- * recorded still runs, and whether its port accepts connections.
+/* The file that names the gateway process, by which the next runtime finds one that is left over.
  */
 #ifndef GATEWAY_SUPERVISOR_RECORD_H
 #define GATEWAY_SUPERVISOR_RECORD_H
 
-#include <netdb.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
 #include "base/process.h"
-#include "config/url.h"
 
 enum { CHILD_RECORD_BOOT_BYTES = 64 };
 
@@ -56,35 +52,5 @@ enum process_presence child_record_check(const struct child_record *record);
  * stop_fd (-1: none) becomes readable. Returns true only if they are known to be gone.
  */
 bool child_record_end(const struct child_record *record, int64_t limit_ms, int stop_fd);
-
-/*
- * Attempts to connect to an address until one is accepted, one after the other, none of which
- * blocks. Embedded in its owner; used by one thread at a time; freed by tcp_probe_fini.
- */
-struct tcp_probe {
-    struct addrinfo *addresses;
-    const struct addrinfo *next; /* the address to try next */
-    int fd;                      /* the attempt in progress; -1 between attempts */
-    int64_t due_ms;  /* when that attempt is given up or the next one begins; monotonic */
-    int64_t wait_ms; /* between two rounds of attempts */
-};
-
-/*
- * Prepares a probe of the host and port of url. The host must be an IP address or localhost, so
- * that no resolver is asked, which could block. Returns 0, ERROR_INVALID for another host, or
- * ERROR_NO_MEMORY; on failure there is nothing to free.
- */
-int tcp_probe_init(struct tcp_probe *probe, const struct url *url, struct error *error);
-void tcp_probe_fini(struct tcp_probe *probe);
-
-/* Drops earlier attempts; the next one is due at once. */
-void tcp_probe_restart(struct tcp_probe *probe);
-
-/*
- * Advances as far as possible without blocking. Returns true when a connection was accepted (it is
- * closed at once). Otherwise to be called again when fd, unless it is -1, becomes writable, and at
- * due_ms.
- */
-bool tcp_probe_step(struct tcp_probe *probe, int64_t now_ms);
 
 #endif

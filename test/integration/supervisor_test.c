@@ -16,11 +16,15 @@
 
 #include "../lib/board.h"
 #include "../lib/loopback.h"
+#include "../lib/test_file.h"
 #include "base/process.h"
 #include "base/sync.h"
 #include "gateway/supervisor_record.h"
 
 enum { SETTING_BYTES = 768, RSS_GROWTH_LIMIT_BYTES = 16 * 1024 * 1024 };
+
+/* From the moment at which a waiting gateway may start to its first run of work that is queued. */
+enum { RETURN_MS = 2000 };
 
 /* A gateway that only waits; its shell leads a group of two processes. */
 #define WAITING_COMMAND "sh -c 'sleep 1000 & echo ready; wait'"
@@ -82,6 +86,17 @@ static bool gateway_record_exists(const struct test_env *env)
     return access(path, F_OK) == 0;
 }
 
+/* Gateways of start_with_sandbox wait for options to start with; NULL lets the next ones wait. */
+static void set_gateway_options(const struct test_env *env, const char *options)
+{
+    char path[SETTING_BYTES];
+    snprintf(path, sizeof path, "%s/options", env->dir);
+    if (options != NULL)
+        test_file_write(path, options);
+    else
+        assert_int_equal(unlink(path), 0);
+}
+
 /*
  * Starts the runtime with a second sandbox as its gateway, and waits until that accepts
  * connections. *gateway becomes an environment for calls of that sandbox's control API.
@@ -94,8 +109,10 @@ static void start_with_sandbox(
     unsigned port = loopback_free_port();
     const char *build = getenv("MISSION_CONTROL_BUILD");
     snprintf(command, sizeof command,
-        "OPENCLAW_GATEWAY_COMMAND='%s/mission-control-sandbox' --port %u",
-        build != NULL ? build : "build", port);
+        "OPENCLAW_GATEWAY_COMMAND=sh -c 'until [ -e \"$1\" ]; do sleep 0.05; done; "
+        "exec \"$2\" --port %u $(cat \"$1\")' sh '%s/options' '%s/mission-control-sandbox'",
+        port, env->dir, build != NULL ? build : "build");
+    set_gateway_options(env, "");
     snprintf(url, sizeof url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u", port);
     *gateway = (struct test_env){.client = env->client};
     snprintf(gateway->url, sizeof gateway->url, "http://127.0.0.1:%u", port);
@@ -182,6 +199,14 @@ static void test_child_gets_no_service_token(void **state)
     test_env_stop_runtime(env);
 }
 
+/* Waits until a child runs again. */
+static void wait_for_child(struct test_env *env)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
+    while (get_gateway_pid(env) == 0)
+        assert_true(clock_monotonic_ms() < deadline_ms);
+}
+
 static void test_killed_child_is_restarted(void **state)
 {
     struct test_env *env = *state;
@@ -190,9 +215,7 @@ static void test_killed_child_is_restarted(void **state)
     test_env_wait_log(env, "The gateway was killed by signal 9");
     test_env_wait_log(env, "Restarting the gateway in 1000 ms");
     char started[64];
-    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
-    while (get_gateway_pid(env) == 0)
-        assert_true(clock_monotonic_ms() < deadline_ms);
+    wait_for_child(env);
     json_t *process = get_process_status(env);
     pid_t second = (pid_t)json_integer_value(json_object_get(process, "pid"));
     snprintf(started, sizeof started, "Started sh, pid %d\n", (int)second);
@@ -207,6 +230,92 @@ static void test_killed_child_is_restarted(void **state)
     assert_true(group_is_alive(second));
     test_env_stop_runtime(env);
     assert_false(group_is_alive(second));
+}
+
+/* Waits until gateway.process of /health has the exit of a child. */
+static void wait_for_exit(struct test_env *env)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
+    while (test_env_health_has(env, "/health", "\"lastExit\": null"))
+        assert_true(clock_monotonic_ms() < deadline_ms);
+}
+
+/* Loads count notifications of an agent that every sandbox knows, a restarted one as well. */
+static void load_for_main(struct test_env *env, int count)
+{
+    json_decref(
+        test_env_post(env, "/sandbox/seed", json_pack("{s:[{s:s}]}", "agents", "slug", "main")));
+    json_decref(board_load(env, count, 1));
+}
+
+static json_int_t count_failed_attempts(struct test_env *env)
+{
+    json_t *health = test_env_health_json(env, "/health");
+    const json_t *failed = json_object_get(json_object_get(health, "delivery"), "failed");
+    assert_true(json_is_integer(failed));
+    json_int_t count = json_integer_value(failed);
+    json_decref(health);
+    return count;
+}
+
+/* When the gateway began its first run, on the monotonic clock. */
+static int64_t first_run_ms(struct test_env *gateway)
+{
+    json_t *answer = test_env_get(gateway, "/sandbox/gateway?limit=1");
+    const json_t *run = json_array_get(json_object_get(answer, "requests"), 0);
+    assert_int_equal(json_integer_value(json_object_get(run, "number")), 1);
+    int64_t begun_ms = json_integer_value(json_object_get(run, "begun_us")) / 1000;
+    json_decref(answer);
+    return begun_ms;
+}
+
+/* The exit alone pauses sends: the runtime does not have to lose some first. */
+static void test_killed_gateway_is_sent_nothing_until_the_next_one_answers(void **state)
+{
+    struct test_env *env = *state;
+    struct test_env gateway;
+    start_with_sandbox(env, &gateway, NULL);
+    load_for_main(env, 2);
+    test_env_wait(env, "delivered=2");
+    assert_true(test_env_health_has(env, "/health", "\"state\": \"open\""));
+    set_gateway_options(env, NULL);
+    assert_int_equal(kill(get_gateway_pid(env), SIGKILL), 0);
+    wait_for_exit(env);
+    assert_false(test_env_health_has(env, "/health", "\"state\": \"open\""));
+    assert_true(test_env_health_has(env, "/health", "\"accepting\": false"));
+    assert_true(test_env_health_has(env, "/health", "\"status\": \"degraded\""));
+    json_decref(board_load(env, 3, 1));
+    wait_for_child(env);
+    test_env_wait_calls(env, "listUndeliveredNotifications", 3);
+    assert_int_equal(count_failed_attempts(env), 0);
+    int64_t released_ms = clock_monotonic_ms();
+    set_gateway_options(env, "");
+    test_env_wait(env, "delivered=5");
+    assert_in_range(first_run_ms(&gateway) - released_ms, 0, RETURN_MS * process_timeout_scale());
+    assert_int_equal(test_env_stat(&gateway, "gateway", "requests"), 3);
+    assert_int_equal(test_env_stat(env, NULL, "replies"), 5);
+    assert_int_equal(count_failed_attempts(env), 0);
+    assert_true(test_env_health_has(env, "/health", "\"accepting\": true"));
+    test_env_stop_runtime(env);
+}
+
+/* One that refuses the token accepts connections. The next one may accept the token as well. */
+static void test_gateway_that_refused_the_token_is_tried_again_when_restarted(void **state)
+{
+    struct test_env *env = *state;
+    struct test_env gateway;
+    start_with_sandbox(env, &gateway, NULL);
+    set_gateway_options(env, "--gateway-token another");
+    assert_int_equal(kill(get_gateway_pid(env), SIGKILL), 0);
+    test_env_wait_log(env, "check OPENCLAW_GATEWAY_TOKEN; the gateway rejects it");
+    assert_true(test_env_health_has(env, "/health", "\"accepting\": true"));
+    assert_true(test_env_health_has(env, "/health", "\"state\": \"shut\""));
+    load_for_main(env, 1);
+    set_gateway_options(env, "");
+    assert_int_equal(kill(get_gateway_pid(env), SIGKILL), 0);
+    test_env_wait(env, "delivered=1");
+    assert_int_equal(count_failed_attempts(env), 0);
+    test_env_stop_runtime(env);
 }
 
 static void test_shutdown_kills_grandchildren(void **state)
@@ -423,6 +532,8 @@ int main(void)
         TEST_WITH_CHILD(test_child_output_is_logged),
         TEST_WITH_CHILD(test_child_gets_no_service_token),
         TEST_WITH_CHILD(test_killed_child_is_restarted),
+        TEST_WITH_CHILD(test_killed_gateway_is_sent_nothing_until_the_next_one_answers),
+        TEST_WITH_CHILD(test_gateway_that_refused_the_token_is_tried_again_when_restarted),
         TEST_WITH_CHILD(test_shutdown_kills_grandchildren),
         TEST_WITH_CHILD(test_grandchild_may_outlive_its_parent_during_shutdown),
         TEST_WITH_CHILD(test_child_that_ignores_sigterm_is_killed_after_10_s),

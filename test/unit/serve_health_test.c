@@ -303,15 +303,21 @@ static const json_t *wait_for_exit(struct fixture *fixture, json_t **json)
     return process;
 }
 
+static void ignore_change(void *context, bool started)
+{
+    (void)context;
+    (void)started;
+}
+
 static void test_gateway_process_is_shown(void **state)
 {
     struct fixture *fixture = *state;
     json_t *json;
     char dir[TMP_DIR_BYTES];
     tmp_dir_create(dir);
-    int result = supervisor_create(
-        &fixture->sources.supervisor, "sh -c 'exit 3'", "http://127.0.0.1:1", dir, NULL);
-    assert_int_equal(result, 0);
+    const struct supervisor_settings settings = {
+        .command = "sh -c 'exit 3'", .state_dir = dir, .on_change = ignore_change};
+    assert_int_equal(supervisor_create(&fixture->sources.supervisor, &settings, NULL), 0);
     run_everything(fixture);
     expect_status(fixture, "degraded");
     assert_non_null(strstr(get_health(fixture), "\"process\": {\n"
