@@ -25,9 +25,6 @@ const char *url_parse(const char *string, struct url *url);
 /* Whether the host is name, ignoring case. */
 bool url_host_is(const struct url *url, const char *name);
 
-/* Whether the host is an IPv4 or IPv6 address, which needs no resolver. */
-bool url_host_is_address(const struct url *url);
-
 /* Whether the host ends with suffix, e.g. ".convex.site", ignoring case and a trailing dot. */
 bool url_host_ends_with(const struct url *url, const char *suffix);
 

@@ -4,8 +4,8 @@
  * Every option has already been checked on its own and stored. A rule runs only if the options that
  * it is about are present and valid (VALUE_PRESENT), so one mistake is not reported twice. Most
  * rules guard against mistakes that would otherwise surface much later, as failing requests: a
- * token of another account, the URL of the wrong Convex host, a gateway command whose port cannot
- * be probed.
+ * token of another account, the URL of the wrong Convex host, a gateway command without a URL at
+ * which to reach that gateway.
  *
  * rules_apply reports problems and goes on; it stops only when out of memory.
  */
@@ -154,21 +154,14 @@ static int check_command_line(const char *command, struct error *error)
     return result;
 }
 
-/* The supervisor probes the child's port, without a resolver since that may block for long. */
+/* As check_command_line. A URL that is NULL is invalid, which is reported as such. */
 static int check_command_url(const char *gateway_url, struct error *error)
 {
-    struct url url;
-    if (gateway_url == NULL || (gateway_url[0] != '\0' && url_parse(gateway_url, &url) != NULL))
-        return 0;
-    if (gateway_url[0] == '\0')
-        return error_set(error, ERROR_INVALID,
-            "starts a gateway, but OPENCLAW_GATEWAY_URL is empty, which disables the gateway; "
-            "set it to the address that the command listens on, or remove the command");
-    if (url_host_is_address(&url) || url_host_is(&url, "localhost"))
+    if (gateway_url == NULL || gateway_url[0] != '\0')
         return 0;
     return error_set(error, ERROR_INVALID,
-        "starts a gateway on this machine, so the host of OPENCLAW_GATEWAY_URL must be localhost "
-        "or an IP address");
+        "starts a gateway, but OPENCLAW_GATEWAY_URL is empty, which disables the gateway; "
+        "set it to the address that the command listens on, or remove the command");
 }
 
 static int check_gateway_command(

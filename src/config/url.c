@@ -176,11 +176,6 @@ bool url_host_is(const struct url *url, const char *name)
            strncasecmp(url->host.bytes, name, url->host.length_bytes) == 0;
 }
 
-bool url_host_is_address(const struct url *url)
-{
-    return host_is_address(AF_INET, url->host) || host_is_address(AF_INET6, url->host);
-}
-
 bool url_host_ends_with(const struct url *url, const char *suffix)
 {
     struct text_span host = without_last_dot(url->host);
