@@ -366,6 +366,12 @@ static void test_notification_refused_too_long_ends_with_a_note(void **state)
     expect_note_after_endless_refusal(*state, 400, "X-Nothing");
 }
 
+/* Probes keep closing the circuit that it opens, so it is the notification that is at fault. */
+static void test_notification_that_keeps_opening_the_circuit_ends_with_a_note(void **state)
+{
+    expect_note_after_endless_refusal(*state, 405, "X-Nothing");
+}
+
 /* A rate limit that only one notification meets holds up its own agent alone. */
 static void test_notification_rate_limited_alone_ends_with_a_note(void **state)
 {
@@ -458,6 +464,7 @@ int main(void)
         TEST_IN_ENV(test_cdn_523_opens_the_breaker),
         TEST_IN_ENV(test_failing_provider_limits_the_sends),
         TEST_IN_ENV(test_notification_refused_too_long_ends_with_a_note),
+        TEST_IN_ENV(test_notification_that_keeps_opening_the_circuit_ends_with_a_note),
         TEST_IN_ENV(test_notification_rate_limited_alone_ends_with_a_note),
         TEST_IN_ENV(test_agents_that_fail_together_send_rarely),
         TEST_IN_ENV(test_timeout_doubles_after_a_timeout),
