@@ -149,7 +149,7 @@ struct entry {
         unsigned runs;          /* requests sent to the agent, including by earlier processes */
         unsigned timeouts;      /* runs that took longer than we waited */
         unsigned reopened;      /* times it was listed after its end, and acknowledged again */
-        unsigned breaker_trips; /* times in a row that the gateway took no requests at all */
+        unsigned breaker_trips; /* of its lane in a row: the gateway took no requests at all */
         enum entry_outcome outcome;
         enum entry_closing closing;
         enum end_reason reason;

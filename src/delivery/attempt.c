@@ -315,8 +315,8 @@ static enum entry_stage send_impossible(
 }
 
 /*
- * An entry that opens the breaker again and again, although probes find the gateway well, is itself
- * the cause. It then counts as refused, for the breaker as well, or all others would wait with it.
+ * A lane that opens the breaker again and again, although probes find the gateway well, is itself
+ * the cause. Its sends then count as refused, for the breaker as well, or all others would wait.
  */
 static void count_breaker_trips(struct entry *entry, struct gateway_result *result)
 {

@@ -32,6 +32,7 @@ struct lane {
     int64_t paused_until_ms; /* no sends before (monotonic); 0: none is to wait */
     bool busy;               /* a worker has one of its entries */
     unsigned failed_runs;    /* of notifications, in a row */
+    unsigned breaker_trips;  /* as its entries count them (entry.work) */
     size_t entries;          /* in this lane: ready, waiting or taken */
     size_t wakes;            /* of these, wake-ups: 0 or 1 */
     size_t ready;            /* what it contributes to the queue's ready */

@@ -241,6 +241,7 @@ static struct entry *take_work_locked(
     }
     show_stage_locked(queue, entry);
     entry->work.attempts++;
+    entry->work.breaker_trips = entry->queue.lane->breaker_trips;
     queue->running++;
     queue->asking += is_asking(entry) ? 1 : 0;
     queue->wakes_running += entry->kind == ENTRY_WAKE ? 1 : 0;
@@ -490,6 +491,7 @@ static void leave_worker_locked(struct send_queue *queue, struct entry *entry)
     entry->queue.activity = NULL;
     pause_lane_locked(queue, lane, entry->work.lane_pause_ms);
     entry->work.lane_pause_ms = 0;
+    lane->breaker_trips = entry->work.breaker_trips;
     record_run_locked(queue, lane, entry);
     lane->busy = false;
     lane_changed_locked(queue, lane);

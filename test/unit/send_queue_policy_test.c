@@ -77,6 +77,23 @@ static void test_lanes_that_fail_with_others_send_rarely(void **state)
     assert_int_equal(queue_fixture_counts(queue).held, 10);
 }
 
+/* So one agent with many notifications cannot open the breaker three times with each of them. */
+static void test_lane_remembers_how_often_it_opened_the_breaker(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""}, {"b1", "b", 3, ""});
+    struct entry *entry = queue_fixture_take(queue, "a1");
+    entry->work.breaker_trips = 4;
+    queue_fixture_finish(queue, entry, STAGE_KNOWN, AN_HOUR_MS);
+    entry = queue_fixture_take(queue, "b1");
+    assert_int_equal(entry->work.breaker_trips, 0);
+    queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
+    entry = queue_fixture_take(queue, "a2");
+    assert_int_equal(entry->work.breaker_trips, 4);
+    queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
+    EMPTY_PAGE(queue);
+}
+
 /* As before, without two others: an agent's failures are its own affair. */
 static void test_lane_that_fails_alone_sends_on(void **state)
 {
@@ -467,6 +484,7 @@ int main(void)
         QUEUE_TEST(test_limit_stops_entries_taken_before_it),
         QUEUE_TEST(test_lanes_that_fail_with_others_send_rarely),
         QUEUE_TEST(test_lane_that_fails_alone_sends_on),
+        QUEUE_TEST(test_lane_remembers_how_often_it_opened_the_breaker),
         QUEUE_TEST(test_older_policy_is_ignored),
         QUEUE_TEST(test_hold_and_policy_are_independent),
         QUEUE_TEST(test_release_of_a_hold_wakes_workers),
