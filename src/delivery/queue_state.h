@@ -88,7 +88,7 @@ struct send_queue {
     uint64_t page;           /* number of the page being taken in */
     bool page_was_full;      /* the last one: whatever ends makes room in the next */
     bool poll_owed;          /* a page with something new is expected and not asked for yet */
-    int64_t resume_ms;       /* when the first paused lane may be served, as the last take saw it */
+    int64_t resume_ms;       /* when the first paused lane may be served, as far as takes saw it */
     size_t idle_workers;     /* blocked in send_queue_take */
     struct send_policy policy;
     bool held_by_operator; /* in addition to the policy */

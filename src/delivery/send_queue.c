@@ -27,7 +27,9 @@
  *   on, because it may have been the only one watching for the next due time.
  *
  * A lane whose sends have to wait (an agent that is rate-limited, or one of several whose runs
- * fail) is paused: take passes over it until its time has come, but for write-backs.
+ * fail) is paused: take passes over it until its time has come, but for write-backs. A take that
+ * finds nothing has looked at all lanes, and its worker sleeps until the first pause ends; one that
+ * leaves with an entry passes that watch on with the signal.
  *
  * The poller is poked, after the lock is released, when an early poll pays: something new may be
  * listed, and ready work is low or a worker idle.
@@ -227,9 +229,13 @@ static struct entry *take_work_locked(
     struct send_queue *queue, int64_t now_ms, struct activity *activity)
 {
     mutex_assert_held(&queue->lock);
+    int64_t resume_ms = queue->resume_ms;
     struct entry *entry = find_work_locked(queue, now_ms);
     if (entry == NULL)
         return NULL;
+    /* What was found hides the lanes after it, of which an earlier take may have seen more. */
+    if (resume_ms < queue->resume_ms)
+        queue->resume_ms = resume_ms;
     entry->queue.lane->busy = true;
     queue_remove_ready_locked(queue, entry);
     entry->queue.place = PLACE_WORKER;

@@ -248,6 +248,28 @@ static void test_a_paused_lane_writes_back(void **state)
     assert_null(send_queue_take(queue, NULL));
 }
 
+/*
+ * A worker that goes on to something else first, as all who watched for the end of a pause may do,
+ * passes the watch on to those who have slept since before the pause.
+ */
+static void test_other_work_does_not_hide_the_end_of_a_pause(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2});
+    struct entry *a1 = queue_fixture_take(queue, "a1");
+    a1->work.lane_pause_ms = AN_HOUR_MS;
+    queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
+    PAGE(queue, {"a2", "a", 2}, {"b1", "b", 3});
+    struct entry *b1 = queue_fixture_take(queue, "b1");
+    int64_t resume_ms = queue->resume_ms;
+    assert_true(resume_ms > clock_monotonic_ms());
+    queue_fixture_finish(queue, b1, STAGE_REPLIED, 0);
+    b1 = queue_fixture_take(queue, "b1");
+    assert_true(queue->resume_ms == resume_ms);
+    queue_fixture_finish(queue, b1, STAGE_SETTLED, 0);
+    must_hand_out_nothing(queue);
+}
+
 static struct entry *take_wake(struct send_queue *queue, const char *agent_id)
 {
     struct entry *entry = queue_fixture_take(queue, agent_id);
@@ -480,6 +502,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         QUEUE_TEST(test_a_paused_lane_waits_alone),
         QUEUE_TEST(test_a_paused_lane_writes_back),
+        QUEUE_TEST(test_other_work_does_not_hide_the_end_of_a_pause),
         QUEUE_TEST(test_limit_sends_three_at_a_time),
         QUEUE_TEST(test_limit_stops_entries_taken_before_it),
         QUEUE_TEST(test_lanes_that_fail_with_others_send_rarely),
