@@ -6,6 +6,7 @@
 #define DELIVERY_LOOP_GUARD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "backend/service.h"
 #include "delivery/entry.h"
@@ -37,6 +38,7 @@ struct loop_verdict {
     bool counted;           /* its run is counted, so take it back if there was certainly none */
     char root[ID_BYTES];    /* what it is counted under, and the task, "" for none */
     char task_id[ID_BYTES];
+    int64_t person_ms; /* when a person had last written in the task, as far as was known then */
     char notification_id[ID_BYTES];
 };
 

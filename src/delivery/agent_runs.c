@@ -7,8 +7,9 @@
  * limit.
  *
  * A run is counted when it is decided, under the lock, so a burst of notifications on many workers
- * cannot exceed the limit; a run that certainly did not take place is taken back. Half of each
- * count is forgiven each day, so that a thread nobody looks at comes back to life by itself.
+ * cannot exceed the limit; a run that certainly did not take place is taken back, unless a person
+ * has reset the count meanwhile. Half of each count is forgiven each day, so that a thread nobody
+ * looks at comes back to life by itself.
  *
  * The first notification that is skipped for this reason has to say so in the thread. It holds the
  * note of its root and of its task by its id: it may ask again, as after a failed call or a
@@ -151,19 +152,21 @@ static bool take_note(struct run_tally *root, struct run_tally *task, const char
     return true;
 }
 
-static enum end_reason claim_counts_locked(
-    struct agent_runs *runs, const struct agent_run *run, int64_t wall_ms, bool *note_due)
+static enum end_reason claim_counts_locked(struct agent_runs *runs, const struct agent_run *run,
+    int64_t wall_ms, struct agent_claim *claim)
 {
     mutex_assert_held(&runs->lock);
     struct run_tally *root = use_count_locked(runs, run->root, wall_ms);
     struct run_tally *task =
         run->task_id != NULL ? use_count_locked(runs, run->task_id, wall_ms) : NULL;
     atomic_store(&runs->changed, true);
-    if (task != NULL)
+    if (task != NULL) {
         reset_task(task, run);
+        claim->person_ms = task->person_ms;
+    }
     if (run->by_agent &&
         (root->runs >= runs->max_runs || (task != NULL && task->runs >= runs->max_runs))) {
-        *note_due = take_note(root, task, run->notification_id);
+        claim->note_due = take_note(root, task, run->notification_id);
         return REASON_TOO_MANY_AGENT_RUNS;
     }
     root->runs++;
@@ -172,18 +175,18 @@ static enum end_reason claim_counts_locked(
     return REASON_REPLIED;
 }
 
-static enum end_reason claim_locked(
-    struct agent_runs *runs, const struct agent_run *run, int64_t wall_ms, bool *note_due)
+static enum end_reason claim_locked(struct agent_runs *runs, const struct agent_run *run,
+    int64_t wall_ms, struct agent_claim *claim)
 {
     mutex_assert_held(&runs->lock);
     if (run->message_id == NULL)
-        return claim_counts_locked(runs, run, wall_ms, note_due);
+        return claim_counts_locked(runs, run, wall_ms, claim);
     char key[ID_BYTES];
     id_pair_key(key, run->message_id, run->agent_id);
     struct run_tally *pair = tally_lru_find(&runs->pairs, key);
     if (pair != NULL && strcmp(pair->holder, run->notification_id) != 0)
         return REASON_SAME_MESSAGE;
-    enum end_reason reason = claim_counts_locked(runs, run, wall_ms, note_due);
+    enum end_reason reason = claim_counts_locked(runs, run, wall_ms, claim);
     if (reason != REASON_REPLIED)
         return reason;
     pair = tally_lru_use(&runs->pairs, key);
@@ -192,30 +195,31 @@ static enum end_reason claim_locked(
     return REASON_REPLIED;
 }
 
-enum end_reason agent_runs_claim(
-    struct agent_runs *runs, const struct agent_run *run, int64_t wall_ms, bool *note_due)
+enum end_reason agent_runs_claim(struct agent_runs *runs, const struct agent_run *run,
+    int64_t wall_ms, struct agent_claim *claim)
 {
-    *note_due = false;
+    *claim = (struct agent_claim){0};
     mutex_lock(&runs->lock);
-    enum end_reason reason = claim_locked(runs, run, wall_ms, note_due);
+    enum end_reason reason = claim_locked(runs, run, wall_ms, claim);
     mutex_unlock(&runs->lock);
     return reason;
 }
 
 /* The count may have been dropped, or reset by a person, since it was taken. */
-static void take_back_locked(struct agent_runs *runs, const char *id)
+static void take_back_locked(struct agent_runs *runs, const char *id, int64_t person_ms)
 {
     mutex_assert_held(&runs->lock);
     struct run_tally *count = tally_lru_find(&runs->counts, id);
-    if (count != NULL && count->runs > 0)
+    if (count != NULL && count->runs > 0 && count->person_ms == person_ms)
         count->runs--;
 }
 
-void agent_runs_take_back(struct agent_runs *runs, const char *root, const char *task_id)
+void agent_runs_take_back(
+    struct agent_runs *runs, const char *root, const char *task_id, int64_t person_ms)
 {
     mutex_lock(&runs->lock);
-    take_back_locked(runs, root);
-    take_back_locked(runs, task_id);
+    take_back_locked(runs, root, 0);
+    take_back_locked(runs, task_id, person_ms);
     atomic_store(&runs->changed, true);
     mutex_unlock(&runs->lock);
 }

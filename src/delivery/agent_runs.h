@@ -76,17 +76,27 @@ int agent_runs_create(
     struct agent_runs **runs, unsigned max_runs, const char *state_dir, struct error *error);
 void agent_runs_destroy(struct agent_runs *runs);
 
+/* What a claim leads to besides its result. */
+struct agent_claim {
+    bool note_due;     /* it falls to this notification to say in the thread why it is skipped */
+    int64_t person_ms; /* when the last message of a person in the task was written; 0: none seen */
+};
+
 /*
  * Decides on a run, and counts it if the result is REASON_REPLIED: it may take place. Otherwise
  * REASON_SAME_MESSAGE: another notification has the run for this message and agent; or
- * REASON_TOO_MANY_AGENT_RUNS, never for what a person caused. *note_due: it falls to this
- * notification to say so in the thread. The same notification may ask again. Any thread.
+ * REASON_TOO_MANY_AGENT_RUNS, never for what a person caused. The same notification may ask again.
+ * Any thread.
  */
-enum end_reason agent_runs_claim(
-    struct agent_runs *runs, const struct agent_run *run, int64_t wall_ms, bool *note_due);
+enum end_reason agent_runs_claim(struct agent_runs *runs, const struct agent_run *run,
+    int64_t wall_ms, struct agent_claim *claim);
 
-/* Takes back a counted run that did not take place. task_id may be "". Any thread. */
-void agent_runs_take_back(struct agent_runs *runs, const char *root, const char *task_id);
+/*
+ * Takes back a counted run that did not take place; from the task only unless a person has written
+ * since person_ms, that of the claim. task_id may be "". Any thread.
+ */
+void agent_runs_take_back(
+    struct agent_runs *runs, const char *root, const char *task_id, int64_t person_ms);
 
 /* The backend refuses the note of this notification: the next one that is skipped may try. */
 void agent_runs_forget_note(

@@ -308,7 +308,10 @@ static void claim_run(struct loop_guard *guard, const char *agent_id,
     run.person_wrote_ms = person_wrote_ms(context);
     if (task_id != NULL)
         text_copy(verdict->task_id, sizeof verdict->task_id, task_id);
-    verdict->reason = agent_runs_claim(guard->runs, &run, clock_wall_ms(), &verdict->note_due);
+    struct agent_claim claim;
+    verdict->reason = agent_runs_claim(guard->runs, &run, clock_wall_ms(), &claim);
+    verdict->note_due = claim.note_due;
+    verdict->person_ms = claim.person_ms;
     verdict->counted = verdict->reason == REASON_REPLIED;
 }
 
@@ -367,7 +370,7 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
 void loop_guard_take_back(struct loop_guard *guard, struct loop_verdict *verdict)
 {
     if (verdict->counted)
-        agent_runs_take_back(guard->runs, verdict->root, verdict->task_id);
+        agent_runs_take_back(guard->runs, verdict->root, verdict->task_id, verdict->person_ms);
     verdict->counted = false;
 }
 

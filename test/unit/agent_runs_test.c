@@ -27,7 +27,7 @@ struct fixture {
     int64_t now_ms;
     unsigned made; /* notifications so far */
     char id[ID_BYTES];
-    bool note_due;
+    struct agent_claim claim; /* the last one's */
 };
 
 static void open_runs(struct fixture *fixture)
@@ -65,7 +65,7 @@ static int teardown(void **state)
 
 static enum end_reason claim(struct fixture *fixture, const struct agent_run *run)
 {
-    return agent_runs_claim(fixture->runs, run, fixture->now_ms, &fixture->note_due);
+    return agent_runs_claim(fixture->runs, run, fixture->now_ms, &fixture->claim);
 }
 
 /* A new notification of an agent's message. */
@@ -104,7 +104,7 @@ static void must_be_over(
     struct fixture *fixture, const char *root, const char *task_id, bool note_due)
 {
     assert_int_equal(claim_for_agent(fixture, root, task_id), REASON_TOO_MANY_AGENT_RUNS);
-    assert_int_equal(fixture->note_due, note_due);
+    assert_int_equal(fixture->claim.note_due, note_due);
 }
 
 static void test_root_has_a_limit(void **state)
@@ -148,7 +148,7 @@ static void test_note_is_due_once(void **state)
     must_be_over(fixture, "r", "t", false);
     must_be_over(fixture, "other", "t", false);
     assert_int_equal(claim(fixture, &again), REASON_TOO_MANY_AGENT_RUNS);
-    assert_true(fixture->note_due);
+    assert_true(fixture->claim.note_due);
     agent_runs_forget_note(fixture->runs, "r", "t", "n5"); /* which does not have it */
     must_be_over(fixture, "r", "t", false);
     agent_runs_forget_note(fixture->runs, "r", "t", "n4");
@@ -176,10 +176,26 @@ static void test_run_that_did_not_take_place_is_taken_back(void **state)
 {
     struct fixture *fixture = *state;
     use_up(fixture, "r", "t");
-    agent_runs_take_back(fixture->runs, "r", "t");
+    agent_runs_take_back(fixture->runs, "r", "t", 0);
     assert_int_equal(claim_for_agent(fixture, "r", "t"), REASON_REPLIED);
     must_be_over(fixture, "r", "t", true);
-    agent_runs_take_back(fixture->runs, "unknown", "");
+    agent_runs_take_back(fixture->runs, "unknown", "", 0);
+}
+
+/* What a person's message has forgiven is not forgiven twice, or the task would get a run more. */
+static void test_run_from_before_a_persons_message_is_not_taken_back(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(claim_for_agent(fixture, "r", "t"), REASON_REPLIED);
+    int64_t before_ms = fixture->claim.person_ms;
+    assert_int_equal(claim_for_person(fixture, "m", "t", 10), REASON_REPLIED);
+    assert_int_equal(fixture->claim.person_ms, 10);
+    for (int i = 1; i < MAX_RUNS; i++)
+        assert_int_equal(claim_for_agent(fixture, "m", "t"), REASON_REPLIED);
+    agent_runs_take_back(fixture->runs, "r", "t", before_ms);
+    must_be_over(fixture, "other", "t", true);
+    for (int i = 0; i < MAX_RUNS; i++)
+        assert_int_equal(claim_for_agent(fixture, "r", "another"), REASON_REPLIED);
 }
 
 static void test_half_is_forgiven_each_day(void **state)
@@ -265,11 +281,11 @@ static void *claim_many(void *argument)
     struct burst *burst = argument;
     for (int i = 0; i < 200; i++) {
         char id[ID_BYTES];
-        bool note_due;
+        struct agent_claim claim;
         snprintf(id, sizeof id, "b%d", atomic_fetch_add(&burst->number, 1));
         const struct agent_run run = {
             .notification_id = id, .agent_id = "a", .root = "r", .task_id = "t", .by_agent = true};
-        if (agent_runs_claim(burst->fixture->runs, &run, burst->fixture->now_ms, &note_due) ==
+        if (agent_runs_claim(burst->fixture->runs, &run, burst->fixture->now_ms, &claim) ==
             REASON_REPLIED)
             atomic_fetch_add(&burst->allowed, 1);
     }
@@ -319,7 +335,7 @@ static void test_old_rows_are_not_saved(void **state)
     const struct agent_run run = {
         .notification_id = "x1", .agent_id = "a", .message_id = "m", .root = "m", .task_id = "t"};
     assert_int_equal(claim(fixture, &run), REASON_REPLIED);
-    agent_runs_take_back(fixture->runs, "m", "t");
+    agent_runs_take_back(fixture->runs, "m", "t", 0);
     agent_runs_save(fixture->runs, 0, true);
     char *text = test_file_read(fixture->path);
     assert_string_equal(text, "{\"version\":1,\n\"runs\":[],\n\"messages\":[]}\n");
@@ -409,6 +425,7 @@ int main(void)
         TEST(test_note_is_due_once),
         TEST(test_person_who_writes_resets_the_task),
         TEST(test_run_that_did_not_take_place_is_taken_back),
+        TEST(test_run_from_before_a_persons_message_is_not_taken_back),
         TEST(test_half_is_forgiven_each_day),
         TEST(test_clock_that_is_set_back_forgives_nothing),
         TEST(test_message_runs_an_agent_once),
