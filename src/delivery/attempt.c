@@ -34,8 +34,12 @@ enum { DOUBLINGS_AFTER_A_RUN = 4 };
 enum entry_stage attempt_end(struct attempt *attempt, enum entry_stage stage,
     enum entry_outcome outcome, enum end_reason reason)
 {
-    attempt->entry->work.outcome = outcome;
-    attempt->entry->work.reason = reason;
+    struct entry *entry = attempt->entry;
+    /* That a newer message is skipped does not undo what was delivered before it. */
+    if (outcome == OUTCOME_SKIPPED && entry->work.answers_again)
+        return stage;
+    entry->work.outcome = outcome;
+    entry->work.reason = reason;
     return stage;
 }
 

@@ -254,8 +254,11 @@ static enum entry_stage stage_known(struct attempt *attempt)
         service_get_delivery(&attempt->service, attempt->entry->item.id, &attempt->context, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_KNOWN, outcome, &error);
-    if (delivery->config->delivery_lanes == LANES_AUTO && !json_is_null(attempt->context.value))
-        send_queue_use_session_lanes(delivery->queue, attempt->context.version == BACKEND_V1);
+    /* On v0 an agent has one session for all of its tasks. */
+    if (!json_is_null(attempt->context.value))
+        send_queue_use_session_lanes(
+            delivery->queue, attempt->context.version == BACKEND_V1 &&
+                                 delivery->config->delivery_lanes != LANES_AGENT);
     attempt->entry->work.errors = (struct failing_time){0};
     remember_context(attempt);
     enum entry_stage stage = judge_context(attempt);

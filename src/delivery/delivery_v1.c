@@ -147,6 +147,9 @@ void v1_begin_typing(struct attempt *attempt)
 {
     struct error error;
     struct service service = courtesy(attempt);
+    /* Nobody is shown as typing for a notification that counts as delivered. */
+    if (attempt->entry->work.answers_again)
+        return;
     service.abort = attempt->delivery->stopping;
     attempt->entry->work.typing = true;
     log_courtesy(attempt, service_mark_read(&service, attempt->entry->item.id, &error), &error);
