@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -73,6 +74,12 @@ static void add_proxies(const struct fault_env *faults, const char *const settin
     }
 }
 
+bool fault_env_is_v1(const struct fault_env *faults)
+{
+    const char *backend = faults->env->options.backend;
+    return backend != NULL && strcmp(backend, "v1") == 0;
+}
+
 void fault_env_load(struct fault_env *faults, int count, int agents)
 {
     json_decref(board_load(faults->env, count, agents));
@@ -124,7 +131,7 @@ void fault_env_check(struct fault_env *faults, const struct history_rules *rules
 
 void fault_env_settle(struct fault_env *faults, const struct history_rules *rules)
 {
-    test_env_wait(faults->env, "undelivered=0");
+    test_env_wait(faults->env, "undelivered=0&typing=0");
     test_env_stop_runtime(faults->env);
     fault_env_check(faults, rules);
     assert_int_equal(history_add_spool(&faults->history, faults->state_dir), 0);

@@ -30,6 +30,9 @@ int fault_env_teardown(void **state);
  */
 void fault_env_prepare(struct fault_env *faults);
 
+/* Whether the sandbox plays version 1 of the backend. */
+bool fault_env_is_v1(const struct fault_env *faults);
+
 /* Loads count notifications for that many agents. */
 void fault_env_load(struct fault_env *faults, int count, int agents);
 
@@ -44,8 +47,8 @@ size_t fault_env_kill_runtime(struct fault_env *faults);
 void fault_env_check(struct fault_env *faults, const struct history_rules *rules);
 
 /*
- * Waits until every notification has ended, stops the runtime, and fails the test unless the
- * history holds and the spool is empty.
+ * Waits until every notification has ended and nobody is shown as typing, stops the runtime, and
+ * fails the test unless the history holds and the spool is empty.
  */
 void fault_env_settle(struct fault_env *faults, const struct history_rules *rules);
 
@@ -54,7 +57,15 @@ extern const struct history_rules fault_env_strict;
 /* Answers may have been lost; repeated runs stay within the budget. */
 extern const struct history_rules fault_env_lossy;
 
-#define TEST_IN_FAULT_ENV(test) \
-    cmocka_unit_test_setup_teardown((test), fault_env_setup, fault_env_teardown)
+/* A test in such an environment, on each version of the backend; for an array inside main. */
+#define TEST_IN_FAULT_ENV(test) FAULT_ENV_TEST(test, "v0"), FAULT_ENV_TEST(test, "v1")
+#define FAULT_ENV_TEST(test, version)                                      \
+    {                                                                      \
+#test "_on_" version, (test), fault_env_setup, fault_env_teardown, \
+            &(struct test_env_options)                                     \
+        {                                                                  \
+            .backend = version                                             \
+        }                                                                  \
+    }
 
 #endif
