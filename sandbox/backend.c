@@ -203,6 +203,9 @@ static void begin_function(struct backend_call *call)
 /* Answers calls to unknown functions, and to actions called as a query or mutation. */
 static void answer_misdirected(struct backend_call *call, const char *kind)
 {
+    struct call_log *log = &call->sandbox->call_log;
+    const char *name = call->call.name != NULL ? call->call.name : call->call.path;
+    call_log_end(log, call_log_begin(log, name, call->call.arguments), "misdirected");
     if (call->function == NULL)
         text_printf(&call->failure,
             "Could not find public function for '%s'. Did you forget to run `npx convex dev` or "
