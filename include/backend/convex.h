@@ -12,6 +12,7 @@
 #include "telemetry/metrics.h"
 
 /* A deployment and the account's credentials there. Shared by all threads. */
+struct backend_clock;
 struct backend_version_state;
 struct convex;
 
@@ -81,6 +82,9 @@ void convex_pin_version(struct convex *convex, enum backend_pin pin);
  * convex; any thread.
  */
 struct backend_version_state *convex_version(struct convex *convex);
+
+/* How far our clock is from this deployment's. Belongs to convex; any thread. */
+struct backend_clock *convex_clock(struct convex *convex);
 
 /* The outcomes as label values of the metrics. */
 extern const char *const convex_outcome_words[];

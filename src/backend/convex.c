@@ -14,6 +14,8 @@
  * production deployments hide why a function threw. Error texts quote the deployment only up to
  * where it echoes our arguments.
  *
+ * The control loops' calls also read the backend's time from their answers (backend_clock.c).
+ *
  * A kept connection may lead to one broken host of many, so an answer that is not the backend's own
  * closes it. The first success after a failure, of whoever called, wakes the poller, which would
  * otherwise sleep through the rest of its backoff.
@@ -23,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/backend_clock.h"
 #include "backend/backend_version.h"
 #include "base/json.h"
 #include "base/secret.h"
@@ -38,6 +41,8 @@ enum {
     QUOTE_BYTES = 400,
 };
 
+static const char component[] = "Backend";
+
 struct convex {
     char *url;
     char *endpoint;
@@ -48,6 +53,7 @@ struct convex {
     struct loop *on_recovery; /* poked when a call succeeds after one failed; NULL: none */
     atomic_bool failing;      /* the last call to end found the backend unavailable */
     struct backend_version_state version;
+    struct backend_clock clock;
 
     /* Guards the number of calls in flight. */
     struct mutex lock;
@@ -246,6 +252,25 @@ static bool acquire_call_slot(const struct service *service)
     return !aborted;
 }
 
+/* Only the backend's own answers, not those of a proxy, have its time. */
+static void learn_the_time(
+    struct convex *convex, const struct http_response *answer, int64_t before_ms, int64_t after_ms)
+{
+    struct backend_clock *clock = &convex->clock;
+    bool is_own =
+        answer->failure == HTTP_ANSWERED && (answer->status == 200 || answer->status == 560);
+    if (!is_own || !backend_clock_see(clock, answer->date_ms, before_ms, after_ms))
+        return;
+    long long ahead_ms = atomic_load(&clock->ahead_ms);
+    if (atomic_load(&clock->is_off))
+        log_warn(component,
+            "This machine's clock is %lld s %s that of the backend; synchronize it, for example "
+            "with timesyncd or chrony",
+            (ahead_ms < 0 ? -ahead_ms : ahead_ms) / 1000, ahead_ms < 0 ? "behind" : "ahead of");
+    else
+        log_info(component, "This machine's clock agrees with that of the backend again");
+}
+
 static void post_call(const struct service *service, const char *body, enum convex_kind kind,
     struct http_response *answer)
 {
@@ -263,13 +288,16 @@ static void post_call(const struct service *service, const char *body, enum conv
         .response_limit_bytes = RESPONSE_LIMIT_BYTES,
         .single_use_connection = kind == CONVEX_ONCE,
         .user_timeout_ms = USER_TIMEOUT_MS,
+        .wants_details = service->for_loop,
         .extra_abort = service->abort,
     };
     if (!acquire_call_slot(service)) {
         *answer = (struct http_response){.failure = HTTP_ABORTED, .reason = "aborted by shutdown"};
         return;
     }
+    int64_t before_ms = clock_wall_ms();
     http_client_perform(service->client, &request, answer);
+    learn_the_time(convex, answer, before_ms, clock_wall_ms());
     mutex_lock(&convex->lock);
     convex->calls--;
     cond_signal(&convex->call_ended);
@@ -314,6 +342,11 @@ void convex_pin_version(struct convex *convex, enum backend_pin pin)
         [BACKEND_PIN_V1] = BACKEND_V1,
     };
     backend_version_init(&convex->version, versions[pin]);
+}
+
+struct backend_clock *convex_clock(struct convex *convex)
+{
+    return &convex->clock;
 }
 
 bool convex_is_failing(const struct convex *convex)

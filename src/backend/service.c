@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/backend_clock.h"
 #include "backend/backend_version.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -365,21 +366,30 @@ enum convex_outcome service_report_agent_online(
         json_pack("{s:s, s:s}", "agentId", agent_id, "status", "online"), CONVEX_PLAIN, error);
 }
 
+/* A v1 backend compares it with its own time; v0 only shows it. */
+static int64_t report_time_ms(const struct service *service)
+{
+    bool is_compared = backend_version_likely(convex_version(service->convex)) == BACKEND_V1;
+    return is_compared ? backend_clock_now_ms(convex_clock(service->convex)) : clock_wall_ms();
+}
+
 /* An unknown version is left out ("*"): the function accepts an absent field but no null. */
-static json_t *pack_runtime_report(const struct config *config, const char *openclaw_version)
+static json_t *pack_runtime_report(
+    const struct config *config, const char *openclaw_version, int64_t now_ms)
 {
     return json_pack("{s:s, s:s, s:s, s:I, s:s*, s:s}", "dropletId", config->droplet_id,
         "ipAddress", config->droplet_ip, "region", config->droplet_region, "lastHealthCheck",
-        (json_int_t)clock_wall_ms(), "openclawVersion", openclaw_version, "runtimeServiceVersion",
+        (json_int_t)now_ms, "openclawVersion", openclaw_version, "runtimeServiceVersion",
         config->runtime_version);
 }
 
 enum convex_outcome service_report_status(const struct service *service, const char *status,
     const struct config *config, const char *openclaw_version, struct error *error)
 {
-    json_t *arguments = config != NULL ? json_pack("{s:s, s:o}", "status", status, "config",
-                                             pack_runtime_report(config, openclaw_version))
-                                       : json_pack("{s:s}", "status", status);
+    json_t *arguments =
+        config != NULL ? json_pack("{s:s, s:o}", "status", status, "config",
+                             pack_runtime_report(config, openclaw_version, report_time_ms(service)))
+                       : json_pack("{s:s}", "status", status);
     return call_for_effect(service, "updateRuntimeStatus", arguments, CONVEX_PLAIN, error);
 }
 

@@ -60,13 +60,6 @@ void doctor_report_append_json(const struct doctor_report *report, struct text *
 
 void doctor_report_fini(struct doctor_report *report);
 
-/*
- * How far our clock is ahead of a server's (negative: behind), in milliseconds, as far as that is
- * certain. The server sent date_ms, truncated to seconds, some time between our before_ms and
- * after_ms. All are times since 1970. Pure.
- */
-int64_t doctor_clock_ahead_ms(int64_t date_ms, int64_t before_ms, int64_t after_ms);
-
 /* DOCTOR_WARN for a clock that is off by more than 30 s, DOCTOR_FAIL for more than 5 min. Pure. */
 enum doctor_result doctor_judge_clock(int64_t ahead_ms);
 

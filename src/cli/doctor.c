@@ -23,6 +23,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "backend/backend_clock.h"
 #include "base/sync.h"
 #include "base/text.h"
 #include "cli/cli.h"
@@ -32,7 +33,7 @@
 /* A reply may have 8 MiB, and is written beside the file that it replaces. */
 enum { FAIL_BELOW_MIB = 16, WARN_BELOW_MIB = 64, BYTES_PER_MIB = 1024 * 1024 };
 
-enum { DATE_STEP_MS = 1000, CLOCK_WARN_MS = 30 * 1000, CLOCK_FAIL_MS = 5 * 60 * 1000 };
+enum { CLOCK_FAIL_MS = 5 * 60 * 1000 };
 
 enum { RESPONSE_LIMIT_BYTES = 1024 * 1024 };
 
@@ -166,15 +167,6 @@ static void check_state_dir(struct doctor *doctor)
     }
 }
 
-int64_t doctor_clock_ahead_ms(int64_t date_ms, int64_t before_ms, int64_t after_ms)
-{
-    /* The server's clock read date_ms to latest_ms at some time between before_ms and after_ms. */
-    int64_t latest_ms = date_ms + DATE_STEP_MS - 1;
-    if (before_ms > latest_ms)
-        return before_ms - latest_ms;
-    return after_ms < date_ms ? after_ms - date_ms : 0;
-}
-
 enum doctor_result doctor_judge_clock(int64_t ahead_ms)
 {
     int64_t off_ms = ahead_ms < 0 ? -ahead_ms : ahead_ms;
@@ -191,7 +183,7 @@ static void check_clock(struct doctor *doctor)
             &doctor->report, name, DOCTOR_SKIP, NULL, "because no server sent the time");
         return;
     }
-    int64_t ahead_ms = doctor_clock_ahead_ms(doctor->date_ms, doctor->before_ms, doctor->after_ms);
+    int64_t ahead_ms = clock_ahead_ms(doctor->date_ms, doctor->before_ms, doctor->after_ms);
     enum doctor_result result = doctor_judge_clock(ahead_ms);
     if (result == DOCTOR_OK)
         doctor_report_add(
