@@ -3,6 +3,8 @@
 #define REPORT_REPORTER_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "backend/convex.h"
 #include "base/loop.h"
@@ -36,10 +38,14 @@ void reporter_destroy(struct reporter *reporter);
 /*
  * Its thread, mc-report. The first report goes out once the first probe and the first poll have
  * ended, after 2 s at the latest; it waits for our OpenClaw version only if the backend still
- * expects the result of an upgrade. Then it reports every HEALTH_CHECK_INTERVAL and whenever health
- * changes, at most once a second. Poke it when health may have changed.
+ * expects the result of an upgrade. Then it reports every HEALTH_CHECK_INTERVAL, on v1 of the
+ * backend every 30 s at least, and whenever health or the version changes, at most once a second.
+ * Poke it when one of these may have changed.
  */
 struct loop *reporter_loop(struct reporter *reporter);
+
+/* Between the starts of two rounds, given HEALTH_CHECK_INTERVAL. Pure. */
+int64_t reporter_interval_ms(int64_t configured_ms, bool is_v1);
 
 /*
  * Reports the runtime as offline. The last call of the shutdown, after all threads that use convex;

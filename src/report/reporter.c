@@ -8,6 +8,11 @@
  * health has changed: stats_changed pokes the loop, and the thread compares the current state with
  * the one it reported last. CHANGE_GAP_MS bounds how often a flapping state is reported.
  *
+ * A v1 backend takes a runtime offline 90 s after its last report, with all its agents. So there
+ * rounds are at most 30 s apart, however long the interval is, a report waits for its answer no
+ * longer than that, and a backend that turns out to be v1 gets a report at once. One that is lost
+ * can then be repeated in time.
+ *
  * reporter_report_offline runs on the main thread at the end of the shutdown, with its own HTTP
  * client and without the abort flag, which is set by then.
  */
@@ -16,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/backend_version.h"
 #include "backend/service.h"
 #include "base/log.h"
 #include "base/sync.h"
@@ -27,6 +33,8 @@ enum {
     VERSION_RETRY_MS = 100,         /* while an upgrade's result waits for our version */
     CHANGE_GAP_MS = 1000,           /* between the starts of two rounds */
     OFFLINE_TIMEOUT_MS = 1000,
+    V1_INTERVAL_MS = 30 * 1000, /* at most, between the starts of two rounds */
+    V1_TIMEOUT_MS = 20 * 1000,  /* of a report */
 };
 
 static const char component[] = "Status";
@@ -41,6 +49,7 @@ struct reporter {
     struct upgrade_state upgrade;
     bool reported;
     bool reported_good; /* in the last report */
+    bool was_v1;        /* the backend, when the current round began */
     unsigned failures;  /* consecutive */
 };
 
@@ -50,6 +59,17 @@ static struct service reporter_service(const struct reporter *reporter)
         .client = reporter->client,
         .trace = &reporter->trace,
         .for_loop = true};
+}
+
+/* In doubt as before: reports must not stop for it. */
+static bool is_backend_v1(const struct reporter *reporter)
+{
+    return backend_version_likely(convex_version(reporter->parts.convex)) == BACKEND_V1;
+}
+
+int64_t reporter_interval_ms(int64_t configured_ms, bool is_v1)
+{
+    return is_v1 && configured_ms > V1_INTERVAL_MS ? V1_INTERVAL_MS : configured_ms;
 }
 
 static bool is_health_good(const struct reporter *reporter)
@@ -67,8 +87,10 @@ static bool is_health_good(const struct reporter *reporter)
     return runtime_health_is_good(&health);
 }
 
-static bool send_report(struct reporter *reporter, const struct service *service)
+static bool send_report(struct reporter *reporter, const struct service *for_round)
 {
+    struct service service = *for_round;
+    service.timeout_ms = reporter->was_v1 ? V1_TIMEOUT_MS : 0;
     char openclaw[VERSION_BYTES];
     bool known = version_probe_get_any(
                      reporter->parts.version, reporter->parts.roster, openclaw, sizeof openclaw) &&
@@ -76,7 +98,7 @@ static bool send_report(struct reporter *reporter, const struct service *service
     bool good = is_health_good(reporter);
     int64_t now_ms = clock_wall_ms();
     struct error error;
-    enum convex_outcome outcome = service_report_status(service, good ? "online" : "degraded",
+    enum convex_outcome outcome = service_report_status(&service, good ? "online" : "degraded",
         reporter->parts.config, known ? openclaw : NULL, &error);
     if (outcome == CONVEX_SUCCESS) {
         reporter->reported = true;
@@ -104,7 +126,9 @@ static int64_t retry_delay_ms(const struct reporter *reporter)
 static int64_t run_report_round(struct reporter *reporter)
 {
     const struct service service = reporter_service(reporter);
-    int64_t interval_ms = reporter->parts.config->health_check_interval_ms;
+    reporter->was_v1 = is_backend_v1(reporter);
+    int64_t interval_ms =
+        reporter_interval_ms(reporter->parts.config->health_check_interval_ms, reporter->was_v1);
     trace_begin(&reporter->trace);
     if (!upgrade_report_result(&reporter->upgrade, &service) || !send_report(reporter, &service)) {
         int64_t delay_ms = retry_delay_ms(reporter);
@@ -114,8 +138,10 @@ static int64_t run_report_round(struct reporter *reporter)
     return interval_ms;
 }
 
-static bool has_health_changed(const struct reporter *reporter)
+static bool has_news(const struct reporter *reporter)
 {
+    if (!reporter->was_v1 && is_backend_v1(reporter))
+        return true;
     return reporter->reported && reporter->reported_good != is_health_good(reporter);
 }
 
@@ -123,7 +149,7 @@ static bool has_health_changed(const struct reporter *reporter)
 static bool wait_for_next_round(struct reporter *reporter, int64_t began_ms, int64_t until_ms)
 {
     while (loop_wait(&reporter->loop, until_ms, began_ms + CHANGE_GAP_MS))
-        if (clock_monotonic_ms() >= until_ms || has_health_changed(reporter))
+        if (clock_monotonic_ms() >= until_ms || has_news(reporter))
             return true;
     return false;
 }
