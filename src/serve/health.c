@@ -20,6 +20,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/backend_clock.h"
+#include "backend/backend_version.h"
 #include "base/process.h"
 #include "base/sync.h"
 #include "delivery/runtime_health.h"
@@ -63,6 +65,13 @@ static json_t *json_openclaw_version(const struct routes_sources *sources)
     char version[VERSION_PROBE_BYTES];
     bool known = version_probe_get_any(sources->version, sources->roster, version, sizeof version);
     return json_body_words(known ? version : VERSION_PROBE_UNKNOWN);
+}
+
+enum backend_version health_backend_version(const struct routes_sources *sources)
+{
+    if (sources->convex == NULL)
+        return BACKEND_UNKNOWN;
+    return backend_version_likely(convex_version(sources->convex));
 }
 
 json_t *json_body_versions(const struct routes_sources *sources)
@@ -113,16 +122,33 @@ static json_t *json_health_gateway(const struct routes_sources *sources,
         "process", json_health_process(seen));
 }
 
-static json_t *json_health_delivery(
-    struct stats *stats, const struct runtime_health *seen, const struct stats_error *errors)
+static json_t *json_delivery_config(const struct config *config)
 {
-    return json_pack("{s:b, s:o, s:I, s:I, s:I, s:o, s:o}", "running", seen->delivery_running,
-        "lastDelivery", json_time_or_null(seen->last_poll_ms), "delivered",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "maxConcurrentSessions",
+        (json_int_t)config->delivery_workers, "streamTimeoutMs",
+        (json_int_t)config->delivery_stream_timeout_ms, "contextFetchBatchSize",
+        (json_int_t)config->delivery_context_fetch_batch_size, "listLimit",
+        (json_int_t)config->delivery_list_limit, "intervalMs",
+        (json_int_t)config->delivery_interval_ms, "backoffBaseMs",
+        (json_int_t)config->delivery_backoff_base_ms, "backoffMaxMs",
+        (json_int_t)config->delivery_backoff_max_ms);
+}
+
+static json_t *json_health_delivery(const struct routes_sources *sources,
+    const struct runtime_health *seen, const struct stats_error *errors)
+{
+    struct stats *stats = sources->stats;
+    return json_pack("{s:b, s:o, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:o}", "running",
+        seen->delivery_running, "lastDelivery", json_time_or_null(seen->last_poll_ms), "delivered",
         (json_int_t)metrics_total(&stats->metrics, METRIC_NOTIFICATIONS_DELIVERED), "failed",
         (json_int_t)metrics_total(&stats->metrics, METRIC_NOTIFICATIONS_FAILED),
         "consecutiveFailures", (json_int_t)seen->poll_failures, "lastErrorAt",
         json_time_or_null(errors[STATS_DELIVERY].at_ms), "lastErrorMessage",
-        json_last_error(&errors[STATS_DELIVERY]));
+        json_last_error(&errors[STATS_DELIVERY]), "noResponseTerminalSkipCount",
+        (json_int_t)metrics_value(&stats->metrics, METRIC_NO_RESPONSE, "skipped"),
+        "requiredNotificationRetryExhaustedCount",
+        (json_int_t)metrics_value(&stats->metrics, METRIC_NO_RESPONSE, "retries_exhausted"),
+        "config", json_delivery_config(sources->config));
 }
 
 static json_t *json_health_spool(struct stats *stats, const struct runtime_health *seen)
@@ -139,16 +165,44 @@ static json_t *json_heartbeat(const struct routes_sources *sources)
         "scheduledAgents", (json_int_t)wake_schedule_count(sources->schedule));
 }
 
+json_t *json_body_unusable_slugs(const struct routes_sources *sources)
+{
+    bool is_v1 = health_backend_version(sources) == BACKEND_V1;
+    return is_v1 ? gateway_roster_unusable(sources->roster) : json_array();
+}
+
 static json_t *json_agent_sync(
     const struct routes_sources *sources, const struct stats_error *errors)
 {
     struct stats *stats = sources->stats;
-    return json_pack("{s:b, s:o, s:o, s:I, s:I, s:o}", "running", atomic_load(&stats->sync_running),
-        "lastSyncAt", json_time_or_null(atomic_load(&stats->last_sync_ms)), "lastError",
+    return json_pack("{s:b, s:o, s:o, s:I, s:I, s:o, s:o}", "running",
+        atomic_load(&stats->sync_running), "lastSyncAt",
+        json_time_or_null(atomic_load(&stats->last_sync_ms)), "lastError",
         json_last_error(&errors[STATS_SYNC]), "addedCount",
         (json_int_t)atomic_load(&stats->sync_added), "removedCount",
         (json_int_t)atomic_load(&stats->sync_removed), "unknownToGateway",
-        gateway_roster_missing(sources->roster));
+        gateway_roster_missing(sources->roster), "unusableSlugs",
+        json_body_unusable_slugs(sources));
+}
+
+static json_t *json_version_or_null(enum backend_version version)
+{
+    return version != BACKEND_UNKNOWN ? json_string(backend_version_words[version]) : json_null();
+}
+
+/* The version that is gone by, the one that is pinned, and how far our clock is ahead. */
+static json_t *json_health_backend(
+    const struct routes_sources *sources, const struct runtime_health *seen)
+{
+    json_t *ahead = json_null();
+    if (sources->convex != NULL) {
+        const struct backend_clock *clock = convex_clock(sources->convex);
+        if (atomic_load(&clock->is_known))
+            ahead = json_integer(atomic_load(&clock->ahead_ms));
+    }
+    return json_pack("{s:s, s:o, s:o}", "version",
+        backend_version_words[health_backend_version(sources)], "pinned",
+        json_version_or_null(seen->pinned_version), "clockAheadMs", ahead);
 }
 
 /* The names are those of a Node process; heapTotal is what malloc has from the kernel. */
@@ -195,15 +249,15 @@ void health_append(struct text *body, const struct routes_sources *sources)
     struct stats_error errors[STATS_SOURCES];
     health_read(&seen, sources);
     stats_errors(sources->stats, errors);
-    json_t *json = json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o}",
+    json_t *json = json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}",
         "status", runtime_health_is_good(&seen) ? "healthy" : "degraded", "uptime",
         uptime_s(sources->stats), "versions", json_body_versions(sources), "infrastructure",
         json_infrastructure(sources->config), "gateway",
         json_health_gateway(sources, &seen, errors), "delivery",
-        json_health_delivery(sources->stats, &seen, errors), "heartbeat", json_heartbeat(sources),
+        json_health_delivery(sources, &seen, errors), "heartbeat", json_heartbeat(sources),
         "agentSync", json_agent_sync(sources, errors), "memory", json_memory(), "timestamp",
         (json_int_t)clock_wall_ms(), "spool", json_health_spool(sources->stats, &seen), "reason",
-        json_health_reason(&seen));
+        json_health_reason(&seen), "backend", json_health_backend(sources, &seen));
     json_body_append(body, json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
 }
 

@@ -140,6 +140,13 @@ static void update_gateway_gauges(struct metrics *metrics, struct breaker *break
             strcmp(label->values[i], now) == 0 ? 1 : 0);
 }
 
+static void update_build_info(struct metrics *metrics, enum backend_version now)
+{
+    for (int version = BACKEND_UNKNOWN; version <= BACKEND_V1; version++)
+        metrics_set(metrics, METRIC_BUILD_INFO, backend_version_words[version],
+            version == (int)now ? 1 : 0);
+}
+
 static void update_stats_gauges(struct stats *stats)
 {
     struct metrics *metrics = &stats->metrics;
@@ -166,6 +173,7 @@ static void update_health_gauges(struct metrics *metrics, const struct routes_so
 void metrics_page_append(struct text *body, const struct routes_sources *sources)
 {
     struct metrics *metrics = &sources->stats->metrics;
+    update_build_info(metrics, health_backend_version(sources));
     update_queue_gauges(metrics, sources);
     update_gateway_gauges(metrics, sources->breaker);
     update_stats_gauges(sources->stats);

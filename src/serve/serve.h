@@ -34,6 +34,15 @@ json_t *json_body_words(const char *words);
 /* The member "versions" of /health and /status. A new reference. */
 json_t *json_body_versions(const struct routes_sources *sources);
 
+/* The version of the backend that the runtime goes by, in doubt the last one seen. Any thread. */
+enum backend_version health_backend_version(const struct routes_sources *sources);
+
+/*
+ * The agents that are not asked because of their slugs, as {slug, problem}: none on v0, where every
+ * slug is usable. A new reference; NULL without memory.
+ */
+json_t *json_body_unusable_slugs(const struct routes_sources *sources);
+
 /* Reads what /health judges by. Any thread; briefly takes locks. */
 void health_read(struct runtime_health *health, const struct routes_sources *sources);
 
@@ -118,12 +127,12 @@ void trend_peek(const struct trend *trend, int64_t now_ms, struct trend_sample *
 /* A sample of the ring, 0 (the oldest) to count - 1. */
 const struct trend_sample *trend_at(const struct trend *trend, size_t number);
 
-enum { STATUS_WAITING = 100, STATUS_UNKNOWN_AGENTS = 100 };
+enum { STATUS_WAITING = 100, STATUS_AGENTS = 100 };
 
 /*
  * The body of /status: everything the page shows. Times are in milliseconds relative to the
  * response, so the reader's clock does not matter. Lists are bounded: STATUS_WAITING
- * notifications, STATUS_UNKNOWN_AGENTS agents, STATS_RECENT errors. Only the thread that uses the
+ * notifications, STATUS_AGENTS agents, STATS_RECENT errors. Only the thread that uses the
  * trend.
  */
 void status_append(

@@ -234,27 +234,42 @@ static json_t *json_status_spool(struct stats *stats, const struct send_queue_vi
         (json_int_t)atomic_load(&stats->dead_bytes));
 }
 
-static json_t *json_backend(struct stats *stats)
+static json_t *json_backend(const struct routes_sources *sources)
 {
-    return json_pack("{s:o, s:I, s:o, s:o}", "lastPollMs",
+    struct stats *stats = sources->stats;
+    return json_pack("{s:o, s:I, s:o, s:o, s:s}", "lastPollMs",
         json_ago(atomic_load(&stats->last_poll_ms)), "pollFailures",
         (json_int_t)atomic_load(&stats->consecutive_poll_failures), "lastSyncMs",
         json_ago(atomic_load(&stats->last_sync_ms)), "lastReportMs",
-        json_ago(atomic_load(&stats->last_report_ms)));
+        json_ago(atomic_load(&stats->last_report_ms)), "version",
+        backend_version_words[health_backend_version(sources)]);
+}
+
+/* The first of a list of slugs, or of objects that have one. Takes the reference. */
+static json_t *json_first_slugs(json_t *list)
+{
+    json_t *names = json_array();
+    size_t index;
+    json_t *item;
+    json_array_foreach (list, index, item) {
+        const json_t *slug = json_is_object(item) ? json_object_get(item, "slug") : item;
+        if (index < STATUS_AGENTS)
+            json_array_append_new(names, json_body_words(json_string_value(slug)));
+    }
+    json_decref(list);
+    return names;
 }
 
 static json_t *json_agents(const struct routes_sources *sources)
 {
-    json_t *names = json_array();
     json_t *missing = gateway_roster_missing(sources->roster);
-    size_t total = json_array_size(missing);
-    for (size_t i = 0; i < total && i < STATUS_UNKNOWN_AGENTS; i++)
-        json_array_append_new(
-            names, json_body_words(json_string_value(json_array_get(missing, i))));
-    json_decref(missing);
-    return json_pack("{s:I, s:I, s:o}", "scheduled",
-        (json_int_t)wake_schedule_count(sources->schedule), "unknownTotal", (json_int_t)total,
-        "unknownToGateway", names);
+    json_t *unusable = json_body_unusable_slugs(sources);
+    json_int_t missing_total = (json_int_t)json_array_size(missing);
+    json_int_t unusable_total = (json_int_t)json_array_size(unusable);
+    return json_pack("{s:I, s:I, s:o, s:I, s:o}", "scheduled",
+        (json_int_t)wake_schedule_count(sources->schedule), "unknownTotal", missing_total,
+        "unknownToGateway", json_first_slugs(missing), "unusableTotal", unusable_total,
+        "unusableSlugs", json_first_slugs(unusable));
 }
 
 /* A row in the order of "columns", since keys would make up most of the response. */
@@ -336,6 +351,6 @@ void status_append(
             json_queue(&view, sources->config), "workers", json_workers(sources), "waiting",
             json_waiting(sources), "errors", json_recent_errors(stats), "gateway",
             json_status_gateway(sources), "spool", json_status_spool(stats, &view), "backend",
-            json_backend(stats), "agents", json_agents(sources), "history", json_history(trend));
+            json_backend(sources), "agents", json_agents(sources), "history", json_history(trend));
     json_body_append(body, json, JSON_COMPACT);
 }

@@ -14,6 +14,8 @@
 
 #include "../lib/ticket.h"
 #include "../lib/tmp_dir.h"
+#include "backend/backend_clock.h"
+#include "backend/backend_version.h"
 #include "base/secret.h"
 #include "base/sync.h"
 #include "serve/serve.h"
@@ -47,6 +49,13 @@ static int setup(void **state)
     fixture->config.droplet_id = strdup("d-1");
     fixture->config.droplet_ip = strdup("192.0.2.7");
     fixture->config.droplet_region = strdup("f\u00fcr/1");
+    fixture->config.delivery_workers = 10;
+    fixture->config.delivery_stream_timeout_ms = 120000;
+    fixture->config.delivery_context_fetch_batch_size = 15;
+    fixture->config.delivery_list_limit = 50;
+    fixture->config.delivery_interval_ms = 5000;
+    fixture->config.delivery_backoff_base_ms = 5001;
+    fixture->config.delivery_backoff_max_ms = 300000;
     stats_init(&fixture->stats);
     assert_int_equal(version_probe_start(&fixture->version, "2026.9.6", NULL), 0);
     assert_int_equal(breaker_create(&fixture->breaker, &settings, 0, NULL), 0);
@@ -188,7 +197,18 @@ static const char *const FRESH = "{\n"
                                  "    \"failed\": 0,\n"
                                  "    \"consecutiveFailures\": 0,\n"
                                  "    \"lastErrorAt\": null,\n"
-                                 "    \"lastErrorMessage\": null\n"
+                                 "    \"lastErrorMessage\": null,\n"
+                                 "    \"noResponseTerminalSkipCount\": 0,\n"
+                                 "    \"requiredNotificationRetryExhaustedCount\": 0,\n"
+                                 "    \"config\": {\n"
+                                 "      \"maxConcurrentSessions\": 10,\n"
+                                 "      \"streamTimeoutMs\": 120000,\n"
+                                 "      \"contextFetchBatchSize\": 15,\n"
+                                 "      \"listLimit\": 50,\n"
+                                 "      \"intervalMs\": 5000,\n"
+                                 "      \"backoffBaseMs\": 5001,\n"
+                                 "      \"backoffMaxMs\": 300000\n"
+                                 "    }\n"
                                  "  },\n"
                                  "  \"heartbeat\": {\n"
                                  "    \"running\": false,\n"
@@ -200,7 +220,8 @@ static const char *const FRESH = "{\n"
                                  "    \"lastError\": null,\n"
                                  "    \"addedCount\": 0,\n"
                                  "    \"removedCount\": 0,\n"
-                                 "    \"unknownToGateway\": []\n"
+                                 "    \"unknownToGateway\": [],\n"
+                                 "    \"unusableSlugs\": []\n"
                                  "  },\n"
                                  "  \"memory\": {\n"
                                  "    \"rss\": 0,\n"
@@ -216,7 +237,12 @@ static const char *const FRESH = "{\n"
                                  "    \"deadBytes\": 0,\n"
                                  "    \"newer\": 0\n"
                                  "  },\n"
-                                 "  \"reason\": null\n"
+                                 "  \"reason\": null,\n"
+                                 "  \"backend\": {\n"
+                                 "    \"version\": \"unknown\",\n"
+                                 "    \"pinned\": null,\n"
+                                 "    \"clockAheadMs\": null\n"
+                                 "  }\n"
                                  "}";
 
 static void test_fresh_health_is_byte_exact(void **state)
@@ -261,6 +287,53 @@ static void test_counters_and_times_are_shown(void **state)
     assert_in_range(now, began_ms, clock_wall_ms());
     assert_true(rss > 100000);
     json_decref(json);
+}
+
+static void expect_in_health(struct fixture *fixture, const char *words)
+{
+    const char *text = get_health(fixture);
+    if (strstr(text, words) == NULL)
+        fail_msg("%s is not in %s", words, text);
+}
+
+static void test_missing_answers_are_counted_by_their_end(void **state)
+{
+    struct fixture *fixture = *state;
+    struct metrics *metrics = &fixture->stats.metrics;
+    metrics_add(metrics, METRIC_NO_RESPONSE, "skipped", NULL, 3);
+    metrics_add(metrics, METRIC_NO_RESPONSE, "retries_exhausted", NULL, 2);
+    expect_in_health(fixture, "\"noResponseTerminalSkipCount\": 3,\n");
+    expect_in_health(fixture, "\"requiredNotificationRetryExhaustedCount\": 2,\n");
+}
+
+/* Unusable slugs are told on v1 only, as on v0 every slug is usable. */
+static void test_backend_is_shown(void **state)
+{
+    struct fixture *fixture = *state;
+    struct convex *convex;
+    assert_int_equal(convex_create(&convex, "http://127.0.0.1:9", "k57a", "token", NULL), 0);
+    convex_pin_version(convex, BACKEND_PIN_V0);
+    fixture->sources.convex = convex;
+    gateway_roster_set_unusable(
+        fixture->roster, json_pack("[{s:s, s:s}]", "slug", "task", "problem", "reserved"));
+    run_everything(fixture);
+    expect_in_health(fixture, "\"version\": \"v0\",\n    \"pinned\": \"v0\",");
+    expect_in_health(fixture, "\"unusableSlugs\": []\n");
+    backend_version_see(convex_version(convex), BACKEND_V1);
+    expect_status(fixture, "degraded");
+    expect_in_health(
+        fixture, "\"reason\": \"The backend is version v1, but BACKEND_VERSION=v0 is set\"");
+    convex_pin_version(convex, BACKEND_PIN_AUTO);
+    backend_version_see(convex_version(convex), BACKEND_V1);
+    expect_status(fixture, "healthy");
+    expect_in_health(fixture, "\"version\": \"v1\",\n    \"pinned\": null,");
+    expect_in_health(fixture, "\"slug\": \"task\",\n        \"problem\": \"reserved\"\n");
+    int64_t now_ms = clock_wall_ms();
+    backend_clock_see(convex_clock(convex), now_ms / 1000 * 1000 - 60000, now_ms, now_ms);
+    expect_in_health(fixture, "\"clockAheadMs\": ");
+    assert_null(strstr(get_health(fixture), "\"clockAheadMs\": null"));
+    fixture->sources.convex = NULL;
+    convex_destroy(convex);
 }
 
 static void test_errors_are_shown_without_secrets(void **state)
@@ -357,6 +430,8 @@ int main(void)
         WITH_SOURCES(test_open_breaker_is_shown),
         WITH_SOURCES(test_fresh_health_is_byte_exact),
         WITH_SOURCES(test_counters_and_times_are_shown),
+        WITH_SOURCES(test_missing_answers_are_counted_by_their_end),
+        WITH_SOURCES(test_backend_is_shown),
         WITH_SOURCES(test_errors_are_shown_without_secrets),
         WITH_SOURCES(test_gateway_process_is_shown),
         WITH_SOURCES(test_version_is_shown),

@@ -418,14 +418,16 @@ function showParts(status) {
     ["Runs", plural(status.totals.agentRuns, "agent run", "agent runs") + " since startup"],
     ["Skipped", plural(status.totals.skipped, "notification", "notifications")],
   ]);
+  const some = (total, slugs) => total ? slugs.join(", ") + (total > slugs.length ? " and others" : "") : "none";
   showFacts("backend", [
+    ["Version", backend.version],
     ["Last successful poll", ago(backend.lastPollMs), backend.pollFailures > 0],
     ["Failed polls", backend.pollFailures ? count(backend.pollFailures) + " in a row" : "none", backend.pollFailures > 0],
     ["Last agent sync", ago(backend.lastSyncMs)],
     ["Last report", ago(backend.lastReportMs)],
     ["Scheduled agents", count(agents.scheduled)],
-    ["Unknown to the gateway", agents.unknownTotal ? agents.unknownToGateway.join(", ") +
-      (agents.unknownTotal > agents.unknownToGateway.length ? " and others" : "") : "none", agents.unknownTotal > 0],
+    ["Unknown to the gateway", some(agents.unknownTotal, agents.unknownToGateway), agents.unknownTotal > 0],
+    ["Slugs not usable", agents.unusableTotal ? some(agents.unusableTotal, agents.unusableSlugs) : null, true],
   ]);
   write(element("versions"), "runtime " + versions.runtimeService + ", OpenClaw " + versions.openclaw);
 }
