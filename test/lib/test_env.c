@@ -97,7 +97,7 @@ static void program_path(char *path, size_t path_bytes, const char *program)
     snprintf(path, path_bytes, "%s/%s", build != NULL ? build : "build", program);
 }
 
-static void start_sandbox(struct test_env *env)
+static void start_sandbox(struct test_env *env, unsigned on_port)
 {
     struct environment *environment = calloc(1, sizeof *environment);
     assert_non_null(environment);
@@ -107,7 +107,9 @@ static void start_sandbox(struct test_env *env)
     set_variable(environment, "SERVICE_TOKEN=" TEST_TOKEN);
     set_variable(environment, "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN);
     program_path(path, sizeof path, "mission-control-sandbox");
-    const char *argv[8] = {path, "--port", "0"};
+    char port[16];
+    snprintf(port, sizeof port, "%u", on_port);
+    const char *argv[8] = {path, "--port", port};
     size_t count = 3;
     if (env->options.backend != NULL) {
         argv[count++] = "--backend";
@@ -133,6 +135,24 @@ void test_env_list_agents(struct test_env *env, bool listed)
         test_env_post(env, "/sandbox/settings", json_pack("{s:b}", "hide_agents", !listed)));
 }
 
+/* Returns its exit status. */
+static int end_sandbox(struct test_env *env)
+{
+    process_signal(&env->sandbox, SIGTERM);
+    int status = process_wait_exit(&env->sandbox, TEST_WAIT_MS);
+    if (status != 0)
+        process_dump_output(&env->sandbox, "sandbox");
+    process_fini(&env->sandbox);
+    return status;
+}
+
+void test_env_replace_sandbox(struct test_env *env, const char *backend)
+{
+    assert_int_equal(end_sandbox(env), 0);
+    env->options.backend = backend;
+    start_sandbox(env, test_env_sandbox_port(env));
+}
+
 int test_env_setup(void **state)
 {
     struct test_env *env = calloc(1, sizeof *env);
@@ -144,7 +164,7 @@ int test_env_setup(void **state)
     assert_int_equal(http_client_library_start(NULL), 0);
     assert_int_equal(ca_store_create(&env->store, NULL, NULL), 0);
     assert_int_equal(http_client_create(&env->client, env->store, &never_abort, NULL), 0);
-    start_sandbox(env);
+    start_sandbox(env, 0);
     test_env_list_agents(env, false);
     *state = env;
     return 0;
@@ -176,11 +196,7 @@ int test_env_teardown(void **state)
     process_fini(&env->runtime);
     bool is_v1 = env->options.backend != NULL && strcmp(env->options.backend, "v1") == 0;
     int overlaps = is_v1 && !env->options.may_overlap ? report_overlaps(env) : 0;
-    process_signal(&env->sandbox, SIGTERM);
-    int status = process_wait_exit(&env->sandbox, TEST_WAIT_MS);
-    if (status != 0)
-        process_dump_output(&env->sandbox, "sandbox");
-    process_fini(&env->sandbox);
+    int status = end_sandbox(env);
     http_client_destroy(env->client);
     ca_store_destroy(env->store);
     http_client_library_stop();

@@ -63,6 +63,12 @@ int test_env_setup(void **state);
  */
 int test_env_teardown(void **state);
 
+/*
+ * Replaces the sandbox by one with that version of the backend, at the same address: the board is
+ * empty, and agents are listed. Runs in flight are cut.
+ */
+void test_env_replace_sandbox(struct test_env *env, const char *backend);
+
 /* Whether the sandbox lists the agents that it has. */
 void test_env_list_agents(struct test_env *env, bool listed);
 
