@@ -255,11 +255,11 @@ static void test_a_paused_lane_writes_back(void **state)
 static void test_other_work_does_not_hide_the_end_of_a_pause(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1}, {"a2", "a", 2});
+    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     a1->work.lane_pause_ms = AN_HOUR_MS;
     queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
-    PAGE(queue, {"a2", "a", 2}, {"b1", "b", 3});
+    PAGE(queue, {"a2", "a", 2, ""}, {"b1", "b", 3, ""});
     struct entry *b1 = queue_fixture_take(queue, "b1");
     int64_t resume_ms = queue->resume_ms;
     assert_true(resume_ms > clock_monotonic_ms());
