@@ -26,7 +26,7 @@ readonly EDGES=(
     "agents: base telemetry config backend gateway delivery"
     "report: base telemetry config backend gateway delivery"
     "serve: base telemetry config http backend gateway delivery agents"
-    "cli: base config http backend gateway spool"
+    "cli: base config http backend gateway spool delivery"
 )
 
 # Prints FILE<TAB>LINE<TAB>HEADER for every quoted #include below src/ and include/.

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "backend/convex.h"
 #include "base/text.h"
 #include "config/config.h"
 #include "config/url.h"
@@ -112,6 +113,12 @@ void doctor_skip(struct doctor *doctor, const char *const names[], const char *f
  */
 void doctor_check_address(struct doctor *doctor);
 void doctor_check_command(struct doctor *doctor);
+
+/*
+ * The checks of what depends on the backend's version, once its agents were asked for. convex may
+ * be NULL if doctor->agents is. Blocks up to DOCTOR_TIMEOUT_MS.
+ */
+void doctor_check_version(struct doctor *doctor, struct convex *convex);
 
 /* The checks of backend and gateway, in this order: the gateway's need doctor->agents. */
 void doctor_check_backend(struct doctor *doctor);

@@ -4,7 +4,7 @@
  * Backend: one call of listAgents, which changes nothing, tests deployment, token and account at
  * once. Development deployments say which of them is wrong; production ones hide it, so the check
  * of the token then fails with everything that may be the reason. Its result, the account's agents,
- * is kept for the gateway's checks.
+ * is kept for the gateway's checks and those of the version (doctor_version.c).
  *
  * Gateway: the probe that the runtime itself uses (POST {}, which runs no agent) tests endpoint and
  * token. A gateway that has seen too many wrong tokens tells nobody whether one is right, so then
@@ -205,14 +205,17 @@ void doctor_check_backend(struct doctor *doctor)
     if (failed != NULL) {
         doctor_skip(
             doctor, (const char *const[]){service_token_check, account_check, NULL}, failed);
+        doctor_check_version(doctor, NULL);
         return;
     }
     if (convex_create(
             &convex, config->convex_url, config->account_id, config->service_token, &error) != 0) {
         fail_deployment(doctor, NULL, error.text);
+        doctor_check_version(doctor, NULL);
         return;
     }
     check_credentials(doctor, convex);
+    doctor_check_version(doctor, convex);
     convex_destroy(convex);
 }
 

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/backend_call.h"
 #include "../lib/board.h"
 #include "../lib/doctor.h"
 
@@ -23,13 +24,13 @@ static void test_healthy_setup_passes_every_check(void **state)
         STRINGS("can be created\n", "ok    backend connection  connected to 127.0.0.1 port ",
             "ok    Convex deployment   answers at http://127.0.0.1:",
             "ok    service token       accepted\n", "ok    account             ", " has 1 agent\n",
-            "ok    gateway endpoint    enabled\n",
+            "ok    backend version     v0\n", "ok    gateway endpoint    enabled\n",
             "ok    gateway token       accepted by http://127.0.0.1:",
             "ok    gateway agents      the gateway knows every",
             "ok    gateway timeout     60000 ms, the default; ",
             "ok    health address      127.0.0.1 port 0 can be listened on\n",
             "ok    clock               agrees with",
-            "No check failed; checks: 20, warnings: 0.\n"));
+            "No check failed; checks: 21, warnings: 0.\n"));
     snprintf(path, sizeof path, "%s/state", env->dir);
     assert_int_equal(access(path, F_OK), -1);
     doctor_expect_read_only(env, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=150000"), 0,
@@ -171,7 +172,7 @@ static void test_json_agrees_with_the_text(void **state)
         json_t *parsed = json_loads(output, 0, NULL);
         const json_t *checks = json_object_get(parsed, "checks");
         assert_int_equal(json_is_true(json_object_get(parsed, "ok")), !wrong);
-        assert_int_equal(json_array_size(checks), 20);
+        assert_int_equal(json_array_size(checks), 21);
         size_t index;
         const json_t *check;
         json_array_foreach (checks, index, check)
@@ -180,6 +181,67 @@ static void test_json_agrees_with_the_text(void **state)
         free(output);
         free(lines);
     }
+}
+
+static void test_version_is_found_without_agents(void **state)
+{
+    struct test_env *env = *state;
+    const char *version = env->options.backend != NULL ? env->options.backend : "v0";
+    char line[64];
+    snprintf(line, sizeof line, "ok    backend version     %s\n", version);
+    doctor_expect_read_only(env, NULL, 0, STRINGS(line, " has 0 agents\n"));
+    doctor_expect_read_only(
+        env, STRINGS("BACKEND_VERSION=auto"), 0, STRINGS(line, "No check failed"));
+}
+
+static void test_wrong_pin_is_found(void **state)
+{
+    struct test_env *env = *state;
+    doctor_seed_agent(env);
+    doctor_expect_read_only(env, STRINGS("BACKEND_VERSION=v0"), 1,
+        STRINGS("FAIL  backend version     v1, but BACKEND_VERSION=v0 is set; fix: remove "
+                "BACKEND_VERSION"));
+    doctor_expect_read_only(
+        env, STRINGS("BACKEND_VERSION=v1"), 0, STRINGS("ok    backend version     v1\n"));
+}
+
+static void test_agents_that_v1_cannot_tell_apart_are_found(void **state)
+{
+    struct test_env *env = *state;
+    doctor_seed_agent(env);
+    doctor_expect_read_only(env, NULL, 0,
+        STRINGS("ok    agent slugs         usable\n",
+            "ok    agent sessions      the backend has one for each agent\n"));
+    backend_set_up(env, "seed", "{'agents': [{'slug': 'JARVIS'}, {'slug': 'main'}]}");
+    doctor_expect_read_only(env, NULL, 1,
+        STRINGS("FAIL  agent slugs         2 of the account's agents are not asked, because their "
+                "slugs could lead into sessions of other agents: jarvis (shared), JARVIS (shared); "
+                "fix: give these agents other slugs"));
+    doctor_expect_read_only(env, STRINGS("OPENCLAW_FALLBACK_AGENT=main"), 1,
+        STRINGS("3 of the account's agents are not asked", ", main (reserved); fix: "));
+}
+
+static void list_agents_as(struct test_env *env, const char *agents)
+{
+    json_t *list = backend_json(env, agents);
+    board_backend_fault(
+        env, json_pack("{s:s, s:s, s:{s:s, s:o}}", "behaviour", "raw_body", "action", "listAgents",
+                 "body_json", "status", "success", "value", list));
+}
+
+static void test_agents_without_a_session_are_found(void **state)
+{
+    struct test_env *env = *state;
+    list_agents_as(env, "[{'_id': 'jx1', 'slug': 'jarvis', 'systemSessionKey': 'system:agent:x'},"
+                        " {'_id': 'jx2', 'slug': 'friday'}]");
+    doctor_expect_output(env, NULL, STRINGS("doctor"), 1,
+        STRINGS("ok    backend version     v1\n",
+            "warn  agent sessions      the backend gives 1 of the account's agents no session "
+            "(systemSessionKey), so they are woken in one of another form: friday; fix: "));
+    board_clear_faults(env);
+    list_agents_as(env, "[{'_id': 'jx1', 'slug': 'jarvis'}]");
+    doctor_expect_output(
+        env, NULL, STRINGS("doctor"), 1, STRINGS("warn  backend version     not found out: "));
 }
 
 int main(void)
@@ -194,6 +256,11 @@ int main(void)
         TEST_IN_ENV(test_port_of_the_running_runtime_is_fine),
         TEST_IN_ENV(test_gateway_command_that_cannot_be_run_is_found),
         TEST_IN_ENV(test_json_agrees_with_the_text),
+        TEST_IN_ENV(test_version_is_found_without_agents),
+        TEST_IN_ENV_WITH(test_version_is_found_without_agents, .backend = "v1"),
+        TEST_IN_ENV_WITH(test_wrong_pin_is_found, .backend = "v1"),
+        TEST_IN_ENV_WITH(test_agents_that_v1_cannot_tell_apart_are_found, .backend = "v1"),
+        TEST_IN_ENV_WITH(test_agents_without_a_session_are_found, .backend = "v1"),
     };
     return cmocka_run_group_tests_name("doctor", tests, NULL, NULL);
 }
