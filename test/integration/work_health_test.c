@@ -77,7 +77,7 @@ static void expect_trouble(struct test_env *env, const char *reason, const char 
 static void expect_recovery(struct test_env *env)
 {
     wait_words(env, "/health", "\"status\": \"healthy\"", true);
-    assert_true(test_env_health_has(env, "/health", "\"reason\": null\n"));
+    assert_true(test_env_health_has(env, "/health", "\"reason\": null,\n"));
     wait_words(env, "/status", "\"reasons\":[]", true);
     wait_words(env, "/readyz?verbose", "\"deliveries\":\"ok\"", true);
     wait_words(env, "/metrics", "mission_control_degraded{reason=\"no_delivery\"} 0\n", true);
