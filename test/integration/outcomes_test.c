@@ -90,8 +90,7 @@ static void test_only_what_agents_say_to_people_is_posted(void **state)
             assert_string_equal(board_string(message, "content"), shapes[i].posted);
     }
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), SHAPES);
-    assert_true(
-        test_env_health_has(env, "/metrics", "mission_control_notifications_silent_total 3\n"));
+    test_env_wait_words(env, "/metrics", "mission_control_notifications_silent_total 3\n", true);
     test_env_wait_log(env, "reason=silent");
     json_decref(messages);
     json_decref(rows);

@@ -24,19 +24,6 @@
     "DELIVERY_BACKOFF_BASE_MS=20", "DELIVERY_BACKOFF_MAX_MS=200", "DELIVERY_INTERVAL=200", \
         "DELIVERY_MAX_RUNS=50", "HEALTH_CHECK_INTERVAL=60000"
 
-/* Waits until the body of path has the words, or lacks them. */
-static void wait_words(struct test_env *env, const char *path, const char *words, bool present)
-{
-    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
-    while (test_env_health_has(env, path, words) != present) {
-        if (clock_monotonic_ms() > deadline_ms) {
-            process_dump_output(&env->runtime, "runtime");
-            fail_msg("%s: \"%s\" is %s", path, words, present ? "not there" : "still there");
-        }
-        usleep(10000);
-    }
-}
-
 static bool status_is(struct test_env *env, const char *status)
 {
     json_t *runtimes = board_documents(env, "runtimes");
@@ -61,26 +48,27 @@ static void expect_trouble(struct test_env *env, const char *reason, const char 
 {
     char series[96];
     snprintf(series, sizeof series, "mission_control_degraded{reason=\"%s\"} 1\n", label);
-    wait_words(env, "/health", reason, true);
+    test_env_wait_words(env, "/health", reason, true);
     assert_true(test_env_health_has(env, "/health", "\"status\": \"degraded\""));
-    wait_words(env, "/status", reason, true);
+    test_env_wait_words(env, "/status", reason, true);
     assert_true(test_env_health_has(env, "/status", "{\"state\":\"degraded\""));
     char *body;
     int status = test_env_health_get(env, "/readyz?verbose", &body);
     assert_true(status == 200 || status == 503);
     assert_non_null(strstr(body, reason));
     free(body);
-    wait_words(env, "/metrics", series, true);
+    test_env_wait_words(env, "/metrics", series, true);
     wait_reported_status(env, "degraded");
 }
 
 static void expect_recovery(struct test_env *env)
 {
-    wait_words(env, "/health", "\"status\": \"healthy\"", true);
+    test_env_wait_words(env, "/health", "\"status\": \"healthy\"", true);
     assert_true(test_env_health_has(env, "/health", "\"reason\": null,\n"));
-    wait_words(env, "/status", "\"reasons\":[]", true);
-    wait_words(env, "/readyz?verbose", "\"deliveries\":\"ok\"", true);
-    wait_words(env, "/metrics", "mission_control_degraded{reason=\"no_delivery\"} 0\n", true);
+    test_env_wait_words(env, "/status", "\"reasons\":[]", true);
+    test_env_wait_words(env, "/readyz?verbose", "\"deliveries\":\"ok\"", true);
+    test_env_wait_words(
+        env, "/metrics", "mission_control_degraded{reason=\"no_delivery\"} 0\n", true);
     wait_reported_status(env, "online");
 }
 
@@ -88,7 +76,7 @@ static void test_every_attempt_is_refused(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, STRINGS(FAST));
-    wait_words(env, "/health", "\"status\": \"healthy\"", true);
+    test_env_wait_words(env, "/health", "\"status\": \"healthy\"", true);
     wait_reported_status(env, "online");
     board_gateway_fault(
         env, json_pack("{s:s, s:i, s:s}", "action", "status", "status", 403, "body", "Forbidden"));
@@ -186,7 +174,7 @@ static void test_list_hides_what_does_not_fit(void **state)
     json_decref(board_load(env, 501, 1));
     test_env_start_runtime(env, STRINGS(FAST));
     expect_trouble(env, LIST_FULL, "list_full");
-    wait_words(env, "/metrics", "mission_control_notifications_undelivered 500\n", true);
+    test_env_wait_words(env, "/metrics", "mission_control_notifications_undelivered 500\n", true);
     board_clear_faults(env);
     test_env_wait(env, "delivered=501");
     expect_recovery(env);
@@ -200,7 +188,7 @@ static void test_list_of_v0_hides_nothing(void **state)
     board_hold_agents(env, "stuck");
     json_decref(board_load(env, 501, 1));
     test_env_start_runtime(env, STRINGS(FAST));
-    wait_words(env, "/metrics", "mission_control_notifications_undelivered 501\n", true);
+    test_env_wait_words(env, "/metrics", "mission_control_notifications_undelivered 501\n", true);
     test_env_wait_calls(env, "listUndeliveredNotifications", 3);
     assert_true(
         test_env_health_has(env, "/metrics", "mission_control_degraded{reason=\"list_full\"} 0\n"));

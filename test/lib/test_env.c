@@ -374,6 +374,18 @@ json_t *test_env_health_json(struct test_env *env, const char *path)
     return value;
 }
 
+void test_env_wait_words(struct test_env *env, const char *path, const char *words, bool present)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
+    while (test_env_health_has(env, path, words) != present) {
+        if (clock_monotonic_ms() > deadline_ms) {
+            process_dump_output(&env->runtime, "runtime");
+            fail_msg("%s: \"%s\" is %s", path, words, present ? "not there" : "still there");
+        }
+        usleep(10000);
+    }
+}
+
 unsigned test_env_sandbox_port(const struct test_env *env)
 {
     const char *colon = strrchr(env->url, ':');

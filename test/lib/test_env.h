@@ -109,6 +109,9 @@ int test_env_health_get(struct test_env *env, const char *path, char **body);
 bool test_env_health_has(struct test_env *env, const char *path, const char *words);
 json_t *test_env_health_json(struct test_env *env, const char *path);
 
+/* Waits until the body at path has the words, or lacks them; fails the test if that takes long. */
+void test_env_wait_words(struct test_env *env, const char *path, const char *words, bool present);
+
 unsigned test_env_sandbox_port(const struct test_env *env);
 
 /* Whether condition (a query of /sandbox/wait with timeout_ms) is met before its timeout. */
