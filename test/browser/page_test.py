@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 
 from harness import GATEWAY_TOKEN, SECRET, Harness, wait_for
 from webdriver import Browser
@@ -94,6 +95,20 @@ def test_latency_beyond_the_histogram_is_shown_as_a_bound(browser, harness):
                "wrong p95 for %d ms" % took_ms)
 
 
+def test_limited_circuit_breaker_is_shown(browser, harness):
+    """Failed runs of three agents in a row limit it, and then three sends go out at a time."""
+    harness.post(harness.gateway, "faults", {"gateway": [
+        {"action": "status", "status": 500, "times": 3}, {"action": "hold"}]})
+    harness.load(3, 3)
+    try:
+        wait_for(lambda: "closed, three sends at a time" in browser.text("#gateway"),
+                 "the limit of the circuit breaker is not shown")
+    finally:
+        harness.post(harness.gateway, "faults/clear", {})
+        wait_for_state(browser, "Healthy")
+        wait_for(lambda: tile(browser, "Undelivered") == "0", "waiting work was not delivered")
+
+
 def test_busy_workers_and_waiting_work_are_shown(browser, harness):
     rule = {"gateway": [{"name": "agent", "action": "hold"}]}
     harness.post(harness.gateway, "faults", rule)
@@ -129,6 +144,32 @@ def test_gateway_outage_is_shown(browser, harness):
     harness.start_gateway()
     wait_for_state(browser, "Healthy")
     wait_for(lambda: tile(browser, "Undelivered") == "0", "waiting work was not delivered")
+
+
+def test_age_of_waiting_work_is_visible_on_a_phone(browser, harness):
+    """With the longest words that the columns before it commonly have."""
+    harness.gateway.stop()
+    harness.post(harness.board, "seed", {"tasks": [{"title": "old"}]})
+    harness.post(harness.board, "notify", {
+        "agent": "worker1", "task": "old", "type": "assignment",
+        "createdAt": int(time.time() * 1000) - 45 * 60 * 1000})
+    wait_for(lambda: "when the gateway is available" in browser.text("#waiting") and
+             "gateway unreachable" in browser.text("#waiting") and
+             "45 min" in browser.text("#waiting"), "no waiting work appears")
+    hidden = []
+    for width in (360, 390):
+        browser.set_width(width)
+        hidden_px = browser.run("""
+            const right = (node) => node.getBoundingClientRect().right;
+            const region = document.querySelector("#waiting").closest(".scroll");
+            return right(document.querySelector("#waiting tr").lastElementChild) - right(region);""")
+        if hidden_px > 0.5:
+            hidden.append("%d px of it at %d px" % (hidden_px, width))
+    browser.set_width(1200)
+    harness.start_gateway()
+    wait_for_state(browser, "Healthy")
+    wait_for(lambda: tile(browser, "Undelivered") == "0", "waiting work was not delivered")
+    expect(not hidden, "the age is hidden: " + ", ".join(hidden))
 
 
 def test_untrusted_text_is_not_rendered_as_markup(browser, harness):
@@ -263,7 +304,7 @@ def test_lost_runtime_is_shown(browser, harness):
     wait_for(lambda: re.fullmatch(r"last seen \d+ s ago", browser.text("#seen")),
              "the time of the last answer is missing")
     expect("No response" in browser.run("return document.title"), "wrong title")
-    expect(tile(browser, "Delivered") == "15", "the last known values were cleared")
+    expect(tile(browser, "Delivered") == "19", "the last known values were cleared")
     harness.start_runtime()
     wait_for(lambda: browser.text("#state-word") not in ("No response", "Starting"),
              "the restarted runtime does not appear")
@@ -298,7 +339,8 @@ def run_tests(functions, program, harness):
 
 def main():
     build, program = sys.argv[1:]
-    harness = Harness(build, ["worker1", "worker2", "worker3"])
+    harness = Harness(build, ["worker1", "worker2", "worker3"],
+                      settings={"DELIVERY_BACKOFF_BASE_MS": "100", "DELIVERY_BACKOFF_MAX_MS": "1000"})
     try:
         harness.start_runtime()
         return run_tests(globals(), program, harness)

@@ -398,7 +398,7 @@ function showFacts(id, facts) {
 function showParts(status) {
   const { gateway, spool, backend, agents, versions } = status;
   /* In /status the words are those of a gate, which is open when agents can be asked. */
-  const breaker = { open: "closed, agents can be asked", trickle: "closed, one send at a time", suspect: "half-open, being probed", shut: "open, no agent is asked" };
+  const breaker = { open: "closed, agents can be asked", trickle: "closed, three sends at a time", suspect: "half-open, being probed", shut: "open, no agent is asked" };
   const process = gateway.process;
   showFacts("gateway", [
     ["Circuit breaker", breaker[gateway.state] || gateway.state, gateway.state !== "open"],
