@@ -31,7 +31,7 @@ enum health_trouble {
     TROUBLE_COUNT,
 };
 
-enum { HEALTH_MIN_ATTEMPTS = 5, HEALTH_MAX_AGE_MS = 5 * 60 * 1000 };
+enum { HEALTH_MAX_AGE_MS = 5 * 60 * 1000 }; /* of a notification whose attempts fail */
 
 /* What the judgement depends on, read once. Times of notifications are on the wall clock. */
 struct runtime_health {
