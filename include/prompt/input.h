@@ -4,7 +4,7 @@
 
 #include "backend/delivery_context.h"
 #include "base/text.h"
-#include "prompt/run.h"
+#include "prompt/instructions.h"
 
 /*
  * Appends the notification of context, its task, thread and people (docs/protocol.md, "What an

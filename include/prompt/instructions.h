@@ -2,9 +2,33 @@
 #ifndef PROMPT_INSTRUCTIONS_H
 #define PROMPT_INSTRUCTIONS_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "backend/delivery_context.h"
 #include "base/text.h"
-#include "prompt/run.h"
+
+/* Something that an agent can do on the board in a run besides replying. */
+struct board_action {
+    const char *name;  /* of the tool, such as "task_status" */
+    const char *label; /* what it does, for the list of capabilities */
+    const char *path;  /* of the HTTP endpoint; NULL when it has none */
+};
+
+/* What is offered to an agent in a run. Zeroed, it can only reply, and is told so. */
+struct board_access {
+    const struct board_action *actions; /* borrowed, in the order in which they are listed */
+    size_t count;
+    const char *base_url;    /* the actions are POST requests below this URL; NULL: tools */
+    const char *session_key; /* for the header of these requests */
+};
+
+/* What a prompt has to know of a run beyond the context of its notification. */
+struct prompt_run {
+    const char *agent_id; /* the recipient's */
+    struct board_access access;
+    bool last_answer_empty; /* it is asked again because it gave an answer without words */
+};
 
 /*
  * Appends who the agent is, what it can do, and the rules for its reply to the notification of

@@ -16,12 +16,17 @@
  * any reader takes for the end of one, and is written as "\n", so that all readers agree.
  *
  * Limits count UTF-16 units of what was written, as JavaScript does; backslashes come on top.
+ *
+ * The agents that a context lists are objects with id, slug, name and role. Nothing in them can be
+ * relied on: an item of another type is passed over, and a missing field is empty.
  */
 #include "prompt/framing.h"
 
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
+
+#include "base/json.h"
 
 enum { BEGINNING_BYTES = 48, MIN_RUN = 3 };
 
@@ -318,4 +323,26 @@ struct text_span framing_field(const json_t *object, const char *key)
 void framing_append_field(struct text *text, const json_t *object, const char *key)
 {
     framing_append_line(text, framing_field(object, key), FRAMING_NO_LIMIT);
+}
+
+const json_t *framing_find_agent(const json_t *agents, const char *id)
+{
+    size_t index;
+    const json_t *agent;
+    json_array_foreach (agents, index, agent)
+        if (json_guard_is(agent, "id", id, ""))
+            return agent;
+    return NULL;
+}
+
+void framing_append_mention(struct text *text, const json_t *agent)
+{
+    if (framing_field(agent, "slug").length_bytes > 0) {
+        text_append(text, "@");
+        framing_append_field(text, agent, "slug");
+    } else {
+        text_append(text, "@\"");
+        framing_append_field(text, agent, "name");
+        text_append(text, "\"");
+    }
 }

@@ -75,4 +75,10 @@ struct text_span framing_field(const json_t *object, const char *key);
 /* framing_append_line of object[key]. */
 void framing_append_field(struct text *text, const json_t *object, const char *key);
 
+/* The agent with that id in a list of the context, or NULL. agents may be NULL. */
+const json_t *framing_find_agent(const json_t *agents, const char *id);
+
+/* Appends what mentions an agent in a message: @slug, or @"name" for one without a slug. */
+void framing_append_mention(struct text *text, const json_t *agent);
+
 #endif

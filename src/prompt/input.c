@@ -16,7 +16,6 @@
 #include "base/json.h"
 #include "base/sync.h"
 #include "prompt/framing.h"
-#include "prompt/people.h"
 
 /* In UTF-16 units. */
 enum {
@@ -164,7 +163,7 @@ static void append_name(struct text *text, struct text_span name)
 /* What an assignee is called: its slug, else its name, else its id. */
 static struct text_span assignee_name(const json_t *agents, const json_t *id)
 {
-    const json_t *agent = people_find(agents, json_string_value(id));
+    const json_t *agent = framing_find_agent(agents, json_string_value(id));
     struct text_span name = framing_field(agent, "slug");
     if (name.length_bytes == 0)
         name = framing_field(agent, "name");
@@ -286,7 +285,7 @@ static void append_history(struct text *text, const json_t *thread)
 static void append_agent(struct text *text, const json_t *agent)
 {
     text_append(text, "- ");
-    people_append_mention(text, agent);
+    framing_append_mention(text, agent);
     text_append(text, " - ");
     framing_append_field(text, agent, "name");
     text_append(text, " (");
@@ -304,7 +303,7 @@ static void append_agents(
     const json_t *agent;
     if (!context->flags.can_mention_agents)
         return;
-    const json_t *recipient = people_find(context->mentionable_agents, recipient_id);
+    const json_t *recipient = framing_find_agent(context->mentionable_agents, recipient_id);
     json_array_foreach (context->mentionable_agents, index, agent) {
         if (!json_is_object(agent) || agent == recipient)
             continue;

@@ -15,7 +15,6 @@
 
 #include "base/json.h"
 #include "prompt/framing.h"
-#include "prompt/people.h"
 
 /* What the rules depend on. */
 struct briefing {
@@ -338,7 +337,7 @@ static const json_t *find_orchestrator(const struct briefing *briefing)
     if (context->orchestrator_id == NULL || briefing->is_orchestrator ||
         !context->flags.can_mention_agents)
         return NULL;
-    return people_find(context->mentionable_agents, context->orchestrator_id);
+    return framing_find_agent(context->mentionable_agents, context->orchestrator_id);
 }
 
 static void append_questions(struct text *text, const struct briefing *briefing)
@@ -350,19 +349,40 @@ static void append_questions(struct text *text, const struct briefing *briefing)
     text_append(text, "- If something about the assignment is unclear, ask ");
     if (orchestrator != NULL && can(briefing, "response_request")) {
         text_append(text, "the orchestrator, ");
-        people_append_mention(text, orchestrator);
+        framing_append_mention(text, orchestrator);
         append_action_rule(text, briefing, "response_request", ", with ", ".\n");
         return;
     }
     text_append(text, "in your acknowledgement");
     if (orchestrator != NULL) {
         text_append(text, ", and mention the orchestrator there: ");
-        people_append_mention(text, orchestrator);
+        framing_append_mention(text, orchestrator);
     } else if (framing_field(user, "name").length_bytes > 0) {
         text_append(text, ", and mention the user there: ");
-        people_append_mention(text, user);
+        framing_append_mention(text, user);
     }
     text_append(text, ".\n");
+}
+
+/* Whether the recipient and at least one other are assigned to the task. */
+static bool is_shared_by(const struct delivery_context *context, const char *recipient_id)
+{
+    return json_array_size(context->assigned_agents) >= 2 &&
+           framing_find_agent(context->assigned_agents, recipient_id) != NULL;
+}
+
+static void append_other_assignees(struct text *text, const struct briefing *briefing)
+{
+    bool first = true;
+    size_t index;
+    const json_t *agent;
+    json_array_foreach (briefing->context->assigned_agents, index, agent) {
+        if (!json_is_object(agent) || json_guard_is(agent, "id", briefing->run->agent_id, ""))
+            continue;
+        text_append(text, first ? "" : ", ");
+        framing_append_mention(text, agent);
+        first = false;
+    }
 }
 
 static void append_shared_task_rules(struct text *text, const struct briefing *briefing)
@@ -374,7 +394,7 @@ static void append_shared_task_rules(struct text *text, const struct briefing *b
             "- Several agents are assigned. Before anyone begins, agree in the thread on who does "
             "what: say in your acknowledgement which part you propose to take.\n");
     text_append(text, "- You share this task with ");
-    people_append_others(text, briefing->context->assigned_agents, briefing->run->agent_id);
+    append_other_assignees(text, briefing);
     text_append(text,
         ": build on what they have written, leave their parts to them, and say what you hand "
         "over.\n");
@@ -407,7 +427,7 @@ void instructions_append(
         .is_assignment = context->type == NOTIFICATION_ASSIGNMENT,
         .is_orchestrator = delivery_context_is_orchestrator(context, run->agent_id),
         .is_chat = delivery_context_is_orchestrator_chat(context),
-        .shares_task = people_share_task(context, run->agent_id),
+        .shares_task = is_shared_by(context, run->agent_id),
     };
     APPEND_RULES(text, &briefing, opening);
     framing_begin(text, BLOCK_SCOPE);
