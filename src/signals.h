@@ -21,8 +21,10 @@ int signals_open(int *fd, struct error *error);
 /*
  * Handles SIGHUP, SIGUSR1 and SIGUSR2 and does the periodic work (the log's repeat counts,
  * systemd's watchdog) until the shutdown: returns SIGTERM or SIGINT, or 0 when the backend has
- * requested it. config is the settings of the startup; SIGHUP reads env_file (NULL: none) again,
- * with the environment. Blocks until then.
+ * requested it. config is the settings of the startup. SIGHUP reads env_file (NULL: none) and the
+ * environment again, and if all settings are valid, applies LOG_LEVEL, SERVICE_TOKEN and
+ * OPENCLAW_GATEWAY_TOKEN; problems, changes, and settings that require a restart are logged. Blocks
+ * until then.
  */
 int signals_wait_for_end(
     int fd, struct runtime *runtime, const struct config *config, const char *env_file);

@@ -114,7 +114,7 @@ enum config_origin {
  * Every setting, checked (docs/configuration.md). Owns its strings, which are valid UTF-8 without
  * control characters, and not NULL unless stated otherwise. Constant after config_load, so any
  * thread may read it. Tokens and log level are those at startup; SIGHUP changes them only at their
- * users (src/reload.h).
+ * users (src/signals.h).
  */
 struct config {
     char *account_id;

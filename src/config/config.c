@@ -5,7 +5,7 @@
  * load succeeds if none of them is an error.
  *
  * Afterwards struct config is never modified, so threads read it without a lock. SIGHUP loads a
- * second one and hands the few settings that can change to their users (src/reload.c).
+ * second one and hands the few settings that can change to their users (src/signals.c).
  */
 #include "config/config.h"
 
