@@ -4,7 +4,18 @@
  * backend ends it, or executes one command (src/cli) and exits.
  *
  * What has to happen before anything else opens a file, allocates or starts a thread is done here:
- * the standard descriptors, malloc's and Jansson's process-wide settings, and the signal mask.
+ * the standard descriptors, malloc's and Jansson's process-wide settings, the signal mask, and the
+ * fork of process 1.
+ *
+ * In a container without an init the runtime is process 1, and the kernel makes it the parent of
+ * every orphan: of what the gateway's tools leave running in sessions of their own, and of a health
+ * check that outlives its caller. Nobody else can reap those, and each one that ends unreaped keeps
+ * a process id until the container can start nothing any more.
+ *
+ * Reaping any child from within the runtime would take exit statuses from the threads that wait for
+ * theirs (base/process.c). So process 1 does nothing else, and the runtime is its child; no other
+ * process in the runtime has to know. When the runtime ends, so does process 1, and the kernel
+ * kills whatever is left in the namespace.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +23,9 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -23,7 +36,6 @@
 #include "cli/commands.h"
 #include "config/config.h"
 #include "config/usage.h"
-#include "init.h"
 #include "runtime.h"
 #include "signals.h"
 
@@ -44,6 +56,48 @@ enum { MALLOC_ARENAS = 2, LARGE_BUFFER_BYTES = 128 * 1024 };
 /* What a worker may have open at a time, and what all else may; a quarter goes to the HTTP server.
  */
 enum { DESCRIPTORS_PER_WORKER = 8, DESCRIPTORS_BESIDE = 64 };
+
+/* Reaps all that have ended. Returns whether the runtime was among them, with its status. */
+static bool init_reap(pid_t runtime, int *exit_status)
+{
+    bool ended = false;
+    int status = 0;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid != runtime)
+            continue;
+        ended = true;
+        *exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    }
+    return ended;
+}
+
+/*
+ * Does nothing unless this is process 1 of its PID namespace. Then forks: the child returns false
+ * and goes on as the runtime; the parent returns true once that has ended, with the status to exit
+ * with (128 + n after signal n). Also returns false if it cannot fork, which is logged.
+ */
+static bool init_run(int *exit_status)
+{
+    if (getpid() != 1)
+        return false;
+    pid_t runtime = fork();
+    if (runtime == 0)
+        return false;
+    if (runtime < 0) {
+        log_warn(component, "cannot fork, so orphans of this container are not reaped: %s",
+            strerror(errno));
+        return false;
+    }
+    sigset_t all;
+    sigfillset(&all);
+    do {
+        int number = sigwaitinfo(&all, NULL);
+        if (number > 0 && number != SIGCHLD)
+            kill(runtime, number);
+    } while (!init_reap(runtime, exit_status));
+    return true;
+}
 
 /* The health server's connections, up to 1,024, must not use up what the workers need. */
 static void raise_descriptor_limit(const struct config *config)
