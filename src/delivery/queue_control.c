@@ -154,19 +154,35 @@ bool queue_is_in_lane_locked(struct send_queue *queue, const struct entry *entry
     return strcmp(entry->queue.lane->item.id, id) == 0;
 }
 
+static bool may_move_locked(struct send_queue *queue, const struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    char id[ID_BYTES];
+    if (entry->queue.place != PLACE_WORKER)
+        return true;
+    write_lane_id_locked(queue, entry, id);
+    struct id_item *found = id_table_find(&queue->lanes, id);
+    return found == NULL || !CONTAINER_OF(found, struct lane, item)->busy;
+}
+
 void queue_move_to_lane_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
     struct lane *old_lane = entry->queue.lane;
     bool is_ready = entry->queue.place == PLACE_READY;
-    if (queue_is_in_lane_locked(queue, entry))
+    bool is_taken = entry->queue.place == PLACE_WORKER;
+    if (queue_is_in_lane_locked(queue, entry) || !may_move_locked(queue, entry))
         return;
     if (is_ready)
         queue_remove_ready_locked(queue, entry);
     /* First into the new lane, so that its agent stays. */
     if (queue_join_lane_locked(queue, entry)) {
         struct lane *lane = entry->queue.lane;
+        if (is_taken) {
+            queue_set_busy_locked(queue, old_lane, false);
+            queue_set_busy_locked(queue, lane, true);
+        }
         entry->queue.lane = old_lane;
         queue_leave_lane_locked(queue, entry, deferred_free);
         entry->queue.lane = lane;
@@ -248,7 +264,7 @@ void send_queue_use_session_lanes(struct send_queue *queue, bool wanted)
     if (queue->session_lanes != wanted) {
         queue->session_lanes = wanted;
         TAILQ_FOREACH (entry, &queue->all, queue.in_queue)
-            if (entry->queue.lane != NULL && entry->queue.place != PLACE_WORKER)
+            if (entry->queue.lane != NULL)
                 queue_move_to_lane_locked(queue, entry, &deferred_free);
         cond_broadcast(&queue->work);
     }

@@ -112,6 +112,9 @@ void deferred_free_run(struct deferred_free *deferred_free);
 void queue_add_ready_locked(struct send_queue *queue, struct entry *entry);
 void queue_remove_ready_locked(struct send_queue *queue, struct entry *entry);
 
+/* Gives the lane to the worker that has one of its entries, or frees it. */
+void queue_set_busy_locked(struct send_queue *queue, struct lane *lane, bool busy);
+
 /* Makes what waits until now_ms (monotonic) at the latest ready. */
 void queue_wake_due_locked(struct send_queue *queue, int64_t now_ms);
 
@@ -137,7 +140,10 @@ bool queue_join_lane_locked(struct send_queue *queue, struct entry *entry);
 /* Whether the entry is in the lane that it belongs to since the kind of lanes last changed. */
 bool queue_is_in_lane_locked(struct send_queue *queue, const struct entry *entry);
 
-/* Moves the entry, which no worker has, to that lane. Without memory it stays where it is. */
+/*
+ * Moves the entry to that lane. One that a worker has takes the worker along, unless another one
+ * has the new lane: then it stays where it is, as it does without memory.
+ */
 void queue_move_to_lane_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);
 

@@ -20,8 +20,9 @@
  * - A lane has at most one entry with a worker, so no session is sent two messages at once.
  * - An agent is asked only if the policy, the operator's hold and the close allowed it at that
  *   moment: take asks first, to keep workers free, and advance asks again, because both can change
- *   while the worker reads the context. So can the kind of lanes: an entry that turns out to be in
- *   another lane than it belongs to is not sent, and changes lanes when it is returned.
+ *   while the worker reads the context. So can the kind of lanes: an entry takes its worker along
+ *   to its new lane, so that those after it still follow it; but if that lane has a worker already,
+ *   the entry is not sent, and changes lanes when it is returned.
  * - A settled entry stays known until the backend has stopped listing it (intake.c).
  * - Whoever makes something takeable signals; a worker that leaves with an entry passes the signal
  *   on, because it may have been the only one watching for the next due time.
@@ -106,6 +107,13 @@ void queue_remove_ready_locked(struct send_queue *queue, struct entry *entry)
     TAILQ_REMOVE(&lane->ready_entries[class], entry, queue.in_lane);
     lane->ready_count[class]--;
     entry->queue.place = PLACE_NONE;
+    lane_changed_locked(queue, lane);
+}
+
+void queue_set_busy_locked(struct send_queue *queue, struct lane *lane, bool busy)
+{
+    mutex_assert_held(&queue->lock);
+    lane->busy = busy;
     lane_changed_locked(queue, lane);
 }
 
@@ -499,8 +507,7 @@ static void leave_worker_locked(struct send_queue *queue, struct entry *entry)
     entry->work.lane_pause_ms = 0;
     lane->breaker_trips = entry->work.breaker_trips;
     record_run_locked(queue, lane, entry);
-    lane->busy = false;
-    lane_changed_locked(queue, lane);
+    queue_set_busy_locked(queue, lane, false);
 }
 
 void send_queue_finish(

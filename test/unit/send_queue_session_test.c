@@ -89,7 +89,7 @@ static void test_figures_count_agents(void **state)
 
 /*
  * The version of the backend, and so the kind of lanes, may turn out while a worker reads the first
- * context. What waits is in its new lane at once; what the worker has is sent only from there.
+ * context. All are in their new lanes at once, and what comes after the first still follows it.
  */
 static void test_entries_change_lanes_with_the_kind(void **state)
 {
@@ -99,17 +99,33 @@ static void test_entries_change_lanes_with_the_kind(void **state)
     struct entry *one = queue_fixture_take(queue, "n1");
     must_have_no_more_work(queue);
     send_queue_use_session_lanes(queue, true);
-    assert_false(send_queue_advance(queue, one, STAGE_SENDING));
-    queue_fixture_finish(queue, one, STAGE_KNOWN, 0);
     struct entry *two = queue_fixture_take(queue, "n2");
-    one = queue_fixture_take(queue, "n1");
+    must_have_no_more_work(queue);
     assert_true(send_queue_advance(queue, one, STAGE_SENDING));
     assert_true(send_queue_advance(queue, two, STAGE_SENDING));
-    must_have_no_more_work(queue);
     send_queue_use_session_lanes(queue, false);
+    must_have_no_more_work(queue);
     queue_fixture_finish(queue, one, STAGE_SETTLED, 0);
     queue_fixture_finish(queue, two, STAGE_SETTLED, 0);
     queue_fixture_take_and_settle(queue, "n3");
+    EMPTY_PAGE(queue);
+    assert_int_equal(queue_fixture_counts(queue).lanes, 0);
+}
+
+/* An agent's two tasks are in work when their sessions turn out to be one. */
+static void test_entry_without_a_lane_of_its_own_is_not_sent(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", 1, "t1"}, {"n2", "a", 2, "t2"});
+    struct entry *one = queue_fixture_take(queue, "n1");
+    struct entry *two = queue_fixture_take(queue, "n2");
+    send_queue_use_session_lanes(queue, false);
+    assert_true(send_queue_advance(queue, one, STAGE_SENDING));
+    assert_false(send_queue_advance(queue, two, STAGE_SENDING));
+    queue_fixture_finish(queue, two, STAGE_KNOWN, 0);
+    must_have_no_more_work(queue);
+    queue_fixture_finish(queue, one, STAGE_SETTLED, 0);
+    queue_fixture_take_and_settle(queue, "n2");
     EMPTY_PAGE(queue);
     assert_int_equal(queue_fixture_counts(queue).lanes, 0);
 }
@@ -139,6 +155,7 @@ int main(void)
         WITH_SESSIONS(test_tasks_of_two_agents_are_two_lanes),
         WITH_SESSIONS(test_figures_count_agents),
         WITH_SESSIONS(test_entries_change_lanes_with_the_kind),
+        WITH_SESSIONS(test_entry_without_a_lane_of_its_own_is_not_sent),
         WITH_SESSIONS(test_waiting_entries_change_lanes),
     };
     return cmocka_run_group_tests_name("send_queue_session", tests, NULL, NULL);
