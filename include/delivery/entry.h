@@ -154,31 +154,31 @@ struct entry {
         enum entry_closing closing;
         enum end_reason reason;
         enum entry_record record;
-        bool reply_abandoned; /* its reply will not be posted: if it is marked, then by us */
-        char *reply;          /* owned; NULL before there is one and while only the spool has it */
-        char agent_slug[ID_BYTES];
-        char task_id[ID_BYTES];           /* of its thread; "" when it has none */
-        char failure[64];                 /* how the last run ended, for the notice in the thread */
         enum failure_class failure_class; /* of its last failure at this stage */
-        bool agent_unknown;               /* the gateway lacked its agent when it was last asked */
-        struct failing_time refusals;     /* by the gateway, on the clock of closed breaker time */
-        struct failing_time errors;       /* of backend functions, on the monotonic clock */
-        /* Of v1 only (delivery_v1.c). */
-        char message_id[ID_BYTES]; /* that its agent is asked about; "" for none */
-        int64_t thread_until_ms;   /* createdAt of the thread's newest message when it was asked */
+        enum run_end run_end;             /* send_queue_finish tells the lane, and resets it */
+        char *reply; /* owned; NULL before there is one and while only the spool has it */
+        struct failing_time refusals; /* by the gateway, on the clock of closed breaker time */
+        struct failing_time errors;   /* of backend functions, on the monotonic clock */
+        int64_t lane_pause_ms;        /* after send_queue_finish nothing of its lane is sent */
+        int64_t retry_delay_ms;       /* how long its last failure made it wait */
+        int64_t started_us;           /* when the current attempt began, monotonic */
+        int64_t replied_us;           /* when the reply came; 0: to an earlier process */
+        struct trace trace;           /* of all requests for it by this process */
+        char agent_slug[ID_BYTES];
+        char task_id[ID_BYTES]; /* of its thread; "" when it has none */
+        char failure[64];       /* how the last run ended, for the notice in the thread */
+        bool reply_abandoned;   /* its reply will not be posted: if it is marked, then by us */
+        bool agent_unknown;     /* the gateway lacked its agent when it was last asked */
+
+        /* On a v1 backend only (delivery_v1.c). */
         bool may_be_changed;       /* until it is marked, the backend may make it another message */
         bool answers_again;        /* the notification is marked, and its key spent */
         bool begins_task;          /* with the reply its task is in progress */
         bool typing;               /* the board shows its agent as typing, as far as we know */
         bool unanswered;           /* its agent owed words and gave none */
+        char message_id[ID_BYTES]; /* that its agent is asked about; "" for none */
         unsigned empty_answers;    /* in a row, for which it was asked again */
-
-        int64_t lane_pause_ms;  /* after send_queue_finish nothing of its lane is sent */
-        enum run_end run_end;   /* send_queue_finish tells the lane, and resets it */
-        int64_t retry_delay_ms; /* how long its last failure made it wait */
-        int64_t started_us;     /* when the current attempt began, monotonic */
-        int64_t replied_us;     /* when the reply came; 0: to an earlier process */
-        struct trace trace;     /* of all requests for it by this process */
+        int64_t thread_until_ms;   /* createdAt of the thread's newest message when it was asked */
     } work;
 
     /* The queue's, under its lock. The worker that has the entry reads stage, ticket and times. */

@@ -557,8 +557,12 @@ static void count_delivered(struct metrics *metrics, const struct entry *entry)
     int64_t replied_us =
         entry->work.replied_us != 0 ? entry->work.replied_us : entry->queue.known_us;
     metrics_add(metrics, METRIC_NOTIFICATIONS_DELIVERED, NULL, NULL, 1);
-    if (entry->work.reason == REASON_SILENT)
+    if (entry->work.reason == REASON_SILENT) {
         metrics_add(metrics, METRIC_NOTIFICATIONS_SILENT, NULL, NULL, 1);
+        metrics_add(metrics, METRIC_NO_RESPONSE, "skipped", NULL, 1);
+    }
+    if (entry->work.reason == REASON_UNANSWERED)
+        metrics_add(metrics, METRIC_NO_RESPONSE, "retries_exhausted", NULL, 1);
     metrics_observe(metrics, METRIC_WRITE_BACK, NULL, now_us - replied_us);
     metrics_observe(metrics, METRIC_DELIVERY, NULL, now_us - entry->queue.known_us);
     if (entry->created_at_ms > 0)

@@ -334,6 +334,8 @@ static void test_empty_answers_to_a_person_are_asked_for_again(void **state)
     test_env_wait(env, "undelivered=0");
     assert_int_equal(count_runs(env), 3);
     assert_int_equal(count_replies(env), 0);
+    test_env_wait_words(env, "/metrics",
+        "mission_control_notifications_no_response_total{outcome=\"retries_exhausted\"} 1\n", true);
     must_be_nobody_typing(env);
     test_env_stop_runtime(env);
 }
