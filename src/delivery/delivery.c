@@ -7,6 +7,8 @@
  *     |------------- skipped -------------'         |
  *     '------------- ended elsewhere ---------------'
  *
+ * On a v1 backend, written leads back to known if there is a newer message (delivery_v1.c).
+ *
  * Each stage is one function, in that order below; it does one step that may block and returns
  * which stage follows. A stage that fails returns itself with a delay (or known, when the agent has
  * to be asked again): the entry goes back to the queue and a worker resumes it there later. How
