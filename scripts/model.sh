@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Model-checks the send queue: Spin explores every interleaving of test/model/send_queue.pml.
+# Model-checks the send queue: Spin explores every interleaving of test/model/send_queue.pml, with its
+# parts send_queue_*.pml.
 #
 # Usage: scripts/model.sh [-h]
 #
@@ -11,72 +12,116 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-readonly MODEL=$ROOT/test/model/send_queue.pml
+readonly MODELS=$ROOT/test/model
 readonly WORK=$ROOT/build/model
 readonly PARALLEL_CHECKS=2 # of up to MEMORY_MB each
 readonly MEMORY_MB=450
 readonly DEPTH=10000
-readonly WITH_WAKES="-DWAKES=1 -DFAILURES=0 -DHOLDS=0"
+
+# The files of a model, in order.
+readonly -A PARTS=(
+    [send_queue]="send_queue.pml send_queue_workers.pml send_queue_world.pml send_queue_properties.pml"
+)
+
+# Workloads: what the bounds allow to happen.
+readonly WAKES="-DWAKES=1 -DFAILURES=0 -DHOLDS=0"
 readonly WAKES_HELD="-DWAKES=1 -DFAILURES=0 -DNOTIFICATIONS=2"
+readonly PAUSES="-DPAUSES=2 -DFAILURES=2 -DHOLDS=0"
+readonly PAUSED_WAKES="-DPAUSES=2 -DWAKES=1 -DHOLDS=0 -DNOTIFICATIONS=2"
+readonly ENDLESS_PAUSE="-DPAUSES=NEVER -DHOLDS=0"
+readonly THREE_LANES="-DLANES=3 -DWORKERS=3 -DPAUSES=2 -DFAILING_LANES=1 -DHOLDS=0 -DCLOSES=0 -DHANGS=0"
+readonly LOST_MARKS="-DLOST_MARKS=2 -DFAILURES=0 -DHOLDS=0"
+readonly TRIPS="-DTRIPS=2 -DFAILURES=0 -DHOLDS=0"
+readonly LIMIT="-DLIMIT=1 -DHOLDS=0"
 
-# PROPERTY [DEFINITION...]: the name of an LTL formula, or "assertions" for the assertions in the model and
-# for deadlocks after close. The definitions choose the workload.
+# MODEL PROPERTY [DEFINITION...]: the name of an LTL formula, of a state that the model's process "guard"
+# finds, "no_deadlock", or "safety" for all but the formulas. The definitions choose the workload.
 readonly PROPERTIES=(
-    "assertions -DFAILURES=2 -DWITHDRAWALS=1 -DHOLDS=0"
-    "one_per_lane"
-    "asked_once -DFAILURES=2"
-    "reply_kept"
-    "no_forbidden_send"
-    "write_backs_finish"
-    "no_take_after_deadline"
-    "no_missed_wakeup"
-    "no_missed_wakeup -DWORKERS=3 -DHOLDS=0"
-    "every_notification_ends -DFAILURES=2"
-    "shutdown_ends"
-    "no_missed_wakeup $WITH_WAKES"
-    "one_per_lane $WITH_WAKES"
-    "wakes_limited $WITH_WAKES"
-    "shutdown_ends $WITH_WAKES"
-    "no_missed_wakeup $WAKES_HELD"
-    "one_per_lane $WAKES_HELD"
+    "send_queue safety"
+    "send_queue safety -DFAILURES=2 -DHOLDS=0"
+    "send_queue safety -DWITHDRAWALS=1 -DHOLDS=0"
+    "send_queue safety -DWORKERS=3 -DHOLDS=0"
+    "send_queue safety $WAKES"
+    "send_queue safety $WAKES_HELD"
+    "send_queue safety $PAUSES"
+    "send_queue safety $PAUSED_WAKES"
+    "send_queue safety $THREE_LANES"
+    "send_queue safety -DLOST_MARKS=1 -DHOLDS=0"
+    "send_queue safety $LOST_MARKS"
+    "send_queue safety $TRIPS"
+    "send_queue safety $LIMIT"
+    "send_queue every_notification_ends -DFAILURES=2 -DCLOSES=0"
+    "send_queue every_notification_ends $PAUSES -DCLOSES=0"
+    "send_queue every_notification_ends $LOST_MARKS -DCLOSES=0"
+    "send_queue every_notification_ends $TRIPS -DCLOSES=0"
+    "send_queue other_lanes_flow $ENDLESS_PAUSE -DCLOSES=0"
+    "send_queue shutdown_ends"
+    "send_queue shutdown_ends $WAKES -DNOTIFICATIONS=2"
+    "send_queue shutdown_ends $ENDLESS_PAUSE"
 )
 
-# RULE PROPERTY [DEFINITION...]: the property must fail once the rule is removed from the model.
+# MODEL RULE PROPERTY [DEFINITION...]: the property must fail once the rule is removed from the model.
 readonly BROKEN=(
-    "LANE_BUSY one_per_lane"
-    "SETTLED_REMEMBERED asked_once"
-    "SIGNAL_ON_OFFER every_notification_ends"
-    "SIGNAL_ON_OFFER no_missed_wakeup"
-    "SIGNAL_ON_TAKE no_missed_wakeup -DWORKERS=3 -DHOLDS=0"
-    "BROADCAST_ON_RESUME every_notification_ends"
-    "BROADCAST_ON_CLOSE shutdown_ends"
-    "BROADCAST_ON_CLOSE assertions"
-    "WAIT_FOR_DUE every_notification_ends"
-    "ADVANCE_CHECKS no_forbidden_send"
-    "CLOSE_ALLOWS_WRITE write_backs_finish"
-    "REQUEUE_AFTER_CLOSE reply_kept"
-    "DRAINED_CHECKS_HEAP write_backs_finish"
-    "DEADLINE no_take_after_deadline"
-    "LANE_BUSY one_per_lane $WITH_WAKES"
-    "WAKE_LIMIT wakes_limited $WITH_WAKES"
-    "SIGNAL_ON_WAKE no_missed_wakeup $WITH_WAKES"
-    "SIGNAL_ON_FINISH no_missed_wakeup $WITH_WAKES"
-    "BROADCAST_ON_RESUME no_missed_wakeup $WAKES_HELD"
+    "send_queue LANE_BUSY one_per_lane"
+    "send_queue SETTLED_REMEMBERED asked_once"
+    "send_queue SIGNAL_ON_OFFER every_notification_ends"
+    "send_queue SIGNAL_ON_OFFER no_missed_wakeup"
+    "send_queue SIGNAL_ON_TAKE no_missed_wakeup -DWORKERS=3 -DHOLDS=0"
+    "send_queue BROADCAST_ON_RESUME every_notification_ends"
+    "send_queue BROADCAST_ON_CLOSE shutdown_ends"
+    "send_queue BROADCAST_ON_CLOSE no_deadlock"
+    "send_queue WAIT_FOR_DUE every_notification_ends"
+    "send_queue ADVANCE_CHECKS no_forbidden_send"
+    "send_queue COUNT_BEFORE_SEND runs_recorded"
+    "send_queue TAKE_BACK_ON_REFUSAL runs_recorded"
+    "send_queue ACTIVITY_ENDS activities_are_true"
+    "send_queue CLOSE_ALLOWS_WRITE write_backs_finish"
+    "send_queue REQUEUE_AFTER_CLOSE reply_kept"
+    "send_queue DRAINED_CHECKS_HEAP write_backs_finish"
+    "send_queue DEADLINE no_take_after_deadline"
+    "send_queue LANE_BUSY one_per_lane $WAKES"
+    "send_queue WAKE_LIMIT wakes_limited $WAKES"
+    "send_queue SIGNAL_ON_WAKE no_missed_wakeup $WAKES"
+    "send_queue SIGNAL_ON_FINISH no_missed_wakeup $WAKES"
+    "send_queue BROADCAST_ON_RESUME no_missed_wakeup $WAKES_HELD"
+    "send_queue PAUSE_HOLDS_SENDS no_early_send $PAUSES"
+    "send_queue PAUSE_HOLDS_WAKES no_early_send $PAUSED_WAKES"
+    "send_queue PAUSE_ALLOWS_WRITE no_missed_wakeup $PAUSES"
+    "send_queue PAUSE_ALLOWS_WRITE write_backs_finish $PAUSES"
+    "send_queue PAUSE_IS_PASSED_OVER other_lanes_flow $ENDLESS_PAUSE"
+    "send_queue PAUSE_IS_OVER_AT_CLOSE shutdown_ends $ENDLESS_PAUSE"
+    "send_queue WAIT_FOR_RESUME every_notification_ends $PAUSES"
+    "send_queue WAIT_FOR_RESUME no_missed_wakeup $PAUSES"
+    "send_queue SIGNAL_FOR_RESUME no_missed_wakeup $THREE_LANES"
+    "send_queue RESUME_REMEMBERED no_missed_wakeup $THREE_LANES"
+    "send_queue ACKNOWLEDGE_AGAIN every_notification_ends $LOST_MARKS"
+    "send_queue ACKNOWLEDGE_ONLY asked_once $LOST_MARKS"
+    "send_queue PAGE_AFTER_END no_needless_mark $LOST_MARKS"
+    "send_queue SIGNAL_ON_ACKNOWLEDGE no_missed_wakeup $LOST_MARKS"
+    "send_queue NEWER_POLICY every_notification_ends $TRIPS"
+    "send_queue TICKET_CHECKED no_late_trip $TRIPS"
+    "send_queue TICKET_WITH_PERMISSION no_late_trip $TRIPS"
+    "send_queue SIGNAL_ON_ADVANCE no_missed_wakeup $LIMIT"
 )
 
-# run_spin DIR PROPERTY DEFINITION...: builds the verifier in DIR with $OPTIMIZE and runs it; output in
-# DIR/log.
+# run_spin DIR MODEL PROPERTY DEFINITION...: builds the verifier in DIR with $OPTIMIZE and runs it; output
+# in DIR/log. In one file, so that the line numbers of a trail are those of DIR/MODEL.pml.
 run_spin() {
-    local dir=$1 property=$2 search flags=(-DNFAIR=3)
-    shift 2
+    local dir=$1 model=$2 property=$3 parts search=() only=() flags=(-DSAFETY -DNOCLAIM)
+    shift 3
     case $property in
-    assertions) search=() flags=(-DSAFETY -DNOCLAIM) ;;
-    every_notification_ends | shutdown_ends) search=(-a -f -N "$property") ;; # under weak fairness
-    *) search=(-a -N "$property") ;;
+    safety) ;;
+    no_deadlock) only=(-DCHECK=no_deadlock) ;;
+    every_notification_ends | other_lanes_flow | shutdown_ends) # under weak fairness
+        search=(-a -f -N "$property") only=(-DCHECK=no_deadlock) flags=(-DNFAIR=3)
+        ;;
+    *) search=(-E) only=(-DCHECK="$property") ;;
     esac
     mkdir -p "$dir"
+    read -ra parts <<<"${PARTS[$model]}"
+    (cd "$MODELS" && cat "${parts[@]}") >"$dir/$model.pml"
     cd "$dir"
-    spin -a "$@" "$MODEL" >spin.log 2>&1 || return
+    spin -a "${only[@]}" "$@" "$model.pml" >spin.log 2>&1 || return
     "${CC:-cc}" "$OPTIMIZE" -w -DMEMLIM="$MEMORY_MB" "${flags[@]}" -o pan pan.c 2>cc.log || return
     ./pan "${search[@]}" -m"$DEPTH" -w22 >log 2>&1
 }
@@ -102,27 +147,27 @@ is_complete() {
     [[ -e $1 ]] && ! grep -qE 'too small|not completed|out of memory|MEMLIM|aborting' "$1"
 }
 
-# check_holds NUMBER PROPERTY DEFINITION...
+# check_holds NUMBER MODEL PROPERTY DEFINITION...
 check_holds() {
-    local dir=$WORK/property-$1 property=$2 result=FAILED
+    local dir=$WORK/property-$1 name="$2: $3" result=FAILED
     shift
     (OPTIMIZE=-O1 && run_spin "$dir" "$@") || true
-    shift
+    shift 2
     if is_complete "$dir/log" && grep -q 'errors: 0$' "$dir/log"; then result=holds; fi
-    say "$property${*:+ ($*)}: $result, $(summarize "$dir")"
+    say "$name${*:+ ($*)}: $result, $(summarize "$dir")"
 }
 
-# check_fails NUMBER RULE PROPERTY DEFINITION...
+# check_fails NUMBER MODEL RULE PROPERTY DEFINITION...
 check_fails() {
-    local dir=$WORK/broken-$1 rule=$2 property=$3 result="FAILED: not caught by"
-    shift 2
+    local dir=$WORK/broken-$1 model=$2 rule=$3 property=$4 result="FAILED: not caught by"
+    shift 4
     # A counterexample turns up early, so optimizing would take longer than the search.
-    (OPTIMIZE=-O0 && run_spin "$dir" "$1" -DBREAK="$rule" "${@:2}") || true
+    (OPTIMIZE=-O0 && run_spin "$dir" "$model" "$property" -DBREAK="$rule" "$@") || true
     if grep -qsE 'assertion violated|acceptance cycle|invalid end state \(at' "$dir/log" &&
         grep -q 'errors: 1$' "$dir/log"; then
         result="caught by"
     fi
-    say "without $rule: $result $property, $(summarize "$dir")"
+    say "$model: without $rule: $result $property, $(summarize "$dir")"
 }
 
 # run_checks CHECK LINE...: runs CHECK with the words of each line, PARALLEL_CHECKS at a time.
