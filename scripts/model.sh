@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Model-checks the send queue: Spin explores every interleaving of test/model/send_queue.pml, with its
-# parts send_queue_*.pml.
+# Model-checks the send queue and the budget of agent runs: Spin explores every interleaving of
+# test/model/send_queue.pml, with its parts send_queue_*.pml, and of test/model/agent_runs.pml.
 #
 # Usage: scripts/model.sh [-h]
 #
@@ -21,6 +21,7 @@ readonly DEPTH=10000
 # The files of a model, in order.
 readonly -A PARTS=(
     [send_queue]="send_queue.pml send_queue_workers.pml send_queue_world.pml send_queue_properties.pml"
+    [agent_runs]="agent_runs.pml"
 )
 
 # Workloads: what the bounds allow to happen.
@@ -58,6 +59,8 @@ readonly PROPERTIES=(
     "send_queue shutdown_ends"
     "send_queue shutdown_ends $WAKES -DNOTIFICATIONS=2"
     "send_queue shutdown_ends $ENDLESS_PAUSE"
+    "agent_runs safety"
+    "agent_runs safety -DSPELLINGS=1"
 )
 
 # MODEL RULE PROPERTY [DEFINITION...]: the property must fail once the rule is removed from the model.
@@ -102,6 +105,19 @@ readonly BROKEN=(
     "send_queue TICKET_CHECKED no_late_trip $TRIPS"
     "send_queue TICKET_WITH_PERMISSION no_late_trip $TRIPS"
     "send_queue SIGNAL_ON_ADVANCE no_missed_wakeup $LIMIT"
+    "agent_runs COUNT_AT_CLAIM never_over_the_limit"
+    "agent_runs TASK_LIMIT never_over_the_limit"
+    "agent_runs ROOT_LIMIT never_over_the_limit"
+    "agent_runs TAKE_BACK all_runs_are_used"
+    "agent_runs TAKE_BACK_OF_PERIOD never_over_the_limit"
+    "agent_runs PEOPLE_ARE_EXEMPT people_are_heard"
+    "agent_runs PERSON_RESETS_TASK all_runs_are_used"
+    "agent_runs PERSON_RESETS_ONCE never_over_the_limit"
+    "agent_runs PAIR_CLAIMED one_run_per_pair"
+    "agent_runs HOLDER_MAY_ASK_AGAIN pair_is_held"
+    "agent_runs NOTE_HELD one_note"
+    "agent_runs PERSON_RESETS_NOTE note_is_given -DSPELLINGS=1"
+    "agent_runs REFUSED_NOTE_IS_FORGOTTEN note_is_given"
 )
 
 # run_spin DIR MODEL PROPERTY DEFINITION...: builds the verifier in DIR with $OPTIMIZE and runs it; output

@@ -100,7 +100,7 @@ title_of() {
     tsan) echo "The same tests with ThreadSanitizer" ;;
     clang) echo "Build with clang, warnings are errors" ;;
     lint) echo "clang-tidy, cppcheck, clang-format, shellcheck, yamllint, documents" ;;
-    model) echo "Every interleaving of a model of the send queue, with Spin" ;;
+    model) echo "Every interleaving of models of the send queue and the agent runs, with Spin" ;;
     coverage) echo "How much of src/ the tests reach" ;;
     deploy) echo "What is installed and deployed" ;;
     fuzz) echo "Fuzzing, $FUZZ_SECONDS s for each target" ;;
