@@ -76,6 +76,24 @@ static bool forward(int fd, const char *bytes, size_t length)
     return true;
 }
 
+static void log_request(
+    struct fault_switch *faults, struct fault_conn *conn, const char *bytes, size_t length)
+{
+    mutex_lock(&faults->lock);
+    wire_reader_request(&conn->reader, &faults->log, bytes, length);
+    mutex_unlock(&faults->lock);
+}
+
+/* Forwards a part of an answer to the client, logged before it can act on it. */
+static bool forward_to_client(
+    struct fault_switch *faults, struct fault_conn *conn, const char *bytes, size_t length)
+{
+    mutex_lock(&faults->lock);
+    wire_reader_answer(&conn->reader, &faults->log, bytes, length);
+    mutex_unlock(&faults->lock);
+    return forward(conn->client_fd, bytes, length);
+}
+
 static size_t bytes_until(size_t limit_bytes, size_t passed_bytes)
 {
     return limit_bytes > passed_bytes ? limit_bytes - passed_bytes : 0;
@@ -119,6 +137,7 @@ void fault_conn_read_client(struct fault_conn *conn, struct fault_switch *faults
     }
     if (conn->answering)
         begin_exchange(conn);
+    log_request(faults, conn, bytes, (size_t)length);
     if (conn->fault.kind == FAULT_NONE)
         take_fault(faults, conn, bytes, (size_t)length);
     forward_request(faults, conn, bytes, (size_t)length);
@@ -139,7 +158,7 @@ static void forward_answer(
     enum fault_kind kind = conn->fault.kind;
     size_t rest = bytes_until(conn->fault.after_bytes, conn->answer_bytes);
     if ((kind == FAULT_CUT_ANSWER || kind == FAULT_RESET_ANSWER) && length > rest) {
-        forward(conn->client_fd, bytes, rest);
+        forward_to_client(faults, conn, bytes, rest);
         count_hit(faults, conn);
         fault_conn_close(conn, kind == FAULT_RESET_ANSWER);
         return;
@@ -148,7 +167,7 @@ static void forward_answer(
         corrupt_bytes(faults, conn, bytes, length);
     conn->answer_bytes += length;
     conn->answering = true;
-    if (!forward(conn->client_fd, bytes, length))
+    if (!forward_to_client(faults, conn, bytes, length))
         fault_conn_close(conn, true);
 }
 

@@ -7,14 +7,16 @@
 
 #include "base/sync.h"
 #include "fault_proxy.h"
+#include "wire_log.h"
 
-/* The current fault, and the number of exchanges that each kind has affected. */
+/* The current fault, the number of exchanges that each kind has affected, and what they were. */
 struct fault_switch {
     /* Guards the fields below. */
     struct mutex lock;
     struct cond changed;
     struct fault fault;
     unsigned hits[FAULT_KINDS];
+    struct wire_log log;
 };
 
 /* A client's connection and its counterpart to the target. */
@@ -28,6 +30,7 @@ struct fault_conn {
     size_t request_bytes; /* of the current exchange, as answer_bytes */
     size_t answer_bytes;
     int64_t answer_from_ms; /* 0: the answer has not begun */
+    struct wire_reader reader;
 };
 
 /*

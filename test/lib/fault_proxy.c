@@ -195,6 +195,7 @@ void fault_proxy_stop(struct fault_proxy *proxy)
     thread_join(proxy->thread);
     close(proxy->reserved_fd);
     close(proxy->wake_fd);
+    wire_log_fini(&proxy->faults.log);
     cond_fini(&proxy->faults.changed);
     mutex_fini(&proxy->faults.lock);
     free(proxy);
@@ -227,6 +228,23 @@ unsigned fault_proxy_hits(struct fault_proxy *proxy, enum fault_kind kind)
     unsigned hits = proxy->faults.hits[kind];
     mutex_unlock(&proxy->faults.lock);
     return hits;
+}
+
+json_t *fault_proxy_describe_log(struct fault_proxy *proxy, enum wire_kind kind)
+{
+    mutex_lock(&proxy->faults.lock);
+    json_t *list = wire_log_describe(&proxy->faults.log, kind);
+    mutex_unlock(&proxy->faults.lock);
+    return list;
+}
+
+/* Connections that their client has closed may not have been noticed yet, hence the drop. */
+void fault_proxy_forget_log(struct fault_proxy *proxy)
+{
+    fault_proxy_drop_connections(proxy);
+    mutex_lock(&proxy->faults.lock);
+    wire_log_fini(&proxy->faults.log);
+    mutex_unlock(&proxy->faults.lock);
 }
 
 void fault_proxy_wait_hits(struct fault_proxy *proxy, enum fault_kind kind, unsigned hits)

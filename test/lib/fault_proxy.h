@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "wire_log.h"
+
 /* What happens to an exchange, which is one request and its answer. */
 enum fault_kind {
     FAULT_NONE,
@@ -54,6 +56,14 @@ void fault_proxy_drop_connections(struct fault_proxy *proxy);
  * never reach the proxy and are not counted. Any thread.
  */
 unsigned fault_proxy_hits(struct fault_proxy *proxy, enum fault_kind kind);
+
+/*
+ * What passed so far, as wire_log_describe has it; a new reference. An exchange counts from when
+ * its request has named a notification. fault_proxy_forget_log empties the log, while no client has
+ * a connection. Any thread.
+ */
+json_t *fault_proxy_describe_log(struct fault_proxy *proxy, enum wire_kind kind);
+void fault_proxy_forget_log(struct fault_proxy *proxy);
 
 /* Waits for that number of hits; fails the test at the usual time limit. */
 void fault_proxy_wait_hits(struct fault_proxy *proxy, enum fault_kind kind, unsigned hits);
