@@ -16,9 +16,11 @@
 #include "../integration/faults/history.h"
 #include "../lib/test_file.h"
 #include "../lib/tmp_dir.h"
+#include "base/containers.h"
 
 static const struct history_rules strict = {.max_runs = 2};
 static const struct history_rules lossy = {.max_runs = 2, .lost_answers = true};
+static const struct history_rules talking = {.max_runs = 2, .max_agent_runs = 2};
 static const struct history_rules with_notes = {.max_runs = 2, .notes = true};
 
 static int setup(void **state)
@@ -54,6 +56,13 @@ static void add_run(struct history *history, const char *id, int number, const c
     json_t *run = json_pack("{s:s, s:i, s:s, s:i}", "notification", id, "number", number, "outcome",
         outcome, "status", strcmp(outcome, "answered") == 0 ? 200 : 0);
     assert_int_equal(json_array_append_new(history->runs, run), 0);
+}
+
+/* Adds a request to run the agent, or a mark, as the proxy has seen it. */
+static void add_exchange(json_t *exchanges, const char *id, bool proof)
+{
+    json_t *exchange = json_pack("{s:s, s:b}", "notification", id, "proof", proof);
+    assert_int_equal(json_array_append_new(exchanges, exchange), 0);
 }
 
 /* Adds a valid notification, so that the checker has to find the invalid one. */
@@ -218,6 +227,184 @@ static void test_spooled_reply_must_match_the_message(void **state)
     must_violate(history, &lossy, "the reply in the spool (run 1) is not the message (run 2)");
 }
 
+/* It is not recorded as a run, because a proxy's page came in place of the gateway's answer. */
+static void test_requests_without_proof_count_as_runs(void **state)
+{
+    struct history *history = *state;
+    add_good(history);
+    add_notification(history, "bad", true);
+    add_message(history, "bad", "**No reply.**");
+    for (int i = 0; i < 3; i++)
+        add_exchange(history->requests, "bad", true);
+    add_exchange(history->requests, "bad", false);
+    add_exchange(history->requests, "bad", false);
+    must_hold(history, &with_notes);
+    add_exchange(history->requests, "bad", false);
+    must_violate(history, &with_notes, "asked 3 times without proof that it did not run");
+}
+
+static void test_mark_without_confirmation_must_be_repeated(void **state)
+{
+    struct history *history = *state;
+    add_good(history);
+    add_notification(history, "bad", true);
+    add_run(history, "bad", 1, "answered");
+    add_message(history, "bad", "Done.\n\nRun 1");
+    add_exchange(history->marks, "bad", false);
+    must_violate(history, &strict, "last mark (of 1) was not confirmed");
+    add_exchange(history->marks, "bad", true);
+    must_hold(history, &strict);
+}
+
+/* A task "t" of agents "a" and "b"; times are the order of messages. */
+static void add_post(struct history *history, const char *id, const char *author_type,
+    const char *source, const char *content)
+{
+    int written_ms = (int)json_array_size(history->messages) + 1;
+    json_t *message = json_pack("{s:s, s:s, s:s, s:s, s:i, s:s*}", "_id", id, "taskId", "t",
+        "authorType", author_type, "content", content, "createdAt", written_ms,
+        "sourceNotificationId", source);
+    assert_int_equal(json_array_append_new(history->messages, message), 0);
+}
+
+/* A notification of a message, delivered. */
+static void add_caused(
+    struct history *history, const char *id, const char *agent, const char *message_id)
+{
+    json_t *notification = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i}", "_id", id, "recipientType",
+        "agent", "recipientId", agent, "taskId", "t", "messageId", message_id, "deliveredAt", 1);
+    assert_int_equal(json_array_append_new(history->notifications, notification), 0);
+}
+
+/* The agent's run for the notification and its reply, a message of that id. */
+static void add_reply(struct history *history, const char *id, int number, const char *message_id)
+{
+    char content[32];
+    snprintf(content, sizeof content, "Go on.\n\nRun %d", number);
+    add_run(history, id, number, "answered");
+    add_exchange(history->requests, id, false);
+    add_post(history, message_id, "agent", id, content);
+}
+
+static void test_second_run_for_one_message_is_found(void **state)
+{
+    struct history *history = *state;
+    add_post(history, "m", "user", NULL, "@a @A hello");
+    add_caused(history, "good", "a", "m");
+    add_caused(history, "bad", "a", "m");
+    add_reply(history, "good", 1, "m1");
+    must_hold(history, &strict);
+    add_exchange(history->requests, "bad", true);
+    must_hold(history, &strict);
+    add_reply(history, "bad", 2, "m2");
+    must_violate(history, &strict, "although the same message had run it for another");
+}
+
+static void test_message_of_a_person_must_not_be_skipped(void **state)
+{
+    struct history *history = *state;
+    add_post(history, "m", "user", NULL, "@a @b hello");
+    add_caused(history, "good", "a", "m");
+    add_reply(history, "good", 1, "m1");
+    add_caused(history, "bad", "b", "m");
+    must_violate(history, &talking, "its agent was not asked");
+    add_post(history, "note", "agent", "bad", "**Agents stopped.** They have run 2 times.");
+    must_violate(history, &talking, "although a person caused it");
+}
+
+static void test_message_of_an_agent_may_be_skipped(void **state)
+{
+    struct history *history = *state;
+    add_post(history, "m", "user", NULL, "@a hello");
+    add_caused(history, "first", "a", "m");
+    add_reply(history, "first", 1, "m1");
+    add_caused(history, "bad", "b", "m1");
+    must_violate(history, &strict, "its agent was not asked");
+    must_hold(history, &talking);
+    add_run(history, "bad", 2, "answered");
+    must_violate(history, &talking, "no message was written for it");
+    add_post(history, "note", "agent", "bad", "**Agents stopped.** They have run 2 times.");
+    must_violate(history, &talking, "a note was written");
+}
+
+/* Agents answer each other from the message on; returns the number of the next run. */
+static int add_chain(struct history *history, const char *message_id, int number, int length)
+{
+    char caused_by[ID_BYTES];
+    snprintf(caused_by, sizeof caused_by, "%s", message_id);
+    for (int i = 0; i < length; i++, number++) {
+        char id[16];
+        snprintf(id, sizeof id, "n%d", number);
+        add_caused(history, id, number % 2 == 0 ? "a" : "b", caused_by);
+        snprintf(caused_by, sizeof caused_by, "m%d", number);
+        add_reply(history, id, number, caused_by);
+    }
+    return number;
+}
+
+static void must_exceed(const struct history *history, const char *words)
+{
+    char reason[256] = "";
+    assert_false(history_holds(history, &talking, reason, sizeof reason));
+    if (strstr(reason, words) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", reason, words);
+}
+
+static void test_runs_of_agents_under_one_root_are_limited(void **state)
+{
+    struct history *history = *state;
+    add_post(history, "m", "user", NULL, "@a hello");
+    add_chain(history, "m", 1, 3);
+    must_hold(history, &talking);
+    add_chain(history, "m3", 4, 1);
+    must_exceed(history, "root m: agents caused 3 runs of each other; the limit is 2");
+}
+
+static void test_runs_of_agents_in_one_task_are_limited(void **state)
+{
+    struct history *history = *state;
+    add_post(history, "m", "user", NULL, "@a hello");
+    int number = add_chain(history, "m", 1, 2);
+    add_post(history, "alone", "agent", NULL, "@a @b I have news");
+    number = add_chain(history, "alone", number, 1);
+    must_hold(history, &talking);
+    add_post(history, "other", "agent", NULL, "@a @b I have more");
+    add_chain(history, "other", number, 1);
+    must_exceed(history, "task t: agents caused 3 runs");
+}
+
+static void test_person_who_writes_begins_a_new_period(void **state)
+{
+    struct history *history = *state;
+    add_post(history, "p", "user", NULL, "@a hello");
+    int number = add_chain(history, "p", 1, 3);
+    add_post(history, "q", "user", NULL, "@a go on");
+    number = add_chain(history, "q", number, 3);
+    must_hold(history, &talking);
+    add_post(history, "alone", "agent", NULL, "@a @b I have news");
+    add_chain(history, "alone", number, 1);
+    must_exceed(history, "task t: agents caused 3 runs");
+}
+
+static void test_second_note_about_the_limit_is_found(void **state)
+{
+    struct history *history = *state;
+    for (int period = 0; period < 2; period++) {
+        char ids[3][16];
+        for (int i = 0; i < 3; i++)
+            snprintf(ids[i], sizeof ids[i], "%c%d", "pmn"[i], period);
+        add_post(history, ids[0], "user", NULL, "@a hello");
+        add_caused(history, ids[1], "a", ids[0]);
+        add_reply(history, ids[1], period + 1, ids[1]);
+        add_caused(history, ids[2], "b", ids[1]);
+        add_post(history, ids[2], "agent", ids[2], "**Agents stopped.** They have run.");
+    }
+    must_hold(history, &talking);
+    add_caused(history, "again", "c", "m1");
+    add_post(history, "note", "agent", "again", "**Agents stopped.** They have run.");
+    must_exceed(history, "task t: a second note about the limit");
+}
+
 static void write_record(const char *dir, const char *name, const char *text)
 {
     char path[TMP_DIR_BYTES + 32];
@@ -262,6 +449,15 @@ int main(void)
         WITH_HISTORY(test_reply_of_an_unanswered_run_is_found),
         WITH_HISTORY(test_failure_notice_needs_permission_and_no_answer),
         WITH_HISTORY(test_spooled_reply_must_match_the_message),
+        WITH_HISTORY(test_requests_without_proof_count_as_runs),
+        WITH_HISTORY(test_mark_without_confirmation_must_be_repeated),
+        WITH_HISTORY(test_second_run_for_one_message_is_found),
+        WITH_HISTORY(test_message_of_a_person_must_not_be_skipped),
+        WITH_HISTORY(test_message_of_an_agent_may_be_skipped),
+        WITH_HISTORY(test_runs_of_agents_under_one_root_are_limited),
+        WITH_HISTORY(test_runs_of_agents_in_one_task_are_limited),
+        WITH_HISTORY(test_person_who_writes_begins_a_new_period),
+        WITH_HISTORY(test_second_note_about_the_limit_is_found),
         WITH_HISTORY(test_first_spooled_reply_is_kept),
     };
     return cmocka_run_group_tests_name("history", tests, NULL, NULL);

@@ -11,13 +11,26 @@
 #include <cmocka.h>
 
 #include "base/json.h"
+#include "history_agents.h"
 
-/* One notification with its runs, messages and spooled reply; all borrowed. */
+/* The elements of a history by the notification's id: objects of arrays. */
+struct history_groups {
+    json_t *runs;
+    json_t *requests;
+    json_t *marks;
+    json_t *messages;
+};
+
+/* One notification with all that belongs to it; all borrowed. */
 struct subject {
     const char *id;
     const json_t *runs;     /* array in order of start, or NULL */
+    const json_t *requests; /* array, or NULL */
+    const json_t *marks;    /* array, or NULL */
     const json_t *messages; /* array, or NULL */
     const char *spooled;    /* NULL: no reply was seen in the spool */
+    bool by_agent;          /* an agent's message caused it */
+    bool has_twin;          /* the same message ran its agent for another notification */
     const struct history_rules *rules;
     char *reason;
     size_t reason_bytes;
@@ -25,7 +38,8 @@ struct subject {
 
 void history_init(struct history *history)
 {
-    *history = (struct history){json_array(), json_array(), json_array(), json_object()};
+    *history = (struct history){
+        json_array(), json_array(), json_array(), json_array(), json_array(), json_object()};
     assert_non_null(history->spooled);
 }
 
@@ -34,6 +48,8 @@ void history_fini(struct history *history)
     json_decref(history->notifications);
     json_decref(history->messages);
     json_decref(history->runs);
+    json_decref(history->requests);
+    json_decref(history->marks);
     json_decref(history->spooled);
     *history = (struct history){0};
 }
@@ -125,16 +141,40 @@ static bool runs_fit_the_budget(const struct subject *subject)
     if (runs > (size_t)subject->rules->max_runs)
         return violated(subject, "its agent was run %zu times; the budget is %d", runs,
             subject->rules->max_runs);
+    size_t counted = 0;
+    const json_t *request;
+    size_t index;
+    json_array_foreach (subject->requests, index, request)
+        counted += !json_is_true(json_object_get(request, "proof"));
+    if (counted > (size_t)subject->rules->max_runs)
+        return violated(subject,
+            "its agent was asked %zu times without proof that it did not run; the budget is %d",
+            counted, subject->rules->max_runs);
     return true;
 }
 
-static bool no_answer_was_dropped(const struct subject *subject, bool note)
+static bool last_mark_is_confirmed(const struct subject *subject)
+{
+    size_t count = json_array_size(subject->marks);
+    const json_t *last = json_array_get(subject->marks, count - 1);
+    if (count == 0 || json_is_true(json_object_get(last, "proof")))
+        return true;
+    return violated(subject, "its last mark (of %zu) was not confirmed", count);
+}
+
+static size_t count_answered(const struct subject *subject)
 {
     size_t answered = 0;
     const json_t *run;
     size_t index;
     json_array_foreach (subject->runs, index, run)
         answered += run_is_answered(run);
+    return answered;
+}
+
+static bool no_answer_was_dropped(const struct subject *subject, bool note)
+{
+    size_t answered = count_answered(subject);
     if (subject->rules->lost_answers || answered <= (note ? 0 : 1))
         return true;
     if (note)
@@ -173,16 +213,44 @@ static bool spooled_reply_was_written(const struct subject *subject, const char 
         run_of_message(subject->spooled), run_of_message(content));
 }
 
+/* By the limit of runs that agents cause. */
+static bool may_be_stopped(const struct subject *subject)
+{
+    return subject->rules->max_agent_runs > 0 && subject->by_agent;
+}
+
+/* Only what was skipped gets no message. */
+static bool message_may_be_missing(const struct subject *subject)
+{
+    bool skipped = subject->has_twin || may_be_stopped(subject);
+    if (skipped && (subject->rules->lost_answers || count_answered(subject) == 0))
+        return true;
+    if (json_array_size(subject->runs) + json_array_size(subject->requests) > 0)
+        return violated(subject, "no message was written for it");
+    return violated(subject, "its agent was not asked");
+}
+
+static bool limit_note_fits(const struct subject *subject)
+{
+    if (!may_be_stopped(subject))
+        return violated(subject, "it was stopped by the limit of agent runs, although a person "
+                                 "caused it");
+    return no_answer_was_dropped(subject, true);
+}
+
 static bool message_fits(const struct subject *subject)
 {
     size_t count = json_array_size(subject->messages);
+    const json_t *message = json_array_get(subject->messages, 0);
     if (count == 0)
-        return violated(subject, "no message was written for it");
+        return message_may_be_missing(subject);
     if (count > 1)
         return violated(subject, "%zu messages were written for it", count);
-    const char *content = json_guard_string(json_array_get(subject->messages, 0), "content");
+    const char *content = json_guard_string(message, "content");
     if (content == NULL)
         return violated(subject, "its message has no content");
+    if (history_is_limit_note(message))
+        return limit_note_fits(subject);
     long number = run_of_message(content);
     if (number == 0 && !subject->rules->notes)
         return violated(subject, "its message is not a reply: %.60s", content);
@@ -218,33 +286,63 @@ static bool is_for_an_agent(const json_t *notification)
     return type == NULL || strcmp(type, "agent") == 0;
 }
 
-bool history_holds(const struct history *history, const struct history_rules *rules, char *reason,
-    size_t reason_bytes)
+static void history_groups_init(struct history_groups *groups, const struct history *history)
 {
-    json_t *runs = group_by(history->runs, "notification");
-    json_t *messages = group_by(history->messages, "sourceNotificationId");
+    groups->runs = group_by(history->runs, "notification");
+    groups->requests = group_by(history->requests, "notification");
+    groups->marks = group_by(history->marks, "notification");
+    groups->messages = group_by(history->messages, "sourceNotificationId");
+}
+
+static void history_groups_fini(struct history_groups *groups)
+{
+    json_decref(groups->runs);
+    json_decref(groups->requests);
+    json_decref(groups->marks);
+    json_decref(groups->messages);
+}
+
+static bool notification_holds(const struct subject *subject, const json_t *notification)
+{
+    return has_ended(subject, notification) && runs_fit_the_budget(subject) &&
+           message_fits(subject) && last_mark_is_confirmed(subject);
+}
+
+static bool notifications_hold(const struct history *history, const struct history_groups *groups,
+    const struct history_index *lookups, const struct subject *common)
+{
     const json_t *notification;
     size_t index;
-    bool holds = true;
     json_array_foreach (history->notifications, index, notification) {
         const char *id = json_guard_string(notification, "_id");
         if (!is_for_an_agent(notification))
             continue;
-        const struct subject subject = {
-            .id = id != NULL ? id : "(no id)",
-            .runs = id != NULL ? json_object_get(runs, id) : NULL,
-            .messages = id != NULL ? json_object_get(messages, id) : NULL,
-            .spooled = id != NULL ? json_guard_string(history->spooled, id) : NULL,
-            .rules = rules,
-            .reason = reason,
-            .reason_bytes = reason_bytes,
-        };
-        holds = has_ended(&subject, notification) && runs_fit_the_budget(&subject) &&
-                message_fits(&subject);
-        if (!holds)
-            break;
+        struct subject subject = *common;
+        subject.id = id != NULL ? id : "(no id)";
+        subject.runs = json_object_get(groups->runs, subject.id);
+        subject.requests = json_object_get(groups->requests, subject.id);
+        subject.marks = json_object_get(groups->marks, subject.id);
+        subject.messages = json_object_get(groups->messages, subject.id);
+        subject.spooled = json_guard_string(history->spooled, subject.id);
+        subject.by_agent = history_is_by_agent(lookups, notification);
+        subject.has_twin = history_has_twin(lookups, notification);
+        if (!notification_holds(&subject, notification))
+            return false;
     }
-    json_decref(runs);
-    json_decref(messages);
+    return true;
+}
+
+bool history_holds(const struct history *history, const struct history_rules *rules, char *reason,
+    size_t reason_bytes)
+{
+    const struct subject common = {.rules = rules, .reason = reason, .reason_bytes = reason_bytes};
+    struct history_groups groups;
+    struct history_index index;
+    history_groups_init(&groups, history);
+    history_index_init(&index, history);
+    bool holds = notifications_hold(history, &groups, &index, &common) &&
+                 history_agents_hold(history, &index, rules, reason, reason_bytes);
+    history_index_fini(&index);
+    history_groups_fini(&groups);
     return holds;
 }
