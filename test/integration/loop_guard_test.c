@@ -9,54 +9,26 @@
 
 #include <cmocka.h>
 
-#include "../lib/board.h"
-
-enum { AGENTS = 3 };
-
-/* A task with a thread, agents one, two and three, and no assignee. */
-static void seed_thread(struct test_env *env)
-{
-    json_decref(test_env_post(env, "/sandbox/seed",
-        json_pack("{s:[{s:s}, {s:s}, {s:s}], s:[{s:s}]}", "agents", "slug", "one", "slug", "two",
-            "slug", "three", "tasks", "title", "talk")));
-    board_set_flag(env, "gateway_chatty", true);
-}
-
-static void post_message(struct test_env *env, const char *content)
-{
-    json_decref(test_env_post(
-        env, "/sandbox/message", json_pack("{s:s, s:s}", "task", "talk", "content", content)));
-}
+#include "../lib/talk.h"
 
 static void start_with_guard(struct test_env *env, const char *setting)
 {
     test_env_start_runtime(env, STRINGS("DELIVERY_INTERVAL=20", setting));
 }
 
-/* Waits until several polls came back empty, so nothing is left that could cause more runs. */
-static void wait_until_quiet(struct test_env *env)
-{
-    char later[128];
-    test_env_wait(env, "undelivered=0");
-    long calls = test_env_stat(env, "backend", "listUndeliveredNotifications");
-    snprintf(later, sizeof later, "undelivered=0&action=listUndeliveredNotifications&calls=%ld",
-        calls + 5);
-    test_env_wait(env, later);
-}
-
 /* Each agent's answer notifies the other two, which would go on without end unguarded. */
 static void test_message_runs_each_subscribed_agent_once(void **state)
 {
     struct test_env *env = *state;
-    seed_thread(env);
+    talk_seed(env);
     start_with_guard(env, "DELIVERY_LOOP_GUARD=on");
-    post_message(env, "@one @two @three hello");
-    wait_until_quiet(env);
-    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), AGENTS);
-    post_message(env, "and now all who read this");
-    wait_until_quiet(env);
-    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 2 * AGENTS);
-    assert_int_equal(test_env_stat(env, NULL, "replies"), 2 * AGENTS);
+    talk_post(env, "@one @two @three hello");
+    talk_wait_until_quiet(env);
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), TALK_AGENTS);
+    talk_post(env, "and now all who read this");
+    talk_wait_until_quiet(env);
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 2 * TALK_AGENTS);
+    assert_int_equal(test_env_stat(env, NULL, "replies"), 2 * TALK_AGENTS);
     test_env_stop_runtime(env);
 }
 
@@ -64,28 +36,22 @@ static void test_message_runs_each_subscribed_agent_once(void **state)
 static void test_agents_go_on_without_the_guard(void **state)
 {
     struct test_env *env = *state;
-    seed_thread(env);
+    talk_seed(env);
     start_with_guard(env, "DELIVERY_LOOP_GUARD=off");
-    post_message(env, "@one @two @three hello");
+    talk_post(env, "@one @two @three hello");
     test_env_wait(env, "deliveries=30");
     test_env_stop_runtime(env);
-}
-
-static void set_agent_reply(struct test_env *env, const char *agent, const char *text)
-{
-    board_gateway_fault(env,
-        json_pack("{s:{s:s}, s:s, s:s}", "match", "agent", agent, "action", "reply", "text", text));
 }
 
 static void test_mutual_mentions_stop_at_max_hops(void **state)
 {
     struct test_env *env = *state;
-    seed_thread(env);
-    set_agent_reply(env, "one", "@two your turn");
-    set_agent_reply(env, "two", "@one your turn");
+    talk_seed(env);
+    talk_set_reply(env, "one", "@two your turn");
+    talk_set_reply(env, "two", "@one your turn");
     start_with_guard(env, "DELIVERY_MAX_HOPS=5");
-    post_message(env, "@one begin");
-    wait_until_quiet(env);
+    talk_post(env, "@one begin");
+    talk_wait_until_quiet(env);
     /* The user's message and five hops. */
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 6);
     assert_true(process_has_output(&env->runtime, "reason=too_many_hops"));
@@ -96,14 +62,14 @@ static void test_mutual_mentions_stop_at_max_hops(void **state)
 static void test_chain_is_traced_after_a_restart(void **state)
 {
     struct test_env *env = *state;
-    seed_thread(env);
-    set_agent_reply(env, "one", "@two your turn");
-    set_agent_reply(env, "two", "@one your turn");
+    talk_seed(env);
+    talk_set_reply(env, "one", "@two your turn");
+    talk_set_reply(env, "two", "@one your turn");
     board_gateway_fault(
         env, json_pack("{s:{s:s}, s:s}", "match", "agent", "three", "action", "reply"));
     start_with_guard(env, "DELIVERY_MAX_HOPS=2");
-    post_message(env, "@one begin");
-    wait_until_quiet(env);
+    talk_post(env, "@one begin");
+    talk_wait_until_quiet(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 3);
     test_env_stop_runtime(env);
     /* Notify again about the last message: the chain is at its limit already. */
@@ -114,7 +80,7 @@ static void test_chain_is_traced_after_a_restart(void **state)
             "message", board_string(last, "_id"))));
     json_decref(messages);
     start_with_guard(env, "DELIVERY_MAX_HOPS=2");
-    wait_until_quiet(env);
+    talk_wait_until_quiet(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 3);
     assert_true(process_has_output(&env->runtime, "reason=too_many_hops"));
     test_env_stop_runtime(env);
@@ -124,10 +90,10 @@ static void test_chain_is_traced_after_a_restart(void **state)
 static void test_shutdown_aborts_the_tracing(void **state)
 {
     struct test_env *env = *state;
-    seed_thread(env);
+    talk_seed(env);
     start_with_guard(env, NULL);
-    post_message(env, "@one begin");
-    wait_until_quiet(env);
+    talk_post(env, "@one begin");
+    talk_wait_until_quiet(env);
     test_env_stop_runtime(env);
     json_t *messages = board_documents(env, "messages");
     const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
@@ -146,13 +112,13 @@ static void test_shutdown_aborts_the_tracing(void **state)
 static void test_assignee_is_run_for_another_agents_message(void **state)
 {
     struct test_env *env = *state;
-    seed_thread(env);
+    talk_seed(env);
     json_decref(test_env_post(
         env, "/sandbox/assign", json_pack("{s:s, s:s}", "task", "talk", "agent", "two")));
     start_with_guard(env, "DELIVERY_LOOP_GUARD=on");
     test_env_wait(env, "delivered=1");
-    post_message(env, "@one please");
-    wait_until_quiet(env);
+    talk_post(env, "@one please");
+    talk_wait_until_quiet(env);
     /* The assignment; the message for one and for the subscribed assignee; one's answer for two. */
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 4);
     test_env_stop_runtime(env);
@@ -161,11 +127,11 @@ static void test_assignee_is_run_for_another_agents_message(void **state)
 static void test_agents_own_message_is_skipped(void **state)
 {
     struct test_env *env = *state;
-    seed_thread(env);
-    set_agent_reply(env, "one", "as @one said");
+    talk_seed(env);
+    talk_set_reply(env, "one", "as @one said");
     start_with_guard(env, "DELIVERY_LOOP_GUARD=on");
-    post_message(env, "@one begin");
-    wait_until_quiet(env);
+    talk_post(env, "@one begin");
+    talk_wait_until_quiet(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 1);
     assert_true(process_has_output(&env->runtime, "reason=own_message"));
     test_env_stop_runtime(env);
@@ -175,60 +141,38 @@ static void test_agents_own_message_is_skipped(void **state)
 static void test_note_runs_no_agent(void **state)
 {
     struct test_env *env = *state;
-    seed_thread(env);
+    talk_seed(env);
     json_decref(test_env_post(
         env, "/sandbox/assign", json_pack("{s:s, s:s}", "task", "talk", "agent", "two")));
     start_with_guard(env, "DELIVERY_MAX_RUNS=1");
     test_env_wait(env, "delivered=1");
     board_gateway_fault(
         env, json_pack("{s:{s:s}, s:s}", "match", "agent", "one", "action", "status"));
-    post_message(env, "@one please");
-    wait_until_quiet(env);
+    talk_post(env, "@one please");
+    talk_wait_until_quiet(env);
     assert_true(process_has_output(&env->runtime, "reason=caused_by_a_note"));
     test_env_stop_runtime(env);
 }
 
-/* Agents that mention both others in every reply, which no limit on the length of a chain ends. */
-static void set_mutual_replies(struct test_env *env)
-{
-    set_agent_reply(env, "one", "@two @three go on");
-    set_agent_reply(env, "two", "@one @three go on");
-    set_agent_reply(env, "three", "@one @two go on");
-}
-
-/* Number of messages in which the runtime asks a person to go on. */
-static int count_limit_notes(struct test_env *env)
-{
-    static const char beginning[] = "**Agents stopped.** ";
-    json_t *messages = board_documents(env, "messages");
-    size_t index;
-    const json_t *message;
-    int count = 0;
-    json_array_foreach (messages, index, message)
-        count += strncmp(board_string(message, "content"), beginning, sizeof beginning - 1) == 0;
-    json_decref(messages);
-    return count;
-}
-
 static void must_have_run(struct test_env *env, long runs, int notes)
 {
-    wait_until_quiet(env);
+    talk_wait_until_quiet(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), runs);
-    assert_int_equal(count_limit_notes(env), notes);
+    assert_int_equal(talk_count_limit_notes(env), notes);
 }
 
 /* Depth alone does not end it: each reply causes two more. */
 static void test_breadth_stops_at_max_agent_runs(void **state)
 {
     struct test_env *env = *state;
-    seed_thread(env);
-    set_mutual_replies(env);
+    talk_seed(env);
+    talk_set_mutual_replies(env);
     start_with_guard(env, "DELIVERY_MAX_AGENT_RUNS=12");
-    post_message(env, "@one begin");
+    talk_post(env, "@one begin");
     must_have_run(env, 12, 1);
     assert_true(process_has_output(&env->runtime, "reason=too_many_agent_runs"));
     /* A person writes: as many again, and one more note. */
-    post_message(env, "@two go on, please");
+    talk_post(env, "@two go on, please");
     must_have_run(env, 24, 2);
     test_env_stop_runtime(env);
 }
@@ -237,14 +181,14 @@ static void test_breadth_stops_at_max_agent_runs(void **state)
 static void test_person_is_heard_over_the_budget(void **state)
 {
     struct test_env *env = *state;
-    seed_thread(env);
-    set_mutual_replies(env);
+    talk_seed(env);
+    talk_set_mutual_replies(env);
     start_with_guard(env, "DELIVERY_MAX_AGENT_RUNS=1");
-    post_message(env, "@one @two @three begin");
-    must_have_run(env, AGENTS, 1);
+    talk_post(env, "@one @two @three begin");
+    must_have_run(env, TALK_AGENTS, 1);
     json_decref(test_env_post(
         env, "/sandbox/assign", json_pack("{s:s, s:s}", "task", "talk", "agent", "two")));
-    must_have_run(env, AGENTS + 1, 1);
+    must_have_run(env, TALK_AGENTS + 1, 1);
     test_env_stop_runtime(env);
 }
 
@@ -269,17 +213,17 @@ static void repeat_last_notification(struct test_env *env)
 static void test_budget_outlives_a_restart(void **state)
 {
     struct test_env *env = *state;
-    seed_thread(env);
-    set_mutual_replies(env);
+    talk_seed(env);
+    talk_set_mutual_replies(env);
     start_with_guard(env, "DELIVERY_MAX_AGENT_RUNS=12");
-    post_message(env, "@one begin");
+    talk_post(env, "@one begin");
     must_have_run(env, 12, 1);
     test_env_stop_runtime(env);
     repeat_last_notification(env);
     start_with_guard(env, "DELIVERY_MAX_AGENT_RUNS=12");
     must_have_run(env, 12, 1);
     assert_true(process_has_output(&env->runtime, "reason=too_many_agent_runs"));
-    post_message(env, "@two go on, please");
+    talk_post(env, "@two go on, please");
     must_have_run(env, 24, 2);
     test_env_stop_runtime(env);
 }
@@ -288,8 +232,8 @@ static void test_budget_outlives_a_restart(void **state)
 static void test_note_is_posted_when_the_backend_is_back(void **state)
 {
     struct test_env *env = *state;
-    seed_thread(env);
-    set_mutual_replies(env);
+    talk_seed(env);
+    talk_set_mutual_replies(env);
     board_backend_fault(
         env, json_pack("{s:s, s:s, s:i, s:{s:s}}", "action", "createMessageFromAgent", "behaviour",
                  "status", "times", 2, "match", "agent", "two"));
@@ -298,7 +242,7 @@ static void test_note_is_posted_when_the_backend_is_back(void **state)
                  "drop_after", "times", 2, "match", "agent", "three"));
     test_env_start_runtime(env, STRINGS("DELIVERY_INTERVAL=20", "DELIVERY_MAX_AGENT_RUNS=1",
                                     "DELIVERY_BACKOFF_BASE_MS=1", "DELIVERY_BACKOFF_MAX_MS=10"));
-    post_message(env, "@one begin");
+    talk_post(env, "@one begin");
     must_have_run(env, 1, 1);
     test_env_stop_runtime(env);
 }
@@ -307,13 +251,13 @@ static void test_note_is_posted_when_the_backend_is_back(void **state)
 static void test_refused_note_is_left_to_the_next_one(void **state)
 {
     struct test_env *env = *state;
-    seed_thread(env);
-    set_agent_reply(env, "one", "@two go on");
+    talk_seed(env);
+    talk_set_reply(env, "one", "@two go on");
     board_backend_fault(
         env, json_pack("{s:s, s:s, s:i, s:{s:s}}", "action", "createMessageFromAgent", "behaviour",
                  "function_error", "times", 1, "match", "agent", "two"));
     start_with_guard(env, "DELIVERY_MAX_AGENT_RUNS=1");
-    post_message(env, "@one begin");
+    talk_post(env, "@one begin");
     must_have_run(env, 1, 0);
     assert_true(process_has_output(&env->runtime, "reached their limit of runs"));
     json_t *messages = board_documents(env, "messages");
@@ -330,15 +274,15 @@ static void test_refused_note_is_left_to_the_next_one(void **state)
 static void test_refused_sends_use_up_no_runs(void **state)
 {
     struct test_env *env = *state;
-    seed_thread(env);
-    set_agent_reply(env, "one", "@two go on");
+    talk_seed(env);
+    talk_set_reply(env, "one", "@two go on");
     board_gateway_fault(
         env, json_pack("{s:{s:s}, s:s, s:i, s:i, s:b, s:{s:{s:s, s:s}}}", "match", "agent", "two",
                  "action", "status", "times", 3, "status", 400, "before_checks", true, "body_json",
                  "error", "message", "no", "type", "invalid_request_error"));
     test_env_start_runtime(env, STRINGS("DELIVERY_INTERVAL=20", "DELIVERY_MAX_AGENT_RUNS=2",
                                     "DELIVERY_BACKOFF_BASE_MS=1", "DELIVERY_BACKOFF_MAX_MS=10"));
-    post_message(env, "@one begin");
+    talk_post(env, "@one begin");
     must_have_run(env, 2, 0);
     test_env_stop_runtime(env);
 }
@@ -351,9 +295,9 @@ static void test_message_runs_an_agent_once(void **state)
         json_pack("{s:[{s:s, s:s}], s:[{s:s}]}", "agents", "slug", "fri", "name", "Friday Two",
             "tasks", "title", "talk")));
     start_with_guard(env, "DELIVERY_LOOP_GUARD=on");
-    post_message(env, "@fri @\"Friday Two\" @FRI hello");
+    talk_post(env, "@fri @\"Friday Two\" @FRI hello");
     test_env_wait(env, "delivered=2");
-    wait_until_quiet(env);
+    talk_wait_until_quiet(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 1);
     assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
     assert_true(process_has_output(&env->runtime, "reason=same_message"));
