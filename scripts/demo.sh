@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# End-to-end demo on this machine, no account needed: installs missing packages, builds, starts the
-# sandbox and the runtime, posts a message that mentions an agent, and prints the thread with the reply.
+# End-to-end demo on this machine, no account needed: installs missing packages, builds, and starts the
+# sandbox and the runtime. Then a person mentions an agent, assigns a task to another, and writes in the
+# thread of that task; each is answered, and the threads are printed.
 #
-# Usage: scripts/demo.sh [--once] [-h]
+# Usage: scripts/demo.sh [--backend VERSION] [--once] [-h]
 #
-# Runs until Ctrl-C, so you can write to the agents on the board. With --once it exits as soon as the
-# reply has arrived (status 0) or has failed to (status 1, printing the end of the logs).
+# VERSION of the backend is v1, the current one and the default, or v0. Runs until Ctrl-C, so you can
+# write to the agents on the board. With --once it exits as soon as all replies have arrived (status 0) or
+# one has failed to (status 1, printing the end of the logs).
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -14,9 +16,12 @@ set -euo pipefail
 readonly BUILD=${BUILD:-build}
 readonly DEFAULT_PORT=3210 DEFAULT_HEALTH_PORT=3001
 readonly START_TIMEOUT_S=20 REPLY_TIMEOUT_MS=60000 STOP_TIMEOUT_S=15
-readonly MESSAGE="@jarvis please look at this task and tell us what you would do first."
+readonly MENTION_TASK="Plan the launch" ASSIGNED_TASK="Make the start page faster"
+readonly MENTION="@jarvis please look at this task and tell us what you would do first."
+readonly QUESTION="What would you look at first?"
 # Has the form of a backend id.
 readonly ACCOUNT=k57dem0acc0xnt000000000000000000
+backend=v1
 once=
 tmp_dir=
 sandbox_pid=
@@ -72,7 +77,8 @@ export_secrets() {
 start_sandbox() {
     local chosen url
     choose_port "$DEFAULT_PORT" "the sandbox"
-    launch "$tmp_dir/sandbox.log" "$BUILD/mission-control-sandbox" --demo --port "$chosen" &
+    launch "$tmp_dir/sandbox.log" "$BUILD/mission-control-sandbox" --demo --backend "$backend" \
+        --port "$chosen" &
     sandbox_pid=$!
     url=$(wait_for_line "$sandbox_pid" "$tmp_dir/sandbox.log" "listening on " "$START_TIMEOUT_S") ||
         fail "the sandbox did not start"
@@ -91,36 +97,58 @@ start_runtime() {
     http_request GET "$health_port" /health >/dev/null || fail "the runtime does not answer /health"
 }
 
-# Posts the message to the board's first task; sets task, title and notification.
-post_message() {
-    local state answer
-    state=$(http_request GET "$port" "/sandbox/state?tables=tasks") || fail "the sandbox does not respond"
-    task=$(json_get tasks.0._id <<<"$state")
-    title=$(json_get tasks.0.title <<<"$state")
-    [[ -n $task ]] || fail "the board has no tasks"
-    answer=$(http_request POST "$port" /sandbox/message \
-        "{\"task\":\"$task\",\"content\":$(json_string "$MESSAGE")}") ||
-        fail "the sandbox rejected the message: $answer"
-    notification=$(json_get notifications.0 <<<"$answer")
-    [[ -n $notification ]] || fail "the message triggered no notification"
+# has_reply NOTIFICATION|...: whether one of them has a reply in a thread; sets change, the number of the
+# board's state.
+has_reply() {
+    local messages
+    messages=$(http_request GET "$port" "/sandbox/state?tables=messages" | json_flatten)
+    change=$(sed -n 's/^change\t//p' <<<"$messages")
+    grep -qE "^messages\.[0-9]+\.sourceNotificationId	($1)$" <<<"$messages"
 }
 
-# Waits for the reply to the notification to appear in the thread; sets thread.
+# wait_for_reply NOTIFICATION|...: waits until one of them has a reply in a thread.
 wait_for_reply() {
     local deadline_ms left_ms change
     deadline_ms=$(($(now_ms) + REPLY_TIMEOUT_MS))
-    while true; do
-        thread=$(http_request GET "$port" "/sandbox/state?tables=messages&task=$task" | json_flatten)
-        if grep -qE "^messages\.[0-9]+\.sourceNotificationId	$notification$" <<<"$thread"; then
-            return 0
-        fi
+    until has_reply "$1"; do
         left_ms=$((deadline_ms - $(now_ms)))
         if ((left_ms <= 0)); then return 1; fi
         kill -0 "$runtime_pid" 2>/dev/null || return 1
-        change=$(sed -n 's/^change\t//p' <<<"$thread")
         http_request GET "$port" "/sandbox/wait?change=$((change + 1))&timeout_ms=$left_ms" >/dev/null ||
             return 1
     done
+}
+
+# Waits until nothing is left to deliver: replies notify other agents, who may have nothing to say.
+wait_for_quiet() {
+    http_request GET "$port" "/sandbox/wait?undelivered=0&timeout_ms=$REPLY_TIMEOUT_MS" |
+        grep -q '"met": *true' || fail "notifications remain undelivered"
+}
+
+# act WHAT ROUTE BODY: does something as a person on the board, and waits until an agent that is notified
+# of it has replied. Others may have nothing to add to that.
+act() {
+    local what=$1 answer notifications
+    answer=$(http_request POST "$port" "/sandbox/$2" "$3") || fail "the sandbox rejected the $what: $answer"
+    notifications=$(json_flatten <<<"$answer" | sed -nE 's/^notifications?(\.[0-9]+)?\t//p' | paste -sd '|')
+    [[ -n $notifications ]] || fail "the $what caused no notification"
+    wait_for_reply "$notifications" || fail "no reply to the $what within $((REPLY_TIMEOUT_MS / 1000)) s"
+    say "The $what has been answered."
+    wait_for_quiet
+}
+
+# post_message WHAT TASK CONTENT
+post_message() {
+    say "Ada writes in \"$2\": $3"
+    act "$1" message "{\"task\":$(json_string "$2"),\"content\":$(json_string "$3")}"
+}
+
+play_scenes() {
+    say
+    post_message mention "$MENTION_TASK" "$MENTION"
+    say "Ada assigns \"$ASSIGNED_TASK\" to @vision."
+    act assignment assign "{\"task\":$(json_string "$ASSIGNED_TASK"),\"agent\":\"vision\"}"
+    post_message "thread update" "$ASSIGNED_TASK" "$QUESTION"
 }
 
 # Fills the caller's array names: id of a user or agent -> name.
@@ -136,26 +164,52 @@ read_names() {
     done <<<"$flat"
 }
 
+# find_task TITLE: sets task and status.
+find_task() {
+    local flat path
+    flat=$(http_request GET "$port" "/sandbox/state?tables=tasks" | json_flatten)
+    path=$(awk -F '\t' -v title="$1" '$1 ~ /\.title$/ && $2 == title { sub(/\.title$/, "", $1); print $1 }' \
+        <<<"$flat")
+    task=$(sed -n "s/^$path\._id\t//p" <<<"$flat")
+    status=$(sed -n "s/^$path\.status\t//p" <<<"$flat")
+    [[ -n $path ]] || fail "the board has no task \"$1\""
+}
+
+# print_message AUTHOR CONTENT: its first paragraph, as replies have six.
+print_message() {
+    local text first
+    text=$(json_unescape "$2")
+    first=${text%%$'\n\n'*}
+    printf '\n  %s:\n    %s\n' "$1" "${first//$'\n'/$'\n'    }"
+    if [[ $first != "$text" ]]; then say "    [...]"; fi
+}
+
+# print_thread TITLE
 print_thread() {
     local -A names=()
-    local path value author=
+    local path value author='' task status
+    find_task "$1"
     read_names
     say
-    say "Thread of the task \"$title\":"
+    say "Thread of \"$1\", which is now $status:"
     while IFS=$'\t' read -r path value; do
         case $path in
         messages.*.authorId) author=$value ;;
-        messages.*.content)
-            printf '\n  %s:\n' "${names[$author]:-$author}"
-            json_unescape "$value" | sed 's/^/    /'
-            ;;
+        messages.*.content) print_message "${names[$author]:-$author}" "$value" ;;
         esac
-    done < <(grep -E '^messages\.[0-9]+\.(authorId|content)	' <<<"$thread" |
-        sort -t. -k2,2n -k3,3)
-    say
+    done < <(http_request GET "$port" "/sandbox/state?tables=messages&task=$task" | json_flatten |
+        grep -E '^messages\.[0-9]+\.(authorId|content)	' | sort -t. -k2,2n -k3,3)
+}
+
+# On v1 the runtime also moves an assigned task on.
+check_assignment() {
+    local task status
+    find_task "$ASSIGNED_TASK"
+    [[ $status == in_progress ]] || fail "the assigned task is $status, expected in_progress"
 }
 
 keep_running() {
+    say
     say "Board (write to an agent): http://127.0.0.1:$port/"
     say "Runtime status page:       http://127.0.0.1:$health_port/"
     if [[ -n $once ]]; then return; fi
@@ -182,19 +236,30 @@ run_demo() {
     export_secrets
     start_sandbox
     start_runtime
-    post_message
-    say "Posted \"$MESSAGE\"; waiting for the reply ..."
-    wait_for_reply || fail "no reply within $((REPLY_TIMEOUT_MS / 1000)) s"
-    print_thread
+    play_scenes
+    print_thread "$MENTION_TASK"
+    print_thread "$ASSIGNED_TASK"
+    check_assignment
     keep_running
     stop_runtime
 }
 
 main() {
-    case ${1-} in
-    --once) once=1 ;;
-    *) reject_arguments "$@" ;;
-    esac
+    while (($# > 0)); do
+        case $1 in
+        --once) once=1 ;;
+        --backend)
+            backend=${2-}
+            if [[ $backend != v[01] ]]; then
+                warn "demo.sh: --backend is \"$backend\"; expected v0 or v1"
+                exit 64
+            fi
+            shift
+            ;;
+        *) reject_arguments "$@" ;;
+        esac
+        shift
+    done
     run_demo
 }
 

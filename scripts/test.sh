@@ -80,7 +80,12 @@ step_fuzz() {
 }
 
 step_demo() {
-    BUILD=$CI_BUILD scripts/demo.sh --once
+    local backend status=0
+    for backend in v1 v0; do
+        say "-- version ${backend#v} of the backend"
+        BUILD=$CI_BUILD scripts/demo.sh --once --backend "$backend" || status=1
+    done
+    return "$status"
 }
 
 step_browser() {
@@ -104,7 +109,7 @@ title_of() {
     coverage) echo "How much of src/ the tests reach" ;;
     deploy) echo "What is installed and deployed" ;;
     fuzz) echo "Fuzzing, $FUZZ_SECONDS s for each target" ;;
-    demo) echo "The demo, from a user's message to the agent's reply" ;;
+    demo) echo "The demo, from what people do to the agents' replies, on both versions of the backend" ;;
     browser) echo "The page for people in a browser, if there is Chromium" ;;
     gateway) echo "The runtime with a real OpenClaw gateway, if npm can be reached" ;;
     *) die_usage "$1" ;;

@@ -135,6 +135,7 @@ check_gateway_url() {
 check_sandbox_starts() {
     PROFILE=sandbox DAEMON=1 BUILD=0 "$ROOT/scripts/runtime-docker-up.sh"
     expect_equal "sandbox sandbox-runtime" "$(compose sandbox ps -a --services | sort | paste -sd ' ')"
+    expect_contains "$(sandbox GET info)" '"backend":"v1"'
     demo_answers
 }
 

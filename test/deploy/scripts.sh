@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Scripts that can be tested by themselves: JSON in bash, and the check of includes.
+# Scripts that can be tested by themselves: JSON in bash, the check of includes, the demo's arguments.
 
 # shellcheck source-path=SCRIPTDIR source=lib/checks.sh
 . "$(dirname "$0")/lib/checks.sh"
@@ -73,6 +73,14 @@ missing_account_is_named() {
     done
 }
 
+# What the demo plays is tested by playing it (scripts/test.sh demo).
+demo_knows_two_backends() {
+    fails scripts/demo.sh --once --backend v2 2>"$work/output"
+    grep -F '"v2"; expected v0 or v1' "$work/output"
+    fails scripts/demo.sh --backend 2>"$work/output"
+    grep -F '""; expected v0 or v1' "$work/output"
+}
+
 # make_tree FILE HEADER: makes a source tree in which FILE includes HEADER.
 make_tree() {
     rm -rf "$work/tree"
@@ -115,6 +123,7 @@ main() {
     check "a missing value is empty" missing_value_is_empty
     check "the account is found in the settings" account_is_found
     check "a missing account is reported" missing_account_is_named
+    check "the demo rejects an unknown version of the backend" demo_knows_two_backends
     finish
 }
 
