@@ -173,9 +173,11 @@ void control_load(struct sandbox *sandbox, struct exchange *exchange, const json
     double first_ms = (double)clock_wall_ms() - count;
     if (first_ms <= sandbox->last_load_ms)
         first_ms = sandbox->last_load_ms + 1;
+    /* With no more tasks than agents, all notifications of an agent are of one task. */
+    size_t turn = task_count > agent_count ? (size_t)count : (size_t)agent_count;
     for (size_t i = 0; i < (size_t)count; i++) {
         struct document *agent = agents[i % (size_t)agent_count];
-        struct document *task = tasks[i % (size_t)agent_count % (size_t)task_count];
+        struct document *task = tasks[i % turn % (size_t)task_count];
         const struct document *notification = load_notification(
             sandbox, agent, task, type == NULL ? "assignment" : type, i + 1, first_ms + (double)i);
         json_array_append_new(

@@ -184,6 +184,25 @@ static char *run_jarvis(struct test_env *env, const char *session, const char *t
     return reply;
 }
 
+/* With more tasks than agents, each agent gets several. */
+static void test_a_load_uses_all_of_its_tasks(void **state)
+{
+    struct test_env *env = *state;
+    json_t *answer = test_env_post(env, "/sandbox/load",
+        json_pack("{s:i, s:i, s:i}", "notifications", 8, "agents", 2, "tasks", 4));
+    const json_t *rows = json_object_get(answer, "notifications");
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *row = json_array_get(rows, i);
+        const json_t *later = json_array_get(rows, i + 4);
+        assert_string_equal(board_string(row, "task"), board_string(later, "task"));
+        assert_string_equal(board_string(row, "agent"), board_string(later, "agent"));
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(
+                board_string(row, "task"), board_string(json_array_get(rows, j), "task"));
+    }
+    json_decref(answer);
+}
+
 #define INPUT                                                                                     \
     "## Notification: thread_update\\n**Ada replied**\\n===== STRUCTURED CONTEXT START =====\\n"  \
     "Task: work (inbox)\\n===== LATEST THREAD MESSAGE START =====\\nMessage author: user (n1)\\n" \
@@ -285,6 +304,7 @@ int main(void)
         V1(test_post_around_a_mark),
         V1(test_wrong_posts_are_refused),
         V1(test_calls_are_recorded_without_the_token),
+        V1(test_a_load_uses_all_of_its_tasks),
         V1(test_agents_take_wire_keys_and_instructions),
         V1(test_post_during_a_run),
         TEST_IN_ENV(test_state_and_info_tell_the_version),
