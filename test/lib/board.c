@@ -70,6 +70,19 @@ void board_hold_agents(struct test_env *env, const char *name)
     board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "hold", "name", name));
 }
 
+int board_fault_hits(struct test_env *env, const char *name)
+{
+    json_t *faults = test_env_get(env, "/sandbox/faults");
+    const json_t *rule;
+    size_t index;
+    int hits = 0;
+    json_array_foreach (json_object_get(faults, "rules"), index, rule)
+        if (json_guard_is(rule, "name", name, ""))
+            hits += (int)json_number_value(json_object_get(rule, "hits"));
+    json_decref(faults);
+    return hits;
+}
+
 void board_clear_faults(struct test_env *env)
 {
     json_decref(test_env_post(env, "/sandbox/faults/clear", json_object()));

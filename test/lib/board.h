@@ -30,6 +30,9 @@ void board_fail(struct test_env *env, const char *function, const char *behaviou
 /* Has the gateway hold all agent runs until board_release of that name. */
 void board_hold_agents(struct test_env *env, const char *name);
 
+/* How many requests the fault rules of that name have matched. */
+int board_fault_hits(struct test_env *env, const char *name);
+
 /* Removes all fault rules and releases what they hold. */
 void board_clear_faults(struct test_env *env);
 

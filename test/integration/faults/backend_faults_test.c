@@ -80,6 +80,47 @@ static void test_stage_that_keeps_failing_resumes_in_place(void **state)
     fault_env_settle(faults, &fault_env_strict);
 }
 
+static void answer_marks(struct fault_env *faults, const char *behaviour, const char *body)
+{
+    board_backend_fault(faults->env,
+        json_pack("{s:s, s:s, s:i, s:s, s:i, s:s}", "action", "markNotificationDelivered",
+            "behaviour", behaviour, "status", 200, "body", body, "times", 1, "name", "mark"));
+}
+
+/* Whether or not the backend took it, a mark is repeated until it says so. */
+static void test_mark_without_success_is_repeated(void **state)
+{
+    static const char *const bodies[] = {"{\"status\":\"success\",\"value\":null}",
+        "{\"status\":\"success\",\"value\":{\"success\":false}}", "<html>welcome</html>"};
+    enum { BODIES = sizeof bodies / sizeof bodies[0] };
+    struct fault_env *faults = *state;
+    for (size_t i = 0; i < BODIES; i++) {
+        answer_marks(faults, "status", bodies[i]);
+        answer_marks(faults, "status_after", bodies[i]);
+    }
+    fault_env_load(faults, 1, 1);
+    fault_env_start(faults, STRINGS("DELIVERY_BACKOFF_BASE_MS=5", "DELIVERY_BACKOFF_MAX_MS=20"));
+    test_env_wait_calls(faults->env, "markNotificationDelivered", 2 * BODIES + 1);
+    fault_env_settle(faults, &fault_env_strict);
+    assert_int_equal(board_fault_hits(faults->env, "mark"), 2 * BODIES);
+    assert_int_equal(json_array_size(faults->history.marks), 2 * BODIES + 1);
+}
+
+/* The backend confirms a mark and loses it: the list tells, and only the mark is made up for. */
+static void test_lost_mark_is_made_up_for(void **state)
+{
+    struct fault_env *faults = *state;
+    answer_marks(faults, "status", "{\"status\":\"success\",\"value\":{\"success\":true}}");
+    fault_env_load(faults, 2, 1);
+    fault_env_start(faults, STRINGS("DELIVERY_INTERVAL=200"));
+    test_env_wait(faults->env, "delivered=1");
+    fault_env_settle(faults, &fault_env_strict);
+    assert_int_equal(board_fault_hits(faults->env, "mark"), 1);
+    assert_int_equal(json_array_size(faults->history.marks), 3);
+    assert_int_equal(json_array_size(faults->history.requests), 2);
+    assert_true(process_has_output(&faults->env->runtime, "marking them as delivered again"));
+}
+
 static void test_backend_down_at_startup_is_waited_for(void **state)
 {
     struct fault_env *faults = *state;
@@ -186,6 +227,8 @@ int main(void)
         TEST_IN_FAULT_ENV(test_faulty_message_is_written_once),
         TEST_IN_FAULT_ENV(test_faulty_mark_costs_no_run),
         TEST_IN_FAULT_ENV(test_stage_that_keeps_failing_resumes_in_place),
+        TEST_IN_FAULT_ENV(test_mark_without_success_is_repeated),
+        TEST_IN_FAULT_ENV(test_lost_mark_is_made_up_for),
         TEST_IN_FAULT_ENV(test_backend_down_at_startup_is_waited_for),
         TEST_IN_FAULT_ENV(test_backend_outage_during_runs_loses_no_reply),
         TEST_IN_FAULT_ENV(test_replies_survive_a_kill_during_a_backend_outage),

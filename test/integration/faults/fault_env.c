@@ -15,7 +15,7 @@ enum { SETTINGS = 24, URL_BYTES = 96 };
 const struct history_rules fault_env_strict = {.max_runs = FAULT_ENV_MAX_RUNS};
 const struct history_rules fault_env_lossy = {.max_runs = FAULT_ENV_MAX_RUNS, .lost_answers = true};
 
-void fault_env_prepare(struct fault_env *faults)
+static void prepare_board(struct fault_env *faults)
 {
     board_set_flag(faults->env, "gateway_numbers", true);
     board_backend_fault(
@@ -34,7 +34,7 @@ int fault_env_setup(void **state)
     faults->gateway = fault_proxy_start(test_env_sandbox_port(faults->env));
     history_init(&faults->history);
     snprintf(faults->state_dir, sizeof faults->state_dir, "%s/state", faults->env->dir);
-    fault_env_prepare(faults);
+    prepare_board(faults);
     *state = faults;
     return 0;
 }
@@ -99,6 +99,15 @@ void fault_env_launch(struct fault_env *faults, const char *const settings[])
     test_env_launch(faults->env, &faults->env->runtime, proxy_settings.settings, NULL);
 }
 
+void fault_env_reset(struct fault_env *faults)
+{
+    json_decref(test_env_post(faults->env, "/sandbox/reset", json_object()));
+    json_object_clear(faults->history.spooled);
+    fault_proxy_forget_log(faults->gateway);
+    fault_proxy_forget_log(faults->backend);
+    prepare_board(faults);
+}
+
 size_t fault_env_kill_runtime(struct fault_env *faults)
 {
     process_signal(&faults->env->runtime, SIGKILL);
@@ -113,10 +122,16 @@ static void record_history(struct fault_env *faults)
     json_decref(history->notifications);
     json_decref(history->messages);
     json_decref(history->runs);
+    json_decref(history->requests);
+    json_decref(history->marks);
     history->notifications = board_documents(faults->env, "notifications");
     history->messages = board_documents(faults->env, "messages");
     history->runs = json_incref(json_object_get(gateway, "requests"));
+    history->requests = fault_proxy_describe_log(faults->gateway, WIRE_RUN);
+    history->marks = fault_proxy_describe_log(faults->backend, WIRE_MARK);
     json_decref(gateway);
+    /* Else what the rules require of requests would hold for want of them. */
+    assert_true(json_array_size(history->requests) >= json_array_size(history->runs));
 }
 
 void fault_env_check(struct fault_env *faults, const struct history_rules *rules)

@@ -19,16 +19,14 @@ struct fault_env {
 
 /*
  * cmocka fixtures: *state becomes a fault environment with a running sandbox, proxies without a
- * fault and no runtime, prepared by fault_env_prepare.
+ * fault and no runtime. Replies end with the number of their run, and the list of agents is empty,
+ * so no heartbeat delays a delivery.
  */
 int fault_env_setup(void **state);
 int fault_env_teardown(void **state);
 
-/*
- * Needed after the sandbox's start and after a reset: replies end with the number of their run, and
- * the list of agents is empty, so no heartbeat delays a delivery.
- */
-void fault_env_prepare(struct fault_env *faults);
+/* Empties the board and the history, while no runtime runs. */
+void fault_env_reset(struct fault_env *faults);
 
 /* Whether the sandbox plays version 1 of the backend. */
 bool fault_env_is_v1(const struct fault_env *faults);

@@ -123,6 +123,46 @@ static void test_lost_answer_costs_one_run(void **state)
     fault_env_settle(faults, &(struct history_rules){.max_runs = 2, .lost_answers = true});
 }
 
+/* Answers in the gateway's place to the next requests for worker1, which never get there. */
+static void answer_as_proxy(struct fault_env *faults, int status, int times)
+{
+    board_gateway_fault(
+        faults->env, json_pack("{s:{s:s}, s:b, s:s, s:i, s:s, s:i, s:s, s:{s:s}}", "match", "agent",
+                         "worker1", "before_checks", true, "action", "status", "status", status,
+                         "body", "<html><title>504 Gateway Time-out</title></html>", "times", times,
+                         "name", "proxy", "headers", "Content-Type", "text/html"));
+}
+
+/* Whatever its status, a page proves nothing: the agent may be at work behind the proxy. */
+static void test_proxys_page_counts_as_a_run(void **state)
+{
+    static const int statuses[] = {504, 502, 403, 404, 200};
+    struct fault_env *faults = *state;
+    fault_env_start(faults, STRINGS("DELIVERY_MAX_RUNS=3", "DELIVERY_BACKOFF_BASE_MS=1"));
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+        char id[ID_BYTES];
+        board_clear_faults(faults->env);
+        answer_as_proxy(faults, statuses[i], 2);
+        board_load_one(faults->env, id);
+        test_env_wait(faults->env, "undelivered=0");
+        assert_int_equal(board_fault_hits(faults->env, "proxy"), 2);
+        assert_int_equal(board_requests_for(faults->env, id), 1);
+    }
+    fault_env_settle(faults, &(struct history_rules){.max_runs = 3});
+}
+
+static void test_proxy_that_never_lets_through_ends_with_a_note(void **state)
+{
+    struct fault_env *faults = *state;
+    answer_as_proxy(faults, 504, -1);
+    fault_env_load(faults, 1, 1);
+    fault_env_start(faults, STRINGS("DELIVERY_MAX_RUNS=3", "DELIVERY_BACKOFF_BASE_MS=1"));
+    test_env_wait(faults->env, "undelivered=0");
+    assert_int_equal(board_fault_hits(faults->env, "proxy"), 3);
+    fault_env_settle(faults, &(struct history_rules){.max_runs = 3, .notes = true});
+    assert_int_equal(json_array_size(faults->history.requests), 3);
+}
+
 static void test_answers_always_lost_end_with_a_note(void **state)
 {
     struct fault_env *faults = *state;
@@ -155,6 +195,8 @@ int main(void)
         TEST_IN_FAULT_ENV(test_gateway_restart_costs_one_run_each),
         TEST_IN_FAULT_ENV(test_runs_that_may_have_happened_count),
         TEST_IN_FAULT_ENV(test_lost_answer_costs_one_run),
+        TEST_IN_FAULT_ENV(test_proxys_page_counts_as_a_run),
+        TEST_IN_FAULT_ENV(test_proxy_that_never_lets_through_ends_with_a_note),
         TEST_IN_FAULT_ENV(test_answers_always_lost_end_with_a_note),
         TEST_IN_FAULT_ENV(test_hanging_gateway_is_given_up_on_at_the_timeout),
         TEST_IN_FAULT_ENV(test_no_context_is_read_during_an_outage),

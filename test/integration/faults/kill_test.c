@@ -100,9 +100,7 @@ static void kill_once(struct fault_env *faults, struct rounds *rounds)
 /* A new board, so that a thousand rounds do not slow it down more and more. */
 static void reset_board(struct fault_env *faults)
 {
-    json_decref(test_env_post(faults->env, "/sandbox/reset", json_object()));
-    json_object_clear(faults->history.spooled);
-    fault_env_prepare(faults);
+    fault_env_reset(faults);
     board_set(faults->env,
         json_pack("{s:i}", "gateway_latency_ms", LATENCY_MS * process_timeout_scale()));
 }
