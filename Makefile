@@ -129,7 +129,7 @@ check-integration: $(PROGRAMS) $(STOPPABLE_RUNTIME) $(INTEGRATION_TESTS) ## run 
 # BACKEND=v0 or v1 is the version of the backend; both by default.
 torture: $(PROGRAMS) $(BUILD)/test/integration/faults/kill_test ## kill the runtime ROUNDS times under load; SEED repeats a run
 	MISSION_CONTROL_BUILD=$(BUILD) MISSION_CONTROL_ROUNDS=$(ROUNDS) MISSION_CONTROL_SEED=$(SEED) \
-		TEST='*$(BACKEND)' $(BUILD)/test/integration/faults/kill_test
+		TEST='*$(if $(BACKEND),($(BACKEND)))' $(BUILD)/test/integration/faults/kill_test
 
 # Each sanitizer has its own build directory, so that objects never mix. There are no suppression files.
 asan: ## run all tests under AddressSanitizer and UBSan

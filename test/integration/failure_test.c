@@ -88,6 +88,7 @@ static void test_stale_list_starts_no_second_run(void **state)
     board_hold_agents(env, "agent");
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "in_flight=1");
+    long reads = test_env_stat(env, "backend", "getNotificationForDelivery");
     board_backend_fault(
         env, json_pack("{s:s, s:s, s:s, s:i}", "action", "listUndeliveredNotifications",
                  "behaviour", "hold_after", "name", "list", "times", 1));
@@ -100,7 +101,7 @@ static void test_stale_list_starts_no_second_run(void **state)
     board_release(env, "list");
     test_env_wait(env, listed);
     /* It was not even read again; reading its context would also have prevented a second run. */
-    assert_int_equal(test_env_stat(env, "backend", "getNotificationForDelivery"), 1);
+    assert_int_equal(test_env_stat(env, "backend", "getNotificationForDelivery"), reads);
     assert_int_equal(board_requests_for(env, id), 1);
     assert_int_equal(count_messages_for(env, id), 1);
     test_env_stop_runtime(env);
@@ -318,25 +319,25 @@ static void test_disabled_gateway_reads_no_context(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_send_on_a_dead_connection_is_not_repeated),
-        TEST_IN_ENV(test_spent_run_budget_ends_with_a_note),
-        TEST_IN_ENV(test_refusals_before_a_run_cost_no_run),
-        TEST_IN_ENV(test_stale_list_starts_no_second_run),
-        TEST_IN_ENV(test_failed_write_back_starts_no_second_run),
-        TEST_IN_ENV(test_failed_mark_starts_no_second_run),
-        TEST_IN_ENV(test_failed_context_is_read_again),
-        TEST_IN_ENV(test_failed_list_is_polled_again),
-        TEST_IN_ENV(test_listed_notification_with_a_null_context_is_read_again),
-        TEST_IN_ENV(test_listed_notification_that_was_marked_is_marked_again),
+        TEST_ON_BOTH(test_send_on_a_dead_connection_is_not_repeated),
+        TEST_ON_BOTH(test_spent_run_budget_ends_with_a_note),
+        TEST_ON_BOTH(test_refusals_before_a_run_cost_no_run),
+        TEST_ON_BOTH(test_stale_list_starts_no_second_run),
+        TEST_ON_BOTH(test_failed_write_back_starts_no_second_run),
+        TEST_ON_BOTH(test_failed_mark_starts_no_second_run),
+        TEST_ON_BOTH(test_failed_context_is_read_again),
+        TEST_ON_BOTH(test_failed_list_is_polled_again),
+        TEST_ON_BOTH(test_listed_notification_with_a_null_context_is_read_again),
+        TEST_ON_BOTH(test_listed_notification_that_was_marked_is_marked_again),
         TEST_IN_ENV(test_first_success_of_any_call_ends_the_backoff_of_polls),
         TEST_IN_ENV(test_polls_that_fail_alone_are_backed_off),
-        TEST_IN_ENV(test_killed_runtime_keeps_the_reply),
-        TEST_IN_ENV(test_notifications_of_a_deleted_agent_or_task_are_skipped),
-        TEST_IN_ENV(test_thousands_of_stuck_notifications_can_be_listed),
-        TEST_IN_ENV(test_hanging_agent_delays_no_other),
+        TEST_ON_BOTH(test_killed_runtime_keeps_the_reply),
+        TEST_ON_BOTH(test_notifications_of_a_deleted_agent_or_task_are_skipped),
+        TEST_ON_BOTH(test_thousands_of_stuck_notifications_can_be_listed),
+        TEST_ON_BOTH(test_hanging_agent_delays_no_other),
         TEST_IN_ENV(test_wrong_service_token_is_reported_without_the_token),
         TEST_IN_ENV(test_redirect_is_reported_not_followed),
-        TEST_IN_ENV(test_disabled_gateway_reads_no_context),
+        TEST_ON_BOTH(test_disabled_gateway_reads_no_context),
     };
     return cmocka_run_group_tests_name("failure", tests, NULL, NULL);
 }

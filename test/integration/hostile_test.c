@@ -485,16 +485,16 @@ static void test_large_backend_bodies_do_not_fill_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_malformed_gateway_answers_fail_alone),
-        TEST_IN_ENV(test_deep_json_and_gzip_bomb_fail_alone),
-        TEST_IN_ENV(test_malformed_backend_answers_are_retried),
-        TEST_IN_ENV(test_incomplete_successes_are_retried),
-        TEST_IN_ENV(test_malformed_rows_are_ignored),
-        TEST_IN_ENV(test_unusable_rows_do_not_hide_usable_ones),
+        TEST_ON_BOTH(test_malformed_gateway_answers_fail_alone),
+        TEST_ON_BOTH(test_deep_json_and_gzip_bomb_fail_alone),
+        TEST_ON_BOTH(test_malformed_backend_answers_are_retried),
+        TEST_ON_BOTH(test_incomplete_successes_are_retried),
+        TEST_ON_BOTH(test_malformed_rows_are_ignored),
+        TEST_ON_BOTH(test_unusable_rows_do_not_hide_usable_ones),
         TEST_IN_ENV(test_oversized_list_is_read_in_smaller_pages),
         TEST_IN_ENV(test_pages_shrink_on_failure_and_grow_again),
-        TEST_IN_ENV(test_large_gateway_bodies_do_not_fill_memory),
-        TEST_IN_ENV(test_large_backend_bodies_do_not_fill_memory),
+        TEST_ON_BOTH(test_large_gateway_bodies_do_not_fill_memory),
+        TEST_ON_BOTH(test_large_backend_bodies_do_not_fill_memory),
     };
     return cmocka_run_group_tests_name("hostile", tests, NULL, NULL);
 }

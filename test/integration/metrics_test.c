@@ -271,10 +271,10 @@ static void test_metrics_hold_no_secret_and_no_id(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_deliveries_are_counted),
-        TEST_IN_ENV(test_work_in_flight_is_counted),
-        TEST_IN_ENV(test_failures_are_counted_by_class),
-        TEST_IN_ENV(test_abandoned_notifications_are_counted),
+        TEST_ON_BOTH(test_deliveries_are_counted),
+        TEST_ON_BOTH(test_work_in_flight_is_counted),
+        TEST_ON_BOTH(test_failures_are_counted_by_class),
+        TEST_ON_BOTH(test_abandoned_notifications_are_counted),
         TEST_IN_ENV(test_heartbeats_are_counted),
         TEST_IN_ENV(test_poll_failures_are_counted),
         TEST_IN_ENV(test_accept_header_selects_json_or_metrics),

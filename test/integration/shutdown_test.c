@@ -188,13 +188,13 @@ static void test_restart_request_waits_for_runs_in_flight(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_run_in_flight_is_written_back),
-        TEST_IN_ENV(test_write_in_flight_completes),
-        TEST_IN_ENV(test_reads_before_a_send_are_aborted),
-        TEST_IN_ENV(test_hung_servers_do_not_outlast_the_grace_period),
-        TEST_IN_ENV(test_replies_that_arrived_within_the_grace_period_are_kept),
-        TEST_IN_ENV(test_marks_answered_within_the_grace_period_are_not_repeated),
-        TEST_IN_ENV(test_restart_request_waits_for_runs_in_flight),
+        TEST_ON_BOTH(test_run_in_flight_is_written_back),
+        TEST_ON_BOTH(test_write_in_flight_completes),
+        TEST_ON_BOTH(test_reads_before_a_send_are_aborted),
+        TEST_ON_BOTH(test_hung_servers_do_not_outlast_the_grace_period),
+        TEST_ON_BOTH(test_replies_that_arrived_within_the_grace_period_are_kept),
+        TEST_ON_BOTH(test_marks_answered_within_the_grace_period_are_not_repeated),
+        TEST_ON_BOTH(test_restart_request_waits_for_runs_in_flight),
     };
     return cmocka_run_group_tests_name("shutdown", tests, NULL, NULL);
 }

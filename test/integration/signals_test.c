@@ -320,9 +320,9 @@ int main(void)
         TEST_IN_ENV(test_sighup_with_a_broken_token_file_changes_nothing),
         TEST_IN_ENV(test_sighup_applies_the_env_file_as_a_whole),
         TEST_IN_ENV(test_sighup_rejects_the_token_of_another_address),
-        TEST_IN_ENV(test_sigusr1_logs_every_worker),
-        TEST_IN_ENV(test_sigusr2_pauses_and_resumes_sends),
-        TEST_IN_ENV(test_stalled_log_reader_blocks_no_delivery),
+        TEST_ON_BOTH(test_sigusr1_logs_every_worker),
+        TEST_ON_BOTH(test_sigusr2_pauses_and_resumes_sends),
+        TEST_ON_BOTH(test_stalled_log_reader_blocks_no_delivery),
         TEST_IN_ENV(test_stalled_log_reader_does_not_block_shutdown),
         TEST_IN_ENV(test_second_signal_exits_with_a_stalled_log_reader),
     };

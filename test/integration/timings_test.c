@@ -49,8 +49,8 @@ static void test_no_timestamps_unless_enabled(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_timestamps_are_in_order),
-        TEST_IN_ENV(test_no_timestamps_unless_enabled),
+        TEST_ON_BOTH(test_timestamps_are_in_order),
+        TEST_ON_BOTH(test_no_timestamps_unless_enabled),
     };
     return cmocka_run_group_tests_name("timings", tests, NULL, NULL);
 }

@@ -128,7 +128,7 @@ static void test_polls_syncs_and_reports_have_their_own_traces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_delivery_is_one_trace),
+        TEST_ON_BOTH(test_delivery_is_one_trace),
         TEST_IN_ENV(test_polls_syncs_and_reports_have_their_own_traces),
     };
     return cmocka_run_group_tests_name("trace", tests, NULL, NULL);

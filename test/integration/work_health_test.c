@@ -199,13 +199,13 @@ static void test_list_of_v0_hides_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_every_attempt_is_refused),
+        TEST_ON_BOTH(test_every_attempt_is_refused),
         TEST_IN_ENV_WITH(test_list_hides_what_does_not_fit, .backend = "v1"),
         TEST_IN_ENV(test_list_of_v0_hides_nothing),
-        TEST_IN_ENV(test_every_attempt_times_out),
-        TEST_IN_ENV(test_one_failing_agent_is_no_outage),
-        TEST_IN_ENV(test_agents_unknown_to_the_gateway),
-        TEST_IN_ENV(test_old_notification_that_fails),
+        TEST_ON_BOTH(test_every_attempt_times_out),
+        TEST_ON_BOTH(test_one_failing_agent_is_no_outage),
+        TEST_ON_BOTH(test_agents_unknown_to_the_gateway),
+        TEST_ON_BOTH(test_old_notification_that_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

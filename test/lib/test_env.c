@@ -129,6 +129,11 @@ static void start_sandbox(struct test_env *env, unsigned on_port)
     snprintf(env->url, sizeof env->url, "%s", rest);
 }
 
+bool test_env_is_v1(const struct test_env *env)
+{
+    return env->options.backend != NULL && strcmp(env->options.backend, "v1") == 0;
+}
+
 void test_env_list_agents(struct test_env *env, bool listed)
 {
     json_decref(
@@ -194,8 +199,7 @@ int test_env_teardown(void **state)
     struct test_env *env = *state;
     process_fini(&env->second);
     process_fini(&env->runtime);
-    bool is_v1 = env->options.backend != NULL && strcmp(env->options.backend, "v1") == 0;
-    int overlaps = is_v1 && !env->options.may_overlap ? report_overlaps(env) : 0;
+    int overlaps = test_env_is_v1(env) && !env->options.may_overlap ? report_overlaps(env) : 0;
     int status = end_sandbox(env);
     http_client_destroy(env->client);
     ca_store_destroy(env->store);

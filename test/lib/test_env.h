@@ -29,6 +29,17 @@ enum { TEST_WAIT_MS = 15000 };
     cmocka_unit_test_prestate_setup_teardown( \
         (test), test_env_setup, test_env_teardown, (&(struct test_env_options){__VA_ARGS__}))
 
+/* The same test on both versions of the backend, as "test (v0)" and "test (v1)". */
+#define TEST_ON_BOTH(test) TEST_ON_BOTH_WITH((test), #test, test_env_setup, test_env_teardown)
+#define TEST_ON_BOTH_WITH(test, name_, setup, teardown)    \
+    TEST_ON((test), name_ " (v0)", setup, teardown, "v0"), \
+        TEST_ON((test), name_ " (v1)", setup, teardown, "v1")
+#define TEST_ON(test, name_, setup, teardown, version)                                            \
+    {                                                                                             \
+        .name = (name_), .test_func = (test), .setup_func = (setup), .teardown_func = (teardown), \
+        .initial_state = &(struct test_env_options){.backend = (version)},                        \
+    }
+
 struct test_env_options {
     const char *backend; /* version that the sandbox plays; NULL: its default */
     bool demo;           /* the board is that of --demo */
@@ -68,6 +79,9 @@ int test_env_teardown(void **state);
  * empty, and agents are listed. Runs in flight are cut.
  */
 void test_env_replace_sandbox(struct test_env *env, const char *backend);
+
+/* Whether the sandbox plays version 1 of the backend. */
+bool test_env_is_v1(const struct test_env *env);
 
 /* Whether the sandbox lists the agents that it has. */
 void test_env_list_agents(struct test_env *env, bool listed);

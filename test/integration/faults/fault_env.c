@@ -74,12 +74,6 @@ static void add_proxies(const struct fault_env *faults, const char *const settin
     }
 }
 
-bool fault_env_is_v1(const struct fault_env *faults)
-{
-    const char *backend = faults->env->options.backend;
-    return backend != NULL && strcmp(backend, "v1") == 0;
-}
-
 void fault_env_load(struct fault_env *faults, int count, int agents)
 {
     json_decref(board_load(faults->env, count, agents));

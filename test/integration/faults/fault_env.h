@@ -28,9 +28,6 @@ int fault_env_teardown(void **state);
 /* Empties the board and the history, while no runtime runs. */
 void fault_env_reset(struct fault_env *faults);
 
-/* Whether the sandbox plays version 1 of the backend. */
-bool fault_env_is_v1(const struct fault_env *faults);
-
 /* Loads count notifications for that many agents. */
 void fault_env_load(struct fault_env *faults, int count, int agents);
 
@@ -55,15 +52,8 @@ extern const struct history_rules fault_env_strict;
 /* Answers may have been lost; repeated runs stay within the budget. */
 extern const struct history_rules fault_env_lossy;
 
-/* A test in such an environment, on each version of the backend; for an array inside main. */
-#define TEST_IN_FAULT_ENV(test) FAULT_ENV_TEST(test, "v0"), FAULT_ENV_TEST(test, "v1")
-#define FAULT_ENV_TEST(test, version)                                      \
-    {                                                                      \
-#test "_on_" version, (test), fault_env_setup, fault_env_teardown, \
-            &(struct test_env_options)                                     \
-        {                                                                  \
-            .backend = version                                             \
-        }                                                                  \
-    }
+/* A test in such an environment, on both versions of the backend. */
+#define TEST_IN_FAULT_ENV(test) \
+    TEST_ON_BOTH_WITH((test), #test, fault_env_setup, fault_env_teardown)
 
 #endif

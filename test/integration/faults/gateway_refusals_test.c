@@ -143,7 +143,7 @@ static void test_poisoned_notifications_do_not_delay_others(void **state)
 {
     struct fault_env *faults = *state;
     /* v1 lists 500, so behind more than that nothing can be seen. */
-    int poisoned = fault_env_is_v1(faults) ? 480 : 600;
+    int poisoned = test_env_is_v1(faults->env) ? 480 : 600;
     char all_asked[32];
     snprintf(all_asked, sizeof all_asked, "posts=%d", poisoned + 10);
     load_poisoned(faults, poisoned, 12);

@@ -105,7 +105,7 @@ static void test_kill_after_the_send_spends_the_budget(void **state)
 int main(void)
 {
 #define TEST_WITH_STOP_POINTS(test) \
-    cmocka_unit_test_setup_teardown(test, setup_stop_points, fault_env_teardown)
+    TEST_ON_BOTH_WITH(test, #test, setup_stop_points, fault_env_teardown)
     const struct CMUnitTest tests[] = {
         TEST_WITH_STOP_POINTS(test_kill_before_the_send_costs_no_run),
         TEST_WITH_STOP_POINTS(test_kill_before_the_reply_is_spooled_costs_a_run),
