@@ -35,7 +35,7 @@ void wire_log_fini(struct wire_log *log);
 /* New array of objects {"notification", "proof"} of the exchanges of that kind, in their order. */
 json_t *wire_log_describe(const struct wire_log *log, enum wire_kind kind);
 
-enum { WIRE_KEPT_BYTES = 1024 };
+enum { WIRE_KEPT_BYTES = 32 * 1024 };
 
 /* The exchange of one connection that is under way. A zeroed one expects a request. */
 struct wire_reader {
