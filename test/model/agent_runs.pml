@@ -6,29 +6,30 @@
  * Each atomic block is what the C code does while holding the lock of the agent runs, or one
  * exchange with a server. A notification is pending until a worker takes it and, unless it has
  * ended, again afterwards, as the send queue has it. Beside each count of the code there is a true
- * one, which knows for each claim when and under which root it was made. A period is the time between
- * two messages of people, as far as the task has seen them.
+ * one, which knows for each claim when and under which root it was made. A period is the time
+ * between two messages of people, as far as the task has seen them.
  *
- * Simplifications: there is one task. A person's message names one agent, an agent's message each of
- * the two others, as long as there is room for notifications. Nothing is forgotten, neither old
+ * Simplifications: there is one task. A person's message names one agent, an agent's message each
+ * of the two others, as long as there is room for notifications. Nothing is forgotten, neither old
  * counts nor those that were used least recently. A note counts in the period in which it was
  * decided, though it may be posted later.
  *
- * -DBREAK=RULE removes one rule of the code. scripts/model.sh checks that Spin detects it.
+ * -DBREAK=RULE removes one rule of the code, named beside it, and scripts/model.sh checks that Spin
+ * detects it.
  */
-#define COUNT_AT_CLAIM 1
-#define TAKE_BACK 2
-#define TAKE_BACK_OF_PERIOD 3
-#define TASK_LIMIT 4
-#define ROOT_LIMIT 5
-#define PEOPLE_ARE_EXEMPT 6
-#define PERSON_RESETS_TASK 7
-#define PERSON_RESETS_ONCE 8
-#define PAIR_CLAIMED 9
-#define HOLDER_MAY_ASK_AGAIN 10
-#define NOTE_HELD 11
-#define PERSON_RESETS_NOTE 12
-#define REFUSED_NOTE_IS_FORGOTTEN 13
+#define COUNT_AT_CLAIM 1             /* claim_counts_locked: root->runs++, task->runs++ */
+#define TAKE_BACK 2                  /* take_back_locked: count->runs-- */
+#define TAKE_BACK_OF_PERIOD 3        /* take_back_locked: count->person_ms == person_ms */
+#define TASK_LIMIT 4                 /* claim_counts_locked: task->runs >= runs->max_runs */
+#define ROOT_LIMIT 5                 /* claim_counts_locked: root->runs >= runs->max_runs */
+#define PEOPLE_ARE_EXEMPT 6          /* claim_counts_locked: run->by_agent */
+#define PERSON_RESETS_TASK 7         /* reset_task: task->runs = 0 */
+#define PERSON_RESETS_ONCE 8         /* reset_task: person_wrote_ms <= task->person_ms */
+#define PAIR_CLAIMED 9               /* claim_locked: pair->holder = ... */
+#define HOLDER_MAY_ASK_AGAIN 10      /* claim_locked: strcmp of the pair's holder */
+#define NOTE_HELD 11                 /* take_note: root->holder, task->holder = ... */
+#define PERSON_RESETS_NOTE 12        /* reset_task: task->holder[0] = '\0' */
+#define REFUSED_NOTE_IS_FORGOTTEN 13 /* forget_holder_locked */
 #ifndef BREAK
 #define BREAK 0
 #endif

@@ -12,8 +12,9 @@
  * Simplifications: "replied" stands for every stage from the reply to the acknowledgement, which
  * the queue does not distinguish either (work_class_of); "written" is used only for what is
  * acknowledged again. If several lanes have work, any may be served, not only the one that has
- * waited longest. A settled id is forgotten with the first page that lacks it; the code keeps it longer.
- * What is listed in spite of its end is acknowledged at the next page, not five seconds later.
+ * waited longest. A settled id is forgotten with the first page that lacks it; the code keeps it
+ * longer. What is listed in spite of its end is acknowledged at the next page, not five seconds
+ * later.
  * Pages are never truncated, and allocations never fail. A run that has begun is answered, fails,
  * certainly did not take place, or hangs until the shutdown; one that fails is left out of the
  * counts of runs, whose only purpose here is to find an agent that is asked while it may still
@@ -37,25 +38,25 @@
 #define SIGNAL_ON_WAKE 13
 #define SIGNAL_ON_FINISH 14
 #define WAKE_LIMIT 15
-#define TAKE_BACK_ON_REFUSAL 16
-#define ACTIVITY_ENDS 17
-#define COUNT_BEFORE_SEND 18
-#define PAUSE_HOLDS_SENDS 20
-#define PAUSE_HOLDS_WAKES 21
-#define PAUSE_ALLOWS_WRITE 22
-#define PAUSE_IS_PASSED_OVER 23
-#define PAUSE_IS_OVER_AT_CLOSE 24
-#define WAIT_FOR_RESUME 25
-#define SIGNAL_FOR_RESUME 26
-#define RESUME_REMEMBERED 27
-#define ACKNOWLEDGE_AGAIN 30
-#define ACKNOWLEDGE_ONLY 31
-#define PAGE_AFTER_END 32
-#define SIGNAL_ON_ACKNOWLEDGE 33
-#define NEWER_POLICY 40
-#define TICKET_CHECKED 41
-#define TICKET_WITH_PERMISSION 42
-#define SIGNAL_ON_ADVANCE 43
+#define TAKE_BACK_ON_REFUSAL 16   /* send_not_allowed: journal_undo_run */
+#define ACTIVITY_ENDS 17          /* leave_worker_locked: *entry->queue.activity = ... */
+#define COUNT_BEFORE_SEND 18      /* stage_known: journal_begin_run */
+#define PAUSE_HOLDS_SENDS 20      /* first_ready_locked: lane->paused_until_ms == 0 */
+#define PAUSE_HOLDS_WAKES 21      /* find_overdue_wake_locked: paused_until_ms <= now_ms */
+#define PAUSE_ALLOWS_WRITE 22     /* first_ready_locked: class == CLASS_WRITE_BACK */
+#define PAUSE_IS_PASSED_OVER 23   /* first_ready_locked: goes on to the next lane */
+#define PAUSE_IS_OVER_AT_CLOSE 24 /* is_drained_locked: looks at the heap only */
+#define WAIT_FOR_RESUME 25        /* wait_for_work_locked: due_ms = queue->resume_ms */
+#define SIGNAL_FOR_RESUME 26      /* send_queue_take: resume_ms != SYNC_NO_DEADLINE */
+#define RESUME_REMEMBERED 27      /* take_work_locked: queue->resume_ms = resume_ms */
+#define ACKNOWLEDGE_AGAIN 30      /* take_in_known_locked: acknowledge_again_locked */
+#define ACKNOWLEDGE_ONLY 31       /* acknowledge_again_locked: stage = STAGE_WRITTEN */
+#define PAGE_AFTER_END 32         /* is_listed_in_spite_of_its_end: < offer->began_at_ms */
+#define SIGNAL_ON_ACKNOWLEDGE 33  /* queue_add_ready_locked: cond_signal */
+#define NEWER_POLICY 40           /* send_queue_set_policy: version > queue->policy.version */
+#define TICKET_CHECKED 41         /* breaker_record_send: the ticket is the present version */
+#define TICKET_WITH_PERMISSION 42 /* send_queue_advance: entry->queue.ticket = ... */
+#define SIGNAL_ON_ADVANCE 43      /* send_queue_advance: cond_signal while limited */
 #ifndef BREAK
 #define BREAK 0
 #endif
@@ -234,7 +235,8 @@ bool late_trip;      /* a result opened the breaker in another state than that o
 /* When the pause ends of a lane that only waits for that. */
 #define HAS_SEND(lane) \
     (LANES == 3 -> LISTED(lane, false) : \
-        ((lane) == 0 && (LISTED(0, false) || LISTED(1, false))) || ((lane) == 1 && LISTED(2, false)))
+        ((lane) == 0 && (LISTED(0, false) || LISTED(1, false))) || \
+        ((lane) == 1 && LISTED(2, false)))
 #define HAS_WAKE(lane) \
     (WAKES > 0 && wake_state[lane] == WAKE_READY && !busy[lane] && wakes_running < MAX_WAKES)
 #if PAUSES > 0
