@@ -228,7 +228,7 @@ static void begin_call(struct sandbox *sandbox, struct exchange *exchange, const
     struct backend_call *call = memory_new(1, sizeof *call);
     *call = (struct backend_call){.sandbox = sandbox, .exchange = exchange, .call = read};
     exchange_on_end(exchange, backend_call_end, call);
-    call->function = read.name == NULL ? NULL : service_find(sandbox->options.backend, read.name);
+    call->function = read.name == NULL ? NULL : service_find(service_version(sandbox), read.name);
     if (call->function == NULL || strcmp(kind, "Action") != 0)
         answer_misdirected(call, kind);
     else

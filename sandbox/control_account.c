@@ -128,6 +128,7 @@ static bool apply_setting_named(struct settings *settings, const char *name, jso
     const struct setting all[] = {
         {"hide_agents", &settings->hide_agents, NULL},
         {"redact", &settings->redact, NULL},
+        {"rolled_back", &settings->rolled_back, NULL},
         {"gateway_draining", &settings->gateway_draining, NULL},
         {"gateway_disabled", &settings->gateway_disabled, NULL},
         {"gateway_auth_delay", &settings->gateway_auth_delay, NULL},
@@ -158,12 +159,12 @@ void control_settings(struct sandbox *sandbox, struct exchange *exchange, const 
         }
     }
     answer_json(exchange, 200,
-        json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:f, s:f, s:O?}", "hide_agents",
-            (int)settings->hide_agents, "redact", (int)settings->redact, "gateway_draining",
-            (int)settings->gateway_draining, "gateway_disabled", (int)settings->gateway_disabled,
-            "gateway_auth_delay", (int)settings->gateway_auth_delay, "gateway_chatty",
-            (int)settings->gateway_chatty, "gateway_numbers", (int)settings->gateway_numbers,
-            "timings", (int)settings->timings, "gateway_latency_ms", settings->gateway_latency_ms,
-            "gateway_input_bytes", settings->gateway_input_bytes, "gateway_agents",
-            settings->gateway_agents));
+        json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:f, s:f, s:O?}", "hide_agents",
+            (int)settings->hide_agents, "redact", (int)settings->redact, "rolled_back",
+            (int)settings->rolled_back, "gateway_draining", (int)settings->gateway_draining,
+            "gateway_disabled", (int)settings->gateway_disabled, "gateway_auth_delay",
+            (int)settings->gateway_auth_delay, "gateway_chatty", (int)settings->gateway_chatty,
+            "gateway_numbers", (int)settings->gateway_numbers, "timings", (int)settings->timings,
+            "gateway_latency_ms", settings->gateway_latency_ms, "gateway_input_bytes",
+            settings->gateway_input_bytes, "gateway_agents", settings->gateway_agents));
 }

@@ -20,6 +20,7 @@ struct settings {
     double gateway_latency_ms;
     bool hide_agents;           /* listAgents returns none, so that no agent is woken */
     bool redact;                /* the backend hides error texts, as production deployments do */
+    bool rolled_back;           /* the functions are those of version 0; the board stays */
     bool gateway_draining;      /* answers 503 gateway_unavailable */
     bool gateway_disabled;      /* the responses endpoint is off: 404 */
     bool gateway_auth_delay;    /* repeated wrong tokens are answered with a delay */

@@ -69,7 +69,12 @@ void service_answer_success(struct service_call *call)
 
 bool service_is_v1(const struct service_call *call)
 {
-    return call->sandbox->options.backend == BACKEND_V1;
+    return service_version(call->sandbox) == BACKEND_V1;
+}
+
+enum backend_version service_version(const struct sandbox *sandbox)
+{
+    return sandbox->settings.rolled_back ? BACKEND_V0 : sandbox->options.backend;
 }
 
 bool service_owns(const struct service_call *call, const struct document *document)

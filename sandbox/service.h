@@ -52,6 +52,9 @@ void service_answer_success(struct service_call *call);
 /* Whether the call is to version 1. */
 bool service_is_v1(const struct service_call *call);
 
+/* The version whose functions the sandbox has at the moment. */
+enum backend_version service_version(const struct sandbox *sandbox);
+
 /* Whether document belongs to the call's account. */
 bool service_owns(const struct service_call *call, const struct document *document);
 

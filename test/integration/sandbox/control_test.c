@@ -296,6 +296,23 @@ static void test_unknown_version_is_a_usage_error(void **state)
         &env->second, "--backend must be v0 or v1, not \"v2\"", TEST_WAIT_MS, NULL, 0));
 }
 
+/* The functions are those of version 0 until the setting is off again; the board is the same. */
+static void test_backend_can_be_rolled_back(void **state)
+{
+    struct test_env *env = *state;
+    char id[ID_BYTES];
+    board_load_one(env, id);
+    board_set_flag(env, "rolled_back", true);
+    backend_refuses(env, "Could not find public function", "markNotificationRead",
+        "{'notificationId':'%s'}", id);
+    json_t *context =
+        backend_value(env, "getNotificationForDelivery", "{'notificationId':'%s'}", id);
+    value_must_be(env, context, "deliverySessionKey", "");
+    json_decref(context);
+    board_set_flag(env, "rolled_back", false);
+    backend_do(env, "markNotificationRead", "{'notificationId':'%s'}", id);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +328,7 @@ int main(void)
         V1(test_state_and_info_tell_the_version),
         TEST_IN_ENV_WITH(
             test_demo_has_a_squad_and_tasks_in_several_statuses, .backend = "v1", .demo = true),
+        V1(test_backend_can_be_rolled_back),
         TEST_IN_ENV(test_unknown_version_is_a_usage_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
