@@ -24,8 +24,11 @@ void journal_begin_run(const struct journal *journal, struct entry *entry);
 /* Takes the count back, because the agent certainly did not run. */
 void journal_undo_run(const struct journal *journal, struct entry *entry);
 
-/* Saves for how long the entry has been failing; not while only the spool has its reply. */
-void journal_save_failing(const struct journal *journal, struct entry *entry);
+/*
+ * Saves how far the entry has come, as for how long it has been failing; not while only the spool
+ * has its reply.
+ */
+void journal_save_progress(const struct journal *journal, struct entry *entry);
 
 /* Puts entry->work.reply on disk, synced; the text also stays in memory. */
 void journal_save_reply(const struct journal *journal, struct entry *entry);
@@ -46,6 +49,12 @@ int journal_load_reply(const struct journal *journal, struct entry *entry, struc
  * fails: the entry must be kept, or all trace of it would be lost.
  */
 bool journal_close(const struct journal *journal, struct entry *entry);
+
+/*
+ * The entry begins again, with a newer message: frees its reply, and leaves a record that says so.
+ * What would have become a dead letter does so now; false when that fails, with nothing changed.
+ */
+bool journal_start_over(const struct journal *journal, struct entry *entry);
 
 /* Keeps dead/ within its bounds and counts it in the stats. Any thread. */
 void journal_trim_dead(const struct journal *journal);

@@ -134,7 +134,7 @@ bool attempt_failing_too_long(
         failing->total_ms += passed_ms < tried_ms ? passed_ms : tried_ms;
     failing->going_on = true;
     failing->counted_ms = clock_ms;
-    journal_save_failing(&attempt->delivery->journal, attempt->entry);
+    journal_save_progress(&attempt->delivery->journal, attempt->entry);
     return failing->total_ms >= attempt->delivery->config->delivery_give_up_after_ms;
 }
 
@@ -148,7 +148,7 @@ bool attempt_failing_too_long(
 static void abandon_reply(struct attempt *attempt)
 {
     attempt->entry->work.reply_abandoned = true;
-    journal_save_failing(&attempt->delivery->journal, attempt->entry);
+    journal_save_progress(&attempt->delivery->journal, attempt->entry);
 }
 
 /*
@@ -195,15 +195,12 @@ static enum entry_stage judge_failed_stage(struct attempt *attempt, enum entry_s
     bool is_marked =
         context->has_ended && (stage == STAGE_WRITTEN || !attempt->entry->work.answers_again);
     bool has_ended = is_marked || json_is_null(context->value);
-    if (stage == STAGE_WRITTEN && is_marked && v1_takes_newer_message(attempt, context))
-        return STAGE_KNOWN;
     if (has_ended && !marked_by_us) {
         if (stage != STAGE_WRITTEN)
-            return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_ENDED_ELSEWHERE);
-        /* Only the answer to our own call was lost. */
-        if (attempt->entry->work.closing == CLOSING_OPEN)
+            attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_ENDED_ELSEWHERE);
+        else if (attempt->entry->work.closing == CLOSING_OPEN) /* the answer to our call was lost */
             attempt->entry->work.closing = CLOSING_ACKNOWLEDGED;
-        return STAGE_SETTLED;
+        return v1_settle_marked(attempt, context);
     }
     if (stage == STAGE_KNOWN) /* what failed was this same read */
         return attempt_retry(attempt, class, stage, error);

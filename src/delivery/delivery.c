@@ -161,8 +161,7 @@ static void remember_context(struct attempt *attempt)
     const char *task_id = json_guard_string(context->notification, "taskId");
     text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, slug != NULL ? slug : "");
     text_copy(entry->work.task_id, sizeof entry->work.task_id, task_id != NULL ? task_id : "");
-    if (context->version == BACKEND_V1)
-        v1_remember_context(attempt);
+    v1_remember_context(attempt);
 }
 
 /* Posts content in the entry's thread. Its key is the notification, so repeating it is safe. */
@@ -262,6 +261,10 @@ static enum entry_stage stage_known(struct attempt *attempt)
             delivery->queue, attempt->context.version == BACKEND_V1 &&
                                  delivery->config->delivery_lanes != LANES_AGENT);
     attempt->entry->work.errors = (struct failing_time){0};
+    /* An earlier process may have ended between its mark and the look that follows it. */
+    if (attempt->context.has_ended && !attempt->entry->work.answers_again &&
+        v1_settle_marked(attempt, &attempt->context) != STAGE_SETTLED)
+        return STAGE_KNOWN;
     remember_context(attempt);
     enum entry_stage stage = judge_context(attempt);
     /* Counted first, so that nothing lies between the queue's permission and the request. */
@@ -533,9 +536,9 @@ static enum entry_stage look_after_mark(struct attempt *attempt)
         service_get_delivery(&attempt->service, attempt->entry->item.id, &context, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_WRITTEN, outcome, &error);
-    bool goes_on = v1_takes_newer_message(attempt, &context);
+    enum entry_stage next = v1_settle_marked(attempt, &context);
     delivery_context_fini(&context);
-    return goes_on ? STAGE_KNOWN : STAGE_SETTLED;
+    return next;
 }
 
 /* Acknowledges the notification, so that it leaves the backend's list. */
@@ -543,6 +546,10 @@ static enum entry_stage stage_written(struct attempt *attempt)
 {
     struct error error;
     struct entry *entry = attempt->entry;
+    /* Something has to lead to the look after a restart, although no agent was asked. */
+    if (entry->work.may_be_changed && entry->work.record == RECORD_NONE &&
+        entry->work.reopened == 0)
+        journal_save_progress(&attempt->delivery->journal, entry);
     enum convex_outcome outcome = service_mark_delivered(&attempt->service, entry->item.id, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_WRITTEN, outcome, &error);

@@ -16,13 +16,14 @@
  *   ... written --mark, look--> settled
  *                    '--newer message--> known (answers_again) --> ... --> written --look--> ...
  *
- * The record stays in the spool until the look has found nothing new, so a crash at any point leads
- * back to it. The notification's key is spent on the first reply, so those that follow are posted
- * without one, each only after the thread was read and does not hold it yet.
+ * The record stays in the spool until the look has found nothing new; what is skipped gets one for
+ * that reason. So a crash at any point leads back to the look, at the latest when the known stage
+ * finds the notification marked (v1_settle_marked). The notification's key is spent on the first
+ * reply, so the next is posted without one, each time only after the thread was read and does not
+ * hold it yet.
  */
 #include "delivery/delivery_v1.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "backend/backend_version.h"
@@ -69,12 +70,13 @@ void v1_remember_context(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
     const struct delivery_context *context = &attempt->context;
-    const char *message_id = message_id_of(context);
+    bool is_v1 = context->version == BACKEND_V1;
+    const char *message_id = is_v1 ? message_id_of(context) : NULL;
     text_copy(entry->work.message_id, sizeof entry->work.message_id,
         message_id != NULL ? message_id : "");
     entry->work.thread_until_ms = newest_in_thread_ms(context);
-    entry->work.may_be_changed = context->type == NOTIFICATION_THREAD_UPDATE;
-    entry->work.begins_task = context->type == NOTIFICATION_ASSIGNMENT &&
+    entry->work.may_be_changed = is_v1 && context->type == NOTIFICATION_THREAD_UPDATE;
+    entry->work.begins_task = is_v1 && context->type == NOTIFICATION_ASSIGNMENT &&
                               context->task_status == TASK_ASSIGNED &&
                               context->flags.can_modify_task_status;
 }
@@ -171,23 +173,25 @@ void v1_end_typing(struct attempt *attempt)
 static bool is_shown_as(const char *content, const char *shown)
 {
     size_t bytes = text_utf16_cut(content, strlen(content), THREAD_CONTENT_UNITS);
-    return strncmp(content, shown, bytes) == 0 &&
-           (content[bytes] != '\0' ? strcmp(shown + bytes, "…") == 0 : shown[bytes] == '\0');
+    if (strncmp(content, shown, bytes) != 0)
+        return false;
+    const char *end = shown + bytes;
+    if (content[bytes] == '\0')
+        return *end == '\0';
+    return strcmp(end, "…") == 0;
 }
 
-/* Whether the agent has posted content since the thread was read for the run. */
-static bool thread_has(
-    const struct attempt *attempt, const struct delivery_context *context, const char *content)
+bool v1_thread_has(
+    const json_t *thread, const char *agent_id, const char *content, int64_t since_ms)
 {
     size_t index;
     const json_t *item;
-    json_array_foreach (context->thread, index, item) {
+    json_array_foreach (thread, index, item) {
         int64_t created_ms = 0;
         const char *shown = json_guard_string(item, "content");
         json_guard_time_ms(item, "createdAt", 0, &created_ms);
-        if (created_ms > attempt->entry->work.thread_until_ms && shown != NULL &&
-            json_guard_is(item, "authorId", attempt->entry->agent_id, "") &&
-            is_shown_as(content, shown))
+        if (created_ms > since_ms && shown != NULL &&
+            json_guard_is(item, "authorId", agent_id, "") && is_shown_as(content, shown))
             return true;
     }
     return false;
@@ -204,7 +208,9 @@ enum convex_outcome v1_post_without_key(
         service_get_delivery(&attempt->service, entry->item.id, &context, error);
     if (outcome != CONVEX_SUCCESS)
         return outcome;
-    bool posted = thread_has(attempt, &context, content);
+    /* Since the thread was read for the run. */
+    bool posted =
+        v1_thread_has(context.thread, entry->agent_id, content, entry->work.thread_until_ms);
     delivery_context_fini(&context);
     return posted ? CONVEX_SUCCESS : service_create_message(&attempt->service, &message, error);
 }
@@ -221,23 +227,29 @@ void v1_begin_task(struct attempt *attempt)
         service_begin_task(&service, entry->agent_id, entry->work.task_id, &error), &error);
 }
 
-bool v1_takes_newer_message(struct attempt *attempt, const struct delivery_context *context)
+/* Whether the notification is about another message than the one that was dealt with. */
+static bool has_newer_message(const struct entry *entry, const struct delivery_context *context)
+{
+    const char *message_id = message_id_of(context);
+    return entry->work.may_be_changed && message_id != NULL &&
+           strcmp(message_id, entry->work.message_id) != 0;
+}
+
+enum entry_stage v1_settle_marked(struct attempt *attempt, const struct delivery_context *context)
 {
     struct entry *entry = attempt->entry;
-    const char *message_id = message_id_of(context);
-    if (!entry->work.may_be_changed || message_id == NULL ||
-        strcmp(message_id, entry->work.message_id) == 0)
-        return false;
-    log_event(LOG_LEVEL_INFO, component, ATTEMPT_FIELDS(attempt, LOG_TEXT("message", message_id)),
+    if (!has_newer_message(entry, context))
+        return STAGE_SETTLED;
+    if (!journal_start_over(&attempt->delivery->journal, entry)) {
+        attempt->delay_ms = attempt->delivery->config->delivery_backoff_max_ms;
+        return STAGE_WRITTEN;
+    }
+    log_event(LOG_LEVEL_INFO, component,
+        ATTEMPT_FIELDS(attempt, LOG_TEXT("message", message_id_of(context))),
         "%s was changed to a newer message while it was delivered; answering that as well",
         entry->item.id);
-    free(entry->work.reply);
-    entry->work.reply = NULL;
-    entry->work.answers_again = true;
     entry->work.closing = CLOSING_OPEN;
-    entry->work.runs = 0;
-    entry->work.timeouts = 0;
-    entry->work.empty_answers = 0;
-    entry->work.refusals = (struct failing_time){0};
-    return true;
+    entry->work.reopened = 0;
+    entry->work.typing = false;
+    return STAGE_KNOWN;
 }

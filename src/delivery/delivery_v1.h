@@ -13,7 +13,10 @@
  * the others do nothing while the backend is not known to be v1.
  */
 
-/* Keeps what later stages need of the context, also after a restart. */
+/*
+ * Keeps what later stages need of the context, also after a restart; of one that is not of v1, that
+ * they need nothing.
+ */
 void v1_remember_context(struct attempt *attempt);
 
 /*
@@ -35,11 +38,14 @@ void v1_append_message(
 /* Decides what becomes of a reply of that kind, and counts it if it is to be asked for again. */
 enum answer_fate v1_judge_reply(struct attempt *attempt, enum reply_kind kind, bool incomplete);
 
-/* Shows the agent as typing; blocks for 5 s at most, and never fails the delivery. */
+/*
+ * Shows the agent as typing until the notification is marked as delivered. The call takes 5 s at
+ * most, and never fails the delivery.
+ */
 void v1_begin_typing(struct attempt *attempt);
 
 /*
- * No longer shows it, if it does: the notification waits, or has ended undelivered. Blocks and
+ * No longer shows it, if it does: the notification waits, or has ended without a mark. Blocks and
  * fails as v1_begin_typing does.
  */
 void v1_end_typing(struct attempt *attempt);
@@ -55,9 +61,18 @@ enum convex_outcome v1_post_without_key(
 void v1_begin_task(struct attempt *attempt);
 
 /*
- * Whether the notification names a newer message than the one that was answered, or skipped, when
- * it was marked as delivered. If so, prepares the entry for answering that one, too.
+ * The notification is marked as delivered, and this is its context since. Returns STAGE_SETTLED, or
+ * if it names a newer message than the one that was answered, or skipped, STAGE_KNOWN: the entry is
+ * ready to begin again with that one. STAGE_WRITTEN with a delay while the disk does not take what
+ * the earlier message has left for dead/.
  */
-bool v1_takes_newer_message(struct attempt *attempt, const struct delivery_context *context);
+enum entry_stage v1_settle_marked(struct attempt *attempt, const struct delivery_context *context);
+
+/*
+ * Whether an array as the context's thread has a message of the agent with that content, cut as
+ * there, which is newer than since_ms. Pure.
+ */
+bool v1_thread_has(
+    const json_t *thread, const char *agent_id, const char *content, int64_t since_ms);
 
 #endif

@@ -10,7 +10,7 @@
  *   One that such a page still lists a while later has not ended for the backend: if its context
  *   said that it is gone, it becomes a new entry; else it is acknowledged again.
  * - A known id that a page lacks is dropped only if nothing has been done for it: no run, no
- *   record, no worker. Later stages always run to their end.
+ *   record, no mark, no worker. Later stages always run to their end.
  *
  * A truncated page says nothing about younger notifications (page_covers). There is a bound
  * on what is held and on what is ready; rows beyond it are left with the backend, which lists them
@@ -258,7 +258,7 @@ static void drop_unlisted_locked(
             !page_covers(offer, entry))
             continue;
         bool unused = entry->queue.stage == STAGE_KNOWN && entry->work.runs == 0 &&
-                      entry->work.record == RECORD_NONE;
+                      entry->work.record == RECORD_NONE && !entry->work.answers_again;
         bool forgettable =
             entry->queue.stage == STAGE_SETTLED && entry->queue.settled_at_ms < offer->began_at_ms;
         if (unused || forgettable)

@@ -4,6 +4,8 @@
  *   no record --begin_run--> run counted --save_reply--> with the reply --close--> no record
  *       ^                       |    |                        |
  *       '------undo_run---------'    '-------- close ---------+--> dead/, if given up and untold
+ *                                                             |
+ *                            run counted <----start_over------'
  *
  * A run is counted before its request goes out, without a sync: the page cache survives the end of
  * the process, and a machine that loses power may at worst repeat a run. A reply is synced before
@@ -94,13 +96,15 @@ void journal_begin_run(const struct journal *journal, struct entry *entry)
 void journal_undo_run(const struct journal *journal, struct entry *entry)
 {
     entry->work.runs--;
-    if (entry->work.runs == 0 && entry->work.refusals.total_ms == 0)
+    /* One that is answered again is no longer listed: only the record leads to it. */
+    bool is_listed = !entry->work.answers_again;
+    if (entry->work.runs == 0 && entry->work.refusals.total_ms == 0 && is_listed)
         remove_record(journal, entry);
     else
         save_record(journal, entry, false);
 }
 
-void journal_save_failing(const struct journal *journal, struct entry *entry)
+void journal_save_progress(const struct journal *journal, struct entry *entry)
 {
     if (entry->work.record == RECORD_REPLY && entry->work.reply == NULL)
         return;
@@ -169,6 +173,24 @@ bool journal_close(const struct journal *journal, struct entry *entry)
         return bury_record(journal, entry);
     if (entry->work.record != RECORD_NONE)
         remove_record(journal, entry);
+    return true;
+}
+
+bool journal_start_over(const struct journal *journal, struct entry *entry)
+{
+    /* One that was listed after its end has its dead letter already. */
+    if (entry->work.reopened == 0 && is_dead_letter(entry) && !bury_record(journal, entry))
+        return false;
+    free(entry->work.reply);
+    entry->work.reply = NULL;
+    entry->work.reply_abandoned = false;
+    entry->work.answers_again = true;
+    entry->work.runs = 0;
+    entry->work.timeouts = 0;
+    entry->work.empty_answers = 0;
+    entry->work.refusals = (struct failing_time){0};
+    entry->work.failure[0] = '\0';
+    save_record(journal, entry, false);
     return true;
 }
 

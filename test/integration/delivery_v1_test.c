@@ -1,4 +1,4 @@
-/* Deliveries on a backend of version 1: sessions, what agents are told, typing, newer messages. */
+/* Deliveries on version 1 of the backend: sessions, what agents are told, typing, empty answers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,71 +11,15 @@
 
 #include "../lib/backend_call.h"
 #include "../lib/board.h"
+#include "../lib/thread.h"
 
 #define V1(test) TEST_IN_ENV_WITH(test, .backend = "v1")
-
-/* A user, and an agent that is assigned to a task and therefore follows it. */
-static void seed_task(struct test_env *env)
-{
-    backend_set_up(env, "seed",
-        "{'users':[{'name':'Bob','email':'bob@example.com'}],"
-        "'agents':[{'slug':'jarvis','name':'Jarvis','heartbeatInterval':1440}],"
-        "'tasks':[{'title':'work','status':'in_progress','assign':['jarvis']}]}");
-}
-
-/* All notifications that the seed made are out of the way. */
-static void mark_everything(struct test_env *env)
-{
-    json_t *notifications = board_documents(env, "notifications");
-    size_t index;
-    const json_t *notification;
-    json_array_foreach (notifications, index, notification) {
-        if (json_object_get(notification, "deliveredAt") == NULL &&
-            strcmp(board_string(notification, "recipientType"), "agent") == 0)
-            backend_do(env, "markNotificationDelivered", "{'notificationId':'%s'}",
-                board_string(notification, "_id"));
-    }
-    json_decref(notifications);
-}
-
-static void say(struct test_env *env, const char *content)
-{
-    backend_set_up(env, "message", "{'task':'work','content':'%s'}", content);
-}
-
-/* The run of that number from 0, as recorded; a new reference. */
-static json_t *run_of(struct test_env *env, size_t number)
-{
-    json_t *record = test_env_get(env, "/sandbox/gateway");
-    json_t *run = json_incref(json_array_get(json_object_get(record, "requests"), number));
-    assert_non_null(run);
-    json_decref(record);
-    return run;
-}
-
-static size_t count_runs(struct test_env *env)
-{
-    return (size_t)test_env_stat(env, "gateway", "deliveries");
-}
 
 static const char *text_of(const json_t *run, const char *key)
 {
     const char *text = board_string(run, key);
     assert_non_null(text);
     return text;
-}
-
-/* How many messages of agents the thread has, and the notifications that show somebody typing. */
-static size_t count_replies(struct test_env *env)
-{
-    json_t *messages = board_documents(env, "messages");
-    size_t count = 0;
-    size_t index;
-    const json_t *message;
-    json_array_foreach (messages, index, message)
-        count += strcmp(board_string(message, "authorType"), "agent") == 0;
-    json_decref(messages);
-    return count;
 }
 
 static void must_be_nobody_typing(struct test_env *env)
@@ -86,13 +30,12 @@ static void must_be_nobody_typing(struct test_env *env)
 static void test_mention_is_answered_in_the_session_of_its_task(void **state)
 {
     struct test_env *env = *state;
-    seed_task(env);
-    mark_everything(env);
-    say(env, "@jarvis what is the time?");
+    thread_seed(env);
+    thread_say(env, "@jarvis what is the time?");
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "undelivered=0");
-    assert_int_equal(count_runs(env), 1);
-    json_t *run = run_of(env, 0);
+    assert_int_equal(thread_count_runs(env), 1);
+    json_t *run = thread_run(env, 0);
     const char *session = text_of(run, "session");
     assert_int_equal(strncmp(session, "agent:jarvis:task:", strlen("agent:jarvis:task:")), 0);
     assert_string_equal(text_of(run, "user"), session);
@@ -100,7 +43,7 @@ static void test_mention_is_answered_in_the_session_of_its_task(void **state)
     assert_non_null(strstr(text_of(run, "instructions"), "**Jarvis**"));
     assert_non_null(strstr(text_of(run, "input"), "## Notification: mention"));
     assert_non_null(strstr(text_of(run, "input"), "what is the time?"));
-    assert_int_equal(count_replies(env), 1);
+    assert_int_equal(thread_count_replies(env), 1);
     must_be_nobody_typing(env);
     assert_int_equal(test_env_stat(env, "backend", "markNotificationRead"), 1);
     assert_int_equal(test_env_stat(env, "backend", "markNotificationDeliveryEnded"), 0);
@@ -118,14 +61,13 @@ static void test_mention_costs_four_calls_beside_the_list(void **state)
     static const long expected[] = {1, 1, 1, 1, 0, 0};
     long before[sizeof functions / sizeof functions[0]];
     struct test_env *env = *state;
-    seed_task(env);
-    mark_everything(env);
-    say(env, "@jarvis hello");
+    thread_seed(env);
+    thread_say(env, "@jarvis hello");
     test_env_start_runtime(env, NULL);
     test_env_wait_log(env, "Delivered ");
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
         before[i] = test_env_stat(env, "backend", functions[i]);
-    say(env, "@jarvis hello again");
+    thread_say(env, "@jarvis hello again");
     test_env_wait(env, "undelivered=0&messages=4");
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
         if (test_env_stat(env, "backend", functions[i]) - before[i] != expected[i])
@@ -146,7 +88,7 @@ static void test_assignment_begins_its_task(void **state)
     json_t *tasks = board_documents(env, "tasks");
     assert_string_equal(board_string(json_array_get(tasks, 0), "status"), "in_progress");
     json_decref(tasks);
-    assert_true(count_replies(env) >= 1);
+    assert_true(thread_count_replies(env) >= 1);
     test_env_stop_runtime(env);
 }
 
@@ -187,12 +129,11 @@ static void test_lanes_can_be_agents(void **state)
 static void test_typing_ends_when_the_notification_waits(void **state)
 {
     struct test_env *env = *state;
-    seed_task(env);
-    mark_everything(env);
+    thread_seed(env);
     board_gateway_fault(
         env, json_pack("{s:s, s:i, s:i}", "action", "status", "status", 500, "times", 1));
     board_gateway_fault(env, json_pack("{s:s, s:i}", "action", "hold", "times", 1));
-    say(env, "@jarvis hello");
+    thread_say(env, "@jarvis hello");
     test_env_start_runtime(env, STRINGS("DELIVERY_BACKOFF_BASE_MS=1"));
     test_env_wait(env, "held=1&typing=1");
     assert_int_equal(test_env_stat(env, "backend", "markNotificationDeliveryEnded"), 1);
@@ -208,115 +149,14 @@ static void test_typing_ends_when_the_notification_waits(void **state)
 static void test_typing_mark_that_hangs_is_given_up(void **state)
 {
     struct test_env *env = *state;
-    seed_task(env);
-    mark_everything(env);
+    thread_seed(env);
     board_backend_fault(
         env, json_pack("{s:s, s:s}", "action", "markNotificationRead", "behaviour", "hang"));
-    say(env, "@jarvis hello");
+    thread_say(env, "@jarvis hello");
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "undelivered=0");
-    assert_int_equal(count_runs(env), 1);
-    assert_int_equal(count_replies(env), 1);
-    test_env_stop_runtime(env);
-}
-
-/* Where the person writes while the agent is at work on the thread's earlier message. */
-static const struct {
-    bool at_gateway;
-    const char *action;
-    const char *when;
-} moments[] = {
-    {false, "markNotificationRead", "before"},
-    {false, "markNotificationRead", "after"},
-    {true, "reply", "before"},
-    {true, "reply", "after"},
-    {false, "createMessageFromAgent", "before"},
-    {false, "createMessageFromAgent", "after"},
-    {false, "markNotificationDelivered", "before"},
-};
-
-static void post_at(struct test_env *env, size_t moment)
-{
-    json_t *post = json_pack("{s:s, s:s, s:s}", "when", moments[moment].when, "content",
-        "and now something else", "task", "work");
-    if (moments[moment].at_gateway)
-        board_gateway_fault(env, json_pack("{s:s, s:i, s:o}", "action", moments[moment].action,
-                                     "times", 1, "post", post));
-    else
-        board_backend_fault(env, json_pack("{s:s, s:s, s:i, s:o}", "action", moments[moment].action,
-                                     "behaviour", "delay", "times", 1, "post", post));
-}
-
-/* Nothing that a person wrote is swallowed, at whichever step it is written. */
-static void expect_both_messages_answered(struct test_env *env, size_t moment)
-{
-    seed_task(env);
-    mark_everything(env);
-    say(env, "the first thing");
-    post_at(env, moment);
-    test_env_start_runtime(env, NULL);
-    test_env_wait(env, "undelivered=0&messages=4");
-    assert_int_equal(count_runs(env), 2);
-    json_t *second = run_of(env, 1);
-    assert_non_null(strstr(text_of(second, "input"), "and now something else"));
-    json_decref(second);
-    assert_int_equal(count_replies(env), 2);
-    must_be_nobody_typing(env);
-    test_env_stop_runtime(env);
-}
-
-static void test_message_before_the_read_mark_is_answered(void **state)
-{
-    expect_both_messages_answered(*state, 0);
-}
-
-static void test_message_after_the_read_mark_is_answered(void **state)
-{
-    expect_both_messages_answered(*state, 1);
-}
-
-static void test_message_as_the_run_begins_is_answered(void **state)
-{
-    expect_both_messages_answered(*state, 2);
-}
-
-static void test_message_as_the_run_ends_is_answered(void **state)
-{
-    expect_both_messages_answered(*state, 3);
-}
-
-static void test_message_before_the_reply_is_answered(void **state)
-{
-    expect_both_messages_answered(*state, 4);
-}
-
-static void test_message_after_the_reply_is_answered(void **state)
-{
-    expect_both_messages_answered(*state, 5);
-}
-
-static void test_message_before_the_mark_is_answered(void **state)
-{
-    expect_both_messages_answered(*state, 6);
-}
-
-/* The second reply has no key, so a lost answer must not post it twice. */
-static void test_second_reply_is_posted_once_although_its_answer_is_lost(void **state)
-{
-    struct test_env *env = *state;
-    seed_task(env);
-    mark_everything(env);
-    say(env, "the first thing");
-    post_at(env, 6);
-    board_backend_fault(env, json_pack("{s:s, s:s, s:i}", "action", "createMessageFromAgent",
-                                 "behaviour", "delay", "times", 1));
-    board_backend_fault(env, json_pack("{s:s, s:s, s:i}", "action", "createMessageFromAgent",
-                                 "behaviour", "drop_after", "times", 1));
-    test_env_start_runtime(env, STRINGS("DELIVERY_BACKOFF_BASE_MS=1"));
-    test_env_wait(env, "undelivered=0&messages=4");
-    test_env_wait_log(env, "Delivered ");
-    assert_int_equal(count_runs(env), 2);
-    assert_int_equal(count_replies(env), 2);
+    assert_int_equal(thread_count_runs(env), 1);
+    assert_int_equal(thread_count_replies(env), 1);
     test_env_stop_runtime(env);
 }
 
@@ -324,16 +164,15 @@ static void test_second_reply_is_posted_once_although_its_answer_is_lost(void **
 static void test_empty_answers_to_a_person_are_asked_for_again(void **state)
 {
     struct test_env *env = *state;
-    seed_task(env);
-    mark_everything(env);
+    thread_seed(env);
     board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "raw_body", "body",
                                  "{\"object\":\"response\",\"status\":\"completed\","
                                  "\"output\":[]}"));
-    say(env, "@jarvis hello");
+    thread_say(env, "@jarvis hello");
     test_env_start_runtime(env, STRINGS("DELIVERY_BACKOFF_BASE_MS=1"));
     test_env_wait(env, "undelivered=0");
-    assert_int_equal(count_runs(env), 3);
-    assert_int_equal(count_replies(env), 0);
+    assert_int_equal(thread_count_runs(env), 3);
+    assert_int_equal(thread_count_replies(env), 0);
     test_env_wait_words(env, "/metrics",
         "mission_control_notifications_no_response_total{outcome=\"retries_exhausted\"} 1\n", true);
     must_be_nobody_typing(env);
@@ -344,14 +183,13 @@ static void test_empty_answers_to_a_person_are_asked_for_again(void **state)
 static void test_silence_is_final(void **state)
 {
     struct test_env *env = *state;
-    seed_task(env);
-    mark_everything(env);
+    thread_seed(env);
     board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "reply", "text", "HEARTBEAT_OK"));
-    say(env, "@jarvis hello");
+    thread_say(env, "@jarvis hello");
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "undelivered=0");
-    assert_int_equal(count_runs(env), 1);
-    assert_int_equal(count_replies(env), 0);
+    assert_int_equal(thread_count_runs(env), 1);
+    assert_int_equal(thread_count_replies(env), 0);
     test_env_stop_runtime(env);
 }
 
@@ -365,14 +203,6 @@ int main(void)
         V1(test_lanes_can_be_agents),
         V1(test_typing_ends_when_the_notification_waits),
         V1(test_typing_mark_that_hangs_is_given_up),
-        V1(test_message_before_the_read_mark_is_answered),
-        V1(test_message_after_the_read_mark_is_answered),
-        V1(test_message_as_the_run_begins_is_answered),
-        V1(test_message_as_the_run_ends_is_answered),
-        V1(test_message_before_the_reply_is_answered),
-        V1(test_message_after_the_reply_is_answered),
-        V1(test_message_before_the_mark_is_answered),
-        V1(test_second_reply_is_posted_once_although_its_answer_is_lost),
         V1(test_empty_answers_to_a_person_are_asked_for_again),
         V1(test_silence_is_final),
     };

@@ -223,14 +223,14 @@ static void test_failing_time_is_kept_with_the_reply(void **state)
     fixture->entry->work.reply = strdup("the reply");
     journal_save_reply(&fixture->journal, fixture->entry);
     fixture->entry->work.errors.total_ms = 1234;
-    journal_save_failing(&fixture->journal, fixture->entry);
+    journal_save_progress(&fixture->journal, fixture->entry);
     assert_int_equal(spool_load(fixture->spool, "n1", &record, NULL), 0);
     assert_string_equal(record.reply, "the reply");
     assert_int_equal(record.error_ms, 1234);
     free(record.reply);
     journal_release_reply(fixture->entry);
     fixture->entry->work.errors.total_ms = 5678;
-    journal_save_failing(&fixture->journal, fixture->entry);
+    journal_save_progress(&fixture->journal, fixture->entry);
     assert_int_equal(spool_load(fixture->spool, "n1", &record, NULL), 0);
     assert_string_equal(record.reply, "the reply");
     free(record.reply);
