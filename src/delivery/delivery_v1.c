@@ -169,15 +169,21 @@ void v1_end_typing(struct attempt *attempt)
         attempt, service_mark_delivery_ended(&service, attempt->entry->item.id, &error), &error);
 }
 
-/* Whether a thread shows content as this, cut at its limit. */
+/*
+ * Whether a thread shows content as this, cut at its limit. The backend cuts between two units, of
+ * which a character may have both: what is left of it arrives as U+FFFD.
+ */
 static bool is_shown_as(const char *content, const char *shown)
 {
+    static const char half_character[] = "\xEF\xBF\xBD";
     size_t bytes = text_utf16_cut(content, strlen(content), THREAD_CONTENT_UNITS);
     if (strncmp(content, shown, bytes) != 0)
         return false;
     const char *end = shown + bytes;
     if (content[bytes] == '\0')
         return *end == '\0';
+    if (strncmp(end, half_character, strlen(half_character)) == 0)
+        end += strlen(half_character);
     return strcmp(end, "…") == 0;
 }
 
