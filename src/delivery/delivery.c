@@ -267,9 +267,12 @@ static enum entry_stage stage_known(struct attempt *attempt)
         return STAGE_KNOWN;
     remember_context(attempt);
     enum entry_stage stage = judge_context(attempt);
-    /* Counted first, so that nothing lies between the queue's permission and the request. */
-    if (stage == STAGE_SENDING)
+    /* All of it first, so that nothing lies between the queue's permission and the request. */
+    if (stage == STAGE_SENDING) {
         journal_begin_run(&delivery->journal, attempt->entry);
+        if (attempt->context.version == BACKEND_V1)
+            v1_begin_typing(attempt);
+    }
     return stage;
 }
 
@@ -405,8 +408,6 @@ static enum entry_stage ask_agent(struct attempt *attempt, const struct agent_ad
     const struct delivery *delivery = attempt->delivery;
     struct entry *entry = attempt->entry;
     struct gateway_result result;
-    if (attempt->context.version == BACKEND_V1)
-        v1_begin_typing(attempt);
     send_to_agent(attempt, address, instructions, input, &result);
     /* The reply goes to disk before anything else that could take time. */
     enum entry_stage next = result.outcome == GATEWAY_REPLIED

@@ -138,7 +138,7 @@ static struct service courtesy(const struct attempt *attempt)
 static void log_courtesy(
     const struct attempt *attempt, enum convex_outcome outcome, const struct error *error)
 {
-    if (outcome != CONVEX_SUCCESS)
+    if (outcome != CONVEX_SUCCESS && outcome != CONVEX_ABORTED)
         log_event(LOG_LEVEL_WARN, component,
             ATTEMPT_FIELDS(attempt, LOG_TEXT("error", error->text)),
             "The board was not told about %s; it is delivered all the same",
@@ -148,11 +148,10 @@ static void log_courtesy(
 void v1_begin_typing(struct attempt *attempt)
 {
     struct error error;
-    struct service service = courtesy(attempt);
-    /* Nobody is shown as typing for a notification that counts as delivered. */
+    const struct service service = courtesy(attempt);
+    /* One that is marked shows nobody. */
     if (attempt->entry->work.answers_again)
         return;
-    service.abort = attempt->delivery->stopping;
     attempt->entry->work.typing = true;
     log_courtesy(attempt, service_mark_read(&service, attempt->entry->item.id, &error), &error);
 }

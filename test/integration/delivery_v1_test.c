@@ -160,6 +160,49 @@ static void test_typing_mark_that_hangs_is_given_up(void **state)
     test_env_stop_runtime(env);
 }
 
+/*
+ * Nobody is asked any more after the signal, although the queue had allowed it: the mark comes
+ * before that.
+ */
+static void test_shutdown_during_the_typing_mark_asks_nobody(void **state)
+{
+    struct test_env *env = *state;
+    thread_seed(env);
+    board_fail(env, "markNotificationRead", "hold", 1);
+    thread_say(env, "@jarvis hello");
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "held=1");
+    test_env_stop_runtime(env);
+    assert_int_equal(thread_count_runs(env), 0);
+    assert_false(process_has_output(&env->runtime, "not told"));
+    board_clear_faults(env);
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(thread_count_runs(env), 1);
+    must_be_nobody_typing(env);
+    test_env_stop_runtime(env);
+}
+
+/* There is nothing left to show, and the call would fail. */
+static void test_typing_is_not_ended_of_what_is_gone(void **state)
+{
+    struct test_env *env = *state;
+    thread_seed(env);
+    board_hold_agents(env, "agent");
+    thread_say(env, "@jarvis hello");
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "held=1");
+    json_t *tasks = board_documents(env, "tasks");
+    json_decref(test_env_post(env, "/sandbox/delete",
+        json_pack(
+            "{s:s, s:b}", "id", board_string(json_array_get(tasks, 0), "_id"), "cascade", 1)));
+    json_decref(tasks);
+    board_clear_faults(env);
+    test_env_wait_log(env, "reason=ended_elsewhere");
+    test_env_stop_runtime(env);
+    assert_int_equal(test_env_stat(env, "backend", "markNotificationDeliveryEnded"), 0);
+}
+
 /* An empty answer to a person is asked for again, twice at most, and then counted as none. */
 static void test_empty_answers_to_a_person_are_asked_for_again(void **state)
 {
@@ -203,6 +246,8 @@ int main(void)
         V1(test_lanes_can_be_agents),
         V1(test_typing_ends_when_the_notification_waits),
         V1(test_typing_mark_that_hangs_is_given_up),
+        V1(test_shutdown_during_the_typing_mark_asks_nobody),
+        V1(test_typing_is_not_ended_of_what_is_gone),
         V1(test_empty_answers_to_a_person_are_asked_for_again),
         V1(test_silence_is_final),
     };
