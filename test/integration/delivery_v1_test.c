@@ -1,5 +1,6 @@
-/* Deliveries on version 1 of the backend: sessions, what agents are told, typing, empty answers. */
+/* Deliveries on version 1 of the backend: sessions, prompts, empty answers, changes of version. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,11 +23,6 @@ static const char *text_of(const json_t *run, const char *key)
     return text;
 }
 
-static void must_be_nobody_typing(struct test_env *env)
-{
-    test_env_wait(env, "typing=0");
-}
-
 static void test_mention_is_answered_in_the_session_of_its_task(void **state)
 {
     struct test_env *env = *state;
@@ -44,7 +40,7 @@ static void test_mention_is_answered_in_the_session_of_its_task(void **state)
     assert_non_null(strstr(text_of(run, "input"), "## Notification: mention"));
     assert_non_null(strstr(text_of(run, "input"), "what is the time?"));
     assert_int_equal(thread_count_replies(env), 1);
-    must_be_nobody_typing(env);
+    test_env_wait(env, "typing=0");
     assert_int_equal(test_env_stat(env, "backend", "markNotificationRead"), 1);
     assert_int_equal(test_env_stat(env, "backend", "markNotificationDeliveryEnded"), 0);
     json_decref(run);
@@ -125,82 +121,202 @@ static void test_lanes_can_be_agents(void **state)
     test_env_stop_runtime(env);
 }
 
-/* The agent is shown as typing while it works, and no longer when its notification has to wait. */
-static void test_typing_ends_when_the_notification_waits(void **state)
+/* Fails the test unless the session of that run begins and ends so. */
+static void session_must_be(
+    struct test_env *env, size_t number, const char *beginning, const char *end)
+{
+    json_t *run = thread_run(env, number);
+    const char *session = text_of(run, "session");
+    size_t bytes = strlen(session);
+    if (strncmp(session, beginning, strlen(beginning)) != 0 || bytes < strlen(end) ||
+        strcmp(session + bytes - strlen(end), end) != 0)
+        fail_msg("session %s, expected %s...%s", session, beginning, end);
+    json_decref(run);
+}
+
+static void set_field(struct test_env *env, const char *name, const char *key, const char *value)
+{
+    json_decref(backend_control(env, "set", "{'id':'$%s','fields':{'%s':'%s'}}", name, key, value));
+}
+
+/* An archived task's sessions are closed; what comes after that is for a new one. */
+static void test_task_has_a_new_session_after_it_was_archived(void **state)
 {
     struct test_env *env = *state;
     thread_seed(env);
-    board_gateway_fault(
-        env, json_pack("{s:s, s:i, s:i}", "action", "status", "status", 500, "times", 1));
-    board_gateway_fault(env, json_pack("{s:s, s:i}", "action", "hold", "times", 1));
-    thread_say(env, "@jarvis hello");
-    test_env_start_runtime(env, STRINGS("DELIVERY_BACKOFF_BASE_MS=1"));
-    test_env_wait(env, "held=1&typing=1");
-    assert_int_equal(test_env_stat(env, "backend", "markNotificationDeliveryEnded"), 1);
-    assert_int_equal(test_env_stat(env, "backend", "markNotificationRead"), 2);
-    board_clear_faults(env);
+    test_env_start_runtime(env, NULL);
+    thread_say_and_wait(env, "@jarvis hello", 2);
+    backend_set_up(env, "status", "{'task':'work','status':'archived'}");
+    backend_set_up(env, "status", "{'task':'work','status':'assigned'}");
     test_env_wait(env, "undelivered=0");
-    must_be_nobody_typing(env);
+    long before = thread_count_runs(env);
+    thread_say(env, "@jarvis hello again");
+    test_env_wait_calls(env, "listUndeliveredNotifications", 2);
+    test_env_wait(env, "undelivered=0");
+    session_must_be(env, 0, "agent:jarvis:task:", ":v1");
+    session_must_be(env, (size_t)before, "agent:jarvis:task:", ":v2");
     test_env_stop_runtime(env);
 }
 
-/* A board that does not answer courtesies delays a delivery by a few seconds, and never fails it.
- */
-static void test_typing_mark_that_hangs_is_given_up(void **state)
+/* The backend keeps the session's key, which has the old slug; the gateway knows the new one. */
+static void test_renamed_agent_is_asked_under_its_new_slug(void **state)
 {
     struct test_env *env = *state;
     thread_seed(env);
-    board_backend_fault(
-        env, json_pack("{s:s, s:s}", "action", "markNotificationRead", "behaviour", "hang"));
-    thread_say(env, "@jarvis hello");
     test_env_start_runtime(env, NULL);
+    thread_say_and_wait(env, "@jarvis hello", 2);
+    set_field(env, "jarvis", "slug", "edwin");
+    thread_say_and_wait(env, "@edwin hello", 4);
+    session_must_be(env, 1, "agent:edwin:task:", ":v1");
+    json_t *run = thread_run(env, 1);
+    assert_string_equal(text_of(run, "x-openclaw-agent-id"), "edwin");
+    json_decref(run);
+    test_env_stop_runtime(env);
+}
+
+/* Its session would be another kind of the gateway's, so it waits, and is seen to wait. */
+static void test_agent_with_a_reserved_slug_waits_for_another(void **state)
+{
+    struct test_env *env = *state;
+    thread_seed(env);
+    set_field(env, "jarvis", "slug", "subagent");
+    thread_say(env, "@subagent hello");
+    test_env_start_runtime(env, STRINGS("DELIVERY_BACKOFF_MAX_MS=50"));
+    test_env_wait_log(env, "the agent cannot be asked under its slug \"subagent\"");
+    test_env_wait_calls(env, "getNotificationForDelivery", 2);
+    assert_int_equal(thread_count_runs(env), 0);
+    assert_int_equal(test_env_stat(env, "backend", "markNotificationRead"), 0);
+    assert_true(
+        test_env_health_has(env, "/metrics", "mission_control_notifications_undelivered 1\n"));
+    set_field(env, "subagent", "slug", "edwin");
     test_env_wait(env, "undelivered=0");
-    assert_int_equal(thread_count_runs(env), 1);
+    session_must_be(env, 0, "agent:edwin:task:", ":v1");
     assert_int_equal(thread_count_replies(env), 1);
     test_env_stop_runtime(env);
 }
 
-/*
- * Nobody is asked any more after the signal, although the queue had allowed it: the mark comes
- * before that.
- */
-static void test_shutdown_during_the_typing_mark_asks_nobody(void **state)
+/* The gateway lacks the agent, so the fallback runs, in a session that is the agent's alone. */
+static void test_fallback_agent_has_a_session_for_each_agent(void **state)
 {
     struct test_env *env = *state;
     thread_seed(env);
-    board_fail(env, "markNotificationRead", "hold", 1);
+    test_env_list_agents(env, true);
+    board_set(env, json_pack("{s:[s]}", "gateway_agents", "main"));
     thread_say(env, "@jarvis hello");
-    test_env_start_runtime(env, NULL);
-    test_env_wait(env, "held=1");
-    test_env_stop_runtime(env);
-    assert_int_equal(thread_count_runs(env), 0);
-    assert_false(process_has_output(&env->runtime, "not told"));
-    board_clear_faults(env);
-    test_env_start_runtime(env, NULL);
-    test_env_wait(env, "undelivered=0");
-    assert_int_equal(thread_count_runs(env), 1);
-    must_be_nobody_typing(env);
+    test_env_start_runtime(env, STRINGS("OPENCLAW_FALLBACK_AGENT=main"));
+    test_env_wait(env, "undelivered=0&messages=2");
+    json_t *gateway = test_env_get(env, "/sandbox/gateway");
+    const json_t *requests = json_object_get(gateway, "requests");
+    const json_t *last = json_array_get(requests, json_array_size(requests) - 1);
+    assert_int_equal(strncmp(text_of(last, "session"),
+                         "agent:main:jarvis:task:", strlen("agent:main:jarvis:task:")),
+        0);
+    assert_string_equal(text_of(last, "x-openclaw-agent-id"), "main");
+    json_decref(gateway);
     test_env_stop_runtime(env);
 }
 
-/* There is nothing left to show, and the call would fail. */
-static void test_typing_is_not_ended_of_what_is_gone(void **state)
+/* The board checks the length before it looks whether it has the message already. */
+static void test_reply_over_the_limit_is_posted_once_and_cut(void **state)
+{
+    enum { SMILES = 60000, SMILE_BYTES = 4, LIMIT_UNITS = 100000 };
+    struct test_env *env = *state;
+    char *reply = malloc(SMILES * SMILE_BYTES + 1);
+    assert_non_null(reply);
+    for (size_t i = 0; i < SMILES; i++)
+        memcpy(reply + i * SMILE_BYTES, "\xF0\x9F\x98\x80", SMILE_BYTES);
+    reply[SMILES * SMILE_BYTES] = '\0';
+    thread_seed(env);
+    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "reply", "text", reply));
+    free(reply);
+    board_fail(env, "createMessageFromAgent", "drop_after", 1);
+    board_fail(env, "createMessageFromAgent", "status_after", 1);
+    thread_say(env, "@jarvis hello");
+    test_env_start_runtime(env, STRINGS("DELIVERY_BACKOFF_BASE_MS=1"));
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(test_env_stat(env, "backend", "createMessageFromAgent"), 3);
+    json_t *messages = board_documents(env, "messages");
+    assert_int_equal(json_array_size(messages), 2);
+    const char *content = board_string(json_array_get(messages, 1), "content");
+    size_t smiles = strspn(content, "\xF0\x9F\x98\x80") / SMILE_BYTES;
+    const char *notice = content + smiles * SMILE_BYTES;
+    assert_non_null(
+        strstr(notice, "[This reply was cut: the task thread takes 100000 characters.]"));
+    assert_in_range(2 * smiles + strlen(notice), LIMIT_UNITS - 1000, LIMIT_UNITS);
+    json_decref(messages);
+    test_env_stop_runtime(env);
+}
+
+/* Between one answer and the next the backend may be the other version. */
+static void test_backend_that_changes_its_version_loses_nothing(void **state)
 {
     struct test_env *env = *state;
+    thread_seed(env);
+    test_env_start_runtime(env, STRINGS("DELIVERY_BACKOFF_BASE_MS=1"));
+    thread_say_and_wait(env, "@jarvis one", 2);
+    board_set_flag(env, "rolled_back", true);
+    thread_say_and_wait(env, "@jarvis two", 4);
+    /* During a run, either way. */
+    board_hold_agents(env, "agent");
+    thread_say(env, "@jarvis three");
+    test_env_wait(env, "held=1");
+    board_set_flag(env, "rolled_back", false);
+    board_clear_faults(env);
+    test_env_wait(env, "undelivered=0&messages=6");
+    board_hold_agents(env, "agent");
+    thread_say(env, "@jarvis four");
+    test_env_wait(env, "held=1");
+    board_set_flag(env, "rolled_back", true);
+    board_clear_faults(env);
+    test_env_wait(env, "undelivered=0&messages=8");
+    board_set_flag(env, "rolled_back", false);
+    thread_say_and_wait(env, "@jarvis five", 10);
+    assert_int_equal(thread_count_runs(env), 5);
+    assert_int_equal(thread_count_replies(env), 5);
+    test_env_wait(env, "typing=0");
+    test_env_stop_runtime(env);
+}
+
+/* The acknowledgement is posted, and the task stays as it is. */
+static void test_failing_change_of_status_fails_no_delivery(void **state)
+{
+    static const char *const behaviours[] = {"status", "drop_after", "function_error", "raw_body"};
+    struct test_env *env = *state;
+    backend_set_up(env, "seed", "{'agents':[{'slug':'jarvis','heartbeatInterval':1440}]}");
+    for (size_t i = 0; i < sizeof behaviours / sizeof behaviours[0]; i++)
+        board_fail(env, "updateTaskStatusFromAgent", behaviours[i], 1);
+    backend_set_up(env, "seed",
+        "{'tasks':[{'title':'one','status':'assigned','assign':['jarvis']},"
+        "{'title':'two','status':'assigned','assign':['jarvis']},"
+        "{'title':'three','status':'assigned','assign':['jarvis']},"
+        "{'title':'four','status':'assigned','assign':['jarvis']}]}");
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "undelivered=0&messages=4");
+    /* libcurl repeats a call by itself when a kept connection is closed. */
+    assert_in_range(test_env_stat(env, "backend", "updateTaskStatusFromAgent"), 4, 5);
+    test_env_stop_runtime(env);
+}
+
+/* With directories of their own, two runtimes do not know of each other. */
+static void test_two_runtimes_post_one_reply(void **state)
+{
+    struct test_env *env = *state;
+    char other[TMP_DIR_BYTES + 32];
+    env->options.may_overlap = true;
+    snprintf(other, sizeof other, "STATE_DIR=%s/other", env->dir);
     thread_seed(env);
     board_hold_agents(env, "agent");
     thread_say(env, "@jarvis hello");
     test_env_start_runtime(env, NULL);
-    test_env_wait(env, "held=1");
-    json_t *tasks = board_documents(env, "tasks");
-    json_decref(test_env_post(env, "/sandbox/delete",
-        json_pack(
-            "{s:s, s:b}", "id", board_string(json_array_get(tasks, 0), "_id"), "cascade", 1)));
-    json_decref(tasks);
+    test_env_launch(env, &env->second, STRINGS(other), NULL);
+    test_env_wait(env, "held=2");
     board_clear_faults(env);
-    test_env_wait_log(env, "reason=ended_elsewhere");
+    test_env_wait(env, "undelivered=0&calls=2&action=createMessageFromAgent");
     test_env_stop_runtime(env);
-    assert_int_equal(test_env_stat(env, "backend", "markNotificationDeliveryEnded"), 0);
+    process_signal(&env->second, SIGTERM);
+    assert_int_equal(process_wait_exit(&env->second, TEST_WAIT_MS), 0);
+    assert_int_equal(thread_count_replies(env), 1);
+    test_env_wait(env, "typing=0");
 }
 
 /* An empty answer to a person is asked for again, twice at most, and then counted as none. */
@@ -218,7 +334,7 @@ static void test_empty_answers_to_a_person_are_asked_for_again(void **state)
     assert_int_equal(thread_count_replies(env), 0);
     test_env_wait_words(env, "/metrics",
         "mission_control_notifications_no_response_total{outcome=\"retries_exhausted\"} 1\n", true);
-    must_be_nobody_typing(env);
+    test_env_wait(env, "typing=0");
     test_env_stop_runtime(env);
 }
 
@@ -244,10 +360,14 @@ int main(void)
         V1(test_assignment_begins_its_task),
         V1(test_one_agent_works_on_two_tasks_at_once),
         V1(test_lanes_can_be_agents),
-        V1(test_typing_ends_when_the_notification_waits),
-        V1(test_typing_mark_that_hangs_is_given_up),
-        V1(test_shutdown_during_the_typing_mark_asks_nobody),
-        V1(test_typing_is_not_ended_of_what_is_gone),
+        V1(test_task_has_a_new_session_after_it_was_archived),
+        V1(test_renamed_agent_is_asked_under_its_new_slug),
+        V1(test_agent_with_a_reserved_slug_waits_for_another),
+        V1(test_fallback_agent_has_a_session_for_each_agent),
+        V1(test_reply_over_the_limit_is_posted_once_and_cut),
+        V1(test_backend_that_changes_its_version_loses_nothing),
+        V1(test_failing_change_of_status_fails_no_delivery),
+        V1(test_two_runtimes_post_one_reply),
         V1(test_empty_answers_to_a_person_are_asked_for_again),
         V1(test_silence_is_final),
     };

@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "../lib/backend_call.h"
+#include "../lib/board.h"
 #include "../lib/talk.h"
 
 static void start_with_guard(struct test_env *env, const char *setting)
@@ -307,6 +309,45 @@ static void test_message_runs_an_agent_once(void **state)
     test_env_stop_runtime(env);
 }
 
+/* The orchestrator, who hears of all that agents write, and two assignees, who hear of its words.
+ */
+static void seed_orchestrated_thread(struct test_env *env)
+{
+    backend_set_up(env, "seed",
+        "{'agents':[{'slug':'boss','orchestrator':true},{'slug':'one'},{'slug':'two'}],"
+        "'tasks':[{'title':'talk','status':'in_progress','assign':['one','two']}]}");
+    board_set_flag(env, "gateway_chatty", true);
+}
+
+/* By v1's rules alone it would go on: an assignee answers the orchestrator, and so on. */
+static void test_orchestrator_and_assignees_stop_at_max_agent_runs(void **state)
+{
+    struct test_env *env = *state;
+    seed_orchestrated_thread(env);
+    start_with_guard(env, "DELIVERY_MAX_AGENT_RUNS=8");
+    talk_wait_until_quiet(env);
+    long runs = test_env_stat(env, "gateway", "deliveries");
+    /* The limit, and what people cause directly, here two assignments. */
+    assert_in_range(runs, 8, 8 + 2);
+    assert_int_equal(talk_count_limit_notes(env), 1);
+    assert_true(process_has_output(&env->runtime, "reason=too_many_agent_runs"));
+    talk_post(env, "go on, please");
+    talk_wait_until_quiet(env);
+    assert_in_range(test_env_stat(env, "gateway", "deliveries"), runs + 8, runs + 8 + 3);
+    assert_int_equal(talk_count_limit_notes(env), 2);
+    test_env_stop_runtime(env);
+}
+
+/* The control: with the guard off, v1's rules do not end it. */
+static void test_orchestrator_and_assignees_go_on_without_the_guard(void **state)
+{
+    struct test_env *env = *state;
+    seed_orchestrated_thread(env);
+    start_with_guard(env, "DELIVERY_LOOP_GUARD=off");
+    test_env_wait(env, "deliveries=40");
+    test_env_stop_runtime(env);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +366,8 @@ int main(void)
         TEST_ON_BOTH(test_refused_note_is_left_to_the_next_one),
         TEST_ON_BOTH(test_refused_sends_use_up_no_runs),
         TEST_IN_ENV(test_message_runs_an_agent_once),
+        TEST_IN_ENV_WITH(test_orchestrator_and_assignees_stop_at_max_agent_runs, .backend = "v1"),
+        TEST_IN_ENV_WITH(test_orchestrator_and_assignees_go_on_without_the_guard, .backend = "v1"),
     };
     return cmocka_run_group_tests_name("loop_guard", tests, NULL, NULL);
 }

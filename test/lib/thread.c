@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -39,6 +40,14 @@ void thread_mark_all(struct test_env *env)
 void thread_say(struct test_env *env, const char *content)
 {
     backend_set_up(env, "message", "{'task':'work','content':'%s'}", content);
+}
+
+void thread_say_and_wait(struct test_env *env, const char *content, int messages)
+{
+    char condition[48];
+    thread_say(env, content);
+    snprintf(condition, sizeof condition, "undelivered=0&messages=%d", messages);
+    test_env_wait(env, condition);
 }
 
 void thread_say_at(struct test_env *env, const struct thread_moment *moment, const char *content)

@@ -16,6 +16,9 @@ void thread_mark_all(struct test_env *env);
 /* A person writes in the thread of the task "work". */
 void thread_say(struct test_env *env, const char *content);
 
+/* The same, and waits until the thread has that many messages and all is delivered. */
+void thread_say_and_wait(struct test_env *env, const char *content, int messages);
+
 /* Where in a delivery a person writes; see thread_say_at. */
 struct thread_moment {
     bool at_gateway;    /* action is that of a gateway's rule, else a function of the backend */
