@@ -1,6 +1,7 @@
 /*
  * Workers, a poller and a close at once, with random delays and failures: nothing is lost, nothing
- * is sent twice, and no lane has two entries at work.
+ * is sent twice, and no lane has two entries at work. Lanes are agents or sessions, or change from
+ * one to the other all the time.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,12 +17,18 @@
 #include "../lib/queue_fixture.h"
 #include "base/sync.h"
 
-enum { WORKERS = 6, AGENTS = 7, NOTIFICATIONS = 600, PAGE_ROWS = 40, SEED = 12345 };
+enum { WORKERS = 6, AGENTS = 7, TASKS = 3, NOTIFICATIONS = 600, PAGE_ROWS = 40, SEED = 12345 };
+
+/* The lanes of sessions are pairs of agent and task; each pair has a number. */
+enum { SESSIONS = AGENTS * TASKS };
+
+enum lane_kind { AGENT_LANES, SESSION_LANES, CHANGING_LANES };
 
 /* One notification as the backend has it, and what the workers did with it. */
 struct notification {
     char id[ID_BYTES];
     char agent_id[ID_BYTES];
+    char task_id[ID_BYTES];
     atomic_bool delivered;
     atomic_uint sends;
 };
@@ -29,13 +36,14 @@ struct notification {
 struct stress {
     struct send_queue *queue;
     struct notification notifications[NOTIFICATIONS];
+    enum lane_kind lane_kind;
     unsigned failures_percent;
     atomic_uint settled;
     atomic_uint taken;
     atomic_uint given_back;
     atomic_bool stopping;
-    atomic_int at_work[AGENTS];
-    atomic_int last_sent[AGENTS]; /* number of the last notification sent */
+    atomic_int at_work[SESSIONS];   /* by lane */
+    atomic_int last_sent[SESSIONS]; /* number of the last notification sent */
     /* Violations; read by the main thread once all others have ended. */
     atomic_uint two_of_a_lane;
     atomic_uint out_of_order;
@@ -57,23 +65,32 @@ static unsigned next_random(unsigned *state)
     return *state;
 }
 
-static void stress_init(struct stress *stress, unsigned failures_percent)
+static void stress_init(struct stress *stress, enum lane_kind lane_kind, unsigned failures_percent)
 {
     memset(stress, 0, sizeof *stress);
     stress->queue = queue_fixture_create(32);
+    stress->lane_kind = lane_kind;
+    send_queue_use_session_lanes(stress->queue, lane_kind == SESSION_LANES);
     stress->failures_percent = failures_percent;
     for (int i = 0; i < NOTIFICATIONS; i++) {
         struct notification *notification = &stress->notifications[i];
         snprintf(notification->id, sizeof notification->id, "n%d", i);
         snprintf(notification->agent_id, sizeof notification->agent_id, "agent%d", i % AGENTS);
+        snprintf(notification->task_id, sizeof notification->task_id, "task%d", i / AGENTS % TASKS);
     }
-    for (int i = 0; i < AGENTS; i++)
+    for (int i = 0; i < SESSIONS; i++)
         atomic_init(&stress->last_sent[i], -1);
 }
 
 static int number_of(const struct entry *entry)
 {
     return (int)strtol(entry->item.id + 1, NULL, 10);
+}
+
+/* Which lane the notification of that number is in, as long as the kind of lanes stays. */
+static int lane_of(const struct stress *stress, int number)
+{
+    return number % (stress->lane_kind == AGENT_LANES ? AGENTS : SESSIONS);
 }
 
 static bool fails(struct worker *worker)
@@ -86,7 +103,7 @@ static void send(struct stress *stress, const struct entry *entry)
 {
     int number = number_of(entry);
     atomic_fetch_add(&stress->notifications[number].sends, 1);
-    if (atomic_exchange(&stress->last_sent[number % AGENTS], number) > number)
+    if (atomic_exchange(&stress->last_sent[lane_of(stress, number)], number) > number)
         atomic_fetch_add(&stress->out_of_order, 1);
 }
 
@@ -112,8 +129,8 @@ static enum entry_stage run_stage(struct worker *worker, struct entry *entry)
 static void work_on(struct worker *worker, struct entry *entry)
 {
     struct stress *stress = worker->stress;
-    atomic_int *at_work = &stress->at_work[number_of(entry) % AGENTS];
-    if (atomic_fetch_add(at_work, 1) != 0)
+    atomic_int *at_work = &stress->at_work[lane_of(stress, number_of(entry))];
+    if (atomic_fetch_add(at_work, 1) != 0 && stress->lane_kind != CHANGING_LANES)
         atomic_fetch_add(&stress->two_of_a_lane, 1);
     enum entry_stage stage = entry->queue.stage;
     int64_t delay_ms = 0;
@@ -158,8 +175,10 @@ static size_t list(struct stress *stress, struct notification_row *rows, size_t 
     size_t count = 0;
     for (int i = 0; i < NOTIFICATIONS && count < limit; i++) {
         const struct notification *notification = &stress->notifications[i];
-        if (!atomic_load(&notification->delivered))
-            rows[count++] = queue_fixture_row(notification->id, notification->agent_id, i);
+        if (atomic_load(&notification->delivered))
+            continue;
+        rows[count] = queue_fixture_row(notification->id, notification->agent_id, i);
+        text_copy(rows[count++].task_id, ID_BYTES, notification->task_id);
     }
     return count;
 }
@@ -215,38 +234,77 @@ static unsigned check_end(struct stress *stress, bool in_time)
     return sent;
 }
 
-static void run_to_the_end(unsigned failures_percent)
+/* A thread that repeats one thing until the close. */
+struct bystander {
+    struct stress *stress;
+    pthread_t thread;
+    atomic_uint turns;
+};
+
+static void *change_lanes(void *argument)
 {
-    static struct stress stress;
-    struct worker workers[WORKERS];
-    struct notification_row rows[NOTIFICATIONS];
-    stress_init(&stress, failures_percent);
-    start_workers(workers, &stress);
-    while (atomic_load(&stress.settled) < NOTIFICATIONS)
-        poll_once(&stress, rows);
-    close_and_join(&stress, workers, AN_HOUR_MS);
-    assert_int_equal(check_end(&stress, true), NOTIFICATIONS);
-    if (failures_percent == 0)
-        assert_int_equal(atomic_load(&stress.out_of_order), 0);
-    EMPTY_PAGE(stress.queue);
-    struct send_queue_view counts = queue_fixture_counts(stress.queue);
+    struct bystander *bystander = argument;
+    while (!atomic_load(&bystander->stress->stopping)) {
+        send_queue_use_session_lanes(
+            bystander->stress->queue, atomic_fetch_add(&bystander->turns, 1) % 2 == 0);
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void must_be_empty(struct send_queue *queue)
+{
+    EMPTY_PAGE(queue);
+    struct send_queue_view counts = queue_fixture_counts(queue);
     assert_int_equal(counts.held, 0);
     assert_int_equal(counts.ready, 0);
     assert_int_equal(counts.waiting, 0);
     assert_int_equal(counts.lanes, 0);
+}
+
+static void run_to_the_end(enum lane_kind lane_kind, unsigned failures_percent)
+{
+    static struct stress stress;
+    struct worker workers[WORKERS];
+    struct notification_row rows[NOTIFICATIONS];
+    struct bystander changer = {.stress = &stress};
+    struct error error;
+    stress_init(&stress, lane_kind, failures_percent);
+    start_workers(workers, &stress);
+    if (lane_kind == CHANGING_LANES)
+        assert_int_equal(
+            thread_start(&changer.thread, "changer", change_lanes, &changer, &error), 0);
+    while (atomic_load(&stress.settled) < NOTIFICATIONS)
+        poll_once(&stress, rows);
+    close_and_join(&stress, workers, AN_HOUR_MS);
+    if (lane_kind == CHANGING_LANES)
+        thread_join(changer.thread);
+    assert_int_equal(check_end(&stress, true), NOTIFICATIONS);
+    if (failures_percent == 0 && lane_kind != CHANGING_LANES)
+        assert_int_equal(atomic_load(&stress.out_of_order), 0);
+    must_be_empty(stress.queue);
     send_queue_destroy(stress.queue);
 }
 
 static void test_each_is_sent_once_and_in_order_when_all_goes_well(void **state)
 {
     (void)state;
-    run_to_the_end(0);
+    run_to_the_end(AGENT_LANES, 0);
+    run_to_the_end(SESSION_LANES, 0);
 }
 
 static void test_each_is_sent_once_when_stages_fail(void **state)
 {
     (void)state;
-    run_to_the_end(30);
+    run_to_the_end(AGENT_LANES, 30);
+    run_to_the_end(SESSION_LANES, 30);
+}
+
+static void test_each_is_sent_once_while_lanes_change(void **state)
+{
+    (void)state;
+    run_to_the_end(CHANGING_LANES, 0);
+    run_to_the_end(CHANGING_LANES, 30);
 }
 
 /* The close comes at a different point each time; every reply is still written back. */
@@ -259,7 +317,7 @@ static void test_close_loses_no_reply(void **state)
     struct notification_row rows[NOTIFICATIONS];
     unsigned random = SEED;
     for (int round = 0; round < ROUNDS; round++) {
-        stress_init(&stress, 20);
+        stress_init(&stress, round % 2 == 0 ? AGENT_LANES : SESSION_LANES, 20);
         start_workers(workers, &stress);
         for (unsigned polls = next_random(&random) % 12; polls > 0; polls--)
             poll_once(&stress, rows);
@@ -270,13 +328,6 @@ static void test_close_loses_no_reply(void **state)
         send_queue_destroy(stress.queue);
     }
 }
-
-/* A thread that repeats one thing until the close. */
-struct bystander {
-    struct stress *stress;
-    pthread_t thread;
-    atomic_uint turns;
-};
 
 static void *hold_and_release(void *argument)
 {
@@ -308,11 +359,13 @@ static void race_once(struct stress *stress, unsigned *random)
     struct worker workers[WORKERS];
     struct bystander poller = {.stress = stress};
     struct bystander holder = {.stress = stress};
+    struct bystander changer = {.stress = stress};
     struct error error;
-    stress_init(stress, 10);
+    stress_init(stress, CHANGING_LANES, 10);
     start_workers(workers, stress);
     assert_int_equal(thread_start(&poller.thread, "poller", poll_on, &poller, &error), 0);
     assert_int_equal(thread_start(&holder.thread, "holder", hold_and_release, &holder, &error), 0);
+    assert_int_equal(thread_start(&changer.thread, "changer", change_lanes, &changer, &error), 0);
     unsigned polls = next_random(random) % 3;
     unsigned settled = next_random(random) % 60;
     while (atomic_load(&poller.turns) < polls || atomic_load(&stress->settled) < settled)
@@ -321,13 +374,14 @@ static void race_once(struct stress *stress, unsigned *random)
     close_and_join(stress, workers, in_time ? AN_HOUR_MS : 0);
     thread_join(poller.thread);
     thread_join(holder.thread);
+    thread_join(changer.thread);
     check_end(stress, in_time);
     assert_null(send_queue_take(stress->queue, NULL));
     send_queue_destroy(stress->queue);
 }
 
 /* TEST_SEED in the environment repeats the moments of a run, as far as the scheduler lets it. */
-static void test_close_races_with_pages_takes_finishes_and_holds(void **state)
+static void test_close_races_with_everything_else(void **state)
 {
     enum { ROUNDS = 500 };
     (void)state;
@@ -347,8 +401,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_is_sent_once_and_in_order_when_all_goes_well),
         cmocka_unit_test(test_each_is_sent_once_when_stages_fail),
+        cmocka_unit_test(test_each_is_sent_once_while_lanes_change),
         cmocka_unit_test(test_close_loses_no_reply),
-        cmocka_unit_test(test_close_races_with_pages_takes_finishes_and_holds),
+        cmocka_unit_test(test_close_races_with_everything_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
