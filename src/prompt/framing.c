@@ -207,7 +207,9 @@ static struct text_span take_line(struct text_span *words, bool *more)
 static struct text_span cut_words(struct text_span words, size_t limit_units, bool *was_cut)
 {
     words = text_trim(words.bytes, words.length_bytes);
-    *was_cut = text_utf16_cut(words.bytes, words.length_bytes, limit_units) < words.length_bytes;
+    /* There are never more units than bytes. */
+    *was_cut = words.length_bytes > limit_units &&
+               text_utf16_cut(words.bytes, words.length_bytes, limit_units) < words.length_bytes;
     if (!*was_cut)
         return words;
     size_t kept = text_utf16_cut(words.bytes, words.length_bytes, limit_units - 1);
@@ -254,6 +256,19 @@ static bool is_gap(struct text_span span, struct seen seen)
     return seen.as == ' ' || (point > 0 && point < ' ') || (point >= 0x7F && point <= 0x9F);
 }
 
+/*
+ * How many characters at the front of span are visible ASCII other than "=". They are most of what
+ * is written, and nothing has to be done about them.
+ */
+static size_t count_plain(struct text_span span)
+{
+    size_t count = 0;
+    while (count < span.length_bytes && span.bytes[count] > ' ' && span.bytes[count] < 0x7F &&
+           span.bytes[count] != '=')
+        count++;
+    return count;
+}
+
 void framing_append_line(struct text *text, struct text_span words, size_t limit_units)
 {
     bool was_cut;
@@ -261,8 +276,9 @@ void framing_append_line(struct text *text, struct text_span words, size_t limit
     bool in_run = false; /* of "=" */
     struct text_span rest = cut_words(words, limit_units, &was_cut);
     while (rest.length_bytes > 0) {
-        struct seen seen = look_at(rest);
-        bool gap = is_gap(rest, seen);
+        size_t plain = count_plain(rest);
+        struct seen seen = plain > 0 ? (struct seen){plain, '?'} : look_at(rest);
+        bool gap = plain == 0 && is_gap(rest, seen);
         if (!gap && rest.bytes[0] != '\0') {
             if (after_gap)
                 text_append(text, " ");
