@@ -9,10 +9,12 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include <cmocka.h>
 
+#include "../../lib/backend_call.h"
 #include "base/sync.h"
 #include "fault_env.h"
 
@@ -140,11 +142,119 @@ static void test_history_holds_after_random_shutdowns(void **state)
     fault_env_settle(faults, &fault_env_strict);
 }
 
+/* People write in the threads of these tasks, each of which has an agent. */
+enum {
+    THREADS = 6,
+    WRITES_PER_KILL = 3,
+    LONG_LATENCY_MS = 80, /* so that most words come while an agent is at work */
+};
+
+static void seed_threads(struct fault_env *faults)
+{
+    for (int i = 0; i < THREADS; i++)
+        backend_set_up(faults->env, "seed",
+            "{'agents':[{'slug':'agent%d'}],"
+            "'tasks':[{'title':'thread%d','status':'in_progress','assign':['agent%d']}]}",
+            i, i, i);
+}
+
+static void write_in_threads(struct fault_env *faults, unsigned number)
+{
+    for (int i = 0; i < THREADS; i++)
+        backend_set_up(
+            faults->env, "message", "{'task':'thread%d','content':'word %u-%d.'}", i, number, i);
+}
+
+/* How many messages of agents end with the reply of that run. */
+static int count_replies_of(const json_t *messages, double run)
+{
+    char ending[32];
+    int count = 0;
+    size_t index;
+    const json_t *message;
+    snprintf(ending, sizeof ending, "\nRun %.0f", run);
+    json_array_foreach (messages, index, message) {
+        const char *content = board_string(message, "content");
+        size_t bytes = strlen(content);
+        count += bytes >= strlen(ending) && strcmp(content + bytes - strlen(ending), ending) == 0;
+    }
+    return count;
+}
+
+/* Fails the test unless a run saw the words and its reply is in the thread; none is there twice. */
+static void must_be_answered(const json_t *messages, const json_t *runs, const char *words)
+{
+    bool answered = false;
+    size_t index;
+    const json_t *run;
+    json_array_foreach (runs, index, run) {
+        double number = json_number_value(json_object_get(run, "number"));
+        int replies = count_replies_of(messages, number);
+        if (replies > 1)
+            fail_msg("the reply of run %.0f was posted %d times", number, replies);
+        if (strstr(board_string(run, "input"), words) != NULL && replies == 1)
+            answered = true;
+    }
+    if (!answered)
+        fail_msg("\"%s\" is not answered", words);
+}
+
+static void must_answer_last_words(struct fault_env *faults, unsigned number)
+{
+    json_t *messages = board_documents(faults->env, "messages");
+    json_t *gateway = test_env_get(faults->env, "/sandbox/gateway");
+    for (int i = 0; i < THREADS; i++) {
+        char words[48];
+        snprintf(words, sizeof words, "word %u-%d.", number, i);
+        must_be_answered(messages, json_object_get(gateway, "requests"), words);
+    }
+    json_decref(gateway);
+    json_decref(messages);
+}
+
+/* On v1, where what a person writes may take the place of what is being answered. */
+static void test_no_message_is_swallowed_by_random_kills(void **state)
+{
+    struct fault_env *faults = *state;
+    struct rounds rounds;
+    unsigned writes = 0;
+    rounds_init(&rounds);
+    for (unsigned round = 0; round < rounds.count;) {
+        reset_board(faults);
+        seed_threads(faults);
+        board_set(faults->env,
+            json_pack("{s:i}", "gateway_latency_ms", LONG_LATENCY_MS * process_timeout_scale()));
+        for (unsigned i = 0; i < KILLS_UNTIL_CHECK && round < rounds.count; i++, round++) {
+            fault_env_launch(faults, settings);
+            for (int j = 0; j < WRITES_PER_KILL; j++) {
+                sleep_random(&rounds);
+                write_in_threads(faults, ++writes);
+                /* Now and then the gateway takes no requests. */
+                board_set_flag(faults->env, "gateway_draining", nrand48(rounds.random) % 3 == 0);
+            }
+            sleep_random(&rounds);
+            fault_env_kill_runtime(faults);
+        }
+        board_set_flag(faults->env, "gateway_draining", false);
+        fault_env_start(faults, settings);
+        test_env_wait(faults->env, "undelivered=0&typing=0");
+        /* What was changed is marked already, but waits for its second answer. */
+        while (!test_env_health_has(
+            faults->env, "/metrics", "mission_control_notifications_undelivered 0\n"))
+            test_env_wait_calls(faults->env, "listUndeliveredNotifications", 1);
+        test_env_stop_runtime(faults->env);
+        must_answer_last_words(faults, writes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_IN_FAULT_ENV(test_history_holds_after_random_kills),
         TEST_IN_FAULT_ENV(test_history_holds_after_random_shutdowns),
+        TEST_ON(test_no_message_is_swallowed_by_random_kills,
+            "test_no_message_is_swallowed_by_random_kills (v1)", fault_env_setup,
+            fault_env_teardown, "v1"),
     };
     return cmocka_run_group_tests_name("kill", tests, NULL, NULL);
 }
