@@ -9,8 +9,9 @@
 #include "delivery/no_response.h"
 
 /*
- * All of these belong to one attempt and run on its worker. Those with a context need one of v1;
- * the others do nothing while the backend is not known to be v1.
+ * All of these belong to one attempt and run on its worker. Those that read the attempt's context
+ * need one of v1 unless they say otherwise; the marks for typing and v1_begin_task do nothing while
+ * the backend is not known to be v1.
  */
 
 /*

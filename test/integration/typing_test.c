@@ -49,6 +49,20 @@ static void test_typing_mark_that_hangs_is_given_up(void **state)
     test_env_stop_runtime(env);
 }
 
+static void test_end_of_typing_that_hangs_is_given_up(void **state)
+{
+    struct test_env *env = *state;
+    thread_seed(env);
+    board_gateway_fault(env, json_pack("{s:s, s:i}", "action", "status", "times", 1));
+    board_fail(env, "markNotificationDeliveryEnded", "hang", 1);
+    thread_say(env, "@jarvis hello");
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(thread_count_runs(env), 2);
+    assert_int_equal(thread_count_replies(env), 1);
+    test_env_stop_runtime(env);
+}
+
 /*
  * Nobody is asked any more after the signal, although the queue had allowed it: the mark comes
  * before that.
@@ -153,6 +167,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         V1(test_typing_ends_when_the_notification_waits),
         V1(test_typing_mark_that_hangs_is_given_up),
+        V1(test_end_of_typing_that_hangs_is_given_up),
         V1(test_shutdown_during_the_typing_mark_asks_nobody),
         V1(test_typing_is_not_ended_of_what_is_gone),
         V1(test_failing_read_mark_fails_no_delivery),
