@@ -4,7 +4,7 @@ import pathlib
 import re
 import shutil
 
-from delivering import Load, prepare
+from delivering import Load, mentions, prepare
 from report import Figure
 from harness import Harness, MeasurementError, wait_until
 
@@ -13,28 +13,29 @@ COUNTS = (200, 400)
 OUTPUT_DIR = pathlib.Path("bench")
 
 
-def run_under(count, wrapper, output, secure):
+def run_under(load, wrapper, output, secure):
     """
-    Delivers count notifications under a tool and returns its counts, read by output(harness). The
-    first poll lists them all and later ones are held, since their number depends on how much the
-    tool slows the runtime down.
+    Delivers a load under a tool and returns its counts, read by output(harness). The first poll
+    lists them all and later ones are held, since their number depends on how much the tool slows
+    the runtime down.
     """
     polls = {"action": "listUndeliveredNotifications"}
-    with Harness(secure=secure) as harness:
+    with Harness(secure=secure, backend=load.backend) as harness:
         harness.request("POST", "/sandbox/faults",
                   {"backend": [{**polls, "times": 1}, {**polls, "behaviour": "hold"}]})
-        load = Load(count, 20, 0, 10)
         prepare(harness, load)
         command = [word.format(directory=harness.directory) for word in wrapper]
         runtime = harness.start_runtime(load.workers, wrapper=command, DELIVERY_LIST_LIMIT=500)
-        harness.wait(delivered=count)
+        harness.wait(delivered=load.notifications)
         runtime.stop()
         return output(harness)
 
 
 def keep_output(harness, path, name):
     OUTPUT_DIR.mkdir(exist_ok=True)
-    shutil.copy(path, OUTPUT_DIR / (f"tls-{harness.secure}-{name}" if harness.secure else name))
+    prefix = f"tls-{harness.secure}-" if harness.secure else ""
+    prefix += f"{harness.backend}-" if harness.backend != "v0" else ""
+    shutil.copy(path, OUTPUT_DIR / (prefix + name))
 
 
 def strace_summary(harness):
@@ -72,23 +73,31 @@ CALLGRIND = ("valgrind", "--tool=callgrind", "--callgrind-out-file={directory}/c
 DHAT = ("valgrind", "--tool=dhat", "--dhat-out-file={directory}/dhat.json")
 
 
-def per_delivery(wrapper, output, secure=None):
+def assignments(count):
+    return Load(count, 20, 0, 10)
+
+
+def mentions_on_v1(count):
+    return mentions(assignments(count), "v1")
+
+
+def per_delivery(loads, wrapper, output, secure=None):
     """
     By name: the cost of one more delivery, as the difference of two runs, and the cost of none,
-    which is startup and shutdown.
+    which is startup and shutdown. loads makes a load of so many notifications.
     """
-    fewer, more = (run_under(count, wrapper, output, secure) for count in COUNTS)
+    fewer, more = (run_under(loads(count), wrapper, output, secure) for count in COUNTS)
     step = COUNTS[1] - COUNTS[0]
     each = {name: (number - fewer.get(name, 0)) / step for name, number in more.items()}
     return each, {name: more[name] - COUNTS[1] * number for name, number in each.items()}
 
 
-def counts_figures(words, secure):
-    calls, _ = per_delivery(STRACE, strace_summary, secure)
+def counts_figures(words, secure=None, loads=assignments):
+    calls, _ = per_delivery(loads, STRACE, strace_summary, secure)
     by_count = sorted(calls.items(), key=lambda item: -item[1])
     note = ", ".join(f"{name} {number:.1f}" for name, number in by_count[:12])
-    instructions, baseline = per_delivery(CALLGRIND, callgrind_total, secure)
-    heap, _ = per_delivery(DHAT, dhat_totals, secure)
+    instructions, baseline = per_delivery(loads, CALLGRIND, callgrind_total, secure)
+    heap, _ = per_delivery(loads, DHAT, dhat_totals, secure)
     return [Figure("counts", f"system calls per delivery{words}", "", [sum(calls.values())],
                    note=note, details=dict(by_count)),
             Figure("counts", f"instructions per delivery{words}", "thousands",
@@ -101,5 +110,6 @@ def counts_figures(words, secure):
 
 def counts(_runs):
     """One run each, since the numbers hardly vary."""
-    return (counts_figures("", None) + counts_figures(", backend over TLS", "backend") +
+    return (counts_figures("") + counts_figures(", v1", loads=mentions_on_v1) +
+            counts_figures(", backend over TLS", "backend") +
             counts_figures(", both over TLS", "both"))

@@ -1,8 +1,9 @@
-"""Delivery times and CPU usage."""
+"""Delivery times and CPU usage, on both versions of the backend."""
 
 import dataclasses
 import math
 import statistics
+import time
 
 import fit
 from report import Figure
@@ -14,31 +15,50 @@ SINGLE_LATENCY_MS = 10
 
 @dataclasses.dataclass
 class Load:
-    """notifications spread over agents with a fixed latency, or exponential with that mean."""
+    """
+    notifications of a type spread over agents, and over tasks (one for each agent unless given),
+    with a fixed latency, or exponential with that mean.
+    """
 
     notifications: int
     agents: int
     latency_ms: float
     workers: int
     exponential: bool = False
+    backend: str = "v0"
+    type: str = "assignment"
+    tasks: int = None
 
     def words(self):
         latency = f"{self.latency_ms:g} ms"
         if self.exponential:
             latency = f"exponential {self.latency_ms / 1000:g} s"
+        version = "" if self.backend == "v0" else f", {self.backend}"
         return (f"{self.notifications:,} to {self.agents} agents, {latency} each, "
-                f"{self.workers} workers")
+                f"{self.workers} workers{version}")
+
+    def lanes(self):
+        """v1 has a session, and so a lane, for each task of an agent."""
+        return max(self.agents, self.tasks or 0) if self.backend == "v1" else self.agents
 
     def ideal_ms(self, harness):
         """The time that the agents alone take: the longest lane, given the number of workers."""
         if not self.exponential:
-            turns = math.ceil(self.agents / self.workers)
-            return math.ceil(self.notifications / self.agents) * turns * self.latency_ms
+            turns = math.ceil(self.lanes() / self.workers)
+            return math.ceil(self.notifications / self.lanes()) * turns * self.latency_ms
         lanes = {}
         for run in harness.request("GET", "/sandbox/gateway")["requests"]:
             took_ms = (run["ended_us"] - run["begun_us"]) / 1000
             lanes[run["agent"]] = lanes.get(run["agent"], 0) + took_ms
         return max(lanes.values())
+
+
+def mentions(load, backend):
+    """
+    The same load as mentions, each in a task of its own, so that threads are short: with 20 agents
+    a context of v1 has 4 kB.
+    """
+    return dataclasses.replace(load, backend=backend, type="mention", tasks=load.notifications)
 
 
 @dataclasses.dataclass
@@ -48,9 +68,17 @@ class Result:
     cpu_s: float
     peak_mib: float
     listed: float  # times that a notification was listed, on average
+    context_bytes: int
+
+
+def put_on_board(harness, load):
+    """Returns the rows of its notifications."""
+    more = {} if load.tasks is None else {"tasks": load.tasks}
+    return harness.load(load.notifications, load.agents, type=load.type, **more)
 
 
 def prepare(harness, load, reply_bytes=0):
+    """Returns the size of a context."""
     rule = {}
     if load.exponential:
         rule["latency_exponential_ms"] = load.latency_ms
@@ -58,7 +86,7 @@ def prepare(harness, load, reply_bytes=0):
         rule["text"] = "All is well. " * (reply_bytes // 13)
     if rule:
         harness.request("POST", "/sandbox/faults", {"gateway": [rule]})
-    harness.load(load.notifications, load.agents)
+    return harness.context_bytes(put_on_board(harness, load)[0]["id"])
 
 
 def deliver(load, secure=None, reply_bytes=0, **settings):
@@ -66,13 +94,14 @@ def deliver(load, secure=None, reply_bytes=0, **settings):
     One run. The notifications are on the board before the runtime starts, so the result includes
     startup but no wait for a poll.
     """
-    with Harness(0 if load.exponential else load.latency_ms, secure=secure) as harness:
-        prepare(harness, load, reply_bytes)
+    latency_ms = 0 if load.exponential else load.latency_ms
+    with Harness(latency_ms, secure=secure, backend=load.backend) as harness:
+        context_bytes = prepare(harness, load, reply_bytes)
         runtime = harness.start_runtime(load.workers, **settings)
         answer = harness.wait(delivered=load.notifications)
         result = Result((answer["now_us"] - runtime.started_us) / 1000, load.ideal_ms(harness),
                         runtime.cpu_s(), runtime.peak_kib() / KIB,
-                        answer["listed"] / load.notifications)
+                        answer["listed"] / load.notifications, context_bytes)
         runtime.stop()
     return result
 
@@ -85,10 +114,14 @@ def elapsed(scenario, load, results, at_most=None, words=""):
                   at_most=at_most * ideal if at_most else None)
 
 
+BUSY = Load(1000, 20, 50, 20)
+FAST = Load(5000, 50, 0, 10)
 LOADS = (
-    (Load(1000, 20, 50, 20), 1.10),
+    (BUSY, 1.10),
+    (mentions(BUSY, "v1"), None),
     (Load(1000, 100, 500, 100), 1.05),
-    (Load(5000, 50, 0, 10), None),
+    (FAST, None),
+    (mentions(FAST, "v1"), None),
     (Load(200, 20, 2000, 20, exponential=True), None),
 )
 
@@ -101,12 +134,66 @@ def deliveries(runs):
         if load.latency_ms == 0:
             rates = [1000 * load.notifications / result.elapsed_ms for result in results]
             figures.append(Figure("deliveries", "throughput", "deliveries/s", rates,
-                                  at_least=1000))
+                                  at_least=1000 if load.backend == "v0" else None))
             figures.append(Figure("deliveries", "CPU per 1,000", "s",
                                   [r.cpu_s * 1000 / load.notifications for r in results]))
         figures.append(Figure("deliveries", "times each notification was listed", "",
                               [result.listed for result in results]))
-    return figures
+    return figures + backend_calls()
+
+
+WARM_UP = 20
+# What the control threads call, however many deliveries there are.
+PERIODIC = {"listUndeliveredNotifications", "listAgents", "getOrchestratorAgentId",
+            "updateRuntimeStatus", "checkAndClearRestartRequested", "getPendingUpgrade"}
+
+
+def calls_so_far(answer):
+    return {name: function["calls"] for name, function in answer["backend"].items()
+            if name not in PERIODIC}
+
+
+def calls_for(backend, kind, put):
+    """
+    Calls of the backend for each notification that put(harness) brings about. The version of the
+    backend is learned before, as the lanes depend on it: what is in hand then is begun again.
+    """
+    with Harness(backend=backend) as harness:
+        runtime = harness.start_runtime(DELIVERY_INTERVAL=100)
+        harness.load(WARM_UP, WARM_UP)
+        before = calls_so_far(harness.wait(delivered=WARM_UP, undelivered=0))
+        count = put(harness)
+        harness.wait(delivered=WARM_UP + count, undelivered=0)
+        time.sleep(0.5)  # a thread update is looked at once more after its mark
+        calls = calls_so_far(harness.request("GET", "/sandbox/stats"))
+        runtime.stop()
+        by_function = {name: (number - before.get(name, 0)) / count
+                       for name, number in calls.items()}
+    note = ", ".join(f"{name} {calls:g}" for name, calls in sorted(by_function.items()))
+    limit = None if backend == "v0" else 5 if kind == "mention" else 6
+    return Figure("deliveries", f"backend calls for each {kind}, {backend}", "",
+                  [sum(by_function.values())], at_most=limit, note=note, details=by_function)
+
+
+def put_assignments(harness, count=20):
+    """On v1 also moves the tasks to "assigned", which a delivery changes to "in progress"."""
+    agents = [{"slug": f"worker{i + 1}"} for i in range(count)]
+    tasks = [{"title": f"task {i + 1}", "assign": [agent["slug"]]}
+             for i, agent in enumerate(agents)]
+    harness.request("POST", "/sandbox/seed", {"agents": agents, "tasks": tasks})
+    return count
+
+
+def put(kind, count=20):
+    return lambda harness: len(harness.load(count, count, type=kind))
+
+
+def backend_calls():
+    """One run each, since the numbers do not vary."""
+    return [calls_for("v0", "mention", put("mention")),
+            calls_for("v1", "mention", put("mention")),
+            calls_for("v1", "assignment", put_assignments),
+            calls_for("v1", "thread update", put("thread_update"))]
 
 
 def added_us(timing):
@@ -144,25 +231,52 @@ def added(runs, scenario="added", words="", secure=None):
 
 
 def processor_once(load, secure=None):
-    """CPU seconds, total and in the kernel, for the load alone without startup."""
-    with Harness(load.latency_ms, secure=secure) as harness:
+    """
+    CPU seconds, total and in the kernel, for the load alone without startup, and how many times
+    each notification was listed.
+    """
+    with Harness(load.latency_ms, secure=secure, backend=load.backend) as harness:
         runtime = harness.start_runtime(load.workers)
         harness.settle()
         before_s, kernel_before_s = runtime.cpu_s(), runtime.kernel_s()
-        harness.load(load.notifications, load.agents)
-        harness.wait(delivered=load.notifications)
+        put_on_board(harness, load)
+        answer = harness.wait(delivered=load.notifications)
         used_s, kernel_s = runtime.cpu_s() - before_s, runtime.kernel_s() - kernel_before_s
         runtime.stop()
-    return used_s, kernel_s
+    return used_s, kernel_s, answer["listed"] / load.notifications
 
 
-def processor(runs, scenario="processor", words="", secure=None):
-    load = Load(1000, 20, 50, 20)
-    results = [processor_once(load, secure) for _ in range(runs)]
+def processor_of_assignments(runs, scenario="processor", words="", secure=None):
+    results = [processor_once(BUSY, secure) for _ in range(runs)]
     return [Figure(scenario, f"CPU per 1,000 deliveries{words}", "s",
-                   [used_s for used_s, _ in results], at_most=None if secure else 0.5),
+                   [used_s for used_s, _, _ in results], at_most=None if secure else 0.5),
             Figure(scenario, f"of which in the kernel{words}", "s",
-                   [kernel_s for _, kernel_s in results])]
+                   [kernel_s for _, kernel_s, _ in results])]
+
+
+def processor_of_mentions(runs):
+    """The same on both versions, in turns: what else the machine does should hit both alike."""
+    results = {backend: [] for backend in ("v0", "v1")}
+    for _ in range(runs):
+        for backend, values in results.items():
+            values.append(processor_once(mentions(BUSY, backend)))
+    figures = []
+    used_s = {}
+    for backend, values in results.items():
+        used_s[backend], kernel_s, listed = zip(*values)
+        figures += [Figure("processor", f"CPU per 1,000 mentions, {backend}", "s",
+                           list(used_s[backend])),
+                    Figure("processor", f"of which in the kernel, {backend}", "s",
+                           list(kernel_s)),
+                    Figure("processor", f"times each mention was listed, {backend}", "",
+                           list(listed))]
+    ratios = [v1_s / v0_s for v0_s, v1_s in zip(used_s["v0"], used_s["v1"])]
+    return figures + [Figure("processor", "CPU of a mention on v1, as a multiple of v0", "",
+                             ratios, at_most=1.4)]
+
+
+def processor(runs):
+    return processor_of_assignments(runs) + processor_of_mentions(runs)
 
 
 def floor_once(load, variant):
@@ -172,12 +286,11 @@ def floor_once(load, variant):
 
 
 def floor(runs):
-    """The load of processor(), by a program that does nothing but the exchanges and files."""
-    load = Load(1000, 20, 50, 20)
+    """The load of processor_of_assignments(), by a program that does nothing but the exchanges and files."""
     figures = []
     for variant, words in (("sockets", "bare sockets"), ("libcurl", "bare libcurl"),
                          ("libraries", "bare libcurl and Jansson")):
-        results = [floor_once(load, variant) for _ in range(runs)]
+        results = [floor_once(BUSY, variant) for _ in range(runs)]
         figures += [Figure("floor", f"CPU per 1,000 deliveries by {words}", "s",
                            [used_s for used_s, _ in results]),
                     Figure("floor", f"of which in the kernel, {words}", "s",
@@ -190,13 +303,12 @@ def secure(runs):
     The main figures with TLS to the backend, then to the gateway as well, and with the system's CA
     certificates loaded. They have no targets: the server's half of TLS runs on the same cores.
     """
-    load, _ = LOADS[0]
     figures = []
     for endpoints, words in (("backend", ", backend over TLS"), ("both", ", both over TLS")):
-        results = [deliver(load, secure=endpoints) for _ in range(runs)]
-        figures += [elapsed("tls", load, results, words=words),
+        results = [deliver(BUSY, secure=endpoints) for _ in range(runs)]
+        figures += [elapsed("tls", BUSY, results, words=words),
                     Figure("tls", f"peak memory{words}", "MiB", [r.peak_mib for r in results]),
-                    *processor(runs, "tls", words, endpoints),
+                    *processor_of_assignments(runs, "tls", words, endpoints),
                     *added(runs, "tls", words, endpoints)]
     return figures
 

@@ -4,7 +4,7 @@ import os
 import time
 
 import fit
-from delivering import Load, deliver
+from delivering import Load, deliver, mentions
 from report import Figure
 from harness import KIB, Harness
 
@@ -17,14 +17,21 @@ AGENTS = (1, 10, 100, 1000)
 REPLIES = ((1000, 400, "1 KB"), (100000, 400, "100 KB"), (1000000, 100, "1 MB"))
 
 
+def memory_with(load, words, runs):
+    results = [deliver(load) for _ in range(runs)]
+    return Figure("memory", f"peak memory, {load.workers} workers under load{words}", "MiB",
+                  [result.peak_mib for result in results],
+                  at_most=PEAK_TARGETS_MIB.get(load.workers),
+                  note=f"contexts of {results[0].context_bytes:,} bytes")
+
+
 def memory(runs):
-    """Peak resident memory while all workers are busy."""
+    """Peak resident memory while all workers are busy; on v1 more agents make longer contexts."""
     figures = []
     for workers in (10, 64, 256):
-        load = Load(max(1000, 10 * workers), workers, 50, workers)
-        peaks = [deliver(load).peak_mib for _ in range(runs)]
-        figures.append(Figure("memory", f"peak memory, {workers} workers under load", "MiB", peaks,
-                              at_most=PEAK_TARGETS_MIB.get(workers)))
+        count = max(1000, 10 * workers)
+        figures += [memory_with(Load(count, workers, 50, workers), "", runs),
+                    memory_with(mentions(Load(count, 20, 50, workers), "v1"), ", v1", runs)]
     return figures
 
 

@@ -104,13 +104,14 @@ class Process:
 
 class Harness:
     """
-    An empty board whose agents answer after latency_ms; a context manager. No heartbeats are sent
-    unless list_agents is set. secure says what is reached over TLS: "backend", or "both" backend
-    and gateway.
+    An empty board of that version whose agents answer after latency_ms; a context manager. No
+    heartbeats are sent unless list_agents is set. secure says what is reached over TLS: "backend",
+    or "both" backend and gateway.
     """
 
-    def __init__(self, latency_ms=0, list_agents=False, secure=None):
+    def __init__(self, latency_ms=0, list_agents=False, secure=None, backend="v0"):
         self.secure = secure
+        self.backend = backend
         self.stack = contextlib.ExitStack()
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="bench-"))
         self.stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
@@ -145,7 +146,7 @@ class Harness:
     def _start_sandbox(self, latency_ms):
         text = "listening on "
         sandbox = self._spawn("sandbox.log", str(BUILD / "mission-control-sandbox"), "--port", "0",
-                              "--latency-ms", str(latency_ms))
+                              "--latency-ms", str(latency_ms), "--backend", self.backend)
         wait_until("startup of the sandbox", 20, lambda: text in sandbox.log.read_text())
         self.port = int(sandbox.log.read_text().strip().rpartition(":")[2])
 
@@ -172,9 +173,10 @@ class Harness:
             return sock.connect_ex(("127.0.0.1", self.tls_port)) == 0
 
     def request(self, method, path, body=None):
-        """Sends a request to the sandbox's control API and returns its answer."""
+        """Sends a request to the sandbox and returns its answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_LIMIT_S + 10)
-        connection.request(method, path, None if body is None else json.dumps(body))
+        connection.request(method, path, None if body is None else json.dumps(body),
+                           {"Content-Type": "application/json"})
         answer = connection.getresponse()
         text = answer.read()
         connection.close()
@@ -191,8 +193,18 @@ class Harness:
             raise MeasurementError(f"{query} was not reached within {limit_s} s\n{text}")
         return answer
 
-    def load(self, notifications, agents):
-        self.request("POST", "/sandbox/load", {"notifications": notifications, "agents": agents})
+    def load(self, notifications, agents, **more):
+        """Puts notifications on the board; returns their rows. more: type, tasks."""
+        body = {"notifications": notifications, "agents": agents, **more}
+        return self.request("POST", "/sandbox/load", body)["notifications"]
+
+    def context_bytes(self, notification):
+        """The size of the answer that tells what is to be known of a notification."""
+        answer = self.request("POST", "/api/action", {
+            "path": "service/actions:getNotificationForDelivery", "format": "convex_encoded_json",
+            "args": [{"accountId": ACCOUNT, "serviceToken": SERVICE_TOKEN,
+                      "notificationId": notification}]})
+        return len(json.dumps(answer, separators=(",", ":")))
 
     def timings(self):
         return self.request("GET", "/sandbox/timings")["timings"]
