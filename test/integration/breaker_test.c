@@ -390,7 +390,7 @@ static void test_agents_that_fail_together_send_rarely(void **state)
     json_decref(board_load(env, NOTIFICATIONS, AGENTS));
     board_set(env, json_pack("{s:i}", "gateway_latency_ms", 50));
     for (int i = 1; i < AGENTS; i++) {
-        char slug[16];
+        char slug[32];
         snprintf(slug, sizeof slug, "worker%d", i);
         board_gateway_fault(
             env, json_pack("{s:{s:s}, s:s, s:i, s:{s:s, s:s, s:{s:s}}}", "match", "agent", slug,
