@@ -132,7 +132,7 @@ sources_with_comments() {
 # the stand-in "folder/name.h" are left out.
 named_files() {
     project_files -name '*.[ch]' -o -name '*.pml' -o -name '*.md' -o -path ./Makefile |
-        xargs grep -HoE '<?[A-Za-z_./-]*[a-z_]+/[a-z_]+\.[ch]\b' 2>/dev/null |
+        xargs grep -HoE '<?[A-Za-z0-9_./-]*[a-z0-9_]+/[a-z0-9_]+\.[ch]\b' 2>/dev/null |
         grep -vE ':(<|sys/|folder/)' | sed 's/:/\t/' | sort -u
 }
 
@@ -172,7 +172,7 @@ check_code_words() {
 # The paths of a text, such as `delivery/poller.c`.
 quoted_paths() {
     # shellcheck disable=SC2016 # backquotes are what is looked for
-    grep -oE '`[a-z][A-Za-z_/-]*/[A-Za-z_-]+\.[a-z]+`' | tr -d '`'
+    grep -oE '`[a-z][A-Za-z0-9_/-]*/[A-Za-z0-9_-]+\.[a-z]+`' | tr -d '`'
 }
 
 # Where a path is that may lack src or include; fails if it is nowhere.
