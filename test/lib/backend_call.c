@@ -84,7 +84,8 @@ json_t *backend_json(struct test_env *env, const char *text)
     return resolved;
 }
 
-static json_t *format_json(struct test_env *env, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static json_t *format_json(
+    struct test_env *env, const char *format, va_list arguments)
 {
     struct text text = {0};
     text_vprintf(&text, format, arguments);
@@ -123,7 +124,7 @@ static void set_default(json_t *arguments, const char *key, const char *value)
 }
 
 /* Returns the whole answer, {"status": ...}. */
-static json_t *call_function(
+__attribute__((format(printf, 3, 0))) static json_t *call_function(
     struct test_env *env, const char *function, const char *format, va_list list)
 {
     char path[96];
@@ -136,7 +137,7 @@ static json_t *call_function(
             "{s:s, s:s, s:[o]}", "path", path, "format", "convex_encoded_json", "args", arguments));
 }
 
-static json_t *call_for_value(
+__attribute__((format(printf, 3, 0))) static json_t *call_for_value(
     struct test_env *env, const char *function, const char *format, va_list list)
 {
     json_t *answer = call_function(env, function, format, list);

@@ -285,7 +285,7 @@ static void test_reply_is_saved_once_there_is_room(void **state)
     fill_disk(faults);
     board_release(faults->env, "agents");
     struct process *runtime = &faults->env->runtime;
-    assert_true(process_wait_output(runtime, "No space left on device", TEST_WAIT_MS, NULL, 0));
+    assert_true(process_wait_output(runtime, "without the spool", TEST_WAIT_MS, NULL, 0));
     empty_disk(faults);
     assert_true(process_wait_output(runtime, "the spool works again", TEST_WAIT_MS, NULL, 0));
     assert_int_equal(fault_env_kill_runtime(faults), 1);
