@@ -33,8 +33,8 @@ enum service_refusal service_refusal_parse(const char *text);
 struct notification_row {
     char id[ID_BYTES];
     char agent_id[ID_BYTES];
-    int64_t created_at_ms;  /* wall clock; 0 when it cannot be read */
     char task_id[ID_BYTES]; /* "" for none */
+    int64_t created_at_ms;  /* wall clock; 0 when it cannot be read */
 };
 
 struct notification_page {

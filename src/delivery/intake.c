@@ -285,6 +285,7 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
     mutex_lock(&queue->lock);
     queue->page++;
     queue->page_was_full = offer->full;
+    queue->offered_at_ms = clock_monotonic_ms();
     struct intake intake = take_in_rows_locked(queue, offer, &deferred_free);
     drop_unlisted_locked(queue, offer, &deferred_free);
     bool more = intake.added > 0 && queue_is_low_locked(queue);

@@ -64,7 +64,6 @@ struct send_queue {
     struct id_table entries;
     struct id_table lanes;
     struct id_table agents;
-    bool session_lanes;
     struct prior_runs_list prior_runs;
     struct entry_list all; /* deliveries */
     struct entry_list wakes;
@@ -79,21 +78,23 @@ struct send_queue {
     size_t asking;  /* of these, those taken to be sent and not past that stage */
     size_t sending; /* of these, those whose request is in flight */
     size_t wakes_running;
-    bool wake_was_last; /* of what was taken to ask an agent: a wake-up */
     size_t settled;
     size_t lane_count;
     size_t agents_with_work; /* with deliveries */
     size_t unknown_agents;   /* of these, those whose agent the gateway lacks */
     size_t failing_lanes;    /* those whose last run failed */
     uint64_t page;           /* number of the page being taken in */
-    bool page_was_full;      /* the last one: whatever ends makes room in the next */
-    bool poll_owed;          /* a page with something new is expected and not asked for yet */
+    int64_t offered_at_ms;   /* when the last page came (monotonic) */
     int64_t resume_ms;       /* when the first paused lane may be served, as far as takes saw it */
     size_t idle_workers;     /* blocked in send_queue_take */
     struct send_policy policy;
+    int64_t close_deadline_ms;
+    bool session_lanes;    /* lanes are sessions, not agents */
+    bool wake_was_last;    /* of what was taken to ask an agent: a wake-up */
+    bool page_was_full;    /* the last one: whatever ends makes room in the next */
+    bool poll_owed;        /* a page with something new is expected and not asked for yet */
     bool held_by_operator; /* in addition to the policy */
     bool closed;
-    int64_t close_deadline_ms;
 };
 
 /* Entries and lanes taken out under the lock, to be freed after it is released. */

@@ -147,14 +147,19 @@ bool queue_is_low_locked(struct send_queue *queue)
     return queue->ready < (queue->settings.capacity + 1) / 2;
 }
 
+/* With all workers busy nothing new could be begun, but by then it should be known. */
+enum { MAX_OWED_MS = 1000 };
+
 /*
- * Whether to ask for the page that is owed, which then is so no longer. With enough work for all
- * workers it can wait. The caller pokes the poller after it releases the lock.
+ * Whether to ask for the page that is owed, which then is so no longer: when a worker is idle, or
+ * ready work is low and the last page is not from just now. The caller pokes the poller after it
+ * releases the lock.
  */
 static bool claim_poll_locked(struct send_queue *queue, bool idle)
 {
     mutex_assert_held(&queue->lock);
-    if (!queue->poll_owed || !(idle || queue_is_low_locked(queue)))
+    bool is_old = clock_monotonic_ms() - queue->offered_at_ms >= MAX_OWED_MS;
+    if (!queue->poll_owed || !(idle || (is_old && queue_is_low_locked(queue))))
         return false;
     queue->poll_owed = false;
     return queue->poller != NULL;

@@ -219,7 +219,8 @@ static void test_fallback_agent_has_a_session_for_each_agent(void **state)
 /* The board checks the length before it looks whether it has the message already. */
 static void test_reply_over_the_limit_is_posted_once_and_cut(void **state)
 {
-    enum { SMILES = 60000, SMILE_BYTES = 4, LIMIT_UNITS = 100000 };
+    enum { SMILES = 60000, LIMIT_UNITS = 100000 };
+    static const size_t SMILE_BYTES = 4;
     struct test_env *env = *state;
     char *reply = malloc(SMILES * SMILE_BYTES + 1);
     assert_non_null(reply);

@@ -35,7 +35,7 @@ static int setup(void **state)
     assert_int_equal(spool_open(&fixture->spool, fixture->dir, "account1", NULL), 0);
     stats_init(&fixture->stats);
     struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
-    PAGE(queue, {"n1", "a1", 1, ""});
+    PAGE(queue, {"n1", "a1", "", 1});
     fixture->entry = queue_fixture_take(queue, "n1");
     fixture->entry->work.started_us = clock_monotonic_us();
     fixture->config.delivery_give_up_after_ms = LIMIT_MS;

@@ -40,7 +40,7 @@ static int setup(void **state)
     fixture->queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
     stats_init(&fixture->stats);
     fixture->journal = (struct journal){.spool = fixture->spool, .stats = &fixture->stats};
-    PAGE(fixture->queue, {"n1", "a1", 1, ""});
+    PAGE(fixture->queue, {"n1", "a1", "", 1});
     fixture->entry = queue_fixture_take(fixture->queue, "n1");
     text_copy(fixture->entry->work.agent_slug, ID_BYTES, "jarvis");
     text_copy(fixture->entry->work.task_id, ID_BYTES, "t1");
@@ -281,7 +281,7 @@ static void test_damaged_record_costs_a_run(void **state)
         struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
         assert_int_equal(journal_restore(&fixture->journal, queue, AN_HOUR_MS, NULL), 0);
         assert_true(exists(fixture, "dead/bad.json"));
-        PAGE(queue, {"bad", "a", 1, ""}, {"good", "b", 2, ""});
+        PAGE(queue, {"bad", "a", "", 1}, {"good", "b", "", 2});
         struct entry *bad = queue_fixture_take(queue, "bad");
         struct entry *good = queue_fixture_take(queue, "good");
         assert_int_equal(bad->work.runs, 1);
@@ -318,7 +318,7 @@ static void test_newer_record_is_left_alone(void **state)
         assert_int_equal(journal_restore(&fixture->journal, queue, AN_HOUR_MS, NULL), 0);
         assert_int_equal(atomic_load(&fixture->stats.newer_records), 2);
         for (int page = 0; page < 2; page++)
-            PAGE(queue, {"newer", "a", 1, ""}, {"newer_dead", "b", 2, ""});
+            PAGE(queue, {"newer", "a", "", 1}, {"newer_dead", "b", "", 2});
         assert_int_equal(queue_fixture_counts(queue).ready, 0);
         assert_int_equal(queue_fixture_counts(queue).settled, 2);
         send_queue_destroy(queue);
@@ -373,7 +373,7 @@ static void test_unreadable_dead_record_is_settled(void **state)
     assert_int_equal(spool_bury(fixture->spool, "unread", NULL), 0);
     assert_int_equal(restore_unable_to_read(fixture, NULL), 0);
     assert_int_equal(queue_fixture_counts(fixture->queue).settled, 1);
-    PAGE(fixture->queue, {"unread", "a", 1, ""});
+    PAGE(fixture->queue, {"unread", "a", "", 1});
     assert_int_equal(queue_fixture_counts(fixture->queue).ready, 0);
 }
 
@@ -388,7 +388,7 @@ static void test_dead_record_is_settled(void **state)
     save(fixture, "both", "new");
     assert_int_equal(journal_restore(&fixture->journal, fixture->queue, AN_HOUR_MS, NULL), 0);
     assert_int_equal(queue_fixture_counts(fixture->queue).settled, 1);
-    PAGE(fixture->queue, {"dead", "a", 1, ""}, {"both", "both", 2, ""});
+    PAGE(fixture->queue, {"dead", "a", "", 1}, {"both", "both", "", 2});
     struct entry *both = queue_fixture_take(fixture->queue, "both");
     assert_int_equal(both->queue.stage, STAGE_REPLIED);
     assert_int_equal(journal_load_reply(&fixture->journal, both, NULL), 0);
@@ -408,7 +408,7 @@ static int restore_with_fault(struct fixture *fixture, unsigned number)
     if (result == 0) {
         assert_int_equal(queue_fixture_counts(queue).held, 2);
         assert_int_equal(queue_fixture_counts(queue).settled, 1);
-        PAGE(queue, {"bad", "a", 9, ""});
+        PAGE(queue, {"bad", "a", "", 9});
         queue_fixture_take_and_settle(queue, "replied");
         struct entry *bad = queue_fixture_take(queue, "bad");
         assert_int_equal(bad->work.runs, 1);

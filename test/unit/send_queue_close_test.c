@@ -18,13 +18,13 @@
 static void test_no_sends_after_the_close(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     send_queue_close(queue, clock_monotonic_ms() + AN_HOUR_MS);
     assert_false(send_queue_advance(queue, a1, STAGE_SENDING));
     queue_fixture_finish(queue, a1, STAGE_KNOWN, 0);
     assert_null(send_queue_take(queue, NULL));
-    assert_false(PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""}, {"c1", "c", 3, ""}));
+    assert_false(PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2}, {"c1", "c", "", 3}));
     assert_int_equal(queue_fixture_counts(queue).held, 2);
     assert_null(send_queue_take(queue, NULL));
 }
@@ -33,7 +33,7 @@ static void test_no_sends_after_the_close(void **state)
 static void test_failed_send_is_not_retried_after_the_close(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""});
+    PAGE(queue, {"a1", "a", "", 1});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     assert_true(send_queue_advance(queue, a1, STAGE_SENDING));
     send_queue_close(queue, clock_monotonic_ms() + AN_HOUR_MS);
@@ -45,7 +45,7 @@ static void test_failed_send_is_not_retried_after_the_close(void **state)
 static void test_write_backs_go_out_at_once_after_the_close(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""}, {"c1", "c", 3, ""}, {"d1", "d", 4, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2}, {"c1", "c", "", 3}, {"d1", "d", "", 4});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
     struct entry *c1 = queue_fixture_take(queue, "c1");
@@ -72,7 +72,7 @@ static void test_wait_for_sends_ignores_write_backs(void **state)
     struct send_queue *queue = *state;
     pthread_t thread;
     void *over;
-    PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""}, {"c1", "c", 3, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2}, {"c1", "c", "", 3});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
     struct entry *c1 = queue_fixture_take(queue, "c1");
@@ -95,7 +95,7 @@ static void test_wait_for_sends_ignores_write_backs(void **state)
 static void test_failing_write_back_is_retried_until_the_deadline(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""});
+    PAGE(queue, {"a1", "a", "", 1});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     send_queue_close(queue, clock_monotonic_ms() + AN_HOUR_MS);
     queue_fixture_finish(queue, a1, STAGE_REPLIED, 5);
@@ -108,7 +108,7 @@ static void test_failing_write_back_is_retried_until_the_deadline(void **state)
 static void test_nothing_is_handed_out_after_the_deadline(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     queue_fixture_finish(queue, a1, STAGE_REPLIED, 0);
     send_queue_close(queue, clock_monotonic_ms());
@@ -119,7 +119,7 @@ static void test_nothing_is_handed_out_after_the_deadline(void **state)
 static void test_entry_taken_before_the_close_runs_to_its_end(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""});
+    PAGE(queue, {"a1", "a", "", 1});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     assert_true(send_queue_advance(queue, a1, STAGE_SENDING));
     send_queue_close(queue, clock_monotonic_ms() + AN_HOUR_MS);
@@ -201,14 +201,14 @@ static void test_blocked_taker_gets_a_new_entry(void **state)
     struct send_queue *queue = *state;
     struct taker taker;
     start_takers(&taker, 1, queue);
-    PAGE(queue, {"a1", "a", 1, ""});
+    PAGE(queue, {"a1", "a", "", 1});
     queue_fixture_finish(queue, join_taker(&taker, "a1"), STAGE_SETTLED, 0);
 }
 
 static void test_blocked_taker_gets_the_next_entry_of_a_freed_lane(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct taker taker;
     start_takers(&taker, 1, queue);
@@ -220,7 +220,7 @@ static void test_blocked_taker_gets_what_was_paused(void **state)
 {
     struct send_queue *queue = *state;
     queue_fixture_pause(queue, true);
-    PAGE(queue, {"a1", "a", 1, ""});
+    PAGE(queue, {"a1", "a", "", 1});
     struct taker taker;
     start_takers(&taker, 1, queue);
     queue_fixture_pause(queue, false);
@@ -231,7 +231,7 @@ static void test_blocked_taker_gets_what_was_paused(void **state)
 static void test_blocked_taker_notices_an_earlier_due_time(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
     queue_fixture_finish(queue, a1, STAGE_KNOWN, AN_HOUR_MS);
@@ -247,7 +247,7 @@ static void test_each_blocked_taker_gets_an_entry(void **state)
     struct send_queue *queue = *state;
     struct taker takers[TAKERS];
     start_takers(takers, TAKERS, queue);
-    PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""}, {"c1", "c", 3, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2}, {"c1", "c", "", 3});
     for (size_t i = 0; i < TAKERS; i++) {
         thread_join(takers[i].thread);
         assert_non_null(takers[i].got);

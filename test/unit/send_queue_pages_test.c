@@ -10,6 +10,7 @@
 
 #include "../lib/queue_fixture.h"
 #include "base/sync.h"
+#include "delivery/queue_state.h"
 
 static bool page_from(struct send_queue *queue, int64_t began_at_ms,
     const struct notification_row *rows, size_t count)
@@ -22,8 +23,8 @@ static bool page_from(struct send_queue *queue, int64_t began_at_ms,
 static void test_known_ids_are_not_added_twice(void **state)
 {
     struct send_queue *queue = *state;
-    const struct notification_row rows[] = {{"ready", "a", 9, ""}, {"running", "b", 1, ""},
-        {"waiting", "c", 2, ""}, {"settled", "d", 3, ""}};
+    const struct notification_row rows[] = {{"ready", "a", "", 9}, {"running", "b", "", 1},
+        {"waiting", "c", "", 2}, {"settled", "d", "", 3}};
     assert_true(queue_fixture_page(queue, false, rows, 4));
     struct entry *ready = queue_fixture_take(queue, "ready");
     struct entry *running = queue_fixture_take(queue, "running");
@@ -46,7 +47,7 @@ static void test_known_ids_are_not_added_twice(void **state)
 static void test_id_listed_twice_is_one_entry(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, ""}, {"n1", "a", 1, ""});
+    PAGE(queue, {"n1", "a", "", 1}, {"n1", "a", "", 1});
     assert_int_equal(queue_fixture_counts(queue).held, 1);
 }
 
@@ -54,8 +55,8 @@ static void test_id_listed_twice_is_one_entry(void **state)
 static void test_settled_id_survives_pages_requested_before(void **state)
 {
     struct send_queue *queue = *state;
-    const struct notification_row row = {"n1", "a", 1, ""};
-    PAGE(queue, {"n1", "a", 1, ""});
+    const struct notification_row row = {"n1", "a", "", 1};
+    PAGE(queue, {"n1", "a", "", 1});
     int64_t before_ms = clock_monotonic_ms();
     queue_fixture_take_and_settle(queue, "n1");
     assert_false(page_from(queue, before_ms, &row, 1));
@@ -69,14 +70,14 @@ static void test_settled_id_survives_pages_requested_before(void **state)
 static void test_settled_id_is_forgotten_by_a_later_page_without_it(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, ""});
+    PAGE(queue, {"n1", "a", "", 1});
     queue_fixture_take_and_settle(queue, "n1");
-    assert_false(PAGE(queue, {"n1", "a", 1, ""})); /* not marked yet, or not seen yet */
+    assert_false(PAGE(queue, {"n1", "a", "", 1})); /* not marked yet, or not seen yet */
     assert_int_equal(queue_fixture_counts(queue).settled, 1);
     EMPTY_PAGE(queue);
     assert_int_equal(queue_fixture_counts(queue).held, 0);
     assert_int_equal(queue_fixture_counts(queue).settled, 0);
-    assert_true(PAGE(queue, {"n1", "a", 1, ""}));
+    assert_true(PAGE(queue, {"n1", "a", "", 1}));
     queue_fixture_take_and_settle(queue, "n1");
 }
 
@@ -84,9 +85,9 @@ static void test_settled_id_is_forgotten_by_a_later_page_without_it(void **state
 static void test_truncated_page_drops_only_what_is_older_than_its_last_row(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"at10", "a", 10, ""}, {"at19", "b", 19, ""}, {"at20", "c", 20, ""},
-        {"at21", "d", 21, ""});
-    FULL_PAGE(queue, {"at15", "e", 15, ""}, {"last", "f", 20, ""});
+    PAGE(queue, {"at10", "a", "", 10}, {"at19", "b", "", 19}, {"at20", "c", "", 20},
+        {"at21", "d", "", 21});
+    FULL_PAGE(queue, {"at15", "e", "", 15}, {"last", "f", "", 20});
     assert_int_equal(queue_fixture_counts(queue).held, 4);
     static const char *const order[] = {"at20", "at21", "at15", "last"};
     for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
@@ -97,19 +98,19 @@ static void test_truncated_page_drops_only_what_is_older_than_its_last_row(void 
 static void test_truncated_page_keeps_settled_ids_after_its_end(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"old", "a", 1, ""}, {"young", "b", 30, ""});
+    PAGE(queue, {"old", "a", "", 1}, {"young", "b", "", 30});
     queue_fixture_take_and_settle(queue, "old");
     queue_fixture_take_and_settle(queue, "young");
-    FULL_PAGE(queue, {"last", "c", 20, ""});
+    FULL_PAGE(queue, {"last", "c", "", 20});
     assert_int_equal(queue_fixture_counts(queue).settled, 1);
-    assert_false(FULL_PAGE(queue, {"last", "c", 20, ""}, {"young", "b", 30, ""}));
+    assert_false(FULL_PAGE(queue, {"last", "c", "", 20}, {"young", "b", "", 30}));
 }
 
 /* A full page of which no row could be read covers nothing. */
 static void test_full_page_without_usable_rows_drops_nothing(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, ""}, {"n2", "b", 2, ""});
+    PAGE(queue, {"n1", "a", "", 1}, {"n2", "b", "", 2});
     queue_fixture_take_and_settle(queue, "n1");
     queue_fixture_page(queue, true, NULL, 0);
     assert_int_equal(queue_fixture_counts(queue).held, 2);
@@ -119,8 +120,8 @@ static void test_full_page_without_usable_rows_drops_nothing(void **state)
 static void test_complete_page_drops_untouched_entries(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"fresh", "a", 9, ""}, {"failed", "b", 1, ""}, {"running", "c", 2, ""},
-        {"written", "d", 3, ""});
+    PAGE(queue, {"fresh", "a", "", 9}, {"failed", "b", "", 1}, {"running", "c", "", 2},
+        {"written", "d", "", 3});
     struct entry *fresh = queue_fixture_take(queue, "fresh");
     struct entry *failed = queue_fixture_take(queue, "failed");
     struct entry *running = queue_fixture_take(queue, "running");
@@ -145,7 +146,7 @@ static void test_later_stages_stay_when_unlisted(void **state)
     static const enum entry_stage stages[] = {STAGE_REPLIED, STAGE_WRITTEN, STAGE_NOTIFY_FAILURE};
     struct send_queue *queue = *state;
     for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++) {
-        PAGE(queue, {"n1", "a", 1, ""});
+        PAGE(queue, {"n1", "a", "", 1});
         struct entry *entry = queue_fixture_take(queue, "n1");
         queue_fixture_finish(queue, entry, stages[i], 0);
         EMPTY_PAGE(queue);
@@ -162,7 +163,7 @@ static void test_later_stages_stay_when_unlisted(void **state)
 static void test_entry_whose_agent_was_asked_stays_when_unlisted(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, ""});
+    PAGE(queue, {"n1", "a", "", 1});
     struct entry *entry = queue_fixture_take(queue, "n1");
     entry->work.runs = 1;
     queue_fixture_finish(queue, entry, STAGE_KNOWN, 0);
@@ -176,10 +177,10 @@ static void test_offer_wants_more_while_rows_are_new_and_work_is_low(void **stat
     (void)state;
     struct send_queue *queue = queue_fixture_create(4);
     assert_false(EMPTY_PAGE(queue));
-    assert_true(PAGE(queue, {"n1", "a", 1, ""}));
-    assert_false(PAGE(queue, {"n1", "a", 1, ""}));
+    assert_true(PAGE(queue, {"n1", "a", "", 1}));
+    assert_false(PAGE(queue, {"n1", "a", "", 1}));
     assert_false(PAGE(
-        queue, {"n1", "a", 1, ""}, {"n2", "b", 2, ""})); /* half of the capacity stands ready */
+        queue, {"n1", "a", "", 1}, {"n2", "b", "", 2})); /* half of the capacity stands ready */
     send_queue_destroy(queue);
 }
 
@@ -188,9 +189,12 @@ static void test_taking_polls_when_ready_work_runs_low(void **state)
 {
     (void)state;
     struct send_queue *queue = queue_fixture_create(4);
-    assert_false(PAGE(queue, {"n1", "a", 1, ""}, {"n2", "b", 2, ""}, {"n3", "c", 3, ""},
-        {"n4", "d", 4, ""}, {"n5", "e", 5, ""}, {"n6", "f", 6, ""}));
+    assert_false(PAGE(queue, {"n1", "a", "", 1}, {"n2", "b", "", 2}, {"n3", "c", "", 3},
+        {"n4", "d", "", 4}, {"n5", "e", "", 5}, {"n6", "f", "", 6}));
     assert_int_equal(queue_fixture_counts(queue).held, 4);
+    mutex_lock(&queue->lock);
+    queue->offered_at_ms = clock_monotonic_ms() - AN_HOUR_MS;
+    mutex_unlock(&queue->lock);
     static const bool polls[] = {false, false, true, false};
     static const char *const ids[] = {"n1", "n2", "n3", "n4"};
     for (size_t i = 0; i < 4; i++) {
@@ -207,10 +211,10 @@ static void test_no_poll_after_a_truncated_page_of_known_ids(void **state)
 {
     (void)state;
     struct send_queue *queue = queue_fixture_create(2);
-    assert_false(FULL_PAGE(queue, {"n1", "a", 1, ""}));
+    assert_false(FULL_PAGE(queue, {"n1", "a", "", 1}));
     struct entry *entry = queue_fixture_take(queue, "n1");
     unsigned before = queue_fixture_polls();
-    assert_false(FULL_PAGE(queue, {"n1", "a", 1, ""}));
+    assert_false(FULL_PAGE(queue, {"n1", "a", "", 1}));
     assert_false(queue_fixture_finish(queue, entry, STAGE_KNOWN, AN_HOUR_MS));
     assert_int_equal(queue_fixture_polls(), before);
     send_queue_destroy(queue);
@@ -219,8 +223,8 @@ static void test_no_poll_after_a_truncated_page_of_known_ids(void **state)
 static void test_finish_does_not_poll_after_a_complete_page(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, ""});
-    PAGE(queue, {"n1", "a", 1, ""});
+    PAGE(queue, {"n1", "a", "", 1});
+    PAGE(queue, {"n1", "a", "", 1});
     struct entry *entry = queue_fixture_take(queue, "n1");
     assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
 }
@@ -234,7 +238,7 @@ static void test_at_most_32_entries_of_a_lane_count_as_ready(void **state)
     queue_fixture_page(queue, true, many.rows, many.count);
     assert_int_equal(queue_fixture_counts(queue).held, 100);
     assert_int_equal(queue_fixture_counts(queue).ready, SEND_QUEUE_READY_OF_LANE);
-    FULL_PAGE(queue, {"b1", "b", 0, ""});
+    FULL_PAGE(queue, {"b1", "b", "", 0});
     assert_int_equal(queue_fixture_counts(queue).ready, SEND_QUEUE_READY_OF_LANE + 1);
     for (size_t i = 0; i < 68; i++) {
         struct entry *entry =
@@ -259,7 +263,7 @@ static void test_small_queue_has_room_for_other_lanes(void **state)
     struct many_rows many = many_rows_create("n", "a", 100);
     queue_fixture_page(queue, true, many.rows, many.count);
     assert_int_equal(queue_fixture_counts(queue).held, 100);
-    FULL_PAGE(queue, {"b1", "b", 0, ""});
+    FULL_PAGE(queue, {"b1", "b", "", 0});
     assert_int_equal(queue_fixture_counts(queue).held, 101);
     many_rows_fini(&many);
     send_queue_destroy(queue);
@@ -301,7 +305,7 @@ static void take_and_settle_as(struct send_queue *queue, const char *id, enum en
 static void test_id_settled_as_gone_and_still_listed_is_taken_in_again(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, ""});
+    PAGE(queue, {"n1", "a", "", 1});
     take_and_settle_as(queue, "n1", REASON_NOTIFICATION_GONE);
     offer_later(queue, 1, "n1"); /* too early */
     assert_int_equal(queue_fixture_counts(queue).ready, 0);
@@ -317,7 +321,7 @@ static void test_id_settled_as_gone_and_still_listed_is_taken_in_again(void **st
 static void test_id_settled_otherwise_and_still_listed_is_acknowledged_again(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, ""});
+    PAGE(queue, {"n1", "a", "", 1});
     take_and_settle_as(queue, "n1", REASON_ALREADY_DELIVERED);
     offer_later(queue, 1, "n1");
     assert_int_equal(queue_fixture_counts(queue).settled, 1);

@@ -30,7 +30,7 @@ static void must_hand_out_nothing(struct send_queue *queue)
 static void test_limit_sends_three_at_a_time(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""}, {"c1", "c", 3, ""}, {"d1", "d", 4, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2}, {"c1", "c", "", 3}, {"d1", "d", "", 4});
     limit_sends(queue, 1);
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
@@ -61,9 +61,9 @@ static void run_ends(struct send_queue *queue, const char *id, enum run_end end)
 static void test_lanes_that_fail_with_others_send_rarely(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""}, {"c1", "c", 3, ""}, {"a2", "a", 4, ""},
-        {"b2", "b", 5, ""}, {"c2", "c", 6, ""}, {"d1", "d", 7, ""}, {"d2", "d", 8, ""},
-        {"a3", "a", 9, ""}, {"b3", "b", 10, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2}, {"c1", "c", "", 3}, {"a2", "a", "", 4},
+        {"b2", "b", "", 5}, {"c2", "c", "", 6}, {"d1", "d", "", 7}, {"d2", "d", "", 8},
+        {"a3", "a", "", 9}, {"b3", "b", "", 10});
     run_ends(queue, "a1", RUN_END_FAILED);
     run_ends(queue, "b1", RUN_END_FAILED);
     run_ends(queue, "c1", RUN_END_FAILED);
@@ -81,7 +81,7 @@ static void test_lanes_that_fail_with_others_send_rarely(void **state)
 static void test_lane_remembers_how_often_it_opened_the_breaker(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""}, {"b1", "b", 3, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2}, {"b1", "b", "", 3});
     struct entry *entry = queue_fixture_take(queue, "a1");
     entry->work.breaker_trips = 4;
     queue_fixture_finish(queue, entry, STAGE_KNOWN, AN_HOUR_MS);
@@ -98,8 +98,8 @@ static void test_lane_remembers_how_often_it_opened_the_breaker(void **state)
 static void test_lane_that_fails_alone_sends_on(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""}, {"a2", "a", 4, ""}, {"b2", "b", 5, ""},
-        {"a3", "a", 6, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2}, {"a2", "a", "", 4}, {"b2", "b", "", 5},
+        {"a3", "a", "", 6});
     run_ends(queue, "a1", RUN_END_FAILED);
     run_ends(queue, "b1", RUN_END_FAILED);
     run_ends(queue, "a2", RUN_END_FAILED);
@@ -115,7 +115,7 @@ static void test_limit_stops_entries_taken_before_it(void **state)
     struct send_queue *queue = *state;
     static const char *const ids[] = {"a1", "b1", "c1", "d1"};
     struct entry *entries[4];
-    PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""}, {"c1", "c", 3, ""}, {"d1", "d", 4, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2}, {"c1", "c", "", 3}, {"d1", "d", "", 4});
     for (size_t i = 0; i < 4; i++)
         entries[i] = queue_fixture_take(queue, ids[i]);
     limit_sends(queue, 1);
@@ -134,7 +134,7 @@ static void test_older_policy_is_ignored(void **state)
     const struct send_policy older = {.version = 6, .paused = true};
     send_queue_set_policy(queue, &newer);
     send_queue_set_policy(queue, &older);
-    PAGE(queue, {"a1", "a", 1, ""});
+    PAGE(queue, {"a1", "a", "", 1});
     queue_fixture_take_and_settle(queue, "a1");
 }
 
@@ -144,7 +144,7 @@ static void test_hold_and_policy_are_independent(void **state)
     struct send_queue *queue = *state;
     const struct send_policy held = {.version = 1, .paused = true};
     const struct send_policy free = {.version = 2};
-    PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""}, {"c1", "c", 3, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2}, {"c1", "c", "", 3});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
     send_queue_hold(queue, true);
@@ -222,7 +222,7 @@ static void test_a_paused_lane_waits_alone(void **state)
 {
     struct send_queue *queue = *state;
     enum { PAUSE_MS = 80 };
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""}, {"b1", "b", 3, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2}, {"b1", "b", "", 3});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     a1->work.lane_pause_ms = PAUSE_MS;
     int64_t began_ms = clock_monotonic_ms();
@@ -239,7 +239,7 @@ static void test_a_paused_lane_waits_alone(void **state)
 static void test_a_paused_lane_writes_back(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     a1->work.lane_pause_ms = AN_HOUR_MS;
     queue_fixture_finish(queue, a1, STAGE_REPLIED, 0);
@@ -255,11 +255,11 @@ static void test_a_paused_lane_writes_back(void **state)
 static void test_other_work_does_not_hide_the_end_of_a_pause(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     a1->work.lane_pause_ms = AN_HOUR_MS;
     queue_fixture_finish(queue, a1, STAGE_SETTLED, 0);
-    PAGE(queue, {"a2", "a", 2, ""}, {"b1", "b", 3, ""});
+    PAGE(queue, {"a2", "a", "", 2}, {"b1", "b", "", 3});
     struct entry *b1 = queue_fixture_take(queue, "b1");
     int64_t resume_ms = queue->resume_ms;
     assert_true(resume_ms > clock_monotonic_ms());
@@ -281,7 +281,7 @@ static void test_wake_up_comes_after_deliveries(void **state)
 {
     struct send_queue *queue = *state;
     assert_true(send_queue_wake(queue, "a", AN_HOUR_MS));
-    PAGE(queue, {"b1", "b", 1, ""}, {"a1", "a", 2, ""});
+    PAGE(queue, {"b1", "b", "", 1}, {"a1", "a", "", 2});
     struct entry *b1 = queue_fixture_take(queue, "b1");
     struct entry *a1 = queue_fixture_take(queue, "a1");
     queue_fixture_finish(queue, b1, STAGE_SETTLED, 0);
@@ -293,7 +293,7 @@ static void test_wake_up_comes_after_deliveries(void **state)
 static void test_overdue_wake_ups_take_turns_with_sends(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"x1", "x", 1, ""}, {"x2", "x", 2, ""}, {"x3", "x", 3, ""}, {"x4", "x", 4, ""});
+    PAGE(queue, {"x1", "x", "", 1}, {"x2", "x", "", 2}, {"x3", "x", "", 3}, {"x4", "x", "", 4});
     assert_true(send_queue_wake(queue, "later", AN_HOUR_MS));
     assert_true(send_queue_wake(queue, "a", 0));
     assert_true(send_queue_wake(queue, "b", 0));
@@ -310,7 +310,7 @@ static void test_wake_up_becomes_overdue_while_it_waits(void **state)
 {
     enum { MAX_WAIT_MS = 200 };
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""}, {"a3", "a", 3, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2}, {"a3", "a", "", 3});
     assert_true(send_queue_wake(queue, "a", MAX_WAIT_MS));
     queue_fixture_take_and_settle(queue, "a1");
     struct entry *a2 = queue_fixture_take(queue, "a2");
@@ -325,7 +325,7 @@ static void test_overdue_wake_up_waits_for_its_lane_and_for_other_wake_ups(void 
 {
     struct send_queue *queue = *state;
     struct entry *wakes[QUEUE_FIXTURE_MAX_WAKES];
-    PAGE(queue, {"a1", "a", 1, ""}, {"x1", "x", 2, ""}, {"y1", "y", 3, ""}, {"z1", "z", 4, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"x1", "x", "", 2}, {"y1", "y", "", 3}, {"z1", "z", "", 4});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     assert_true(send_queue_wake(queue, "a", 0));
     queue_fixture_take_and_settle(queue, "x1");
@@ -336,7 +336,7 @@ static void test_overdue_wake_up_waits_for_its_lane_and_for_other_wake_ups(void 
     queue_fixture_take_and_settle(queue, "y1");
     wakes[1] = take_wake(queue, "b");
     queue_fixture_take_and_settle(queue, "z1");
-    PAGE(queue, {"z2", "z", 5, ""});
+    PAGE(queue, {"z2", "z", "", 5});
     queue_fixture_take_and_settle(queue, "z2");
     for (size_t i = 0; i < QUEUE_FIXTURE_MAX_WAKES; i++)
         queue_fixture_finish(queue, wakes[i], STAGE_SETTLED, 0);
@@ -348,7 +348,7 @@ static void test_wake_up_is_in_its_agents_lane(void **state)
     struct send_queue *queue = *state;
     assert_true(send_queue_wake(queue, "a", AN_HOUR_MS));
     struct entry *wake = take_wake(queue, "a");
-    PAGE(queue, {"a1", "a", 1, ""});
+    PAGE(queue, {"a1", "a", "", 1});
     must_hand_out_nothing(queue);
     assert_int_equal(queue_fixture_counts(queue).ready, 1);
     queue_fixture_finish(queue, wake, STAGE_SETTLED, 0);
@@ -375,7 +375,7 @@ static void test_wake_ups_leave_workers_for_deliveries(void **state)
     send_queue_wake(queue, "c", AN_HOUR_MS);
     for (int i = 0; i < QUEUE_FIXTURE_MAX_WAKES; i++)
         wakes[i] = take_wake(queue, agents[i]);
-    PAGE(queue, {"d1", "d", 1, ""});
+    PAGE(queue, {"d1", "d", "", 1});
     /* It is due in a moment; until then there is no work for the worker. */
     struct entry *d1 = queue_fixture_take(queue, "d1");
     queue_fixture_finish(queue, d1, STAGE_KNOWN, 30);
@@ -393,7 +393,7 @@ static void test_wake_ups_ignore_the_capacity_and_pages(void **state)
     assert_true(send_queue_wake(queue, "a", AN_HOUR_MS));
     assert_true(send_queue_wake(queue, "b", AN_HOUR_MS));
     assert_int_equal(queue_fixture_counts(queue).ready, 0);
-    PAGE(queue, {"c1", "c", 1, ""});
+    PAGE(queue, {"c1", "c", "", 1});
     EMPTY_PAGE(queue);
     queue_fixture_finish(queue, take_wake(queue, "a"), STAGE_SETTLED, 0);
     queue_fixture_finish(queue, take_wake(queue, "b"), STAGE_SETTLED, 0);
@@ -418,7 +418,7 @@ static void test_ready_wake_ups_can_be_withdrawn_while_paused(void **state)
     send_queue_wake(queue, "b", AN_HOUR_MS);
     send_queue_wake(queue, "c", AN_HOUR_MS);
     struct entry *a = take_wake(queue, "a");
-    PAGE(queue, {"b1", "b", 1, ""});
+    PAGE(queue, {"b1", "b", "", 1});
     queue_fixture_pause(queue, true);
     assert_true(send_queue_withdraw_wake(queue, agent_id));
     assert_string_equal(agent_id, "b");
@@ -451,7 +451,7 @@ static void test_id_remembered_as_settled_is_not_sent(void **state)
     struct send_queue *queue = *state;
     assert_int_equal(send_queue_remember_settled(queue, "a1", 1), 1);
     assert_int_equal(send_queue_remember_settled(queue, "a1", 1), 0);
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2});
     queue_fixture_take_and_settle(queue, "a2");
     assert_int_equal(queue_fixture_counts(queue).settled, 2);
     EMPTY_PAGE(queue);
@@ -464,9 +464,9 @@ static void test_id_remembered_as_settled_survives_pages_that_end_before_it(void
 {
     struct send_queue *queue = *state;
     assert_int_equal(send_queue_remember_settled(queue, "late", 50), 1);
-    FULL_PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""});
+    FULL_PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2});
     assert_int_equal(queue_fixture_counts(queue).settled, 1);
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""}, {"late", "a", 50, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2}, {"late", "a", "", 50});
     queue_fixture_take_and_settle(queue, "a1");
     queue_fixture_take_and_settle(queue, "a2");
     must_hand_out_nothing(queue);
@@ -475,7 +475,7 @@ static void test_id_remembered_as_settled_survives_pages_that_end_before_it(void
 static void test_put_back_entry_keeps_its_position(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2});
     queue_fixture_finish(queue, queue_fixture_take(queue, "a1"), STAGE_KNOWN, 0);
     queue_fixture_take_and_settle(queue, "a1");
     queue_fixture_take_and_settle(queue, "a2");
@@ -485,7 +485,7 @@ static void test_prior_runs_are_added(void **state)
 {
     struct send_queue *queue = *state;
     assert_true(send_queue_add_prior_runs(queue, "a1", 1));
-    PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
     assert_int_equal(a1->work.runs, 1);

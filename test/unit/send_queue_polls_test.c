@@ -12,6 +12,14 @@
 
 enum { WAIT_MS = 20000 };
 
+/* The last page is no longer from just now. */
+static void age_page(struct send_queue *queue)
+{
+    mutex_lock(&queue->lock);
+    queue->offered_at_ms = clock_monotonic_ms() - AN_HOUR_MS;
+    mutex_unlock(&queue->lock);
+}
+
 /* Whether the queue asks for a poll when the reply of a taken entry has been posted. */
 static bool post(struct send_queue *queue, struct entry *entry)
 {
@@ -72,7 +80,8 @@ static int setup_small(void **state)
 static void test_no_poll_while_enough_is_ready(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, ""}, {"n2", "b", 2, ""});
+    PAGE(queue, {"n1", "a", "", 1}, {"n2", "b", "", 2});
+    age_page(queue);
     struct entry *first = queue_fixture_take(queue, "n1");
     assert_false(post(queue, first));
     assert_false(queue_fixture_finish(queue, first, STAGE_SETTLED, 0));
@@ -85,16 +94,32 @@ static void test_no_poll_while_enough_is_ready(void **state)
 static void test_posting_polls_when_little_is_ready(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, ""});
+    PAGE(queue, {"n1", "a", "", 1});
+    age_page(queue);
     struct entry *entry = queue_fixture_take(queue, "n1");
     assert_true(post(queue, entry));
     assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
 }
 
+/* While all workers are busy; one that becomes idle polls at once. */
+static void test_no_poll_right_after_a_page(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", "", 1});
+    struct entry *entry = queue_fixture_take(queue, "n1");
+    assert_false(post(queue, entry));
+    unsigned before = queue_fixture_polls();
+    struct taker taker = start_idle_worker(queue);
+    assert_int_equal(queue_fixture_polls(), before + 1);
+    assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
+    end_idle_worker(&taker);
+}
+
 static void test_silence_does_not_poll(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, ""});
+    PAGE(queue, {"n1", "a", "", 1});
+    age_page(queue);
     struct entry *entry = queue_fixture_take(queue, "n1");
     entry->work.reason = REASON_SILENT;
     assert_false(post(queue, entry));
@@ -105,7 +130,7 @@ static void test_silence_does_not_poll(void **state)
 static void test_idle_worker_is_enough_to_poll(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, ""}, {"n2", "a", 2, ""});
+    PAGE(queue, {"n1", "a", "", 1}, {"n2", "a", "", 2});
     struct entry *running = queue_fixture_take(queue, "n1");
     struct taker taker = start_idle_worker(queue);
     assert_true(post(queue, running));
@@ -118,7 +143,7 @@ static void test_idle_worker_is_enough_to_poll(void **state)
 static void test_worker_that_runs_dry_polls(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, ""}, {"n2", "a", 2, ""});
+    PAGE(queue, {"n1", "a", "", 1}, {"n2", "a", "", 2});
     struct entry *running = queue_fixture_take(queue, "n1");
     assert_false(post(queue, running));
     unsigned before = queue_fixture_polls();
@@ -133,7 +158,7 @@ static void test_worker_that_runs_dry_polls(void **state)
 static void test_no_poll_when_nothing_is_expected(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, ""}, {"n2", "b", 2, ""});
+    PAGE(queue, {"n1", "a", "", 1}, {"n2", "b", "", 2});
     struct entry *entry = queue_fixture_take(queue, "n1");
     queue_fixture_take_and_settle(queue, "n2");
     unsigned before = queue_fixture_polls();
@@ -147,8 +172,9 @@ static void test_no_poll_when_nothing_is_expected(void **state)
 static void test_settling_after_a_full_page_polls(void **state)
 {
     struct send_queue *queue = *state;
-    FULL_PAGE(queue, {"n1", "a", 1, ""}, {"n2", "b", 2, ""});
-    FULL_PAGE(queue, {"n1", "a", 1, ""}, {"n2", "b", 2, ""});
+    FULL_PAGE(queue, {"n1", "a", "", 1}, {"n2", "b", "", 2});
+    FULL_PAGE(queue, {"n1", "a", "", 1}, {"n2", "b", "", 2});
+    age_page(queue);
     struct entry *first = queue_fixture_take(queue, "n1");
     struct entry *second = queue_fixture_take(queue, "n2");
     assert_false(queue_fixture_finish(queue, first, STAGE_KNOWN, AN_HOUR_MS));
@@ -159,7 +185,8 @@ static void test_settling_after_a_full_page_polls(void **state)
 static void test_taking_after_a_full_page_polls(void **state)
 {
     struct send_queue *queue = *state;
-    assert_false(FULL_PAGE(queue, {"n1", "a", 1, ""}));
+    assert_false(FULL_PAGE(queue, {"n1", "a", "", 1}));
+    age_page(queue);
     unsigned before = queue_fixture_polls();
     struct entry *delivery = queue_fixture_take(queue, "n1");
     assert_int_equal(queue_fixture_polls(), before + 1);
@@ -177,6 +204,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SMALL_QUEUE(test_no_poll_while_enough_is_ready),
         WITH_QUEUE(test_posting_polls_when_little_is_ready),
+        WITH_QUEUE(test_no_poll_right_after_a_page),
         WITH_QUEUE(test_silence_does_not_poll),
         WITH_SMALL_QUEUE(test_idle_worker_is_enough_to_poll),
         WITH_SMALL_QUEUE(test_worker_that_runs_dry_polls),

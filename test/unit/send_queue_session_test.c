@@ -29,7 +29,7 @@ static void must_have_no_more_work(struct send_queue *queue)
 static void test_one_agent_works_on_several_tasks(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, "t1"}, {"n2", "a", 2, "t1"}, {"n3", "a", 3, "t2"});
+    PAGE(queue, {"n1", "a", "t1", 1}, {"n2", "a", "t1", 2}, {"n3", "a", "t2", 3});
     struct entry *one = queue_fixture_take(queue, "n1");
     struct entry *three = queue_fixture_take(queue, "n3");
     assert_true(send_queue_advance(queue, one, STAGE_SENDING));
@@ -44,7 +44,7 @@ static void test_one_agent_works_on_several_tasks(void **state)
 static void test_notification_without_a_task_shares_the_lane_of_wake_ups(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, ""}, {"n2", "a", 2, "t1"});
+    PAGE(queue, {"n1", "a", "", 1}, {"n2", "a", "t1", 2});
     assert_true(send_queue_wake(queue, "a", AN_HOUR_MS));
     struct entry *one = queue_fixture_take(queue, "n1");
     struct entry *two = queue_fixture_take(queue, "n2");
@@ -58,7 +58,7 @@ static void test_notification_without_a_task_shares_the_lane_of_wake_ups(void **
 static void test_tasks_of_two_agents_are_two_lanes(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, "t1"}, {"n2", "b", 2, "t1"});
+    PAGE(queue, {"n1", "a", "t1", 1}, {"n2", "b", "t1", 2});
     struct entry *one = queue_fixture_take(queue, "n1");
     struct entry *two = queue_fixture_take(queue, "n2");
     queue_fixture_finish(queue, one, STAGE_SETTLED, 0);
@@ -69,7 +69,7 @@ static void test_tasks_of_two_agents_are_two_lanes(void **state)
 static void test_figures_count_agents(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, "t1"}, {"n2", "a", 2, "t2"}, {"n3", "b", 3, "t2"});
+    PAGE(queue, {"n1", "a", "t1", 1}, {"n2", "a", "t2", 2}, {"n3", "b", "t2", 3});
     struct send_queue_view view = queue_fixture_counts(queue);
     assert_int_equal(view.lanes, 3);
     assert_int_equal(view.agents_with_work, 2);
@@ -95,7 +95,7 @@ static void test_entries_change_lanes_with_the_kind(void **state)
 {
     struct send_queue *queue = *state;
     send_queue_use_session_lanes(queue, false);
-    PAGE(queue, {"n1", "a", 1, "t1"}, {"n2", "a", 2, "t2"}, {"n3", "a", 3, "t1"});
+    PAGE(queue, {"n1", "a", "t1", 1}, {"n2", "a", "t2", 2}, {"n3", "a", "t1", 3});
     struct entry *one = queue_fixture_take(queue, "n1");
     must_have_no_more_work(queue);
     send_queue_use_session_lanes(queue, true);
@@ -116,7 +116,7 @@ static void test_entries_change_lanes_with_the_kind(void **state)
 static void test_entry_without_a_lane_of_its_own_is_not_sent(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, "t1"}, {"n2", "a", 2, "t2"});
+    PAGE(queue, {"n1", "a", "t1", 1}, {"n2", "a", "t2", 2});
     struct entry *one = queue_fixture_take(queue, "n1");
     struct entry *two = queue_fixture_take(queue, "n2");
     send_queue_use_session_lanes(queue, false);
@@ -134,7 +134,7 @@ static void test_entry_without_a_lane_of_its_own_is_not_sent(void **state)
 static void test_waiting_entries_change_lanes(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1, "t1"});
+    PAGE(queue, {"n1", "a", "t1", 1});
     struct entry *one = queue_fixture_take(queue, "n1");
     queue_fixture_finish(queue, one, STAGE_KNOWN, AN_HOUR_MS);
     send_queue_use_session_lanes(queue, false);

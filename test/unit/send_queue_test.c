@@ -14,9 +14,9 @@
 static void test_lane_is_ordered_by_created_at(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n5", "a", 5, ""}, {"n3", "a", 3, ""});
-    PAGE(queue, {"n4", "a", 4, ""}, {"n5", "a", 5, ""}, {"n1", "a", 1, ""}, {"n3", "a", 3, ""},
-        {"n2", "a", 2, ""});
+    PAGE(queue, {"n5", "a", "", 5}, {"n3", "a", "", 3});
+    PAGE(queue, {"n4", "a", "", 4}, {"n5", "a", "", 5}, {"n1", "a", "", 1}, {"n3", "a", "", 3},
+        {"n2", "a", "", 2});
     queue_fixture_take_and_settle(queue, "n1");
     queue_fixture_take_and_settle(queue, "n2");
     queue_fixture_take_and_settle(queue, "n3");
@@ -28,7 +28,7 @@ static void test_lane_is_ordered_by_created_at(void **state)
 static void test_equal_times_keep_the_order_of_the_page(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"z", "a", 7, ""}, {"m", "a", 7, ""}, {"b", "a", 7, ""}, {"first", "a", 6, ""});
+    PAGE(queue, {"z", "a", "", 7}, {"m", "a", "", 7}, {"b", "a", "", 7}, {"first", "a", "", 6});
     queue_fixture_take_and_settle(queue, "first");
     queue_fixture_take_and_settle(queue, "z");
     queue_fixture_take_and_settle(queue, "m");
@@ -39,9 +39,9 @@ static void test_equal_times_keep_the_order_of_the_page(void **state)
 static void test_lane_runs_one_entry_at_a_time(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2});
     struct entry *running = queue_fixture_take(queue, "a1");
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""}, {"b1", "b", 3, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2}, {"b1", "b", "", 3});
     struct entry *other = queue_fixture_take(queue, "b1");
     assert_int_equal(queue_fixture_counts(queue).running, 2);
     assert_int_equal(queue_fixture_counts(queue).ready, 1);
@@ -56,9 +56,9 @@ static void test_lane_runs_one_entry_at_a_time(void **state)
 static void test_older_entry_does_not_overtake_a_running_one(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a2", "a", 2, ""});
+    PAGE(queue, {"a2", "a", "", 2});
     struct entry *running = queue_fixture_take(queue, "a2");
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""}, {"b1", "b", 9, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2}, {"b1", "b", "", 9});
     queue_fixture_take_and_settle(queue, "b1");
     queue_fixture_finish(queue, running, STAGE_SETTLED, 0);
     queue_fixture_take_and_settle(queue, "a1");
@@ -67,8 +67,8 @@ static void test_older_entry_does_not_overtake_a_running_one(void **state)
 static void test_lanes_take_turns(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""}, {"a3", "a", 3, ""}, {"b1", "b", 4, ""},
-        {"b2", "b", 5, ""}, {"c1", "c", 6, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2}, {"a3", "a", "", 3}, {"b1", "b", "", 4},
+        {"b2", "b", "", 5}, {"c1", "c", "", 6});
     static const char *const order[] = {"a1", "b1", "c1", "a2", "b2", "a3"};
     for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
         queue_fixture_take_and_settle(queue, order[i]);
@@ -77,7 +77,7 @@ static void test_lanes_take_turns(void **state)
 static void test_write_backs_go_before_sends(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""}, {"c1", "c", 3, ""}, {"c2", "c", 4, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2}, {"c1", "c", "", 3}, {"c2", "c", "", 4});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
     struct entry *c1 = queue_fixture_take(queue, "c1");
@@ -94,9 +94,9 @@ static void test_write_backs_go_before_sends(void **state)
 static void test_write_back_goes_before_an_older_send_of_its_lane(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a2", "a", 2, ""});
+    PAGE(queue, {"a2", "a", "", 2});
     struct entry *a2 = queue_fixture_take(queue, "a2");
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2});
     queue_fixture_finish(queue, a2, STAGE_NOTIFY_FAILURE, 0);
     a2 = queue_fixture_take(queue, "a2");
     assert_int_equal(a2->queue.stage, STAGE_NOTIFY_FAILURE);
@@ -107,7 +107,7 @@ static void test_write_back_goes_before_an_older_send_of_its_lane(void **state)
 static void test_entry_keeps_its_work_from_stage_to_stage(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "agent-7", 42, ""});
+    PAGE(queue, {"n1", "agent-7", "", 42});
     struct entry *entry = queue_fixture_take(queue, "n1");
     assert_string_equal(entry->agent_id, "agent-7");
     assert_int_equal(entry->created_at_ms, 42);
@@ -133,7 +133,7 @@ static void test_destroy_frees_what_is_held(void **state)
 {
     (void)state;
     struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""}, {"b1", "b", 3, ""}, {"c1", "c", 4, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2}, {"b1", "b", "", 3}, {"c1", "c", "", 4});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     a1->work.reply = strdup("waits");
     queue_fixture_finish(queue, a1, STAGE_REPLIED, AN_HOUR_MS);
@@ -146,7 +146,7 @@ static void test_waiting_entry_does_not_block_its_lane(void **state)
 {
     enum { DELAY_MS = 30 };
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     int64_t began_ms = clock_monotonic_ms();
     queue_fixture_finish(queue, a1, STAGE_KNOWN, DELAY_MS);
@@ -164,7 +164,7 @@ static void test_waiting_entry_does_not_block_its_lane(void **state)
 static void test_waiting_entries_return_in_due_order(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""}, {"c1", "c", 3, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2}, {"c1", "c", "", 3});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
     struct entry *c1 = queue_fixture_take(queue, "c1");
@@ -180,7 +180,7 @@ static void test_waiting_entries_return_in_due_order(void **state)
 static void test_due_entry_returns_to_the_head_of_its_lane(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"a2", "a", 2, ""}, {"a3", "a", 3, ""}, {"b1", "b", 4, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"a2", "a", "", 2}, {"a3", "a", "", 3}, {"b1", "b", "", 4});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     struct entry *b1 = queue_fixture_take(queue, "b1");
     /* Long enough for a2 to be taken before it, even on a busy machine. */
@@ -196,7 +196,7 @@ static void test_due_entry_returns_to_the_head_of_its_lane(void **state)
 static void test_write_backs_continue_while_sends_are_paused(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"a1", "a", 1, ""}, {"b1", "b", 2, ""});
+    PAGE(queue, {"a1", "a", "", 1}, {"b1", "b", "", 2});
     struct entry *a1 = queue_fixture_take(queue, "a1");
     queue_fixture_pause(queue, true);
     assert_false(send_queue_advance(queue, a1, STAGE_SENDING));
@@ -226,7 +226,7 @@ static void test_restored_entries_resume_at_their_stage(void **state)
         .runs = 1};
     assert_true(send_queue_restore(queue, &asked, false));
     assert_true(send_queue_restore(queue, &replied, true));
-    assert_false(PAGE(queue, {"asked", "a", 5, ""}, {"replied", "a", 9, ""}));
+    assert_false(PAGE(queue, {"asked", "a", "", 5}, {"replied", "a", "", 9}));
     struct entry *entry = queue_fixture_take(queue, "replied");
     assert_int_equal(entry->queue.stage, STAGE_REPLIED);
     assert_int_equal(entry->work.record, RECORD_REPLY);

@@ -23,7 +23,7 @@ static void test_view_follows_each_step(void **state)
 {
     struct send_queue *queue = *state;
     assert_int_equal(look(queue).oldest_undelivered_ms, 0);
-    PAGE(queue, {"n1", "a", 1000, ""}, {"n2", "a", 2000, ""}, {"n3", "b", 1500, ""});
+    PAGE(queue, {"n1", "a", "", 1000}, {"n2", "a", "", 2000}, {"n3", "b", "", 1500});
     struct send_queue_view view = look(queue);
     assert_int_equal(view.undelivered, 3);
     assert_int_equal(view.ready, 3);
@@ -51,7 +51,7 @@ static void test_view_follows_each_step(void **state)
 static void test_records_are_counted_until_they_end(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1000, ""}, {"n2", "b", 2000, ""});
+    PAGE(queue, {"n1", "a", "", 1000}, {"n2", "b", "", 2000});
     struct entry *one = queue_fixture_take(queue, "n1");
     struct entry *two = queue_fixture_take(queue, "n2");
     two->work.record = RECORD_RUN;
@@ -90,7 +90,7 @@ static void test_missing_created_at_is_when_it_was_listed(void **state)
 {
     struct send_queue *queue = *state;
     int64_t began_ms = clock_wall_ms();
-    PAGE(queue, {"n1", "a", 0, ""});
+    PAGE(queue, {"n1", "a", "", 0});
     assert_in_range(look(queue).oldest_undelivered_ms, began_ms, clock_wall_ms());
     EMPTY_PAGE(queue);
 }
@@ -106,7 +106,7 @@ static void let_time_pass(void)
 static void test_wait_is_measured_from_ready_to_taken(void **state)
 {
     struct send_queue *queue = *state;
-    PAGE(queue, {"n1", "a", 1000, ""});
+    PAGE(queue, {"n1", "a", "", 1000});
     let_time_pass();
     struct entry *entry = queue_fixture_take(queue, "n1");
     assert_true(entry->queue.waited_us >= 1000);
@@ -128,8 +128,8 @@ static void test_waiting_entries_are_listed_oldest_first(void **state)
     size_t total;
     assert_int_equal(send_queue_list_waiting(queue, list, 3, &total), 0);
     assert_int_equal(total, 0);
-    PAGE(queue, {"n1", "a", 1000, ""}, {"n2", "b", 2000, ""}, {"n3", "c", 3000, ""},
-        {"n4", "a", 4000, ""}, {"n5", "a", 5000, ""});
+    PAGE(queue, {"n1", "a", "", 1000}, {"n2", "b", "", 2000}, {"n3", "c", "", 3000},
+        {"n4", "a", "", 4000}, {"n5", "a", "", 5000});
     struct entry *one = queue_fixture_take(queue, "n1");
     struct entry *two = queue_fixture_take(queue, "n2");
     text_copy(two->work.agent_slug, sizeof two->work.agent_slug, "jarvis");

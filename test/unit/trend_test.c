@@ -90,7 +90,7 @@ static void test_sample_covers_its_interval_only(void **state)
     record_deliveries(fixture, 10, 20000000);
     metrics_add(&fixture->metrics, METRIC_NOTIFICATIONS_FAILED, "run_failed", NULL, 3);
     metrics_add(&fixture->metrics, METRIC_NOTIFICATIONS_FAILED, "gateway_busy", NULL, 2);
-    PAGE(fixture->queue, {"n1", "a", 1, ""}, {"n2", "a", 2, ""}, {"n3", "b", 3, ""});
+    PAGE(fixture->queue, {"n1", "a", "", 1}, {"n2", "a", "", 2}, {"n3", "b", "", 3});
     struct entry *entry = queue_fixture_take(fixture->queue, "n1");
     queue_fixture_finish(fixture->queue, entry, STAGE_KNOWN, AN_HOUR_MS);
     struct entry *busy = queue_fixture_take(fixture->queue, "n3");
