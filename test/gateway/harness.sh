@@ -59,14 +59,22 @@ start_provider() {
     provider_port=${url##*:}
 }
 
+# start_sandbox VERSION: of the backend.
 start_sandbox() {
     local url
     export ACCOUNT_ID=$ACCOUNT SERVICE_TOKEN=$service_token
-    launch "$directory/sandbox.log" "$BUILD/mission-control-sandbox" --port 0 &
+    : >"$directory/sandbox.log"
+    launch "$directory/sandbox.log" "$BUILD/mission-control-sandbox" --backend "$1" --port 0 &
     sandbox_pid=$!
     url=$(wait_for_line "$sandbox_pid" "$directory/sandbox.log" "listening on " "$START_LIMIT_S") ||
         die "the sandbox failed to start"
     sandbox_port=${url##*:}
+}
+
+stop_sandbox() {
+    local pid=$sandbox_pid
+    sandbox_pid=
+    if [[ -n $pid ]]; then stop_process "$pid" "$STOP_LIMIT_S" || true; fi
 }
 
 # Exports the settings that start-openclaw.sh reads.
@@ -108,8 +116,10 @@ stop_gateway() {
     if [[ -f $directory/gateway.log ]]; then cat "$directory/gateway.log" >>"$directory/gateways.log"; fi
 }
 
-# start_runtime [NAME=VALUE...]: starts it with short intervals and these settings.
+# start_runtime [NAME=VALUE...]: starts it with short intervals and these settings. Its log is emptied
+# first: the port in it would be that of the last one until the new one has been launched.
 start_runtime() {
+    : >"$directory/runtime.log"
     launch "$directory/runtime.log" env "CONVEX_URL=http://127.0.0.1:$sandbox_port" \
         "OPENCLAW_GATEWAY_URL=http://127.0.0.1:$gateway_port" "STATE_DIR=$directory/state" \
         HEALTH_PORT=0 OPENCLAW_REQUEST_TIMEOUT_MS=170000 OPENCLAW_FALLBACK_AGENT=main \
@@ -149,12 +159,18 @@ set_mode() {
     http_request POST "$provider_port" /mode "{\"delay_ms\":$1,\"failures\":$2}" >/dev/null
 }
 
-# calls_for NOTIFICATION: prints a line "session state" for each of the model's calls for it.
+# calls_for NOTIFICATION [FIELD...]: prints a line with these fields, session and state by default, of
+# each of the model's calls for it.
 calls_for() {
-    http_request GET "$provider_port" /calls | json_flatten | awk -F '\t' -v wanted="$1" '
-        $1 ~ /\.notification$/ { mine = $2 == wanted }
-        $1 ~ /\.session$/ { session = $2 }
-        $1 ~ /\.state$/ && mine { print session, $2 }'
+    local wanted=$1 fields
+    shift
+    fields=${*:-session state}
+    http_request GET "$provider_port" /calls | json_flatten | awk -F '\t' -v wanted="$wanted" -v fields="$fields" '
+        { field = $1; sub(/.*\./, "", field); call[field] = $2 }
+        field == "state" && call["notification"] == wanted {
+            count = split(fields, names, " ")
+            for (i = 1; i <= count; i++) printf "%s%s", call[names[i]], i < count ? " " : "\n"
+        }'
 }
 
 setup_harness() {
@@ -163,7 +179,6 @@ setup_harness() {
     service_token=mc_service_${ACCOUNT}_$(random_hex 16)
     clear_environment
     start_provider
-    start_sandbox
     set_gateway_environment
 }
 
@@ -171,7 +186,7 @@ teardown_harness() {
     trap - EXIT INT TERM HUP
     stop_runtime || true
     stop_gateway
-    if [[ -n $sandbox_pid ]]; then stop_process "$sandbox_pid" "$STOP_LIMIT_S" || true; fi
+    stop_sandbox
     if [[ -n $provider_pid ]]; then stop_process "$provider_pid" "$STOP_LIMIT_S" || true; fi
     if [[ -n $directory ]]; then rm -rf "$directory"; fi
 }

@@ -4,7 +4,9 @@
 //        http://HOST:PORT")
 //
 // POST /mode {"delay_ms": N, "failures": N}   delay of answers; number of calls to fail with 400
-// GET /calls    {"calls": [{"notification", "session", "state": "waits", "answered" or "gone"}]}
+// GET /calls    {"calls": [{"notification", "session", "replies_as", "turns",
+//               "state": "waits", "answered" or "gone"}]}
+//               replies_as: the agent's name in the instructions; turns: earlier replies in the session
 // GET /wait?notification=ID    as /calls, once a call for it is waiting; 504 after 60 s
 
 import http from "node:http";
@@ -21,14 +23,17 @@ function textOf(message) {
   return (message.content ?? []).map((part) => part.text ?? "").join("");
 }
 
-// Extracts the session and the latest notification from the prompt.
+// Extracts the session, the instructions' agent and the latest notification from the prompt.
 function readCall(body) {
+  const textsOf = (...roles) => body.messages.filter(({ role }) => roles.includes(role)).map(textOf);
   const all = body.messages.map(textOf).join("\n");
-  const asked = body.messages.filter(({ role }) => role === "user").map(textOf);
+  const asked = textsOf("user");
   const last = asked.filter((text) => !text.startsWith(OWN_CONTEXT)).at(-1) ?? "";
   return {
     notification: [...last.matchAll(/Notification ID: (\S+)/g)].at(-1)?.[1] ?? "",
     session: /^Runtime: .*\bsession=(\S+)/m.exec(all)?.[1] ?? "",
+    replies_as: /^You reply as \*\*(.+?)\*\*/m.exec(textsOf("system", "developer").join("\n"))?.[1] ?? "",
+    turns: textsOf("assistant").filter((text) => text.startsWith("Echo of ")).length,
     state: "waits",
   };
 }

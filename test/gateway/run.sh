@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Tests the runtime with a real OpenClaw gateway from npm, whose model provider is a stub. The sandbox is
-# only the backend.
+# only the backend, first as version 0 and then as version 1.
 #
-# Usage: test/gateway/run.sh [-h]
+# Usage: test/gateway/run.sh [v0 | v1] [-h]
 #
-# Needs the programs in BUILD (build), built by make all, and npm with access to a registry; skipped
+# With v0 or v1 only the cases of that version run. Needs the programs in BUILD (build), built by make all, and npm with access to a registry; skipped
 # otherwise. The installation is kept in build/gateway. Prints ok or FAIL for each case and the totals at
 # the end; exits with 1 if one failed.
 
@@ -14,6 +14,8 @@ set -euo pipefail
 BUILD=$(realpath "${BUILD:-$ROOT/build}")
 # shellcheck source=test/gateway/harness.sh
 . "$ROOT/test/gateway/harness.sh"
+# shellcheck source=test/gateway/v1.sh
+. "$ROOT/test/gateway/v1.sh"
 
 readonly REPLY_LIMIT_S=60
 passed=0
@@ -238,7 +240,15 @@ test_no_secret_in_logs() {
     [[ -z $leaks ]] || failure "a token is in $leaks"
 }
 
-run_cases() {
+start_v0() {
+    start_sandbox v0
+    hide_agents true
+    http_request POST "$sandbox_port" /sandbox/seed \
+        '{"agents":[{"slug":"jarvis"},{"slug":"friday"},{"slug":"vision"}]}' >/dev/null
+}
+
+run_v0_cases() {
+    start_v0
     run_case "the unit tests of merge-config pass" test_merge_config
     run_case "a gateway without its responses endpoint opens the breaker" test_endpoint_off
     run_case "the start script enables it, and waiting work is delivered" test_endpoint_on_again
@@ -253,21 +263,23 @@ run_cases() {
     run_case "killed during a run it is restarted, and the message answered" test_gateway_killed_during_run
     run_case "it exits with the runtime" test_stop_ends_gateway
     run_case "no notification got two replies" test_each_reply_once
-    run_case "no log contains a token" test_no_secret_in_logs
+    stop_sandbox
 }
 
 main() {
-    reject_arguments "$@"
+    case ${1-} in
+    v0 | v1) ;;
+    *) reject_arguments "$@" ;;
+    esac
     [[ -x $BUILD/mission-control-runtime ]] || die "no runtime in $BUILD; run make all"
     if gateway_is_available; then
         install_gateway
         trap teardown_harness EXIT
         trap 'exit 130' INT TERM HUP
         setup_harness
-        hide_agents true
-        http_request POST "$sandbox_port" /sandbox/seed \
-            '{"agents":[{"slug":"jarvis"},{"slug":"friday"},{"slug":"vision"}]}' >/dev/null
-        run_cases
+        if [[ ${1-} != v1 ]]; then run_v0_cases; fi
+        if [[ ${1-} != v0 ]]; then run_v1_cases; fi
+        run_case "no log contains a token" test_no_secret_in_logs
     fi
     say "$passed passed, $failed failed"
     ((failed == 0))
