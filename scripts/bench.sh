@@ -3,6 +3,8 @@
 #
 # Usage: scripts/bench.sh [--markdown FILE] [-h]
 #
+# Deliveries, processor time, memory and counts are measured on both versions of the backend.
+#
 # Builds both programs, pins everything to the same two cores, runs each scenario BENCH_RUNS (3)
 # times, and prints the median, the single runs, the project's target, and the "ideal": the time the
 # agents alone would take if nothing else cost any. The results also go to bench/results.json. Targets
