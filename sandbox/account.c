@@ -112,19 +112,19 @@ static bool has_ending_word(const char *text, const char *word, bool begins_word
 bool account_is_qa(const struct document *agent)
 {
     const char *role = document_string(agent, "role");
-    if (strcmp(document_string(agent, "slug"), "qa") == 0)
+    if (document_is(agent, "slug", "qa"))
         return true;
     return role != NULL &&
            (has_ending_word(role, "qa", true) || strcasestr(role, "quality assurance") != NULL ||
                has_ending_word(role, "quality", false));
 }
 
-bool account_has_qa(const struct store *store, const char *account_id)
+const struct document *account_find_qa(const struct store *store, const char *account_id)
 {
     const struct document *agent = NULL;
     TAILQ_FOREACH (agent, &store->tables[TABLE_AGENTS], siblings) {
-        if (strcmp(document_string(agent, "accountId"), account_id) == 0 && account_is_qa(agent))
-            return true;
+        if (document_is(agent, "accountId", account_id) && account_is_qa(agent))
+            return agent;
     }
-    return false;
+    return NULL;
 }

@@ -38,7 +38,7 @@ bool account_allows(const struct store *store, const struct document *agent, con
 /* Whether an agent is responsible for quality assurance, by its slug or its role. */
 bool account_is_qa(const struct document *agent);
 
-/* Whether the account has such an agent. */
-bool account_has_qa(const struct store *store, const char *account_id);
+/* The account's first such agent, or NULL. */
+const struct document *account_find_qa(const struct store *store, const char *account_id);
 
 #endif

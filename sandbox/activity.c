@@ -67,7 +67,7 @@ json_t *activity_history(const struct store *store, const char *task_id, size_t 
     {
         if (json_array_size(history) >= limit)
             break;
-        if (strcmp(document_string(activity, "targetId"), task_id) == 0)
+        if (document_is(activity, "targetId", task_id))
             json_array_append_new(history, describe_activity(activity));
     }
     return history;

@@ -61,7 +61,7 @@ static bool is_subscribed(const struct thread *thread, const char *id)
 {
     const struct document *subscription = NULL;
     TAILQ_FOREACH (subscription, &thread->subscriptions, link) {
-        if (strcmp(document_string(subscription, "subscriberId"), id) == 0)
+        if (document_is(subscription, "subscriberId", id))
             return true;
     }
     return false;
@@ -236,7 +236,7 @@ void board_unsubscribe(struct store *store, const char *task_id, const char *sub
     struct document_list *list = &store_thread(store, task_id)->subscriptions;
     for (struct document *at = TAILQ_FIRST(list); at != NULL; at = next) {
         next = TAILQ_NEXT(at, link);
-        if (strcmp(document_string(at, "subscriberId"), subscriber_id) == 0)
+        if (document_is(at, "subscriberId", subscriber_id))
             store_delete(store, at);
     }
 }
@@ -260,7 +260,7 @@ struct document *board_assign(struct store *store, struct document *task, struct
     json_t *assigned = json_incref(document_field(task, "assignedAgentIds"));
     json_array_append_new(assigned, memory_json(json_string(agent->id)));
     store_set(store, task, "assignedAgentIds", assigned);
-    if (strcmp(document_string(task, "status"), "inbox") == 0)
+    if (document_is(task, "status", "inbox"))
         store_set(store, task, "status", memory_json(json_string("assigned")));
     store_set(store, task, "updatedAt", board_now());
     if (is_v1)

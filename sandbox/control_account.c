@@ -53,7 +53,7 @@ static struct document *runtime_row(struct sandbox *sandbox, const struct docume
 {
     struct document *row = NULL;
     TAILQ_FOREACH (row, &sandbox->store.tables[TABLE_RUNTIMES], siblings) {
-        if (strcmp(document_string(row, "accountId"), account->id) == 0)
+        if (document_is(row, "accountId", account->id))
             return row;
     }
     double now_ms = (double)clock_wall_ms();

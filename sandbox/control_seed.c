@@ -98,8 +98,7 @@ static struct document **load_agents(struct sandbox *sandbox, size_t count, cons
     size_t found = 0;
     struct document *agent = NULL;
     TAILQ_FOREACH (agent, &sandbox->store.tables[TABLE_AGENTS], siblings) {
-        if (found < count &&
-            strcmp(document_string(agent, "accountId"), sandbox->options.account_id) == 0)
+        if (found < count && document_is(agent, "accountId", sandbox->options.account_id))
             agents[found++] = agent;
     }
     double minutes = 15;

@@ -38,7 +38,7 @@ static bool gateway_knows_agent(struct sandbox *sandbox, const char *agent)
         return false;
     const struct document *document = NULL;
     TAILQ_FOREACH (document, &sandbox->store.tables[TABLE_AGENTS], siblings) {
-        if (strcmp(document_string(document, "slug"), agent) == 0)
+        if (document_is(document, "slug", agent))
             return true;
     }
     return strcmp(agent, "main") == 0;

@@ -4,6 +4,8 @@
  */
 #include "memory.h"
 
+#include "base/text.h"
+
 static void abort_out_of_memory(void)
 {
     fputs("mission-control-sandbox: out of memory\n", stderr);
@@ -28,6 +30,12 @@ char *memory_copy_bytes(const char *bytes, size_t length_bytes)
     char *copy = memory_new(length_bytes + 1, 1);
     memcpy(copy, bytes, length_bytes);
     return copy;
+}
+
+char *memory_copy_trimmed(const char *string)
+{
+    struct text_span trimmed = text_trim(string, strlen(string));
+    return memory_copy_bytes(trimmed.bytes, trimmed.length_bytes);
 }
 
 json_t *memory_json(json_t *json)

@@ -14,6 +14,9 @@ char *memory_copy(const char *string);
 /* Copies length_bytes of bytes and appends a NUL; never NULL. The caller frees it. */
 char *memory_copy_bytes(const char *bytes, size_t length_bytes);
 
+/* Copies string without white space at its ends; never NULL. The caller frees it. */
+char *memory_copy_trimmed(const char *string);
+
 /* Returns json, or aborts if it is NULL: for constructors that fail only without memory. */
 json_t *memory_json(json_t *json);
 

@@ -43,7 +43,7 @@ static bool agent_matches(const struct document *agent, const char *name, size_t
 
 static bool is_of_account(const struct mention_search *search, const struct document *document)
 {
-    return strcmp(document_string(document, "accountId"), search->account_id) == 0;
+    return document_is(document, "accountId", search->account_id);
 }
 
 static void add_mention(struct mention_search *search, const struct document *document)

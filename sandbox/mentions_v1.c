@@ -89,7 +89,7 @@ static size_t match_actor(const struct document *actor, const char *text)
 
 static bool is_account_member(const struct name_search *search, const struct document *actor)
 {
-    return strcmp(document_string(actor, "accountId"), search->account_id) == 0;
+    return document_is(actor, "accountId", search->account_id);
 }
 
 /* The actor whose name is the longest that text begins with, users before agents; NULL for none. */
@@ -110,16 +110,6 @@ static const struct document *find_longest(
         }
     }
     return best;
-}
-
-static const struct document *find_qa(const struct name_search *search)
-{
-    const struct document *agent = NULL;
-    TAILQ_FOREACH (agent, &search->store->tables[TABLE_AGENTS], siblings) {
-        if (is_account_member(search, agent) && account_is_qa(agent))
-            return agent;
-    }
-    return NULL;
 }
 
 static void add_once(struct name_search *search, const struct document *actor)
@@ -159,7 +149,7 @@ static const char *resolve_at(struct name_search *search, const char *text)
     size_t length;
     const struct document *actor = find_longest(search, text, &length);
     if (actor == NULL && match_name(text, "qa", 2) > 0)
-        actor = find_qa(search);
+        actor = account_find_qa(search->store, search->account_id);
     if (actor != NULL)
         add_once(search, actor);
     return text + length;

@@ -25,7 +25,7 @@ static void add_status(
     json_int_t count = 0;
     for (size_t i = tasks->count; i-- > 0;) {
         const struct document *task = tasks->items[i];
-        if (strcmp(document_string(task, "status"), status) != 0 || count == MAX_COUNT)
+        if (!document_is(task, "status", status) || count == MAX_COUNT)
             continue;
         count++;
         if (json_array_size(top) < TOP_TASKS)

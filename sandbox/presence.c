@@ -21,7 +21,7 @@ static const char *const not_working[] = {"offline", "error", "provisioning", NU
 
 static bool belongs_to(const struct document *document, const struct document *account)
 {
-    return strcmp(document_string(document, "accountId"), account->id) == 0;
+    return document_is(document, "accountId", account->id);
 }
 
 static void notify_users(

@@ -36,7 +36,7 @@ void rows_add_account(
 {
     struct document *document = NULL;
     TAILQ_FOREACH (document, &store->tables[table], siblings) {
-        if (strcmp(document_string(document, "accountId"), account_id) == 0)
+        if (document_is(document, "accountId", account_id))
             rows_add(rows, document);
     }
 }

@@ -79,7 +79,7 @@ enum backend_version service_version(const struct sandbox *sandbox)
 
 bool service_owns(const struct service_call *call, const struct document *document)
 {
-    return strcmp(document_string(document, "accountId"), call->account->id) == 0;
+    return document_is(document, "accountId", call->account->id);
 }
 
 const char *service_argument(const struct service_call *call, const char *name)

@@ -56,7 +56,7 @@ static bool authorize_account(
 bool service_authorize(struct service_call *call)
 {
     const char *token = service_argument(call, "serviceToken");
-    if (service_is_v1(call) && utf16_length(token) > MAX_TOKEN_UNITS) {
+    if (service_is_v1(call) && utf16_exceeds(token, MAX_TOKEN_UNITS)) {
         service_fail(call, "Invalid service token");
         return false;
     }

@@ -78,7 +78,7 @@ void service_get_notification(struct service_call *call)
     struct document *notification = find_notification(call);
     if (notification == NULL)
         return;
-    bool for_agent = strcmp(document_string(notification, "recipientType"), "agent") == 0;
+    bool for_agent = document_is(notification, "recipientType", "agent");
     text_append(&call->value, "{\"notification\":");
     document_write(notification, &call->value);
     write_context_part(call, "agent", TABLE_AGENTS,
@@ -154,7 +154,7 @@ void service_update_heartbeat(struct service_call *call)
         return;
     struct store *store = &call->sandbox->store;
     const char *status = service_argument(call, "status");
-    if (strcmp(document_string(agent, "status"), status) != 0)
+    if (!document_is(agent, "status", status))
         board_record_activity(store, "agent_status_changed", agent, agent, status);
     store_set(store, agent, "status", memory_json(json_string(status)));
     store_set(store, agent, "lastHeartbeat", memory_json(json_real(call->now_ms)));

@@ -189,7 +189,7 @@ bool service_check_length(
     struct service_call *call, const char *name, size_t max, const char *refusal)
 {
     const char *value = service_argument(call, name);
-    if (value == NULL || utf16_length(value) <= max)
+    if (value == NULL || !utf16_exceeds(value, max))
         return true;
     service_fail(call, "%s", refusal);
     return false;

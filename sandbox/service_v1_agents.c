@@ -58,7 +58,7 @@ static const struct document *find_usable_skill(
 {
     const struct document *skill = store_get(store, TABLE_SKILLS, id);
     if (skill == NULL || !json_is_true(document_field(skill, "isEnabled")) ||
-        strcmp(document_string(skill, "accountId"), document_string(agent, "accountId")) != 0)
+        !document_is(skill, "accountId", document_string(agent, "accountId")))
         return NULL;
     return skill;
 }

@@ -32,7 +32,7 @@ struct context {
 
 static const char *author_name(const struct store *store, const struct document *message)
 {
-    bool is_user = strcmp(document_string(message, "authorType"), "user") == 0;
+    bool is_user = document_is(message, "authorType", "user");
     const struct document *author = store_get(
         store, is_user ? TABLE_USERS : TABLE_AGENTS, document_string(message, "authorId"));
     return author == NULL ? NULL : document_string(author, "name");
@@ -64,7 +64,7 @@ static void find_context(struct service_call *call, struct context *context)
 {
     const struct store *store = &call->sandbox->store;
     const struct document *notification = context->notification;
-    if (strcmp(document_string(notification, "recipientType"), "agent") == 0)
+    if (document_is(notification, "recipientType", "agent"))
         context->agent =
             store_get(store, TABLE_AGENTS, document_string(notification, "recipientId"));
     context->task = store_get(store, TABLE_TASKS, document_string(notification, "taskId"));
@@ -73,8 +73,8 @@ static void find_context(struct service_call *call, struct context *context)
     context->message = store_get(store, TABLE_MESSAGES, document_string(notification, "messageId"));
     if (context->message == NULL)
         return;
-    bool is_of_task = context->task == NULL ||
-                      strcmp(document_string(context->message, "taskId"), context->task->id) == 0;
+    bool is_of_task =
+        context->task == NULL || document_is(context->message, "taskId", context->task->id);
     if (!service_owns(call, context->message) || !is_of_task)
         context->message = NULL;
 }
@@ -102,8 +102,8 @@ static const struct document *find_primary_user(
     }
     const struct document *creator =
         task == NULL ? NULL : store_get(store, TABLE_USERS, document_string(task, "createdBy"));
-    bool is_member = creator != NULL && strcmp(document_string(creator, "accountId"),
-                                            document_string(task, "accountId")) == 0;
+    bool is_member =
+        creator != NULL && document_is(creator, "accountId", document_string(task, "accountId"));
     return is_member ? creator : NULL;
 }
 
@@ -150,21 +150,14 @@ static void add_agents(struct service_call *call, const struct context *context,
     rows_fini(&agents);
 }
 
-static bool is_called(const struct document *document, const char *key, const char *title)
-{
-    const char *value = document_string(document, key);
-    return value != NULL && strcmp(value, title) == 0;
-}
-
 /* Returns {title, content} of the account's document with that title or name, or null. */
 static json_t *describe_document(struct service_call *call, const char *title, const char *type)
 {
     const struct document *document = NULL;
     TAILQ_FOREACH (document, &call->sandbox->store.tables[TABLE_DOCUMENTS], siblings) {
-        if (!service_owns(call, document) ||
-            (type != NULL && strcmp(document_string(document, "type"), type) != 0))
+        if (!service_owns(call, document) || (type != NULL && !document_is(document, "type", type)))
             continue;
-        if (is_called(document, "title", title) || is_called(document, "name", title))
+        if (document_is(document, "title", title) || document_is(document, "name", title))
             return memory_json(json_pack("{s:O, s:o}", "title", document_field(document, "title"),
                 "content", utf16_excerpt(document_string(document, "content"), DOCUMENT_UNITS)));
     }

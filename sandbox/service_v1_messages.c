@@ -22,8 +22,7 @@ static bool is_registered(
 {
     const struct document *upload = NULL;
     TAILQ_FOREACH (upload, &store->tables[TABLE_UPLOADS], siblings) {
-        if (strcmp(document_string(upload, "taskId"), task->id) == 0 &&
-            strcmp(document_string(upload, "storageId"), storage_id) == 0)
+        if (document_is(upload, "taskId", task->id) && document_is(upload, "storageId", storage_id))
             return true;
     }
     return false;

@@ -4,14 +4,11 @@
  * while the last request about the task is undelivered or less than four hours old, whoever made
  * it, unless it has posted there since; then the request is dropped without an error.
  */
-#include <ctype.h>
-
 #include "account.h"
 #include "board.h"
 #include "memory.h"
 #include "rows.h"
 #include "service_v1.h"
-#include "utf16.h"
 
 enum { MAX_RECIPIENTS = 10, MAX_MESSAGE_UNITS = 1000 };
 
@@ -20,25 +17,13 @@ static const double MIN_INTERVAL_MS = 4.0 * 3600 * 1000;
 static bool check_request_message(struct service_call *call)
 {
     const char *message = service_argument(call, "message");
-    struct text_span span = text_trim(message, strlen(message));
-    char *trimmed = memory_copy_bytes(span.bytes, span.length_bytes);
-    size_t units = utf16_length(trimmed);
-    free(trimmed);
-    if (units == 0)
+    struct text_span trimmed = text_trim(message, strlen(message));
+    size_t within = text_utf16_cut(trimmed.bytes, trimmed.length_bytes, MAX_MESSAGE_UNITS);
+    if (trimmed.length_bytes == 0)
         service_fail(call, "Message is required");
-    else if (units > MAX_MESSAGE_UNITS)
+    else if (within < trimmed.length_bytes)
         service_fail(call, "Message too long: max 1000 characters allowed");
-    return units > 0 && units <= MAX_MESSAGE_UNITS;
-}
-
-/* Returns the slug trimmed and in lower case, for the caller to free. */
-static char *normalize_slug(const char *slug)
-{
-    struct text_span span = text_trim(slug, strlen(slug));
-    char *normal = memory_copy_bytes(span.bytes, span.length_bytes);
-    for (char *at = normal; *at != '\0'; at++)
-        *at = (char)tolower((unsigned char)*at);
-    return normal;
+    return within > 0 && within == trimmed.length_bytes;
 }
 
 static struct document *find_by_slug(const struct service_call *call, const char *slug)
@@ -71,15 +56,15 @@ static bool find_recipients(
     size_t index;
     const json_t *slug;
     json_array_foreach (json_object_get(call->arguments, "recipientSlugs"), index, slug) {
-        char *normal = normalize_slug(json_string_value(slug));
-        struct document *agent = find_by_slug(call, normal);
-        given += *normal != '\0';
+        char *trimmed = memory_copy_trimmed(json_string_value(slug));
+        struct document *agent = find_by_slug(call, trimmed);
+        given += *trimmed != '\0';
         if (agent != NULL && agent != requester)
             add_recipient(recipients, agent);
-        else if (agent == NULL && *normal != '\0')
+        else if (agent == NULL && *trimmed != '\0')
             text_printf(
                 &unknown, "%s%s", unknown.length_bytes > 0 ? ", " : "", json_string_value(slug));
-        free(normal);
+        free(trimmed);
     }
     if (given == 0)
         service_fail(call, "Invalid recipient slugs: none provided");
@@ -91,20 +76,14 @@ static bool find_recipients(
     return call->failure.length_bytes == 0;
 }
 
-static bool field_is(const struct document *document, const char *key, const char *value)
-{
-    const char *is = document_string(document, key);
-    return is != NULL && strcmp(is, value) == 0;
-}
-
 static const struct document *find_last_request(
     const struct store *store, const struct document *task, const struct document *recipient)
 {
     const struct document *last = NULL;
     const struct document *row = NULL;
     TAILQ_FOREACH (row, &store->tables[TABLE_NOTIFICATIONS], siblings) {
-        if (field_is(row, "type", "response_request") && field_is(row, "taskId", task->id) &&
-            field_is(row, "recipientId", recipient->id) &&
+        if (document_is(row, "type", "response_request") && document_is(row, "taskId", task->id) &&
+            document_is(row, "recipientId", recipient->id) &&
             (last == NULL ||
                 document_number(row, "createdAt") >= document_number(last, "createdAt")))
             last = row;
@@ -120,7 +99,7 @@ static bool has_posted_since(struct store *store, const struct document *task,
     {
         if (document_number(message, "_creationTime") < document_number(request, "_creationTime"))
             return false;
-        if (field_is(message, "authorId", recipient->id))
+        if (document_is(message, "authorId", recipient->id))
             return true;
     }
     return false;

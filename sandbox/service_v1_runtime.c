@@ -8,7 +8,6 @@
 #include "memory.h"
 #include "presence.h"
 #include "service_v1.h"
-#include "utf16.h"
 
 enum { MAX_ERROR_UNITS = 2048 };
 
@@ -45,11 +44,8 @@ static json_t *first_line(const char *error)
     struct text_span line = text_trim(error, strcspn(error, "\n"));
     if (line.length_bytes == 0)
         return NULL;
-    char *copy = memory_copy_bytes(line.bytes, line.length_bytes);
-    copy[utf16_prefix(copy, MAX_ERROR_UNITS)] = '\0';
-    json_t *json = memory_json_text(copy);
-    free(copy);
-    return json;
+    return memory_json(
+        json_stringn(line.bytes, text_utf16_cut(line.bytes, line.length_bytes, MAX_ERROR_UNITS)));
 }
 
 void service_v1_record_upgrade(struct service_call *call)

@@ -150,7 +150,7 @@ void service_v1_assign_task(struct service_call *call)
     if (service_check_agents(call, merged)) {
         store_set(store, task, "assignedAgentIds", json_incref(merged));
         store_set(store, task, "updatedAt", board_now());
-        if (json_array_size(given) > 0 && strcmp(document_string(task, "status"), "inbox") == 0)
+        if (json_array_size(given) > 0 && document_is(task, "status", "inbox"))
             board_set_task_status(store, task, "in_progress", NULL, agent);
         announce_assignees(call, task, added, agent);
         service_answer(call, json_pack("{s:s}", "taskId", task->id));

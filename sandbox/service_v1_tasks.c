@@ -35,7 +35,7 @@ static void add_newest(
     {
         if (left == 0)
             return;
-        if (!service_owns(call, task) || strcmp(document_string(task, "status"), status) != 0)
+        if (!service_owns(call, task) || !document_is(task, "status", status))
             continue;
         rows_add(tasks, task);
         left--;
@@ -71,7 +71,7 @@ void service_v1_list_assigned(struct service_call *call)
     add_account_tasks(call, &all);
     keep_assigned(&all, agent->id);
     for (size_t i = 0; i < all.count; i++)
-        if (include_done || strcmp(document_string(all.items[i], "status"), "done") != 0)
+        if (include_done || !document_is(all.items[i], "status", "done"))
             rows_add(&tasks, all.items[i]);
     rows_fini(&all);
     rows_sort(&tasks, "updatedAt");
@@ -181,9 +181,7 @@ void service_v1_search_tasks(struct service_call *call)
 {
     if (service_orchestrator(call, "search tasks") == NULL)
         return;
-    const char *given = service_argument(call, "query");
-    struct text_span trimmed = text_trim(given, strlen(given));
-    char *query = memory_copy_bytes(trimmed.bytes, trimmed.length_bytes);
+    char *query = memory_copy_trimmed(service_argument(call, "query"));
     json_t *results = memory_json(json_array());
     struct rows tasks = {0};
     if (*query != '\0')

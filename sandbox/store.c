@@ -51,6 +51,12 @@ const char *document_string(const struct document *document, const char *key)
     return json_string_value(json_object_get(document->fields, key));
 }
 
+bool document_is(const struct document *document, const char *key, const char *value)
+{
+    const char *is = document_string(document, key);
+    return is != NULL && strcmp(is, value) == 0;
+}
+
 double document_number(const struct document *document, const char *key)
 {
     return json_number_value(json_object_get(document->fields, key));
@@ -265,7 +271,7 @@ void store_mark_delivered(struct store *store, struct document *notification, do
         return;
     unlink_from_list(store, notification);
     store_set(store, notification, "deliveredAt", memory_json(json_real(now_ms)));
-    if (strcmp(document_string(notification, "recipientType"), "agent") == 0)
+    if (document_is(notification, "recipientType", "agent"))
         store->delivered_count++;
 }
 

@@ -102,6 +102,9 @@ const char *document_string(const struct document *document, const char *key);
 double document_number(const struct document *document, const char *key);
 json_t *document_field(const struct document *document, const char *key);
 
+/* Whether a field has that text. */
+bool document_is(const struct document *document, const char *key, const char *value);
+
 /* Sets a field to value, which it takes; NULL removes it. Must not be used on indexed fields. */
 void store_set(struct store *store, struct document *document, const char *key, json_t *value);
 

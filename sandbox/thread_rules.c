@@ -69,21 +69,15 @@ bool thread_rules_allow_update(const struct store *store, const struct new_messa
     return !mentions_agents(mentions);
 }
 
-static bool field_equals(const struct document *document, const char *key, const char *value)
-{
-    const char *is = document_string(document, key);
-    return is != NULL && strcmp(is, value) == 0;
-}
-
 static struct document *find_undelivered_update(
     struct store *store, const struct new_notification *notification)
 {
     const char *account_id = document_string(notification->recipient, "accountId");
     struct document *row = NULL;
     TAILQ_FOREACH (row, store_undelivered(store, account_id), link) {
-        if (field_equals(row, "type", "thread_update") &&
-            field_equals(row, "recipientId", notification->recipient->id) &&
-            field_equals(row, "taskId", notification->task->id))
+        if (document_is(row, "type", "thread_update") &&
+            document_is(row, "recipientId", notification->recipient->id) &&
+            document_is(row, "taskId", notification->task->id))
             return row;
     }
     return NULL;
