@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import statistics
-import time
 
 import fit
 from report import Figure
@@ -164,9 +163,9 @@ def calls_for(backend, kind, put):
         before = calls_so_far(harness.wait(delivered=WARM_UP, undelivered=0))
         count = put(harness)
         harness.wait(delivered=WARM_UP + count, undelivered=0)
-        time.sleep(0.5)  # a thread update is looked at once more after its mark
-        calls = calls_so_far(harness.request("GET", "/sandbox/stats"))
+        # Only then has a thread update been looked at once more after its mark.
         runtime.stop()
+        calls = calls_so_far(harness.request("GET", "/sandbox/stats"))
         by_function = {name: (number - before.get(name, 0)) / count
                        for name, number in calls.items()}
     note = ", ".join(f"{name} {calls:g}" for name, calls in sorted(by_function.items()))

@@ -117,6 +117,34 @@ void backend_set_up(struct test_env *env, const char *path, const char *format, 
     json_decref(test_env_post(env, whole, body));
 }
 
+json_t *backend_post(
+    struct test_env *env, const char *path, const char *header, json_t *body, int status)
+{
+    const char *const headers[] = {"Content-Type: application/json",
+        "Authorization: Bearer " TEST_GATEWAY_TOKEN, header, NULL};
+    struct http_response answer;
+    char url[192];
+    snprintf(url, sizeof url, "%s%s", env->url, path);
+    char *text = json_dumps(body, JSON_COMPACT);
+    assert_non_null(text);
+    json_decref(body);
+    const struct http_request request = {.url = url,
+        .headers = headers,
+        .body = text,
+        .body_bytes = strlen(text),
+        .timeout_ms = TEST_WAIT_MS,
+        .response_limit_bytes = 65536,
+        .ignore_proxy = true};
+    http_client_perform(env->client, &request, &answer);
+    if (answer.status != status)
+        fail_msg("%s %s: status %d, %.*s", path, text, answer.status, (int)answer.body.length_bytes,
+            answer.body.bytes);
+    free(text);
+    json_t *value = json_loadb(answer.body.bytes, answer.body.length_bytes, 0, NULL);
+    assert_non_null(value);
+    return value;
+}
+
 static void set_default(json_t *arguments, const char *key, const char *value)
 {
     if (json_object_get(arguments, key) == NULL)

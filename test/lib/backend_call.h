@@ -22,6 +22,13 @@ void backend_set_up(struct test_env *env, const char *path, const char *format, 
     __attribute__((format(printf, 3, 4)));
 
 /*
+ * POST of body, whose reference it takes, to any path of the sandbox with the gateway's token and
+ * one more header (NULL: none). The answer, a new reference, must have the status.
+ */
+json_t *backend_post(
+    struct test_env *env, const char *path, const char *header, json_t *body, int status);
+
+/*
  * Calls a function with a format as the arguments, to which accountId and serviceToken are added
  * unless they are there. Returns its value; fails the test if the call fails.
  */

@@ -14,41 +14,19 @@
 #include <unistd.h>
 
 #include "../lib/alloc_fault.h"
+#include "../lib/attempt_fixture.h"
 #include "../lib/context_fixture.h"
 #include "../lib/queue_fixture.h"
-#include "../lib/tmp_dir.h"
 #include "base/sync.h"
 
 enum { BACKOFF_MS = 77, SINCE_MS = 1000 };
 
-struct fixture {
-    char dir[TMP_DIR_BYTES];
-    struct config config;
-    struct stats stats;
-    struct delivery delivery;
-    struct spool *spool;
-    struct entry *entry;
-    struct attempt attempt;
-};
-
 /* n1 has been answered for the message m1 and marked. */
 static int setup(void **state)
 {
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    assert_non_null(fixture);
-    tmp_dir_create(fixture->dir);
-    assert_int_equal(spool_open(&fixture->spool, fixture->dir, "account1", NULL), 0);
-    stats_init(&fixture->stats);
-    struct send_queue *queue = queue_fixture_create(QUEUE_FIXTURE_CAPACITY);
-    PAGE(queue, {"n1", "a1", "t1", 1});
-    fixture->entry = queue_fixture_take(queue, "n1");
+    struct attempt_fixture *fixture = attempt_fixture_create("t1");
     fixture->config.delivery_backoff_max_ms = BACKOFF_MS;
     fixture->config.delivery_max_runs = 4;
-    fixture->delivery = (struct delivery){.config = &fixture->config,
-        .queue = queue,
-        .stats = &fixture->stats,
-        .journal = {.spool = fixture->spool, .stats = &fixture->stats}};
-    fixture->attempt = (struct attempt){.delivery = &fixture->delivery, .entry = fixture->entry};
     text_copy(fixture->entry->work.message_id, ID_BYTES, "m1");
     fixture->entry->work.may_be_changed = true;
     fixture->entry->work.closing = CLOSING_ACKNOWLEDGED;
@@ -57,33 +35,21 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    struct fixture *fixture = *state;
-    queue_fixture_finish(fixture->delivery.queue, fixture->entry, STAGE_SETTLED, 0);
-    send_queue_destroy(fixture->delivery.queue);
-    spool_close(fixture->spool);
-    stats_fini(&fixture->stats);
-    tmp_dir_remove(fixture->dir);
-    free(fixture);
-    return 0;
-}
-
-static bool exists(const struct fixture *fixture, const char *name)
+static bool exists(const struct attempt_fixture *fixture, const char *name)
 {
     char path[TMP_DIR_BYTES + 64];
     snprintf(path, sizeof path, "%s/%s", fixture->dir, name);
     return access(path, F_OK) == 0;
 }
 
-static void keep_reply(struct fixture *fixture)
+static void keep_reply(struct attempt_fixture *fixture)
 {
     fixture->entry->work.reply = strdup("the reply");
     assert_non_null(fixture->entry->work.reply);
     journal_save_reply(&fixture->delivery.journal, fixture->entry);
 }
 
-static enum entry_stage settle(struct fixture *fixture, const char *changes)
+static enum entry_stage settle(struct attempt_fixture *fixture, const char *changes)
 {
     struct delivery_context context = context_fixture_read(changes);
     enum entry_stage stage = v1_settle_marked(&fixture->attempt, &context);
@@ -98,7 +64,7 @@ static void test_same_message_settles(void **state)
 
 static void test_notification_that_is_gone_settles(void **state)
 {
-    struct fixture *fixture = *state;
+    struct attempt_fixture *fixture = *state;
     struct delivery_context context;
     assert_int_equal(delivery_context_read(json_null(), &context, NULL), CONVEX_SUCCESS);
     assert_int_equal(v1_settle_marked(&fixture->attempt, &context), STAGE_SETTLED);
@@ -108,14 +74,14 @@ static void test_notification_that_is_gone_settles(void **state)
 /* Only thread updates are changed; another one is about another message from the beginning. */
 static void test_what_cannot_be_changed_settles(void **state)
 {
-    struct fixture *fixture = *state;
+    struct attempt_fixture *fixture = *state;
     fixture->entry->work.may_be_changed = false;
     assert_int_equal(settle(fixture, ""), STAGE_SETTLED);
 }
 
 static void test_newer_message_begins_again(void **state)
 {
-    struct fixture *fixture = *state;
+    struct attempt_fixture *fixture = *state;
     struct entry *entry = fixture->entry;
     struct spool_record record;
     entry->work.reopened = 1;
@@ -145,7 +111,7 @@ static void test_newer_message_begins_again(void **state)
 /* As when its agent certainly did not run: no page lists it, so the record has to stay. */
 static void test_record_stays_without_a_run(void **state)
 {
-    struct fixture *fixture = *state;
+    struct attempt_fixture *fixture = *state;
     assert_int_equal(settle(fixture, ""), STAGE_KNOWN);
     journal_begin_run(&fixture->delivery.journal, fixture->entry);
     journal_undo_run(&fixture->delivery.journal, fixture->entry);
@@ -157,7 +123,7 @@ static void test_record_stays_without_a_run(void **state)
 /* Nor may the queue drop it, should the disk have taken no record. */
 static void test_entry_without_a_record_stays_in_the_queue(void **state)
 {
-    struct fixture *fixture = *state;
+    struct attempt_fixture *fixture = *state;
     struct send_queue *queue = fixture->delivery.queue;
     assert_int_equal(settle(fixture, ""), STAGE_KNOWN);
     fixture->entry->work.record = RECORD_NONE;
@@ -167,7 +133,7 @@ static void test_entry_without_a_record_stays_in_the_queue(void **state)
     fixture->entry = queue_fixture_take(queue, "n1");
 }
 
-static void abandon_reply_of(struct fixture *fixture)
+static void abandon_reply_of(struct attempt_fixture *fixture)
 {
     keep_reply(fixture);
     fixture->entry->work.outcome = OUTCOME_DEAD;
@@ -177,7 +143,7 @@ static void abandon_reply_of(struct fixture *fixture)
 
 static void test_dead_letter_is_kept_when_it_begins_again(void **state)
 {
-    struct fixture *fixture = *state;
+    struct attempt_fixture *fixture = *state;
     struct spool_record record;
     abandon_reply_of(fixture);
     assert_int_equal(settle(fixture, ""), STAGE_KNOWN);
@@ -190,7 +156,7 @@ static void test_dead_letter_is_kept_when_it_begins_again(void **state)
 /* It is looked at again when the disk may work. */
 static void test_dead_letter_that_cannot_be_kept_is_not_lost(void **state)
 {
-    struct fixture *fixture = *state;
+    struct attempt_fixture *fixture = *state;
     char path[TMP_DIR_BYTES + 64];
     abandon_reply_of(fixture);
     snprintf(path, sizeof path, "%s/dead/n1.json", fixture->dir);
@@ -207,7 +173,7 @@ static void test_dead_letter_that_cannot_be_kept_is_not_lost(void **state)
 /* Without memory for the record it goes on from memory, like every entry. */
 static void test_newer_message_without_memory_for_the_record_begins_again(void **state)
 {
-    struct fixture *fixture = *state;
+    struct attempt_fixture *fixture = *state;
     struct delivery_context context = context_fixture_read("");
     for (unsigned number = 1; number <= 3; number++) {
         fixture->entry->work.answers_again = false;
@@ -220,7 +186,7 @@ static void test_newer_message_without_memory_for_the_record_begins_again(void *
     delivery_context_fini(&context);
 }
 
-static void remember(struct fixture *fixture, const char *changes)
+static void remember(struct attempt_fixture *fixture, const char *changes)
 {
     fixture->attempt.context = context_fixture_read(changes);
     v1_remember_context(&fixture->attempt);
@@ -229,7 +195,7 @@ static void remember(struct fixture *fixture, const char *changes)
 
 static void test_context_is_remembered(void **state)
 {
-    struct fixture *fixture = *state;
+    struct attempt_fixture *fixture = *state;
     remember(fixture, "");
     assert_string_equal(fixture->entry->work.message_id, "m2");
     assert_int_equal(fixture->entry->work.thread_until_ms, 1795229482000);
@@ -240,7 +206,7 @@ static void test_context_is_remembered(void **state)
 /* Acknowledged, an assignment begins its task, if that has not begun and the agent may. */
 static void test_assignment_begins_a_task_that_is_assigned(void **state)
 {
-    struct fixture *fixture = *state;
+    struct attempt_fixture *fixture = *state;
     remember(
         fixture, "{\"notification\":{\"type\":\"assignment\"},\"task\":{\"status\":\"assigned\"}}");
     assert_true(fixture->entry->work.begins_task);
@@ -256,7 +222,7 @@ static void test_assignment_begins_a_task_that_is_assigned(void **state)
 /* A backend that is rolled back changes nothing after it has listed it. */
 static void test_nothing_is_remembered_of_version_0(void **state)
 {
-    struct fixture *fixture = *state;
+    struct attempt_fixture *fixture = *state;
     json_t *value = context_fixture_json("");
     json_object_del(value, "deliverySessionKey");
     json_object_del(value, "effectiveBehaviorFlags");
@@ -346,7 +312,7 @@ static void test_character_of_two_units_at_the_cut(void **state)
 
 static void test_empty_answers_are_asked_for_within_the_budget(void **state)
 {
-    struct fixture *fixture = *state;
+    struct attempt_fixture *fixture = *state;
     struct entry *entry = fixture->entry;
     fixture->attempt.context = context_fixture_read("{\"notification\":{\"type\":\"mention\"}}");
     entry->work.runs = 1;
@@ -361,7 +327,7 @@ static void test_empty_answers_are_asked_for_within_the_budget(void **state)
     delivery_context_fini(&fixture->attempt.context);
 }
 
-#define ATTEMPT_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define ATTEMPT_TEST(test) cmocka_unit_test_setup_teardown(test, setup, attempt_fixture_teardown)
 
 int main(void)
 {

@@ -93,35 +93,6 @@ static void test_post_around_a_mark(void **state)
     }
 }
 
-/* Posts a body and returns the answer, which must have the status; the caller frees it. */
-static char *post_body(
-    struct test_env *env, const char *path, const char *header, const char *text, int status)
-{
-    struct http_response answer;
-    char url[192];
-    const char *const headers[] = {"Content-Type: application/json",
-        "Authorization: Bearer " TEST_GATEWAY_TOKEN, header, NULL};
-    snprintf(url, sizeof url, "%s%s", env->url, path);
-    json_t *json = backend_json(env, text);
-    char *body = json_dumps(json, 0);
-    assert_non_null(body);
-    http_client_perform(env->client,
-        &(struct http_request){.url = url,
-            .headers = headers,
-            .body = body,
-            .body_bytes = strlen(body),
-            .timeout_ms = TEST_WAIT_MS,
-            .response_limit_bytes = 65536,
-            .ignore_proxy = true},
-        &answer);
-    json_decref(json);
-    free(body);
-    assert_int_equal(answer.status, status);
-    char *copy = strndup(answer.body.bytes, answer.body.length_bytes);
-    assert_non_null(copy);
-    return copy;
-}
-
 /* Rules that are refused, and why. */
 static const struct {
     const char *post;
@@ -137,9 +108,10 @@ static void test_wrong_posts_are_refused(void **state)
     for (size_t i = 0; i < sizeof wrong_posts / sizeof wrong_posts[0]; i++) {
         char body[128];
         snprintf(body, sizeof body, "{'backend':[{'post':%s}]}", wrong_posts[i].post);
-        char *answer = post_body(*state, "/sandbox/faults", NULL, body, 400);
-        assert_non_null(strstr(answer, wrong_posts[i].error));
-        free(answer);
+        json_t *answer =
+            backend_post(*state, "/sandbox/faults", NULL, backend_json(*state, body), 400);
+        assert_non_null(strstr(value_string(answer, "message"), wrong_posts[i].error));
+        json_decref(answer);
     }
 }
 
@@ -176,11 +148,9 @@ static char *run_jarvis(struct test_env *env, const char *session, const char *t
 {
     char header[160];
     snprintf(header, sizeof header, "x-openclaw-session-key: %s", session);
-    char *answer = post_body(env, "/v1/responses", header, text, 200);
-    json_t *resource = json_loads(answer, 0, NULL);
+    json_t *resource = backend_post(env, "/v1/responses", header, backend_json(env, text), 200);
     char *reply = strdup(value_string(resource, "output.0.content.0.text"));
     json_decref(resource);
-    free(answer);
     return reply;
 }
 

@@ -18,33 +18,9 @@
 /* Posts a response request as jarvis; returns the answer, which must have the status. */
 static json_t *post_response(struct test_env *env, int status, const char *text)
 {
-    static const char *const headers[] = {"Content-Type: application/json",
-        "Authorization: Bearer " TEST_GATEWAY_TOKEN, "x-openclaw-session-key: " WIRE_KEY, NULL};
-    struct http_response answer;
-    char url[192];
-    snprintf(url, sizeof url, "%s/v1/responses", env->url);
-    json_t *json = backend_json(env, text);
-    json_object_set_new(json, "model", json_string("openclaw:jarvis"));
-    char *body = json_dumps(json, 0);
-    assert_non_null(body);
-    http_client_perform(env->client,
-        &(struct http_request){.url = url,
-            .headers = headers,
-            .body = body,
-            .body_bytes = strlen(body),
-            .timeout_ms = TEST_WAIT_MS,
-            .response_limit_bytes = 65536,
-            .ignore_proxy = true},
-        &answer);
-    json_decref(json);
-    free(body);
-    json_t *value = json_loadb(answer.body.bytes, answer.body.length_bytes, 0, NULL);
-    assert_non_null(value);
-    if (answer.status != status) {
-        char *is = json_dumps(value, JSON_COMPACT);
-        fail_msg("%s: status %d, %s", text, answer.status, is);
-    }
-    return value;
+    json_t *body = backend_json(env, text);
+    json_object_set_new(body, "model", json_string("openclaw:jarvis"));
+    return backend_post(env, "/v1/responses", "x-openclaw-session-key: " WIRE_KEY, body, status);
 }
 
 /* Requests that are refused before a run, and the message. */
