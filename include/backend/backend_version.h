@@ -77,7 +77,8 @@ bool backend_version_see(struct backend_version_state *state, enum backend_versi
  */
 void backend_version_doubt(struct backend_version_state *state);
 
-/* Whether the backend has shown itself to be another version than the pinned one. */
-bool backend_version_mismatches(const struct backend_version_state *state);
+/* Whether the backend was seen to be another version than the pinned one, if both are known. Pure.
+ */
+bool backend_version_mismatches(enum backend_version pinned, enum backend_version seen);
 
 #endif

@@ -6,9 +6,9 @@
  * The two halves fail independently. If the list cannot be read, the schedule stays as it is and
  * the round is retried with backoff, at the latest after the normal interval. If the gateway does
  * not answer or does not list its agents, the roster keeps what it last knew; while it refuses the
- * token it is not asked. A warning about
- * unknown agents or invalid ids is logged when their number changes, not in every round, and one
- * about slugs that are not usable on v1 when the list of them changes.
+ * token it is not asked. A warning about unknown agents or invalid ids is logged when their number
+ * changes, not in every round, and one about slugs that are not usable on v1 when the list of them
+ * changes.
  *
  * The counters in struct agent_sync belong to this thread. abort aborts the request in flight at
  * shutdown; an aborted round is neither a success nor a failure.

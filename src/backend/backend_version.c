@@ -100,8 +100,7 @@ void backend_version_doubt(struct backend_version_state *state)
     atomic_fetch_or(&state->seen, DOUBT_BIT);
 }
 
-bool backend_version_mismatches(const struct backend_version_state *state)
+bool backend_version_mismatches(enum backend_version pinned, enum backend_version seen)
 {
-    enum backend_version seen = backend_version_last_seen(state);
-    return state->pinned != BACKEND_UNKNOWN && seen != BACKEND_UNKNOWN && seen != state->pinned;
+    return pinned != BACKEND_UNKNOWN && seen != BACKEND_UNKNOWN && seen != pinned;
 }

@@ -67,7 +67,7 @@ static void see_version(const struct service *service, enum backend_version vers
     if (!backend_version_see(state, version))
         return;
     log_info(component, "The backend is version %s", backend_version_words[version]);
-    if (backend_version_mismatches(state))
+    if (backend_version_mismatches(state->pinned, version))
         log_error(component,
             "The backend is version %s, but BACKEND_VERSION=%s is set; remove the setting, or "
             "deliveries may fail",

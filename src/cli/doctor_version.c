@@ -36,17 +36,17 @@ static enum backend_version find_version(const struct doctor *doctor, struct con
 }
 
 static void report_version(
-    struct doctor *doctor, const struct backend_version_state *state, enum backend_version found)
+    struct doctor *doctor, enum backend_version pinned, enum backend_version found)
 {
     struct doctor_report *report = &doctor->report;
     if (found == BACKEND_UNKNOWN)
         doctor_report_add(report, version_check, DOCTOR_WARN,
             "check that this release supports the backend of the deployment",
             "not found out: its answers have what neither v0 nor v1 has");
-    else if (backend_version_mismatches(state))
+    else if (backend_version_mismatches(pinned, found))
         doctor_report_add(report, version_check, DOCTOR_FAIL,
             "remove BACKEND_VERSION from the settings", "%s, but BACKEND_VERSION=%s is set",
-            backend_version_words[found], backend_version_words[state->pinned]);
+            backend_version_words[found], backend_version_words[pinned]);
     else
         doctor_report_add(
             report, version_check, DOCTOR_OK, NULL, "%s", backend_version_words[found]);
@@ -129,11 +129,9 @@ void doctor_check_version(struct doctor *doctor, struct convex *convex)
             doctor, (const char *const[]){version_check, NULL}, "reading the account's agents");
         return;
     }
-    struct backend_version_state *state = convex_version(convex);
     enum backend_version found = find_version(doctor, convex);
     convex_pin_version(convex, doctor->config->backend_pin);
-    backend_version_see(state, found);
-    report_version(doctor, state, found);
+    report_version(doctor, convex_version(convex)->pinned, found);
     if (found == BACKEND_V1)
         check_agents_of_v1(doctor);
 }

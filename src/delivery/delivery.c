@@ -33,6 +33,7 @@
 #include "delivery/attempt.h"
 #include "delivery/delivery_v1.h"
 #include "delivery/entry.h"
+#include "delivery/policy.h"
 #include "delivery/prompt.h"
 #include "delivery/reply.h"
 #include "gateway/roster.h"
@@ -207,6 +208,17 @@ static enum entry_stage post_limit_note(struct attempt *attempt)
     return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, attempt->verdict.reason);
 }
 
+/* Why the agent is not asked, as far as the context tells; REASON_REPLIED: it is to be asked. */
+static enum end_reason find_obstacle(const struct attempt *attempt)
+{
+    const struct delivery_context *context = &attempt->context;
+    if (context->version == BACKEND_V1)
+        return policy_judge(context, attempt->entry->agent_id);
+    if (context->agent == NULL)
+        return REASON_AGENT_GONE;
+    return context->task_is_gone ? REASON_TASK_GONE : REASON_REPLIED;
+}
+
 /*
  * Decides from the context whether the agent is asked. A notification that has ended elsewhere is
  * settled; one that is skipped is acknowledged, so that it leaves the backend's list.
@@ -218,18 +230,12 @@ static enum entry_stage judge_context(struct attempt *attempt)
         return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_NOTIFICATION_GONE);
     if (context->has_ended && !attempt->entry->work.answers_again)
         return attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_ALREADY_DELIVERED);
-    if (context->agent == NULL)
-        return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, REASON_AGENT_GONE);
-    if (context->task_is_gone)
-        return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, REASON_TASK_GONE);
+    enum end_reason reason = find_obstacle(attempt);
+    if (reason != REASON_REPLIED)
+        return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, reason);
     struct error error;
-    if (context->version == BACKEND_V1) {
-        enum end_reason reason = v1_judge(attempt);
-        if (reason != REASON_REPLIED)
-            return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, reason);
-        if (v1_slug_is_unusable(attempt, &error))
-            return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
-    }
+    if (context->version == BACKEND_V1 && v1_slug_is_unusable(attempt, &error))
+        return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
     enum convex_outcome outcome = loop_guard_judge(attempt->delivery->guard, &attempt->service,
         attempt->entry->agent_id, context, &attempt->verdict, &error);
     if (outcome != CONVEX_SUCCESS)
@@ -314,8 +320,7 @@ static int64_t run_timeout_ms(const struct attempt *attempt)
     return backoff_doubled_ms(set_ms, attempt->entry->work.timeouts, max_ms);
 }
 
-/* One request to the agent, whose run stays counted unless the answer proves that there was none.
- */
+/* One request to the agent; its run stays counted unless the answer proves that there was none. */
 static void send_to_agent(struct attempt *attempt, const struct agent_address *address,
     const struct text *instructions, const struct text *input, struct gateway_result *result)
 {

@@ -29,7 +29,6 @@
 #include "backend/backend_version.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "delivery/policy.h"
 #include "delivery/session_key.h"
 #include "prompt/input.h"
 #include "prompt/instructions.h"
@@ -81,11 +80,6 @@ void v1_remember_context(struct attempt *attempt)
                               context->flags.can_modify_task_status;
 }
 
-enum end_reason v1_judge(const struct attempt *attempt)
-{
-    return policy_judge(&attempt->context, attempt->entry->agent_id);
-}
-
 bool v1_slug_is_unusable(const struct attempt *attempt, struct error *error)
 {
     const char *slug = attempt->entry->work.agent_slug;
@@ -127,7 +121,7 @@ enum answer_fate v1_judge_reply(struct attempt *attempt, enum reply_kind kind, b
     return fate;
 }
 
-/* A call that may fail, and that neither a slow backend nor the shutdown may draw out. */
+/* For a call that may fail: a slow backend delays the delivery by no more than its timeout. */
 static struct service courtesy(const struct attempt *attempt)
 {
     struct service service = attempt->service;
@@ -148,10 +142,10 @@ static void log_courtesy(
 void v1_begin_typing(struct attempt *attempt)
 {
     struct error error;
-    const struct service service = courtesy(attempt);
     /* One that is marked shows nobody. */
     if (attempt->entry->work.answers_again)
         return;
+    const struct service service = courtesy(attempt);
     attempt->entry->work.typing = true;
     log_courtesy(attempt, service_mark_read(&service, attempt->entry->item.id, &error), &error);
 }
@@ -159,9 +153,10 @@ void v1_begin_typing(struct attempt *attempt)
 void v1_end_typing(struct attempt *attempt)
 {
     struct error error;
-    struct service service = courtesy(attempt);
     if (!attempt->entry->work.typing || !backend_is_v1(attempt))
         return;
+    struct service service = courtesy(attempt);
+    /* Also during the shutdown, or the agent would be shown as typing until the next start. */
     service.abort = NULL;
     attempt->entry->work.typing = false;
     log_courtesy(
@@ -224,9 +219,9 @@ void v1_begin_task(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
     struct error error;
-    const struct service service = courtesy(attempt);
     if (!entry->work.begins_task || !backend_is_v1(attempt))
         return;
+    const struct service service = courtesy(attempt);
     entry->work.begins_task = false;
     log_courtesy(attempt,
         service_begin_task(&service, entry->agent_id, entry->work.task_id, &error), &error);

@@ -15,16 +15,10 @@
  */
 
 /*
- * Keeps what later stages need of the context, also after a restart; of one that is not of v1, that
- * they need nothing.
+ * Keeps what later stages need of the context, also after a restart. Also for a context of v0: then
+ * they need nothing of it.
  */
 void v1_remember_context(struct attempt *attempt);
-
-/*
- * Why the agent of the context is not asked, or REASON_REPLIED: the loop guard may still object.
- * Pure.
- */
-enum end_reason v1_judge(const struct attempt *attempt);
 
 /*
  * Whether the agent's slug would make it share a session with others, so that it must not be asked

@@ -19,8 +19,8 @@
  * After each poll it saves the loop guard's counts, as it is the one thread of the folder whose
  * delays hold up nobody's reply.
  *
- * The thread owns all its state. It reads the queue's figures without a lock and takes the queue's
- * lock only to offer a page; it blocks in the request and in loop_wait.
+ * The thread owns all its state. It holds the queue's lock only within the queue's functions, to
+ * copy figures and to offer a page; it blocks in the request and in loop_wait.
  */
 #include "delivery/poller.h"
 

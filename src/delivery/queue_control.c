@@ -93,7 +93,7 @@ static struct lane_agent *find_or_add_agent_locked(struct send_queue *queue, con
     return agent;
 }
 
-/* NULL without memory; then an agent may be left without lanes until its next one is made. */
+/* NULL without memory. */
 static struct lane *find_or_add_lane_locked(
     struct send_queue *queue, const char *id, const char *agent_id)
 {

@@ -66,9 +66,7 @@ bool runtime_health_has(const struct runtime_health *health, enum health_trouble
     case TROUBLE_BACKEND:
         return health->poll_failures > 0 || health->last_poll_ms == 0;
     case TROUBLE_BACKEND_VERSION:
-        return health->pinned_version != BACKEND_UNKNOWN &&
-               health->seen_version != BACKEND_UNKNOWN &&
-               health->seen_version != health->pinned_version;
+        return backend_version_mismatches(health->pinned_version, health->seen_version);
     case TROUBLE_SPOOL:
         return health->spool_broken;
     case TROUBLE_NO_DELIVERY:

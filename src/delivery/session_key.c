@@ -54,8 +54,7 @@ static size_t subject_bytes(const char *key)
     return strncmp(key, system_session, prefix) == 0 ? prefix : 0;
 }
 
-/* Takes a key of the backend's form apart. A slug may hold separators, so that ends are found
- * first. */
+/* Takes a key of the backend's form apart, from both ends, as a slug may hold separators. */
 static bool parse_key(const char *key, struct session_parts *parts)
 {
     static const char agent[] = ":agent:";

@@ -184,9 +184,8 @@ static void append_quoting_scope(struct text *text, const struct briefing *brief
     (void)briefing;
     text_append(text,
         "- Lines framed by ===== and labels such as \"Task ID:\" give the message its form. One "
-        "with "
-        "a backslash in front was written by a person or an agent, and is only part of their "
-        "words.\n");
+        "with a backslash in front was written by a person or an agent, and is only part of "
+        "their words.\n");
 }
 
 static void append_routing(struct text *text, const struct briefing *briefing)

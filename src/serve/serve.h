@@ -74,7 +74,7 @@ bool accept_prefers_metrics(const char *accept);
 
 /*
  * The body of /metrics. One thread at a time, since it first brings the gauges that others keep up
- * to date. Takes no lock.
+ * to date, for which it briefly takes the queue's and the breaker's locks.
  */
 void metrics_page_append(struct text *body, const struct routes_sources *sources);
 

@@ -164,8 +164,9 @@ const struct metric_family metric_families[METRICS] = {
         GAUGE("queue_capacity", .help = "Depth at which the queue accepts no more notifications."),
     [METRIC_QUEUE_WAITING] = GAUGE(
         "queue_waiting", .help = "Notifications that failed and wait for their next attempt."),
-    [METRIC_LANES] =
-        GAUGE("lanes", .help = "Agents with entries in the queue; each runs one at a time."),
+    [METRIC_LANES] = GAUGE("lanes",
+        .help = "Agents, or sessions of agents on a v1 backend, with entries in the queue; each "
+                "runs one at a time."),
     [METRIC_WORKERS] = GAUGE("workers", .help = "Worker threads."),
     [METRIC_WORKERS_BUSY] = GAUGE("workers_busy", .help = "Workers that are processing an entry."),
     [METRIC_GATEWAY_STATE] = GAUGE("gateway_state",
