@@ -22,10 +22,11 @@ readonly EDGES=(
     "gateway: base config http"
     "spool: base"
     "prompt: base backend"
-    "delivery: base telemetry config http backend gateway spool prompt"
+    "agent_tools: base telemetry config backend prompt"
+    "delivery: base telemetry config http backend gateway spool prompt agent_tools"
     "agents: base telemetry config backend gateway delivery"
     "report: base telemetry config backend gateway delivery"
-    "serve: base telemetry config http backend gateway delivery agents"
+    "serve: base telemetry config http backend gateway delivery agents agent_tools"
     "cli: base config http backend gateway spool delivery"
 )
 

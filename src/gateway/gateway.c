@@ -151,7 +151,15 @@ static void perform_gateway_request(struct http_client *client, struct http_requ
     text_fini(lines);
 }
 
-/* Only keys that every release accepts: gateways reject a request with an unknown one. */
+/* A new reference to what the agent is told: the text, or the items in its place. */
+static json_t *run_input(const struct gateway_message *message)
+{
+    return message->items != NULL ? json_deep_copy(message->items)
+                                  : json_stringn(message->input, message->input_bytes);
+}
+
+/* Only keys that every release accepts, and tools: gateways reject a request with an unknown one.
+ */
 static char *build_run_body(const struct gateway_message *message)
 {
     struct text model = {0};
@@ -160,13 +168,16 @@ static char *build_run_body(const struct gateway_message *message)
         text_printf(&model, ":%s", message->agent_slug);
     if (model.failed)
         return NULL;
-    json_t *body = json_pack("{s:s, s:s%, s:b, s:s}", "model", model.data, "input", message->input,
-        message->input_bytes, "stream", 0, "user", message->session_key);
+    json_t *body = json_pack("{s:s, s:o, s:b, s:s}", "model", model.data, "input",
+        run_input(message), "stream", 0, "user", message->session_key);
     text_fini(&model);
-    char *dumped = NULL;
-    if (message->instructions == NULL ||
-        json_object_set_new(body, "instructions", json_string(message->instructions)) == 0)
-        dumped = json_write(body);
+    bool complete = body != NULL;
+    if (complete && message->instructions != NULL)
+        complete =
+            json_object_set_new(body, "instructions", json_string(message->instructions)) == 0;
+    if (complete && message->tools != NULL)
+        complete = json_object_set_new(body, "tools", json_deep_copy(message->tools)) == 0;
+    char *dumped = complete ? json_write(body) : NULL;
     json_decref(body);
     return dumped;
 }
