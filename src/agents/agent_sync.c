@@ -1,7 +1,8 @@
 /*
  * mc-agents keeps the schedule in step with the board. Each round reads the account's agents from
  * the backend, replaces the schedule's list, and then asks the gateway which agents it has, so that
- * an agent missing there is reported before its first notification fails.
+ * an agent missing there is reported before its first notification fails. Whether it takes tools is
+ * asked here only if it did not say so when the prober asked, who has less time.
  *
  * The two halves fail independently. If the list cannot be read, the schedule stays as it is and
  * the round is retried with backoff, at the latest after the normal interval. If the gateway does
@@ -23,7 +24,7 @@
 #include "base/sync.h"
 #include "delivery/session_key.h"
 
-enum { MODELS_TIMEOUT_MS = 5000, MAX_NAMED_SLUGS = 5, QUOTED_BYTES = 80 };
+enum { ROSTER_TIMEOUT_MS = 5000, MAX_NAMED_SLUGS = 5, QUOTED_BYTES = 80 };
 
 static const char component[] = "AgentSync";
 
@@ -57,10 +58,14 @@ static void compare_with_gateway(struct agent_sync *sync, const struct agent_lis
         return;
     struct gateway_models models;
     gateway_models_fetch(
-        sync->parts.gateway, sync->client, MODELS_TIMEOUT_MS, &sync->trace, &models);
-    if (models.known || models.unsupported)
+        sync->parts.gateway, sync->client, ROSTER_TIMEOUT_MS, &sync->trace, &models);
+    bool answered = models.known || models.unsupported;
+    if (answered)
         gateway_roster_update(sync->parts.roster, &models);
     gateway_models_fini(&models);
+    if (answered && gateway_roster_asks_dialect(sync->parts.roster))
+        dialect_learn(
+            sync->parts.roster, sync->parts.gateway, sync->client, ROSTER_TIMEOUT_MS, &sync->trace);
     json_t *missing = find_missing_slugs(sync, list);
     size_t count = json_array_size(missing);
     gateway_roster_set_missing(sync->parts.roster, json_incref(missing));
