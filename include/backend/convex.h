@@ -24,6 +24,7 @@ struct service {
     bool for_loop;             /* a control loop, for which call slots are reserved */
     const atomic_bool *abort;  /* aborts its calls in addition to the client's flag; may be NULL */
     int64_t timeout_ms;        /* of each call; 0: the deployment's (convex_set_timeout) */
+    bool *may_have_run; /* set by each call: whether the function may have run; may be NULL */
 };
 
 enum convex_kind {

@@ -330,6 +330,18 @@ static void learn_from_call(
     }
 }
 
+/*
+ * Whether the function may have run, whatever the outcome. It has not when nothing was sent, when
+ * the request was refused, or when the deployment had no room for it.
+ */
+static bool call_may_have_run(enum convex_outcome outcome, const struct http_response *answer)
+{
+    if (answer->failure != HTTP_ANSWERED)
+        return answer->sent;
+    return outcome != CONVEX_REJECTED && answer->status != 421 && answer->status != 425 &&
+           answer->status != 429;
+}
+
 struct backend_version_state *convex_version(struct convex *convex)
 {
     return &convex->version;
@@ -363,6 +375,8 @@ void convex_on_recovery(struct convex *convex, struct loop *loop)
 enum convex_outcome convex_call(const struct service *service, const char *action,
     json_t *arguments, enum convex_kind kind, json_t **value, struct error *error)
 {
+    if (service->may_have_run != NULL)
+        *service->may_have_run = false;
     char *body = build_call_body(service->convex, action, arguments);
     if (body == NULL) {
         error_set(error, ERROR_NO_MEMORY, "%s: no memory for the request", action);
@@ -375,6 +389,8 @@ enum convex_outcome convex_call(const struct service *service, const char *actio
     enum convex_outcome outcome = convex_classify(&answer, kind, value, error);
     record_call(service->convex, action, outcome, clock_monotonic_us() - began_us);
     learn_from_call(service, outcome, &answer);
+    if (service->may_have_run != NULL)
+        *service->may_have_run = call_may_have_run(outcome, &answer);
     if (outcome != CONVEX_SUCCESS)
         error_wrap(error, "%s", action);
     return outcome;
