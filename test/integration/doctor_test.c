@@ -265,7 +265,7 @@ static void test_tools_of_the_running_runtime_are_told(void **state)
     test_env_wait_words(env, "/health", "\"toolDialect\": \"flat\"", true);
     answer_runs_with(env, NULL);
     doctor_expect_output(
-        env, NULL, STRINGS("doctor"), 0, STRINGS("ok    gateway tools       taken"));
+        env, STRINGS(port), STRINGS("doctor"), 0, STRINGS("ok    gateway tools       taken"));
     board_clear_faults(env);
     test_env_stop_runtime(env);
 }
