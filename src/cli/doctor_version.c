@@ -130,6 +130,7 @@ void doctor_check_version(struct doctor *doctor, struct convex *convex)
         return;
     }
     enum backend_version found = find_version(doctor, convex);
+    doctor->version = found;
     convex_pin_version(convex, doctor->config->backend_pin);
     report_version(doctor, convex_version(convex)->pinned, found);
     if (found == BACKEND_V1)

@@ -127,8 +127,8 @@ void gateway_roster_note_collision(struct gateway_roster *roster)
     mutex_unlock(&roster->lock);
     if (is_new)
         log_error(component,
-            "the gateway refuses our tools, as one of its own has the name of one of them; agents "
-            "get none until the gateway has been away, and are told the HTTP API instead");
+            "the gateway refuses our tools, because one of them has the name of a tool of its own; "
+            "until it has been away, agents get none and are told of the HTTP API instead");
 }
 
 void gateway_roster_begin_circuit(struct gateway_roster *roster)

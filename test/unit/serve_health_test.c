@@ -188,7 +188,9 @@ static const char *const FRESH = "{\n"
                                  "    \"state\": \"open\",\n"
                                  "    \"reason\": null,\n"
                                  "    \"heldByHand\": false,\n"
-                                 "    \"process\": null\n"
+                                 "    \"process\": null,\n"
+                                 "    \"toolDialect\": \"unknown\",\n"
+                                 "    \"toolsCollide\": false\n"
                                  "  },\n"
                                  "  \"delivery\": {\n"
                                  "    \"running\": true,\n"
@@ -304,6 +306,17 @@ static void test_missing_answers_are_counted_by_their_end(void **state)
     metrics_add(metrics, METRIC_NO_RESPONSE, "retries_exhausted", NULL, 2);
     expect_in_health(fixture, "\"noResponseTerminalSkipCount\": 3,\n");
     expect_in_health(fixture, "\"requiredNotificationRetryExhaustedCount\": 2,\n");
+}
+
+static void test_tools_are_shown(void **state)
+{
+    struct fixture *fixture = *state;
+    gateway_roster_set_dialect(fixture->roster, DIALECT_FLAT);
+    expect_in_health(fixture, "\"toolDialect\": \"flat\",\n    \"toolsCollide\": false\n");
+    gateway_roster_note_collision(fixture->roster);
+    expect_in_health(fixture, "\"toolDialect\": \"flat\",\n    \"toolsCollide\": true\n");
+    gateway_roster_set_dialect(fixture->roster, DIALECT_NONE);
+    expect_in_health(fixture, "\"toolDialect\": \"none\",");
 }
 
 /* Unusable slugs are told on v1 only, as on v0 every slug is usable. */
@@ -431,6 +444,7 @@ int main(void)
         WITH_SOURCES(test_fresh_health_is_byte_exact),
         WITH_SOURCES(test_counters_and_times_are_shown),
         WITH_SOURCES(test_missing_answers_are_counted_by_their_end),
+        WITH_SOURCES(test_tools_are_shown),
         WITH_SOURCES(test_backend_is_shown),
         WITH_SOURCES(test_errors_are_shown_without_secrets),
         WITH_SOURCES(test_gateway_process_is_shown),
