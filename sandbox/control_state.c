@@ -117,6 +117,7 @@ void control_answer_tools(struct sandbox *sandbox, struct exchange *exchange)
         json_pack("{s:I, s:I, s:I, s:o}", "asked", (json_int_t)log->asked, "ended",
             (json_int_t)log->ended, "told", (json_int_t)log->told, "calls",
             tool_log_describe(log, query_number(exchange, "since", 0),
+                query_number(exchange, "limit", TOOL_LOG_CAPACITY),
                 exchange_query(exchange, "task"), exchange_query(exchange, "agent"))));
 }
 

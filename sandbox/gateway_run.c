@@ -193,6 +193,7 @@ static void record_calls(struct agent_run *run, json_t *issued, size_t ended_bef
         tool_log_tell(&run->sandbox->tool_log, &origin, json_array_get(memory->ended, i));
     if (issued == NULL)
         return;
+    run->sandbox->store.changes++;
     agent_memory_ask(memory, issued);
     tool_log_ask(&run->sandbox->tool_log, &origin, issued);
     run->record->calls = json_incref(issued);
@@ -297,8 +298,10 @@ static void remember_input(struct agent_run *run, const json_t *body)
 {
     struct record *record = run->record;
     struct agent_memory *memory = memory_of(run);
-    if (record->results != NULL)
+    if (record->results != NULL) {
         tool_log_end(&run->sandbox->tool_log, record->results, record->number);
+        run->sandbox->store.changes++;
+    }
     if (gateway_schema_is_results(body))
         agent_memory_take_results(memory, record->results, record->number);
     else

@@ -185,16 +185,38 @@ static json_t *describe_tool_record(const struct tool_record *record)
         (json_int_t)record->ended_us, "asked_at", (json_int_t)record->asked_at_ms));
 }
 
-json_t *tool_log_describe(
-    const struct tool_log *log, uint64_t since, const char *task_id, const char *agent)
+/* Which calls are asked for; NULL: those of all. */
+struct tool_filter {
+    uint64_t since;
+    const char *task_id;
+    const char *agent;
+};
+
+static bool passes_tool_filter(const struct tool_filter *filter, const struct tool_record *record)
 {
+    bool is_of_task = filter->task_id == NULL ||
+                      (record->task_id != NULL && strcmp(filter->task_id, record->task_id) == 0);
+    bool is_of_agent = filter->agent == NULL || strcmp(filter->agent, record->agent) == 0;
+    return record->number > filter->since && is_of_task && is_of_agent;
+}
+
+json_t *tool_log_describe(const struct tool_log *log, uint64_t since, uint64_t limit,
+    const char *task_id, const char *agent)
+{
+    const struct tool_filter filter = {since, task_id, agent};
     json_t *list = memory_json(json_array());
     const struct tool_record *record = NULL;
+    uint64_t passing = 0;
     TAILQ_FOREACH (record, &log->records, link) {
-        bool is_of_task =
-            task_id == NULL || (record->task_id != NULL && strcmp(task_id, record->task_id) == 0);
-        bool is_of_agent = agent == NULL || strcmp(agent, record->agent) == 0;
-        if (record->number > since && is_of_task && is_of_agent)
+        passing += passes_tool_filter(&filter, record);
+    }
+    uint64_t skipped = passing > limit ? passing - limit : 0;
+    TAILQ_FOREACH (record, &log->records, link) {
+        if (!passes_tool_filter(&filter, record))
+            continue;
+        if (skipped > 0)
+            skipped--;
+        else
             json_array_append_new(list, describe_tool_record(record));
     }
     return list;

@@ -48,10 +48,10 @@ void tool_log_tell(struct tool_log *log, const struct tool_origin *origin, const
 void tool_log_end(struct tool_log *log, const json_t *results, uint64_t run);
 
 /*
- * Returns the calls with a number above since as a new array; only those of a task, and of an
- * agent, unless these are NULL.
+ * Returns the calls with a number above since as a new array, oldest first; only those of a task,
+ * and of an agent, unless these are NULL; and of these the limit newest.
  */
-json_t *tool_log_describe(
-    const struct tool_log *log, uint64_t since, const char *task_id, const char *agent);
+json_t *tool_log_describe(const struct tool_log *log, uint64_t since, uint64_t limit,
+    const char *task_id, const char *agent);
 
 #endif
