@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/backend_version.h"
 #include "base/log.h"
 #include "base/sync.h"
 #include "delivery/session_key.h"
@@ -132,7 +131,7 @@ static void log_unusable_slugs(
 static void check_slugs(struct agent_sync *sync, const struct agent_list *list)
 {
     json_t *unusable = find_unusable_slugs(sync, list);
-    bool is_v1 = backend_version_likely(convex_version(sync->parts.convex)) == BACKEND_V1;
+    bool is_v1 = convex_likely_version(sync->parts.convex) == BACKEND_V1;
     /* A copy: what the roster has is released under its lock, by whatever thread. */
     gateway_roster_set_unusable(sync->parts.roster, json_deep_copy(unusable));
     if (is_v1 && !json_equal(unusable, sync->unusable))

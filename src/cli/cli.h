@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "backend/backend_version.h"
 #include "backend/convex.h"
 #include "base/text.h"
 #include "config/config.h"

@@ -21,7 +21,6 @@
 #include <unistd.h>
 
 #include "backend/backend_clock.h"
-#include "backend/backend_version.h"
 #include "base/process.h"
 #include "base/sync.h"
 #include "delivery/runtime_health.h"
@@ -71,7 +70,7 @@ enum backend_version health_backend_version(const struct routes_sources *sources
 {
     if (sources->convex == NULL)
         return BACKEND_UNKNOWN;
-    return backend_version_likely(convex_version(sources->convex));
+    return convex_likely_version(sources->convex);
 }
 
 json_t *json_body_versions(const struct routes_sources *sources)

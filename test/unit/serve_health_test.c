@@ -15,7 +15,6 @@
 #include "../lib/ticket.h"
 #include "../lib/tmp_dir.h"
 #include "backend/backend_clock.h"
-#include "backend/backend_version.h"
 #include "base/secret.h"
 #include "base/sync.h"
 #include "serve/serve.h"
@@ -332,12 +331,12 @@ static void test_backend_is_shown(void **state)
     run_everything(fixture);
     expect_in_health(fixture, "\"version\": \"v0\",\n    \"pinned\": \"v0\",");
     expect_in_health(fixture, "\"unusableSlugs\": []\n");
-    backend_version_see(convex_version(convex), BACKEND_V1);
+    convex_see_version(convex, BACKEND_V1);
     expect_status(fixture, "degraded");
     expect_in_health(
         fixture, "\"reason\": \"The backend is version v1, but BACKEND_VERSION=v0 is set\"");
     convex_pin_version(convex, BACKEND_PIN_AUTO);
-    backend_version_see(convex_version(convex), BACKEND_V1);
+    convex_see_version(convex, BACKEND_V1);
     expect_status(fixture, "healthy");
     expect_in_health(fixture, "\"version\": \"v1\",\n    \"pinned\": null,");
     expect_in_health(fixture, "\"slug\": \"task\",\n        \"problem\": \"reserved\"\n");
