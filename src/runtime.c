@@ -327,6 +327,7 @@ static void describe_delivery(struct runtime *runtime)
         .roster = runtime->roster,
         .stats = &runtime->stats,
         .journal = runtime->journal,
+        .tools = &tool_catalog,
         .stopping = &runtime->abort_control,
         .on_delivered = heartbeat_after_delivery,
         .delivered_context = runtime->heartbeat,

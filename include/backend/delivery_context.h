@@ -85,6 +85,12 @@ enum convex_outcome delivery_context_read(
     json_t *value, struct delivery_context *context, struct error *error);
 void delivery_context_fini(struct delivery_context *context);
 
+/*
+ * Frees value, which may be large; what remains is type, author, version, flags and the like, and
+ * all that was borrowed is NULL.
+ */
+void delivery_context_shrink(struct delivery_context *context);
+
 /* Whether the agent is assigned to the task. Pure. */
 bool delivery_context_is_assigned(const struct delivery_context *context, const char *agent_id);
 

@@ -103,10 +103,11 @@ void send_queue_set_poller(struct send_queue *queue, struct loop *poller);
 
 /*
  * Takes in an entry that an earlier process left in the spool, at the stage that it had reached:
- * replied (the reply itself stays in the spool) or not. Only before the workers start. False
- * without memory.
+ * replied (the reply itself stays in the spool), acting or known. Only before the workers start.
+ * False without memory.
  */
-bool send_queue_restore(struct send_queue *queue, const struct spool_record *record, bool replied);
+bool send_queue_restore(
+    struct send_queue *queue, const struct spool_record *record, enum entry_stage stage);
 
 /*
  * Remembers id as settled, so that it is not sent although the backend may still list it, on

@@ -224,6 +224,22 @@ void delivery_context_fini(struct delivery_context *context)
     *context = (struct delivery_context){0};
 }
 
+void delivery_context_shrink(struct delivery_context *context)
+{
+    const struct delivery_context kept = {
+        .type = context->type,
+        .task_status = context->task_status,
+        .author = context->author,
+        .has_ended = context->has_ended,
+        .task_is_gone = context->task_is_gone,
+        .version = context->version,
+        .source_type = context->source_type,
+        .flags = context->flags,
+    };
+    json_decref(context->value);
+    *context = kept;
+}
+
 static bool holds_string(const json_t *array, const char *string)
 {
     size_t index;

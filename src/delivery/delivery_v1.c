@@ -29,8 +29,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "delivery/session_key.h"
+#include "delivery/tool_rounds.h"
 #include "prompt/input.h"
-#include "prompt/instructions.h"
 
 static const char component[] = "Delivery";
 
@@ -94,10 +94,13 @@ bool v1_slug_is_unusable(const struct attempt *attempt, struct error *error)
     return true;
 }
 
-void v1_append_message(const struct attempt *attempt, struct text *instructions, struct text *input)
+void v1_append_message(const struct attempt *attempt, const struct board_access *access,
+    struct text *instructions, struct text *input)
 {
     const struct prompt_run run = {
         .agent_id = attempt->entry->agent_id,
+        .access = *access,
+        .changed_before = tool_rounds_before(attempt->entry->work.rounds),
         .last_answer_empty = attempt->entry->work.empty_answers > 0,
     };
     instructions_append(instructions, &attempt->context, &run);
@@ -111,6 +114,7 @@ enum answer_fate v1_judge_reply(struct attempt *attempt, enum reply_kind kind, b
     const struct answer answer = {
         .kind = kind,
         .incomplete = incomplete,
+        .used_tools = tool_rounds_count(entry->work.rounds) > 0,
         .empty_before = entry->work.empty_answers,
         .runs_left = entry->work.runs < max_runs ? max_runs - entry->work.runs : 0,
     };

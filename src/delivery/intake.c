@@ -81,19 +81,21 @@ static bool add_row_locked(
     return true;
 }
 
-bool send_queue_restore(struct send_queue *queue, const struct spool_record *record, bool replied)
+bool send_queue_restore(
+    struct send_queue *queue, const struct spool_record *record, enum entry_stage stage)
 {
     mutex_lock(&queue->lock);
     struct entry *entry = queue_new_entry_locked(
         queue, ENTRY_DELIVERY, record->id, record->agent_id, record->task_id);
     if (entry != NULL) {
         add_delivery_locked(queue, entry, record->created_at_ms);
-        entry->queue.stage = replied ? STAGE_REPLIED : STAGE_KNOWN;
+        entry->queue.stage = stage;
         entry->work.runs = record->runs;
         entry->work.refusals.total_ms = record->failing_ms;
         entry->work.errors.total_ms = record->error_ms;
         entry->work.timeouts = record->timeouts;
-        entry->work.record = replied ? RECORD_REPLY : RECORD_RUN;
+        entry->work.record = stage == STAGE_REPLIED ? RECORD_REPLY : RECORD_RUN;
+        entry->work.rounds = json_incref(record->rounds);
         queue_count_ages_locked(queue, entry, true);
         entry->work.reply_abandoned = record->reply_abandoned;
         entry->work.thread_until_ms = record->thread_until_ms;

@@ -17,6 +17,10 @@
  * the benefit of the doubt: its hops are a lower bound, and are not remembered unless that alone is
  * too many.
  *
+ * What agents cause with tools has no message, or one that names no notification. It is known by
+ * the ids that the backend returned to the tool: of notifications and messages themselves, or of a
+ * task, whose notifications are then told from those that people cause by the time of the call.
+ *
  * The root of a chain is the message by which a person began it, or its first notification if a
  * person caused that in another way, as by an assignment. A message that an agent wrote on its own
  * is a root as well.
@@ -39,8 +43,13 @@
 struct cause {
     bool thread_update;
     bool unsure;   /* the chain could not be read to its end: there may be more hops */
+    bool by_tool;  /* an agent caused it with a tool, so it counts as the agent's, as a message does
+                    */
     unsigned hops; /* between agents, up to this notification */
     char root[ID_BYTES];
+    /* Of a task that a tool changed: what was created in this time, of the backend's clock. */
+    int64_t from_ms;
+    int64_t until_ms;
 };
 
 struct remembered {
@@ -258,6 +267,32 @@ static void begin_chain_at(const char *id, struct cause *source)
     text_copy(source->root, sizeof source->root, id);
 }
 
+/* Whether the notification was created while a tool worked on its task. */
+static bool is_within(const struct delivery_context *context, const struct cause *cause)
+{
+    int64_t created_ms;
+    return json_guard_time_ms(context->notification, "createdAt", 0, &created_ms) &&
+           created_ms >= cause->from_ms && created_ms <= cause->until_ms;
+}
+
+/* Whether an agent caused the notification with a tool; then *source is the run that did. */
+static bool recall_tool(
+    struct loop_guard *guard, const struct delivery_context *context, struct cause *source)
+{
+    const char *own_id = json_guard_id(context->notification, "_id");
+    const char *message_id = json_guard_id(context->message, "_id");
+    const char *task_id = json_guard_id(context->notification, "taskId");
+    if (own_id != NULL && recall_cause(guard, own_id, source) && source->by_tool)
+        return true;
+    if (message_id != NULL && recall_cause(guard, message_id, source) && source->by_tool)
+        return true;
+    if (context->message == NULL && task_id != NULL && recall_cause(guard, task_id, source) &&
+        source->by_tool && is_within(context, source))
+        return true;
+    *source = (struct cause){0};
+    return false;
+}
+
 /* Why an agent's message must not be delivered, or REASON_REPLIED when it may. */
 static enum end_reason judge_agents_message(const struct loop_guard *guard, const char *agent_id,
     const struct delivery_context *context, const struct cause *source, const struct cause *cause)
@@ -294,7 +329,7 @@ static int64_t person_wrote_ms(const struct delivery_context *context)
 
 /* Asks for a run, which only what is not skipped for another reason does. */
 static void claim_run(struct loop_guard *guard, const char *agent_id,
-    const struct delivery_context *context, struct loop_verdict *verdict)
+    const struct delivery_context *context, bool by_agent, struct loop_verdict *verdict)
 {
     const char *task_id = json_guard_id(context->notification, "taskId");
     struct agent_run run = {
@@ -303,7 +338,7 @@ static void claim_run(struct loop_guard *guard, const char *agent_id,
         .message_id = json_guard_id(context->message, "_id"),
         .root = verdict->root,
         .task_id = task_id,
-        .by_agent = context->author == AUTHOR_AGENT,
+        .by_agent = by_agent,
     };
     run.person_wrote_ms = person_wrote_ms(context);
     if (task_id != NULL)
@@ -348,14 +383,16 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
                 return outcome;
         }
     }
-    if (context->author == AUTHOR_AGENT) {
+    bool by_tool = id == NULL && recall_tool(guard, context, &source);
+    if (context->author == AUTHOR_AGENT || by_tool) {
+        cause.by_tool = by_tool;
         cause.hops = source.hops + 1;
         cause.unsure = source.unsure;
         verdict->reason = judge_agents_message(guard, agent_id, context, &source, &cause);
     }
     if (own_id == NULL)
         return CONVEX_SUCCESS;
-    if (id != NULL)
+    if (id != NULL || by_tool)
         text_copy(cause.root, sizeof cause.root, source.root);
     else
         copy_root(cause.root, context, own_id);
@@ -363,8 +400,21 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
     text_copy(verdict->notification_id, sizeof verdict->notification_id, own_id);
     remember_cause(guard, own_id, &cause);
     if (verdict->reason == REASON_REPLIED)
-        claim_run(guard, agent_id, context, verdict);
+        claim_run(guard, agent_id, context, cause.hops > 0, verdict);
     return CONVEX_SUCCESS;
+}
+
+void loop_guard_note_effect(
+    struct loop_guard *guard, const char *notification_id, const struct tool_effect *effect)
+{
+    struct cause cause;
+    if (!guard->enabled || !recall_cause(guard, notification_id, &cause))
+        return;
+    cause.by_tool = true;
+    cause.thread_update = false;
+    cause.from_ms = effect->from_ms;
+    cause.until_ms = effect->until_ms;
+    remember_cause(guard, effect->id, &cause);
 }
 
 void loop_guard_take_back(struct loop_guard *guard, struct loop_verdict *verdict)

@@ -46,11 +46,17 @@
 
 /* Lanes. */
 
+/* Whether the next thing that leaves for the gateway is for its agent. */
+static bool leads_to_send(const struct entry *entry)
+{
+    return entry->queue.stage == STAGE_KNOWN || entry->queue.stage == STAGE_ACTING;
+}
+
 static enum work_class work_class_of(const struct entry *entry)
 {
     if (entry->kind == ENTRY_WAKE)
         return CLASS_WAKE;
-    return entry->queue.stage == STAGE_KNOWN ? CLASS_SEND : CLASS_WRITE_BACK;
+    return leads_to_send(entry) ? CLASS_SEND : CLASS_WRITE_BACK;
 }
 
 void queue_lane_changed_locked(struct send_queue *queue, struct lane *lane)
@@ -212,7 +218,7 @@ static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
 /* A worker has taken it to ask its agent, and has no answer yet. */
 static bool is_asking(const struct entry *entry)
 {
-    bool before_reply = entry->queue.stage == STAGE_KNOWN || entry->queue.stage == STAGE_SENDING;
+    bool before_reply = leads_to_send(entry) || entry->queue.stage == STAGE_SENDING;
     return entry->queue.place == PLACE_WORKER && before_reply;
 }
 
@@ -391,6 +397,7 @@ void deferred_free_run(const struct deferred_free *deferred_free)
         struct entry *entry = CONTAINER_OF(item, struct entry, item);
         next = item->next;
         free(entry->work.reply);
+        json_decref(entry->work.rounds);
         free(entry);
     }
     for (struct id_item *item = deferred_free->lanes; item != NULL; item = next) {
@@ -461,7 +468,7 @@ static void requeue_locked(struct send_queue *queue, struct entry *entry, int64_
         queue_set_unknown_locked(queue, entry->queue.lane->agent, entry->work.agent_unknown);
     if (delay_ms <= 0)
         queue_add_ready_locked(queue, entry);
-    else if (!queue->closed || entry->queue.stage != STAGE_KNOWN) {
+    else if (!queue->closed || !leads_to_send(entry)) {
         heap_push(&queue->waiting, &entry->queue.due, clock_monotonic_ms() + delay_ms);
         entry->queue.place = PLACE_WAITING;
     }
@@ -522,8 +529,11 @@ void send_queue_finish(
     assert(stage != STAGE_SENDING);
     bool settled = stage == STAGE_SETTLED;
     char *reply = settled ? entry->work.reply : NULL;
-    if (settled)
+    json_t *rounds = settled ? entry->work.rounds : NULL;
+    if (settled) {
         entry->work.reply = NULL;
+        entry->work.rounds = NULL;
+    }
     struct deferred_free deferred_free = {0};
     mutex_lock(&queue->lock);
     assert(entry->queue.place == PLACE_WORKER);
@@ -540,6 +550,7 @@ void send_queue_finish(
     mutex_unlock(&queue->lock);
     deferred_free_run(&deferred_free);
     free(reply);
+    json_decref(rounds);
     if (poll_now)
         loop_poke(queue->poller);
 }
