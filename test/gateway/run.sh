@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Tests the runtime with a real OpenClaw gateway from npm, whose model provider is a stub. The sandbox is
-# only the backend, first as version 0 and then as version 1.
+# only the backend, first as version 0, then as version 1, at last with agents that use tools.
 #
 # Usage: test/gateway/run.sh [v0 | v1 | tools] [-h]
 #
 # With v0 or v1 only the cases of that version run, with tools those in which agents use tools. Needs the
-# programs in BUILD (build), built by make all, curl, and npm with access to a registry; skipped otherwise. The installation is kept in build/gateway. Prints ok or FAIL for each case and the totals at
-# the end; exits with 1 if one failed.
+# programs in BUILD (build), built by make all, curl, and npm with access to a registry; skipped otherwise.
+# The installation is kept in build/gateway. Prints ok or FAIL for each case and the totals at the end;
+# exits with 1 if one failed.
 
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
