@@ -114,11 +114,11 @@ void gateway_release_fetch(const struct gateway *gateway, struct http_client *cl
 
 /*
  * Asks whether the gateway takes tools (gateway/dialect.h); no agent runs. agent_slug is an agent
- * that it has, or "". DIALECT_UNKNOWN without a clear answer. trace may be NULL. Blocks up to
- * timeout_ms. Any thread, each with its own client.
+ * that it has, or "". DIALECT_UNKNOWN without a clear answer. *status becomes the answer's, 0 for
+ * none. trace may be NULL. Blocks up to timeout_ms. Any thread, each with its own client.
  */
 enum tool_dialect gateway_dialect_fetch(const struct gateway *gateway, struct http_client *client,
-    const char *agent_slug, int64_t timeout_ms, const struct trace *trace);
+    const char *agent_slug, int64_t timeout_ms, const struct trace *trace, int *status);
 
 /* The agents that the gateway has. */
 struct gateway_models {

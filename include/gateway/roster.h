@@ -72,6 +72,9 @@ enum tool_dialect gateway_roster_dialect(struct gateway_roster *roster);
  */
 bool gateway_roster_asks_dialect(struct gateway_roster *roster);
 
+/* Has gateway_roster_asks_dialect be false until the next circuit or clear answer. */
+void gateway_roster_ask_no_more(struct gateway_roster *roster);
+
 /*
  * The gateway has refused our tools because one has the name of its own:
  * gateway_roster_takes_tools is false until the circuit closes again. Says so in the log, once.

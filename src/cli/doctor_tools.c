@@ -74,8 +74,9 @@ void doctor_check_tools(struct doctor *doctor, const struct gateway *gateway)
             "switched off by OPENCLAW_CLIENT_TOOLS_ENABLED: agents are told of the HTTP API");
         return;
     }
+    int status;
     enum tool_dialect dialect = gateway_dialect_fetch(
-        gateway, doctor->client, agent_to_name(doctor), DOCTOR_TIMEOUT_MS, NULL);
+        gateway, doctor->client, agent_to_name(doctor), DOCTOR_TIMEOUT_MS, NULL, &status);
     if (dialect == DIALECT_UNKNOWN)
         dialect = dialect_of_runtime(doctor);
     report_dialect(doctor, dialect);

@@ -13,8 +13,9 @@
  *
  * The prober asks after each probe that was accepted, thus before the circuit closes, and has
  * little time for it. If that brings no answer, the agent syncer asks again with more time, a few
- * times. The roster keeps the answer, and what it knew if there is none. No thread of its own; the
- * question blocks its caller and is the only thing here that does.
+ * times, but never after a refusal of the token. The roster keeps the answer, and what it knew if
+ * there is none. No thread of its own; the question blocks its caller and is the only thing here
+ * that does.
  */
 #include "gateway/dialect.h"
 
@@ -86,12 +87,22 @@ static void log_dialect(enum tool_dialect dialect)
         log_info(component, "the gateway takes no tools for its agents");
 }
 
+/* Of the token, or of this address: more tries make it worse. */
+static bool is_refusal(int status)
+{
+    return status == 401 || status == 403 || status == 429;
+}
+
 void dialect_learn(struct gateway_roster *roster, const struct gateway *gateway,
     struct http_client *client, int64_t timeout_ms, const struct trace *trace)
 {
     char agent[ID_BYTES];
+    int status;
     gateway_roster_first_agent(roster, agent);
-    enum tool_dialect dialect = gateway_dialect_fetch(gateway, client, agent, timeout_ms, trace);
+    enum tool_dialect dialect =
+        gateway_dialect_fetch(gateway, client, agent, timeout_ms, trace, &status);
     if (gateway_roster_set_dialect(roster, dialect))
         log_dialect(dialect);
+    if (is_refusal(status))
+        gateway_roster_ask_no_more(roster);
 }

@@ -337,14 +337,16 @@ void gateway_release_fetch(const struct gateway *gateway, struct http_client *cl
 }
 
 enum tool_dialect gateway_dialect_fetch(const struct gateway *gateway, struct http_client *client,
-    const char *agent_slug, int64_t timeout_ms, const struct trace *trace)
+    const char *agent_slug, int64_t timeout_ms, const struct trace *trace, int *status)
 {
     struct http_response answer;
+    *status = 0;
     char *question = gateway_is_enabled(gateway) ? dialect_question(agent_slug) : NULL;
     if (question == NULL)
         return DIALECT_UNKNOWN;
     inquire(gateway, client, timeout_ms, trace, gateway->responses_url, question, &answer);
     free(question);
+    *status = answer.status;
     return dialect_read(&answer);
 }
 

@@ -119,6 +119,13 @@ bool gateway_roster_asks_dialect(struct gateway_roster *roster)
     return asks;
 }
 
+void gateway_roster_ask_no_more(struct gateway_roster *roster)
+{
+    mutex_lock(&roster->lock);
+    roster->dialect_retries = MAX_DIALECT_RETRIES;
+    mutex_unlock(&roster->lock);
+}
+
 void gateway_roster_note_collision(struct gateway_roster *roster)
 {
     mutex_lock(&roster->lock);

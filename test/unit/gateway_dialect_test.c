@@ -124,7 +124,9 @@ static void test_disabled_gateway_is_not_asked(void **state)
     (void)state;
     struct gateway *gateway;
     assert_int_equal(gateway_create(&gateway, "", NULL, NULL), 0);
-    assert_int_equal(gateway_dialect_fetch(gateway, NULL, "", 1, NULL), DIALECT_UNKNOWN);
+    int status = 400;
+    assert_int_equal(gateway_dialect_fetch(gateway, NULL, "", 1, NULL, &status), DIALECT_UNKNOWN);
+    assert_int_equal(status, 0);
     gateway_destroy(gateway);
 }
 
@@ -172,6 +174,9 @@ static void test_unclear_answer_is_asked_again_a_few_times(void **state)
     gateway_roster_set_dialect(roster, DIALECT_UNKNOWN);
     assert_int_equal(count_retries(roster), 5);
     gateway_roster_set_dialect(roster, DIALECT_UNKNOWN);
+    assert_int_equal(count_retries(roster), 0);
+    gateway_roster_begin_circuit(roster);
+    gateway_roster_ask_no_more(roster);
     assert_int_equal(count_retries(roster), 0);
     gateway_roster_begin_circuit(roster);
     assert_int_equal(count_retries(roster), 5);
