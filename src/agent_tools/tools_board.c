@@ -146,7 +146,7 @@ static void answer_requests(
         tool_succeed(
             result, json_pack("{s:b, s:{s:O}}", "success", 1, "data", "notificationIds", ids));
     /* Otherwise an agent would ask again at once. */
-    if (!call->by_http && json_array_size(ids) < asked)
+    if (result->end == TOOL_SUCCEEDED && !call->by_http && json_array_size(ids) < asked)
         json_object_set_new(result->value, "message",
             json_string("Not all of them were notified: some have an open request on this task, "
                         "or got one in the last 4 hours. Do not ask them again now."));

@@ -69,7 +69,7 @@ static void answer_status(const struct tool_call *call, json_t *value, struct to
     else if (json_is_false(json_object_get(value, "changed")))
         tool_succeed(result,
             json_pack("{s:b, s:O, s:s+}", "success", 1, "taskId", json_object_get(value, "taskId"),
-                "message", "Nothing to change: the task's status is ", status));
+                "message", "Nothing to change: the status is ", status));
     else
         tool_succeed(result,
             json_pack("{s:b, s:O}", "success", 1, "taskId", json_object_get(value, "taskId")));
