@@ -115,13 +115,6 @@ static void remember_cause(struct loop_guard *guard, const char *id, const struc
     mutex_unlock(&guard->lock);
 }
 
-/* The id of the notification that the message answered; NULL when it answered none. */
-static const char *source_of(const struct delivery_context *context)
-{
-    return context->author == AUTHOR_AGENT ? json_guard_id(context->message, "sourceNotificationId")
-                                           : NULL;
-}
-
 /* The root of a chain that begins with this notification, of that id. */
 static void copy_root(
     char root[static ID_BYTES], const struct delivery_context *context, const char *notification_id)
@@ -156,7 +149,7 @@ static enum convex_outcome read_link(const struct service *service, struct link 
         return CONVEX_SUCCESS;
     if (outcome != CONVEX_SUCCESS)
         return outcome;
-    const char *source = source_of(&context);
+    const char *source = context.source_id;
     link->thread_update = context.type == NOTIFICATION_THREAD_UPDATE;
     link->by_agent = context.author == AUTHOR_AGENT;
     if (source != NULL) {
@@ -231,41 +224,20 @@ static enum end_reason judge_agents_message(const struct loop_guard *guard, cons
     return cause->hops > guard->max_hops ? REASON_TOO_MANY_HOPS : REASON_REPLIED;
 }
 
-/*
- * When the last message of a person that the context shows was written; 0: it shows none. On v1 an
- * agent's message may have taken the place of a person's in the notification, but not in the
- * thread.
- */
-static int64_t person_wrote_ms(const struct delivery_context *context)
-{
-    int64_t newest_ms = 0;
-    size_t index;
-    const json_t *item;
-    if (context->author != AUTHOR_AGENT && context->message != NULL)
-        json_guard_time_ms(context->message, "createdAt", 0, &newest_ms);
-    json_array_foreach (context->thread, index, item) {
-        int64_t created_ms = 0;
-        if (json_guard_is(item, "authorType", "user", "") &&
-            json_guard_time_ms(item, "createdAt", 0, &created_ms) && created_ms > newest_ms)
-            newest_ms = created_ms;
-    }
-    return newest_ms;
-}
-
 /* Asks for a run, which only what is not skipped for another reason does. */
 static void claim_run(struct loop_guard *guard, const char *agent_id,
     const struct delivery_context *context, struct loop_verdict *verdict)
 {
     const char *task_id = json_guard_id(context->notification, "taskId");
-    struct agent_run run = {
+    const struct agent_run run = {
         .notification_id = verdict->notification_id,
         .agent_id = agent_id,
         .message_id = json_guard_id(context->message, "_id"),
         .root = verdict->root,
         .task_id = task_id,
         .by_agent = context->author == AUTHOR_AGENT,
+        .person_wrote_ms = context->person_wrote_ms,
     };
-    run.person_wrote_ms = person_wrote_ms(context);
     if (task_id != NULL)
         text_copy(verdict->task_id, sizeof verdict->task_id, task_id);
     struct agent_claim claim;
@@ -298,7 +270,7 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
     *verdict = (struct loop_verdict){.reason = judge_author(guard, agent_id, context)};
     if (!guard->enabled || verdict->reason != REASON_REPLIED)
         return CONVEX_SUCCESS;
-    const char *id = source_of(context);
+    const char *id = context->source_id;
     if (id != NULL && !recall_cause(guard, id, &source)) {
         if (context->version == BACKEND_V1) {
             begin_chain_at(id, &source);
