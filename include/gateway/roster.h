@@ -66,9 +66,12 @@ bool gateway_roster_set_dialect(struct gateway_roster *roster, enum tool_dialect
 /* What the gateway was last known to take; DIALECT_UNKNOWN until the first clear answer. */
 enum tool_dialect gateway_roster_dialect(struct gateway_roster *roster);
 
+/* Whether the gateway has not been asked since the circuit closed. */
+bool gateway_roster_dialect_is_stale(struct gateway_roster *roster);
+
 /*
- * Whether the last question had no clear answer and is to be asked again. Counts that as done, and
- * is false after a few times until one has an answer, as none may come.
+ * Whether it has not, or whether the last question had no clear answer and is to be asked again.
+ * Counts the latter as done, and does so only a few times, as a clear answer may never come.
  */
 bool gateway_roster_asks_dialect(struct gateway_roster *roster);
 
@@ -83,7 +86,7 @@ void gateway_roster_note_collision(struct gateway_roster *roster);
 
 /*
  * The circuit is about to close, on a gateway that may be configured differently: forgets a
- * collision, and how often the question about tools had no clear answer.
+ * collision, and has it asked again about tools.
  */
 void gateway_roster_begin_circuit(struct gateway_roster *roster);
 

@@ -1,8 +1,8 @@
 /*
  * mc-agents keeps the schedule in step with the board. Each round reads the account's agents from
  * the backend, replaces the schedule's list, and then asks the gateway which agents it has, so that
- * an agent missing there is reported before its first notification fails. Whether it takes tools is
- * asked here only if it did not say so when the prober asked, who has less time.
+ * an agent missing there is reported before its first notification fails. On v1 of
+ * the backend the gateway is also asked whether it takes tools.
  *
  * The two halves fail independently. If the list cannot be read, the schedule stays as it is and
  * the round is retried with backoff, at the latest after the normal interval. If the gateway does
@@ -50,6 +50,14 @@ static json_t *find_missing_slugs(struct agent_sync *sync, const struct agent_li
     return missing;
 }
 
+/* On v0 of the backend nobody has a use for it. */
+static bool needs_dialect(struct agent_sync *sync)
+{
+    return sync->parts.config->client_tools_enabled &&
+           convex_likely_version(sync->parts.convex) == BACKEND_V1 &&
+           gateway_roster_asks_dialect(sync->parts.roster);
+}
+
 static void compare_with_gateway(struct agent_sync *sync, const struct agent_list *list)
 {
     /* The prober tries a refused token, rarely; each further try brings a lockout closer. */
@@ -62,7 +70,7 @@ static void compare_with_gateway(struct agent_sync *sync, const struct agent_lis
     if (answered)
         gateway_roster_update(sync->parts.roster, &models);
     gateway_models_fini(&models);
-    if (answered && gateway_roster_asks_dialect(sync->parts.roster))
+    if (answered && needs_dialect(sync))
         dialect_learn(
             sync->parts.roster, sync->parts.gateway, sync->client, ROSTER_TIMEOUT_MS, &sync->trace);
     json_t *missing = find_missing_slugs(sync, list);

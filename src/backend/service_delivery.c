@@ -160,6 +160,24 @@ static struct behavior_flags read_flags(const json_t *flags)
     };
 }
 
+/*
+ * When the thread was last written in. An agent's message may have taken the place of a person's in
+ * the notification, but not in the thread.
+ */
+static void read_thread_times(struct delivery_context *context)
+{
+    size_t index;
+    const json_t *item;
+    json_array_foreach (context->thread, index, item) {
+        int64_t created_ms = 0;
+        json_guard_time_ms(item, "createdAt", 0, &created_ms);
+        if (created_ms > context->newest_in_thread_ms)
+            context->newest_in_thread_ms = created_ms;
+        if (created_ms > context->person_wrote_ms && json_guard_is(item, "authorType", "user", ""))
+            context->person_wrote_ms = created_ms;
+    }
+}
+
 static void read_v1_parts(struct delivery_context *context)
 {
     const json_t *value = context->value;
@@ -172,6 +190,7 @@ static void read_v1_parts(struct delivery_context *context)
     context->orchestrator_id = json_guard_string(value, "orchestratorAgentId");
     context->flags = read_flags(json_object_get(value, "effectiveBehaviorFlags"));
     context->thread = json_guard_array(value, "thread");
+    read_thread_times(context);
     context->mentionable_agents = json_guard_array(value, "mentionableAgents");
     context->assigned_agents = json_guard_array(value, "assignedAgents");
     context->primary_user = json_guard_object(value, "primaryUserMention");
@@ -213,6 +232,10 @@ enum convex_outcome delivery_context_read(
         (enum task_status)read_word(context->task, "status", status_words, COUNT(status_words));
     context->author = (enum author_type)read_word(
         context->message, "authorType", author_words, COUNT(author_words));
+    if (context->author == AUTHOR_AGENT)
+        context->source_id = json_guard_id(context->message, "sourceNotificationId");
+    else
+        json_guard_time_ms(context->message, "createdAt", 0, &context->person_wrote_ms);
     if (context->version == BACKEND_V1)
         read_v1_parts(context);
     return CONVEX_SUCCESS;

@@ -106,8 +106,9 @@ struct gateway_prober {
 };
 
 /*
- * Before sends resume: which of them go to the fallback agent depends on the agents it knows, and
- * whether they have tools on what it takes.
+ * Before sends resume: which of them go to the fallback agent depends on the agents it knows.
+ * Whether it takes tools is asked by those who need to know (gateway/dialect.h): on v0 of the
+ * backend nobody.
  */
 static void update_roster(const struct gateway_prober *prober, const struct trace *trace)
 {
@@ -125,7 +126,6 @@ static void update_roster(const struct gateway_prober *prober, const struct trac
     gateway_release_fetch(parts->gateway, prober->client, ROSTER_TIMEOUT_MS, trace, &release);
     if (release.generation != GATEWAY_UNKNOWN)
         gateway_roster_set_release(parts->roster, &release);
-    dialect_learn(parts->roster, parts->gateway, prober->client, ROSTER_TIMEOUT_MS, trace);
 }
 
 static void run_probe(const struct gateway_prober *prober, const struct breaker_probe *probe)

@@ -126,6 +126,22 @@ static struct tool_audience read_audience(
     };
 }
 
+/*
+ * Whether the gateway takes tools. It is asked once whenever it may have been exchanged, by each
+ * worker that finds that nobody has asked yet; the answer takes it no time.
+ */
+static bool takes_tools(struct attempt *attempt)
+{
+    enum { DIALECT_TIMEOUT_MS = 2000 };
+    const struct delivery *delivery = attempt->delivery;
+    if (!delivery->config->client_tools_enabled)
+        return false;
+    if (gateway_roster_dialect_is_stale(delivery->roster))
+        dialect_learn(delivery->roster, delivery->gateway, attempt->client, DIALECT_TIMEOUT_MS,
+            &attempt->entry->work.trace);
+    return gateway_roster_takes_tools(delivery->roster);
+}
+
 /* What the agent can do on the board in this run, and how. False without memory. */
 static bool offer_tools(struct attempt *attempt, struct board_access *access,
     struct board_action actions[static TOOLS_MAX], struct text *api_key)
@@ -133,8 +149,7 @@ static bool offer_tools(struct attempt *attempt, struct board_access *access,
     const struct delivery *delivery = attempt->delivery;
     struct conversation *talk = &attempt->talk;
     const char *agent_id = attempt->entry->agent_id;
-    bool as_tools =
-        delivery->config->client_tools_enabled && gateway_roster_takes_tools(delivery->roster);
+    bool as_tools = takes_tools(attempt);
     talk->audience = read_audience(&attempt->context, agent_id);
     if (!as_tools && delivery->capability == NULL)
         return true;

@@ -50,20 +50,6 @@ static const char *message_id_of(const struct delivery_context *context)
     return json_guard_id(context->notification, "messageId");
 }
 
-/* By the backend's clock, so that it can be compared with what is posted later. */
-static int64_t newest_in_thread_ms(const struct delivery_context *context)
-{
-    int64_t newest_ms = 0;
-    size_t index;
-    const json_t *item;
-    json_array_foreach (context->thread, index, item) {
-        int64_t created_ms;
-        if (json_guard_time_ms(item, "createdAt", 0, &created_ms) && created_ms > newest_ms)
-            newest_ms = created_ms;
-    }
-    return newest_ms;
-}
-
 void v1_remember_context(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
@@ -72,7 +58,7 @@ void v1_remember_context(struct attempt *attempt)
     const char *message_id = is_v1 ? message_id_of(context) : NULL;
     text_copy(entry->work.message_id, sizeof entry->work.message_id,
         message_id != NULL ? message_id : "");
-    entry->work.thread_until_ms = newest_in_thread_ms(context);
+    entry->work.thread_until_ms = context->newest_in_thread_ms;
     entry->work.may_be_changed = is_v1 && context->type == NOTIFICATION_THREAD_UPDATE;
     entry->work.begins_task = is_v1 && context->type == NOTIFICATION_ASSIGNMENT &&
                               context->task_status == TASK_ASSIGNED &&

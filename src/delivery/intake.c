@@ -302,12 +302,12 @@ bool send_queue_wake(struct send_queue *queue, const char *agent_id, int64_t max
 {
     struct entry *entry = NULL;
     mutex_lock(&queue->lock);
-    struct id_item *found = id_table_find(&queue->lanes, agent_id);
-    bool has_one = found != NULL && CONTAINER_OF(found, struct lane, item)->wakes > 0;
+    struct id_item *found = id_table_find(&queue->agents, agent_id);
+    bool has_one = found != NULL && CONTAINER_OF(found, struct lane_agent, item)->wakes > 0;
     if (!queue->closed && !queue->held_by_operator && !has_one)
         entry = queue_new_entry_locked(queue, ENTRY_WAKE, agent_id, agent_id, "");
     if (entry != NULL) {
-        entry->queue.lane->wakes++;
+        entry->queue.lane->agent->wakes++;
         entry->queue.overdue_from_ms = clock_monotonic_ms() + max_wait_ms;
         TAILQ_INSERT_TAIL(&queue->wakes, entry, queue.in_queue);
         queue_add_ready_locked(queue, entry);

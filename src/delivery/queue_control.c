@@ -222,7 +222,7 @@ static void forget_wake_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
 {
     mutex_assert_held(&queue->lock);
-    entry->queue.lane->wakes--;
+    entry->queue.lane->agent->wakes--;
     queue_leave_lane_locked(queue, entry, deferred_free);
     TAILQ_REMOVE(&queue->wakes, entry, queue.in_queue);
     entry->item.next = deferred_free->entries;

@@ -18,6 +18,7 @@ struct lane_agent {
     struct id_item item; /* its id */
     size_t lanes;
     size_t deliveries; /* its notifications that have not ended */
+    size_t wakes;      /* its wake-ups in the queue: 0 or 1 */
     bool unknown;      /* the gateway lacked the agent when it was last asked */
 };
 
@@ -34,7 +35,6 @@ struct lane {
     unsigned failed_runs;    /* of notifications, in a row */
     unsigned breaker_trips;  /* as its entries count them (entry.work) */
     size_t entries;          /* in this lane: ready, waiting or taken */
-    size_t wakes;            /* of these, wake-ups: 0 or 1 */
     size_t ready;            /* what it contributes to the queue's ready */
     struct entry_list ready_entries[CLASS_COUNT]; /* oldest createdAt first */
     size_t ready_count[CLASS_COUNT];

@@ -523,7 +523,7 @@ static void leave_worker_locked(struct send_queue *queue, struct entry *entry)
     queue_lane_changed_locked(queue, lane);
 }
 
-void send_queue_finish(
+bool send_queue_finish(
     struct send_queue *queue, struct entry *entry, enum entry_stage stage, int64_t delay_ms)
 {
     assert(stage != STAGE_SENDING);
@@ -537,6 +537,7 @@ void send_queue_finish(
     struct deferred_free deferred_free = {0};
     mutex_lock(&queue->lock);
     assert(entry->queue.place == PLACE_WORKER);
+    bool has_wake = entry->queue.lane->agent->wakes > 0;
     set_stage_locked(queue, entry, stage);
     leave_worker_locked(queue, entry);
     if (entry->kind == ENTRY_WAKE)
@@ -553,4 +554,5 @@ void send_queue_finish(
     json_decref(rounds);
     if (poll_now)
         loop_poke(queue->poller);
+    return has_wake;
 }

@@ -11,11 +11,11 @@
  *   a response resource        an agent may have run after all: none, so as not to ask again
  *   anything else              unknown: busy, late, the token is refused, or a proxy's words
  *
- * The prober asks after each probe that was accepted, thus before the circuit closes, and has
- * little time for it. If that brings no answer, the agent syncer asks again with more time, a few
- * times, but never after a refusal of the token. The roster keeps the answer, and what it knew if
- * there is none. No thread of its own; the question blocks its caller and is the only thing here
- * that does.
+ * Once the circuit has closed the answer is asked for again, as the gateway may be another: by the
+ * agent syncer, or by a worker that needs it earlier, and only on v1 of the backend. If there is no
+ * clear answer the agent syncer asks again, a few times, but never after a refusal of the token.
+ * The roster keeps the answer, and what it knew if there is none. No thread of its own; the
+ * question blocks its caller and is the only thing here that does.
  */
 #include "gateway/dialect.h"
 

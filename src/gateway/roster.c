@@ -35,6 +35,7 @@ struct gateway_roster {
     json_t *unusable; /* array of {slug, problem}; NULL for none */
     struct gateway_release release;
     enum tool_dialect dialect;
+    bool dialect_is_stale;    /* not asked since the circuit closed */
     bool dialect_is_unclear;  /* the last answer did not say it */
     unsigned dialect_retries; /* since the last clear answer */
     bool tools_collide;
@@ -92,6 +93,7 @@ bool gateway_roster_set_dialect(struct gateway_roster *roster, enum tool_dialect
     mutex_lock(&roster->lock);
     bool is_clear = dialect != DIALECT_UNKNOWN;
     bool changed = is_clear && roster->dialect != dialect;
+    roster->dialect_is_stale = false;
     roster->dialect_is_unclear = !is_clear;
     if (is_clear) {
         roster->dialect = dialect;
@@ -112,11 +114,20 @@ enum tool_dialect gateway_roster_dialect(struct gateway_roster *roster)
 bool gateway_roster_asks_dialect(struct gateway_roster *roster)
 {
     mutex_lock(&roster->lock);
-    bool asks = roster->dialect_is_unclear && roster->dialect_retries < MAX_DIALECT_RETRIES;
-    if (asks)
+    bool asks_again = roster->dialect_is_unclear && roster->dialect_retries < MAX_DIALECT_RETRIES;
+    if (asks_again)
         roster->dialect_retries++;
+    bool asks = asks_again || roster->dialect_is_stale;
     mutex_unlock(&roster->lock);
     return asks;
+}
+
+bool gateway_roster_dialect_is_stale(struct gateway_roster *roster)
+{
+    mutex_lock(&roster->lock);
+    bool is_stale = roster->dialect_is_stale;
+    mutex_unlock(&roster->lock);
+    return is_stale;
 }
 
 void gateway_roster_ask_no_more(struct gateway_roster *roster)
@@ -142,6 +153,7 @@ void gateway_roster_begin_circuit(struct gateway_roster *roster)
 {
     mutex_lock(&roster->lock);
     roster->tools_collide = false;
+    roster->dialect_is_stale = true;
     roster->dialect_retries = 0;
     mutex_unlock(&roster->lock);
 }
