@@ -10,7 +10,6 @@
 #include <cmocka.h>
 
 #include "../lib/tool_fixture.h"
-#include "backend/backend_version.h"
 #include "backend/service_tools.h"
 #include "base/json.h"
 #include "base/text.h"
