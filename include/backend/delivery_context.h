@@ -4,8 +4,8 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
-#include "backend/backend_version.h"
 #include "backend/convex.h"
 
 enum notification_type {
@@ -57,17 +57,20 @@ struct delivery_context {
     enum notification_type type;
     enum task_status task_status;
     enum author_type author; /* of the message */
+    const char *source_id;   /* the notification that an agent's message answered; NULL for none */
+    int64_t person_wrote_ms; /* createdAt of the newest words of a person in it; 0 for none */
     bool has_ended;          /* the notification is gone or has been marked as delivered */
     bool task_is_gone;       /* it names a task that has been deleted */
 
     enum backend_version version; /* that the context shows */
 
-    /* From v1 only; in a context of v0 all of this is NULL, false or NOTIFICATION_NONE. */
+    /* From v1 only; in a context of v0 all of this is NULL, false, 0 or NOTIFICATION_NONE. */
     const char *session_key;            /* NULL when the backend gives none */
     const char *orchestrator_id;        /* NULL when the account has none */
     enum notification_type source_type; /* of the notification that the message answered */
     struct behavior_flags flags;        /* of the recipient */
     const json_t *thread;               /* array of the task's last messages, oldest first */
+    int64_t newest_in_thread_ms;        /* createdAt of the newest of them; 0 for none */
     /* For the prompt only: NULL as well when absent or of another type. */
     const json_t *mentionable_agents; /* array: all agents of the account */
     const json_t *assigned_agents;    /* array: those of the task */
@@ -85,6 +88,12 @@ struct delivery_context {
 enum convex_outcome delivery_context_read(
     json_t *value, struct delivery_context *context, struct error *error);
 void delivery_context_fini(struct delivery_context *context);
+
+/*
+ * Frees value, which may be large; what remains is type, author, version, flags and the like, and
+ * all that was borrowed is NULL.
+ */
+void delivery_context_shrink(struct delivery_context *context);
 
 /* Whether the agent is assigned to the task. Pure. */
 bool delivery_context_is_assigned(const struct delivery_context *context, const char *agent_id);

@@ -1,10 +1,11 @@
-/* Intrusive containers: a heap by due time and a hash table by id. */
+/* Intrusive containers: a heap by due time, a hash table by id, and one that forgets. */
 #ifndef BASE_CONTAINERS_H
 #define BASE_CONTAINERS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "base/error.h"
 
@@ -97,5 +98,36 @@ void id_table_add(struct id_table *table, struct id_item *item);
 
 /* item must be in the table. */
 void id_table_remove(struct id_table *table, struct id_item *item);
+
+/* A table of a fixed number of items, which drops the least recently used one when it is full. */
+
+/* The first member of the items. */
+struct lru_item {
+    struct id_item item;
+    TAILQ_ENTRY(lru_item) in_order;
+};
+
+TAILQ_HEAD(lru_list, lru_item);
+
+/* Not thread-safe: guarded by its owner's lock. Has the memory of the items as well. */
+struct id_lru {
+    struct id_table table;
+    struct lru_list order; /* least recently used first */
+    char *slots;
+    size_t slot_bytes;
+    size_t capacity; /* in items */
+    size_t used;
+};
+
+/* Creates a table of that many items of item_bytes each; all allocation is here. ERROR_NO_MEMORY.
+ */
+int id_lru_init(struct id_lru *lru, size_t capacity, size_t item_bytes, struct error *error);
+void id_lru_fini(struct id_lru *lru);
+
+/* The item with that id, or NULL. Does not count as a use. */
+void *id_lru_find(const struct id_lru *lru, const char *id);
+
+/* The item with that id, made the most recently used one; if new, all zeros but for its id. */
+void *id_lru_use(struct id_lru *lru, const char *id);
 
 #endif

@@ -2,6 +2,8 @@
 #ifndef DELIVERY_DELIVERY_H
 #define DELIVERY_DELIVERY_H
 
+#include "agent_tools/capability.h"
+#include "agent_tools/catalog.h"
 #include "backend/convex.h"
 #include "config/config.h"
 #include "delivery/breaker_control.h"
@@ -23,6 +25,9 @@ struct delivery {
     struct gateway_roster *roster;
     struct stats *stats;
     struct journal journal;
+    const struct tool_catalog *tools;
+    const struct capability *capability; /* NULL: agents are told of no HTTP endpoints */
+    const char *agent_api_url;           /* below which they are; NULL likewise */
     /* Once true no agent is asked, so requests that precede a send are aborted. NULL: never. */
     const atomic_bool *stopping;
     /* Called after each delivery, on the worker that made it; may block. NULL: none. */

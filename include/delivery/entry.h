@@ -5,6 +5,7 @@
 #ifndef DELIVERY_ENTRY_H
 #define DELIVERY_ENTRY_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -21,7 +22,8 @@ enum entry_kind { ENTRY_DELIVERY, ENTRY_WAKE, ENTRY_KINDS };
  */
 enum entry_stage {
     STAGE_KNOWN,          /* listed; its agent has not been asked, or has to be asked again */
-    STAGE_SENDING,        /* the agent is being asked */
+    STAGE_SENDING,        /* the agent is being asked, or sent the results of its calls */
+    STAGE_ACTING,         /* the agent has called tools, and has not been sent all the results */
     STAGE_REPLIED,        /* the reply has arrived; the thread does not have it yet */
     STAGE_WRITTEN,        /* the thread has what it gets; not acknowledged to the backend yet */
     STAGE_NOTIFY_FAILURE, /* the agent is not asked again; the thread has to be told */
@@ -179,6 +181,7 @@ struct entry {
         char message_id[ID_BYTES]; /* that its agent is asked about; "" for none */
         unsigned empty_answers;    /* in a row, for which it was asked again */
         int64_t thread_until_ms;   /* createdAt of the thread's newest message when it was asked */
+        json_t *rounds;            /* owned; the calls of tools (delivery/tool_rounds.h), or NULL */
     } work;
 
     /* The queue's, under its lock. The worker that has the entry reads stage, ticket and times. */
@@ -193,6 +196,7 @@ struct entry {
         uint64_t last_page; /* number of the last page that listed it */
         uint64_t ticket;    /* version of the policy under which its send was allowed */
         struct lane *lane;
+        bool misplaced; /* in another lane than its own, which had a worker when lanes changed */
         struct activity *activity;       /* of the worker that has it; NULL: none to keep */
         struct heap_item due;            /* in the heap while PLACE_WAITING */
         struct heap_item by_age;         /* among those that have not ended, by createdAt */

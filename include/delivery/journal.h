@@ -30,6 +30,12 @@ void journal_undo_run(const struct journal *journal, struct entry *entry);
  */
 void journal_save_progress(const struct journal *journal, struct entry *entry);
 
+/*
+ * Saves the calls of its agent, entry->work.rounds; synced if durable, as before a call that must
+ * not be made twice. False when that fails.
+ */
+bool journal_save_calls(const struct journal *journal, struct entry *entry, bool durable);
+
 /* Puts entry->work.reply on disk, synced; the text also stays in memory. */
 void journal_save_reply(const struct journal *journal, struct entry *entry);
 

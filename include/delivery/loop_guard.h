@@ -52,6 +52,20 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
     const char *agent_id, const struct delivery_context *context, struct loop_verdict *verdict,
     struct error *error);
 
+/* Something that an agent did with a tool. */
+struct tool_effect {
+    const char *id;  /* of a notification, a message or a task; valid (id_is_valid) */
+    int64_t from_ms; /* of a task: when it was done, by the backend's clock */
+    int64_t until_ms;
+};
+
+/*
+ * The agent that was asked about that notification has caused effect: what follows from it belongs
+ * to the same chain. Forgotten after a restart, as chains are on v1. Any thread.
+ */
+void loop_guard_note_effect(
+    struct loop_guard *guard, const char *notification_id, const struct tool_effect *effect);
+
 /* The run has not taken place: takes back its count, if there is one. Any thread. */
 void loop_guard_take_back(struct loop_guard *guard, struct loop_verdict *verdict);
 

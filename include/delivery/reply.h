@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "gateway/roster.h"
 
 /* What the backend accepts with room to spare: a document is limited to 1 MiB. */
@@ -42,5 +43,11 @@ struct reply {
  */
 int reply_read(const json_t *body, const struct reply_context *context, struct reply *reply,
     struct error *error);
+
+/*
+ * Appends what the agent said in an answer that asks for calls of tools, of whose results it knew
+ * nothing yet. "" for nothing; text->failed tells that memory ran out. Pure.
+ */
+void reply_append_beside_calls(struct text *text, const json_t *body);
 
 #endif

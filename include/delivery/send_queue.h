@@ -103,10 +103,11 @@ void send_queue_set_poller(struct send_queue *queue, struct loop *poller);
 
 /*
  * Takes in an entry that an earlier process left in the spool, at the stage that it had reached:
- * replied (the reply itself stays in the spool) or not. Only before the workers start. False
- * without memory.
+ * replied (the reply itself stays in the spool), acting or known. Only before the workers start.
+ * False without memory.
  */
-bool send_queue_restore(struct send_queue *queue, const struct spool_record *record, bool replied);
+bool send_queue_restore(
+    struct send_queue *queue, const struct spool_record *record, enum entry_stage stage);
 
 /*
  * Remembers id as settled, so that it is not sent although the backend may still list it, on
@@ -156,6 +157,13 @@ bool send_queue_withdraw_wake(struct send_queue *queue, char agent_id[static ID_
 struct entry *send_queue_take(struct send_queue *queue, struct activity *activity);
 
 /*
+ * Makes lanes of sessions, an agent and a task each, so that one agent may work on several tasks at
+ * once; or, initially, of agents. What waits changes lanes now, what a worker has when it is
+ * returned; until then it is not sent.
+ */
+void send_queue_use_session_lanes(struct send_queue *queue, bool wanted);
+
+/*
  * Moves a taken entry to the next stage. False, and nothing changes, when that is STAGE_SENDING and
  * the policy, the operator's hold or the close forbids it; else entry->queue.ticket tells under
  * which policy it was allowed. From STAGE_REPLIED with REASON_REPLIED, a message was posted, which
@@ -166,19 +174,12 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
 /*
  * Returns a taken entry, to be handed out again at stage after delay_ms (0: at once), or never when
  * that is STAGE_SETTLED; a wake-up is freed. The caller must not use it afterwards. May poke the
- * poller.
+ * poller. Returns whether a wake-up of its agent is in the queue, this entry included.
  */
-void send_queue_finish(
+bool send_queue_finish(
     struct send_queue *queue, struct entry *entry, enum entry_stage stage, int64_t delay_ms);
 
 /* Controlling sends. */
-
-/*
- * Makes lanes of sessions, an agent and a task each, so that one agent may work on several tasks at
- * once; or, initially, of agents. What waits changes lanes now, what a worker has when it is
- * returned; until then it is not sent.
- */
-void send_queue_use_session_lanes(struct send_queue *queue, bool wanted);
 
 /* Sets whether agents may be asked from now on. */
 void send_queue_set_policy(struct send_queue *queue, const struct send_policy *policy);

@@ -2,6 +2,7 @@
 #ifndef PROMPT_INSTRUCTIONS_H
 #define PROMPT_INSTRUCTIONS_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -15,7 +16,7 @@ struct board_action {
     const char *path;  /* of the HTTP endpoint; NULL when it has none */
 };
 
-/* What is offered to an agent in a run. Zeroed, it can only reply, and is told so. */
+/* What an agent can do in a run. All zeros: nothing but reply, and it is told so. */
 struct board_access {
     const struct board_action *actions; /* borrowed, in the order in which they are listed */
     size_t count;
@@ -27,6 +28,9 @@ struct board_access {
 struct prompt_run {
     const char *agent_id; /* the recipient's */
     struct board_access access;
+    /* What it changed with tools in earlier tries, {name, arguments, output} each; NULL: nothing.
+     */
+    const json_t *changed_before;
     bool last_answer_empty; /* it is asked again because it gave an answer without words */
 };
 

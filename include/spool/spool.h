@@ -3,6 +3,7 @@
 #ifndef SPOOL_SPOOL_H
 #define SPOOL_SPOOL_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,13 +34,18 @@ struct spool_record {
     bool answers_again;        /* it is marked, and is answered again for such a message */
     bool begins_task;          /* with the reply, the task is in progress */
     unsigned empty_answers;    /* in a row, after which the agent was asked again */
-    char *reply; /* NULL until the agent has answered; owned by whoever holds the record */
+    json_t *rounds; /* its agent has called tools (delivery/tool_rounds.h); NULL: it has not */
+
+    char *reply; /* NULL until the agent has answered */
 };
 
+/* Frees what the record owns, which is rounds and reply. */
+void spool_record_fini(struct spool_record *record);
+
 /*
- * Parses a record, which must be complete and belong to that account and id. On failure
- * record->reply is NULL and *error, which may be NULL, is set: ERROR_INVALID for a damaged record,
- * ERROR_NEWER for one in the format of a newer release, ERROR_NO_MEMORY. Pure, apart from
+ * Parses a record, which must be complete and belong to that account and id; the caller ends it. On
+ * failure it owns nothing and *error, which may be NULL, is set: ERROR_INVALID for a damaged
+ * record, ERROR_NEWER for one in the format of a newer release, ERROR_NO_MEMORY. Pure, apart from
  * allocating.
  */
 int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
@@ -83,8 +89,8 @@ int spool_save(
     struct spool *spool, const struct spool_record *record, bool durable, struct error *error);
 
 /*
- * Reads the record of id; the caller frees record->reply. ERROR_CLOSED when there is none,
- * ERROR_INVALID when it is damaged, ERROR_NEWER when a newer release wrote it, ERROR_SYSTEM,
+ * Reads the record of id, which the caller ends with spool_record_fini. ERROR_CLOSED when there is
+ * none, ERROR_INVALID when it is damaged, ERROR_NEWER when a newer release wrote it, ERROR_SYSTEM,
  * ERROR_NO_MEMORY. This and everything below: any
  * thread, but one at a time per id; blocks for the disk.
  */
@@ -113,9 +119,9 @@ int spool_load_dead(
 int spool_remove_dead(struct spool *spool, const char *id, struct error *error);
 
 /*
- * Takes ownership of record->reply. why is NULL for a complete record. Otherwise only record->id is
- * set; why->code is ERROR_INVALID for a damaged record, ERROR_NEWER for one of a newer release, and
- * ERROR_SYSTEM for one that cannot be read now and may be intact.
+ * Takes ownership of what *record owns. why is NULL for a complete record. Otherwise only
+ * record->id is set; why->code is ERROR_INVALID for a damaged record, ERROR_NEWER for one of a
+ * newer release, and ERROR_SYSTEM for one that cannot be read now and may be intact.
  */
 typedef void spool_found(void *context, struct spool_record *record, const struct error *why);
 

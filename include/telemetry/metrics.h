@@ -30,6 +30,9 @@ enum metric {
     METRIC_WRITE_BACK,
     METRIC_DELIVERY,
     METRIC_DELIVERY_LAG,
+    METRIC_TOOL_CALLS, /* tool, outcome */
+    METRIC_TOOL_CALL,
+    METRIC_TOOL_ROUNDS,
     METRIC_HEARTBEATS,      /* outcome */
     METRIC_CONVEX_REQUESTS, /* action, outcome */
     METRIC_CONVEX_REQUEST,  /* action */
@@ -65,7 +68,7 @@ enum metric {
 enum {
     METRIC_LABELS = 3,
     METRICS_AGENTS = 100, /* agents with a label value of their own; the others are "other" */
-    METRICS_CELLS = 1024,
+    METRICS_CELLS = 2048,
 };
 
 /*

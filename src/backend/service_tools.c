@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "backend/backend_version.h"
 #include "base/text.h"
 
 static const char validation_error[] = "ArgumentValidationError";
@@ -90,7 +89,7 @@ static void read_function_error(
     failure->function_is_absent = refusal == REFUSAL_FUNCTION_UNKNOWN;
     failure->may_have_run = !failure->function_is_absent;
     if (refusal == REFUSAL_FUNCTION_UNKNOWN || refusal == REFUSAL_UNEXPLAINED)
-        backend_version_doubt(convex_version(service->convex));
+        convex_doubt_version(service->convex);
     /* The error begins with "ACTION: ". */
     size_t action_bytes = strlen(action) + strlen(": ");
     if (!failure->function_is_absent && strlen(failure->error.text) >= action_bytes)
@@ -101,7 +100,7 @@ enum convex_outcome service_invoke(const struct service *service, const char *ac
     json_t *arguments, bool changes, json_t **value, struct service_failure *failure)
 {
     *failure = (struct service_failure){0};
-    if (backend_version_likely(convex_version(service->convex)) == BACKEND_V0) {
+    if (convex_likely_version(service->convex) == BACKEND_V0) {
         json_decref(arguments);
         failure->function_is_absent = true;
         error_set(&failure->error, ERROR_REMOTE, "%s: the backend is version 0", action);

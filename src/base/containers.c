@@ -1,5 +1,5 @@
 /*
- * Two intrusive containers: the nodes are embedded in the entries that they order or index, so the
+ * Intrusive containers: the nodes are embedded in the entries that they order or index, so the
  * queue allocates only when it accepts an entry, never at a point that must not fail.
  *
  * The heap is a binary min-heap by due time. Each node knows its own position, which makes removal
@@ -10,7 +10,10 @@
  * The id table chains nodes in buckets, as many as the expected number of entries, and never grows.
  * Ids come from the backend; they are bounded and checked because they also name spool files.
  *
- * Neither locks: both belong to a structure whose lock its owner holds.
+ * The table that forgets is an id table whose items also stand in the order of their use. They are
+ * slots of one array, whose pages cost no memory until they are used; an item never moves.
+ *
+ * None of them locks: they belong to structures whose lock the caller holds.
  */
 #include "base/containers.h"
 
@@ -214,4 +217,53 @@ void id_table_remove(struct id_table *table, struct id_item *item)
     }
     *link = item->next;
     item->next = NULL;
+}
+
+int id_lru_init(struct id_lru *lru, size_t capacity, size_t item_bytes, struct error *error)
+{
+    *lru = (struct id_lru){.slot_bytes = item_bytes, .capacity = capacity};
+    TAILQ_INIT(&lru->order);
+    lru->slots = calloc(capacity, item_bytes);
+    if (lru->slots == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "out of memory for %zu ids", capacity);
+    return id_table_init(&lru->table, capacity, error);
+}
+
+void id_lru_fini(struct id_lru *lru)
+{
+    id_table_fini(&lru->table);
+    free(lru->slots);
+    *lru = (struct id_lru){0};
+}
+
+void *id_lru_find(const struct id_lru *lru, const char *id)
+{
+    struct id_item *found = id_table_find(&lru->table, id);
+    return found != NULL ? CONTAINER_OF(found, struct lru_item, item) : NULL;
+}
+
+/* A slot that nothing is in, if need be the least recently used one's. */
+static struct lru_item *lru_take_slot(struct id_lru *lru)
+{
+    if (lru->used < lru->capacity)
+        return (void *)(lru->slots + lru->slot_bytes * lru->used++);
+    struct lru_item *oldest = TAILQ_FIRST(&lru->order);
+    TAILQ_REMOVE(&lru->order, oldest, in_order);
+    id_table_remove(&lru->table, &oldest->item);
+    memset(oldest, 0, lru->slot_bytes);
+    return oldest;
+}
+
+void *id_lru_use(struct id_lru *lru, const char *id)
+{
+    struct lru_item *item = id_lru_find(lru, id);
+    if (item != NULL) {
+        TAILQ_REMOVE(&lru->order, item, in_order);
+    } else {
+        item = lru_take_slot(lru);
+        text_copy(item->item.id, sizeof item->item.id, id);
+        id_table_add(&lru->table, &item->item);
+    }
+    TAILQ_INSERT_TAIL(&lru->order, item, in_order);
+    return item;
 }

@@ -160,7 +160,7 @@ static int explain_missing_letter(struct spool *spool, const char *id, struct er
     struct spool_record record;
     struct error unused;
     int result = spool_load(spool, id, &record, &unused);
-    free(record.reply);
+    spool_record_fini(&record);
     if (result == ERROR_CLOSED)
         return error_set(error, ERROR_CLOSED, "%s: no record in spool/ or dead/", id);
     if (result == ERROR_NEWER)

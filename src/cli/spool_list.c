@@ -70,8 +70,9 @@ static void add_row(void *context, struct spool_record *record, const struct err
 {
     struct table *table = context;
     struct row row = make_row(record, table->dead, why != NULL ? why->code : 0);
-    free(record->reply);
+    spool_record_fini(record);
     row.record.reply = NULL;
+    row.record.rounds = NULL;
     if (table->count == table->capacity) {
         size_t capacity = table->capacity == 0 ? 64 : 2 * table->capacity;
         struct row *rows = reallocarray(table->rows, capacity, sizeof *rows);

@@ -31,49 +31,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static int tally_lru_init(struct tally_lru *lru, struct error *error)
-{
-    TAILQ_INIT(&lru->order);
-    /* Pages that are never used cost no memory. */
-    lru->slots = calloc(AGENT_RUNS_REMEMBERED, sizeof *lru->slots);
-    if (lru->slots == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "no memory to count agent runs");
-    return id_table_init(&lru->table, AGENT_RUNS_REMEMBERED, error);
-}
-
-static void tally_lru_fini(struct tally_lru *lru)
-{
-    id_table_fini(&lru->table);
-    free(lru->slots);
-}
-
-static struct run_tally *tally_lru_find(struct tally_lru *lru, const char *id)
-{
-    struct id_item *found = id_table_find(&lru->table, id);
-    return found != NULL ? CONTAINER_OF(found, struct run_tally, item) : NULL;
-}
-
-struct run_tally *tally_lru_use(struct tally_lru *lru, const char *id)
-{
-    struct run_tally *tally = tally_lru_find(lru, id);
-    if (tally != NULL) {
-        TAILQ_REMOVE(&lru->order, tally, in_order);
-    } else {
-        if (lru->used < AGENT_RUNS_REMEMBERED) {
-            tally = &lru->slots[lru->used++];
-        } else {
-            tally = TAILQ_FIRST(&lru->order);
-            TAILQ_REMOVE(&lru->order, tally, in_order);
-            id_table_remove(&lru->table, &tally->item);
-        }
-        *tally = (struct run_tally){0};
-        text_copy(tally->item.id, sizeof tally->item.id, id);
-        id_table_add(&lru->table, &tally->item);
-    }
-    TAILQ_INSERT_TAIL(&lru->order, tally, in_order);
-    return tally;
-}
-
 int agent_runs_create(
     struct agent_runs **runs, unsigned max_runs, const char *state_dir, struct error *error)
 {
@@ -83,9 +40,11 @@ int agent_runs_create(
     created->max_runs = max_runs;
     created->dir_fd = -1;
     mutex_init(&created->lock);
-    int result = tally_lru_init(&created->counts, error);
+    int result =
+        id_lru_init(&created->counts, AGENT_RUNS_REMEMBERED, sizeof(struct run_tally), error);
     if (result == 0)
-        result = tally_lru_init(&created->pairs, error);
+        result =
+            id_lru_init(&created->pairs, AGENT_RUNS_REMEMBERED, sizeof(struct run_tally), error);
     if (result != 0) {
         agent_runs_destroy(created);
         return result;
@@ -105,29 +64,25 @@ void agent_runs_destroy(struct agent_runs *runs)
     agent_runs_save(runs, 0, true);
     if (runs->dir_fd >= 0)
         close(runs->dir_fd);
-    tally_lru_fini(&runs->counts);
-    tally_lru_fini(&runs->pairs);
+    id_lru_fini(&runs->counts);
+    id_lru_fini(&runs->pairs);
     mutex_fini(&runs->lock);
     free(runs);
 }
 
-/* FNV-1a, 64 bits. */
-/* Applies the days that have passed. A clock that was set back starts the day again. */
-static void forgive_runs(struct run_tally *count, int64_t wall_ms)
+/*
+ * The count under that id, with the days applied that have passed. A clock that was set back starts
+ * the day again.
+ */
+static struct run_tally *use_count_locked(struct agent_runs *runs, const char *id, int64_t wall_ms)
 {
+    mutex_assert_held(&runs->lock);
+    struct run_tally *count = id_lru_use(&runs->counts, id);
     if (count->runs == 0 || wall_ms < count->since_ms)
         count->since_ms = wall_ms;
     int64_t days = (wall_ms - count->since_ms) / AGENT_RUNS_HALF_MS;
     count->runs = days < 32 ? count->runs >> days : 0;
     count->since_ms += days * AGENT_RUNS_HALF_MS;
-}
-
-/* The count under that id, up to date. */
-static struct run_tally *use_count_locked(struct agent_runs *runs, const char *id, int64_t wall_ms)
-{
-    mutex_assert_held(&runs->lock);
-    struct run_tally *count = tally_lru_use(&runs->counts, id);
-    forgive_runs(count, wall_ms);
     return count;
 }
 
@@ -183,13 +138,13 @@ static enum end_reason claim_locked(struct agent_runs *runs, const struct agent_
         return claim_counts_locked(runs, run, wall_ms, claim);
     char key[ID_BYTES];
     id_pair_key(key, run->message_id, run->agent_id);
-    struct run_tally *pair = tally_lru_find(&runs->pairs, key);
+    struct run_tally *pair = id_lru_find(&runs->pairs, key);
     if (pair != NULL && strcmp(pair->holder, run->notification_id) != 0)
         return REASON_SAME_MESSAGE;
     enum end_reason reason = claim_counts_locked(runs, run, wall_ms, claim);
     if (reason != REASON_REPLIED)
         return reason;
-    pair = tally_lru_use(&runs->pairs, key);
+    pair = id_lru_use(&runs->pairs, key);
     pair->since_ms = wall_ms;
     text_copy(pair->holder, sizeof pair->holder, run->notification_id);
     return REASON_REPLIED;
@@ -209,7 +164,7 @@ enum end_reason agent_runs_claim(struct agent_runs *runs, const struct agent_run
 static void take_back_locked(struct agent_runs *runs, const char *id, int64_t person_ms)
 {
     mutex_assert_held(&runs->lock);
-    struct run_tally *count = tally_lru_find(&runs->counts, id);
+    struct run_tally *count = id_lru_find(&runs->counts, id);
     if (count != NULL && count->runs > 0 && count->person_ms == person_ms)
         count->runs--;
 }
@@ -228,7 +183,7 @@ static void forget_holder_locked(
     struct agent_runs *runs, const char *id, const char *notification_id)
 {
     mutex_assert_held(&runs->lock);
-    struct run_tally *count = tally_lru_find(&runs->counts, id);
+    struct run_tally *count = id_lru_find(&runs->counts, id);
     if (count != NULL && strcmp(count->holder, notification_id) == 0)
         count->holder[0] = '\0';
 }

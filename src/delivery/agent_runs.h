@@ -5,7 +5,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/queue.h>
 
 #include "base/containers.h"
 #include "base/sync.h"
@@ -23,22 +22,11 @@ enum { AGENT_RUNS_REMEMBERED = 8192 };
  * assignment that began a chain) or of a task, pairs under a hash of message and agent.
  */
 struct run_tally {
-    struct id_item item;
+    struct lru_item item;
     unsigned runs;         /* a count: runs, halved at since_ms and daily from then on */
     int64_t since_ms;      /* wall clock; for a pair, when it was last claimed */
     int64_t person_ms;     /* a task: when the last message of a person was written; 0: none seen */
     char holder[ID_BYTES]; /* notification that has the note (a count) or the run (a pair), or "" */
-    TAILQ_ENTRY(run_tally) in_order;
-};
-
-TAILQ_HEAD(run_tally_list, run_tally);
-
-/* A table that drops its least recently used item when full. Allocates only in tally_lru_init. */
-struct tally_lru {
-    struct id_table table;
-    struct run_tally_list order; /* least recently used first */
-    struct run_tally *slots;     /* AGENT_RUNS_REMEMBERED of them */
-    size_t used;
 };
 
 struct agent_runs {
@@ -47,8 +35,8 @@ struct agent_runs {
 
     /* Guards everything below. */
     struct mutex lock;
-    struct tally_lru counts;
-    struct tally_lru pairs;
+    struct id_lru counts; /* both of struct run_tally */
+    struct id_lru pairs;
     atomic_bool changed; /* since the file was last written; read without the lock */
 
     /* Only of the thread that saves. */
@@ -108,9 +96,6 @@ void agent_runs_forget_note(
  * blocks for the disk.
  */
 void agent_runs_save(struct agent_runs *runs, int64_t monotonic_ms, bool now);
-
-/* The item with that id, made the most recently used one; created, perhaps in another's place. */
-struct run_tally *tally_lru_use(struct tally_lru *lru, const char *id);
 
 /* agent_runs_file.c: reads the file into runs; logs it once if it cannot be used. */
 void agent_runs_load(struct agent_runs *runs, const char *state_dir);

@@ -41,17 +41,17 @@ static size_t copy_rows_locked(
     struct agent_runs *runs, struct run_tally *rows, size_t capacity, size_t *counts)
 {
     mutex_assert_held(&runs->lock);
-    const struct run_tally *tally;
+    const struct lru_item *item;
     size_t total = 0;
     if (capacity < runs->counts.used + runs->pairs.used)
         atomic_store(&runs->changed, true);
-    TAILQ_FOREACH (tally, &runs->counts.order, in_order)
+    TAILQ_FOREACH (item, &runs->counts.order, in_order)
         if (total < capacity)
-            rows[total++] = *tally;
+            rows[total++] = *CONTAINER_OF(item, struct run_tally, item);
     *counts = total;
-    TAILQ_FOREACH (tally, &runs->pairs.order, in_order)
+    TAILQ_FOREACH (item, &runs->pairs.order, in_order)
         if (total < capacity)
-            rows[total++] = *tally;
+            rows[total++] = *CONTAINER_OF(item, struct run_tally, item);
     return total;
 }
 
@@ -64,8 +64,8 @@ static void format_rows(
     for (const struct run_tally *row = rows; row < rows + counts; row++) {
         if (row->runs == 0 && row->person_ms < oldest_ms)
             continue;
-        text_printf(text, "%s\n[\"%s\",%u,%lld,%lld,\"%s\"]", separator, row->item.id, row->runs,
-            (long long)row->since_ms, (long long)row->person_ms, row->holder);
+        text_printf(text, "%s\n[\"%s\",%u,%lld,%lld,\"%s\"]", separator, row->item.item.id,
+            row->runs, (long long)row->since_ms, (long long)row->person_ms, row->holder);
         separator = ",";
     }
     text_append(text, "],\n\"messages\":[");
@@ -74,7 +74,7 @@ static void format_rows(
         const struct run_tally *row = &rows[i];
         if (row->since_ms < oldest_ms)
             continue;
-        text_printf(text, "%s\n[\"%s\",\"%s\",%lld]", separator, row->item.id, row->holder,
+        text_printf(text, "%s\n[\"%s\",\"%s\",%lld]", separator, row->item.item.id, row->holder,
             (long long)row->since_ms);
         separator = ",";
     }
@@ -152,19 +152,19 @@ static bool read_count(const json_t *row, struct run_tally *read)
     if (!json_guard_number(json_array_get(row, 1), 0, INT_MAX, &number))
         return false;
     read->runs = (unsigned)number;
-    return read_id(row, 0, false, read->item.id) && read_time(row, 2, &read->since_ms) &&
+    return read_id(row, 0, false, read->item.item.id) && read_time(row, 2, &read->since_ms) &&
            read_time(row, 3, &read->person_ms) && read_id(row, 4, true, read->holder);
 }
 
 static bool read_pair(const json_t *row, struct run_tally *read)
 {
-    return read_id(row, 0, false, read->item.id) && read_id(row, 1, false, read->holder) &&
+    return read_id(row, 0, false, read->item.item.id) && read_id(row, 1, false, read->holder) &&
            read_time(row, 2, &read->since_ms);
 }
 
 /* Reads the rows into lru, or with NULL only checks them. False if one of them is damaged. */
 static bool read_rows(
-    const json_t *rows, bool (*read_row)(const json_t *, struct run_tally *), struct tally_lru *lru)
+    const json_t *rows, bool (*read_row)(const json_t *, struct run_tally *), struct id_lru *lru)
 {
     size_t index;
     const json_t *row;
@@ -174,7 +174,7 @@ static bool read_rows(
             return false;
         if (lru == NULL)
             continue;
-        struct run_tally *tally = tally_lru_use(lru, read.item.id);
+        struct run_tally *tally = id_lru_use(lru, read.item.item.id);
         tally->runs = read.runs;
         tally->since_ms = read.since_ms;
         tally->person_ms = read.person_ms;

@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/sync.h"
 #include "delivery/delivery_v1.h"
+#include "delivery/tool_rounds.h"
 
 static const char component[] = "Delivery";
 
@@ -162,7 +163,7 @@ static enum entry_stage give_up_at_backend(struct attempt *attempt, enum entry_s
     entry->work.outcome = OUTCOME_DEAD;
     if (stage == STAGE_WRITTEN)
         return STAGE_SETTLED;
-    if (stage == STAGE_KNOWN) {
+    if (stage == STAGE_KNOWN || stage == STAGE_ACTING) {
         text_copy(
             entry->work.failure, sizeof entry->work.failure, "the backend refused it for too long");
         return entry->work.task_id[0] != '\0' ? STAGE_NOTIFY_FAILURE : STAGE_SETTLED;
@@ -202,7 +203,7 @@ static enum entry_stage judge_failed_stage(struct attempt *attempt, enum entry_s
             attempt->entry->work.closing = CLOSING_ACKNOWLEDGED;
         return v1_settle_marked(attempt, context);
     }
-    if (stage == STAGE_KNOWN) /* what failed was this same read */
+    if (stage == STAGE_KNOWN || stage == STAGE_ACTING) /* what failed was this same read */
         return attempt_retry(attempt, class, stage, error);
     if (stage == STAGE_REPLIED && gone)
         abandon_reply(attempt);
@@ -246,6 +247,12 @@ enum entry_stage attempt_call_failed(struct attempt *attempt, enum entry_stage s
 }
 
 /* The gateway's failures. */
+
+/* What could not be sent is what has to be sent later: the message, or the results of calls. */
+static enum entry_stage stage_to_send_at(const struct attempt *attempt)
+{
+    return tool_rounds_are_under_way(attempt->entry->work.rounds) ? STAGE_ACTING : STAGE_KNOWN;
+}
 
 /* The agent is not asked again; what is left is to say so in the thread. */
 static enum entry_stage give_up_on_agent(
@@ -297,7 +304,8 @@ static enum entry_stage send_refused(struct attempt *attempt, const struct gatew
         entry->work.failure, sizeof entry->work.failure, "the gateway refused it for too long");
     if (attempt_failing_too_long(attempt, &entry->work.refusals, closed_ms))
         return give_up_on_agent(attempt, result);
-    return retry_later(attempt, class, STAGE_KNOWN, 0, result->retry_after_ms, &result->error);
+    return retry_later(
+        attempt, class, stage_to_send_at(attempt), 0, result->retry_after_ms, &result->error);
 }
 
 /*
@@ -312,7 +320,7 @@ static enum entry_stage send_impossible(
     log_event(LOG_LEVEL_WARN, component,
         ATTEMPT_FIELDS(attempt, LOG_NUMBER("held_back", entry->work.breaker_trips)),
         "Could not ask about %s: %s", entry->item.id, result->error.text);
-    return put_back(attempt, STAGE_KNOWN);
+    return put_back(attempt, stage_to_send_at(attempt));
 }
 
 /*
@@ -358,5 +366,5 @@ enum entry_stage attempt_send_failed(struct attempt *attempt, struct gateway_res
     case GATEWAY_DISABLED:
         break;
     }
-    return put_back(attempt, STAGE_KNOWN);
+    return put_back(attempt, stage_to_send_at(attempt));
 }

@@ -2,10 +2,23 @@
 #ifndef DELIVERY_ATTEMPT_H
 #define DELIVERY_ATTEMPT_H
 
+#include "agent_tools/run.h"
 #include "backend/service.h"
 #include "base/log.h"
 #include "base/sync.h"
 #include "delivery/delivery.h"
+#include "gateway/roster.h"
+
+/* What each request of a run repeats. Of the worker, made from the context when it is first needed.
+ */
+struct conversation {
+    bool ready;
+    struct agent_address address;
+    struct text instructions;
+    json_t *tools; /* that the agent is offered; NULL: none */
+    struct tool_audience audience;
+    int64_t deadline_ms; /* of the run with all its rounds, monotonic */
+};
 
 /* Lives in the worker's frame, from send_queue_take to send_queue_finish. */
 struct attempt {
@@ -15,6 +28,7 @@ struct attempt {
     struct entry *entry;
     struct delivery_context context; /* from the known stage on */
     struct loop_verdict verdict;     /* of the loop guard, from the known stage on */
+    struct conversation talk;        /* from the sending stage on (converse.c) */
     int64_t run_ms;                  /* how long the agent took, -1 when it was not asked */
     bool failed;                     /* a failure was counted */
     /* How a stage ends that does not lead to the next at once. */

@@ -2,12 +2,14 @@
  * The life of a notification, on the worker that has taken it from the send queue:
  *
  *   known --> sending --> replied --> written --> settled
- *     | \         \                    ^ ^         ^
- *     |  '---------'-> notify failure --' |         |
- *     |------------- skipped -------------'         |
- *     '------------- ended elsewhere ---------------'
+ *     | \       ^  \ \                 ^ ^         ^
+ *     |  \     acting \                | |         |
+ *     |   '------------'> notify failure |         |
+ *     |------------- skipped ------------'         |
+ *     '------------- ended elsewhere --------------'
  *
- * On a v1 backend, written leads back to known if there is a newer message (delivery_v1.c).
+ * On a v1 backend an agent that is asked may call tools, which are carried out while it is acting
+ * (converse.c), and written leads back to known if there is a newer message (delivery_v1.c).
  *
  * Each stage is one function, in that order below; it does one step that may block and returns
  * which stage follows. A stage that fails returns itself with a delay (or known, when the agent has
@@ -29,22 +31,17 @@
 #include "base/log.h"
 #include "base/stop_point.h"
 #include "base/sync.h"
-#include "delivery/agent_address.h"
 #include "delivery/attempt.h"
+#include "delivery/converse.h"
 #include "delivery/delivery_v1.h"
 #include "delivery/entry.h"
 #include "delivery/policy.h"
 #include "delivery/prompt.h"
-#include "delivery/reply.h"
-#include "gateway/roster.h"
+#include "delivery/tool_rounds.h"
 
 static const char component[] = "Delivery";
 
-/* However often our own timeout passes, no run is waited for longer, unless the option is. */
-static const int64_t MAX_RUN_TIMEOUT_MS = INT64_C(15) * 60 * 1000;
-
 static enum entry_stage stage_known(struct attempt *attempt);
-static enum entry_stage stage_sending(struct attempt *attempt);
 static enum entry_stage stage_replied(struct attempt *attempt);
 static enum entry_stage stage_notify_failure(struct attempt *attempt);
 static enum entry_stage stage_written(struct attempt *attempt);
@@ -59,6 +56,8 @@ static enum entry_stage run_stage(struct attempt *attempt, enum entry_stage stag
         return stage_known(attempt);
     case STAGE_SENDING:
         return stage_sending(attempt);
+    case STAGE_ACTING:
+        return stage_acting(attempt);
     case STAGE_REPLIED:
         return stage_replied(attempt);
     case STAGE_NOTIFY_FAILURE:
@@ -74,9 +73,8 @@ static enum entry_stage run_stage(struct attempt *attempt, enum entry_stage stag
 /* Only a send is ever refused: by the breaker, the operator's hold or the shutdown. */
 static enum entry_stage send_not_allowed(struct attempt *attempt)
 {
-    journal_undo_run(&attempt->delivery->journal, attempt->entry);
     attempt->put_back = true;
-    return STAGE_KNOWN;
+    return converse_withdraw(attempt);
 }
 
 /* A stage is over, and its failures with it; before the send they are those of earlier sends. */
@@ -95,7 +93,7 @@ static enum entry_stage run_stages(struct attempt *attempt)
         return run_stage(attempt, STAGE_SETTLED);
     enum entry_stage stage = run_stage(attempt, entry->queue.stage);
     while (stage != STAGE_SETTLED && !attempt->put_back && attempt->delay_ms == 0) {
-        if (stage != STAGE_SENDING)
+        if (stage != STAGE_SENDING && stage != STAGE_ACTING)
             clear_failures(entry);
         if (!send_queue_advance(attempt->delivery->queue, entry, stage))
             return send_not_allowed(attempt);
@@ -135,6 +133,7 @@ void delivery_run(void *context, struct http_client *client, struct entry *entry
     metrics_observe(&delivery->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->queue.waited_us);
     enum entry_stage stage = run_stages(&attempt);
     delivery_context_fini(&attempt.context);
+    converse_fini(&attempt);
     if (attempt.verdict.counted)
         loop_guard_take_back(delivery->guard, &attempt.verdict);
     if (stage != STAGE_SETTLED || entry->work.closing != CLOSING_ACKNOWLEDGED)
@@ -275,196 +274,16 @@ static enum entry_stage stage_known(struct attempt *attempt)
     enum entry_stage stage = judge_context(attempt);
     /* All of it first, so that nothing lies between the queue's permission and the request. */
     if (stage == STAGE_SENDING) {
+        /* What an earlier try has changed is told to the agent in this one. */
+        if (!tool_rounds_end_try(attempt->entry->work.rounds)) {
+            error_set(&error, ERROR_NO_MEMORY, "no memory for what the agent has done before");
+            return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
+        }
         journal_begin_run(&delivery->journal, attempt->entry);
         if (attempt->context.version == BACKEND_V1)
             v1_begin_typing(attempt);
     }
     return stage;
-}
-
-/* Whether the answer, or its absence, proves that the agent did not run. */
-static bool certainly_no_run(const struct gateway_result *result)
-{
-    switch (result->outcome) {
-    case GATEWAY_REPLIED:
-    case GATEWAY_FAILED_RUN:
-    case GATEWAY_AMBIGUOUS:
-        return false;
-    case GATEWAY_ABORTED:
-        return !result->sent;
-    case GATEWAY_DISABLED:
-    case GATEWAY_UNREACHABLE:
-    case GATEWAY_MISCONFIGURED:
-    case GATEWAY_BUSY:
-    case GATEWAY_REFUSED:
-        break;
-    }
-    return true;
-}
-
-static void count_run(const struct attempt *attempt, int64_t duration_us)
-{
-    struct metrics *metrics = &attempt->delivery->stats->metrics;
-    const struct entry *entry = attempt->entry;
-    metrics_add(metrics, METRIC_RUNS,
-        run_kind_words[entry->work.runs == 1 ? RUN_FIRST : RUN_REPEAT], NULL, 1);
-    metrics_add(metrics, METRIC_AGENT_RUNS, entry->work.agent_slug, NULL, 1);
-    metrics_observe(metrics, METRIC_AGENT_RUN, NULL, duration_us);
-}
-
-/* How long to wait for the agent: twice as long after each run that we stopped waiting for. */
-static int64_t run_timeout_ms(const struct attempt *attempt)
-{
-    int64_t set_ms = attempt->delivery->config->gateway_timeout_ms;
-    int64_t max_ms = set_ms > MAX_RUN_TIMEOUT_MS ? set_ms : MAX_RUN_TIMEOUT_MS;
-    return backoff_doubled_ms(set_ms, attempt->entry->work.timeouts, max_ms);
-}
-
-/* One request to the agent; its run stays counted unless the answer proves that there was none. */
-static void send_to_agent(struct attempt *attempt, const struct agent_address *address,
-    const struct text *instructions, const struct text *input, struct gateway_result *result)
-{
-    const struct delivery *delivery = attempt->delivery;
-    struct entry *entry = attempt->entry;
-    const struct gateway_message message = {
-        .session_key = address->session_key.data,
-        .agent_slug = address->agent_slug,
-        .instructions = instructions->data,
-        .input = input->data,
-        .input_bytes = input->length_bytes,
-        .timeout_ms = run_timeout_ms(attempt),
-        .trace = &entry->work.trace,
-    };
-    int64_t began_us = clock_monotonic_us();
-    STOP_POINT("before_send");
-    gateway_send(delivery->gateway, attempt->client, &message, result);
-    STOP_POINT("after_send");
-    int64_t duration_us = clock_monotonic_us() - began_us;
-    attempt->run_ms = duration_us / 1000;
-    if (certainly_no_run(result)) {
-        journal_undo_run(&delivery->journal, entry);
-        return;
-    }
-    count_run(attempt, duration_us);
-    attempt->verdict.counted = false; /* not to be taken back */
-}
-
-/* What becomes of a reply of that kind. On v0 an answer without words is taken for silence. */
-static enum answer_fate judge_reply(struct attempt *attempt, enum reply_kind kind, bool incomplete)
-{
-    if (attempt->context.version == BACKEND_V1)
-        return v1_judge_reply(attempt, kind, incomplete);
-    if (kind == REPLY_PROVIDER_ERROR || (kind == REPLY_BLANK && incomplete))
-        return ANSWER_FAILED_RUN;
-    return kind == REPLY_TEXT ? ANSWER_POST : ANSWER_SILENCE;
-}
-
-/* Puts the reply, of which there may be none, on disk. */
-static void keep_reply(struct attempt *attempt, char *reply)
-{
-    struct entry *entry = attempt->entry;
-    stats_send_ended(attempt->delivery->stats, NULL);
-    entry->work.reply = reply;
-    entry->work.replied_us = clock_monotonic_us();
-    entry->work.breaker_trips = 0;
-    entry->work.refusals = (struct failing_time){0};
-    journal_save_reply(&attempt->delivery->journal, entry);
-    STOP_POINT("after_spool");
-}
-
-/* Reads the reply out of an answer and decides what follows from it. */
-static enum entry_stage take_reply(
-    struct attempt *attempt, enum gateway_generation generation, struct gateway_result *result)
-{
-    const struct reply_context context = {
-        .incomplete = result->incomplete,
-        .generation = generation,
-        .max_units = attempt->context.version == BACKEND_V1 ? REPLY_V1_LIMIT_UNITS : 0,
-    };
-    struct reply reply;
-    if (reply_read(result->body, &context, &reply, &result->error) != 0)
-        return attempt_send_failed(attempt, result);
-    switch (judge_reply(attempt, reply.kind, result->incomplete)) {
-    case ANSWER_POST:
-    case ANSWER_SILENCE:
-    case ANSWER_UNANSWERED:
-        keep_reply(attempt, reply.text);
-        return STAGE_REPLIED;
-    case ANSWER_ASK_AGAIN:
-        free(reply.text);
-        error_set(&result->error, ERROR_REMOTE, "the agent's answer was empty");
-        return attempt_retry(attempt, FAILURE_RUN_FAILED, STAGE_KNOWN, &result->error);
-    case ANSWER_FAILED_RUN:
-        break;
-    }
-    free(reply.text);
-    error_set(&result->error, ERROR_REMOTE,
-        reply.kind == REPLY_PROVIDER_ERROR
-            ? "the gateway passed on an error of its model provider as the agent's words"
-            : "the agent's run ended as \"incomplete\"");
-    result->outcome = GATEWAY_FAILED_RUN;
-    return attempt_send_failed(attempt, result);
-}
-
-/* One request, and what follows from its result. */
-static enum entry_stage ask_agent(struct attempt *attempt, const struct agent_address *address,
-    const struct text *instructions, const struct text *input)
-{
-    const struct delivery *delivery = attempt->delivery;
-    struct entry *entry = attempt->entry;
-    struct gateway_result result;
-    send_to_agent(attempt, address, instructions, input, &result);
-    /* The reply goes to disk before anything else that could take time. */
-    enum entry_stage next = result.outcome == GATEWAY_REPLIED
-                                ? take_reply(attempt, address->generation, &result)
-                                : attempt_send_failed(attempt, &result);
-    if (next == STAGE_REPLIED || result.outcome == GATEWAY_FAILED_RUN)
-        entry->work.run_end = next == STAGE_REPLIED ? RUN_END_REPLIED : RUN_END_FAILED;
-    json_decref(result.body);
-    if (breaker_record_send(delivery->control->breaker, entry->queue.ticket, entry->agent_id,
-            &result, clock_monotonic_ms()))
-        breaker_control_apply(delivery->control);
-    return next;
-}
-
-/* As whom the agent is asked. False without memory. */
-static bool find_address(struct attempt *attempt, struct agent_address *address)
-{
-    const struct delivery *delivery = attempt->delivery;
-    const struct delivery_context *context = &attempt->context;
-    const char *session_key = context->version == BACKEND_V1
-                                  ? context->session_key
-                                  : json_guard_string(context->agent, "sessionKey");
-    bool complete = session_address_make(address, delivery->config, delivery->roster,
-        context->version, attempt->entry->work.agent_slug, session_key);
-    attempt->entry->work.agent_unknown = address->unknown;
-    return complete;
-}
-
-/* Asks the agent, with the context that the known stage has read. */
-static enum entry_stage stage_sending(struct attempt *attempt)
-{
-    struct agent_address address;
-    struct text instructions = {0};
-    struct text input = {0};
-    enum entry_stage next;
-    bool complete = find_address(attempt, &address);
-    if (attempt->context.version == BACKEND_V1)
-        v1_append_message(attempt, &instructions, &input);
-    else
-        prompt_build(&attempt->context, &input);
-    if (complete && !instructions.failed && !input.failed) {
-        next = ask_agent(attempt, &address, &instructions, &input);
-    } else {
-        struct error error;
-        error_set(&error, ERROR_NO_MEMORY, "no memory for the message to the agent");
-        journal_undo_run(&attempt->delivery->journal, attempt->entry);
-        next = attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
-    }
-    text_fini(&address.session_key);
-    text_fini(&instructions);
-    text_fini(&input);
-    return next;
 }
 
 /* The reply cannot be read from the spool: at the moment, or for good, which costs another run. */

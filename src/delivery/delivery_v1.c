@@ -26,12 +26,11 @@
 
 #include <string.h>
 
-#include "backend/backend_version.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "delivery/session_key.h"
+#include "delivery/tool_rounds.h"
 #include "prompt/input.h"
-#include "prompt/instructions.h"
 
 static const char component[] = "Delivery";
 
@@ -42,27 +41,13 @@ enum {
 
 static bool backend_is_v1(const struct attempt *attempt)
 {
-    return backend_version_get(convex_version(attempt->delivery->convex)) == BACKEND_V1;
+    return convex_version(attempt->delivery->convex) == BACKEND_V1;
 }
 
 /* The message that the notification is about; NULL when it is about none. */
 static const char *message_id_of(const struct delivery_context *context)
 {
     return json_guard_id(context->notification, "messageId");
-}
-
-/* By the backend's clock, so that it can be compared with what is posted later. */
-static int64_t newest_in_thread_ms(const struct delivery_context *context)
-{
-    int64_t newest_ms = 0;
-    size_t index;
-    const json_t *item;
-    json_array_foreach (context->thread, index, item) {
-        int64_t created_ms;
-        if (json_guard_time_ms(item, "createdAt", 0, &created_ms) && created_ms > newest_ms)
-            newest_ms = created_ms;
-    }
-    return newest_ms;
 }
 
 void v1_remember_context(struct attempt *attempt)
@@ -73,7 +58,7 @@ void v1_remember_context(struct attempt *attempt)
     const char *message_id = is_v1 ? message_id_of(context) : NULL;
     text_copy(entry->work.message_id, sizeof entry->work.message_id,
         message_id != NULL ? message_id : "");
-    entry->work.thread_until_ms = newest_in_thread_ms(context);
+    entry->work.thread_until_ms = context->newest_in_thread_ms;
     entry->work.may_be_changed = is_v1 && context->type == NOTIFICATION_THREAD_UPDATE;
     entry->work.begins_task = is_v1 && context->type == NOTIFICATION_ASSIGNMENT &&
                               context->task_status == TASK_ASSIGNED &&
@@ -95,10 +80,13 @@ bool v1_slug_is_unusable(const struct attempt *attempt, struct error *error)
     return true;
 }
 
-void v1_append_message(const struct attempt *attempt, struct text *instructions, struct text *input)
+void v1_append_message(const struct attempt *attempt, const struct board_access *access,
+    struct text *instructions, struct text *input)
 {
     const struct prompt_run run = {
         .agent_id = attempt->entry->agent_id,
+        .access = *access,
+        .changed_before = tool_rounds_before(attempt->entry->work.rounds),
         .last_answer_empty = attempt->entry->work.empty_answers > 0,
     };
     instructions_append(instructions, &attempt->context, &run);
@@ -112,6 +100,7 @@ enum answer_fate v1_judge_reply(struct attempt *attempt, enum reply_kind kind, b
     const struct answer answer = {
         .kind = kind,
         .incomplete = incomplete,
+        .used_tools = tool_rounds_count(entry->work.rounds) > 0,
         .empty_before = entry->work.empty_answers,
         .runs_left = entry->work.runs < max_runs ? max_runs - entry->work.runs : 0,
     };

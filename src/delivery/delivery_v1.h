@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "delivery/attempt.h"
 #include "delivery/no_response.h"
+#include "prompt/instructions.h"
 
 /*
  * All of these belong to one attempt and run on its worker. Those that read the attempt's context
@@ -26,9 +27,12 @@ void v1_remember_context(struct attempt *attempt);
  */
 bool v1_slug_is_unusable(const struct attempt *attempt, struct error *error);
 
-/* Appends what the agent is told. text->failed tells that memory ran out. */
-void v1_append_message(
-    const struct attempt *attempt, struct text *instructions, struct text *input);
+/*
+ * Appends what the agent is told, which includes what it can do on the board. text->failed tells
+ * that memory ran out.
+ */
+void v1_append_message(const struct attempt *attempt, const struct board_access *access,
+    struct text *instructions, struct text *input);
 
 /* Decides what becomes of a reply of that kind, and counts it if it is to be asked for again. */
 enum answer_fate v1_judge_reply(struct attempt *attempt, enum reply_kind kind, bool incomplete);

@@ -10,6 +10,7 @@
 const char *const entry_stage_words[] = {
     [STAGE_KNOWN] = "known",
     [STAGE_SENDING] = "sending",
+    [STAGE_ACTING] = "acting",
     [STAGE_REPLIED] = "replied",
     [STAGE_WRITTEN] = "written",
     [STAGE_NOTIFY_FAILURE] = "giving_up",

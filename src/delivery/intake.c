@@ -81,19 +81,21 @@ static bool add_row_locked(
     return true;
 }
 
-bool send_queue_restore(struct send_queue *queue, const struct spool_record *record, bool replied)
+bool send_queue_restore(
+    struct send_queue *queue, const struct spool_record *record, enum entry_stage stage)
 {
     mutex_lock(&queue->lock);
     struct entry *entry = queue_new_entry_locked(
         queue, ENTRY_DELIVERY, record->id, record->agent_id, record->task_id);
     if (entry != NULL) {
         add_delivery_locked(queue, entry, record->created_at_ms);
-        entry->queue.stage = replied ? STAGE_REPLIED : STAGE_KNOWN;
+        entry->queue.stage = stage;
         entry->work.runs = record->runs;
         entry->work.refusals.total_ms = record->failing_ms;
         entry->work.errors.total_ms = record->error_ms;
         entry->work.timeouts = record->timeouts;
-        entry->work.record = replied ? RECORD_REPLY : RECORD_RUN;
+        entry->work.record = stage == STAGE_REPLIED ? RECORD_REPLY : RECORD_RUN;
+        entry->work.rounds = json_incref(record->rounds);
         queue_count_ages_locked(queue, entry, true);
         entry->work.reply_abandoned = record->reply_abandoned;
         entry->work.thread_until_ms = record->thread_until_ms;
@@ -114,8 +116,7 @@ bool send_queue_restore(struct send_queue *queue, const struct spool_record *rec
 
 int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_t created_at_ms)
 {
-    struct deferred_free deferred_free;
-    deferred_free_init(&deferred_free);
+    struct deferred_free deferred_free = {0};
     mutex_lock(&queue->lock);
     struct entry *entry = NULL;
     bool known = id_table_find(&queue->entries, id) != NULL;
@@ -280,8 +281,7 @@ static void log_contradictions(const struct intake *intake)
 
 bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
 {
-    struct deferred_free deferred_free;
-    deferred_free_init(&deferred_free);
+    struct deferred_free deferred_free = {0};
     mutex_lock(&queue->lock);
     queue->page++;
     queue->page_was_full = offer->full;
@@ -302,12 +302,12 @@ bool send_queue_wake(struct send_queue *queue, const char *agent_id, int64_t max
 {
     struct entry *entry = NULL;
     mutex_lock(&queue->lock);
-    struct id_item *found = id_table_find(&queue->lanes, agent_id);
-    bool has_one = found != NULL && CONTAINER_OF(found, struct lane, item)->wakes > 0;
+    struct id_item *found = id_table_find(&queue->agents, agent_id);
+    bool has_one = found != NULL && CONTAINER_OF(found, struct lane_agent, item)->wakes > 0;
     if (!queue->closed && !queue->held_by_operator && !has_one)
         entry = queue_new_entry_locked(queue, ENTRY_WAKE, agent_id, agent_id, "");
     if (entry != NULL) {
-        entry->queue.lane->wakes++;
+        entry->queue.lane->agent->wakes++;
         entry->queue.overdue_from_ms = clock_monotonic_ms() + max_wait_ms;
         TAILQ_INSERT_TAIL(&queue->wakes, entry, queue.in_queue);
         queue_add_ready_locked(queue, entry);
@@ -328,8 +328,7 @@ static struct entry *find_ready_wake_locked(struct send_queue *queue)
 
 bool send_queue_withdraw_wake(struct send_queue *queue, char agent_id[static ID_BYTES])
 {
-    struct deferred_free deferred_free;
-    deferred_free_init(&deferred_free);
+    struct deferred_free deferred_free = {0};
     mutex_lock(&queue->lock);
     struct entry *entry = queue->policy.paused ? find_ready_wake_locked(queue) : NULL;
     if (entry != NULL) {

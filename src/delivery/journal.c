@@ -7,6 +7,8 @@
  *                                                             |
  *                            run counted <----start_over------'
  *
+ * A run also has the calls of tools that its agent makes, which save_calls keeps up to date.
+ *
  * A run is counted before its request goes out, without a sync: the page cache survives the end of
  * the process, and a machine that loses power may at worst repeat a run. A reply is synced before
  * it is posted, because it cannot be obtained again.
@@ -26,6 +28,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "delivery/tool_rounds.h"
 
 static const char component[] = "Spool";
 
@@ -45,8 +48,12 @@ static void record_outcome(
         log_info(component, "the spool works again");
 }
 
-/* Writes the entry's record in place of the one that the spool has; 0 or a negative error code. */
-static int save_record(const struct journal *journal, struct entry *entry, bool with_reply)
+/*
+ * Writes the entry's record in place of the one that the spool has; 0 or a negative error code.
+ * durable: synced.
+ */
+static int save_record_as(
+    const struct journal *journal, struct entry *entry, bool with_reply, bool durable)
 {
     struct error error;
     struct spool_record record = {
@@ -61,6 +68,7 @@ static int save_record(const struct journal *journal, struct entry *entry, bool 
         .answers_again = entry->work.answers_again,
         .begins_task = entry->work.begins_task,
         .empty_answers = entry->work.empty_answers,
+        .rounds = entry->work.rounds,
         .reply = with_reply ? entry->work.reply : NULL,
     };
     text_copy(record.message_id, sizeof record.message_id, entry->work.message_id);
@@ -69,11 +77,16 @@ static int save_record(const struct journal *journal, struct entry *entry, bool 
     text_copy(record.agent_slug, sizeof record.agent_slug, entry->work.agent_slug);
     text_copy(record.task_id, sizeof record.task_id, entry->work.task_id);
     text_copy(record.failure, sizeof record.failure, entry->work.failure);
-    int result = spool_save(journal->spool, &record, with_reply, &error);
+    int result = spool_save(journal->spool, &record, durable, &error);
     record_outcome(journal, entry, result, &error);
     if (result == 0)
         entry->work.record = record.reply != NULL ? RECORD_REPLY : RECORD_RUN;
     return result;
+}
+
+static int save_record(const struct journal *journal, struct entry *entry, bool with_reply)
+{
+    return save_record_as(journal, entry, with_reply, with_reply);
 }
 
 static void remove_record(const struct journal *journal, struct entry *entry)
@@ -111,6 +124,11 @@ void journal_save_progress(const struct journal *journal, struct entry *entry)
     save_record(journal, entry, entry->work.reply != NULL);
 }
 
+bool journal_save_calls(const struct journal *journal, struct entry *entry, bool durable)
+{
+    return save_record_as(journal, entry, false, durable) == 0;
+}
+
 void journal_save_reply(const struct journal *journal, struct entry *entry)
 {
     save_record(journal, entry, true);
@@ -131,8 +149,11 @@ int journal_load_reply(const struct journal *journal, struct entry *entry, struc
     if (result == 0 && record.reply == NULL)
         result = error_set(
             error, ERROR_INVALID, "spool: the record of %s holds no reply", entry->item.id);
-    if (result == 0)
+    if (result == 0) {
         entry->work.reply = record.reply;
+        record.reply = NULL;
+    }
+    spool_record_fini(&record);
     /* Out of descriptors, or a disk that fails now, is not a reason to ask the agent again. */
     if (result == ERROR_CLOSED || result == ERROR_INVALID) {
         struct error unused;
@@ -183,6 +204,8 @@ bool journal_start_over(const struct journal *journal, struct entry *entry)
         return false;
     free(entry->work.reply);
     entry->work.reply = NULL;
+    json_decref(entry->work.rounds);
+    entry->work.rounds = NULL;
     entry->work.reply_abandoned = false;
     entry->work.answers_again = true;
     entry->work.runs = 0;
@@ -248,6 +271,17 @@ static void leave_newer(struct restored *restored, const char *id)
         restored->incomplete = true;
 }
 
+/*
+ * The stage at which an entry goes on. Results that were sent may have arrived, so a run that was
+ * waited for is over, and nothing is known of its end.
+ */
+static enum entry_stage restored_stage(const struct spool_record *record)
+{
+    if (record->reply != NULL)
+        return STAGE_REPLIED;
+    return tool_rounds_are_under_way(record->rounds) ? STAGE_ACTING : STAGE_KNOWN;
+}
+
 static void restore_record(void *context, struct spool_record *record, const struct error *why)
 {
     struct restored *restored = context;
@@ -259,19 +293,22 @@ static void restore_record(void *context, struct spool_record *record, const str
         leave_newer(restored, record->id);
         return;
     }
-    if (why != NULL) {
+    bool damaged =
+        why != NULL || (record->rounds != NULL && !tool_rounds_are_valid(record->rounds));
+    if (damaged) {
         bury_damaged(restored, record->id);
+        spool_record_fini(record);
         return;
     }
     bool replied = record->reply != NULL;
     /* Given up before, so an operator has put it back: it has all its time again. */
     if (record->error_ms >= restored->give_up_after_ms)
         record->error_ms = 0;
-    if (!send_queue_restore(restored->queue, record, replied))
+    if (!send_queue_restore(restored->queue, record, restored_stage(record)))
         restored->incomplete = true;
     restored->replies += replied ? 1 : 0;
     restored->runs += replied ? 0 : 1;
-    free(record->reply);
+    spool_record_fini(record);
 }
 
 /*
@@ -298,7 +335,7 @@ static void restore_dead_record(void *context, struct spool_record *record, cons
         restored->incomplete = true;
     else
         restored->dead += (size_t)remembered;
-    free(record->reply);
+    spool_record_fini(record);
 }
 
 static void log_restored(const struct restored *restored)

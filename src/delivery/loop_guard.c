@@ -17,6 +17,10 @@
  * the benefit of the doubt: its hops are a lower bound, and are not remembered unless that alone is
  * too many.
  *
+ * What agents cause with tools has no message, or one that names no notification. It is known by
+ * the ids that the backend returned to the tool: of notifications and messages themselves, or of a
+ * task, whose notifications are then told from those that people cause by the time of the call.
+ *
  * The root of a chain is the message by which a person began it, or its first notification if a
  * person caused that in another way, as by an assignment. A message that an agent wrote on its own
  * is a root as well.
@@ -27,7 +31,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "base/containers.h"
 #include "base/json.h"
@@ -39,28 +42,28 @@
 struct cause {
     bool thread_update;
     bool unsure;   /* the chain could not be read to its end: there may be more hops */
+    bool by_tool;  /* an agent caused it with a tool, so it counts as the agent's, as a message does
+                    */
     unsigned hops; /* between agents, up to this notification */
     char root[ID_BYTES];
+    /* Of a task that a tool changed: what was created in this time, of the backend's clock. */
+    int64_t from_ms;
+    int64_t until_ms;
 };
 
 struct remembered {
-    struct id_item item;
+    struct lru_item item;
     struct cause cause;
-    TAILQ_ENTRY(remembered) in_order;
 };
-
-TAILQ_HEAD(remembered_list, remembered);
 
 struct loop_guard {
     bool enabled; /* this and the next two: never changed */
     unsigned max_hops;
     struct agent_runs *runs;
 
-    /* Guards everything below. */
+    /* Guards what follows. */
     struct mutex lock;
-    struct id_table table;
-    struct remembered_list order; /* least recently used first */
-    size_t count;
+    struct id_lru causes; /* struct remembered */
 };
 
 int loop_guard_create(
@@ -71,9 +74,9 @@ int loop_guard_create(
         return error_set(error, ERROR_NO_MEMORY, "no memory for the loop guard");
     created->enabled = settings->enabled;
     created->max_hops = settings->max_hops;
-    TAILQ_INIT(&created->order);
     mutex_init(&created->lock);
-    int result = id_table_init(&created->table, LOOP_GUARD_REMEMBERED, error);
+    int result =
+        id_lru_init(&created->causes, LOOP_GUARD_REMEMBERED, sizeof(struct remembered), error);
     if (result == 0)
         result =
             agent_runs_create(&created->runs, settings->max_agent_runs, settings->state_dir, error);
@@ -89,12 +92,7 @@ void loop_guard_destroy(struct loop_guard *guard)
 {
     if (guard == NULL)
         return;
-    struct remembered *first;
-    while ((first = TAILQ_FIRST(&guard->order)) != NULL) {
-        TAILQ_REMOVE(&guard->order, first, in_order);
-        free(first);
-    }
-    id_table_fini(&guard->table);
+    id_lru_fini(&guard->causes);
     agent_runs_destroy(guard->runs);
     mutex_fini(&guard->lock);
     free(guard);
@@ -103,63 +101,27 @@ void loop_guard_destroy(struct loop_guard *guard)
 static bool recall_cause(struct loop_guard *guard, const char *id, struct cause *cause)
 {
     mutex_lock(&guard->lock);
-    struct id_item *found = id_table_find(&guard->table, id);
-    if (found != NULL) {
-        struct remembered *remembered = CONTAINER_OF(found, struct remembered, item);
+    bool is_known = id_lru_find(&guard->causes, id) != NULL;
+    if (is_known) {
+        const struct remembered *remembered = id_lru_use(&guard->causes, id);
         *cause = remembered->cause;
-        TAILQ_REMOVE(&guard->order, remembered, in_order);
-        TAILQ_INSERT_TAIL(&guard->order, remembered, in_order);
     }
     mutex_unlock(&guard->lock);
-    return found != NULL;
-}
-
-/* Adds fresh, or only its cause if the id is known; returns what has to be freed, or NULL. */
-static struct remembered *add_remembered_locked(struct loop_guard *guard, struct remembered *fresh)
-{
-    mutex_assert_held(&guard->lock);
-    struct id_item *found = id_table_find(&guard->table, fresh->item.id);
-    if (found != NULL) {
-        CONTAINER_OF(found, struct remembered, item)->cause = fresh->cause;
-        return fresh;
-    }
-    struct remembered *oldest = NULL;
-    if (guard->count == LOOP_GUARD_REMEMBERED) {
-        oldest = TAILQ_FIRST(&guard->order);
-        TAILQ_REMOVE(&guard->order, oldest, in_order);
-        id_table_remove(&guard->table, &oldest->item);
-        guard->count--;
-    }
-    id_table_add(&guard->table, &fresh->item);
-    TAILQ_INSERT_TAIL(&guard->order, fresh, in_order);
-    guard->count++;
-    return oldest;
+    return is_known;
 }
 
 /*
  * An uncertain cause is remembered only if its hops are already too many: else they may be more
- * than that, and asking the backend again may tell. Without memory nothing is remembered.
+ * than that, and asking the backend again may tell.
  */
 static void remember_cause(struct loop_guard *guard, const char *id, const struct cause *cause)
 {
     if (cause->unsure && cause->hops <= guard->max_hops)
         return;
-    struct remembered *fresh = calloc(1, sizeof *fresh);
-    if (fresh == NULL)
-        return;
-    text_copy(fresh->item.id, sizeof fresh->item.id, id);
-    fresh->cause = *cause;
     mutex_lock(&guard->lock);
-    struct remembered *left = add_remembered_locked(guard, fresh);
+    struct remembered *remembered = id_lru_use(&guard->causes, id);
+    remembered->cause = *cause;
     mutex_unlock(&guard->lock);
-    free(left);
-}
-
-/* The id of the notification that the message answered; NULL when it answered none. */
-static const char *source_of(const struct delivery_context *context)
-{
-    return context->author == AUTHOR_AGENT ? json_guard_id(context->message, "sourceNotificationId")
-                                           : NULL;
 }
 
 /* The root of a chain that begins with this notification, of that id. */
@@ -196,7 +158,7 @@ static enum convex_outcome read_link(const struct service *service, struct link 
         return CONVEX_SUCCESS;
     if (outcome != CONVEX_SUCCESS)
         return outcome;
-    const char *source = source_of(&context);
+    const char *source = context.source_id;
     link->thread_update = context.type == NOTIFICATION_THREAD_UPDATE;
     link->by_agent = context.author == AUTHOR_AGENT;
     if (source != NULL) {
@@ -258,6 +220,32 @@ static void begin_chain_at(const char *id, struct cause *source)
     text_copy(source->root, sizeof source->root, id);
 }
 
+/* Whether the notification was created while a tool worked on its task. */
+static bool is_within(const struct delivery_context *context, const struct cause *cause)
+{
+    int64_t created_ms;
+    return json_guard_time_ms(context->notification, "createdAt", 0, &created_ms) &&
+           created_ms >= cause->from_ms && created_ms <= cause->until_ms;
+}
+
+/* Whether an agent caused the notification with a tool; then *source is the run that did. */
+static bool recall_tool(
+    struct loop_guard *guard, const struct delivery_context *context, struct cause *source)
+{
+    const char *own_id = json_guard_id(context->notification, "_id");
+    const char *message_id = json_guard_id(context->message, "_id");
+    const char *task_id = json_guard_id(context->notification, "taskId");
+    if (own_id != NULL && recall_cause(guard, own_id, source) && source->by_tool)
+        return true;
+    if (message_id != NULL && recall_cause(guard, message_id, source) && source->by_tool)
+        return true;
+    if (context->message == NULL && task_id != NULL && recall_cause(guard, task_id, source) &&
+        source->by_tool && is_within(context, source))
+        return true;
+    *source = (struct cause){0};
+    return false;
+}
+
 /* Why an agent's message must not be delivered, or REASON_REPLIED when it may. */
 static enum end_reason judge_agents_message(const struct loop_guard *guard, const char *agent_id,
     const struct delivery_context *context, const struct cause *source, const struct cause *cause)
@@ -271,41 +259,20 @@ static enum end_reason judge_agents_message(const struct loop_guard *guard, cons
     return cause->hops > guard->max_hops ? REASON_TOO_MANY_HOPS : REASON_REPLIED;
 }
 
-/*
- * When the last message of a person that the context shows was written; 0: it shows none. On v1 an
- * agent's message may have taken the place of a person's in the notification, but not in the
- * thread.
- */
-static int64_t person_wrote_ms(const struct delivery_context *context)
-{
-    int64_t newest_ms = 0;
-    size_t index;
-    const json_t *item;
-    if (context->author != AUTHOR_AGENT && context->message != NULL)
-        json_guard_time_ms(context->message, "createdAt", 0, &newest_ms);
-    json_array_foreach (context->thread, index, item) {
-        int64_t created_ms = 0;
-        if (json_guard_is(item, "authorType", "user", "") &&
-            json_guard_time_ms(item, "createdAt", 0, &created_ms) && created_ms > newest_ms)
-            newest_ms = created_ms;
-    }
-    return newest_ms;
-}
-
 /* Asks for a run, which only what is not skipped for another reason does. */
 static void claim_run(struct loop_guard *guard, const char *agent_id,
-    const struct delivery_context *context, struct loop_verdict *verdict)
+    const struct delivery_context *context, bool by_agent, struct loop_verdict *verdict)
 {
     const char *task_id = json_guard_id(context->notification, "taskId");
-    struct agent_run run = {
+    const struct agent_run run = {
         .notification_id = verdict->notification_id,
         .agent_id = agent_id,
         .message_id = json_guard_id(context->message, "_id"),
         .root = verdict->root,
         .task_id = task_id,
-        .by_agent = context->author == AUTHOR_AGENT,
+        .by_agent = by_agent,
+        .person_wrote_ms = context->person_wrote_ms,
     };
-    run.person_wrote_ms = person_wrote_ms(context);
     if (task_id != NULL)
         text_copy(verdict->task_id, sizeof verdict->task_id, task_id);
     struct agent_claim claim;
@@ -338,7 +305,7 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
     *verdict = (struct loop_verdict){.reason = judge_author(guard, agent_id, context)};
     if (!guard->enabled || verdict->reason != REASON_REPLIED)
         return CONVEX_SUCCESS;
-    const char *id = source_of(context);
+    const char *id = context->source_id;
     if (id != NULL && !recall_cause(guard, id, &source)) {
         if (context->version == BACKEND_V1) {
             begin_chain_at(id, &source);
@@ -348,14 +315,16 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
                 return outcome;
         }
     }
-    if (context->author == AUTHOR_AGENT) {
+    bool by_tool = id == NULL && recall_tool(guard, context, &source);
+    if (context->author == AUTHOR_AGENT || by_tool) {
+        cause.by_tool = by_tool;
         cause.hops = source.hops + 1;
         cause.unsure = source.unsure;
         verdict->reason = judge_agents_message(guard, agent_id, context, &source, &cause);
     }
     if (own_id == NULL)
         return CONVEX_SUCCESS;
-    if (id != NULL)
+    if (id != NULL || by_tool)
         text_copy(cause.root, sizeof cause.root, source.root);
     else
         copy_root(cause.root, context, own_id);
@@ -363,8 +332,21 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
     text_copy(verdict->notification_id, sizeof verdict->notification_id, own_id);
     remember_cause(guard, own_id, &cause);
     if (verdict->reason == REASON_REPLIED)
-        claim_run(guard, agent_id, context, verdict);
+        claim_run(guard, agent_id, context, cause.hops > 0, verdict);
     return CONVEX_SUCCESS;
+}
+
+void loop_guard_note_effect(
+    struct loop_guard *guard, const char *notification_id, const struct tool_effect *effect)
+{
+    struct cause cause;
+    if (!guard->enabled || !recall_cause(guard, notification_id, &cause))
+        return;
+    cause.by_tool = true;
+    cause.thread_update = false;
+    cause.from_ms = effect->from_ms;
+    cause.until_ms = effect->until_ms;
+    remember_cause(guard, effect->id, &cause);
 }
 
 void loop_guard_take_back(struct loop_guard *guard, struct loop_verdict *verdict)

@@ -24,6 +24,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "delivery/tool_rounds.h"
 
 /* Phrases that agents or gateways use for silence, as lower-case words. */
 static const struct {
@@ -117,16 +118,6 @@ static void collect_messages(const json_t *output, bool final, struct text *foun
     }
 }
 
-static bool has_tool_calls(const json_t *output)
-{
-    size_t index;
-    const json_t *item;
-    json_array_foreach (output, index, item)
-        if (json_guard_is(item, "type", "function_call", ""))
-            return true;
-    return false;
-}
-
 /* The first place that holds text counts; the later ones are those of older answers. */
 static void find_text(const json_t *body, struct text *found)
 {
@@ -135,7 +126,7 @@ static void find_text(const json_t *body, struct text *found)
         return;
     collect_messages(output, true, found);
     /* Commentary beside a call was said before its result was known. */
-    if (found->length_bytes == 0 && !has_tool_calls(output))
+    if (found->length_bytes == 0 && !tool_rounds_asked_for(body))
         collect_messages(output, false, found);
     if (found->length_bytes == 0 && !collect_string(json_object_get(body, "text"), found))
         collect_content(json_object_get(body, "content"), found);
@@ -409,6 +400,14 @@ static enum reply_kind classify_text(
     drop_silent_tail(text);
     cut_to_limit(text, context->incomplete, context->max_units);
     return REPLY_TEXT;
+}
+
+void reply_append_beside_calls(struct text *text, const json_t *body)
+{
+    const json_t *output = json_object_get(body, "output");
+    text_append(text, "");
+    collect_messages(output, true, text);
+    collect_messages(output, false, text);
 }
 
 int reply_read(const json_t *body, const struct reply_context *context, struct reply *reply,

@@ -10,9 +10,9 @@
  *
  * A lane is an agent with entries, or with session lanes an agent and a task. It keeps those that
  * are ready in one list for each class of work, oldest first. A lane that is not busy is in the
- * queue's list of a class if it has ready entries of it; lane_changed_locked derives that after
- * every change, so a lane with a worker is never found. Lanes are served in turn: one that becomes
- * free goes to the end of its lists.
+ * queue's list of a class if it has ready entries of it; queue_lane_changed_locked derives that
+ * after every change, so a lane with a worker is never found. Lanes are served in turn: one that
+ * becomes free goes to the end of its lists.
  *
  * Workers block in send_queue_take only; all else holds the lock for a few microseconds. The rules
  * that the lock protects, which test/model/send_queue.pml checks in every interleaving:
@@ -46,20 +46,20 @@
 
 /* Lanes. */
 
+/* Whether the next thing that leaves for the gateway is for its agent. */
+static bool leads_to_send(const struct entry *entry)
+{
+    return entry->queue.stage == STAGE_KNOWN || entry->queue.stage == STAGE_ACTING;
+}
+
 static enum work_class work_class_of(const struct entry *entry)
 {
     if (entry->kind == ENTRY_WAKE)
         return CLASS_WAKE;
-    return entry->queue.stage == STAGE_KNOWN ? CLASS_SEND : CLASS_WRITE_BACK;
+    return leads_to_send(entry) ? CLASS_SEND : CLASS_WRITE_BACK;
 }
 
-/*
- * Puts the lane into the lists that its state calls for and out of the others, and counts what it
- * contributes to the ready work: at most max_ready_of_lane, because a single agent with a long
- * backlog must not look like enough work for all workers, or the poller would not fetch what is
- * there for others.
- */
-static void lane_changed_locked(struct send_queue *queue, struct lane *lane)
+void queue_lane_changed_locked(struct send_queue *queue, struct lane *lane)
 {
     mutex_assert_held(&queue->lock);
     for (int class = 0; class < CLASS_COUNT; class ++) {
@@ -74,6 +74,10 @@ static void lane_changed_locked(struct send_queue *queue, struct lane *lane)
     lane->ready = lane->ready_count[CLASS_WRITE_BACK];
     if (lane->paused_until_ms == 0)
         lane->ready += lane->ready_count[CLASS_SEND];
+    /*
+     * A single agent with a long backlog must not look like enough work for all workers, or the
+     * poller would not fetch what is there for others.
+     */
     if (lane->ready > queue->max_ready_of_lane)
         lane->ready = queue->max_ready_of_lane;
     queue->ready += lane->ready;
@@ -95,7 +99,7 @@ void queue_add_ready_locked(struct send_queue *queue, struct entry *entry)
     lane->ready_count[class]++;
     entry->queue.place = PLACE_READY;
     entry->queue.ready_us = clock_monotonic_us();
-    lane_changed_locked(queue, lane);
+    queue_lane_changed_locked(queue, lane);
     cond_signal(&queue->work);
 }
 
@@ -107,14 +111,7 @@ void queue_remove_ready_locked(struct send_queue *queue, struct entry *entry)
     TAILQ_REMOVE(&lane->ready_entries[class], entry, queue.in_lane);
     lane->ready_count[class]--;
     entry->queue.place = PLACE_NONE;
-    lane_changed_locked(queue, lane);
-}
-
-void queue_set_busy_locked(struct send_queue *queue, struct lane *lane, bool busy)
-{
-    mutex_assert_held(&queue->lock);
-    lane->busy = busy;
-    lane_changed_locked(queue, lane);
+    queue_lane_changed_locked(queue, lane);
 }
 
 /*
@@ -129,7 +126,7 @@ static struct entry *first_ready_locked(
     TAILQ_FOREACH (lane, &queue->ready_lanes[class], in_list[class]) {
         if (lane->paused_until_ms != 0 && now_ms >= lane->paused_until_ms) {
             lane->paused_until_ms = 0;
-            lane_changed_locked(queue, lane);
+            queue_lane_changed_locked(queue, lane);
         }
         if (lane->paused_until_ms == 0 || class == CLASS_WRITE_BACK)
             return TAILQ_FIRST(&lane->ready_entries[class]);
@@ -221,7 +218,7 @@ static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
 /* A worker has taken it to ask its agent, and has no answer yet. */
 static bool is_asking(const struct entry *entry)
 {
-    bool before_reply = entry->queue.stage == STAGE_KNOWN || entry->queue.stage == STAGE_SENDING;
+    bool before_reply = leads_to_send(entry) || entry->queue.stage == STAGE_SENDING;
     return entry->queue.place == PLACE_WORKER && before_reply;
 }
 
@@ -326,6 +323,22 @@ struct entry *send_queue_take(struct send_queue *queue, struct activity *activit
 
 /* Moving on. */
 
+void send_queue_use_session_lanes(struct send_queue *queue, bool wanted)
+{
+    struct deferred_free deferred_free = {0};
+    struct entry *entry;
+    mutex_lock(&queue->lock);
+    if (queue->session_lanes != wanted) {
+        queue->session_lanes = wanted;
+        TAILQ_FOREACH (entry, &queue->all, queue.in_queue)
+            if (entry->queue.lane != NULL)
+                queue_move_to_lane_locked(queue, entry, &deferred_free);
+        cond_broadcast(&queue->work);
+    }
+    mutex_unlock(&queue->lock);
+    deferred_free_run(&deferred_free);
+}
+
 void queue_count_ages_locked(struct send_queue *queue, struct entry *entry, bool open)
 {
     mutex_assert_held(&queue->lock);
@@ -356,8 +369,8 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
 {
     assert(entry->queue.place == PLACE_WORKER);
     mutex_lock(&queue->lock);
-    bool allowed = stage != STAGE_SENDING || (may_send_locked(queue, queue->sending) &&
-                                                 queue_is_in_lane_locked(queue, entry));
+    bool allowed = stage != STAGE_SENDING ||
+                   (may_send_locked(queue, queue->sending) && !entry->queue.misplaced);
     /* The message that was posted may have caused notifications. */
     if (entry->queue.stage == STAGE_REPLIED && entry->work.reason == REASON_REPLIED)
         queue->poll_owed = true;
@@ -377,30 +390,23 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
 
 /* Taking back. */
 
-void deferred_free_init(struct deferred_free *deferred_free)
+void deferred_free_run(const struct deferred_free *deferred_free)
 {
-    TAILQ_INIT(&deferred_free->entries);
-    TAILQ_INIT(&deferred_free->lanes);
-    deferred_free->agents = NULL;
-}
-
-void deferred_free_run(struct deferred_free *deferred_free)
-{
-    struct entry *entry;
-    struct lane *lane;
-    while ((entry = TAILQ_FIRST(&deferred_free->entries)) != NULL) {
-        TAILQ_REMOVE(&deferred_free->entries, entry, queue.in_queue);
+    struct id_item *next;
+    for (struct id_item *item = deferred_free->entries; item != NULL; item = next) {
+        struct entry *entry = CONTAINER_OF(item, struct entry, item);
+        next = item->next;
         free(entry->work.reply);
+        json_decref(entry->work.rounds);
         free(entry);
     }
-    while ((lane = TAILQ_FIRST(&deferred_free->lanes)) != NULL) {
-        TAILQ_REMOVE(&deferred_free->lanes, lane, in_list[0]);
-        free(lane);
+    for (struct id_item *item = deferred_free->lanes; item != NULL; item = next) {
+        next = item->next;
+        free(CONTAINER_OF(item, struct lane, item));
     }
-    while (deferred_free->agents != NULL) {
-        struct id_item *agent = deferred_free->agents;
-        deferred_free->agents = agent->next;
-        free(CONTAINER_OF(agent, struct lane_agent, item));
+    for (struct id_item *item = deferred_free->agents; item != NULL; item = next) {
+        next = item->next;
+        free(CONTAINER_OF(item, struct lane_agent, item));
     }
 }
 
@@ -431,7 +437,8 @@ void queue_leave_lane_locked(
     queue->failing_lanes -= lane->failed_runs > 0;
     id_table_remove(&queue->lanes, &lane->item);
     queue->lane_count--;
-    TAILQ_INSERT_TAIL(&deferred_free->lanes, lane, in_list[0]);
+    lane->item.next = deferred_free->lanes;
+    deferred_free->lanes = &lane->item;
     if (--agent->lanes > 0)
         return;
     id_table_remove(&queue->agents, &agent->item);
@@ -461,7 +468,7 @@ static void requeue_locked(struct send_queue *queue, struct entry *entry, int64_
         queue_set_unknown_locked(queue, entry->queue.lane->agent, entry->work.agent_unknown);
     if (delay_ms <= 0)
         queue_add_ready_locked(queue, entry);
-    else if (!queue->closed || entry->queue.stage != STAGE_KNOWN) {
+    else if (!queue->closed || !leads_to_send(entry)) {
         heap_push(&queue->waiting, &entry->queue.due, clock_monotonic_ms() + delay_ms);
         entry->queue.place = PLACE_WAITING;
     }
@@ -512,21 +519,25 @@ static void leave_worker_locked(struct send_queue *queue, struct entry *entry)
     entry->work.lane_pause_ms = 0;
     lane->breaker_trips = entry->work.breaker_trips;
     record_run_locked(queue, lane, entry);
-    queue_set_busy_locked(queue, lane, false);
+    lane->busy = false;
+    queue_lane_changed_locked(queue, lane);
 }
 
-void send_queue_finish(
+bool send_queue_finish(
     struct send_queue *queue, struct entry *entry, enum entry_stage stage, int64_t delay_ms)
 {
     assert(stage != STAGE_SENDING);
     bool settled = stage == STAGE_SETTLED;
     char *reply = settled ? entry->work.reply : NULL;
-    if (settled)
+    json_t *rounds = settled ? entry->work.rounds : NULL;
+    if (settled) {
         entry->work.reply = NULL;
-    struct deferred_free deferred_free;
-    deferred_free_init(&deferred_free);
+        entry->work.rounds = NULL;
+    }
+    struct deferred_free deferred_free = {0};
     mutex_lock(&queue->lock);
     assert(entry->queue.place == PLACE_WORKER);
+    bool has_wake = entry->queue.lane->agent->wakes > 0;
     set_stage_locked(queue, entry, stage);
     leave_worker_locked(queue, entry);
     if (entry->kind == ENTRY_WAKE)
@@ -540,6 +551,8 @@ void send_queue_finish(
     mutex_unlock(&queue->lock);
     deferred_free_run(&deferred_free);
     free(reply);
+    json_decref(rounds);
     if (poll_now)
         loop_poke(queue->poller);
+    return has_wake;
 }

@@ -331,6 +331,30 @@ static void append_primary_user(struct text *text, const json_t *user)
     text_append(text, "\n");
 }
 
+/*
+ * A run that failed after it had called tools is repeated, so the agent has to know what it has
+ * already done. Arguments and results may hold what others wrote.
+ */
+static void append_changes(struct text *text, const json_t *changes)
+{
+    size_t index;
+    const json_t *change;
+    if (changes == NULL)
+        return;
+    text_append(text,
+        "You have worked on this notification before, and the run was cut short. These tool calls "
+        "of yours were made then; do not repeat what has been done:\n");
+    json_array_foreach (changes, index, change) {
+        text_append(text, "- ");
+        framing_append_field(text, change, "name");
+        text_append(text, " ");
+        framing_append_field(text, change, "arguments");
+        text_append(text, " -> ");
+        framing_append_field(text, change, "output");
+        text_append(text, "\n");
+    }
+}
+
 static void append_form(
     struct text *text, const struct delivery_context *context, const struct prompt_run *run)
 {
@@ -342,6 +366,7 @@ static void append_form(
             "Write your reply as it is to be posted in the thread. A substantive update has the "
             "sections **Summary**, **Work done**, **Artifacts**, **Risks**, **Next step** and "
             "**Sources**; for anything else one or two sentences are enough.\n");
+    append_changes(text, run->changed_before);
     if (run->last_answer_empty)
         text_append(text,
             "Your last answer to this notification was empty. A person is waiting for one that "

@@ -14,7 +14,7 @@
  * Each save is a new file that is renamed over the old one (file_replace). So a power failure while
  * a reply is being written leaves the record of the run, and its count.
  *
- * A record is one flat JSON object. Its "version" is that of the format: it rises when a release
+ * A record is one JSON object. Its "version" is that of the format: it rises when a release
  * writes something that an earlier one would misread, and a release leaves records of a higher
  * version alone (ERROR_NEWER), because after a rollback they may hold replies. Records without a
  * version are from before there was one; they are read as version 1. An additional member that may
@@ -45,9 +45,11 @@
 /* The gateway's largest response with every byte escaped (6 for 1), and the other members. */
 enum { RECORD_LIMIT_BYTES = 49 * 1024 * 1024 };
 
-/* Records without what version 2 added are written as version 1, for the releases that know that.
+/*
+ * Version 2 added what a v1 backend needs, version 3 calls of tools. A record is written in the
+ * first version that holds what it has, for the releases that know no later one.
  */
-enum { FORMAT_VERSION = 2, FIRST_VERSION = 1 };
+enum { FORMAT_VERSION = 3, BACKEND_V1_VERSION = 2, FIRST_VERSION = 1 };
 
 static bool is_of_v1_backend(const struct spool_record *record)
 {
@@ -57,14 +59,17 @@ static bool is_of_v1_backend(const struct spool_record *record)
 
 char *spool_record_write(const struct spool_record *record, const char *account_id)
 {
-    bool is_v1 = is_of_v1_backend(record);
-    json_t *document = json_pack(
-        "{s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:b, s:s}", "version",
-        is_v1 ? FORMAT_VERSION : FIRST_VERSION, "account", account_id, "id", record->id, "agent",
-        record->agent_id, "slug", record->agent_slug, "task", record->task_id, "createdAt",
-        (json_int_t)record->created_at_ms, "failingMs", (json_int_t)record->failing_ms, "errorMs",
-        (json_int_t)record->error_ms, "timeouts", (int)record->timeouts, "runs", (int)record->runs,
-        "givenUp", record->reply_abandoned, "failure", record->failure);
+    bool is_v1 = is_of_v1_backend(record) || record->rounds != NULL;
+    int version = record->rounds != NULL ? FORMAT_VERSION
+                  : is_v1                ? BACKEND_V1_VERSION
+                                         : FIRST_VERSION;
+    json_t *document =
+        json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:b, s:s}", "version",
+            version, "account", account_id, "id", record->id, "agent", record->agent_id, "slug",
+            record->agent_slug, "task", record->task_id, "createdAt",
+            (json_int_t)record->created_at_ms, "failingMs", (json_int_t)record->failing_ms,
+            "errorMs", (json_int_t)record->error_ms, "timeouts", (int)record->timeouts, "runs",
+            (int)record->runs, "givenUp", record->reply_abandoned, "failure", record->failure);
     bool complete = document != NULL;
     if (complete && is_v1)
         complete = json_object_update_new(document,
@@ -73,6 +78,8 @@ char *spool_record_write(const struct spool_record *record, const char *account_
                            record->may_be_changed, "again", record->answers_again, "beginsTask",
                            record->begins_task, "emptyAnswers", (int)record->empty_answers)) == 0;
     /* Not with "s*" above: json_pack drops an optional member silently when out of memory. */
+    if (complete && record->rounds != NULL)
+        complete = json_object_set(document, "rounds", record->rounds) == 0;
     if (complete && record->reply != NULL)
         complete = json_object_set_new(document, "reply", json_string(record->reply)) == 0;
     char *bytes = complete ? json_write(document) : NULL;
@@ -155,6 +162,7 @@ static int read_document(const json_t *document, const char *account_id, const c
             "written by a newer release; this one reads format version %d", FORMAT_VERSION);
     if (!read_record_fields(document, account_id, id, record))
         return error_set(error, ERROR_INVALID, "not a record of this account");
+    record->rounds = json_incref(json_object_get(document, "rounds"));
     const char *reply = json_guard_string(document, "reply");
     if (reply != NULL && (record->reply = strdup(reply)) == NULL)
         return error_set(error, ERROR_NO_MEMORY, "out of memory for a reply");
@@ -172,7 +180,17 @@ int spool_record_parse(const char *bytes, size_t length_bytes, const char *accou
     else if (result != ERROR_NO_MEMORY)
         result = ERROR_INVALID;
     json_decref(document);
+    if (result != 0)
+        spool_record_fini(record);
     return result;
+}
+
+void spool_record_fini(struct spool_record *record)
+{
+    json_decref(record->rounds);
+    free(record->reply);
+    record->rounds = NULL;
+    record->reply = NULL;
 }
 
 static const char suffix[] = ".json";

@@ -62,9 +62,20 @@ static const char *const actions[] = {"listUndeliveredNotifications", "getNotifi
     "createMessageFromAgent", "markNotificationDelivered", "listAgents", "updateAgentHeartbeat",
     "updateRuntimeStatus", "checkAndClearRestartRequested", "getPendingUpgrade",
     "recordUpgradeResult", "markNotificationRead", "markNotificationDeliveryEnded",
-    "updateTaskStatusFromAgent", "getOrchestratorAgentId", "other"};
+    "updateTaskStatusFromAgent", "getOrchestratorAgentId", "createTaskFromAgent",
+    "updateTaskFromAgent", "assignTaskFromAgent", "deleteTaskFromAgent", "linkTaskToPrForAgentTool",
+    "createTaskMessageForAgentTool", "listTaskThreadForAgentTool", "listTasksForAgentTool",
+    "getTaskForAgentTool", "searchTasksForAgentTool", "loadTaskDetailsForAgentTool",
+    "getTaskHistoryForAgentTool", "createDocumentFromAgent", "listDocumentsForAgent",
+    "createResponseRequestNotifications", "getAgentSkillsForTool", "other"};
 static const char *const call_outcomes[] = {
     "success", "unavailable", "function_error", "rejected", "aborted"};
+static const char *const tools[] = {"task_status", "task_update", "task_create", "document_upsert",
+    "document_list", "response_request", "get_agent_skills", "task_load", "task_history",
+    "task_assign", "task_message", "task_list", "task_get", "task_thread", "task_search",
+    "task_delete", "task_link_pr", "unknown"};
+static const char *const tool_ends[] = {
+    "succeeded", "refused", "rejected", "unavailable", "uncertain", "aborted"};
 static const char *const gateway_states[] = {"open", "trickle", "suspect", "shut"};
 static const char *const health_reasons[] = {"not_running", "gateway", "gateway_process", "backend",
     "backend_version", "spool", "no_delivery", "unknown_agents", "old_failures", "list_full"};
@@ -146,6 +157,12 @@ const struct metric_family metric_families[METRICS] = {
     [METRIC_DELIVERY_LAG] = HISTOGRAM("delivery_lag",
         .help = "Time from the creation of a notification until it was delivered.",
         BUCKETS(work_bounds_us)),
+    [METRIC_TOOL_CALLS] = COUNTER("tool_calls", .help = "Calls of tools by agents that were asked.",
+        .labels = {LABEL("tool", tools), LABEL("outcome", tool_ends)}),
+    [METRIC_TOOL_CALL] =
+        HISTOGRAM("tool_call", .help = "Duration of calls of tools.", BUCKETS(request_bounds_us)),
+    [METRIC_TOOL_ROUNDS] = COUNTER(
+        "tool_rounds", .help = "Rounds of tool calls; all calls of one answer are one round."),
     [METRIC_HEARTBEATS] = COUNTER("heartbeats",
         .help = "Wake-ups by outcome; report_failed is counted in addition to a successful one.",
         .labels = {LABEL("outcome", heartbeat_outcomes)}),

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Tests the runtime with a real OpenClaw gateway from npm, whose model provider is a stub. The sandbox is
-# only the backend, first as version 0 and then as version 1.
+# only the backend, first as version 0, then as version 1, at last with agents that use tools.
 #
-# Usage: test/gateway/run.sh [v0 | v1] [-h]
+# Usage: test/gateway/run.sh [v0 | v1 | tools] [-h]
 #
-# With v0 or v1 only the cases of that version run. Needs the programs in BUILD (build), built by make all, and npm with access to a registry; skipped
-# otherwise. The installation is kept in build/gateway. Prints ok or FAIL for each case and the totals at
-# the end; exits with 1 if one failed.
+# With v0 or v1 only the cases of that version run, with tools those in which agents use tools. Needs the
+# programs in BUILD (build), built by make all, curl, and npm with access to a registry; skipped otherwise.
+# The installation is kept in build/gateway. Prints ok or FAIL for each case and the totals at the end;
+# exits with 1 if one failed.
 
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -16,6 +17,8 @@ BUILD=$(realpath "${BUILD:-$ROOT/build}")
 . "$ROOT/test/gateway/harness.sh"
 # shellcheck source=test/gateway/v1.sh
 . "$ROOT/test/gateway/v1.sh"
+# shellcheck source=test/gateway/tools.sh
+. "$ROOT/test/gateway/tools.sh"
 
 readonly REPLY_LIMIT_S=60
 passed=0
@@ -268,7 +271,7 @@ run_v0_cases() {
 
 main() {
     case ${1-} in
-    v0 | v1) ;;
+    v0 | v1 | tools) ;;
     *) reject_arguments "$@" ;;
     esac
     [[ -x $BUILD/mission-control-runtime ]] || die "no runtime in $BUILD; run make all"
@@ -277,8 +280,9 @@ main() {
         trap teardown_harness EXIT
         trap 'exit 130' INT TERM HUP
         setup_harness
-        if [[ ${1-} != v1 ]]; then run_v0_cases; fi
-        if [[ ${1-} != v0 ]]; then run_v1_cases; fi
+        if [[ ${1:-v0} == v0 ]]; then run_v0_cases; fi
+        if [[ ${1:-v1} == v1 ]]; then run_v1_cases; fi
+        if [[ ${1:-tools} == tools ]]; then run_tools_cases; fi
         run_case "no log contains a token" test_no_secret_in_logs
     fi
     say "$passed passed, $failed failed"

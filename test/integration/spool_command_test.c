@@ -21,7 +21,7 @@
 
 enum { PATH_BYTES = 512 };
 
-static const char newer_record[] = "{\"version\":3,\"anything\":[]}";
+static const char newer_record[] = "{\"version\":4,\"anything\":[]}";
 static const char escaping_reply[] = "one\ttwo\n\x1B[31mred";
 
 static void state_path(const struct test_env *env, const char *name, char path[static PATH_BYTES])

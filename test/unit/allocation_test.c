@@ -233,7 +233,7 @@ static int attempt_restore(unsigned number)
                          &(struct send_queue_settings){.capacity = 16, .max_wakes = 1}, NULL),
         0);
     alloc_fault_arm(number);
-    bool restored = send_queue_restore(queue, &record, true);
+    bool restored = send_queue_restore(queue, &record, STAGE_REPLIED);
     alloc_fault_disarm();
     send_queue_destroy(queue);
     return no_memory_if(!restored);

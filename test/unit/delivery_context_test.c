@@ -23,6 +23,9 @@ static void test_complete_context_is_taken_apart(void **state)
     assert_string_equal(context.session_key, "task:t1:agent:jarvis:acc:v1");
     assert_string_equal(context.orchestrator_id, "a9");
     assert_int_equal(json_array_size(context.thread), 2);
+    assert_int_equal(context.newest_in_thread_ms, 1795229482000);
+    assert_int_equal(context.person_wrote_ms, 1795229482000);
+    assert_null(context.source_id);
     assert_int_equal(json_array_size(context.mentionable_agents), 3);
     assert_int_equal(json_array_size(context.assigned_agents), 2);
     assert_non_null(context.primary_user);
@@ -34,6 +37,22 @@ static void test_complete_context_is_taken_apart(void **state)
     assert_true(delivery_context_is_orchestrator(&context, "a9"));
     assert_false(delivery_context_is_orchestrator(&context, "a1"));
     assert_false(delivery_context_is_orchestrator_chat(&context));
+    delivery_context_fini(&context);
+}
+
+/* An agent's message is not a person's, whose words in the thread are older. */
+static void test_agents_message_names_what_it_answered(void **state)
+{
+    (void)state;
+    struct delivery_context context = context_fixture_read(
+        "{\"message\":{\"authorType\":\"agent\",\"authorId\":\"a2\",\"createdAt\":9e12,"
+        "\"sourceNotificationId\":\"n0\"},"
+        "\"thread\":[{\"authorType\":\"user\",\"createdAt\":5},"
+        "{\"authorType\":\"user\",\"createdAt\":\"7\"},{\"authorType\":\"agent\",\"createdAt\":6},"
+        "{\"authorType\":\"user\",\"createdAt\":4},7]}");
+    assert_string_equal(context.source_id, "n0");
+    assert_int_equal(context.person_wrote_ms, 5);
+    assert_int_equal(context.newest_in_thread_ms, 6);
     delivery_context_fini(&context);
 }
 
@@ -53,6 +72,7 @@ static void test_context_of_v0_has_no_parts_of_v1(void **state)
     assert_int_equal(context.author, AUTHOR_NONE);
     assert_null(context.session_key);
     assert_null(context.thread);
+    assert_int_equal(context.newest_in_thread_ms, 0);
     assert_null(context.orchestrator_id);
     assert_false(context.flags.can_modify_task_status);
     assert_false(delivery_context_is_orchestrator(&context, "a9"));
@@ -258,6 +278,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_complete_context_is_taken_apart),
+        cmocka_unit_test(test_agents_message_names_what_it_answered),
         cmocka_unit_test(test_context_of_v0_has_no_parts_of_v1),
         cmocka_unit_test(test_gone_notification_has_no_parts),
         cmocka_unit_test(test_words_become_values),

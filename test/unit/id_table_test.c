@@ -1,4 +1,4 @@
-/* Ids: validity, and the hash table by id. */
+/* Ids: validity, the hash table by id, and the one that drops what was not used for longest. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -69,12 +69,59 @@ static void test_prefixes_and_empty_ids_are_distinct(void **state)
     id_table_fini(&table);
 }
 
+struct slot {
+    struct lru_item item;
+    int value;
+};
+
+static void use_slot(struct id_lru *lru, const char *id, int value)
+{
+    struct slot *slot = id_lru_use(lru, id);
+    assert_string_equal(slot->item.item.id, id);
+    slot->value = value;
+}
+
+static void expect_slot(const struct id_lru *lru, const char *id, int value)
+{
+    const struct slot *slot = id_lru_find(lru, id);
+    if (slot == NULL || slot->value != value)
+        fail_msg("%s: %d instead of %d", id, slot != NULL ? slot->value : -1, value);
+}
+
+/* Looking is not using, or the last one dropped would be another. */
+static void test_least_recently_used_one_makes_room(void **state)
+{
+    (void)state;
+    struct id_lru lru;
+    assert_int_equal(id_lru_init(&lru, 3, sizeof(struct slot), NULL), 0);
+    assert_null(id_lru_find(&lru, "a"));
+    use_slot(&lru, "a", 1);
+    use_slot(&lru, "b", 2);
+    use_slot(&lru, "c", 3);
+    use_slot(&lru, "a", 4);
+    expect_slot(&lru, "b", 2);
+    const struct slot *fresh = id_lru_use(&lru, "d");
+    assert_int_equal(fresh->value, 0);
+    assert_null(id_lru_find(&lru, "b"));
+    expect_slot(&lru, "a", 4);
+    expect_slot(&lru, "c", 3);
+    use_slot(&lru, "e", 5);
+    assert_null(id_lru_find(&lru, "c"));
+    expect_slot(&lru, "a", 4);
+    expect_slot(&lru, "d", 0);
+    assert_int_equal(lru.used, 3);
+    const struct lru_item *first = TAILQ_FIRST(&lru.order);
+    assert_string_equal(first->item.id, "a");
+    id_lru_fini(&lru);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_valid_ids_are_safe_file_names),
         cmocka_unit_test(test_items_are_found_until_removed),
         cmocka_unit_test(test_prefixes_and_empty_ids_are_distinct),
+        cmocka_unit_test(test_least_recently_used_one_makes_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

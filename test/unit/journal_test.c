@@ -272,6 +272,40 @@ static void test_runs_and_replies_are_restored(void **state)
     queue_fixture_finish(fixture->queue, asked, STAGE_SETTLED, 0);
 }
 
+static void save_rounds(struct fixture *fixture, const char *id, json_t *rounds)
+{
+    struct spool_record record = record_of(id, NULL);
+    record.rounds = rounds;
+    assert_non_null(rounds);
+    assert_int_equal(spool_save(fixture->spool, &record, false, NULL), 0);
+    spool_record_fini(&record);
+}
+
+static json_t *rounds_of(bool sent)
+{
+    return json_pack("{s:i, s:b, s:s, s:[{s:s, s:s, s:s}], s:[]}", "round", 1, "sent", sent,
+        "words", "", "calls", "id", "c", "name", "task_load", "arguments", "{}", "before");
+}
+
+/* Results that were not sent are sent now; what may have arrived is not sent again. */
+static void test_calls_of_tools_are_restored(void **state)
+{
+    struct fixture *fixture = *state;
+    save_rounds(fixture, "acting", rounds_of(false));
+    save_rounds(fixture, "sent", rounds_of(true));
+    save_rounds(fixture, "bad", json_pack("{s:s}", "round", "one"));
+    assert_int_equal(journal_restore(&fixture->journal, fixture->queue, AN_HOUR_MS, NULL), 0);
+    struct entry *acting = queue_fixture_take(fixture->queue, "acting");
+    assert_int_equal(acting->queue.stage, STAGE_ACTING);
+    assert_non_null(acting->work.rounds);
+    struct entry *sent = queue_fixture_take(fixture->queue, "sent");
+    assert_int_equal(sent->queue.stage, STAGE_KNOWN);
+    assert_non_null(sent->work.rounds);
+    assert_true(exists(fixture, "dead/bad.json"));
+    queue_fixture_finish(fixture->queue, acting, STAGE_SETTLED, 0);
+    queue_fixture_finish(fixture->queue, sent, STAGE_SETTLED, 0);
+}
+
 /* A damaged record moves to dead/ and counts as a run, at later starts as well. */
 static void test_damaged_record_costs_a_run(void **state)
 {
@@ -292,7 +326,7 @@ static void test_damaged_record_costs_a_run(void **state)
     }
 }
 
-static const char newer_record[] = "{\"version\":3,\"whose\":[\"account1\"],\"said\":\"a reply\"}";
+static const char newer_record[] = "{\"version\":4,\"whose\":[\"account1\"],\"said\":\"a reply\"}";
 
 static void expect_newer_record(const struct fixture *fixture, const char *name)
 {
@@ -469,6 +503,7 @@ int main(void)
         TEST(test_close_fails_while_the_record_cannot_be_kept),
         TEST(test_failing_time_is_kept_with_the_reply),
         TEST(test_runs_and_replies_are_restored),
+        TEST(test_calls_of_tools_are_restored),
         TEST(test_damaged_record_costs_a_run),
         TEST(test_newer_record_is_left_alone),
         TEST(test_newer_record_of_an_entry_is_not_buried),

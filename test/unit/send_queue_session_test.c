@@ -55,6 +55,21 @@ static void test_notification_without_a_task_shares_the_lane_of_wake_ups(void **
     queue_fixture_finish(queue, two, STAGE_SETTLED, 0);
 }
 
+/* Whichever of its lanes the entry was in. */
+static void test_finish_tells_whether_the_agent_has_a_wake_up(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", "t1", 1}, {"n2", "b", "t1", 2}, {"n3", "a", "t2", 3});
+    assert_true(send_queue_wake(queue, "a", AN_HOUR_MS));
+    struct entry *one = queue_fixture_take(queue, "n1");
+    struct entry *two = queue_fixture_take(queue, "n2");
+    struct entry *three = queue_fixture_take(queue, "n3");
+    assert_true(send_queue_finish(queue, one, STAGE_SETTLED, 0));
+    assert_false(send_queue_finish(queue, two, STAGE_SETTLED, 0));
+    assert_true(send_queue_finish(queue, queue_fixture_take(queue, "a"), STAGE_SETTLED, 0));
+    assert_false(send_queue_finish(queue, three, STAGE_SETTLED, 0));
+}
+
 static void test_tasks_of_two_agents_are_two_lanes(void **state)
 {
     struct send_queue *queue = *state;
@@ -152,6 +167,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SESSIONS(test_one_agent_works_on_several_tasks),
         WITH_SESSIONS(test_notification_without_a_task_shares_the_lane_of_wake_ups),
+        WITH_SESSIONS(test_finish_tells_whether_the_agent_has_a_wake_up),
         WITH_SESSIONS(test_tasks_of_two_agents_are_two_lanes),
         WITH_SESSIONS(test_figures_count_agents),
         WITH_SESSIONS(test_entries_change_lanes_with_the_kind),

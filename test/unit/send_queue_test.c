@@ -224,8 +224,8 @@ static void test_restored_entries_resume_at_their_stage(void **state)
         .task_id = "t1",
         .created_at_ms = 9,
         .runs = 1};
-    assert_true(send_queue_restore(queue, &asked, false));
-    assert_true(send_queue_restore(queue, &replied, true));
+    assert_true(send_queue_restore(queue, &asked, STAGE_KNOWN));
+    assert_true(send_queue_restore(queue, &replied, STAGE_REPLIED));
     assert_false(PAGE(queue, {"asked", "a", "", 5}, {"replied", "a", "", 9}));
     struct entry *entry = queue_fixture_take(queue, "replied");
     assert_int_equal(entry->queue.stage, STAGE_REPLIED);

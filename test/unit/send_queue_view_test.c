@@ -75,7 +75,7 @@ static void test_restored_entries_are_counted(void **state)
     struct send_queue *queue = *state;
     const struct spool_record record = {
         .id = "n1", .agent_id = "a", .created_at_ms = 3000, .runs = 1};
-    assert_true(send_queue_restore(queue, &record, true));
+    assert_true(send_queue_restore(queue, &record, STAGE_REPLIED));
     assert_int_equal(send_queue_remember_settled(queue, "n2", 1), 1);
     struct send_queue_view view = look(queue);
     assert_int_equal(view.undelivered, 1);

@@ -285,6 +285,26 @@ static void test_members_of_a_v1_backend_survive(void **state)
     assert_int_equal(read.empty_answers, 2);
 }
 
+/* Earlier releases would ask the agent again, which would change things twice. */
+static void test_calls_of_tools_survive(void **state)
+{
+    struct spool_fixture *fixture = *state;
+    struct spool_record read;
+    struct spool_record record = spool_fixture_record("n1", NULL);
+    record.rounds = json_pack("{s:i, s:[{s:s}]}", "round", 1, "calls", "id", "c1");
+    char *text = spool_record_write(&record, "account1");
+    assert_int_equal(strncmp(text, "{\"version\":3,\"account\":", 23), 0);
+    free(text);
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    assert_int_equal(spool_load(fixture->spool, "n1", &read, NULL), 0);
+    assert_non_null(read.rounds);
+    assert_string_equal(json_string_value(json_object_get(
+                            json_array_get(json_object_get(read.rounds, "calls"), 0), "id")),
+        "c1");
+    spool_record_fini(&read);
+    spool_record_fini(&record);
+}
+
 /* Whether the record is damaged without that member. */
 static bool is_required(const json_t *document, const char *member)
 {
@@ -353,9 +373,9 @@ static void test_record_of_a_newer_release_is_not_damaged(void **state)
         const char *text;
         int result;
     } cases[] = {
-        {"{\"version\":3}", ERROR_NEWER},
-        {"{\"version\":3," KNOWN_MEMBERS "}", ERROR_NEWER},
-        {"{\"version\":2.5," KNOWN_MEMBERS "}", ERROR_NEWER},
+        {"{\"version\":4}", ERROR_NEWER},
+        {"{\"version\":4," KNOWN_MEMBERS "}", ERROR_NEWER},
+        {"{\"version\":3.5," KNOWN_MEMBERS "}", ERROR_NEWER},
         {"{\"version\":\"2026.2\"," KNOWN_MEMBERS "}", ERROR_NEWER},
         {"{\"version\":1e400," KNOWN_MEMBERS "}", ERROR_NEWER},
         {"{\"version\":1," KNOWN_MEMBERS ",\"stage\":\"streaming\"}", ERROR_NEWER},
@@ -404,6 +424,7 @@ int main(void)
         WITH_SPOOL(test_record_of_the_previous_release_is_read),
         WITH_SPOOL(test_record_is_written_with_its_format_version),
         WITH_SPOOL(test_members_of_a_v1_backend_survive),
+        WITH_SPOOL(test_calls_of_tools_survive),
         WITH_SPOOL(test_every_member_is_documented),
         WITH_SPOOL(test_record_of_a_newer_release_is_not_damaged),
         WITH_SPOOL(test_huge_and_special_files_are_refused),
