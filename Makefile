@@ -42,10 +42,12 @@ BASE_SOURCES := $(sort $(wildcard src/base/*.c))
 SANDBOX_SOURCES := $(sort $(wildcard sandbox/*.c))
 UNIT_SOURCES := $(sort $(wildcard test/unit/*_test.c))
 INTEGRATION_SOURCES := $(sort $(wildcard test/integration/*_test.c test/integration/*/*_test.c))
+# What docs/agent-api.yaml and docs/agent-tools.md are made with; a unit test compares them.
+AGENT_DOCS := tools/agent_api.c tools/agent_reference.c
 TEST_LIB_SOURCES := $(sort $(wildcard test/lib/*.c) \
-	$(filter-out %_test.c,$(wildcard test/integration/*/*.c)))
+	$(filter-out %_test.c,$(wildcard test/integration/*/*.c)) $(AGENT_DOCS))
 FUZZ_SOURCES := $(sort $(wildcard test/fuzz/*_fuzz.c))
-C_FILES := $(sort $(wildcard src/*.c src/*/*.c src/*.h src/*/*.h include/*/*.h sandbox/*.[ch] tools/*.c \
+C_FILES := $(sort $(wildcard src/*.c src/*/*.c src/*.h src/*/*.h include/*/*.h sandbox/*.[ch] tools/*.[ch] \
 	test/*/*.[ch] test/*/*/*.[ch]))
 
 # Sources with points at which a test can kill the runtime; compiled a second time, for a separate program.

@@ -81,9 +81,9 @@ struct tool {
     const char *http_missing;
 
     /*
-     * What a success holds besides "success", as "NAME:TYPE" separated by blanks; TYPE is text,
-     * number, boolean, object, any, or one of these with "[]" after it; "data.NAME" is in an object
-     * "data".
+     * What a success holds besides "success", as "NAME:TYPE" separated by blanks; "NAME?" may be
+     * absent, "data.NAME" is in an object "data". TYPE is text, number, boolean, object or any, or
+     * one of these with "[]" after it.
      */
     const char *answer;
     const char *http_answer; /* NULL: the same */

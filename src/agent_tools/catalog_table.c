@@ -33,9 +33,7 @@ static const char *const document_types[] = {"deliverable", "note", "template", 
     {                                                                         \
         .name = "taskId", .type = PARAMETER_ID, .required = true, __VA_ARGS__ \
     }
-#define RUN_TASK_ID                  \
-    TASK_ID(.defaults_to_run = true, \
-        .description = "Id of the task; by default the one of this run")
+#define RUN_TASK_ID TASK_ID(.defaults_to_run = true, .description = "Id of the task")
 #define OTHER_TASK_ID TASK_ID(.description = "Id of the task")
 #define ROWS(field, most, words)                                                                  \
     {                                                                                             \
@@ -118,7 +116,7 @@ static const struct tool_parameter document_upsert[] = {
     {.name = "taskId",
         .type = PARAMETER_ID,
         .description = "Id of the task that it belongs to. By default an existing document keeps "
-                       "its task, and a new one belongs to the task of this run"},
+                       "its task, and a new one belongs to the task that this run is about"},
     {.name = "title",
         .type = PARAMETER_TEXT,
         .required = true,
@@ -350,8 +348,8 @@ static const struct tool table[] = {
         .handle = handle_task_create},
     {.name = "document_upsert",
         .description = "Write a document, such as a note or a deliverable: a new one, or all of an "
-                       "existing one. Returns its id, to be linked as "
-                       "[Document](/document/<documentId>).",
+                       "existing one. Returns its id; the board shows it at "
+                       "/document/<documentId>, to which a message can link.",
         .label = "write a document",
         .path = "/agent/document",
         .parameters = document_upsert,
