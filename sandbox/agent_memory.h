@@ -32,6 +32,9 @@ struct agent_memory *agent_memory_of(struct agent_memories *memories, const char
 void agent_memory_begin(
     struct agent_memory *memory, const char *agent, const char *input, uint64_t run);
 
+/* Notes calls that have ended, an array of {name, arguments, output?}. */
+void agent_memory_add(struct agent_memory *memory, const json_t *calls);
+
 /*
  * Ends the calls of the last answer with results, an array of {call_id, output}; those that have
  * none end without. run begins the work if there is none.

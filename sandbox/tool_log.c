@@ -28,6 +28,7 @@ struct tool_record {
     char *output;
     bool is_named; /* the output begins with the name of the tool */
     const char *outcome;
+    bool by_http;
     unsigned results;
     uint64_t result_run; /* that brought the first result */
     int64_t asked_us;
@@ -102,6 +103,7 @@ static struct tool_record *add_record(
         .name = memory_copy(json_guard_string(call, "name")),
         .arguments = copy_arguments_text(json_object_get(call, "arguments")),
         .outcome = "waiting",
+        .by_http = origin->by_http,
         .asked_us = clock_monotonic_us(),
         .asked_at_ms = clock_wall_ms()};
     TAILQ_INSERT_TAIL(&log->records, record, link);
@@ -165,6 +167,21 @@ void tool_log_end(struct tool_log *log, const json_t *results, uint64_t run)
     }
 }
 
+void tool_log_requests(
+    struct tool_log *log, const struct tool_origin *origin, const json_t *requests)
+{
+    size_t index;
+    const json_t *request;
+    json_array_foreach (requests, index, request) {
+        const char *output = json_guard_string(request, "output");
+        struct tool_record *record = add_record(log, origin, request);
+        record->outcome = "unanswered";
+        record->results = output != NULL;
+        if (output != NULL)
+            take_output(record, output, origin->run);
+    }
+}
+
 static json_t *optional_text(const char *text)
 {
     return text == NULL ? NULL : memory_json_text(text);
@@ -173,16 +190,16 @@ static json_t *optional_text(const char *text)
 static json_t *describe_tool_record(const struct tool_record *record)
 {
     return memory_json(json_pack("{s:I, s:I, s:I, s:I, s:s, s:s, s:o*, s:o*, s:o, s:o, s:s, s:o*, "
-                                 "s:o*, s:b, s:I, s:I, s:I, s:I, s:I}",
+                                 "s:o*, s:b, s:b, s:I, s:I, s:I, s:I, s:I}",
         "number", (json_int_t)record->number, "run", (json_int_t)record->run, "first_run",
         (json_int_t)record->first_run, "round", (json_int_t)record->round, "agent", record->agent,
         "session", record->session, "task", optional_text(record->task_id), "call_id",
         optional_text(record->call_id), "name", memory_json_text(record->name), "arguments",
         memory_json_text(record->arguments), "outcome", record->outcome, "told",
         optional_text(record->told), "output", optional_text(record->output), "named",
-        (int)record->is_named, "results", (json_int_t)record->results, "result_run",
-        (json_int_t)record->result_run, "asked_us", (json_int_t)record->asked_us, "ended_us",
-        (json_int_t)record->ended_us, "asked_at", (json_int_t)record->asked_at_ms));
+        (int)record->is_named, "http", (int)record->by_http, "results", (json_int_t)record->results,
+        "result_run", (json_int_t)record->result_run, "asked_us", (json_int_t)record->asked_us,
+        "ended_us", (json_int_t)record->ended_us, "asked_at", (json_int_t)record->asked_at_ms));
 }
 
 /* Which calls are asked for; NULL: those of all. */
