@@ -277,6 +277,7 @@ static void test_changes_are_recorded_with_who_made_them(void **state)
     value_must_be(env, effects, "effects.2.agent", "'jarvis'");
     value_must_be(env, effects, "effects.3", "");
     json_decref(effects);
+    assert_int_equal(test_env_stat(env, NULL, "effects"), 3);
     effects = test_env_get(env, "/sandbox/effects?since=1&action=updateTaskStatusFromAgent");
     value_must_be(env, effects, "effects.0.number", "2");
     value_must_be(env, effects, "effects.1", "");
