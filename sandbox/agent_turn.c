@@ -65,16 +65,17 @@ static const char *why_unknown(
     return NULL;
 }
 
-/* Appends the number of the run to the texts that end up on the board, which tells them apart. */
-static void number_texts(json_t *arguments, uint64_t run)
+/* Appends the numbers of run and call to the texts that end up on the board. */
+static void number_texts(struct agent_memory *memory, json_t *arguments)
 {
     static const char *const keys[] = {"title", "content", "message", "reason", "blockedReason"};
+    memory->calls++;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *value = json_guard_string(arguments, keys[i]);
         struct text text = {0};
         if (value == NULL)
             continue;
-        text_printf(&text, "%s [run %ju]", value, (uintmax_t)run);
+        text_printf(&text, "%s [call %ju.%u]", value, (uintmax_t)memory->first_run, memory->calls);
         json_object_set_new(arguments, keys[i], memory_json_text(text.data));
         text_fini(&text);
     }
@@ -95,7 +96,7 @@ static void try_call(
         return;
     }
     if (view->numbers)
-        number_texts(arguments, memory->first_run);
+        number_texts(memory, arguments);
     if (gateway_call_check(view->tools, name, arguments, !view->searches, &told))
         json_array_append_new(
             calls, memory_json(json_pack("{s:s, s:O}", "name", name, "arguments", arguments)));
@@ -160,7 +161,7 @@ json_t *agent_turn_requests(
         const char *name = json_guard_string(wish, "name");
         agent_errand_path(name, path);
         if (view->numbers)
-            number_texts(json_object_get(wish, "arguments"), memory->first_run);
+            number_texts(memory, json_object_get(wish, "arguments"));
         if (reads_path(told, path))
             json_array_append(requests, wish);
         else

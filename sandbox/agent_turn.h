@@ -16,7 +16,7 @@ struct agent_view {
     const json_t *tools;      /* that the request offers, in the flat form; NULL: none */
     bool searches;            /* it sees no tools, and knows of those only that it reads about */
     bool chatty;
-    bool numbers; /* the texts in its calls end with the number of its first run */
+    bool numbers; /* the texts in its calls end with a number that no other call has */
 };
 
 /*

@@ -237,7 +237,7 @@ static void test_a_colleague_is_mentioned_without_the_tool(void **state)
     json_decref(answer);
 }
 
-/* With gateway_numbers, what an agent writes on the board tells the run that began its work. */
+/* With gateway_numbers, what an agent writes on the board tells which call it was. */
 static void test_numbered_texts(void **state)
 {
     struct test_env *env = *state;
@@ -245,7 +245,7 @@ static void test_numbered_texts(void **state)
     backend_set_up(env, "settings", "{'gateway_numbers':true}");
     json_t *answer = say(env, "list documents, then create a task about rope");
     answer = send_results(env, answer, STRINGS("{\"success\":true}"));
-    assert_non_null(strstr(value_string(answer, "output.0.arguments"), "\"rope [run 1]\""));
+    assert_non_null(strstr(value_string(answer, "output.0.arguments"), "\"rope [call 1.2]\""));
     answer = send_results(env, answer, STRINGS("{\"success\":true}"));
     expect_text(answer, "Run 3");
     json_decref(answer);
