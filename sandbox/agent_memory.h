@@ -12,7 +12,7 @@ struct agent_memory {
     char *input;        /* what began the work; NULL: there is none */
     char *task_id;      /* of that input */
     json_t *wishes;     /* calls that are still to be made (agent_words.h) */
-    json_t *asked;      /* calls of the last answer: {call_id, name, arguments}, as text */
+    json_t *asked;      /* calls of the last answer: {call_id, name, arguments} */
     json_t *ended;      /* calls that came to an end, for agent_report() */
     unsigned calls;     /* that the agent has made in this work */
     uint64_t first_run; /* the run that began the work */
