@@ -53,11 +53,11 @@ struct fault_rule {
     size_t body_bytes;
     char *reply;   /* gateway: the agent's text, NULL: its own */
     json_t *calls; /* gateway: calls of tools in place of a reply, NULL: none */
-    bool checked;  /* gateway: of calls only those come out that the gateway accepts */
     struct exchange_cut cut;
     json_t *post; /* a message to post (rule_post.h), or NULL */
     enum fault_moment post_moment;
     double posted;    /* messages so far */
+    bool checked;     /* gateway: of calls only those come out that the gateway accepts */
     bool cut_in_half; /* cut at half of the body instead of cut.at_bytes */
 };
 

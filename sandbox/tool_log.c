@@ -42,10 +42,9 @@ void tool_log_init(struct tool_log *log)
     TAILQ_INIT(&log->records);
 }
 
-static void drop_record(struct tool_log *log, struct tool_record *record)
+/* Frees a record that is in the list no more. */
+static void free_tool_record(struct tool_log *log, struct tool_record *record)
 {
-    TAILQ_REMOVE(&log->records, record, link);
-    log->kept--;
     if (record->call_id != NULL && map_get(&log->by_call_id, record->call_id) == record)
         map_remove(&log->by_call_id, record->call_id);
     free(record->agent);
@@ -62,8 +61,10 @@ static void drop_record(struct tool_log *log, struct tool_record *record)
 void tool_log_fini(struct tool_log *log)
 {
     struct tool_record *record = NULL;
-    while ((record = TAILQ_FIRST(&log->records)) != NULL)
-        drop_record(log, record);
+    while ((record = TAILQ_FIRST(&log->records)) != NULL) {
+        TAILQ_REMOVE(&log->records, record, link);
+        free_tool_record(log, record);
+    }
     map_fini(&log->by_call_id, NULL);
 }
 
@@ -89,9 +90,20 @@ static char *copy_arguments_text(const json_t *arguments)
     return cut;
 }
 
+static void evict_oldest_call(struct tool_log *log)
+{
+    struct tool_record *oldest = TAILQ_FIRST(&log->records);
+    if (log->kept < TOOL_LOG_CAPACITY || oldest == NULL)
+        return;
+    TAILQ_REMOVE(&log->records, oldest, link);
+    log->kept--;
+    free_tool_record(log, oldest);
+}
+
 static struct tool_record *add_record(
     struct tool_log *log, const struct tool_origin *origin, const json_t *call)
 {
+    evict_oldest_call(log);
     struct tool_record *record = memory_new(1, sizeof *record);
     *record = (struct tool_record){.number = ++log->last,
         .run = origin->run,
@@ -107,8 +119,7 @@ static struct tool_record *add_record(
         .asked_us = clock_monotonic_us(),
         .asked_at_ms = clock_wall_ms()};
     TAILQ_INSERT_TAIL(&log->records, record, link);
-    if (++log->kept > TOOL_LOG_CAPACITY)
-        drop_record(log, TAILQ_FIRST(&log->records));
+    log->kept++;
     return record;
 }
 
