@@ -36,6 +36,7 @@ struct fault_rule {
     char *session;
     char *notification;
     char *function;
+    char *input;        /* gateway: a part of the input */
     double round;       /* gateway: 1 for what begins the work, then one more; 0: any */
     bool before_checks; /* gateway: applies to every POST, before its token is checked */
     double times;       /* uses left; negative: unlimited */
@@ -69,7 +70,8 @@ struct fault_subject {
     const char *session;
     const char *notification;
     const char *function;
-    unsigned round; /* of an agent run, 0 before the checks */
+    const char *input; /* of an agent run, as the agent sees it */
+    unsigned round;    /* of an agent run, 0 before the checks */
 };
 
 struct fault_pause;

@@ -312,6 +312,7 @@ static void start_run(struct agent_run *run, const json_t *body, struct session_
                                                    .agent = run->record->agent,
                                                    .session = run->record->session,
                                                    .notification = run->record->notification_id,
+                                                   .input = run->message,
                                                    .round = run->record->round});
     rule_post(sandbox, run->rule, FAULT_BEFORE, run->record->notification_id);
     struct text_span input = text_trim(run->message, strlen(run->message));

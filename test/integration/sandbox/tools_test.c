@@ -256,6 +256,20 @@ static void test_a_gateway_that_takes_no_tools(void **state)
     json_decref(gateway);
 }
 
+static void test_rules_by_a_part_of_the_input(void **state)
+{
+    struct test_env *env = *state;
+    backend_set_up(env, "seed", "{'agents':[{'slug':'jarvis'}]}");
+    backend_set_up(env, "faults",
+        "{'gateway':[{'match':{'input':'## Heartbeat'},'calls':[{'name':'task_load'}]}]}");
+    json_t *answer = post_response(env, 200, "{'input':'## Heartbeat Check'}");
+    value_must_be(env, answer, "output.0.name", "'task_load'");
+    json_decref(answer);
+    answer = post_response(env, 200, "{'input':'hello'}");
+    value_must_be(env, answer, "output.0.type", "'message'");
+    json_decref(answer);
+}
+
 /* A rule for one round, and one that calls without end. */
 static void test_rules_for_rounds(void **state)
 {
@@ -291,6 +305,7 @@ int main(void)
         V1(test_results_without_tools),
         V1(test_results_that_are_late_or_never_come),
         V1(test_a_gateway_that_takes_no_tools),
+        V1(test_rules_by_a_part_of_the_input),
         V1(test_rules_for_rounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
