@@ -90,6 +90,13 @@ void agent_memory_take_results(struct agent_memory *memory, const json_t *result
     memory->asked = NULL;
 }
 
+void agent_memory_add(struct agent_memory *memory, const json_t *calls)
+{
+    if (memory->ended == NULL)
+        memory->ended = memory_json(json_array());
+    json_array_extend(memory->ended, (json_t *)calls);
+}
+
 void agent_memory_ask(struct agent_memory *memory, json_t *calls)
 {
     json_decref(memory->asked);

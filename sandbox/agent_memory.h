@@ -12,8 +12,9 @@ struct agent_memory {
     char *input;        /* what began the work; NULL: there is none */
     char *task_id;      /* of that input */
     json_t *wishes;     /* calls that are still to be made (agent_words.h) */
-    json_t *asked;      /* calls of the last answer: {call_id, name, arguments}, as text */
+    json_t *asked;      /* calls of the last answer: {call_id, name, arguments} */
     json_t *ended;      /* calls that came to an end, for agent_report() */
+    unsigned calls;     /* that the agent has made in this work */
     uint64_t first_run; /* the run that began the work */
     unsigned round;     /* 1 for that run, one more with each request that brings results */
 };
@@ -31,6 +32,9 @@ struct agent_memory *agent_memory_of(struct agent_memories *memories, const char
 /* Forgets earlier work, answered or not, and begins with an input of an agent in a run. */
 void agent_memory_begin(
     struct agent_memory *memory, const char *agent, const char *input, uint64_t run);
+
+/* Notes calls that have ended, an array of {name, arguments, output?}. */
+void agent_memory_add(struct agent_memory *memory, const json_t *calls);
 
 /*
  * Ends the calls of the last answer with results, an array of {call_id, output}; those that have

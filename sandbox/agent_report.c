@@ -51,6 +51,8 @@ static const struct {
 static void report_lists(const json_t *result, struct text *line)
 {
     const json_t *data = json_object_get(result, "data");
+    if (data == NULL) /* in some answers of the HTTP API */
+        data = result;
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         const json_t *rows = json_object_get(data, lists[i].key);
         if (rows == NULL)

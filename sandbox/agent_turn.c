@@ -6,6 +6,9 @@
  * With the gateway's default configuration a model sees no client tool. It reaches one by
  * tool_call, with the tool's name, so the agent has to have read about both in its instructions or
  * in its input.
+ *
+ * Where it has no tools at all but was told the address of the agents' HTTP API, it makes the
+ * requests itself, all within one run.
  */
 #include "agent_turn.h"
 
@@ -62,16 +65,17 @@ static const char *why_unknown(
     return NULL;
 }
 
-/* Appends the number of the run to the texts that end up on the board, which tells them apart. */
-static void number_texts(json_t *arguments, uint64_t run)
+/* Appends the numbers of run and call to the texts that end up on the board. */
+static void number_texts(struct agent_memory *memory, json_t *arguments)
 {
     static const char *const keys[] = {"title", "content", "message", "reason", "blockedReason"};
+    memory->calls++;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *value = json_guard_string(arguments, keys[i]);
         struct text text = {0};
         if (value == NULL)
             continue;
-        text_printf(&text, "%s [run %ju]", value, (uintmax_t)run);
+        text_printf(&text, "%s [call %ju.%u]", value, (uintmax_t)memory->first_run, memory->calls);
         json_object_set_new(arguments, keys[i], memory_json_text(text.data));
         text_fini(&text);
     }
@@ -92,13 +96,21 @@ static void try_call(
         return;
     }
     if (view->numbers)
-        number_texts(arguments, memory->first_run);
+        number_texts(memory, arguments);
     if (gateway_call_check(view->tools, name, arguments, !view->searches, &told))
         json_array_append_new(
             calls, memory_json(json_pack("{s:s, s:O}", "name", name, "arguments", arguments)));
     else
         agent_memory_tell(memory, name, arguments, told.data);
     text_fini(&told);
+}
+
+static json_t *array_or_null(json_t *calls)
+{
+    if (json_array_size(calls) > 0)
+        return calls;
+    json_decref(calls);
+    return NULL;
 }
 
 json_t *agent_turn_calls(struct agent_memory *memory, const struct agent_view *view)
@@ -113,10 +125,51 @@ json_t *agent_turn_calls(struct agent_memory *memory, const struct agent_view *v
         try_call(memory, view, wish, calls);
         json_decref(wish);
     }
-    if (json_array_size(calls) > 0)
-        return calls;
-    json_decref(calls);
-    return NULL;
+    return array_or_null(calls);
+}
+
+/* Whether a text names the path, and not only as the beginning of another. */
+static bool reads_path(const char *text, const char *path)
+{
+    size_t length = strlen(path);
+    for (const char *at = strstr(text, path); at != NULL; at = strstr(at + 1, path))
+        if (!is_part_of_word(at[length]) && at[length] != '-')
+            return true;
+    return false;
+}
+
+/* What tells the agent about the API: its instructions, or the message of a wake-up. */
+static const char *find_api_text(const struct agent_memory *memory, const struct agent_view *view)
+{
+    if (view->instructions != NULL)
+        return view->instructions;
+    bool is_wake_up = memory->input != NULL && strncmp(memory->input, "## Heartbeat", 12) == 0;
+    return is_wake_up ? memory->input : NULL;
+}
+
+json_t *agent_turn_requests(
+    struct agent_memory *memory, const struct agent_view *view, struct errand_access *access)
+{
+    const char *told = find_api_text(memory, view);
+    json_t *requests = memory_json(json_array());
+    size_t index;
+    json_t *wish;
+    if (view->tools != NULL || !agent_errand_find_access(told, access))
+        return array_or_null(requests);
+    json_array_foreach (memory->wishes, index, wish) {
+        char path[ERRAND_PATH_BYTES];
+        const char *name = json_guard_string(wish, "name");
+        agent_errand_path(name, path);
+        if (view->numbers)
+            number_texts(memory, json_object_get(wish, "arguments"));
+        if (reads_path(told, path))
+            json_array_append(requests, wish);
+        else
+            agent_memory_tell(
+                memory, name, json_object_get(wish, "arguments"), "I know no endpoint for it");
+    }
+    json_array_clear(memory->wishes);
+    return array_or_null(requests);
 }
 
 char *agent_turn_text(const struct agent_memory *memory, const struct agent_view *view)

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "agent_errand.h"
 #include "agent_memory.h"
 
 /* What an agent sees in a turn. Borrowed. */
@@ -15,7 +16,7 @@ struct agent_view {
     const json_t *tools;      /* that the request offers, in the flat form; NULL: none */
     bool searches;            /* it sees no tools, and knows of those only that it reads about */
     bool chatty;
-    bool numbers; /* the texts in its calls end with the number of its first run */
+    bool numbers; /* the texts in its calls end with a number that no other call has */
 };
 
 /*
@@ -23,6 +24,13 @@ struct agent_view {
  * accepts, or NULL when it has none to make. What is not accepted is noted in memory.
  */
 json_t *agent_turn_calls(struct agent_memory *memory, const struct agent_view *view);
+
+/*
+ * Where the request offers no tools but names the agents' HTTP API: the same for requests that the
+ * agent makes itself, as far as it has read about their endpoints; stores where they go in *access.
+ */
+json_t *agent_turn_requests(
+    struct agent_memory *memory, const struct agent_view *view, struct errand_access *access);
 
 /* Returns the agent's final text, of what memory has of its work; the caller frees it. */
 char *agent_turn_text(const struct agent_memory *memory, const struct agent_view *view);

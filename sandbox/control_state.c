@@ -12,13 +12,17 @@
 json_t *control_stats(const struct sandbox *sandbox)
 {
     const struct store *store = &sandbox->store;
-    return memory_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "now_us",
+    const struct tool_log *tools = &sandbox->tool_log;
+    return memory_json(json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I}, s:o, s:o}", "now_us",
         (json_int_t)clock_monotonic_us(), "change", (json_int_t)store->changes, "undelivered",
         (json_int_t)store->undelivered_count, "delivered", (json_int_t)store->delivered_count,
         "messages", (json_int_t)store->counts[TABLE_MESSAGES], "replies",
         (json_int_t)store->by_source.count, "held", (json_int_t)sandbox->faults.held_count,
-        "listed", (json_int_t)sandbox->listed, "gateway", recorder_stats(&sandbox->recorder),
-        "backend", counts_describe(&sandbox->counts, service_names(store->version))));
+        "listed", (json_int_t)sandbox->listed, "effects", (json_int_t)sandbox->effects.last,
+        "tools", "asked", (json_int_t)tools->asked, "ended", (json_int_t)tools->ended, "told",
+        (json_int_t)tools->told, "gateway", recorder_stats(&sandbox->recorder), "backend",
+        counts_describe(&sandbox->counts, service_names(store->version))));
 }
 
 /* Whether name is in a comma-separated list; NULL lists everything. */

@@ -30,11 +30,8 @@ void effects_init(struct effects *effects)
     TAILQ_INIT(&effects->list);
 }
 
-static void drop_oldest(struct effects *effects)
+static void free_effect(struct effect *effect)
 {
-    struct effect *effect = TAILQ_FIRST(&effects->list);
-    TAILQ_REMOVE(&effects->list, effect, link);
-    effects->kept--;
     free(effect->agent);
     free(effect->trace);
     json_decref(effect->arguments);
@@ -44,12 +41,26 @@ static void drop_oldest(struct effects *effects)
 
 void effects_fini(struct effects *effects)
 {
-    while (!TAILQ_EMPTY(&effects->list))
-        drop_oldest(effects);
+    struct effect *effect = NULL;
+    while ((effect = TAILQ_FIRST(&effects->list)) != NULL) {
+        TAILQ_REMOVE(&effects->list, effect, link);
+        free_effect(effect);
+    }
+}
+
+static void evict_oldest_effect(struct effects *effects)
+{
+    struct effect *oldest = TAILQ_FIRST(&effects->list);
+    if (effects->kept < EFFECTS_CAPACITY || oldest == NULL)
+        return;
+    TAILQ_REMOVE(&effects->list, oldest, link);
+    effects->kept--;
+    free_effect(oldest);
 }
 
 void effects_record(struct effects *effects, const struct new_effect *effect)
 {
+    evict_oldest_effect(effects);
     struct effect *kept = memory_new(1, sizeof *kept);
     *kept = (struct effect){.number = ++effects->last,
         .call = effect->call,
@@ -60,8 +71,7 @@ void effects_record(struct effects *effects, const struct new_effect *effect)
         .at_us = clock_monotonic_us()};
     text_copy(kept->function, sizeof kept->function, effect->function);
     TAILQ_INSERT_TAIL(&effects->list, kept, link);
-    if (++effects->kept > EFFECTS_CAPACITY)
-        drop_oldest(effects);
+    effects->kept++;
 }
 
 static json_t *describe_effect(const struct effect *effect)

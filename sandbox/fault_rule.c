@@ -70,7 +70,7 @@ static const char *const known_keys[] = {"name", "match", "times", "latency_ms",
 static const char *const known_post_keys[] = {"when", "task", "content", "author", NULL};
 
 static const char *const known_matches[] = {
-    "any", "agent", "session", "notification", "round", NULL};
+    "any", "agent", "session", "notification", "round", "input", NULL};
 
 static int refuse_unknown_keys(const json_t *object, const char *const *known, struct error *error)
 {
@@ -135,6 +135,7 @@ static int read_rule_match(const json_t *json, struct fault_rule *rule, struct e
     rule->agent = copy_string(match, "agent");
     rule->session = copy_string(match, "session");
     rule->notification = copy_string(match, "notification");
+    rule->input = copy_string(match, "input");
     if (rule->side == FAULT_BACKEND)
         rule->function = copy_string(json, "action");
     return read_rule_number(match, "round", 1, 1e9, &rule->round, error);
@@ -313,6 +314,7 @@ void fault_rule_unref(struct fault_rule *rule)
     free(rule->agent);
     free(rule->session);
     free(rule->notification);
+    free(rule->input);
     free(rule->function);
     free(rule->body);
     free(rule->reply);

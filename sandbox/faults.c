@@ -126,6 +126,11 @@ static bool field_matches(const char *wanted, const char *is)
     return wanted == NULL || (is != NULL && strcmp(wanted, is) == 0);
 }
 
+static bool contains(const char *text, const char *wanted)
+{
+    return wanted == NULL || (text != NULL && strstr(text, wanted) != NULL);
+}
+
 struct fault_rule *faults_match(struct faults *faults, const struct fault_subject *subject)
 {
     struct fault_rule *rule = NULL;
@@ -136,6 +141,7 @@ struct fault_rule *faults_match(struct faults *faults, const struct fault_subjec
             !field_matches(rule->session, subject->session) ||
             !field_matches(rule->notification, subject->notification) ||
             !field_matches(rule->function, subject->function) ||
+            !contains(subject->input, rule->input) ||
             (rule->round > 0 && rule->round != (double)subject->round))
             continue;
         if (rule->times > 0)

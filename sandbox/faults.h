@@ -36,6 +36,7 @@ struct fault_rule {
     char *session;
     char *notification;
     char *function;
+    char *input;        /* gateway: a part of the input */
     double round;       /* gateway: 1 for what begins the work, then one more; 0: any */
     bool before_checks; /* gateway: applies to every POST, before its token is checked */
     double times;       /* uses left; negative: unlimited */
@@ -53,11 +54,11 @@ struct fault_rule {
     size_t body_bytes;
     char *reply;   /* gateway: the agent's text, NULL: its own */
     json_t *calls; /* gateway: calls of tools in place of a reply, NULL: none */
-    bool checked;  /* gateway: of calls only those come out that the gateway accepts */
     struct exchange_cut cut;
     json_t *post; /* a message to post (rule_post.h), or NULL */
     enum fault_moment post_moment;
     double posted;    /* messages so far */
+    bool checked;     /* gateway: of calls only those come out that the gateway accepts */
     bool cut_in_half; /* cut at half of the body instead of cut.at_bytes */
 };
 
@@ -69,7 +70,8 @@ struct fault_subject {
     const char *session;
     const char *notification;
     const char *function;
-    unsigned round; /* of an agent run, 0 before the checks */
+    const char *input; /* of an agent run, as the agent sees it */
+    unsigned round;    /* of an agent run, 0 before the checks */
 };
 
 struct fault_pause;

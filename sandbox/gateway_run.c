@@ -15,16 +15,15 @@
 #include <stdint.h>
 
 #include "agent_input.h"
-#include "agent_turn.h"
 #include "answer.h"
 #include "base/json.h"
 #include "base/sync.h"
 #include "gateway.h"
-#include "gateway_call.h"
 #include "gateway_resource.h"
 #include "gateway_schema.h"
 #include "gateway_session.h"
 #include "gateway_tools.h"
+#include "gateway_turn.h"
 #include "memory.h"
 #include "rule_post.h"
 
@@ -40,6 +39,8 @@ struct agent_run {
     char *message;
     char *model;
     json_t *tools; /* that reach the model, NULL: none */
+    struct agent_errand *errand;
+    json_t *requests; /* of the errand: {name, arguments, output?} */
 };
 
 static void record_run_timing(const struct agent_run *run, enum timing_moment moment)
@@ -57,15 +58,41 @@ static void end_record(struct agent_run *run, const char *outcome, unsigned stat
     run->record = NULL;
 }
 
+/* The agent's turn in the run. Borrowed from it. */
+static struct gateway_turn turn_of(const struct agent_run *run)
+{
+    return (struct gateway_turn){.sandbox = run->sandbox,
+        .rule = run->rule,
+        .record = run->record,
+        .message = run->message,
+        .tools = run->tools};
+}
+
+/* Notes how the requests went that the agent has made itself, as far as they were answered. */
+static void end_errand(struct agent_run *run)
+{
+    const struct gateway_turn turn = turn_of(run);
+    json_t *answers = agent_errand_answers(run->errand);
+    gateway_turn_end_requests(&turn, run->requests, answers);
+    json_decref(answers);
+    agent_errand_end(run->errand);
+    run->errand = NULL;
+}
+
+/* An errand that is under way now is one whose client has gone. */
 static void end_run(void *owner)
 {
     struct agent_run *run = owner;
-    end_record(run, "dropped", 0);
+    bool has_errand = run->errand != NULL;
+    if (has_errand)
+        end_errand(run);
+    end_record(run, has_errand ? "aborted" : "dropped", 0);
     fault_pause_end(&run->pause);
     fault_rule_unref(run->rule);
     free(run->message);
     free(run->model);
     json_decref(run->tools);
+    json_decref(run->requests);
     free(run);
 }
 
@@ -125,96 +152,49 @@ static char *append_run_number(const struct agent_run *run, char *reply)
     return text_take(&text);
 }
 
-static struct agent_memory *memory_of(const struct agent_run *run)
-{
-    return agent_memory_of(&run->sandbox->memories, run->record->session);
-}
-
-/* The calls of the rule; with "checked", those that the gateway accepts. NULL: none. */
-static json_t *make_rule_calls(const struct agent_run *run)
-{
-    const struct fault_rule *rule = run->rule;
-    json_t *calls = memory_json(json_array());
-    size_t index;
-    json_t *call;
-    json_array_foreach (rule->calls, index, call) {
-        struct text told = {0};
-        const char *name = json_guard_string(call, "name");
-        const json_t *arguments = json_object_get(call, "arguments");
-        bool direct = run->sandbox->settings.gateway_tool_search != TOOL_SEARCH_ON;
-        if (!rule->checked || gateway_call_check(run->tools, name, arguments, direct, &told))
-            json_array_append(calls, call);
-        else
-            agent_memory_tell(memory_of(run), name, arguments, told.data);
-        text_fini(&told);
-    }
-    if (json_array_size(calls) > 0)
-        return calls;
-    json_decref(calls);
-    return NULL;
-}
-
-/*
- * Decides what the agent does: stores the calls that it makes, or NULL, and what it says, or NULL.
- * The caller frees both.
- */
-static void take_turn(struct agent_run *run, json_t **calls, char **text)
-{
-    const struct settings *settings = &run->sandbox->settings;
-    const struct fault_rule *rule = run->rule;
-    const struct agent_view view = {.agent = run->record->agent,
-        .input = run->message,
-        .instructions = run->record->instructions,
-        .tools = run->tools,
-        .searches = settings->gateway_tool_search == TOOL_SEARCH_ON,
-        .chatty = settings->gateway_chatty,
-        .numbers = settings->gateway_numbers};
-    *calls = NULL;
-    *text = rule == NULL || rule->reply == NULL ? NULL : memory_copy(rule->reply);
-    if (rule != NULL && rule->calls != NULL)
-        *calls = make_rule_calls(run);
-    else if (*text == NULL)
-        *calls = agent_turn_calls(memory_of(run), &view);
-    if (*calls == NULL && *text == NULL)
-        *text = agent_turn_text(memory_of(run), &view);
-}
-
-/* Records the calls that come out of the run, and those of which the model was only told. */
-static void record_calls(struct agent_run *run, json_t *issued, size_t ended_before)
-{
-    struct agent_memory *memory = memory_of(run);
-    const struct tool_origin origin = {.run = run->record->number,
-        .first_run = memory->first_run,
-        .round = memory->round,
-        .agent = run->record->agent,
-        .session = run->record->session,
-        .task_id = memory->task_id};
-    for (size_t i = ended_before; i < json_array_size(memory->ended); i++)
-        tool_log_tell(&run->sandbox->tool_log, &origin, json_array_get(memory->ended, i));
-    if (issued == NULL)
-        return;
-    run->sandbox->store.changes++;
-    agent_memory_ask(memory, issued);
-    tool_log_ask(&run->sandbox->tool_log, &origin, issued);
-    run->record->calls = json_incref(issued);
-}
-
 static void answer_reply(struct agent_run *run)
 {
     json_t *calls;
     char *text;
-    size_t ended_before = json_array_size(memory_of(run)->ended);
-    take_turn(run, &calls, &text);
-    json_t *issued = calls == NULL ? NULL : gateway_tools_issue(calls);
-    record_calls(run, issued, ended_before);
+    const struct gateway_turn turn = turn_of(run);
+    gateway_turn_take(&turn, &calls, &text);
     if (run->sandbox->settings.gateway_numbers && text != NULL)
         text = append_run_number(run, text);
     answer_resource(run, 200,
         &(struct run_outcome){
-            .model = run->model, .message = run->message, .text = text, .calls = issued});
+            .model = run->model, .message = run->message, .text = text, .calls = calls});
     json_decref(calls);
-    json_decref(issued);
     free(text);
+}
+
+static void abort_run(struct agent_run *run)
+{
+    end_record(run, "aborted", 0);
+    exchange_drop(run->exchange);
+}
+
+/* The requests that the agent has made itself have ended, or the client has disconnected. */
+static void finish_errand(struct exchange *exchange, void *argument)
+{
+    struct agent_run *run = argument;
+    end_errand(run);
+    if (exchange_is_gone(exchange))
+        abort_run(run);
+    else
+        answer_reply(run);
+}
+
+/* Whether the agent makes requests itself before it answers, which it begins then. */
+static bool begin_errand(struct agent_run *run)
+{
+    const struct gateway_turn turn = turn_of(run);
+    struct errand_access access;
+    run->requests = gateway_turn_requests(&turn, &access);
+    if (run->requests == NULL)
+        return false;
+    run->errand = agent_errand_begin(
+        &run->sandbox->errands, &access, run->requests, run->exchange, finish_errand, run);
+    return true;
 }
 
 /* Ends the pause. A client that disconnected meanwhile aborted the run. */
@@ -222,8 +202,7 @@ static void finish_run(struct exchange *exchange, void *argument)
 {
     struct agent_run *run = argument;
     if (exchange_is_gone(exchange)) {
-        end_record(run, "aborted", 0);
-        exchange_drop(exchange);
+        abort_run(run);
         return;
     }
     rule_post(run->sandbox, run->rule, FAULT_AFTER, run->record->notification_id);
@@ -232,7 +211,7 @@ static void finish_run(struct exchange *exchange, void *argument)
         exchange_drop(exchange);
     } else if (run->rule != NULL && run->rule->action != FAULT_REPLY) {
         answer_by_rule(run);
-    } else {
+    } else if (!begin_errand(run)) {
         answer_reply(run);
     }
 }
@@ -293,23 +272,6 @@ static char *copy_member(const json_t *body, const char *key)
     return value == NULL ? NULL : memory_copy(value);
 }
 
-/* Brings the session's memory up to date with what the request says. */
-static void remember_input(struct agent_run *run, const json_t *body)
-{
-    struct record *record = run->record;
-    struct agent_memory *memory = memory_of(run);
-    if (record->results != NULL) {
-        tool_log_end(&run->sandbox->tool_log, record->results, record->number);
-        run->sandbox->store.changes++;
-    }
-    if (gateway_schema_is_results(body))
-        agent_memory_take_results(memory, record->results, record->number);
-    else
-        agent_memory_begin(memory, record->agent, run->message, record->number);
-    record->round = memory->round;
-    record->first_run = memory->first_run;
-}
-
 /* Opens the run's record. Takes the strings of choice. */
 static void record_run(struct agent_run *run, const json_t *body, struct session_choice *choice)
 {
@@ -344,11 +306,13 @@ static void start_run(struct agent_run *run, const json_t *body, struct session_
 {
     struct sandbox *sandbox = run->sandbox;
     record_run(run, body, choice);
-    remember_input(run, body);
+    const struct gateway_turn turn = turn_of(run);
+    gateway_turn_begin(&turn, body);
     run->rule = faults_match(&sandbox->faults, &(struct fault_subject){.side = FAULT_GATEWAY,
                                                    .agent = run->record->agent,
                                                    .session = run->record->session,
                                                    .notification = run->record->notification_id,
+                                                   .input = run->message,
                                                    .round = run->record->round});
     rule_post(sandbox, run->rule, FAULT_BEFORE, run->record->notification_id);
     struct text_span input = text_trim(run->message, strlen(run->message));

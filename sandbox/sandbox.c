@@ -38,6 +38,7 @@ void sandbox_init(struct sandbox *sandbox, struct options *options)
     faults_init(&sandbox->faults);
     recorder_init(&sandbox->recorder);
     effects_init(&sandbox->effects);
+    agent_errands_init(&sandbox->errands);
     tool_log_init(&sandbox->tool_log);
     timings_init(&sandbox->timings);
     waits_init(&sandbox->waits);
@@ -51,6 +52,7 @@ void sandbox_fini(struct sandbox *sandbox)
     faults_fini(&sandbox->faults);
     recorder_fini(&sandbox->recorder);
     effects_fini(&sandbox->effects);
+    agent_errands_fini(&sandbox->errands);
     agent_memories_fini(&sandbox->memories);
     tool_log_fini(&sandbox->tool_log);
     timings_fini(&sandbox->timings);
@@ -117,7 +119,9 @@ static void sandbox_begin(void *context, struct exchange *exchange)
 
 static void sandbox_batch_ended(void *context)
 {
-    presence_sweep_if_due(context);
+    struct sandbox *sandbox = context;
+    agent_errands_check(&sandbox->errands);
+    presence_sweep_if_due(sandbox);
     waits_check(context);
 }
 
@@ -128,5 +132,6 @@ struct server_handler sandbox_handler(struct sandbox *sandbox)
         .body_limit_bytes = sandbox_body_limit,
         .begin = sandbox_begin,
         .batch_ended = sandbox_batch_ended,
+        .wake_descriptor = sandbox->errands.wake_descriptor,
     };
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent_errand.h"
 #include "agent_memory.h"
 #include "call_log.h"
 #include "counts.h"
@@ -55,6 +56,7 @@ struct sandbox {
     struct effects effects;
     struct recorder recorder;
     struct agent_memories memories;
+    struct agent_errands errands;
     struct tool_log tool_log;
     struct timings timings;
     uint64_t listed; /* total notifications returned by listUndeliveredNotifications */

@@ -477,6 +477,7 @@ int server_run(struct server *server, struct error *error)
         {.fd = server->daemon_descriptor, .events = POLLIN},
         {.fd = server->signal_descriptor, .events = POLLIN},
         {.fd = server->hangup_descriptor, .events = POLLIN},
+        {.fd = server->handler.wake_descriptor, .events = POLLIN},
     };
     for (;;) {
         struct timespec timeout = poll_timeout(server);

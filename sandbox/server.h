@@ -26,8 +26,12 @@ struct server_handler {
     size_t (*body_limit_bytes)(void *context, const char *path);
     /* Called with a complete request. Must answer, drop or wait, as must every continuation. */
     void (*begin)(void *context, struct exchange *exchange);
-    /* Called after each batch of requests, to act on the state that they changed. */
+    /*
+     * Called after each batch of requests, to act on the state that they changed, and when
+     * wake_descriptor, which it has to read, is readable.
+     */
     void (*batch_ended)(void *context);
+    int wake_descriptor; /* with which other threads end the server's sleep */
 };
 
 /*

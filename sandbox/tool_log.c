@@ -28,6 +28,7 @@ struct tool_record {
     char *output;
     bool is_named; /* the output begins with the name of the tool */
     const char *outcome;
+    bool by_http;
     unsigned results;
     uint64_t result_run; /* that brought the first result */
     int64_t asked_us;
@@ -41,10 +42,9 @@ void tool_log_init(struct tool_log *log)
     TAILQ_INIT(&log->records);
 }
 
-static void drop_record(struct tool_log *log, struct tool_record *record)
+/* Frees a record that is in the list no more. */
+static void free_tool_record(struct tool_log *log, struct tool_record *record)
 {
-    TAILQ_REMOVE(&log->records, record, link);
-    log->kept--;
     if (record->call_id != NULL && map_get(&log->by_call_id, record->call_id) == record)
         map_remove(&log->by_call_id, record->call_id);
     free(record->agent);
@@ -61,8 +61,10 @@ static void drop_record(struct tool_log *log, struct tool_record *record)
 void tool_log_fini(struct tool_log *log)
 {
     struct tool_record *record = NULL;
-    while ((record = TAILQ_FIRST(&log->records)) != NULL)
-        drop_record(log, record);
+    while ((record = TAILQ_FIRST(&log->records)) != NULL) {
+        TAILQ_REMOVE(&log->records, record, link);
+        free_tool_record(log, record);
+    }
     map_fini(&log->by_call_id, NULL);
 }
 
@@ -88,9 +90,20 @@ static char *copy_arguments_text(const json_t *arguments)
     return cut;
 }
 
+static void evict_oldest_call(struct tool_log *log)
+{
+    struct tool_record *oldest = TAILQ_FIRST(&log->records);
+    if (log->kept < TOOL_LOG_CAPACITY || oldest == NULL)
+        return;
+    TAILQ_REMOVE(&log->records, oldest, link);
+    log->kept--;
+    free_tool_record(log, oldest);
+}
+
 static struct tool_record *add_record(
     struct tool_log *log, const struct tool_origin *origin, const json_t *call)
 {
+    evict_oldest_call(log);
     struct tool_record *record = memory_new(1, sizeof *record);
     *record = (struct tool_record){.number = ++log->last,
         .run = origin->run,
@@ -102,11 +115,11 @@ static struct tool_record *add_record(
         .name = memory_copy(json_guard_string(call, "name")),
         .arguments = copy_arguments_text(json_object_get(call, "arguments")),
         .outcome = "waiting",
+        .by_http = origin->by_http,
         .asked_us = clock_monotonic_us(),
         .asked_at_ms = clock_wall_ms()};
     TAILQ_INSERT_TAIL(&log->records, record, link);
-    if (++log->kept > TOOL_LOG_CAPACITY)
-        drop_record(log, TAILQ_FIRST(&log->records));
+    log->kept++;
     return record;
 }
 
@@ -165,6 +178,21 @@ void tool_log_end(struct tool_log *log, const json_t *results, uint64_t run)
     }
 }
 
+void tool_log_requests(
+    struct tool_log *log, const struct tool_origin *origin, const json_t *requests)
+{
+    size_t index;
+    const json_t *request;
+    json_array_foreach (requests, index, request) {
+        const char *output = json_guard_string(request, "output");
+        struct tool_record *record = add_record(log, origin, request);
+        record->outcome = "unanswered";
+        record->results = output != NULL;
+        if (output != NULL)
+            take_output(record, output, origin->run);
+    }
+}
+
 static json_t *optional_text(const char *text)
 {
     return text == NULL ? NULL : memory_json_text(text);
@@ -173,16 +201,16 @@ static json_t *optional_text(const char *text)
 static json_t *describe_tool_record(const struct tool_record *record)
 {
     return memory_json(json_pack("{s:I, s:I, s:I, s:I, s:s, s:s, s:o*, s:o*, s:o, s:o, s:s, s:o*, "
-                                 "s:o*, s:b, s:I, s:I, s:I, s:I, s:I}",
+                                 "s:o*, s:b, s:b, s:I, s:I, s:I, s:I, s:I}",
         "number", (json_int_t)record->number, "run", (json_int_t)record->run, "first_run",
         (json_int_t)record->first_run, "round", (json_int_t)record->round, "agent", record->agent,
         "session", record->session, "task", optional_text(record->task_id), "call_id",
         optional_text(record->call_id), "name", memory_json_text(record->name), "arguments",
         memory_json_text(record->arguments), "outcome", record->outcome, "told",
         optional_text(record->told), "output", optional_text(record->output), "named",
-        (int)record->is_named, "results", (json_int_t)record->results, "result_run",
-        (json_int_t)record->result_run, "asked_us", (json_int_t)record->asked_us, "ended_us",
-        (json_int_t)record->ended_us, "asked_at", (json_int_t)record->asked_at_ms));
+        (int)record->is_named, "http", (int)record->by_http, "results", (json_int_t)record->results,
+        "result_run", (json_int_t)record->result_run, "asked_us", (json_int_t)record->asked_us,
+        "ended_us", (json_int_t)record->ended_us, "asked_at", (json_int_t)record->asked_at_ms));
 }
 
 /* Which calls are asked for; NULL: those of all. */

@@ -32,6 +32,7 @@ struct tool_origin {
     const char *agent;
     const char *session;
     const char *task_id; /* NULL: none */
+    bool by_http;        /* the agent makes the request itself */
 };
 
 void tool_log_init(struct tool_log *log);
@@ -39,6 +40,13 @@ void tool_log_fini(struct tool_log *log);
 
 /* Records the calls of an answer, an array of {call_id, name, arguments}. */
 void tool_log_ask(struct tool_log *log, const struct tool_origin *origin, const json_t *calls);
+
+/*
+ * Records requests that the agent has made itself, an array of {name, arguments, output?}; without
+ * an output it was not answered.
+ */
+void tool_log_requests(
+    struct tool_log *log, const struct tool_origin *origin, const json_t *requests);
 
 /* Records a call that did not come out of its run. */
 void tool_log_tell(struct tool_log *log, const struct tool_origin *origin, const json_t *call);

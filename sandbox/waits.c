@@ -136,6 +136,24 @@ static double read_calls(const struct sandbox *sandbox, const char *function)
     return (double)counts_calls(&sandbox->counts, function);
 }
 
+static double read_tool_calls(const struct sandbox *sandbox, const char *function)
+{
+    (void)function;
+    return (double)sandbox->tool_log.asked;
+}
+
+static double read_tool_results(const struct sandbox *sandbox, const char *function)
+{
+    (void)function;
+    return (double)sandbox->tool_log.ended;
+}
+
+static double read_effects(const struct sandbox *sandbox, const char *function)
+{
+    (void)function;
+    return (double)sandbox->effects.last;
+}
+
 static const struct measure measures[] = {
     {"undelivered", read_undelivered},
     {"typing", read_typing},
@@ -152,6 +170,9 @@ static const struct measure measures[] = {
     {"in_flight", read_in_flight},
     {"held", read_held},
     {"calls", read_calls},
+    {"tool_calls", read_tool_calls},
+    {"tool_results", read_tool_results},
+    {"effects", read_effects},
 };
 
 enum { MEASURE_COUNT = sizeof measures / sizeof *measures };

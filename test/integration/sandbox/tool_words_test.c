@@ -237,7 +237,7 @@ static void test_a_colleague_is_mentioned_without_the_tool(void **state)
     json_decref(answer);
 }
 
-/* With gateway_numbers, what an agent writes on the board tells the run that began its work. */
+/* With gateway_numbers, what an agent writes on the board tells which call it was. */
 static void test_numbered_texts(void **state)
 {
     struct test_env *env = *state;
@@ -245,7 +245,7 @@ static void test_numbered_texts(void **state)
     backend_set_up(env, "settings", "{'gateway_numbers':true}");
     json_t *answer = say(env, "list documents, then create a task about rope");
     answer = send_results(env, answer, STRINGS("{\"success\":true}"));
-    assert_non_null(strstr(value_string(answer, "output.0.arguments"), "\"rope [run 1]\""));
+    assert_non_null(strstr(value_string(answer, "output.0.arguments"), "\"rope [call 1.2]\""));
     answer = send_results(env, answer, STRINGS("{\"success\":true}"));
     expect_text(answer, "Run 3");
     json_decref(answer);
@@ -277,6 +277,7 @@ static void test_changes_are_recorded_with_who_made_them(void **state)
     value_must_be(env, effects, "effects.2.agent", "'jarvis'");
     value_must_be(env, effects, "effects.3", "");
     json_decref(effects);
+    assert_int_equal(test_env_stat(env, NULL, "effects"), 3);
     effects = test_env_get(env, "/sandbox/effects?since=1&action=updateTaskStatusFromAgent");
     value_must_be(env, effects, "effects.0.number", "2");
     value_must_be(env, effects, "effects.1", "");

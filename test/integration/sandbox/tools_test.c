@@ -218,7 +218,9 @@ static void test_results_that_are_late_or_never_come(void **state)
     json_decref(post_response(env, 200, result));
     json_decref(post_response(env, 200, result));
     json_t *tools = test_env_get(env, "/sandbox/tools");
-    value_must_be(env, tools, "asked", "2");
+    assert_true(test_env_check(env, "tool_calls=2&tool_results=1&timeout_ms=0"));
+    assert_false(test_env_check(env, "tool_results=2&timeout_ms=0"));
+    assert_int_equal(test_env_stat(env, "tools", "asked"), 2);
     value_must_be(env, tools, "ended", "1");
     value_must_be(env, tools, "calls.0.results", "2");
     value_must_be(env, tools, "calls.0.output", "'task_status: ok'");
@@ -252,6 +254,20 @@ static void test_a_gateway_that_takes_no_tools(void **state)
     value_must_be(env, gateway, "requests.0.tools", "['exec_it']");
     value_must_be(env, gateway, "requests.1.input", "'moved'");
     json_decref(gateway);
+}
+
+static void test_rules_by_a_part_of_the_input(void **state)
+{
+    struct test_env *env = *state;
+    backend_set_up(env, "seed", "{'agents':[{'slug':'jarvis'}]}");
+    backend_set_up(env, "faults",
+        "{'gateway':[{'match':{'input':'## Heartbeat'},'calls':[{'name':'task_load'}]}]}");
+    json_t *answer = post_response(env, 200, "{'input':'## Heartbeat Check'}");
+    value_must_be(env, answer, "output.0.name", "'task_load'");
+    json_decref(answer);
+    answer = post_response(env, 200, "{'input':'hello'}");
+    value_must_be(env, answer, "output.0.type", "'message'");
+    json_decref(answer);
 }
 
 /* A rule for one round, and one that calls without end. */
@@ -289,6 +305,7 @@ int main(void)
         V1(test_results_without_tools),
         V1(test_results_that_are_late_or_never_come),
         V1(test_a_gateway_that_takes_no_tools),
+        V1(test_rules_by_a_part_of_the_input),
         V1(test_rules_for_rounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
