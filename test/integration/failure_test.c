@@ -74,7 +74,8 @@ static void test_refusals_before_a_run_cost_no_run(void **state)
                  "body_json", "error", "code", "gateway_unavailable"));
     test_env_start_runtime(env, STRINGS("DELIVERY_MAX_RUNS=1"));
     test_env_wait(env, "undelivered=0");
-    assert_int_equal(test_env_stat(env, "gateway", "posts"), 8); /* six refusals, a probe, a run */
+    assert_int_equal(
+        test_env_stat(env, "gateway", "posts"), 9); /* six refusals, two questions, a run */
     assert_int_equal(board_requests_for(env, id), 1);
     assert_int_equal(count_messages_for(env, id), 1);
     test_env_stop_runtime(env);
