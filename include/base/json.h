@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/text.h"
 
 enum {
     JSON_GUARD_MAX_DEPTH = 64,
@@ -55,6 +56,9 @@ json_t *json_guard_array(const json_t *object, const char *key);
 
 /* object[key] if it is a string, else NULL. Borrowed likewise. */
 const char *json_guard_string(const json_t *object, const char *key);
+
+/* The same with its length, as it may hold NULs; "" if it is none. */
+struct text_span json_guard_text(const json_t *object, const char *key);
 
 /* object[key] if it is an id of the backend (base/containers.h), else NULL. Borrowed likewise. */
 const char *json_guard_id(const json_t *object, const char *key);

@@ -313,15 +313,6 @@ static void post_call(const struct service *service, const char *body, enum conv
     mutex_unlock(&convex->lock);
 }
 
-static void record_call(const struct convex *convex, const char *action,
-    enum convex_outcome outcome, int64_t duration_us)
-{
-    if (convex->metrics == NULL)
-        return;
-    metrics_add(convex->metrics, METRIC_CONVEX_REQUESTS, action, convex_outcome_words[outcome], 1);
-    metrics_observe(convex->metrics, METRIC_CONVEX_REQUEST, action, duration_us);
-}
-
 /* What the outcome of one call means for later ones. */
 static void learn_from_call(
     const struct service *service, enum convex_outcome outcome, const struct http_response *answer)
@@ -451,12 +442,16 @@ enum convex_outcome convex_call(const struct service *service, const char *actio
         error_set(error, ERROR_NO_MEMORY, "%s: no memory for the request", action);
         return CONVEX_UNAVAILABLE;
     }
+    struct metrics *metrics = service->convex->metrics;
     struct http_response answer;
     int64_t began_us = clock_monotonic_us();
     post_call(service, body, kind, &answer);
     free(body);
     enum convex_outcome outcome = convex_classify(&answer, kind, value, error);
-    record_call(service->convex, action, outcome, clock_monotonic_us() - began_us);
+    if (metrics != NULL) {
+        metrics_add(metrics, METRIC_CONVEX_REQUESTS, action, convex_outcome_words[outcome], 1);
+        metrics_observe(metrics, METRIC_CONVEX_REQUEST, action, clock_monotonic_us() - began_us);
+    }
     learn_from_call(service, outcome, &answer);
     if (service->may_have_run != NULL)
         *service->may_have_run = call_may_have_run(outcome, &answer);

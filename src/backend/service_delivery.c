@@ -88,7 +88,6 @@ static bool is_string_or_null(const json_t *value)
     return json_is_string(value) || json_is_null(value);
 }
 
-/* A missing key is a malformed answer; only an explicit null means that the document is gone. */
 static bool is_object_or_null(const json_t *value)
 {
     return json_is_object(value) || json_is_null(value);
@@ -128,7 +127,10 @@ static bool has_part(const json_t *value, const struct required_part *part)
     return !json_is_object(object) || part->is_valid(json_object_get(object, part->key));
 }
 
-/* The part of a context that is malformed, or NULL. A deleted agent or task is not malformed. */
+/*
+ * The part of a context that is malformed, or NULL. A missing key is; only an explicit null means
+ * that the agent or the task has been deleted.
+ */
 static const char *find_malformed_part(const struct delivery_context *context)
 {
     const json_t *value = context->value;
@@ -136,10 +138,11 @@ static const char *find_malformed_part(const struct delivery_context *context)
         return NULL;
     if (context->notification == NULL)
         return "notification";
-    if (!is_object_or_null(json_object_get(value, "agent")))
+    if (context->agent == NULL && !json_is_null(json_object_get(value, "agent")))
         return "agent";
-    bool needs_task = json_guard_string(context->notification, "taskId") != NULL;
-    if (needs_task && !is_object_or_null(json_object_get(value, "task")))
+    bool lacks_task =
+        context->task == NULL && json_guard_string(context->notification, "taskId") != NULL;
+    if (lacks_task && !json_is_null(json_object_get(value, "task")))
         return "task";
     for (size_t i = 0; context->version == BACKEND_V1 && i < COUNT(required_parts); i++)
         if (!has_part(value, &required_parts[i]))

@@ -307,6 +307,14 @@ const char *json_guard_string(const json_t *object, const char *key)
     return json_string_value(json_object_get(object, key));
 }
 
+struct text_span json_guard_text(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_string(value))
+        return (struct text_span){"", 0};
+    return (struct text_span){json_string_value(value), json_string_length(value)};
+}
+
 const char *json_guard_id(const json_t *object, const char *key)
 {
     const char *id = json_guard_string(object, key);

@@ -130,32 +130,25 @@ static enum end_reason claim_counts_locked(struct agent_runs *runs, const struct
     return REASON_REPLIED;
 }
 
-static enum end_reason claim_locked(struct agent_runs *runs, const struct agent_run *run,
-    int64_t wall_ms, struct agent_claim *claim)
-{
-    mutex_assert_held(&runs->lock);
-    if (run->message_id == NULL)
-        return claim_counts_locked(runs, run, wall_ms, claim);
-    char key[ID_BYTES];
-    id_pair_key(key, run->message_id, run->agent_id);
-    struct run_tally *pair = id_lru_find(&runs->pairs, key);
-    if (pair != NULL && strcmp(pair->holder, run->notification_id) != 0)
-        return REASON_SAME_MESSAGE;
-    enum end_reason reason = claim_counts_locked(runs, run, wall_ms, claim);
-    if (reason != REASON_REPLIED)
-        return reason;
-    pair = id_lru_use(&runs->pairs, key);
-    pair->since_ms = wall_ms;
-    text_copy(pair->holder, sizeof pair->holder, run->notification_id);
-    return REASON_REPLIED;
-}
-
 enum end_reason agent_runs_claim(struct agent_runs *runs, const struct agent_run *run,
     int64_t wall_ms, struct agent_claim *claim)
 {
+    char key[ID_BYTES] = "";
+    struct run_tally *pair = NULL;
+    enum end_reason reason = REASON_SAME_MESSAGE;
     *claim = (struct agent_claim){0};
+    if (run->message_id != NULL)
+        id_pair_key(key, run->message_id, run->agent_id);
     mutex_lock(&runs->lock);
-    enum end_reason reason = claim_locked(runs, run, wall_ms, claim);
+    if (run->message_id != NULL)
+        pair = id_lru_find(&runs->pairs, key);
+    if (pair == NULL || strcmp(pair->holder, run->notification_id) == 0)
+        reason = claim_counts_locked(runs, run, wall_ms, claim);
+    if (reason == REASON_REPLIED && run->message_id != NULL) {
+        pair = id_lru_use(&runs->pairs, key);
+        pair->since_ms = wall_ms;
+        text_copy(pair->holder, sizeof pair->holder, run->notification_id);
+    }
     mutex_unlock(&runs->lock);
     return reason;
 }

@@ -20,17 +20,8 @@ static const char instruction[] =
 
 static void append_field(struct text *text, const json_t *object, const char *key)
 {
-    const json_t *value = json_object_get(object, key);
-    if (json_is_string(value))
-        text_append_without_nuls(text, json_string_value(value), json_string_length(value));
-}
-
-static struct text_span trimmed_field(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    if (!json_is_string(value))
-        return (struct text_span){"", 0};
-    return text_trim(json_string_value(value), json_string_length(value));
+    struct text_span words = json_guard_text(object, key);
+    text_append_without_nuls(text, words.bytes, words.length_bytes);
 }
 
 static void append_task(struct text *text, const json_t *task)
@@ -43,7 +34,8 @@ static void append_task(struct text *text, const json_t *task)
         text_append(text, ")");
     }
     text_append(text, "\n");
-    struct text_span description = trimmed_field(task, "description");
+    struct text_span description = json_guard_text(task, "description");
+    description = text_trim(description.bytes, description.length_bytes);
     if (description.length_bytes > 0) {
         text_append(text, "Task description:\n");
         text_append_without_nuls(text, description.bytes, description.length_bytes);
@@ -54,7 +46,8 @@ static void append_task(struct text *text, const json_t *task)
 static void append_message(struct text *text, const json_t *message)
 {
     if (message != NULL) {
-        struct text_span content = trimmed_field(message, "content");
+        struct text_span content = json_guard_text(message, "content");
+        content = text_trim(content.bytes, content.length_bytes);
         text_append(text, "Latest message:\n");
         if (content.length_bytes > 0)
             text_append_without_nuls(text, content.bytes, content.length_bytes);

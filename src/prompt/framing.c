@@ -328,17 +328,9 @@ bool framing_append_lines(
     return true;
 }
 
-struct text_span framing_field(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    if (!json_is_string(value))
-        return (struct text_span){"", 0};
-    return (struct text_span){json_string_value(value), json_string_length(value)};
-}
-
 void framing_append_field(struct text *text, const json_t *object, const char *key)
 {
-    framing_append_line(text, framing_field(object, key), FRAMING_NO_LIMIT);
+    framing_append_line(text, json_guard_text(object, key), FRAMING_NO_LIMIT);
 }
 
 const json_t *framing_find_agent(const json_t *agents, const char *id)
@@ -353,7 +345,7 @@ const json_t *framing_find_agent(const json_t *agents, const char *id)
 
 void framing_append_mention(struct text *text, const json_t *agent)
 {
-    if (framing_field(agent, "slug").length_bytes > 0) {
+    if (json_guard_text(agent, "slug").length_bytes > 0) {
         text_append(text, "@");
         framing_append_field(text, agent, "slug");
     } else {

@@ -69,9 +69,6 @@ void framing_append_line(struct text *text, struct text_span words, size_t limit
 bool framing_append_lines(
     struct text *text, struct text_span words, size_t limit_units, const char *indent);
 
-/* The string object[key], without regard to its content; empty when there is none. */
-struct text_span framing_field(const json_t *object, const char *key);
-
 /* framing_append_line of object[key]. */
 void framing_append_field(struct text *text, const json_t *object, const char *key);
 

@@ -48,14 +48,14 @@ static void append_labelled(
 /* Lines of a field; "(empty)" when it has none. */
 static void append_content(struct text *text, const json_t *object, const char *key, size_t limit)
 {
-    if (!framing_append_lines(text, framing_field(object, key), limit, ""))
+    if (!framing_append_lines(text, json_guard_text(object, key), limit, ""))
         text_append(text, "(empty)");
     text_append(text, "\n");
 }
 
 static bool is_blank_field(const json_t *object, const char *key)
 {
-    struct text_span field = framing_field(object, key);
+    struct text_span field = json_guard_text(object, key);
     return text_trim(field.bytes, field.length_bytes).length_bytes == 0;
 }
 
@@ -81,7 +81,7 @@ static void append_notification(struct text *text, const json_t *notification)
 {
     append_labelled(text, LABEL_NOTIFICATION, notification, "type");
     text_append(text, "**");
-    framing_append_line(text, framing_field(notification, "title"), TITLE_LIMIT);
+    framing_append_line(text, json_guard_text(notification, "title"), TITLE_LIMIT);
     text_append(text, "**\n");
     framing_begin(text, BLOCK_BODY);
     append_content(text, notification, "body", BODY_LIMIT);
@@ -164,9 +164,9 @@ static void append_name(struct text *text, struct text_span name)
 static struct text_span assignee_name(const json_t *agents, const json_t *id)
 {
     const json_t *agent = framing_find_agent(agents, json_string_value(id));
-    struct text_span name = framing_field(agent, "slug");
+    struct text_span name = json_guard_text(agent, "slug");
     if (name.length_bytes == 0)
-        name = framing_field(agent, "name");
+        name = json_guard_text(agent, "name");
     if (name.length_bytes == 0)
         name = (struct text_span){json_string_value(id), json_string_length(id)};
     return name;
@@ -262,7 +262,7 @@ static void append_history_item(struct text *text, const json_t *item)
         framing_append_field(text, item, "authorName");
     }
     text_append(text, ": ");
-    if (!framing_append_lines(text, framing_field(item, "content"), HISTORY_LIMIT, "  "))
+    if (!framing_append_lines(text, json_guard_text(item, "content"), HISTORY_LIMIT, "  "))
         text_append(text, "(empty)");
     text_append(text, "\n");
 }

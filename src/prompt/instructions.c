@@ -356,7 +356,7 @@ static void append_questions(struct text *text, const struct briefing *briefing)
     if (orchestrator != NULL) {
         text_append(text, ", and mention the orchestrator there: ");
         framing_append_mention(text, orchestrator);
-    } else if (framing_field(user, "name").length_bytes > 0) {
+    } else if (json_guard_text(user, "name").length_bytes > 0) {
         text_append(text, ", and mention the user there: ");
         framing_append_mention(text, user);
     }

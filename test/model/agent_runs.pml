@@ -25,8 +25,8 @@
 #define PEOPLE_ARE_EXEMPT 6          /* claim_counts_locked: run->by_agent */
 #define PERSON_RESETS_TASK 7         /* reset_task: task->runs = 0 */
 #define PERSON_RESETS_ONCE 8         /* reset_task: person_wrote_ms <= task->person_ms */
-#define PAIR_CLAIMED 9               /* claim_locked: pair->holder = ... */
-#define HOLDER_MAY_ASK_AGAIN 10      /* claim_locked: strcmp of the pair's holder */
+#define PAIR_CLAIMED 9               /* agent_runs_claim: pair->holder = ... */
+#define HOLDER_MAY_ASK_AGAIN 10      /* agent_runs_claim: strcmp of the pair's holder */
 #define NOTE_HELD 11                 /* take_note: root->holder, task->holder = ... */
 #define PERSON_RESETS_NOTE 12        /* reset_task: task->holder[0] = '\0' */
 #define REFUSED_NOTE_IS_FORGOTTEN 13 /* forget_holder_locked */
@@ -179,7 +179,7 @@ inline claim_counts()
     fi
 }
 
-/* claim_locked */
+/* agent_runs_claim */
 inline agent_runs_claim()
 {
     if
