@@ -143,7 +143,7 @@ static int listen_for_routes(struct routes *routes, struct error *error)
         .tick_context = &routes->trend,
     };
     int result = http_server_create(
-        &routes->server, config->health_host, config->health_port, routes->table, &ticker, error);
+        &routes->server, config->health_host, config->health_port, routes->table, &ticker, NULL, error);
     if (result == 0)
         log_info("Health", "Listening on %s port %u", config->health_host,
             http_server_port(routes->server));
