@@ -53,6 +53,16 @@ function run(env = {}, ...words) {
   });
 }
 
+test("agents see the runtime's tools, unless the operator decided otherwise", () => {
+  assert.deepEqual(merged({}).tools, { toolSearch: { mode: "directory" } });
+  assert.deepEqual(merged({ tools: { profile: "coding" } }).tools, {
+    profile: "coding",
+    toolSearch: { mode: "directory" },
+  });
+  assert.equal(merged({ tools: { toolSearch: false } }).tools.toolSearch, false);
+  assert.equal(merged({ tools: { toolSearch: true } }).tools.toolSearch, true);
+});
+
 test("fillIn keeps existing values and adds missing ones", () => {
   const target = { a: { b: 1 }, list: [1], nothing: null };
   fillIn(target, { a: { b: 2, c: 3 }, list: [2, 3], nothing: 4, d: { e: 5 } });

@@ -144,14 +144,40 @@ static void run_function(struct backend_call *call)
         call->count->ok++;
 }
 
+/* Returns the agent that a call is made for, or NULL. */
+static const struct document *call_agent(const struct backend_call *call)
+{
+    const char *id = json_guard_string(call->call.arguments, "agentId");
+    if (id == NULL)
+        id = json_guard_string(call->call.arguments, "requesterAgentId");
+    return store_get(&call->sandbox->store, TABLE_AGENTS, id);
+}
+
+/* Records what a changing function did, before anything can happen to its answer. */
+static void record_effect(const struct backend_call *call)
+{
+    const struct document *agent = call_agent(call);
+    if (!service_is_change(call->function->name) || call->failure.length_bytes > 0)
+        return;
+    effects_record(
+        &call->sandbox->effects, &(struct new_effect){.call = call->number,
+                                     .function = call->function->name,
+                                     .agent = agent == NULL ? NULL : document_string(agent, "slug"),
+                                     .arguments = call->call.arguments,
+                                     .value = call->value.data,
+                                     .trace = exchange_header(call->exchange, "traceparent")});
+}
+
 /* After the delay. The function runs even if the client has disconnected, as real ones do. */
 static void run_call(struct exchange *exchange, void *argument)
 {
     struct backend_call *call = argument;
     const struct fault_rule *rule = call->rule;
     rule_post(call->sandbox, call->rule, FAULT_BEFORE, call_notification(call));
-    if (rule == NULL || rule->runs)
+    if (rule == NULL || rule->runs) {
         run_function(call);
+        record_effect(call);
+    }
     rule_post(call->sandbox, call->rule, FAULT_AFTER, call_notification(call));
     if (rule != NULL && rule->action == FAULT_FUNCTION_ERROR) {
         text_printf(&call->failure, "Uncaught Error: %s",
@@ -171,8 +197,7 @@ static void match_call_rule(struct backend_call *call)
         .function = call->call.name,
         .notification = call_notification(call),
     };
-    const struct document *agent = store_get(
-        &call->sandbox->store, TABLE_AGENTS, json_guard_string(call->call.arguments, "agentId"));
+    const struct document *agent = call_agent(call);
     subject.agent = agent == NULL ? NULL : document_string(agent, "slug");
     call->rule = faults_match(&call->sandbox->faults, &subject);
 }

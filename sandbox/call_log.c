@@ -19,8 +19,7 @@ void call_log_fini(struct call_log *log)
     log->records = NULL;
 }
 
-/* Returns a copy of the arguments that is safe to show and not large. */
-static json_t *copy_arguments(const json_t *arguments)
+json_t *call_log_copy_arguments(const json_t *arguments)
 {
     json_t *copy = memory_json(json_object());
     const char *key;
@@ -47,7 +46,7 @@ uint64_t call_log_begin(struct call_log *log, const char *function, const json_t
     struct call_record *record = &log->records[++log->last % CALL_LOG_CAPACITY];
     json_decref(record->arguments);
     *record = (struct call_record){.number = log->last,
-        .arguments = copy_arguments(arguments),
+        .arguments = call_log_copy_arguments(arguments),
         .begun_us = clock_monotonic_us(),
         .outcome = "under_way"};
     text_copy(record->function, sizeof record->function, function);

@@ -25,6 +25,9 @@ struct call_log {
 /* Forgets all calls. Numbers go on, so that calls under way do not match new records. */
 void call_log_fini(struct call_log *log);
 
+/* A copy of a call's arguments that is safe to show and not large, as a new reference. */
+json_t *call_log_copy_arguments(const json_t *arguments);
+
 /* Records the begin of a call and returns its number, which is at least 1. */
 uint64_t call_log_begin(struct call_log *log, const char *function, const json_t *arguments);
 

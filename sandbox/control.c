@@ -51,6 +51,18 @@ static void handle_calls(struct sandbox *sandbox, struct exchange *exchange, con
     control_answer_calls(sandbox, exchange);
 }
 
+static void handle_tools(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    (void)body;
+    control_answer_tools(sandbox, exchange);
+}
+
+static void handle_effects(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    (void)body;
+    control_answer_effects(sandbox, exchange);
+}
+
 static void handle_timings(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     (void)body;
@@ -113,6 +125,8 @@ static const struct {
     {"GET", "/sandbox/state", handle_state},
     {"GET", "/sandbox/gateway", handle_gateway},
     {"GET", "/sandbox/calls", handle_calls},
+    {"GET", "/sandbox/tools", handle_tools},
+    {"GET", "/sandbox/effects", handle_effects},
     {"GET", "/sandbox/timings", handle_timings},
     {"GET", "/sandbox/wait", handle_wait},
     {"GET", "/sandbox/faults", handle_faults},

@@ -123,6 +123,35 @@ static bool apply_agents(struct settings *settings, json_t *value)
     return true;
 }
 
+/* The words of settings that have more than two values, by value. */
+static const char *const dialect_words[] = {"flat", "none", NULL};
+static const char *const search_words[] = {"search", "directory", "off", NULL};
+
+/* Stores the place of the word in *place; false if it is none of words. */
+static bool find_setting_word(const char *const *words, const json_t *value, unsigned *place)
+{
+    for (unsigned i = 0; words[i] != NULL; i++) {
+        if (!json_is_string(value) || strcmp(json_string_value(value), words[i]) != 0)
+            continue;
+        *place = i;
+        return true;
+    }
+    return false;
+}
+
+static bool apply_tools(struct settings *settings, const char *name, const json_t *value)
+{
+    unsigned place = 0;
+    bool is_dialect = strcmp(name, "gateway_tools") == 0;
+    if (!find_setting_word(is_dialect ? dialect_words : search_words, value, &place))
+        return false;
+    if (is_dialect)
+        settings->gateway_tools = (enum tool_dialect)place;
+    else
+        settings->gateway_tool_search = (enum tool_search)place;
+    return true;
+}
+
 static bool apply_setting_named(struct settings *settings, const char *name, json_t *value)
 {
     const struct setting all[] = {
@@ -140,6 +169,8 @@ static bool apply_setting_named(struct settings *settings, const char *name, jso
     };
     if (strcmp(name, "gateway_agents") == 0)
         return apply_agents(settings, value);
+    if (strcmp(name, "gateway_tools") == 0 || strcmp(name, "gateway_tool_search") == 0)
+        return apply_tools(settings, name, value);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (strcmp(all[i].name, name) == 0)
             return apply_setting(&all[i], value);
@@ -159,12 +190,15 @@ void control_settings(struct sandbox *sandbox, struct exchange *exchange, const 
         }
     }
     answer_json(exchange, 200,
-        json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:f, s:f, s:O?}", "hide_agents",
-            (int)settings->hide_agents, "redact", (int)settings->redact, "rolled_back",
-            (int)settings->rolled_back, "gateway_draining", (int)settings->gateway_draining,
-            "gateway_disabled", (int)settings->gateway_disabled, "gateway_auth_delay",
-            (int)settings->gateway_auth_delay, "gateway_chatty", (int)settings->gateway_chatty,
-            "gateway_numbers", (int)settings->gateway_numbers, "timings", (int)settings->timings,
-            "gateway_latency_ms", settings->gateway_latency_ms, "gateway_input_bytes",
-            settings->gateway_input_bytes, "gateway_agents", settings->gateway_agents));
+        json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:f, s:f, s:s, s:s, s:O?}",
+            "hide_agents", (int)settings->hide_agents, "redact", (int)settings->redact,
+            "rolled_back", (int)settings->rolled_back, "gateway_draining",
+            (int)settings->gateway_draining, "gateway_disabled", (int)settings->gateway_disabled,
+            "gateway_auth_delay", (int)settings->gateway_auth_delay, "gateway_chatty",
+            (int)settings->gateway_chatty, "gateway_numbers", (int)settings->gateway_numbers,
+            "timings", (int)settings->timings, "gateway_latency_ms", settings->gateway_latency_ms,
+            "gateway_input_bytes", settings->gateway_input_bytes, "gateway_tools",
+            dialect_words[settings->gateway_tools], "gateway_tool_search",
+            search_words[settings->gateway_tool_search], "gateway_agents",
+            settings->gateway_agents));
 }

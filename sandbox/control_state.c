@@ -101,6 +101,26 @@ void control_answer_calls(struct sandbox *sandbox, struct exchange *exchange)
                 exchange_query(exchange, "action"), exchange_query(exchange, "notification"))));
 }
 
+void control_answer_effects(struct sandbox *sandbox, struct exchange *exchange)
+{
+    answer_json(exchange, 200,
+        json_pack("{s:o}", "effects",
+            effects_describe(&sandbox->effects, query_number(exchange, "since", 0),
+                exchange_query(exchange, "action"), exchange_query(exchange, "agent"),
+                exchange_query(exchange, "task"))));
+}
+
+void control_answer_tools(struct sandbox *sandbox, struct exchange *exchange)
+{
+    const struct tool_log *log = &sandbox->tool_log;
+    answer_json(exchange, 200,
+        json_pack("{s:I, s:I, s:I, s:o}", "asked", (json_int_t)log->asked, "ended",
+            (json_int_t)log->ended, "told", (json_int_t)log->told, "calls",
+            tool_log_describe(log, query_number(exchange, "since", 0),
+                query_number(exchange, "limit", TOOL_LOG_CAPACITY),
+                exchange_query(exchange, "task"), exchange_query(exchange, "agent"))));
+}
+
 void control_answer_gateway(struct sandbox *sandbox, struct exchange *exchange)
 {
     json_t *requests = recorder_describe(&sandbox->recorder, query_number(exchange, "since", 0),

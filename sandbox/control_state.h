@@ -9,9 +9,11 @@
 /* The statistics as a new object. Constant cost, whatever the board holds. */
 json_t *control_stats(const struct sandbox *sandbox);
 
-/* Answers GET /sandbox/state, /sandbox/calls, /sandbox/gateway and /sandbox/info. */
+/* Answer GET /sandbox/state, /sandbox/calls and so on. */
 void control_answer_state(struct sandbox *sandbox, struct exchange *exchange);
 void control_answer_calls(struct sandbox *sandbox, struct exchange *exchange);
+void control_answer_effects(struct sandbox *sandbox, struct exchange *exchange);
+void control_answer_tools(struct sandbox *sandbox, struct exchange *exchange);
 void control_answer_gateway(struct sandbox *sandbox, struct exchange *exchange);
 void control_answer_info(struct sandbox *sandbox, struct exchange *exchange);
 

@@ -65,11 +65,12 @@ static const struct action backend_actions[] = {
 static const char *const known_keys[] = {"name", "match", "times", "latency_ms",
     "latency_exponential_ms", "hold", "action", "behaviour", "status", "headers", "body",
     "body_json", "body_base64", "body_repeat", "message", "text", "before_checks", "chunk_bytes",
-    "chunk_ms", "post", "calls", NULL};
+    "chunk_ms", "post", "calls", "checked", NULL};
 
 static const char *const known_post_keys[] = {"when", "task", "content", "author", NULL};
 
-static const char *const known_matches[] = {"any", "agent", "session", "notification", NULL};
+static const char *const known_matches[] = {
+    "any", "agent", "session", "notification", "round", NULL};
 
 static int refuse_unknown_keys(const json_t *object, const char *const *known, struct error *error)
 {
@@ -136,7 +137,7 @@ static int read_rule_match(const json_t *json, struct fault_rule *rule, struct e
     rule->notification = copy_string(match, "notification");
     if (rule->side == FAULT_BACKEND)
         rule->function = copy_string(json, "action");
-    return 0;
+    return read_rule_number(match, "round", 1, 1e9, &rule->round, error);
 }
 
 static int decode_base64(const char *text, struct fault_rule *rule, struct error *error)
@@ -223,6 +224,7 @@ static int read_rule_calls(const json_t *json, struct fault_rule *rule, struct e
             return error_set(error, ERROR_INVALID, "call %zu needs a name", index + 1);
     }
     rule->calls = json_incref(calls);
+    rule->checked = json_is_true(json_object_get(json, "checked"));
     return 0;
 }
 

@@ -135,7 +135,8 @@ struct fault_rule *faults_match(struct faults *faults, const struct fault_subjec
             !field_matches(rule->agent, subject->agent) ||
             !field_matches(rule->session, subject->session) ||
             !field_matches(rule->notification, subject->notification) ||
-            !field_matches(rule->function, subject->function))
+            !field_matches(rule->function, subject->function) ||
+            (rule->round > 0 && rule->round != (double)subject->round))
             continue;
         if (rule->times > 0)
             rule->times--;

@@ -36,6 +36,7 @@ struct fault_rule {
     char *session;
     char *notification;
     char *function;
+    double round;       /* gateway: 1 for what begins the work, then one more; 0: any */
     bool before_checks; /* gateway: applies to every POST, before its token is checked */
     double times;       /* uses left; negative: unlimited */
     double hits;
@@ -52,6 +53,7 @@ struct fault_rule {
     size_t body_bytes;
     char *reply;   /* gateway: the agent's text, NULL: its own */
     json_t *calls; /* gateway: calls of tools in place of a reply, NULL: none */
+    bool checked;  /* gateway: of calls only those come out that the gateway accepts */
     struct exchange_cut cut;
     json_t *post; /* a message to post (rule_post.h), or NULL */
     enum fault_moment post_moment;
@@ -67,6 +69,7 @@ struct fault_subject {
     const char *session;
     const char *notification;
     const char *function;
+    unsigned round; /* of an agent run, 0 before the checks */
 };
 
 struct fault_pause;

@@ -13,20 +13,20 @@
 #include "gateway_run.h"
 
 #include <stdint.h>
-#include <sys/random.h>
 
-#include "agent.h"
+#include "agent_input.h"
+#include "agent_turn.h"
 #include "answer.h"
 #include "base/json.h"
 #include "base/sync.h"
 #include "gateway.h"
+#include "gateway_call.h"
+#include "gateway_resource.h"
 #include "gateway_schema.h"
 #include "gateway_session.h"
 #include "gateway_tools.h"
 #include "memory.h"
 #include "rule_post.h"
-
-enum { UUID_BYTES = 37, BYTES_PER_TOKEN = 4 };
 
 static const char content_type[] = "application/json; charset=utf-8";
 
@@ -39,6 +39,7 @@ struct agent_run {
     struct record *record;
     char *message;
     char *model;
+    json_t *tools; /* that reach the model, NULL: none */
 };
 
 static void record_run_timing(const struct agent_run *run, enum timing_moment moment)
@@ -64,6 +65,7 @@ static void end_run(void *owner)
     fault_rule_unref(run->rule);
     free(run->message);
     free(run->model);
+    json_decref(run->tools);
     free(run);
 }
 
@@ -78,83 +80,14 @@ void gateway_run_refuse(
     exchange_answer(exchange, status, body, strlen(body));
 }
 
-static void make_uuid(char text[static UUID_BYTES])
-{
-    unsigned char b[16];
-    ssize_t got = getrandom(b, sizeof b, 0);
-    (void)got;
-    snprintf(text, UUID_BYTES,
-        "%02x%02x%02x%02x-%02x%02x-4%01x%02x-a%01x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
-        b[3], b[4], b[5], b[6] & 15, b[7], b[8] & 15, b[9], b[10], b[11], b[12], b[13], b[14],
-        b[15]);
-}
-
-static json_t *make_usage(size_t input_bytes, size_t output_bytes)
-{
-    json_int_t input = (json_int_t)(input_bytes / BYTES_PER_TOKEN) + 1;
-    json_int_t output = (json_int_t)(output_bytes / BYTES_PER_TOKEN);
-    return memory_json(json_pack("{s:I, s:{s:i, s:i}, s:I, s:{s:i}, s:I}", "input_tokens", input,
-        "input_tokens_details", "cached_tokens", 0, "cache_write_tokens", 0, "output_tokens",
-        output, "output_tokens_details", "reasoning_tokens", 0, "total_tokens", input + output));
-}
-
-static void append_text(json_t *output, const char *reply, const char *phase)
-{
-    char uuid[UUID_BYTES];
-    char message_id[UUID_BYTES + 4];
-    make_uuid(uuid);
-    snprintf(message_id, sizeof message_id, "msg_%s", uuid);
-    json_array_append_new(output,
-        memory_json(json_pack("{s:s, s:s, s:s, s:[{s:s, s:o}], s:s, s:s}", "type", "message", "id",
-            message_id, "role", "assistant", "content", "type", "output_text", "text",
-            memory_json_text(reply), "phase", phase, "status", "completed")));
-}
-
-/* The output of a run: the reply, or the calls that its rule makes, after what it says to them. */
-static json_t *make_output(const struct agent_run *run, const char *reply)
-{
-    json_t *output = memory_json(json_array());
-    const json_t *calls = run->rule == NULL ? NULL : run->rule->calls;
-    if (reply != NULL && calls == NULL)
-        append_text(output, reply, "final_answer");
-    else if (reply != NULL && run->rule->reply != NULL)
-        append_text(output, reply, "commentary");
-    if (reply != NULL)
-        gateway_tools_append_calls(output, calls);
-    return output;
-}
-
-/*
- * Returns the response resource as JSON text, of a failed run if reply is NULL. The caller frees
- * it.
- */
-static char *make_resource(const struct agent_run *run, const char *reply)
-{
-    char id[UUID_BYTES + 5];
-    char uuid[UUID_BYTES];
-    make_uuid(uuid);
-    snprintf(id, sizeof id, "resp_%s", uuid);
-    size_t reply_bytes = reply == NULL ? 0 : strlen(reply);
-    json_t *resource = memory_json(json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o}", "id", id,
-        "object", "response", "created_at", (json_int_t)(clock_wall_ms() / 1000), "status",
-        reply == NULL ? "failed" : "completed", "model", run->model, "output",
-        make_output(run, reply), "usage",
-        make_usage(run->message == NULL ? 0 : strlen(run->message), reply_bytes)));
-    if (reply == NULL)
-        json_object_set_new(resource, "error",
-            memory_json(json_pack("{s:s, s:s}", "code", "api_error", "message", "internal error")));
-    char *text = memory_json_dump(resource);
-    json_decref(resource);
-    return text;
-}
-
 /*
  * Answers with a resource. The record is closed first: the session's next run can only begin once
  * the answer is sent, so the two never seem to overlap.
  */
-static void answer_resource(struct agent_run *run, unsigned status, const char *reply)
+static void answer_resource(
+    struct agent_run *run, unsigned status, const struct run_outcome *outcome)
 {
-    char *body = make_resource(run, reply);
+    char *body = gateway_resource_make(outcome);
     fault_apply(run->rule, run->exchange, strlen(body));
     if (run->rule == NULL || run->rule->cut.kind == CUT_NONE)
         end_record(run, "answered", status);
@@ -163,10 +96,20 @@ static void answer_resource(struct agent_run *run, unsigned status, const char *
     exchange_answer(run->exchange, status, body, strlen(body));
 }
 
+/* What a run comes to that ends in an error of the gateway's own. */
+static struct run_outcome failed_outcome(const struct agent_run *run)
+{
+    return (struct run_outcome){.model = run->model,
+        .message = run->message,
+        .code = "api_error",
+        .error = "internal error"};
+}
+
 static void answer_by_rule(struct agent_run *run)
 {
     bool drops = run->rule->action == FAULT_DROP || run->rule->action == FAULT_RAW_SOCKET;
-    char *failed = make_resource(run, NULL);
+    struct run_outcome outcome = failed_outcome(run);
+    char *failed = gateway_resource_make(&outcome);
     if (run->rule->cut.kind == CUT_NONE)
         end_record(run, drops ? "dropped" : "answered", drops ? 0 : run->rule->status);
     fault_answer(run->rule, run->exchange, failed);
@@ -182,16 +125,96 @@ static char *append_run_number(const struct agent_run *run, char *reply)
     return text_take(&text);
 }
 
-static void answer_reply(struct agent_run *run)
+static struct agent_memory *memory_of(const struct agent_run *run)
+{
+    return agent_memory_of(&run->sandbox->memories, run->record->session);
+}
+
+/* The calls of the rule; with "checked", those that the gateway accepts. NULL: none. */
+static json_t *make_rule_calls(const struct agent_run *run)
+{
+    const struct fault_rule *rule = run->rule;
+    json_t *calls = memory_json(json_array());
+    size_t index;
+    json_t *call;
+    json_array_foreach (rule->calls, index, call) {
+        struct text told = {0};
+        const char *name = json_guard_string(call, "name");
+        const json_t *arguments = json_object_get(call, "arguments");
+        bool direct = run->sandbox->settings.gateway_tool_search != TOOL_SEARCH_ON;
+        if (!rule->checked || gateway_call_check(run->tools, name, arguments, direct, &told))
+            json_array_append(calls, call);
+        else
+            agent_memory_tell(memory_of(run), name, arguments, told.data);
+        text_fini(&told);
+    }
+    if (json_array_size(calls) > 0)
+        return calls;
+    json_decref(calls);
+    return NULL;
+}
+
+/*
+ * Decides what the agent does: stores the calls that it makes, or NULL, and what it says, or NULL.
+ * The caller frees both.
+ */
+static void take_turn(struct agent_run *run, json_t **calls, char **text)
 {
     const struct settings *settings = &run->sandbox->settings;
-    char *reply = run->rule != NULL && run->rule->reply != NULL
-                      ? memory_copy(run->rule->reply)
-                      : agent_reply(run->record->agent, run->message, settings->gateway_chatty);
-    if (settings->gateway_numbers)
-        reply = append_run_number(run, reply);
-    answer_resource(run, 200, reply);
-    free(reply);
+    const struct fault_rule *rule = run->rule;
+    const struct agent_view view = {.agent = run->record->agent,
+        .input = run->message,
+        .instructions = run->record->instructions,
+        .tools = run->tools,
+        .searches = settings->gateway_tool_search == TOOL_SEARCH_ON,
+        .chatty = settings->gateway_chatty,
+        .numbers = settings->gateway_numbers};
+    *calls = NULL;
+    *text = rule == NULL || rule->reply == NULL ? NULL : memory_copy(rule->reply);
+    if (rule != NULL && rule->calls != NULL)
+        *calls = make_rule_calls(run);
+    else if (*text == NULL)
+        *calls = agent_turn_calls(memory_of(run), &view);
+    if (*calls == NULL && *text == NULL)
+        *text = agent_turn_text(memory_of(run), &view);
+}
+
+/* Records the calls that come out of the run, and those of which the model was only told. */
+static void record_calls(struct agent_run *run, json_t *issued, size_t ended_before)
+{
+    struct agent_memory *memory = memory_of(run);
+    const struct tool_origin origin = {.run = run->record->number,
+        .first_run = memory->first_run,
+        .round = memory->round,
+        .agent = run->record->agent,
+        .session = run->record->session,
+        .task_id = memory->task_id};
+    for (size_t i = ended_before; i < json_array_size(memory->ended); i++)
+        tool_log_tell(&run->sandbox->tool_log, &origin, json_array_get(memory->ended, i));
+    if (issued == NULL)
+        return;
+    run->sandbox->store.changes++;
+    agent_memory_ask(memory, issued);
+    tool_log_ask(&run->sandbox->tool_log, &origin, issued);
+    run->record->calls = json_incref(issued);
+}
+
+static void answer_reply(struct agent_run *run)
+{
+    json_t *calls;
+    char *text;
+    size_t ended_before = json_array_size(memory_of(run)->ended);
+    take_turn(run, &calls, &text);
+    json_t *issued = calls == NULL ? NULL : gateway_tools_issue(calls);
+    record_calls(run, issued, ended_before);
+    if (run->sandbox->settings.gateway_numbers && text != NULL)
+        text = append_run_number(run, text);
+    answer_resource(run, 200,
+        &(struct run_outcome){
+            .model = run->model, .message = run->message, .text = text, .calls = issued});
+    json_decref(calls);
+    json_decref(issued);
+    free(text);
 }
 
 /* Ends the pause. A client that disconnected meanwhile aborted the run. */
@@ -270,6 +293,23 @@ static char *copy_member(const json_t *body, const char *key)
     return value == NULL ? NULL : memory_copy(value);
 }
 
+/* Brings the session's memory up to date with what the request says. */
+static void remember_input(struct agent_run *run, const json_t *body)
+{
+    struct record *record = run->record;
+    struct agent_memory *memory = memory_of(run);
+    if (record->results != NULL) {
+        tool_log_end(&run->sandbox->tool_log, record->results, record->number);
+        run->sandbox->store.changes++;
+    }
+    if (gateway_schema_is_results(body))
+        agent_memory_take_results(memory, record->results, record->number);
+    else
+        agent_memory_begin(memory, record->agent, run->message, record->number);
+    record->round = memory->round;
+    record->first_run = memory->first_run;
+}
+
 /* Opens the run's record. Takes the strings of choice. */
 static void record_run(struct agent_run *run, const json_t *body, struct session_choice *choice)
 {
@@ -304,14 +344,17 @@ static void start_run(struct agent_run *run, const json_t *body, struct session_
 {
     struct sandbox *sandbox = run->sandbox;
     record_run(run, body, choice);
+    remember_input(run, body);
     run->rule = faults_match(&sandbox->faults, &(struct fault_subject){.side = FAULT_GATEWAY,
                                                    .agent = run->record->agent,
                                                    .session = run->record->session,
-                                                   .notification = run->record->notification_id});
+                                                   .notification = run->record->notification_id,
+                                                   .round = run->record->round});
     rule_post(sandbox, run->rule, FAULT_BEFORE, run->record->notification_id);
     struct text_span input = text_trim(run->message, strlen(run->message));
+    const struct run_outcome failed = failed_outcome(run);
     if (choice->status == 500 || input.length_bytes == 0)
-        answer_resource(run, 500, NULL);
+        answer_resource(run, 500, &failed);
     else
         wait_for_agent(run, sandbox->settings.gateway_latency_ms);
 }
@@ -332,12 +375,23 @@ static void refuse_tools(struct agent_run *run)
             "invalid tool configuration"));
 }
 
+/* The tools of a request as far as they reach the model, a new reference, or NULL. */
+static json_t *tools_for_model(const struct agent_run *run, const json_t *body)
+{
+    json_t *tools = json_object_get(body, "tools");
+    if (run->sandbox->settings.gateway_tools == TOOLS_NONE ||
+        json_guard_is(body, "tool_choice", "none", ""))
+        return NULL;
+    return json_incref(tools);
+}
+
 /* Begins a run whose body passed the schema check. */
 static void begin_checked(struct agent_run *run, const json_t *body)
 {
     const struct exchange *exchange = run->exchange;
     run->model = copy_member(body, "model");
-    run->message = gateway_schema_message(body);
+    run->message = gateway_schema_message(body, run->sandbox->settings.gateway_tools);
+    run->tools = tools_for_model(run, body);
     struct session_choice choice;
     gateway_session_choose(run->sandbox,
         &(struct session_request){.key = exchange_header(exchange, "x-openclaw-session-key"),
@@ -349,7 +403,7 @@ static void begin_checked(struct agent_run *run, const json_t *body)
         refuse_run(run, 400, choice.text.data);
     else if (run->message == NULL)
         refuse_run(run, 400, "Missing user message in `input`.");
-    else if (gateway_tools_collide(json_object_get(body, "tools")))
+    else if (gateway_tools_collide(run->tools))
         refuse_tools(run);
     else if (json_is_true(json_object_get(body, "stream")))
         refuse_run(run, 400, "stream: the sandbox does not stream");
@@ -378,7 +432,7 @@ void gateway_run_begin(struct sandbox *sandbox, struct exchange *exchange)
         json_guard_load(empty ? "{}" : bytes->data, empty ? 2 : bytes->length_bytes, &body, &error);
     if (result != 0)
         refuse_run(run, 400, error.text);
-    else if (!gateway_schema_check(body, &problem))
+    else if (!gateway_schema_check(body, sandbox->settings.gateway_tools, &problem))
         refuse_run(run, 400, problem.data);
     else
         begin_checked(run, body);

@@ -6,7 +6,6 @@
 #include "gateway_schema.h"
 
 #include "base/json.h"
-#include "gateway_tools.h"
 #include "memory.h"
 
 enum kind {
@@ -131,7 +130,7 @@ static bool is_known_member(const char *name)
     return false;
 }
 
-bool gateway_schema_check(const json_t *body, struct text *problem)
+bool gateway_schema_check(const json_t *body, enum tool_dialect dialect, struct text *problem)
 {
     if (!json_is_object(body)) {
         text_printf(problem, ": Invalid input: expected object, received %s", type_name(body));
@@ -148,7 +147,7 @@ bool gateway_schema_check(const json_t *body, struct text *problem)
     }
     const json_t *tools = json_object_get(body, "tools");
     if (!gateway_tools_check_results(json_object_get(body, "input"), problem) ||
-        (tools != NULL && !gateway_tools_check(tools, problem)))
+        (tools != NULL && !gateway_tools_check(tools, dialect, problem)))
         return false;
     const char *key;
     json_t *value;
@@ -178,20 +177,21 @@ static char *content_text(const json_t *content)
 }
 
 /*
- * Returns the message with the result of a call as another line, as the agent sees it. Takes
- * message, which may be NULL.
+ * Returns the message with the result of a call as another line, as the agent sees it: older
+ * releases show nothing but its text. Takes message, which may be NULL.
  */
-static char *append_result(char *message, const json_t *item)
+static char *append_result(char *message, const json_t *item, enum tool_dialect dialect)
 {
     struct text text = {0};
-    text_printf(&text, "%s%sTool:%s: %s", message == NULL ? "" : message,
-        message == NULL ? "" : "\n", json_guard_string(item, "call_id"),
-        json_guard_string(item, "output"));
+    text_printf(&text, "%s%s", message == NULL ? "" : message, message == NULL ? "" : "\n");
+    if (dialect == TOOLS_FLAT)
+        text_printf(&text, "Tool:%s: ", json_guard_string(item, "call_id"));
+    text_append(&text, json_guard_string(item, "output"));
     free(message);
     return text_take(&text);
 }
 
-char *gateway_schema_message(const json_t *body)
+char *gateway_schema_message(const json_t *body, enum tool_dialect dialect)
 {
     const json_t *input = json_object_get(body, "input");
     char *message = NULL;
@@ -201,7 +201,7 @@ char *gateway_schema_message(const json_t *body)
     const json_t *item;
     json_array_foreach (input, index, item) {
         if (gateway_tools_is_result(item))
-            message = append_result(message, item);
+            message = append_result(message, item, dialect);
         const char *role = json_guard_string(item, "role");
         if (role == NULL || strcmp(role, "user") != 0)
             continue;
@@ -209,4 +209,16 @@ char *gateway_schema_message(const json_t *body)
         message = content_text(json_object_get(item, "content"));
     }
     return message;
+}
+
+bool gateway_schema_is_results(const json_t *body)
+{
+    const json_t *input = json_object_get(body, "input");
+    size_t index;
+    const json_t *item;
+    json_array_foreach (input, index, item) {
+        if (!gateway_tools_is_result(item))
+            return false;
+    }
+    return json_array_size(input) > 0;
 }

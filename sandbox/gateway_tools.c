@@ -1,12 +1,13 @@
 /*
  * Client tools: what a request may offer, the calls that an answer makes, and their results in the
  * next request. The real gateway hands the calls of a model to its client and ends the run; a
- * result comes as the input of another run, which sees it as a message "Tool:ID: RESULT". Here the
- * calls come from a rule (fault_rule.c), and nobody compares a result with a call, as in the real
- * gateway.
+ * result comes as the input of another run, which sees it as a message "Tool:ID: RESULT". Nobody
+ * compares a result with a call, as in the real gateway.
  */
 #include "gateway_tools.h"
 
+#include <stdint.h>
+#include <stdio.h>
 #include <strings.h>
 #include <sys/random.h>
 
@@ -40,13 +41,26 @@ static bool has_unknown_key(const json_t *object, const char *const *known, cons
     return false;
 }
 
-static bool check_tool(const json_t *tool, size_t index, struct text *problem)
+static bool check_nested_tool(const json_t *tool, size_t index, struct text *problem)
 {
+    const json_t *function = json_object_get(tool, "function");
+    if (json_is_object(function))
+        return true;
+    text_printf(problem, "tools.%zu.function: Invalid input: expected object, received %s", index,
+        function == NULL ? "undefined" : "something else");
+    return false;
+}
+
+static bool check_flat_tool(const json_t *tool, size_t index, struct text *problem)
+{
+    const json_t *strict = json_object_get(tool, "strict");
     const json_t *description = json_object_get(tool, "description");
     const json_t *parameters = json_object_get(tool, "parameters");
     const char *type = json_guard_string(tool, "type");
     const char *name = json_guard_string(tool, "name");
-    if (type == NULL || strcmp(type, "function") != 0)
+    if (!json_is_object(tool))
+        text_printf(problem, "tools.%zu: Invalid input: expected object", index);
+    else if (type == NULL || strcmp(type, "function") != 0)
         text_printf(problem, "tools.%zu.type: Invalid input: expected \"function\"", index);
     else if (name == NULL)
         text_printf(
@@ -58,12 +72,14 @@ static bool check_tool(const json_t *tool, size_t index, struct text *problem)
         text_printf(problem, "tools.%zu.description: Invalid input: expected string", index);
     else if (parameters != NULL && !json_is_object(parameters))
         text_printf(problem, "tools.%zu.parameters: Invalid input: expected record", index);
+    else if (strict != NULL && !json_is_boolean(strict))
+        text_printf(problem, "tools.%zu.strict: Invalid input: expected boolean", index);
     else
         return !has_unknown_key(tool, tool_keys, "tools", index, problem);
     return false;
 }
 
-bool gateway_tools_check(const json_t *tools, struct text *problem)
+bool gateway_tools_check(const json_t *tools, enum tool_dialect dialect, struct text *problem)
 {
     size_t index;
     const json_t *tool;
@@ -72,7 +88,8 @@ bool gateway_tools_check(const json_t *tools, struct text *problem)
         return false;
     }
     json_array_foreach (tools, index, tool) {
-        if (!check_tool(tool, index, problem))
+        if (dialect == TOOLS_NONE ? !check_nested_tool(tool, index, problem)
+                                  : !check_flat_tool(tool, index, problem))
             return false;
     }
     return true;
@@ -104,7 +121,9 @@ bool gateway_tools_check_results(const json_t *input, struct text *problem)
 
 static const char *tool_name(const json_t *tools, size_t index)
 {
-    return json_guard_string(json_array_get(tools, index), "name");
+    const json_t *tool = json_array_get(tools, index);
+    const char *name = json_guard_string(tool, "name");
+    return name != NULL ? name : json_guard_string(json_object_get(tool, "function"), "name");
 }
 
 static bool is_taken(const char *name)
@@ -133,7 +152,7 @@ json_t *gateway_tools_names(const json_t *tools)
         return NULL;
     json_t *names = memory_json(json_array());
     for (size_t i = 0; i < json_array_size(tools); i++)
-        json_array_append_new(names, memory_json_text(tool_name(tools, i)));
+        json_array_append_new(names, memory_json(json_pack("s?", tool_name(tools, i))));
     return names;
 }
 
@@ -154,26 +173,45 @@ json_t *gateway_tools_results(const json_t *input)
     return results;
 }
 
+/* Nine hexadecimal digits, as the real gateway has them. */
+static json_t *make_call_id(void)
+{
+    char call_id[10];
+    uint64_t random = 0;
+    ssize_t got = getrandom(&random, sizeof random, 0);
+    (void)got;
+    snprintf(call_id, sizeof call_id, "%09jx", (uintmax_t)(random & 0xFFFFFFFFF));
+    return memory_json(json_string(call_id));
+}
+
+json_t *gateway_tools_issue(const json_t *calls)
+{
+    json_t *issued = memory_json(json_array());
+    size_t index;
+    const json_t *call;
+    json_array_foreach (calls, index, call) {
+        json_array_append_new(issued,
+            memory_json(json_pack("{s:o, s:O, s:O*}", "call_id", make_call_id(), "name",
+                json_object_get(call, "name"), "arguments", json_object_get(call, "arguments"))));
+    }
+    return issued;
+}
+
 void gateway_tools_append_calls(json_t *output, const json_t *calls)
 {
     size_t index;
     const json_t *call;
     json_array_foreach (calls, index, call) {
-        char call_id[10];
         char id[20];
-        unsigned random = 0;
-        ssize_t got = getrandom(&random, sizeof random, 0);
-        (void)got;
-        snprintf(call_id, sizeof call_id, "%09x", random);
-        snprintf(id, sizeof id, "call_%s", call_id);
+        snprintf(id, sizeof id, "call_%s", json_guard_string(call, "call_id"));
         const json_t *arguments = json_object_get(call, "arguments");
         char *text = json_is_string(arguments) ? memory_copy(json_string_value(arguments))
                      : arguments == NULL       ? memory_copy("{}")
                                                : memory_json_dump(arguments);
         json_array_append_new(
-            output, memory_json(json_pack("{s:s, s:s, s:s, s:O, s:o}", "type", "function_call",
-                        "id", id, "call_id", call_id, "name", json_object_get(call, "name"),
-                        "arguments", memory_json_text(text))));
+            output, memory_json(json_pack("{s:s, s:s, s:O, s:O, s:o}", "type", "function_call",
+                        "id", id, "call_id", json_object_get(call, "call_id"), "name",
+                        json_object_get(call, "name"), "arguments", memory_json_text(text))));
         free(text);
     }
 }

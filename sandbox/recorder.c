@@ -36,6 +36,7 @@ static void free_record(struct record *record)
     free(record->instructions);
     json_decref(record->tools);
     json_decref(record->results);
+    json_decref(record->calls);
     free(record->notification_id);
     free(record);
 }
@@ -173,6 +174,11 @@ static json_t *describe_record(const struct record *record)
         json_object_set(json, "tools", record->tools);
     if (record->results != NULL)
         json_object_set(json, "results", record->results);
+    if (record->calls != NULL)
+        json_object_set(json, "calls", record->calls);
+    json_object_set_new(json, "round", memory_json(json_integer(record->round)));
+    json_object_set_new(
+        json, "first_run", memory_json(json_integer((json_int_t)record->first_run)));
     return json;
 }
 

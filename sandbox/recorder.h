@@ -32,8 +32,11 @@ struct record {
     char *input; /* its first bytes, up to gateway_input_bytes */
     size_t input_bytes;
     char *instructions;
-    json_t *tools;   /* names of those that were offered */
-    json_t *results; /* of calls, {call_id, output} */
+    json_t *tools;      /* names of those that were offered */
+    json_t *results;    /* of calls, {call_id, output} */
+    json_t *calls;      /* that the answer makes, {call_id, name, arguments} */
+    unsigned round;     /* 1, or one more for each request before it that brought results */
+    uint64_t first_run; /* number of the run that began the work */
     char *notification_id;
     unsigned status;     /* of the answer, 0: none */
     const char *outcome; /* under_way, answered, dropped, aborted (the client disconnected) */

@@ -37,6 +37,8 @@ void sandbox_init(struct sandbox *sandbox, struct options *options)
     store_init(&sandbox->store, sandbox->options.backend);
     faults_init(&sandbox->faults);
     recorder_init(&sandbox->recorder);
+    effects_init(&sandbox->effects);
+    tool_log_init(&sandbox->tool_log);
     timings_init(&sandbox->timings);
     waits_init(&sandbox->waits);
     board_make_default(sandbox);
@@ -48,6 +50,9 @@ void sandbox_fini(struct sandbox *sandbox)
     store_fini(&sandbox->store);
     faults_fini(&sandbox->faults);
     recorder_fini(&sandbox->recorder);
+    effects_fini(&sandbox->effects);
+    agent_memories_fini(&sandbox->memories);
+    tool_log_fini(&sandbox->tool_log);
     timings_fini(&sandbox->timings);
     call_log_fini(&sandbox->call_log);
     counts_fini(&sandbox->counts);
@@ -64,6 +69,11 @@ void sandbox_reset(struct sandbox *sandbox)
     store_init(&sandbox->store, sandbox->options.backend);
     sandbox->store.changes = changes;
     recorder_reset(&sandbox->recorder);
+    effects_fini(&sandbox->effects);
+    effects_init(&sandbox->effects);
+    agent_memories_fini(&sandbox->memories);
+    tool_log_fini(&sandbox->tool_log);
+    tool_log_init(&sandbox->tool_log);
     timings_fini(&sandbox->timings);
     timings_init(&sandbox->timings);
     call_log_fini(&sandbox->call_log);

@@ -5,15 +5,26 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent_memory.h"
 #include "call_log.h"
 #include "counts.h"
+#include "effects.h"
 #include "faults.h"
+#include "gateway_tools.h"
 #include "options.h"
 #include "recorder.h"
 #include "server.h"
 #include "store.h"
 #include "timings.h"
+#include "tool_log.h"
 #include "waits.h"
+
+/* How a model finds the tools of a request: the gateway's tools.toolSearch. */
+enum tool_search {
+    TOOL_SEARCH_ON,        /* its default: only by tool_call, once the model knows of them */
+    TOOL_SEARCH_DIRECTORY, /* it sees them, and may search for others */
+    TOOL_SEARCH_OFF,       /* it sees them all */
+};
 
 /* Settings that the control API can change at run time. */
 struct settings {
@@ -28,7 +39,9 @@ struct settings {
     bool gateway_numbers;       /* replies end with the number of their run */
     bool timings;               /* record the timings of each notification (timings.h) */
     double gateway_input_bytes; /* bytes of each input that the recorder keeps */
-    json_t *gateway_agents;     /* array of agent ids, NULL: main and every agent of the board */
+    enum tool_dialect gateway_tools;
+    enum tool_search gateway_tool_search;
+    json_t *gateway_agents; /* array of agent ids, NULL: main and every agent of the board */
 };
 
 /* Used by the server's thread only. */
@@ -39,7 +52,10 @@ struct sandbox {
     struct faults faults;
     struct counts counts;
     struct call_log call_log;
+    struct effects effects;
     struct recorder recorder;
+    struct agent_memories memories;
+    struct tool_log tool_log;
     struct timings timings;
     uint64_t listed; /* total notifications returned by listUndeliveredNotifications */
     struct waits waits;

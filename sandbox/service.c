@@ -35,6 +35,18 @@ const struct service_function *service_find(enum backend_version version, const 
     return NULL;
 }
 
+bool service_is_change(const char *name)
+{
+    static const char *const changes[] = {"createMessageFromAgent", "createTaskMessageForAgentTool",
+        "createResponseRequestNotifications", "updateTaskStatusFromAgent", "createTaskFromAgent",
+        "assignTaskFromAgent", "updateTaskFromAgent", "deleteTaskFromAgent",
+        "linkTaskToPrForAgentTool", "createDocumentFromAgent"};
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
+        if (strcmp(changes[i], name) == 0)
+            return true;
+    return false;
+}
+
 void service_run(const struct service_function *function, struct service_call *call)
 {
     call->now_ms = (double)clock_wall_ms();

@@ -33,6 +33,9 @@ const char *const *service_names(enum backend_version version);
 /* The version's function called name, or NULL. */
 const struct service_function *service_find(enum backend_version version, const char *name);
 
+/* Whether the function changes the board for an agent, so that effects.h records it. */
+bool service_is_change(const char *name);
+
 /*
  * Validates, authorizes and runs a call, whose sandbox and arguments are set. The caller frees its
  * texts.

@@ -30,7 +30,6 @@
 #include <unistd.h>
 
 #include "agents/agents.h"
-#include "backend/backend_version.h"
 #include "backend/convex.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -285,7 +284,7 @@ static int create_reporter(struct runtime *runtime, struct error *error)
     if (result != 0)
         return result;
     runtime->stats.reporter = reporter_loop(runtime->reporter);
-    backend_version_on_change(convex_version(runtime->convex), reporter_loop(runtime->reporter));
+    convex_on_version(runtime->convex, reporter_loop(runtime->reporter));
     return 0;
 }
 

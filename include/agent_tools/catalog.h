@@ -1,7 +1,7 @@
 /*
  * What agents can do on the board besides replying: one table, from which the tools that the
  * gateway offers to a model, the HTTP endpoints, the capabilities in the prompt, the checks of
- * arguments and the documents are made (src/agent_tools/catalog.c).
+ * arguments and the documents are made (src/agent_tools/catalog_table.c).
  */
 #ifndef AGENT_TOOLS_CATALOG_H
 #define AGENT_TOOLS_CATALOG_H
@@ -18,11 +18,12 @@ struct tool_result;
 
 enum tool_parameter_type {
     PARAMETER_TEXT,
+    PARAMETER_ID,       /* of something on the board */
     PARAMETER_WORD,     /* one of words */
-    PARAMETER_NUMBER,   /* within min..max */
+    PARAMETER_NUMBER,   /* a whole one, within min..max */
     PARAMETER_LIMIT,    /* a number of rows: any number, floored and clamped to min..max */
     PARAMETER_PRIORITY, /* 1..5, or one of words for these */
-    PARAMETER_TEXTS,    /* an array of texts */
+    PARAMETER_TEXTS,    /* an array of texts; blank ones are dropped */
 };
 
 struct tool_parameter {
@@ -30,10 +31,20 @@ struct tool_parameter {
     const char *description; /* for the model and for docs/agent-tools.md */
     enum tool_parameter_type type;
     bool required;
-    bool may_be_blank;        /* of a text: "" and blanks are a value */
+    bool may_be_blank;        /* of a text: "" and blanks are a value; else they count as absent */
+    bool is_trimmed;          /* of a text: white space around it does not count */
+    bool defaults_to_run;     /* of a task's id: the run's task where a call names none */
+    bool done_needs_right;    /* the word "done" is for audiences that may mark tasks as done */
     const char *const *words; /* NULL-terminated; NULL: any */
+    const char *const *http_words; /* over HTTP; NULL: the same */
     double min;
     double max; /* of a text: UTF-16 units that the backend takes; 0: no limit */
+
+    /* What an agent is told where the general words do not do; NULL: those. */
+    const char *missing;
+    const char *invalid; /* a word or number that is not possible */
+    const char *too_long;
+    bool invalid_is_missing; /* a value that is not possible is answered as a missing one */
 };
 
 /* Who is offered a tool: an agent, and the run in which it is. */
@@ -52,8 +63,32 @@ struct tool {
     const char *path;        /* of its HTTP endpoint, such as "/agent/task-status"; NULL: none */
     const struct tool_parameter *parameters; /* ended by one without a name */
     bool changes;                            /* the board: never carried out twice */
-    const char *orchestrator_only; /* "Only the orchestrator can ..."; NULL: it is for all */
+    bool has_duration;                       /* over HTTP the answer says how long it took */
     bool (*is_offered)(const struct tool_audience *audience);
+    const char *offered_to; /* the same in words, for the documents */
+
+    /* Who may use it, whatever was offered. "Only the orchestrator can ...": NULL: all can. */
+    const char *orchestrator_only;
+    const char *http_orchestrator_only;                         /* over HTTP; NULL: the same */
+    bool (*is_permitted)(const struct tool_audience *audience); /* NULL: everybody is */
+    const char *forbidden; /* what those are told who are not permitted */
+
+    /*
+     * What is said when a required parameter is missing; "*" stands for its name. NULL: "* is
+     * required".
+     */
+    const char *missing;
+    const char *http_missing;
+
+    /*
+     * What a success holds besides "success", as "NAME:TYPE" separated by blanks; TYPE is text,
+     * number, boolean, object, any, or one of these with "[]" after it; "data.NAME" is in an object
+     * "data".
+     */
+    const char *answer;
+    const char *http_answer; /* NULL: the same */
+    const char *example;     /* arguments, as JSON, for the documents */
+
     /* Carries it out; arguments have been checked against parameters. Blocks for the backend. */
     void (*handle)(
         const struct tool_call *call, const json_t *arguments, struct tool_result *result);

@@ -16,14 +16,22 @@ struct tool_call {
     bool by_http; /* which words and shape the result has (docs/agent-tools.md) */
 };
 
+/*
+ * What an agent is told of a changing call that may have been carried out: by tool_run when the
+ * backend did not answer, and after a restart in the middle of one.
+ */
+#define TOOL_INTERRUPTED "interrupted: look before you try again"
+
+enum { TOOL_RESULT_MAX_BYTES = 200 * 1000 }; /* of a result as JSON; longer ones are cut */
+
 /* How a call ended. */
 enum tool_end {
     TOOL_SUCCEEDED,
     TOOL_REFUSED,     /* by our own checks: nothing was asked of the backend */
     TOOL_REJECTED,    /* by the backend's function */
-    TOOL_UNAVAILABLE, /* the backend was not reached, or the call changes nothing */
+    TOOL_UNAVAILABLE, /* the backend did not answer; nothing was changed */
     TOOL_UNCERTAIN,   /* it may have been carried out: it must never be repeated */
-    TOOL_ABORTED,     /* by the shutdown, before anything was asked */
+    TOOL_ABORTED,     /* by the shutdown; nothing was changed */
 };
 
 /* Their words in metrics and the log, by value. */

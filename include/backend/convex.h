@@ -13,7 +13,6 @@
 
 /* A deployment and the account's credentials there. Shared by all threads. */
 struct backend_clock;
-struct backend_version_state;
 struct convex;
 
 /* The caller's side of a call: deployment, the calling thread's own client, trace. Borrowed. */
@@ -24,6 +23,7 @@ struct service {
     bool for_loop;             /* a control loop, for which call slots are reserved */
     const atomic_bool *abort;  /* aborts its calls in addition to the client's flag; may be NULL */
     int64_t timeout_ms;        /* of each call; 0: the deployment's (convex_set_timeout) */
+    bool *may_have_run; /* set by each call: whether the function may have run; may be NULL */
 };
 
 enum convex_kind {
@@ -41,6 +41,16 @@ enum convex_outcome {
     CONVEX_REJECTED,       /* another status: our request or the URL is wrong */
     CONVEX_ABORTED,        /* aborted by shutdown; the call may or may not have run */
 };
+
+/* Which generation of Mission Control's backend a deployment is. */
+enum backend_version {
+    BACKEND_UNKNOWN, /* nothing has told yet */
+    BACKEND_V0,      /* one session for each agent */
+    BACKEND_V1,      /* sessions by task, behaviour flags, an orchestrator */
+};
+
+/* Their words in the log and in JSON documents; indexed by the enum's values. */
+extern const char *const backend_version_words[];
 
 /*
  * Creates a client; copies its arguments. url must not end in a slash. The caller destroys *convex
@@ -72,16 +82,51 @@ void convex_on_recovery(struct convex *convex, struct loop *loop);
 bool convex_is_failing(const struct convex *convex);
 
 /*
- * Makes everything go by that version of the backend, whatever its answers show. Before the first
- * call.
+ * Makes everything go by that version of the backend, whatever its answers show; forgets what they
+ * have shown. Before the first call.
  */
 void convex_pin_version(struct convex *convex, enum backend_pin pin);
 
 /*
- * Which version of the backend this deployment is, as far as its answers have shown. Belongs to
- * convex; any thread.
+ * The version to go by: the pinned one, else the last one seen unless that is in doubt. Only what
+ * BACKEND_V1 is returned for may be sent functions and arguments that are new in it. This and the
+ * other functions of the version: any thread, without a lock.
  */
-struct backend_version_state *convex_version(struct convex *convex);
+enum backend_version convex_version(const struct convex *convex);
+
+/*
+ * The same for what is right for both versions, or nearly: in doubt the last one seen, as a doubt
+ * seldom proves right.
+ */
+enum backend_version convex_likely_version(const struct convex *convex);
+
+/* The last version seen, in doubt or not, whatever is pinned. */
+enum backend_version convex_seen_version(const struct convex *convex);
+
+/* The one that is pinned; BACKEND_UNKNOWN: none. */
+enum backend_version convex_pinned_version(const struct convex *convex);
+
+/*
+ * Takes in what an answer showed; BACKEND_UNKNOWN changes nothing. If it differs from the last
+ * version seen, that is logged, once, and the loop of convex_on_version is poked.
+ */
+void convex_see_version(struct convex *convex, enum backend_version version);
+
+/*
+ * A function or argument that is new in v1 was refused: as production deployments do not say why,
+ * the version is unknown until an answer shows it again.
+ */
+void convex_doubt_version(struct convex *convex);
+
+/*
+ * Names the loop to poke when the version seen changes; NULL: none. It must outlive the calls. Only
+ * while no other thread makes calls.
+ */
+void convex_on_version(struct convex *convex, struct loop *loop);
+
+/* Whether the backend was seen to be another version than the pinned one, if both are known. Pure.
+ */
+bool backend_version_mismatches(enum backend_version pinned, enum backend_version seen);
 
 /* How far our clock is from this deployment's. Belongs to convex; any thread. */
 struct backend_clock *convex_clock(struct convex *convex);

@@ -5,7 +5,6 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "backend/backend_version.h"
 #include "backend/convex.h"
 
 enum notification_type {

@@ -130,6 +130,20 @@ enum convex_outcome agent_list_read(
     const json_t *value, struct agent_list *list, struct error *error);
 void agent_list_fini(struct agent_list *list);
 
+/*
+ * Which version of the backend the result of listAgents shows (docs/protocol.md, "Versions of the
+ * backend"); BACKEND_UNKNOWN when it shows none. value may be of any form, or NULL. Pure.
+ */
+enum backend_version backend_version_of_agents(const json_t *value);
+
+/*
+ * What the end of getOrchestratorAgentId shows. It is called only right after a listAgents that
+ * succeeded and was empty, so a function error means that the function does not exist. value is
+ * looked at only when outcome is CONVEX_SUCCESS. Pure.
+ */
+enum backend_version backend_version_of_orchestrator(
+    enum convex_outcome outcome, const json_t *value);
+
 /* Lists the account's agents, which also shows the backend's version. */
 enum convex_outcome service_list_agents(
     const struct service *service, struct agent_list *list, struct error *error);

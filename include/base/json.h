@@ -48,7 +48,12 @@ bool json_guard_number(const json_t *json, double min, double max, double *numbe
  */
 bool json_guard_time_ms(const json_t *object, const char *key, int64_t min_ms, int64_t *time_ms);
 
-/* object[key] if it is a string, else NULL. Borrowed from object, which may be NULL. */
+/* object[key] if it is an object or an array, else NULL. Borrowed from object, which may be NULL.
+ */
+json_t *json_guard_object(const json_t *object, const char *key);
+json_t *json_guard_array(const json_t *object, const char *key);
+
+/* object[key] if it is a string, else NULL. Borrowed likewise. */
 const char *json_guard_string(const json_t *object, const char *key);
 
 /* object[key] if it is an id of the backend (base/containers.h), else NULL. Borrowed likewise. */

@@ -61,6 +61,7 @@ enum option_id {
     OPTION_DELIVERY_MAX_CONCURRENT_SESSIONS,
     OPTION_DELIVERY_LANES,
     OPTION_DELIVERY_STREAM_TIMEOUT_MS,
+    OPTION_DELIVERY_MAX_TOOL_ROUNDS,
     OPTION_DELIVERY_LIST_LIMIT,
     OPTION_DELIVERY_CONTEXT_FETCH_BATCH_SIZE,
     OPTION_DELIVERY_QUEUE_CAPACITY,
@@ -142,6 +143,7 @@ struct config {
     unsigned delivery_workers;       /* DELIVERY_MAX_CONCURRENT_SESSIONS */
     enum delivery_lanes delivery_lanes;
     int64_t delivery_stream_timeout_ms; /* of one delivery with all rounds of tool calls */
+    unsigned delivery_max_tool_rounds;  /* answers with calls of tools, of one delivery */
     unsigned delivery_max_runs;         /* failed and ambiguous runs of one notification */
     int64_t delivery_give_up_after_ms;
     unsigned delivery_loop_guard; /* 1 if on, else 0 */

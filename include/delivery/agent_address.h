@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "backend/backend_version.h"
+#include "backend/convex.h"
 #include "config/config.h"
 #include "gateway/roster.h"
 

@@ -193,6 +193,7 @@ struct entry {
         uint64_t last_page; /* number of the last page that listed it */
         uint64_t ticket;    /* version of the policy under which its send was allowed */
         struct lane *lane;
+        bool misplaced; /* in another lane than its own, which had a worker when lanes changed */
         struct activity *activity;       /* of the worker that has it; NULL: none to keep */
         struct heap_item due;            /* in the heap while PLACE_WAITING */
         struct heap_item by_age;         /* among those that have not ended, by createdAt */

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "backend/backend_version.h"
+#include "backend/convex.h"
 #include "base/text.h"
 #include "delivery/send_queue.h"
 #include "gateway/breaker.h"

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "gateway/dialect.h"
 #include "http/client.h"
 
 /* The gateway's address and token. Shared by all threads. */
@@ -41,9 +42,10 @@ struct gateway_result {
     enum gateway_outcome outcome;
     json_t *body; /* the caller's; NULL unless GATEWAY_REPLIED */
     int64_t retry_after_ms;
-    bool draining;   /* GATEWAY_BUSY for everybody, not just for this agent */
-    bool incomplete; /* GATEWAY_REPLIED with a run that ended before its time */
-    bool timed_out;  /* after something was sent; of a probe, also before that */
+    bool draining;      /* GATEWAY_BUSY for everybody, not just for this agent */
+    bool incomplete;    /* GATEWAY_REPLIED with a run that ended before its time */
+    bool timed_out;     /* after something was sent; of a probe, also before that */
+    bool tools_collide; /* GATEWAY_REFUSED for a tool whose name is one of the gateway's own */
     bool sent;
     int status;         /* of the answer; 0 when there was none */
     struct error error; /* why it is not GATEWAY_REPLIED; holds no secrets */
@@ -109,6 +111,14 @@ struct gateway_release {
  */
 void gateway_release_fetch(const struct gateway *gateway, struct http_client *client,
     int64_t timeout_ms, const struct trace *trace, struct gateway_release *release);
+
+/*
+ * Asks whether the gateway takes tools (gateway/dialect.h); no agent runs. agent_slug is an agent
+ * that it has, or "". DIALECT_UNKNOWN without a clear answer. trace may be NULL. Blocks up to
+ * timeout_ms. Any thread, each with its own client.
+ */
+enum tool_dialect gateway_dialect_fetch(const struct gateway *gateway, struct http_client *client,
+    const char *agent_slug, int64_t timeout_ms, const struct trace *trace);
 
 /* The agents that the gateway has. */
 struct gateway_models {

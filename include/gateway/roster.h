@@ -54,6 +54,42 @@ void gateway_roster_set_release(
     struct gateway_roster *roster, const struct gateway_release *release);
 struct gateway_release gateway_roster_release(struct gateway_roster *roster);
 
+/* The first agent that the gateway lists, as it spells it; "" when there is none. */
+void gateway_roster_first_agent(struct gateway_roster *roster, char slug[static ID_BYTES]);
+
+/*
+ * Stores what the gateway answered about tools; DIALECT_UNKNOWN leaves what was known, but has
+ * gateway_roster_asks_dialect say that it is to be asked again. Returns whether it has changed.
+ */
+bool gateway_roster_set_dialect(struct gateway_roster *roster, enum tool_dialect dialect);
+
+/* What the gateway was last known to take; DIALECT_UNKNOWN until the first clear answer. */
+enum tool_dialect gateway_roster_dialect(struct gateway_roster *roster);
+
+/*
+ * Whether the last question had no clear answer and is to be asked again. Counts that as done, and
+ * is false after a few times until one has an answer, as none may come.
+ */
+bool gateway_roster_asks_dialect(struct gateway_roster *roster);
+
+/*
+ * The gateway has refused our tools because one has the name of its own:
+ * gateway_roster_takes_tools is false until the circuit closes again. Says so in the log, once.
+ */
+void gateway_roster_note_collision(struct gateway_roster *roster);
+
+/*
+ * The circuit is about to close, on a gateway that may be configured differently: forgets a
+ * collision, and how often the question about tools had no clear answer.
+ */
+void gateway_roster_begin_circuit(struct gateway_roster *roster);
+
+/* Whether there was one. */
+bool gateway_roster_has_collision(struct gateway_roster *roster);
+
+/* Whether runs may be sent tools: the gateway takes them, and none of them collides. */
+bool gateway_roster_takes_tools(struct gateway_roster *roster);
+
 /* As whom an agent of the board is asked at the gateway. The caller ends session_key. */
 struct agent_address {
     struct text session_key;

@@ -2,7 +2,8 @@
 
 const element = (id) => document.getElementById(id);
 const board = {
-  tasks: [], agents: [], users: [], accounts: [], notifications: [], thread: null, task: null,
+  tasks: [], agents: [], users: [], accounts: [], notifications: [], thread: null, calls: [],
+  task: null,
 };
 
 /* Text from the board is only ever inserted as text nodes. */
@@ -71,7 +72,7 @@ function makeCard(task) {
   if (typing.length) button.append(make("small", "typing", typing.join(", ") + " typing ..."));
   button.addEventListener("click", () => {
     board.task = task._id;
-    element("thread").replaceChildren();
+    clearTask();
     refresh().catch(showError);
   });
   const item = make("li");
@@ -138,11 +139,30 @@ function nameOf(id) {
   return found ? found.name : "unknown";
 }
 
-/* One line: **bold** and mentions stand out, everything else is plain. */
+const DOCUMENT_LINK = /^\[([^\]]+)\]\(\/document\/([a-z0-9]+)\)$/;
+
+/* A link to a document of the task, which opens it below the thread. */
+function makeDocumentLink(text, id) {
+  const link = make("a", "", text);
+  link.href = "#document-" + id;
+  link.addEventListener("click", (event) => {
+    const shown = element("document-" + id);
+    event.preventDefault();
+    if (!shown) return;
+    shown.open = true;
+    shown.scrollIntoView({ block: "nearest" });
+    shown.querySelector("summary").focus();
+  });
+  return link;
+}
+
+/* One line: **bold**, mentions and links to documents stand out, everything else is plain. */
 function makeLine(line) {
   const made = make("p");
-  for (const part of line.split(/(\*\*[^*]+\*\*|@\w+|@"[^"]+")/)) {
-    if (part.startsWith("**") && part.length > 4) made.append(make("strong", "", part.slice(2, -2)));
+  for (const part of line.split(/(\*\*[^*]+\*\*|@\w+|@"[^"]+"|\[[^\]]+\]\(\/document\/[a-z0-9]+\))/)) {
+    const link = DOCUMENT_LINK.exec(part);
+    if (link) made.append(makeDocumentLink(link[1], link[2]));
+    else if (part.startsWith("**") && part.length > 4) made.append(make("strong", "", part.slice(2, -2)));
     else if (part.startsWith("@") && part.length > 1) made.append(make("span", "mention", part));
     else made.append(part);
   }
@@ -179,6 +199,72 @@ function showThread() {
   ].join(" ").trim();
 }
 
+/*
+ * Shows items, of which key tells whether one has changed: only then is it made anew, so that what
+ * a reader has opened stays open.
+ */
+function showList(list, items, key, makeItem) {
+  const shown = new Map([...list.children].map((item) => [item.dataset.key, item]));
+  const open = new Set([...list.querySelectorAll("details[open]")].map((one) => one.id));
+  const wanted = items.map((item) => shown.get(key(item)) || makeItem(item));
+  wanted.forEach((item, i) => {
+    item.dataset.key = key(items[i]);
+    const details = item.querySelector("details");
+    if (open.has(details.id)) details.open = true;
+  });
+  if (wanted.length !== list.children.length || wanted.some((item, i) => item !== list.children[i]))
+    list.replaceChildren(...wanted);
+}
+
+function makeDetails(id, summary, parts) {
+  const item = make("li");
+  const details = make("details");
+  details.id = id;
+  details.append(summary, ...parts);
+  item.append(details);
+  return item;
+}
+
+function makeDocument(document) {
+  const summary = make("summary", "", document.title + " ");
+  summary.append(make("small", "", "(" + document.type + ", version " + document.version + ")"));
+  return makeDetails("document-" + document._id, summary, [make("pre", "", document.content)]);
+}
+
+const SHORT_ARGUMENTS = 80;
+
+function shorten(text) {
+  return text.length > SHORT_ARGUMENTS ? text.slice(0, SHORT_ARGUMENTS) + " ..." : text;
+}
+
+function makeCall(call) {
+  const agent = board.agents.find((one) => one.slug === call.agent);
+  const summary = make("summary", "", (agent ? agent.name : call.agent) + ": ");
+  summary.append(make("strong", "", call.name), " ", make("code", "", shorten(call.arguments)), " ");
+  summary.append(make("span", "outcome " + call.outcome,
+    call.outcome === "told" ? "refused by the gateway" : call.outcome));
+  const parts = [make("pre", "", call.arguments)];
+  const result = call.output === undefined ? call.told : call.output;
+  if (result !== undefined) parts.push(make("pre", "", result));
+  return makeDetails("call-" + call.number, summary, parts);
+}
+
+function showDocuments() {
+  const documents = board.task && board.thread
+    ? (board.thread.documents || []).filter((one) => !one.deletedAt) : [];
+  element("documents-part").hidden = !documents.length;
+  showList(element("documents"), documents, (one) => one._id + " " + one.updatedAt, makeDocument);
+}
+
+function showCalls() {
+  element("calls-part").hidden = !board.calls.length;
+  showList(element("calls"), board.calls, (one) => one.number + " " + one.outcome, makeCall);
+}
+
+function clearTask() {
+  for (const id of ["thread", "documents", "calls"]) element(id).replaceChildren();
+}
+
 async function refresh() {
   const state = await request("state?tables=accounts,users,agents,tasks,notifications&undelivered=1");
   Object.assign(board, state);
@@ -186,14 +272,18 @@ async function refresh() {
     board.task = board.tasks.length ? board.tasks[0]._id : null;
   const task = board.task;
   const thread = task &&
-    await request("state?tables=messages&task=" + encodeURIComponent(task));
+    await request("state?tables=messages,documents&task=" + encodeURIComponent(task));
+  const calls = task && await request("tools?limit=50&task=" + encodeURIComponent(task));
   if (task !== board.task) return state.change;
   board.thread = thread;
+  board.calls = calls ? calls.calls : [];
   showRuntime();
   showTasks();
   showAgents();
   showMentions();
   showThread();
+  showDocuments();
+  showCalls();
   return state.change;
 }
 
@@ -235,7 +325,7 @@ element("new-task").addEventListener("submit", async (event) => {
   try {
     const made = await request("seed", { tasks: [{ title: element("title").value }] });
     board.task = made.tasks[0].id;
-    element("thread").replaceChildren();
+    clearTask();
     element("title").value = "";
     await refresh();
   } catch (error) {

@@ -1,7 +1,8 @@
 /*
  * mc-agents keeps the schedule in step with the board. Each round reads the account's agents from
  * the backend, replaces the schedule's list, and then asks the gateway which agents it has, so that
- * an agent missing there is reported before its first notification fails.
+ * an agent missing there is reported before its first notification fails. Whether it takes tools is
+ * asked here only if it did not say so when the prober asked, who has less time.
  *
  * The two halves fail independently. If the list cannot be read, the schedule stays as it is and
  * the round is retried with backoff, at the latest after the normal interval. If the gateway does
@@ -18,12 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/backend_version.h"
 #include "base/log.h"
 #include "base/sync.h"
 #include "delivery/session_key.h"
 
-enum { MODELS_TIMEOUT_MS = 5000, MAX_NAMED_SLUGS = 5, QUOTED_BYTES = 80 };
+enum { ROSTER_TIMEOUT_MS = 5000, MAX_NAMED_SLUGS = 5, QUOTED_BYTES = 80 };
 
 static const char component[] = "AgentSync";
 
@@ -57,10 +57,14 @@ static void compare_with_gateway(struct agent_sync *sync, const struct agent_lis
         return;
     struct gateway_models models;
     gateway_models_fetch(
-        sync->parts.gateway, sync->client, MODELS_TIMEOUT_MS, &sync->trace, &models);
-    if (models.known || models.unsupported)
+        sync->parts.gateway, sync->client, ROSTER_TIMEOUT_MS, &sync->trace, &models);
+    bool answered = models.known || models.unsupported;
+    if (answered)
         gateway_roster_update(sync->parts.roster, &models);
     gateway_models_fini(&models);
+    if (answered && gateway_roster_asks_dialect(sync->parts.roster))
+        dialect_learn(
+            sync->parts.roster, sync->parts.gateway, sync->client, ROSTER_TIMEOUT_MS, &sync->trace);
     json_t *missing = find_missing_slugs(sync, list);
     size_t count = json_array_size(missing);
     gateway_roster_set_missing(sync->parts.roster, json_incref(missing));
@@ -127,7 +131,7 @@ static void log_unusable_slugs(
 static void check_slugs(struct agent_sync *sync, const struct agent_list *list)
 {
     json_t *unusable = find_unusable_slugs(sync, list);
-    bool is_v1 = backend_version_likely(convex_version(sync->parts.convex)) == BACKEND_V1;
+    bool is_v1 = convex_likely_version(sync->parts.convex) == BACKEND_V1;
     /* A copy: what the roster has is released under its lock, by whatever thread. */
     gateway_roster_set_unusable(sync->parts.roster, json_deep_copy(unusable));
     if (is_v1 && !json_equal(unusable, sync->unusable))

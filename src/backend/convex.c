@@ -14,6 +14,13 @@
  * production deployments hide why a function threw. Error texts quote the deployment only up to
  * where it echoes our arguments.
  *
+ * A deployment is one of two generations, which differ in what they return and in the functions
+ * that they have. Nothing tells the generation outright, so it is read off answers that are fetched
+ * anyway: a key that only one of them has (docs/protocol.md, "Versions of the backend"). It may
+ * change while we run, with a deployment. It is kept here for all threads, in one atomic, so that
+ * workers can ask on every delivery: the last version seen and a bit for doubt. Doubt does not
+ * erase the version: when the next answer confirms it, nothing has changed and nothing is reported.
+ *
  * The control loops' calls also read the backend's time from their answers (backend_clock.c).
  *
  * A kept connection may lead to one broken host of many, so an answer that is not the backend's own
@@ -26,7 +33,6 @@
 #include <string.h>
 
 #include "backend/backend_clock.h"
-#include "backend/backend_version.h"
 #include "base/json.h"
 #include "base/secret.h"
 #include "base/sync.h"
@@ -39,6 +45,7 @@ enum {
     USER_TIMEOUT_MS = 15000, /* the most that a connection which died silently may cost */
     RESPONSE_LIMIT_BYTES = 20 * 1024 * 1024, /* a value of 16 MiB, escaped, in its envelope */
     QUOTE_BYTES = 400,
+    DOUBT_BIT = 1 << 8, /* beside the last version seen */
 };
 
 static const char component[] = "Backend";
@@ -52,8 +59,10 @@ struct convex {
     struct metrics *metrics;  /* NULL: calls are not counted */
     struct loop *on_recovery; /* poked when a call succeeds after one failed; NULL: none */
     atomic_bool failing;      /* the last call to end found the backend unavailable */
-    struct backend_version_state version;
     struct backend_clock clock;
+    enum backend_version pinned; /* by the operator; BACKEND_UNKNOWN: go by what is seen */
+    struct loop *on_version;     /* poked when the version seen changes; NULL: none */
+    _Atomic unsigned seen;       /* an enum backend_version, and whether it is in doubt */
 
     /* Guards the number of calls in flight. */
     struct mutex lock;
@@ -70,7 +79,6 @@ int convex_create(struct convex **convex, const char *url, const char *account_i
     mutex_init(&created->lock);
     cond_init(&created->call_ended);
     created->timeout_ms = CALL_TIMEOUT_MS;
-    backend_version_init(&created->version, BACKEND_UNKNOWN);
     created->url = strdup(url);
     created->account_id = strdup(account_id);
     created->service_token = secret_create(service_token);
@@ -330,19 +338,16 @@ static void learn_from_call(
     }
 }
 
-struct backend_version_state *convex_version(struct convex *convex)
+/*
+ * Whether the function may have run, whatever the outcome. It has not when nothing was sent, when
+ * the request was refused, or when the deployment had no room for it.
+ */
+static bool call_may_have_run(enum convex_outcome outcome, const struct http_response *answer)
 {
-    return &convex->version;
-}
-
-void convex_pin_version(struct convex *convex, enum backend_pin pin)
-{
-    static const enum backend_version versions[] = {
-        [BACKEND_PIN_AUTO] = BACKEND_UNKNOWN,
-        [BACKEND_PIN_V0] = BACKEND_V0,
-        [BACKEND_PIN_V1] = BACKEND_V1,
-    };
-    backend_version_init(&convex->version, versions[pin]);
+    if (answer->failure != HTTP_ANSWERED)
+        return answer->sent;
+    return outcome != CONVEX_REJECTED && answer->status != 421 && answer->status != 425 &&
+           answer->status != 429;
 }
 
 struct backend_clock *convex_clock(struct convex *convex)
@@ -360,9 +365,87 @@ void convex_on_recovery(struct convex *convex, struct loop *loop)
     convex->on_recovery = loop;
 }
 
+/* The version. */
+
+const char *const backend_version_words[] = {
+    [BACKEND_UNKNOWN] = "unknown",
+    [BACKEND_V0] = "v0",
+    [BACKEND_V1] = "v1",
+};
+
+void convex_pin_version(struct convex *convex, enum backend_pin pin)
+{
+    static const enum backend_version versions[] = {
+        [BACKEND_PIN_AUTO] = BACKEND_UNKNOWN,
+        [BACKEND_PIN_V0] = BACKEND_V0,
+        [BACKEND_PIN_V1] = BACKEND_V1,
+    };
+    convex->pinned = versions[pin];
+    atomic_store(&convex->seen, BACKEND_UNKNOWN);
+}
+
+enum backend_version convex_pinned_version(const struct convex *convex)
+{
+    return convex->pinned;
+}
+
+enum backend_version convex_version(const struct convex *convex)
+{
+    unsigned seen = atomic_load(&convex->seen);
+    if (convex->pinned != BACKEND_UNKNOWN)
+        return convex->pinned;
+    return (seen & DOUBT_BIT) != 0 ? BACKEND_UNKNOWN : (enum backend_version)seen;
+}
+
+enum backend_version convex_likely_version(const struct convex *convex)
+{
+    return convex->pinned != BACKEND_UNKNOWN ? convex->pinned : convex_seen_version(convex);
+}
+
+enum backend_version convex_seen_version(const struct convex *convex)
+{
+    return (enum backend_version)(atomic_load(&convex->seen) & ~(unsigned)DOUBT_BIT);
+}
+
+void convex_see_version(struct convex *convex, enum backend_version version)
+{
+    if (version == BACKEND_UNKNOWN)
+        return;
+    unsigned before = atomic_exchange(&convex->seen, version);
+    if ((before & ~(unsigned)DOUBT_BIT) == version)
+        return;
+    if (convex->on_version != NULL)
+        loop_poke(convex->on_version);
+    log_info(component, "The backend is version %s", backend_version_words[version]);
+    if (backend_version_mismatches(convex->pinned, version))
+        log_error(component,
+            "The backend is version %s, but BACKEND_VERSION=%s is set; remove the setting, or "
+            "deliveries may fail",
+            backend_version_words[version], backend_version_words[convex->pinned]);
+}
+
+void convex_doubt_version(struct convex *convex)
+{
+    atomic_fetch_or(&convex->seen, DOUBT_BIT);
+}
+
+void convex_on_version(struct convex *convex, struct loop *loop)
+{
+    convex->on_version = loop;
+}
+
+bool backend_version_mismatches(enum backend_version pinned, enum backend_version seen)
+{
+    return pinned != BACKEND_UNKNOWN && seen != BACKEND_UNKNOWN && seen != pinned;
+}
+
+/* Calls. */
+
 enum convex_outcome convex_call(const struct service *service, const char *action,
     json_t *arguments, enum convex_kind kind, json_t **value, struct error *error)
 {
+    if (service->may_have_run != NULL)
+        *service->may_have_run = false;
     char *body = build_call_body(service->convex, action, arguments);
     if (body == NULL) {
         error_set(error, ERROR_NO_MEMORY, "%s: no memory for the request", action);
@@ -375,6 +458,8 @@ enum convex_outcome convex_call(const struct service *service, const char *actio
     enum convex_outcome outcome = convex_classify(&answer, kind, value, error);
     record_call(service->convex, action, outcome, clock_monotonic_us() - began_us);
     learn_from_call(service, outcome, &answer);
+    if (service->may_have_run != NULL)
+        *service->may_have_run = call_may_have_run(outcome, &answer);
     if (outcome != CONVEX_SUCCESS)
         error_wrap(error, "%s", action);
     return outcome;

@@ -1,6 +1,7 @@
 /*
  * The backend's functions as typed C calls: one function for each, which packs the arguments, calls
- * through convex_call and checks the result (docs/protocol.md, "Backend functions").
+ * through convex_call and checks the result (docs/protocol.md, "Backend functions"). Those that one
+ * notification needs are in service_delivery.c; here are the lists and the reports.
  *
  * A result that lacks something we rely on is CONVEX_UNAVAILABLE, as if no answer had come: the
  * call is repeated instead of a reply being dropped or a notification being settled on a
@@ -16,7 +17,6 @@
 #include <string.h>
 
 #include "backend/backend_clock.h"
-#include "backend/backend_version.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/sync.h"
@@ -52,34 +52,6 @@ enum service_refusal service_refusal_parse(const char *text)
         if (strstr(text, refusals[i].phrase) != NULL)
             return refusals[i].refusal;
     return text_ends_with(text, "Server Error") ? REFUSAL_UNEXPLAINED : REFUSAL_NONE;
-}
-
-static bool is_v1(const struct service *service)
-{
-    return backend_version_get(convex_version(service->convex)) == BACKEND_V1;
-}
-
-/* Takes in which version an answer shows, and logs a change. */
-static void see_version(const struct service *service, enum backend_version version)
-{
-    static const char component[] = "Backend";
-    struct backend_version_state *state = convex_version(service->convex);
-    if (!backend_version_see(state, version))
-        return;
-    log_info(component, "The backend is version %s", backend_version_words[version]);
-    if (backend_version_mismatches(state->pinned, version))
-        log_error(component,
-            "The backend is version %s, but BACKEND_VERSION=%s is set; remove the setting, or "
-            "deliveries may fail",
-            backend_version_words[version], backend_version_words[state->pinned]);
-}
-
-/* As production deployments hide why a function failed, it may be that v1 is gone. */
-static enum convex_outcome doubt_v1(const struct service *service, enum convex_outcome outcome)
-{
-    if (outcome == CONVEX_FUNCTION_ERROR)
-        backend_version_doubt(convex_version(service->convex));
-    return outcome;
 }
 
 /* Calls an action whose result carries no information. */
@@ -162,115 +134,6 @@ enum convex_outcome service_list_undelivered(const struct service *service, unsi
     return outcome;
 }
 
-enum convex_outcome service_get_delivery(const struct service *service, const char *notification_id,
-    struct delivery_context *context, struct error *error)
-{
-    static const char action[] = "getNotificationForDelivery";
-    json_t *value;
-    enum convex_outcome outcome = convex_call(service, action,
-        json_pack("{s:s}", "notificationId", notification_id), CONVEX_PLAIN, &value, error);
-    if (outcome == CONVEX_SUCCESS)
-        outcome = delivery_context_read(value, context, error);
-    if (outcome != CONVEX_SUCCESS)
-        return outcome;
-    see_version(service, context->version);
-    /* A cache that mixes answers up would otherwise send one agent's work to another. */
-    const char *id = json_guard_string(context->notification, "_id");
-    if (id == NULL || strcmp(id, notification_id) == 0)
-        return CONVEX_SUCCESS;
-    delivery_context_fini(context);
-    error_set(error, ERROR_REMOTE, "%s: the result is for another notification", action);
-    return CONVEX_UNAVAILABLE;
-}
-
-/* NULL without memory. */
-static json_t *pack_message(const struct new_message *message, bool is_v1_call)
-{
-    json_t *arguments = json_pack("{s:s, s:s, s:s}", "taskId", message->task_id, "agentId",
-        message->agent_id, "content", message->content);
-    /* Not with "s*" above: json_pack drops an optional member silently when out of memory. */
-    bool complete =
-        message->notification_id == NULL || json_object_set_new(arguments, "sourceNotificationId",
-                                                json_string(message->notification_id)) == 0;
-    /* Agents hear of each other's messages on both versions, but v1 has to be told. */
-    if (complete && is_v1_call)
-        complete = json_object_set_new(arguments, "suppressAgentNotifications", json_false()) == 0;
-    if (complete)
-        return arguments;
-    json_decref(arguments);
-    return NULL;
-}
-
-enum convex_outcome service_create_message(
-    const struct service *service, const struct new_message *message, struct error *error)
-{
-    static const char action[] = "createMessageFromAgent";
-    bool is_v1_call = is_v1(service);
-    json_t *value;
-    json_t *arguments = pack_message(message, is_v1_call);
-    enum convex_kind kind = message->notification_id != NULL ? CONVEX_PLAIN : CONVEX_ONCE;
-    enum convex_outcome outcome = convex_call(service, action, arguments, kind, &value, error);
-    if (is_v1_call)
-        doubt_v1(service, outcome);
-    if (outcome != CONVEX_SUCCESS)
-        return outcome;
-    /* Success makes the caller drop the reply, so the message has to exist for certain. */
-    const char *message_id = json_guard_string(value, "messageId");
-    bool was_created = message_id != NULL && message_id[0] != '\0';
-    json_decref(value);
-    if (was_created)
-        return CONVEX_SUCCESS;
-    error_set(error, ERROR_REMOTE, "%s: the result has no messageId", action);
-    return CONVEX_UNAVAILABLE;
-}
-
-/* Calls a function that answers {success: true} for a notification. */
-static enum convex_outcome mark_notification(const struct service *service, const char *action,
-    const char *notification_id, struct error *error)
-{
-    json_t *value;
-    enum convex_outcome outcome = convex_call(service, action,
-        json_pack("{s:s}", "notificationId", notification_id), CONVEX_PLAIN, &value, error);
-    if (outcome != CONVEX_SUCCESS)
-        return outcome;
-    bool was_marked = json_is_true(json_object_get(value, "success"));
-    json_decref(value);
-    if (was_marked)
-        return CONVEX_SUCCESS;
-    error_set(error, ERROR_REMOTE, "%s: the result does not confirm success", action);
-    return CONVEX_UNAVAILABLE;
-}
-
-enum convex_outcome service_mark_delivered(
-    const struct service *service, const char *notification_id, struct error *error)
-{
-    return mark_notification(service, "markNotificationDelivered", notification_id, error);
-}
-
-enum convex_outcome service_mark_read(
-    const struct service *service, const char *notification_id, struct error *error)
-{
-    return doubt_v1(
-        service, mark_notification(service, "markNotificationRead", notification_id, error));
-}
-
-enum convex_outcome service_mark_delivery_ended(
-    const struct service *service, const char *notification_id, struct error *error)
-{
-    return doubt_v1(service,
-        mark_notification(service, "markNotificationDeliveryEnded", notification_id, error));
-}
-
-enum convex_outcome service_begin_task(
-    const struct service *service, const char *agent_id, const char *task_id, struct error *error)
-{
-    return doubt_v1(
-        service, call_for_effect(service, "updateTaskStatusFromAgent",
-                     json_pack("{s:s, s:s, s:s, s:s}", "taskId", task_id, "agentId", agent_id,
-                         "status", "in_progress", "expectedStatus", "assigned"),
-                     CONVEX_PLAIN, error));
-}
-
 static void copy_string(char *field, size_t field_bytes, const json_t *object, const char *key)
 {
     const char *value = json_guard_string(object, key);
@@ -326,6 +189,31 @@ void agent_list_fini(struct agent_list *list)
     *list = (struct agent_list){0};
 }
 
+enum backend_version backend_version_of_agents(const json_t *value)
+{
+    enum backend_version version = BACKEND_UNKNOWN;
+    size_t index;
+    const json_t *agent;
+    json_array_foreach (value, index, agent) {
+        /* The new key decides, should a migrated agent still have its old one. */
+        if (json_is_string(json_object_get(agent, "systemSessionKey")))
+            return BACKEND_V1;
+        if (json_is_string(json_object_get(agent, "sessionKey")))
+            version = BACKEND_V0;
+    }
+    return version;
+}
+
+enum backend_version backend_version_of_orchestrator(
+    enum convex_outcome outcome, const json_t *value)
+{
+    if (outcome == CONVEX_FUNCTION_ERROR)
+        return BACKEND_V0;
+    if (outcome == CONVEX_SUCCESS && json_object_get(value, "orchestratorAgentId") != NULL)
+        return BACKEND_V1;
+    return BACKEND_UNKNOWN;
+}
+
 /*
  * An account without agents does not show the version. The one function that is called before v1
  * was seen, right after a list that came, tells: v0 does not have it.
@@ -336,7 +224,7 @@ static void ask_for_orchestrator(const struct service *service)
     struct error unused;
     enum convex_outcome outcome = convex_call(
         service, "getOrchestratorAgentId", json_object(), CONVEX_PLAIN, &value, &unused);
-    see_version(service, backend_version_of_orchestrator(outcome, value));
+    convex_see_version(service->convex, backend_version_of_orchestrator(outcome, value));
     if (outcome == CONVEX_SUCCESS)
         json_decref(value);
 }
@@ -353,7 +241,7 @@ enum convex_outcome service_list_agents(
     enum backend_version version = backend_version_of_agents(value);
     bool is_empty = json_is_array(value) && json_array_size(value) == 0;
     json_decref(value);
-    see_version(service, version);
+    convex_see_version(service->convex, version);
     if (is_empty && outcome == CONVEX_SUCCESS)
         ask_for_orchestrator(service);
     return outcome;
@@ -369,7 +257,7 @@ enum convex_outcome service_report_agent_online(
 /* A v1 backend compares it with its own time; v0 only shows it. */
 static int64_t report_time_ms(const struct service *service)
 {
-    bool is_compared = backend_version_likely(convex_version(service->convex)) == BACKEND_V1;
+    bool is_compared = convex_likely_version(service->convex) == BACKEND_V1;
     return is_compared ? backend_clock_now_ms(convex_clock(service->convex)) : clock_wall_ms();
 }
 

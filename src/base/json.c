@@ -290,6 +290,18 @@ bool json_guard_time_ms(const json_t *object, const char *key, int64_t min_ms, i
     return true;
 }
 
+json_t *json_guard_object(const json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+    return json_is_object(value) ? value : NULL;
+}
+
+json_t *json_guard_array(const json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+    return json_is_array(value) ? value : NULL;
+}
+
 const char *json_guard_string(const json_t *object, const char *key)
 {
     return json_string_value(json_object_get(object, key));

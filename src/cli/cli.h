@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "config/url.h"
 #include "config/usage.h"
+#include "gateway/gateway.h"
 #include "http/client.h"
 #include "spool/spool.h"
 
@@ -77,7 +78,8 @@ struct doctor {
     const struct config *config;
     struct doctor_report report;
     struct http_client *client;
-    json_t *agents;           /* the result of listAgents, an array; NULL if it failed */
+    json_t *agents;               /* the result of listAgents, an array; NULL if it failed */
+    enum backend_version version; /* of the backend, as far as its answers show it */
     json_t *runtime;          /* /health of the runtime that holds the state directory, or NULL */
     const char *clock_source; /* the server that sent date_ms; NULL: none has */
     int64_t date_ms;          /* the server's clock, and ours before and after; since 1970 */
@@ -119,6 +121,14 @@ void doctor_check_command(struct doctor *doctor);
  * be NULL if doctor->agents is. Blocks up to DOCTOR_TIMEOUT_MS.
  */
 void doctor_check_version(struct doctor *doctor, struct convex *convex);
+
+/*
+ * The check of whether the gateway takes tools, once it has accepted the token; or adds it as
+ * skipped. Neither does anything on version 0 of the backend. Blocks up to
+ * DOCTOR_TIMEOUT_MS.
+ */
+void doctor_check_tools(struct doctor *doctor, const struct gateway *gateway);
+void doctor_skip_tools(struct doctor *doctor, const char *failed);
 
 /* The checks of backend and gateway, in this order: the gateway's need doctor->agents. */
 void doctor_check_backend(struct doctor *doctor);

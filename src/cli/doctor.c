@@ -2,14 +2,14 @@
  * The command doctor: runs one check after the other, from the machine outwards, and reports each
  * with a fix. This file has the order of the checks, those of the machine (state directory, free
  * space, a running runtime, clock) and the steps on the way to a server; doctor_startup.c has what
- * the runtime needs to start, doctor_remotes.c what the two servers answer, and doctor_version.c
- * what follows from the backend's version.
+ * the runtime needs to start, doctor_remotes.c what the two servers answer, doctor_tools.c
+ * whether the gateway takes tools, and doctor_version.c what follows from the backend's version.
  *
  * A check that depends on a failed one is skipped with the reason, so that one cause shows up as
  * one failure. The doctor must be safe to run beside a live runtime: it creates nothing in the
  * state directory, takes no lock for longer than a look, and makes no request that runs an agent or
  * changes the board. There is no thread of its own; every request has a timeout of 10 s, and there
- * are at most six, and one of 5 s to a runtime that is running.
+ * are at most seven, and one of 5 s to a runtime that is running.
  */
 #include <arpa/inet.h>
 #include <errno.h>

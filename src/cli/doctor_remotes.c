@@ -457,10 +457,13 @@ static void check_enabled_gateway(struct doctor *doctor, const struct gateway *g
         skip_check(doctor, gateway_token_check, failed);
     else
         failed = check_endpoint(doctor, gateway);
-    if (failed != NULL)
+    if (failed != NULL) {
         skip_check(doctor, agents_check, failed);
-    else
+        doctor_skip_tools(doctor, failed);
+    } else {
         check_agents(doctor, gateway);
+        doctor_check_tools(doctor, gateway);
+    }
     check_timeout(doctor);
 }
 

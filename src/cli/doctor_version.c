@@ -8,7 +8,6 @@
  */
 #include <string.h>
 
-#include "backend/backend_version.h"
 #include "backend/service.h"
 #include "base/text.h"
 #include "cli/cli.h"
@@ -130,8 +129,9 @@ void doctor_check_version(struct doctor *doctor, struct convex *convex)
         return;
     }
     enum backend_version found = find_version(doctor, convex);
+    doctor->version = found;
     convex_pin_version(convex, doctor->config->backend_pin);
-    report_version(doctor, convex_version(convex)->pinned, found);
+    report_version(doctor, convex_pinned_version(convex), found);
     if (found == BACKEND_V1)
         check_agents_of_v1(doctor);
 }

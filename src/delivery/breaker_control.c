@@ -96,8 +96,8 @@ void breaker_control_child_changed(void *control, bool started)
 
 /* The prober. */
 
-/* Short, because sends wait meanwhile; the agent syncer asks again with more time. */
-enum { MODELS_TIMEOUT_MS = 400 };
+/* Of each request. Short, as sends wait meanwhile; the agent syncer asks with more time. */
+enum { ROSTER_TIMEOUT_MS = 400 };
 
 struct gateway_prober {
     struct gateway_prober_parts parts;
@@ -105,19 +105,27 @@ struct gateway_prober {
     struct http_client *client;
 };
 
-/* Before sends resume: which of them go to the fallback agent depends on the agents it knows. */
+/*
+ * Before sends resume: which of them go to the fallback agent depends on the agents it knows, and
+ * whether they have tools on what it takes.
+ */
 static void update_roster(const struct gateway_prober *prober, const struct trace *trace)
 {
     const struct gateway_prober_parts *parts = &prober->parts;
+    struct breaker_view view;
     struct gateway_models models;
-    gateway_models_fetch(parts->gateway, prober->client, MODELS_TIMEOUT_MS, trace, &models);
+    breaker_snapshot(parts->control->breaker, &view);
+    if (view.state != BREAKER_CLOSED)
+        gateway_roster_begin_circuit(parts->roster);
+    gateway_models_fetch(parts->gateway, prober->client, ROSTER_TIMEOUT_MS, trace, &models);
     if (models.known || models.unsupported)
         gateway_roster_update(parts->roster, &models);
     gateway_models_fini(&models);
     struct gateway_release release;
-    gateway_release_fetch(parts->gateway, prober->client, MODELS_TIMEOUT_MS, trace, &release);
+    gateway_release_fetch(parts->gateway, prober->client, ROSTER_TIMEOUT_MS, trace, &release);
     if (release.generation != GATEWAY_UNKNOWN)
         gateway_roster_set_release(parts->roster, &release);
+    dialect_learn(parts->roster, parts->gateway, prober->client, ROSTER_TIMEOUT_MS, trace);
 }
 
 static void run_probe(const struct gateway_prober *prober, const struct breaker_probe *probe)

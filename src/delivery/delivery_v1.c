@@ -26,7 +26,6 @@
 
 #include <string.h>
 
-#include "backend/backend_version.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "delivery/session_key.h"
@@ -42,7 +41,7 @@ enum {
 
 static bool backend_is_v1(const struct attempt *attempt)
 {
-    return backend_version_get(convex_version(attempt->delivery->convex)) == BACKEND_V1;
+    return convex_version(attempt->delivery->convex) == BACKEND_V1;
 }
 
 /* The message that the notification is about; NULL when it is about none. */

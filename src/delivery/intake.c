@@ -114,8 +114,7 @@ bool send_queue_restore(struct send_queue *queue, const struct spool_record *rec
 
 int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_t created_at_ms)
 {
-    struct deferred_free deferred_free;
-    deferred_free_init(&deferred_free);
+    struct deferred_free deferred_free = {0};
     mutex_lock(&queue->lock);
     struct entry *entry = NULL;
     bool known = id_table_find(&queue->entries, id) != NULL;
@@ -280,8 +279,7 @@ static void log_contradictions(const struct intake *intake)
 
 bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
 {
-    struct deferred_free deferred_free;
-    deferred_free_init(&deferred_free);
+    struct deferred_free deferred_free = {0};
     mutex_lock(&queue->lock);
     queue->page++;
     queue->page_was_full = offer->full;
@@ -328,8 +326,7 @@ static struct entry *find_ready_wake_locked(struct send_queue *queue)
 
 bool send_queue_withdraw_wake(struct send_queue *queue, char agent_id[static ID_BYTES])
 {
-    struct deferred_free deferred_free;
-    deferred_free_init(&deferred_free);
+    struct deferred_free deferred_free = {0};
     mutex_lock(&queue->lock);
     struct entry *entry = queue->policy.paused ? find_ready_wake_locked(queue) : NULL;
     if (entry != NULL) {

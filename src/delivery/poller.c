@@ -26,7 +26,6 @@
 
 #include <stdlib.h>
 
-#include "backend/backend_version.h"
 #include "backend/service.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -236,7 +235,7 @@ static void find_hidden_rows(
     uint64_t digest = page_digest(page);
     bool is_same = digest == poller->digest;
     bool was_full = atomic_load(&stats->list_full);
-    bool is_cut = backend_version_likely(convex_version(poller->parts.convex)) == BACKEND_V1 &&
+    bool is_cut = convex_likely_version(poller->parts.convex) == BACKEND_V1 &&
                   page->listed >= MIN_CUT_ROWS && limit > page->listed;
     poller->digest = digest;
     send_queue_snapshot(poller->parts.queue, &view);

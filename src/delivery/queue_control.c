@@ -1,6 +1,6 @@
 /*
- * Everything about the send queue that is not its work: making and freeing it and its members, the
- * switches that stop and start sends, the close, and what observers see.
+ * Everything about the send queue that is not its work: making and freeing it, its members and
+ * lanes, the switches that stop and start sends, the close, and what observers see.
  *
  * Nothing is freed under the lock: what leaves the queue goes to a deferred_free, which the caller
  * runs after it has released the lock.
@@ -48,10 +48,9 @@ void send_queue_destroy(struct send_queue *queue)
 {
     if (queue == NULL)
         return;
-    struct deferred_free deferred_free;
+    struct deferred_free deferred_free = {0};
     struct entry *entry;
     struct prior_runs *prior_runs;
-    deferred_free_init(&deferred_free);
     mutex_lock(&queue->lock);
     while ((entry = TAILQ_FIRST(&queue->all)) != NULL)
         queue_forget_locked(queue, entry, &deferred_free);
@@ -140,13 +139,14 @@ bool queue_join_lane_locked(struct send_queue *queue, struct entry *entry)
     if (lane == NULL)
         return false;
     entry->queue.lane = lane;
+    entry->queue.misplaced = false;
     lane->entries++;
     if (entry->kind == ENTRY_DELIVERY && lane->agent->deliveries++ == 0)
         queue->agents_with_work++;
     return true;
 }
 
-bool queue_is_in_lane_locked(struct send_queue *queue, const struct entry *entry)
+static bool is_in_lane_locked(struct send_queue *queue, const struct entry *entry)
 {
     mutex_assert_held(&queue->lock);
     char id[ID_BYTES];
@@ -172,7 +172,8 @@ void queue_move_to_lane_locked(
     struct lane *old_lane = entry->queue.lane;
     bool is_ready = entry->queue.place == PLACE_READY;
     bool is_taken = entry->queue.place == PLACE_WORKER;
-    if (queue_is_in_lane_locked(queue, entry) || !may_move_locked(queue, entry))
+    entry->queue.misplaced = !is_in_lane_locked(queue, entry);
+    if (!entry->queue.misplaced || !may_move_locked(queue, entry))
         return;
     if (is_ready)
         queue_remove_ready_locked(queue, entry);
@@ -180,8 +181,10 @@ void queue_move_to_lane_locked(
     if (queue_join_lane_locked(queue, entry)) {
         struct lane *lane = entry->queue.lane;
         if (is_taken) {
-            queue_set_busy_locked(queue, old_lane, false);
-            queue_set_busy_locked(queue, lane, true);
+            old_lane->busy = false;
+            queue_lane_changed_locked(queue, old_lane);
+            lane->busy = true;
+            queue_lane_changed_locked(queue, lane);
         }
         entry->queue.lane = old_lane;
         queue_leave_lane_locked(queue, entry, deferred_free);
@@ -222,7 +225,8 @@ static void forget_wake_locked(
     entry->queue.lane->wakes--;
     queue_leave_lane_locked(queue, entry, deferred_free);
     TAILQ_REMOVE(&queue->wakes, entry, queue.in_queue);
-    TAILQ_INSERT_TAIL(&deferred_free->entries, entry, queue.in_queue);
+    entry->item.next = deferred_free->entries;
+    deferred_free->entries = &entry->item;
 }
 
 void queue_forget_locked(
@@ -244,7 +248,8 @@ void queue_forget_locked(
     queue_count_ages_locked(queue, entry, false);
     id_table_remove(&queue->entries, &entry->item);
     TAILQ_REMOVE(&queue->all, entry, queue.in_queue);
-    TAILQ_INSERT_TAIL(&deferred_free->entries, entry, queue.in_queue);
+    entry->item.next = deferred_free->entries;
+    deferred_free->entries = &entry->item;
     queue->held--;
 }
 
@@ -253,23 +258,6 @@ void queue_forget_locked(
 void send_queue_set_poller(struct send_queue *queue, struct loop *poller)
 {
     queue->poller = poller;
-}
-
-void send_queue_use_session_lanes(struct send_queue *queue, bool wanted)
-{
-    struct deferred_free deferred_free;
-    struct entry *entry;
-    deferred_free_init(&deferred_free);
-    mutex_lock(&queue->lock);
-    if (queue->session_lanes != wanted) {
-        queue->session_lanes = wanted;
-        TAILQ_FOREACH (entry, &queue->all, queue.in_queue)
-            if (entry->queue.lane != NULL)
-                queue_move_to_lane_locked(queue, entry, &deferred_free);
-        cond_broadcast(&queue->work);
-    }
-    mutex_unlock(&queue->lock);
-    deferred_free_run(&deferred_free);
 }
 
 void send_queue_set_policy(struct send_queue *queue, const struct send_policy *policy)

@@ -97,15 +97,18 @@ struct send_queue {
     bool closed;
 };
 
-/* Entries and lanes taken out under the lock, to be freed after it is released. */
+/*
+ * What was taken out under the lock, to be freed after it is released: three lists linked by next,
+ * since nothing in them is in a table any more. A zeroed one is empty.
+ */
 struct deferred_free {
-    struct entry_list entries;
-    struct lane_list lanes;
-    struct id_item *agents; /* linked by next */
+    struct id_item *entries;
+    struct id_item *lanes;
+    struct id_item *agents;
 };
 
-void deferred_free_init(struct deferred_free *deferred_free);
-void deferred_free_run(struct deferred_free *deferred_free);
+/* Frees them, after the lock is released; the lists are not to be used again. */
+void deferred_free_run(const struct deferred_free *deferred_free);
 
 /* All of these with the lock held. */
 
@@ -113,8 +116,11 @@ void deferred_free_run(struct deferred_free *deferred_free);
 void queue_add_ready_locked(struct send_queue *queue, struct entry *entry);
 void queue_remove_ready_locked(struct send_queue *queue, struct entry *entry);
 
-/* Gives the lane to the worker that has one of its entries, or frees it. */
-void queue_set_busy_locked(struct send_queue *queue, struct lane *lane, bool busy);
+/*
+ * Puts the lane into the lists that its state calls for and out of the others, and counts what it
+ * contributes to the ready work. After each change of its busy, paused_until_ms or ready_count.
+ */
+void queue_lane_changed_locked(struct send_queue *queue, struct lane *lane);
 
 /* Makes what waits until now_ms (monotonic) at the latest ready. */
 void queue_wake_due_locked(struct send_queue *queue, int64_t now_ms);
@@ -138,12 +144,10 @@ struct entry *queue_new_entry_locked(struct send_queue *queue, enum entry_kind k
 /* Counts the entry in its lane, which is made if need be. False without memory. */
 bool queue_join_lane_locked(struct send_queue *queue, struct entry *entry);
 
-/* Whether the entry is in the lane that it belongs to since the kind of lanes last changed. */
-bool queue_is_in_lane_locked(struct send_queue *queue, const struct entry *entry);
-
 /*
- * Moves the entry to that lane. One that a worker has takes the worker along, unless another one
- * has the new lane: then it stays where it is, as it does without memory.
+ * Moves the entry to the lane that it belongs to since the kind of lanes last changed. One that a
+ * worker has takes the worker along, unless another one has the new lane: then it stays where it
+ * is, misplaced, as it does without memory.
  */
 void queue_move_to_lane_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);

@@ -42,9 +42,8 @@ void runtime_health_read(
         .now_ms = clock_wall_ms(),
     };
     if (sources->convex != NULL) {
-        const struct backend_version_state *version = convex_version(sources->convex);
-        health->pinned_version = version->pinned;
-        health->seen_version = backend_version_last_seen(version);
+        health->pinned_version = convex_pinned_version(sources->convex);
+        health->seen_version = convex_seen_version(sources->convex);
     }
     stats_attempts_judge(stats, view.agents_with_work, clock_monotonic_ms(), &health->attempts);
     breaker_snapshot(sources->breaker, &health->breaker);

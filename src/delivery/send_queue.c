@@ -10,9 +10,9 @@
  *
  * A lane is an agent with entries, or with session lanes an agent and a task. It keeps those that
  * are ready in one list for each class of work, oldest first. A lane that is not busy is in the
- * queue's list of a class if it has ready entries of it; lane_changed_locked derives that after
- * every change, so a lane with a worker is never found. Lanes are served in turn: one that becomes
- * free goes to the end of its lists.
+ * queue's list of a class if it has ready entries of it; queue_lane_changed_locked derives that
+ * after every change, so a lane with a worker is never found. Lanes are served in turn: one that
+ * becomes free goes to the end of its lists.
  *
  * Workers block in send_queue_take only; all else holds the lock for a few microseconds. The rules
  * that the lock protects, which test/model/send_queue.pml checks in every interleaving:
@@ -53,13 +53,7 @@ static enum work_class work_class_of(const struct entry *entry)
     return entry->queue.stage == STAGE_KNOWN ? CLASS_SEND : CLASS_WRITE_BACK;
 }
 
-/*
- * Puts the lane into the lists that its state calls for and out of the others, and counts what it
- * contributes to the ready work: at most max_ready_of_lane, because a single agent with a long
- * backlog must not look like enough work for all workers, or the poller would not fetch what is
- * there for others.
- */
-static void lane_changed_locked(struct send_queue *queue, struct lane *lane)
+void queue_lane_changed_locked(struct send_queue *queue, struct lane *lane)
 {
     mutex_assert_held(&queue->lock);
     for (int class = 0; class < CLASS_COUNT; class ++) {
@@ -74,6 +68,10 @@ static void lane_changed_locked(struct send_queue *queue, struct lane *lane)
     lane->ready = lane->ready_count[CLASS_WRITE_BACK];
     if (lane->paused_until_ms == 0)
         lane->ready += lane->ready_count[CLASS_SEND];
+    /*
+     * A single agent with a long backlog must not look like enough work for all workers, or the
+     * poller would not fetch what is there for others.
+     */
     if (lane->ready > queue->max_ready_of_lane)
         lane->ready = queue->max_ready_of_lane;
     queue->ready += lane->ready;
@@ -95,7 +93,7 @@ void queue_add_ready_locked(struct send_queue *queue, struct entry *entry)
     lane->ready_count[class]++;
     entry->queue.place = PLACE_READY;
     entry->queue.ready_us = clock_monotonic_us();
-    lane_changed_locked(queue, lane);
+    queue_lane_changed_locked(queue, lane);
     cond_signal(&queue->work);
 }
 
@@ -107,14 +105,7 @@ void queue_remove_ready_locked(struct send_queue *queue, struct entry *entry)
     TAILQ_REMOVE(&lane->ready_entries[class], entry, queue.in_lane);
     lane->ready_count[class]--;
     entry->queue.place = PLACE_NONE;
-    lane_changed_locked(queue, lane);
-}
-
-void queue_set_busy_locked(struct send_queue *queue, struct lane *lane, bool busy)
-{
-    mutex_assert_held(&queue->lock);
-    lane->busy = busy;
-    lane_changed_locked(queue, lane);
+    queue_lane_changed_locked(queue, lane);
 }
 
 /*
@@ -129,7 +120,7 @@ static struct entry *first_ready_locked(
     TAILQ_FOREACH (lane, &queue->ready_lanes[class], in_list[class]) {
         if (lane->paused_until_ms != 0 && now_ms >= lane->paused_until_ms) {
             lane->paused_until_ms = 0;
-            lane_changed_locked(queue, lane);
+            queue_lane_changed_locked(queue, lane);
         }
         if (lane->paused_until_ms == 0 || class == CLASS_WRITE_BACK)
             return TAILQ_FIRST(&lane->ready_entries[class]);
@@ -326,6 +317,22 @@ struct entry *send_queue_take(struct send_queue *queue, struct activity *activit
 
 /* Moving on. */
 
+void send_queue_use_session_lanes(struct send_queue *queue, bool wanted)
+{
+    struct deferred_free deferred_free = {0};
+    struct entry *entry;
+    mutex_lock(&queue->lock);
+    if (queue->session_lanes != wanted) {
+        queue->session_lanes = wanted;
+        TAILQ_FOREACH (entry, &queue->all, queue.in_queue)
+            if (entry->queue.lane != NULL)
+                queue_move_to_lane_locked(queue, entry, &deferred_free);
+        cond_broadcast(&queue->work);
+    }
+    mutex_unlock(&queue->lock);
+    deferred_free_run(&deferred_free);
+}
+
 void queue_count_ages_locked(struct send_queue *queue, struct entry *entry, bool open)
 {
     mutex_assert_held(&queue->lock);
@@ -356,8 +363,8 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
 {
     assert(entry->queue.place == PLACE_WORKER);
     mutex_lock(&queue->lock);
-    bool allowed = stage != STAGE_SENDING || (may_send_locked(queue, queue->sending) &&
-                                                 queue_is_in_lane_locked(queue, entry));
+    bool allowed = stage != STAGE_SENDING ||
+                   (may_send_locked(queue, queue->sending) && !entry->queue.misplaced);
     /* The message that was posted may have caused notifications. */
     if (entry->queue.stage == STAGE_REPLIED && entry->work.reason == REASON_REPLIED)
         queue->poll_owed = true;
@@ -377,30 +384,22 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
 
 /* Taking back. */
 
-void deferred_free_init(struct deferred_free *deferred_free)
+void deferred_free_run(const struct deferred_free *deferred_free)
 {
-    TAILQ_INIT(&deferred_free->entries);
-    TAILQ_INIT(&deferred_free->lanes);
-    deferred_free->agents = NULL;
-}
-
-void deferred_free_run(struct deferred_free *deferred_free)
-{
-    struct entry *entry;
-    struct lane *lane;
-    while ((entry = TAILQ_FIRST(&deferred_free->entries)) != NULL) {
-        TAILQ_REMOVE(&deferred_free->entries, entry, queue.in_queue);
+    struct id_item *next;
+    for (struct id_item *item = deferred_free->entries; item != NULL; item = next) {
+        struct entry *entry = CONTAINER_OF(item, struct entry, item);
+        next = item->next;
         free(entry->work.reply);
         free(entry);
     }
-    while ((lane = TAILQ_FIRST(&deferred_free->lanes)) != NULL) {
-        TAILQ_REMOVE(&deferred_free->lanes, lane, in_list[0]);
-        free(lane);
+    for (struct id_item *item = deferred_free->lanes; item != NULL; item = next) {
+        next = item->next;
+        free(CONTAINER_OF(item, struct lane, item));
     }
-    while (deferred_free->agents != NULL) {
-        struct id_item *agent = deferred_free->agents;
-        deferred_free->agents = agent->next;
-        free(CONTAINER_OF(agent, struct lane_agent, item));
+    for (struct id_item *item = deferred_free->agents; item != NULL; item = next) {
+        next = item->next;
+        free(CONTAINER_OF(item, struct lane_agent, item));
     }
 }
 
@@ -431,7 +430,8 @@ void queue_leave_lane_locked(
     queue->failing_lanes -= lane->failed_runs > 0;
     id_table_remove(&queue->lanes, &lane->item);
     queue->lane_count--;
-    TAILQ_INSERT_TAIL(&deferred_free->lanes, lane, in_list[0]);
+    lane->item.next = deferred_free->lanes;
+    deferred_free->lanes = &lane->item;
     if (--agent->lanes > 0)
         return;
     id_table_remove(&queue->agents, &agent->item);
@@ -512,7 +512,8 @@ static void leave_worker_locked(struct send_queue *queue, struct entry *entry)
     entry->work.lane_pause_ms = 0;
     lane->breaker_trips = entry->work.breaker_trips;
     record_run_locked(queue, lane, entry);
-    queue_set_busy_locked(queue, lane, false);
+    lane->busy = false;
+    queue_lane_changed_locked(queue, lane);
 }
 
 void send_queue_finish(
@@ -523,8 +524,7 @@ void send_queue_finish(
     char *reply = settled ? entry->work.reply : NULL;
     if (settled)
         entry->work.reply = NULL;
-    struct deferred_free deferred_free;
-    deferred_free_init(&deferred_free);
+    struct deferred_free deferred_free = {0};
     mutex_lock(&queue->lock);
     assert(entry->queue.place == PLACE_WORKER);
     set_stage_locked(queue, entry, stage);

@@ -82,9 +82,21 @@ static bool is_refused(int status)
            status == 431;
 }
 
+/*
+ * A tool has the name of one of the gateway's own. It says so in a response resource, though before
+ * a run: it does not ask the model.
+ */
+static bool says_tools_collide(const struct http_response *answer, const json_t *body)
+{
+    return answer->status == 400 && error_says(body, "code", "invalid_request_error") &&
+           error_says(body, "message", "invalid tool configuration");
+}
+
 static enum gateway_outcome classify_error_status(
     const struct http_response *answer, const json_t *body)
 {
+    if (says_tools_collide(answer, body))
+        return GATEWAY_REFUSED;
     if (is_response_resource(body))
         return GATEWAY_FAILED_RUN;
     if (is_misconfigured(answer, body))
@@ -118,6 +130,7 @@ static void classify_status(const struct http_response *answer, struct gateway_r
         body = NULL;
     result->outcome = classify_error_status(answer, body);
     result->draining = result->outcome == GATEWAY_BUSY && is_draining(answer, body);
+    result->tools_collide = says_tools_collide(answer, body);
     quote_answer(quote, sizeof quote, answer, body);
     json_decref(body);
     if (result->outcome == GATEWAY_BUSY || result->outcome == GATEWAY_MISCONFIGURED)

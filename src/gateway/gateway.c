@@ -1,11 +1,12 @@
 /*
- * The HTTP client for the OpenClaw gateway. Four requests exist:
+ * The HTTP client for the OpenClaw gateway. Five requests exist:
  *
  *   send     POST /v1/responses with a message; runs an agent, answered when the run has ended
  *   probe    POST /v1/responses with {}; the gateway rejects it after checking the token, so a 400
  *            proves that gateway, endpoint and token are good without running anything
  *   models   GET /v1/models; lists the agents that the gateway has
  *   release  GET /startupz; tells the release, if it is one that has this path
+ *   dialect  POST /v1/responses with a tool and without input; see dialect.c
  *
  * A run costs money and has side effects, so a send goes out exactly once: each request opens a
  * connection of its own, because libcurl repeats a POST by itself when a reused connection dies
@@ -333,6 +334,18 @@ void gateway_release_fetch(const struct gateway *gateway, struct http_client *cl
     if (release->generation == GATEWAY_CURRENT && version != NULL)
         text_copy(release->version, sizeof release->version, version);
     json_decref(body);
+}
+
+enum tool_dialect gateway_dialect_fetch(const struct gateway *gateway, struct http_client *client,
+    const char *agent_slug, int64_t timeout_ms, const struct trace *trace)
+{
+    struct http_response answer;
+    char *question = gateway_is_enabled(gateway) ? dialect_question(agent_slug) : NULL;
+    if (question == NULL)
+        return DIALECT_UNKNOWN;
+    inquire(gateway, client, timeout_ms, trace, gateway->responses_url, question, &answer);
+    free(question);
+    return dialect_read(&answer);
 }
 
 /* The ids in an answer of the models endpoint, an array; NULL when it is not a model list. */

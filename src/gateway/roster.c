@@ -1,5 +1,6 @@
 /*
- * Which agents the gateway has, and as whom an agent of the board is asked there.
+ * What is known of the gateway: its agents, its release and whether it takes tools. And as whom an
+ * agent of the board is asked there.
  *
  * The roster is a copy of the gateway's last model list behind a lock. The agent syncer replaces it
  * every minute, and a prober right before it closes the circuit; workers read it for each send, the
@@ -17,8 +18,13 @@
 #include <strings.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/sync.h"
 
+/* An answer that is not clear seldom gets clearer, and the agent syncer comes by every minute. */
+enum { MAX_DIALECT_RETRIES = 5 };
+
+static const char component[] = "Gateway";
 static const char model_prefix[] = "openclaw/";
 
 struct gateway_roster {
@@ -28,6 +34,10 @@ struct gateway_roster {
     json_t *missing;  /* array of slugs; NULL for none */
     json_t *unusable; /* array of {slug, problem}; NULL for none */
     struct gateway_release release;
+    enum tool_dialect dialect;
+    bool dialect_is_unclear;  /* the last answer did not say it */
+    unsigned dialect_retries; /* since the last clear answer */
+    bool tools_collide;
 };
 
 int gateway_roster_create(struct gateway_roster **roster, struct error *error)
@@ -75,6 +85,74 @@ struct gateway_release gateway_roster_release(struct gateway_roster *roster)
     struct gateway_release release = roster->release;
     mutex_unlock(&roster->lock);
     return release;
+}
+
+bool gateway_roster_set_dialect(struct gateway_roster *roster, enum tool_dialect dialect)
+{
+    mutex_lock(&roster->lock);
+    bool is_clear = dialect != DIALECT_UNKNOWN;
+    bool changed = is_clear && roster->dialect != dialect;
+    roster->dialect_is_unclear = !is_clear;
+    if (is_clear) {
+        roster->dialect = dialect;
+        roster->dialect_retries = 0;
+    }
+    mutex_unlock(&roster->lock);
+    return changed;
+}
+
+enum tool_dialect gateway_roster_dialect(struct gateway_roster *roster)
+{
+    mutex_lock(&roster->lock);
+    enum tool_dialect dialect = roster->dialect;
+    mutex_unlock(&roster->lock);
+    return dialect;
+}
+
+bool gateway_roster_asks_dialect(struct gateway_roster *roster)
+{
+    mutex_lock(&roster->lock);
+    bool asks = roster->dialect_is_unclear && roster->dialect_retries < MAX_DIALECT_RETRIES;
+    if (asks)
+        roster->dialect_retries++;
+    mutex_unlock(&roster->lock);
+    return asks;
+}
+
+void gateway_roster_note_collision(struct gateway_roster *roster)
+{
+    mutex_lock(&roster->lock);
+    bool is_new = !roster->tools_collide;
+    roster->tools_collide = true;
+    mutex_unlock(&roster->lock);
+    if (is_new)
+        log_error(component,
+            "the gateway refuses our tools, because one of them has the name of a tool of its own; "
+            "until it has been away, agents get none and are told of the HTTP API instead");
+}
+
+void gateway_roster_begin_circuit(struct gateway_roster *roster)
+{
+    mutex_lock(&roster->lock);
+    roster->tools_collide = false;
+    roster->dialect_retries = 0;
+    mutex_unlock(&roster->lock);
+}
+
+bool gateway_roster_has_collision(struct gateway_roster *roster)
+{
+    mutex_lock(&roster->lock);
+    bool collide = roster->tools_collide;
+    mutex_unlock(&roster->lock);
+    return collide;
+}
+
+bool gateway_roster_takes_tools(struct gateway_roster *roster)
+{
+    mutex_lock(&roster->lock);
+    bool takes = roster->dialect == DIALECT_FLAT && !roster->tools_collide;
+    mutex_unlock(&roster->lock);
+    return takes;
 }
 
 static void replace_list(struct gateway_roster *roster, json_t **place, json_t *list)
@@ -150,6 +228,30 @@ bool gateway_roster_has(struct gateway_roster *roster, const char *agent_slug)
     bool has = gateway_models_have(&roster->models, agent_slug);
     mutex_unlock(&roster->lock);
     return has;
+}
+
+/* The agent in a model's id; NULL if it names none, or one that fits no slug. */
+static const char *listed_agent(const char *id)
+{
+    if (id == NULL || strncmp(id, model_prefix, sizeof model_prefix - 1) != 0)
+        return NULL;
+    const char *agent = id + sizeof model_prefix - 1;
+    bool names_agent = agent[0] != '\0' && strcmp(agent, "default") != 0;
+    return names_agent && strlen(agent) < ID_BYTES ? agent : NULL;
+}
+
+void gateway_roster_first_agent(struct gateway_roster *roster, char slug[static ID_BYTES])
+{
+    size_t index;
+    const json_t *item;
+    slug[0] = '\0';
+    mutex_lock(&roster->lock);
+    json_array_foreach (roster->models.list, index, item) {
+        const char *agent = listed_agent(json_string_value(item));
+        if (agent != NULL && slug[0] == '\0')
+            text_copy(slug, ID_BYTES, agent);
+    }
+    mutex_unlock(&roster->lock);
 }
 
 /* The gateway lower-cases keys, so two spellings of a slug are one session. */

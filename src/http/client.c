@@ -120,29 +120,23 @@ static int client_on_lookup(void *resolver, void *reserved, void *context)
     return client->name_wanted ? 1 : 0;
 }
 
-/* Opens a socket as libcurl does, which only reports a failure as "couldn't connect". */
+/*
+ * Opens a socket as libcurl does, which only reports a failure as "couldn't connect", and sets how
+ * long what is sent may go unacknowledged. If that fails, a dead connection is noticed later.
+ */
 static curl_socket_t client_on_open(
     void *context, curlsocktype purpose, struct curl_sockaddr *address)
 {
     struct http_client *client = context;
     (void)purpose;
-    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-    client->socket_error = 0;
-    if (fd >= 0)
-        return fd;
-    client->socket_error = errno;
-    return CURL_SOCKET_BAD;
-}
-
-/* Called for each new socket, before it connects. A failure only means a later notice. */
-static int client_on_socket(void *context, curl_socket_t fd, curlsocktype purpose)
-{
-    const struct http_client *client = context;
-    (void)purpose;
     unsigned user_timeout_ms = (unsigned)client->request->user_timeout_ms;
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    client->socket_error = fd < 0 ? errno : 0;
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
     if (user_timeout_ms > 0)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
-    return CURL_SOCKOPT_OK;
+    return fd;
 }
 
 /* Called when a TLS handshake is about to begin. */
@@ -179,8 +173,6 @@ static CURLcode client_set_fixed_options(struct http_client *client)
     SET(CURLOPT_RESOLVER_START_DATA, client);
     SET(CURLOPT_OPENSOCKETFUNCTION, client_on_open);
     SET(CURLOPT_OPENSOCKETDATA, client);
-    SET(CURLOPT_SOCKOPTFUNCTION, client_on_socket);
-    SET(CURLOPT_SOCKOPTDATA, client);
     SET(CURLOPT_ERRORBUFFER, client->reason);
     SET(CURLOPT_TCP_NODELAY, 1L);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
@@ -391,6 +383,22 @@ static int client_find_shortage(const struct http_client *client, enum http_step
                                                                             : 0;
 }
 
+/* What is known of a request that was not answered. */
+static void client_read_failure(
+    const struct http_client *client, CURLcode code, struct http_response *response)
+{
+    response->step = client_find_step(client, response->sent);
+    response->timed_out = code == CURLE_OPERATION_TIMEDOUT;
+    response->certificate_refused = code == CURLE_PEER_FAILED_VERIFICATION;
+    response_set_reason(client, code, response);
+    int shortage =
+        response->failure == HTTP_NOT_SENT ? client_find_shortage(client, response->step) : 0;
+    response->short_of_descriptors = shortage != 0;
+    if (shortage != 0)
+        snprintf(response->reason, sizeof response->reason, "cannot open a socket: %s",
+            strerrordesc_np(shortage));
+}
+
 static void client_read_response(
     struct http_client *client, CURLcode code, struct http_response *response)
 {
@@ -401,26 +409,19 @@ static void client_read_response(
     response->sent = request_bytes > 0;
     /* libcurl accepts any number, even a negative one; and 1xx only announces a response. */
     response->status = status >= 200 && status <= 999 ? (int)status : 0;
-    response->timed_out = code == CURLE_OPERATION_TIMEDOUT;
     response->failure = client_classify(client, code, response->status != 0, response->sent);
-    response->step = client_find_step(client, response->sent);
-    response->certificate_refused = code == CURLE_PEER_FAILED_VERIFICATION;
-    if (response->failure == HTTP_ANSWERED)
-        response->body = (struct text_span){
-            client->body.data != NULL ? client->body.data : "", client->body.length_bytes};
     response_read_retry_after(client->curl, response);
     if (client->request->wants_details) {
         response_read_date(client->curl, response);
         response_read_peer(client->curl, response);
     }
-    if (response->failure != HTTP_ANSWERED)
-        response_set_reason(client, code, response);
-    int shortage =
-        response->failure == HTTP_NOT_SENT ? client_find_shortage(client, response->step) : 0;
-    response->short_of_descriptors = shortage != 0;
-    if (shortage != 0)
-        snprintf(response->reason, sizeof response->reason, "cannot open a socket: %s",
-            strerrordesc_np(shortage));
+    if (response->failure != HTTP_ANSWERED) {
+        client_read_failure(client, code, response);
+        return;
+    }
+    response->step = HTTP_STEP_EXCHANGE;
+    response->body = (struct text_span){
+        client->body.data != NULL ? client->body.data : "", client->body.length_bytes};
 }
 
 /*

@@ -21,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/backend_version.h"
 #include "backend/service.h"
 #include "base/log.h"
 #include "base/sync.h"
@@ -64,7 +63,7 @@ static struct service reporter_service(const struct reporter *reporter)
 /* In doubt as before: reports must not stop for it. */
 static bool is_backend_v1(const struct reporter *reporter)
 {
-    return backend_version_likely(convex_version(reporter->parts.convex)) == BACKEND_V1;
+    return convex_likely_version(reporter->parts.convex) == BACKEND_V1;
 }
 
 int64_t reporter_interval_ms(int64_t configured_ms, bool is_v1)

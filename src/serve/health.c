@@ -21,7 +21,6 @@
 #include <unistd.h>
 
 #include "backend/backend_clock.h"
-#include "backend/backend_version.h"
 #include "base/process.h"
 #include "base/sync.h"
 #include "delivery/runtime_health.h"
@@ -71,7 +70,7 @@ enum backend_version health_backend_version(const struct routes_sources *sources
 {
     if (sources->convex == NULL)
         return BACKEND_UNKNOWN;
-    return backend_version_likely(convex_version(sources->convex));
+    return convex_likely_version(sources->convex);
 }
 
 json_t *json_body_versions(const struct routes_sources *sources)
@@ -114,12 +113,14 @@ static json_t *json_health_gateway(const struct routes_sources *sources,
     const struct runtime_health *seen, const struct stats_error *errors)
 {
     struct stats *stats = sources->stats;
-    return json_pack("{s:b, s:I, s:o, s:o, s:s, s:o, s:b, s:o}", "running", seen->gateway_running,
-        "sessions", (json_int_t)wake_schedule_count(sources->schedule), "lastSendAt",
-        json_time_or_null(atomic_load(&stats->last_send_ms)), "lastSendError",
+    return json_pack("{s:b, s:I, s:o, s:o, s:s, s:o, s:b, s:o, s:s, s:b}", "running",
+        seen->gateway_running, "sessions", (json_int_t)wake_schedule_count(sources->schedule),
+        "lastSendAt", json_time_or_null(atomic_load(&stats->last_send_ms)), "lastSendError",
         json_last_error(&errors[STATS_SEND]), "state", breaker_view_word(&seen->breaker), "reason",
         json_body_words(seen->breaker.reason), "heldByHand", atomic_load(&stats->held_by_operator),
-        "process", json_health_process(seen));
+        "process", json_health_process(seen), "toolDialect",
+        tool_dialect_words[gateway_roster_dialect(sources->roster)], "toolsCollide",
+        gateway_roster_has_collision(sources->roster));
 }
 
 static json_t *json_delivery_config(const struct config *config)

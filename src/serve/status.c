@@ -218,12 +218,14 @@ static json_t *json_status_gateway(const struct routes_sources *sources)
     struct breaker_view breaker;
     breaker_snapshot(sources->breaker, &breaker);
     int64_t probe_ms = breaker_probe_due(sources->breaker);
-    return json_pack("{s:s, s:o, s:I, s:o, s:o, s:o, s:o}", "state", breaker_view_word(&breaker),
-        "reason", json_body_words(breaker.reason), "forMs",
+    return json_pack("{s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:s, s:b}", "state",
+        breaker_view_word(&breaker), "reason", json_body_words(breaker.reason), "forMs",
         (json_int_t)(clock_monotonic_ms() - breaker.since_ms), "nextProbeMs",
         probe_ms != SYNC_NO_DEADLINE ? json_until(probe_ms) : json_null(), "nextSendMs",
         json_null(), "lastSendMs", json_ago(atomic_load(&sources->stats->last_send_ms)), "process",
-        json_status_process(sources->supervisor));
+        json_status_process(sources->supervisor), "toolDialect",
+        tool_dialect_words[gateway_roster_dialect(sources->roster)], "toolsCollide",
+        gateway_roster_has_collision(sources->roster));
 }
 
 static json_t *json_status_spool(struct stats *stats, const struct send_queue_view *view)

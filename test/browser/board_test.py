@@ -24,9 +24,10 @@ class Board:
             environment, "listening on http://127.0.0.1:")
         self.base = "http://127.0.0.1:%d" % self.program.port
 
-    def post(self, path, body):
+    def post(self, path, body, **headers):
         request = urllib.request.Request(
-            self.base + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+            self.base + path, json.dumps(body).encode(),
+            {"Content-Type": "application/json", **headers})
         with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
             return json.load(answer)
 
@@ -35,6 +36,12 @@ class Board:
             "path": "service/actions:" + function,
             "args": dict(arguments, accountId=ACCOUNT, serviceToken=self.token)})
         return answer["value"]
+
+    def run_agent(self, slug, task, **body):
+        """A run of the agent in a session of the task; returns the output of the answer."""
+        key = "agent:%s:task:%s:%s:v1" % (slug, task, ACCOUNT)
+        return self.post("/v1/responses", dict(body, model="openclaw:" + slug), **{
+            "Authorization": "Bearer local", "x-openclaw-session-key": key})["output"]
 
     def state(self, tables):
         return json.loads(get("%s/sandbox/state?tables=%s" % (self.base, tables)))
@@ -93,13 +100,72 @@ def test_typing_is_shown_until_it_ends(browser, board):
     wait_for(lambda: "Friday" not in browser.text("#waiting"), "Friday is still waited for")
 
 
+PROMPT = """## Notification: mention
+===== LATEST THREAD MESSAGE START =====
+Message author: user (n1)
+Message content:
+%s
+===== LATEST THREAD MESSAGE END =====
+Task: x (in_progress)
+Task ID: %s
+---
+Notification ID: js0"""
+
+TOOLS = [{"type": "function", "name": name} for name in ("task_status", "document_upsert")]
+MARKUP = "<img src=x onerror=alert(1)>"
+
+
+def call_shown(browser, name):
+    return browser.run("""
+        return [...document.querySelectorAll("#calls summary")].map((one) => one.innerText)
+          .filter((one) => one.includes(arguments[0])).join("; ")""", name)
+
+
+def test_tool_calls_and_documents_are_shown(browser, board):
+    """The test takes the part of the runtime: it carries out what the agent calls."""
+    title = "Plan the launch"
+    task, friday = board.id_of("tasks", title), board.id_of("agents", "friday")
+    choose(browser, title)
+    expect(browser.run("return document.getElementById('calls-part').hidden"), "calls of nobody")
+    board.post("/sandbox/settings", {"gateway_tool_search": "directory"})
+    calls = board.run_agent("friday", task, tools=TOOLS, input=PROMPT % (
+        "@friday move this to review and write a note about " + MARKUP, task))
+    wait_for(lambda: "waiting" in call_shown(browser, "document_upsert"), "the call is missing")
+    status, document = (json.loads(call["arguments"]) for call in calls)
+    board.call("updateTaskStatusFromAgent", agentId=friday, **status)
+    wait_for(lambda: title in column(browser, "review"), "the card did not move")
+    made = board.call("createDocumentFromAgent", agentId=friday, **document)
+    outputs = ["task_status: " + json.dumps({"success": False, "error": MARKUP}),
+               "document_upsert: " + json.dumps({"success": True, **made})]
+    output = board.run_agent("friday", task, tools=TOOLS, input=[
+        {"type": "function_call_output", "call_id": call["call_id"], "output": output}
+        for call, output in zip(calls, outputs)])
+    wait_for(lambda: "succeeded" in call_shown(browser, "document_upsert"), "it did not succeed")
+    expect("Friday: task_status" in call_shown(browser, "failed"), "the failure is missing")
+    board.call("createMessageFromAgent", agentId=friday, taskId=task,
+               content=output[0]["content"][0]["text"])
+    wait_for(lambda: MARKUP in browser.text("#documents"), "the document is missing")
+    expect("(note, version 1)" in browser.text("#documents"), "its type is missing")
+    expect("knows no more" not in browser.text("#documents"), "its content is shown at once")
+    wait_for(lambda: browser.run("return document.querySelector('#thread a')"), "no link")
+    browser.run("document.querySelector('#thread a').click()")
+    expect("Written by friday" in browser.text("#documents"), "the link did not open it")
+    board.call("createDocumentFromAgent", agentId=friday, documentId=made["documentId"],
+               **dict(document, content="second version"))
+    wait_for(lambda: "second version" in browser.text("#documents"), "it was closed or is old")
+    browser.run("""for (const one of document.querySelectorAll("#calls details")) one.open = true""")
+    expect('"error": "' + MARKUP in browser.text("#calls"), "the result is missing")
+    expect(browser.run("return document.querySelectorAll('img').length") == 0, "markup was rendered")
+    expect(browser.accessible("#calls") == ("list", "Tool calls (the latest 50)"), "no name")
+
+
 def test_untrusted_text_is_not_rendered_as_markup(browser, board):
-    markup = "<img src=x onerror=alert(1)>"
-    board.post("/sandbox/seed", {"tasks": [{"title": markup}]})
-    wait_for(lambda: markup in browser.text("#tasks"), "the task is missing")
-    choose(browser, markup)
-    board.post("/sandbox/message", {"task": markup, "content": markup})
-    wait_for(lambda: markup in browser.text("#thread"), "the message is missing")
+    board.post("/sandbox/seed", {"tasks": [{"title": MARKUP}]})
+    wait_for(lambda: MARKUP in browser.text("#tasks"), "the task is missing")
+    choose(browser, MARKUP)
+    board.post("/sandbox/message", {"task": MARKUP, "content": MARKUP})
+    wait_for(lambda: MARKUP in browser.text("#thread"), "the message is missing")
+    choose(browser, "Plan the launch")
     expect(browser.run("return document.querySelectorAll('img').length") == 0, "markup was rendered")
 
 

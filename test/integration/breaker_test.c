@@ -238,7 +238,7 @@ static const char *answer_as_impatient_proxy(void *context, const char *request)
     struct impatient_proxy *proxy = context;
     if (strncmp(request, "POST ", 5) != 0)
         return "HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nNot Found";
-    if (strstr(request, "\"input\"") == NULL)
+    if (strstr(request, "\"stream\"") == NULL)
         return "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n\r\n"
                "{\"error\":{\"message\":\"model: Required\",\"type\":\"invalid_request_error\"}}";
     int fd = loopback_connect(proxy->gateway_port);

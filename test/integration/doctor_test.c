@@ -172,7 +172,8 @@ static void test_json_agrees_with_the_text(void **state)
         json_t *parsed = json_loads(output, 0, NULL);
         const json_t *checks = json_object_get(parsed, "checks");
         assert_int_equal(json_is_true(json_object_get(parsed, "ok")), !wrong);
-        assert_int_equal(json_array_size(checks), 21);
+        /* Without an answer that shows version 0, the gateway's tools are checked as well. */
+        assert_int_equal(json_array_size(checks), wrong ? 22 : 21);
         size_t index;
         const json_t *check;
         json_array_foreach (checks, index, check)
@@ -221,6 +222,54 @@ static void test_agents_that_v1_cannot_tell_apart_are_found(void **state)
         STRINGS("3 of the account's agents are not asked", ", main (reserved); fix: "));
 }
 
+/* Has the gateway answer whatever is posted for a run, once the token is accepted. */
+static void answer_runs_with(struct test_env *env, const char *message)
+{
+    board_clear_faults(env);
+    board_gateway_fault(
+        env, json_pack("{s:s, s:b, s:i, s:{s:{s:s*}}}", "action", "status", "before_checks", 1,
+                 "status", 400, "body_json", "error", "message", message));
+}
+
+static void test_gateway_without_tools_is_found(void **state)
+{
+    struct test_env *env = *state;
+    doctor_seed_agent(env);
+    doctor_expect_read_only(env, NULL, 0,
+        STRINGS("ok    gateway tools       taken; agents see them at once if the gateway's "
+                "tools.toolSearch is {\"mode\":\"directory\"}",
+            "warnings: 0.\n"));
+    doctor_expect_read_only(env, STRINGS("OPENCLAW_CLIENT_TOOLS_ENABLED=false"), 0,
+        STRINGS("ok    gateway tools       switched off by OPENCLAW_CLIENT_TOOLS_ENABLED: agents "
+                "are told of the HTTP API\n"));
+    answer_runs_with(env, "tools.0.function: Invalid input");
+    doctor_expect_read_only(env, NULL, 0,
+        STRINGS("warn  gateway tools       this release takes none that reach an agent: agents are "
+                "told of the HTTP API; fix: install gateway release 2026.9.6, or see that"));
+    answer_runs_with(env, NULL);
+    doctor_expect_read_only(env, NULL, 0,
+        STRINGS(
+            "warn  gateway tools       not found out: the gateway gave no clear answer; fix: "));
+    board_clear_faults(env);
+    doctor_expect_read_only(env, STRINGS("OPENCLAW_GATEWAY_TOKEN=" DOCTOR_WRONG_GATEWAY_TOKEN), 1,
+        STRINGS("skip  gateway tools       because gateway token failed\n"));
+}
+
+static void test_tools_of_the_running_runtime_are_told(void **state)
+{
+    struct test_env *env = *state;
+    char port[32];
+    doctor_seed_agent(env);
+    test_env_start_runtime(env, NULL);
+    snprintf(port, sizeof port, "HEALTH_PORT=%u", env->health_port);
+    test_env_wait_words(env, "/health", "\"toolDialect\": \"flat\"", true);
+    answer_runs_with(env, NULL);
+    doctor_expect_output(
+        env, STRINGS(port), STRINGS("doctor"), 0, STRINGS("ok    gateway tools       taken"));
+    board_clear_faults(env);
+    test_env_stop_runtime(env);
+}
+
 static void list_agents_as(struct test_env *env, const char *agents)
 {
     json_t *list = backend_json(env, agents);
@@ -261,6 +310,8 @@ int main(void)
         TEST_IN_ENV_WITH(test_wrong_pin_is_found, .backend = "v1"),
         TEST_IN_ENV_WITH(test_agents_that_v1_cannot_tell_apart_are_found, .backend = "v1"),
         TEST_IN_ENV_WITH(test_agents_without_a_session_are_found, .backend = "v1"),
+        TEST_IN_ENV_WITH(test_gateway_without_tools_is_found, .backend = "v1"),
+        TEST_IN_ENV_WITH(test_tools_of_the_running_runtime_are_told, .backend = "v1"),
     };
     return cmocka_run_group_tests_name("doctor", tests, NULL, NULL);
 }

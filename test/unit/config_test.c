@@ -49,6 +49,7 @@ static void test_defaults_need_only_the_required_settings(void **state)
     assert_int_equal(config->delivery_lanes, LANES_AUTO);
     assert_int_equal(config->delivery_stream_timeout_ms, 120000);
     assert_int_equal(config->delivery_context_fetch_batch_size, 15);
+    assert_int_equal(config->delivery_max_tool_rounds, 12);
     assert_true(config->client_tools_enabled);
     assert_false(config->profile_sync);
     assert_string_equal(config->workspace_root, "/root/clawd/agents");
@@ -64,7 +65,8 @@ static void test_numbers_reach_their_fields(void **state)
             "AGENT_SYNC_INTERVAL=13", "DELIVERY_BACKOFF_BASE_MS=14", "DELIVERY_BACKOFF_MAX_MS=15",
             "OPENCLAW_REQUEST_TIMEOUT_MS=116", "DELIVERY_MAX_CONCURRENT_SESSIONS=17",
             "DELIVERY_LIST_LIMIT=18", "DELIVERY_QUEUE_CAPACITY=19", "SHUTDOWN_GRACE_MS=120",
-            "DELIVERY_CONTEXT_FETCH_BATCH_SIZE=21", "DELIVERY_STREAM_TIMEOUT_MS=5022"));
+            "DELIVERY_CONTEXT_FETCH_BATCH_SIZE=21", "DELIVERY_STREAM_TIMEOUT_MS=5022",
+            "DELIVERY_MAX_TOOL_ROUNDS=23"));
     const struct config *config = &fixture->config;
     assert_int_equal(config->health_port, 0);
     assert_int_equal(config->delivery_interval_ms, 11);
@@ -79,6 +81,7 @@ static void test_numbers_reach_their_fields(void **state)
     assert_int_equal(config->shutdown_grace_ms, 120);
     assert_int_equal(config->delivery_context_fetch_batch_size, 21);
     assert_int_equal(config->delivery_stream_timeout_ms, 5022);
+    assert_int_equal(config->delivery_max_tool_rounds, 23);
 }
 
 static void test_strings_reach_their_fields(void **state)
@@ -205,7 +208,7 @@ static void test_bounds_are_inclusive(void **state)
         {"DELIVERY_QUEUE_CAPACITY", 16, 65536}, {"DELIVERY_INTERVAL", 10, 86400000},
         {"AGENT_SYNC_INTERVAL", 10, 86400000}, {"OPENCLAW_REQUEST_TIMEOUT_MS", 100, 3600000},
         {"SHUTDOWN_GRACE_MS", 100, 7200000}, {"DELIVERY_STREAM_TIMEOUT_MS", 5000, 3600000},
-        {"DELIVERY_CONTEXT_FETCH_BATCH_SIZE", 1, 50}};
+        {"DELIVERY_CONTEXT_FETCH_BATCH_SIZE", 1, 50}, {"DELIVERY_MAX_TOOL_ROUNDS", 1, 100}};
     for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++)
         for (int64_t off = 0; off <= 1; off++) {
             char low[80];

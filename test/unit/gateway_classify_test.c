@@ -147,6 +147,31 @@ static void test_response_resource_in_an_error_is_a_failed_run(void **state)
             {statuses[i], 1000, FAILED, GATEWAY_FAILED_RUN, 0});
 }
 
+#define COLLIDES(code, message)                                                       \
+    "{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"failed\",\"output\":[]," \
+    "\"error\":{\"code\":\"" code "\",\"message\":\"" message "\"}}"
+
+static void expect_collision(int status, const char *body, enum gateway_outcome outcome)
+{
+    struct gateway_result result;
+    classify_response(status, NO_RETRY_AFTER, body, &result);
+    assert_int_equal(result.outcome, outcome);
+    assert_int_equal(result.tools_collide, outcome == GATEWAY_REFUSED);
+}
+
+/* The one resource that is no proof of a run: the model is not asked. */
+static void test_collision_of_tools_is_refused(void **state)
+{
+    (void)state;
+    expect_collision(
+        400, COLLIDES("invalid_request_error", "invalid tool configuration"), GATEWAY_REFUSED);
+    expect_collision(
+        500, COLLIDES("invalid_request_error", "invalid tool configuration"), GATEWAY_FAILED_RUN);
+    expect_collision(400, COLLIDES("api_error", "invalid tool configuration"), GATEWAY_FAILED_RUN);
+    expect_collision(400, COLLIDES("invalid_request_error", "400 invalid tool configuration"),
+        GATEWAY_FAILED_RUN);
+}
+
 static void test_success_without_a_reply_is_a_failed_run(void **state)
 {
     (void)state;
@@ -323,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_any_other_answer_is_ambiguous),
         cmocka_unit_test(test_incomplete_resource_is_told),
         cmocka_unit_test(test_response_resource_in_an_error_is_a_failed_run),
+        cmocka_unit_test(test_collision_of_tools_is_refused),
         cmocka_unit_test(test_success_without_a_reply_is_a_failed_run),
         cmocka_unit_test(test_completed_resource_is_a_reply),
         cmocka_unit_test(test_transport_failures),

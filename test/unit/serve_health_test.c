@@ -15,7 +15,6 @@
 #include "../lib/ticket.h"
 #include "../lib/tmp_dir.h"
 #include "backend/backend_clock.h"
-#include "backend/backend_version.h"
 #include "base/secret.h"
 #include "base/sync.h"
 #include "serve/serve.h"
@@ -188,7 +187,9 @@ static const char *const FRESH = "{\n"
                                  "    \"state\": \"open\",\n"
                                  "    \"reason\": null,\n"
                                  "    \"heldByHand\": false,\n"
-                                 "    \"process\": null\n"
+                                 "    \"process\": null,\n"
+                                 "    \"toolDialect\": \"unknown\",\n"
+                                 "    \"toolsCollide\": false\n"
                                  "  },\n"
                                  "  \"delivery\": {\n"
                                  "    \"running\": true,\n"
@@ -306,6 +307,17 @@ static void test_missing_answers_are_counted_by_their_end(void **state)
     expect_in_health(fixture, "\"requiredNotificationRetryExhaustedCount\": 2,\n");
 }
 
+static void test_tools_are_shown(void **state)
+{
+    struct fixture *fixture = *state;
+    gateway_roster_set_dialect(fixture->roster, DIALECT_FLAT);
+    expect_in_health(fixture, "\"toolDialect\": \"flat\",\n    \"toolsCollide\": false\n");
+    gateway_roster_note_collision(fixture->roster);
+    expect_in_health(fixture, "\"toolDialect\": \"flat\",\n    \"toolsCollide\": true\n");
+    gateway_roster_set_dialect(fixture->roster, DIALECT_NONE);
+    expect_in_health(fixture, "\"toolDialect\": \"none\",");
+}
+
 /* Unusable slugs are told on v1 only, as on v0 every slug is usable. */
 static void test_backend_is_shown(void **state)
 {
@@ -319,12 +331,12 @@ static void test_backend_is_shown(void **state)
     run_everything(fixture);
     expect_in_health(fixture, "\"version\": \"v0\",\n    \"pinned\": \"v0\",");
     expect_in_health(fixture, "\"unusableSlugs\": []\n");
-    backend_version_see(convex_version(convex), BACKEND_V1);
+    convex_see_version(convex, BACKEND_V1);
     expect_status(fixture, "degraded");
     expect_in_health(
         fixture, "\"reason\": \"The backend is version v1, but BACKEND_VERSION=v0 is set\"");
     convex_pin_version(convex, BACKEND_PIN_AUTO);
-    backend_version_see(convex_version(convex), BACKEND_V1);
+    convex_see_version(convex, BACKEND_V1);
     expect_status(fixture, "healthy");
     expect_in_health(fixture, "\"version\": \"v1\",\n    \"pinned\": null,");
     expect_in_health(fixture, "\"slug\": \"task\",\n        \"problem\": \"reserved\"\n");
@@ -431,6 +443,7 @@ int main(void)
         WITH_SOURCES(test_fresh_health_is_byte_exact),
         WITH_SOURCES(test_counters_and_times_are_shown),
         WITH_SOURCES(test_missing_answers_are_counted_by_their_end),
+        WITH_SOURCES(test_tools_are_shown),
         WITH_SOURCES(test_backend_is_shown),
         WITH_SOURCES(test_errors_are_shown_without_secrets),
         WITH_SOURCES(test_gateway_process_is_shown),

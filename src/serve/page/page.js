@@ -399,6 +399,7 @@ function showParts(status) {
   const { gateway, spool, backend, agents, versions } = status;
   /* In /status the words are those of a gate, which is open when agents can be asked. */
   const breaker = { open: "closed, agents can be asked", trickle: "closed, three sends at a time", suspect: "half-open, being probed", shut: "open, no agent is asked" };
+  const tools = { flat: "taken", none: "not taken", unknown: "not known yet" };
   const process = gateway.process;
   showFacts("gateway", [
     ["Circuit breaker", breaker[gateway.state] || gateway.state, gateway.state !== "open"],
@@ -408,6 +409,7 @@ function showParts(status) {
     ["Next probe", gateway.nextProbeMs === null ? null : gateway.nextProbeMs ? "in " + span(gateway.nextProbeMs) : "now"],
     ["Next send", gateway.nextSendMs === null ? null : "in " + span(gateway.nextSendMs)],
     ["Last send", ago(gateway.lastSendMs)],
+    ["Tools for agents", gateway.toolsCollide ? "refused: a name collides" : tools[gateway.toolDialect], gateway.toolsCollide],
     ["Process", process && (process.accepting ? "running" : "not accepting connections") + ", " + plural(process.restarts, "restart", "restarts"), process && !process.accepting],
   ]);
   showFacts("spool", [
