@@ -33,6 +33,10 @@ enum metric {
     METRIC_HEARTBEATS,      /* outcome */
     METRIC_CONVEX_REQUESTS, /* action, outcome */
     METRIC_CONVEX_REQUEST,  /* action */
+    METRIC_AGENT_API_REQUESTS, /* endpoint, status */
+    METRIC_AGENT_API_REQUEST,
+    METRIC_AGENT_API_IN_FLIGHT,
+    METRIC_AGENT_API_REFUSED_KEYS,
     METRIC_QUEUE_DEPTH,
     METRIC_QUEUE_CAPACITY,
     METRIC_QUEUE_WAITING,
@@ -65,7 +69,7 @@ enum metric {
 enum {
     METRIC_LABELS = 3,
     METRICS_AGENTS = 100, /* agents with a label value of their own; the others are "other" */
-    METRICS_CELLS = 1024,
+    METRICS_CELLS = 1280,
 };
 
 /*
