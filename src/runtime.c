@@ -30,6 +30,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "agent_tools/api_address.h"
 #include "agent_tools/capability.h"
 #include "agents/agents.h"
 #include "backend/convex.h"
@@ -92,6 +93,7 @@ struct runtime {
     struct worker_pool *workers;
     struct capability *capability;
     struct agent_api *agent_api;
+    char *agent_api_url; /* under which agents are told to reach it */
     struct routes *routes;
     bool complete;             /* the startup has succeeded */
     int64_t deadline_ms;       /* of the shutdown, for work in flight; monotonic */
@@ -395,6 +397,19 @@ static int start_routes(struct runtime *runtime, struct error *error)
     return result;
 }
 
+/* What agents without tools are told of; the port is known only now. */
+static int offer_agent_api(struct runtime *runtime, struct error *error)
+{
+    struct text url = {0};
+    agent_api_base_url(runtime->config, http_server_port(routes_server(runtime->routes)), &url);
+    runtime->agent_api_url = text_take(&url);
+    if (runtime->agent_api_url == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "out of memory");
+    runtime->delivery.capability = runtime->capability;
+    runtime->delivery.agent_api_url = runtime->agent_api_url;
+    return 0;
+}
+
 static int start_workers(struct runtime *runtime, struct error *error)
 {
     atomic_store(&runtime->stats.gateway_running, gateway_is_enabled(runtime->gateway));
@@ -415,6 +430,8 @@ static int start_workers(struct runtime *runtime, struct error *error)
 static int start_threads(struct runtime *runtime, struct error *error)
 {
     int result = start_routes(runtime, error);
+    if (result == 0)
+        result = offer_agent_api(runtime, error);
     if (result == 0 && runtime->supervisor != NULL)
         result = supervisor_start(runtime->supervisor, error);
     if (result == 0)
@@ -534,6 +551,7 @@ static void destroy_modules(struct runtime *runtime)
         convex_on_recovery(runtime->convex, NULL);
     agent_api_destroy(runtime->agent_api);
     capability_destroy(runtime->capability);
+    free(runtime->agent_api_url);
     worker_pool_destroy(runtime->workers);
     loop_guard_destroy(runtime->guard);
     reporter_destroy(runtime->reporter);
