@@ -229,13 +229,13 @@ def added(runs, scenario="added", words="", secure=None):
             for name, share in shares.items()]
 
 
-def processor_once(load, secure=None):
+def processor_once(load, secure=None, **settings):
     """
     CPU seconds, total and in the kernel, for the load alone without startup, and how many times
     each notification was listed.
     """
     with Harness(load.latency_ms, secure=secure, backend=load.backend) as harness:
-        runtime = harness.start_runtime(load.workers)
+        runtime = harness.start_runtime(load.workers, **settings)
         harness.settle()
         before_s, kernel_before_s = runtime.cpu_s(), runtime.kernel_s()
         put_on_board(harness, load)

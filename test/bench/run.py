@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import acting
 import counting
 import delivering
 import growing
@@ -46,6 +47,7 @@ SCENARIOS = {
     "floor": delivering.floor,
     "memory": growing.memory,
     "chain": delivering.chain,
+    "tools": acting.tools,
     "tls": delivering.secure,
     "growth": growing.growth,
     "counts": counting.counts,
