@@ -391,11 +391,10 @@ static void test_doubts_about_the_version(void **state)
             {.function = NULL}};
         struct tool_fixture fixture;
         tool_fixture_start(&fixture, answers);
-        struct backend_version_state *version = convex_version(fixture.convex);
-        backend_version_see(version, BACKEND_V1);
+        convex_see_version(fixture.convex, BACKEND_V1);
         struct tool_result result = tool_fixture_call(&fixture, "task_load", "{}");
         assert_int_equal(result.end, cases[i].end);
-        assert_int_equal(backend_version_get(version) == BACKEND_V1, !cases[i].doubt);
+        assert_int_equal(convex_version(fixture.convex) == BACKEND_V1, !cases[i].doubt);
         json_decref(result.value);
         tool_fixture_stop(&fixture);
     }
@@ -406,7 +405,7 @@ static void test_nothing_is_sent_to_v0(void **state)
     (void)state;
     struct tool_fixture fixture;
     tool_fixture_start(&fixture, good);
-    backend_version_see(convex_version(fixture.convex), BACKEND_V0);
+    convex_see_version(fixture.convex, BACKEND_V0);
     tool_must_give(&fixture, "task_status", "{'status':'review'}", TOOL_UNAVAILABLE, 503,
         "{'success':false,'error':'Backend unavailable: nothing was changed'}");
     tool_calls_must_be(&fixture, "[]");
