@@ -11,6 +11,7 @@
  *     control threads joined            nothing brings in work any more
  *     gateway child gets SIGTERM        once no agent run is in flight
  *     workers finish                    runs and write-backs, until deadline_ms
+ *     agents' requests finish           likewise; those not begun were answered with 503
  *     abort_workers set                 aborts what is still in flight; workers joined
  *     gateway child, HTTP server        joined
  *     backend told "offline"            when no thread can report "online" any more
@@ -29,6 +30,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "agent_tools/api_address.h"
+#include "agent_tools/capability.h"
 #include "agents/agents.h"
 #include "backend/convex.h"
 #include "base/log.h"
@@ -48,6 +51,7 @@
 #include "http/ca_store.h"
 #include "http/client.h"
 #include "report/reporter.h"
+#include "serve/agent_api.h"
 #include "serve/routes.h"
 #include "spool/spool.h"
 #include "telemetry/stats.h"
@@ -87,6 +91,9 @@ struct runtime {
     struct loop_guard *guard;
     struct delivery delivery;
     struct worker_pool *workers;
+    struct capability *capability;
+    struct agent_api *agent_api;
+    char *agent_api_url; /* under which agents are told to reach it */
     struct routes *routes;
     bool complete;             /* the startup has succeeded */
     int64_t deadline_ms;       /* of the shutdown, for work in flight; monotonic */
@@ -350,6 +357,24 @@ static int create_workers(struct runtime *runtime, struct error *error)
     return result;
 }
 
+static int create_agent_api(struct runtime *runtime, struct error *error)
+{
+    int result = capability_create(&runtime->capability, runtime->config->state_dir, error);
+    if (result != 0)
+        return result;
+    const struct agent_api_parts parts = {
+        .config = runtime->config,
+        .catalog = &tool_catalog,
+        .capability = runtime->capability,
+        .convex = runtime->convex,
+        .schedule = runtime->schedule,
+        .store = runtime->store,
+        .stats = &runtime->stats,
+        .abort = &runtime->abort_workers,
+    };
+    return agent_api_create(&runtime->agent_api, &parts, error);
+}
+
 static int start_routes(struct runtime *runtime, struct error *error)
 {
     const struct routes_sources sources = {
@@ -364,8 +389,25 @@ static int start_routes(struct runtime *runtime, struct error *error)
         .queue = runtime->queue,
         .workers = runtime->workers,
         .watchdog = &runtime->watchdog,
+        .posts = agent_api_posts(runtime->agent_api),
     };
-    return routes_start(&runtime->routes, &sources, error);
+    int result = routes_start(&runtime->routes, &sources, error);
+    if (result == 0)
+        result = agent_api_start(runtime->agent_api, routes_server(runtime->routes), error);
+    return result;
+}
+
+/* What agents without tools are told of; the port is known only now. */
+static int offer_agent_api(struct runtime *runtime, struct error *error)
+{
+    struct text url = {0};
+    agent_api_base_url(runtime->config, http_server_port(routes_server(runtime->routes)), &url);
+    runtime->agent_api_url = text_take(&url);
+    if (runtime->agent_api_url == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "out of memory");
+    runtime->delivery.capability = runtime->capability;
+    runtime->delivery.agent_api_url = runtime->agent_api_url;
+    return 0;
 }
 
 static int start_workers(struct runtime *runtime, struct error *error)
@@ -388,6 +430,8 @@ static int start_workers(struct runtime *runtime, struct error *error)
 static int start_threads(struct runtime *runtime, struct error *error)
 {
     int result = start_routes(runtime, error);
+    if (result == 0)
+        result = offer_agent_api(runtime, error);
     if (result == 0 && runtime->supervisor != NULL)
         result = supervisor_start(runtime->supervisor, error);
     if (result == 0)
@@ -416,6 +460,8 @@ int runtime_start(struct runtime **runtime, const struct config *config, struct 
     if (result == 0)
         result = create_workers(created, error);
     if (result == 0)
+        result = create_agent_api(created, error);
+    if (result == 0)
         result = start_threads(created, error);
     if (result != 0) {
         runtime_stop(created);
@@ -434,6 +480,7 @@ static void begin_stop(struct runtime *runtime)
     atomic_store(&runtime->stats.phase, PHASE_STOPPING);
     runtime->deadline_ms = clock_monotonic_ms() + (grace_ms > 0 ? grace_ms : 0);
     atomic_store(&runtime->abort_control, true);
+    agent_api_begin_stop(runtime->agent_api);
     if (runtime->queue != NULL)
         send_queue_close(runtime->queue, runtime->deadline_ms);
 }
@@ -478,11 +525,20 @@ static void stop_workers(struct runtime *runtime)
     atomic_store(&runtime->stats.gateway_running, false);
 }
 
+/* Before the server, which sends their answers. */
+static void stop_agent_api(struct runtime *runtime)
+{
+    if (!agent_api_wait(runtime->agent_api, runtime->deadline_ms))
+        atomic_store(&runtime->abort_workers, true);
+    agent_api_stop(runtime->agent_api);
+}
+
 static void stop_threads(struct runtime *runtime)
 {
     stop_loops(runtime);
     if (runtime->workers != NULL)
         stop_workers(runtime);
+    stop_agent_api(runtime);
     if (runtime->supervisor != NULL)
         supervisor_stop(runtime->supervisor);
     routes_stop(runtime->routes);
@@ -493,6 +549,9 @@ static void destroy_modules(struct runtime *runtime)
     /* The last report is made after the poller has gone. */
     if (runtime->convex != NULL)
         convex_on_recovery(runtime->convex, NULL);
+    agent_api_destroy(runtime->agent_api);
+    capability_destroy(runtime->capability);
+    free(runtime->agent_api_url);
     worker_pool_destroy(runtime->workers);
     loop_guard_destroy(runtime->guard);
     reporter_destroy(runtime->reporter);

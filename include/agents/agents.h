@@ -71,6 +71,13 @@ bool wake_schedule_owes_report(
 /* Copies an agent as the last list had it. False when it is not in that list. */
 bool wake_schedule_find(struct wake_schedule *schedule, const char *id, struct agent *agent);
 
+/*
+ * Copies the agent with that slug of slug_bytes, in any case of its letters. False when there is
+ * none, or more than one. Takes time in proportion to the list.
+ */
+bool wake_schedule_find_slug(
+    struct wake_schedule *schedule, const char *slug, size_t slug_bytes, struct agent *agent);
+
 /* The number of agents. */
 size_t wake_schedule_count(struct wake_schedule *schedule);
 

@@ -47,6 +47,12 @@ struct behavior_flags {
     bool can_mark_done;
 };
 
+/*
+ * Reads the flags as the backend sends them, with its defaults for what is missing; all of them if
+ * flags is not an object. Pure.
+ */
+struct behavior_flags behavior_flags_read(const json_t *flags);
+
 /* All but value is borrowed from value. */
 struct delivery_context {
     json_t *value; /* owned; JSON null when the notification is gone */

@@ -113,6 +113,7 @@ struct agent {
     char name[AGENT_NAME_BYTES];
     char session_key[AGENT_KEY_BYTES]; /* as the backend names it; "" when it gives none */
     enum backend_version version;      /* of the backend that lists it */
+    struct behavior_flags flags;       /* from v1 only */
     int64_t heartbeat_interval_ms;     /* 5 minutes when the backend gives none */
 };
 
@@ -147,6 +148,13 @@ enum backend_version backend_version_of_orchestrator(
 /* Lists the account's agents, which also shows the backend's version. */
 enum convex_outcome service_list_agents(
     const struct service *service, struct agent_list *list, struct error *error);
+
+/*
+ * Reads which agent is the account's orchestrator; "" when none is. On v1 only, and in doubt the
+ * version has to be learned first.
+ */
+enum convex_outcome service_get_orchestrator(
+    const struct service *service, char agent_id[static ID_BYTES], struct error *error);
 
 /* Reports an agent as online, which also clears its current task. Idempotent. */
 enum convex_outcome service_report_agent_online(

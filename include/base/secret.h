@@ -36,10 +36,10 @@ void redact_forget_all(void);
 
 /*
  * Replaces the following by stars, in place and never making the text longer: registered values,
- * anything that begins with mc_service_, the value after "Bearer ", and the values of token-like
- * names (SERVICE_TOKEN, serviceToken, OPENCLAW_GATEWAY_TOKEN, token) in assignments, headers or
- * JSON. Also removes a registered value that the end of the text truncated. Any thread; briefly
- * takes a lock.
+ * anything that begins with mc_service_, the value after "Bearer ", the tag of a session key ("~"
+ * and exactly 26 letters a-z2-7), and the values of token-like names (SERVICE_TOKEN, serviceToken,
+ * OPENCLAW_GATEWAY_TOKEN, token) in assignments, headers or JSON. Also removes a registered value
+ * that the end of the text truncated. Any thread; briefly takes a lock.
  */
 void redact(char *text);
 

@@ -17,6 +17,22 @@
 void session_key_append(
     struct text *wire, const char *backend_key, const char *slug, const char *fallback_agent);
 
+/* A key on the wire, taken apart; both point into it. */
+struct session_key {
+    struct text_span slug;
+    struct text_span account; /* bytes NULL: the key is not of the backend's form and names none */
+};
+
+/* The agent comes first in a key, or second after the fallback agent that answers for it. */
+enum session_key_reading { KEY_OF_AGENT, KEY_OF_FALLBACK };
+
+/*
+ * Takes apart the key of wire_bytes under one of the readings; a key may have both. False when it
+ * cannot be read so. Pure.
+ */
+bool session_key_parse(const char *wire, size_t wire_bytes, enum session_key_reading reading,
+    const char *fallback_agent, struct session_key *key);
+
 /* Why an agent must not be asked under its slug: it could share a session with another. */
 enum slug_problem {
     SLUG_USABLE,

@@ -13,6 +13,7 @@
 #include "gateway/roster.h"
 #include "gateway/supervisor.h"
 #include "gateway/version_probe.h"
+#include "http/server.h"
 #include "telemetry/stats.h"
 
 /* What the responses are made from; borrowed until routes_stop. */
@@ -28,6 +29,7 @@ struct routes_sources {
     struct send_queue *queue;
     struct worker_pool *workers;
     const struct watchdog *watchdog;
+    const struct http_server_posts *posts; /* what takes requests with bodies; NULL: nothing does */
 };
 
 struct routes;
@@ -38,6 +40,9 @@ struct routes;
  * ends it with routes_stop, before anything in sources.
  */
 int routes_start(struct routes **routes, const struct routes_sources *sources, struct error *error);
+
+/* The server, for the threads that answer what posts takes. Lives until routes_stop. */
+struct http_server *routes_server(const struct routes *routes);
 
 /* Drops open connections and joins the thread. NULL does nothing. */
 void routes_stop(struct routes *routes);

@@ -17,6 +17,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/queue.h>
 
 #include "base/containers.h"
@@ -341,6 +342,23 @@ bool wake_schedule_find(struct wake_schedule *schedule, const char *id, struct a
         *agent = row->agent;
     mutex_unlock(&schedule->lock);
     return row != NULL;
+}
+
+bool wake_schedule_find_slug(
+    struct wake_schedule *schedule, const char *slug, size_t slug_bytes, struct agent *agent)
+{
+    size_t found = 0;
+    const struct row *row;
+    mutex_lock(&schedule->lock);
+    TAILQ_FOREACH (row, &schedule->all, in_all) {
+        const char *own = row->agent.slug;
+        if (strlen(own) != slug_bytes || strncasecmp(own, slug, slug_bytes) != 0)
+            continue;
+        *agent = row->agent;
+        found++;
+    }
+    mutex_unlock(&schedule->lock);
+    return found == 1;
 }
 
 size_t wake_schedule_count(struct wake_schedule *schedule)

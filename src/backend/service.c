@@ -161,6 +161,8 @@ static bool read_agent(const json_t *item, struct agent *agent)
     agent->version = is_v1 ? BACKEND_V1 : BACKEND_V0;
     copy_string(agent->session_key, sizeof agent->session_key, item,
         is_v1 ? "systemSessionKey" : "sessionKey");
+    if (is_v1)
+        agent->flags = behavior_flags_read(json_object_get(item, "effectiveBehaviorFlags"));
     agent->heartbeat_interval_ms = read_interval_ms(item);
     return true;
 }
@@ -245,6 +247,28 @@ enum convex_outcome service_list_agents(
     if (is_empty && outcome == CONVEX_SUCCESS)
         ask_for_orchestrator(service);
     return outcome;
+}
+
+enum convex_outcome service_get_orchestrator(
+    const struct service *service, char agent_id[static ID_BYTES], struct error *error)
+{
+    static const char action[] = "getOrchestratorAgentId";
+    json_t *value;
+    enum convex_outcome outcome =
+        convex_call(service, action, json_object(), CONVEX_PLAIN, &value, error);
+    if (outcome == CONVEX_FUNCTION_ERROR)
+        convex_doubt_version(service->convex);
+    if (outcome != CONVEX_SUCCESS)
+        return outcome;
+    const json_t *member = json_object_get(value, "orchestratorAgentId");
+    const char *id = json_guard_id(value, "orchestratorAgentId");
+    bool is_known = id != NULL || json_is_null(member);
+    text_copy(agent_id, ID_BYTES, id != NULL ? id : "");
+    json_decref(value);
+    if (is_known)
+        return CONVEX_SUCCESS;
+    error_set(error, ERROR_REMOTE, "%s: the result has no orchestratorAgentId", action);
+    return CONVEX_UNAVAILABLE;
 }
 
 enum convex_outcome service_report_agent_online(

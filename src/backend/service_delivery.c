@@ -151,7 +151,7 @@ static const char *find_malformed_part(const struct delivery_context *context)
 }
 
 /* The backend's defaults are in what it sends; these count for what it leaves out. */
-static struct behavior_flags read_flags(const json_t *flags)
+struct behavior_flags behavior_flags_read(const json_t *flags)
 {
     return (struct behavior_flags){
         .can_create_tasks = json_is_true(json_object_get(flags, "canCreateTasks")),
@@ -191,7 +191,7 @@ static void read_v1_parts(struct delivery_context *context)
         context->source_type = (enum notification_type)read_word(
             value, "sourceNotificationType", type_words, COUNT(type_words));
     context->orchestrator_id = json_guard_string(value, "orchestratorAgentId");
-    context->flags = read_flags(json_object_get(value, "effectiveBehaviorFlags"));
+    context->flags = behavior_flags_read(json_object_get(value, "effectiveBehaviorFlags"));
     context->thread = json_guard_array(value, "thread");
     read_thread_times(context);
     context->mentionable_agents = json_guard_array(value, "mentionableAgents");

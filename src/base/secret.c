@@ -7,7 +7,8 @@
  *
  * redact() cleans every text before it leaves the process: log lines, errors quoted from servers,
  * HTTP responses. It knows the exact values registered with redact_add_secret, in the forms that
- * JSON gives them, and catches others by their shape ("Bearer ...", "token=...", mc_service_...).
+ * JSON gives them, and catches others by their shape ("Bearer ...", "token=...", mc_service_...,
+ * and the tags of agents' session keys, "~" and 26 letters).
  * It works in place and never lengthens the text, so callers need no buffer and it cannot fail.
  * The list of values is bounded, since each rotation adds some; the oldest is dropped.
  *
@@ -29,6 +30,9 @@
  * Shorter values would blank out ordinary words.
  */
 enum { MAX_REDACTED = 96, MIN_SECRET_BYTES = 6 };
+
+/* How many letters a tag has (agent_tools/capability.h). */
+enum { TAG_LETTERS = 26 };
 
 struct secret {
     struct mutex lock; /* guards value */
@@ -274,6 +278,14 @@ static void redact_named_value(char *text, const char *name)
     }
 }
 
+/* Redacts the letters of "~abc...", if there are exactly as many as a tag has. */
+static void redact_tags(char *text)
+{
+    for (char *at = strchr(text, '~'); at != NULL; at = strchr(at + 1, '~'))
+        if (strspn(at + 1, "abcdefghijklmnopqrstuvwxyz234567") == TAG_LETTERS)
+            redact_bytes(at + 1, TAG_LETTERS);
+}
+
 void redact(char *text)
 {
     static const char *const names[] = {
@@ -281,6 +293,7 @@ void redact(char *text)
     redact_known(text);
     redact_after_prefix(text, "mc_service_", true);
     redact_after_prefix(text, "Bearer ", false);
+    redact_tags(text);
     /* Every name ends in "token", which hardly any text contains. */
     if (strcasestr(text, "token") == NULL)
         return;

@@ -154,8 +154,10 @@ const struct option config_options[CONFIG_OPTIONS] = {
         65535, .fallback = "3001", .help = "Port the HTTP server listens on; 0 picks a free port"},
     [OPTION_TASK_STATUS_BASE_URL] = {"TASK_STATUS_BASE_URL", SECTION_HEALTH, OPTION_URL,
         OPTION_UNQUOTED, FIELD(task_status_base_url), .computed = "the HTTP server's address",
-        .example = "http://runtime:3001",
-        .help = "URL under which agents reach the HTTP server; no effect yet"},
+        .example = "http://runtime:3001", .help = "URL under which agents reach the HTTP server"},
+    [OPTION_AGENT_API_TAGS] = {"AGENT_API_TAGS", SECTION_HEALTH, OPTION_CHOICE, 0,
+        FIELD(agent_api_tags), .choices = switches, .fallback = "on",
+        .help = "Whether agents have to prove their session; off lets one act for another"},
 
     [OPTION_STATE_DIR] = {"STATE_DIR", SECTION_PROCESS, OPTION_PATH, 0, FIELD(state_dir),
         .computed = "$STATE_DIRECTORY, else under ~/.local/state",

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -283,6 +284,47 @@ static void check_health_host(const struct config *config, struct problems *prob
         fault);
 }
 
+static bool is_any_address(const char *host)
+{
+    static const char *const all[] = {"0.0.0.0", "::", "0"};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (strcmp(host, all[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool is_loopback_host(const char *host)
+{
+    return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
+           strcasecmp(host, "localhost") == 0;
+}
+
+/* Agents use the HTTP server, too, and are told its address. */
+static void check_agents_address(
+    const struct config *config, const struct values *values, struct problems *problems)
+{
+    struct url url;
+    const char *host = config->health_host;
+    if (host == NULL)
+        return;
+    if (option_is_absent(values, OPTION_TASK_STATUS_BASE_URL) && is_any_address(host))
+        problems_add(problems, PROBLEM_WARNING,
+            "HEALTH_HOST %s listens on all interfaces, but agents are told http://127.0.0.1, which "
+            "only those on this machine can reach; set TASK_STATUS_BASE_URL to the address for the "
+            "gateway's host or container, such as http://runtime:3001",
+            host);
+    if (!option_is_present(values, OPTION_TASK_STATUS_BASE_URL) ||
+        url_parse(config->task_status_base_url, &url) != NULL || !is_loopback_host(host))
+        return;
+    char named[QUOTED_BYTES];
+    text_quote(named, sizeof named, url.host.bytes, url.host.length_bytes);
+    if (!is_loopback_host(named))
+        problems_add(problems, PROBLEM_WARNING,
+            "TASK_STATUS_BASE_URL sends agents to %s, but HEALTH_HOST %s can be reached from this "
+            "machine only; set HEALTH_HOST to an address that the gateway's host can reach",
+            named, host);
+}
+
 static void check_ca_file(const struct config *config, struct problems *problems)
 {
     struct stat status;
@@ -325,6 +367,7 @@ int rules_apply(struct config *config, const struct values *values, struct probl
     check_convex_url(config, values, problems);
     check_ca_file(config, problems);
     check_health_host(config, problems);
+    check_agents_address(config, values, problems);
     check_workspace_root(config, problems);
     int result = fill_gateway_token(config, values, problems);
     if (result == 0)

@@ -98,6 +98,57 @@ void session_key_append(
     }
 }
 
+/* Splits the part before the next ':' off rest; false without one. */
+static bool take_part(struct text_span *rest, struct text_span *part)
+{
+    const char *end = memchr(rest->bytes, ':', rest->length_bytes);
+    if (end == NULL)
+        return false;
+    *part = (struct text_span){rest->bytes, (size_t)(end - rest->bytes)};
+    rest->bytes = end + 1;
+    rest->length_bytes -= part->length_bytes + 1;
+    return true;
+}
+
+static bool part_is(const struct text_span *part, const char *word)
+{
+    return part->length_bytes == strlen(word) &&
+           strncasecmp(part->bytes, word, part->length_bytes) == 0;
+}
+
+/* The account in "task:{task}:{account}:v{n}" or "system:{account}:v{n}". */
+static struct text_span find_account(struct text_span rest)
+{
+    struct text_span part;
+    struct text_span account;
+    bool found = take_part(&rest, &part) &&
+                 (part_is(&part, "system") ||
+                     (part_is(&part, "task") && take_part(&rest, &part) && part.length_bytes > 0));
+    if (!found || !take_part(&rest, &account) || account.length_bytes == 0)
+        return (struct text_span){0};
+    size_t digits = 1;
+    while (digits < rest.length_bytes && text_is_digit(rest.bytes[digits]))
+        digits++;
+    bool is_numbered = digits > 1 && digits == rest.length_bytes && rest.bytes[0] == 'v';
+    return is_numbered ? account : (struct text_span){0};
+}
+
+bool session_key_parse(const char *wire, size_t wire_bytes, enum session_key_reading reading,
+    const char *fallback_agent, struct session_key *key)
+{
+    struct text_span rest = {wire, wire_bytes};
+    struct text_span part;
+    if (!take_part(&rest, &part) || !part_is(&part, "agent"))
+        return false;
+    if (reading == KEY_OF_FALLBACK &&
+        (fallback_agent == NULL || !take_part(&rest, &part) || !part_is(&part, fallback_agent)))
+        return false;
+    if (!take_part(&rest, &key->slug) || key->slug.length_bytes == 0 || rest.length_bytes == 0)
+        return false;
+    key->account = find_account(rest);
+    return true;
+}
+
 const char *const slug_problem_words[] = {
     [SLUG_USABLE] = NULL,
     [SLUG_MALFORMED] = "malformed",

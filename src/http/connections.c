@@ -9,6 +9,9 @@
  * libmicrohttpd's own timeout only limits inactivity. When nearly all are in use a new connection
  * evicts the oldest, so clients that only hold connections cannot lock out others.
  *
+ * A request that does work on other threads may take longer. Its connection is held: it has no
+ * deadline here, is never evicted, and is one of at most half of the connections.
+ *
  * The list is in order of acceptance, and hence of deadlines. An expired connection is shut down
  * and leaves the list, but its memory belongs to libmicrohttpd's connection until that is closed,
  * when the server calls connections_remove.
@@ -232,14 +235,27 @@ struct connection *connections_add(struct connections *connections, int fd, int6
     connection->deadline_ms = now_ms + CONNECTION_LIMIT_MS;
     TAILQ_INSERT_TAIL(&connections->oldest_first, connection, by_age);
     connections->listed++;
-    if (connections->listed > connections->max - connections->max / CLOSING_SHARE)
+    if (connections->listed + connections->held >
+        connections->max - connections->max / CLOSING_SHARE)
         connections_expire(connections, TAILQ_FIRST(&connections->oldest_first));
     return connection;
 }
 
+bool connections_hold(struct connections *connections, struct connection *connection)
+{
+    if (connection->expired || connections->held >= connections->max / 2)
+        return false;
+    connections_unlist(connections, connection);
+    connections->held++;
+    connection->is_held = true;
+    return true;
+}
+
 void connections_remove(struct connections *connections, struct connection *connection)
 {
-    if (connection != NULL && !connection->expired)
+    if (connection != NULL && connection->is_held)
+        connections->held--;
+    else if (connection != NULL && !connection->expired)
         connections_unlist(connections, connection);
     free(connection);
 }

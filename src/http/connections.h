@@ -9,6 +9,8 @@
 
 #include "base/error.h"
 
+struct http_post;
+
 /*
  * Listens on host (an IPv4 or IPv6 literal, or a name, of whose addresses IPv4 is tried first) and
  * port (0..65535; 0 is any free one). Stores the socket, which the caller owns, non-blocking and
@@ -29,16 +31,19 @@ struct connection {
     int fd;
     int64_t deadline_ms;
     bool expired; /* shut down, and no longer listed */
+    bool is_held; /* likewise not listed; http/posts.c ends it */
 
     /* The progress of its request, kept by the server. */
     bool header_seen;
     size_t body_bytes;
+    struct http_post *post; /* NULL unless it is one */
 };
 
 /* Not locked: used only by the server's thread once that runs. */
 struct connections {
     unsigned max; /* that may be open at a time */
     unsigned listed;
+    unsigned held; /* at most half of max */
     TAILQ_HEAD(, connection) oldest_first;
 };
 
@@ -50,6 +55,12 @@ void connections_init(struct connections *connections);
  * down. Freed by connections_remove. NULL when out of memory, and then fd is shut down.
  */
 struct connection *connections_add(struct connections *connections, int fd, int64_t now_ms);
+
+/*
+ * Exempts a connection from deadlines and eviction: whoever calls this ends it. False when half of
+ * max are held already, since the other half is for those that come and go.
+ */
+bool connections_hold(struct connections *connections, struct connection *connection);
 
 /* Frees a closed connection; does nothing for NULL. */
 void connections_remove(struct connections *connections, struct connection *connection);

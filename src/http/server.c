@@ -1,14 +1,14 @@
 /*
- * libmicrohttpd without its own threads: our thread mc-http polls the library's epoll descriptor
- * and an eventfd for stopping, expires old connections, runs the ticker and then the library. All
- * handlers run on that thread, one after the other, so a handler that blocks delays every client
- * and handlers need no locks among themselves.
+ * libmicrohttpd without its own threads: our thread mc-http polls the library's epoll descriptor,
+ * an eventfd for stopping and one for posts, expires old connections, runs the ticker, the posts
+ * and then the library. All handlers run on that thread, one after the other, so a handler that
+ * blocks delays every client and handlers need no locks among themselves.
  *
  * The library calls server_on_request several times for each request: once with the header, once
- * for each part of a body, and once more to respond. Only GET and HEAD are served, but a body is
- * read (up to BODY_BYTES) before the error is sent: closing a socket with unread data sends a reset
- * that may destroy the response on its way. Memory per connection is fixed by
- * CONNECTION_MEMORY_BYTES.
+ * for each part of a body, and once more to respond. Requests with bodies that other threads answer
+ * are the business of http/posts.c. Elsewhere only GET and HEAD are served, but a body is read (up
+ * to BODY_BYTES) before the error is sent: closing a socket with unread data sends a reset that may
+ * destroy the response on its way. Memory per connection is fixed by CONNECTION_MEMORY_BYTES.
  *
  * Every response closes its connection, which keeps the limits on connections (http/connections.h)
  * simple: a connection is a request.
@@ -31,6 +31,8 @@
 #include "base/log.h"
 #include "base/sync.h"
 #include "http/connections.h"
+#include "http/posts.h"
+#include "http/reply.h"
 
 enum {
     HEADER_BYTES = 8 * 1024,
@@ -42,6 +44,8 @@ enum {
     BODY_BYTES = 64 * 1024,
     STARVED_WAIT_MS = 200, /* between attempts to accept while there are no descriptors */
 };
+
+static const char header_too_large[] = "header over 8 KiB";
 
 struct http_server {
     const struct http_server_route *routes;
@@ -55,6 +59,7 @@ struct http_server {
     int listen_fd; /* the daemon's */
     int epoll_fd;
     struct connections connections;
+    struct http_posts posts;
     int64_t tick_due_ms;
     bool closed_some; /* a connection, since the library last ran */
 };
@@ -74,16 +79,11 @@ static void server_on_connection(void *argument, struct MHD_Connection *handle, 
             &server->connections, server_connection_fd(handle), clock_monotonic_ms());
         return;
     }
+    struct connection *connection = *context;
     server->closed_some = true;
-    connections_remove(&server->connections, *context);
-}
-
-static void reply_set_error(struct http_server_reply *reply, unsigned status, const char *reason)
-{
-    reply->status = status;
-    reply->content_type = "application/json";
-    text_clear(&reply->body);
-    text_printf(&reply->body, "{\"error\":\"%s\"}", reason);
+    if (connection != NULL)
+        posts_drop(&server->posts, connection->post);
+    connections_remove(&server->connections, connection);
 }
 
 static bool server_allows_method(const char *method)
@@ -101,47 +101,6 @@ static void server_route(const struct http_server *server,
         }
     }
     reply_set_error(reply, MHD_HTTP_NOT_FOUND, "no such path");
-}
-
-static enum MHD_Result reply_add_headers(
-    struct MHD_Response *response, const struct http_server_reply *reply)
-{
-    const struct {
-        const char *name;
-        const char *value;
-    } headers[] = {
-        {MHD_HTTP_HEADER_CONTENT_TYPE, reply->content_type},
-        {MHD_HTTP_HEADER_CONTENT_SECURITY_POLICY, reply->content_policy},
-        {MHD_HTTP_HEADER_X_CONTENT_TYPE_OPTIONS, "nosniff"},
-        {MHD_HTTP_HEADER_CACHE_CONTROL, "no-store"},
-        {MHD_HTTP_HEADER_CONNECTION, "close"},
-    };
-    for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++)
-        if (MHD_add_response_header(response, headers[i].name, headers[i].value) != MHD_YES)
-            return MHD_NO;
-    if (reply->status == MHD_HTTP_METHOD_NOT_ALLOWED)
-        return MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-    return MHD_YES;
-}
-
-/* Consumes the reply's body. MHD_NO makes the library close the connection. */
-static enum MHD_Result reply_queue(struct MHD_Connection *handle, struct http_server_reply *reply)
-{
-    size_t length_bytes = reply->body.length_bytes;
-    char *body = text_take(&reply->body);
-    if (body == NULL)
-        return MHD_NO;
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(length_bytes, body, MHD_RESPMEM_MUST_FREE);
-    if (response == NULL) {
-        free(body);
-        return MHD_NO;
-    }
-    enum MHD_Result result = reply_add_headers(response, reply);
-    if (result == MHD_YES)
-        result = MHD_queue_response(handle, reply->status, response);
-    MHD_destroy_response(response);
-    return result;
 }
 
 static size_t server_header_bytes(struct MHD_Connection *handle)
@@ -174,32 +133,54 @@ static const char *server_target_path(const char *target)
     return path != NULL ? path : "/";
 }
 
-static enum MHD_Result server_respond(const struct http_server *server,
+const char *http_server_request_header(const struct http_server_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->handle, MHD_HEADER_KIND, name);
+}
+
+static struct http_server_request server_read_request(
     struct MHD_Connection *handle, const char *target, const char *method)
 {
-    const char *accept =
-        MHD_lookup_connection_value(handle, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
-    const struct http_server_request request = {
+    struct http_server_request request = {
         .path = server_target_path(target),
-        .accept = accept == NULL ? "" : accept,
         .verbose = server_has_parameter(handle, "verbose"),
+        .method = method,
+        .peer = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr,
+        .handle = handle,
     };
-    struct http_server_reply reply = {
-        .status = MHD_HTTP_OK,
-        .content_type = "application/json",
-        .content_policy = "default-src 'none'",
-    };
-    if (server_header_bytes(handle) > HEADER_BYTES)
-        reply_set_error(&reply, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, "header over 8 KiB");
-    else if (!server_allows_method(method))
+    const char *accept = http_server_request_header(&request, MHD_HTTP_HEADER_ACCEPT);
+    request.accept = accept == NULL ? "" : accept;
+    return request;
+}
+
+static enum MHD_Result server_respond(
+    const struct http_server *server, const struct http_server_request *request)
+{
+    struct http_server_reply reply;
+    reply_init(&reply);
+    if (server_header_bytes(request->handle) > HEADER_BYTES)
+        reply_set_error(&reply, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, header_too_large);
+    else if (!server_allows_method(request->method))
         reply_set_error(&reply, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
     else
-        server_route(server, &request, &reply);
+        server_route(server, request, &reply);
     if (reply.body.failed) {
         text_fini(&reply.body);
         reply_set_error(&reply, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory");
     }
-    return reply_queue(handle, &reply);
+    return reply_queue(request->handle, &reply);
+}
+
+/* The first call for a request, before its body. */
+static enum MHD_Result server_begin(struct http_server *server,
+    const struct http_server_request *request, struct connection *connection)
+{
+    connection->header_seen = true;
+    if (!posts_own_path(&server->posts, request->path))
+        return MHD_YES;
+    bool fits = server_header_bytes(request->handle) <= HEADER_BYTES;
+    return posts_begin(&server->posts, request, connection,
+        MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, fits ? NULL : header_too_large);
 }
 
 /* Leaves %XX in the path: decoded, "/health%00x" would read as "/health". */
@@ -214,18 +195,20 @@ static enum MHD_Result server_on_request(void *argument, struct MHD_Connection *
     const char *path, const char *method, const char *version, const char *body, size_t *body_bytes,
     void **context)
 {
-    (void)version, (void)body, (void)context;
+    (void)version, (void)context;
+    struct http_server *server = argument;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct connection *connection = info->socket_context;
     if (connection == NULL)
         return MHD_NO;
-    if (!connection->header_seen) {
-        connection->header_seen = true;
-        return MHD_YES;
-    }
+    if (connection->post != NULL)
+        return posts_continue(&server->posts, connection->post, body, body_bytes);
+    const struct http_server_request request = server_read_request(handle, path, method);
+    if (!connection->header_seen)
+        return server_begin(server, &request, connection);
     if (*body_bytes == 0)
-        return server_respond(argument, handle, path, method);
+        return server_respond(server, &request);
     connection->body_bytes += *body_bytes;
     *body_bytes = 0;
     return connection->body_bytes <= BODY_BYTES ? MHD_YES : MHD_NO;
@@ -244,6 +227,8 @@ static int server_wait_ms(struct http_server *server)
     int64_t now_ms = clock_monotonic_ms();
     if (connections_due_ms(&server->connections) - now_ms < min_ms)
         min_ms = connections_due_ms(&server->connections) - now_ms;
+    if (posts_due_ms(&server->posts) - now_ms < min_ms)
+        min_ms = posts_due_ms(&server->posts) - now_ms;
     if (server->ticker.tick != NULL && server->tick_due_ms - now_ms < min_ms)
         min_ms = server->tick_due_ms - now_ms;
     if (min_ms == INT_MAX)
@@ -257,7 +242,8 @@ static int server_wait_ms(struct http_server *server)
  */
 static bool server_is_starved(const struct http_server *server)
 {
-    if (server->connections.listed > 0 || !fd_wait_readable(server->listen_fd, 0))
+    if (server->connections.listed + server->connections.held > 0 ||
+        !fd_wait_readable(server->listen_fd, 0))
         return false;
     int shortage = fd_find_shortage();
     if (shortage != 0)
@@ -271,10 +257,11 @@ static bool server_wait(struct http_server *server)
     struct pollfd fds[] = {
         {.fd = server->epoll_fd, .events = POLLIN},
         {.fd = server->stop_fd, .events = POLLIN},
+        {.fd = server->posts.wake_fd, .events = POLLIN},
     };
     if (server_is_starved(server) && fd_wait_readable(server->stop_fd, STARVED_WAIT_MS))
         return false;
-    int ready = poll(fds, 2, server_wait_ms(server));
+    int ready = poll(fds, 3, server_wait_ms(server));
     assert(ready >= 0 || errno == EINTR);
     return ready <= 0 || fds[1].revents == 0;
 }
@@ -297,8 +284,11 @@ static void *server_main(void *argument)
         connections_expire_old(&server->connections, clock_monotonic_ms());
         server_tick_if_due(server);
         server->closed_some = false;
+        posts_run(&server->posts, clock_monotonic_ms());
         MHD_run(server->daemon);
     }
+    posts_abandon(&server->posts);
+    MHD_run(server->daemon);
     MHD_stop_daemon(server->daemon);
     return NULL;
 }
@@ -306,11 +296,11 @@ static void *server_main(void *argument)
 /* On success the daemon owns listen_fd. */
 static int server_start_daemon(struct http_server *server, int listen_fd, struct error *error)
 {
-    server->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, server_on_request, server,
-        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, server->connections.max,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
-        MHD_OPTION_NOTIFY_CONNECTION, server_on_connection, server, MHD_OPTION_UNESCAPE_CALLBACK,
-        server_keep_escapes, NULL, MHD_OPTION_END);
+    server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+        server_on_request, server, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+        server->connections.max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_NOTIFY_CONNECTION, server_on_connection, server,
+        MHD_OPTION_UNESCAPE_CALLBACK, server_keep_escapes, NULL, MHD_OPTION_END);
     if (server->daemon == NULL)
         return error_set(error, ERROR_SYSTEM, "cannot start the HTTP server");
     server->listen_fd = listen_fd;
@@ -320,7 +310,7 @@ static int server_start_daemon(struct http_server *server, int listen_fd, struct
 
 int http_server_create(struct http_server **server, const char *host, unsigned port,
     const struct http_server_route *routes, const struct http_server_ticker *ticker,
-    struct error *error)
+    const struct http_server_posts *posts, struct error *error)
 {
     struct http_server *created = calloc(1, sizeof *created);
     if (created == NULL)
@@ -338,9 +328,12 @@ int http_server_create(struct http_server **server, const char *host, unsigned p
         result = error_set_errno(error, ERROR_SYSTEM, errno, "cannot start the HTTP server");
         goto err_after_calloc;
     }
-    result = listener_open(host, port, &listen_fd, &created->port, error);
+    result = posts_init(&created->posts, posts, &created->connections, error);
     if (result != 0)
         goto err_after_eventfd;
+    result = listener_open(host, port, &listen_fd, &created->port, error);
+    if (result != 0)
+        goto err_after_posts;
     result = server_start_daemon(created, listen_fd, error);
     if (result != 0)
         goto err_after_listener;
@@ -353,9 +346,11 @@ int http_server_create(struct http_server **server, const char *host, unsigned p
 err_after_daemon:
     /* Also closes the listener. */
     MHD_stop_daemon(created->daemon);
-    goto err_after_eventfd;
+    goto err_after_posts;
 err_after_listener:
     close(listen_fd);
+err_after_posts:
+    posts_fini(&created->posts);
 err_after_eventfd:
     close(created->stop_fd);
 err_after_calloc:
@@ -373,12 +368,34 @@ unsigned http_server_port(const struct http_server *server)
     return server->port;
 }
 
+struct http_post *http_server_take_post(struct http_server *server)
+{
+    return posts_take(&server->posts);
+}
+
+void http_server_read_post(struct http_server *server, struct http_post *post)
+{
+    posts_read(&server->posts, post);
+}
+
+void http_server_answer_post(
+    struct http_server *server, struct http_post *post, struct http_server_reply *reply)
+{
+    posts_answer(&server->posts, post, reply);
+}
+
+void http_server_close_posts(struct http_server *server)
+{
+    posts_close(&server->posts);
+}
+
 void http_server_destroy(struct http_server *server)
 {
     if (server == NULL)
         return;
     eventfd_write(server->stop_fd, 1);
     thread_join(server->thread);
+    posts_fini(&server->posts);
     close(server->stop_fd);
     free(server);
 }

@@ -142,8 +142,8 @@ static int listen_for_routes(struct routes *routes, struct error *error)
         .tick = take_trend_sample,
         .tick_context = &routes->trend,
     };
-    int result = http_server_create(
-        &routes->server, config->health_host, config->health_port, routes->table, &ticker, error);
+    int result = http_server_create(&routes->server, config->health_host, config->health_port,
+        routes->table, &ticker, routes->sources.posts, error);
     if (result == 0)
         log_info("Health", "Listening on %s port %u", config->health_host,
             http_server_port(routes->server));
@@ -178,6 +178,11 @@ int routes_start(struct routes **routes, const struct routes_sources *sources, s
     }
     *routes = created;
     return 0;
+}
+
+struct http_server *routes_server(const struct routes *routes)
+{
+    return routes->server;
 }
 
 void routes_stop(struct routes *routes)

@@ -76,6 +76,11 @@ static const char *const tools[] = {"task_status", "task_update", "task_create",
     "task_delete", "task_link_pr", "unknown"};
 static const char *const tool_ends[] = {
     "succeeded", "refused", "rejected", "unavailable", "uncertain", "aborted"};
+static const char *const endpoints[] = {"task-status", "task-update", "task-create", "task-assign",
+    "response-request", "document", "document-list", "task-message", "task-list", "task-get",
+    "task-thread", "task-search", "task-load", "get-agent-skills", "task-delete", "task-link-pr",
+    "other"};
+static const char *const statuses[] = {"2xx", "4xx", "5xx", "none"};
 static const char *const gateway_states[] = {"open", "trickle", "suspect", "shut"};
 static const char *const health_reasons[] = {"not_running", "gateway", "gateway_process", "backend",
     "backend_version", "spool", "no_delivery", "unknown_agents", "old_failures", "list_full"};
@@ -173,6 +178,17 @@ const struct metric_family metric_families[METRICS] = {
     [METRIC_CONVEX_REQUEST] = HISTOGRAM("convex_request",
         .help = "Duration of calls of backend functions, including the wait for a slot.",
         .labels = {LABEL("action", actions)}, BUCKETS(request_bounds_us)),
+
+    [METRIC_AGENT_API_REQUESTS] = COUNTER("agent_api_requests",
+        .help = "Requests to the agents' API by class of status; \"none\" if the client left.",
+        .labels = {LABEL("endpoint", endpoints), LABEL("status", statuses)}),
+    [METRIC_AGENT_API_REQUEST] = HISTOGRAM("agent_api_request",
+        .help = "Time from the header of an admitted request to the agents' API to its answer.",
+        BUCKETS(request_bounds_us)),
+    [METRIC_AGENT_API_IN_FLIGHT] = GAUGE("agent_api_in_flight",
+        .help = "Requests to the agents' API that are admitted and not answered."),
+    [METRIC_AGENT_API_REFUSED_KEYS] = COUNTER("agent_api_refused_keys",
+        .help = "Requests to the agents' API with a session key that is not valid."),
 
     [METRIC_QUEUE_DEPTH] =
         GAUGE("queue_depth", .help = "Entries ready for a worker; each agent counts for at most "

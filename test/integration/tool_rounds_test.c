@@ -4,11 +4,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "../lib/agent_caller.h"
 #include "../lib/backend_call.h"
 #include "../lib/board.h"
 #include "../lib/thread.h"
@@ -245,6 +247,51 @@ static void test_tools_can_be_switched_off(void **state)
     test_env_stop_runtime(env);
 }
 
+/* Copies what follows words in the instructions, up to a blank, a line end or a full stop. */
+static void find_after(const char *instructions, const char *words, char *found, size_t found_bytes)
+{
+    const char *begin = strstr(instructions, words);
+    assert_non_null(begin);
+    begin += strlen(words);
+    size_t length = strcspn(begin, " \n");
+    if (length > 0 && begin[length - 1] == '.')
+        length--;
+    assert_true(length < found_bytes);
+    memcpy(found, begin, length);
+    found[length] = '\0';
+}
+
+/* Without tools an agent is told of the HTTP API, and of a key that it takes. */
+static void test_agent_without_tools_can_use_the_http_api(void **state)
+{
+    struct test_env *env = *state;
+    char url[128];
+    char expected[128];
+    char credential[AGENT_CREDENTIAL_BYTES];
+    thread_seed(env);
+    test_env_list_agents(env, true);
+    ask(env, STRINGS("OPENCLAW_CLIENT_TOOLS_ENABLED=false"));
+    json_t *run = thread_run(env, 0);
+    if (json_object_get(run, "instructions") == NULL) { /* a wake-up came first */
+        json_decref(run);
+        run = thread_run(env, 1);
+    }
+    const char *instructions = board_string(run, "instructions");
+    assert_non_null(strstr(instructions, "- POST /agent/task-status: "));
+    find_after(instructions, "HTTP base URL: ", url, sizeof url);
+    find_after(instructions, "x-openclaw-session-key: ", credential, sizeof credential);
+    snprintf(expected, sizeof expected, "http://127.0.0.1:%u", env->health_port);
+    assert_string_equal(url, expected);
+    json_t *document = task(env);
+    char body[160];
+    snprintf(body, sizeof body, "{'taskId':'%s','status':'review'}", board_string(document, "_id"));
+    agent_caller_must_get(env, "/agent/task-status", credential, body, 200, "\"success\":true");
+    task_must_be(env, "review");
+    json_decref(document);
+    json_decref(run);
+    test_env_stop_runtime(env);
+}
+
 /* A limit for the run with all its rounds. */
 static void test_run_that_takes_too_long_fails(void **state)
 {
@@ -291,6 +338,7 @@ int main(void)
         V1(test_results_wait_for_the_gateway),
         V1(test_next_run_is_told_of_the_calls_of_a_failed_one),
         V1(test_tools_can_be_switched_off),
+        V1(test_agent_without_tools_can_use_the_http_api),
         V1(test_run_that_takes_too_long_fails),
         V1(test_request_for_a_response_belongs_to_its_chain),
     };

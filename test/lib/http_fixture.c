@@ -56,7 +56,7 @@ int http_fixture_setup(void **state)
 {
     struct error error;
     struct http_server *server = NULL;
-    if (http_server_create(&server, "127.0.0.1", 0, http_fixture_routes, NULL, &error) != 0)
+    if (http_server_create(&server, "127.0.0.1", 0, http_fixture_routes, NULL, NULL, &error) != 0)
         fail_msg("%s", error.text);
     *state = server;
     return 0;

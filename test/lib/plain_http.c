@@ -48,8 +48,14 @@ static char *read_to_end(int fd)
 void plain_http_request(unsigned port, const char *method, const char *path, const char *headers,
     struct plain_response *answer)
 {
+    plain_http_send(port, method, path, headers, "", answer);
+}
+
+void plain_http_send(unsigned port, const char *method, const char *path, const char *headers,
+    const char *body, struct plain_response *answer)
+{
     struct text request = {0};
-    text_printf(&request, "%s %s HTTP/1.1\r\nHost: h\r\n%s\r\n", method, path, headers);
+    text_printf(&request, "%s %s HTTP/1.1\r\nHost: h\r\n%s\r\n%s", method, path, headers, body);
     int fd = connect_with_timeout(port);
     ssize_t sent = send(fd, request.data, request.length_bytes, MSG_NOSIGNAL);
     assert_int_equal(sent, request.length_bytes);

@@ -14,6 +14,9 @@ struct plain_response {
  */
 void plain_http_request(unsigned port, const char *method, const char *path, const char *headers,
     struct plain_response *answer);
+/* The same with a body after the header, in which headers announces its size. */
+void plain_http_send(unsigned port, const char *method, const char *path, const char *headers,
+    const char *body, struct plain_response *answer);
 void plain_response_fini(struct plain_response *answer);
 
 #endif

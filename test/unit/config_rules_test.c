@@ -219,6 +219,32 @@ static void test_task_status_base_url_must_be_http(void **state)
     }
 }
 
+/* Agents are told an address, so it has to be one that they can reach. */
+static void test_address_for_agents_must_fit_the_one_listened_on(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const suspicious[][3] = {
+        {"HEALTH_HOST=0.0.0.0", "TASK_STATUS_BASE_URL=", "set TASK_STATUS_BASE_URL"},
+        {"HEALTH_HOST=::", "TASK_STATUS_BASE_URL=", "set TASK_STATUS_BASE_URL"},
+        {"HEALTH_HOST=127.0.0.1", "TASK_STATUS_BASE_URL=http://runtime:3001",
+            "sends agents to runtime"},
+        {"HEALTH_HOST=localhost", "TASK_STATUS_BASE_URL=http://10.0.0.1:3001", "10.0.0.1"},
+    };
+    static const char *const fitting[][2] = {
+        {"HEALTH_HOST=0.0.0.0", "TASK_STATUS_BASE_URL=http://runtime:3001"},
+        {"HEALTH_HOST=127.0.0.1", "TASK_STATUS_BASE_URL=http://localhost:3001"},
+        {"HEALTH_HOST=::1", "TASK_STATUS_BASE_URL=http://[::1]:3001"},
+        {"HEALTH_HOST=10.0.0.1", "TASK_STATUS_BASE_URL="},
+    };
+    for (size_t i = 0; i < sizeof suspicious / sizeof suspicious[0]; i++) {
+        assert_int_equal(LOAD(fixture, REQUIRED, suspicious[i][0], suspicious[i][1]), 0);
+        assert_int_equal(fixture->problems.count, 1);
+        must_report(fixture, suspicious[i][2]);
+    }
+    for (size_t i = 0; i < sizeof fitting / sizeof fitting[0]; i++)
+        must_load(fixture, LOAD(fixture, REQUIRED, fitting[i][0], fitting[i][1]));
+}
+
 static void test_state_dir_follows_the_environment(void **state)
 {
     struct config_fixture *fixture = *state;
@@ -249,7 +275,7 @@ static void test_ca_file_must_be_a_file(void **state)
 static void test_health_host_must_be_an_address_or_name(void **state)
 {
     struct config_fixture *fixture = *state;
-    static const char *const good[] = {"HEALTH_HOST=0.0.0.0", "HEALTH_HOST=::1",
+    static const char *const good[] = {"HEALTH_HOST=10.0.0.1", "HEALTH_HOST=::1",
         "HEALTH_HOST=fe80::1%eth0", "HEALTH_HOST=localhost", "HEALTH_HOST=my-host_1.example"};
     static const char *const bad[] = {"HEALTH_HOST=not an address", "HEALTH_HOST=999.1.1.1",
         "HEALTH_HOST=[::1]", "HEALTH_HOST=http//x", "HEALTH_HOST=eth%0"};
@@ -265,6 +291,7 @@ int main(void)
     cmocka_unit_test_setup_teardown(function, config_fixture_setup, config_fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_service_token_must_match_the_account),
+        TEST(test_address_for_agents_must_fit_the_one_listened_on),
         TEST(test_account_id_must_be_a_safe_name),
         TEST(test_convex_url_must_be_a_deployment),
         TEST(test_gateway_url_must_be_http_or_empty),

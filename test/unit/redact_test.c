@@ -197,11 +197,30 @@ static void test_similar_names_are_unchanged(void **state)
     expect_unchanged("Invalid service token");
 }
 
+#define TAG_LETTERS "abcdefghijklmnopqrstuvwxyz"
+
+static void test_tags_of_session_keys_are_removed(void **state)
+{
+    (void)state;
+    expect_redacted("agent:jarvis:task:t1:acc:v1~" TAG_LETTERS, "agent:jarvis:task:t1:acc:v1~***");
+    expect_redacted("{\"key\":\"a~234567"
+                    "abcdefghijklmnopqrst\"}",
+        "{\"key\":\"a~***\"}");
+    expect_redacted("~" TAG_LETTERS "~" TAG_LETTERS " x", "~***~*** x");
+    expect_redacted("~~" TAG_LETTERS "-H", "~~***-H");
+    expect_unchanged("~" TAG_LETTERS "a");
+    expect_unchanged("~abcdefghijklmnopqrstuvwxy");
+    expect_unchanged("~abcdefghijklmnopqrstuvwxy1");
+    expect_unchanged("~Abcdefghijklmnopqrstuvwxyz");
+    expect_unchanged("~/.local " TAG_LETTERS);
+}
+
 static void test_redaction_is_idempotent(void **state)
 {
     (void)state;
     redact_add_secret("abcdefghij");
-    char text[] = "token=abcdefghij Bearer xyz mc_service_a_b {\"token\":\"q\"} abcdefgh";
+    char text[] =
+        "token=abcdefghij Bearer xyz mc_service_a_b {\"token\":\"q\"} a~" TAG_LETTERS " abcdefgh";
     redact(text);
     expect_unchanged(text);
 }
@@ -224,6 +243,7 @@ int main(void)
         TEST(test_bearer_values_are_removed),
         TEST(test_named_values_are_removed),
         TEST(test_similar_names_are_unchanged),
+        TEST(test_tags_of_session_keys_are_removed),
         TEST(test_redaction_is_idempotent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -127,7 +127,7 @@ static void test_flood_uses_a_quarter_of_the_descriptors(void **state)
     http_fixture_teardown(state);
     set_descriptor_limit(FEW_DESCRIPTORS);
     assert_int_equal(http_server_create((struct http_server **)state, "127.0.0.1", 0,
-                         http_fixture_routes, NULL, NULL),
+                         http_fixture_routes, NULL, NULL, NULL),
         0);
     set_descriptor_limit(DESCRIPTORS);
     int64_t began_ms = clock_monotonic_ms();

@@ -23,7 +23,7 @@ static void test_busy_port_is_unreachable(void **state)
     char port[16];
     snprintf(port, sizeof port, "%u", http_server_port(*state));
     int result = http_server_create(
-        &second, "127.0.0.1", http_server_port(*state), http_fixture_routes, NULL, &error);
+        &second, "127.0.0.1", http_server_port(*state), http_fixture_routes, NULL, NULL, &error);
     assert_int_equal(result, ERROR_UNREACHABLE);
     response_must_contain(error.text, "127.0.0.1");
     response_must_contain(error.text, port);
@@ -40,7 +40,7 @@ static void test_port_is_free_after_shutdown(void **state)
         http_server_destroy(server);
         *state = NULL;
         assert_int_equal(
-            http_server_create(&server, "127.0.0.1", port, http_fixture_routes, NULL, NULL), 0);
+            http_server_create(&server, "127.0.0.1", port, http_fixture_routes, NULL, NULL, NULL), 0);
         *state = server;
     }
 }
@@ -71,7 +71,7 @@ static void test_invalid_hosts_are_refused(void **state)
     for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
         struct error error;
         struct http_server *server = NULL;
-        int result = http_server_create(&server, hosts[i], 0, http_fixture_routes, NULL, &error);
+        int result = http_server_create(&server, hosts[i], 0, http_fixture_routes, NULL, NULL, &error);
         if (result != ERROR_INVALID)
             fail_msg("%s: %d %s", hosts[i], result, error.text);
         response_must_contain(error.text, hosts[i]);
@@ -85,7 +85,7 @@ static void test_missing_address_is_unreachable(void **state)
     struct error error;
     struct http_server *server = NULL;
     /* 192.0.2.0/24 is reserved for documentation (RFC 5737). */
-    int result = http_server_create(&server, "192.0.2.1", 0, http_fixture_routes, NULL, &error);
+    int result = http_server_create(&server, "192.0.2.1", 0, http_fixture_routes, NULL, NULL, &error);
     assert_int_equal(result, ERROR_UNREACHABLE);
     response_must_contain(error.text, "192.0.2.1");
     response_must_contain(error.text, strerror(EADDRNOTAVAIL));
@@ -99,7 +99,7 @@ static void test_names_and_wildcards_are_served(void **state)
     for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
         struct http_server *server = NULL;
         assert_int_equal(
-            http_server_create(&server, hosts[i], 0, http_fixture_routes, NULL, NULL), 0);
+            http_server_create(&server, hosts[i], 0, http_fixture_routes, NULL, NULL, NULL), 0);
         http_fixture_exchange(server, REQUEST("GET /echo", ""), answer);
         response_must_start_with(answer, "HTTP/1.1 200 ");
         http_server_destroy(server);
@@ -125,7 +125,7 @@ static void test_ipv6_is_served(void **state)
     }
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     struct http_server *server = NULL;
-    assert_int_equal(http_server_create(&server, "::1", 0, http_fixture_routes, NULL, NULL), 0);
+    assert_int_equal(http_server_create(&server, "::1", 0, http_fixture_routes, NULL, NULL, NULL), 0);
     struct sockaddr_in6 address = {
         .sin6_family = AF_INET6,
         .sin6_port = htons((uint16_t)http_server_port(server)),
@@ -155,7 +155,7 @@ static void test_tick_keeps_its_interval(void **state)
     struct http_server *server;
     int64_t began_ms = clock_monotonic_ms();
     assert_int_equal(
-        http_server_create(&server, "127.0.0.1", 0, http_fixture_routes, &ticker, NULL), 0);
+        http_server_create(&server, "127.0.0.1", 0, http_fixture_routes, &ticker, NULL, NULL), 0);
     while (atomic_load(&ticks) < TICKS) {
         assert_true(clock_monotonic_ms() < began_ms + HTTP_FIXTURE_TIMEOUT_MS);
         int64_t max = (clock_monotonic_ms() - began_ms) / INTERVAL_MS;

@@ -44,6 +44,24 @@ static void test_agent_is_read(void **state)
     agent_list_fini(&list);
 }
 
+static void test_flags_are_those_of_v1(void **state)
+{
+    (void)state;
+    struct agent_list list = read_list(
+        "[{\"_id\":\"a1\",\"systemSessionKey\":\"system:agent:x:acc:v1\","
+        "\"effectiveBehaviorFlags\":{\"canMarkDone\":true,\"canCreateTasks\":true,"
+        "\"canModifyTaskStatus\":false}},"
+        "{\"_id\":\"a2\",\"systemSessionKey\":\"k\",\"effectiveBehaviorFlags\":7},"
+        "{\"_id\":\"a3\",\"sessionKey\":\"k\",\"effectiveBehaviorFlags\":{\"canMarkDone\":true}}]");
+    assert_int_equal(list.count, 3);
+    assert_true(list.agents[0].flags.can_mark_done && list.agents[0].flags.can_create_tasks);
+    assert_false(list.agents[0].flags.can_modify_task_status);
+    assert_false(list.agents[1].flags.can_mark_done);
+    assert_true(list.agents[1].flags.can_modify_task_status);
+    assert_false(list.agents[2].flags.can_mark_done);
+    agent_list_fini(&list);
+}
+
 static void test_missing_fields_get_defaults(void **state)
 {
     (void)state;
@@ -295,6 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals_are_recognized_by_their_text),
         cmocka_unit_test(test_agent_is_read),
+        cmocka_unit_test(test_flags_are_those_of_v1),
         cmocka_unit_test(test_missing_fields_get_defaults),
         cmocka_unit_test(test_invalid_intervals_get_the_default),
         cmocka_unit_test(test_intervals_are_capped_at_a_year),

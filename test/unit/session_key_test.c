@@ -160,6 +160,55 @@ static void test_each_problem_has_a_word(void **state)
     assert_string_equal(slug_problem_words[SLUG_SHARED], "shared");
 }
 
+static bool parses(const char *wire, const char *fallback, const char *slug, const char *account)
+{
+    struct session_key key;
+    enum session_key_reading reading = fallback != NULL ? KEY_OF_FALLBACK : KEY_OF_AGENT;
+    if (!session_key_parse(wire, strlen(wire), reading, fallback, &key))
+        return false;
+    if (key.slug.length_bytes != strlen(slug) ||
+        memcmp(key.slug.bytes, slug, key.slug.length_bytes) != 0)
+        fail_msg("%s: %.*s instead of %s", wire, (int)key.slug.length_bytes, key.slug.bytes, slug);
+    if (account == NULL)
+        assert_null(key.account.bytes);
+    else if (key.account.length_bytes != strlen(account) ||
+             memcmp(key.account.bytes, account, strlen(account)) != 0)
+        fail_msg("%s: another account than %s", wire, account);
+    return true;
+}
+
+static void test_wire_keys_are_taken_apart(void **state)
+{
+    (void)state;
+    assert_true(parses("agent:jarvis:task:t1:acc:v1", NULL, "jarvis", "acc"));
+    assert_true(parses("agent:jarvis:system:acc:v23", NULL, "jarvis", "acc"));
+    assert_true(parses("agent:main:jarvis:task:t1:acc:v1", "Main", "jarvis", "acc"));
+    assert_true(parses("agent:main:jarvis:system:acc:v1", "main", "jarvis", "acc"));
+    /* Not of the backend's form: no account. */
+    assert_true(parses("agent:jarvis:plain", NULL, "jarvis", NULL));
+    assert_true(parses("agent:jarvis:task:t1:acc:v", NULL, "jarvis", NULL));
+    assert_true(parses("agent:jarvis:task:t1:acc:v1x", NULL, "jarvis", NULL));
+    assert_true(parses("agent:jarvis:task:t1:acc:1", NULL, "jarvis", NULL));
+    assert_true(parses("agent:jarvis:task:t1::v1", NULL, "jarvis", NULL));
+    assert_true(parses("agent:jarvis:task::acc:v1", NULL, "jarvis", NULL));
+    assert_true(parses("agent:jarvis:task:t1:acc", NULL, "jarvis", NULL));
+    assert_true(parses("agent:jarvis:system:acc:more:v1", NULL, "jarvis", NULL));
+    assert_true(parses("agent:main:jarvis:task:t1:acc:v1", NULL, "main", NULL));
+}
+
+static void test_other_texts_are_no_wire_keys(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"", ":", "::", "agent", "agent:", "agent:jarvis",
+        "agent:jarvis:", "agent::key", "task:t1:agent:jarvis:acc:v1", "agents:jarvis:key"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        assert_false(parses(others[i], NULL, "", NULL));
+        assert_false(parses(others[i], "jarvis", "", NULL));
+    }
+    assert_false(parses("agent:other:jarvis:key", "main", "", NULL));
+    assert_false(parses("agent:main:jarvis", "main", "", NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +222,8 @@ int main(void)
         cmocka_unit_test(test_slugs_that_break_keys_are_malformed),
         cmocka_unit_test(test_slugs_that_differ_in_case_are_shared),
         cmocka_unit_test(test_each_problem_has_a_word),
+        cmocka_unit_test(test_wire_keys_are_taken_apart),
+        cmocka_unit_test(test_other_texts_are_no_wire_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
