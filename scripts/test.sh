@@ -3,16 +3,17 @@
 #
 # Usage: scripts/test.sh [-h] [STEP...]
 #
-# Steps: build check asan tsan clang lint model coverage deploy fuzz demo browser gateway; without
-# any, all of them in this order. Each step's output is also in build/test-logs/. A failing step does
-# not keep the others from running, except for a failed build, which ends the run. The last line is
+# Steps: build check asan tsan clang lint model coverage deploy fuzz demo browser api gateway;
+# without any, all of them in this order. Each step's output is also in build/test-logs/. A failing step
+# does not keep the others from running, except for a failed build, which ends the run. The last line is
 # "N passed, N failed, N skipped"; the status is 1 when anything failed.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-readonly ALL_STEPS=(build check asan tsan clang lint model coverage deploy fuzz demo browser gateway)
+readonly ALL_STEPS=(build check asan tsan clang lint model coverage deploy fuzz demo browser api
+    gateway)
 readonly CI_BUILD=build/ci
 readonly LOGS=build/test-logs
 readonly FUZZ_SECONDS=${FUZZ_SECONDS:-10}
@@ -93,6 +94,11 @@ step_browser() {
     BUILD=$CI_BUILD test/browser/run.sh
 }
 
+step_api() {
+    run_make all
+    BUILD=$CI_BUILD test/agent-api/run.sh
+}
+
 step_gateway() {
     BUILD=$CI_BUILD test/gateway/run.sh
 }
@@ -111,6 +117,7 @@ title_of() {
     fuzz) echo "Fuzzing, $FUZZ_SECONDS s for each target" ;;
     demo) echo "The demo, from what people do to the agents' replies, on both versions of the backend" ;;
     browser) echo "The page for people in a browser, if there is Chromium" ;;
+    api) echo "The agents' HTTP API by its description, if npm can be reached" ;;
     gateway) echo "The runtime with a real OpenClaw gateway, if npm can be reached" ;;
     *) die_usage "$1" ;;
     esac

@@ -238,16 +238,13 @@ static const struct {
 
 static json_t *error_response(size_t index)
 {
-    bool is_plain = strcmp(errors[index].status, "405") == 0;
-    json_t *response =
-        is_plain ? json_pack("{s:s, s:{s:{s:{s:s}}}}", "description", errors[index].meaning,
-                       "content", "text/plain", "schema", "type", "string")
-                 : json_pack("{s:s, s:{s:{s:o}}}", "description", errors[index].meaning, "content",
-                       "application/json", "schema", schema_reference("Error"));
-    if (is_plain)
+    const char *status = errors[index].status;
+    json_t *response = json_pack("{s:s, s:{s:{s:o}}}", "description", errors[index].meaning,
+        "content", "application/json", "schema", schema_reference("Error"));
+    if (strcmp(status, "405") == 0)
         put(response, "headers",
             json_pack("{s:{s:{s:s, s:s}}}", "Allow", "schema", "type", "string", "const", "POST"));
-    if (strcmp(errors[index].status, "429") == 0 || strcmp(errors[index].status, "503") == 0)
+    if (strcmp(status, "429") == 0 || strcmp(status, "503") == 0)
         put(response, "headers",
             json_pack("{s:{s:s, s:{s:s}}}", "Retry-After", "description", "Seconds, if known",
                 "schema", "type", "integer"));

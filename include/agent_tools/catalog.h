@@ -28,23 +28,23 @@ enum tool_parameter_type {
 
 struct tool_parameter {
     const char *name;
-    const char *description; /* for the model and for docs/agent-tools.md */
-    enum tool_parameter_type type;
-    bool required;
-    bool may_be_blank;        /* of a text: "" and blanks are a value; else they count as absent */
-    bool is_trimmed;          /* of a text: white space around it does not count */
-    bool defaults_to_run;     /* of a task's id: the run's task where a call names none */
-    bool done_needs_right;    /* the word "done" is for audiences that may mark tasks as done */
-    const char *const *words; /* NULL-terminated; NULL: any */
+    const char *description;       /* for the model and for docs/agent-tools.md */
+    const char *const *words;      /* NULL-terminated; NULL: any */
     const char *const *http_words; /* over HTTP; NULL: the same */
     double min;
     double max; /* of a text: UTF-16 units that the backend takes; 0: no limit */
+    enum tool_parameter_type type;
+    bool required;
+    bool may_be_blank;       /* of a text: "" and blanks are a value; else they count as absent */
+    bool is_trimmed;         /* of a text: white space around it does not count */
+    bool defaults_to_run;    /* of a task's id: the run's task where a call names none */
+    bool done_needs_right;   /* the word "done" is for audiences that may mark tasks as done */
+    bool invalid_is_missing; /* a value that is not possible is answered as a missing one */
 
     /* What an agent is told where the general words do not do; NULL: those. */
     const char *missing;
     const char *invalid; /* a word or number that is not possible */
     const char *too_long;
-    bool invalid_is_missing; /* a value that is not possible is answered as a missing one */
 };
 
 /* Who is offered a tool: an agent, and the run in which it is. */

@@ -32,9 +32,16 @@ bool tool_invoke(const struct tool_call *call, const struct backend_action *acti
     json_t *arguments, json_t **value, struct tool_result *result);
 
 /*
- * Arguments for a function: those of the tool and who calls. A new reference; NULL without memory.
+ * Arguments for a function: those of the tool and who calls (NULL: nobody). A new reference; NULL
+ * without memory.
  */
 json_t *tool_pack(const struct tool_call *call, const json_t *arguments);
+
+/*
+ * Sets one of them, taking the reference to value. Without memory (value NULL as well) all of them
+ * are dropped and *packed is NULL, so that no call goes out that lacks something.
+ */
+void tool_pack_set(json_t **packed, const char *key, json_t *value);
 
 /* Ends a result as a success with value (NULL: no memory), taking the reference. */
 void tool_succeed(struct tool_result *result, json_t *value);
@@ -48,6 +55,10 @@ void tool_succeed_with_data(struct tool_result *result, const char *key, json_t 
  */
 void tool_succeed_with_id(
     const struct tool_call *call, struct tool_result *result, const char *key, json_t *value);
+
+/* Fills in a result whose call has changed nothing, as the backend did not answer. */
+void tool_fail_unavailable(
+    const struct tool_call *call, enum tool_end end, struct tool_result *result);
 
 /* Fills in a result whose call may have been carried out, or not. */
 void tool_fail_uncertain(const struct tool_call *call, struct tool_result *result);

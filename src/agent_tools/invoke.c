@@ -74,7 +74,7 @@ void tool_fail_uncertain(const struct tool_call *call, struct tool_result *resul
         call->by_http ? "Outcome unknown: look before you try again" : TOOL_INTERRUPTED);
 }
 
-static void report_no_answer(
+void tool_fail_unavailable(
     const struct tool_call *call, enum tool_end end, struct tool_result *result)
 {
     tool_fail(result, end, UNAVAILABLE, "%s",
@@ -90,7 +90,8 @@ static void report_failure(const struct tool_call *call, const struct backend_ac
     else if (action->changes && failure->may_have_run)
         tool_fail_uncertain(call, result);
     else
-        report_no_answer(call, outcome == CONVEX_ABORTED ? TOOL_ABORTED : TOOL_UNAVAILABLE, result);
+        tool_fail_unavailable(
+            call, outcome == CONVEX_ABORTED ? TOOL_ABORTED : TOOL_UNAVAILABLE, result);
 }
 
 bool tool_invoke(const struct tool_call *call, const struct backend_action *action,
@@ -105,13 +106,26 @@ bool tool_invoke(const struct tool_call *call, const struct backend_action *acti
     return false;
 }
 
+void tool_pack_set(json_t **packed, const char *key, json_t *value)
+{
+    if (json_object_set_new(*packed, key, value) == 0)
+        return;
+    json_decref(*packed);
+    *packed = NULL;
+}
+
+/* Not json_copy: without memory it leaves members out silently. */
 json_t *tool_pack(const struct tool_call *call, const json_t *arguments)
 {
-    json_t *packed = json_copy((json_t *)arguments);
-    if (json_object_set_new(packed, "agentId", json_string(call->agent_id)) == 0)
-        return packed;
-    json_decref(packed);
-    return NULL;
+    json_t *packed = json_object();
+    const char *key;
+    json_t *value;
+    json_object_foreach ((json_t *)arguments, key, value) {
+        tool_pack_set(&packed, key, json_incref(value));
+    }
+    if (call != NULL)
+        tool_pack_set(&packed, "agentId", json_string(call->agent_id));
+    return packed;
 }
 
 void tool_succeed_with_data(struct tool_result *result, const char *key, json_t *value)

@@ -100,7 +100,7 @@ static json_t *resolve_cleaned(const struct tool_call *call, json_t *slugs, cons
     agent_list_fini(&list);
     bool is_known = is_listed && unknown.length_bytes == 0;
     if (!is_listed)
-        tool_fail(result, TOOL_UNAVAILABLE, 503, "Backend unavailable");
+        tool_fail_unavailable(call, TOOL_UNAVAILABLE, result);
     else if (!is_known)
         tool_fail(result, TOOL_REFUSED, UNPROCESSABLE, "%s: %s", label, unknown.data);
     text_fini(&unknown);

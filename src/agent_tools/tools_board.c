@@ -79,16 +79,16 @@ void handle_task_search(
 }
 
 /*
- * Puts the id of the agent that the argument names into packed, under the name that the function
+ * Puts the id of the agent that the argument names into *packed, under the name that the function
  * wants; nothing where there is no such argument. Returns whether it could; if not, the result says
  * why. Blocks for the backend.
  */
 static bool pack_agent(const struct tool_call *call, const char *slug, const char *label,
-    const char *key, json_t *packed, struct tool_result *result)
+    const char *key, json_t **packed, struct tool_result *result)
 {
     json_t *id = slug == NULL ? NULL : slug_resolve(call, slug, label, result);
     if (id != NULL)
-        json_object_set_new(packed, key, id);
+        tool_pack_set(packed, key, id);
     return slug == NULL || id != NULL;
 }
 
@@ -98,7 +98,7 @@ void handle_task_list(
     const char *slug = json_guard_string(arguments, "assigneeSlug");
     json_t *packed = tool_pack(call, arguments);
     json_object_del(packed, "assigneeSlug");
-    if (pack_agent(call, slug, "Unknown assignee slug", "assigneeAgentId", packed, result))
+    if (pack_agent(call, slug, "Unknown assignee slug", "assigneeAgentId", &packed, result))
         answer_reading(call, &list_tasks, packed, "tasks", result);
     else
         json_decref(packed);
@@ -110,7 +110,7 @@ void handle_agent_skills(
 {
     const char *slug = json_guard_string(arguments, "agentId");
     json_t *packed = json_pack("{s:s}", "agentId", call->agent_id);
-    if (pack_agent(call, slug, "Unknown agent", "queryAgentId", packed, result))
+    if (pack_agent(call, slug, "Unknown agent", "queryAgentId", &packed, result))
         answer_reading(call, &get_skills, packed, "agents", result);
     else
         json_decref(packed);

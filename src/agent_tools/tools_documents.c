@@ -14,7 +14,6 @@
 
 enum {
     UNPROCESSABLE = 422,
-    UNAVAILABLE = 503,
     MAX_LISTED = 100,
     /* The backend stores 1 MiB in one document, some of which it needs itself. */
     MAX_BYTES = 1040000,
@@ -52,43 +51,41 @@ static const json_t *find_document(const json_t *documents, const char *id)
 }
 
 /*
- * Sets the task of an existing document in packed, for a call that names none. Returns whether it
+ * Sets the task of an existing document in *packed, for a call that names none. Returns whether it
  * is known; if not, the result says why. Blocks for the backend.
  */
-static bool keep_task(const struct tool_call *call, json_t *packed, struct tool_result *result)
+static bool keep_task(const struct tool_call *call, json_t **packed, struct tool_result *result)
 {
     json_t *value;
     json_t *limit = json_pack("{s:i}", "limit", (int)MAX_LISTED);
     if (!tool_invoke(call, &list_documents, limit, &value, result))
         return false;
-    const json_t *document =
-        find_document(json_object_get(value, "documents"), json_guard_string(packed, "documentId"));
+    const json_t *document = find_document(
+        json_object_get(value, "documents"), json_guard_string(*packed, "documentId"));
     const char *task_id = json_guard_id(document, "taskId");
     if (document == NULL && call->task_id[0] != '\0')
         task_id = call->task_id;
     bool is_known = document != NULL || task_id != NULL;
-    bool complete =
-        task_id == NULL || json_object_set_new(packed, "taskId", json_string(task_id)) == 0;
+    if (task_id != NULL)
+        tool_pack_set(packed, "taskId", json_string(task_id));
     json_decref(value);
     if (!is_known)
         tool_fail(result, TOOL_REFUSED, UNPROCESSABLE,
             "taskId is required: the document is not among the latest %d, so name the task that "
             "it belongs to",
             MAX_LISTED);
-    else if (!complete)
-        tool_fail(result, TOOL_UNAVAILABLE, UNAVAILABLE, "Backend unavailable");
-    return is_known && complete;
+    return is_known;
 }
 
 /* Chooses the task where the call names none. Returns whether it could. */
-static bool choose_task(const struct tool_call *call, json_t *packed, struct tool_result *result)
+static bool choose_task(const struct tool_call *call, json_t **packed, struct tool_result *result)
 {
-    if (json_object_get(packed, "taskId") != NULL)
+    if (json_object_get(*packed, "taskId") != NULL)
         return true;
-    if (json_object_get(packed, "documentId") != NULL)
+    if (json_object_get(*packed, "documentId") != NULL)
         return keep_task(call, packed, result);
     if (call->task_id[0] != '\0')
-        json_object_set_new(packed, "taskId", json_string(call->task_id));
+        tool_pack_set(packed, "taskId", json_string(call->task_id));
     return true;
 }
 
@@ -99,7 +96,7 @@ void handle_document_upsert(
     if (!check_document_bytes(arguments, result))
         return;
     json_t *packed = tool_pack(call, arguments);
-    if (!choose_task(call, packed, result))
+    if (!choose_task(call, &packed, result))
         json_decref(packed);
     else if (tool_invoke(call, &create_document, packed, &value, result))
         tool_succeed_with_id(call, result, "documentId", value);
@@ -109,8 +106,12 @@ void handle_document_list(
     const struct tool_call *call, const json_t *arguments, struct tool_result *result)
 {
     json_t *value;
-    if (!tool_invoke(call, &list_documents, json_copy((json_t *)arguments), &value, result))
+    if (!tool_invoke(call, &list_documents, tool_pack(NULL, arguments), &value, result))
         return;
-    tool_succeed_with_data(result, "documents", json_incref(json_object_get(value, "documents")));
+    json_t *documents = json_object_get(value, "documents");
+    if (json_is_array(documents))
+        tool_succeed_with_data(result, "documents", json_incref(documents));
+    else
+        tool_fail_unavailable(call, TOOL_UNAVAILABLE, result);
     json_decref(value);
 }

@@ -61,7 +61,8 @@ static bool check_blocked_reason(
 static void answer_status(const struct tool_call *call, json_t *value, struct tool_result *result)
 {
     const char *status = json_guard_string(value, "status");
-    bool is_known = json_is_true(json_object_get(value, "success")) && status != NULL;
+    bool is_known = json_is_true(json_object_get(value, "success")) && status != NULL &&
+                    json_guard_string(value, "taskId") != NULL;
     if (!is_known)
         tool_fail_uncertain(call, result);
     else if (call->by_http)
@@ -163,26 +164,26 @@ static bool check_new_task(
 }
 
 /*
- * Replaces the slugs in packed by ids. An orchestrator does not get the task itself, which it would
- * without assignees in these two states. Returns whether it could be done.
+ * Replaces the slugs in *packed by ids. An orchestrator does not get the task itself, which it
+ * would without assignees in these two states. Returns whether it could be done.
  */
 static bool resolve_assignees(
-    const struct tool_call *call, json_t *packed, struct tool_result *result)
+    const struct tool_call *call, json_t **packed, struct tool_result *result)
 {
     bool succeeded = true;
-    const json_t *slugs = json_object_get(packed, "assigneeSlugs");
+    const json_t *slugs = json_object_get(*packed, "assigneeSlugs");
     if (json_array_size(slugs) > 0) {
         json_t *ids = slugs_resolve(call, slugs, call->agent_id, result);
         succeeded = ids != NULL;
         if (json_array_size(ids) > 0)
-            json_object_set(packed, "assignedAgentIds", ids);
+            tool_pack_set(packed, "assignedAgentIds", json_incref(ids));
         json_decref(ids);
     }
-    json_object_del(packed, "assigneeSlugs");
-    bool would_assign = json_guard_is(packed, "status", "assigned", "") ||
-                        json_guard_is(packed, "status", "in_progress", "");
+    json_object_del(*packed, "assigneeSlugs");
+    bool would_assign = json_guard_is(*packed, "status", "assigned", "") ||
+                        json_guard_is(*packed, "status", "in_progress", "");
     if (would_assign && call->audience.is_orchestrator)
-        json_object_set_new(packed, "status", json_string("inbox"));
+        tool_pack_set(packed, "status", json_string("inbox"));
     return succeeded;
 }
 
@@ -193,7 +194,7 @@ void handle_task_create(
     if (!check_new_task(call, arguments, result))
         return;
     json_t *packed = tool_pack(call, arguments);
-    if (!resolve_assignees(call, packed, result))
+    if (!resolve_assignees(call, &packed, result))
         json_decref(packed);
     else if (tool_invoke(call, &create_task, packed, &value, result))
         tool_succeed_with_id(call, result, "taskId", value);
@@ -213,10 +214,7 @@ void handle_task_assign(
     }
     json_t *packed = tool_pack(call, arguments);
     json_object_del(packed, "assigneeSlugs");
-    if (json_object_set_new(packed, "assignedAgentIds", ids) != 0) {
-        json_decref(packed);
-        packed = NULL;
-    }
+    tool_pack_set(&packed, "assignedAgentIds", ids);
     if (tool_invoke(call, &assign_task, packed, &value, result))
         tool_succeed_with_id(call, result, "taskId", value);
 }

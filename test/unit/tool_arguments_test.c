@@ -20,10 +20,10 @@
 enum { HTTP = 1, TOOL = 2, BOTH = 3 };
 
 struct refusal_case {
-    int way;
+    long way;
     const char *tool;
     const char *arguments; /* with ' in place of " */
-    int status;
+    long status;
     const char *error;
 };
 

@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
+#include "../lib/alloc_fault.h"
 #include "../lib/tool_fixture.h"
+#include "agent_tools/arguments.h"
 #include "backend/service_tools.h"
 #include "base/json.h"
 #include "base/text.h"
@@ -596,6 +598,55 @@ static void test_long_results_are_cut(void **state)
     }
 }
 
+/* The only call that is made is the whole one, whichever allocation fails. */
+static void expect_whole_call(struct tool_fixture *fixture, size_t row, unsigned nth)
+{
+    char *json = tool_json(successes[row].arguments);
+    json_t *given = json_loads(json, 0, NULL);
+    json_t *checked = NULL;
+    struct tool_result result = {0};
+    struct argument_problem problem;
+    const struct tool *tool = tool_find(&tool_catalog, successes[row].tool);
+    alloc_fault_arm(nth);
+    bool is_possible = arguments_check(tool, &fixture->call, given, &checked, &problem);
+    if (is_possible)
+        tool->handle(&fixture->call, checked, &result);
+    alloc_fault_disarm();
+    assert_true(is_possible || alloc_fault_fired());
+    json_decref(checked);
+    json_decref(given);
+    json_decref(result.value);
+    text_fini(&problem.text);
+    free(json);
+    mutex_lock(&fixture->lock);
+    size_t calls = json_array_size(fixture->calls);
+    mutex_unlock(&fixture->lock);
+    tool_calls_must_be(fixture, calls == 0 ? "[]" : successes[row].calls);
+}
+
+/*
+ * Jansson's parser itself is not safe without memory, so arguments are parsed before, agents are
+ * not listed, and the answers are simple.
+ */
+static void test_without_memory_no_call_lacks_anything(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof successes / sizeof successes[0]; i++) {
+        char function[64] = "";
+        sscanf(successes[i].calls, "[['%63[A-Za-z]", function);
+        if (strcmp(function, "listAgents") == 0)
+            continue;
+        const struct tool_answer answers[] = {
+            {.function = function, .value = "null"}, {.function = NULL}};
+        struct tool_fixture fixture;
+        tool_fixture_start(&fixture, answers);
+        fixture.call.audience = tool_fixture_orchestrator;
+        for (unsigned nth = 1; nth < 80; nth++)
+            expect_whole_call(&fixture, i, nth);
+        tool_fixture_stop(&fixture);
+    }
+}
+
 static int start_libraries(void **state)
 {
     (void)state;
@@ -628,6 +679,7 @@ int main(void)
         cmocka_unit_test(test_shutdown_before_the_call),
         cmocka_unit_test(test_timeout_of_a_change),
         cmocka_unit_test(test_long_results_are_cut),
+        cmocka_unit_test(test_without_memory_no_call_lacks_anything),
     };
     return cmocka_run_group_tests(tests, start_libraries, stop_libraries);
 }
