@@ -99,7 +99,7 @@ static void report_success(
     report_lists(result, line);
 }
 
-static void report_failure(const char *name, const char *reason, struct text *line)
+static void report_failed_call(const char *name, const char *reason, struct text *line)
 {
     text_printf(line, "- %s failed: ", name);
     agent_append_quoted(line, reason);
@@ -118,7 +118,7 @@ static void report_output(
     } else if (json_is_true(json_object_get(result, "success"))) {
         report_success(name, arguments, result, work);
     } else {
-        report_failure(name, error == NULL ? "no reason was given" : error, &work->problems);
+        report_failed_call(name, error == NULL ? "no reason was given" : error, &work->problems);
     }
     json_decref(result);
 }
@@ -136,6 +136,6 @@ void agent_report(const json_t *ended, struct agent_work *work)
         if (output != NULL)
             report_output(name, json_object_get(call, "arguments"), output, work);
         else
-            report_failure(name, told == NULL ? "no result came" : told, &work->problems);
+            report_failed_call(name, told == NULL ? "no result came" : told, &work->problems);
     }
 }

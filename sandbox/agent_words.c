@@ -55,7 +55,7 @@ static const char *find_reason(const char *words)
     return NULL;
 }
 
-static json_t *read_status(
+static json_t *read_status_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     static const char *const statuses[] = {
@@ -74,7 +74,7 @@ static json_t *read_status(
     return NULL;
 }
 
-static json_t *read_document(
+static json_t *read_document_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     struct text content = {0};
@@ -118,7 +118,7 @@ static json_t *read_slugs(const char **at)
     }
 }
 
-static json_t *read_request(
+static json_t *read_request_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     const char *message = words;
@@ -136,7 +136,7 @@ static json_t *read_request(
     return arguments;
 }
 
-static json_t *read_assignment(
+static json_t *read_assignment_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     (void)detail;
@@ -147,7 +147,7 @@ static json_t *read_assignment(
     return arguments;
 }
 
-static json_t *read_new_task(
+static json_t *read_new_task_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     json_t *arguments = memory_json(json_object());
@@ -170,7 +170,7 @@ static json_t *read_new_task(
 }
 
 /* The words as one argument, whose key is the detail, beside the task. */
-static json_t *read_text(
+static json_t *read_text_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     json_t *arguments = begin_arguments(listener);
@@ -178,7 +178,7 @@ static json_t *read_text(
     return arguments;
 }
 
-static json_t *read_query(
+static json_t *read_query_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     json_t *arguments = memory_json(json_object());
@@ -187,7 +187,7 @@ static json_t *read_query(
     return arguments;
 }
 
-static json_t *read_task(
+static json_t *read_task_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     (void)detail;
@@ -195,7 +195,7 @@ static json_t *read_task(
     return begin_arguments(listener);
 }
 
-static json_t *read_nothing(
+static json_t *read_no_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     (void)detail;
@@ -206,33 +206,33 @@ static json_t *read_nothing(
 
 /* Longer openings stand before their beginnings. */
 static const struct opening openings[] = {
-    {"move this task to ", "task_status", read_status, NULL},
-    {"move the task to ", "task_status", read_status, NULL},
-    {"move this to ", "task_status", read_status, NULL},
-    {"move it to ", "task_status", read_status, NULL},
-    {"set this task to ", "task_status", read_status, NULL},
-    {"set the task to ", "task_status", read_status, NULL},
-    {"set this to ", "task_status", read_status, NULL},
-    {"set it to ", "task_status", read_status, NULL},
-    {"write a note about ", "document_upsert", read_document, "note"},
-    {"write a document about ", "document_upsert", read_document, "deliverable"},
-    {"write a template about ", "document_upsert", read_document, "template"},
-    {"write a reference about ", "document_upsert", read_document, "reference"},
-    {"ask ", "response_request", read_request, NULL},
-    {"create a task ", "task_create", read_new_task, NULL},
-    {"rename this task to ", "task_update", read_text, "title"},
-    {"list the documents", "document_list", read_task, NULL},
-    {"list documents", "document_list", read_task, NULL},
-    {"load this task", "task_load", read_task, NULL},
-    {"load the task", "task_load", read_task, NULL},
-    {"read the history", "task_history", read_task, NULL},
-    {"list skills", "get_agent_skills", read_nothing, NULL},
-    {"assign ", "task_assign", read_assignment, NULL},
-    {"find tasks about ", "task_search", read_query, "query"},
-    {"list tasks", "task_list", read_nothing, NULL},
-    {"read the thread", "task_thread", read_task, NULL},
-    {"post in the thread ", "task_message", read_text, "content"},
-    {"archive this task because ", "task_delete", read_text, "reason"},
+    {"move this task to ", "task_status", read_status_words, NULL},
+    {"move the task to ", "task_status", read_status_words, NULL},
+    {"move this to ", "task_status", read_status_words, NULL},
+    {"move it to ", "task_status", read_status_words, NULL},
+    {"set this task to ", "task_status", read_status_words, NULL},
+    {"set the task to ", "task_status", read_status_words, NULL},
+    {"set this to ", "task_status", read_status_words, NULL},
+    {"set it to ", "task_status", read_status_words, NULL},
+    {"write a note about ", "document_upsert", read_document_words, "note"},
+    {"write a document about ", "document_upsert", read_document_words, "deliverable"},
+    {"write a template about ", "document_upsert", read_document_words, "template"},
+    {"write a reference about ", "document_upsert", read_document_words, "reference"},
+    {"ask ", "response_request", read_request_words, NULL},
+    {"create a task ", "task_create", read_new_task_words, NULL},
+    {"rename this task to ", "task_update", read_text_words, "title"},
+    {"list the documents", "document_list", read_task_words, NULL},
+    {"list documents", "document_list", read_task_words, NULL},
+    {"load this task", "task_load", read_task_words, NULL},
+    {"load the task", "task_load", read_task_words, NULL},
+    {"read the history", "task_history", read_task_words, NULL},
+    {"list skills", "get_agent_skills", read_no_words, NULL},
+    {"assign ", "task_assign", read_assignment_words, NULL},
+    {"find tasks about ", "task_search", read_query_words, "query"},
+    {"list tasks", "task_list", read_no_words, NULL},
+    {"read the thread", "task_thread", read_task_words, NULL},
+    {"post in the thread ", "task_message", read_text_words, "content"},
+    {"archive this task because ", "task_delete", read_text_words, "reason"},
 };
 
 static const struct opening *find_opening(const char *at)
