@@ -10,34 +10,64 @@
 #include "base/json.h"
 #include "memory.h"
 
-static void forget(struct agent_memory *memory)
+static void forget_work(struct agent_memory *memory)
 {
     free(memory->input);
     free(memory->task_id);
     json_decref(memory->wishes);
     json_decref(memory->asked);
     json_decref(memory->ended);
-    *memory = (struct agent_memory){0};
+    memory->input = memory->task_id = NULL;
+    memory->wishes = memory->asked = memory->ended = NULL;
+    memory->calls = memory->round = 0;
+    memory->first_run = 0;
 }
 
-static void free_memory(void *value)
+static void free_memory(struct agent_memory *memory)
 {
-    forget(value);
-    free(value);
+    forget_work(memory);
+    free(memory->session);
+    free(memory);
+}
+
+void agent_memories_init(struct agent_memories *memories)
+{
+    *memories = (struct agent_memories){0};
+    TAILQ_INIT(&memories->by_use);
 }
 
 void agent_memories_fini(struct agent_memories *memories)
 {
-    map_fini(&memories->by_session, free_memory);
+    struct agent_memory *memory = NULL;
+    while ((memory = TAILQ_FIRST(&memories->by_use)) != NULL) {
+        TAILQ_REMOVE(&memories->by_use, memory, link);
+        free_memory(memory);
+    }
+    map_fini(&memories->by_session, NULL);
+}
+
+static void evict_oldest_memory(struct agent_memories *memories)
+{
+    struct agent_memory *oldest = TAILQ_FIRST(&memories->by_use);
+    if (memories->by_session.count < AGENT_MEMORIES_CAPACITY || oldest == NULL)
+        return;
+    TAILQ_REMOVE(&memories->by_use, oldest, link);
+    map_remove(&memories->by_session, oldest->session);
+    free_memory(oldest);
 }
 
 struct agent_memory *agent_memory_of(struct agent_memories *memories, const char *session)
 {
     struct agent_memory *memory = map_get(&memories->by_session, session);
     if (memory == NULL) {
+        evict_oldest_memory(memories);
         memory = memory_new(1, sizeof *memory);
+        memory->session = memory_copy(session);
         map_set(&memories->by_session, session, memory);
+    } else {
+        TAILQ_REMOVE(&memories->by_use, memory, link);
     }
+    TAILQ_INSERT_TAIL(&memories->by_use, memory, link);
     return memory;
 }
 
@@ -45,7 +75,7 @@ void agent_memory_begin(
     struct agent_memory *memory, const char *agent, const char *input, uint64_t run)
 {
     struct agent_input fields = {0};
-    forget(memory);
+    forget_work(memory);
     agent_input_read(input, &fields);
     memory->input = memory_copy(input);
     memory->first_run = run;

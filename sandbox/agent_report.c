@@ -45,11 +45,12 @@ static const struct {
     const char *key;
     const char *noun;
 } lists[] = {{"documents", "documents"}, {"tasks", "tasks"}, {"results", "tasks"},
-    {"thread", "messages"}, {"messages", "messages"}, {"agents", "agents"},
-    {"notificationIds", "colleagues asked"}};
+    {"thread", "messages"}, {"messages", "messages"}, {"agents", "agents"}};
 
-static void report_lists(const json_t *result, struct text *line)
+/* Whether there are any. */
+static bool report_lists(const json_t *result, struct text *line)
 {
+    bool has_lists = false;
     const json_t *data = json_object_get(result, "data");
     if (data == NULL) /* in some answers of the HTTP API */
         data = result;
@@ -59,7 +60,9 @@ static void report_lists(const json_t *result, struct text *line)
             continue;
         text_printf(line, "- Found %s: ", lists[i].noun);
         append_titles(line, rows);
+        has_lists = true;
     }
+    return has_lists;
 }
 
 static void append_argument(struct text *line, const json_t *arguments, const char *key)
@@ -79,6 +82,18 @@ static void report_document(const json_t *arguments, const json_t *result, struc
         text_printf(&work->artifacts, "- [Document](/document/%s)\n", id);
 }
 
+static void report_request(const json_t *arguments, struct text *line)
+{
+    size_t index;
+    const json_t *slug;
+    text_append(line, "- Asked");
+    json_array_foreach (json_object_get(arguments, "recipientSlugs"), index, slug) {
+        text_append(line, index == 0 ? " " : ", ");
+        agent_append_quoted(line, json_is_string(slug) ? json_string_value(slug) : "");
+    }
+    text_append(line, ".\n");
+}
+
 static void report_success(
     const char *name, const json_t *arguments, const json_t *result, struct agent_work *work)
 {
@@ -93,13 +108,14 @@ static void report_success(
         text_append(line, "- Created the task ");
         append_argument(line, arguments, "title");
         text_append(line, ".\n");
-    } else {
+    } else if (strcmp(name, "response_request") == 0) {
+        report_request(arguments, line);
+    } else if (!report_lists(result, line)) {
         text_printf(line, "- Called %s.\n", name);
     }
-    report_lists(result, line);
 }
 
-static void report_failure(const char *name, const char *reason, struct text *line)
+static void report_failed_call(const char *name, const char *reason, struct text *line)
 {
     text_printf(line, "- %s failed: ", name);
     agent_append_quoted(line, reason);
@@ -118,7 +134,7 @@ static void report_output(
     } else if (json_is_true(json_object_get(result, "success"))) {
         report_success(name, arguments, result, work);
     } else {
-        report_failure(name, error == NULL ? "no reason was given" : error, &work->problems);
+        report_failed_call(name, error == NULL ? "no reason was given" : error, &work->problems);
     }
     json_decref(result);
 }
@@ -136,6 +152,6 @@ void agent_report(const json_t *ended, struct agent_work *work)
         if (output != NULL)
             report_output(name, json_object_get(call, "arguments"), output, work);
         else
-            report_failure(name, told == NULL ? "no result came" : told, &work->problems);
+            report_failed_call(name, told == NULL ? "no result came" : told, &work->problems);
     }
 }

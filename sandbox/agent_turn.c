@@ -105,7 +105,7 @@ static void try_call(
     text_fini(&told);
 }
 
-static json_t *array_or_null(json_t *calls)
+static json_t *calls_or_null(json_t *calls)
 {
     if (json_array_size(calls) > 0)
         return calls;
@@ -125,7 +125,7 @@ json_t *agent_turn_calls(struct agent_memory *memory, const struct agent_view *v
         try_call(memory, view, wish, calls);
         json_decref(wish);
     }
-    return array_or_null(calls);
+    return calls_or_null(calls);
 }
 
 /* Whether a text names the path, and not only as the beginning of another. */
@@ -155,7 +155,7 @@ json_t *agent_turn_requests(
     size_t index;
     json_t *wish;
     if (view->tools != NULL || !agent_errand_find_access(told, access))
-        return array_or_null(requests);
+        return calls_or_null(requests);
     json_array_foreach (memory->wishes, index, wish) {
         char path[ERRAND_PATH_BYTES];
         const char *name = json_guard_string(wish, "name");
@@ -169,7 +169,7 @@ json_t *agent_turn_requests(
                 memory, name, json_object_get(wish, "arguments"), "I know no endpoint for it");
     }
     json_array_clear(memory->wishes);
-    return array_or_null(requests);
+    return calls_or_null(requests);
 }
 
 char *agent_turn_text(const struct agent_memory *memory, const struct agent_view *view)

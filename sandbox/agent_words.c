@@ -3,6 +3,11 @@
  * and makes the arguments of a call. An opening counts where a person would begin to ask for
  * something: at the start, after punctuation, after a mention, and after words such as "and". What
  * it is about ends at the next opening, or at the end of the sentence.
+ *
+ * A request is for the agents that are mentioned before it, outside of what other requests are
+ * about, or else for those that the request before it was for: in "@jarvis ask @friday about X and
+ * list documents" all is for jarvis, although friday reads it, too. Without mentions it is for
+ * everyone.
  */
 #include "agent_words.h"
 
@@ -26,11 +31,13 @@ struct opening {
     const char *detail; /* for read */
 };
 
-/* An opening found in a message. */
+/* A request found in a message: an opening, or words that name the call itself. */
 struct found {
-    const struct opening *opening;
+    const struct opening *opening; /* NULL: the call itself */
+    char *tool;                    /* of the call itself; owned */
+    json_t *arguments;             /* of the call itself; owned */
     const char *begin;
-    const char *rest; /* what follows the opening */
+    const char *rest; /* what follows the opening, or the call */
 };
 
 static json_t *begin_arguments(const struct agent_listener *listener)
@@ -55,7 +62,7 @@ static const char *find_reason(const char *words)
     return NULL;
 }
 
-static json_t *read_status(
+static json_t *read_status_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     static const char *const statuses[] = {
@@ -74,7 +81,7 @@ static json_t *read_status(
     return NULL;
 }
 
-static json_t *read_document(
+static json_t *read_document_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     struct text content = {0};
@@ -118,7 +125,7 @@ static json_t *read_slugs(const char **at)
     }
 }
 
-static json_t *read_request(
+static json_t *read_request_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     const char *message = words;
@@ -136,7 +143,7 @@ static json_t *read_request(
     return arguments;
 }
 
-static json_t *read_assignment(
+static json_t *read_assignment_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     (void)detail;
@@ -147,7 +154,7 @@ static json_t *read_assignment(
     return arguments;
 }
 
-static json_t *read_new_task(
+static json_t *read_new_task_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     json_t *arguments = memory_json(json_object());
@@ -170,7 +177,7 @@ static json_t *read_new_task(
 }
 
 /* The words as one argument, whose key is the detail, beside the task. */
-static json_t *read_text(
+static json_t *read_text_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     json_t *arguments = begin_arguments(listener);
@@ -178,7 +185,7 @@ static json_t *read_text(
     return arguments;
 }
 
-static json_t *read_query(
+static json_t *read_query_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     json_t *arguments = memory_json(json_object());
@@ -187,7 +194,7 @@ static json_t *read_query(
     return arguments;
 }
 
-static json_t *read_task(
+static json_t *read_task_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     (void)detail;
@@ -195,7 +202,7 @@ static json_t *read_task(
     return begin_arguments(listener);
 }
 
-static json_t *read_nothing(
+static json_t *read_no_words(
     const char *detail, const char *words, const struct agent_listener *listener)
 {
     (void)detail;
@@ -206,33 +213,33 @@ static json_t *read_nothing(
 
 /* Longer openings stand before their beginnings. */
 static const struct opening openings[] = {
-    {"move this task to ", "task_status", read_status, NULL},
-    {"move the task to ", "task_status", read_status, NULL},
-    {"move this to ", "task_status", read_status, NULL},
-    {"move it to ", "task_status", read_status, NULL},
-    {"set this task to ", "task_status", read_status, NULL},
-    {"set the task to ", "task_status", read_status, NULL},
-    {"set this to ", "task_status", read_status, NULL},
-    {"set it to ", "task_status", read_status, NULL},
-    {"write a note about ", "document_upsert", read_document, "note"},
-    {"write a document about ", "document_upsert", read_document, "deliverable"},
-    {"write a template about ", "document_upsert", read_document, "template"},
-    {"write a reference about ", "document_upsert", read_document, "reference"},
-    {"ask ", "response_request", read_request, NULL},
-    {"create a task ", "task_create", read_new_task, NULL},
-    {"rename this task to ", "task_update", read_text, "title"},
-    {"list the documents", "document_list", read_task, NULL},
-    {"list documents", "document_list", read_task, NULL},
-    {"load this task", "task_load", read_task, NULL},
-    {"load the task", "task_load", read_task, NULL},
-    {"read the history", "task_history", read_task, NULL},
-    {"list skills", "get_agent_skills", read_nothing, NULL},
-    {"assign ", "task_assign", read_assignment, NULL},
-    {"find tasks about ", "task_search", read_query, "query"},
-    {"list tasks", "task_list", read_nothing, NULL},
-    {"read the thread", "task_thread", read_task, NULL},
-    {"post in the thread ", "task_message", read_text, "content"},
-    {"archive this task because ", "task_delete", read_text, "reason"},
+    {"move this task to ", "task_status", read_status_words, NULL},
+    {"move the task to ", "task_status", read_status_words, NULL},
+    {"move this to ", "task_status", read_status_words, NULL},
+    {"move it to ", "task_status", read_status_words, NULL},
+    {"set this task to ", "task_status", read_status_words, NULL},
+    {"set the task to ", "task_status", read_status_words, NULL},
+    {"set this to ", "task_status", read_status_words, NULL},
+    {"set it to ", "task_status", read_status_words, NULL},
+    {"write a note about ", "document_upsert", read_document_words, "note"},
+    {"write a document about ", "document_upsert", read_document_words, "deliverable"},
+    {"write a template about ", "document_upsert", read_document_words, "template"},
+    {"write a reference about ", "document_upsert", read_document_words, "reference"},
+    {"ask ", "response_request", read_request_words, NULL},
+    {"create a task ", "task_create", read_new_task_words, NULL},
+    {"rename this task to ", "task_update", read_text_words, "title"},
+    {"list the documents", "document_list", read_task_words, NULL},
+    {"list documents", "document_list", read_task_words, NULL},
+    {"load this task", "task_load", read_task_words, NULL},
+    {"load the task", "task_load", read_task_words, NULL},
+    {"read the history", "task_history", read_task_words, NULL},
+    {"list skills", "get_agent_skills", read_no_words, NULL},
+    {"assign ", "task_assign", read_assignment_words, NULL},
+    {"find tasks about ", "task_search", read_query_words, "query"},
+    {"list tasks", "task_list", read_no_words, NULL},
+    {"read the thread", "task_thread", read_task_words, NULL},
+    {"post in the thread ", "task_message", read_text_words, "content"},
+    {"archive this task because ", "task_delete", read_text_words, "reason"},
 };
 
 static const struct opening *find_opening(const char *at)
@@ -277,17 +284,45 @@ static bool may_begin(const char *message, const char *at)
     return false;
 }
 
-static size_t find_openings(const char *message, struct found found[static MAX_CALLS])
+/*
+ * "call NAME {...}" makes any call, with any arguments, which ask for nothing else. Returns whether
+ * these words are at at.
+ */
+static bool find_literal_call(const char *at, struct found *found)
+{
+    if (strncasecmp(at, "call ", 5) != 0)
+        return false;
+    const char *name = at + 5;
+    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
+    const char *json = name + length + strspn(name + length, " ");
+    json_error_t error;
+    json_t *arguments = length == 0 ? NULL : json_loads(json, JSON_DISABLE_EOF_CHECK, &error);
+    if (!json_is_object(arguments)) {
+        json_decref(arguments);
+        return false;
+    }
+    *found = (struct found){.tool = memory_copy_bytes(name, length),
+        .arguments = arguments,
+        .begin = at,
+        .rest = json + error.position};
+    return true;
+}
+
+static bool find_request(const char *at, struct found *found)
+{
+    const struct opening *opening = find_opening(at);
+    if (opening == NULL)
+        return find_literal_call(at, found);
+    *found = (struct found){.opening = opening, .begin = at, .rest = at + strlen(opening->words)};
+    return true;
+}
+
+static size_t find_requests(const char *message, struct found found[static MAX_CALLS])
 {
     size_t count = 0;
-    for (const char *at = message; *at != '\0' && count < MAX_CALLS; at++) {
-        const struct opening *opening = may_begin(message, at) ? find_opening(at) : NULL;
-        if (opening == NULL)
-            continue;
-        found[count++] =
-            (struct found){.opening = opening, .begin = at, .rest = at + strlen(opening->words)};
-        at += strlen(opening->words) - 1;
-    }
+    for (const char *at = message; *at != '\0' && count < MAX_CALLS; at++)
+        if (may_begin(message, at) && find_request(at, &found[count]))
+            at = found[count++].rest - 1;
     return count;
 }
 
@@ -298,6 +333,50 @@ static const char *end_of_sentence(const char *at, const char *limit)
             (strchr(".;!?", *at) != NULL && (at + 1 == limit || isspace((unsigned char)at[1]))))
             return at;
     return limit;
+}
+
+/* Where a mention begins that ends the words, "X, @jarvis, " of "X, @jarvis, list tasks"; or end.
+ */
+static const char *begin_of_last_mention(const char *words, const char *end)
+{
+    const char *at = end;
+    while (at > words && strchr(" \t,:", at[-1]) != NULL)
+        at--;
+    while (at > words && is_slug_character(at[-1]))
+        at--;
+    bool is_mention = at > words && at[-1] == '@';
+    return is_mention && text_trim(words, (size_t)(at - 1 - words)).length_bytes > 0 ? at - 1 : end;
+}
+
+/* Where the words end that a request is about; the next one, if any, begins at limit. */
+static const char *end_of_request(const struct found *found, const char *limit)
+{
+    const struct opening *opening = found->opening;
+    if (opening == NULL || opening->read == read_task_words || opening->read == read_no_words)
+        return found->rest;
+    const char *end = end_of_sentence(found->rest, limit);
+    return end == limit && *limit != '\0' ? begin_of_last_mention(found->rest, limit) : end;
+}
+
+/*
+ * Whether a request is for the agent, as far as the words between begin and end, which stand before
+ * it, tell; otherwise it is as it was before.
+ */
+static bool is_for(const char *agent, const char *begin, const char *end, bool before)
+{
+    bool is_mentioned = false;
+    bool has_mentions = false;
+    for (const char *at = begin; at < end; at++) {
+        if (*at != '@')
+            continue;
+        size_t length = 0;
+        while (is_slug_character(at[1 + length]))
+            length++;
+        has_mentions = true;
+        if (at[1] == '"' || (length == strlen(agent) && strncasecmp(at + 1, agent, length) == 0))
+            is_mentioned = true;
+    }
+    return has_mentions ? is_mentioned : before;
 }
 
 /* Drops what joins the words to the next request: blanks, commas, "and", "then", "please". */
@@ -319,75 +398,48 @@ static size_t drop_joints(const char *words, size_t length)
     return length;
 }
 
-/* Returns what a request is about, up to limit; the caller frees it. */
-static char *copy_words(const char *rest, const char *limit)
+/* The arguments of a request whose words end at end, a new reference; NULL: it is none. */
+static json_t *read_arguments_of(
+    const struct found *found, const char *end, const struct agent_listener *listener)
 {
-    size_t length = (size_t)(end_of_sentence(rest, limit) - rest);
-    length = drop_joints(rest, length);
-    char *words = memory_copy_bytes(rest, length);
+    if (found->opening == NULL)
+        return json_incref(found->arguments);
+    char *words =
+        memory_copy_bytes(found->rest, drop_joints(found->rest, (size_t)(end - found->rest)));
     char *trimmed = memory_copy_trimmed(words);
+    json_t *arguments = found->opening->read(found->opening->detail, trimmed, listener);
     free(words);
-    return trimmed;
+    free(trimmed);
+    return arguments;
 }
 
+/* Takes arguments. */
 static void add_call(
-    json_t *calls, const char *message, const char *tool, const char *begin, json_t *arguments)
+    json_t *calls, const char *message, const struct found *found, json_t *arguments)
 {
-    bool later = json_array_size(calls) > 0 && is_word(word_before(message, begin), "then");
-    json_array_append_new(calls, memory_json(json_pack("{s:s, s:o, s:b}", "name", tool, "arguments",
-                                     arguments, "later", (int)later)));
-}
-
-/*
- * "call NAME {...}" makes any call, with any arguments, and is not looked at for other requests.
- * Returns where it ends, or NULL if at is no such words.
- */
-static const char *read_literal_call(json_t *calls, const char *message, const char *at)
-{
-    if (!may_begin(message, at) || strncasecmp(at, "call ", 5) != 0)
-        return NULL;
-    const char *name = at + 5;
-    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
-    const char *json = name + length + strspn(name + length, " ");
-    json_error_t error;
-    json_t *arguments =
-        length == 0 ? NULL : json_loads(json, JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY, &error);
-    if (!json_is_object(arguments)) {
-        json_decref(arguments);
-        return NULL;
-    }
-    char *tool = memory_copy_bytes(name, length);
-    add_call(calls, message, tool, at, arguments);
-    free(tool);
-    return json + error.position;
-}
-
-/* Replaces literal calls by blanks, so that their arguments ask for nothing. */
-static void take_literal_calls(json_t *calls, char *message)
-{
-    for (char *at = message; *at != '\0'; at++) {
-        const char *end = read_literal_call(calls, message, at);
-        if (end != NULL)
-            memset(at, ';', (size_t)(end - at));
-    }
+    bool later = json_array_size(calls) > 0 && is_word(word_before(message, found->begin), "then");
+    json_array_append_new(calls, memory_json(json_pack("{s:s, s:o, s:b}", "name",
+                                     found->opening == NULL ? found->tool : found->opening->tool,
+                                     "arguments", arguments, "later", (int)later)));
 }
 
 json_t *agent_words_read(const char *message, const struct agent_listener *listener)
 {
     struct found found[MAX_CALLS];
     json_t *calls = memory_json(json_array());
-    char *text = memory_copy(message);
-    take_literal_calls(calls, text);
-    size_t count = find_openings(text, found);
+    size_t count = find_requests(message, found);
+    const char *read_to = message;
+    bool is_addressed = true;
     for (size_t i = 0; i < count; i++) {
-        const char *limit = i + 1 < count ? found[i + 1].begin : text + strlen(text);
-        char *words = copy_words(found[i].rest, limit);
-        const struct opening *opening = found[i].opening;
-        json_t *arguments = opening->read(opening->detail, words, listener);
+        const char *limit = i + 1 < count ? found[i + 1].begin : message + strlen(message);
+        const char *end = end_of_request(&found[i], limit);
+        is_addressed = is_for(listener->agent, read_to, found[i].begin, is_addressed);
+        json_t *arguments = is_addressed ? read_arguments_of(&found[i], end, listener) : NULL;
         if (arguments != NULL)
-            add_call(calls, text, opening->tool, found[i].begin, arguments);
-        free(words);
+            add_call(calls, message, &found[i], arguments);
+        read_to = end;
+        free(found[i].tool);
+        json_decref(found[i].arguments);
     }
-    free(text);
     return calls;
 }

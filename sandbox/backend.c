@@ -3,7 +3,7 @@
  * (backend_request), matched with a fault rule, delayed or held by it, run (service) and answered,
  * in this order:
  *
- * begin_call -> begin_function -> [latency, hold] -> run_call -> [hold_after] -> answer_call
+ * begin_call -> begin_function -> [latency, hold] -> run_call -> [hold_after] -> answer_function
  *
  * A function that fails is a 200 with "status": "error", as with the real backend; only malformed
  * requests get a 4xx. Once past its delay a function runs even if its client has disconnected, so
@@ -111,7 +111,7 @@ static void record_call_timing(struct backend_call *call, bool is_answer)
             &call->sandbox->timings, call_notification(call), call->function->name, is_answer);
 }
 
-static void answer_call(struct exchange *exchange, void *argument)
+static void answer_function(struct exchange *exchange, void *argument)
 {
     struct backend_call *call = argument;
     const struct fault_rule *rule = call->rule;
@@ -185,9 +185,9 @@ static void run_call(struct exchange *exchange, void *argument)
         call->count->errors++;
     }
     if (rule != NULL && rule->hold_after && !exchange_is_gone(exchange))
-        fault_pause_hold(&call->pause, answer_call, call);
+        fault_pause_hold(&call->pause, answer_function, call);
     else
-        answer_call(exchange, call);
+        answer_function(exchange, call);
 }
 
 static void match_call_rule(struct backend_call *call)

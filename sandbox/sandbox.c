@@ -39,6 +39,7 @@ void sandbox_init(struct sandbox *sandbox, struct options *options)
     recorder_init(&sandbox->recorder);
     effects_init(&sandbox->effects);
     agent_errands_init(&sandbox->errands);
+    agent_memories_init(&sandbox->memories);
     tool_log_init(&sandbox->tool_log);
     timings_init(&sandbox->timings);
     waits_init(&sandbox->waits);
@@ -74,6 +75,7 @@ void sandbox_reset(struct sandbox *sandbox)
     effects_fini(&sandbox->effects);
     effects_init(&sandbox->effects);
     agent_memories_fini(&sandbox->memories);
+    agent_memories_init(&sandbox->memories);
     tool_log_fini(&sandbox->tool_log);
     tool_log_init(&sandbox->tool_log);
     timings_fini(&sandbox->timings);

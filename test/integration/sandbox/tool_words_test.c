@@ -102,6 +102,10 @@ static const struct {
     {"write a note about bread and butter", "document_upsert",
         "{'taskId':'t1','title':'bread and butter','type':'note','content':'# bread and "
         "butter\\n\\nWritten by jarvis, who knows no more about it.'}"},
+    {"@friday list documents, @jarvis, please move this to review", "task_status",
+        "{'taskId':'t1','status':'review'}"},
+    {"@friday write a note about X, @jarvis load this task", "task_load", "{'taskId':'t1'}"},
+    {"@friday @jarvis: look. Load this task", "task_load", "{'taskId':'t1'}"},
     {"@jarvis ask @friday about the letter", "response_request",
         "{'taskId':'t1','recipientSlugs':['friday'],'message':'about the letter'}"},
     {"Ask @friday and @qa-1 to help.", "response_request",
@@ -141,8 +145,9 @@ static void test_words_and_the_calls_that_follow(void **state)
 static void test_words_that_ask_for_nothing(void **state)
 {
     static const char *const words[] = {"We could not move this to review yesterday.",
-        "I wonder how to list documents", "move this to the shelf", "assign friday", "ask @jarvis",
-        "call me maybe"};
+        "I wonder how to list documents",
+        "@friday move this to review, then ask @jarvis about it and list documents",
+        "move this to the shelf", "assign friday", "ask @jarvis", "call me maybe"};
     struct test_env *env = *state;
     backend_set_up(env, "seed", "{'agents':[{'slug':'jarvis'}]}");
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
