@@ -191,7 +191,12 @@ static void read_v1_parts(struct delivery_context *context)
         context->source_type = (enum notification_type)read_word(
             value, "sourceNotificationType", type_words, COUNT(type_words));
     context->orchestrator_id = json_guard_string(value, "orchestratorAgentId");
+    context->message_id = json_guard_id(context->notification, "messageId");
+    context->may_be_changed = context->type == NOTIFICATION_THREAD_UPDATE;
     context->flags = behavior_flags_read(json_object_get(value, "effectiveBehaviorFlags"));
+    context->begins_task = context->type == NOTIFICATION_ASSIGNMENT &&
+                           context->task_status == TASK_ASSIGNED &&
+                           context->flags.can_modify_task_status;
     context->thread = json_guard_array(value, "thread");
     read_thread_times(context);
     context->mentionable_agents = json_guard_array(value, "mentionableAgents");
