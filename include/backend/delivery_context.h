@@ -71,8 +71,11 @@ struct delivery_context {
     enum backend_version version; /* that the context shows */
 
     /* From v1 only; in a context of v0 all of this is NULL, false, 0 or NOTIFICATION_NONE. */
-    const char *session_key;            /* NULL when the backend gives none */
-    const char *orchestrator_id;        /* NULL when the account has none */
+    const char *session_key;     /* NULL when the backend gives none */
+    const char *orchestrator_id; /* NULL when the account has none */
+    const char *message_id;      /* that the notification is about; NULL for none */
+    bool may_be_changed; /* until it is marked, the backend may make it one about a newer message */
+    bool begins_task;    /* with the agent's reply its task is in progress */
     enum notification_type source_type; /* of the notification that the message answered */
     struct behavior_flags flags;        /* of the recipient */
     const json_t *thread;               /* array of the task's last messages, oldest first */

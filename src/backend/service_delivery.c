@@ -191,7 +191,12 @@ static void read_v1_parts(struct delivery_context *context)
         context->source_type = (enum notification_type)read_word(
             value, "sourceNotificationType", type_words, COUNT(type_words));
     context->orchestrator_id = json_guard_string(value, "orchestratorAgentId");
+    context->message_id = json_guard_id(context->notification, "messageId");
+    context->may_be_changed = context->type == NOTIFICATION_THREAD_UPDATE;
     context->flags = behavior_flags_read(json_object_get(value, "effectiveBehaviorFlags"));
+    context->begins_task = context->type == NOTIFICATION_ASSIGNMENT &&
+                           context->task_status == TASK_ASSIGNED &&
+                           context->flags.can_modify_task_status;
     context->thread = json_guard_array(value, "thread");
     read_thread_times(context);
     context->mentionable_agents = json_guard_array(value, "mentionableAgents");
@@ -328,18 +333,13 @@ enum convex_outcome service_get_delivery(const struct service *service, const ch
 }
 
 /* NULL without memory. */
-static json_t *pack_message(const struct new_message *message, bool is_v1_call)
+static json_t *pack_message(const struct new_message *message)
 {
     json_t *arguments = json_pack("{s:s, s:s, s:s}", "taskId", message->task_id, "agentId",
         message->agent_id, "content", message->content);
     /* Not with "s*" above: json_pack drops an optional member silently when out of memory. */
-    bool complete =
-        message->notification_id == NULL || json_object_set_new(arguments, "sourceNotificationId",
-                                                json_string(message->notification_id)) == 0;
-    /* Agents hear of each other's messages on both versions, but v1 has to be told. */
-    if (complete && is_v1_call)
-        complete = json_object_set_new(arguments, "suppressAgentNotifications", json_false()) == 0;
-    if (complete)
+    if (message->notification_id == NULL || json_object_set_new(arguments, "sourceNotificationId",
+                                                json_string(message->notification_id)) == 0)
         return arguments;
     json_decref(arguments);
     return NULL;
@@ -349,9 +349,15 @@ enum convex_outcome service_create_message(
     const struct service *service, const struct new_message *message, struct error *error)
 {
     static const char action[] = "createMessageFromAgent";
-    bool is_v1_call = convex_version(service->convex) == BACKEND_V1;
     json_t *value;
-    json_t *arguments = pack_message(message, is_v1_call);
+    json_t *arguments = pack_message(message);
+    bool is_v1_call = convex_version(service->convex) == BACKEND_V1;
+    /* Agents hear of each other's messages on both versions, but v1 has to be told. */
+    if (is_v1_call &&
+        json_object_set_new(arguments, "suppressAgentNotifications", json_false()) != 0) {
+        json_decref(arguments);
+        arguments = NULL;
+    }
     enum convex_kind kind = message->notification_id != NULL ? CONVEX_PLAIN : CONVEX_ONCE;
     enum convex_outcome outcome = convex_call(service, action, arguments, kind, &value, error);
     if (is_v1_call)

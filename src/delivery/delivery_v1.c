@@ -54,15 +54,11 @@ void v1_remember_context(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
     const struct delivery_context *context = &attempt->context;
-    bool is_v1 = context->version == BACKEND_V1;
-    const char *message_id = is_v1 ? message_id_of(context) : NULL;
     text_copy(entry->work.message_id, sizeof entry->work.message_id,
-        message_id != NULL ? message_id : "");
+        context->message_id != NULL ? context->message_id : "");
     entry->work.thread_until_ms = context->newest_in_thread_ms;
-    entry->work.may_be_changed = is_v1 && context->type == NOTIFICATION_THREAD_UPDATE;
-    entry->work.begins_task = is_v1 && context->type == NOTIFICATION_ASSIGNMENT &&
-                              context->task_status == TASK_ASSIGNED &&
-                              context->flags.can_modify_task_status;
+    entry->work.may_be_changed = context->may_be_changed;
+    entry->work.begins_task = context->begins_task;
 }
 
 bool v1_slug_is_unusable(const struct attempt *attempt, struct error *error)

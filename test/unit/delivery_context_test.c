@@ -56,13 +56,42 @@ static void test_agents_message_names_what_it_answered(void **state)
     delivery_context_fini(&context);
 }
 
+/* An assignment begins its task, if that has not begun and the agent may. */
+static void test_assignment_begins_a_task_that_is_assigned(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *changes;
+        bool begins_task;
+        bool may_be_changed;
+    } cases[] = {
+        {"", false, true},
+        {"{\"task\":{\"status\":\"assigned\"}}", false, true},
+        {"{\"notification\":{\"type\":\"assignment\"},\"task\":{\"status\":\"assigned\"}}", true,
+            false},
+        {"{\"notification\":{\"type\":\"assignment\"}}", false, false},
+        {"{\"notification\":{\"type\":\"assignment\"},\"task\":{\"status\":\"assigned\"},"
+         "\"effectiveBehaviorFlags\":{\"canModifyTaskStatus\":false}}",
+            false, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct delivery_context context = context_fixture_read(cases[i].changes);
+        if (context.begins_task != cases[i].begins_task ||
+            context.may_be_changed != cases[i].may_be_changed)
+            fail_msg("%s", cases[i].changes);
+        assert_string_equal(context.message_id, "m2");
+        delivery_context_fini(&context);
+    }
+}
+
 /* v0 lets the same parts be absent or malformed as before, and none of the new ones is read. */
 static void test_context_of_v0_has_no_parts_of_v1(void **state)
 {
     (void)state;
     struct delivery_context context;
     json_t *value = json_fixture_must_load(
-        "{\"notification\":{\"_id\":\"n1\",\"type\":\"mention\",\"taskId\":\"t1\"},\"agent\":null,"
+        "{\"notification\":{\"_id\":\"n1\",\"type\":\"mention\",\"taskId\":\"t1\","
+        "\"messageId\":\"m2\"},\"agent\":null,"
         "\"task\":{\"status\":\"done\"},\"message\":7,\"thread\":7,\"orchestratorAgentId\":"
         "\"a9\"}");
     assert_int_equal(delivery_context_read(value, &context, NULL), CONVEX_SUCCESS);
@@ -73,6 +102,7 @@ static void test_context_of_v0_has_no_parts_of_v1(void **state)
     assert_null(context.session_key);
     assert_null(context.thread);
     assert_int_equal(context.newest_in_thread_ms, 0);
+    assert_null(context.message_id);
     assert_null(context.orchestrator_id);
     assert_false(context.flags.can_modify_task_status);
     assert_false(delivery_context_is_orchestrator(&context, "a9"));
@@ -279,6 +309,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_complete_context_is_taken_apart),
         cmocka_unit_test(test_agents_message_names_what_it_answered),
+        cmocka_unit_test(test_assignment_begins_a_task_that_is_assigned),
         cmocka_unit_test(test_context_of_v0_has_no_parts_of_v1),
         cmocka_unit_test(test_gone_notification_has_no_parts),
         cmocka_unit_test(test_words_become_values),
