@@ -108,9 +108,10 @@ enum {
  *
  * Every response closes its connection and forbids caching and content sniffing. Unknown paths get
  * 404, methods other than GET and HEAD 405, headers over 8 KiB 431, each with {"error": ...} as the
- * body. Connections take at most a quarter of the descriptors, but 16 to 1,024, and live for at
- * most 5 s; when 15 of 16 are in use a new one evicts the oldest (docs/architecture.md, HTTP
- * server). Those of admitted posts live for as long as these may take, and are at most half of all.
+ * body; so do folded header fields and malformed names, 400. Connections take at most a quarter of
+ * the descriptors, but 16 to 1,024, and live for at most 5 s; when 15 of 16 are in use a new one
+ * evicts the oldest (docs/architecture.md, HTTP server). Those of admitted posts live for as long
+ * as these may take, and are at most half of all.
  */
 int http_server_create(struct http_server **server, const char *host, unsigned port,
     const struct http_server_route *routes, const struct http_server_ticker *ticker,

@@ -47,43 +47,6 @@ enum {
     REPLY_MS = 5000, /* for the client to take its answer */
 };
 
-enum post_state {
-    POST_REFUSED,
-    POST_WAITING,
-    POST_READING,
-    POST_QUEUED,
-    POST_ANSWERED,
-    POST_REPLYING,
-    POST_LINGERING,
-};
-
-struct http_post {
-    TAILQ_ENTRY(http_post) by_age; /* in all, if is_listed */
-    TAILQ_ENTRY(http_post) queued; /* in ready or returned */
-    struct MHD_Connection *handle;
-    struct connection *connection;
-    enum post_state state;
-    bool is_listed;
-    bool is_suspended;
-    bool is_at_header;     /* was suspended in its first call, which the library will repeat */
-    bool is_taken;         /* by a thread; guarded by the lock */
-    bool is_to_be_read;    /* what the thread that gave it back wants */
-    bool expects_continue; /* the client waits for our word before it sends the body */
-    bool has_body;         /* it has been read */
-    bool has_unknown_size;
-    size_t declared_bytes; /* unless its size is unknown */
-    char *body;
-    size_t body_bytes; /* read, or dropped */
-    size_t room_bytes; /* reserved */
-    int64_t began_us;
-    int64_t deadline_ms; /* of the answer; after that, of the connection */
-    int64_t read_deadline_ms;
-    atomic_bool overdue;
-    void *details; /* NULL once it has ended */
-    const char *group;
-    struct http_server_reply reply;
-};
-
 int posts_init(struct http_posts *posts, const struct http_server_posts *routes,
     struct connections *connections, struct error *error)
 {
@@ -201,50 +164,7 @@ static void posts_queue(struct http_posts *posts, struct http_post *post)
 {
     post->state = POST_QUEUED;
     post_suspend(post);
-    mutex_lock(&posts->lock);
-    post->is_taken = false;
-    TAILQ_INSERT_TAIL(&posts->ready, post, queued);
-    posts->ready_count++;
-    cond_signal(&posts->work);
-    mutex_unlock(&posts->lock);
-}
-
-/* Takes a queued post away from the threads. False when one of them has it already. */
-static bool posts_unqueue(struct http_posts *posts, struct http_post *post)
-{
-    mutex_lock(&posts->lock);
-    bool is_free = !post->is_taken;
-    if (is_free) {
-        TAILQ_REMOVE(&posts->ready, post, queued);
-        posts->ready_count--;
-    }
-    mutex_unlock(&posts->lock);
-    return is_free;
-}
-
-static bool posts_have_idle_thread(struct http_posts *posts)
-{
-    mutex_lock(&posts->lock);
-    bool has_idle = posts->idle > posts->ready_count;
-    posts->wants_idle = !has_idle;
-    mutex_unlock(&posts->lock);
-    return has_idle;
-}
-
-static unsigned posts_count_waiting(struct http_posts *posts)
-{
-    mutex_lock(&posts->lock);
-    unsigned waiting = posts->unanswered - posts->in_hand;
-    mutex_unlock(&posts->lock);
-    return waiting;
-}
-
-static bool posts_are_closed(struct http_posts *posts)
-{
-    mutex_lock(&posts->lock);
-    bool closed = posts->closed;
-    mutex_unlock(&posts->lock);
-    return closed;
+    posts_offer(posts, post);
 }
 
 static size_t post_room(const struct http_post *post)
@@ -477,9 +397,7 @@ static void posts_take_all_back(struct http_posts *posts)
 {
     struct post_list returned = TAILQ_HEAD_INITIALIZER(returned);
     struct http_post *post;
-    mutex_lock(&posts->lock);
-    TAILQ_CONCAT(&returned, &posts->returned, queued);
-    mutex_unlock(&posts->lock);
+    posts_collect(posts, &returned);
     while ((post = TAILQ_FIRST(&returned)) != NULL) {
         TAILQ_REMOVE(&returned, post, queued);
         posts_take_back(posts, post);
@@ -555,80 +473,4 @@ void posts_abandon(struct http_posts *posts)
         post->state = POST_LINGERING;
         post_resume(post);
     }
-}
-
-struct http_post *posts_take(struct http_posts *posts)
-{
-    mutex_lock(&posts->lock);
-    posts->idle++;
-    if (posts->wants_idle)
-        eventfd_write(posts->wake_fd, 1);
-    posts->wants_idle = false;
-    while (!posts->closed && TAILQ_EMPTY(&posts->ready))
-        cond_wait(&posts->work, &posts->lock);
-    posts->idle--;
-    struct http_post *post = posts->closed ? NULL : TAILQ_FIRST(&posts->ready);
-    if (post != NULL) {
-        TAILQ_REMOVE(&posts->ready, post, queued);
-        posts->ready_count--;
-        posts->in_hand++;
-        post->is_taken = true;
-    }
-    mutex_unlock(&posts->lock);
-    return post;
-}
-
-static void posts_give_back(struct http_posts *posts, struct http_post *post)
-{
-    mutex_lock(&posts->lock);
-    posts->in_hand--;
-    TAILQ_INSERT_TAIL(&posts->returned, post, queued);
-    mutex_unlock(&posts->lock);
-    eventfd_write(posts->wake_fd, 1);
-}
-
-void posts_read(struct http_posts *posts, struct http_post *post)
-{
-    post->is_to_be_read = true;
-    posts_give_back(posts, post);
-}
-
-void posts_answer(struct http_posts *posts, struct http_post *post, struct http_server_reply *reply)
-{
-    post->is_to_be_read = false;
-    text_fini(&post->reply.body);
-    post->reply = *reply;
-    reply->body = (struct text){0};
-    posts_give_back(posts, post);
-}
-
-void posts_close(struct http_posts *posts)
-{
-    mutex_lock(&posts->lock);
-    posts->closed = true;
-    cond_broadcast(&posts->work);
-    mutex_unlock(&posts->lock);
-    eventfd_write(posts->wake_fd, 1);
-}
-
-void *http_post_details(const struct http_post *post)
-{
-    return post->details;
-}
-
-struct text_span http_post_body(const struct http_post *post)
-{
-    if (!post->has_body)
-        return (struct text_span){0};
-    return (struct text_span){post->body, post->body_bytes};
-}
-
-int64_t http_post_deadline_ms(const struct http_post *post)
-{
-    return post->began_us / 1000 + HTTP_POST_LIMIT_MS;
-}
-
-const atomic_bool *http_post_overdue(const struct http_post *post)
-{
-    return &post->overdue;
 }

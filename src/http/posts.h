@@ -11,6 +11,43 @@
 #include "http/connections.h"
 #include "http/server.h"
 
+enum post_state {
+    POST_REFUSED,
+    POST_WAITING,
+    POST_READING,
+    POST_QUEUED,
+    POST_ANSWERED,
+    POST_REPLYING,
+    POST_LINGERING,
+};
+
+struct http_post {
+    TAILQ_ENTRY(http_post) by_age; /* in all, if is_listed */
+    TAILQ_ENTRY(http_post) queued; /* in ready or returned */
+    struct MHD_Connection *handle;
+    struct connection *connection;
+    enum post_state state;
+    bool is_listed;
+    bool is_suspended;
+    bool is_at_header;     /* was suspended in its first call, which the library will repeat */
+    bool is_taken;         /* by a thread; guarded by the lock */
+    bool is_to_be_read;    /* what the thread that gave it back wants */
+    bool expects_continue; /* the client waits for our word before it sends the body */
+    bool has_body;         /* it has been read */
+    bool has_unknown_size;
+    size_t declared_bytes; /* unless its size is unknown */
+    char *body;
+    size_t body_bytes; /* read, or dropped */
+    size_t room_bytes; /* reserved */
+    int64_t began_us;
+    int64_t deadline_ms; /* of the answer; after that, of the connection */
+    int64_t read_deadline_ms;
+    atomic_bool overdue;
+    void *details; /* NULL once it has ended */
+    const char *group;
+    struct http_server_reply reply;
+};
+
 TAILQ_HEAD(post_list, http_post);
 
 struct http_posts {
@@ -67,6 +104,30 @@ int64_t posts_due_ms(const struct http_posts *posts);
 
 /* Resumes every connection, as the library cannot stop otherwise; all of them close. */
 void posts_abandon(struct http_posts *posts);
+
+/*
+ * The hand-over (http/posts_handover.c), by which the server's thread and the others pass posts to
+ * each other.
+ *
+ * Offers a post to the threads.
+ */
+void posts_offer(struct http_posts *posts, struct http_post *post);
+
+/* Takes an offered post away from the threads. False when one of them has it already. */
+bool posts_unqueue(struct http_posts *posts, struct http_post *post);
+
+/* Whether a thread waits that is not needed for what has been offered; if not, one that gets free
+ * makes wake_fd readable.
+ */
+bool posts_have_idle_thread(struct http_posts *posts);
+
+/* How many posts are unanswered and with no thread. */
+unsigned posts_count_waiting(struct http_posts *posts);
+
+bool posts_are_closed(struct http_posts *posts);
+
+/* Moves what threads have given back to the end of returned. */
+void posts_collect(struct http_posts *posts, struct post_list *returned);
 
 /* For other threads: http_server_take_post and the like (http/server.h). */
 struct http_post *posts_take(struct http_posts *posts);

@@ -45,8 +45,6 @@ enum {
     STARVED_WAIT_MS = 200, /* between attempts to accept while there are no descriptors */
 };
 
-static const char header_too_large[] = "header over 8 KiB";
-
 struct http_server {
     const struct http_server_route *routes;
     struct http_server_ticker ticker; /* none if tick is NULL */
@@ -153,13 +151,41 @@ static struct http_server_request server_read_request(
     return request;
 }
 
+static enum MHD_Result server_check_name(void *argument, enum MHD_ValueKind kind, const char *name,
+    size_t name_bytes, const char *value, size_t value_bytes)
+{
+    static const char token[] = TEXT_LETTERS TEXT_DIGITS "!#$%&'*+-.^_`|~";
+    bool *malformed = argument;
+    (void)kind, (void)value, (void)value_bytes;
+    *malformed = name_bytes == 0 || strspn(name, token) != name_bytes;
+    return *malformed ? MHD_NO : MHD_YES;
+}
+
+/*
+ * What is wrong with the header, and the status to refuse it with; NULL: nothing. libmicrohttpd
+ * appends the further lines of a folded field (obsolete since RFC 7230) to its name, where all but
+ * plain words show, as names are tokens. A server may refuse folded fields (RFC 9112, section 5.2).
+ */
+static const char *server_find_header_fault(struct MHD_Connection *handle, unsigned *status)
+{
+    bool malformed = false;
+    *status = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
+    if (server_header_bytes(handle) > HEADER_BYTES)
+        return "header over 8 KiB";
+    MHD_get_connection_values_n(handle, MHD_HEADER_KIND, server_check_name, &malformed);
+    *status = MHD_HTTP_BAD_REQUEST;
+    return malformed ? "a header field is folded or has a malformed name" : NULL;
+}
+
 static enum MHD_Result server_respond(
     const struct http_server *server, const struct http_server_request *request)
 {
     struct http_server_reply reply;
+    unsigned status;
     reply_init(&reply);
-    if (server_header_bytes(request->handle) > HEADER_BYTES)
-        reply_set_error(&reply, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, header_too_large);
+    const char *fault = server_find_header_fault(request->handle, &status);
+    if (fault != NULL)
+        reply_set_error(&reply, status, fault);
     else if (!server_allows_method(request->method))
         reply_set_error(&reply, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
     else
@@ -178,9 +204,9 @@ static enum MHD_Result server_begin(struct http_server *server,
     connection->header_seen = true;
     if (!posts_own_path(&server->posts, request->path))
         return MHD_YES;
-    bool fits = server_header_bytes(request->handle) <= HEADER_BYTES;
-    return posts_begin(&server->posts, request, connection,
-        MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, fits ? NULL : header_too_large);
+    unsigned status;
+    const char *fault = server_find_header_fault(request->handle, &status);
+    return posts_begin(&server->posts, request, connection, status, fault);
 }
 
 /* Leaves %XX in the path: decoded, "/health%00x" would read as "/health". */

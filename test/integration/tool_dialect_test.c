@@ -1,5 +1,5 @@
 /*
- * Whether the gateway takes tools, as the runtime finds it out: before sends resume, without
+ * Whether the gateway takes tools, as the runtime finds it out on version 1 of the backend: without
  * running an agent, and although the answer is late, unreadable or a refusal.
  */
 #include <setjmp.h>
@@ -17,6 +17,7 @@
 #include "../lib/stub_server.h"
 #include "../lib/test_env.h"
 
+#define V1(test) TEST_IN_ENV_WITH(test, .backend = "v1")
 #define ANSWER(status, body) \
     "HTTP/1.1 " status "\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n" body
 #define COMPLAINT(message) \
@@ -69,12 +70,11 @@ static void expect_questions(
     stub_server_stop(gateway->server);
 }
 
-static void test_tools_are_found_before_sends_resume(void **state)
+static void test_tools_are_found_without_a_delivery(void **state)
 {
     struct test_env *env = *state;
-    test_env_start_runtime(env, NULL);
-    test_env_wait_words(env, "/health", "\"state\": \"open\"", true);
-    assert_true(test_env_health_has(env, "/health", "\"toolDialect\": \"flat\""));
+    test_env_start_runtime(env, STRINGS("AGENT_SYNC_INTERVAL=20"));
+    test_env_wait_words(env, "/health", "\"toolDialect\": \"flat\"", true);
     json_t *status = test_env_health_json(env, "/status");
     const json_t *gateway = json_object_get(status, "gateway");
     assert_string_equal(board_string(gateway, "toolDialect"), "flat");
@@ -82,6 +82,16 @@ static void test_tools_are_found_before_sends_resume(void **state)
     json_decref(status);
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 0);
     test_env_stop_runtime(env);
+}
+
+/* A gateway of a v0 backend is sent what it always was. */
+static void test_v0_asks_nothing(void **state)
+{
+    struct asked_gateway gateway = {
+        .answer = ANSWER("400 Bad Request", COMPLAINT("Missing user message in `input`."))};
+    test_env_list_agents(*state, true);
+    start_at_stub(*state, &gateway);
+    expect_questions(*state, &gateway, "unknown", 0);
 }
 
 static void test_older_release_takes_none(void **state)
@@ -125,7 +135,7 @@ static void test_gateway_that_runs_an_agent_is_not_asked_again(void **state)
     expect_questions(*state, &gateway, "none", 1);
 }
 
-/* Later than the prober waits: sends resume without it, and the agent syncer waits longer. */
+/* A gateway that is busy takes its time; the agent syncer has more. */
 static void test_late_answer_counts(void **state)
 {
     struct test_env *env = *state;
@@ -133,12 +143,12 @@ static void test_late_answer_counts(void **state)
     FAULT(proxy, .kind = FAULT_DELAY_ANSWER, .delay_ms = 700, .match = "\"probe\"");
     start_at(env, fault_proxy_port(proxy));
     test_env_wait_words(env, "/health", "\"toolDialect\": \"flat\"", true);
-    assert_true(fault_proxy_hits(proxy, FAULT_DELAY_ANSWER) >= 2);
+    assert_true(fault_proxy_hits(proxy, FAULT_DELAY_ANSWER) >= 1);
     test_env_stop_runtime(env);
     fault_proxy_stop(proxy);
 }
 
-/* What a gateway takes is asked anew whenever it has been away. */
+/* What a gateway takes is asked again whenever it has been away. */
 static void test_replaced_gateway_is_asked(void **state)
 {
     struct test_env *env = *state;
@@ -161,14 +171,15 @@ static void test_replaced_gateway_is_asked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_tools_are_found_before_sends_resume),
-        TEST_IN_ENV(test_older_release_takes_none),
-        TEST_IN_ENV(test_unreadable_answer_is_asked_again_a_few_times),
-        TEST_IN_ENV(test_broken_connection_is_asked_again_a_few_times),
-        TEST_IN_ENV(test_refusal_is_not_asked_again),
-        TEST_IN_ENV(test_gateway_that_runs_an_agent_is_not_asked_again),
-        TEST_IN_ENV(test_late_answer_counts),
-        TEST_IN_ENV(test_replaced_gateway_is_asked),
+        V1(test_tools_are_found_without_a_delivery),
+        TEST_IN_ENV_WITH(test_v0_asks_nothing, .backend = "v0"),
+        V1(test_older_release_takes_none),
+        V1(test_unreadable_answer_is_asked_again_a_few_times),
+        V1(test_broken_connection_is_asked_again_a_few_times),
+        V1(test_refusal_is_not_asked_again),
+        V1(test_gateway_that_runs_an_agent_is_not_asked_again),
+        V1(test_late_answer_counts),
+        V1(test_replaced_gateway_is_asked),
     };
-    return cmocka_run_group_tests_name("tool_dialect", tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -264,11 +264,11 @@ static void test_thread_may_decide_before_the_body(void **state)
     response_must_start_with(answer, "HTTP/1.1 403 ");
 }
 
+static char block[64 * 1024]; /* filled by main */
+
 /* Sends all of it; the sockets' buffers do not hold that much. */
 static void send_body(int fd, size_t bytes)
 {
-    static char block[64 * 1024];
-    memset(block, 'a', sizeof block);
     while (bytes > 0) {
         ssize_t sent = send(fd, block, bytes < sizeof block ? bytes : sizeof block, MSG_NOSIGNAL);
         if (sent <= 0)
@@ -501,6 +501,7 @@ static void test_overdue_work_is_told(void **state)
 
 int main(void)
 {
+    memset(block, 'a', sizeof block);
     const struct CMUnitTest tests[] = {
         TEST(test_bodies_reach_the_thread),
         TEST(test_expectation_is_met),

@@ -66,8 +66,9 @@ static void test_absolute_targets_are_answered(void **state)
     response_must_start_with(answer, "HTTP/1.1 405 ");
 }
 
-/* Obsolete since RFC 7230. libmicrohttpd 0.9.75 reads a folded value as empty; the request is
- * served. */
+/* Obsolete since RFC 7230. libmicrohttpd 0.9.75 makes a continuation of plain words part of the
+ * name.
+ */
 static void test_folded_headers_do_no_harm(void **state)
 {
     static const char *const requests[] = {
@@ -80,6 +81,25 @@ static void test_folded_headers_do_no_harm(void **state)
         response_must_start_with(answer, "HTTP/1.1 200 ");
         response_body_must_be(answer, "context|/echo|a/b");
     }
+}
+
+/* Dropping the value silently would serve something else than was asked for. */
+static void test_folded_values_are_refused(void **state)
+{
+    static const char *const requests[] = {
+        REQUEST("GET /echo", "Accept: text/plain;\r\n version=0.0.4\r\n"),
+        REQUEST("GET /echo", "Accept:\r\n\tapplication/json\r\nX-Note: one\r\n"),
+        REQUEST("GET /echo", "X-Note: one\r\n two,\r\n three\r\n"),
+        REQUEST("GET /echo", "X Note: one\r\n"),
+    };
+    char answer[HTTP_FIXTURE_RESPONSE_BYTES];
+    for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
+        http_fixture_exchange(*state, requests[i], answer);
+        response_must_start_with(answer, "HTTP/1.1 400 ");
+    }
+    response_must_contain(answer, "folded");
+    http_fixture_exchange(*state, REQUEST("GET /echo", "x-A!#$%&'*+-.^_`|~9: a\r\n"), answer);
+    response_must_start_with(answer, "HTTP/1.1 200 ");
 }
 
 static void test_head_has_no_body(void **state)
@@ -218,6 +238,7 @@ int main(void)
         WITH_SERVER(test_query_is_ignored),
         WITH_SERVER(test_absolute_targets_are_answered),
         WITH_SERVER(test_folded_headers_do_no_harm),
+        WITH_SERVER(test_folded_values_are_refused),
         WITH_SERVER(test_head_has_no_body),
         WITH_SERVER(test_handler_sets_status_type_and_policy),
         WITH_SERVER(test_incomplete_body_is_not_sent),
