@@ -160,8 +160,8 @@ test_tools_http() {
           \"content\":\"It's found\",\"type\":\"note\"}}],
         [{\"post\":\"/agent/response-request\",\"arguments\":{\"taskId\":\"$task\",
           \"recipientSlugs\":[\"friday\"],\"message\":\"Please check.\"}}]]"
-    post_in_task jarvis && expect_reply && expect_calls 4 && expect_work "Sent by HTTP" &&
-        expect_results success true
+    post_in_task jarvis && expect_reply && expect_calls 4 && expect_results success true &&
+        expect_work "Sent by HTTP"
 }
 
 start_tools() {
