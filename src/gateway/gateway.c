@@ -159,6 +159,26 @@ static json_t *run_input(const struct gateway_message *message)
                                   : json_stringn(message->input, message->input_bytes);
 }
 
+/*
+ * The body, which it frees, with the tools as its last member; NULL without memory. They are by far
+ * the largest part of a request, so they are written where they are and not copied first.
+ */
+static char *append_tools(char *body, const json_t *tools)
+{
+    struct text whole = {0};
+    char *written = json_write(tools);
+    bool complete = body != NULL && written != NULL;
+    if (complete) {
+        text_append_bytes(&whole, body, strlen(body) - 1);
+        text_append(&whole, ",\"tools\":");
+        text_append(&whole, written);
+        text_append(&whole, "}");
+    }
+    free(written);
+    free(body);
+    return complete ? text_take(&whole) : NULL;
+}
+
 /* Only keys that every release accepts, and tools: gateways reject a request with an unknown one.
  */
 static char *build_run_body(const struct gateway_message *message)
@@ -176,11 +196,9 @@ static char *build_run_body(const struct gateway_message *message)
     if (complete && message->instructions != NULL)
         complete =
             json_object_set_new(body, "instructions", json_string(message->instructions)) == 0;
-    if (complete && message->tools != NULL)
-        complete = json_object_set_new(body, "tools", json_deep_copy(message->tools)) == 0;
     char *dumped = complete ? json_write(body) : NULL;
     json_decref(body);
-    return dumped;
+    return message->tools != NULL ? append_tools(dumped, message->tools) : dumped;
 }
 
 /* Whether value can be sent in a header. A line end in it would smuggle in further headers. */

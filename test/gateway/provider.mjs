@@ -4,8 +4,8 @@
 //        http://HOST:PORT")
 //
 // POST /mode {"delay_ms": N, "failures": N}   delay of answers; number of calls to fail with 400
-// POST /script {"rounds": [[ACTION, ...], ...]}   what the next answers call, one round each, instead of
-//               words. ACTION: {"name", "arguments"} for a tool, or {"post", "arguments"} for a request to
+// POST /script {"rounds": [[ACTION, ...], ...]}   what the next answers to notifications call, one round
+//               each, instead of words. ACTION: {"name", "arguments"} for a tool, or {"post", "arguments"} for a request to
 //               that path of the agents' HTTP API, made with curl by the gateway's own tool exec
 // GET /calls    {"calls": [{"notification", "session", "replies_as", "turns", "offered", "results",
 //               "state": "waits", "answered" or "gone"}]}
@@ -101,7 +101,7 @@ function callsOf(round, body) {
 
 // The next answer: the script's calls, or words. What goes wrong with a script is said in words as well.
 function nextDelta(call, body) {
-  if (rounds.length === 0) return { content: replyTo(call) };
+  if (rounds.length === 0 || call.notification === "") return { content: replyTo(call) };
   try {
     return { content: null, tool_calls: callsOf(rounds.shift(), body) };
   } catch (error) {

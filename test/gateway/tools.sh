@@ -147,21 +147,23 @@ test_tools_search() {
     expect_dialect flat && work_by_tools "Found by name"
 }
 
-# The agent has curl, and what its instructions tell.
+# The agent has curl, and what its instructions tell. The HTTP API knows the agents that the backend lists.
 test_tools_http() {
     local port
     port=$(free_port)
     stop_runtime || failure "the runtime exited with status $?" || return
+    hide_agents false
     start_runtime STATE_DIR="$directory/state-tools" OPENCLAW_CLIENT_TOOLS_ENABLED=false \
         HEALTH_PORT="$port"
+    wait_until "$START_LIMIT_S" health_matches gateway.sessions 2 || failure "no agents are listed" || return
     seed_work || return
     script "[[{\"post\":\"/agent/task-status\",\"arguments\":{\"taskId\":\"$task\",\"status\":\"review\"}}],
         [{\"post\":\"/agent/document\",\"arguments\":{\"taskId\":\"$task\",\"title\":\"Sent by HTTP\",
           \"content\":\"It's found\",\"type\":\"note\"}}],
         [{\"post\":\"/agent/response-request\",\"arguments\":{\"taskId\":\"$task\",
           \"recipientSlugs\":[\"friday\"],\"message\":\"Please check.\"}}]]"
-    post_in_task jarvis && expect_reply && expect_calls 4 && expect_work "Sent by HTTP" &&
-        expect_results success true
+    post_in_task jarvis && expect_reply && expect_calls 4 && expect_results success true &&
+        expect_work "Sent by HTTP"
 }
 
 start_tools() {

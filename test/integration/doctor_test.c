@@ -260,7 +260,7 @@ static void test_tools_of_the_running_runtime_are_told(void **state)
     struct test_env *env = *state;
     char port[32];
     doctor_seed_agent(env);
-    test_env_start_runtime(env, NULL);
+    test_env_start_runtime(env, STRINGS("AGENT_SYNC_INTERVAL=20"));
     snprintf(port, sizeof port, "HEALTH_PORT=%u", env->health_port);
     test_env_wait_words(env, "/health", "\"toolDialect\": \"flat\"", true);
     answer_runs_with(env, NULL);

@@ -159,6 +159,19 @@ static void test_unclear_answer_keeps_what_was_known(void **state)
     assert_false(gateway_roster_takes_tools(roster));
 }
 
+/* Set once the circuit is about to close, and until an answer comes, whatever it says. */
+static void test_new_circuit_makes_the_answer_stale(void **state)
+{
+    struct gateway_roster *roster = *state;
+    assert_false(gateway_roster_dialect_is_stale(roster));
+    gateway_roster_begin_circuit(roster);
+    assert_true(gateway_roster_dialect_is_stale(roster));
+    assert_true(gateway_roster_asks_dialect(roster));
+    assert_true(gateway_roster_asks_dialect(roster));
+    gateway_roster_set_dialect(roster, DIALECT_UNKNOWN);
+    assert_false(gateway_roster_dialect_is_stale(roster));
+}
+
 static unsigned count_retries(struct gateway_roster *roster)
 {
     unsigned retries = 0;
@@ -176,9 +189,11 @@ static void test_unclear_answer_is_asked_again_a_few_times(void **state)
     gateway_roster_set_dialect(roster, DIALECT_UNKNOWN);
     assert_int_equal(count_retries(roster), 0);
     gateway_roster_begin_circuit(roster);
+    gateway_roster_set_dialect(roster, DIALECT_UNKNOWN);
     gateway_roster_ask_no_more(roster);
     assert_int_equal(count_retries(roster), 0);
     gateway_roster_begin_circuit(roster);
+    gateway_roster_set_dialect(roster, DIALECT_UNKNOWN);
     assert_int_equal(count_retries(roster), 5);
     gateway_roster_set_dialect(roster, DIALECT_FLAT);
     assert_false(gateway_roster_asks_dialect(roster));
@@ -235,6 +250,7 @@ int main(void)
         cmocka_unit_test(test_question_has_no_message),
         cmocka_unit_test(test_disabled_gateway_is_not_asked),
         TEST_ROSTER(test_unclear_answer_keeps_what_was_known),
+        TEST_ROSTER(test_new_circuit_makes_the_answer_stale),
         TEST_ROSTER(test_unclear_answer_is_asked_again_a_few_times),
         TEST_ROSTER(test_collision_leaves_tools_out_until_the_circuit_closes),
         TEST_ROSTER(test_first_agent_is_a_real_one),

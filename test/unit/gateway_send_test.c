@@ -1,4 +1,4 @@
-/* Messages with an unsafe slug or session key are refused before anything is sent. */
+/* What is sent for a message; and that an unsafe slug or session key is refused before. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/stub_server.h"
 #include "gateway/gateway.h"
 
 enum { MAX_BYTES = 4096 };
@@ -57,11 +58,65 @@ static void test_oversized_session_key_is_refused(void **state)
     assert_false(passes_checks(key, "jarvis"));
 }
 
+/* Keeps the body of the request. */
+static const char *keep_body(void *context, const char *request)
+{
+    const char *body = strstr(request, "\r\n\r\n");
+    snprintf(context, MAX_BYTES, "%s", body != NULL ? body + 4 : "");
+    return "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+}
+
+static void expect_body(const struct gateway_message *message, const char *expected)
+{
+    static const atomic_bool stopped = false;
+    char body[MAX_BYTES] = "";
+    char url[64];
+    struct http_client *client;
+    struct gateway *gateway;
+    struct gateway_result result;
+    struct stub_server *server = stub_server_start_with(keep_body, body);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", stub_server_port(server));
+    assert_int_equal(http_client_create(&client, NULL, &stopped, NULL), 0);
+    assert_int_equal(gateway_create(&gateway, url, "token", NULL), 0);
+    gateway_send(gateway, client, message, &result);
+    json_decref(result.body);
+    gateway_destroy(gateway);
+    http_client_destroy(client);
+    stub_server_stop(server);
+    assert_string_equal(body, expected);
+}
+
+static void test_body_has_what_the_message_has(void **state)
+{
+    (void)state;
+    struct gateway_message message = {.session_key = "k",
+        .agent_slug = "jarvis",
+        .input = "a\"b",
+        .input_bytes = 3,
+        .timeout_ms = 5000};
+    expect_body(&message, "{\"model\":\"openclaw:jarvis\",\"input\":\"a\\\"b\",\"stream\":false,"
+                          "\"user\":\"k\"}");
+    json_t *tools =
+        json_pack("[{s:s, s:s}, {s:s}]", "type", "function", "name", "one", "name", "two");
+    json_t *items = json_pack("[{s:s}]", "type", "function_call_output");
+    message.agent_slug = "";
+    message.instructions = "";
+    message.tools = tools;
+    message.items = items;
+    expect_body(&message,
+        "{\"model\":\"openclaw\",\"input\":[{\"type\":\"function_call_output\"}],"
+        "\"stream\":false,\"user\":\"k\",\"instructions\":\"\",\"tools\":[{\"type\":"
+        "\"function\",\"name\":\"one\"},{\"name\":\"two\"}]}");
+    json_decref(tools);
+    json_decref(items);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_line_breaks_cannot_inject_headers),
         cmocka_unit_test(test_oversized_session_key_is_refused),
+        cmocka_unit_test(test_body_has_what_the_message_has),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
