@@ -59,7 +59,7 @@ struct http_response {
     struct text_span body;      /* in the client's memory, valid until its next request */
     bool timed_out;             /* the time for it, or for connecting, was over */
     bool sent;                  /* whether any byte of the request was sent */
-    bool has_retry_after;       /* whether the header was present */
+    bool has_retry_after;       /* whether the header was present; not looked for in a 2xx */
     int64_t retry_after_ms;     /* from now, a day at most; 0 if it could not be parsed */
     int64_t date_ms;            /* detail: the Date header, since 1970; 0 without one */
     bool short_of_descriptors;  /* nothing was sent, as this process or machine has too few */

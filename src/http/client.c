@@ -410,7 +410,9 @@ static void client_read_response(
     /* libcurl accepts any number, even a negative one; and 1xx only announces a response. */
     response->status = status >= 200 && status <= 999 ? (int)status : 0;
     response->failure = client_classify(client, code, response->status != 0, response->sent);
-    response_read_retry_after(client->curl, response);
+    /* With success it means nothing (RFC 9110, section 10.2.3). */
+    if (response->status >= 300)
+        response_read_retry_after(client->curl, response);
     if (client->request->wants_details) {
         response_read_date(client->curl, response);
         response_read_peer(client->curl, response);
