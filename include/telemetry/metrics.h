@@ -33,9 +33,9 @@ enum metric {
     METRIC_TOOL_CALLS, /* tool, outcome */
     METRIC_TOOL_CALL,
     METRIC_TOOL_ROUNDS,
-    METRIC_HEARTBEATS,      /* outcome */
-    METRIC_CONVEX_REQUESTS, /* action, outcome */
-    METRIC_CONVEX_REQUEST,  /* action */
+    METRIC_HEARTBEATS,         /* outcome */
+    METRIC_CONVEX_REQUESTS,    /* action, outcome */
+    METRIC_CONVEX_REQUEST,     /* action */
     METRIC_AGENT_API_REQUESTS, /* endpoint, status */
     METRIC_AGENT_API_REQUEST,
     METRIC_AGENT_API_IN_FLIGHT,

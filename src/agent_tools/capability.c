@@ -181,24 +181,22 @@ static void encode_base32(const unsigned char *bytes, char *letters)
 void capability_tag(const struct capability *capability, const char *session_key,
     const char *agent_id, char tag[static CAPABILITY_TAG_BYTES])
 {
-    unsigned char message[MESSAGE_BYTES];
+    char message[MESSAGE_BYTES];
     unsigned char digest[EVP_MAX_MD_SIZE];
-    size_t key_bytes = strlen(session_key) + 1;
-    size_t id_bytes = strlen(agent_id);
     tag[0] = '\0';
-    if (key_bytes > sizeof message || id_bytes > sizeof message - key_bytes)
+    /* The NUL between them, which neither can hold, keeps two pairs from being one message. */
+    int message_bytes = snprintf(message, sizeof message, "%s%c%s", session_key, '\0', agent_id);
+    if (message_bytes < 0 || (size_t)message_bytes >= sizeof message)
         return;
-    memcpy(message, session_key, key_bytes);
-    memcpy(message + key_bytes, agent_id, id_bytes);
-    if (HMAC(EVP_sha256(), capability->secret, SECRET_BYTES, message, key_bytes + id_bytes, digest,
-            NULL) != NULL)
+    if (HMAC(EVP_sha256(), capability->secret, SECRET_BYTES, (const unsigned char *)message,
+            (size_t)message_bytes, digest, NULL) != NULL)
         encode_base32(digest, tag);
 }
 
 bool capability_check(const struct capability *capability, const char *session_key,
     const char *agent_id, const char *tag)
 {
-    char right[CAPABILITY_TAG_BYTES];
+    char right[CAPABILITY_TAG_BYTES] = {0};
     char given[CAPABILITY_TAG_BYTES] = {0};
     capability_tag(capability, session_key, agent_id, right);
     size_t given_bytes = strnlen(tag, CAPABILITY_TAG_BYTES);

@@ -180,8 +180,8 @@ static size_t insert_keys(const uint8_t *data, size_t size, char *request)
         bool is_place =
             size - i >= sizeof place - 1 && memcmp(data + i, place, sizeof place - 1) == 0;
         if (is_place) {
-            memcpy(request + used, credential, strlen(credential));
-            used += strlen(credential);
+            for (const char *at = credential; *at != '\0'; at++)
+                request[used++] = *at;
             i += sizeof place - 2;
         } else {
             request[used++] = (char)data[i];

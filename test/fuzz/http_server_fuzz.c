@@ -34,7 +34,8 @@ static struct http_server *get_server(void)
 {
     static struct http_server *server;
     struct error error;
-    if (server == NULL && http_server_create(&server, "127.0.0.1", 0, routes, NULL, NULL, &error) != 0)
+    if (server == NULL &&
+        http_server_create(&server, "127.0.0.1", 0, routes, NULL, NULL, &error) != 0)
         abort();
     return server;
 }

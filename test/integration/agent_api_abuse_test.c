@@ -39,13 +39,13 @@ enum {
 
 /* A client that sends a large body as fast as it is read, and keeps the beginning of the answer. */
 struct sender {
-    int fd;
-    char header[AGENT_CREDENTIAL_BYTES + 256];
     size_t header_bytes;
     size_t sent_bytes; /* of header and body */
     size_t total_bytes;
-    char answer[1024];
     size_t answer_bytes;
+    char header[AGENT_CREDENTIAL_BYTES + 256];
+    char answer[1024];
+    int fd;
     bool has_ended;
 };
 

@@ -84,7 +84,7 @@ static void answer_post(struct http_server *server, struct http_post *post)
         return;
     }
     unsigned sum = 0;
-    for (size_t i = 0; i < body.length_bytes; i++)
+    for (size_t i = 0; body.bytes != NULL && i < body.length_bytes; i++)
         sum += (unsigned char)body.bytes[i];
     assert_true(body.bytes == NULL || body.bytes[body.length_bytes] == '\0');
     text_printf(&reply.body, "%s%s %zu %u", details->word, details->was_asked ? " asked" : "",

@@ -40,7 +40,8 @@ static void test_port_is_free_after_shutdown(void **state)
         http_server_destroy(server);
         *state = NULL;
         assert_int_equal(
-            http_server_create(&server, "127.0.0.1", port, http_fixture_routes, NULL, NULL, NULL), 0);
+            http_server_create(&server, "127.0.0.1", port, http_fixture_routes, NULL, NULL, NULL),
+            0);
         *state = server;
     }
 }
@@ -71,7 +72,8 @@ static void test_invalid_hosts_are_refused(void **state)
     for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
         struct error error;
         struct http_server *server = NULL;
-        int result = http_server_create(&server, hosts[i], 0, http_fixture_routes, NULL, NULL, &error);
+        int result =
+            http_server_create(&server, hosts[i], 0, http_fixture_routes, NULL, NULL, &error);
         if (result != ERROR_INVALID)
             fail_msg("%s: %d %s", hosts[i], result, error.text);
         response_must_contain(error.text, hosts[i]);
@@ -85,7 +87,8 @@ static void test_missing_address_is_unreachable(void **state)
     struct error error;
     struct http_server *server = NULL;
     /* 192.0.2.0/24 is reserved for documentation (RFC 5737). */
-    int result = http_server_create(&server, "192.0.2.1", 0, http_fixture_routes, NULL, NULL, &error);
+    int result =
+        http_server_create(&server, "192.0.2.1", 0, http_fixture_routes, NULL, NULL, &error);
     assert_int_equal(result, ERROR_UNREACHABLE);
     response_must_contain(error.text, "192.0.2.1");
     response_must_contain(error.text, strerror(EADDRNOTAVAIL));
@@ -125,7 +128,8 @@ static void test_ipv6_is_served(void **state)
     }
     char answer[HTTP_FIXTURE_RESPONSE_BYTES];
     struct http_server *server = NULL;
-    assert_int_equal(http_server_create(&server, "::1", 0, http_fixture_routes, NULL, NULL, NULL), 0);
+    assert_int_equal(
+        http_server_create(&server, "::1", 0, http_fixture_routes, NULL, NULL, NULL), 0);
     struct sockaddr_in6 address = {
         .sin6_family = AF_INET6,
         .sin6_port = htons((uint16_t)http_server_port(server)),

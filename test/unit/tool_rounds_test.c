@@ -238,10 +238,8 @@ static void test_records_of_another_form_are_not_valid(void **state)
         "{\"round\":1,\"words\":7,\"calls\":[],\"before\":[]}",
         "{\"round\":1,\"words\":\"\",\"calls\":{},\"before\":[]}",
         "{\"round\":1,\"words\":\"\",\"calls\":[7],\"before\":[]}",
-        "{\"round\":1,\"words\":\"\",\"calls\":[{\"name\":\"a\",\"arguments\":\"\"}],\"before\":[]"
-        "}",
-        "{\"round\":1,\"words\":\"\",\"calls\":[{\"id\":\"\",\"name\":\"a\",\"arguments\":\"\","
-        "\"output\":7}],\"before\":[]}",
+        "{\"round\":1,\"words\":\"\",\"calls\":[{\"name\":\"a\"}],\"before\":[]}",
+        "{\"round\":1,\"words\":\"\",\"calls\":[{\"output\":7}],\"before\":[]}",
         "{\"round\":1,\"words\":\"\",\"calls\":[],\"before\":[{\"name\":\"a\"}]}"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         json_t *value = json_fixture_must_load(texts[i]);
