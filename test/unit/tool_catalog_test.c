@@ -12,6 +12,7 @@
 
 #include "../lib/alloc_fault.h"
 #include "../lib/tool_fixture.h"
+#include "agent_tools/arguments.h"
 #include "agent_tools/handlers.h"
 #include "base/json.h"
 #include "base/text.h"
@@ -202,6 +203,28 @@ static void test_schemas_without_memory(void **state)
     }
 }
 
+/* People copy the examples of the documents. */
+static void test_examples_are_right(void **state)
+{
+    (void)state;
+    const struct tool_call call = {
+        .task_id = "", .audience = tool_fixture_orchestrator, .by_http = true};
+    for (size_t i = 0; i < tool_catalog.count; i++) {
+        const struct tool *tool = &tool_catalog.tools[i];
+        struct argument_problem problem;
+        json_t *checked = NULL;
+        json_t *given = json_loads(tool->example, 0, NULL);
+        assert_non_null(given);
+        if (!arguments_check(tool, &call, given, &checked, &problem))
+            fail_msg("%s: %s", tool->example, problem.text.data);
+        json_t *ignored = arguments_ignored(tool, given);
+        assert_null(ignored);
+        text_fini(&problem.text);
+        json_decref(checked);
+        json_decref(given);
+    }
+}
+
 /* A tool of the test's own: one row and one handler. */
 
 static bool offer_wave(const struct tool_audience *audience)
@@ -284,6 +307,7 @@ int main(void)
         cmocka_unit_test(test_schemas_are_flat),
         cmocka_unit_test(test_done_is_offered_to_those_who_may),
         cmocka_unit_test(test_schemas_without_memory),
+        cmocka_unit_test(test_examples_are_right),
         cmocka_unit_test(test_new_row_is_offered),
         cmocka_unit_test(test_new_row_is_called),
     };
