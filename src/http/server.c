@@ -303,6 +303,22 @@ static void server_tick_if_due(struct http_server *server)
     server->ticker.tick(server->ticker.tick_context);
 }
 
+/*
+ * What has been answered until now still goes out, as far as its clients take it at once: a
+ * response takes the library a few rounds, from the resumed connection to the last byte.
+ */
+static void server_send_last_answers(struct http_server *server)
+{
+    enum { ROUNDS = 8 };
+    for (int round = 0; round < ROUNDS; round++) {
+        posts_run(&server->posts, clock_monotonic_ms());
+        MHD_run(server->daemon);
+    }
+    posts_abandon(&server->posts);
+    for (int round = 0; round < ROUNDS; round++)
+        MHD_run(server->daemon);
+}
+
 static void *server_main(void *argument)
 {
     struct http_server *server = argument;
@@ -313,8 +329,7 @@ static void *server_main(void *argument)
         posts_run(&server->posts, clock_monotonic_ms());
         MHD_run(server->daemon);
     }
-    posts_abandon(&server->posts);
-    MHD_run(server->daemon);
+    server_send_last_answers(server);
     MHD_stop_daemon(server->daemon);
     return NULL;
 }

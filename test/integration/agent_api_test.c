@@ -245,9 +245,12 @@ static void test_shutdown_ends_requests_in_flight(void **state)
     agent_caller_start(env, NULL);
     agent_caller_credential(env, "jarvis", credential);
     board_fail(env, "listDocumentsForAgent", "hold", -1);
-    for (size_t i = 0; i < 6; i++)
+    for (size_t i = 0; i < 4; i++)
         fds[i] = send_request(env, "/agent/document-list", credential);
+    /* Only then the others, which would else take the place of one of these. */
     test_env_wait(env, "held=4");
+    for (size_t i = 4; i < 6; i++)
+        fds[i] = send_request(env, "/agent/document-list", credential);
     test_env_wait_words(env, "/metrics", "agent_api_in_flight 6\n", true);
     process_signal(&env->runtime, SIGTERM);
     must_receive(fds[4], "HTTP/1.1 503 ");
