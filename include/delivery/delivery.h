@@ -30,7 +30,10 @@ struct delivery {
     const char *agent_api_url;           /* below which they are; NULL likewise */
     /* Once true no agent is asked, so requests that precede a send are aborted. NULL: never. */
     const atomic_bool *stopping;
-    /* Called after each delivery, on the worker that made it; may block. NULL: none. */
+    /*
+     * Called after each delivery to an agent that has a wake-up in the queue, on the worker that
+     * made it; may block. NULL: none.
+     */
     void (*on_delivered)(void *delivered_context, struct http_client *client, const char *agent_id,
         const struct trace *trace);
     void *delivered_context;

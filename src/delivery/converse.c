@@ -106,11 +106,12 @@ static bool find_address(struct attempt *attempt)
     const struct delivery *delivery = attempt->delivery;
     const struct delivery_context *context = &attempt->context;
     struct agent_address *address = &attempt->talk.address;
-    const char *session_key = context->version == BACKEND_V1
-                                  ? context->session_key
-                                  : json_guard_string(context->agent, "sessionKey");
-    bool complete = session_address_make(address, delivery->config, delivery->roster,
-        context->version, attempt->entry->work.agent_slug, session_key);
+    const char *slug = attempt->entry->work.agent_slug;
+    bool complete = context->version == BACKEND_V1
+                        ? session_address_make(address, delivery->config, delivery->roster,
+                              BACKEND_V1, slug, context->session_key)
+                        : agent_address_make(address, delivery->config, delivery->roster, slug,
+                              json_guard_string(context->agent, "sessionKey"));
     attempt->entry->work.agent_unknown = address->unknown;
     return complete;
 }
@@ -276,9 +277,12 @@ static int read_words(struct attempt *attempt, struct gateway_result *result, st
         .generation = attempt->talk.address.generation,
         .max_units = attempt->context.version == BACKEND_V1 ? REPLY_V1_LIMIT_UNITS : 0,
     };
-    const char *words = tool_rounds_words(attempt->entry->work.rounds);
+    const json_t *rounds = attempt->entry->work.rounds;
     int code = reply_read(result->body, &context, reply, &result->error);
-    if (code != 0 || reply->kind != REPLY_BLANK || words[0] == '\0')
+    if (code != 0 || reply->kind != REPLY_BLANK || rounds == NULL)
+        return code;
+    const char *words = tool_rounds_words(rounds);
+    if (words[0] == '\0')
         return code;
     free(reply->text);
     json_t *body = json_pack("{s:s}", "output_text", words);
@@ -395,7 +399,7 @@ enum entry_stage stage_sending(struct attempt *attempt)
     struct entry *entry = attempt->entry;
     struct text input = {0};
     enum entry_stage next;
-    if (tool_rounds_were_sent(entry->work.rounds))
+    if (entry->work.rounds != NULL && tool_rounds_were_sent(entry->work.rounds))
         return send_results(attempt);
     if (converse_prepare(attempt, &input)) {
         struct gateway_message message = {

@@ -145,10 +145,10 @@ void delivery_run(void *context, struct http_client *client, struct entry *entry
     text_copy(agent_id, sizeof agent_id, entry->agent_id);
     if (stage != STAGE_SETTLED)
         journal_release_reply(entry);
-    send_queue_finish(delivery->queue, entry, stage, attempt.delay_ms);
+    bool has_wake = send_queue_finish(delivery->queue, entry, stage, attempt.delay_ms);
     count_for_health(delivery->stats, agent_id, attempt.failed, delivered);
     /* Only now, as it may block: the agent's next notification need not wait for it. */
-    if (delivered && delivery->on_delivered != NULL)
+    if (delivered && has_wake && delivery->on_delivered != NULL)
         delivery->on_delivered(delivery->delivered_context, client, agent_id, &trace);
 }
 
@@ -161,7 +161,12 @@ static void remember_context(struct attempt *attempt)
     const char *task_id = json_guard_string(context->notification, "taskId");
     text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, slug != NULL ? slug : "");
     text_copy(entry->work.task_id, sizeof entry->work.task_id, task_id != NULL ? task_id : "");
-    v1_remember_context(attempt);
+    /* On v0 the rest is nothing. */
+    text_copy(entry->work.message_id, sizeof entry->work.message_id,
+        context->message_id != NULL ? context->message_id : "");
+    entry->work.thread_until_ms = context->newest_in_thread_ms;
+    entry->work.may_be_changed = context->may_be_changed;
+    entry->work.begins_task = context->begins_task;
 }
 
 /* Posts content in the entry's thread. Its key is the notification, so repeating it is safe. */
@@ -275,7 +280,8 @@ static enum entry_stage stage_known(struct attempt *attempt)
     /* All of it first, so that nothing lies between the queue's permission and the request. */
     if (stage == STAGE_SENDING) {
         /* What an earlier try has changed is told to the agent in this one. */
-        if (!tool_rounds_end_try(attempt->entry->work.rounds)) {
+        json_t *rounds = attempt->entry->work.rounds;
+        if (rounds != NULL && !tool_rounds_end_try(rounds)) {
             error_set(&error, ERROR_NO_MEMORY, "no memory for what the agent has done before");
             return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
         }
@@ -317,7 +323,8 @@ static enum entry_stage stage_replied(struct attempt *attempt)
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_REPLIED, outcome, &error);
     STOP_POINT("after_create_message");
-    v1_begin_task(attempt);
+    if (entry->work.begins_task)
+        v1_begin_task(attempt);
     return STAGE_WRITTEN;
 }
 

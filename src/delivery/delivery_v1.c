@@ -50,17 +50,6 @@ static const char *message_id_of(const struct delivery_context *context)
     return json_guard_id(context->notification, "messageId");
 }
 
-void v1_remember_context(struct attempt *attempt)
-{
-    struct entry *entry = attempt->entry;
-    const struct delivery_context *context = &attempt->context;
-    text_copy(entry->work.message_id, sizeof entry->work.message_id,
-        context->message_id != NULL ? context->message_id : "");
-    entry->work.thread_until_ms = context->newest_in_thread_ms;
-    entry->work.may_be_changed = context->may_be_changed;
-    entry->work.begins_task = context->begins_task;
-}
-
 bool v1_slug_is_unusable(const struct attempt *attempt, struct error *error)
 {
     const char *slug = attempt->entry->work.agent_slug;
@@ -204,7 +193,7 @@ void v1_begin_task(struct attempt *attempt)
 {
     struct entry *entry = attempt->entry;
     struct error error;
-    if (!entry->work.begins_task || !backend_is_v1(attempt))
+    if (!backend_is_v1(attempt))
         return;
     const struct service service = courtesy(attempt);
     entry->work.begins_task = false;

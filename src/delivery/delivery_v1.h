@@ -16,12 +16,6 @@
  */
 
 /*
- * Keeps what later stages need of the context, also after a restart. Also for a context of v0: then
- * they need nothing of it.
- */
-void v1_remember_context(struct attempt *attempt);
-
-/*
  * Whether the agent's slug would make it share a session with others, so that it must not be asked
  * before it has another; *error says what is wrong with it. Pure.
  */
@@ -56,7 +50,10 @@ void v1_end_typing(struct attempt *attempt);
 enum convex_outcome v1_post_without_key(
     struct attempt *attempt, const char *content, struct error *error);
 
-/* The acknowledgement of an assignment has been posted: its task is in progress. Best effort. */
+/*
+ * The acknowledgement of an assignment that begins its task (entry->work.begins_task) has been
+ * posted: the task is in progress. Best effort.
+ */
 void v1_begin_task(struct attempt *attempt);
 
 /*

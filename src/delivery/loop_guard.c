@@ -315,7 +315,8 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
                 return outcome;
         }
     }
-    bool by_tool = id == NULL && recall_tool(guard, context, &source);
+    bool by_tool =
+        id == NULL && context->version == BACKEND_V1 && recall_tool(guard, context, &source);
     if (context->author == AUTHOR_AGENT || by_tool) {
         cause.by_tool = by_tool;
         cause.hops = source.hops + 1;

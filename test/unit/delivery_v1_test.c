@@ -186,58 +186,6 @@ static void test_newer_message_without_memory_for_the_record_begins_again(void *
     delivery_context_fini(&context);
 }
 
-static void remember(struct attempt_fixture *fixture, const char *changes)
-{
-    fixture->attempt.context = context_fixture_read(changes);
-    v1_remember_context(&fixture->attempt);
-    delivery_context_fini(&fixture->attempt.context);
-}
-
-static void test_context_is_remembered(void **state)
-{
-    struct attempt_fixture *fixture = *state;
-    remember(fixture, "");
-    assert_string_equal(fixture->entry->work.message_id, "m2");
-    assert_int_equal(fixture->entry->work.thread_until_ms, 1795229482000);
-    assert_true(fixture->entry->work.may_be_changed);
-    assert_false(fixture->entry->work.begins_task);
-}
-
-/* Acknowledged, an assignment begins its task, if that has not begun and the agent may. */
-static void test_assignment_begins_a_task_that_is_assigned(void **state)
-{
-    struct attempt_fixture *fixture = *state;
-    remember(
-        fixture, "{\"notification\":{\"type\":\"assignment\"},\"task\":{\"status\":\"assigned\"}}");
-    assert_true(fixture->entry->work.begins_task);
-    assert_false(fixture->entry->work.may_be_changed);
-    remember(fixture, "{\"notification\":{\"type\":\"assignment\"}}");
-    assert_false(fixture->entry->work.begins_task);
-    remember(fixture,
-        "{\"notification\":{\"type\":\"assignment\"},\"task\":{\"status\":\"assigned\"},"
-        "\"effectiveBehaviorFlags\":{\"canModifyTaskStatus\":false}}");
-    assert_false(fixture->entry->work.begins_task);
-}
-
-/* A backend that is rolled back changes nothing after it has listed it. */
-static void test_nothing_is_remembered_of_version_0(void **state)
-{
-    struct attempt_fixture *fixture = *state;
-    json_t *value = context_fixture_json("");
-    json_object_del(value, "deliverySessionKey");
-    json_object_del(value, "effectiveBehaviorFlags");
-    json_object_del(value, "thread");
-    assert_int_equal(delivery_context_read(value, &fixture->attempt.context, NULL), CONVEX_SUCCESS);
-    fixture->entry->work.thread_until_ms = 5;
-    fixture->entry->work.begins_task = true;
-    v1_remember_context(&fixture->attempt);
-    delivery_context_fini(&fixture->attempt.context);
-    assert_string_equal(fixture->entry->work.message_id, "");
-    assert_int_equal(fixture->entry->work.thread_until_ms, 0);
-    assert_false(fixture->entry->work.may_be_changed);
-    assert_false(fixture->entry->work.begins_task);
-}
-
 /* Whether the thread has content, if it shows that message. */
 static bool is_found(const char *content, const char *shown, const char *author, int64_t at_ms)
 {
@@ -341,9 +289,6 @@ int main(void)
         ATTEMPT_TEST(test_dead_letter_is_kept_when_it_begins_again),
         ATTEMPT_TEST(test_dead_letter_that_cannot_be_kept_is_not_lost),
         ATTEMPT_TEST(test_newer_message_without_memory_for_the_record_begins_again),
-        ATTEMPT_TEST(test_context_is_remembered),
-        ATTEMPT_TEST(test_assignment_begins_a_task_that_is_assigned),
-        ATTEMPT_TEST(test_nothing_is_remembered_of_version_0),
         cmocka_unit_test(test_only_the_agents_own_later_message_counts),
         cmocka_unit_test(test_long_message_is_found_by_what_the_thread_shows),
         cmocka_unit_test(test_character_of_two_units_at_the_cut),
