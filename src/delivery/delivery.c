@@ -77,14 +77,6 @@ static enum entry_stage send_not_allowed(struct attempt *attempt)
     return converse_withdraw(attempt);
 }
 
-/* A stage is over, and its failures with it; before the send they are those of earlier sends. */
-static void clear_failures(struct entry *entry)
-{
-    entry->work.failures = 0;
-    entry->work.failure_class = FAILURE_NONE;
-    entry->work.errors = (struct failing_time){0};
-}
-
 /* Runs stages until one has to wait, is put back, or the notification is settled. */
 static enum entry_stage run_stages(struct attempt *attempt)
 {
@@ -93,8 +85,12 @@ static enum entry_stage run_stages(struct attempt *attempt)
         return run_stage(attempt, STAGE_SETTLED);
     enum entry_stage stage = run_stage(attempt, entry->queue.stage);
     while (stage != STAGE_SETTLED && !attempt->put_back && attempt->delay_ms == 0) {
-        if (stage != STAGE_SENDING && stage != STAGE_ACTING)
-            clear_failures(entry);
+        /* A stage is over, and its failures with it; before a send they are of earlier sends. */
+        if (stage != STAGE_SENDING && stage != STAGE_ACTING) {
+            entry->work.failures = 0;
+            entry->work.failure_class = FAILURE_NONE;
+            entry->work.errors = (struct failing_time){0};
+        }
         if (!send_queue_advance(attempt->delivery->queue, entry, stage))
             return send_not_allowed(attempt);
         stage = run_stage(attempt, stage);
