@@ -69,8 +69,8 @@ void loop_guard_note_effect(
 /* The run has not taken place: takes back its count, if there is one. Any thread. */
 void loop_guard_take_back(struct loop_guard *guard, struct loop_verdict *verdict);
 
-/* The note could not be posted, for good: the next notification that is skipped may try. */
-void loop_guard_forget_note(struct loop_guard *guard, const struct loop_verdict *verdict);
+/* The note was posted, or cannot be: then the next notification that is skipped may try. */
+void loop_guard_end_note(struct loop_guard *guard, const struct loop_verdict *verdict, bool posted);
 
 /* Saves the counts now and then, at most once a second. One thread; may block for the disk. */
 void loop_guard_save(struct loop_guard *guard);

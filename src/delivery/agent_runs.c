@@ -13,8 +13,10 @@
  *
  * The first notification that is skipped for this reason has to say so in the thread. It holds the
  * note of its root and of its task by its id: it may ask again, as after a failed call or a
- * restart, and is told again that the note is due, while all others are not. A person's message
- * resets the task, so there is at most one note between two messages of people.
+ * restart, and is told again that the note is due, while all others are not. Once it is posted it
+ * is due to nobody, also not to a thread update that is changed to a newer message and skipped
+ * again. A person's message resets the task, so there is at most one note between two messages of
+ * people.
  *
  * The same message may notify an agent twice, since backends resolve mentions by spelling. The pair
  * of message and agent is claimed by the first notification; later ones are skipped.
@@ -172,21 +174,22 @@ void agent_runs_take_back(
     mutex_unlock(&runs->lock);
 }
 
-static void forget_holder_locked(
-    struct agent_runs *runs, const char *id, const char *notification_id)
+static void replace_holder_locked(
+    struct agent_runs *runs, const char *id, const char *notification_id, const char *holder)
 {
     mutex_assert_held(&runs->lock);
     struct run_tally *count = id_lru_find(&runs->counts, id);
     if (count != NULL && strcmp(count->holder, notification_id) == 0)
-        count->holder[0] = '\0';
+        text_copy(count->holder, sizeof count->holder, holder);
 }
 
-void agent_runs_forget_note(
-    struct agent_runs *runs, const char *root, const char *task_id, const char *notification_id)
+void agent_runs_end_note(struct agent_runs *runs, const char *root, const char *task_id,
+    const char *notification_id, bool posted)
 {
+    const char *holder = posted ? "-" : "";
     mutex_lock(&runs->lock);
-    forget_holder_locked(runs, root, notification_id);
-    forget_holder_locked(runs, task_id, notification_id);
+    replace_holder_locked(runs, root, notification_id, holder);
+    replace_holder_locked(runs, task_id, notification_id, holder);
     atomic_store(&runs->changed, true);
     mutex_unlock(&runs->lock);
 }

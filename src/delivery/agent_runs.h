@@ -23,10 +23,14 @@ enum { AGENT_RUNS_REMEMBERED = 8192 };
  */
 struct run_tally {
     struct lru_item item;
-    unsigned runs;         /* a count: runs, halved at since_ms and daily from then on */
-    int64_t since_ms;      /* wall clock; for a pair, when it was last claimed */
-    int64_t person_ms;     /* a task: when the last message of a person was written; 0: none seen */
-    char holder[ID_BYTES]; /* notification that has the note (a count) or the run (a pair), or "" */
+    unsigned runs;     /* a count: runs, halved at since_ms and daily from then on */
+    int64_t since_ms;  /* wall clock; for a pair, when it was last claimed */
+    int64_t person_ms; /* a task: when the last message of a person was written; 0: none seen */
+    /*
+     * The notification that has the note (a count) or the run (a pair); "" for none, "-" once the
+     * note has been posted.
+     */
+    char holder[ID_BYTES];
 };
 
 struct agent_runs {
@@ -86,9 +90,12 @@ enum end_reason agent_runs_claim(struct agent_runs *runs, const struct agent_run
 void agent_runs_take_back(
     struct agent_runs *runs, const char *root, const char *task_id, int64_t person_ms);
 
-/* The backend refuses the note of this notification: the next one that is skipped may try. */
-void agent_runs_forget_note(
-    struct agent_runs *runs, const char *root, const char *task_id, const char *notification_id);
+/*
+ * The note of this notification was posted, so none is due before a person writes; or the backend
+ * refuses it, and the next one that is skipped may try.
+ */
+void agent_runs_end_note(struct agent_runs *runs, const char *root, const char *task_id,
+    const char *notification_id, bool posted);
 
 /*
  * Writes the file if something has changed and the last write was long enough ago: a second, and

@@ -344,6 +344,7 @@ void loop_guard_note_effect(
     if (!guard->enabled || !recall_cause(guard, notification_id, &cause))
         return;
     cause.by_tool = true;
+    cause.unsure = false; /* what is known of the chain is more than what the effect will show */
     cause.thread_update = false;
     cause.from_ms = effect->from_ms;
     cause.until_ms = effect->until_ms;
@@ -357,9 +358,10 @@ void loop_guard_take_back(struct loop_guard *guard, struct loop_verdict *verdict
     verdict->counted = false;
 }
 
-void loop_guard_forget_note(struct loop_guard *guard, const struct loop_verdict *verdict)
+void loop_guard_end_note(struct loop_guard *guard, const struct loop_verdict *verdict, bool posted)
 {
-    agent_runs_forget_note(guard->runs, verdict->root, verdict->task_id, verdict->notification_id);
+    agent_runs_end_note(
+        guard->runs, verdict->root, verdict->task_id, verdict->notification_id, posted);
 }
 
 void loop_guard_save(struct loop_guard *guard)

@@ -29,7 +29,8 @@
 #define HOLDER_MAY_ASK_AGAIN 10      /* agent_runs_claim: strcmp of the pair's holder */
 #define NOTE_HELD 11                 /* take_note: root->holder, task->holder = ... */
 #define PERSON_RESETS_NOTE 12        /* reset_task: task->holder[0] = '\0' */
-#define REFUSED_NOTE_IS_FORGOTTEN 13 /* forget_holder_locked */
+#define REFUSED_NOTE_IS_FORGOTTEN 13 /* agent_runs_end_note: holder = "" */
+#define POSTED_NOTE_IS_OVER 14       /* agent_runs_end_note: holder = "-" */
 #ifndef BREAK
 #define BREAK 0
 #endif
@@ -56,6 +57,7 @@
 #define AGENTS 3
 #define MESSAGES NOTIFICATIONS
 #define NOBODY 255
+#define POSTED 254 /* the holder of a note that has been posted */
 
 mtype = { NONE, PENDING, TAKEN, ENDED };
 mtype state[NOTIFICATIONS] = NONE;
@@ -85,6 +87,7 @@ byte failures_left = FAILURES;
 byte true_root_runs[PEOPLE]; /* claimed and not taken back */
 byte true_task_runs;         /* of these, since a person's message was last seen */
 byte noted; /* notifications that were to post the note since then, but for those refused */
+byte posted; /* notes, likewise */
 bool root_noted[PEOPLE];
 byte pair_run[MESSAGES * AGENTS] = NOBODY; /* the notification for which it was run */
 #define PAIR_RUN(notification) pair_run[message_of[notification] * AGENTS + agent_of[notification]]
@@ -125,7 +128,8 @@ inline reset_task()
     :: WROTE(id) > task_person ->
         task_person = WROTE(id);
         true_task_runs = 0;
-        noted = 0
+        noted = 0;
+        posted = 0
     :: else
     fi
 }
@@ -139,7 +143,7 @@ inline take_note()
         note_due = true;
         period = task_person;
         noted = noted + (task_holder != id || root_holder[root_of[id]] != id);
-        second_note = noted > 1;
+        second_note = second_note || noted > 1;
         root_noted[root_of[id]] = true;
         root_holder[root_of[id]] = (KEEPS(NOTE_HELD) -> id : NOBODY);
         task_holder = (KEEPS(NOTE_HELD) -> id : NOBODY)
@@ -233,15 +237,31 @@ inline end_run()
     fi
 }
 
-/* agent_runs_forget_note */
-inline agent_runs_forget_note()
+/* replace_holder_locked, for the root and for the task */
+inline replace_holders(holder)
+{
+    root_holder[root_of[id]] = (root_holder[root_of[id]] == id -> holder : root_holder[root_of[id]]);
+    task_holder = (task_holder == id -> holder : task_holder)
+}
+
+/* agent_runs_end_note: it is refused */
+inline refuse_note()
 {
     noted = noted - (period == task_person);
     root_noted[root_of[id]] = false;
     if
-    :: KEEPS(REFUSED_NOTE_IS_FORGOTTEN) ->
-        root_holder[root_of[id]] = NOBODY;
-        task_holder = (task_holder == id -> NOBODY : task_holder)
+    :: KEEPS(REFUSED_NOTE_IS_FORGOTTEN) -> replace_holders(NOBODY)
+    :: else
+    fi
+}
+
+/* agent_runs_end_note: it is posted */
+inline post_note_once()
+{
+    posted = posted + (period == task_person);
+    second_note = second_note || posted > 1;
+    if
+    :: KEEPS(POSTED_NOTE_IS_OVER) -> replace_holders(POSTED)
     :: else
     fi
 }
@@ -286,9 +306,11 @@ ask:
 post_note:
     atomic { /* posted, failed in a way that is tried again, or refused for good */
         if
-        :: leave_as(ENDED)
+        :: post_note_once(); leave_as(ENDED)
+        /* changed to a newer message, of an agent as well, before it was marked */
+        :: failures_left > 0 -> failures_left--; post_note_once(); leave_as(PENDING)
         :: failures_left > 0 -> failures_left--; leave_as(PENDING)
-        :: failures_left > 0 -> failures_left--; agent_runs_forget_note(); leave_as(ENDED)
+        :: failures_left > 0 -> failures_left--; refuse_note(); leave_as(ENDED)
         fi;
         goto take
     }

@@ -149,10 +149,28 @@ static void test_note_is_due_once(void **state)
     must_be_over(fixture, "other", "t", false);
     assert_int_equal(claim(fixture, &again), REASON_TOO_MANY_AGENT_RUNS);
     assert_true(fixture->claim.note_due);
-    agent_runs_forget_note(fixture->runs, "r", "t", "n5"); /* which does not have it */
+    agent_runs_end_note(fixture->runs, "r", "t", "n5", false); /* which does not have it */
     must_be_over(fixture, "r", "t", false);
-    agent_runs_forget_note(fixture->runs, "r", "t", "n4");
+    agent_runs_end_note(fixture->runs, "r", "t", "n4", false);
     must_be_over(fixture, "r", "t", true);
+}
+
+/* Also not to the notification that posted it, which may come again with a newer message. */
+static void test_posted_note_is_due_to_nobody(void **state)
+{
+    struct fixture *fixture = *state;
+    use_up(fixture, "r", "t");
+    must_be_over(fixture, "r", "t", true);
+    const struct agent_run again = {
+        .notification_id = "n4", .agent_id = "a", .root = "r", .task_id = "t", .by_agent = true};
+    assert_string_equal(fixture->id, "n4");
+    agent_runs_end_note(fixture->runs, "r", "t", "n4", true);
+    assert_int_equal(claim(fixture, &again), REASON_TOO_MANY_AGENT_RUNS);
+    assert_false(fixture->claim.note_due);
+    must_be_over(fixture, "r", "t", false);
+    assert_int_equal(claim_for_person(fixture, "m2", "t", 1), REASON_REPLIED);
+    use_up(fixture, "r2", "t");
+    must_be_over(fixture, "r2", "t", true);
 }
 
 /* Only a message that was not seen before; a late notification of an old one changes nothing. */
@@ -423,6 +441,7 @@ int main(void)
         TEST(test_task_has_a_limit_for_all_its_roots),
         TEST(test_person_is_never_over_the_limit),
         TEST(test_note_is_due_once),
+        TEST(test_posted_note_is_due_to_nobody),
         TEST(test_person_who_writes_resets_the_task),
         TEST(test_run_that_did_not_take_place_is_taken_back),
         TEST(test_run_from_before_a_persons_message_is_not_taken_back),
