@@ -175,7 +175,7 @@ static void test_breadth_stops_at_max_agent_runs(void **state)
     start_with_guard(env, "DELIVERY_MAX_AGENT_RUNS=12");
     talk_post(env, "@one begin");
     must_have_run(env, 12, 1);
-    assert_true(process_has_output(&env->runtime, "reason=too_many_agent_runs"));
+    test_env_wait_log(env, "reason=too_many_agent_runs");
     /* A person writes: as many again, and one more note. */
     talk_post(env, "@two go on, please");
     must_have_run(env, 24, 2);
@@ -330,7 +330,7 @@ static void test_orchestrator_and_assignees_stop_at_max_agent_runs(void **state)
     /* The limit, and what people cause directly, here two assignments. */
     assert_in_range(runs, 8, 8 + 2);
     assert_int_equal(talk_count_limit_notes(env), 1);
-    assert_true(process_has_output(&env->runtime, "reason=too_many_agent_runs"));
+    test_env_wait_log(env, "reason=too_many_agent_runs");
     talk_post(env, "go on, please");
     talk_wait_until_quiet(env);
     assert_in_range(test_env_stat(env, "gateway", "deliveries"), runs + 8, runs + 8 + 3);
