@@ -37,4 +37,7 @@ bool backend_clock_see(
 /* Our wall clock, corrected if it differs from the backend's by over CLOCK_CORRECT_MS. */
 int64_t backend_clock_now_ms(const struct backend_clock *clock);
 
+/* The backend's clock, as far as it is known: for what is compared with its times. */
+int64_t backend_clock_exact_ms(const struct backend_clock *clock);
+
 #endif

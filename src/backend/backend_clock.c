@@ -50,6 +50,11 @@ bool backend_clock_see(
     return !is_off_by(ahead_ms, CLOCK_CORRECT_MS) && atomic_exchange(&clock->is_off, false);
 }
 
+int64_t backend_clock_exact_ms(const struct backend_clock *clock)
+{
+    return clock_wall_ms() - atomic_load(&clock->ahead_ms);
+}
+
 int64_t backend_clock_now_ms(const struct backend_clock *clock)
 {
     int64_t ahead_ms = atomic_load(&clock->ahead_ms);

@@ -55,6 +55,7 @@ static enum entry_stage resume_talk(struct attempt *attempt)
     if (context->agent == NULL || context->task_is_gone)
         return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED,
             context->agent == NULL ? REASON_AGENT_GONE : REASON_TASK_GONE);
+    converse_ask_for_tools(attempt);
     v1_begin_typing(attempt);
     if (converse_prepare(attempt, NULL))
         return STAGE_ACTING;
@@ -124,46 +125,39 @@ static bool carry_out(
 
 static int64_t backend_now_ms(const struct attempt *attempt)
 {
-    const struct backend_clock *clock = convex_clock(attempt->delivery->convex);
-    return clock_wall_ms() - atomic_load(&clock->ahead_ms);
+    return backend_clock_exact_ms(convex_clock(attempt->delivery->convex));
 }
 
-/* The task that a call is about, where its result does not say: the one it names, or the run's. */
-static void find_task(
-    char task_id[static ID_BYTES], const struct attempt *attempt, const char *arguments)
+/* Notes that the agent has caused what that id names; NULL and what is no id are nothing. */
+static void charge_effect(
+    const struct attempt *attempt, const char *id, int64_t from_ms, int64_t until_ms)
 {
-    json_t *value = NULL;
-    json_guard_load(arguments, strlen(arguments), &value, NULL);
-    const char *named = json_guard_id(value, "taskId");
-    text_copy(task_id, ID_BYTES, named != NULL ? named : attempt->entry->work.task_id);
-    json_decref(value);
+    const struct tool_effect effect = {.id = id, .from_ms = from_ms, .until_ms = until_ms};
+    if (id != NULL && id_is_valid(id))
+        loop_guard_note_effect(attempt->delivery->guard, attempt->entry->item.id, &effect);
 }
 
-/* What the agent caused counts as caused by it. */
+/*
+ * What the agent caused counts as caused by it: what the result names, and the task, which is the
+ * run's where the call names none.
+ */
 static void charge_effects(const struct attempt *attempt, const struct tool_request *request,
-    const struct tool_result *result, int64_t began_ms)
+    const struct tool_result *result, int64_t from_ms)
 {
-    struct loop_guard *guard = attempt->delivery->guard;
-    const char *notification_id = attempt->entry->item.id;
-    char task_id[ID_BYTES];
-    const char *members[] = {
-        json_guard_id(result->value, "messageId"), json_guard_id(result->value, "taskId"), task_id};
-    struct tool_effect effect = {
-        .from_ms = began_ms, .until_ms = backend_now_ms(attempt) + NOTIFIED_LATE_MS};
-    find_task(task_id, attempt, request->arguments);
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
-        effect.id = members[i];
-        if (effect.id != NULL && id_is_valid(effect.id))
-            loop_guard_note_effect(guard, notification_id, &effect);
-    }
+    int64_t until_ms = backend_now_ms(attempt) + NOTIFIED_LATE_MS;
+    json_t *arguments = NULL;
+    json_guard_load(request->arguments, strlen(request->arguments), &arguments, NULL);
+    const char *task_id = json_guard_string(arguments, "taskId");
+    charge_effect(
+        attempt, task_id != NULL ? task_id : attempt->entry->work.task_id, from_ms, until_ms);
+    json_decref(arguments);
+    charge_effect(attempt, json_guard_string(result->value, "taskId"), from_ms, until_ms);
+    charge_effect(attempt, json_guard_string(result->value, "messageId"), from_ms, until_ms);
+    const json_t *data = json_object_get(result->value, "data");
     size_t index;
     const json_t *id;
-    json_array_foreach (
-        json_object_get(json_object_get(result->value, "data"), "notificationIds"), index, id) {
-        effect.id = json_string_value(id);
-        if (effect.id != NULL && id_is_valid(effect.id))
-            loop_guard_note_effect(guard, notification_id, &effect);
-    }
+    json_array_foreach (json_object_get(data, "notificationIds"), index, id)
+        charge_effect(attempt, json_string_value(id), from_ms, until_ms);
 }
 
 /* Answers one call; false when the round has to wait. */
@@ -176,7 +170,7 @@ static bool answer_call(struct attempt *attempt, const struct tool_request *requ
         return tool_request_end(request, NULL);
     if (is_stopping(attempt))
         return false;
-    int64_t began_ms = backend_now_ms(attempt) - CLOCK_GRAIN_MS;
+    int64_t from_ms = backend_now_ms(attempt) - CLOCK_GRAIN_MS;
     if (!record_call(attempt, request, changes, is_first)) {
         tool_fail(&result, TOOL_REFUSED, 503,
             "not carried out: the runtime cannot record it at the moment; try again later");
@@ -189,7 +183,7 @@ static bool answer_call(struct attempt *attempt, const struct tool_request *requ
     if (result.end == TOOL_REFUSED || result.end == TOOL_UNAVAILABLE)
         tool_request_put_back(request);
     else if (changes)
-        charge_effects(attempt, request, &result, began_ms);
+        charge_effects(attempt, request, &result, from_ms);
     bool ended = tool_request_end(request, result.value);
     if (changes)
         journal_save_calls(&attempt->delivery->journal, attempt->entry, false);
@@ -211,6 +205,8 @@ static enum entry_stage leave_round(struct attempt *attempt)
 {
     struct error error;
     if (is_stopping(attempt)) {
+        /* The spool may not have any of its calls yet. */
+        journal_save_calls(&attempt->delivery->journal, attempt->entry, true);
         attempt->put_back = true;
         return STAGE_ACTING;
     }
@@ -234,7 +230,6 @@ enum entry_stage stage_acting(struct attempt *attempt)
         if (!answer_call(attempt, &request, is_first))
             return leave_round(attempt);
     }
-    metrics_add(&attempt->delivery->stats->metrics, METRIC_TOOL_ROUNDS, NULL, NULL, 1);
     /* Here, so that nothing lies between the queue's permission and the request. */
     if (!tool_rounds_note_sent(entry->work.rounds, true))
         return leave_round(attempt);

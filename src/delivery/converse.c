@@ -127,20 +127,13 @@ static struct tool_audience read_audience(
     };
 }
 
-/*
- * Whether the gateway takes tools. It is asked once whenever it may have been exchanged, by each
- * worker that finds that nobody has asked yet; the answer takes it no time.
- */
-static bool takes_tools(struct attempt *attempt)
+void converse_ask_for_tools(const struct attempt *attempt)
 {
     enum { DIALECT_TIMEOUT_MS = 2000 };
     const struct delivery *delivery = attempt->delivery;
-    if (!delivery->config->client_tools_enabled)
-        return false;
-    if (gateway_roster_dialect_is_stale(delivery->roster))
+    if (delivery->config->client_tools_enabled && gateway_roster_dialect_is_stale(delivery->roster))
         dialect_learn(delivery->roster, delivery->gateway, attempt->client, DIALECT_TIMEOUT_MS,
             &attempt->entry->work.trace);
-    return gateway_roster_takes_tools(delivery->roster);
 }
 
 /* What the agent can do on the board in this run, and how. False without memory. */
@@ -150,7 +143,8 @@ static bool offer_tools(struct attempt *attempt, struct board_access *access,
     const struct delivery *delivery = attempt->delivery;
     struct conversation *talk = &attempt->talk;
     const char *agent_id = attempt->entry->agent_id;
-    bool as_tools = takes_tools(attempt);
+    bool as_tools =
+        delivery->config->client_tools_enabled && gateway_roster_takes_tools(delivery->roster);
     talk->audience = read_audience(&attempt->context, agent_id);
     if (!as_tools && delivery->capability == NULL)
         return true;
@@ -328,8 +322,10 @@ static enum entry_stage take_calls(struct attempt *attempt, const struct gateway
     bool begun =
         !words.failed && tool_rounds_begin(&attempt->entry->work.rounds, result->body, words.data);
     text_fini(&words);
-    if (begun)
+    if (begun) {
+        metrics_add(&attempt->delivery->stats->metrics, METRIC_TOOL_ROUNDS, NULL, NULL, 1);
         return STAGE_ACTING;
+    }
     error_set(&error, ERROR_NO_MEMORY, "no memory for the agent's tool calls");
     return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
 }

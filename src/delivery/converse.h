@@ -19,6 +19,13 @@ enum entry_stage stage_acting(struct attempt *attempt);
 enum entry_stage converse_withdraw(struct attempt *attempt);
 
 /*
+ * Makes sure that it is known whether the gateway takes tools. It is asked once whenever it may
+ * have been exchanged, by each worker that finds that nobody has asked yet, and before the queue
+ * allows the send, as it blocks for up to 2 s.
+ */
+void converse_ask_for_tools(const struct attempt *attempt);
+
+/*
  * Makes from the context what all requests of the run repeat, and frees most of the context. input,
  * to which the message is appended, is NULL when the agent has been asked already. False without
  * memory.

@@ -198,8 +198,9 @@ static enum entry_stage post_limit_note(struct attempt *attempt)
     }
     enum convex_outcome outcome = post_message(attempt, note.data, &error);
     text_fini(&note);
+    if (outcome == CONVEX_SUCCESS || outcome == CONVEX_FUNCTION_ERROR)
+        loop_guard_end_note(delivery->guard, &attempt->verdict, outcome == CONVEX_SUCCESS);
     if (outcome == CONVEX_FUNCTION_ERROR) {
-        loop_guard_forget_note(delivery->guard, &attempt->verdict);
         log_warn(component, "could not post that agents have reached their limit of runs: %s",
             error.text);
     } else if (outcome != CONVEX_SUCCESS) {
@@ -281,8 +282,11 @@ static enum entry_stage stage_known(struct attempt *attempt)
             error_set(&error, ERROR_NO_MEMORY, "no memory for what the agent has done before");
             return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
         }
+        bool is_v1 = attempt->context.version == BACKEND_V1;
+        if (is_v1)
+            converse_ask_for_tools(attempt);
         journal_begin_run(&delivery->journal, attempt->entry);
-        if (attempt->context.version == BACKEND_V1)
+        if (is_v1)
             v1_begin_typing(attempt);
     }
     return stage;

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent_tools/run.h"
 #include "base/json.h"
 
 /* Of what was called, in front of its result; and of a result that a later try is told about. */
@@ -33,9 +34,7 @@ enum { ECHO_UNITS = 500, BEFORE_UNITS = 2000 };
 /* Rounds of a record that claims more are not ours. */
 static const double MAX_ROUND = 1e6;
 
-static const char interrupted[] =
-    "{\"success\":false,\"error\":\"interrupted: it may have been carried out or not; look before "
-    "you try again\"}";
+static const char interrupted[] = "{\"success\":false,\"error\":\"" TOOL_INTERRUPTED "\"}";
 static const char too_many[] =
     "{\"success\":false,\"error\":\"not carried out: too many calls at once; make at most 32 in "
     "one answer\"}";

@@ -1,6 +1,7 @@
 /* Agents that call tools while they are asked: what is carried out, what they are told, how often.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -186,6 +187,33 @@ static void test_call_of_unknown_outcome_is_not_repeated(void **state)
     test_env_stop_runtime(env);
 }
 
+/* The shutdown ends a round between two calls; the next process makes the second one. */
+static void test_shutdown_leaves_the_rest_of_a_round(void **state)
+{
+    struct test_env *env = *state;
+    thread_seed(env);
+    board_gateway_fault(
+        env, json_pack("{s:s, s:i, s:[{s:s, s:s}, {s:s, s:s}]}", "action", "reply", "times", 1,
+                 "calls", "name", "task_status", "arguments", to_review, "name", "task_status",
+                 "arguments", "{\"status\":\"in_progress\"}"));
+    board_fail(env, "updateTaskStatusFromAgent", "hold_after", 1);
+    thread_say(env, "@jarvis please");
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "held=1");
+    process_signal(&env->runtime, SIGTERM);
+    test_env_wait_log(env, "wake-ups in flight");
+    board_clear_faults(env);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
+    assert_int_equal(test_env_stat(env, "backend", "updateTaskStatusFromAgent"), 1);
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(test_env_stat(env, "backend", "updateTaskStatusFromAgent"), 2);
+    task_must_be(env, "in_progress");
+    assert_int_equal(thread_count_runs(env), 1);
+    assert_int_equal(thread_count_replies(env), 1);
+    test_env_stop_runtime(env);
+}
+
 static void test_refused_call_is_told_to_the_agent(void **state)
 {
     struct test_env *env = *state;
@@ -334,6 +362,7 @@ int main(void)
         V1(test_silence_after_calls_posts_nothing),
         V1(test_rounds_are_limited),
         V1(test_call_of_unknown_outcome_is_not_repeated),
+        V1(test_shutdown_leaves_the_rest_of_a_round),
         V1(test_refused_call_is_told_to_the_agent),
         V1(test_results_wait_for_the_gateway),
         V1(test_next_run_is_told_of_the_calls_of_a_failed_one),

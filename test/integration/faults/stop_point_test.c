@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "../../lib/thread.h"
 #include "fault_env.h"
 
 enum { NOTIFICATIONS = 5, STOP_AT = 3 /* the notification at which it is killed */ };
@@ -102,8 +103,63 @@ static void test_kill_after_the_send_spends_the_budget(void **state)
     expect_note_after_kill(*state, "after_send", NOTIFICATIONS);
 }
 
+/* What a kill at a point of a round of tool calls leaves to be done. */
+struct round_cost {
+    const char *point;
+    long changes;    /* calls of the backend by the tool, over both processes */
+    long deliveries; /* requests to the agent that name the notification */
+};
+
+/* A call that changes something is made at most once, and the agent's words are not lost. */
+static void expect_round_cost(struct fault_env *faults, const struct round_cost *cost)
+{
+    struct test_env *env = faults->env;
+    char stop_at[64];
+    snprintf(stop_at, sizeof stop_at, "MISSION_CONTROL_STOP_AT=%s:1", cost->point);
+    thread_seed(env);
+    board_gateway_fault(
+        env, json_pack("{s:s, s:i, s:[{s:s, s:s}]}", "action", "reply", "times", 1, "calls", "name",
+                 "task_status", "arguments", "{\"status\":\"review\"}"));
+    thread_say(env, "@jarvis please");
+    fault_env_launch(faults, STRINGS(stop_at));
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 128 + SIGKILL);
+    fault_env_start(faults, STRINGS("DELIVERY_MAX_RUNS=2"));
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(test_env_stat(env, "backend", "updateTaskStatusFromAgent"), cost->changes);
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), cost->deliveries);
+    assert_int_equal(thread_count_replies(env), 1);
+    test_env_stop_runtime(env);
+}
+
+static void test_kill_before_a_call_leaves_it_interrupted(void **state)
+{
+    expect_round_cost(*state, &(struct round_cost){"before_call", 0, 1});
+}
+
+static void test_kill_after_a_call_does_not_repeat_it(void **state)
+{
+    expect_round_cost(*state, &(struct round_cost){"after_call", 1, 1});
+}
+
+static void test_kill_after_a_result_sends_it(void **state)
+{
+    expect_round_cost(*state, &(struct round_cost){"after_result", 1, 1});
+}
+
+static void test_kill_before_the_results_costs_a_run(void **state)
+{
+    expect_round_cost(*state, &(struct round_cost){"before_results", 1, 2});
+}
+
+static void test_kill_after_the_results_costs_a_run(void **state)
+{
+    expect_round_cost(*state, &(struct round_cost){"after_results", 1, 2});
+}
+
 int main(void)
 {
+#define V1_WITH_STOP_POINTS(test) \
+    TEST_ON((test), #test, setup_stop_points, fault_env_teardown, "v1")
 #define TEST_WITH_STOP_POINTS(test) \
     TEST_ON_BOTH_WITH(test, #test, setup_stop_points, fault_env_teardown)
     const struct CMUnitTest tests[] = {
@@ -115,6 +171,11 @@ int main(void)
         TEST_WITH_STOP_POINTS(test_kill_after_the_end_leaves_no_record),
         TEST_WITH_STOP_POINTS(test_kill_before_the_send_spends_the_budget),
         TEST_WITH_STOP_POINTS(test_kill_after_the_send_spends_the_budget),
+        V1_WITH_STOP_POINTS(test_kill_before_a_call_leaves_it_interrupted),
+        V1_WITH_STOP_POINTS(test_kill_after_a_call_does_not_repeat_it),
+        V1_WITH_STOP_POINTS(test_kill_after_a_result_sends_it),
+        V1_WITH_STOP_POINTS(test_kill_before_the_results_costs_a_run),
+        V1_WITH_STOP_POINTS(test_kill_after_the_results_costs_a_run),
     };
     return cmocka_run_group_tests_name("stop_point", tests, NULL, NULL);
 }
