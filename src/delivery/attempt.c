@@ -37,8 +37,12 @@ enum entry_stage attempt_end(struct attempt *attempt, enum entry_stage stage,
 {
     struct entry *entry = attempt->entry;
     /* That a newer message is skipped does not undo what was delivered before it. */
-    if (outcome == OUTCOME_SKIPPED && entry->work.answers_again)
+    if (outcome == OUTCOME_SKIPPED && entry->work.answers_again) {
+        log_event(LOG_LEVEL_INFO, component,
+            ATTEMPT_FIELDS(attempt, LOG_TEXT("reason", end_reason_words[reason])),
+            "The newer message of %s is not answered", entry->item.id);
         return stage;
+    }
     entry->work.outcome = outcome;
     entry->work.reason = reason;
     return stage;
