@@ -47,6 +47,7 @@ AGENT_DOCS := tools/agent_api.c tools/agent_reference.c
 TEST_LIB_SOURCES := $(sort $(wildcard test/lib/*.c) \
 	$(filter-out %_test.c,$(wildcard test/integration/*/*.c)) $(AGENT_DOCS))
 FUZZ_SOURCES := $(sort $(wildcard test/fuzz/*_fuzz.c))
+FUZZ_LIB_SOURCES := test/fuzz/http_talk.c
 C_FILES := $(sort $(wildcard src/*.c src/*/*.c src/*.h src/*/*.h include/*/*.h sandbox/*.[ch] tools/*.[ch] \
 	test/*/*.[ch] test/*/*/*.[ch]))
 
@@ -169,7 +170,7 @@ format-check: ## check the formatting of the C code
 FUZZ_CFLAGS := -std=gnu17 -g -O1 -D_GNU_SOURCE -DMISSION_CONTROL_VERSION='"$(VERSION)"' \
 	-include include/base/banned.h -Iinclude -Isrc $(PKG_CFLAGS) -fno-sanitize-recover=all -pthread
 FUZZERS := $(patsubst test/fuzz/%.c,build/fuzz/%,$(FUZZ_SOURCES))
-FUZZ_CORE := $(patsubst %.c,build/fuzz/obj/%.o,$(CORE_SOURCES))
+FUZZ_CORE := $(patsubst %.c,build/fuzz/obj/%.o,$(CORE_SOURCES) $(FUZZ_LIB_SOURCES))
 
 build/fuzz/obj/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
@@ -267,7 +268,7 @@ uninstall: ## remove the installed files, with the same PREFIX and DESTDIR
 # For editors and clang tools. The paths are absolute, so it cannot be committed.
 export COMPILE_COMMAND = $(CC) $(CFLAGS_ALL)
 COMPILED := $(CORE_SOURCES) src/main.c $(SANDBOX_SOURCES) $(UNIT_SOURCES) $(INTEGRATION_SOURCES) \
-	$(TEST_LIB_SOURCES) $(FUZZ_SOURCES)
+	$(TEST_LIB_SOURCES) $(FUZZ_SOURCES) $(FUZZ_LIB_SOURCES)
 
 compile_commands.json: Makefile $(COMPILED) ## write compile commands for editors
 	@command=$$(printf '%s' "$$COMPILE_COMMAND" | sed 's/[\\"]/\\&/g'); separator='['; \

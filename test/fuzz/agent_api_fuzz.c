@@ -6,24 +6,21 @@
  * to the first line end is tried as a session key by itself, too: none may be valid but those with
  * the tag of their session.
  */
-#include <arpa/inet.h>
 #include <assert.h>
-#include <errno.h>
-#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/sync.h"
 #include "http/client.h"
+#include "http_talk.h"
 #include "serve/agent_access.h"
 #include "serve/agent_api.h"
 
-enum { ANSWER_BYTES = 16 * 1024, POLL_MS = 20, MAX_TRIES = 500, REQUEST_BYTES = 64 * 1024 };
+enum { MAX_TRIES = 500, REQUEST_BYTES = 64 * 1024 };
 
 static const char session_key[] = "agent:jarvis:task:t1:acc:v1";
 static char account[] = "acc";
@@ -90,60 +87,6 @@ static void start_api(void)
     assert(failed == 0);
 }
 
-static int connect_to_api(void)
-{
-    struct sockaddr_in address = {
-        .sin_family = AF_INET,
-        .sin_port = htons((uint16_t)http_server_port(server)),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-    };
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert(fd >= 0);
-    int failed = connect(fd, (struct sockaddr *)&address, sizeof address);
-    assert(failed == 0 || errno == EINTR);
-    return fd;
-}
-
-/* Sends the bytes while reading; returns the length of the answer and whether it is complete. */
-static size_t exchange_bytes(int fd, const char *bytes, size_t size, char *answer, bool *closed)
-{
-    size_t length = 0;
-    size_t sent = 0;
-    *closed = false;
-    for (;;) {
-        bool sending = sent < size;
-        struct pollfd ready = {.fd = fd, .events = (short)(POLLIN | (sending ? POLLOUT : 0))};
-        if (poll(&ready, 1, POLL_MS) <= 0)
-            return length;
-        if (sending && (ready.revents & POLLOUT) != 0) {
-            ssize_t part = send(fd, bytes + sent, size - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-            sent = part > 0 ? sent + (size_t)part : size;
-            if (sent == size)
-                shutdown(fd, SHUT_WR);
-        }
-        if ((ready.revents & (POLLIN | POLLHUP | POLLERR)) == 0)
-            continue;
-        ssize_t got = recv(fd, answer + length, ANSWER_BYTES - 1 - length, MSG_DONTWAIT);
-        *closed = got <= 0;
-        if (got <= 0)
-            return length;
-        length += (size_t)got;
-        assert(length < ANSWER_BYTES - 1);
-    }
-}
-
-static void talk(const char *bytes, size_t size, char *answer, bool *closed)
-{
-    static const struct linger no_linger = {.l_onoff = 1, .l_linger = 0};
-    int fd = connect_to_api();
-    if (size == 0)
-        shutdown(fd, SHUT_WR);
-    size_t length = exchange_bytes(fd, bytes, size, answer, closed);
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &no_linger, sizeof no_linger);
-    close(fd);
-    answer[length] = '\0';
-}
-
 static void check_api_answer(const char *answer)
 {
     static const long statuses[] = {
@@ -167,7 +110,7 @@ static void check_next_client(char *answer)
     static const char request[] = "GET /health HTTP/1.1\r\nHost: h\r\n\r\n";
     bool closed = false;
     for (int i = 0; i < MAX_TRIES && !closed; i++)
-        talk(request, sizeof request - 1, answer, &closed);
+        http_talk(http_server_port(server), request, sizeof request - 1, answer, &closed);
     assert(closed && strncmp(answer, "HTTP/1.1 200 ", 13) == 0);
 }
 
@@ -208,13 +151,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char request[REQUEST_BYTES];
-    static char answer[ANSWER_BYTES];
+    static char answer[HTTP_TALK_ANSWER_BYTES];
     bool closed;
     if (server == NULL)
         start_api();
     size_t length = insert_keys(data, size, request);
     check_key(request, length);
-    talk(request, length, answer, &closed);
+    http_talk(http_server_port(server), request, length, answer, &closed);
     if (closed)
         check_api_answer(answer);
     check_next_client(answer);
