@@ -16,6 +16,7 @@
 #include "agent_tools/handlers.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "telemetry/metrics.h"
 
 static const struct tool_audience nobody = {0};
 
@@ -296,6 +297,36 @@ static void test_new_row_is_called(void **state)
     json_decref(result.value);
 }
 
+static bool metric_has(enum metric metric, size_t label, const char *value)
+{
+    const struct metric_label *labels = metric_families[metric].labels;
+    for (size_t i = 0; i < labels[label].count; i++)
+        if (strcmp(labels[label].values[i], value) == 0)
+            return true;
+    return false;
+}
+
+/* The metrics cannot see the table, so they have the words themselves; others count together. */
+static void test_metrics_have_a_label_for_each_row(void **state)
+{
+    (void)state;
+    size_t endpoints = 0;
+    for (size_t i = 0; i < tool_catalog.count; i++) {
+        const struct tool *tool = &tool_catalog.tools[i];
+        if (!metric_has(METRIC_TOOL_CALLS, 0, tool->name))
+            fail_msg("no label value for the tool %s", tool->name);
+        endpoints += tool->path != NULL;
+        if (tool->path != NULL &&
+            !metric_has(METRIC_AGENT_API_REQUESTS, 0, tool->path + strlen("/agent/")))
+            fail_msg("no label value for the endpoint %s", tool->path);
+    }
+    /* And one for all others. */
+    assert_int_equal(metric_families[METRIC_TOOL_CALLS].labels[0].count, tool_catalog.count + 1);
+    assert_int_equal(metric_families[METRIC_AGENT_API_REQUESTS].labels[0].count, endpoints + 1);
+    for (int end = TOOL_SUCCEEDED; end <= TOOL_ABORTED; end++)
+        assert_true(metric_has(METRIC_TOOL_CALLS, 1, tool_end_words[end]));
+}
+
 int main(void)
 {
     json_guard_start();
@@ -310,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_examples_are_right),
         cmocka_unit_test(test_new_row_is_offered),
         cmocka_unit_test(test_new_row_is_called),
+        cmocka_unit_test(test_metrics_have_a_label_for_each_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
