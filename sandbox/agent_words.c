@@ -20,7 +20,7 @@
 
 enum { MAX_CALLS = 16 };
 
-/* Makes the arguments from the words after an opening; NULL: this is no request after all. */
+/* Makes the arguments from the words after an opening; NULL: it is not a request after all. */
 typedef json_t *read_words(
     const char *detail, const char *words, const struct agent_listener *listener);
 

@@ -1,5 +1,5 @@
 /*
- * Seeds of version 1. The members of a seed that are no fields are taken out of a copy, which then
+ * Seeds of version 1. The members of a seed that are not fields are taken out of a copy, which then
  * goes to the same functions as version 0's, and applied to the document or its account.
  */
 #include "seed_v1.h"

@@ -45,8 +45,8 @@ struct tool_result {
 
 /*
  * Carries out a call of a tool by name, with its arguments as the model wrote them. A call that
- * cannot be understood is a result, too, in words that help the model. Blocks for the backend. Any
- * thread, each with its own service.
+ * cannot be understood has a result as well, which tells the model what is wrong. Blocks for the
+ * backend. Any thread, each with its own service.
  */
 void tool_run(const struct tool_catalog *catalog, const struct tool_call *call, const char *name,
     const char *arguments, struct tool_result *result);

@@ -127,7 +127,7 @@ void id_lru_fini(struct id_lru *lru);
 /* The item with that id, or NULL. Does not count as a use. */
 void *id_lru_find(const struct id_lru *lru, const char *id);
 
-/* The item with that id, made the most recently used one; if new, all zeros but for its id. */
+/* The item with that id, made the most recently used one; a new one is all zeros except its id. */
 void *id_lru_use(struct id_lru *lru, const char *id);
 
 #endif

@@ -200,7 +200,7 @@ function showThread() {
 }
 
 /*
- * Shows items, of which key tells whether one has changed: only then is it made anew, so that what
+ * Shows items, of which key tells whether one has changed: only then is it made again, so that what
  * a reader has opened stays open.
  */
 function showList(list, items, key, makeItem) {

@@ -4,7 +4,7 @@
  * error names the argument and what would be right, in words by which a model can do better.
  *
  * A value of another type is an error everywhere, null included; so are words, numbers and lengths
- * that the backend would refuse. Keys that are no parameters are only named in the result, because
+ * that the backend would refuse. Keys that are not parameters are only named in the result, because
  * models like to add some. Blank texts count as absent where they could mean nothing, as models
  * fill in what they do not need with "".
  *
@@ -12,7 +12,7 @@
  * agents know from the first runtimes. Over HTTP a missing value or one of another type is a 400,
  * one that is not possible a 422.
  *
- * Everything here is pure but for allocation.
+ * Everything here is pure apart from allocating.
  */
 #include "agent_tools/arguments.h"
 

@@ -17,10 +17,10 @@ struct argument_problem {
 
 /*
  * Makes *checked, a new object with the values of the parameters only: ids trimmed, texts without
- * NULs, counts of rows clamped, priorities as numbers, blank texts that are no value left out, and
- * the run's task where none was named. Returns false when a value is not possible: then *problem
- * says which, why, and what would be right; or when memory is short: then its text is empty or
- * failed. Pure but for allocation.
+ * NULs, counts of rows clamped, priorities as numbers, blank texts left out unless they are a
+ * value, and the run's task where none was named. Returns false when a value is not possible: then
+ * *problem says which, why, and what would be right; or when memory is short: then its text is
+ * empty or failed. Pure, apart from allocating.
  */
 bool arguments_check(const struct tool *tool, const struct tool_call *call, const json_t *given,
     json_t **checked, struct argument_problem *problem);

@@ -9,7 +9,7 @@
  * refuse it. A priority is offered as a number alone, since not every provider of models takes a
  * parameter of two types; its words are understood all the same.
  *
- * Everything here is pure but for allocation, and may be called by any thread.
+ * Everything here is pure, apart from allocating, and may be called by any thread.
  */
 #include "agent_tools/catalog.h"
 

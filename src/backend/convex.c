@@ -9,8 +9,8 @@
  * of the call, not of its timeout, and ends when an abort flag is set.
  *
  * The outcome tells the caller what may be done next: an unavailable call may or may not have run
- * and is repeated, since all functions but two are idempotent; those two use CONVEX_ONCE, for which
- * libcurl must not repeat the request by itself either. A function error may mean anything, because
+ * and is repeated if the function is idempotent; the others use CONVEX_ONCE, for which libcurl must
+ * not repeat the request by itself either. A function error may mean anything, because
  * production deployments hide why a function threw. Error texts quote the deployment only up to
  * where it echoes our arguments.
  *

@@ -128,7 +128,7 @@ static int64_t backend_now_ms(const struct attempt *attempt)
     return backend_clock_exact_ms(convex_clock(attempt->delivery->convex));
 }
 
-/* Notes that the agent has caused what that id names; NULL and what is no id are nothing. */
+/* Notes that the agent has caused what that id names; ignores NULL and what is not an id. */
 static void charge_effect(
     const struct attempt *attempt, const char *id, int64_t from_ms, int64_t until_ms)
 {

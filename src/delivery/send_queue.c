@@ -28,7 +28,7 @@
  *   on, because it may have been the only one watching for the next due time.
  *
  * A lane whose sends have to wait (an agent that is rate-limited, or one of several whose runs
- * fail) is paused: take passes over it until its time has come, but for write-backs. A take that
+ * fail) is paused: until its time has come, take passes over all but its write-backs. A take that
  * finds nothing has looked at all lanes, and its worker sleeps until the first pause ends; one that
  * leaves with an entry passes that watch on with the signal.
  *

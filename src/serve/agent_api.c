@@ -2,11 +2,11 @@
  * An agent that has no tools at the gateway uses HTTP: a POST to the endpoint of a tool, with the
  * key of its session as the credential. It gets here in three steps:
  *
- *   admit_request   on the server's thread, from the header alone: method, peer, key, endpoint.
- *                   Never blocks; an agent's request never reaches further than its rights.
- *   serve_request   on one of the threads mc-agent-N: makes sure of the backend's version, finds
- * out who the orchestrator is, and lets the tool answer (agent_tools/run.h). end_request     on the
- * server's thread again, whatever became of it: metrics and a log line.
+ * - admit_request, on the server's thread, from the header alone: method, peer, key, endpoint. It
+ *   never blocks, and an agent's request never reaches further than its rights.
+ * - serve_request, on one of the threads mc-agent-N: makes sure of the backend's version, finds out
+ *   who the orchestrator is, and lets the tool answer (agent_tools/run.h).
+ * - end_request, on the server's thread again, whatever became of it: metrics and a log line.
  *
  * Whether an agent is the orchestrator has to be asked of the backend. The answer is kept for a few
  * seconds; while it is fresh an agent that may not use an endpoint is refused at once, and else a

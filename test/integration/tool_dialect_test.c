@@ -144,7 +144,7 @@ static void test_late_answer_counts(void **state)
     fault_proxy_stop(proxy);
 }
 
-/* What a gateway takes is asked anew whenever it has been away. */
+/* What a gateway takes is asked again whenever it has been away. */
 static void test_replaced_gateway_is_asked(void **state)
 {
     struct test_env *env = *state;

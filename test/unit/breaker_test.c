@@ -362,7 +362,7 @@ static void test_suspicion_pauses_a_closed_circuit_until_a_probe(void **state)
     assert_int_equal(state_of(breaker), BREAKER_CLOSED);
 }
 
-/* Neither state changes, but each has the gateway asked anew at once. */
+/* Neither state changes, but each has the gateway asked again at once. */
 static void test_suspicion_of_a_circuit_that_is_not_closed_has_it_probed(void **state)
 {
     struct breaker *breaker = *state;

@@ -191,7 +191,7 @@ static void test_failing_agents_outnumber_the_working(void **state)
 }
 
 /* Failures from before the last success say nothing about the time since. */
-static void test_success_starts_the_count_anew(void **state)
+static void test_success_restarts_the_count(void **state)
 {
     (void)state;
     fail_times("a", 20, NOW_MS);
@@ -253,7 +253,7 @@ int main(void)
         STATS_TEST(test_five_agents_speak_for_many),
         STATS_TEST(test_broken_agent_among_working_ones),
         STATS_TEST(test_failing_agents_outnumber_the_working),
-        STATS_TEST(test_success_starts_the_count_anew),
+        STATS_TEST(test_success_restarts_the_count),
         STATS_TEST(test_trouble_ends_when_work_is_long_gone),
         STATS_TEST(test_many_agents),
     };

@@ -106,7 +106,7 @@ static void test_only_an_answer_to_a_later_request_counts(void **state)
     assert_true(accepts_after_answer(fixture, before_ms));
 }
 
-static void test_the_next_child_has_to_answer_anew(void **state)
+static void test_the_next_child_has_to_answer_as_well(void **state)
 {
     struct fixture *fixture = *state;
     start_child(fixture);
@@ -133,7 +133,7 @@ int main(void)
 #define WITH_SUPERVISOR(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         WITH_SUPERVISOR(test_only_an_answer_to_a_later_request_counts),
-        WITH_SUPERVISOR(test_the_next_child_has_to_answer_anew),
+        WITH_SUPERVISOR(test_the_next_child_has_to_answer_as_well),
         WITH_SUPERVISOR(test_the_end_is_announced_when_stopping),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,7 @@
  * notification, and if an agent wrote that, the notification that this message answered, and so on
  * back to the root. Requests are counted in the order in which they passed the proxy.
  *
- * A task's count begins anew with the first request for a newer message of a person, since the
+ * A task's count starts over with the first request for a newer message of a person, since the
  * runtime learns of a message by its notifications. Claims and requests of other agents may overlap
  * with that, so what agents cause is counted by itself: within one period its number does not
  * depend on the order.
