@@ -108,6 +108,7 @@ find_missing_to_test() {
     need mandoc has_command mandoc
     need bsdextrautils has_command col
     need npm has_command npm
+    need curl has_command curl
     need python3 has_command python3
     need chromium-driver has_browser
     need_tool prometheus promtool

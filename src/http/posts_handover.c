@@ -7,7 +7,8 @@
  * idle counts them, less what has been offered to them already. When it found none, the next one
  * that becomes idle wakes it.
  *
- * The lock is held for a few instructions at a time; nothing is freed or called under it.
+ * The lock is held for a few instructions at a time; under it nothing is freed, and nothing is
+ * called that could block.
  */
 #include <stdlib.h>
 #include <sys/eventfd.h>
