@@ -144,9 +144,8 @@ static void *run_errand(void *argument)
         atomic_store(&errand->finished, i + 1);
     }
     curl_easy_cleanup(curl);
-    int wake_descriptor = errand->wake_descriptor;
     atomic_store(&errand->has_ended, true);
-    eventfd_write(wake_descriptor, 1);
+    eventfd_write(errand->wake_descriptor, 1);
     return NULL;
 }
 
@@ -180,6 +179,10 @@ void agent_errands_init(struct agent_errands *errands)
 {
     TAILQ_INIT(&errands->list);
     errands->wake_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (errands->wake_descriptor < 0) {
+        perror("mission-control-sandbox: eventfd");
+        abort();
+    }
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 

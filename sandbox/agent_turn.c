@@ -138,23 +138,13 @@ static bool reads_path(const char *text, const char *path)
     return false;
 }
 
-/* What tells the agent about the API: its instructions, or the message of a wake-up. */
-static const char *find_api_text(const struct agent_memory *memory, const struct agent_view *view)
-{
-    if (view->instructions != NULL)
-        return view->instructions;
-    bool is_wake_up = memory->input != NULL && strncmp(memory->input, "## Heartbeat", 12) == 0;
-    return is_wake_up ? memory->input : NULL;
-}
-
 json_t *agent_turn_requests(
     struct agent_memory *memory, const struct agent_view *view, struct errand_access *access)
 {
-    const char *told = find_api_text(memory, view);
     json_t *requests = memory_json(json_array());
     size_t index;
     json_t *wish;
-    if (view->tools != NULL || !agent_errand_find_access(told, access))
+    if (view->tools != NULL || !agent_errand_find_access(view->instructions, access))
         return calls_or_null(requests);
     json_array_foreach (memory->wishes, index, wish) {
         char path[ERRAND_PATH_BYTES];
@@ -162,7 +152,7 @@ json_t *agent_turn_requests(
         agent_errand_path(name, path);
         if (view->numbers)
             number_texts(memory, json_object_get(wish, "arguments"));
-        if (reads_path(told, path))
+        if (reads_path(view->instructions, path))
             json_array_append(requests, wish);
         else
             agent_memory_tell(

@@ -398,7 +398,7 @@ static size_t drop_joints(const char *words, size_t length)
     return length;
 }
 
-/* The arguments of a request whose words end at end, a new reference; NULL: it is none. */
+/* The arguments of a request whose words end at end, a new reference; NULL: it is not a request. */
 static json_t *read_arguments_of(
     const struct found *found, const char *end, const struct agent_listener *listener)
 {

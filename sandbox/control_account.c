@@ -127,7 +127,7 @@ static bool apply_agents(struct settings *settings, json_t *value)
 static const char *const dialect_words[] = {"flat", "none", NULL};
 static const char *const search_words[] = {"search", "directory", "off", NULL};
 
-/* Stores the place of the word in *place; false if it is none of words. */
+/* Stores the place of the word in *place; false if it is not among words. */
 static bool find_setting_word(const char *const *words, const json_t *value, unsigned *place)
 {
     for (unsigned i = 0; words[i] != NULL; i++) {

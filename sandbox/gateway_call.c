@@ -98,7 +98,7 @@ static bool have_types(const json_t *schema, const json_t *arguments, struct tex
     return true;
 }
 
-/* Returns the arguments as an object, a new reference, or NULL when they are none. */
+/* Returns the arguments as an object, a new reference, or NULL if they are not an object. */
 static json_t *read_arguments(const json_t *arguments)
 {
     json_t *parsed = NULL;

@@ -42,7 +42,7 @@ void tool_log_init(struct tool_log *log)
     TAILQ_INIT(&log->records);
 }
 
-/* Frees a record that is in the list no more. */
+/* Frees a record that has been removed from the list. */
 static void free_tool_record(struct tool_log *log, struct tool_record *record)
 {
     if (record->call_id != NULL && map_get(&log->by_call_id, record->call_id) == record)
