@@ -100,6 +100,7 @@ step_api() {
 }
 
 step_gateway() {
+    run_make all
     BUILD=$CI_BUILD test/gateway/run.sh
 }
 
