@@ -39,7 +39,7 @@ static void task_must_be(struct test_env *env, const char *expected)
 static void make_move(struct test_env *env, char body[static 160])
 {
     char id[ID_BYTES];
-    agent_caller_id(env, "tasks", "work", id);
+    backend_id(env, "work", id);
     snprintf(body, 160, to_review, id);
 }
 
@@ -215,8 +215,7 @@ static void test_outcomes_of_the_backend_are_told_apart(void **state)
 static int send_request(struct test_env *env, const char *path, const char *credential)
 {
     char request[AGENT_CREDENTIAL_BYTES + 256];
-    int fd = loopback_connect(env->health_port);
-    assert_true(fd >= 0);
+    int fd = plain_http_connect(env->health_port);
     int length = snprintf(request, sizeof request,
         "POST %s HTTP/1.1\r\nHost: h\r\nx-openclaw-session-key: %s\r\nContent-Length: 2\r\n\r\n{}",
         path, credential);
@@ -247,7 +246,7 @@ static void test_shutdown_ends_requests_in_flight(void **state)
     board_fail(env, "listDocumentsForAgent", "hold", -1);
     for (size_t i = 0; i < 4; i++)
         fds[i] = send_request(env, "/agent/document-list", credential);
-    /* Only then the others, which would else take the place of one of these. */
+    /* The others only now: otherwise one of them might take the place of one of these. */
     test_env_wait(env, "held=4");
     for (size_t i = 4; i < 6; i++)
         fds[i] = send_request(env, "/agent/document-list", credential);

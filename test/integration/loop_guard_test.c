@@ -56,7 +56,7 @@ static void test_mutual_mentions_stop_at_max_hops(void **state)
     talk_wait_until_quiet(env);
     /* The user's message and five hops. */
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 6);
-    assert_true(process_has_output(&env->runtime, "reason=too_many_hops"));
+    test_env_wait_log(env, "reason=too_many_hops");
     test_env_stop_runtime(env);
 }
 
@@ -84,7 +84,7 @@ static void test_chain_is_traced_after_a_restart(void **state)
     start_with_guard(env, "DELIVERY_MAX_HOPS=2");
     talk_wait_until_quiet(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 3);
-    assert_true(process_has_output(&env->runtime, "reason=too_many_hops"));
+    test_env_wait_log(env, "reason=too_many_hops");
     test_env_stop_runtime(env);
 }
 
@@ -138,7 +138,7 @@ static void test_agents_own_message_is_skipped(void **state)
     talk_post(env, "@one begin");
     talk_wait_until_quiet(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 1);
-    assert_true(process_has_output(&env->runtime, "reason=own_message"));
+    test_env_wait_log(env, "reason=own_message");
     test_env_stop_runtime(env);
 }
 
@@ -155,7 +155,7 @@ static void test_note_runs_no_agent(void **state)
         env, json_pack("{s:{s:s}, s:s}", "match", "agent", "one", "action", "status"));
     talk_post(env, "@one please");
     talk_wait_until_quiet(env);
-    assert_true(process_has_output(&env->runtime, "reason=caused_by_a_note"));
+    test_env_wait_log(env, "reason=caused_by_a_note");
     test_env_stop_runtime(env);
 }
 
@@ -227,7 +227,7 @@ static void test_budget_outlives_a_restart(void **state)
     repeat_last_notification(env);
     start_with_guard(env, "DELIVERY_MAX_AGENT_RUNS=12");
     must_have_run(env, 12, 1);
-    assert_true(process_has_output(&env->runtime, "reason=too_many_agent_runs"));
+    test_env_wait_log(env, "reason=too_many_agent_runs");
     talk_post(env, "@two go on, please");
     must_have_run(env, 24, 2);
     test_env_stop_runtime(env);
@@ -264,7 +264,7 @@ static void test_refused_note_is_left_to_the_next_one(void **state)
     start_with_guard(env, "DELIVERY_MAX_AGENT_RUNS=1");
     talk_post(env, "@one begin");
     must_have_run(env, 1, 0);
-    assert_true(process_has_output(&env->runtime, "reached their limit of runs"));
+    test_env_wait_log(env, "reached their limit of runs");
     json_t *messages = board_documents(env, "messages");
     const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
     json_decref(test_env_post(env, "/sandbox/notify",
@@ -305,7 +305,7 @@ static void test_message_runs_an_agent_once(void **state)
     talk_wait_until_quiet(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 1);
     assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
-    assert_true(process_has_output(&env->runtime, "reason=same_message"));
+    test_env_wait_log(env, "reason=same_message");
     test_env_stop_runtime(env);
 }
 

@@ -23,7 +23,7 @@
 
 enum { LIMIT_S = 15 };
 
-static int connect_with_timeout(unsigned port)
+int plain_http_connect(unsigned port)
 {
     const struct timeval limit = {.tv_sec = (time_t)LIMIT_S * process_timeout_scale()};
     int fd = loopback_connect(port);
@@ -56,7 +56,7 @@ void plain_http_send(unsigned port, const char *method, const char *path, const 
 {
     struct text request = {0};
     text_printf(&request, "%s %s HTTP/1.1\r\nHost: h\r\n%s\r\n%s", method, path, headers, body);
-    int fd = connect_with_timeout(port);
+    int fd = plain_http_connect(port);
     ssize_t sent = send(fd, request.data, request.length_bytes, MSG_NOSIGNAL);
     assert_int_equal(sent, request.length_bytes);
     text_fini(&request);

@@ -19,4 +19,7 @@ void plain_http_send(unsigned port, const char *method, const char *path, const 
     const char *body, struct plain_response *answer);
 void plain_response_fini(struct plain_response *answer);
 
+/* A connection to 127.0.0.1:port on which reads fail when nothing comes in time. */
+int plain_http_connect(unsigned port);
+
 #endif
