@@ -215,7 +215,7 @@ static const struct {
     const char *meaning;
 } errors[] = {
     {"400", "BadRequest",
-        "The body is no JSON object, a value has the wrong type, or one is missing"},
+        "The body is not a JSON object, a value has the wrong type, or one is missing"},
     {"401", "Unauthorized",
         "The session key is missing, unknown, or lacks its tag, or the backend does not know the "
         "runtime"},

@@ -116,7 +116,7 @@ async function callBadly() {
     await expectError("an impossible status", "task_status", { taskId: "t1", status: "open" }, 422);
     await expectError("too many recipients", "response_request",
         { taskId: "t1", recipientSlugs: Array(11).fill("friday"), message: "x" }, 422);
-    await expectError("a task that there is not", "task_status", { taskId: "nosuchtask", status: "review" }, 404);
+    await expectError("a task that does not exist", "task_status", { taskId: "nosuchtask", status: "review" }, 404);
     await expectError("another method", "task_load", undefined, 405, { method: "get" });
 }
 

@@ -27,22 +27,13 @@ struct caller {
     char task_id[ID_BYTES];
 };
 
-static void copy_id(struct test_env *env, const char *name, char id[static ID_BYTES])
-{
-    char text[ID_BYTES + 3];
-    snprintf(text, sizeof text, "'$%s'", name);
-    json_t *json = backend_json(env, text);
-    snprintf(id, ID_BYTES, "%s", json_string_value(json));
-    json_decref(json);
-}
-
 /* The agent with that slug calls from a run about the task "work". */
 static void begin_calls(struct caller *caller, struct test_env *env, const char *slug,
     const struct tool_audience *audience)
 {
     caller->env = env;
-    copy_id(env, slug, caller->agent_id);
-    copy_id(env, "work", caller->task_id);
+    backend_id(env, slug, caller->agent_id);
+    backend_id(env, "work", caller->task_id);
     tool_fixture_connect(&caller->fixture, env->url, TEST_ACCOUNT, TEST_TOKEN);
     caller->fixture.call.agent_id = caller->agent_id;
     caller->fixture.call.task_id = caller->task_id;

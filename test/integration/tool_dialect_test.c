@@ -83,7 +83,7 @@ static void test_tools_are_found_without_a_run(void **state)
     test_env_stop_runtime(env);
 }
 
-/* Its agents have no use for tools, so the gateway gets no request that it would not get else. */
+/* Its agents have no use for tools, so the gateway gets no additional request. */
 static void test_nothing_is_asked_on_v0(void **state)
 {
     struct asked_gateway gateway = {.answer = ANSWER("400 Bad Request", COMPLAINT("tools.0"))};

@@ -71,14 +71,6 @@ static void result_must_hold(
     free(output);
 }
 
-static size_t count_runs(struct test_env *env)
-{
-    json_t *requests = test_env_get(env, "/sandbox/gateway");
-    size_t count = json_array_size(json_object_get(requests, "requests"));
-    json_decref(requests);
-    return count;
-}
-
 static void test_call_takes_effect_and_the_final_words_are_posted(void **state)
 {
     struct test_env *env = *state;
@@ -97,7 +89,7 @@ static void test_call_takes_effect_and_the_final_words_are_posted(void **state)
     result_must_hold(env, 1, 0, "task_status {\"status\":\"review\"}: {\"success\":true");
     json_decref(first);
     json_decref(second);
-    assert_int_equal(count_runs(env), 2);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), 2);
     assert_true(test_env_health_has(env, "/metrics",
         "mission_control_tool_calls_total{tool=\"task_status\",outcome=\"succeeded\"} 1"));
     test_env_stop_runtime(env);
@@ -151,7 +143,7 @@ static void test_silence_after_calls_posts_nothing(void **state)
         env, json_pack("{s:s, s:i, s:s}", "action", "reply", "times", 1, "text", "NO_REPLY"));
     ask(env, NULL);
     assert_int_equal(thread_count_replies(env), 0);
-    assert_int_equal(count_runs(env), 2);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), 2);
     test_env_stop_runtime(env);
 }
 
@@ -163,7 +155,7 @@ static void test_rounds_are_limited(void **state)
     board_gateway_fault(env, json_pack("{s:s, s:i, s:[{s:s, s:s}]}", "action", "reply", "times", 3,
                                  "calls", "name", "task_load", "arguments", "{}"));
     ask(env, STRINGS("DELIVERY_MAX_TOOL_ROUNDS=3"));
-    assert_int_equal(count_runs(env), 4);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), 4);
     json_t *last = thread_run(env, 3);
     assert_null(json_object_get(last, "tools"));
     json_decref(last);
@@ -256,7 +248,7 @@ static void test_next_run_is_told_of_the_calls_of_a_failed_one(void **state)
     board_gateway_fault(
         env, json_pack("{s:s, s:i, s:i}", "action", "status", "times", 1, "status", 500));
     ask(env, STRINGS("DELIVERY_BACKOFF_BASE_MS=1", "DELIVERY_BACKOFF_MAX_MS=10"));
-    assert_int_equal(count_runs(env), 3);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), 3);
     thread_run_must_show(env, 2, "do not repeat");
     thread_run_must_show(env, 2, "- task_status {\"status\":\"review\"}");
     assert_int_equal(test_env_stat(env, "backend", "updateTaskStatusFromAgent"), 1);

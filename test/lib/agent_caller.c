@@ -3,6 +3,7 @@
  * an agent's requests look like on the wire is written out here.
  */
 #include "agent_caller.h"
+#include "json_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -36,29 +37,11 @@ void agent_caller_start(struct test_env *env, const char *const settings[])
     agent_caller_start_runtime(env, settings);
 }
 
-void agent_caller_id(
-    struct test_env *env, const char *table, const char *name, char id[static ID_BYTES])
-{
-    json_t *documents = board_documents(env, table);
-    size_t index;
-    const json_t *document;
-    id[0] = '\0';
-    json_array_foreach (documents, index, document) {
-        const char *slug = json_string_value(json_object_get(document, "slug"));
-        const char *title = json_string_value(json_object_get(document, "title"));
-        if (strcmp(slug != NULL ? slug : title != NULL ? title : "", name) == 0)
-            text_copy(id, ID_BYTES, board_string(document, "_id"));
-    }
-    json_decref(documents);
-    if (id[0] == '\0')
-        fail_msg("no %s in %s", name, table);
-}
-
 void agent_caller_key(
     struct test_env *env, const char *slug, char key[static AGENT_CREDENTIAL_BYTES])
 {
     char task_id[ID_BYTES];
-    agent_caller_id(env, "tasks", "work", task_id);
+    backend_id(env, "work", task_id);
     snprintf(key, AGENT_CREDENTIAL_BYTES, "agent:%s:task:%s:" TEST_ACCOUNT ":v1", slug, task_id);
 }
 
@@ -71,7 +54,7 @@ void agent_caller_credential(
     char agent_id[ID_BYTES];
     char tag[CAPABILITY_TAG_BYTES];
     snprintf(state_dir, sizeof state_dir, "%s/state", env->dir);
-    agent_caller_id(env, "agents", slug, agent_id);
+    backend_id(env, slug, agent_id);
     agent_caller_key(env, slug, credential);
     if (capability_create(&capability, state_dir, &error) != 0)
         fail_msg("%s", error.text);
@@ -81,29 +64,26 @@ void agent_caller_credential(
     snprintf(credential + length, AGENT_CREDENTIAL_BYTES - length, "~%s", tag);
 }
 
-void agent_caller_post(struct test_env *env, const char *path, const char *credential,
+/* A POST with that session key (NULL: none). body: a text of JSON with ' for ". */
+static void post_as_agent(struct test_env *env, const char *path, const char *credential,
     const char *body, struct plain_response *answer)
 {
     struct text headers = {0};
-    struct text json = {0};
-    text_append(&json, body);
-    for (char *at = json.data; *at != '\0'; at++)
-        if (*at == '\'')
-            *at = '"';
+    char *json = json_fixture_quote(body);
     if (credential != NULL)
         text_printf(&headers, "x-openclaw-session-key: %s\r\n", credential);
     text_printf(
-        &headers, "Content-Type: application/json\r\nContent-Length: %zu\r\n", json.length_bytes);
-    plain_http_send(env->health_port, "POST", path, headers.data, json.data, answer);
+        &headers, "Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(json));
+    plain_http_send(env->health_port, "POST", path, headers.data, json, answer);
     text_fini(&headers);
-    text_fini(&json);
+    free(json);
 }
 
 void agent_caller_must_get(struct test_env *env, const char *path, const char *credential,
     const char *body, int status, const char *words)
 {
     struct plain_response answer;
-    agent_caller_post(env, path, credential, body, &answer);
+    post_as_agent(env, path, credential, body, &answer);
     if (answer.status != status || strstr(answer.body, words) == NULL)
         fail_msg("%s: not %d with \"%s\": %d %s", path, status, words, answer.status, answer.body);
     assert_non_null(strstr(answer.header, "Content-Type: application/json\r\n"));

@@ -20,10 +20,6 @@ void agent_caller_start(struct test_env *env, const char *const settings[]);
 /* Starts the runtime and waits until it knows the agents. */
 void agent_caller_start_runtime(struct test_env *env, const char *const settings[]);
 
-/* The id of a document by its slug or title. */
-void agent_caller_id(
-    struct test_env *env, const char *table, const char *name, char id[static ID_BYTES]);
-
 /* The key of the agent's session for the task "work", without a tag. */
 void agent_caller_key(
     struct test_env *env, const char *slug, char key[static AGENT_CREDENTIAL_BYTES]);
@@ -32,11 +28,10 @@ void agent_caller_key(
 void agent_caller_credential(
     struct test_env *env, const char *slug, char credential[static AGENT_CREDENTIAL_BYTES]);
 
-/* A POST with that session key (NULL: none). body: a text of JSON with ' for ". */
-void agent_caller_post(struct test_env *env, const char *path, const char *credential,
-    const char *body, struct plain_response *answer);
-
-/* The same; fails the test unless the answer has that status and contains words. */
+/*
+ * A POST with that session key (NULL: none). body: a text of JSON with ' for ". Fails the test
+ * unless the answer has that status and contains words.
+ */
 void agent_caller_must_get(struct test_env *env, const char *path, const char *credential,
     const char *body, int status, const char *words);
 

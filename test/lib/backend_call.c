@@ -3,6 +3,7 @@
  * reading the board, so a test states what it means and needs no variables for ids.
  */
 #include "backend_call.h"
+#include "json_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -67,14 +68,17 @@ static json_t *resolve_names(struct test_env *env, json_t *value)
     return json_incref(value);
 }
 
+void backend_id(struct test_env *env, const char *name, char id[static ID_BYTES])
+{
+    json_t *found = resolve_name(env, name);
+    text_copy(id, ID_BYTES, json_string_value(found));
+    json_decref(found);
+}
+
 json_t *backend_json(struct test_env *env, const char *text)
 {
     json_error_t error;
-    char *quoted = strdup(text);
-    assert_non_null(quoted);
-    for (char *at = quoted; *at != '\0'; at++)
-        if (*at == '\'')
-            *at = '"';
+    char *quoted = json_fixture_quote(text);
     json_t *parsed = json_loads(quoted, JSON_DECODE_ANY, &error);
     if (parsed == NULL)
         fail_msg("%s in %s", error.text, text);

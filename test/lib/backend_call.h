@@ -2,6 +2,7 @@
 #ifndef TEST_LIB_BACKEND_CALL_H
 #define TEST_LIB_BACKEND_CALL_H
 
+#include "base/containers.h"
 #include "test_env.h"
 
 /*
@@ -12,6 +13,9 @@
 
 /* Such a text as JSON; a new reference. */
 json_t *backend_json(struct test_env *env, const char *text);
+
+/* The id of the document with that slug, name or title. */
+void backend_id(struct test_env *env, const char *name, char id[static ID_BYTES]);
 
 /* POST of a format on the control API; the answer is a new reference. */
 json_t *backend_control(struct test_env *env, const char *path, const char *format, ...)

@@ -28,6 +28,15 @@ int json_fixture_load(const char *bytes, size_t length_bytes, json_t **value)
     return result;
 }
 
+char *json_fixture_quote(const char *text)
+{
+    char *copy = strdup(text);
+    assert_non_null(copy);
+    for (char *quote = copy; (quote = strchr(quote, '\'')) != NULL; quote++)
+        *quote = '"';
+    return copy;
+}
+
 json_t *json_fixture_must_load(const char *json)
 {
     json_t *value;

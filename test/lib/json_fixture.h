@@ -11,6 +11,9 @@
  */
 int json_fixture_load(const char *bytes, size_t length_bytes, json_t **value);
 
+/* A copy of text with " for each ', for the caller to free. */
+char *json_fixture_quote(const char *text);
+
 /* Fail the test if json is refused, or if it is not refused with code. */
 json_t *json_fixture_must_load(const char *json);
 void json_fixture_must_refuse(const char *json, int code);

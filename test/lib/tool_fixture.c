@@ -1,4 +1,5 @@
 #include "tool_fixture.h"
+#include "json_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,20 +25,11 @@ const struct tool_audience tool_fixture_worker = {.flags = ALL_BUT_DONE, .has_ta
 const struct tool_audience tool_fixture_orchestrator = {
     .flags = ALL_BUT_DONE, .has_task = true, .is_orchestrator = true};
 
-char *tool_json(const char *text)
-{
-    char *copy = strdup(text);
-    assert_non_null(copy);
-    for (char *quote = copy; (quote = strchr(quote, '\'')) != NULL; quote++)
-        *quote = '"';
-    return copy;
-}
-
 static json_t *load_json(const char *text)
 {
     json_t *value;
     struct error error;
-    char *copy = tool_json(text);
+    char *copy = json_fixture_quote(text);
     if (json_guard_load(copy, strlen(copy), &value, &error) != 0)
         fail_msg("%s: %s", error.text, copy);
     free(copy);
@@ -71,7 +63,7 @@ static char *write_answer(const struct tool_answer *answer)
         free(written);
         json_decref(error);
     } else {
-        char *value = tool_json(answer->value);
+        char *value = json_fixture_quote(answer->value);
         text_printf(&text, "{\"status\":\"success\",\"value\":%s}", value);
         free(value);
     }
@@ -99,13 +91,14 @@ static const char *answer_tool_call(void *context, const char *request)
     json_t *call = read_call(request);
     const struct tool_answer *answer =
         find_answer(fixture, json_string_value(json_array_get(call, 0)));
+    char *written = write_answer(answer);
     mutex_lock(&fixture->lock);
     json_array_append_new(fixture->calls, call);
-    free(fixture->answer);
-    fixture->answer = write_answer(answer);
-    const char *bytes = fixture->answer;
+    char *earlier = fixture->answer;
+    fixture->answer = written;
     mutex_unlock(&fixture->lock);
-    return bytes;
+    free(earlier);
+    return written;
 }
 
 void tool_fixture_connect(
@@ -151,7 +144,7 @@ struct tool_result tool_fixture_call(
     struct tool_fixture *fixture, const char *name, const char *arguments)
 {
     struct tool_result result;
-    char *json = tool_json(arguments);
+    char *json = json_fixture_quote(arguments);
     const struct tool *tool = tool_find(&tool_catalog, name);
     if (fixture->call.by_http)
         assert_non_null(tool);

@@ -45,9 +45,6 @@ void tool_fixture_connect(
     struct tool_fixture *fixture, const char *url, const char *account, const char *token);
 void tool_fixture_stop(struct tool_fixture *fixture);
 
-/* Text with " in place of ', for the caller to free. */
-char *tool_json(const char *text);
-
 /*
  * Calls a tool, or with call.by_http its endpoint, with arguments, which have ' in place of ". The
  * result's value is for the caller to free.

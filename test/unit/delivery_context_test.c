@@ -103,6 +103,8 @@ static void test_context_of_v0_has_no_parts_of_v1(void **state)
     assert_null(context.thread);
     assert_int_equal(context.newest_in_thread_ms, 0);
     assert_null(context.message_id);
+    assert_false(context.may_be_changed);
+    assert_false(context.begins_task);
     assert_null(context.orchestrator_id);
     assert_false(context.flags.can_modify_task_status);
     assert_false(delivery_context_is_orchestrator(&context, "a9"));

@@ -159,7 +159,7 @@ static void expect_collision(int status, const char *body, enum gateway_outcome 
     assert_int_equal(result.tools_collide, outcome == GATEWAY_REFUSED);
 }
 
-/* The one resource that is no proof of a run: the model is not asked. */
+/* The one resource that does not prove a run: the model is not asked. */
 static void test_collision_of_tools_is_refused(void **state)
 {
     (void)state;

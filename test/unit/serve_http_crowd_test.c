@@ -19,6 +19,7 @@
 
 #include "../lib/http_fixture.h"
 #include "../lib/memory.h"
+#include "base/process.h"
 #include "base/sync.h"
 
 enum {
@@ -143,14 +144,7 @@ static void test_flood_uses_a_quarter_of_the_descriptors(void **state)
 
 static long resident_kib(void)
 {
-    char line[256];
-    char *resident;
-    FILE *file = fopen("/proc/self/statm", "re");
-    assert_non_null(file);
-    assert_non_null(fgets(line, sizeof line, file));
-    fclose(file);
-    strtol(line, &resident, 10);
-    return strtol(resident, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024);
+    return (long)(process_resident_bytes(getpid()) / 1024);
 }
 
 static void connect_and_close_crowd(const struct http_server *server)

@@ -17,6 +17,7 @@
 
 #include "../lib/http_fixture.h"
 #include "../lib/memory.h"
+#include "base/process.h"
 #include "base/sync.h"
 
 enum { LARGE_BYTES = 5 * 1024 * 1024, CROWD = 64, MAX_OF_GROUP = 16, LIMIT_KIB = 64 * 1024 };
@@ -295,14 +296,7 @@ static void *send_large(void *server)
 
 static long resident_kib(void)
 {
-    char line[256];
-    char *resident;
-    FILE *file = fopen("/proc/self/statm", "re");
-    assert_non_null(file);
-    assert_non_null(fgets(line, sizeof line, file));
-    fclose(file);
-    strtol(line, &resident, 10);
-    return strtol(resident, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024);
+    return (long)(process_resident_bytes(getpid()) / 1024);
 }
 
 static void test_large_bodies_wait_in_the_kernel(void **state)

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/json_fixture.h"
 #include "../lib/tool_fixture.h"
 #include "agent_tools/arguments.h"
 #include "base/json.h"
@@ -335,7 +336,7 @@ static void check_length_of(size_t row, size_t units, bool fits)
     struct text arguments = {0};
     text_printf(&arguments, "{'%s':'  %s'%s}", lengths[row].name,
         strcmp(lengths[row].name, "message") == 0 ? text : text + 2, lengths[row].others);
-    char *json = tool_json(arguments.data);
+    char *json = json_fixture_quote(arguments.data);
     json_t *given = json_loads(json, 0, NULL);
     const struct tool_call call = {.task_id = "", .audience = tool_fixture_orchestrator};
     struct argument_problem problem;
@@ -393,7 +394,7 @@ static void test_conversions(void **state)
     (void)state;
     const struct tool_call call = {.task_id = "t1", .audience = tool_fixture_orchestrator};
     for (size_t i = 0; i < sizeof conversions / sizeof conversions[0]; i++) {
-        char *json = tool_json(conversions[i].given);
+        char *json = json_fixture_quote(conversions[i].given);
         json_t *given;
         json_t *checked = NULL;
         struct argument_problem problem;

@@ -45,7 +45,7 @@ static json_t *post_body(struct test_env *env, json_t *body)
     return backend_post(env, "/v1/responses", "x-openclaw-session-key: " WIRE_KEY, body, 200);
 }
 
-/* Says words to jarvis in a request with tools and instructions ("null": without). */
+/* Says words to jarvis in a request with tools and instructions (NULL: without). */
 static json_t *say_with(
     struct test_env *env, const char *words, const char *tools, const char *instructions)
 {
