@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Model-checks the send queue and the budget of agent runs: Spin explores every interleaving of
-# test/model/send_queue.pml, with its parts send_queue_*.pml, and of test/model/agent_runs.pml.
+# Model-checks the send queue, the budget of agent runs and the calls of tools: Spin explores every
+# interleaving of test/model/send_queue.pml, with its parts send_queue_*.pml, of agent_runs.pml and of
+# tool_rounds.pml.
 #
 # Usage: scripts/model.sh [-h]
 #
@@ -22,6 +23,7 @@ readonly DEPTH=10000
 readonly -A PARTS=(
     [send_queue]="send_queue.pml send_queue_workers.pml send_queue_world.pml send_queue_properties.pml"
     [agent_runs]="agent_runs.pml"
+    [tool_rounds]="tool_rounds.pml"
 )
 
 # Workloads: what the bounds allow to happen.
@@ -61,6 +63,8 @@ readonly PROPERTIES=(
     "send_queue shutdown_ends $ENDLESS_PAUSE"
     "agent_runs safety"
     "agent_runs safety -DSPELLINGS=1"
+    "tool_rounds safety -DCRASHES=3 -DFAULTS=3 -DLOST_WRITES=2"
+    "tool_rounds safety -DLOST_WRITES=0"
 )
 
 # MODEL RULE PROPERTY [DEFINITION...]: the property must fail once the rule is removed from the model.
@@ -119,6 +123,16 @@ readonly BROKEN=(
     "agent_runs PERSON_RESETS_NOTE note_is_given -DSPELLINGS=1"
     "agent_runs REFUSED_NOTE_IS_FORGOTTEN note_is_given"
     "agent_runs POSTED_NOTE_IS_OVER one_note"
+    "tool_rounds START_BEFORE_CALL no_change_twice"
+    "tool_rounds NO_CALL_UNRECORDED no_change_twice"
+    "tool_rounds STARTED_ONCE no_change_twice"
+    "tool_rounds CHANGES_REMEMBERED no_change_twice"
+    "tool_rounds CHANGES_REMEMBERED changes_are_told"
+    "tool_rounds ROUNDS_REMEMBERED no_change_twice"
+    "tool_rounds REFUSED_IS_PUT_BACK refusals_are_no_changes"
+    "tool_rounds SENT_BEFORE_RESULTS results_once -DLOST_WRITES=0"
+    "tool_rounds WITHDRAWN_IF_REFUSED no_wasted_run"
+    "tool_rounds ROUND_IS_RESUMED no_wasted_run"
 )
 
 # run_spin DIR MODEL PROPERTY DEFINITION...: builds the verifier in DIR with $OPTIMIZE and runs it; output

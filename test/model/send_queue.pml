@@ -10,7 +10,8 @@
  * places as in the code. What is written in capitals with one argument is a condition.
  *
  * Simplifications: "replied" stands for every stage from the reply to the acknowledgement, which
- * the queue does not distinguish either (work_class_of); "written" is used only for what is
+ * the queue does not distinguish either (work_class_of), as "known" stands for acting as well: what
+ * follows is a send that needs a permission (leads_to_send); tool_rounds.pml has the calls. "written" is used only for what is
  * acknowledged again. If several lanes have work, any may be served, not only the one that has
  * waited longest. A settled id is forgotten with the first page that lacks it; the code keeps it
  * longer. What is listed in spite of its end is acknowledged at the next page, not five seconds
