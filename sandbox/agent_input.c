@@ -34,6 +34,11 @@ char *agent_notification_id(const char *input)
     return id;
 }
 
+char *agent_input_changes(const char *input)
+{
+    return extract_between(input, "do not repeat what has been done:\n", "\n\n");
+}
+
 /* Returns the content of the message in the prompt of version 1, owned, or NULL. */
 static char *extract_message_v1(const char *input)
 {

@@ -27,4 +27,10 @@ bool agent_input_is_by(const struct agent_input *agent_input, const char *type);
  */
 char *agent_notification_id(const char *input);
 
+/*
+ * Returns what an input says after announcing the tool calls of an earlier run, for the caller to
+ * free, or NULL.
+ */
+char *agent_input_changes(const char *input);
+
 #endif

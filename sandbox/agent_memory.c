@@ -5,6 +5,7 @@
  */
 #include "agent_memory.h"
 
+#include "agent_before.h"
 #include "agent_input.h"
 #include "agent_words.h"
 #include "base/json.h"
@@ -84,6 +85,7 @@ void agent_memory_begin(
     if (fields.message != NULL && agent_input_is_by(&fields, "user"))
         memory->wishes = agent_words_read(
             fields.message, &(struct agent_listener){.agent = agent, .task_id = fields.task_id});
+    agent_before_leave_out(input, memory->wishes, memory->ended);
     memory->task_id = fields.task_id;
     fields.task_id = NULL;
     agent_input_fini(&fields);

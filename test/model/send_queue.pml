@@ -10,11 +10,11 @@
  * places as in the code. What is written in capitals with one argument is a condition.
  *
  * Simplifications: "replied" stands for every stage from the reply to the acknowledgement, which
- * the queue does not distinguish either (work_class_of), as "known" stands for acting as well: what
- * follows is a send that needs a permission (leads_to_send); tool_rounds.pml has the calls. "written" is used only for what is
- * acknowledged again. If several lanes have work, any may be served, not only the one that has
- * waited longest. A settled id is forgotten with the first page that lacks it; the code keeps it
- * longer. What is listed in spite of its end is acknowledged at the next page, not five seconds
+ * the queue does not distinguish either (work_class_of); "written" is used only for what is
+ * acknowledged again. "Known" stands for acting, too: what follows is a send that needs permission
+ * (leads_to_send); tool_rounds.pml has the calls. If several lanes have work, any may be served, not
+ * only the one that has waited longest. A settled id is forgotten with the first page that lacks it;
+ * the code keeps it longer. What is listed in spite of its end is acknowledged at the next page, not five seconds
  * later.
  * Pages are never truncated, and allocations never fail. A run that has begun is answered, fails,
  * certainly did not take place, or hangs until the shutdown; one that fails is left out of the

@@ -13,10 +13,11 @@
 
 #include <cmocka.h>
 
-#include "../integration/faults/history.h"
+#include "../integration/faults/history_tools.h"
 #include "../lib/test_file.h"
 #include "../lib/tmp_dir.h"
 #include "base/containers.h"
+#include "base/json.h"
 
 static const struct history_rules strict = {.max_runs = 2};
 static const struct history_rules lossy = {.max_runs = 2, .lost_answers = true};
@@ -432,6 +433,93 @@ static void test_first_spooled_reply_is_kept(void **state)
     tmp_dir_remove(dir);
 }
 
+/* Tool calls. */
+
+static void add_effect(struct history *history, const char *title)
+{
+    json_t *effect = json_pack(
+        "{s:s, s:{s:s}}", "function", "createDocumentFromAgent", "arguments", "title", title);
+    assert_int_equal(json_array_append_new(history->effects, effect), 0);
+}
+
+static void add_call(
+    struct history *history, const char *title, const char *outcome, const char *output)
+{
+    char arguments[64];
+    snprintf(arguments, sizeof arguments, "{\"title\":\"%s\"}", title);
+    json_t *call =
+        json_pack("{s:s, s:s, s:s}", "arguments", arguments, "outcome", outcome, "output", output);
+    assert_int_equal(json_array_append_new(history->calls, call), 0);
+}
+
+static void calls_must_violate(const struct history *history, const char *words)
+{
+    char reason[256] = "";
+    assert_false(history_holds(history, &lossy, reason, sizeof reason));
+    assert_non_null(strstr(reason, words));
+}
+
+static void test_calls_with_true_outcomes_are_valid(void **state)
+{
+    struct history *history = *state;
+    add_effect(history, "done [call 1.1]");
+    add_effect(history, "unknown [call 1.2]");
+    add_call(history, "done [call 1.1]", "succeeded", "{}");
+    add_call(history, "unknown [call 1.2]", "failed", "interrupted: look before you try again");
+    add_call(history, "unmade [call 1.3]", "failed", "interrupted: look before you try again");
+    add_call(history, "refused [call 1.4]", "failed", "no such task");
+    must_hold(history, &strict);
+}
+
+static void test_call_that_was_carried_out_twice_is_found(void **state)
+{
+    struct history *history = *state;
+    add_effect(history, "one [call 1.1]");
+    add_effect(history, "other [call 1.1]");
+    calls_must_violate(history, "a tool call changed the board twice ([call 1.1])");
+}
+
+static void test_change_that_a_later_run_repeated_is_found(void **state)
+{
+    struct history *history = *state;
+    add_effect(history, "one [call 1.1]");
+    add_effect(history, "one [call 2.1]");
+    calls_must_violate(history, "an agent made the same change again");
+}
+
+static void test_success_without_a_change_is_found(void **state)
+{
+    struct history *history = *state;
+    add_call(history, "one [call 1.1]", "succeeded", "{}");
+    calls_must_violate(history, "was told to have succeeded, but changed nothing");
+}
+
+static void test_failure_with_a_change_is_found(void **state)
+{
+    struct history *history = *state;
+    add_effect(history, "one [call 1.1]");
+    add_call(history, "one [call 1.1]", "failed", "no such task");
+    calls_must_violate(history, "took effect, but the agent was told: no such task");
+}
+
+static void test_rounds_are_folded_into_one_run(void **state)
+{
+    struct history *history = *state;
+    json_t *runs = json_pack("[{s:i, s:i, s:s, s:s, s:[{}]}, {s:i, s:i, s:s, s:[s]}]", "number", 1,
+        "first_run", 1, "notification", "good", "outcome", "answered", "calls", "number", 2,
+        "first_run", 1, "outcome", "answered", "results", "task_status");
+    json_t *folded = history_fold_rounds(runs);
+    assert_int_equal(json_array_size(folded), 1);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(folded, 0), "number")), 2);
+    json_decref(folded);
+    json_array_remove(runs, 1);
+    folded = history_fold_rounds(runs);
+    assert_true(json_guard_is(json_array_get(folded, 0), "outcome", "acting", ""));
+    json_decref(folded);
+    json_decref(runs);
+    must_hold(history, &strict);
+}
+
 int main(void)
 {
 #define WITH_HISTORY(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -459,6 +547,12 @@ int main(void)
         WITH_HISTORY(test_person_who_writes_begins_a_new_period),
         WITH_HISTORY(test_second_note_about_the_limit_is_found),
         WITH_HISTORY(test_first_spooled_reply_is_kept),
+        WITH_HISTORY(test_calls_with_true_outcomes_are_valid),
+        WITH_HISTORY(test_call_that_was_carried_out_twice_is_found),
+        WITH_HISTORY(test_change_that_a_later_run_repeated_is_found),
+        WITH_HISTORY(test_success_without_a_change_is_found),
+        WITH_HISTORY(test_failure_with_a_change_is_found),
+        WITH_HISTORY(test_rounds_are_folded_into_one_run),
     };
     return cmocka_run_group_tests_name("history", tests, NULL, NULL);
 }

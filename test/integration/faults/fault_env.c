@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "history_tools.h"
+
 enum { SETTINGS = 24, URL_BYTES = 96 };
 
 const struct history_rules fault_env_strict = {.max_runs = FAULT_ENV_MAX_RUNS};
@@ -109,21 +111,35 @@ size_t fault_env_kill_runtime(struct fault_env *faults)
     return history_add_spool(&faults->history, faults->state_dir);
 }
 
+/* The list of that name which the sandbox has at path; a new reference. */
+static json_t *sandbox_list(struct fault_env *faults, const char *path, const char *name)
+{
+    json_t *answer = test_env_get(faults->env, path);
+    json_t *list = json_incref(json_object_get(answer, name));
+    json_decref(answer);
+    assert_true(json_is_array(list));
+    return list;
+}
+
 static void record_history(struct fault_env *faults)
 {
     struct history *history = &faults->history;
-    json_t *gateway = test_env_get(faults->env, "/sandbox/gateway");
     json_decref(history->notifications);
     json_decref(history->messages);
     json_decref(history->runs);
     json_decref(history->requests);
     json_decref(history->marks);
+    json_decref(history->calls);
+    json_decref(history->effects);
     history->notifications = board_documents(faults->env, "notifications");
     history->messages = board_documents(faults->env, "messages");
-    history->runs = json_incref(json_object_get(gateway, "requests"));
+    json_t *runs = sandbox_list(faults, "/sandbox/gateway", "requests");
+    history->runs = history_fold_rounds(runs);
+    json_decref(runs);
     history->requests = fault_proxy_describe_log(faults->gateway, WIRE_RUN);
     history->marks = fault_proxy_describe_log(faults->backend, WIRE_MARK);
-    json_decref(gateway);
+    history->calls = sandbox_list(faults, "/sandbox/tools", "calls");
+    history->effects = sandbox_list(faults, "/sandbox/effects", "effects");
     /* Else what the rules require of requests would hold for want of them. */
     assert_true(json_array_size(history->requests) >= json_array_size(history->runs));
 }

@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "history_agents.h"
+#include "history_tools.h"
 
 /* The elements of a history by the notification's id: objects of arrays. */
 struct history_groups {
@@ -38,8 +39,8 @@ struct subject {
 
 void history_init(struct history *history)
 {
-    *history = (struct history){
-        json_array(), json_array(), json_array(), json_array(), json_array(), json_object()};
+    *history = (struct history){json_array(), json_array(), json_array(), json_array(),
+        json_array(), json_array(), json_array(), json_object()};
     assert_non_null(history->spooled);
 }
 
@@ -50,6 +51,8 @@ void history_fini(struct history *history)
     json_decref(history->runs);
     json_decref(history->requests);
     json_decref(history->marks);
+    json_decref(history->calls);
+    json_decref(history->effects);
     json_decref(history->spooled);
     *history = (struct history){0};
 }
@@ -341,7 +344,8 @@ bool history_holds(const struct history *history, const struct history_rules *ru
     history_groups_init(&groups, history);
     history_index_init(&index, history);
     bool holds = notifications_hold(history, &groups, &index, &common) &&
-                 history_agents_hold(history, &index, rules, reason, reason_bytes);
+                 history_agents_hold(history, &index, rules, reason, reason_bytes) &&
+                 history_tools_hold(history, reason, reason_bytes);
     history_index_fini(&index);
     history_groups_fini(&groups);
     return holds;

@@ -13,6 +13,8 @@ struct history {
     json_t *runs;          /* array of the gateway's recorded runs */
     json_t *requests;      /* array of what the proxy saw of runs (wire_log_describe), in order */
     json_t *marks;         /* the same of marks */
+    json_t *calls;         /* array of the tool calls of agents */
+    json_t *effects;       /* array of what they, and replies, changed on the board */
     json_t *spooled;       /* object: replies found in the spool, by the notification's id */
 };
 
@@ -53,6 +55,8 @@ size_t history_add_spool(struct history *history, const char *state_dir);
  * - One message ran one agent for one notification.
  * - Agents caused at most max_agent_runs runs under one root, and in one task between two messages
  *   of people, and there is at most one note about that limit between these.
+ *
+ * No tool call was carried out twice, and no change made again by a later run (history_tools.h).
  *
  * Replies must end with the number of their run (the sandbox's setting gateway_numbers), and where
  * max_agent_runs is to hold, people must write only while no agent is at work.

@@ -247,6 +247,56 @@ static void test_no_message_is_swallowed_by_random_kills(void **state)
     }
 }
 
+/* Agents that do what people tell them with their tools, two rounds of calls a message. */
+enum { WISHES_PER_KILL = 20, CALL_LATENCY_MS = 10 };
+
+/* A task of its own for each message, so that each has a session of its own. */
+static void ask_for_changes(struct fault_env *faults, unsigned round)
+{
+    for (int i = 0; i < WISHES_PER_KILL; i++) {
+        backend_set_up(faults->env, "seed", "{'tasks':[{'title':'wish%u-%d'}]}", round, i);
+        backend_set_up(faults->env, "message",
+            "{'task':'wish%u-%d','content':'@agent%d please write a note about matter %u-%d, write "
+            "a template about case %u-%d then write a reference about point %u-%d'}",
+            round, i, i % AGENTS, round, i, round, i, round, i);
+    }
+}
+
+static void seed_agents(struct fault_env *faults)
+{
+    for (int i = 0; i < AGENTS; i++)
+        backend_set_up(faults->env, "seed", "{'agents':[{'slug':'agent%d'}]}", i);
+    board_set(faults->env,
+        json_pack("{s:i}", "gateway_latency_ms", CALL_LATENCY_MS * process_timeout_scale()));
+}
+
+/* No change is made twice, whatever is killed and lost, and each agent has its last word. */
+static void test_no_change_is_made_twice_by_random_kills(void **state)
+{
+    struct fault_env *faults = *state;
+    struct rounds rounds;
+    rounds_init(&rounds);
+    long effects = 0;
+    for (unsigned round = 0; round < rounds.count;) {
+        reset_board(faults);
+        seed_agents(faults);
+        for (unsigned i = 0; i < KILLS_UNTIL_CHECK && round < rounds.count; i++, round++) {
+            ask_for_changes(faults, round);
+            fail_some_calls(faults, &rounds);
+            fault_env_launch(faults, settings);
+            sleep_random(&rounds);
+            rounds.with_records += fault_env_kill_runtime(faults) > 0;
+        }
+        FAULT(faults->backend, .kind = FAULT_NONE);
+        fault_env_start(faults, settings);
+        fault_env_settle(faults, &fault_env_lossy);
+        effects += test_env_stat(faults->env, NULL, "effects");
+    }
+    fprintf(stderr, "%u kills hit runs in flight; agents made %ld changes\n", rounds.with_records,
+        effects);
+    assert_true(rounds.with_records > 0 && effects > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +304,9 @@ int main(void)
         TEST_IN_FAULT_ENV(test_history_holds_after_random_shutdowns),
         TEST_ON(test_no_message_is_swallowed_by_random_kills,
             "test_no_message_is_swallowed_by_random_kills (v1)", fault_env_setup,
+            fault_env_teardown, "v1"),
+        TEST_ON(test_no_change_is_made_twice_by_random_kills,
+            "test_no_change_is_made_twice_by_random_kills (v1)", fault_env_setup,
             fault_env_teardown, "v1"),
     };
     return cmocka_run_group_tests_name("kill", tests, NULL, NULL);
