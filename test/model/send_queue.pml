@@ -14,8 +14,8 @@
  * acknowledged again. "Known" stands for acting, too: what follows is a send that needs permission
  * (leads_to_send); tool_rounds.pml has the calls. If several lanes have work, any may be served, not
  * only the one that has waited longest. A settled id is forgotten with the first page that lacks it;
- * the code keeps it longer. What is listed in spite of its end is acknowledged at the next page, not five seconds
- * later.
+ * the code keeps it longer. What is listed in spite of its end is acknowledged at the next page, not
+ * five seconds later.
  * Pages are never truncated, and allocations never fail. A run that has begun is answered, fails,
  * certainly did not take place, or hangs until the shutdown; one that fails is left out of the
  * counts of runs, whose only purpose here is to find an agent that is asked while it may still
