@@ -91,6 +91,7 @@ struct runtime {
     struct loop_guard *guard;
     struct delivery delivery;
     struct worker_pool *workers;
+    struct tool_menu menu;
     struct capability *capability;
     struct agent_api *agent_api;
     char *agent_api_url; /* under which agents are told to reach it */
@@ -334,7 +335,7 @@ static void describe_delivery(struct runtime *runtime)
         .roster = runtime->roster,
         .stats = &runtime->stats,
         .journal = runtime->journal,
-        .tools = &tool_catalog,
+        .menu = &runtime->menu,
         .stopping = &runtime->abort_control,
         .on_delivered = heartbeat_after_delivery,
         .delivered_context = runtime->heartbeat,
@@ -350,8 +351,10 @@ static int create_workers(struct runtime *runtime, struct error *error)
         .store = runtime->store,
         .abort = &runtime->abort_workers,
     };
-    int result =
-        worker_pool_create(&runtime->workers, &parts, runtime->config->delivery_workers, error);
+    int result = tool_menu_init(&runtime->menu, &tool_catalog, error);
+    if (result == 0)
+        result =
+            worker_pool_create(&runtime->workers, &parts, runtime->config->delivery_workers, error);
     if (result == 0)
         describe_delivery(runtime);
     return result;
@@ -551,6 +554,7 @@ static void destroy_modules(struct runtime *runtime)
         convex_on_recovery(runtime->convex, NULL);
     agent_api_destroy(runtime->agent_api);
     capability_destroy(runtime->capability);
+    tool_menu_fini(&runtime->menu);
     free(runtime->agent_api_url);
     worker_pool_destroy(runtime->workers);
     loop_guard_destroy(runtime->guard);

@@ -109,10 +109,21 @@ const struct tool *tool_find(const struct tool_catalog *catalog, const char *nam
 const struct tool *tool_find_path(const struct tool_catalog *catalog, const char *path);
 
 /*
- * The tools that the audience is offered, as a new array in the flat form of a responses request
- * (docs/protocol.md, "Tools"). NULL without memory.
+ * The tools as a responses request has them (docs/protocol.md, "Tools"), written once, since every
+ * request of a run repeats them. Constant once it is made; any thread may read it.
  */
-json_t *tool_schemas(const struct tool_catalog *catalog, const struct tool_audience *audience);
+struct tool_menu {
+    const struct tool_catalog *catalog;
+    char *schemas[TOOLS_MAX][2]; /* of each tool, without and with the right to mark as done */
+};
+
+/* Freed by tool_menu_fini, also if it fails, which is for want of memory. */
+int tool_menu_init(struct tool_menu *menu, const struct tool_catalog *catalog, struct error *error);
+void tool_menu_fini(struct tool_menu *menu);
+
+/* Appends the tools that the audience is offered, as a JSON array. */
+void tool_menu_append(
+    const struct tool_menu *menu, const struct tool_audience *audience, struct text *schemas);
 
 /*
  * Fills in actions, of which the caller keeps TOOLS_MAX, with what the audience is offered, for

@@ -25,7 +25,7 @@ struct delivery {
     struct gateway_roster *roster;
     struct stats *stats;
     struct journal journal;
-    const struct tool_catalog *tools;
+    const struct tool_menu *menu;        /* what agents can call; its catalog has the handlers */
     const struct capability *capability; /* NULL: agents are told of no HTTP endpoints */
     const char *agent_api_url;           /* below which they are; NULL likewise */
     /* Once true no agent is asked, so requests that precede a send are aborted. NULL: never. */

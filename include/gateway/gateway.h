@@ -33,7 +33,7 @@ struct gateway_message {
     const char *input;
     size_t input_bytes;
     const json_t *items; /* array that is sent as the input in place of the text; NULL: none */
-    const json_t *tools; /* array in the flat form (docs/protocol.md, "Tools"); NULL: none */
+    const char *tools;   /* JSON array in the flat form (docs/protocol.md, "Tools"); NULL: none */
     int64_t timeout_ms;  /* from the call to the last byte of the answer */
     const struct trace *trace; /* the trace it belongs to; NULL for none */
 };

@@ -14,7 +14,10 @@
 #include "agent_tools/catalog.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/json.h"
 
 const struct tool *tool_find(const struct tool_catalog *catalog, const char *name)
 {
@@ -106,18 +109,53 @@ static json_t *make_tool_schema(const struct tool *tool, const struct tool_audie
     return NULL;
 }
 
-json_t *tool_schemas(const struct tool_catalog *catalog, const struct tool_audience *audience)
+/* The same as text; NULL without memory. */
+static char *write_tool_schema(const struct tool *tool, bool may_mark_done)
 {
-    json_t *schemas = json_array();
-    for (size_t i = 0; schemas != NULL && i < catalog->count; i++) {
-        if (!catalog->tools[i].is_offered(audience))
-            continue;
-        if (json_array_append_new(schemas, make_tool_schema(&catalog->tools[i], audience)) != 0) {
-            json_decref(schemas);
-            schemas = NULL;
+    json_t *schema =
+        make_tool_schema(tool, &(struct tool_audience){.may_mark_done = may_mark_done});
+    char *written = schema != NULL ? json_write(schema) : NULL;
+    json_decref(schema);
+    return written;
+}
+
+int tool_menu_init(struct tool_menu *menu, const struct tool_catalog *catalog, struct error *error)
+{
+    assert(catalog->count <= TOOLS_MAX);
+    *menu = (struct tool_menu){.catalog = catalog};
+    for (size_t i = 0; i < catalog->count; i++) {
+        for (int may_mark_done = 0; may_mark_done < 2; may_mark_done++) {
+            char *schema = write_tool_schema(&catalog->tools[i], may_mark_done == 1);
+            menu->schemas[i][may_mark_done] = schema;
+            if (schema == NULL)
+                return error_set(error, ERROR_NO_MEMORY, "no memory for the agents' tools");
         }
     }
-    return schemas;
+    return 0;
+}
+
+void tool_menu_fini(struct tool_menu *menu)
+{
+    for (size_t i = 0; i < TOOLS_MAX; i++) {
+        free(menu->schemas[i][0]);
+        free(menu->schemas[i][1]);
+    }
+    *menu = (struct tool_menu){0};
+}
+
+void tool_menu_append(
+    const struct tool_menu *menu, const struct tool_audience *audience, struct text *schemas)
+{
+    const struct tool_catalog *catalog = menu->catalog;
+    const char *separator = "[";
+    for (size_t i = 0; i < catalog->count; i++) {
+        if (!catalog->tools[i].is_offered(audience))
+            continue;
+        text_append(schemas, separator);
+        text_append(schemas, menu->schemas[i][audience->may_mark_done ? 1 : 0]);
+        separator = ",";
+    }
+    text_append(schemas, separator[0] == '[' ? "[]" : "]");
 }
 
 size_t tool_actions(const struct tool_catalog *catalog, const struct tool_audience *audience,

@@ -106,7 +106,7 @@ static bool carry_out(
     struct attempt *attempt, const struct tool_request *request, struct tool_result *result)
 {
     const struct delivery *delivery = attempt->delivery;
-    const struct tool *tool = tool_find(delivery->tools, request->name);
+    const struct tool *tool = tool_find(delivery->menu->catalog, request->name);
     const struct tool_call call = {
         .service = &attempt->service,
         .agent_id = attempt->entry->agent_id,
@@ -115,7 +115,7 @@ static bool carry_out(
     };
     int64_t began_us = clock_monotonic_us();
     STOP_POINT("before_call");
-    tool_run(delivery->tools, &call, request->name, request->arguments, result);
+    tool_run(delivery->menu->catalog, &call, request->name, request->arguments, result);
     STOP_POINT("after_call");
     if (result->end == TOOL_ABORTED)
         return false;
@@ -163,7 +163,7 @@ static void charge_effects(const struct attempt *attempt, const struct tool_requ
 /* Answers one call; false when the round has to wait. */
 static bool answer_call(struct attempt *attempt, const struct tool_request *request, bool is_first)
 {
-    const struct tool *tool = tool_find(attempt->delivery->tools, request->name);
+    const struct tool *tool = tool_find(attempt->delivery->menu->catalog, request->name);
     bool changes = tool != NULL && tool->changes;
     struct tool_result result = {0};
     if (tool_request_was_started(request))

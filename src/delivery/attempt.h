@@ -15,7 +15,7 @@ struct conversation {
     bool ready;
     struct agent_address address;
     struct text instructions;
-    json_t *tools; /* that the agent is offered; NULL: none */
+    struct text tools; /* that the agent is offered, as JSON; nothing: none */
     struct tool_audience audience;
     int64_t deadline_ms; /* of the run with all its rounds, monotonic */
 };

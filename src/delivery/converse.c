@@ -96,7 +96,7 @@ void converse_fini(struct attempt *attempt)
     struct conversation *talk = &attempt->talk;
     text_fini(&talk->address.session_key);
     text_fini(&talk->instructions);
-    json_decref(talk->tools);
+    text_fini(&talk->tools);
     *talk = (struct conversation){0};
 }
 
@@ -149,10 +149,10 @@ static bool offer_tools(struct attempt *attempt, struct board_access *access,
     if (!as_tools && delivery->capability == NULL)
         return true;
     access->actions = actions;
-    access->count = tool_actions(delivery->tools, &talk->audience, !as_tools, actions);
+    access->count = tool_actions(delivery->menu->catalog, &talk->audience, !as_tools, actions);
     if (as_tools) {
-        talk->tools = tool_schemas(delivery->tools, &talk->audience);
-        return talk->tools != NULL;
+        tool_menu_append(delivery->menu, &talk->audience, &talk->tools);
+        return !talk->tools.failed;
     }
     char tag[CAPABILITY_TAG_BYTES];
     capability_tag(delivery->capability, talk->address.session_key.data, agent_id, tag);
@@ -384,7 +384,7 @@ static enum entry_stage send_results(struct attempt *attempt)
     if (items == NULL)
         return message_is_missing(attempt);
     struct gateway_message message = {
-        .items = items, .tools = is_last ? NULL : attempt->talk.tools};
+        .items = items, .tools = is_last ? NULL : attempt->talk.tools.data};
     enum entry_stage next = ask_agent(attempt, &message);
     json_decref(items);
     return next;
@@ -398,8 +398,9 @@ enum entry_stage stage_sending(struct attempt *attempt)
     if (entry->work.rounds != NULL && tool_rounds_were_sent(entry->work.rounds))
         return send_results(attempt);
     if (converse_prepare(attempt, &input)) {
-        struct gateway_message message = {
-            .input = input.data, .input_bytes = input.length_bytes, .tools = attempt->talk.tools};
+        struct gateway_message message = {.input = input.data,
+            .input_bytes = input.length_bytes,
+            .tools = attempt->talk.tools.data};
         next = ask_agent(attempt, &message);
     } else {
         next = message_is_missing(attempt);

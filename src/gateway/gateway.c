@@ -159,24 +159,18 @@ static json_t *run_input(const struct gateway_message *message)
                                   : json_stringn(message->input, message->input_bytes);
 }
 
-/*
- * The body, which it frees, with the tools as its last member; NULL without memory. They are by far
- * the largest part of a request, so they are written where they are and not copied first.
- */
-static char *append_tools(char *body, const json_t *tools)
+/* The body, which it frees, with the tools as its last member; NULL without memory. */
+static char *append_tools(char *body, const char *tools)
 {
     struct text whole = {0};
-    char *written = json_write(tools);
-    bool complete = body != NULL && written != NULL;
-    if (complete) {
-        text_append_bytes(&whole, body, strlen(body) - 1);
-        text_append(&whole, ",\"tools\":");
-        text_append(&whole, written);
-        text_append(&whole, "}");
-    }
-    free(written);
+    if (body == NULL)
+        return NULL;
+    text_append_bytes(&whole, body, strlen(body) - 1);
+    text_append(&whole, ",\"tools\":");
+    text_append(&whole, tools);
+    text_append(&whole, "}");
     free(body);
-    return complete ? text_take(&whole) : NULL;
+    return text_take(&whole);
 }
 
 /* Only keys that every release accepts, and tools: gateways reject a request with an unknown one.

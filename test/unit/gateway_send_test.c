@@ -96,18 +96,15 @@ static void test_body_has_what_the_message_has(void **state)
         .timeout_ms = 5000};
     expect_body(&message, "{\"model\":\"openclaw:jarvis\",\"input\":\"a\\\"b\",\"stream\":false,"
                           "\"user\":\"k\"}");
-    json_t *tools =
-        json_pack("[{s:s, s:s}, {s:s}]", "type", "function", "name", "one", "name", "two");
     json_t *items = json_pack("[{s:s}]", "type", "function_call_output");
     message.agent_slug = "";
     message.instructions = "";
-    message.tools = tools;
+    message.tools = "[{\"type\":\"function\",\"name\":\"one\"},{\"name\":\"two\"}]";
     message.items = items;
     expect_body(&message,
         "{\"model\":\"openclaw\",\"input\":[{\"type\":\"function_call_output\"}],"
         "\"stream\":false,\"user\":\"k\",\"instructions\":\"\",\"tools\":[{\"type\":"
         "\"function\",\"name\":\"one\"},{\"name\":\"two\"}]}");
-    json_decref(tools);
     json_decref(items);
 }
 

@@ -146,11 +146,27 @@ static const json_t *find_property(const json_t *schema, const char *name)
     return json_object_get(json_object_get(parameters, "properties"), name);
 }
 
+/* The tools that the audience is offered, as a new array. */
+static json_t *offered_schemas(
+    const struct tool_catalog *catalog, const struct tool_audience *audience)
+{
+    struct tool_menu menu;
+    struct error error;
+    struct text text = {0};
+    assert_int_equal(tool_menu_init(&menu, catalog, &error), 0);
+    tool_menu_append(&menu, audience, &text);
+    tool_menu_fini(&menu);
+    json_t *schemas = json_loads(text.data, 0, NULL);
+    text_fini(&text);
+    assert_true(json_is_array(schemas));
+    return schemas;
+}
+
 /* The gateway refuses a tool with any other key. */
 static void test_schemas_are_flat(void **state)
 {
     (void)state;
-    json_t *schemas = tool_schemas(&tool_catalog, &tool_fixture_orchestrator);
+    json_t *schemas = offered_schemas(&tool_catalog, &tool_fixture_orchestrator);
     assert_int_equal(json_array_size(schemas), 17);
     size_t index;
     json_t *schema;
@@ -179,7 +195,7 @@ static void test_done_is_offered_to_those_who_may(void **state)
     struct tool_audience audience = tool_fixture_worker;
     for (int i = 0; i < 2; i++) {
         audience.may_mark_done = i == 1;
-        json_t *schemas = tool_schemas(&tool_catalog, &audience);
+        json_t *schemas = offered_schemas(&tool_catalog, &audience);
         const char *words = audience.may_mark_done ? "['in_progress','review','done','blocked']"
                                                    : "['in_progress','review','blocked']";
         static const char *const names[] = {"task_status", "task_update"};
@@ -191,16 +207,28 @@ static void test_done_is_offered_to_those_who_may(void **state)
     }
 }
 
-static void test_schemas_without_memory(void **state)
+static void test_list_may_be_empty(void **state)
+{
+    static const struct tool_catalog empty_catalog = {0};
+    (void)state;
+    json_t *schemas = offered_schemas(&empty_catalog, &nobody);
+    assert_int_equal(json_array_size(schemas), 0);
+    json_decref(schemas);
+}
+
+static void test_menu_without_memory(void **state)
 {
     (void)state;
-    for (unsigned nth = 1; nth < 400; nth += 7) {
+    struct tool_menu menu;
+    struct error error;
+    bool fired = true;
+    for (unsigned nth = 1; fired; nth += 7) {
         alloc_fault_arm(nth);
-        json_t *schemas = tool_schemas(&tool_catalog, &tool_fixture_worker);
+        int result = tool_menu_init(&menu, &tool_catalog, &error);
+        fired = alloc_fault_fired();
         alloc_fault_disarm();
-        if (schemas != NULL)
-            assert_int_equal(json_array_size(schemas), 9);
-        json_decref(schemas);
+        assert_int_equal(result, fired ? ERROR_NO_MEMORY : 0);
+        tool_menu_fini(&menu);
     }
 }
 
@@ -264,7 +292,7 @@ static void test_new_row_is_offered(void **state)
 {
     (void)state;
     struct board_action actions[TOOLS_MAX];
-    json_t *schemas = tool_schemas(&wave_catalog, &tool_fixture_worker);
+    json_t *schemas = offered_schemas(&wave_catalog, &tool_fixture_worker);
     tool_value_must_be(schemas,
         "[{'type':'function','name':'wave','description':'Wave at everybody.','parameters':{"
         "'type':'object','properties':{'times':{'type':'number','description':'How often'}},"
@@ -337,7 +365,8 @@ int main(void)
         cmocka_unit_test(test_rows_are_complete),
         cmocka_unit_test(test_schemas_are_flat),
         cmocka_unit_test(test_done_is_offered_to_those_who_may),
-        cmocka_unit_test(test_schemas_without_memory),
+        cmocka_unit_test(test_menu_without_memory),
+        cmocka_unit_test(test_list_may_be_empty),
         cmocka_unit_test(test_examples_are_right),
         cmocka_unit_test(test_new_row_is_offered),
         cmocka_unit_test(test_new_row_is_called),
