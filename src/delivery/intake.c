@@ -288,8 +288,9 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
     queue->offered_at_ms = clock_monotonic_ms();
     struct intake intake = take_in_rows_locked(queue, offer, &deferred_free);
     drop_unlisted_locked(queue, offer, &deferred_free);
-    bool more = intake.added > 0 && queue_is_low_locked(queue);
-    /* A full page of known ids would be the same again until some of them have ended. */
+    /* A full page of known ids would be nearly the same again until many of them have ended. */
+    bool is_stale = offer->full && 2 * intake.added < offer->count;
+    bool more = intake.added > 0 && !is_stale && queue_is_low_locked(queue);
     if (!more && ((offer->full && intake.added > 0) || intake.left > 0))
         queue->poll_owed = true;
     mutex_unlock(&queue->lock);

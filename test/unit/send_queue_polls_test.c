@@ -181,6 +181,23 @@ static void test_settling_after_a_full_page_polls(void **state)
     assert_true(queue_fixture_finish(queue, second, STAGE_SETTLED, 0));
 }
 
+/*
+ * A v1 backend truncates its pages however large they are asked for: the next one would be nearly
+ * the same, so it is fetched once the present one is no longer from just now, or a worker is idle.
+ */
+static void test_full_page_with_little_new_is_not_followed_at_once(void **state)
+{
+    struct send_queue *queue = *state;
+    assert_true(FULL_PAGE(queue, {"n1", "a", "", 1}, {"n2", "b", "", 2}));
+    assert_true(FULL_PAGE(queue, {"n2", "b", "", 2}, {"n3", "c", "", 3}));
+    assert_false(FULL_PAGE(queue, {"n2", "b", "", 2}, {"n3", "c", "", 3}, {"n4", "d", "", 4}));
+    unsigned before = queue_fixture_polls();
+    age_page(queue);
+    struct entry *delivery = queue_fixture_take(queue, "n2");
+    assert_int_equal(queue_fixture_polls(), before + 1);
+    queue_fixture_finish(queue, delivery, STAGE_SETTLED, 0);
+}
+
 /* The backend had more than there was room for. */
 static void test_taking_after_a_full_page_polls(void **state)
 {
@@ -210,6 +227,7 @@ int main(void)
         WITH_SMALL_QUEUE(test_worker_that_runs_dry_polls),
         WITH_QUEUE(test_no_poll_when_nothing_is_expected),
         WITH_QUEUE(test_settling_after_a_full_page_polls),
+        WITH_QUEUE(test_full_page_with_little_new_is_not_followed_at_once),
         WITH_SMALL_QUEUE(test_taking_after_a_full_page_polls),
     };
     return cmocka_run_group_tests_name("send_queue_polls", tests, NULL, NULL);
