@@ -121,9 +121,12 @@ struct tool_menu {
 int tool_menu_init(struct tool_menu *menu, const struct tool_catalog *catalog, struct error *error);
 void tool_menu_fini(struct tool_menu *menu);
 
-/* Appends the tools that the audience is offered, as a JSON array. */
-void tool_menu_append(
-    const struct tool_menu *menu, const struct tool_audience *audience, struct text *schemas);
+/*
+ * Fills in schemas with those of the tools that the audience is offered, in JSON and ended by NULL.
+ * They live as long as the menu. Pure.
+ */
+void tool_menu_list(const struct tool_menu *menu, const struct tool_audience *audience,
+    const char *schemas[static TOOLS_MAX + 1]);
 
 /*
  * Fills in actions, of which the caller keeps TOOLS_MAX, with what the audience is offered, for

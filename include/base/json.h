@@ -74,4 +74,13 @@ bool json_guard_is(const json_t *object, const char *key, const char *word, cons
  */
 char *json_write(const json_t *json);
 
+/* Appends the same to a text, which fails without memory or when json is NULL. Any thread. */
+void json_append(struct text *text, const json_t *json);
+
+/*
+ * Appends bytes as a JSON string, as json_write would; the text fails if they are not UTF-8, as
+ * Jansson takes no others. Any thread.
+ */
+void json_append_string(struct text *text, const char *bytes, size_t length_bytes);
+
 #endif

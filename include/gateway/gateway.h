@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "gateway/dialect.h"
 #include "http/client.h"
 
@@ -25,16 +26,15 @@ enum gateway_outcome {
     GATEWAY_ABORTED,       /* by the shutdown, or a breaker that has opened; see sent for a run */
 };
 
-/* A message to an agent's session. All of it is borrowed. */
+/* A message to an agent's session. All of it is borrowed; the input is spent, see there. */
 struct gateway_message {
     const char *session_key;
     const char *agent_slug;   /* "" leaves the agent to the gateway's default */
     const char *instructions; /* NULL: none, which is not "" */
-    const char *input;
-    size_t input_bytes;
+    struct text *input;  /* freed once it has been written into the request, as runs are long */
     const json_t *items; /* array that is sent as the input in place of the text; NULL: none */
-    const char *tools;   /* JSON array in the flat form (docs/protocol.md, "Tools"); NULL: none */
-    int64_t timeout_ms;  /* from the call to the last byte of the answer */
+    const char *const *tools;  /* JSON, ended by NULL (docs/protocol.md, "Tools"); NULL: none */
+    int64_t timeout_ms;        /* from the call to the last byte of the answer */
     const struct trace *trace; /* the trace it belongs to; NULL for none */
 };
 

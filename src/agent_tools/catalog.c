@@ -143,19 +143,14 @@ void tool_menu_fini(struct tool_menu *menu)
     *menu = (struct tool_menu){0};
 }
 
-void tool_menu_append(
-    const struct tool_menu *menu, const struct tool_audience *audience, struct text *schemas)
+void tool_menu_list(const struct tool_menu *menu, const struct tool_audience *audience,
+    const char *schemas[static TOOLS_MAX + 1])
 {
-    const struct tool_catalog *catalog = menu->catalog;
-    const char *separator = "[";
-    for (size_t i = 0; i < catalog->count; i++) {
-        if (!catalog->tools[i].is_offered(audience))
-            continue;
-        text_append(schemas, separator);
-        text_append(schemas, menu->schemas[i][audience->may_mark_done ? 1 : 0]);
-        separator = ",";
-    }
-    text_append(schemas, separator[0] == '[' ? "[]" : "]");
+    size_t count = 0;
+    for (size_t i = 0; i < menu->catalog->count; i++)
+        if (menu->catalog->tools[i].is_offered(audience))
+            schemas[count++] = menu->schemas[i][audience->may_mark_done ? 1 : 0];
+    schemas[count] = NULL;
 }
 
 size_t tool_actions(const struct tool_catalog *catalog, const struct tool_audience *audience,

@@ -207,14 +207,13 @@ enum wake_end {
 /* Postpones it when the queue does not let it go out now: sends are held, or it is closed. */
 static enum wake_end send_wake(const struct heartbeat *heartbeat, struct http_client *client,
     struct entry *entry, const struct agent *agent, const struct agent_address *address,
-    const struct text *input)
+    struct text *input)
 {
     const struct heartbeat_parts *parts = &heartbeat->parts;
     const struct gateway_message message = {
         .session_key = address->session_key.data,
         .agent_slug = address->agent_slug,
-        .input = input->data,
-        .input_bytes = input->length_bytes,
+        .input = input,
         .timeout_ms = parts->config->gateway_timeout_ms,
         .trace = &entry->work.trace,
     };

@@ -420,12 +420,29 @@ static void json_write_value(struct text *text, const json_t *json)
         text->failed = true;
 }
 
+void json_append(struct text *text, const json_t *json)
+{
+    if (json_is_object(json) || json_is_array(json))
+        json_write_value(text, json);
+    else
+        text->failed = true;
+}
+
+void json_append_string(struct text *text, const char *bytes, size_t length_bytes)
+{
+    for (size_t at = 0, length; at < length_bytes; at += length) {
+        length = text_utf8_length(bytes + at, length_bytes - at);
+        if (length == 0) {
+            text->failed = true;
+            return;
+        }
+    }
+    json_write_string(text, bytes, length_bytes);
+}
+
 char *json_write(const json_t *json)
 {
     struct text text = {0};
-    if (json_is_object(json) || json_is_array(json))
-        json_write_value(&text, json);
-    else
-        text.failed = true;
+    json_append(&text, json);
     return text_take(&text);
 }

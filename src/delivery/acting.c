@@ -57,7 +57,7 @@ static enum entry_stage resume_talk(struct attempt *attempt)
             context->agent == NULL ? REASON_AGENT_GONE : REASON_TASK_GONE);
     converse_ask_for_tools(attempt);
     v1_begin_typing(attempt);
-    if (converse_prepare(attempt, NULL))
+    if (converse_prepare(attempt))
         return STAGE_ACTING;
     error_set(&error, ERROR_NO_MEMORY, "no memory to go on with the agent's tool calls");
     return attempt_retry(attempt, FAILURE_OTHER, STAGE_ACTING, &error);

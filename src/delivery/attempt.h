@@ -15,7 +15,9 @@ struct conversation {
     bool ready;
     struct agent_address address;
     struct text instructions;
-    struct text tools; /* that the agent is offered, as JSON; nothing: none */
+    struct text input;                /* the message, which only the first request has */
+    const char *tools[TOOLS_MAX + 1]; /* that the agent is offered (tool_menu_list) */
+    bool offers_tools;
     struct tool_audience audience;
     int64_t deadline_ms; /* of the run with all its rounds, monotonic */
 };

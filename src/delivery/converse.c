@@ -96,7 +96,7 @@ void converse_fini(struct attempt *attempt)
     struct conversation *talk = &attempt->talk;
     text_fini(&talk->address.session_key);
     text_fini(&talk->instructions);
-    text_fini(&talk->tools);
+    text_fini(&talk->input);
     *talk = (struct conversation){0};
 }
 
@@ -151,8 +151,9 @@ static bool offer_tools(struct attempt *attempt, struct board_access *access,
     access->actions = actions;
     access->count = tool_actions(delivery->menu->catalog, &talk->audience, !as_tools, actions);
     if (as_tools) {
-        tool_menu_append(delivery->menu, &talk->audience, &talk->tools);
-        return !talk->tools.failed;
+        tool_menu_list(delivery->menu, &talk->audience, talk->tools);
+        talk->offers_tools = true;
+        return true;
     }
     char tag[CAPABILITY_TAG_BYTES];
     capability_tag(delivery->capability, talk->address.session_key.data, agent_id, tag);
@@ -162,23 +163,21 @@ static bool offer_tools(struct attempt *attempt, struct board_access *access,
     return !api_key->failed;
 }
 
-bool converse_prepare(struct attempt *attempt, struct text *input)
+bool converse_prepare(struct attempt *attempt)
 {
     struct conversation *talk = &attempt->talk;
     struct board_action actions[TOOLS_MAX];
     struct board_access access = {0};
     struct text api_key = {0};
-    struct text unused = {0};
     converse_fini(attempt);
     bool complete = find_address(attempt);
     bool is_v1 = attempt->context.version == BACKEND_V1;
     if (complete && is_v1) {
         complete = offer_tools(attempt, &access, actions, &api_key);
-        v1_append_message(attempt, &access, &talk->instructions, input != NULL ? input : &unused);
-    } else if (complete && input != NULL) {
-        prompt_build(&attempt->context, input);
+        v1_append_message(attempt, &access, &talk->instructions, &talk->input);
+    } else if (complete) {
+        prompt_build(&attempt->context, &talk->input);
     }
-    text_fini(&unused);
     text_fini(&api_key);
     delivery_context_shrink(&attempt->context);
     talk->deadline_ms = INT64_MAX;
@@ -187,7 +186,7 @@ bool converse_prepare(struct attempt *attempt, struct text *input)
             clock_monotonic_ms() + doubled_after_timeouts_ms(attempt,
                                        attempt->delivery->config->delivery_stream_timeout_ms);
     talk->ready = true;
-    return complete && !talk->instructions.failed && (input == NULL || !input->failed);
+    return complete && !talk->instructions.failed && !talk->input.failed;
 }
 
 enum entry_stage converse_withdraw(struct attempt *attempt)
@@ -367,6 +366,11 @@ static enum entry_stage ask_agent(struct attempt *attempt, struct gateway_messag
     return next;
 }
 
+static const char *const *offered_tools(const struct attempt *attempt)
+{
+    return attempt->talk.offers_tools ? attempt->talk.tools : NULL;
+}
+
 /* For want of memory nothing was sent. */
 static enum entry_stage message_is_missing(struct attempt *attempt)
 {
@@ -384,7 +388,7 @@ static enum entry_stage send_results(struct attempt *attempt)
     if (items == NULL)
         return message_is_missing(attempt);
     struct gateway_message message = {
-        .items = items, .tools = is_last ? NULL : attempt->talk.tools.data};
+        .items = items, .tools = is_last ? NULL : offered_tools(attempt)};
     enum entry_stage next = ask_agent(attempt, &message);
     json_decref(items);
     return next;
@@ -392,19 +396,13 @@ static enum entry_stage send_results(struct attempt *attempt)
 
 enum entry_stage stage_sending(struct attempt *attempt)
 {
-    struct entry *entry = attempt->entry;
-    struct text input = {0};
-    enum entry_stage next;
-    if (entry->work.rounds != NULL && tool_rounds_were_sent(entry->work.rounds))
+    struct conversation *talk = &attempt->talk;
+    const json_t *rounds = attempt->entry->work.rounds;
+    if (rounds != NULL && tool_rounds_were_sent(rounds))
         return send_results(attempt);
-    if (converse_prepare(attempt, &input)) {
-        struct gateway_message message = {.input = input.data,
-            .input_bytes = input.length_bytes,
-            .tools = attempt->talk.tools.data};
-        next = ask_agent(attempt, &message);
-    } else {
-        next = message_is_missing(attempt);
-    }
-    text_fini(&input);
-    return next;
+    /* On v1 that has been done before the call that shows the agent as typing. */
+    if (!talk->ready && !converse_prepare(attempt))
+        return message_is_missing(attempt);
+    struct gateway_message message = {.input = &talk->input, .tools = offered_tools(attempt)};
+    return ask_agent(attempt, &message);
 }

@@ -26,11 +26,10 @@ enum entry_stage converse_withdraw(struct attempt *attempt);
 void converse_ask_for_tools(const struct attempt *attempt);
 
 /*
- * Makes from the context what all requests of the run repeat, and frees most of the context. input,
- * to which the message is appended, is NULL when the agent has been asked already. False without
- * memory.
+ * Makes from the context what is sent to the agent, and frees most of the context, which is several
+ * times as large. False without memory.
  */
-bool converse_prepare(struct attempt *attempt, struct text *input);
+bool converse_prepare(struct attempt *attempt);
 
 /* Frees what was kept for further requests of the run. */
 void converse_fini(struct attempt *attempt);

@@ -285,6 +285,10 @@ static enum entry_stage stage_known(struct attempt *attempt)
         bool is_v1 = attempt->context.version == BACKEND_V1;
         if (is_v1)
             converse_ask_for_tools(attempt);
+        if (is_v1 && !converse_prepare(attempt)) {
+            error_set(&error, ERROR_NO_MEMORY, "no memory for the message to the agent");
+            return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
+        }
         journal_begin_run(&delivery->journal, attempt->entry);
         if (is_v1)
             v1_begin_typing(attempt);

@@ -152,47 +152,53 @@ static void perform_gateway_request(struct http_client *client, struct http_requ
     text_fini(lines);
 }
 
-/* A new reference to what the agent is told: the text, or the items in its place. */
-static json_t *run_input(const struct gateway_message *message)
+static void append_member(struct text *body, const char *name, const char *value)
 {
-    return message->items != NULL ? json_deep_copy(message->items)
-                                  : json_stringn(message->input, message->input_bytes);
+    text_printf(body, ",\"%s\":", name);
+    json_append_string(body, value, strlen(value));
 }
 
-/* The body, which it frees, with the tools as its last member; NULL without memory. */
-static char *append_tools(char *body, const char *tools)
+static void append_tools(struct text *body, const char *const *tools)
 {
-    struct text whole = {0};
-    if (body == NULL)
-        return NULL;
-    text_append_bytes(&whole, body, strlen(body) - 1);
-    text_append(&whole, ",\"tools\":");
-    text_append(&whole, tools);
-    text_append(&whole, "}");
-    free(body);
-    return text_take(&whole);
+    text_append(body, ",\"tools\":");
+    for (size_t i = 0; tools[i] != NULL; i++) {
+        text_append(body, i == 0 ? "[" : ",");
+        text_append(body, tools[i]);
+    }
+    text_append(body, tools[0] != NULL ? "]" : "[]");
 }
 
-/* Only keys that every release accepts, and tools: gateways reject a request with an unknown one.
+/*
+ * Only keys that every release accepts, and tools: gateways reject a request with an unknown one.
+ * Written as it stands and not by way of a tree, as each worker may wait for minutes with what such
+ * a copy leaves of its heap.
  */
 static char *build_run_body(const struct gateway_message *message)
 {
+    struct text body = {0};
     struct text model = {0};
     text_append(&model, "openclaw");
     if (message->agent_slug[0] != '\0')
         text_printf(&model, ":%s", message->agent_slug);
+    text_append(&body, "{\"model\":");
     if (model.failed)
-        return NULL;
-    json_t *body = json_pack("{s:s, s:o, s:b, s:s}", "model", model.data, "input",
-        run_input(message), "stream", 0, "user", message->session_key);
+        body.failed = true;
+    else
+        json_append_string(&body, model.data, model.length_bytes);
     text_fini(&model);
-    bool complete = body != NULL;
-    if (complete && message->instructions != NULL)
-        complete =
-            json_object_set_new(body, "instructions", json_string(message->instructions)) == 0;
-    char *dumped = complete ? json_write(body) : NULL;
-    json_decref(body);
-    return message->tools != NULL ? append_tools(dumped, message->tools) : dumped;
+    text_append(&body, ",\"input\":");
+    if (message->items != NULL)
+        json_append(&body, message->items);
+    else
+        json_append_string(&body, message->input->data, message->input->length_bytes);
+    text_append(&body, ",\"stream\":false");
+    append_member(&body, "user", message->session_key);
+    if (message->instructions != NULL)
+        append_member(&body, "instructions", message->instructions);
+    if (message->tools != NULL)
+        append_tools(&body, message->tools);
+    text_append(&body, "}");
+    return text_take(&body);
 }
 
 /* Whether value can be sent in a header. A line end in it would smuggle in further headers. */
@@ -253,6 +259,8 @@ void gateway_send(const struct gateway *gateway, struct http_client *client,
         fail_unsent(result, GATEWAY_UNREACHABLE, ERROR_NO_MEMORY, "no memory for the request");
         return;
     }
+    if (message->input != NULL)
+        text_fini(message->input);
     post_message(gateway, client, message, body, result);
     free(body);
 }

@@ -151,13 +151,14 @@ static int attempt_gateway_send(unsigned number)
     struct aborted_client aborted_client;
     struct gateway *gateway;
     struct gateway_result sent;
+    struct text input = {0};
     const struct gateway_message message = {.session_key = "agent:jarvis:k57a",
         .agent_slug = "jarvis",
         .instructions = "instructions",
-        .tools = "[{\"name\":\"task_status\"}]",
-        .input = "input",
-        .input_bytes = 5,
+        .tools = (const char *const[]){"{\"name\":\"task_status\"}", NULL},
+        .input = &input,
         .timeout_ms = 1000};
+    text_append(&input, "input");
     aborted_client_init(&aborted_client);
     alloc_fault_arm(number);
     int result = gateway_create(&gateway, "http://127.0.0.1:9", "token", NULL);
@@ -171,6 +172,7 @@ static int attempt_gateway_send(unsigned number)
         gateway_destroy(gateway);
     }
     alloc_fault_disarm();
+    text_fini(&input);
     aborted_client_fini(&aborted_client);
     return result;
 }

@@ -20,14 +20,14 @@ static bool passes_checks(const char *session_key, const char *agent_slug)
     struct http_client *client;
     struct gateway *gateway;
     struct gateway_result result;
-    const struct gateway_message message = {.session_key = session_key,
-        .agent_slug = agent_slug,
-        .input = "input",
-        .input_bytes = 5,
-        .timeout_ms = 1000};
+    struct text input = {0};
+    const struct gateway_message message = {
+        .session_key = session_key, .agent_slug = agent_slug, .input = &input, .timeout_ms = 1000};
     assert_int_equal(http_client_create(&client, NULL, &stopped, NULL), 0);
     assert_int_equal(gateway_create(&gateway, "http://127.0.0.1:9", "token", NULL), 0);
+    text_append(&input, "input");
     gateway_send(gateway, client, &message, &result);
+    text_fini(&input);
     assert_true(result.outcome == GATEWAY_ABORTED || result.outcome == GATEWAY_REFUSED);
     if (result.outcome == GATEWAY_REFUSED)
         assert_non_null(strstr(result.error.text, "slug or session key"));
@@ -89,17 +89,18 @@ static void expect_body(const struct gateway_message *message, const char *expec
 static void test_body_has_what_the_message_has(void **state)
 {
     (void)state;
-    struct gateway_message message = {.session_key = "k",
-        .agent_slug = "jarvis",
-        .input = "a\"b",
-        .input_bytes = 3,
-        .timeout_ms = 5000};
+    struct text input = {0};
+    struct gateway_message message = {
+        .session_key = "k", .agent_slug = "jarvis", .input = &input, .timeout_ms = 5000};
+    text_append(&input, "a\"b");
     expect_body(&message, "{\"model\":\"openclaw:jarvis\",\"input\":\"a\\\"b\",\"stream\":false,"
                           "\"user\":\"k\"}");
+    assert_null(input.data);
     json_t *items = json_pack("[{s:s}]", "type", "function_call_output");
     message.agent_slug = "";
     message.instructions = "";
-    message.tools = "[{\"type\":\"function\",\"name\":\"one\"},{\"name\":\"two\"}]";
+    message.tools = (const char *const[]){
+        "{\"type\":\"function\",\"name\":\"one\"}", "{\"name\":\"two\"}", NULL};
     message.items = items;
     expect_body(&message,
         "{\"model\":\"openclaw\",\"input\":[{\"type\":\"function_call_output\"}],"
