@@ -83,6 +83,25 @@ struct new_message {
 enum convex_outcome service_create_message(
     const struct service *service, const struct new_message *message, struct error *error);
 
+/* The whole of a reply that is too long for a thread, as a document of its task. On v1 only. */
+struct reply_document {
+    const char *agent_id;
+    const char *task_id;
+    const char *title; /* by which it can be found again */
+    const char *content;
+};
+
+/* Makes the document; document_id becomes its id. Each call makes one. */
+enum convex_outcome service_create_document(const struct service *service,
+    const struct reply_document *document, char document_id[static ID_BYTES], struct error *error);
+
+/*
+ * Looks among the task's latest documents for one of that title, as it may be that an earlier call
+ * made it; document_id becomes its id, or "".
+ */
+enum convex_outcome service_find_document(const struct service *service, const char *task_id,
+    const char *title, char document_id[static ID_BYTES], struct error *error);
+
 /* Takes the notification off the list. Idempotent. */
 enum convex_outcome service_mark_delivered(
     const struct service *service, const char *notification_id, struct error *error);

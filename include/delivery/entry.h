@@ -181,7 +181,10 @@ struct entry {
         char message_id[ID_BYTES]; /* that its agent is asked about; "" for none */
         unsigned empty_answers;    /* in a row, for which it was asked again */
         int64_t thread_until_ms;   /* createdAt of the thread's newest message when it was asked */
-        json_t *rounds;            /* owned; the calls of tools (delivery/tool_rounds.h), or NULL */
+        bool is_long;              /* the reply is longer than a thread takes (long_reply.h) */
+        bool document_begun;       /* all of it may be in a document */
+        char document_id[ID_BYTES]; /* it is in that one; "": not that we know */
+        json_t *rounds; /* owned; the calls of tools (delivery/tool_rounds.h), or NULL */
     } work;
 
     /* The queue's, under its lock. The worker that has the entry reads stage, ticket and times. */

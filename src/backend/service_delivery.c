@@ -374,6 +374,50 @@ enum convex_outcome service_create_message(
     return CONVEX_UNAVAILABLE;
 }
 
+enum convex_outcome service_create_document(const struct service *service,
+    const struct reply_document *document, char document_id[static ID_BYTES], struct error *error)
+{
+    json_t *value;
+    json_t *arguments = json_pack("{s:s, s:s, s:s, s:s, s:s}", "agentId", document->agent_id,
+        "taskId", document->task_id, "title", document->title, "content", document->content, "type",
+        "note");
+    enum convex_outcome outcome = doubt_v1(service,
+        convex_call(service, "createDocumentFromAgent", arguments, CONVEX_ONCE, &value, error));
+    document_id[0] = '\0';
+    if (outcome != CONVEX_SUCCESS)
+        return outcome;
+    const char *id = json_guard_id(value, "documentId");
+    if (id != NULL)
+        text_copy(document_id, ID_BYTES, id);
+    json_decref(value);
+    if (id != NULL)
+        return CONVEX_SUCCESS;
+    error_set(error, ERROR_REMOTE, "createDocumentFromAgent: the result has no documentId");
+    return CONVEX_UNAVAILABLE;
+}
+
+enum convex_outcome service_find_document(const struct service *service, const char *task_id,
+    const char *title, char document_id[static ID_BYTES], struct error *error)
+{
+    enum { LATEST_DOCUMENTS = 100 /* as many as the function lists */ };
+    json_t *value;
+    json_t *arguments = json_pack("{s:s, s:i}", "taskId", task_id, "limit", LATEST_DOCUMENTS);
+    enum convex_outcome outcome = doubt_v1(service,
+        convex_call(service, "listDocumentsForAgent", arguments, CONVEX_PLAIN, &value, error));
+    document_id[0] = '\0';
+    if (outcome != CONVEX_SUCCESS)
+        return outcome;
+    size_t index;
+    const json_t *document;
+    json_array_foreach (json_object_get(value, "documents"), index, document) {
+        const char *id = json_guard_id(document, "_id");
+        if (id != NULL && json_guard_is(document, "title", title, ""))
+            text_copy(document_id, ID_BYTES, id);
+    }
+    json_decref(value);
+    return CONVEX_SUCCESS;
+}
+
 /* Calls a function that answers {success: true} for a notification. */
 static enum convex_outcome mark_notification(const struct service *service, const char *action,
     const char *notification_id, struct error *error)

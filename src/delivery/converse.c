@@ -31,6 +31,7 @@
 #include "base/sync.h"
 #include "delivery/agent_address.h"
 #include "delivery/delivery_v1.h"
+#include "delivery/long_reply.h"
 #include "delivery/prompt.h"
 #include "delivery/reply.h"
 #include "delivery/tool_rounds.h"
@@ -255,6 +256,8 @@ static void keep_reply(struct attempt *attempt, char *reply)
     entry->work.replied_us = clock_monotonic_us();
     entry->work.breaker_trips = 0;
     entry->work.refusals = (struct failing_time){0};
+    entry->work.is_long = attempt->context.version == BACKEND_V1 &&
+                          long_reply_may_be_document(attempt) && long_reply_is_one(reply);
     journal_save_reply(&attempt->delivery->journal, entry);
     STOP_POINT("after_spool");
 }
@@ -265,10 +268,12 @@ static void keep_reply(struct attempt *attempt, char *reply)
  */
 static int read_words(struct attempt *attempt, struct gateway_result *result, struct reply *reply)
 {
+    bool may_be_long =
+        attempt->context.version != BACKEND_V1 || long_reply_may_be_document(attempt);
     const struct reply_context context = {
         .incomplete = result->incomplete,
         .generation = attempt->talk.address.generation,
-        .max_units = attempt->context.version == BACKEND_V1 ? REPLY_V1_LIMIT_UNITS : 0,
+        .max_units = may_be_long ? 0 : REPLY_V1_LIMIT_UNITS,
     };
     const json_t *rounds = attempt->entry->work.rounds;
     int code = reply_read(result->body, &context, reply, &result->error);

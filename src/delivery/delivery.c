@@ -35,6 +35,7 @@
 #include "delivery/converse.h"
 #include "delivery/delivery_v1.h"
 #include "delivery/entry.h"
+#include "delivery/long_reply.h"
 #include "delivery/policy.h"
 #include "delivery/prompt.h"
 #include "delivery/tool_rounds.h"
@@ -306,6 +307,16 @@ static enum entry_stage reply_is_missing(struct attempt *attempt, const struct e
     return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, error);
 }
 
+static enum convex_outcome post_long_reply(struct attempt *attempt, struct error *error)
+{
+    struct text content = {0};
+    enum convex_outcome outcome = long_reply_shorten(attempt, &content, error);
+    if (outcome == CONVEX_SUCCESS)
+        outcome = post_message(attempt, content.data, error);
+    text_fini(&content);
+    return outcome;
+}
+
 /* Posts the reply. One without words, or without a task to post it in, needs no message. */
 static enum entry_stage stage_replied(struct attempt *attempt)
 {
@@ -323,7 +334,9 @@ static enum entry_stage stage_replied(struct attempt *attempt)
     /* A disk that was full when the reply came may have room now. */
     if (entry->work.record != RECORD_REPLY)
         journal_save_reply(&delivery->journal, entry);
-    enum convex_outcome outcome = post_message(attempt, entry->work.reply, &error);
+    enum convex_outcome outcome = entry->work.is_long
+                                      ? post_long_reply(attempt, &error)
+                                      : post_message(attempt, entry->work.reply, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_REPLIED, outcome, &error);
     STOP_POINT("after_create_message");

@@ -46,8 +46,9 @@
 enum { RECORD_LIMIT_BYTES = 49 * 1024 * 1024 };
 
 /*
- * Version 2 added what a v1 backend needs, version 3 calls of tools. A record is written in the
- * first version that holds what it has, for the releases that know no later one.
+ * Version 2 added what a v1 backend needs, version 3 calls of tools and replies that do not fit in
+ * a thread. A record is written in the first version that holds what it has, for the releases that
+ * know no later one.
  */
 enum { FORMAT_VERSION = 3, BACKEND_V1_VERSION = 2, FIRST_VERSION = 1 };
 
@@ -59,10 +60,9 @@ static bool is_of_v1_backend(const struct spool_record *record)
 
 char *spool_record_write(const struct spool_record *record, const char *account_id)
 {
-    bool is_v1 = is_of_v1_backend(record) || record->rounds != NULL;
-    int version = record->rounds != NULL ? FORMAT_VERSION
-                  : is_v1                ? BACKEND_V1_VERSION
-                                         : FIRST_VERSION;
+    bool is_new = record->rounds != NULL || record->is_long;
+    bool is_v1 = is_new || is_of_v1_backend(record);
+    int version = is_new ? FORMAT_VERSION : is_v1 ? BACKEND_V1_VERSION : FIRST_VERSION;
     json_t *document =
         json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:b, s:s}", "version",
             version, "account", account_id, "id", record->id, "agent", record->agent_id, "slug",
@@ -77,6 +77,10 @@ char *spool_record_write(const struct spool_record *record, const char *account_
                            "threadUntil", (json_int_t)record->thread_until_ms, "mayBeChanged",
                            record->may_be_changed, "again", record->answers_again, "beginsTask",
                            record->begins_task, "emptyAnswers", (int)record->empty_answers)) == 0;
+    if (complete && record->is_long)
+        complete = json_object_update_new(
+                       document, json_pack("{s:b, s:b, s:s}", "long", 1, "documentBegun",
+                                     record->document_begun, "document", record->document_id)) == 0;
     /* Not with "s*" above: json_pack drops an optional member silently when out of memory. */
     if (complete && record->rounds != NULL)
         complete = json_object_set(document, "rounds", record->rounds) == 0;
@@ -119,6 +123,11 @@ static void read_v1_members(const json_t *document, struct spool_record *record)
     record->may_be_changed = json_is_true(json_object_get(document, "mayBeChanged"));
     record->answers_again = json_is_true(json_object_get(document, "again"));
     record->begins_task = json_is_true(json_object_get(document, "beginsTask"));
+    const char *document_id = json_guard_id(document, "document");
+    record->is_long = json_is_true(json_object_get(document, "long"));
+    record->document_begun = json_is_true(json_object_get(document, "documentBegun"));
+    text_copy(
+        record->document_id, sizeof record->document_id, document_id != NULL ? document_id : "");
     json_guard_number(json_object_get(document, "emptyAnswers"), 0, INT_MAX, &empty_answers);
     record->empty_answers = (unsigned)empty_answers;
 }

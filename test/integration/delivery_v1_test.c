@@ -221,35 +221,107 @@ static void test_fallback_agent_has_a_session_for_each_agent(void **state)
     test_env_stop_runtime(env);
 }
 
-/* The board checks the length before it looks whether it has the message already. */
-static void test_reply_over_the_limit_is_posted_once_and_cut(void **state)
+enum { SMILES = 60000, SMILE_BYTES = 4, LIMIT_UNITS = 100000 };
+
+/* Lets the agent reply once with more than the thread takes. */
+static void reply_with_smiles(struct test_env *env)
 {
-    enum { SMILES = 60000, LIMIT_UNITS = 100000 };
-    static const size_t SMILE_BYTES = 4;
-    struct test_env *env = *state;
     char *reply = malloc(SMILES * SMILE_BYTES + 1);
     assert_non_null(reply);
     for (size_t i = 0; i < SMILES; i++)
         memcpy(reply + i * SMILE_BYTES, "\xF0\x9F\x98\x80", SMILE_BYTES);
     reply[SMILES * SMILE_BYTES] = '\0';
-    thread_seed(env);
     board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "reply", "text", reply));
     free(reply);
+}
+
+/*
+ * Fails the test unless the thread's second message has as many smiles as fit beside a notice, and
+ * that notice.
+ */
+static void must_be_cut(struct test_env *env, const char *notice)
+{
+    json_t *messages = board_documents(env, "messages");
+    assert_int_equal(json_array_size(messages), 2);
+    const char *content = board_string(json_array_get(messages, 1), "content");
+    size_t smiles = strspn(content, "\xF0\x9F\x98\x80") / SMILE_BYTES;
+    const char *said = content + smiles * SMILE_BYTES;
+    if (strstr(said, notice) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", said, notice);
+    assert_in_range(2 * smiles + strlen(said), LIMIT_UNITS - 1000, LIMIT_UNITS);
+    json_decref(messages);
+}
+
+/* The whole reply is in one document of the task, of which the id is returned. */
+static void must_be_in_a_document(struct test_env *env, char id[static ID_BYTES])
+{
+    json_t *documents = board_documents(env, "documents");
+    assert_int_equal(json_array_size(documents), 1);
+    const json_t *document = json_array_get(documents, 0);
+    assert_int_equal(strlen(board_string(document, "content")), SMILES * SMILE_BYTES);
+    assert_non_null(json_object_get(document, "taskId"));
+    text_copy(id, ID_BYTES, board_string(document, "_id"));
+    json_decref(documents);
+}
+
+/* The board checks the length before it looks whether it has the message already. */
+static void test_reply_over_the_limit_becomes_one_document(void **state)
+{
+    struct test_env *env = *state;
+    char id[ID_BYTES];
+    char notice[256];
+    thread_seed(env);
+    reply_with_smiles(env);
+    board_fail(env, "createDocumentFromAgent", "drop_before", 1);
+    board_fail(env, "createDocumentFromAgent", "drop_after", 1);
+    board_fail(env, "createMessageFromAgent", "drop_after", 1);
+    board_fail(env, "createMessageFromAgent", "status_after", 1);
+    thread_say(env, "@jarvis hello");
+    test_env_start_runtime(env, STRINGS("DELIVERY_BACKOFF_BASE_MS=1"));
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(test_env_stat(env, "backend", "createDocumentFromAgent"), 2);
+    assert_int_equal(test_env_stat(env, "backend", "createMessageFromAgent"), 3);
+    must_be_in_a_document(env, id);
+    snprintf(notice, sizeof notice,
+        "[This reply was cut: the task thread takes 100000 characters. All of it: [Full "
+        "reply](/document/%s)]",
+        id);
+    must_be_cut(env, notice);
+    test_env_stop_runtime(env);
+}
+
+/* Nor may a refusal hold up the reply. */
+static void test_reply_over_the_limit_is_posted_without_a_document(void **state)
+{
+    struct test_env *env = *state;
+    thread_seed(env);
+    reply_with_smiles(env);
+    board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "createDocumentFromAgent",
+                                 "behaviour", "function_error", "message", "Server Error"));
+    thread_say(env, "@jarvis hello");
+    test_env_start_runtime(env, STRINGS("DELIVERY_BACKOFF_BASE_MS=1"));
+    test_env_wait(env, "undelivered=0");
+    must_be_cut(env, "[This reply was cut: the task thread takes 100000 characters.]");
+    test_env_stop_runtime(env);
+}
+
+/* Where agents may create no documents. */
+static void test_reply_over_the_limit_is_posted_once_and_cut(void **state)
+{
+    struct test_env *env = *state;
+    backend_set_up(env, "seed",
+        "{'agents':[{'slug':'jarvis','flags':{'canCreateDocuments':false}}],"
+        "'tasks':[{'title':'work','status':'in_progress','assign':['jarvis']}]}");
+    thread_mark_all(env);
+    reply_with_smiles(env);
     board_fail(env, "createMessageFromAgent", "drop_after", 1);
     board_fail(env, "createMessageFromAgent", "status_after", 1);
     thread_say(env, "@jarvis hello");
     test_env_start_runtime(env, STRINGS("DELIVERY_BACKOFF_BASE_MS=1"));
     test_env_wait(env, "undelivered=0");
     assert_int_equal(test_env_stat(env, "backend", "createMessageFromAgent"), 3);
-    json_t *messages = board_documents(env, "messages");
-    assert_int_equal(json_array_size(messages), 2);
-    const char *content = board_string(json_array_get(messages, 1), "content");
-    size_t smiles = strspn(content, "\xF0\x9F\x98\x80") / SMILE_BYTES;
-    const char *notice = content + smiles * SMILE_BYTES;
-    assert_non_null(
-        strstr(notice, "[This reply was cut: the task thread takes 100000 characters.]"));
-    assert_in_range(2 * smiles + strlen(notice), LIMIT_UNITS - 1000, LIMIT_UNITS);
-    json_decref(messages);
+    assert_int_equal(test_env_stat(env, "backend", "createDocumentFromAgent"), 0);
+    must_be_cut(env, "[This reply was cut: the task thread takes 100000 characters.]");
     test_env_stop_runtime(env);
 }
 
@@ -372,6 +444,8 @@ int main(void)
         V1(test_renamed_agent_is_asked_under_its_new_slug),
         V1(test_agent_with_a_reserved_slug_waits_for_another),
         V1(test_fallback_agent_has_a_session_for_each_agent),
+        V1(test_reply_over_the_limit_becomes_one_document),
+        V1(test_reply_over_the_limit_is_posted_without_a_document),
         V1(test_reply_over_the_limit_is_posted_once_and_cut),
         V1(test_backend_that_changes_its_version_loses_nothing),
         V1(test_failing_change_of_status_fails_no_delivery),

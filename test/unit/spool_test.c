@@ -275,6 +275,12 @@ static void test_members_of_a_v1_backend_survive(void **state)
     char *text = spool_record_write(&record, "account1");
     assert_int_equal(strncmp(text, "{\"version\":2,\"account\":", 23), 0);
     free(text);
+    record.is_long = true;
+    record.document_begun = true;
+    text_copy(record.document_id, sizeof record.document_id, "kd1");
+    text = spool_record_write(&record, "account1");
+    assert_int_equal(strncmp(text, "{\"version\":3,\"account\":", 23), 0);
+    free(text);
     assert_int_equal(spool_save(fixture->spool, &record, false, NULL), 0);
     assert_int_equal(spool_load(fixture->spool, "n1", &read, NULL), 0);
     assert_string_equal(read.message_id, "m5");
@@ -283,6 +289,8 @@ static void test_members_of_a_v1_backend_survive(void **state)
     assert_true(read.answers_again);
     assert_true(read.begins_task);
     assert_int_equal(read.empty_answers, 2);
+    assert_true(read.is_long && read.document_begun);
+    assert_string_equal(read.document_id, "kd1");
 }
 
 /* Earlier releases would ask the agent again, which would change things twice. */

@@ -156,6 +156,33 @@ static void test_kill_after_the_results_costs_a_run(void **state)
     expect_round_cost(*state, &(struct round_cost){"after_results", 1, 2});
 }
 
+/* The document of a reply that is too long for a thread is found again, not made again. */
+static void test_kill_after_the_document_makes_no_second_one(void **state)
+{
+    enum { REPLY_BYTES = 150000 };
+    struct fault_env *faults = *state;
+    struct test_env *env = faults->env;
+    char *reply = malloc(REPLY_BYTES + 1);
+    assert_non_null(reply);
+    memset(reply, 'x', REPLY_BYTES);
+    reply[REPLY_BYTES] = '\0';
+    thread_seed(env);
+    board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "reply", "text", reply));
+    free(reply);
+    thread_say(env, "@jarvis please");
+    fault_env_launch(faults, STRINGS("MISSION_CONTROL_STOP_AT=after_create_document:1"));
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 128 + SIGKILL);
+    fault_env_start(faults, NULL);
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(test_env_stat(env, "backend", "createDocumentFromAgent"), 1);
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 1);
+    json_t *messages = board_documents(env, "messages");
+    const char *content = board_string(json_array_get(messages, 1), "content");
+    assert_non_null(strstr(content, "[Full reply](/document/"));
+    json_decref(messages);
+    test_env_stop_runtime(env);
+}
+
 int main(void)
 {
 #define V1_WITH_STOP_POINTS(test) \
@@ -176,6 +203,7 @@ int main(void)
         V1_WITH_STOP_POINTS(test_kill_after_a_result_sends_it),
         V1_WITH_STOP_POINTS(test_kill_before_the_results_costs_a_run),
         V1_WITH_STOP_POINTS(test_kill_after_the_results_costs_a_run),
+        V1_WITH_STOP_POINTS(test_kill_after_the_document_makes_no_second_one),
     };
     return cmocka_run_group_tests_name("stop_point", tests, NULL, NULL);
 }
