@@ -139,12 +139,17 @@ static void make_notification(
 }
 
 /* Each reason is counted as often as there are cases with it. */
-static void must_have_counted(struct test_env *env, const char *reason)
+static int count_cases(const char *reason)
 {
-    char series[128];
     int count = 0;
     for (size_t i = 0; i < CASES; i++)
         count += policy_cases[i].reason != NULL && strcmp(policy_cases[i].reason, reason) == 0;
+    return count;
+}
+
+static void must_have_counted(struct test_env *env, const char *reason, int count)
+{
+    char series[128];
     snprintf(series, sizeof series,
         "mission_control_notifications_skipped_total{reason=\"%s\"} %d\n", reason, count);
     if (!test_env_health_has(env, "/metrics", series))
@@ -179,16 +184,39 @@ static void test_each_rule_decides_who_is_asked(void **state)
     wait_for_ends(env);
     for (size_t i = 0; i < CASES; i++) {
         if (policy_cases[i].reason != NULL)
-            must_have_counted(env, policy_cases[i].reason);
+            must_have_counted(env, policy_cases[i].reason, count_cases(policy_cases[i].reason));
         if (board_requests_for(env, made[i].id) != (policy_cases[i].reason == NULL))
             fail_msg("case %zu: a %s of %s", i, policy_cases[i].type, policy_cases[i].agent);
     }
     test_env_stop_runtime(env);
 }
 
+/* A context that does not say in which session the agent works: no other session is guessed. */
+static void test_agent_without_a_session_is_not_asked(void **state)
+{
+    struct test_env *env = *state;
+    thread_seed(env);
+    thread_say(env, "@jarvis hello");
+    json_t *listed = backend_value(env, "listUndeliveredNotifications", "{}");
+    json_t *context = backend_value(env, "getNotificationForDelivery", "{'notificationId':'%s'}",
+        value_string(listed, "0._id"));
+    json_decref(listed);
+    assert_int_equal(json_object_del(context, "deliverySessionKey"), 0);
+    board_backend_fault(
+        env, json_pack("{s:s, s:s, s:{s:s, s:o}}", "action", "getNotificationForDelivery",
+                 "behaviour", "raw_body", "body_json", "status", "success", "value", context));
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "undelivered=0");
+    wait_for_ends(env);
+    must_have_counted(env, "no_session_key", 1);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), 0);
+    test_env_stop_runtime(env);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        V1(test_agent_without_a_session_is_not_asked),
         V1(test_each_rule_decides_who_is_asked),
     };
     return cmocka_run_group_tests_name("policy_v1", tests, NULL, NULL);
