@@ -3,10 +3,11 @@
  * could the agent have run, and for how long has it been failing?
  *
  * The gateway (attempt_send_failed). A run that failed, or of which nothing is known, has used up
- * one of DELIVERY_MAX_RUNS; the next waits for the backoff, or the failure is reported in the
- * thread once the budget is spent. A refusal of this one request costs no run but is bounded in
- * time. When the gateway takes no requests at all, the notification is put back uncounted: the
- * breaker decides when sends resume.
+ * one of DELIVERY_MAX_RUNS; the next waits for the backoff, which is long except after a first run
+ * that was lost with its gateway, or the failure is reported in the thread once the budget is
+ * spent. A refusal of this one request costs no run but is bounded in time. When the gateway takes
+ * no requests at all, the notification is put back uncounted: the breaker decides when sends
+ * resume.
  *
  * The backend (attempt_call_failed). While it is unreachable the stage is retried indefinitely. An
  * error of the function itself may mean that the notification ended elsewhere, so its context is
@@ -270,6 +271,21 @@ static enum entry_stage give_up_on_agent(
     return STAGE_NOTIFY_FAILURE;
 }
 
+/*
+ * How much longer the next run waits than after another failure. A first run whose connection was
+ * lost is over, as when the gateway crashed, and the circuit lets no send pass before a probe has
+ * found the gateway again: that it is back is all there is to wait for. One that took too long, for
+ * us or for a proxy, may still be going on; and what loses its gateway twice may be the cause.
+ */
+static unsigned doublings_after_run(
+    const struct attempt *attempt, const struct gateway_result *result)
+{
+    enum { PROXY_TIMEOUT = 504 };
+    bool may_go_on = result->timed_out || result->status == PROXY_TIMEOUT;
+    bool was_lost = result->outcome == GATEWAY_AMBIGUOUS && !may_go_on;
+    return was_lost && attempt->entry->work.runs == 1 ? 0 : DOUBLINGS_AFTER_A_RUN;
+}
+
 /* A run failed, or may have: another follows as long as there may be one. */
 static enum entry_stage agent_run_failed(
     struct attempt *attempt, const char *failure, const struct gateway_result *result)
@@ -278,7 +294,8 @@ static enum entry_stage agent_run_failed(
     text_copy(attempt->entry->work.failure, sizeof attempt->entry->work.failure, failure);
     if (attempt->entry->work.runs >= attempt->delivery->config->delivery_max_runs)
         return give_up_on_agent(attempt, result);
-    return retry_later(attempt, class, STAGE_KNOWN, DOUBLINGS_AFTER_A_RUN, 0, &result->error);
+    return retry_later(
+        attempt, class, STAGE_KNOWN, doublings_after_run(attempt, result), 0, &result->error);
 }
 
 /* Without an answer that proves anything, it counts as a run. */
