@@ -144,6 +144,24 @@ bool attempt_failing_too_long(
     return failing->total_ms >= attempt->delivery->config->delivery_give_up_after_ms;
 }
 
+enum convex_outcome attempt_look_for_mark(struct attempt *attempt, struct error *error)
+{
+    struct entry *entry = attempt->entry;
+    struct delivery_context context;
+    enum convex_outcome outcome =
+        service_get_delivery(&attempt->service, entry->item.id, &context, error);
+    if (outcome != CONVEX_SUCCESS)
+        return outcome;
+    bool is_marked = context.has_ended && !json_is_null(context.value);
+    if (is_marked && !v1_thread_has(context.thread, entry->agent_id, entry->work.reply,
+                         entry->work.thread_until_ms)) {
+        entry->work.outcome = OUTCOME_SKIPPED;
+        entry->work.reason = REASON_ALREADY_DELIVERED;
+    }
+    delivery_context_fini(&context);
+    return CONVEX_SUCCESS;
+}
+
 /* The backend's failures. */
 
 /*
@@ -201,6 +219,7 @@ static enum entry_stage judge_failed_stage(struct attempt *attempt, enum entry_s
     bool is_marked =
         context->has_ended && (stage == STAGE_WRITTEN || !attempt->entry->work.answers_again);
     bool has_ended = is_marked || json_is_null(context->value);
+    attempt->entry->work.evidence.gone = json_is_null(context->value);
     if (has_ended && !marked_by_us) {
         if (stage != STAGE_WRITTEN)
             attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_ENDED_ELSEWHERE);
