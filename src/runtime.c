@@ -75,6 +75,7 @@ struct runtime {
     struct gateway *gateway;
     struct breaker *breaker;
     struct gateway_roster *roster;
+    struct other_runtime *other_runtime;
     struct send_queue *queue;
     struct spool *spool;
     struct journal journal;
@@ -173,6 +174,7 @@ static int create_queue(struct runtime *runtime, struct error *error)
         .max_wakes = (config->delivery_workers + 1) / 2,
         .min_lane_gap_ms = config->delivery_backoff_base_ms,
         .max_lane_gap_ms = config->delivery_backoff_max_ms,
+        .other_runtime = runtime->other_runtime,
     };
     int result = send_queue_create(&runtime->queue, &settings, error);
     if (result == 0)
@@ -333,6 +335,7 @@ static void describe_delivery(struct runtime *runtime)
         .control = &runtime->control,
         .guard = runtime->guard,
         .roster = runtime->roster,
+        .other_runtime = runtime->other_runtime,
         .stats = &runtime->stats,
         .journal = runtime->journal,
         .menu = &runtime->menu,
@@ -390,6 +393,7 @@ static int start_routes(struct runtime *runtime, struct error *error)
         .schedule = runtime->schedule,
         .supervisor = runtime->supervisor,
         .queue = runtime->queue,
+        .other_runtime = runtime->other_runtime,
         .workers = runtime->workers,
         .watchdog = &runtime->watchdog,
         .posts = agent_api_posts(runtime->agent_api),
@@ -456,6 +460,8 @@ int runtime_start(struct runtime **runtime, const struct config *config, struct 
     int result = create_foundation(created, error);
     if (result == 0)
         result = create_remotes(created, error);
+    if (result == 0)
+        result = other_runtime_create(&created->other_runtime, &created->stats.metrics, error);
     if (result == 0)
         result = create_queue(created, error);
     if (result == 0)
@@ -567,6 +573,7 @@ static void destroy_modules(struct runtime *runtime)
     version_probe_stop(runtime->version);
     spool_close(runtime->spool);
     send_queue_destroy(runtime->queue);
+    other_runtime_destroy(runtime->other_runtime);
 }
 
 static void destroy_foundation(struct runtime *runtime)

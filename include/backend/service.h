@@ -77,6 +77,7 @@ struct new_message {
      * the content of later calls is dropped. NULL: none, so each call posts a message.
      */
     const char *notification_id;
+    char *message_id; /* receives the message's id, ID_BYTES, once it is there; NULL: not wanted */
 };
 
 /* Posts a message; idempotent if it has a key. */

@@ -93,6 +93,12 @@ size_t text_utf16_cut(const char *bytes, size_t length_bytes, size_t limit_units
 bool text_copy(char *destination, size_t destination_bytes, const char *string);
 
 /*
+ * A number that stands for the first limit_bytes of string, or all of it if it is shorter; never 0.
+ * Not against chosen texts. Pure.
+ */
+uint64_t text_digest(const char *string, size_t limit_bytes);
+
+/*
  * Makes foreign text fit for one log line: at most destination_bytes - 1 bytes, control characters
  * and invalid bytes replaced, secrets redacted (base/secret.h). For display only. Briefly takes the
  * lock of redact().

@@ -9,6 +9,7 @@
 #include "delivery/breaker_control.h"
 #include "delivery/journal.h"
 #include "delivery/loop_guard.h"
+#include "delivery/other_runtime.h"
 #include "delivery/send_queue.h"
 #include "gateway/gateway.h"
 #include "gateway/roster.h"
@@ -23,6 +24,7 @@ struct delivery {
     const struct breaker_control *control;
     struct loop_guard *guard;
     struct gateway_roster *roster;
+    struct other_runtime *other_runtime; /* NULL: nobody looks for its traces */
     struct stats *stats;
     struct journal journal;
     const struct tool_menu *menu;        /* what agents can call; its catalog has the handlers */

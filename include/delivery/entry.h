@@ -44,8 +44,9 @@ enum end_reason {
     REASON_UNANSWERED, /* delivered, although it was due an answer and every one was empty */
     /* Skipped, or dead when noticed after its agent was asked. */
     REASON_NOTIFICATION_GONE,
-    REASON_ALREADY_DELIVERED, /* marked as delivered before its agent was asked */
-    REASON_ENDED_ELSEWHERE,   /* marked or deleted by someone else after that */
+    /* Marked as delivered before its agent was asked, or its reply is of an earlier process. */
+    REASON_ALREADY_DELIVERED,
+    REASON_ENDED_ELSEWHERE, /* marked or deleted by someone else after that */
     REASON_AGENT_GONE,
     REASON_TASK_GONE,
     /* Skipped by the loop guard (delivery/loop_guard.h). */
@@ -135,6 +136,19 @@ struct failing_time {
     int64_t counted_ms; /* up to when the total counts, on that clock, while it is going on */
 };
 
+/*
+ * What may show that another runtime works on it as well (delivery/other_runtime.h). Digests of
+ * words and hashes of ids, 0 for none.
+ */
+struct entry_evidence {
+    bool inherited;          /* an earlier process may have had it in hand, and ended it late */
+    bool gone;               /* the backend has it no longer */
+    uint64_t posted;         /* our reply, posted under the notification's key */
+    uint64_t posted_message; /* the message that it became, as the backend says */
+    uint64_t heard;          /* an agent's words that it is about */
+    uint64_t heard_source;   /* the notification that they answered */
+};
+
 struct entry {
     /* Never changed once the queue has it. */
     enum entry_kind kind;
@@ -171,6 +185,7 @@ struct entry {
         char failure[64];       /* how the last run ended, for the notice in the thread */
         bool reply_abandoned;   /* its reply will not be posted: if it is marked, then by us */
         bool agent_unknown;     /* the gateway lacked its agent when it was last asked */
+        struct entry_evidence evidence;
 
         /* On a v1 backend only (delivery_v1.c). */
         bool may_be_changed;       /* until it is marked, the backend may make it another message */
@@ -199,6 +214,8 @@ struct entry {
         uint64_t last_page; /* number of the last page that listed it */
         uint64_t ticket;    /* version of the policy under which its send was allowed */
         struct lane *lane;
+        bool may_be_marked; /* a mark of ours was begun */
+        bool unlisted;      /* the last page that covers it lacked it, and no mark had been begun */
         bool misplaced; /* in another lane than its own, which had a worker when lanes changed */
         struct activity *activity;       /* of the worker that has it; NULL: none to keep */
         struct heap_item due;            /* in the heap while PLACE_WAITING */

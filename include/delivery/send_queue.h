@@ -27,6 +27,7 @@ enum {
 };
 
 struct send_queue;
+struct other_runtime;
 
 /* One page of the backend's list. */
 struct offer {
@@ -86,6 +87,7 @@ struct send_queue_settings {
     size_t max_wakes;        /* wake-ups that run at a time */
     int64_t min_lane_gap_ms; /* between the sends of a lane whose runs fail, as those of others */
     int64_t max_lane_gap_ms; /* this long after many failed runs in a row */
+    struct other_runtime *other_runtime; /* judges what has ended (other_runtime.h); NULL: nobody */
 };
 
 /* The caller destroys the queue once no thread uses it. ERROR_NO_MEMORY. */

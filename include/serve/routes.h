@@ -7,6 +7,7 @@
 #include "backend/convex.h"
 #include "base/loop.h"
 #include "config/config.h"
+#include "delivery/other_runtime.h"
 #include "delivery/send_queue.h"
 #include "delivery/worker_pool.h"
 #include "gateway/breaker.h"
@@ -27,6 +28,7 @@ struct routes_sources {
     struct wake_schedule *schedule;
     struct gateway_supervisor *supervisor; /* NULL: the gateway is not our child */
     struct send_queue *queue;
+    struct other_runtime *other_runtime; /* NULL: nobody looks for its traces */
     struct worker_pool *workers;
     const struct watchdog *watchdog;
     const struct http_server_posts *posts; /* what takes requests with bodies; NULL: nothing does */

@@ -367,6 +367,8 @@ enum convex_outcome service_create_message(
     /* Success makes the caller drop the reply, so the message has to exist for certain. */
     const char *message_id = json_guard_string(value, "messageId");
     bool was_created = message_id != NULL && message_id[0] != '\0';
+    if (was_created && message->message_id != NULL)
+        text_copy(message->message_id, ID_BYTES, message_id);
     json_decref(value);
     if (was_created)
         return CONVEX_SUCCESS;

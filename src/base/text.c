@@ -259,6 +259,15 @@ bool text_copy(char *destination, size_t destination_bytes, const char *string)
     return kept == length;
 }
 
+/* FNV-1a. */
+uint64_t text_digest(const char *string, size_t limit_bytes)
+{
+    uint64_t digest = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < limit_bytes && string[i] != '\0'; i++)
+        digest = (digest ^ (unsigned char)string[i]) * UINT64_C(1099511628211);
+    return digest != 0 ? digest : 1;
+}
+
 /* False for control characters (ASCII and C1), and for a length of 0: bytes that are not UTF-8. */
 static bool is_printable(const char *bytes, size_t length)
 {

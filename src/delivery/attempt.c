@@ -3,10 +3,11 @@
  * could the agent have run, and for how long has it been failing?
  *
  * The gateway (attempt_send_failed). A run that failed, or of which nothing is known, has used up
- * one of DELIVERY_MAX_RUNS; the next waits for the backoff, or the failure is reported in the
- * thread once the budget is spent. A refusal of this one request costs no run but is bounded in
- * time. When the gateway takes no requests at all, the notification is put back uncounted: the
- * breaker decides when sends resume.
+ * one of DELIVERY_MAX_RUNS; the next waits for the backoff, which is long except after a first run
+ * that was lost with its gateway, or the failure is reported in the thread once the budget is
+ * spent. A refusal of this one request costs no run but is bounded in time. When the gateway takes
+ * no requests at all, the notification is put back uncounted: the breaker decides when sends
+ * resume.
  *
  * The backend (attempt_call_failed). While it is unreachable the stage is retried indefinitely. An
  * error of the function itself may mean that the notification ended elsewhere, so its context is
@@ -143,6 +144,24 @@ bool attempt_failing_too_long(
     return failing->total_ms >= attempt->delivery->config->delivery_give_up_after_ms;
 }
 
+enum convex_outcome attempt_look_for_mark(struct attempt *attempt, struct error *error)
+{
+    struct entry *entry = attempt->entry;
+    struct delivery_context context;
+    enum convex_outcome outcome =
+        service_get_delivery(&attempt->service, entry->item.id, &context, error);
+    if (outcome != CONVEX_SUCCESS)
+        return outcome;
+    bool is_marked = context.has_ended && !json_is_null(context.value);
+    if (is_marked && !v1_thread_has(context.thread, entry->agent_id, entry->work.reply,
+                         entry->work.thread_until_ms)) {
+        entry->work.outcome = OUTCOME_SKIPPED;
+        entry->work.reason = REASON_ALREADY_DELIVERED;
+    }
+    delivery_context_fini(&context);
+    return CONVEX_SUCCESS;
+}
+
 /* The backend's failures. */
 
 /*
@@ -200,6 +219,7 @@ static enum entry_stage judge_failed_stage(struct attempt *attempt, enum entry_s
     bool is_marked =
         context->has_ended && (stage == STAGE_WRITTEN || !attempt->entry->work.answers_again);
     bool has_ended = is_marked || json_is_null(context->value);
+    attempt->entry->work.evidence.gone = json_is_null(context->value);
     if (has_ended && !marked_by_us) {
         if (stage != STAGE_WRITTEN)
             attempt_end(attempt, STAGE_SETTLED, OUTCOME_SKIPPED, REASON_ENDED_ELSEWHERE);
@@ -270,6 +290,21 @@ static enum entry_stage give_up_on_agent(
     return STAGE_NOTIFY_FAILURE;
 }
 
+/*
+ * How much longer the next run waits than after another failure. A first run whose connection was
+ * lost is over, as when the gateway crashed, and the circuit lets no send pass before a probe has
+ * found the gateway again: that it is back is all there is to wait for. One that took too long, for
+ * us or for a proxy, may still be going on; and what loses its gateway twice may be the cause.
+ */
+static unsigned doublings_after_run(
+    const struct attempt *attempt, const struct gateway_result *result)
+{
+    enum { PROXY_TIMEOUT = 504 };
+    bool may_go_on = result->timed_out || result->status == PROXY_TIMEOUT;
+    bool was_lost = result->outcome == GATEWAY_AMBIGUOUS && !may_go_on;
+    return was_lost && attempt->entry->work.runs == 1 ? 0 : DOUBLINGS_AFTER_A_RUN;
+}
+
 /* A run failed, or may have: another follows as long as there may be one. */
 static enum entry_stage agent_run_failed(
     struct attempt *attempt, const char *failure, const struct gateway_result *result)
@@ -278,7 +313,8 @@ static enum entry_stage agent_run_failed(
     text_copy(attempt->entry->work.failure, sizeof attempt->entry->work.failure, failure);
     if (attempt->entry->work.runs >= attempt->delivery->config->delivery_max_runs)
         return give_up_on_agent(attempt, result);
-    return retry_later(attempt, class, STAGE_KNOWN, DOUBLINGS_AFTER_A_RUN, 0, &result->error);
+    return retry_later(
+        attempt, class, STAGE_KNOWN, doublings_after_run(attempt, result), 0, &result->error);
 }
 
 /* Without an answer that proves anything, it counts as a run. */

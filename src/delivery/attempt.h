@@ -60,6 +60,15 @@ struct attempt {
 enum entry_stage attempt_end(struct attempt *attempt, enum entry_stage stage,
     enum entry_outcome outcome, enum end_reason reason);
 
+/*
+ * Before the reply of an earlier process is posted: the notification may be marked already, by that
+ * process, whose mark was its last act, or by another runtime. The reply is posted all the same,
+ * which its key makes harmless; but unless the thread shows it, on v1, the delivery is not claimed
+ * as ours: OUTCOME_SKIPPED, REASON_ALREADY_DELIVERED. Blocks for the read of the context; returns
+ * how that ended.
+ */
+enum convex_outcome attempt_look_for_mark(struct attempt *attempt, struct error *error);
+
 /* The class of a failure, by how the send or the call ended. Pure. */
 enum failure_class attempt_gateway_failure(enum gateway_outcome outcome);
 enum failure_class attempt_backend_failure(enum convex_outcome outcome);

@@ -164,22 +164,28 @@ static void remember_context(struct attempt *attempt)
     entry->work.thread_until_ms = context->newest_in_thread_ms;
     entry->work.may_be_changed = context->may_be_changed;
     entry->work.begins_task = context->begins_task;
+    if (context->version == BACKEND_V1 || context->author == AUTHOR_AGENT)
+        other_runtime_read_context(attempt->delivery->other_runtime, entry, context);
 }
 
 /* Posts content in the entry's thread. Its key is the notification, so repeating it is safe. */
 static enum convex_outcome post_message(
     struct attempt *attempt, const char *content, struct error *error)
 {
-    const struct entry *entry = attempt->entry;
+    struct entry *entry = attempt->entry;
     if (entry->work.answers_again)
         return v1_post_without_key(attempt, content, error);
+    char message_id[ID_BYTES] = "";
     const struct new_message message = {
         .agent_id = entry->agent_id,
         .task_id = entry->work.task_id,
         .content = content,
         .notification_id = entry->item.id,
+        .message_id = message_id,
     };
-    return service_create_message(&attempt->service, &message, error);
+    enum convex_outcome outcome = service_create_message(&attempt->service, &message, error);
+    entry->work.evidence.posted_message = id_hash(message_id);
+    return outcome;
 }
 
 /*
@@ -304,6 +310,7 @@ static enum entry_stage reply_is_missing(struct attempt *attempt, const struct e
     if (entry->work.record == RECORD_REPLY)
         return attempt_retry(attempt, FAILURE_OTHER, STAGE_REPLIED, error);
     text_copy(entry->work.failure, sizeof entry->work.failure, "its reply was lost on the disk");
+    entry->work.evidence.inherited = true; /* the lost one may have been posted */
     return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, error);
 }
 
@@ -329,6 +336,14 @@ static enum entry_stage stage_replied(struct attempt *attempt)
         return reply_is_missing(attempt, &error);
     if (entry->work.reply[0] == '\0')
         entry->work.reason = entry->work.unanswered ? REASON_UNANSWERED : REASON_SILENT;
+    /* A mark of ours that came before the reply proves nothing about it. */
+    bool is_old = entry->work.replied_us == 0 && !entry->work.reply_abandoned;
+    if (is_old && !entry->work.answers_again) {
+        enum convex_outcome outcome = attempt_look_for_mark(attempt, &error);
+        /* A function that fails must not keep the reply from being posted. */
+        if (outcome == CONVEX_UNAVAILABLE || outcome == CONVEX_ABORTED)
+            return attempt_call_failed(attempt, STAGE_REPLIED, outcome, &error);
+    }
     if (entry->work.reply[0] == '\0' || entry->work.task_id[0] == '\0')
         return STAGE_WRITTEN;
     /* A disk that was full when the reply came may have room now. */
@@ -339,6 +354,8 @@ static enum entry_stage stage_replied(struct attempt *attempt)
                                       : post_message(attempt, entry->work.reply, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_REPLIED, outcome, &error);
+    if (!entry->work.answers_again)
+        entry->work.evidence.posted = text_digest(entry->work.reply, OTHER_RUNTIME_DIGEST_BYTES);
     STOP_POINT("after_create_message");
     if (entry->work.begins_task)
         v1_begin_task(attempt);

@@ -12,6 +12,9 @@
  * - A known id that a page lacks is dropped only if nothing has been done for it: no run, no
  *   record, no mark, no worker. Later stages always run to their end.
  *
+ * What is forgotten after its end is judged by other_runtime.c first: a page that lacks what no
+ * mark of ours has ended is a trace of another runtime.
+ *
  * A truncated page says nothing about younger notifications (page_covers). There is a bound
  * on what is held and on what is ready; rows beyond it are left with the backend, which lists them
  * again.
@@ -27,6 +30,7 @@
 #include "base/log.h"
 #include "base/sync.h"
 #include "base/text.h"
+#include "delivery/other_runtime.h"
 #include "delivery/queue_state.h"
 
 static const char component[] = "Delivery";
@@ -77,6 +81,7 @@ static bool add_row_locked(
     add_delivery_locked(queue, entry, row->created_at_ms);
     const struct prior_runs *prior_runs = find_prior_runs_locked(queue, row->id);
     entry->work.runs = runs > 0 || prior_runs == NULL ? runs : prior_runs->runs;
+    entry->work.evidence.inherited = !queue->caught_up || entry->work.runs > 0;
     queue_add_ready_locked(queue, entry);
     return true;
 }
@@ -98,6 +103,7 @@ bool send_queue_restore(
         entry->work.rounds = json_incref(record->rounds);
         queue_count_ages_locked(queue, entry, true);
         entry->work.reply_abandoned = record->reply_abandoned;
+        entry->work.evidence.inherited = true;
         entry->work.thread_until_ms = record->thread_until_ms;
         entry->work.may_be_changed = record->may_be_changed;
         entry->work.answers_again = record->answers_again;
@@ -213,6 +219,7 @@ static void take_in_known_locked(struct send_queue *queue, const struct offer *o
 {
     mutex_assert_held(&queue->lock);
     entry->queue.last_page = queue->page;
+    entry->queue.unlisted = false;
     if (!is_listed_in_spite_of_its_end(offer, entry))
         return;
     if (entry->work.reason == REASON_NOTIFICATION_GONE)
@@ -258,8 +265,12 @@ static void drop_unlisted_locked(
     struct entry *next;
     for (struct entry *entry = TAILQ_FIRST(&queue->all); entry != NULL; entry = next) {
         next = TAILQ_NEXT(entry, queue.in_queue);
-        if (entry->queue.last_page == queue->page || entry->queue.place == PLACE_WORKER ||
-            !page_covers(offer, entry))
+        if (entry->queue.last_page == queue->page)
+            continue;
+        /* Not by page_covers: on v1 a row may have moved behind the end of a page. */
+        if (!offer->full && !entry->queue.may_be_marked)
+            entry->queue.unlisted = true;
+        if (entry->queue.place == PLACE_WORKER || !page_covers(offer, entry))
             continue;
         bool unused = entry->queue.stage == STAGE_KNOWN && entry->work.runs == 0 &&
                       entry->work.record == RECORD_NONE && !entry->work.answers_again;
@@ -296,7 +307,11 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
     bool more = intake.added > 0 && !is_stale && queue_is_low_locked(queue);
     if (!more && ((offer->full && intake.added > 0) || intake.left > 0))
         queue->poll_owed = true;
+    queue->caught_up = queue->caught_up || (!offer->full && intake.left == 0);
     mutex_unlock(&queue->lock);
+    if (queue->settings.other_runtime != NULL)
+        other_runtime_judge(
+            queue->settings.other_runtime, deferred_free.entries, clock_monotonic_ms());
     deferred_free_run(&deferred_free);
     log_contradictions(&intake);
     return more;

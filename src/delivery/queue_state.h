@@ -92,6 +92,7 @@ struct send_queue {
     bool session_lanes;    /* lanes are sessions, not agents */
     bool wake_was_last;    /* of what was taken to ask an agent: a wake-up */
     bool page_was_full;    /* the last one: whatever ends makes room in the next */
+    bool caught_up;        /* a page has come that was complete and for which there was room */
     bool poll_owed;        /* a page with something new is expected and not asked for yet */
     bool held_by_operator; /* in addition to the policy */
     bool closed;

@@ -357,6 +357,7 @@ static void set_stage_locked(struct send_queue *queue, struct entry *entry, enum
     queue->sending -= entry->queue.stage == STAGE_SENDING;
     queue->asking -= is_asking(entry);
     entry->queue.stage = stage;
+    entry->queue.may_be_marked = entry->queue.may_be_marked || stage == STAGE_WRITTEN;
     queue->sending += stage == STAGE_SENDING;
     queue->asking += is_asking(entry);
     if (queue->sending == 0)

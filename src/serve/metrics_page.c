@@ -178,6 +178,8 @@ void metrics_page_append(struct text *body, const struct routes_sources *sources
     update_gateway_gauges(metrics, sources->breaker);
     update_stats_gauges(sources->stats);
     update_health_gauges(metrics, sources);
+    set_gauge(metrics, METRIC_OTHER_RUNTIME,
+        other_runtime_is_seen(sources->other_runtime, clock_monotonic_ms()) ? 1 : 0);
     process_metrics_update(metrics);
     exposition_append(body, metrics);
 }

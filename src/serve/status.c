@@ -321,13 +321,18 @@ static void add_trouble(
     text_fini(&sentence);
 }
 
-/* The operator's hold, and the sentences that /health has as its reason. */
-static json_t *state_reasons(const struct runtime_health *health, bool held_by_operator)
+/* The operator's hold, another runtime, and the sentences that /health has as its reason. */
+static json_t *state_reasons(
+    const struct runtime_health *health, bool held_by_operator, bool other_runtime)
 {
     json_t *reasons = json_array();
     if (held_by_operator)
         json_array_append_new(
             reasons, json_body_words("Sends are paused by an operator; SIGUSR2 resumes them"));
+    if (other_runtime)
+        json_array_append_new(
+            reasons, json_body_words("Another runtime seems to work on the same account, so agents "
+                                     "are run twice; find it and stop it"));
     for (int trouble = 0; trouble < TROUBLE_COUNT; trouble++)
         if (runtime_health_has(health, (enum health_trouble)trouble))
             add_trouble(reasons, health, (enum health_trouble)trouble);
@@ -343,11 +348,13 @@ void status_append(
     send_queue_snapshot(sources->queue, &view);
     health_read(&health, sources);
     bool held_by_operator = atomic_load(&stats->held_by_operator);
+    bool other_runtime = other_runtime_is_seen(sources->other_runtime, clock_monotonic_ms());
     json_t *json =
-        json_pack("{s:s, s:o, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        json_pack("{s:s, s:o, s:b, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
                   "s:o}",
             "state", state_word(stats, &health, held_by_operator), "reasons",
-            state_reasons(&health, held_by_operator), "heldByHand", held_by_operator, "uptimeMs",
+            state_reasons(&health, held_by_operator, other_runtime), "heldByHand", held_by_operator,
+            "otherRuntime", other_runtime, "uptimeMs",
             (json_int_t)(clock_monotonic_ms() - stats->started_monotonic_ms), "versions",
             json_body_versions(sources), "totals", json_totals(&stats->metrics), "queue",
             json_queue(&view, sources->config), "workers", json_workers(sources), "waiting",

@@ -84,6 +84,7 @@ static const char *const statuses[] = {"2xx", "4xx", "5xx", "none"};
 static const char *const gateway_states[] = {"open", "trickle", "suspect", "shut"};
 static const char *const health_reasons[] = {"not_running", "gateway", "gateway_process", "backend",
     "backend_version", "spool", "no_delivery", "unknown_agents", "old_failures", "list_full"};
+static const char *const other_runtime_traces[] = {"delivered", "reply"};
 
 #define COUNTER(short_name, ...)                                                            \
     {                                                                                       \
@@ -208,6 +209,13 @@ const struct metric_family metric_families[METRICS] = {
     [METRIC_DEGRADED] = GAUGE("degraded",
         .help = "1 for each reason for which /health says degraded, 0 for the others.",
         .labels = {LABEL("reason", health_reasons)}),
+
+    [METRIC_OTHER_RUNTIME] = GAUGE("other_runtime",
+        .help = "1 while another runtime seems to work on the same account, else 0."),
+    [METRIC_OTHER_RUNTIME_TRACES] = COUNTER("other_runtime_traces",
+        .help = "Traces of another runtime: notifications that were marked as delivered but not by "
+                "this one, and replies whose place another one has taken.",
+        .labels = {LABEL("trace", other_runtime_traces)}),
 
     [METRIC_SENDS_HELD] =
         GAUGE("sends_held", .help = "1 while an operator has paused all sends, else 0."),

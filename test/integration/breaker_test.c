@@ -317,6 +317,34 @@ static void test_cdn_523_opens_the_breaker(void **state)
     expect_recovery_from_proxy_error(*state, 523);
 }
 
+/* What was in flight when the gateway crashed is asked again as soon as it is back. */
+static void test_runs_lost_in_a_crash_are_repeated_soon(void **state)
+{
+    enum { RUNS = 8 };
+    struct test_env *env = *state;
+    char setting[64];
+    struct fault_proxy *proxy = fault_proxy_start(test_env_sandbox_port(env));
+    snprintf(setting, sizeof setting, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u",
+        fault_proxy_port(proxy));
+    json_decref(board_load(env, RUNS, RUNS));
+    board_hold_agents(env, "agent");
+    test_env_start_runtime(
+        env, STRINGS(setting, "DELIVERY_WORKERS=8", "DELIVERY_BACKOFF_BASE_MS=250",
+                 "DELIVERY_BACKOFF_MAX_MS=600000"));
+    test_env_wait(env, "in_flight=8");
+    FAULT(proxy, .kind = FAULT_REFUSE);
+    fault_proxy_drop_connections(proxy);
+    test_env_wait_words(env, "/health", "\"shut\"", true);
+    board_clear_faults(env);
+    FAULT(proxy, .kind = FAULT_NONE);
+    int64_t began_ms = clock_monotonic_ms();
+    test_env_wait(env, "undelivered=0");
+    assert_in_range(clock_monotonic_ms() - began_ms, 0, RETURN_MS);
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 2 * RUNS);
+    test_env_stop_runtime(env);
+    fault_proxy_stop(proxy);
+}
+
 /* The gateway's model provider fails: few sends at a time find out when it is back. */
 static void test_failing_provider_limits_the_sends(void **state)
 {
@@ -463,6 +491,7 @@ int main(void)
         TEST_IN_ENV(test_slow_gateway_is_used),
         TEST_ON_BOTH(test_proxy_502_opens_the_breaker),
         TEST_ON_BOTH(test_cdn_523_opens_the_breaker),
+        TEST_ON_BOTH(test_runs_lost_in_a_crash_are_repeated_soon),
         TEST_ON_BOTH(test_failing_provider_limits_the_sends),
         TEST_ON_BOTH(test_notification_refused_too_long_ends_with_a_note),
         TEST_ON_BOTH(test_notification_that_keeps_opening_the_circuit_ends_with_a_note),

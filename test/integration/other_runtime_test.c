@@ -1,0 +1,281 @@
+/*
+ * Two runtimes on one account: both work, and the one that is always second says so. A single one
+ * says nothing, whatever happens to it.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../lib/backend_call.h"
+#include "../lib/board.h"
+#include "../lib/fault_proxy.h"
+#include "../lib/talk.h"
+
+enum { NOTIFICATIONS = 4 };
+
+#define SEEN_WORDS "Another runtime seems to work on this account"
+
+static void expect_seen(struct test_env *env, bool seen)
+{
+    json_t *health = test_env_health_json(env, "/health");
+    json_t *status = test_env_health_json(env, "/status");
+    assert_true(json_is_boolean(json_object_get(health, "otherRuntime")));
+    assert_int_equal(json_is_true(json_object_get(health, "otherRuntime")), seen);
+    assert_int_equal(json_is_true(json_object_get(status, "otherRuntime")), seen);
+    assert_int_equal(json_array_size(json_object_get(status, "reasons")), seen ? 1 : 0);
+    assert_string_equal(board_string(health, "status"), "healthy");
+    json_decref(health);
+    json_decref(status);
+    assert_true(test_env_health_has(env, "/metrics",
+        seen ? "\nmission_control_other_runtime 1\n" : "\nmission_control_other_runtime 0\n"));
+    assert_int_equal(process_has_output(&env->runtime, SEEN_WORDS), seen);
+}
+
+/* The environment's runtime is slow, the second one is fast and has a directory of its own. */
+static void start_both(struct test_env *env, const char *gateway)
+{
+    char state[TMP_DIR_BYTES + 32];
+    env->options.may_overlap = true;
+    snprintf(state, sizeof state, "STATE_DIR=%s/second", env->dir);
+    test_env_start_runtime(env, STRINGS("DELIVERY_INTERVAL=50", gateway));
+    test_env_launch(env, &env->second, STRINGS(state), NULL);
+    assert_true(process_wait_output(&env->second, "started successfully", TEST_WAIT_MS, NULL, 0));
+    /* What the first complete page of each lists proves nothing. */
+    test_env_wait_calls(env, "listUndeliveredNotifications", 10);
+}
+
+static void stop_both(struct test_env *env)
+{
+    test_env_stop_runtime(env);
+    process_signal(&env->second, SIGTERM);
+    assert_int_equal(process_wait_exit(&env->second, TEST_WAIT_MS), 0);
+}
+
+static void test_second_runtime_is_noticed_by_the_list(void **state)
+{
+    enum { SLOWER_MS = 1500 };
+    struct test_env *env = *state;
+    char setting[64];
+    struct fault_proxy *proxy = fault_proxy_start(test_env_sandbox_port(env));
+    snprintf(setting, sizeof setting, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u",
+        fault_proxy_port(proxy));
+    start_both(env, setting);
+    expect_seen(env, false);
+    FAULT(proxy, .kind = FAULT_DELAY_ANSWER, .delay_ms = SLOWER_MS);
+    board_hold_agents(env, "agent");
+    json_decref(board_load(env, NOTIFICATIONS, NOTIFICATIONS));
+    test_env_wait(env, "in_flight=8");
+    board_clear_faults(env);
+    test_env_wait_log(env, SEEN_WORDS);
+    expect_seen(env, true);
+    test_env_wait_words(env, "/metrics",
+        "mission_control_other_runtime_traces_total{trace=\"delivered\"} 4\n", true);
+    /* Nothing is done about it. */
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 2 * NOTIFICATIONS);
+    assert_int_equal(test_env_stat(env, NULL, "replies"), NOTIFICATIONS);
+    json_decref(board_load(env, 1, 1));
+    test_env_wait(env, "deliveries=10");
+    stop_both(env);
+    assert_false(process_has_output(&env->second, SEEN_WORDS));
+    fault_proxy_stop(proxy);
+}
+
+/*
+ * Both have posted before either has marked, so that only the words tell: the other agents, and on
+ * v1 those of the same thread, get to see a reply that is not the one that was posted last.
+ */
+static void test_second_runtime_is_noticed_by_its_replies(void **state)
+{
+    struct test_env *env = *state;
+    talk_seed(env);
+    talk_set_reply(env, "one", "@two your turn");
+    board_set(env, json_pack("{s:b}", "gateway_numbers", 1));
+    start_both(env, NULL);
+    for (int round = 1; round <= NOTIFICATIONS; round++) {
+        char posted[96];
+        board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "markNotificationDelivered",
+                                     "behaviour", "hold", "name", "mark"));
+        long posts = test_env_stat(env, "backend", "createMessageFromAgent");
+        snprintf(
+            posted, sizeof posted, "held=4&action=createMessageFromAgent&calls=%ld", posts + 4);
+        talk_post(env, "@one begin");
+        test_env_wait(env, posted);
+        board_clear_faults(env);
+        talk_set_reply(env, "one", "@two your turn");
+        test_env_wait(env, "undelivered=0");
+        test_env_wait_calls(env, "listUndeliveredNotifications", 6);
+    }
+    char *one = process_output(&env->runtime);
+    char *two = process_output(&env->second);
+    assert_true(strstr(one, "other words") != NULL || strstr(two, "other words") != NULL);
+    free(one);
+    free(two);
+    stop_both(env);
+}
+
+/* Single runtimes. */
+
+static void expect_no_trace(struct test_env *env)
+{
+    test_env_wait_calls(env, "listUndeliveredNotifications", 4);
+    expect_seen(env, false);
+    assert_true(test_env_health_has(
+        env, "/metrics", "mission_control_other_runtime_traces_total{trace=\"delivered\"} 0\n"));
+    assert_true(test_env_health_has(
+        env, "/metrics", "mission_control_other_runtime_traces_total{trace=\"reply\"} 0\n"));
+}
+
+/* Starts with an empty board, so that nothing is excused as that of an earlier process. */
+static void start_alone(struct test_env *env)
+{
+    test_env_start_runtime(env, STRINGS("DELIVERY_INTERVAL=50"));
+    test_env_wait_calls(env, "listUndeliveredNotifications", 2);
+}
+
+static void test_lost_answers_are_no_traces(void **state)
+{
+    static const char *const functions[] = {
+        "markNotificationDelivered", "createMessageFromAgent", "getNotificationForDelivery"};
+    static const char *const behaviours[] = {
+        "drop_after", "status_after", "drop_mid_answer", "function_error"};
+    struct test_env *env = *state;
+    start_alone(env);
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
+        for (size_t j = 0; j < sizeof behaviours / sizeof behaviours[0]; j++)
+            board_fail(env, functions[i], behaviours[j], NOTIFICATIONS);
+        json_decref(board_load(env, 2 * NOTIFICATIONS, 2 * NOTIFICATIONS));
+        test_env_wait(env, "undelivered=0");
+        test_env_wait_calls(env, "listUndeliveredNotifications", 4);
+        board_clear_faults(env);
+    }
+    expect_no_trace(env);
+    test_env_stop_runtime(env);
+}
+
+static void test_deleted_rows_are_no_traces(void **state)
+{
+    struct test_env *env = *state;
+    size_t index;
+    const json_t *row;
+    start_alone(env);
+    board_hold_agents(env, "agent");
+    json_t *rows = board_load(env, NOTIFICATIONS, NOTIFICATIONS);
+    test_env_wait(env, "in_flight=4");
+    json_array_foreach (rows, index, row)
+        json_decref(test_env_post(
+            env, "/sandbox/delete", json_pack("{s:s}", "id", board_string(row, "id"))));
+    test_env_wait_calls(env, "listUndeliveredNotifications", 3);
+    long marks = test_env_stat(env, "backend", "markNotificationDelivered");
+    board_clear_faults(env);
+    char condition[96];
+    snprintf(condition, sizeof condition, "action=markNotificationDelivered&calls=%ld",
+        marks + NOTIFICATIONS);
+    test_env_wait(env, condition);
+    expect_no_trace(env);
+    json_decref(rows);
+    test_env_stop_runtime(env);
+}
+
+/* Marks of the process that was killed take effect while its successor is at work. */
+static void test_late_marks_of_a_killed_process_are_no_traces(void **state)
+{
+    struct test_env *env = *state;
+    size_t index;
+    const json_t *row;
+    start_alone(env);
+    board_hold_agents(env, "agent");
+    json_t *rows = board_load(env, NOTIFICATIONS, NOTIFICATIONS);
+    test_env_wait(env, "in_flight=4");
+    process_signal(&env->runtime, SIGKILL);
+    process_wait_exit(&env->runtime, TEST_WAIT_MS);
+    test_env_start_runtime(env, STRINGS("DELIVERY_INTERVAL=50"));
+    test_env_wait(env, "deliveries=8");
+    json_array_foreach (rows, index, row)
+        backend_do(
+            env, "markNotificationDelivered", "{'notificationId':'%s'}", board_string(row, "id"));
+    test_env_wait_calls(env, "listUndeliveredNotifications", 3);
+    board_clear_faults(env);
+    test_env_wait(env, "replies=4");
+    json_decref(board_load(env, NOTIFICATIONS, NOTIFICATIONS));
+    test_env_wait(env, "undelivered=0&delivered=8");
+    expect_no_trace(env);
+    json_decref(rows);
+    test_env_stop_runtime(env);
+}
+
+/* Claims. */
+
+static void kill_with_reply_in_spool(struct test_env *env, char id[static ID_BYTES])
+{
+    board_set(env, json_pack("{s:b}", "gateway_numbers", 1));
+    board_fail(env, "createMessageFromAgent", "status", -1);
+    test_env_start_runtime(env, NULL);
+    board_load_one(env, id);
+    test_env_wait(env, "action=createMessageFromAgent&calls=1");
+    process_signal(&env->runtime, SIGKILL);
+    process_wait_exit(&env->runtime, TEST_WAIT_MS);
+    board_clear_faults(env);
+}
+
+/* As after a task has moved to another node, which has delivered meanwhile, and back. */
+static void test_old_spool_claims_no_delivery_of_another(void **state)
+{
+    struct test_env *env = *state;
+    char id[ID_BYTES];
+    char words[ID_BYTES + 64];
+    char second[TMP_DIR_BYTES + 32];
+    kill_with_reply_in_spool(env, id);
+    snprintf(second, sizeof second, "STATE_DIR=%s/second", env->dir);
+    test_env_start_runtime(env, STRINGS(second));
+    test_env_wait(env, "undelivered=0");
+    test_env_stop_runtime(env);
+    test_env_start_runtime(env, NULL);
+    snprintf(words, sizeof words, "Skipped %s", id);
+    test_env_wait_log(env, words);
+    test_env_wait_log(env, "reason=already_delivered");
+    assert_false(process_has_output(&env->runtime, "reason=replied"));
+    assert_true(test_env_health_has(
+        env, "/metrics", "\nmission_control_notifications_delivered_total 0\n"));
+    assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
+    test_env_stop_runtime(env);
+}
+
+/* The thread of v1 shows whose reply it was. v0 does not, so there the end is nobody's. */
+static void test_own_mark_before_the_end_of_a_process(void **state)
+{
+    struct test_env *env = *state;
+    board_set(env, json_pack("{s:b}", "gateway_numbers", 1));
+    board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "markNotificationDelivered",
+                                 "behaviour", "hold_after", "name", "mark"));
+    test_env_start_runtime(env, NULL);
+    json_decref(board_load(env, 1, 1));
+    test_env_wait(env, "held=1&delivered=1");
+    process_signal(&env->runtime, SIGKILL);
+    process_wait_exit(&env->runtime, TEST_WAIT_MS);
+    board_clear_faults(env);
+    test_env_start_runtime(env, NULL);
+    test_env_wait_log(env, test_env_is_v1(env) ? "reason=replied" : "reason=already_delivered");
+    assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 1);
+    test_env_stop_runtime(env);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST_ON_BOTH(test_second_runtime_is_noticed_by_the_list),
+        TEST_ON_BOTH(test_second_runtime_is_noticed_by_its_replies),
+        TEST_ON_BOTH(test_lost_answers_are_no_traces),
+        TEST_ON_BOTH(test_deleted_rows_are_no_traces),
+        TEST_ON_BOTH(test_late_marks_of_a_killed_process_are_no_traces),
+        TEST_ON_BOTH(test_old_spool_claims_no_delivery_of_another),
+        TEST_ON_BOTH(test_own_mark_before_the_end_of_a_process),
+    };
+    return cmocka_run_group_tests_name("other_runtime", tests, NULL, NULL);
+}
