@@ -176,7 +176,7 @@ struct config {
  * errors and warnings to *problems. Returns 0 (also with warnings), ERROR_INVALID if an error was
  * added, or ERROR_NO_MEMORY; then there is nothing to free. On success the caller frees with
  * config_fini. Secrets are registered with redact() before anything is reported, even if the load
- * fails. Reads files; called only by the main thread.
+ * fails. Reads files, which may block; one thread at a time.
  */
 int config_load(struct config *config, char *const *environment, const char *env_file,
     struct problems *problems);

@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "base/watch.h"
 
 enum {
     MAX_CONNECTIONS = 1024,
@@ -55,7 +56,10 @@ static int listener_resolve(const char *host, unsigned port, struct addrinfo **a
         .ai_family = AF_UNSPEC,
         .ai_socktype = SOCK_STREAM,
     };
-    return getaddrinfo(loopback ? NULL : host, service, &hints, addresses);
+    watch_pause();
+    int failure = getaddrinfo(loopback ? NULL : host, service, &hints, addresses);
+    watch_resume();
+    return failure;
 }
 
 /*

@@ -30,6 +30,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/sync.h"
+#include "base/watch.h"
 #include "http/connections.h"
 #include "http/posts.h"
 #include "http/reply.h"
@@ -303,7 +304,10 @@ static bool server_wait(struct http_server *server)
     };
     if (server_is_starved(server) && fd_wait_readable(server->stop_fd, STARVED_WAIT_MS))
         return false;
-    int ready = poll(fds, 3, server_wait_ms(server));
+    int wait_ms = server_wait_ms(server);
+    watch_pause();
+    int ready = poll(fds, 3, wait_ms);
+    watch_resume();
     assert(ready >= 0 || errno == EINTR);
     return ready <= 0 || fds[1].revents == 0;
 }
