@@ -242,6 +242,7 @@ static void test_sighup_during_a_reload_is_not_lost(void **state)
     for (int i = 0; i < SIGNALS; i++)
         process_signal(&env->runtime, SIGHUP);
     write_file(env, "token", NEW_TOKEN "\n", path);
+    /* However many of them were merged, a reload begins after this one. */
     reload_and_wait_log(env, "changed: SERVICE_TOKEN\n");
     json_decref(board_load(env, 1, 1));
     test_env_wait(env, "delivered=1");
