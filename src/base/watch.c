@@ -39,7 +39,7 @@ static _Thread_local struct watched_thread *own_thread; /* NULL: not watched */
 
 /* Used only by the thread that starts and stops it, and within it. */
 static struct loop watch_loop;
-static struct watch watch;
+static struct watch process_watch;
 
 void watch_enter(struct watched_thread *thread, const char *name)
 {
@@ -94,10 +94,10 @@ bool watch_find_silent(char name[static WATCH_NAME_BYTES])
     return thread != NULL;
 }
 
-void watch_init(struct watch *created, int64_t limit_ms, int64_t now_ms)
+void watch_init(struct watch *watch, int64_t limit_ms, int64_t now_ms)
 {
-    *created = (struct watch){.limit_ms = limit_ms, .look_ms = limit_ms / WATCH_LOOKS};
-    created->due_ms = now_ms + created->look_ms;
+    *watch = (struct watch){.limit_ms = limit_ms, .look_ms = limit_ms / WATCH_LOOKS};
+    watch->due_ms = now_ms + watch->look_ms;
     mutex_lock(&list_lock);
     silent_from_ms = limit_ms / 2;
     mutex_unlock(&list_lock);
@@ -112,20 +112,20 @@ static bool thread_is_silent(struct watched_thread *thread)
     return is_silent;
 }
 
-bool watch_look(struct watch *looking, int64_t now_ms, char names[static WATCH_NAMES_BYTES])
+bool watch_look(struct watch *watch, int64_t now_ms, char names[static WATCH_NAMES_BYTES])
 {
     struct watched_thread *thread;
     size_t used = 0;
-    bool is_on_time = now_ms - looking->due_ms <= looking->look_ms;
-    looking->due_ms = now_ms + looking->look_ms;
+    bool is_on_time = now_ms - watch->due_ms <= watch->look_ms;
+    watch->due_ms = now_ms + watch->look_ms;
     names[0] = '\0';
     mutex_lock(&list_lock);
     TAILQ_FOREACH (thread, &watched_threads, link) {
         if (!thread_is_silent(thread))
             thread->silent_ms = 0;
         else if (is_on_time)
-            thread->silent_ms += looking->look_ms;
-        if (thread->silent_ms >= looking->limit_ms && used + WATCH_NAME_BYTES < WATCH_NAMES_BYTES)
+            thread->silent_ms += watch->look_ms;
+        if (thread->silent_ms >= watch->limit_ms && used + WATCH_NAME_BYTES < WATCH_NAMES_BYTES)
             used += (size_t)snprintf(
                 names + used, WATCH_NAMES_BYTES - used, "%s%s", used > 0 ? " " : "", thread->name);
     }
@@ -137,13 +137,13 @@ static void *watch_main(void *argument)
 {
     char names[WATCH_NAMES_BYTES];
     (void)argument;
-    while (loop_wait(&watch_loop, watch.due_ms, SYNC_NO_DEADLINE)) {
-        if (!watch_look(&watch, clock_monotonic_ms(), names))
+    while (loop_wait(&watch_loop, process_watch.due_ms, SYNC_NO_DEADLINE)) {
+        if (!watch_look(&process_watch, clock_monotonic_ms(), names))
             continue;
         log_last_words("Watchdog",
             "Ending the process with status %d: no sign for %lld s of these threads, which hang: "
             "%s",
-            EX_SOFTWARE, (long long)(watch.limit_ms / 1000), names);
+            EX_SOFTWARE, (long long)(process_watch.limit_ms / 1000), names);
         _exit(EX_SOFTWARE);
     }
     return NULL;
@@ -152,7 +152,7 @@ static void *watch_main(void *argument)
 int watch_start(struct error *error)
 {
     int64_t limit_ms = STOP_POINT_NUMBER("MISSION_CONTROL_HANG_LIMIT_MS", WATCH_LIMIT_MS);
-    watch_init(&watch, limit_ms, clock_monotonic_ms());
+    watch_init(&process_watch, limit_ms, clock_monotonic_ms());
     loop_init(&watch_loop, "mc-watch", watch_main, NULL);
     int result = loop_start(&watch_loop, error);
     if (result != 0)
