@@ -6,6 +6,8 @@
 #include <stdio.h>
 
 #include <cmocka.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../lib/plain_http.h"
@@ -141,6 +143,27 @@ static void test_sandbox_refuses_foreign_hosts(void **state)
         421);
 }
 
+static void test_sandbox_allows_names_and_says_where_it_listens(void **state)
+{
+    struct test_env *env = *state;
+    static const char *const good[] = {"board.example", "OTHER.lan:80", "127.0.0.1", "sandbox"};
+    char port_text[16];
+    env->runtime_program = "mission-control-sandbox";
+    test_env_launch(env, &env->second, NULL,
+        STRINGS("--port", "0", "--host", "0.0.0.0", "--allow-host", "board.example,other.lan"));
+    assert_true(process_wait_output(
+        &env->second, "on http://0.0.0.0:", TEST_WAIT_MS, port_text, sizeof port_text));
+    assert_true(process_wait_output(
+        &env->second, "listening on all addresses of this machine", TEST_WAIT_MS, NULL, 0));
+    sandbox_port = (unsigned)strtoul(port_text, NULL, 10);
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_int_equal(status_for_host(sandbox_port, "GET", "/sandbox/info", good[i], ""), 200);
+    assert_int_equal(
+        status_for_host(sandbox_port, "GET", "/sandbox/info", "x.board.example", ""), 421);
+    process_signal(&env->second, SIGTERM);
+    assert_int_equal(process_wait_exit(&env->second, TEST_WAIT_MS), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +174,7 @@ int main(void)
         TEST_IN_ENV_WITH(test_agents_api_refuses_foreign_hosts, .backend = "v1"),
         TEST_IN_ENV(test_listening_on_all_addresses_is_said),
         TEST_IN_ENV(test_sandbox_refuses_foreign_hosts),
+        TEST_IN_ENV(test_sandbox_allows_names_and_says_where_it_listens),
     };
     return cmocka_run_group_tests_name("host access", tests, NULL, NULL);
 }
