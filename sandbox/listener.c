@@ -44,7 +44,7 @@ int listener_open(const char *host, const char *port, int *descriptor, struct er
     return 0;
 }
 
-unsigned listener_port(int descriptor)
+unsigned listener_port(int descriptor, bool *is_on_all_addresses)
 {
     union {
         struct sockaddr any;
@@ -52,8 +52,11 @@ unsigned listener_port(int descriptor)
         struct sockaddr_in6 ipv6;
     } address = {0};
     socklen_t size = sizeof address;
+    *is_on_all_addresses = false;
     if (getsockname(descriptor, &address.any, &size) != 0)
         return 0;
-    return ntohs(
-        address.any.sa_family == AF_INET6 ? address.ipv6.sin6_port : address.ipv4.sin_port);
+    bool is_ipv6 = address.any.sa_family == AF_INET6;
+    *is_on_all_addresses = is_ipv6 ? IN6_IS_ADDR_UNSPECIFIED(&address.ipv6.sin6_addr)
+                                   : address.ipv4.sin_addr.s_addr == htonl(INADDR_ANY);
+    return ntohs(is_ipv6 ? address.ipv6.sin6_port : address.ipv4.sin_port);
 }

@@ -2,6 +2,8 @@
 #ifndef SANDBOX_LISTENER_H
 #define SANDBOX_LISTENER_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 /*
@@ -11,7 +13,10 @@
  */
 int listener_open(const char *host, const char *port, int *descriptor, struct error *error);
 
-/* Returns the port of a listening socket, 0 if it cannot be determined. */
-unsigned listener_port(int descriptor);
+/*
+ * Returns the port of a listening socket, 0 if it cannot be determined, and stores whether it
+ * listens on all addresses of this machine.
+ */
+unsigned listener_port(int descriptor, bool *is_on_all_addresses);
 
 #endif

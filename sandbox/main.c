@@ -52,6 +52,10 @@ static int serve_until_signal(struct sandbox *sandbox)
     printf("listening on http://%s%s%s:%u\n", is_ipv6 ? "[" : "", options->host, is_ipv6 ? "]" : "",
         server_port(server));
     fflush(stdout);
+    if (server_is_on_all_addresses(server))
+        fputs("mission-control-sandbox: listening on all addresses of this machine: whoever "
+              "reaches one can read and change the board\n",
+            stderr);
     result = server_run(server, &error);
     server_destroy(server);
     return result == 0 ? EX_OK : report_error(&error, EX_OSERR);

@@ -18,6 +18,7 @@ static const char token_prefix[] = "mc_service_";
 
 static const struct option names[] = {
     {"host", required_argument, NULL, 'H'},
+    {"allow-host", required_argument, NULL, 'A'},
     {"port", required_argument, NULL, 'p'},
     {"account", required_argument, NULL, 'a'},
     {"token-file", required_argument, NULL, 't'},
@@ -39,6 +40,9 @@ void options_print_help(void)
         "to try, test and benchmark mission-control-runtime without an account.\n"
         "\n"
         "  --host ADDRESS         address to listen on (default 127.0.0.1)\n"
+        "  --allow-host NAMES     further names, with dots, under which it may be asked, "
+        "separated\n"
+        "                         by commas\n"
         "  --port PORT            port to listen on, 0 for a free one (default 3210)\n"
         "  --backend VERSION      version of the backend, v0 or v1 (default v0)\n"
         "  --demo                 start with agents and tasks on the board\n"
@@ -64,6 +68,7 @@ void options_fini(struct options *options)
 {
     free(options->host);
     free(options->port);
+    free(options->allowed_hosts);
     free(options->account_id);
     free(options->service_token);
     free(options->gateway_token);
@@ -130,6 +135,9 @@ static int read_option(struct options *options, int letter, struct error *error)
     switch (letter) {
     case 'H':
         replace_string(&options->host, optarg);
+        return 0;
+    case 'A':
+        replace_string(&options->allowed_hosts, optarg);
         return 0;
     case 'p':
         replace_string(&options->port, optarg);

@@ -14,6 +14,7 @@
 struct options {
     char *host;
     char *port;
+    char *allowed_hosts; /* names, separated by commas; NULL: none */
     char *account_id;
     char *service_token; /* belongs to account_id */
     char *gateway_token; /* empty: requests need no token */

@@ -9,6 +9,7 @@
 
 #include "answer.h"
 #include "backend.h"
+#include "base/host.h"
 #include "base/sync.h"
 #include "board_find.h"
 #include "control.h"
@@ -105,11 +106,25 @@ static size_t sandbox_body_limit(void *context, const char *path)
     return gateway_has_path(path) ? GATEWAY_BODY_LIMIT_BYTES : CONTROL_BODY_LIMIT_BYTES;
 }
 
+/* Against DNS rebinding, as in the runtime (base/host.h). */
+static bool is_host_allowed(const struct options *options, const struct exchange *exchange)
+{
+    const char *host = exchange_header(exchange, "Host");
+    if (host == NULL)
+        return true;
+    struct text_span name = host_name(text_trim(host, strlen(host)));
+    return !host_is_domain(name) || host_is_listed(name, options->host) ||
+           (options->allowed_hosts != NULL && host_is_listed(name, options->allowed_hosts));
+}
+
 static void sandbox_begin(void *context, struct exchange *exchange)
 {
     struct sandbox *sandbox = context;
     const char *path = exchange_path(exchange);
-    if (backend_has_path(path))
+    if (!is_host_allowed(&sandbox->options, exchange))
+        answer_refusal(exchange, 421, "MisdirectedRequest",
+            "this is not one of the sandbox's names; if it should be, start it with --allow-host");
+    else if (backend_has_path(path))
         backend_begin(sandbox, exchange);
     else if (gateway_has_path(path))
         gateway_begin(sandbox, exchange);

@@ -83,6 +83,7 @@ struct server {
     struct server_handler handler;
     struct MHD_Daemon *daemon;
     unsigned port;
+    bool is_on_all_addresses;
     int daemon_descriptor;
     int signal_descriptor;
     int hangup_descriptor; /* an epoll set of the sockets of suspended exchanges */
@@ -408,7 +409,7 @@ int server_create(const char *host, const char *port, const struct server_handle
     result = listener_open(host, port, &listening, error);
     if (result != 0)
         goto err_after_epoll;
-    made->port = listener_port(listening);
+    made->port = listener_port(listening, &made->is_on_all_addresses);
     result = start_daemon(made, listening, error);
     if (result != 0)
         goto err_after_listener;
@@ -431,6 +432,11 @@ err_after_memory:
 unsigned server_port(const struct server *server)
 {
     return server->port;
+}
+
+bool server_is_on_all_addresses(const struct server *server)
+{
+    return server->is_on_all_addresses;
 }
 
 /* The heap item is embedded in its exchange. */

@@ -45,6 +45,9 @@ int server_create(const char *host, const char *port, const struct server_handle
 /* The port on which the server listens. */
 unsigned server_port(const struct server *server);
 
+/* Whether it listens on all addresses of this machine. */
+bool server_is_on_all_addresses(const struct server *server);
+
 /*
  * Serves until SIGTERM or SIGINT, which must be blocked in every thread. Returns 0 then, or
  * ERROR_SYSTEM.

@@ -33,6 +33,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/secret.h"
+#include "base/watch.h"
 #include "cli/commands.h"
 #include "config/config.h"
 #include "config/usage.h"
@@ -172,6 +173,22 @@ static int run_with_signals(const struct config *config, const char *env_file, i
     return EX_OK;
 }
 
+/* From here on a thread that hangs ends the process. Returns the exit status. */
+static int run_watched(const struct config *config, const char *env_file, int signal_fd)
+{
+    struct watched_thread watched;
+    struct error error;
+    if (watch_start(&error) != 0) {
+        log_error(component, "Fatal error: %s", error.text);
+        return EX_OSERR;
+    }
+    watch_enter(&watched, "main");
+    int status = run_with_signals(config, env_file, signal_fd);
+    watch_leave();
+    watch_stop();
+    return status;
+}
+
 static int run_runtime(const struct config *config, const char *env_file)
 {
     int signal_fd;
@@ -186,7 +203,7 @@ static int run_runtime(const struct config *config, const char *env_file)
         log_error(component, "Fatal error: %s", error.text);
         return EX_OSERR;
     }
-    status = run_with_signals(config, env_file, signal_fd);
+    status = run_watched(config, env_file, signal_fd);
     close(signal_fd);
     return status;
 }

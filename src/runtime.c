@@ -36,6 +36,7 @@
 #include "backend/convex.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/watch.h"
 #include "delivery/breaker_control.h"
 #include "delivery/delivery.h"
 #include "delivery/journal.h"
@@ -611,7 +612,8 @@ int runtime_stop_fd(const struct runtime *runtime)
 
 bool runtime_is_alive(const struct runtime *runtime)
 {
-    return watchdog_find_stalled(&runtime->watchdog) == NULL;
+    char name[WATCH_NAME_BYTES];
+    return watchdog_find_stalled(&runtime->watchdog) == NULL && !watch_find_silent(name);
 }
 
 void runtime_log_work(struct runtime *runtime)

@@ -20,7 +20,10 @@ int runtime_start(struct runtime **runtime, const struct config *config, struct 
 /* Readable once the backend has requested a restart or an upgrade. Borrowed. */
 int runtime_stop_fd(const struct runtime *runtime);
 
-/* Whether every control thread keeps its schedule. Any thread; briefly takes locks. */
+/*
+ * Whether every control thread keeps its schedule and no thread is silent (base/watch.h). Any
+ * thread; briefly takes locks.
+ */
 bool runtime_is_alive(const struct runtime *runtime);
 
 /* The next three: only the main thread, between runtime_start and runtime_stop. */

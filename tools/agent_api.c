@@ -226,6 +226,8 @@ static const struct {
     {"405", "MethodNotAllowed", "The method is not POST"},
     {"408", "RequestTimeout", "The body did not arrive in time"},
     {"413", "ContentTooLarge", "The body is larger than 5 MiB"},
+    {"421", "MisdirectedRequest",
+        "The host of the URL is not one of the runtime's names (HEALTH_ALLOWED_HOSTS)"},
     {"422", "UnprocessableContent", "A value is understood but not possible"},
     {"429", "TooManyRequests", "16 requests of this session are under way"},
     {"500", "InternalServerError",

@@ -59,6 +59,14 @@ void log_error(const char *component, const char *format, ...)
 void log_event(enum log_level level, const char *component, const struct log_field *fields,
     const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/*
+ * Writes an error without taking any lock, for a thread that ends the process because others hang,
+ * maybe in the middle of a line. The text has at most 511 bytes and nothing from outside: it is
+ * neither quoted nor redacted. Waits LOG_STREAM_WAIT_MS at most.
+ */
+void log_last_words(const char *component, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* Trace ids: the requests of one delivery, correlated across programs (W3C Trace Context). */
 
 enum {

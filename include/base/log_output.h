@@ -33,6 +33,12 @@ void log_stream_write(
     enum log_stream stream, const char *line, size_t length_bytes, log_gap_format *format);
 
 /*
+ * Writes a line without regard to others, which may be in the middle of theirs, and takes no lock:
+ * only for one after which the process ends. Waits LOG_STREAM_WAIT_MS at most.
+ */
+void log_stream_write_last(enum log_stream stream, const char *line, size_t length_bytes);
+
+/*
  * Reports outstanding gaps on streams that are writable now. False if some are still outstanding.
  * Any thread; does not wait for a stream.
  */

@@ -41,7 +41,8 @@ struct loop {
 void loop_init(struct loop *loop, const char *name, void *(*body)(void *owner), void *owner);
 void loop_fini(struct loop *loop);
 
-/* Starts the thread. ERROR_SYSTEM. Called by the thread that later calls loop_stop. */
+/* Starts the thread. ERROR_SYSTEM, ERROR_NO_MEMORY. Called by the thread that later calls
+ * loop_stop. */
 int loop_start(struct loop *loop, struct error *error);
 
 /* Makes every current and later loop_wait return false; does not wait for the thread. Any thread.

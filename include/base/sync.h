@@ -57,7 +57,7 @@ bool cond_wait_until(struct cond *cond, struct mutex *mutex, int64_t deadline_ms
 
 /*
  * Starts run(argument) in a joinable thread with a 1 MiB stack and a name of at most 15 bytes.
- * Returns 0 or ERROR_SYSTEM. The caller joins it with thread_join.
+ * Returns 0, ERROR_SYSTEM or ERROR_NO_MEMORY. The caller joins it with thread_join.
  */
 int thread_start(
     pthread_t *thread, const char *name, void *(*run)(void *), void *argument, struct error *error);

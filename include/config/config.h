@@ -79,6 +79,7 @@ enum option_id {
     OPTION_HEALTH_HOST,
     OPTION_HEALTH_PORT,
     OPTION_TASK_STATUS_BASE_URL,
+    OPTION_HEALTH_ALLOWED_HOSTS,
     OPTION_AGENT_API_TAGS,
     OPTION_STATE_DIR,
     OPTION_SHUTDOWN_GRACE_MS,
@@ -135,6 +136,7 @@ struct config {
     char *health_host;
     unsigned health_port;       /* 0: any free port */
     char *task_status_base_url; /* NULL: the HTTP server's own address */
+    char *health_allowed_hosts; /* names, separated by commas or blanks; NULL: none */
     unsigned agent_api_tags;    /* AGENT_API_TAGS: 1 if on, else 0 */
     int64_t delivery_interval_ms;
     int64_t health_check_interval_ms;
@@ -174,7 +176,7 @@ struct config {
  * errors and warnings to *problems. Returns 0 (also with warnings), ERROR_INVALID if an error was
  * added, or ERROR_NO_MEMORY; then there is nothing to free. On success the caller frees with
  * config_fini. Secrets are registered with redact() before anything is reported, even if the load
- * fails. Reads files; called only by the main thread.
+ * fails. Reads files, which may block; one thread at a time.
  */
 int config_load(struct config *config, char *const *environment, const char *env_file,
     struct problems *problems);

@@ -18,9 +18,10 @@ struct http_server;
 
 /* The request that a handler serves; valid during the call. */
 struct http_server_request {
-    const char *path;   /* without the query string; %XX is not decoded */
-    const char *accept; /* the Accept header, "" if absent */
-    bool verbose;       /* the query has the parameter "verbose" */
+    const char *path;           /* without the query string; %XX is not decoded */
+    const char *accept;         /* the Accept header, "" if absent */
+    struct text_span authority; /* of the target, else the Host header; bytes NULL: neither */
+    bool verbose;               /* the query has the parameter "verbose" */
     const char *method;
     const struct sockaddr *peer; /* the client's address */
     void *handle;                /* for http_server_request_header */
@@ -108,10 +109,10 @@ enum {
  *
  * Every response closes its connection and forbids caching and content sniffing. Unknown paths get
  * 404, methods other than GET and HEAD 405, headers over 8 KiB 431, each with {"error": ...} as the
- * body; so do folded header fields and malformed names, 400. Connections take at most a quarter of
- * the descriptors, but 16 to 1,024, and live for at most 5 s; when 15 of 16 are in use a new one
- * evicts the oldest (docs/architecture.md, HTTP server). Those of admitted posts live for as long
- * as these may take, and are at most half of all.
+ * body; so do folded header fields, malformed names and a second Host, 400. Connections take at
+ * most a quarter of the descriptors, but 16 to 1,024, and live for at most 5 s; when 15 of 16 are
+ * in use a new one evicts the oldest (docs/architecture.md, HTTP server). Those of admitted posts
+ * live for as long as these may take, and are at most half of all.
  */
 int http_server_create(struct http_server **server, const char *host, unsigned port,
     const struct http_server_route *routes, const struct http_server_ticker *ticker,
@@ -157,6 +158,9 @@ int http_server_check_address(const char *host, unsigned port, struct error *err
 
 /* The port that the server listens on. Any thread. */
 unsigned http_server_port(const struct http_server *server);
+
+/* Whether it listens on all addresses of this machine. Any thread. */
+bool http_server_is_on_all_addresses(const struct http_server *server);
 
 /*
  * Stops listening, closes all connections, joins the thread and frees the server. Blocks only until

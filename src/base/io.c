@@ -23,6 +23,7 @@
 
 #include "base/sync.h"
 #include "base/text.h"
+#include "base/watch.h"
 
 enum { QUOTED_PATH_BYTES = 256 };
 
@@ -152,7 +153,9 @@ int fd_wait(struct pollfd *fds, nfds_t count, int64_t deadline_ms)
 {
     for (;;) {
         int timeout_ms = poll_timeout_ms(deadline_ms);
+        watch_pause();
         int ready = poll(fds, count, timeout_ms);
+        watch_resume();
         assert(ready >= 0 || errno == EINTR);
         if (ready > 0 || (ready == 0 && timeout_ms < INT_MAX))
             return ready;

@@ -279,6 +279,19 @@ void log_event(enum log_level level, const char *component, const struct log_fie
     va_end(arguments);
 }
 
+void log_last_words(const char *component, const char *format, ...)
+{
+    enum { LAST_WORDS_BYTES = 512 };
+    char message[LAST_WORDS_BYTES];
+    struct line line = {.used = 0};
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    line_build(&line, LOG_LEVEL_ERROR, component, message, NULL);
+    log_stream_write_last(LOG_STREAM_ERR, line.bytes, line.used);
+}
+
 enum { ID_BITS = 128, SPAN_BITS = 64, POOL_BYTES = 256 };
 
 /* Random bytes for the next requests of a thread, to save each of them a system call. */

@@ -221,6 +221,14 @@ void log_stream_write(
         gap_add_line(stream);
 }
 
+void log_stream_write_last(enum log_stream stream, const char *line, size_t length_bytes)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + LOG_STREAM_WAIT_MS;
+    int terminal = stream_open_terminal(descriptors[stream]);
+    stream_write_bytes(
+        terminal >= 0 ? terminal : descriptors[stream], line, length_bytes, deadline_ms);
+}
+
 bool log_stream_flush_gaps(log_gap_format *format)
 {
     bool all_reported = true;

@@ -7,7 +7,7 @@
  *   there. Waiting on a condition clears the owner, as the mutex is free meanwhile.
  * - Deadlines are absolute times of the monotonic clock. Conditions are created on that clock, so a
  *   change of the wall clock neither shortens nor lengthens a wait.
- * - Threads are named, joinable and have a bounded stack.
+ * - Threads are named, joinable and have a bounded stack, and are watched (base/watch.h).
  *
  * A failing pthread call means a bug (a destroyed mutex, a double unlock), so it is asserted and
  * not returned; only starting a thread can fail for lack of resources.
@@ -24,6 +24,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
+
+#include "base/watch.h"
 
 /*
  * Deep enough for libcurl, the resolver and TLS with JSON nested to the limit of json_guard, and
@@ -106,8 +108,10 @@ void cond_broadcast(struct cond *cond)
 void cond_wait(struct cond *cond, struct mutex *mutex)
 {
     mutex_clear_owner(mutex);
+    watch_pause();
     assert_zero(pthread_cond_wait(&cond->native, &mutex->native));
     mutex_set_owner(mutex);
+    watch_resume();
 }
 
 bool cond_wait_until(struct cond *cond, struct mutex *mutex, int64_t deadline_ms)
@@ -121,22 +125,49 @@ bool cond_wait_until(struct cond *cond, struct mutex *mutex, int64_t deadline_ms
         .tv_nsec = (long)(deadline_ms % 1000) * 1000000,
     };
     mutex_clear_owner(mutex);
+    watch_pause();
     int result = pthread_cond_timedwait(&cond->native, &mutex->native, &deadline);
     mutex_set_owner(mutex);
+    watch_resume();
     assert(result == 0 || result == ETIMEDOUT);
     return result == 0;
+}
+
+/* What a thread begins with; it frees this. */
+struct thread_begin {
+    char name[WATCH_NAME_BYTES];
+    void *(*run)(void *argument);
+    void *argument;
+};
+
+static void *thread_run(void *allocated)
+{
+    struct thread_begin begin = *(struct thread_begin *)allocated;
+    struct watched_thread watched;
+    free(allocated);
+    watch_enter(&watched, begin.name);
+    void *result = begin.run(begin.argument);
+    watch_leave();
+    return result;
 }
 
 int thread_start(
     pthread_t *thread, const char *name, void *(*run)(void *), void *argument, struct error *error)
 {
     pthread_attr_t attributes;
+    struct thread_begin *begin = malloc(sizeof *begin);
+    if (begin == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "out of memory starting thread %s", name);
+    *begin = (struct thread_begin){.run = run, .argument = argument};
+    snprintf(begin->name, sizeof begin->name, "%s", name);
     assert_zero(pthread_attr_init(&attributes));
     assert_zero(pthread_attr_setstacksize(&attributes, STACK_BYTES));
-    int result = pthread_create(thread, &attributes, run, argument);
+    int result = pthread_create(thread, &attributes, thread_run, begin);
     assert_zero(pthread_attr_destroy(&attributes));
-    if (result != 0)
+    if (result != 0) {
+        free(begin);
         return error_set_errno(error, ERROR_SYSTEM, result, "cannot start thread %s", name);
+    }
     /* A thread that has already exited cannot be named (ESRCH). ERANGE: the name is too long. */
     int named = pthread_setname_np(*thread, name);
     assert(named != ERANGE);
@@ -146,7 +177,9 @@ int thread_start(
 
 void thread_join(pthread_t thread)
 {
+    watch_pause();
     assert_zero(pthread_join(thread, NULL));
+    watch_resume();
 }
 
 static int64_t clock_read_us(clockid_t id)

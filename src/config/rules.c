@@ -284,6 +284,18 @@ static void check_health_host(const struct config *config, struct problems *prob
         fault);
 }
 
+/* Names are compared with what a browser sends, so a URL or a port would never match. */
+static void check_allowed_hosts(const struct config *config, struct problems *problems)
+{
+    static const char allowed[] = TEXT_LETTERS TEXT_DIGITS "-_., \t";
+    const char *hosts = config->health_allowed_hosts;
+    if (hosts == NULL || hosts[strspn(hosts, allowed)] == '\0')
+        return;
+    option_report(&config_options[OPTION_HEALTH_ALLOWED_HOSTS], hosts, problems,
+        "is not a list of names; expected names without scheme, port and '*', separated by commas, "
+        "such as runtime.example.com,board.lan");
+}
+
 static bool is_any_address(const char *host)
 {
     static const char *const all[] = {"0.0.0.0", "::", "0"};
@@ -367,6 +379,7 @@ int rules_apply(struct config *config, const struct values *values, struct probl
     check_convex_url(config, values, problems);
     check_ca_file(config, problems);
     check_health_host(config, problems);
+    check_allowed_hosts(config, problems);
     check_agents_address(config, values, problems);
     check_workspace_root(config, problems);
     int result = fill_gateway_token(config, values, problems);

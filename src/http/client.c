@@ -40,6 +40,7 @@
 
 #include "base/io.h"
 #include "base/sync.h"
+#include "base/watch.h"
 #include "http/names.h"
 
 static const char aborted[] = "aborted by shutdown";
@@ -589,6 +590,8 @@ void http_client_perform(
     client->socket_error = 0;
     client->tls_begun = false;
     client->reason[0] = '\0';
+    watch_pause();
     client_run(client, headers, response);
+    watch_resume();
     curl_slist_free_all(headers);
 }

@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "base/watch.h"
 
 enum {
     MAX_CONNECTIONS = 1024,
@@ -55,7 +56,10 @@ static int listener_resolve(const char *host, unsigned port, struct addrinfo **a
         .ai_family = AF_UNSPEC,
         .ai_socktype = SOCK_STREAM,
     };
-    return getaddrinfo(loopback ? NULL : host, service, &hints, addresses);
+    watch_pause();
+    int failure = getaddrinfo(loopback ? NULL : host, service, &hints, addresses);
+    watch_resume();
+    return failure;
 }
 
 /*
@@ -136,20 +140,35 @@ static enum error_code listener_resolve_error_code(int failure, const char *host
     return may_resolve_later || lacks_interface ? ERROR_UNREACHABLE : ERROR_INVALID;
 }
 
-static unsigned listener_port(int fd)
+union listener_address {
+    struct sockaddr any;
+    struct sockaddr_in ipv4;
+    struct sockaddr_in6 ipv6;
+};
+
+static void listener_read_address(int fd, union listener_address *address)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in ipv4;
-        struct sockaddr_in6 ipv6;
-    } address;
-    memset(&address, 0, sizeof address);
-    socklen_t length = sizeof address;
-    int result = getsockname(fd, &address.any, &length);
+    memset(address, 0, sizeof *address);
+    socklen_t length = sizeof *address;
+    int result = getsockname(fd, &address->any, &length);
     assert(result == 0);
     (void)result;
+}
+
+static unsigned listener_port(int fd)
+{
+    union listener_address address;
+    listener_read_address(fd, &address);
     return ntohs(
         address.any.sa_family == AF_INET6 ? address.ipv6.sin6_port : address.ipv4.sin_port);
+}
+
+bool listener_is_on_all_addresses(int fd)
+{
+    union listener_address address;
+    listener_read_address(fd, &address);
+    return address.any.sa_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&address.ipv6.sin6_addr)
+                                             : address.ipv4.sin_addr.s_addr == htonl(INADDR_ANY);
 }
 
 /* Returns a socket that listens, or is only bound; or an error. */

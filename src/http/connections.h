@@ -22,6 +22,9 @@ struct http_post;
 int listener_open(
     const char *host, unsigned port, int *fd, unsigned *bound_port, struct error *error);
 
+/* Whether the listener takes connections to any address of this machine. Any thread. */
+bool listener_is_on_all_addresses(int fd);
+
 /* Whether listener_open would succeed now, without listening: 0, or its error. Any thread. */
 int listener_check(const char *host, unsigned port, struct error *error);
 

@@ -28,6 +28,7 @@
 #include <sys/socket.h>
 
 #include "base/sync.h"
+#include "base/watch.h"
 
 struct lookup {
     /* Set before any other thread has it. */
@@ -109,7 +110,9 @@ static void ask_resolver(struct lookup *lookup)
     /* The type keeps each address from being listed once per protocol. */
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
+    watch_pause();
     int result = getaddrinfo(lookup->name, NULL, &hints, &found);
+    watch_resume();
     if (result == EAI_SYSTEM)
         error_set_errno(
             &lookup->failure, ERROR_UNREACHABLE, errno, "cannot resolve %s", lookup->name);

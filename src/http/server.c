@@ -30,6 +30,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/sync.h"
+#include "base/watch.h"
 #include "http/connections.h"
 #include "http/posts.h"
 #include "http/reply.h"
@@ -49,6 +50,7 @@ struct http_server {
     const struct http_server_route *routes;
     struct http_server_ticker ticker; /* none if tick is NULL */
     unsigned port;
+    bool is_on_all_addresses;
     int stop_fd;
     pthread_t thread;
 
@@ -117,18 +119,19 @@ static bool server_has_parameter(struct MHD_Connection *handle, const char *name
 
 /*
  * The path of a request target. A client that takes us for a proxy sends the absolute form,
- * http://host/path, which every server has to accept (RFC 9112, section 3.2.2); the authority is
- * not compared, as a Host header is not. The library has already removed the query.
+ * http://host/path, which every server has to accept (RFC 9112, section 3.2.2); then *authority is
+ * that of the target, else it is left alone. The library has already removed the query.
  */
-static const char *server_target_path(const char *target)
+static const char *server_target_path(const char *target, struct text_span *authority)
 {
     size_t scheme_bytes = strncasecmp(target, "http://", 7) == 0    ? 7
                           : strncasecmp(target, "https://", 8) == 0 ? 8
                                                                     : 0;
     if (scheme_bytes == 0)
         return target;
-    const char *path = strchr(target + scheme_bytes, '/');
-    return path != NULL ? path : "/";
+    *authority = (struct text_span){target + scheme_bytes, strcspn(target + scheme_bytes, "/")};
+    const char *path = authority->bytes + authority->length_bytes;
+    return *path != '\0' ? path : "/";
 }
 
 const char *http_server_request_header(const struct http_server_request *request, const char *name)
@@ -140,7 +143,6 @@ static struct http_server_request server_read_request(
     struct MHD_Connection *handle, const char *target, const char *method)
 {
     struct http_server_request request = {
-        .path = server_target_path(target),
         .verbose = server_has_parameter(handle, "verbose"),
         .method = method,
         .peer = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr,
@@ -148,33 +150,48 @@ static struct http_server_request server_read_request(
     };
     const char *accept = http_server_request_header(&request, MHD_HTTP_HEADER_ACCEPT);
     request.accept = accept == NULL ? "" : accept;
+    const char *host = http_server_request_header(&request, MHD_HTTP_HEADER_HOST);
+    if (host != NULL)
+        request.authority = text_trim(host, strlen(host));
+    request.path = server_target_path(target, &request.authority);
     return request;
 }
+
+/* What has been found out about the header's fields. */
+struct server_fields {
+    bool malformed;
+    unsigned hosts;
+};
 
 static enum MHD_Result server_check_name(void *argument, enum MHD_ValueKind kind, const char *name,
     size_t name_bytes, const char *value, size_t value_bytes)
 {
     static const char token[] = TEXT_LETTERS TEXT_DIGITS "!#$%&'*+-.^_`|~";
-    bool *malformed = argument;
+    struct server_fields *fields = argument;
     (void)kind, (void)value, (void)value_bytes;
-    *malformed = name_bytes == 0 || strspn(name, token) != name_bytes;
-    return *malformed ? MHD_NO : MHD_YES;
+    fields->malformed = name_bytes == 0 || strspn(name, token) != name_bytes;
+    if (!fields->malformed && strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0)
+        fields->hosts++;
+    return fields->malformed ? MHD_NO : MHD_YES;
 }
 
 /*
  * What is wrong with the header, and the status to refuse it with; NULL: nothing. libmicrohttpd
  * appends the further lines of a folded field (obsolete since RFC 7230) to its name, where all but
- * plain words show, as names are tokens. A server may refuse folded fields (RFC 9112, section 5.2).
+ * plain words show, as names are tokens. A server may refuse folded fields (RFC 9112, section 5.2),
+ * and must refuse a second Host (section 3.2).
  */
 static const char *server_find_header_fault(struct MHD_Connection *handle, unsigned *status)
 {
-    bool malformed = false;
+    struct server_fields fields = {0};
     *status = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
     if (server_header_bytes(handle) > HEADER_BYTES)
         return "header over 8 KiB";
-    MHD_get_connection_values_n(handle, MHD_HEADER_KIND, server_check_name, &malformed);
+    MHD_get_connection_values_n(handle, MHD_HEADER_KIND, server_check_name, &fields);
     *status = MHD_HTTP_BAD_REQUEST;
-    return malformed ? "a header field is folded or has a malformed name" : NULL;
+    if (fields.malformed)
+        return "a header field is folded or has a malformed name";
+    return fields.hosts > 1 ? "more than one Host header" : NULL;
 }
 
 static enum MHD_Result server_respond(
@@ -287,7 +304,10 @@ static bool server_wait(struct http_server *server)
     };
     if (server_is_starved(server) && fd_wait_readable(server->stop_fd, STARVED_WAIT_MS))
         return false;
-    int ready = poll(fds, 3, server_wait_ms(server));
+    int wait_ms = server_wait_ms(server);
+    watch_pause();
+    int ready = poll(fds, 3, wait_ms);
+    watch_resume();
     assert(ready >= 0 || errno == EINTR);
     return ready <= 0 || fds[1].revents == 0;
 }
@@ -375,6 +395,7 @@ int http_server_create(struct http_server **server, const char *host, unsigned p
     result = listener_open(host, port, &listen_fd, &created->port, error);
     if (result != 0)
         goto err_after_posts;
+    created->is_on_all_addresses = listener_is_on_all_addresses(listen_fd);
     result = server_start_daemon(created, listen_fd, error);
     if (result != 0)
         goto err_after_listener;
@@ -407,6 +428,11 @@ int http_server_check_address(const char *host, unsigned port, struct error *err
 unsigned http_server_port(const struct http_server *server)
 {
     return server->port;
+}
+
+bool http_server_is_on_all_addresses(const struct http_server *server)
+{
+    return server->is_on_all_addresses;
 }
 
 struct http_post *http_server_take_post(struct http_server *server)

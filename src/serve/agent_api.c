@@ -2,8 +2,8 @@
  * An agent that has no tools at the gateway uses HTTP: a POST to the endpoint of a tool, with the
  * key of its session as the credential. It gets here in three steps:
  *
- * - admit_request, on the server's thread, from the header alone: method, peer, key, endpoint. It
- *   never blocks, and an agent's request never reaches further than its rights.
+ * - admit_request, on the server's thread, from the header alone: host, method, peer, key,
+ * endpoint. It never blocks, and an agent's request never reaches further than its rights.
  * - serve_request, on one of the threads mc-agent-N: makes sure of the backend's version, finds out
  *   who the orchestrator is, and lets the tool answer (agent_tools/run.h).
  * - end_request, on the server's thread again, whatever became of it: metrics and a log line.
@@ -32,6 +32,7 @@
 #include "base/log.h"
 #include "base/sync.h"
 #include "serve/agent_access.h"
+#include "serve/host_access.h"
 #include "serve/serve.h"
 
 enum { ORCHESTRATOR_FRESH_MS = 5000, UNKNOWN_RETRY_S = 5 };
@@ -197,6 +198,10 @@ static enum http_admission admit_request(void *context, const struct http_server
     struct agent agent;
     size_t key_bytes;
     reply->allow = "POST";
+    if (!host_access_check(api->parts.config, request)) {
+        host_access_log_refusal(request, component);
+        return refuse_request(api, tool, request, 421, HOST_REFUSAL, reply);
+    }
     if (strcmp(request->method, "POST") != 0)
         return refuse_request(api, tool, request, 405, "Method Not Allowed", reply);
     if (!peer_is_private(request->peer))

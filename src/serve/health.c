@@ -23,6 +23,7 @@
 #include "backend/backend_clock.h"
 #include "base/process.h"
 #include "base/sync.h"
+#include "base/watch.h"
 #include "delivery/runtime_health.h"
 
 static int append_json_bytes(const char *bytes, size_t length_bytes, void *context)
@@ -365,7 +366,10 @@ static bool append_probe(struct text *body, const char *good, const struct probe
 bool probes_append_alive(struct text *body, const struct routes_sources *sources, bool verbose)
 {
     char stalled[64];
+    char silent[WATCH_NAME_BYTES];
     const char *name = watchdog_find_stalled(sources->watchdog);
+    if (name == NULL && watch_find_silent(silent))
+        name = silent;
     if (name != NULL)
         snprintf(stalled, sizeof stalled, "%s thread stalled", name);
     const struct probe_check checks[] = {{"threads", name != NULL ? stalled : NULL, false}};

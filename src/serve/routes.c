@@ -5,7 +5,8 @@
  * publish and builds the body from the copies.
  *
  * The files of the page are part of the program, so that it can be served from any machine and
- * loads nothing from elsewhere, which its Content-Security-Policy enforces.
+ * loads nothing from elsewhere, which its Content-Security-Policy enforces. All but probes and
+ * metrics is only for requests that came by a name of ours (serve/host_access.c).
  */
 #include "serve/routes.h"
 
@@ -15,9 +16,12 @@
 #include "base/log.h"
 #include "base/sync.h"
 #include "http/server.h"
+#include "serve/host_access.h"
 #include "serve/serve.h"
 
-enum { MAX_ROUTES = 10, UNAVAILABLE = 503 };
+static const char component[] = "Health";
+
+enum { MAX_ROUTES = 10, MISDIRECTED = 421, UNAVAILABLE = 503 };
 
 struct routes {
     struct routes_sources sources;
@@ -25,6 +29,18 @@ struct routes {
     struct http_server_route table[MAX_ROUTES + 1];
     struct http_server *server;
 };
+
+/* Whether the request has been refused because of the name that it came by. */
+static bool refuse_foreign_host(const struct routes *routes,
+    const struct http_server_request *request, struct http_server_reply *reply)
+{
+    if (host_access_check(routes->sources.config, request))
+        return false;
+    host_access_log_refusal(request, component);
+    reply->status = MISDIRECTED;
+    text_append(&reply->body, "{\"error\":\"" HOST_REFUSAL "\"}");
+    return true;
+}
 
 static void answer_metrics(
     void *context, const struct http_server_request *request, struct http_server_reply *reply)
@@ -42,16 +58,16 @@ static void answer_health(
     const struct routes *routes = context;
     if (accept_prefers_metrics(request->accept))
         answer_metrics(context, request, reply);
-    else
+    else if (!refuse_foreign_host(routes, request, reply))
         health_append(&reply->body, &routes->sources);
 }
 
 static void answer_version(
     void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
-    (void)request;
     const struct routes *routes = context;
-    health_append_version(&reply->body, &routes->sources);
+    if (!refuse_foreign_host(routes, request, reply))
+        health_append_version(&reply->body, &routes->sources);
 }
 
 static void answer_livez(
@@ -73,9 +89,9 @@ static void answer_readyz(
 static void answer_status(
     void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
-    (void)request;
     const struct routes *routes = context;
-    status_append(&reply->body, &routes->sources, &routes->trend);
+    if (!refuse_foreign_host(routes, request, reply))
+        status_append(&reply->body, &routes->sources, &routes->trend);
 }
 
 /* Paths are relative to where the compiler runs, the top of the repository. */
@@ -116,8 +132,9 @@ enum { PAGE_FILES = sizeof page_files / sizeof page_files[0] };
 static void answer_page_file(
     void *context, const struct http_server_request *request, struct http_server_reply *reply)
 {
-    (void)context;
     size_t i = 0;
+    if (refuse_foreign_host(context, request, reply))
+        return;
     /* The last one needs no comparison: only the paths of the table are routed here. */
     while (i < PAGE_FILES - 1 && strcmp(page_files[i].path, request->path) != 0)
         i++;
@@ -134,6 +151,19 @@ static void take_trend_sample(void *trend)
     trend_take(trend, clock_monotonic_ms());
 }
 
+static void log_listening(const struct routes *routes)
+{
+    const char *host = routes->sources.config->health_host;
+    unsigned port = http_server_port(routes->server);
+    if (http_server_is_on_all_addresses(routes->server))
+        log_info(component,
+            "Listening on %s port %u, which is all addresses of this machine: whoever reaches one "
+            "can read the status page, with agents' names and error texts",
+            host, port);
+    else
+        log_info(component, "Listening on %s port %u", host, port);
+}
+
 static int listen_for_routes(struct routes *routes, struct error *error)
 {
     const struct config *config = routes->sources.config;
@@ -145,8 +175,7 @@ static int listen_for_routes(struct routes *routes, struct error *error)
     int result = http_server_create(&routes->server, config->health_host, config->health_port,
         routes->table, &ticker, routes->sources.posts, error);
     if (result == 0)
-        log_info("Health", "Listening on %s port %u", config->health_host,
-            http_server_port(routes->server));
+        log_listening(routes);
     return result;
 }
 
@@ -164,10 +193,10 @@ int routes_start(struct routes **routes, const struct routes_sources *sources, s
         {"/readyz", answer_readyz, created},
         {"/version", answer_version, created},
         {"/status", answer_status, created},
-        {"/", answer_page_file, NULL},
-        {"/page.js", answer_page_file, NULL},
-        {"/page.css", answer_page_file, NULL},
-        {"/icon.svg", answer_page_file, NULL},
+        {"/", answer_page_file, created},
+        {"/page.js", answer_page_file, created},
+        {"/page.css", answer_page_file, created},
+        {"/icon.svg", answer_page_file, created},
         {NULL, NULL, NULL},
     };
     memcpy(created->table, table, sizeof table);

@@ -41,6 +41,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "base/watch.h"
 
 /* The gateway's largest response with every byte escaped (6 for 1), and the other members. */
 enum { RECORD_LIMIT_BYTES = 49 * 1024 * 1024 };
@@ -356,6 +357,7 @@ static int load_record(const struct spool *spool, int dir_fd, const char *id,
     size_t length_bytes = 0;
     *record = (struct spool_record){0};
     record_name_of(name, id);
+    watch_sign(); /* reading all of them may take long */
     /* O_NONBLOCK: a FIFO under a record's name must not hang the runtime. */
     int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT)

@@ -191,6 +191,11 @@ check_ports_are_local() {
     done
 }
 
+# The runtime reaps them itself (test/integration/supervisor_test.c).
+check_sandbox_has_an_init() {
+    expect_equal true "$(inspect "$(container sandbox)" '{{.HostConfig.Init}}')" "init of the sandbox"
+}
+
 has_restarted() {
     (($(inspect "$1" '{{.RestartCount}}') > 0)) && is_healthy "$1"
 }
@@ -212,6 +217,7 @@ test_demo() {
     check "OPENCLAW_GATEWAY_URL has a default that can be overridden" check_gateway_url
     check "the demo starts, with board and health port on the host" check_sandbox_starts
     check "its ports are published on loopback only" check_ports_are_local
+    check "its sandbox has an init, which reaps orphans" check_sandbox_has_an_init
     check "its runtime is hardened" is_hardened sandbox-runtime
     check "its sandbox is hardened" is_hardened sandbox
     check "a message is answered" message_is_answered "$SANDBOX_PORT"

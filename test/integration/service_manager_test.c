@@ -181,6 +181,34 @@ static void test_missing_notify_socket_does_no_harm(void **state)
     test_env_stop_runtime(env);
 }
 
+/* From half the limit on, so that systemd acts even if the process could not end by itself. */
+static void test_silent_thread_ends_the_pings(void **state)
+{
+    struct test_env *env = *state;
+    enum { LIMIT_MS = 3000 };
+    char path[300];
+    char setting[320];
+    char limit[64];
+    int64_t pinged_ms = 0;
+    int64_t limit_ms = (int64_t)LIMIT_MS * process_timeout_scale();
+    notify_socket_in(env, path, setting);
+    snprintf(limit, sizeof limit, "MISSION_CONTROL_HANG_LIMIT_MS=%lld", (long long)limit_ms);
+    int fd = bind_notify_socket(path);
+    struct pollfd source = {.fd = fd, .events = POLLIN};
+    env->runtime_program = "stop-points/mission-control-runtime";
+    test_env_start_runtime(env,
+        STRINGS(setting, limit, "WATCHDOG_USEC=100000", "MISSION_CONTROL_STOP_AT=mc-poll:9:hang"));
+    expect_message(fd, "READY=1");
+    while (process_wait_exit(&env->runtime, 1) < 0)
+        if (poll(&source, 1, 0) > 0) {
+            expect_message(fd, "WATCHDOG=1");
+            pinged_ms = clock_monotonic_ms();
+        }
+    assert_true(pinged_ms > 0);
+    assert_true(clock_monotonic_ms() - pinged_ms >= limit_ms / 4);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +217,7 @@ int main(void)
         TEST_IN_ENV(test_watchdog_of_another_pid_is_ignored),
         TEST_IN_ENV(test_second_signal_works_from_stopping_on),
         TEST_IN_ENV(test_failed_startup_is_not_notified),
+        TEST_IN_ENV(test_silent_thread_ends_the_pings),
         TEST_IN_ENV(test_missing_notify_socket_does_no_harm),
     };
     return cmocka_run_group_tests_name("service_manager", tests, NULL, NULL);

@@ -6,9 +6,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "../lib/board.h"
 #include "base/containers.h"
@@ -190,6 +193,62 @@ static void test_sighup_rejects_the_token_of_another_address(void **state)
     test_env_stop_runtime(env);
 }
 
+/* The writer of a pipe, or a disk of the network, may keep its reader waiting forever. */
+static void test_sighup_does_not_wait_for_a_file(void **state)
+{
+    struct test_env *env = *state;
+    char path[PATH_BYTES];
+    start_with_token_file(env, TEST_TOKEN "\n", path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int writer = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(writer >= 0);
+    process_signal(&env->runtime, SIGHUP);
+    process_signal(&env->runtime, SIGUSR1);
+    test_env_wait_log(env, "workers are busy");
+    test_env_stop_runtime(env);
+    close(writer);
+}
+
+/* The same with a reader that hangs, whatever the file. */
+static void test_reloads_wait_for_each_other_only(void **state)
+{
+    struct test_env *env = *state;
+    env->runtime_program = "stop-points/mission-control-runtime";
+    test_env_start_runtime(env, STRINGS("MISSION_CONTROL_STOP_AT=reading_settings:2:hang",
+                                    "MISSION_CONTROL_HANG_LIMIT_MS=60000"));
+    reload_and_wait_log(env, "Reload 1: changed: nothing\n");
+    process_signal(&env->runtime, SIGHUP);
+    /* Signals are read in the order of their numbers, so SIGHUP has been when this is logged. */
+    process_signal(&env->runtime, SIGUSR1);
+    test_env_wait_log(env, "workers are busy");
+    reload_and_wait_log(env, "Reload 2 is still reading the settings; another one follows");
+    process_signal(&env->runtime, SIGUSR2);
+    test_env_wait_log(env, "paused by operator");
+    assert_true(test_env_health_has(env, "/livez", "alive"));
+    json_decref(board_load(env, 1, 1));
+    process_signal(&env->runtime, SIGUSR2);
+    test_env_wait(env, "delivered=1");
+    test_env_stop_runtime(env);
+}
+
+static void test_sighup_during_a_reload_is_not_lost(void **state)
+{
+    struct test_env *env = *state;
+    char path[PATH_BYTES];
+    enum { SIGNALS = 20 };
+    start_with_token_file(env, TEST_TOKEN "\n", path);
+    json_decref(test_env_post(env, "/sandbox/token", json_pack("{s:s}", "secret", NEW_SECRET)));
+    for (int i = 0; i < SIGNALS; i++)
+        process_signal(&env->runtime, SIGHUP);
+    write_file(env, "token", NEW_TOKEN "\n", path);
+    /* However many of them were merged, a reload begins after this one. */
+    reload_and_wait_log(env, "changed: SERVICE_TOKEN\n");
+    json_decref(board_load(env, 1, 1));
+    test_env_wait(env, "delivered=1");
+    test_env_stop_runtime(env);
+}
+
 static void test_sigusr1_logs_every_worker(void **state)
 {
     struct test_env *env = *state;
@@ -320,6 +379,9 @@ int main(void)
         TEST_IN_ENV(test_sighup_with_a_broken_token_file_changes_nothing),
         TEST_IN_ENV(test_sighup_applies_the_env_file_as_a_whole),
         TEST_IN_ENV(test_sighup_rejects_the_token_of_another_address),
+        TEST_IN_ENV(test_sighup_does_not_wait_for_a_file),
+        TEST_IN_ENV(test_reloads_wait_for_each_other_only),
+        TEST_IN_ENV(test_sighup_during_a_reload_is_not_lost),
         TEST_ON_BOTH(test_sigusr1_logs_every_worker),
         TEST_ON_BOTH(test_sigusr2_pauses_and_resumes_sends),
         TEST_ON_BOTH(test_stalled_log_reader_blocks_no_delivery),

@@ -480,10 +480,11 @@ static void test_hung_runs_do_not_keep_the_gateway_past_the_grace_period(void **
     assert_false(group_is_alive(pid));
 }
 
-/* How many children of that process have ended and were not reaped. */
-static int count_zombies(pid_t parent)
+/* Counts its children that have ended and were not reaped; *running is one that runs, or 0. */
+static int look_at_children(pid_t parent, pid_t *running)
 {
     int zombies = 0;
+    *running = 0;
     DIR *processes = opendir("/proc");
     assert_non_null(processes);
     const struct dirent *entry;
@@ -496,30 +497,73 @@ static int count_zombies(pid_t parent)
             continue;
         /* "PID (NAME) STATE PARENT ..." (proc(5)) */
         const char *name_end = fgets(line, sizeof line, file) != NULL ? strrchr(line, ')') : NULL;
-        if (name_end != NULL && strlen(name_end) > 4)
-            zombies += name_end[2] == 'Z' && strtol(name_end + 4, NULL, 10) == parent;
+        if (name_end != NULL && strlen(name_end) > 4 && strtol(name_end + 4, NULL, 10) == parent) {
+            if (name_end[2] == 'Z')
+                zombies++;
+            else
+                *running = (pid_t)strtol(entry->d_name, NULL, 10);
+        }
         fclose(file);
     }
     closedir(processes);
     return zombies;
 }
 
-/* As in a container without an init: what the gateway's tools leave behind is reaped. */
+static int count_zombies(pid_t parent)
+{
+    pid_t running;
+    return look_at_children(parent, &running);
+}
+
+static pid_t find_child(pid_t parent)
+{
+    pid_t running;
+    look_at_children(parent, &running);
+    return running;
+}
+
+/* The next runtime is process 1, as in a container without an init. */
+static void isolate_or_skip(void)
+{
+    if (process_isolate_next())
+        return;
+    print_message("skipped: cannot create a PID namespace here: %s\n", strerror(errno));
+    skip();
+}
+
+/* What the gateway's tools leave behind in sessions of their own is reaped when it has ended. */
 static void test_process_1_reaps_orphans(void **state)
 {
     struct test_env *env = *state;
-    if (!process_isolate_next()) {
-        print_message("skipped: cannot create a PID namespace here: %s\n", strerror(errno));
-        skip();
-    }
+    char line[32];
+    isolate_or_skip();
     test_env_start_runtime(env,
-        STRINGS(
-            "OPENCLAW_GATEWAY_COMMAND=sh -c 'for i in 1 2 3 4 5; do (setsid sleep 0.1 &); done; "
-            "echo ready; exec sleep 1000'"));
-    test_env_wait_log(env, "[Gateway] ready");
-    sleep(1);
-    assert_int_equal(count_zombies(env->runtime.pid), 0);
+        STRINGS("OPENCLAW_GATEWAY_COMMAND=sh -c 'for i in 1 2 3 4 5; do "
+                "(setsid sh -c \"sleep 0.1; echo orphan $i ended\" &); done; exec sleep 1000'"));
+    for (int i = 1; i <= 5; i++) {
+        snprintf(line, sizeof line, "orphan %d ended", i);
+        test_env_wait_log(env, line);
+    }
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
+    while (count_zombies(env->runtime.pid) > 0)
+        assert_true(clock_monotonic_ms() < deadline_ms);
     test_env_stop_runtime(env);
+}
+
+/* A container is restarted by the status of process 1, so it is that of the runtime. */
+static void test_process_1_ends_as_the_runtime_does(void **state)
+{
+    struct test_env *env = *state;
+    isolate_or_skip();
+    test_env_launch(env, &env->runtime, STRINGS("HEALTH_HOST=192.0.2.1"), NULL);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 69);
+    isolate_or_skip();
+    test_env_launch(env, &env->runtime, STRINGS("HEALTH_PORT=0"), NULL);
+    test_env_wait_log(env, "started successfully");
+    pid_t runtime = find_child(env->runtime.pid);
+    assert_true(runtime > 0);
+    kill(runtime, SIGKILL);
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 128 + SIGKILL);
 }
 
 int main(void)
@@ -543,6 +587,7 @@ int main(void)
         TEST_WITH_CHILD(test_broken_quoting_exits_78),
         TEST_WITH_CHILD(test_endless_line_does_not_fill_memory),
         TEST_WITH_CHILD(test_process_1_reaps_orphans),
+        TEST_WITH_CHILD(test_process_1_ends_as_the_runtime_does),
         TEST_WITH_CHILD(test_shutdown_loses_no_reply_in_flight),
         TEST_WITH_CHILD(test_hung_runs_do_not_keep_the_gateway_past_the_grace_period),
     };

@@ -55,7 +55,8 @@ void plain_http_send(unsigned port, const char *method, const char *path, const 
     const char *body, struct plain_response *answer)
 {
     struct text request = {0};
-    text_printf(&request, "%s %s HTTP/1.1\r\nHost: h\r\n%s\r\n%s", method, path, headers, body);
+    const char *host = strncmp(headers, "Host:", 5) == 0 ? "" : "Host: h\r\n";
+    text_printf(&request, "%s %s HTTP/1.1\r\n%s%s\r\n%s", method, path, host, headers, body);
     int fd = plain_http_connect(port);
     ssize_t sent = send(fd, request.data, request.length_bytes, MSG_NOSIGNAL);
     assert_int_equal(sent, request.length_bytes);

@@ -10,7 +10,8 @@ struct plain_response {
 
 /*
  * Sends a request to 127.0.0.1:port and reads until the server closes. headers are complete lines,
- * "" for none. Fails the test when there is no response in time. Freed with plain_response_fini.
+ * "" for none; a Host is added unless they begin with one. Fails the test when there is no response
+ * in time. Freed with plain_response_fini.
  */
 void plain_http_request(unsigned port, const char *method, const char *path, const char *headers,
     struct plain_response *answer);

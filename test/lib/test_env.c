@@ -263,14 +263,16 @@ void test_env_launch(struct test_env *env, struct process *process, const char *
 
 void test_env_start_runtime(struct test_env *env, const char *const settings[])
 {
-    char rest[64];
+    static const char before_port[] = " port ";
+    char rest[256]; /* "127.0.0.1 port 3001" and what follows */
     test_env_launch(env, &env->runtime, settings, NULL);
-    if (!process_wait_output(
-            &env->runtime, "Listening on 127.0.0.1 port ", TEST_WAIT_MS, rest, sizeof rest)) {
+    if (!process_wait_output(&env->runtime, "Listening on ", TEST_WAIT_MS, rest, sizeof rest)) {
         process_dump_output(&env->runtime, "runtime");
         fail_msg("the runtime did not start");
     }
-    env->health_port = (unsigned)strtoul(rest, NULL, 10);
+    const char *port = strstr(rest, before_port);
+    assert_non_null(port);
+    env->health_port = (unsigned)strtoul(port + sizeof before_port - 1, NULL, 10);
     test_env_wait_log(env, "started successfully");
 }
 

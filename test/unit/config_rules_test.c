@@ -285,6 +285,20 @@ static void test_health_host_must_be_an_address_or_name(void **state)
         must_fail_with(fixture, LOAD(fixture, REQUIRED, bad[i]), "expected an address of this");
 }
 
+static void test_allowed_hosts_must_be_names(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const bad[] = {"HEALTH_ALLOWED_HOSTS=http://a.example",
+        "HEALTH_ALLOWED_HOSTS=a.example:3001", "HEALTH_ALLOWED_HOSTS=*.example",
+        "HEALTH_ALLOWED_HOSTS=a.example;b.example"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        must_fail_with(fixture, LOAD(fixture, REQUIRED, bad[i]), "expected names without scheme");
+    must_load(fixture, LOAD(fixture, REQUIRED, "HEALTH_ALLOWED_HOSTS='a.example, B_1.lan'"));
+    assert_string_equal(fixture->config.health_allowed_hosts, "a.example, B_1.lan");
+    must_load(fixture, LOAD(fixture, REQUIRED, "HEALTH_ALLOWED_HOSTS="));
+    assert_null(fixture->config.health_allowed_hosts);
+}
+
 int main(void)
 {
 #define TEST(function) \
@@ -304,6 +318,7 @@ int main(void)
         TEST(test_task_status_base_url_must_be_http),
         TEST(test_state_dir_follows_the_environment),
         TEST(test_ca_file_must_be_a_file),
+        TEST(test_allowed_hosts_must_be_names),
         TEST(test_health_host_must_be_an_address_or_name),
     };
 #undef TEST

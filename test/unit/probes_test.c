@@ -9,6 +9,7 @@
 #include "../lib/ticket.h"
 #include <stdlib.h>
 
+#include "base/watch.h"
 #include "serve/serve.h"
 
 struct fixture {
@@ -138,6 +139,28 @@ static void test_alive_until_a_thread_stalls(void **state)
 
 #define WITH_SOURCES(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+/* Any thread, not only those that have a schedule: here the test's own, after half the limit. */
+static void test_not_alive_when_a_thread_is_silent(void **state)
+{
+    struct fixture *fixture = *state;
+    struct watched_thread self;
+    struct watch watch;
+    char names[WATCH_NAMES_BYTES];
+    watch_enter(&self, "main");
+    watch_init(&watch, WATCH_LIMIT_MS, 0);
+    for (int i = 0; i < WATCH_LOOKS / 2; i++)
+        watch_look(&watch, watch.due_ms, names);
+    assert_true(probes_append_alive(&fixture->body, &fixture->sources, false));
+    watch_look(&watch, watch.due_ms, names);
+    text_clear(&fixture->body);
+    assert_false(probes_append_alive(&fixture->body, &fixture->sources, false));
+    assert_string_equal(fixture->body.data, "{\"status\":\"not alive\",\"failing\":[\"threads\"],"
+                                            "\"checks\":{\"threads\":\"main thread stalled\"}}\n");
+    watch_leave();
+    text_clear(&fixture->body);
+    assert_true(probes_append_alive(&fixture->body, &fixture->sources, false));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +169,7 @@ int main(void)
         WITH_SOURCES(test_not_ready_without_the_backend),
         WITH_SOURCES(test_not_ready_without_the_gateway),
         WITH_SOURCES(test_alive_until_a_thread_stalls),
+        WITH_SOURCES(test_not_alive_when_a_thread_is_silent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
