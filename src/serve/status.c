@@ -334,6 +334,14 @@ static json_t *state_reasons(const struct runtime_health *health, bool held_by_o
     return reasons;
 }
 
+/* A sentence on what is waited for since the board requested an upgrade; null if nothing is. */
+static json_t *json_status_upgrade(struct stats *stats)
+{
+    struct stats_upgrade upgrade;
+    stats_upgrade(stats, &upgrade);
+    return json_body_words(upgrade.initiated_at_ms != 0 ? upgrade.text : NULL);
+}
+
 void status_append(
     struct text *body, const struct routes_sources *sources, const struct trend *trend)
 {
@@ -345,7 +353,7 @@ void status_append(
     bool held_by_operator = atomic_load(&stats->held_by_operator);
     json_t *json =
         json_pack("{s:s, s:o, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                  "s:o}",
+                  "s:o, s:o}",
             "state", state_word(stats, &health, held_by_operator), "reasons",
             state_reasons(&health, held_by_operator), "heldByHand", held_by_operator, "uptimeMs",
             (json_int_t)(clock_monotonic_ms() - stats->started_monotonic_ms), "versions",
@@ -353,6 +361,7 @@ void status_append(
             json_queue(&view, sources->config), "workers", json_workers(sources), "waiting",
             json_waiting(sources), "errors", json_recent_errors(stats), "gateway",
             json_status_gateway(sources), "spool", json_status_spool(stats, &view), "backend",
-            json_backend(sources), "agents", json_agents(sources), "history", json_history(trend));
+            json_backend(sources), "agents", json_agents(sources), "history", json_history(trend),
+            "upgrade", json_status_upgrade(stats));
     json_body_append(body, json, JSON_COMPACT);
 }
