@@ -140,11 +140,10 @@ static bool is_acted_on(const struct upgrade_state *state, const struct upgrade 
 
 /* Records a result; error is NULL for a success. */
 static enum convex_outcome record_upgrade(struct upgrade_state *state,
-    const struct service *service, const struct upgrade *upgrade, struct upgrade_result *result,
-    struct error *error)
+    const struct service *service, const struct upgrade *upgrade,
+    const struct upgrade_result *result, struct error *error)
 {
     bool succeeded = result->error == NULL;
-    result->duration_ms = upgrade_age_ms(state, upgrade);
     log_event(succeeded ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, component,
         LOG_FIELDS(LOG_TEXT("result", result->status)),
         "upgrade to OpenClaw %s, runtime %s: %s%s%s", result->to_openclaw, result->to_runtime,
@@ -170,6 +169,7 @@ static struct upgrade_result upgrade_result_from(const struct upgrade_state *sta
         .to_openclaw = names_version(upgrade->openclaw) ? upgrade->openclaw : openclaw,
         .from_runtime = is_acted_on(state, upgrade) ? state->acted_on.from_runtime : runtime,
         .to_runtime = names_version(upgrade->runtime) ? upgrade->runtime : runtime,
+        .duration_ms = upgrade_age_ms(state, upgrade),
     };
 }
 
@@ -207,11 +207,13 @@ static void publish_waiting(struct upgrade_state *state, const struct upgrade *u
 }
 
 static enum convex_outcome record_without_versions(struct upgrade_state *state,
-    const struct service *service, const struct upgrade *upgrade, struct upgrade_result *result,
-    const struct installation *installation, const char *missing, struct error *error)
+    const struct service *service, const struct upgrade *upgrade,
+    const struct upgrade_result *wanted, const struct installation *installation,
+    const char *missing, struct error *error)
 {
     char reason[STATS_TEXT_BYTES];
     bool is_rolled_back = installation->status == INSTALLATION_ROLLED_BACK;
+    struct upgrade_result result = *wanted;
     if (installation->error[0] != '\0')
         text_copy(reason, sizeof reason, installation->error);
     else if (is_rolled_back)
@@ -219,9 +221,9 @@ static enum convex_outcome record_without_versions(struct upgrade_state *state,
     else
         snprintf(reason, sizeof reason, "not installed within %d minutes: %s",
             UPGRADE_LIFE_MS / (60 * 1000), missing);
-    result->status = is_rolled_back ? "rolled_back" : "failed";
-    result->error = reason;
-    return record_upgrade(state, service, upgrade, result, error);
+    result.status = is_rolled_back ? "rolled_back" : "failed";
+    result.error = reason;
+    return record_upgrade(state, service, upgrade, &result, error);
 }
 
 /* Judges the request that was acted on. CONVEX_SUCCESS also when it has to wait. */
@@ -231,7 +233,7 @@ static enum convex_outcome judge_upgrade(struct upgrade_state *state, const stru
     struct text missing = {0};
     struct installation installation;
     enum convex_outcome outcome = CONVEX_SUCCESS;
-    struct upgrade_result result =
+    const struct upgrade_result result =
         upgrade_result_from(state, upgrade, state->acted_on.from_openclaw, openclaw);
     if (has_requested_versions(state, upgrade, openclaw))
         return record_upgrade(state, service, upgrade, &result, error);
@@ -354,7 +356,7 @@ static void end_met_request(struct upgrade_state *state, const struct service *s
     if (strcmp(upgrade->openclaw, openclaw) == 0 &&
         strcmp(upgrade->runtime, state->parts->config->runtime_version) == 0)
         return;
-    struct upgrade_result result = upgrade_result_from(state, upgrade, openclaw, openclaw);
+    const struct upgrade_result result = upgrade_result_from(state, upgrade, openclaw, openclaw);
     enum convex_outcome outcome = record_upgrade(state, service, upgrade, &result, &error);
     if (outcome != CONVEX_SUCCESS && outcome != CONVEX_ABORTED)
         log_warn(component, "failed to report upgrade result: %s", error.text);

@@ -16,6 +16,9 @@ installed_files() {
 	755 ./usr/local/bin/mission-control-runtime
 	644 ./usr/local/lib/systemd/system/mission-control-runtime.service
 	644 ./usr/local/lib/systemd/system/mission-control-runtime@.service
+	644 ./usr/local/lib/systemd/system/mission-control-upgrade.path
+	644 ./usr/local/lib/systemd/system/mission-control-upgrade.service
+	755 ./usr/local/sbin/mission-control-upgrade
 	644 ./usr/local/$COMPLETION_PATH
 	644 ./usr/local/$PAGE_PATH
 	END
@@ -31,6 +34,7 @@ uninstall_leaves_nothing() {
 install_elsewhere() {
     make -s --no-print-directory BUILD="$BUILD" install PREFIX="$prefix"
     grep -qx "ExecStart=$prefix/bin/mission-control-runtime" "$prefix/lib/systemd/system/"*@.service
+    grep -qx "ExecStart=$prefix/sbin/mission-control-upgrade" "$prefix/lib/systemd/system/"*upgrade.service
 }
 
 verify_unit() {
@@ -115,6 +119,7 @@ completion_narrows() {
 check_units() {
     local unit
     has_tools "systemd-analyze on the units" systemd-analyze || return 0
+    check "systemd-analyze verify the units of the upgrade" verify_unit mission-control-upgrade.path
     for unit in "${UNITS[@]}"; do
         check "systemd-analyze verify $unit" verify_unit "$unit"
         check "$unit has an exposure of at most $MAX_EXPOSURE" verify_exposure "$unit"

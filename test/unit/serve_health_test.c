@@ -243,7 +243,8 @@ static const char *const FRESH = "{\n"
                                  "    \"version\": \"unknown\",\n"
                                  "    \"pinned\": null,\n"
                                  "    \"clockAheadMs\": null\n"
-                                 "  }\n"
+                                 "  },\n"
+                                 "  \"upgrade\": null\n"
                                  "}";
 
 static void test_fresh_health_is_byte_exact(void **state)
