@@ -46,6 +46,7 @@ in_runtime() {
 take_request() {
     local request
     [[ " ${services[*]} " == *" runtime "* ]] || return 0
+    # shellcheck disable=SC2016 # expanded in the container
     request=$(in_runtime 'cd "$STATE_DIR" && head -c 4096 upgrade-request.json && rm upgrade-request.json' \
         2>/dev/null </dev/null) || return 0
     initiated=$(json_get initiatedAt <<<"$request")
@@ -59,6 +60,7 @@ take_request() {
 }
 
 write_result() {
+    # shellcheck disable=SC2016
     in_runtime 'umask 077 && cd "$STATE_DIR" && cat >upgrade-result.json.new &&
         mv -fT upgrade-result.json.new upgrade-result.json' \
         <<<"{\"initiatedAt\":$initiated,\"status\":\"$1\",\"error\":$(json_string "$2")}"
