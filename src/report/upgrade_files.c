@@ -105,12 +105,11 @@ int upgrade_request_save(
 static enum installation_status read_installation_status(const json_t *document)
 {
     static const char *const words[] = {
-        [INSTALLATION_SUCCESS] = "success",
         [INSTALLATION_FAILED] = "failed",
         [INSTALLATION_ROLLED_BACK] = "rolled_back",
     };
     const char *status = json_guard_string(document, "status");
-    for (int i = INSTALLATION_SUCCESS; status != NULL && i <= INSTALLATION_ROLLED_BACK; i++)
+    for (int i = INSTALLATION_FAILED; status != NULL && i <= INSTALLATION_ROLLED_BACK; i++)
         if (strcmp(status, words[i]) == 0)
             return (enum installation_status)i;
     return INSTALLATION_NONE;

@@ -34,7 +34,6 @@ int upgrade_request_save(
 
 enum installation_status {
     INSTALLATION_NONE,        /* there is no result, or none that can be understood */
-    INSTALLATION_SUCCESS,     /* the requested version was installed */
     INSTALLATION_FAILED,      /* nothing was changed */
     INSTALLATION_ROLLED_BACK, /* the requested version did not work and was replaced again */
 };

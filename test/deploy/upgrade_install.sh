@@ -106,6 +106,12 @@ expect_result() {
     [[ ! -e $state/upgrade-request.json ]]
 }
 
+# The new version itself shows the runtime that it is there.
+expect_success() {
+    [[ ! -e $state/upgrade-request.json && ! -e $state/upgrade-result.json ]]
+    [[ ! -e $machine/var/lib/mission-control/request ]]
+}
+
 expect_installed() {
     grep -qF "mission-control-runtime $1 " "$machine/usr/local/bin/mission-control-runtime"
     expect_equal "unit of $1" "$(cat "$machine/usr/local/lib/systemd/system/mission-control-runtime.service")"
@@ -125,7 +131,7 @@ requested_version_is_installed() {
     publish 0.3.0
     request 0.3.0
     upgrade
-    expect_result success ""
+    expect_success
     expect_installed 0.3.0
     grep -qx daemon-reload "$work/systemctl.log"
     expect_equal 0.3.0 "$(cat "$work/running")" running
@@ -149,7 +155,7 @@ unready_machine_is_upgraded() {
     publish 0.4.0
     request 0.4.0
     upgrade
-    expect_result success ""
+    expect_success
     expect_installed 0.4.0
 }
 
@@ -278,7 +284,7 @@ interrupted_request_is_resumed() {
     request 0.3.0
     mv "$state/upgrade-request.json" "$machine/var/lib/mission-control/request"
     upgrade
-    expect_result success ""
+    expect_success
     echo '{"initiatedAt":1,"targetRuntimeVersion":"0.2.0"}' >"$machine/var/lib/mission-control/request"
     upgrade
     expect_installed 0.3.0
@@ -318,7 +324,7 @@ requested_image_is_pulled() {
     make_container_machine SIGNING_KEY=
     request 0.3.0
     upgrade
-    expect_result success ""
+    expect_success
     grep -qx 'pull --quiet registry.example:5000/runtime:0.3.0' "$work/docker.log"
     grep -qx 'tag registry.example:5000/runtime:0.3.0 mission-control-runtime:current' "$work/docker.log"
 }
