@@ -175,23 +175,25 @@ static void test_restart_request_shuts_down_once(void **state)
     test_env_stop_runtime(env);
 }
 
+enum { STATE_PATH_BYTES = TMP_DIR_BYTES + 64 };
+
 /* A file of the runtime's state directory. */
 static void path_in_state(
-    const struct test_env *env, const char *name, char path[static 2 * TMP_DIR_BYTES])
+    const struct test_env *env, const char *name, char path[static STATE_PATH_BYTES])
 {
-    snprintf(path, 2 * TMP_DIR_BYTES, "%s/state/%s", env->dir, name);
+    snprintf(path, STATE_PATH_BYTES, "%s/state/%s", env->dir, name);
 }
 
 static bool state_has(const struct test_env *env, const char *name)
 {
-    char path[2 * TMP_DIR_BYTES];
+    char path[STATE_PATH_BYTES];
     path_in_state(env, name, path);
     return access(path, F_OK) == 0;
 }
 
 static json_t *read_request_file(const struct test_env *env)
 {
-    char path[2 * TMP_DIR_BYTES];
+    char path[STATE_PATH_BYTES];
     path_in_state(env, "upgrade-request.json", path);
     json_t *request = json_load_file(path, 0, NULL);
     assert_non_null(request);
@@ -234,7 +236,7 @@ static void test_upgrade_waits_for_its_installation(void **state)
 /* As mission-control-upgrade leaves it. */
 static void leave_rollback(struct test_env *env)
 {
-    char path[2 * TMP_DIR_BYTES];
+    char path[STATE_PATH_BYTES];
     json_t *request = read_request_file(env);
     json_t *result =
         json_pack("{s:O, s:s, s:s}", "initiatedAt", json_object_get(request, "initiatedAt"),

@@ -26,7 +26,6 @@
 #include "report/upgrade.h"
 
 enum {
-    MINUTE_MS = 60 * 1000,
     WAIT_MS = 15000,
     LONG_INTERVAL_MS = 2 * WAIT_MS,
     ABSENCE_MS = 400,
@@ -286,7 +285,7 @@ static void test_first_start_with_the_versions_is_a_success(void **state)
 static void test_nothing_fails_before_25_minutes(void **state)
 {
     struct fixture *fixture = *state;
-    request_upgrade(fixture, "2.0", "2.0", 25 * MINUTE_MS - WAIT_MS);
+    request_upgrade(fixture, "2.0", "2.0", UPGRADE_LIFE_MS - WAIT_MS);
     run_obeying_process(fixture);
     run_later_process(fixture);
     assert_int_equal(atomic_load(&fixture->records), 0);
@@ -304,7 +303,7 @@ static void save_earlier_request(const struct fixture *fixture, int64_t initiate
 static void test_request_fails_after_25_minutes(void **state)
 {
     struct fixture *fixture = *state;
-    request_upgrade(fixture, "1.0", "2.0", 25 * MINUTE_MS);
+    request_upgrade(fixture, "1.0", "2.0", UPGRADE_LIFE_MS);
     save_earlier_request(fixture, fixture->initiated_at_ms);
     run_later_process(fixture);
     expect_recorded(fixture, "\"status\":\"failed\"");
@@ -322,7 +321,7 @@ static void test_running_process_records_the_failure(void **state)
     upgrade_begin(&upgrade, &fixture->parts);
     assert_true(upgrade_report_result(&upgrade, &fixture->service));
     expect_waiting(fixture, "runtime 2.0");
-    request_upgrade(fixture, "2.0", "2.0", 26 * MINUTE_MS);
+    request_upgrade(fixture, "2.0", "2.0", UPGRADE_LIFE_MS + WAIT_MS);
     upgrade.acted_on.initiated_at_ms = fixture->initiated_at_ms;
     upgrade_check_requests(&upgrade, &fixture->service);
     upgrade_check_requests(&upgrade, &fixture->service);
@@ -353,7 +352,7 @@ static void test_failed_installation_is_shown_and_recorded_later(void **state)
     run_later_process(fixture);
     assert_int_equal(atomic_load(&fixture->records), 0);
     expect_waiting(fixture, "; the installer reported: bad signature");
-    request_upgrade(fixture, "2.0", "2.0", 25 * MINUTE_MS);
+    request_upgrade(fixture, "2.0", "2.0", UPGRADE_LIFE_MS);
     save_earlier_request(fixture, fixture->initiated_at_ms);
     write_result(fixture, fixture->initiated_at_ms, result);
     run_later_process(fixture);
@@ -444,7 +443,7 @@ static void test_overdue_request_is_not_obeyed(void **state)
 {
     struct fixture *fixture = *state;
     struct upgrade_state upgrade;
-    request_upgrade(fixture, "2.0", "2.0", 25 * MINUTE_MS);
+    request_upgrade(fixture, "2.0", "2.0", UPGRADE_LIFE_MS);
     upgrade_begin(&upgrade, &fixture->parts);
     upgrade_check_requests(&upgrade, &fixture->service);
     assert_int_equal(count_stop_requests(fixture), 0);
