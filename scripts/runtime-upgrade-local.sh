@@ -97,10 +97,10 @@ pull_requested() {
     local service name=${image_name[runtime]%@*}
     if [[ ${name##*/} == *:* ]]; then name=${name%:*}; fi
     limit "$PULL_LIMIT_S" docker pull "$name:$target" || return
-    docker tag "$name:$target" "${image_name[runtime]}" || return
     for service in "${services[@]}"; do
         [[ $service == runtime ]] || limit "$PULL_LIMIT_S" compose pull "$service" || return
     done
+    docker tag "$name:$target" "${image_name[runtime]}"
 }
 
 build_or_pull() {
