@@ -114,6 +114,21 @@ forged_version_is_refused() {
     machine_wait_until 20 "curl -fs $RUNTIME/health | grep '\"upgrade\": null'"
 }
 
+# As after make install: the state directory is a link to one that only root can reach.
+dynamic_user_is_served() {
+    machine_exec "sed -i 's/^DynamicUser=no/DynamicUser=yes/; /^User=/d' /etc/systemd/system/$UNIT.d/droplet.conf
+        systemctl daemon-reload; systemctl restart $UNIT; test -L /var/lib/mission-control-runtime"
+    runtime_serves
+    publish_release "perl -pi -e 's/0\.2\.0/0.6.0/g' \$program" /srv/0.6.0
+    request_upgrade 0.6.0
+    wait_for_history success
+    runs_version 0.6.0
+    publish_release "printf '%s\n' '#!/bin/sh' 'echo mission-control-runtime 0.7.0; exit 70' >\$program" /srv/0.7.0
+    request_upgrade 0.7.0
+    wait_for_history rolled_back
+    runs_version 0.6.0
+}
+
 # From here on the machine follows its source.
 source_is_followed() {
     machine_exec "echo UPGRADE_FOLLOW=tag >>/etc/mission-control/runtime.env"
@@ -197,6 +212,7 @@ main() {
     check "a version that the board requests is installed" requested_version_is_installed
     check "a broken version is rolled back, and its units" broken_version_is_rolled_back
     check "a version with a forged list is refused" forged_version_is_refused
+    check "a runtime with a dynamic user is upgraded" dynamic_user_is_served
     check "with UPGRADE_FOLLOW=tag a good release is applied" source_is_followed
     check "a bad release is rolled back" bad_release_is_rolled_back
     check "a tampered release is refused" tampered_release_is_refused

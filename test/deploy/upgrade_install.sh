@@ -290,6 +290,18 @@ interrupted_request_is_resumed() {
     expect_installed 0.3.0
 }
 
+# As with DynamicUser=: the state directory is a link to one that only root can reach.
+dynamic_user_is_served() {
+    make_installed_machine
+    mkdir -m 0700 "$machine/var/lib/private"
+    mv "$state" "$machine/var/lib/private"
+    ln -s private/mission-control-runtime "$state"
+    publish 0.4.0
+    request 0.4.0
+    fails upgrade
+    expect_result rolled_back "runtime 0.4.0 did not become healthy"
+}
+
 # A machine whose source has moved on does not overtake the board.
 source_is_followed_only_if_allowed() {
     make_installed_machine
@@ -384,6 +396,7 @@ main() {
     check "targets that are not versions are refused" wrong_targets_are_refused
     check "OpenClaw alone is not installed" openclaw_alone_is_not_installed
     check "links and pipes of the runtime's user are not followed" links_are_not_followed
+    check "a dynamic user's directory is reached" dynamic_user_is_served
     check "an interrupted request is resumed" interrupted_request_is_resumed
     check "the source is followed only with UPGRADE_FOLLOW=tag" source_is_followed_only_if_allowed
     check "the requested image is pulled" requested_image_is_pulled
