@@ -13,6 +13,9 @@
  *     rolled_back    when the installer's result says so, with its reason
  *     failed         UPGRADE_LIFE_MS after it was initiated, before the backend gives it up
  *
+ * A version may start, be recorded as a success, and still be replaced by its installer, which asks
+ * more of it than that it starts. Then the history gets rolled_back after the success.
+ *
  * An installation that failed without changing anything is only shown until then: it can be
  * repeated. A target that is empty or "unknown" is met by any version, and one for OpenClaw by an
  * OpenClaw whose version cannot be known. The backend itself ends a request whose targets it reads
@@ -221,6 +224,7 @@ static enum convex_outcome record_without_versions(struct upgrade_state *state,
     else
         snprintf(reason, sizeof reason, "not installed within %d minutes: %s",
             UPGRADE_LIFE_MS / (60 * 1000), missing);
+    state->rollback_sent |= is_rolled_back;
     result.status = is_rolled_back ? "rolled_back" : "failed";
     result.error = reason;
     return record_upgrade(state, service, upgrade, &result, error);
@@ -249,9 +253,46 @@ static enum convex_outcome judge_upgrade(struct upgrade_state *state, const stru
     return outcome;
 }
 
+/* The request has ended, but the installer has gone back to the old version after that. */
+static void record_late_rollback(struct upgrade_state *state, const struct service *service)
+{
+    const struct upgrade_record *record = &state->acted_on;
+    struct installation installation;
+    struct error error;
+    if (record->initiated_at_ms == 0 || state->rollback_sent)
+        return;
+    installation_load(state->parts->config->state_dir, record->initiated_at_ms, &installation);
+    if (installation.status != INSTALLATION_ROLLED_BACK)
+        return;
+    const struct upgrade ended = {.initiated_at_ms = record->initiated_at_ms};
+    const struct upgrade_result result = {
+        .status = "rolled_back",
+        .from_openclaw = record->from_openclaw,
+        .to_openclaw = record->to_openclaw,
+        .from_runtime = record->from_runtime,
+        .to_runtime = record->to_runtime,
+        .duration_ms = upgrade_age_ms(state, &ended),
+        .error = installation.error,
+    };
+    /* Sent once: if only the answer is lost, the backend has it. */
+    state->rollback_sent = true;
+    enum convex_outcome outcome = record_upgrade(state, service, &ended, &result, &error);
+    if (outcome != CONVEX_SUCCESS)
+        log_warn(component, "failed to report upgrade result: %s", error.text);
+    end_acted_on(state);
+}
+
 static bool has_open_upgrade(const struct upgrade_state *state)
 {
     return state->acted_on.initiated_at_ms != 0 && !state->acted_on_ended;
+}
+
+/* The backend does not have the request that was acted on any more. */
+static void end_without_request(struct upgrade_state *state, const struct service *service)
+{
+    record_late_rollback(state, service);
+    if (has_open_upgrade(state))
+        end_acted_on(state);
 }
 
 /* True when no further attempt is due. An error of the backend's function counts as an answer. */
@@ -286,7 +327,7 @@ bool upgrade_report_result(struct upgrade_state *state, const struct service *se
     if (is_owed)
         outcome = judge_upgrade(state, service, &upgrade, openclaw, &error);
     else if (outcome == CONVEX_SUCCESS)
-        end_acted_on(state);
+        end_without_request(state, service);
     return record_report_attempt(state, outcome, &error);
 }
 
@@ -335,6 +376,8 @@ static void shut_down_for_upgrade(
     struct error error;
     text_copy(record.from_openclaw, sizeof record.from_openclaw, openclaw);
     text_copy(record.from_runtime, sizeof record.from_runtime, config->runtime_version);
+    text_copy(record.to_openclaw, sizeof record.to_openclaw, upgrade->openclaw);
+    text_copy(record.to_runtime, sizeof record.to_runtime, upgrade->runtime);
     if (save_for_next_process(state, upgrade, &record, &error) != 0) {
         log_error(component, "ignoring upgrade request: cannot persist it: %s", error.text);
         return;
@@ -392,8 +435,8 @@ static void handle_pending_upgrade(
 {
     char openclaw[VERSION_BYTES];
     struct error error;
-    if (has_open_upgrade(state) && !is_acted_on(state, upgrade))
-        end_acted_on(state);
+    if (!is_acted_on(state, upgrade))
+        end_without_request(state, service);
     if (upgrade->initiated_at_ms == 0 || upgrade->initiated_at_ms == state->ended_at_ms ||
         !get_openclaw_version(state, openclaw))
         return;

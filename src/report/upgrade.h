@@ -22,6 +22,7 @@ struct upgrade_state {
     bool may_report;                    /* the first report no longer waits for it */
     bool stop_requested;                /* this process is about to shut down */
     bool acted_on_ended;                /* it has its result, or its request is gone */
+    bool rollback_sent;                 /* the backend may have recorded that it was rolled back */
     int64_t ended_at_ms;                /* initiatedAt of the last request with a result */
     int64_t logged_at_ms;               /* initiatedAt of the last one ignored with a warning */
 };

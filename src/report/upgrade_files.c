@@ -68,16 +68,25 @@ static void remove_upgrade_file(const char *state_dir, const char *name)
     unlink(path);
 }
 
+/* A text of the record; "" if it is absent. */
+static void read_version(
+    const json_t *document, const char *key, char version[static VERSION_BYTES])
+{
+    const char *text = json_guard_string(document, key);
+    text_copy(version, VERSION_BYTES, text != NULL ? text : "");
+}
+
 void upgrade_record_load(const char *state_dir, struct upgrade_record *record)
 {
     json_t *document = load_upgrade_file(state_dir, record_name);
-    const char *openclaw = json_guard_string(document, "fromOpenclaw");
-    const char *runtime = json_guard_string(document, "fromRuntime");
     *record = (struct upgrade_record){0};
-    if (openclaw != NULL && runtime != NULL &&
+    if (json_guard_string(document, "fromOpenclaw") != NULL &&
+        json_guard_string(document, "fromRuntime") != NULL &&
         json_guard_time_ms(document, "initiatedAt", 1, &record->initiated_at_ms)) {
-        text_copy(record->from_openclaw, sizeof record->from_openclaw, openclaw);
-        text_copy(record->from_runtime, sizeof record->from_runtime, runtime);
+        read_version(document, "fromOpenclaw", record->from_openclaw);
+        read_version(document, "fromRuntime", record->from_runtime);
+        read_version(document, "toOpenclaw", record->to_openclaw);
+        read_version(document, "toRuntime", record->to_runtime);
     }
     json_decref(document);
 }
@@ -86,8 +95,9 @@ int upgrade_record_save(
     const char *state_dir, const struct upgrade_record *record, struct error *error)
 {
     return save_upgrade_file(state_dir, record_name,
-        json_pack("{s:I, s:s, s:s}", "initiatedAt", (json_int_t)record->initiated_at_ms,
-            "fromOpenclaw", record->from_openclaw, "fromRuntime", record->from_runtime),
+        json_pack("{s:I, s:s, s:s, s:s, s:s}", "initiatedAt", (json_int_t)record->initiated_at_ms,
+            "fromOpenclaw", record->from_openclaw, "fromRuntime", record->from_runtime,
+            "toOpenclaw", record->to_openclaw, "toRuntime", record->to_runtime),
         error);
 }
 

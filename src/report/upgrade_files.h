@@ -15,6 +15,8 @@ struct upgrade_record {
     int64_t initiated_at_ms; /* identifies the request; 0: there is no record */
     char from_openclaw[VERSION_BYTES];
     char from_runtime[VERSION_BYTES];
+    char to_openclaw[VERSION_BYTES]; /* the targets; "" in records of older releases */
+    char to_runtime[VERSION_BYTES];
 };
 
 /* Reads the file; one that is missing or damaged is an empty record. Blocks for the disk. */

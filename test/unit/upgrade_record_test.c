@@ -59,8 +59,11 @@ static bool exists_in_dir(const char *name)
     return access(path, F_OK) == 0;
 }
 
-static const struct upgrade_record sample_record = {
-    .initiated_at_ms = 1795240507221, .from_openclaw = "2026.9.6", .from_runtime = "0.2.0"};
+static const struct upgrade_record sample_record = {.initiated_at_ms = 1795240507221,
+    .from_openclaw = "2026.9.6",
+    .from_runtime = "0.2.0",
+    .to_openclaw = "",
+    .to_runtime = "0.3.0"};
 
 static void expect_empty_record(void)
 {

@@ -342,6 +342,52 @@ static void test_rollback_is_recorded_with_its_reason(void **state)
     assert_false(exists(fixture, "upgrade-result.json"));
 }
 
+/* As the backend does with a result, and people may do. */
+static void remove_request(struct fixture *fixture)
+{
+    snprintf(fixture->pending, sizeof fixture->pending,
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"status\":\"success\",\"value\":null}");
+}
+
+/* A version that starts, and that its installer still replaces, is a success and then a rollback.
+ */
+static void test_rollback_after_the_success_is_recorded_as_well(void **state)
+{
+    struct fixture *fixture = *state;
+    run_obeying_process(fixture);
+    set_versions(fixture, "2.0", "2.0");
+    run_later_process(fixture);
+    expect_recorded(fixture, "\"status\":\"success\"");
+    remove_request(fixture);
+    write_result(fixture, fixture->initiated_at_ms,
+        "\"status\":\"rolled_back\",\"error\":\"2.0 did not become healthy\"");
+    set_versions(fixture, "1.0", "1.0");
+    for (int process = 0; process < 2; process++)
+        run_later_process(fixture);
+    assert_int_equal(atomic_load(&fixture->records), 2);
+    assert_non_null(strstr(fixture->recorded, "\"status\":\"rolled_back\""));
+    assert_non_null(strstr(fixture->recorded, "\"toRuntimeVersion\":\"2.0\""));
+    assert_non_null(strstr(fixture->recorded, "\"error\":\"2.0 did not become healthy\""));
+    assert_false(exists(fixture, "upgrade-result.json"));
+}
+
+/* Left while the old version already runs, as the script for Compose does. */
+static void test_rollback_is_noticed_by_a_running_process(void **state)
+{
+    struct fixture *fixture = *state;
+    struct upgrade_state upgrade;
+    save_earlier_request(fixture, fixture->initiated_at_ms);
+    remove_request(fixture);
+    upgrade_begin(&upgrade, &fixture->parts);
+    assert_true(upgrade_report_result(&upgrade, &fixture->service));
+    upgrade_check_requests(&upgrade, &fixture->service);
+    assert_int_equal(atomic_load(&fixture->records), 0);
+    write_result(fixture, fixture->initiated_at_ms, "\"status\":\"rolled_back\"");
+    upgrade_check_requests(&upgrade, &fixture->service);
+    upgrade_check_requests(&upgrade, &fixture->service);
+    expect_recorded(fixture, "\"status\":\"rolled_back\"");
+}
+
 /* It can be installed by another attempt until the 25 minutes have passed. */
 static void test_failed_installation_is_shown_and_recorded_later(void **state)
 {
@@ -472,8 +518,7 @@ static void test_withdrawn_request_is_forgotten(void **state)
     run_obeying_process(fixture);
     run_later_process(fixture);
     expect_waiting(fixture, "runtime 2.0");
-    snprintf(fixture->pending, sizeof fixture->pending,
-        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"status\":\"success\",\"value\":null}");
+    remove_request(fixture);
     run_later_process(fixture);
     expect_not_waiting(fixture);
     assert_false(exists(fixture, "upgrade-request.json"));
@@ -633,6 +678,8 @@ int main(void)
         TEST(test_request_fails_after_25_minutes),
         TEST(test_running_process_records_the_failure),
         TEST(test_rollback_is_recorded_with_its_reason),
+        TEST(test_rollback_after_the_success_is_recorded_as_well),
+        TEST(test_rollback_is_noticed_by_a_running_process),
         TEST(test_failed_installation_is_shown_and_recorded_later),
         TEST(test_result_of_another_request_is_ignored),
         TEST(test_unknowable_version_is_no_failure),
