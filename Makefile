@@ -234,7 +234,8 @@ docker-upgrade: ## upgrade the containers, or roll back
 # The manual page and the completion are generated from the table of options and --help.
 MANUAL := $(BUILD)/mission-control-runtime.8
 COMPLETION := $(BUILD)/mission-control-runtime.bash
-UNITS := mission-control-runtime.service mission-control-runtime@.service
+UNITS := mission-control-runtime.service mission-control-runtime@.service \
+	mission-control-upgrade.service mission-control-upgrade.path
 DIST_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell date -r VERSION +%s))
 MANUAL_DATE := $(shell date -u -d @$(DIST_TIME) +%Y-%m-%d)
 
@@ -249,18 +250,21 @@ $(COMPLETION): $(BUILD)/manual
 
 install: $(BUILD)/mission-control-runtime $(MANUAL) $(COMPLETION) ## install to PREFIX (/usr/local), below DESTDIR
 	install -D -m 0755 $< $(DESTDIR)$(PREFIX)/bin/mission-control-runtime
+	install -D -m 0755 deploy/upgrade/mission-control-upgrade \
+		$(DESTDIR)$(PREFIX)/sbin/mission-control-upgrade
 	install -D -m 0644 $(MANUAL) $(DESTDIR)$(PREFIX)/share/man/man8/mission-control-runtime.8
 	install -D -m 0644 $(COMPLETION) \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/mission-control-runtime
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	for unit in $(UNITS); do \
-		sed 's|/usr/local/bin/|$(PREFIX)/bin/|' deploy/systemd/$$unit \
+		sed 's|/usr/local/\(s*bin\)/|$(PREFIX)/\1/|' deploy/systemd/$$unit \
 			>$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
 		chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
 	done
 
 uninstall: ## remove the installed files, with the same PREFIX and DESTDIR
 	rm -f $(DESTDIR)$(PREFIX)/bin/mission-control-runtime \
+		$(DESTDIR)$(PREFIX)/sbin/mission-control-upgrade \
 		$(DESTDIR)$(PREFIX)/share/man/man8/mission-control-runtime.8 \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/mission-control-runtime \
 		$(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(UNITS))

@@ -106,6 +106,7 @@ find_missing_to_test() {
     need systemd has_command systemd-analyze
     need kubernetes-client has_kubectl
     need mandoc has_command mandoc
+    need minisign has_command minisign
     need bsdextrautils has_command col
     need npm has_command npm
     need curl has_command curl

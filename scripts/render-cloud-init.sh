@@ -3,12 +3,14 @@
 # runtime of one account.
 #
 # Usage: scripts/render-cloud-init.sh --account ID --convex-url URL
-#            (--image IMAGE | --native RELEASE_URL) [--service-token-file FILE]
-#            [--gateway-url URL] [--gateway-token-file FILE] [--output FILE]
+#            (--image IMAGE | --native RELEASE_URL) [--releases URL] [--signing-key KEY | --sha256 HEX]
+#            [--service-token-file FILE] [--gateway-url URL] [--gateway-token-file FILE] [--output FILE]
 #
 # The service token is read from FILE or standard input, never from an argument, which any user could
 # read in ps. --image runs a container; --native installs the program from a web directory that holds
-# the output of `make dist`. The result contains the tokens; it goes to standard output, or to a file
+# the output of `make dist`. --releases is the directory of one release, with {version} in it. KEY is the
+# minisign public key that signs SHA256SUMS there, HEX the digest of the only archive or image to install;
+# --native needs one of them. The result contains the tokens; it goes to standard output, or to a file
 # with mode 0600.
 
 set -euo pipefail
@@ -19,6 +21,7 @@ readonly TEMPLATE=$ROOT/deploy/cloud-init/user-data.yaml.in
 # User data limit of DigitalOcean and others.
 readonly MAX_BYTES=16384
 readonly URL_PATTERN='^https?://[A-Za-z0-9._~:/%@-]+$'
+readonly RELEASE_PATTERN='^(https|file)://[A-Za-z0-9._~:/%@{}-]+$'
 readonly NATIVE_PACKAGES='libcurl4 libjansson4 libmicrohttpd12 libssl3'
 declare -A options=()
 
@@ -26,8 +29,8 @@ parse_arguments() {
     while (($# > 0)); do
         case $1 in
         -h | --help) usage && exit ;;
-        --account | --convex-url | --image | --native | --service-token-file | --gateway-url | \
-            --gateway-token-file | --output)
+        --account | --convex-url | --image | --native | --releases | --signing-key | --sha256 | \
+            --service-token-file | --gateway-url | --gateway-token-file | --output)
             (($# > 1)) || die_argument "$1 needs a value"
             options[${1#--}]=$2
             shift 2
@@ -53,11 +56,28 @@ check_arguments() {
     if [[ -n ${options[image]-} && -z ${options[native]-} ]]; then
         require_option image '^[a-z0-9][A-Za-z0-9._:/@-]*$' "an image, e.g. registry.example/runtime:latest"
     elif [[ -n ${options[native]-} && -z ${options[image]-} ]]; then
-        require_option native '^(https?|file)://[A-Za-z0-9._~:/%@-]+$' "a URL"
+        require_option native "$RELEASE_PATTERN" "an https or file URL: others can be changed on their way"
+        [[ -n ${options[signing-key]-}${options[sha256]-} ]] ||
+            die_argument "--native needs --signing-key or --sha256: what cannot be verified is not installed"
     else
         die_argument "exactly one of --image and --native is required"
     fi
+    check_verification
     if [[ -n ${options[gateway-url]-} ]]; then require_option gateway-url "$URL_PATTERN" "a URL"; fi
+}
+
+check_verification() {
+    if [[ -n ${options[releases]-} ]]; then
+        require_option releases "$RELEASE_PATTERN" "an https or file URL with {version} in it"
+    fi
+    if [[ -n ${options[signing-key]-} ]]; then
+        require_option signing-key '^RW[A-Za-z0-9+/]{54}$' "the second line of a minisign public key file"
+    fi
+    if [[ -n ${options[sha256]-} ]]; then
+        require_option sha256 '^[0-9a-f]{64}$' "64 hexadecimal digits"
+    fi
+    [[ -z ${options[image]-} || -z ${options[signing-key]-} || -n ${options[releases]-} ]] ||
+        die_argument "--signing-key needs --releases for an image: the signed list of digests is there"
 }
 
 # read_token FILE: prints its first line. printf is a builtin, so the token never shows up in ps.
@@ -81,12 +101,23 @@ read_tokens() {
     fi
 }
 
-# select_blocks NAME...: prints the template, dropping each block "#[NAME]".."#[end]" that is not listed.
+# select_blocks NAME...: prints the template, dropping each block "#[NAME]".."#[end]" that is not listed,
+# and with each file "#[include FILE]" as the block of text of the line before.
 select_blocks() {
-    awk -v chosen=" $* " '
+    awk -v chosen=" $* " -v root="$ROOT" '
+        /^#\[include / {
+            file = root "/" substr($2, 1, length($2) - 1)
+            while (!skip && (getline line <file) > 0) print line == "" ? "" : "      " line
+            close(file)
+            next
+        }
         /^#\[end\]$/ { skip = 0; next }
         /^#\[[a-z-]+\]$/ { skip = !index(chosen, " " substr($0, 3, length($0) - 3) " "); next }
         !skip' "$TEMPLATE"
+}
+
+upgrade_script() {
+    gzip -9 -n -c "$ROOT/deploy/upgrade/mission-control-upgrade" | base64 -w 0
 }
 
 base64_of() {
@@ -94,19 +125,26 @@ base64_of() {
 }
 
 render() {
-    local blocks=() packages=docker.io text
+    local blocks=() packages=docker.io kind=container text
     if [[ -n ${options[native]-} ]]; then
         blocks+=(native)
         packages=$NATIVE_PACKAGES
+        kind=native
     else
         blocks+=(container)
     fi
+    if [[ -n ${options[signing-key]-} ]]; then packages+=" minisign"; fi
     if [[ -n ${options[gateway-url]-} ]]; then blocks+=(gateway-url); fi
     text=$(select_blocks "${blocks[@]}")
     text=${text//@ACCOUNT_ID@/"${options[account]}"}
     text=${text//@CONVEX_URL@/"${options[convex-url]}"}
     text=${text//@GATEWAY_URL@/"${options[gateway-url]-}"}
     text=${text//@SOURCE@/"${options[image]-}${options[native]-}"}
+    text=${text//@KIND@/"$kind"}
+    text=${text//@RELEASES@/"${options[releases]-}"}
+    text=${text//@SIGNING_KEY@/"${options[signing-key]-}"}
+    text=${text//@SHA256@/"${options[sha256]-}"}
+    text=${text//@UPGRADE_SCRIPT@/"$(upgrade_script)"}
     text=${text//@PACKAGES@/"$packages"}
     text=${text//@SERVICE_TOKEN@/"$(base64_of "$service_token")"}
     printf '%s\n' "${text//@GATEWAY_TOKEN@/"$(base64_of "$gateway_token")"}"

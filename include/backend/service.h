@@ -191,7 +191,7 @@ struct upgrade {
 };
 
 struct upgrade_result {
-    bool success;
+    const char *status; /* "success", "failed" or "rolled_back" */
     const char *from_openclaw;
     const char *to_openclaw;
     const char *from_runtime;
@@ -202,7 +202,7 @@ struct upgrade_result {
 
 /*
  * Replaces the stored status and, unless config is NULL, what is known of this runtime: machine and
- * versions, as of now. openclaw_version is NULL while unknown. Idempotent.
+ * versions, as of now. openclaw_version is NULL while it is being detected. Idempotent.
  */
 enum convex_outcome service_report_status(const struct service *service, const char *status,
     const struct config *config, const char *openclaw_version, struct error *error);

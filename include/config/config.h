@@ -75,6 +75,7 @@ enum option_id {
     OPTION_AGENT_SYNC_INTERVAL,
     OPTION_HEALTH_CHECK_INTERVAL,
     OPTION_UPGRADE_MODE,
+    OPTION_UPGRADE_FOLLOW,
     OPTION_RUNTIME_VERSION,
     OPTION_HEALTH_HOST,
     OPTION_HEALTH_PORT,
@@ -164,7 +165,8 @@ struct config {
     char *droplet_id;
     char *droplet_ip;
     char *droplet_region;
-    char *upgrade_mode; /* compared with "exit" only */
+    char *upgrade_mode;      /* compared with "exit" only */
+    unsigned upgrade_follow; /* UPGRADE_FOLLOW: 1 if tag; only mission-control-upgrade obeys it */
 
     /* Shown by config_describe beside the values. */
     enum config_origin origins[CONFIG_OPTIONS];

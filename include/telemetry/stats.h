@@ -47,6 +47,17 @@ struct stats_attempts_view {
     bool none_succeeds;     /* stats_attempts_judge */
 };
 
+enum { STATS_VERSION_BYTES = 128 };
+
+/* An upgrade that the board has requested and that has not ended. Times are the backend's. */
+struct stats_upgrade {
+    int64_t initiated_at_ms;            /* 0: none is waited for */
+    int64_t fails_at_ms;                /* unless the versions are there by then */
+    char openclaw[STATS_VERSION_BYTES]; /* the targets, as requested */
+    char runtime[STATS_VERSION_BYTES];
+    char text[STATS_TEXT_BYTES]; /* what is waited for, in a sentence without its full stop */
+};
+
 /*
  * Atomics are written by the thread that observes the event and read by any thread. Times are
  * wall-clock milliseconds, 0 for never.
@@ -88,6 +99,7 @@ struct stats {
         bool failed;   /* that attempt */
     } agents[STATS_AGENTS];
     struct stats_attempts_view attempts; /* the agents' counts are computed when asked for */
+    struct stats_upgrade upgrade;
 };
 
 /* Embedded. Called before other threads start and after they have ended. Cannot fail. */
@@ -127,6 +139,10 @@ bool stats_none_succeeds(
 
 /* Makes the reporter send a report soon, as health may have changed. Any thread; briefly locks. */
 void stats_changed(struct stats *stats);
+
+/* Publishes and copies the upgrade that is waited for. Any thread; briefly take the lock. */
+void stats_set_upgrade(struct stats *stats, const struct stats_upgrade *upgrade);
+void stats_upgrade(struct stats *stats, struct stats_upgrade *upgrade);
 
 /* Copies the last error of each source. Any thread; briefly takes the lock. */
 void stats_errors(struct stats *stats, struct stats_error errors[static STATS_SOURCES]);

@@ -350,11 +350,10 @@ enum convex_outcome service_pending_upgrade(
 enum convex_outcome service_record_upgrade(
     const struct service *service, const struct upgrade_result *result, struct error *error)
 {
-    json_t *arguments = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s*}", "status",
-        result->success ? "success" : "failed", "fromOpenclawVersion", result->from_openclaw,
-        "toOpenclawVersion", result->to_openclaw, "fromRuntimeVersion", result->from_runtime,
-        "toRuntimeVersion", result->to_runtime, "duration", (json_int_t)result->duration_ms,
-        "error", result->error);
+    json_t *arguments = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s*}", "status", result->status,
+        "fromOpenclawVersion", result->from_openclaw, "toOpenclawVersion", result->to_openclaw,
+        "fromRuntimeVersion", result->from_runtime, "toRuntimeVersion", result->to_runtime,
+        "duration", (json_int_t)result->duration_ms, "error", result->error);
     /* ONCE: each call appends to a history. */
     return call_for_effect(service, "recordUpgradeResult", arguments, CONVEX_ONCE, error);
 }

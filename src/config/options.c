@@ -27,6 +27,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
 static const char *const log_formats[] = {"text", "json", NULL};
 static const char *const switches[] = {"off", "on", NULL};
 static const char *const backend_versions[] = {"auto", "v0", "v1", NULL};
+static const char *const upgrade_sources[] = {"board", "tag", NULL};
 static const char *const lane_kinds[] = {"auto", "agent", "session", NULL};
 
 /* A choice is stored as its index in choices, straight into the field, an unsigned or an enum. */
@@ -143,6 +144,9 @@ const struct option config_options[CONFIG_OPTIONS] = {
     [OPTION_UPGRADE_MODE] = {"UPGRADE_MODE", SECTION_STATUS, OPTION_TEXT, OPTION_RAW,
         FIELD(upgrade_mode), .fallback = "exit",
         .help = "exit: shut down when an upgrade is requested; anything else: ignore the request"},
+    [OPTION_UPGRADE_FOLLOW] = {"UPGRADE_FOLLOW", SECTION_STATUS, OPTION_CHOICE, 0,
+        FIELD(upgrade_follow), .choices = upgrade_sources, .fallback = "board",
+        .help = "What mission-control-upgrade installs: only what the board requests, or its tag"},
     [OPTION_RUNTIME_VERSION] = {"RUNTIME_VERSION", SECTION_STATUS, OPTION_TEXT, OPTION_RAW,
         FIELD(runtime_version), .computed = "the program's version", .example = "0.2.0",
         .help = "Runtime version to report"},

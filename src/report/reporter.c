@@ -92,8 +92,7 @@ static bool send_report(struct reporter *reporter, const struct service *for_rou
     service.timeout_ms = reporter->was_v1 ? V1_TIMEOUT_MS : 0;
     char openclaw[VERSION_BYTES];
     bool known = version_probe_get_any(
-                     reporter->parts.version, reporter->parts.roster, openclaw, sizeof openclaw) &&
-                 strcmp(openclaw, VERSION_PROBE_UNKNOWN) != 0;
+        reporter->parts.version, reporter->parts.roster, openclaw, sizeof openclaw);
     bool good = is_health_good(reporter);
     int64_t now_ms = clock_wall_ms();
     struct error error;

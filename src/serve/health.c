@@ -245,23 +245,37 @@ static json_t *json_health_reason(const struct runtime_health *seen)
     return json;
 }
 
+/* What is waited for since the board requested an upgrade; null if nothing is. */
+static json_t *json_health_upgrade(struct stats *stats)
+{
+    struct stats_upgrade upgrade;
+    stats_upgrade(stats, &upgrade);
+    if (upgrade.initiated_at_ms == 0)
+        return json_null();
+    return json_pack("{s:s, s:o, s:o, s:o, s:I, s:I}", "state", "waiting", "waitingFor",
+        json_body_words(upgrade.text), "openclaw", json_body_words(upgrade.openclaw), "runtime",
+        json_body_words(upgrade.runtime), "initiatedAt", (json_int_t)upgrade.initiated_at_ms,
+        "failsAt", (json_int_t)upgrade.fails_at_ms);
+}
+
 void health_append(struct text *body, const struct routes_sources *sources)
 {
     struct runtime_health seen;
     struct stats_error errors[STATS_SOURCES];
     health_read(&seen, sources);
     stats_errors(sources->stats, errors);
-    json_t *json = json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, "
-                             "s:b}",
-        "status", runtime_health_is_good(&seen) ? "healthy" : "degraded", "uptime",
-        uptime_s(sources->stats), "versions", json_body_versions(sources), "infrastructure",
-        json_infrastructure(sources->config), "gateway",
-        json_health_gateway(sources, &seen, errors), "delivery",
-        json_health_delivery(sources, &seen, errors), "heartbeat", json_heartbeat(sources),
-        "agentSync", json_agent_sync(sources, errors), "memory", json_memory(), "timestamp",
-        (json_int_t)clock_wall_ms(), "spool", json_health_spool(sources->stats, &seen), "reason",
-        json_health_reason(&seen), "backend", json_health_backend(sources, &seen), "otherRuntime",
-        other_runtime_is_seen(sources->other_runtime, clock_monotonic_ms()));
+    json_t *json =
+        json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:b}",
+            "status", runtime_health_is_good(&seen) ? "healthy" : "degraded", "uptime",
+            uptime_s(sources->stats), "versions", json_body_versions(sources), "infrastructure",
+            json_infrastructure(sources->config), "gateway",
+            json_health_gateway(sources, &seen, errors), "delivery",
+            json_health_delivery(sources, &seen, errors), "heartbeat", json_heartbeat(sources),
+            "agentSync", json_agent_sync(sources, errors), "memory", json_memory(), "timestamp",
+            (json_int_t)clock_wall_ms(), "spool", json_health_spool(sources->stats, &seen),
+            "reason", json_health_reason(&seen), "backend", json_health_backend(sources, &seen),
+            "upgrade", json_health_upgrade(sources->stats), "otherRuntime",
+            other_runtime_is_seen(sources->other_runtime, clock_monotonic_ms()));
     json_body_append(body, json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
 }
 

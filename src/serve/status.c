@@ -339,6 +339,14 @@ static json_t *state_reasons(
     return reasons;
 }
 
+/* A sentence on what is waited for since the board requested an upgrade; null if nothing is. */
+static json_t *json_status_upgrade(struct stats *stats)
+{
+    struct stats_upgrade upgrade;
+    stats_upgrade(stats, &upgrade);
+    return json_body_words(upgrade.initiated_at_ms != 0 ? upgrade.text : NULL);
+}
+
 void status_append(
     struct text *body, const struct routes_sources *sources, const struct trend *trend)
 {
@@ -351,7 +359,7 @@ void status_append(
     bool other_runtime = other_runtime_is_seen(sources->other_runtime, clock_monotonic_ms());
     json_t *json =
         json_pack("{s:s, s:o, s:b, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                  "s:o}",
+                  "s:o, s:o}",
             "state", state_word(stats, &health, held_by_operator), "reasons",
             state_reasons(&health, held_by_operator, other_runtime), "heldByHand", held_by_operator,
             "otherRuntime", other_runtime, "uptimeMs",
@@ -360,6 +368,7 @@ void status_append(
             json_queue(&view, sources->config), "workers", json_workers(sources), "waiting",
             json_waiting(sources), "errors", json_recent_errors(stats), "gateway",
             json_status_gateway(sources), "spool", json_status_spool(stats, &view), "backend",
-            json_backend(sources), "agents", json_agents(sources), "history", json_history(trend));
+            json_backend(sources), "agents", json_agents(sources), "history", json_history(trend),
+            "upgrade", json_status_upgrade(stats));
     json_body_append(body, json, JSON_COMPACT);
 }

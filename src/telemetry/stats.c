@@ -194,6 +194,20 @@ void stats_changed(struct stats *stats)
         loop_poke(stats->reporter);
 }
 
+void stats_set_upgrade(struct stats *stats, const struct stats_upgrade *upgrade)
+{
+    mutex_lock(&stats->lock);
+    stats->upgrade = *upgrade;
+    mutex_unlock(&stats->lock);
+}
+
+void stats_upgrade(struct stats *stats, struct stats_upgrade *upgrade)
+{
+    mutex_lock(&stats->lock);
+    *upgrade = stats->upgrade;
+    mutex_unlock(&stats->lock);
+}
+
 void stats_errors(struct stats *stats, struct stats_error errors[static STATS_SOURCES])
 {
     mutex_lock(&stats->lock);

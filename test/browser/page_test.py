@@ -310,6 +310,18 @@ def test_lost_runtime_is_shown(browser, harness):
              "the restarted runtime does not appear")
 
 
+def test_upgrade_that_is_waited_for_is_shown(browser, harness):
+    expect(browser.text("#upgrade") == "", "an upgrade is shown without a request")
+    harness.post(harness.board, "upgrade", {"openclaw": "", "runtime": "9.9.9"})
+    wait_for(lambda: harness.runtime.process.poll() == 0, "the request was not obeyed")
+    harness.start_runtime()
+    wait_for(lambda: "waiting for runtime 9.9.9 (now " in browser.text("#upgrade"),
+             "the page does not say what is waited for")
+    expect("upgrade" not in browser.text("#reasons"), "waiting is shown as a trouble")
+    harness.post(harness.board, "upgrade", {"clear": True})
+    wait_for(lambda: browser.text("#upgrade") == "", "the upgrade is shown after it was withdrawn")
+
+
 def test_page_contains_no_secret(browser, harness):
     status = harness.status()
     text = repr(status) + browser.run("return document.documentElement.outerHTML")
@@ -340,7 +352,8 @@ def run_tests(functions, program, harness):
 def main():
     build, program = sys.argv[1:]
     harness = Harness(build, ["worker1", "worker2", "worker3"],
-                      settings={"DELIVERY_BACKOFF_BASE_MS": "100", "DELIVERY_BACKOFF_MAX_MS": "1000"})
+                      settings={"DELIVERY_BACKOFF_BASE_MS": "100", "DELIVERY_BACKOFF_MAX_MS": "1000",
+                                "HEALTH_CHECK_INTERVAL": "5000"})
     try:
         harness.start_runtime()
         return run_tests(globals(), program, harness)

@@ -7,6 +7,7 @@
 readonly ACCOUNT=k57c10vd000000000000000000000000
 readonly TOKEN=mc_service_${ACCOUNT}_very_secret
 readonly MAX_BYTES=16384
+readonly KEY=RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
 readonly COMMON=(--account "$ACCOUNT" --convex-url https://a-1.convex.cloud)
 
 # render ARGUMENT...: renders $work/user-data, with the token on stdin.
@@ -20,7 +21,7 @@ render_container() {
 
 render_native() {
     echo gateway_secret >"$work/gateway_token"
-    render --native https://downloads.example/latest --gateway-url http://127.0.0.1:18789 \
+    render --native https://downloads.example/releases/latest/download --signing-key "$KEY" --gateway-url http://127.0.0.1:18789 \
         --gateway-token-file "$work/gateway_token"
 }
 
@@ -46,18 +47,24 @@ embedded() {
 
 scripts_pass_shellcheck() {
     local name
-    for name in machine upgrade setup; do
+    for name in machine setup; do
         embedded "/usr/local/sbin/mission-control-$name" >"$work/mission-control-$name"
         (($(wc -l <"$work/mission-control-$name") > 10))
         # The settings that they source exist on the machine only.
         shellcheck --exclude=SC1091,SC2154 "$work/mission-control-$name"
     done
+    # The upgrade is a file of its own, compressed.
+    grep -A 3 "/usr/local/sbin/mission-control-upgrade\$" "$work/user-data" |
+        sed -n 's/^    content: //p' | base64 -d | gzip -d >"$work/mission-control-upgrade"
+    cmp "$work/mission-control-upgrade" deploy/upgrade/mission-control-upgrade
+    shellcheck "$work/mission-control-upgrade"
 }
 
 units_pass_verify() {
     local name
-    for name in machine.service upgrade.service upgrade.timer; do
-        embedded "/etc/systemd/system/mission-control-$name" |
+    for name in machine.service upgrade.service upgrade.path upgrade.timer; do
+        { embedded "/etc/systemd/system/mission-control-$name"
+            embedded "/usr/local/lib/systemd/system/mission-control-$name"; } |
             sed 's|/usr/local/sbin/mission-control-[a-z]*|/bin/true|' >"$work/mission-control-$name"
     done
     embedded /etc/systemd/system/mission-control-runtime.service |
@@ -67,7 +74,7 @@ units_pass_verify() {
     fi
     # The machine installs the engine; the host of this test may have none.
     printf '[Unit]\nDescription=Engine\n[Service]\nExecStart=/bin/true\n' >"$work/docker.service"
-    systemd-analyze verify --man=no "$work"/mission-control-*.{service,timer} 2>"$work/verify"
+    systemd-analyze verify --man=no "$work"/mission-control-*.{service,path,timer} 2>"$work/verify"
     fails grep . "$work/verify"
 }
 
@@ -115,9 +122,15 @@ refuses_missing_token() {
 
 refuses_wrong_arguments() {
     refuses "one of --image and --native" "${COMMON[@]}"
-    refuses "one of --image and --native" "${COMMON[@]}" --image a --native https://b
+    refuses "one of --image and --native" "${COMMON[@]}" --image a --native https://b --sha256 x
     refuses "--account must be" --account $'k57\nb' --convex-url https://a --image a
     refuses "--convex-url must be" --account "$ACCOUNT" --convex-url ftp://a --image a
+    refuses "--native must be an https or file URL" "${COMMON[@]}" --native http://b --signing-key "$KEY"
+    refuses "--native needs --signing-key or --sha256" "${COMMON[@]}" --native https://b
+    refuses "--releases must be" "${COMMON[@]}" --native https://b --sha256 "${KEY//?/a}" --releases http://b
+    refuses "--sha256 must be" "${COMMON[@]}" --native https://b --sha256 "${KEY//?/a}"
+    refuses "--signing-key must be" "${COMMON[@]}" --native https://b --signing-key "${KEY}x"
+    refuses "--signing-key needs --releases" "${COMMON[@]}" --image a --signing-key "$KEY"
     refuses "does not belong to account k57other" --account k57other --convex-url https://a --image a
     refuses "unknown argument" "${COMMON[@]}" --image a --more
     refuses_missing_token

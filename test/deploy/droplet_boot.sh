@@ -8,6 +8,14 @@
 # shellcheck source-path=SCRIPTDIR source=lib/droplet.sh
 . "$(dirname "$0")/lib/droplet.sh"
 
+# shellcheck disable=SC2034 # machine.sh reads it
+machine_packages="minisign"
+
+install_extra_files() {
+    install -D -m 0600 "$work/release.key" "$1/srv/release.key"
+    minisign -S -s "$work/release.key" -m "$1/srv/release/SHA256SUMS" >/dev/null
+}
+
 runs_as_its_user() {
     machine_exec "[[ \$(ps -o user= -p \$(systemctl show -P MainPID $UNIT)) == mission* ]]"
 }
@@ -54,17 +62,77 @@ metadata_is_root_only() {
 }
 
 upgrades_are_automatic() {
-    machine_exec "systemctl is-enabled mission-control-upgrade.timer nftables.service $UNIT
-        systemctl is-active mission-control-upgrade.timer nftables.service
+    machine_exec "systemctl is-enabled mission-control-upgrade.timer mission-control-upgrade.path nftables.service $UNIT
+        systemctl is-active mission-control-upgrade.timer mission-control-upgrade.path nftables.service
         apt-config dump | grep -x 'APT::Periodic::Unattended-Upgrade \"1\";'"
 }
 
-# publish_release COMMAND: publishes a release in which COMMAND has modified "$program".
+# publish_release COMMAND [DIR]: publishes a release in which COMMAND has modified "$program" or "$unit".
 publish_release() {
-    machine_exec "directory=\$(mktemp -d); cd /srv/release; archive=\$(echo *.tar.gz)
-        tar -xzf \$archive -C \$directory; program=\$directory/usr/local/bin/mission-control-runtime
+    machine_exec "directory=\$(mktemp -d); to=${2:-/srv/release}; mkdir -p \$to; cd \$to
+        archive=\$(basename /srv/release/*.tar.gz)
+        tar -xzf /srv/release/\$archive -C \$directory
+        program=\$directory/usr/local/bin/mission-control-runtime
+        unit=\$directory/usr/local/lib/systemd/system/$UNIT
         $1
-        tar -czf \$archive -C \$directory usr; sha256sum \$archive >SHA256SUMS; rm -rf \$directory"
+        tar -czf \$archive -C \$directory usr; sha256sum \$archive >SHA256SUMS; rm -rf \$directory
+        minisign -S -s /srv/release.key -m SHA256SUMS >/dev/null"
+}
+
+# The board's request leads to the new version within seconds, and to a success in its history.
+requested_version_is_installed() {
+    machine_exec "echo HEALTH_CHECK_INTERVAL=1000 >>/etc/mission-control/runtime.env; systemctl restart $UNIT"
+    runtime_serves
+    publish_release "perl -pi -e 's/0\.2\.0/0.3.0/g' \$program; echo '# 0.3.0' >>\$unit" /srv/0.3.0
+    request_upgrade 0.3.0
+    wait_for_history success
+    runs_version 0.3.0
+    machine_exec "grep -x '# 0.3.0' /usr/local/lib/systemd/system/$UNIT
+        ! ls /var/lib/mission-control-runtime/upgrade-re*"
+}
+
+# A broken one leads to the old version with its units, and to rolled_back with the reason.
+broken_version_is_rolled_back() {
+    publish_release "printf '%s\n' '#!/bin/sh' '[ \"\$1\" != --version ] || exec echo mission-control-runtime 0.4.0' \
+        'exit 70' >\$program; echo '# 0.4.0' >>\$unit" /srv/0.4.0
+    request_upgrade 0.4.0
+    wait_for_history rolled_back
+    machine_exec "curl -fsS '$SANDBOX/sandbox/state?tables=runtimes' | grep 'runtime 0.4.0 did not become healthy'"
+    runs_version 0.3.0
+    runtime_serves
+    machine_exec "tail -n 1 /usr/local/lib/systemd/system/$UNIT | grep -x '# 0.3.0'"
+}
+
+# Until 25 min have passed the reason is on /health, and nothing is recorded.
+forged_version_is_refused() {
+    publish_release "touch \$program" /srv/0.5.0
+    machine_exec "echo >>/srv/0.5.0/SHA256SUMS"
+    request_upgrade 0.5.0
+    machine_wait_until 60 "curl -fs $RUNTIME/health | grep 'the installer reported: the signature of'"
+    runs_version 0.3.0
+    machine_exec "curl -fsS -d '{\"clear\": true}' $SANDBOX/sandbox/upgrade"
+    machine_wait_until 20 "curl -fs $RUNTIME/health | grep '\"upgrade\": null'"
+}
+
+# As after make install: the state directory is a link to one that only root can reach.
+dynamic_user_is_served() {
+    machine_exec "sed -i 's/^DynamicUser=no/DynamicUser=yes/; /^User=/d' /etc/systemd/system/$UNIT.d/droplet.conf
+        systemctl daemon-reload; systemctl restart $UNIT; test -L /var/lib/mission-control-runtime"
+    runtime_serves
+    publish_release "perl -pi -e 's/0\.2\.0/0.6.0/g' \$program" /srv/0.6.0
+    request_upgrade 0.6.0
+    wait_for_history success
+    runs_version 0.6.0
+    publish_release "printf '%s\n' '#!/bin/sh' 'echo mission-control-runtime 0.7.0; exit 70' >\$program" /srv/0.7.0
+    request_upgrade 0.7.0
+    wait_for_history rolled_back
+    runs_version 0.6.0
+}
+
+# From here on the machine follows its source.
+source_is_followed() {
+    machine_exec "echo UPGRADE_FOLLOW=tag >>/etc/mission-control/runtime.env"
+    good_release_is_applied
 }
 
 good_release_is_applied() {
@@ -80,7 +148,7 @@ good_release_is_applied() {
 bad_release_is_rolled_back() {
     local kept
     kept=$(machine_exec "sha256sum </usr/local/bin/mission-control-runtime")
-    publish_release "printf '#!/bin/sh\nexit 70\n' >\$program"
+    publish_release "printf '#!/bin/sh\n[ \"\$1\" != --version ] || exec echo mission-control-runtime 9\nexit 70\n' >\$program"
     fails machine_exec "systemctl start mission-control-upgrade.service"
     [[ $(machine_exec "sha256sum </usr/local/bin/mission-control-runtime") == "$kept" ]]
     machine_wait_until 20 "curl -fs -o /dev/null $RUNTIME/health"
@@ -95,8 +163,7 @@ tampered_release_is_refused() {
 }
 
 missed_first_installation_is_repeated() {
-    machine_exec "systemctl disable --now $UNIT; rm /var/lib/mission-control/tried
-        cd /srv/release; sha256sum *.tar.gz >SHA256SUMS; systemctl reset-failed"
+    machine_exec "systemctl disable --now $UNIT; rm /var/lib/mission-control/tried; systemctl reset-failed"
     publish_release "cp /srv/good \$program"
     machine_exec "systemctl start mission-control-upgrade.service; systemctl is-enabled $UNIT
         curl -fs -o /dev/null $RUNTIME/health"
@@ -125,7 +192,10 @@ shutdown_waits_for_run() {
 main() {
     cd "$ROOT"
     if ! has_engine "booting a Droplet"; then finish && return; fi
-    check "the user data is rendered" render --native file:///srv/release
+    has_tools "booting a Droplet" minisign || { finish && return; }
+    make_signing_key
+    check "the user data is rendered" render --native file:///srv/release --releases 'file:///srv/{version}' \
+        --signing-key "$signing_key"
     check "the machine is built" build_machine
     boot_machine "$work/user-data"
     check "cloud-init completes" wait_for_boot
@@ -139,7 +209,11 @@ main() {
     check "only root can read the metadata" metadata_is_root_only
     check "upgrades are automatic" upgrades_are_automatic
     check "a second setup changes nothing" setup_is_idempotent
-    check "a good release is applied" good_release_is_applied
+    check "a version that the board requests is installed" requested_version_is_installed
+    check "a broken version is rolled back, and its units" broken_version_is_rolled_back
+    check "a version with a forged list is refused" forged_version_is_refused
+    check "a runtime with a dynamic user is upgraded" dynamic_user_is_served
+    check "with UPGRADE_FOLLOW=tag a good release is applied" source_is_followed
     check "a bad release is rolled back" bad_release_is_rolled_back
     check "a tampered release is refused" tampered_release_is_refused
     check "a missed first installation is repeated" missed_first_installation_is_repeated

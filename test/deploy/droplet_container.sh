@@ -62,10 +62,44 @@ restarts_with_its_state() {
     runtime_serves
 }
 
-# publish_release LINE: publishes a release that adds that Dockerfile line to the first one.
+# publish_release LINES [TAG]: publishes a release that adds those Dockerfile lines to the first one.
 publish_release() {
-    machine_exec "printf 'FROM first\n%s\n' '$1' | docker build -q -t $SOURCE - && docker push -q $SOURCE
-        docker rmi $SOURCE"
+    local name=${SOURCE%:*}:${2:-latest}
+    machine_exec "printf 'FROM first\n%s\n' '$1' | docker build --network=host -q -t $name - && docker push -q $name
+        docker rmi $name"
+}
+
+# as_version VERSION: the lines that make the first release report itself as that version.
+as_version() {
+    printf 'USER root\nRUN perl -pi -e "s/0\\.2\\.0/%s/g" /usr/local/bin/mission-control-runtime\nUSER 10001:10001' "$1"
+}
+
+# The board's request leads to the new version within seconds, and to a success in its history.
+requested_version_is_installed() {
+    machine_exec "echo HEALTH_CHECK_INTERVAL=1000 >>/etc/mission-control/runtime.env; systemctl restart $UNIT"
+    runtime_serves
+    publish_release "$(as_version 0.3.0)" 0.3.0
+    request_upgrade 0.3.0
+    wait_for_history success
+    runs_version 0.3.0
+    machine_exec "! ls /var/lib/mission-control-runtime/upgrade-re*"
+}
+
+# A broken one leads to the old version, and to rolled_back with the reason.
+broken_version_is_rolled_back() {
+    publish_release "$(as_version 0.4.0)
+ENTRYPOINT [\"/bin/sh\", \"-c\", \"[ \\\"\$0\\\" != --version ] || exec mission-control-runtime --version; exit 70\"]" 0.4.0
+    request_upgrade 0.4.0
+    wait_for_history rolled_back
+    machine_exec "curl -fsS '$SANDBOX/sandbox/state?tables=runtimes' | grep 'runtime 0.4.0 did not become healthy'"
+    runs_version 0.3.0
+    runtime_serves
+}
+
+# From here on the machine follows its tag.
+source_is_followed() {
+    machine_exec "echo UPGRADE_FOLLOW=tag >>/etc/mission-control/runtime.env"
+    good_release_is_applied
 }
 
 current_image() {
@@ -132,7 +166,9 @@ main() {
     check "secrets are in files of mode 0600 only" secrets_are_kept
     check "a second setup changes nothing" setup_is_idempotent
     check "it restarts with its state, even after a kill" restarts_with_its_state
-    check "a good release is applied" good_release_is_applied
+    check "a version that the board requests is installed" requested_version_is_installed
+    check "a broken version is rolled back" broken_version_is_rolled_back
+    check "with UPGRADE_FOLLOW=tag a good release is applied" source_is_followed
     check "an upgrade probes the configured port" own_port_is_probed
     check "a bad release is rolled back" bad_release_is_rolled_back
     check "shutdown waits for the run in flight" shutdown_waits_for_run

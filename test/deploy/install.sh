@@ -16,6 +16,9 @@ installed_files() {
 	755 ./usr/local/bin/mission-control-runtime
 	644 ./usr/local/lib/systemd/system/mission-control-runtime.service
 	644 ./usr/local/lib/systemd/system/mission-control-runtime@.service
+	644 ./usr/local/lib/systemd/system/mission-control-upgrade.path
+	644 ./usr/local/lib/systemd/system/mission-control-upgrade.service
+	755 ./usr/local/sbin/mission-control-upgrade
 	644 ./usr/local/$COMPLETION_PATH
 	644 ./usr/local/$PAGE_PATH
 	END
@@ -31,6 +34,7 @@ uninstall_leaves_nothing() {
 install_elsewhere() {
     make -s --no-print-directory BUILD="$BUILD" install PREFIX="$prefix"
     grep -qx "ExecStart=$prefix/bin/mission-control-runtime" "$prefix/lib/systemd/system/"*@.service
+    grep -qx "ExecStart=$prefix/sbin/mission-control-upgrade" "$prefix/lib/systemd/system/"*upgrade.service
 }
 
 verify_unit() {
@@ -112,9 +116,23 @@ completion_narrows() {
         [[ $(completions mission-control-runtime --env-file VERS) == VERSION ]]
 }
 
+# As if the checkout and the engine's unit were there.
+verify_compose_units() {
+    mkdir "$work/compose"
+    cp deploy/compose/*.timer "$work/compose"
+    sed 's|^ExecStart=.*|ExecStart=/bin/true|; s|^WorkingDirectory=.*|WorkingDirectory=/|' \
+        deploy/compose/*.service >"$work/compose/mission-control-compose-upgrade.service"
+    printf '[Unit]\nDescription=Engine\n[Service]\nExecStart=/bin/true\n' >"$work/compose/docker.service"
+    systemd-analyze verify --man=no "$work/compose/"*.timer >"$work/verify" 2>&1
+    fails grep . "$work/verify"
+    grep -qx 'ExecStart=.*/scripts/runtime-upgrade-local.sh --if-requested' deploy/compose/*.service
+}
+
 check_units() {
     local unit
     has_tools "systemd-analyze on the units" systemd-analyze || return 0
+    check "systemd-analyze verify the units of the upgrade" verify_unit mission-control-upgrade.path
+    check "systemd-analyze verify the units for Compose" verify_compose_units
     for unit in "${UNITS[@]}"; do
         check "systemd-analyze verify $unit" verify_unit "$unit"
         check "$unit has an exposure of at most $MAX_EXPOSURE" verify_exposure "$unit"

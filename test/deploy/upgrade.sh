@@ -22,7 +22,7 @@ make_env() {
     sed -e "s/^ACCOUNT_ID=.*/ACCOUNT_ID=$SANDBOX_ACCOUNT/" -e "s/^HEALTH_PORT=.*/HEALTH_PORT=$HEALTH_PORT/" \
         -e 's,^CONVEX_URL=.*,CONVEX_URL=http://openclaw-gateway:18789,' \
         "$ROOT/.env.example" >"$work/project/.env"
-    printf 'SERVICE_TOKEN_HOST_FILE=./service_token\nANTHROPIC_API_KEY=%s\n' "$KEY" \
+    printf 'HEALTH_CHECK_INTERVAL=1000\nSERVICE_TOKEN_HOST_FILE=./service_token\nANTHROPIC_API_KEY=%s\n' "$KEY" \
         >>"$work/project/.env"
     printf '%s\n' "$TOKEN" >"$work/project/service_token"
     cat >"$work/project/sandbox.yml" <<OVERRIDE
@@ -108,6 +108,51 @@ check_failed_build() {
     is_healthy "$(container runtime)"
 }
 
+# request_upgrade VERSION: the board requests it, and the runtime leaves the request in its volume.
+request_upgrade() {
+    network_request host POST "$GATEWAY_PORT" /sandbox/upgrade "{\"openclaw\":\"\",\"runtime\":\"$1\"}"
+    wait_until 60 docker exec "$(container runtime)" \
+        grep -F "$1" /var/lib/mission-control-runtime/upgrade-request.json
+}
+
+# history_ends_with STATUS [WORDS]: whether the board's last upgrade has that status and reason.
+history_ends_with() {
+    local history
+    history=$(network_request host GET "$GATEWAY_PORT" "/sandbox/state?tables=runtimes" |
+        json_flatten | grep -F upgradeHistory)
+    expect_equal "$1" "$(sed -n 's/.*\.status\t//p' <<<"$history" | tail -n 1)" status
+    [[ -z ${2-} ]] || expect_contains "$(sed -n 's/.*\.error\t//p' <<<"$history" | tail -n 1)" "$2"
+}
+
+requested_version_is_installed() {
+    request_upgrade 0.3.0
+    upgrade_to requested 'ENV RUNTIME_VERSION=0.3.0'
+    expect_equal requested "$(release_in_use)" "in use"
+    wait_until 60 history_ends_with success
+}
+
+broken_version_is_rolled_back() {
+    request_upgrade 0.4.0
+    fails upgrade_to bad 'ENV RUNTIME_VERSION=0.4.0' 'HEALTHCHECK --interval=1s --retries=1 CMD ["/bin/false"]'
+    expect_equal requested "$(release_in_use)" "in use"
+    wait_until 60 history_ends_with rolled_back "the new containers did not become healthy"
+}
+
+other_version_is_rolled_back() {
+    request_upgrade 0.5.0
+    fails upgrade_to bad 'ENV RUNTIME_VERSION=0.4.9'
+    expect_equal requested "$(release_in_use)" "in use"
+    wait_until 60 history_ends_with rolled_back "the new images have runtime 0.4.9, not the requested 0.5.0"
+}
+
+# As the timer does it: nothing without a request.
+nothing_is_requested() {
+    local before
+    before=$(inspect "$(container runtime)" '{{.Id}}')
+    expect_equal "" "$(PROFILE="" "$ROOT/scripts/runtime-upgrade-local.sh" --if-requested 2>&1)"
+    expect_equal "$before" "$(inspect "$(container runtime)" '{{.Id}}')" "container"
+}
+
 test_runtime() {
     make_env
     check "the script starts runtime and gateway" check_openclaw_starts
@@ -123,6 +168,10 @@ test_runtime() {
         'HEALTHCHECK --interval=1s --retries=1 CMD ["/bin/false"]'
     check "an image that exits at once is rolled back" rolls_back 'ENTRYPOINT ["/bin/false"]'
     check "an image that cannot be built changes nothing" check_failed_build
+    check "the version that the board requests is installed" requested_version_is_installed
+    check "a requested version that is broken is rolled back" broken_version_is_rolled_back
+    check "images of another version than the requested one are rolled back" other_version_is_rolled_back
+    check "--if-requested does nothing without a request" nothing_is_requested
     check "docker-down VOLUMES=1 leaves nothing behind" check_nothing_remains
 }
 

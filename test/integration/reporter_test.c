@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -174,27 +175,124 @@ static void test_restart_request_shuts_down_once(void **state)
     test_env_stop_runtime(env);
 }
 
-/* A restart does not change this image, so the upgrade must not restart it indefinitely. */
-static void test_upgrade_without_effect_restarts_once_and_fails(void **state)
+enum { STATE_PATH_BYTES = TMP_DIR_BYTES + 64 };
+
+/* A file of the runtime's state directory. */
+static void path_in_state(
+    const struct test_env *env, const char *name, char path[static STATE_PATH_BYTES])
+{
+    snprintf(path, STATE_PATH_BYTES, "%s/state/%s", env->dir, name);
+}
+
+static bool state_has(const struct test_env *env, const char *name)
+{
+    char path[STATE_PATH_BYTES];
+    path_in_state(env, name, path);
+    return access(path, F_OK) == 0;
+}
+
+static json_t *read_request_file(const struct test_env *env)
+{
+    char path[STATE_PATH_BYTES];
+    path_in_state(env, "upgrade-request.json", path);
+    json_t *request = json_load_file(path, 0, NULL);
+    assert_non_null(request);
+    return request;
+}
+
+/* The only entry of the history; a new reference. */
+static json_t *only_history_entry(struct test_env *env)
+{
+    json_t *runtime = first_document(env, "runtimes");
+    json_t *history = json_object_get(runtime, "upgradeHistory");
+    assert_int_equal(json_array_size(history), 1);
+    json_t *entry = json_incref(json_array_get(history, 0));
+    json_decref(runtime);
+    return entry;
+}
+
+/* A restart does not change this image: the runtime waits, and restarts no second time. */
+static void test_upgrade_waits_for_its_installation(void **state)
+{
+    struct test_env *env = *state;
+    test_env_start_runtime(env, fast_reports);
+    wait_reported_status(env, "online");
+    test_env_wait_words(env, "/health", "\"upgrade\": null", true);
+    request_upgrade(env, "immediate");
+    expect_shutdown(env);
+    json_t *request = read_request_file(env);
+    assert_string_equal(board_string(request, "targetRuntimeVersion"), "0.3.0");
+    json_decref(request);
+    test_env_start_runtime(env, fast_reports);
+    test_env_wait_calls(env, "getPendingUpgrade", 4);
+    assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 0);
+    test_env_wait_log(env, "waiting for OpenClaw 2026.10.1 (now 2026.9.6) and runtime 0.3.0");
+    test_env_wait_words(env, "/health", "\"state\": \"waiting\"", true);
+    test_env_wait_words(env, "/status", "\"upgrade\":\"The board has requested an upgrade", true);
+    test_env_wait_words(env, "/health", "\"status\": \"healthy\"", true);
+    test_env_stop_runtime(env);
+}
+
+/* As mission-control-upgrade leaves it. */
+static void leave_rollback(struct test_env *env)
+{
+    char path[STATE_PATH_BYTES];
+    json_t *request = read_request_file(env);
+    json_t *result =
+        json_pack("{s:O, s:s, s:s}", "initiatedAt", json_object_get(request, "initiatedAt"),
+            "status", "rolled_back", "error", "runtime 0.3.0 did not answer within 120 s");
+    path_in_state(env, "upgrade-result.json", path);
+    assert_int_equal(json_dump_file(result, path, JSON_COMPACT), 0);
+    json_decref(result);
+    json_decref(request);
+}
+
+static void test_rollback_by_the_installer_is_recorded(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, fast_reports);
     wait_reported_status(env, "online");
     request_upgrade(env, "immediate");
     expect_shutdown(env);
+    leave_rollback(env);
     test_env_start_runtime(env, fast_reports);
-    test_env_wait_calls(env, "getPendingUpgrade", 4);
-    assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 1);
-    json_t *runtime = first_document(env, "runtimes");
-    const json_t *history = json_object_get(runtime, "upgradeHistory");
-    assert_int_equal(json_array_size(history), 1);
-    const json_t *entry = json_array_get(history, 0);
-    assert_string_equal(board_string(entry, "status"), "failed");
+    test_env_wait_calls(env, "getPendingUpgrade", 3);
+    json_t *entry = only_history_entry(env);
+    assert_string_equal(board_string(entry, "status"), "rolled_back");
+    assert_string_equal(board_string(entry, "error"), "runtime 0.3.0 did not answer within 120 s");
     assert_string_equal(board_string(entry, "fromRuntimeVersion"), "0.2.0");
-    assert_string_equal(board_string(entry, "toOpenclawVersion"), "2026.10.1");
-    json_decref(runtime);
+    json_decref(entry);
+    assert_false(state_has(env, "upgrade-request.json"));
+    assert_false(state_has(env, "upgrade-result.json"));
+    test_env_wait_words(env, "/health", "\"upgrade\": null", true);
     test_env_stop_runtime(env);
 }
+
+/* The backend would give it up 30 minutes after it was initiated, and know no reason. */
+static void test_upgrade_that_nothing_installs_fails(void **state)
+{
+    enum { AGE_MS = 25 * 60 * 1000 - 5000 };
+    struct test_env *env = *state;
+    test_env_start_runtime(env, fast_reports);
+    wait_reported_status(env, "online");
+    json_decref(test_env_post(env, "/sandbox/upgrade",
+        json_pack("{s:s, s:s, s:f}", "openclaw", "2026.9.6", "runtime", "0.3.0", "initiatedAt",
+            (double)(clock_wall_ms() - AGE_MS))));
+    expect_shutdown(env);
+    test_env_start_runtime(env, fast_reports);
+    test_env_wait_words(env, "/health", "\"state\": \"waiting\"", true);
+    test_env_wait_words(env, "/health", "\"upgrade\": null", true);
+    json_t *entry = only_history_entry(env);
+    assert_string_equal(board_string(entry, "status"), "failed");
+    assert_string_equal(
+        board_string(entry, "error"), "not installed within 25 minutes: runtime 0.3.0 (now 0.2.0)");
+    json_decref(entry);
+    test_env_stop_runtime(env);
+}
+
+/* The requested versions. */
+static const char *const upgraded[] = {
+    "HEALTH_CHECK_INTERVAL=50", "OPENCLAW_VERSION=2026.10.1", "RUNTIME_VERSION=0.3.0", NULL};
 
 static void test_effective_upgrade_is_reported_as_success(void **state)
 {
@@ -203,17 +301,15 @@ static void test_effective_upgrade_is_reported_as_success(void **state)
     wait_reported_status(env, "online");
     request_upgrade(env, "immediate");
     expect_shutdown(env);
-    test_env_start_runtime(env,
-        STRINGS("HEALTH_CHECK_INTERVAL=50", "OPENCLAW_VERSION=2026.10.1", "RUNTIME_VERSION=0.3.0"));
+    test_env_start_runtime(env, upgraded);
     test_env_wait_calls(env, "getPendingUpgrade", 3);
     /* Sent before the status report with the new versions, which would also end the request. */
     assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 1);
-    json_t *runtime = first_document(env, "runtimes");
-    const json_t *history = json_object_get(runtime, "upgradeHistory");
-    assert_int_equal(json_array_size(history), 1);
-    assert_string_equal(board_string(json_array_get(history, 0), "status"), "success");
-    assert_string_equal(board_string(json_array_get(history, 0), "fromRuntimeVersion"), "0.2.0");
-    json_decref(runtime);
+    json_t *entry = only_history_entry(env);
+    assert_string_equal(board_string(entry, "status"), "success");
+    assert_string_equal(board_string(entry, "fromRuntimeVersion"), "0.2.0");
+    json_decref(entry);
+    assert_false(state_has(env, "upgrade-request.json"));
     test_env_stop_runtime(env);
 }
 
@@ -223,13 +319,16 @@ static void test_pending_upgrade_restarts_once(void **state)
     struct test_env *env = *state;
     test_env_start_runtime(env, fast_reports);
     wait_reported_status(env, "online");
-    request_upgrade(env, "immediate");
+    /* The backend does not end a request whose targets are not the reported versions. */
+    json_decref(test_env_post(
+        env, "/sandbox/upgrade", json_pack("{s:s, s:s}", "openclaw", "", "runtime", "0.3.0")));
     expect_shutdown(env);
     board_backend_fault(env,
         json_pack("{s:s, s:s}", "action", "recordUpgradeResult", "behaviour", "function_error"));
-    test_env_start_runtime(env, fast_reports);
+    test_env_start_runtime(env, upgraded);
     wait_reported_status(env, "online");
     test_env_wait_calls(env, "getPendingUpgrade", 4);
+    assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 1);
     test_env_stop_runtime(env);
 }
 
@@ -243,7 +342,7 @@ static void test_upgrade_result_is_sent_once_if_its_answer_is_lost(void **state)
     expect_shutdown(env);
     board_backend_fault(env, json_pack("{s:s, s:s, s:i}", "action", "recordUpgradeResult",
                                  "behaviour", "drop_after", "times", 1));
-    test_env_start_runtime(env, fast_reports);
+    test_env_start_runtime(env, upgraded);
     wait_reported_status(env, "online");
     test_env_wait_calls(env, "getPendingUpgrade", 2);
     assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 1);
@@ -275,7 +374,7 @@ static void test_old_upgrade_does_not_delay_the_first_report(void **state)
     wait_reported_status(env, "online");
     request_upgrade(env, "immediate");
     expect_shutdown(env);
-    test_env_start_runtime(env, fast_reports);
+    test_env_start_runtime(env, upgraded);
     test_env_wait_calls(env, "getPendingUpgrade", 2);
     test_env_stop_runtime(env);
     add_silent_openclaw(env, path);
@@ -303,19 +402,14 @@ static void test_other_strategies_and_modes_are_only_logged(void **state)
     test_env_stop_runtime(env);
 }
 
-/*
- * Until OpenClaw's version is known it is neither reported nor compared. Without a gateway, which
- * would tell its release.
- */
-static void test_unknown_version_is_reported_empty(void **state)
+/* Without a gateway, which would tell its release. */
+static void test_undetectable_version_is_reported_as_unknown(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, STRINGS("HEALTH_CHECK_INTERVAL=50", "PATH=/nonexistent",
                                     "OPENCLAW_VERSION", "OPENCLAW_GATEWAY_URL="));
     wait_reported_status(env, "degraded");
-    json_t *runtime = first_document(env, "runtimes");
-    assert_string_equal(board_string(runtime, "openclawVersion"), "");
-    json_decref(runtime);
+    wait_reported_version(env, "unknown");
     test_env_stop_runtime(env);
 }
 
@@ -329,13 +423,15 @@ int main(void)
         TEST_IN_ENV(test_startup_without_the_gateway_is_degraded),
         TEST_IN_ENV(test_startup_without_the_backend_recovers),
         TEST_IN_ENV(test_restart_request_shuts_down_once),
-        TEST_IN_ENV(test_upgrade_without_effect_restarts_once_and_fails),
+        TEST_IN_ENV(test_upgrade_waits_for_its_installation),
+        TEST_IN_ENV(test_rollback_by_the_installer_is_recorded),
+        TEST_IN_ENV(test_upgrade_that_nothing_installs_fails),
         TEST_IN_ENV(test_effective_upgrade_is_reported_as_success),
         TEST_IN_ENV(test_pending_upgrade_restarts_once),
         TEST_IN_ENV(test_upgrade_result_is_sent_once_if_its_answer_is_lost),
         TEST_IN_ENV(test_old_upgrade_does_not_delay_the_first_report),
         TEST_IN_ENV(test_other_strategies_and_modes_are_only_logged),
-        TEST_IN_ENV(test_unknown_version_is_reported_empty),
+        TEST_IN_ENV(test_undetectable_version_is_reported_as_unknown),
     };
     return cmocka_run_group_tests_name("reporter", tests, NULL, NULL);
 }

@@ -244,6 +244,7 @@ static const char *const FRESH = "{\n"
                                  "    \"pinned\": null,\n"
                                  "    \"clockAheadMs\": null\n"
                                  "  },\n"
+                                 "  \"upgrade\": null,\n"
                                  "  \"otherRuntime\": false\n"
                                  "}";
 

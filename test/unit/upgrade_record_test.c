@@ -1,4 +1,4 @@
-/* The upgrade record that survives a restart, and atomic replacement of files. */
+/* The files of an upgrade, which survive a restart, and atomic replacement of files. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -19,7 +19,8 @@
 #include "../lib/tmp_dir.h"
 #include "base/io.h"
 #include "base/json.h"
-#include "report/upgrade.h"
+#include "base/text.h"
+#include "report/upgrade_files.h"
 
 enum { PATH_BYTES = TMP_DIR_BYTES + 32 };
 
@@ -58,8 +59,11 @@ static bool exists_in_dir(const char *name)
     return access(path, F_OK) == 0;
 }
 
-static const struct upgrade_record sample_record = {
-    .initiated_at_ms = 1795240507221, .from_openclaw = "2026.9.6", .from_runtime = "0.2.0"};
+static const struct upgrade_record sample_record = {.initiated_at_ms = 1795240507221,
+    .from_openclaw = "2026.9.6",
+    .from_runtime = "0.2.0",
+    .to_openclaw = "",
+    .to_runtime = "0.3.0"};
 
 static void expect_empty_record(void)
 {
@@ -161,6 +165,79 @@ static void test_failed_save_is_reported(void **state)
     expect_empty_record();
 }
 
+static const struct upgrade sample_upgrade = {
+    .openclaw = "2026.10.1",
+    .runtime = "0.3.0",
+    .initiated_at_ms = 1795240507221,
+    .strategy = "immediate",
+};
+
+/* The form that mission-control-upgrade and scripts/runtime-upgrade-local.sh read with sed. */
+static void test_request_has_this_form(void **state)
+{
+    (void)state;
+    char path[PATH_BYTES];
+    struct text content;
+    struct stat status;
+    write_in_dir("upgrade-result.json", "{}");
+    assert_int_equal(upgrade_request_save(dir, &sample_upgrade, 1795240510000, NULL), 0);
+    path_in_dir(path, "upgrade-request.json");
+    assert_int_equal(file_read(path, 4096, &content, NULL, NULL), 0);
+    assert_string_equal(content.data,
+        "{\"initiatedAt\":1795240507221,\"requestedAt\":1795240510000,"
+        "\"targetOpenclawVersion\":\"2026.10.1\",\"targetRuntimeVersion\":\"0.3.0\"}");
+    text_fini(&content);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    assert_false(exists_in_dir("upgrade-request.json.new"));
+    assert_false(exists_in_dir("upgrade-result.json"));
+    upgrade_files_remove(dir);
+    assert_false(exists_in_dir("upgrade-request.json"));
+}
+
+static void expect_installation(
+    const char *content, enum installation_status status, const char *error)
+{
+    struct installation installation;
+    write_in_dir("upgrade-result.json", content);
+    installation_load(dir, 7, &installation);
+    assert_int_equal(installation.status, status);
+    assert_string_equal(installation.error, error);
+}
+
+static void test_result_of_an_installation_is_read(void **state)
+{
+    (void)state;
+    struct installation missing;
+    installation_load(dir, 7, &missing);
+    assert_int_equal(missing.status, INSTALLATION_NONE);
+    expect_installation("{\"initiatedAt\":7,\"status\":\"success\"}", INSTALLATION_NONE, "");
+    expect_installation(
+        "{\"initiatedAt\":7,\"status\":\"failed\",\"error\":\"no\"}", INSTALLATION_FAILED, "no");
+    expect_installation("{\"initiatedAt\":7,\"status\":\"rolled_back\",\"error\":\"a\\nb\"}",
+        INSTALLATION_ROLLED_BACK, "a b");
+    expect_installation(
+        "{\"initiatedAt\":8,\"status\":\"failed\",\"error\":\"no\"}", INSTALLATION_NONE, "");
+    expect_installation("{\"initiatedAt\":7,\"status\":3}", INSTALLATION_NONE, "");
+    expect_installation("{\"initiatedAt\":7", INSTALLATION_NONE, "");
+    expect_installation("[]", INSTALLATION_NONE, "");
+}
+
+static int save_request_with_fault(unsigned number)
+{
+    struct error error;
+    alloc_fault_arm(number);
+    int result = upgrade_request_save(dir, &sample_upgrade, 1, &error);
+    alloc_fault_disarm();
+    return result;
+}
+
+static void test_request_without_memory_fails(void **state)
+{
+    (void)state;
+    alloc_fault_sweep(save_request_with_fault);
+}
+
 static int save_with_fault(unsigned number)
 {
     struct error error;
@@ -230,6 +307,9 @@ int main(void)
         TEST(test_long_versions_are_truncated),
         TEST(test_failed_save_is_reported),
         TEST(test_save_without_memory_fails),
+        TEST(test_request_has_this_form),
+        TEST(test_result_of_an_installation_is_read),
+        TEST(test_request_without_memory_fails),
         TEST(test_replace_does_not_follow_symlinks),
         TEST(test_replace_on_a_full_disk_keeps_the_old_file),
     };

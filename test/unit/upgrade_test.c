@@ -1,7 +1,7 @@
 /*
- * Upgrade results are reported once, by the process that follows the requested restart. A new
- * process is simulated by upgrade_begin on the same state directory; the version probe runs a
- * script that blocks until the test lets it print a version.
+ * An upgrade request is obeyed once and recorded once: when the versions match, when the installer
+ * rolled back, or after 25 minutes. A new process is simulated by upgrade_begin on the same state
+ * directory; the version probe runs a script that blocks until the test lets it print a version.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,20 +20,27 @@
 #include <unistd.h>
 
 #include "../lib/stub_server.h"
+#include "../lib/test_file.h"
 #include "../lib/tmp_dir.h"
 #include "base/sync.h"
 #include "report/upgrade.h"
 
 enum {
-    INITIATED_AT_MS = 1700000000,
     WAIT_MS = 15000,
     LONG_INTERVAL_MS = 2 * WAIT_MS,
     ABSENCE_MS = 400,
+    BODY_BYTES = 2048,
     PATH_BYTES = TMP_DIR_BYTES + 32,
 };
 
-/* A backend on which the upgrade to 2.0 stays pending, whatever is reported. */
+/* A backend on which an upgrade stays pending, whatever is reported; by default to 2.0. */
 struct fixture {
+    const char *openclaw; /* the targets */
+    const char *runtime;
+    const char *strategy;
+    int64_t initiated_at_ms;
+    char pending[BODY_BYTES];
+    char recorded[BODY_BYTES]; /* the last call of recordUpgradeResult */
     char dir[TMP_DIR_BYTES];
     struct config config;
     struct stats stats;
@@ -60,15 +67,12 @@ static const char *answer_call(void *context, const char *request)
     struct fixture *fixture = context;
     static const char nothing[] = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
                                   "{\"status\":\"success\",\"value\":null}";
-    static const char pending[] =
-        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
-        "{\"status\":\"success\",\"value\":{\"targetOpenclawVersion\":\"2.0\","
-        "\"targetRuntimeVersion\":\"2.0\",\"strategy\":\"immediate\",\"initiatedAt\":1700000000}}";
     if (strstr(request, "getPendingUpgrade") != NULL) {
         atomic_fetch_add(&fixture->pending_reads, 1);
-        return pending;
+        return fixture->pending;
     }
     if (strstr(request, "recordUpgradeResult") != NULL) {
+        snprintf(fixture->recorded, sizeof fixture->recorded, "%s", request);
         atomic_fetch_add(&fixture->records, 1);
         if (atomic_load(&fixture->reports) == 0)
             atomic_fetch_add(&fixture->records_before_reports, 1);
@@ -87,11 +91,26 @@ static uint64_t count_stop_requests(struct fixture *fixture)
     return fixture->stops;
 }
 
+/* The backend answers with this request from now on. */
+static void request_upgrade(
+    struct fixture *fixture, const char *openclaw, const char *runtime, int64_t age_ms)
+{
+    fixture->openclaw = openclaw;
+    fixture->runtime = runtime;
+    fixture->initiated_at_ms = clock_wall_ms() - age_ms;
+    snprintf(fixture->pending, sizeof fixture->pending,
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+        "{\"status\":\"success\",\"value\":{\"targetOpenclawVersion\":\"%s\","
+        "\"targetRuntimeVersion\":\"%s\",\"strategy\":\"%s\",\"initiatedAt\":%lld}}",
+        openclaw, runtime, fixture->strategy, (long long)fixture->initiated_at_ms);
+}
+
 static void init_config_and_parts(struct fixture *fixture)
 {
     fixture->config = (struct config){
         .state_dir = fixture->dir,
         .upgrade_mode = "exit",
+        .gateway_url = "",
         .runtime_version = "1.0",
         .droplet_id = "",
         .droplet_ip = "",
@@ -134,6 +153,8 @@ static int setup(void **state)
         http_client_create(&fixture->client, fixture->store, &fixture->abort, NULL), 0);
     atomic_store(&fixture->stats.last_poll_ms, 1);
     init_config_and_parts(fixture);
+    fixture->strategy = "immediate";
+    request_upgrade(fixture, "2.0", "2.0", 0);
     *state = fixture;
     return 0;
 }
@@ -164,10 +185,365 @@ static bool reaches(atomic_uint *count, unsigned min, int64_t limit_ms)
     return atomic_load(count) >= min;
 }
 
+/* Replaces the probe by one that has found that version, as after a restart or an installation. */
+static void set_versions(struct fixture *fixture, const char *openclaw, const char *runtime)
+{
+    version_probe_stop(fixture->version);
+    assert_int_equal(version_probe_start(&fixture->version, openclaw, NULL), 0);
+    fixture->parts.version = fixture->version;
+    fixture->config.runtime_version = (char *)runtime;
+}
+
+/* A process that obeys the request; ends with its shutdown. */
+static void run_obeying_process(struct fixture *fixture)
+{
+    struct upgrade_state upgrade;
+    uint64_t stops = count_stop_requests(fixture);
+    upgrade_begin(&upgrade, &fixture->parts);
+    upgrade_check_requests(&upgrade, &fixture->service);
+    assert_int_equal(count_stop_requests(fixture), stops + 1);
+}
+
+/* The first round and two more of another process, which must not shut down. */
+static void run_later_process(struct fixture *fixture)
+{
+    struct upgrade_state upgrade;
+    uint64_t stops = count_stop_requests(fixture);
+    upgrade_begin(&upgrade, &fixture->parts);
+    assert_int_equal(upgrade.acted_on.initiated_at_ms, fixture->initiated_at_ms);
+    assert_true(upgrade_report_result(&upgrade, &fixture->service));
+    upgrade_check_requests(&upgrade, &fixture->service);
+    assert_true(upgrade_report_result(&upgrade, &fixture->service));
+    upgrade_check_requests(&upgrade, &fixture->service);
+    assert_int_equal(count_stop_requests(fixture), stops);
+}
+
+static void expect_recorded(struct fixture *fixture, const char *words)
+{
+    assert_int_equal(atomic_load(&fixture->records), 1);
+    if (strstr(fixture->recorded, words) == NULL)
+        fail_msg("\"%s\" is not in %s", words, fixture->recorded);
+}
+
+static bool exists(const struct fixture *fixture, const char *name)
+{
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/%s", fixture->dir, name);
+    return access(path, F_OK) == 0;
+}
+
+static void write_result(const struct fixture *fixture, int64_t of_ms, const char *rest)
+{
+    char path[PATH_BYTES];
+    char json[BODY_BYTES];
+    snprintf(path, sizeof path, "%s/upgrade-result.json", fixture->dir);
+    snprintf(json, sizeof json, "{\"initiatedAt\":%lld,%s}", (long long)of_ms, rest);
+    test_file_write(path, json);
+}
+
+static void expect_waiting(struct fixture *fixture, const char *words)
+{
+    struct stats_upgrade waiting;
+    stats_upgrade(&fixture->stats, &waiting);
+    assert_int_equal(waiting.initiated_at_ms, fixture->initiated_at_ms);
+    assert_int_equal(waiting.fails_at_ms, fixture->initiated_at_ms + UPGRADE_LIFE_MS);
+    if (strstr(waiting.text, words) == NULL)
+        fail_msg("\"%s\" is not in %s", words, waiting.text);
+}
+
+static void expect_not_waiting(struct fixture *fixture)
+{
+    struct stats_upgrade waiting;
+    stats_upgrade(&fixture->stats, &waiting);
+    assert_int_equal(waiting.initiated_at_ms, 0);
+    assert_string_equal(waiting.text, "");
+}
+
+/* The supervisor starts the old version again before anything could be installed. */
+static void test_same_version_after_the_restart_waits(void **state)
+{
+    struct fixture *fixture = *state;
+    run_obeying_process(fixture);
+    run_later_process(fixture);
+    assert_int_equal(atomic_load(&fixture->records), 0);
+    expect_waiting(fixture, "OpenClaw 2.0 (now 1.0) and runtime 2.0 (now 1.0)");
+    assert_true(exists(fixture, "upgrade-request.json"));
+}
+
+static void test_first_start_with_the_versions_is_a_success(void **state)
+{
+    struct fixture *fixture = *state;
+    run_obeying_process(fixture);
+    run_later_process(fixture);
+    set_versions(fixture, "2.0", "2.0");
+    run_later_process(fixture);
+    expect_recorded(fixture, "\"status\":\"success\",\"fromOpenclawVersion\":\"1.0\"");
+    expect_not_waiting(fixture);
+    assert_false(exists(fixture, "upgrade-request.json"));
+}
+
+static void test_nothing_fails_before_25_minutes(void **state)
+{
+    struct fixture *fixture = *state;
+    request_upgrade(fixture, "2.0", "2.0", UPGRADE_LIFE_MS - WAIT_MS);
+    run_obeying_process(fixture);
+    run_later_process(fixture);
+    assert_int_equal(atomic_load(&fixture->records), 0);
+    expect_waiting(fixture, "by ");
+}
+
+/* Saves the record of a request that an earlier process acted on. */
+static void save_earlier_request(const struct fixture *fixture, int64_t initiated_at_ms)
+{
+    const struct upgrade_record memory = {
+        .initiated_at_ms = initiated_at_ms, .from_openclaw = "0.9", .from_runtime = "0.9"};
+    assert_int_equal(upgrade_record_save(fixture->dir, &memory, NULL), 0);
+}
+
+static void test_request_fails_after_25_minutes(void **state)
+{
+    struct fixture *fixture = *state;
+    request_upgrade(fixture, "1.0", "2.0", UPGRADE_LIFE_MS);
+    save_earlier_request(fixture, fixture->initiated_at_ms);
+    run_later_process(fixture);
+    expect_recorded(fixture, "\"status\":\"failed\"");
+    expect_recorded(fixture, "not installed within 25 minutes: runtime 2.0 (now 1.0)\"");
+    expect_not_waiting(fixture);
+}
+
+/* Within a process as well: the round in which the 25 minutes have passed records it. */
+static void test_running_process_records_the_failure(void **state)
+{
+    struct fixture *fixture = *state;
+    struct upgrade_state upgrade;
+    request_upgrade(fixture, "2.0", "2.0", 0);
+    save_earlier_request(fixture, fixture->initiated_at_ms);
+    upgrade_begin(&upgrade, &fixture->parts);
+    assert_true(upgrade_report_result(&upgrade, &fixture->service));
+    expect_waiting(fixture, "runtime 2.0");
+    request_upgrade(fixture, "2.0", "2.0", UPGRADE_LIFE_MS + WAIT_MS);
+    upgrade.acted_on.initiated_at_ms = fixture->initiated_at_ms;
+    upgrade_check_requests(&upgrade, &fixture->service);
+    upgrade_check_requests(&upgrade, &fixture->service);
+    expect_recorded(fixture, "\"status\":\"failed\"");
+    expect_not_waiting(fixture);
+}
+
+static void test_rollback_is_recorded_with_its_reason(void **state)
+{
+    struct fixture *fixture = *state;
+    run_obeying_process(fixture);
+    write_result(fixture, fixture->initiated_at_ms,
+        "\"status\":\"rolled_back\",\"error\":\"2.0 did not become healthy\"");
+    run_later_process(fixture);
+    expect_recorded(fixture, "\"status\":\"rolled_back\"");
+    expect_recorded(fixture, "\"error\":\"2.0 did not become healthy\"");
+    expect_not_waiting(fixture);
+    assert_false(exists(fixture, "upgrade-result.json"));
+}
+
+/* As the backend does with a result, and people may do. */
+static void remove_request(struct fixture *fixture)
+{
+    snprintf(fixture->pending, sizeof fixture->pending,
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"status\":\"success\",\"value\":null}");
+}
+
+/* A version that starts, and that its installer still replaces, is a success and then a rollback.
+ */
+static void test_rollback_after_the_success_is_recorded_as_well(void **state)
+{
+    struct fixture *fixture = *state;
+    run_obeying_process(fixture);
+    set_versions(fixture, "2.0", "2.0");
+    run_later_process(fixture);
+    expect_recorded(fixture, "\"status\":\"success\"");
+    remove_request(fixture);
+    write_result(fixture, fixture->initiated_at_ms,
+        "\"status\":\"rolled_back\",\"error\":\"2.0 did not become healthy\"");
+    set_versions(fixture, "1.0", "1.0");
+    for (int process = 0; process < 2; process++)
+        run_later_process(fixture);
+    assert_int_equal(atomic_load(&fixture->records), 2);
+    assert_non_null(strstr(fixture->recorded, "\"status\":\"rolled_back\""));
+    assert_non_null(strstr(fixture->recorded, "\"toRuntimeVersion\":\"2.0\""));
+    assert_non_null(strstr(fixture->recorded, "\"error\":\"2.0 did not become healthy\""));
+    assert_false(exists(fixture, "upgrade-result.json"));
+}
+
+/* Left while the old version already runs, as the script for Compose does. */
+static void test_rollback_is_noticed_by_a_running_process(void **state)
+{
+    struct fixture *fixture = *state;
+    struct upgrade_state upgrade;
+    save_earlier_request(fixture, fixture->initiated_at_ms);
+    remove_request(fixture);
+    upgrade_begin(&upgrade, &fixture->parts);
+    assert_true(upgrade_report_result(&upgrade, &fixture->service));
+    upgrade_check_requests(&upgrade, &fixture->service);
+    assert_int_equal(atomic_load(&fixture->records), 0);
+    write_result(fixture, fixture->initiated_at_ms, "\"status\":\"rolled_back\"");
+    upgrade_check_requests(&upgrade, &fixture->service);
+    upgrade_check_requests(&upgrade, &fixture->service);
+    expect_recorded(fixture, "\"status\":\"rolled_back\"");
+}
+
+/* It can be installed by another attempt until the 25 minutes have passed. */
+static void test_failed_installation_is_shown_and_recorded_later(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char result[] = "\"status\":\"failed\",\"error\":\"bad signature\"";
+    run_obeying_process(fixture);
+    write_result(fixture, fixture->initiated_at_ms, result);
+    run_later_process(fixture);
+    assert_int_equal(atomic_load(&fixture->records), 0);
+    expect_waiting(fixture, "; the installer reported: bad signature");
+    request_upgrade(fixture, "2.0", "2.0", UPGRADE_LIFE_MS);
+    save_earlier_request(fixture, fixture->initiated_at_ms);
+    write_result(fixture, fixture->initiated_at_ms, result);
+    run_later_process(fixture);
+    expect_recorded(fixture, "\"status\":\"failed\"");
+    expect_recorded(fixture, "\"error\":\"bad signature\"");
+}
+
+static void test_result_of_another_request_is_ignored(void **state)
+{
+    struct fixture *fixture = *state;
+    run_obeying_process(fixture);
+    write_result(fixture, fixture->initiated_at_ms - 1, "\"status\":\"rolled_back\"");
+    run_later_process(fixture);
+    assert_int_equal(atomic_load(&fixture->records), 0);
+    write_result(fixture, fixture->initiated_at_ms, "\"status\":\"no such word\"");
+    run_later_process(fixture);
+    assert_int_equal(atomic_load(&fixture->records), 0);
+}
+
+/* OpenClaw's version cannot be known: no program here tells it, and the gateway does not either. */
+static void test_unknowable_version_is_no_failure(void **state)
+{
+    struct fixture *fixture = *state;
+    set_versions(fixture, "unknown", "1.0");
+    run_obeying_process(fixture);
+    set_versions(fixture, "unknown", "2.0");
+    run_later_process(fixture);
+    expect_recorded(fixture, "\"status\":\"success\"");
+    expect_recorded(fixture, "\"toOpenclawVersion\":\"2.0\"");
+}
+
+/* A gateway that has not answered yet may still tell its release. */
+static void test_version_of_a_silent_gateway_is_waited_for(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->config.gateway_url = "http://gateway:18789";
+    set_versions(fixture, "unknown", "1.0");
+    run_obeying_process(fixture);
+    set_versions(fixture, "unknown", "2.0");
+    run_later_process(fixture);
+    assert_int_equal(atomic_load(&fixture->records), 0);
+    expect_waiting(fixture, "waiting for OpenClaw 2.0 (now unknown) to be installed");
+}
+
+static void test_target_without_a_version_is_met_by_any(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const targets[] = {"", "unknown"};
+    for (size_t i = 0; i < 2; i++) {
+        atomic_store(&fixture->records, 0);
+        set_versions(fixture, "1.0", "1.0");
+        request_upgrade(fixture, targets[i], "2.0", (int64_t)i + 1);
+        run_obeying_process(fixture);
+        set_versions(fixture, "1.0", "2.0");
+        run_later_process(fixture);
+        expect_recorded(fixture, "\"status\":\"success\"");
+        expect_recorded(fixture, "\"toOpenclawVersion\":\"1.0\"");
+    }
+}
+
+/* The backend would let it time out, as it compares the targets word for word. */
+static void test_request_that_demands_nothing_succeeds_without_a_restart(void **state)
+{
+    struct fixture *fixture = *state;
+    struct upgrade_state upgrade;
+    request_upgrade(fixture, "", "1.0", 0);
+    upgrade_begin(&upgrade, &fixture->parts);
+    upgrade_check_requests(&upgrade, &fixture->service);
+    upgrade_check_requests(&upgrade, &fixture->service);
+    assert_int_equal(count_stop_requests(fixture), 0);
+    expect_recorded(fixture, "\"status\":\"success\"");
+    expect_recorded(fixture, "\"fromRuntimeVersion\":\"1.0\"");
+}
+
+/* The backend ends it with the next report. */
+static void test_request_for_our_versions_is_left_to_the_backend(void **state)
+{
+    struct fixture *fixture = *state;
+    struct upgrade_state upgrade;
+    request_upgrade(fixture, "1.0", "1.0", 0);
+    upgrade_begin(&upgrade, &fixture->parts);
+    upgrade_check_requests(&upgrade, &fixture->service);
+    assert_int_equal(count_stop_requests(fixture), 0);
+    assert_int_equal(atomic_load(&fixture->records), 0);
+}
+
+static void test_overdue_request_is_not_obeyed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct upgrade_state upgrade;
+    request_upgrade(fixture, "2.0", "2.0", UPGRADE_LIFE_MS);
+    upgrade_begin(&upgrade, &fixture->parts);
+    upgrade_check_requests(&upgrade, &fixture->service);
+    assert_int_equal(count_stop_requests(fixture), 0);
+    assert_false(exists(fixture, "upgrade-request.json"));
+}
+
+static void test_other_strategies_are_not_obeyed(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const strategies[] = {"rolling", "canary"};
+    for (size_t i = 0; i < 2; i++) {
+        struct upgrade_state upgrade;
+        fixture->strategy = strategies[i];
+        request_upgrade(fixture, "2.0", "2.0", 0);
+        upgrade_begin(&upgrade, &fixture->parts);
+        upgrade_check_requests(&upgrade, &fixture->service);
+        assert_int_equal(count_stop_requests(fixture), 0);
+        assert_false(exists(fixture, "upgrade-request.json"));
+    }
+}
+
+/* A request that was withdrawn on the board is not installed any more. */
+static void test_withdrawn_request_is_forgotten(void **state)
+{
+    struct fixture *fixture = *state;
+    run_obeying_process(fixture);
+    run_later_process(fixture);
+    expect_waiting(fixture, "runtime 2.0");
+    remove_request(fixture);
+    run_later_process(fixture);
+    expect_not_waiting(fixture);
+    assert_false(exists(fixture, "upgrade-request.json"));
+    assert_int_equal(atomic_load(&fixture->records), 0);
+}
+
+/* Without the record the request would be obeyed again by each process. */
+static void test_request_that_cannot_be_saved_is_ignored(void **state)
+{
+    struct fixture *fixture = *state;
+    struct upgrade_state upgrade;
+    char path[PATH_BYTES];
+    upgrade_begin(&upgrade, &fixture->parts);
+    snprintf(path, sizeof path, "%s/upgrade.json", fixture->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    upgrade_check_requests(&upgrade, &fixture->service);
+    assert_int_equal(count_stop_requests(fixture), 0);
+    assert_false(exists(fixture, "upgrade-request.json"));
+    assert_int_equal(rmdir(path), 0);
+}
+
 /*
  * The process that acts on a request would report a failure, since it still runs the old version.
  */
-static void test_result_is_reported_by_the_next_process(void **state)
+static void test_obeying_process_judges_nothing(void **state)
 {
     struct fixture *fixture = *state;
     struct upgrade_state upgrade;
@@ -176,14 +552,6 @@ static void test_result_is_reported_by_the_next_process(void **state)
     assert_int_equal(count_stop_requests(fixture), 1);
     assert_true(upgrade_report_result(&upgrade, &fixture->service));
     assert_int_equal(atomic_load(&fixture->records), 0);
-    /* The next process reports the result. */
-    upgrade_begin(&upgrade, &fixture->parts);
-    assert_int_equal(upgrade.acted_on.initiated_at_ms, INITIATED_AT_MS);
-    assert_true(upgrade_report_result(&upgrade, &fixture->service));
-    assert_true(upgrade_report_result(&upgrade, &fixture->service));
-    upgrade_check_requests(&upgrade, &fixture->service);
-    assert_int_equal(atomic_load(&fixture->records), 1);
-    assert_int_equal(count_stop_requests(fixture), 1);
 }
 
 static void test_reporter_stops_after_it_requested_shutdown(void **state)
@@ -241,20 +609,12 @@ static void release_version_probe(struct fixture *fixture)
     assert_true(version_probe_get(fixture->version, version, sizeof version));
 }
 
-/* Saves the record of a request that an earlier process acted on. */
-static void save_earlier_request(const struct fixture *fixture, int64_t initiated_at_ms)
-{
-    const struct upgrade_record memory = {
-        .initiated_at_ms = initiated_at_ms, .from_openclaw = "0.9", .from_runtime = "0.9"};
-    assert_int_equal(upgrade_record_save(fixture->dir, &memory, NULL), 0);
-}
-
 /* As after every upgrade that ended long ago, since its record is kept. */
 static void test_report_does_not_wait_for_the_version_without_a_result(void **state)
 {
     struct fixture *fixture = *state;
     struct upgrade_state upgrade;
-    save_earlier_request(fixture, INITIATED_AT_MS - 1);
+    save_earlier_request(fixture, fixture->initiated_at_ms - 1);
     block_version_probe(fixture);
     upgrade_begin(&upgrade, &fixture->parts);
     assert_true(upgrade_report_result(&upgrade, &fixture->service));
@@ -269,7 +629,8 @@ static void test_owed_result_waits_for_the_version(void **state)
 {
     struct fixture *fixture = *state;
     struct upgrade_state upgrade;
-    save_earlier_request(fixture, INITIATED_AT_MS);
+    request_upgrade(fixture, "1.5", "1.0", 0);
+    save_earlier_request(fixture, fixture->initiated_at_ms);
     block_version_probe(fixture);
     upgrade_begin(&upgrade, &fixture->parts);
     for (int i = 0; i < 20; i++)
@@ -291,7 +652,8 @@ static void test_first_report_follows_the_owed_result(void **state)
     fixture->config.delivery_backoff_base_ms = LONG_INTERVAL_MS;
     fixture->config.delivery_backoff_max_ms = LONG_INTERVAL_MS;
     fixture->config.health_check_interval_ms = LONG_INTERVAL_MS;
-    save_earlier_request(fixture, INITIATED_AT_MS);
+    request_upgrade(fixture, "1.5", "1.0", 0);
+    save_earlier_request(fixture, fixture->initiated_at_ms);
     block_version_probe(fixture);
     assert_int_equal(reporter_create(&reporter, &fixture->parts, NULL), 0);
     assert_int_equal(loop_start(reporter_loop(reporter), NULL), 0);
@@ -310,7 +672,26 @@ int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_result_is_reported_by_the_next_process),
+        TEST(test_same_version_after_the_restart_waits),
+        TEST(test_first_start_with_the_versions_is_a_success),
+        TEST(test_nothing_fails_before_25_minutes),
+        TEST(test_request_fails_after_25_minutes),
+        TEST(test_running_process_records_the_failure),
+        TEST(test_rollback_is_recorded_with_its_reason),
+        TEST(test_rollback_after_the_success_is_recorded_as_well),
+        TEST(test_rollback_is_noticed_by_a_running_process),
+        TEST(test_failed_installation_is_shown_and_recorded_later),
+        TEST(test_result_of_another_request_is_ignored),
+        TEST(test_unknowable_version_is_no_failure),
+        TEST(test_version_of_a_silent_gateway_is_waited_for),
+        TEST(test_target_without_a_version_is_met_by_any),
+        TEST(test_request_that_demands_nothing_succeeds_without_a_restart),
+        TEST(test_request_for_our_versions_is_left_to_the_backend),
+        TEST(test_overdue_request_is_not_obeyed),
+        TEST(test_other_strategies_are_not_obeyed),
+        TEST(test_withdrawn_request_is_forgotten),
+        TEST(test_request_that_cannot_be_saved_is_ignored),
+        TEST(test_obeying_process_judges_nothing),
         TEST(test_reporter_stops_after_it_requested_shutdown),
         TEST(test_report_does_not_wait_for_the_version_without_a_result),
         TEST(test_owed_result_waits_for_the_version),

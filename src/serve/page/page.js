@@ -108,6 +108,8 @@ function showState(status) {
   if (old.join("\n") !== status.reasons.join("\n"))
     list.replaceChildren(...status.reasons.map((reason) => make("li", "", reason)));
   list.hidden = !status.reasons.length;
+  write(element("upgrade"), status.upgrade ? status.upgrade + "." : "");
+  element("upgrade").hidden = !status.upgrade;
   document.title = word + " - Mission Control runtime";
 }
 
@@ -118,6 +120,7 @@ function showUnreachable(why) {
     ? why + " The data below is from its last response."
     : why);
   element("reasons").hidden = true;
+  element("upgrade").hidden = true;
   document.title = "No response - Mission Control runtime";
 }
 

@@ -17,6 +17,30 @@ render() {
             --output "$work/user-data"
 }
 
+# make_signing_key: a key whose public half is signing_key; releases are signed on the machine, too.
+make_signing_key() {
+    minisign -G -f -W -p "$work/release.pub" -s "$work/release.key" >/dev/null
+    signing_key=$(sed -n 2p "$work/release.pub")
+}
+
+# The board requests that version of the runtime, whatever OpenClaw's is.
+request_upgrade() {
+    machine_exec "curl -fsS -d '{\"openclaw\": \"\", \"runtime\": \"$1\"}' $SANDBOX/sandbox/upgrade"
+}
+
+# Waits until the last upgrade in the board's history has that status.
+wait_for_history() {
+    machine_wait_until 240 "[[ \$(curl -fsS '$SANDBOX/sandbox/state?tables=runtimes' | python3 -c '
+import json, sys
+print((json.load(sys.stdin)[\"runtimes\"][0].get(\"upgradeHistory\") or [{}])[-1].get(\"status\"))') == $1 ]]" ||
+        machine_exec "curl -sS '$SANDBOX/sandbox/state?tables=runtimes'
+            journalctl -n 40 --no-pager -u mission-control-upgrade -u $UNIT; exit 1"
+}
+
+runs_version() {
+    machine_wait_until 20 "curl -fs $RUNTIME/version | grep -q '\"runtimeServiceVersion\":\"$1\"'"
+}
+
 # machine_wait_until LIMIT_S COMMAND: repeats COMMAND on the machine until it succeeds; fails on timeout.
 machine_wait_until() {
     machine_exec "for try in \$(seq $(($1 * 10))); do if $2; then exit; fi; sleep 0.1; done; exit 1"
