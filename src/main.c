@@ -249,7 +249,7 @@ static int run_with_config(const struct arguments *arguments)
     problems_write(&problems, stderr);
     problems_fini(&problems);
     if (result != 0)
-        return result == ERROR_NO_MEMORY ? EX_OSERR : EX_CONFIG;
+        return exit_status_of(result);
     log_configure(config.log_level, config.log_as_json == 1);
     result = run_action(arguments, &config);
     config_fini(&config);

@@ -228,6 +228,7 @@ static int create_poller(struct runtime *runtime, struct error *error)
         .config = runtime->config,
         .queue = runtime->queue,
         .guard = runtime->guard,
+        .journal = runtime->journal,
         .convex = runtime->convex,
         .store = runtime->store,
         .stats = &runtime->stats,

@@ -12,7 +12,11 @@
 
 /* What is wrong with the settings, collected so that all of it is reported in one run. */
 
-enum problem_severity { PROBLEM_ERROR, PROBLEM_WARNING };
+enum problem_severity {
+    PROBLEM_ERROR,
+    PROBLEM_REFUSAL, /* an error, too: the system refused something and may not do so later */
+    PROBLEM_WARNING,
+};
 
 /* Zero-initialize it and free it with problems_fini. Used by one thread at a time. */
 struct problems {
@@ -31,8 +35,12 @@ struct problems {
 void problems_add(struct problems *problems, enum problem_severity severity, const char *format,
     ...) __attribute__((format(printf, 3, 4)));
 
-/* Whether a problem prevents starting. */
+/* The severity of a failure to read a file that a setting names, by its error code. Pure. */
+enum problem_severity problem_of_code(int code);
+
+/* Whether a problem prevents starting, and whether a person has to change something before. */
 bool problems_have_error(const struct problems *problems);
+bool problems_need_person(const struct problems *problems);
 
 /* Writes each as a line "error: text" or "warning: text", in the order of adding. */
 void problems_write(const struct problems *problems, FILE *stream);
@@ -172,7 +180,8 @@ struct config {
  * Fills in *config from environment (NAME=value strings, NULL-terminated, like environ) and
  * env_file (path of a file with further variables, or NULL); the environment takes precedence. Adds
  * errors and warnings to *problems. Returns 0 (also with warnings), ERROR_INVALID if an error was
- * added, or ERROR_NO_MEMORY; then there is nothing to free. On success the caller frees with
+ * added, ERROR_SYSTEM if there were only refusals of the system, or ERROR_NO_MEMORY; then there is
+ * nothing to free. On success the caller frees with
  * config_fini. Secrets are registered with redact() before anything is reported, even if the load
  * fails. Reads files; called only by the main thread.
  */

@@ -45,19 +45,32 @@ void problems_add(
     }
 }
 
+enum problem_severity problem_of_code(int code)
+{
+    return code == ERROR_SYSTEM || code == ERROR_NO_MEMORY ? PROBLEM_REFUSAL : PROBLEM_ERROR;
+}
+
 bool problems_have_error(const struct problems *problems)
+{
+    for (size_t i = 0; i < problems->count; i++)
+        if (problems->items[i].severity != PROBLEM_WARNING)
+            return true;
+    return problems->failed;
+}
+
+bool problems_need_person(const struct problems *problems)
 {
     for (size_t i = 0; i < problems->count; i++)
         if (problems->items[i].severity == PROBLEM_ERROR)
             return true;
-    return problems->failed;
+    return false;
 }
 
 void problems_write(const struct problems *problems, FILE *stream)
 {
     for (size_t i = 0; i < problems->count; i++)
         fprintf(stream, "%s: %s\n",
-            problems->items[i].severity == PROBLEM_ERROR ? "error" : "warning",
+            problems->items[i].severity == PROBLEM_WARNING ? "warning" : "error",
             problems->items[i].text);
     if (problems->failed)
         fprintf(stream, "error: out of memory reporting problems with the settings\n");
@@ -130,7 +143,9 @@ static int load_values(struct config *config, char *const *environment, const ch
         return result;
     option_suggest(values, problems);
     warn_about_readable_secrets(env_file, values, problems);
-    return problems_have_error(problems) ? ERROR_INVALID : 0;
+    if (!problems_have_error(problems))
+        return 0;
+    return problems_need_person(problems) ? ERROR_INVALID : ERROR_SYSTEM;
 }
 
 int config_load(struct config *config, char *const *environment, const char *env_file,

@@ -331,14 +331,20 @@ static void check_ca_file(const struct config *config, struct problems *problems
     if (config->ca_file == NULL)
         return;
     const char *wrong = NULL;
+    int reason = 0;
     if (stat(config->ca_file, &status) != 0 || access(config->ca_file, R_OK) != 0)
-        wrong = strerror(errno);
+        reason = errno;
     else if (S_ISDIR(status.st_mode))
         wrong = "is a directory";
-    if (wrong == NULL)
-        return;
-    option_report(&config_options[OPTION_CA_FILE], config->ca_file, problems,
-        "cannot be read: %s; expected a PEM file of certificates", wrong);
+    else if (!S_ISREG(status.st_mode))
+        wrong = "is not a regular file";
+    if (reason != 0 && error_code_of_path(reason) == ERROR_SYSTEM)
+        problems_add(problems, PROBLEM_REFUSAL, "CA_FILE cannot be read at the moment: %s",
+            strerror(reason));
+    else if (reason != 0 || wrong != NULL)
+        option_report(&config_options[OPTION_CA_FILE], config->ca_file, problems,
+            "cannot be read: %s; expected a PEM file of certificates",
+            wrong != NULL ? wrong : strerror(reason));
 }
 
 /* A relative path would depend on where the program was started. */

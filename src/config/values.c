@@ -143,8 +143,8 @@ static int value_set_from_file(struct values *values, enum option_id id, const c
     if (result == ERROR_NO_MEMORY)
         return result;
     if (result != 0) {
-        problems_add(problems, PROBLEM_ERROR, "%s: %s; it must name a file that contains the value",
-            file_name, error.text);
+        problems_add(problems, problem_of_code(result),
+            "%s: %s; it must name a file that contains the value", file_name, error.text);
         return value_set_wrong(values, id);
     }
     /* A value with a NUL byte would be silently truncated. */
