@@ -55,6 +55,7 @@ enum option_id {
     OPTION_CONVEX_URL,
     OPTION_SERVICE_TOKEN,
     OPTION_CA_FILE,
+    OPTION_ALLOW_PLAIN_HTTP,
     OPTION_BACKEND_VERSION,
     OPTION_OPENCLAW_GATEWAY_URL,
     OPTION_OPENCLAW_GATEWAY_TOKEN,
@@ -163,14 +164,17 @@ struct config {
     unsigned delivery_context_fetch_batch_size; /* has no effect */
     unsigned delivery_queue_capacity;
     int64_t shutdown_grace_ms;
-    char *state_dir; /* without '/' at its end, unless it is the root */
-    char *ca_file;   /* NULL: only the system's authorities */
+    char *state_dir;       /* without '/' at its end, unless it is the root */
+    char *ca_file;         /* NULL: only the system's authorities */
+    bool allow_plain_http; /* to a backend or gateway that is not local (url_is_local) */
     enum log_level log_level;
     unsigned log_as_json; /* LOG_FORMAT: 1 if JSON, else 0 */
     char *droplet_id;
     char *droplet_ip;
     char *droplet_region;
     char *upgrade_mode; /* compared with "exit" only */
+
+    char *exposed_file; /* that holds a token and every user can read, quoted; NULL: none */
 
     /* Shown by config_describe beside the values. */
     enum config_origin origins[CONFIG_OPTIONS];

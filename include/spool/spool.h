@@ -186,6 +186,12 @@ int state_dir_lock(struct state_dir *dir, int dir_fd, const char *path, struct e
 void state_dir_close(struct state_dir *dir);
 
 /*
+ * What lets others tamper with the directory, as a phrase that follows its path: another owner, or
+ * other users who may write to it. NULL if nothing does, or it cannot be examined. Static.
+ */
+const char *state_dir_find_fault(const char *path);
+
+/*
  * Whether a runtime holds the directory now, with its process id in holder ("" if unknown). Creates
  * nothing; a missing directory is not held. Takes the lock shared for an instant, which a runtime
  * that starts at that moment waits out.

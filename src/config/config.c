@@ -113,7 +113,7 @@ static int store_option(
 
 /* Once for the file, however many secrets it contains. */
 static void warn_about_readable_secrets(
-    const char *path, const struct values *values, struct problems *problems)
+    const char *path, struct values *values, struct problems *problems)
 {
     if (!values->env_file.world_readable)
         return;
@@ -122,10 +122,7 @@ static void warn_about_readable_secrets(
         if ((config_options[i].flags & OPTION_SECRET) == 0 || entry == NULL ||
             entry->value == NULL || entry->value[0] == '\0')
             continue;
-        char quoted_path[256];
-        text_quote(quoted_path, sizeof quoted_path, path, strlen(path));
-        problems_add(problems, PROBLEM_WARNING,
-            "%s contains a secret but is readable by all users; chmod 600 it", quoted_path);
+        values_note_exposed(values, path, problems);
         return;
     }
 }
@@ -143,6 +140,8 @@ static int load_values(struct config *config, char *const *environment, const ch
         return result;
     option_suggest(values, problems);
     warn_about_readable_secrets(env_file, values, problems);
+    config->exposed_file = values->exposed_file;
+    values->exposed_file = NULL;
     if (!problems_have_error(problems))
         return 0;
     return problems_need_person(problems) ? ERROR_INVALID : ERROR_SYSTEM;
@@ -165,6 +164,7 @@ void config_fini(struct config *config)
     for (size_t i = 0; i < CONFIG_OPTIONS; i++)
         if (option_is_string(&config_options[i]))
             free(*option_string(&config_options[i], config));
+    free(config->exposed_file);
     *config = (struct config){0};
 }
 

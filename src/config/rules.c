@@ -115,6 +115,20 @@ static void check_convex_url(
         "is the deployment's URL for HTTP actions; expected the one that ends in .convex.cloud");
 }
 
+/* Whoever is on the way to the host could read the token, and the replies. */
+static void check_plain_http(const struct config *config, const struct values *values,
+    enum option_id id, const char *value, struct problems *problems)
+{
+    struct url url;
+    bool is_wrong = values->by_option[id].state == VALUE_WRONG;
+    if (is_wrong || value == NULL || config->allow_plain_http || url_parse(value, &url) != NULL ||
+        url.is_https || url_is_local(&url))
+        return;
+    option_report(&config_options[id], value, problems,
+        "is plain http to a host that is not local, so anyone on the way could read the token; "
+        "expected an https:// URL, or ALLOW_PLAIN_HTTP=on if this is meant");
+}
+
 /* "openclaw-gateway" is the service's name in our Compose file. */
 static bool is_local_gateway(const struct url *url)
 {
@@ -371,6 +385,8 @@ int rules_apply(struct config *config, const struct values *values, struct probl
     check_account_id(config, values, problems);
     check_service_token(config, values, problems);
     check_convex_url(config, values, problems);
+    check_plain_http(config, values, OPTION_CONVEX_URL, config->convex_url, problems);
+    check_plain_http(config, values, OPTION_OPENCLAW_GATEWAY_URL, config->gateway_url, problems);
     check_ca_file(config, problems);
     check_health_host(config, problems);
     check_agents_address(config, values, problems);

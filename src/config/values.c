@@ -133,13 +133,26 @@ static int value_set_wrong(struct values *values, enum option_id id)
     return 0;
 }
 
+void values_note_exposed(struct values *values, const char *path, struct problems *problems)
+{
+    char quoted_path[256];
+    text_quote(quoted_path, sizeof quoted_path, path, strlen(path));
+    problems_add(problems, PROBLEM_WARNING,
+        "%s contains a secret but is readable by all users; give it to the runtime's user and "
+        "chmod 600 it",
+        quoted_path);
+    if (values->exposed_file == NULL)
+        values->exposed_file = strdup(quoted_path);
+}
+
 /* Sets the option's value from the file at path; file_name is the variable that names it. */
 static int value_set_from_file(struct values *values, enum option_id id, const char *file_name,
     const char *path, struct problems *problems)
 {
     struct text content;
     struct error error;
-    int result = file_read(path, VALUE_FILE_BYTES_MAX, &content, NULL, &error);
+    bool world_readable = false;
+    int result = file_read(path, VALUE_FILE_BYTES_MAX, &content, &world_readable, &error);
     if (result == ERROR_NO_MEMORY)
         return result;
     if (result != 0) {
@@ -153,7 +166,10 @@ static int value_set_from_file(struct values *values, enum option_id id, const c
         result = value_set_text(values, id, content.data, CONFIG_FROM_VALUE_FILE);
     text_fini(&content);
     const struct value *value = &values->by_option[id];
-    if (result != 0 || (value->state == VALUE_PRESENT && value->text[0] != '\0'))
+    bool is_set = value->state == VALUE_PRESENT && value->text[0] != '\0';
+    if (result == 0 && is_set && world_readable && (config_options[id].flags & OPTION_SECRET) != 0)
+        values_note_exposed(values, path, problems);
+    if (result != 0 || is_set)
         return result;
     char quoted_path[256];
     text_quote(quoted_path, sizeof quoted_path, path, strlen(path));
@@ -220,6 +236,7 @@ void values_fini(struct values *values)
     env_file_fini(&values->env_file);
     for (size_t i = 0; i < CONFIG_OPTIONS; i++)
         free(values->by_option[i].text);
+    free(values->exposed_file);
     *values = (struct values){0};
 }
 

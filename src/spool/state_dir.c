@@ -170,6 +170,18 @@ void state_dir_close(struct state_dir *dir)
     dir->lock_fd = -1;
 }
 
+const char *state_dir_find_fault(const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) != 0)
+        return NULL;
+    if (status.st_uid != geteuid())
+        return "belongs to another user, who can read and change the replies in it";
+    if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return "can be written to by other users, who can change the replies in it";
+    return NULL;
+}
+
 bool state_dir_is_held(const char *path, char *holder, size_t holder_bytes)
 {
     char lock_path[PATH_MAX + sizeof "/lock"];

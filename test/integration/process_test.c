@@ -8,12 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "../lib/board.h"
 #include "../lib/loopback.h"
+#include "../lib/test_file.h"
 #include "base/sync.h"
 
 static void test_every_bad_setting_is_reported_at_once(void **state)
@@ -135,6 +137,23 @@ static void test_queued_calls_do_not_prolong_shutdown(void **state)
     int64_t began_ms = clock_monotonic_ms();
     test_env_stop_runtime(env);
     assert_in_range(clock_monotonic_ms() - began_ms, 0, 1500 + 2000);
+}
+
+/* What lets others at the replies or the tokens is said at each start. */
+static void test_exposed_files_are_warned_of_at_the_start(void **state)
+{
+    struct test_env *env = *state;
+    char dir[300];
+    char token[300];
+    snprintf(dir, sizeof dir, "STATE_DIR=%s/state", env->dir);
+    snprintf(token, sizeof token, "SERVICE_TOKEN_FILE=%s/token", env->dir);
+    test_file_write_bytes(strchr(token, '=') + 1, TEST_TOKEN, sizeof TEST_TOKEN - 1, 0644);
+    assert_int_equal(mkdir(strchr(dir, '=') + 1, 0700), 0);
+    assert_int_equal(chmod(strchr(dir, '=') + 1, 0770), 0);
+    test_env_start_runtime(env, STRINGS(dir, "SERVICE_TOKEN", token));
+    test_env_wait_log(env, "can be written to by other users");
+    test_env_wait_log(env, "/token contains a secret but is readable by all users");
+    test_env_stop_runtime(env);
 }
 
 static void test_second_signal_exits_at_once(void **state)
@@ -311,6 +330,7 @@ int main(void)
         TEST_ON_BOTH(test_shutdown_aborts_hung_runs_after_the_grace_period),
         TEST_IN_ENV(test_queued_calls_do_not_prolong_shutdown),
         TEST_IN_ENV(test_second_signal_exits_at_once),
+        TEST_IN_ENV(test_exposed_files_are_warned_of_at_the_start),
         TEST_IN_ENV(test_few_descriptors_do_not_block_shutdown),
         TEST_IN_ENV(test_shortage_of_descriptors_is_named),
         TEST_IN_ENV(test_health_and_version_answer),

@@ -110,6 +110,6 @@ void config_fixture_value_file(struct config_fixture *fixture, const char *name,
 {
     char path[CONFIG_FIXTURE_PATH_BYTES];
     snprintf(path, sizeof path, "%s/value", fixture->dir);
-    test_file_write_bytes(path, bytes, length_bytes, 0644);
+    test_file_write_bytes(path, bytes, length_bytes, 0600);
     snprintf(variable, CONFIG_FIXTURE_VARIABLE_BYTES, "%s_FILE=%s", name, path);
 }

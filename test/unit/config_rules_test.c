@@ -104,7 +104,7 @@ static void test_gateway_token_defaults_for_local_gateways_only(void **state)
     } cases[] = {{"http://localhost:18789", true}, {"https://LOCALHOST", true},
         {"http://127.0.0.1/gateway", true}, {"http://[::1]:18789", true},
         {"http://0.0.0.0:1", true}, {"http://openclaw-gateway:18789", true},
-        {"http://127.0.0.2", false}, {"http://localhost.example", false},
+        {"http://127.0.0.2", false}, {"https://localhost.example", false},
         {"http://openclaw-gateway2", false}, {"http://[::2]", false},
         {"https://far.example/localhost", false}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -147,7 +147,7 @@ static void test_gateway_command_needs_a_url(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const right[] = {"OPENCLAW_GATEWAY_URL=http://localhost:1",
-        "OPENCLAW_GATEWAY_URL=http://192.0.2.1:1", "OPENCLAW_GATEWAY_URL=http://[::1]:1",
+        "OPENCLAW_GATEWAY_URL=https://192.0.2.1:1", "OPENCLAW_GATEWAY_URL=http://[::1]:1",
         "OPENCLAW_GATEWAY_URL=http://openclaw-gateway:1"};
     for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
         must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND=gw", right[i],
@@ -285,11 +285,28 @@ static void test_health_host_must_be_an_address_or_name(void **state)
         must_fail_with(fixture, LOAD(fixture, REQUIRED, bad[i]), "expected an address of this");
 }
 
+static void test_plain_http_needs_a_local_host(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_fail_with(fixture,
+        LOAD(fixture, ACCOUNT, TOKEN, HOME, "CONVEX_URL=http://convex.example.com"),
+        "CONVEX_URL \"http://convex.example.com\" is plain http to a host that is not local");
+    must_fail_with(fixture,
+        LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_URL=http://203.0.113.9:18789",
+            "OPENCLAW_GATEWAY_TOKEN=0123456789abcdef"),
+        "ALLOW_PLAIN_HTTP=on if this is meant");
+    must_load(fixture, LOAD(fixture, ACCOUNT, TOKEN, HOME, "CONVEX_URL=http://10.1.2.3:3210"));
+    must_load(fixture, LOAD(fixture, ACCOUNT, TOKEN, HOME, "CONVEX_URL=http://convex.example.com",
+                           "OPENCLAW_GATEWAY_URL=http://203.0.113.9:18789",
+                           "OPENCLAW_GATEWAY_TOKEN=0123456789abcdef", "ALLOW_PLAIN_HTTP=on"));
+}
+
 int main(void)
 {
 #define TEST(function) \
     cmocka_unit_test_setup_teardown(function, config_fixture_setup, config_fixture_teardown)
     const struct CMUnitTest tests[] = {
+        TEST(test_plain_http_needs_a_local_host),
         TEST(test_service_token_must_match_the_account),
         TEST(test_address_for_agents_must_fit_the_one_listened_on),
         TEST(test_account_id_must_be_a_safe_name),

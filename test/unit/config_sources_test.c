@@ -224,11 +224,42 @@ static void test_description_is_an_env_file(void **state)
     text_fini(&text);
 }
 
+static void test_world_readable_token_file_is_warned_of(void **state)
+{
+    struct config_fixture *fixture = *state;
+    char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
+    config_fixture_value_file(
+        fixture, "SERVICE_TOKEN", TOKEN_VALUE, sizeof TOKEN_VALUE - 1, variable);
+    const char *path = strchr(variable, '=') + 1;
+    assert_int_equal(chmod(path, 0600), 0);
+    must_load(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable));
+    assert_null(fixture->config.exposed_file);
+    assert_int_equal(chmod(path, 0604), 0);
+    assert_int_equal(LOAD(fixture, ACCOUNT, CONVEX, HOME, variable), 0);
+    must_report(fixture, "contains a secret but is readable by all users");
+    assert_string_equal(fixture->config.exposed_file, path);
+}
+
+static void test_fifo_and_device_as_token_file_are_refused_at_once(void **state)
+{
+    struct config_fixture *fixture = *state;
+    char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
+    snprintf(variable, sizeof variable, "SERVICE_TOKEN_FILE=%s/fifo", fixture->dir);
+    assert_int_equal(mkfifo(strchr(variable, '=') + 1, 0600), 0);
+    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable), "not a regular file");
+    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN_FILE=/dev/zero"),
+        "not a regular file");
+    snprintf(variable, sizeof variable, "CA_FILE=%s/fifo", fixture->dir);
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, variable), "not a regular file");
+}
+
 int main(void)
 {
 #define TEST(function) \
     cmocka_unit_test_setup_teardown(function, config_fixture_setup, config_fixture_teardown)
     const struct CMUnitTest tests[] = {
+        TEST(test_world_readable_token_file_is_warned_of),
+        TEST(test_fifo_and_device_as_token_file_are_refused_at_once),
         TEST(test_environment_overrides_env_file),
         TEST(test_unreadable_env_file_is_the_only_problem),
         TEST(test_service_links_of_kubernetes_are_ignored),

@@ -91,7 +91,7 @@ static void test_strings_reach_their_fields(void **state)
         LOAD(fixture, REQUIRED, "OPENCLAW_VERSION= 2026.2.19 ", "RUNTIME_VERSION= 9 ",
             "HEALTH_HOST=::", "LOG_LEVEL=WARN", "LOG_FORMAT=json", "DROPLET_ID= 1", "DROPLET_IP=2",
             "DROPLET_REGION=\"3\"", "UPGRADE_MODE= Exit", "STATE_DIR=/srv/state/",
-            "CA_FILE=/dev/null", "OPENCLAW_GATEWAY_COMMAND= openclaw gateway '--port' 1 ",
+            "CA_FILE=/proc/version", "OPENCLAW_GATEWAY_COMMAND= openclaw gateway '--port' 1 ",
             "OPENCLAW_WORKSPACE_ROOT='/srv/agents/'",
             "TASK_STATUS_BASE_URL=\"http://runtime:3/\""));
     const struct config *config = &fixture->config;
@@ -105,7 +105,7 @@ static void test_strings_reach_their_fields(void **state)
     assert_string_equal(config->droplet_region, "\"3\"");
     assert_string_equal(config->upgrade_mode, " Exit");
     assert_string_equal(config->state_dir, "/srv/state");
-    assert_string_equal(config->ca_file, "/dev/null");
+    assert_string_equal(config->ca_file, "/proc/version");
     assert_string_equal(config->gateway_command, "openclaw gateway '--port' 1");
     assert_string_equal(config->workspace_root, "/srv/agents");
     assert_string_equal(config->task_status_base_url, "http://runtime:3");
@@ -162,7 +162,7 @@ static void test_all_problems_are_reported_at_once(void **state)
     assert_int_equal(
         LOAD(fixture, "CONVEX_URL=happy-animal-123.convex.cloud", "SERVICE_TOKEN=nonsense", HOME,
             "HEALTH_PORT=99999", "DELIVERY_INTERVAL=5s", "LOG_LEVEL=loud",
-            "OPENCLAW_GATEWAY_URL=http://far.example", "CA_FILE=/nowhere/ca.pem",
+            "OPENCLAW_GATEWAY_URL=https://far.example", "CA_FILE=/nowhere/ca.pem",
             "OPENCLAW_GATEWAY_TOKEN_FILE=/nowhere/token"),
         ERROR_INVALID);
     must_report(fixture, "error: ACCOUNT_ID is missing");

@@ -305,7 +305,7 @@ static void expect_refused_start(struct fault_env *faults, const char *reason)
     struct process *runtime = &faults->env->runtime;
     fault_env_launch(faults, NULL);
     assert_int_equal(process_wait_exit(runtime, TEST_WAIT_MS), EX_OSERR);
-    assert_true(process_has_output(runtime, reason));
+    assert_true(process_wait_output(runtime, reason, TEST_WAIT_MS, NULL, 0));
     process_fini(runtime);
 }
 
