@@ -22,6 +22,9 @@ struct url {
  */
 const char *url_parse(const char *string, struct url *url);
 
+/* Replaces each %XX in text by the byte that it stands for, except NUL. Any other '%' stays. */
+void url_decode(char *text);
+
 /* Whether the host is name, ignoring case. */
 bool url_host_is(const struct url *url, const char *name);
 

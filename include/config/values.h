@@ -107,6 +107,12 @@ const char *option_closest(const char *name, size_t length_bytes);
 bool rules_register_secret(enum option_id id, const char *value);
 
 /*
+ * Registers with redact() the user and password in the value of a proxy variable
+ * ([scheme://][user:password@]host...). Returns false when out of memory.
+ */
+bool rules_register_proxy(const char *proxy);
+
+/*
  * Checks *config, as stored from *values, and fills in computed defaults. Rules skip values that
  * are wrong by themselves. Returns 0 or ERROR_NO_MEMORY; problems are reported.
  */

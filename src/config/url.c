@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -170,6 +171,24 @@ const char *url_parse(const char *string, struct url *url)
     size_t authority_bytes = strcspn(authority, "/?#");
     const char *wrong = url_parse_authority(authority, authority_bytes, url);
     return wrong != NULL ? wrong : url_check_path(authority + authority_bytes);
+}
+
+static char hex_pair_byte(const char *digits)
+{
+    char pair[3] = {digits[0], digits[1], '\0'};
+    return (char)strtol(pair, NULL, 16);
+}
+
+void url_decode(char *text)
+{
+    char *to = text;
+    while (*text != '\0') {
+        bool is_escape = *text == '%' && url_is_hex_digit(text[1]) && url_is_hex_digit(text[2]) &&
+                         hex_pair_byte(text + 1) != '\0';
+        *to++ = is_escape ? hex_pair_byte(text + 1) : *text;
+        text += is_escape ? 3 : 1;
+    }
+    *to = '\0';
 }
 
 bool url_host_is(const struct url *url, const char *name)

@@ -209,11 +209,26 @@ static int values_read_option(struct values *values, enum option_id id, struct p
     return 0;
 }
 
+/* libcurl reads these from the environment, so only that counts. */
+static bool register_proxies(char *const *environment)
+{
+    static const char *const names[] = {
+        "http_proxy", "https_proxy", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "ALL_PROXY"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *proxy = environment_find(environment, names[i]);
+        if (proxy != NULL && !rules_register_proxy(proxy))
+            return false;
+    }
+    return true;
+}
+
 int values_read(struct values *values, char *const *environment, const char *env_file,
     struct problems *problems)
 {
     values->environment = environment;
     int result = 0;
+    if (!register_proxies(environment))
+        return ERROR_NO_MEMORY;
     if (env_file != NULL)
         result = env_file_load(&values->env_file, env_file, problems);
     if (result == ERROR_NO_MEMORY)

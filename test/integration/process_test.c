@@ -139,6 +139,28 @@ static void test_queued_calls_do_not_prolong_shutdown(void **state)
     assert_in_range(clock_monotonic_ms() - began_ms, 0, 1500 + 2000);
 }
 
+/* Nothing listens at the proxy, so every request of the backend fails and is reported. */
+static void test_credentials_of_a_proxy_are_never_shown(void **state)
+{
+    struct test_env *env = *state;
+    static const char *const paths[] = {"/health", "/status", "/"};
+    static const char proxy[] = "http_proxy=http://jonas:pr0xypassw0rd@127.0.0.1:1";
+    static const char bare[] = "http_proxy=jonas:pr0xypassw0rd@127.0.0.1:1";
+    const char *const settings[] = {proxy, "LOG_LEVEL=debug", "NO_PROXY", "no_proxy", NULL};
+    test_env_start_runtime(env, settings);
+    test_env_wait_log(env, "[Delivery]");
+    test_env_wait_words(env, "/health", "\"degraded\"", true);
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        assert_false(test_env_health_has(env, paths[i], "pr0xypassw0rd"));
+    test_env_stop_runtime(env);
+    test_env_launch(env, &env->second, STRINGS(bare), STRINGS("doctor"));
+    assert_int_equal(process_wait_exit(&env->second, TEST_WAIT_MS), 1);
+    assert_true(process_wait_output(&env->second, "backend connection", TEST_WAIT_MS, NULL, 0));
+    assert_false(process_has_output(&env->runtime, "pr0xypassw0rd"));
+    assert_false(process_has_output(&env->second, "pr0xypassw0rd"));
+    assert_false(process_has_output(&env->second, "jonas"));
+}
+
 /* What lets others at the replies or the tokens is said at each start. */
 static void test_exposed_files_are_warned_of_at_the_start(void **state)
 {
@@ -331,6 +353,7 @@ int main(void)
         TEST_IN_ENV(test_queued_calls_do_not_prolong_shutdown),
         TEST_IN_ENV(test_second_signal_exits_at_once),
         TEST_IN_ENV(test_exposed_files_are_warned_of_at_the_start),
+        TEST_IN_ENV(test_credentials_of_a_proxy_are_never_shown),
         TEST_IN_ENV(test_few_descriptors_do_not_block_shutdown),
         TEST_IN_ENV(test_shortage_of_descriptors_is_named),
         TEST_IN_ENV(test_health_and_version_answer),
