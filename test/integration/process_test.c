@@ -18,6 +18,8 @@
 #include "../lib/test_file.h"
 #include "base/sync.h"
 
+enum { PROC_FILE_BYTES = 64 * 1024 };
+
 static void test_every_bad_setting_is_reported_at_once(void **state)
 {
     struct test_env *env = *state;
@@ -137,6 +139,51 @@ static void test_queued_calls_do_not_prolong_shutdown(void **state)
     int64_t began_ms = clock_monotonic_ms();
     test_env_stop_runtime(env);
     assert_in_range(clock_monotonic_ms() - began_ms, 0, 1500 + 2000);
+}
+
+static char *read_proc_file(const struct process *process, const char *name)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)process->pid, name);
+    FILE *file = fopen(path, "re");
+    char *bytes = calloc(1, PROC_FILE_BYTES);
+    assert_non_null(file);
+    assert_non_null(bytes);
+    size_t length = fread(bytes, 1, PROC_FILE_BYTES - 1, file);
+    fclose(file);
+    /* Variables are separated by NUL. */
+    for (size_t i = 0; i < length; i++)
+        if (bytes[i] == '\0')
+            bytes[i] = ' ';
+    return bytes;
+}
+
+/* The environment holds the token, and is read again at a reload. */
+static void test_process_shows_no_environment_and_leaves_no_core(void **state)
+{
+    struct test_env *env = *state;
+    test_env_start_runtime(env, NULL);
+    char *variables = read_proc_file(&env->runtime, "environ");
+    assert_null(strstr(variables, TEST_SECRET));
+    assert_null(strstr(variables, "SERVICE_TOKEN"));
+    free(variables);
+    char *limits = read_proc_file(&env->runtime, "limits");
+    assert_non_null(strstr(limits, "Max core file size        0                    0 "));
+    free(limits);
+    process_signal(&env->runtime, SIGHUP);
+    test_env_wait_log(env, "Reload 1: changed: nothing");
+    test_env_stop_runtime(env);
+}
+
+static void test_debugging_is_allowed_and_warned_of(void **state)
+{
+    struct test_env *env = *state;
+    test_env_start_runtime(env, STRINGS("MISSION_CONTROL_DEBUG_CORE=on"));
+    test_env_wait_log(env, "warn [Runtime] MISSION_CONTROL_DEBUG_CORE=on: ");
+    char *variables = read_proc_file(&env->runtime, "environ");
+    assert_null(strstr(variables, TEST_SECRET));
+    free(variables);
+    test_env_stop_runtime(env);
 }
 
 /* Nothing listens at the proxy, so every request of the backend fails and is reported. */
@@ -354,6 +401,8 @@ int main(void)
         TEST_IN_ENV(test_second_signal_exits_at_once),
         TEST_IN_ENV(test_exposed_files_are_warned_of_at_the_start),
         TEST_IN_ENV(test_credentials_of_a_proxy_are_never_shown),
+        TEST_IN_ENV(test_process_shows_no_environment_and_leaves_no_core),
+        TEST_IN_ENV(test_debugging_is_allowed_and_warned_of),
         TEST_IN_ENV(test_few_descriptors_do_not_block_shutdown),
         TEST_IN_ENV(test_shortage_of_descriptors_is_named),
         TEST_IN_ENV(test_health_and_version_answer),
