@@ -8,6 +8,9 @@
 
 set -euo pipefail
 
+# The memory of the gateway and of its agents holds tokens, which a core dump would write to disk.
+ulimit -c 0
+
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly HERE
 readonly EX_UNAVAILABLE=69

@@ -4,8 +4,8 @@
  * backend ends it, or executes one command (src/cli) and exits.
  *
  * What has to happen before anything else opens a file, allocates or starts a thread is done here:
- * the standard descriptors, malloc's and Jansson's process-wide settings, the signal mask, and the
- * fork of process 1.
+ * the standard descriptors, what keeps others from reading our memory (protect.c), malloc's and
+ * Jansson's process-wide settings, the signal mask, and the fork of process 1.
  *
  * In a container without an init the runtime is process 1, and the kernel makes it the parent of
  * every orphan: of what the gateway's tools leave running in sessions of their own, and of a health
@@ -37,6 +37,7 @@
 #include "cli/commands.h"
 #include "config/config.h"
 #include "config/usage.h"
+#include "protect.h"
 #include "runtime.h"
 #include "signals.h"
 
@@ -266,7 +267,7 @@ static int run_with_config(const struct arguments *arguments)
     problems_write(&problems, stderr);
     problems_fini(&problems);
     if (result != 0)
-        return result == ERROR_NO_MEMORY ? EX_OSERR : EX_CONFIG;
+        return exit_status_of(result);
     log_configure(config.log_level, config.log_as_json == 1);
     result = run_action(arguments, &config);
     config_fini(&config);
@@ -289,8 +290,10 @@ int main(int argc, char **argv)
     struct arguments arguments;
     struct error error;
     fill_standard_descriptors();
+    bool is_protected = protect_memory();
     mallopt(M_ARENA_MAX, MALLOC_ARENAS);
     mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER_BYTES);
+    protect_environment();
     json_guard_start();
     json_object_seed(0);
     if (arguments_parse(argc, argv, &arguments, &error) != 0) {
@@ -301,6 +304,11 @@ int main(int argc, char **argv)
         return print_usage();
     if (arguments.action == ARGUMENTS_VERSION)
         return print_version();
+    if (!is_protected)
+        log_warn(component,
+            "%s=on: processes of the same user can read this one's memory, and a crash may write "
+            "its secrets to disk; unset it when you have finished debugging",
+            PROTECT_DEBUG_VARIABLE);
     int status = run_with_config(&arguments);
     log_flush();
     redact_forget_all();

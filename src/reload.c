@@ -54,7 +54,7 @@ static void log_problems(const struct problems *problems)
 {
     for (size_t i = 0; i < problems->count; i++) {
         const char *text = problems->items[i].text;
-        if (problems->items[i].severity == PROBLEM_ERROR)
+        if (problems->items[i].severity != PROBLEM_WARNING)
             log_error(component, "Reload %u: %s", reloads, text);
         else
             log_warn(component, "Reload %u: %s", reloads, text);

@@ -104,12 +104,21 @@ struct runtime {
     atomic_bool abort_workers; /* aborts all other requests */
 };
 
+static void warn_of_exposed_state_dir(const char *path)
+{
+    const char *fault = state_dir_find_fault(path);
+    if (fault != NULL)
+        log_warn(component,
+            "STATE_DIR %s %s; give it to the runtime's user (chown) and chmod 700 it", path, fault);
+}
+
 static int create_foundation(struct runtime *runtime, struct error *error)
 {
     const struct config *config = runtime->config;
     int result = state_dir_open(&runtime->state_dir, config->state_dir, error);
     if (result != 0)
         return result;
+    warn_of_exposed_state_dir(config->state_dir);
     result = http_client_library_start(error);
     if (result != 0)
         return result;
@@ -232,6 +241,7 @@ static int create_poller(struct runtime *runtime, struct error *error)
         .config = runtime->config,
         .queue = runtime->queue,
         .guard = runtime->guard,
+        .journal = runtime->journal,
         .convex = runtime->convex,
         .store = runtime->store,
         .stats = &runtime->stats,

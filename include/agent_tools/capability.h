@@ -14,7 +14,8 @@ enum { CAPABILITY_TAG_BYTES = 27 }; /* 26 letters and the NUL */
 /*
  * Reads the key that tags are made with from STATE_DIR/agent-api.key, or makes one (mode 0600).
  * Where that cannot be written the key lives in memory only, which is logged. state_dir NULL: in
- * memory. The caller destroys it. ERROR_NO_MEMORY; ERROR_SYSTEM without random numbers;
+ * memory. The caller destroys it. ERROR_NO_MEMORY; ERROR_SYSTEM without random numbers
+ * or when the system refuses to read the file;
  * ERROR_INVALID, with a text that tells what to do, for a file that is damaged, not ours alone or a
  * symbolic link. Blocks for the disk.
  */

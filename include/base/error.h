@@ -37,6 +37,14 @@ int error_set(struct error *error, enum error_code code, const char *format, ...
 int error_set_errno(struct error *error, enum error_code code, int errno_value, const char *format,
     ...) __attribute__((format(printf, 4, 5)));
 
+/*
+ * The code for a system call that failed on a path which a person has chosen: ERROR_INVALID where
+ * the path itself is wrong and only a person can change that, such as ENOENT or ENOTDIR;
+ * ERROR_SYSTEM for every refusal of the system, which may pass: no space, a read-only file system,
+ * no permission, no descriptors. Pure.
+ */
+enum error_code error_code_of_path(int errno_value);
+
 /* Prefixes the text in *error with a formatted text and ": "; returns its code. */
 int error_wrap(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

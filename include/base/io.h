@@ -11,11 +11,12 @@
 #include "base/text.h"
 
 /*
- * Reads the whole file at path, a regular file or a pipe, into the uninitialized *content, whose
- * data is then never NULL; a pipe without a writer reads as empty. *world_readable, unless NULL, is
- * whether it is a regular file that every user of the machine can read.
- * Errors: ERROR_SYSTEM, ERROR_TOO_LARGE for more than limit_bytes, ERROR_NO_MEMORY; the text names
- * the path, and there is nothing to free. Blocks as the file does. Any thread.
+ * Reads the whole regular file at path into the uninitialized *content, whose data is then never
+ * NULL. *world_readable, unless NULL, is whether every user of the machine can read it.
+ * Errors: ERROR_INVALID for what is missing or not a regular file (a FIFO or a device is refused
+ * without waiting), ERROR_SYSTEM when the system refuses to read it (error_code_of_path),
+ * ERROR_TOO_LARGE for more than limit_bytes, ERROR_NO_MEMORY; the text names the path, and there is
+ * nothing to free. Blocks for the disk. Any thread.
  */
 int file_read(const char *path, size_t limit_bytes, struct text *content, bool *world_readable,
     struct error *error);

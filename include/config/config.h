@@ -12,7 +12,11 @@
 
 /* What is wrong with the settings, collected so that all of it is reported in one run. */
 
-enum problem_severity { PROBLEM_ERROR, PROBLEM_WARNING };
+enum problem_severity {
+    PROBLEM_ERROR,
+    PROBLEM_REFUSAL, /* an error, too: the system refused something and may not do so later */
+    PROBLEM_WARNING,
+};
 
 /* Zero-initialize it and free it with problems_fini. Used by one thread at a time. */
 struct problems {
@@ -31,8 +35,12 @@ struct problems {
 void problems_add(struct problems *problems, enum problem_severity severity, const char *format,
     ...) __attribute__((format(printf, 3, 4)));
 
-/* Whether a problem prevents starting. */
+/* The severity of a failure to read a file that a setting names, by its error code. Pure. */
+enum problem_severity problem_of_code(int code);
+
+/* Whether a problem prevents starting, and whether a person has to change something before. */
 bool problems_have_error(const struct problems *problems);
+bool problems_need_person(const struct problems *problems);
 
 /* Writes each as a line "error: text" or "warning: text", in the order of adding. */
 void problems_write(const struct problems *problems, FILE *stream);
@@ -47,6 +55,7 @@ enum option_id {
     OPTION_CONVEX_URL,
     OPTION_SERVICE_TOKEN,
     OPTION_CA_FILE,
+    OPTION_ALLOW_PLAIN_HTTP,
     OPTION_BACKEND_VERSION,
     OPTION_OPENCLAW_GATEWAY_URL,
     OPTION_OPENCLAW_GATEWAY_TOKEN,
@@ -158,8 +167,9 @@ struct config {
     unsigned delivery_context_fetch_batch_size; /* has no effect */
     unsigned delivery_queue_capacity;
     int64_t shutdown_grace_ms;
-    char *state_dir; /* without '/' at its end, unless it is the root */
-    char *ca_file;   /* NULL: only the system's authorities */
+    char *state_dir;       /* without '/' at its end, unless it is the root */
+    char *ca_file;         /* NULL: only the system's authorities */
+    bool allow_plain_http; /* to a backend or gateway that is not local (url_is_local) */
     enum log_level log_level;
     unsigned log_as_json; /* LOG_FORMAT: 1 if JSON, else 0 */
     char *droplet_id;
@@ -167,6 +177,8 @@ struct config {
     char *droplet_region;
     char *upgrade_mode;      /* compared with "exit" only */
     unsigned upgrade_follow; /* UPGRADE_FOLLOW: 1 if tag; only mission-control-upgrade obeys it */
+
+    char *exposed_file; /* that holds a token and every user can read, quoted; NULL: none */
 
     /* Shown by config_describe beside the values. */
     enum config_origin origins[CONFIG_OPTIONS];
@@ -176,7 +188,8 @@ struct config {
  * Fills in *config from environment (NAME=value strings, NULL-terminated, like environ) and
  * env_file (path of a file with further variables, or NULL); the environment takes precedence. Adds
  * errors and warnings to *problems. Returns 0 (also with warnings), ERROR_INVALID if an error was
- * added, or ERROR_NO_MEMORY; then there is nothing to free. On success the caller frees with
+ * added, ERROR_SYSTEM if there were only refusals of the system, or ERROR_NO_MEMORY; then there is
+ * nothing to free. On success the caller frees with
  * config_fini. Secrets are registered with redact() before anything is reported, even if the load
  * fails. Reads files, which may block; one thread at a time.
  */

@@ -28,8 +28,8 @@ struct env_file {
  * lines that concern a setting are reported with path and line number, but never with their
  * content, which may be a misplaced secret; other invalid lines are skipped. Returns 0, even if
  * lines were invalid. If the file cannot be used, which is also reported: ERROR_SYSTEM,
- * ERROR_TOO_LARGE (also for 4,096 variables), ERROR_INVALID (NUL bytes, UTF-16, 20 reported lines,
- * or nothing but skipped ones) or ERROR_NO_MEMORY.
+ * ERROR_TOO_LARGE (also for 4,096 variables), ERROR_INVALID (missing, not a regular file, NUL
+ * bytes, UTF-16, 20 reported lines, or nothing but skipped ones) or ERROR_NO_MEMORY.
  */
 int env_file_load(struct env_file *file, const char *path, struct problems *problems);
 

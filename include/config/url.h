@@ -22,10 +22,21 @@ struct url {
  */
 const char *url_parse(const char *string, struct url *url);
 
+/* Replaces each %XX in text by the byte that it stands for, except NUL. Any other '%' stays. */
+void url_decode(char *text);
+
 /* Whether the host is name, ignoring case. */
 bool url_host_is(const struct url *url, const char *name);
 
 /* Whether the host ends with suffix, e.g. ".convex.site", ignoring case and a trailing dot. */
 bool url_host_ends_with(const struct url *url, const char *suffix);
+
+/*
+ * Whether what is sent to the host in the clear stays on this machine or in a private network: a
+ * loopback, private (RFC 1918, fc00::/7) or link-local address, a name without a dot, or one that
+ * ends in .localhost, .local, .internal (as host.docker.internal) or .svc. No name is resolved.
+ * Pure.
+ */
+bool url_is_local(const struct url *url);
 
 #endif

@@ -26,6 +26,7 @@ struct values {
     char *const *environment; /* borrowed */
     struct env_file env_file;
     struct value by_option[CONFIG_OPTIONS];
+    char *exposed_file; /* see struct config */
 };
 
 /*
@@ -37,6 +38,9 @@ struct values {
  */
 int values_read(struct values *values, char *const *environment, const char *env_file,
     struct problems *problems);
+
+/* Warns that the file at path holds a secret and every user can read it, and remembers the path. */
+void values_note_exposed(struct values *values, const char *path, struct problems *problems);
 
 /*
  * The variable called name as it was written, or NULL if it is not set. The environment takes
@@ -101,6 +105,12 @@ const char *option_closest(const char *name, size_t length_bytes);
  * when out of memory.
  */
 bool rules_register_secret(enum option_id id, const char *value);
+
+/*
+ * Registers with redact() the user and password in the value of a proxy variable
+ * ([scheme://][user:password@]host...). Returns false when out of memory.
+ */
+bool rules_register_proxy(const char *proxy);
 
 /*
  * Checks *config, as stored from *values, and fills in computed defaults. Rules skip values that

@@ -18,6 +18,12 @@ struct journal {
  * until it works again, and stats->spool_broken is set.
  */
 
+/*
+ * If the last write failed, tries one; so that health recovers also while there is nothing to
+ * deliver. journal->spool may be NULL. Any thread; blocks for the disk.
+ */
+void journal_recheck(const struct journal *journal);
+
 /* Counts a run, before its request goes out: a process that is killed must not forget it. */
 void journal_begin_run(const struct journal *journal, struct entry *entry);
 

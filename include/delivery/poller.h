@@ -10,6 +10,7 @@
 #include "backend/convex.h"
 #include "base/loop.h"
 #include "config/config.h"
+#include "delivery/journal.h"
 #include "delivery/send_queue.h"
 #include "telemetry/stats.h"
 
@@ -20,6 +21,7 @@ struct delivery_poller_parts {
     const struct config *config;
     struct send_queue *queue;
     struct loop_guard *guard; /* saves its counts */
+    struct journal journal;   /* is checked again while it is broken */
     struct convex *convex;
     struct ca_store *store;
     struct stats *stats;

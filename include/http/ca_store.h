@@ -11,9 +11,9 @@ struct ca_store;
 /*
  * Creates a store of the system's authorities (OpenSSL's default file and directory, or
  * SSL_CERT_FILE and SSL_CERT_DIR; those in the directory are read on first use), plus those in the
- * PEM file ca_file unless it is NULL. Returns 0, ERROR_INVALID if ca_file is unreadable or contains
- * no certificate, or ERROR_NO_MEMORY. The caller destroys *store after the last connection that
- * uses it. Reads files.
+ * PEM file ca_file unless it is NULL. Returns 0, ERROR_INVALID if ca_file is missing or contains no
+ * certificate, ERROR_SYSTEM if the system refuses to read it, or ERROR_NO_MEMORY. The caller
+ * destroys *store after the last connection that uses it. Reads files.
  */
 int ca_store_create(struct ca_store **store, const char *ca_file, struct error *error);
 void ca_store_destroy(struct ca_store *store);

@@ -62,9 +62,9 @@ struct spool;
 /*
  * Opens STATE_DIR/spool and STATE_DIR/dead for one account and creates them, mode 0700, if they are
  * missing. The caller holds the lock of the state directory (state_dir_open) while the spool is
- * open, and closes the spool. ERROR_INVALID when the directory belongs to another account or cannot
- * be created, ERROR_SYSTEM when its owner cannot be read or the system is short of memory or
- * descriptors, ERROR_NO_MEMORY. Blocks for the disk.
+ * open, and closes the spool. ERROR_INVALID when the directory belongs to another account or one of
+ * the names is taken by something else, ERROR_CLOSED when state_dir does not exist, ERROR_SYSTEM
+ * when the system refuses something (error_code_of_path), ERROR_NO_MEMORY. Blocks for the disk.
  */
 int spool_open(
     struct spool **spool, const char *state_dir, const char *account_id, struct error *error);
@@ -72,12 +72,30 @@ int spool_open(
 /*
  * Opens an existing spool for operators: creates and claims nothing, and spool_each leaves
  * temporary files alone. Reading therefore needs no lock, even beside a running runtime; changes do
- * need it. ERROR_CLOSED when state_dir does not exist or no runtime has used it yet, ERROR_INVALID
- * when it belongs to another account or lacks a directory, ERROR_SYSTEM when it cannot be read,
- * ERROR_NO_MEMORY.
+ * need it. Run by root it follows no symbolic link below state_dir. ERROR_CLOSED when state_dir
+ * does not exist or no runtime has used it yet, ERROR_INVALID when it belongs to another account or
+ * lacks a directory, ERROR_SYSTEM when it cannot be read, ERROR_NO_MEMORY.
  */
 int spool_open_existing(
     struct spool **spool, const char *state_dir, const char *account_id, struct error *error);
+
+/*
+ * If this process is root's, becomes the user and group that own the state directory, for good:
+ * files that it makes are then theirs, and no trick of theirs reaches further than they do. Does
+ * nothing for other users, or if root owns it. ERROR_SYSTEM. Only for a process of one thread.
+ */
+int spool_drop_privileges(const struct spool *spool, struct error *error);
+
+/* As state_dir_lock, for the state directory of the spool; state_dir is for messages. */
+struct state_dir;
+int spool_lock(
+    const struct spool *spool, struct state_dir *dir, const char *state_dir, struct error *error);
+
+/*
+ * Whether a file can be written to the spool now, by doing it. Makes directories again that were
+ * removed. Any thread; blocks for the disk.
+ */
+bool spool_is_usable(struct spool *spool, struct error *error);
 
 /* Frees it, once no other thread uses it; syncs nothing. NULL does nothing. */
 void spool_close(struct spool *spool);
@@ -85,7 +103,8 @@ void spool_close(struct spool *spool);
 /*
  * Writes the record over the one that exists for its id, as a new file. durable: on disk when this
  * returns (file and directory are synced); otherwise the record survives the process but not the
- * machine. Blocks for the disk. ERROR_SYSTEM when it cannot be written (the old record stays),
+ * machine. Makes spool/ again if it was removed, which is logged. Blocks for the disk. ERROR_SYSTEM
+ * when it cannot be written (the old record stays),
  * ERROR_NO_MEMORY. Any thread, but one at a time per id.
  */
 int spool_save(
@@ -105,7 +124,7 @@ int spool_remove(struct spool *spool, const char *id, struct error *error);
 
 /*
  * Moves the record of id to STATE_DIR/dead, over what is there; a missing one is success.
- * ERROR_SYSTEM, also when dead/ itself was removed: the record then stays in the spool.
+ * Makes dead/ again if it was removed. ERROR_SYSTEM: the record then stays in the spool.
  */
 int spool_bury(struct spool *spool, const char *id, struct error *error);
 
@@ -158,12 +177,22 @@ struct state_dir {
 };
 
 /*
- * Creates path and its missing parents, mode 0700, and locks it. ERROR_INVALID when it cannot be
- * created or written to, ERROR_LOCKED when another runtime holds it; the text names that process.
+ * Creates path and its missing parents, mode 0700, and locks it. ERROR_INVALID when the path cannot
+ * be a directory, ERROR_SYSTEM when the system refuses to create or to write it
+ * (error_code_of_path), ERROR_LOCKED when another runtime holds it; the text names that process.
  * Blocks for up to 0.2 s while state_dir_is_held shares the lock. The caller closes it.
  */
 int state_dir_open(struct state_dir *dir, const char *path, struct error *error);
+
+/* The same for an open directory; path is for messages. */
+int state_dir_lock(struct state_dir *dir, int dir_fd, const char *path, struct error *error);
 void state_dir_close(struct state_dir *dir);
+
+/*
+ * What lets others tamper with the directory, as a phrase that follows its path: another owner, or
+ * other users who may write to it. NULL if nothing does, or it cannot be examined. Static.
+ */
+const char *state_dir_find_fault(const char *path);
 
 /*
  * Whether a runtime holds the directory now, with its process id in holder ("" if unknown). Creates
@@ -174,8 +203,9 @@ bool state_dir_is_held(const char *path, char *holder, size_t holder_bytes);
 
 /*
  * Whether the account may use the directory: 0 if it owns it or no account does yet, ERROR_INVALID
- * when it belongs to another account, ERROR_CLOSED when it does not exist, ERROR_SYSTEM when the
- * owner cannot be read. *claimed, which may be NULL: an account owns it. Changes nothing.
+ * when it belongs to another account or names its owner in anything but a file, ERROR_CLOSED when
+ * it does not exist, ERROR_SYSTEM when the owner cannot be read. *claimed, which may be NULL: an
+ * account owns it. Changes nothing.
  */
 int state_dir_check_account(
     const char *path, const char *account_id, bool *claimed, struct error *error);

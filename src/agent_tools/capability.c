@@ -70,14 +70,27 @@ static int refuse_key_file(const char *state_dir, const char *fault, struct erro
         state_dir, key_file, fault);
 }
 
+/* As refuse_key_file, unless the system refuses what may be right later. */
+static int refuse_key_access(const char *state_dir, int reason, struct error *error)
+{
+    if (error_code_of_path(reason) == ERROR_INVALID)
+        return refuse_key_file(
+            state_dir, reason == ELOOP ? "is a symbolic link" : "cannot be opened", error);
+    return error_set_errno(error, ERROR_SYSTEM, reason,
+        "cannot read the key of the agents' API, %s/%s", state_dir, key_file);
+}
+
 static int read_key_file(
     struct capability *capability, const char *state_dir, int fd, struct error *error)
 {
     struct stat status;
     if (fstat(fd, &status) != 0)
-        return refuse_key_file(state_dir, "cannot be examined", error);
+        return refuse_key_access(state_dir, errno, error);
     const char *fault = find_key_file_fault(&status);
-    if (fault == NULL && read(fd, capability->secret, SECRET_BYTES) != SECRET_BYTES)
+    ssize_t got = fault == NULL ? read(fd, capability->secret, SECRET_BYTES) : 0;
+    if (got < 0)
+        return refuse_key_access(state_dir, errno, error);
+    if (fault == NULL && got != SECRET_BYTES)
         fault = "cannot be read";
     return fault == NULL ? 0 : refuse_key_file(state_dir, fault, error);
 }
@@ -116,8 +129,7 @@ static int load_secret(
         return result;
     }
     if (fd < 0)
-        return refuse_key_file(
-            state_dir, errno == ELOOP ? "is a symbolic link" : "cannot be opened", error);
+        return refuse_key_access(state_dir, errno, error);
     int result = read_key_file(capability, state_dir, fd, error);
     close(fd);
     return result;

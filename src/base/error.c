@@ -6,6 +6,7 @@
  */
 #include "base/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,6 +45,21 @@ int error_set_errno(
     error_append_cause(error, written, strerror(errno_value));
     error->code = code;
     return code;
+}
+
+enum error_code error_code_of_path(int errno_value)
+{
+    switch (errno_value) {
+    case ENOENT:
+    case ENOTDIR:
+    case EISDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+    case EINVAL:
+        return ERROR_INVALID;
+    default:
+        return ERROR_SYSTEM;
+    }
 }
 
 int error_wrap(struct error *error, const char *format, ...)

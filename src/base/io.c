@@ -1,7 +1,8 @@
 /*
  * Files and descriptors, below everything that persists state.
  *
- * file_read takes whole small files and pipes (a secret may come from a process substitution).
+ * file_read takes whole small files. Anything else under a path, such as a FIFO or a device, could
+ * block whoever reads it or never end, so it is opened without blocking, looked at, and refused.
  * file_replace makes a file appear whole or not at all: write under a temporary name, optionally
  * fsync, rename, fsync the directory.
  *
@@ -50,6 +51,10 @@ static int file_read_descriptor(int descriptor, const char *quoted_path, size_t 
     struct stat status;
     if (fstat(descriptor, &status) != 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "cannot read %s", quoted_path);
+    if (S_ISDIR(status.st_mode))
+        return error_set_errno(error, ERROR_INVALID, EISDIR, "cannot read %s", quoted_path);
+    if (!S_ISREG(status.st_mode))
+        return error_set(error, ERROR_INVALID, "%s is not a regular file", quoted_path);
     /* One byte over the limit shows that the file is too large; another is for the NUL. */
     char *bytes = malloc(limit_bytes + 2);
     if (bytes == NULL)
@@ -69,7 +74,7 @@ static int file_read_descriptor(int descriptor, const char *quoted_path, size_t 
     *content = (struct text){
         .data = bytes, .length_bytes = (size_t)length, .capacity_bytes = limit_bytes + 2};
     if (world_readable != NULL)
-        *world_readable = S_ISREG(status.st_mode) && (status.st_mode & S_IROTH) != 0;
+        *world_readable = (status.st_mode & S_IROTH) != 0;
     return 0;
 }
 
@@ -79,14 +84,11 @@ int file_read(const char *path, size_t limit_bytes, struct text *content, bool *
     assert(limit_bytes < SIZE_MAX / 2);
     char quoted_path[QUOTED_PATH_BYTES];
     text_quote(quoted_path, sizeof quoted_path, path, strlen(path));
-    /* O_NONBLOCK for the open only: opening a pipe without a writer would never return. */
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (descriptor < 0 || fcntl(descriptor, F_SETFL, 0) != 0) {
-        error_set_errno(error, ERROR_SYSTEM, errno, "cannot read %s", quoted_path);
-        if (descriptor >= 0)
-            close(descriptor);
-        return ERROR_SYSTEM;
-    }
+    /* O_NONBLOCK: opening a FIFO without a writer would never return. */
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (descriptor < 0)
+        return error_set_errno(
+            error, error_code_of_path(errno), errno, "cannot read %s", quoted_path);
     int result =
         file_read_descriptor(descriptor, quoted_path, limit_bytes, content, world_readable, error);
     close(descriptor);
@@ -112,7 +114,9 @@ int file_replace(int dir_fd, const char *name, const char *bytes, size_t length_
 {
     char temporary[NAME_MAX + 1];
     snprintf(temporary, sizeof temporary, "%s" FILE_REPLACE_SUFFIX, name);
-    int fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    /* O_NONBLOCK: a FIFO under that name must not hang us; without a reader it is refused. */
+    int fd = openat(dir_fd, temporary,
+        O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
     if (fd < 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "cannot create %s", temporary);
     bool written = file_write(fd, bytes, length_bytes) && (!durable || fsync(fd) == 0);

@@ -65,12 +65,6 @@ void doctor_report_fini(struct doctor_report *report);
 /* DOCTOR_WARN for a clock that is off by more than 30 s, DOCTOR_FAIL for more than 5 min. Pure. */
 enum doctor_result doctor_judge_clock(int64_t ahead_ms);
 
-/*
- * Whether traffic to the host stays on this machine or its container network, so that it may go
- * unencrypted: localhost, loopback addresses, names without a dot, and host.docker.internal. Pure.
- */
-bool doctor_is_local(const struct url *url);
-
 enum { DOCTOR_TIMEOUT_MS = 10000 };
 
 /* One run of the doctor. */

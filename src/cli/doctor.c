@@ -11,7 +11,6 @@
  * changes the board. There is no thread of its own; every request has a timeout of 10 s, and there
  * are at most seven, and one of 5 s to a runtime that is running.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -91,6 +90,19 @@ static bool check_dir_owner(struct doctor *doctor)
     return false;
 }
 
+/* The settings have been loaded by now; those who can read the file can act as the runtime. */
+static void check_token_files(struct doctor *doctor)
+{
+    static const char name[] = "token files";
+    const char *exposed = doctor->config->exposed_file;
+    if (exposed != NULL)
+        doctor_report_add(&doctor->report, name, DOCTOR_WARN,
+            "give the file to the runtime's user and chmod 600 it",
+            "%s holds a token and can be read by every user", exposed);
+    else
+        doctor_report_add(&doctor->report, name, DOCTOR_OK, NULL, "none can be read by every user");
+}
+
 static bool check_dir(struct doctor *doctor, const char *existing)
 {
     const char *path = doctor->config->state_dir;
@@ -111,6 +123,10 @@ static bool check_dir(struct doctor *doctor, const char *existing)
         doctor_report_add(&doctor->report, dir_check, DOCTOR_OK, NULL, "%s can be created", path);
     else if (!check_dir_owner(doctor))
         return false;
+    else if (state_dir_find_fault(path) != NULL)
+        doctor_report_add(&doctor->report, dir_check, DOCTOR_WARN,
+            "give the directory to the runtime's user (chown) and chmod 700 it", "%s %s", path,
+            state_dir_find_fault(path));
     else if ((status.st_mode & 077) != 0)
         doctor_report_add(&doctor->report, dir_check, DOCTOR_WARN, "chmod 700 the directory",
             "%s has mode %04o: others can read the replies in it", path, status.st_mode & 07777);
@@ -196,29 +212,6 @@ static void check_clock(struct doctor *doctor)
             ahead_ms < 0 ? "behind" : "ahead of", doctor->clock_source);
 }
 
-/* 127.0.0.0/8, and 0.0.0.0, which as a destination means this machine. */
-static bool is_loopback_ipv4(struct text_span host)
-{
-    char text[INET_ADDRSTRLEN];
-    struct in_addr address;
-    snprintf(text, sizeof text, "%.*s", (int)host.length_bytes, host.bytes);
-    if (host.length_bytes >= sizeof text || inet_pton(AF_INET, text, &address) != 1)
-        return false;
-    return ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET || address.s_addr == htonl(INADDR_ANY);
-}
-
-bool doctor_is_local(const struct url *url)
-{
-    struct text_span host = url->host;
-    bool is_ipv6 = memchr(host.bytes, ':', host.length_bytes) != NULL;
-    if (is_ipv6)
-        return url_host_is(url, "::1");
-    if (memchr(host.bytes, '.', host.length_bytes) == NULL)
-        return true;
-    return is_loopback_ipv4(host) || url_host_ends_with(url, ".localhost") ||
-           url_host_is(url, "host.docker.internal");
-}
-
 /* Requests the probe URL. The first server that sends a Date is what our clock is compared with. */
 static void request_probe_url(
     struct doctor *doctor, const struct doctor_server *server, struct http_response *answer)
@@ -251,7 +244,7 @@ static void report_tls(
     const char *name = server->names[HTTP_STEP_TLS];
     if (url->is_https) {
         doctor_report_add(&doctor->report, name, DOCTOR_OK, NULL, "the certificate is trusted");
-    } else if (doctor_is_local(url)) {
+    } else if (url_is_local(url)) {
         doctor_report_add(
             &doctor->report, name, DOCTOR_OK, NULL, "not used; not needed for a local address");
     } else {
@@ -347,6 +340,7 @@ static void run_checks(struct doctor *doctor)
     doctor_report_add(&doctor->report, "settings", DOCTOR_OK, NULL,
         "valid, for account %s and runtime %s", doctor->config->account_id,
         doctor->config->runtime_version);
+    check_token_files(doctor);
     check_state_dir(doctor);
     if (http_client_library_start(&error) != 0) {
         doctor_report_add(&doctor->report, "network", DOCTOR_FAIL, NULL, "%s", error.text);

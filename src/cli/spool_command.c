@@ -9,6 +9,10 @@
  *           still listed; a record of a newer release, which may hold a reply, stays
  *   drop    removes a record from dead/ and reports what is lost
  *
+ * Root runs it with the rights of the directory's owner only: what that user may have put there,
+ * such as a symbolic link, must not make root read or write elsewhere, and a file that root made
+ * would be in the runtime's way.
+ *
  * Ids are processed one by one, each reported before the next is touched: a failed id does not hold
  * up the others, but once output cannot be written nothing more is changed, because the operator
  * would not see it.
@@ -250,7 +254,7 @@ static int change_spool(const struct subcommand *subcommand, struct spool *spool
 {
     struct state_dir dir;
     struct error error;
-    if (state_dir_open(&dir, config->state_dir, &error) != 0) {
+    if (spool_lock(spool, &dir, config->state_dir, &error) != 0) {
         if (error.code == ERROR_LOCKED)
             error_wrap(&error, "%s needs the runtime stopped", subcommand->name);
         return report_spool_error(&error);
@@ -274,8 +278,13 @@ int command_spool(const struct config *config, const struct arguments *arguments
     }
     if (spool_open_existing(&spool, config->state_dir, config->account_id, &error) != 0)
         return report_spool_error(&error);
-    int status = subcommand->read != NULL ? read_spool(subcommand, spool, config, arguments)
-                                          : change_spool(subcommand, spool, config, arguments);
+    int status;
+    if (spool_drop_privileges(spool, &error) != 0)
+        status = report_spool_error(&error);
+    else if (subcommand->read != NULL)
+        status = read_spool(subcommand, spool, config, arguments);
+    else
+        status = change_spool(subcommand, spool, config, arguments);
     spool_close(spool);
     return status;
 }

@@ -45,19 +45,32 @@ void problems_add(
     }
 }
 
+enum problem_severity problem_of_code(int code)
+{
+    return code == ERROR_SYSTEM || code == ERROR_NO_MEMORY ? PROBLEM_REFUSAL : PROBLEM_ERROR;
+}
+
 bool problems_have_error(const struct problems *problems)
+{
+    for (size_t i = 0; i < problems->count; i++)
+        if (problems->items[i].severity != PROBLEM_WARNING)
+            return true;
+    return problems->failed;
+}
+
+bool problems_need_person(const struct problems *problems)
 {
     for (size_t i = 0; i < problems->count; i++)
         if (problems->items[i].severity == PROBLEM_ERROR)
             return true;
-    return problems->failed;
+    return false;
 }
 
 void problems_write(const struct problems *problems, FILE *stream)
 {
     for (size_t i = 0; i < problems->count; i++)
         fprintf(stream, "%s: %s\n",
-            problems->items[i].severity == PROBLEM_ERROR ? "error" : "warning",
+            problems->items[i].severity == PROBLEM_WARNING ? "warning" : "error",
             problems->items[i].text);
     if (problems->failed)
         fprintf(stream, "error: out of memory reporting problems with the settings\n");
@@ -100,7 +113,7 @@ static int store_option(
 
 /* Once for the file, however many secrets it contains. */
 static void warn_about_readable_secrets(
-    const char *path, const struct values *values, struct problems *problems)
+    const char *path, struct values *values, struct problems *problems)
 {
     if (!values->env_file.world_readable)
         return;
@@ -109,10 +122,7 @@ static void warn_about_readable_secrets(
         if ((config_options[i].flags & OPTION_SECRET) == 0 || entry == NULL ||
             entry->value == NULL || entry->value[0] == '\0')
             continue;
-        char quoted_path[256];
-        text_quote(quoted_path, sizeof quoted_path, path, strlen(path));
-        problems_add(problems, PROBLEM_WARNING,
-            "%s contains a secret but is readable by all users; chmod 600 it", quoted_path);
+        values_note_exposed(values, path, problems);
         return;
     }
 }
@@ -130,7 +140,11 @@ static int load_values(struct config *config, char *const *environment, const ch
         return result;
     option_suggest(values, problems);
     warn_about_readable_secrets(env_file, values, problems);
-    return problems_have_error(problems) ? ERROR_INVALID : 0;
+    config->exposed_file = values->exposed_file;
+    values->exposed_file = NULL;
+    if (!problems_have_error(problems))
+        return 0;
+    return problems_need_person(problems) ? ERROR_INVALID : ERROR_SYSTEM;
 }
 
 int config_load(struct config *config, char *const *environment, const char *env_file,
@@ -150,6 +164,7 @@ void config_fini(struct config *config)
     for (size_t i = 0; i < CONFIG_OPTIONS; i++)
         if (option_is_string(&config_options[i]))
             free(*option_string(&config_options[i], config));
+    free(config->exposed_file);
     *config = (struct config){0};
 }
 

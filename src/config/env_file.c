@@ -304,8 +304,8 @@ int env_file_load(struct env_file *file, const char *path, struct problems *prob
     struct error error;
     int result = file_read(path, ENV_FILE_BYTES_MAX, &content, &file->world_readable, &error);
     if (result != 0) {
-        problems_add(
-            problems, PROBLEM_ERROR, "%s; --env-file needs a readable .env file", error.text);
+        problems_add(problems, problem_of_code(result), "%s; --env-file needs a readable .env file",
+            error.text);
         return result;
     }
     result = env_file_parse(file, path, content.data, content.length_bytes, problems);

@@ -27,7 +27,12 @@
 #define TOKEN_PREFIX "mc_service_"
 
 /* The backend considers a runtime offline this long after its last report. */
-enum { OFFLINE_AFTER_MS = 90000, GRACE_BEYOND_TIMEOUT_MS = 5000, QUOTED_BYTES = 128 };
+enum {
+    OFFLINE_AFTER_MS = 90000,
+    GRACE_BEYOND_TIMEOUT_MS = 5000,
+    QUOTED_BYTES = 128,
+    MIN_TOKEN_CHARACTERS = 16
+};
 
 static const char default_gateway_token[] = "local";
 
@@ -53,6 +58,30 @@ bool rules_register_secret(enum option_id id, const char *value)
         return true;
     const char *account_end = strchr(value + prefix_bytes, '_');
     return account_end == NULL || redact_add_secret(account_end + 1);
+}
+
+/* Registers user:password, and the password by itself, as written and as libcurl decodes them. */
+static bool register_credentials(const char *credentials, size_t length_bytes)
+{
+    char *copy = strndup(credentials, length_bytes);
+    if (copy == NULL)
+        return false;
+    bool registered = true;
+    for (int decoded = 0; decoded < 2 && registered; decoded++) {
+        const char *colon = strchr(copy, ':');
+        registered = redact_add_secret(copy) && (colon == NULL || redact_add_secret(colon + 1));
+        url_decode(copy);
+    }
+    free(copy);
+    return registered;
+}
+
+bool rules_register_proxy(const char *proxy)
+{
+    const char *authority = strstr(proxy, "://");
+    authority = authority != NULL ? authority + 3 : proxy;
+    const char *at_sign = strrchr(authority, '@');
+    return at_sign == NULL || register_credentials(authority, (size_t)(at_sign - authority));
 }
 
 /* The id becomes the name of a directory; ids of the backend have no other characters. */
@@ -102,6 +131,49 @@ static void check_service_token(
         quoted_account, quoted_id);
 }
 
+/* "openclaw-gateway" is the service's name in our Compose file. */
+static bool is_local_gateway(const struct url *url)
+{
+    static const char *const hosts[] = {
+        "localhost", "127.0.0.1", "::1", "0.0.0.0", "openclaw-gateway"};
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++)
+        if (url_host_is(url, hosts[i]))
+            return true;
+    return false;
+}
+
+/* What is so short can be guessed, and redacting it would not be safe to do. */
+static void warn_of_short_token(enum option_id id, const char *secret, struct problems *problems)
+{
+    if (secret == NULL || secret[0] == '\0' || strlen(secret) >= MIN_TOKEN_CHARACTERS)
+        return;
+    problems_add(problems, PROBLEM_WARNING,
+        "%s has a secret of fewer than %d characters, which can be guessed and is not reliably "
+        "kept "
+        "out of logs; use a longer token",
+        config_options[id].name, MIN_TOKEN_CHARACTERS);
+}
+
+/* The default token of a local gateway is no secret; only that host is to protect it. */
+static void check_token_lengths(
+    const struct config *config, const struct values *values, struct problems *problems)
+{
+    struct url url;
+    const char *gateway_token = config->gateway_token;
+    const char *service_token = config->service_token;
+    if (option_is_present(values, OPTION_SERVICE_TOKEN) && service_token != NULL &&
+        strncmp(service_token, TOKEN_PREFIX, strlen(TOKEN_PREFIX)) == 0) {
+        const char *account_end = strchr(service_token + strlen(TOKEN_PREFIX), '_');
+        warn_of_short_token(
+            OPTION_SERVICE_TOKEN, account_end != NULL ? account_end + 1 : NULL, problems);
+    }
+    if (!option_is_present(values, OPTION_OPENCLAW_GATEWAY_TOKEN) || config->gateway_url == NULL ||
+        url_parse(config->gateway_url, &url) != NULL ||
+        (is_local_gateway(&url) && strcmp(gateway_token, default_gateway_token) == 0))
+        return;
+    warn_of_short_token(OPTION_OPENCLAW_GATEWAY_TOKEN, gateway_token, problems);
+}
+
 /* Convex serves functions and HTTP actions on different hosts; see docs/protocol.md, Convex HTTP
  * API. */
 static void check_convex_url(
@@ -115,15 +187,18 @@ static void check_convex_url(
         "is the deployment's URL for HTTP actions; expected the one that ends in .convex.cloud");
 }
 
-/* "openclaw-gateway" is the service's name in our Compose file. */
-static bool is_local_gateway(const struct url *url)
+/* Whoever is on the way to the host could read the token, and the replies. */
+static void check_plain_http(const struct config *config, const struct values *values,
+    enum option_id id, const char *value, struct problems *problems)
 {
-    static const char *const hosts[] = {
-        "localhost", "127.0.0.1", "::1", "0.0.0.0", "openclaw-gateway"};
-    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++)
-        if (url_host_is(url, hosts[i]))
-            return true;
-    return false;
+    struct url url;
+    bool is_wrong = values->by_option[id].state == VALUE_WRONG;
+    if (is_wrong || value == NULL || config->allow_plain_http || url_parse(value, &url) != NULL ||
+        url.is_https || url_is_local(&url))
+        return;
+    option_report(&config_options[id], value, problems,
+        "is plain http to a host that is not local, so anyone on the way could read the token; "
+        "expected an https:// URL, or ALLOW_PLAIN_HTTP=on if this is meant");
 }
 
 /* A local gateway is installed with a well-known token; any other needs one of its own. */
@@ -343,14 +418,20 @@ static void check_ca_file(const struct config *config, struct problems *problems
     if (config->ca_file == NULL)
         return;
     const char *wrong = NULL;
+    int reason = 0;
     if (stat(config->ca_file, &status) != 0 || access(config->ca_file, R_OK) != 0)
-        wrong = strerror(errno);
+        reason = errno;
     else if (S_ISDIR(status.st_mode))
         wrong = "is a directory";
-    if (wrong == NULL)
-        return;
-    option_report(&config_options[OPTION_CA_FILE], config->ca_file, problems,
-        "cannot be read: %s; expected a PEM file of certificates", wrong);
+    else if (!S_ISREG(status.st_mode))
+        wrong = "is not a regular file";
+    if (reason != 0 && error_code_of_path(reason) == ERROR_SYSTEM)
+        problems_add(problems, PROBLEM_REFUSAL, "CA_FILE cannot be read at the moment: %s",
+            strerror(reason));
+    else if (reason != 0 || wrong != NULL)
+        option_report(&config_options[OPTION_CA_FILE], config->ca_file, problems,
+            "cannot be read: %s; expected a PEM file of certificates",
+            wrong != NULL ? wrong : strerror(reason));
 }
 
 /* A relative path would depend on where the program was started. */
@@ -376,7 +457,10 @@ int rules_apply(struct config *config, const struct values *values, struct probl
 {
     check_account_id(config, values, problems);
     check_service_token(config, values, problems);
+    check_token_lengths(config, values, problems);
     check_convex_url(config, values, problems);
+    check_plain_http(config, values, OPTION_CONVEX_URL, config->convex_url, problems);
+    check_plain_http(config, values, OPTION_OPENCLAW_GATEWAY_URL, config->gateway_url, problems);
     check_ca_file(config, problems);
     check_health_host(config, problems);
     check_allowed_hosts(config, problems);

@@ -8,6 +8,9 @@
 
 #include <arpa/inet.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -170,6 +173,24 @@ const char *url_parse(const char *string, struct url *url)
     return wrong != NULL ? wrong : url_check_path(authority + authority_bytes);
 }
 
+static char hex_pair_byte(const char *digits)
+{
+    char pair[3] = {digits[0], digits[1], '\0'};
+    return (char)strtol(pair, NULL, 16);
+}
+
+void url_decode(char *text)
+{
+    char *to = text;
+    while (*text != '\0') {
+        bool is_escape = *text == '%' && url_is_hex_digit(text[1]) && url_is_hex_digit(text[2]) &&
+                         hex_pair_byte(text + 1) != '\0';
+        *to++ = is_escape ? hex_pair_byte(text + 1) : *text;
+        text += is_escape ? 3 : 1;
+    }
+    *to = '\0';
+}
+
 bool url_host_is(const struct url *url, const char *name)
 {
     return url->host.length_bytes == strlen(name) &&
@@ -182,4 +203,44 @@ bool url_host_ends_with(const struct url *url, const char *suffix)
     size_t length = strlen(suffix);
     return host.length_bytes >= length &&
            strncasecmp(host.bytes + host.length_bytes - length, suffix, length) == 0;
+}
+
+/* Loopback, private and link-local addresses, and 0.0.0.0, which as a destination is this machine.
+ */
+static bool is_local_ipv4(uint32_t address)
+{
+    return address >> 24 == 127 || address >> 24 == 10 || address >> 20 == 0xAC1 ||
+           address >> 16 == 0xC0A8 || address >> 16 == 0xA9FE || address == INADDR_ANY;
+}
+
+static bool is_local_ipv6(const struct in6_addr *address)
+{
+    uint32_t mapped;
+    if (IN6_IS_ADDR_V4MAPPED(address)) {
+        memcpy(&mapped, &address->s6_addr[12], sizeof mapped);
+        return is_local_ipv4(ntohl(mapped));
+    }
+    return IN6_IS_ADDR_LOOPBACK(address) || IN6_IS_ADDR_UNSPECIFIED(address) ||
+           IN6_IS_ADDR_LINKLOCAL(address) || (address->s6_addr[0] & 0xFE) == 0xFC;
+}
+
+bool url_is_local(const struct url *url)
+{
+    static const char *const endings[] = {".localhost", ".local", ".internal", ".svc"};
+    char text[INET6_ADDRSTRLEN];
+    struct in_addr ipv4;
+    struct in6_addr ipv6;
+    struct text_span host = without_last_dot(url->host);
+    snprintf(text, sizeof text, "%.*s", (int)host.length_bytes, host.bytes);
+    bool may_be_address = host.length_bytes < sizeof text;
+    if (may_be_address && inet_pton(AF_INET, text, &ipv4) == 1)
+        return is_local_ipv4(ntohl(ipv4.s_addr));
+    if (may_be_address && inet_pton(AF_INET6, text, &ipv6) == 1)
+        return is_local_ipv6(&ipv6);
+    if (memchr(host.bytes, '.', host.length_bytes) == NULL)
+        return true;
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++)
+        if (url_host_ends_with(url, endings[i]))
+            return true;
+    return false;
 }

@@ -133,18 +133,31 @@ static int value_set_wrong(struct values *values, enum option_id id)
     return 0;
 }
 
+void values_note_exposed(struct values *values, const char *path, struct problems *problems)
+{
+    char quoted_path[256];
+    text_quote(quoted_path, sizeof quoted_path, path, strlen(path));
+    problems_add(problems, PROBLEM_WARNING,
+        "%s contains a secret but is readable by all users; give it to the runtime's user and "
+        "chmod 600 it",
+        quoted_path);
+    if (values->exposed_file == NULL)
+        values->exposed_file = strdup(quoted_path);
+}
+
 /* Sets the option's value from the file at path; file_name is the variable that names it. */
 static int value_set_from_file(struct values *values, enum option_id id, const char *file_name,
     const char *path, struct problems *problems)
 {
     struct text content;
     struct error error;
-    int result = file_read(path, VALUE_FILE_BYTES_MAX, &content, NULL, &error);
+    bool world_readable = false;
+    int result = file_read(path, VALUE_FILE_BYTES_MAX, &content, &world_readable, &error);
     if (result == ERROR_NO_MEMORY)
         return result;
     if (result != 0) {
-        problems_add(problems, PROBLEM_ERROR, "%s: %s; it must name a file that contains the value",
-            file_name, error.text);
+        problems_add(problems, problem_of_code(result),
+            "%s: %s; it must name a file that contains the value", file_name, error.text);
         return value_set_wrong(values, id);
     }
     /* A value with a NUL byte would be silently truncated. */
@@ -153,7 +166,10 @@ static int value_set_from_file(struct values *values, enum option_id id, const c
         result = value_set_text(values, id, content.data, CONFIG_FROM_VALUE_FILE);
     text_fini(&content);
     const struct value *value = &values->by_option[id];
-    if (result != 0 || (value->state == VALUE_PRESENT && value->text[0] != '\0'))
+    bool is_set = value->state == VALUE_PRESENT && value->text[0] != '\0';
+    if (result == 0 && is_set && world_readable && (config_options[id].flags & OPTION_SECRET) != 0)
+        values_note_exposed(values, path, problems);
+    if (result != 0 || is_set)
         return result;
     char quoted_path[256];
     text_quote(quoted_path, sizeof quoted_path, path, strlen(path));
@@ -193,11 +209,26 @@ static int values_read_option(struct values *values, enum option_id id, struct p
     return 0;
 }
 
+/* libcurl reads these from the environment, so only that counts. */
+static bool register_proxies(char *const *environment)
+{
+    static const char *const names[] = {
+        "http_proxy", "https_proxy", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "ALL_PROXY"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *proxy = environment_find(environment, names[i]);
+        if (proxy != NULL && !rules_register_proxy(proxy))
+            return false;
+    }
+    return true;
+}
+
 int values_read(struct values *values, char *const *environment, const char *env_file,
     struct problems *problems)
 {
     values->environment = environment;
     int result = 0;
+    if (!register_proxies(environment))
+        return ERROR_NO_MEMORY;
     if (env_file != NULL)
         result = env_file_load(&values->env_file, env_file, problems);
     if (result == ERROR_NO_MEMORY)
@@ -220,6 +251,7 @@ void values_fini(struct values *values)
     env_file_fini(&values->env_file);
     for (size_t i = 0; i < CONFIG_OPTIONS; i++)
         free(values->by_option[i].text);
+    free(values->exposed_file);
     *values = (struct values){0};
 }
 

@@ -48,6 +48,18 @@ static void record_outcome(
         log_info(component, "the spool works again");
 }
 
+void journal_recheck(const struct journal *journal)
+{
+    struct error error;
+    if (journal->spool == NULL || !atomic_load(&journal->stats->spool_broken) ||
+        !spool_is_usable(journal->spool, &error))
+        return;
+    if (!atomic_exchange(&journal->stats->spool_broken, false))
+        return;
+    stats_changed(journal->stats);
+    log_info(component, "the spool works again");
+}
+
 /*
  * Writes the entry's record in place of the one that the spool has; 0 or a negative error code.
  * durable: synced.

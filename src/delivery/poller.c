@@ -331,6 +331,7 @@ static void *poller_thread(void *owner)
         began_at_ms = clock_monotonic_ms();
         delay_ms = poll_once(poller);
         loop_guard_save(poller->parts.guard);
+        journal_recheck(&poller->parts.journal);
     } while (poller_wait(poller, began_at_ms, delay_ms));
     atomic_store(&poller->parts.stats->delivery_running, false);
     return NULL;

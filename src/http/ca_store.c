@@ -11,12 +11,15 @@
 #include "http/ca_store.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/text.h"
 
@@ -40,6 +43,18 @@ static void ca_add_system_authorities(X509_STORE *authorities)
         X509_STORE_set_default_paths(authorities);
 }
 
+/* OpenSSL does not tell a file without certificates from one that we may not read. */
+static int refuse_ca_file(const char *ca_file, struct error *error)
+{
+    int fd = open(ca_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return error_set_errno(
+            error, error_code_of_path(errno), errno, "cannot read CA_FILE %s", ca_file);
+    close(fd);
+    return error_set(
+        error, ERROR_INVALID, "CA_FILE %s: unreadable, or contains no PEM certificate", ca_file);
+}
+
 int ca_store_create(struct ca_store **store, const char *ca_file, struct error *error)
 {
     struct ca_store *created = malloc(sizeof *created);
@@ -54,8 +69,7 @@ int ca_store_create(struct ca_store **store, const char *ca_file, struct error *
     if (ca_file != NULL && X509_STORE_load_file(created->authorities, ca_file) != 1) {
         ca_store_destroy(created);
         ERR_clear_error();
-        return error_set(error, ERROR_INVALID,
-            "CA_FILE %s: unreadable, or contains no PEM certificate", ca_file);
+        return refuse_ca_file(ca_file, error);
     }
     /* Probing paths leaves errors in OpenSSL's queue, where libcurl would find them. */
     ERR_clear_error();

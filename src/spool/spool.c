@@ -23,13 +23,16 @@
  * Members that older releases did not write are optional.
  *
  * There is no lock: a record is used by one thread at a time, the worker that has its entry, and
- * everything shared is constant after spool_open. All functions block for the disk.
+ * everything shared is constant after spool_open. If an operator removes a directory under us, the
+ * write that fails makes it again and puts it under the same descriptor. All functions block for
+ * the disk.
  */
 #include "spool/spool.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -40,11 +43,13 @@
 
 #include "base/io.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "base/watch.h"
+#include "spool/state_dir.h"
 
 /* The gateway's largest response with every byte escaped (6 for 1), and the other members. */
-enum { RECORD_LIMIT_BYTES = 49 * 1024 * 1024 };
+enum { RECORD_LIMIT_BYTES = 49 * 1024 * 1024, CHECK_BYTES = 64 * 1024 };
 
 /*
  * Version 2 added what a v1 backend needs, version 3 calls of tools and replies that do not fit in
@@ -203,62 +208,93 @@ void spool_record_fini(struct spool_record *record)
     record->reply = NULL;
 }
 
+static const char component[] = "Spool";
 static const char suffix[] = ".json";
 static const char temporary_suffix[] = ".json" FILE_REPLACE_SUFFIX;
 
 typedef char record_name[ID_BYTES + sizeof suffix];
 
 struct spool {
-    int dir_fd;
-    int dead_fd;
+    int state_fd; /* STATE_DIR */
+    int dir_fd;   /* stays the same number, also when spool/ is made again */
+    int dead_fd;  /* likewise */
     char *account_id;
     bool keeps_temporaries; /* a runtime may be writing them */
 };
 
-/* A shortage passes and the supervisor may retry; anything else needs the operator. */
-static enum error_code dir_error_code(int failure)
-{
-    bool is_shortage =
-        failure == EMFILE || failure == ENFILE || failure == ENOMEM || failure == EIO;
-    return is_shortage ? ERROR_SYSTEM : ERROR_INVALID;
-}
+static const char live_dir[] = "spool";
+static const char dead_dir[] = "dead";
 
-static int make_spool_dir(const char *state_dir, const char *name, struct error *error)
+static int make_spool_dir(
+    int state_fd, const char *state_dir, const char *name, struct error *error)
 {
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/%s", state_dir, name);
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
-        return error_set_errno(error, dir_error_code(errno), errno, "cannot create %s", path);
+    if (mkdirat(state_fd, name, 0700) != 0 && errno != EEXIST)
+        return error_set_errno(
+            error, error_code_of_path(errno), errno, "cannot create %s/%s", state_dir, name);
     return 0;
 }
 
-static int open_spool_dir(const char *state_dir, const char *name, int *fd, struct error *error)
+static int open_spool_dir(
+    int state_fd, const char *state_dir, const char *name, int flags, int *fd, struct error *error)
 {
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/%s", state_dir, name);
-    *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    *fd = openat(state_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags);
     if (*fd < 0)
-        return error_set_errno(error, dir_error_code(errno), errno, "cannot open %s", path);
+        return error_set_errno(
+            error, error_code_of_path(errno), errno, "cannot open %s/%s", state_dir, name);
     return 0;
 }
 
-static int open_spool_dirs(struct spool **spool, const char *state_dir, const char *account_id,
-    bool keeps_temporaries, struct error *error)
+/* Owns state_fd from now on, also on failure. */
+static struct spool *create_spool(int state_fd, const char *account_id, struct error *error)
 {
-    int result = 0;
     struct spool *created = malloc(sizeof *created);
+    char *account_copy = strdup(account_id);
+    if (created == NULL || account_copy == NULL) {
+        free(created);
+        free(account_copy);
+        close(state_fd);
+        error_set(error, ERROR_NO_MEMORY, "out of memory for the spool");
+        return NULL;
+    }
+    *created = (struct spool){
+        .state_fd = state_fd, .dir_fd = -1, .dead_fd = -1, .account_id = account_copy};
+    return created;
+}
+
+static int open_spool_dirs(
+    struct spool *spool, const char *state_dir, int flags, struct error *error)
+{
+    int result = open_spool_dir(spool->state_fd, state_dir, live_dir, flags, &spool->dir_fd, error);
+    if (result == 0)
+        result =
+            open_spool_dir(spool->state_fd, state_dir, dead_dir, flags, &spool->dead_fd, error);
+    return result;
+}
+
+static int prepare_spool(struct spool *spool, const char *state_dir, struct error *error)
+{
+    int result = state_dir_claim_at(spool->state_fd, state_dir, spool->account_id, error);
+    if (result == 0)
+        result = make_spool_dir(spool->state_fd, state_dir, live_dir, error);
+    if (result == 0)
+        result = make_spool_dir(spool->state_fd, state_dir, dead_dir, error);
+    /* Always, since an earlier process may have been killed after creating them. */
+    if (result == 0 && fsync(spool->state_fd) != 0)
+        result = error_set_errno(error, ERROR_SYSTEM, errno, "cannot sync %s", state_dir);
+    return result == 0 ? open_spool_dirs(spool, state_dir, 0, error) : result;
+}
+
+int spool_open(
+    struct spool **spool, const char *state_dir, const char *account_id, struct error *error)
+{
+    int state_fd;
+    int result = state_dir_open_path(state_dir, true, &state_fd, error);
+    if (result != 0)
+        return result;
+    struct spool *created = create_spool(state_fd, account_id, error);
     if (created == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "out of memory for the spool");
-    *created = (struct spool){.dir_fd = -1,
-        .dead_fd = -1,
-        .account_id = strdup(account_id),
-        .keeps_temporaries = keeps_temporaries};
-    if (created->account_id == NULL)
-        result = error_set(error, ERROR_NO_MEMORY, "out of memory for the spool");
-    if (result == 0)
-        result = open_spool_dir(state_dir, "spool", &created->dir_fd, error);
-    if (result == 0)
-        result = open_spool_dir(state_dir, "dead", &created->dead_fd, error);
+        return ERROR_NO_MEMORY;
+    result = prepare_spool(created, state_dir, error);
     if (result != 0) {
         spool_close(created);
         return result;
@@ -267,32 +303,58 @@ static int open_spool_dirs(struct spool **spool, const char *state_dir, const ch
     return 0;
 }
 
-int spool_open(
-    struct spool **spool, const char *state_dir, const char *account_id, struct error *error)
+static int check_existing(struct spool *spool, const char *state_dir, struct error *error)
 {
-    int result = state_dir_claim(state_dir, account_id, error);
-    if (result == 0)
-        result = make_spool_dir(state_dir, "spool", error);
-    if (result == 0)
-        result = make_spool_dir(state_dir, "dead", error);
-    /* Always, since an earlier process may have been killed after creating them. */
-    if (result == 0 && !dir_sync(state_dir))
-        result = error_set_errno(error, ERROR_SYSTEM, errno, "cannot sync %s", state_dir);
-    if (result != 0)
-        return result;
-    return open_spool_dirs(spool, state_dir, account_id, false, error);
+    bool claimed;
+    int result =
+        state_dir_check_account_at(spool->state_fd, state_dir, spool->account_id, &claimed, error);
+    if (result == 0 && !claimed)
+        return error_set(error, ERROR_CLOSED, "no runtime has used STATE_DIR %s yet", state_dir);
+    return result;
 }
 
 int spool_open_existing(
     struct spool **spool, const char *state_dir, const char *account_id, struct error *error)
 {
-    bool claimed;
-    int result = state_dir_check_account(state_dir, account_id, &claimed, error);
-    if (result == 0 && !claimed)
-        result = error_set(error, ERROR_CLOSED, "no runtime has used STATE_DIR %s yet", state_dir);
+    int state_fd;
+    bool is_root = geteuid() == 0;
+    int result = state_dir_open_path(state_dir, !is_root, &state_fd, error);
     if (result != 0)
         return result;
-    return open_spool_dirs(spool, state_dir, account_id, true, error);
+    struct spool *created = create_spool(state_fd, account_id, error);
+    if (created == NULL)
+        return ERROR_NO_MEMORY;
+    created->keeps_temporaries = true;
+    result = check_existing(created, state_dir, error);
+    if (result == 0)
+        result = open_spool_dirs(created, state_dir, is_root ? O_NOFOLLOW : 0, error);
+    if (result != 0) {
+        spool_close(created);
+        return result;
+    }
+    *spool = created;
+    return 0;
+}
+
+int spool_drop_privileges(const struct spool *spool, struct error *error)
+{
+    struct stat status;
+    if (geteuid() != 0)
+        return 0;
+    if (fstat(spool->state_fd, &status) != 0)
+        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot examine STATE_DIR");
+    if (status.st_uid == 0)
+        return 0;
+    if (setgroups(0, NULL) != 0 || setgid(status.st_gid) != 0 || setuid(status.st_uid) != 0)
+        return error_set_errno(error, ERROR_SYSTEM, errno,
+            "cannot become user %u, who owns STATE_DIR", (unsigned)status.st_uid);
+    return 0;
+}
+
+int spool_lock(
+    const struct spool *spool, struct state_dir *dir, const char *state_dir, struct error *error)
+{
+    return state_dir_lock(dir, spool->state_fd, state_dir, error);
 }
 
 void spool_close(struct spool *spool)
@@ -303,6 +365,7 @@ void spool_close(struct spool *spool)
         close(spool->dir_fd);
     if (spool->dead_fd >= 0)
         close(spool->dead_fd);
+    close(spool->state_fd);
     free(spool->account_id);
     free(spool);
 }
@@ -310,6 +373,52 @@ void spool_close(struct spool *spool)
 static void record_name_of(record_name name, const char *id)
 {
     snprintf(name, sizeof(record_name), "%s%s", id, suffix);
+}
+
+/* Whether the directory that we have open is no longer the one of that name. */
+static bool spool_dir_is_gone(const struct spool *spool, int fd, const char *name)
+{
+    struct stat ours;
+    struct stat named;
+    if (fstatat(spool->state_fd, name, &named, 0) != 0)
+        return errno == ENOENT;
+    return fstat(fd, &ours) == 0 && (ours.st_dev != named.st_dev || ours.st_ino != named.st_ino);
+}
+
+/*
+ * Makes a directory again that was removed or exchanged, and puts it in the place of fd in one
+ * step, so that other threads need no lock. False if there was no need, or if it fails.
+ */
+static bool restore_spool_dir(const struct spool *spool, int fd, const char *name)
+{
+    if (!spool_dir_is_gone(spool, fd, name))
+        return false;
+    if (mkdirat(spool->state_fd, name, 0700) != 0 && errno != EEXIST)
+        return false;
+    int fresh = openat(spool->state_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fresh < 0)
+        return false;
+    bool restored = fsync(spool->state_fd) == 0 && dup3(fresh, fd, O_CLOEXEC) >= 0;
+    close(fresh);
+    if (restored)
+        log_warn(component,
+            "%s/ in the state directory was removed and has been made again; the records that it "
+            "held are lost, so their agents may be run again",
+            name);
+    return restored;
+}
+
+bool spool_is_usable(struct spool *spool, struct error *error)
+{
+    /* As large as most records, since an empty file can be made on a full disk, too. */
+    static const char bytes[CHECK_BYTES];
+    static const char name[] = "check";
+    restore_spool_dir(spool, spool->dead_fd, dead_dir);
+    restore_spool_dir(spool, spool->dir_fd, live_dir);
+    if (file_replace(spool->dir_fd, name, bytes, sizeof bytes, true, error) != 0)
+        return false;
+    unlinkat(spool->dir_fd, name, 0);
+    return true;
 }
 
 int spool_save(
@@ -321,6 +430,8 @@ int spool_save(
     if (text == NULL)
         return error_set(error, ERROR_NO_MEMORY, "out of memory for a spool record");
     int result = file_replace(spool->dir_fd, name, text, strlen(text), durable, error);
+    if (result != 0 && restore_spool_dir(spool, spool->dir_fd, live_dir))
+        result = file_replace(spool->dir_fd, name, text, strlen(text), durable, error);
     if (result != 0)
         error_wrap(error, "spool");
     free(text);
@@ -425,6 +536,11 @@ int spool_bury(struct spool *spool, const char *id, struct error *error)
     /* ENOENT is about either end: the record may be missing, or dead/ may have been removed. */
     if (failure == ENOENT && !record_exists(spool->dir_fd, name))
         return 0;
+    if (restore_spool_dir(spool, spool->dead_fd, dead_dir)) {
+        if (renameat(spool->dir_fd, name, spool->dead_fd, name) == 0)
+            return 0;
+        failure = errno;
+    }
     return error_set_errno(error, ERROR_SYSTEM, failure, "spool: cannot move %s to dead/", name);
 }
 

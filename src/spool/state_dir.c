@@ -10,7 +10,7 @@
  * that instant would see it as held and refuse to start, so it retries for a little longer than
  * such a check lasts.
  */
-#include "spool/spool.h"
+#include "spool/state_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +26,7 @@
 #include "base/io.h"
 #include "base/sync.h"
 #include "base/text.h"
+#include "spool/spool.h"
 
 enum {
     HOLDER_BYTES = 32,
@@ -50,20 +51,31 @@ static bool make_state_dir(const char *path)
     return true;
 }
 
+/* Reports errno; failed is that of the first parent that could not be created, or 0. */
+static int creation_error(const char *path, int failed, struct error *error)
+{
+    /* Without its parent a directory cannot be created either, which says nothing of the cause. */
+    int reason = errno == ENOENT && failed != 0 ? failed : errno;
+    return error_set_errno(
+        error, error_code_of_path(reason), reason, "cannot create STATE_DIR %s", path);
+}
+
 /* mkdir -p. A parent that cannot be created shows when the last directory is checked. */
 static int make_state_path(const char *path, struct error *error)
 {
     char part[PATH_MAX];
     struct stat status;
+    int failed = 0;
     if (!text_copy(part, sizeof part, path))
         return error_set(error, ERROR_INVALID, "STATE_DIR is longer than %d bytes", PATH_MAX);
     for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        make_state_dir(part);
+        if (!make_state_dir(part) && failed == 0)
+            failed = errno;
         *slash = '/';
     }
     if (!make_state_dir(part) || stat(part, &status) != 0)
-        return error_set_errno(error, ERROR_INVALID, errno, "cannot create STATE_DIR %s", path);
+        return creation_error(path, failed, error);
     if (!S_ISDIR(status.st_mode))
         return error_set(error, ERROR_INVALID, "STATE_DIR %s is not a directory", path);
     return 0;
@@ -80,7 +92,7 @@ static int lock_error(int lock_fd, const char *path, int failure, struct error *
 {
     char holder[HOLDER_BYTES];
     if (failure != EWOULDBLOCK)
-        return error_set_errno(error, ERROR_INVALID, failure, "cannot lock STATE_DIR %s", path);
+        return error_set_errno(error, ERROR_SYSTEM, failure, "cannot lock STATE_DIR %s", path);
     read_holder(lock_fd, holder, sizeof holder);
     return error_set(error, ERROR_LOCKED,
         "STATE_DIR %s is in use by another runtime (process %s); only one runtime may serve an "
@@ -99,17 +111,31 @@ static bool take_lock(int lock_fd)
     return taken;
 }
 
-int state_dir_open(struct state_dir *dir, const char *path, struct error *error)
+/* Opens the lock file of the directory and creates it if it is missing. */
+static int open_lock(int dir_fd, const char *path, int *lock_fd, struct error *error)
 {
+    struct stat status;
+    /* O_NONBLOCK: a FIFO under that name must not hang us. */
+    int fd = openat(
+        dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
+    if (fd < 0)
+        return error_set_errno(
+            error, error_code_of_path(errno), errno, "cannot write to STATE_DIR %s", path);
+    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+        close(fd);
+        return error_set(error, ERROR_INVALID, "STATE_DIR %s/lock is not a regular file", path);
+    }
+    *lock_fd = fd;
+    return 0;
+}
+
+int state_dir_lock(struct state_dir *dir, int dir_fd, const char *path, struct error *error)
+{
+    int lock_fd = -1;
     dir->lock_fd = -1;
-    int result = make_state_path(path, error);
+    int result = open_lock(dir_fd, path, &lock_fd, error);
     if (result != 0)
         return result;
-    char lock_path[PATH_MAX + sizeof "/lock"];
-    snprintf(lock_path, sizeof lock_path, "%s/lock", path);
-    int lock_fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (lock_fd < 0)
-        return error_set_errno(error, ERROR_INVALID, errno, "cannot write to STATE_DIR %s", path);
     if (!take_lock(lock_fd)) {
         result = lock_error(lock_fd, path, errno, error);
         close(lock_fd);
@@ -122,11 +148,38 @@ int state_dir_open(struct state_dir *dir, const char *path, struct error *error)
     return 0;
 }
 
+int state_dir_open(struct state_dir *dir, const char *path, struct error *error)
+{
+    dir->lock_fd = -1;
+    int result = make_state_path(path, error);
+    if (result != 0)
+        return result;
+    int dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0)
+        return error_set_errno(
+            error, error_code_of_path(errno), errno, "cannot open STATE_DIR %s", path);
+    result = state_dir_lock(dir, dir_fd, path, error);
+    close(dir_fd);
+    return result;
+}
+
 void state_dir_close(struct state_dir *dir)
 {
     if (dir->lock_fd >= 0)
         close(dir->lock_fd);
     dir->lock_fd = -1;
+}
+
+const char *state_dir_find_fault(const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) != 0)
+        return NULL;
+    if (status.st_uid != geteuid())
+        return "belongs to another user, who can read and change the replies in it";
+    if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return "can be written to by other users, who can change the replies in it";
+    return NULL;
 }
 
 bool state_dir_is_held(const char *path, char *holder, size_t holder_bytes)
@@ -144,39 +197,56 @@ bool state_dir_is_held(const char *path, char *holder, size_t holder_bytes)
     return held;
 }
 
-static int open_state_path(const char *path, int *fd, struct error *error)
+/* As open. A link of any other user than root could lead root's commands anywhere. */
+static int open_trusted_path(const char *path)
 {
-    *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct stat status;
+    int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    int fd = open(path, flags | O_NOFOLLOW);
+    if (fd >= 0 || lstat(path, &status) != 0 || !S_ISLNK(status.st_mode))
+        return fd;
+    if (status.st_uid == 0)
+        return open(path, flags);
+    errno = ELOOP;
+    return -1;
+}
+
+int state_dir_open_path(const char *path, bool trusts_links, int *fd, struct error *error)
+{
+    *fd = trusts_links ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : open_trusted_path(path);
     if (*fd < 0 && errno == ENOENT)
         return error_set(error, ERROR_CLOSED, "STATE_DIR %s does not exist", path);
     if (*fd < 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot open STATE_DIR %s", path);
+        return error_set_errno(
+            error, error_code_of_path(errno), errno, "cannot open STATE_DIR %s", path);
     return 0;
 }
 
 /* Reads the file "account" into owner; its length, 0 if there is none, or a negative errno. */
 static ssize_t read_owner(int dir_fd, char owner[static ACCOUNT_BYTES])
 {
-    int fd = openat(dir_fd, "account", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat status;
+    int fd = openat(dir_fd, "account", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return errno == ENOENT ? 0 : -errno;
-    ssize_t length = read(fd, owner, ACCOUNT_BYTES - 1);
-    if (length < 0)
+    bool is_file = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+    ssize_t length = is_file ? read(fd, owner, ACCOUNT_BYTES - 1) : -EINVAL;
+    if (is_file && length < 0)
         length = -errno;
-    else
+    else if (is_file)
         owner[length] = '\0';
     close(fd);
     return length;
 }
 
-static int compare_owner(
+int state_dir_check_account_at(
     int dir_fd, const char *path, const char *account_id, bool *claimed, struct error *error)
 {
     char owner[ACCOUNT_BYTES];
     ssize_t length = read_owner(dir_fd, owner);
     *claimed = length > 0;
     if (length < 0)
-        return error_set_errno(error, ERROR_SYSTEM, (int)-length,
+        return error_set_errno(error, error_code_of_path((int)-length), (int)-length,
             "cannot read STATE_DIR %s/account to check its owner", path);
     if (!*claimed || strcmp(owner, account_id) == 0)
         return 0;
@@ -192,27 +262,34 @@ int state_dir_check_account(
 {
     int fd;
     bool unused;
-    int result = open_state_path(path, &fd, error);
+    int result = state_dir_open_path(path, true, &fd, error);
     if (result != 0)
         return result;
-    result = compare_owner(fd, path, account_id, claimed != NULL ? claimed : &unused, error);
+    result = state_dir_check_account_at(
+        fd, path, account_id, claimed != NULL ? claimed : &unused, error);
     close(fd);
+    return result;
+}
+
+int state_dir_claim_at(int dir_fd, const char *path, const char *account_id, struct error *error)
+{
+    bool claimed;
+    int result = state_dir_check_account_at(dir_fd, path, account_id, &claimed, error);
+    if (result != 0 || claimed)
+        return result;
+    result = file_replace(dir_fd, "account", account_id, strlen(account_id), true, error);
+    if (result != 0)
+        error_wrap(error, "STATE_DIR %s", path);
     return result;
 }
 
 int state_dir_claim(const char *path, const char *account_id, struct error *error)
 {
     int fd;
-    bool claimed;
-    int result = open_state_path(path, &fd, error);
+    int result = state_dir_open_path(path, true, &fd, error);
     if (result != 0)
         return result;
-    result = compare_owner(fd, path, account_id, &claimed, error);
-    if (result == 0 && !claimed &&
-        file_replace(fd, "account", account_id, strlen(account_id), true, error) != 0) {
-        error_wrap(error, "STATE_DIR %s", path);
-        result = ERROR_INVALID;
-    }
+    result = state_dir_claim_at(fd, path, account_id, error);
     close(fd);
     return result;
 }

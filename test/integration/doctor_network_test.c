@@ -158,7 +158,9 @@ static void test_refused_connections_are_found(void **state)
 static void test_unknown_hosts_are_found(void **state)
 {
     doctor_expect_read_only(*state,
-        STRINGS("CONVEX_URL=http://nowhere.invalid", "OPENCLAW_GATEWAY_URL=http://no.invalid"), 1,
+        STRINGS("CONVEX_URL=http://nowhere.invalid", "OPENCLAW_GATEWAY_URL=http://no.invalid",
+            "ALLOW_PLAIN_HTTP=on"),
+        1,
         STRINGS("FAIL  backend name        http://nowhere.invalid: ",
             "fix: check the host in CONVEX_URL",
             "skip  backend connection  because backend name failed\n",

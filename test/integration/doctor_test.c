@@ -14,6 +14,7 @@
 #include "../lib/backend_call.h"
 #include "../lib/board.h"
 #include "../lib/doctor.h"
+#include "../lib/test_file.h"
 
 static void test_healthy_setup_passes_every_check(void **state)
 {
@@ -30,7 +31,7 @@ static void test_healthy_setup_passes_every_check(void **state)
             "ok    gateway timeout     60000 ms, the default; ",
             "ok    health address      127.0.0.1 port 0 can be listened on\n",
             "ok    clock               agrees with",
-            "No check failed; checks: 21, warnings: 0.\n"));
+            "No check failed; checks: 22, warnings: 0.\n"));
     snprintf(path, sizeof path, "%s/state", env->dir);
     assert_int_equal(access(path, F_OK), -1);
     doctor_expect_read_only(env, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=150000"), 0,
@@ -67,6 +68,10 @@ static void test_unusable_state_dir_is_found(void **state)
     assert_int_equal(chmod(path, 0755), 0);
     doctor_expect_read_only(env, STRINGS(setting), 0,
         STRINGS("warn  state directory     ", " has mode 0755: ", "; fix: chmod 700 "));
+    assert_int_equal(chmod(path, 0770), 0);
+    doctor_expect_read_only(env, STRINGS(setting), 0,
+        STRINGS("warn  state directory     ", " can be written to by other users", "chmod 700 "));
+    assert_int_equal(chmod(path, 0700), 0);
     snprintf(setting, sizeof setting, "STATE_DIR=%s/state/account", env->dir);
     FILE *file = fopen(path, "we");
     assert_non_null(file);
@@ -77,6 +82,21 @@ static void test_unusable_state_dir_is_found(void **state)
             "skip  disk space          because state directory failed\n", "ok    service token "));
     doctor_expect_read_only(env, NULL, 1,
         STRINGS("FAIL  state directory     ", " belongs to account k57another, not to "));
+}
+
+static void test_exposed_token_file_is_found(void **state)
+{
+    struct test_env *env = *state;
+    char setting[320];
+    snprintf(setting, sizeof setting, "SERVICE_TOKEN_FILE=%s/token", env->dir);
+    const char *path = setting + strlen("SERVICE_TOKEN_FILE=");
+    test_file_write_bytes(path, TEST_TOKEN, sizeof TEST_TOKEN - 1, 0600);
+    doctor_expect_read_only(env, STRINGS("SERVICE_TOKEN", setting), 0,
+        STRINGS("ok    token files         none can be read by every user\n"));
+    assert_int_equal(chmod(path, 0644), 0);
+    doctor_expect_read_only(env, STRINGS("SERVICE_TOKEN", setting), 0,
+        STRINGS("warn  token files         ", "/token holds a token and can be read by every user",
+            "; fix: give the file to the runtime's user and chmod 600 it"));
 }
 
 static void test_doctor_works_beside_a_runtime(void **state)
@@ -173,7 +193,7 @@ static void test_json_agrees_with_the_text(void **state)
         const json_t *checks = json_object_get(parsed, "checks");
         assert_int_equal(json_is_true(json_object_get(parsed, "ok")), !wrong);
         /* Without an answer that shows version 0, the gateway's tools are checked as well. */
-        assert_int_equal(json_array_size(checks), wrong ? 22 : 21);
+        assert_int_equal(json_array_size(checks), wrong ? 23 : 22);
         size_t index;
         const json_t *check;
         json_array_foreach (checks, index, check)
@@ -300,6 +320,7 @@ int main(void)
         TEST_IN_ENV(test_doctor_leaves_a_restart_request_pending),
         TEST_IN_ENV(test_wrong_settings_are_reported_before_any_check),
         TEST_IN_ENV(test_unusable_state_dir_is_found),
+        TEST_IN_ENV(test_exposed_token_file_is_found),
         TEST_IN_ENV(test_doctor_works_beside_a_runtime),
         TEST_IN_ENV(test_health_address_that_cannot_be_used_is_found),
         TEST_IN_ENV(test_port_of_the_running_runtime_is_fine),

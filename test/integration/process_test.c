@@ -8,13 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "../lib/board.h"
 #include "../lib/loopback.h"
+#include "../lib/test_file.h"
 #include "base/sync.h"
+
+enum { PROC_FILE_BYTES = 64 * 1024 };
 
 static void test_every_bad_setting_is_reported_at_once(void **state)
 {
@@ -135,6 +139,90 @@ static void test_queued_calls_do_not_prolong_shutdown(void **state)
     int64_t began_ms = clock_monotonic_ms();
     test_env_stop_runtime(env);
     assert_in_range(clock_monotonic_ms() - began_ms, 0, 1500 + 2000);
+}
+
+static char *read_proc_file(const struct process *process, const char *name)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)process->pid, name);
+    FILE *file = fopen(path, "re");
+    char *bytes = calloc(1, PROC_FILE_BYTES);
+    assert_non_null(file);
+    assert_non_null(bytes);
+    size_t length = fread(bytes, 1, PROC_FILE_BYTES - 1, file);
+    fclose(file);
+    /* Variables are separated by NUL. */
+    for (size_t i = 0; i < length; i++)
+        if (bytes[i] == '\0')
+            bytes[i] = ' ';
+    return bytes;
+}
+
+/* The environment holds the token, and is read again at a reload. */
+static void test_process_shows_no_environment_and_leaves_no_core(void **state)
+{
+    struct test_env *env = *state;
+    test_env_start_runtime(env, NULL);
+    char *variables = read_proc_file(&env->runtime, "environ");
+    assert_null(strstr(variables, TEST_SECRET));
+    assert_null(strstr(variables, "SERVICE_TOKEN"));
+    free(variables);
+    char *limits = read_proc_file(&env->runtime, "limits");
+    assert_non_null(strstr(limits, "Max core file size        0                    0 "));
+    free(limits);
+    process_signal(&env->runtime, SIGHUP);
+    test_env_wait_log(env, "Reload 1: changed: nothing");
+    test_env_stop_runtime(env);
+}
+
+static void test_debugging_is_allowed_and_warned_of(void **state)
+{
+    struct test_env *env = *state;
+    test_env_start_runtime(env, STRINGS("MISSION_CONTROL_DEBUG_CORE=on"));
+    test_env_wait_log(env, "warn [Runtime] MISSION_CONTROL_DEBUG_CORE=on: ");
+    char *variables = read_proc_file(&env->runtime, "environ");
+    assert_null(strstr(variables, TEST_SECRET));
+    free(variables);
+    test_env_stop_runtime(env);
+}
+
+/* Nothing listens at the proxy, so every request of the backend fails and is reported. */
+static void test_credentials_of_a_proxy_are_never_shown(void **state)
+{
+    struct test_env *env = *state;
+    static const char *const paths[] = {"/health", "/status", "/"};
+    static const char proxy[] = "http_proxy=http://jonas:pr0xypassw0rd@127.0.0.1:1";
+    static const char bare[] = "http_proxy=jonas:pr0xypassw0rd@127.0.0.1:1";
+    const char *const settings[] = {proxy, "LOG_LEVEL=debug", "NO_PROXY", "no_proxy", NULL};
+    test_env_start_runtime(env, settings);
+    test_env_wait_log(env, "[Delivery]");
+    test_env_wait_words(env, "/health", "\"degraded\"", true);
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        assert_false(test_env_health_has(env, paths[i], "pr0xypassw0rd"));
+    test_env_stop_runtime(env);
+    test_env_launch(env, &env->second, STRINGS(bare), STRINGS("doctor"));
+    assert_int_equal(process_wait_exit(&env->second, TEST_WAIT_MS), 1);
+    assert_true(process_wait_output(&env->second, "backend connection", TEST_WAIT_MS, NULL, 0));
+    assert_false(process_has_output(&env->runtime, "pr0xypassw0rd"));
+    assert_false(process_has_output(&env->second, "pr0xypassw0rd"));
+    assert_false(process_has_output(&env->second, "jonas"));
+}
+
+/* What lets others at the replies or the tokens is said at each start. */
+static void test_exposed_files_are_warned_of_at_the_start(void **state)
+{
+    struct test_env *env = *state;
+    char dir[300];
+    char token[300];
+    snprintf(dir, sizeof dir, "STATE_DIR=%s/state", env->dir);
+    snprintf(token, sizeof token, "SERVICE_TOKEN_FILE=%s/token", env->dir);
+    test_file_write_bytes(strchr(token, '=') + 1, TEST_TOKEN, sizeof TEST_TOKEN - 1, 0644);
+    assert_int_equal(mkdir(strchr(dir, '=') + 1, 0700), 0);
+    assert_int_equal(chmod(strchr(dir, '=') + 1, 0770), 0);
+    test_env_start_runtime(env, STRINGS(dir, "SERVICE_TOKEN", token));
+    test_env_wait_log(env, "can be written to by other users");
+    test_env_wait_log(env, "/token contains a secret but is readable by all users");
+    test_env_stop_runtime(env);
 }
 
 static void test_second_signal_exits_at_once(void **state)
@@ -311,6 +399,10 @@ int main(void)
         TEST_ON_BOTH(test_shutdown_aborts_hung_runs_after_the_grace_period),
         TEST_IN_ENV(test_queued_calls_do_not_prolong_shutdown),
         TEST_IN_ENV(test_second_signal_exits_at_once),
+        TEST_IN_ENV(test_exposed_files_are_warned_of_at_the_start),
+        TEST_IN_ENV(test_credentials_of_a_proxy_are_never_shown),
+        TEST_IN_ENV(test_process_shows_no_environment_and_leaves_no_core),
+        TEST_IN_ENV(test_debugging_is_allowed_and_warned_of),
         TEST_IN_ENV(test_few_descriptors_do_not_block_shutdown),
         TEST_IN_ENV(test_shortage_of_descriptors_is_named),
         TEST_IN_ENV(test_health_and_version_answer),

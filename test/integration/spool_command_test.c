@@ -267,6 +267,66 @@ static void test_missing_or_foreign_state_dir_is_refused(void **state)
     expect_output(env, 78, STRINGS("spool", "drop", "js1"), STRINGS("belongs to account another"));
 }
 
+enum { OTHER_USER = 65534 };
+
+static void give_state_dir_away(const struct test_env *env)
+{
+    static const char *const names[] = {"", "account", "spool", "dead", "dead/js_late.json"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[PATH_BYTES];
+        state_path(env, names[i], path);
+        assert_int_equal(chown(path, OTHER_USER, OTHER_USER), 0);
+    }
+}
+
+/* Root must leave nothing behind that the runtime's user cannot open. */
+static void test_root_works_as_the_owner_of_the_directory(void **state)
+{
+    struct test_env *env = *state;
+    struct stat status;
+    char path[PATH_BYTES];
+    if (geteuid() != 0)
+        skip();
+    save_reply(env, "js_late", "late", true);
+    give_state_dir_away(env);
+    expect_output(env, 0, STRINGS("spool", "retry", "js_late"), STRINGS("js_late: back in spool/"));
+    state_path(env, "lock", path);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_uid, OTHER_USER);
+    assert_int_equal(status.st_gid, OTHER_USER);
+    assert_true(state_file_exists(env, "spool/js_late.json"));
+}
+
+/* What the directory's owner could do to make root read or move files elsewhere. */
+static void test_root_follows_no_link(void **state)
+{
+    struct test_env *env = *state;
+    char path[PATH_BYTES];
+    char moved[PATH_BYTES];
+    if (geteuid() != 0)
+        skip();
+    save_reply(env, "js_late", "late", true);
+    give_state_dir_away(env);
+    state_path(env, "dead", path);
+    snprintf(moved, sizeof moved, "%s/elsewhere", env->dir);
+    assert_int_equal(rename(path, moved), 0);
+    assert_int_equal(symlink(moved, path), 0);
+    assert_int_equal(lchown(path, OTHER_USER, OTHER_USER), 0);
+    expect_output(env, 78, STRINGS("spool", "list"), STRINGS("cannot open"));
+    expect_output(env, 78, STRINGS("spool", "drop", "js_late"), STRINGS("cannot open"));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rename(moved, path), 0);
+    state_path(env, "", path);
+    path[strlen(path) - 1] = '\0';
+    assert_int_equal(rename(path, moved), 0);
+    assert_int_equal(symlink(moved, path), 0);
+    assert_int_equal(lchown(path, OTHER_USER, OTHER_USER), 0);
+    expect_output(env, 78, STRINGS("spool", "list"), STRINGS("symbolic links"));
+    /* As systemd makes it for DynamicUser=. */
+    assert_int_equal(lchown(path, 0, 0), 0);
+    expect_output(env, 0, STRINGS("spool", "list"), STRINGS("js_late"));
+}
+
 static void test_only_list_and_show_work_beside_a_runtime(void **state)
 {
     struct test_env *env = *state;
@@ -469,6 +529,8 @@ int main(void)
         TEST_IN_ENV(test_wrong_arguments_exit_64),
         TEST_IN_ENV(test_missing_or_foreign_state_dir_is_refused),
         TEST_IN_ENV(test_only_list_and_show_work_beside_a_runtime),
+        TEST_IN_ENV(test_root_works_as_the_owner_of_the_directory),
+        TEST_IN_ENV(test_root_follows_no_link),
         TEST_IN_ENV(test_drop_removes_dead_letters_only),
         TEST_ON_BOTH(test_retry_moves_every_record_it_can),
         TEST_ON_BOTH(test_retried_reply_is_written_once_without_a_run),

@@ -174,12 +174,15 @@ static void test_child_output_is_logged(void **state)
     struct test_env *env = *state;
     start_with_command(env,
         "sh -c 'echo one; echo \"  two\" >&2; echo; printf \"three\\r\\n\\033[1mfour\\n\";"
-        "echo my token $OPENCLAW_GATEWAY_TOKEN; echo ready; exec sleep 1000'");
+        "echo my token $OPENCLAW_GATEWAY_TOKEN; echo key sk-ant-api03-Zz98Qw76Er54Ty32;"
+        "echo ANTHROPIC_API_KEY=opaque; echo ready; exec sleep 1000'");
     test_env_wait_log(env, "info [Gateway] one\n");
     test_env_wait_log(env, "info [Gateway]   two\n");
     test_env_wait_log(env, "info [Gateway] three\n");
     test_env_wait_log(env, "[1mfour\n");
     test_env_wait_log(env, "info [Gateway] my token ***\n");
+    test_env_wait_log(env, "info [Gateway] key ***\n");
+    test_env_wait_log(env, "info [Gateway] ANTHROPIC_API_KEY=***\n");
     assert_false(process_has_output(&env->runtime, "[Gateway] \n"));
     test_env_stop_runtime(env);
     assert_false(process_has_output(&env->runtime, TEST_GATEWAY_TOKEN));

@@ -12,8 +12,8 @@
 
 #define ACCOUNT "ACCOUNT_ID=k57abc"
 #define CONVEX "CONVEX_URL=https://happy-animal-123.convex.cloud"
-#define TOKEN_VALUE "mc_service_k57abc_9f8e7d6c5b4a"
-#define TOKEN "SERVICE_TOKEN=mc_service_k57abc_9f8e7d6c5b4a"
+#define TOKEN_VALUE "mc_service_k57abc_9f8e7d6c5b4a3f2e"
+#define TOKEN "SERVICE_TOKEN=mc_service_k57abc_9f8e7d6c5b4a3f2e"
 #define HOME "HOME=/home/jo"
 #define REQUIRED ACCOUNT, CONVEX, TOKEN, HOME
 
@@ -46,8 +46,12 @@ int config_fixture_load(struct config_fixture *fixture, const char *const *varia
 /* Returns all problems as they are printed; the caller frees it. */
 char *config_fixture_messages(const struct config_fixture *fixture);
 
+/* Part of the warning of a short token. */
+#define SHORT_TOKEN "fewer than 16 characters"
+
 /*
- * Each fails the test, printing the problems, unless: some problem contains part; result is 0
+ * Warnings of short tokens do not count as problems here, as most tests use tokens that are easy to
+ * read. Each fails the test, printing the problems, unless: some problem contains part; result is 0
  * without problems; result is ERROR_INVALID with exactly one problem, which contains part.
  */
 void must_report(const struct config_fixture *fixture, const char *part);

@@ -15,20 +15,20 @@ static void test_service_token_must_match_the_account(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const cases[][2] = {
-        {"SERVICE_TOKEN=k57abc_9f8e7d6c5b4a",
+        {"SERVICE_TOKEN=k57abc_9f8e7d6c5b4a3f2e",
             "Invalid SERVICE_TOKEN format. Expected a token starting with mc_service_."},
-        {"SERVICE_TOKEN=MC_SERVICE_k57abc_9f8e7d6c5b4a", "Invalid SERVICE_TOKEN format."},
-        {"SERVICE_TOKEN=mc_service_9f8e7d6c5b4a",
+        {"SERVICE_TOKEN=MC_SERVICE_k57abc_9f8e7d6c5b4a3f2e", "Invalid SERVICE_TOKEN format."},
+        {"SERVICE_TOKEN=mc_service_9f8e7d6c5b4a3f2e",
             "Invalid SERVICE_TOKEN structure. Expected mc_service_{accountId}_{secret}."},
-        {"SERVICE_TOKEN=mc_service_k57_9f8e7d6c5b4a",
+        {"SERVICE_TOKEN=mc_service_k57_9f8e7d6c5b4a3f2e",
             "SERVICE_TOKEN account mismatch. Token is for k57, but ACCOUNT_ID is k57abc."},
-        {"SERVICE_TOKEN=mc_service_k57abcd_9f8e7d6c5b4a", "Token is for k57abcd, but"},
-        {"SERVICE_TOKEN=mc_service_k57abc_9f8e7d6c5b4a\x01", "contains a control character"},
+        {"SERVICE_TOKEN=mc_service_k57abcd_9f8e7d6c5b4a3f2e", "Token is for k57abcd, but"},
+        {"SERVICE_TOKEN=mc_service_k57abc_9f8e7d6c5b4a3f2e\x01", "contains a control character"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, cases[i][0]), cases[i][1]);
         char *messages = config_fixture_messages(fixture);
-        assert_null(strstr(messages, "9f8e7d6c5b4a"));
+        assert_null(strstr(messages, "9f8e7d6c5b4a3f2e"));
         free(messages);
     }
     /* The secret may contain further '_' or be empty (docs/protocol.md, "Backend functions"). */
@@ -104,8 +104,8 @@ static void test_gateway_token_defaults_for_local_gateways_only(void **state)
     } cases[] = {{"http://localhost:18789", true}, {"https://LOCALHOST", true},
         {"http://127.0.0.1/gateway", true}, {"http://[::1]:18789", true},
         {"http://0.0.0.0:1", true}, {"http://openclaw-gateway:18789", true},
-        {"http://127.0.0.2", false}, {"http://localhost.example", false},
-        {"http://openclaw-gateway2", false}, {"http://[::2]", false},
+        {"http://127.0.0.2", false}, {"https://localhost.example", false},
+        {"http://openclaw-gateway2", false}, {"https://[::2]", false},
         {"https://far.example/localhost", false}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char variable[80];
@@ -147,7 +147,7 @@ static void test_gateway_command_needs_a_url(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const right[] = {"OPENCLAW_GATEWAY_URL=http://localhost:1",
-        "OPENCLAW_GATEWAY_URL=http://192.0.2.1:1", "OPENCLAW_GATEWAY_URL=http://[::1]:1",
+        "OPENCLAW_GATEWAY_URL=https://192.0.2.1:1", "OPENCLAW_GATEWAY_URL=http://[::1]:1",
         "OPENCLAW_GATEWAY_URL=http://openclaw-gateway:1"};
     for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
         must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND=gw", right[i],
@@ -299,11 +299,58 @@ static void test_allowed_hosts_must_be_names(void **state)
     assert_null(fixture->config.health_allowed_hosts);
 }
 
+static void test_plain_http_needs_a_local_host(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_fail_with(fixture,
+        LOAD(fixture, ACCOUNT, TOKEN, HOME, "CONVEX_URL=http://convex.example.com"),
+        "CONVEX_URL \"http://convex.example.com\" is plain http to a host that is not local");
+    must_fail_with(fixture,
+        LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_URL=http://203.0.113.9:18789",
+            "OPENCLAW_GATEWAY_TOKEN=0123456789abcdef"),
+        "ALLOW_PLAIN_HTTP=on if this is meant");
+    must_load(fixture, LOAD(fixture, ACCOUNT, TOKEN, HOME, "CONVEX_URL=http://10.1.2.3:3210"));
+    must_load(fixture, LOAD(fixture, ACCOUNT, TOKEN, HOME, "CONVEX_URL=http://convex.example.com",
+                           "OPENCLAW_GATEWAY_URL=http://203.0.113.9:18789",
+                           "OPENCLAW_GATEWAY_TOKEN=0123456789abcdef", "ALLOW_PLAIN_HTTP=on"));
+}
+
+static void expect_short_token(struct config_fixture *fixture, int result, bool is_short)
+{
+    assert_int_equal(result, 0);
+    assert_int_equal(fixture->problems.count, is_short ? 1 : 0);
+    if (is_short)
+        must_report(fixture, "TOKEN has a secret of " SHORT_TOKEN);
+}
+
+static void test_short_tokens_are_warned_of(void **state)
+{
+    struct config_fixture *fixture = *state;
+    expect_short_token(fixture,
+        LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN=mc_service_k57abc_0123456789abcde"),
+        true);
+    expect_short_token(fixture,
+        LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN=mc_service_k57abc_0123456789abcdef"),
+        false);
+    expect_short_token(
+        fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN=0123456789abcde"), true);
+    expect_short_token(
+        fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN=0123456789abcdef"), false);
+    expect_short_token(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN="), false);
+    expect_short_token(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN=local"), false);
+    expect_short_token(fixture,
+        LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN=local",
+            "OPENCLAW_GATEWAY_URL=https://gateway.example"),
+        true);
+}
+
 int main(void)
 {
 #define TEST(function) \
     cmocka_unit_test_setup_teardown(function, config_fixture_setup, config_fixture_teardown)
     const struct CMUnitTest tests[] = {
+        TEST(test_short_tokens_are_warned_of),
+        TEST(test_plain_http_needs_a_local_host),
         TEST(test_service_token_must_match_the_account),
         TEST(test_address_for_agents_must_fit_the_one_listened_on),
         TEST(test_account_id_must_be_a_safe_name),

@@ -88,7 +88,8 @@ static void test_values_can_come_from_files(void **state)
 {
     struct config_fixture *fixture = *state;
     char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
-    config_fixture_value_file(fixture, "SERVICE_TOKEN", " " TOKEN_VALUE "\r\n", 33, variable);
+    config_fixture_value_file(
+        fixture, "SERVICE_TOKEN", " " TOKEN_VALUE "\r\n", sizeof TOKEN_VALUE + 2, variable);
     must_load(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable, "SERVICE_TOKEN="));
     assert_string_equal(fixture->config.service_token, TOKEN_VALUE);
     config_fixture_value_file(fixture, "ACCOUNT_ID", "'k57abc'\n", 9, variable);
@@ -141,19 +142,20 @@ static void test_misspelt_names_are_warned_of(void **state)
 static void test_no_secret_is_printed(void **state)
 {
     struct config_fixture *fixture = *state;
-    static const char *const secrets[] = {"9f8e7d6c5b4a", "g4t3w4y", "p4ssw0rd"};
+    static const char *const secrets[] = {"9f8e7d6c5b4a3f2e", "g4t3w4y", "p4ssw0rd"};
     char *messages[3];
-    LOAD(fixture, "ACCOUNT_ID=mc_service_k57abc_9f8e7d6c5b4a", TOKEN,
+    LOAD(fixture, "ACCOUNT_ID=mc_service_k57abc_9f8e7d6c5b4a3f2e", TOKEN,
         "CONVEX_URL=https://jo:p4ssw0rd@h", HOME, "OPENCLAW_GATEWAY_TOKEN=g4t3w4y",
         "OPENCLAW_GATEWAY_URL=http://jo:p4ssw0rd/x@h", "HEALTH_PORT=g4t3w4y",
-        "LOG_LEVEL=9f8e7d6c5b4a", "DROPLET_ID=9f8e7d6c5b4a\x01", "CA_FILE=/9f8e7d6c5b4a",
-        "STATE_DIR=~9f8e7d6c5b4a");
+        "LOG_LEVEL=9f8e7d6c5b4a3f2e", "DROPLET_ID=9f8e7d6c5b4a3f2e\x01",
+        "CA_FILE=/9f8e7d6c5b4a3f2e", "STATE_DIR=~9f8e7d6c5b4a3f2e");
     assert_true(fixture->problems.count >= 8);
     messages[0] = config_fixture_messages(fixture);
-    LOAD(fixture, REQUIRED, "SERVICE_TOKEN_FILE=mc_service_k57abc_9f8e7d6c5b4a");
+    LOAD(fixture, REQUIRED, "SERVICE_TOKEN_FILE=mc_service_k57abc_9f8e7d6c5b4a3f2e");
     messages[1] = config_fixture_messages(fixture);
-    must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN=g4t3w4y",
-                           "DROPLET_ID=x-g4t3w4y", "UPGRADE_MODE=mc_service_k57abc_9f8e7d6c5b4a"));
+    must_load(
+        fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN=g4t3w4y", "DROPLET_ID=x-g4t3w4y",
+                     "UPGRADE_MODE=mc_service_k57abc_9f8e7d6c5b4a3f2e"));
     struct text description = {0};
     config_describe(&fixture->config, &description);
     messages[2] = text_take(&description);
@@ -177,7 +179,7 @@ static void test_secrets_are_registered(void **state)
 {
     struct config_fixture *fixture = *state;
     must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN=g4t3w4y"));
-    check_redacted("a 9f8e7d6c5b4a b g4t3w4y c", "a *** b *** c");
+    check_redacted("a 9f8e7d6c5b4a3f2e b g4t3w4y c", "a *** b *** c");
     must_load(fixture, LOAD(fixture, REQUIRED));
     check_redacted("the local gateway", "the local gateway");
     /* A load that fails registers its secrets as well. */
@@ -224,11 +226,64 @@ static void test_description_is_an_env_file(void **state)
     text_fini(&text);
 }
 
+static void test_world_readable_token_file_is_warned_of(void **state)
+{
+    struct config_fixture *fixture = *state;
+    char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
+    config_fixture_value_file(
+        fixture, "SERVICE_TOKEN", TOKEN_VALUE, sizeof TOKEN_VALUE - 1, variable);
+    const char *path = strchr(variable, '=') + 1;
+    assert_int_equal(chmod(path, 0600), 0);
+    must_load(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable));
+    assert_null(fixture->config.exposed_file);
+    assert_int_equal(chmod(path, 0604), 0);
+    assert_int_equal(LOAD(fixture, ACCOUNT, CONVEX, HOME, variable), 0);
+    must_report(fixture, "contains a secret but is readable by all users");
+    assert_string_equal(fixture->config.exposed_file, path);
+}
+
+static void test_fifo_and_device_as_token_file_are_refused_at_once(void **state)
+{
+    struct config_fixture *fixture = *state;
+    char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
+    snprintf(variable, sizeof variable, "SERVICE_TOKEN_FILE=%s/fifo", fixture->dir);
+    assert_int_equal(mkfifo(strchr(variable, '=') + 1, 0600), 0);
+    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable), "not a regular file");
+    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN_FILE=/dev/zero"),
+        "not a regular file");
+    snprintf(variable, sizeof variable, "CA_FILE=%s/fifo", fixture->dir);
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, variable), "not a regular file");
+}
+
+static void expect_hidden(const char *text, const char *expected)
+{
+    char shown[256];
+    text_copy(shown, sizeof shown, text);
+    redact(shown);
+    assert_string_equal(shown, expected);
+}
+
+/* A proxy may be written without a scheme, and libcurl sends the decoded credentials in base64. */
+static void test_credentials_of_proxies_are_registered(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_load(fixture, LOAD(fixture, REQUIRED, "https_proxy=jonas:pa%21ssword@proxy:3128",
+                           "ALL_PROXY=socks5h://other:an0therpw@proxy:1080"));
+    expect_hidden("jonas:pa%21ssword@proxy", "***@proxy");
+    expect_hidden("password is pa!ssword.", "password is ***.");
+    expect_hidden("Basic am9uYXM6cGEhc3N3b3Jk.", "Basic ***.");
+    expect_hidden("an0therpw.", "***.");
+    must_load(fixture, LOAD(fixture, REQUIRED, "http_proxy=proxy:3128", "HTTPS_PROXY="));
+}
+
 int main(void)
 {
 #define TEST(function) \
     cmocka_unit_test_setup_teardown(function, config_fixture_setup, config_fixture_teardown)
     const struct CMUnitTest tests[] = {
+        TEST(test_credentials_of_proxies_are_registered),
+        TEST(test_world_readable_token_file_is_warned_of),
+        TEST(test_fifo_and_device_as_token_file_are_refused_at_once),
         TEST(test_environment_overrides_env_file),
         TEST(test_unreadable_env_file_is_the_only_problem),
         TEST(test_service_links_of_kubernetes_are_ignored),

@@ -91,7 +91,7 @@ static void test_strings_reach_their_fields(void **state)
         LOAD(fixture, REQUIRED, "OPENCLAW_VERSION= 2026.2.19 ", "RUNTIME_VERSION= 9 ",
             "HEALTH_HOST=::", "LOG_LEVEL=WARN", "LOG_FORMAT=json", "DROPLET_ID= 1", "DROPLET_IP=2",
             "DROPLET_REGION=\"3\"", "UPGRADE_MODE= Exit", "STATE_DIR=/srv/state/",
-            "CA_FILE=/dev/null", "OPENCLAW_GATEWAY_COMMAND= openclaw gateway '--port' 1 ",
+            "CA_FILE=/proc/version", "OPENCLAW_GATEWAY_COMMAND= openclaw gateway '--port' 1 ",
             "OPENCLAW_WORKSPACE_ROOT='/srv/agents/'",
             "TASK_STATUS_BASE_URL=\"http://runtime:3/\""));
     const struct config *config = &fixture->config;
@@ -105,7 +105,7 @@ static void test_strings_reach_their_fields(void **state)
     assert_string_equal(config->droplet_region, "\"3\"");
     assert_string_equal(config->upgrade_mode, " Exit");
     assert_string_equal(config->state_dir, "/srv/state");
-    assert_string_equal(config->ca_file, "/dev/null");
+    assert_string_equal(config->ca_file, "/proc/version");
     assert_string_equal(config->gateway_command, "openclaw gateway '--port' 1");
     assert_string_equal(config->workspace_root, "/srv/agents");
     assert_string_equal(config->task_status_base_url, "http://runtime:3");
@@ -131,8 +131,8 @@ static void test_blanks_and_quotes_are_stripped(void **state)
     struct config_fixture *fixture = *state;
     must_load(
         fixture, LOAD(fixture, "ACCOUNT_ID= \"k57abc\" ", "CONVEX_URL=' http://localhost:3210/// '",
-                     "SERVICE_TOKEN='mc_service_k57abc_9f8e7d6c5b4a'\r\n", HOME, "HEALTH_PORT= 80 ",
-                     "OPENCLAW_GATEWAY_URL=\"http://openclaw-gateway:18789/\"",
+                     "SERVICE_TOKEN='mc_service_k57abc_9f8e7d6c5b4a3f2e'\r\n", HOME,
+                     "HEALTH_PORT= 80 ", "OPENCLAW_GATEWAY_URL=\"http://openclaw-gateway:18789/\"",
                      "OPENCLAW_GATEWAY_TOKEN=\xC2\xA0\"s3cr3t'"));
     assert_string_equal(fixture->config.account_id, "k57abc");
     assert_string_equal(fixture->config.convex_url, "http://localhost:3210");
@@ -162,7 +162,7 @@ static void test_all_problems_are_reported_at_once(void **state)
     assert_int_equal(
         LOAD(fixture, "CONVEX_URL=happy-animal-123.convex.cloud", "SERVICE_TOKEN=nonsense", HOME,
             "HEALTH_PORT=99999", "DELIVERY_INTERVAL=5s", "LOG_LEVEL=loud",
-            "OPENCLAW_GATEWAY_URL=http://far.example", "CA_FILE=/nowhere/ca.pem",
+            "OPENCLAW_GATEWAY_URL=https://far.example", "CA_FILE=/nowhere/ca.pem",
             "OPENCLAW_GATEWAY_TOKEN_FILE=/nowhere/token"),
         ERROR_INVALID);
     must_report(fixture, "error: ACCOUNT_ID is missing");

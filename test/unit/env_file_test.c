@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -303,12 +304,42 @@ static void test_load_errors_name_the_file(void **state)
 {
     struct fixture *fixture = *state;
     assert_int_equal(
-        env_file_load(&fixture->file, "/nowhere/x.env", &fixture->problems), ERROR_SYSTEM);
-    assert_int_equal(env_file_load(&fixture->file, "/", &fixture->problems), ERROR_SYSTEM);
+        env_file_load(&fixture->file, "/nowhere/x.env", &fixture->problems), ERROR_INVALID);
+    assert_int_equal(env_file_load(&fixture->file, "/", &fixture->problems), ERROR_INVALID);
     assert_int_equal(fixture->problems.count, 2);
     assert_non_null(strstr(
         fixture->problems.items[0].text, "cannot read /nowhere/x.env: No such file or directory"));
     assert_non_null(strstr(fixture->problems.items[1].text, "Is a directory"));
+}
+
+/* Reading one could wait for ever, or never end. */
+static void test_fifos_and_devices_are_refused_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    char *path = make_temporary_file("", 0, 0600);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(env_file_load(&fixture->file, path, &fixture->problems), ERROR_INVALID);
+    assert_int_equal(env_file_load(&fixture->file, "/dev/zero", &fixture->problems), ERROR_INVALID);
+    assert_int_equal(fixture->problems.count, 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_non_null(strstr(fixture->problems.items[i].text, "is not a regular file"));
+    unlink(path);
+    free(path);
+}
+
+/* What the system refuses now it may allow at the next start; a wrong path stays wrong. */
+static void test_refusals_of_the_system_are_told_from_wrong_paths(void **state)
+{
+    (void)state;
+    static const int refusals[] = {ENOSPC, EROFS, EDQUOT, EIO, EACCES, EPERM, EMFILE, ENFILE};
+    static const int wrong[] = {ENOENT, ENOTDIR, EISDIR, ELOOP, ENAMETOOLONG};
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
+        assert_int_equal(error_code_of_path(refusals[i]), ERROR_SYSTEM);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        assert_int_equal(error_code_of_path(wrong[i]), ERROR_INVALID);
+    assert_int_equal(problem_of_code(ERROR_SYSTEM), PROBLEM_REFUSAL);
+    assert_int_equal(problem_of_code(ERROR_INVALID), PROBLEM_ERROR);
 }
 
 static void test_size_limit_is_inclusive(void **state)
@@ -345,6 +376,8 @@ int main(void)
         TEST(test_empty_files_are_valid),
         TEST(test_load_reads_file_and_mode),
         TEST(test_load_errors_name_the_file),
+        TEST(test_fifos_and_devices_are_refused_at_once),
+        TEST(test_refusals_of_the_system_are_told_from_wrong_paths),
         TEST(test_size_limit_is_inclusive),
     };
 #undef TEST

@@ -99,9 +99,76 @@ static void test_dir_with_unreadable_owner_is_refused(void **state)
     spool_fixture_path(fixture, "account", path);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(symlink("elsewhere", path), 0);
-    assert_int_equal(spool_open(&other, fixture->dir, "account2", &error), ERROR_SYSTEM);
+    assert_int_equal(spool_open(&other, fixture->dir, "account2", &error), ERROR_INVALID);
     assert_non_null(strstr(error.text, fixture->dir));
-    assert_int_equal(state_dir_check_account(fixture->dir, "account2", NULL, &error), ERROR_SYSTEM);
+    assert_int_equal(
+        state_dir_check_account(fixture->dir, "account2", NULL, &error), ERROR_INVALID);
+}
+
+/* A FIFO under one of our names would hang whoever opens it for reading or writing. */
+static void test_fifos_are_refused_at_once(void **state)
+{
+    struct spool_fixture *fixture = *state;
+    struct spool *other;
+    struct state_dir dir;
+    struct error error;
+    char path[SPOOL_FIXTURE_PATH_BYTES];
+    spool_fixture_path(fixture, "account", path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(spool_open(&other, fixture->dir, "account1", &error), ERROR_INVALID);
+    spool_fixture_path(fixture, "lock", path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(state_dir_open(&dir, fixture->dir, &error), ERROR_INVALID);
+    assert_non_null(strstr(error.text, "lock is not a regular file"));
+    struct spool_record record = spool_fixture_record("n1", NULL);
+    spool_fixture_path(fixture, "spool/n1.json.new", path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(spool_save(fixture->spool, &record, true, &error), ERROR_SYSTEM);
+}
+
+static void remove_spool_dir(const struct spool_fixture *fixture, const char *name)
+{
+    char path[SPOOL_FIXTURE_PATH_BYTES];
+    spool_fixture_path(fixture, name, path);
+    assert_int_equal(rmdir(path), 0);
+}
+
+static void test_removed_directories_are_made_again(void **state)
+{
+    struct spool_fixture *fixture = *state;
+    struct spool_record record = spool_fixture_record("n1", NULL);
+    struct error error;
+    struct stat status;
+    char path[SPOOL_FIXTURE_PATH_BYTES];
+    remove_spool_dir(fixture, "spool");
+    remove_spool_dir(fixture, "dead");
+    assert_int_equal(spool_save(fixture->spool, &record, true, &error), 0);
+    assert_true(spool_fixture_exists(fixture, "spool/n1.json"));
+    assert_int_equal(spool_bury(fixture->spool, "n1", &error), 0);
+    assert_true(spool_fixture_exists(fixture, "dead/n1.json"));
+    assert_false(spool_fixture_exists(fixture, "spool/n1.json"));
+    spool_fixture_path(fixture, "spool", path);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0700);
+}
+
+/* As after "mv spool elsewhere; mkdir spool". */
+static void test_exchanged_directory_is_noticed(void **state)
+{
+    struct spool_fixture *fixture = *state;
+    struct error error;
+    char path[SPOOL_FIXTURE_PATH_BYTES];
+    remove_spool_dir(fixture, "spool");
+    assert_true(spool_is_usable(fixture->spool, &error));
+    remove_spool_dir(fixture, "spool");
+    spool_fixture_path(fixture, "spool", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_true(spool_is_usable(fixture->spool, &error));
+    assert_int_equal(rmdir(path), 0);
+    spool_fixture_write(fixture, "spool", "in the way");
+    assert_false(spool_is_usable(fixture->spool, &error));
+    assert_non_null(strstr(error.text, "No such file"));
 }
 
 static void test_owner_check_creates_nothing(void **state)
@@ -210,6 +277,9 @@ int main(void)
         WITH_SPOOL(test_files_are_private),
         WITH_SPOOL(test_dir_of_another_account_is_refused),
         WITH_SPOOL(test_dir_with_unreadable_owner_is_refused),
+        WITH_SPOOL(test_fifos_are_refused_at_once),
+        WITH_SPOOL(test_removed_directories_are_made_again),
+        WITH_SPOOL(test_exchanged_directory_is_noticed),
         WITH_SPOOL(test_owner_check_creates_nothing),
         WITH_SPOOL(test_listing_finds_all_and_removes_temporaries),
         WITH_SPOOL(test_record_removed_during_listing_is_skipped),

@@ -169,6 +169,21 @@ static void test_lock_that_is_a_link_is_refused(void **state)
     assert_int_equal(status.st_size, 1);
 }
 
+static void test_exposed_dir_is_told(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_null(state_dir_find_fault(fixture->path));
+    assert_int_equal(chmod(fixture->base, 0750), 0);
+    assert_null(state_dir_find_fault(fixture->base));
+    assert_int_equal(chmod(fixture->base, 0770), 0);
+    assert_non_null(strstr(state_dir_find_fault(fixture->base), "can be written to by other"));
+    assert_int_equal(chmod(fixture->base, 0700), 0);
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chown(fixture->base, 65534, 65534), 0);
+    assert_non_null(strstr(state_dir_find_fault(fixture->base), "belongs to another user"));
+}
+
 struct lock_poller {
     const char *path;
     atomic_int polls;
@@ -217,6 +232,7 @@ int main(void)
         TEST(test_lock_ends_with_its_process),
         TEST(test_unusable_paths_are_refused),
         TEST(test_lock_that_is_a_link_is_refused),
+        TEST(test_exposed_dir_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

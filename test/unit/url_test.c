@@ -100,11 +100,42 @@ static void test_invalid_urls_are_refused_with_a_reason(void **state)
     assert_null(url_parse(long_label, &url));
 }
 
+static void expect_locality(const char *string, bool is_local)
+{
+    struct url url;
+    assert_null(url_parse(string, &url));
+    if (url_is_local(&url) != is_local)
+        fail_msg("%s", string);
+}
+
+static void test_local_hosts_are_known(void **state)
+{
+    (void)state;
+    static const char *const local[] = {"http://localhost", "http://LOCALHOST:1",
+        "http://127.0.0.1", "http://127.1.2.3", "http://0.0.0.0", "http://[::1]",
+        "http://openclaw-gateway:18789", "http://host.docker.internal", "http://a.localhost",
+        "http://10.0.0.1", "http://10.255.255.255/x", "http://172.16.0.1", "http://172.31.255.255",
+        "http://192.168.1.1:80", "http://169.254.1.1", "http://[fe80::1]", "http://[fd12::1]",
+        "http://[fc00::1]", "http://[::ffff:10.1.1.1]", "http://gateway.LOCAL", "http://a.b.local.",
+        "http://gateway.agents.svc", "http://gateway.agents.svc.cluster.local",
+        "http://db.corp.internal"};
+    static const char *const remote[] = {"http://example.com", "http://9.255.255.255",
+        "http://11.0.0.1", "http://172.15.0.1", "http://172.32.0.1", "http://192.169.0.1",
+        "http://169.255.0.1", "http://100.64.0.1", "http://126.0.0.1", "http://128.0.0.1",
+        "http://127.example.com", "http://localhost.example.com", "http://[::ffff:9.9.9.9]",
+        "http://[2001:db8::1]", "http://[fec0::1]", "http://svc.example", "http://a.locals"};
+    for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
+        expect_locality(local[i], true);
+    for (size_t i = 0; i < sizeof remote / sizeof remote[0]; i++)
+        expect_locality(remote[i], false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_valid_urls_are_split),
         cmocka_unit_test(test_invalid_urls_are_refused_with_a_reason),
+        cmocka_unit_test(test_local_hosts_are_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

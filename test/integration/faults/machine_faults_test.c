@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -208,10 +209,13 @@ static int open_filler_file(const struct fault_env *faults, int flags)
 static void fill_disk(const struct fault_env *faults)
 {
     static const char bytes[4096];
-    int fd = open_filler_file(faults, O_CREAT);
-    while (write(fd, bytes, sizeof bytes) > 0)
-        continue;
-    assert_int_equal(errno, ENOSPC);
+    int fd = open_filler_file(faults, O_CREAT | O_APPEND);
+    /* Several times, as the kernel counts free pages by processor, a few too few at first. */
+    for (int refused = 0; refused < 10;)
+        if (write(fd, bytes, sizeof bytes) < 0) {
+            assert_int_equal(errno, ENOSPC);
+            refused++;
+        }
     close(fd);
 }
 
@@ -295,6 +299,76 @@ static void test_reply_is_saved_once_there_is_room(void **state)
     assert_int_equal(syscall(SYS_umount2, faults->state_dir, 0), 0);
 }
 
+/* A start that the disk prevents is one to try again, and succeeds once the disk lets it. */
+static void expect_refused_start(struct fault_env *faults, const char *reason)
+{
+    struct process *runtime = &faults->env->runtime;
+    fault_env_launch(faults, NULL);
+    assert_int_equal(process_wait_exit(runtime, TEST_WAIT_MS), EX_OSERR);
+    assert_true(process_wait_output(runtime, reason, TEST_WAIT_MS, NULL, 0));
+    process_fini(runtime);
+}
+
+static void test_full_disk_at_the_start_is_one_to_try_again(void **state)
+{
+    struct fault_env *faults = *state;
+    mount_small_state_dir(faults);
+    fill_disk(faults);
+    expect_refused_start(faults, "No space left on device");
+    empty_disk(faults);
+    fault_env_load(faults, 4, 4);
+    fault_env_start(faults, NULL);
+    fault_env_settle(faults, &fault_env_strict);
+    assert_int_equal(syscall(SYS_umount2, faults->state_dir, 0), 0);
+}
+
+static void test_read_only_disk_at_the_start_is_one_to_try_again(void **state)
+{
+    struct fault_env *faults = *state;
+    const char *path = faults->state_dir;
+    mount_small_state_dir(faults);
+    assert_int_equal(
+        syscall(SYS_mount, "none", path, NULL, MS_REMOUNT | MS_RDONLY, "size=256k"), 0);
+    expect_refused_start(faults, "Read-only file system");
+    assert_int_equal(syscall(SYS_mount, "none", path, NULL, MS_REMOUNT, "size=256k"), 0);
+    fault_env_load(faults, 4, 4);
+    fault_env_start(faults, NULL);
+    fault_env_settle(faults, &fault_env_strict);
+    assert_int_equal(syscall(SYS_umount2, path, 0), 0);
+}
+
+/* Also while nothing is delivered, so that no operator restarts it for the sake of /health. */
+static void test_health_recovers_by_itself_once_there_is_room(void **state)
+{
+    struct fault_env *faults = *state;
+    mount_small_state_dir(faults);
+    fault_env_start(faults, STRINGS("DELIVERY_INTERVAL=50"));
+    fill_disk(faults);
+    fault_env_load(faults, 1, 1);
+    test_env_wait(faults->env, "undelivered=0");
+    test_env_wait_words(faults->env, "/health", "\"degraded\"", true);
+    empty_disk(faults);
+    test_env_wait_log(faults->env, "the spool works again");
+    test_env_wait_words(faults->env, "/health", "\"healthy\"", true);
+    test_env_stop_runtime(faults->env);
+    assert_int_equal(syscall(SYS_umount2, faults->state_dir, 0), 0);
+}
+
+static void test_removed_spool_is_made_again(void **state)
+{
+    struct fault_env *faults = *state;
+    char path[320];
+    fault_env_start(faults, STRINGS("DELIVERY_INTERVAL=50"));
+    snprintf(path, sizeof path, "%s/spool", faults->state_dir);
+    assert_int_equal(rmdir(path), 0);
+    fault_env_load(faults, 4, 4);
+    test_env_wait_log(faults->env, "spool/ in the state directory was removed");
+    test_env_wait(faults->env, "undelivered=0");
+    assert_int_equal(access(path, W_OK), 0);
+    test_env_wait_words(faults->env, "/health", "\"healthy\"", true);
+    fault_env_settle(faults, &fault_env_strict);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +381,10 @@ int main(void)
         TEST_IN_FAULT_ENV(test_disk_full_during_a_run_loses_no_reply),
         TEST_IN_FAULT_ENV(test_full_disk_degrades_health_until_there_is_room),
         TEST_IN_FAULT_ENV(test_reply_is_saved_once_there_is_room),
+        TEST_IN_FAULT_ENV(test_full_disk_at_the_start_is_one_to_try_again),
+        TEST_IN_FAULT_ENV(test_read_only_disk_at_the_start_is_one_to_try_again),
+        TEST_IN_FAULT_ENV(test_health_recovers_by_itself_once_there_is_room),
+        TEST_IN_FAULT_ENV(test_removed_spool_is_made_again),
     };
     return cmocka_run_group_tests_name("machine_faults", tests, NULL, NULL);
 }
