@@ -38,6 +38,7 @@
 
 #include "base/io.h"
 #include "base/sync.h"
+#include "base/watch.h"
 
 static bool environment_is_named(const char *variable, const char *name)
 {
@@ -130,9 +131,13 @@ static void child_reap(pid_t pid, struct child_exit *ended)
 {
     int status = 0;
     pid_t reaped = 0;
+    /* Also SIGKILL has to wait while the kernel keeps the child, for a disk that does not answer.
+     */
+    watch_pause();
     do
         reaped = waitpid(pid, &status, 0);
     while (reaped < 0 && errno == EINTR);
+    watch_resume();
     assert(reaped == pid);
     if (ended == NULL)
         return;

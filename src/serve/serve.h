@@ -54,7 +54,8 @@ void health_append_version(struct text *body, const struct routes_sources *sourc
 
 /*
  * The body of /livez, and whether every control thread keeps its schedule and no thread is silent
- * (base/watch.h); if not, only a restart helps. Failed checks are named; verbose names those that pass as well.
+ * (base/watch.h); if not, only a restart helps. Failed checks are named; verbose names those that
+ * pass as well.
  */
 bool probes_append_alive(struct text *body, const struct routes_sources *sources, bool verbose);
 
