@@ -102,12 +102,12 @@ read_tokens() {
 }
 
 # select_blocks NAME...: prints the template, dropping each block "#[NAME]".."#[end]" that is not listed,
-# and with each file "#[include FILE]" as the block of text of the line before.
+# and with each "#[include FILE]" as the block of text of the line before, without its comments.
 select_blocks() {
     awk -v chosen=" $* " -v root="$ROOT" '
         /^#\[include / {
             file = root "/" substr($2, 1, length($2) - 1)
-            while (!skip && (getline line <file) > 0) print line == "" ? "" : "      " line
+            while (!skip && (getline line <file) > 0) if (line !~ /^(#|$)/) print "      " line
             close(file)
             next
         }
@@ -116,8 +116,9 @@ select_blocks() {
         !skip' "$TEMPLATE"
 }
 
+# The script without its comments, which a release brings later.
 upgrade_script() {
-    gzip -9 -n -c "$ROOT/deploy/upgrade/mission-control-upgrade" | base64 -w 0
+    sed '2,$ { /^ *#/d; /^$/d }' "$ROOT/deploy/upgrade/mission-control-upgrade" | gzip -9 -n | base64 -w 0
 }
 
 base64_of() {

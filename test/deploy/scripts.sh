@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Scripts that can be tested by themselves: JSON in bash, the check of includes, the demo's arguments.
+# Scripts that can be tested by themselves: JSON in bash, the check of includes, the demo's arguments, the
+# upgrade of containers with a stand-in for the engine.
 
 # shellcheck source-path=SCRIPTDIR source=lib/checks.sh
 . "$(dirname "$0")/lib/checks.sh"
@@ -73,6 +74,62 @@ missing_account_is_named() {
     done
 }
 
+# make_compose_stub VERSION TARGET: makes a docker whose runtime runs as VERSION after an upgrade, and has a
+# request for TARGET in its volume.
+make_compose_stub() {
+    mkdir -p "$work/bin"
+    : >"$work/docker.log"
+    rm -f "$work/result"
+    printf '{"initiatedAt":7,"targetOpenclawVersion":"2","targetRuntimeVersion":"%s"}' "$2" >"$work/request"
+    cat >"$work/bin/docker" <<END
+#!/bin/bash
+echo "\$*" >>"$work/docker.log"
+case "\$*" in
+*--services) echo runtime ;;
+*"--format json") echo '{"services":{"runtime":{"image":"registry.example:5000/runtime:latest","environment":{"ACCOUNT_ID":"k"}}}}' ;;
+*rm\ upgrade-request.json*) cat "$work/request" 2>/dev/null && rm "$work/request" ;;
+*upgrade-result.json*) cat >"$work/result" ;;
+*http_request*) echo '{"runtimeServiceVersion":"$1"}' ;;
+*"ps -q runtime" | *"ps -a -q runtime") echo container ;;
+*State.Health*) echo healthy ;;
+inspect*) echo sha256:previous ;;
+esac
+END
+    chmod +x "$work/bin/docker"
+}
+
+local_upgrade() {
+    DOCKER=$work/bin/docker BUILD=0 PROFILE="" scripts/runtime-upgrade-local.sh "$@" 2>&1 | tee "$work/output"
+}
+
+requested_image_is_pulled() {
+    make_compose_stub 0.3.0 0.3.0
+    local_upgrade --if-requested
+    grep -qx 'pull registry.example:5000/runtime:0.3.0' "$work/docker.log"
+    grep -qx 'tag registry.example:5000/runtime:0.3.0 registry.example:5000/runtime:latest' "$work/docker.log"
+    grep -F "The board also requested OpenClaw 2" "$work/output"
+    [[ ! -e $work/result && ! -e $work/request ]]
+    : >"$work/docker.log"
+    local_upgrade --if-requested
+    fails grep -E '^(pull|tag|compose (build|pull|up))' "$work/docker.log"
+}
+
+other_image_is_rolled_back() {
+    make_compose_stub 0.2.9 0.3.0
+    fails local_upgrade
+    grep -qx 'tag sha256:previous registry.example:5000/runtime:latest' "$work/docker.log"
+    expect_equal rolled_back "$(json_get status <"$work/result")"
+    expect_contains "$(json_get error <"$work/result")" "the new images have runtime 0.2.9, not the requested 0.3.0"
+    expect_equal 7 "$(json_get initiatedAt <"$work/result")"
+}
+
+wrong_request_is_refused() {
+    make_compose_stub 0.3.0 '../x'
+    fails local_upgrade
+    expect_equal failed "$(json_get status <"$work/result")"
+    fails grep -E '^(pull|tag|compose (build|pull|up))' "$work/docker.log"
+}
+
 # What the demo plays is tested by playing it (scripts/test.sh demo).
 demo_knows_two_backends() {
     fails scripts/demo.sh --once --backend v2 2>"$work/output"
@@ -123,6 +180,9 @@ main() {
     check "a missing value is empty" missing_value_is_empty
     check "the account is found in the settings" account_is_found
     check "a missing account is reported" missing_account_is_named
+    check "the image of the requested version is pulled" requested_image_is_pulled
+    check "an image of another version is rolled back" other_image_is_rolled_back
+    check "a request that names no version is refused" wrong_request_is_refused
     check "the demo rejects an unknown version of the backend" demo_knows_two_backends
     finish
 }
