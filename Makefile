@@ -183,7 +183,7 @@ build/fuzz/%: test/fuzz/%.c $(FUZZ_CORE)
 fuzz: $(FUZZERS) ## run each fuzz target for FUZZ_SECONDS
 	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh $(FUZZERS)
 
-model: ## check the models of the send queue and the agent runs with Spin
+model: ## check the models of the send queue, agent runs and tool calls with Spin
 	scripts/model.sh
 
 $(BUILD)/test/bench/floor: $(BUILD)/obj/test/bench/floor.o

@@ -12,6 +12,9 @@
 /* What the backend accepts with room to spare: a document is limited to 1 MiB. */
 enum { REPLY_LIMIT_BYTES = 900000 };
 
+/* What the text of an incomplete run ends with. */
+extern const char reply_incomplete_notice[];
+
 /* What a v1 backend accepts in a message, in UTF-16 units. */
 enum { REPLY_V1_LIMIT_UNITS = 100000 };
 

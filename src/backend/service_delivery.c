@@ -413,8 +413,10 @@ enum convex_outcome service_find_document(const struct service *service, const c
     const json_t *document;
     json_array_foreach (json_object_get(value, "documents"), index, document) {
         const char *id = json_guard_id(document, "_id");
-        if (id != NULL && json_guard_is(document, "title", title, ""))
+        if (id != NULL && json_guard_is(document, "title", title, "")) {
             text_copy(document_id, ID_BYTES, id);
+            break; /* the latest ones come first */
+        }
     }
     json_decref(value);
     return CONVEX_SUCCESS;

@@ -36,6 +36,9 @@ static const char component[] = "Delivery";
 /* Dates tell seconds; and notifications may be made a moment after what they are about. */
 enum { CLOCK_GRAIN_MS = 1000, NOTIFIED_LATE_MS = 3000 };
 
+/* An agent that gets its results with less time left than this could not answer. */
+enum { MIN_ANSWER_MS = 1000 };
+
 /* Reads the context again for the rest of a run that was interrupted; STAGE_ACTING: go on. */
 static enum entry_stage resume_talk(struct attempt *attempt)
 {
@@ -194,7 +197,8 @@ static bool answer_call(struct attempt *attempt, const struct tool_request *requ
 /* The run has had all the time that it may have. */
 static enum entry_stage rounds_took_too_long(struct attempt *attempt)
 {
-    struct gateway_result result = {.outcome = GATEWAY_FAILED_RUN};
+    struct gateway_result result = {.outcome = GATEWAY_FAILED_RUN, .timed_out = true};
+    attempt->entry->work.run_end = RUN_END_FAILED;
     error_set(&result.error, ERROR_TIMEOUT,
         "the agent's run with its tool calls took longer than DELIVERY_STREAM_TIMEOUT_MS allows");
     return attempt_send_failed(attempt, &result);
@@ -214,6 +218,11 @@ static enum entry_stage leave_round(struct attempt *attempt)
     return attempt_retry(attempt, FAILURE_OTHER, STAGE_ACTING, &error);
 }
 
+static bool is_out_of_time(const struct attempt *attempt, int64_t needed_ms)
+{
+    return attempt->talk.deadline_ms - clock_monotonic_ms() <= needed_ms;
+}
+
 enum entry_stage stage_acting(struct attempt *attempt)
 {
     struct tool_request request;
@@ -225,11 +234,13 @@ enum entry_stage stage_acting(struct attempt *attempt)
             return next;
     }
     for (; tool_rounds_next(entry->work.rounds, &request); is_first = false) {
-        if (clock_monotonic_ms() >= attempt->talk.deadline_ms)
+        if (is_out_of_time(attempt, 0))
             return rounds_took_too_long(attempt);
         if (!answer_call(attempt, &request, is_first))
             return leave_round(attempt);
     }
+    if (is_out_of_time(attempt, MIN_ANSWER_MS))
+        return rounds_took_too_long(attempt);
     /* Here, so that nothing lies between the queue's permission and the request. */
     if (!tool_rounds_note_sent(entry->work.rounds, true))
         return leave_round(attempt);

@@ -11,7 +11,7 @@
  * Each repeats the instructions and tools, since the gateway keeps neither. All of it is one try at
  * the notification, and one run for DELIVERY_MAX_RUNS. It has DELIVERY_STREAM_TIMEOUT_MS and
  * DELIVERY_MAX_TOOL_ROUNDS; the results of the last round go out without tools, so that words have
- * to follow.
+ * to follow. A round that had to wait, for the gateway or for a restart, has all of the time again.
  *
  * Results are on disk as sent before they are sent. If they certainly were not received, that is
  * taken back and they are sent later (converse_withdraw). If the run fails after them, or nothing
@@ -36,7 +36,7 @@
 #include "delivery/reply.h"
 #include "delivery/tool_rounds.h"
 
-/* However often our own timeout passes, no run is waited for longer, unless the option is. */
+/* The cap on a timeout that doubles, unless the option is larger. */
 static const int64_t MAX_RUN_TIMEOUT_MS = INT64_C(15) * 60 * 1000;
 
 static const char last_words_wanted[] =
@@ -257,7 +257,7 @@ static void keep_reply(struct attempt *attempt, char *reply)
     entry->work.breaker_trips = 0;
     entry->work.refusals = (struct failing_time){0};
     entry->work.is_long = attempt->context.version == BACKEND_V1 &&
-                          long_reply_may_be_document(attempt) && long_reply_is_one(reply);
+                          long_reply_may_be_document(attempt) && reply_exceeds_thread(reply);
     journal_save_reply(&attempt->delivery->journal, entry);
     STOP_POINT("after_spool");
 }
@@ -282,8 +282,10 @@ static int read_words(struct attempt *attempt, struct gateway_result *result, st
     const char *words = tool_rounds_words(rounds);
     if (words[0] == '\0')
         return code;
-    free(reply->text);
     json_t *body = json_pack("{s:s}", "output_text", words);
+    if (body == NULL)
+        return error_set(&result->error, ERROR_NO_MEMORY, "no memory for the reply");
+    free(reply->text);
     code = reply_read(body, &context, reply, &result->error);
     json_decref(body);
     return code;
@@ -376,7 +378,7 @@ static const char *const *offered_tools(const struct attempt *attempt)
     return attempt->talk.offers_tools ? attempt->talk.tools : NULL;
 }
 
-/* For want of memory nothing was sent. */
+/* Nothing was sent: out of memory. */
 static enum entry_stage message_is_missing(struct attempt *attempt)
 {
     struct error error;

@@ -311,13 +311,15 @@ static enum entry_stage reply_is_missing(struct attempt *attempt, const struct e
         return attempt_retry(attempt, FAILURE_OTHER, STAGE_REPLIED, error);
     text_copy(entry->work.failure, sizeof entry->work.failure, "its reply was lost on the disk");
     entry->work.evidence.inherited = true; /* the lost one may have been posted */
+    entry->work.document_begun = false;
+    entry->work.document_id[0] = '\0';
     return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, error);
 }
 
 static enum convex_outcome post_long_reply(struct attempt *attempt, struct error *error)
 {
     struct text content = {0};
-    enum convex_outcome outcome = long_reply_shorten(attempt, &content, error);
+    enum convex_outcome outcome = long_reply_publish(attempt, &content, error);
     if (outcome == CONVEX_SUCCESS)
         outcome = post_message(attempt, content.data, error);
     text_fini(&content);

@@ -1,4 +1,4 @@
-/* Replies that are longer than a v1 backend takes in a thread. */
+/* Replies that are longer than a v1 backend accepts in a thread. */
 #ifndef DELIVERY_LONG_REPLY_H
 #define DELIVERY_LONG_REPLY_H
 
@@ -6,20 +6,21 @@
 #include "delivery/attempt.h"
 
 /*
- * Whether all of a reply of this attempt, whose context is of v1, may become a document if it is
- * too long. Pure.
+ * Whether the full text of a reply of this attempt, whose context is of v1, may become a document.
+ * Pure.
  */
 bool long_reply_may_be_document(const struct attempt *attempt);
 
-/* Whether a reply is too long for a thread. Pure. */
-bool long_reply_is_one(const char *reply);
+/* Whether a reply is too long for a thread of v1. Pure. */
+bool reply_exceeds_thread(const char *reply);
 
 /*
- * Makes the document of a reply that is_long, once, and appends to content what is posted in the
- * thread in its place. As service_create_message, of which a failure is a failure to post; a
- * refused document is none. Blocks for the backend and the disk. The worker that has the entry.
+ * Stores a reply that is_long as a document, once, and appends to content what the thread gets
+ * instead: its beginning and a link. Fails as service_create_message does; if the backend refuses
+ * the document, that is not a failure, and there is no link. Blocks for the backend and the disk.
+ * Called by the worker that has the entry.
  */
-enum convex_outcome long_reply_shorten(
+enum convex_outcome long_reply_publish(
     struct attempt *attempt, struct text *content, struct error *error);
 
 #endif

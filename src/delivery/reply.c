@@ -361,25 +361,28 @@ static bool is_provider_error(
     return is_alone || generation == GATEWAY_OLD || has_zero_usage(body);
 }
 
-/* Ends the text with notice, cut so that both fit. */
+const char reply_incomplete_notice[] =
+    "\n\n[This reply was cut: the agent's run ended before it was complete.]";
+
+/* Ends the text with what there is to say about it, cut so that all of it fits. */
 static void cut_to_limit(struct text *text, bool incomplete, size_t max_units)
 {
     enum { NOTICE_ROOM_BYTES = 200 };
     size_t whole = text->length_bytes;
-    if (max_units > 0 && text_utf16_cut(text->data, whole, max_units) < whole) {
+    size_t room = incomplete ? NOTICE_ROOM_BYTES : 0;
+    if (max_units > 0 && text_utf16_cut(text->data, whole, max_units - room) < whole) {
         text->length_bytes = text_utf16_cut(text->data, whole, max_units - NOTICE_ROOM_BYTES);
         text_printf(
             text, "\n\n[This reply was cut: the task thread takes %zu characters.]", max_units);
-    } else if (whole > REPLY_LIMIT_BYTES - (incomplete ? NOTICE_ROOM_BYTES : 0)) {
+    } else if (whole > REPLY_LIMIT_BYTES - room) {
         text->length_bytes =
             text_utf8_cut(text->data, whole, REPLY_LIMIT_BYTES - NOTICE_ROOM_BYTES);
         text_printf(text,
             "\n\n[This reply was cut: it was %zu bytes long, the task thread takes %d.]", whole,
             (int)REPLY_LIMIT_BYTES);
-    } else if (incomplete) {
-        text_append(
-            text, "\n\n[This reply was cut: the agent's run ended before it was complete.]");
     }
+    if (incomplete)
+        text_append(text, reply_incomplete_notice);
 }
 
 static enum reply_kind classify_text(

@@ -6,19 +6,19 @@
  *
  * All of this is one try at the notification. Its state is one JSON object:
  *
- *   round    number of the present round
+ *   round    number of the current round
  *   calls    its calls: id, name, arguments; started once one that changes something is about to be
  *            carried out; output once it has a result
  *   sent     the results are on their way to the agent, or have arrived there
- *   words    what the agent said beside its calls, before it knew any result
+ *   words    what the agent said alongside its calls, before it knew their results
  *   before   what earlier rounds, and earlier tries, have changed: name, arguments, output
  *
  * What a call changes must not be changed twice. So "started" is on disk before the call is made,
  * and a call that has it is never made again: one that a crash has left without a result is
  * answered as interrupted. Calls that only read do not have it, and may be repeated.
  *
- * A model knows a result by nothing but its text (docs/protocol.md, "Tools"), so each begins with
- * what was called.
+ * The model sees only the text of a result (docs/protocol.md, "Tools"), so each begins with what
+ * was called.
  */
 #include "delivery/tool_rounds.h"
 
@@ -28,10 +28,10 @@
 #include "agent_tools/run.h"
 #include "base/json.h"
 
-/* Of what was called, in front of its result; and of a result that a later try is told about. */
+/* Limits in UTF-16 units: of the call in front of its result; of a result from an earlier try. */
 enum { ECHO_UNITS = 500, BEFORE_UNITS = 2000 };
 
-/* Rounds of a record that claims more are not ours. */
+/* A record with more was not written by us. */
 static const double MAX_ROUND = 1e6;
 
 static const char interrupted[] = "{\"success\":false,\"error\":\"" TOOL_INTERRUPTED "\"}";
@@ -155,7 +155,7 @@ static const char *output_of(const json_t *call)
     return output != NULL ? output : interrupted;
 }
 
-/* Of the present round only what has changed something is worth remembering. */
+/* Calls that only read are not worth remembering. */
 static bool remember_changes(const json_t *rounds, json_t *before)
 {
     size_t index;
@@ -181,9 +181,11 @@ static bool remember_changes(const json_t *rounds, json_t *before)
 /* A new array of what all rounds so far have changed; NULL without memory. */
 static json_t *all_changes(const json_t *rounds)
 {
-    const json_t *before = json_object_get(rounds, "before");
-    json_t *changes = before != NULL ? json_copy((json_t *)before) : json_array();
-    if (changes != NULL && !remember_changes(rounds, changes)) {
+    json_t *before = json_object_get(rounds, "before");
+    json_t *changes = json_array();
+    /* Not json_copy: without memory it leaves items out silently, and the agent repeats them. */
+    bool complete = changes != NULL && (before == NULL || json_array_extend(changes, before) == 0);
+    if (changes != NULL && !(complete && remember_changes(rounds, changes))) {
         json_decref(changes);
         return NULL;
     }

@@ -283,10 +283,57 @@ static void test_reply_over_the_limit_becomes_one_document(void **state)
     assert_int_equal(test_env_stat(env, "backend", "createMessageFromAgent"), 3);
     must_be_in_a_document(env, id);
     snprintf(notice, sizeof notice,
-        "[This reply was cut: the task thread takes 100000 characters. All of it: [Full "
+        "[This reply was cut: the task thread takes 100000 characters. Full text: [Full "
         "reply](/document/%s)]",
         id);
     must_be_cut(env, notice);
+    test_env_stop_runtime(env);
+}
+
+/* The next reply of the agent has that many characters; post: what somebody writes before it. */
+static void reply_at_length(struct test_env *env, char character, size_t length, json_t *post)
+{
+    char *reply = malloc(length + 1);
+    assert_non_null(reply);
+    memset(reply, character, length);
+    reply[length] = '\0';
+    json_t *rule = json_pack("{s:s, s:s, s:i}", "action", "reply", "text", reply, "times", 1);
+    if (post != NULL)
+        assert_int_equal(json_object_set_new(rule, "post", post), 0);
+    board_gateway_fault(env, rule);
+    free(reply);
+}
+
+/*
+ * A notification that comes to be about a newer message is answered twice, each time at length. The
+ * second document must not be taken for the first, whose title would be the same.
+ */
+static void test_each_long_reply_has_a_document_of_its_own(void **state)
+{
+    enum { LENGTH = 120000 };
+    struct test_env *env = *state;
+    thread_seed(env);
+    reply_at_length(env, 'a', LENGTH, json_pack("{s:s}", "content", "and more"));
+    reply_at_length(env, 'b', LENGTH, NULL);
+    thread_say(env, "hello");
+    board_backend_fault(env, json_pack("{s:s, s:s, s:i}", "action", "createDocumentFromAgent",
+                                 "behaviour", "drop_after", "times", 2));
+    test_env_start_runtime(env, STRINGS("DELIVERY_BACKOFF_BASE_MS=1"));
+    test_env_wait(env, "undelivered=0&messages=4");
+    json_t *documents = board_documents(env, "documents");
+    json_t *messages = board_documents(env, "messages");
+    assert_int_equal(json_array_size(documents), 2);
+    assert_int_equal(json_array_size(messages), 4);
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *document = json_array_get(documents, i);
+        char link[64];
+        snprintf(link, sizeof link, "(/document/%s)", board_string(document, "_id"));
+        const char *content = board_string(json_array_get(messages, 2 + i), "content");
+        assert_int_equal(content[0], board_string(document, "content")[0]);
+        assert_non_null(strstr(content, link));
+    }
+    json_decref(messages);
+    json_decref(documents);
     test_env_stop_runtime(env);
 }
 
@@ -445,6 +492,7 @@ int main(void)
         V1(test_agent_with_a_reserved_slug_waits_for_another),
         V1(test_fallback_agent_has_a_session_for_each_agent),
         V1(test_reply_over_the_limit_becomes_one_document),
+        V1(test_each_long_reply_has_a_document_of_its_own),
         V1(test_reply_over_the_limit_is_posted_without_a_document),
         V1(test_reply_over_the_limit_is_posted_once_and_cut),
         V1(test_backend_that_changes_its_version_loses_nothing),

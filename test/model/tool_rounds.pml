@@ -2,12 +2,12 @@
  * Model of what becomes of an agent's tool calls (src/delivery/acting.c, converse.c, tool_rounds.c):
  * one notification, a runtime that may be killed at any point and whose disk may refuse any write, a
  * backend that may lose its answers, and a gateway that may refuse, run the agent and lose its
- * answer, or pass it on. scripts/model.sh lets Spin explore every course of events.
+ * answer, or pass it on. scripts/model.sh lets Spin explore every execution.
  *
- * The agent wants each of CHANGES changes, and calls for those of which it has not heard in the
- * present try that they may have been made. So a change is made twice if a call is repeated, and
- * also if a later try is not told what an earlier one did. What it knows of a change that may or may
- * not have been made is to look before it calls again, which here is as good as knowing.
+ * The agent wants each of CHANGES changes, and calls for each that it has not been told about in
+ * the current try. So a change is made twice if a call is repeated, and also if a later try is not
+ * told what an earlier one did. For an uncertain change the agent is told to look first, which here
+ * is as good as knowing.
  *
  * Simplifications: every call changes something, since the others may be repeated. There is one
  * worker: that no second one has the notification is what send_queue.pml proves. Reading the
@@ -65,7 +65,7 @@ byte made[CHANGES + 1];  /* how often */
 bool heard[CHANGES + 1]; /* by the agent, in the present try */
 bool refused[CALLS];     /* the call certainly changed nothing, as this process has seen */
 bool received;           /* the agent has the results of the present round */
-bool not_received;       /* and this process has seen that it certainly has not */
+bool known_not_received;       /* and this process has seen that it certainly has not */
 bool write_lost;         /* so the results may be sent again */
 
 /* Violations, recorded where they happen. */
@@ -119,7 +119,7 @@ inline forget_calls(remembers)
     call = 0;
     memory.sent = false;
     received = false;
-    not_received = false
+    known_not_received = false
 }
 
 #define MAY_CRASH \
@@ -151,8 +151,8 @@ inline carry_out()
     if
     :: made[memory.wants[call]]++
     :: faults_left > 0 -> faults_left--; made[memory.wants[call]]++ /* its answer is lost */
-    :: faults_left > 0 -> faults_left--                             /* never arrived, who knows */
-    :: faults_left > 0 -> /* refused, by the backend or by us */
+    :: faults_left > 0 -> faults_left-- /* it never arrived, or the function failed: not certain */
+    :: faults_left > 0 -> /* refused by us, or it certainly never left */
         faults_left--;
         refused[call] = true;
         memory.started[call] = memory.started[call] && !KEEPS(REFUSED_IS_PUT_BACK)
@@ -189,7 +189,7 @@ start: /* journal_restore: what is in memory, and what this process has seen, is
             refused[call] = false
         }
         call = 0;
-        not_received = false
+        known_not_received = false
     }
     if
     :: IS_UNDER_WAY && KEEPS(ROUND_IS_RESUMED) -> goto acting
@@ -198,7 +198,7 @@ start: /* journal_restore: what is in memory, and what this process has seen, is
     fi;
 known: /* stage_known: the next try, which begins without calls */
     atomic {
-        wasted_run = wasted_run || not_received;
+        wasted_run = wasted_run || known_not_received;
         forget_calls(KEEPS(CHANGES_REMEMBERED))
     }
     save(); /* journal_begin_run */
@@ -251,7 +251,7 @@ acting: /* stage_acting, from its first call without an output */
         if
         :: faults_left > 0 -> /* certainly not received */
             faults_left--;
-            not_received = true;
+            known_not_received = true;
             if
             :: KEEPS(WITHDRAWN_IF_REFUSED) -> memory.sent = false; save(); goto refused_results
             :: !KEEPS(WITHDRAWN_IF_REFUSED) -> goto known
@@ -260,7 +260,7 @@ acting: /* stage_acting, from its first call without an output */
         fi;
         sent_twice = sent_twice || (received && !write_lost);
         received = true;
-        not_received = false;
+        known_not_received = false;
         for (call : 0 .. CALLS - 1) {
             if
             :: CALLED(call) -> heard[memory.wants[call]] = true

@@ -21,7 +21,7 @@ enum { WORDS_BYTES = 256 };
 static const char tag[] = " [call ";
 static const char reply_function[] = "createMessageFromAgent"; /* which no tool uses */
 
-/* The folded run that began with that one, borrowed, or NULL. */
+/* The folded run of which first_run was the first request, borrowed, or NULL. */
 static json_t *find_beginning(const json_t *folded, double first_run)
 {
     for (size_t i = json_array_size(folded); i > 0; i--) {
@@ -67,7 +67,7 @@ static const char *numbered_text(const json_t *arguments)
     return NULL;
 }
 
-/* Of a text, which has a tag: that of the call and the words before it, with what function did. */
+/* The names of a call and of its change, by the tagged text in it. */
 struct change_names {
     char call[WORDS_BYTES];
     char change[WORDS_BYTES];
@@ -122,7 +122,7 @@ static bool changes_are_single(
 static bool outcome_is_true(
     const json_t *call, bool changed, const char *name, char *reason, size_t reason_bytes)
 {
-    const char *outcome = json_guard_string(call, "outcome");
+    const char *outcome = json_guard_text(call, "outcome").bytes;
     const char *output = json_guard_string(call, "output");
     bool uncertain = output != NULL && strstr(output, "look before you try again") != NULL;
     if (strcmp(outcome, "succeeded") == 0 && !changed)
