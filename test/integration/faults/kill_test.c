@@ -28,6 +28,7 @@ enum {
     ROUNDS_SANITIZED = 20,
     KILLS_UNTIL_CHECK = FAULT_ENV_MAX_RUNS - 1,
     KILLS_PER_SHUTDOWN = 5, /* one clean shutdown per this many kills */
+    SHUTDOWNS_UNTIL_CHECK = 10,
     NOTIFICATIONS = 80,
     AGENTS = 8,
     LATENCY_MS = 5, /* of an agent's run */
@@ -131,15 +132,17 @@ static void test_history_holds_after_random_shutdowns(void **state)
     struct fault_env *faults = *state;
     struct rounds rounds;
     rounds_init(&rounds);
-    reset_board(faults);
-    for (unsigned round = 0; round < rounds.count / KILLS_PER_SHUTDOWN; round++) {
-        json_decref(board_load(faults->env, NOTIFICATIONS, AGENTS));
+    for (unsigned round = 0; round < rounds.count / KILLS_PER_SHUTDOWN;) {
+        reset_board(faults);
+        for (unsigned i = 0; i < SHUTDOWNS_UNTIL_CHECK; i++, round++) {
+            json_decref(board_load(faults->env, NOTIFICATIONS, AGENTS));
+            fault_env_start(faults, settings);
+            sleep_random(&rounds);
+            test_env_stop_runtime(faults->env);
+        }
         fault_env_start(faults, settings);
-        sleep_random(&rounds);
-        test_env_stop_runtime(faults->env);
+        fault_env_settle(faults, &fault_env_strict);
     }
-    fault_env_start(faults, settings);
-    fault_env_settle(faults, &fault_env_strict);
 }
 
 /* People write in the threads of these tasks, each of which has an agent. */
