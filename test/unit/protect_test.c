@@ -136,7 +136,10 @@ static bool environment_is_wiped(void)
     for (size_t i = 0; i < length; i++)
         if (after[i] != '\0')
             return false;
-    return getenv("PATH") != NULL && strcmp(getenv("PATH"), kept) == 0;
+    const char *moved = getenv("PATH");
+    bool is_known = moved != NULL && moved != path && strcmp(moved, kept) == 0;
+    free(kept);
+    return is_known;
 }
 
 static void test_environment_is_wiped_and_still_known(void **state)
