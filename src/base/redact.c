@@ -89,8 +89,11 @@ static void redact_tags(char *text)
 static bool has_password(const char *at, const char *end)
 {
     const char *colon = memchr(at, ':', (size_t)(end - at));
-    return *at != '[' && colon != NULL && colon + 1 < end &&
-           colon + 1 + strspn(colon + 1, TEXT_DIGITS) < end;
+    if (*at == '[' || colon == NULL)
+        return false;
+    const char *rest = colon + 1 + strspn(colon + 1, TEXT_DIGITS);
+    /* A sentence may end after the port. */
+    return rest + strspn(rest, ".,;:!)]}*") < end;
 }
 
 /* The end of what precedes the host in a URL, at whose authority it is; NULL without credentials.

@@ -126,7 +126,7 @@ static bool is_newer_format(const json_t *document)
     return value != NULL && !json_guard_number(value, INT_MIN, FORMAT_VERSION, &version);
 }
 
-static int read_document(const json_t *document, const char *account_id, const char *id,
+static int read_record_document(const json_t *document, const char *account_id, const char *id,
     struct spool_record *record, struct error *error)
 {
     if (is_newer_format(document))
@@ -148,7 +148,7 @@ int spool_record_parse(const char *bytes, size_t length_bytes, const char *accou
     *record = (struct spool_record){0};
     int result = json_guard_load(bytes, length_bytes, &document, error);
     if (result == 0)
-        result = read_document(document, account_id, id, record, error);
+        result = read_record_document(document, account_id, id, record, error);
     else if (result != ERROR_NO_MEMORY)
         result = ERROR_INVALID;
     json_decref(document);

@@ -119,6 +119,8 @@ static size_t read_environment(char *bytes, size_t size)
 {
     int fd = open("/proc/self/environ", O_RDONLY | O_CLOEXEC);
     ssize_t length = fd >= 0 ? read(fd, bytes, size) : -1;
+    if (fd >= 0)
+        close(fd);
     return length > 0 ? (size_t)length : 0;
 }
 
