@@ -91,7 +91,10 @@ static void print_setting(const struct option *option)
 
 static void print_settings(void)
 {
-    fputs(".SH ENVIRONMENT\nEach setting is an environment variable.\n", stdout);
+    fputs(".SH ENVIRONMENT\nEach setting is an environment variable. Besides,\n.B "
+          "MISSION_CONTROL_DEBUG_CORE=on\nallows debuggers and core dumps, which otherwise could "
+          "show tokens to other processes of the same user.\n",
+        stdout);
     for (unsigned section = 0; section < OPTION_SECTIONS; section++) {
         printf(".SS %s\n", option_section_title(section));
         for (size_t i = 0; i < CONFIG_OPTIONS; i++)

@@ -3,7 +3,8 @@
  * copies the value under the lock into its own header, so the old string can be freed as soon as
  * the exchange is done, and a request already sent carries on with the old token.
  *
- * The other half of the header, which keeps secrets out of texts, is in redact.c.
+ * The other half of the header, which keeps secrets out of texts, is in redact.c and
+ * known_secrets.c.
  */
 #include "base/secret.h"
 

@@ -185,7 +185,11 @@ void url_decode(char *text)
     while (*text != '\0') {
         bool is_escape = *text == '%' && url_is_hex_digit(text[1]) && url_is_hex_digit(text[2]) &&
                          hex_pair_byte(text + 1) != '\0';
-        *to++ = is_escape ? hex_pair_byte(text + 1) : *text;
+        if (is_escape)
+            *to = hex_pair_byte(text + 1);
+        else
+            *to = *text;
+        to++;
         text += is_escape ? 3 : 1;
     }
     *to = '\0';

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "../lib/config_fixture.h"
@@ -276,12 +277,33 @@ static void test_credentials_of_proxies_are_registered(void **state)
     must_load(fixture, LOAD(fixture, REQUIRED, "http_proxy=proxy:3128", "HTTPS_PROXY="));
 }
 
+/* As when the machine is short of descriptors: the same settings may do at the next start. */
+static void test_refusals_of_the_system_are_no_wrong_settings(void **state)
+{
+    struct config_fixture *fixture = *state;
+    char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
+    struct rlimit before;
+    config_fixture_value_file(
+        fixture, "SERVICE_TOKEN", TOKEN_VALUE, sizeof TOKEN_VALUE - 1, variable);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int refused = LOAD(fixture, ACCOUNT, CONVEX, HOME, variable);
+    int wrong = LOAD(fixture, ACCOUNT, CONVEX, HOME, variable, "HEALTH_PORT=x");
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(refused, ERROR_SYSTEM);
+    assert_int_equal(wrong, ERROR_INVALID);
+    must_report(fixture, "error: SERVICE_TOKEN_FILE: cannot read ");
+    must_load(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable));
+}
+
 int main(void)
 {
 #define TEST(function) \
     cmocka_unit_test_setup_teardown(function, config_fixture_setup, config_fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_credentials_of_proxies_are_registered),
+        TEST(test_refusals_of_the_system_are_no_wrong_settings),
         TEST(test_world_readable_token_file_is_warned_of),
         TEST(test_fifo_and_device_as_token_file_are_refused_at_once),
         TEST(test_environment_overrides_env_file),

@@ -473,6 +473,40 @@ static void test_restore_without_memory_fails(void **state)
 }
 
 /* Someone may remove dead/ while the runtime runs. */
+static void test_removed_dead_directory_is_made_again(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[TMP_DIR_BYTES + sizeof "/dead"];
+    fixture->entry->work.reply = strdup("text");
+    fixture->entry->work.outcome = OUTCOME_DEAD;
+    snprintf(path, sizeof path, "%s/dead", fixture->dir);
+    assert_int_equal(rmdir(path), 0);
+    assert_true(journal_close(&fixture->journal, fixture->entry));
+    assert_true(exists(fixture, "dead/n1.json"));
+    assert_false(exists(fixture, "spool/n1.json"));
+    assert_false(atomic_load(&fixture->stats.spool_broken));
+}
+
+/* As soon as a write succeeds health is good again, although nothing is delivered. */
+static void test_spool_is_checked_again_while_it_is_broken(void **state)
+{
+    struct fixture *fixture = *state;
+    journal_recheck(&fixture->journal);
+    assert_false(exists(fixture, "spool/check"));
+    atomic_store(&fixture->stats.spool_broken, true);
+    char path[TMP_DIR_BYTES + sizeof "/spool"];
+    snprintf(path, sizeof path, "%s/spool", fixture->dir);
+    assert_int_equal(rmdir(path), 0);
+    write_file(fixture, "spool", "in the way");
+    journal_recheck(&fixture->journal);
+    assert_true(atomic_load(&fixture->stats.spool_broken));
+    assert_int_equal(unlink(path), 0);
+    journal_recheck(&fixture->journal);
+    assert_false(atomic_load(&fixture->stats.spool_broken));
+    assert_true(exists(fixture, "spool"));
+    assert_false(exists(fixture, "spool/check"));
+}
+
 static void test_reply_stays_without_a_dead_directory(void **state)
 {
     struct fixture *fixture = *state;
@@ -481,6 +515,7 @@ static void test_reply_stays_without_a_dead_directory(void **state)
     fixture->entry->work.outcome = OUTCOME_DEAD;
     snprintf(path, sizeof path, "%s/dead", fixture->dir);
     assert_int_equal(rmdir(path), 0);
+    write_file(fixture, "dead", "in the way");
     assert_false(journal_close(&fixture->journal, fixture->entry));
     assert_true(exists(fixture, "spool/n1.json"));
     assert_true(atomic_load(&fixture->stats.spool_broken));
@@ -510,6 +545,8 @@ int main(void)
         TEST(test_unreadable_record_stops_the_startup),
         TEST(test_unreadable_dead_record_is_settled),
         TEST(test_dead_record_is_settled),
+        TEST(test_removed_dead_directory_is_made_again),
+        TEST(test_spool_is_checked_again_while_it_is_broken),
         TEST(test_reply_stays_without_a_dead_directory),
         TEST(test_restore_without_memory_fails),
     };

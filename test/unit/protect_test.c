@@ -119,6 +119,8 @@ static size_t read_environment(char *bytes, size_t size)
 {
     int fd = open("/proc/self/environ", O_RDONLY | O_CLOEXEC);
     ssize_t length = fd >= 0 ? read(fd, bytes, size) : -1;
+    if (fd >= 0)
+        close(fd);
     return length > 0 ? (size_t)length : 0;
 }
 
@@ -136,7 +138,10 @@ static bool environment_is_wiped(void)
     for (size_t i = 0; i < length; i++)
         if (after[i] != '\0')
             return false;
-    return getenv("PATH") != NULL && strcmp(getenv("PATH"), kept) == 0;
+    const char *moved = getenv("PATH");
+    bool is_known = moved != NULL && moved != path && strcmp(moved, kept) == 0;
+    free(kept);
+    return is_known;
 }
 
 static void test_environment_is_wiped_and_still_known(void **state)

@@ -209,6 +209,9 @@ static void test_credentials_in_urls_are_removed(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         expect_redacted(cases[i][0], cases[i][1]);
     expect_unchanged("http://proxy:3128");
+    expect_unchanged("cannot connect to http://proxy:3128.");
+    expect_unchanged("(see http://proxy:3128)");
+    expect_unchanged("http://proxy:3128: refused");
     expect_unchanged("http://proxy:3128/@scope/name");
     expect_unchanged("https://[::1]:80/a:b@c");
     expect_unchanged("mail jo@example.com: http://h/x");
