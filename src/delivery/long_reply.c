@@ -43,8 +43,7 @@ bool reply_exceeds_thread(const char *reply)
 
 static void write_title(const struct entry *entry, char title[static TITLE_BYTES])
 {
-    const char *answered =
-        entry->item.id;
+    const char *answered = entry->item.id;
     snprintf(title, TITLE_BYTES, "Full reply of %s (%s)", entry->work.agent_slug, answered);
 }
 

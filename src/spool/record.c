@@ -18,8 +18,9 @@
 #include "base/text.h"
 
 /*
- * Version 2 added what a v1 backend needs, version 3 calls of tools and replies that do not fit in a thread. A record is written in the
- * first version that holds what it has, for the releases that know no later one.
+ * Version 2 added what a v1 backend needs, version 3 calls of tools and replies that do not fit in
+ * a thread. A record is written in the first version that holds what it has, for the releases that
+ * know no later one.
  */
 enum { FORMAT_VERSION = 3, BACKEND_V1_VERSION = 2, FIRST_VERSION = 1 };
 
