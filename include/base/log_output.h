@@ -38,6 +38,9 @@ void log_stream_write(
  */
 bool log_stream_flush_gaps(log_gap_format *format);
 
+/* The number of lines dropped so far, of both streams. Any thread; briefly takes a lock. */
+uint64_t log_stream_dropped(void);
+
 /* Folding of repeated messages. Any thread; briefly takes a lock; times are monotonic. */
 
 enum {

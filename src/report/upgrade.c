@@ -132,6 +132,7 @@ static enum convex_outcome send_upgrade_result(const struct upgrade_state *state
         .duration_ms = clock_wall_ms() - upgrade->initiated_at_ms,
         .error = reached ? NULL : "the versions after the restart are not the requested ones",
     };
+    metrics_set(&state->parts->stats->metrics, METRIC_UPGRADE_FAILED, NULL, reached ? 0 : 1);
     log_event(reached ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, component,
         LOG_FIELDS(LOG_TEXT("openclaw", openclaw),
             LOG_TEXT("runtime", state->parts->config->runtime_version)),

@@ -345,7 +345,7 @@ void status_append(
     bool held_by_operator = atomic_load(&stats->held_by_operator);
     json_t *json =
         json_pack("{s:s, s:o, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                  "s:o}",
+                  "s:o, s:o}",
             "state", state_word(stats, &health, held_by_operator), "reasons",
             state_reasons(&health, held_by_operator), "heldByHand", held_by_operator, "uptimeMs",
             (json_int_t)(clock_monotonic_ms() - stats->started_monotonic_ms), "versions",
@@ -353,6 +353,7 @@ void status_append(
             json_queue(&view, sources->config), "workers", json_workers(sources), "waiting",
             json_waiting(sources), "errors", json_recent_errors(stats), "gateway",
             json_status_gateway(sources), "spool", json_status_spool(stats, &view), "backend",
-            json_backend(sources), "agents", json_agents(sources), "history", json_history(trend));
+            json_backend(sources), "agents", json_agents(sources), "history", json_history(trend),
+            "account", json_body_words(sources->config->account_id));
     json_body_append(body, json, JSON_COMPACT);
 }

@@ -108,7 +108,7 @@ function showState(status) {
   if (old.join("\n") !== status.reasons.join("\n"))
     list.replaceChildren(...status.reasons.map((reason) => make("li", "", reason)));
   list.hidden = !status.reasons.length;
-  document.title = word + " - Mission Control runtime";
+  document.title = word + " - " + status.account + " - Mission Control runtime";
 }
 
 function showUnreachable(why) {
@@ -118,7 +118,7 @@ function showUnreachable(why) {
     ? why + " The data below is from its last response."
     : why);
   element("reasons").hidden = true;
-  document.title = "No response - Mission Control runtime";
+  document.title = "No response - " + (seen.status ? seen.status.account + " - " : "") + "Mission Control runtime";
 }
 
 function showSeen() {
