@@ -4,11 +4,12 @@
 #
 # Usage: scripts/render-cloud-init.sh --account ID --convex-url URL
 #            (--image IMAGE | --native RELEASE_URL) [--service-token-file FILE]
-#            [--gateway-url URL] [--gateway-token-file FILE] [--output FILE]
+#            [--gateway-url URL] [--gateway-token-file FILE] [--ssh-port PORT] [--output FILE]
 #
 # The service token is read from FILE or standard input, never from an argument, which any user could
 # read in ps. --image runs a container; --native installs the program from a web directory that holds
-# the output of `make dist`. The result contains the tokens; it goes to standard output, or to a file
+# the output of `make dist`. --ssh-port is the only port that the firewall opens (22); another one is
+# set in sshd's configuration as well. The result contains the tokens; it goes to standard output, or to a file
 # with mode 0600.
 
 set -euo pipefail
@@ -18,7 +19,7 @@ set -euo pipefail
 readonly TEMPLATE=$ROOT/deploy/cloud-init/user-data.yaml.in
 # User data limit of DigitalOcean and others.
 readonly MAX_BYTES=16384
-readonly URL_PATTERN='^https?://[A-Za-z0-9._~:/%@-]+$'
+readonly URL_PATTERN='^https?://[A-Za-z0-9._~:/%-]+$'
 readonly NATIVE_PACKAGES='libcurl4 libjansson4 libmicrohttpd12 libssl3'
 declare -A options=()
 
@@ -27,7 +28,7 @@ parse_arguments() {
         case $1 in
         -h | --help) usage && exit ;;
         --account | --convex-url | --image | --native | --service-token-file | --gateway-url | \
-            --gateway-token-file | --output)
+            --gateway-token-file | --ssh-port | --output)
             (($# > 1)) || die_argument "$1 needs a value"
             options[${1#--}]=$2
             shift 2
@@ -47,13 +48,39 @@ require_option() {
     [[ ${options[$1]-} =~ $2 ]] || die_argument "--$1 must be $3"
 }
 
-check_arguments() {
-    require_option account '^[A-Za-z0-9_-]+$' "the account's id"
+# The URLs end up in logs, and in settings that are no secrets.
+check_no_credentials() {
+    local name
+    for name in convex-url gateway-url native; do
+        [[ ${options[$name]-} != *@* ]] ||
+            die_argument "--$name must not contain a user name or password; the only credentials are the tokens"
+    done
+}
+
+check_convex_url() {
+    local host
     require_option convex-url "$URL_PATTERN" "an http or https URL"
+    host=${options[convex-url]#*://}
+    host=${host%%[:/]*}
+    host=${host,,}
+    [[ ${host%.} != *.convex.site ]] ||
+        die_argument "--convex-url is the deployment's URL for HTTP actions; it must be the one that ends in .convex.cloud"
+}
+
+check_ssh_port() {
+    local port=${options[ssh-port]:-22}
+    [[ $port =~ ^[1-9][0-9]{0,4}$ ]] && ((port <= 65535)) || die_argument "--ssh-port must be a port, 1 to 65535"
+}
+
+check_arguments() {
+    check_no_credentials
+    check_ssh_port
+    require_option account '^[A-Za-z0-9_-]+$' "the account's id"
+    check_convex_url
     if [[ -n ${options[image]-} && -z ${options[native]-} ]]; then
         require_option image '^[a-z0-9][A-Za-z0-9._:/@-]*$' "an image, e.g. registry.example/runtime:latest"
     elif [[ -n ${options[native]-} && -z ${options[image]-} ]]; then
-        require_option native '^(https?|file)://[A-Za-z0-9._~:/%@-]+$' "a URL"
+        require_option native '^(https?|file)://[A-Za-z0-9._~:/%-]+$' "a URL"
     else
         die_argument "exactly one of --image and --native is required"
     fi
@@ -102,11 +129,13 @@ render() {
         blocks+=(container)
     fi
     if [[ -n ${options[gateway-url]-} ]]; then blocks+=(gateway-url); fi
+    if [[ ${options[ssh-port]:-22} != 22 ]]; then blocks+=(ssh-port); fi
     text=$(select_blocks "${blocks[@]}")
     text=${text//@ACCOUNT_ID@/"${options[account]}"}
     text=${text//@CONVEX_URL@/"${options[convex-url]}"}
     text=${text//@GATEWAY_URL@/"${options[gateway-url]-}"}
     text=${text//@SOURCE@/"${options[image]-}${options[native]-}"}
+    text=${text//@SSH_PORT@/"${options[ssh-port]:-22}"}
     text=${text//@PACKAGES@/"$packages"}
     text=${text//@SERVICE_TOKEN@/"$(base64_of "$service_token")"}
     printf '%s\n' "${text//@GATEWAY_TOKEN@/"$(base64_of "$gateway_token")"}"

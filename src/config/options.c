@@ -71,7 +71,7 @@ const struct option config_options[CONFIG_OPTIONS] = {
         OPTION_DURATION, 0, FIELD(gateway_timeout_ms), 100, HOUR_MS, .fallback = "60000",
         .help = "Timeout of one agent run, from connect to the last byte of the response"},
     [OPTION_OPENCLAW_VERSION] = {"OPENCLAW_VERSION", SECTION_GATEWAY, OPTION_TEXT, 0,
-        FIELD(openclaw_version), .computed = "detected", .example = "2026.2.19",
+        FIELD(openclaw_version), .computed = "detected", .example = "2026.9.6",
         .help = "OpenClaw version to report"},
     [OPTION_OPENCLAW_FALLBACK_AGENT] = {"OPENCLAW_FALLBACK_AGENT", SECTION_GATEWAY, OPTION_TEXT, 0,
         FIELD(fallback_agent), .computed = "none", .example = "main",

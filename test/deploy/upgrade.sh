@@ -28,7 +28,7 @@ make_env() {
     cat >"$work/project/sandbox.yml" <<OVERRIDE
 services:
   openclaw-gateway:
-    image: $IMAGE
+    image: $SANDBOX_IMAGE
     entrypoint: [/usr/local/bin/mission-control-sandbox]
     command: [--demo, --host, 0.0.0.0, --port, "18789"]
     healthcheck:
