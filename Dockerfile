@@ -35,7 +35,9 @@ COPY --from=build /source/build/mission-control-runtime /usr/local/bin/
 
 ARG VERSION=0.2.0
 ARG REVISION=
-LABEL org.opencontainers.image.title="mission-control-runtime" \
+ARG BASE
+LABEL org.opencontainers.image.base.name="${BASE}" \
+    org.opencontainers.image.title="mission-control-runtime" \
     org.opencontainers.image.description="Delivers notifications from a Mission Control board to agents behind an OpenClaw gateway and posts their replies" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
