@@ -138,16 +138,17 @@ check_token_in_env_is_refused() {
 
 # The two containers find the same file, a random one in their volume or the given one.
 check_gateway_token_is_shared() {
-    local runtime gateway
+    local runtime gateway settings
     runtime=$(settings_of runtime)
     gateway=$(settings_of openclaw-gateway)
-    expect_contains "$runtime" "OPENCLAW_GATEWAY_TOKEN_FILE	/run/mission-control/gateway_token"
-    expect_contains "$gateway" "OPENCLAW_GENERATED_TOKEN_FILE	/run/mission-control/gateway_token"
-    expect_contains "$gateway" "OPENCLAW_GATEWAY_TOKEN_FILE	"$'\n'
+    for settings in "$runtime" "$gateway"; do
+        expect_contains "$settings" "OPENCLAW_GENERATED_TOKEN_FILE	/run/mission-control/gateway_token"
+        expect_contains "$settings" "OPENCLAW_GATEWAY_TOKEN_FILE	"$'\n'
+    done
     echo OPENCLAW_GATEWAY_TOKEN_HOST_FILE=./token >"$work/project/.env"
-    for runtime in "$(settings_of runtime)" "$(settings_of openclaw-gateway)"; do
-        expect_contains "$runtime" "OPENCLAW_GATEWAY_TOKEN_FILE	/run/mission-control-host/gateway_token"
-        expect_contains "$runtime" "source	$work/project/token"
+    for settings in "$(settings_of runtime)" "$(settings_of openclaw-gateway)"; do
+        expect_contains "$settings" "OPENCLAW_GATEWAY_TOKEN_FILE	/run/mission-control-host/gateway_token"
+        expect_contains "$settings" "source	$work/project/token"
     done
     rm "$work/project/.env"
 }

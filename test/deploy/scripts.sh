@@ -86,7 +86,7 @@ compose_passes_each_setting() {
     sed '/^# --- Gateway container only/,$d' .env.example | sed -n 's/^\(# \)\{0,1\}\([A-Z_]*\)=.*/\2/p' |
         grep -vxE 'SERVICE_TOKEN(_FILE)?|OPENCLAW_GATEWAY_TOKEN' | sort -u >"$work/settings"
     sed -n '/^  runtime:$/,/^  openclaw-gateway:$/p' docker-compose.runtime.yml |
-        sed -n 's/^      \([A-Z_]*\): .*/\1/p' | grep -vx '[A-Z_]*_TOKEN_FILE' | sort -u >"$work/passed"
+        sed -n 's/^      \([A-Z_]*\): .*/\1/p' | grep -vxE '(SERVICE|OPENCLAW_GATEWAY)_TOKEN_FILE' | sort -u >"$work/passed"
     diff "$work/settings" "$work/passed"
 }
 

@@ -22,8 +22,10 @@ make_env() {
     sed -e "s/^ACCOUNT_ID=.*/ACCOUNT_ID=$SANDBOX_ACCOUNT/" -e "s/^HEALTH_PORT=.*/HEALTH_PORT=$HEALTH_PORT/" \
         -e 's,^CONVEX_URL=.*,CONVEX_URL=http://openclaw-gateway:18789,' \
         "$ROOT/.env.example" >"$work/project/.env"
-    printf 'SERVICE_TOKEN_HOST_FILE=./service_token\nANTHROPIC_API_KEY=%s\n' "$KEY" \
-        >>"$work/project/.env"
+    printf '%s\n' SERVICE_TOKEN_HOST_FILE=./service_token OPENCLAW_GATEWAY_TOKEN_HOST_FILE=./gateway_token \
+        "ANTHROPIC_API_KEY=$KEY" >>"$work/project/.env"
+    # The sandbox's own, as its gateway takes no other.
+    echo local >"$work/project/gateway_token"
     printf '%s\n' "$TOKEN" >"$work/project/service_token"
     cat >"$work/project/sandbox.yml" <<OVERRIDE
 services:
@@ -41,7 +43,11 @@ OVERRIDE
 check_openclaw_starts() {
     PROFILE=openclaw DAEMON=1 BUILD=0 "$ROOT/scripts/runtime-docker-up.sh" | tee "$work/up.log"
     expect_contains "$(cat "$work/up.log")" "http://127.0.0.1:$HEALTH_PORT/health"
-    expect_contains "$(network_request host GET "$HEALTH_PORT" /health)" '"status": "healthy"'
+    wait_until 30 reports_healthy
+}
+
+reports_healthy() {
+    network_request host GET "$HEALTH_PORT" /health | grep -F '"status": "healthy"'
 }
 
 check_stop_timeouts() {
