@@ -68,8 +68,9 @@ check_convex_url() {
 }
 
 check_ssh_port() {
-    local port=${options[ssh-port]:-22}
-    [[ $port =~ ^[1-9][0-9]{0,4}$ ]] && ((port <= 65535)) || die_argument "--ssh-port must be a port, 1 to 65535"
+    # 1 to 65535
+    local pattern='^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$'
+    if [[ -n ${options[ssh-port]-} ]]; then require_option ssh-port "$pattern" "a port, 1 to 65535"; fi
 }
 
 check_arguments() {

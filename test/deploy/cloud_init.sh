@@ -155,25 +155,28 @@ ssh_port_is_opened() {
 # make_stubs: sets up programs for the setup script to call: they record their calls, dpkg-query knows
 # what the stub of apt-get has installed, and apt-get fails if the file offline exists.
 make_stubs() {
-    local name root=$work/machine
-    rm -rf "$root"
-    mkdir -p "$root"/{bin,etc/apt/apt.conf.d,var/lib,proc}
-    echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
-    printf 'swaps\nswapfile\n' >"$root/proc/swaps"
+    local name fake=$work/machine
+    rm -rf "$fake"
+    mkdir -p "$fake"/{bin,etc/apt/apt.conf.d,var/lib,proc}
+    echo 0123456789abcdef0123456789abcdef >"$fake/etc/machine-id"
+    printf 'swaps\nswapfile\n' >"$fake/proc/swaps"
     for name in nft systemctl chown systemd-detect-virt sleep; do
-        printf '#!/bin/sh\necho "%s $*" >>%q/calls\n' "$name" "$root" >"$root/bin/$name"
+        printf '#!/bin/sh\necho "%s $*" >>%q/calls\n' "$name" "$fake" >"$fake/bin/$name"
     done
-    cat >"$root/bin/apt-get" <<STUB
+    cat >"$fake/bin/apt-get" <<STUB
 #!/bin/sh
-echo "apt-get \$*" >>$root/calls
-test ! -e $root/offline || exit 100
-for word; do touch "$root/installed-\$word"; done
+echo "apt-get \$*" >>$fake/calls
+test ! -e $fake/offline || exit 100
+for word; do touch "$fake/installed-\$word"; done
 STUB
-    printf '#!/bin/sh\nfor name; do :; done\ntest ! -e "%s/installed-$name" || echo installed\n' "$root" \
-        >"$root/bin/dpkg-query"
-    chmod +x "$root"/bin/*
-    embedded /usr/local/sbin/mission-control-setup | sed "s, /etc/, $root/etc/,g; s,</etc/,<$root/etc/,
-        s,>/etc/,>$root/etc/,; s,/proc/swaps,$root/proc/swaps,; s,/var/lib/,$root/var/lib/,g" >"$root/setup"
+    cat >"$fake/bin/dpkg-query" <<STUB
+#!/bin/sh
+for name; do :; done
+test ! -e "$fake/installed-\$name" || echo installed
+STUB
+    chmod +x "$fake"/bin/*
+    embedded /usr/local/sbin/mission-control-setup | sed "s, /etc/, $fake/etc/,g; s,</etc/,<$fake/etc/,
+        s,>/etc/,>$fake/etc/,; s,/proc/swaps,$fake/proc/swaps,; s,/var/lib/,$fake/var/lib/,g" >"$fake/setup"
 }
 
 run_setup() {

@@ -61,9 +61,10 @@ grace_exceeds_shutdown() {
 # What it sets are settings, and what it lacks is an error that says so.
 settings_exist() {
     local name
-    for name in $(sed -n "s/^$runtime\\.environment\\.\\([A-Z_]*\\)	.*/\\1/p" "$work/stack"); do
+    sed -n "s/^$runtime\\.environment\\.\\([A-Z_]*\\)	.*/\\1/p" "$work/stack" >"$work/names"
+    while read -r name; do
         grep -qE "^(# )?${name%_FILE}=" .env.example || { say "$name is not a setting" && return 1; }
-    done
+    done <"$work/names"
     for name in ACCOUNT_ID CONVEX_URL OPENCLAW_GATEWAY_URL; do
         grep -F "$runtime.environment.$name	\${$name:?set $name" "$work/stack"
     done
