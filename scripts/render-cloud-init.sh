@@ -22,15 +22,21 @@ readonly MAX_BYTES=16384
 readonly URL_PATTERN='^https?://[A-Za-z0-9._~:/%-]+$'
 readonly NATIVE_PACKAGES='libcurl4 libjansson4 libmicrohttpd12 libssl3'
 declare -A options=()
+ssh_port=22
 
 parse_arguments() {
     while (($# > 0)); do
         case $1 in
         -h | --help) usage && exit ;;
         --account | --convex-url | --image | --native | --service-token-file | --gateway-url | \
-            --gateway-token-file | --ssh-port | --output)
+            --gateway-token-file | --output)
             (($# > 1)) || die_argument "$1 needs a value"
             options[${1#--}]=$2
+            shift 2
+            ;;
+        --ssh-port)
+            (($# > 1)) || die_argument "$1 needs a value"
+            ssh_port=$2
             shift 2
             ;;
         *) die_usage "$1" ;;
@@ -70,7 +76,7 @@ check_convex_url() {
 check_ssh_port() {
     # 1 to 65535
     local pattern='^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$'
-    if [[ -n ${options[ssh-port]-} ]]; then require_option ssh-port "$pattern" "a port, 1 to 65535"; fi
+    [[ $ssh_port =~ $pattern ]] || die_argument "--ssh-port must be a port, 1 to 65535"
 }
 
 check_arguments() {
@@ -130,13 +136,13 @@ render() {
         blocks+=(container)
     fi
     if [[ -n ${options[gateway-url]-} ]]; then blocks+=(gateway-url); fi
-    if [[ ${options[ssh-port]:-22} != 22 ]]; then blocks+=(ssh-port); fi
+    if [[ $ssh_port != 22 ]]; then blocks+=(ssh-port); fi
     text=$(select_blocks "${blocks[@]}")
     text=${text//@ACCOUNT_ID@/"${options[account]}"}
     text=${text//@CONVEX_URL@/"${options[convex-url]}"}
     text=${text//@GATEWAY_URL@/"${options[gateway-url]-}"}
     text=${text//@SOURCE@/"${options[image]-}${options[native]-}"}
-    text=${text//@SSH_PORT@/"${options[ssh-port]:-22}"}
+    text=${text//@SSH_PORT@/$ssh_port}
     text=${text//@PACKAGES@/"$packages"}
     text=${text//@SERVICE_TOKEN@/"$(base64_of "$service_token")"}
     printf '%s\n' "${text//@GATEWAY_TOKEN@/"$(base64_of "$gateway_token")"}"

@@ -166,8 +166,7 @@ static void update_agent_gauges(struct metrics *metrics, const struct routes_sou
 {
     json_t *missing = gateway_roster_missing(sources->roster);
     bool has_fallback = sources->config->fallback_agent != NULL;
-    set_gauge(metrics, METRIC_AGENTS_UNKNOWN,
-        has_fallback ? 0 : (int64_t)json_array_size(missing));
+    set_gauge(metrics, METRIC_AGENTS_UNKNOWN, has_fallback ? 0 : (int64_t)json_array_size(missing));
     json_decref(missing);
     set_gauge(metrics, METRIC_HEARTBEAT_FAILING_AGENTS,
         (int64_t)wake_schedule_count_failing(sources->schedule));

@@ -174,6 +174,15 @@ static void test_restart_request_shuts_down_once(void **state)
     test_env_stop_runtime(env);
 }
 
+/* What the alert about failed upgrades looks at. */
+static void expect_upgrade_metric(struct test_env *env, const char *line)
+{
+    char *body;
+    assert_int_equal(test_env_health_get(env, "/metrics", &body), 200);
+    assert_non_null(strstr(body, line));
+    free(body);
+}
+
 /* A restart does not change this image, so the upgrade must not restart it indefinitely. */
 static void test_upgrade_without_effect_restarts_once_and_fails(void **state)
 {
@@ -192,6 +201,7 @@ static void test_upgrade_without_effect_restarts_once_and_fails(void **state)
     assert_string_equal(board_string(entry, "status"), "failed");
     assert_string_equal(board_string(entry, "fromRuntimeVersion"), "0.2.0");
     assert_string_equal(board_string(entry, "toOpenclawVersion"), "2026.10.1");
+    expect_upgrade_metric(env, "\nmission_control_upgrade_failed 1\n");
     json_decref(runtime);
     test_env_stop_runtime(env);
 }
@@ -212,6 +222,7 @@ static void test_effective_upgrade_is_reported_as_success(void **state)
     const json_t *history = json_object_get(runtime, "upgradeHistory");
     assert_int_equal(json_array_size(history), 1);
     assert_string_equal(board_string(json_array_get(history, 0), "status"), "success");
+    expect_upgrade_metric(env, "\nmission_control_upgrade_failed 0\n");
     assert_string_equal(board_string(json_array_get(history, 0), "fromRuntimeVersion"), "0.2.0");
     json_decref(runtime);
     test_env_stop_runtime(env);
