@@ -11,9 +11,21 @@ readonly TOKEN=$SANDBOX_TOKEN
 readonly KEY=sk-provider-key-of-the-test
 readonly UPGRADE_IMAGE=mission-control-runtime:upgrade-$$
 
+# Those of the upgrades, and those that a rollback left without a name, which carry the label of this run.
+remove_images() {
+    docker rmi -f "$UPGRADE_IMAGE" mission-control-previous:runtime
+    docker images -q --filter "label=run=$$" | sort -u | xargs -r "$DOCKER" rmi -f
+}
+
+check_no_image_remains() {
+    remove_images
+    expect_equal "" "$(docker images -a -q --filter "label=run=$$")" "images"
+    expect_equal "" "$(docker images -q mission-control-previous)" "previous images"
+}
+
 clean_up() {
     [[ -z ${COMPOSE_FILE-} ]] || make_down >/dev/null 2>&1 || true
-    docker rmi -f "$UPGRADE_IMAGE" mission-control-previous:runtime >/dev/null 2>&1 || true
+    remove_images >/dev/null 2>&1 || true
     remove_work_dir
 }
 
@@ -79,7 +91,7 @@ upgrade_to() {
     local label=$1
     shift
     mkdir -p "$work/project/next"
-    printf '%s\n' "FROM $IMAGE" "LABEL release=$label" "$@" >"$work/project/next/Dockerfile"
+    printf '%s\n' "FROM $IMAGE" "LABEL release=$label run=$$" "$@" >"$work/project/next/Dockerfile"
     PROFILE="" UPGRADE_TIMEOUT_S=20 "$ROOT/scripts/runtime-upgrade-local.sh" 2>&1
 }
 
@@ -130,6 +142,7 @@ test_runtime() {
     check "an image that exits at once is rolled back" rolls_back 'ENTRYPOINT ["/bin/false"]'
     check "an image that cannot be built changes nothing" check_failed_build
     check "docker-down VOLUMES=1 leaves nothing behind" check_nothing_remains
+    check "no image of the test is left behind" check_no_image_remains
 }
 
 test_upgrade() {
